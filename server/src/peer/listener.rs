@@ -49,6 +49,9 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// A single message may be longer.
 const WAITING_BYTES_MAX: usize = 32 << 20;
 
+/// A stream ends so long after its member was removed, whatever it sends.
+const REMOVAL_INTERVAL: Duration = Duration::from_secs(1);
+
 /// What a message counts at least.
 const MESSAGE_BYTES_MIN: usize = 1 << 10;
 
@@ -243,9 +246,15 @@ impl Listener {
         tracing::info!(kind, remote_peer_id, release, "accepted a stream of a peer");
         let listener = self.clone();
         let serving = tokio::spawn(async move {
-            let end = match hello.kind {
-                StreamKind::Control | StreamKind::Bulk => listener.serve(stream, &hello).await,
-                StreamKind::Snapshot => deliver::take(&listener.shared, stream, &hello).await,
+            let serving = async {
+                match hello.kind {
+                    StreamKind::Control | StreamKind::Bulk => listener.serve(stream, &hello).await,
+                    StreamKind::Snapshot => deliver::take(&listener.shared, stream, &hello).await,
+                }
+            };
+            let end = tokio::select! {
+                end = serving => end,
+                removed = listener.removed(&hello) => Err(removed),
             };
             if let Err(error) = end {
                 if let Some(peer) = listener.shared.peer(hello.from) {
@@ -270,6 +279,16 @@ impl Listener {
         if others.all(|(_, task)| task.is_finished()) {
             self.shared.forget_remote(from);
         }
+    }
+
+    /// Completes when a stream of this member would be refused.
+    async fn removed(&self, hello: &Handshake) -> io::Error {
+        while self.shared.check(hello).is_ok() {
+            sleep(REMOVAL_INTERVAL).await;
+        }
+        // the refusal of its next stream says why
+        let what = "its member was removed from the cluster";
+        io::Error::new(io::ErrorKind::PermissionDenied, what)
     }
 
     async fn serve(&self, stream: Box<dyn PeerStream>, hello: &Handshake) -> io::Result<()> {
@@ -306,13 +325,6 @@ impl Listener {
                     node.receive(envelope, permit);
                 }
                 FrameKind::Ping => {
-                    if self.shared.check(hello).is_err() {
-                        // the refusal of its next stream says why
-                        return Err(io::Error::new(
-                            io::ErrorKind::PermissionDenied,
-                            "its member was removed from the cluster",
-                        ));
-                    }
                     let pong = frame::encode(FrameKind::Pong, &contents);
                     answer(&mut writing, &pong, settings.write_timeout).await?;
                 }

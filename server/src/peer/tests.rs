@@ -267,6 +267,25 @@ fn strangers_are_refused_with_a_reason_and_nothing_of_them_reaches_the_node() {
     stop(two);
 }
 
+#[test]
+fn the_stream_of_a_removed_member_ends_although_it_never_pings() {
+    let (mut bound, mut members, addresses) = sockets(2);
+    let mut two = started(2, bound.remove(1), &members);
+    let mut stream = TcpStream::connect(addresses[1]).unwrap();
+    stream.write_all(&greeting(CLUSTER, 1, 2)).unwrap();
+    let message = frame::encode(frame::FrameKind::Message, b"of a member");
+    stream.write_all(&message).unwrap();
+    until("its message arrives", || received(&two.node).0.pop());
+    members.by_id.remove(&1);
+    members.removed_ids.insert(1);
+    two.post.follow(&members);
+    until("its stream ends", || {
+        received(&two.node);
+        stream.write_all(&message).err()
+    });
+    stop(two);
+}
+
 /// Connections that say nothing.
 const SILENT: usize = 200;
 
