@@ -154,3 +154,22 @@ pub(super) fn from_token(error: TokenError) -> RpcError {
         TokenError::NoRandomness => RpcError::Stopped,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tonic::{Code, Status};
+
+    use super::*;
+
+    #[test]
+    fn what_not_all_members_know_is_a_failed_precondition() {
+        let status = Status::from(RpcError::from(NodeError::ClusterVersion));
+        let text = "etcdserver: the version of the cluster is too low for this request";
+        assert_eq!(
+            (status.code(), status.message()),
+            (Code::FailedPrecondition, text)
+        );
+        let refused = ProposeError::<kv::KvError>::Fault(NodeError::ClusterVersion);
+        assert_eq!(RpcError::from(refused), RpcError::ClusterVersionTooLow);
+    }
+}

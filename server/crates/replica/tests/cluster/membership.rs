@@ -116,6 +116,33 @@ fn a_leader_appends_nothing_of_a_member_that_it_removes() {
     assert_eq!(cluster.count(leader, "after"), 0);
 }
 
+/// A leader that cannot hand over takes its own removal. What it is asked for after that it answers as not executed.
+#[test]
+fn a_leader_appends_nothing_of_its_own_behind_its_removal() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let leader = cluster.leader().expect("it leads");
+    let others: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
+    cluster.tick();
+    // until it has checked its quorum, and again has heard of nobody
+    cluster
+        .cut
+        .extend(others.iter().map(|other| (*other, leader)));
+    cluster.ticks(ELECTION_TICKS);
+    assert_eq!(cluster.leader(), Some(leader));
+    cluster.propose(leader, put("before"));
+    cluster.propose(leader, remove(leader));
+    cluster.settle();
+    cluster.propose(leader, put("after"));
+    cluster.cut.clear();
+    cluster.until(|cluster| cluster.ended.contains_key(&leader));
+    cluster.until(|cluster| cluster.leader().is_some());
+    cluster.ticks(20);
+    for other in others {
+        assert_eq!(cluster.count(other, "before"), 1);
+        assert_eq!(cluster.count(other, "after"), 0);
+    }
+}
+
 /// The entry of a removal does not reach a member that was cut off, and one member alone cannot end another.
 #[test]
 fn a_removed_member_ends_when_most_others_refuse_it() {
