@@ -1,7 +1,7 @@
 //! [`Node`]: the clonable handle through which every dialect reaches the replica. Dialects see no
 //! raft, no disk and no thread, only these methods.
 //!
-//! Reading order: this file → `replica_loop` (the loop that owns the replica) → `raft_inbox` (what it takes
+//! Reading order: this file → `requests` (what it is sent), `replica_loop` (the loop that owns the replica) → `raft_inbox` (what it takes
 //! first), `message_faults` (what it drops of that) → `host` (where its effects go) → `executor` (commands that take long) → `post` (who carries messages), `peer_links`, `leadership`, `reconfiguration`
 //! → `pending_requests`, `completions` (how answers come back) → `latest_view` (reads without a hop) →
 //! `tree_watchers` (v2 watchers) → `watch_streams` (v3 watches) → `status` → `state_hashes` (to compare members) → `tokens` → `admission` (what the quota and the disk
@@ -27,6 +27,7 @@ mod promotion;
 mod raft_inbox;
 mod reconfiguration;
 mod replica_loop;
+mod requests;
 mod state_age;
 mod state_hashes;
 mod status;
@@ -55,15 +56,15 @@ use witan_replica::{
         alarm::{Alarm, AlarmType},
         auth::Caller,
         command::Command,
-        member::MemberRegistry,
         operation::Operation,
         tree::Watch,
         view::View,
     },
-    replica::{PeerEvent, Status, TransferRefused},
+    replica::{PeerEvent, Status},
 };
 
 use completions::{CompletionFuture, CompletionSender};
+use requests::{LoopRequest, Proposal};
 
 pub use clock::now_ns;
 pub use error::{NodeError, ProposeError, TransferError};
@@ -185,60 +186,6 @@ impl Shared {
             removed: watch::Sender::default(),
         }
     }
-}
-
-/// Requests to the replica's thread, in the order in which they come.
-enum LoopRequest {
-    Propose(Proposal),
-    Read {
-        to: CompletionSender<Arc<View>>,
-    },
-    View {
-        to: CompletionSender<Arc<View>>,
-    },
-    /// Rewrite the checkpoint and report completion.
-    Rewrite {
-        done: OnDurable,
-    },
-    /// Rewrite it once more, so that nothing of the previous checkpoint remains on a full disk.
-    Shrink {
-        done: OnDurable,
-    },
-    /// A client keeps a lease alive, or asks when it ends.
-    Lease {
-        lease: i64,
-        question: LeaseQuestion,
-        to: CompletionSender<LeaseAnswer>,
-    },
-    /// When does each lease end?
-    Deadlines {
-        to: CompletionSender<LeaseDeadlines>,
-    },
-    /// Hand leadership over, to a certain member or to the best.
-    Transfer {
-        to: Option<u64>,
-        taken: oneshot::Sender<Result<u64, TransferRefused>>,
-    },
-    /// The leader has decided something from these members.
-    Decide {
-        command: Command,
-        members: Arc<MemberRegistry>,
-        taken: oneshot::Sender<bool>,
-    },
-    /// Replace the state by the leader's.
-    Rebuild,
-    /// There is something in the raft inbox, which is taken first.
-    Wake,
-}
-
-/// A command that is to be proposed.
-struct Proposal {
-    command: Box<Command>,
-    caller: Option<Caller>,
-    now_ns: i64,
-    /// Its length in the log.
-    bytes: usize,
-    to: CompletionSender<AppliedCommand>,
 }
 
 /// Identity of this process, fixed at start.
