@@ -25,7 +25,9 @@ pub use pods::{
     AdditionalMetadata, AntiAffinity, BudgetOptions, ClientService, EvictionPolicy, OnCorruption,
     PullPolicy, SelfHealing, ServiceType, Services, UpdateKind, UpdateStrategy,
 };
-pub use security::{Auth, ManagedCertificate, PeerTlsSource, SecretRef, ServerTlsSource, Tls};
+pub use security::{
+    Auth, CertificateSource, ManagedCertificate, PeerTlsSource, SecretRef, ServerTlsSource, Tls,
+};
 pub use status::{
     CertificateStatus, DiscoveryStatus, EtcdClusterStatus, MemberPhase, MemberStatus,
     OperationStatus,
@@ -244,9 +246,9 @@ impl EtcdClusterSpec {
         self.storage.as_ref().is_none_or(Storage::is_durable)
     }
 
-    /// Whether members speak TLS to each other.
-    pub fn peer_tls(&self) -> Option<&PeerTlsSource> {
-        self.tls.as_ref()?.peer.as_ref()
+    /// Where the certificate between members comes from, if they speak TLS to each other.
+    pub fn peer_tls(&self) -> Option<&CertificateSource> {
+        Some(&self.tls.as_ref()?.peer.as_ref()?.source)
     }
 
     /// Whether members speak TLS to clients.

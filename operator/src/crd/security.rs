@@ -26,11 +26,10 @@ pub struct Tls {
     pub client: Option<ServerTlsSource>,
 }
 
-/// Where the certificate between members comes from.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+/// Where a certificate comes from.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.managed) != has(self.secretRef)").message("tls.peer needs exactly one of managed, secretRef"), validation = Rule::new("has(self.managed) == has(oldSelf.managed)").message("tls.peer cannot change between managed and secretRef: members with certificates of two authorities would refuse each other").reason(Reason::FieldValueForbidden))]
-pub struct PeerTlsSource {
+pub struct CertificateSource {
     /// The operator issues it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub managed: Option<ManagedCertificate>,
@@ -55,36 +54,27 @@ pub struct PeerTlsSource {
     pub additional_ip_addresses: Vec<String>,
 }
 
+/// Where the certificate between members comes from.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.managed) != has(self.secretRef)").message("tls.peer needs exactly one of managed, secretRef"), validation = Rule::new("has(self.managed) == has(oldSelf.managed)").message("tls.peer cannot change between managed and secretRef: members with certificates of two authorities would refuse each other").reason(Reason::FieldValueForbidden))]
+pub struct PeerTlsSource {
+    /// Where it comes from.
+    #[serde(flatten)]
+    pub source: CertificateSource,
+}
+
 /// Where the certificate towards clients comes from.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.managed) != has(self.secretRef)").message("tls.client needs exactly one of managed, secretRef"), validation = Rule::new("has(self.managed) == has(oldSelf.managed)").message("tls.client cannot change between managed and secretRef: members with certificates of two authorities would refuse each other").reason(Reason::FieldValueForbidden))]
 pub struct ServerTlsSource {
-    /// The operator issues it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub managed: Option<ManagedCertificate>,
-    /// A secret with tls.crt, tls.key and ca.crt.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub secret_ref: Option<SecretRef>,
+    /// Where it comes from.
+    #[serde(flatten)]
+    pub source: CertificateSource,
     /// A secret with what the operator shows members, where `secretRef` is given: tls.crt, tls.key and ca.crt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operator_secret_ref: Option<SecretRef>,
-    /// Further DNS names of an issued certificate.
-    #[serde(
-        default,
-        rename = "additionalDNSNames",
-        skip_serializing_if = "Vec::is_empty"
-    )]
-    #[schemars(length(max = 32), inner(length(max = 253)))]
-    pub additional_dns_names: Vec<String>,
-    /// Further addresses of an issued certificate.
-    #[serde(
-        default,
-        rename = "additionalIPAddresses",
-        skip_serializing_if = "Vec::is_empty"
-    )]
-    #[schemars(length(max = 32), inner(length(max = 45)))]
-    pub additional_ip_addresses: Vec<String>,
     /// Whether clients must show a certificate.
     #[serde(default = "yes")]
     pub client_cert_auth: bool,

@@ -147,18 +147,14 @@ async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, Obs
 
 /// Whether the operator issues a certificate of this role.
 fn is_issued(cluster: &Cluster<'_>, role: CertificateRole) -> bool {
-    let peer = cluster
-        .spec()
-        .peer_tls()
-        .is_some_and(|tls| tls.managed.is_some());
-    let client = cluster
-        .spec()
-        .client_tls()
-        .is_some_and(|tls| tls.managed.is_some());
+    let managed = |role| tls::source(cluster, role).is_some_and(|source| source.managed.is_some());
     match role {
-        CertificateRole::Authority => peer || client,
-        CertificateRole::Peer => peer,
-        CertificateRole::Server | CertificateRole::Operator => client,
+        CertificateRole::Authority => {
+            managed(CertificateRole::Peer) || managed(CertificateRole::Server)
+        }
+        CertificateRole::Peer | CertificateRole::Server | CertificateRole::Operator => {
+            managed(role)
+        }
     }
 }
 
@@ -167,7 +163,7 @@ fn named_by_the_user(cluster: &Cluster<'_>) -> BTreeSet<String> {
     let (peer, client) = (cluster.spec().peer_tls(), cluster.spec().client_tls());
     let named = [
         peer.and_then(|tls| tls.secret_ref.as_ref()),
-        client.and_then(|tls| tls.secret_ref.as_ref()),
+        client.and_then(|tls| tls.source.secret_ref.as_ref()),
         client.and_then(|tls| tls.operator_secret_ref.as_ref()),
         cluster
             .spec()

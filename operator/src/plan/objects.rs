@@ -18,7 +18,10 @@ pub(super) fn missing(pass: &Pass<'_>) -> Option<Step> {
 /// Certificates that are missing, do not fit, or end soon. The authority comes first: the others are its.
 fn certificate(pass: &Pass<'_>) -> Option<Step> {
     let peer = pass.spec.peer_tls().and_then(|tls| tls.managed.as_ref());
-    let client = pass.spec.client_tls().and_then(|tls| tls.managed.as_ref());
+    let client = pass
+        .spec
+        .client_tls()
+        .and_then(|tls| tls.source.managed.as_ref());
     let any = peer.or(client)?;
     let roles = [
         (CertificateRole::Authority, Some(any)),

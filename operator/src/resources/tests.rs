@@ -405,7 +405,10 @@ fn a_certificate_fits_until_its_names_or_its_authority_change() {
         .as_mut()
         .and_then(|tls| tls.client.as_mut())
     {
-        client.additional_dns_names.push("more.example".to_owned());
+        client
+            .source
+            .additional_dns_names
+            .push("more.example".to_owned());
     }
     let renamed = Cluster::new(&renamed, IMAGE).expect("a cluster");
     assert!(!tls::seen(&renamed, role, &leaf, Some(&authority)).fits);

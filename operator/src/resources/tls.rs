@@ -28,7 +28,7 @@ pub use rotation::{authority_seen, rotated, trust};
 
 use super::{ROTATE_AUTHORITY, ResourceError, names::Cluster};
 use crate::{
-    crd::ManagedCertificate,
+    crd::CertificateSource,
     model::{CertificateRole, CertificateSeen, UnixSeconds},
 };
 
@@ -52,17 +52,24 @@ pub fn secret_name(cluster: &Cluster<'_>, role: CertificateRole) -> String {
     format!("{}-{suffix}", cluster.name)
 }
 
+/// Where the certificate of a role comes from, if it has one.
+pub fn source<'a>(cluster: &Cluster<'a>, role: CertificateRole) -> Option<&'a CertificateSource> {
+    let spec = cluster.spec();
+    match role {
+        CertificateRole::Authority => None,
+        CertificateRole::Peer => spec.peer_tls(),
+        CertificateRole::Server | CertificateRole::Operator => {
+            spec.client_tls().map(|tls| &tls.source)
+        }
+    }
+}
+
 /// The secret that speaks for a role: the one that the spec names, else the one that the operator issues.
 pub fn secret_of(cluster: &Cluster<'_>, role: CertificateRole) -> String {
-    let spec = cluster.spec();
-    let given = match role {
-        CertificateRole::Authority => None,
-        CertificateRole::Peer => spec.peer_tls().and_then(|tls| tls.secret_ref.as_ref()),
-        CertificateRole::Server => spec.client_tls().and_then(|tls| tls.secret_ref.as_ref()),
-        CertificateRole::Operator => spec
-            .client_tls()
-            .and_then(|tls| tls.operator_secret_ref.as_ref().or(tls.secret_ref.as_ref())),
-    };
+    let client = cluster.spec().client_tls();
+    let own = client.filter(|_| role == CertificateRole::Operator);
+    let own = own.and_then(|tls| tls.operator_secret_ref.as_ref());
+    let given = own.or_else(|| source(cluster, role)?.secret_ref.as_ref());
     given.map_or_else(|| secret_name(cluster, role), |given| given.name.clone())
 }
 
@@ -211,33 +218,15 @@ fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String> {
         "localhost".to_owned(),
         "127.0.0.1".to_owned(),
     ];
-    let spec = cluster.spec();
     let mut names: Vec<String> = members.to_vec();
     match role {
         CertificateRole::Authority | CertificateRole::Operator => return Vec::new(),
-        CertificateRole::Peer => {
-            let more = spec.peer_tls();
-            names.extend(
-                more.into_iter()
-                    .flat_map(|tls| tls.additional_dns_names.clone()),
-            );
-            names.extend(
-                more.into_iter()
-                    .flat_map(|tls| tls.additional_ip_addresses.clone()),
-            );
-        }
-        CertificateRole::Server => {
-            names.extend(service);
-            let more = spec.client_tls();
-            names.extend(
-                more.into_iter()
-                    .flat_map(|tls| tls.additional_dns_names.clone()),
-            );
-            names.extend(
-                more.into_iter()
-                    .flat_map(|tls| tls.additional_ip_addresses.clone()),
-            );
-        }
+        CertificateRole::Peer => {}
+        CertificateRole::Server => names.extend(service),
+    }
+    if let Some(more) = source(cluster, role) {
+        names.extend(more.additional_dns_names.clone());
+        names.extend(more.additional_ip_addresses.clone());
     }
     names.dedup();
     names
@@ -264,18 +253,11 @@ fn common_name(cluster: &Cluster<'_>, role: CertificateRole) -> String {
 }
 
 fn validity(cluster: &Cluster<'_>, role: CertificateRole) -> Duration {
-    let spec = cluster.spec();
-    let managed = match role {
-        CertificateRole::Authority => return AUTHORITY_VALIDITY,
-        CertificateRole::Peer => spec.peer_tls().and_then(|tls| tls.managed.clone()),
-        CertificateRole::Server | CertificateRole::Operator => {
-            spec.client_tls().and_then(|tls| tls.managed.clone())
-        }
-    };
-    managed
-        .unwrap_or_else(ManagedCertificate::default)
-        .duration
-        .duration()
+    if role == CertificateRole::Authority {
+        return AUTHORITY_VALIDITY;
+    }
+    let managed = source(cluster, role).and_then(|source| source.managed.clone());
+    managed.unwrap_or_default().duration.duration()
 }
 
 fn authority_params(

@@ -4,8 +4,8 @@
 use super::world::World;
 use crate::{
     crd::{
-        BootstrapSource, ByteQuantity, Discovery, LocalDiscovery, ManagedCertificate,
-        PeerTlsSource, Storage, Tls,
+        BootstrapSource, ByteQuantity, CertificateSource, Discovery, LocalDiscovery,
+        ManagedCertificate, PeerTlsSource, Storage, Tls,
     },
     model::{Obstacle, Ordinal, quorum},
 };
@@ -150,14 +150,14 @@ impl World {
 
     pub(super) fn toggle_tls(&mut self) {
         self.template += u32::from(self.authority.was_rotated());
-        let managed = PeerTlsSource {
+        let source = CertificateSource {
             managed: Some(ManagedCertificate::default()),
-            ..PeerTlsSource::default()
+            ..CertificateSource::default()
         };
         self.spec.tls = match self.spec.tls {
             Some(_) => None,
             None => Some(Tls {
-                peer: Some(managed),
+                peer: Some(PeerTlsSource { source }),
                 client: None,
             }),
         };

@@ -15,7 +15,7 @@ const DAY: i64 = 24 * 3600;
 fn with_tls(managed: ManagedCertificate) -> EtcdClusterSpec {
     let client = serde_json::from_value(serde_json::json!({"managed": {}}));
     let mut client: ServerTlsSource = client.expect("a source");
-    client.managed = Some(managed);
+    client.source.managed = Some(managed);
     EtcdClusterSpec {
         tls: Some(Tls {
             peer: None,
