@@ -2,7 +2,7 @@
 //! version (`versions`), and how far their clocks are from this member's.
 //!
 //! Each member asks all others for `/version` and `/raft/probing` on their peer ports. Any member that answers
-//! there as etcd does takes part, whichever release it runs.
+//! there as etcd does, with the id of this cluster, takes part, whichever release it runs.
 
 use std::{
     collections::BTreeMap,

@@ -21,15 +21,18 @@ const AHEAD: &str = "5 seconds";
 struct OtherRelease(Arc<Mutex<String>>);
 
 impl OtherRelease {
-    fn start(member: &Server, version: &str) -> Self {
+    /// In the place of `member`; it has the cluster's id from another member.
+    fn start(member: &Server, another: &Server, version: &str) -> Self {
+        let another = format!("127.0.0.1:{}", another.peer_port());
         let listener = TcpListener::bind(("127.0.0.1", member.peer_port())).expect("a free port");
         let version = Arc::new(Mutex::new(version.to_owned()));
         let said = version.clone();
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let version = said.lock().expect("no panic").clone();
+                let another = another.clone();
                 // the other side may be gone
-                thread::spawn(move || drop(answer(stream, &version)));
+                thread::spawn(move || drop(answer(stream, &another, &version)));
             }
         });
         Self(version)
@@ -40,7 +43,7 @@ impl OtherRelease {
     }
 }
 
-fn answer(mut stream: TcpStream, version: &str) -> std::io::Result<()> {
+fn answer(mut stream: TcpStream, another: &str, version: &str) -> std::io::Result<()> {
     let mut line = String::new();
     let mut head = BufReader::new(stream.try_clone()?.take(LINE_BYTES_MAX));
     head.read_line(&mut line)?;
@@ -49,7 +52,10 @@ fn answer(mut stream: TcpStream, version: &str) -> std::io::Result<()> {
         Some("/raft/probing") => probe(),
         Some(_) | None => return Ok(()),
     };
-    write!(stream, "HTTP/1.0 200 OK\r\n\r\n{body}")
+    let members = http::try_once(another, "GET", "/members", &[], b"")?;
+    let id = members.header("X-Etcd-Cluster-Id").unwrap_or_default();
+    let head = format!("HTTP/1.0 200 OK\r\nX-Etcd-Cluster-Id: {id}");
+    write!(stream, "{head}\r\n\r\n{body}")
 }
 
 /// The page with the clock.
@@ -88,7 +94,7 @@ fn clocks(member: &Server) -> Vec<f64> {
 #[test]
 fn the_cluster_has_the_lowest_version_of_its_members() {
     let mut cluster = Cluster::prepare(3, &[]);
-    let other = OtherRelease::start(cluster.member(2), "3.5.21");
+    let other = OtherRelease::start(cluster.member(2), cluster.member(0), "3.5.21");
     for at in [0, 1] {
         cluster.member_mut(at).start_unready_again();
     }
