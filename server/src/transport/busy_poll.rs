@@ -3,9 +3,10 @@
 //!
 //! To wake an idle core takes 20 to 50 us, which is most of what a single client waits for a small
 //! answer; Go's scheduler searches for work for about as long before it sleeps. The worker looks only
-//! while this connection alone sends requests to it, and stops when another thread wants the core: a
-//! busy machine does not gain by it. HTTP/1 only: the client of an HTTP/2 connection sends many
-//! requests at once.
+//! while this connection alone sends requests to it and its answers need no disk. A look that another
+//! thread ends, because it wants the core, costs a time slice: each one doubles the number of requests
+//! until the next look, because a busy machine does not gain by looks. HTTP/1 only: the client of an
+//! HTTP/2 connection sends many requests at once.
 
 use std::{
     cell::Cell,
@@ -21,13 +22,19 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How long the worker looks: a client wakes up, reads, and writes its next request meanwhile.
-const LOOK: Duration = Duration::from_micros(100);
+const LOOK: Duration = Duration::from_micros(200);
+
+/// Longest time between a request and its answer for a look to follow: an answer that waits for the
+/// disk takes longer, and threads that serve the disk then want the core.
+const ANSWER_TIME_MAX: Duration = Duration::from_micros(100);
 
 /// One glance at the socket takes less than 1 us; one that takes longer has waited for the core.
-const GLANCE_MAX: Duration = Duration::from_micros(20);
+const GLANCE_MAX: Duration = Duration::from_micros(60);
 
-/// Requests in a row that come within [`LOOK`] of the answer before, until the worker looks.
-const PROMPT_REQUESTS_MIN: u32 = 64;
+/// Requests in a row that come within [`LOOK`] of the answer before, until the worker looks: the
+/// first and the last number. It doubles after a look in vain, and halves after another.
+const PROMPT_REQUESTS_MIN: u32 = 16;
+const PROMPT_REQUESTS_MAX: u32 = 4096;
 
 thread_local! {
     /// The connection whose bytes this worker has read last.
@@ -37,17 +44,37 @@ thread_local! {
 }
 
 /// Whether the next request of a connection can be expected at once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Promptness {
+    /// When the last request was read.
+    requested: Option<Instant>,
     /// When the last answer was written, until the next request is read.
     answered: Option<Instant>,
     /// Requests in a row that came at once.
     requests: u32,
+    /// How many such requests it takes until the worker looks.
+    requests_needed: u32,
     looked: bool,
+}
+
+impl Default for Promptness {
+    fn default() -> Self {
+        Self {
+            requested: None,
+            answered: None,
+            requests: 0,
+            requests_needed: PROMPT_REQUESTS_MIN,
+            looked: false,
+        }
+    }
 }
 
 impl Promptness {
     fn answered(&mut self, now: Instant) {
+        let took = self.requested.take().map(|requested| now - requested);
+        if took.is_some_and(|took| took > ANSWER_TIME_MAX) {
+            self.requests = 0;
+        }
         (self.answered, self.looked) = (Some(now), false);
     }
 
@@ -62,20 +89,27 @@ impl Promptness {
                 0
             };
         }
+        self.requested = Some(now);
     }
 
     /// Until when to look, once after each answer.
     fn look_until(&mut self) -> Option<Instant> {
         let answered = self.answered?;
-        let look = self.requests >= PROMPT_REQUESTS_MIN && !self.looked;
+        let look = self.requests >= self.requests_needed && !self.looked;
         self.looked = true;
         look.then(|| answered + LOOK)
     }
 
-    /// Nothing has come, or another thread has run on the core. A stream of events has no requests between its
-    /// writes: without this, the worker would look after each of them.
+    /// The request has come while the worker looked.
+    fn looked_well(&mut self) {
+        self.requests_needed = (self.requests_needed / 2).max(PROMPT_REQUESTS_MIN);
+    }
+
+    /// Nothing has come, or another thread has run on the core. A stream of events has no requests
+    /// between its writes: without this, the worker would look after each of them.
     fn looked_in_vain(&mut self) {
         self.requests = 0;
+        self.requests_needed = (self.requests_needed * 2).min(PROMPT_REQUESTS_MAX);
     }
 }
 
@@ -125,6 +159,7 @@ impl<S: AsFd> BusyPoll<S> {
                 return self.promptness.looked_in_vain();
             }
         }
+        self.promptness.looked_well();
     }
 }
 
@@ -216,5 +251,34 @@ mod tests {
         assert!(looks(&mut promptness, PROMPT_REQUESTS_MIN, SOON, true));
         promptness.looked_in_vain();
         assert!(!looks(&mut promptness, 1, SOON, true));
+    }
+
+    #[test]
+    fn each_look_in_vain_doubles_the_wait_for_the_next() {
+        let mut promptness = Promptness::default();
+        promptness.looked_in_vain();
+        assert!(!looks(&mut promptness, PROMPT_REQUESTS_MIN, SOON, true));
+        assert!(looks(&mut promptness, PROMPT_REQUESTS_MIN, SOON, true));
+        for _ in 0..40 {
+            promptness.looked_in_vain();
+        }
+        assert!(!looks(&mut promptness, PROMPT_REQUESTS_MAX - 1, SOON, true));
+        assert!(looks(&mut promptness, 1, SOON, true));
+        promptness.looked_well();
+        promptness.requests = 0;
+        assert!(looks(&mut promptness, PROMPT_REQUESTS_MAX / 2, SOON, true));
+    }
+
+    #[test]
+    fn a_worker_does_not_look_after_answers_that_took_long() {
+        let mut promptness = Promptness::default();
+        let mut now = Instant::now();
+        for _ in 0..=PROMPT_REQUESTS_MIN {
+            promptness.requested(now, true);
+            now += 2 * ANSWER_TIME_MAX;
+            promptness.answered(now);
+            assert_eq!(promptness.look_until(), None);
+            now += SOON;
+        }
     }
 }
