@@ -81,9 +81,13 @@ impl Replica {
         let receiving = others.filter(|(id, peer)| {
             peer.recent_active || heard(**id) || self.leader_tasks.is_sending_snapshot(**id)
         });
-        // one that probes may have any entry; it is served if its first answer comes in time
-        let has = receiving.map(|(_, peer)| peer.matched.max(peer.pending_snapshot));
-        has.filter(|has| *has > 0).min()
+        // Of one that has not answered this leader yet, raft assumes the entry below the next one to send:
+        // the last of the snapshot that it has received, or what it has after the entries that it refused.
+        let has = receiving.map(|(_, peer)| match peer.matched {
+            0 => peer.pending_snapshot.max(peer.next_idx - 1),
+            matched => matched.max(peer.pending_snapshot),
+        });
+        has.min()
     }
 
     /// Whether an acknowledgment has overtaken this rejection of the entries that it acknowledges. By one that is as

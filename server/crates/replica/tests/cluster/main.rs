@@ -1,6 +1,7 @@
 //! Several replicas in one process, with messages that arrive at once unless a link is cut: what members ask of
 //! each other, who leads next, and who belongs to them.
 
+mod catch_up;
 mod failover;
 mod leases;
 mod long_commands;
@@ -85,6 +86,9 @@ struct Cluster {
     /// Members that are stopped: nothing reaches them until they go on.
     stopped: BTreeMap<u64, VecDeque<Envelope>>,
     snapshots_sent: u64,
+    /// Whether snapshots wait, and those that do.
+    holds_snapshots: bool,
+    held_snapshots: Vec<Envelope>,
     now_ns: u64,
     tickets: u64,
 }
@@ -191,7 +195,12 @@ impl Cluster {
 
     fn deliver(&mut self, envelope: Envelope) {
         let (from, to) = (envelope.from, envelope.to);
-        self.snapshots_sent += u64::from(envelope.snapshot.is_some());
+        if envelope.snapshot.is_some() {
+            if self.holds_snapshots {
+                return self.held_snapshots.push(envelope);
+            }
+            self.snapshots_sent += 1;
+        }
         if let Some(queue) = self.stopped.get_mut(&to) {
             return queue.push_back(envelope);
         }

@@ -1,0 +1,44 @@
+//! What a leader keeps of its log for a member that receives a snapshot.
+
+use super::*;
+
+/// More than twice what a leader keeps of its log without a reason.
+const MANY: usize = 10_500;
+
+fn write(cluster: &mut Cluster, at: u64, count: usize) {
+    for batch in 0..count.div_ceil(500) {
+        for _ in 0..500.min(count - batch * 500) {
+            cluster.propose(at, put("k"));
+        }
+        cluster.settle();
+    }
+}
+
+#[test]
+fn one_snapshot_is_enough_for_a_member_that_the_leader_has_not_heard_of() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let first = cluster.leader().unwrap();
+    let lagging = cluster.follower();
+    let leader = 6 - first - lagging;
+    cluster.cut_off(lagging);
+    cluster
+        .replica(first)
+        .transfer_leadership(Some(leader))
+        .unwrap();
+    cluster.until(|cluster| cluster.leader() == Some(leader));
+    write(&mut cluster, leader, MANY);
+    cluster.holds_snapshots = true;
+    cluster.cut.clear();
+    cluster.until(|cluster| !cluster.held_snapshots.is_empty());
+    write(&mut cluster, leader, MANY);
+    // it arrives, and what the member says of it comes later than the report of the transfer
+    cluster.holds_snapshots = false;
+    cluster.cut.insert((lagging, leader));
+    let snapshot = cluster.held_snapshots.remove(0);
+    cluster.deliver(snapshot);
+    write(&mut cluster, leader, 1);
+    cluster.cut.clear();
+    let last = cluster.replica(leader).status().applied;
+    cluster.until(|cluster| cluster.members[&lagging].0.status().applied >= last);
+    assert_eq!(cluster.snapshots_sent, 1);
+}
