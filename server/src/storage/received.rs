@@ -1,16 +1,24 @@
 //! Snapshots of other members, on their way to the disk. A receiver writes the records as runs of the
 //! checkpoint that nobody reads until the replica's thread publishes them ([`super::install()`]), and
-//! builds the state from them as a start does.
+//! builds the state from them as they come.
 //!
 //! At most one snapshot is received at a time. What one has written stays when its stream breaks, so
-//! that the next stream of the same snapshot goes on from there. In memory are at most one run and,
-//! from [`IncomingSnapshot::finish`] on, the new state beside the present one.
+//! that the next stream of the same snapshot goes on from there; its state is then built from the disk,
+//! as at a start. In memory are at most two runs, of which one is being written, and the new state
+//! beside the present one.
 
 #[cfg(test)]
 use std::path::PathBuf;
-use std::{io, mem, sync::Arc};
+use std::{
+    io, mem,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
 
-use witan_replica::machine::view::View;
+use witan_replica::machine::{
+    record::CorruptRecord,
+    view::{View, ViewBuilder},
+};
 
 use super::{
     error::CheckpointReadError,
@@ -74,12 +82,15 @@ impl SnapshotReceiver {
             }
             None => DurableRecords::default(),
         };
+        let begins = durable.runs.is_empty();
         let incoming = IncomingSnapshot {
             id,
             count: durable.count.clone(),
             durable,
             items: Vec::new(),
             item_bytes: 0,
+            writing: None,
+            builder: begins.then(ViewBuilder::default),
             folder: self.folder.clone(),
             turn,
         };
@@ -116,8 +127,20 @@ pub struct IncomingSnapshot {
     /// What the next run will hold.
     items: Vec<RunItem>,
     item_bytes: usize,
+    /// The run before, while another thread writes it.
+    writing: Option<RunInWriting>,
+    /// The state of all records that came in; `None` if others were on disk before.
+    builder: Option<ViewBuilder>,
     folder: Arc<CheckpointFolder>,
     turn: Option<ReceiverTurn>,
+}
+
+/// A run that another thread writes, and what is durable with it.
+#[derive(Debug)]
+struct RunInWriting {
+    thread: JoinHandle<io::Result<Run>>,
+    count: RecordCounter,
+    last_key: Vec<u8>,
 }
 
 impl IncomingSnapshot {
@@ -134,6 +157,9 @@ impl IncomingSnapshot {
     /// Takes the next record; writes a run when there is enough for one.
     pub fn add(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), SnapshotError> {
         self.count.add(&key, &value);
+        if let Some(builder) = &mut self.builder {
+            builder.load(&key, &value)?;
+        }
         let item = (key, Some(value));
         self.item_bytes += item_bytes(&item);
         self.items.push(item);
@@ -143,22 +169,46 @@ impl IncomingSnapshot {
         Ok(())
     }
 
-    fn write_run(&mut self) -> Result<(), SnapshotError> {
+    /// Has another thread write a run, after the one before is durable: the disk works while the next
+    /// records come in.
+    fn write_run(&mut self) -> io::Result<()> {
+        self.finish_run()?;
         let Some((last_key, _)) = self.items.last() else {
             return Ok(());
         };
-        self.durable.last_key.clone_from(last_key);
-        let (folder, items) = (&self.folder, &mut self.items);
-        let written = catch_in_library(|| folder.write_run(items, true));
-        let written = written.ok_or_else(|| io::Error::other("writing a run ended in a panic"))?;
-        self.durable.runs.push(written?);
-        self.durable.count = self.count.clone();
+        let (count, last_key) = (self.count.clone(), last_key.clone());
+        let (folder, mut items) = (self.folder.clone(), mem::take(&mut self.items));
         self.item_bytes = 0;
+        let write = move || {
+            let written = catch_in_library(|| folder.write_run(&mut items, true));
+            written.unwrap_or_else(|| Err(io::Error::other("writing a run ended in a panic")))
+        };
+        let thread = thread::Builder::new().name("snapshot-run".to_owned());
+        self.writing = Some(RunInWriting {
+            thread: thread.spawn(write)?,
+            count,
+            last_key,
+        });
+        Ok(())
+    }
+
+    /// Waits until the run that is being written is durable.
+    fn finish_run(&mut self) -> io::Result<()> {
+        let Some(writing) = self.writing.take() else {
+            return Ok(());
+        };
+        let written = writing.thread.join();
+        let run = written.unwrap_or_else(|_| Err(io::Error::other("writing a run panicked")))?;
+        self.durable.runs.push(run);
+        self.durable.count = writing.count;
+        self.durable.last_key = writing.last_key;
         Ok(())
     }
 
     /// The stream broke: keeps what is on disk for the next one.
     pub fn park(mut self) {
+        // what the disk refuses now comes once more with the next stream
+        let _ = self.finish_run();
         if !self.durable.runs.is_empty() {
             let records = Box::new(mem::take(&mut self.durable));
             self.folder.state().receiver = ReceiverState::Parked(self.id, records);
@@ -173,13 +223,14 @@ impl IncomingSnapshot {
             return Err(SnapshotError::Corrupt(what));
         }
         self.write_run()?;
+        let built = self.builder.take().map(ViewBuilder::finish).transpose()?;
+        self.finish_run()?;
         let folder = self.folder.clone();
         folder.sync()?;
-        let chain = Chain {
-            links: vec![self.durable.runs.clone()],
+        let view = match built {
+            Some(view) => view,
+            None => self.read_back()?,
         };
-        let restore = &mut |records: &mut Records<'_>| View::restore(records);
-        let (view, _) = read_chain(&folder.dir, &chain, restore)?;
         let position = &view.position;
         if (position.index, position.term) != (self.id.index, self.id.term) {
             let what = format!(
@@ -198,10 +249,22 @@ impl IncomingSnapshot {
             installed: None,
         })
     }
+
+    /// Builds the state from what is on disk.
+    fn read_back(&self) -> Result<View, SnapshotError> {
+        let chain = Chain {
+            links: vec![self.durable.runs.clone()],
+        };
+        let restore = &mut |records: &mut Records<'_>| View::restore(records);
+        let (view, _) = read_chain(&self.folder.dir, &chain, restore)?;
+        Ok(view)
+    }
 }
 
 impl Drop for IncomingSnapshot {
     fn drop(&mut self) {
+        // a run that fails leaves nothing to discard
+        let _ = self.finish_run();
         self.folder.discard(&self.durable.runs);
     }
 }
@@ -264,13 +327,19 @@ impl Drop for ReceivedFiles {
     }
 }
 
+impl From<CorruptRecord> for SnapshotError {
+    fn from(error: CorruptRecord) -> Self {
+        Self::Corrupt(error.to_string())
+    }
+}
+
 impl From<CheckpointReadError> for SnapshotError {
     fn from(error: CheckpointReadError) -> Self {
         match error {
             CheckpointReadError::Io(error) => Self::Io(error),
             CheckpointReadError::At(_, error) => Self::from(*error),
             CheckpointReadError::Database(what) => Self::Corrupt(what),
-            CheckpointReadError::Record(error) => Self::Corrupt(error.to_string()),
+            CheckpointReadError::Record(error) => error.into(),
         }
     }
 }

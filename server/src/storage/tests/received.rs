@@ -3,6 +3,8 @@
 
 use std::{fs, io};
 
+use witan_replica::machine::record::RecordChange;
+
 use super::{
     workload::{Driven, first, id, records},
     *,
@@ -66,6 +68,26 @@ fn a_broken_stream_goes_on_behind_the_last_durable_record() {
 }
 
 #[test]
+fn records_in_the_order_of_the_sender_make_the_same_state() {
+    let dir = TempDir::new();
+    let driven = member(&dir);
+    let view = driven.ahead(50);
+    let mut sent = Vec::new();
+    view.changes(None, &mut |change| match change {
+        RecordChange::Put { key, value } => sent.push((key, value)),
+        RecordChange::Delete { key } => panic!("{key:?} was never there"),
+    });
+    assert!(!sent.is_sorted(), "the order of keys is tested elsewhere");
+    let mut incoming = driven.begin(&view).unwrap();
+    for (key, value) in sent {
+        incoming.add(key, value).unwrap();
+    }
+    let totals = incoming.totals();
+    let received = incoming.finish(totals).unwrap();
+    assert!(records(&received.view) == records(&view));
+}
+
+#[test]
 fn another_snapshot_replaces_one_that_was_begun() {
     let dir = TempDir::new();
     let driven = member(&dir);
@@ -75,8 +97,8 @@ fn another_snapshot_replaces_one_that_was_begun() {
     for (key, value) in records(&view) {
         incoming.add(key, value).unwrap();
     }
-    assert!(runs(&dir).len() > before.len());
     incoming.park();
+    assert!(runs(&dir).len() > before.len());
     let later = driven.ahead(51);
     let incoming = driven.begin(&later).unwrap();
     assert_eq!(incoming.durable(), (RecordTotals::default(), &[][..]));
@@ -160,11 +182,11 @@ fn what_is_no_state_is_refused_and_changes_nothing() {
     ] {
         let receiver = driven.receiver();
         let mut incoming = receiver.begin(id, 0).unwrap();
-        for (key, value) in records {
-            incoming.add(key, value).unwrap();
-        }
+        let mut records = records.into_iter();
+        let added = records.try_for_each(|(key, value)| incoming.add(key, value));
         let totals = incoming.totals();
-        let error = incoming.finish(totals).expect_err(what);
+        let finished = added.and_then(|()| incoming.finish(totals));
+        let error = finished.expect_err(what);
         assert!(
             matches!(error, SnapshotError::Corrupt(_)),
             "{what}: {error}"

@@ -71,24 +71,42 @@ impl View {
     pub fn restore<E: From<CorruptRecord>>(
         records: impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), E>>,
     ) -> Result<View, E> {
-        let mut view = View::default();
-        let mut positioned = false;
+        let mut builder = ViewBuilder::default();
         for record in records {
             let (key, value) = record?;
-            if key == [record::VIEW] {
-                view.position = prost::Message::decode(value.as_slice())
-                    .map_err(|e| CorruptRecord::new(format!("position: {e}")))?;
-                positioned = true;
-            } else {
-                view.machine.load(&key, &value)?;
-            }
+            builder.load(&key, &value)?;
         }
-        if !positioned {
-            return Err(
-                CorruptRecord::new("no position record: the checkpoint is not whole").into(),
-            );
+        Ok(builder.finish()?)
+    }
+}
+
+/// Builds a view from records as they come: in ascending key order, or in the order in which
+/// [`View::changes`] emits them.
+#[derive(Debug, Default)]
+pub struct ViewBuilder {
+    view: View,
+    positioned: bool,
+}
+
+impl ViewBuilder {
+    /// Takes the next record.
+    pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
+        if key != [record::VIEW] {
+            return self.view.machine.load(key, value);
         }
-        view.machine.finish_load()?;
-        Ok(view)
+        self.view.position = prost::Message::decode(value)
+            .map_err(|e| CorruptRecord::new(format!("position: {e}")))?;
+        self.positioned = true;
+        Ok(())
+    }
+
+    /// Builds what is derived and checks that all records came.
+    pub fn finish(mut self) -> Result<View, CorruptRecord> {
+        if !self.positioned {
+            let what = "no position record: the checkpoint is not whole";
+            return Err(CorruptRecord::new(what));
+        }
+        self.view.machine.finish_load()?;
+        Ok(self.view)
     }
 }
