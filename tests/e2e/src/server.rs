@@ -318,6 +318,11 @@ impl Server {
         self.launch.args.extend(args.map(str::to_owned));
     }
 
+    /// Starts this executable from the next start on.
+    pub fn use_program(&mut self, path: PathBuf) {
+        self.launch.program = Some(path);
+    }
+
     /// Adds an environment variable for the starts to come.
     pub fn add_env(&mut self, name: &str, value: &str) {
         self.launch.envs.push((name.into(), value.into()));

@@ -3,7 +3,8 @@
 //!
 //! One seed in a usual run. `WITAN_FAULTS_MINUTES=30` goes through seeds for so long, beginning with
 //! `WITAN_FAULTS_SEED`; `WITAN_FAULTS_MEMBERS=5` has more members; `WITAN_FAULTS_SERVER=etcd36` asks the same of
-//! etcd, without v2, and prints what it breaks.
+//! etcd, without v2, and prints what it breaks. `WITAN_FAULTS_BEFORE=PATH` starts the members with an older program
+//! and rolls them to today's and back, instead of all faults.
 //!
 //! Reading order: `schedule` (the faults) → `stage` (the members) → `load` and `probes`, `leases`, `tree` (the
 //! clients) → `verdict` (the promises) → `table`.
@@ -78,11 +79,15 @@ fn every_promise_is_kept_through_faults_of_processes_disks_and_networks() {
 
 /// One cluster, all faults, and what is wrong afterwards.
 fn run(kind: Kind, members: usize, seed: u64) -> Result<Vec<Outcome>, String> {
+    let before = env::var_os("WITAN_FAULTS_BEFORE").map(PathBuf::from);
     let runtime = grpc::runtime();
-    let mut stage = Stage::start(kind, members);
+    let mut stage = Stage::start(kind, members, before.as_ref());
     let load = Load::new(stage.cluster.addresses());
     let clients = Clients::start(&runtime, &load, kind == Kind::Witan);
-    let outcomes = schedule::run(&mut stage, &load, seed);
+    let outcomes = match &before {
+        Some(before) => schedule::roll(&mut stage, &load, before),
+        None => schedule::run(&mut stage, &load, seed),
+    };
     let told = clients.stop(&runtime, &load);
     let folder = folder(seed);
     fs::write(folder.join("history.txt"), told.history()).expect("a temporary folder");

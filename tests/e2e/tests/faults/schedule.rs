@@ -1,6 +1,9 @@
 //! The faults: how each begins, how long it lasts, how it ends, and in which order a seed has them.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use witan_e2e::{linear::client::Choice, network::Link, wait};
 
@@ -55,9 +58,12 @@ pub(crate) enum Fault {
     ReplaceLeader,
     SlowAndKilled,
     CutOffAndStopped,
+    RollForward,
+    RollBack,
 }
 
 impl Fault {
+    /// Those of every seed: all but the change of the program.
     pub(crate) const ALL: [Self; 20] = [
         Self::KillLeader,
         Self::KillFollower,
@@ -104,6 +110,8 @@ impl Fault {
             Self::ReplaceLeader => "leader removed, wiped, added again",
             Self::SlowAndKilled => "lossy network, and kill -9 of the leader",
             Self::CutOffAndStopped => "follower cut off, then leader stopped",
+            Self::RollForward => "a member restarted with the newer program",
+            Self::RollBack => "a member restarted with the older program",
         }
     }
 
@@ -141,6 +149,7 @@ impl Fault {
                 wait::wall_time(LENGTH);
                 disk.make_room();
             }
+            Self::RollForward | Self::RollBack => stage.restart(follower),
             Self::RollingRestart => (0..stage.count()).for_each(|at| stage.restart(at)),
             Self::ReplaceFollower => stage.replace(follower, leader),
             Self::ReplaceLeader => stage.replace(leader, follower),
@@ -208,30 +217,59 @@ pub(crate) fn run(stage: &mut Stage, load: &Load, seed: u64) -> Vec<Outcome> {
     }
     let mut outcomes = Vec::new();
     for fault in faults {
-        load.next_step();
-        load.take_late();
         let leader = stage.cluster.leader();
         let other = (leader + 1 + choice.below(stage.count() - 1)) % stage.count();
-        let (term, begun) = (stage.term(), Instant::now());
-        fault.run(stage, leader, other);
-        stage.wait_whole();
-        let healed = Instant::now();
-        wait::within(RECOVERY_MAX, "every member acknowledges writes", || {
-            probes::all_serve(load, healed).then_some(())
-        });
-        let pause = probes::longest_pause(load, begun, Instant::now());
-        let terms = stage.term() - term;
-        let late = load.take_late();
-        eprintln!(
-            "{pause:>8.1?} {}, {terms} terms, {late:.0?} late",
-            fault.name()
-        );
-        outcomes.push(Outcome {
-            fault,
-            pause,
-            terms,
-            late,
-        });
+        outcomes.push(one(stage, load, fault, (leader, other)));
     }
     outcomes
+}
+
+/// How often a cluster rolls forward and back.
+const ROLLS: usize = 2;
+
+/// Restarts members one by one with the usual program, and then with the one `before` it, while all clients go on.
+pub(crate) fn roll(stage: &mut Stage, load: &Load, before: &Path) -> Vec<Outcome> {
+    let mut outcomes = Vec::new();
+    for _ in 0..ROLLS {
+        for (fault, program) in [
+            (Fault::RollForward, stage.kind.binary()),
+            (Fault::RollBack, before.to_path_buf()),
+        ] {
+            for at in 0..stage.count() {
+                stage.cluster.member_mut(at).use_program(program.clone());
+                let leader = stage.cluster.leader();
+                outcomes.push(one(stage, load, fault, (leader, at)));
+                // members of both programs serve for a while
+                wait::wall_time(LENGTH);
+            }
+        }
+    }
+    outcomes
+}
+
+/// One fault, until every member has acknowledged a write again.
+fn one(stage: &mut Stage, load: &Load, fault: Fault, cast: (usize, usize)) -> Outcome {
+    load.next_step();
+    load.take_late();
+    let (term, begun) = (stage.term(), Instant::now());
+    fault.run(stage, cast.0, cast.1);
+    stage.wait_whole();
+    let healed = Instant::now();
+    wait::within(RECOVERY_MAX, "every member acknowledges writes", || {
+        probes::all_serve(load, healed).then_some(())
+    });
+    let outcome = Outcome {
+        fault,
+        pause: probes::longest_pause(load, begun, Instant::now()),
+        terms: stage.term() - term,
+        late: load.take_late(),
+    };
+    let Outcome {
+        pause, terms, late, ..
+    } = outcome;
+    eprintln!(
+        "{pause:>8.1?} {}, {terms} terms, {late:.0?} late",
+        fault.name()
+    );
+    outcome
 }

@@ -1,6 +1,6 @@
 //! Members that reach one another through a network that can fail, one of them on a small disk.
 
-use std::{fs, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use serde_json::{Value, json};
 use witan_e2e::{Cluster, Disk, Kind, Launch, Network, Server, cluster::status, http, wait};
@@ -28,8 +28,8 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Starts so many members.
-    pub(crate) fn start(kind: Kind, count: usize) -> Self {
+    /// Starts so many members, with another program than the usual one if there is one.
+    pub(crate) fn start(kind: Kind, count: usize, program: Option<&PathBuf>) -> Self {
         let disk = Disk::mount("faults", DISK_MIB);
         let launch = |at: usize| {
             let launch = match kind {
@@ -53,7 +53,12 @@ impl Stage {
             joined: vec![false; count],
             disk,
         };
-        (0..count).for_each(|at| stage.start_member(at));
+        for at in 0..count {
+            if let Some(program) = program {
+                stage.cluster.member_mut(at).use_program(program.clone());
+            }
+            stage.start_member(at);
+        }
         stage.wait_whole();
         stage
     }
