@@ -318,6 +318,7 @@ impl Replica {
             kind == MessageType::MsgRequestVote || kind == MessageType::MsgRequestPreVote;
         if (kind == MessageType::MsgTimeoutNow && !self.may_campaign())
             || (asks_for_vote && self.may_have_lost_log())
+            || self.is_of_gone_leader(&message)
         {
             return Ok(());
         }

@@ -45,6 +45,8 @@ pub enum TransferRefused {
 /// left out: those that still hear the leader refuse the pre-vote.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Failover {
+    /// The leader that is gone, and the term that it led.
+    gone: (u64, u64),
     /// When to campaign next, on the monotonic clock.
     at_ns: u64,
     /// How often it was tried.
@@ -136,10 +138,22 @@ impl Replica {
         // It grants pre-votes from now on, as after an election timeout without the leader.
         raft.leader_id = 0;
         self.failover = Some(Failover {
+            gone: (member, raft.term),
             at_ns: self.steady_ns + self.failover_delay_ns(member, 0),
             campaigns: 0,
         });
         self.continue_failover();
+    }
+
+    /// Whether a leader whose process is gone sent this before: it would end the campaigns, and have the followers
+    /// wait for a leader that is not there. Raft takes it for lost.
+    pub(super) fn is_of_gone_leader(&self, message: &Message) -> bool {
+        let leads = matches!(
+            message.get_msg_type(),
+            MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot
+        );
+        let sent = (message.from, message.term);
+        leads && self.failover.is_some_and(|failover| failover.gone == sent)
     }
 
     /// Members campaign one after the other, so that the first one is rarely disturbed.
@@ -179,6 +193,7 @@ impl Replica {
         self.failover = Some(Failover {
             at_ns: self.steady_ns + self.failover_delay_ns(0, campaigns),
             campaigns,
+            ..failover
         });
     }
 

@@ -29,6 +29,31 @@ fn the_process_of_a_leader_is_gone_and_writes_go_on_within_milliseconds() {
     }
 }
 
+/// Its last messages may arrive after its streams were seen to end: on a network that loses segments, those of one
+/// stream are sent again while another one has ended.
+#[test]
+fn what_a_dead_leader_has_sent_before_does_not_bring_it_back() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let leader = cluster.leader().expect("it leads");
+    let others: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
+    let (replica, world) = cluster.members.get_mut(&leader).expect("it runs");
+    replica.tick(0);
+    replica.turn(world).expect("it goes on");
+    let late = std::mem::take(&mut world.sent);
+    assert!(late.len() >= others.len(), "a heartbeat to each");
+    cluster.members.remove(&leader);
+    for other in &others {
+        let event = PeerEvent::ProcessGone;
+        cluster.replica(*other).peer_event(leader, event);
+    }
+    for envelope in late {
+        cluster.deliver(envelope);
+    }
+    cluster.settle();
+    let took = until_written(&mut cluster, others[0]);
+    assert!(took < 100, "{took} ms");
+}
+
 #[test]
 fn a_leader_that_others_hear_stays() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
