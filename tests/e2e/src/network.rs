@@ -34,8 +34,8 @@ const PIECES_MAX: usize = 64;
 /// After how long a lost segment is sent again: Linux' least.
 const RETRANSMISSION: Duration = Duration::from_millis(200);
 
-/// Looks at whose socket it is: its process was started a moment ago.
-const OWNER_LOOKS: usize = 20;
+/// Looks at whose socket it is, for its process may have been started a moment ago.
+const OWNER_LOOKS: usize = 500;
 
 /// Time between them.
 const OWNER_LOOK: Duration = Duration::from_millis(10);
@@ -182,11 +182,16 @@ impl Shared {
             // the table of all sockets of the machine is long
             let look = tokio::task::spawn_blocking(move || {
                 let socket = format!("socket:[{}]", inode(other_end)?);
-                pids.iter()
-                    .position(|pid| pid.is_some_and(|pid| holds(pid, &socket)))
+                Some(
+                    pids.iter()
+                        .position(|pid| pid.is_some_and(|pid| holds(pid, &socket))),
+                )
             });
-            if let Ok(Some(at)) = look.await {
-                return Some(at);
+            match look.await {
+                Ok(Some(Some(at))) => return Some(at),
+                Ok(Some(None)) => {}
+                // the other end is gone, or this process ends
+                Ok(None) | Err(_) => return None,
             }
         }
         None

@@ -39,7 +39,7 @@ use witan_e2e::{Kind, grpc};
 const CLIENTS: usize = 2;
 
 /// Calls without which a run proves nothing.
-const ANSWERED_MIN: usize = 1000;
+const ANSWERED_MIN: usize = 300;
 
 fn number(name: &str) -> Option<u64> {
     let text = env::var(name).ok()?;
