@@ -82,7 +82,10 @@ fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     batch.must_sync |= syncs_first;
     let late = replica.faults.has(InjectedBug::AckBeforePersist);
     if !late {
-        answer(replica, host, std::mem::take(&mut applied));
+        // The answer to a removal closes the way to its member: what says there that it is committed goes first.
+        if !syncs_first {
+            answer(replica, host, std::mem::take(&mut applied));
+        }
         persist(host, &batch);
     }
     messages.extend(ready.take_persisted_messages());
