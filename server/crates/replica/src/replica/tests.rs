@@ -1,5 +1,7 @@
 //! What the seams of [`Replica`] promise when messages come in an unlucky order.
 
+mod removal;
+
 use bytes::Bytes;
 use raft::eraftpb::{Entry as RaftEntry, EntryType, Message, MessageType};
 

@@ -1,0 +1,94 @@
+//! What a removed member hears of its removal.
+
+use raft::eraftpb::MessageType;
+
+use super::super::Role;
+use crate::{
+    host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Ticket, Unanswered},
+    machine::{
+        command::{ChangeMembers, Command, Stamp},
+        view::View,
+    },
+    wire::PeerMessage,
+};
+
+/// Member 1, which agrees with everything, and notes what it hears before the change of membership is answered.
+#[derive(Default)]
+struct Agreeing {
+    answers: Vec<Envelope>,
+    heard_commit: u64,
+    answered: bool,
+}
+
+impl Host for Agreeing {
+    fn install(&mut self, _snapshot: &View) {}
+    fn persist(&mut self, _batch: &LogBatch) {}
+    fn send(&mut self, envelopes: Vec<Envelope>) {
+        for envelope in envelopes {
+            let Ok(PeerMessage::Raft(asked)) = PeerMessage::decode(&envelope.message) else {
+                continue;
+            };
+            self.heard_commit = self.heard_commit.max(asked.commit);
+            let kinds = [
+                (
+                    MessageType::MsgRequestPreVote,
+                    MessageType::MsgRequestPreVoteResponse,
+                ),
+                (
+                    MessageType::MsgRequestVote,
+                    MessageType::MsgRequestVoteResponse,
+                ),
+                (MessageType::MsgAppend, MessageType::MsgAppendResponse),
+            ];
+            let mut kinds = kinds.into_iter();
+            let Some((_, kind)) = kinds.find(|(kind, _)| *kind == asked.get_msg_type()) else {
+                continue;
+            };
+            self.answers.push(super::from_leader(kind, |answer| {
+                answer.term = asked.term;
+                answer.index = asked.index + asked.entries.len() as u64;
+            }));
+        }
+    }
+    fn applied(&mut self, applied: Vec<Applied>, _view: &View) {
+        for change in applied.iter().filter(|applied| applied.members.is_some()) {
+            assert!(
+                self.heard_commit >= change.index,
+                "it hears of it before its link goes"
+            );
+            self.answered = true;
+        }
+    }
+    fn readable(&mut self, _tickets: &[Ticket], _view: &View) {}
+    fn unanswered(&mut self, _requests: &[(Ticket, Unanswered)]) {}
+    fn lease_answered(&mut self, _ticket: Ticket, _answer: LeaseAnswer) {}
+}
+
+#[test]
+fn a_removed_member_hears_that_its_removal_is_committed_before_it_is_answered() {
+    let (mut replica, mut host) = (
+        super::member_two_of(super::state_of(&[1, 2])),
+        Agreeing::default(),
+    );
+    let remove = || {
+        Command::Members(ChangeMembers {
+            remove: 1,
+            voters: true,
+            ..ChangeMembers::default()
+        })
+    };
+    let mut proposed = false;
+    for tick in 1..100 {
+        replica.tick(tick);
+        assert_eq!(replica.turn(&mut host), Ok(()));
+        for answer in std::mem::take(&mut host.answers) {
+            assert_eq!(replica.receive(answer), None);
+            assert_eq!(replica.turn(&mut host), Ok(()));
+        }
+        if replica.status().role == Role::Leader && !proposed {
+            let accepted = replica.propose(Ticket(1), Stamp::default(), remove());
+            proposed = accepted.is_ok();
+        }
+    }
+    assert!(host.answered && replica.view().position.voters == [2]);
+}
