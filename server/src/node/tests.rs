@@ -288,7 +288,13 @@ fn removal(groups: usize) -> f64 {
 
 #[test]
 fn a_stream_with_many_unread_groups_ends_in_linear_time() {
-    let ratio = removal(80_000) / removal(20_000);
+    // the quickest of some: another process may have had the core
+    let quickest = |groups| {
+        (0..3)
+            .map(|_| removal(groups))
+            .fold(f64::INFINITY, f64::min)
+    };
+    let ratio = quickest(80_000) / quickest(20_000);
     assert!(
         ratio < 10.0,
         "four times the groups took {ratio:.1} times as long"
