@@ -1,6 +1,8 @@
 //! What the transport reports about other members, and what follows from it: snapshots that arrived or
 //! failed, a campaign at once when the leader's process is gone, leadership handed over.
 
+use std::cmp::Reverse;
+
 use raft::{
     INVALID_INDEX, SnapshotStatus, StateRole,
     eraftpb::{Message, MessageType},
@@ -78,10 +80,10 @@ impl Replica {
             return None;
         }
         let others = raft.prs().iter().filter(|(id, _)| **id != self.config.id);
-        let since = self.ticks.saturating_sub(self.config.election_ticks as u64);
-        let heard = |id| self.leader_tasks.heard_at(id).is_some_and(|at| at >= since);
         let receiving = others.filter(|(id, peer)| {
-            peer.recent_active || heard(**id) || self.leader_tasks.is_sending_snapshot(**id)
+            peer.recent_active
+                || self.was_heard(**id)
+                || self.leader_tasks.is_sending_snapshot(**id)
         });
         // Of one that has not answered this leader yet, raft assumes the entry below the next one to send:
         // the last of the snapshot that it has received, or what it has after the entries that it refused.
@@ -118,6 +120,13 @@ impl Replica {
             self.leader_tasks
                 .note_heard(heard.map(|(id, _)| *id), self.ticks);
         }
+    }
+
+    /// Whether a member has answered this leader within an election timeout.
+    fn was_heard(&self, id: u64) -> bool {
+        let since = self.ticks.saturating_sub(self.config.election_ticks as u64);
+        let heard = self.leader_tasks.heard_at(id);
+        heard.is_some_and(|at| at >= since)
     }
 
     fn snapshot_ended(&mut self, member: u64, status: SnapshotStatus) {
@@ -219,8 +228,10 @@ impl Replica {
             None => raft
                 .prs()
                 .iter()
-                .filter(|(id, peer)| **id != own && voters.contains(id) && peer.recent_active)
-                .max_by_key(|(id, peer)| (peer.matched, std::cmp::Reverse(**id)))
+                .filter(|(id, _)| **id != own && voters.contains(id))
+                // after each check of the quorum, raft knows of nobody's answers until the next one
+                .filter(|(id, peer)| peer.recent_active || self.was_heard(**id))
+                .max_by_key(|(id, peer)| (peer.matched, peer.recent_active, Reverse(**id)))
                 .map(|(id, _)| *id)
                 .ok_or(TransferRefused::NoTransferee)?,
         };

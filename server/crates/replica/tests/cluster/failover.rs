@@ -86,3 +86,22 @@ fn leadership_is_handed_over_at_once() {
     let refused = cluster.replica(leader).transfer_leadership(None);
     assert!(refused.is_err(), "a follower has nothing to hand over");
 }
+
+#[test]
+fn leadership_is_handed_over_between_a_check_of_the_quorum_and_the_next_answer() {
+    // the check comes once in an election timeout, so that it is before one of these
+    for ticks in 1..ELECTION_TICKS {
+        let mut cluster = Cluster::new(&[1, 2, 3]);
+        let leader = cluster.leader().expect("it leads");
+        cluster.ticks(3);
+        for follower in (1..=3).filter(|id| *id != leader) {
+            cluster.cut.insert((follower, leader));
+        }
+        cluster.ticks(ticks);
+        cluster.cut.clear();
+        let to = cluster.replica(leader).transfer_leadership(None);
+        let to = to.unwrap_or_else(|refused| panic!("after {ticks} ticks: {refused}"));
+        cluster.settle();
+        assert_eq!(cluster.leader(), Some(to), "after {ticks} ticks");
+    }
+}
