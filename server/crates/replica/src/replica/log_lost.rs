@@ -52,11 +52,11 @@ impl Replica {
         message.term >= self.raft.raft.term
     }
 
-    /// Whether the sender is a member, and no other one leads its term.
+    /// Whether no other member leads the sender's term. The sender may have become a member later than this state
+    /// knows: that of an older copy of the disk.
     fn may_lead(&self, message: &Message) -> bool {
         let raft = &self.raft.raft;
-        let other_leads = raft.term == message.term && ![0, message.from].contains(&raft.leader_id);
-        self.machine.members.by_id.contains_key(&message.from) && !other_leads
+        raft.term != message.term || [0, message.from].contains(&raft.leader_id)
     }
 
     fn note_beyond_log(&mut self, message: &Message, last: u64) {
@@ -77,7 +77,7 @@ impl Replica {
             confirmed: known.is_some_and(|said| said.confirmed),
         };
         self.beyond_log = Some(said);
-        let believed = said.confirmed || !self.is_leader_confirmable();
+        let believed = said.confirmed || !self.is_leader_confirmable(leader);
         if believed && self.ticks >= said.first + patience {
             self.halt = Some(Halt::LogLost {
                 committed: message.commit,
@@ -86,9 +86,13 @@ impl Replica {
         }
     }
 
-    /// Whether the leader has a quorum without this member, as far as this one knows.
-    fn is_leader_confirmable(&self) -> bool {
+    /// Whether the leader has a quorum without this member, as far as this one knows. The word of one that it
+    /// does not know never counts alone.
+    fn is_leader_confirmable(&self, leader: u64) -> bool {
         let members = &self.machine.members.by_id;
+        if !members.contains_key(&leader) {
+            return true;
+        }
         let voters = members.values().filter(|member| !member.learner);
         let votes = members.get(&self.config.id).is_some_and(|own| !own.learner);
         !votes || voters.count() >= CONFIRMING_VOTERS_MIN

@@ -226,6 +226,30 @@ fn a_member_that_lost_its_log_does_not_vote_and_ends_with_a_reason() {
     assert_eq!(replica.turn(&mut host), Err(LOG_LOST));
 }
 
+/// Of an older copy of the disk, from before the leader became a member.
+#[test]
+fn a_member_that_does_not_know_the_leader_does_not_vote_on_a_log_that_may_be_lost() {
+    let mut host = Sent::default();
+    for confirmed in [false, true] {
+        let mut replica = member_two_of(state_of(&[2, 3]));
+        for tick in 0..10 {
+            replica.receive(beyond());
+            replica.receive(asks_for_vote(6));
+            replica.tick(tick);
+            assert_eq!(replica.turn(&mut host), Ok(()), "tick {tick}");
+            assert_eq!(replica.status().term, 1, "it neither follows nor votes");
+            for confirmation in confirmations(&mut host) {
+                if confirmed {
+                    replica.receive(confirmation);
+                }
+            }
+        }
+        replica.receive(beyond());
+        let expected = if confirmed { Err(LOG_LOST) } else { Ok(()) };
+        assert_eq!(replica.turn(&mut host), expected);
+    }
+}
+
 /// A liar, or a stranger who speaks for the leader, does not get what the leader is asked.
 #[test]
 fn a_member_does_not_end_while_nobody_confirms_that_its_log_is_lost() {
