@@ -125,6 +125,19 @@ impl JsonSchema for IntOrText {
 pub struct Span(pub String);
 
 impl Span {
+    /// A text that no schema has looked at; nothing if it is no span.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut digits = 0;
+        for c in text.chars() {
+            match c {
+                '0'..='9' => digits += 1,
+                'h' | 'm' | 's' if digits > 0 => digits = 0,
+                _ => return None,
+            }
+        }
+        (digits == 0 && !text.is_empty()).then(|| Self(text.to_owned()))
+    }
+
     /// Its length; zero for a text that is no span, which the schema refuses.
     pub fn duration(&self) -> Duration {
         let mut seconds = 0_u64;
@@ -204,5 +217,11 @@ mod tests {
         let span = |text: &str| Span(text.to_owned()).duration();
         assert_eq!(span("2160h"), Duration::from_secs(2160 * 3600));
         assert_eq!(span("1h30m5s"), Duration::from_secs(5405));
+        for sound in ["0s", "90s", "1h30m"] {
+            assert_eq!(Span::parse(sound), Some(Span(sound.to_owned())));
+        }
+        for wrong in ["", "24", "7d", "h", "1h30", "-1s"] {
+            assert_eq!(Span::parse(wrong), None, "{wrong}");
+        }
     }
 }

@@ -81,7 +81,9 @@ pub fn authority_seen(cluster: &Cluster<'_>, secret: &Secret) -> AuthoritySeen {
     let asks = |of: Option<&String>| of.filter(|text| !text.is_empty()).cloned();
     let wanted = asks(cluster.resource.annotations().get(ROTATE_AUTHORITY));
     let overlap = cluster.resource.annotations().get(AUTHORITY_OVERLAP);
-    let overlap = overlap.map_or(OVERLAP, String::as_str);
+    // no schema looks at an annotation: a text that is no span must not mean that there is no overlap
+    let overlap = overlap.and_then(|text| Span::parse(text));
+    let overlap = overlap.unwrap_or_else(|| Span(OVERLAP.to_owned()));
     let since = secret.annotations().get(ROTATED_AT);
     let since = since.and_then(|at| at.parse::<Timestamp>().ok());
     AuthoritySeen {
@@ -92,7 +94,7 @@ pub fn authority_seen(cluster: &Cluster<'_>, secret: &Secret) -> AuthoritySeen {
         },
         since: since.map_or(0, Timestamp::as_second),
         asked: wanted.is_some() && wanted != asks(secret.annotations().get(ROTATE_AUTHORITY)),
-        overlap: Span(overlap.to_owned()).seconds(),
+        overlap: overlap.seconds(),
     }
 }
 
