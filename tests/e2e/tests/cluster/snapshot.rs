@@ -1,6 +1,6 @@
 //! A member that was away for longer than the others keep their log for: it gets the leader's state.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures_util::{StreamExt as _, stream};
@@ -21,6 +21,9 @@ const FILLER_BYTES: usize = 1 << 20;
 /// Values that are written first; then twice as many, until the log does not reach back.
 const FILLERS: usize = 96;
 const FILLERS_MAX: usize = 768;
+
+/// A leader keeps more of its log for a member that it has heard of within an election timeout (1 s).
+const FORGOTTEN: Duration = Duration::from_secs(2);
 
 /// Keys that the fillers overwrite.
 const FILLER_KEYS: usize = 48;
@@ -87,6 +90,7 @@ fn cluster_that_left_one_behind() -> (Cluster, usize) {
     fill(cluster.member(lagging), 2);
     cluster.member_mut(lagging).kill9();
     furnish(cluster.member(cluster.leader()));
+    wait::wall_time(FORGOTTEN);
     fill(cluster.member(cluster.leader()), FILLERS);
     (cluster, lagging)
 }
