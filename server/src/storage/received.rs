@@ -138,7 +138,8 @@ pub struct IncomingSnapshot {
 /// A run that another thread writes, and what is durable with it.
 #[derive(Debug)]
 struct RunInWriting {
-    thread: JoinHandle<io::Result<Run>>,
+    /// `None` if the library panicked.
+    thread: JoinHandle<Option<io::Result<Run>>>,
     count: RecordCounter,
     last_key: Vec<u8>,
 }
@@ -179,10 +180,7 @@ impl IncomingSnapshot {
         let (count, last_key) = (self.count.clone(), last_key.clone());
         let (folder, mut items) = (self.folder.clone(), mem::take(&mut self.items));
         self.item_bytes = 0;
-        let write = move || {
-            let written = catch_in_library(|| folder.write_run(&mut items, true));
-            written.unwrap_or_else(|| Err(io::Error::other("writing a run ended in a panic")))
-        };
+        let write = move || catch_in_library(|| folder.write_run(&mut items, true));
         let thread = thread::Builder::new().name("snapshot-run".to_owned());
         self.writing = Some(RunInWriting {
             thread: thread.spawn(write)?,
@@ -197,8 +195,8 @@ impl IncomingSnapshot {
         let Some(writing) = self.writing.take() else {
             return Ok(());
         };
-        let written = writing.thread.join();
-        let run = written.unwrap_or_else(|_| Err(io::Error::other("writing a run panicked")))?;
+        let written = writing.thread.join().ok().flatten();
+        let run = written.unwrap_or_else(|| Err(io::Error::other("writing a run panicked")))?;
         self.durable.runs.push(run);
         self.durable.count = writing.count;
         self.durable.last_key = writing.last_key;
