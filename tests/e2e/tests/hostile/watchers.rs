@@ -4,14 +4,17 @@
 use std::time::{Duration, Instant};
 
 use futures_util::{Stream, StreamExt as _, stream};
-use tonic::{Status, transport::Channel};
+use tonic::{Request, Status, Streaming, transport::Channel};
 use witan_api::v3::etcdserverpb::{
     DeleteRangeRequest, PutRequest, WatchCreateRequest, WatchRequest, WatchResponse,
     kv_client::KvClient, watch_client::WatchClient, watch_request::RequestUnion,
 };
-use witan_e2e::{Launch, grpc};
+use witan_e2e::{Launch, grpc, http};
 
-use crate::{stage::NOISE, work::fill};
+use crate::{
+    stage::{NOISE, grown, longest_wait},
+    work::{admit_a_user, fill, post},
+};
 
 /// Another client's longest wait: work for so many watchers is bounded and not nothing, least of all in a
 /// debug build.
@@ -81,6 +84,75 @@ fn a_deletion_of_many_keys_under_many_watchers() {
             let event = keys.next().await.expect("an event");
             let key = event.kv.expect("a key").key;
             assert_eq!(key, format!("k{at:06}"));
+        }
+    });
+}
+
+/// A stream of a user with watchers of one key each.
+async fn watch_keys(channel: Channel, token: &str, many: usize) -> Streaming<WatchResponse> {
+    let create = |at: usize| WatchRequest {
+        request_union: Some(RequestUnion::CreateRequest(WatchCreateRequest {
+            key: format!("k{at:06}").into(),
+            ..Default::default()
+        })),
+    };
+    let requests = stream::iter((0..many).map(create)).chain(stream::pending());
+    let mut request = Request::new(requests);
+    let token = token.parse().expect("a token is text");
+    request.metadata_mut().insert("token", token);
+    let answers = WatchClient::new(channel).watch(request).await;
+    let mut answers = answers.expect("a stream").into_inner();
+    for _ in 0..many {
+        let answer = answers.message().await.expect("no error");
+        assert!(answer.expect("an answer").created);
+    }
+    answers
+}
+
+/// Each is told, and what it is told is made when the client takes it.
+#[test]
+fn many_watchers_that_lose_their_permission_at_once() {
+    const WATCHERS: usize = 200_000;
+    /// Their ids; an answer made for each of them took 60 MiB.
+    const BOUND_BYTES: u64 = 16 << 20;
+    let server = Launch::witan().start();
+    let token = admit_a_user(&server);
+    let root = r#"{"name":"root","password":"p"}"#;
+    let root = post(&server, "/v3/auth/authenticate", root);
+    let root = root["token"].as_str().expect("a token");
+    let runtime = grpc::runtime();
+    let mut answers = runtime.block_on(async {
+        let channel = grpc::connect(&server.address()).await;
+        watch_keys(channel, &token, WATCHERS).await
+    });
+    // the process gives back what the creation took before it is measured
+    let revoke = || {
+        let body = r#"{"role":"r","key":"aw==","range_end":"bA=="}"#;
+        let headers = [("Authorization", root)];
+        let path = "/v3/auth/role/revoke";
+        let address = server.address();
+        let revoked = http::try_once(&address, "POST", path, &headers, body.as_bytes());
+        assert_eq!(revoked.expect("an answer").status, 200);
+        let first = runtime.block_on(answers.message());
+        first.expect("no error").expect("an answer")
+    };
+    let ((first, waited), more) = grown(&server, || longest_wait(&server, revoke));
+    assert!(waited <= NOISE, "another client waited {waited:?}");
+    assert!(
+        more <= BOUND_BYTES,
+        "{more} bytes more, bound {BOUND_BYTES}"
+    );
+    let mut canceled = vec![false; WATCHERS];
+    let mut note = |answer: WatchResponse| {
+        assert!(answer.canceled && answer.cancel_reason.ends_with("permission denied"));
+        let id = usize::try_from(answer.watch_id).expect("an id");
+        assert!(!std::mem::replace(&mut canceled[id], true), "{id} twice");
+    };
+    note(first);
+    runtime.block_on(async {
+        for _ in 1..WATCHERS {
+            let answer = answers.message().await.expect("no error");
+            note(answer.expect("an answer"));
         }
     });
 }

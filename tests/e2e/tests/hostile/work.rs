@@ -82,14 +82,14 @@ fn names(times: usize) -> TxnRequest {
     }
 }
 
-fn post(server: &Server, path: &str, body: &str) -> serde_json::Value {
+pub(crate) fn post(server: &Server, path: &str, body: &str) -> serde_json::Value {
     let answer = server.http("POST", path, body);
     assert_eq!(answer.status, 200, "{path}: {}", answer.text());
     answer.json()
 }
 
-/// A user who may write the keys of the lease, and auth on; answers the user's token.
-fn admit_a_user(server: &Server) -> String {
+/// A user who may read and write the keys `[k, l)`, and auth on; answers the user's token.
+pub(crate) fn admit_a_user(server: &Server) -> String {
     for (path, body) in [
         ("user/add", r#"{"name":"root","password":"p"}"#),
         ("user/grant", r#"{"user":"root","role":"root"}"#),

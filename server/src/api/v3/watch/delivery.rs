@@ -1,6 +1,6 @@
 //! From events to responses: recipients, filters, and fragmentation of large responses.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 
 use prost::Message as _;
 use witan_api::v3::etcdserverpb::{ResponseHeader, WatchResponse};
@@ -8,6 +8,7 @@ use witan_replica::watch::keys::WatcherGroupId;
 
 use super::{
     history_reader::{EventBatch, WatchEvent},
+    progress::NO_WATCHER,
     watchers::{StreamWatchers, Watcher},
 };
 
@@ -16,6 +17,11 @@ use super::{
 pub(super) enum ReadyResponse {
     /// An answer as it is.
     Response(Box<WatchResponse>),
+    /// The same answer to several watchers, made one by one: a stream may have a million.
+    Repeated {
+        answer: Box<WatchResponse>,
+        recipients: Recipients,
+    },
     /// Events for the synced watchers of a group.
     Synced {
         group_id: WatcherGroupId,
@@ -31,10 +37,34 @@ pub(super) enum ReadyResponse {
     },
 }
 
+/// Who gets a repeated answer.
+#[derive(Debug)]
+pub(super) enum Recipients {
+    /// These watchers.
+    Watchers(std::vec::IntoIter<i64>),
+    /// No watcher in particular, so many times.
+    Stream(u32),
+}
+
+impl Iterator for Recipients {
+    type Item = i64;
+
+    fn next(&mut self) -> Option<i64> {
+        match self {
+            Self::Watchers(ids) => ids.next(),
+            Self::Stream(times) => {
+                *times = times.checked_sub(1)?;
+                Some(NO_WATCHER)
+            }
+        }
+    }
+}
+
 impl ReadyResponse {
     fn event_count(&self) -> usize {
         match self {
             Self::Response(answer) => answer.events.len(),
+            Self::Repeated { .. } => 0,
             Self::Synced { events, .. } | Self::Unsynced { events, .. } => events.len(),
         }
     }
@@ -94,6 +124,14 @@ impl ResponseQueue {
         self.push_back(ReadyResponse::Response(answer.into()));
     }
 
+    /// Queues an answer without events to each of `recipients`; its `watch_id` is filled in then.
+    pub(super) fn push_repeated(&mut self, answer: WatchResponse, recipients: Recipients) {
+        self.push_back(ReadyResponse::Repeated {
+            answer: answer.into(),
+            recipients,
+        });
+    }
+
     pub(super) fn push_synced(&mut self, group_id: WatcherGroupId, batches: Vec<EventBatch>) {
         let filled = batches.into_iter().filter(|batch| !batch.events.is_empty());
         for batch in filled {
@@ -115,14 +153,16 @@ impl ResponseQueue {
         }
     }
 
-    /// Drops queued events of removed watchers. Those of their groups are dropped later, because the
-    /// watchers are not found then.
-    pub(super) fn forget(&mut self, ids: &HashSet<i64>) {
+    /// Drops queued events of watchers that are not there any more. Those of their groups are dropped
+    /// later, because the watchers are not found then.
+    pub(super) fn forget_removed(&mut self, watchers: &StreamWatchers) {
         self.ready.retain(|ready| match ready {
             ReadyResponse::Response(answer) => {
-                answer.events.is_empty() || !ids.contains(&answer.watch_id)
+                answer.events.is_empty() || watchers.get(answer.watch_id).is_some()
             }
-            ReadyResponse::Synced { .. } | ReadyResponse::Unsynced { .. } => true,
+            ReadyResponse::Repeated { .. }
+            | ReadyResponse::Synced { .. }
+            | ReadyResponse::Unsynced { .. } => true,
         });
         self.events = self.ready.iter().map(ReadyResponse::event_count).sum();
     }
@@ -142,6 +182,20 @@ impl ResponseQueue {
         loop {
             let (id, answer, more) = match self.pop_front()? {
                 ReadyResponse::Response(answer) => return Some(*answer),
+                ReadyResponse::Repeated {
+                    answer,
+                    mut recipients,
+                } => {
+                    let Some(watch_id) = recipients.next() else {
+                        continue;
+                    };
+                    let repeated = WatchResponse {
+                        watch_id,
+                        ..WatchResponse::clone(&answer)
+                    };
+                    self.push_front(ReadyResponse::Repeated { answer, recipients });
+                    return Some(repeated);
+                }
                 ReadyResponse::Unsynced {
                     id,
                     events,

@@ -18,6 +18,9 @@ use crate::{
     node::AuthState,
 };
 
+/// Ranges that are judged at once when users or roles change, before the task yields.
+const CHECKED_AT_ONCE: usize = 1024;
+
 /// Auth state of the last check of a stream.
 #[derive(Debug, Default)]
 pub(super) struct PermissionState {
@@ -68,12 +71,12 @@ impl PermissionState {
         })
     }
 
-    /// Which watchers may not read their span any more, if users or roles have changed, and why.
+    /// Which watchers may not read their span any more, if users or roles have changed, by the reason.
     pub(super) async fn denied(
         &mut self,
         ctx: &Context,
         watchers: &StreamWatchers,
-    ) -> Result<Vec<(i64, RpcError)>, Status> {
+    ) -> Result<Vec<(RpcError, Vec<i64>)>, Status> {
         let now = ctx.node.auth();
         if now == self.seen {
             return Ok(Vec::new());
@@ -92,11 +95,26 @@ impl PermissionState {
             None => authorize::caller(ctx).ok().flatten(),
         };
         let check = view.machine.check(caller.as_ref());
-        let denied = watchers.spans().filter_map(|(id, span)| {
-            let refusal = check.read(&span.key, range_end(span)).err()?;
-            Some((id, refusal.in_v3()))
-        });
-        Ok(denied.collect())
+        let mut denied: Vec<(RpcError, Vec<i64>)> = Vec::new();
+        for (at, group) in watchers.groups().enumerate() {
+            if (at + 1) % CHECKED_AT_ONCE == 0 {
+                tokio::task::yield_now().await;
+            }
+            let span = &group.span;
+            let Err(refusal) = check.read(&span.key, range_end(span)) else {
+                continue;
+            };
+            let refusal = refusal.in_v3();
+            match denied.iter_mut().find(|(reason, _)| *reason == refusal) {
+                Some((_, ids)) => group.add_to(ids),
+                None => {
+                    let mut ids = Vec::new();
+                    group.add_to(&mut ids);
+                    denied.push((refusal, ids));
+                }
+            }
+        }
+        Ok(denied)
     }
 }
 

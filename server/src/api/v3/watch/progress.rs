@@ -62,17 +62,17 @@ impl ProgressNotifier {
         self.timer = None;
     }
 
-    /// Recipients of a notification that everything up to `notified_revision` was read; [`NO_WATCHER`] stands
-    /// for all. `caught_up` says that no watcher is unsynced.
+    /// Recipients of a notification that everything up to `notified_revision` was read: watchers, and how many
+    /// requests for all of them are answered. `caught_up` says that no watcher is unsynced.
     pub(super) fn recipients(
         &mut self,
         watchers: &mut StreamWatchers,
         notified_revision: i64,
         caught_up: bool,
-    ) -> Vec<i64> {
+    ) -> (Vec<i64>, u32) {
         let mut tell = Vec::new();
         if notified_revision < self.wanted {
-            return tell;
+            return (tell, 0);
         }
         if std::mem::take(&mut self.due) {
             let notified: Vec<i64> = watchers.notified().collect();
@@ -88,11 +88,12 @@ impl ProgressNotifier {
                 flags.idle = true;
             }
         }
-        if caught_up {
-            let asked = std::mem::take(&mut self.asked);
-            tell.extend((0..asked).map(|_| NO_WATCHER));
-        }
-        tell
+        let asked = if caught_up {
+            std::mem::take(&mut self.asked)
+        } else {
+            0
+        };
+        (tell, asked)
     }
 }
 

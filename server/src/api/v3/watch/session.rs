@@ -15,7 +15,7 @@ use witan_api::v3::{
 use witan_replica::watch::keys::{PendingChanges, WatcherGroupId};
 
 use super::{
-    delivery::{ResponseQueue, ResponseTemplate},
+    delivery::{Recipients, ResponseQueue, ResponseTemplate},
     history_reader::{Compacted, EventBatch, HistoryStates, ResumePoint},
     leader_monitor::LeaderMonitor,
     limits::FRAGMENT_ALLOWANCE_BYTES,
@@ -158,14 +158,29 @@ impl<R> Session<R> {
 
     /// Cancels a watcher; as in etcd an unknown id is ignored.
     fn cancel(&mut self, id: i64) {
-        if let Some(answer) = self.end(id) {
+        if self.end(id) {
+            let answer = WatchResponse {
+                watch_id: id,
+                ..self.canceled()
+            };
             self.out.push_response(answer);
         }
     }
 
-    /// Removes a watcher. Returns the cancel response, if there was one.
-    fn end(&mut self, id: i64) -> Option<WatchResponse> {
-        let (watcher, group_id) = self.watchers.cancel(&self.reader, id)?;
+    /// The response to the end of a watcher, without its id.
+    fn canceled(&self) -> WatchResponse {
+        WatchResponse {
+            header: self.header(self.reader.published()),
+            canceled: true,
+            ..WatchResponse::default()
+        }
+    }
+
+    /// Removes a watcher. Returns whether there was one.
+    fn end(&mut self, id: i64) -> bool {
+        let Some((watcher, group_id)) = self.watchers.cancel(&self.reader, id) else {
+            return false;
+        };
         self.ctx.v3_metrics.watchers.dec();
         if watcher.flags.unsynced {
             self.ctx.v3_metrics.slow_watchers.dec();
@@ -175,12 +190,7 @@ impl<R> Session<R> {
         if let Some(group_id) = group_id {
             self.unread.remove(&group_id);
         }
-        Some(WatchResponse {
-            header: self.header(self.reader.published()),
-            watch_id: id,
-            canceled: true,
-            ..WatchResponse::default()
-        })
+        true
     }
 
     /// Cancels the watchers that may not read their range any more, after a change of users or
@@ -190,19 +200,20 @@ impl<R> Session<R> {
             .permission_state
             .denied(&self.ctx, &self.watchers)
             .await?;
-        if !denied.is_empty() {
-            self.out.forget(&denied.iter().map(|(id, _)| *id).collect());
-        }
-        for (at, (id, refusal)) in denied.into_iter().enumerate() {
-            if (at + 1) % CANCELED_AT_ONCE == 0 {
-                tokio::task::yield_now().await;
+        for (refusal, ids) in denied {
+            for (at, id) in ids.iter().enumerate() {
+                if (at + 1) % CANCELED_AT_ONCE == 0 {
+                    tokio::task::yield_now().await;
+                }
+                self.end(*id);
             }
-            if let Some(canceled) = self.end(id) {
-                self.out.push_response(WatchResponse {
-                    cancel_reason: status_text(refusal),
-                    ..canceled
-                });
-            }
+            self.out.forget_removed(&self.watchers);
+            let answer = WatchResponse {
+                cancel_reason: status_text(refusal),
+                ..self.canceled()
+            };
+            let recipients = Recipients::Watchers(ids.into_iter());
+            self.out.push_repeated(answer, recipients);
         }
         Ok(())
     }
@@ -222,33 +233,38 @@ impl<R> Session<R> {
     /// Sends progress notifications, if they are due and everything was read.
     fn send_progress(&mut self) {
         let caught_up = self.unsynced.is_empty();
-        let tell = self
-            .progress
-            .recipients(&mut self.watchers, self.notified_revision, caught_up);
-        for watch_id in tell {
-            self.out.push_response(WatchResponse {
-                header: self.header(self.notified_revision),
-                watch_id,
-                ..WatchResponse::default()
-            });
+        let (watchers, asked) =
+            self.progress
+                .recipients(&mut self.watchers, self.notified_revision, caught_up);
+        let answer = WatchResponse {
+            header: self.header(self.notified_revision),
+            ..WatchResponse::default()
+        };
+        if !watchers.is_empty() {
+            let recipients = Recipients::Watchers(watchers.into_iter());
+            self.out.push_repeated(answer.clone(), recipients);
+        }
+        if asked > 0 {
+            self.out.push_repeated(answer, Recipients::Stream(asked));
         }
     }
 
     /// Cancels watchers whose changes were compacted.
-    fn cancel_compacted(&mut self, ids: &[i64], Compacted(compacted): Compacted) {
-        for id in ids {
+    fn cancel_compacted(&mut self, ids: Vec<i64>, Compacted(compacted): Compacted) {
+        for id in &ids {
             if self.watchers.get(*id).is_some_and(|w| w.flags.unsynced) {
                 self.ctx.v3_metrics.slow_watchers.dec();
             }
             self.watchers.mark_compacted(*id);
-            self.out.push_response(WatchResponse {
-                header: self.header(0),
-                watch_id: *id,
-                canceled: true,
-                compact_revision: compacted,
-                ..WatchResponse::default()
-            });
         }
+        let answer = WatchResponse {
+            header: self.header(0),
+            canceled: true,
+            compact_revision: compacted,
+            ..WatchResponse::default()
+        };
+        let recipients = Recipients::Watchers(ids.into_iter());
+        self.out.push_repeated(answer, recipients);
     }
 
     /// Reads changes into `out`, for one group or a few synced ones, or else one batch for an
@@ -334,7 +350,7 @@ impl<R> Session<R> {
             Ok(batches) => self.out.push_synced(group_id, batches),
             Err(lost) => {
                 let ids = self.synced_watchers(group_id);
-                self.cancel_compacted(&ids, lost);
+                self.cancel_compacted(ids, lost);
             }
         }
     }
@@ -382,7 +398,7 @@ impl<R> Session<R> {
         );
         match batch {
             Ok(batch) => self.out.push_unsynced(id, batch, self.notified_revision),
-            Err(lost) => return self.cancel_compacted(&[id], lost),
+            Err(lost) => return self.cancel_compacted(vec![id], lost),
         }
         match (from, self.watchers.get_mut(id)) {
             (Some(from), _) => drop(self.unsynced.insert(id, from)),

@@ -65,6 +65,14 @@ impl WatcherGroup {
         }
     }
 
+    /// Appends all members to `ids`.
+    pub(super) fn add_to(&self, ids: &mut Vec<i64>) {
+        match &self.members {
+            WatcherIds::One(one) => ids.push(*one),
+            WatcherIds::Many(many) => ids.extend(many),
+        }
+    }
+
     fn insert(&mut self, id: i64) {
         match &mut self.members {
             WatcherIds::One(one) => self.members = WatcherIds::Many(BTreeSet::from([*one, id])),
@@ -138,10 +146,9 @@ impl StreamWatchers {
         self.groups.get(&group_id)
     }
 
-    /// All of them with what they watch.
-    pub(super) fn spans(&self) -> impl Iterator<Item = (i64, &WatchRange)> {
-        let watchers = self.by_id.iter();
-        watchers.filter_map(|(id, w)| Some((*id, &self.groups.get(&w.group_id)?.span)))
+    /// All of them by what they watch.
+    pub(super) fn groups(&self) -> impl Iterator<Item = &WatcherGroup> {
+        self.groups.values()
     }
 
     /// Watchers with `progress_notify`.
