@@ -4,10 +4,13 @@
 use std::{collections::BTreeMap, fmt, fs, time::Duration};
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use witan_replica::machine::auth::Caller;
 
 use super::{NS_PER_SECOND, keys};
+
+/// Times from here on are refused: 30 million years from now.
+const SECONDS_END: f64 = 1e15;
 
 /// Default lifetime of a token.
 const TTL: Duration = Duration::from_secs(5 * 60);
@@ -44,12 +47,34 @@ impl fmt::Debug for Jwt {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct JwtClaims {
+/// The claims of a token that is issued.
+#[derive(Serialize)]
+struct IssuedClaims {
     username: String,
     revision: f64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    exp: i64,
+}
+
+/// The claims of a token that is verified; other issuers may leave out both times.
+#[derive(Deserialize)]
+struct ReceivedClaims {
+    username: String,
+    revision: f64,
+    #[serde(default, deserialize_with = "seconds")]
     exp: Option<i64>,
+    /// `jsonwebtoken` checks it, but takes what is not a number for a token without it.
+    #[serde(default, deserialize_with = "seconds", rename = "nbf")]
+    _nbf: Option<i64>,
+}
+
+/// A time in Unix seconds, which may have a fraction. As in etcd anything else is an error, null included.
+fn seconds<'de, D: Deserializer<'de>>(claim: D) -> Result<Option<i64>, D::Error> {
+    let seconds = f64::deserialize(claim)?;
+    if seconds.abs() < SECONDS_END {
+        Ok(Some(seconds.floor() as i64))
+    } else {
+        Err(D::Error::custom("no time"))
+    }
 }
 
 impl Jwt {
@@ -104,7 +129,7 @@ impl Jwt {
         let token = signed.map_err(|error| format!("priv-key: {error}"))?;
         let mut validation = self.validation();
         validation.validate_exp = false;
-        decode::<JwtClaims>(&token, &self.checks, &validation)
+        decode::<ReceivedClaims>(&token, &self.checks, &validation)
             .map(drop)
             .map_err(|_| "public and private keys don't match".into())
     }
@@ -128,10 +153,10 @@ impl Jwt {
         now_s: i64,
     ) -> Option<jsonwebtoken::errors::Result<String>> {
         let ttl_s = i64::try_from(self.ttl.as_secs()).unwrap_or(i64::MAX);
-        let claims = JwtClaims {
+        let claims = IssuedClaims {
             username: user.to_owned(),
             revision: revision as f64,
-            exp: Some(now_s.saturating_add(ttl_s)),
+            exp: now_s.saturating_add(ttl_s),
         };
         let header = Header::new(self.method);
         Some(encode(&header, &claims, self.signs.as_ref()?))
@@ -146,7 +171,7 @@ impl Jwt {
 
     /// Verifies a token's signature and expiration; returns its claims.
     pub(super) fn verify(&self, token: &str) -> Option<VerifiedClaims> {
-        let claims = decode::<JwtClaims>(token, &self.checks, &self.validation())
+        let claims = decode::<ReceivedClaims>(token, &self.checks, &self.validation())
             .ok()?
             .claims;
         Some(VerifiedClaims {
@@ -173,5 +198,92 @@ impl VerifiedClaims {
     pub(super) fn is_current(&self) -> bool {
         let now_s = crate::node::now_ns() / NS_PER_SECOND;
         self.ends_s.is_none_or(|ends_s| now_s <= ends_s)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const SECRET: &[u8] = b"a secret of a length that is long enough";
+
+    fn jwt() -> Jwt {
+        Jwt {
+            method: Algorithm::HS256,
+            signs: Some(EncodingKey::from_secret(SECRET)),
+            checks: DecodingKey::from_secret(SECRET),
+            ttl: TTL,
+        }
+    }
+
+    /// Whether a token is taken whose claims are those of root and these.
+    fn takes(more: Value) -> bool {
+        let mut claims = json!({"username": "root", "revision": 1});
+        let more = more.as_object().expect("claims").clone();
+        claims.as_object_mut().expect("claims").extend(more);
+        let key = EncodingKey::from_secret(SECRET);
+        let token = encode(&Header::new(Algorithm::HS256), &claims, &key).expect("it is signed");
+        let verified = jwt().verify(&token);
+        verified.is_some_and(|claims| claims.caller.user == "root" && claims.is_current())
+    }
+
+    #[test]
+    fn times_are_numbers() {
+        let now_s = crate::node::now_ns() / NS_PER_SECOND;
+        let (past, later) = (now_s - 60, now_s + 60);
+        for taken in [
+            json!({}),
+            json!({"exp": later}),
+            json!({"exp": later as f64 + 0.5}),
+            json!({"nbf": past}),
+            json!({"nbf": past as f64 + 0.5, "exp": later}),
+        ] {
+            assert!(takes(taken.clone()), "{taken}");
+        }
+        for refused in [
+            json!({"exp": past}),
+            json!({"exp": 0}),
+            json!({"exp": -1}),
+            json!({"exp": later.to_string()}),
+            json!({"exp": null}),
+            json!({"exp": 1e300}),
+            json!({"exp": [later]}),
+            json!({"nbf": later}),
+            json!({"nbf": later as f64 + 0.5}),
+            json!({"nbf": later.to_string()}),
+            json!({"nbf": null}),
+            json!({"nbf": 1e300, "exp": later}),
+        ] {
+            assert!(!takes(refused.clone()), "{refused}");
+        }
+    }
+
+    #[test]
+    fn only_tokens_of_the_key_and_the_method_are_taken() {
+        let claims = json!({"username": "root", "revision": 1});
+        let signed = |method: Algorithm, secret: &[u8]| {
+            let key = EncodingKey::from_secret(secret);
+            encode(&Header::new(method), &claims, &key).expect("it is signed")
+        };
+        let taken = |token: &str| jwt().verify(token).is_some();
+        let good = signed(Algorithm::HS256, SECRET);
+        assert!(taken(&good));
+        assert!(!taken(&signed(Algorithm::HS256, b"another secret")));
+        assert!(!taken(&signed(Algorithm::HS256, b"")));
+        assert!(!taken(&signed(Algorithm::HS512, SECRET)));
+        // {"alg":"none"} before the same claims, with and without the signature
+        let (_, rest) = good.split_once('.').expect("three parts");
+        let (unsigned, signature) = rest.split_once('.').expect("three parts");
+        for none in ["eyJhbGciOiJub25lIn0", "eyJhbGciOiJOT05FIn0", "e30", ""] {
+            assert!(!taken(&format!("{none}.{unsigned}.{signature}")));
+            assert!(!taken(&format!("{none}.{unsigned}.")));
+            assert!(!taken(&format!("{none}.{unsigned}")));
+        }
+        for wrong in ["", ".", "..", "...", " ", "a.b.c"] {
+            assert!(!taken(wrong), "{wrong:?}");
+        }
+        assert!(!taken(&format!("{good}=")) && !taken(&format!("{good} ")));
     }
 }
