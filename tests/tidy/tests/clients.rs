@@ -5,7 +5,7 @@ use witan_tidy::{file, none};
 const PAGE: &str = "docs/reference/clients.md";
 
 /// A client as the page names it, the file that pins it, and the text before the version there.
-const PINS: [(&str, &str, &str); 7] = [
+const PINS: [(&str, &str, &str); 8] = [
     (
         "etcdctl",
         "tests/tools/etcd36/go.mod",
@@ -35,6 +35,11 @@ const PINS: [(&str, &str, &str); 7] = [
         "grpc-js (`@grpc/grpc-js`)",
         "tests/clients/js/package.json",
         "\"@grpc/grpc-js\": \"",
+    ),
+    (
+        "grpcio (Python)",
+        "tests/clients/python/requirements.txt",
+        "grpcio==",
     ),
     ("tonic", "Cargo.lock", "name = \"tonic\"\nversion = \""),
 ];
