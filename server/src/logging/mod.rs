@@ -3,6 +3,7 @@
 //! Every room logs through `tracing`; only this one knows where the lines go. Nothing that a client
 //! sent as value, token or password may be logged.
 
+mod limit;
 mod line;
 mod output;
 mod timestamp;
@@ -15,6 +16,7 @@ use tracing_subscriber::{
 };
 
 use crate::config::{LogConfig, LogFormat, LogLevel, LogOutput};
+pub use limit::LogLimit;
 use line::LogFormatter;
 use output::Outputs;
 

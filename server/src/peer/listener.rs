@@ -30,6 +30,7 @@ use super::{
 use crate::{
     client_network::ClientNetwork,
     config::Url,
+    logging::LogLimit,
     transport::{PeerListener, PeerStream, PeerTls},
 };
 
@@ -63,6 +64,8 @@ pub(super) struct Listener {
     shared: Arc<Shared>,
     greetings: Arc<Mutex<Greetings>>,
     streams: Mutex<HashMap<(u64, StreamKind), AbortHandle>>,
+    /// Anybody can be refused.
+    refusals: LogLimit,
 }
 
 /// Connections that have not said what they are, oldest first.
@@ -129,6 +132,7 @@ impl Listener {
             shared,
             greetings: Arc::default(),
             streams: Mutex::default(),
+            refusals: LogLimit::new(),
         }
     }
 
@@ -210,11 +214,14 @@ impl Listener {
             Ok(hello) => Ok(Some((stream, hello))),
             Err(refusal) => {
                 self.shared.metrics.refused(refusal.label());
-                tracing::warn!(
-                    remote,
-                    reason = refusal.label(),
-                    "rejected a stream from a remote peer"
-                );
+                if let Some(left_out) = self.refusals.admit() {
+                    tracing::warn!(
+                        remote,
+                        reason = refusal.label(),
+                        left_out,
+                        "rejected a stream from a remote peer"
+                    );
+                }
                 // it reads the answer before the connection is reset by what it has sent
                 stream.shutdown().await?;
                 Ok(None)

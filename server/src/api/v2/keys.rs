@@ -33,7 +33,11 @@ use crate::{
         reply::{self, BodyError},
     },
     client_network::ClientNetwork,
+    logging::LogLimit,
 };
+
+/// Anybody may send them.
+static IGNORED_BODIES: LogLimit = LogLimit::new();
 
 /// Header of an answer to a read of this member alone, with `--stale-read-age`.
 const STATE_AGE_HEADER: &str = "x-witan-state-age-ms";
@@ -202,7 +206,12 @@ async fn form(
             .get(CONTENT_LENGTH)
             .is_some_and(|length| length != "0");
         if intent == Intent::Write(WriteMethod::Delete) && sent {
-            tracing::warn!("ignoring the body of a DELETE: conditions belong in the query");
+            if let Some(left_out) = IGNORED_BODIES.admit() {
+                tracing::warn!(
+                    left_out,
+                    "ignoring the body of a DELETE: conditions belong in the query"
+                );
+            }
         }
         return Ok(None);
     }

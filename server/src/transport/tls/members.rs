@@ -78,12 +78,15 @@ impl PeerTls {
             if let Err(reason) = checked {
                 let failures = &self.0.server.0.metrics.handshakes_failed;
                 failures.with_label_values(&["client_certificate"]).inc();
-                tracing::warn!(
-                    %remote,
-                    common_name = certificate.common_name(),
-                    reason,
-                    "rejected the certificate of a peer"
-                );
+                if let Some(left_out) = self.0.server.0.refusals.admit() {
+                    tracing::warn!(
+                        %remote,
+                        common_name = certificate.common_name(),
+                        reason,
+                        left_out,
+                        "rejected the certificate of a peer"
+                    );
+                }
                 return None;
             }
         }

@@ -8,8 +8,9 @@
 //! What does *not* live here: the rules about flags (`config::security`, `config::peer_security`).
 //!
 //! Reading order: this file (open, handshake) → `files` (what is read) → `suites` → `verify`
-//! (which clients) → `peer` (who they are) → `members` (TLS between members) → `subject_names` → `self_signed` (`--auto-tls`) → `stream` → `error`.
+//! (which clients; `chain_paths` bounds what that costs) → `peer` (who they are) → `members` (TLS between members) → `subject_names` → `self_signed` (`--auto-tls`) → `stream` → `error`.
 
+mod chain_paths;
 mod error;
 mod files;
 mod members;
@@ -49,6 +50,7 @@ use super::{
 };
 use crate::{
     config::{Config, ServerCertificate, Url},
+    logging::LogLimit,
     metrics::gauge,
 };
 use files::{CLIENT_PORT, Files, TlsParts};
@@ -74,6 +76,8 @@ struct Inner {
     metrics: TlsMetrics,
     /// What is served, for logs.
     endpoint: &'static str,
+    /// Anybody can fail to shake hands.
+    refusals: LogLimit,
 }
 
 /// The configuration that was built from the last read of the files.
@@ -148,6 +152,7 @@ impl ServerTls {
             now,
             metrics,
             endpoint,
+            refusals: LogLimit::new(),
         })))
     }
 
@@ -190,7 +195,7 @@ impl ServerTls {
             Err(error) => {
                 tracing::error!(
                     %error,
-                    "failed to reloaded the TLS files; the former ones count"
+                    "failed to reload the TLS files; the former ones count"
                 );
                 // a new revocation list is used all the same
                 files.config(&now.parts, revoked)
@@ -281,7 +286,7 @@ fn self_signed(
 }
 
 /// Accepts a connection with TLS, if `security` is given; returns the stream and the client's
-/// certificate. `None` if the handshake failed, which is logged and counted.
+/// certificate. `None` if the handshake failed, which is counted, and logged unless others were just before.
 pub(super) async fn secure<S>(
     security: Option<&ServerTls>,
     (stream, surface): (S, Surface),
@@ -307,9 +312,9 @@ where
             // port scans would fill the log
             if matches!(failure, HandshakeFailure::Silent) {
                 tracing::debug!(remote, "a client disconnected before the TLS handshake");
-            } else {
+            } else if let Some(left_out) = security.0.refusals.admit() {
                 let endpoint = security.0.endpoint;
-                tracing::warn!(remote, error = %failure, "rejected connection on {endpoint}");
+                tracing::warn!(remote, error = %failure, left_out, "rejected connection on {endpoint}");
             }
             None
         }

@@ -18,7 +18,7 @@ use rustls::{
     },
 };
 
-use super::peer;
+use super::{chain_paths, peer};
 
 /// What the list of revoked certificates says.
 #[derive(Clone, Debug)]
@@ -116,6 +116,7 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
+        chain_paths::check(end_entity, intermediates)?;
         let verified = self
             .chain
             .verify_client_cert(end_entity, intermediates, now)?;
@@ -170,6 +171,7 @@ impl ServerCertVerifier for ServerVerifier {
         let Some(chain) = &self.chain else {
             return Ok(ServerCertVerified::assertion());
         };
+        chain_paths::check(end_entity, intermediates)?;
         let verified =
             chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
         self.revoked.check_all(end_entity, intermediates)?;

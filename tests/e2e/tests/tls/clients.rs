@@ -133,3 +133,34 @@ fn names_of_clients() {
     });
     assert_eq!(codes, [[Some(0), Some(0), Some(1), Some(1)]; 2]);
 }
+
+/// Anybody may send certificates that could all have signed one another: to follow all paths through them takes
+/// some 50 ms of a thread that serves others.
+#[test]
+fn tangled_certificates_of_strangers_are_refused_in_little_time() {
+    const HANDSHAKES: u32 = 20;
+    /// What a handshake may cost more than that of another stranger.
+    const MORE_S: f64 = 0.01;
+    let stage = Stage::mutual(Kind::Witan, &[]);
+    let dir = stage.server.dir();
+    let stranger = Authority::new("another").issue(dir, "stranger", &HOSTS);
+    let tangled = Authority::tangled(dir, 20);
+    let spent = |pair: &Pair| {
+        let before = stage.cpu_s();
+        for _ in 0..HANDSHAKES {
+            let answer = stage.client().with(pair).get(stage.port, "/version");
+            assert!(answer.is_err(), "{answer:?}");
+        }
+        stage.cpu_s() - before
+    };
+    let [plain, tangled] = [&stranger, &tangled].map(spent);
+    let bound = plain + f64::from(HANDSHAKES) * MORE_S;
+    assert!(
+        tangled <= bound,
+        "{tangled} s, of another stranger {plain} s"
+    );
+    assert_eq!(
+        stage.failures("client_certificate"),
+        2 * u64::from(HANDSHAKES)
+    );
+}

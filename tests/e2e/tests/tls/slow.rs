@@ -1,4 +1,4 @@
-//! Clients that begin a handshake and do not go on.
+//! Clients that begin a handshake and do not go on, and those that never begin one.
 
 use std::{
     io::{Read as _, Write as _},
@@ -41,4 +41,37 @@ fn unfinished_handshakes_block_no_other_client_and_time_out() {
     let took = began.elapsed();
     assert!(took > HANDSHAKE * 8 / 10, "{took:?}");
     assert_eq!(stage.failures("timeout"), CLIENTS as u64);
+}
+
+/// Whoever reaches the port can fail to shake hands, as often as it likes.
+#[test]
+fn failed_handshakes_do_not_fill_the_log() {
+    const FAILURES: u64 = 300;
+    const LINES_A_SECOND: u64 = 10;
+    let stage = Stage::start(Kind::Witan, &[]);
+    let began = Instant::now();
+    let fail = || {
+        let mut client = TcpStream::connect(("127.0.0.1", stage.port)).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains("HTTPS server"), "{answer}");
+    };
+    (0..FAILURES).for_each(|_| fail());
+    assert_eq!(stage.failures("not_tls"), FAILURES);
+    let seconds = began.elapsed().as_secs() + 1;
+    let lines = |part: &str| {
+        let log = stage.server.log();
+        log.iter().filter(|line| line.contains(part)).count() as u64
+    };
+    let logged = lines("rejected connection");
+    let bound = LINES_A_SECOND * (seconds + 1);
+    assert!((1..=bound).contains(&logged), "{logged} in {seconds} s");
+    // a later one says how many there were in between
+    witan_e2e::wait::until_true("a line after the silence", || {
+        fail();
+        lines("rejected connection") > logged
+    });
+    assert!(lines("\"left_out\":0") < lines("rejected connection"));
 }

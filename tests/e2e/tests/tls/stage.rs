@@ -112,8 +112,21 @@ impl Stage {
     /// How many handshakes failed for this reason.
     pub(crate) fn failures(&self, reason: &str) -> u64 {
         let series = format!("witan_tls_handshake_failures_total{{reason=\"{reason}\"}} ");
-        let text = self.server.http("GET", "/metrics", "").text();
-        let count = text.lines().find_map(|line| line.strip_prefix(&series));
+        let count = self.series(&series);
         count.map_or(0, |count| count.parse().expect("the stage can be set"))
+    }
+
+    /// Processor time that the server has used, in seconds.
+    pub(crate) fn cpu_s(&self) -> f64 {
+        let spent = self.series("process_cpu_seconds_total ");
+        spent
+            .and_then(|spent| spent.parse().ok())
+            .expect("a number")
+    }
+
+    fn series(&self, name: &str) -> Option<String> {
+        let text = self.server.http("GET", "/metrics", "").text();
+        let value = text.lines().find_map(|line| line.strip_prefix(name));
+        value.map(str::to_owned)
     }
 }

@@ -1,0 +1,80 @@
+//! Lines that a stranger can cause as often as it likes: some of them a second are logged, of the others
+//! there is a number. What happens is counted by metrics, not by lines.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Lines of one kind in each [`WINDOW`].
+const LINES_MAX: u32 = 10;
+
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// See the module's description. One for each kind of line.
+#[derive(Debug, Default)]
+pub struct LogLimit(Mutex<Option<LineWindow>>);
+
+#[derive(Debug)]
+struct LineWindow {
+    began: Instant,
+    logged: u32,
+    left_out: u64,
+}
+
+impl LogLimit {
+    /// With nothing logged yet.
+    pub const fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    /// Whether a line may be logged now: the number of lines that were left out before it.
+    pub fn admit(&self) -> Option<u64> {
+        self.admit_at(Instant::now())
+    }
+
+    fn admit_at(&self, now: Instant) -> Option<u64> {
+        // no panic can leave it inconsistent
+        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let window = window.get_or_insert(LineWindow {
+            began: now,
+            logged: 0,
+            left_out: 0,
+        });
+        if now.saturating_duration_since(window.began) >= WINDOW {
+            (window.began, window.logged) = (now, 0);
+        }
+        if window.logged == LINES_MAX {
+            window.left_out += 1;
+            return None;
+        }
+        window.logged += 1;
+        Some(std::mem::take(&mut window.left_out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_lines_a_second_are_logged_and_the_others_are_counted() {
+        let limit = LogLimit::new();
+        let begun = Instant::now();
+        for _ in 0..LINES_MAX {
+            assert_eq!(limit.admit_at(begun), Some(0));
+        }
+        for _ in 0..7 {
+            assert_eq!(limit.admit_at(begun + WINDOW / 2), None);
+        }
+        let later = begun + WINDOW;
+        assert_eq!(limit.admit_at(later), Some(7));
+        for _ in 1..LINES_MAX {
+            assert_eq!(limit.admit_at(later), Some(0));
+        }
+        assert_eq!(limit.admit_at(later), None);
+        // a clock that is read by two threads may go back a little
+        assert_eq!(limit.admit_at(begun), None);
+        assert_eq!(limit.admit_at(later + WINDOW), Some(2));
+    }
+}
