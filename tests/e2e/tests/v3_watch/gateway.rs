@@ -148,3 +148,25 @@ fn a_stop_ends_the_lines_with_an_error() {
         assert_eq!(server.wait_exit().code(), Some(0));
     }
 }
+
+/// Nothing is heard of a client that goes after it has closed its side.
+#[test]
+fn a_stream_ends_when_its_client_closes_its_side() {
+    for kind in [Kind::Witan, Kind::Etcd36] {
+        let server = start(kind);
+        put(&server, A, "MQ==");
+        let body = r#"{"create_request":{"key":"YQ=="}}"#;
+        let mut connection = open(&server, "/v3/watch", body);
+        connection.head("POST").expect("a head");
+        assert_eq!(line(&mut connection)["result"]["created"], true);
+        let watchers = || {
+            let page = server.http("GET", "/metrics", "").text();
+            let count = "etcd_debugging_mvcc_watcher_total ";
+            let count = page.lines().find_map(|line| line.strip_prefix(count));
+            count.expect("a series").to_owned()
+        };
+        assert_eq!(watchers(), "1");
+        connection.half_close().expect("it is open");
+        witan_e2e::wait::until_true("the watcher is gone", || watchers() == "0");
+    }
+}

@@ -152,12 +152,12 @@ async fn answer(
     };
     let asked = (json_format, body_bytes_max(ctx));
     let begun = match called.map(|called| called.method) {
-        Some(WATCH) => streams::begin(ctx, request, payload, asked, watch::watch).await,
+        Some(WATCH) => streams::begin_endless(ctx, request, payload, asked, watch::watch).await,
         Some(KEEP_ALIVE) => {
             streams::begin(ctx, request, payload, asked, lease::lease_keep_alive).await
         }
         Some(OBSERVE) => {
-            streams::begin(ctx, request, payload, asked, election::observe_first).await
+            streams::begin_endless(ctx, request, payload, asked, election::observe_first).await
         }
         Some(SNAPSHOT) => streams::snapshot(ctx, request, &mut payload, asked).await,
         Some(_) | None => {

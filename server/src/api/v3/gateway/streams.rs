@@ -21,6 +21,7 @@ use crate::{
     api::{
         Context,
         blocking::{BlockingPool, INLINE_BYTES_MAX},
+        client::Disconnect,
         reply::{self, BodyError},
         v3::snapshot as backup,
     },
@@ -77,6 +78,38 @@ where
     let asked: RequestStream<Q> = Box::pin(stream::iter(first).chain(rest).map(Ok));
     let answers = answers(ctx, asked, needs_leader);
     Ok(in_lines(ctx, request, answers, json_format))
+}
+
+/// Begins a stream that has no end of its own. It ends when the client has closed its side, as in etcd: nothing is
+/// heard of a client that goes after that, and a stream that waits for events would keep its connection for hours.
+pub(super) async fn begin_endless<Q, A, S>(
+    ctx: &Context,
+    request: &HttpRequest,
+    payload: web::Payload,
+    asked: (JsonFormat, usize),
+    answers: impl FnOnce(&Context, RequestStream<Q>, bool) -> S,
+) -> Result<HttpResponse, GatewayError>
+where
+    Q: Shaped + Default + Message + 'static,
+    A: Shaped + Serialize + 'static,
+    S: Stream<Item = Result<A, Status>> + 'static,
+{
+    let client = Disconnect::of(request);
+    let answers = |ctx: &Context, requests, needs_leader| {
+        until_closed(client, answers(ctx, requests, needs_leader))
+    };
+    begin(ctx, request, payload, asked, answers).await
+}
+
+fn until_closed<A>(client: Disconnect, answers: impl Stream<Item = A>) -> impl Stream<Item = A> {
+    let state = (Box::pin(answers), client);
+    stream::unfold(state, |(mut answers, client)| async move {
+        tokio::select! {
+            biased;
+            answer = answers.next() => Some((answer?, (answers, client))),
+            () = client.disconnected() => None,
+        }
+    })
 }
 
 /// Answers a call with a stream of messages. Its body holds one request, or nothing. A snapshot is
