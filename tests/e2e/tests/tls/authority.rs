@@ -95,19 +95,6 @@ impl Authority {
         pair
     }
 
-    /// A certificate of nobody's authority, with authorities of one name that could all have signed one another.
-    pub(crate) fn tangled(dir: &Path, twins: usize) -> Pair {
-        let twin = || Self::new("twin").0;
-        let twins: Vec<_> = (0..twins).map(|_| twin()).collect();
-        let pair = Self(twin()).issue(dir, "tangled", &[]);
-        let mut chain = fs::read_to_string(&pair.cert).expect("it was written");
-        for twin in &twins {
-            chain.push_str(&text("CERTIFICATE", twin.der()));
-        }
-        fs::write(&pair.cert, chain).expect("a certificate and its file can be made");
-        pair
-    }
-
     /// The list of revoked certificates, in DER.
     pub(crate) fn revoke(&self, serials: &[u64]) -> Vec<u8> {
         let revoked = |serial: &u64| RevokedCertParams {
