@@ -182,10 +182,13 @@ fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Verdict 
         };
     }
     if lost_disk(joined, ordinal, member) {
-        return Verdict::Remove(match joined.surplus() {
-            true => Removal::ScaleIn,
-            false => Removal::DiskLost,
-        });
+        let heals = joined.pass.spec.self_healing().enabled;
+        return match joined.surplus() {
+            // A claim that is ending stays until its pod is gone: the highest ordinal goes, as ever.
+            true if serves && !heals => Verdict::Well,
+            true => Verdict::Remove(Removal::ScaleIn),
+            false => Verdict::Remove(Removal::DiskLost),
+        };
     }
     if serves {
         return Verdict::Well;

@@ -6,7 +6,7 @@ use super::{
     world::World,
 };
 use crate::{
-    crd::{ClaimRetention, Retention, UpdateStrategy},
+    crd::{ClaimRetention, Retention, SelfHealing, UpdateStrategy},
     model::{Obstacle, Removal, Step, Stop, Why},
 };
 
@@ -71,6 +71,25 @@ fn a_member_that_stopped_to_go_comes_back_if_it_is_wanted_again() {
     world.settle();
     assert_eq!(world.member(2).map(|member| member.id), Some(id));
     assert!(removals(&world).is_empty());
+}
+
+/// A claim that is being deleted stays until its pod is gone: its member serves, and nothing is to be healed.
+#[test]
+fn with_self_healing_off_a_member_whose_claim_is_ending_does_not_go_first() {
+    for heals in [false, true] {
+        let mut world = cluster(5);
+        world.spec.self_healing = Some(SelfHealing {
+            enabled: heals,
+            ..SelfHealing::default()
+        });
+        world.spec.replicas = 3;
+        world.claims.get_mut(&1).expect("a claim").deleting = true;
+        let goes = |step: &Step| matches!(step, Step::DeletePod { .. } | Step::RemoveMember { .. });
+        assert!(world.run(50, |_, step| goes(step)));
+        let first = world.taken.last();
+        let highest = matches!(first, Some(Step::DeletePod { ordinal: 4, .. }));
+        assert_eq!(highest, !heals, "self-healing {heals}: {first:?}");
+    }
 }
 
 /// bitnami #9511, #10009, #14393: members that scale at once see different sizes; 0 and back loses the cluster.
