@@ -4,12 +4,14 @@
 //! that a pod that has come since is not meant. A step that was done before, and whose answer was lost, is done again
 //! without harm.
 
-use std::{fmt::Debug, time::SystemTime};
+mod certify;
+
+use std::fmt::Debug;
 
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
-        core::v1::{PersistentVolumeClaim, Pod, Secret},
+        core::v1::{PersistentVolumeClaim, Pod},
         policy::v1::PodDisruptionBudget,
     },
 };
@@ -24,10 +26,10 @@ use crate::{
     crd::EtcdClusterStatus,
     discovery,
     members::{Address, CallError, Members, RaisedAlarm},
-    model::{CertificateRole, ClaimSeen, MemberId, Ordinal, PeerTls, Role, Step},
+    model::{ClaimSeen, MemberId, Ordinal, PeerTls, Role, Step},
     observe::{Observation, REFUSED_BYTES},
     options::Environment,
-    resources::{self, Cluster, MANAGER, PodPlan, RETIRED, ROLE, ResourceError, tls},
+    resources::{self, Cluster, MANAGER, PodPlan, RETIRED, ROLE, ResourceError},
 };
 
 /// A step was not done, or it is not known whether it was.
@@ -111,16 +113,10 @@ impl<M: Members> Actor<'_, M> {
             Step::Done | Step::Wait { .. } => Ok(()),
             Step::ApplyServices => self.apply_services().await,
             Step::ApplyBudget { min_available } => self.apply_budget(*min_available).await,
-            Step::IssueCertificate { role } => {
-                let secret = self.issue(*role)?;
-                self.apply::<Secret>(&secret, "write the secret of a certificate")
-                    .await
-            }
-            Step::RotateAuthority { to } => {
-                let secret = tls::rotated(self.cluster, self.authority()?, *to, SystemTime::now())?;
-                self.apply::<Secret>(&secret, "rotate the authority in its secret")
-                    .await
-            }
+            Step::IssueCertificate { role } => self.issue(*role).await,
+            Step::RequestCertificate { role } => self.request(*role).await,
+            Step::OwnCertificate { role } => self.own(*role).await,
+            Step::RotateAuthority { to } => self.rotate(*to).await,
             Step::BeginBootstrap {
                 members,
                 discovery_url,
@@ -227,6 +223,8 @@ impl<M: Members> Actor<'_, M> {
             | Step::ApplyServices
             | Step::ApplyBudget { .. }
             | Step::IssueCertificate { .. }
+            | Step::RequestCertificate { .. }
+            | Step::OwnCertificate { .. }
             | Step::RotateAuthority { .. }
             | Step::BeginBootstrap { .. }
             | Step::CreateDiscoveryToken { .. }
@@ -351,21 +349,6 @@ impl<M: Members> Actor<'_, M> {
             claim = resources::grown(claim, bytes);
         }
         self.apply(&claim, "apply the claim of a member").await
-    }
-
-    fn issue(&self, role: CertificateRole) -> Result<Secret, ActError> {
-        let now = SystemTime::now();
-        if role == CertificateRole::Authority {
-            return Ok(tls::authority(self.cluster, now)?);
-        }
-        Ok(tls::leaf(self.cluster, role, self.authority()?, now)?)
-    }
-
-    fn authority(&self) -> Result<&Secret, ActError> {
-        let issued = &self.observation.secrets.issued;
-        issued
-            .get(&CertificateRole::Authority)
-            .ok_or_else(|| ActError::Gone("the secret of the cluster's authority".to_owned()))
     }
 
     /// Members that a change goes through: those that are healthy, the leader first, never the one it is about.

@@ -26,7 +26,8 @@ pub use pods::{
     PullPolicy, SelfHealing, ServiceType, Services, UpdateKind, UpdateStrategy,
 };
 pub use security::{
-    Auth, CertificateSource, ManagedCertificate, PeerTlsSource, SecretRef, ServerTlsSource, Tls,
+    Auth, CertManagerCertificate, CertificateSource, IssuerRef, ManagedCertificate, PeerTlsSource,
+    SecretRef, ServerTlsSource, Tls,
 };
 pub use status::{
     CertificateStatus, DiscoveryStatus, EtcdClusterStatus, MemberPhase, MemberStatus,

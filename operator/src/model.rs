@@ -2,12 +2,16 @@
 //!
 //! No type of Kubernetes and none of the network is here, so that `plan` can be tested without either.
 
+mod certificates;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
+
+pub use certificates::{AuthoritySeen, CertificateRole, CertificateSeen, RequestSeen, Rotation};
 
 /// The number at the end of a member's name: `<cluster>-<ordinal>`.
 pub type Ordinal = u32;
@@ -41,7 +45,9 @@ pub struct Observed {
     pub certificates: BTreeMap<CertificateRole, CertificateSeen>,
     /// The authority of these certificates.
     pub authority: AuthoritySeen,
-    /// Names of the secrets that the spec refers to and that do not exist.
+    /// What cert-manager is asked for: an entry for each role whose certificate the spec has from there.
+    pub requests: BTreeMap<CertificateRole, RequestSeen>,
+    /// Names of the secrets that the spec refers to, or that cert-manager shall write, and that do not exist.
     pub missing_secrets: BTreeSet<String>,
     /// Ordinals that the annotation `witan.dev/fenced-members` names.
     pub fenced: BTreeSet<Ordinal>,
@@ -220,54 +226,6 @@ pub struct MemberSeen {
     pub no_space: bool,
 }
 
-/// A certificate that the operator issues, or the authority of all of them.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum CertificateRole {
-    /// The cluster's own authority: secret `<cluster>-ca`.
-    Authority,
-    /// What members show each other: secret `<cluster>-peer-tls`.
-    Peer,
-    /// What members show clients: secret `<cluster>-client-tls`.
-    Server,
-    /// What the operator shows members: secret `<cluster>-operator-tls`.
-    Operator,
-}
-
-/// A certificate in its secret.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct CertificateSeen {
-    /// The end of its validity.
-    pub not_after: UnixSeconds,
-    /// It has the names that the spec asks for, and the present authority signed it.
-    pub fits: bool,
-}
-
-/// Where a cluster is between one authority and the next.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Rotation {
-    /// One authority is trusted, and it signs.
-    #[default]
-    Rest,
-    /// The next one is trusted, too, and does not sign yet.
-    Introduced,
-    /// It signs, and the former is still trusted.
-    Switched,
-}
-
-/// The authority of a cluster.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct AuthoritySeen {
-    /// Where its rotation is.
-    pub rotation: Rotation,
-    /// When the rotation came there.
-    pub since: UnixSeconds,
-    /// The user asks for another authority.
-    pub asked: bool,
-    /// Seconds that clients have after each step of a rotation.
-    pub overlap: i64,
-}
-
 /// The one act that follows from what was seen. Every step may be repeated, and may be the last before the
 /// operator ends.
 #[derive(Clone, Debug, PartialEq)]
@@ -290,6 +248,16 @@ pub enum Step {
     },
     /// Issues a certificate (with its authority first, when that is the role) into its secret.
     IssueCertificate {
+        /// Which.
+        role: CertificateRole,
+    },
+    /// Applies cert-manager's Certificate of a role.
+    RequestCertificate {
+        /// Which.
+        role: CertificateRole,
+    },
+    /// Makes the Certificate the owner of the secret that cert-manager has written for it.
+    OwnCertificate {
         /// Which.
         role: CertificateRole,
     },
@@ -514,6 +482,10 @@ pub enum Why {
     Bootstrapping,
     /// Secrets that the spec names do not exist.
     SecretsMissing,
+    /// cert-manager has not issued yet.
+    CertificatesPending,
+    /// The spec asks for certificates of cert-manager, which is not installed.
+    CertManagerMissing,
     /// `spec.version` is more than one minor version from the one that runs.
     VersionStep {
         /// What runs.

@@ -186,6 +186,7 @@ pub async fn observe<M: Members>(
             .get(&CertificateRole::Authority)
             .map(|authority| tls::authority_seen(cluster, authority))
             .unwrap_or_default(),
+        requests: secrets.requested.clone(),
         missing_secrets: secrets.missing.clone(),
         fenced: fenced(cluster),
         allow_leader_restart: annotation(resource, ALLOW_LEADER_RESTART)

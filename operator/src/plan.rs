@@ -76,6 +76,7 @@ fn serve(joined: &Joined<'_>) -> Step {
         .or_else(|| scale::step(joined))
         .or_else(|| rotate::next(joined))
         .or_else(|| roll::only_copy(joined))
+        .or_else(|| objects::unrequested(joined))
         .unwrap_or(Step::Done)
 }
 

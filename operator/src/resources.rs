@@ -1,6 +1,7 @@
 //! Builders of the objects that belong to a cluster. They are pure: who applies them lives elsewhere.
 
 mod budget;
+pub mod cert_manager;
 mod claim;
 mod flags;
 mod merge;

@@ -17,6 +17,7 @@ from api import Refused, condition, eventually
 from containers import Containers
 from documents import Documents
 from fleet import Fleet
+from issued import ISSUED, Issued
 from release import Release
 from secure import Secure
 from world import OPERATOR_NAMESPACE, World
@@ -55,7 +56,7 @@ class Writer:
         self.process.wait()
 
 
-class Drive(Secure, Fleet, Release, Documents):
+class Drive(Secure, Issued, Fleet, Release, Documents):
     def __init__(self):
         self.world = World(os.environ["WITAN_BIN"], os.environ["OPERATOR_BIN"], os.environ["KUBE_BIN"])
         self.rows, self.writers = [], {}
@@ -446,15 +447,16 @@ def describe(writes):
 # all but the measurement, and `documents`, which needs real containers
 CASES = [
     "create", "rest", "examples", "rights", "conflict", "scale_out", "scale_in", "scale_to_one", "scale_back", "upgrade", "kill_follower", "kill_leader", "lose_pod", "lose_disk",
-    "grow", "peer_tls_on", "peer_tls_off", "fence", "pause", "operator_kills", "chart_upgrade", "hibernate", "nothing_lost", "client_tls", "rotate_tls", "rotate_authority", "users", "corrupt", "discovery",
+    "grow", "peer_tls_on", "peer_tls_off", "fence", "pause", "operator_kills", "chart_upgrade", "hibernate", "nothing_lost", "client_tls", "rotate_tls", "rotate_authority", "users",
+    "cert_manager", "cert_manager_delete", "corrupt", "discovery",
     "delete_cluster", "delete_namespace",
 ]
 
 
 # the cluster that a client writes to during a case, where it is not `orders`
 WRITTEN = {
-    **dict.fromkeys(("create", "rest", "examples", "rights", "discovery", "delete_cluster", "delete_namespace", "nothing_lost", "fleet", "documents")),
-    **dict.fromkeys(("client_tls", "rotate_tls", "rotate_authority", "users"), "safe"), "corrupt": "altered", "chart_upgrade": "charted",
+    **dict.fromkeys(("create", "rest", "examples", "rights", "discovery", "delete_cluster", "delete_namespace", "nothing_lost", "fleet", "documents", "cert_manager_delete")),
+    **dict.fromkeys(("client_tls", "rotate_tls", "rotate_authority", "users"), "safe"), "corrupt": "altered", "chart_upgrade": "charted", "cert_manager": ISSUED,
 }
 # Cases in which writes may fail: a process ends without a warning, or there is no member.
 LOSSY = ("kill_follower", "kill_leader", "lose_pod", "lose_disk", "hibernate")

@@ -95,6 +95,10 @@ annotations:
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, create, patch]
+# Certificates of cert-manager, for clusters that ask for them; where it is not installed the rule means nothing
+- apiGroups: [cert-manager.io]
+  resources: [certificates]
+  verbs: [get, create, patch, delete]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]

@@ -33,6 +33,9 @@ pub struct CertificateSource {
     /// The operator issues it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub managed: Option<ManagedCertificate>,
+    /// cert-manager issues it: the operator makes a Certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert_manager: Option<CertManagerCertificate>,
     /// A secret with tls.crt, tls.key and ca.crt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
@@ -57,7 +60,7 @@ pub struct CertificateSource {
 /// Where the certificate between members comes from.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.managed) != has(self.secretRef)").message("tls.peer needs exactly one of managed, secretRef"), validation = Rule::new("has(self.managed) == has(oldSelf.managed)").message("tls.peer cannot change between managed and secretRef: members with certificates of two authorities would refuse each other").reason(Reason::FieldValueForbidden))]
+#[x_kube(validation = Rule::new("[has(self.managed), has(self.certManager), has(self.secretRef)].exists_one(given, given)").message("tls.peer needs exactly one of managed, certManager, secretRef"), validation = Rule::new("has(self.managed) == has(oldSelf.managed) && has(self.certManager) == has(oldSelf.certManager)").message("tls.peer cannot change between managed, certManager and secretRef: members with certificates of two authorities would refuse each other").reason(Reason::FieldValueForbidden))]
 pub struct PeerTlsSource {
     /// Where it comes from.
     #[serde(flatten)]
@@ -67,7 +70,7 @@ pub struct PeerTlsSource {
 /// Where the certificate towards clients comes from.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.managed) != has(self.secretRef)").message("tls.client needs exactly one of managed, secretRef"), validation = Rule::new("has(self.managed) == has(oldSelf.managed)").message("tls.client cannot change between managed and secretRef: members with certificates of two authorities would refuse each other").reason(Reason::FieldValueForbidden))]
+#[x_kube(validation = Rule::new("[has(self.managed), has(self.certManager), has(self.secretRef)].exists_one(given, given)").message("tls.client needs exactly one of managed, certManager, secretRef"), validation = Rule::new("has(self.managed) == has(oldSelf.managed) && has(self.certManager) == has(oldSelf.certManager)").message("tls.client cannot change between managed, certManager and secretRef: members with certificates of two authorities would refuse each other").reason(Reason::FieldValueForbidden))]
 pub struct ServerTlsSource {
     /// Where it comes from.
     #[serde(flatten)]
@@ -101,6 +104,46 @@ impl Default for ManagedCertificate {
             renew_before: Span("720h".to_owned()),
         }
     }
+}
+
+/// What cert-manager is asked for.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct CertManagerCertificate {
+    /// Who issues it.
+    pub issuer_ref: IssuerRef,
+    /// Its validity; cert-manager's own when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration: Option<Span>,
+    /// The time before its end at which the next one is issued; cert-manager's own when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub renew_before: Option<Span>,
+}
+
+/// An issuer of cert-manager.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self == oldSelf").message("issuerRef cannot change: members with certificates of two authorities would refuse each other").reason(Reason::FieldValueForbidden))]
+pub struct IssuerRef {
+    /// Its name.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// Its kind: Issuer, ClusterIssuer, or that of another group.
+    #[serde(default = "issuer_kind")]
+    #[schemars(length(max = 63))]
+    pub kind: String,
+    /// The group of its kind.
+    #[serde(default = "issuer_group")]
+    #[schemars(length(max = 253))]
+    pub group: String,
+}
+
+fn issuer_kind() -> String {
+    "Issuer".to_owned()
+}
+
+fn issuer_group() -> String {
+    "cert-manager.io".to_owned()
 }
 
 /// Users and roles.

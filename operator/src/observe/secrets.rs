@@ -1,5 +1,5 @@
-//! Secrets of a cluster: the certificates that the operator issues, what it shows members, the password of root, and
-//! which of those that the spec names do not exist.
+//! Secrets of a cluster: the certificates that the operator or cert-manager issues, what the operator shows members, the
+//! password of root, and which of those that the spec names do not exist.
 //!
 //! They are read one by one by their names, so that the operator needs no right to list secrets, and kept for a while.
 
@@ -15,12 +15,19 @@ use kube::{Api, Client};
 use super::ObserveError;
 use crate::{
     members::{ClientTls, Login},
-    model::{CertificateRole, CertificateSeen},
-    resources::{Cluster, tls},
+    model::{CertificateRole, CertificateSeen, ObjectState, RequestSeen},
+    resources::{
+        Cluster,
+        cert_manager::{self, Certificate},
+        tls,
+    },
 };
 
 /// How long secrets of a cluster are good for a pass that changes nothing. A pass that acts reads them anew.
 const KEPT: Duration = Duration::from_secs(60);
+
+/// How long they are good for while cert-manager issues.
+const KEPT_PENDING: Duration = Duration::from_secs(1);
 
 /// The roles of certificates that the operator issues.
 const ROLES: [CertificateRole; 4] = [
@@ -35,7 +42,11 @@ const ROLES: [CertificateRole; 4] = [
 pub struct SecretsSeen {
     /// For `plan`: certificates that exist.
     pub certificates: BTreeMap<CertificateRole, CertificateSeen>,
-    /// For `plan`: names of secrets that the spec refers to and that do not exist.
+    /// For `plan`: what cert-manager is asked for.
+    pub requested: BTreeMap<CertificateRole, RequestSeen>,
+    /// cert-manager's Certificates that exist.
+    pub requests: BTreeMap<CertificateRole, Certificate>,
+    /// For `plan`: names of secrets that the spec refers to, or that cert-manager shall write, and that do not exist.
     pub missing: BTreeSet<String>,
     /// The fingerprint of what members trust, if the authority was ever rotated.
     pub trust: Option<String>,
@@ -85,7 +96,7 @@ impl Secrets {
 
     fn kept(&self, uid: &str, generation: Option<i64>) -> Option<Arc<SecretsSeen>> {
         let mut all = self.lock();
-        all.retain(|_, kept| kept.read.elapsed() < KEPT);
+        all.retain(|_, kept| kept.read.elapsed() < kept.seen.good_for());
         all.get(uid)
             .filter(|kept| kept.generation == generation)
             .map(|kept| kept.seen.clone())
@@ -95,6 +106,70 @@ impl Secrets {
         self.0
             .lock()
             .expect("no code panics while it holds this lock")
+    }
+}
+
+impl SecretsSeen {
+    fn good_for(&self) -> Duration {
+        let pending = self.requested.values().any(|request| !request.issued);
+        if pending { KEPT_PENDING } else { KEPT }
+    }
+
+    /// Adds what cert-manager has of a role.
+    async fn requested(
+        &mut self,
+        client: &Client,
+        cluster: &Cluster<'_>,
+        role: CertificateRole,
+        secret: Option<&Secret>,
+    ) -> Result<(), ObserveError> {
+        let name = tls::secret_name(cluster, role);
+        let api = Api::<Certificate>::namespaced(client.clone(), &cluster.namespace);
+        let live = match api.get(&name).await {
+            Ok(live) => Some(Some(live)),
+            // an object that is not there is named in the answer; a kind that is not known names nothing
+            Err(kube::Error::Api(refusal)) if refusal.code == 404 => {
+                let details = refusal.details.as_ref();
+                details
+                    .is_some_and(|details| details.name == name)
+                    .then_some(None)
+            }
+            Err(source) => {
+                let what = "certificates of cert-manager";
+                return Err(ObserveError { what, source });
+            }
+        };
+        let wanted = cert_manager::request(cluster, role);
+        let request = live.as_ref().map(|live| match &wanted {
+            Some(wanted) => super::state(live.as_ref(), wanted),
+            None => ObjectState::Current,
+        });
+        let live = live.flatten();
+        let complete = secret.filter(|secret| cert_manager::is_complete(secret));
+        let owned = |secret| {
+            live.as_ref()
+                .is_some_and(|live| cert_manager::is_owned(secret, live))
+        };
+        let seen = RequestSeen {
+            request,
+            issued: complete.is_some(),
+            owned: complete.is_some_and(owned),
+        };
+        match complete {
+            Some(secret) => {
+                let certificate = tls::seen(cluster, role, secret, None);
+                let fits = true;
+                let certificate = CertificateSeen {
+                    fits,
+                    ..certificate
+                };
+                self.certificates.insert(role, certificate);
+            }
+            None => drop(self.missing.insert(name)),
+        }
+        self.requested.insert(role, seen);
+        self.requests.extend(live.map(|live| (role, live)));
+        Ok(())
     }
 }
 
@@ -124,6 +199,15 @@ async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, Obs
         match get(&name).await? {
             Some(secret) => drop(named.insert(name, secret)),
             None => drop(seen.missing.insert(name)),
+        }
+    }
+    for role in cert_manager::roles(cluster) {
+        let name = tls::secret_name(cluster, role);
+        let secret = get(&name).await?;
+        seen.requested(client, cluster, role, secret.as_ref())
+            .await?;
+        if let Some(secret) = secret {
+            named.insert(name, secret);
         }
     }
     let operator = tls::secret_of(cluster, CertificateRole::Operator);

@@ -7,7 +7,7 @@
 //! the same name, is excluded by what the status keeps: the number of members from before the first pod, and the
 //! cluster id from the first answer on. A cluster that has an id never begins anew.
 
-use super::{IDLE, SOON, idle, pass::Pass, soon};
+use super::{IDLE, SOON, objects::secrets_missing, pass::Pass, soon};
 use crate::{
     crd::Discovery,
     model::{Bootstrap, ClaimSeen, Ordinal, PodPhase, PodSeen, Role, Step, Stop, Why},
@@ -43,8 +43,8 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
 
 /// Records how the cluster begins, once what its pods mount is there.
 fn record(pass: &Pass<'_>, discovery: Option<&Discovery>) -> Option<Step> {
-    if !pass.seen.missing_secrets.is_empty() {
-        return idle(Why::SecretsMissing);
+    if let Some(wait) = secrets_missing(pass) {
+        return Some(wait);
     }
     let members = pass.spec.members();
     let url = discovery.and_then(|discovery| discovery.url.clone());

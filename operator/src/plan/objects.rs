@@ -1,9 +1,13 @@
 //! Objects that a cluster has once: services, certificates, the disruption budget; and whether users are checked.
 
-use super::pass::{Joined, Pass};
+use super::{
+    idle,
+    pass::{Joined, Pass},
+    soon,
+};
 use crate::{
     crd::ManagedCertificate,
-    model::{CertificateRole, ObjectState, Step, UnixSeconds, quorum},
+    model::{CertificateRole, ObjectState, Step, UnixSeconds, Why, quorum},
 };
 
 /// What pods need before they start.
@@ -12,7 +16,40 @@ pub(super) fn missing(pass: &Pass<'_>) -> Option<Step> {
     if services.iter().any(|state| *state != ObjectState::Current) {
         return Some(Step::ApplyServices);
     }
-    certificate(pass)
+    certificate(pass).or_else(|| request(pass))
+}
+
+/// Certificates that cert-manager is to issue.
+fn request(pass: &Pass<'_>) -> Option<Step> {
+    let mut requests = pass.seen.requests.iter();
+    requests.find_map(|(role, seen)| {
+        let role = *role;
+        let state = seen.request?;
+        if state != ObjectState::Current {
+            return Some(Step::RequestCertificate { role });
+        }
+        (seen.issued && !seen.owned).then_some(Step::OwnCertificate { role })
+    })
+}
+
+/// What pods mount is not there. cert-manager needs a moment; all else is a person's to mend.
+pub(super) fn secrets_missing(pass: &Pass<'_>) -> Option<Step> {
+    if pass.seen.missing_secrets.is_empty() {
+        return None;
+    }
+    let mut pending = pass.seen.requests.values().filter(|seen| !seen.issued);
+    match pending.next() {
+        None => idle(Why::SecretsMissing),
+        Some(seen) if seen.request.is_none() => idle(Why::CertManagerMissing),
+        Some(_) => soon(Why::CertificatesPending),
+    }
+}
+
+/// Certificates are there, and nobody renews them.
+pub(super) fn unrequested(joined: &Joined<'_>) -> Option<Step> {
+    let mut requests = joined.pass.seen.requests.values();
+    let unknown = requests.any(|seen| seen.request.is_none());
+    unknown.then(|| idle(Why::CertManagerMissing)).flatten()
 }
 
 /// Certificates that are missing, do not fit, or end soon. The authority comes first: the others are its.

@@ -5,6 +5,7 @@
 
 use super::{
     idle,
+    objects::secrets_missing,
     pass::{Joined, uses_tls},
     soon,
 };
@@ -26,8 +27,8 @@ pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     if !spec.is_durable() && joined.list.members.len() == 1 {
         return None;
     }
-    if !joined.pass.seen.missing_secrets.is_empty() {
-        return idle(Why::SecretsMissing);
+    if let Some(wait) = secrets_missing(&joined.pass) {
+        return Some(wait);
     }
     if let Some((from, to)) = joined.refused_version() {
         return idle(Why::VersionStep { from, to });

@@ -23,6 +23,7 @@ pub(super) fn progresses(next: &Step) -> bool {
     matches!(
         why,
         Why::Bootstrapping
+            | Why::CertificatesPending
             | Why::PodEnding(_)
             | Why::ClaimEnding(_)
             | Why::LearnerBehind(_)

@@ -41,6 +41,14 @@ fn of_cluster(step: &Step) -> Option<(&'static str, String)> {
             "CertificateIssued",
             format!("issuing the certificate of role {role:?}").to_lowercase(),
         ),
+        Step::RequestCertificate { role } => (
+            "CertificateRequested",
+            format!("asking cert-manager for the certificate of role {role:?}").to_lowercase(),
+        ),
+        Step::OwnCertificate { role } => (
+            "CertificateOwned",
+            format!("having the secret of role {role:?} go with its certificate").to_lowercase(),
+        ),
         Step::RotateAuthority { to } => (
             "AuthorityRotated",
             match to {
@@ -109,6 +117,8 @@ fn of_member(cluster: &str, seen: &Observed, step: &Step) -> Option<Notice> {
         | Step::ApplyServices
         | Step::ApplyBudget { .. }
         | Step::IssueCertificate { .. }
+        | Step::RequestCertificate { .. }
+        | Step::OwnCertificate { .. }
         | Step::RotateAuthority { .. }
         | Step::BeginBootstrap { .. }
         | Step::CreateDiscoveryToken { .. }
@@ -179,6 +189,8 @@ fn of_pod(cluster: &str, step: &Step) -> Option<Notice> {
         | Step::ApplyServices
         | Step::ApplyBudget { .. }
         | Step::IssueCertificate { .. }
+        | Step::RequestCertificate { .. }
+        | Step::OwnCertificate { .. }
         | Step::RotateAuthority { .. }
         | Step::BeginBootstrap { .. }
         | Step::CreateDiscoveryToken { .. }
@@ -206,6 +218,8 @@ pub fn kind(step: &Step) -> &'static str {
         Step::ApplyServices => "ApplyServices",
         Step::ApplyBudget { .. } => "ApplyBudget",
         Step::IssueCertificate { .. } => "IssueCertificate",
+        Step::RequestCertificate { .. } => "RequestCertificate",
+        Step::OwnCertificate { .. } => "OwnCertificate",
         Step::RotateAuthority { .. } => "RotateAuthority",
         Step::BeginBootstrap { .. } => "BeginBootstrap",
         Step::CreateDiscoveryToken { .. } => "CreateDiscoveryToken",
@@ -295,6 +309,11 @@ fn wait(cluster: &str, seen: &Observed, why: &Why) -> Notice {
             let names: Vec<_> = seen.missing_secrets.iter().map(String::as_str).collect();
             ("SecretMissing", None, format!("secrets that the specification names do not exist: {}", names.join(", ")), true)
         }
+        Why::CertificatesPending => {
+            let names: Vec<_> = seen.missing_secrets.iter().map(String::as_str).collect();
+            ("CertificatePending", None, format!("cert-manager has not written these secrets with ca.crt, tls.crt and tls.key; their Certificates say why: {}", names.join(", ")), false)
+        }
+        Why::CertManagerMissing => ("CertManagerMissing", None, "cert-manager is not installed: the API server knows no Certificates".to_owned(), true),
         Why::VersionStep { from, to } => ("SpecRejected", None, format!("version {from} cannot go to {to} in one step: go by one minor version at a time"), true),
         Why::PodEnding(ordinal) => ("PodEnding", Some(pod(ordinal)), format!("pod {} is ending", pod(ordinal)), false),
         Why::ClaimEnding(ordinal) => ("ClaimEnding", Some(pod(ordinal)), format!("the claim of {} is ending", pod(ordinal)), false),

@@ -203,7 +203,7 @@ fn name_text(name: &GeneralName) -> Option<String> {
 }
 
 /// Names of a certificate: of every member that the cluster may have, so that scaling issues none anew.
-fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String> {
+pub(super) fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String> {
     let (name, space) = (&cluster.name, &cluster.namespace);
     let members = [
         format!("*.{name}-peer.{space}.svc"),
@@ -239,7 +239,7 @@ fn san(name: String) -> Result<SanType, ResourceError> {
     }
 }
 
-fn common_name(cluster: &Cluster<'_>, role: CertificateRole) -> String {
+pub(super) fn common_name(cluster: &Cluster<'_>, role: CertificateRole) -> String {
     match role {
         CertificateRole::Authority => {
             let (name, space) = (&cluster.name, &cluster.namespace);

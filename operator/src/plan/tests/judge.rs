@@ -64,6 +64,8 @@ impl World {
             | Step::ApplyServices
             | Step::ApplyBudget { .. }
             | Step::IssueCertificate { .. }
+            | Step::RequestCertificate { .. }
+            | Step::OwnCertificate { .. }
             | Step::BeginBootstrap { .. }
             | Step::CreateDiscoveryToken { .. }
             | Step::LabelPod { .. }

@@ -1,13 +1,13 @@
 //! Certificates, the disruption budget and users.
 
-use super::cases::cluster;
+use super::{cases::cluster, faults::disk, world::World};
 use crate::{
     crd::{
         Auth, BudgetOptions, EtcdClusterSpec, EtcdClusterStatus, ManagedCertificate, SecretRef,
         ServerTlsSource, Span, Tls,
     },
-    model::{CertificateRole, CertificateSeen, ObjectState, Observed, Step},
-    plan::plan,
+    model::{CertificateRole, CertificateSeen, ObjectState, Observed, RequestSeen, Step, Why},
+    plan::{IDLE, SOON, plan},
 };
 
 const DAY: i64 = 24 * 3600;
@@ -100,6 +100,88 @@ fn a_certificate_shorter_than_its_renewal_is_renewed_at_half() {
     assert_eq!(issued(&spec, &seen), None);
     seen.now = DAY / 2;
     assert_eq!(issued(&spec, &seen), Some(CertificateRole::Server));
+}
+
+fn with_cert_manager() -> EtcdClusterSpec {
+    let tls = serde_json::json!({"peer": {"certManager": {"issuerRef": {"name": "ours"}}}});
+    EtcdClusterSpec {
+        tls: Some(serde_json::from_value(tls).expect("TLS")),
+        storage: disk(),
+        ..EtcdClusterSpec::minimal()
+    }
+}
+
+#[test]
+fn cert_manager_is_asked_before_the_first_pod_and_waited_for() {
+    let spec = with_cert_manager();
+    let role = CertificateRole::Peer;
+    let mut seen = Observed {
+        client_service: ObjectState::Current,
+        peer_service: ObjectState::Current,
+        missing_secrets: ["c-peer-tls".to_owned()].into(),
+        ..Observed::default()
+    };
+    let step = |seen: &Observed| plan(&spec, &EtcdClusterStatus::default(), seen);
+    let mut asked = RequestSeen {
+        request: Some(ObjectState::Missing),
+        ..RequestSeen::default()
+    };
+    seen.requests.insert(role, asked);
+    assert_eq!(step(&seen), Step::RequestCertificate { role });
+    asked.request = Some(ObjectState::Outdated);
+    seen.requests.insert(role, asked);
+    assert_eq!(step(&seen), Step::RequestCertificate { role });
+    asked.request = Some(ObjectState::Current);
+    seen.requests.insert(role, asked);
+    let why = Why::CertificatesPending;
+    assert_eq!(step(&seen), Step::Wait { why, after: SOON });
+    asked.issued = true;
+    seen.requests.insert(role, asked);
+    seen.missing_secrets.clear();
+    assert_eq!(step(&seen), Step::OwnCertificate { role });
+    asked.owned = true;
+    seen.requests.insert(role, asked);
+    let begun = step(&seen);
+    assert!(matches!(begun, Step::BeginBootstrap { .. }), "{begun:?}");
+}
+
+/// Its definitions can be deleted under a cluster: that ends renewals, and nothing else.
+#[test]
+fn without_cert_manager_nothing_begins_and_a_cluster_is_kept_up() {
+    let spec = with_cert_manager();
+    let unknown = |issued| RequestSeen {
+        request: None,
+        issued,
+        owned: false,
+    };
+    let seen = Observed {
+        client_service: ObjectState::Current,
+        peer_service: ObjectState::Current,
+        missing_secrets: ["c-peer-tls".to_owned()].into(),
+        requests: [(CertificateRole::Peer, unknown(false))].into(),
+        ..Observed::default()
+    };
+    let wait = Step::Wait {
+        why: Why::CertManagerMissing,
+        after: IDLE,
+    };
+    let first = plan(&spec, &EtcdClusterStatus::default(), &seen);
+    assert_eq!(first, wait);
+    let mut world = cluster(3);
+    let step = |world: &World, replicas| {
+        let mut spec = world.spec.clone();
+        spec.replicas = replicas;
+        let mut seen = world.observe();
+        let known = unknown(true);
+        seen.requests.insert(CertificateRole::Peer, known);
+        plan(&spec, &world.status, &seen)
+    };
+    assert_eq!(step(&world, 3), wait, "a person has to know");
+    let grown = step(&world, 5);
+    assert!(matches!(grown, Step::AddLearner { .. }), "{grown:?}");
+    world.pods.remove(&1);
+    let mended = step(&world, 3);
+    assert!(matches!(mended, Step::StartMember { .. }), "{mended:?}");
 }
 
 /// coreos #1116 had none; one that blocks the only member would keep a node from being drained.

@@ -451,7 +451,12 @@ impl World {
     /// Does what a step says, as the API server and the members would.
     pub(super) fn act(&mut self, step: &Step) {
         match step {
-            Step::Done | Step::Wait { .. } | Step::EnableAuth | Step::DisableAuth => {}
+            Step::Done
+            | Step::Wait { .. }
+            | Step::EnableAuth
+            | Step::DisableAuth
+            | Step::RequestCertificate { .. }
+            | Step::OwnCertificate { .. } => {}
             Step::ApplyServices => self.services = true,
             Step::ApplyBudget { min_available } => self.budget = *min_available,
             Step::IssueCertificate { role } => self.authority.issue(*role),

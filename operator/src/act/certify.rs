@@ -1,0 +1,83 @@
+//! Steps about certificates: those that the operator issues, and those that cert-manager is asked for.
+
+use std::time::SystemTime;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, api::DeleteParams};
+
+use super::{ActError, Actor};
+use crate::{
+    members::Members,
+    model::{CertificateRole, Rotation},
+    resources::{
+        cert_manager::{self, Certificate},
+        tls,
+    },
+};
+
+impl<M: Members> Actor<'_, M> {
+    pub(super) async fn issue(&self, role: CertificateRole) -> Result<(), ActError> {
+        self.withdraw(role).await?;
+        let now = SystemTime::now();
+        let secret = match role {
+            CertificateRole::Authority => tls::authority(self.cluster, now)?,
+            CertificateRole::Peer | CertificateRole::Server | CertificateRole::Operator => {
+                tls::leaf(self.cluster, role, self.authority()?, now)?
+            }
+        };
+        self.apply(&secret, "write the secret of a certificate")
+            .await
+    }
+
+    pub(super) async fn rotate(&self, to: Rotation) -> Result<(), ActError> {
+        let secret = tls::rotated(self.cluster, self.authority()?, to, SystemTime::now())?;
+        self.apply(&secret, "rotate the authority in its secret")
+            .await
+    }
+
+    pub(super) async fn request(&self, role: CertificateRole) -> Result<(), ActError> {
+        match cert_manager::request(self.cluster, role) {
+            Some(request) => {
+                self.apply(&request, "apply a Certificate of cert-manager")
+                    .await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// cert-manager itself does this only where it was started so.
+    pub(super) async fn own(&self, role: CertificateRole) -> Result<(), ActError> {
+        let Some(request) = self.observation.secrets.requests.get(&role) else {
+            return Ok(());
+        };
+        self.apply(
+            &cert_manager::owned(request),
+            "give a secret to its Certificate",
+        )
+        .await
+    }
+
+    /// A Certificate of earlier times would have cert-manager write over what the operator issues.
+    async fn withdraw(&self, role: CertificateRole) -> Result<(), ActError> {
+        let secret = self.observation.secrets.issued.get(&role);
+        if !secret.is_some_and(cert_manager::has_written) {
+            return Ok(());
+        }
+        let what = "delete a Certificate of cert-manager";
+        let api = Api::<Certificate>::namespaced(self.client.clone(), &self.cluster.namespace);
+        let name = tls::secret_name(self.cluster, role);
+        match api.delete(&name, &DeleteParams::default()).await {
+            Err(kube::Error::Api(refusal)) if refusal.code == 404 => Ok(()),
+            other => other
+                .map(drop)
+                .map_err(|source| ActError::Kubernetes { what, source }),
+        }
+    }
+
+    fn authority(&self) -> Result<&Secret, ActError> {
+        let issued = &self.observation.secrets.issued;
+        issued
+            .get(&CertificateRole::Authority)
+            .ok_or_else(|| ActError::Gone("the secret of the cluster's authority".to_owned()))
+    }
+}

@@ -1,0 +1,213 @@
+//! Certificates of cert-manager: what the operator asks for, and what it finds in the secrets that cert-manager writes.
+
+use std::net::IpAddr;
+
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::OwnerReference};
+use kube::{CustomResource, Resource as _, ResourceExt as _};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Cluster, tls, with_fingerprint};
+use crate::{
+    crd::{IssuerRef, Span},
+    model::CertificateRole,
+};
+
+/// cert-manager's annotation of the secrets that it writes.
+const WRITTEN_FOR: &str = "cert-manager.io/certificate-name";
+
+/// What a member needs of a secret.
+const FILES: [&str; 3] = ["ca.crt", "tls.crt", "tls.key"];
+
+/// A Certificate, as far as the operator has an opinion on it.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "cert-manager.io",
+    version = "v1",
+    kind = "Certificate",
+    namespaced,
+    schema = "disabled",
+    derive = "PartialEq"
+)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateSpec {
+    /// The secret that cert-manager writes.
+    pub secret_name: String,
+    /// The subject.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub common_name: Option<String>,
+    /// Names of the server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns_names: Vec<String>,
+    /// Its addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ip_addresses: Vec<String>,
+    /// Its validity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration: Option<Span>,
+    /// The time before its end at which the next one is issued.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub renew_before: Option<Span>,
+    /// What it is for.
+    #[serde(default)]
+    pub usages: Vec<String>,
+    /// The kind of its key.
+    #[serde(default)]
+    pub private_key: Value,
+    /// Who issues it.
+    pub issuer_ref: IssuerRef,
+}
+
+/// The roles whose certificates the spec has from cert-manager.
+pub fn roles(cluster: &Cluster<'_>) -> impl Iterator<Item = CertificateRole> {
+    let asked = |role: &CertificateRole| {
+        tls::source(cluster, *role).is_some_and(|source| source.cert_manager.is_some())
+    };
+    [
+        CertificateRole::Peer,
+        CertificateRole::Server,
+        CertificateRole::Operator,
+    ]
+    .into_iter()
+    .filter(asked)
+}
+
+/// The Certificate of a role, if the spec has it from cert-manager.
+pub fn request(cluster: &Cluster<'_>, role: CertificateRole) -> Option<Certificate> {
+    let asked = tls::source(cluster, role)?.cert_manager.as_ref()?;
+    let names = tls::names(cluster, role);
+    let is_address = |name: &String| name.parse::<IpAddr>().is_ok();
+    let (ip_addresses, dns_names) = names.into_iter().partition(is_address);
+    let name = tls::secret_name(cluster, role);
+    let spec = CertificateSpec {
+        secret_name: name.clone(),
+        common_name: Some(tls::common_name(cluster, role)),
+        dns_names,
+        ip_addresses,
+        duration: asked.duration.clone(),
+        renew_before: asked.renew_before.clone(),
+        usages: ["digital signature", "server auth", "client auth"]
+            .map(str::to_owned)
+            .to_vec(),
+        private_key: json!({
+            "algorithm": "ECDSA", "size": 256, "encoding": "PKCS8", "rotationPolicy": "Always",
+        }),
+        issuer_ref: asked.issuer_ref.clone(),
+    };
+    let mut request = Certificate::new(&name, spec);
+    request.metadata = cluster.meta(name);
+    Some(with_fingerprint(request))
+}
+
+/// Whether a secret has all that a member needs.
+pub fn is_complete(secret: &Secret) -> bool {
+    let has = |file: &&str| {
+        let data = secret.data.as_ref().and_then(|data| data.get(*file));
+        data.is_some_and(|data| !data.0.is_empty())
+    };
+    FILES.iter().all(has)
+}
+
+/// Whether cert-manager has written a secret, whoever wrote it since.
+pub fn has_written(secret: &Secret) -> bool {
+    secret.annotations().contains_key(WRITTEN_FOR)
+}
+
+/// Whether a secret goes when the Certificate goes.
+pub fn is_owned(secret: &Secret, request: &Certificate) -> bool {
+    let uid = request.metadata.uid.as_ref();
+    let mut owners = secret.owner_references().iter();
+    owners.any(|owner| Some(&owner.uid) == uid)
+}
+
+/// The secret of a Certificate as far as the operator writes it: with its owner. Not as its controller, which
+/// cert-manager may make itself.
+pub fn owned(request: &Certificate) -> Secret {
+    let owner = OwnerReference {
+        api_version: Certificate::api_version(&()).into_owned(),
+        kind: Certificate::kind(&()).into_owned(),
+        name: request.name_any(),
+        uid: request.uid().unwrap_or_default(),
+        controller: None,
+        block_owner_deletion: None,
+    };
+    let mut secret = Secret::default();
+    secret.metadata.name = Some(request.name_any());
+    secret.metadata.owner_references = Some(vec![owner]);
+    // one that is gone since is not made: this type asks for data
+    secret.type_ = Some("kubernetes.io/tls".to_owned());
+    secret
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::crd::EtcdCluster;
+
+    fn cluster() -> EtcdCluster {
+        let from = json!({"certManager": {"issuerRef": {"name": "ours"}, "duration": "24h"}, "additionalIPAddresses": ["192.0.2.1"]});
+        let object = json!({
+            "apiVersion": "witan.dev/v1", "kind": "EtcdCluster",
+            "metadata": {"name": "a", "namespace": "prod", "uid": "u"},
+            "spec": {"tls": {"client": from}},
+        });
+        serde_json::from_value(object).expect("a cluster")
+    }
+
+    #[test]
+    fn a_request_has_the_names_of_an_issued_certificate() {
+        let resource = cluster();
+        let cluster = Cluster::new(&resource, "r/witan:1").expect("a cluster");
+        let asked: Vec<_> = roles(&cluster).collect();
+        assert_eq!(asked, [CertificateRole::Server, CertificateRole::Operator]);
+        assert_eq!(request(&cluster, CertificateRole::Peer), None);
+        let server = request(&cluster, CertificateRole::Server).expect("a request");
+        let said = serde_json::to_value(&server).expect("JSON");
+        assert_eq!(said["apiVersion"], "cert-manager.io/v1");
+        assert_eq!(said["metadata"]["ownerReferences"][0]["uid"], "u");
+        assert_eq!(said["spec"]["secretName"], "a-client-tls");
+        assert_eq!(
+            said["spec"]["ipAddresses"],
+            json!(["127.0.0.1", "192.0.2.1"])
+        );
+        let names = &server.spec.dns_names;
+        assert!(names.contains(&"a-client.prod.svc".to_owned()), "{names:?}");
+        assert!(names.contains(&"*.a-peer.prod.svc".to_owned()), "{names:?}");
+        let issuer = json!({"name": "ours", "kind": "Issuer", "group": "cert-manager.io"});
+        assert_eq!(said["spec"]["issuerRef"], issuer);
+        assert_eq!(said["spec"]["duration"], "24h");
+        assert_eq!(said["spec"].get("renewBefore"), None, "cert-manager's own");
+        let operator = request(&cluster, CertificateRole::Operator).expect("a request");
+        assert_eq!(operator.spec.common_name.as_deref(), Some("root"));
+    }
+
+    #[test]
+    fn a_secret_is_complete_with_three_files() {
+        let mut secret = Secret::default();
+        for file in FILES {
+            assert!(!is_complete(&secret), "before {file}");
+            let data = secret.data.get_or_insert_default();
+            data.insert(file.to_owned(), k8s_openapi::ByteString(vec![1]));
+        }
+        assert!(is_complete(&secret));
+        let data = secret.data.get_or_insert_default();
+        data.insert("ca.crt".to_owned(), k8s_openapi::ByteString(Vec::new()));
+        assert!(!is_complete(&secret), "an issuer without authority");
+    }
+
+    #[test]
+    fn a_secret_that_was_given_to_its_certificate_is_owned() {
+        let resource = cluster();
+        let cluster = Cluster::new(&resource, "r/witan:1").expect("a cluster");
+        let mut live = request(&cluster, CertificateRole::Server).expect("a request");
+        live.metadata.uid = Some("c".to_owned());
+        assert!(!is_owned(&Secret::default(), &live));
+        assert!(is_owned(&owned(&live), &live));
+        live.metadata.uid = Some("another".to_owned());
+        let earlier = owned(&live);
+        live.metadata.uid = Some("c".to_owned());
+        assert!(!is_owned(&earlier, &live), "an earlier Certificate's");
+    }
+}

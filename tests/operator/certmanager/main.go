@@ -1,0 +1,68 @@
+// cert-manager's own controllers, those that a CA issuer and its certificates need, as one process outside of a cluster.
+//
+//	certmanager KUBECONFIG
+//
+// Its own main program is a Go module that no module proxy can serve, because its path is not its folder; so this one starts
+// what that one starts.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/cert-manager/cert-manager/pkg/controller"
+	"github.com/cert-manager/cert-manager/pkg/controller/certificaterequests/approver"
+	requests "github.com/cert-manager/cert-manager/pkg/controller/certificaterequests/ca"
+	"github.com/cert-manager/cert-manager/pkg/controller/certificates/issuing"
+	"github.com/cert-manager/cert-manager/pkg/controller/certificates/keymanager"
+	"github.com/cert-manager/cert-manager/pkg/controller/certificates/readiness"
+	"github.com/cert-manager/cert-manager/pkg/controller/certificates/requestmanager"
+	"github.com/cert-manager/cert-manager/pkg/controller/certificates/revisionmanager"
+	"github.com/cert-manager/cert-manager/pkg/controller/certificates/trigger"
+	"github.com/cert-manager/cert-manager/pkg/controller/issuers"
+	_ "github.com/cert-manager/cert-manager/pkg/issuer/ca"
+)
+
+const workers = 2
+
+var names = []string{
+	issuers.ControllerName, approver.ControllerName, requests.CRControllerName, issuing.ControllerName, keymanager.ControllerName,
+	readiness.ControllerName, requestmanager.ControllerName, revisionmanager.ControllerName, trigger.ControllerName,
+}
+
+func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: certmanager KUBECONFIG")
+		os.Exit(2)
+	}
+	if err := run(os.Args[1]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(kubeconfig string) error {
+	group, ctx := errgroup.WithContext(context.Background())
+	factory, err := controller.NewContextFactory(ctx, controller.ContextOptions{Kubeconfig: kubeconfig})
+	if err != nil {
+		return err
+	}
+	shared, err := factory.Build()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		made, err := controller.Known()[name](factory)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		group.Go(func() error { return made.Run(workers, ctx) })
+	}
+	// once all of them have said what they watch
+	shared.SharedInformerFactory.Start(ctx.Done())
+	shared.KubeSharedInformerFactory.Start(ctx.Done())
+	return group.Wait()
+}

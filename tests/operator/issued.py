@@ -1,0 +1,90 @@
+"""Certificates of cert-manager: its own controllers run as a process beside the operator, on its own definitions.
+
+What cases use is in `drive.py`."""
+
+import base64
+import os
+import socket
+import ssl
+
+from api import condition, eventually
+from world import OPERATOR_NAMESPACE
+
+ISSUED = "issued"
+CORE = "/api/v1/namespaces/prod"
+ISSUERS = "/apis/cert-manager.io/v1/namespaces/prod/issuers"
+CERTIFICATES = "/apis/cert-manager.io/v1/namespaces/prod/certificates"
+SECRETS = ("issued-peer-tls", "issued-client-tls", "issued-operator-tls")
+OURS = {"certManager": {"issuerRef": {"name": "ours"}}}
+
+
+class Issued:
+    """What `Drive` inherits."""
+
+    def cert_manager(self):
+        """A cluster that waits for cert-manager, begins with its certificates, and has them renewed while a client writes."""
+        self.apply(ISSUED, replicas=3, tls={"peer": OURS, "client": OURS}, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete"})
+        eventually("it says what is missing", lambda: condition(self.cluster(ISSUED), "Degraded") == ("True", "CertManagerMissing"))
+        assert not self.pods(ISSUED)
+        self.start_cert_manager()
+        # the operator looks now, not at its next poll
+        self.api.patch(f"/apis/witan.dev/v1/namespaces/prod/etcdclusters/{ISSUED}", {"metadata": {"labels": {"looked": "now"}}})
+        self.until_ready("a cluster with certificates of cert-manager", ISSUED, patience_s=180)
+        texts = self.secret(SECRETS[2])
+        authorities, pair = self.world.write("issued.ca", texts["ca.crt"]), self.world.write("issued.pair", texts["tls.crt"] + texts["tls.key"])
+        self.write(ISSUED, "-cacert", authorities, "-cert", pair, "-name", "issued-client.prod.svc")
+        eventually("a client writes", lambda: self.writers[ISSUED].ask("mark")["written"])
+        uids = lambda: {name: pod["metadata"]["uid"] for name, pod in self.pods(ISSUED).items()}
+        before, shown = uids(), {port: self.serials(authorities, pair, port) for port in (2379, 2380)}
+        for name in SECRETS:
+            self.renew(name)
+        for port in (2379, 2380):
+            eventually(f"all members show the renewed certificate on port {port}", lambda: not shown[port] & self.serials(authorities, pair, port))
+        assert uids() == before, "members were restarted"
+        for replicas in (5, 3):
+            self.change(ISSUED, replicas=replicas)
+            self.until_ready("scaling with renewed certificates", ISSUED, replicas)
+
+    def cert_manager_delete(self):
+        """Certificates and what cert-manager has written go with the cluster."""
+        self.all_acknowledged_are_there(ISSUED)
+        self.writers.pop(ISSUED).end()
+        self.api.delete(f"/apis/witan.dev/v1/namespaces/prod/etcdclusters/{ISSUED}")
+        left = lambda: [name for name in SECRETS if self.api.find(f"{CERTIFICATES}/{name}") or self.api.find(f"{CORE}/secrets/{name}")]
+        eventually("nothing remains", lambda: not left() and not self.pods(ISSUED), 60)
+        self.world.kill("cert-manager")
+
+    def start_cert_manager(self):
+        definitions = os.environ["CERT_MANAGER_CRDS"]
+        self.kubectl("apply", "--server-side", "--filename", definitions)
+        self.kubectl("wait", "--for=condition=Established", "--timeout=60s", "--filename", definitions)
+        self.api.create(f"{CORE}/secrets", {"metadata": {"name": "authority"}, "type": "kubernetes.io/tls", "data": self.authority_files()})
+        self.api.create(ISSUERS, {"apiVersion": "cert-manager.io/v1", "kind": "Issuer", "metadata": {"name": "ours"}, "spec": {"ca": {"secretName": "authority"}}})
+        self.world.spawn("cert-manager", os.environ["CERT_MANAGER_BIN"], self.world.kubeconfig, env={"POD_NAMESPACE": OPERATOR_NAMESPACE})
+        eventually("the issuer is ready", lambda: condition(self.api.get(f"{ISSUERS}/ours"), "Ready")[0] == "True")
+
+    def authority_files(self):
+        """An authority of the user's, as the data of a secret."""
+        self.world.openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ours.key", "-out", "ours.crt", "-days", "30", "-subj", "/CN=ours")
+        files = {}
+        for name in ("crt", "key"):
+            with open(self.world.path(f"ours.{name}"), "rb") as file:
+                files[f"tls.{name}"] = base64.b64encode(file.read()).decode()
+        return files
+
+    def renew(self, name):
+        """What `cmctl renew` does."""
+        mark = {"type": "Issuing", "status": "True", "reason": "ManuallyTriggered", "message": "asked by hand"}
+        kept = [each for each in self.api.get(f"{CERTIFICATES}/{name}")["status"]["conditions"] if each["type"] != "Issuing"]
+        self.api.patch(f"{CERTIFICATES}/{name}/status", {"status": {"conditions": [*kept, mark]}})
+
+    def serials(self, authorities, pair, port):
+        """Numbers of the certificates that members show."""
+        context = ssl.create_default_context(cafile=authorities)
+        context.check_hostname = False
+        context.load_cert_chain(pair)
+        shown = set()
+        for pod in self.pods(ISSUED).values():
+            with socket.create_connection((pod["status"]["podIP"], port), 5) as stream, context.wrap_socket(stream) as tls:
+                shown.add(tls.getpeercert()["serialNumber"])
+        return shown
