@@ -9,6 +9,7 @@ pub mod alarm;
 pub mod auth;
 mod auth_error;
 pub mod command;
+mod fingerprint;
 pub mod kv;
 pub mod lease;
 pub mod member;
