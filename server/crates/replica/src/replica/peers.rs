@@ -165,21 +165,19 @@ impl Replica {
         leads && self.failover.is_some_and(|failover| failover.gone == sent)
     }
 
-    /// Members campaign one after the other, so that the first one is rarely disturbed.
+    /// Members campaign one after the other, so that the first one is rarely disturbed. Each campaign in vain doubles
+    /// the time until the next: where messages take long, one that came earlier would end those under way.
     fn failover_delay_ns(&self, gone: u64, campaigns: u32) -> u64 {
         let voters = self.raft.store().position().voters.iter();
         let before = voters.filter(|id| **id < self.config.id && **id != gone);
         let rank = before.count() as u64;
-        let turn = self.raft.store().position().voters.len() as u64;
-        let spread = jitter::below(
-            self.config.seed,
-            self.campaigns + u64::from(campaigns),
-            FAILOVER_STEP_NS,
-        );
-        match campaigns {
-            0 => rank * FAILOVER_STEP_NS,
-            _ => (1 + rank % turn.max(1)) * FAILOVER_STEP_NS + spread,
-        }
+        let Some(doubled) = campaigns.checked_sub(1) else {
+            return rank * FAILOVER_STEP_NS;
+        };
+        let longest = self.config.election_ns.max(FAILOVER_STEP_NS);
+        let step = (FAILOVER_STEP_NS << doubled.min(FAILOVER_CAMPAIGNS_MAX)).min(longest);
+        let draw = self.campaigns + u64::from(campaigns);
+        (1 + rank) * step + jitter::below(self.config.seed, draw, step)
     }
 
     /// Campaigns if it is time to, until there is a leader.

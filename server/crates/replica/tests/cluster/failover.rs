@@ -105,3 +105,61 @@ fn leadership_is_handed_over_between_a_check_of_the_quorum_and_the_next_answer()
         assert_eq!(cluster.leader(), Some(to), "after {ticks} ticks");
     }
 }
+
+/// Kills the leader of a cluster whose messages each take so long, and lets time pass until there is another one.
+/// Gives how long that takes, and the terms that began meanwhile.
+fn slow_failover(ids: &[u64], delay_ms: u64) -> (u64, u64) {
+    let mut cluster = Cluster::new(ids);
+    let leader = cluster.leader().expect("it leads");
+    let others: Vec<u64> = ids.iter().copied().filter(|id| *id != leader).collect();
+    let term = cluster.replica(leader).status().term;
+    cluster.members.remove(&leader);
+    for other in &others {
+        let event = PeerEvent::ProcessGone;
+        cluster.replica(*other).peer_event(leader, event);
+    }
+    let mut on_the_way: VecDeque<(u64, Envelope)> = VecDeque::new();
+    for ms in 1..20_000 {
+        cluster.now_ns += MS;
+        let now_ns = cluster.now_ns;
+        while let Some((_, envelope)) = on_the_way.pop_front_if(|(due, _)| *due <= ms) {
+            cluster.deliver(envelope);
+        }
+        for (replica, world) in cluster.members.values_mut() {
+            replica.advance_clock(now_ns);
+            if ms * MS % TICK_NS == 0 {
+                replica.tick(now_ns.cast_signed());
+            }
+            replica.turn(world).expect("it goes on");
+            let sent = world.sent.drain(..);
+            on_the_way.extend(sent.map(|envelope| (ms + delay_ms, envelope)));
+        }
+        let statuses = cluster
+            .members
+            .values()
+            .map(|(replica, _)| replica.status());
+        let statuses: Vec<_> = statuses.collect();
+        let known = statuses[0].leader;
+        if known != 0 && statuses.iter().all(|status| status.leader == known) {
+            return (ms, statuses[0].term - term);
+        }
+    }
+    panic!("no leader in twenty seconds with messages of {delay_ms} ms");
+}
+
+/// On a machine that is short of processors, or between distant places, a campaign takes longer than the step
+/// between two: if the next one ended it each time, nobody would be elected for a dozen terms.
+#[test]
+fn slow_campaigns_are_not_ended_by_the_next_ones() {
+    for ids in [&[1, 2, 3][..], &[1, 2, 3, 4, 5]] {
+        for delay_ms in [1, 3, 5, 8, 12, 16, 20, 25, 30, 40, 50, 60, 80, 100, 130] {
+            let (took_ms, terms) = slow_failover(ids, delay_ms);
+            let what = format!(
+                "{took_ms} ms, {terms} terms: {} members, {delay_ms} ms a message",
+                ids.len()
+            );
+            assert!(terms <= 4, "{what}");
+            assert!(took_ms <= 500 + 10 * delay_ms, "{what}");
+        }
+    }
+}
