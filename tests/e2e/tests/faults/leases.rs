@@ -32,7 +32,7 @@ const INTERVAL: Duration = Duration::from_millis(400);
 const KEEP_ALIVES: usize = 20;
 
 /// A lease as its client knows it.
-struct Lease {
+pub(crate) struct Lease {
     id: i64,
     key: String,
     /// The last acknowledged grant or keep-alive was sent then.
@@ -43,13 +43,26 @@ struct Lease {
 }
 
 impl Lease {
-    fn renew(&mut self, sent: Instant, ttl_s: i64) {
+    /// One that was granted when it was asked for at this moment.
+    pub(crate) fn granted(id: i64, sent: Instant, ttl_s: i64) -> Self {
+        let mut lease = Self {
+            id,
+            key: format!("{PREFIX}{id:x}"),
+            renewed: sent,
+            ttl: Duration::ZERO,
+            attached: false,
+        };
+        lease.renew(sent, ttl_s);
+        lease
+    }
+
+    pub(crate) fn renew(&mut self, sent: Instant, ttl_s: i64) {
         self.renewed = sent;
         self.ttl = Duration::from_secs(u64::try_from(ttl_s).unwrap_or_default());
     }
 
     /// Notes that it has ended, if that is too early.
-    fn has_ended(&self, load: &Load, seen_by: &str) {
+    pub(crate) fn has_ended(&self, load: &Load, seen_by: &str) {
         let since = self.renewed.elapsed();
         if since < self.ttl {
             load.wrong(format!(
@@ -78,15 +91,7 @@ pub(crate) async fn keep(load: Arc<Load>, mut at: usize, seed: u64) -> usize {
             at += 1;
             continue;
         };
-        let key = format!("{PREFIX}{id:x}");
-        let mut lease = Lease {
-            id,
-            key,
-            renewed: sent,
-            ttl: Duration::ZERO,
-            attached: false,
-        };
-        lease.renew(sent, granted);
+        let mut lease = Lease::granted(id, sent, granted);
         for _ in 0..choice.below(KEEP_ALIVES) {
             pace.tick().await;
             if load.is_stopped() {

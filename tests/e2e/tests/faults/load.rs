@@ -48,6 +48,8 @@ pub(crate) struct Load {
     acknowledged: Mutex<Vec<Acknowledged>>,
     wrong: Mutex<Vec<String>>,
     late_us: AtomicU64,
+    /// 0 while clients of v2 go on.
+    last_tree_index: AtomicU64,
 }
 
 impl Load {
@@ -75,6 +77,16 @@ impl Load {
 
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Relaxed)
+    }
+
+    /// The index of the last write of v2, which every watch of v2 is to tell as its last change.
+    pub(crate) fn last_tree_index(&self) -> Option<u64> {
+        Some(self.last_tree_index.load(Relaxed)).filter(|index| *index > 0)
+    }
+
+    /// Names it.
+    pub(crate) fn ends_at_tree_index(&self, index: u64) {
+        self.last_tree_index.store(index, Relaxed);
     }
 
     /// Writes of the probes that were acknowledged.

@@ -2,25 +2,30 @@
 //! is healed, every promise is checked, and a table says how long no write was acknowledged.
 //!
 //! One seed in a usual run. `WITAN_FAULTS_MINUTES=30` goes through seeds for so long, beginning with
-//! `WITAN_FAULTS_SEED`; `WITAN_FAULTS_MEMBERS=5` has more members; `WITAN_FAULTS_SERVER=etcd36` asks the same of
-//! etcd, without v2, and prints what it breaks. `WITAN_FAULTS_BEFORE=PATH` starts the members with an older program
+//! `WITAN_FAULTS_SEED`, each third one with five members; `WITAN_FAULTS_MEMBERS=5` has so many in each;
+//! `WITAN_FAULTS_SERVER=etcd36` asks the same of etcd, without v2, and prints what it breaks. `WITAN_FAULTS_BEFORE=PATH` starts the members with an older program
 //! and rolls them to today's and back, instead of all faults.
 //!
 //! Reading order: `schedule` (the faults) → `stage` (the members) → `load` and `probes`, `leases`, `tree` (the
-//! clients) → `verdict` (the promises) → `table`.
+//! clients), `tree_watch` (watches of v2) → `verdict` (the promises) → `table`; `planted` shows that each check of a
+//! promise finds it broken.
 
 #![expect(clippy::print_stderr, reason = "a long run says how it goes")]
 
+mod honest;
 mod leases;
 mod load;
+mod planted;
 mod probes;
 mod schedule;
 mod stage;
 mod table;
 mod tree;
+mod tree_watch;
 mod verdict;
 
 use std::{
+    collections::BTreeMap,
     env, fs,
     path::PathBuf,
     sync::Arc,
@@ -32,6 +37,7 @@ use load::Load;
 use schedule::Outcome;
 use stage::Stage;
 use tokio::{runtime::Runtime, sync::watch, task::JoinSet};
+use tree_watch::TreeWatch;
 use verdict::Told;
 use witan_e2e::{Kind, grpc};
 
@@ -54,15 +60,17 @@ fn every_promise_is_kept_through_faults_of_processes_disks_and_networks() {
     let kind = env::var("WITAN_FAULTS_SERVER").map_or(Kind::Witan, |name| {
         Kind::named(&name).unwrap_or_else(|| panic!("WITAN_FAULTS_SERVER: no such server: {name}"))
     });
-    let members = number("WITAN_FAULTS_MEMBERS").map_or(3, |count| count as usize);
+    let members = number("WITAN_FAULTS_MEMBERS").map(|count| count as usize);
     let minutes = number("WITAN_FAULTS_MINUTES").unwrap_or(0);
     let end = Instant::now() + Duration::from_secs(60 * minutes);
     let mut seed = number("WITAN_FAULTS_SEED").unwrap_or(1);
-    let mut outcomes: Vec<Outcome> = Vec::new();
+    let mut outcomes: BTreeMap<usize, Vec<Outcome>> = BTreeMap::new();
     loop {
-        eprintln!("seed {seed}");
+        let drawn = [3, 3, 5][(seed % 3) as usize];
+        let members = members.unwrap_or(if minutes > 0 { drawn } else { 3 });
+        eprintln!("seed {seed}, {members} members");
         match run(kind, members, seed) {
-            Ok(more) => outcomes.extend(more),
+            Ok(more) => outcomes.entry(members).or_default().extend(more),
             Err(wrong) => {
                 let text = format!("WITAN_FAULTS_SEED={seed}: {wrong}");
                 assert!(kind != Kind::Witan, "{text}");
@@ -74,7 +82,10 @@ fn every_promise_is_kept_through_faults_of_processes_disks_and_networks() {
             break;
         }
     }
-    eprintln!("{}", table::table(kind.name(), &outcomes));
+    for (members, outcomes) in outcomes {
+        let title = format!("{}, {members} members", kind.name());
+        eprintln!("{}", table::table(&title, &outcomes));
+    }
 }
 
 /// One cluster, all faults, and what is wrong afterwards.
@@ -107,9 +118,11 @@ fn run(kind: Kind, members: usize, seed: u64) -> Result<Vec<Outcome>, String> {
         })
     });
     judged.map_err(|wrong| format!("{wrong}\n{seen}"))?;
+    let tree_changes = told.tree_watches.iter().map(|watch| watch.changes.len());
     eprintln!(
-        "seed {seed}: {answered} calls of v3, {} of v2, {} probes, {} changes, {} leases: right",
+        "seed {seed}: {answered} calls of v3, {} of v2 and {} changes, {} probes, {} changes, {} leases: right",
         told.tree_calls.len(),
+        tree_changes.max().unwrap_or_default(),
         load.acknowledged().len(),
         told.fresh.iter().flatten().count(),
         told.leases,
@@ -131,6 +144,7 @@ struct Clients {
     leases: JoinSet<usize>,
     probes: JoinSet<()>,
     tree: Vec<thread::JoinHandle<Vec<witan_e2e::linear::Call>>>,
+    tree_watches: Vec<thread::JoinHandle<TreeWatch>>,
     end: watch::Sender<Option<i64>>,
 }
 
@@ -145,6 +159,7 @@ impl Clients {
             leases: JoinSet::new(),
             probes: JoinSet::new(),
             tree: Vec::new(),
+            tree_watches: Vec::new(),
             end,
         };
         for at in 0..members * CLIENTS {
@@ -158,9 +173,11 @@ impl Clients {
             let keeping = leases::keep(load.clone(), at, 1 + at as u64);
             clients.leases.spawn(keeping);
             if v2 {
-                let load = load.clone();
-                let working = move || tree::work(&load, at, 1000 + at as u64);
+                let (working, watching) = (load.clone(), load.clone());
+                let working = move || tree::work(&working, at, 1000 + at as u64);
+                let watching = move || tree_watch::observe(&watching, at);
                 clients.tree.push(thread::spawn(working));
+                clients.tree_watches.push(thread::spawn(watching));
             }
         }
         clients
@@ -176,7 +193,17 @@ impl Clients {
             .tree
             .into_iter()
             .map(|client| client.join().expect("no panic"));
-        let tree_calls = tree.collect::<Vec<_>>().concat();
+        let mut tree_calls = tree.collect::<Vec<_>>().concat();
+        if !self.tree_watches.is_empty() {
+            tree_calls.extend(tree::last_put(load));
+            let last = tree_calls
+                .last()
+                .and_then(witan_e2e::linear::Call::revision);
+            load.ends_at_tree_index(last.map_or(0, i64::unsigned_abs));
+        }
+        let tree_watches = self.tree_watches.into_iter();
+        let tree_watches = tree_watches.map(|watch| watch.join().expect("no panic"));
+        let tree_watches = tree_watches.collect();
         let last = runtime.block_on(load::last_put(load));
         let revision = last.last().and_then(witan_e2e::linear::Call::revision);
         calls.extend(last);
@@ -187,6 +214,7 @@ impl Clients {
             leases: leases.into_iter().sum(),
             calls,
             tree_calls,
+            tree_watches,
             watches,
             fresh: runtime.block_on(fresh),
         }

@@ -72,6 +72,32 @@ pub(crate) fn work(load: &Arc<Load>, mut at: usize, seed: u64) -> Vec<Call> {
     calls
 }
 
+/// Puts until one is acknowledged. Gives all of them.
+pub(crate) fn last_put(load: &Load) -> Vec<Call> {
+    let mut calls: Vec<Call> = Vec::new();
+    for address in load.addresses.iter().cycle() {
+        let (input, begun) = (Input::Put(0, load.calls.value()), load.calls.moment());
+        let answer = ask(address, 0, input, None);
+        let told = answer.map(|answer| told(load, input, &answer, &mut Known::default(), false));
+        let told = match told {
+            Some(Answer::Told(told)) => Some(told),
+            Some(Answer::Refused | Answer::Unknown) | None => None,
+        };
+        calls.push(Call {
+            pair: 0,
+            input,
+            begun,
+            told,
+            lost_by: u64::MAX,
+        });
+        if told.is_some() {
+            break;
+        }
+        wait::wall_time(PAUSE);
+    }
+    calls
+}
+
 fn ask(address: &str, pair: usize, input: Input, index: Option<u64>) -> Option<Response> {
     let key = format!("{FOLDER}/{pair}");
     let (method, target, value) = match (input, index) {

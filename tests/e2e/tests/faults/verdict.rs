@@ -4,32 +4,44 @@
 use std::{
     collections::{BTreeSet, HashSet},
     fmt::Write as _,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
 use tonic::transport::Channel;
 use witan_api::v3::etcdserverpb::{RangeRequest, RangeResponse, kv_client::KvClient};
 use witan_e2e::{
-    grpc, http,
+    cluster, grpc, http,
     linear::{Batch, Call, Change, Input, Output, checker, record},
     wait,
 };
 
-use crate::{leases, load::Load, probes, stage::Stage, tree};
+use crate::{
+    leases,
+    load::Load,
+    probes::{self, Acknowledged},
+    stage::{RECOVERY_MAX, Stage},
+    tree,
+    tree_watch::{self, TreeWatch},
+};
 
 /// A range answer with all keys is larger than tonic's default.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// Pause between two looks at the members' states.
+const STATES_AGAIN: Duration = Duration::from_millis(200);
 
 /// Calls before the place of a failure that its message names.
 const SHOWN: usize = 20;
 
 /// Everything that the clients of a run say.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Told {
     /// How many were granted.
     pub(crate) leases: usize,
     pub(crate) calls: Vec<Call>,
     pub(crate) tree_calls: Vec<Call>,
+    pub(crate) tree_watches: Vec<TreeWatch>,
     pub(crate) watches: Vec<Vec<Batch>>,
     /// A watch that began when all was over.
     pub(crate) fresh: Vec<Batch>,
@@ -49,32 +61,76 @@ impl Told {
                 let _ = writeln!(text, "watch {at} {batch:?}");
             }
         }
+        for (at, watch) in self.tree_watches.iter().enumerate() {
+            let _ = writeln!(text, "v2 watch {at} cleared {:?}", watch.cleared);
+            for change in &watch.changes {
+                let _ = writeln!(text, "v2 watch {at} {change:?}");
+            }
+        }
         text
     }
 
     /// What is wrong with it.
     pub(crate) fn judge(&self) -> Result<(), String> {
-        let record = record::orderly(&self.fresh).map_err(|wrong| format!("a watch: {wrong}"))?;
-        for watch in &self.watches {
-            let seen = record::orderly(watch).map_err(|wrong| format!("a watch: {wrong}"))?;
-            record::complete(&record, &seen, |_| true)
-                .map_err(|wrong| format!("a watch: {wrong}"))?;
-        }
-        record::agree(&record, &self.calls).map_err(|wrong| format!("not as recorded: {wrong}"))?;
-        linearizable("v3", &with_effect(&self.calls, &written(&record)))?;
-        linearizable(
-            "v2",
-            &with_effect(&self.tree_calls, &observed(&self.tree_calls)),
-        )?;
-        let indices = self.tree_calls.iter().filter(|call| call.input.writes());
-        let indices = indices.filter(|call| call.told.is_some_and(|t| t.output == Output::Written));
-        let mut seen = HashSet::new();
-        for call in indices {
-            if !seen.insert(call.revision()) {
-                return Err(format!("{call:?} shares its index with another write"));
-            }
-        }
-        Ok(())
+        CHECKS.iter().try_for_each(|(_, check)| check(self))
+    }
+}
+
+/// A check of what clients say.
+type Check = fn(&Told) -> Result<(), String>;
+
+/// All of them, by their names.
+pub(crate) const CHECKS: [(&str, Check); 6] = [
+    ("watches", watches),
+    ("record", recorded),
+    ("v3", linearizable_v3),
+    ("v2", linearizable_v2),
+    ("indices", indices),
+    ("watches of v2", tree_watches),
+];
+
+fn record(told: &Told) -> Result<Vec<Change>, String> {
+    record::orderly(&told.fresh).map_err(|wrong| format!("a watch: {wrong}"))
+}
+
+fn watches(told: &Told) -> Result<(), String> {
+    let record = record(told)?;
+    told.watches.iter().try_for_each(|watch| {
+        let seen = record::orderly(watch);
+        let judged = seen.and_then(|seen| record::complete(&record, &seen, |_| true));
+        judged.map_err(|wrong| format!("a watch: {wrong}"))
+    })
+}
+
+fn recorded(told: &Told) -> Result<(), String> {
+    let agreed = record::agree(&record(told)?, &told.calls);
+    agreed.map_err(|wrong| format!("not as recorded: {wrong}"))
+}
+
+fn linearizable_v3(told: &Told) -> Result<(), String> {
+    linearizable("v3", &with_effect(&told.calls, &written(&record(told)?)))
+}
+
+fn linearizable_v2(told: &Told) -> Result<(), String> {
+    let calls = &told.tree_calls;
+    linearizable("v2", &with_effect(calls, &observed(calls)))
+}
+
+/// Each write of v2 has an index of its own.
+fn indices(told: &Told) -> Result<(), String> {
+    let writes = told.tree_calls.iter().filter(|call| call.input.writes());
+    let mut done = writes.filter(|call| call.told.is_some_and(|t| t.output == Output::Written));
+    let mut seen = HashSet::new();
+    let shared = done.find(|call| !seen.insert(call.revision()));
+    shared.map_or(Ok(()), |call| {
+        Err(format!("{call:?} shares its index with another write"))
+    })
+}
+
+fn tree_watches(told: &Told) -> Result<(), String> {
+    match told.tree_watches.is_empty() {
+        true => Ok(()),
+        false => tree_watch::judge(&told.tree_calls, &told.tree_watches),
     }
 }
 
@@ -125,37 +181,83 @@ fn linearizable(title: &str, calls: &[Call]) -> Result<(), String> {
 
 /// What is wrong with the members' states.
 pub(crate) fn judge_states(stage: &Stage, load: &Load, v2: bool) -> Result<(), String> {
-    stage.cluster.wait_equal();
     let runtime = grpc::runtime();
     let _context = runtime.enter();
-    for (at, channel) in load.channels().into_iter().enumerate() {
-        let there = runtime.block_on(range(channel.clone(), probes::PREFIX, probes::PREFIX_END));
-        let there: BTreeSet<Vec<u8>> = there.kvs.into_iter().map(|kv| kv.key.to_vec()).collect();
-        let acknowledged = load.acknowledged();
-        let lost = acknowledged
-            .iter()
-            .filter(|one| !there.contains(one.key.as_bytes()));
-        let lost: Vec<&String> = lost.map(|one| &one.key).collect();
-        if !lost.is_empty() {
-            return Err(format!(
-                "member {at} has lost acknowledged writes: {lost:?}"
-            ));
+    let keys = |channel: &Channel, prefix: &str, end: &str| {
+        let there = runtime.block_on(range(channel.clone(), prefix, end));
+        let keys = there.kvs.into_iter().map(|kv| kv.key.to_vec());
+        keys.collect::<BTreeSet<Vec<u8>>>()
+    };
+    let channels = load.channels();
+    let acknowledged = load.acknowledged().clone();
+    for (at, channel) in channels.iter().enumerate() {
+        let there = keys(channel, probes::PREFIX, probes::PREFIX_END);
+        none_lost(&acknowledged, &there).map_err(|wrong| format!("member {at} {wrong}"))?;
+    }
+    let deadline = Instant::now() + RECOVERY_MAX;
+    loop {
+        let members = stage.cluster.members().iter();
+        let leased = |channel| keys(channel, leases::PREFIX, leases::PREFIX_END).len();
+        let states = States {
+            hashes: members.map(cluster::hash).collect(),
+            leased: channels.iter().map(leased).collect(),
+            trees: load.addresses.iter().map(|at| tree(at)).collect(),
+            v2,
+        };
+        match states.judge() {
+            Err(wrong) if Instant::now() > deadline => return Err(wrong),
+            Err(_) => wait::wall_time(STATES_AGAIN),
+            Ok(()) => return Ok(()),
         }
     }
-    for channel in load.channels() {
-        wait::until_true("all leases end", || {
-            let read = range(channel.clone(), leases::PREFIX, leases::PREFIX_END);
-            runtime.block_on(read).kvs.is_empty()
-        });
+}
+
+/// That every acknowledged probe is there.
+pub(crate) fn none_lost(
+    acknowledged: &[Acknowledged],
+    there: &BTreeSet<Vec<u8>>,
+) -> Result<(), String> {
+    let keys = acknowledged.iter().map(|one| &one.key);
+    let lost: Vec<&String> = keys.filter(|key| !there.contains(key.as_bytes())).collect();
+    match lost.is_empty() {
+        true => Ok(()),
+        false => Err(format!("has lost acknowledged writes: {lost:?}")),
     }
-    if v2 {
-        wait::until_true("all members have the same v2 keys", || {
-            let mut trees = load.addresses.iter().map(|address| tree(address));
-            let first = trees.next().flatten();
-            first.is_some() && trees.all(|tree| tree == first)
-        });
+}
+
+/// What the members hold; `None` of one that does not answer.
+#[derive(Clone, Debug)]
+pub(crate) struct States {
+    /// Revision and hash of v3.
+    pub(crate) hashes: Vec<Option<String>>,
+    /// Keys of leases.
+    pub(crate) leased: Vec<usize>,
+    /// All keys of v2.
+    pub(crate) trees: Vec<Option<Value>>,
+    pub(crate) v2: bool,
+}
+
+impl States {
+    /// What must become true when all clients have stopped.
+    pub(crate) fn judge(&self) -> Result<(), String> {
+        if self.leased.iter().any(|count| *count > 0) {
+            return Err(format!(
+                "leases have not ended: their keys are {:?}",
+                self.leased
+            ));
+        }
+        if !all_same(&self.hashes) {
+            return Err(format!("members have other hashes: {:?}", self.hashes));
+        }
+        if self.v2 && !all_same(&self.trees) {
+            return Err(format!("members have other v2 keys: {:?}", self.trees));
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+fn all_same<T: PartialEq>(all: &[Option<T>]) -> bool {
+    all[0].is_some() && all.iter().all(|one| *one == all[0])
 }
 
 async fn range(channel: Channel, from: &str, to: &str) -> RangeResponse {

@@ -1,0 +1,333 @@
+//! The checks are checked: what honest clients say of a store that keeps every promise is right, and with each known
+//! fault of a server planted into it, the check of that promise finds it.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+use witan_e2e::linear::{Call, Change, Input, Output, Told as Answer, model::Slot};
+
+use crate::{
+    honest::{self, CALLS, UNANSWERED},
+    leases::Lease,
+    load::Load,
+    probes::Acknowledged,
+    verdict::{CHECKS, States, Told, none_lost},
+};
+
+/// The first call behind `from` that fits, with its answer.
+fn find(
+    calls: &mut [Call],
+    from: usize,
+    fits: impl Fn(Input, Output) -> bool,
+) -> (usize, &mut Call) {
+    let mut calls = calls.iter_mut().enumerate().skip(from);
+    let fits = |call: &Call| call.told.is_some_and(|told| fits(call.input, told.output));
+    calls
+        .find(|(_, call)| fits(call))
+        .expect("there is such a call")
+}
+
+fn answer(call: &mut Call) -> &mut Answer {
+    call.told.as_mut().expect("it was answered")
+}
+
+/// A read behind all calls, answered with this.
+fn last_read(calls: &[Call], pair: usize, slot: Slot, value: u64, revision: i64) -> Call {
+    let ends = calls.iter().filter_map(|call| call.told);
+    let begun = ends.map(|told| told.ended).max().unwrap_or_default() + 1;
+    Call {
+        pair,
+        input: Input::Get(slot),
+        begun,
+        told: Some(Answer {
+            ended: begun + 1,
+            output: Output::Value(value),
+            revision,
+        }),
+        lost_by: u64::MAX,
+    }
+}
+
+/// Ends with a read of what was acknowledged first, although the key was written again since.
+fn stale_read(calls: &mut Vec<Call>) {
+    let first = find(calls, 0, |input, _| matches!(input, Input::Put(0, _))).1;
+    let (pair, Input::Put(slot, value)) = (first.pair, first.input) else {
+        return;
+    };
+    let told = *answer(first);
+    let again = calls
+        .iter()
+        .filter(|call| call.begun > told.ended && call.pair == pair);
+    let again = again.filter(|call| matches!(call.input, Input::Put(0, _)));
+    assert!(again.filter(|call| call.told.is_some()).count() > 0);
+    calls.push(last_read(calls, pair, slot, value, told.revision));
+}
+
+/// Has a comparison succeed with what the key did not hold.
+fn wrong_comparison(calls: &mut [Call]) {
+    let succeeded = |input, output| matches!(input, Input::Cas { .. }) && output == Output::Written;
+    if let Input::Cas { old, .. } = &mut find(calls, 0, succeeded).1.input {
+        *old += 1_000_000;
+    }
+}
+
+/// Ends with a read that finds nothing where a write was acknowledged.
+fn lost_write(calls: &mut Vec<Call>) {
+    let written = |input, output| matches!(input, Input::Put(..)) && output == Output::Written;
+    let (at, put) = find(calls, CALLS / 2, written);
+    let Input::Put(slot, _) = put.input else {
+        return;
+    };
+    let pair = put.pair;
+    calls.truncate(at + 1);
+    calls.push(last_read(calls, pair, slot, 0, 0));
+}
+
+/// A fault of a server, and which check is to find it.
+type Plant = (&'static str, &'static str, fn(&mut Told));
+
+const PLANTS: [Plant; 22] = [
+    ("v3", "a read of a follower that lags", |told| {
+        stale_read(&mut told.calls)
+    }),
+    ("record", "the same, by its revision", |told| {
+        stale_read(&mut told.calls)
+    }),
+    ("v3", "an acknowledged write that nobody finds", |told| {
+        lost_write(&mut told.calls)
+    }),
+    (
+        "record",
+        "an acknowledged write that is not in the history",
+        |told| {
+            for watch in told.watches.iter_mut().chain([&mut told.fresh]) {
+                watch.remove(20);
+            }
+        },
+    ),
+    ("record", "a write that is done twice", |told| {
+        let twice = told.fresh[20].clone();
+        let revision = told.fresh.last().expect("there are changes")[0].revision + 1;
+        let twice: Vec<Change> = twice
+            .into_iter()
+            .map(|change| Change { revision, ..change })
+            .collect();
+        for watch in told.watches.iter_mut().chain([&mut told.fresh]) {
+            watch.push(twice.clone());
+        }
+    }),
+    ("record", "a transaction of which half is done", |told| {
+        let at = told
+            .fresh
+            .iter()
+            .position(|batch| batch.len() == 2)
+            .expect("a pair is swapped");
+        for watch in told.watches.iter_mut().chain([&mut told.fresh]) {
+            watch[at].pop();
+        }
+    }),
+    (
+        "v3",
+        "a comparison that succeeds with what is not there",
+        |told| {
+            wrong_comparison(&mut told.calls);
+        },
+    ),
+    ("v3", "a deletion that denies what it removed", |told| {
+        let removed = |_, output| output == Output::Deleted(true);
+        answer(find(&mut told.calls, 0, removed).1).output = Output::Deleted(false);
+    }),
+    ("watches", "a watch without a change", |told| {
+        drop(told.watches[0].remove(20))
+    }),
+    ("watches", "a watch without half of a transaction", |told| {
+        let at = told
+            .fresh
+            .iter()
+            .position(|batch| batch.len() == 2)
+            .expect("a pair is swapped");
+        told.watches[0][at].pop();
+    }),
+    ("watches", "a watch that tells a change twice", |told| {
+        let twice = told.watches[1][20].clone();
+        told.watches[1].insert(21, twice);
+    }),
+    (
+        "watches",
+        "a watch that tells changes in another order",
+        |told| told.watches[1].swap(20, 21),
+    ),
+    (
+        "watches",
+        "a watch that tells a transaction in two answers",
+        |told| {
+            let at = told
+                .fresh
+                .iter()
+                .position(|batch| batch.len() == 2)
+                .expect("a pair is swapped");
+            let half = told.watches[0][at].pop().expect("it has two");
+            told.watches[0].insert(at + 1, vec![half]);
+        },
+    ),
+    ("v2", "a read of v2 that is not the last write", |told| {
+        stale_read(&mut told.tree_calls)
+    }),
+    (
+        "v2",
+        "a comparison of v2 that succeeds with what is not there",
+        |told| {
+            wrong_comparison(&mut told.tree_calls);
+        },
+    ),
+    ("indices", "two writes of v2 with one index", |told| {
+        let written = |_, output| output == Output::Written;
+        let (at, call) = find(&mut told.tree_calls, 0, written);
+        let index = answer(call).revision;
+        answer(find(&mut told.tree_calls, at + 1, written).1).revision = index;
+    }),
+    ("watches of v2", "a watch of v2 without a change", |told| {
+        told.tree_watches[0].changes.remove(20);
+    }),
+    (
+        "watches of v2",
+        "no watch of v2 has an acknowledged change",
+        |told| {
+            let acknowledged = |_, output| output == Output::Written;
+            let index = answer(find(&mut told.tree_calls, 0, acknowledged).1)
+                .revision
+                .cast_unsigned();
+            for watch in &mut told.tree_watches {
+                watch.changes.retain(|change| change.index != index);
+            }
+        },
+    ),
+    (
+        "watches of v2",
+        "a watch of v2 that tells a change twice",
+        |told| {
+            let twice = told.tree_watches[1].changes[20];
+            told.tree_watches[1].changes.insert(21, twice);
+        },
+    ),
+    (
+        "watches of v2",
+        "a watch of v2 that tells changes in another order",
+        |told| {
+            told.tree_watches[1].changes.swap(20, 21);
+        },
+    ),
+    (
+        "watches of v2",
+        "watches of v2 at two members that tell different changes",
+        |told| {
+            told.tree_watches[1].changes[20].value += 1_000_000;
+        },
+    ),
+    (
+        "watches of v2",
+        "a history of v2 that is cleared too soon",
+        |told| {
+            let watch = &mut told.tree_watches[0];
+            let next = watch.changes[40].index;
+            watch.cleared.push((watch.changes[20].index, next));
+            watch.changes.drain(20..40);
+        },
+    ),
+];
+
+fn judged(told: &Told, by: &str) -> Result<(), String> {
+    let (_, check) = CHECKS
+        .iter()
+        .find(|(name, _)| *name == by)
+        .expect("there is such a check");
+    check(told)
+}
+
+#[test]
+fn what_an_honest_store_says_is_right() {
+    let told = honest::told();
+    told.judge().unwrap_or_else(|wrong| panic!("{wrong}"));
+    let unanswered = |calls: &[Call]| calls.iter().filter(|call| call.told.is_none()).count();
+    assert_eq!(unanswered(&told.calls), CALLS / UNANSWERED);
+    assert_eq!(unanswered(&told.tree_calls), CALLS / UNANSWERED);
+    assert!(told.fresh.len() > 60 && told.tree_watches[0].changes.len() > 60);
+}
+
+#[test]
+fn each_fault_of_a_server_is_found_by_the_check_of_its_promise() {
+    let honest = honest::told();
+    let missed = PLANTS.iter().filter(|(by, _, plant)| {
+        let mut told = honest.clone();
+        plant(&mut told);
+        judged(&told, by).is_ok() || told.judge().is_ok()
+    });
+    let missed: Vec<_> = missed.map(|(by, what, _)| (by, what)).collect();
+    assert!(missed.is_empty(), "{missed:?}");
+    let checks: BTreeSet<&str> = CHECKS.iter().map(|(name, _)| *name).collect();
+    let tried: BTreeSet<&str> = PLANTS.iter().map(|(by, _, _)| *by).collect();
+    assert_eq!(checks, tried, "each check has a fault to find");
+}
+
+#[test]
+fn a_lease_that_ends_before_its_time_is_found() {
+    let load = Load::new(Vec::new());
+    let ago = |seconds| Instant::now() - Duration::from_secs(seconds);
+    let mut lease = Lease::granted(1, ago(60), 3);
+    lease.has_ended(&load, "read");
+    lease.renew(ago(4), 3);
+    lease.has_ended(&load, "read");
+    assert!(load.all_wrong().is_empty(), "each was due");
+    lease.renew(ago(2), 3);
+    lease.has_ended(&load, "read");
+    assert_eq!(load.all_wrong().len(), 1);
+}
+
+#[test]
+fn a_lost_probe_is_found() {
+    let acknowledged = |key: &str| Acknowledged {
+        at: Instant::now(),
+        member: 0,
+        key: key.into(),
+    };
+    let probes = ["probe/0/1", "probe/0/2"].map(acknowledged);
+    let there = |keys: &[&str]| keys.iter().map(|key| key.as_bytes().to_vec()).collect();
+    let all: BTreeSet<_> = there(&["probe/0/1", "probe/0/2", "probe/1/1"]);
+    none_lost(&probes, &all).expect("one that was not acknowledged may be there");
+    let wrong = none_lost(&probes, &there(&["probe/0/1"])).expect_err("one is lost");
+    assert!(
+        wrong.contains("probe/0/2") && !wrong.contains("probe/0/1"),
+        "{wrong}"
+    );
+}
+
+#[test]
+fn states_that_differ_are_found() {
+    let right = States {
+        hashes: vec![Some("7 12".into()); 3],
+        leased: vec![0; 3],
+        trees: vec![Some(json!({ "node": { "key": "/faults" } })); 3],
+        v2: true,
+    };
+    right.judge().expect("all is the same");
+    type Plant = fn(&mut States);
+    let plants: [(&str, Plant); 6] = [
+        ("hashes", |states| states.hashes[2] = Some("7 13".into())),
+        ("hashes", |states| states.hashes[1] = None),
+        ("hashes", |states| states.hashes = vec![None; 3]),
+        ("leases", |states| states.leased[1] = 1),
+        ("v2 keys", |states| {
+            states.trees[2] = Some(json!({ "node": {} }))
+        }),
+        ("v2 keys", |states| states.trees[0] = None),
+    ];
+    for (what, plant) in plants {
+        let mut states = right.clone();
+        plant(&mut states);
+        let wrong = states.judge().expect_err(what);
+        assert!(wrong.contains(what), "{wrong}");
+    }
+}

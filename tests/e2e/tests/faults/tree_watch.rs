@@ -1,0 +1,238 @@
+//! Watches of v2: long polls below the folder of all keys, each behind the change that the one before it told, at one
+//! member until it falls silent, then at the next one. Each must tell every change once and in order.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use witan_e2e::{
+    http::Connection,
+    linear::{Call, Input, Output},
+    wait,
+};
+
+use crate::{load::Load, stage::RECOVERY_MAX, tree::FOLDER};
+
+/// A poll that has waited so long is repeated at another member.
+const POLL_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// Pause before a poll at another member.
+const POLL_AGAIN: Duration = Duration::from_millis(50);
+
+/// Changes that a member keeps, as etcd's do: who waits for an older one is told that it is cleared.
+const HISTORY: u64 = 1000;
+
+/// "the event in requested index is outdated and cleared".
+const CLEARED: u64 = 401;
+
+/// One change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TreeChange {
+    pub(crate) index: u64,
+    pub(crate) pair: usize,
+    pub(crate) value: u64,
+    /// Value and index that it replaced.
+    pub(crate) before: Option<(u64, u64)>,
+}
+
+/// What one watcher was told.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TreeWatch {
+    pub(crate) changes: Vec<TreeChange>,
+    /// Indices that it waited for and that were cleared, each with the one that it waited for next.
+    pub(crate) cleared: Vec<(u64, u64)>,
+}
+
+impl TreeWatch {
+    fn next_index(&self) -> u64 {
+        let told = self.changes.last().map_or(0, |change| change.index);
+        let skipped = self.cleared.last().map_or(0, |(_, next)| *next);
+        (told + 1).max(skipped)
+    }
+
+    /// Whether it could not be told of this index.
+    fn has_skipped(&self, index: u64) -> bool {
+        let mut skipped = self.cleared.iter();
+        skipped.any(|(from, to)| (*from..*to).contains(&index))
+    }
+}
+
+/// Watches until the change at the index that the load names as its last.
+pub(crate) fn observe(load: &Arc<Load>, mut at: usize) -> TreeWatch {
+    let mut watch = TreeWatch::default();
+    let done = |watch: &TreeWatch| {
+        let last = load.last_tree_index();
+        last.is_some_and(|last| watch.next_index() > last)
+    };
+    let mut waits_since = None;
+    while !done(&watch) {
+        if load.last_tree_index().is_some()
+            && waits_since.get_or_insert_with(Instant::now).elapsed() > RECOVERY_MAX
+        {
+            let next = watch.next_index();
+            load.wrong(format!("nobody tells a watcher of v2 of index {next}"));
+            break;
+        }
+        let address = &load.addresses[at % load.addresses.len()];
+        let connection = Connection::open(address);
+        // it ends with the first answer that is none
+        let _ = connection.and_then(|mut connection| {
+            connection.patience(POLL_TIMEOUT)?;
+            while !done(&watch) {
+                poll(load, &mut connection, &mut watch)?;
+            }
+            Ok(())
+        });
+        at += 1;
+        wait::wall_time(POLL_AGAIN);
+    }
+    watch
+}
+
+fn poll(load: &Load, connection: &mut Connection, watch: &mut TreeWatch) -> io::Result<()> {
+    let from = watch.next_index();
+    let target = format!("{FOLDER}?wait=true&recursive=true&waitIndex={from}");
+    connection.send("GET", &target, &[], b"")?;
+    let answer = connection.response("GET")?;
+    let none = || io::Error::other("no event");
+    let body: Value = serde_json::from_slice(&answer.body).map_err(|_| none())?;
+    if body["errorCode"].as_u64() == Some(CLEARED) {
+        let now = body["index"].as_u64().ok_or_else(none)?;
+        watch.cleared.push((from, now + 1));
+        return Ok(());
+    }
+    if answer.status != 200 {
+        return Err(none());
+    }
+    match change(&body) {
+        Some(change) => watch.changes.push(change),
+        None => load.wrong(format!("a watch of v2 tells {body}")),
+    }
+    Ok(())
+}
+
+fn change(body: &Value) -> Option<TreeChange> {
+    let node = |node: &Value| {
+        let value: u64 = node["value"].as_str()?.parse().ok()?;
+        Some((value, node["modifiedIndex"].as_u64()?))
+    };
+    let (value, index) = node(&body["node"])?;
+    let key = body["node"]["key"].as_str()?;
+    let pair = key.rsplit_once('/')?.1.parse().ok()?;
+    Some(TreeChange {
+        index,
+        pair,
+        value,
+        before: node(&body["prevNode"]),
+    })
+}
+
+/// What is wrong with what the watchers were told.
+pub(crate) fn judge(calls: &[Call], watches: &[TreeWatch]) -> Result<(), String> {
+    let mut all: BTreeMap<u64, TreeChange> = BTreeMap::new();
+    for (at, watch) in watches.iter().enumerate() {
+        orderly(watch).map_err(|wrong| format!("watch {at} of v2: {wrong}"))?;
+        for change in &watch.changes {
+            let first = all.entry(change.index).or_insert(*change);
+            if first != change {
+                return Err(format!(
+                    "watch {at} of v2 tells {change:?}, others {first:?}"
+                ));
+            }
+        }
+    }
+    for (at, watch) in watches.iter().enumerate() {
+        complete(watch, &all).map_err(|wrong| format!("watch {at} of v2: {wrong}"))?;
+    }
+    chained(&all)?;
+    asked_for(calls, &all)?;
+    acknowledged(calls, watches, &all)
+}
+
+/// Its changes ascend, and it lost none that was still kept.
+fn orderly(watch: &TreeWatch) -> Result<(), String> {
+    if let Some(pair) = watch
+        .changes
+        .windows(2)
+        .find(|pair| pair[0].index >= pair[1].index)
+    {
+        return Err(format!("{:?} after {:?}", pair[1], pair[0]));
+    }
+    match watch
+        .cleared
+        .iter()
+        .find(|(from, next)| *next <= from + HISTORY)
+    {
+        Some((from, next)) => Err(format!(
+            "index {from} was cleared, although the store stood before {next}"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// It has every change that any watcher was told, up to where it got.
+fn complete(watch: &TreeWatch, all: &BTreeMap<u64, TreeChange>) -> Result<(), String> {
+    let last = watch.changes.last().map_or(0, |change| change.index);
+    let told: HashSet<u64> = watch.changes.iter().map(|change| change.index).collect();
+    let missing = all
+        .range(..=last)
+        .find(|(index, _)| !told.contains(index) && !watch.has_skipped(**index));
+    missing.map_or(Ok(()), |(_, change)| Err(format!("{change:?} is missing")))
+}
+
+/// Each change names the one before it of the same key.
+fn chained(all: &BTreeMap<u64, TreeChange>) -> Result<(), String> {
+    let mut held: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
+    for change in all.values() {
+        let before = held.insert(change.pair, (change.value, change.index));
+        if before.is_some() && before != change.before {
+            return Err(format!(
+                "{change:?} of a watch of v2 follows a change to {before:?}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Each change was asked for once.
+fn asked_for(calls: &[Call], all: &BTreeMap<u64, TreeChange>) -> Result<(), String> {
+    let asked = calls.iter().filter_map(|call| match call.input {
+        Input::Put(_, new) | Input::Cas { new, .. } => Some((call.pair, new)),
+        Input::CasBoth { .. } | Input::Delete(_) | Input::Get(_) | Input::GetBoth => None,
+    });
+    let mut asked: HashSet<(usize, u64)> = asked.collect();
+    let mut changes = all.values();
+    let strange = changes.find(|change| !asked.remove(&(change.pair, change.value)));
+    strange.map_or(Ok(()), |change| {
+        Err(format!(
+            "{change:?} of a watch of v2 was not asked for, or came twice"
+        ))
+    })
+}
+
+/// Each acknowledged write was told at its index, unless nobody could be told.
+fn acknowledged(
+    calls: &[Call],
+    watches: &[TreeWatch],
+    all: &BTreeMap<u64, TreeChange>,
+) -> Result<(), String> {
+    for call in calls {
+        let (Some(told), Input::Put(_, new) | Input::Cas { new, .. }) = (call.told, call.input)
+        else {
+            continue;
+        };
+        let index = u64::try_from(told.revision).unwrap_or_default();
+        let seen = all.get(&index);
+        if told.output != Output::Written || watches.iter().all(|watch| watch.has_skipped(index)) {
+            continue;
+        }
+        if seen.is_none_or(|change| (change.pair, change.value) != (call.pair, new)) {
+            return Err(format!("{call:?} was told by watches of v2 as {seen:?}"));
+        }
+    }
+    Ok(())
+}
