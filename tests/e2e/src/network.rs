@@ -40,6 +40,9 @@ const OWNER_LOOKS: usize = 500;
 /// Time between them.
 const OWNER_LOOK: Duration = Duration::from_millis(10);
 
+/// What the table of sockets says of one that its process has closed, or left behind.
+const NO_INODE: &str = "0";
+
 /// What happens to bytes from one member to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Link {
@@ -80,6 +83,8 @@ struct Shared {
     pids: Mutex<Vec<Option<u32>>>,
     /// Ports on which the members listen.
     ports: Vec<u16>,
+    /// Taken for a look at whose socket it is: the kernel walks through all places for sockets that it has.
+    look: tokio::sync::Mutex<()>,
 }
 
 impl Drop for Network {
@@ -103,6 +108,7 @@ impl Network {
                 links: (0..count).map(|_| row()).collect(),
                 pids: Mutex::new(vec![None; count]),
                 ports: listening.to_vec(),
+                look: tokio::sync::Mutex::default(),
             }),
             doors: (0..count).map(door).collect(),
         }
@@ -179,7 +185,8 @@ impl Shared {
         for _ in 0..OWNER_LOOKS {
             looks.tick().await;
             let pids = self.pids().clone();
-            // the table of all sockets of the machine is long
+            // one at a time, and not on a thread that forwards
+            let _one = self.look.lock().await;
             let look = tokio::task::spawn_blocking(move || {
                 let socket = format!("socket:[{}]", inode(other_end)?);
                 Some(
@@ -198,7 +205,7 @@ impl Shared {
     }
 }
 
-/// The inode of the socket that is bound to a local address.
+/// The inode of the socket that is bound to a local address, as long as a process has it.
 fn inode(local: SocketAddr) -> Option<String> {
     let SocketAddr::V4(local) = local else {
         return None;
@@ -211,6 +218,7 @@ fn inode(local: SocketAddr) -> Option<String> {
         (fields.nth(1)? == wanted).then_some(())?;
         fields.nth(7).map(str::to_owned)
     })
+    .filter(|inode| inode != NO_INODE)
 }
 
 fn holds(pid: u32, socket: &str) -> bool {
@@ -323,5 +331,23 @@ fn delay(link: Link, choice: &mut Choice) -> Duration {
             true => RETRANSMISSION,
             false => Duration::ZERO,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn a_closed_socket_is_nobodys() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (theirs, other_end) = listener.accept().unwrap();
+        let socket = format!("socket:[{}]", inode(other_end).unwrap());
+        assert!(holds(std::process::id(), &socket));
+        drop(ours);
+        assert_eq!(inode(other_end), None, "it waits for the end of {theirs:?}");
     }
 }
