@@ -205,13 +205,14 @@ async fn form(
             .headers()
             .get(CONTENT_LENGTH)
             .is_some_and(|length| length != "0");
-        if intent == Intent::Write(WriteMethod::Delete) && sent {
-            if let Some(left_out) = IGNORED_BODIES.admit() {
-                tracing::warn!(
-                    left_out,
-                    "ignoring the body of a DELETE: conditions belong in the query"
-                );
-            }
+        if intent == Intent::Write(WriteMethod::Delete)
+            && sent
+            && let Some(left_out) = IGNORED_BODIES.admit()
+        {
+            tracing::warn!(
+                left_out,
+                "ignoring the body of a DELETE: conditions belong in the query"
+            );
         }
         return Ok(None);
     }
