@@ -138,13 +138,13 @@ fn names_of_clients() {
 fn tangled(dir: &Path, twins: usize) -> Pair {
     let twin = || Authority::new("twin");
     let pair = twin().issue(dir, "tangled", &HOSTS);
-    let mut chain = fs::read_to_string(&pair.cert).unwrap();
+    let mut chain = fs::read_to_string(&pair.cert).expect("a certificate and its file can be made");
     for number in 0..twins {
         let path = dir.join(format!("twin-{number}.crt"));
         twin().write(&path);
-        chain.push_str(&fs::read_to_string(&path).unwrap());
+        chain.push_str(&fs::read_to_string(&path).expect("a certificate and its file can be made"));
     }
-    fs::write(&pair.cert, chain).unwrap();
+    fs::write(&pair.cert, chain).expect("a certificate and its file can be made");
     pair
 }
 
