@@ -127,7 +127,7 @@ fn slow_failover(ids: &[u64], delay_ms: u64) -> (u64, u64) {
         }
         for (replica, world) in cluster.members.values_mut() {
             replica.advance_clock(now_ns);
-            if ms * MS % TICK_NS == 0 {
+            if (ms * MS).is_multiple_of(TICK_NS) {
                 replica.tick(now_ns.cast_signed());
             }
             replica.turn(world).expect("it goes on");
