@@ -444,6 +444,7 @@ impl World {
         let id = place as u64 + 1;
         let started = self.disks[place].recover().and_then(|recovered| {
             let view = recovered.checkpoint.clone().unwrap_or_default();
+            let hard_state = recovered.hard_state.clone();
             let mut replica = Replica::new(self.settings(id), recovered)?;
             replica.keep_entries(self.climate.log_entries);
             if let Some(keys) = self.scenario.long_command_keys() {
@@ -452,9 +453,9 @@ impl World {
             if let Some(fault) = self.scenario.bug.in_core() {
                 replica.plant(fault);
             }
-            Ok((replica, view))
+            Ok((replica, view, hard_state))
         });
-        let (replica, view) = match started {
+        let (replica, view, hard_state) = match started {
             Ok(started) => started,
             Err(error) => {
                 return self.judge(&Fact::NotStarted {
@@ -469,6 +470,12 @@ impl World {
                 "m{id} starts: checkpoint at {}, log {span:?}",
                 view.position.index
             )
+        });
+        // a power cut in the midst of a write may have left it on the disk
+        self.judge(&Fact::Written {
+            member: id,
+            records: &[],
+            hard_state: hard_state.as_ref(),
         });
         // who joins has no state yet
         if view.position.index > 0 {

@@ -2,12 +2,13 @@
 //! was lost by one of a new identity, and moves leadership. One change at a time, each a single step.
 //!
 //! It is careful as the checks of the dialects make people be: a disk is lost only while all other voters
-//! have theirs and no change is under way, and then the lost member is removed before anything else.
+//! have theirs and no change is under way or unknown to them, and then the lost member is removed before
+//! anything else.
 
 use witan_replica::{
     machine::{
         command::{ChangeMembers, Command, UpdatePeerUrls},
-        member::Member as Person,
+        member::{Member as Person, MemberRegistry},
     },
     replica::Role,
 };
@@ -191,7 +192,9 @@ impl World {
         }
         let lost = *self.hand.pick(voters);
         let place = (lost - 1) as usize;
-        if self.members[place].existence != Existence::Present {
+        if self.members[place].existence != Existence::Present
+            || !self.is_change_known_without(lost, voters)
+        {
             return;
         }
         self.operator.lost = Some(lost);
@@ -200,6 +203,22 @@ impl World {
         self.trace
             .line(self.now, || format!("the disk of m{lost} is lost"));
         self.crash(place);
+    }
+
+    /// Whether a quorum without this voter knows the last change. A leader that has committed its own removal
+    /// answers and ends, maybe before the others know it: until then they need a quorum of the voters before.
+    fn is_change_known_without(&self, lost: u64, voters: &[u64]) -> bool {
+        let members = |registry: &MemberRegistry| -> Vec<(u64, bool)> {
+            let people = registry.by_id.values();
+            people.map(|person| (person.id, person.learner)).collect()
+        };
+        let present = members(&self.truth.registry);
+        let knows = |id: &&u64| {
+            let replica = self.members[(**id - 1) as usize].replica.as_ref();
+            replica.is_some_and(|replica| members(&replica.view().machine.members) == present)
+        };
+        let others = voters.iter().filter(|id| **id != lost);
+        others.filter(knows).count() > voters.len() / 2
     }
 
     fn transfer(&mut self, voters: &[u64]) {

@@ -7,7 +7,7 @@ use witan_sim::{
 
 /// A seed, its number of members and what it found, with the simulator of its day: when the
 /// simulator changes, a seed gets another run, so each bug has a test of its own where it was.
-const FOUND: [(u64, usize, &str); 6] = [
+const FOUND: [(u64, usize, &str); 8] = [
     // `Host::send`: what forwards a proposal arrives at most once.
     (
         1358,
@@ -41,6 +41,18 @@ const FOUND: [(u64, usize, &str); 6] = [
         1252,
         1,
         "a leader with whom the members had settled was still held up by its disk",
+    ),
+    // the simulator's own: what is on a disk at the start counts as written
+    (
+        16830,
+        3,
+        "a vote that a power cut in the midst of its write left on the disk was not counted",
+    ),
+    // the simulator's own: no disk is lost before a quorum without it knows the last change
+    (
+        7984,
+        1,
+        "a voter lost its disk while only a leader that was removed and gone knew of its removal",
     ),
 ];
 
