@@ -45,7 +45,7 @@ pub struct Observed {
     pub certificates: BTreeMap<CertificateRole, CertificateSeen>,
     /// The authority of these certificates.
     pub authority: AuthoritySeen,
-    /// What cert-manager is asked for: an entry for each role whose certificate the spec has from there.
+    /// Requests to cert-manager, one for each role whose certificate the spec takes from cert-manager.
     pub requests: BTreeMap<CertificateRole, RequestSeen>,
     /// Names of the secrets that the spec refers to, or that cert-manager shall write, and that do not exist.
     pub missing_secrets: BTreeSet<String>,

@@ -1,4 +1,4 @@
-//! Steps about certificates: those that the operator issues, and those that cert-manager is asked for.
+//! Steps about certificates: the operator issues them, or requests them from cert-manager.
 
 use std::time::SystemTime;
 
@@ -45,7 +45,8 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// cert-manager itself does this only where it was started so.
+    /// Makes the Certificate the owner of its secret. cert-manager does so only if it runs with
+    /// `--enable-certificate-owner-ref`.
     pub(super) async fn own(&self, role: CertificateRole) -> Result<(), ActError> {
         let Some(request) = self.observation.secrets.requests.get(&role) else {
             return Ok(());
@@ -57,7 +58,8 @@ impl<M: Members> Actor<'_, M> {
         .await
     }
 
-    /// A Certificate of earlier times would have cert-manager write over what the operator issues.
+    /// Deletes a Certificate that is left from before: because of it cert-manager would overwrite the secret that the
+    /// operator writes.
     async fn withdraw(&self, role: CertificateRole) -> Result<(), ActError> {
         let secret = self.observation.secrets.issued.get(&role);
         if !secret.is_some_and(cert_manager::has_written) {

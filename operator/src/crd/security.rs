@@ -106,7 +106,7 @@ impl Default for ManagedCertificate {
     }
 }
 
-/// What cert-manager is asked for.
+/// A certificate that the operator requests from cert-manager.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct CertManagerCertificate {

@@ -42,7 +42,7 @@ const ROLES: [CertificateRole; 4] = [
 pub struct SecretsSeen {
     /// For `plan`: certificates that exist.
     pub certificates: BTreeMap<CertificateRole, CertificateSeen>,
-    /// For `plan`: what cert-manager is asked for.
+    /// For `plan`: the requests to cert-manager.
     pub requested: BTreeMap<CertificateRole, RequestSeen>,
     /// cert-manager's Certificates that exist.
     pub requests: BTreeMap<CertificateRole, Certificate>,

@@ -108,7 +108,7 @@ pub fn is_complete(secret: &Secret) -> bool {
     FILES.iter().all(has)
 }
 
-/// Whether cert-manager has written a secret, whoever wrote it since.
+/// Whether cert-manager has ever written a secret, even if another program has changed it since.
 pub fn has_written(secret: &Secret) -> bool {
     secret.annotations().contains_key(WRITTEN_FOR)
 }

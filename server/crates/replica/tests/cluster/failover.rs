@@ -107,7 +107,7 @@ fn leadership_is_handed_over_between_a_check_of_the_quorum_and_the_next_answer()
 }
 
 /// Kills the leader of a cluster whose messages each take so long, and lets time pass until there is another one.
-/// Gives how long that takes, and the terms that began meanwhile.
+/// Returns the duration, and the number of terms that began in it.
 fn slow_failover(ids: &[u64], delay_ms: u64) -> (u64, u64) {
     let mut cluster = Cluster::new(ids);
     let leader = cluster.leader().expect("it leads");
