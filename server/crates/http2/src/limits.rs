@@ -41,7 +41,7 @@ pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 pub(crate) const STALL_BYTES_MIN: u64 = 64 << 10;
 
 /// Bytes of output that are not sent; while there are more, no call runs.
-pub const OUTPUT_MAX: usize = 128 << 10;
+pub const OUTPUT_MAX: usize = 256 << 10;
 
 /// Bytes of acknowledgments and resets beyond [`OUTPUT_MAX`]; while there are more, nothing is read.
 pub const CONTROL_MAX: usize = 64 << 10;
@@ -87,8 +87,9 @@ pub(crate) const TURN_CALLS: usize = 512;
 /// An empty output buffer with a larger capacity is freed.
 pub(crate) const IDLE_OUTPUT_BYTES: usize = 4 << 10;
 
-/// Bytes that a stream sends before the next stream in the queue.
-pub(crate) const VISIT_BYTES: usize = 64 << 10;
+/// Bytes that a stream sends before the next stream in the queue. Half as many cost a response of 3 MB 6 %
+/// more CPU: each write wakes the client.
+pub(crate) const VISIT_BYTES: usize = 128 << 10;
 
 /// Slots for streams that a connection without streams keeps allocated.
 pub(crate) const SLOTS_KEPT: usize = 64;

@@ -97,6 +97,12 @@ impl FrameWriter {
         self.ready().len() >= OUTPUT_MAX
     }
 
+    /// Whether the responses in the queue have had their part of the output; the other half is for calls
+    /// that can be answered now.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.ready().len() >= OUTPUT_MAX / 2
+    }
+
     /// Whether the output is so full that no input is processed.
     pub(crate) fn is_control_full(&self) -> bool {
         self.ready().len() >= OUTPUT_MAX + CONTROL_MAX

@@ -192,9 +192,11 @@ impl<S: Service> Connection<S> {
         }
         // input that is left until the next turn has no waker
         let exhausted = self.work >= TURN_WORK;
-        let ready = !self.woken.is_empty()
-            || !self.writer.send_queue.is_empty() && self.writer.send_window > 0;
-        exhausted || ready && !self.writer.is_full()
+        let calls = !self.woken.is_empty() && !self.writer.is_full();
+        let responses = !self.writer.send_queue.is_empty()
+            && self.writer.send_window > 0
+            && !self.writer.is_half_full();
+        exhausted || calls || responses
     }
 
     /// Bytes that are ready to be sent.
@@ -247,7 +249,7 @@ impl<S: Service> Connection<S> {
         }
         self.prune_send_queue();
         for _ in 0..self.writer.send_queue.len() {
-            if self.writer.is_full() || self.writer.send_window <= 0 {
+            if self.writer.is_half_full() || self.writer.send_window <= 0 {
                 break;
             }
             let Some(slot) = self.writer.send_queue.pop_front() else {
