@@ -9,8 +9,8 @@
 use witan_replica::machine::{
     auth::{AccessCheck, Auth, Caller, Permission, PermissionType, Role, User},
     kv::{
-        self, Compact, Compare, DeleteRange, Kv, KvError, KvOperation, Put, Range, Txn, TxnOp,
-        TxnOpKind,
+        self, Compact, Compare, DeleteRange, Kv, KvError, KvOperation, Put, Range, SortTarget, Txn,
+        TxnOp, TxnOpKind,
     },
     lease,
     record::RecordChange,
@@ -199,6 +199,13 @@ fn a_worker_leaves_walks_over_deleted_keys_to_others() {
         ..all()
     };
     assert!(!kv.reads_more_than(&page, INLINE_KEYS) && kv.reads_more_than(&all(), INLINE_KEYS));
+    // few values can be as long as many keys are
+    let by_value = Range {
+        range_end: "k000002".into(),
+        sort_target: SortTarget::Value as i32,
+        ..all()
+    };
+    assert!(kv.reads_more_than(&by_value, INLINE_KEYS));
 }
 
 /// A member that has started from a checkpoint has other pages than one that has not.

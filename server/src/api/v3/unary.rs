@@ -26,8 +26,8 @@ const STATE_AGE: &str = "witan-state-age-ms";
 /// Longer messages are decoded on another thread: they can hold an operation in every few bytes.
 const INLINE_REQUEST_BYTES_MAX: usize = 256 << 10;
 
-/// Answers with up to this many pairs are encoded on the worker.
-const INLINE_PAIRS_MAX: usize = 4096;
+/// Answers with up to this many pairs are encoded on the worker, within 1 ms.
+const INLINE_PAIRS_MAX: usize = 16_384;
 
 /// Bytes of values in such an answer.
 const INLINE_BYTES_MAX: usize = 4 << 20;

@@ -15,13 +15,12 @@ use witan_replica::machine::{
 };
 
 use super::{
-    ClientNetwork, Context, Header, LARGE_READ_KEYS, Refusal as _, RpcResult, WithPermit, aside,
-    authorize, header, key_values,
+    ClientNetwork, Context, Header, ReadSize, Refusal as _, RpcResult, WithPermit, authorize,
+    header, key_values, read,
 };
 use crate::panics::planted;
 
-/// Reads a range; a short one on the calling worker. Bytes are shared with the state until they are
-/// encoded. A long one has a place.
+/// Reads a range. Bytes are shared with the state until they are encoded.
 pub(in crate::api::v3) async fn range(
     ctx: &Context,
     client: ClientNetwork,
@@ -32,17 +31,12 @@ pub(in crate::api::v3) async fn range(
     let began = Instant::now();
     let range = operation(request);
     let header = header::at(&ctx.node, view.machine.kv.revision());
-    let (answer, place) = if view.machine.kv.reads_more_than(&range, LARGE_READ_KEYS) {
-        let work = move || {
-            let reply = view.machine.kv.range(&range);
-            reply.map(|reply| response(header, reply))
-        };
-        Box::pin(aside(ctx, client, work)).await?
-    } else {
+    let size = ReadSize::by(|keys| view.machine.kv.reads_more_than(&range, keys));
+    let work = move || {
         let reply = view.machine.kv.range(&range);
-        let answer = reply.map(|reply| response(header, reply));
-        (answer, None)
+        reply.map(|reply| response(header, reply))
     };
+    let (answer, place) = read(ctx, client, size, work).await?;
     ctx.v3_metrics.ranged(began.elapsed(), answer.is_ok());
     let answer = answer.map_err(|error| error.in_v3())?;
     ctx.node.ranges_served(1);

@@ -12,9 +12,9 @@ use witan_api::v3::{
 use witan_replica::machine::kv::{self, OpReply, TxnReply};
 
 use super::{
-    ClientNetwork, Context, Header, LARGE_READ_KEYS, LargeReadPermit, Refusal as _, RpcResult,
-    WithPermit, aside, authorize, delete_range, fits, header, overlap::BranchWrites, permit_if,
-    put, quota, range,
+    ClientNetwork, Context, Header, LARGE_READ_KEYS, LargeReadPermit, ReadSize, Refusal as _,
+    RpcResult, WithPermit, authorize, delete_range, fits, header, overlap::BranchWrites, permit_if,
+    put, quota, range, read,
 };
 
 /// Transactions with more operations are checked on another thread.
@@ -90,12 +90,9 @@ async fn read_txn(ctx: &Context, client: ClientNetwork, request: TxnRequest) -> 
     let revision = view.machine.kv.revision();
     let txn = operation(request);
     authorize::on(ctx, &view.machine, |caller| caller.txn(&txn))?;
-    let (reply, place) = if view.machine.kv.txn_reads_more_than(&txn, LARGE_READ_KEYS) {
-        let work = move || view.machine.kv.read_txn(&txn);
-        Box::pin(aside(ctx, client, work)).await?
-    } else {
-        (view.machine.kv.read_txn(&txn), None)
-    };
+    let size = ReadSize::by(|keys| view.machine.kv.txn_reads_more_than(&txn, keys));
+    let work = move || view.machine.kv.read_txn(&txn);
+    let (reply, place) = read(ctx, client, size, work).await?;
     let reply = reply.map_err(|error| error.in_v3())?;
     Ok(((reply, revision), place))
 }

@@ -45,6 +45,28 @@ impl Default for History {
     }
 }
 
+/// Reads versions; the block of the last one is not looked up again.
+#[derive(Debug)]
+pub(super) struct HistoryReader<'a> {
+    history: &'a History,
+    last: Option<(u64, &'a Block)>,
+}
+
+impl<'a> HistoryReader<'a> {
+    /// As [`History::get`].
+    pub(super) fn get(&mut self, place: Location) -> Option<BlockVersion<'a>> {
+        let block = match self.last {
+            Some((number, block)) if number == place.block => block,
+            _ => {
+                let block = self.history.block(place.block)?;
+                self.last = Some((place.block, block));
+                block
+            }
+        };
+        Some((block, block.get(place.slot)?))
+    }
+}
+
 /// A version and its block.
 pub(super) type BlockVersion<'a> = (&'a Block, Version<'a>);
 
@@ -54,6 +76,14 @@ impl History {
             return Some(&self.tail);
         }
         self.blocks.get(&number).map(|closed| closed.0.as_ref())
+    }
+
+    /// For reading many places, most of which are in few blocks.
+    pub(super) fn reader(&self) -> HistoryReader<'_> {
+        HistoryReader {
+            history: self,
+            last: None,
+        }
     }
 
     /// The version at a place; `None` if it was compacted away.

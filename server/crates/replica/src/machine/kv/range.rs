@@ -166,7 +166,7 @@ impl Kv {
         let without_values = range.keys_only && range.sort_target() != SortTarget::Value;
         let (mut kvs, mut count) = (Vec::new(), 0);
         reads.read_key()?;
-        self.walk(&span, at, reads, &mut |(block, version), reads| {
+        self.walk(&span, at, reads, |(block, version), reads| {
             count += 1;
             if passes(range, &version) {
                 reads.hold()?;
@@ -188,30 +188,36 @@ impl Kv {
         span: &KeyRange<'_>,
         at: Option<i64>,
         reads: &mut ReadBudget,
-        visit: &mut dyn FnMut(BlockVersion<'a>, &mut ReadBudget) -> Result<bool, KvError>,
+        mut visit: impl FnMut(BlockVersion<'a>, &mut ReadBudget) -> Result<bool, KvError>,
     ) -> Result<(), KvError> {
-        let mut outcome = Ok(true);
+        let mut outcome = Ok(());
+        // only an error is kept: this runs for each key
+        let mut goes_on = |step: Result<bool, KvError>| {
+            step.unwrap_or_else(|error| {
+                outcome = Err(error);
+                false
+            })
+        };
         let mut found = |found: Option<BlockVersion<'a>>, reads: &mut ReadBudget| {
             reads.read_key()?;
-            match found.filter(|(_, version)| !version.tombstone) {
-                Some(found) => visit(found, reads),
-                None => Ok(true),
+            match found {
+                Some(found) if !found.1.tombstone => visit(found, reads),
+                Some(_) | None => Ok(true),
             }
         };
+        let mut newest = self.history.reader();
         match at {
             Some(revision) => self.index.visit(span, &mut |_, entry| {
-                outcome = found(self.history.at(entry.place, revision), reads);
-                matches!(outcome, Ok(true))
+                goes_on(found(self.history.at(entry.place, revision), reads))
             }),
             None => self.index.visit_live(span, &mut |walked| {
-                outcome = match walked {
-                    Walked::Live(_, place) => found(self.history.get(place), reads),
+                goes_on(match walked {
+                    Walked::Live(_, place) => found(newest.get(place), reads),
                     Walked::Deleted(keys) => reads.passed(keys).map(|()| true),
-                };
-                matches!(outcome, Ok(true))
+                })
             }),
         }
-        outcome.map(|_| ())
+        outcome
     }
 
     fn count(
@@ -226,7 +232,7 @@ impl Kv {
             reads.count_keys(found.all)?;
             count = found.live as i64;
         } else {
-            self.walk(span, at, reads, &mut |_, _| {
+            self.walk(span, at, reads, |_, _| {
                 count += 1;
                 Ok(true)
             })?;
@@ -235,6 +241,7 @@ impl Kv {
     }
 
     /// Whether a range may be more work than to read so many keys. To find out takes a part of that.
+    /// Sorting by value always may be.
     pub fn reads_more_than(&self, range: &Range, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(keys);
         self.estimate(range, &mut reads).is_err()
@@ -244,6 +251,10 @@ impl Kv {
     pub(super) fn estimate(&self, range: &Range, reads: &mut ReadBudget) -> Result<(), KvError> {
         if range.range_end.is_empty() {
             return reads.read_key();
+        }
+        if range.sort_target() == SortTarget::Value {
+            // long values that begin alike take longer to compare than many keys take to read
+            return Err(KvError::AnswerTooLarge);
         }
         let span = KeyRange::new(&range.key, &range.range_end);
         if range.revision > 0 && range.revision < self.revision {

@@ -170,7 +170,7 @@ impl Kv {
         let span = KeyRange::new(&compare.key, &compare.range_end);
         let mut found = false;
         let mut holds = true;
-        self.walk(&span, None, reads, &mut |(block, version), _| {
+        self.walk(&span, None, reads, |(block, version), _| {
             found = true;
             holds = holds_for(compare, &block.key_value(&version));
             Ok(holds)
