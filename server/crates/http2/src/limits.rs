@@ -41,7 +41,7 @@ pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 pub(crate) const STALL_BYTES_MIN: u64 = 64 << 10;
 
 /// Bytes of output that are not sent; while there are more, no call runs.
-pub const OUTPUT_MAX: usize = 256 << 10;
+pub const OUTPUT_MAX: usize = 128 << 10;
 
 /// Bytes of acknowledgments and resets beyond [`OUTPUT_MAX`]; while there are more, nothing is read.
 pub const CONTROL_MAX: usize = 64 << 10;

@@ -97,12 +97,6 @@ impl FrameWriter {
         self.ready().len() >= OUTPUT_MAX
     }
 
-    /// Whether the responses in the queue have had their part of the output; the other half is for calls
-    /// that can be answered now.
-    pub(crate) fn is_half_full(&self) -> bool {
-        self.ready().len() >= OUTPUT_MAX / 2
-    }
-
     /// Whether the output is so full that no input is processed.
     pub(crate) fn is_control_full(&self) -> bool {
         self.ready().len() >= OUTPUT_MAX + CONTROL_MAX
@@ -154,6 +148,7 @@ impl FrameWriter {
             return false;
         }
         self.send_window -= length;
+        self.sent += message.len() as u64;
         self.answered = true;
         let (headers, trailers) = self.encoder.good();
         let (out, id) = (&mut self.output, stream.id);

@@ -199,13 +199,29 @@ fn a_worker_leaves_walks_over_deleted_keys_to_others() {
         ..all()
     };
     assert!(!kv.reads_more_than(&page, INLINE_KEYS) && kv.reads_more_than(&all(), INLINE_KEYS));
-    // few values can be as long as many keys are
-    let by_value = Range {
+    // few values can be as long as many keys are, and a key can have many versions
+    let longer = |range: Range| kv.reads_longer_than(&range, 16 * INLINE_KEYS);
+    let two = Range {
         range_end: "k000002".into(),
-        sort_target: SortTarget::Value as i32,
         ..all()
     };
-    assert!(kv.reads_more_than(&by_value, INLINE_KEYS));
+    let by_value = Range {
+        sort_target: SortTarget::Value as i32,
+        ..two.clone()
+    };
+    let before = |to: &'static str| Range {
+        range_end: to.into(),
+        revision: kv.revision() - 1,
+        ..all()
+    };
+    assert!(longer(by_value.clone()) && longer(all()) && longer(before("k002000")));
+    assert!(!longer(two) && !longer(page) && !longer(before("k001000")));
+    let longer = |of: &kv::KvCommand| match &of.operation {
+        Some(KvOperation::Txn(txn)) => kv.txn_reads_longer_than(txn, 16 * INLINE_KEYS),
+        _ => false,
+    };
+    assert!(longer(&ranges(by_value, 1)) && longer(&ranges(before("k002000"), 1)));
+    assert!(!longer(&ranges(before("k001000"), 1)));
 }
 
 /// A member that has started from a checkpoint has other pages than one that has not.

@@ -15,6 +15,7 @@ use witan_api::v3::{
         PutRequest, PutResponse, RangeRequest, RangeResponse, TxnRequest, TxnResponse,
         response_op::Response as OpResponse,
     },
+    mvccpb::KeyValue,
 };
 
 use super::{RpcResult, kv::txn, large_reads::WithPermit};
@@ -29,7 +30,7 @@ const INLINE_REQUEST_BYTES_MAX: usize = 256 << 10;
 /// Answers with up to this many pairs are encoded on the worker, within 1 ms.
 const INLINE_PAIRS_MAX: usize = 16_384;
 
-/// Bytes of values in such an answer.
+/// Bytes of keys and values in such an answer.
 const INLINE_BYTES_MAX: usize = 4 << 20;
 
 /// A request of one message.
@@ -58,7 +59,7 @@ impl UnaryRequest for TxnRequest {
 
 /// An answer whose size is known before it is encoded.
 pub(super) trait UnaryResponse: Send + Sized + 'static {
-    /// Its pairs and the bytes of their values.
+    /// Its pairs, and the bytes of their keys and values.
     fn weight(&self) -> (usize, usize);
 
     /// The message with its prefix.
@@ -92,8 +93,12 @@ impl UnaryResponse for RangeResponse {
         if pairs > INLINE_PAIRS_MAX {
             return (pairs, 0);
         }
-        (pairs, self.kvs.iter().map(|kv| kv.value.len()).sum())
+        (pairs, pair_bytes(&self.kvs))
     }
+}
+
+fn pair_bytes(pairs: &[KeyValue]) -> usize {
+    pairs.iter().map(|kv| kv.key.len() + kv.value.len()).sum()
 }
 
 impl UnaryResponse for TxnResponse {
@@ -105,14 +110,19 @@ impl UnaryResponse for TxnResponse {
         let weights = self.responses.iter().map(|op| match &op.response {
             Some(OpResponse::ResponseRange(range)) => range.weight(),
             Some(OpResponse::ResponsePut(put)) => put.weight(),
-            Some(OpResponse::ResponseDeleteRange(delete)) => (
-                1 + delete.prev_kvs.len(),
-                delete.prev_kvs.iter().map(|kv| kv.value.len()).sum(),
-            ),
-            Some(OpResponse::ResponseTxn(txn)) => txn.weight(),
+            Some(OpResponse::ResponseDeleteRange(delete)) => {
+                (1 + delete.prev_kvs.len(), pair_bytes(&delete.prev_kvs))
+            }
+            // each level computes the length of all that is nested in it
+            Some(OpResponse::ResponseTxn(txn)) => {
+                let (pairs, bytes) = txn.weight();
+                (pairs.saturating_mul(2), bytes)
+            }
             None => (0, 0),
         });
-        weights.fold((0, 0), |sum, each| (sum.0 + each.0, sum.1 + each.1))
+        weights.fold((0, 0), |sum: (usize, usize), each| {
+            (sum.0.saturating_add(each.0), sum.1 + each.1)
+        })
     }
 }
 

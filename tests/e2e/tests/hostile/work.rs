@@ -11,7 +11,7 @@ use tonic::{Code, Request, metadata::MetadataValue, transport::Endpoint};
 use witan_api::v3::etcdserverpb::{
     Compare, DeleteRangeRequest, LeaseGrantRequest, LeaseKeepAliveRequest, PutRequest,
     RangeRequest, RequestOp, TxnRequest, compare, kv_client::KvClient, lease_client::LeaseClient,
-    request_op,
+    range_request, request_op,
 };
 use witan_e2e::{Launch, Server, grpc};
 
@@ -191,6 +191,44 @@ fn ten_ask(server: &Server, what: &str, asked: &TxnRequest, bound_bytes: u64) {
         "{what}: {waited:?}, alone {quiet:?}"
     );
     assert!(grown <= bound_bytes, "{what}: grew by {mib} MiB");
+}
+
+/// Reads of so many keys are short enough for a worker; a client sends many of them at once.
+const READ_KEYS: usize = 16_000;
+const READS: u32 = 500;
+
+#[test]
+fn reads_of_many_keys_that_come_together_take_turns_with_others() {
+    let server = Launch::witan().start();
+    let runtime = grpc::runtime();
+    let mut client = KvClient::new(runtime.block_on(grpc::connect(&server.address())));
+    runtime.block_on(fill(&mut client, READ_KEYS, 0));
+    let newest = RangeRequest {
+        limit: 1,
+        sort_order: range_request::SortOrder::Descend as i32,
+        sort_target: range_request::SortTarget::Mod as i32,
+        serializable: true,
+        ..range("l")
+    };
+    let calls: Vec<_> = (0..READS)
+        .flat_map(|n| h2::unary(2 * n + 1, "/etcdserverpb.KV/Range", &newest))
+        .collect();
+    let mut stream = h2::open(&server, None);
+    let begun = Instant::now();
+    let ((), waited) = longest_wait(&server, || {
+        stream.write_all(&calls).expect("it is sent");
+        for _ in 0..READS {
+            while let (kind, flags, ..) = h2::read(&mut stream).expect("an answer")
+                && (kind != h2::HEADERS || flags & h2::END_STREAM == 0)
+            {}
+        }
+    });
+    let took = begun.elapsed();
+    let bound = took / 4 + NOISE;
+    assert!(
+        waited <= bound,
+        "another client waited {waited:?} of {took:?}"
+    );
 }
 
 #[test]

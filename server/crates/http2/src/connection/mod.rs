@@ -65,6 +65,8 @@ pub struct Connection<S: Service> {
     /// Slots of ready streams that were not polled yet.
     woken: VecDeque<usize>,
     drained: Vec<usize>,
+    /// Whether the last turn polled calls before it sent queued responses.
+    calls_first: bool,
     writer: FrameWriter,
     /// The largest `send_credit` of any stream so far.
     credit_high: i64,
@@ -127,6 +129,7 @@ impl<S: Service> Connection<S> {
             ready,
             woken: VecDeque::new(),
             drained: Vec::new(),
+            calls_first: false,
             // at most `STREAMS_MAX`
             writer: FrameWriter::new(streams_max as u32),
             credit_high: 0,
@@ -192,11 +195,9 @@ impl<S: Service> Connection<S> {
         }
         // input that is left until the next turn has no waker
         let exhausted = self.work >= TURN_WORK;
-        let calls = !self.woken.is_empty() && !self.writer.is_full();
-        let responses = !self.writer.send_queue.is_empty()
-            && self.writer.send_window > 0
-            && !self.writer.is_half_full();
-        exhausted || calls || responses
+        let ready = !self.woken.is_empty()
+            || !self.writer.send_queue.is_empty() && self.writer.send_window > 0;
+        exhausted || ready && !self.writer.is_full()
     }
 
     /// Bytes that are ready to be sent.
@@ -248,8 +249,24 @@ impl<S: Service> Connection<S> {
             });
         }
         self.prune_send_queue();
+        if self.writer.is_full() {
+            return;
+        }
+        // in turn: a full output keeps the second of them waiting
+        self.calls_first = !self.calls_first;
+        if self.calls_first {
+            self.run_calls();
+            self.send_queued();
+        } else {
+            self.send_queued();
+            self.run_calls();
+        }
+    }
+
+    /// Sends of each queued response, while the output has room.
+    fn send_queued(&mut self) {
         for _ in 0..self.writer.send_queue.len() {
-            if self.writer.is_half_full() || self.writer.send_window <= 0 {
+            if self.writer.is_full() || self.writer.send_window <= 0 {
                 break;
             }
             let Some(slot) = self.writer.send_queue.pop_front() else {
@@ -260,6 +277,10 @@ impl<S: Service> Connection<S> {
             }
             self.visit(slot);
         }
+    }
+
+    /// Polls the calls that have woken, while the output has room.
+    fn run_calls(&mut self) {
         let mut drained = mem::take(&mut self.drained);
         self.ready.drain(&mut drained);
         self.woken.extend(drained.drain(..));

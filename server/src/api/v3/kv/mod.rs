@@ -12,6 +12,7 @@ pub(in crate::api) mod range;
 pub(in crate::api) mod txn;
 
 use prost::Message;
+use tokio::task::yield_now;
 use witan_api::v3::{error::RpcError, etcdserverpb::ResponseHeader, mvccpb};
 use witan_replica::machine::kv::{KeyValue, Kv};
 
@@ -39,8 +40,9 @@ const ENVELOPE_BYTES: usize = 14;
 /// answers.
 const LARGE_READ_KEYS: u64 = 1024;
 
-/// Requests that may read more keys run on another thread. Fewer take the worker 1 to 2 ms (5 ms if most of
-/// them are deleted); a hand-over would add a third to the CPU of reading and sending 10,000 pairs.
+/// Requests that may take longer than to read so many keys run on another thread. Fewer keep the worker for 1
+/// to 2 ms (5 ms if most of them are deleted); a hand-over would add a third to the CPU of reading and sending
+/// 10,000 pairs.
 const LONG_READ_KEYS: u64 = 16_384;
 
 /// How much work a read may be.
@@ -54,14 +56,14 @@ enum ReadSize {
 }
 
 impl ReadSize {
-    /// By whether the read may be more work than to read so many keys.
-    fn by(more_than: impl Fn(u64) -> bool) -> Self {
-        if !more_than(LARGE_READ_KEYS) {
-            Self::Small
-        } else if more_than(LONG_READ_KEYS) {
+    /// By whether the read may be more work, and take longer, than to read so many keys.
+    fn by(more_than: impl Fn(u64) -> bool, longer_than: impl Fn(u64) -> bool) -> Self {
+        if longer_than(LONG_READ_KEYS) {
             Self::Long
-        } else {
+        } else if more_than(LARGE_READ_KEYS) {
             Self::Large
+        } else {
+            Self::Small
         }
     }
 }
@@ -73,16 +75,29 @@ async fn read<T: Send + 'static>(
     size: ReadSize,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> RpcResult<(T, Option<LargeReadPermit>)> {
-    if let ReadSize::Small = size {
-        return Ok((work(), None));
+    match size {
+        ReadSize::Small => Ok((work(), None)),
+        // a separate future, so that the one of a small read stays small
+        ReadSize::Large => Box::pin(read_large(ctx, client, work)).await,
+        ReadSize::Long => {
+            let place = Box::pin(ctx.job_limits.large_read(client)).await?;
+            let done = panics::run_blocking(move || (work(), Some(place)));
+            done.await.map_err(|_| RpcError::Stopped)
+        }
     }
-    // a separate future, so that the one of a small read stays small
-    let place = Box::pin(ctx.job_limits.large_read(client)).await?;
-    if let ReadSize::Large = size {
-        return Ok((work(), Some(place)));
-    }
-    let done = panics::run_blocking(move || (work(), Some(place)));
-    done.await.map_err(|_| RpcError::Stopped)
+}
+
+/// Reads on this worker. The permit outlasts the turn of the connection, so that in one turn no more such reads
+/// run than there are permits, however many have come.
+async fn read_large<T>(
+    ctx: &Context,
+    client: ClientNetwork,
+    work: impl FnOnce() -> T,
+) -> RpcResult<(T, Option<LargeReadPermit>)> {
+    let place = ctx.job_limits.large_read(client).await?;
+    let done = work();
+    yield_now().await;
+    Ok((done, Some(place)))
 }
 
 /// Proposes a transaction. One that reads many keys waits for a permit, to bound the memory of

@@ -31,7 +31,11 @@ pub(in crate::api::v3) async fn range(
     let began = Instant::now();
     let range = operation(request);
     let header = header::at(&ctx.node, view.machine.kv.revision());
-    let size = ReadSize::by(|keys| view.machine.kv.reads_more_than(&range, keys));
+    let kv = &view.machine.kv;
+    let size = ReadSize::by(
+        |keys| kv.reads_more_than(&range, keys),
+        |keys| kv.reads_longer_than(&range, keys),
+    );
     let work = move || {
         let reply = view.machine.kv.range(&range);
         reply.map(|reply| response(header, reply))

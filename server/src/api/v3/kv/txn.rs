@@ -90,7 +90,11 @@ async fn read_txn(ctx: &Context, client: ClientNetwork, request: TxnRequest) -> 
     let revision = view.machine.kv.revision();
     let txn = operation(request);
     authorize::on(ctx, &view.machine, |caller| caller.txn(&txn))?;
-    let size = ReadSize::by(|keys| view.machine.kv.txn_reads_more_than(&txn, keys));
+    let kv = &view.machine.kv;
+    let size = ReadSize::by(
+        |keys| kv.txn_reads_more_than(&txn, keys),
+        |keys| kv.txn_reads_longer_than(&txn, keys),
+    );
     let work = move || view.machine.kv.read_txn(&txn);
     let (reply, place) = read(ctx, client, size, work).await?;
     let reply = reply.map_err(|error| error.in_v3())?;

@@ -14,6 +14,9 @@ use super::{
 /// Keys of 16 bytes that a page of the index holds.
 const KEYS_PER_PAGE: usize = 140;
 
+/// Versions that are looked at to find that of an older revision, if a key has about a hundred.
+const VERSIONS_PER_KEY: u64 = 16;
+
 /// Bounds of one part of a range.
 #[derive(Clone, Copy, Debug)]
 pub struct RangePartBounds {
@@ -241,20 +244,21 @@ impl Kv {
     }
 
     /// Whether a range may be more work than to read so many keys. To find out takes a part of that.
-    /// Sorting by value always may be.
     pub fn reads_more_than(&self, range: &Range, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(keys);
         self.estimate(range, &mut reads).is_err()
+    }
+
+    /// Whether a range may take longer than to read so many keys at the newest revision.
+    pub fn reads_longer_than(&self, range: &Range, keys: u64) -> bool {
+        let history = range.reads_history(self.revision);
+        range.compares_values() || self.reads_more_than(range, keys_in_time(keys, history))
     }
 
     /// Charges what the work of a range will be, or somewhat more.
     pub(super) fn estimate(&self, range: &Range, reads: &mut ReadBudget) -> Result<(), KvError> {
         if range.range_end.is_empty() {
             return reads.read_key();
-        }
-        if range.sort_target() == SortTarget::Value {
-            // long values that begin alike take longer to compare than many keys take to read
-            return Err(KvError::AnswerTooLarge);
         }
         let span = KeyRange::new(&range.key, &range.range_end);
         if range.revision > 0 && range.revision < self.revision {
@@ -302,6 +306,15 @@ impl Kv {
         }
         let count = self.index.count(span, reads.enough_counted());
         reads.count_keys(count.all)
+    }
+}
+
+/// How many keys can be read in the time of so many at the newest revision.
+pub(super) fn keys_in_time(keys: u64, history: bool) -> u64 {
+    if history {
+        keys / VERSIONS_PER_KEY
+    } else {
+        keys
     }
 }
 

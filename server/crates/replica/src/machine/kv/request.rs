@@ -182,6 +182,19 @@ pub struct Txn {
     pub bounded: bool,
 }
 
+impl Range {
+    /// Whether it sorts by value. Long values that begin alike take longer to compare than many keys to read.
+    pub(super) fn compares_values(&self) -> bool {
+        let sorts = self.sort_target() == SortTarget::Value && !self.count_only;
+        sorts && !self.range_end.is_empty()
+    }
+
+    /// Whether it reads several keys at a revision before the `newest`: the versions of each are followed back.
+    pub(super) fn reads_history(&self, newest: i64) -> bool {
+        self.revision > 0 && self.revision < newest && !self.range_end.is_empty()
+    }
+}
+
 impl Txn {
     /// Whether any branch reads a range of keys rather than single keys.
     pub fn reads_spans(&self) -> bool {
@@ -194,6 +207,28 @@ impl Txn {
                 Some(TxnOpKind::Txn(txn)) => txn.reads_spans(),
                 Some(TxnOpKind::Put(_)) | None => false,
             })
+    }
+
+    /// Whether it compares or sorts the values of several keys.
+    pub(super) fn compares_values(&self) -> bool {
+        let value = |compare: &Compare| {
+            compare.target() == CompareTarget::Value && !compare.range_end.is_empty()
+        };
+        self.compare.iter().any(value) || self.ranges().any(Range::compares_values)
+    }
+
+    /// Whether a range of it reads several keys at a revision before the `newest`.
+    pub(super) fn reads_history(&self, newest: i64) -> bool {
+        self.ranges().any(|range| range.reads_history(newest))
+    }
+
+    /// The ranges of both branches, without those of nested transactions.
+    fn ranges(&self) -> impl Iterator<Item = &Range> {
+        let ops = self.success.iter().chain(&self.failure);
+        ops.filter_map(|op| match &op.kind {
+            Some(TxnOpKind::Range(range)) => Some(range),
+            Some(TxnOpKind::Delete(_) | TxnOpKind::Txn(_) | TxnOpKind::Put(_)) | None => None,
+        })
     }
 
     fn puts(&self) -> bool {

@@ -10,6 +10,7 @@ use std::cmp::Ordering;
 use super::{
     Compare, CompareResult, CompareTarget, DeleteRange, KeyRange, KeyValue, Kv, KvError, OpReply,
     RangeReply, ReadBudget, TargetValue, Txn, TxnOp, TxnOpKind, TxnReply, WriteBatch,
+    range::keys_in_time,
 };
 
 /// The branch that a transaction takes, and those of its nested transactions.
@@ -54,6 +55,12 @@ impl Kv {
     pub fn txn_reads_more_than(&self, txn: &Txn, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(keys);
         self.estimate_txn(txn, &mut reads).is_err()
+    }
+
+    /// Whether a transaction may take longer than to read so many keys at the newest revision.
+    pub fn txn_reads_longer_than(&self, txn: &Txn, keys: u64) -> bool {
+        let history = txn.reads_history(self.revision);
+        txn.compares_values() || self.txn_reads_more_than(txn, keys_in_time(keys, history))
     }
 
     /// Whether a deletion that returns pairs may read more than so many keys.
