@@ -9,17 +9,7 @@ impl World {
         let again = crate::plan::plan(&self.spec, &self.status, seen);
         assert_eq!(again, *step, "the same arguments give the same step");
         match step {
-            Step::AddLearner { ordinal, .. } => {
-                let learner = self.members.iter().any(|member| member.learner);
-                assert!(!learner, "one learner at a time: {step:?}");
-                assert!(
-                    self.member(*ordinal).is_none(),
-                    "the ordinal is free: {step:?}"
-                );
-                let fresh = !self.claims.contains_key(ordinal) && !self.pods.contains_key(ordinal);
-                assert!(fresh, "no disk of another member is used again: {step:?}");
-                self.all_serve(step);
-            }
+            Step::AddLearner { ordinal, .. } => self.judge_learner(step, *ordinal),
             Step::Promote { id } => {
                 let learner = self.members.iter().find(|member| member.id == *id);
                 let ready =
@@ -75,6 +65,16 @@ impl World {
             | Step::EnableAuth
             | Step::DisableAuth => {}
         }
+    }
+
+    fn judge_learner(&self, step: &Step, ordinal: Ordinal) {
+        let learner = self.members.iter().any(|member| member.learner);
+        assert!(!learner, "one learner at a time: {step:?}");
+        let free = self.member(ordinal).is_none();
+        assert!(free, "the ordinal is free: {step:?}");
+        let fresh = !self.claims.contains_key(&ordinal) && !self.pods.contains_key(&ordinal);
+        assert!(fresh, "no disk of another member is used again: {step:?}");
+        self.all_serve(step);
     }
 
     fn judge_start(&self, step: &Step, ordinal: Ordinal, bootstrap: &Bootstrap) {

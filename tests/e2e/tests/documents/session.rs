@@ -109,6 +109,20 @@ pub(crate) fn run(page: &str, blocks: &[Block]) -> Result<(), String> {
     outcome
 }
 
+/// What the script does for a block, whose text is in `file`; the block after it is in `next`.
+fn step(mark: &Mark, text: &str, file: &Path, next: &Path) -> Option<String> {
+    let (file, next) = (file.display(), next.display());
+    match mark {
+        Mark::Run => Some(format!("{text}await_jobs\n")),
+        Mark::Server => Some(format!("start_member {file}\n")),
+        Mark::UntilOutput => Some(format!("until_output {file} {next}\n")),
+        Mark::Fails(said) => Some(format!(
+            "set +e; (set -e\n{text}) >{file}.log 2>&1; code=$?; set -e\nexpect_failure $code {file}.log '{said}'\n"
+        )),
+        Mark::NotRun | Mark::Output => None,
+    }
+}
+
 fn run_in(dir: &Path, page: &str, blocks: &[Block]) -> Result<(), String> {
     let ports = [
         ("2379", ports::free()),
@@ -124,20 +138,11 @@ fn run_in(dir: &Path, page: &str, blocks: &[Block]) -> Result<(), String> {
     let mut script = HEAD.to_owned();
     for (at, block) in blocks.iter().enumerate() {
         let file = dir.join(format!("session/{at}.sh"));
-        fs::write(&file, own(&block.text)).expect("the folder is writable");
-        let file = file.display();
-        let run = match &block.mark {
-            Mark::Run => format!("{}await_jobs\n", own(&block.text)),
-            Mark::Server => format!("start_member {file}\n"),
-            Mark::UntilOutput => format!(
-                "until_output {file} {}\n",
-                dir.join(format!("session/{}.sh", at + 1)).display()
-            ),
-            Mark::Fails(text) => format!(
-                "set +e; (set -e\n{}) >{file}.log 2>&1; code=$?; set -e\nexpect_failure $code {file}.log '{text}'\n",
-                own(&block.text)
-            ),
-            Mark::NotRun | Mark::Output => continue,
+        let next = dir.join(format!("session/{}.sh", at + 1));
+        let text = own(&block.text);
+        fs::write(&file, &text).expect("the folder is writable");
+        let Some(run) = step(&block.mark, &text, &file, &next) else {
+            continue;
         };
         script.push_str(&format!("echo '{BLOCK}{page}:{}'\n{run}", block.line));
     }

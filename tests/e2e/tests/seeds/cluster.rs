@@ -144,28 +144,7 @@ fn members_section_of_the_interface_page() {
     // added again under another id, and started with an empty folder
     let name = format!("m{at}");
     let added = etcdctl(&["member", "add", &name, &peer_url]);
-    assert!(
-        added
-            .stdout
-            .starts_with(&format!("Added member named {name} with ID ")),
-        "{}",
-        added.all()
-    );
-    for line in [
-        format!("ETCD_NAME=\"{name}\""),
-        "ETCD_INITIAL_CLUSTER_STATE=\"existing\"".into(),
-    ] {
-        assert!(
-            added.stdout.lines().any(|said| said == line),
-            "{}",
-            added.all()
-        );
-    }
-    let initial = added
-        .stdout
-        .lines()
-        .find_map(|line| line.strip_prefix("ETCD_INITIAL_CLUSTER="));
-    let initial = initial.expect("the cluster").trim_matches('"').to_owned();
+    let initial = initial_cluster(&name, &added.stdout);
     assert_eq!(listed(&format!("[unstarted]: peerURLs={peer_url}")), SIZE);
     let member = cluster.member_mut(at);
     fs::remove_dir_all(member.dir().join("data")).expect("it ended");
@@ -175,6 +154,27 @@ fn members_section_of_the_interface_page() {
     member.start_again();
     listed(&format!("name={name} peerURLs={peer_url} clientURLs="));
     cluster.wait_equal();
+}
+
+/// The flag's value in what etcdctl says of an added member, all of which is checked.
+fn initial_cluster(name: &str, said: &str) -> String {
+    let added = format!("Added member named {name} with ID ");
+    assert!(said.starts_with(&added), "{said}");
+    let lines: Vec<_> = said.lines().collect();
+    let own = format!("ETCD_NAME=\"{name}\"");
+    let state = "ETCD_INITIAL_CLUSTER_STATE=\"existing\"";
+    assert!(
+        lines.contains(&&own[..]) && lines.contains(&state),
+        "{said}"
+    );
+    let mut values = lines
+        .iter()
+        .filter_map(|line| line.strip_prefix("ETCD_INITIAL_CLUSTER="));
+    values
+        .next()
+        .expect("the cluster")
+        .trim_matches('"')
+        .to_owned()
 }
 
 /// A request of the members API; again while the members have not been connected for long enough.

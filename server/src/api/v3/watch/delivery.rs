@@ -215,15 +215,9 @@ impl ResponseQueue {
                     let Some(id) = group.and_then(|group| group.after(after)) else {
                         continue;
                     };
-                    let synced = watchers
-                        .get(id)
-                        .filter(|w| !w.flags.unsynced && !w.flags.compacted);
-                    let mut answer = synced.and_then(|w| message(id, w, &events, None));
-                    if let Some(answer) = &mut answer {
-                        let last = answer.events.last().and_then(|e| e.kv.as_ref());
-                        let revision = last.map_or(0, |kv| kv.mod_revision);
-                        answer.header = Some(template.header(revision, raft_term));
-                    }
+                    let watcher = watchers.get(id);
+                    let header_at = |revision| template.header(revision, raft_term);
+                    let answer = watcher.and_then(|w| synced_message(id, w, &events, header_at));
                     let more = ReadyResponse::Synced {
                         group_id,
                         after: Some(id),
@@ -281,6 +275,22 @@ fn message(
         events,
         ..WatchResponse::default()
     })
+}
+
+/// The same for a watcher of current changes; its header has the revision of the last event.
+fn synced_message(
+    id: i64,
+    watcher: &Watcher,
+    events: &[WatchEvent],
+    header_at: impl FnOnce(i64) -> ResponseHeader,
+) -> Option<WatchResponse> {
+    if watcher.flags.unsynced || watcher.flags.compacted {
+        return None;
+    }
+    let mut answer = message(id, watcher, events, None)?;
+    let last = answer.events.last().and_then(|e| e.kv.as_ref());
+    answer.header = Some(header_at(last.map_or(0, |kv| kv.mod_revision)));
+    Some(answer)
 }
 
 /// An answer in parts below `bytes`, of one event at least; all but the last say that more follows.

@@ -4,7 +4,7 @@
 //! request, reads a batch of history, or sleeps. So a client that does not read stops only its own
 //! session, which holds one batch.
 //!
-//! Reading order: `limits` → `watchers` (who watches what) → `history_reader` (history to events) →
+//! Reading order: `limits` → `watcher_group` → `watchers` (who watches what) → `history_reader` (history to events) →
 //! `delivery` (events to answers) → `progress`, `leader_monitor`, `permission` → `session` (all of it in turn).
 
 mod delivery;
@@ -14,6 +14,7 @@ mod limits;
 mod permission;
 mod progress;
 mod session;
+mod watcher_group;
 mod watchers;
 
 use futures_util::{Stream, stream};

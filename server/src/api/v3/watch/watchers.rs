@@ -1,15 +1,15 @@
 //! The watchers of one stream, by id and by range, so that a range is read once for all its
 //! watchers.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    ops::Bound,
-};
+use std::collections::{BTreeSet, HashMap};
 
 use witan_api::v3::etcdserverpb::{WatchCreateRequest, watch_create_request::FilterType};
 use witan_replica::watch::{keys::WatcherGroupId, range::WatchRange};
 
-use super::limits::{KEY_BYTES_MAX, WATCHERS_MAX};
+use super::{
+    limits::{KEY_BYTES_MAX, WATCHERS_MAX},
+    watcher_group::WatcherGroup,
+};
 use crate::node::WatchStream;
 
 /// Options of a watcher and its state.
@@ -29,6 +29,23 @@ pub(super) struct WatcherFlags {
     pub(super) compacted: bool,
 }
 
+impl WatcherFlags {
+    /// The options of a request, for a watcher to which nothing was sent.
+    fn requested(request: &WatchCreateRequest) -> Self {
+        let filter = |kind: FilterType| request.filters.contains(&i32::from(kind));
+        Self {
+            no_put: filter(FilterType::Noput),
+            no_delete: filter(FilterType::Nodelete),
+            prev_kv: request.prev_kv,
+            fragment: request.fragment,
+            progress_notify: request.progress_notify,
+            idle: true,
+            unsynced: false,
+            compacted: false,
+        }
+    }
+}
+
 /// One watcher.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Watcher {
@@ -36,60 +53,6 @@ pub(super) struct Watcher {
     /// The next revision to send.
     pub(super) next: i64,
     pub(super) flags: WatcherFlags,
-}
-
-/// The watchers of one range in a stream.
-#[derive(Debug)]
-pub(super) struct WatcherGroup {
-    pub(super) span: WatchRange,
-    members: WatcherIds,
-    /// Number of watchers with `prev_kv`.
-    pub(super) prev_kv: usize,
-}
-
-#[derive(Debug)]
-enum WatcherIds {
-    One(i64),
-    Many(BTreeSet<i64>),
-}
-
-impl WatcherGroup {
-    /// The member after one, in order of ids.
-    pub(super) fn after(&self, id: Option<i64>) -> Option<i64> {
-        match &self.members {
-            WatcherIds::One(one) => Some(*one).filter(|one| id.is_none_or(|id| *one > id)),
-            WatcherIds::Many(many) => {
-                let from = id.map_or(Bound::Unbounded, Bound::Excluded);
-                many.range((from, Bound::Unbounded)).next().copied()
-            }
-        }
-    }
-
-    /// Appends all members to `ids`.
-    pub(super) fn add_to(&self, ids: &mut Vec<i64>) {
-        match &self.members {
-            WatcherIds::One(one) => ids.push(*one),
-            WatcherIds::Many(many) => ids.extend(many),
-        }
-    }
-
-    fn insert(&mut self, id: i64) {
-        match &mut self.members {
-            WatcherIds::One(one) => self.members = WatcherIds::Many(BTreeSet::from([*one, id])),
-            WatcherIds::Many(many) => drop(many.insert(id)),
-        }
-    }
-
-    /// Whether none is left.
-    fn remove(&mut self, id: i64) -> bool {
-        match &mut self.members {
-            WatcherIds::One(_) => true,
-            WatcherIds::Many(many) => {
-                many.remove(&id);
-                many.is_empty()
-            }
-        }
-    }
 }
 
 /// Why a watcher was not created, as etcd says it.
@@ -182,19 +145,7 @@ impl StreamWatchers {
         reader: &WatchStream,
         request: &WatchCreateRequest,
     ) -> Result<CreatedWatcher, WatchError> {
-        // an empty key means the smallest one
-        let key = if request.key.is_empty() {
-            b"\0"
-        } else {
-            &request.key[..]
-        };
-        let span = WatchRange::new(key, &request.range_end);
-        if request.start_revision < 0 {
-            return Err(WatchError::Compacted);
-        }
-        if span.is_empty() {
-            return Err(WatchError::EmptyRange);
-        }
+        let span = requested_range(request)?;
         let id = self.pick_id(request.watch_id)?;
         let bytes = span_bytes(&span);
         if self.len() >= WATCHERS_MAX || self.key_bytes + bytes > KEY_BYTES_MAX {
@@ -211,25 +162,12 @@ impl StreamWatchers {
         };
         // the very next revision is of the future, too, if it was asked for by its number
         if start > published {
-            while self
-                .future
-                .first()
-                .is_some_and(|(start, _)| *start <= published)
-            {
-                self.future.pop_first();
-            }
+            self.forget_reached(published);
             self.future.insert((next, id));
         }
-        let filter = |kind: FilterType| request.filters.contains(&i32::from(kind));
         let flags = WatcherFlags {
-            no_put: filter(FilterType::Noput),
-            no_delete: filter(FilterType::Nodelete),
-            prev_kv: request.prev_kv,
-            fragment: request.fragment,
-            progress_notify: request.progress_notify,
-            idle: true,
             unsynced,
-            compacted: false,
+            ..WatcherFlags::requested(request)
         };
         if flags.progress_notify {
             self.notify.insert(id);
@@ -250,6 +188,16 @@ impl StreamWatchers {
         })
     }
 
+    /// Forgets that watchers began at a future revision which is published by now.
+    fn forget_reached(&mut self, published: i64) {
+        while let Some((start, _)) = self.future.first()
+            && *start <= published
+        {
+            self.future.pop_first();
+        }
+    }
+
+    /// The requested id, unless it is in use; the next free one for 0.
     fn pick_id(&mut self, asked: i64) -> Result<i64, WatchError> {
         if asked != 0 {
             let taken = self.by_id.contains_key(&asked);
@@ -280,11 +228,7 @@ impl StreamWatchers {
             return Ok((*group_id, reader.published()));
         }
         let (group_id, published) = reader.register(&span).map_err(|_| WatchError::TooMany)?;
-        let group = WatcherGroup {
-            span: span.clone(),
-            members: WatcherIds::One(id),
-            prev_kv: 0,
-        };
+        let group = WatcherGroup::of_one(span.clone(), id);
         self.groups.insert(group_id, group);
         self.by_span.insert(span, group_id);
         Ok((group_id, published))
@@ -327,6 +271,23 @@ impl StreamWatchers {
     pub(super) fn clear(&mut self, reader: &WatchStream) {
         reader.unregister(self.groups.iter().map(|(id, group)| (*id, &group.span)));
         *self = Self::default();
+    }
+}
+
+/// The range of a request, in the order in which etcd checks it. An empty key is the smallest one.
+fn requested_range(request: &WatchCreateRequest) -> Result<WatchRange, WatchError> {
+    let key = if request.key.is_empty() {
+        b"\0"
+    } else {
+        &request.key[..]
+    };
+    let span = WatchRange::new(key, &request.range_end);
+    if request.start_revision < 0 {
+        Err(WatchError::Compacted)
+    } else if span.is_empty() {
+        Err(WatchError::EmptyRange)
+    } else {
+        Ok(span)
     }
 }
 

@@ -1,0 +1,68 @@
+//! The watchers of one range in a stream: most often one, which takes no set.
+
+use std::{collections::BTreeSet, ops::Bound};
+
+use witan_replica::watch::range::WatchRange;
+
+/// The watchers of one range in a stream.
+#[derive(Debug)]
+pub(super) struct WatcherGroup {
+    pub(super) span: WatchRange,
+    members: WatcherIds,
+    /// Number of watchers with `prev_kv`.
+    pub(super) prev_kv: usize,
+}
+
+#[derive(Debug)]
+enum WatcherIds {
+    One(i64),
+    Many(BTreeSet<i64>),
+}
+
+impl WatcherGroup {
+    /// A group of one watcher, without `prev_kv` until that is counted.
+    pub(super) fn of_one(span: WatchRange, id: i64) -> Self {
+        Self {
+            span,
+            members: WatcherIds::One(id),
+            prev_kv: 0,
+        }
+    }
+
+    /// The member after one, in order of ids.
+    pub(super) fn after(&self, id: Option<i64>) -> Option<i64> {
+        match &self.members {
+            WatcherIds::One(one) => Some(*one).filter(|one| id.is_none_or(|id| *one > id)),
+            WatcherIds::Many(many) => {
+                let from = id.map_or(Bound::Unbounded, Bound::Excluded);
+                many.range((from, Bound::Unbounded)).next().copied()
+            }
+        }
+    }
+
+    /// Appends all members to `ids`.
+    pub(super) fn add_to(&self, ids: &mut Vec<i64>) {
+        match &self.members {
+            WatcherIds::One(one) => ids.push(*one),
+            WatcherIds::Many(many) => ids.extend(many),
+        }
+    }
+
+    pub(super) fn insert(&mut self, id: i64) {
+        match &mut self.members {
+            WatcherIds::One(one) => self.members = WatcherIds::Many(BTreeSet::from([*one, id])),
+            WatcherIds::Many(many) => drop(many.insert(id)),
+        }
+    }
+
+    /// Removes a member; true if none is left.
+    pub(super) fn remove(&mut self, id: i64) -> bool {
+        match &mut self.members {
+            WatcherIds::One(_) => true,
+            WatcherIds::Many(many) => {
+                many.remove(&id);
+                many.is_empty()
+            }
+        }
+    }
+}
