@@ -172,7 +172,7 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// The part of a step that members do.
+    /// Does a step that changes the cluster's members, alarms or authentication by calls to members.
     async fn change(&self, step: &Step) -> Result<(), ActError> {
         match step {
             Step::AddLearner { ordinal, peer_tls } => {
@@ -238,6 +238,7 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
+    /// Applies the claim of a new member, unless its spec keeps no disks, and then its pod.
     async fn start(&self, plan: &PodPlan) -> Result<(), ActError> {
         if self.cluster.spec().is_durable() {
             self.apply_claim(plan.ordinal, plan.peer_tls, None).await?;
@@ -246,6 +247,7 @@ impl<M: Members> Actor<'_, M> {
         self.apply(&pod, "apply the pod of a member").await
     }
 
+    /// Annotates the claim of a removed member with [`RETIRED`], so that it never starts another one.
     async fn retire(&self, ordinal: Ordinal) -> Result<(), ActError> {
         let marks = json!({"metadata": {"annotations": {RETIRED: "true"}}});
         let what = "mark the claim of a removed member";
@@ -270,6 +272,8 @@ impl<M: Members> Actor<'_, M> {
         .await
     }
 
+    /// Applies the disruption budget with this minimum; `None` deletes the budget that was observed, if there
+    /// is one.
     async fn apply_budget(&self, min_available: Option<u32>) -> Result<(), ActError> {
         match min_available {
             Some(voters) => {
@@ -287,7 +291,8 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// The label alone, not as an apply: that would take everything else from the pod.
+    /// Sets the label of the role on a member's pod by a merge patch: an apply of the label alone would
+    /// remove all other fields.
     async fn label(&self, ordinal: Ordinal, role: Role) -> Result<(), ActError> {
         let marks = json!({"metadata": {"labels": {ROLE: role}}});
         self.merge::<Pod>(
@@ -298,7 +303,8 @@ impl<M: Members> Actor<'_, M> {
         .await
     }
 
-    /// A storage class that does not allow it says so at once; the claim remembers that, so that it is not asked again.
+    /// Asks for a larger claim. If Kubernetes refuses (403 or 422), annotates the claim with the size, so
+    /// that the plan does not ask for it again.
     async fn grow(&self, ordinal: Ordinal, bytes: u64) -> Result<(), ActError> {
         let seen = self.claim_seen(ordinal);
         let name = self.claim(ordinal);
@@ -333,7 +339,8 @@ impl<M: Members> Actor<'_, M> {
         self.cluster.claim(ordinal)
     }
 
-    /// A claim that is there keeps its size unless it is to grow: it never shrinks.
+    /// Applies the claim of a member; `bytes` is its new size. With `None` an existing claim keeps the size
+    /// that it requests.
     async fn apply_claim(
         &self,
         ordinal: Ordinal,
@@ -351,7 +358,8 @@ impl<M: Members> Actor<'_, M> {
         self.apply(&claim, "apply the claim of a member").await
     }
 
-    /// Members that a change goes through: those that are healthy, the leader first, never the one it is about.
+    /// Returns the addresses that a change is sent to: healthy voters other than `but`, the leader first; if
+    /// there are none, all known addresses.
     fn through(&self, but: Option<MemberId>) -> Vec<Address> {
         let Some(membership) = &self.observation.seen.membership else {
             return Vec::new();
@@ -372,11 +380,14 @@ impl<M: Members> Actor<'_, M> {
         addresses
     }
 
+    /// Returns the address of a member's pod; `None` if the member is no pod of this cluster or its pod has
+    /// no address.
     fn address(&self, id: MemberId) -> Option<Address> {
         let member = self.observation.seen.membership.as_ref()?.by_id(id)?;
         self.observation.addresses.get(&member.ordinal?).cloned()
     }
 
+    /// Applies an object by a forced server-side apply as [`MANAGER`]; `what` names the act in the error.
     async fn apply<K: Object>(&self, object: &K, what: &'static str) -> Result<(), ActError> {
         let params = PatchParams::apply(MANAGER).force();
         let applied = self
@@ -388,6 +399,7 @@ impl<M: Members> Actor<'_, M> {
             .map_err(|source| ActError::Kubernetes { what, source })
     }
 
+    /// Changes fields of the object `name` by a JSON merge patch; `what` names the act in the error.
     async fn merge<K: Object>(
         &self,
         name: &str,
@@ -407,6 +419,8 @@ impl<M: Members> Actor<'_, M> {
             .map_err(|source| ActError::Kubernetes { what, source })
     }
 
+    /// Deletes exactly this object, by its uid. `None`, and an object that is gone or replaced, count as
+    /// deleted.
     async fn delete<K: Object>(
         &self,
         object: Option<&K>,
@@ -453,6 +467,7 @@ impl<K> Object for K where
 {
 }
 
+/// Records in the status with how many members the cluster begins, and the discovery URL they use, if any.
 fn begin(status: &mut EtcdClusterStatus, members: u32, discovery_url: Option<String>) {
     status.bootstrap_members = i32::try_from(members).ok();
     if let Some(url) = discovery_url {

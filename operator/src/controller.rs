@@ -116,7 +116,7 @@ struct Scope<M> {
 }
 
 impl<M: Members> Operator<M> {
-    /// An operator that works on so many clusters at once.
+    /// Makes an operator that runs at most `passes` passes at once.
     pub fn new(
         client: Client,
         members: M,
@@ -196,7 +196,8 @@ impl<M: Members> Operator<M> {
         asked
     }
 
-    /// The watches of one namespace, and what comes of their events.
+    /// Makes the watches of one namespace, `None` for all; returns their stores, and the stream that runs a
+    /// pass for each of their events.
     fn scope(
         self: Arc<Self>,
         namespace: Option<&str>,
@@ -256,6 +257,8 @@ impl<M: Members> Operator<M> {
         (stores, logged.boxed())
     }
 
+    /// Counts a failed pass of a cluster and returns when to try again: the delay doubles with each failure
+    /// in a row, from [`BACKOFF_FIRST`] to [`BACKOFF_MAX`].
     fn failed(&self, cluster: &EtcdCluster, error: &PassError) -> Action {
         let delay = {
             let mut failures = self
@@ -272,6 +275,7 @@ impl<M: Members> Operator<M> {
         Action::requeue(delay)
     }
 
+    /// Forgets the failures of a cluster, so that the next delay is [`BACKOFF_FIRST`] again.
     fn succeeded(&self, cluster: &EtcdCluster) {
         let mut failures = self
             .failures
@@ -280,6 +284,8 @@ impl<M: Members> Operator<M> {
         failures.remove(&ObjectRef::from_obj(cluster));
     }
 
+    /// Publishes a notice as an event about the cluster, with the member's pod as the second object. A
+    /// failure is logged.
     async fn publish(&self, about: &ObjectReference, notice: &Notice) {
         let event = Event {
             type_: if notice.warning {
@@ -306,6 +312,8 @@ impl<M: Members> Operator<M> {
 }
 
 impl<M: Members> Scope<M> {
+    /// Waits for a permit of `passes` and runs one pass on a cluster, which it counts. Does nothing once the
+    /// operator ends.
     async fn pass(&self, cluster: &EtcdCluster) -> Result<Action, PassError> {
         let operator = &self.operator;
         let permit = operator.passes.acquire().await;
@@ -326,7 +334,8 @@ impl<M: Members> Scope<M> {
         outcome
     }
 
-    /// A pass on what the watches keep; if that leads to anything, another one on what the API server says now.
+    /// Plans by what the watches have stored. If there is a step to do or a status to write, runs
+    /// [`Scope::act`], which plans again by what the API server says.
     async fn look(&self, cluster: &EtcdCluster) -> Result<Action, PassError> {
         let mut named = Cluster::new(cluster, &self.operator.environment.member_image)?;
         let objects = Objects::stored(&self.stores, &named);
@@ -340,6 +349,8 @@ impl<M: Members> Scope<M> {
         Ok(again(&step))
     }
 
+    /// Reads the cluster and its objects from the API server, plans the step, does it and writes the status.
+    /// Waits for a change if the cluster is gone or has another uid.
     async fn act(&self, known: &EtcdCluster) -> Result<Action, PassError> {
         let operator = &self.operator;
         let api = Api::<EtcdCluster>::namespaced(
@@ -387,7 +398,7 @@ impl<M: Members> Scope<M> {
             .await
     }
 
-    /// Counts the step and says it; what comes next.
+    /// Counts and logs the step that was tried, publishes its events, and returns when the next pass runs.
     async fn ended(
         &self,
         cluster: &EtcdCluster,
@@ -442,6 +453,8 @@ impl<M: Members> Scope<M> {
         Ok(again(step))
     }
 
+    /// Observes a cluster: its objects, its secrets and what its members say. `fresh` reads the secrets now
+    /// instead of using kept ones.
     async fn observe(
         &self,
         cluster: &mut Cluster<'_>,
@@ -457,7 +470,7 @@ impl<M: Members> Scope<M> {
         Ok(observe(cluster, objects, secrets, &operator.members).await?)
     }
 
-    /// The status, which the gauges show from now on.
+    /// Computes the status of a cluster, and sets its gauges accordingly.
     fn report(
         &self,
         cluster: &Cluster<'_>,
@@ -480,6 +493,7 @@ impl<M: Members> Scope<M> {
     }
 }
 
+/// Whether status or reason of the condition `kind` differ between two statuses.
 fn changed(before: &EtcdClusterStatus, after: &EtcdClusterStatus, kind: &str) -> bool {
     let reason = |status: &EtcdClusterStatus| {
         let found = status
@@ -495,7 +509,8 @@ fn acts(step: &Step) -> bool {
     !matches!(step, Step::Done | Step::Wait { .. })
 }
 
-/// After a step the next one; else a look now and then.
+/// Returns when the next pass runs: at once after a step, else after the time that the step waits, [`POLL`]
+/// at most.
 fn again(step: &Step) -> Action {
     if let Step::Wait { why, after } = step {
         return if *why == Why::Deleting {
@@ -507,6 +522,7 @@ fn again(step: &Step) -> Action {
     Action::requeue(if acts(step) { Duration::ZERO } else { POLL })
 }
 
+/// Applies the status to the resource of a cluster; a resource that is gone counts as written.
 async fn write(
     api: &Api<EtcdCluster>,
     cluster: &EtcdCluster,
@@ -529,14 +545,15 @@ async fn write(
     }
 }
 
-/// The cluster that an object belongs to, by its label: a kept claim has no owner.
+/// Returns the cluster of an object by its label; `None` without the label. A claim that was kept has no
+/// owner reference.
 fn owner<K: Resource>(object: K) -> Option<ReconcileRequest<EtcdCluster>> {
     let name = object.labels().get(CLUSTER)?;
     let namespace = object.meta().namespace.as_deref()?;
     Some(ObjectRef::new(name).within(namespace).into())
 }
 
-/// A store of all objects of a kind, and their changes.
+/// Watches all objects of a kind; returns the store that holds them and the stream of their changes.
 fn kept<K>(
     client: &Client,
     namespace: Option<&str>,

@@ -229,7 +229,7 @@ fn replicas_default() -> i32 {
 }
 
 impl EtcdClusterSpec {
-    /// A spec with every default, as `spec: {}` gives it.
+    /// Returns the spec in which every field has its default, as `spec: {}` gives it.
     pub fn minimal() -> Self {
         Self {
             replicas: REPLICAS_DEFAULT,
@@ -237,37 +237,38 @@ impl EtcdClusterSpec {
         }
     }
 
-    /// Members that the spec asks for.
+    /// Returns how many members the spec asks for.
     pub fn members(&self) -> u32 {
         u32::try_from(self.replicas).unwrap_or_default()
     }
 
-    /// Whether members keep their data over the end of their pod.
+    /// Whether members keep their data when their pod ends.
     pub fn is_durable(&self) -> bool {
         self.storage.as_ref().is_none_or(Storage::is_durable)
     }
 
-    /// Where the certificate between members comes from, if they speak TLS to each other.
+    /// Returns the source of the certificates between members; `None` if they do not speak TLS to each other.
     pub fn peer_tls(&self) -> Option<&CertificateSource> {
         Some(&self.tls.as_ref()?.peer.as_ref()?.source)
     }
 
-    /// Whether members speak TLS to clients.
+    /// Returns the TLS settings for clients; `None` if members speak clear text to them.
     pub fn client_tls(&self) -> Option<&ServerTlsSource> {
         self.tls.as_ref()?.client.as_ref()
     }
 
-    /// How a changed template reaches the members.
+    /// Returns how a changed template reaches the members; the default if the spec does not say.
     pub fn update_strategy(&self) -> UpdateStrategy {
         self.update_strategy.clone().unwrap_or_default()
     }
 
-    /// What becomes of members that do not come back.
+    /// Returns what the operator does about members that do not come back; the default if the spec does not
+    /// say.
     pub fn self_healing(&self) -> SelfHealing {
         self.self_healing.clone().unwrap_or_default()
     }
 
-    /// What becomes of the claims of members that are no more.
+    /// Returns what becomes of the claims of members that are no more; the default if the spec does not say.
     pub fn claim_retention(&self) -> ClaimRetention {
         self.persistent_volume_claim_retention_policy
             .clone()

@@ -46,7 +46,7 @@ pub enum DiscoveryError {
     },
 }
 
-/// The URL of a new token for so many members.
+/// Makes a token for `members` members at the discovery service, and returns the token's URL.
 ///
 /// # Errors
 /// The service cannot be found, or gives none.
@@ -79,7 +79,8 @@ pub async fn create_token(
     Ok(format!("{}/{token}", shown.trim_end_matches('/')))
 }
 
-/// Where the operator asks, and where members will.
+/// Returns two URLs of the discovery service: the one that the operator asks, and the one that members will
+/// use.
 async fn service(
     client: &Client,
     cluster: &Cluster<'_>,
@@ -134,6 +135,8 @@ async fn service(
     Ok((format!("http://{host}:{}", ports::CLIENT), shown))
 }
 
+/// Gets a URL over plain HTTP and returns the body, which has at most [`ANSWER_MAX_BYTES`]. Any status but
+/// 2xx is an error.
 async fn get(url: &str) -> Result<String, String> {
     let http = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
         .build_http::<String>();

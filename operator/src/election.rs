@@ -53,7 +53,7 @@ enum Verdict {
 }
 
 impl Election {
-    /// An election in a namespace by a lease.
+    /// Makes an election by the lease `name` in a namespace, in which this process is `identity`.
     pub fn new(client: Client, namespace: &str, name: &str, identity: &str) -> Self {
         Self {
             leases: Api::namespaced(client, namespace),
@@ -100,7 +100,8 @@ impl Election {
         }
     }
 
-    /// Renews the lease until that has failed for too long, or another has it.
+    /// Renews the lease; completes when renewing has failed for `RENEW_DEADLINE`, or when another process
+    /// holds the lease.
     pub async fn lost(&self) {
         let mut seen = None;
         let mut renewed = Instant::now();
@@ -149,8 +150,8 @@ impl Election {
         }
     }
 
-    /// One attempt to take or to renew the lease; whether this process holds it then. A write that another process
-    /// was quicker with is refused by the version of the object.
+    /// Tries once to take or to renew the lease; returns whether this process holds it then. A write that
+    /// loses a race is refused by the object's version.
     async fn attempt(&self, seen: &mut Option<Seen>) -> Result<bool, kube::Error> {
         let Some(lease) = self.leases.get_opt(&self.name).await? else {
             let lease = Lease {
@@ -190,7 +191,7 @@ impl Election {
         }
     }
 
-    /// The lease as it is once this process holds it.
+    /// Returns the lease spec that this process writes to take or to renew the lease.
     fn held(&self, before: Option<&LeaseSpec>) -> LeaseSpec {
         let now = Some(MicroTime(Timestamp::now()));
         let before = before.cloned().unwrap_or_default();
@@ -214,6 +215,8 @@ fn holder(lease: &Lease) -> Option<&String> {
     lease.spec.as_ref()?.holder_identity.as_ref()
 }
 
+/// Decides about the lease: a holder renews it, others take it if nobody holds it or it did not change for
+/// its duration, as this process has seen it, and wait otherwise.
 fn verdict(seen: &Seen, identity: &str, now: Instant) -> Verdict {
     let granted = seen
         .lease
@@ -229,7 +232,8 @@ fn verdict(seen: &Seen, identity: &str, now: Instant) -> Verdict {
     }
 }
 
-/// Another process was quicker: not an error, the next attempt sees its lease.
+/// Turns a write that another process was quicker with into `Ok(false)`: the next attempt sees the lease of
+/// that process.
 fn raced(written: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
     match written {
         Ok(_) => Ok(true),

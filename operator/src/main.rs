@@ -31,11 +31,13 @@ fn main() -> ExitCode {
     }
 }
 
+/// Prints the definition of the resource in YAML to stdout.
 fn print_definition() -> Result<(), Box<dyn Error>> {
     let text = serde_yaml::to_string(&crd::definition())?;
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
+/// Sets up logging, cryptography and the runtime, and runs the operator until it ends.
 fn start(options: &Options) -> Result<(), Box<dyn Error>> {
     logging::start(&options.log_level, options.log_format)?;
     // rustls wants one provider for the process: the dependencies bring only this one
@@ -47,6 +49,8 @@ fn start(options: &Options) -> Result<(), Box<dyn Error>> {
         .block_on(run(options))
 }
 
+/// Runs the operator, as the holder of the lease if there is an election, until SIGTERM or SIGINT. A lost
+/// lease is an error.
 async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let metrics = Arc::new(Metrics::new()?);
     let readiness = Arc::new(Readiness::default());
@@ -113,7 +117,7 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Answers scrapes and probes from now on.
+/// Starts to serve metrics and probes; an error if an address cannot be bound.
 fn serve(
     options: &Options,
     metrics: &Arc<Metrics>,
@@ -129,6 +133,7 @@ fn serve(
     Ok(())
 }
 
+/// Completes when the lease is lost; without an election it never completes.
 async fn lost(election: Option<&Election>) {
     match election {
         Some(election) => election.lost().await,

@@ -155,7 +155,8 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// Whether the member says so itself; otherwise it is not known whether it has the request.
+    /// Whether the member itself refused the call; for any other error it is not known whether the call was
+    /// done.
     pub fn is_refusal(&self) -> bool {
         match self {
             CallError::NoMember | CallError::Connection { .. } => false,
@@ -166,7 +167,7 @@ impl CallError {
         }
     }
 
-    /// Whether the member's words hold this text.
+    /// Whether the member refused with a message that contains this text.
     pub fn says(&self, text: &str) -> bool {
         matches!(self, CallError::Refused { status, .. } if status.message().contains(text))
     }
@@ -174,10 +175,10 @@ impl CallError {
 
 /// What the operator asks of members. Changes go through the first of `through` that answers.
 pub trait Members: Send + Sync + 'static {
-    /// Asks every member, all at once.
+    /// Asks all addresses for a report at once; returns one answer for each.
     fn survey(&self, of: &[Address]) -> impl Future<Output = Vec<Answer>> + Send;
 
-    /// Adds a member that does not vote; its id.
+    /// Adds a learner with these peer URLs, and returns its id.
     fn add_learner(
         &self,
         through: &[Address],
@@ -191,14 +192,14 @@ pub trait Members: Send + Sync + 'static {
         id: u64,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
-    /// Removes a member; one that is not there is removed already.
+    /// Removes a member from the cluster; one that is not in it counts as removed.
     fn remove(
         &self,
         through: &[Address],
         id: u64,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
-    /// Changes where others reach a member.
+    /// Replaces the peer URLs of a member.
     fn update(
         &self,
         through: &[Address],
@@ -206,7 +207,7 @@ pub trait Members: Send + Sync + 'static {
         peer_urls: &[String],
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
-    /// Asks the leader to hand over to another voter.
+    /// Asks the leader to hand leadership over to the voter `to`.
     fn move_leader(
         &self,
         leader: &Address,
@@ -220,14 +221,14 @@ pub trait Members: Send + Sync + 'static {
         alarm: RaisedAlarm,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
-    /// Turns users on: the user root with its role first, then the switch. Each part may be there already.
+    /// Turns authentication on, after adding the user root and its role. What exists already is no error.
     fn enable_auth(
         &self,
         through: &[Address],
         root: &Login,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
-    /// Ends checking users.
+    /// Turns authentication off.
     fn disable_auth(
         &self,
         through: &[Address],

@@ -102,7 +102,7 @@ impl Metrics {
         })
     }
 
-    /// Everything in Prometheus' text format.
+    /// Returns all series in Prometheus' text format.
     pub fn render(&self) -> String {
         self.process.update();
         let mut text = Vec::new();
@@ -112,12 +112,13 @@ impl Metrics {
         String::from_utf8(text).unwrap_or_default()
     }
 
-    /// Whether this replica acts.
+    /// Shows whether this replica of the operator acts: it holds the lease, or there is no election.
     pub fn acts(&self, acts: bool) {
         self.leader.set(i64::from(acts));
     }
 
-    /// Shows the state of a cluster. Its counters exist from then on, so that the first error is a change of a rate.
+    /// Sets the gauges of a cluster, and creates its counter of errors at 0, so that a rate sees the first
+    /// error.
     pub fn cluster(&self, namespace: &str, name: &str, state: ClusterState) {
         let labels = [namespace, name];
         for (series, value) in self.states(state) {
@@ -126,7 +127,7 @@ impl Metrics {
         self.errors.with_label_values(&labels);
     }
 
-    /// Forgets a cluster that is gone.
+    /// Removes all series of a cluster that is gone.
     pub fn forget(&self, namespace: &str, name: &str) {
         let labels = [namespace, name];
         let all = self.states(ClusterState::default());
@@ -147,7 +148,7 @@ impl Metrics {
         );
     }
 
-    /// A pass has ended.
+    /// Counts a pass, its duration and whether it failed.
     pub fn pass(&self, namespace: &str, name: &str, took: Duration, failed: bool) {
         self.durations
             .with_label_values(&[namespace, name])
@@ -157,11 +158,12 @@ impl Metrics {
         }
     }
 
-    /// A step was taken.
+    /// Counts a step by its kind.
     pub fn step(&self, namespace: &str, name: &str, step: &str) {
         self.steps.with_label_values(&[namespace, name, step]).inc();
     }
 
+    /// Pairs the gauges of a cluster with their values in `state`; `true` is 1.
     fn states(&self, state: ClusterState) -> [(&IntGaugeVec, i64); 8] {
         [
             (&self.members_desired, state.members_desired),
@@ -206,6 +208,7 @@ impl ProcessSeries {
         Ok(made)
     }
 
+    /// Sets the series from `/proc`; what cannot be read keeps its last value.
     fn update(&self) {
         // fields from the third on: the second is the program's name in parentheses and may hold spaces
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
@@ -240,7 +243,7 @@ impl ProcessSeries {
     }
 }
 
-/// The number of the line that begins so.
+/// Returns the number after `begin` in the first line that begins with it; `None` if there is none.
 fn number_after(text: &str, begin: &str) -> Option<f64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(begin))?;
     rest.split_whitespace().next()?.parse().ok()

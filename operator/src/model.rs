@@ -522,7 +522,7 @@ pub enum Why {
 }
 
 impl Bootstrap {
-    /// Its kind.
+    /// Returns the kind of this start, without what belongs to it.
     pub fn kind(&self) -> StartKind {
         match self {
             Self::New { .. } => StartKind::New,
@@ -534,24 +534,24 @@ impl Bootstrap {
 }
 
 impl Membership {
-    /// Members that vote.
+    /// Iterates over the members that vote.
     pub fn voters(&self) -> impl Iterator<Item = &MemberSeen> {
         self.members.iter().filter(|member| !member.learner)
     }
 
-    /// The member of an ordinal.
+    /// Returns the member whose pod has this ordinal; `None` if there is none.
     pub fn of(&self, ordinal: Ordinal) -> Option<&MemberSeen> {
         let mut members = self.members.iter();
         members.find(|member| member.ordinal == Some(ordinal))
     }
 
-    /// The member with this id.
+    /// Returns the member with this id; `None` if there is none.
     pub fn by_id(&self, id: MemberId) -> Option<&MemberSeen> {
         self.members.iter().find(|member| member.id == id)
     }
 }
 
-/// Votes that a decision of `voters` members needs.
+/// Returns how many votes a decision of `voters` members needs.
 pub fn quorum(voters: usize) -> usize {
     voters / 2 + 1
 }

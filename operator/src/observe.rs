@@ -85,7 +85,7 @@ pub struct ObserveError {
 }
 
 impl Objects {
-    /// From the stores.
+    /// Collects the objects of a cluster from the stores of the watches.
     pub fn stored(stores: &Stores, cluster: &Cluster<'_>) -> Self {
         Self::new(
             cluster,
@@ -96,7 +96,7 @@ impl Objects {
         )
     }
 
-    /// From the API server.
+    /// Lists the objects of a cluster from the API server.
     ///
     /// # Errors
     /// It does not answer, or does not let the operator read.
@@ -110,6 +110,8 @@ impl Objects {
         Ok(Self::new(cluster, pods, claims, services, budgets))
     }
 
+    /// Sorts the objects of a cluster by ordinal or name. Leaves out pods that the cluster does not own, and
+    /// pods and claims whose name has no ordinal.
     fn new(
         cluster: &Cluster<'_>,
         pods: Vec<Arc<Pod>>,
@@ -201,6 +203,8 @@ pub async fn observe<M: Members>(
     })
 }
 
+/// Returns the pod and the claim of each ordinal that has one of them; an error if the spec makes no such
+/// objects.
 fn ordinals(
     cluster: &Cluster<'_>,
     objects: &Objects,
@@ -227,6 +231,8 @@ fn ordinals(
     all.into_iter().map(seen).collect()
 }
 
+/// Returns the minimum of a budget, `None` if it is no number, and whether the budget is current but for that
+/// minimum.
 fn budget_seen(cluster: &Cluster<'_>, budget: &PodDisruptionBudget) -> BudgetSeen {
     let number = budget
         .spec
@@ -242,7 +248,7 @@ fn budget_seen(cluster: &Cluster<'_>, budget: &PodDisruptionBudget) -> BudgetSee
     }
 }
 
-/// Ordinals that the annotation names.
+/// Returns the ordinals that the annotation [`FENCED_MEMBERS`] names; names that are no member's are ignored.
 fn fenced(cluster: &Cluster<'_>) -> BTreeSet<Ordinal> {
     let named = annotation(cluster.resource, FENCED_MEMBERS).unwrap_or_default();
     named
@@ -255,6 +261,7 @@ fn annotation<'a>(cluster: &'a EtcdCluster, key: &str) -> Option<&'a str> {
     cluster.annotations().get(key).map(String::as_str)
 }
 
+/// Compares a live object with the wanted one, by [`resources::is_current`].
 pub(crate) fn state<K: Resource>(live: Option<&K>, wanted: &K) -> ObjectState {
     match live {
         None => ObjectState::Missing,
@@ -263,11 +270,14 @@ pub(crate) fn state<K: Resource>(live: Option<&K>, wanted: &K) -> ObjectState {
     }
 }
 
+/// Whether an object is in the namespace of the cluster and has its label.
 fn is_part<K: Resource>(object: &K, cluster: &Cluster<'_>) -> bool {
     object.meta().namespace.as_ref() == Some(&cluster.namespace)
         && object.labels().get(CLUSTER) == Some(&cluster.name)
 }
 
+/// Lists the objects of a kind that have the label of the cluster, from the API server; `what` names them in
+/// the error.
 async fn list<K>(
     client: &Client,
     cluster: &Cluster<'_>,

@@ -97,7 +97,7 @@ pub struct Environment {
 }
 
 impl Options {
-    /// The namespaces to watch, one entry `None` for all.
+    /// Returns the namespaces to watch; a single `None` stands for all of them.
     pub fn scopes(&self) -> Vec<Option<String>> {
         let named: Vec<_> = self
             .watch_namespaces

@@ -28,7 +28,7 @@ pub const IDLE: Duration = Duration::from_secs(60);
 /// When to look again at something that ends by itself.
 pub const SOON: Duration = Duration::from_secs(2);
 
-/// The step that follows. The same arguments give the same step.
+/// Returns the next step. The same arguments always give the same step.
 pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed) -> Step {
     let pass = Pass { spec, status, seen };
     let early = stop::deleting(&pass)
@@ -46,7 +46,8 @@ pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed)
     }
 }
 
-/// A quorum serves. Repairs come first; what is planned waits until they are done.
+/// Returns the next step of a cluster with a quorum: repairs first, and planned changes once all repairs are
+/// done.
 fn serve(joined: &Joined<'_>) -> Step {
     let mut waits = Vec::new();
     for verb in [
@@ -80,12 +81,12 @@ fn serve(joined: &Joined<'_>) -> Step {
         .unwrap_or(Step::Done)
 }
 
-/// Nothing to do until an object changes.
+/// Makes a step that waits [`IDLE`], or until an object changes.
 fn idle(why: Why) -> Option<Step> {
     Some(Step::Wait { why, after: IDLE })
 }
 
-/// Nothing to do for a moment.
+/// Makes a step that waits [`SOON`].
 fn soon(why: Why) -> Option<Step> {
     Some(Step::Wait { why, after: SOON })
 }

@@ -57,7 +57,7 @@ pub fn is_true(status: &EtcdClusterStatus, kind: &str) -> bool {
         .any(|condition| condition.type_ == kind && condition.status == "True")
 }
 
-/// The status of a cluster.
+/// Returns the status of a cluster whose next step is `next`.
 pub fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClusterStatus {
     let membership = seen.membership.as_ref();
     let members = members(of, seen);
@@ -109,7 +109,7 @@ pub fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClusterStatu
     status
 }
 
-/// The gauges of a cluster.
+/// Returns the values of the gauges of a cluster.
 pub fn state(spec: &EtcdClusterSpec, seen: &Observed, status: &EtcdClusterStatus) -> ClusterState {
     let membership = seen.membership.as_ref();
     let healthy = membership.map_or(0, |all| {
@@ -130,6 +130,8 @@ pub fn state(spec: &EtcdClusterSpec, seen: &Observed, status: &EtcdClusterStatus
     }
 }
 
+/// Returns the status of each ordinal that has a pod or a member, then that of members that are no pods of
+/// this cluster.
 fn members(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
     let membership = seen.membership.as_ref();
     let of_pods = seen
@@ -163,6 +165,7 @@ fn members(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
     own.chain(foreign).collect()
 }
 
+/// Returns the part of a member's status that the members report; empty without a member.
 fn of_member(membership: Option<&Membership>, member: Option<&MemberSeen>) -> MemberStatus {
     let Some(member) = member else {
         return MemberStatus::default();
@@ -200,6 +203,8 @@ fn member_phase(seen: &Observed, ordinal: Ordinal, member: Option<&MemberSeen>) 
     }
 }
 
+/// Returns why the pod of an ordinal is not ready: `PodEnding`, or the name of its obstacle; `None` if there
+/// is no pod or no reason.
 fn reason(seen: &Observed, ordinal: Ordinal) -> Option<String> {
     let pod = seen.ordinals.get(&ordinal)?.pod.as_ref()?;
     if pod.deleting {
@@ -210,6 +215,8 @@ fn reason(seen: &Observed, ordinal: Ordinal) -> Option<String> {
         .map(|obstacle| format!("{obstacle:?}"))
 }
 
+/// Returns the text of `status.phase`: that of the notice, with a capital letter. No notice is a healthy
+/// cluster.
 fn phase(of: Subject<'_>, seen: &Observed, notice: Option<&Notice>) -> String {
     match notice {
         None => "Cluster in healthy state".to_owned(),
@@ -230,6 +237,8 @@ fn phase(of: Subject<'_>, seen: &Observed, notice: Option<&Notice>) -> String {
     }
 }
 
+/// Returns the operation in progress; `None` if `next` is no progress. The start time stays while kind and
+/// member do.
 fn operation(
     before: &EtcdClusterStatus,
     notice: Option<&Notice>,
@@ -249,6 +258,8 @@ fn operation(
     })
 }
 
+/// Returns the status of discovery, if the cluster uses it. Until the cluster has an id, counts the members
+/// that are in it or whose pod is ready, and names the others.
 fn discovery(of: Subject<'_>, seen: &Observed) -> Option<crate::crd::DiscoveryStatus> {
     let mut discovery = of.before.discovery.clone()?;
     if discovery.url.is_some() && of.before.cluster_id.is_none() {
@@ -281,6 +292,7 @@ fn certificates(cluster: &Cluster<'_>, seen: &Observed) -> Vec<CertificateStatus
     seen.certificates.iter().map(each).collect()
 }
 
+/// Returns the raised alarms as texts such as `NOSPACE:name-0`.
 fn alarms(cluster: &str, seen: &Observed) -> Vec<String> {
     let members = seen.membership.iter().flat_map(|all| &all.members);
     let of = |member: &MemberSeen| {
@@ -294,6 +306,8 @@ fn alarms(cluster: &str, seen: &Observed) -> Vec<String> {
     members.flat_map(of).collect()
 }
 
+/// Returns the id of the cluster in hexadecimal; `None` unless a quorum confirmed the members and all of them
+/// report one id.
 fn cluster_id(membership: &Membership) -> Option<String> {
     let mut ids = membership.cluster_ids.iter();
     match (ids.next(), ids.next()) {
@@ -302,7 +316,8 @@ fn cluster_id(membership: &Membership) -> Option<String> {
     }
 }
 
-/// Of the pods' images, or else, where no tag is a version, the one of etcd that the members speak.
+/// Returns the lowest version among the tags of the pods' images; if no tag is a version, the lowest that
+/// members report.
 fn lowest_version(seen: &Observed) -> Option<String> {
     let number = |text: &str| -> Vec<u64> {
         text.split(['.', '-', '+'])
@@ -319,7 +334,7 @@ fn lowest_version(seen: &Observed) -> Option<String> {
         .cloned()
 }
 
-/// Pods of members that are ready.
+/// Counts the pods of members that are ready.
 fn ready(seen: &Observed) -> usize {
     seen.ordinals
         .values()
@@ -332,7 +347,8 @@ fn ready(seen: &Observed) -> usize {
         .count()
 }
 
-/// Raft's indexes change with every write: alone they are no reason to write a status.
+/// Keeps the previous raft indexes if nothing else has changed: they change with every write, and alone they
+/// are no reason to write a status.
 fn keep_measures(before: &EtcdClusterStatus, status: &mut EtcdClusterStatus) {
     let mut same = status.clone();
     for (member, old) in same.members.iter_mut().zip(&before.members) {
@@ -343,7 +359,8 @@ fn keep_measures(before: &EtcdClusterStatus, status: &mut EtcdClusterStatus) {
     }
 }
 
-/// Bytes to two significant digits, so that a database that grows does not change it with every pass.
+/// Rounds bytes to two significant digits, so that a growing database does not change the status with every
+/// pass.
 fn rounded(bytes: u64) -> String {
     let (mut value, mut unit) = (bytes as f64, 0);
     while value >= 1024.0 && unit + 1 < UNITS.len() {

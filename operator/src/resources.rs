@@ -52,7 +52,7 @@ pub enum ResourceError {
     Certificate(String),
 }
 
-/// An owner that Kubernetes collects its objects with.
+/// Returns the owner reference by which Kubernetes deletes an object together with the cluster.
 fn owner(resource: &EtcdCluster) -> OwnerReference {
     OwnerReference {
         api_version: EtcdCluster::api_version(&()).into_owned(),
@@ -64,7 +64,7 @@ fn owner(resource: &EtcdCluster) -> OwnerReference {
     }
 }
 
-/// The fingerprint of an object, as its annotation keeps it.
+/// Returns the fingerprint of an object, which its annotation [`SPEC`] keeps.
 fn fingerprint(object: &impl serde::Serialize) -> String {
     let text = serde_json::to_vec(object).unwrap_or_default();
     let digest = Sha256::digest(&text);
@@ -75,7 +75,7 @@ fn fingerprint(object: &impl serde::Serialize) -> String {
         .collect()
 }
 
-/// Notes an object's own fingerprint on it.
+/// Adds the fingerprint of an object to its annotations.
 fn with_fingerprint<K>(mut object: K) -> K
 where
     K: serde::Serialize + Resource<DynamicType = ()>,
@@ -87,7 +87,7 @@ where
     object
 }
 
-/// Whether an object in Kubernetes is as its builder made it.
+/// Whether an object in Kubernetes has the fingerprint, the owners and the labels of the wanted one.
 pub fn is_current<K: Resource>(wanted: &K, seen: &K) -> bool {
     let print = |object: &K| object.annotations().get(SPEC).cloned();
     let labels = wanted.labels().iter();

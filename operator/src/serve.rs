@@ -22,7 +22,7 @@ const WORKERS: usize = 1;
 pub struct Readiness(AtomicBool);
 
 impl Readiness {
-    /// Says that it does, or no longer does.
+    /// Sets whether the operator is ready.
     pub fn set(&self, ready: bool) {
         self.0.store(ready, Ordering::Relaxed);
     }
@@ -32,7 +32,7 @@ impl Readiness {
     }
 }
 
-/// A server for `/metrics`.
+/// Makes a server for `/metrics`.
 ///
 /// # Errors
 /// The address cannot be bound.
@@ -51,7 +51,7 @@ pub fn metrics(on: SocketAddr, metrics: Arc<Metrics>) -> io::Result<Server> {
     Ok(server.workers(WORKERS).disable_signals().bind(on)?.run())
 }
 
-/// A server for `/healthz` and `/readyz`.
+/// Makes a server for `/healthz` and `/readyz`.
 ///
 /// # Errors
 /// The address cannot be bound.

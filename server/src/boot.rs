@@ -113,6 +113,7 @@ pub enum BootError {
 }
 
 impl BootError {
+    /// For `map_err`: makes [`Self::Io`] of an error; `what` names what was tried.
     fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
@@ -125,7 +126,7 @@ impl BootError {
         }
     }
 
-    /// The process's exit code.
+    /// Returns the exit code of the process that this error ends.
     pub fn exit_code(&self) -> i32 {
         match self {
             Self::Storage(error) => error.exit_code(),
@@ -233,7 +234,8 @@ struct RunningMember {
 }
 
 impl RunningMember {
-    /// Begins what goes on beside requests until the process stops.
+    /// Starts the background work on a worker: versions and clocks of the other members and, if the settings
+    /// ask for them, ages of states and promotions.
     fn watch_cluster(&self, config: &Config) {
         actix_rt::spawn(self.peers.monitor());
         if config.peers.stale_read_age {
@@ -244,7 +246,8 @@ impl RunningMember {
         }
     }
 
-    /// Ends everything, for a reason.
+    /// Stops the member and returns the result of the process: `Ok` after a signal, else the error that `end`
+    /// stands for.
     async fn end(
         self,
         end: End,
@@ -267,7 +270,8 @@ impl RunningMember {
         outcome
     }
 
-    /// Hands leadership over while clients are still served, so that they need not wait for an election.
+    /// Hands leadership over to another member before the stop, so that clients need not wait for an
+    /// election. A failure is logged.
     async fn hand_over(&self) {
         match self.node.transfer_leadership(None).await {
             Ok(leader) => {
@@ -282,7 +286,7 @@ impl RunningMember {
         }
     }
 
-    /// Lets answers in flight complete and ends everything.
+    /// Lets answers in flight complete, then stops the replica's thread and the streams of other members.
     async fn stop(self, port: Option<RunningServer>, stop: &watch::Sender<bool>) {
         stop.send_replace(true);
         if let Some(port) = port {
@@ -296,7 +300,8 @@ impl RunningMember {
     }
 }
 
-/// TLS of both ports, of those whose certificate is made here, or of the others.
+/// Opens the TLS of the client ports and of the members: those with self-signed certificates if `made_here`,
+/// else the others.
 fn open_tls(
     config: &Config,
     metrics: &TransportMetrics,
@@ -341,8 +346,8 @@ fn warn_of_quota(quota_bytes: Option<u64>) {
     }
 }
 
-/// Finds the first members of the cluster, and asks them whether this one joins them, unless it has a state
-/// already.
+/// Finds the first members of the cluster and asks them whether this one joins them; returns no cluster to
+/// join if the directory has a state.
 async fn prepare(
     config: Config,
     tls: Option<&PeerTls>,
@@ -364,6 +369,8 @@ type PeerParts = (
     (PeerMetrics, SnapshotMetrics),
 );
 
+/// Starts the replica's thread, the checkpointer and the streams of other members on the opened data
+/// directory.
 fn start_node(
     config: &Config,
     (disk, (bound_peers, peer_tls, (peer_metrics, snapshot_metrics))): (OpenedDisk, PeerParts),
@@ -426,6 +433,7 @@ fn start_node(
     })
 }
 
+/// Collects the settings and the identity that all handles of the node share.
 fn shared_parts(
     config: &Config,
     identity: &DataIdentity,
@@ -454,6 +462,7 @@ fn request_timeout(config: &Config) -> Duration {
     REQUEST_TIMEOUT + 2 * config.election_timeout
 }
 
+/// Makes the settings of the replica, with times in ticks of one heartbeat interval.
 fn replica_config(config: &Config, id: u64) -> replica::Config {
     let in_ticks = |time: Duration| time.as_nanos() / config.heartbeat_interval.as_nanos().max(1);
     replica::Config {
@@ -470,6 +479,7 @@ fn replica_config(config: &Config, id: u64) -> replica::Config {
     }
 }
 
+/// Converts the times of automatic compaction into ticks of one heartbeat interval, at least one.
 fn compaction_in_ticks(wanted: AutoCompaction, config: &Config) -> replica::AutoCompaction {
     let ticks = |time: Duration| {
         let ticks = time.as_nanos() / config.heartbeat_interval.as_nanos().max(1);
@@ -487,7 +497,8 @@ fn compaction_in_ticks(wanted: AutoCompaction, config: &Config) -> replica::Auto
     }
 }
 
-/// Completes when clients are to be served. From then on states are compared regularly.
+/// Waits until this member is published, [`CLUSTER_READY_TIMEOUT`] at most, and compares its state with the
+/// others' at the start. Then starts the regular comparison.
 async fn cluster_ready(
     mut published: watch::Receiver<bool>,
     checker: CorruptionChecker,
@@ -501,7 +512,7 @@ async fn cluster_ready(
     Ok(())
 }
 
-/// Says that the member is ready, once it has published itself.
+/// Logs that the member is ready and tells systemd, once the member is published.
 async fn report_ready(node: Node, config: Config, mut published: watch::Receiver<bool>) {
     if published.wait_for(|published| *published).await.is_err() {
         return;
@@ -541,6 +552,8 @@ async fn has_cluster_version(node: &Node) -> bool {
     view.is_ok_and(|view| !view.machine.members.cluster_version.is_empty())
 }
 
+/// Proposes an operation again and again, [`PUBLISH_RETRY`] apart, until it is applied; warns of the first
+/// failure.
 async fn until_applied<O: Operation<Error = Infallible> + Clone>(node: &Node, operation: O) {
     let mut warned = false;
     while let Err(error) = node.propose(operation.clone()).await {
@@ -551,6 +564,7 @@ async fn until_applied<O: Operation<Error = Infallible> + Clone>(node: &Node, op
     }
 }
 
+/// Starts to serve all dialects on the bound client URLs.
 fn serve(
     config: &Config,
     (bound, security): (Vec<Bound>, Option<ServerTls>),

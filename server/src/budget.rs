@@ -82,6 +82,7 @@ impl Pool {
         u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Marks the pool as contended for [`CONTENTION`] from now on.
     fn contend(&self) {
         let until = self.now_ms() + CONTENTION.as_millis() as u64;
         self.contended_until_ms.store(until, Relaxed);
@@ -100,13 +101,12 @@ pub struct Reservation {
 }
 
 impl MemoryBudget {
-    /// The budget of proposals, [`PROPOSALS_BYTES_MAX`].
+    /// Makes the budget of proposals, of `PROPOSALS_BYTES_MAX` bytes.
     pub fn of_proposals(metrics: &BudgetMetrics) -> Self {
         Self::new(PROPOSALS_BYTES_MAX, metrics.proposals.clone())
     }
 
-    /// A budget of `max` bytes of which none are reserved. `refused` counts the refused
-    /// reservations.
+    /// Makes a budget of `max` bytes of which none are reserved. `refused` counts the refused reservations.
     fn new(max: usize, refused: IntCounter) -> Self {
         let pool = Pool {
             max,
@@ -122,18 +122,17 @@ impl MemoryBudget {
         }
     }
 
-    /// A share of this budget for a new connection from `network`, counted by connection and
-    /// address.
+    /// Returns a share of this budget for a new connection from `network`, counted by connection and address.
     pub fn of_connection(&self, network: ClientNetwork) -> Self {
         self.of_client(network, Some(Arc::default()))
     }
 
-    /// A share of this budget for all connections from `network`, counted by address only.
+    /// Returns a share of this budget for all connections from `network`, counted by address only.
     pub fn of_address(&self, network: ClientNetwork) -> Self {
         self.of_client(network, None)
     }
 
-    /// A share of this budget for a client. `connection` counts the bytes of its connection, if
+    /// Returns a share of this budget for a client. `connection` counts the bytes of its connection, if
     /// connections are told apart.
     fn of_client(&self, network: ClientNetwork, connection: Option<Arc<AtomicUsize>>) -> Self {
         let client = Client {
@@ -214,7 +213,7 @@ pub struct ClientBudgets {
 }
 
 impl ClientBudgets {
-    /// Three budgets of which nothing is reserved.
+    /// Makes three budgets of which nothing is reserved.
     pub fn new(metrics: &BudgetMetrics) -> Self {
         Self {
             answers: MemoryBudget::new(ANSWERS_BYTES_MAX, metrics.answers.clone()),
@@ -223,7 +222,7 @@ impl ClientBudgets {
         }
     }
 
-    /// Shares of the three budgets for a new connection from `network`.
+    /// Returns shares of the three budgets for a new connection from `network`.
     pub fn of_connection(&self, network: ClientNetwork) -> Self {
         Self {
             answers: self.answers.of_connection(network),

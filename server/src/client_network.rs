@@ -11,7 +11,8 @@ use std::{
 pub struct ClientNetwork(Option<IpAddr>);
 
 impl ClientNetwork {
-    /// The network of an address. Clients without an address, for instance on a Unix socket, share one.
+    /// Returns the network of an address. Clients without an address, for instance on a Unix socket, share
+    /// one.
     pub fn of(address: Option<IpAddr>) -> Self {
         Self(address.map(|address| match address.to_canonical() {
             IpAddr::V4(address) => IpAddr::V4(address),
@@ -22,7 +23,7 @@ impl ClientNetwork {
         }))
     }
 
-    /// The network of the peer of a connection.
+    /// Returns the network of the peer of a connection.
     pub fn of_peer(peer: Option<SocketAddr>) -> Self {
         Self::of(peer.map(|peer| peer.ip()))
     }
@@ -39,7 +40,8 @@ impl<T> Default for PerNetwork<T> {
 }
 
 impl<T> PerNetwork<T> {
-    /// What this network has, or what `new` gives it.
+    /// Returns the value of a network, shared with all who hold it now; if nobody does, makes it with `new`.
+    /// Only a weak reference is kept: the value ends with the last returned `Arc`.
     pub fn get_or(&self, network: ClientNetwork, new: impl FnOnce() -> T) -> Arc<T> {
         // The map is whole at every step: a panic elsewhere does not spoil it.
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -12,16 +12,17 @@ use std::{
 const READY: &str = "READY=1";
 const STOPPING: &str = "STOPPING=1";
 
-/// The member serves its clients. `socket` is a path, or an abstract name after `@`.
+/// Tells systemd that the member serves its clients. `socket` is a path, or an abstract name after `@`.
 pub fn ready(socket: Option<&str>) {
     notify(socket, READY);
 }
 
-/// The member has begun to stop.
+/// Tells systemd that the member has begun to stop.
 pub fn stopping(socket: Option<&str>) {
     notify(socket, STOPPING);
 }
 
+/// Sends a state to systemd, if a socket is given. A failure is logged.
 fn notify(socket: Option<&str>, state: &'static str) {
     let Some(socket) = socket else { return };
     if let Err(error) = send(socket, state) {
@@ -29,6 +30,7 @@ fn notify(socket: Option<&str>, state: &'static str) {
     }
 }
 
+/// Sends a datagram to a socket, whose name is a path, or abstract after `@`.
 fn send(socket: &str, state: &str) -> io::Result<()> {
     let address = match socket.strip_prefix('@') {
         Some(name) => SocketAddr::from_abstract_name(name)?,

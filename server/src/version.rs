@@ -9,12 +9,12 @@ pub const STORAGE: &str = "3.6.0";
 /// Our own version.
 pub const WITAN: &str = env!("CARGO_PKG_VERSION");
 
-/// The body of `/version` on either port.
+/// Returns the body of `/version`, on the ports of clients and of members.
 pub fn page(cluster: &str) -> String {
     format!(r#"{{"etcdserver":"{API}","etcdcluster":"{cluster}","storage":"{STORAGE}"}}"#)
 }
 
-/// What `--version` prints: etcd's first line, which test frameworks parse, then our own.
+/// Returns what `--version` prints: the first line is etcd's, which test frameworks parse.
 pub fn text() -> String {
     let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
     format!("etcd Version: {API}\nWitan Version: {WITAN}\nOS/Arch: {os}/{arch}\n")

@@ -16,6 +16,8 @@ use crate::{
 };
 
 impl<M: Members> Actor<'_, M> {
+    /// Issues a new certificate for a role into the role's secret, after deleting a Certificate of
+    /// cert-manager for it.
     pub(super) async fn issue(&self, role: CertificateRole) -> Result<(), ActError> {
         self.withdraw(role).await?;
         let now = SystemTime::now();
@@ -29,12 +31,14 @@ impl<M: Members> Actor<'_, M> {
             .await
     }
 
+    /// Takes the rotation of the authority to the step `to`, in the secret of the authority.
     pub(super) async fn rotate(&self, to: Rotation) -> Result<(), ActError> {
         let secret = tls::rotated(self.cluster, self.authority()?, to, SystemTime::now())?;
         self.apply(&secret, "rotate the authority in its secret")
             .await
     }
 
+    /// Applies cert-manager's Certificate of a role; does nothing if the spec has none from cert-manager.
     pub(super) async fn request(&self, role: CertificateRole) -> Result<(), ActError> {
         match cert_manager::request(self.cluster, role) {
             Some(request) => {
@@ -45,7 +49,7 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// Makes the Certificate the owner of its secret. cert-manager does so only if it runs with
+    /// Makes cert-manager's Certificate the owner of its secret, which cert-manager itself does only with
     /// `--enable-certificate-owner-ref`.
     pub(super) async fn own(&self, role: CertificateRole) -> Result<(), ActError> {
         let Some(request) = self.observation.secrets.requests.get(&role) else {
@@ -58,8 +62,8 @@ impl<M: Members> Actor<'_, M> {
         .await
     }
 
-    /// Deletes a Certificate that is left from before: because of it cert-manager would overwrite the secret that the
-    /// operator writes.
+    /// Deletes the Certificate of a role if it exists: with it cert-manager would overwrite the secret that
+    /// the operator writes.
     async fn withdraw(&self, role: CertificateRole) -> Result<(), ActError> {
         let secret = self.observation.secrets.issued.get(&role);
         if !secret.is_some_and(cert_manager::has_written) {
@@ -76,6 +80,7 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
+    /// Returns the secret of the cluster's authority as it was observed; [`ActError::Gone`] if it is missing.
     fn authority(&self) -> Result<&Secret, ActError> {
         let issued = &self.observation.secrets.issued;
         issued

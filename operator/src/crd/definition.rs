@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::EtcdCluster;
 
-/// The definition that `witan-operator crd` prints.
+/// Returns the definition that `witan-operator crd` prints.
 ///
 /// # Panics
 /// If the derived schema is not the tree of objects that the derive makes, which a test would see first.
@@ -36,7 +36,7 @@ pub fn definition() -> CustomResourceDefinition {
     serde_json::from_value(definition).expect("it was a definition before")
 }
 
-/// Takes out what the derive adds and the API server does not need.
+/// Removes from the schema what the derive adds and the API server does not need.
 fn strip(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {

@@ -93,12 +93,12 @@ pub enum Retention {
 }
 
 impl Storage {
-    /// Whether data outlives a pod.
+    /// Whether the data outlives a pod.
     pub fn is_durable(&self) -> bool {
         self.empty_dir.is_none() && self.medium != Some(Medium::Memory)
     }
 
-    /// Bytes that a claim shall ask for.
+    /// Returns the size that a claim requests; the default if the spec names none.
     pub fn requested(storage: Option<&Self>) -> ByteQuantity {
         let template = storage.and_then(|storage| storage.volume_claim_template.as_ref());
         let from_template = template.and_then(|template| {

@@ -26,7 +26,7 @@ const UNITS: [(&str, u64); 11] = [
 ];
 
 impl ByteQuantity {
-    /// Its bytes, rounded up; `None` for a text that is no amount.
+    /// Returns the number of bytes, rounded up; `None` if the text is no amount.
     pub fn bytes(&self) -> Option<u64> {
         let (unit, factor) = UNITS.iter().find(|(unit, _)| self.0.ends_with(unit))?;
         let number = self.0.strip_suffix(unit)?;
@@ -125,7 +125,7 @@ impl JsonSchema for IntOrText {
 pub struct Span(pub String);
 
 impl Span {
-    /// A text that no schema has looked at; nothing if it is no span.
+    /// Parses a text that no schema has checked; `None` if it is no time span.
     pub fn parse(text: &str) -> Option<Self> {
         let mut digits = 0;
         for c in text.chars() {
@@ -138,7 +138,7 @@ impl Span {
         (digits == 0 && !text.is_empty()).then(|| Self(text.to_owned()))
     }
 
-    /// Its length; zero for a text that is no span, which the schema refuses.
+    /// Returns the length of the span; zero if the text is none, which the schema refuses.
     pub fn duration(&self) -> Duration {
         let mut seconds = 0_u64;
         let mut number = 0_u64;
@@ -159,7 +159,7 @@ impl Span {
         Duration::from_secs(seconds)
     }
 
-    /// In seconds.
+    /// Returns the length of the span in seconds.
     pub fn seconds(&self) -> i64 {
         i64::try_from(self.duration().as_secs()).unwrap_or(i64::MAX)
     }

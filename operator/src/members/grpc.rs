@@ -42,6 +42,8 @@ struct Connection {
 }
 
 impl GrpcMembers {
+    /// Returns the kept connection to an address, or makes and keeps a new one, which connects at its first
+    /// call. Drops connections that were not used for [`IDLE_CONNECTION`].
     fn connection(&self, to: &Address) -> Result<Connection, CallError> {
         let now = std::time::Instant::now();
         let mut connections = self
@@ -70,6 +72,8 @@ impl GrpcMembers {
         Ok(made)
     }
 
+    /// Stores the token of a connection and whether the member checks users, for later calls to the same
+    /// address.
     fn remember(&self, connection: &Connection) {
         let mut connections = self
             .connections
@@ -83,7 +87,8 @@ impl GrpcMembers {
         }
     }
 
-    /// One call, as the user if there is one; once more with a new token if the old one has expired.
+    /// Calls a member, with the token of the user if there is one; calls it once more with a new token if the
+    /// old one has expired.
     async fn call<A, R, F>(
         &self,
         to: &Address,
@@ -127,6 +132,8 @@ impl GrpcMembers {
         }
     }
 
+    /// Logs in at a member, if its address has a login and the connection has no token. A member that does
+    /// not check users is no error.
     async fn authenticate(&self, connection: &mut Connection, call: Call) -> Result<(), CallError> {
         let Some(login) = connection
             .address
@@ -162,7 +169,8 @@ impl GrpcMembers {
         }
     }
 
-    /// Tries members in turn until one does it or refuses it: a member that cannot be reached has not refused.
+    /// Tries the members in turn until one does the call or refuses it; goes on to the next only if one
+    /// cannot be reached.
     async fn through<R, F>(
         &self,
         members: &[Address],
@@ -182,6 +190,8 @@ impl GrpcMembers {
         Err(last)
     }
 
+    /// Asks a member for its status, the list of members and, if its status has errors, the alarms.
+    /// `linearizable` says whether a quorum confirmed the list.
     async fn report(&self, of: &Address) -> Result<Report, CallError> {
         let status = self.call(
             of,
@@ -220,6 +230,8 @@ impl GrpcMembers {
         })
     }
 
+    /// Asks a member for the list of members; with `linearizable`, it fails unless a quorum confirms the
+    /// list.
     async fn members(
         &self,
         of: &Address,
@@ -233,6 +245,7 @@ impl GrpcMembers {
         Ok(list.members.into_iter().map(entry).collect())
     }
 
+    /// Asks a member for all alarms of the cluster; alarms of unknown types are left out.
     async fn alarms(&self, of: &Address) -> Result<Vec<RaisedAlarm>, CallError> {
         let all = pb::AlarmRequest {
             action: AlarmAction::Get.into(),
@@ -253,6 +266,8 @@ impl GrpcMembers {
         Ok(list.alarms.into_iter().filter_map(raised).collect())
     }
 
+    /// Adds the user and the role root, grants the role and turns authentication on. A user or role that
+    /// exists is no error.
     async fn auth(&self, on: &Address, root: &Login) -> Result<(), CallError> {
         let done = |result: Result<(), CallError>, already: &str| match result {
             Err(error) if error.says(already) => Ok(()),
@@ -434,6 +449,7 @@ struct Call {
     timeout: Duration,
 }
 
+/// Makes a call that changes nothing, with the timeout [`CALL_TIMEOUT`].
 const fn question(name: &'static str) -> Call {
     Call {
         name,
@@ -441,6 +457,7 @@ const fn question(name: &'static str) -> Call {
     }
 }
 
+/// Makes a call that changes the cluster, with the timeout [`CHANGE_TIMEOUT`].
 const fn change(name: &'static str) -> Call {
     Call {
         name,
@@ -462,6 +479,7 @@ const GRANT: Call = change("UserGrantRole");
 const AUTH_ENABLE: Call = change("AuthEnable");
 const AUTH_DISABLE: Call = change("AuthDisable");
 
+/// Waits for the response to a call until the timeout of the call, which gives `DeadlineExceeded`.
 async fn within<R>(
     call: Call,
     future: impl Future<Output = Result<tonic::Response<R>, Status>>,
@@ -475,6 +493,7 @@ async fn within<R>(
     }
 }
 
+/// Makes a request of a message, with the token of the connection if it has one.
 fn request<A>(body: A, connection: &Connection) -> Request<A> {
     let mut request = Request::new(body);
     if let Some(token) = &connection.token {
@@ -483,7 +502,7 @@ fn request<A>(body: A, connection: &Connection) -> Request<A> {
     request
 }
 
-/// A channel that connects when it is used, and again after a failure.
+/// Makes a channel that connects at its first call, and again after a failure.
 fn connect(to: &Address) -> Result<Channel, tonic::transport::Error> {
     let scheme = if to.tls.is_some() { "https" } else { "http" };
     let mut endpoint = Endpoint::from_shared(format!("{scheme}://{}", to.authority))?

@@ -10,7 +10,7 @@ use crate::{
     resources::Cluster,
 };
 
-/// What the members say; `None` when none answered.
+/// Returns the list of members and what they report; `None` when none answered.
 ///
 /// The list of the leader itself counts, or else of any member whose list a quorum confirmed, or else of the one that
 /// has applied most.
@@ -45,7 +45,7 @@ pub(super) fn judge(cluster: &Cluster<'_>, answers: &[Answer]) -> Option<Members
     })
 }
 
-/// Whether users are checked; `None` when no member said so.
+/// Whether users are checked, by the first answer that tells; `None` if none does.
 pub(super) fn users(answers: &[Answer]) -> Option<bool> {
     answers.iter().find_map(|answer| match &answer.report {
         Ok(report) => report.users,
@@ -58,6 +58,8 @@ pub(super) fn users(answers: &[Answer]) -> Option<bool> {
     })
 }
 
+/// Joins the entry of a member in the list of members with its own report, and with the alarms that any
+/// member reports of it. It is healthy if it knows a leader and has no alarm CORRUPT.
 fn member(cluster: &Cluster<'_>, entry: &MemberEntry, reports: &[(&str, &Report)]) -> MemberSeen {
     let own = reports
         .iter()
@@ -84,7 +86,7 @@ fn member(cluster: &Cluster<'_>, entry: &MemberEntry, reports: &[(&str, &Report)
     }
 }
 
-/// Ids that are no member and for which the alarm CORRUPT is raised.
+/// Returns the ids that have the alarm CORRUPT and are not in the list of members.
 fn stale_corrupt(members: &[MemberSeen], reports: &[(&str, &Report)]) -> Vec<u64> {
     let alarms = reports
         .iter()

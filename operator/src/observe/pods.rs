@@ -33,6 +33,8 @@ const CANNOT_START: [&str; 8] = [
     "ErrImageInspect",
 ];
 
+/// Reads what the plan needs of a pod from its status, labels and annotations; an error if the spec makes no
+/// template.
 pub(super) fn seen(cluster: &Cluster<'_>, pod: &Pod) -> Result<PodSeen, ResourceError> {
     let ready = condition(pod, "Ready");
     let peer_tls = marked(pod.annotations(), PEER_TLS).unwrap_or(PeerTls::Off);
@@ -59,6 +61,7 @@ pub(super) fn seen(cluster: &Cluster<'_>, pod: &Pod) -> Result<PodSeen, Resource
     })
 }
 
+/// Reads what the plan needs of the claim of an ordinal; an error if the spec makes no claim.
 pub(super) fn claim_seen(
     cluster: &Cluster<'_>,
     ordinal: Ordinal,
@@ -87,7 +90,7 @@ pub(super) fn claim_seen(
     })
 }
 
-/// Where members answer: every pod that has an address and is not at its end.
+/// Returns the address of each member whose pod has an IP address and has not ended.
 pub(super) fn addresses(
     cluster: &Cluster<'_>,
     pods: &BTreeMap<Ordinal, Arc<Pod>>,
@@ -121,13 +124,15 @@ pub(super) fn addresses(
         .collect()
 }
 
-/// Whether the member's clients speak TLS, as its pod was made: the spec may have changed since.
+/// Whether a member speaks TLS to clients, by the annotation of its pod: the spec may have changed since the
+/// pod was made.
 pub(super) fn speaks_tls(pod: &Pod) -> bool {
     pod.annotations()
         .get(CLIENT_TLS)
         .is_some_and(|value| value == "true")
 }
 
+/// Returns the phase of a pod; a pod without a phase is `Pending`, `Succeeded` and `Failed` are `Ended`.
 fn phase(pod: &Pod) -> PodPhase {
     match pod
         .status
@@ -141,6 +146,8 @@ fn phase(pod: &Pod) -> PodPhase {
     }
 }
 
+/// Returns why a pod is not ready, for a reason that a new disk would not mend: its node, the scheduler or a
+/// container; `None` if there is no such reason.
 fn obstacle(pod: &Pod) -> Option<Obstacle> {
     let status = pod.status.as_ref()?;
     if status.phase.as_deref() == Some("Unknown") || status.reason.as_deref() == Some("NodeLost") {
@@ -161,6 +168,8 @@ fn obstacle(pod: &Pod) -> Option<Obstacle> {
         .find_map(container_obstacle)
 }
 
+/// Returns `CannotStart` if a container waits for one of the reasons in [`CANNOT_START`], `OutOfMemory` if
+/// its present or last end was that, else `None`.
 fn container_obstacle(container: &ContainerStatus) -> Option<Obstacle> {
     let waiting = container
         .state
@@ -187,7 +196,7 @@ fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
         .find(|condition| condition.type_ == kind)
 }
 
-/// `1.2.3`, `v1.2.3-rc.1`, but not `latest` and not a digest.
+/// Whether an image tag is a version, such as `1.2.3` or `v1.2.3-rc.1`, but not `latest` or a digest.
 fn is_version(tag: &str) -> bool {
     let mut numbers = tag.trim_start_matches('v').split('.');
     let mut next = || {
@@ -198,7 +207,7 @@ fn is_version(tag: &str) -> bool {
     next() && next()
 }
 
-/// A value of the model, as a label or an annotation keeps it.
+/// Parses a value of the model from a label or an annotation; `None` if it is missing or unknown.
 fn marked<V: DeserializeOwned>(marks: &BTreeMap<String, String>, key: &str) -> Option<V> {
     serde_json::from_value(marks.get(key)?.as_str().into()).ok()
 }

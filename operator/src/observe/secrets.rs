@@ -70,7 +70,7 @@ struct Kept {
 }
 
 impl Secrets {
-    /// What the secrets of a cluster say; `fresh` reads them now.
+    /// Returns what the secrets of a cluster say; with `fresh` they are read now, else they may be kept ones.
     ///
     /// # Errors
     /// The API server does not answer, or does not let the operator read.
@@ -94,6 +94,8 @@ impl Secrets {
         Ok(seen)
     }
 
+    /// Returns the kept secrets of a cluster if they are of this generation of its spec, after dropping all
+    /// that were kept for too long.
     fn kept(&self, uid: &str, generation: Option<i64>) -> Option<Arc<SecretsSeen>> {
         let mut all = self.lock();
         all.retain(|_, kept| kept.read.elapsed() < kept.seen.good_for());
@@ -110,12 +112,14 @@ impl Secrets {
 }
 
 impl SecretsSeen {
+    /// Returns how long these secrets may be used without reading them again: [`KEPT_PENDING`] while
+    /// cert-manager has not issued one of them, else [`KEPT`].
     fn good_for(&self) -> Duration {
         let pending = self.requested.values().any(|request| !request.issued);
         if pending { KEPT_PENDING } else { KEPT }
     }
 
-    /// Adds what cert-manager has of a role.
+    /// Adds the state of cert-manager's Certificate of a role, and of the secret that cert-manager writes.
     async fn requested(
         &mut self,
         client: &Client,
@@ -173,6 +177,8 @@ impl SecretsSeen {
     }
 }
 
+/// Reads the secrets of a cluster from the API server: those that the operator issues, that the spec names,
+/// and that cert-manager writes.
 async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, ObserveError> {
     let api = Api::<Secret>::namespaced(client.clone(), &cluster.namespace);
     let get = async |name: &str| {
@@ -242,7 +248,7 @@ fn is_issued(cluster: &Cluster<'_>, role: CertificateRole) -> bool {
     }
 }
 
-/// Names of the secrets that the spec refers to.
+/// Returns the names of the secrets that the user's spec names.
 fn named_by_the_user(cluster: &Cluster<'_>) -> BTreeSet<String> {
     let (peer, client) = (cluster.spec().peer_tls(), cluster.spec().client_tls());
     let named = [
@@ -262,6 +268,8 @@ fn named_by_the_user(cluster: &Cluster<'_>) -> BTreeSet<String> {
         .collect()
 }
 
+/// Reads the authorities, the certificate and the key of the operator out of a secret; `None` if one is
+/// missing.
 fn client_tls(secret: &Secret) -> Option<ClientTls> {
     let field = |name: &str| Some(secret.data.as_ref()?.get(name)?.0.clone());
     Some(ClientTls {
@@ -271,6 +279,7 @@ fn client_tls(secret: &Secret) -> Option<ClientTls> {
     })
 }
 
+/// Reads the password of the user root out of a secret; `None` if it is missing or not UTF-8.
 fn login(secret: &Secret) -> Option<Login> {
     let password = String::from_utf8(secret.data.as_ref()?.get("password")?.0.clone()).ok()?;
     Some(Login {

@@ -13,7 +13,8 @@ use crate::{
     model::{Bootstrap, ClaimSeen, Ordinal, PodPhase, PodSeen, Role, Step, Stop, Why},
 };
 
-/// The first start, until a member answers.
+/// Returns the next step of the first start; `None` once a quorum has served, or if disks exist whose cluster
+/// has no status.
 pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
     if pass.was_born() {
         return None;
@@ -41,7 +42,8 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
     broken.or_else(|| soon(Why::Bootstrapping))
 }
 
-/// Records how the cluster begins, once what its pods mount is there.
+/// Records with how many members and by which discovery URL the cluster begins; waits while secrets that its
+/// pods mount are missing.
 fn record(pass: &Pass<'_>, discovery: Option<&Discovery>) -> Option<Step> {
     if let Some(wait) = secrets_missing(pass) {
         return Some(wait);
@@ -57,6 +59,8 @@ fn record(pass: &Pass<'_>, discovery: Option<&Discovery>) -> Option<Step> {
     })
 }
 
+/// Starts one of the first `members` members, by the discovery URL of the status if it has one. Waits while
+/// its claim is being deleted.
 fn start_first(pass: &Pass<'_>, ordinal: Ordinal, members: u32) -> Step {
     let claim = pass.claim(ordinal);
     if claim.is_some_and(|claim: &ClaimSeen| claim.deleting) {
@@ -81,7 +85,8 @@ fn start_first(pass: &Pass<'_>, ordinal: Ordinal, members: u32) -> Step {
     }
 }
 
-/// A pod that will not start by itself, or whose template was mended before it ever started.
+/// Deletes a pod of the first start that has ended, that others cannot reach, or that is stuck with an
+/// outdated template; `None` for any other.
 fn broken(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option<Step> {
     let reason = match pod.phase {
         PodPhase::Ended => Stop::Ended,
@@ -95,7 +100,8 @@ fn broken(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option<Step> {
     (!pod.deleting).then_some(note.unwrap_or(Step::DeletePod { ordinal, reason }))
 }
 
-/// No quorum serves. Members come back with their disks; nothing else is safe.
+/// Returns the next step of a cluster without a quorum: starts members that have their disks, and changes
+/// nothing else.
 pub(super) fn bring_back(pass: &Pass<'_>) -> Step {
     let mut ending = None;
     for ordinal in pass.seen.ordinals.keys().copied() {

@@ -10,7 +10,7 @@ use crate::model::{MemberSeen, Ordinal, Removal, Step, Why};
 /// Parts of ten of the leader's log that a learner must have: what the server asks for, too.
 const READY_TENTHS: u64 = 9;
 
-/// Promotes a learner, waits for it, or removes it.
+/// Promotes the first learner, waits for it to catch up, or removes it; `None` if there is no learner.
 pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
     let mut learners = joined.own().filter(|(_, member)| member.learner);
     let (ordinal, member) = learners.next()?;
@@ -33,11 +33,14 @@ pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
     catch_up(joined, ordinal, member)
 }
 
+/// Whether a learner has started and has applied nine tenths ([`READY_TENTHS`]) of what the leader has
+/// applied.
 fn has_caught_up(joined: &Joined<'_>, member: &MemberSeen) -> bool {
     let needed = joined.leader.raft_index / 10 * READY_TENTHS;
     member.started && member.raft_index >= needed
 }
 
+/// Waits for a learner that has not caught up, or removes it when it is overdue.
 fn catch_up(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Option<Step> {
     let behind = Why::LearnerBehind(member.id);
     let Some(pod) = joined.pass.pod(ordinal) else {

@@ -10,7 +10,7 @@ use crate::{
     model::{CertificateRole, ObjectState, Step, UnixSeconds, Why, quorum},
 };
 
-/// What pods need before they start.
+/// Creates or updates what pods need before they start: the services, then the certificates.
 pub(super) fn missing(pass: &Pass<'_>) -> Option<Step> {
     let services = [pass.seen.client_service, pass.seen.peer_service];
     if services.iter().any(|state| *state != ObjectState::Current) {
@@ -19,7 +19,7 @@ pub(super) fn missing(pass: &Pass<'_>) -> Option<Step> {
     certificate(pass).or_else(|| request(pass))
 }
 
-/// Certificates that cert-manager is to issue.
+/// Applies the first of cert-manager's Certificates that is not current, or makes it the owner of its secret.
 fn request(pass: &Pass<'_>) -> Option<Step> {
     let mut requests = pass.seen.requests.iter();
     requests.find_map(|(role, seen)| {
@@ -32,7 +32,8 @@ fn request(pass: &Pass<'_>) -> Option<Step> {
     })
 }
 
-/// What pods mount is not there. cert-manager needs a moment; all else is a person's to mend.
+/// Waits while a secret that pods mount is missing: shortly while cert-manager issues it, else until a person
+/// creates it. `None` if all are there.
 pub(super) fn secrets_missing(pass: &Pass<'_>) -> Option<Step> {
     if pass.seen.missing_secrets.is_empty() {
         return None;
@@ -45,14 +46,15 @@ pub(super) fn secrets_missing(pass: &Pass<'_>) -> Option<Step> {
     }
 }
 
-/// Certificates are there, and nobody renews them.
+/// Waits for a person if certificates come from cert-manager and it is not installed: nobody renews them.
 pub(super) fn unrequested(joined: &Joined<'_>) -> Option<Step> {
     let mut requests = joined.pass.seen.requests.values();
     let unknown = requests.any(|seen| seen.request.is_none());
     unknown.then(|| idle(Why::CertManagerMissing)).flatten()
 }
 
-/// Certificates that are missing, do not fit, or end soon. The authority comes first: the others are its.
+/// Issues the first certificate that is missing, does not fit or ends soon; the authority is the first,
+/// because it signs the others.
 fn certificate(pass: &Pass<'_>) -> Option<Step> {
     let peer = pass.spec.peer_tls().and_then(|tls| tls.managed.as_ref());
     let client = pass
@@ -85,7 +87,8 @@ fn certificate(pass: &Pass<'_>) -> Option<Step> {
     })
 }
 
-/// The disruption budget follows the voters. One voter is no reason to keep a node from being drained.
+/// Applies or deletes the disruption budget, which lets as many voters be evicted as a quorum can do without;
+/// of one voter it protects none.
 pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
     let options = joined.pass.spec.pod_disruption_budget.as_ref();
     let enabled = options.is_none_or(|options| options.enabled);
@@ -106,7 +109,7 @@ pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
     (!fits).then_some(Step::ApplyBudget { min_available })
 }
 
-/// Whether users are checked.
+/// Turns authentication on or off as the spec asks; `None` if it is so already, or if it is not known.
 pub(super) fn auth(joined: &Joined<'_>) -> Option<Step> {
     let wanted = joined.pass.spec.auth.as_ref();
     let wanted = wanted.is_some_and(|auth| auth.enabled);

@@ -42,7 +42,7 @@ impl<'a> Pass<'a> {
         self.ordinal(ordinal)?.claim.as_ref()
     }
 
-    /// All pods, in the order of their ordinals.
+    /// Iterates over all pods in the order of their ordinals.
     pub(super) fn pods(&self) -> impl Iterator<Item = (Ordinal, &'a PodSeen)> + use<'a> {
         let ordinals = self.seen.ordinals.iter();
         ordinals.filter_map(|(ordinal, seen)| Some((*ordinal, seen.pod.as_ref()?)))
@@ -52,13 +52,14 @@ impl<'a> Pass<'a> {
         self.seen.fenced.contains(&ordinal)
     }
 
-    /// Whether a quorum has ever served: from then on the cluster never begins anew. One member of the first
-    /// ones that answers alone is not enough, the others may not have been started.
+    /// Whether a quorum has ever served, after which the cluster never begins anew. One of the first members
+    /// that answers alone does not count.
     pub(super) fn was_born(&self) -> bool {
         self.status.cluster_id.is_some() || self.joined().is_some()
     }
 
-    /// Whether a claim can start its member: it has a disk, which is not going away.
+    /// Whether the claim of an ordinal can start its member: it exists and is neither being deleted, lost nor
+    /// retired.
     pub(super) fn has_disk(&self, ordinal: Ordinal) -> bool {
         self.spec.is_durable()
             && self
@@ -66,17 +67,18 @@ impl<'a> Pass<'a> {
                 .is_some_and(|claim| !claim.deleting && !claim.lost && !claim.retired)
     }
 
-    /// Whether a pod has not become ready for longer than an election takes, so that another template may help.
+    /// Whether a pod has not been ready for [`STUCK_SECONDS`], which is longer than an election takes.
     pub(super) fn is_stuck(&self, pod: &PodSeen) -> bool {
         !pod.ready && self.seen.now.saturating_sub(pod.ready_changed) >= STUCK_SECONDS
     }
 
-    /// What the members say about this one, whether a quorum confirmed it or not.
+    /// Returns the member of an ordinal from the list of members, whether a quorum confirmed the list or not.
     pub(super) fn member(&self, ordinal: Ordinal) -> Option<&'a MemberSeen> {
         self.seen.membership.as_ref()?.of(ordinal)
     }
 
-    /// How the pod of a member speaks to others: as the peer URL says that they have of it, or as it did before.
+    /// Returns how the pod of a member is to speak to others: by the member's peer URL in the list, or,
+    /// without a member, by the claim's annotation.
     pub(super) fn peer_tls_of(&self, ordinal: Ordinal) -> PeerTls {
         let Some(member) = self.member(ordinal) else {
             return self
@@ -94,8 +96,8 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// What a claim has to note before its pod, which others do not reach, starts anew: without an answer of any
-    /// member the note decides how.
+    /// Records on a member's claim how its pod is to speak to others; `None` if the record agrees with the
+    /// peer URL. It decides when no member answers.
     pub(super) fn note(&self, ordinal: Ordinal) -> Option<Step> {
         let (claim, member) = (self.claim(ordinal)?, self.member(ordinal)?);
         let differs = (claim.peer_tls == PeerTls::On) != uses_tls(member);
@@ -105,13 +107,15 @@ impl<'a> Pass<'a> {
         })
     }
 
-    /// The port of a pod and the peer URL of its member differ: others do not reach it.
+    /// Whether others cannot reach a member: its pod listens with TLS and its peer URL says clear text, or
+    /// the reverse.
     pub(super) fn is_cut_off(&self, ordinal: Ordinal, pod: &PodSeen) -> bool {
         let member = self.member(ordinal);
         member.is_some_and(|member| uses_tls(member) != (pod.peer_tls == PeerTls::On))
     }
 
-    /// Whether the report has said for so long that an alarm is raised.
+    /// Whether the status condition `AlarmActive` is `True` and made its last transition at least `seconds`
+    /// ago, as of the time of this pass.
     pub(super) fn alarmed_for(&self, seconds: i64) -> bool {
         let mut conditions = self.status.conditions.iter();
         conditions.any(|condition| {
@@ -121,7 +125,7 @@ impl<'a> Pass<'a> {
         })
     }
 
-    /// The facts, if a quorum serves.
+    /// Returns the members and their leader, if a quorum confirmed the list.
     pub(super) fn joined(&self) -> Option<Joined<'a>> {
         let list = self.seen.membership.as_ref()?;
         let leader = list.by_id(list.leader?)?;
@@ -132,8 +136,8 @@ impl<'a> Pass<'a> {
         })
     }
 
-    /// How a member that is added now speaks to others: with TLS from the start, unless another member could not
-    /// follow it there.
+    /// Returns how the pod of a member that is added now speaks to others: with TLS if the spec asks for it
+    /// and all pods can call by TLS.
     pub(super) fn peer_tls_of_new(&self) -> PeerTls {
         let wanted = self.spec.peer_tls().is_some();
         let mut pods = self.pods().map(|(_, pod)| pod.peer_tls);
@@ -148,13 +152,14 @@ impl<'a> Pass<'a> {
 }
 
 impl<'a> Joined<'a> {
-    /// Members of this cluster's pods, with their ordinals.
+    /// Iterates over the members that are pods of this cluster, with their ordinals.
     pub(super) fn own(&self) -> impl Iterator<Item = (Ordinal, &'a MemberSeen)> + use<'a> {
         let members = self.list.members.iter();
         members.filter_map(|member| Some((member.ordinal?, member)))
     }
 
-    /// A voter that serves, by its own word and by that of its pod.
+    /// Whether a member serves: it reports itself as healthy, and its pod, if it is one of this cluster's, is
+    /// ready and not ending.
     pub(super) fn serves(&self, member: &MemberSeen) -> bool {
         let pod = |ordinal| self.pass.pod(ordinal);
         let ready = match member.ordinal {
@@ -164,7 +169,7 @@ impl<'a> Joined<'a> {
         member.healthy && ready
     }
 
-    /// Voters other than `id` that serve.
+    /// Counts the voters other than `id` that serve.
     fn others(&self, id: MemberId) -> usize {
         let voters = self.list.voters();
         voters
@@ -172,51 +177,53 @@ impl<'a> Joined<'a> {
             .count()
     }
 
-    /// Whether the others decide without this member while it stays in the cluster.
+    /// Whether enough other voters serve for a quorum while `id` is stopped and stays a member.
     pub(super) fn may_stop(&self, id: MemberId) -> bool {
         self.others(id) >= quorum(self.list.voters().count())
     }
 
-    /// Whether the others decide once this voter is no more.
+    /// Whether enough other voters serve for a quorum once `id` is removed.
     pub(super) fn may_remove(&self, id: MemberId) -> bool {
         let left = self.list.voters().filter(|voter| voter.id != id).count();
         left > 0 && self.others(id) >= quorum(left)
     }
 
-    /// There are more members than the spec asks for.
+    /// Whether there are more members than the spec asks for.
     pub(super) fn surplus(&self) -> bool {
         self.list.members.len() > self.pass.spec.members() as usize
     }
 
-    /// The member that goes first when there are fewer.
+    /// Returns the member of the highest ordinal, which goes first when there are to be fewer.
     pub(super) fn last(&self) -> Option<(Ordinal, &'a MemberSeen)> {
         self.own().max_by_key(|(ordinal, _)| *ordinal)
     }
 
-    /// Whether this member is the one that goes because the spec asks for fewer.
+    /// Whether this member is the next to go because the spec asks for fewer.
     pub(super) fn goes_next(&self, ordinal: Ordinal) -> bool {
         self.surplus() && self.last().is_some_and(|(last, _)| last == ordinal)
     }
 
-    /// Whether a member that goes next need not start any more: the others decide without it.
+    /// Whether this member is the next to go and the others have a quorum without it, so that it need not
+    /// start again.
     pub(super) fn leaves(&self, ordinal: Ordinal, id: MemberId) -> bool {
         self.goes_next(ordinal) && self.may_remove(id)
     }
 
-    /// Whether a pod was not ready for as long as a member may take to come back.
+    /// Whether a pod has not been ready for `selfHealing.unhealthyAfter`.
     pub(super) fn had_its_time(&self, pod: &PodSeen) -> bool {
         let patience = self.pass.spec.self_healing().unhealthy_after.seconds();
         !pod.ready && self.now().saturating_sub(pod.ready_changed) >= patience
     }
 
-    /// Whether the operator may stop pods for a new template.
+    /// Whether the operator may stop pods for a new template: the spec asks for rolling updates, and the step
+    /// of versions is permitted.
     pub(super) fn may_update(&self) -> bool {
         let rolling = self.pass.spec.update_strategy().kind == UpdateKind::RollingUpdate;
         rolling && self.refused_version().is_none()
     }
 
-    /// The lowest version that runs and the one that the spec asks for, if a step lies between them that etcd's
-    /// storage does not allow: more than one minor version.
+    /// Returns the lowest version that runs and the wanted one, if etcd's storage does not permit that step:
+    /// more than one minor version.
     pub(super) fn refused_version(&self) -> Option<(String, String)> {
         let spec = self.pass.spec;
         let wanted = spec.version.as_ref().filter(|_| spec.image.is_none())?;
@@ -259,13 +266,13 @@ impl<'a> Joined<'a> {
     }
 }
 
-/// Major and minor number of a version.
+/// Parses major and minor number of a version; `None` if there are none.
 fn numbers(version: &str) -> Option<(u64, u64)> {
     let mut parts = version.trim_start_matches('v').split('.');
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// Whether the others reach it by TLS.
+/// Whether other members reach this one by TLS: the scheme of its peer URLs.
 pub(super) fn uses_tls(member: &MemberSeen) -> bool {
     member
         .peer_urls

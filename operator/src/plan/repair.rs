@@ -15,7 +15,8 @@ use crate::{
 /// How long a corrupt member may take to rebuild itself. Until then v3 writes are refused.
 const REBUILD_SECONDS: i64 = 60;
 
-/// Pods and claims whose member is no more. A disk of a removed member never starts another one.
+/// Deletes the first pod whose ordinal has no member; then deletes or retires its claim, so that the disk
+/// never starts another member.
 pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
     let ordinals = joined.pass.seen.ordinals.iter();
     let mut gone = ordinals.filter(|(ordinal, _)| joined.list.of(**ordinal).is_none());
@@ -36,7 +37,8 @@ pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
     })
 }
 
-/// The label by which services and the budget know voters.
+/// Labels the first pod whose role, voter or learner, has changed; services and the disruption budget select
+/// by that label.
 pub(super) fn labels(joined: &Joined<'_>) -> Option<Step> {
     joined.own().find_map(|(ordinal, member)| {
         let pod = joined.pass.pod(ordinal).filter(|pod| !pod.deleting)?;
@@ -53,7 +55,7 @@ fn role(member: &MemberSeen) -> Role {
     }
 }
 
-/// Starts members that have no pod: with their disk, or for the first time.
+/// Starts the first member that has no pod: with its disk, or for the first time.
 pub(super) fn start(joined: &Joined<'_>) -> Option<Step> {
     joined.own().find_map(|(ordinal, member)| {
         let pass = &joined.pass;
@@ -83,7 +85,7 @@ pub(super) fn start(joined: &Joined<'_>) -> Option<Step> {
     })
 }
 
-/// All members as a joining one must name them.
+/// Returns the list of all members that a joining member is started with.
 fn join(joined: &Joined<'_>) -> Bootstrap {
     let members = joined.list.members.iter().map(|member| JoinMember {
         id: member.id,
@@ -96,7 +98,7 @@ fn join(joined: &Joined<'_>) -> Bootstrap {
     }
 }
 
-/// Pods that have to go and come back with their disk.
+/// Deletes the first pod that has to be made again and whose disk stays.
 pub(super) fn restart(joined: &Joined<'_>) -> Option<Step> {
     joined.own().find_map(|(ordinal, member)| {
         let pod = joined.pass.pod(ordinal).filter(|pod| !pod.deleting)?;
@@ -110,6 +112,8 @@ pub(super) fn restart(joined: &Joined<'_>) -> Option<Step> {
     })
 }
 
+/// Returns why the pod of a member must be deleted and made again; `None` if it stays. A pod that does not
+/// become ready gives way to a newer template, if updates are permitted.
 fn restart_reason(
     joined: &Joined<'_>,
     ordinal: Ordinal,
@@ -129,7 +133,8 @@ fn restart_reason(
     (mends && joined.may_update()).then_some(Stop::Outdated)
 }
 
-/// Voters that must give way to a new member of the same ordinal.
+/// Removes the first voter that must give way to a new member of the same ordinal; returns what to wait for
+/// if none may be removed yet.
 pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
     let mut wait = None;
     for (ordinal, member) in joined.own().filter(|(_, member)| !member.learner) {
@@ -158,6 +163,8 @@ enum Verdict {
     Remove(Removal),
 }
 
+/// Decides whether a voter stays, is waited for or is removed, by its alarm, its disk, its pod and the number
+/// of members that the spec asks for.
 fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Verdict {
     if joined.pass.is_fenced(ordinal) {
         return Verdict::Well;
@@ -210,7 +217,8 @@ fn wait(why: Why, after: Duration) -> Verdict {
     Verdict::Wait(Step::Wait { why, after })
 }
 
-/// What a member had on its disk is gone, or goes with its pod.
+/// Whether the data of a started member is lost: its claim is missing, lost or being deleted, or, without
+/// claims, its pod is gone or going.
 pub(super) fn lost_disk(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> bool {
     let pod = joined.pass.pod(ordinal);
     if joined.pass.spec.is_durable() {
@@ -230,7 +238,8 @@ pub(super) enum Overdue {
     No(Why),
 }
 
-/// A member is overdue when its pod was not ready for long, and for a reason that a new disk may mend.
+/// Decides whether a pod was not ready for so long that its member is to be replaced, without a reason that a
+/// new disk would not mend.
 pub(super) fn overdue(joined: &Joined<'_>, ordinal: Ordinal, pod: &PodSeen) -> Overdue {
     if pod.deleting {
         return Overdue::No(Why::PodEnding(ordinal));
@@ -245,13 +254,14 @@ pub(super) fn overdue(joined: &Joined<'_>, ordinal: Ordinal, pod: &PodSeen) -> O
     }
 }
 
-/// The alarm of a corrupt member outlives it.
+/// Lowers the alarm CORRUPT of a member that is removed, which outlives it.
 pub(super) fn disarm(joined: &Joined<'_>) -> Option<Step> {
     let id = *joined.list.stale_corrupt.first()?;
     Some(Step::DisarmCorrupt { id })
 }
 
-/// Why nothing planned may begin now: not every member serves, or one of them does not vote yet.
+/// Returns why no planned change may begin now, and how long to wait: a member does not serve, is fenced, or
+/// does not vote yet.
 pub(super) fn unsettled(joined: &Joined<'_>) -> Option<(Why, Duration)> {
     joined.list.members.iter().find_map(|member| {
         let Some(ordinal) = member.ordinal else {

@@ -14,7 +14,8 @@ use crate::{
     model::{MemberSeen, Ordinal, PeerTls, PodSeen, Removal, Step, Stop, Why},
 };
 
-/// The next step of a rolling change. The caller has checked that all members serve.
+/// Returns the next step of a rolling change; `None` if all pods are up to date. The caller has checked that
+/// all members serve.
 pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     let spec = joined.pass.spec;
     if spec.update_strategy().kind == UpdateKind::OnDelete {
@@ -52,6 +53,7 @@ struct Due<'a> {
     peer_tls: Option<PeerTls>,
 }
 
+/// Returns what a rolling change has to change of a member; `None` if its pod is up to date, or missing.
 fn differs<'a>(
     joined: &Joined<'a>,
     (ordinal, member): (Ordinal, &'a MemberSeen),
@@ -66,8 +68,8 @@ fn differs<'a>(
     })
 }
 
-/// All members can call by TLS before the first listens with it, and none listens with it any more before the
-/// first cannot.
+/// Returns the next peer TLS of a pod on the way to the spec's: all members can call by TLS before the first
+/// listens with it, and none listens with it before the first can no longer call.
 fn next_peer_tls(joined: &Joined<'_>, pod: &PodSeen) -> Option<PeerTls> {
     let mut others = joined.pass.pods().map(|(_, pod)| pod.peer_tls);
     match (joined.pass.spec.peer_tls().is_some(), pod.peer_tls) {
@@ -78,6 +80,8 @@ fn next_peer_tls(joined: &Joined<'_>, pod: &PodSeen) -> Option<PeerTls> {
     }
 }
 
+/// Waits for the first member whose pod changed its readiness less than `minReadySeconds` ago; `None` if
+/// there is none.
 fn settling(joined: &Joined<'_>) -> Option<Step> {
     let seconds = i64::from(joined.pass.spec.update_strategy().min_ready_seconds);
     joined.own().find_map(|(ordinal, _)| {
@@ -89,6 +93,8 @@ fn settling(joined: &Joined<'_>) -> Option<Step> {
     })
 }
 
+/// Returns the next step that brings a member up to date: leadership goes to another voter, then the member
+/// is removed if it has no disk, else its peer URL and its claim follow, and its pod is deleted last.
 fn advance(joined: &Joined<'_>, due: &Due<'_>) -> Step {
     let id = due.member.id;
     if let Some(step) = joined.hand_over(id) {
@@ -122,7 +128,8 @@ fn advance(joined: &Joined<'_>, due: &Due<'_>) -> Step {
     }
 }
 
-/// The only member has no disk: a new template would lose the data. More members are the way out.
+/// Waits for a person if the only member has no disk and its template has changed, because a restart would
+/// lose the data.
 pub(super) fn only_copy(joined: &Joined<'_>) -> Option<Step> {
     if joined.pass.spec.is_durable() {
         return None;

@@ -13,7 +13,8 @@ use crate::model::{CertificateRole, Rotation, Step};
 /// How long before its end an authority is followed by the next one: a year.
 const BEFORE_END_SECONDS: i64 = 365 * 24 * 3600;
 
-/// The next step of a rotation, or its begin. The caller has checked that all members serve.
+/// Begins a rotation of the authority when it ends soon or the user asks, or takes it one step further;
+/// `None` while there is nothing to do.
 pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     let seen = joined.pass.seen;
     let certificate = seen.certificates.get(&CertificateRole::Authority)?;
@@ -30,7 +31,7 @@ pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     (known && all_have_it(joined)).then_some(Step::RotateAuthority { to })
 }
 
-/// No pod has an earlier template, and with it earlier certificates.
+/// Whether every member has a pod with the present template, and with it the present certificates.
 fn all_have_it(joined: &Joined<'_>) -> bool {
     let mut pods = joined.own().map(|(ordinal, _)| joined.pass.pod(ordinal));
     pods.all(|pod| pod.is_some_and(|pod| !pod.outdated))

@@ -4,7 +4,8 @@
 use super::{pass::Joined, soon};
 use crate::model::{Ordinal, Removal, Step, Stop, Why};
 
-/// The next step towards the number of members. The caller has checked that all members serve and vote.
+/// Returns the next step towards the number of members that the spec asks for. The caller has checked that
+/// all members serve and vote.
 pub(super) fn step(joined: &Joined<'_>) -> Option<Step> {
     let members = joined.list.members.len();
     let wanted = joined.pass.spec.members() as usize;
@@ -15,6 +16,8 @@ pub(super) fn step(joined: &Joined<'_>) -> Option<Step> {
     }
 }
 
+/// Adds a learner at the lowest free ordinal, once the pod and the claim of an earlier member of that ordinal
+/// are gone.
 fn grow(joined: &Joined<'_>) -> Option<Step> {
     // There are fewer members than wanted, so that one of these is free.
     let bound = Ordinal::try_from(joined.list.members.len()).unwrap_or(Ordinal::MAX);
@@ -33,8 +36,8 @@ fn grow(joined: &Joined<'_>) -> Option<Step> {
     })
 }
 
-/// A member that stops answers its clients and sends them to others; one that is removed can no longer write for
-/// them. So it stops before it is removed, unless its vote is needed until then: of two members.
+/// Stops or removes the member of the highest ordinal. It stops before its removal, so that its clients go to
+/// others, unless its vote is needed until then.
 fn shrink(joined: &Joined<'_>) -> Option<Step> {
     let (ordinal, member) = joined.last()?;
     let id = member.id;

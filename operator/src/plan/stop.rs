@@ -8,7 +8,7 @@ use super::{
 };
 use crate::model::{Step, Stop, Why};
 
-/// What the cluster owns goes with it; Kubernetes collects it.
+/// Waits if the cluster is being deleted: Kubernetes deletes what the cluster owns.
 pub(super) fn deleting(pass: &Pass<'_>) -> Option<Step> {
     pass.seen.deleting.then(|| idle(Why::Deleting)).flatten()
 }
@@ -17,7 +17,7 @@ pub(super) fn paused(pass: &Pass<'_>) -> Option<Step> {
     pass.spec.paused.then(|| idle(Why::Paused)).flatten()
 }
 
-/// Pods of this cluster serve different data, or other data than before.
+/// Waits for a person if members report different cluster ids, or another one than the status records.
 pub(super) fn other_cluster(pass: &Pass<'_>) -> Option<Step> {
     let list = pass.seen.membership.as_ref()?;
     let mut ids: BTreeSet<String> = list.cluster_ids.iter().map(|id| hex(*id)).collect();
@@ -31,7 +31,8 @@ fn hex(id: u64) -> String {
     format!("{id:x}")
 }
 
-/// `replicas: 0` stops all pods and keeps their disks.
+/// Stops the pod of the highest ordinal if the spec asks for no members, and waits when all are stopped; the
+/// disks stay.
 pub(super) fn hibernate(pass: &Pass<'_>) -> Option<Step> {
     if pass.spec.replicas != 0 {
         return None;
@@ -49,7 +50,7 @@ pub(super) fn hibernate(pass: &Pass<'_>) -> Option<Step> {
     }
 }
 
-/// Pods that the annotation names, as long as the others decide without them.
+/// Stops the first member that the annotation fences, if the others have a quorum without it.
 pub(super) fn fence(joined: &Joined<'_>) -> Option<Step> {
     let mut wait = None;
     for ordinal in &joined.pass.seen.fenced {

@@ -15,7 +15,7 @@ struct Verdict {
     message: String,
 }
 
-/// Whether the cluster is on its way: a step is done, or one that was done has not ended.
+/// Whether the cluster is changing: a step is done now, or the effect of one is awaited.
 pub(super) fn progresses(next: &Step) -> bool {
     let Step::Wait { why, .. } = next else {
         return *next != Step::Done;
@@ -32,6 +32,7 @@ pub(super) fn progresses(next: &Step) -> bool {
     )
 }
 
+/// Returns all conditions of the status. The transition time of a condition changes only with its status.
 pub(super) fn all(
     of: Subject<'_>,
     seen: &Observed,
@@ -90,6 +91,8 @@ fn flag(set: bool, yes: &'static str, no: &'static str) -> Verdict {
     verdict(set, if set { yes } else { no }, "")
 }
 
+/// Judges the condition `Available`: `True` if a quorum confirms reads and a leader is known; `Unknown` if
+/// pods are ready and no member answers.
 fn available(seen: &Observed, next: &Step) -> Verdict {
     if let Some(membership) = &seen.membership {
         return match membership.leader {
@@ -126,6 +129,8 @@ fn available(seen: &Observed, next: &Step) -> Verdict {
     verdict(false, reason, message)
 }
 
+/// Judges the condition `Ready`: `True` if as many members as the spec asks for are healthy voters with ready
+/// pods of the present template, and no step is under way.
 fn ready(
     of: Subject<'_>,
     seen: &Observed,
@@ -164,6 +169,7 @@ fn ready(
     }
 }
 
+/// Judges the condition `Progressing`: `True` if a step is done or under way.
 fn progressing(next: &Step, notice: Option<&Notice>) -> Verdict {
     match notice {
         Some(notice) if progresses(next) => verdict(true, notice.reason, notice.message.clone()),
@@ -172,6 +178,8 @@ fn progressing(next: &Step, notice: Option<&Notice>) -> Verdict {
     }
 }
 
+/// Judges the condition `Degraded`: `True` if the notice is a warning, an alarm is raised, or a voter is not
+/// healthy.
 fn degraded(status: &EtcdClusterStatus, notice: Option<&Notice>) -> Verdict {
     let unhealthy: Vec<&str> = status
         .members
@@ -191,6 +199,8 @@ fn degraded(status: &EtcdClusterStatus, notice: Option<&Notice>) -> Verdict {
     }
 }
 
+/// Judges the condition `MembersReady`: `True` if there are as many pods as the spec asks for, and all are
+/// ready.
 fn members_ready(of: Subject<'_>, status: &EtcdClusterStatus) -> Verdict {
     let ready = status.ready_replicas.unwrap_or(0);
     let all = ready == of.spec.replicas && status.replicas == status.ready_replicas;
@@ -205,6 +215,7 @@ fn members_ready(of: Subject<'_>, status: &EtcdClusterStatus) -> Verdict {
     )
 }
 
+/// Judges the condition `UpToDate`: `True` if all pods have the present template.
 fn up_to_date(status: &EtcdClusterStatus) -> Verdict {
     let (all, updated) = (
         status.replicas.unwrap_or(0),

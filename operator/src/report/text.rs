@@ -4,7 +4,7 @@ use super::{Notice, is_true};
 use crate::crd::EtcdClusterStatus;
 use crate::model::{MemberId, Observed, Obstacle, Ordinal, Removal, Rotation, Step, Stop, Why};
 
-/// The step in words; nothing for `Done`.
+/// Describes a step in words; `None` for `Step::Done`.
 pub fn step(cluster: &str, seen: &Observed, step: &Step) -> Option<Notice> {
     if let Step::Wait { why, .. } = step {
         return Some(wait(cluster, seen, why));
@@ -21,7 +21,7 @@ pub fn step(cluster: &str, seen: &Observed, step: &Step) -> Option<Notice> {
         .or_else(|| of_pod(cluster, step))
 }
 
-/// Steps that are about no member.
+/// Returns reason and message of a step that concerns no single member; `None` for others.
 fn of_cluster(step: &Step) -> Option<(&'static str, String)> {
     Some(match step {
         Step::ApplyServices => ("ServicesApplied", "applying the services".to_owned()),
@@ -88,7 +88,7 @@ fn of_cluster(step: &Step) -> Option<(&'static str, String)> {
     })
 }
 
-/// Steps that name a member by its id.
+/// Describes a step that names a member by its id; `None` for others.
 fn of_member(cluster: &str, seen: &Observed, step: &Step) -> Option<Notice> {
     let named = |id: &MemberId| name_of(cluster, seen, *id);
     let (reason, member, message) = match step {
@@ -142,7 +142,7 @@ fn of_member(cluster: &str, seen: &Observed, step: &Step) -> Option<Notice> {
     })
 }
 
-/// Steps that name a member by its ordinal.
+/// Describes a step that names a member by its ordinal; `None` for others.
 fn of_pod(cluster: &str, step: &Step) -> Option<Notice> {
     let pod = |ordinal: &Ordinal| format!("{cluster}-{ordinal}");
     let (reason, ordinal, message) = match step {
@@ -210,7 +210,7 @@ fn of_pod(cluster: &str, step: &Step) -> Option<Notice> {
     })
 }
 
-/// The kind of a step, as a label of a metric.
+/// Returns the kind of a step, which is a label of a metric.
 pub fn kind(step: &Step) -> &'static str {
     match step {
         Step::Done => "Done",
@@ -358,7 +358,7 @@ fn obstacle_text(obstacle: Obstacle) -> (&'static str, &'static str) {
     }
 }
 
-/// The name of a member: its own, or the one that its peer URL says, or its id.
+/// Returns the name of a member: its own, else the one that its peer URL contains, else its id.
 pub(super) fn name_of(cluster: &str, seen: &Observed, id: MemberId) -> String {
     let member = seen
         .membership
@@ -374,7 +374,7 @@ pub(super) fn name_of(cluster: &str, seen: &Observed, id: MemberId) -> String {
     }
 }
 
-/// What has turned for the worse or the better between two statuses, as events.
+/// Returns events for what has become worse or better between two statuses.
 pub fn turns(before: &EtcdClusterStatus, after: &EtcdClusterStatus) -> Vec<Notice> {
     let mut notices = Vec::new();
     let notice = |reason, message: &str, warning| Notice {

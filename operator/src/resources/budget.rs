@@ -11,7 +11,7 @@ use super::{
 };
 use crate::crd::{EvictionPolicy, IntOrText};
 
-/// `min_available` counts unless the spec has a number of its own.
+/// Makes the disruption budget of the voters. `min_available` counts unless the spec has a number of its own.
 pub fn budget(cluster: &Cluster<'_>, min_available: u32) -> PodDisruptionBudget {
     let options = cluster
         .spec()
@@ -43,6 +43,7 @@ pub fn budget(cluster: &Cluster<'_>, min_available: u32) -> PodDisruptionBudget 
     })
 }
 
+/// Converts an amount of pods, a number or a percentage, into Kubernetes' type.
 fn amount(amount: &IntOrText) -> IntOrString {
     match amount {
         IntOrText::Int(number) => IntOrString::Int(i32::try_from(*number).unwrap_or(i32::MAX)),

@@ -58,7 +58,7 @@ pub struct CertificateSpec {
     pub issuer_ref: IssuerRef,
 }
 
-/// The roles whose certificates the spec has from cert-manager.
+/// Iterates over the roles whose certificates come from cert-manager.
 pub fn roles(cluster: &Cluster<'_>) -> impl Iterator<Item = CertificateRole> {
     let asked = |role: &CertificateRole| {
         tls::source(cluster, *role).is_some_and(|source| source.cert_manager.is_some())
@@ -72,7 +72,7 @@ pub fn roles(cluster: &Cluster<'_>) -> impl Iterator<Item = CertificateRole> {
     .filter(asked)
 }
 
-/// The Certificate of a role, if the spec has it from cert-manager.
+/// Makes cert-manager's Certificate of a role; `None` if the spec has it from elsewhere.
 pub fn request(cluster: &Cluster<'_>, role: CertificateRole) -> Option<Certificate> {
     let asked = tls::source(cluster, role)?.cert_manager.as_ref()?;
     let names = tls::names(cluster, role);
@@ -99,7 +99,7 @@ pub fn request(cluster: &Cluster<'_>, role: CertificateRole) -> Option<Certifica
     Some(with_fingerprint(request))
 }
 
-/// Whether a secret has all that a member needs.
+/// Whether a secret has all files that a member needs.
 pub fn is_complete(secret: &Secret) -> bool {
     let has = |file: &&str| {
         let data = secret.data.as_ref().and_then(|data| data.get(*file));
@@ -108,20 +108,20 @@ pub fn is_complete(secret: &Secret) -> bool {
     FILES.iter().all(has)
 }
 
-/// Whether cert-manager has ever written a secret, even if another program has changed it since.
+/// Whether cert-manager has ever written a secret, by marks that stay when another program changes it.
 pub fn has_written(secret: &Secret) -> bool {
     secret.annotations().contains_key(WRITTEN_FOR)
 }
 
-/// Whether a secret goes when the Certificate goes.
+/// Whether a secret is owned by the Certificate, so that it is deleted with it.
 pub fn is_owned(secret: &Secret, request: &Certificate) -> bool {
     let uid = request.metadata.uid.as_ref();
     let mut owners = secret.owner_references().iter();
     owners.any(|owner| Some(&owner.uid) == uid)
 }
 
-/// The secret of a Certificate as far as the operator writes it: with its owner. Not as its controller, which
-/// cert-manager may make itself.
+/// Returns the part of a Certificate's secret that the operator applies: its owner, which is not its
+/// controller.
 pub fn owned(request: &Certificate) -> Secret {
     let owner = OwnerReference {
         api_version: Certificate::api_version(&()).into_owned(),

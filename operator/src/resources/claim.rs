@@ -18,7 +18,8 @@ use crate::{
     model::{Ordinal, PeerTls},
 };
 
-/// The claim of a member. It belongs to the EtcdCluster when the policy says that it goes with it.
+/// Makes the claim of a member. The EtcdCluster owns it if the policy says that claims are deleted with the
+/// cluster.
 pub fn claim(
     cluster: &Cluster<'_>,
     ordinal: Ordinal,
@@ -52,7 +53,7 @@ pub fn claim(
     Ok(claim)
 }
 
-/// The same claim asking for `bytes`.
+/// Returns the claim with `bytes` as its requested size.
 pub fn grown(mut claim: PersistentVolumeClaim, bytes: u64) -> PersistentVolumeClaim {
     let spec = claim.spec.get_or_insert_default();
     let resources = spec.resources.get_or_insert_default();
@@ -61,6 +62,8 @@ pub fn grown(mut claim: PersistentVolumeClaim, bytes: u64) -> PersistentVolumeCl
     claim
 }
 
+/// Completes the spec of a claim from `storage`: access modes (`ReadWriteOnce` if nothing names one), storage
+/// class and requested size.
 fn complete(spec: &mut PersistentVolumeClaimSpec, storage: Option<&Storage>) {
     let modes = storage
         .map(|storage| storage.access_modes.clone())
@@ -91,6 +94,7 @@ fn mode_name(mode: AccessMode) -> &'static str {
     }
 }
 
+/// Returns the word by which annotations record how a member speaks to others.
 pub(super) fn word(peer_tls: PeerTls) -> &'static str {
     match peer_tls {
         PeerTls::Off => "off",

@@ -16,7 +16,7 @@ pub(super) const PEER_SECRET: &str = "/etc/witan/peer";
 /// Where the secret of the client port is.
 pub(super) const CLIENT_SECRET: &str = "/etc/witan/client";
 
-/// All flags of a member.
+/// Returns all flags of a member's server.
 pub(super) fn flags(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     let mut flags = identity(cluster, plan);
     flags.extend(bootstrap(cluster, plan));
@@ -32,6 +32,7 @@ fn flag(name: &str, value: &str) -> String {
     format!("--{name}={value}")
 }
 
+/// Returns the flags for name, data directory, URLs and cluster token of a member.
 fn identity(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     let peer = scheme(plan.peer_tls == PeerTls::On);
     let tls = cluster.spec().client_tls().is_some();
@@ -63,6 +64,8 @@ fn identity(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     ]
 }
 
+/// Returns the flags by which a member finds its cluster: a discovery URL, or the list of members and whether
+/// the cluster is new.
 fn bootstrap(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     let own = |ordinal| {
         let url = cluster.peer_url(ordinal, plan.peer_tls);
@@ -87,7 +90,7 @@ fn bootstrap(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     ]
 }
 
-/// A member that has not started has no name yet.
+/// Returns the name of a member for `--initial-cluster`: that of its ordinal, else its own name, else its id.
 fn name(cluster: &Cluster<'_>, member: &JoinMember) -> String {
     match member.ordinal {
         Some(ordinal) => cluster.member(ordinal),
@@ -96,7 +99,8 @@ fn name(cluster: &Cluster<'_>, member: &JoinMember) -> String {
     }
 }
 
-/// A member that listens in clear text may have a certificate all the same, to call others that do not.
+/// Returns the flags of TLS. A member that listens in clear text may have a certificate all the same, to call
+/// those that do not.
 fn tls(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     let mut flags = Vec::new();
     if plan.peer_tls >= PeerTls::Ready {
@@ -122,6 +126,7 @@ fn tls(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     flags
 }
 
+/// Returns the flags that the options of the server become; an option without a value gets no flag.
 fn server(options: &Options) -> Vec<String> {
     let mode = match options.auto_compaction_mode {
         CompactionMode::Periodic => "periodic",

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::ResourceError;
 use crate::crd::OpenObject;
 
-/// An open object of the spec as the type that it stands for.
+/// Converts an untyped object of the spec into the type `T`; the error names its field.
 pub(super) fn typed<T: DeserializeOwned>(
     field: &'static str,
     object: &OpenObject,

@@ -79,7 +79,7 @@ pub struct Cluster<'a> {
 }
 
 impl<'a> Cluster<'a> {
-    /// `member_image` is the operator's, as `repository:tag`.
+    /// Makes the names of a cluster; `member_image` is the operator's default image, as `repository:tag`.
     pub fn new(resource: &'a EtcdCluster, member_image: &str) -> Result<Self, ResourceError> {
         let namespace = resource.namespace();
         Ok(Self {
@@ -92,61 +92,62 @@ impl<'a> Cluster<'a> {
         })
     }
 
-    /// Its spec.
+    /// Returns the spec of the cluster.
     pub fn spec(&self) -> &'a EtcdClusterSpec {
         &self.resource.spec
     }
 
-    /// Name of a member, of its pod and of its label.
+    /// Returns the name of a member, which its pod and its label have, too.
     pub fn member(&self, ordinal: Ordinal) -> String {
         format!("{}-{ordinal}", self.name)
     }
 
-    /// The ordinal in the name of a member or pod. `a-10` is after `a-9`, and `a-01` is nobody's.
+    /// Returns the ordinal in the name of a member or pod; `None` for a name of another form, such as `a-01`.
     pub fn ordinal(&self, member: &str) -> Option<Ordinal> {
         let number = member.strip_prefix(&self.name)?.strip_prefix('-')?;
         let ordinal = number.parse().ok()?;
         (self.member(ordinal) == member).then_some(ordinal)
     }
 
-    /// Name of a member's claim.
+    /// Returns the name of a member's claim.
     pub fn claim(&self, ordinal: Ordinal) -> String {
         format!("data-{}", self.member(ordinal))
     }
 
-    /// The ordinal in the name of a claim.
+    /// Returns the ordinal in the name of a claim; `None` for a name of another form.
     pub fn ordinal_of_claim(&self, claim: &str) -> Option<Ordinal> {
         self.ordinal(claim.strip_prefix("data-")?)
     }
 
-    /// Name of the service for clients.
+    /// Returns the name of the service for clients.
     pub fn client_service(&self) -> String {
         format!("{}-client", self.name)
     }
 
-    /// Name of the service of members.
+    /// Returns the name of the service of members.
     pub fn peer_service(&self) -> String {
         format!("{}-peer", self.name)
     }
 
-    /// The name by which other pods find a member.
+    /// Returns the DNS name by which other pods find a member.
     pub fn host(&self, ordinal: Ordinal) -> String {
         let service = self.peer_service();
         format!("{}.{service}.{}.svc", self.member(ordinal), self.namespace)
     }
 
-    /// The URL by which other members reach one.
+    /// Returns the URL by which other members reach a member.
     pub fn peer_url(&self, ordinal: Ordinal, peer_tls: PeerTls) -> String {
         let scheme = scheme(peer_tls == PeerTls::On);
         format!("{scheme}://{}:{}", self.host(ordinal), ports::PEER)
     }
 
-    /// The URL by which clients reach a member. `tls` is that of its pod, which may be older than the spec.
+    /// Returns the URL by which clients reach a member. `tls` is that of its pod, which may be older than the
+    /// spec.
     pub fn client_url(&self, ordinal: Ordinal, tls: bool) -> String {
         format!("{}://{}:{}", scheme(tls), self.host(ordinal), ports::CLIENT)
     }
 
-    /// The URL of the service for clients.
+    /// Returns the URL of the service for clients.
     pub fn client_endpoint(&self) -> String {
         let (scheme, service) = (
             scheme(self.spec().client_tls().is_some()),
@@ -159,7 +160,7 @@ impl<'a> Cluster<'a> {
         )
     }
 
-    /// The ordinal that peer URLs name, by their host.
+    /// Returns the ordinal in the host of a member's peer URLs; `None` if it is no pod of this cluster.
     pub fn ordinal_of_urls(&self, urls: &[String]) -> Option<Ordinal> {
         urls.iter().find_map(|url| {
             let host = url.split("://").nth(1)?.split(':').next()?;
@@ -170,12 +171,12 @@ impl<'a> Cluster<'a> {
         })
     }
 
-    /// What a selector of this cluster's pods asks for. It never changes.
+    /// Returns the labels that select the pods of this cluster, which never change.
     pub fn selector(&self) -> BTreeMap<String, String> {
         BTreeMap::from([(CLUSTER.to_owned(), self.name.clone())])
     }
 
-    /// Labels of every object: those of the user first, so that they cannot replace ours.
+    /// Returns the labels of every object: those of the user, and the operator's, which win.
     pub(super) fn labels(&self) -> BTreeMap<String, String> {
         let additional = self.spec().additional_metadata.as_ref();
         let mut labels = additional
@@ -197,7 +198,7 @@ impl<'a> Cluster<'a> {
         labels
     }
 
-    /// Metadata of an object that the cluster owns.
+    /// Makes the metadata of an object that the cluster owns.
     pub(super) fn meta(&self, name: String) -> ObjectMeta {
         let additional = self.spec().additional_metadata.as_ref();
         ObjectMeta {
@@ -210,7 +211,7 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    /// Metadata of an object of one member.
+    /// Makes the metadata of an object that belongs to one member.
     pub(super) fn member_meta(&self, name: String, ordinal: Ordinal) -> ObjectMeta {
         let mut meta = self.meta(name);
         let labels = meta.labels.get_or_insert_default();
@@ -223,7 +224,8 @@ pub(super) fn scheme(tls: bool) -> &'static str {
     if tls { "https" } else { "http" }
 }
 
-/// A text as a label may have it: `v1.0.0+build` has a sign that labels have not.
+/// Makes the value of a label from a text: at most 63 characters, in which `_` replaces those that a label
+/// must not have.
 fn label_value(text: &str) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let text: String = text
@@ -235,7 +237,7 @@ fn label_value(text: &str) -> String {
     text.to_owned()
 }
 
-/// `spec.image`, or the operator's member image with `spec.version` instead of its tag.
+/// Returns the image of members: `spec.image`, or the operator's member image with `spec.version` as its tag.
 fn image(spec: &EtcdClusterSpec, member_image: &str) -> Result<String, ResourceError> {
     if let Some(image) = &spec.image {
         return Ok(image.clone());

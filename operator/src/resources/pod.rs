@@ -42,7 +42,7 @@ const GRACE_SECONDS: i64 = 30;
 /// How long a member may take to read its disk: an hour.
 const START_SECONDS: i32 = 3600;
 
-/// The fingerprint of what pods with this kind of peer TLS have in common.
+/// Returns the fingerprint of the template that all pods with this kind of peer TLS share.
 pub fn template(cluster: &Cluster<'_>, peer_tls: PeerTls) -> Result<String, ResourceError> {
     let common = PodPlan {
         ordinal: 0,
@@ -53,7 +53,7 @@ pub fn template(cluster: &Cluster<'_>, peer_tls: PeerTls) -> Result<String, Reso
     Ok(fingerprint(&unmarked(cluster, &common)?))
 }
 
-/// The pod of a member, with what `plan` and `observe` have to know about it later in annotations.
+/// Makes the pod of a member, with annotations from which `observe` reads how it was started.
 pub fn pod(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
     let mut pod = unmarked(cluster, plan)?;
     let tls = cluster.spec().client_tls().is_some();
@@ -74,7 +74,8 @@ pub fn pod(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> 
     Ok(pod)
 }
 
-/// The pod as the spec makes it, with the user's `podTemplate` merged in and our names on top.
+/// Makes the pod with the user's `podTemplate` merged in and the operator's names on top, without the
+/// annotations of [`pod`].
 fn unmarked(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
     let own = own(cluster, plan)?;
     let Some(template) = &cluster.spec().pod_template else {
@@ -98,6 +99,7 @@ fn unmarked(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError>
     Ok(pod)
 }
 
+/// Makes the pod from the fields of the spec, before the user's `podTemplate` is merged in.
 fn own(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
     let spec = cluster.spec();
     let name = cluster.member(plan.ordinal);
@@ -159,7 +161,7 @@ fn list<T: DeserializeOwned>(
     items.iter().map(|item| typed(field, item)).collect()
 }
 
-/// What the restricted standard of pod security asks for.
+/// Returns the security context that the restricted pod security standard asks for.
 fn security() -> PodSecurityContext {
     PodSecurityContext {
         run_as_non_root: Some(true),
@@ -175,6 +177,7 @@ fn security() -> PodSecurityContext {
     }
 }
 
+/// Makes the container of a member: its flags, ports, volume mounts, probes and security context.
 fn container(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Container, ResourceError> {
     let spec = cluster.spec();
     let policy = match spec.image_pull_policy {
@@ -229,6 +232,8 @@ fn container(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Container, Resourc
     })
 }
 
+/// Makes a probe of a path on the metrics port, with a timeout of 5 s, that fails after `failures` failures
+/// in a row.
 fn probe(path: &str, period_seconds: i32, failures: i32) -> Probe {
     Probe {
         http_get: Some(HTTPGetAction {
@@ -243,7 +248,8 @@ fn probe(path: &str, period_seconds: i32, failures: i32) -> Probe {
     }
 }
 
-/// A member without requests would be the first to go when its node runs out of memory.
+/// Returns the resources that the spec gives, else default requests: a member without requests would be
+/// evicted first when its node runs out of memory.
 fn resources(cluster: &Cluster<'_>) -> Result<ResourceRequirements, ResourceError> {
     if let Some(given) = &cluster.spec().resources {
         return typed("resources", given);
@@ -256,6 +262,8 @@ fn resources(cluster: &Cluster<'_>) -> Result<ResourceRequirements, ResourceErro
     })
 }
 
+/// Returns the volume for data, a claim or an `emptyDir`, and those of the TLS secrets that the container
+/// mounts.
 fn volumes(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Vec<Volume>, ResourceError> {
     let spec = cluster.spec();
     let mut data = Volume {
@@ -295,6 +303,8 @@ fn volumes(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Vec<Volume>, Resourc
     Ok(volumes)
 }
 
+/// Returns the `emptyDir` of a member without a disk: the one in the spec, else one in memory with the
+/// requested size.
 fn empty_dir(storage: Option<&Storage>) -> Result<EmptyDirVolumeSource, ResourceError> {
     match storage.and_then(|storage| storage.empty_dir.as_ref()) {
         Some(given) => typed("storage.emptyDir", given),
@@ -312,7 +322,8 @@ fn selector(cluster: &Cluster<'_>) -> LabelSelector {
     }
 }
 
-/// The user's affinity, and members on different nodes where that says nothing about it.
+/// Returns the user's affinity; if it has no anti-affinity of pods, members keep away from each other's
+/// nodes.
 fn affinity(cluster: &Cluster<'_>) -> Result<Affinity, ResourceError> {
     let spec = cluster.spec();
     let mut affinity: Affinity = match &spec.affinity {
@@ -345,6 +356,7 @@ fn affinity(cluster: &Cluster<'_>) -> Result<Affinity, ResourceError> {
     Ok(affinity)
 }
 
+/// Returns the given constraints, or, if there are none, one that prefers to spread members over zones.
 fn spread_or_default(
     cluster: &Cluster<'_>,
     given: Vec<TopologySpreadConstraint>,

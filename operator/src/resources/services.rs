@@ -11,7 +11,7 @@ use super::{
 };
 use crate::crd::ServiceType;
 
-/// Where clients go: voters that are ready.
+/// Makes the service for clients, which selects voters that are ready.
 pub fn client_service(cluster: &Cluster<'_>) -> Service {
     let options = cluster.spec().services.as_ref();
     let options = options.and_then(|services| services.client.clone());
@@ -45,7 +45,7 @@ pub fn client_service(cluster: &Cluster<'_>) -> Service {
     })
 }
 
-/// The names of members: there before they are ready, because they find each other by them.
+/// Makes the service that gives members their DNS names, also before they are ready.
 pub fn peer_service(cluster: &Cluster<'_>) -> Service {
     let mut meta = cluster.meta(cluster.peer_service());
     let labels = meta.labels.get_or_insert_default();

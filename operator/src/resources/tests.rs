@@ -470,7 +470,8 @@ fn file(secret: &Secret, name: &str) -> Vec<u8> {
     data[name].0.clone()
 }
 
-/// A handshake in memory in which both sides show their certificate and check the other's.
+/// Shakes hands in memory, where both sides show their certificate and check the other's; the error is that
+/// of either side.
 fn shake(server: &Secret, client: &Secret, host: &str) -> Result<(), Box<dyn std::error::Error>> {
     let certificate = |secret| CertificateDer::from_pem_slice(&file(secret, "tls.crt"));
     let key = |secret| PrivateKeyDer::from_pem_slice(&file(secret, "tls.key"));

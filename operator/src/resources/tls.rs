@@ -41,7 +41,7 @@ const CLOCK_SKEW: Duration = Duration::from_secs(300);
 /// The user of etcd's auth that the operator is, by the common name of its certificate.
 const OPERATOR_USER: &str = "root";
 
-/// Name of the secret of a role.
+/// Returns the name of the secret that the operator, or cert-manager, writes for a role.
 pub fn secret_name(cluster: &Cluster<'_>, role: CertificateRole) -> String {
     let suffix = match role {
         CertificateRole::Authority => "ca",
@@ -52,7 +52,7 @@ pub fn secret_name(cluster: &Cluster<'_>, role: CertificateRole) -> String {
     format!("{}-{suffix}", cluster.name)
 }
 
-/// Where the certificate of a role comes from, if it has one.
+/// Returns where the certificate of a role comes from; `None` if the cluster needs none.
 pub fn source<'a>(cluster: &Cluster<'a>, role: CertificateRole) -> Option<&'a CertificateSource> {
     let spec = cluster.spec();
     match role {
@@ -64,7 +64,7 @@ pub fn source<'a>(cluster: &Cluster<'a>, role: CertificateRole) -> Option<&'a Ce
     }
 }
 
-/// The secret that speaks for a role: the one that the spec names, else the one that the operator issues.
+/// Returns the name of the secret that is used for a role: the one that the spec names, else `secret_name`.
 pub fn secret_of(cluster: &Cluster<'_>, role: CertificateRole) -> String {
     let client = cluster.spec().client_tls();
     let own = client.filter(|_| role == CertificateRole::Operator);
@@ -73,7 +73,7 @@ pub fn secret_of(cluster: &Cluster<'_>, role: CertificateRole) -> String {
     given.map_or_else(|| secret_name(cluster, role), |given| given.name.clone())
 }
 
-/// A new authority in its secret.
+/// Makes a new authority, in its secret.
 pub fn authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<Secret, ResourceError> {
     let [certificate, key] = new_authority(cluster, now)?;
     let mut secret = of_authority(
@@ -92,7 +92,7 @@ pub fn authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<Secret, Resou
     Ok(secret)
 }
 
-/// A new authority and its key.
+/// Makes a new authority; returns its certificate and its key in PEM.
 fn new_authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<[String; 2], ResourceError> {
     let key = KeyPair::generate().map_err(failed)?;
     let params = authority_params(cluster, now)?;
@@ -105,7 +105,7 @@ fn of_authority(cluster: &Cluster<'_>, files: Vec<(&str, String)>) -> Secret {
     secret(cluster, CertificateRole::Authority, files)
 }
 
-/// A certificate of `role` in its secret, signed by the authority of `authority`.
+/// Makes a certificate of `role`, signed by the authority of the secret `authority`, in its secret.
 pub fn leaf(
     cluster: &Cluster<'_>,
     role: CertificateRole,
@@ -146,7 +146,7 @@ pub fn leaf(
     Ok(secret(cluster, role, files))
 }
 
-/// What a secret of a role holds. One that does not read does not fit.
+/// Reads what the plan needs of a certificate's secret; one that cannot be read does not fit.
 pub fn seen(
     cluster: &Cluster<'_>,
     role: CertificateRole,
@@ -168,13 +168,15 @@ pub fn seen(
     CertificateSeen { not_after, fits }
 }
 
-/// The authority that a certificate was issued with lies beside it, the first of those that are trusted.
+/// Whether a certificate was issued by the present authority: its secret trusts the same certificates as that
+/// of the authority.
 fn signed_by(secret: &Secret, authority: Option<&Secret>) -> bool {
     let trusted = value(secret, "ca.crt").ok();
     let present = authority.and_then(|authority| value(authority, "ca.crt").ok());
     trusted.is_some() && trusted == present
 }
 
+/// Whether the alternative names of a certificate are those that its role needs, in any order.
 fn has_names(cluster: &Cluster<'_>, role: CertificateRole, certificate: &Certificate) -> bool {
     let extension = certificate.tbs_certificate.get::<SubjectAltName>();
     let found: Vec<String> = match extension {
@@ -185,6 +187,7 @@ fn has_names(cluster: &Cluster<'_>, role: CertificateRole, certificate: &Certifi
     wanted.len() == found.len() && wanted.iter().all(|name| found.contains(name))
 }
 
+/// Returns the text of a DNS name or an IP address; `None` for other kinds of names.
 fn name_text(name: &GeneralName) -> Option<String> {
     #[expect(
         clippy::wildcard_enum_match_arm,
@@ -202,7 +205,8 @@ fn name_text(name: &GeneralName) -> Option<String> {
     }
 }
 
-/// Names of a certificate: of every member that the cluster may have, so that scaling issues none anew.
+/// Returns the alternative names of a certificate, for every member that the cluster may have, so that
+/// scaling issues no new one.
 pub(super) fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String> {
     let (name, space) = (&cluster.name, &cluster.namespace);
     let members = [
@@ -232,6 +236,7 @@ pub(super) fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String>
     names
 }
 
+/// Makes an alternative name for a certificate: an IP address if the text is one, else a DNS name.
 fn san(name: String) -> Result<SanType, ResourceError> {
     match name.parse::<IpAddr>() {
         Ok(address) => Ok(SanType::IpAddress(address)),
@@ -260,6 +265,8 @@ fn validity(cluster: &Cluster<'_>, role: CertificateRole) -> Duration {
     managed.unwrap_or_default().duration.duration()
 }
 
+/// Returns the parameters of an authority that signs no other authorities, valid from [`CLOCK_SKEW`] before
+/// `now` for [`AUTHORITY_VALIDITY`].
 fn authority_params(
     cluster: &Cluster<'_>,
     now: SystemTime,

@@ -7,7 +7,7 @@ use witan_api::access::{HttpRoute, Resource};
 use super::{Context, basic_auth};
 use crate::config::Settings;
 
-/// The route of a decoded and cleaned path, unless its dialect is disabled.
+/// Returns the route of a decoded and cleaned path; `None` if there is none or its dialect is disabled.
 pub(super) fn route(settings: &Settings, path: &[u8]) -> Option<&'static HttpRoute> {
     let route = HttpRoute::of(path)?;
     let on = match route.resource {
@@ -27,7 +27,8 @@ pub(super) fn route(settings: &Settings, path: &[u8]) -> Option<&'static HttpRou
     on.then_some(route)
 }
 
-/// The response that refuses a request, if its sender may not use the route.
+/// Returns the response that refuses a request whose sender may not use the route (401, or 503 if that
+/// cannot be checked); `None` if the sender may.
 pub(super) async fn denied_response(
     ctx: &Context,
     request: &HttpRequest,

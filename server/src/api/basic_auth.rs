@@ -50,7 +50,8 @@ enum BasicCredentials {
     Invalid,
 }
 
-/// Whether the sender has this access to a key of the tree.
+/// Whether the roles of the sender grant this access to a key of the tree; true while v2's
+/// authentication is off.
 pub(super) async fn authorize_key(
     ctx: &Context,
     request: &HttpRequest,
@@ -108,7 +109,8 @@ struct Rights {
     root: bool,
 }
 
-/// The rights of the user that a token names.
+/// Returns the rights of the user that the token in the `Authorization` header names; none without a
+/// valid token.
 async fn bearer(ctx: &Context, request: &HttpRequest) -> Result<Rights, NodeError> {
     let header = request.headers().get(AUTHORIZATION);
     let token = header.map(|value| value.to_str().unwrap_or_default());
@@ -125,12 +127,13 @@ async fn bearer(ctx: &Context, request: &HttpRequest) -> Result<Rights, NodeErro
     })
 }
 
-/// 401 as everything but the key space answers it.
+/// Builds the 401 response of routes outside of the key spaces: a JSON object with the message.
 pub(super) fn unauthorized() -> HttpResponse {
     error_message(StatusCode::UNAUTHORIZED, INSUFFICIENT)
 }
 
-/// A status and a message, as everything but the key space has them.
+/// Builds a response with a status and a JSON object with the message, the error format of routes
+/// outside of the key spaces.
 pub(super) fn error_message(status: StatusCode, message: &str) -> HttpResponse {
     let message = message.to_owned();
     HttpResponse::build(status)
@@ -138,6 +141,8 @@ pub(super) fn error_message(status: StatusCode, message: &str) -> HttpResponse {
         .body(json::encode(&ErrorMessage { message }))
 }
 
+/// Checks the Basic credentials of a request: `Anonymous` without a header, `Invalid` if malformed or
+/// wrong. An error if there is no view or the password could not be checked.
 async fn basic_credentials(
     ctx: &Context,
     request: &HttpRequest,
@@ -180,7 +185,8 @@ pub(super) fn password_source<'a>(request: &HttpRequest, user: &'a str) -> Passw
     PasswordSource { client, user }
 }
 
-/// Name and password.
+/// Parses a Basic `Authorization` header into name and password, split at the first colon. `None` for
+/// another scheme or for what is not base64 of UTF-8 text with a colon.
 fn basic(header: &[u8]) -> Option<(String, String)> {
     let (scheme, digits) = header.split_at_checked(BASIC.len())?;
     if !scheme.eq_ignore_ascii_case(BASIC.as_bytes()) {

@@ -19,24 +19,25 @@ pub(crate) const INLINE_ITEMS_MAX: usize = 2048;
 pub struct BlockingPool(Arc<Semaphore>);
 
 impl BlockingPool {
-    /// With so many places.
+    /// Creates a pool that runs at most `places` jobs at once.
     pub(crate) fn new(places: usize) -> Self {
         Self(Arc::new(Semaphore::new(places)))
     }
 
-    /// With a place for each processor: more jobs that compute would only hold more memory at once.
+    /// Creates a pool with one place per processor: more jobs that compute would only hold more memory
+    /// at once.
     pub fn of_processors() -> Self {
         Self::new(std::thread::available_parallelism().map_or(1, usize::from))
     }
 
-    /// Waits for a free permit to run a job.
+    /// Waits for a free place for a job, which is taken until the permit is dropped.
     pub(crate) async fn acquire(&self) -> Result<OwnedSemaphorePermit, NodeError> {
         // the semaphore is never closed
         let place = self.0.clone().acquire_owned().await;
         place.map_err(|_| NodeError::Stopped)
     }
 
-    /// Does `work` when there is a place.
+    /// Runs `work` on another thread as soon as a place is free; `Stopped` if the runtime ends before.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -44,7 +45,7 @@ impl BlockingPool {
         run_in(self.acquire().await?, work).await
     }
 
-    /// Does `work` here and now, or on another thread if it is `large`.
+    /// Runs `work` on this thread at once, or in a place on another thread if it is `large`.
     pub(crate) async fn run_if<T: Send + 'static>(
         &self,
         large: bool,
@@ -59,8 +60,8 @@ impl BlockingPool {
     }
 }
 
-/// Does `work` on another thread, which holds its place until it has ended, whether or not anybody
-/// waits for it.
+/// Runs `work` on another thread. `place` is held until the work has ended, whether or not the caller
+/// still waits for it.
 pub(crate) async fn run_in<T: Send + 'static>(
     place: impl Send + 'static,
     work: impl FnOnce() -> T + Send + 'static,

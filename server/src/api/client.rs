@@ -11,7 +11,7 @@ use crate::transport::{ClientClosed, OverTls};
 pub(crate) struct Disconnect(Option<ClientClosed>);
 
 impl Disconnect {
-    /// The signal for the client of this request.
+    /// Returns the signal for the client of this request.
     pub(crate) fn of(request: &HttpRequest) -> Self {
         Self(request.conn_data::<ClientClosed>().cloned())
     }

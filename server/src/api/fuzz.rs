@@ -34,8 +34,8 @@ pub fn fields(text: &[u8]) -> (Vec<(&'static str, Bytes)>, Option<String>) {
     (given.collect(), fault)
 }
 
-/// The key that a v1 request names (the root, if none) and the request as text; or the error, with
-/// a body if a rule of the dialect was broken.
+/// Parses a v1 request; returns its key (the root, if it has none) and the request as text. The error
+/// has a body if a rule of the dialect was broken.
 pub fn v1_request(
     method: &str,
     path: &[u8],
@@ -58,7 +58,7 @@ pub fn v1_request(
     Ok((key, text))
 }
 
-/// The operation of a v2 write, or its error: code and cause.
+/// Parses a v2 write to its operation; the error is code and cause.
 pub fn v2_write(
     method: &[u8],
     path: Bytes,
@@ -76,14 +76,14 @@ pub fn v2_write(
     Ok(operation::mutation(write, path, params, now_ns).into())
 }
 
-/// The parameters of a v2 read as text, or its error: code and cause.
+/// Parses the parameters of a v2 read and returns them as text; the error is code and cause.
 pub fn v2_read(query: &[u8]) -> Result<String, (u16, Bytes)> {
     parse::params(WaitParameter::Allowed, query, None)
         .map(|params| format!("{params:?}"))
         .map_err(|error| (error.code.code(), error.cause))
 }
 
-/// The URLs in the body of a membership change.
+/// Parses the body of a membership change to its peer URLs, unchecked.
 pub fn members_body(body: &[u8]) -> Result<Vec<String>, String> {
     body::decode(body)
 }
@@ -93,12 +93,12 @@ pub fn peer_url(text: &str) -> Result<String, String> {
     peer_url::peer_url(text)
 }
 
-/// Whether the gateway knows a path: a cleaned one, with its prefix.
+/// Whether the gateway serves a cleaned path, which includes the prefix.
 pub fn gateway_path(path: &[u8]) -> bool {
     gateway::split(path).is_some_and(|(_, call)| GrpcRoute::of_path(call).is_some())
 }
 
-/// A gateway body, in etcd 3.6's manner or in 3.4's.
+/// Decodes a gateway body whose bytes are base64, as etcd 3.4 does if `v34`, else as 3.6 does.
 pub fn gateway_body<Q: Shaped + Default + Message>(body: &[u8], v34: bool) -> Result<Q, String> {
     let gateway_version = if v34 {
         gateway::GatewayVersion::V3_4
@@ -108,12 +108,12 @@ pub fn gateway_body<Q: Shaped + Default + Message>(body: &[u8], v34: bool) -> Re
     gateway_read(body, gateway_version, Encoding::Base64)
 }
 
-/// A gateway body whose bytes are plain strings.
+/// Decodes a gateway body with `encoding=utf8`, where bytes are plain strings.
 pub fn gateway_plain_body<Q: Shaped + Default + Message>(body: &[u8]) -> Result<Q, String> {
     gateway_read(body, gateway::GatewayVersion::V3_6, Encoding::Utf8)
 }
 
-/// A gateway's answer with plain strings for bytes.
+/// Encodes an answer with `encoding=utf8`, where bytes are plain strings.
 pub fn gateway_plain_answer<A: Shaped + Serialize>(answer: &A) -> Vec<u8> {
     let mut out = Vec::new();
     let written = Encoding::Utf8.write(answer, &mut out);
@@ -161,7 +161,8 @@ pub fn txn(request: pb::TxnRequest, ops_max: usize) -> Result<kv::Txn, RpcError>
     Ok(kv_calls::txn::operation(request))
 }
 
-/// The response of a transaction with this one operation.
+/// Wraps a reply in the response of a transaction with this one operation; the reply to a compaction
+/// gives the default response.
 pub fn answer(reply: kv::KvReply) -> pb::TxnResponse {
     let reply = match reply {
         kv::KvReply::Compact => return pb::TxnResponse::default(),

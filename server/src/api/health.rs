@@ -26,7 +26,7 @@ pub(super) fn serves(path: &str) -> bool {
     path == "/health" || Probe::of(path).is_some()
 }
 
-/// Answers a GET for one of the paths above.
+/// Answers a GET for one of the paths that `serves` names.
 pub(super) async fn handle(ctx: &Context, request: &HttpRequest, path: &str) -> HttpResponse {
     let query = Query::of(request.query_string());
     match Probe::of(path) {
@@ -35,7 +35,8 @@ pub(super) async fn handle(ctx: &Context, request: &HttpRequest, path: &str) -> 
     }
 }
 
-/// `?serializable=true` checks this member alone; `?exclude=ALARM` ignores an alarm.
+/// Answers `/health`: 200, or 503 with the reason if an alarm is raised, there is no leader or a read
+/// fails. `?serializable=true` checks this member alone, `?exclude=ALARM` ignores an alarm.
 async fn health(ctx: &Context, query: &Query<'_>) -> HttpResponse {
     if let Some(alarm) = alarm(ctx, query).await {
         return unhealthy(ctx, &format!("ALARM {alarm}"));
@@ -60,6 +61,7 @@ async fn health(ctx: &Context, query: &Query<'_>) -> HttpResponse {
     }
 }
 
+/// Counts and logs a failed `/health` check and builds its 503 response with the reason.
 fn unhealthy(ctx: &Context, reason: &str) -> HttpResponse {
     ctx.health_metrics.failures.inc();
     tracing::warn!(reason, "serving /health false");
@@ -70,7 +72,8 @@ fn health_body(healthy: bool, reason: &str) -> String {
     json!({ "health": healthy.to_string(), "reason": reason }).to_string()
 }
 
-/// The first raised alarm that the query does not exclude.
+/// Returns the name of the first raised alarm that `?exclude=` does not name; `None` without one or
+/// without a view.
 async fn alarm(ctx: &Context, query: &Query<'_>) -> Option<&'static str> {
     let view = ctx.node.view().await.ok()?;
     let excluded = |alarm: &Alarm| query.all("exclude").any(|name| name == alarm_name(*alarm));
@@ -78,6 +81,7 @@ async fn alarm(ctx: &Context, query: &Query<'_>) -> Option<&'static str> {
     alarms.find(|alarm| !excluded(alarm)).map(alarm_name)
 }
 
+/// Returns the name of an alarm in the reasons of `/health` and in `?exclude=`.
 fn alarm_name(alarm: Alarm) -> &'static str {
     if alarm.is(AlarmType::NoSpace) {
         "NOSPACE"
@@ -101,7 +105,8 @@ struct Probe {
 /// The probe that names dead members.
 const READY: &str = "readyz";
 
-/// A line for each, which does not make this member less ready.
+/// Returns a line of the `readyz` report for each member that is unreachable for longer than
+/// `--dead-member-time`. These lines do not fail the probe.
 async fn dead_members(ctx: &Context) -> String {
     let Ok(view) = ctx.node.view().await else {
         return String::new();
@@ -133,6 +138,7 @@ const READYZ: &[Check] = &[
 ];
 
 impl Check {
+    /// Returns the name of the check, which is the last part of its own path.
     fn name(self) -> &'static str {
         match self {
             DataCorruption => "data_corruption",
@@ -142,6 +148,7 @@ impl Check {
         }
     }
 
+    /// Performs the check; the error is the reason that the report shows.
     async fn run(self, ctx: &Context) -> Result<(), &'static str> {
         match self {
             DataCorruption => {
@@ -177,6 +184,8 @@ impl Check {
 }
 
 impl Probe {
+    /// Parses `/livez`, `/readyz` or the path of one of their checks (`/readyz/CHECK`); `None` for any
+    /// other path.
     fn of(path: &str) -> Option<Self> {
         let path = path.strip_prefix('/')?;
         let (name, check) = match path.split_once('/') {
@@ -203,6 +212,8 @@ impl Probe {
         })
     }
 
+    /// Runs the checks and answers 200, or 503 with the report if one fails. On the probe's own path
+    /// `?exclude=CHECK` skips a check; `?verbose` shows the report of a success, too.
     async fn answer(self, ctx: &Context, query: &Query<'_>) -> HttpResponse {
         let (mut report, mut failed) = (String::new(), false);
         for check in self.checks {

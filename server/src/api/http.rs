@@ -55,7 +55,7 @@ enum Route {
 }
 
 impl HttpFrontend {
-    /// A front for the running member.
+    /// Creates the front of the running member with its dialects.
     pub fn new(ctx: Context) -> Self {
         let reads = Arc::new(ReadCounters::default());
         Self {
@@ -66,7 +66,7 @@ impl HttpFrontend {
         }
     }
 
-    /// Answers one request that came in on a listener of this kind.
+    /// Answers one request that came in on a listener of the kind `surface`.
     pub async fn answer(
         &self,
         surface: Surface,
@@ -98,7 +98,8 @@ impl HttpFrontend {
     }
 }
 
-/// Checks host, origin and method; returns the cleaned path or an error response.
+/// Checks the length and the escapes of the target and, for `browsers` without TLS, the host name.
+/// Returns the decoded and cleaned path, or the response that refuses the request.
 fn check_request(
     front: &HttpFrontend,
     request: &HttpRequest,
@@ -123,6 +124,8 @@ fn check_request(
     Ok(path::clean(&path))
 }
 
+/// Routes a request whose target and host were checked: v3 goes to the gateway, any other route to its
+/// dialect once its sender is authorized. `OPTIONS` and unknown paths are answered at once.
 async fn serve(
     front: &HttpFrontend,
     surface: Surface,
@@ -156,6 +159,7 @@ async fn serve(
     serve_resource(front, route.resource, request, payload, path).await
 }
 
+/// Hands an authorized request to the handler of its resource, which reads or drains the body.
 async fn serve_resource(
     front: &HttpFrontend,
     resource: Resource,
@@ -192,6 +196,8 @@ async fn serve_resource(
     }
 }
 
+/// Returns who serves a cleaned path: the gateway below the three prefixes of v3, else the row of the
+/// list of routes if its dialect is enabled.
 fn route(settings: &Settings, path: &[u8]) -> Route {
     const V3: [&[u8]; 3] = [b"/v3/", b"/v3beta/", b"/v3alpha/"];
     if V3.iter().any(|prefix| path.starts_with(prefix)) {
@@ -200,7 +206,8 @@ fn route(settings: &Settings, path: &[u8]) -> Route {
     access::route(settings, path).map_or(Route::NotFound, Route::Resource)
 }
 
-/// Restricts a listener for metrics to metrics and health.
+/// Restricts a route to what its listener serves: metrics and health on a listener for metrics, nothing
+/// on one for gRPC alone, everything on the others.
 fn limit_to_surface(surface: Surface, route: Route, path: &[u8]) -> Route {
     match surface {
         Surface::All | Surface::Http => route,
@@ -209,8 +216,8 @@ fn limit_to_surface(surface: Surface, route: Route, path: &[u8]) -> Route {
     }
 }
 
-/// Protects against DNS rebinding (CVE-2018-5702): a browser must not reach this server under a
-/// foreign name.
+/// Refuses (421) a host name that `--host-whitelist` does not name, unless the list is empty. Protects
+/// browsers against DNS rebinding (CVE-2018-5702), which reaches this server under a foreign name.
 fn check_host(request: &HttpRequest, settings: &Settings) -> Result<(), Box<HttpResponse>> {
     let accepted = &settings.host_whitelist;
     let given = request
@@ -263,7 +270,7 @@ fn is_origin_of(origin: &[u8], host: &[u8]) -> bool {
     after_scheme.is_some_and(|name| name.eq_ignore_ascii_case(host))
 }
 
-/// The name in a `Host` header, without port and brackets.
+/// Returns the name in a `Host` header without its port. The brackets of an address go with the port.
 fn host_name(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, _)) if name.starts_with('[') && name.ends_with(']') => &name[1..name.len() - 1],
@@ -272,6 +279,8 @@ fn host_name(host: &str) -> &str {
     }
 }
 
+/// Adds the CORS headers to a response if `--cors` allows all origins or names the origin of the
+/// request.
 fn add_origin(request: &HttpRequest, settings: &Settings, response: &mut HttpResponse) {
     let origin = if settings.cors.iter().any(|origin| origin == "*") {
         HeaderValue::from_static("*")

@@ -21,7 +21,8 @@ const NO_JSON: &str = "Invalid json body";
 /// Prefix of 400; what was given for a level follows.
 const NO_LEVEL: &str = "Invalid log level ";
 
-/// Answers any request for the path.
+/// Sets the log level that the body of a PUT names and answers 204; 400 for an unreadable body or an
+/// unknown level, 405 for another method.
 pub(crate) async fn handle(
     ctx: &Context,
     request: &HttpRequest,
@@ -44,7 +45,8 @@ pub(crate) async fn handle(
     }
 }
 
-/// The level that a body names, in any case of letters. What follows the first value is not read.
+/// Returns the level that a body names, in any case of letters; the error is the text of the answer.
+/// What follows the first JSON value is ignored.
 fn requested_level(body: &[u8]) -> Result<LogLevel, String> {
     let text = String::from_utf8_lossy(body);
     let mut values = serde_json::Deserializer::from_str(&text).into_iter::<Value>();

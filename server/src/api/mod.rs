@@ -80,7 +80,8 @@ impl Deref for Context {
 }
 
 impl Context {
-    /// Of requests that come from nowhere in particular and show nothing.
+    /// Creates a context without credentials and client network, from which the context of each request
+    /// is made.
     pub fn new(node: Node, shared: SharedContext) -> Self {
         Self {
             node,
@@ -89,7 +90,7 @@ impl Context {
         }
     }
 
-    /// The context of a request with these credentials from this network.
+    /// Returns the context of a request with these credentials from this network.
     pub fn of(&self, caller: Credentials, client: ClientNetwork) -> Self {
         Self {
             node: self.node.of_client(client),
@@ -98,7 +99,7 @@ impl Context {
         }
     }
 
-    /// The same context for a request from this network.
+    /// Returns this context, credentials included, for a request from this network.
     pub fn of_client(&self, client: ClientNetwork) -> Self {
         self.of(self.caller.clone(), client)
     }

@@ -15,12 +15,12 @@ pub(crate) fn serves(path: &[u8]) -> bool {
     matches!(path, b"/version" | b"/debug/vars") || serves_on_metrics(path)
 }
 
-/// Whether it is also served on the URLs for metrics.
+/// Whether a cleaned path is also served on the URLs for metrics.
 pub(crate) fn serves_on_metrics(path: &[u8]) -> bool {
     path == b"/metrics" || std::str::from_utf8(path).is_ok_and(health::serves)
 }
 
-/// Answers one of the paths above; `None` for any other path.
+/// Answers a request for one of the paths that `serves` names; `None` for any other path.
 pub(crate) async fn handle(
     ctx: &Context,
     request: &HttpRequest,
@@ -45,6 +45,8 @@ pub(crate) async fn handle(
     })
 }
 
+/// Answers `/version`. The version of the cluster is `NOT_DECIDED` until there is one, and while there
+/// is no view.
 async fn version(ctx: &Context) -> HttpResponse {
     let decided = ctx
         .node
@@ -64,6 +66,7 @@ fn cluster_version(view: &View) -> String {
     view.machine.members.cluster_version.clone()
 }
 
+/// Brings the series that follow the state up to date and renders the page of all series.
 async fn metrics(ctx: &Context) -> HttpResponse {
     ctx.node.show_metrics().await;
     HttpResponse::Ok()
@@ -71,7 +74,7 @@ async fn metrics(ctx: &Context) -> HttpResponse {
         .body(ctx.metrics_page.render())
 }
 
-/// Go's expvar page: one variable a line, in alphabetic order.
+/// Answers `/debug/vars` as Go's expvar: one variable a line, in alphabetic order.
 fn vars(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let command: Vec<String> = std::env::args().collect();
     let (_, descriptors) = metrics::file_descriptors();

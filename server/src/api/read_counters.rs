@@ -10,7 +10,7 @@ pub(crate) struct ReadCounters {
 }
 
 impl ReadCounters {
-    /// Counts one read.
+    /// Counts one read, as found or as failed.
     pub(crate) fn count(&self, found: bool) {
         let counter = if found { &self.found } else { &self.failed };
         counter.fetch_add(1, Ordering::Relaxed);

@@ -33,7 +33,7 @@ pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 /// Media type of JSON answers.
 pub(crate) const JSON: &str = "application/json";
 
-/// A plain-text error as Go's `http.Error` sends it; the newline is added.
+/// Builds a plain-text error as Go's `http.Error` sends it; the newline is added.
 pub(crate) fn text(status: StatusCode, message: &str) -> HttpResponse {
     HttpResponse::build(status)
         .insert_header((CONTENT_TYPE, TEXT))
@@ -41,12 +41,12 @@ pub(crate) fn text(status: StatusCode, message: &str) -> HttpResponse {
         .body(format!("{message}\n"))
 }
 
-/// 404 for an unknown path.
+/// Builds the 404 for an unknown path, as Go's server words it.
 pub(crate) fn not_found() -> HttpResponse {
     text(StatusCode::NOT_FOUND, "404 page not found")
 }
 
-/// 405, with the allowed methods (`GET,PUT`) if given.
+/// Builds a 405, with the allowed methods (`GET,PUT`) as `Allow` if given.
 pub(crate) fn method_not_allowed(allow: Option<&'static str>) -> HttpResponse {
     let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
     if let Some(allow) = allow {
@@ -63,7 +63,8 @@ pub(crate) fn allows(request: &HttpRequest, allow: &str) -> bool {
         .any(|method| method == request.method().as_str())
 }
 
-/// A whole body in the framing that etcd would choose.
+/// Makes a body in the framing that etcd would choose: in chunks above `UNCHUNKED_BYTES_MAX` bytes,
+/// else with its length.
 pub(crate) fn framed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
     let size = if bytes.len() > UNCHUNKED_BYTES_MAX {
         long(request, bytes.len())
@@ -73,13 +74,15 @@ pub(crate) fn framed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
     FramedBody::new(request, bytes, size)
 }
 
-/// A whole body whose length Go's server does not know beforehand.
+/// Makes a body in the framing of one whose length Go's server does not know beforehand: in chunks,
+/// whatever its length.
 pub(crate) fn streamed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
     let size = long(request, bytes.len());
     FramedBody::new(request, bytes, size)
 }
 
-/// Framing of a body that Go's server sends without buffering.
+/// Returns the framing of a body that Go's server does not buffer: none for HEAD, chunks on HTTP/1.1,
+/// the length on HTTP/1.0.
 fn long(request: &HttpRequest, bytes: usize) -> BodySize {
     if *request.method() == Method::HEAD {
         // Go also omits the length of a body that it does not send
@@ -115,6 +118,8 @@ pub(crate) enum ResponseReservation {
 }
 
 impl ResponseReservation {
+    /// Reserves memory for an answer of more than `SMALL_BYTES` bytes; `Unavailable` if the budget is
+    /// used up. Smaller answers, and all without a budget (`None`), need no reservation.
     pub(crate) fn take(traffic: Option<&ClientBudgets>, bytes: usize) -> Self {
         match traffic {
             Some(traffic) if bytes > SMALL_BYTES => traffic
@@ -134,6 +139,7 @@ impl ResponseReservation {
 pub(crate) struct ResponseBudgetExceeded;
 
 impl FramedBody {
+    /// Makes a body of this framing and reserves memory for it from the budget of its connection.
     fn new(request: &HttpRequest, bytes: Vec<u8>, size: BodySize) -> Self {
         Self {
             size,
@@ -188,7 +194,7 @@ pub(crate) async fn read(payload: &mut web::Payload, limit: usize) -> Result<Vec
     Ok(body)
 }
 
-/// Reads and drops the rest of a body, within bounds.
+/// Reads and drops the rest of a body, up to `DRAIN_BYTES_MAX` bytes.
 pub(crate) async fn drain(payload: &mut web::Payload) {
     let mut left = DRAIN_BYTES_MAX;
     while let Some(Ok(part)) = payload.next().await {
@@ -199,8 +205,8 @@ pub(crate) async fn drain(payload: &mut web::Payload) {
     }
 }
 
-/// The payload, or an empty one if it has no end: what follows a `CONNECT` or a refused WebSocket
-/// handshake is not a body. It is left unread and the connection is closed after the answer.
+/// Returns the payload, or an empty one if it has no end: what follows a `CONNECT` or a refused
+/// WebSocket handshake is no body. That is left unread and the connection is closed after the answer.
 pub(crate) async fn bounded(request: &HttpRequest, payload: web::Payload) -> web::Payload {
     if *request.method() != Method::CONNECT && !request.head().upgrade() {
         return payload;

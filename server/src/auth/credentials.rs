@@ -50,6 +50,8 @@ impl Credentials {
         Self::new(token, None)
     }
 
+    /// Makes credentials of a token, without a leading [`BEARER`], and the common name of a certificate; with
+    /// neither there are none.
     fn new(token: Option<&str>, certificate: Option<String>) -> Self {
         if token.is_none() && certificate.is_none() {
             return Self(None);

@@ -61,8 +61,8 @@ pub struct PasswordHasher {
 }
 
 impl PasswordHasher {
-    /// A hasher with this cost and as many concurrent hashes as there are processors. An invalid
-    /// cost is replaced by the default.
+    /// Makes a hasher with this cost and as many concurrent hashes as there are processors. An invalid cost
+    /// is replaced by the default.
     pub(super) fn new(cost: u32) -> Result<Self, HashError> {
         let known = password::COSTS.contains(&cost);
         if !known {

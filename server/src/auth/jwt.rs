@@ -67,7 +67,8 @@ struct ReceivedClaims {
     _nbf: Option<i64>,
 }
 
-/// A time in Unix seconds, which may have a fraction. As in etcd anything else is an error, null included.
+/// Parses a time in Unix seconds, which may have a fraction. Anything else is an error as in etcd, null
+/// included.
 fn seconds<'de, D: Deserializer<'de>>(claim: D) -> Result<Option<i64>, D::Error> {
     let seconds = f64::deserialize(claim)?;
     if seconds.abs() < SECONDS_END {
@@ -134,7 +135,7 @@ impl Jwt {
             .map_err(|_| "public and private keys don't match".into())
     }
 
-    /// The checks of a token: signing method and times, without leeway and without required claims.
+    /// Returns the checks of a token: signing method and times, without leeway and without required claims.
     fn validation(&self) -> Validation {
         let mut validation = Validation::new(self.method);
         validation.leeway = 0;

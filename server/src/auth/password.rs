@@ -57,14 +57,14 @@ pub(super) fn matches(password: &str, hashed: &[u8]) -> bool {
     difference == 0
 }
 
-/// A hash of this cost whose salt and digest are zeros, for comparisons that must fail and take as
-/// long as others.
+/// Makes a hash of this cost whose salt and digest are zeros, for comparisons that must fail and take as long
+/// as others.
 pub(super) fn dummy_hash(cost: u32) -> String {
     let (salt, hashed) = (DIGITS.encode([0; 16]), DIGITS.encode([0; HASH_BYTES]));
     format!("$2a${cost:02}${salt}{hashed}")
 }
 
-/// The key of bcrypt: the password with a zero byte, cut to [`BYTES_MAX`].
+/// Returns the key for bcrypt: the password with a zero byte, cut to [`BYTES_MAX`].
 fn key(password: &str) -> Vec<u8> {
     let mut key = Vec::with_capacity(BYTES_MAX + 1);
     key.extend_from_slice(password.as_bytes());

@@ -114,8 +114,8 @@ impl Drop for QueueEntry {
 }
 
 impl PasswordQueue {
-    /// An empty queue that admits `threads` passwords at once, at least one. It starts no threads.
-    /// One address is admitted to one thread less, if there are several.
+    /// Makes an empty queue that admits `threads` passwords at once, at least one, and starts no threads. If
+    /// there are several, an address gets one thread less.
     pub(super) fn new(threads: usize) -> Self {
         let threads = threads.max(1);
         Self {
@@ -323,7 +323,7 @@ mod tests {
         ClientNetwork::of(Some([127, 0, 0, last].into()))
     }
 
-    /// How many others are served between the arrival of a bystander and its turn.
+    /// Returns how many others are served between the arrival of a bystander and its turn.
     async fn turns_until(
         threads: usize,
         crowd: impl Iterator<Item = (ClientNetwork, String)>,

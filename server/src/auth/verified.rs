@@ -39,6 +39,7 @@ impl std::fmt::Debug for VerifiedPasswords {
 }
 
 impl VerifiedPasswords {
+    /// Makes an empty set with a random key of its own; fails if the system gives no random numbers.
     pub(super) fn new(random: &dyn SecureRandom) -> Result<Self, Unspecified> {
         Ok(Self {
             key: hmac::Key::generate(HMAC_SHA256, random)?,
@@ -68,7 +69,7 @@ impl VerifiedPasswords {
         known.insert(mark, Instant::now());
     }
 
-    /// Keyed digest of a password together with a stored hash.
+    /// Computes the keyed digest of a password together with a stored hash.
     fn digest(&self, password: &str, hashed: &[u8]) -> PasswordDigest {
         let mut digest = hmac::Context::with_key(&self.key);
         digest.update(&(hashed.len() as u64).to_be_bytes());

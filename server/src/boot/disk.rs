@@ -99,7 +99,8 @@ pub(super) fn open(
     })
 }
 
-/// Removes all other members. Returns the registry without them, if there were any.
+/// Removes all other members from the recovered state, and writes that to the log. Returns the new registry;
+/// `None` if there were no others.
 fn force_new_cluster(
     dir: &Path,
     storage: &mut Storage,

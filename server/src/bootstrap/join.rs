@@ -50,7 +50,7 @@ pub struct JoinedCluster {
 }
 
 impl JoinedCluster {
-    /// The state before the first message of the cluster: no entry, and nobody who votes.
+    /// Returns the state that a joining member starts with: the members, an empty log position and no voters.
     pub fn state(&self) -> Box<View> {
         let mut state = View::default();
         state.machine.members = self.members.clone();
@@ -86,8 +86,8 @@ pub async fn ask(
     }
 }
 
-/// A member that a running cluster has seen before must not begin again without its data: it would vote a
-/// second time.
+/// Refuses to begin if another member knows this one as started: without its data it could vote twice in one
+/// term.
 fn check_new(config: &Config, clusters: &[RemoteCluster]) -> Result<(), JoinError> {
     let own = super::own_id(config);
     let members = clusters.iter().flat_map(|cluster| &cluster.members);
@@ -146,7 +146,7 @@ fn joined(config: &Config, cluster: &RemoteCluster) -> Result<JoinedCluster, Joi
     })
 }
 
-/// Whether both lists name the same places.
+/// Whether both lists contain the same addresses.
 fn has_urls(known: &[String], given: &[Url]) -> bool {
     let parsed: Vec<Url> = known.iter().filter_map(|url| url.parse().ok()).collect();
     let all_in = |of: &[Url], others: &[Url]| {
@@ -156,6 +156,7 @@ fn has_urls(known: &[String], given: &[Url]) -> bool {
     parsed.len() == known.len() && all_in(&parsed, given) && all_in(given, &parsed)
 }
 
+/// Returns the URLs as one text, separated by commas.
 fn text(urls: &[Url]) -> String {
     let urls = urls.iter().map(ToString::to_string);
     urls.collect::<Vec<_>>().join(",")

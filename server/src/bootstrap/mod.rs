@@ -57,7 +57,7 @@ pub fn decide(
     }
 }
 
-/// Identity and state of a member without data.
+/// Returns the identity and the first state of a member without data.
 fn beginning(config: &Config, joined: Option<&JoinedCluster>) -> (DataIdentity, Box<View>) {
     if let Some(joined) = joined {
         return (joined.identity, joined.state());
@@ -69,7 +69,7 @@ fn beginning(config: &Config, joined: Option<&JoinedCluster>) -> (DataIdentity, 
     (identity, Box::new(genesis(cluster_id, members)))
 }
 
-/// This member's id in a new cluster, 0 if `--initial-cluster` does not name it.
+/// Returns the id of this member in a new cluster; 0 if `--initial-cluster` does not name it.
 fn own_id(config: &Config) -> u64 {
     let members = first_members(config);
     let mut named = members.iter().zip(&config.initial_cluster);
@@ -77,6 +77,8 @@ fn own_id(config: &Config) -> u64 {
     own.map_or(0, |(member, _)| member.id)
 }
 
+/// Returns the members of `--initial-cluster` with their computed ids. They have no names until they publish
+/// themselves.
 fn first_members(config: &Config) -> Vec<Member> {
     let member = |(_, urls): &(String, Vec<crate::config::Url>)| {
         let mut peer_urls: Vec<String> = urls.iter().map(ToString::to_string).collect();
@@ -92,7 +94,7 @@ fn first_members(config: &Config) -> Vec<Member> {
     config.initial_cluster.iter().map(member).collect()
 }
 
-/// The initial state for a directory with an identity and nothing else, whose first start was
+/// Returns the initial state for a directory with an identity and nothing else, whose first start was
 /// interrupted. The flags must be unchanged.
 pub fn first_state(
     config: &Config,

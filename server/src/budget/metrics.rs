@@ -14,7 +14,7 @@ pub struct BudgetMetrics {
 }
 
 impl BudgetMetrics {
-    /// Declares them.
+    /// Registers the counters of refused reservations.
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
         let refused = on.counters("witan_refused_total", "Requests refused early because too much is in flight already, by what.", &["what"]);

@@ -102,7 +102,7 @@ pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Co
     Ok(Config { warnings, ..config })
 }
 
-/// Warnings about values that work and are rarely meant.
+/// Adds warnings about values that work and are rarely meant.
 fn warn(config: &Config, warnings: &mut Vec<String>) {
     if config.settings.max_request_bytes > REQUEST_BYTES_RECOMMENDED {
         warnings.push("--max-request-bytes exceeds the recommended 10 MiB".to_owned());
@@ -127,7 +127,8 @@ pub enum MembersError {
     Url(#[from] UrlError),
 }
 
-/// Members as `NAME=URL`, comma-separated, in the order given; a member with several URLs is named with each.
+/// Parses members as `NAME=URL`, comma-separated, in the order given; a member with several URLs is named
+/// with each.
 pub fn members(text: &str) -> Result<Vec<(String, Vec<Url>)>, MembersError> {
     let mut members: Vec<(String, Vec<Url>)> = Vec::new();
     for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
@@ -157,6 +158,7 @@ impl ValueReader<'_> {
         self.values.given(name).unwrap_or_else(|| row(name).default)
     }
 
+    /// Makes the error for the value of a flag.
     pub(super) fn bad(&self, flag: &'static str, reason: &str) -> ConfigError {
         let value = self.text(flag).to_owned();
         ConfigError::Value {
@@ -181,6 +183,8 @@ impl ValueReader<'_> {
             .map_err(|_| self.bad(flag, "not a number in range"))
     }
 
+    /// Returns the value that `choices` pairs with the text of a flag; the error for another text lists the
+    /// choices.
     pub(super) fn choice<V: Copy>(
         &self,
         flag: &'static str,
@@ -210,6 +214,7 @@ impl ValueReader<'_> {
         Ok(())
     }
 
+    /// Splits the text of a flag at commas, trims the parts and drops empty ones.
     pub(super) fn list(&self, flag: &'static str) -> Vec<String> {
         self.text(flag)
             .split(',')
@@ -280,7 +285,7 @@ impl ValueReader<'_> {
         ))
     }
 
-    /// The initial members by name, with sorted URLs; by default this member alone.
+    /// Returns the initial members by name, with sorted URLs; by default this member alone.
     fn initial_cluster(
         &self,
         name: &str,
@@ -335,6 +340,8 @@ impl ValueReader<'_> {
         })
     }
 
+    /// Returns the URL of the discovery service without trailing slashes, `None` if empty. Refuses other
+    /// schemes than http and https, and a query.
     fn discovery_service_url(&self) -> Result<Option<String>, ConfigError> {
         let flag = "discovery-service-url";
         let text = self.text(flag).trim_end_matches('/');
@@ -507,6 +514,8 @@ impl ValueReader<'_> {
         })
     }
 
+    /// Reads the rotation of logs; `None` if it is off. Refuses compression, and more or fewer log files than
+    /// one.
     fn rotation(&self, outputs: &[LogOutput]) -> Result<Option<Rotation>, ConfigError> {
         if !self.boolean("enable-log-rotation")? {
             return Ok(None);
@@ -529,7 +538,7 @@ impl ValueReader<'_> {
     }
 }
 
-/// The row of a flag that this release has; panics for another name.
+/// Returns the row of a flag of this release; panics for another name.
 fn row(name: &str) -> &'static Flag {
     flags::find(name).expect("names in this file are rows of the table")
 }

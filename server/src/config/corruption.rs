@@ -23,6 +23,7 @@ pub struct CorruptionChecks {
 }
 
 impl ValueReader<'_> {
+    /// Reads when members are compared. A period of zero is off; feature gates count as their flags.
     pub(super) fn corruption_checks(&self) -> Result<CorruptionChecks, ConfigError> {
         let every = self.duration("corrupt-check-time")?;
         let time = "compact-hash-check-time";

@@ -61,7 +61,8 @@ pub struct SrvDiscovery {
 }
 
 impl ValueReader<'_> {
-    /// The way that the flags name, if any. That no two ways are named was checked before.
+    /// Reads the kind of discovery that the flags name; `None` without one. It was checked before that they
+    /// name one at most.
     pub(super) fn discovery(
         &self,
         warnings: &mut Vec<String>,
@@ -96,6 +97,7 @@ impl ValueReader<'_> {
         })))
     }
 
+    /// Checks the URL of v2 discovery and the proxy, which is `HOST:PORT` over plain HTTP.
     fn v2(&self, url: &str) -> Result<Discovery, ConfigError> {
         if !is_http(url) {
             return Err(self.bad("discovery", "not an http or https URL with a token"));
@@ -121,6 +123,8 @@ impl ValueReader<'_> {
         Ok(Discovery::V2(V2Discovery { url, proxy }))
     }
 
+    /// Reads the flags of v3 discovery. An endpoint without a scheme gets `https` if a flag asks for TLS,
+    /// else `http`.
     fn v3(&self, token: &str) -> Result<Discovery, ConfigError> {
         let path = |flag| self.given(flag).map(PathBuf::from);
         let key_pair = match (path("discovery-cert"), path("discovery-key")) {

@@ -65,7 +65,7 @@ fn entry(key: &str, value: Value, values: &mut FlagValues) -> Result<(), String>
     }
 }
 
-/// The text of a scalar, empty for `null`; `None` for a list or a mapping.
+/// Returns the text of a scalar, empty for `null`; `None` for a list or a mapping.
 fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::Null => Some(String::new()),

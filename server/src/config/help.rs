@@ -27,7 +27,7 @@ Every flag can be given as --name=value, --name value or -name value, as an envi
 (ETCD_ and the name in upper case, with _ for -) and as a key of the file.
 ";
 
-/// The text that `--help` prints.
+/// Returns the text that `--help` prints.
 pub(super) fn text() -> String {
     let mut out = USAGE.to_owned();
     for (title, flags) in GROUPS {
@@ -43,7 +43,7 @@ pub(super) fn text() -> String {
     out
 }
 
-/// The text of `docs/reference/flags.md`.
+/// Returns the text of `docs/reference/flags.md`.
 pub fn markdown() -> String {
     let mut out = String::from(
         "# Flags\n\n\
@@ -79,6 +79,7 @@ pub fn markdown() -> String {
     out
 }
 
+/// Returns the default that the help shows, which for `data-dir` follows from the name.
 fn default(flag: &Flag) -> &str {
     if flag.name == "data-dir" {
         "${name}.etcd"
@@ -87,7 +88,7 @@ fn default(flag: &Flag) -> &str {
     }
 }
 
-/// How a flag is handled, for the table in `docs/reference/flags.md`.
+/// Describes how a flag is handled, for the table in `docs/reference/flags.md`.
 fn status(flag: &Flag) -> String {
     match flag.status {
         FlagStatus::Supported { test } => format!("supported (test `{test}`)"),
@@ -97,7 +98,7 @@ fn status(flag: &Flag) -> String {
     }
 }
 
-/// How a flag is handled, as a sentence after its description in the help text; empty for a
+/// Describes how a flag is handled, as a sentence after its description in the help text; empty for a
 /// supported flag.
 fn note(flag: &Flag) -> String {
     match flag.status {

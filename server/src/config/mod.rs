@@ -174,7 +174,7 @@ impl Config {
 }
 
 impl Default for Config {
-    /// The configuration of a start without any flag.
+    /// Returns the configuration of a start without any flag.
     fn default() -> Self {
         let url = |text: &str| vec![text.parse().expect("a constant URL")];
         let (client, peer) = (url(DEFAULT_CLIENT_URL), url(DEFAULT_PEER_URL));

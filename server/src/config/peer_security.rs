@@ -26,7 +26,7 @@ pub(super) struct PeerTlsFlags<'a> {
 }
 
 impl PeerTlsFlags<'_> {
-    /// Checks them against each other; adds warnings.
+    /// Checks the flags of TLS between members against each other and the URLs; adds warnings to `warnings`.
     pub(super) fn check(self, warnings: &mut Vec<String>) -> Result<PeerTlsConfig, ConfigError> {
         let certificate = self.certificate(warnings)?;
         let client = match (self.client_cert, self.client_key) {
@@ -87,6 +87,8 @@ impl PeerTlsFlags<'_> {
         })
     }
 
+    /// Returns where the certificate between members comes from; `None` without one. Files win over
+    /// `--peer-auto-tls`, with a warning.
     fn certificate(
         &self,
         warnings: &mut Vec<String>,
@@ -110,6 +112,7 @@ impl PeerTlsFlags<'_> {
 const PEER_PAIR: &str = "--peer-cert-file and --peer-key-file";
 const PEER_CLIENT_PAIR: &str = "--peer-client-cert-file and --peer-client-key-file";
 
+/// Returns both paths; if one is missing, the error names `flags`.
 fn pair(cert: &str, key: &str, flags: &'static str) -> Result<(PathBuf, PathBuf), ConfigError> {
     if cert.is_empty() || key.is_empty() {
         return Err(ConfigError::IncompleteKeyPair {

@@ -178,7 +178,7 @@ impl TlsFlags<'_> {
         })
     }
 
-    /// The lowest and the highest TLS version. Refuses unknown versions and cipher suites, a lowest
+    /// Returns the lowest and the highest TLS version. Refuses unknown versions and cipher suites, a lowest
     /// above the highest, and cipher suites if the lowest is TLS 1.3.
     pub(super) fn checked_versions(&self) -> Result<(TlsVersion, TlsVersion), ConfigError> {
         let unknown = |name: &&String| !GO_CIPHER_SUITES.contains(&name.as_str());
@@ -197,6 +197,8 @@ impl TlsFlags<'_> {
         Ok((min, max))
     }
 
+    /// Returns where the certificate of the client ports comes from; `None` without one. Files win over
+    /// `--auto-tls`, with a warning.
     fn certificate(
         &self,
         warnings: &mut Vec<String>,

@@ -11,7 +11,7 @@ use super::{
     values::{Environment, FlagValues},
 };
 
-/// The environment of this process.
+/// Returns the variables of this process's environment.
 pub fn environment() -> Environment {
     let text = |part: OsString| part.to_string_lossy().into_owned();
     std::env::vars_os()
@@ -90,6 +90,7 @@ fn command_line(arguments: impl Iterator<Item = OsString>) -> Result<CommandLine
     Ok(CommandLine::Flags(given))
 }
 
+/// Makes clap's description of the command line, with all flags as optional texts.
 fn command() -> Command {
     let switch = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
     let mut command = Command::new("witan")
@@ -114,7 +115,7 @@ fn command() -> Command {
     command
 }
 
-/// Go's flag package takes `-name` like `--name`; a value may begin with a dash.
+/// Turns `-name` into `--name`, as Go's flag package takes both; a value may begin with a dash.
 fn normalize_dashes(
     arguments: impl Iterator<Item = OsString>,
 ) -> Result<Vec<OsString>, ConfigError> {

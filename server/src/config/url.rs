@@ -52,7 +52,7 @@ pub enum UrlError {
 }
 
 impl Url {
-    /// The address to connect to or to listen on.
+    /// Returns the address to connect to or to listen on.
     pub fn address(&self) -> &Address {
         &self.address
     }
@@ -87,7 +87,7 @@ impl Url {
         }
     }
 
-    /// What an HTTP request names as its host.
+    /// Returns what an HTTP request names as its host.
     pub fn authority(&self) -> String {
         match &self.address {
             Address::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),
@@ -150,6 +150,7 @@ impl FromStr for Url {
     }
 }
 
+/// Parses `HOST:PORT`, with an IPv6 address in brackets; `url` is the whole URL, for errors.
 fn tcp(url: &str, authority: &str) -> Result<Address, UrlError> {
     let bad = || UrlError::HostPort(url.to_owned());
     let (host, port) = authority.rsplit_once(':').ok_or_else(bad)?;

@@ -30,7 +30,7 @@ pub(super) struct FlagValues {
 }
 
 impl FlagValues {
-    /// The given text of a flag; `None` if it was not given or is empty.
+    /// Returns the given text of a flag; `None` if it was not given or is empty.
     pub(super) fn given(&self, name: &str) -> Option<&str> {
         self.given
             .get(name)

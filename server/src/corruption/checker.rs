@@ -79,8 +79,8 @@ pub struct CorruptionChecker {
 }
 
 impl CorruptionChecker {
-    /// Compares before clients are served, if the settings say so. A state that most others do not have is
-    /// replaced; if that is not possible, the start fails. Without answers of others it goes on, as in etcd.
+    /// Compares the states before clients are served, if the settings say so. Replaces a state that most
+    /// others do not have; an error if that fails. Without answers of others the start goes on, as in etcd.
     pub async fn check_at_start(&self) -> Result<(), InconsistentState> {
         if !self.checks.initial || self.is_alone().await {
             return Ok(());
@@ -105,7 +105,7 @@ impl CorruptionChecker {
         }
     }
 
-    /// Compares as often as the settings say, for as long as the process runs.
+    /// Compares the states as often as the settings say, until the process ends.
     pub async fn run(self) {
         tokio::select! {
             () = self.node.stopping() => {}
@@ -115,7 +115,8 @@ impl CorruptionChecker {
         }
     }
 
-    /// `--corrupt-check-time`: the leader has all members hash their state.
+    /// Compares the states every `--corrupt-check-time` while this member leads, after having all members
+    /// hash theirs.
     async fn compare_regularly(&self) {
         let Some(every) = self.checks.every else {
             return std::future::pending().await;
@@ -132,8 +133,8 @@ impl CorruptionChecker {
         }
     }
 
-    /// `--compact-hash-check-time`: the leader compares the states after the last compaction that all members can
-    /// be asked about.
+    /// Compares, every `--compact-hash-check-time` while this member leads, the states after the last
+    /// compaction that all members can be asked about.
     async fn compare_compactions(&self) {
         let Some(every) = self.checks.compactions else {
             return std::future::pending().await;
@@ -159,7 +160,7 @@ impl CorruptionChecker {
         }
     }
 
-    /// Makes the state of this member that of the others while it has the alarm.
+    /// Replaces this member's state by the others' whenever it gets the alarm CORRUPT.
     async fn follow_alarm(&self) {
         let mut looks = interval(ALARM_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -193,7 +194,8 @@ impl CorruptionChecker {
         }
     }
 
-    /// Replaces this member's state until most others have the same.
+    /// Replaces this member's state until most others have the same, [`REBUILDS_MAX`] times at most; returns
+    /// how the state compares then.
     async fn make_sound(&self) -> Result<Standing, CompareError> {
         let own = self.node.identity().member_id;
         let mut rebuilt = false;
@@ -230,7 +232,8 @@ impl CorruptionChecker {
         Ok(Standing::Corrupt)
     }
 
-    /// Replaces this member's state by the leader's, which is one of `majority`.
+    /// Replaces this member's state by the leader's, after handing leadership over to a voter of `majority`
+    /// if this member leads.
     async fn rebuild(&self, majority: &[u64]) -> Result<(), RebuildError> {
         if self.leads() {
             let view = self.node.view().await?;
@@ -252,8 +255,8 @@ impl CorruptionChecker {
         }
     }
 
-    /// Raises the alarm for members that most others contradict; for the whole cluster, if nobody knows who they
-    /// are.
+    /// Raises the alarm CORRUPT for the members that most others contradict; for the whole cluster if no
+    /// majority agrees.
     async fn raise_alarms(&self, comparison: &Comparison) {
         self.metrics.compared(&comparison.verdict);
         let (index, hashes) = (comparison.index, comparison.hashes());
@@ -284,6 +287,7 @@ impl CorruptionChecker {
         }
     }
 
+    /// Raises or lowers an alarm through the log. A failure is logged only: the next look tries again.
     async fn change(&self, alarm: Alarm, action: AlarmAction) {
         let command = AlarmCommand {
             action: action as i32,
@@ -299,13 +303,14 @@ impl CorruptionChecker {
         self.node.status().leader == self.node.identity().member_id
     }
 
+    /// Whether the cluster has this member alone; `false` if the state cannot be read.
     async fn is_alone(&self) -> bool {
         let view = self.node.view().await;
         view.is_ok_and(|view| view.machine.members.by_id.len() <= 1)
     }
 }
 
-/// Whether most voters are known to have this member's state.
+/// Whether most voters have the same state as this member.
 fn is_confirmed(members: &[MemberHash], own: u64) -> bool {
     let found = members.iter().filter(|member| member.found.is_some());
     let agreed = match decide(members) {

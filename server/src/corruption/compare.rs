@@ -43,7 +43,7 @@ pub(super) struct Comparison {
 }
 
 impl Comparison {
-    /// What each member has, for people.
+    /// Describes the hashes of all members, for logs and errors.
     pub(super) fn hashes(&self) -> String {
         let of = |member: &MemberHash| {
             let id = member.member;
@@ -80,7 +80,8 @@ pub(super) async fn now(
     at(node, tls, index, enough).await
 }
 
-/// Compares the states at a point at which members have hashed them.
+/// Compares the states of all members after entry `index`, which they have hashed; an error if this member
+/// has not.
 pub(super) async fn at(
     node: &Node,
     tls: Option<&PeerTls>,
@@ -129,6 +130,8 @@ pub(super) async fn at(
     }
 }
 
+/// Asks members for the hash of their state after entry `index`, all at once. Ids that are no members are
+/// left out.
 async fn ask(
     registry: &MemberRegistry,
     tls: Option<&PeerTls>,
@@ -143,7 +146,7 @@ async fn ask(
     join_all(asking).await
 }
 
-/// Asks at one URL after the other.
+/// Asks a member for its hash at one peer URL after the other, until one answers.
 async fn ask_one(cluster_id: u64, member: &Member, tls: Option<&PeerTls>, index: u64) -> Answer {
     let urls = member.peer_urls.iter().filter_map(|url| url.parse().ok());
     for url in urls.collect::<Vec<Url>>() {

@@ -13,7 +13,7 @@ pub struct CorruptionMetrics {
 }
 
 impl CorruptionMetrics {
-    /// Declares them.
+    /// Registers the counters of comparisons.
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
         Self {
@@ -22,6 +22,7 @@ impl CorruptionMetrics {
         }
     }
 
+    /// Counts a comparison under the label of its verdict.
     pub(super) fn compared(&self, verdict: &Verdict) {
         let outcome = match verdict {
             Verdict::Agreed { complete: true } => "agreed",

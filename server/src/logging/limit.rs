@@ -23,16 +23,18 @@ struct LineWindow {
 }
 
 impl LogLimit {
-    /// With nothing logged yet.
+    /// Makes a limit under which nothing was logged yet.
     pub const fn new() -> Self {
         Self(Mutex::new(None))
     }
 
-    /// Whether a line may be logged now: the number of lines that were left out before it.
+    /// Returns `Some` if a line may be logged now, with the number of lines left out before it; `None` if it
+    /// is to be left out.
     pub fn admit(&self) -> Option<u64> {
         self.admit_at(Instant::now())
     }
 
+    /// Does what [`LogLimit::admit`] does, at `now`: `None` once a [`WINDOW`] has [`LINES_MAX`] lines.
     fn admit_at(&self, now: Instant) -> Option<u64> {
         // no panic can leave it inconsistent
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -105,6 +105,8 @@ struct EventFields {
 }
 
 impl EventFields {
+    /// Adds a text: the message to the message, another field with quotes if the format or the text needs
+    /// them.
     fn text(&mut self, field: &Field, text: &str) {
         match (field.name(), self.format) {
             ("message", _) => self.message.push_str(text),
@@ -116,6 +118,7 @@ impl EventFields {
         }
     }
 
+    /// Adds a field whose value is formatted already.
     fn plain(&mut self, field: &Field, value: &dyn fmt::Display) {
         let name = field.name();
         match self.format {

@@ -47,7 +47,7 @@ pub fn init(log: &LogConfig) -> io::Result<LogLevelHandle> {
     Ok(log_level)
 }
 
-/// The format if none is configured: for people if every output is a terminal, else JSON.
+/// Returns the format if none is configured: `Console` if every output is a terminal, else JSON.
 fn default_format(outputs: &[LogOutput]) -> LogFormat {
     let terminal = |output: &LogOutput| match output {
         LogOutput::Stderr => io::stderr().is_terminal(),
@@ -74,6 +74,8 @@ fn subscriber(
     )
 }
 
+/// Makes the filter of log lines: this program's at `level`, those of libraries at `WARN` at most, and those
+/// of [`CLIENTS_TARGET`] at `DEBUG` alone.
 fn targets(level: LogLevel) -> Targets {
     let level = match level {
         LogLevel::Debug => LevelFilter::DEBUG,

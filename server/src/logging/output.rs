@@ -34,7 +34,7 @@ impl Outputs {
         )))
     }
 
-    /// A line that cannot be written is dropped: a full disk must not stop the member.
+    /// Writes a line to all outputs. A failure is ignored: a full disk must not stop the member.
     pub(super) fn write(&self, line: &str) {
         // a panic between two lines leaves nothing half done
         let mut outputs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,6 +67,7 @@ impl LogFile {
         })
     }
 
+    /// Appends a line; rotates the file first if the line would make it larger than its limit.
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
         let length = line.len() as u64;
         if let Some(rotation) = self.rotation
@@ -114,7 +115,7 @@ impl LogFile {
         Ok(())
     }
 
-    /// Name without extension, and extension with its dot.
+    /// Returns the name of the log file without its extension, and the extension with its dot.
     fn name(&self) -> (String, String) {
         let text = |part: &std::ffi::OsStr| part.to_string_lossy().into_owned();
         let stem = self.path.file_stem().map(text).unwrap_or_default();
@@ -126,7 +127,7 @@ impl LogFile {
         (stem, extension)
     }
 
-    /// Files put aside, oldest first (their names sort by time).
+    /// Returns the files that rotation has put aside, oldest first (their names sort by time).
     fn rotated_files(&self) -> io::Result<Vec<PathBuf>> {
         let (stem, extension) = self.name();
         let folder = match self.path.parent() {

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use witan_gocompat::text::civil_date;
 
-/// `2026-11-20T09:31:05.656258Z`.
+/// Formats a time in UTC, as `2026-11-20T09:31:05.656258Z`.
 pub(super) fn timestamp(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (seconds, micros) = (since.as_secs(), since.subsec_micros());

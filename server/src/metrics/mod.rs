@@ -25,7 +25,8 @@ pub struct MetricsPage {
 }
 
 impl MetricsPage {
-    /// Ends the registration.
+    /// Makes the page of all series that were registered on `on`, and adds those of the process and of the
+    /// page itself.
     #[rustfmt::skip]
     pub fn new(on: Register) -> Self {
         let scrapes = on.counters("promhttp_metric_handler_requests_total", "Scrapes of this page, by status.", &["code"]);
@@ -38,7 +39,7 @@ impl MetricsPage {
         }
     }
 
-    /// Everything in Prometheus' text format.
+    /// Returns all series in Prometheus' text format.
     pub fn render(&self) -> String {
         self.scrapes_now.set(1);
         self.process.update();
@@ -51,7 +52,7 @@ impl MetricsPage {
     }
 }
 
-/// Gauges are signed; nothing we count comes near the difference.
+/// Converts a value for a gauge, which is signed; larger values than it can hold do not occur.
 pub fn gauge(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

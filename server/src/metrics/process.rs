@@ -65,24 +65,23 @@ impl ProcessSeries {
     }
 }
 
-/// Bytes of this process that are in RAM; 0 if `/proc` cannot be read.
+/// Returns the bytes of this process that are in RAM; 0 if `/proc` cannot be read.
 pub fn resident_bytes() -> u64 {
     field(&status(), "VmRSS").unwrap_or(0) * 1024
 }
 
-/// Number of open file descriptors and the soft limit of them. Each is 0 if the system does not
-/// tell.
+/// Returns the number of open file descriptors and their soft limit. Each is 0 if the system does not tell.
 pub fn file_descriptors() -> (u64, u64) {
     let used = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
     (used, rlimit::Resource::NOFILE.get_soft().unwrap_or(0))
 }
 
-/// The text of `/proc/self/status`, empty if it cannot be read.
+/// Returns the text of `/proc/self/status`, empty if it cannot be read.
 fn status() -> String {
     fs::read_to_string("/proc/self/status").unwrap_or_default()
 }
 
-/// The number of a line such as `VmRSS:  1234 kB`.
+/// Returns the number in a line such as `VmRSS:  1234 kB`.
 fn field(status: &str, name: &str) -> Option<u64> {
     let line = status
         .lines()
@@ -90,7 +89,7 @@ fn field(status: &str, name: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Fields of `/proc/self/stat` from the third on; the second may hold anything in parentheses.
+/// Returns the fields of `/proc/self/stat` from the third on; the second may contain anything in parentheses.
 fn stat() -> Option<Vec<f64>> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     let (_, rest) = stat.rsplit_once(')')?;
@@ -101,14 +100,14 @@ fn stat() -> Option<Vec<f64>> {
     )
 }
 
-/// Processor time of this process in seconds: user and system.
+/// Returns the processor time of this process in seconds, user and system together.
 fn cpu_seconds() -> Option<f64> {
     // the 14th and 15th fields: in the program and in the kernel
     let stat = stat()?;
     Some((stat.get(11)? + stat.get(12)?) / TICKS_PER_SECOND)
 }
 
-/// Start of this process in Unix seconds: the boot time of the system plus the ticks until the
+/// Returns the start of this process in Unix seconds: the boot time of the system plus the ticks until the
 /// start.
 fn start_seconds() -> Option<f64> {
     let system = fs::read_to_string("/proc/stat").ok()?;

@@ -14,6 +14,7 @@ pub struct Register {
 }
 
 impl Register {
+    /// Registers series and returns them; panics if the name is invalid or taken.
     fn put<C: Collector + Clone + 'static>(&self, series: prometheus::Result<C>) -> C {
         let series = series.expect(VALID);
         self.registry
@@ -22,52 +23,53 @@ impl Register {
         series
     }
 
-    /// A counter without labels.
+    /// Registers a counter without labels.
     pub fn counter(&self, name: &str, help: &str) -> IntCounter {
         self.put(IntCounter::new(name, help))
     }
 
-    /// Counters by labels.
+    /// Registers counters by labels.
     pub fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
         self.put(IntCounterVec::new(Opts::new(name, help), labels))
     }
 
-    /// A counter of fractions.
+    /// Registers a counter of fractions.
     pub fn seconds(&self, name: &str, help: &str) -> Counter {
         self.put(Counter::new(name, help))
     }
 
-    /// A gauge of fractions.
+    /// Registers a gauge of fractions.
     pub fn float(&self, name: &str, help: &str) -> Gauge {
         self.put(Gauge::new(name, help))
     }
 
-    /// Gauges of fractions by labels.
+    /// Registers gauges of fractions by labels.
     pub fn floats(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
         self.put(GaugeVec::new(Opts::new(name, help), labels))
     }
 
-    /// A gauge without labels.
+    /// Registers a gauge without labels.
     pub fn gauge(&self, name: &str, help: &str) -> IntGauge {
         self.put(IntGauge::new(name, help))
     }
 
-    /// Gauges by labels.
+    /// Registers gauges by labels.
     pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
         self.put(IntGaugeVec::new(Opts::new(name, help), labels))
     }
 
-    /// Buckets double from `first`, `count` of them.
+    /// Registers a histogram with `count` buckets that double from `first`.
     pub fn histogram(&self, name: &str, help: &str, first: f64, count: usize) -> Histogram {
         self.put(Histogram::with_opts(options(name, help, (first, count))))
     }
 
-    /// Buckets for calls over a network, as Prometheus' clients have them.
+    /// Registers histograms by labels, with the buckets that Prometheus' clients use for calls over a
+    /// network.
     pub fn latencies(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
         self.put(HistogramVec::new(HistogramOpts::new(name, help), labels))
     }
 
-    /// The same by labels.
+    /// Registers histograms by labels, with `count` buckets that double from `first`.
     pub fn histograms(
         &self,
         name: &str,
@@ -79,6 +81,8 @@ impl Register {
     }
 }
 
+/// Makes the options of a histogram with `count` buckets, of which the first is `first` and each next twice
+/// as large.
 fn options(name: &str, help: &str, (first, count): (f64, usize)) -> HistogramOpts {
     HistogramOpts::new(name, help)
         .buckets(exponential_buckets(first, 2.0, count).expect("a positive start and count"))

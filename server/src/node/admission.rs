@@ -15,7 +15,8 @@ use super::{Node, NodeError, now_ns};
 const MANAGEMENT_BYTES_ALWAYS: u64 = 64 << 10;
 
 impl Node {
-    /// Refuses a command for which there is no room. Raises the alarm if the quota is used up.
+    /// Refuses a command that this member does not take now: it is too long, or the member is a learner, or
+    /// disk or quota has no room. Raises the alarm NOSPACE if the quota is used up.
     pub(super) async fn admit(&self, command: &Command) -> Result<(), NodeError> {
         if let Command::Auth(command) = command
             && command.is_too_long()
@@ -50,8 +51,7 @@ impl Node {
         Err(NodeError::NoSpace)
     }
 
-    /// Refuses what a learner does not serve, as etcd's: it may be far behind, so it answers from its own state
-    /// alone.
+    /// Refuses requests that a learner does not serve, as etcd does: a learner may be far behind.
     pub fn refuse_learner(&self) -> Result<(), NodeError> {
         match self.shared.status.is_learner() {
             true => Err(NodeError::Learner),
@@ -59,6 +59,7 @@ impl Node {
         }
     }
 
+    /// Refuses a command that makes the state larger while the disk has little room.
     fn admit_to_disk(&self, command: &Command) -> Result<(), NodeError> {
         if self.shared.disk.is_low() && grows(command) {
             Err(NodeError::NoSpace)
@@ -91,21 +92,21 @@ impl Node {
         }
     }
 
-    /// Proposes an alarm of the member's own. Not `propose`: for this there is always room, and learners do it,
-    /// too. Returns the raft index of its entry.
+    /// Proposes a change of an alarm, which needs no room and which learners may propose, too. Returns the
+    /// raft index of its entry.
     pub async fn report_alarm(&self, command: alarm::AlarmCommand) -> Result<u64, NodeError> {
         let applied = self.send_command(command.into(), None, now_ns())?.await?;
         Ok(applied.index)
     }
 
-    /// Has all members hash their state at one point of the log. Returns its raft index.
+    /// Has all members hash their state at one point of the log; returns the raft index of that entry.
     pub async fn request_state_hashes(&self) -> Result<u64, NodeError> {
         self.report_alarm(alarm::AlarmCommand::hash_state()).await
     }
 }
 
-/// Bytes that a command may add to what counts against the quota, but for those that the dialect of v3
-/// counts itself.
+/// Returns by how many bytes a command on the v2 tree, users or members may raise what counts against the
+/// quota; 0 for others, since v3's dialect counts keys.
 fn growth(command: &Command) -> u64 {
     match command {
         Command::Tree(command) => command.growth(),
@@ -139,7 +140,7 @@ pub(super) fn grows(command: &Command) -> bool {
     }
 }
 
-/// Whether a start needs the command: it is accepted as long as it can be written.
+/// Whether a start needs the command, so that it is accepted while the disk is low.
 pub(super) fn is_required_at_start(command: &Command) -> bool {
     match command {
         Command::Publish(_) | Command::ClusterVersion(_) => true,

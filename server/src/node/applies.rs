@@ -35,7 +35,7 @@ impl ApplySeries {
         Self(OPS.map(|op| all.with_label_values(&["v3", op, "true"])))
     }
 
-    /// A tally for the thread that applies.
+    /// Makes a tally for the thread that applies commands.
     pub(super) fn tally(&self) -> ApplyTally {
         ApplyTally(self.0.each_ref().map(Histogram::local))
     }
@@ -45,20 +45,20 @@ impl ApplySeries {
 pub(super) struct ApplyTally([LocalHistogram; OPS.len()]);
 
 impl ApplyTally {
-    /// An entry was applied with this reply, and took so long.
+    /// Notes how long the entry with this reply took to apply.
     pub(super) fn applied(&self, reply: &Reply, took: Duration) {
         if let Some(op) = op(reply) {
             self.0[op].observe(took.as_secs_f64());
         }
     }
 
-    /// Adds what was collected to the series.
+    /// Adds what was noted since the last call to the series.
     pub(super) fn show(&mut self) {
         self.0.iter_mut().for_each(|op| op.flush());
     }
 }
 
-/// The place in [`OPS`].
+/// Returns the place of a reply's operation in [`OPS`]; `None` if it is not measured.
 fn op(reply: &Reply) -> Option<usize> {
     Some(match reply {
         Reply::Kv(Ok(reply)) => match reply {

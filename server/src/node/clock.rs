@@ -2,7 +2,7 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// Unix time in nanoseconds; 0 on a clock before 1970.
+/// Returns the wall clock in Unix nanoseconds; 0 before 1970.
 pub fn now_ns() -> i64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -15,12 +15,12 @@ pub fn now_ns() -> i64 {
 pub(super) struct MonotonicClock(Instant);
 
 impl MonotonicClock {
-    /// It begins at 0.
+    /// Makes a clock that begins at 0 now.
     pub(super) fn new() -> Self {
         Self(Instant::now())
     }
 
-    /// Nanoseconds since it began.
+    /// Returns the nanoseconds since the clock began.
     pub(super) fn now_ns(self) -> u64 {
         u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }

@@ -116,6 +116,8 @@ impl CompletionSlots {
         }
     }
 
+    /// Opens a slot, which completes with [`NodeError::Timeout`] if nothing else completes it within
+    /// `timeout`, in whole [`TIMEOUT_CHECK_INTERVAL`]s.
     fn open(&mut self, timeout: Duration) -> SlotId {
         let timeout_checks = timeout
             .as_millis()
@@ -137,11 +139,13 @@ impl CompletionSlots {
         }
     }
 
+    /// Returns the state of a slot; `None` if the slot was closed since it got this id.
     fn get_mut(&mut self, slot_id: SlotId) -> Option<&mut SlotState> {
         let (round, state) = self.slots.get_mut(slot_id.slot)?;
         (*round == slot_id.round).then_some(state)
     }
 
+    /// Frees a slot for another request; completions for its old id find nothing.
     fn close(&mut self, slot_id: SlotId) {
         let Some((round, state)) = self.slots.get_mut(slot_id.slot) else {
             return;
@@ -153,7 +157,7 @@ impl CompletionSlots {
         }
     }
 
-    /// Delivers a completion; without a matching slot the request was dropped.
+    /// Completes the slot of a completion, or wakes its watch stream; drops it if the slot was closed.
     fn deliver(&mut self, completion: Completion) {
         match completion {
             Completion::Reply(slot_id, value) => {
@@ -165,6 +169,8 @@ impl CompletionSlots {
         }
     }
 
+    /// Counts one more check of the timeouts, and completes with [`NodeError::Timeout`] all slots whose
+    /// deadline it is.
     fn expire_timed_out(&mut self) {
         self.timeout_checks += 1;
         for (_, state) in &mut self.slots {
@@ -176,7 +182,7 @@ impl CompletionSlots {
     }
 }
 
-/// Completes a slot; only the first completion counts.
+/// Completes a slot and wakes its waiter; only the first completion counts.
 fn complete(state: &mut SlotState, value: Result<AnyContent, NodeError>) {
     if let SlotState::Pending { waker, .. } = state {
         let waker = waker.take();
@@ -220,6 +226,7 @@ impl<T> CompletionSender<T> {
         self.send(Err(fault));
     }
 
+    /// Queues the completion for the worker that waits, and wakes it; does nothing after the first call.
     fn send(&mut self, value: Result<AnyContent, NodeError>) {
         if let Some(completion_queue) = self.completion_queue.take() {
             completion_queue
@@ -284,7 +291,7 @@ impl<T> Drop for CompletionFuture<T> {
 }
 
 impl CompletionQueue {
-    /// The completion queue of the calling worker, which must run a local set.
+    /// Returns the completion queue of the calling worker, which must run a local set.
     pub(super) fn current() -> Arc<Self> {
         COMPLETIONS.with(|completion_queue| {
             let open = || {
@@ -324,6 +331,7 @@ async fn deliver_completions(completion_queue: Arc<CompletionQueue>) {
 pub(super) struct CompletionBatch(Vec<(Arc<CompletionQueue>, Vec<Completion>)>);
 
 impl CompletionBatch {
+    /// Collects a reply for the worker that waits; [`CompletionBatch::flush`] delivers it.
     pub(super) fn push<T: CompletionValue>(&mut self, mut to: CompletionSender<T>, value: T) {
         if let Some(completion_queue) = to.completion_queue.take() {
             self.add(
@@ -333,11 +341,12 @@ impl CompletionBatch {
         }
     }
 
-    /// Wakes a watch stream together with the completions.
+    /// Collects the waking of a watch stream; [`CompletionBatch::flush`] does it.
     pub(super) fn wake(&mut self, completion_queue: Arc<CompletionQueue>, notify: Arc<Notify>) {
         self.add(completion_queue, Completion::Wake(notify));
     }
 
+    /// Collects a completion under its queue.
     fn add(&mut self, completion_queue: Arc<CompletionQueue>, completion: Completion) {
         // one queue per worker: a linear search is cheaper than a map
         match self
@@ -350,6 +359,7 @@ impl CompletionBatch {
         }
     }
 
+    /// Moves the collected completions into the queues of their workers, and wakes each worker once.
     pub(super) fn flush(&mut self) {
         for (completion_queue, completions) in self
             .0

@@ -42,6 +42,7 @@ impl NodeMetrics {
         }
     }
 
+    /// Counts the grants, with their TTL, and the revocations of an applied command on leases.
     fn lease_done(&self, reply: &lease::LeaseReply) {
         match reply {
             lease::LeaseReply::Granted(granted) => {
@@ -54,6 +55,7 @@ impl NodeMetrics {
         }
     }
 
+    /// Counts the ranges, puts and deletions of an applied command on keys, transactions included.
     fn kv_done(&self, reply: &OpReply) {
         let mut sum = [0; 3];
         tally(reply, &mut sum);

@@ -70,7 +70,7 @@ pub enum TransferError {
 }
 
 impl NodeError {
-    /// The same in etcd's words, for dialects without codes of their own for it.
+    /// Returns etcd's text for this error, for dialects that have no code of their own for it.
     pub fn of_etcd(self) -> &'static str {
         match self {
             Self::NoLeader => "etcdserver: no leader",

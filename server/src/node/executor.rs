@@ -32,7 +32,7 @@ impl Executor {
         Ok(Self(sender))
     }
 
-    /// The command, if the thread does not take it.
+    /// Hands a command to the thread; returns it as the error if the thread does not take it.
     pub(super) fn execute(&self, command: Box<LongCommand>) -> Result<(), Box<LongCommand>> {
         use std::sync::mpsc::TrySendError::{Disconnected, Full};
         match self.0.try_send(Work::Execute(command)) {
@@ -44,12 +44,14 @@ impl Executor {
         }
     }
 
-    /// Frees a state, here if the thread has no room for it.
+    /// Frees a state on the thread, or here if the thread's queue is full.
     pub(super) fn free(&self, machine: StateMachine) {
         drop(self.0.try_send(Work::Free(Box::new(machine))));
     }
 }
 
+/// Executes long commands and frees states, one after the other, until nobody can send any more. Warns of a
+/// command that took longer than `slow_apply`.
 fn run(work: &Receiver<Work>, node: &Node, slow_apply: Duration) {
     for work in work {
         match work {

@@ -54,7 +54,7 @@ pub(super) struct IncomingState {
 }
 
 impl NodeHost {
-    /// Drops requests that have waited since before this tick.
+    /// Drops requests that have waited since before `tick`.
     pub(super) fn expire_requests(&mut self, tick: u64) {
         self.writes.expire(tick);
         self.reads.expire(tick);
@@ -62,14 +62,15 @@ impl NodeHost {
         self.shared.watch_streams.expire_old_states();
     }
 
-    /// Refuses all writes that wait.
+    /// Refuses all writes that wait, with this error.
     pub(super) fn refuse_writes(&mut self, error: NodeError) {
         for to in std::mem::take(&mut self.writes).into_waiting() {
             to.refuse(error);
         }
     }
 
-    /// Tells all threads that another state is there, in place of the one with `before`.
+    /// Publishes a state that has replaced the one with `before`: status, members, tokens, watches and the
+    /// cleared latest view.
     fn show_replaced(&mut self, view: &View, before: &Kv) {
         // before anything publishes the new state
         self.shared.latest.clear();

@@ -21,31 +21,31 @@ struct PublishedView {
 }
 
 impl LatestView {
-    /// The state after the last turn, if a read has requested it since.
+    /// Returns the state after the last turn; `None` if nobody has asked for it since.
     pub(super) fn get(&self) -> Option<Arc<View>> {
         self.slot().as_ref().map(|published| published.view.clone())
     }
 
-    /// The same, if a linearizable read may see it.
+    /// Returns the state after the last turn if linearizable reads may use it, else `None`.
     pub(super) fn linearizable(&self) -> Option<Arc<View>> {
         let slot = self.slot();
         let published = slot.as_ref().filter(|published| published.linearizable);
         published.map(|published| published.view.clone())
     }
 
-    /// Publishes a state. Only for the replica's thread, between turns.
+    /// Publishes a state. Only the replica's thread calls it, between turns.
     pub(super) fn publish(&self, view: Arc<View>, linearizable: bool) {
         *self.slot() = Some(PublishedView { view, linearizable });
     }
 
-    /// Withdraws the state before a later one.
+    /// Withdraws the published state, before the replica changes its own.
     pub(super) fn clear(&self) {
         let taken = self.slot().take();
         // outside of the lock: it can hold the last reference to a lot of memory
         drop(taken);
     }
 
-    /// A slot is whole at every step, so a panic elsewhere does not spoil it.
+    /// Locks the slot. A poisoned lock is ignored: the slot is consistent at every step.
     fn slot(&self) -> MutexGuard<'_, Option<PublishedView>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

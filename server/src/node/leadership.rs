@@ -8,8 +8,8 @@ use witan_replica::machine::{command::Command, member::MemberRegistry};
 use super::{LoopRequest, Node, NodeError, TransferError};
 
 impl Node {
-    /// Hands leadership over to a member, or to the one that lags least, and waits until it leads, at
-    /// most as long as an election takes. Returns the new leader.
+    /// Hands leadership over to a member, or to the one that lags least, and waits until it leads, at most as
+    /// long as an election takes. Returns the new leader.
     pub async fn transfer_leadership(&self, to: Option<u64>) -> Result<u64, TransferError> {
         let (taken, answer) = oneshot::channel();
         self.send(LoopRequest::Transfer { to, taken })?;
@@ -23,8 +23,8 @@ impl Node {
         }
     }
 
-    /// Proposes what this member has decided as the leader by looking at `members`. Whether it is in the log of
-    /// this leader, before any change of these members: if not, it is to be decided again.
+    /// Proposes a command that this leader decided on by looking at `members`. Returns whether it is in the
+    /// leader's log before any change of these members; if not, it is to be decided again.
     pub(crate) async fn decide(
         &self,
         command: Command,
@@ -39,7 +39,8 @@ impl Node {
         answer.await.map_err(|_| NodeError::Stopped)
     }
 
-    /// Why a request that began then timed out, as far as it can be known; as in etcd.
+    /// Returns a more exact error for a timeout of a request that began at `begun_ns`: that the leader failed
+    /// or is not connected, as in etcd. Other errors stay.
     pub(super) fn reason(&self, error: NodeError, begun_ns: i64) -> NodeError {
         if error != NodeError::Timeout {
             return error;

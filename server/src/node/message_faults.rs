@@ -18,7 +18,7 @@ pub(super) struct MessageFaultSeries {
 }
 
 impl MessageFaultSeries {
-    /// All of them exist from the start.
+    /// Makes the counters of all reasons, which exist from the start with 0.
     pub(super) fn new(series: &IntCounterVec) -> Self {
         let of = |reason| series.with_label_values(&[reason]);
         Self {
@@ -47,6 +47,7 @@ pub(super) struct MessageFaults {
 }
 
 impl MessageFaults {
+    /// Makes a counter of dropped faulty peer messages that increments the metrics in `series`.
     pub(super) fn new(series: MessageFaultSeries) -> Self {
         Self {
             series,
@@ -55,7 +56,8 @@ impl MessageFaults {
         }
     }
 
-    /// A message of a member was dropped. Returns how many were since the last log line, if it is time for one.
+    /// Counts a dropped message. Returns how many were dropped since the last log line, this one included, if
+    /// a line is due; else `None`.
     fn count(&mut self, fault: MessageFault, now: Instant) -> Option<u64> {
         self.series.of(fault).inc();
         self.since += 1;
@@ -67,6 +69,8 @@ impl MessageFaults {
         Some(std::mem::take(&mut self.since))
     }
 
+    /// Counts a dropped message of member `from`; logs a warning if the last one is at least [`LOG_INTERVAL`]
+    /// ago.
     pub(super) fn report(&mut self, from: u64, fault: MessageFault) {
         if let Some(messages) = self.count(fault, Instant::now()) {
             let remote_peer_id = format!("{from:x}");

@@ -75,7 +75,7 @@ struct StateSeries {
 }
 
 impl NodeMetrics {
-    /// Declares them.
+    /// Registers the series of the node.
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
         let kv_ranges = on.counter("etcd_mvcc_range_total", "Ranges that this member has seen.");
@@ -113,18 +113,19 @@ impl NodeMetrics {
         }
     }
 
-    /// A tally for the thread that applies commands.
+    /// Makes a tally for the thread that applies commands.
     pub(super) fn apply_tally(&self) -> ApplyTally {
         self.applies.tally()
     }
 
-    /// Sets what follows the state; without a view, what it would say is empty.
+    /// Sets the series that follow the state; without a view those of the state are 0 or empty.
     pub(super) fn show(&self, node: &Node, view: Option<&View>) {
         self.state.set(node);
         self.state.set_view(node, view);
         self.show_twins();
     }
 
+    /// Raises each counter with an old name of etcd to the value of the counter that it follows.
     pub(super) fn show_twins(&self) {
         for (source, twin) in &self.twins {
             twin.inc_by(source.get().saturating_sub(twin.get()));
@@ -178,6 +179,7 @@ impl StateSeries {
         }
     }
 
+    /// Sets the gauges that need no view of the state.
     fn set(&self, node: &Node) {
         let (status, disk) = (node.status(), node.disk());
         self.has_leader.set((status.leader != 0).into());
@@ -196,6 +198,8 @@ impl StateSeries {
         self.id.with_label_values(&[id]).set(1);
     }
 
+    /// Sets the gauges that follow a view of the state; without a view they become 0, and those with labels
+    /// disappear.
     fn set_view(&self, node: &Node, view: Option<&View>) {
         let kv = view.map(|view| &view.machine.kv);
         let size = kv.map_or(0, |kv| gauge(kv.size_bytes()));
@@ -242,7 +246,7 @@ impl StateSeries {
     }
 }
 
-/// The name that etcd's label has.
+/// Returns the value of etcd's label for the type of an alarm.
 fn alarm_type(alarm: Alarm) -> String {
     match AlarmType::try_from(alarm.kind) {
         Ok(AlarmType::None) => "NONE".into(),

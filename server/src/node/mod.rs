@@ -224,7 +224,7 @@ pub type Proposed<O> =
     Result<Applied<<O as Operation>::Output>, ProposeError<<O as Operation>::Error>>;
 
 impl Node {
-    /// A handle for requests of a client in this network.
+    /// Returns a handle for the requests of clients in this network.
     pub fn of_client(&self, client: ClientNetwork) -> Self {
         Self {
             shared: self.shared.clone(),
@@ -232,7 +232,7 @@ impl Node {
         }
     }
 
-    /// The network of the client whose requests this handle serves.
+    /// Returns the network of the client whose requests this handle serves.
     pub fn client(&self) -> ClientNetwork {
         self.client
     }
@@ -242,7 +242,8 @@ impl Node {
         self.propose_for(operation, None)
     }
 
-    /// The same on a caller's behalf, whose permissions are looked at when it is applied.
+    /// Replicates an operation as `Node::propose` does, for a caller whose permissions are checked when it is
+    /// applied.
     pub fn propose_for<O: Operation>(
         &self,
         operation: O,
@@ -252,6 +253,8 @@ impl Node {
         self.replicate(operation.into(), caller).map(typed::<O>)
     }
 
+    /// Admits a command, has it replicated and waits until it is applied here; counts failures. Times out
+    /// after the request timeout.
     async fn replicate(
         &self,
         command: Command,
@@ -270,8 +273,8 @@ impl Node {
         done
     }
 
-    /// A linearizable view: holds everything that was committed before the call. The only voter has it at
-    /// hand while nothing is written.
+    /// Returns a linearizable view, which holds everything that was committed before the call. A sole voter
+    /// has it at hand while nothing is written; learners refuse.
     pub async fn read(&self) -> Result<Arc<View>, NodeError> {
         self.refuse_learner()?;
         match self.shared.latest.linearizable() {
@@ -280,7 +283,8 @@ impl Node {
         }
     }
 
-    /// The same confirmed by raft's ReadIndex, whoever votes: shows that the replica's thread goes on.
+    /// Returns a linearizable view after a round of raft's ReadIndex, also on a sole voter; so it proves that
+    /// the replica's thread runs.
     pub async fn read_index(&self) -> Result<Arc<View>, NodeError> {
         let (to, answer) = CompletionSender::new(self.shared.request_timeout);
         self.send(LoopRequest::Read { to })?;
@@ -293,8 +297,8 @@ impl Node {
         view
     }
 
-    /// This member's current state (serializable). While nothing is written, it is read without the
-    /// replica's thread.
+    /// Returns this member's present state (serializable), without the replica's thread if nothing was
+    /// written since the last call.
     pub async fn view(&self) -> Result<Arc<View>, NodeError> {
         match self.shared.latest.get() {
             Some(view) => Ok(view),
@@ -302,7 +306,7 @@ impl Node {
         }
     }
 
-    /// The same from the replica's thread itself, which proves that it runs.
+    /// Returns this member's present state from the replica's thread itself, which proves that it runs.
     pub async fn fresh_view(&self) -> Result<Arc<View>, NodeError> {
         let (to, answer) = CompletionSender::new(self.shared.request_timeout);
         self.send(LoopRequest::View { to })?;
@@ -321,7 +325,7 @@ impl Node {
         told.await.map_err(|_| NodeError::Stopped)
     }
 
-    /// Keeps a lease alive at the leader. Enters no log.
+    /// Renews a lease at the leader, without an entry in the log.
     pub async fn renew(&self, lease: i64) -> Result<Renewal, NodeError> {
         match self.ask_about_lease(lease, LeaseQuestion::Renew).await? {
             LeaseAnswer::Renewal(renewal) => Ok(renewal),
@@ -329,7 +333,8 @@ impl Node {
         }
     }
 
-    /// Nanoseconds that a lease has left at the leader, negative when it is overdue; `None` if it is unknown.
+    /// Returns the nanoseconds that a lease has left at the leader, negative when it is overdue; `None` if
+    /// the lease is unknown.
     pub async fn lease_left_ns(&self, lease: i64) -> Result<Option<i64>, NodeError> {
         match self
             .ask_about_lease(lease, LeaseQuestion::Remaining)
@@ -340,6 +345,8 @@ impl Node {
         }
     }
 
+    /// Sends a question about a lease to the leader, through the replica's thread, and waits for the answer;
+    /// learners refuse.
     async fn ask_about_lease(
         &self,
         lease: i64,
@@ -355,14 +362,14 @@ impl Node {
         answer.await
     }
 
-    /// When each lease ends; only a leader knows.
+    /// Returns when each lease ends; an error unless this member leads.
     pub async fn deadlines(&self) -> Result<LeaseDeadlines, NodeError> {
         let (to, answer) = CompletionSender::new(self.shared.request_timeout);
         self.send(LoopRequest::Deadlines { to })?;
         answer.await
     }
 
-    /// Revision of the v3 key space after the last turn.
+    /// Returns the revision of the v3 key space after the last turn.
     pub fn revision(&self) -> i64 {
         self.shared.status.revision()
     }
@@ -374,43 +381,43 @@ impl Node {
         self.shared.watchers.register(watch)
     }
 
-    /// Registers a stream that watches v3 keys.
+    /// Registers a stream of v3 watchers.
     pub fn watch_stream(&self) -> WatchStream {
         self.shared.watch_streams.add_stream()
     }
 
-    /// The published status of raft, without waiting.
+    /// Returns the published status of raft, without waiting.
     pub fn status(&self) -> Status {
         self.shared.status.load()
     }
 
-    /// Size of the v3 key space after the last turn.
+    /// Returns the bytes of the v3 key space after the last turn.
     pub fn size_bytes(&self) -> u64 {
         self.shared.status.size_bytes()
     }
 
-    /// Size of the v2 tree after the last turn, its history included.
+    /// Returns the bytes of the v2 tree and its history after the last turn.
     pub fn tree_bytes(&self) -> u64 {
         self.shared.status.tree_bytes()
     }
 
-    /// Size of users, roles, their permissions and members after the last turn.
+    /// Returns the bytes of users, roles, their permissions and members after the last turn.
     pub fn auth_bytes(&self) -> u64 {
         self.shared.status.auth_bytes()
     }
 
-    /// Everything that counts against the quota.
+    /// Returns the bytes of everything that counts against the quota.
     pub fn quota_used_bytes(&self) -> u64 {
         self.size_bytes() + self.tree_bytes() + self.auth_bytes()
     }
 
-    /// The last measured state of the disk.
+    /// Returns the last measurement of the disk.
     pub fn disk(&self) -> &SpaceStatus {
         &self.shared.disk
     }
 
-    /// The alarms of a state, all or of one kind, and this member's own about its disk. That one is
-    /// not part of the state: it goes by itself when there is room again.
+    /// Returns the alarms of a view, all or of one kind, with NOSPACE of this member while its disk is low,
+    /// which is no part of the state.
     pub fn alarms(&self, view: &View, kind: Option<i32>) -> impl Iterator<Item = Alarm> {
         let own = Alarm::new(self.identity().member_id, AlarmType::NoSpace);
         let wanted = kind.is_none_or(|kind| own.kind == kind);
@@ -442,32 +449,33 @@ impl Node {
         self.shared.status.paths()
     }
 
-    /// Whether administrators must authenticate: users are shared, so either switch counts.
+    /// Whether v2's or v3's authentication is on, so that administrators must authenticate: the users are
+    /// shared.
     pub fn any_auth_enabled(&self) -> bool {
         self.auth_enabled() || self.v2_auth_enabled()
     }
 
-    /// Users and roles after the last turn.
+    /// Returns whether v3's authentication is on, and the auth revision, after the last turn.
     pub fn auth(&self) -> AuthState {
         self.shared.status.auth()
     }
 
-    /// The simple tokens of this member.
+    /// Returns the simple tokens of this member.
     pub fn tokens(&self) -> &Tokens {
         &self.shared.tokens
     }
 
-    /// Who this process is.
+    /// Returns the ids, the name and the start time of this process.
     pub fn identity(&self) -> &ProcessIdentity {
         &self.shared.identity
     }
 
-    /// When the present leader was first seen, Unix nanoseconds; 0 when there is none.
+    /// Returns when the present leader was first seen, in Unix nanoseconds; 0 without a leader.
     pub fn leader_since_ns(&self) -> i64 {
         self.shared.status.leader_since_ns()
     }
 
-    /// Present wall clock, Unix nanoseconds.
+    /// Returns the wall clock in Unix nanoseconds.
     pub fn now_ns(&self) -> i64 {
         now_ns()
     }
@@ -479,68 +487,71 @@ impl Node {
         let _ = stopping.wait_for(|stop| *stop).await;
     }
 
-    /// Completes when this member was removed from the cluster: its thread has ended.
+    /// Completes when this member was removed from the cluster and its replica's thread has ended.
     pub(crate) async fn removed(&self) {
         let mut removed = self.shared.removed.subscribe();
         // there is no error: this node keeps the sender
         let _ = removed.wait_for(|removed| *removed).await;
     }
 
-    /// Number of registered watchers.
+    /// Returns the number of registered v2 watchers.
     pub fn watchers(&self) -> usize {
         self.shared.watchers.len()
     }
 
-    /// Counts v3 ranges that one request read from a view.
+    /// Counts the v3 ranges that one request has read from a view.
     pub fn ranges_served(&self, ranges: usize) {
         self.shared.metrics.kv_counted([ranges as u64, 0, 0]);
     }
 
-    /// Brings the series that follow the state up to date.
+    /// Sets the series that follow the state to their present values.
     pub async fn show_metrics(&self) {
         // while stopping there is no view, but counters are still reported
         let view = self.view().await.ok();
         self.shared.metrics.show(self, view.as_deref());
     }
 
-    /// A message of another member. `room` is given back when the replica has it.
+    /// Queues a message of another member for the replica; `room` is released when the replica has taken it.
     pub(crate) fn receive(&self, envelope: Envelope, room: OwnedSemaphorePermit) {
         self.shared.raft_inbox.receive(envelope, room);
         self.wake();
     }
 
-    /// A snapshot message of another member with the state that came with it, which is not published.
-    /// It is dropped if the replica does not install it.
+    /// Queues a snapshot message of another member with the received state. The state is dropped if the
+    /// replica does not install it.
     pub(crate) fn receive_snapshot(&self, envelope: Envelope, snapshot: ReceivedSnapshot) {
         self.shared.raft_inbox.receive_snapshot(envelope, snapshot);
         self.wake();
     }
 
-    /// What became of a message or a stream to another member.
+    /// Reports an event of the transport to the replica.
     pub(crate) fn peer_event(&self, member: u64, event: PeerEvent) {
         self.shared.raft_inbox.event(member, event);
         self.wake();
     }
 
-    /// Reports a durable checkpoint to the replica's thread.
+    /// Reports to the replica's thread that the checkpoint at `index` is durable.
     pub(crate) fn durable(&self, index: u64) {
         self.shared.raft_inbox.durable(index);
         self.wake();
     }
 
-    /// Lets the replica's thread finish its turn and end.
+    /// Has the replica's thread finish its turn and end.
     pub(crate) fn stop(&self) {
         self.shared.raft_inbox.stop();
         self.wake();
     }
 
-    /// Has the replica's thread look into the raft inbox. A full queue of requests does so, too.
+    /// Has the replica's thread look into the raft inbox, unless it is going to. A full queue of requests
+    /// does so, too.
     fn wake(&self) {
         if self.shared.raft_inbox.needs_wake() {
             let _ = self.shared.inbox.try_send(LoopRequest::Wake);
         }
     }
 
+    /// Hands a command to the replica's thread; the future completes when it is applied or timed out. More
+    /// than [`SMALL_BYTES`] count against the client's budget of proposals: `TooMany` if that is used up.
     fn send_command(
         &self,
         command: Command,
@@ -567,6 +578,8 @@ impl Node {
         Ok(answer)
     }
 
+    /// Queues a request for the replica's thread without waiting: `TooMany` if the queue is full, `Removed`
+    /// or `Stopped` if the thread has ended.
     fn send(&self, inbound: LoopRequest) -> Result<(), NodeError> {
         self.shared
             .inbox
@@ -581,7 +594,8 @@ impl Node {
     }
 }
 
-/// An applied operation, from the reply of any command.
+/// Converts the reply to a command into the output of the operation `O`; a reply of another operation is an
+/// internal error.
 fn typed<O: Operation>(done: Result<AppliedCommand, NodeError>) -> Proposed<O> {
     let AppliedCommand { outcome, index } = done?;
     match O::output(outcome.reply) {

@@ -49,22 +49,26 @@ impl PeerLinks {
         }
     }
 
+    /// Notes that a member is connected since `now_ns`, or since before if it was connected already.
     pub(super) fn connected(&self, member: u64, now_ns: i64) {
         self.lock().entry(member).or_insert(now_ns);
         self.lock_lost().remove(&member);
     }
 
+    /// Notes that a member is not connected from now on, or since before if it was not connected already.
     pub(super) fn lost(&self, member: u64) {
         self.lock().remove(&member);
         self.lock_lost().entry(member).or_insert_with(Instant::now);
     }
 
+    /// Forgets both when a member was connected and when it was lost.
     pub(super) fn forget(&self, member: u64) {
         self.lock().remove(&member);
         self.lock_lost().remove(&member);
     }
 
-    /// How a member is connected; a settled connection has lasted since before a time.
+    /// Returns how a member is connected: `Settled` since `before_ns` or earlier, `Recent` since then, or
+    /// `Lost`.
     pub(super) fn connection(&self, member: u64, before_ns: i64) -> Connection {
         match self.lock().get(&member) {
             None => Connection::Lost,
@@ -73,7 +77,7 @@ impl PeerLinks {
         }
     }
 
-    /// Whether a member has been connected since before a time.
+    /// Whether a member is connected since `before_ns` or earlier.
     pub(super) fn since(&self, member: u64, before_ns: i64) -> bool {
         self.lock()
             .get(&member)
@@ -90,7 +94,7 @@ impl PeerLinks {
 }
 
 impl Node {
-    /// Whether another member is connected from now on.
+    /// Notes that a member is connected, or no longer connected, from now on.
     pub(crate) fn peer_link(&self, member: u64, connected: bool) {
         if connected {
             self.shared.peer_links.connected(member, now_ns());
@@ -99,7 +103,7 @@ impl Node {
         }
     }
 
-    /// The other members that are not connected to this one for longer than `--dead-member-time`.
+    /// Returns the other members that have not been connected for `--dead-member-time`; none if that is 0.
     pub fn dead_members(&self, view: &View) -> Vec<DeadMember> {
         let links = &self.shared.peer_links;
         let Some(dead_after) = links.dead_after else {

@@ -96,13 +96,13 @@ impl RoundTrips {
         self.squares += ms * ms;
     }
 
-    /// Their mean.
+    /// Returns the mean of the round trips in milliseconds.
     #[expect(clippy::cast_precision_loss, reason = "a count of pings is small")]
     pub fn mean(&self) -> f64 {
         self.sum / self.count.max(1) as f64
     }
 
-    /// Their standard deviation.
+    /// Returns the standard deviation of the round trips in milliseconds.
     #[expect(clippy::cast_precision_loss, reason = "a count of pings is small")]
     pub fn deviation(&self) -> f64 {
         let mean = self.mean();
@@ -113,6 +113,7 @@ impl RoundTrips {
 }
 
 impl Traffic {
+    /// Counts the messages of a batch, and keeps the last [`RECENT_MAX`] batches for the rates.
     fn add(&mut self, messages: u64, bytes: u64, at: Instant) {
         self.messages += messages;
         if self.recent.len() == RECENT_MAX {
@@ -126,6 +127,8 @@ impl Traffic {
         self.recent.push_back(batch);
     }
 
+    /// Returns the number of messages, and the messages and bytes per second of the kept batches: 0 if the
+    /// last batch is older than [`RECENT_AGE`].
     #[expect(clippy::cast_precision_loss, reason = "rates need no more precision")]
     fn stats(&self, now: Instant) -> TrafficStats {
         let mut stats = TrafficStats {
@@ -153,7 +156,8 @@ impl PeerStats {
 }
 
 impl Node {
-    /// Entries were written to the stream of another member; counts as append messages while this one leads.
+    /// Counts messages with entries that were written to another member, as append messages; only while this
+    /// member leads.
     pub(crate) fn entries_sent(&self, to: u64, messages: u64, bytes: u64) {
         if self.status().role == Role::Leader {
             let mut counts = self.shared.peer_links.stats.lock();
@@ -162,13 +166,13 @@ impl Node {
         }
     }
 
-    /// Entries for another member were dropped, or its stream ended.
+    /// Counts a failure of sending entries to another member: they were dropped, or the stream ended.
     pub(crate) fn entries_lost(&self, to: u64) {
         let mut counts = self.shared.peer_links.stats.lock();
         counts.followers.entry(to).or_default().failed += 1;
     }
 
-    /// Entries came from another member; counts as an append message if that one leads.
+    /// Counts a message with entries from another member as an append message, if that member leads.
     pub(crate) fn entries_received(&self, from: u64, bytes: u64) {
         if self.status().leader == from {
             let mut counts = self.shared.peer_links.stats.lock();
@@ -176,27 +180,27 @@ impl Node {
         }
     }
 
-    /// A ping of another member came back.
+    /// Notes the time that a ping to another member and back took.
     pub(crate) fn round_trip(&self, member: u64, took: Duration) {
         let mut counts = self.shared.peer_links.stats.lock();
         counts.followers.entry(member).or_default().trips.add(took);
     }
 
-    /// Another member left.
+    /// Forgets the numbers of a member that left.
     pub(crate) fn forget_peer(&self, member: u64) {
         let links = &self.shared.peer_links;
         links.forget(member);
         links.stats.lock().followers.remove(&member);
     }
 
-    /// Append messages that were sent, and that were received.
+    /// Returns the numbers of the append messages that were sent, and of those that were received.
     pub fn append_traffic(&self) -> [TrafficStats; 2] {
         let counts = self.shared.peer_links.stats.lock();
         let now = Instant::now();
         [&counts.sent, &counts.received].map(|traffic| traffic.stats(now))
     }
 
-    /// The other members, by id.
+    /// Returns the numbers of the other members by their ids.
     pub fn followers(&self) -> BTreeMap<u64, FollowerCounts> {
         self.shared.peer_links.stats.lock().followers.clone()
     }

@@ -32,7 +32,7 @@ impl<T> PendingRequests<T> {
         self.count
     }
 
-    /// `ticket` is higher than any before.
+    /// Adds a request that waits since `tick`. `ticket` must be higher than any before.
     pub(super) fn insert(&mut self, ticket: Ticket, tick: u64, to: CompletionSender<T>) {
         if self.queue.is_empty() {
             self.first = ticket.0;
@@ -44,6 +44,7 @@ impl<T> PendingRequests<T> {
         self.count += 1;
     }
 
+    /// Takes out the request that waits with this ticket; `None` if none does.
     pub(super) fn remove(&mut self, ticket: Ticket) -> Option<CompletionSender<T>> {
         let place = usize::try_from(ticket.0.checked_sub(self.first)?).ok()?;
         let (_, to) = self.queue.get_mut(place)?.take()?;
@@ -65,11 +66,12 @@ impl<T> PendingRequests<T> {
         self.close_up();
     }
 
-    /// All that wait.
+    /// Returns the senders of all requests that wait.
     pub(super) fn into_waiting(self) -> impl Iterator<Item = CompletionSender<T>> {
         self.queue.into_iter().flatten().map(|(_, to)| to)
     }
 
+    /// Drops the places at the front of the queue whose requests were taken out.
     fn close_up(&mut self) {
         while let Some(None) = self.queue.front() {
             self.queue.pop_front();

@@ -6,9 +6,10 @@ use witan_replica::{host::Envelope, machine::member::MemberRegistry};
 
 /// Carries messages to other members. Called on the replica's thread, so nothing here may wait.
 pub trait Post: fmt::Debug + Send {
-    /// Takes messages. One that cannot be queued is dropped, and `Node::peer_event` says so.
+    /// Queues messages for other members. One that cannot be queued is dropped, and `Node::peer_event`
+    /// reports it.
     fn post(&mut self, envelopes: Vec<Envelope>);
 
-    /// The members after an applied change.
+    /// Opens and ends streams so that they follow the members after an applied change.
     fn follow(&mut self, members: &MemberRegistry);
 }

@@ -12,7 +12,7 @@ use super::{Node, NodeError, ProposeError, Reconfiguration};
 const INTERVAL: Duration = Duration::from_secs(1);
 
 impl Node {
-    /// Until the process stops.
+    /// Promotes learners that are in sync, one at a time, until the process stops.
     pub async fn promote_learners(self) {
         loop {
             tokio::select! {
@@ -22,7 +22,7 @@ impl Node {
         }
     }
 
-    /// Promotes the first learner that may be, if this member leads.
+    /// Promotes the first learner that may be promoted, if this member leads.
     async fn promote_one(&self) {
         if self.status().leader != self.identity().member_id {
             return;

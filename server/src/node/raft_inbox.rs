@@ -83,6 +83,8 @@ pub(super) struct RaftBatch {
 }
 
 impl RaftInbox {
+    /// Queues a message of another member by its lane, and wakes nobody; `room` is released when the replica
+    /// has taken it.
     pub(super) fn receive(&self, envelope: Envelope, room: OwnedSemaphorePermit) {
         let lane = envelope.lane;
         let message = ReceivedMessage {
@@ -96,6 +98,7 @@ impl RaftInbox {
         }
     }
 
+    /// Keeps a received snapshot for the next turn, in place of one that was not taken yet; wakes nobody.
     pub(super) fn receive_snapshot(&self, envelope: Envelope, snapshot: ReceivedSnapshot) {
         let received = Box::new(ReceivedState { envelope, snapshot });
         let before = self.lock().snapshot.replace(received);
@@ -103,12 +106,12 @@ impl RaftInbox {
         drop(before);
     }
 
-    /// One command is executed at a time.
+    /// Stores the result of an executed command for the next turn; there is one at a time.
     pub(super) fn executed(&self, executed: Executed) {
         self.lock().executed = Some(executed);
     }
 
-    /// Each event is there once: what it says of a member does not count.
+    /// Queues an event of a member for the next turn, unless the same one is queued.
     pub(super) fn event(&self, member: u64, event: PeerEvent) {
         let mut queued = self.lock();
         if !queued.events.contains(&(member, event)) {
@@ -124,18 +127,19 @@ impl RaftInbox {
         self.stop.store(true, Release);
     }
 
-    /// Whether the thread must be woken, because nobody has done so since it looked last. Call it
-    /// after what it is to find was put in.
+    /// Whether the caller must wake the thread, because nobody has done so since it looked last. Call it
+    /// after putting something in.
     pub(super) fn needs_wake(&self) -> bool {
         !self.woken.swap(true, AcqRel)
     }
 
-    /// Whether something was put in since the thread looked last.
+    /// Whether the thread was woken since it looked last.
     pub(super) fn is_woken(&self) -> bool {
         self.woken.load(Acquire)
     }
 
-    /// What the next turn takes.
+    /// Takes what the next turn processes: all control messages and events, and bulk messages up to
+    /// [`TURN_BYTES`].
     pub(super) fn take(&self) -> RaftBatch {
         // first: what comes from now on wakes the thread again
         self.woken.swap(false, AcqRel);

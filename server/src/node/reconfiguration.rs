@@ -112,7 +112,7 @@ mod tests {
 
     const ADD: Reconfiguration = Add { learner: false };
 
-    /// Members 1, 2, …: `s` a started voter, `u` one that has never started, `l` a learner.
+    /// Makes members 1, 2 and so on: `s` a started voter, `u` one that has never started, `l` a learner.
     fn members(kinds: &str) -> MemberRegistry {
         let mut members = MemberRegistry::default();
         for (id, kind) in (1..).zip(kinds.chars()) {

@@ -169,6 +169,8 @@ struct ReplicaLoop {
 }
 
 impl ReplicaLoop {
+    /// Takes requests, messages and ticks, and runs the replica's turns, until the node stops or this member
+    /// is removed. Then closes checkpointer and log.
     fn run(mut self, requests: Receiver<LoopRequest>) {
         let mut next_tick = Instant::now() + self.tick;
         self.check_disk();
@@ -220,7 +222,8 @@ impl ReplicaLoop {
         self.host.log.close();
     }
 
-    /// Answers what waits and was not executed: its clients may send it to another member. Then the process ends.
+    /// Refuses the writes that wait and were not executed, because this member was removed; its clients may
+    /// send them to another one.
     fn end_removed(&mut self, requests: &Receiver<LoopRequest>) {
         self.host.completions.flush();
         let members = self.replica.view().machine.members;
@@ -239,7 +242,7 @@ impl ReplicaLoop {
         self.shared.removed.send_replace(true);
     }
 
-    /// How long to wait for requests: until the next tick, or until the replica is to campaign.
+    /// Returns how long to wait for requests: until the next tick, or until the replica wants to campaign.
     fn wait_until(&self, next_tick: Instant) -> Duration {
         let wait = next_tick.saturating_duration_since(Instant::now());
         let wake = self.replica.wake_at_ns().map(|at_ns| {
@@ -248,7 +251,8 @@ impl ReplicaLoop {
         wake.map_or(wait, |wake| wake.min(wait))
     }
 
-    /// Ticks as often as intervals have passed, up to a bound. Returns when to tick next.
+    /// Ticks once for each interval that has passed, [`CATCH_UP_TICKS_MAX`] + 1 times at most. Returns when
+    /// to tick next.
     fn run_ticks(&mut self, due: Instant, late: Duration) -> Instant {
         let behind = late.as_nanos() / self.tick.as_nanos().max(1);
         let times = u32::try_from(behind)
@@ -270,7 +274,8 @@ impl ReplicaLoop {
         due.max(Instant::now().checked_sub(self.tick).unwrap_or(due)) + self.tick
     }
 
-    /// Messages first: an event may say that no more will come.
+    /// Passes messages, then events, a snapshot, an executed command and the durable index to the replica. An
+    /// event may say that no more messages will come.
     fn take_raft(&mut self, raft: RaftBatch) {
         for message in raft.messages {
             let from = message.envelope.from;
@@ -296,7 +301,7 @@ impl ReplicaLoop {
         }
     }
 
-    /// Has the replica decide on a snapshot; the next turn installs it, or it is dropped.
+    /// Passes a received snapshot to the replica; the next turn installs it, or drops it.
     fn offer_snapshot(&mut self, received: ReceivedState) {
         let ReceivedState {
             mut envelope,
@@ -310,12 +315,14 @@ impl ReplicaLoop {
         self.replica.receive(envelope);
     }
 
+    /// Takes the requests that are queued already, at most [`BATCH_MAX`].
     fn drain(&mut self, requests: &Receiver<LoopRequest>) {
         for inbound in requests.try_iter().take(BATCH_MAX) {
             self.take(inbound);
         }
     }
 
+    /// Passes a request to the replica, where it waits under a ticket, or answers it at once.
     fn take(&mut self, inbound: LoopRequest) {
         match inbound {
             LoopRequest::Propose(proposal) => self.propose(proposal),
@@ -370,6 +377,8 @@ impl ReplicaLoop {
         }
     }
 
+    /// Proposes a command; refuses it with [`NodeError::NoSpace`] if the disk has no room and no start needs
+    /// it.
     fn propose(&mut self, proposal: Proposal) {
         let Proposal {
             command,
@@ -396,7 +405,7 @@ impl ReplicaLoop {
         }
     }
 
-    /// The present state, shown to those who ask next.
+    /// Returns the present state, and publishes it for those who ask before the next turn.
     fn latest(&self) -> Arc<View> {
         self.shared.latest.get().unwrap_or_else(|| {
             let view = Arc::new(self.replica.view());
@@ -406,12 +415,14 @@ impl ReplicaLoop {
         })
     }
 
+    /// Has the checkpointer write the present state as a new base; `done` is called when that is durable.
     fn rewrite(&mut self, done: OnDurable) {
         self.host.checkpointer.rewrite(self.replica.view(), done);
         self.host.bytes_since_checkpoint = 0;
     }
 
-    /// The same on a disk with little room: the checkpoint before stays on it until a second one replaces this one.
+    /// Writes a new base as [`Self::rewrite`] does, and then a second one: the disk has little room, and only
+    /// the second removes the checkpoint before.
     fn rewrite_and_shrink(&mut self, done: OnDurable) {
         let inbox = self.shared.inbox.clone();
         self.rewrite(Box::new(move || {
@@ -420,13 +431,14 @@ impl ReplicaLoop {
         }));
     }
 
-    /// Checks free space. Without any room not even leader tasks may propose.
+    /// Measures free space; without any room it pauses the leader's own proposals.
     fn check_disk(&mut self) {
         let room = self.space.check();
         self.replica.pause_leader_tasks(room == SpaceLevel::None);
     }
 
-    /// Whether this member was removed from the cluster: it has no more turns.
+    /// Runs one turn of the replica and publishes its results. Returns whether this member was removed, after
+    /// which there are no more turns.
     fn turn(&mut self) -> bool {
         planted::in_thread("replica");
         let begun = Instant::now();
@@ -458,6 +470,7 @@ impl ReplicaLoop {
         }
     }
 
+    /// Publishes the status of raft to other threads; logs a change of the leader and notes its time.
     fn publish(&mut self, status: &Status) {
         let mut since = self.shared.status.leader_since_ns();
         if status.leader != self.leader {
@@ -469,6 +482,7 @@ impl ReplicaLoop {
         self.shared.status.store(status, since);
     }
 
+    /// Logs a new leader, and counts it, or logs that there is none.
     fn log_leader_change(&self, status: &Status) {
         let (term, leader) = (status.term, format!("{:x}", status.leader));
         if status.leader == 0 {
@@ -502,13 +516,15 @@ impl ReplicaLoop {
         }
     }
 
+    /// Returns a ticket above all earlier ones.
     fn ticket(&mut self) -> Ticket {
         self.last_ticket += 1;
         Ticket(self.last_ticket)
     }
 }
 
-/// The member cannot go on. What was answered is durable.
+/// Logs why the replica cannot go on, and ends the process with the exit code of that reason. All answered
+/// requests are durable.
 fn halt_process(halt: Halt) -> ! {
     tracing::error!("{halt}");
     let exit_code = match halt {

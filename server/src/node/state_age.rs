@@ -50,7 +50,7 @@ impl fmt::Display for StateAge {
 }
 
 impl Node {
-    /// Measures until the process stops.
+    /// Confirms the age of the state by a linearizable read every `INTERVAL`, until the process stops.
     pub async fn measure_state_age(self) {
         let ages = &self.shared.state_ages;
         ages.set(Known::Unknown);
@@ -67,7 +67,8 @@ impl Node {
         }
     }
 
-    /// To be taken before the state is read; `None` if nothing is measured.
+    /// Returns the age of the state, which must be taken before the state is read; `None` if ages are not
+    /// measured.
     pub fn state_age(&self) -> Option<StateAge> {
         let ages = self.shared.state_ages.0.lock();
         match *ages.unwrap_or_else(PoisonError::into_inner) {

@@ -28,12 +28,13 @@ impl Node {
         self.shared.status.corrupt()
     }
 
-    /// Hashes of this member's state, to be compared with those of others.
+    /// Returns the hashes of this member's state.
     pub fn state_hashes(&self) -> &StateHashes {
         &self.shared.state_hashes
     }
 
-    /// Replaces this member's state, which has become another one, by the leader's. Completes when it is installed.
+    /// Replaces this member's state by the leader's; returns when it is installed, or `Timeout` after
+    /// `REBUILD_TIMEOUT`.
     pub async fn rebuild(&self) -> Result<(), NodeError> {
         let mut installs = self.shared.installs.subscribe();
         self.send(LoopRequest::Rebuild)?;
@@ -69,13 +70,14 @@ pub struct FrozenStates {
 }
 
 impl FrozenStates {
-    /// A queue, and its end.
+    /// Makes a queue of states to hash, and its receiver. Without `compactions`, states after compactions are
+    /// not queued.
     pub fn new(compactions: bool) -> (Self, mpsc::Receiver<View>) {
         let (to, frozen) = mpsc::channel(FROZEN_MAX);
         (Self { to, compactions }, frozen)
     }
 
-    /// Takes the state after an entry with this reply, unless many wait.
+    /// Queues the state after an entry with this reply for hashing; drops it if [`FROZEN_MAX`] wait.
     pub(super) fn offer(&self, view: View, reply: &Reply) {
         if self.compactions || !matches!(reply, Reply::Kv(_)) {
             // one that finds no room is not compared
@@ -91,7 +93,7 @@ pub struct StateHashes {
 }
 
 impl StateHashes {
-    /// Adds a hash, and forgets the oldest one if there are many.
+    /// Keeps a hash; forgets the oldest one if there are `HASHES_MAX`.
     pub fn add(&self, hash: StateHash) {
         self.kept.send_modify(|kept| {
             if kept.len() == HASHES_MAX {
@@ -101,26 +103,27 @@ impl StateHashes {
         });
     }
 
-    /// The hash of the state after this entry.
+    /// Returns the hash of the state after entry `index`; `None` if it is not kept.
     pub fn at(&self, index: u64) -> Option<StateHash> {
         find(&self.kept.borrow(), index)
     }
 
-    /// Waits for the hash of the state after this entry.
+    /// Waits until the hash of the state after entry `index` is kept; `None` only if the source of hashes is
+    /// dropped. Without end if that state is never hashed or its hash was discarded: callers need a timeout.
     pub async fn wait_for(&self, index: u64) -> Option<StateHash> {
         let mut kept = self.kept.subscribe();
         let found = kept.wait_for(|kept| find(kept, index).is_some()).await;
         found.ok().and_then(|kept| find(&kept, index))
     }
 
-    /// All hashes behind an entry, the newest one first.
+    /// Returns the kept hashes of states after later entries than `index`, the newest one first.
     pub fn behind(&self, index: u64) -> Vec<StateHash> {
         let kept = self.kept.borrow();
         let newest = kept.iter().rev().copied();
         newest.filter(|hash| hash.index > index).collect()
     }
 
-    /// Forgets all: the state was replaced.
+    /// Forgets all hashes, because the state was replaced.
     pub(super) fn clear(&self) {
         self.kept.send_modify(VecDeque::clear);
     }

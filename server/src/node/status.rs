@@ -62,7 +62,7 @@ impl PublishedStatus {
         self.role.store(status.role as u8, Relaxed);
     }
 
-    /// What is published of the state itself.
+    /// Publishes the sizes, the revision, the alarms and the authentication of the state.
     pub(super) fn store_state(&self, machine: &StateMachine, member_id: u64) {
         self.size_bytes.store(machine.kv.size_bytes(), Relaxed);
         self.revision.store(machine.kv.revision(), Relaxed);
@@ -100,7 +100,7 @@ impl PublishedStatus {
         }
     }
 
-    /// Whether auth of v2 is on.
+    /// Whether v2's authentication is on.
     pub(super) fn paths(&self) -> bool {
         self.paths.load(Relaxed)
     }
@@ -130,7 +130,8 @@ impl PublishedStatus {
         self.no_space.load(Relaxed)
     }
 
-    /// Everything up to `index` is applied; the rest follows with the end of the turn.
+    /// Publishes that everything up to `index` is committed and applied, before the end of the turn publishes
+    /// the rest.
     pub(super) fn advance(&self, index: u64) {
         self.committed.fetch_max(index, Relaxed);
         self.applied.fetch_max(index, Relaxed);

@@ -21,12 +21,12 @@ use crate::{
     metrics::Register,
 };
 
-/// A node, and what its replica's thread would receive.
+/// Makes a node without a replica's thread, and the receiver of what that thread would take.
 fn stalled() -> (Node, Receiver<LoopRequest>) {
     stalled_as(ProcessIdentity::default())
 }
 
-/// A node without a replica, for tests of what brings it messages.
+/// Makes a node without a replica, for tests of what brings it messages.
 pub(crate) fn without_replica(member_id: u64, cluster_id: u64) -> Node {
     let (node, _) = stalled_as(ProcessIdentity {
         member_id,
@@ -36,7 +36,7 @@ pub(crate) fn without_replica(member_id: u64, cluster_id: u64) -> Node {
     node
 }
 
-/// The messages and events that the replica of such a node would get now.
+/// Takes the messages and events that the replica of a node without one would get now.
 pub(crate) fn received(node: &Node) -> (Vec<Envelope>, Vec<(u64, PeerEvent)>) {
     let batch = node.shared.raft_inbox.take();
     let messages = batch.messages.into_iter();
@@ -73,7 +73,7 @@ fn put(value_bytes: usize) -> kv::Put {
     }
 }
 
-/// Offers commands until one is refused; those that wait.
+/// Offers commands until one is refused; returns the proposals that wait.
 async fn offer(node: &Node, value_bytes: usize) -> Vec<Waiting> {
     let mut waiting: Vec<Waiting> = Vec::new();
     for _ in 0..2 * INBOX_MAX {
@@ -94,7 +94,7 @@ async fn offer(node: &Node, value_bytes: usize) -> Vec<Waiting> {
 
 type Waiting = Pin<Box<dyn Future<Output = Proposed<kv::Put>>>>;
 
-/// Does what the thread would do: takes everything and answers it.
+/// Takes all queued proposals and answers each with `reply`, as the replica's thread would.
 fn go_on(requests: &Receiver<LoopRequest>, reply: &Reply) {
     let mut completions = completions::CompletionBatch::default();
     for inbound in requests.try_iter() {
@@ -271,7 +271,7 @@ fn a_hundred_thousand_waits() {
     assert_eq!(watchers.len(), 0);
 }
 
-/// Seconds until a stream with so many unread watcher groups is gone.
+/// Returns the seconds until a stream with this many unread watcher groups is removed.
 fn removal(groups: usize) -> f64 {
     let mut registry = WatcherGroups::default();
     let stream = registry.add_stream();

@@ -61,6 +61,7 @@ struct TokenOwner {
 }
 
 impl TokenTable {
+    /// Adds a token that ends after `ttl`, behind all others in the order of their ends.
     fn insert(&mut self, token: Arc<str>, user: Arc<str>, now: Instant, ttl: Duration) {
         let place = self.next;
         self.next += 1;
@@ -87,6 +88,7 @@ impl TokenTable {
         });
     }
 
+    /// Ends all tokens of a user.
     fn remove_user(&mut self, user: &str) {
         let Some((user, places)) = self.by_user.remove_entry(user) else {
             return;
@@ -99,6 +101,7 @@ impl TokenTable {
         }
     }
 
+    /// Changes the places of a user's tokens, and keeps the order of users by their number of tokens.
     fn change_places(&mut self, user: &Arc<str>, change: impl FnOnce(&mut BTreeSet<u64>)) {
         let places = self.by_user.entry(user.clone()).or_default();
         let before = places.len();
@@ -113,7 +116,7 @@ impl TokenTable {
         }
     }
 
-    /// Takes away some of what has ended.
+    /// Removes tokens that have ended, [`SWEPT_MAX`] at most.
     fn sweep(&mut self, now: Instant) {
         for _ in 0..SWEPT_MAX {
             let first = self.order.values().next().cloned();
@@ -124,7 +127,7 @@ impl TokenTable {
         }
     }
 
-    /// Makes room for one more token of a user.
+    /// Removes the oldest token of the user with the most tokens; one of `user` if nobody has more.
     fn evict(&mut self, user: &str) {
         let own = self.by_user.get(user).map_or(0, BTreeSet::len);
         let most = self.by_count.last().filter(|(count, _)| *count > own);
@@ -144,8 +147,8 @@ impl std::fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    /// Tokens that are not used for `ttl` end. `replayed` is the last entry that the log held
-    /// when this process began.
+    /// Makes an empty set of tokens that end when they are not used for `ttl`. `replayed` is the last entry
+    /// in the log at the start.
     pub(super) fn new(ttl: Duration, replayed: u64) -> Self {
         Self {
             ttl,
@@ -155,18 +158,18 @@ impl Tokens {
         }
     }
 
-    /// Whether the entry that assigns this token, if there is one, is not applied here.
+    /// Whether the entry that assigned a token may not be applied here yet, by the index in the token.
     pub fn is_ahead(&self, token: &str) -> bool {
         let index = token.rsplit_once('.').map(|(_, index)| index.parse());
         matches!(index, Some(Ok(index)) if self.assigned.load(Relaxed) < index)
     }
 
-    /// Everything up to `index` is applied, and its tokens are assigned.
+    /// Notes that all entries up to `index` are applied and their tokens assigned.
     pub(super) fn assigned(&self, index: u64) {
         self.assigned.fetch_max(index, Relaxed);
     }
 
-    /// The user of a token; extends its lifetime.
+    /// Returns the user of a token and extends its life by `ttl`; `None` if it is unknown or has ended.
     pub fn user(&self, token: &str) -> Option<String> {
         let now = Instant::now();
         let mut known = self.known();
@@ -184,7 +187,7 @@ impl Tokens {
         Some(String::from(&*user))
     }
 
-    /// Updates tokens after an applied command on users. `index` is that of its entry.
+    /// Assigns or ends tokens after an applied command on users. `index` is that of its entry.
     pub(super) fn applied(&self, reply: &AuthReply, index: u64) {
         match reply {
             AuthReply::Authenticated { user, prefix }
@@ -203,11 +206,13 @@ impl Tokens {
         }
     }
 
-    /// Ends all tokens: users may have changed unseen.
+    /// Ends all tokens, because users may have changed unseen.
     pub(super) fn end_all(&self) {
         *self.known() = TokenTable::default();
     }
 
+    /// Keeps a token of a user, after sweeping some that have ended. At [`TOKENS_MAX`] tokens another one is
+    /// evicted.
     fn assign(&self, token: String, user: String) {
         let now = Instant::now();
         let mut known = self.known();
@@ -218,7 +223,7 @@ impl Tokens {
         known.insert(token.into(), user.into(), now, self.ttl);
     }
 
-    /// Nothing in here panics, so a panic elsewhere leaves it whole.
+    /// Locks the tokens. A poisoned lock is ignored: no panic can leave them inconsistent.
     fn known(&self) -> MutexGuard<'_, TokenTable> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -66,7 +66,7 @@ impl TreeWatchers {
         }
     }
 
-    /// After a panic of another thread at worst a watcher remains registered.
+    /// Locks the registry. A poisoned lock is ignored: at worst a watcher remains registered.
     fn watch_state(&self) -> MutexGuard<'_, TreeWatchState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -66,13 +66,14 @@ struct StreamWaker {
 }
 
 impl WatchStreams {
-    /// Starts from a recovered state.
+    /// Sets the published and the notified revision to those of the recovered state.
     pub(super) fn begin(&self, kv: &Kv) {
         let mut watch_state = self.watch_state();
         (watch_state.published, watch_state.notified_revision) = (kv.revision(), kv.revision());
         watch_state.end = Some(kv.end());
     }
 
+    /// Registers a stream without watchers, which is woken on the calling worker.
     pub(super) fn add_stream(&self) -> WatchStream {
         let notify = Arc::new(Notify::new());
         let mut watch_state = self.watch_state();
@@ -89,7 +90,7 @@ impl WatchStreams {
         }
     }
 
-    /// Call it before anything reveals this revision.
+    /// Sets the revision that clients may know. Call it before anything reveals that revision.
     pub(super) fn publish(&self, revision: i64) {
         self.watch_state().published = revision;
     }
@@ -125,8 +126,8 @@ impl WatchStreams {
         }
     }
 
-    /// A received snapshot has replaced the state `before`. What was noted there and is not read yet is
-    /// read there; call [`WatchStreams::publish`] and [`WatchStreams::notify`] with the new state then.
+    /// Keeps the state `before`, which a received snapshot has replaced, for streams that have not read its
+    /// changes yet. Call [`WatchStreams::publish`] and [`WatchStreams::notify`] with the new state then.
     pub(super) fn replace_state(&self, before: &Kv) {
         let mut watch_state = self.watch_state();
         watch_state.end = None;
@@ -143,7 +144,7 @@ impl WatchStreams {
         }
     }
 
-    /// Call it periodically.
+    /// Drops the states from before compactions after [`OLDER_STATE_CHECKS`] calls; called periodically.
     pub(super) fn expire_old_states(&self) {
         let mut watch_state = self.watch_state();
         watch_state.older_checks += 1;
@@ -152,7 +153,7 @@ impl WatchStreams {
         }
     }
 
-    /// After a panic of another thread at worst a stream remains registered.
+    /// Locks the registry. A poisoned lock is ignored: at worst a stream remains registered.
     fn watch_state(&self) -> MutexGuard<'_, WatchState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -192,6 +193,7 @@ fn note(watch_state: &mut WatchState, kv: &Kv, woken: &mut Vec<WatchStreamId>) -
     matched > 0
 }
 
+/// Copies the key space without the states from before its last compactions, which hold memory.
 fn without_index(kv: &Kv) -> Arc<Kv> {
     let mut kv = kv.clone();
     kv.clear_states_before_compaction();
@@ -227,7 +229,7 @@ impl WatchStream {
         Ok((id, watch_state.published))
     }
 
-    /// Removes groups, some of them at a time: the replica's thread needs the registry, too.
+    /// Removes watcher groups, some at a time, because the replica's thread needs the registry, too.
     pub fn unregister<'a>(&self, gone: impl Iterator<Item = (WatcherGroupId, &'a WatchRange)>) {
         let mut gone = gone.peekable();
         while gone.peek().is_some() {
@@ -238,7 +240,7 @@ impl WatchStream {
         }
     }
 
-    /// The revision that clients may know already.
+    /// Returns the revision that clients may know already.
     pub fn published(&self) -> i64 {
         self.streams.watch_state().published
     }
@@ -256,8 +258,8 @@ impl WatchStream {
         }
     }
 
-    /// A state that contains everything up to a notified revision, if available, and the states
-    /// from before the last compactions, oldest first. Do not keep them: they hold memory.
+    /// Returns a state that contains everything up to `revision`, if it is at hand, and the states from
+    /// before the last compactions, oldest first. Do not keep them: they hold memory.
     pub fn states(&self, revision: i64) -> (Option<Arc<Kv>>, Vec<Arc<Kv>>) {
         let watch_state = self.streams.watch_state();
         let fresh = watch_state.current.as_ref();

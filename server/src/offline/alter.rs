@@ -20,7 +20,8 @@ pub const ALTER: &str = "alter";
 
 const CRC_BYTES: usize = 4;
 
-/// Runs the command with these arguments.
+/// Runs the test command `alter DIR FROM TO`: in each value of the checkpoint of the stopped member in DIR,
+/// replaces the first FROM by TO (of the same length in bytes, else nothing) and corrects the checksum.
 pub fn alter(arguments: impl Iterator<Item = OsString>) -> CommandResult {
     let arguments: Vec<OsString> = arguments.collect();
     let [dir, from, to] = arguments.as_slice() else {
@@ -34,6 +35,7 @@ fn failed(dir: &Path, source: io::Error) -> CommandResult {
     CommandResult::Failed(OfflineError::open("alter", dir)(source))
 }
 
+/// Replaces `from` by `to` in all values of the checkpoint in a data directory; returns the text to print.
 fn alter_dir(dir: &Path, from: &[u8], to: &[u8]) -> Result<String, OfflineError> {
     let refusal = |error: String| OfflineError::open("alter", dir)(io::Error::other(error));
     let identity = storage::identity(dir)?.ok_or_else(|| refusal("no member is there".into()))?;
@@ -48,7 +50,8 @@ fn alter_dir(dir: &Path, from: &[u8], to: &[u8]) -> Result<String, OfflineError>
     Ok(format!("altered {altered} records\n"))
 }
 
-/// The state with other values, and in how many records.
+/// Replaces `from` by `to` in the values of all records; returns the new state and in how many records it
+/// differs.
 fn altered(view: &View, from: &[u8], to: &[u8]) -> Result<(View, usize), CorruptRecord> {
     let mut records = Vec::new();
     view.changes(None, &mut |change| {

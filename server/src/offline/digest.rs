@@ -14,8 +14,8 @@ const SECTOR_BYTES: u64 = 512;
 /// Bytes that are read at a time.
 const PART_BYTES: usize = 1 << 20;
 
-/// Length of the snapshot without a digest, and whether a digest follows it. `verb` is for the text
-/// of an error.
+/// Returns the length of the snapshot without a digest, and whether a digest follows it. `verb` is for the
+/// text of an error.
 pub(super) fn length(verb: &'static str, path: &Path) -> Result<(u64, bool), OfflineError> {
     let length = std::fs::metadata(path)
         .map_err(OfflineError::open(verb, path))?

@@ -100,7 +100,7 @@ impl OfflineError {
         move |source| Self::Broken { path, source }
     }
 
-    /// Exit code of the process: that of etcdutl for this error.
+    /// Returns the exit code of the process: that of etcdutl for this error.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Bump => EXIT_BAD_ARGUMENTS,
@@ -116,13 +116,13 @@ impl OfflineError {
     }
 }
 
-/// Bytes as Go prints a slice: decimal numbers between brackets.
+/// Formats bytes as Go prints a slice: decimal numbers between brackets.
 fn go_hex(bytes: &[u8]) -> String {
     let digits: Vec<String> = bytes.iter().map(u8::to_string).collect();
     format!("[{}]", digits.join(" "))
 }
 
-/// The text that Go has for a common error of the system; the system's own text for others.
+/// Returns the text that Go has for a common error of the system; the system's own text for others.
 fn go_error_text(error: &io::Error) -> String {
     let kind = error.kind();
     if kind == io::ErrorKind::NotFound {

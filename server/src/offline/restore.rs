@@ -116,6 +116,7 @@ struct ProgressBar {
 }
 
 impl ProgressBar {
+    /// Makes a bar for `total` bytes, which is shown only if stderr is a terminal.
     fn new(total: u64) -> Self {
         Self {
             shown: io::stderr().is_terminal(),
@@ -132,6 +133,7 @@ impl ProgressBar {
         self.draw();
     }
 
+    /// Counts more bytes as done, and draws the bar if its percentage has changed.
     fn advance(&mut self, bytes: usize) {
         self.done += bytes as u64;
         let percent = (self.done * 100 / self.total).min(100);

@@ -22,6 +22,7 @@ pub(super) fn status(path: &Path, format: &str) -> Result<String, OfflineError> 
     show(&status)
 }
 
+/// Returns the cells of the table that etcdutl prints.
 fn cells(status: &SnapshotStatus) -> [String; 5] {
     [
         format!("{:x}", status.hash),
@@ -39,6 +40,7 @@ fn json(status: &SnapshotStatus) -> Result<String, OfflineError> {
     }
 }
 
+/// Formats the statistics as etcdutl's output `fields`.
 fn fields(status: &SnapshotStatus) -> String {
     format!(
         "\"Hash\" : {}\n\"Revision\" : {}\n\"Keys\" : {}\n\"Size\" : {}\n\"Version\" : {}\n",

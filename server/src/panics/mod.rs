@@ -98,6 +98,7 @@ impl UnwindScope {
         Self::of(Scope::Library)
     }
 
+    /// Puts the calling thread into a scope until the guard is dropped, which restores the scope before.
     fn of(scope: Scope) -> Self {
         let before = SCOPE.replace(scope);
         Self { before }

@@ -25,7 +25,7 @@ pub struct PlantedPanic(Option<&'static str>);
 
 /// Request headers, of either HTTP library.
 pub trait Headers {
-    /// The value of [`HEADER`].
+    /// Returns the value of [`HEADER`]; `None` without one.
     fn planted(&self) -> Option<&[u8]>;
 }
 
@@ -43,7 +43,7 @@ impl Headers for actix_web::http::header::HeaderMap {
 }
 
 impl PlantedPanic {
-    /// The panic that the request's headers name. A place with the prefix [`THREAD`] applies to the
+    /// Returns the panic that the request's headers name. A place with the prefix `THREAD` applies to the
     /// whole process from now on.
     pub fn of<H: Headers>(headers: &H) -> Self {
         let Some(place) = headers.planted() else {
@@ -57,7 +57,7 @@ impl PlantedPanic {
         Self(Some(place))
     }
 
-    /// The panic planted in the work that runs on this thread now.
+    /// Returns the panic planted in the work that runs on this thread now.
     pub fn current() -> Self {
         CURRENT.get()
     }

@@ -34,7 +34,7 @@ impl PanicSource {
         Self::Job,
     ];
 
-    /// Value of the label in metrics.
+    /// Returns the value of the label in metrics.
     pub fn label(self) -> &'static str {
         match self {
             Self::Grpc => "grpc",

@@ -10,7 +10,7 @@ impl PlantedPanic {
         Self(())
     }
 
-    /// No panic is ever planted on this thread.
+    /// Returns a plan without a panic: none is ever planted on this thread.
     pub fn current() -> Self {
         Self(())
     }

@@ -45,6 +45,7 @@ enum DeliverError {
 }
 
 impl DeliverError {
+    /// Whether the same snapshot may be sent once more.
     fn may_retry(&self) -> bool {
         match self {
             Self::Dial(_) => true,
@@ -53,7 +54,8 @@ impl DeliverError {
     }
 }
 
-/// Sends a snapshot to a member, and reports what became of it.
+/// Sends a snapshot to a member, in [`ATTEMPTS`] attempts at most, and reports to the replica whether the
+/// member has it.
 pub(super) async fn send(shared: Arc<Shared>, peer: Arc<Peer>, view: View, message: Bytes) {
     let member = format!("{:x}", peer.id);
     let mut event = PeerEvent::SnapshotFailed;
@@ -76,6 +78,8 @@ pub(super) async fn send(shared: Arc<Shared>, peer: Arc<Peer>, view: View, messa
     shared.node.peer_event(peer.id, event);
 }
 
+/// Opens a stream to the member, and sends the message and the state on it; returns when the receiver has
+/// installed the state or has it already.
 async fn send_once(
     shared: &Arc<Shared>,
     peer: &Arc<Peer>,
@@ -98,7 +102,8 @@ fn transfer(shared: &Shared, member: u64) -> Transfer {
     }
 }
 
-/// Takes the snapshot of another member, and hands it to the replica.
+/// Receives the snapshot of another member with its message, passes both to the replica, and answers when the
+/// replica has decided.
 pub(super) async fn take(
     shared: &Shared,
     mut stream: Box<dyn PeerStream>,

@@ -40,7 +40,7 @@ pub(super) enum DialError {
 }
 
 impl DialError {
-    /// Whether nothing listens there.
+    /// Whether the error means that nothing listens at the address.
     pub(super) fn nothing_listens(&self) -> bool {
         match self {
             Self::Io(error) => matches!(
@@ -68,7 +68,7 @@ pub(super) async fn open(
     timeout(DIAL_TIMEOUT, opening).await.map_err(timed_out)?
 }
 
-/// Connects; with TLS if the URL asks for it.
+/// Connects to a peer URL, with TLS if the URL asks for it.
 pub(super) async fn connect(
     url: &Url,
     tls: Option<&PeerTls>,
@@ -84,7 +84,7 @@ pub(super) async fn connect(
     Ok(tls.connect(stream, host(url)).await?)
 }
 
-/// The name that its certificate must have.
+/// Returns the host name that the certificate of the member must have.
 fn host(url: &Url) -> &str {
     match url.address() {
         Address::Tcp(host, _) => host,
@@ -92,6 +92,7 @@ fn host(url: &Url) -> &str {
     }
 }
 
+/// Connects to the first address of a host that accepts; otherwise returns the error of the last one.
 async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address");
     for address in lookup_host((host, port)).await? {
@@ -109,6 +110,8 @@ async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     Err(last)
 }
 
+/// Sends the opening of a stream and the handshake, and reads the answer. A refusal of the member is
+/// [`DialError::Refused`].
 async fn shake_hands(stream: &mut Box<dyn PeerStream>, hello: &Handshake) -> Result<(), DialError> {
     let mut opening = MAGIC.to_vec();
     opening.push(PROTOCOL);

@@ -95,7 +95,7 @@ fn checksum(start: &[u8], contents: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(start), contents)
 }
 
-/// The header of a frame with these contents, which are at most [`FRAME_BYTES_MAX`] long.
+/// Makes the header of a frame with these contents, which are at most [`FRAME_BYTES_MAX`] long.
 fn header(kind: FrameKind, contents: &[u8]) -> [u8; HEADER_BYTES] {
     let length = u32::try_from(contents.len()).unwrap_or(u32::MAX);
     let mut header = [0; HEADER_BYTES];
@@ -106,7 +106,7 @@ fn header(kind: FrameKind, contents: &[u8]) -> [u8; HEADER_BYTES] {
     header
 }
 
-/// A whole frame.
+/// Encodes a frame with its header.
 pub(super) fn encode(kind: FrameKind, contents: &[u8]) -> Vec<u8> {
     [&header(kind, contents), contents].concat()
 }
@@ -146,7 +146,7 @@ pub(super) struct FrameReader<S> {
 }
 
 impl<S: AsyncRead + Unpin> FrameReader<S> {
-    /// Frames of at most `max` bytes of contents.
+    /// Makes a reader of frames with at most `max` bytes of contents.
     pub(super) fn new(stream: S, max: usize) -> Self {
         Self {
             stream,
@@ -155,7 +155,7 @@ impl<S: AsyncRead + Unpin> FrameReader<S> {
         }
     }
 
-    /// The next frame; `None` at the end of the stream. Fails when nothing comes for as long as
+    /// Reads the next frame; `None` at the end of the stream. Fails with `TimedOut` when nothing comes for
     /// `silence`.
     pub(super) async fn next(&mut self, silence: Duration) -> io::Result<Option<Frame>> {
         loop {
@@ -177,6 +177,7 @@ impl<S: AsyncRead + Unpin> FrameReader<S> {
         }
     }
 
+    /// Reserves memory for the rest of the first frame in the buffer, [`LONG_READ_BYTES`] at a time.
     fn make_room(&mut self) {
         let whole = self.buffer.first_chunk().map_or(0, length_of) + HEADER_BYTES;
         let missing = whole.saturating_sub(self.buffer.len());
@@ -214,6 +215,7 @@ pub(super) struct FrameBatch {
 }
 
 impl FrameBatch {
+    /// Adds a frame; contents of more than [`COPIED_BYTES_MAX`] are not copied.
     pub(super) fn push(&mut self, kind: FrameKind, contents: &Bytes) {
         self.bytes += HEADER_BYTES + contents.len();
         self.tail.put_slice(&header(kind, contents));
@@ -226,7 +228,7 @@ impl FrameBatch {
         }
     }
 
-    /// Ends the batch; it is a [`Buf`] from then on.
+    /// Ends the batch, which can be read as a [`Buf`] from then on.
     pub(super) fn seal(&mut self) {
         if !self.tail.is_empty() {
             let rest = self.tail.split().freeze();

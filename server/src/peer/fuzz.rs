@@ -12,8 +12,8 @@ use super::{
 };
 use crate::storage::encode_record;
 
-/// The frames at the beginning of `bytes`, written again, and the bytes behind them; an error if those
-/// are none.
+/// Reads the frames at the beginning of `bytes`; returns them encoded again and how many bytes follow them,
+/// or an error if those cannot begin a frame.
 pub fn frames(bytes: &[u8]) -> (Vec<u8>, Result<usize, String>) {
     let mut rest = BytesMut::from(bytes);
     let mut batch = FrameBatch::default();
@@ -30,31 +30,32 @@ pub fn frames(bytes: &[u8]) -> (Vec<u8>, Result<usize, String>) {
     (again, left)
 }
 
-/// A message frame with these contents.
+/// Encodes a message frame with these contents.
 pub fn message(contents: &[u8]) -> Vec<u8> {
     frame::encode(frame::FrameKind::Message, contents)
 }
 
-/// The contents of a handshake, read and written again; and whether a member would take the stream.
+/// Decodes a handshake and encodes it again; returns also whether a member would accept the stream. `None` if
+/// it is invalid.
 pub fn handshake(contents: &[u8]) -> Option<(Vec<u8>, bool)> {
     let hello = Handshake::decode(contents)?;
     let taken = hello.check(hello.to, &MemberRegistry::default()).is_ok();
     Some((hello.encode(), taken))
 }
 
-/// The contents of an answer, read and written again.
+/// Decodes an answer and encodes it again; `None` if it is invalid.
 pub fn answer(contents: &[u8]) -> Option<Vec<u8>> {
     handshake::decode_answer(contents).map(handshake::encode_answer)
 }
 
-/// The response to a request of HTTP with this head, if it is refused or asks about the cluster.
+/// Returns the response to an HTTP request with this head, if it is refused or asks about the cluster.
 pub fn page(head: &[u8]) -> String {
     let refusal = http::refusal(head);
     let page = refusal.unwrap_or_else(|| http::page(head, &MemberRegistry::default()));
     page.response(0)
 }
 
-/// The contents of a frame of a snapshot, read and written again.
+/// Decodes a part of a snapshot and encodes it again; `None` if it is invalid.
 pub fn snapshot_part(contents: &[u8]) -> Option<Vec<u8>> {
     Part::decode(Bytes::copy_from_slice(contents)).map(|part| part.encode())
 }
@@ -62,8 +63,8 @@ pub fn snapshot_part(contents: &[u8]) -> Option<Vec<u8>> {
 /// A key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
-/// The records of a stream that comes in these pieces, and whether it ends with a whole one; an error
-/// if a record is too long.
+/// Parses the records of a stream that comes in these pieces; returns them and whether no part of one is left
+/// over, or an error if a record is too long.
 pub fn snapshot_records<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> Result<(Vec<Pair>, bool), String> {
@@ -77,7 +78,7 @@ pub fn snapshot_records<'a>(
     Ok((records, parser.is_empty()))
 }
 
-/// A stream of these records.
+/// Encodes a stream of these records.
 pub fn snapshot_stream(records: &[Pair]) -> Vec<u8> {
     let mut stream = Vec::new();
     for (key, value) in records {

@@ -40,7 +40,7 @@ impl StreamKind {
             .find(|kind| *kind as u8 == byte)
     }
 
-    /// How logs call it.
+    /// Returns the name of this kind in logs.
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::Control => "control",
@@ -76,7 +76,7 @@ pub(super) struct Handshake {
 const FIXED_BYTES: usize = 25;
 
 impl Handshake {
-    /// The contents of its frame.
+    /// Encodes the contents of a handshake's frame.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(FIXED_BYTES + self.release.len());
         for id in [self.cluster_id, self.from, self.to] {
@@ -94,7 +94,7 @@ impl Handshake {
         out
     }
 
-    /// Reads the contents of its frame; `None` if they are none.
+    /// Decodes the contents of a handshake's frame; `None` if they are invalid.
     pub(super) fn decode(contents: &[u8]) -> Option<Self> {
         let (ids, rest) = contents.split_at_checked(FIXED_BYTES - 1)?;
         let (kind, texts) = rest.split_first()?;
@@ -118,7 +118,7 @@ impl Handshake {
         })
     }
 
-    /// Whether the member `own` of a cluster takes this stream.
+    /// Checks whether the member `own` accepts this stream; the error says why not.
     pub(super) fn check(&self, own: u64, members: &MemberRegistry) -> Result<(), Refusal> {
         if self.cluster_id != members.cluster_id {
             return Err(Refusal::ClusterId(members.cluster_id));
@@ -161,7 +161,7 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    /// Its code on the wire, and what belongs to it.
+    /// Returns the code of a refusal on the wire, and the value that belongs to it, 0 for most.
     fn parts(self) -> (u8, u64) {
         match self {
             Self::Protocol(version) => (1, version.into()),
@@ -175,7 +175,7 @@ impl Refusal {
         }
     }
 
-    /// Its name in metrics and logs.
+    /// Returns the name of a refusal in metrics and logs.
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::Protocol(_) => "protocol",
@@ -189,6 +189,7 @@ impl Refusal {
         }
     }
 
+    /// Returns the refusal with this code and value on the wire; `None` if the code is unknown.
     fn of((code, value): (u8, u64)) -> Option<Self> {
         let refusals = [
             Self::Protocol(u8::try_from(value).unwrap_or(u8::MAX)),
@@ -237,7 +238,7 @@ impl fmt::Display for Refusal {
 /// What the other side says to a handshake.
 pub(super) type Answer = Result<(), Refusal>;
 
-/// The contents of an answer's frame.
+/// Encodes the contents of an answer's frame.
 pub(super) fn encode_answer(answer: Answer) -> Vec<u8> {
     let (code, value) = answer.err().map_or((0, 0), Refusal::parts);
     let mut out = vec![code];
@@ -245,7 +246,8 @@ pub(super) fn encode_answer(answer: Answer) -> Vec<u8> {
     out
 }
 
-/// Reads them; `None` if they are no answer. A later version may add to it.
+/// Decodes the contents of an answer's frame; `None` if they are invalid. What a later version adds at the
+/// end is ignored.
 pub(super) fn decode_answer(contents: &[u8]) -> Option<Answer> {
     let (code, rest) = contents.split_first()?;
     let value = u64::from_be_bytes(*rest.first_chunk()?);

@@ -26,6 +26,7 @@ struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
+    /// Splits the head of a request into method, path and query; missing parts are empty.
     fn of(text: &'a [u8]) -> Self {
         let line = text.split(|byte| *byte == b'\r').next().unwrap_or_default();
         let mut words = line.split(|byte| *byte == b' ');
@@ -46,7 +47,7 @@ impl<'a> Head<'a> {
         Some(value.trim())
     }
 
-    /// The refusal of another method than GET.
+    /// Refuses any other method than GET.
     fn check_method(&self) -> Result<(), Page> {
         match self.method {
             b"GET" => Ok(()),
@@ -57,7 +58,7 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// The refusal of a request that is meant for another cluster.
+    /// Refuses a request that is meant for another cluster.
     fn check_cluster(&self, cluster_id: u64) -> Result<(), Page> {
         let asked = self.header("x-etcd-cluster-id").filter(|id| !id.is_empty());
         match asked.is_none_or(|id| id == format!("{cluster_id:x}")) {
@@ -66,6 +67,7 @@ impl<'a> Head<'a> {
         }
     }
 
+    /// Returns the announced length of the body, 0 without one; more than [`BODY_BYTES_MAX`] is refused.
     fn content_length(&self) -> Result<usize, Page> {
         let length = self.header("content-length").unwrap_or("0");
         let length = length
@@ -115,7 +117,7 @@ pub(super) async fn answer(
     stream.shutdown().await
 }
 
-/// Answers a request about this member's state. The inner error is a refusal.
+/// Answers a request for a hash of this member's state. The inner error is a refusal.
 async fn of_state(
     head: &Head<'_>,
     body: &mut Vec<u8>,
@@ -137,20 +139,23 @@ async fn of_state(
     }))
 }
 
-/// How long the body of a request about this member's state is, or its refusal.
+/// Checks the method and the cluster of a request about this member's state; returns the length of its body,
+/// or the refusal.
 fn body_bytes(head: &Head<'_>, cluster_id: u64) -> Result<usize, Page> {
     head.check_method()?;
     head.check_cluster(cluster_id)?;
     head.content_length()
 }
 
-/// The refusal of a request with this head that would ask about this member's state.
+/// Returns the refusal of a request with this head that would ask about this member's state; `None` if it is
+/// accepted.
 #[cfg(feature = "fuzz")]
 pub(super) fn refusal(head: &[u8]) -> Option<Page> {
     body_bytes(&Head::of(head), 0).err()
 }
 
-/// The answer to a request with this head that asks about the cluster.
+/// Returns the answer to a request with this head about the cluster: `/members`, `/version` or
+/// `/raft/probing`.
 pub(super) fn page(head: &[u8], members: &MemberRegistry) -> Page {
     let head = Head::of(head);
     let body = match head.path {
@@ -170,6 +175,7 @@ fn probe(now_ns: i64) -> String {
     format!("{{\"OK\":true,\"Now\":\"{}\"}}\n", text::time(now_ns))
 }
 
+/// Returns the members as JSON, the body of `/members`.
 fn list(members: &MemberRegistry) -> String {
     let of = |member: &Member| peer::Member {
         id: member.id,
@@ -182,6 +188,7 @@ fn list(members: &MemberRegistry) -> String {
     serde_json::to_string(&list).expect("numbers and texts are always JSON") + "\n"
 }
 
+/// Returns the body of `/version`, with [`NOT_DECIDED`] while the cluster has no version.
 fn version(members: &MemberRegistry) -> String {
     let cluster = match members.cluster_version.as_str() {
         "" => NOT_DECIDED,

@@ -29,12 +29,13 @@ impl Lanes {
         self.states[slot(kind)] == LaneState::Open
     }
 
+    /// Notes that a stream is open, so that the process is not gone.
     pub(super) fn opened(&mut self, kind: StreamKind) {
         self.states[slot(kind)] = LaneState::Open;
         self.gone = false;
     }
 
-    /// A stream ended; whether this shows that the process is gone.
+    /// Notes that a stream has ended; returns whether this shows that the process is gone.
     pub(super) fn ended(&mut self, kind: StreamKind, by_other_side: bool) -> bool {
         self.states[slot(kind)] = match by_other_side {
             true => LaneState::Closed,
@@ -43,7 +44,8 @@ impl Lanes {
         self.newly_gone()
     }
 
-    /// A new stream could not be opened; whether this shows that the process is gone.
+    /// Notes that a stream could not be opened; returns whether this shows that the process is gone.
+    /// `refused`: nothing listens there.
     pub(super) fn failed(&mut self, kind: StreamKind, refused: bool) -> bool {
         let state = &mut self.states[slot(kind)];
         *state = match (*state, refused) {
@@ -54,6 +56,8 @@ impl Lanes {
         self.newly_gone()
     }
 
+    /// Whether the process is gone for the first time since a stream was open: both streams were ended by the
+    /// other side, and a new one was refused.
     fn newly_gone(&mut self) -> bool {
         let closed = |state: &LaneState| matches!(state, LaneState::Closed | LaneState::Refused);
         let gone = self.states.iter().all(closed) && self.states.contains(&LaneState::Refused);
@@ -63,6 +67,7 @@ impl Lanes {
     }
 }
 
+/// Returns the place of a stream's state: bulk and snapshot streams share one.
 fn slot(kind: StreamKind) -> usize {
     match kind {
         StreamKind::Control => 0,

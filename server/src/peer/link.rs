@@ -71,7 +71,7 @@ impl Peer {
         }
     }
 
-    /// Where messages wait for a stream.
+    /// Returns the queue of the messages that wait for a stream of this kind.
     pub(super) fn queue(&self, kind: StreamKind) -> &LaneQueue {
         match kind {
             StreamKind::Control => &self.control,
@@ -79,6 +79,7 @@ impl Peer {
         }
     }
 
+    /// Replaces the URLs of a member; other ones than before are tried at once.
     pub(super) fn set_urls(&self, urls: Vec<Url>) {
         let mut known = self.urls.write().unwrap_or_else(PoisonError::into_inner);
         if *known != urls {
@@ -88,12 +89,12 @@ impl Peer {
         }
     }
 
-    /// Tries again at once where a stream is not open: the member was heard of.
+    /// Ends the pause of the links that wait for their next attempt, because the member was heard of.
     pub(super) fn retry_now(&self) {
         self.retry.notify_waiters();
     }
 
-    /// Completes when nothing waits for an open stream.
+    /// Completes when the queues of both open streams are written.
     pub(super) async fn flushed(&self) {
         for kind in [StreamKind::Control, StreamKind::Bulk] {
             if self.lanes().is_open(kind) {
@@ -102,6 +103,7 @@ impl Peer {
         }
     }
 
+    /// Whether both the control stream and the bulk stream are open.
     #[cfg(test)]
     pub(super) fn is_open(&self) -> bool {
         let lanes = self.lanes();
@@ -141,7 +143,7 @@ impl Link {
         }
     }
 
-    /// Keeps the stream open until the task is aborted.
+    /// Opens the stream again and again until the task is aborted, with pauses between attempts.
     pub(super) async fn run(mut self) {
         let mut delays = Delays::new();
         loop {
@@ -166,7 +168,8 @@ impl Link {
         }
     }
 
-    /// Tries each URL once.
+    /// Tries to open the stream at each URL once. If none accepts it, returns the error of one at which
+    /// something listens, if there is one.
     pub(super) async fn open(&self) -> Result<Box<dyn PeerStream>, DialError> {
         let own_id = self.shared.own_id();
         let members = self.shared.members();
@@ -191,6 +194,7 @@ impl Link {
         Err(worst)
     }
 
+    /// Notes that the stream is open: its queue takes messages, and the node sees the member as connected.
     fn opened(&mut self) {
         self.peer.queue(self.kind).open();
         self.peer.lanes().opened(self.kind);
@@ -203,6 +207,7 @@ impl Link {
         tracing::info!(kind, remote_peer_id, "opened a stream to a peer");
     }
 
+    /// Notes that an open stream has ended with this error, and reports it to the replica.
     fn ended(&self, end: &io::Error) {
         let (kind, remote_peer_id) = (self.kind.label(), &self.name);
         tracing::warn!(kind, remote_peer_id, error = %end, "lost the stream to a peer");
@@ -216,6 +221,8 @@ impl Link {
         self.report(gone);
     }
 
+    /// Notes that the stream could not be opened: drops what is queued and reports to the replica. The same
+    /// error in a row is warned of once.
     fn failed(&mut self, error: &DialError) {
         self.peer.series.sent_failures.inc();
         if self.kind == StreamKind::Bulk {
@@ -243,6 +250,7 @@ impl Link {
         self.report(gone);
     }
 
+    /// Tells the replica that the member is unreachable and, if `gone`, that its process has ended.
     fn report(&self, gone: bool) {
         let node = &self.shared.node;
         node.peer_event(self.peer.id, PeerEvent::Unreachable);
@@ -251,7 +259,7 @@ impl Link {
         }
     }
 
-    /// Why the stream ended.
+    /// Writes and reads an open stream until one of them fails; returns why.
     async fn serve(&self, stream: Box<dyn PeerStream>) -> io::Error {
         let (reading, writing) = tokio::io::split(stream);
         let begun = Instant::now();
@@ -261,6 +269,8 @@ impl Link {
         }
     }
 
+    /// Writes queued messages, and a ping with the time since `begun` every [`PING_INTERVAL`], until writing
+    /// fails; returns why.
     async fn write(&self, mut stream: impl AsyncWrite + Unpin, begun: Instant) -> io::Error {
         let mut pings = interval(PING_INTERVAL);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -293,6 +303,8 @@ impl Link {
         }
     }
 
+    /// Reads pongs and measures round trips by them until the stream ends; returns why. Fails if nothing
+    /// comes for the read timeout.
     async fn read(&self, stream: impl AsyncRead + Unpin, begun: Instant) -> io::Error {
         let mut reader = FrameReader::new(stream, ANSWER_BYTES_MAX);
         loop {
@@ -310,13 +322,14 @@ impl Link {
     }
 }
 
-/// When the ping was sent that this answers.
+/// Returns when the ping was sent that a pong answers, in nanoseconds since the begin of the stream; `None`
+/// for other frames.
 fn pong(frame: &Frame) -> Option<u64> {
     let sent = frame.contents.first_chunk().copied()?;
     (frame.kind == FrameKind::Pong).then_some(u64::from_be_bytes(sent))
 }
 
-/// Writes a batch to its end; fails when nothing of it is taken for as long as `patience`.
+/// Writes a batch to its end; fails when the other side takes nothing of it for `patience`.
 pub(super) async fn write_all(
     stream: &mut (impl AsyncWrite + Unpin),
     mut batch: FrameBatch,
@@ -332,6 +345,7 @@ pub(super) async fn write_all(
     timeout(patience, stream.flush()).await.map_err(too_slow)?
 }
 
+/// Whether an error means that the other side has closed or reset the stream.
 fn by_other_side(end: &io::Error) -> bool {
     matches!(
         end.kind(),
@@ -365,7 +379,8 @@ impl Delays {
         self.next = Duration::ZERO;
     }
 
-    /// The delay after a stream that lasted so long, or was not opened.
+    /// Returns the delay after a stream that has lasted for `lasted`, zero if none was opened. It doubles up
+    /// to [`RETRY_MAX`], and a random part of up to half of it is left out.
     fn next(&mut self, lasted: Duration) -> Duration {
         if lasted >= SETTLED {
             self.start_over();

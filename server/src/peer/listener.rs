@@ -76,8 +76,8 @@ struct Greetings {
 }
 
 impl Greetings {
-    /// Adds a connection. Where there are too many, the oldest one ends: a member says at once what it is,
-    /// so connections that wait do not keep it out. Returns whether one ended.
+    /// Adds a connection that has not said what it is. Where there are too many, of one network or at all,
+    /// aborts the oldest one; returns whether it did.
     fn add(&mut self, id: u64, network: ClientNetwork, task: AbortHandle) -> bool {
         let of_network = |(_, (from, _)): &(&u64, &(ClientNetwork, AbortHandle))| *from == network;
         let mut same = self.open.iter().filter(of_network).peekable();
@@ -106,6 +106,7 @@ struct Greeting {
 }
 
 impl Greeting {
+    /// Gives a new connection its id.
     fn new(all: &Arc<Mutex<Greetings>>) -> Self {
         let mut greetings = lock(all);
         greetings.last += 1;
@@ -180,7 +181,8 @@ impl Listener {
         }
     }
 
-    /// Reads what a connection is; gives a stream of a member, and answers anything else.
+    /// Shakes hands if there is TLS and reads what the connection is: returns the stream of a member, or
+    /// answers anything else and returns `None`.
     async fn greet(
         &self,
         (stream, address): (Box<dyn PeerStream>, Option<SocketAddr>),
@@ -229,6 +231,7 @@ impl Listener {
         }
     }
 
+    /// Reads the handshake of a member and checks it; the error is the refusal to answer with.
     async fn read_handshake(&self, stream: &mut Box<dyn PeerStream>) -> Result<Handshake, Refusal> {
         let frame = frame::read_exact(stream, HANDSHAKE_BYTES_MAX).await;
         let frame = frame
@@ -240,7 +243,7 @@ impl Listener {
         Ok(hello)
     }
 
-    /// Serves a member's stream, instead of its previous one of the same kind.
+    /// Starts to serve a stream of a member, and ends its previous one of the same kind.
     fn admit(self: &Arc<Self>, stream: Box<dyn PeerStream>, hello: Handshake) {
         let key = (hello.from, hello.kind);
         self.shared.answer_remote(&hello);
@@ -277,7 +280,8 @@ impl Listener {
         }
     }
 
-    /// A stream has ended; if it was the last one of a member that this one does not know, it is forgotten.
+    /// Notes the end of a stream; forgets its member if that was the last one and the member is not known to
+    /// the cluster.
     fn ended(&self, (from, kind): (u64, StreamKind)) {
         let streams = lock(&self.streams);
         let mut others = streams
@@ -288,7 +292,7 @@ impl Listener {
         }
     }
 
-    /// Completes when a stream of this member would be refused.
+    /// Completes, with the error that ends the stream, when a stream of this member would be refused.
     async fn removed(&self, hello: &Handshake) -> io::Error {
         while self.shared.check(hello).is_ok() {
             sleep(REMOVAL_INTERVAL).await;
@@ -298,6 +302,8 @@ impl Listener {
         io::Error::new(io::ErrorKind::PermissionDenied, what)
     }
 
+    /// Hands the messages of a member's stream to the replica and answers pings until the stream ends. At
+    /// most [`WAITING_BYTES_MAX`] of messages wait for the replica.
     async fn serve(&self, stream: Box<dyn PeerStream>, hello: &Handshake) -> io::Result<()> {
         let node = &self.shared.node;
         let (reading, mut writing) = tokio::io::split(stream);
@@ -350,6 +356,7 @@ impl Listener {
     }
 }
 
+/// Writes and flushes bytes; `TimedOut` if that takes longer than `patience`.
 async fn answer(
     stream: &mut (impl AsyncWrite + Unpin),
     bytes: &[u8],

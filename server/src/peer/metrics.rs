@@ -33,7 +33,7 @@ pub(super) struct PeerSeries {
 }
 
 impl PeerMetrics {
-    /// Declares them.
+    /// Registers the series of the streams between members.
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
         Self {
@@ -49,6 +49,7 @@ impl PeerMetrics {
         }
     }
 
+    /// Returns the series of the member `member`, as the member `own` counts them.
     pub(super) fn of(&self, own: u64, member: u64) -> PeerSeries {
         let (own, member) = (format!("{own:x}"), format!("{member:x}"));
         let (one, both) = ([member.as_str()], [own.as_str(), member.as_str()]);
@@ -67,13 +68,13 @@ impl PeerMetrics {
         self.refused.with_label_values(&[reason]).inc();
     }
 
-    /// The clock of a member is ahead by so many seconds.
+    /// Shows by how many seconds the clock of a member is ahead.
     pub(super) fn clock(&self, member: u64, ahead_s: f64) {
         let to = format!("{member:x}");
         self.clocks.with_label_values(&[&to]).set(ahead_s);
     }
 
-    /// Forgets a member that left.
+    /// Removes the series of a member that left.
     pub(super) fn remove(&self, own: u64, member: u64) {
         let (own, member) = (format!("{own:x}"), format!("{member:x}"));
         // an error says that there was no such series

@@ -89,13 +89,13 @@ impl Shared {
         self.node.identity().member_id
     }
 
-    /// The members after the last applied change.
+    /// Returns the members after the last applied change.
     fn members(&self) -> Arc<MemberRegistry> {
         let members = self.members.read();
         members.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The hosts of all members' peer URLs.
+    /// Returns the hosts of the peer URLs of all members.
     fn hosts(&self) -> Vec<String> {
         let members = self.members();
         let urls = members.by_id.values().flat_map(|member| &member.peer_urls);
@@ -115,7 +115,7 @@ impl Shared {
         self.remotes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a message into its lane, or reports that it is lost.
+    /// Queues a message in its lane; reports the member as unreachable if the message is dropped.
     fn queue(&self, peer: &Peer, envelope: Envelope) {
         let kind = StreamKind::from(envelope.lane);
         if !peer.queue(kind).push(envelope.message) {
@@ -127,7 +127,7 @@ impl Shared {
         }
     }
 
-    /// The streams to a member have ended for good.
+    /// Forgets the series and the numbers of a member whose streams have ended for good.
     fn forget(&self, id: u64) {
         self.metrics.remove(self.own_id(), id);
         self.node.forget_peer(id);
@@ -221,7 +221,7 @@ impl Peers {
         Monitor::new(self.shared.clone()).run()
     }
 
-    /// Lets what is queued leave, for a bounded time, and ends all streams.
+    /// Waits, for a bounded time, until what is queued is written, and ends all streams.
     pub async fn stop(self) {
         let peers: Vec<Arc<Peer>> = {
             let peers = self.shared.peers.read();
@@ -316,7 +316,7 @@ impl Post for PeerPost {
     }
 }
 
-/// Opens both streams to a member, and keeps them open.
+/// Starts to open the control and the bulk stream to a member, and to keep them open.
 fn link_to(shared: &Arc<Shared>, runtime: &Handle, id: u64, urls: Vec<Url>) -> LinkTasks {
     let series = shared.metrics.of(shared.own_id(), id);
     let peer = Arc::new(Peer::new(id, urls, series));
@@ -332,7 +332,7 @@ fn link_to(shared: &Arc<Shared>, runtime: &Handle, id: u64, urls: Vec<Url>) -> L
     }
 }
 
-/// The peer URLs that can be read; the log says which cannot.
+/// Returns the peer URLs of a member that can be parsed; logs the others.
 fn urls(member: &Member) -> Vec<Url> {
     let parsed = member.peer_urls.iter().filter_map(|text| {
         let url = text.parse();

@@ -62,7 +62,7 @@ impl Monitor {
         }
     }
 
-    /// Until the process stops.
+    /// Asks all members in rounds until the process stops.
     pub(super) async fn run(mut self) {
         loop {
             let wait = self.round().await;
@@ -73,7 +73,7 @@ impl Monitor {
         }
     }
 
-    /// Asks all members. Returns how long to wait before the next round.
+    /// Asks all members once and acts on their answers. Returns how long to wait before the next round.
     async fn round(&mut self) -> Duration {
         let members = self.shared.members();
         let own_id = self.shared.own_id();
@@ -102,7 +102,8 @@ impl Monitor {
         wait.min(check.unwrap_or(wait)).max(UNDECIDED_INTERVAL)
     }
 
-    /// The version of a member, and by how many seconds its clock is ahead.
+    /// Asks a member for its release, and by how many seconds its clock is ahead; `None` if it does not
+    /// answer at any URL.
     async fn ask(&self, urls: &[Url]) -> Option<(Release, Option<f64>)> {
         let (tls, node) = (self.shared.tls.as_ref(), &self.shared.node);
         for url in urls {
@@ -121,6 +122,8 @@ impl Monitor {
         None
     }
 
+    /// Shows by how many seconds the clock of a member is ahead, and logs when the difference becomes larger
+    /// or smaller than [`CLOCK_DIFFERENCE_MAX_S`]. `None` does nothing.
     fn show_clock(&mut self, member: u64, ahead_s: Option<f64>) {
         let Some(ahead_s) = ahead_s else { return };
         self.shared.metrics.clock(member, ahead_s);
@@ -138,6 +141,8 @@ impl Monitor {
         }
     }
 
+    /// Proposes a new version of the cluster, or the end of a downgrade, if [`versions::decide`] asks for it;
+    /// not again within [`INTERVAL`] while the members stay the same.
     async fn decide(&mut self, members: Arc<MemberRegistry>, running: &[Option<Release>]) {
         let waits = self.begun.elapsed() < UNDECIDED_MAX;
         let node = &self.shared.node;

@@ -24,6 +24,7 @@ impl Page {
         }
     }
 
+    /// Makes an answer with the status 200 and this JSON.
     pub(super) fn ok(body: String) -> Self {
         Self {
             status: "200 OK",
@@ -33,7 +34,7 @@ impl Page {
         }
     }
 
-    /// A value as JSON.
+    /// Makes an answer with the status 200 and a value as JSON.
     pub(super) fn json(value: &impl Serialize) -> Self {
         Self::ok(serde_json::to_string(value).expect("numbers and texts are always JSON"))
     }
@@ -50,6 +51,7 @@ impl Page {
         Self::text("503 Service Unavailable", text)
     }
 
+    /// Returns the whole HTTP/1.1 response, after which the connection closes.
     pub(super) fn response(&self, cluster_id: u64) -> String {
         let Self {
             status,

@@ -38,8 +38,8 @@ pub async fn cluster(url: &Url, tls: Option<&PeerTls>) -> io::Result<RemoteClust
     cluster_of(&answer).map_err(invalid)
 }
 
-/// Asks the member of a cluster at this peer URL for the hash of its state after an entry. `None` if it has none, or
-/// not yet.
+/// Asks a member of a cluster at this peer URL for the hash of its state after an entry; `None` if the member
+/// has no such hash.
 pub async fn state_hash(
     url: &Url,
     tls: Option<&PeerTls>,
@@ -68,7 +68,7 @@ fn invalid(reason: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason)
 }
 
-/// Gets a page of the member at this peer URL.
+/// Gets a page of the member at this peer URL within [`QUERY_TIMEOUT`]; returns the whole response.
 async fn get(url: &Url, tls: Option<&PeerTls>, target: &str) -> io::Result<Vec<u8>> {
     let asking = async {
         let mut stream = dial::connect(url, tls).await.map_err(io::Error::other)?;
@@ -102,6 +102,7 @@ impl Answer<'_> {
     }
 }
 
+/// Splits an HTTP response into its status, its header `X-Etcd-Cluster-Id` and its body.
 fn parse(answer: &[u8]) -> Result<Answer<'_>, &'static str> {
     let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
     let (head, body) = answer.split_at(end.ok_or("its answer is not HTTP")?);
@@ -117,6 +118,7 @@ fn parse(answer: &[u8]) -> Result<Answer<'_>, &'static str> {
     })
 }
 
+/// Reads the cluster's id and members from the response to `/members`.
 fn cluster_of(answer: &[u8]) -> Result<RemoteCluster, &'static str> {
     let answer = parse(answer)?;
     if answer.status != "200" {
@@ -141,6 +143,8 @@ struct ProbePage {
     now: String,
 }
 
+/// Reads the release of a member from the response to `/version`; another cluster, or a release below
+/// [`versions::FIRST`], is an error.
 fn release_of(answer: &[u8], cluster_id: u64) -> Result<Release, &'static str> {
     let answer = parse(answer)?;
     answer.check_cluster(cluster_id)?;
@@ -150,12 +154,14 @@ fn release_of(answer: &[u8], cluster_id: u64) -> Result<Release, &'static str> {
     release.ok_or("its answer names no version of a member")
 }
 
+/// Reads the clock of a member, Unix nanoseconds, from the response to a probe.
 fn clock_of(answer: &[u8]) -> Result<i64, &'static str> {
     let page: Option<ProbePage> = serde_json::from_slice(parse(answer)?.body).ok();
     let now_ns = page.and_then(|page| text::parse_time(&page.now));
     now_ns.ok_or("its answer names no time")
 }
 
+/// Reads the hash of a member's state from its response; `None` if the member has none (404).
 fn hash_of(answer: &[u8], cluster_id: u64) -> Result<Option<StateHash>, &'static str> {
     let answer = parse(answer)?;
     answer.check_cluster(cluster_id)?;

@@ -55,7 +55,7 @@ impl LaneQueue {
         true
     }
 
-    /// The messages that wait, up to the size of a batch; waits for the first.
+    /// Waits for a message and takes the queued ones, up to the size of a batch.
     pub(super) async fn next_batch(&self) -> Vec<Bytes> {
         loop {
             let filled = self.filled.notified();
@@ -68,7 +68,7 @@ impl LaneQueue {
         }
     }
 
-    /// Completes when all that was queued is written.
+    /// Completes when everything that was queued is written.
     pub(super) async fn emptied(&self) {
         loop {
             let written = self.written.notified();
@@ -79,12 +79,12 @@ impl LaneQueue {
         }
     }
 
-    /// Takes messages again, which wait for the next connection.
+    /// Lets the queue take messages again, which wait for the next connection.
     pub(super) fn open(&self) {
         self.lock().closed = false;
     }
 
-    /// Drops all messages, and those to come until [`Self::open`]. Returns how many were dropped.
+    /// Drops all messages, and each new one until [`Self::open`]. Returns how many were dropped now.
     pub(super) fn close(&self) -> usize {
         let mut queued = self.lock();
         let dropped = queued.messages.len();
@@ -101,6 +101,8 @@ impl LaneQueue {
 }
 
 impl Queued {
+    /// Takes messages from the front until they have [`BATCH_BYTES`] or more. Without any, notes that all
+    /// earlier ones are written.
     fn take(&mut self) -> Vec<Bytes> {
         let mut bytes = 0;
         let mut count = 0;

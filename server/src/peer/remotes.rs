@@ -27,8 +27,8 @@ const REMOTE_URLS_MAX: usize = 8;
 pub(super) struct Remotes(pub(super) BTreeMap<u64, LinkTasks>);
 
 impl Shared {
-    /// Whether a stream is taken: a member's, or one of a member that this one does not know yet. Who leads knows
-    /// all members.
+    /// Checks whether a stream is accepted: one of a member, or of a member that this one does not know yet.
+    /// The leader knows all members.
     pub(super) fn check(&self, hello: &Handshake) -> Result<(), Refusal> {
         let checked = hello.check(self.own_id(), &self.members());
         if checked != Err(Refusal::Unknown) {
@@ -44,8 +44,8 @@ impl Shared {
         }
     }
 
-    /// Opens streams to the member that has opened one, if this one does not know it yet. Called on the thread of
-    /// all streams.
+    /// Opens streams to a member that has opened one and that this one does not know yet, [`REMOTES_MAX`] of
+    /// them at most. Called on the thread of all streams.
     pub(super) fn answer_remote(self: &std::sync::Arc<Self>, hello: &Handshake) {
         // in this order, as in `follow`: a member is not forgotten between the two
         let mut remotes = self.remotes();
@@ -67,7 +67,7 @@ impl Shared {
         }
     }
 
-    /// No stream of a member is left.
+    /// Ends the streams to an unknown member that has no stream left.
     pub(super) fn forget_remote(&self, id: u64) {
         if self.remotes().0.remove(&id).is_some() {
             self.forget(id);
@@ -75,7 +75,7 @@ impl Shared {
     }
 }
 
-/// Where the opener says that it listens.
+/// Returns the TCP URLs at which the opener says that it listens, [`REMOTE_URLS_MAX`] of them at most.
 fn urls(hello: &Handshake) -> Vec<Url> {
     let urls = hello.peer_urls.iter().filter_map(|url| url.parse().ok());
     // a path on another machine says nothing here

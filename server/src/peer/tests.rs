@@ -38,7 +38,7 @@ struct Running {
     page: MetricsPage,
 }
 
-/// Looks at a condition until it gives something.
+/// Calls `condition` until it returns a value; panics with `what` after [`PATIENCE`].
 fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -50,7 +50,7 @@ fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Sockets for so many members, and the members with their URLs.
+/// Binds sockets for `count` members; returns them with the members' URLs and addresses.
 fn sockets(count: u64) -> (Vec<Vec<BoundPeer>>, MemberRegistry, Vec<SocketAddr>) {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.unwrap();
@@ -211,7 +211,7 @@ fn a_member_whose_process_ended_is_reported_at_once_and_is_found_again() {
     stop(two);
 }
 
-/// What comes back on a connection that sends some bytes.
+/// Returns what comes back on a connection that sends these bytes.
 fn asked(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();

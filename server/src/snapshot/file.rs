@@ -27,7 +27,7 @@ impl<'a> SnapshotFile<'a> {
         Ok(Self { view, layout })
     }
 
-    /// Bytes of the file.
+    /// Returns the bytes of the file.
     pub fn bytes(&self) -> u64 {
         self.layout.bytes()
     }
@@ -38,6 +38,7 @@ impl<'a> SnapshotFile<'a> {
     }
 }
 
+/// Writes etcd's buckets, and one with the records that etcd has no place for.
 fn fill(view: &View, writer: &mut Writer<'_>) -> io::Result<()> {
     schema::walk(view, writer)?;
     writer.bucket(WITAN_BUCKET.as_bytes())?;
@@ -60,8 +61,8 @@ fn fill(view: &View, writer: &mut Writer<'_>) -> io::Result<()> {
     outcome
 }
 
-/// Splits a value of our own bucket into the key and the value of a checkpoint's record; `None` if
-/// it is malformed.
+/// Splits a value of Witan's own bucket into the key and the value of a checkpoint's record; `None` if it is
+/// malformed.
 pub(super) fn decode_witan_record(value: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = value.split_first_chunk::<4>()?;
     rest.split_at_checked(u32::from_be_bytes(*length) as usize)

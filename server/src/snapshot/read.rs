@@ -143,7 +143,7 @@ fn bump(kv: &mut Kv, latest: i64, by: u64) -> Result<i64, BoltError> {
     Ok(main)
 }
 
-/// The revisions of the last finished and of the last scheduled compaction; 0 if there is none.
+/// Returns the revisions of the last finished and of the last scheduled compaction; 0 if there is none.
 fn compactions(file: &BoltFile, meta: &Bucket) -> Result<[i64; 2], BoltError> {
     let mut found = [0; 2];
     file.records(meta, &mut |key, value| {
@@ -185,6 +185,8 @@ fn each(
     bucket.map_or(Ok(()), |bucket| file.records(bucket, take))
 }
 
+/// Imports users, roles and whether authentication is on from etcd's three buckets; a missing bucket counts
+/// as empty.
 fn import_auth(
     file: &BoltFile,
     [auth, roles, users]: [Option<&Bucket>; 3],

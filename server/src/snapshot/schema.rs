@@ -44,10 +44,10 @@ pub(super) const FINISHED_COMPACT: &str = "finishedCompactRev";
 
 /// Receives the buckets one by one, each with its records in key order.
 pub(super) trait BucketSink {
-    /// Begins a bucket.
+    /// Begins the bucket `name`.
     fn bucket(&mut self, name: &str) -> io::Result<()>;
 
-    /// Adds a record to the bucket.
+    /// Adds a record to the bucket that was begun last.
     fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()>;
 }
 
@@ -62,6 +62,7 @@ pub(super) fn walk(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     meta(view, take)
 }
 
+/// Passes the bucket of alarms to `take`.
 fn alarms(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     take.bucket("alarm")?;
     let messages = view.machine.alarms.list(None).map(|alarm| AlarmMember {
@@ -73,6 +74,7 @@ fn alarms(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     keys.iter().try_for_each(|key| take.record(key, &[]))
 }
 
+/// Passes the three buckets of authentication to `take`: its switch and revision, roles and users.
 fn auth(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     let auth = &view.machine.auth;
     take.bucket(AUTH)?;
@@ -108,6 +110,7 @@ fn auth(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     Ok(())
 }
 
+/// Passes the bucket with the version of the cluster and a downgrade in progress to `take`.
 fn cluster(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     let members = &view.machine.members;
     take.bucket("cluster")?;
@@ -124,6 +127,7 @@ fn cluster(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     Ok(())
 }
 
+/// Passes the bucket of keys to `take`: all versions that etcd would still hold.
 fn keys(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     take.bucket(KEY)?;
     let mut record = KeyRecord::default();
@@ -134,6 +138,7 @@ fn keys(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     Ok(())
 }
 
+/// Passes the bucket of leases to `take`.
 fn leases(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     take.bucket(LEASE)?;
     let leases = view.machine.kv.leases();
@@ -150,6 +155,7 @@ fn leases(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     Ok(())
 }
 
+/// Passes the buckets of members and of removed members to `take`.
 fn members(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     let members = &view.machine.members;
     take.bucket("members")?;
@@ -182,6 +188,7 @@ fn members(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
         .try_for_each(|id| take.record(id.as_bytes(), b"removed"))
 }
 
+/// Passes the bucket with the position in the log, voters and learners, and the last compaction to `take`.
 fn meta(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     let position = &view.position;
     let configuration = ConfStateJson {

@@ -84,7 +84,7 @@ fn set(view: &mut View, path: &str) {
     apply(view, Command::Tree(tree::TreeCommand { operation: verb }));
 }
 
-/// Some of everything: small and large values, deletions, a compaction, a v2 tree,
+/// Makes a state with some of everything: small and large values, deletions, a compaction, a v2 tree, and
 /// users that v2 knows.
 fn sample(keys: usize) -> View {
     let mut view = View::default();
@@ -191,7 +191,7 @@ fn a_bumped_revision_is_compacted() {
     assert_eq!(found.machine.kv.compacted(), revision);
 }
 
-/// A file of one bucket whose records are `n` long keys.
+/// Makes a file of one bucket whose keys have `key_bytes` and whose values have `value_bytes`.
 fn tree_of(keys: usize, key_bytes: usize, value_bytes: usize) -> Vec<u8> {
     let fill = |writer: &mut Writer<'_>| {
         writer.bucket(b"key")?;
@@ -242,7 +242,7 @@ fn trees_of_any_depth_are_whole() {
     }
 }
 
-/// Numbers that look random and are the same in each run.
+/// Returns a source of numbers below its argument, which look random and are the same in each run.
 fn numbers() -> impl FnMut(usize) -> usize {
     let mut state = 9_u64;
     move |end| {

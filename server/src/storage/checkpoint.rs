@@ -96,7 +96,7 @@ struct PendingLink {
 }
 
 impl PendingLink {
-    /// Adds a run of the previous base, unless it was added: it contains the next record.
+    /// Adds a run of the previous base, which contains the next record, unless it was added already.
     fn keep(&mut self, before: &RunReuse, place: usize) {
         self.gap = true;
         if self.kept.insert(place) {
@@ -186,6 +186,7 @@ impl Checkpoint {
         true
     }
 
+    /// Reads the state from the published chain, and sets the size from which the chain is replaced.
     fn load(&mut self) -> Result<View, CheckpointReadError> {
         let restore = &mut |records: &mut Records<'_>| View::restore(records);
         let (view, bytes) = read_chain(&self.folder.dir, &self.manifest.chain, restore)?;
@@ -385,6 +386,7 @@ impl Checkpoint {
         }
     }
 
+    /// Writes the collected records of a link as one run, durable but for the name of its folder.
     fn write_run(&self, link: &mut PendingLink) -> io::Result<()> {
         let run = self.folder.write_run(&mut link.items, false)?;
         let spans = std::mem::take(&mut link.spans);
@@ -409,7 +411,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Removes the folders that are not published; what stays costs only space.
+    /// Removes the folders of runs that are not published. A failure is logged: what stays costs only space.
     pub(super) fn remove_others(&self) {
         if let Err(error) = self.folder.remove_others(&self.manifest) {
             let dir = self.folder.dir.display();
@@ -417,24 +419,24 @@ impl Checkpoint {
         }
     }
 
-    /// The folder, for those who receive snapshots.
+    /// Returns the folder of the runs, which snapshots are received into.
     pub(super) fn folder(&self) -> &Arc<CheckpointFolder> {
         &self.folder
     }
 
-    /// The snapshot whose publication the start has found unfinished.
+    /// Returns the snapshot whose installation the start has found unfinished; `None` without one.
     pub(super) fn install(&self) -> Option<Install> {
         self.manifest.install
     }
 
-    /// Says on disk that the log follows the installed snapshot.
+    /// Publishes that the log follows the installed snapshot.
     pub(super) fn finish_install(&mut self) -> io::Result<()> {
         self.manifest.install = None;
         self.folder.publish(&self.manifest, self.installs)
     }
 
-    /// Goes on from a snapshot that was published, the `installs`th of this process, and removes what
-    /// it has replaced.
+    /// Continues from the published chain of an installed snapshot, the `installs`th of this process, and
+    /// removes the runs that it has replaced.
     pub(super) fn adopt(&mut self, chain: Chain, installs: u64) -> io::Result<()> {
         self.compact_threshold = self.compact_threshold(chain.bytes());
         self.manifest = Manifest {
@@ -453,7 +455,7 @@ impl Checkpoint {
         self.folder.ledger.has_room(&self.folder.dir, bytes)
     }
 
-    /// The bytes of a chain at which it is looked at again when the whole state has `bytes`.
+    /// Returns the size of the chain at which to look for outdated bytes, for a state of `bytes`.
     fn compact_threshold(&self, bytes: u64) -> u64 {
         2 * bytes + self.outdated_bytes
     }
@@ -464,7 +466,7 @@ fn key(change: &RecordChange) -> &[u8] {
     key
 }
 
-/// Bytes that a changed record takes in a run.
+/// Returns the bytes of a changed record in a run.
 fn size(change: &RecordChange) -> u64 {
     let (RecordChange::Put { key, .. } | RecordChange::Delete { key }) = change;
     let value = match change {
@@ -474,7 +476,7 @@ fn size(change: &RecordChange) -> u64 {
     (run::HEADER_BYTES + key.len() + value) as u64
 }
 
-/// Finds a number above those of all folders.
+/// Returns a number above those of all folders of runs.
 fn next_number(dir: &Path) -> io::Result<u64> {
     let mut next = 1;
     for entry in fs::read_dir(dir)? {

@@ -110,7 +110,7 @@ impl Checkpointer {
         })
     }
 
-    /// Receives snapshots of other members into the checkpoint's folder.
+    /// Returns the receiver of other members' snapshots, which writes into the checkpoint's folder.
     pub fn receiver(&self) -> SnapshotReceiver {
         SnapshotReceiver::new(self.folder.clone())
     }
@@ -119,7 +119,8 @@ impl Checkpointer {
         &self.folder
     }
 
-    /// A snapshot was published in place of `replaced` and what was offered before. Waits for nothing.
+    /// Has the thread continue from a snapshot that was published in place of `replaced` and of offered
+    /// views. Does not wait.
     pub(super) fn adopt(&self, installed: InstalledSnapshot, replaced: View) {
         let mut slot = self.shared.lock();
         slot.replaced.push(replaced);
@@ -205,7 +206,7 @@ struct CheckpointWriter {
 }
 
 impl CheckpointWriter {
-    /// Waits for something to do and does it. Answers `false` when it is to stop.
+    /// Waits for something to do and does it. Returns `false` when the thread is to end.
     fn turn(&mut self) -> bool {
         let mut slot = self.shared.lock();
         let view = loop {
@@ -244,7 +245,7 @@ impl CheckpointWriter {
         self.write_until_durable(request)
     }
 
-    /// Goes on from a snapshot that was installed.
+    /// Continues from a snapshot that was installed.
     fn adopt(&mut self, installed: InstalledSnapshot) {
         let InstalledSnapshot {
             view,
@@ -266,7 +267,7 @@ impl CheckpointWriter {
         }
     }
 
-    /// Writes a view, or a newer one. Answers `false` when it is to stop.
+    /// Writes a view, or a newer one, until that is durable. Returns `false` when the thread is to end.
     fn write_until_durable(&mut self, mut request: WriteRequest) -> bool {
         let mut pause = RETRY_FIRST;
         let known = self.base.as_ref().map(|base| base.position.index);
@@ -320,6 +321,8 @@ impl CheckpointWriter {
         true
     }
 
+    /// Writes the view of a request: as the difference to the base, as the whole state, or, at low priority,
+    /// as a new base without outdated records.
     fn write(&mut self, request: &WriteRequest) -> io::Result<()> {
         let since = self.base.as_ref().filter(|_| !request.whole);
         if request.whole_and_clean {

@@ -38,7 +38,7 @@ pub fn create(dir: &Path, identity: &DataIdentity, view: &View) -> Result<(), Op
     made
 }
 
-/// Path of the directory that is filled before it is renamed to `dir`, beside it.
+/// Returns the path, beside `dir`, of the directory that is filled before it is renamed to `dir`.
 fn staging(dir: &Path) -> Result<PathBuf, OpenError> {
     let mut name = dir
         .file_name()
@@ -48,6 +48,7 @@ fn staging(dir: &Path) -> Result<PathBuf, OpenError> {
     Ok(dir.with_file_name(name))
 }
 
+/// Sets up the empty directory `dir` with the identity, a log and `view` as its checkpoint.
 fn fill(dir: &Path, identity: &DataIdentity, view: &View) -> Result<(), OpenError> {
     // an offline command has no metrics page
     let metrics = StorageMetrics::register(&Register::default());

@@ -121,7 +121,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Exit code of the process that this error ends, 20 to 28, one for each variant.
+    /// Returns the exit code of the process that this error ends, 20 to 28, one for each variant.
     pub fn exit_code(&self) -> i32 {
         match self {
             Self::Locked { .. } => 20,
@@ -136,7 +136,7 @@ impl OpenError {
         }
     }
 
-    /// The error for a failure of the file system: full, not writable, or any other.
+    /// Makes the error for a failure of the file system: full, not writable, or any other.
     pub(super) fn io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         if is_full(&source) {
@@ -151,7 +151,7 @@ impl OpenError {
         Self::Io { path, source }
     }
 
-    /// The error for a path that is not UTF-8.
+    /// Makes the error for a path that is not UTF-8.
     pub(super) fn name(path: &Path) -> Self {
         Self::io(
             path,

@@ -95,7 +95,7 @@ pub(super) fn is_superseded(error: &io::Error) -> bool {
 }
 
 impl CheckpointFolder {
-    /// `next` is above the number of every run that is there.
+    /// Makes the folder of runs; `next` must be above the number of every run in it.
     pub(super) fn new(dir: PathBuf, ledger: Arc<Ledger>, next: u64) -> Arc<Self> {
         let state = FolderState {
             next,
@@ -111,26 +111,26 @@ impl CheckpointFolder {
         })
     }
 
-    /// Calls `garbage` when runs were given up; it must not wait.
+    /// Sets the function that is called when runs were given up; it must not wait.
     pub(super) fn on_garbage(&self, garbage: impl Fn() + Send + Sync + 'static) {
         // one thread writes checkpoints, so nobody else has set it
         let _ = self.garbage.set(Box::new(garbage));
     }
 
-    /// Says that runs were given up.
+    /// Calls the function of [`Self::on_garbage`], because runs were given up.
     pub(super) fn report_garbage(&self) {
         if let Some(garbage) = self.garbage.get() {
             garbage();
         }
     }
 
-    /// The state is whole at every step, so a panic elsewhere does not spoil it.
+    /// Locks the state. A poisoned lock is ignored: the state is consistent at every step.
     pub(super) fn state(&self) -> MutexGuard<'_, FolderState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a run and empties `items`; durable when it returns, but for the name of its folder. Of a
-    /// run that fails nothing stays.
+    /// Writes a run and empties `items`. On return the run is durable, but for the name of its folder; of one
+    /// that fails nothing stays.
     pub(super) fn write_run(&self, items: &mut Vec<RunItem>, received: bool) -> io::Result<Run> {
         // Stable, so that of two changes of one key the later one counts.
         items.sort_by(|a, b| b.0.cmp(&a.0));
@@ -156,12 +156,12 @@ impl CheckpointFolder {
         Ok(run)
     }
 
-    /// Makes the names of the runs durable.
+    /// Makes the names of all runs durable.
     pub(super) fn sync(&self) -> io::Result<()> {
         sync_dir(&self.dir)
     }
 
-    /// Snapshots that were published so far.
+    /// Returns how many snapshots were published so far.
     pub(super) fn installs(&self) -> u64 {
         self.state().installs
     }
@@ -179,15 +179,16 @@ impl CheckpointFolder {
         Ok(())
     }
 
-    /// Replaces the copy; only a second chance is at stake.
+    /// Replaces the copy of the manifest. A failure is logged, because the copy is only needed if the
+    /// manifest is damaged.
     fn copy(&self, text: &str) {
         if let Err(error) = replace(&self.dir, COPY, text.as_bytes()) {
             tracing::warn!(dir = %self.dir.display(), %error, "failed to copy the list of the checkpoint's runs");
         }
     }
 
-    /// Publishes a received snapshot atomically (I4); repeated once with the room of the ballast.
-    /// Chains that others have begun do not count from here on.
+    /// Publishes a received snapshot atomically (I4); after a failure deletes the ballast and tries once
+    /// more. Chains that others have begun are [`Superseded`] from here on.
     pub(super) fn install(&self, manifest: &Manifest) -> io::Result<()> {
         let mut state = self.state();
         let text = manifest.encode();
@@ -221,7 +222,7 @@ impl CheckpointFolder {
         Ok(())
     }
 
-    /// Forgets received runs: the checkpoint's thread knows them now, or may remove them.
+    /// Takes runs off the list of received ones, so that the checkpoint's thread decides about them.
     pub(super) fn forget<'a>(&self, runs: impl IntoIterator<Item = &'a Run>) {
         let mut state = self.state();
         for run in runs {
@@ -240,6 +241,7 @@ impl CheckpointFolder {
 }
 
 impl FolderState {
+    /// Takes the next number for a run. A `received` one is not removed before it is published or given up.
     fn take_number(&mut self, received: bool) -> u64 {
         let number = self.next;
         self.next += 1;

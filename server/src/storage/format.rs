@@ -62,6 +62,7 @@ pub(super) fn write(identity: &DataIdentity, dir: &Path) -> io::Result<()> {
     replace(dir, FILE, text(identity).as_bytes())
 }
 
+/// Returns the text of the file `identity`.
 pub(super) fn text(identity: &DataIdentity) -> String {
     format!(
         "format {}\ncluster {:016x}\nmember {:016x}\n",

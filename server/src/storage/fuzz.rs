@@ -13,14 +13,14 @@ use super::{
     tail::{self, LogFileKind, Verdict},
 };
 
-/// End of the last complete record of a log file with sequence number `seq`; `None` if the file's
+/// Returns the end of the last complete record of a log file with sequence number `seq`; `None` if the file's
 /// header is not complete.
 pub fn log_whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
     tail::whole_until(bytes, seq)
 }
 
-/// Number of bytes of a log file that a repair keeps unchanged; `Err` if it has damage that no
-/// crash explains.
+/// Returns how many bytes of a log file a repair keeps unchanged; `Err` if it has damage that no crash
+/// explains.
 pub fn log_kept(bytes: &[u8], seq: u64, last: bool) -> Result<usize, String> {
     match tail::judge(bytes, seq, LogFileKind::Append, last) {
         Ok(Verdict::Whole) => Ok(bytes.len()),

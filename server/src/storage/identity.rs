@@ -16,7 +16,7 @@ pub struct DataIdentity {
 }
 
 impl DataIdentity {
-    /// Identity of a member's data in the format of this release.
+    /// Makes the identity of a member's data in the format of this release.
     pub fn new(cluster_id: u64, member_id: u64) -> Self {
         Self {
             cluster_id,

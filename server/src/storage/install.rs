@@ -57,7 +57,8 @@ pub fn install(
     }
 }
 
-/// Finishes an installation that a crash has cut short.
+/// Finishes an installation that a crash has interrupted, by dropping the log's entries; an error if the log
+/// ends elsewhere than at the installation.
 pub(super) fn finish(
     member: &Path,
     log: &mut RaftLog,

@@ -66,8 +66,8 @@ impl Drop for Claim<'_> {
 }
 
 impl Ledger {
-    /// The ledger of a member's folder, without announced bytes. A file in the ballast's place with
-    /// a size other than `ballast_bytes` is not the ballast.
+    /// Makes the ledger of a member's folder, without announced bytes. A file in the ballast's place with a
+    /// size other than `ballast_bytes` is not the ballast.
     pub(super) fn new(member: &Path, ballast_bytes: u64, floor_bytes: u64) -> Self {
         let path = member.join(BALLAST);
         let held = fs::metadata(&path).is_ok_and(|there| there.len() == ballast_bytes);
@@ -89,7 +89,7 @@ impl Ledger {
         self.path.exists()
     }
 
-    /// Bytes that commands and checkpoints leave free, so that the log can be written.
+    /// Returns the bytes that commands and checkpoints leave free, so that the log can be written.
     pub(super) fn floor_bytes(&self) -> u64 {
         self.floor_bytes
     }
@@ -145,7 +145,7 @@ impl Ledger {
         lock(&self.claims).promised = 0;
     }
 
-    /// Announced bytes of commands that are not written.
+    /// Returns the announced bytes of commands that are not written yet.
     pub(super) fn promised(&self) -> u64 {
         lock(&self.claims).promised
     }
@@ -192,7 +192,7 @@ impl Ledger {
     }
 }
 
-/// Free bytes that a run of this many bytes would leave below `dir`; an error if it does not fit.
+/// Returns the free bytes that a run of this many bytes would leave below `dir`; an error if it does not fit.
 fn free_for_run(dir: &Path, bytes: u64) -> io::Result<u64> {
     let free = measure(dir).map_or(u64::MAX, |measured| measured.free);
     let left = free.checked_sub(bytes.saturating_add(RUN_EXTRA_BYTES));

@@ -79,6 +79,7 @@ impl LogStart {
         [self.origin.to_le_bytes(), self.begin.to_le_bytes()].concat()
     }
 
+    /// Reads the record of the log's first indexes; `None` if it is too short.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         Some(Self {
             origin: u64_at(bytes, 0)?,
@@ -200,7 +201,7 @@ impl RaftLog {
         Ok(records)
     }
 
-    /// Bytes of the entries above the checkpoint that the start has replayed.
+    /// Returns the bytes of the entries above the checkpoint that the start has replayed.
     pub fn replayed_bytes(&self) -> u64 {
         self.replayed
     }
@@ -210,12 +211,12 @@ impl RaftLog {
         self.log_start == LogStart::default()
     }
 
-    /// First indexes of the log.
+    /// Returns the first indexes of the log.
     pub(super) fn log_start(&self) -> LogStart {
         self.log_start
     }
 
-    /// Index of the last entry; without entries, the index before the first one.
+    /// Returns the index of the last entry; without entries, the index before the first one.
     pub fn last_index(&self) -> u64 {
         self.last
     }
@@ -346,6 +347,7 @@ impl RaftLog {
         self.unsaved = false;
     }
 
+    /// Runs a step that writes to the log; if it fails, or the engine panics, the process ends.
     fn write(
         &self,
         out: &mut EngineBatch,
@@ -374,6 +376,7 @@ impl<'a> AbortOnFailure<'a> {
         }
     }
 
+    /// Logs that the log cannot be written, and ends the process with [`super::EXIT_WRITE_FAILED`].
     fn end(&self, error: &str) -> ! {
         let dir = self.dir.display();
         tracing::error!(%dir, error, "the raft log cannot be written: the process ends");
@@ -417,7 +420,7 @@ pub(super) fn unframe(value: Vec<u8>) -> Option<LogRecord> {
     })
 }
 
-/// CRC-32 of a frame's header and payload.
+/// Computes the CRC-32 of a frame's header and payload.
 fn frame_crc32(head: &[u8], payload: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(head);
@@ -429,6 +432,7 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
+/// Converts an error of opening the log into that of opening the directory.
 fn refusal(dir: &Path, error: raft_engine::Error) -> OpenError {
     if let raft_engine::Error::Io(e) = error {
         OpenError::io(dir, e)

@@ -29,6 +29,7 @@ pub(super) struct Run {
 }
 
 impl Run {
+    /// Makes the entry of a run, with the first [`FIRST_BYTES_MAX`] bytes of its first key.
     pub(super) fn new(number: u64, first: &[u8], content: RunContent) -> Self {
         let first = first[..first.len().min(FIRST_BYTES_MAX)].to_vec();
         Self {
@@ -55,7 +56,7 @@ impl Chain {
         self.links.iter().flatten()
     }
 
-    /// Numbers of the folders of all runs.
+    /// Iterates over the numbers of the folders of all runs.
     pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
         self.runs().map(|run| run.number)
     }
@@ -94,6 +95,7 @@ impl Manifest {
         }
     }
 
+    /// Returns the text of the file `current`, whose last line is a checksum of the others.
     pub(super) fn encode(&self) -> String {
         let mut text = format!("{TITLE}\n");
         for (title, chain) in [("chain", &self.chain), ("before", &self.before)] {
@@ -128,6 +130,8 @@ impl Manifest {
         text
     }
 
+    /// Parses the text of the file `current`; `None` if checksum, title or a line is invalid, or if it has no
+    /// chain.
     pub(super) fn decode(text: &str) -> Option<Self> {
         let at = text.trim_end().rfind("sum ")?;
         let sum = u32::from_str_radix(text[at + 4..].trim_end(), 16).ok()?;
@@ -166,6 +170,7 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
     writeln!(text, "{line}").expect("a string has room");
 }
 
+/// Parses what follows `run` in a line of the file.
 fn run(text: &str) -> Option<Run> {
     let mut words = text.split(' ');
     let number = words.next()?.parse().ok()?;
@@ -188,6 +193,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Decodes hexadecimal digits; `None` if there is another character.
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
     let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();

@@ -57,6 +57,7 @@ struct RunHead {
 }
 
 impl MergedRecords {
+    /// Prepares to merge the runs of a chain; each is opened when the merge comes to its first key.
     pub(super) fn new(dir: &Path, chain: &Chain) -> Self {
         let sources: Vec<RunSource> = chain
             .runs()
@@ -124,6 +125,8 @@ impl MergedRecords {
 }
 
 impl RunItems {
+    /// Opens a run. If the disk lacks the [`ROOM_TO_OPEN_BYTES`] that this takes, the whole run is read into
+    /// memory.
     fn of(path: &Path, run: &Run) -> Result<Self, CheckpointReadError> {
         if ledger::has_room(path, ROOM_TO_OPEN_BYTES) {
             return Ok(Self::Disk(Box::new(RunReader::open(path, &run.content)?)));
@@ -134,6 +137,7 @@ impl RunItems {
 }
 
 impl RunSource {
+    /// Reads the next item; `None` at the end. `last` and `read` are those of [`MergedRecords::advance`].
     fn next(&mut self, last: &[u8], read: bool) -> Result<Option<RunItem>, CheckpointReadError> {
         let reader = match &mut self.reader {
             Some(reader) => reader,
@@ -160,7 +164,7 @@ impl Iterator for MergedRecords {
     }
 }
 
-/// The folder of a run.
+/// Returns the path of the folder of a run.
 pub(super) fn folder(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:08}"))
 }

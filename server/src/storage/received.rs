@@ -56,13 +56,13 @@ impl SnapshotReceiver {
         Self { folder }
     }
 
-    /// One without a folder, for tests of what never receives any.
+    /// Makes a receiver without a folder, for tests of what never receives a snapshot.
     #[cfg(test)]
     pub(crate) fn without_folder() -> Self {
         Self::new(CheckpointFolder::new(PathBuf::new(), Arc::default(), 1))
     }
 
-    /// Begins a snapshot of about so many bytes, or goes on with one that was begun.
+    /// Begins to receive a snapshot of about `bytes`, or continues with one of the same id that was parked.
     pub fn begin(&self, id: SnapshotId, bytes: u64) -> Result<IncomingSnapshot, SnapshotError> {
         let mut state = self.folder.state();
         let before = match mem::replace(&mut state.receiver, ReceiverState::Busy) {
@@ -145,17 +145,18 @@ struct RunInWriting {
 }
 
 impl IncomingSnapshot {
-    /// What is on disk already: the stream goes on behind it. With it the last key.
+    /// Returns the totals of the records that are durable already, behind which the stream continues, and
+    /// their last key.
     pub fn durable(&self) -> (RecordTotals, &[u8]) {
         (self.durable.count.totals(), &self.durable.last_key)
     }
 
-    /// All that came in so far.
+    /// Returns the totals of all records so far.
     pub fn totals(&self) -> RecordTotals {
         self.count.totals()
     }
 
-    /// Takes the next record; writes a run when there is enough for one.
+    /// Adds a record; begins to write a run when the records are enough for one.
     pub fn add(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), SnapshotError> {
         self.count.add(&key, &value);
         if let Some(builder) = &mut self.builder {
@@ -203,7 +204,7 @@ impl IncomingSnapshot {
         Ok(())
     }
 
-    /// The stream broke: keeps what is on disk for the next one.
+    /// Keeps what is durable for the next stream of the same snapshot, because this one broke.
     pub fn park(mut self) {
         // what the disk refuses now comes once more with the next stream
         let _ = self.finish_run();
@@ -213,7 +214,8 @@ impl IncomingSnapshot {
         }
     }
 
-    /// All records are there. Makes them durable and builds the state from them.
+    /// Makes all records durable and builds the state from them; an error unless they are as many as
+    /// `announced`.
     pub fn finish(mut self, announced: RecordTotals) -> Result<ReceivedSnapshot, SnapshotError> {
         let came = self.totals();
         if came != announced {
@@ -248,7 +250,7 @@ impl IncomingSnapshot {
         })
     }
 
-    /// Builds the state from what is on disk.
+    /// Builds the state from the runs on disk.
     fn read_back(&self) -> Result<View, SnapshotError> {
         let chain = Chain {
             links: vec![self.durable.runs.clone()],
@@ -279,7 +281,7 @@ pub struct ReceivedSnapshot {
 }
 
 impl ReceivedSnapshot {
-    /// Calls `installed` when this is installed, and drops it if that does not happen.
+    /// Sets the function that is called when the snapshot is installed, and dropped if it never is.
     pub fn on_installed(&mut self, installed: OnDurable) {
         self.installed = Some(NotifyInstalled(installed));
     }
@@ -304,14 +306,14 @@ pub(super) struct ReceivedFiles {
 }
 
 impl ReceivedFiles {
-    /// The chain that they make.
+    /// Returns the chain of the received runs.
     pub(super) fn chain(&self) -> Chain {
         Chain {
             links: vec![self.runs.clone()],
         }
     }
 
-    /// They are published: others may be received.
+    /// Notes that the runs are published, so that another snapshot may be received.
     pub(super) fn published(&mut self) {
         self.turn = None;
     }

@@ -23,7 +23,7 @@ pub struct RecordCounter {
 }
 
 impl RecordCounter {
-    /// Counts one more.
+    /// Counts a record.
     pub fn add(&mut self, key: &[u8], value: &[u8]) {
         self.records += 1;
         for part in parts(&lengths(key, value), key, value) {
@@ -32,17 +32,17 @@ impl RecordCounter {
         }
     }
 
-    /// Records so far.
+    /// Returns the number of records so far.
     pub fn records(&self) -> u64 {
         self.records
     }
 
-    /// Bytes so far.
+    /// Returns the number of bytes so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// What was counted so far.
+    /// Returns the totals so far.
     pub fn totals(&self) -> RecordTotals {
         RecordTotals {
             records: self.records,
@@ -63,8 +63,8 @@ fn parts<'a>(lengths: &'a [u8; HEADER_BYTES], key: &'a [u8], value: &'a [u8]) ->
     [lengths, key, value]
 }
 
-/// A record is far shorter than 4 GiB: the bounds of the state see to it. One that is not would be
-/// refused by its receiver.
+/// Encodes the lengths of key and value. One of 4 GiB or more becomes [`REMOVED`], which the receiver
+/// refuses; the bounds of the state rule it out.
 fn lengths(key: &[u8], value: &[u8]) -> [u8; HEADER_BYTES] {
     let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(REMOVED);
     let mut lengths = [0; HEADER_BYTES];

@@ -93,7 +93,7 @@ impl<W: WriteExt> WriteExt for Writer<W> {
         self.inner.truncate(offset)
     }
 
-    /// Not repeated: the engine continues if it cannot allocate space ahead.
+    /// Reserves space in the file, without a second try: the engine continues if that fails.
     fn allocate(&mut self, offset: usize, size: usize) -> io::Result<()> {
         self.inner.allocate(offset, size)
     }

@@ -114,7 +114,7 @@ impl RunReuse {
         }
     }
 
-    /// The place of the unchanged run that contains this key; `None` if there is none.
+    /// Returns the place of the unchanged run that contains this key; `None` if there is none.
     pub(super) fn unchanged(&self, key: &[u8]) -> Option<usize> {
         self.covering(key)
             .filter(|place| !self.runs[*place].changed)
@@ -129,7 +129,7 @@ impl RunReuse {
         self.hot_keys.contains(key)
     }
 
-    /// The place of the run with a stretch that contains this key.
+    /// Returns the place of the run with a stretch that contains this key; `None` if there is none.
     fn covering(&self, key: &[u8]) -> Option<usize> {
         let behind = self
             .spans

@@ -50,7 +50,7 @@ const REOPEN_PAUSE: Duration = Duration::from_millis(5);
 /// A key and its value; `None` for a deleted key.
 pub(super) type RunItem = (Vec<u8>, Option<Vec<u8>>);
 
-/// What an item takes of the stream.
+/// Returns the bytes of an item in the stream.
 pub(super) fn item_bytes((key, value): &RunItem) -> usize {
     HEADER_BYTES + key.len() + value.as_ref().map_or(0, Vec::len)
 }
@@ -155,12 +155,13 @@ impl RunWriter {
     }
 }
 
-/// Name of the tree that holds a chunk, and its key there.
+/// Returns the name of the tree that holds a chunk, and its key there.
 fn place(chunk: u32) -> ([u8; 4], [u8; 1]) {
     let at = u8::try_from(chunk % CHUNKS_PER_TREE).expect("a tree holds few chunks");
     ((chunk / CHUNKS_PER_TREE).to_be_bytes(), [at])
 }
 
+/// Opens the database of a run, or creates it if it is missing, without flushes in the background.
 fn open(path: &Path) -> sled::Result<sled::Db> {
     sled::Config::new()
         .path(path)
@@ -222,7 +223,7 @@ fn strip(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// CRC-32 of the beginning of a file, or of all of it if it is shorter.
+/// Computes the CRC-32 of the first `bytes` bytes of a file, or of all of it if it is shorter.
 fn file_sum(path: &Path, bytes: u64) -> io::Result<u32> {
     let mut file = File::open(path)?.take(bytes);
     let mut sum = crc32fast::Hasher::new();
@@ -248,6 +249,7 @@ pub(super) struct RunReader {
 }
 
 impl RunReader {
+    /// Checks the checksum of a run's file, cuts what an earlier use has added, and opens it.
     pub(super) fn open(path: &Path, content: &RunContent) -> Result<Self, CheckpointReadError> {
         // First, because sled repairs by itself what looks like a torn write.
         let file = path.join(DATABASE);
@@ -291,6 +293,7 @@ impl RunReader {
         Ok(Some((key, value)))
     }
 
+    /// Reads the next `length` bytes of the run; an error if it is shorter.
     fn take(&mut self, length: u64) -> Result<Vec<u8>, CheckpointReadError> {
         let short = || CorruptRecord::new("a run is shorter than its records");
         self.left.bytes = self.left.bytes.checked_sub(length).ok_or_else(short)?;
@@ -309,6 +312,7 @@ impl RunReader {
         Ok(out)
     }
 
+    /// Reads the next chunk of the stream; `None` if there is none.
     fn next_chunk(&mut self) -> Result<Option<sled::IVec>, CheckpointReadError> {
         let (tree, key) = place(self.chunks);
         self.chunks += 1;

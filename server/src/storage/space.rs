@@ -90,17 +90,17 @@ pub struct SpaceStatus {
 }
 
 impl SpaceStatus {
-    /// Bytes that are free.
+    /// Returns the free bytes of the file system.
     pub fn free_bytes(&self) -> u64 {
         self.free_bytes.load(Relaxed)
     }
 
-    /// Bytes that must stay free; 0 without monitoring.
+    /// Returns the bytes that must stay free; 0 without monitoring.
     pub fn reserve_bytes(&self) -> u64 {
         self.reserve_bytes.load(Relaxed)
     }
 
-    /// Bytes of the ballast; 0 if it does not exist.
+    /// Returns the bytes of the ballast; 0 if it does not exist.
     pub fn ballast_bytes(&self) -> u64 {
         self.ballast_bytes.load(Relaxed)
     }
@@ -178,17 +178,17 @@ impl SpaceMonitor {
         }
     }
 
-    /// The last measurement, which later ones update.
+    /// Returns the last measurement, which later ones update.
     pub fn seen(&self) -> Arc<SpaceStatus> {
         self.status.clone()
     }
 
-    /// The ledger of announced bytes.
+    /// Returns the ledger of announced bytes.
     pub fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
     }
 
-    /// The level of the last measurement.
+    /// Returns the level of the last measurement.
     pub fn room(&self) -> SpaceLevel {
         self.level
     }
@@ -251,7 +251,7 @@ impl SpaceMonitor {
         fits
     }
 
-    /// Must be called after the log was written: measures again if the level may have changed.
+    /// Measures free space again if the level may have changed; must be called after the log was written.
     pub fn written(&mut self) {
         self.ledger.keep_promises();
         let much = self.bytes_since_check > self.reserve_bytes / 8;

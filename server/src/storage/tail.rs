@@ -151,6 +151,8 @@ pub(super) fn judge(
     Ok(good.map_or(Verdict::Remove, |good| Verdict::Cut { good, zeros }))
 }
 
+/// Judges a file of the log and repairs it: flips a bit back, cuts a torn write, or removes an incomplete
+/// file. Damage that no crash explains is an error.
 fn repair_file(
     dir: &Path,
     path: &Path,
@@ -191,7 +193,7 @@ fn repair_file(
     cut.map_err(|e| OpenError::io(path, e))
 }
 
-/// End of the last complete record; `None` if the file's header is not complete.
+/// Returns the end of the last complete record; `None` if the file's header is not complete.
 pub(super) fn whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
     let header = bytes.get(..FILE_HEADER_BYTES)?;
     let (magic, rest) = header.split_at(MAGIC.len());
@@ -269,13 +271,13 @@ fn record_layout(header: &[u8], room: usize) -> Option<(usize, usize)> {
         .then_some((length, footer))
 }
 
-/// The number that the engine combines with the checksum of a footer, from the file's sequence
-/// number: so a record is valid only in the file for which it was written.
+/// Returns the number that the engine combines with the checksum of a footer, from the file's sequence
+/// number: a record is valid only in the file for which it was written.
 fn sign(seq: u64) -> u32 {
     u32::try_from(seq & u64::from(u32::MAX)).expect("masked to 32 bits")
 }
 
-/// Length of the record at `at`; `None` if it is incomplete or a checksum is wrong.
+/// Returns the length of the record at `at`; `None` if it is incomplete or a checksum is wrong.
 fn record(bytes: &[u8], at: usize, seq: u64) -> Option<usize> {
     let bytes = bytes.get(at..)?;
     let (len, footer) = record_layout(bytes, bytes.len())?;
@@ -293,6 +295,7 @@ fn has_valid_checksum(block: &[u8], sign: u32) -> bool {
     !content.is_empty() && crc32fast::hash(content) ^ sign == u32::from_le_bytes(*sum)
 }
 
+/// Reads the big-endian number at `at`; `None` if the bytes end before.
 fn number(bytes: &[u8], at: usize) -> Option<u64> {
     let bytes = bytes.get(at..at + 8)?.first_chunk::<8>()?;
     Some(u64::from_be_bytes(*bytes))

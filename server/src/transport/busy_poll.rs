@@ -70,6 +70,7 @@ impl Default for Promptness {
 }
 
 impl Promptness {
+    /// Notes an answer; one that took longer than [`ANSWER_TIME_MAX`] ends the row of prompt requests.
     fn answered(&mut self, now: Instant) {
         let took = self.requested.take().map(|requested| now - requested);
         if took.is_some_and(|took| took > ANSWER_TIME_MAX) {
@@ -78,8 +79,8 @@ impl Promptness {
         (self.answered, self.looked) = (Some(now), false);
     }
 
-    /// A request has come; `alone`: no other connection of the worker has sent anything since the last
-    /// one.
+    /// Notes a request. It is prompt if it came within [`LOOK`] of the last answer and `alone`: no other
+    /// connection of the worker has sent anything in between.
     fn requested(&mut self, now: Instant, alone: bool) {
         if let Some(answered) = self.answered.take() {
             let prompt = alone && now - answered < LOOK;
@@ -92,7 +93,8 @@ impl Promptness {
         self.requested = Some(now);
     }
 
-    /// Until when to look, once after each answer.
+    /// Returns until when the worker looks at the socket, once after each answer; `None` if too few prompt
+    /// requests came before.
     fn look_until(&mut self) -> Option<Instant> {
         let answered = self.answered?;
         let look = self.requests >= self.requests_needed && !self.looked;
@@ -100,13 +102,14 @@ impl Promptness {
         look.then(|| answered + LOOK)
     }
 
-    /// The request has come while the worker looked.
+    /// Notes that a request came while the worker looked, which halves the number of prompt requests needed
+    /// to look.
     fn looked_well(&mut self) {
         self.requests_needed = (self.requests_needed / 2).max(PROMPT_REQUESTS_MIN);
     }
 
-    /// Nothing has come, or another thread has run on the core. A stream of events has no requests
-    /// between its writes: without this, the worker would look after each of them.
+    /// Notes that nothing came, or that another thread ran on the core, which doubles the requests needed to
+    /// look. Without this, the worker would look after each write of a stream of events.
     fn looked_in_vain(&mut self) {
         self.requests = 0;
         self.requests_needed = (self.requests_needed * 2).min(PROMPT_REQUESTS_MAX);
@@ -123,7 +126,7 @@ pub(super) struct BusyPoll<S> {
 }
 
 impl<S> BusyPoll<S> {
-    /// A stream that does not look yet, and what enables it.
+    /// Wraps a stream, at which the worker does not look until the returned switch is set.
     pub(super) fn new(stream: S) -> (Self, Rc<Cell<bool>>) {
         let number = CONNECTIONS.get() + 1;
         CONNECTIONS.set(number);
@@ -137,6 +140,7 @@ impl<S> BusyPoll<S> {
         (stream, enabled)
     }
 
+    /// Notes that an answer is written, if looking is enabled.
     fn note_answer(&mut self) {
         if self.enabled.get() {
             self.promptness.answered(Instant::now());
@@ -145,7 +149,7 @@ impl<S> BusyPoll<S> {
 }
 
 impl<S: AsFd> BusyPoll<S> {
-    /// Returns when the socket can be read, the time is over, or another thread wants the core.
+    /// Looks at the socket until it can be read, the time is over, or another thread wants the core.
     fn look(&mut self) {
         let Some(until) = self.promptness.look_until() else {
             return;
@@ -221,7 +225,7 @@ mod tests {
 
     const SOON: Duration = Duration::from_micros(40);
 
-    /// Answers and requests of a client; returns whether the worker looks after the last answer.
+    /// Plays requests, `gap` after each answer; returns whether the worker looks after the last answer.
     fn looks(promptness: &mut Promptness, requests: u32, gap: Duration, alone: bool) -> bool {
         let mut now = Instant::now();
         for _ in 0..requests {

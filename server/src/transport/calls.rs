@@ -8,7 +8,7 @@ use std::{
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
 use witan_api::access::{CallType, GRPC};
 
-/// The label `grpc_type` of a kind of methods.
+/// Returns the value of the label `grpc_type` for a kind of methods.
 fn label(call_type: CallType) -> &'static str {
     match call_type {
         CallType::Unary => "unary",
@@ -57,12 +57,12 @@ pub(super) struct CallMetrics {
 }
 
 impl CallMetrics {
-    /// Whether it has one message each way.
+    /// Whether the method has one message each way.
     pub(super) fn is_unary(&self) -> bool {
         self.call_type == CallType::Unary
     }
 
-    /// The call ended with this gRPC code.
+    /// Counts the end of a call with this gRPC code.
     pub(super) fn handled(&self, code: i32) {
         let code = usize::try_from(code)
             .ok()
@@ -89,7 +89,8 @@ pub(super) struct CallSeries {
 }
 
 impl CallSeries {
-    /// All series are there from the start, as in etcd: a rate sees the first failure, too.
+    /// Makes the series of all methods, which exist from the start as in etcd, so that a rate sees the first
+    /// failure.
     pub(super) fn new(all: &CallLabels) -> Self {
         let mut by_path = HashMap::new();
         let mut services = HashSet::new();

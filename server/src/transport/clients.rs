@@ -34,7 +34,7 @@ pub(super) struct ClientRequests {
 }
 
 impl ClientRequests {
-    /// The counter of calls of this kind.
+    /// Returns the counter of calls of this kind.
     pub(super) fn of(&self, call_type: CallType) -> &IntCounter {
         match call_type {
             CallType::Unary => &self.unary,
@@ -51,6 +51,8 @@ impl ClientVersions {
         }
     }
 
+    /// Returns the counters for clients of this version: [`UNKNOWN`] if they do not say, [`OTHER`] if the
+    /// text is invalid, too long or one too many.
     pub(super) fn version(&self, version: Option<&[u8]>) -> ClientRequests {
         let version = version.map_or(Ok(UNKNOWN), str::from_utf8);
         let version = match version {
@@ -64,6 +66,8 @@ impl ClientVersions {
         }
     }
 
+    /// Whether a version has a label of its own: at most [`VERSION_BYTES_MAX`] long, and one of the first
+    /// [`VERSIONS_MAX`].
     fn admit(&self, version: &str) -> bool {
         if version.len() > VERSION_BYTES_MAX {
             return false;

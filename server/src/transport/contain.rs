@@ -58,7 +58,7 @@ fn internal() -> Status {
     Status::internal(INTERNAL)
 }
 
-/// Wraps the body of a response.
+/// Wraps the body of a gRPC response, so that a panic in it ends that body alone, with the status `Internal`.
 fn stream(body: Body, metrics: PanicMetrics, plan: PlantedPanic) -> Body {
     if body.is_end_stream() {
         return body;
@@ -112,8 +112,8 @@ impl http_body::Body for ContainedStream {
     }
 }
 
-/// The answer to an HTTP/1 request that did its work, or panicked. What is left of its body is not
-/// read.
+/// Returns the response to an HTTP/1 request, or status 500 if its work panicked. A panic while the body is
+/// sent ends that body alone.
 pub(super) fn response(
     done: Result<HttpResponse, CaughtPanic>,
     metrics: &PanicMetrics,

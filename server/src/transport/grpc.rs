@@ -70,12 +70,12 @@ pub(super) struct ConnectionInfo {
 }
 
 impl ConnectionInfo {
-    /// Where the client is.
+    /// Returns the network of the client.
     fn network(&self) -> ClientNetwork {
         ClientNetwork::of_peer(self.tcp.remote_addr)
     }
 
-    /// Adds it to a request's extensions.
+    /// Adds the addresses and the client's certificate to the extensions of a request.
     fn insert_into(&self, extensions: &mut Extensions) {
         extensions.insert(self.tcp.clone());
         if let Some(certificate) = &self.certificate {
@@ -297,6 +297,7 @@ impl<C: CallHandler> Service for ConnectionService<C> {
     }
 }
 
+/// Returns the error text for a compression that is not supported, as gRPC for Go has it.
 fn unknown_encoding(head: &Head) -> String {
     let name = header(head, "grpc-encoding");
     format!("grpc: Decompressor is not installed for grpc-encoding {name:?}")
@@ -306,17 +307,19 @@ fn bad_timeout(head: &Head) -> String {
     format!("malformed grpc-timeout: {:?}", header(head, "grpc-timeout"))
 }
 
+/// Returns the error text for another method than POST, as gRPC for Go has it.
 fn not_post(head: &Head) -> String {
     let method = head.parts().method.as_str();
     format!("Received a HEADERS frame with :method {method:?} which should be POST")
 }
 
+/// Returns the value of a header as text; empty if there is none.
 fn header<'a>(head: &'a Head, name: &str) -> Cow<'a, str> {
     let value = head.headers().get(name);
     String::from_utf8_lossy(value.map(HeaderValue::as_bytes).unwrap_or_default())
 }
 
-/// A request in the form in which tonic takes it.
+/// Converts a request into the form that tonic takes.
 pub(super) fn to_tonic(request: Incoming) -> http::Request<RequestMessages> {
     let body = RequestMessages(request.body);
     http::Request::from_parts(request.head.parts().clone(), body)
@@ -399,6 +402,7 @@ pub(super) struct CallCounter {
 }
 
 impl CallCounter {
+    /// Counts the end of a call with its code and its time, and warns if a unary call was slow.
     fn count(&self, code: Code, took: Duration) {
         let Some(call) = &self.head.method().call else {
             return;

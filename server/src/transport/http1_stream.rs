@@ -71,22 +71,22 @@ impl<S> Http1Stream<S> {
         }
     }
 
-    /// The signal that the client has closed its side.
+    /// Returns the signal that the client has closed its side.
     pub(super) fn ended(&self) -> ClientClosed {
         ClientClosed(self.ended.subscribe())
     }
 
-    /// Where the client is.
+    /// Returns the network of the client.
     pub(super) fn network(&self) -> ClientNetwork {
         self.network
     }
 
-    /// The client's certificate.
+    /// Returns the client's certificate; `None` without one.
     pub(super) fn certificate(&self) -> Option<&PeerCertificate> {
         self.certificate.as_ref()
     }
 
-    /// Outputs as much of the buffered bytes as fits.
+    /// Moves as many of the held bytes into `buf` as fit.
     fn hand_out(&mut self, buf: &mut ReadBuf<'_>) {
         let (bytes, from) = &mut self.held;
         let until = bytes.len().min(*from + buf.remaining());

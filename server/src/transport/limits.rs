@@ -63,7 +63,7 @@ pub(super) const BACKLOG: u32 = 4096;
 /// How long answers in flight may take after the stop signal.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The connection limit of each worker: its share of `CONNECTIONS_MAX`, or of the limit on file
+/// Returns the connection limit of each worker: its share of `CONNECTIONS_MAX`, or of the limit on file
 /// descriptors without `DESCRIPTORS_RESERVED` if that is lower.
 pub(super) fn connections_per_worker(workers: usize) -> usize {
     let descriptors = rlimit::Resource::NOFILE.get_soft().unwrap_or(1024);

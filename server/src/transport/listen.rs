@@ -29,7 +29,7 @@ pub enum Surface {
 }
 
 impl Surface {
-    /// How logs call it, as etcd's do.
+    /// Returns the name of the surface in logs, as etcd has it.
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::All => "grpc+http",
@@ -67,7 +67,7 @@ pub struct BindError {
 }
 
 impl Bound {
-    /// The address after binding (a port of 0 has become a real one); `None` for a Unix socket.
+    /// Returns the address after binding (a port of 0 has become a real one); `None` for a Unix socket.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.socket.local_addr()
     }
@@ -116,7 +116,7 @@ pub struct BoundPeer {
 }
 
 impl BoundPeer {
-    /// The address after binding; `None` for a Unix socket.
+    /// Returns the address after binding; `None` for a Unix socket.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.socket.0.local_addr()
     }
@@ -169,7 +169,7 @@ pub trait PeerStream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> PeerStream for S {}
 
 impl PeerListener {
-    /// The next connection, and the address of a remote that has one.
+    /// Accepts the next connection; returns it with the address of the remote, `None` for a Unix socket.
     pub async fn accept(&self) -> io::Result<(Box<dyn PeerStream>, Option<SocketAddr>)> {
         match self {
             Self::Tcp(listener) => {
@@ -196,6 +196,7 @@ fn socket(url: &Url, reuse_port: bool) -> Result<Socket, BindError> {
     })
 }
 
+/// Binds and listens on the first IPv4 address of a host, or on its first IPv6 address if it has no other.
 fn tcp(host: &str, port: u16, reuse_port: bool) -> io::Result<Socket> {
     // "localhost" may resolve to both families; one listener is what etcd opens, on IPv4 if there
     let mut addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
@@ -221,6 +222,7 @@ fn tcp(host: &str, port: u16, reuse_port: bool) -> io::Result<Socket> {
     Ok(Socket::Tcp(socket.listen(limits::BACKLOG)?.into_std()?))
 }
 
+/// Binds a Unix socket, in place of one that is left there. Another file at the path is an error.
 fn unix(path: &str) -> io::Result<Socket> {
     // a socket that a killed process left; anything else at that path is not ours to remove
     if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {

@@ -52,7 +52,7 @@ pub type Incoming = witan_http2::CallRequest<MethodInfo>;
 
 /// Answers gRPC calls.
 pub trait CallHandler: Clone + Send + 'static {
-    /// A copy for one worker, which shares no reference counts with other workers.
+    /// Makes a copy for one worker, which shares no reference counts with other workers.
     fn clone_for_worker(&self) -> Self {
         self.clone()
     }
@@ -60,7 +60,7 @@ pub trait CallHandler: Clone + Send + 'static {
     /// Whether calls of this path take one message, which is collected before they begin.
     fn takes_one_message(&self, path: &str) -> bool;
 
-    /// One call, whatever its method. A method that nobody has is `Unimplemented` without a text.
+    /// Handles a call of any method. An unknown method gets `Unimplemented` without a text.
     fn call(self, request: Incoming) -> impl Future<Output = Outgoing> + 'static;
 }
 
@@ -105,7 +105,7 @@ pub struct Handlers<H, C> {
 }
 
 impl<H, C> Handlers<H, C> {
-    /// The same; a panic in a call ends that call alone.
+    /// Wraps the handlers so that a panic in a gRPC call ends that call alone.
     fn contained(self) -> Handlers<H, contain::Contained<C>> {
         Handlers {
             calls: contain::Contained {

@@ -55,9 +55,9 @@ type Http1Connection<S> = Http1Stream<ReplayedStream<PlainStream<S>>>;
 
 /// A stream that a client opened.
 pub(super) trait ClientStream: AsyncRead + AsyncWrite + AsFd + Unpin + 'static {
-    /// Both ends, as far as they have addresses.
+    /// Returns the addresses of both ends, as far as they have some.
     fn ends(&self) -> TcpConnectInfo;
-    /// Sets the socket's options.
+    /// Sets the options of the socket.
     fn tune(&self) -> io::Result<()>;
 }
 
@@ -116,6 +116,7 @@ impl OpenConnections {
 struct OpenConnection(Arc<OpenConnections>);
 
 impl OpenConnection {
+    /// Counts a connection as open until this is dropped.
     fn new(open: &Arc<OpenConnections>) -> Self {
         open.count.fetch_add(1, Ordering::SeqCst);
         Self(open.clone())
@@ -148,7 +149,7 @@ where
     H: Fn(Surface, HttpRequest, Payload) -> F + Clone + Send + 'static,
     F: Future<Output = HttpResponse> + 'static,
 {
-    /// The service that one worker runs for each accepted connection.
+    /// Makes the service that one worker runs for each accepted connection.
     pub(super) fn factory<S: ClientStream>(
         self,
     ) -> impl ServiceFactory<S, Config = (), Response = (), Error = io::Error, InitError = ()> {
@@ -212,6 +213,7 @@ where
         })
     }
 
+    /// Makes the HTTP/1 service of actix, with its timeouts; a panic in a request ends that request alone.
     fn http_service<S: ClientStream>(
         self,
     ) -> impl ServiceFactory<
@@ -271,7 +273,8 @@ where
     }
 }
 
-/// The body is not read: the connection ends with the answer.
+/// Makes the answer for a body that the memory budget refuses: status 503, after which the connection closes,
+/// because the body is not read.
 fn too_many() -> HttpResponse {
     HttpResponse::ServiceUnavailable()
         .content_type("text/plain; charset=utf-8")
@@ -279,7 +282,8 @@ fn too_many() -> HttpResponse {
         .body("etcdserver: too many requests\n")
 }
 
-/// Reads until the bytes either are the HTTP/2 preface or differ from it.
+/// Reads until the bytes are the HTTP/2 preface or differ from it; returns the stream with these bytes, and
+/// whether they are the preface.
 async fn sniff<S: AsyncRead + Unpin>(
     mut stream: StallTimeout<S>,
     surface: Surface,

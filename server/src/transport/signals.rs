@@ -21,7 +21,7 @@ pub enum Signal {
 }
 
 impl Signal {
-    /// The exit status that a shell shows for a process that this signal ended.
+    /// Returns the exit status that a shell shows for a process that this signal ended: 128 and its number.
     fn exit_code(self) -> i32 {
         match self {
             Self::Terminate => 128 + 15,
@@ -29,7 +29,7 @@ impl Signal {
         }
     }
 
-    /// As etcd's log names it.
+    /// Returns the name of the signal, as etcd logs it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Terminate => "terminated",

@@ -21,7 +21,7 @@ pub(super) struct ReplayedStream<S> {
 }
 
 impl<S> ReplayedStream<S> {
-    /// A stream of which the first `length` bytes of `head` were read.
+    /// Makes a stream that returns the first `length` bytes of `head` before those of `stream`.
     pub(super) fn new(head: [u8; PREFACE.len()], length: usize, stream: S) -> Self {
         Self {
             head,
@@ -31,7 +31,7 @@ impl<S> ReplayedStream<S> {
         }
     }
 
-    /// A stream of which one byte was read.
+    /// Makes a stream that returns the byte `first` before those of `stream`.
     pub(super) fn after(first: &[u8; 1], stream: S) -> Self {
         let mut head = [0; PREFACE.len()];
         head[0] = first[0];

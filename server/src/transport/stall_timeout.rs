@@ -47,12 +47,12 @@ impl<S> StallTimeout<S> {
         }
     }
 
-    /// Expects HTTP/2 frames from now on.
+    /// Tells the stream that HTTP/2 frames come from now on.
     pub(super) fn expect_frames(&mut self) {
         self.frames = true;
     }
 
-    /// When the connection is closed, if a write waits for the client.
+    /// Returns when the connection is closed if the client goes on not reading; `None` while no write waits.
     #[cfg(test)]
     pub(super) fn stalls_at(&self) -> Option<Instant> {
         let waiting = self.stalled.as_ref().or(self.unflushed.as_ref());
@@ -210,7 +210,7 @@ impl BoundedBody {
     }
 }
 
-/// Deadline of a body of which `received` bytes have arrived.
+/// Returns the deadline of a body of which `received` bytes have arrived.
 fn due(began: Instant, received: usize) -> Instant {
     let earned = received as u64 / limits::BODY_BYTES_PER_SECOND_MIN;
     began + limits::BODY_TIMEOUT + std::time::Duration::from_secs(earned)

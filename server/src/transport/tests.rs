@@ -197,7 +197,7 @@ async fn a_message_that_is_too_large_is_refused_in_etcds_words() {
     port.running.stop().await;
 }
 
-/// A call without a gRPC client, which would keep the deadline itself.
+/// Sends a call without a gRPC client, which would keep the deadline itself; returns the response.
 async fn raw_call(port: &Port, request: http::Request<Body>) -> http::Response<Incoming> {
     let io = TokioIo::new(port.tcp().await);
     let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)

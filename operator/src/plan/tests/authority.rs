@@ -50,17 +50,17 @@ impl Authority {
         (self.rotation, self.since) = (to, now);
     }
 
-    /// Whether nothing of it is left to do.
+    /// Whether no step of a rotation is left to do, and the user asks for none.
     pub(super) fn rests(&self) -> bool {
         self.rotation == Rotation::Rest && !self.asked
     }
 
-    /// Whether the fingerprint of what is trusted is part of the pods' template.
+    /// Whether the authority was ever rotated, so that pods have the fingerprint of the trusted authorities.
     pub(super) fn was_rotated(&self) -> bool {
         self.since > 0
     }
 
-    /// What members show each other, and whom they trust.
+    /// Returns the authorities in the secret of the members' certificates.
     pub(super) fn of_members(&self) -> Vec<u32> {
         let peer = self.issued.get(&CertificateRole::Peer);
         peer.cloned().unwrap_or_default()
@@ -83,7 +83,7 @@ impl Authority {
 }
 
 impl World {
-    /// Nodes carry secrets that changed to their pods, sooner or later; members read them again.
+    /// Brings the present secrets to some of the pods at random, as nodes do sooner or later.
     pub(super) fn carry_secrets(&mut self) {
         let secret = self.authority.of_members();
         for pod in self.pods.values_mut() {
@@ -102,7 +102,7 @@ impl World {
         }
     }
 
-    /// A rotation goes on only when every member has what the step before has brought.
+    /// Asserts that every member has started with what the previous step of the rotation has brought.
     pub(super) fn judge_rotation(&self, step: &Step) {
         self.all_serve(step);
         let current = self.pods.values().all(|pod| pod.template == self.template);

@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl World {
-    /// One random fault or change.
+    /// Makes one random fault or change of the spec.
     pub(super) fn disturb(&mut self) {
         let ordinals: Vec<_> = self.pods.keys().copied().collect();
         if let Some(ordinal) = self.random.pick(&ordinals) {
@@ -51,7 +51,7 @@ impl World {
         }
     }
 
-    /// The end of the faults, so that the cluster can become what its spec says.
+    /// Ends all faults, so that the cluster can become what its spec says.
     pub(super) fn calm(&mut self) {
         self.spec.paused = false;
         self.spec.replicas = self.spec.replicas.max(1);
@@ -139,7 +139,7 @@ impl World {
         }
     }
 
-    /// Begins by a token that is there, or by one that the operator makes.
+    /// Makes the cluster begin by the token `url`, or by one that the operator makes if it is `None`.
     pub(super) fn discover(&mut self, url: Option<&str>) {
         let local = url.is_none().then(LocalDiscovery::default);
         let url = url.map(str::to_owned);
@@ -183,7 +183,7 @@ impl World {
     }
 }
 
-/// A disk that may grow.
+/// Returns the storage of a member with a disk of 8 GiB.
 pub(super) fn disk() -> Option<Storage> {
     Some(Storage {
         size: Some(ByteQuantity("8Gi".to_owned())),

@@ -96,7 +96,7 @@ impl World {
         );
     }
 
-    /// A member that others reach by TLS alone, and one that cannot call by TLS, are never there together.
+    /// Asserts that a member that listens with TLS alone never runs beside one that cannot call by TLS.
     fn judge_tls(&self, starting: PeerTls) {
         let pods = self.pods.values().filter(|pod| pod.gone_at.is_none());
         let clear =
@@ -132,7 +132,8 @@ impl World {
         }
     }
 
-    /// A voter that does not serve has its time to come back, unless its disk is gone or it is the one that goes.
+    /// Asserts that a voter that does not serve gets its time to come back, unless its disk is gone or it is
+    /// the one that goes.
     fn judge_patience(&self, step: &Step, id: MemberId, reason: Removal, seen: &Observed) {
         let member = self.members.iter().find(|member| member.id == id);
         let Some(member) = member.filter(|member| !member.learner) else {
@@ -163,7 +164,7 @@ impl World {
         );
     }
 
-    /// A restart takes one of one or two voters, because there is no other way; of more it leaves a quorum.
+    /// Asserts that a stop leaves a quorum, unless there are only one or two voters.
     fn judge_stop(&self, step: &Step, id: MemberId, reason: Stop) {
         if reason == Stop::Hibernated || !self.has_quorum() {
             return;

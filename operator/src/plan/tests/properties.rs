@@ -98,7 +98,7 @@ fn history(world: &mut World) {
     );
 }
 
-/// A step that is no wait changes what the next pass sees.
+/// Runs one pass, and asserts that a step that is no wait changes what the next pass sees.
 fn progresses(world: &mut World) -> Step {
     let before = (world.observe(), world.status.clone());
     let step = world.pass();

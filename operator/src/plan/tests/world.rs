@@ -99,7 +99,7 @@ impl World {
         }
     }
 
-    /// One pass: what would be planned now, done unless the operator ends before.
+    /// Runs one pass: plans a step, judges it and does it; returns the step.
     pub(super) fn pass(&mut self) -> Step {
         let seen = self.observe();
         let step = plan(&self.spec, &self.status, &seen);
@@ -110,7 +110,8 @@ impl World {
         step
     }
 
-    /// Passes until `end`, with `seconds` between them.
+    /// Runs passes, some seconds apart, until `end` holds after one; returns `false` if that takes more than
+    /// `passes`.
     pub(super) fn run(&mut self, passes: usize, end: impl Fn(&Self, &Step) -> bool) -> bool {
         for _ in 0..passes {
             let step = self.pass();
@@ -156,7 +157,7 @@ impl World {
         })
     }
 
-    /// A member whose process runs on its own data, reachable by the others.
+    /// Whether a member's process runs on its own data and others can reach it.
     pub(super) fn serves(&self, member: &FakeMember) -> bool {
         let Some(ordinal) = member.ordinal else {
             return true;
@@ -181,7 +182,7 @@ impl World {
         !self.members.is_empty() && self.serving() >= quorum(self.voters())
     }
 
-    /// Time passes: pods come and go, members start and elect.
+    /// Lets seconds pass: pods come and go, members start and elect.
     pub(super) fn elapse(&mut self, seconds: i64) {
         for _ in 0..seconds {
             self.now += 1;
@@ -265,13 +266,13 @@ impl World {
         });
     }
 
-    /// Whether as many members have come as the token is for.
+    /// Whether as many members run as the discovery token is for.
     fn all_have_come(&self) -> bool {
         let come = self.pods.keys().filter(|ordinal| self.runs(**ordinal));
         i32::try_from(come.count()).ok() == self.status.bootstrap_members
     }
 
-    /// The first of the first members runs: the others are known by the same list.
+    /// Makes the first members of the cluster known to each other, once the first of them runs.
     fn form(&mut self, members: u32, https: bool) {
         assert!(self.status.cluster_id.is_none(), "a cluster begins once");
         self.members = (0..members)
@@ -304,7 +305,7 @@ impl World {
         }
     }
 
-    /// Readiness, as the kubelet sees it: of voters with a leader.
+    /// Sets the readiness of pods as the kubelet would: of voters that serve and have a leader.
     pub(super) fn probe(&mut self) {
         let quorate = self.leader.is_some();
         let ordinals: Vec<_> = self.pods.keys().copied().collect();
@@ -427,7 +428,7 @@ impl World {
         })
     }
 
-    /// What the report of a pass keeps for the next one.
+    /// Writes the part of a pass's report that the next pass reads.
     fn report(&mut self) {
         if self.leader.is_some() {
             self.status.cluster_id = Some(format!("{CLUSTER_ID:x}"));

@@ -25,7 +25,7 @@ const OVERLAP: &str = "24h";
 const NEXT_CERTIFICATE: &str = "next.crt";
 const NEXT_KEY: &str = "next.key";
 
-/// The secret of the authority with its rotation one step further.
+/// Returns the secret of the authority with its rotation one step further.
 pub fn rotated(
     cluster: &Cluster<'_>,
     present: &Secret,
@@ -74,7 +74,7 @@ pub fn rotated(
     Ok(secret)
 }
 
-/// Where the authority is, and whether the user asks for another one.
+/// Reads the step of the rotation from the authority's secret, and whether the user asks for a new authority.
 pub fn authority_seen(cluster: &Cluster<'_>, secret: &Secret) -> AuthoritySeen {
     let is = |file| value(secret, file).is_ok();
     let same = value(secret, "tls.crt").ok() == value(secret, "ca.crt").ok();
@@ -98,8 +98,8 @@ pub fn authority_seen(cluster: &Cluster<'_>, secret: &Secret) -> AuthoritySeen {
     }
 }
 
-/// The fingerprint of what is trusted, once it has changed. Pods have it among their annotations, so that each change
-/// restarts them; nothing else shows for certain that a member trusts what its secret says.
+/// Returns the fingerprint of the trusted authorities once they have changed; `None` before. As an annotation
+/// of the pods it restarts them at each change, which alone ensures that members trust them.
 pub fn trust(authority: &Secret) -> Option<String> {
     authority.annotations().get(ROTATED_AT)?;
     Some(fingerprint(&value(authority, "ca.crt").ok()?))

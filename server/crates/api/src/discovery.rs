@@ -10,8 +10,8 @@ pub const NEW: &str = "/new";
 /// Hexadecimal digits of a token: 128 random bits.
 pub const TOKEN_DIGITS: usize = 32;
 
-/// The token with which a decoded and cleaned path begins, and what follows it: empty, or beginning
-/// with `/`.
+/// The token with which a decoded and cleaned path begins, and what follows it: empty, or beginning with `/`.
+/// `None` if the first component is not a token.
 pub fn split_token(path: &[u8]) -> Option<(&str, &[u8])> {
     let (token, rest) = path.strip_prefix(b"/")?.split_at_checked(TOKEN_DIGITS)?;
     let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');

@@ -48,6 +48,7 @@ impl Crafted {
         self.bytes[at..at + page.len()].copy_from_slice(&page);
     }
 
+    /// Writes the file to the temporary directory and opens it.
     fn open(&self) -> BoltFile {
         fs::write(&self.path, &self.bytes).expect("the file is written");
         BoltFile::open(&self.path, self.bytes.len() as u64).expect("the crafted file opens")

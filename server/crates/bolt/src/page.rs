@@ -165,16 +165,19 @@ fn checksum(bytes: &[u8]) -> u64 {
     })
 }
 
+/// Reads the little-endian number at an offset; `None` if the bytes end before it does.
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     let part = bytes.get(at..at.checked_add(2)?)?;
     part.try_into().ok().map(u16::from_le_bytes)
 }
 
+/// Reads the little-endian number at an offset; `None` if the bytes end before it does.
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     let part = bytes.get(at..at.checked_add(4)?)?;
     part.try_into().ok().map(u32::from_le_bytes)
 }
 
+/// Reads the little-endian number at an offset; `None` if the bytes end before it does.
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     let part = bytes.get(at..at.checked_add(8)?)?;
     part.try_into().ok().map(u64::from_le_bytes)

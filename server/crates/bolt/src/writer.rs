@@ -100,6 +100,7 @@ pub struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
+    /// A writer whose next page has the number `next`.
     fn at(next: u64, out: &'a mut WriteBytes<'a>) -> Self {
         Self {
             out,
@@ -123,6 +124,7 @@ impl<'a> Writer<'a> {
         self.leaf_element(0, key, value)
     }
 
+    /// Adds an element to the leaf; one that has no room for it is written first.
     fn leaf_element(&mut self, flags: u32, key: &[u8], value: &[u8]) -> io::Result<()> {
         let leaf = &self.tree.leaf;
         if !leaf.has_room(key.len() + value.len(), LEAF_BYTES) {
@@ -160,7 +162,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Finishes the tree and returns its root.
+    /// Finishes the tree: writes its open pages and returns the number of its root page.
     fn root(&mut self) -> io::Result<u64> {
         if self.tree.branches.is_empty() {
             return self.flush_only_leaf();
@@ -210,7 +212,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Ends the last bucket and writes the bucket that contains all others.
+    /// Ends the last bucket, writes the bucket that contains all others, and returns the layout.
     fn finish(mut self) -> io::Result<Layout> {
         self.close()?;
         for (name, value) in std::mem::take(&mut self.done) {
@@ -250,6 +252,7 @@ impl OpenPage {
         self.elements.is_empty() || HEADER_BYTES + elements + self.data.len() + bytes <= of
     }
 
+    /// Adds an element; `about` is a leaf element's flags or the page of a branch element.
     fn push(&mut self, about: u64, key: &[u8], value: &[u8]) {
         self.elements
             .push((about, key.len() as u32, value.len() as u32));

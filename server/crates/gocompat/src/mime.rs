@@ -121,6 +121,7 @@ fn token(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c| !is_token(c)).unwrap_or(text.len()))
 }
 
+/// Whether a character is one of the separators that no token contains (RFC 2045, `tspecials`).
 fn is_special(c: char) -> bool {
     matches!(
         c,

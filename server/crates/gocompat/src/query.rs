@@ -9,7 +9,7 @@ use super::path::{self, Plus};
 pub struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Query<'a> {
-    /// Reads what follows the question mark.
+    /// Reads the parameters from the part of a URL that follows the question mark.
     pub fn of(text: &'a str) -> Self {
         let pairs = text.split('&').filter(|pair| !pair.is_empty());
         let pairs = pairs.filter(|pair| !pair.contains(';'));

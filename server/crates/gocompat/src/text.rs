@@ -22,7 +22,8 @@ pub fn time(unix_ns: i64) -> String {
     text
 }
 
-/// Reads a time as Go writes it in JSON (RFC 3339, of any zone): Unix nanoseconds.
+/// Reads a time as Go writes it in JSON (RFC 3339, of any zone): Unix nanoseconds. `None` if it is invalid or
+/// does not fit.
 pub fn parse_time(text: &str) -> Option<i64> {
     let (date, clock) = text.split_once('T')?;
     let mut date = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
@@ -61,7 +62,7 @@ pub fn parse_time(text: &str) -> Option<i64> {
     unix_s.checked_mul(1_000_000_000)?.checked_add(fraction_ns)
 }
 
-/// The day of a date of the Gregorian calendar; years begin with March here.
+/// Counts the days from 1970-01-01 to a date of the Gregorian calendar; `None` if their number does not fit.
 fn days_since_1970(year: i64, month: i64, day: i64) -> Option<i64> {
     let year = if month > 2 {
         year
@@ -74,8 +75,8 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> Option<i64> {
     era.checked_mul(146_097)?.checked_add(day_of_era - 719_468)
 }
 
-/// Proleptic Gregorian date of a day counted from 1970-01-01. The year is taken to begin in March,
-/// so that the leap day is the last of it.
+/// Year, month and day in the proleptic Gregorian calendar of a day counted from 1970-01-01. The year is
+/// taken to begin in March, so that the leap day is the last of it.
 pub fn civil_date(days: i64) -> (i64, i64, i64) {
     const DAYS_PER_ERA: i64 = 146_097;
     const DAYS_TO_EPOCH: i64 = 719_468;
@@ -168,7 +169,7 @@ pub fn quote(bytes: &[u8]) -> String {
     out
 }
 
-/// A boolean as `strconv.ParseBool` reads it.
+/// Reads a boolean as `strconv.ParseBool` does; `None` if that gives an error.
 pub fn parse_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
@@ -177,8 +178,8 @@ pub fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
-/// A duration as `time.ParseDuration` reads it, without a sign: numbers, possibly with fractions, each
-/// with a unit; `0` needs none.
+/// Reads a duration as `time.ParseDuration` does, without a sign: numbers, possibly with fractions, each with
+/// a unit; `0` needs none. `None` if it is invalid or too large.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
@@ -198,7 +199,8 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     Some(total)
 }
 
-/// Splits the unit of a duration from a text: its nanoseconds, and the rest.
+/// Splits the unit of a duration from a text: its nanoseconds, and the rest. `None` if it begins with no
+/// unit.
 fn unit(text: &str) -> Option<(u64, &str)> {
     // longer names first: "m" begins "ms" too
     const UNITS: [(&str, u64); 8] = [

@@ -111,7 +111,8 @@ where
         }
     }
 
-    /// Resolves when nothing more is to be sent or received.
+    /// Runs, writes and reads for up to [`POLL_TIME_MAX`], then yields. Resolves when nothing more is to be
+    /// sent or received, with the side that ended the connection.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<ConnectionEnd>> {
         self.connection.register(cx.waker());
         let began = now();

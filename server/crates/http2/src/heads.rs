@@ -259,6 +259,7 @@ fn timeout(headers: &HeaderMap) -> Option<Duration> {
     timeout_of(headers.get(TIMEOUT)?.to_str().ok()?)
 }
 
+/// Parses up to eight digits and one of the units `H`, `M`, `S`, `m`, `u` and `n`; `None` for any other text.
 fn timeout_of(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {

@@ -169,6 +169,7 @@ impl FrameWriter {
         self.block(id, &block, false);
     }
 
+    /// Writes the headers of a response; with `end` they end the stream.
     pub(crate) fn headers(&mut self, id: u32, status: StatusCode, headers: &HeaderMap, end: bool) {
         let mut block = Vec::new();
         self.encoder.headers(status, headers, &mut block);

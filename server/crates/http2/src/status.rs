@@ -37,7 +37,8 @@ impl Status {
         }
     }
 
-    /// The code in the trailers; `None` if there is none or it is invalid.
+    /// The code in the trailers; `None` if there is none or its text is not ASCII, [`Self::UNKNOWN`] if it is
+    /// not a number.
     pub fn code_of(trailers: &HeaderMap) -> Option<Code> {
         let text = trailers.get(STATUS)?.to_str().ok()?;
         Some(text.parse().unwrap_or(Self::UNKNOWN))
@@ -54,7 +55,8 @@ impl Status {
     }
 }
 
-/// Percent-encodes all bytes of a message that are not printable ASCII.
+/// Percent-encodes the bytes of a message that are `%` or not printable ASCII, after cutting the message to
+/// [`MESSAGE_BYTES_MAX`] bytes.
 fn encode(text: &str) -> HeaderValue {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut out = Vec::with_capacity(text.len());

@@ -98,6 +98,8 @@ pub(crate) struct ResourceMeters<S: Service> {
 }
 
 impl<S: Service> Stream<S> {
+    /// A stream without a call. If its request has not `ended`, the content is dropped until `receiving` is
+    /// set.
     pub(crate) fn new(
         id: u32,
         began: Instant,
@@ -246,6 +248,7 @@ impl<S: Service> Streams<S> {
         self.slots.get_mut(slot)?.stream.as_deref_mut()
     }
 
+    /// All streams that are not taken out, with their slots.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Stream<S>)> {
         self.slots
             .iter()
@@ -253,6 +256,7 @@ impl<S: Service> Streams<S> {
             .filter_map(|(slot, kept)| Some((slot, kept.stream.as_deref()?)))
     }
 
+    /// Calls `act` with all streams that are not taken out and their slots.
     pub(crate) fn each(&mut self, mut act: impl FnMut(usize, &mut Stream<S>)) {
         for (slot, kept) in self.slots.iter_mut().enumerate() {
             if let Some(stream) = &mut kept.stream {

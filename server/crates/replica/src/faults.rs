@@ -72,18 +72,19 @@ impl Faults {
         self.on == Some(fault)
     }
 
-    /// Whether raft's configuration is to stay as it is.
+    /// Whether raft ignores a change of its configuration, by the injected bugs `ChangeUncommitted` (any
+    /// change) and `RemovedCounts` (a removal).
     pub(crate) fn skips(&self, change: &ConfChange) -> bool {
         let removes = change.get_change_type() == ConfChangeType::RemoveNode;
         self.has(InjectedBug::ChangeUncommitted) || removes && self.has(InjectedBug::RemovedCounts)
     }
 
-    /// The state that a checkpoint gets instead of the present one.
+    /// The state that a checkpoint gets instead of the present one; `None` unless `PositionAhead` is on.
     pub(crate) fn behind(&self) -> Option<&StateMachine> {
         self.behind.as_ref()
     }
 
-    /// A turn begins in this state.
+    /// Copies the state before a round of raft for [`Self::behind`], if `PositionAhead` is on.
     pub(crate) fn turn_begins(&mut self, machine: &StateMachine) {
         if self.has(InjectedBug::PositionAhead) {
             self.behind = Some(machine.clone());

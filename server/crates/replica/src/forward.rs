@@ -79,7 +79,7 @@ impl From<Option<ProposalRejected>> for RefusalReason {
 }
 
 impl RefusalReason {
-    /// What the proposer is answered; `None` if it is to propose again.
+    /// The rejection that the proposer answers with; `None` if it is to propose again.
     pub(crate) fn rejection(self) -> Option<ProposalRejected> {
         match self {
             Self::NotNow => None,
@@ -141,7 +141,7 @@ pub(crate) enum LeaseResult {
 }
 
 impl LeaseResult {
-    /// An answer on its way; without one, the receiver does not lead.
+    /// Encodes an answer about a lease as its kind and value; without one, the sender does not lead.
     pub(crate) fn of(answer: Option<LeaseAnswer>) -> (Self, i64) {
         match answer {
             None => (Self::NotLeading, 0),
@@ -154,7 +154,7 @@ impl LeaseResult {
         }
     }
 
-    /// The answer; `None` if the leader must be asked again.
+    /// Decodes an answer about a lease from its kind and value; `None` if the leader must be asked again.
     pub(crate) fn answer(self, value: i64) -> Option<LeaseAnswer> {
         let renewal = match self {
             Self::NotLeading => return None,

@@ -135,20 +135,21 @@ pub enum LeaseAnswer {
 pub trait Host {
     /// Replaces the state on disk by a received snapshot; durable when it returns.
     fn install(&mut self, snapshot: &View);
-    /// Durable when it returns; the host aborts the process if it cannot be.
+    /// Appends a batch to the log on disk. With `must_sync` it is durable on return; the host aborts the
+    /// process if it cannot be.
     fn persist(&mut self, batch: &LogBatch);
-    /// May drop, delay, reorder and duplicate messages, except those that forward a proposal: a
-    /// second copy of one would be executed as a new request. Do not resend a message that may have
-    /// been delivered.
+    /// Sends messages to other members. May drop, delay, reorder and duplicate them, except those that
+    /// forward a proposal: a second copy of one would be executed as a new request. Do not resend a message
+    /// that may have been delivered.
     fn send(&mut self, envelopes: Vec<Envelope>);
-    /// Executes a command that takes long. `None`: on another thread, and
-    /// [`crate::replica::Replica::executed`] follows. Nothing else is applied before.
+    /// Executes a command that takes long, and returns the result. `None` if another thread executes it:
+    /// [`crate::replica::Replica::executed`] follows, and nothing else is applied before.
     fn execute(&mut self, command: Box<LongCommand>) -> Option<Box<ExecutedCommand>> {
         Some(Box::new(command.execute()))
     }
-    /// The state before a long command, which may take long to free.
+    /// Frees the state before a long command, which may take long.
     fn discard(&mut self, _machine: StateMachine) {}
-    /// The entries one turn executed: answer their tickets, wake watchers, follow membership.
+    /// Takes the entries that a turn has executed: answers their tickets, wakes watchers, follows membership.
     /// Clone the view only if it is needed: a live clone makes the next writes copy.
     fn applied(&mut self, applied: Vec<Applied>, view: &View);
     /// Releases linearizable reads: `view` holds everything that was committed before these reads

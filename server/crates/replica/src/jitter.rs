@@ -17,7 +17,7 @@ pub(crate) fn election_ticks(
     election_ticks + usize::try_from(mixed % span).unwrap_or(0)
 }
 
-/// A number below `bound` that differs by member and by `draw`.
+/// A number below `bound` (at least 1) that is a function of `seed` and `draw`.
 pub(crate) fn below(seed: u64, draw: u64, bound: u64) -> u64 {
     splitmix64(splitmix64(seed) ^ draw) % bound.max(1)
 }

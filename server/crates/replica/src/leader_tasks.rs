@@ -76,7 +76,8 @@ impl LeaderTasks {
         commands
     }
 
-    /// A snapshot is to be sent; whether no other one is on its way to that member.
+    /// Notes at `tick` that a snapshot is sent to a member. Returns `false`, and notes nothing, if one is on
+    /// its way there.
     pub(crate) fn begin_snapshot(&mut self, to: u64, tick: u64) -> bool {
         let begins = !self.snapshots.contains_key(&to);
         if begins {
@@ -89,25 +90,27 @@ impl LeaderTasks {
         self.snapshots.contains_key(&to)
     }
 
-    /// These members have answered lately.
+    /// Records `tick` as the last time that these members answered, and forgets members that have not
+    /// answered for more than [`HEARD_TICKS`] ticks.
     pub(crate) fn note_heard(&mut self, members: impl Iterator<Item = u64>, tick: u64) {
         self.heard.extend(members.map(|member| (member, tick)));
         self.heard
             .retain(|_, at| tick.saturating_sub(*at) <= HEARD_TICKS);
     }
 
-    /// The tick at which a member was last known to answer.
+    /// The tick at which a member was last known to answer; `None` if it is not known.
     pub(crate) fn heard_at(&self, member: u64) -> Option<u64> {
         self.heard.get(&member).copied()
     }
 
-    /// The transport reported how a transfer ended.
+    /// Forgets the snapshot on its way to a member: the transport has reported how the transfer ended.
     pub(crate) fn snapshot_ended(&mut self, to: u64) {
         self.snapshots.remove(&to);
     }
 
-    /// Raft waits without a limit for the report of a snapshot. If the transport reports none for very long,
-    /// the snapshot is reported as failed and raft probes the member again.
+    /// Reports to raft as failed each snapshot whose end the transport has not reported for
+    /// [`SNAPSHOT_REPORT_TICKS_MAX`] ticks, and forgets it. Raft, which would wait without a limit, probes
+    /// the member again.
     pub(crate) fn retry_snapshots(&mut self, raft: &mut RawNode<MemoryLog>, tick: u64) {
         let lost = self.snapshots.extract_if(.., |_, begun| {
             tick.saturating_sub(*begun) > SNAPSHOT_REPORT_TICKS_MAX

@@ -60,6 +60,7 @@ impl LeaseRequests {
         self.waiting.len() >= LEASE_REQUESTS_MAX
     }
 
+    /// Adds a request that came at `tick`; the next turn hands it in.
     pub(crate) fn add(&mut self, ticket: Ticket, lease: i64, question: LeaseQuestion, tick: u64) {
         let request = LeaseRequest {
             lease,
@@ -71,7 +72,8 @@ impl LeaseRequests {
         self.unsent.push(ticket.0);
     }
 
-    /// What to hand in now; it counts as asked at `tick`.
+    /// Takes the requests to hand in now, and marks them as asked at `tick`. Leaves out those that wait no
+    /// longer.
     pub(crate) fn take_unsent(&mut self, tick: u64) -> Vec<(Ticket, i64, LeaseQuestion)> {
         let mut taken = Vec::with_capacity(self.unsent.len());
         for ticket in std::mem::take(&mut self.unsent) {
@@ -100,29 +102,30 @@ impl LeaseRequests {
         }
     }
 
-    /// An answer has come; whether the request still waits for it.
+    /// Removes a request that has an answer; `false` if it does not wait any more.
     pub(crate) fn answered(&mut self, ticket: Ticket) -> bool {
         self.waiting.remove(&ticket.0).is_some()
     }
 
-    /// Whether a request of this process is meant.
+    /// Whether an incarnation is that of this process, and not of an earlier one of this member.
     pub(crate) fn is_own(&self, incarnation: u32) -> bool {
         self.incarnation == incarnation
     }
 
-    /// The leader has changed: all are handed in again.
+    /// Has the next turn hand in all waiting requests again, because the leader has changed.
     pub(crate) fn ask_again(&mut self) {
         self.ask_those_again(|_| true);
     }
 
-    /// Drops what has waited for more than `patience` ticks, and hands in again what had no answer for
-    /// long.
+    /// Drops requests that have waited for more than `patience` ticks, and has the next turn hand in again
+    /// those that were asked [`READ_INDEX_RETRY_TICKS`] ticks ago or earlier.
     pub(crate) fn tick(&mut self, tick: u64, patience: u64) {
         self.waiting
             .retain(|_, request| tick.saturating_sub(request.since) <= patience);
         self.ask_those_again(|asked| tick >= asked + READ_INDEX_RETRY_TICKS);
     }
 
+    /// Has the next turn hand in again each asked request for whose tick of asking `due` is true.
     fn ask_those_again(&mut self, due: impl Fn(u64) -> bool) {
         for (ticket, request) in &mut self.waiting {
             if request.asked.is_some_and(&due) {

@@ -59,13 +59,13 @@ struct LeaseTimer {
 pub struct LeaseDeadlines(OrdMap<i64, LeaseTimer>);
 
 impl LeaseDeadlines {
-    /// Nanoseconds that a lease has left at `now_ns`, negative when it is overdue.
+    /// Nanoseconds that a lease has left at `now_ns`, negative when it is overdue; `None` if it is unknown.
     pub fn left_ns(&self, id: i64, now_ns: u64) -> Option<i64> {
         let timer = self.0.get(&id)?;
         Some(timer.deadline_ns.wrapping_sub(now_ns).cast_signed())
     }
 
-    /// All leases, in order of their deadlines.
+    /// Ids of all leases, in the order of their deadlines.
     pub fn in_order(&self) -> Vec<i64> {
         let mut all: Vec<(u64, i64)> = self.0.iter().map(|(id, t)| (t.deadline_ns, *id)).collect();
         all.sort_unstable();
@@ -93,7 +93,7 @@ pub(crate) struct DueLeases {
 }
 
 impl DueLeases {
-    /// As commands.
+    /// Turns what is due into commands: at most one expiration and one checkpoint, neither of them empty.
     pub(crate) fn commands(self) -> impl Iterator<Item = LeaseCommand> {
         let expire = LeaseOperation::Expire(LeaseExpire { ids: self.expired });
         let note = LeaseOperation::Checkpoint(LeaseCheckpoint {
@@ -113,8 +113,9 @@ impl DueLeases {
 }
 
 impl Lessor {
-    /// Starts counting all leases, each with an extension, when this member becomes leader; stops
-    /// when it is no longer the leader.
+    /// Sets the term that this member leads, `None` if it does not lead; the same term again changes nothing.
+    /// Drops all timers and, on a leader, starts one for each lease: its remaining TTL plus `extension_ns`
+    /// nanoseconds.
     pub(crate) fn set_leader_term(
         &mut self,
         term: Option<u64>,
@@ -138,7 +139,8 @@ impl Lessor {
         }
     }
 
-    /// Advances the monotonic clock to `now_ns`.
+    /// Advances the monotonic clock to `now_ns` nanoseconds, never back, and lets the leases that were
+    /// started since the last call run from that time.
     pub(crate) fn advance_clock(&mut self, now_ns: u64, leases: &Leases) {
         self.now_ns = self.now_ns.max(now_ns);
         for (id, span_ns) in std::mem::take(&mut self.starting) {
@@ -173,7 +175,7 @@ impl Lessor {
         }
     }
 
-    /// A keep-alive, of a leader.
+    /// Handles a keep-alive on the leader: starts the full TTL of the lease again, or says why not.
     pub(crate) fn renew(&mut self, id: i64, leases: &Leases) -> Renewal {
         let (Some(lease), Some(timer)) = (leases.get(id), self.deadlines.0.get(&id)) else {
             return Renewal::Unknown;
@@ -189,7 +191,8 @@ impl Lessor {
         Renewal::Renewed { ttl_s }
     }
 
-    /// The same, whatever the log holds: a known bug.
+    /// Renews a lease as [`Self::renew`] does, but also when the log holds a smaller remaining time: a known
+    /// bug.
     pub(crate) fn renew_unrecorded(&mut self, id: i64, leases: &Leases) -> Renewal {
         match (self.renew(id, leases), leases.get(id)) {
             (Renewal::NeedsCheckpoint, Some(lease)) => {
@@ -201,7 +204,7 @@ impl Lessor {
         }
     }
 
-    /// The term that it counts for.
+    /// The term for which leases are counted; `None` if this member does not count.
     pub(crate) fn term(&self) -> Option<u64> {
         self.term
     }
@@ -216,7 +219,9 @@ impl Lessor {
         self.term.map(|_| self.deadlines.clone())
     }
 
-    /// What is due now, bounded so that applying it is quick; the rest is due at the next check.
+    /// Takes the leases to expire and to checkpoint now, and schedules their next checks. Stops at
+    /// [`LEASE_EXPIRATIONS_PER_ENTRY_MAX`] leases and attached keys, or [`LEASE_CHECKPOINTS_PER_ENTRY_MAX`]
+    /// checkpoints; the rest is due at the next call.
     pub(crate) fn due(&mut self, leases: &Leases) -> DueLeases {
         let mut due = DueLeases::default();
         let mut changes = 0;
@@ -253,7 +258,8 @@ impl Lessor {
         due
     }
 
-    /// Starts a lease's time with the next clock update; until then, provisionally, now.
+    /// Starts a lease with `span_ns` nanoseconds to live: provisionally from now, finally from the next clock
+    /// update. A pending expiration is forgotten.
     fn start(&mut self, id: i64, span_ns: u64) {
         self.starting.push((id, span_ns));
         let deadline_ns = self.now_ns.saturating_add(span_ns);
@@ -271,7 +277,8 @@ impl Lessor {
         self.schedule(id, timer);
     }
 
-    /// A lease runs from now on.
+    /// Sets the deadline of a lease to `span_ns` nanoseconds from now, and its next check; does nothing
+    /// without a timer.
     fn run_from_now(&mut self, id: i64, span_ns: u64, lease: &Lease) {
         let Some(timer) = self.deadlines.0.get(&id).copied() else {
             return;
@@ -286,13 +293,15 @@ impl Lessor {
         self.schedule(id, timer);
     }
 
-    /// Next checkpoint: after half of the TTL, within bounds. A client sends keep-alives after a
-    /// third of it.
+    /// Time of the next check of a lease, in nanoseconds: half of its TTL from now, between
+    /// [`LEASE_CHECKPOINT_S_MIN`] and [`LEASE_CHECKPOINT_S_MAX`], or its deadline if that is earlier. A
+    /// client sends keep-alives after a third.
     fn next_check(&self, deadline_ns: u64, lease: &Lease) -> u64 {
         let pause_s = (lease.ttl_s / 2).clamp(LEASE_CHECKPOINT_S_MIN, LEASE_CHECKPOINT_S_MAX);
         deadline_ns.min(self.now_ns.saturating_add(span_ns(pause_s)))
     }
 
+    /// Stores the timer of a lease, and lists the lease under its next check instead of the one before.
     fn schedule(&mut self, id: i64, timer: LeaseTimer) {
         if let Some(before) = self.deadlines.0.insert(id, timer) {
             self.next_checks.remove(&(before.check_at_ns, id));
@@ -300,6 +309,7 @@ impl Lessor {
         self.next_checks.insert((timer.check_at_ns, id));
     }
 
+    /// Drops the timer of a lease with its next check.
     fn stop(&mut self, id: i64) {
         if let Some(timer) = self.deadlines.0.remove(&id) {
             self.next_checks.remove(&(timer.check_at_ns, id));
@@ -307,7 +317,7 @@ impl Lessor {
     }
 }
 
-/// Seconds as nanoseconds; those of a lease fit.
+/// Converts seconds to nanoseconds; negative ones give 0, too many `u64::MAX`.
 fn span_ns(seconds: i64) -> u64 {
     u64::try_from(seconds)
         .unwrap_or_default()

@@ -30,7 +30,8 @@ pub(crate) struct MemoryLog {
 }
 
 impl MemoryLog {
-    /// A log whose applied position is `position`. The entries may begin below it: then they serve others.
+    /// A log whose applied position is `position`. The entries may begin below it, to serve other members:
+    /// the first one of them then becomes the base.
     pub(crate) fn new(position: Position, entries: Vec<Entry>, hard_state: HardState) -> Self {
         let mut log = Self {
             base: (position.index, position.term),
@@ -49,7 +50,8 @@ impl MemoryLog {
         log
     }
 
-    /// Entries at or after the first one's index are replaced.
+    /// Appends entries in place of all from the index of the first one on. Panics if they would leave a gap
+    /// or replace an entry that was dropped.
     pub(crate) fn append(&mut self, entries: &[Entry]) {
         let Some(first) = entries.first() else { return };
         assert!(
@@ -66,7 +68,7 @@ impl MemoryLog {
         self.entries.extend(entries.iter().cloned());
     }
 
-    /// Keeps fewer entries for members that were away than a member in service.
+    /// Sets how many applied entries are kept for members that were away, instead of [`CATCH_UP_ENTRIES`].
     #[cfg(feature = "known-bugs")]
     pub(crate) fn keep_entries(&mut self, entries: u64) {
         self.catch_up_entries = entries;
@@ -88,7 +90,7 @@ impl MemoryLog {
         (self.position.index, self.position.term) = (index, term);
     }
 
-    /// The configuration has changed.
+    /// Sets raft's configuration at the applied position; index and term stay.
     pub(crate) fn set_conf_state(&mut self, now: ConfState) {
         self.position = Position {
             index: self.position.index,
@@ -131,7 +133,8 @@ impl MemoryLog {
         }
     }
 
-    /// Drops first entries as long as the bytes that are kept and the first entry say so.
+    /// Drops entries from the front while `spare` is true for the bytes of all kept entries and the first
+    /// entry.
     fn drop_while(&mut self, spare: impl Fn(usize, &Entry) -> bool) {
         while self
             .entries
@@ -142,6 +145,7 @@ impl MemoryLog {
         }
     }
 
+    /// Drops the first entry, whose index and term become the base of the log.
     fn drop_first(&mut self) {
         if let Some(first) = self.entries.pop_front() {
             self.bytes -= entry_bytes(&first);
@@ -149,7 +153,8 @@ impl MemoryLog {
         }
     }
 
-    /// A received snapshot replaces the whole log.
+    /// Empties the log and moves it to the position of a received snapshot; the commit index is at least
+    /// that.
     pub(crate) fn install_snapshot(&mut self, position: Position) {
         self.base = (position.index, position.term);
         self.entries.clear();
@@ -158,6 +163,7 @@ impl MemoryLog {
         self.position = position;
     }
 
+    /// Index of the last entry; without entries that of the base.
     fn last(&self) -> u64 {
         self.entries.back().map_or(self.base.0, |entry| entry.index)
     }
@@ -167,7 +173,7 @@ fn bytes<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> usize {
     entries.into_iter().map(entry_bytes).sum()
 }
 
-/// What an entry holds: its payload, and itself.
+/// Bytes of memory that an entry takes: its payload and the struct.
 fn entry_bytes(entry: &Entry) -> usize {
     entry.data.len() + size_of::<Entry>()
 }
@@ -227,7 +233,8 @@ impl Storage for MemoryLog {
         Ok(self.last())
     }
 
-    /// Only the metadata: the state itself travels as a `View` beside the message.
+    /// Returns the metadata of a snapshot at the applied position; the state itself travels as a `View`
+    /// beside the message. An error while that position is below `request_index`.
     fn snapshot(&self, request_index: u64, _to: u64) -> Result<Snapshot> {
         if self.position.index < request_index {
             return Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable));
@@ -238,6 +245,7 @@ impl Storage for MemoryLog {
     }
 }
 
+/// Writes index, term and configuration of a position into the metadata of a snapshot.
 pub(crate) fn fill_metadata(snapshot: &mut Snapshot, position: &Position) {
     let metadata = snapshot.mut_metadata();
     metadata.index = position.index;

@@ -25,7 +25,7 @@ pub struct ExecutedCommand {
 }
 
 impl LongCommand {
-    /// Executes it.
+    /// Executes the command on its state; returns the outcome and the new state.
     pub fn execute(self) -> ExecutedCommand {
         let Self {
             index,

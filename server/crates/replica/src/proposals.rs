@@ -62,6 +62,7 @@ impl Proposals {
         }
     }
 
+    /// Whether [`PROPOSALS_MAX`] tickets wait or their copies take [`PROPOSAL_COPIES_BYTES_MAX`] bytes.
     pub(crate) fn is_full(&self) -> bool {
         self.waiting.len() >= PROPOSALS_MAX || self.copies_bytes >= PROPOSAL_COPIES_BYTES_MAX
     }
@@ -89,18 +90,19 @@ impl Proposals {
         }
     }
 
-    /// Keeps the entry of a waiting ticket that was handed in.
+    /// Keeps a copy of an entry that was handed in, to propose it again if it is lost.
     pub(crate) fn keep(&mut self, ticket: Ticket, data: Bytes, handed_in: HandedIn) {
         self.insert_copy(ticket.0, data, Some(handed_in));
     }
 
-    /// Keeps the entry of a waiting ticket until the next turn finds a leader for it.
+    /// Keeps the entry of a waiting ticket; the next turn that knows a leader hands it in.
     pub(crate) fn hold(&mut self, ticket: Ticket, data: Bytes) {
         self.insert_copy(ticket.0, data, None);
         self.held.push_back(ticket.0);
     }
 
-    /// The same until the next tick or the next leader: the present one does not take it now.
+    /// Holds an entry until the next tick or the next leader, because the present leader does not take it
+    /// now; does nothing without a copy.
     pub(crate) fn hold_for_later(&mut self, ticket: Ticket) {
         if let Some(copy) = self.copies.get_mut(&ticket.0) {
             copy.handed_in = None;
@@ -108,7 +110,7 @@ impl Proposals {
         }
     }
 
-    /// It is time to try again.
+    /// Has the next turn hand in all entries that were held for later.
     pub(crate) fn later_is_now(&mut self) {
         self.held.extend(self.later.drain(..));
     }
@@ -117,7 +119,8 @@ impl Proposals {
         !self.held.is_empty()
     }
 
-    /// The next entry to hand in.
+    /// Takes the next entry to hand in, `None` if there is none. Skips tickets that wait no longer or were
+    /// handed in.
     pub(crate) fn take_held(&mut self) -> Option<(Ticket, Bytes)> {
         while let Some(ticket) = self.held.pop_front() {
             if let Some(copy) = self.copies.get(&ticket)
@@ -129,27 +132,27 @@ impl Proposals {
         None
     }
 
-    /// An entry was handed in.
+    /// Records where the entry of a ticket was handed in; does nothing without a copy.
     pub(crate) fn handed_in(&mut self, ticket: Ticket, to: HandedIn) {
         if let Some(copy) = self.copies.get_mut(&ticket.0) {
             copy.handed_in = Some(to);
         }
     }
 
-    /// The number of the next message that forwards entries.
+    /// Draws the number of the next message that forwards entries.
     pub(crate) fn next_number(&mut self) -> u64 {
         self.forwarded += 1;
         self.forwarded
     }
 
-    /// Whether the entry of this ticket was last handed in there.
+    /// Whether the entry of this ticket was last handed in at this place.
     pub(crate) fn was_handed_in(&self, ticket: Ticket, to: HandedIn) -> bool {
         let copy = self.copies.get(&ticket.0);
         copy.is_some_and(|copy| copy.handed_in == Some(to))
     }
 
-    /// An entry of `term` is applied, and all before it: what was handed in earlier and still waits is
-    /// in no log and never will be.
+    /// Holds the entries again that were handed in before `term` and still wait: an entry of `term` is
+    /// applied, so they are in no log and never will be.
     pub(crate) fn term_begins(&mut self, term: u64) {
         for (ticket, copy) in &mut self.copies {
             if copy.handed_in.is_some_and(|at| at.term < term) {
@@ -159,8 +162,8 @@ impl Proposals {
         }
     }
 
-    /// Entries were skipped: of what was handed in it cannot be known any more whether it was written.
-    /// Returns these tickets, which wait no longer.
+    /// Forgets and returns the waiting tickets whose entries were handed in or have no copy: a snapshot has
+    /// replaced entries of the log, so it cannot be known whether they were written.
     pub(crate) fn entries_skipped(&mut self) -> Vec<Ticket> {
         let handed_in = |ticket: &u64| {
             let copy = self.copies.get(ticket);
@@ -175,7 +178,7 @@ impl Proposals {
             .collect()
     }
 
-    /// Whether this process has proposed it.
+    /// Whether an incarnation is that of this process, and not of an earlier one of this member.
     pub(crate) fn is_own(&self, incarnation: u32) -> bool {
         self.incarnation == incarnation
     }
@@ -196,7 +199,7 @@ impl Proposals {
             .then_some(Ticket(stamp.ticket))
     }
 
-    /// A ticket waits no longer; whether it did.
+    /// Drops a ticket with the copy of its entry; `false` if the ticket did not wait.
     pub(crate) fn forget(&mut self, ticket: Ticket) -> bool {
         if let Some(copy) = self.copies.remove(&ticket.0) {
             self.copies_bytes -= copy.data.len();
@@ -218,13 +221,16 @@ impl Proposals {
         }
     }
 
+    /// Stores the copy of an entry and counts its bytes; `handed_in` is `None` while it is certainly in no
+    /// log.
     fn insert_copy(&mut self, ticket: u64, data: Bytes, handed_in: Option<HandedIn>) {
         self.copies_bytes += data.len();
         self.copies.insert(ticket, ProposalCopy { handed_in, data });
     }
 }
 
-/// What distinguishes a process from earlier ones of its member in stamps and forwarded requests.
+/// Folds the seed of a process into the number that distinguishes it from earlier ones of its member in
+/// stamps and forwarded requests.
 pub(crate) fn incarnation(seed: u64) -> u32 {
     (seed ^ (seed >> 32)) as u32
 }

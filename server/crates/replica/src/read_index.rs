@@ -65,8 +65,8 @@ pub(crate) struct ReadIndexQueue {
 }
 
 impl ReadIndexQueue {
-    /// `seed` must differ between two lives of a member: a late answer to an earlier life's round
-    /// must not release a read of this one.
+    /// An empty queue. `seed` must differ between two lives of a member: a late answer to an earlier life's
+    /// round must not release a read of this one.
     pub(crate) fn new(member: u64, seed: u64) -> Self {
         Self {
             member,
@@ -81,6 +81,8 @@ impl ReadIndexQueue {
         }
     }
 
+    /// Whether [`READ_INDEX_REQUESTS_MAX`] reads and unproven answers wait, without those of the round in
+    /// progress.
     pub(crate) fn is_full(&self) -> bool {
         let waiting = self.open.len() + self.open_unproven.len() + self.confirmed_reads;
         waiting >= READ_INDEX_REQUESTS_MAX
@@ -95,12 +97,14 @@ impl ReadIndexQueue {
         self.open.push_back((tick, ticket));
     }
 
-    /// Lets the next round prove that this member leads.
+    /// Keeps an answer about a lease until the next round proves that this member leads.
     pub(crate) fn prove(&mut self, answer: UnprovenAnswer) {
         self.open_unproven.push(answer);
     }
 
-    /// The context of the round to issue (again) now, if one is due.
+    /// Returns the context of the ReadIndex to issue now: a new round of all open reads, or another try of a
+    /// round whose leader has changed or that was last issued [`READ_INDEX_RETRY_TICKS`] ticks ago. `None` if
+    /// nothing is due.
     pub(crate) fn due(&mut self, tick: u64, term_and_leader: (u64, u64)) -> Option<Vec<u8>> {
         if let Some(round) = &mut self.round {
             let stale = round.term_and_leader != term_and_leader
@@ -127,25 +131,27 @@ impl ReadIndexQueue {
         Some(self.next_context())
     }
 
+    /// Draws the next number and encodes the context of a request with it.
     fn next_context(&mut self) -> Vec<u8> {
         self.number += 1;
         encode_context([self.member, self.seed, self.number])
     }
 
-    /// Number and context of a request that belongs to no round.
+    /// Draws number and context of a request that belongs to no round.
     pub(crate) fn question(&mut self) -> (u64, Vec<u8>) {
         let context = self.next_context();
         (self.number, context)
     }
 
-    /// The number of a request that this process has made.
+    /// The number of a request that this process has made; `None` for a context of another or an invalid one.
     pub(crate) fn own_number(&self, context: &[u8]) -> Option<u64> {
         let own = decode_context(context)
             .filter(|[member, seed, _]| (*member, *seed) == (self.member, self.seed));
         own.map(|[_, _, number]| number)
     }
 
-    /// Whether a leader takes this request of a member: not if it has taken it before.
+    /// Whether this leader takes a ReadIndex of a member, which it then remembers. `false` for one that is
+    /// not newer than the last one taken, in the name of another member, or invalid.
     pub(crate) fn takes(&mut self, from: u64, context: &[u8]) -> bool {
         let Some([member, seed, number]) = decode_context(context) else {
             return false;
@@ -158,8 +164,9 @@ impl ReadIndexQueue {
         member == from && is_new
     }
 
-    /// Raft confirmed the round called `context` at `index`. Returns what waited for a proof that this
-    /// member leads; whether it led the same term all the time is for the caller to see.
+    /// Has the reads of the round that `context` names wait until `index` is applied. Returns the answers
+    /// that waited for a proof that this member leads; the caller checks that it led one term all the time.
+    /// Does nothing if another round, or none, is in progress.
     pub(crate) fn confirmed(&mut self, context: &[u8], index: u64) -> Vec<UnprovenAnswer> {
         let (own, last) = (self.own_number(context), self.number);
         let asked = |round: &mut ReadIndexRound| {
@@ -179,7 +186,7 @@ impl ReadIndexQueue {
         round.unproven
     }
 
-    /// The reads whose barrier `applied` has passed.
+    /// Takes the confirmed reads whose index is not above `applied`.
     pub(crate) fn release(&mut self, applied: u64) -> Vec<Ticket> {
         let mut released = Vec::new();
         while let Some(reads) = self.confirmed.pop_front_if(|reads| reads.index <= applied) {
@@ -189,12 +196,13 @@ impl ReadIndexQueue {
         released
     }
 
-    /// All waiting reads, without a barrier: a known bug.
+    /// Takes all reads that have joined no round, without a barrier: a known bug.
     pub(crate) fn release_unchecked(&mut self) -> Vec<Ticket> {
         self.open.drain(..).map(|(_, ticket)| ticket).collect()
     }
 
-    /// Forgets reads that have waited for more than `patience` ticks. A proof is asked for again.
+    /// Forgets open reads older than `patience` ticks, and rounds that were first issued longer ago, with
+    /// their reads and unproven answers. Who asked about a lease asks again.
     pub(crate) fn expire(&mut self, tick: u64, patience: u64) {
         let is_old = |since: u64| tick.saturating_sub(since) > patience;
         if self.round.as_ref().is_some_and(|r| is_old(r.first_issued)) {
@@ -208,7 +216,7 @@ impl ReadIndexQueue {
         }
     }
 
-    /// The leader has changed: nothing can prove the old one's answers any more.
+    /// Drops all unproven answers: the leader has changed, and nothing can prove them any more.
     pub(crate) fn drop_unproven(&mut self) {
         self.open_unproven = Vec::new();
         if let Some(round) = &mut self.round {
@@ -222,6 +230,7 @@ fn encode_context(context: Context) -> Vec<u8> {
     context.iter().flat_map(|part| part.to_be_bytes()).collect()
 }
 
+/// Decodes a context; `None` if it does not have its 24 bytes.
 fn decode_context(bytes: &[u8]) -> Option<Context> {
     let (parts, rest) = bytes.as_chunks::<8>();
     let parts: [[u8; 8]; 3] = parts.try_into().ok().filter(|_| rest.is_empty())?;

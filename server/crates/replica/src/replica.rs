@@ -200,8 +200,8 @@ impl std::fmt::Debug for Replica {
 }
 
 impl Replica {
-    /// Advances raft's clock by one tick; `now_ns` is the wall clock for entries that the leader
-    /// stamps.
+    /// Advances raft's clock by one tick, forgets requests older than `Config::request_ticks`, and does the
+    /// leader's tasks; `now_ns` is the wall clock for entries that the leader stamps.
     pub fn tick(&mut self, now_ns: i64) {
         self.ticks += 1;
         self.append_batch();
@@ -273,8 +273,8 @@ impl Replica {
         self.leader_tasks.lessor.deadlines()
     }
 
-    /// Handles a message from another member. One of a removed member is dropped, and so is one that no member
-    /// sends: then the fault is returned, for a person to see.
+    /// Handles a message from another member; one of a removed member is dropped. Returns the fault, for a
+    /// person to see, of a message that no member sends, which is dropped, too.
     pub fn receive(&mut self, envelope: Envelope) -> Option<MessageFault> {
         let Envelope {
             from,
@@ -299,6 +299,8 @@ impl Replica {
         None
     }
 
+    /// Checks a raft message and passes it to raft, with the state that a snapshot message carries. Drops
+    /// those that raft must not see now; `Err` for one that no member sends.
     fn step(&mut self, mut message: Message, state: Option<View>) -> Result<(), MessageFault> {
         self.append_batch();
         let metadata = message.get_snapshot().get_metadata();
@@ -355,7 +357,7 @@ impl Replica {
         Ok(())
     }
 
-    /// A checkpoint up to `index` is durable. Returns the index below which the log on disk may be
+    /// Notes that a checkpoint up to `index` is durable. Returns the index below which the log on disk may be
     /// cut now (entries below it are not needed any more), if any (I5).
     pub fn durable(&mut self, index: u64) -> Option<u64> {
         if index <= self.durable_checkpoints.1 {
@@ -369,7 +371,7 @@ impl Replica {
         Some(keep_from)
     }
 
-    /// The host has executed a long command. The next turn goes on from there.
+    /// Takes the result of a long command from the host. The next turn goes on from there.
     pub fn executed(&mut self, command: Box<ExecutedCommand>) {
         self.apply_queue.executed(command);
     }
@@ -417,12 +419,12 @@ impl Replica {
         }
     }
 
-    /// The last entry of the log, which may not be committed.
+    /// Index of the last entry of the log, which may not be committed.
     pub fn last_index(&self) -> u64 {
         self.raft.raft.raft_log.last_index()
     }
 
-    /// What the shell may show.
+    /// Id, leader, term, indexes and role of this member at present.
     pub fn status(&self) -> Status {
         let raft = &self.raft.raft;
         Status {
@@ -440,7 +442,7 @@ impl Replica {
         }
     }
 
-    /// The message inside an envelope, readable (simulator traces).
+    /// Formats the message inside an envelope for traces of the simulator.
     pub fn describe(message: &Bytes) -> String {
         match PeerMessage::decode(message) {
             Ok(PeerMessage::Raft(m)) => format!(
@@ -470,6 +472,8 @@ impl Replica {
         self.tasks_paused = paused;
     }
 
+    /// Proposes what the leader does by itself: expirations, lease checkpoints, compactions, sweeps. Retries
+    /// snapshots even while leader tasks are paused.
     fn run_leader_tasks(&mut self, now_ns: i64) {
         self.leader_tasks
             .retry_snapshots(&mut self.raft, self.ticks);
@@ -501,7 +505,7 @@ impl Replica {
         }
     }
 
-    /// Replaces the election jitter that raft drew with ours (I1).
+    /// Replaces the election jitter that raft drew with ours (I1), and counts a campaign that has begun.
     fn apply_election_jitter(&mut self) {
         let raft = &mut self.raft.raft;
         let campaigning = matches!(raft.state, StateRole::Candidate | StateRole::PreCandidate);

@@ -68,12 +68,12 @@ impl WatchHub {
         }
     }
 
-    /// How many are registered.
+    /// Number of registered watchers.
     pub fn len(&self) -> usize {
         self.watched.len()
     }
 
-    /// Whether nobody is registered.
+    /// Whether no watcher is registered.
     pub fn is_empty(&self) -> bool {
         self.watched.is_empty()
     }
@@ -107,6 +107,7 @@ impl WatchHub {
         woken
     }
 
+    /// The recursive watchers by path, or the others.
     fn index_mut(&mut self, recursive: bool) -> &mut BTreeMap<Bytes, BTreeSet<WatcherId>> {
         if recursive {
             &mut self.recursive

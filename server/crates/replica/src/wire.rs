@@ -42,7 +42,7 @@ struct StoredHardState {
     commit: u64,
 }
 
-/// Command entry to raft data: version byte, then the entry.
+/// Encodes a command entry as data of a raft entry: a version byte, then the command entry.
 pub fn encode_entry(entry: &Entry) -> Vec<u8> {
     let mut data = Vec::with_capacity(1 + entry.encoded_len());
     data.push(COMMAND_V1);
@@ -61,7 +61,8 @@ pub enum EntryError {
     Corrupt(#[from] CorruptRecord),
 }
 
-/// Raft data back to the command entry. Empty data is raft's own first entry of a term.
+/// Decodes data of a raft entry. Empty data is raft's own first entry of a term, without a command. `Unknown`
+/// for an entry of a later release.
 pub fn decode_entry(data: &Bytes) -> Result<Entry, EntryError> {
     match data.first() {
         None => return Ok(Entry::default()),
@@ -136,6 +137,7 @@ pub(crate) fn decode_raft_entry(
     }
 }
 
+/// The error for a change of configuration that does not follow from its command.
 fn foreign_change(entry: &RaftEntry) -> CorruptRecord {
     CorruptRecord::new(format!(
         "entry {} changes the configuration as this program never does",
@@ -143,6 +145,7 @@ fn foreign_change(entry: &RaftEntry) -> CorruptRecord {
     ))
 }
 
+/// Encodes a raft entry for the log on disk: a byte for its kind, then its data.
 pub(crate) fn encode_record(entry: &RaftEntry) -> LogRecord {
     let kind = match entry.get_entry_type() {
         EntryType::EntryNormal => KIND_NORMAL,
@@ -159,6 +162,7 @@ pub(crate) fn encode_record(entry: &RaftEntry) -> LogRecord {
     }
 }
 
+/// Decodes a raft entry of the log on disk; an error if its kind is unknown. Its data is not decoded.
 pub(crate) fn decode_record(record: &LogRecord) -> Result<RaftEntry, CorruptRecord> {
     let kind = match record.payload.first() {
         Some(&KIND_NORMAL) => EntryType::EntryNormal,
@@ -212,6 +216,7 @@ pub(crate) enum PeerMessage {
 }
 
 impl PeerMessage {
+    /// Encodes the message: a byte for its kind, then its body.
     pub(crate) fn encode(&self) -> Bytes {
         let (kind, body) = match self {
             Self::Raft(message) => return encode_message(message),
@@ -226,7 +231,7 @@ impl PeerMessage {
         bytes.into()
     }
 
-    /// An error also says that the kind is unknown: a later release may send more.
+    /// Decodes a message. An error may also say that the kind is unknown: a later release may send more.
     pub(crate) fn decode(bytes: &Bytes) -> Result<Self, CorruptRecord> {
         let Some(kind) = bytes.first() else {
             return Err(CorruptRecord::new("empty message"));
@@ -254,6 +259,7 @@ impl PeerMessage {
     }
 }
 
+/// Encodes a message of raft as [`PeerMessage::encode`] does.
 pub(crate) fn encode_message(message: &Message) -> Bytes {
     let mut bytes = Vec::with_capacity(1 + message.compute_size() as usize);
     bytes.push(MESSAGE_RAFT);

@@ -91,6 +91,7 @@ impl NewTokenError {
         }
     }
 
+    /// Builds the plain-text response to the error, with `Retry-After` for `TooOften`.
     fn answer(&self) -> HttpResponse {
         let mut response = reply::text(self.status(), &self.to_string());
         if matches!(self, Self::TooOften) {
@@ -122,7 +123,7 @@ impl DiscoveryService {
         }
     }
 
-    /// Makes a token and answers with its URL, by whatever method it is asked.
+    /// Creates a token and answers with its URL, whatever the method of the request is.
     pub(crate) async fn new_token(
         &self,
         request: &HttpRequest,
@@ -139,6 +140,8 @@ impl DiscoveryService {
         }
     }
 
+    /// Draws a random token, creates its directory in the registry and returns its URL. Counts against
+    /// the rate limit of the client's network.
     async fn make_token(
         &self,
         request: &HttpRequest,
@@ -173,7 +176,8 @@ impl DiscoveryService {
     }
 }
 
-/// The wanted size: of the form or else of the query, as Go's `FormValue` reads it.
+/// Reads the size of the new cluster from the form, else from the query, as Go's `FormValue`.
+/// `SIZE_DEFAULT` if neither names one; an error unless it is from 1 to `SIZE_MAX`.
 async fn size(request: &HttpRequest, payload: &mut web::Payload) -> Result<u64, NewTokenError> {
     let form = if reply::media_type(request) == "application/x-www-form-urlencoded" {
         let read = reply::read(payload, FORM_BYTES_MAX).await;
@@ -196,7 +200,8 @@ async fn size(request: &HttpRequest, payload: &mut web::Payload) -> Result<u64, 
     size.ok_or_else(|| NewTokenError::Size(text.to_owned()))
 }
 
-/// What precedes a token in its URL: the flag, or else the URL by which this member was asked.
+/// Returns the URL before a token: `--discovery-service-url`, else scheme and host of this request.
+/// `None` if its `Host` is missing, invalid or holds a user name.
 fn base_url(ctx: &Context, request: &HttpRequest) -> Option<String> {
     if let Some(url) = &ctx.settings.discovery_service_url {
         return Some(url.clone());

@@ -30,7 +30,7 @@ pub(super) struct Shown {
     pub(super) directory: Node,
 }
 
-/// The answer to a browser.
+/// Builds the HTML response to a browser. No cache may keep it, because the token is a secret.
 pub(super) fn answer(request: &HttpRequest, shown: &Shown) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
@@ -46,6 +46,8 @@ pub(super) fn answer(request: &HttpRequest, shown: &Shown) -> HttpResponse {
         .body(reply::framed(request, html(shown).into_bytes()))
 }
 
+/// Renders the page: a summary, a row for each registration in the order of creation, a row for each
+/// missing member, and when the token expires.
 fn html(shown: &Shown) -> String {
     let mut members: Vec<&Node> = shown.directory.nodes.iter().flatten().collect();
     // whoever registered first is a member
@@ -106,8 +108,8 @@ fn html(shown: &Shown) -> String {
     out
 }
 
-/// Name and URLs of a member, escaped. Its value is `NAME=URL`, once for each URL; what another path made longer
-/// than registrations are is cut.
+/// Returns the names and the URLs of a registration, joined by commas and escaped for HTML. Its value
+/// is `NAME=URL`, once for each URL; bytes after `VALUE_BYTES_MAX` are ignored.
 fn registration(node: &Node) -> (String, String) {
     let value = node.value.clone().unwrap_or_default();
     let value = String::from_utf8_lossy(&value[..value.len().min(VALUE_BYTES_MAX)]);

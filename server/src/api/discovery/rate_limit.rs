@@ -30,6 +30,8 @@ impl TokenRateLimit {
         self.admits_at(client, Instant::now())
     }
 
+    /// Whether a client may make a token at `now`; counts it if so. Tokens older than `RATE_PERIOD`
+    /// count no more.
     fn admits_at(&self, client: ClientNetwork, now: Instant) -> bool {
         // the queue is whole at every step: a panic elsewhere does not spoil it
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);

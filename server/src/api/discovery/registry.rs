@@ -46,7 +46,8 @@ const REGISTRATIONS_PER_MEMBER: u64 = 2;
 /// Bytes of a registration's name: member ids have 16 digits, the names of etcd 0.4 were people's.
 const ID_BYTES_MAX: usize = 64;
 
-/// Makes the directory of a token.
+/// Creates the directory of a token with the cluster's size; it expires after `TOKEN_LIFETIME`.
+/// `RegistryFull` if there are `TOKENS_MAX` tokens.
 pub(super) async fn create(node: &Node, token: &str, size: u64) -> Result<(), NewTokenError> {
     let view = node.read().await?;
     let tree = &view.machine.tree;
@@ -75,7 +76,7 @@ pub(super) async fn create(node: &Node, token: &str, size: u64) -> Result<(), Ne
     Ok(())
 }
 
-/// The directory of a token.
+/// Returns the path of a token's directory in v2's tree.
 fn directory(token: &str) -> String {
     format!("{REGISTRY}/{token}")
 }
@@ -90,6 +91,7 @@ enum Place {
 }
 
 impl Place {
+    /// Returns what the path below a token names; `below` has no slashes at its ends.
     fn of(below: &[u8]) -> Self {
         match below {
             b"" => Self::Token,
@@ -98,6 +100,7 @@ impl Place {
         }
     }
 
+    /// Returns the methods that are served there, as `Allow` lists them.
     fn methods(self) -> &'static str {
         match self {
             Self::Token => "GET,HEAD,DELETE",
@@ -145,6 +148,8 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
+    /// Answers a request whose method is allowed: watches, reads, registers, deletes, or shows the
+    /// token's page to a browser.
     async fn serve(&self, payload: &mut web::Payload) -> Result<HttpResponse, V2Error> {
         let (ctx, request) = (self.ctx, self.request);
         let Some((intent, params)) = keys::intent(ctx, request, payload).await? else {
@@ -162,7 +167,7 @@ impl Asked<'_> {
         }
     }
 
-    /// The key in the tree.
+    /// Returns the v2 key that the request names: the token's directory or a node below it.
     fn key(&self) -> Bytes {
         let mut key = directory(self.token).into_bytes();
         if !self.below.is_empty() {
@@ -172,8 +177,8 @@ impl Asked<'_> {
         key.into()
     }
 
-    /// The token's directory with its registrations. One with more nodes than the bounds allow was filled by
-    /// another path, and listing it would hold up the worker.
+    /// Returns the token's directory with its registrations. `NoSpace` if another path gave it more
+    /// than `INLINE_ITEMS_MAX` nodes, which would hold up the worker; `NotDir` if it is a file.
     fn directory(&self, tree: &Tree) -> Result<tree::Node, V2Error> {
         let path = directory(self.token);
         if tree.lists_more_than(path.as_bytes(), false, INLINE_ITEMS_MAX) {
@@ -189,6 +194,8 @@ impl Asked<'_> {
         Err(error)
     }
 
+    /// Reads a node (linearizable) and answers as v2 does, but without the expiration of the token's
+    /// own directory.
     async fn get(&self, params: &Params) -> Result<HttpResponse, V2Error> {
         let node = &self.ctx.node;
         let view = node.read().await?;
@@ -210,6 +217,7 @@ impl Asked<'_> {
         Ok(headers::success(node, StatusCode::OK, index).body(body))
     }
 
+    /// Answers with the HTML page of the token, from a linearizable read.
     async fn page(&self) -> Result<HttpResponse, V2Error> {
         let view = self.ctx.node.read().await?;
         let tree = &view.machine.tree;
@@ -222,7 +230,8 @@ impl Asked<'_> {
         Ok(page::answer(self.request, &shown))
     }
 
-    /// The size that the token was made with; `None` if the token was made by hand and has none.
+    /// Returns the size that the token was made with; `None` if the token was made by hand and has
+    /// none.
     fn size(&self, tree: &Tree) -> Option<u64> {
         let path = format!("{}/{SIZE}", directory(self.token));
         let found = tree.get(path.as_bytes(), false, 0).ok()?;
@@ -230,6 +239,8 @@ impl Asked<'_> {
         std::str::from_utf8(&value).ok()?.parse().ok()
     }
 
+    /// Writes a registration that keeps to the bounds. If the token expired meanwhile, deletes the
+    /// directory that the write created and returns `KeyNotFound`.
     async fn register(&self, params: Params) -> Result<HttpResponse, V2Error> {
         let node = &self.ctx.node;
         let view = node.read().await?;
@@ -258,6 +269,8 @@ impl Asked<'_> {
         }
     }
 
+    /// Refuses a registration that is a directory, has too long an id or value, or is a new one beyond
+    /// `REGISTRATIONS_PER_MEMBER` for each member of `size`.
     fn check_bounds(
         &self,
         directory: &tree::Node,
@@ -288,7 +301,7 @@ impl Asked<'_> {
     }
 }
 
-/// Whether a browser asks: it prefers HTML by name.
+/// Whether the `Accept` header of a request names `text/html`, as those of browsers do.
 fn wants_page(request: &HttpRequest) -> bool {
     let accepted = request.headers().get_all(ACCEPT);
     accepted

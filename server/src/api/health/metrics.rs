@@ -14,7 +14,7 @@ pub struct HealthMetrics {
 }
 
 impl HealthMetrics {
-    /// Declares them.
+    /// Registers the series of health checks.
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
         Self {

@@ -15,14 +15,14 @@ use witan_replica::{
 use super::{error::V1Error, render, request::V1Stats, text};
 use crate::{api::read_counters::ReadCounters, node::Node};
 
-/// The leader's peer URL.
+/// Returns the leader's first peer URL; `LeaderElection` while this member knows no leader.
 pub(super) async fn leader(node: &Node) -> Result<Vec<u8>, V1Error> {
     let view = node.view().await?;
     let url = leader_of(node, &view)?.peer_urls.first();
     Ok(url.cloned().unwrap_or_default().into())
 }
 
-/// The client URLs of all members.
+/// Returns the client URLs of all members, sorted and separated by `, `.
 pub(super) async fn machines(node: &Node) -> Result<Vec<u8>, V1Error> {
     let view = node.view().await?;
     let members = view.machine.members.by_id.values();
@@ -34,7 +34,8 @@ pub(super) async fn machines(node: &Node) -> Result<Vec<u8>, V1Error> {
     Ok(urls.join(", ").into())
 }
 
-/// One member as a file, or all of them as a directory.
+/// Renders the member of this name as a file (`KeyNotFound` if there is none), or without a name all
+/// members as a directory.
 pub(super) async fn records(node: &Node, name: Option<&[u8]>) -> Result<Vec<u8>, V1Error> {
     let view = node.view().await?;
     let index = view.machine.tree.index();
@@ -63,13 +64,16 @@ pub(super) async fn records(node: &Node, name: Option<&[u8]>) -> Result<Vec<u8>,
     Ok(out)
 }
 
+/// Returns the value of a member's file, `raft=PEER_URL&etcd=CLIENT_URL`, with the first URL of each
+/// kind.
 fn record(member: &Member) -> String {
     let first = |urls: &[String]| urls.first().cloned().unwrap_or_default();
     let (peer, client) = (first(&member.peer_urls), first(&member.client_urls));
     format!("raft={peer}&etcd={client}")
 }
 
-/// Statistics. Those of the leader are served by the leader alone.
+/// Answers a request for statistics. Those of the leader are served by the leader; other members
+/// redirect to it (307).
 pub(super) async fn stats(
     node: &Node,
     reads: &ReadCounters,
@@ -101,11 +105,13 @@ pub(super) async fn stats(
     }
 }
 
+/// Returns the leader that this member knows; `LeaderElection` if it knows none.
 fn leader_of<'a>(node: &Node, view: &'a View) -> Result<&'a Member, V1Error> {
     let leader = view.machine.members.by_id.get(&node.status().leader);
     leader.ok_or_else(|| V1Error::new(ErrorCode::LeaderElection, ""))
 }
 
+/// Collects the statistics of this member: role, start, and how long it has known its leader.
 fn of_self(node: &Node, view: &View) -> V1SelfStats {
     let state = match node.status().role {
         Role::Follower => "follower",
@@ -129,6 +135,8 @@ fn of_self(node: &Node, view: &View) -> V1SelfStats {
     }
 }
 
+/// Converts v2's counters to v1's, which add up successes and failures and count creations and updates
+/// as sets.
 fn of_store(counts: &WriteCounts, reads: &ReadCounters) -> V1StoreStats {
     V1StoreStats {
         gets: reads.found() + reads.failed(),

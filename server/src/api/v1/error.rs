@@ -31,7 +31,7 @@ impl V1Error {
         }
     }
 
-    /// The JSON body. No newline ends it.
+    /// Renders the JSON body, which no newline ends.
     pub(crate) fn body(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(128);
         let (code, message) = (self.code.code(), self.code.message());
@@ -40,7 +40,7 @@ impl V1Error {
         out
     }
 
-    /// The whole answer.
+    /// Builds the response to the error, with the status of its code and the JSON body.
     pub(super) fn answer(&self, request: &HttpRequest) -> HttpResponse {
         let status =
             StatusCode::from_u16(self.code.status()).expect("the table holds real statuses");

@@ -28,7 +28,8 @@ pub(super) struct V1Fields {
 }
 
 impl V1Fields {
-    /// What a body and a query hold. The body comes first, and the first value counts.
+    /// Parses the fields of a form body and a query. The body comes first, and the first value of a
+    /// field counts.
     pub(super) fn new(form: Option<&[u8]>, query: &[u8]) -> Self {
         let mut fields = Self::default();
         for text in form.into_iter().chain([query]) {
@@ -49,6 +50,8 @@ impl V1Fields {
         self.get(field).filter(|value| !value.is_empty())
     }
 
+    /// Decodes one `name=value` pair and stores its value unless the field has one. Ignores unknown
+    /// names and what cannot be decoded.
     fn enter(&mut self, pair: &[u8]) {
         let (name, value) = match pair.iter().position(|byte| *byte == b'=') {
             Some(at) => (&pair[..at], &pair[at + 1..]),

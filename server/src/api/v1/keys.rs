@@ -36,7 +36,7 @@ pub(super) async fn get(
     found.map_err(|_| V1Error::new(ErrorCode::KeyNotFound, key.clone()))
 }
 
-/// Removes a file.
+/// Removes a file and renders the change. A directory counts as missing (`KeyNotFound`).
 pub(super) async fn delete(node: &Node, key: Bytes) -> Result<Vec<u8>, V1Error> {
     match node.propose(removal(key.clone())).await {
         Ok(done) => Ok(render::change(&done.output)),
@@ -47,7 +47,7 @@ pub(super) async fn delete(node: &Node, key: Bytes) -> Result<Vec<u8>, V1Error> 
     }
 }
 
-/// Writes a file, if the previous value is the expected one.
+/// Writes a file if the previous value is the expected one (if one is given), and renders the change.
 pub(super) async fn put(node: &Node, put: V1Put) -> Result<Vec<u8>, V1Error> {
     let key = put.key.clone();
     let wanted = put.prev_value.clone();
@@ -77,6 +77,8 @@ pub(super) async fn put(node: &Node, put: V1Put) -> Result<Vec<u8>, V1Error> {
     })
 }
 
+/// Chooses the tree operation of a write at `now_ns`. An empty previous value makes it a creation,
+/// which fails if the key exists; else a TTL of 0 or less makes it a removal.
 fn mutation(put: V1Put, now_ns: i64) -> Mutation {
     let V1Put {
         key: path,
@@ -120,6 +122,7 @@ fn mutation(put: V1Put, now_ns: i64) -> Mutation {
     }
 }
 
+/// Builds the operation that removes a file, and fails on a directory.
 fn removal(path: Bytes) -> Mutation {
     Mutation::Delete(Delete {
         path,
@@ -128,7 +131,7 @@ fn removal(path: Bytes) -> Mutation {
     })
 }
 
-/// Maps an error of the tree; `directory` is the code for a directory at the key.
+/// Maps an error of the tree to v1; `directory` is the code if there is a directory at the key.
 fn map_tree_error(error: &tree::TreeError, key: Bytes, directory: ErrorCode) -> V1Error {
     let code = match error.kind {
         TreeErrorKind::KeyNotFound => ErrorCode::KeyNotFound,
@@ -142,12 +145,14 @@ fn map_tree_error(error: &tree::TreeError, key: Bytes, directory: ErrorCode) -> 
     V1Error::new(code, key)
 }
 
+/// Builds the error `TestFailed`, whose cause shows the actual and the wanted value.
 fn test_failed(actual: &[u8], wanted: &[u8]) -> V1Error {
     let cause = [b"TestAndSet: ", actual, b"!=", wanted].concat();
     V1Error::new(ErrorCode::TestFailed, cause)
 }
 
-/// The actual value in the tree's error text `[wanted != actual]`.
+/// Extracts the actual value from the tree's error text `[wanted != actual]`; `None` if the text has
+/// another form.
 fn actual_value<'a>(cause: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
     let rest = cause.strip_prefix(b"[")?.strip_prefix(wanted)?;
     rest.strip_prefix(b" != ")?.strip_suffix(b"]")

@@ -51,7 +51,7 @@ impl V1Dialect {
         Self { ctx, reads }
     }
 
-    /// Answers a request for one of our paths.
+    /// Answers a request for one of v1's paths and drains its body.
     pub(crate) async fn handle(
         &self,
         request: &HttpRequest,
@@ -69,6 +69,8 @@ impl V1Dialect {
         })
     }
 
+    /// Parses, authorizes and executes a request. The answers to an unknown path, a wrong method and
+    /// missing permission are responses, all other failures errors.
     async fn answer(
         &self,
         request: &HttpRequest,
@@ -113,7 +115,8 @@ impl V1Dialect {
     }
 }
 
-/// The key and the kind of access that a request needs in v2's authorization.
+/// Returns the key and the kind of access that a request needs in v2's authorization; `None` if it
+/// reads no key.
 fn required_access(asked: &V1Request) -> Option<(&[u8], PathAccess)> {
     let (key, write, recursive) = match asked {
         V1Request::Get { key } => (key, false, false),
@@ -128,14 +131,15 @@ fn required_access(asked: &V1Request) -> Option<(&[u8], PathAccess)> {
     Some((key, PathAccess { write, recursive }))
 }
 
-/// A plain-text answer: Go sniffed this type for all answers of v1.
+/// Builds a plain-text response: Go sniffed this type for all answers of v1.
 fn text(request: &HttpRequest, body: Vec<u8>) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, reply::TEXT))
         .body(reply::framed(request, body))
 }
 
-/// The form body, if this request has one that counts. Other bodies are ignored.
+/// Reads the form body of a PUT or POST; `None` for another method or media type. An error if it
+/// exceeds `FORM_BYTES_MAX` or breaks off.
 async fn form(
     request: &HttpRequest,
     payload: &mut web::Payload,

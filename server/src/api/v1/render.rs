@@ -20,7 +20,7 @@ struct V1Response<'a> {
     index: u64,
 }
 
-/// Renders a change, as writers and watchers see it.
+/// Renders a change as a JSON object, as writers and watchers see it: a `SET` or a `DELETE`.
 pub(crate) fn change(event: &Event) -> Vec<u8> {
     let removes = match event.action {
         Action::Delete | Action::CompareAndDelete | Action::Expire => true,
@@ -60,7 +60,7 @@ pub(crate) fn change(event: &Event) -> Vec<u8> {
     out
 }
 
-/// A file, or the list of what a directory shows.
+/// Renders what a read found: a file as one object, a directory as the list of its nodes.
 pub(crate) fn read(event: &Event, now_ns: i64) -> Vec<u8> {
     let node = &event.node;
     let mut out = Vec::with_capacity(128 + value(node).len());
@@ -79,6 +79,8 @@ pub(crate) fn read(event: &Event, now_ns: i64) -> Vec<u8> {
     out
 }
 
+/// Converts a node to the object of a GET answer, with the whole seconds of its TTL that are left at
+/// `now_ns`.
 fn got(node: &Node, index: u64, now_ns: i64) -> V1Response<'_> {
     let left = |expires_ns: i64| expires_ns.saturating_sub(now_ns) / NANOS_PER_SECOND;
     V1Response {
@@ -93,7 +95,7 @@ fn got(node: &Node, index: u64, now_ns: i64) -> V1Response<'_> {
     }
 }
 
-/// Renders a file that is not in the tree.
+/// Appends the GET answer for a file that is not in the tree: a member's record.
 pub(crate) fn push_record(out: &mut Vec<u8>, key: &[u8], value: &[u8], index: u64) {
     let shown = V1Response {
         action: "GET",
@@ -105,6 +107,7 @@ pub(crate) fn push_record(out: &mut Vec<u8>, key: &[u8], value: &[u8], index: u6
     push(out, &shown);
 }
 
+/// Returns the path of a node, `/` for the root.
 fn key(node: &Node) -> &[u8] {
     if node.path.is_empty() {
         b"/"
@@ -117,6 +120,7 @@ fn value(node: &Node) -> &[u8] {
     node.value.as_deref().unwrap_or_default()
 }
 
+/// Appends an answer as a JSON object; optional fields that are empty, false or 0 are left out.
 fn push(out: &mut Vec<u8>, shown: &V1Response<'_>) {
     out.extend_from_slice(b"{\"action\":\"");
     out.extend_from_slice(shown.action.as_bytes());
@@ -142,6 +146,7 @@ fn push(out: &mut Vec<u8>, shown: &V1Response<'_>) {
     out.push(b'}');
 }
 
+/// Appends `name` as it is and `text` as a JSON string; nothing if the text is empty.
 fn push_text(out: &mut Vec<u8>, name: &str, text: &[u8]) {
     if !text.is_empty() {
         out.extend_from_slice(name.as_bytes());

@@ -90,6 +90,7 @@ enum V1Target {
 }
 
 impl V1Target {
+    /// Returns what a cleaned path names; `None` if it is no path of v1.
     fn of(path: &[u8]) -> Option<Self> {
         let fixed = match path {
             b"/v1/leader" | b"/leader" => Some(Self::Leader),
@@ -105,7 +106,8 @@ impl V1Target {
     }
 }
 
-/// The key that follows `prefix`: absolute, without a trailing slash, `/` for the root.
+/// Returns the key that follows `prefix`: absolute, without a trailing slash, `/` for the root. `None`
+/// if the path is not `prefix` or below it.
 fn below(path: &[u8], prefix: &str) -> Option<Bytes> {
     let rest = path.strip_prefix(prefix.as_bytes())?;
     if !rest.is_empty() && !rest.starts_with(b"/") {
@@ -118,7 +120,7 @@ fn below(path: &[u8], prefix: &str) -> Option<Bytes> {
     Some(key.into())
 }
 
-/// Reads a request: its method, its decoded and cleaned path, its query, and its body if that is a
+/// Parses a request from its method, its decoded and cleaned path, its query, and its body if that is a
 /// form.
 pub(crate) fn parse(
     method: &str,
@@ -155,6 +157,8 @@ fn rule(code: ErrorCode, cause: &'static str) -> V1RequestError {
     V1RequestError::Rule(V1Error::new(code, cause))
 }
 
+/// Returns the request of a GET for a key. Keys at `MACHINE_RECORDS` and one level below ask for the
+/// records of members.
 fn read(key: Bytes) -> V1Request {
     let Some(rest) = key.strip_prefix(v1::MACHINE_RECORDS.as_bytes()) else {
         return V1Request::Get { key };
@@ -169,7 +173,8 @@ fn read(key: Bytes) -> V1Request {
     }
 }
 
-/// The checks in their order, so that a request with two faults is refused for the first.
+/// Checks keyword, value and TTL, in this order, and builds the write; a request with two faults is
+/// refused for the first.
 fn put(key: Bytes, fields: &V1Fields) -> Result<V1Put, V1Error> {
     let refuse = |code| V1Error::new(code, "Set");
     if is_keyword(&key) {
@@ -187,17 +192,18 @@ fn put(key: Bytes, fields: &V1Fields) -> Result<V1Put, V1Error> {
     })
 }
 
+/// Whether the first part of a key is one of v1's reserved words (`KEYWORDS`).
 fn is_keyword(key: &[u8]) -> bool {
     let first = key.split(|byte| *byte == b'/').nth(1).unwrap_or_default();
     v1::KEYWORDS.iter().any(|word| word.as_bytes() == first)
 }
 
-/// Decimal, with or without a sign.
+/// Parses a decimal number with or without a sign; `None` for anything else or out of range.
 fn number(text: &[u8]) -> Option<i64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// Decimal digits alone.
+/// Parses decimal digits without a sign; `None` for anything else or out of range.
 fn index(text: &[u8]) -> Option<u64> {
     let digits = text.iter().all(u8::is_ascii_digit);
     let text = std::str::from_utf8(text).ok().filter(|_| digits)?;

@@ -10,8 +10,8 @@ use witan_replica::{
 use super::error::V1Error;
 use crate::{api::client::Disconnect, node::Node};
 
-/// The first change with an index of at least `from` (from now on, if none is given). As in etcd
-/// 0.1, changes that the history no longer holds are skipped.
+/// Waits for the first change at or below `key` from index `from` on (`None`: from now on), skipping
+/// what the history no longer holds, as etcd 0.1. `WatcherCleared` on stop or when the client is gone.
 pub(super) async fn next(
     node: &Node,
     client: &Disconnect,

@@ -20,7 +20,7 @@ pub(crate) struct V2Error {
 }
 
 impl V2Error {
-    /// An error found before the store was asked.
+    /// Creates an error that was found before the store was asked; its index is 0.
     pub(crate) fn before_store(code: ErrorCode, cause: impl Into<Bytes>) -> Self {
         Self {
             code,
@@ -29,7 +29,7 @@ impl V2Error {
         }
     }
 
-    /// The JSON body with its newline.
+    /// Renders the JSON body with its newline.
     pub(crate) fn body(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(128);
         let (code, message) = (self.code.code(), self.code.message());

@@ -87,6 +87,8 @@ impl V2Fields {
         fault.map_or(Ok(()), Err)
     }
 
+    /// Stores the value of one `name=value` pair unless its field has one; unknown names are ignored.
+    /// The error is Go's text for a bad escape.
     fn read_pair(&mut self, pair: &[u8]) -> Result<(), String> {
         if pair.is_empty() {
             return Ok(());
@@ -107,6 +109,7 @@ impl V2Fields {
     }
 }
 
+/// Decodes `%XX` escapes and `+` as a space; the error is Go's text for the first bad escape.
 fn unescape(text: &[u8]) -> Result<Vec<u8>, String> {
     path::unescape(text, Plus::IsSpace)
         .map_err(|bad| format!("invalid URL escape {}", text::quote(bad)))

@@ -9,14 +9,15 @@ use witan_api::v2;
 use super::error::V2Error;
 use crate::{api::reply, node::Node};
 
-/// Begins an answer below `/v2/keys` or `/v2/members`.
+/// Begins a response of `/v2/keys`, `/v2/members` or `/v2/auth`, with the id of the cluster as a
+/// header.
 pub(crate) fn build(node: &Node, status: StatusCode) -> HttpResponseBuilder {
     let mut builder = HttpResponse::build(status);
     builder.insert_header((v2::CLUSTER_ID_HEADER, hex(node.identity().cluster_id)));
     builder
 }
 
-/// Begins a successful answer of `/v2/keys`.
+/// Begins a successful response of `/v2/keys`, with v2's index and raft's index and term as headers.
 pub(crate) fn success(node: &Node, status: StatusCode, index: u64) -> HttpResponseBuilder {
     let raft = node.status();
     let mut builder = build(node, status);
@@ -28,7 +29,7 @@ pub(crate) fn success(node: &Node, status: StatusCode, index: u64) -> HttpRespon
     builder
 }
 
-/// An error of `/v2/keys`.
+/// Builds the response to an error of `/v2/keys`, with the error's index as a header and its JSON body.
 pub(crate) fn failure(node: &Node, request: &HttpRequest, error: &V2Error) -> HttpResponse {
     let status = StatusCode::from_u16(error.code.status()).expect("the table holds real statuses");
     build(node, status)
@@ -37,7 +38,7 @@ pub(crate) fn failure(node: &Node, request: &HttpRequest, error: &V2Error) -> Ht
         .body(reply::framed(request, error.body()))
 }
 
-/// An id as the dialect prints it.
+/// Formats an id as v2 shows it: lower-case hexadecimal digits without leading zeros.
 pub(crate) fn hex(id: u64) -> String {
     format!("{id:x}")
 }

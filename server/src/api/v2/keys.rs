@@ -53,6 +53,7 @@ pub(in crate::api) enum Intent {
 }
 
 impl Intent {
+    /// Returns what a method asks for; `None` for a method that `/v2/keys` does not serve.
     fn of(method: &Method) -> Option<Self> {
         match method.as_str() {
             "GET" => Some(Self::Get),
@@ -64,7 +65,7 @@ impl Intent {
         }
     }
 
-    /// The label of this request's series.
+    /// Returns the label `method` under which this request is counted.
     fn metric_label(self, params: &Params) -> HttpMethod {
         match self {
             Self::Get if params.quorum => HttpMethod::QuorumGet,
@@ -76,6 +77,7 @@ impl Intent {
         }
     }
 
+    /// Returns whether `wait=true` is allowed, which it is on GET alone.
     fn wait_parameter(self) -> WaitParameter {
         match self {
             Self::Get => WaitParameter::Allowed,
@@ -83,6 +85,7 @@ impl Intent {
         }
     }
 
+    /// Whether the body of a request is read as a form: on PUT and POST.
     fn reads_form(self) -> bool {
         match self {
             Self::Write(WriteMethod::Put | WriteMethod::Post) => true,
@@ -109,6 +112,8 @@ pub(super) async fn handle(
     }
 }
 
+/// Parses, authorizes, executes and measures a request. A watch counts as received, but not as
+/// answered.
 async fn serve(
     dialect: &V2Dialect,
     request: &HttpRequest,
@@ -143,7 +148,8 @@ async fn serve(
     answer
 }
 
-/// What a request asks for, with its parameters; `None` for a method that there is not.
+/// Parses what a request asks for and its parameters, from the query and a form body. `None` for a
+/// method that `/v2/keys` does not serve.
 pub(in crate::api) async fn intent(
     ctx: &Context,
     request: &HttpRequest,
@@ -162,6 +168,8 @@ pub(in crate::api) async fn intent(
     Ok(Some((intent, ctx.blocking.run_if(large, read).await??)))
 }
 
+/// Executes an authorized request: a quorum read, a watch, a read of this member's state or a write.
+/// With `quorum` a GET ignores `wait`.
 async fn execute(
     dialect: &V2Dialect,
     request: &HttpRequest,
@@ -183,7 +191,7 @@ async fn execute(
     }
 }
 
-/// The key in the tree that a path names: absolute, without trailing slash, `/` for the root.
+/// Returns the key in the tree that a path names: absolute, without trailing slash, `/` for the root.
 fn key(path: &[u8]) -> Bytes {
     let rest = super::below(path, witan_api::v2::KEYS.as_bytes()).unwrap_or_default();
     let rest = rest.strip_suffix(b"/").unwrap_or(rest);
@@ -194,7 +202,8 @@ fn key(path: &[u8]) -> Bytes {
     }
 }
 
-/// The form body, if the request has one. As in etcd, other bodies are ignored.
+/// Reads the form body of a PUT or POST, of at most `FORM_BYTES_MAX` bytes; `None` without one. As in
+/// etcd, other bodies are ignored.
 async fn form(
     intent: Intent,
     request: &HttpRequest,
@@ -233,6 +242,8 @@ async fn form(
     }
 }
 
+/// Answers with a node: linearizable with `quorum`, else from this member's state, whose age is a
+/// header then if it is measured. Counts the read; a large listing is built on another thread.
 async fn get(
     dialect: &V2Dialect,
     request: &HttpRequest,
@@ -265,7 +276,8 @@ async fn get(
     Ok(answer.body(reply::framed(request, body)))
 }
 
-/// Proposes a write and answers with its event.
+/// Proposes a write and answers with its event, or with the action alone if `noValueOnSuccess` asks for
+/// that.
 pub(in crate::api) async fn write(
     ctx: &Context,
     request: &HttpRequest,
@@ -286,6 +298,7 @@ pub(in crate::api) async fn write(
     Ok(headers::success(node, status(&event), event.index).body(reply::framed(request, body)))
 }
 
+/// Returns the status of a write: 201 for an event that created a node, else 200.
 fn status(event: &Event) -> StatusCode {
     match event.action {
         Action::Create => StatusCode::CREATED,

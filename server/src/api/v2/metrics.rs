@@ -56,7 +56,7 @@ pub struct V2Metrics {
 }
 
 impl V2Metrics {
-    /// Declares them.
+    /// Registers the series of v2 requests.
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
         let received = on.counters("etcd_http_received_total", "v2 requests received and understood.", &["method"]);
@@ -70,12 +70,13 @@ impl V2Metrics {
         }
     }
 
-    /// A request was read and understood.
+    /// Counts a request that was read and understood.
     pub(super) fn received(&self, method: HttpMethod) {
         self.received[method as usize].inc();
     }
 
-    /// A request other than a watch was answered.
+    /// Records the answer to a request other than a watch: its duration if `status` is below 400, else
+    /// a failure.
     pub(super) fn answered(&self, method: HttpMethod, status: u16, took: Duration) {
         if status < 400 {
             self.successful[method as usize].observe(took.as_secs_f64());
@@ -85,7 +86,7 @@ impl V2Metrics {
         }
     }
 
-    /// Something was read.
+    /// Counts a successful read of a node, with all below it if `recursive`.
     pub(super) fn read(&self, recursive: bool) {
         self.reads[usize::from(recursive)].inc();
     }

@@ -28,7 +28,8 @@ use witan_api::access::Resource;
 use super::{Context, read_counters::ReadCounters, reply};
 use crate::panics::planted;
 
-/// What `Allow` lists for a resource.
+/// Returns the methods that a resource of v2 serves, as `Allow` lists them; empty for resources of
+/// other dialects.
 fn methods(resource: Resource) -> &'static str {
     match resource {
         Resource::Keys => "HEAD,GET,PUT,POST,DELETE",
@@ -46,7 +47,8 @@ fn methods(resource: Resource) -> &'static str {
     }
 }
 
-/// What follows `prefix` as a whole component: empty or beginning with `/`.
+/// Returns what follows `prefix` in a path: empty or beginning with `/`. `None` if the path is not
+/// `prefix` or below it.
 fn below<'a>(path: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     path.strip_prefix(prefix)
         .filter(|rest| rest.is_empty() || rest.starts_with(b"/"))
@@ -64,7 +66,7 @@ impl V2Dialect {
         Self { ctx, reads }
     }
 
-    /// Answers a request for one of our resources, whose sender may use it.
+    /// Answers a request for one of v2's resources, whose sender was authorized, and drains its body.
     pub(crate) async fn handle(
         &self,
         resource: Resource,

@@ -15,7 +15,7 @@ pub(crate) enum WriteMethod {
     Delete,
 }
 
-/// The command for `path` (cleaned, absolute), taken at `now_ns`.
+/// Builds the tree operation of a write to `path` (cleaned, absolute), whose TTL counts from `now_ns`.
 pub(crate) fn mutation(write: WriteMethod, path: Bytes, params: Params, now_ns: i64) -> Mutation {
     let expires_ns = params.ttl.map(|ttl| expiration(now_ns, ttl));
     let conditional = params.prev_value.is_some() || params.prev_index.is_some();
@@ -79,7 +79,7 @@ pub(crate) fn mutation(write: WriteMethod, path: Bytes, params: Params, now_ns: 
     }
 }
 
-/// The expiration time; a TTL beyond the range of the clock saturates.
+/// Returns when a TTL ends, in Unix nanoseconds; a TTL beyond the range of the clock saturates.
 fn expiration(now_ns: i64, ttl_seconds: u64) -> i64 {
     const NANOS_PER_SECOND: i64 = 1_000_000_000;
     let seconds = i64::try_from(ttl_seconds).unwrap_or(i64::MAX);

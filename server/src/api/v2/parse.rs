@@ -49,7 +49,8 @@ pub(crate) enum WaitParameter {
     Refused,
 }
 
-/// Reads query and form (its bytes, if it is to be read at all).
+/// Parses the parameters of a query and of a form, if one was read. Values and errors of the form come
+/// first.
 pub(crate) fn params(
     waiting: WaitParameter,
     query: &[u8],
@@ -64,6 +65,7 @@ pub(crate) fn params(
     validate(waiting, &fields)
 }
 
+/// Converts the fields to parameters; the first fault in etcd's order is the error.
 fn validate(waiting: WaitParameter, fields: &V2Fields) -> Result<Params, V2Error> {
     let prev_index = index(fields, V2Field::PrevIndex)?;
     let wait_index = index(fields, V2Field::WaitIndex)?;
@@ -121,7 +123,7 @@ fn validate(waiting: WaitParameter, fields: &V2Fields) -> Result<Params, V2Error
     })
 }
 
-/// 0 means the same as not given.
+/// Parses an index: `None` if it is 0 or not given, `IndexNotNumber` for anything but decimal digits.
 fn index(fields: &V2Fields, field: V2Field) -> Result<Option<u64>, V2Error> {
     let Some(text) = fields.get(field) else {
         return Ok(None);
@@ -136,6 +138,7 @@ fn index(fields: &V2Fields, field: V2Field) -> Result<Option<u64>, V2Error> {
     }
 }
 
+/// Parses a boolean, false if not given; `InvalidField` for a text that `boolean` does not know.
 fn flag(fields: &V2Fields, field: V2Field) -> Result<bool, V2Error> {
     let Some(text) = fields.get(field) else {
         return Ok(false);
@@ -148,7 +151,7 @@ fn flag(fields: &V2Fields, field: V2Field) -> Result<bool, V2Error> {
     })
 }
 
-/// The two flags whose refusal names them without quotes.
+/// Parses `prevExist` or `refresh`, whose names etcd's refusal does not quote; `None` if not given.
 fn bare_flag(fields: &V2Fields, field: V2Field) -> Result<Option<bool>, V2Error> {
     let Some(text) = fields.get(field) else {
         return Ok(None);
@@ -161,6 +164,7 @@ fn bare_flag(fields: &V2Fields, field: V2Field) -> Result<Option<bool>, V2Error>
     })
 }
 
+/// Parses the spellings that Go's `ParseBool` accepts; `None` for any other text.
 fn boolean(text: &[u8]) -> Option<bool> {
     match text {
         b"1" | b"t" | b"T" | b"TRUE" | b"true" | b"True" => Some(true),
@@ -169,7 +173,7 @@ fn boolean(text: &[u8]) -> Option<bool> {
     }
 }
 
-/// Decimal digits only: no sign, no separator.
+/// Parses decimal digits without sign or separator; `None` for anything else or out of range.
 fn number(text: &[u8]) -> Option<u64> {
     if !text.iter().all(u8::is_ascii_digit) {
         return None;

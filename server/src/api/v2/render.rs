@@ -18,7 +18,7 @@ pub(crate) fn action(action: Action) -> &'static str {
     }
 }
 
-/// One event and a newline.
+/// Renders an event as a JSON object and a newline.
 pub(crate) fn event(event: &Event) -> Vec<u8> {
     let mut out = Vec::with_capacity(256 + event.node.value.as_ref().map_or(0, bytes::Bytes::len));
     push_action(&mut out, event.action);
@@ -32,7 +32,7 @@ pub(crate) fn event(event: &Event) -> Vec<u8> {
     out
 }
 
-/// The action alone and a newline (`noValueOnSuccess`).
+/// Renders an event's action alone and a newline, for writes with `noValueOnSuccess`.
 pub(crate) fn bare(event: &Event) -> Vec<u8> {
     let mut out = Vec::with_capacity(32);
     push_action(&mut out, event.action);
@@ -40,12 +40,14 @@ pub(crate) fn bare(event: &Event) -> Vec<u8> {
     out
 }
 
+/// Begins the object of an event with its action; the object stays open.
 fn push_action(out: &mut Vec<u8>, name: Action) {
     out.extend_from_slice(b"{\"action\":\"");
     out.extend_from_slice(action(name).as_bytes());
     out.push(b'"');
 }
 
+/// Appends a node as a JSON object with the nodes below it; fields that it does not have are left out.
 fn push_node(out: &mut Vec<u8>, node: &Node) {
     out.push(b'{');
     if !node.path.is_empty() {
@@ -88,6 +90,7 @@ fn push_node(out: &mut Vec<u8>, node: &Node) {
     out.push(b'}');
 }
 
+/// Appends the name of a member and its colon, after a comma unless it is the first of its object.
 fn push_name(out: &mut Vec<u8>, name: &str) {
     if out.last() != Some(&b'{') {
         out.push(b',');

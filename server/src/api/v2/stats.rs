@@ -23,7 +23,7 @@ use crate::{
 /// The shortest of no latencies, as in etcd.
 const NO_LATENCY_MS: f64 = 9_223_372_036_854_775_808.0;
 
-/// This member.
+/// Answers `/v2/stats/self`: role, leader and append traffic of this member.
 pub(super) fn of_self(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let node = &ctx.node;
     let identity = node.identity();
@@ -53,6 +53,8 @@ fn state(role: Role) -> &'static str {
     }
 }
 
+/// Returns the leader's id and since when this member has seen it lead; no id and Go's zero time
+/// without a leader.
 fn leader_info(node: &Node) -> LeaderInfo {
     match (node.status().leader, node.leader_since_ns()) {
         (0, _) | (_, 0) => LeaderInfo {
@@ -68,7 +70,7 @@ fn leader_info(node: &Node) -> LeaderInfo {
     }
 }
 
-/// The leader's view of its followers; refused by everyone else.
+/// Answers `/v2/stats/leader` with the leader's counts of its followers; 403 on all other members.
 pub(super) fn of_leader(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let id = ctx.node.identity().member_id;
     if ctx.node.status().role != Role::Leader {
@@ -88,6 +90,7 @@ pub(super) fn of_leader(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     answer(request, StatusCode::OK, json::encode(&stats))
 }
 
+/// Converts the counts of a follower; without a measured round trip the minimum is `NO_LATENCY_MS`.
 fn follower(counts: &FollowerCounts) -> FollowerStats {
     let trips = &counts.trips;
     FollowerStats {
@@ -108,7 +111,7 @@ fn follower(counts: &FollowerCounts) -> FollowerStats {
     }
 }
 
-/// Operations on the key space.
+/// Answers `/v2/stats/store`: counts of operations on the v2 tree, and of watchers.
 pub(super) async fn of_store(dialect: &V2Dialect, request: &HttpRequest) -> HttpResponse {
     let node = &dialect.ctx.node;
     let counts = match node.view().await {

@@ -27,7 +27,8 @@ use crate::{
     panics::planted,
 };
 
-/// Registers a watch on `key` and begins the answer; its headers go out at once.
+/// Registers a watch on `key` and begins the answer, whose headers go out at once. An error if the
+/// history no longer holds the first index.
 pub(in crate::api) async fn open(
     node: &Node,
     request: &HttpRequest,
@@ -88,7 +89,8 @@ struct WatchCursor {
 }
 
 impl WatchCursor {
-    /// The next matching event, or `None` if there is none yet.
+    /// Returns the next matching event and moves past it; `None` if there is none yet, an error if the
+    /// history no longer holds it.
     fn next(&mut self, tree: &Tree) -> Result<Option<Event>, TreeError> {
         let oldest = oldest(tree);
         if self.idle && self.from < oldest {
@@ -105,7 +107,7 @@ impl WatchCursor {
     }
 }
 
-/// The oldest event that a full history holds.
+/// Returns the index of the oldest event that a full history holds.
 fn oldest(tree: &Tree) -> u64 {
     (tree.index() + 1).saturating_sub(TREE_HISTORY_EVENTS as u64)
 }
@@ -126,7 +128,8 @@ struct WatchBody {
 }
 
 impl WatchBody {
-    /// The next event's line; `None` ends the answer.
+    /// Waits for the next event and renders its line; `None` ends the answer. An error if the client's
+    /// budget for answers is used up.
     async fn next_line(&mut self) -> Option<Result<Bytes, ResponseBudgetExceeded>> {
         self.reservation = ResponseReservation::NotNeeded;
         if self.ended {
@@ -147,6 +150,8 @@ impl WatchBody {
         Some(Ok(line.into()))
     }
 
+    /// Waits for the next matching event. `None` if the process stops, the client disconnects or the
+    /// history no longer holds what comes next.
     async fn next_event(&mut self) -> Option<Event> {
         loop {
             if self.cursor.idle {

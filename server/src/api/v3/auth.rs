@@ -64,6 +64,7 @@ RoleRevoke {
     range_end: request.range_end,
 });
 
+/// Adds a user with the hash of the request's password, or without one if the options say so.
 pub(super) async fn user_add(
     ctx: &Context,
     request: AuthUserAddRequest,
@@ -84,7 +85,8 @@ pub(super) async fn user_add(
     Ok(AuthUserAddResponse { header })
 }
 
-/// If the request has no password, a hash in it is used.
+/// Replaces a user's password by the hash of the request's password or, if that is empty, by the base64
+/// hash in the request.
 pub(super) async fn user_change_password(
     ctx: &Context,
     request: AuthUserChangePasswordRequest,
@@ -101,7 +103,8 @@ pub(super) async fn user_change_password(
     Ok(AuthUserChangePasswordResponse { header })
 }
 
-/// bcrypt hash of a password. It is slow, so callers check permissions first.
+/// Returns the bcrypt hash of a password, from the queue of its sender. It is slow, so callers check
+/// permissions first.
 async fn hash(ctx: &Context, user: &str, password: String) -> RpcResult<Bytes> {
     let hashed = ctx
         .authenticator
@@ -111,8 +114,8 @@ async fn hash(ctx: &Context, user: &str, password: String) -> RpcResult<Bytes> {
     hashed.map_err(|error| error_map::from_hashing(&error))
 }
 
-/// Checks a password and returns a token. Starts over if users change meanwhile. Takes as long for
-/// an unknown user.
+/// Checks a password and issues a token; starts over if users change meanwhile. Takes as long for an
+/// unknown user as for a wrong password.
 pub(super) async fn authenticate(
     ctx: &Context,
     request: AuthenticateRequest,
@@ -160,6 +163,8 @@ pub(super) async fn authenticate(
     }
 }
 
+/// Returns whether v3's authentication is on, and the auth revision. While any is on, only for the role
+/// root.
 pub(super) async fn auth_status(
     ctx: &Context,
     _request: AuthStatusRequest,
@@ -176,7 +181,7 @@ pub(super) async fn auth_status(
     })
 }
 
-/// Returns a user. Users may see themselves without the role root.
+/// Returns the roles of a user. Users may see themselves without the role root.
 pub(super) async fn user_get(
     ctx: &Context,
     request: AuthUserGetRequest,
@@ -196,6 +201,7 @@ pub(super) async fn user_get(
     })
 }
 
+/// Returns the names of all users. While authentication is on, only for callers with the role root.
 pub(super) async fn user_list(
     ctx: &Context,
     _request: AuthUserListRequest,
@@ -210,7 +216,8 @@ pub(super) async fn user_list(
     })
 }
 
-/// Returns a role. Users may see their own roles. The role root shows a permission on everything.
+/// Returns the permissions of a role: of the role root one on all keys. Users may see their own roles
+/// without the role root.
 pub(super) async fn role_get(
     ctx: &Context,
     request: AuthRoleGetRequest,
@@ -243,6 +250,7 @@ pub(super) async fn role_get(
     })
 }
 
+/// Returns the names of all roles. While authentication is on, only for callers with the role root.
 pub(super) async fn role_list(
     ctx: &Context,
     _request: AuthRoleListRequest,

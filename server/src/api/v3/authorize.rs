@@ -40,8 +40,8 @@ const OF_LEARNERS: [&str; 7] = [
     "/etcdserverpb.Cluster/MemberList",
 ];
 
-/// Refuses the calls that a learner does not serve, before all other checks, as in etcd. Calls that are not in
-/// the table of methods, about the server itself, are served.
+/// Refuses the calls that a learner does not serve, before all other checks, as in etcd. Methods that
+/// are not in the table of calls (health, reflection) are served.
 pub(super) fn refuse_learner(ctx: &Context, method: &str) -> RpcResult<()> {
     let refusal = ctx.node.refuse_learner();
     // nearly all members vote
@@ -78,8 +78,8 @@ pub(super) async fn call(ctx: &Context, method: &str) -> RpcResult<()> {
     }
 }
 
-/// The caller, if v3's authentication is on. Call it after taking the view that permissions are
-/// checked in, so that the caller's revision is not older.
+/// Returns the caller, `None` while v3's authentication is off. Call it after taking the view that
+/// permissions are checked in, so that the caller's revision is not older.
 pub(super) fn caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     if !ctx.node.auth_enabled() {
         return Ok(None);
@@ -87,7 +87,8 @@ pub(super) fn caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     authenticated_caller(ctx)
 }
 
-/// The caller of an administrative call, if the authentication of either key space is on.
+/// Returns the caller of an administrative call; `None` while the authentication of both key spaces is
+/// off.
 pub(super) fn admin_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     if !ctx.node.any_auth_enabled() {
         return Ok(None);
@@ -95,12 +96,14 @@ pub(super) fn admin_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     authenticated_caller(ctx)
 }
 
+/// Returns the caller that the credentials of the request prove; `None` without credentials,
+/// `InvalidAuthToken` for an invalid token.
 fn authenticated_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     let caller = ctx.authenticator.recognize(&ctx.node, &ctx.caller);
     caller.map_err(|_| RpcError::InvalidAuthToken)
 }
 
-/// Requires some authenticated caller.
+/// Refuses (`UserEmpty`) a call without an authenticated caller while v3's authentication is on.
 pub(super) fn require_credentials(ctx: &Context) -> RpcResult<()> {
     if ctx.node.auth_enabled() && caller(ctx)?.is_none() {
         return Err(RpcError::UserEmpty);
@@ -108,7 +111,7 @@ pub(super) fn require_credentials(ctx: &Context) -> RpcResult<()> {
     Ok(())
 }
 
-/// Requires that the caller has the role root while auth is on.
+/// Refuses a caller without the role root while authentication of v2 or v3 is on.
 pub(super) async fn require_admin(ctx: &Context) -> RpcResult<()> {
     if !ctx.node.any_auth_enabled() {
         return Ok(());
@@ -119,7 +122,8 @@ pub(super) async fn require_admin(ctx: &Context) -> RpcResult<()> {
     admitted.map_err(|error| error.in_v3())
 }
 
-/// Whether the caller may do something by a state that is about to be read.
+/// Runs the check `may` for the caller on the state that is about to be read; passes while v3's
+/// authentication is off.
 pub(super) fn on(
     ctx: &Context,
     machine: &StateMachine,
@@ -132,8 +136,8 @@ pub(super) fn on(
     may(machine.check(caller.as_ref())).map_err(|error| error.in_v3())
 }
 
-/// Whether the caller may do what is about to be proposed. It is looked at again when it is applied;
-/// here so that a refusal leaves no entry in the log, and raises no alarm about the quota.
+/// Runs the check `may` for the caller before a proposal, so that a refusal leaves no entry in the log
+/// and raises no quota alarm. Applying the operation checks it again.
 pub(super) async fn before(
     ctx: &Context,
     may: impl FnOnce(AccessCheck<'_>) -> Result<(), auth::AuthError>,
@@ -145,8 +149,8 @@ pub(super) async fn before(
     on(ctx, &view.machine, may)
 }
 
-/// Whether the caller may list the keys of all leases. The check runs on another thread if
-/// leases are many.
+/// Checks that the caller may list the keys of all leases, on another thread if there are more than
+/// `INLINE_ITEMS_MAX` leases.
 pub(super) async fn list_leases(ctx: &Context, view: &Arc<View>) -> RpcResult<()> {
     if !ctx.node.auth_enabled() {
         return Ok(());
@@ -180,7 +184,7 @@ pub(super) async fn propose<O: Operation<Error: Refusal>>(
     Ok(ctx.node.propose_for(operation, caller).await?)
 }
 
-/// Replicates an operation about users. Its answer is the revision after it.
+/// Proposes an operation about users with its caller; returns the revision of v3 after it.
 pub(super) async fn propose_auth(
     ctx: &Context,
     operation: impl Operation<Output = (), Error = auth::AuthError>,

@@ -53,17 +53,18 @@ impl Default for JobLimits {
 }
 
 impl JobLimits {
-    /// A place for a client's snapshot, unless all or all of its own are taken.
+    /// Takes a place for a client's snapshot; `None` if all places, or those of the client's network,
+    /// are taken.
     pub(super) fn snapshot(&self, client: ClientNetwork) -> Option<LargeReadPermit> {
         self.snapshots.try_take(client)
     }
 
-    /// A place for a client's request that reads many keys.
+    /// Waits for a place for a client's request that reads many keys.
     pub(super) async fn large_read(&self, client: ClientNetwork) -> RpcResult<LargeReadPermit> {
         self.reads.take(client).await
     }
 
-    /// Runs `work` on a thread of its own when there is a place for the client.
+    /// Runs `work` on another thread as soon as there is a place for a scan of the client.
     async fn run<T: Send + 'static>(
         &self,
         client: ClientNetwork,
@@ -78,7 +79,8 @@ impl JobLimits {
     }
 }
 
-/// Hash of the whole store, including members and cluster settings; equal to etcd's for equal data.
+/// Returns the hash of the whole store, including members and cluster settings; equal to etcd's for
+/// equal data.
 pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> RpcResult<HashResponse> {
     let begun = Instant::now();
     let view = ctx.node.view().await?;
@@ -90,7 +92,7 @@ pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> RpcResult<Hash
     Ok(HashResponse { header, hash })
 }
 
-/// Hash of the key space at a revision; equal to etcd's for equal data.
+/// Returns the hash of the key space at a revision; equal to etcd's for equal data.
 pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> RpcResult<HashKvResponse> {
     let begun = Instant::now();
     let view = ctx.node.view().await?;
@@ -112,7 +114,8 @@ pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> RpcResult<
     })
 }
 
-/// Rewrites the checkpoint in the background. Memory is never fragmented as etcd's file is.
+/// Rewrites the checkpoint and waits for its end, while reads and writes continue. Memory is never
+/// fragmented as etcd's file is.
 pub(super) async fn defragment(
     ctx: &Context,
     _request: DefragmentRequest,

@@ -42,6 +42,8 @@ pub(super) async fn member_list(
     })
 }
 
+/// Adds a voter or a learner, unless that may cost the quorum. Returns the new member and the list of
+/// all.
 pub(super) async fn member_add(
     ctx: &Context,
     request: MemberAddRequest,
@@ -72,6 +74,7 @@ pub(super) async fn member_add(
     })
 }
 
+/// Removes a member, unless that may cost the quorum; `MemberNotFound` for an unknown id.
 pub(super) async fn member_remove(
     ctx: &Context,
     request: MemberRemoveRequest,
@@ -91,7 +94,8 @@ pub(super) async fn member_remove(
     })
 }
 
-/// The URLs are taken as they are, as in etcd, unless they are very long.
+/// Replaces a member's peer URLs. As in etcd they are not checked, except that all together have at
+/// most `PEER_URLS_BYTES_MAX` bytes.
 pub(super) async fn member_update(
     ctx: &Context,
     request: MemberUpdateRequest,
@@ -108,7 +112,8 @@ pub(super) async fn member_update(
     })
 }
 
-/// Lets a learner vote. The leader refuses one that has not received enough of the log.
+/// Makes a learner a voter, unless that may cost the quorum or the learner has not received enough of
+/// the log.
 pub(super) async fn member_promote(
     ctx: &Context,
     request: MemberPromoteRequest,
@@ -130,6 +135,7 @@ pub(super) async fn member_promote(
     })
 }
 
+/// Refuses a change that may cost the quorum, unless `--strict-reconfig-check` is off.
 async fn check_quorum(ctx: &Context, change: Reconfiguration) -> RpcResult<()> {
     if ctx.settings.strict_reconfig_check {
         ctx.node.check_reconfiguration(change).await?;
@@ -159,7 +165,7 @@ fn shown_one(member: &Known) -> Member {
     }
 }
 
-/// The URLs, trimmed, if there are any and all are URLs that a member can have.
+/// Trims and checks peer URLs; `MemberBadUrls` if there are none, one is invalid or they are too long.
 fn peer_urls(given: &[String]) -> RpcResult<Vec<&str>> {
     check_length(given)?;
     let urls: Vec<&str> = given.iter().map(|url| url.trim()).collect();
@@ -169,7 +175,8 @@ fn peer_urls(given: &[String]) -> RpcResult<Vec<&str>> {
     Ok(urls)
 }
 
-/// They are held in memory and in each checkpoint.
+/// Refuses URLs of more than `PEER_URLS_BYTES_MAX` bytes together: they are held in memory and in each
+/// checkpoint.
 fn check_length(urls: &[String]) -> RpcResult<()> {
     if urls.iter().map(String::len).sum::<usize>() > PEER_URLS_BYTES_MAX {
         return Err(RpcError::MemberBadUrls);

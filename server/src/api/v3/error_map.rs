@@ -138,7 +138,8 @@ impl Refusal for auth::AuthError {
     }
 }
 
-/// A password that was not hashed.
+/// Returns the RPC error for a password that was not hashed: `PasswordTooLong`, `TooManyRequests`, or
+/// `Stopped` if hashing failed.
 pub(super) fn from_hashing(error: &HashError) -> RpcError {
     match error {
         HashError::TooLong => RpcError::PasswordTooLong,
@@ -147,7 +148,8 @@ pub(super) fn from_hashing(error: &HashError) -> RpcError {
     }
 }
 
-/// A token that was not given.
+/// Returns the RPC error for a failure to issue a token: `VerifyOnly` if this member has no signing
+/// key, `Stopped` if the system gave no random numbers.
 pub(super) fn from_token(error: TokenError) -> RpcError {
     match error {
         TokenError::VerifyOnly => RpcError::VerifyOnly,

@@ -4,7 +4,7 @@ use witan_api::v3::etcdserverpb::ResponseHeader;
 
 use crate::node::Node;
 
-/// A header with a revision.
+/// Builds a header with this revision, the ids of cluster and member, and raft's present term.
 #[expect(
     clippy::unnecessary_wraps,
     reason = "messages are optional in every answer"
@@ -19,7 +19,7 @@ pub(super) fn at(node: &Node, revision: i64) -> Option<ResponseHeader> {
     })
 }
 
-/// A header without a revision, for calls on the cluster.
+/// Builds a header with the revision 0, for calls on the cluster.
 pub(super) fn bare(node: &Node) -> Option<ResponseHeader> {
     at(node, 0)
 }

@@ -42,7 +42,7 @@ impl Health for HealthService {
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
-    /// Sends the current status, then the one at shutdown, which ends the stream.
+    /// Sends the present status at once and the last one when the process stops; then the stream ends.
     async fn watch(
         &self,
         request: Request<HealthCheckRequest>,

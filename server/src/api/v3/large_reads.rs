@@ -35,7 +35,7 @@ pub(super) struct WithPermit<A> {
 }
 
 impl<A> WithPermit<A> {
-    /// So many large reads at once, of which one network may have half.
+    /// Wraps an answer with the place of its request, which is held until this is dropped.
     pub(super) fn new(answer: A, place: Option<LargeReadPermit>) -> Self {
         let _place = place;
         Self { answer, _place }
@@ -43,6 +43,7 @@ impl<A> WithPermit<A> {
 }
 
 impl LargeReadPermits {
+    /// Creates so many places, of which one client gets half at most (rounded up).
     pub(super) fn new(places: usize) -> Self {
         Self {
             all: Arc::new(Semaphore::new(places)),
@@ -51,8 +52,8 @@ impl LargeReadPermits {
         }
     }
 
-    /// A place for a client, as soon as it has less than its share and there is one. Those who wait take
-    /// turns: each client waits for so many at once as it may have.
+    /// Waits until the client has less than its share and a place is free, and takes it. Clients take
+    /// turns: each waits for no more places at once than its share.
     pub(super) async fn take(&self, client: ClientNetwork) -> RpcResult<LargeReadPermit> {
         let own = self.share_of(client);
         let acquire = async |semaphore: Arc<Semaphore>| {
@@ -66,7 +67,7 @@ impl LargeReadPermits {
         })
     }
 
-    /// The same, unless the client or all would have to wait.
+    /// Takes a place for a client; `None` if the client has its share or no place is free.
     pub(super) fn try_take(&self, client: ClientNetwork) -> Option<LargeReadPermit> {
         Some(LargeReadPermit {
             _of_client: self.share_of(client).try_acquire_owned().ok()?,
@@ -74,6 +75,7 @@ impl LargeReadPermits {
         })
     }
 
+    /// Returns the semaphore of a client's share, created if the client has and awaits no place.
     fn share_of(&self, client: ClientNetwork) -> Arc<Semaphore> {
         self.clients.get_or(client, || Semaphore::new(self.share))
     }

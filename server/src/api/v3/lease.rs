@@ -42,6 +42,8 @@ const KEEP_ALIVES_AT_ONCE: usize = 64;
 
 const SECOND_NS: i64 = 1_000_000_000;
 
+/// Grants a lease with the requested id, or a random one for 0. Its TTL is at least the setting
+/// `lease_ttl_min_s`.
 pub(super) async fn lease_grant(
     ctx: &Context,
     request: LeaseGrantRequest,
@@ -73,7 +75,8 @@ pub(super) async fn lease_revoke(
     })
 }
 
-/// An unknown lease has -1 seconds.
+/// Returns the remaining and the granted TTL of a lease in seconds, with its keys if the request asks
+/// for them. The TTL of an unknown lease is -1.
 pub(super) async fn lease_time_to_live(
     ctx: &Context,
     request: LeaseTimeToLiveRequest,
@@ -105,7 +108,8 @@ pub(super) async fn lease_time_to_live(
     Ok(response)
 }
 
-/// Lists leases in order of expiration, as in etcd; members that do not lead do not know it.
+/// Lists all leases, in order of expiration on the leader, as in etcd; other members do not know that
+/// order.
 pub(super) async fn lease_leases(
     ctx: &Context,
     _: LeaseLeasesRequest,
@@ -132,8 +136,8 @@ pub(super) async fn lease_leases(
     })
 }
 
-/// Keeps a lease alive. The header's revision is taken before, so that a lease is never reported
-/// alive at the revision of its removal.
+/// Keeps a lease alive and returns its TTL, 0 if it is unknown. The header's revision is taken before,
+/// so that a lease is never reported alive at the revision of its removal.
 async fn keep_alive(
     ctx: &Context,
     request: LeaseKeepAliveRequest,
@@ -149,7 +153,8 @@ async fn keep_alive(
     })
 }
 
-/// Keeps a lease alive; returns its TTL, or `None` if there is no such lease.
+/// Keeps a lease alive; returns its TTL in seconds, or `None` if there is no such lease. `Timeout` if
+/// an expiring lease is still there after `EXPIRING_LOOKS_MAX` checks.
 async fn renew(ctx: &Context, id: i64) -> RpcResult<Option<i64>> {
     for _ in 0..EXPIRING_LOOKS_MAX {
         match ctx.node.renew(id).await? {
@@ -168,7 +173,8 @@ async fn renew(ctx: &Context, id: i64) -> RpcResult<Option<i64>> {
     Err(RpcError::Timeout)
 }
 
-/// Keep-alives, answered in their order, until the client ends its requests or the stream must end.
+/// Answers keep-alives in their order, `KEEP_ALIVES_AT_ONCE` at once, until the client ends its
+/// requests or the stream must end. An error ends the stream.
 pub(super) fn lease_keep_alive<R>(
     ctx: &Context,
     requests: R,

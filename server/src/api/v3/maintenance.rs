@@ -19,7 +19,7 @@ use witan_replica::machine::{
 use super::{RpcResult, authorize, header};
 use crate::{api::Context, version};
 
-/// Status of this member, from local state.
+/// Returns the status of this member, from its own state.
 pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> RpcResult<StatusResponse> {
     let view = ctx.node.view().await?;
     let kv = &view.machine.kv;
@@ -139,12 +139,14 @@ pub(super) async fn downgrade(
     })
 }
 
+/// Replicates the target version of a downgrade; an empty target ends the downgrade.
 async fn record(ctx: &Context, target: String) -> RpcResult<()> {
     ctx.node.propose(Downgrade { target }).await?;
     Ok(())
 }
 
-/// Major and minor of the cluster, if it may go down to `target`.
+/// Returns the cluster's version if it may be downgraded to `target`: that is one minor version lower,
+/// and no downgrade is in progress.
 fn validate(members: &MemberRegistry, target: Release) -> RpcResult<Release> {
     let now = cluster_version(members)?;
     // the cluster's version may be lowered already
@@ -164,14 +166,14 @@ fn cluster_version(members: &MemberRegistry) -> RpcResult<Release> {
     release(&members.cluster_version).ok_or(RpcError::ClusterVersionUnavailable)
 }
 
-/// `MAJOR.MINOR` or a whole semantic version; what follows the minor does not count.
+/// Parses `MAJOR.MINOR` or a whole semantic version; what follows the minor version does not count.
 fn target(version: &str) -> RpcResult<Release> {
     release(version)
         .or_else(|| release(&format!("{version}.0")))
         .ok_or(RpcError::WrongDowngradeVersionFormat)
 }
 
-/// All, or those of one kind; the member is not looked at, as in etcd.
+/// Lists all alarms, or those of one kind. The member that the request names is ignored, as in etcd.
 async fn list(ctx: &Context, kind: i32) -> RpcResult<AlarmResponse> {
     let view = ctx.node.read().await?;
     let kind = (kind != AlarmType::None as i32).then_some(kind);
@@ -188,7 +190,8 @@ fn message(Alarm { kind, member }: Alarm) -> AlarmMember {
     }
 }
 
-/// As Go prints the message: fields of zero are left out, and a space follows each.
+/// Formats an alarm as Go prints its message: fields of zero are left out, and a space follows each
+/// field.
 fn alarm_text(Alarm { kind, member }: Alarm) -> String {
     let kind = match AlarmType::try_from(kind) {
         Ok(known) => known.as_str_name().to_owned(),

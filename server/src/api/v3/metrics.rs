@@ -25,7 +25,7 @@ pub struct V3Metrics {
 }
 
 impl V3Metrics {
-    /// Declares them.
+    /// Registers the series of v3 calls.
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
         let ranges = on.histograms("etcd_server_range_duration_seconds", "Durations of ranges.", (0.0001, 20), &["success"]);
@@ -45,12 +45,12 @@ impl V3Metrics {
         }
     }
 
-    /// A range took so long.
+    /// Records the duration of a range; `well` tells whether it succeeded.
     pub(super) fn ranged(&self, took: Duration, well: bool) {
         self.ranges[usize::from(!well)].observe(took.as_secs_f64());
     }
 
-    /// A defragmentation is under way for as long as this lives.
+    /// Counts a defragmentation as in progress until the returned value is dropped.
     pub(super) fn one_defrag(&self) -> impl Drop + use<> {
         InProgress::new(&self.defrags_now)
     }
@@ -60,6 +60,7 @@ impl V3Metrics {
 struct InProgress(IntGauge);
 
 impl InProgress {
+    /// Increments the gauge; the drop of the returned value decrements it.
     fn new(gauge: &IntGauge) -> Self {
         gauge.inc();
         Self(gauge.clone())

@@ -56,7 +56,7 @@ struct Shared {
 }
 
 impl Services {
-    /// Services of the running member.
+    /// Creates the services of the running member.
     pub fn new(ctx: Context) -> Self {
         let service = services::RpcService::new(ctx.clone());
         Self(Arc::new(Shared {
@@ -67,7 +67,8 @@ impl Services {
 }
 
 impl CallHandler for Services {
-    /// Each call changes reference counts; per-worker copies avoid contention.
+    /// Makes a copy for a worker. Each call changes reference counts; per-worker copies avoid
+    /// contention.
     fn clone_for_worker(&self) -> Self {
         Self(Arc::new(Shared {
             service: self.0.service.clone(),
@@ -93,6 +94,7 @@ impl CallHandler for Services {
     }
 }
 
+/// Builds the routes of all gRPC services: those of the dialect, health and reflection.
 fn routes(ctx: Context, service: &services::RpcService) -> Routes {
     let health = health::server(ctx.node);
     let mut routes = Routes::builder();
@@ -102,6 +104,8 @@ fn routes(ctx: Context, service: &services::RpcService) -> Routes {
     routes.routes().prepare()
 }
 
+/// Adds the reflection services `v1` and `v1alpha`, which describe the services of the dialect and
+/// health.
 fn add_reflection(routes: &mut tonic::service::RoutesBuilder) {
     let builder = || {
         tonic_reflection::server::Builder::configure()

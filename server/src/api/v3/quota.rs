@@ -10,7 +10,8 @@ use super::RpcResult;
 use crate::api::Context;
 use witan_api::v3::error::RpcError;
 
-/// Checks the quota for a request that adds `cost` bytes; 0 always passes.
+/// Refuses (`NoSpace`) a request that would add `cost` bytes beyond the quota, and raises the alarm. A
+/// cost of 0 always passes.
 pub(super) async fn admit(ctx: &Context, cost: u64) -> RpcResult<()> {
     let Some(quota) = ctx.settings.quota_bytes else {
         return Ok(());

@@ -40,7 +40,8 @@ impl RpcService {
         Self { ctx }
     }
 
-    /// The context and the message of a call.
+    /// Returns the context and the message of a call; `NoLeader` if the call requires a leader and none
+    /// is known.
     fn enter<T>(&self, request: Request<T>) -> RpcResult<(Context, T)> {
         let certificate = request.extensions().get();
         let ends = (certificate, request.remote_addr());
@@ -48,7 +49,8 @@ impl RpcService {
         Ok((ctx, self.admit(request)?))
     }
 
-    /// The context of a call with these headers, from this address.
+    /// Returns the context of a call: the network of its address and, while any authentication is on,
+    /// its credentials.
     fn ctx_of(
         &self,
         headers: &http::HeaderMap,
@@ -64,7 +66,7 @@ impl RpcService {
         }
     }
 
-    /// Whether a call may begin, by its head alone.
+    /// Checks by its head alone that a call may begin.
     pub(super) async fn authorize(&self, head: &Head) -> RpcResult<()> {
         if !self.ctx.node.any_auth_enabled() {
             return authorize::refuse_learner(&self.ctx, head.path());
@@ -73,18 +75,21 @@ impl RpcService {
         authorize::call(&ctx, head.path()).await
     }
 
+    /// Returns the message of a call; `NoLeader` if the call requires a leader and none is known.
     fn admit<T>(&self, request: Request<T>) -> RpcResult<T> {
         self.check_leader(request.metadata().as_ref())?;
         Ok(request.into_inner())
     }
 
-    /// Whether a call is to be refused while no leader is known.
+    /// Whether the metadata of a call require a leader: the call is to be refused while none is known.
     fn wants_leader(headers: &http::HeaderMap) -> bool {
         headers
             .get(REQUIRE_LEADER)
             .is_some_and(|value| value == "true")
     }
 
+    /// Answers a call of one message without tonic's layers: refuses it on a learner, without a
+    /// required leader or without credentials, else runs `verb` on the decoded message.
     async fn unary<Q, A>(
         &self,
         head: &Head,
@@ -119,6 +124,7 @@ impl RpcService {
         }
     }
 
+    /// Refuses (`NoLeader`) a call whose metadata requires a leader while none is known.
     fn check_leader(&self, headers: &http::HeaderMap) -> RpcResult<()> {
         if Self::wants_leader(headers) && self.ctx.node.status().leader == 0 {
             Err(RpcError::NoLeader)
@@ -128,7 +134,7 @@ impl RpcService {
     }
 }
 
-/// Where a call comes from.
+/// Returns the network of the client that sends a call.
 fn client_of(head: &Head) -> ClientNetwork {
     let ends = head.parts().extensions.get::<TcpConnectInfo>();
     ClientNetwork::of_peer(ends.and_then(TcpConnectInfo::remote_addr))
@@ -251,13 +257,15 @@ macro_rules! serve {
             )+
         }
 
-        /// Whether a call carries the load.
+        /// Whether a method is in a group of the table of calls that carries the load (`hot`,
+        /// `placed`).
         pub(super) fn is_hot(path: &str) -> bool {
             $($($((is_hot!($group) && path == $method) ||)+)+)+ false
         }
 
         impl RpcService {
-            /// A call that carries the load, without tonic's layers; `None` if it is another one.
+            /// Answers a call that carries the load (see `is_hot`) without tonic's layers; `None` for
+            /// any other call.
             pub(super) async fn call_unary(&self, head: &Head, message: Bytes) -> Option<Outgoing> {
                 let service = self;
                 $($($(if is_hot!($group) && head.path() == $method {

@@ -37,6 +37,8 @@ const CHUNKS_WAITING_MAX: usize = 8;
 
 type Chunk = Result<SnapshotResponse, Status>;
 
+/// Streams the state as a file of etcd's and its digest; another thread makes it as fast as the client
+/// reads. `TooManyRequests` if the places for snapshots are taken.
 pub(in crate::api) async fn snapshot(
     ctx: &Context,
     _request: SnapshotRequest,
@@ -87,6 +89,7 @@ pub(in crate::api) async fn snapshot(
     }))
 }
 
+/// Records the duration of a snapshot that was sent, and logs its size.
 fn done(bytes: u64, took: Duration, metric: &prometheus::Histogram) {
     metric.observe(took.as_secs_f64());
     tracing::info!(bytes, ?took, "sent a snapshot");
@@ -101,6 +104,8 @@ struct SnapshotStream {
 }
 
 impl SnapshotStream {
+    /// Waits for the next chunk; `None` after the digest. An error if the file is incomplete or the
+    /// process stops.
     async fn next(&mut self) -> Option<Chunk> {
         tokio::select! {
             chunk = self.chunks.recv() => match chunk {
@@ -116,6 +121,7 @@ impl SnapshotStream {
     }
 }
 
+/// Whether a chunk is the digest after the file: nothing remains, and it is as long as a SHA-256.
 fn is_digest(chunk: &SnapshotResponse) -> bool {
     chunk.remaining_bytes == 0 && chunk.blob.len() == Sha256::output_size()
 }
@@ -149,6 +155,8 @@ struct ChunkWriter<'a> {
 }
 
 impl ChunkWriter<'_> {
+    /// Adds a part of the file to the digest and sends it in chunks of `CHUNK_BYTES`; the rest waits
+    /// for more or for `flush`.
     fn take(&mut self, mut part: &[u8]) -> io::Result<()> {
         self.digest.update(part);
         while !part.is_empty() {
@@ -163,6 +171,7 @@ impl ChunkWriter<'_> {
         Ok(())
     }
 
+    /// Sends the bytes that wait as one chunk, if there are any.
     fn flush(&mut self) -> io::Result<()> {
         if self.chunk.is_empty() {
             return Ok(());
@@ -172,6 +181,7 @@ impl ChunkWriter<'_> {
         self.post(chunk.into())
     }
 
+    /// Sends a chunk, waiting for room in the channel; `BrokenPipe` if the client is gone.
     fn post(&self, blob: Bytes) -> io::Result<()> {
         let chunk = SnapshotResponse {
             remaining_bytes: self.left,

@@ -16,6 +16,8 @@ pub(super) struct StreamEnd {
 }
 
 impl StreamEnd {
+    /// Creates the end of a stream; with `needs_leader` it comes also when this member has known no
+    /// leader for too long.
     pub(super) fn new(ctx: &Context, needs_leader: bool) -> Self {
         let node = ctx.node.clone();
         Self {
@@ -25,7 +27,7 @@ impl StreamEnd {
         }
     }
 
-    /// Resolves to the error that ends the stream. Cancel safe.
+    /// Resolves to the error that ends the stream: `Stopped` or `NoLeader`. Cancel safe.
     pub(super) async fn wait(&mut self) -> RpcError {
         loop {
             let Some(leader) = &mut self.leader else {

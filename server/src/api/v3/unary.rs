@@ -35,7 +35,7 @@ const INLINE_BYTES_MAX: usize = 4 << 20;
 
 /// A request of one message.
 pub(super) trait UnaryRequest: Message + Default + 'static {
-    /// Whether it reads the state of this member alone, which may be out of date.
+    /// Whether the request reads the state of this member alone, which may be out of date.
     fn is_serializable(&self) -> bool;
 }
 
@@ -59,13 +59,14 @@ impl UnaryRequest for TxnRequest {
 
 /// An answer whose size is known before it is encoded.
 pub(super) trait UnaryResponse: Send + Sized + 'static {
-    /// Its pairs, and the bytes of their keys and values.
+    /// Returns the number of pairs in the answer and the bytes of their keys and values.
     fn weight(&self) -> (usize, usize);
 
-    /// The message with its prefix.
+    /// Encodes the message with its prefix.
     fn encode(&self) -> Vec<u8>;
 
-    /// Whether it is encoded on another thread.
+    /// Whether the answer is encoded on another thread: above `INLINE_PAIRS_MAX` pairs or
+    /// `INLINE_BYTES_MAX` bytes.
     fn is_large(&self) -> bool {
         let (pairs, bytes) = self.weight();
         pairs > INLINE_PAIRS_MAX || bytes > INLINE_BYTES_MAX
@@ -139,7 +140,8 @@ impl<A: UnaryResponse> UnaryResponse for WithPermit<A> {
 /// Flag and length before each message.
 const PREFIX_BYTES: usize = 5;
 
-/// Runs `operation` on the message of a request's body and makes the response of its answer.
+/// Decodes the message of a request's body, runs `verb` on it and encodes the response; large messages
+/// are decoded and encoded on another thread.
 pub(super) async fn respond<Q, A>(
     ctx: &Context,
     body: Bytes,
@@ -181,7 +183,7 @@ where
     }
 }
 
-/// The answer with metadata.
+/// Builds the response to a serializable read, with the age of the state as metadata.
 fn with_age(message: Vec<u8>, age: StateAge) -> Outgoing {
     let mut trailers = HeaderMap::new();
     trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
@@ -195,6 +197,8 @@ fn with_age(message: Vec<u8>, age: StateAge) -> Outgoing {
     Outgoing::Response(response)
 }
 
+/// Returns the message of a body without its prefix (a flag and the length); an error if the body ends
+/// before it.
 fn message(body: &Bytes) -> Result<Bytes, Status> {
     match body.first_chunk::<PREFIX_BYTES>() {
         Some(&[_compressed, a, b, c, d]) => {
@@ -208,6 +212,7 @@ fn message(body: &Bytes) -> Result<Bytes, Status> {
     }
 }
 
+/// Encodes a message after its prefix (a flag and the length) into one buffer of exact size.
 fn framed(answer: &impl Message) -> Vec<u8> {
     let length = answer.encoded_len();
     let mut bytes = Vec::with_capacity(PREFIX_BYTES + length);

@@ -36,12 +36,12 @@ pub(super) struct Route<'a> {
 }
 
 impl Route<'_> {
-    /// Whether it is encrypted.
+    /// Whether the URL asks for TLS.
     pub(super) fn is_tls(&self) -> bool {
         self.uri.scheme_str() == Some("https")
     }
 
-    /// Connects; the error says where.
+    /// Connects within `patience`; the error names the place.
     pub(super) async fn open(&self) -> Result<Connection, String> {
         let place = self.proxy.map_or_else(|| self.place(), str::to_owned);
         match timeout(self.patience, self.dial(&place)).await {
@@ -51,6 +51,8 @@ impl Route<'_> {
         }
     }
 
+    /// Connects to `place`, the registry or its proxy, and speaks TLS with the registry if the URL asks for
+    /// it, through a tunnel of the proxy.
     async fn dial(&self, place: &str) -> io::Result<Box<dyn Stream>> {
         let mut stream = TcpStream::connect(place).await?;
         stream.set_nodelay(true)?;
@@ -68,14 +70,14 @@ impl Route<'_> {
         self.uri.host().unwrap_or_default()
     }
 
-    /// `host:port` of the registry.
+    /// Returns `host:port` of the registry.
     pub(super) fn place(&self) -> String {
         let usual = if self.is_tls() { 443 } else { 80 };
         format!("{}:{}", self.host(), self.uri.port_u16().unwrap_or(usual))
     }
 }
 
-/// Asks a proxy for a connection to a place.
+/// Asks a proxy by `CONNECT` for a connection to `place`.
 async fn tunnel(stream: &mut TcpStream, place: &str) -> io::Result<()> {
     let head = format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n\r\n");
     stream.write_all(head.as_bytes()).await?;

@@ -50,7 +50,7 @@ pub(super) struct SrvRecord {
     pub(super) port: u16,
 }
 
-/// The SRV records of a name; none if the name does not exist.
+/// Looks up the SRV records of a name; returns none if the name does not exist.
 pub(super) async fn lookup_srv(
     server: Option<SocketAddr>,
     name: &str,
@@ -74,6 +74,7 @@ pub(super) async fn lookup_srv(
     Err(DnsError::NoAnswer { name, reason })
 }
 
+/// Returns the addresses of the name servers in [`RESOLV_CONF`].
 fn name_servers() -> Result<Vec<SocketAddr>, DnsError> {
     let text = fs::read(RESOLV_CONF).map_err(|error| DnsError::ResolvConf(error.to_string()))?;
     let read = Config::parse(text).map_err(|error| DnsError::ResolvConf(error.to_string()))?;
@@ -85,6 +86,8 @@ fn name_servers() -> Result<Vec<SocketAddr>, DnsError> {
     Ok(servers.map(|address| (address, DNS_PORT).into()).collect())
 }
 
+/// Asks a name server for the SRV records of a name by UDP, and by TCP if the answer is truncated. Has no
+/// timeout.
 async fn ask(server: SocketAddr, name: &Name<'_>) -> io::Result<Vec<SrvRecord>> {
     let mut id = [0; 2];
     let drawn = SystemRandom::new().fill(&mut id);
@@ -121,6 +124,7 @@ async fn ask(server: SocketAddr, name: &Name<'_>) -> io::Result<Vec<SrvRecord>> 
     }
 }
 
+/// Sends a DNS query over TCP, with its length in front, and returns the answer without its length.
 async fn ask_over_tcp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(server).await?;
     let length = u16::try_from(query.len()).map_err(io::Error::other)?;
@@ -143,6 +147,8 @@ enum Answer {
     Foreign,
 }
 
+/// Parses a DNS message: `Foreign` if it does not answer this id and name, at most [`RECORDS_MAX`] records,
+/// none if the name does not exist. Another code of the server is an error.
 fn read(message: &[u8], id: u16, name: &Name<'_>) -> io::Result<Answer> {
     let Ok(answer) = Packet::parse(message) else {
         return Ok(Answer::Foreign);

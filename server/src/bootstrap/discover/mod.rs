@@ -69,8 +69,8 @@ pub enum DiscoverError {
     },
 }
 
-/// The configuration with the first members of the cluster: as given, or as found when the directory holds
-/// nothing yet.
+/// Returns the configuration with the first members of the cluster: unchanged if the directory has an
+/// identity or no discovery is asked for, else as discovered.
 pub async fn complete(
     config: Config,
     found: Option<DataIdentity>,
@@ -116,6 +116,7 @@ struct Registration {
     value: String,
 }
 
+/// Returns what this member registers: its id, from its peer URLs and the token, and its name with its URLs.
 fn own(config: &Config, token: &str) -> Registration {
     let urls = &config.initial_advertise_peer_urls;
     let mut sorted: Vec<String> = urls.iter().map(ToString::to_string).collect();
@@ -126,7 +127,7 @@ fn own(config: &Config, token: &str) -> Registration {
     }
 }
 
-/// Members as `--initial-cluster` has them.
+/// Returns members in the form of `--initial-cluster`.
 fn text(cluster: &[(String, Vec<Url>)]) -> String {
     let parts = cluster
         .iter()
@@ -134,7 +135,7 @@ fn text(cluster: &[(String, Vec<Url>)]) -> String {
     parts.collect::<Vec<_>>().join(",")
 }
 
-/// The members that have registered, one value each.
+/// Parses the values that members have registered, each `NAME=URL` or several of them.
 fn registered(values: Vec<String>) -> Result<Vec<(String, Vec<Url>)>, DiscoverError> {
     let mut cluster = Vec::new();
     for value in values {
@@ -153,7 +154,7 @@ fn registered(values: Vec<String>) -> Result<Vec<(String, Vec<Url>)>, DiscoverEr
     Ok(cluster)
 }
 
-/// Members that share a name would be taken for one.
+/// Refuses members that share a name or a URL.
 fn check_distinct(cluster: &[(String, Vec<Url>)]) -> Result<(), DiscoverError> {
     let (mut names, mut urls) = (HashSet::new(), HashSet::new());
     let distinct = cluster.iter().all(|(name, of_member)| {

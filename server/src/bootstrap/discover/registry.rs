@@ -15,11 +15,11 @@ const RETRY_MAX: Duration = Duration::from_secs(32);
 
 /// Where members register.
 pub(super) trait Registry {
-    /// Who has registered.
+    /// Returns the size of the cluster and who has registered.
     async fn look(&mut self) -> Result<Look, Failure>;
     /// Registers a member whose id has not registered.
     async fn register(&mut self, own: &Registration) -> Result<(), Failure>;
-    /// Returns after something may have changed since a look; at the latest after a time of its own.
+    /// Returns when the registrations may have changed since a look, or after a bounded time.
     async fn wait(&mut self, since: &Look) -> Result<(), Failure>;
 }
 
@@ -107,6 +107,8 @@ pub(super) async fn join(
     }
 }
 
+/// Registers this member, and tries again after each failure that may pass. A duplicate after a failed try is
+/// taken for that try.
 async fn register(
     registry: &mut impl Registry,
     own: &Registration,
@@ -129,7 +131,8 @@ async fn register(
     Ok(())
 }
 
-/// The first members by the time of their registration; an error if they are complete without this one.
+/// Returns the first `size` registrations by their time; an error if they are complete and this member is not
+/// among them.
 fn first_members<'a>(look: &'a Look, own: &Registration) -> Result<Vec<&'a Entry>, DiscoverError> {
     let mut entries: Vec<&Entry> = look.entries.iter().collect();
     entries.sort_by_key(|entry| entry.created);
@@ -152,7 +155,8 @@ impl Default for Pause {
 }
 
 impl Pause {
-    /// Waits after a failure that may pass; returns the others.
+    /// Waits after a failure that may pass, twice as long each time, [`RETRY_MAX`] at most; returns the error
+    /// of any other failure.
     async fn after(&mut self, failure: Failure) -> Result<(), DiscoverError> {
         let reason = match failure {
             Failure::Final(error) => return Err(error),

@@ -10,7 +10,7 @@ use crate::config::{Address, Config, SrvDiscovery, Url};
 /// The services that are looked up, with the scheme of their URLs.
 const SERVICES: [(&str, &str); 2] = [("_etcd-server-ssl", "https"), ("_etcd-server", "http")];
 
-/// All members with this one among them.
+/// Finds all members by SRV records; an error if this one is not among them.
 pub(super) async fn members(
     asked: &SrvDiscovery,
     config: &Config,
@@ -36,6 +36,8 @@ pub(super) async fn members(
     name_members(urls, config).await
 }
 
+/// Gives each URL of the SRV records a member's name: this member's own if both resolve to one address and
+/// port, else a number. An error if no URL is this member's.
 async fn name_members(
     urls: Vec<Url>,
     config: &Config,
@@ -78,7 +80,7 @@ async fn name_members(
     Ok(cluster)
 }
 
-/// All addresses of a URL. A name that does not resolve has none: it is that of another member then.
+/// Resolves the host of a URL to all its addresses; none if it does not resolve.
 async fn addresses(url: &Url) -> Vec<SocketAddr> {
     let Address::Tcp(host, port) = url.address() else {
         return Vec::new();

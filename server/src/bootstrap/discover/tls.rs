@@ -19,20 +19,20 @@ use crate::config::V3Discovery;
 pub(super) struct TlsClient(TlsConnector);
 
 impl TlsClient {
-    /// Trusts the system's authorities and shows nothing.
+    /// Makes TLS that trusts the system's authorities and presents no certificate.
     pub(super) fn of_system() -> Result<Self, DiscoverError> {
         let builder = builder()?.with_root_certificates(system_roots());
         let config = Arc::new(builder.with_no_client_auth());
         Ok(Self(TlsConnector::from(config)))
     }
 
-    /// As the flags of v3 discovery say, for HTTP/2.
+    /// Makes TLS for HTTP/2 from the flags of v3 discovery.
     pub(super) fn of_flags(asked: &V3Discovery) -> Result<Self, DiscoverError> {
         let config = Arc::new(config_of_flags(asked)?);
         Ok(Self(TlsConnector::from(config)))
     }
 
-    /// Encrypts a connection to this host.
+    /// Shakes hands with `host` over a connection.
     pub(super) async fn secure(
         &self,
         host: &str,
@@ -43,6 +43,7 @@ impl TlsClient {
     }
 }
 
+/// Makes the TLS settings of v3 discovery from its flags: authorities or none, key pair, HTTP/2.
 fn config_of_flags(asked: &V3Discovery) -> Result<ClientConfig, DiscoverError> {
     let builder = builder()?;
     let builder = if asked.skip_verify {
@@ -78,8 +79,7 @@ fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier
         })
 }
 
-/// The authorities of the system, or of `SSL_CERT_FILE`. Those that cannot be read are missed by who needs
-/// them: a connection fails and says so.
+/// Returns the authorities of the system, or of `SSL_CERT_FILE`. Those that cannot be read are left out.
 fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -95,6 +95,7 @@ fn roots_of(path: &Path) -> Result<RootCertStore, DiscoverError> {
     Ok(roots)
 }
 
+/// Reads all certificates of a PEM file; a file without one is an error.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, DiscoverError> {
     let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
     let found: Vec<_> = found.map_err(|error| unreadable(path, &error))?;

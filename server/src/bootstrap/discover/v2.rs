@@ -63,7 +63,8 @@ struct Answered {
 }
 
 impl Answered {
-    /// The answer of a registry; anything else is none.
+    /// Parses the answer of a registry and the index in its head. Server errors may be retried; what is no
+    /// answer is a final error.
     fn read(self, target: &str) -> Result<(Answer, u64), Failure> {
         if self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS {
             return Err(Failure::Retry(format!("{target}: {}", self.shown())));
@@ -79,6 +80,7 @@ impl Answered {
         }
     }
 
+    /// Returns the HTTP status and the first [`SHOWN_MAX`] characters of the body, for errors.
     fn shown(&self) -> String {
         let text = String::from_utf8_lossy(&self.body);
         let text: String = text.trim().chars().take(SHOWN_MAX).collect();
@@ -87,6 +89,7 @@ impl Answered {
 }
 
 impl Registry {
+    /// Prepares requests to the URL of v2 discovery without connecting; an error if the URL does not parse.
     pub(super) fn new(asked: &V2Discovery) -> Result<Self, DiscoverError> {
         let uri: Uri = asked
             .url
@@ -101,7 +104,7 @@ impl Registry {
         })
     }
 
-    /// One request on a connection of its own.
+    /// Sends one request on a new connection, and returns the answer.
     async fn ask(&self, method: Method, target: &str, body: String) -> Result<Answered, String> {
         let route = Route {
             uri: &self.uri,
@@ -158,6 +161,8 @@ impl Registry {
         })
     }
 
+    /// Sends a request and reads its answer within [`REQUEST_TIMEOUT`]; returns it with the index in its
+    /// head.
     async fn request(
         &self,
         method: Method,
@@ -228,7 +233,8 @@ impl registry::Registry for Registry {
 }
 
 impl Answer {
-    /// Passes what is no error.
+    /// Turns an error in an answer into a failure: those of raft and of the disk may be retried, others are
+    /// final.
     fn check(&self, target: &str) -> Result<(), Failure> {
         match self.error_code {
             None => Ok(()),
@@ -248,7 +254,7 @@ impl Answer {
     }
 }
 
-/// Escapes a value for a form.
+/// Escapes a value for a URL-encoded form.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len() * 2);
     for byte in text.bytes() {

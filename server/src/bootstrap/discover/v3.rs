@@ -74,7 +74,7 @@ impl Service<Request<Body>> for Http2 {
 }
 
 impl Session {
-    /// A request with the user's token.
+    /// Makes a request with the user's token, if there is one.
     fn request<T>(&self, message: T) -> tonic::Request<T> {
         let mut request = tonic::Request::new(message);
         if let Some(token) = &self.token {
@@ -88,7 +88,8 @@ impl Session {
     }
 }
 
-/// What the registry says to a request: a refusal of the request itself is final.
+/// Converts a gRPC status into a failure: a refusal of the request itself is final, anything else may be
+/// retried.
 fn failure(status: &Status) -> Failure {
     let said = format!("{:?}: {}", status.code(), status.message());
     match status.code() {
@@ -113,6 +114,7 @@ fn failure(status: &Status) -> Failure {
 }
 
 impl Registry {
+    /// Reads the TLS files that the flags name; the first request connects.
     pub(super) fn new(asked: &V3Discovery) -> Result<Self, DiscoverError> {
         Ok(Self {
             tls: TlsClient::of_flags(asked)?,
@@ -126,7 +128,7 @@ impl Registry {
         format!("{REGISTRY}/{}/{below}", self.asked.token)
     }
 
-    /// The connection that is there, or a new one to the next endpoint.
+    /// Returns the open session, or opens one to the next endpoint.
     async fn session(&mut self) -> Result<Session, Failure> {
         if let Some(session) = &self.session {
             return Ok(session.clone());
@@ -140,6 +142,7 @@ impl Registry {
         opened
     }
 
+    /// Connects to an endpoint by HTTP/2, and logs in if the flags name a user.
     async fn open(&self, endpoint: &str) -> Result<Session, Failure> {
         let origin: Uri = endpoint
             .parse()
@@ -185,6 +188,7 @@ impl Registry {
         Ok(session)
     }
 
+    /// Waits for the answer to a call until the request timeout; a timeout may be retried.
     async fn in_time<T>(
         &self,
         call: impl Future<Output = Result<T, Status>>,
@@ -199,7 +203,8 @@ impl Registry {
         }
     }
 
-    /// Lets go of a connection on which something failed.
+    /// Drops the session after a failure that may be retried, so that the next request uses the next
+    /// endpoint; returns the outcome.
     fn note<T>(&mut self, outcome: Result<T, Failure>) -> Result<T, Failure> {
         if let Err(Failure::Retry(_)) = outcome
             && self.session.take().is_some()
@@ -209,6 +214,8 @@ impl Registry {
         outcome
     }
 
+    /// Reads the size of the cluster and at most [`ENTRIES_MAX`] registrations. A missing or invalid size is
+    /// a final error.
     async fn try_look(&mut self) -> Result<Look, Failure> {
         let session = self.session().await?;
         let mut kv = session.kv();
@@ -247,12 +254,13 @@ impl Registry {
         })
     }
 
-    /// The range of all registrations.
+    /// Returns the range of keys of all registrations.
     fn members(&self) -> (String, String) {
         // `0` is the character after `/`
         (self.key("members/"), self.key("members0"))
     }
 
+    /// Writes the registration of this member, in place of an earlier one with its id.
     async fn try_register(&mut self, own: &Registration) -> Result<(), Failure> {
         let session = self.session().await?;
         let put = PutRequest {
@@ -265,6 +273,8 @@ impl Registry {
         Ok(())
     }
 
+    /// Watches the registrations from behind a look. Returns at the first change, when the watch is canceled,
+    /// or after [`WAIT_TIMEOUT`].
     async fn try_wait(&mut self, since: &Look) -> Result<(), Failure> {
         let session = self.session().await?;
         let (key, range_end) = self.members();
@@ -305,7 +315,7 @@ impl registry::Registry for Registry {
         self.note(outcome)
     }
 
-    /// As etcd 3.6, which registers again after a restart: the id is this member's own, and so is the value.
+    /// Registers this member, as etcd 3.6 does also after a restart: key and value are the same then.
     async fn register(&mut self, own: &Registration) -> Result<(), Failure> {
         let outcome = self.try_register(own).await;
         self.note(outcome)

@@ -64,11 +64,13 @@ pub struct Flag {
 }
 
 impl Flag {
-    /// The environment variable: `ETCD_` and the name in upper case with underscores.
+    /// Returns the name of the environment variable: `ETCD_` and the flag's name in upper case with
+    /// underscores.
     pub fn env(&self) -> String {
         format!("ETCD_{}", self.name.to_ascii_uppercase().replace('-', "_"))
     }
 
+    /// Makes a row whose key in the configuration file is the name of the flag.
     const fn new(
         name: &'static str,
         kind: FlagKind,
@@ -118,12 +120,12 @@ pub const GROUPS: &[(&str, &[Flag])] = &[
     ("Old names", retired::FLAGS),
 ];
 
-/// All flags of all groups.
+/// Iterates over all flags of all groups.
 pub fn all() -> impl Iterator<Item = &'static Flag> {
     GROUPS.iter().flat_map(|(_, flags)| flags.iter())
 }
 
-/// The flag of this name (without dashes), if there is one.
+/// Returns the flag of this name (without dashes); `None` if there is none.
 pub fn find(name: &str) -> Option<&'static Flag> {
     all().find(|flag| flag.name == name)
 }

@@ -6,7 +6,7 @@ use FlagKind::{Bool, Duration, Integer, Text};
 const NO_PROXY: &str = "there is no v2 proxy";
 const OLD: &str = "Old name.";
 
-/// A row for an older name of the flag `of`.
+/// Makes the row for an older name of the flag `of`.
 const fn old(name: &'static str, kind: FlagKind, default: &'static str, of: &'static str) -> Flag {
     Flag {
         name,

@@ -23,7 +23,7 @@ pub(super) struct TransferSeries {
 }
 
 impl SnapshotMetrics {
-    /// Declares them.
+    /// Registers the series of snapshots.
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
         Self {
@@ -44,7 +44,7 @@ impl SnapshotMetrics {
 }
 
 impl TransferSeries {
-    /// Counts a transfer from here on; one that is dropped has failed.
+    /// Starts to time a transfer; one that is dropped before its end counts as failed.
     pub(super) fn begin(&self, member: u64) -> TransferTimer {
         let labels = &[&*format!("{member:x}")];
         let inflights = self.inflights.with_label_values(labels);

@@ -66,7 +66,7 @@ pub(super) struct Transfer {
     pub(super) metrics: SnapshotMetrics,
 }
 
-/// Writes one frame; fails if the other side takes nothing.
+/// Writes one frame; fails if the other side takes nothing for [`STALL_TIMEOUT`].
 async fn write(stream: &mut (impl AsyncWrite + Unpin), contents: &[u8]) -> io::Result<()> {
     let frame = frame::encode(FrameKind::Snapshot, contents);
     let mut left = &frame[..];

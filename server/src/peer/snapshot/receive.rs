@@ -42,7 +42,7 @@ pub(in super::super) enum ReceiveError {
 }
 
 impl ReceiveError {
-    /// What the sender gets to know; nothing if it has gone.
+    /// Returns what the sender is told about this error; `None` if the stream is broken.
     fn outcome(&self) -> Option<Outcome> {
         let busy = match self {
             Self::Stream(_) => return None,
@@ -61,8 +61,8 @@ impl ReceiveError {
     }
 }
 
-/// Receives a snapshot: on return it is durable and in memory, and not installed. The sender waits
-/// for [`answer`], unless this fails.
+/// Receives a snapshot, which is durable and in memory on return but not installed. The sender waits for
+/// [`answer`], unless this fails.
 pub(in super::super) async fn receive(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     into: &SnapshotReceiver,
@@ -90,6 +90,8 @@ pub(in super::super) async fn receive(
     received
 }
 
+/// Reads what the sender announces, answers with how much is durable already, and receives the rest of the
+/// records.
 async fn take<R, W>(
     reader: &mut FrameReader<R>,
     writing: &mut W,
@@ -133,6 +135,7 @@ where
     alive_while(writing, read_records(reader, incoming, limit)).await
 }
 
+/// Refuses a snapshot in another format, or of another cluster.
 fn check(begin: &Begin, transfer: &Transfer) -> Result<(), ReceiveError> {
     if begin.format != FORMAT {
         return Err(ReceiveError::Protocol(format!(
@@ -156,7 +159,7 @@ enum Chunk {
     Restart,
 }
 
-/// Reads up to the end of the records, while another thread writes them.
+/// Reads the records up to their end, while another thread writes them.
 async fn read_records<S: AsyncRead + Unpin>(
     reader: &mut FrameReader<S>,
     incoming: IncomingSnapshot,
@@ -192,6 +195,8 @@ async fn read_records<S: AsyncRead + Unpin>(
     }
 }
 
+/// Adds the records of the chunks to the snapshot until their end, on a blocking thread. More than `limit`
+/// bytes are an error; a broken stream keeps what is durable.
 fn write_records(
     mut incoming: IncomingSnapshot,
     mut chunks: mpsc::Receiver<Chunk>,
@@ -232,8 +237,8 @@ fn write_records(
     Err(io::Error::from(io::ErrorKind::UnexpectedEof).into())
 }
 
-/// Waits for the replica, and says to the sender that all is done: the snapshot is installed, or was
-/// not needed.
+/// Waits until the replica has decided, and tells the sender that the snapshot is delivered: it is installed,
+/// or was not needed.
 pub(in super::super) async fn answer(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     decided: impl Future<Output = ()>,
@@ -247,7 +252,7 @@ pub(in super::super) async fn answer(
     write(&mut writing, &Part::Outcome(outcome).encode()).await
 }
 
-/// Does `work`, and says meanwhile that it goes on.
+/// Waits for `work`, and tells the other side every [`ALIVE_INTERVAL`] that it goes on.
 async fn alive_while<T>(
     writing: &mut (impl AsyncWrite + Unpin),
     work: impl Future<Output = T>,
@@ -267,6 +272,7 @@ async fn alive_while<T>(
     }
 }
 
+/// Reads the next part of a snapshot; an error if none comes for [`STALL_TIMEOUT`] or it cannot be read.
 async fn next<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> Result<Part, ReceiveError> {
     let frame = match reader.next(STALL_TIMEOUT).await {
         Ok(frame) => frame.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?,

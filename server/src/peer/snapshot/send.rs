@@ -59,7 +59,7 @@ impl From<Outcome> for SendError {
     }
 }
 
-/// Sends a snapshot; ends when the receiver has installed it, or has that state already.
+/// Sends a snapshot; returns when the receiver has installed it, or has that state already.
 pub(in super::super) async fn send(
     view: View,
     stream: impl AsyncRead + AsyncWrite + Unpin,
@@ -116,7 +116,7 @@ pub(in super::super) async fn send(
     Ok(())
 }
 
-/// About how many bytes of records a state has: what the quota counts.
+/// Estimates the bytes of a state's records, by what counts against the quota.
 fn estimate(view: &View) -> u64 {
     let machine = &view.machine;
     let sizes = [
@@ -136,6 +136,8 @@ enum Chunk {
     Mismatch,
 }
 
+/// Writes chunks to the receiver until the last one, and logs the progress. [`SendError::Restarted`] if the
+/// receiver keeps records of another state.
 async fn send_chunks(
     writing: &mut (impl AsyncWrite + Unpin),
     mut chunks: mpsc::Receiver<Chunk>,
@@ -163,7 +165,8 @@ async fn send_chunks(
     Err(io::Error::other("the view was not walked to its end").into())
 }
 
-/// Walks the view in the order in which a checkpoint is written, no faster than chunks are taken.
+/// Sends the records of the view to `chunks`, in the order in which a checkpoint is written, and no faster
+/// than they are taken.
 fn walk(view: &View, resume: &Resume, chunks: &mpsc::Sender<Chunk>) {
     let mut count = RecordCounter::default();
     let (mut offset, mut chunk) = (resume.bytes, BytesMut::new());
@@ -209,6 +212,7 @@ fn walk(view: &View, resume: &Resume, chunks: &mpsc::Sender<Chunk>) {
     let _ = chunks.blocking_send(Chunk::End(count.totals()));
 }
 
+/// Reads the next part from the receiver; an error if none comes for [`STALL_TIMEOUT`] or it cannot be read.
 async fn next<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> io::Result<Part> {
     let frame = reader.next(STALL_TIMEOUT).await?;
     let frame = frame.ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -216,7 +220,7 @@ async fn next<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> io::Result<P
     Part::decode(frame.contents).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, what))
 }
 
-/// Waits for what becomes of the snapshot, as long as the receiver says that it works.
+/// Waits for the outcome that the receiver reports, for as long as it says that it works.
 async fn outcome<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> io::Result<Outcome> {
     loop {
         match next(reader).await? {

@@ -96,7 +96,7 @@ fn transfer() -> Transfer {
     }
 }
 
-/// A state of so many keys of 64 KiB each.
+/// Makes a state of this many keys of 64 KiB each.
 fn state(keys: usize) -> View {
     let mut view = View::default();
     for number in 0..keys {
@@ -253,7 +253,7 @@ impl AsyncWrite for Counted {
     }
 }
 
-/// What a member answers to these parts, after which the stream ends.
+/// Returns the error and the answer of a member that receives these parts, after which the stream ends.
 async fn outcome_of(member: &Member, parts: &[Vec<u8>]) -> (ReceiveError, Option<Outcome>) {
     let (mut near, mut far) = duplex(1 << 20);
     for part in parts {

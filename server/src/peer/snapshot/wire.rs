@@ -152,7 +152,7 @@ impl Part {
         }
     }
 
-    /// How errors call it.
+    /// Returns the name of this part in errors.
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Begin(_) => "begin",
@@ -165,7 +165,7 @@ impl Part {
         }
     }
 
-    /// `None` if the contents are none.
+    /// Decodes the contents of a frame; `None` if they are invalid.
     pub(in super::super) fn decode(mut contents: Bytes) -> Option<Self> {
         if contents.is_empty() {
             return None;
@@ -198,7 +198,8 @@ impl RecordParser {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next whole record. Memory is taken as bytes come, not as a length says.
+    /// Returns the next whole record; `None` until more bytes come. Reserves memory for the bytes that came,
+    /// not for an announced length.
     pub(in super::super) fn next(&mut self) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
         let Some(lengths) = self.buffer.first_chunk::<LENGTHS_BYTES>().copied() else {
             return Ok(None);
@@ -226,7 +227,7 @@ impl RecordParser {
         Ok(Some((key, value)))
     }
 
-    /// Whether no part of a record waits for the rest.
+    /// Whether no part of a record is left over.
     pub(in super::super) fn is_empty(&self) -> bool {
         self.buffer.is_empty()
     }

@@ -4,7 +4,7 @@ use std::fs;
 
 use super::*;
 
-/// A log of several batches; the answer is the end of the log file before each batch, and after.
+/// Writes a log of these batches; returns the end of the log file before the first and after each of them.
 fn prepare(dir: &TempDir, batches: &[LogBatch]) -> Vec<usize> {
     let (mut storage, _) = reopen(dir);
     let file = dir.log_files().pop().unwrap();
@@ -102,7 +102,7 @@ fn a_flipped_bit_is_refused_or_mended() {
     }
 }
 
-/// A log of several files.
+/// Writes a log of several files.
 fn long_log(dir: &TempDir) -> Vec<u64> {
     let (mut storage, _) = reopen(dir);
     for index in 2..40 {

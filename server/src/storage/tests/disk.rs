@@ -27,7 +27,7 @@ const PAGE_BYTES: usize = 4096;
 /// All disks of this process.
 static DISKS: Mutex<Vec<Arc<Disk>>> = Mutex::new(Vec::new());
 
-/// Called after every sync.
+/// Tells the watched disks that a file or folder was synced.
 pub(in super::super) fn watched(path: &Path) {
     let disks = lock(&DISKS).clone();
     for disk in disks.iter().filter(|disk| path.starts_with(&disk.root)) {
@@ -46,7 +46,7 @@ pub(super) static BROKEN: AtomicBool = AtomicBool::new(false);
 /// grow, in this process.
 pub(super) static FULL: Mutex<Option<(PathBuf, PathBuf)>> = Mutex::new(None);
 
-/// From now on no file of the log below `root` can grow until `by` is gone.
+/// Lets no file of the log below `root` grow until `by` is gone.
 pub(super) fn fill(root: &Path, by: &Path) {
     *lock(&FULL) = Some((root.to_owned(), by.to_owned()));
 }
@@ -71,7 +71,8 @@ fn identity(metadata: &fs::Metadata) -> io::Result<File> {
     Ok((metadata.ino(), metadata.created()?))
 }
 
-/// What a file holds, if the path still names it: another thread can have renamed a new file over it.
+/// Returns the content of a file; `None` if the path names another file by now, which another thread has
+/// renamed over it.
 fn content(path: &Path, file: File) -> Option<Vec<u8>> {
     let mut opened = fs::File::open(path).ok()?;
     if identity(&opened.metadata().ok()?).ok()? != file {
@@ -188,7 +189,7 @@ impl Kept {
     }
 }
 
-/// A file of which any page is the old or the new one.
+/// Returns a file of which any page is the old or the new one.
 fn torn(old: &[u8], new: Option<Vec<u8>>, chance: &mut dyn FnMut(u64) -> u64) -> Vec<u8> {
     let Some(new) = new.filter(|new| new != old) else {
         return old.to_vec();

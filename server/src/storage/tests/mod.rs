@@ -84,7 +84,7 @@ static STARTING: RwLock<()> = RwLock::new(());
 /// How long the kernel may keep its copies of locks after a process has ended.
 const LATE: Duration = Duration::from_secs(10);
 
-/// Metrics that are not read.
+/// Makes metrics that nobody reads.
 fn metrics() -> StorageMetrics {
     StorageMetrics::register(&Register::default())
 }
@@ -130,7 +130,7 @@ fn record(index: u64, term: u64, size: usize) -> LogRecord {
     }
 }
 
-/// Entries of 100 bytes in one synced batch, with a hard state that names the last.
+/// Makes a synced batch of entries of 100 bytes, with a hard state that names the last.
 fn batch(indexes: std::ops::Range<u64>, term: u64) -> LogBatch {
     let hard_state = Some(Bytes::from(format!("hard {term} {}", indexes.end - 1)));
     let records = indexes.map(|index| record(index, term, 100)).collect();
@@ -149,7 +149,7 @@ fn indexes(recovered: &Recovered) -> Vec<u64> {
         .collect()
 }
 
-/// A view whose content depends on its index, with a record of the given size.
+/// Makes a view whose content depends on its index, with a record of the given size.
 fn view(index: u64, size: usize) -> View {
     let mut view = View::default();
     view.position.index = index;
@@ -173,7 +173,7 @@ fn same(found: Option<&View>, expected: &View) {
     assert_eq!(found.machine.members, expected.machine.members);
 }
 
-/// Copies what a crash would leave. The lock and the engine's own lock stay behind.
+/// Copies what a crash would leave: everything but the locks.
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
@@ -187,13 +187,13 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// End of the last whole record of a log file, and its number.
+/// Returns the end of the last whole record of a log file.
 fn written(path: &Path) -> usize {
     let name = path.file_stem().unwrap().to_str().unwrap();
     super::tail::whole_until(&std::fs::read(path).unwrap(), name.parse().unwrap()).unwrap()
 }
 
-/// A child process of this test binary that runs one test function with a variable set.
+/// Makes a command that runs one test function of this test binary, with a variable set.
 fn child(test: &str, variable: &str, value: &std::ffi::OsStr) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     let module = module_path!().split_once("::").unwrap().1;

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::storage::{Ledger, RecordTotals, SnapshotError, SnapshotId};
 
-/// The folders of runs.
+/// Returns the folders of runs.
 fn runs(dir: &TempDir) -> Vec<PathBuf> {
     let path = dir.data().join("member/checkpoint");
     let mut runs = files(&path, "");
@@ -19,7 +19,7 @@ fn runs(dir: &TempDir) -> Vec<PathBuf> {
     runs
 }
 
-/// A member with some entries, whose last checkpoint is durable.
+/// Starts a member with some entries, whose last checkpoint is durable.
 fn member(dir: &TempDir) -> Driven {
     let mut driven = Driven::start(&dir.data());
     while driven.step() < 30 {}
@@ -28,7 +28,7 @@ fn member(dir: &TempDir) -> Driven {
     driven
 }
 
-/// Waits for the checkpoint's thread to remove what is not published.
+/// Waits until the checkpoint's thread has removed the runs that are not published.
 fn wait_for_runs(dir: &TempDir, expected: &[PathBuf]) {
     let begun = Instant::now();
     while runs(dir) != expected {

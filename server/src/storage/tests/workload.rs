@@ -33,7 +33,7 @@ fn mix(x: u64) -> u64 {
     (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb)
 }
 
-/// Numbers below their argument, by a seed.
+/// Returns a source of numbers below its argument, which follow from a seed.
 pub(super) fn chances(seed: u64) -> impl FnMut(u64) -> u64 + Send {
     let mut state = seed;
     move |below| {
@@ -142,7 +142,7 @@ impl Driven {
         }
     }
 
-    /// Waits until the checkpoint that was begun is durable.
+    /// Waits until the checkpoint that was offered is durable.
     pub(super) fn settle(&mut self) {
         while self.saved < self.offered {
             let index = self.durable.recv().expect("the checkpoint's thread lives");
@@ -161,7 +161,7 @@ impl Driven {
         }
     }
 
-    /// A later state, as another member has it.
+    /// Returns the state that is `by` entries later, as another member may have it.
     pub(super) fn ahead(&self, by: u64) -> View {
         let mut view = self.view.clone();
         for _ in 0..by {
@@ -188,7 +188,7 @@ impl Driven {
         incoming.finish(totals)
     }
 
-    /// Installs what was received, as the replica's turn does.
+    /// Installs a received snapshot, as the replica's turn does.
     pub(super) fn install(&mut self, received: ReceivedSnapshot) {
         let view = received.view.clone();
         let replaced = std::mem::replace(&mut self.view, view);
@@ -198,7 +198,7 @@ impl Driven {
         self.since = 0;
     }
 
-    /// Has the present state written as the checkpoint.
+    /// Offers the present state as the checkpoint.
     pub(super) fn offer(&mut self) {
         self.offered = self.view.position.index;
         self.checkpointer.offer(self.view.clone());
@@ -235,7 +235,7 @@ impl Driven {
     }
 }
 
-/// Which snapshot a state makes.
+/// Returns the id of a snapshot of a state.
 pub(super) fn id(view: &View) -> SnapshotId {
     SnapshotId {
         index: view.position.index,
@@ -258,7 +258,7 @@ pub(super) struct Found {
 }
 
 impl Expected {
-    /// Opens a directory and compares all of it with what follows from its last index.
+    /// Opens a directory and compares everything in it with what follows from its last index.
     pub(super) fn compare(&mut self, data: &Path) -> Result<Found, OpenError> {
         let (mut storage, recovered) = open(data, &ME)?;
         let mut view = recovered.checkpoint.unwrap_or_else(first);

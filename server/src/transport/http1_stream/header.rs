@@ -39,7 +39,7 @@ pub(super) enum HeaderMeaning<'a> {
     Unclear,
 }
 
-/// Whether a line that begins like this is relevant.
+/// Whether a header line that begins like this may have to be judged, see [`judge`].
 pub(super) fn matters(beginning: &[u8]) -> bool {
     match beginning.first() {
         None => true,
@@ -55,7 +55,7 @@ pub(super) fn matters(beginning: &[u8]) -> bool {
     }
 }
 
-/// Judges a whole line that [`matters`], its end included.
+/// Judges a whole line that [`matters`], including its end.
 pub(super) fn judge(line: &[u8]) -> HeaderMeaning<'_> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -85,13 +85,15 @@ pub(super) fn judge(line: &[u8]) -> HeaderMeaning<'_> {
     }
 }
 
-/// Digits alone: what else a parser of numbers accepts (`+5`) is no length.
+/// Parses a length of digits alone: `+5`, which Rust's parser accepts, is `None`.
 fn length(value: &[u8]) -> Option<u64> {
     let digits = value.iter().all(u8::is_ascii_digit);
     let value = std::str::from_utf8(value).ok().filter(|_| digits)?;
     value.parse().ok()
 }
 
+/// Judges the value of a header `Connection`: without the option `upgrade` it means nothing, else the other
+/// options are returned.
 fn connection(value: &[u8]) -> HeaderMeaning<'_> {
     let options = value.split(|byte| *byte == b',').map(trimmed);
     let (upgrade, others): (Vec<_>, Vec<_>) =
@@ -103,7 +105,7 @@ fn connection(value: &[u8]) -> HeaderMeaning<'_> {
     HeaderMeaning::Connection(others.collect())
 }
 
-/// Without the white space that HTTP allows around a value, and no other.
+/// Trims spaces and tabs, the only white space that HTTP allows around a value.
 fn trimmed(value: &[u8]) -> &[u8] {
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
     let start = value.iter().position(|byte| !is_space(byte));

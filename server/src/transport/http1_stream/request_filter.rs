@@ -124,7 +124,7 @@ impl RequestFilter {
         changed
     }
 
-    /// Takes the bytes up to the next change of place.
+    /// Takes the bytes up to the next change of place, and returns what becomes of them.
     fn step(&mut self, rest: &[u8]) -> FilterAction {
         match self.place {
             FilterState::Method => self.method(rest),
@@ -166,7 +166,7 @@ impl RequestFilter {
         }
     }
 
-    /// Empty lines before a method are passed over, as actix does.
+    /// Takes bytes of a method; passes over empty lines before it, as actix does.
     fn method(&mut self, rest: &[u8]) -> FilterAction {
         let end = rest.iter().position(|byte| matches!(byte, b' ' | b'\n'));
         let taken = end.map_or(rest.len(), |end| end + 1);
@@ -185,6 +185,8 @@ impl RequestFilter {
         FilterAction::Pass(taken)
     }
 
+    /// Takes a part of a header line. A line that matters is held back until it is whole, and refused if it
+    /// is longer than [`header::BYTES_MAX`].
     fn header(&mut self, rest: &[u8]) -> FilterAction {
         let (part, ends) = line(rest);
         let held = self.line.len();
@@ -284,7 +286,7 @@ impl RequestFilter {
         Some(out)
     }
 
-    /// Hexadecimal digits, and perhaps an extension.
+    /// Takes bytes of the line with a chunk's size: hexadecimal digits, and perhaps an extension.
     fn chunk_size(&mut self, rest: &[u8], mut so_far: ChunkLine) -> FilterAction {
         const LINE_END: u64 = 2;
         let (part, ends) = line(rest);
@@ -310,8 +312,8 @@ impl RequestFilter {
         FilterAction::Pass(part.len())
     }
 
-    /// Lines up to an empty one. actix ends them at a carriage return, so that one alone, or a
-    /// line feed alone, is refused.
+    /// Takes bytes of the trailer up to an empty line. Refuses a carriage return or a line feed alone,
+    /// because actix ends a line at the former.
     fn trailer(&mut self, rest: &[u8], mut line: TrailerLine) -> FilterAction {
         for (at, byte) in rest.iter().enumerate() {
             match byte {
@@ -339,7 +341,7 @@ impl RequestFilter {
     }
 }
 
-/// The bytes up to the end of the line, and whether that is among them.
+/// Returns the bytes up to and including the end of the line, and whether they include it.
 fn line(bytes: &[u8]) -> (&[u8], bool) {
     match bytes.iter().position(|byte| *byte == b'\n') {
         Some(end) => (&bytes[..=end], true),
@@ -347,7 +349,8 @@ fn line(bytes: &[u8]) -> (&[u8], bool) {
     }
 }
 
-/// How many bytes belong to the part of which `left` are to come, and what is left then.
+/// Returns how many of the bytes belong to a part of which `left` are to come, and how many are to come after
+/// them.
 fn skip(bytes: &[u8], left: u64) -> (usize, u64) {
     let all = bytes.len() as u64;
     if left > all {
@@ -357,7 +360,7 @@ fn skip(bytes: &[u8], left: u64) -> (usize, u64) {
     }
 }
 
-/// Bytes that Go accepts in a request line and actix does not.
+/// Whether Go accepts a byte in a request line and actix does not.
 fn is_strange(byte: u8) -> bool {
     matches!(
         byte,
@@ -365,6 +368,7 @@ fn is_strange(byte: u8) -> bool {
     )
 }
 
+/// Appends bytes; those that actix would not accept are percent-encoded.
 fn push_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
     for &byte in bytes {
         if is_strange(byte) {
@@ -380,7 +384,7 @@ fn push_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
 mod tests {
     use super::*;
 
-    /// All that comes out when so many bytes at a time go in.
+    /// Returns everything that the filter outputs for these bytes, `at_a_time` of them at once.
     fn passed(bytes: &[u8], at_a_time: usize) -> Vec<u8> {
         let mut lines = RequestFilter::default();
         let parts = bytes.chunks(at_a_time);

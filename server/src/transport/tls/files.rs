@@ -71,7 +71,7 @@ pub(super) struct TlsParts {
 }
 
 impl TlsParts {
-    /// Unix time at which the certificate ends, if it can be told.
+    /// Returns when the certificate ends, in Unix seconds; `None` if it cannot be parsed.
     pub(super) fn expires_s(&self) -> Option<u64> {
         let certificate = peer::parse(self.chain.first()?)?.tbs_certificate;
         Some(certificate.validity.not_after.to_unix_duration().as_secs())
@@ -92,7 +92,7 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Reads nothing yet.
+    /// Collects the paths and the rules of a port's certificates; reads no file.
     pub(super) fn new(
         tls: &PortTls,
         flags: PortFlags,
@@ -120,7 +120,7 @@ impl Files {
         })
     }
 
-    /// How all files are now.
+    /// Returns the stamps of the certificate, the key, the authorities and the revoked certificates.
     pub(super) fn stamps(&self) -> [FileStamp; 4] {
         [
             stamp(Some(&self.cert)),
@@ -130,7 +130,7 @@ impl Files {
         ]
     }
 
-    /// The list of revoked certificates as it is now.
+    /// Reads the list of revoked certificates; without a file nothing is revoked.
     pub(super) fn revoked(&self) -> Result<Revoked, TlsError> {
         let Some(path) = &self.crl else {
             return Ok(Revoked::None);
@@ -171,7 +171,7 @@ impl Files {
         })
     }
 
-    /// What they make, without protocols to agree on.
+    /// Makes the server's TLS configuration of what was read, without ALPN protocols.
     pub(super) fn config(
         &self,
         parts: &TlsParts,
@@ -196,8 +196,8 @@ impl Files {
         Ok(config)
     }
 
-    /// What a member calls others with: it shows the certificate, and wants one of the authority that
-    /// is not revoked; any if there is no authority.
+    /// Makes the TLS configuration for calls to members: it presents the certificate, and accepts those of
+    /// the authority that are not revoked; without an authority it accepts any.
     pub(super) fn client_config(
         &self,
         parts: &TlsParts,
@@ -240,6 +240,7 @@ impl Files {
         }
     }
 
+    /// Reads the authorities that certificates are checked by; `None` if no file is configured.
     fn authorities(&self) -> Result<Option<Arc<RootCertStore>>, TlsError> {
         let Some(ca) = &self.ca else { return Ok(None) };
         let mut roots = RootCertStore::empty();
@@ -252,6 +253,7 @@ impl Files {
         Ok(Some(Arc::new(roots)))
     }
 
+    /// Makes the check of clients' certificates; `None` without authorities.
     fn clients(
         &self,
         parts: &TlsParts,
@@ -273,6 +275,8 @@ impl Files {
     }
 }
 
+/// Returns what changes with a file: its times, size and inode; `None` without a path, or if nothing is
+/// there.
 fn stamp(path: Option<&Path>) -> FileStamp {
     // follows links: mounted secrets are replaced by moving one
     let found = fs::metadata(path?).ok()?;
@@ -300,7 +304,7 @@ fn content(flag: &'static str, path: &Path, reason: String) -> TlsError {
     TlsError::Content { flag, path, reason }
 }
 
-/// All certificates of a file, at least one.
+/// Reads all certificates of a PEM file; a file without one is an error.
 fn certificates(flag: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bytes = read(flag, path)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();

@@ -35,8 +35,8 @@ struct Inner {
 }
 
 impl PeerTls {
-    /// Reads what the configuration names; `None` without a certificate. `--peer-auto-tls` writes into
-    /// the data directory, which must be there.
+    /// Reads the files that the configuration names; `None` without a certificate. `--peer-auto-tls` writes
+    /// into the data directory, which must exist.
     pub fn open(config: &Config, metrics: &TransportMetrics) -> Result<Option<Self>, TlsError> {
         let tls = &config.peer_tls;
         let pair = match &tls.port.certificate {
@@ -61,8 +61,8 @@ impl PeerTls {
         }))))
     }
 
-    /// Shakes hands with a member that calls; `None` if it is refused, which is logged and counted.
-    /// `hosts` are those of the members' URLs.
+    /// Shakes hands with a member that calls; `None` if that fails or its certificate is refused, which is
+    /// logged and counted. `hosts` are those of the members' URLs.
     pub async fn accept(
         &self,
         stream: Box<dyn PeerStream>,
@@ -93,7 +93,7 @@ impl PeerTls {
         Some(Box::new(stream))
     }
 
-    /// Shakes hands with a member that was called under this name.
+    /// Shakes hands with a member that is called under the name `host`.
     pub async fn connect(
         &self,
         stream: Box<dyn PeerStream>,
@@ -104,7 +104,7 @@ impl PeerTls {
         Ok(Box::new(connector.connect(name, stream).await?))
     }
 
-    /// What the files say now, or said when they could be read last.
+    /// Returns the configuration of the files as they are now, or as they were when they could be read last.
     fn client_config(&self) -> Arc<ClientConfig> {
         let mut last = self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
         match client_config(&self.0.client) {

@@ -121,8 +121,8 @@ impl SurfaceConfigs {
 }
 
 impl ServerTls {
-    /// Reads what the configuration names; `None` if no URL asks for TLS. `--auto-tls` writes into
-    /// the data directory, which must be there.
+    /// Reads the files that the configuration names; `None` if no URL asks for TLS. `--auto-tls` writes into
+    /// the data directory, which must exist.
     pub fn open(config: &Config, metrics: &TransportMetrics) -> Result<Option<Self>, TlsError> {
         let tls = &config.tls;
         let (cert, key) = match &tls.certificate {
@@ -136,7 +136,7 @@ impl ServerTls {
         Self::of(files, metrics.tls.clone(), "client endpoint").map(Some)
     }
 
-    /// Reads these files.
+    /// Reads the files of one endpoint.
     fn of(files: Files, metrics: TlsMetrics, endpoint: &'static str) -> Result<Self, TlsError> {
         let stamps = files.stamps();
         let parts = files.parts()?;
@@ -156,8 +156,8 @@ impl ServerTls {
         })))
     }
 
-    /// The configuration of a surface for one handshake. It is built anew if a file has changed. If
-    /// the changed files are invalid, the previous certificate stays in use.
+    /// Returns the configuration of a surface for one handshake, built anew if a file has changed. If the
+    /// changed files are invalid, the previous certificate stays in use.
     fn config(&self, surface: Surface) -> Arc<ServerConfig> {
         let files = &self.0.files;
         // no panic can leave it inconsistent
@@ -256,7 +256,7 @@ impl ServerTls {
     }
 }
 
-/// Shows when the certificate ends, and says so when it has.
+/// Sets the gauge of the end of the certificate, and logs a warning if the certificate has ended.
 fn report_expiry(parts: &TlsParts, (metrics, endpoint): (&TlsMetrics, &str)) {
     let Some(expires_s) = parts.expires_s() else {
         return;
@@ -340,7 +340,7 @@ impl HandshakeFailure {
         }
     }
 
-    /// The label `reason`.
+    /// Returns the value of the label `reason`.
     fn label(&self) -> &'static str {
         match self {
             Self::Silent => "closed",

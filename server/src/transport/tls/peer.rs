@@ -36,12 +36,12 @@ impl PeerCertificate {
         Some(Self(Arc::new(PeerChain { common_name, chain })))
     }
 
-    /// The subject's common name, empty if it has none. With several, the last one, as in Go.
+    /// Returns the subject's common name, empty if it has none. With several, the last one, as in Go.
     pub fn common_name(&self) -> &str {
         &self.0.common_name
     }
 
-    /// The client's certificate and those that came with it, in DER.
+    /// Returns the client's certificate and those that came with it, in DER.
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.0.chain
     }
@@ -52,7 +52,7 @@ pub(super) fn parse(certificate: &CertificateDer<'_>) -> Option<Certificate> {
     Certificate::from_der(certificate).ok()
 }
 
-/// See [`PeerCertificate::common_name`].
+/// Returns the common name of a subject, empty if it has none. With several, the last one, as in Go.
 pub(super) fn common_name(subject: &Name) -> String {
     const COMMON_NAME: ObjectIdentifier = CN;
     let mut found = String::new();

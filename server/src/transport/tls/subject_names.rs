@@ -16,8 +16,8 @@ use super::peer;
 /// Names of one certificate that are looked up.
 const LOOKUPS_MAX: usize = 16;
 
-/// Checks a verified certificate of a connection from `remote`. `hosts` are those of the members' URLs:
-/// a name with a wildcard cannot be looked up, they can.
+/// Refuses a verified certificate with alternative names of which none leads to `remote`; without names it is
+/// accepted. `hosts` are those of the members' URLs, which stand in for names with a wildcard.
 pub(super) async fn check(
     certificate: &CertificateDer<'_>,
     remote: SocketAddr,
@@ -48,13 +48,15 @@ pub(super) async fn check(
     ))
 }
 
+/// Whether a host name resolves to the address `remote`; `false` if it does not resolve.
 async fn leads_to(name: &str, remote: IpAddr) -> bool {
     lookup_host((name, 0))
         .await
         .is_ok_and(|mut found| found.any(|address| address.ip().to_canonical() == remote))
 }
 
-/// Host names and addresses; addresses as texts that are no host names.
+/// Returns the host names and the IP addresses, as texts, in a certificate's alternative names; `None` if the
+/// certificate cannot be parsed.
 fn alternative_names(certificate: &CertificateDer<'_>) -> Option<Vec<String>> {
     let parsed = peer::parse(certificate)?.tbs_certificate;
     let Some((_, names)) = parsed.get::<SubjectAltName>().ok()? else {
@@ -73,6 +75,7 @@ fn alternative_names(certificate: &CertificateDer<'_>) -> Option<Vec<String>> {
     Some(names.0.iter().filter_map(text).collect())
 }
 
+/// Returns the text of an IP address of 4 or 16 bytes; another length gets a text that is no address.
 fn address(bytes: &[u8]) -> String {
     let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
     let any = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));

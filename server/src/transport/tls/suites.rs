@@ -59,7 +59,7 @@ fn name(suite: &SupportedCipherSuite) -> String {
     format!("{:?}", suite.suite())
 }
 
-/// etcd also takes the names of ChaCha20's suites without their hash.
+/// Whether `asked` is the name of a suite; as in etcd, ChaCha20's suites also have a name without the hash.
 fn is(suite: &SupportedCipherSuite, asked: &str) -> bool {
     let name = name(suite);
     name == asked || name.strip_suffix("_SHA256") == Some(asked) && asked.ends_with("_POLY1305")

@@ -37,7 +37,7 @@ struct Both {
     _folder: Folder,
 }
 
-/// A server that wants certificates, and a client with one of this name.
+/// Makes a server that asks for certificates, and a client whose certificate has these common names.
 fn both(test: &str, names: &[&str]) -> Both {
     let dir = std::env::temp_dir().join(format!("witan-tls-{}-{test}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();

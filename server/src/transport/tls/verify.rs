@@ -43,6 +43,7 @@ pub(super) struct ClientVerifier {
 }
 
 impl Revoked {
+    /// Refuses a certificate with a revoked serial number, or any if the list of revoked ones cannot be read.
     fn check(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
         let serials = match self {
             Revoked::None => return Ok(()),
@@ -64,6 +65,7 @@ impl Revoked {
         Err(CertificateError::Revoked.into())
     }
 
+    /// Refuses a chain in which any certificate is revoked, see [`Revoked::check`].
     fn check_all(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -75,6 +77,8 @@ impl Revoked {
 }
 
 impl ClientVerifier {
+    /// Refuses a certificate whose common name is none of the allowed ones; without allowed ones it takes
+    /// all.
     fn check_common_name(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
         if self.common_names.is_empty() {
             return Ok(());
@@ -91,6 +95,8 @@ impl ClientVerifier {
         Err(CertificateError::ApplicationVerificationFailure.into())
     }
 
+    /// Refuses a certificate that is valid for none of the allowed host names; without allowed ones it takes
+    /// all.
     fn check_name(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
         if self.hostnames.is_empty() {
             return Ok(());

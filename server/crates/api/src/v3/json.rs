@@ -86,12 +86,12 @@ macro_rules! integers {
         pub mod $module {
             use super::{Deserializer, IntegerVisitor, PhantomData, Serializer};
 
-            /// Writes it.
+            /// Serializes the integer, one of 64 bits as a string.
             pub fn serialize<S: Serializer>(value: &$kind, serializer: S) -> Result<S::Ok, S::Error> {
                 super::$out(value, serializer)
             }
 
-            /// Reads it.
+            /// Deserializes the integer from a number or a string; `null` gives 0.
             pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<$kind, D::Error> {
                 deserializer.deserialize_any(IntegerVisitor(PhantomData))
             }
@@ -117,12 +117,12 @@ fn as_number<T: Serialize, S: Serializer>(value: &T, serializer: S) -> Result<S:
 pub mod bytes {
     use super::{Base64Visitor, Bytes, Deserializer, Engine, Serializer, general_purpose};
 
-    /// Writes it.
+    /// Serializes bytes as padded standard base64.
     pub fn serialize<S: Serializer>(value: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&general_purpose::STANDARD.encode(value))
     }
 
-    /// Reads it.
+    /// Deserializes bytes from base64, standard or URL-safe, padded or not; `null` gives no bytes.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
         deserializer.deserialize_any(Base64Visitor)
     }
@@ -132,7 +132,7 @@ pub mod bytes {
 pub mod bytes_list {
     use super::{Base64, Bytes, Deserialize, Deserializer, Engine, Serializer, general_purpose};
 
-    /// Writes it.
+    /// Serializes a list of bytes, each as padded standard base64.
     pub fn serialize<S: Serializer>(value: &[Bytes], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(
             value
@@ -141,7 +141,7 @@ pub mod bytes_list {
         )
     }
 
-    /// Reads it.
+    /// Deserializes a list of bytes, each from base64 of any form; `null` gives an empty list.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Bytes>, D::Error> {
         let list: Option<Vec<Base64>> = Option::deserialize(deserializer)?;
         Ok(list
@@ -217,7 +217,7 @@ fn decode_base64(text: &str) -> Result<Bytes, usize> {
 pub trait NamedEnum: Sized + TryFrom<i32> {
     /// The value's name in the proto file.
     fn name(&self) -> &'static str;
-    /// The number of the value of this name.
+    /// The number of the value of this name; `None` if the enum has no such value.
     fn number(name: &str) -> Option<i32>;
 }
 
@@ -297,7 +297,7 @@ impl<T: NamedEnum> de::Visitor<'_> for EnumVisitor<T> {
     }
 }
 
-/// Writes an enum field.
+/// Serializes the value of an enum by name, or as its number if that has no name.
 pub fn enum_serialize<T: NamedEnum, S: Serializer>(
     value: &i32,
     serializer: S,
@@ -305,14 +305,14 @@ pub fn enum_serialize<T: NamedEnum, S: Serializer>(
     EnumValue::<T>(*value, PhantomData).serialize(serializer)
 }
 
-/// Reads an enum field.
+/// Deserializes the value of an enum from its name or number; `null` gives 0.
 pub fn enum_deserialize<'de, T: NamedEnum, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<i32, D::Error> {
     EnumValue::<T>::deserialize(deserializer).map(|value| value.0)
 }
 
-/// Writes a list of enum values.
+/// Serializes a list of enum values, each as [`enum_serialize`] does.
 pub fn enum_list_serialize<T: NamedEnum, S: Serializer>(
     values: &[i32],
     serializer: S,
@@ -324,7 +324,7 @@ pub fn enum_list_serialize<T: NamedEnum, S: Serializer>(
     )
 }
 
-/// Reads a list of enum values.
+/// Deserializes a list of enum values, each as [`enum_deserialize`] does; `null` gives an empty list.
 pub fn enum_list_deserialize<'de, T: NamedEnum, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<i32>, D::Error> {

@@ -244,6 +244,7 @@ impl JsonProgress {
 }
 
 impl Number {
+    /// Whether a number may end after the part that was just read.
     fn may_end(self) -> bool {
         match self {
             Self::AfterZero | Self::Integer | Self::Fraction | Self::Exponent => true,

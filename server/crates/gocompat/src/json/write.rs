@@ -15,6 +15,7 @@ pub fn push_string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
 }
 
+/// Appends the contents of a JSON string, escaped as in [`push_string`], without quotes.
 fn push_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
     for chunk in bytes.utf8_chunks() {
         push_escaped_text(out, chunk.valid());
@@ -24,6 +25,7 @@ fn push_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
+/// Appends the contents of a JSON string that is UTF-8, escaped as Go's encoder does.
 fn push_escaped_text(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
     let mut plain_from = 0;
@@ -55,6 +57,7 @@ fn push_escaped_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(&bytes[plain_from..]);
 }
 
+/// Appends `\u00` and the two hexadecimal digits of a byte.
 fn push_unicode_escape(out: &mut Vec<u8>, byte: u8) {
     out.extend_from_slice(b"\\u00");
     out.push(HEX[usize::from(byte >> 4)]);

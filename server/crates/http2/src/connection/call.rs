@@ -29,6 +29,8 @@ enum StreamProgress {
 }
 
 impl<S: Service> Connection<S> {
+    /// Reserves a slot for a new request and makes its stream, which the caller keeps or finishes; `ended`
+    /// says that the request has no body.
     fn new_stream(&mut self, id: u32, ended: bool) -> (usize, Box<Stream<S>>) {
         self.timers.watch_streams(self.now);
         let slot = self.streams.reserve(id);
@@ -191,7 +193,7 @@ impl<S: Service> Connection<S> {
         self.finish(slot, stream);
     }
 
-    /// Polls a stream until it is pending.
+    /// Runs a stream that was taken out as far as it goes, then keeps or finishes it.
     pub(super) fn drive(&mut self, slot: usize, mut stream: Box<Stream<S>>) {
         let waker = self.streams.waker(slot);
         let mut cx = Context::from_waker(&waker);

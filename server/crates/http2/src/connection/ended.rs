@@ -45,7 +45,8 @@ impl EndedStreams {
         self.ended_complete.push_back(id);
     }
 
-    /// Classifies a frame of a stream that is not open; `last` says that the frame ends the stream.
+    /// Classifies a frame of a stream that is not open. `last` says that the frame ends the stream: later
+    /// ones are then [`LateFrame::Closed`].
     pub(super) fn late(&mut self, id: u32, last: bool) -> LateFrame {
         if let Some(place) = self.ended_early.iter().position(|early| *early == id) {
             if last {

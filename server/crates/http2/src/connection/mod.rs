@@ -318,8 +318,9 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Handles the frames in received bytes while input is wanted, and keeps the beginning of an
-    /// incomplete frame. Returns the number of bytes processed.
+    /// Checks the preface, then handles the frames in received bytes while input is wanted, and keeps the
+    /// beginning of an incomplete frame. Returns the number of bytes processed; the error is the reason for
+    /// which the connection ends.
     fn take(&mut self, bytes: &[u8]) -> Result<usize, Reason> {
         let mut left = self.take_preface(bytes)?;
         while !left.is_empty() && self.wants_input() {
@@ -339,8 +340,8 @@ impl<S: Service> Connection<S> {
         Ok(bytes.len() - left.len())
     }
 
-    /// Appends bytes to an incomplete frame and handles it once it is complete. Returns the bytes
-    /// that follow it.
+    /// Appends bytes to the incomplete frame and handles it once it is complete. Returns the bytes that
+    /// follow it.
     fn complete_frame<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Reason> {
         let mut partial = mem::take(&mut self.partial);
         let mut left = bytes;
@@ -408,7 +409,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Counts a stream that ended badly; an error if there are too many of them.
+    /// Counts a stream that ended badly; an error if more than [`FAULTS_MAX`] did, less those that ended
+    /// well.
     fn fault(&mut self) -> Result<(), Reason> {
         self.faults += 1;
         if self.faults > FAULTS_MAX {

@@ -191,6 +191,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
+    /// Handles a DATA frame: checks it, counts it against both windows and passes its content to the request;
+    /// END_STREAM ends the request. An error of the stream resets it or refuses its call.
     fn on_data(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let length = frame.payload.len();
         if self.is_idle(frame.stream) {

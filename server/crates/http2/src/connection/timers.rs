@@ -48,15 +48,18 @@ impl ConnectionTimers {
         }
     }
 
+    /// Notes that bytes were received: the client is not silent, and a keepalive ping counts as answered.
     pub(super) fn received(&mut self, now: Instant) {
         self.received = now;
         self.ping_sent = None;
     }
 
+    /// Adds the deadline of a stream.
     pub(super) fn add(&mut self, at: Instant, id: u32) {
         self.deadlines.insert((at, id));
     }
 
+    /// Removes the deadline of a stream.
     pub(super) fn remove(&mut self, at: Instant, id: u32) {
         self.deadlines.remove(&(at, id));
     }

@@ -32,6 +32,8 @@ pub(crate) enum FieldName {
 }
 
 impl FieldName {
+    /// Classifies the name of a field; `Wrong` if it is another pseudo-header, or not a valid lower-case
+    /// name.
     fn new(text: &[u8]) -> Self {
         match text {
             b":method" => Self::Method,

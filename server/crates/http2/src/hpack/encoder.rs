@@ -89,7 +89,7 @@ impl Encoder {
         }
     }
 
-    /// Encodes the headers of a response without its trailers.
+    /// Encodes the headers of a response without its trailers; nothing is added to the client's table.
     pub(crate) fn headers(&mut self, status: StatusCode, headers: &HeaderMap, out: &mut Vec<u8>) {
         self.close(out);
         if status == StatusCode::OK {
@@ -102,6 +102,7 @@ impl Encoder {
         fields(headers, out);
     }
 
+    /// Encodes trailers; nothing is added to the client's table.
     pub(crate) fn trailers(&mut self, trailers: &HeaderMap, out: &mut Vec<u8>) {
         self.close(out);
         fields(trailers, out);
@@ -130,6 +131,7 @@ impl Encoder {
     }
 }
 
+/// Appends fields as literals that are not added to the client's table.
 fn fields(headers: &HeaderMap, out: &mut Vec<u8>) {
     for (name, value) in headers {
         out.push(0);
@@ -138,6 +140,8 @@ fn fields(headers: &HeaderMap, out: &mut Vec<u8>) {
     }
 }
 
+/// Appends a string that is not Huffman-coded: its length as an integer with a prefix of 7 bits, then its
+/// bytes.
 fn string(text: &[u8], out: &mut Vec<u8>) {
     let mut length = text.len();
     if length < 0x7f {

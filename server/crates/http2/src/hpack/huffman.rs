@@ -42,6 +42,7 @@ struct CodeTable {
 
 const WORDS: CodeTable = words();
 
+/// Computes the canonical code from [`LENGTHS`].
 const fn words() -> CodeTable {
     let (mut count, mut symbols) = ([0; LENGTH_MAX + 1], [0; LENGTHS.len()]);
     let (mut length, mut at) = (1, 0);

@@ -87,6 +87,7 @@ pub(super) async fn run<S: Service>(
     }
 }
 
+/// Answers a request that is not gRPC with status 415 and a text.
 fn refuse_content(mut respond: SendResponse<Bytes>, text: &'static str) -> Result<(), h2::Error> {
     let mut response = Response::new(());
     *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;

@@ -71,6 +71,7 @@ struct Revisions {
 }
 
 impl AutoCompactor {
+    /// Derives the intervals of the wanted schedule, in ticks; with `None` nothing is compacted.
     pub(super) fn new(wanted: Option<AutoCompaction>) -> Self {
         let schedule = wanted.map(|wanted| match wanted {
             AutoCompaction::Periodic { period, hour } => {
@@ -101,8 +102,9 @@ impl AutoCompactor {
         }
     }
 
-    /// The command to propose at this tick, if any. A follower samples revisions too, because it
-    /// may lead later. `idle` says that the log has nothing to apply.
+    /// Returns the command to propose at this tick, if any: a compaction that is due, or a sweep on a leader
+    /// with `idle`, which says that the log has nothing to apply. A follower samples revisions, too, because
+    /// it may lead later.
     pub(crate) fn due(&mut self, kv: &Kv, leading: bool, idle: bool, tick: u64) -> Option<Command> {
         let revision = match &mut self.schedule {
             Some(Schedule::Periodic(periodic)) => periodic.due(kv.revision(), leading, tick),
@@ -142,7 +144,7 @@ impl AutoCompactor {
 }
 
 impl Periodic {
-    /// Samples the current revision after deciding whether the oldest sample is due.
+    /// Samples `revision` if a check is due. Returns the oldest sample if it is to be compacted now.
     fn due(&mut self, revision: i64, leading: bool, tick: u64) -> Option<i64> {
         if tick < self.next_check_tick {
             return None;
@@ -156,6 +158,8 @@ impl Periodic {
         due_revision
     }
 
+    /// Returns the oldest sampled revision if this member leads, the wait since the last compaction is over
+    /// (before the first one: a whole period), and it is not the revision compacted last.
     fn oldest_if_due(&mut self, leading: bool, tick: u64) -> Option<i64> {
         let oldest = *self.sampled_revisions.front()?;
         let since = *self.last.1.get_or_insert(tick - self.check_interval_ticks);
@@ -173,6 +177,8 @@ impl Periodic {
 }
 
 impl Revisions {
+    /// Returns the revision to compact if a check is due: the current one less `keep`. `None` on a follower,
+    /// if that is not positive, and if it was compacted last.
     fn due(&mut self, revision: i64, leading: bool, tick: u64) -> Option<i64> {
         if self.next_check_tick == 0 {
             self.next_check_tick = tick + self.check_interval_ticks;
@@ -205,8 +211,8 @@ mod tests {
         kv.apply(&command).expect("a put is taken");
     }
 
-    /// One put each tick, so that revision 1 + n is that of tick n. Tells ticks and revisions of
-    /// all compactions.
+    /// Puts once in each tick, so that revision 1 + n is that of tick n. Returns tick and revision of each
+    /// compaction.
     fn run(wanted: AutoCompaction, ticks: u64, leads: impl Fn(u64) -> bool) -> Vec<(u64, i64)> {
         let (mut kv, mut compaction) = (Kv::default(), AutoCompactor::new(Some(wanted)));
         let mut done = Vec::new();

@@ -39,7 +39,8 @@ pub enum AlarmAction {
 }
 
 impl AlarmCommand {
-    /// Has all members hash their state.
+    /// Builds the command upon which every member hashes its state, so that the hashes can be compared. It
+    /// raises no alarm.
     pub fn hash_state() -> Self {
         Self {
             action: AlarmAction::HashState as i32,
@@ -48,7 +49,7 @@ impl AlarmCommand {
         }
     }
 
-    /// Whether all members hash their state after it.
+    /// Whether every member hashes its state once it has applied the command.
     pub fn hashes_state(&self) -> bool {
         self.action == AlarmAction::HashState as i32
     }
@@ -84,7 +85,7 @@ impl Alarm {
         }
     }
 
-    /// Whether it is of this kind.
+    /// Whether the alarm is of this type.
     pub fn is(&self, kind: AlarmType) -> bool {
         self.kind == kind as i32
     }
@@ -111,7 +112,7 @@ struct StoredAlarm {
 }
 
 impl Alarms {
-    /// All, or those of one kind.
+    /// Returns the raised alarms in the order of kind and member; with `kind`, those of that kind alone.
     pub fn list(&self, kind: Option<i32>) -> impl Iterator<Item = Alarm> {
         self.raised
             .iter()
@@ -129,8 +130,8 @@ impl Alarms {
         self.list(Some(kind as i32)).next().is_some()
     }
 
-    /// Raises or lowers an alarm. Returns the alarm that the command was about, if it is (or was)
-    /// raised.
+    /// Raises or lowers the command's alarm. Returns the alarm that is raised now or was lowered; `None` if
+    /// there was none to lower, `ALARMS_MAX` leaves no room, or the command does neither.
     pub(crate) fn apply(
         &mut self,
         command: &AlarmCommand,
@@ -156,7 +157,8 @@ impl Alarms {
         }
     }
 
-    /// Whether a command of the key space is executed now.
+    /// Refuses a v3 command that a raised alarm blocks: `Corrupt` blocks all, `NoSpace` those that contain a
+    /// put.
     pub(crate) fn admit(&self, command: &kv::KvCommand) -> Result<(), kv::KvError> {
         if self.raised.is_empty() {
             Ok(())
@@ -169,7 +171,8 @@ impl Alarms {
         }
     }
 
-    /// Whether a lease command is executed now. What is left of a lease may always be noted.
+    /// Refuses a lease command that a raised alarm blocks: `Corrupt` blocks grants, revocations and
+    /// expirations, `NoSpace` blocks grants. Lease checkpoints are never refused.
     pub(crate) fn admit_lease(
         &self,
         command: &lease::LeaseCommand,
@@ -192,6 +195,8 @@ impl Alarms {
         }
     }
 
+    /// Emits the record of all raised alarms if they differ from `since`, or, if that is `None`, if there are
+    /// any.
     pub(crate) fn changes(&self, since: Option<&Alarms>, emit: &mut dyn FnMut(RecordChange)) {
         if since == Some(self) || (since.is_none() && self.raised.is_empty()) {
             return;
@@ -209,6 +214,7 @@ impl Alarms {
         });
     }
 
+    /// Replaces the raised alarms by those of a checkpoint record; fails if the record cannot be decoded.
     pub(crate) fn load(&mut self, value: &[u8]) -> Result<(), CorruptRecord> {
         let stored: StoredAlarms = prost::Message::decode(value)
             .map_err(|e| CorruptRecord::new(format!("alarms: {e}")))?;
@@ -221,7 +227,7 @@ impl Alarms {
     }
 }
 
-/// Whether an alarm is of an existing member and a known type; the bound does not apply to those.
+/// Whether an alarm is of an existing member and of a known type, and so exempt from `ALARMS_MAX`.
 fn is_member_alarm(alarm: Alarm, members: &MemberRegistry) -> bool {
     members.by_id.contains_key(&alarm.member)
         && (alarm.is(AlarmType::NoSpace) || alarm.is(AlarmType::Corrupt))

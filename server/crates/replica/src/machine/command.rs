@@ -22,7 +22,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Whether applying it may change the member registry.
+    /// Whether applying the entry may change the member registry.
     pub fn changes_members(&self) -> bool {
         match &self.command {
             Some(

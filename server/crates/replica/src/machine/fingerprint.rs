@@ -14,11 +14,14 @@ impl FingerprintHasher {
         Self(0)
     }
 
+    /// Mixes one word into the hash.
     pub(super) fn word(&mut self, word: u64) {
         self.0 = (self.0 ^ word).wrapping_mul(MULTIPLIER);
         self.0 ^= self.0 >> 29;
     }
 
+    /// Mixes a byte string into the hash: its length, then its words of eight bytes, the last filled up with
+    /// zeros.
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
         self.word(bytes.len() as u64);
         let (words, rest) = bytes.as_chunks::<8>();

@@ -149,7 +149,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Seconds that a new leader gives the lease.
+    /// Returns the seconds that a new leader gives the lease: those at the last checkpoint, or the full TTL.
     pub fn remaining_s(&self) -> i64 {
         if self.remaining_ttl_s > 0 {
             self.remaining_ttl_s
@@ -158,7 +158,7 @@ impl Lease {
         }
     }
 
-    /// Whether the values are in range.
+    /// Whether both times are at most [`TTL_MAX_S`] and the remaining one is not negative.
     pub(super) fn is_sound(&self) -> bool {
         self.ttl_s <= TTL_MAX_S && (0..=TTL_MAX_S).contains(&self.remaining_ttl_s)
     }
@@ -187,17 +187,17 @@ impl Leases {
         self.by_id.get(&id)
     }
 
-    /// All of them by id.
+    /// Returns all leases in ascending order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = (i64, &Lease)> {
         self.by_id.iter().map(|(id, lease)| (*id, lease))
     }
 
-    /// How many there are.
+    /// Number of leases.
     pub fn len(&self) -> usize {
         self.by_id.len()
     }
 
-    /// Whether there are none.
+    /// Whether there is no lease.
     pub fn is_empty(&self) -> bool {
         self.by_id.is_empty()
     }
@@ -233,10 +233,13 @@ impl Leases {
         self.by_id.insert(id, lease);
     }
 
+    /// Removes a lease and leaves its keys attached; `false` if there is no such lease.
     pub(super) fn remove(&mut self, id: i64) -> bool {
         self.by_id.remove(&id).is_some()
     }
 
+    /// Records the remaining seconds of a lease, brought between 0 and [`TTL_MAX_S`]; ignores an unknown
+    /// lease.
     pub(super) fn checkpoint(&mut self, left: RemainingTtl) {
         if let Some(lease) = self.by_id.get_mut(&left.id) {
             lease.remaining_ttl_s = left.seconds.clamp(0, TTL_MAX_S);
@@ -269,7 +272,7 @@ impl Leases {
         }
     }
 
-    /// A copy for a later [`Leases::changes`].
+    /// Returns a copy without the attached keys, for a later [`Leases::changes`].
     pub(super) fn diff_base(&self) -> Leases {
         Leases {
             by_id: self.by_id.clone(),
@@ -277,7 +280,7 @@ impl Leases {
         }
     }
 
-    /// Emits the leases that changed since `since`, one record each with the id as key.
+    /// Emits the leases that changed since `since` (all, if `None`), one record each with the id as key.
     pub(crate) fn changes(&self, since: Option<&Leases>, emit: &mut dyn FnMut(RecordChange)) {
         let mut put = |id: i64, lease: &Lease| {
             emit(RecordChange::Put {
@@ -306,7 +309,7 @@ impl Leases {
         }
     }
 
-    /// Loads one record.
+    /// Loads the record of one lease; fails if its id or its values are not sound.
     pub(crate) fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let id = key.try_into().map(i64::from_be_bytes).unwrap_or(NONE);
         let lease: Lease = prost::Message::decode(value)

@@ -132,13 +132,15 @@ const MEMBER_BYTES: u64 = 256;
 /// Bytes of an id that was removed.
 const REMOVED_BYTES: u64 = 64;
 
+/// Returns the bytes that a member counts for: `MEMBER_BYTES`, its name and its URLs.
 fn of_member(member: &Member) -> u64 {
     let urls = member.peer_urls.iter().chain(&member.client_urls);
     MEMBER_BYTES + urls.map(|url| url.len() as u64).sum::<u64>() + member.name.len() as u64
 }
 
 impl ChangeMembers {
-    /// Bytes that it may add. A removal leaves its id, which the addition has paid for.
+    /// Returns the bytes that the change may add to `MemberRegistry::size_bytes`. A removal leaves the
+    /// member's id, which its addition has paid for.
     pub fn growth(&self) -> u64 {
         self.add.as_ref().map_or(0, of_member)
     }
@@ -159,7 +161,7 @@ struct StoredRegistry {
 }
 
 impl MemberRegistry {
-    /// An unknown (removed) member is ignored.
+    /// Records a member's name and client URLs; ignores an unknown (removed) member.
     pub(crate) fn publish(&mut self, publish: &PublishAttributes) {
         if let Some(member) = self.by_id.get_mut(&publish.id) {
             member.name.clone_from(&publish.name);
@@ -167,7 +169,8 @@ impl MemberRegistry {
         }
     }
 
-    /// Fails if the member does not exist, or if another one has one of the URLs.
+    /// Replaces a member's peer URLs. Fails if the member does not exist, or if another one has one of the
+    /// URLs.
     pub(crate) fn set_peer_urls(&mut self, asked: &UpdatePeerUrls) -> Result<(), MembershipError> {
         // A list can be as long as a request, and is compared with all others.
         let wanted: BTreeSet<&String> = asked.peer_urls.iter().collect();
@@ -195,6 +198,8 @@ impl MemberRegistry {
         }
     }
 
+    /// Adds a member. Fails if its id was removed or exists, if another member has one of its peer URLs, if
+    /// it votes and `voters` is not set, or if there are `learners_max` learners.
     fn add(&mut self, member: &Member, asked: &ChangeMembers) -> Result<(), MembershipError> {
         if self.removed_ids.contains(&member.id) {
             return Err(MembershipError::NotFound);
@@ -221,6 +226,7 @@ impl MemberRegistry {
         Ok(())
     }
 
+    /// Makes a voter of a learner; fails if there is no such learner, or if `voters` is not set.
     fn promote(&mut self, asked: &ChangeMembers) -> Result<(), MembershipError> {
         let member = self.by_id.get_mut(&asked.promote);
         let member = member.ok_or(MembershipError::NotFound)?;
@@ -231,6 +237,8 @@ impl MemberRegistry {
         Ok(())
     }
 
+    /// Removes a member and keeps its id as removed. Fails if it does not exist, if it votes and `voters` is
+    /// not set, or if it is the last voter.
     fn remove(&mut self, asked: &ChangeMembers) -> Result<(), MembershipError> {
         let id = asked.remove;
         let member = self.by_id.get(&id).ok_or(MembershipError::NotFound)?;
@@ -252,6 +260,7 @@ impl MemberRegistry {
         members.sum::<u64>() + REMOVED_BYTES * self.removed_ids.len() as u64
     }
 
+    /// Emits the one record of the registry, unless it equals `since`.
     pub(crate) fn changes(
         &self,
         since: Option<&MemberRegistry>,
@@ -273,6 +282,7 @@ impl MemberRegistry {
         });
     }
 
+    /// Replaces the registry by that of a checkpoint record; fails if the record cannot be decoded.
     pub(crate) fn load(&mut self, _key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let stored: StoredRegistry = prost::Message::decode(value)
             .map_err(|e| CorruptRecord::new(format!("members: {e}")))?;

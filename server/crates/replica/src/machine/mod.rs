@@ -82,8 +82,8 @@ impl StateMachine {
         self.apply_with(entry, ReadResults::Return)
     }
 
-    /// The same; `answers` says whether results of reads are needed. The state afterward does not
-    /// depend on it.
+    /// Executes one committed command (I2). `answers` says whether the reply holds the results of reads; the
+    /// state afterward does not depend on it.
     pub fn apply_with(&mut self, entry: &Entry, answers: ReadResults) -> Outcome {
         let reply = match &entry.command {
             Some(command) => self.execute(command, entry, answers),
@@ -95,6 +95,7 @@ impl StateMachine {
         }
     }
 
+    /// Executes a command of the v3 key space, unless an alarm or the caller's permissions forbid it.
     fn execute_kv(
         &mut self,
         command: &kv::KvCommand,
@@ -106,6 +107,7 @@ impl StateMachine {
         self.kv.apply_with(command, answers)
     }
 
+    /// Executes a lease command, unless an alarm or the caller's permissions forbid it.
     fn execute_lease(
         &mut self,
         command: &lease::LeaseCommand,
@@ -116,6 +118,8 @@ impl StateMachine {
         self.kv.apply_lease(command)
     }
 
+    /// Executes a command on its part of the state, and advances the v2 index where etcd would have changed
+    /// its v2 store.
     fn execute(&mut self, command: &Command, entry: &Entry, answers: ReadResults) -> Reply {
         let caller = entry.caller.as_ref();
         match command {
@@ -173,7 +177,7 @@ impl StateMachine {
         }
     }
 
-    /// Checks the permissions of a caller in this state.
+    /// Returns the permission checks of a caller in this state; nothing is checked yet.
     pub fn check<'a>(&'a self, caller: Option<&'a Caller>) -> AccessCheck<'a> {
         AccessCheck::new(&self.auth, caller, self.kv.leases())
     }
@@ -185,7 +189,8 @@ impl StateMachine {
         self.changes_beside_keys(since, emit);
     }
 
-    /// The same without the v3 keys. Members with the same state emit the same records.
+    /// Emits what [`Self::changes`] emits without the v3 keys. Members with the same state emit the same
+    /// records.
     pub fn changes_beside_keys(&self, since: Option<&StateMachine>, emit: &mut Emit<'_>) {
         self.kv.leases().changes(
             since.map(|m| m.kv.leases()),
@@ -228,7 +233,7 @@ impl StateMachine {
         }
     }
 
-    /// Called once after the last [`StateMachine::load`]: builds derived state and checks consistency.
+    /// Builds derived state and checks consistency; called once after the last [`StateMachine::load`].
     pub fn finish_load(&mut self) -> Result<(), CorruptRecord> {
         self.auth.finish_load();
         self.kv.finish_load()?;

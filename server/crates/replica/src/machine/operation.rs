@@ -24,7 +24,7 @@ pub trait Operation: Into<Command> {
     /// Why it is refused.
     type Error;
 
-    /// This operation's result out of a reply; `None` if the reply is that of another operation.
+    /// Takes this operation's result out of a reply; `None` if the reply is that of another operation.
     fn output(reply: Reply) -> Option<Result<Self::Output, Self::Error>>;
 }
 

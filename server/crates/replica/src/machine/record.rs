@@ -46,7 +46,7 @@ pub enum RecordChange {
 pub struct CorruptRecord(String);
 
 impl CorruptRecord {
-    /// `what` names the record and what is wrong with it.
+    /// Builds the error; `what` names the record and what is wrong with it.
     pub fn new(what: impl Into<String>) -> Self {
         Self(what.into())
     }

@@ -21,7 +21,8 @@ pub const FIRST: Release = (3, 0);
 
 const V3_6: Release = (3, 6);
 
-/// Major and minor of `MAJOR.MINOR.PATCH` with what etcd's parser of semantic versions lets follow.
+/// Parses major and minor of `MAJOR.MINOR.PATCH`, with what etcd's parser of semantic versions lets follow;
+/// `None` if it is no such version.
 pub fn release(version: &str) -> Option<Release> {
     let core = version.split_once('+').map_or(version, |(core, _)| core);
     let core = core.split_once('-').map_or(core, |(core, _)| core);
@@ -34,7 +35,8 @@ pub fn release(version: &str) -> Option<Release> {
 }
 
 impl MemberRegistry {
-    /// Whether the members of a cluster of this version know a command.
+    /// Whether all members know a command, by the cluster version. Before that is decided, they know what
+    /// [`FIRST`] has.
     pub(crate) fn all_know(&self, command: &Command) -> bool {
         match command.since() {
             Some(FIRST) => true,
@@ -45,7 +47,8 @@ impl MemberRegistry {
 }
 
 impl Command {
-    /// The version of the cluster since which it exists; `None` if this release does not know it.
+    /// Returns the cluster version since which the command exists; `None` if this release does not know its
+    /// action.
     pub(crate) fn since(&self) -> Option<Release> {
         match self {
             Self::Kv(command) => Some(command.operation.as_ref().map_or(FIRST, of_kv)),
@@ -62,6 +65,7 @@ impl Command {
     }
 }
 
+/// Returns the cluster version since which an operation on the v3 key space exists.
 fn of_kv(operation: &KvOperation) -> Release {
     match operation {
         KvOperation::Put(_)
@@ -72,6 +76,7 @@ fn of_kv(operation: &KvOperation) -> Release {
     }
 }
 
+/// Returns the cluster version since which an operation on leases exists.
 fn of_lease(operation: &LeaseOperation) -> Release {
     match operation {
         LeaseOperation::Grant(_)
@@ -81,6 +86,7 @@ fn of_lease(operation: &LeaseOperation) -> Release {
     }
 }
 
+/// Returns the cluster version since which an operation on the v2 tree exists.
 fn of_tree(operation: &TreeOperation) -> Release {
     match operation {
         TreeOperation::Set(_)
@@ -93,6 +99,7 @@ fn of_tree(operation: &TreeOperation) -> Release {
     }
 }
 
+/// Returns the cluster version since which an operation on users and roles exists.
 fn of_auth(operation: &AuthOperation) -> Release {
     match operation {
         AuthOperation::Enable(_)
@@ -111,6 +118,7 @@ fn of_auth(operation: &AuthOperation) -> Release {
     }
 }
 
+/// Returns the cluster version since which an operation of v2 on users and roles exists.
 fn of_paths(operation: &PathAuthOperation) -> Release {
     match operation {
         PathAuthOperation::Enable(_)
@@ -124,6 +132,7 @@ fn of_paths(operation: &PathAuthOperation) -> Release {
     }
 }
 
+/// Returns the cluster version since which an alarm action exists; `None` if this release does not know it.
 fn of_alarm(command: &AlarmCommand) -> Option<Release> {
     match AlarmAction::try_from(command.action).ok()? {
         AlarmAction::Activate | AlarmAction::Deactivate => Some(FIRST),

@@ -32,7 +32,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// Number of members that receive the log.
+    /// Number of members that receive the log. A voter on both sides of a joint configuration counts twice.
     pub fn members(&self) -> usize {
         self.voters.len() + self.learners.len() + self.voters_outgoing.len()
     }
@@ -89,7 +89,7 @@ pub struct ViewBuilder {
 }
 
 impl ViewBuilder {
-    /// Takes the next record.
+    /// Loads the next record; fails if it is not sound.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         if key != [record::VIEW] {
             return self.view.machine.load(key, value);
@@ -100,7 +100,8 @@ impl ViewBuilder {
         Ok(())
     }
 
-    /// Builds what is derived and checks that all records came.
+    /// Builds derived state and returns the view; fails if the position is missing or the state is not
+    /// consistent.
     pub fn finish(mut self) -> Result<View, CorruptRecord> {
         if !self.positioned {
             let what = "no position record: the checkpoint is not whole";

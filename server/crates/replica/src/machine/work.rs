@@ -8,8 +8,8 @@ use super::{
 };
 
 impl StateMachine {
-    /// Keys, nodes and users that an entry works on, `max` at most. To find out takes a small part
-    /// of the work.
+    /// Estimates how many keys, nodes and users an entry works on, `max` at most, at a small part of the cost
+    /// of that work.
     pub(crate) fn work(&self, entry: &Entry, max: u64) -> u64 {
         let work = match &entry.command {
             Some(Command::Kv(command)) => self.kv.work(command, max),
@@ -32,7 +32,8 @@ impl StateMachine {
         work.min(max)
     }
 
-    /// A role may be that of all users.
+    /// Returns the number of users, all of which may have the role that a command changes; 0 for an
+    /// authentication.
     fn auth_work(&self, command: &AuthCommand) -> u64 {
         match &command.operation {
             Some(AuthOperation::Authenticate(_)) | None => 0,
@@ -95,7 +96,7 @@ mod tests {
         }))
     }
 
-    /// 500 keys of a lease, 300 nodes of which 100 have expired.
+    /// Returns a state with 500 keys of a lease and 300 nodes, of which 100 have expired.
     fn filled() -> StateMachine {
         let mut machine = StateMachine::default();
         let grant = LeaseGrant { id: 7, ttl_s: 60 };

@@ -47,7 +47,8 @@ pub(super) struct ExecutingCommand {
 }
 
 impl ApplyQueue {
-    /// The host is done with a command. A snapshot may have replaced the state meanwhile.
+    /// Stores the result of the command that the host executes; drops it if a snapshot has replaced the state
+    /// meanwhile.
     pub(super) fn executed(&mut self, command: Box<ExecutedCommand>) {
         let executing = self.executing.as_ref();
         if executing.is_some_and(|executing| executing.index == command.index) {
@@ -66,7 +67,7 @@ impl ApplyQueue {
         Some(entry)
     }
 
-    /// A snapshot holds what was queued.
+    /// Drops all queued entries and the command that the host executes: an installed snapshot holds them.
     pub(super) fn clear(&mut self) {
         *self = Self {
             turn_keys_max: self.turn_keys_max,
@@ -74,7 +75,8 @@ impl ApplyQueue {
         };
     }
 
-    /// Whether a command would make this turn too long. One of single keys never does.
+    /// Adds the keys on which a command works to those of this turn. Whether the host is to execute it: the
+    /// sum reaches `turn_keys_max`. A command without such keys is long only if that bound is 0.
     pub(super) fn is_long(&mut self, machine: &StateMachine, command: &Entry) -> bool {
         let keys = machine.work(command, self.turn_keys_max);
         self.turn_keys = self.turn_keys.saturating_add(keys);

@@ -31,8 +31,8 @@ pub struct ForcedCluster {
 }
 
 impl Replica {
-    /// Makes `own` the only member of what was recovered. `None` if it is alone already, or was removed itself.
-    ///
+    /// Appends changes to what was recovered that make `own` the only member, and returns them for the disk.
+    /// `None` if it is alone already, was removed itself, or there is no checkpoint.
     /// `CorruptRecord` if a committed entry does not decode, or is of a later release.
     pub fn force_new_cluster(
         recovered: &mut Recovered,
@@ -91,7 +91,8 @@ impl Replica {
     }
 }
 
-/// Executes an entry. Answers `false` for the first one that is not to be kept.
+/// Executes an entry. Returns `false`, and executes nothing, for one that is not to be kept: if it is not
+/// known to be committed, and does not decode or changes the membership.
 fn replay(
     machine: &mut StateMachine,
     entry: &RaftEntry,
@@ -115,7 +116,8 @@ fn replay(
     Ok(true)
 }
 
-/// The changes of membership that leave `own` alone, in the order in which the registry accepts them.
+/// The changes of membership that leave `own` as the only voter, in the order in which the registry accepts
+/// them; none if it is not a member.
 fn removals(members: &MemberRegistry, own: u64) -> Vec<ChangeMembers> {
     let Some(member) = members.by_id.get(&own) else {
         return Vec::new();
@@ -136,6 +138,7 @@ fn removals(members: &MemberRegistry, own: u64) -> Vec<ChangeMembers> {
     promotion.into_iter().chain(removals).collect()
 }
 
+/// The raft entry with a change of membership at this index and term. Panics if `command` is not one.
 fn membership_entry(index: u64, term: u64, command: &Entry) -> RaftEntry {
     let encoded = wire::encode_entry(command).into();
     let change = wire::conf_change(command, &encoded).expect("the command changes membership");

@@ -52,7 +52,8 @@ impl Replica {
         self.propose_for(ticket, stamp, command, None)
     }
 
-    /// The same, on a caller's behalf.
+    /// Proposes a command as [`Self::propose`] does, with the caller whose permissions are checked when it is
+    /// executed.
     pub fn propose_for(
         &mut self,
         ticket: Ticket,
@@ -98,7 +99,8 @@ impl Replica {
         }
     }
 
-    /// Proposes what only the leader of `term` may propose: it is appended in that term or never.
+    /// Proposes what only the leader of `term` may propose: it is appended in that term or never. Whether it
+    /// was appended.
     pub(super) fn propose_as_leader(
         &mut self,
         term: Option<u64>,
@@ -128,8 +130,9 @@ impl Replica {
         appended
     }
 
-    /// Proposes what the leader has decided by looking at `members`: in the log it comes before any change of
-    /// them, or it is not appended. Whether it was.
+    /// Proposes what the leader has decided by looking at `members`. Returns `false`, and appends nothing, if
+    /// members, cluster version or downgrade target have changed since, or a change of membership is in the
+    /// log and not applied.
     pub fn propose_decision(
         &mut self,
         members: &MemberRegistry,
@@ -145,12 +148,13 @@ impl Replica {
         current && self.propose_as_leader(Some(raft.term), now_ns, command)
     }
 
-    /// Too many committed entries wait to be applied here.
+    /// Whether more than [`APPLY_GAP_MAX`] committed entries wait to be applied here.
     fn is_behind(&self) -> bool {
         let committed = self.raft.raft.raft_log.committed;
         committed.saturating_sub(self.raft.store().position().index) > APPLY_GAP_MAX
     }
 
+    /// The place of a proposal that this member appends to its own log in the present term.
     fn own_term(&self) -> HandedIn {
         HandedIn {
             term: self.raft.raft.term,
@@ -159,8 +163,9 @@ impl Replica {
         }
     }
 
-    /// Appends an entry in the term that this member leads, by the next [`Self::append_batch`] at the latest.
-    /// Nothing else ever appends one.
+    /// Batches an entry of `proposer` for [`Self::append_batch`], which appends it in the term that this
+    /// member leads; nothing else appends one. A change of membership is appended at once. `NotNow` if the
+    /// entry may be tried again, `Refused` if not.
     fn append(&mut self, proposer: u64, entry: &Entry, data: &Bytes) -> Result<(), NotAppended> {
         let raft = &self.raft.raft;
         let leads = raft.state == StateRole::Leader && raft.lead_transferee.is_none();
@@ -224,7 +229,7 @@ impl Replica {
         appended.expect("a leader appends what fits its bounds");
     }
 
-    /// Hands held proposals to the leader, which may be this member.
+    /// Hands held proposals to the leader, which may be this member; does nothing while no leader is known.
     pub(super) fn hand_in_proposals(&mut self) {
         let raft = &self.raft.raft;
         if !self.proposals.has_held() || raft.leader_id == 0 {
@@ -253,6 +258,7 @@ impl Replica {
         self.forward(to, entries);
     }
 
+    /// Sends encoded entries to a leader in one message, unless there are none.
     fn forward(&mut self, to: HandedIn, entries: Vec<Bytes>) {
         if !entries.is_empty() {
             let message = ForwardedProposals {
@@ -264,6 +270,8 @@ impl Replica {
         }
     }
 
+    /// Appends held proposals on the leader. Those that it does not take now are held for later; those that
+    /// it refuses are forgotten and answered with the rejection.
     fn append_held(&mut self) {
         while let Some((ticket, data)) = self.proposals.take_held() {
             let entry = wire::decode_entry(&data).expect("this process has encoded it");
@@ -278,7 +286,9 @@ impl Replica {
         }
     }
 
-    /// Appends what another member proposes, if this member leads the term that it means.
+    /// Appends what another member proposes, if this member leads the term that it means, and sends back
+    /// which of them were not appended and why. Ignores entries that do not decode or that another member has
+    /// stamped.
     pub(super) fn take_forwarded(&mut self, from: u64, message: ForwardedProposals) {
         let appends = message.term == self.raft.raft.term;
         let mut refused = Vec::new();
@@ -324,7 +334,9 @@ impl Replica {
         }
     }
 
-    /// The member to which proposals were forwarded has not appended them, and never will.
+    /// Handles the refusal of proposals forwarded to `from`: each is, by its reason, held to be proposed
+    /// again or forgotten and answered with the rejection. Ignores those of another life of this member,
+    /// those no longer handed in to that leader in that term by that message, and unknown reasons.
     pub(super) fn proposals_refused(&mut self, from: u64, message: &RefusedProposals) {
         let there = HandedIn {
             term: message.term,
@@ -351,7 +363,8 @@ impl Replica {
         }
     }
 
-    /// Looks whether term or leader have changed: what waited for that is tried again.
+    /// If term or leader have changed since the last call: has held proposals and all requests about leases
+    /// handed in again, and drops answers about leases that were not proven.
     pub(super) fn notice_leader(&mut self) {
         let raft = &self.raft.raft;
         let now = (raft.term, raft.leader_id);

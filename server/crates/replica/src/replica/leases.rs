@@ -52,6 +52,8 @@ impl Replica {
         self.post(leader, Lane::Control, &PeerMessage::LeaseRequests(message));
     }
 
+    /// Examines requests about leases of another member. Tells it at once which ones this member does not
+    /// take, because it does not lead that term or cannot answer yet.
     pub(super) fn take_lease_requests(&mut self, from: u64, message: &ForwardedLeaseRequests) {
         for request in &message.requests {
             let asker = LeaseAsker::Member {
@@ -68,6 +70,9 @@ impl Replica {
         }
     }
 
+    /// Gives the leader's answer to the request of this process that waits for it. Ignores an answer to an
+    /// earlier process, and one that says that its sender does not lead: the request is asked again after
+    /// some ticks.
     pub(super) fn lease_answer_received(&mut self, message: &ForwardedLeaseAnswer) {
         let answer = LeaseResult::try_from(message.result)
             .ok()
@@ -78,7 +83,9 @@ impl Replica {
         }
     }
 
-    /// Looks at a lease; whether this member leads and will answer.
+    /// Makes the answer to a question about a lease. It is delivered when a ReadIndex round has proven that
+    /// this member leads, for a sole voter at once. `false`, without an answer, if this member does not lead,
+    /// does not count leases yet, or has too many reads waiting.
     fn examine(&mut self, asker: LeaseAsker, lease: i64, question: LeaseQuestion) -> bool {
         let term = self.raft.raft.term;
         let counts = self.leads_with_all_applied() && self.leader_tasks.lessor.term() == Some(term);
@@ -103,6 +110,7 @@ impl Replica {
         true
     }
 
+    /// Renews a lease in the lessor, or as an injected bug does.
     fn renew(&mut self, lease: i64) -> Renewal {
         let leases = self.machine.kv.leases();
         match leases.get(lease) {
@@ -116,7 +124,8 @@ impl Replica {
         }
     }
 
-    /// A ReadIndex round was confirmed: answers that were made in this term are proven.
+    /// Delivers the answers of a confirmed ReadIndex round that were made in the term that this member still
+    /// leads; who waits for another one learns that this member does not lead.
     pub(super) fn proven(&mut self, answers: Vec<UnprovenAnswer>) {
         let raft = &self.raft.raft;
         let leads = (raft.state == StateRole::Leader).then_some(raft.term);
@@ -126,6 +135,9 @@ impl Replica {
         }
     }
 
+    /// Gives an answer about a lease to the request of this process that waits for it, or sends it to the
+    /// member that asked. `None` says that this member does not lead; a request of this process then goes on
+    /// waiting.
     fn deliver(&mut self, asker: LeaseAsker, answer: Option<LeaseAnswer>) {
         match asker {
             LeaseAsker::Own(ticket) => {
@@ -150,7 +162,7 @@ impl Replica {
         }
     }
 
-    /// Puts a message of the core's own into the next turn.
+    /// Queues one of the core's own messages, which the next turn sends.
     pub(super) fn post(&mut self, to: u64, lane: Lane, message: &PeerMessage) {
         self.outbox.push(Envelope {
             to,

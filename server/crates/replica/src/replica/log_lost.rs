@@ -34,9 +34,9 @@ const NO_VOTE_TIMEOUTS: u64 = 3;
 const CONFIRMING_VOTERS_MIN: usize = 3;
 
 impl Replica {
-    /// Whether a message tells a commit index beyond the log, at which raft would panic, or confirms one: a leader
-    /// tells no more than this member has acknowledged. If the leader goes on to say so for an election timeout, it
-    /// is right.
+    /// Whether raft must not see a message: a heartbeat with a commit index beyond `last`, the log's last
+    /// index, at which raft would panic, or the answer by which its leader confirms that it leads. If the
+    /// leader goes on for an election timeout, this member has lost what it acknowledged, and halts.
     pub(super) fn is_beyond_log(&mut self, message: &Message, last: u64) -> bool {
         let kind = message.get_msg_type();
         if kind == MessageType::MsgReadIndexResp {
@@ -52,13 +52,15 @@ impl Replica {
         message.term >= self.raft.raft.term
     }
 
-    /// Whether no other member leads the sender's term. The sender may have become a member later than this state
-    /// knows: that of an older copy of the disk.
+    /// Whether no other member is known to lead the message's term. The sender may have become a member later
+    /// than this state knows, if the disk is an older copy.
     fn may_lead(&self, message: &Message) -> bool {
         let raft = &self.raft.raft;
         raft.term != message.term || [0, message.from].contains(&raft.leader_id)
     }
 
+    /// Records that a leader tells a commit index beyond `last`, and asks it whether it leads, at most once
+    /// in a tick. Halts this member if the leader has said so for an election timeout and is believed.
     fn note_beyond_log(&mut self, message: &Message, last: u64) {
         let patience = self.config.election_ticks as u64;
         let (leader, term) = (message.from, message.term);
@@ -86,8 +88,8 @@ impl Replica {
         }
     }
 
-    /// Whether the leader has a quorum without this member, as far as this one knows. The word of one that it
-    /// does not know never counts alone.
+    /// Whether the leader is believed only after it has confirmed that it leads: it has a quorum without this
+    /// member, as far as this one knows, or this one does not know it.
     fn is_leader_confirmable(&self, leader: u64) -> bool {
         let members = &self.machine.members.by_id;
         if !members.contains_key(&leader) {
@@ -98,8 +100,8 @@ impl Replica {
         !votes || voters.count() >= CONFIRMING_VOTERS_MIN
     }
 
-    /// Not through raft, which does not know the leader: it must not see what that one says. Returns the number of
-    /// the question.
+    /// Sends a leader a ReadIndex and returns its number. It does not go through raft, which may not know
+    /// this leader and must not see its answer.
     fn ask_whether_it_leads(&mut self, leader: u64) -> u64 {
         let (number, context) = self.read_index.question();
         let mut question = Message::default();
@@ -114,7 +116,8 @@ impl Replica {
         number
     }
 
-    /// Whether a message is the leader's answer to such a question.
+    /// Whether a message is the answer of the leader to a question since it first told the commit index
+    /// beyond the log, and covers that index. The leader then counts as confirmed.
     fn confirms_beyond_log(&mut self, message: &Message) -> bool {
         let context = message.entries.first().map(|entry| &entry.data[..]);
         let number = context.and_then(|context| self.read_index.own_number(context));
@@ -128,7 +131,8 @@ impl Replica {
         answers
     }
 
-    /// A message of a leader contradicts what was said, or shows that the log holds it by now.
+    /// Forgets what a leader said about a commit index beyond the log if its message shows that the log holds
+    /// it by now. Has the election timeout begin again if a leader contradicts it.
     fn doubt_beyond_log(&mut self, message: &Message, last: u64) {
         let kind = message.get_msg_type();
         let leads = kind == MessageType::MsgHeartbeat || kind == MessageType::MsgAppend;
@@ -152,8 +156,8 @@ impl Replica {
         }
     }
 
-    /// Whether a leader has lately said that entries of this member are lost: a vote of it could elect a member
-    /// without them.
+    /// Whether a leader has said in the last [`NO_VOTE_TIMEOUTS`] election timeouts that entries of this
+    /// member are lost: a vote of it could elect a member without them.
     pub(super) fn may_have_lost_log(&self) -> bool {
         let patience = NO_VOTE_TIMEOUTS * self.config.election_ticks as u64;
         self.beyond_log

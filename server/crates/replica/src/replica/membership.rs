@@ -46,7 +46,8 @@ impl Replica {
         self.transfer_leadership(None).is_ok() || leaves_one
     }
 
-    /// Refuses to promote a learner that is far behind: it would count for the quorum at once.
+    /// Refuses to promote a learner with less than [`LEARNER_READY_PERCENT`] percent of the leader's log: it
+    /// would count for the quorum at once.
     pub(super) fn admit_change(&self, change: &ConfChange) -> Result<(), ProposalRejected> {
         let raft = &self.raft.raft;
         let id = change.node_id;
@@ -75,8 +76,8 @@ impl Replica {
         self.pending_removal.member == Some(member)
     }
 
-    /// The member that the change of membership removes which is in the log and not executed here yet: there is at
-    /// most one.
+    /// The member whose removal is in the log and not executed here yet, if any. At most one change of
+    /// membership is pending.
     fn find_pending_removal(&self) -> Option<u64> {
         let raft = &self.raft.raft;
         let from = self.raft.store().position().index + 1;
@@ -95,8 +96,9 @@ impl Replica {
             .map(|change| change.node_id)
     }
 
-    /// Another member knows of this one's removal, whose entry may never arrive here: a leader sends nothing
-    /// more to a removed member. Most of the others must say so, so that a single one cannot end this member.
+    /// Notes that another member knows of this one's removal, and halts this member when more than half of
+    /// the others do, so that a single one cannot end it. The entry itself may never arrive here: a leader
+    /// sends nothing more to a removed member.
     pub(super) fn removed_at(&mut self, member: u64) {
         let members = &self.machine.members.by_id;
         if member == self.config.id || !members.contains_key(&member) {
@@ -109,9 +111,9 @@ impl Replica {
         }
     }
 
-    /// A removed member leads no more, and ends after its messages have gone out. One that leaves a single voter
-    /// behind, and has not learned of its removal from that one, stays until it refuses this member: it may need
-    /// this one's vote to learn of the removal. Who has started again does not know whether it led.
+    /// If this member was removed: steps down as leader, and halts after its messages have gone out. If it
+    /// leaves a single voter, from which it has not learned of the removal, it stays until that voter, which
+    /// may need its vote to learn of it, refuses it. A restarted member does not know whether it led.
     pub(super) fn notice_own_removal(&mut self) {
         if !self.machine.members.removed_ids.contains(&self.config.id) {
             return;
@@ -132,7 +134,8 @@ impl Replica {
         }
     }
 
-    /// Ends this removed member if the voter that it leaves has not refused it for long.
+    /// Halts this removed member if the voter that it leaves has not refused it for [`LEAVING_TICKS_MAX`]
+    /// ticks.
     pub(super) fn continue_leaving(&mut self) {
         let since = self.leaving_since;
         if since.is_some_and(|since| self.ticks >= since + LEAVING_TICKS_MAX) {
@@ -140,7 +143,7 @@ impl Replica {
         }
     }
 
-    /// Replaces this member's state by the leader's, because it has become another one. It takes no entries
+    /// Replaces this member's state by the leader's, because the two differ. The member takes no entries
     /// until it has that state. A leader must hand over first.
     pub fn rebuild(&mut self) {
         self.rebuilds = true;

@@ -27,8 +27,8 @@ pub enum MessageFault {
 /// overflow.
 const POSITION_MAX: u64 = 1 << 60;
 
-/// Checks whether a member could have sent this message. `last` is the last index of the receiver's log, if it
-/// leads the message's term.
+/// Checks whether a member could have sent this message; the error says why not. `last` is the last index of
+/// the receiver's log, if it leads the message's term.
 pub(super) fn check(message: &Message, last: Option<u64>) -> Result<(), MessageFault> {
     let positions = [
         message.term,
@@ -55,6 +55,8 @@ fn appends(message: &Message) -> bool {
     message.get_msg_type() == MessageType::MsgAppend
 }
 
+/// Whether members send messages of this type to each other, and its fields fit the type. `last` is that of
+/// [`check`].
 fn fits_its_kind(message: &Message, last: Option<u64>) -> bool {
     match message.get_msg_type() {
         MessageType::MsgAppend => has_contiguous_entries(message),

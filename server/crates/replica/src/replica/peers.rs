@@ -56,7 +56,8 @@ pub(super) struct Failover {
 }
 
 impl Replica {
-    /// The transport reports what became of its streams to a member.
+    /// Takes in what the transport reports about another member, and does what follows: tells raft, campaigns
+    /// if the leader is gone, and halts this member if most of the others have removed it.
     pub fn peer_event(&mut self, member: u64, event: PeerEvent) {
         match event {
             PeerEvent::Unreachable => self.raft.report_unreachable(member),
@@ -71,7 +72,8 @@ impl Replica {
         self.apply_election_jitter();
     }
 
-    /// The last entry that the slowest member has of those that this leader brings up to date now.
+    /// Index of the last entry that the slowest member has of those that this leader brings up to date now;
+    /// `None` if there are none, or this member does not lead.
     pub(super) fn slowest_receiver(&self) -> Option<u64> {
         let raft = &self.raft.raft;
         if raft.state != StateRole::Leader
@@ -94,8 +96,9 @@ impl Replica {
         has.min()
     }
 
-    /// Whether an acknowledgment has overtaken this rejection of the entries that it acknowledges. By one that is as
-    /// old raft would go back below what the member has, where the log may end, and send a snapshot.
+    /// Whether a rejection of entries is to be dropped, because an acknowledgment of them has overtaken it.
+    /// Raises the hint of any other rejection to the acknowledged index: raft would go back below it, where
+    /// the log may end, and send a snapshot.
     pub(super) fn is_stale_rejection(&self, message: &mut Message) -> bool {
         let raft = &self.raft.raft;
         let leads = raft.state == StateRole::Leader && raft.term == message.term;
@@ -112,7 +115,8 @@ impl Replica {
         message.index <= matched
     }
 
-    /// Remembers who answers, before raft forgets it at a check of the quorum: the log is kept for them.
+    /// Records on a leader who has answered, before raft forgets it at a check of the quorum: the log is kept
+    /// for them.
     pub(super) fn note_heard(&mut self) {
         if self.raft.raft.state == StateRole::Leader {
             let peers = self.raft.raft.prs().iter();
@@ -129,12 +133,14 @@ impl Replica {
         heard.is_some_and(|at| at >= since)
     }
 
+    /// Forgets the snapshot on its way to a member, and reports to raft how the transfer ended.
     fn snapshot_ended(&mut self, member: u64, status: SnapshotStatus) {
         self.leader_tasks.snapshot_ended(member);
         self.raft.report_snapshot(member, status);
     }
 
-    /// Without pre-vote a campaign that cannot be won would disturb the others.
+    /// Begins campaigns if the process of the leader that this follower knows is gone, and grants pre-votes
+    /// from then on. Does nothing without pre-vote: a campaign that cannot be won would disturb the others.
     fn process_gone(&mut self, member: u64) {
         let raft = &mut self.raft.raft;
         if raft.state != StateRole::Follower
@@ -154,8 +160,9 @@ impl Replica {
         self.continue_failover();
     }
 
-    /// Whether a leader whose process is gone sent this before: it would end the campaigns, and have the followers
-    /// wait for a leader that is not there. Raft takes it for lost.
+    /// Whether a message comes from the leader whose process is gone, in the term that it led: the message
+    /// would end the campaigns, and have the followers wait for a leader that is not there. The caller drops
+    /// it.
     pub(super) fn is_of_gone_leader(&self, message: &Message) -> bool {
         let leads = matches!(
             message.get_msg_type(),
@@ -165,8 +172,9 @@ impl Replica {
         leads && self.failover.is_some_and(|failover| failover.gone == sent)
     }
 
-    /// Members campaign one after the other, so that the first one is rarely disturbed. Each campaign in vain doubles
-    /// the time until the next: where messages take long, one that came earlier would end those under way.
+    /// Nanoseconds until this member campaigns next. Members campaign one after the other, so that the first
+    /// one is rarely disturbed. Each campaign in vain doubles the step between them, up to an election
+    /// timeout: where messages take long, an earlier campaign would end those under way.
     fn failover_delay_ns(&self, gone: u64, campaigns: u32) -> u64 {
         let voters = self.raft.store().position().voters.iter();
         let before = voters.filter(|id| **id < self.config.id && **id != gone);
@@ -180,7 +188,8 @@ impl Replica {
         (1 + rank) * step + jitter::below(self.config.seed, draw, step)
     }
 
-    /// Campaigns if it is time to, until there is a leader.
+    /// Campaigns if it is time to, until there is a leader or [`FAILOVER_CAMPAIGNS_MAX`] campaigns were in
+    /// vain.
     pub(super) fn continue_failover(&mut self) {
         let Some(failover) = self.failover else {
             return;
@@ -204,14 +213,14 @@ impl Replica {
         });
     }
 
-    /// When [`Replica::advance_clock`] is to be called at the latest, on the monotonic clock, if that is before the
-    /// next tick.
+    /// When [`Replica::advance_clock`] is to be called at the latest, in nanoseconds of the monotonic clock,
+    /// if a campaign waits for it; the next tick may be earlier.
     pub fn wake_at_ns(&self) -> Option<u64> {
         self.failover.map(|failover| failover.at_ns)
     }
 
-    /// Hands leadership to another voter, by default to the one whose log is the longest. Returns its
-    /// id; [`Replica::status`] shows when it leads.
+    /// Hands leadership to another voter, by default to the one with the longest log of those heard of
+    /// lately. Returns its id; [`Replica::status`] shows when it leads.
     pub fn transfer_leadership(&mut self, to: Option<u64>) -> Result<u64, TransferRefused> {
         self.append_batch();
         let raft = &self.raft.raft;

@@ -21,6 +21,7 @@ use crate::{
     wire::{self, EntryError},
 };
 
+/// Carries out all that raft has ready, round by round, until it is quiet. `Err` if the member must end.
 pub(super) fn turn(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     replica.apply_queue.turn_keys = 0;
     loop {
@@ -40,7 +41,8 @@ pub(super) fn turn(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Hal
     }
 }
 
-/// Hands out what has gathered since the last round.
+/// Gives the host the messages, unanswered requests and answers about leases that have gathered since the
+/// last round.
 fn flush(replica: &mut Replica, host: &mut dyn Host) {
     if !replica.outbox.is_empty() {
         host.send(std::mem::take(&mut replica.outbox));
@@ -53,6 +55,8 @@ fn flush(replica: &mut Replica, host: &mut dyn Host) {
     }
 }
 
+/// Carries out one `Ready` of raft in the order of the module's description. `Err` if a committed entry
+/// cannot be applied; those before it are answered.
 fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     replica.faults.turn_begins(&replica.machine);
     let mut ready = replica.raft.ready();
@@ -110,7 +114,7 @@ fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     result
 }
 
-/// Goes on after a long command.
+/// Takes the result of a long command, and applies and answers what is queued behind it.
 fn resume(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     let mut applied = Vec::new();
     let result = apply(replica, host, &mut applied);
@@ -121,6 +125,7 @@ fn resume(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     result
 }
 
+/// Tells raft up to which entry the state is applied, and trims the log in memory.
 fn applied_to_raft(replica: &mut Replica) {
     let applied = replica.raft.store().position().index;
     replica.raft.advance_apply_to(applied);
@@ -129,7 +134,8 @@ fn applied_to_raft(replica: &mut Replica) {
     replica.apply_election_jitter();
 }
 
-/// Installs an accepted snapshot: its state replaces ours, first on disk.
+/// Installs the snapshot of a `Ready`, if there is one: its state replaces this member's, first on disk.
+/// Requests whose entries it replaces are reported as unanswered.
 fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
     let metadata = ready.snapshot().get_metadata();
     if metadata.index == 0 {
@@ -165,7 +171,7 @@ fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
     replica.durable_checkpoints = (view.position.index, view.position.index);
 }
 
-/// Puts entries and hard state into the log in memory and into what the disk is to take.
+/// Puts entries and hard state into the log in memory, and returns what the disk is to take of them.
 fn persist_batch(replica: &mut Replica, ready: &Ready) -> LogBatch {
     let log = replica.raft.mut_store();
     log.append(ready.entries());
@@ -187,14 +193,16 @@ fn persist_batch(replica: &mut Replica, ready: &Ready) -> LogBatch {
     }
 }
 
-/// Whether the leader's commit index covers a change of membership that is not applied yet. It is synced before
-/// others hear of it: a removed member ends when it knows, and if the only one that stays then forgot, it would
-/// wait for the other's vote for ever.
+/// Whether the leader's commit index covers a change of membership that is not applied yet. The index is
+/// synced before others hear of it: a removed member ends when it knows, and if the only one that stays then
+/// forgot, it would wait for the removed one's vote for ever.
 fn commits_change(replica: &Replica) -> bool {
     let raft = &replica.raft.raft;
     raft.has_pending_conf() && raft.pending_conf_index <= raft.raft_log.committed
 }
 
+/// Persists the commit index at once, with a sync, if it covers a change of membership that is not applied
+/// yet.
 fn persist_committed_change(replica: &mut Replica, host: &mut dyn Host) {
     if !commits_change(replica) || replica.faults.has(InjectedBug::ChangeNotSynced) {
         return;
@@ -208,6 +216,8 @@ fn persist_committed_change(replica: &mut Replica, host: &mut dyn Host) {
     persist(host, &batch);
 }
 
+/// The hard state that the disk is to hold: that of the log in memory, unless an injected bug leaves out the
+/// vote.
 fn persisted_hard_state(replica: &Replica) -> HardState {
     let mut state = replica.raft.store().hard_state().clone();
     if replica.faults.has(InjectedBug::VoteNotPersisted) {
@@ -216,13 +226,15 @@ fn persisted_hard_state(replica: &Replica) -> HardState {
     state
 }
 
+/// Has the host persist a batch, unless it is empty.
 fn persist(host: &mut dyn Host, batch: &LogBatch) {
     if !batch.records.is_empty() || batch.hard_state.is_some() {
         host.persist(batch);
     }
 }
 
-/// A known bug: changes of membership count before they are committed.
+/// Changes raft's configuration by each change of membership of a `Ready` before it is committed: a known
+/// bug.
 fn apply_uncommitted_changes(replica: &mut Replica, ready: &Ready) {
     for entry in ready.entries() {
         if let Ok((_, Some(change))) = wire::decode_raft_entry(entry)
@@ -233,8 +245,8 @@ fn apply_uncommitted_changes(replica: &mut Replica, ready: &Ready) {
     }
 }
 
-/// Executes what is queued, up to the first entry that this release cannot execute, or to a command
-/// that the host executes.
+/// Executes what is queued and adds the results to `applied`, up to a command that the host executes on
+/// another thread. `Err` at the first entry that this release cannot execute.
 fn apply(
     replica: &mut Replica,
     host: &mut dyn Host,
@@ -251,6 +263,8 @@ fn apply(
     Ok(())
 }
 
+/// Executes a committed entry. `Ok(None)` if the host executes it on another thread; `Err` if it does not
+/// decode or is of a later release.
 fn apply_one(
     replica: &mut Replica,
     host: &mut dyn Host,
@@ -291,7 +305,7 @@ fn apply_one(
     Ok(executed.and_then(|executed| finish(replica, host, *executed)))
 }
 
-/// Takes the state that a long command has made.
+/// Puts the state that a long command has made into the replica; `None` if no long command is waited for.
 fn finish(
     replica: &mut Replica,
     host: &mut dyn Host,
@@ -309,7 +323,8 @@ fn finish(
     Some(conclude(replica, place, &entry, outcome))
 }
 
-/// What follows from an executed entry outside of the state.
+/// Does what follows from an executed entry outside of the state: timers of leases, the applied position,
+/// raft's configuration, the waiting ticket. Returns what the host is told.
 fn conclude(
     replica: &mut Replica,
     place: ExecutingCommand,
@@ -354,7 +369,8 @@ fn conclude(
     }
 }
 
-/// Whether members may hash their state after an entry.
+/// Whether members may hash their state after an entry: after a compaction, or when an alarm command asks for
+/// it.
 fn is_hashed(entry: &Entry, reply: &Reply) -> bool {
     match &entry.command {
         Some(Command::Alarm(command)) => command.hashes_state(),
@@ -376,6 +392,8 @@ fn is_hashed(entry: &Entry, reply: &Reply) -> bool {
     }
 }
 
+/// Gives the host the executed entries with the present state, unless there are none. Then drops the states
+/// from before compactions.
 fn answer(replica: &mut Replica, host: &mut dyn Host, applied: Vec<Applied>) {
     if !applied.is_empty() {
         if replica.faults.has(InjectedBug::WatchCompacted) {
@@ -386,6 +404,7 @@ fn answer(replica: &mut Replica, host: &mut dyn Host, applied: Vec<Applied>) {
     }
 }
 
+/// Gives messages of raft to the host, without those that [`envelope`] drops.
 fn send(replica: &mut Replica, host: &mut dyn Host, messages: Vec<Message>) {
     if messages.is_empty() {
         return;
@@ -399,8 +418,9 @@ fn send(replica: &mut Replica, host: &mut dyn Host, messages: Vec<Message>) {
     }
 }
 
-/// A snapshot message takes the present state along, and says so. There is none while another one is on
-/// its way to the same member: raft sends again when the transport has reported how that one ended.
+/// Addresses a message of raft; a snapshot message gets the present state and its metadata. `None` for a
+/// snapshot while another one is on its way to that member: raft sends again when the transport has reported
+/// how that one ended.
 fn envelope(replica: &mut Replica, mut message: Message) -> Option<Envelope> {
     let mut snapshot = None;
     if message.get_msg_type() == MessageType::MsgSnapshot {
@@ -445,6 +465,8 @@ fn lane(kind: MessageType) -> Lane {
     }
 }
 
+/// Issues the ReadIndex round that is due, unless raft would silently drop it: no leader is known, or this
+/// leader has committed nothing in its term.
 fn issue_reads(replica: &mut Replica) {
     if replica.faults.has(InjectedBug::StaleRead) {
         return;
@@ -466,7 +488,8 @@ fn issue_reads(replica: &mut Replica) {
     }
 }
 
-/// Whether any read was released: the next batch may be open already.
+/// Gives the host the reads whose index is applied. Whether there were any: the next batch may be open
+/// already.
 fn release_reads(replica: &mut Replica, host: &mut dyn Host) -> bool {
     let tickets = if replica.faults.has(InjectedBug::StaleRead) {
         replica.read_index.release_unchecked()

@@ -35,7 +35,7 @@ impl<V> Default for IntervalTree<V> {
 }
 
 impl<V: Default> IntervalTree<V> {
-    /// The value of a range, the default if it is new.
+    /// Calls `change` with the value of a range, which is inserted with the default value if it is new.
     pub(super) fn entry(&mut self, span: &WatchRange, change: impl FnOnce(&mut V)) {
         let mut at = self.root.as_deref_mut();
         while let Some(node) = at {
@@ -70,6 +70,8 @@ impl<V: Default> IntervalTree<V> {
     }
 }
 
+/// Calls `found` with the value of each range below a node that contains `key`; skips subtrees that end
+/// before it.
 fn holding<V>(node: Option<&TreapNode<V>>, key: &[u8], found: &mut impl FnMut(&V)) {
     let Some(node) = node.filter(|node| node.reach.is_above(key)) else {
         return;
@@ -84,7 +86,7 @@ fn holding<V>(node: Option<&TreapNode<V>>, key: &[u8], found: &mut impl FnMut(&V
 }
 
 impl<V> TreapNode<V> {
-    /// Recomputes what is derived from the children.
+    /// Recomputes `reach` from the node's own end and those of its children.
     fn updated(mut self: Box<Self>) -> Box<Self> {
         let children = [&self.left, &self.right].into_iter().flatten();
         let reach = children.map(|child| &child.reach).max();
@@ -94,6 +96,7 @@ impl<V> TreapNode<V> {
     }
 }
 
+/// Inserts a node whose range is not in the treap, and returns the root.
 fn insert<V>(tree: TreapLink<V>, mut new: Box<TreapNode<V>>) -> Box<TreapNode<V>> {
     let Some(mut node) = tree else {
         return new;
@@ -111,7 +114,7 @@ fn insert<V>(tree: TreapLink<V>, mut new: Box<TreapNode<V>>) -> Box<TreapNode<V>
     node.updated()
 }
 
-/// What lies before `at`, and what lies after it.
+/// Splits a treap into the ranges that sort before `at`, and the others.
 fn split<V>(tree: TreapLink<V>, at: &WatchRange) -> (TreapLink<V>, TreapLink<V>) {
     let Some(mut node) = tree else {
         return (None, None);
@@ -142,6 +145,8 @@ fn join<V>(before: TreapLink<V>, after: TreapLink<V>) -> TreapLink<V> {
     })
 }
 
+/// Calls `change` with the value of a range, if the treap has it, and removes the range if `change` returns
+/// true. Returns the root.
 fn with<V>(
     tree: TreapLink<V>,
     span: &WatchRange,

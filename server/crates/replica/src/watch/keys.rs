@@ -89,7 +89,8 @@ impl GroupIds {
         }
     }
 
-    /// Whether none is left.
+    /// Removes an id. Whether none is left: the caller then drops the whole set, which may still hold the
+    /// last id.
     fn remove(&mut self, id: u32) -> bool {
         match self {
             Self::None => true,
@@ -131,7 +132,8 @@ impl WatcherGroups {
         self.len() == 0
     }
 
-    /// Registers a group; it is notified from the next change on.
+    /// Registers a group, which is notified from the next change on. An error if there are
+    /// [`WATCHER_GROUPS_MAX`] groups.
     pub fn register(
         &mut self,
         stream: WatchStreamId,
@@ -151,7 +153,7 @@ impl WatcherGroups {
         Ok(WatcherGroupId(id))
     }
 
-    /// Unregisters a group of `span`.
+    /// Unregisters a group of this range; its pending changes are dropped.
     pub fn unregister(&mut self, id: WatcherGroupId, span: &WatchRange) {
         match span.end {
             RangeEnd::One => {
@@ -214,7 +216,8 @@ impl WatcherGroups {
         matched
     }
 
-    /// Notifies every group, when the changes from this revision on are unknown.
+    /// Marks every group to read all changes from its first noted one, or from this revision, because they
+    /// are unknown. Calls `wake` as [`Self::notify`] does.
     pub fn notify_all(
         &mut self,
         place: Location,
@@ -235,7 +238,7 @@ impl WatcherGroups {
         }
     }
 
-    /// Takes what a stream has to read, unordered.
+    /// Takes the pending changes of the groups of a stream, in no order; none for an unknown stream.
     pub fn take(&mut self, stream: WatchStreamId) -> Vec<(WatcherGroupId, PendingChanges)> {
         let Some(entry) = self.streams.get_mut(stream.0) else {
             return Vec::new();
@@ -252,6 +255,9 @@ impl WatcherGroups {
     }
 }
 
+/// Adds a change to the pending ones of watcher group `id`; wakes its stream if it had no pending group. At
+/// [`NOTED_LOCATIONS_MAX`] locations per stream the group keeps only its first location and is marked `rest`;
+/// it then ignores changes, as an unknown group does.
 fn note(
     groups: &mut Slab<WatcherGroup>,
     streams: &mut Slab<StreamEntry>,
@@ -310,6 +316,7 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T> Slab<T> {
+    /// Stores a value and returns its number: one that is free again, or the next one.
     fn put(&mut self, value: T) -> u32 {
         self.len += 1;
         if let Some(id) = self.free.pop() {
@@ -324,6 +331,7 @@ impl<T> Slab<T> {
         self.slots.get_mut(id as usize)?.as_mut()
     }
 
+    /// Removes and returns a value; its number may be used again. Gives the memory back when none is left.
     fn take(&mut self, id: u32) -> Option<T> {
         let value = self.slots.get_mut(id as usize)?.take()?;
         self.len -= 1;
@@ -341,7 +349,7 @@ mod tests {
     use super::*;
     use crate::machine::kv::{Kv, KvCommand, KvOperation, Put};
 
-    /// Places to touch with, from a store with so many changes.
+    /// Locations of the changes of a store in which one key was put `count` times.
     fn places(count: usize) -> Vec<Location> {
         let mut kv = Kv::default();
         for _ in 0..count {

@@ -26,7 +26,8 @@ pub struct WatchRange {
 }
 
 impl WatchRange {
-    /// The range that a request's two fields mean, as in all v3 requests.
+    /// The range that a request's two fields mean, as in all v3 requests: without `range_end` it is one key,
+    /// and `\0` means that it has no end.
     pub fn new(key: &[u8], range_end: &[u8]) -> Self {
         let end = match range_end {
             [] => RangeEnd::One,
@@ -54,7 +55,8 @@ impl WatchRange {
 }
 
 impl RangeEnd {
-    /// Whether a key that is not below the span's first one lies before the end of a range.
+    /// Whether a key that is not below the range's first one lies before this end; false for
+    /// [`RangeEnd::One`].
     pub(super) fn is_above(&self, key: &[u8]) -> bool {
         match self {
             RangeEnd::One => false,
@@ -63,6 +65,7 @@ impl RangeEnd {
         }
     }
 
+    /// What ends are ordered by: the kind of the end, then its key.
     fn rank(&self) -> (u8, &[u8]) {
         match self {
             RangeEnd::One => (0, &[]),

@@ -42,6 +42,7 @@ const ONE: &str = "GET,PUT,DELETE";
 struct AuthHttpError(StatusCode, String);
 
 impl AuthHttpError {
+    /// Returns the error 400 with this message.
     fn bad(message: &str) -> Self {
         Self(StatusCode::BAD_REQUEST, message.into())
     }
@@ -112,7 +113,8 @@ enum AuthResource<'a> {
 }
 
 impl<'a> AuthResource<'a> {
-    /// What a path names; `None` if it has too many parts.
+    /// Returns the resource that a path names; `None` if the path has too many parts or is not below
+    /// `/v2/auth`.
     fn of(path: &'a str) -> Option<Self> {
         if path == ENABLE {
             return Some(Self::Enable);
@@ -132,6 +134,7 @@ impl<'a> AuthResource<'a> {
         }
     }
 
+    /// Returns the methods that the resource serves, as `Allow` lists them.
     fn methods(self) -> &'static str {
         match self {
             Self::Users | Self::Roles => LIST,
@@ -160,6 +163,7 @@ pub(super) async fn handle(
     })
 }
 
+/// Executes a request on a resource; its method is one of those that the resource serves.
 async fn serve(
     ctx: &Context,
     request: &HttpRequest,
@@ -190,6 +194,7 @@ async fn serve(
     }
 }
 
+/// Completes a response with the message as a JSON object.
 fn refused(mut builder: actix_web::HttpResponseBuilder, message: String) -> HttpResponse {
     builder
         .insert_header((CONTENT_TYPE, reply::JSON))
@@ -224,6 +229,7 @@ async fn body<T: DeserializeOwned + Default>(
     }
 }
 
+/// Builds a response with `value` as JSON and a newline.
 fn shown(
     ctx: &Context,
     request: &HttpRequest,

@@ -15,6 +15,7 @@ use witan_replica::machine::{
 use super::{AuthHttpError, body, shown};
 use crate::api::Context;
 
+/// Answers with all roles that v2 knows, in order of their names.
 pub(super) async fn list(
     ctx: &Context,
     request: &HttpRequest,
@@ -26,6 +27,7 @@ pub(super) async fn list(
     Ok(shown(ctx, request, StatusCode::OK, &RoleList { roles }))
 }
 
+/// Answers with one role; `RoleMissing` if v2 knows none of this name.
 pub(super) async fn get(
     ctx: &Context,
     request: &HttpRequest,
@@ -37,6 +39,8 @@ pub(super) async fn get(
     Ok(shown(ctx, request, StatusCode::OK, &role))
 }
 
+/// Creates a role with the patterns of the body (201), or, if the body grants or revokes patterns,
+/// changes an existing one (200).
 pub(super) async fn put(
     ctx: &Context,
     request: &HttpRequest,
@@ -74,7 +78,7 @@ pub(super) async fn put(
     Ok(shown(ctx, request, StatusCode::OK, &as_shown(role, now)))
 }
 
-/// A role in full.
+/// Returns a role with its patterns; `None` if v2 knows none of this name.
 pub(super) fn find(auth: &Auth, name: &str) -> Option<Role> {
     Some(as_shown(name.to_owned(), auth.patterns(name)?))
 }
@@ -90,6 +94,7 @@ fn as_shown(role: String, patterns: path_permissions::PathPatterns) -> Role {
     }
 }
 
+/// Converts the patterns of a body; a missing list is an empty one.
 fn patterns(asked: Patterns) -> path_permissions::PathPatterns {
     let [read, write] = [asked.read, asked.write].map(Option::unwrap_or_default);
     path_permissions::PathPatterns { read, write }

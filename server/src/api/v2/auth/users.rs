@@ -117,6 +117,8 @@ pub(super) async fn put(
     Ok(shown(ctx, request, StatusCode::OK, &user))
 }
 
+/// Creates a user with a hashed password; the user root always gets the role root. An empty password is
+/// an error (400).
 async fn create(
     ctx: &Context,
     request: &HttpRequest,
@@ -142,6 +144,8 @@ async fn create(
     Ok(User { user: name, roles })
 }
 
+/// Returns the bcrypt hash of a password, from the queue of its sender; 400 for one that is too long,
+/// 503 while too many wait.
 async fn hash(
     ctx: &Context,
     sender: PasswordSource<'_>,

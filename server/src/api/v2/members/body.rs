@@ -13,7 +13,8 @@ use crate::api::reply::{self, BodyError};
 const BODY_BYTES_MAX: usize = 1 << 20;
 const FIELD: &str = "peerURLs";
 
-/// The URLs of the body, sorted.
+/// Reads a body and returns its peer URLs, checked and sorted. An error if there are none or they
+/// exceed `PEER_URLS_BYTES_MAX` together.
 pub(super) async fn peer_urls(
     request: &HttpRequest,
     payload: &mut web::Payload,
@@ -38,11 +39,13 @@ pub(super) async fn peer_urls(
     Ok(urls)
 }
 
+/// Returns the error 400 with this message.
 fn bad(message: String) -> MembersHttpError {
     MembersHttpError(StatusCode::BAD_REQUEST, message)
 }
 
-/// Only a type with parameters is compared regardless of case.
+/// Refuses (415) a media type other than JSON. As in etcd, the case of letters is ignored only if
+/// parameters follow the type.
 fn check_media_type(given: &str) -> Result<(), MembersHttpError> {
     let media_type = match given.split_once(';') {
         Some((media_type, _)) => media_type.trim().to_ascii_lowercase(),
@@ -58,6 +61,8 @@ fn check_media_type(given: &str) -> Result<(), MembersHttpError> {
     ))
 }
 
+/// Parses `peerURLs`, in any case of letters, from a JSON body; empty if missing or `null`. The error
+/// is the text of Go's decoder.
 pub(in crate::api) fn decode(body: &[u8]) -> Result<Vec<String>, String> {
     json::check(body)?;
     let text = String::from_utf8_lossy(body);
@@ -83,6 +88,8 @@ pub(in crate::api) fn decode(body: &[u8]) -> Result<Vec<String>, String> {
     Ok(urls)
 }
 
+/// Converts a JSON value to a list of strings as Go does: `null` is an empty list, and inside of one an
+/// empty string.
 fn strings(value: Value) -> Result<Vec<String>, String> {
     let mismatch = |value: &Value, wanted: &str| {
         let kind = kind(value);
@@ -105,6 +112,7 @@ fn strings(value: Value) -> Result<Vec<String>, String> {
     items.into_iter().map(string).collect()
 }
 
+/// Returns the name of a JSON value's type in the error texts of Go's decoder.
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

@@ -35,11 +35,13 @@ const NS_PER_SECOND: i64 = 1_000_000_000;
 struct MembersHttpError(StatusCode, String);
 
 impl MembersHttpError {
+    /// Logs the reason and returns status 500 with etcd's general text.
     fn internal(reason: &str) -> Self {
         tracing::warn!(reason, "membership change refused");
         Self(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into())
     }
 
+    /// Returns the error 404 (no such member), whose text repeats `id`.
     fn unknown(id: &str) -> Self {
         Self(StatusCode::NOT_FOUND, format!("{NO_SUCH_MEMBER}{id}"))
     }
@@ -72,13 +74,14 @@ pub(super) async fn handle(
     served.unwrap_or_else(|refusal| refused(ctx, refusal))
 }
 
+/// Builds the response to an error: its status with the message as a JSON object.
 fn refused(ctx: &Context, MembersHttpError(status, message): MembersHttpError) -> HttpResponse {
     headers::build(&ctx.node, status)
         .insert_header((CONTENT_TYPE, reply::JSON))
         .body(json::encode(&ErrorMessage { message }))
 }
 
-/// The client URLs of all members as text.
+/// Answers `/v2/machines`: the client URLs of all members as text, sorted and separated by `, `.
 pub(super) async fn machines(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let members = match ctx.node.view().await {
         Ok(view) => view.machine.members.clone(),
@@ -96,6 +99,7 @@ pub(super) async fn machines(ctx: &Context, request: &HttpRequest) -> HttpRespon
         .body(reply::framed(request, urls.join(", ").into()))
 }
 
+/// Answers a PUT or DELETE that names no member: 405 with the id of the cluster as a header.
 fn without_id(ctx: &Context) -> HttpResponse {
     let mut response = reply::method_not_allowed(None);
     let built = headers::build(&ctx.node, StatusCode::METHOD_NOT_ALLOWED).finish();
@@ -113,6 +117,7 @@ async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Memb
     Ok(found(ctx, request, json::encode(&list)))
 }
 
+/// Answers with the leader that this member knows; 503 if it knows none.
 async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, MembersHttpError> {
     let members = members(ctx).await?;
     let leader = members.by_id.get(&ctx.node.status().leader);
@@ -121,7 +126,8 @@ async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Me
     Ok(found(ctx, request, json::encode(&shown(leader))))
 }
 
-/// Adds a voter: 201 with the member.
+/// Adds a voter with the peer URLs of the body, and answers 201 with the member. Refused if that may
+/// cost the quorum.
 async fn add(
     ctx: &Context,
     request: &HttpRequest,
@@ -147,6 +153,8 @@ async fn add(
         .body(created))
 }
 
+/// Replaces a member's peer URLs and answers 204; 404 for an unknown member, 410 for a removed one, 409
+/// if another member has one of the URLs.
 async fn update(
     ctx: &Context,
     request: &HttpRequest,
@@ -175,6 +183,8 @@ async fn update(
     }
 }
 
+/// Removes a member and answers 204; 404 for an unknown member, 410 for a removed one, 500 if that may
+/// cost the quorum.
 async fn remove(ctx: &Context, id: &str) -> Result<HttpResponse, MembersHttpError> {
     let number = parse_id(id)?;
     known(&members(ctx).await?, number)?;
@@ -188,7 +198,7 @@ async fn remove(ctx: &Context, id: &str) -> Result<HttpResponse, MembersHttpErro
     Ok(headers::build(&ctx.node, StatusCode::NO_CONTENT).finish())
 }
 
-/// Replicates an addition or a removal.
+/// Proposes an addition or a removal; 410 if another request removed the member meanwhile.
 async fn replicate(ctx: &Context, change: ChangeMembers) -> Result<(), MembersHttpError> {
     let removed = change.remove;
     match ctx.node.propose(change).await {
@@ -201,7 +211,7 @@ async fn replicate(ctx: &Context, change: ChangeMembers) -> Result<(), MembersHt
     }
 }
 
-/// Why a change was not made, in etcd's words.
+/// Maps the error of a proposed change of the member `id` to status and text, in etcd's words.
 fn impossible(error: ProposeError<member::MembershipError>, id: u64) -> MembersHttpError {
     let error = match error {
         ProposeError::Fault(fault) => return fault.into(),
@@ -219,6 +229,7 @@ fn impossible(error: ProposeError<member::MembershipError>, id: u64) -> MembersH
     }
 }
 
+/// Refuses (500) a change that may cost the quorum, unless `--strict-reconfig-check` is off.
 async fn check_quorum(ctx: &Context, change: Reconfiguration) -> Result<(), MembersHttpError> {
     if !ctx.settings.strict_reconfig_check {
         return Ok(());
@@ -231,7 +242,7 @@ async fn members(ctx: &Context) -> Result<MemberRegistry, MembersHttpError> {
     Ok(ctx.node.view().await?.machine.members.clone())
 }
 
-/// Up to 16 digits of hex. What is not that is echoed as it was sent.
+/// Parses an id in hexadecimal digits; anything else is a 404 that repeats the text as it was sent.
 fn parse_id(id: &str) -> Result<u64, MembersHttpError> {
     let digits = id.bytes().all(|b| b.is_ascii_hexdigit());
     let number = if digits {
@@ -242,6 +253,7 @@ fn parse_id(id: &str) -> Result<u64, MembersHttpError> {
     number.ok_or_else(|| MembersHttpError::unknown(id))
 }
 
+/// Returns a member by its id; 410 if it was removed, 404 if there never was one.
 fn known(members: &MemberRegistry, id: u64) -> Result<&Known, MembersHttpError> {
     if members.removed_ids.contains(&id) {
         return Err(MembersHttpError(
@@ -268,6 +280,7 @@ fn shown(member: &Known) -> Member {
     }
 }
 
+/// Builds the response to a read: 200 with the JSON and a newline.
 fn found(ctx: &Context, request: &HttpRequest, mut json: Vec<u8>) -> HttpResponse {
     json.push(b'\n');
     headers::build(&ctx.node, StatusCode::OK)

@@ -2,7 +2,8 @@
 
 use witan_gocompat::{text::quote, url};
 
-/// The URL, trimmed, if it is `http`, `https`, `unix` or `unixs` with host and port and no path.
+/// Returns the URL, trimmed, if it is `http`, `https`, `unix` or `unixs` with host and port and no
+/// path; else etcd's text for the first fault.
 pub(in crate::api) fn peer_url(text: &str) -> Result<String, String> {
     let text = text.trim();
     let url = url::parse(text).map_err(|e| format!("parse {}: {e}", quote(text.as_bytes())))?;
@@ -22,6 +23,8 @@ pub(in crate::api) fn peer_url(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// Whether a host has a colon and a port, which may be empty, at its end. An IPv6 address must stand in
+/// brackets.
 fn has_port(host: &str) -> bool {
     match host.rsplit_once(':') {
         Some((name, _)) if name.starts_with('[') => name.ends_with(']'),

@@ -31,6 +31,7 @@ const NO_LEADER: &str = "election: no leader";
 const NOT_LEADER: &str = "election: not leader";
 const NO_KEY: &str = "\"leader\" field must be provided";
 
+/// Waits until the caller leads the election; if the caller disconnects meanwhile, its key is deleted.
 pub(in crate::api::v3) async fn campaign(
     ctx: &Context,
     request: CampaignRequest,
@@ -39,7 +40,8 @@ pub(in crate::api::v3) async fn campaign(
     run_to_completion(metrics, move |gone| win_election(ctx, request, gone)).await
 }
 
-/// The leader's key, once it is elected.
+/// Puts the caller's key below the name, waits until it is the oldest, and returns it. Deletes the key
+/// if the caller disconnects.
 async fn win_election(
     ctx: Context,
     request: CampaignRequest,
@@ -90,7 +92,7 @@ async fn win_election(
     })
 }
 
-/// Sets a new value on the leader's key. Fails if the key has no longer the create revision that the
+/// Puts a new value on the leader's key. Fails if the key no longer has the create revision that the
 /// request names.
 pub(in crate::api::v3) async fn proclaim(
     ctx: &Context,
@@ -105,6 +107,7 @@ pub(in crate::api::v3) async fn proclaim(
     Ok(ProclaimResponse { header })
 }
 
+/// Returns the oldest key of the election, which is its leader's; an error if there is none.
 pub(in crate::api::v3) async fn leader(
     ctx: &Context,
     request: LeaderRequest,
@@ -121,6 +124,7 @@ pub(in crate::api::v3) async fn leader(
     })
 }
 
+/// Deletes the leader's key if it still has the create revision that the request names.
 pub(in crate::api::v3) async fn resign(
     ctx: &Context,
     request: ResignRequest,
@@ -134,7 +138,7 @@ pub(in crate::api::v3) async fn resign(
     Ok(ResignResponse { header })
 }
 
-/// Changes the value of a leader's key, if it still has this create revision.
+/// Changes the value of a leader's key if it still has this create revision, else fails (`NOT_LEADER`).
 async fn put_value(
     ctx: &Context,
     key: &Bytes,
@@ -169,6 +173,7 @@ pub(in crate::api::v3) async fn observe(
     Ok(observed(ctx, request, needs_leader))
 }
 
+/// Builds the stream of an election's leaders and their values; an error is its last item.
 fn observed(
     ctx: &Context,
     request: LeaderRequest,
@@ -190,7 +195,7 @@ fn observed(
     })
 }
 
-/// The same for the first request of a stream.
+/// Streams the leaders of the election that the first of `requests` names; later requests are not read.
 pub(in crate::api::v3) fn observe_first<R>(
     ctx: &Context,
     mut requests: R,
@@ -224,7 +229,7 @@ struct Observer {
 }
 
 impl Observer {
-    /// The next leader or value; `None` ends the stream.
+    /// Waits for the next leader or value; `None` ends the stream.
     async fn next(&mut self) -> Option<RpcResult<LeaderResponse>> {
         loop {
             if let Some(response) = self.ready.pop_front() {
@@ -252,7 +257,8 @@ impl Observer {
         }
     }
 
-    /// Waits for a leader, if there is none.
+    /// Finds the leader, waiting for one if there is none, and begins to watch its key. `None` if the
+    /// wait ends without one.
     async fn find(&mut self) -> RpcResult<Option<LeaderResponse>> {
         let request = first_or_last_key(&self.name, SortOrder::Ascend);
         let response = kv::range(&self.ctx, self.ctx.node.client(), request)
@@ -281,7 +287,7 @@ impl Observer {
     }
 }
 
-/// Waits for the first put below the name from a revision on.
+/// Waits for the first put below the name from a revision on; `None` if the watch ends before.
 async fn first_put(
     ctx: &Context,
     name: &[u8],

@@ -23,6 +23,7 @@ use crate::api::{
 /// Error of a lock whose key was deleted with its lease while waiting.
 const EXPIRED: &str = "mutex: session is expired";
 
+/// Waits until the caller owns the lock; if the caller disconnects meanwhile, its key is deleted.
 pub(in crate::api::v3) async fn lock(
     ctx: &Context,
     request: LockRequest,
@@ -31,6 +32,7 @@ pub(in crate::api::v3) async fn lock(
     run_to_completion(metrics, move |gone| acquire(ctx, request, gone)).await
 }
 
+/// Releases a lock by deleting the key that `lock` returned.
 pub(in crate::api::v3) async fn unlock(
     ctx: &Context,
     request: UnlockRequest,
@@ -41,7 +43,8 @@ pub(in crate::api::v3) async fn unlock(
     Ok(UnlockResponse { header })
 }
 
-/// The lock, once it is owned.
+/// Puts the caller's key below the name, waits until it is the oldest, and returns it. Fails with
+/// `EXPIRED` if the key was deleted with its lease meanwhile.
 async fn acquire(ctx: Context, request: LockRequest, gone: CallerGone) -> RpcResult<LockResponse> {
     let lease = session(&ctx, request.lease).await?;
     let key = session_key(&request.name, lease);
@@ -83,7 +86,8 @@ struct LockKey {
     first: bool,
 }
 
-/// Puts the key, unless it exists.
+/// Puts the caller's key unless it exists; returns when it was created and whether it is the oldest of
+/// the name.
 async fn put_key(ctx: &Context, name: &[u8], key: &Bytes, lease: i64) -> RpcResult<LockKey> {
     let oldest = || {
         op(Request::RequestRange(first_or_last_key(

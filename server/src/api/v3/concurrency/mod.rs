@@ -46,7 +46,7 @@ const SESSION_TTL_S: i64 = 60;
 /// The answers of a watch.
 type WatchResponses = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
 
-/// The caller's lease, or a new one.
+/// Returns the caller's lease, or grants one of `SESSION_TTL_S` seconds if it is `NONE`.
 async fn session(ctx: &Context, lease: i64) -> RpcResult<i64> {
     if lease != NONE {
         return Ok(lease);
@@ -58,19 +58,19 @@ async fn session(ctx: &Context, lease: i64) -> RpcResult<i64> {
     Ok(lease::lease_grant(ctx, request).await?.id)
 }
 
-/// All keys of a name begin with this.
+/// Returns the beginning of all keys of a name.
 fn prefix(name: &[u8]) -> Bytes {
     [name, b"/"].concat().into()
 }
 
-/// The key of a lease below a name. A negative lease is written as Go does.
+/// Returns the key of a lease below a name; a negative lease is written as Go does.
 fn session_key(name: &[u8], lease: i64) -> Bytes {
     let sign: &[u8] = if lease < 0 { b"-" } else { b"" };
     let digits = format!("{:x}", lease.unsigned_abs());
     [name, b"/", sign, digits.as_bytes()].concat().into()
 }
 
-/// One key of a name: the oldest, or the youngest.
+/// Builds the range that reads one key of a name: the oldest (`Ascend`) or the youngest (`Descend`).
 fn first_or_last_key(name: &[u8], order: SortOrder) -> RangeRequest {
     RangeRequest {
         key: prefix(name),
@@ -82,7 +82,7 @@ fn first_or_last_key(name: &[u8], order: SortOrder) -> RangeRequest {
     }
 }
 
-/// The end of the range of a name's keys; `0` follows `/`.
+/// Returns the end of the range of a name's keys; `0` follows `/`.
 fn after(name: &[u8]) -> Bytes {
     [name, b"0"].concat().into()
 }
@@ -109,8 +109,8 @@ fn op(request: Request) -> RequestOp {
     }
 }
 
-/// A transaction that executes `success` if the key's create revision is `revision`; 0 means that
-/// it does not exist.
+/// Builds a transaction that executes `success` if the key's create revision is `revision`; 0 means
+/// that the key does not exist.
 fn if_created(key: &Bytes, revision: i64, success: Vec<RequestOp>) -> TxnRequest {
     let compare = Compare {
         result: CompareResult::Equal as i32,
@@ -130,7 +130,7 @@ fn revision(header: Option<&ResponseHeader>) -> i64 {
     header.map_or(0, |header| header.revision)
 }
 
-/// Waits until no key of the name is older than that of revision `created`.
+/// Waits until no key of the name has a create revision below `created`.
 async fn wait_until_first(ctx: &Context, name: &[u8], created: i64) -> RpcResult<()> {
     loop {
         let older = RangeRequest {
@@ -145,6 +145,8 @@ async fn wait_until_first(ctx: &Context, name: &[u8], created: i64) -> RpcResult
     }
 }
 
+/// Waits for the deletion of a key at revision `from` or later; `Compacted` if that history was
+/// compacted, `Stopped` if the watch ends.
 async fn wait_until_deleted(ctx: &Context, key: &Bytes, from: i64) -> RpcResult<()> {
     let create = WatchCreateRequest {
         key: key.clone(),
@@ -184,7 +186,8 @@ impl CallerGone {
     }
 }
 
-/// Runs work that must complete even if its caller disconnects; [`CallerGone`] tells it so.
+/// Runs work that must complete even if its caller disconnects, and returns its result; the work's
+/// `CallerGone` resolves when the caller has disconnected.
 async fn run_to_completion<T: 'static, F: Future<Output = RpcResult<T>> + 'static>(
     metrics: &PanicMetrics,
     work: impl FnOnce(CallerGone) -> F,

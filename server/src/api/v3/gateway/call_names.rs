@@ -42,7 +42,8 @@ macro_rules! dispatch {
             $(as $stream:ident)?, $access:ident, $paths:tt;
         )+}
     )+})+) => {
-        /// Runs a call that has one answer. Streams are begun elsewhere.
+        /// Runs a call that has one answer and returns that as JSON. `NotPost` for calls with streams,
+        /// which are begun elsewhere.
         pub(super) async fn run(
             method: &str,
             call: UnaryCall<'_>,

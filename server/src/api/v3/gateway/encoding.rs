@@ -54,7 +54,8 @@ impl Encoding {
         }
     }
 
-    /// The field that a request calls by this name.
+    /// Finds the field that a request calls by its JSON name or its proto name or, with `Utf8`, a bytes
+    /// field by either name and `SUFFIX`. `None` if there is none.
     pub(super) fn field<'s>(self, shape: &'s MessageShape, name: &[u8]) -> Option<NamedField<'s>> {
         let find = |name: &[u8]| {
             let mut fields = shape.fields.iter().enumerate();
@@ -78,7 +79,7 @@ impl Encoding {
             .map(named(Self::Base64))
     }
 
-    /// Writes an answer.
+    /// Appends an answer as JSON.
     pub(in crate::api) fn write<A: Shaped + Serialize>(
         self,
         answer: &A,
@@ -93,7 +94,8 @@ impl Encoding {
     }
 }
 
-/// The same message with its bytes as strings.
+/// Converts the base64 of a message, nested messages included, to plain strings where it stands for
+/// UTF-8.
 fn plain(value: Value, shape: &MessageShape) -> Value {
     let Value::Object(members) = value else {
         return value;
@@ -102,6 +104,8 @@ fn plain(value: Value, shape: &MessageShape) -> Value {
     Value::Object(members.map(|one| member(one, shape)).collect())
 }
 
+/// Converts one field of a message, which keeps its base64 and gets the suffix `SUFFIX` if it holds
+/// bytes that are not UTF-8.
 fn member((name, value): (String, Value), shape: &MessageShape) -> (String, Value) {
     let field = shape.fields.iter().find(|field| field.name == name);
     match (field.map(|field| field.kind), value) {
@@ -118,8 +122,8 @@ fn member((name, value): (String, Value), shape: &MessageShape) -> (String, Valu
     }
 }
 
-/// The decoded text, if it is UTF-8. A list needs all of its elements to be, because they share a
-/// name.
+/// Decodes base64, or a list of it, to text; `None` if it is not UTF-8. A list needs all of its
+/// elements to be, because they share a name.
 fn text(value: &Value) -> Option<Value> {
     match value {
         Value::String(base64) => {

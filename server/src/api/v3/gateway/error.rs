@@ -51,6 +51,7 @@ struct ErrorBodyV34<'a> {
 }
 
 impl GatewayError {
+    /// Returns the error `InvalidArgument` with this text.
     pub(super) fn invalid(text: String) -> Self {
         Self::Status {
             code: Code::InvalidArgument,
@@ -58,6 +59,7 @@ impl GatewayError {
         }
     }
 
+    /// Returns the error `Unknown` with this text.
     pub(super) fn unknown(text: String) -> Self {
         Self::Status {
             code: Code::Unknown,
@@ -65,7 +67,7 @@ impl GatewayError {
         }
     }
 
-    /// Error of a call whose handler panicked: `Internal`, without the text of the panic.
+    /// Returns the error of a call whose handler panicked: `Internal`, without the text of the panic.
     pub(super) fn panicked() -> Self {
         Self::Status {
             code: Code::Internal,
@@ -82,7 +84,7 @@ impl GatewayError {
         }
     }
 
-    /// Error for a request message of `length` bytes, which is more than `max`.
+    /// Returns the error for a request message of `length` bytes, which is more than `max`.
     pub(super) fn message_too_large(length: usize, max: usize) -> Self {
         let text = format!("grpc: received message larger than max ({length} vs. {max})");
         Self::Status {
@@ -91,8 +93,8 @@ impl GatewayError {
         }
     }
 
-    /// Error for a request body whose message is larger than `max` bytes and was not read to its
-    /// end.
+    /// Returns the error for a request body that was not read to its end, because it is too large; the
+    /// text names `max`, in bytes.
     pub(super) fn body_too_large(max: usize) -> Self {
         let text = format!("grpc: received message larger than max ({max})");
         Self::Status {
@@ -101,6 +103,8 @@ impl GatewayError {
         }
     }
 
+    /// Builds the response to the error, with the status and the body that the gateway of this version
+    /// gives.
     pub(super) fn answer(&self, gateway_version: GatewayVersion) -> HttpResponse {
         let (status, code, text) = match (self, gateway_version) {
             (Self::NotFound, GatewayVersion::V3_4) => {
@@ -138,6 +142,8 @@ impl GatewayError {
     }
 }
 
+/// Maps a gRPC code to the HTTP status of this gateway version; they differ in `Cancelled` and
+/// `FailedPrecondition`.
 pub(super) fn status_of(code: Code, gateway_version: GatewayVersion) -> StatusCode {
     match code {
         Code::Ok => StatusCode::OK,

@@ -20,7 +20,8 @@ const SCANNED_BYTES_MAX: usize = 64 << 20;
 /// A result with 3.4's error text.
 type ReadResult<T> = Result<T, String>;
 
-/// Reads the message of this shape that `body` begins with.
+/// Reads the JSON object that `body` begins with as a message of this shape; returns the message's
+/// protobuf encoding.
 pub(super) fn read(body: &[u8], shape: &MessageShape) -> ReadResult<Vec<u8>> {
     let mut scanner = Scanner::new(body);
     let value = value(&mut scanner)?;
@@ -32,7 +33,7 @@ pub(super) fn read(body: &[u8], shape: &MessageShape) -> ReadResult<Vec<u8>> {
     Ok(reader.out.into_bytes())
 }
 
-/// The next value, without the space before it.
+/// Consumes the next value and returns its text, without the space before it.
 fn value<'a>(scanner: &mut Scanner<'a>) -> ReadResult<&'a [u8]> {
     scanner.peek();
     let at = scanner.at();
@@ -48,13 +49,16 @@ struct JsonpbReader {
 }
 
 impl JsonpbReader {
+    /// Deducts the length of a text from the bytes that may still be scanned; an error if too few are
+    /// left.
     fn spend(&mut self, raw: &[u8]) -> ReadResult<()> {
         let left = self.left.checked_sub(raw.len());
         self.left = left.ok_or("exceeded max depth for its length")?;
         Ok(())
     }
 
-    /// `null` is a message without fields.
+    /// Reads an object of this shape; `null` is a message without fields. Fields of a oneof come after
+    /// all others.
     fn message(&mut self, raw: &[u8], shape: &MessageShape, depth: usize) -> ReadResult<()> {
         if depth > MESSAGE_DEPTH_MAX {
             return Err("exceeded max depth".into());
@@ -85,6 +89,7 @@ impl JsonpbReader {
         Ok(())
     }
 
+    /// Reads the value of a field, each element if it is a list; `null` is an empty list.
     fn field(&mut self, raw: &[u8], field: &FieldShape, depth: usize) -> ReadResult<()> {
         if !field.list {
             return self.one(raw, field, depth);
@@ -100,6 +105,7 @@ impl JsonpbReader {
         }
     }
 
+    /// Reads one value of a field, or one element of a list, and appends it to the message.
     fn one(&mut self, raw: &[u8], field: &FieldShape, depth: usize) -> ReadResult<()> {
         let number = field.number;
         let out = &mut self.out;
@@ -140,6 +146,7 @@ impl JsonpbReader {
 /// A name and the text of its value.
 type ObjectMember<'a> = (Cow<'a, [u8]>, &'a [u8]);
 
+/// Splits an object into its members in their order; values stay unread text.
 fn members(raw: &[u8]) -> ReadResult<Vec<ObjectMember<'_>>> {
     let mut members = Vec::new();
     let mut scanner = Scanner::new(raw);
@@ -163,6 +170,7 @@ fn members(raw: &[u8]) -> ReadResult<Vec<ObjectMember<'_>>> {
     }
 }
 
+/// Splits a list into the texts of its elements.
 fn items(raw: &[u8]) -> ReadResult<Vec<&[u8]>> {
     let mut items = Vec::new();
     let mut scanner = Scanner::new(raw);
@@ -178,6 +186,7 @@ fn items(raw: &[u8]) -> ReadResult<Vec<&[u8]>> {
     }
 }
 
+/// Reads bytes from base64 or, as Go does, from a list of numbers; `null` is empty.
 fn bytes(raw: &[u8]) -> ReadResult<Cow<'_, [u8]>> {
     match raw[0] {
         b'"' => {
@@ -207,7 +216,7 @@ fn bytes(raw: &[u8]) -> ReadResult<Cow<'_, [u8]>> {
     }
 }
 
-/// By name, or as an integer of 32 bits.
+/// Reads the value of an enum by name or as an integer of 32 bits; `null` is 0.
 fn enumeration(raw: &[u8], names: &EnumShape) -> ReadResult<u64> {
     if raw[0] == b'"' {
         let name = &raw[1..raw.len() - 1];
@@ -231,6 +240,7 @@ fn enumeration(raw: &[u8], names: &EnumShape) -> ReadResult<u64> {
         .ok_or_else(|| mismatch_of_number(raw, names.name))
 }
 
+/// Parses an integer that is in range of its kind, as the bits of a varint; `null` is 0.
 fn integer(raw: &[u8], kind: FieldKind) -> ReadResult<u64> {
     if raw == b"null" {
         return Ok(0);
@@ -252,7 +262,7 @@ fn integer(raw: &[u8], kind: FieldKind) -> ReadResult<u64> {
     value.ok_or_else(|| mismatch_of_number(raw, name))
 }
 
-/// What Go says of a value that is not of its type.
+/// Returns Go's error text for a value of the wrong type, where `name` is the type that was expected.
 fn mismatch(raw: &[u8], name: &str) -> String {
     let what = match raw[0] {
         b'{' => "object",
@@ -264,7 +274,8 @@ fn mismatch(raw: &[u8], name: &str) -> String {
     format!("json: cannot unmarshal {what} into Go value of type {name}")
 }
 
-/// The same where numbers are of that type, but not this one.
+/// Returns Go's error text for a value that the number type `name` cannot hold; it shows the value if
+/// that is a number.
 fn mismatch_of_number(raw: &[u8], name: &str) -> String {
     if matches!(raw[0], b'-' | b'0'..=b'9') {
         let number = String::from_utf8_lossy(raw);

@@ -106,6 +106,7 @@ pub(crate) async fn handle(
     })
 }
 
+/// Authorizes a request and answers it: with a stream if the call is one, else with one message.
 async fn answer(
     ctx: &Context,
     request: &HttpRequest,
@@ -167,6 +168,8 @@ async fn answer(
     begun.unwrap_or_else(|failure| failure.answer(gateway_version))
 }
 
+/// Runs a call that has one answer and builds its response; after an error the rest of the body is
+/// drained.
 async fn unary(
     ctx: &Context,
     request: &HttpRequest,
@@ -185,17 +188,18 @@ async fn unary(
     }
 }
 
-/// Whether the requests of a call are many.
+/// Whether a call takes a stream of requests (watch, keep-alive, observe).
 pub(in crate::api) fn streams(route: &GrpcRoute) -> bool {
     [WATCH, KEEP_ALIVE, OBSERVE].contains(&route.method)
 }
 
-/// Calls are made by POST, and over a WebSocket as if they were.
+/// Whether a request makes a call: by POST, or by the handshake of a WebSocket.
 fn is_call(request: &HttpRequest) -> bool {
     *request.method() == Method::POST || websocket::is_requested(request)
 }
 
-/// The token in the first of these headers. Certificates are ignored.
+/// Returns the credentials of a request: the token in the first of `TOKEN_HEADERS`, else in the
+/// subprotocols of a WebSocket. Certificates are ignored.
 fn credentials(request: &HttpRequest) -> Credentials {
     let headers = request.headers();
     let token = TOKEN_HEADERS.iter().find_map(|name| headers.get(*name));
@@ -203,7 +207,8 @@ fn credentials(request: &HttpRequest) -> Credentials {
     Credentials::of_token(token.or_else(|| websocket::token(request)))
 }
 
-/// The imitated version and the path of the call.
+/// Returns the imitated version and the path of the call after the prefix; `None` without one of the
+/// three prefixes.
 pub(in crate::api) fn split(path: &[u8]) -> Option<(GatewayVersion, &str)> {
     let path = std::str::from_utf8(path).ok()?.strip_prefix('/')?;
     let (prefix, call) = path.split_once('/')?;
@@ -214,6 +219,8 @@ pub(in crate::api) fn split(path: &[u8]) -> Option<(GatewayVersion, &str)> {
     }
 }
 
+/// Reads the body of a call, runs the call and returns its answer as JSON. `NotFound` without a route,
+/// `NotPost` for another method.
 async fn serve(
     ctx: &Context,
     request: &HttpRequest,
@@ -240,7 +247,8 @@ async fn serve(
     call_names::run(route.method, call, request).await
 }
 
-/// The answer of a call that may wait for long, unless its client disconnects first.
+/// Waits for the answer of a call that may take long; fails with `context canceled` if its client
+/// disconnects first.
 async fn unless_disconnected(
     request: &HttpRequest,
     answer: impl Future<Output = Result<Vec<u8>, GatewayError>>,
@@ -252,7 +260,7 @@ async fn unless_disconnected(
     }
 }
 
-/// Whether the client wants to be refused while no leader is known; refuses if so.
+/// Whether the client requires a leader; `NoLeader` if it does and none is known.
 fn wants_leader(ctx: &Context, request: &HttpRequest) -> Result<bool, GatewayError> {
     let wants = request
         .headers()
@@ -265,7 +273,8 @@ fn wants_leader(ctx: &Context, request: &HttpRequest) -> Result<bool, GatewayErr
     }
 }
 
-/// base64 makes four bytes of three, and some JSON stands around it.
+/// Returns the size of the largest body: base64 makes four bytes of three, and some JSON stands around
+/// it.
 fn body_bytes_max(ctx: &Context) -> usize {
     (ctx.settings.max_request_bytes + MESSAGE_ALLOWANCE_BYTES) * 2
 }
@@ -279,6 +288,7 @@ struct UnaryCall<'a> {
 }
 
 impl UnaryCall<'_> {
+    /// Decodes the body, runs a verb that takes no permit, and encodes its answer.
     async fn run<Q, A>(
         self,
         verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<A>,
@@ -294,7 +304,8 @@ impl UnaryCall<'_> {
         self.run_with_permit(placed).await
     }
 
-    /// The same of a verb whose request has a place until its answer is written.
+    /// Decodes the body, runs the verb and encodes its answer, large ones on another thread. The verb's
+    /// permit is held until the answer is encoded.
     async fn run_with_permit<Q, A>(
         self,
         verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<WithPermit<A>>,
@@ -372,7 +383,7 @@ fn message<Q: Shaped + Default + Message>(
     Q::decode(Bytes::from(bytes)).map_err(|error| error.to_string())
 }
 
-/// The error text for a body that is not JSON.
+/// Returns Go's error text for a body that is not JSON.
 fn json_error(body: &[u8]) -> String {
     json::check_first(body)
         .err()

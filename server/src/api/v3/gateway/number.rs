@@ -7,12 +7,14 @@ use witan_gocompat::json::Scanner;
 /// Digits of the largest integer, and more than any that is worth writing out.
 const DIGITS_MAX: usize = 20;
 
-/// A number as a field of this kind has it on the wire, if it is whole and in range.
+/// Parses a JSON number for a field of this kind, as the bits of a varint; `None` if it is not whole or
+/// not in range.
 pub(super) fn bare(kind: FieldKind, number: &[u8]) -> Option<u64> {
     integer(kind, &whole(number)?)
 }
 
-/// The same of a number in a string.
+/// Parses the number that a string begins with for a field of this kind, as the bits of a varint;
+/// `None` if there is none, or it is not whole or not in range.
 pub(super) fn in_text(kind: FieldKind, text: &[u8]) -> Option<u64> {
     integer(kind, &leading_integer(text)?)
 }
@@ -37,7 +39,8 @@ fn leading_integer(text: &[u8]) -> Option<String> {
     if ends { whole(number) } else { None }
 }
 
-/// The digits of a JSON number that is whole, however it is written.
+/// Returns the plain digits of a JSON number that is whole, however it is written; `None` if it is not,
+/// or is too long.
 fn whole(number: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(number).ok()?;
     let starts = |byte: u8| byte == b'-' || byte.is_ascii_digit();
@@ -77,6 +80,8 @@ fn whole(number: &[u8]) -> Option<String> {
     Some(format!("{sign}{digits}"))
 }
 
+/// Parses digits as an integer of this kind, returned as the bits of a varint; `None` if it is out of
+/// range or the kind is no integer.
 fn integer(kind: FieldKind, digits: &str) -> Option<u64> {
     match kind {
         FieldKind::Int64 => digits.parse::<i64>().ok().map(i64::cast_unsigned),

@@ -17,7 +17,7 @@ use witan_api::{access::gateway_paths, v3::DESCRIPTORS};
 use super::encoding::{self, Encoding};
 use crate::{api::reply, version};
 
-/// The answer, made once.
+/// Answers with the document, which is built once.
 pub(in crate::api) fn answer() -> HttpResponse {
     static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());
     HttpResponse::Ok()
@@ -25,6 +25,7 @@ pub(in crate::api) fn answer() -> HttpResponse {
         .body(DOCUMENT.clone())
 }
 
+/// Builds the document: a path for each call, and the schemas of all types that the calls use.
 fn document() -> Value {
     let set = FileDescriptorSet::decode(DESCRIPTORS).expect("they are generated and tested");
     let protos = Protos::new(&set);
@@ -67,6 +68,7 @@ fn document() -> Value {
     })
 }
 
+/// Builds the description of a path and its POST; the answers of a stream are described as lines.
 fn operation(path: &str, call: &str, method: &MethodDescriptorProto) -> Value {
     let content = |schema: Value| json!({ "application/json": { "schema": schema } });
     let answer = reference(&name(method.output_type()));
@@ -102,7 +104,7 @@ fn operation(path: &str, call: &str, method: &MethodDescriptorProto) -> Value {
     })
 }
 
-/// What every path takes in its query.
+/// Builds the description of the parameter `encoding`, which every path takes in its query.
 fn parameter() -> Value {
     json!({
         "name": encoding::PARAMETER,
@@ -121,6 +123,7 @@ fn parameter() -> Value {
     })
 }
 
+/// Builds the schema `Error`, the body of a failed call.
 fn error() -> Value {
     json!({
         "type": "object",
@@ -136,7 +139,7 @@ fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
 
-/// A type's full name, as descriptors refer to it, without the dot before it.
+/// Returns the full name of a type from a reference in a descriptor, which has a dot before it.
 fn name(reference: &str) -> String {
     reference.trim_start_matches('.').to_owned()
 }
@@ -149,6 +152,7 @@ struct Protos<'a> {
 }
 
 impl<'a> Protos<'a> {
+    /// Collects all messages, enums and methods of the protos by full name.
     fn new(set: &'a FileDescriptorSet) -> Self {
         let mut protos = Self {
             messages: Vec::new(),
@@ -176,6 +180,7 @@ impl<'a> Protos<'a> {
         protos
     }
 
+    /// Adds a message and all that is declared inside of it.
     fn add(&mut self, full: String, message: &'a DescriptorProto) {
         let enums = message.enum_type.iter();
         self.enums
@@ -186,11 +191,13 @@ impl<'a> Protos<'a> {
         self.messages.push((full, message));
     }
 
+    /// Finds a method by its call, `package.Service/Method`.
     fn method(&self, call: &str) -> Option<&'a MethodDescriptorProto> {
         let mut methods = self.methods.iter();
         methods.find(|(known, _)| known == call).map(|(_, m)| *m)
     }
 
+    /// Builds the schema of a message or an enum, and adds the types of its fields to `wanted`.
     fn schema(&self, full: &str, wanted: &mut BTreeSet<String>) -> Value {
         if let Some((_, known)) = self.enums.iter().find(|(known, _)| known == full) {
             let names: Vec<&str> = known.value.iter().map(|value| value.name()).collect();
@@ -212,7 +219,8 @@ impl<'a> Protos<'a> {
     }
 }
 
-/// A value of the field, one of them if there are many.
+/// Builds the schema of a field's value (of one element if it is a list), and adds its type to
+/// `wanted`.
 fn one(field: &FieldDescriptorProto, wanted: &mut BTreeSet<String>) -> Value {
     match field.r#type() {
         Type::Bool => json!({ "type": "boolean" }),

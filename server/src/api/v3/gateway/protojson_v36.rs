@@ -24,7 +24,7 @@ pub(super) enum ReadError {
 }
 
 impl From<String> for ReadError {
-    /// The scanner's words are those of another check, see above.
+    /// Drops the scanner's text: the caller builds the error of text that is not JSON.
     fn from(_: String) -> Self {
         Self::NotJson
     }
@@ -32,7 +32,8 @@ impl From<String> for ReadError {
 
 type ReadResult<T> = Result<T, ReadError>;
 
-/// Reads the message of this shape that `body` begins with.
+/// Reads the JSON object that `body` begins with as a message of this shape; returns the message's
+/// protobuf encoding.
 pub(super) fn read(body: &[u8], shape: &MessageShape, encoding: Encoding) -> ReadResult<Vec<u8>> {
     let mut reader = ProtojsonReader {
         scanner: Scanner::new(body),
@@ -61,6 +62,8 @@ struct Token<'a> {
 }
 
 impl<'a> ProtojsonReader<'a> {
+    /// Reads an object of this shape and appends its fields to `out`; an error beyond the depth
+    /// `MESSAGE_DEPTH_MAX`.
     fn message(
         &mut self,
         shape: &MessageShape,
@@ -88,6 +91,8 @@ impl<'a> ProtojsonReader<'a> {
         }
     }
 
+    /// Reads one member of an object. Unknown names and `null` are skipped; a second value of a field
+    /// or of a oneof is an error.
     fn member(
         &mut self,
         shape: &MessageShape,
@@ -126,6 +131,7 @@ impl<'a> ProtojsonReader<'a> {
         self.one(named, out, depth)
     }
 
+    /// Reads a list and appends each of its elements as a value of the field.
     fn list(
         &mut self,
         named: NamedField<'_>,
@@ -146,6 +152,7 @@ impl<'a> ProtojsonReader<'a> {
         }
     }
 
+    /// Reads one value of a field, or one element of a list, and appends it to `out`.
     fn one(
         &mut self,
         named: NamedField<'_>,
@@ -161,6 +168,7 @@ impl<'a> ProtojsonReader<'a> {
         Ok(())
     }
 
+    /// Reads a value that is no message and appends it; an unknown name of an enum counts as absent.
     fn scalar(&mut self, named: NamedField<'_>, out: &mut MessageWriter) -> ReadResult<()> {
         let NamedField {
             field, encoding, ..
@@ -210,7 +218,7 @@ impl<'a> ProtojsonReader<'a> {
         })
     }
 
-    /// The next token.
+    /// Consumes the next scalar, whose strings must be valid, or the byte that opens a container.
     fn token(&mut self) -> ReadResult<Token<'a>> {
         self.scanner.peek();
         let at = self.scanner.at();
@@ -226,7 +234,7 @@ impl<'a> ProtojsonReader<'a> {
         Ok(token)
     }
 
-    /// Takes the byte that opens a container.
+    /// Consumes the byte that opens a container; any other token is a syntax error.
     fn open(&mut self, bracket: u8) -> ReadResult<()> {
         let token = self.token()?;
         if token.raw == [bracket] {
@@ -236,7 +244,7 @@ impl<'a> ProtojsonReader<'a> {
         Err(self.syntax(token.at, &format!("unexpected token {raw}")))
     }
 
-    /// Whether a container ends here; then its end is taken.
+    /// Whether a container ends here; if so, its closing byte is consumed.
     fn closes(&mut self, bracket: u8) -> ReadResult<bool> {
         let closes = self.scanner.peek() == Some(bracket);
         if closes {
@@ -245,7 +253,7 @@ impl<'a> ProtojsonReader<'a> {
         Ok(closes)
     }
 
-    /// Skips a value; its strings must be valid.
+    /// Consumes a value that counts for nothing; its strings must be valid all the same.
     fn skip(&mut self) -> ReadResult<()> {
         let start = self.scanner.at();
         self.scanner.value()?;
@@ -309,6 +317,7 @@ impl<'a> ProtojsonReader<'a> {
         }
     }
 
+    /// Checks that bytes of a string token are UTF-8; the error names the place of the token.
     fn utf8(&self, token: &Token<'_>, bytes: &[u8]) -> ReadResult<()> {
         match std::str::from_utf8(bytes) {
             Ok(_) => Ok(()),
@@ -316,15 +325,17 @@ impl<'a> ProtojsonReader<'a> {
         }
     }
 
+    /// Returns protojson's error for JSON at the offset `at` that does not fit the message.
     fn refused(&self, at: usize, told: &str) -> ReadError {
         ReadError::Refused(format!("proto: {}: {told}", self.place(at)))
     }
 
+    /// Returns protojson's syntax error for the text at the offset `at`.
     fn syntax(&self, at: usize, told: &str) -> ReadError {
         ReadError::Refused(format!("proto: syntax error {}: {told}", self.place(at)))
     }
 
-    /// Lines and columns count from 1, columns in characters.
+    /// Formats an offset as line and column, which count from 1, columns in characters.
     fn place(&self, at: usize) -> String {
         let before = &self.body[..at];
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -338,6 +349,7 @@ impl<'a> ProtojsonReader<'a> {
     }
 }
 
+/// Returns the name of a kind in protojson's error texts.
 fn kind_name(kind: FieldKind) -> &'static str {
     match kind {
         FieldKind::Bool => "bool",
@@ -351,7 +363,7 @@ fn kind_name(kind: FieldKind) -> &'static str {
     }
 }
 
-/// Either alphabet, padded or not.
+/// Decodes base64 in either alphabet, padded or not; `None` if it is invalid.
 fn bytes(text: &[u8]) -> Option<Vec<u8>> {
     let form = Base64Variant {
         url: text.iter().any(|letter| matches!(letter, b'-' | b'_')),

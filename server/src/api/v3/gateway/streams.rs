@@ -101,6 +101,7 @@ where
     begin(ctx, request, payload, asked, answers).await
 }
 
+/// Ends a stream when the client has closed its side; answers that are ready come first.
 fn until_closed<A>(client: Disconnect, answers: impl Stream<Item = A>) -> impl Stream<Item = A> {
     let state = (Box::pin(answers), client);
     stream::unfold(state, |(mut answers, client)| async move {
@@ -112,8 +113,8 @@ fn until_closed<A>(client: Disconnect, answers: impl Stream<Item = A>) -> impl S
     })
 }
 
-/// Answers a call with a stream of messages. Its body holds one request, or nothing. A snapshot is
-/// never text, though pieces of it may be: it is base64 throughout.
+/// Answers the call `Snapshot`, whose body holds one request or nothing, with a line for each chunk.
+/// Chunks are always base64: a snapshot is never text, though pieces of it may be.
 pub(super) async fn snapshot(
     ctx: &Context,
     request: &HttpRequest,
@@ -135,7 +136,7 @@ pub(super) async fn snapshot(
     Ok(in_lines(ctx, request, chunks, json_format))
 }
 
-/// A line for each message; what fails is the last one.
+/// Builds the response that streams a line for each answer; an error or a panic makes the last line.
 fn in_lines<A: Shaped + Serialize>(
     ctx: &Context,
     request: &HttpRequest,
@@ -189,7 +190,7 @@ struct JsonRequests {
 }
 
 impl JsonRequests {
-    /// The next one, `None` at the end of the body, or why it cannot be read.
+    /// Reads the next request; `None` at the end of the body, or why it cannot be read.
     async fn next<Q>(&mut self) -> Result<Option<Q>, String>
     where
         Q: Shaped + Default + Message + 'static,
@@ -221,7 +222,7 @@ impl JsonRequests {
         }
     }
 
-    /// The first whole value in the buffer.
+    /// Takes the first whole value from the buffer; `None` if the buffer holds none yet.
     fn value(&mut self) -> Result<Option<BytesMut>, String> {
         let end = match self.progress.take(&self.buffer[self.scanned..])? {
             Some(length) => self.scanned + length,
@@ -243,6 +244,7 @@ impl JsonRequests {
     }
 }
 
+/// Renders an answer as a line, an object with the member `result`.
 fn line<A: Shaped + Serialize>(answer: &A, encoding: Encoding) -> Bytes {
     let mut line = br#"{"result":"#.to_vec();
     match encoding.write(answer, &mut line) {
@@ -254,7 +256,7 @@ fn line<A: Shaped + Serialize>(answer: &A, encoding: Encoding) -> Bytes {
     }
 }
 
-/// The last line of a stream that failed.
+/// Renders the last line of a stream that failed, as the gateway of this version does.
 fn failed(status: &Status, gateway_version: GatewayVersion) -> Bytes {
     let (code, message) = (i32::from(status.code()), status.message());
     let error = match gateway_version {

@@ -36,7 +36,7 @@ pub(super) struct Base64Variant {
 }
 
 impl Base64Variant {
-    /// The bytes, or the offset of which Go complains. Line breaks count for nothing.
+    /// Decodes base64 text, ignoring line breaks; the error is the offset of which Go complains.
     pub(super) fn decode(self, text: &[u8]) -> Result<Vec<u8>, usize> {
         let engine = match (self.url, self.padded) {
             (false, true) => &STANDARD_PADDED,
@@ -47,6 +47,7 @@ impl Base64Variant {
         engine.decode(text).or_else(|_| self.decode_slowly(text))
     }
 
+    /// Decodes letter by letter, ignoring line breaks; the error is the offset of which Go complains.
     fn decode_slowly(self, text: &[u8]) -> Result<Vec<u8>, usize> {
         let mut letters = text
             .iter()
@@ -91,6 +92,7 @@ impl Base64Variant {
         Ok(out)
     }
 
+    /// Returns the six bits that a letter stands for; `None` if it is not in the alphabet.
     fn bits(self, letter: u8) -> Option<u8> {
         Some(match letter {
             b'A'..=b'Z' => letter - b'A',
@@ -105,7 +107,7 @@ impl Base64Variant {
     }
 }
 
-/// What two or three letters of a group stand for.
+/// Appends the bytes that the two or three letters of an incomplete group stand for.
 fn last(out: &mut Vec<u8>, group: u32, filled: usize) {
     match filled {
         2 => out.push((group >> 4).to_le_bytes()[0]),
@@ -114,14 +116,14 @@ fn last(out: &mut Vec<u8>, group: u32, filled: usize) {
     }
 }
 
-/// The four hexadecimal digits of an escape.
+/// Parses the four hexadecimal digits of an escape; `None` if there are fewer or other letters.
 pub(super) fn unit(digits: &[u8]) -> Option<u16> {
     let digits = std::str::from_utf8(digits.get(..4)?).ok()?;
     u16::from_str_radix(digits, 16).ok()
 }
 
-/// What stands between a JSON string's quotes, its escapes undone. Half a surrogate pair and what
-/// is no UTF-8 become replacement characters.
+/// Undoes the escapes of what stands between a JSON string's quotes. Half a surrogate pair and what is
+/// no UTF-8 become replacement characters.
 pub(super) fn unescape(raw: &[u8]) -> Cow<'_, [u8]> {
     if !raw.contains(&b'\\') {
         return match String::from_utf8_lossy(raw) {
@@ -184,27 +186,27 @@ impl MessageWriter {
         self.0.push(value as u8);
     }
 
-    /// A number, a bool or an enum.
+    /// Appends a field that is a number, a bool or an enum.
     pub(super) fn number(&mut self, field: u32, value: u64) {
         self.varint(u64::from(field) << 3);
         self.varint(value);
     }
 
-    /// Bytes or a text.
+    /// Appends a field of bytes or text.
     pub(super) fn bytes(&mut self, field: u32, value: &[u8]) {
         self.varint(u64::from(field) << 3 | 2);
         self.varint(value.len() as u64);
         self.0.extend_from_slice(value);
     }
 
-    /// Begins a nested message.
+    /// Begins a nested message as a field, with room for its length, which `end` writes.
     pub(super) fn begin(&mut self, field: u32) -> Nested {
         self.varint(u64::from(field) << 3 | 2);
         self.0.extend_from_slice(&[0; LENGTH_BYTES]);
         Nested(self.0.len())
     }
 
-    /// Ends it: its length goes before it, in more bytes than most need.
+    /// Ends a nested message: writes its length before it, in more bytes than most lengths need.
     pub(super) fn end(&mut self, nested: &Nested) {
         let mut length = self.0.len() - nested.0;
         let place = &mut self.0[nested.0 - LENGTH_BYTES..nested.0];

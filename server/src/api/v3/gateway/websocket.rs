@@ -46,7 +46,8 @@ pub(in crate::api) fn is_requested(request: &HttpRequest) -> bool {
         && request.path().starts_with("/v3")
 }
 
-/// The token of a browser, in the handshake's subprotocols.
+/// Returns the token that a browser sends in the subprotocols of the handshake (`Bearer,TOKEN`); `None`
+/// if there is none.
 pub(super) fn token(request: &HttpRequest) -> Option<&str> {
     let given = request
         .headers()
@@ -56,7 +57,7 @@ pub(super) fn token(request: &HttpRequest) -> Option<&str> {
     Some(token.trim())
 }
 
-/// Answers the handshake; the session is the body of the answer.
+/// Answers the handshake of a WebSocket; the session is the body of the answer.
 pub(in crate::api) fn begin(
     ctx: &Context,
     request: &HttpRequest,
@@ -109,7 +110,7 @@ pub(in crate::api) fn begin(
     }
 }
 
-/// The call whose body the messages are.
+/// Runs the call that the handshake names, with the messages in `asked` as the body of its request.
 async fn run(
     ctx: Context,
     request: HttpRequest,
@@ -174,7 +175,7 @@ enum SocketEvent {
 }
 
 impl WebSocketSession {
-    /// The next frame to send.
+    /// Waits for the next frame to send; `None` when the session has ended.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(frame) = self.ready.pop_front() {
@@ -217,6 +218,8 @@ impl WebSocketSession {
         }
     }
 
+    /// Sends a ping, or ends the session if `MISSED_PINGS_MAX` of them are unanswered. A session that
+    /// does not read (`listens` is false) goes on.
     fn ping(&mut self, listens: bool) {
         if listens && self.missed_pings >= MISSED_PINGS_MAX {
             self.ended = true;
@@ -226,6 +229,8 @@ impl WebSocketSession {
         self.send(OpCode::Ping, b"");
     }
 
+    /// Handles bytes of the client: each whole frame, until the session ends. A protocol error or a too
+    /// large message closes it.
     fn take(&mut self, bytes: &[u8]) {
         self.missed_pings = 0;
         self.received.extend_from_slice(bytes);
@@ -243,7 +248,8 @@ impl WebSocketSession {
         self.pay();
     }
 
-    /// Reserves memory for a large incomplete message.
+    /// Reserves memory while an incomplete message is large; closes the session if the budget is used
+    /// up.
     fn pay(&mut self) {
         let held = self.received.len() + self.partial_message.len();
         if held <= SMALL_BYTES {
@@ -258,6 +264,7 @@ impl WebSocketSession {
         }
     }
 
+    /// Handles one frame: collects the parts of a message, answers a ping, or closes the session.
     fn frame(&mut self, last: bool, code: OpCode, data: BytesMut) {
         match code {
             OpCode::Text | OpCode::Binary | OpCode::Continue => {
@@ -277,7 +284,8 @@ impl WebSocketSession {
         }
     }
 
-    /// Handles a complete request. A unary call takes only the first.
+    /// Queues a complete message as a request of the call. A unary call takes only the first; others
+    /// are dropped.
     fn ask(&mut self, message: &[u8]) {
         planted::here("websocket");
         if self.requests.is_some() && (self.streams || self.unsent_request.is_empty()) {
@@ -286,7 +294,8 @@ impl WebSocketSession {
         }
     }
 
-    /// Sends complete lines. Each byte of an answer is examined once, also in long lines.
+    /// Sends the complete lines of the answer as messages and keeps the rest. Each byte is examined
+    /// once, also in long lines.
     fn send_lines(&mut self, mut part: &[u8]) {
         while let Some(end) = part.iter().position(|byte| *byte == b'\n') {
             let mut line = std::mem::take(&mut self.line);
@@ -297,7 +306,7 @@ impl WebSocketSession {
         self.line.extend_from_slice(part);
     }
 
-    /// The call has completed.
+    /// Sends the rest of the answer's last line and closes the session, since the call has completed.
     fn answered(&mut self) {
         self.call = CallState::Done;
         let line = std::mem::take(&mut self.line);
@@ -307,12 +316,14 @@ impl WebSocketSession {
         self.close(CloseCode::Normal);
     }
 
+    /// Queues an unfragmented frame.
     fn send(&mut self, code: OpCode, data: &[u8]) {
         let mut frame = BytesMut::new();
         Parser::write_message(&mut frame, data, code, true, false);
         self.ready.push_back(frame.freeze());
     }
 
+    /// Queues a close frame, after which the session ends.
     fn close(&mut self, code: CloseCode) {
         let mut frame = BytesMut::new();
         Parser::write_close(&mut frame, Some(CloseReason::from(code)), false);
@@ -331,7 +342,7 @@ async fn forward(requests: Option<&mpsc::Sender<Bytes>>, asked: &mut BytesMut) -
     part.map(|permit| permit.send(asked)).is_some()
 }
 
-/// The next bytes of the client; an error if the connection has ended or failed.
+/// Waits for the next bytes of the client; an error if the connection has ended or failed.
 async fn receive(payload: &mut web::Payload) -> Result<Bytes, ()> {
     match payload.next().await {
         Some(Ok(bytes)) => Ok(bytes),
@@ -339,6 +350,7 @@ async fn receive(payload: &mut web::Payload) -> Result<Bytes, ()> {
     }
 }
 
+/// Waits for the response of the call or the next part of its body; never resolves after the end.
 async fn answer(call: &mut CallState) -> SocketEvent {
     match call {
         CallState::Begun(response) => SocketEvent::Response(response.await),

@@ -5,8 +5,8 @@ use witan_replica::machine::kv;
 
 use super::{Context, RpcResult, authorize, header};
 
-/// Compacts. The log entry is durable when the answer is sent; with `physical` the space is free,
-/// too.
+/// Compacts the history up to a revision. The log entry is durable when the answer is sent; with
+/// `physical` the memory is freed, too.
 pub(in crate::api::v3) async fn compact(
     ctx: &Context,
     request: CompactionRequest,

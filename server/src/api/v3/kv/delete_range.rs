@@ -11,6 +11,8 @@ use super::{
 };
 use crate::panics::planted;
 
+/// Checks, authorizes and proposes a deletion; one that returns many pairs waits for a permit for large
+/// reads.
 pub(in crate::api::v3) async fn delete_range(
     ctx: &Context,
     request: DeleteRangeRequest,
@@ -27,7 +29,7 @@ pub(in crate::api::v3) async fn delete_range(
     Ok(response(header, done.output))
 }
 
-/// What a request must look like.
+/// Refuses a deletion without a key.
 pub(in crate::api) fn check(request: &DeleteRangeRequest) -> RpcResult<()> {
     if request.key.is_empty() {
         Err(RpcError::EmptyKey)
@@ -36,6 +38,7 @@ pub(in crate::api) fn check(request: &DeleteRangeRequest) -> RpcResult<()> {
     }
 }
 
+/// Converts a deletion to the core's type; the read limits apply (`bounded`) only if it returns pairs.
 pub(in crate::api) fn operation(request: DeleteRangeRequest) -> kv::DeleteRange {
     kv::DeleteRange {
         key: request.key,

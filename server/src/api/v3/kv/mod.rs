@@ -68,7 +68,8 @@ impl ReadSize {
     }
 }
 
-/// Reads on this worker or on another thread, after waiting for a permit unless the read is small.
+/// Runs a read: a `Long` one on another thread, the others on this worker. All but `Small` ones wait
+/// for a permit, which is returned with the result.
 async fn read<T: Send + 'static>(
     ctx: &Context,
     client: ClientNetwork,
@@ -100,8 +101,8 @@ async fn read_large<T>(
     Ok((done, Some(place)))
 }
 
-/// Proposes a transaction. One that reads many keys waits for a permit, to bound the memory of
-/// answers.
+/// Waits for a permit for large reads if a command `spans` ranges and may read `many` keys of the
+/// present state; else returns `None` at once.
 async fn permit_if(
     ctx: &Context,
     client: ClientNetwork,
@@ -116,7 +117,7 @@ async fn permit_if(
     }
 }
 
-/// Whether what etcd would propose for this request keeps to `--max-request-bytes`.
+/// Refuses (`RequestTooLarge`) a request whose proposal in etcd would exceed `--max-request-bytes`.
 fn fits(ctx: &Context, request: &impl Message) -> RpcResult<()> {
     if proposal_bytes(request) > ctx.settings.max_request_bytes {
         Err(RpcError::RequestTooLarge)
@@ -125,6 +126,8 @@ fn fits(ctx: &Context, request: &impl Message) -> RpcResult<()> {
     }
 }
 
+/// Returns the size of the proposal that etcd would make of a request: the message, its tag and length,
+/// and the envelope.
 fn proposal_bytes(request: &impl Message) -> usize {
     let length = request.encoded_len();
     ENVELOPE_BYTES + 1 + prost::length_delimiter_len(length) + length

@@ -21,8 +21,8 @@ pub(super) struct BranchWrites {
 }
 
 impl BranchWrites {
-    /// Of one branch. The two branches of a nested transaction never run together, so they may put
-    /// the same key.
+    /// Collects what one branch writes; `DuplicateKey` if a key is put twice, or put and deleted. The
+    /// two branches of a nested transaction never run together, so they may put the same key.
     pub(super) fn of(ops: &[RequestOp]) -> RpcResult<Self> {
         let mut writes = Self::default();
         for op in ops {
@@ -46,7 +46,8 @@ impl BranchWrites {
         Ok(writes)
     }
 
-    /// A nested transaction's deletes count for the operations after it only, as in etcd.
+    /// Adds the writes of a nested transaction; `DuplicateKey` if it puts a key that is already put or
+    /// deleted. As in etcd, its deletes count for the operations after it only.
     fn nest(&mut self, request: &TxnRequest) -> RpcResult<()> {
         let success = Self::of(&request.success)?;
         let failure = Self::of(&request.failure)?;
@@ -82,8 +83,8 @@ fn merge(into: &mut BTreeSet<Bytes>, mut other: BTreeSet<Bytes>) {
 struct DeletedRanges(BTreeMap<Bytes, Bytes>);
 
 impl DeletedRanges {
-    /// A range end of one zero byte is an ordinary end here, before which there is no key: so etcd
-    /// accepts such a delete beside any put.
+    /// Adds the range of a deletion. A range end of one zero byte is an ordinary end here, before which
+    /// there is no key: so etcd accepts such a delete beside any put.
     fn add(&mut self, key: &Bytes, range_end: &Bytes) {
         let end = if range_end.is_empty() {
             [key, &b"\0"[..]].concat().into()
@@ -95,7 +96,7 @@ impl DeletedRanges {
         }
     }
 
-    /// Each span that the new one touches becomes part of it, so that each is removed once.
+    /// Inserts a span, merged with all spans that it touches.
     fn insert(&mut self, mut first: Bytes, mut end: Bytes) {
         while let Some((low, high)) = self.last_from(&end) {
             if high < first {
@@ -108,13 +109,13 @@ impl DeletedRanges {
         self.0.insert(first, end);
     }
 
-    /// The last span that begins at or before a key.
+    /// Returns the last span that begins at or before a key.
     fn last_from(&self, key: &Bytes) -> Option<(Bytes, Bytes)> {
         let span = self.0.range(..=key.clone()).next_back();
         span.map(|(first, end)| (first.clone(), end.clone()))
     }
 
-    /// Whether a key is deleted.
+    /// Whether a deleted span covers a key.
     fn take(&self, key: &Bytes) -> bool {
         let span = self.0.range::<Bytes, _>(..=key).next_back();
         span.is_some_and(|(_, end)| key < end)
@@ -129,6 +130,7 @@ impl DeletedRanges {
         spans.any(|(first, end)| keys.range::<Bytes, _>(first..end).next().is_some())
     }
 
+    /// Adds the spans of another set, at the cost of the smaller one.
     fn merge(&mut self, mut other: Self) {
         if self.0.len() < other.0.len() {
             std::mem::swap(self, &mut other);

@@ -12,6 +12,7 @@ use crate::panics::planted;
 /// Bytes that etcd adds to key and value of each put in its estimate.
 const QUOTA_BYTES: u64 = 256;
 
+/// Checks, authorizes and proposes a put, unless it would exceed the quota.
 pub(in crate::api::v3) async fn put(ctx: &Context, request: PutRequest) -> RpcResult<PutResponse> {
     check(&request)?;
     fits(ctx, &request)?;
@@ -25,7 +26,8 @@ pub(in crate::api::v3) async fn put(ctx: &Context, request: PutRequest) -> RpcRe
     Ok(response(header, done.output))
 }
 
-/// What a request must look like, in the order in which etcd looks.
+/// Refuses a put without a key, or with a value or lease that it asks to ignore; in the order in which
+/// etcd looks.
 pub(in crate::api) fn check(request: &PutRequest) -> RpcResult<()> {
     if request.key.is_empty() {
         Err(RpcError::EmptyKey)
@@ -38,7 +40,7 @@ pub(in crate::api) fn check(request: &PutRequest) -> RpcResult<()> {
     }
 }
 
-/// Bytes of the quota that it takes.
+/// Returns the bytes of the quota that a put takes.
 pub(super) fn quota_bytes(request: &PutRequest) -> u64 {
     QUOTA_BYTES + (request.key.len() + request.value.len()) as u64
 }

@@ -20,7 +20,8 @@ use super::{
 };
 use crate::panics::planted;
 
-/// Reads a range. Bytes are shared with the state until they are encoded.
+/// Checks, authorizes and executes a range. Bytes are shared with the state until they are encoded; a
+/// large read holds a permit until then.
 pub(in crate::api::v3) async fn range(
     ctx: &Context,
     client: ClientNetwork,
@@ -47,7 +48,8 @@ pub(in crate::api::v3) async fn range(
     Ok(WithPermit::new(answer, place))
 }
 
-/// The state that a range reads, after checking the request and its caller.
+/// Checks a range and its caller, and returns the state to read: this member's own if the request is
+/// serializable, else a linearizable one.
 pub(in crate::api::v3) async fn view_for(
     ctx: &Context,
     request: &RangeRequest,
@@ -67,7 +69,7 @@ pub(in crate::api::v3) async fn view_for(
     Ok(view)
 }
 
-/// What a request must look like, in the order in which etcd looks.
+/// Refuses a range without a key or with an unknown sort option; in the order in which etcd looks.
 pub(in crate::api) fn check(request: &RangeRequest) -> RpcResult<()> {
     if request.key.is_empty() {
         return Err(RpcError::EmptyKey);

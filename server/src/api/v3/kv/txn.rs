@@ -28,7 +28,8 @@ const TXNS_NESTED_MAX: usize = 48;
 /// `--max-txn-ops`. etcd bounds each list alone, so nesting multiplies without bound.
 const TXN_LISTS_MAX: usize = 64;
 
-/// A long one has a place.
+/// Checks and executes a transaction: on a frozen state if it only reads, else through the log. One
+/// that may read many keys holds a permit until its answer is encoded.
 pub(in crate::api::v3) async fn txn(
     ctx: &Context,
     client: ClientNetwork,
@@ -52,7 +53,8 @@ pub(in crate::api::v3) async fn txn(
     Ok(WithPermit::new(answer, place))
 }
 
-/// Checks the operations of a transaction, each alone and all together.
+/// Checks the operations of a transaction, each alone and all together; above `LARGE_TXN_OPS` the
+/// latter on another thread.
 async fn checked(ctx: &Context, request: TxnRequest) -> RpcResult<TxnRequest> {
     if operations(&request, ctx.settings.max_txn_ops)? <= LARGE_TXN_OPS {
         overlaps(&request)?;
@@ -65,6 +67,8 @@ async fn checked(ctx: &Context, request: TxnRequest) -> RpcResult<TxnRequest> {
 /// What a transaction answers, the revision after it, and the place that it has.
 type TxnDone = ((kv::TxnReply, i64), Option<LargeReadPermit>);
 
+/// Authorizes a transaction, checks the quota and proposes it; one that may read more than
+/// `LARGE_READ_KEYS` keys waits for a permit first.
 async fn write_txn(
     ctx: &Context,
     client: ClientNetwork,
@@ -101,16 +105,18 @@ async fn read_txn(ctx: &Context, client: ClientNetwork, request: TxnRequest) -> 
     Ok(((reply, revision), place))
 }
 
+/// Iterates over the operations of both branches.
 fn ops(request: &TxnRequest) -> impl Iterator<Item = &RequestOp> {
     request.success.iter().chain(&request.failure)
 }
 
-/// A nested transaction counts as a write, whatever is in it, as in etcd.
+/// Whether a transaction consists of ranges alone. As in etcd, a nested transaction counts as a write,
+/// whatever is in it.
 fn reads_only(request: &TxnRequest) -> bool {
     ops(request).all(|op| matches!(op.request, Some(Request::RequestRange(_))))
 }
 
-/// Whether it reads the state of this member alone.
+/// Whether all operations are serializable ranges, which read the state of this member alone.
 pub(in crate::api::v3) fn serializable(request: &TxnRequest) -> bool {
     ops(request).all(|op| match &op.request {
         Some(Request::RequestRange(range)) => range.serializable,
@@ -119,15 +125,16 @@ pub(in crate::api::v3) fn serializable(request: &TxnRequest) -> bool {
     })
 }
 
-/// Checks a transaction. No list may be longer than `ops_max`, reduced in nested transactions by
-/// the longest list above.
+/// Checks a transaction like `checked`, on this thread. No list may be longer than `ops_max`, reduced
+/// in nested transactions by the longest list above.
 #[cfg(any(test, feature = "fuzz"))]
 pub(in crate::api) fn check(request: &TxnRequest, ops_max: usize) -> RpcResult<()> {
     operations(request, ops_max)?;
     overlaps(request)
 }
 
-/// Checks each operation by itself, in linear time. Returns how many operations there are.
+/// Checks each operation by itself, in linear time. Returns how many operations and comparisons there
+/// are.
 fn operations(request: &TxnRequest, ops_max: usize) -> RpcResult<usize> {
     let total = ops_max.saturating_mul(TXN_LISTS_MAX);
     let mut left = total;
@@ -135,6 +142,8 @@ fn operations(request: &TxnRequest, ops_max: usize) -> RpcResult<usize> {
     Ok(total - left)
 }
 
+/// Checks a transaction and those nested in it. `TooManyOps` if a list exceeds `ops_max`, the depth
+/// `nested_max`, or all operations and comparisons `total`, from which they are deducted.
 fn each(
     request: &TxnRequest,
     ops_max: usize,
@@ -175,11 +184,12 @@ fn overlaps(request: &TxnRequest) -> RpcResult<()> {
     Ok(())
 }
 
-/// Bytes of the quota that its larger branch takes.
+/// Returns the bytes of the quota that a transaction takes: those of its larger branch.
 fn quota_bytes(request: &TxnRequest) -> u64 {
     quota_bytes_of_ops(&request.success).max(quota_bytes_of_ops(&request.failure))
 }
 
+/// Returns the bytes of the quota that operations take: those of puts and nested transactions.
 fn quota_bytes_of_ops(ops: &[RequestOp]) -> u64 {
     ops.iter()
         .map(|op| match &op.request {
@@ -190,7 +200,8 @@ fn quota_bytes_of_ops(ops: &[RequestOp]) -> u64 {
         .sum()
 }
 
-/// Converts a transaction, with read limits.
+/// Converts a protobuf transaction to a command marked `bounded`: executing it fails (`AnswerTooLarge`)
+/// if its reads together exceed the limits on keys and bytes.
 pub(in crate::api) fn operation(request: TxnRequest) -> kv::Txn {
     kv::Txn {
         compare: request.compare.into_iter().map(compare).collect(),
@@ -229,6 +240,7 @@ fn compare(compare: Compare) -> kv::Compare {
     }
 }
 
+/// Converts a reply to a response; the headers of its operations hold their revision alone.
 pub(in crate::api) fn response(header: Header, reply: TxnReply) -> TxnResponse {
     let responses = reply.replies.into_iter().map(|(reply, revision)| {
         // an operation's own header carries nothing but the revision

@@ -124,7 +124,8 @@ impl ResponseQueue {
         self.push_back(ReadyResponse::Response(answer.into()));
     }
 
-    /// Queues an answer without events to each of `recipients`; its `watch_id` is filled in then.
+    /// Queues an answer without events to each of `recipients`; `next` makes the copies and sets their
+    /// `watch_id`.
     pub(super) fn push_repeated(&mut self, answer: WatchResponse, recipients: Recipients) {
         self.push_back(ReadyResponse::Repeated {
             answer: answer.into(),
@@ -132,6 +133,7 @@ impl ResponseQueue {
         });
     }
 
+    /// Queues batches of events for the synced watchers of a group; empty batches are left out.
     pub(super) fn push_synced(&mut self, group_id: WatcherGroupId, batches: Vec<EventBatch>) {
         let filled = batches.into_iter().filter(|batch| !batch.events.is_empty());
         for batch in filled {
@@ -143,6 +145,8 @@ impl ResponseQueue {
         }
     }
 
+    /// Queues a batch of events for one unsynced watcher, unless it is empty; `revision` is that of its
+    /// header.
     pub(super) fn push_unsynced(&mut self, id: i64, batch: EventBatch, revision: i64) {
         if !batch.events.is_empty() {
             self.push_back(ReadyResponse::Unsynced {
@@ -153,8 +157,8 @@ impl ResponseQueue {
         }
     }
 
-    /// Drops queued events of watchers that are not there any more. Those of their groups are dropped
-    /// later, because the watchers are not found then.
+    /// Drops queued responses with events of watchers that were removed. Events that are queued for a
+    /// group or an unsynced watcher stay; `next` finds no removed watcher and skips them.
     pub(super) fn forget_removed(&mut self, watchers: &StreamWatchers) {
         self.ready.retain(|ready| match ready {
             ReadyResponse::Response(answer) => {
@@ -167,12 +171,13 @@ impl ResponseQueue {
         self.events = self.ready.iter().map(ReadyResponse::event_count).sum();
     }
 
-    /// Number of events that were read and not sent to all recipients.
+    /// Returns the number of events that were read and not sent to all recipients.
     pub(super) fn pending(&self) -> usize {
         self.events
     }
 
-    /// The next answer.
+    /// Returns the next response, `None` if nothing is left to send. A response above `fragment_bytes`
+    /// is split if its watcher asked for fragments.
     pub(super) fn next(
         &mut self,
         watchers: &mut StreamWatchers,
@@ -244,7 +249,7 @@ impl ResponseQueue {
     }
 }
 
-/// The events that this watcher wants, if there are any.
+/// Builds the response with the events that a watcher wants; `None` if it wants none of them.
 fn message(
     id: i64,
     watcher: &Watcher,
@@ -277,7 +282,8 @@ fn message(
     })
 }
 
-/// The same for a watcher of current changes; its header has the revision of the last event.
+/// Builds the response to a synced watcher, whose header has the revision of the last event. `None` if
+/// the watcher wants no event, is unsynced or was compacted.
 fn synced_message(
     id: i64,
     watcher: &Watcher,
@@ -293,7 +299,8 @@ fn synced_message(
     Some(answer)
 }
 
-/// An answer in parts below `bytes`, of one event at least; all but the last say that more follows.
+/// Splits an answer into parts below `bytes`, of one event at least; all but the last say that more
+/// follows.
 fn fragments(mut answer: WatchResponse, bytes: usize) -> Vec<WatchResponse> {
     let events = std::mem::take(&mut answer.events);
     let bare = WatchResponse {

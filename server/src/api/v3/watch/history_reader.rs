@@ -47,12 +47,14 @@ pub(super) struct ResumePoint {
 }
 
 impl EventBatch {
-    /// Whether a further revision has to wait for the next batch.
+    /// Whether the batch has reached a bound, so that a further revision has to wait for the next
+    /// batch.
     fn is_full(&self) -> bool {
         self.revisions >= BATCH_REVISIONS_MAX || self.bytes >= BATCH_BYTES_MAX
     }
 
-    /// Whether a change of this revision still belongs here.
+    /// Whether a change of this revision may be added: the batch is not full, or it has begun the
+    /// revision.
     fn takes(&self, revision: i64) -> bool {
         !self.is_full()
             || self
@@ -61,6 +63,7 @@ impl EventBatch {
                 .is_some_and(|last| last.revision == revision)
     }
 
+    /// Appends a change as an event, with the pair before it if `prev_kv` is set and there was one.
     fn push(&mut self, kv: &Kv, written: &KeyChange<'_>, prev_kv: bool) {
         let revision = written.revision();
         let new = self
@@ -98,7 +101,8 @@ pub(super) struct HistoryStates {
 }
 
 impl HistoryStates {
-    /// The changes at noted locations, as batches; an error if one was compacted.
+    /// Reads the changes at noted locations into batches; an error if one was compacted and no older
+    /// state holds it.
     pub(super) fn at_locations(
         &self,
         touched: &PendingChanges,
@@ -121,8 +125,8 @@ impl HistoryStates {
         Ok(batches)
     }
 
-    /// One batch of changes of a range from `from` up to revision `until`. Advances `from`, or sets
-    /// it to `None` at the end. `synced` allows reading what a recent compaction removed.
+    /// Reads one batch of changes of a range from `from` up to revision `until`. Advances `from`, or
+    /// sets it to `None` at the end. `synced` allows reading what a recent compaction removed.
     pub(super) fn changes_since(
         &self,
         span: &WatchRange,
@@ -163,7 +167,8 @@ impl HistoryStates {
         Ok(batch)
     }
 
-    /// A state in which a revision can be read, and the last revision to read in it.
+    /// Returns a state that holds a revision, and the last revision to read in it. Older states, from
+    /// before a compaction, serve `synced` readers alone.
     fn state_for(&self, revision: i64, until: i64, synced: bool) -> Result<(&Kv, i64), Compacted> {
         if revision >= self.current.compacted() {
             return Ok((&self.current, until));
@@ -178,7 +183,8 @@ impl HistoryStates {
     }
 }
 
-/// Reads changes into a batch, whole revisions only. Returns where it stopped before the end.
+/// Reads changes into a batch, whole revisions only. Returns where it stopped before the end, at a full
+/// batch or a bound on changes read; `None` at the end.
 fn read<'a>(
     kv: &Kv,
     span: &WatchRange,

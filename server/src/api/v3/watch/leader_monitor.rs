@@ -14,6 +14,7 @@ pub(in crate::api::v3) struct LeaderMonitor {
 }
 
 impl LeaderMonitor {
+    /// Creates a monitor whose first check is due after `LEADER_CHECK_INTERVAL`.
     pub(in crate::api::v3) fn new() -> Self {
         Self {
             timer: Box::pin(sleep_until(Instant::now() + LEADER_CHECK_INTERVAL)),
@@ -21,12 +22,13 @@ impl LeaderMonitor {
         }
     }
 
-    /// Resolves when it is time to look.
+    /// Resolves when the next check is due.
     pub(in crate::api::v3) async fn wait(&mut self) {
         self.timer.as_mut().await;
     }
 
-    /// Records a check; returns whether the stream may go on.
+    /// Records a check and schedules the next one. Returns false, so that the stream ends, after
+    /// `LEADERLESS_MAX` checks in a row without a leader.
     pub(in crate::api::v3) fn observe(&mut self, has_leader: bool) -> bool {
         self.timer
             .as_mut()

@@ -24,7 +24,7 @@ use witan_api::v3::etcdserverpb as pb;
 use self::session::Session;
 use crate::api::Context;
 
-/// The answers to a stream of requests.
+/// Opens a watch session and returns the stream of its responses to `requests`.
 pub(super) fn watch<R>(
     ctx: &Context,
     requests: R,

@@ -38,7 +38,8 @@ impl PermissionState {
         }
     }
 
-    /// Why a watcher may not be created.
+    /// Returns why a watcher may not be created, or `None` and remembers the stream's user. An error if
+    /// there is no view.
     pub(super) async fn refusal(
         &mut self,
         ctx: &Context,
@@ -71,7 +72,8 @@ impl PermissionState {
         })
     }
 
-    /// Which watchers may not read their span any more, if users or roles have changed, by the reason.
+    /// Returns the watchers that may not read their range any more, grouped by the reason; none unless
+    /// users or roles have changed since the last call.
     pub(super) async fn denied(
         &mut self,
         ctx: &Context,
@@ -118,7 +120,7 @@ impl PermissionState {
     }
 }
 
-/// As a request has it.
+/// Returns the end of a range as a request has it: empty for one key, a zero byte for no end.
 fn range_end(span: &WatchRange) -> &[u8] {
     match &span.end {
         RangeEnd::One => b"",
@@ -127,7 +129,7 @@ fn range_end(span: &WatchRange) -> &[u8] {
     }
 }
 
-/// As Go prints a status, which is what etcd gives as the reason.
+/// Formats an error as Go prints a status, which is what etcd gives as the reason.
 pub(super) fn status_text(error: RpcError) -> String {
     // Go names codes as they are named here
     format!("rpc error: code = {:?} desc = {error}", error.code())

@@ -23,8 +23,8 @@ pub(super) struct ProgressNotifier {
 }
 
 impl ProgressNotifier {
-    /// Handles a progress request. As in etcd it is not answered while a watcher waits for a future
-    /// revision.
+    /// Counts a progress request, to be answered once the stream has read up to `published`. As in
+    /// etcd, it is ignored without watchers, and while one is compacted or waits for a future revision.
     pub(super) fn ask(&mut self, watchers: &StreamWatchers, published: i64) {
         if watchers.len() > 0 && watchers.all_reach(published) {
             self.asked = self.asked.saturating_add(1);
@@ -32,12 +32,12 @@ impl ProgressNotifier {
         }
     }
 
-    /// The revision that the stream must have read before it can answer.
+    /// Returns the revision up to which the stream must have read before the next notification.
     pub(super) fn wanted(&self) -> i64 {
         self.wanted
     }
 
-    /// Keeps the timer running while a watcher wants notifications.
+    /// Starts the timer if a watcher wants notifications and none runs; drops it if no watcher does.
     pub(super) fn keep_timer(&mut self, wanted: bool, interval: Duration) {
         if wanted && self.timer.is_none() {
             let at = Instant::now() + interval + jitter(interval);
@@ -47,7 +47,7 @@ impl ProgressNotifier {
         }
     }
 
-    /// Resolves when the time has come.
+    /// Resolves when the periodic notification is due; never while there is no timer.
     pub(super) async fn due(&mut self) {
         match &mut self.timer {
             Some(timer) => timer.await,
@@ -55,15 +55,16 @@ impl ProgressNotifier {
         }
     }
 
-    /// The time has come.
+    /// Marks the periodic notification as due once the stream has read up to `published`, and drops the
+    /// timer.
     pub(super) fn mark_due(&mut self, published: i64) {
         self.due = true;
         self.wanted = published;
         self.timer = None;
     }
 
-    /// Recipients of a notification that everything up to `notified_revision` was read: watchers, and how many
-    /// requests for all of them are answered. `caught_up` says that no watcher is unsynced.
+    /// Returns who gets a notification that everything up to `notified_revision` was read: ids of
+    /// watchers, and how many requests are answered. `caught_up` says that no watcher is unsynced.
     pub(super) fn recipients(
         &mut self,
         watchers: &mut StreamWatchers,
@@ -97,8 +98,8 @@ impl ProgressNotifier {
     }
 }
 
-/// Random delay up to a tenth of the interval, so that streams which began together do not notify
-/// together.
+/// Returns a random delay up to a tenth of the interval, so that streams which began together do not
+/// notify together.
 fn jitter(interval: Duration) -> Duration {
     let tenth = u64::try_from(interval.as_nanos() / 10).unwrap_or(u64::MAX);
     Duration::from_nanos(now_ns().unsigned_abs() % tenth.max(1))

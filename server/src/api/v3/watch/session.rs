@@ -75,8 +75,8 @@ enum SessionEvent<T> {
 }
 
 impl<R> Session<R> {
-    /// A session without watchers. With `needs_leader` it ends with an error when the member has
-    /// had no leader for too long.
+    /// Creates a session without watchers. With `needs_leader` it ends with an error when the member
+    /// has had no leader for too long.
     pub(in crate::api::v3) fn new(ctx: &Context, requests: R, needs_leader: bool) -> Self {
         ctx.v3_metrics.watch_streams.inc();
         let identity = ctx.node.identity();
@@ -108,6 +108,7 @@ impl<R> Session<R> {
         Some(self.template.header(revision, self.ctx.node.status().term))
     }
 
+    /// Creates a watcher, or answers with the reason of a refusal. An error ends the stream.
     async fn create(&mut self, request: &WatchCreateRequest) -> Result<(), Status> {
         planted::here("watch.create");
         let refusal = self.permission_state.refusal(&self.ctx, request).await?;
@@ -144,7 +145,7 @@ impl<R> Session<R> {
         Ok(())
     }
 
-    /// The response to a create request that is refused.
+    /// Builds the response to a create request that is refused.
     fn refused(&self, cancel_reason: String) -> WatchResponse {
         WatchResponse {
             header: self.header(self.reader.published()),
@@ -156,7 +157,7 @@ impl<R> Session<R> {
         }
     }
 
-    /// Cancels a watcher; as in etcd an unknown id is ignored.
+    /// Cancels a watcher and queues the response; as in etcd an unknown id is ignored.
     fn cancel(&mut self, id: i64) {
         if self.end(id) {
             let answer = WatchResponse {
@@ -167,7 +168,7 @@ impl<R> Session<R> {
         }
     }
 
-    /// The response to the end of a watcher, without its id.
+    /// Builds the response to the end of a watcher, without its id.
     fn canceled(&self) -> WatchResponse {
         WatchResponse {
             header: self.header(self.reader.published()),
@@ -218,6 +219,8 @@ impl<R> Session<R> {
         Ok(())
     }
 
+    /// Handles a request to create or cancel a watcher or for a progress notification; an empty request
+    /// is ignored.
     async fn serve(&mut self, request: WatchRequest) -> Result<(), Status> {
         match request.request_union {
             Some(RequestUnion::CreateRequest(request)) => self.create(&request).await?,
@@ -230,7 +233,7 @@ impl<R> Session<R> {
         Ok(())
     }
 
-    /// Sends progress notifications, if they are due and everything was read.
+    /// Queues progress notifications, if they are due and everything was read.
     fn send_progress(&mut self) {
         let caught_up = self.unsynced.is_empty();
         let (watchers, asked) =
@@ -249,7 +252,8 @@ impl<R> Session<R> {
         }
     }
 
-    /// Cancels watchers whose changes were compacted.
+    /// Marks watchers whose changes were compacted and queues their cancellation; as in etcd they keep
+    /// their ids.
     fn cancel_compacted(&mut self, ids: Vec<i64>, Compacted(compacted): Compacted) {
         for id in &ids {
             if self.watchers.get(*id).is_some_and(|w| w.flags.unsynced) {
@@ -355,7 +359,8 @@ impl<R> Session<R> {
         }
     }
 
-    /// The synced watchers of a group that must get the changes up to `notified_revision`.
+    /// Returns the ids of a group's synced watchers that must get the changes up to
+    /// `notified_revision`.
     fn synced_watchers(&self, group_id: WatcherGroupId) -> Vec<i64> {
         let Some(group) = self.watchers.group(group_id) else {
             return Vec::new();
@@ -427,7 +432,7 @@ impl<R> Session<R>
 where
     R: Stream<Item = Result<WatchRequest, Status>> + Unpin,
 {
-    /// The next response; `None` or an error ends the stream.
+    /// Waits for the next response. Never `None`: the stream ends with an error.
     pub(in crate::api::v3) async fn next(&mut self) -> Option<Result<WatchResponse, Status>> {
         let mut steps = 0;
         loop {
@@ -457,8 +462,8 @@ where
         }
     }
 
-    /// Serves a request, or reads changes, or adds progress notifications, in this order. If there
-    /// is none of them, waits for the next event.
+    /// Serves a request, or reads changes, or queues progress notifications, whichever is possible
+    /// first; else waits for the next event and handles it.
     async fn step(&mut self) -> Result<(), Status> {
         let request = self
             .requests
@@ -487,6 +492,8 @@ where
         Ok(())
     }
 
+    /// Handles an item of the request stream. An error ends the session; after the end (`None`) the
+    /// client still gets events.
     async fn on_request(&mut self, request: Option<R::Item>) -> Result<(), Status> {
         match request {
             Some(Ok(request)) => self.serve(request).await?,
@@ -497,6 +504,7 @@ where
         Ok(())
     }
 
+    /// Records whether there is a leader; `NoLeader` after too many checks in a row without one.
     fn check_leader(&mut self) -> Result<(), Status> {
         let has_leader = self.ctx.node.status().leader != 0;
         let goes_on = self
@@ -510,6 +518,7 @@ where
         }
     }
 
+    /// Waits for a request, new changes, a due timer or the stop of the process, whichever comes first.
     async fn next_event(&mut self) -> SessionEvent<R::Item> {
         let request = async {
             match &mut self.requests {
@@ -527,7 +536,8 @@ where
     }
 }
 
-/// States that contain everything up to a notified revision.
+/// Returns a state that contains everything up to a notified revision, and the states from before the
+/// last compactions.
 async fn states(
     reader: &WatchStream,
     node: &Node,
@@ -544,6 +554,7 @@ async fn states(
     Ok(HistoryStates { current, older })
 }
 
+/// Resolves when the leader must be checked; never if the stream requires none.
 async fn due(look: Option<&mut LeaderMonitor>) {
     match look {
         Some(look) => look.wait().await,

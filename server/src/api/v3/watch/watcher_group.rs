@@ -20,7 +20,7 @@ enum WatcherIds {
 }
 
 impl WatcherGroup {
-    /// A group of one watcher, without `prev_kv` until that is counted.
+    /// Creates a group of one watcher; the caller counts its `prev_kv`.
     pub(super) fn of_one(span: WatchRange, id: i64) -> Self {
         Self {
             span,
@@ -29,7 +29,8 @@ impl WatcherGroup {
         }
     }
 
-    /// The member after one, in order of ids.
+    /// Returns the watcher with the next id above `id`, for `None` the first; `None` if there is no
+    /// further one.
     pub(super) fn after(&self, id: Option<i64>) -> Option<i64> {
         match &self.members {
             WatcherIds::One(one) => Some(*one).filter(|one| id.is_none_or(|id| *one > id)),
@@ -40,7 +41,7 @@ impl WatcherGroup {
         }
     }
 
-    /// Appends all members to `ids`.
+    /// Appends the ids of all watchers to `ids`.
     pub(super) fn add_to(&self, ids: &mut Vec<i64>) {
         match &self.members {
             WatcherIds::One(one) => ids.push(*one),
@@ -55,7 +56,7 @@ impl WatcherGroup {
         }
     }
 
-    /// Removes a member; true if none is left.
+    /// Removes a watcher; returns true if none is left.
     pub(super) fn remove(&mut self, id: i64) -> bool {
         match &mut self.members {
             WatcherIds::One(_) => true,

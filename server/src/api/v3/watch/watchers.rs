@@ -30,7 +30,7 @@ pub(super) struct WatcherFlags {
 }
 
 impl WatcherFlags {
-    /// The options of a request, for a watcher to which nothing was sent.
+    /// Converts the options of a request to the flags of a watcher to which nothing was sent.
     fn requested(request: &WatchCreateRequest) -> Self {
         let filter = |kind: FilterType| request.filters.contains(&i32::from(kind));
         Self {
@@ -109,12 +109,12 @@ impl StreamWatchers {
         self.groups.get(&group_id)
     }
 
-    /// All of them by what they watch.
+    /// Iterates over the groups of watchers, one for each range.
     pub(super) fn groups(&self) -> impl Iterator<Item = &WatcherGroup> {
         self.groups.values()
     }
 
-    /// Watchers with `progress_notify`.
+    /// Iterates over the ids of watchers with `progress_notify`.
     pub(super) fn notified(&self) -> impl Iterator<Item = i64> {
         self.notify.iter().copied()
     }
@@ -123,7 +123,7 @@ impl StreamWatchers {
         !self.notify.is_empty()
     }
 
-    /// Whether no watcher waits for a later revision or was compacted.
+    /// Whether no watcher was compacted or waits for a revision above `revision`.
     pub(super) fn all_reach(&self, revision: i64) -> bool {
         self.lost == 0
             && self
@@ -132,7 +132,7 @@ impl StreamWatchers {
                 .is_none_or(|(start, _)| *start <= revision)
     }
 
-    /// Whether this watcher waits for a revision above this one.
+    /// Whether a watcher was created for a future revision and that is above `revision`.
     pub(super) fn is_future(&self, id: i64, revision: i64) -> bool {
         let watcher = self.by_id.get(&id);
         watcher.is_some_and(|watcher| {
@@ -140,6 +140,8 @@ impl StreamWatchers {
         })
     }
 
+    /// Creates a watcher of the requested range from the requested revision on. `TooMany` beyond
+    /// `WATCHERS_MAX` watchers or `KEY_BYTES_MAX` bytes of keys in the stream.
     pub(super) fn create(
         &mut self,
         reader: &WatchStream,
@@ -188,7 +190,7 @@ impl StreamWatchers {
         })
     }
 
-    /// Forgets that watchers began at a future revision which is published by now.
+    /// Removes from `future` the watchers whose start revision is published by now.
     fn forget_reached(&mut self, published: i64) {
         while let Some((start, _)) = self.future.first()
             && *start <= published
@@ -197,7 +199,7 @@ impl StreamWatchers {
         }
     }
 
-    /// The requested id, unless it is in use; the next free one for 0.
+    /// Returns the requested id, `DuplicateId` if it is in use; for 0 the next free one.
     fn pick_id(&mut self, asked: i64) -> Result<i64, WatchError> {
         if asked != 0 {
             let taken = self.by_id.contains_key(&asked);
@@ -214,7 +216,8 @@ impl StreamWatchers {
         Ok(self.next_id - 1)
     }
 
-    /// Adds a watcher to the group of a range, or creates the group.
+    /// Adds a watcher to the group of a range, which is registered if it is new. Returns the group's id
+    /// and the newest published revision.
     fn join(
         &mut self,
         reader: &WatchStream,
@@ -234,7 +237,8 @@ impl StreamWatchers {
         Ok((group_id, published))
     }
 
-    /// Removes a watcher. Returns its group if it was the last one in it.
+    /// Removes a watcher and returns it, with the id of its group if it was the last one in it; `None`
+    /// if there is no such watcher.
     pub(super) fn cancel(
         &mut self,
         reader: &WatchStream,
@@ -267,14 +271,15 @@ impl StreamWatchers {
         self.lost += 1;
     }
 
-    /// Forgets all of them.
+    /// Removes all watchers and unregisters their groups.
     pub(super) fn clear(&mut self, reader: &WatchStream) {
         reader.unregister(self.groups.iter().map(|(id, group)| (*id, &group.span)));
         *self = Self::default();
     }
 }
 
-/// The range of a request, in the order in which etcd checks it. An empty key is the smallest one.
+/// Returns the range of a request; a negative start revision or an empty range is an error, in the
+/// order in which etcd checks. An empty key is the smallest one.
 fn requested_range(request: &WatchCreateRequest) -> Result<WatchRange, WatchError> {
     let key = if request.key.is_empty() {
         b"\0"
@@ -291,6 +296,7 @@ fn requested_range(request: &WatchCreateRequest) -> Result<WatchRange, WatchErro
     }
 }
 
+/// Returns the bytes of a range's key and end, which count against `KEY_BYTES_MAX`.
 fn span_bytes(span: &WatchRange) -> usize {
     use witan_replica::watch::range::RangeEnd;
     let end = match &span.end {

@@ -48,7 +48,8 @@ impl Auth {
         }
     }
 
-    /// The caller's user, if the caller was authenticated at the current auth revision.
+    /// Returns the caller's user. Fails without an authenticated caller, if users or roles have changed since
+    /// the authentication, or if the user does not exist.
     fn authenticated_user(&self, caller: Option<&Caller>) -> Result<&User, AuthError> {
         let caller = caller.filter(|caller| caller.revision > 0);
         let caller = caller.ok_or(AuthError::UserEmpty)?;
@@ -60,7 +61,7 @@ impl Auth {
 }
 
 impl<'a> AccessCheck<'a> {
-    /// Checks against this state.
+    /// Prepares the checks of a caller (`None` if not authenticated) against these users, roles and leases.
     pub fn new(auth: &'a Auth, caller: Option<&'a Caller>, leases: &'a Leases) -> Self {
         Self {
             auth,
@@ -69,6 +70,8 @@ impl<'a> AccessCheck<'a> {
         }
     }
 
+    /// Fails unless the caller may read or write (`wish`) every key of the range. Passes while v3's
+    /// authentication is off.
     fn check_range(
         &self,
         wish: &AccessKind,
@@ -81,7 +84,8 @@ impl<'a> AccessCheck<'a> {
         }
     }
 
-    /// The keys that the caller may read or write; `None` for all of them.
+    /// Returns the keys that the caller may read or write; `None` for all, while v3's authentication is off
+    /// or for the role root. Fails if the caller is not authenticated at the current auth revision.
     fn granted(&self, wish: &AccessKind) -> Result<Option<&'a RangeSet>, AuthError> {
         if !self.auth.enabled {
             return Ok(None);
@@ -98,9 +102,8 @@ impl<'a> AccessCheck<'a> {
         }))
     }
 
-    /// Whether every key of a lease may be read or written. It costs a look for each range that the
-    /// caller was granted, and not one for each key. As in etcd, the revision of an
-    /// administrator is not checked, and a lease without keys needs no permission.
+    /// Fails unless the caller may read or write every key of a lease; looks at one key for each granted
+    /// range. As in etcd, a lease without keys passes, and so does an administrator of any auth revision.
     fn attached(&self, wish: &AccessKind, lease: i64) -> Result<(), AuthError> {
         let first_from = |from: &Bytes| self.leases.key_from(lease, from);
         if self.is_admin() || first_from(&Bytes::new()).is_none() {
@@ -112,21 +115,23 @@ impl<'a> AccessCheck<'a> {
         }
     }
 
+    /// Whether the caller has the role root, or the authentication of both v2 and v3 is off.
     fn is_admin(&self) -> bool {
         self.auth.check_admin(self.caller).is_ok()
     }
 
-    /// Whether every key of the range may be read.
+    /// Fails unless the caller may read every key of the range.
     pub fn read(&self, key: &[u8], range_end: &[u8]) -> Result<(), AuthError> {
         self.check_range(&AccessKind::Read, key, range_end)
     }
 
-    /// Whether every key of the range may be written.
+    /// Fails unless the caller may write every key of the range.
     pub fn write(&self, key: &[u8], range_end: &[u8]) -> Result<(), AuthError> {
         self.check_range(&AccessKind::Write, key, range_end)
     }
 
-    /// Whether what is attached to a lease may go, which is what its end does.
+    /// Fails unless the caller may write every key of a lease, since the end of the lease deletes them.
+    /// `lease::NONE` passes.
     pub fn end_lease(&self, lease: i64) -> Result<(), AuthError> {
         if lease == lease::NONE {
             return Ok(());
@@ -134,12 +139,12 @@ impl<'a> AccessCheck<'a> {
         self.attached(&AccessKind::Write, lease)
     }
 
-    /// Whether the caller may list the keys of a lease.
+    /// Fails unless the caller may read every key of a lease.
     pub fn list_lease(&self, lease: i64) -> Result<(), AuthError> {
         self.attached(&AccessKind::Read, lease)
     }
 
-    /// Whether the caller may list the keys of all leases. Leases without keys are skipped.
+    /// Fails unless the caller is an administrator or may read every key of all leases.
     pub fn list_leases(&self) -> Result<(), AuthError> {
         if self.is_admin() {
             return Ok(());
@@ -148,8 +153,8 @@ impl<'a> AccessCheck<'a> {
         leases.try_for_each(|lease| self.list_lease(lease))
     }
 
-    /// Whether a lease command may be executed. As in etcd everybody may grant a lease; expirations
-    /// and checkpoints come from the leader alone.
+    /// Fails if the caller may not execute a lease command. Only revocations are checked: as in etcd
+    /// everybody may grant, and expirations and lease checkpoints come from the leader alone.
     pub fn lease_command(&self, command: &lease::LeaseCommand) -> Result<(), AuthError> {
         match &command.operation {
             Some(lease::LeaseOperation::Revoke(revoke)) => self.end_lease(revoke.id),
@@ -162,7 +167,7 @@ impl<'a> AccessCheck<'a> {
         }
     }
 
-    /// Whether a command of the key space may be executed. As in etcd everybody may compact.
+    /// Fails if the caller may not execute a command of the key space. As in etcd everybody may compact.
     pub fn command(&self, command: &kv::KvCommand) -> Result<(), AuthError> {
         match &command.operation {
             _ if !self.auth.enabled => Ok(()),
@@ -173,12 +178,13 @@ impl<'a> AccessCheck<'a> {
         }
     }
 
-    /// Whether a put may be executed.
+    /// Fails unless the caller may write the key and every key of the lease to attach, and may read the key
+    /// if the pair before is asked for.
     pub fn put(&self, put: &kv::Put) -> Result<(), AuthError> {
         self.put_of(put, &mut BTreeSet::new())
     }
 
-    /// Whether a deletion may be executed.
+    /// Fails unless the caller may write the range, and may read it if the deleted pairs are asked for.
     pub fn delete(&self, delete: &kv::DeleteRange) -> Result<(), AuthError> {
         self.write(&delete.key, &delete.range_end)?;
         if delete.prev_kv {
@@ -187,13 +193,13 @@ impl<'a> AccessCheck<'a> {
         Ok(())
     }
 
-    /// Whether everything that any branch of a transaction could do may be executed.
+    /// Fails unless the caller may read what is compared and execute every operation of both branches.
     pub fn txn(&self, txn: &kv::Txn) -> Result<(), AuthError> {
         self.txn_of(txn, &mut BTreeSet::new())
     }
 
-    /// Refuses a lease that has keys attached which the caller may not write. `leases` holds those
-    /// that were checked already: each may have many keys, and a transaction may name it often.
+    /// Checks a put as [`Self::put`] does. `leases` holds the leases that were checked already: each may have
+    /// many keys, and a transaction may name it often.
     fn put_of(&self, put: &kv::Put, leases: &mut BTreeSet<i64>) -> Result<(), AuthError> {
         self.write(&put.key, b"")?;
         if leases.insert(put.lease) {
@@ -205,6 +211,8 @@ impl<'a> AccessCheck<'a> {
         Ok(())
     }
 
+    /// Checks the comparisons and both branches of a transaction and of those nested in it; `leases` is as in
+    /// [`Self::put_of`].
     fn txn_of(&self, txn: &kv::Txn, leases: &mut BTreeSet<i64>) -> Result<(), AuthError> {
         for compare in &txn.compare {
             self.read(&compare.key, &compare.range_end)?;

@@ -57,7 +57,8 @@ struct StoredPaths {
 }
 
 impl Auth {
-    /// State of v2's authentication beside the users and roles of v3.
+    /// Emits the records of v2's authentication (its switch, the patterns of roles) that differ from `since`,
+    /// or from an empty state if that is `None`.
     pub(crate) fn path_auth_changes(&self, since: Option<&Auth>, emit: &mut Emit<'_>) {
         let empty = Auth::default();
         let since = since.unwrap_or(&empty);
@@ -75,6 +76,8 @@ impl Auth {
         changed_entries(PATTERNS, patterns, emit, PathPatterns::encode_to_vec);
     }
 
+    /// Emits all records of users, roles and v2's authentication that differ from `since`, or from an empty
+    /// state if that is `None`.
     pub(crate) fn changes(&self, since: Option<&Auth>, emit: &mut Emit<'_>) {
         let empty = Auth::default();
         let since = since.unwrap_or(&empty);
@@ -149,7 +152,7 @@ impl Auth {
         Ok(())
     }
 
-    /// Called once after the last record.
+    /// Computes the merged permissions of all users; called once after the last record.
     pub(crate) fn finish_load(&mut self) {
         self.refresh_where(|_| true);
     }
@@ -161,6 +164,8 @@ fn text(name: &[u8]) -> Result<String, CorruptRecord> {
 
 type ByName<T> = OrdMap<String, Arc<T>>;
 
+/// Emits a record for each entry in which `new` differs from `old`: a put of the encoded value, or a
+/// deletion. Its key is `kind` and the entry's name.
 fn changed_entries<T: PartialEq>(
     kind: u8,
     (old, new): (&ByName<T>, &ByName<T>),

@@ -164,7 +164,7 @@ impl Auth {
         auth
     }
 
-    /// Whether authentication is enabled.
+    /// Whether authentication of v3 is enabled.
     pub fn enabled(&self) -> bool {
         self.enabled
     }
@@ -199,7 +199,8 @@ impl Auth {
         self.roles.get(name).map(Arc::as_ref)
     }
 
-    /// Executes one committed command (I2).
+    /// Executes one committed command on users and roles (I2). The caller must be an administrator, except
+    /// for authentications and commands of v2.
     pub(crate) fn apply(
         &mut self,
         command: &AuthCommand,
@@ -254,7 +255,7 @@ impl Auth {
         done.map(|()| AuthReply::Done)
     }
 
-    /// The rule for log entries of releases without `by_either`: only v3's authentication requires
+    /// Checks the caller of a log entry of a release without `by_either`: only v3's authentication requires
     /// an administrator, and while v2's alone is on, users and roles cannot be changed.
     fn check_admin_v3_only(
         &self,
@@ -269,7 +270,8 @@ impl Auth {
         }
     }
 
-    /// Does nothing if auth is enabled already.
+    /// Enables v3's authentication, which needs the user root with the role root. Does nothing if it is
+    /// enabled already.
     fn enable(&mut self) -> Result<(), AuthError> {
         if !self.enabled {
             let root = self.user(ROOT).ok_or(AuthError::RootUserMissing)?;
@@ -282,6 +284,7 @@ impl Auth {
         Ok(())
     }
 
+    /// Disables v3's authentication and advances the auth revision. Does nothing if it is disabled already.
     fn disable(&mut self) {
         if self.enabled {
             self.enabled = false;
@@ -289,8 +292,8 @@ impl Auth {
         }
     }
 
-    /// The proposing member has checked the password. Tokens are also given while only v2's
-    /// authentication is on, for administrators.
+    /// Fails unless the user may have a token: it exists, has a password (which the proposing member has
+    /// checked), and authentication of v3 or, for the tokens of administrators, of v2 is on.
     fn authenticate(&self, asked: &Authenticate) -> Result<(), AuthError> {
         if !self.enabled && !self.paths.enabled {
             return Err(AuthError::NotEnabled);
@@ -313,6 +316,7 @@ impl Auth {
         }
     }
 
+    /// Recomputes the merged permissions of a user from its roles; ignores roles that do not exist.
     fn refresh(&mut self, user: &User) {
         let permissions = |write: bool| {
             let roles = user.roles.iter().filter_map(|name| self.roles.get(name));

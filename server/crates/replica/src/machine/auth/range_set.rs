@@ -10,7 +10,7 @@ pub(super) const UNBOUNDED: &[u8] = b"\0";
 pub(super) struct RangeSet(Vec<(Bytes, Option<Bytes>)>);
 
 impl RangeSet {
-    /// Merges ranges given as first key and end.
+    /// Builds the set from ranges given as in a request, and merges those that overlap or touch.
     pub(super) fn of<'a>(ranges: impl Iterator<Item = (&'a Bytes, &'a Bytes)>) -> Self {
         let mut ranges: Vec<(Bytes, Option<Bytes>)> = ranges
             .map(|(key, range_end)| (key.clone(), end(key, range_end)))
@@ -45,8 +45,8 @@ impl RangeSet {
         }
     }
 
-    /// Whether all keys of a sorted set lie in them. `first_from` answers the set's first key at or
-    /// above a key. It is called once a range at most, however many keys there are.
+    /// Whether the set contains all keys of another one. `first_from` returns the other set's first key at or
+    /// above a key; it is called at most once for each range of this set, and once more.
     pub(super) fn cover_all<'a>(
         &self,
         mut first_from: impl FnMut(&Bytes) -> Option<&'a Bytes>,
@@ -72,7 +72,8 @@ impl RangeSet {
     }
 }
 
-/// The end of a range that is never empty; the key behind one key is that key and a zero byte.
+/// Returns the exclusive end of a range of a request; `None` if it has no end. That of a single key is the
+/// key with a zero byte behind it.
 fn end(key: &Bytes, range_end: &Bytes) -> Option<Bytes> {
     if range_end.is_empty() {
         let mut next = BytesMut::with_capacity(key.len() + 1);
@@ -86,6 +87,7 @@ fn end(key: &Bytes, range_end: &Bytes) -> Option<Bytes> {
     }
 }
 
+/// Whether the end `a` lies behind the end `b`; `None` means no end.
 fn extends_beyond(a: Option<&Bytes>, b: Option<&Bytes>) -> bool {
     match (a, b) {
         (None, Some(_)) => true,

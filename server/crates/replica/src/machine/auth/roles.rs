@@ -13,6 +13,7 @@ impl Permission {
         PermissionType::try_from(self.kind).ok()
     }
 
+    /// Whether the permission is on exactly this range.
     fn is_of(&self, key: &[u8], range_end: &[u8]) -> bool {
         self.key == key && self.range_end == range_end
     }
@@ -25,6 +26,7 @@ impl Permission {
 }
 
 impl Auth {
+    /// Adds a role without permissions; fails if the name is empty or taken.
     pub(super) fn role_add(&mut self, asked: &RoleAdd) -> Result<(), AuthError> {
         if asked.name.is_empty() {
             return Err(AuthError::RoleEmpty);
@@ -39,6 +41,8 @@ impl Auth {
         Ok(())
     }
 
+    /// Deletes a role and revokes it from all users. Fails if there is none, or for the role root while v3's
+    /// authentication is on.
     pub(super) fn role_delete(&mut self, asked: &RoleDelete) -> Result<(), AuthError> {
         if self.enabled && asked.name == ROOT {
             return Err(AuthError::InvalidManagement);
@@ -60,7 +64,8 @@ impl Auth {
         Ok(())
     }
 
-    /// As in etcd, only the first of several permissions with the same first key is found again.
+    /// Adds a permission to a role, or changes the type of its permission on the same range. As in etcd, only
+    /// the first of several permissions with the same first key is found for that.
     pub(super) fn role_grant(&mut self, asked: &RoleGrant) -> Result<(), AuthError> {
         let permission = asked
             .permission
@@ -88,6 +93,8 @@ impl Auth {
         Ok(())
     }
 
+    /// Removes the permission on exactly this range from a role; fails if the role does not exist or has
+    /// none.
     pub(super) fn role_revoke(&mut self, asked: &RoleRevoke) -> Result<(), AuthError> {
         let mut role = self
             .role(&asked.role)
@@ -103,6 +110,8 @@ impl Auth {
         Ok(())
     }
 
+    /// Inserts or replaces a role, recomputes the merged permissions of its users and advances the auth
+    /// revision.
     pub(super) fn put_role(&mut self, role: Role) {
         let name = role.name.clone();
         self.insert_role(role);

@@ -23,13 +23,16 @@ impl Auth {
         self.bytes
     }
 
+    /// Inserts or replaces a user and counts its bytes. Merged permissions and the auth revision stay as they
+    /// are.
     pub(super) fn insert_user(&mut self, user: User) {
         self.bytes += of_user(&user);
         let before = self.users.insert(user.name.clone(), Arc::new(user));
         self.bytes -= before.map_or(0, |user| of_user(&user));
     }
 
-    /// Takes a user with what is derived from it.
+    /// Removes and returns a user, removes its merged permissions and subtracts the bytes of both; `None` if
+    /// there is no such user.
     pub(super) fn take_user(&mut self, name: &str) -> Option<Arc<User>> {
         let user = self.users.remove(name)?;
         self.bytes -= of_user(&user);
@@ -38,13 +41,16 @@ impl Auth {
         Some(user)
     }
 
+    /// Inserts or replaces a role and counts its bytes. Merged permissions and the auth revision stay as they
+    /// are.
     pub(super) fn insert_role(&mut self, role: Role) {
         self.bytes += of_role(&role);
         let before = self.roles.insert(role.name.clone(), Arc::new(role));
         self.bytes -= before.map_or(0, |role| of_role(&role));
     }
 
-    /// Takes a role with its patterns.
+    /// Removes and returns a role, removes its patterns and subtracts the bytes of both; `None` if there is
+    /// no such role.
     pub(super) fn take_role(&mut self, name: &str) -> Option<Arc<Role>> {
         let role = self.roles.remove(name)?;
         self.bytes -= of_role(&role);
@@ -53,12 +59,14 @@ impl Auth {
         Some(role)
     }
 
+    /// Inserts or replaces the patterns of a role and counts their bytes.
     pub(super) fn insert_patterns(&mut self, name: String, patterns: PathPatterns) {
         self.bytes += of_patterns(&name, &patterns);
         let before = self.paths.patterns.insert(name.clone(), Arc::new(patterns));
         self.bytes -= before.map_or(0, |before| of_patterns(&name, &before));
     }
 
+    /// Inserts or replaces the merged permissions of a user and counts their bytes.
     pub(super) fn insert_grants(&mut self, name: String, grants: UnifiedPermissions) {
         self.bytes += of_grants(&grants);
         let before = self.grants.insert(name, Arc::new(grants));
@@ -66,27 +74,34 @@ impl Auth {
     }
 }
 
+/// Returns the bytes that a user counts for: `RECORD_BYTES`, its name, its password's hash and its roles.
 fn of_user(user: &User) -> u64 {
     RECORD_BYTES + bytes(&[user.name.len(), user.password.len()]) + of_texts(&user.roles)
 }
 
+/// Returns the bytes that a role counts for: `RECORD_BYTES`, its name and its permissions.
 fn of_role(role: &Role) -> u64 {
     let permissions = role.permissions.iter().map(of_permission);
     RECORD_BYTES + bytes(&[role.name.len()]) + permissions.sum::<u64>()
 }
 
+/// Returns the bytes that a permission of a role counts for: `ITEM_BYTES` and the ends of its range.
 fn of_permission(permission: &Permission) -> u64 {
     ITEM_BYTES + bytes(&[permission.key.len(), permission.range_end.len()])
 }
 
+/// Returns the bytes that the patterns of a role count for: `RECORD_BYTES`, the role's name and each pattern.
 fn of_patterns(name: &str, patterns: &PathPatterns) -> u64 {
     RECORD_BYTES + bytes(&[name.len()]) + of_texts(&patterns.read) + of_texts(&patterns.write)
 }
 
+/// Returns the bytes that merged permissions count for: `ITEM_BYTES` for each range, whose keys are the
+/// roles'.
 fn of_grants(grants: &UnifiedPermissions) -> u64 {
     ITEM_BYTES * (grants.read.len() + grants.write.len()) as u64
 }
 
+/// Returns the bytes that a list of texts counts for: `ITEM_BYTES` and the length of each.
 fn of_texts(texts: &[String]) -> u64 {
     texts
         .iter()
@@ -99,7 +114,8 @@ fn bytes(lengths: &[usize]) -> u64 {
 }
 
 impl AuthCommand {
-    /// Bytes that it may add. What changes a password or takes something away adds nothing.
+    /// Returns the bytes that the command is expected to add to `Auth::size_bytes`, without derived data: 0
+    /// for a change of a password and for what takes something away.
     pub fn growth(&self) -> u64 {
         match &self.operation {
             Some(AuthOperation::UserAdd(asked)) => {
@@ -125,7 +141,8 @@ impl AuthCommand {
         }
     }
 
-    /// Whether a text that it would add is longer than it may be.
+    /// Whether a new name or the hash of a changed password is longer than `AUTH_NAME_BYTES_MAX`, or a new
+    /// key or pattern longer than `AUTH_KEY_BYTES_MAX`.
     pub fn is_too_long(&self) -> bool {
         let name = |name: &str| name.len() > AUTH_NAME_BYTES_MAX;
         let names = |of: &[String]| of.iter().any(|each| name(each));
@@ -174,6 +191,7 @@ impl AuthCommand {
     }
 }
 
+/// Returns the bytes that a command of v2 on users and roles is expected to add, as [`AuthCommand::growth`].
 fn growth_of_paths(command: &path_permissions::PathAuthCommand) -> u64 {
     match &command.operation {
         Some(path_permissions::PathAuthOperation::UserCreate(asked)) => {

@@ -22,6 +22,7 @@ impl Auth {
         Ok(())
     }
 
+    /// Deletes a user. Fails if there is none, or for root while authentication of v2 or v3 is on.
     pub(super) fn user_delete(&mut self, asked: &UserDelete) -> Result<(), AuthError> {
         if (self.enabled || self.paths.enabled) && asked.name == ROOT {
             return Err(AuthError::InvalidManagement);
@@ -31,7 +32,8 @@ impl Auth {
         Ok(())
     }
 
-    /// A user without a password keeps having none; it still counts as a change.
+    /// Replaces the hash of a user's password. A user without a password keeps having none; the auth revision
+    /// advances all the same.
     pub(super) fn user_password(&mut self, asked: &UserPassword) -> Result<(), AuthError> {
         let mut user = self
             .user(&asked.name)
@@ -44,7 +46,8 @@ impl Auth {
         Ok(())
     }
 
-    /// The role root need not exist. Granting a granted role changes nothing.
+    /// Grants a role to a user; fails if one of them does not exist, except for the role root. Granting a
+    /// role that the user has changes nothing, not even the auth revision.
     pub(super) fn user_grant(&mut self, asked: &UserGrant) -> Result<(), AuthError> {
         let mut user = self
             .user(&asked.user)
@@ -60,6 +63,8 @@ impl Auth {
         Ok(())
     }
 
+    /// Revokes a role from a user. Fails if the user does not have it, or for root's role root while v3's
+    /// authentication is on.
     pub(super) fn user_revoke(&mut self, asked: &UserRevoke) -> Result<(), AuthError> {
         if self.enabled && asked.user == ROOT && asked.role == ROOT {
             return Err(AuthError::InvalidManagement);
@@ -76,6 +81,7 @@ impl Auth {
         Ok(())
     }
 
+    /// Inserts or replaces a user, recomputes its merged permissions and advances the auth revision.
     pub(super) fn put_user(&mut self, user: User) {
         self.refresh(&user);
         self.insert_user(user);

@@ -79,7 +79,8 @@ impl Block {
         }
     }
 
-    /// A block from what a checkpoint says. `None` if a slot or a version in it is not sound.
+    /// Builds a block from the parts of a checkpoint record; `None` if a slot, an offset, a version or one of
+    /// its links is not sound.
     pub(super) fn from_parts(
         number: u64,
         base: i64,
@@ -240,7 +241,7 @@ impl Block {
         Some((slot, size))
     }
 
-    /// Whether it holds one version larger than a block should be.
+    /// Whether the versions take more than `BLOCK_BYTES`, which is one large version that stands alone.
     pub(super) fn is_oversized(&self) -> bool {
         self.bytes().len() > BLOCK_BYTES
     }
@@ -301,6 +302,7 @@ impl Block {
         }
     }
 
+    /// Decodes the version that begins at an offset of the block's bytes; panics if none does.
     fn decode(&self, offset: u16) -> Version<'_> {
         Version::decode(&self.bytes()[usize::from(offset)..], self.number, self.base)
             .expect("written by push, or checked when loaded")
@@ -326,6 +328,7 @@ impl SlotDirectory {
     }
 }
 
+/// Returns slot and offset of each version that compaction has left in a full directory, in order.
 fn present_slots(offsets: &[u16]) -> Vec<(u16, u16)> {
     let slots = offsets.iter().enumerate();
     slots

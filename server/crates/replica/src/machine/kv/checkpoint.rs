@@ -62,6 +62,7 @@ impl KvMeta {
 }
 
 impl Kv {
+    /// Returns the counters and totals of this state as their checkpoint record holds them.
     fn meta(&self) -> KvMeta {
         KvMeta {
             revision: self.revision,
@@ -173,7 +174,8 @@ impl Kv {
         }
     }
 
-    /// Appends a loaded block.
+    /// Appends a loaded block: as the open one if its number is `tail`, otherwise as a closed one. Fails if
+    /// its number or its revisions are out of order, or a count is above `COUNT_MAX`.
     fn take(&mut self, block: Block, tail: u64) -> Result<(), CorruptRecord> {
         let number = block.number();
         if number > tail
@@ -254,13 +256,15 @@ impl Kv {
     }
 }
 
+/// Returns the record key of the block with this number.
 fn key(number: u64) -> Vec<u8> {
     let mut key = vec![BLOCK];
     key.extend_from_slice(&number.to_be_bytes());
     key
 }
 
-/// Base revision, kind and length of the directory, directory, versions; lowest byte first.
+/// Encodes a block as a record without its checksum: base revision, kind and length of the directory,
+/// directory, versions; the lowest byte of each number first.
 fn encode(block: &Block) -> Vec<u8> {
     let directory = match block.slots() {
         SlotDirectory::Full(offsets) => offsets.len() * 2,
@@ -289,6 +293,7 @@ fn encode(block: &Block) -> Vec<u8> {
     out
 }
 
+/// Decodes what [`encode`] has written, as an open or a closed block; `None` if it is not sound.
 fn decode(number: u64, value: &[u8], open: bool) -> Option<Block> {
     let mut input = ByteReader { rest: value };
     let base = i64::from_le_bytes(input.take(8)?.try_into().ok()?);
@@ -316,12 +321,14 @@ fn decode(number: u64, value: &[u8], open: bool) -> Option<Block> {
     )
 }
 
+/// Appends the CRC-32 of a record's contents to them, lowest byte first.
 fn with_checksum(mut value: Vec<u8>) -> Vec<u8> {
     let crc = crc32fast::hash(&value);
     value.extend_from_slice(&crc.to_le_bytes());
     value
 }
 
+/// Returns the contents of a record without the CRC-32 at its end; `None` if they do not match it.
 fn verify_checksum(value: &[u8]) -> Option<&[u8]> {
     let (value, crc) = value.split_last_chunk::<4>()?;
     (crc32fast::hash(value) == u32::from_le_bytes(*crc)).then_some(value)

@@ -28,6 +28,8 @@ struct SweepPass {
 }
 
 impl Kv {
+    /// Sets the compacted revision, saves the state before it for watchers and sweeps the first blocks. Fails
+    /// if the revision is compacted already or above the present one.
     pub(super) fn compact(&mut self, compact: &Compact) -> Result<(), KvError> {
         let revision = compact.revision;
         if revision <= self.compacted {
@@ -51,21 +53,24 @@ impl Kv {
         self.sweeping
     }
 
-    /// A sweep that the leader proposes while idle: otherwise the space is freed only as fast as
-    /// commands arrive.
+    /// Sweeps the next `SWEEP_BLOCKS_FIRST` blocks, if any are left. The leader proposes it while idle:
+    /// otherwise the space is freed only as fast as commands arrive.
     pub(super) fn sweep_on_request(&mut self) {
         if self.sweeping {
             self.sweep(SWEEP_BLOCKS_FIRST);
         }
     }
 
-    /// Continues the sweep of an earlier compaction.
+    /// Sweeps the next `SWEEP_BLOCKS_NEXT` blocks for an earlier compaction, if any are left; part of every
+    /// command on keys and leases.
     pub(super) fn continue_sweep(&mut self) {
         if self.sweeping {
             self.sweep(SWEEP_BLOCKS_NEXT);
         }
     }
 
+    /// Removes the unreadable versions that one pass over about `blocks` blocks finds, and the keys without a
+    /// version left; notes where the next pass begins and whether one is needed.
     fn sweep(&mut self, blocks: usize) {
         let SweepPass {
             mut dead,
@@ -169,7 +174,7 @@ mod tests {
             .collect()
     }
 
-    /// Values that fill a block each, so that the compaction cannot end at once.
+    /// Returns a store with values that fill a block each, so that a compaction cannot end at once.
     fn large() -> Kv {
         let mut kv = Kv::default();
         for n in 0..SWEEP_BLOCKS_FIRST + 100 {

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::{DeleteRange, DeleteReply, KeyRange, Kv, KvError, WriteBatch, index::Walked};
 
 impl Kv {
-    /// A range without live keys changes nothing, not even the revision. Errors occur before the
-    /// first write.
+    /// Deletes the live keys of a range and returns their number, with their pairs if asked for. A range
+    /// without live keys changes nothing, not even the revision. Errors occur before the first write.
     pub(super) fn delete(
         &mut self,
         batch: &mut WriteBatch,

@@ -16,12 +16,12 @@ pub struct KeyChange<'a> {
 }
 
 impl<'a> KeyChange<'a> {
-    /// Its revision.
+    /// Revision of the change.
     pub fn revision(&self) -> i64 {
         self.version.main
     }
 
-    /// Its number among the changes of the same revision.
+    /// Number of the change among those of the same revision.
     pub fn sub(&self) -> u64 {
         self.version.sub
     }
@@ -31,12 +31,12 @@ impl<'a> KeyChange<'a> {
         self.version.key
     }
 
-    /// Whether it deleted the key.
+    /// Whether the change deleted the key.
     pub fn deletes(&self) -> bool {
         self.version.tombstone
     }
 
-    /// Whether it created the key.
+    /// Whether the change created the key.
     pub fn creates(&self) -> bool {
         !self.version.tombstone && self.version.create == self.version.main
     }
@@ -111,20 +111,21 @@ impl Kv {
         (!version.tombstone).then(|| block.key_value(&version))
     }
 
-    /// The states before the compactions of this round, oldest first. If there were more
-    /// compactions than states are kept, the compacted revision of the first state shows it.
+    /// Returns the states before the last `STATES_BEFORE_COMPACTION_MAX` compactions of this round, oldest
+    /// first. The compacted revision of the first one shows whether there were more.
     pub fn compacted_states(&self) -> &[Kv] {
         &self.states_before_compaction
     }
 
-    /// Drops them, after the watchers were notified.
+    /// Drops the states before compactions, after the watchers were notified.
     pub fn clear_states_before_compaction(&mut self) {
         if !self.states_before_compaction.is_empty() {
             self.states_before_compaction = Vec::new();
         }
     }
 
-    /// Saves the current state for watchers, before a compaction changes it.
+    /// Saves the current state for watchers, before a compaction changes it. Beyond
+    /// `STATES_BEFORE_COMPACTION_MAX` states the oldest is dropped.
     pub(super) fn save_for_watchers(&mut self) {
         let mut states = std::mem::take(&mut self.states_before_compaction);
         if states.len() == STATES_BEFORE_COMPACTION_MAX {

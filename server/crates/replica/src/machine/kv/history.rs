@@ -53,7 +53,8 @@ pub(super) struct HistoryReader<'a> {
 }
 
 impl<'a> HistoryReader<'a> {
-    /// As [`History::get`].
+    /// Returns the version at a place, or `None` if it was compacted away, and keeps its block for the next
+    /// call.
     pub(super) fn get(&mut self, place: Location) -> Option<BlockVersion<'a>> {
         let block = match self.last {
             Some((number, block)) if number == place.block => block,
@@ -71,6 +72,8 @@ impl<'a> HistoryReader<'a> {
 pub(super) type BlockVersion<'a> = (&'a Block, Version<'a>);
 
 impl History {
+    /// Returns the block with this number, the open one included; `None` if it was compacted away or never
+    /// existed.
     fn block(&self, number: u64) -> Option<&Block> {
         if number == self.tail.number() {
             return Some(&self.tail);
@@ -78,7 +81,7 @@ impl History {
         self.blocks.get(&number).map(|closed| closed.0.as_ref())
     }
 
-    /// For reading many places, most of which are in few blocks.
+    /// Returns a reader for many places, most of which are in few blocks.
     pub(super) fn reader(&self) -> HistoryReader<'_> {
         HistoryReader {
             history: self,
@@ -92,7 +95,8 @@ impl History {
         Some((block, block.get(place.slot)?))
     }
 
-    /// The newest version at or below `revision`, found by the links from `place` backward.
+    /// Returns the newest version at or below `revision`, found by the links from `place` backward; `None` if
+    /// there is none or it was compacted away.
     pub(super) fn at(&self, place: Location, revision: i64) -> Option<BlockVersion<'_>> {
         let mut found = self.get(place)?;
         while found.1.main > revision {
@@ -110,13 +114,13 @@ impl History {
         }
     }
 
-    /// As answers show it.
+    /// Returns the pair at a place as answers show it; `None` if it was compacted away.
     pub(super) fn key_value(&self, place: Location) -> Option<KeyValue> {
         self.get(place)
             .map(|(block, version)| block.key_value(&version))
     }
 
-    /// The links of a version that follows the one at `place`.
+    /// Returns the links of a version that follows the one at `place`, whose links are `before`.
     pub(super) fn links_after(&self, place: Location, before: &Links) -> Links {
         let depth = before.depth + 1;
         let far = |links: &Links| links.jump.or(links.prev);
@@ -134,7 +138,8 @@ impl History {
         }
     }
 
-    /// Appends a version; returns its place and size.
+    /// Appends a version and returns its place and its size in bytes. Closes the open block before, if it is
+    /// full, and after, if it holds one large version.
     pub(super) fn push(&mut self, version: &Version<'_>) -> (Location, usize) {
         let (slot, size) = match Arc::make_mut(&mut self.tail).push(version) {
             Some(pushed) => pushed,
@@ -155,6 +160,7 @@ impl History {
         (place, size)
     }
 
+    /// Closes the open block and opens the next one. A block without versions is dropped instead of closed.
     fn close_tail(&mut self) {
         let next = Arc::new(Block::new(self.tail.number() + 1));
         let mut closed = std::mem::replace(&mut self.tail, next);
@@ -244,7 +250,8 @@ impl History {
         (index, live_bytes, leased)
     }
 
-    /// Removes versions from one block. Slots ascend; empty ones are ignored.
+    /// Removes the versions in some slots (ascending) of one block; ignores empty slots and a missing block.
+    /// A closed block without a version left is removed.
     pub(super) fn remove(&mut self, number: u64, slots: &[u16]) {
         let Some(block) = self.block(number) else {
             return;

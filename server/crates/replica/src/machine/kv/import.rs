@@ -60,8 +60,8 @@ impl Kv {
         Ok(())
     }
 
-    /// Called once after the last [`Kv::import_version`], with the finished and the scheduled compact
-    /// revision of the other store (0 for none).
+    /// Completes an import after the last [`Kv::import_version`]: takes over the finished compaction of the
+    /// other store, executes its scheduled one (0 for none) and attaches keys to leases.
     pub fn finish_import(&mut self, compacted: i64, asked: i64) -> Result<(), CorruptRecord> {
         if compacted.max(asked) > COUNT_MAX as i64 {
             return Err(CorruptRecord::new("a compaction counts too far"));
@@ -96,6 +96,8 @@ impl Kv {
     }
 }
 
+/// Fails unless the revision is positive, revision and sub are below `COUNT_MAX`, and, of a put, the create
+/// revision is between 0 and the revision and the version not negative.
 fn check(foreign: &ImportedVersion<'_>) -> Result<(), CorruptRecord> {
     let ImportedVersion {
         main,
@@ -125,7 +127,7 @@ mod tests {
         lease::TTL_MAX_S,
     };
 
-    /// Puts and deletions of a few keys, the same for each number of them.
+    /// Returns a store after `commands` puts and deletions of a few keys, the same for each number.
     fn filled(commands: usize) -> Kv {
         let mut kv = Kv::default();
         for at in 0..commands {
@@ -150,7 +152,7 @@ mod tests {
         kv
     }
 
-    /// As a snapshot would carry it.
+    /// Imports the retained versions of a store into a new one, as from a snapshot.
     fn carried(kv: &Kv, compacted: i64, asked: i64) -> Kv {
         let mut taken = Kv::default();
         for written in kv.retained_versions() {

@@ -65,6 +65,7 @@ impl Count {
         all: usize::MAX,
     };
 
+    /// Counts a key by its entry; `None` counts nothing.
     fn add(&mut self, entry: Option<IndexEntry>) {
         if let Some(entry) = entry {
             self.live += usize::from(!entry.tombstone);
@@ -90,6 +91,7 @@ struct IndexBuilder {
 }
 
 impl IndexBuilder {
+    /// Adds a key that is greater than all before it; begins a new page if the present one has no room.
     fn add(&mut self, row: &IndexRow<'_>) {
         if !self.leaf.has_room(row.key) {
             self.close_page();
@@ -103,6 +105,7 @@ impl IndexBuilder {
         }
     }
 
+    /// Moves the page that is being filled into the index, without its spare memory, and begins an empty one.
     fn close_page(&mut self) {
         let page = Arc::new(self.leaf.slice(0, self.leaf.len()));
         self.index
@@ -163,18 +166,20 @@ impl Index {
         self.live
     }
 
+    /// Returns the entry of a key, which may be that of a deletion; `None` if no version of the key is left.
     pub(super) fn get(&self, key: &[u8]) -> Option<IndexEntry> {
         let (_, leaf) = self.leaf(key);
         leaf.search(key).ok().map(|at| leaf.entry(at))
     }
 
+    /// Returns the page in which a key is or would be, with the lowest key of the page.
     fn leaf(&self, key: &[u8]) -> (&Bytes, &Arc<Leaf>) {
         self.leaves
             .get_prev(key)
             .expect("the first page begins at the empty key")
     }
 
-    /// Sets a key's newest version.
+    /// Sets the entry of a key, or adds the key, and splits its page if that is full.
     pub(super) fn put(&mut self, key: &[u8], entry: IndexEntry) {
         let (low, leaf) = self
             .leaves
@@ -235,7 +240,7 @@ impl Index {
         }
     }
 
-    /// Removes a key.
+    /// Removes a key, if it is there, and merges its page with the one before if it has become small.
     pub(super) fn remove(&mut self, key: &[u8]) {
         let (low, leaf) = self
             .leaves
@@ -288,9 +293,9 @@ impl Index {
         }
     }
 
-    /// Calls `visit` with what is in the span, in the order of keys, until it returns false. Pages
-    /// without a live key are passed over at once, so deleted keys come in numbers that depend on the
-    /// pages; their sum before any live key does not.
+    /// Calls `visit` with live keys and numbers of deleted ones, in the order of keys, until it returns
+    /// false. Pages without a live key are passed at once: the numbers depend on the pages, their sum before
+    /// a live key does not.
     pub(super) fn visit_live<'a>(
         &'a self,
         span: &KeyRange<'_>,
@@ -322,8 +327,8 @@ impl Index {
         }
     }
 
-    /// Number of keys of the span. Whole pages are not walked, and none are once there are `enough` live
-    /// keys, or keys.
+    /// Counts the live keys of the span and all of them, deleted ones included. Stops before the next page
+    /// once either number reaches that of `enough`; the result can exceed it.
     pub(super) fn count(&self, span: &KeyRange<'_>, enough: Count) -> Count {
         let mut count = Count::default();
         if let KeyRange::One(key) = span {
@@ -349,7 +354,8 @@ impl Index {
         count
     }
 
-    /// The pages from the one that a span begins in, each with the position to begin at.
+    /// Returns the pages from the one that a span begins in to the last of the index, each with the position
+    /// to begin at.
     fn leaves_of<'a>(&'a self, span: &KeyRange<'_>) -> impl Iterator<Item = (&'a Leaf, usize)> {
         let key = span.first();
         let (low, leaf) = self.leaf(key);
@@ -411,7 +417,7 @@ mod tests {
         }
     }
 
-    /// Short keys that crowd together, and long ones of which few or one fill a page.
+    /// Generates short keys that crowd together, and long ones of which few or one fill a page.
     fn key() -> impl Strategy<Value = Vec<u8>> {
         prop_oneof![
             30 => (0..3000_u16).prop_map(|n| format!("key-{n:05}").into_bytes()),

@@ -15,6 +15,8 @@ pub(super) enum KeyRange<'a> {
 }
 
 impl<'a> KeyRange<'a> {
+    /// Reads the ends of a range as a request means them: without `range_end` one key, with `\0` all keys
+    /// from `key` on.
     pub(super) fn new(key: &'a [u8], range_end: &'a [u8]) -> Self {
         if range_end.is_empty() {
             KeyRange::One(key)

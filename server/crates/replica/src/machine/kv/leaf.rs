@@ -31,6 +31,8 @@ pub(super) struct IndexEntry {
 pub(super) struct PackedEntry(u64);
 
 impl IndexEntry {
+    /// Packs the entry into eight bytes: the number of the block (below [`BLOCKS_MAX`]), the slot and the
+    /// tombstone.
     pub(super) fn pack(self) -> PackedEntry {
         PackedEntry(
             (self.place.block << (SLOT_BITS + 1))
@@ -39,6 +41,7 @@ impl IndexEntry {
         )
     }
 
+    /// Restores an entry from what [`Self::pack`] returned.
     pub(super) fn unpack(PackedEntry(packed): PackedEntry) -> Self {
         let place = Location {
             block: packed >> (SLOT_BITS + 1),
@@ -89,7 +92,7 @@ impl Leaf {
         IndexEntry::unpack(PackedEntry(u64::from_le_bytes(bytes)))
     }
 
-    /// Position of the key, or where to insert it.
+    /// Returns the position of the key, or as the error the position at which to insert it.
     pub(super) fn search(&self, key: &[u8]) -> Result<usize, usize> {
         let (mut low, mut high) = (0, self.offsets.len());
         while low < high {
@@ -120,6 +123,7 @@ impl Leaf {
         self.data.len() - self.garbage
     }
 
+    /// Inserts a new key at the position that [`Self::search`] returned, whether or not there is room.
     pub(super) fn insert(&mut self, at: usize, key: &[u8], entry: IndexEntry) {
         let need = entry_bytes(key);
         if self.data.capacity() - self.data.len() < need {
@@ -132,6 +136,7 @@ impl Leaf {
         self.live += u32::from(!entry.tombstone);
     }
 
+    /// Replaces the entry of the key at a position.
     pub(super) fn set(&mut self, at: usize, entry: IndexEntry) {
         self.live -= u32::from(!self.entry(at).tombstone);
         self.live += u32::from(!entry.tombstone);
@@ -139,6 +144,7 @@ impl Leaf {
         self.data[offset..offset + PLACE_BYTES].copy_from_slice(&entry.pack().0.to_le_bytes());
     }
 
+    /// Removes the key at a position; repacks the page when more than half of its bytes are garbage.
     pub(super) fn remove(&mut self, at: usize) {
         self.live -= u32::from(!self.entry(at).tombstone);
         self.garbage += entry_bytes(self.key(at));
@@ -162,7 +168,7 @@ impl Leaf {
         part
     }
 
-    /// The page with all entries of a page of greater keys.
+    /// Returns a page of all entries of this one and of another, whose keys are all greater.
     pub(super) fn concat(&self, greater: &Leaf) -> Leaf {
         let mut joined = self.slice(0, self.len());
         joined.data.reserve_exact(greater.used());
@@ -173,6 +179,7 @@ impl Leaf {
     }
 }
 
+/// Returns the bytes that a key takes in a page: location, length of the key, key.
 fn entry_bytes(key: &[u8]) -> usize {
     // The length is a variable-length integer, seven bits a byte.
     PLACE_BYTES + (key.len().max(1).ilog2() / 7 + 1) as usize + key.len()

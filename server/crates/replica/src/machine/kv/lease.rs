@@ -44,6 +44,7 @@ impl Kv {
         &self.leases
     }
 
+    /// Adds a lease. Fails if the id is [`NONE`] or taken, or if the TTL is above [`TTL_MAX_S`].
     fn grant(&mut self, LeaseGrant { id, ttl_s }: LeaseGrant) -> Result<Granted, LeaseError> {
         if id == NONE {
             return Err(LeaseError::NotFound);
@@ -79,8 +80,8 @@ impl Kv {
         true
     }
 
-    /// Attaches live keys to their leases after a checkpoint was loaded. `false` if a lease does
-    /// not exist.
+    /// Attaches all live keys to their leases after a checkpoint was loaded or versions were imported.
+    /// `false` if a lease does not exist; its keys are attached all the same.
     pub(super) fn attach_leased_keys(&mut self) -> bool {
         let mut found = Vec::new();
         self.index.visit(&KeyRange::From(b""), &mut |key, entry| {

@@ -241,7 +241,8 @@ impl Kv {
         self.apply_with(command, ReadResults::Return)
     }
 
-    /// The same; `answers` says whether results of reads are needed.
+    /// Executes one committed command (I2). `answers` says whether the reply holds the results of reads; the
+    /// state after the command does not depend on it.
     pub fn apply_with(
         &mut self,
         command: &KvCommand,
@@ -273,7 +274,7 @@ impl Kv {
         Ok(reply)
     }
 
-    /// Begins the writes of a command.
+    /// Prepares the writes of a command, which will make the next revision, with the budget of its reads.
     fn begin_write(&self, reads: ReadBudget) -> WriteBatch {
         WriteBatch {
             main: self.revision + 1,
@@ -282,7 +283,7 @@ impl Kv {
         }
     }
 
-    /// The revision that reads within the command see.
+    /// Returns the revision that reads within the command see: the command's own once it has written.
     fn revision_within(&self, batch: &WriteBatch) -> i64 {
         if batch.written > 0 {
             batch.main
@@ -291,7 +292,8 @@ impl Kv {
         }
     }
 
-    /// The newest version of a key, as the next one refers to it.
+    /// Returns the newest version of a key, which may be a deletion, as the next version refers to it; `None`
+    /// if no version is left.
     fn previous_version(&self, key: &[u8]) -> Option<PreviousVersion> {
         let entry = self.index.get(key)?;
         let (_, before) = self.history.get(entry.place)?;
@@ -305,8 +307,8 @@ impl Kv {
         })
     }
 
-    /// Writes one version: a value with its lease, or a deletion. Detaches the key from its
-    /// previous lease.
+    /// Writes one version: a value with its lease, or a deletion if `written` is `None`. Detaches the key
+    /// from its previous lease.
     fn write(&mut self, batch: &mut WriteBatch, key: &[u8], written: Option<(&[u8], i64)>) {
         let past = self.previous_version(key);
         let life = past.as_ref().filter(|past| !past.tombstone);
@@ -343,7 +345,7 @@ impl Kv {
         batch.written += 1;
     }
 
-    /// The newest pair of a live key.
+    /// Returns the newest pair of a live key; `None` if the key does not exist.
     fn newest(&self, key: &[u8]) -> Option<KeyValue> {
         let entry = self.index.get(key).filter(|entry| !entry.tombstone)?;
         self.history.key_value(entry.place)
@@ -381,7 +383,7 @@ impl Kv {
         EMPTY_BYTES + (self.history.bytes + self.lease_bytes()).next_multiple_of(PAGE_BYTES)
     }
 
-    /// Bytes in use by live keys.
+    /// Bytes of the newest versions of live keys and of leases, in 4 KiB pages (etcd's dbSizeInUse).
     pub fn size_in_use_bytes(&self) -> u64 {
         EMPTY_BYTES + (self.live_bytes + self.lease_bytes()).next_multiple_of(PAGE_BYTES)
     }

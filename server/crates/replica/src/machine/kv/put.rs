@@ -16,6 +16,7 @@ impl Kv {
         self.check_lease(put)
     }
 
+    /// Fails if the put attaches a lease that does not exist.
     fn check_lease(&self, put: &Put) -> Result<(), KvError> {
         if put.lease != lease::NONE && self.leases.get(put.lease).is_none() {
             Err(KvError::LeaseNotFound)
@@ -24,6 +25,7 @@ impl Kv {
         }
     }
 
+    /// Fails if the put keeps the value or the lease of a key that does not exist.
     fn check_present(&self, put: &Put) -> Result<(), KvError> {
         let keeps = put.ignore_value || put.ignore_lease;
         let present = || {

@@ -106,7 +106,8 @@ impl Kv {
         }
     }
 
-    /// Inside a transaction etcd refuses a negative revision.
+    /// Checks the revision of a range inside a transaction, where etcd also refuses a negative one below the
+    /// compacted revision.
     pub(super) fn check_range_in_txn(&self, range: &Range) -> Result<(), KvError> {
         if range.revision < 0 && range.revision < self.compacted {
             return Err(KvError::Compacted {
@@ -223,6 +224,8 @@ impl Kv {
         outcome
     }
 
+    /// Counts the live keys of a span, at an older revision or now (`None`), and charges for it; fails if the
+    /// budget does not suffice.
     fn count(
         &self,
         span: &KeyRange<'_>,
@@ -243,7 +246,7 @@ impl Kv {
         Ok(count)
     }
 
-    /// Whether a range may be more work than to read so many keys. To find out takes a part of that.
+    /// Whether a range may be more work than to read `keys` keys; the estimate costs a part of that work.
     pub fn reads_more_than(&self, range: &Range, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(keys);
         self.estimate(range, &mut reads).is_err()
@@ -255,7 +258,7 @@ impl Kv {
         range.compares_values() || self.reads_more_than(range, keys_in_time(keys, history))
     }
 
-    /// Charges what the work of a range will be, or somewhat more.
+    /// Charges what the work of a range will be, or somewhat more; fails if the budget does not suffice.
     pub(super) fn estimate(&self, range: &Range, reads: &mut ReadBudget) -> Result<(), KvError> {
         if range.range_end.is_empty() {
             return reads.read_key();
@@ -276,7 +279,8 @@ impl Kv {
         self.estimate_count(&span, reads)
     }
 
-    /// The same of a walk until `limit` live keys were seen, or over all keys at an older revision.
+    /// Charges what a walk over a span will be: until `limit` live keys were seen, or (`None`) over all keys
+    /// at an older revision. Fails if the budget does not suffice.
     pub(super) fn estimate_walk(
         &self,
         span: &KeyRange<'_>,
@@ -299,6 +303,8 @@ impl Kv {
         reads.passed(count.all - count.live)
     }
 
+    /// Charges what a count of a span will be. If the budget suffices for the whole index, charges that
+    /// without counting.
     fn estimate_count(&self, span: &KeyRange<'_>, reads: &mut ReadBudget) -> Result<(), KvError> {
         // in a store of ordinary size not even pages need to be counted
         if reads.count_keys(self.index.pages() * KEYS_PER_PAGE).is_ok() {
@@ -318,8 +324,8 @@ pub(super) fn keys_in_time(keys: u64, history: bool) -> u64 {
     }
 }
 
-/// Number of pairs to read. As in etcd, a sort target without an order sorts only the first `limit`
-/// pairs in key order, plus one.
+/// Returns how many pairs to read: `limit` and one more, or all if there is a filter, an order or no limit.
+/// As in etcd, a sort target without an order sorts only the pairs read.
 fn fetch_limit(range: &Range) -> usize {
     let filters = [
         range.min_mod_revision,
@@ -334,6 +340,7 @@ fn fetch_limit(range: &Range) -> usize {
     }
 }
 
+/// Whether a version passes the range's filters by mod and create revision, of which 0 is none.
 fn passes(range: &Range, version: &Version<'_>) -> bool {
     let least = |filter: i64, revision: i64| filter == 0 || revision >= filter;
     let most = |filter: i64, revision: i64| filter == 0 || revision <= filter;
@@ -343,7 +350,8 @@ fn passes(range: &Range, version: &Version<'_>) -> bool {
         && most(range.max_create_revision, version.create)
 }
 
-/// The pairs come in ascending order of keys; equal ones stay so in either direction.
+/// Sorts pairs, which come in ascending order of keys, as the range asks; equal ones stay in that order in
+/// either direction.
 fn sort(range: &Range, kvs: &mut [KeyValue]) {
     let target = range.sort_target();
     let by = |a: &KeyValue, b: &KeyValue| -> Ordering {

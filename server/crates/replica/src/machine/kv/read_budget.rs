@@ -72,8 +72,8 @@ impl ReadBudget {
         }
     }
 
-    /// Of a transaction that only reads. It may always read each of the `keys` of a store, of so many
-    /// bytes, once, as one range may.
+    /// Budget of a transaction that only reads, in a store of `keys` live keys of `bytes` bytes: enough to
+    /// read each once, or `READ_TXN_KEYS_MAX` keys, and to answer `RANGE_ANSWER_BYTES_MAX` at most.
     pub(super) fn of_read_txn(keys: u64, bytes: u64) -> Self {
         let whole = bytes.saturating_add(keys.saturating_mul(PAIR_BYTES));
         Self {
@@ -83,7 +83,7 @@ impl ReadBudget {
         }
     }
 
-    /// To find out whether a request reads so many keys at most. Nothing is answered.
+    /// Budget to find out whether a request reads `keys` keys at most; nothing is answered.
     pub(super) fn of_estimate(keys: u64) -> Self {
         Self {
             work: keys.saturating_mul(READ),
@@ -110,7 +110,8 @@ impl ReadBudget {
         whole(self.work / PASSED)
     }
 
-    /// A count that is refused, whatever more there is to count.
+    /// Returns the number of keys at which counting may stop, because [`Self::count_keys`] refuses it and any
+    /// higher one.
     pub(super) fn enough_counted(&self) -> Count {
         Count {
             all: whole(self.work),
@@ -118,37 +119,38 @@ impl ReadBudget {
         }
     }
 
-    /// One key is read.
+    /// Charges one key that is read; fails, as all charges do, if the budget does not suffice.
     pub(super) fn read_key(&mut self) -> Result<(), KvError> {
         self.keys(1)
     }
 
-    /// Keys are read.
+    /// Charges keys that are read.
     pub(super) fn keys(&mut self, keys: usize) -> Result<(), KvError> {
         take(&mut self.work, keys as u64 * READ)
     }
 
-    /// Deleted keys are passed over.
+    /// Charges deleted keys that are passed over, `PASSED_PER_READ` of them as one key that is read.
     pub(super) fn passed(&mut self, keys: usize) -> Result<(), KvError> {
         take(&mut self.work, keys as u64 * PASSED)
     }
 
-    /// Keys are counted, the deleted ones among them.
+    /// Charges a count of keys, deleted ones included: one key that is read, and one more for
+    /// `COUNTED_PER_READ` keys.
     pub(super) fn count_keys(&mut self, keys: usize) -> Result<(), KvError> {
         take(&mut self.work, READ + keys as u64)
     }
 
-    /// A pair is held in memory, whether or not it will be part of the answer.
+    /// Charges the `PAIR_BYTES` of a pair held in memory, whether or not it will be part of the answer.
     pub(super) fn hold(&mut self) -> Result<(), KvError> {
         take(&mut self.bytes, PAIR_BYTES)
     }
 
-    /// A pair that is held becomes part of the answer.
+    /// Charges the key and the value of a held pair that becomes part of the answer.
     pub(super) fn return_pair(&mut self, kv: &KeyValue) -> Result<(), KvError> {
         take(&mut self.bytes, (kv.key.len() + kv.value.len()) as u64)
     }
 
-    /// The results, or the default if results are discarded.
+    /// Returns what was read, or the default if results are discarded.
     pub(super) fn answer<T: Default>(&self, read: T) -> T {
         match self.answers {
             ReadResults::Return => read,
@@ -157,10 +159,12 @@ impl ReadBudget {
     }
 }
 
+/// Converts to `usize`; a number that is too large becomes the greatest.
 fn whole(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
+/// Subtracts `wanted` from `left`; fails with `AnswerTooLarge` and changes nothing if less is left.
 fn take(left: &mut u64, wanted: u64) -> Result<(), KvError> {
     *left = left.checked_sub(wanted).ok_or(KvError::AnswerTooLarge)?;
     Ok(())

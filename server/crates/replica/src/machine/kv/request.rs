@@ -11,7 +11,7 @@ pub struct KvCommand {
 }
 
 impl KvCommand {
-    /// Whether any branch contains a put.
+    /// Whether the command is a put, or a transaction with one in any branch.
     pub fn puts(&self) -> bool {
         match &self.operation {
             Some(KvOperation::Put(_)) => true,
@@ -21,7 +21,8 @@ impl KvCommand {
         }
     }
 
-    /// Whether the read limits apply.
+    /// Whether the read limits apply: `false` for an entry of a release without limits and for a command that
+    /// reads one pair at most.
     pub(super) fn bounded(&self) -> bool {
         match &self.operation {
             Some(KvOperation::Delete(delete)) => delete.bounded,
@@ -95,7 +96,7 @@ pub struct DeleteRange {
 }
 
 impl DeleteRange {
-    /// Whether it returns pairs that it does not name one by one.
+    /// Whether it deletes a range, not a single key, and returns the pairs.
     pub fn reads_span(&self) -> bool {
         self.prev_kv && !self.range_end.is_empty()
     }
@@ -231,6 +232,7 @@ impl Txn {
         })
     }
 
+    /// Whether any branch, of nested transactions too, contains a put.
     fn puts(&self) -> bool {
         let mut ops = self.success.iter().chain(&self.failure);
         ops.any(|op| match &op.kind {

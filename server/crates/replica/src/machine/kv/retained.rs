@@ -15,7 +15,8 @@ impl Kv {
             .filter(|written| !self.sweeping || self.is_retained(&written.version))
     }
 
-    /// The revision that a hash request means: 0 is the current one.
+    /// Returns the revision that a hash request means, 0 being the current one; fails if it is compacted or
+    /// above the current one.
     pub fn hash_revision(&self, revision: i64) -> Result<i64, KvError> {
         if revision > 0 && revision < self.compacted {
             return Err(KvError::Compacted {
@@ -53,6 +54,8 @@ impl Kv {
             })
     }
 
+    /// Whether compaction keeps a version: above the compacted revision all, otherwise the newest of its key
+    /// up to there, a deletion only at that revision itself.
     fn is_retained(&self, version: &Version<'_>) -> bool {
         version.main > self.compacted
             || (self.is_newest(version, self.compacted)
@@ -103,7 +106,8 @@ mod tests {
         versions.map(|written| written.revision()).collect()
     }
 
-    /// a 2 5, b 3 4(deleted), c 6(deleted at 7), compacted at `compact`.
+    /// Returns a store with key a put at 2 and 5, b put at 3 and deleted at 4, c put at 6 and deleted at 7,
+    /// compacted at `compact` if that is not 0.
     fn sample(compact: i64) -> Kv {
         let mut kv = Kv::default();
         put(&mut kv, "a", 1);

@@ -57,8 +57,8 @@ pub(super) fn sorted<K: AsRef<[u8]>>(keys: &[K]) -> Vec<SortKey> {
     tags
 }
 
-/// The first bytes of a key above their number, so that a key that ends sorts below those that go
-/// on with zeros.
+/// Packs the first `HEAD_BYTES` bytes of a key above their number (one more if the key goes on), so that a
+/// key that ends sorts below those that go on with zeros.
 fn head(key: &[u8]) -> u64 {
     let mut bytes = [0; 8];
     let length = key.len().min(HEAD_BYTES);

@@ -20,6 +20,7 @@ struct TxnPath {
 }
 
 impl TxnPath {
+    /// Returns the operations of the branch that the transaction takes.
     fn branch<'a>(&self, txn: &'a Txn) -> &'a [TxnOp] {
         if self.succeeded {
             &txn.success
@@ -30,6 +31,8 @@ impl TxnPath {
 }
 
 impl Kv {
+    /// Executes a transaction: evaluates its comparisons, checks the chosen branches, executes them. If it
+    /// fails, the key space is as before.
     pub(super) fn txn(&mut self, batch: &mut WriteBatch, txn: &Txn) -> Result<TxnReply, KvError> {
         let path = self.choose(txn, &mut batch.reads)?;
         self.check_txn(txn, &path)?;
@@ -50,8 +53,8 @@ impl Kv {
         copy.txn(&mut batch, txn)
     }
 
-    /// Whether a transaction may read more than so many keys, whichever branch it takes. The estimate
-    /// costs a part of that.
+    /// Whether a transaction may read more than `keys` keys, both branches taken together; the estimate costs
+    /// a part of that work.
     pub fn txn_reads_more_than(&self, txn: &Txn, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(keys);
         self.estimate_txn(txn, &mut reads).is_err()
@@ -63,12 +66,14 @@ impl Kv {
         txn.compares_values() || self.txn_reads_more_than(txn, keys_in_time(keys, history))
     }
 
-    /// Whether a deletion that returns pairs may read more than so many keys.
+    /// Whether a deletion may read more than `keys` keys to return their pairs; `false` if it returns none.
     pub fn delete_reads_beyond(&self, delete: &DeleteRange, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(keys);
         self.estimate_delete(delete, &mut reads).is_err()
     }
 
+    /// Charges what the comparisons and both branches of a transaction, and of those nested in it, will read;
+    /// fails if the budget does not suffice.
     fn estimate_txn(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<(), KvError> {
         for compare in &txn.compare {
             let span = KeyRange::new(&compare.key, &compare.range_end);
@@ -85,6 +90,7 @@ impl Kv {
         Ok(())
     }
 
+    /// Charges what a deletion will read to return pairs; nothing if it returns none.
     fn estimate_delete(&self, delete: &DeleteRange, reads: &mut ReadBudget) -> Result<(), KvError> {
         if !delete.prev_kv {
             return Ok(());
@@ -93,6 +99,8 @@ impl Kv {
         self.estimate_walk(&span, Some(usize::MAX), reads)
     }
 
+    /// Evaluates the comparisons of a transaction, and of those nested in the branch that it takes, on the
+    /// present state, and returns the branches to take.
     fn choose(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<TxnPath, KvError> {
         let mut succeeded = true;
         for compare in &txn.compare {
@@ -113,6 +121,8 @@ impl Kv {
         Ok(path)
     }
 
+    /// Checks the revisions of ranges and the keys and leases of puts in the branches of `path`, without
+    /// changing anything.
     fn check_txn(&self, txn: &Txn, path: &TxnPath) -> Result<(), KvError> {
         let mut nested = path.nested.iter();
         for op in path.branch(txn) {
@@ -129,7 +139,8 @@ impl Kv {
         Ok(())
     }
 
-    /// An operation without a kind is refused by the API; here it is ignored.
+    /// Executes the operations in the branches of `path` and returns their replies. One without a kind, which
+    /// the API refuses, is ignored.
     fn execute(
         &mut self,
         batch: &mut WriteBatch,
@@ -171,8 +182,8 @@ impl Kv {
         })
     }
 
-    /// For a range without keys, all targets but `value` compare as 0; a comparison of `value`
-    /// fails.
+    /// Whether a comparison holds for all live keys of its range. For a range without keys, all targets but
+    /// `value` compare as 0; a comparison of `value` fails.
     fn holds(&self, compare: &Compare, reads: &mut ReadBudget) -> Result<bool, KvError> {
         let span = KeyRange::new(&compare.key, &compare.range_end);
         let mut found = false;
@@ -190,7 +201,8 @@ impl Kv {
     }
 }
 
-/// Whether an operation that may exceed the read limits follows one that writes.
+/// Whether an operation that may exceed the read limits follows one that writes. `written` says whether one
+/// has written before, and is updated.
 fn reads_after_a_write(txn: &Txn, path: &TxnPath, written: &mut bool) -> bool {
     let mut nested = path.nested.iter();
     path.branch(txn).iter().any(|op| {
@@ -213,7 +225,8 @@ fn reads_after_a_write(txn: &Txn, path: &TxnPath, written: &mut bool) -> bool {
     })
 }
 
-/// As in etcd, an unknown target compares as equal and an unknown relation holds.
+/// Whether a comparison holds for one pair. As in etcd, an unknown target compares as equal and an unknown
+/// relation holds.
 fn holds_for(compare: &Compare, kv: &KeyValue) -> bool {
     let wanted = compare.value.as_ref();
     let ordering = match CompareTarget::try_from(compare.target) {

@@ -187,6 +187,7 @@ pub(super) fn write(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+/// Appends a location as the distance of its block from `block`, which is not below it, and its slot.
 fn write_place(out: &mut Vec<u8>, block: u64, place: Location) {
     write(out, block - place.block);
     write(out, u64::from(place.slot));
@@ -204,6 +205,8 @@ impl<'a> ByteReader<'a> {
         Some(*first)
     }
 
+    /// Takes an integer that [`write()`] appended; `None` if the bytes end within it or it has more than ten
+    /// bytes.
     pub(super) fn varint(&mut self) -> Option<u64> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
@@ -222,6 +225,7 @@ impl<'a> ByteReader<'a> {
         Some(taken)
     }
 
+    /// Takes a location that [`write_place`] appended for a version in `block`; `None` if it is not sound.
     fn place(&mut self, block: u64) -> Option<Location> {
         let block = block.checked_sub(self.varint()?)?;
         let slot = u16::try_from(self.varint()?).ok()?;

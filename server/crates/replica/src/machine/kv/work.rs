@@ -13,6 +13,8 @@ const VERSIONS_PER_BLOCK: u64 = 128;
 const SMALL_TXN_OPERATIONS: usize = 64;
 
 impl Kv {
+    /// Estimates how many keys a command and the sweep that goes on with it work on, 0 for single keys. The
+    /// keys of the command itself are counted up to `max`.
     pub(in crate::machine) fn work(&self, command: &KvCommand, max: u64) -> u64 {
         let of_verb = match &command.operation {
             Some(KvOperation::Put(_)) | None => 0,
@@ -28,6 +30,8 @@ impl Kv {
         of_verb.saturating_add(self.next_sweep_work())
     }
 
+    /// Returns how many keys are attached to the leases that a command ends, each counted up to `max`, and
+    /// adds what the sweep that goes on with it works on.
     pub(in crate::machine) fn lease_work(&self, command: &LeaseCommand, max: u64) -> u64 {
         let most = usize::try_from(max).unwrap_or(usize::MAX);
         let attached = |id: i64| self.leases().keys(id).take(most).count() as u64;
@@ -39,7 +43,8 @@ impl Kv {
         of_verb.saturating_add(self.next_sweep_work())
     }
 
-    /// What each command does for the compaction before it.
+    /// Estimates the versions that each command sweeps for the compaction before it; 0 if there are none left
+    /// or the pass is of usual length.
     fn next_sweep_work(&self) -> u64 {
         if !self.is_sweeping() {
             return 0;
@@ -51,7 +56,7 @@ impl Kv {
         }
     }
 
-    /// Of a pass over some blocks up to a compacted revision.
+    /// Estimates the versions that a pass over `blocks` blocks up to a compacted revision handles.
     fn sweep_work(&self, revision: i64, blocks: usize) -> u64 {
         let revision = revision.min(self.revision());
         let first = self.seek(revision).block;
@@ -64,6 +69,8 @@ impl Kv {
         swept.saturating_mul(VERSIONS_PER_BLOCK)
     }
 
+    /// Charges the keys of the ranges that the comparisons and both branches of a transaction work on; the
+    /// operations too, if there are more than `SMALL_TXN_OPERATIONS`.
     fn charge_txn(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<(), KvError> {
         for compare in txn.compare.iter().filter(|c| !c.range_end.is_empty()) {
             let span = KeyRange::new(&compare.key, &compare.range_end);
@@ -86,6 +93,7 @@ impl Kv {
         Ok(())
     }
 
+    /// Charges the keys of a range to delete; nothing for a single key.
     fn charge_deletion(&self, delete: &DeleteRange, reads: &mut ReadBudget) -> Result<(), KvError> {
         if delete.range_end.is_empty() {
             return Ok(());
@@ -95,7 +103,7 @@ impl Kv {
     }
 }
 
-/// The keys that `charge` charges, `max` if there are more.
+/// Returns how many keys `charge` charges, or `max` if there are more.
 fn charged(max: u64, charge: impl FnOnce(&mut ReadBudget) -> Result<(), KvError>) -> u64 {
     let mut reads = ReadBudget::of_estimate(max);
     match charge(&mut reads) {

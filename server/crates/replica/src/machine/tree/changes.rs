@@ -64,11 +64,13 @@ fn below(
     }
 }
 
+/// Emits the records of a node and of all nodes below it.
 fn put_all(path: &mut Vec<u8>, link: &NodeRef, emit: &mut dyn FnMut(RecordChange)) {
     visit(path, link, &mut |path, inode| emit(put_node(path, inode)));
 }
 
-/// Whether the node's own record is equal. Directories are copied for every change below them.
+/// Whether both nodes are directories with equal records: a directory is copied for every change below it.
+/// `false` for files.
 fn same_record(old: &Inode, new: &Inode) -> bool {
     old.is_dir()
         && new.is_dir()

@@ -65,7 +65,7 @@ struct StoredEventNode {
     ttl: i64,
 }
 
-/// A record with contents `message` and its checksum.
+/// Returns the record of a message with the checksum of key and contents at its end.
 pub(super) fn put(key: Vec<u8>, message: &impl Message) -> RecordChange {
     let mut value = Vec::with_capacity(message.encoded_len() + CRC_BYTES);
     message.encode(&mut value).expect("a vector has room");
@@ -89,6 +89,7 @@ pub(super) fn event_key(index: u64) -> Vec<u8> {
     [&[HISTORY][..], &index.to_be_bytes()].concat()
 }
 
+/// Returns the record of one node, without its children.
 pub(super) fn put_node(path: &[u8], inode: &Inode) -> RecordChange {
     let value = match &inode.body {
         NodeBody::File(value) => Some(value.clone()),
@@ -111,6 +112,7 @@ pub(super) fn put_node(path: &[u8], inode: &Inode) -> RecordChange {
     )
 }
 
+/// Returns the record of one event of the history.
 pub(super) fn put_event(event: &Event) -> RecordChange {
     let stored = StoredEvent {
         action: event.action as u32,
@@ -120,6 +122,7 @@ pub(super) fn put_event(event: &Event) -> RecordChange {
     put(event_key(event.index), &stored)
 }
 
+/// Returns the record of the index and the write counters.
 pub(super) fn put_meta(tree: &Tree) -> RecordChange {
     let meta = StoredTreeMeta {
         index: tree.index,
@@ -150,6 +153,7 @@ impl StoredEventNode {
         }
     }
 
+    /// Converts the stored node back, without children; `None` if its fields are missing.
     fn into_node(self) -> Option<Node> {
         let StoredNode {
             created,
@@ -172,6 +176,8 @@ impl StoredEventNode {
 }
 
 impl StoredEvent {
+    /// Converts the stored event back, with the index of its key; `None` if the action is unknown or a node
+    /// is not whole.
     fn into_event(self, index: u64) -> Option<Event> {
         let action = action(self.action)?;
         let node = self.node?.into_node()?;
@@ -220,6 +226,7 @@ impl Tree {
         }
     }
 
+    /// Adds an event to the history; `index` are the bytes of the record's key that hold its index.
     fn load_event(
         &mut self,
         key: &[u8],
@@ -234,6 +241,7 @@ impl Tree {
         Ok(())
     }
 
+    /// Loads the index and the write counters; fails if one is missing or above `COUNT_MAX`.
     fn load_meta(&mut self, key: &[u8], contents: &[u8]) -> Result<(), CorruptRecord> {
         let stored: StoredTreeMeta = decode(key, contents)?;
         let counts = stored
@@ -251,6 +259,7 @@ impl Tree {
         Ok(())
     }
 
+    /// Inserts a node at `path` and its expiration time; fails if the parent directory was not loaded before.
     fn load_node(&mut self, key: &[u8], path: &[u8], contents: &[u8]) -> Result<(), CorruptRecord> {
         let stored: StoredNode = decode(key, contents)?;
         let body = stored
@@ -281,7 +290,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Checks consistency after the last record.
+    /// Checks consistency after the last record, and computes the size.
     pub fn finish_load(&mut self) -> Result<(), CorruptRecord> {
         let holds_nodes = self
             .root
@@ -305,11 +314,13 @@ impl Tree {
     }
 }
 
+/// Decodes the contents of a record; the error names the record by its key.
 fn decode<M: Message + Default>(key: &[u8], contents: &[u8]) -> Result<M, CorruptRecord> {
     // Copied once, so that values do not keep the whole record alive.
     M::decode(contents).map_err(|error| corrupt(key, &error.to_string()))
 }
 
+/// Builds an error that names the record with this key and says what is wrong with it.
 fn corrupt(key: &[u8], what: &str) -> CorruptRecord {
     let name = match key.split_first() {
         Some((&NODE, path)) => format!("node {}", path.escape_ascii()),
@@ -324,7 +335,8 @@ fn corrupt(key: &[u8], what: &str) -> CorruptRecord {
     CorruptRecord::new(format!("v2 tree: {name} {what}"))
 }
 
-/// Emits changed events; references compare by identity.
+/// Emits a record for each event that was added to the history or replaced, and a deletion for each evicted
+/// one; events are compared by identity.
 pub(super) fn changed_events(old: &Tree, new: &Tree, emit: &mut dyn FnMut(RecordChange)) {
     use imbl::ordmap::DiffItem;
     let put = |kept: &IdentityArc<HistoryEntry>| put_event(&kept.event);

@@ -9,6 +9,7 @@ use super::{
 };
 
 impl Tree {
+    /// Sets value and expiration of a file for which the conditions hold; a refresh keeps the value.
     pub(super) fn compare_and_swap(
         &mut self,
         swap: &CompareAndSwap,
@@ -33,7 +34,8 @@ impl Tree {
         Ok(self.record_event(Action::CompareAndSwap, node, Some(prev), swap.refresh))
     }
 
-    /// The file at `path` if the conditions hold. An empty value and index 0 are no conditions.
+    /// Returns the file at `path` if it has the wanted value and modified index. An empty value and index 0
+    /// are no conditions. Fails for a directory, or with the conditions that do not hold as the cause.
     pub(super) fn compare(
         &self,
         path: &Bytes,

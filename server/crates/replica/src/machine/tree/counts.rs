@@ -22,6 +22,7 @@ pub struct WriteCounts {
 }
 
 impl WriteCounts {
+    /// Counts a request as success (`done`) or failure of its verb, except expirations.
     pub(super) fn count(&mut self, verb: &TreeOperation, done: bool) {
         let (success, fail) = match verb {
             TreeOperation::Set(_) => (&mut self.sets_success, &mut self.sets_fail),
@@ -42,12 +43,13 @@ impl WriteCounts {
         *if done { success } else { fail } += 1;
     }
 
-    /// In the order of the fields, for the record.
+    /// Returns the counters in the order of the fields, for the record.
     pub(super) fn numbers(&self) -> [u64; 13] {
         let mut copy = *self;
         copy.places().map(|place| *place)
     }
 
+    /// Restores the counters from what [`Self::numbers`] returned.
     pub(super) fn from_numbers(numbers: [u64; 13]) -> Self {
         let mut counts = Self::default();
         for (place, number) in counts.places().into_iter().zip(numbers) {
@@ -56,6 +58,7 @@ impl WriteCounts {
         counts
     }
 
+    /// Returns references to the counters in the order of the fields.
     fn places(&mut self) -> [&mut u64; 13] {
         [
             &mut self.sets_success,

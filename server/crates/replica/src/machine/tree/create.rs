@@ -9,6 +9,7 @@ impl Tree {
         self.create_at(clean(&create.path), create, now_ns)
     }
 
+    /// Creates a node with the contents of `create` at another, cleaned path; fails if there is a node.
     pub(super) fn create_at(
         &mut self,
         path: Bytes,

@@ -4,6 +4,7 @@
 use super::{Create, Event, Tree, TreeError, inode::clean};
 
 impl Tree {
+    /// Creates a child of the path, named by the next index in 20 digits.
     pub(super) fn create_in_order(
         &mut self,
         create: &Create,

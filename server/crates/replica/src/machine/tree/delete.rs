@@ -11,6 +11,8 @@ use super::{
 use crate::limits::TREE_REMOVED_BYTES_MAX;
 
 impl Tree {
+    /// Removes a node. A directory needs `dir` or `recursive`, one that is not empty needs `recursive`; the
+    /// root cannot be removed.
     pub(super) fn delete(&mut self, delete: &Delete, now_ns: i64) -> Result<Event, TreeError> {
         let path = clean(&delete.path);
         self.refuse_root(&path)?;
@@ -26,6 +28,7 @@ impl Tree {
         Ok(self.remove_subtree(Action::Delete, &path, now_ns))
     }
 
+    /// Removes a file for which the conditions hold; fails for a directory.
     pub(super) fn compare_and_delete(
         &mut self,
         delete: &CompareAndDelete,
@@ -63,6 +66,7 @@ impl Tree {
         event
     }
 
+    /// Takes an existing node out of its parent directory and returns it; panics if there is none.
     fn unlink(&mut self, path: &[u8]) -> NodeRef {
         let (dir, name) = split(path);
         let parent = find_mut(&mut self.root, dir).expect("the node was found before");

@@ -35,6 +35,7 @@ pub(crate) fn oldest(index: u64) -> u64 {
 }
 
 impl EventHistory {
+    /// Adds an event; `removed` is the directory that it removed, if that is to be kept for watchers.
     pub(crate) fn push(&mut self, event: Event, removed: Option<NodeRef>) {
         self.bytes += of_event(&event);
         self.events.insert(
@@ -43,7 +44,8 @@ impl EventHistory {
         );
     }
 
-    /// Evicts the event that the one at `index` displaces.
+    /// Evicts the event that the one at `index` displaces, and drops the removed directory of the event that
+    /// is `TREE_REMOVED_EVENTS` older.
     pub(crate) fn advance(&mut self, index: u64) {
         let outdated = oldest(index) - 1;
         if self.events.contains_key(&outdated)
@@ -96,6 +98,8 @@ impl Tree {
 }
 
 impl HistoryEntry {
+    /// Whether a watcher sees the event: one of its path; if recursive, one below it without a hidden
+    /// component; or the removal of a directory above it.
     fn matches(&self, watch: &Watch) -> bool {
         let path = &self.event.node.path;
         if *path == watch.path {
@@ -107,6 +111,7 @@ impl HistoryEntry {
         self.removes_dir() && self.removed_existed(watch)
     }
 
+    /// Whether the event deletes or expires a directory.
     fn removes_dir(&self) -> bool {
         let removes = match self.event.action {
             Action::Delete | Action::Expire => true,
@@ -120,8 +125,8 @@ impl HistoryEntry {
         removes && self.event.node.dir
     }
 
-    /// A watcher below a removed directory always sees the removal in history, but live only if its
-    /// path existed in the directory.
+    /// Whether a watcher below the removed directory sees the removal: in history always, live only if its
+    /// path existed in the directory, or if the directory was not kept.
     fn removed_existed(&self, watch: &Watch) -> bool {
         let Some(rest) = below(&self.event.node.path, &watch.path) else {
             return false;

@@ -37,6 +37,7 @@ pub(crate) struct LookupError {
 }
 
 impl Inode {
+    /// Returns an empty directory that was created at an index and does not expire.
     pub(crate) fn dir(index: u64) -> Self {
         let body = NodeBody::Dir(Children::new());
         Self {
@@ -135,7 +136,8 @@ pub(crate) fn find<'a>(root: &'a NodeRef, path: &[u8]) -> Result<&'a NodeRef, Lo
     Ok(current)
 }
 
-/// The node at `path`, for writing.
+/// Returns the node at `path` for writing, and copies nodes on the way that are shared; `None` if there is
+/// none.
 pub(crate) fn find_mut<'a>(root: &'a mut NodeRef, path: &[u8]) -> Option<&'a mut Inode> {
     let mut current = root.make_mut();
     for (_, name) in components(path) {

@@ -67,7 +67,7 @@ impl Tree {
         Ok(node)
     }
 
-    /// Refuses paths deeper than the limit: walking and dropping the tree uses stack.
+    /// Fails for a path of more than `TREE_DEPTH_MAX` components: walking and dropping the tree uses stack.
     fn refuse_depth(&self, path: &Bytes) -> Result<(), TreeError> {
         let Some((end, _)) = components(path).nth(TREE_DEPTH_MAX - 1) else {
             return Ok(());

@@ -197,7 +197,8 @@ impl Tree {
         self.counts
     }
 
-    /// Advances the index and returns it.
+    /// Advances the index, evicts the event that the new index displaces from the history, and returns the
+    /// index.
     fn take_index(&mut self) -> u64 {
         self.index += 1;
         self.history.advance(self.index);
@@ -226,6 +227,7 @@ impl Tree {
         event
     }
 
+    /// Builds an error at the present index.
     fn error(&self, kind: TreeErrorKind, cause: Bytes) -> TreeError {
         TreeError {
             kind,
@@ -238,6 +240,7 @@ impl Tree {
         self.error(miss.kind, miss.cause)
     }
 
+    /// Fails if a cleaned path is that of the root, which cannot be written.
     fn refuse_root(&self, path: &Bytes) -> Result<(), TreeError> {
         if path == "/" {
             return Err(self.error(TreeErrorKind::RootReadOnly, path.clone()));

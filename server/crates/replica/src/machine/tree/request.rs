@@ -18,7 +18,8 @@ pub struct TreeCommand {
 }
 
 impl TreeCommand {
-    /// Bytes that it may add to the tree; 0 for deletions, expirations and refreshes.
+    /// Returns the bytes that the command is expected to add to the tree, without missing directories; 0 for
+    /// deletions, expirations and refreshes.
     pub fn growth(&self) -> u64 {
         let of = |path: &Bytes, value: &Bytes| NODE_BYTES + (path.len() + value.len()) as u64;
         match &self.operation {

@@ -9,6 +9,8 @@ use super::{
 };
 
 impl Tree {
+    /// Replaces a file or creates a node. A refresh keeps the value and needs an existing file. Fails if
+    /// there is a directory.
     pub(super) fn set(&mut self, set: &Set, now_ns: i64) -> Result<Event, TreeError> {
         let path = clean(&set.path);
         let mut value = None;

@@ -39,7 +39,8 @@ impl Tree {
         })
     }
 
-    /// Whether an answer about this path would list more than `nodes` nodes.
+    /// Whether there are more than `nodes` nodes in a directory, or with `recursive` anywhere below it,
+    /// hidden ones included; `false` if there is no such directory.
     pub fn lists_more_than(&self, path: &[u8], recursive: bool, nodes: usize) -> bool {
         let Ok(link) = find(&self.root, path) else {
             return false;
@@ -49,7 +50,8 @@ impl Tree {
     }
 }
 
-/// Subtracts the nodes below one from `remaining`; `false` if there are more.
+/// Subtracts the children of a node, or with `recursive` all nodes below it, from `left`; `false` if there
+/// are more.
 fn within_limit(inode: &Inode, recursive: bool, left: &mut usize) -> bool {
     let Some(children) = inode.children() else {
         return true;

@@ -11,12 +11,14 @@ use super::inode::{Inode, NodeRef, visit};
 pub(crate) struct TtlQueue(OrdSet<(i64, Bytes)>);
 
 impl TtlQueue {
+    /// Adds the expiration time of a node, if it has one.
     pub(crate) fn insert(&mut self, path: &Bytes, inode: &Inode) {
         if let Some(expires_ns) = inode.expires_ns {
             self.0.insert((expires_ns, path.clone()));
         }
     }
 
+    /// Removes the expiration time of a node, if it has one, but not those of nodes below it.
     pub(crate) fn remove(&mut self, path: &Bytes, inode: &Inode) {
         if let Some(expires_ns) = inode.expires_ns {
             self.0.remove(&(expires_ns, path.clone()));
@@ -35,7 +37,7 @@ impl TtlQueue {
         });
     }
 
-    /// The expiration times up to one, with the paths of their nodes.
+    /// Returns the expiration times at or before `now_ns` in order, with the paths of their nodes.
     pub(crate) fn until(&self, now_ns: i64) -> impl Iterator<Item = &(i64, Bytes)> {
         self.0.iter().take_while(move |(at_ns, _)| *at_ns <= now_ns)
     }

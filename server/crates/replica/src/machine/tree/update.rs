@@ -19,6 +19,8 @@ pub(super) struct NodeWrite<'a> {
 }
 
 impl Tree {
+    /// Sets value and expiration of an existing node; a refresh keeps the value. Fails for the root, and for
+    /// a directory if a value is given.
     pub(super) fn update(&mut self, update: &Update, now_ns: i64) -> Result<Event, TreeError> {
         let path = clean(&update.path);
         self.refuse_root(&path)?;

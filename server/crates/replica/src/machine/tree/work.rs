@@ -6,6 +6,8 @@ use super::{
 };
 
 impl Tree {
+    /// Counts the nodes that a recursive deletion or an expiration removes, `max` at most; 0 for other
+    /// commands.
     pub(in crate::machine) fn work(&self, command: &TreeCommand, now_ns: i64, max: u64) -> u64 {
         let mut left = max;
         match &command.operation {
@@ -33,6 +35,8 @@ impl Tree {
         max - left
     }
 
+    /// Subtracts the node at `path` and all below it from `left`, down to 0; nothing if there is no such
+    /// node.
     fn count_below(&self, path: &[u8], left: &mut u64) {
         if let Ok(link) = find(&self.root, path) {
             count(link, left);
@@ -40,7 +44,7 @@ impl Tree {
     }
 }
 
-/// Takes a node and all below it from what is left.
+/// Subtracts a node and all below it from `left`, down to 0.
 fn count(link: &NodeRef, left: &mut u64) {
     *left = left.saturating_sub(1);
     let mut children = link.children().into_iter().flatten();

@@ -9,7 +9,8 @@ use crate::machine::auth::{Auth, ROOT, RoleDelete, User, UserDelete};
 type PathAuthResult<T = ()> = Result<T, PathAuthError>;
 
 impl Auth {
-    /// Creates the role guest if it is missing, which counts as a write.
+    /// Enables v2's authentication, which needs the user root. Creates the role guest if it is missing, and
+    /// adds that write to `steps`, by which v2's index advances.
     pub(super) fn enable_path_auth(&mut self, steps: &mut u64) -> PathAuthResult {
         if self.paths.enabled {
             return Err(PathAuthError::Enabled);
@@ -26,6 +27,7 @@ impl Auth {
         Ok(())
     }
 
+    /// Disables v2's authentication; fails if it is off.
     pub(super) fn disable_path_auth(&mut self) -> PathAuthResult {
         if !self.paths.enabled {
             return Err(PathAuthError::Disabled);
@@ -34,6 +36,8 @@ impl Auth {
         Ok(())
     }
 
+    /// Adds a user with roles, which need not exist; the user root also gets the role root. Fails if the name
+    /// is taken.
     pub(super) fn path_user_create(&mut self, asked: &UserCreate) -> PathAuthResult {
         self.paths.written = true;
         if self.user(&asked.name).is_some() {
@@ -52,7 +56,8 @@ impl Auth {
         Ok(())
     }
 
-    /// While v3's authentication is on, the user root keeps the role root.
+    /// Grants and revokes roles and sets the password of a user, all or nothing; returns its roles. Fails if
+    /// nothing changes, or if root would lose the role root while v3's authentication is on.
     pub(super) fn path_user_update(&mut self, asked: &UserUpdate) -> PathAuthResult<Vec<String>> {
         let name = &asked.name;
         let old = self.user(name);
@@ -89,6 +94,7 @@ impl Auth {
         Ok(roles)
     }
 
+    /// Deletes a user. Fails if there is none, or for root while authentication of v2 or v3 is on.
     pub(super) fn path_user_delete(&mut self, asked: &UserDelete) -> PathAuthResult {
         if (self.paths.enabled || self.enabled) && asked.name == ROOT {
             return Err(PathAuthError::RootProtected);
@@ -102,6 +108,7 @@ impl Auth {
         Ok(())
     }
 
+    /// Adds a role with patterns; fails for the role root and if the name is taken.
     pub(super) fn path_role_create(&mut self, asked: &RoleCreate) -> PathAuthResult {
         if asked.name == ROOT {
             return Err(PathAuthError::RootRole(asked.name.clone()));
@@ -114,6 +121,8 @@ impl Auth {
         Ok(())
     }
 
+    /// Grants, then revokes patterns of a role and returns those that it has then. Fails for the role root or
+    /// a missing role, if a pattern is granted already, and if nothing changes.
     pub(super) fn path_role_update(&mut self, asked: &RoleUpdate) -> PathAuthResult<PathPatterns> {
         if asked.name == ROOT {
             return Err(PathAuthError::RootRole(asked.name.clone()));
@@ -134,7 +143,8 @@ impl Auth {
         Ok(new)
     }
 
-    /// As in etcd, users keep the name of the deleted role.
+    /// Deletes a role with its patterns; fails for the role root or a missing role. As in etcd, users keep
+    /// the name of the deleted role.
     pub(super) fn path_role_delete(&mut self, asked: &RoleDelete) -> PathAuthResult {
         let name = &asked.name;
         if name == ROOT {
@@ -151,7 +161,8 @@ impl Auth {
     }
 }
 
-/// The sorted result, or the name that was granted already.
+/// Returns the patterns of `old` and `grant` without those of `revoke`, in order; fails with the first of
+/// `grant` that is there already.
 fn merged_names(
     old: &[String],
     grant: &[String],

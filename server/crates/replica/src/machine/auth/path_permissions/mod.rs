@@ -139,6 +139,7 @@ pub struct PathAccess {
 }
 
 impl PathPatterns {
+    /// Returns patterns that allow reading and writing every path.
     fn unrestricted() -> Self {
         Self {
             read: vec![ALL.into()],
@@ -146,6 +147,8 @@ impl PathPatterns {
         }
     }
 
+    /// Whether a pattern for this kind of access matches the path. Recursive access needs one that ends in
+    /// `*`.
     fn allows(&self, path: &[u8], wish: PathAccess) -> bool {
         let patterns = if wish.write { &self.write } else { &self.read };
         patterns
@@ -193,7 +196,8 @@ impl Auth {
         names.into_iter().map(str::to_owned).collect()
     }
 
-    /// Whether a user (or an anonymous request, `None`) has this access to a path.
+    /// Whether the roles of a user (or of an anonymous request, `None`) grant this access to a path, whether
+    /// or not v2's authentication is on.
     pub fn allows_path(&self, user: Option<&User>, path: &[u8], wish: PathAccess) -> bool {
         let may = |role: &str| {
             let patterns = self.paths.patterns.get(role);
@@ -213,7 +217,8 @@ pub fn is_path_root(user: &User) -> bool {
 }
 
 impl Auth {
-    /// Executes one committed command (I2).
+    /// Executes one committed command of v2 on users and roles (I2); the proposing member has checked the
+    /// caller.
     pub(super) fn apply_path_auth(&mut self, command: &PathAuthCommand) -> PathAuthOutcome {
         let begun = self.paths.written;
         let mut done = PathAuthOutcome {
@@ -264,6 +269,8 @@ impl Auth {
         done
     }
 
+    /// Sets the patterns of a role. A role that does not exist is added, which alone advances the auth
+    /// revision.
     fn put_path_role(&mut self, name: &str, patterns: PathPatterns) {
         self.insert_patterns(name.to_owned(), patterns);
         if !self.roles.contains_key(name) {
