@@ -9,8 +9,16 @@ use witan_api::v3::etcdserverpb::{
 };
 use witan_replica::machine::kv::{self, Kv, NextPart, RangePartBounds};
 
-use super::{RpcResult, error_map::Refusal as _, header, kv::range};
-use crate::{api::Context, panics::planted};
+use super::{
+    RpcResult,
+    error_map::Refusal as _,
+    header,
+    kv::{LONG_READ_KEYS, range},
+};
+use crate::{
+    api::{Context, blocking::BlockingPool},
+    panics::planted,
+};
 
 /// Bytes of pairs in one message, which can exceed this by one pair.
 const PART_BYTES_MAX: usize = 1 << 20;
@@ -18,6 +26,8 @@ const PART_BYTES_MAX: usize = 1 << 20;
 /// Keys read before the task yields.
 const PART_KEYS_MAX: usize = 4096;
 
+/// Streams the pairs of a range in parts of about `PART_BYTES_MAX` bytes, all read from one frozen
+/// state. A range that cannot be read is refused before the first part.
 pub(super) async fn range_stream(
     ctx: &Context,
     request: RangeRequest,
@@ -28,7 +38,8 @@ pub(super) async fn range_stream(
     let view = range::view_for(ctx, &request).await?;
     let kv = view.machine.kv.clone();
     let header = header::at(&ctx.node, kv.revision());
-    let parts = RangeReader::new(kv, range::operation(request), header);
+    let blocking = ctx.blocking.clone();
+    let parts = RangeReader::new(kv, range::operation(request), header, blocking);
     // all errors occur at the beginning
     parts.readable()?;
     ctx.node.ranges_served(1);
@@ -47,7 +58,8 @@ pub(super) async fn range_stream(
     }))
 }
 
-/// Refuses what needs the whole answer at once, with etcd's text.
+/// Refuses sort orders other than ascending keys, and revision filters, which need the whole answer at
+/// once; the texts are etcd's.
 fn check(request: &RangeRequest) -> Result<(), Status> {
     let target = request.sort_target == SortTarget::Key as i32;
     let order = request.sort_order;
@@ -81,10 +93,18 @@ struct RangeReader {
     sent: i64,
     /// For the last answer.
     header: Option<ResponseHeader>,
+    /// Where many keys are counted.
+    blocking: BlockingPool,
 }
 
 impl RangeReader {
-    fn new(kv: Kv, range: kv::Range, header: Option<ResponseHeader>) -> Self {
+    /// Prepares to read a range of a frozen state up to its limit; the last part carries `header`.
+    fn new(
+        kv: Kv,
+        range: kv::Range,
+        header: Option<ResponseHeader>,
+        blocking: BlockingPool,
+    ) -> Self {
         let limit = usize::try_from(range.limit).ok().filter(|limit| *limit > 0);
         Self {
             kv,
@@ -92,9 +112,11 @@ impl RangeReader {
             range: kv::Range { limit: 0, ..range },
             sent: 0,
             header,
+            blocking,
         }
     }
 
+    /// Checks that the range can be read at its revision, without reading a key.
     fn readable(&self) -> RpcResult<()> {
         let nothing = RangePartBounds {
             pairs: 0,
@@ -105,11 +127,12 @@ impl RangeReader {
         looked.map(drop).map_err(|error| error.in_v3())
     }
 
-    /// The next answer; the last one carries the header, and nothing else does.
+    /// Reads the next part that holds pairs, or the last part, which alone carries the header. Yields
+    /// after `PART_KEYS_MAX` keys without a pair.
     async fn next(&mut self) -> RpcResult<RangeResponse> {
         planted::here("range_stream");
         if self.range.count_only {
-            return self.last(Vec::new(), false);
+            return self.last(Vec::new(), false).await;
         }
         loop {
             let bounds = RangePartBounds {
@@ -122,11 +145,11 @@ impl RangeReader {
             self.left -= part.kvs.len();
             self.sent += part.kvs.len() as i64;
             match part.next {
-                NextPart::End => return self.last(part.kvs, true),
+                NextPart::End => return self.last(part.kvs, true).await,
                 NextPart::Pair(key) => {
                     self.range.key = key;
                     if self.left == 0 {
-                        return self.last(part.kvs, false);
+                        return self.last(part.kvs, false).await;
                     }
                 }
                 NextPart::Unread(key) => self.range.key = key,
@@ -144,8 +167,9 @@ impl RangeReader {
         }
     }
 
-    /// `whole` says that nothing follows; else what does is counted.
-    fn last(&self, kvs: Vec<kv::KeyValue>, whole: bool) -> RpcResult<RangeResponse> {
+    /// Builds the last part, with the count of the whole range. Unless `whole`, keys that follow are
+    /// counted, not read.
+    async fn last(&self, kvs: Vec<kv::KeyValue>, whole: bool) -> RpcResult<RangeResponse> {
         let mut reply = kv::RangeReply {
             kvs,
             more: false,
@@ -156,7 +180,10 @@ impl RangeReader {
                 count_only: true,
                 ..self.range.clone()
             };
-            let rest = self.kv.range(&rest);
+            let long = self.kv.reads_longer_than(&rest, LONG_READ_KEYS);
+            let kv = self.kv.clone();
+            let count = move || kv.range(&rest);
+            let rest = self.blocking.run_if(long, count).await?;
             reply.count += rest.map_err(|error| error.in_v3())?.count;
             reply.more = !self.range.count_only;
         }
@@ -166,9 +193,16 @@ impl RangeReader {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
     use witan_replica::machine::kv::{KvCommand, KvOperation, Put};
 
     use super::*;
+
+    fn reader(kv: &Kv, range: &kv::Range) -> RangeReader {
+        let header = Some(ResponseHeader::default());
+        let blocking = BlockingPool::of_processors();
+        RangeReader::new(kv.clone(), range.clone(), header, blocking)
+    }
 
     fn filled(keys: usize, value_bytes: usize) -> Kv {
         let mut kv = Kv::default();
@@ -187,8 +221,7 @@ mod tests {
     }
 
     async fn all(kv: &Kv, range: &kv::Range) -> (Vec<usize>, RangeResponse) {
-        let header = Some(ResponseHeader::default());
-        let mut parts = RangeReader::new(kv.clone(), range.clone(), header);
+        let mut parts = reader(kv, range);
         let (mut sizes, mut whole) = (Vec::new(), RangeResponse::default());
         loop {
             let part = parts.next().await.unwrap();
@@ -231,6 +264,30 @@ mod tests {
             let whole = range::response(None, kv.range(&range).unwrap());
             assert_eq!(parts, whole, "{limit} {count_only} {keys_only}");
             assert!(sizes.iter().all(|size| *size < PART_BYTES_MAX + 306));
+        }
+    }
+
+    #[tokio::test]
+    async fn many_keys_of_an_older_revision_are_counted_on_another_thread() {
+        let kv = filled(1100, 1);
+        for (revision, range_end, elsewhere) in [
+            (0, "l", false),
+            (kv.revision() - 1, "k00900", false),
+            (kv.revision() - 1, "l", true),
+        ] {
+            let range = kv::Range {
+                key: "k".into(),
+                range_end: range_end.into(),
+                count_only: true,
+                revision,
+                ..kv::Range::default()
+            };
+            let at_once = reader(&kv, &range).next().now_or_never();
+            assert_eq!(at_once.is_none(), elsewhere, "{revision} {range_end}");
+            assert_eq!(
+                all(&kv, &range).await.1.count,
+                kv.range(&range).unwrap().count
+            );
         }
     }
 

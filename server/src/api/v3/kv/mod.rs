@@ -43,7 +43,7 @@ const LARGE_READ_KEYS: u64 = 1024;
 /// Requests that may take longer than to read so many keys run on another thread. Fewer keep the worker for 1
 /// to 2 ms (5 ms if most of them are deleted); a hand-over would add a third to the CPU of reading and sending
 /// 10,000 pairs.
-const LONG_READ_KEYS: u64 = 16_384;
+pub(super) const LONG_READ_KEYS: u64 = 16_384;
 
 /// How much work a read may be.
 #[derive(Clone, Copy, Debug)]
