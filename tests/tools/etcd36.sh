@@ -17,5 +17,5 @@ build() {
 build etcd36 go.etcd.io/etcd/server/v3
 build etcdctl36 go.etcd.io/etcd/etcdctl/v3
 build etcdutl36 go.etcd.io/etcd/etcdutl/v3
-"$bin/etcd36" --version | head -n 1
+"$bin/etcd36" --version
 touch "$bin/etcd36.ok"
