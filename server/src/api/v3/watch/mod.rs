@@ -5,7 +5,8 @@
 //! session, which holds one batch.
 //!
 //! Reading order: `limits` → `watcher_group` → `watchers` (who watches what) → `history_reader` (history to events) →
-//! `delivery` (events to answers) → `progress`, `leader_monitor`, `permission` → `session` (all of it in turn).
+//! `unsynced` (whose turn it is) → `delivery` (events to answers) → `progress`, `leader_monitor`, `permission` →
+//! `session` (all of it in turn).
 
 mod delivery;
 mod history_reader;
@@ -14,6 +15,7 @@ mod limits;
 mod permission;
 mod progress;
 mod session;
+mod unsynced;
 mod watcher_group;
 mod watchers;
 

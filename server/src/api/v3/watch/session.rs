@@ -1,10 +1,6 @@
 //! One watch stream: requests in, responses out, processed in sequence.
 
-use std::{
-    collections::BTreeMap,
-    ops::Bound::{Excluded, Unbounded},
-    pin::Pin,
-};
+use std::{collections::BTreeMap, pin::Pin};
 
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use tonic::Status;
@@ -21,6 +17,7 @@ use super::{
     limits::FRAGMENT_ALLOWANCE_BYTES,
     permission::{PermissionState, status_text},
     progress::{NO_WATCHER, ProgressNotifier},
+    unsynced::UnsyncedWatchers,
     watchers::{CreatedWatcher, StreamWatchers},
 };
 use crate::{
@@ -46,10 +43,7 @@ pub(in crate::api::v3) struct Session<R> {
     permission_state: PermissionState,
     /// Changes that were taken from `reader` and whose events were not read yet, by group.
     unread: BTreeMap<WatcherGroupId, UnreadChanges>,
-    /// Unsynced watchers by id, and where each continues.
-    unsynced: BTreeMap<i64, ResumePoint>,
-    /// The unsynced watcher that was read last: they take turns.
-    last_unsynced: i64,
+    unsynced: UnsyncedWatchers,
     /// All changes up to this revision were taken.
     notified_revision: i64,
     progress: ProgressNotifier,
@@ -88,8 +82,7 @@ impl<R> Session<R> {
             out: ResponseQueue::default(),
             permission_state: PermissionState::new(ctx),
             unread: BTreeMap::new(),
-            unsynced: BTreeMap::new(),
-            last_unsynced: 0,
+            unsynced: UnsyncedWatchers::default(),
             notified_revision: 0,
             progress: ProgressNotifier::default(),
             template: ResponseTemplate {
@@ -130,7 +123,7 @@ impl<R> Session<R> {
                         revision: request.start_revision,
                         place: None,
                     };
-                    self.unsynced.insert(id, from);
+                    self.unsynced.add(id, from, published);
                 }
                 WatchResponse {
                     header: self.header(published),
@@ -185,7 +178,7 @@ impl<R> Session<R> {
         self.ctx.v3_metrics.watchers.dec();
         if watcher.flags.unsynced {
             self.ctx.v3_metrics.slow_watchers.dec();
-            self.unsynced.remove(&id);
+            self.unsynced.remove(id);
         }
         // the group's id may be reused
         if let Some(group_id) = group_id {
@@ -279,7 +272,9 @@ impl<R> Session<R> {
             let StreamChanges {
                 notified_revision,
                 touched,
-            } = self.reader.take(self.progress.wanted());
+            } = self
+                .reader
+                .take(self.progress.wanted().max(self.unsynced.wanted()));
             self.notified_revision = notified_revision;
             let unread = touched.into_iter().map(|(id, touched)| {
                 let unread = if touched.rest {
@@ -294,7 +289,7 @@ impl<R> Session<R> {
             });
             self.unread.extend(unread);
         }
-        if self.unread.is_empty() && self.unsynced.is_empty() {
+        if self.unread.is_empty() && !self.unsynced.is_ready(self.notified_revision) {
             return Ok(false);
         }
         let states = states(&self.reader, &self.ctx.node, self.notified_revision).await?;
@@ -378,14 +373,9 @@ impl<R> Session<R> {
     /// Reads one batch of events for the next unsynced watcher in turn. A watcher that has read
     /// everything becomes synced; one whose changes were compacted is canceled.
     fn read_unsynced(&mut self, states: &HistoryStates) {
-        let later = (Excluded(self.last_unsynced), Unbounded);
-        let next = self.unsynced.range(later).next();
-        let next = next.or_else(|| self.unsynced.first_key_value());
-        let Some((&id, &from)) = next else {
+        let Some((id, from)) = self.unsynced.take_next(self.notified_revision) else {
             return;
         };
-        self.unsynced.remove(&id);
-        self.last_unsynced = id;
         let Some(watcher) = self.watchers.get(id).copied() else {
             return;
         };
@@ -406,7 +396,7 @@ impl<R> Session<R> {
             Err(lost) => return self.cancel_compacted(vec![id], lost),
         }
         match (from, self.watchers.get_mut(id)) {
-            (Some(from), _) => drop(self.unsynced.insert(id, from)),
+            (Some(from), _) => self.unsynced.put_back(id, from),
             (None, Some(watcher)) => {
                 watcher.flags.unsynced = false;
                 self.ctx.v3_metrics.slow_watchers.dec();

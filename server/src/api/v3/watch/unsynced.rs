@@ -1,0 +1,115 @@
+//! The unsynced watchers of a stream, which read history in turns.
+
+use std::{
+    collections::BTreeMap,
+    ops::Bound::{Excluded, Unbounded},
+};
+
+use super::history_reader::ResumePoint;
+
+/// Unsynced watchers by id, and where each continues.
+#[derive(Debug, Default)]
+pub(super) struct UnsyncedWatchers {
+    resume: BTreeMap<i64, ResumePoint>,
+    /// The watcher that was read last.
+    last: i64,
+    /// The newest revision in the header of an answer to their creation.
+    created: i64,
+}
+
+impl UnsyncedWatchers {
+    /// Adds the watcher `id`, which reads from `from` on. The answer to its creation names the revision
+    /// `created`.
+    pub(super) fn add(&mut self, id: i64, from: ResumePoint, created: i64) {
+        self.resume.insert(id, from);
+        self.created = self.created.max(created);
+    }
+
+    /// Takes the watcher whose turn it is, to be read up to `notified_revision`. None is ready while that
+    /// is below a revision that the client knows from the answer to a creation: the header of the events
+    /// would go back behind it.
+    pub(super) fn take_next(&mut self, notified_revision: i64) -> Option<(i64, ResumePoint)> {
+        if !self.is_ready(notified_revision) {
+            return None;
+        }
+        let later = self.resume.range((Excluded(self.last), Unbounded)).next();
+        let (&id, &from) = later.or_else(|| self.resume.first_key_value())?;
+        self.resume.remove(&id);
+        self.last = id;
+        Some((id, from))
+    }
+
+    /// Puts a watcher back that [`UnsyncedWatchers::take_next`] has returned and that has more to read.
+    pub(super) fn put_back(&mut self, id: i64, from: ResumePoint) {
+        self.resume.insert(id, from);
+    }
+
+    /// Returns whether a watcher can be read up to `notified_revision`.
+    pub(super) fn is_ready(&self, notified_revision: i64) -> bool {
+        !self.resume.is_empty() && notified_revision >= self.created
+    }
+
+    /// Returns the revision that must have been notified before any watcher is read; 0 without watchers.
+    pub(super) fn wanted(&self) -> i64 {
+        if self.resume.is_empty() {
+            0
+        } else {
+            self.created
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: i64) {
+        self.resume.remove(&id);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.resume.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.resume.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(revision: i64) -> ResumePoint {
+        ResumePoint {
+            revision,
+            place: None,
+        }
+    }
+
+    /// Answers to writes leave before the streams are notified.
+    #[test]
+    fn nothing_is_read_before_the_revision_that_a_creation_has_named_is_notified() {
+        let mut unsynced = UnsyncedWatchers::default();
+        assert_eq!(unsynced.wanted(), 0);
+        unsynced.add(7, from(1), 1201);
+        assert_eq!(unsynced.wanted(), 1201);
+        assert!(!unsynced.is_ready(1200));
+        assert!(unsynced.take_next(1200).is_none());
+        let taken = unsynced.take_next(1201);
+        assert_eq!(taken.map(|(id, from)| (id, from.revision)), Some((7, 1)));
+        assert!(unsynced.is_empty());
+        assert_eq!(unsynced.wanted(), 0);
+    }
+
+    #[test]
+    fn watchers_take_turns() {
+        let mut unsynced = UnsyncedWatchers::default();
+        for id in [0, 1, 5] {
+            unsynced.add(id, from(1), 1);
+        }
+        let turns: Vec<i64> = (0..5)
+            .map(|_| {
+                let (id, from) = unsynced.take_next(1).expect("there are some");
+                unsynced.put_back(id, from);
+                id
+            })
+            .collect();
+        assert_eq!(turns, [1, 5, 0, 1, 5]);
+    }
+}
