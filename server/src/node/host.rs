@@ -36,6 +36,8 @@ pub(super) struct NodeHost {
     pub(super) completions: CompletionBatch,
     /// Bytes appended to the log since the last checkpoint was taken.
     pub(super) bytes_since_checkpoint: u64,
+    /// Bytes appended to the log in the current turn.
+    pub(super) appended_bytes: u64,
     /// Counts what is applied.
     pub(super) tally: ApplyTally,
     /// When the current turn began to apply.
@@ -124,7 +126,9 @@ impl Host for NodeHost {
     }
 
     fn persist(&mut self, batch: &LogBatch) {
-        self.bytes_since_checkpoint += self.log.append(batch) as u64;
+        let bytes = self.log.append(batch) as u64;
+        self.bytes_since_checkpoint += bytes;
+        self.appended_bytes += bytes;
         self.applying = Instant::now();
     }
 

@@ -113,6 +113,7 @@ pub fn start(
         incoming: None,
         frozen: parts.frozen,
         bytes_since_checkpoint: parts.log.replayed_bytes(),
+        appended_bytes: 0,
         log: parts.log,
         shared: shared.clone(),
         writes: PendingRequests::default(),
@@ -431,10 +432,15 @@ impl ReplicaLoop {
         }));
     }
 
-    /// Measures free space; without any room it pauses the leader's own proposals.
+    /// Measures free space, and tells the replica whether there is room for the log.
     fn check_disk(&mut self) {
-        let room = self.space.check();
-        self.replica.pause_leader_tasks(room == SpaceLevel::None);
+        self.space.check();
+        self.show_disk_full();
+    }
+
+    fn show_disk_full(&mut self) {
+        let full = self.space.room() == SpaceLevel::None;
+        self.replica.set_disk_full(full);
     }
 
     /// Runs one turn of the replica and publishes its results. Returns whether this member was removed, after
@@ -448,7 +454,9 @@ impl ReplicaLoop {
         let halted = self.replica.turn(&mut self.host).err();
         // the replica did not need it
         self.host.incoming = None;
-        self.space.written();
+        let appended = std::mem::take(&mut self.host.appended_bytes);
+        self.space.written(appended);
+        self.show_disk_full();
         let status = self.replica.status();
         if status.applied != before {
             let took = begun.elapsed();

@@ -124,6 +124,9 @@ pub struct SpaceMonitor {
     /// Bytes of accepted commands since the last measurement, plus those that were not written by
     /// then.
     bytes_since_check: u64,
+    /// Bytes appended to the log since the last measurement: on a follower, of commands that the leader has
+    /// accepted.
+    appended_since_check: u64,
     status: Arc<SpaceStatus>,
 }
 
@@ -150,6 +153,7 @@ impl SpaceMonitor {
             level: SpaceLevel::Enough,
             free: 0,
             bytes_since_check: 0,
+            appended_since_check: 0,
             status: Arc::new(SpaceStatus::default()),
         };
         space.measure();
@@ -200,6 +204,7 @@ impl SpaceMonitor {
         self.ledger.take_stale();
         let short = self.ledger.take_short();
         self.bytes_since_check = self.ledger.promised();
+        self.appended_since_check = 0;
         self.measure();
         if self.ledger.holds_ballast() && self.is_full() {
             self.ledger.release();
@@ -251,11 +256,15 @@ impl SpaceMonitor {
         fits
     }
 
-    /// Measures free space again if the level may have changed; must be called after the log was written.
-    pub fn written(&mut self) {
+    /// Measures free space again if the level may have changed; must be called after `appended` bytes of log
+    /// were written.
+    pub fn written(&mut self, appended: u64) {
         self.ledger.keep_promises();
-        let much = self.bytes_since_check > self.reserve_bytes / 8;
-        let scarce = self.bytes_since_check > 0 && self.level != SpaceLevel::Enough;
+        self.appended_since_check += appended;
+        let much = self.bytes_since_check > self.reserve_bytes / 8
+            || self.appended_since_check > self.floor_bytes() / 2;
+        let scarce = self.bytes_since_check.max(self.appended_since_check) > 0
+            && self.level != SpaceLevel::Enough;
         if much || scarce || self.ledger.take_stale() {
             self.check();
         }
@@ -354,8 +363,22 @@ mod tests {
         assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
         space.check();
         assert!(!space.take(most, false), "they are taken and not written");
-        space.written();
+        space.written(0);
         assert!(ledger.begin_run(&member, most).is_ok());
+    }
+
+    /// A follower's log grows by what the leader has accepted.
+    #[test]
+    fn free_space_is_measured_again_after_much_log_of_others() {
+        let dir = TempDir::new();
+        fs::create_dir_all(member_dir(&dir.data())).unwrap();
+        let mut space = open(&dir.data());
+        space.check();
+        space.free = 0;
+        space.written(space.floor_bytes() / 2);
+        assert_eq!(space.free, 0, "not yet");
+        space.written(1);
+        assert!(space.free > 0);
     }
 
     #[test]

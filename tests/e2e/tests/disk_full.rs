@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use witan_e2e::{Disk, Launch, Server, http, server::READY, wait};
+use witan_e2e::{Cluster, Disk, Launch, Server, cluster::status, http, server::READY, wait};
 
 /// Size of the file system in MiB.
 const DISK_MIB: usize = 64;
@@ -23,6 +23,9 @@ const SETTLED: Duration = Duration::from_secs(1);
 
 /// More values than fit.
 const VALUES: usize = 2000;
+
+/// Values that fit when nothing else is on the disk, and not into the log that a member has allocated.
+const REPLICATED_VALUES: usize = 600;
 
 /// Says that this process is in a namespace of its own, in which it may mount.
 const INSIDE: &str = "WITAN_TEST_NAMESPACE";
@@ -221,6 +224,62 @@ fn a_disk_filled_by_own_data_can_free_space() {
         server.kill9();
         restart(&mut server);
         assert_eq!(count(&server), "1");
+    });
+}
+
+/// Three members, of which the first is on the small disk.
+fn start_cluster(disk: &Disk) -> Cluster {
+    let mut launches = [Launch::witan(), Launch::witan(), Launch::witan()];
+    launches[0] = Launch::witan().dir(disk.path().join("witan"));
+    let mut cluster = Cluster::prepare_behind(&launches, |ports| {
+        let url = |port: &u16| format!("http://127.0.0.1:{port}");
+        ports.iter().map(url).collect()
+    });
+    cluster.start_all();
+    cluster
+}
+
+/// Has a member lead.
+fn lead(cluster: &Cluster, at: usize) {
+    let leader = cluster.leader();
+    if leader != at {
+        let target = status(cluster.member(at)).expect("it runs").id;
+        let body = json!({ "targetID": target.to_string() });
+        let moved = call(
+            cluster.member(leader),
+            "maintenance/transfer-leadership",
+            &body,
+        );
+        assert_eq!(moved.0, 200, "{}", moved.1);
+    }
+    wait::until_true("it leads", || cluster.leader() == at);
+}
+
+#[test]
+fn a_member_with_a_full_disk_hands_over_and_lags_until_there_is_room() {
+    let test = "a_member_with_a_full_disk_hands_over_and_lags_until_there_is_room";
+    on_a_small_disk(test, |disk| {
+        let mut cluster = start_cluster(disk);
+        lead(&cluster, 0);
+        disk.fill();
+        wait::until_true("the ballast is given up", || {
+            metric(cluster.member(0), "witan_disk_ballast_bytes ") == 0.0
+        });
+        disk.fill();
+        wait::until_true("another member leads", || cluster.leader() != 0);
+        for key in 0..REPLICATED_VALUES {
+            let (status, answer) = put(cluster.member(1), key, VALUE_BYTES);
+            assert_eq!(status, 200, "{answer}");
+        }
+        assert!(cluster.member_mut(0).runs(), "{}", cluster.member(0).tail());
+        let local = json!({ "key": "AA==", "serializable": true });
+        assert_eq!(call(cluster.member(0), "kv/range", &local).0, 200);
+        assert_refused(put(cluster.member(0), 0, 8));
+        disk.make_room();
+        cluster.wait_equal();
+        until_room(cluster.member(0));
+        lead(&cluster, 0);
+        assert_eq!(put(cluster.member(0), 0, 8).0, 200);
     });
 }
 

@@ -5,6 +5,7 @@
 
 mod apply_queue;
 mod boot;
+mod disk_full;
 mod forced;
 mod forwarding;
 mod leases;
@@ -147,8 +148,10 @@ pub struct Replica {
     batch: forwarding::ProposalBatch,
     read_index: ReadIndexQueue,
     leader_tasks: LeaderTasks,
-    /// Whether leader tasks are paused, because the disk has no room for their entries.
-    tasks_paused: bool,
+    /// Whether the disk has no room for entries of the log.
+    disk_full: bool,
+    /// The tick at which this leader last tried to hand over because its disk is full.
+    relieved_at: Option<u64>,
     /// Ticks since the start.
     ticks: u64,
     /// Number of campaigns since the start.
@@ -217,6 +220,7 @@ impl Replica {
         self.apply_election_jitter();
         let patience = self.config.request_ticks;
         self.continue_leaving();
+        self.hand_over_if_full();
         self.proposals.expire(self.ticks, patience);
         self.proposals.later_is_now();
         self.request_snapshot();
@@ -309,7 +313,8 @@ impl Replica {
         if carried != (kind == MessageType::MsgSnapshot).then_some(place) {
             return Err(MessageFault::Unsound);
         }
-        if kind == MessageType::MsgAppend && self.apply_queue.bytes > APPLY_QUEUE_BYTES_MAX {
+        let queue_full = self.apply_queue.bytes > APPLY_QUEUE_BYTES_MAX;
+        if (kind == MessageType::MsgAppend && queue_full) || self.has_no_room_for(&message) {
             return Ok(());
         }
         let raft = &self.raft.raft;
@@ -318,7 +323,7 @@ impl Replica {
         message_check::check(&message, leads.then_some(last))?;
         let asks_for_vote =
             kind == MessageType::MsgRequestVote || kind == MessageType::MsgRequestPreVote;
-        if (kind == MessageType::MsgTimeoutNow && !self.may_campaign())
+        if (kind == MessageType::MsgTimeoutNow && (self.disk_full || !self.may_campaign()))
             || (asks_for_vote && self.may_have_lost_log())
             || self.is_of_gone_leader(&message)
         {
@@ -467,17 +472,12 @@ impl Replica {
         }
     }
 
-    /// Pauses or resumes leader tasks: their entries could not be written on a full disk.
-    pub fn pause_leader_tasks(&mut self, paused: bool) {
-        self.tasks_paused = paused;
-    }
-
     /// Proposes what the leader does by itself: expirations, lease checkpoints, compactions, sweeps. Retries
-    /// snapshots even while leader tasks are paused.
+    /// snapshots even on a full disk.
     fn run_leader_tasks(&mut self, now_ns: i64) {
         self.leader_tasks
             .retry_snapshots(&mut self.raft, self.ticks);
-        if self.tasks_paused {
+        if self.disk_full {
             return;
         }
         let leading = self.raft.raft.state == StateRole::Leader;

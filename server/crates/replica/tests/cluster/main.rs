@@ -3,6 +3,7 @@
 
 mod catch_up;
 mod failover;
+mod full_disk;
 mod leases;
 mod long_commands;
 mod membership;
