@@ -7,7 +7,7 @@ use witan_sim::{
 
 /// A seed, its number of members and what it found, with the simulator of its day: when the
 /// simulator changes, a seed gets another run, so each bug has a test of its own where it was.
-const FOUND: [(u64, usize, &str); 8] = [
+const FOUND: [(u64, usize, &str); 9] = [
     // `Host::send`: what forwards a proposal arrives at most once.
     (
         1358,
@@ -35,6 +35,12 @@ const FOUND: [(u64, usize, &str); 8] = [
         2371,
         1,
         "a rejection that was overtaken by an acknowledgment took a follower back below its log",
+    ),
+    // `Replica::tell_term`
+    (
+        76457,
+        5,
+        "a candidate never heard that its terms were behind those of a removed member's campaigns",
     ),
     // the simulator's own: no disk holds a member up any more when the faults have stopped
     (

@@ -339,6 +339,10 @@ impl Replica {
         {
             return Ok(());
         }
+        if kind == MessageType::MsgRequestVote && message.term < self.raft.raft.term {
+            self.tell_term(message.from);
+            return Ok(());
+        }
         // An error means that the message is stale or not for this member; raft changed nothing.
         let _ = self.raft.step(message);
         // A snapshot that raft refused must not replace an accepted one that waits for the next

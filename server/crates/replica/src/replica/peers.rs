@@ -10,8 +10,10 @@ use raft::{
 
 use super::Replica;
 use crate::{
+    host::Lane,
     jitter,
     limits::{FAILOVER_CAMPAIGNS_MAX, FAILOVER_STEP_NS},
+    wire::PeerMessage,
 };
 
 /// What the transport reports about another member.
@@ -131,6 +133,20 @@ impl Replica {
         let since = self.ticks.saturating_sub(self.config.election_ticks as u64);
         let heard = self.leader_tasks.heard_at(id);
         heard.is_some_and(|at| at >= since)
+    }
+
+    /// Tells a candidate of an earlier term the present one. Raft does not: the candidate would ask for
+    /// votes in one earlier term after the other, for as long as somebody whom it cannot hear is ahead of it.
+    pub(super) fn tell_term(&mut self, candidate: u64) {
+        let mut message = Message {
+            to: candidate,
+            from: self.config.id,
+            term: self.raft.raft.term,
+            reject: true,
+            ..Message::default()
+        };
+        message.set_msg_type(MessageType::MsgRequestVoteResponse);
+        self.post(candidate, Lane::Control, &PeerMessage::Raft(message));
     }
 
     /// Forgets the snapshot on its way to a member, and reports to raft how the transfer ended.
