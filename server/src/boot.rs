@@ -2,27 +2,28 @@
 //! listeners, waits for a signal, drains and stops.
 
 mod disk;
+mod error;
 
 use std::{
-    collections::hash_map::RandomState, convert::Infallible, hash::BuildHasher as _, path::Path,
-    sync::Arc, thread::JoinHandle, time::Duration,
+    collections::hash_map::RandomState, convert::Infallible, hash::BuildHasher as _, sync::Arc,
+    thread::JoinHandle, time::Duration,
 };
 
 use tokio::{sync::watch, time::timeout};
 use witan_replica::{
-    machine::{command::PublishAttributes, operation::Operation, record::CorruptRecord},
+    machine::{command::PublishAttributes, operation::Operation},
     replica::{self, Replica},
 };
 
 use disk::OpenedDisk;
+pub use error::BootError;
 
 use crate::{
     api::{self, Context, HealthMetrics, SharedContext, V2Metrics, V3Metrics},
     auth::Authenticator,
     bootstrap::{
         self,
-        discover::DiscoverError,
-        join::{self, JoinError, JoinedCluster},
+        join::{self, JoinedCluster},
     },
     budget::{BudgetMetrics, ClientBudgets, MemoryBudget},
     config::{AutoCompaction, Config, ConfigError, PortTls, ServerCertificate},
@@ -35,11 +36,11 @@ use crate::{
     },
     panics::PanicMetrics,
     peer::{self, PeerMetrics, Peers, SnapshotMetrics},
-    storage::{self, Checkpointer, DataIdentity, OpenError, StorageMetrics},
+    storage::{self, Checkpointer, DataIdentity, StorageMetrics},
     systemd,
     transport::{
-        self, BindError, Bound, BoundPeer, Handlers, PeerTls, RunningServer, ServerTls, Signal,
-        TlsError, TransportMetrics,
+        self, Bound, BoundPeer, Handlers, PeerTls, RunningServer, ServerTls, Signal,
+        TransportMetrics,
     },
 };
 
@@ -63,91 +64,6 @@ const VERSION_POLL: Duration = Duration::from_millis(20);
 /// How long clients are not served at start, because this member has not heard of a leader and has
 /// not published itself. Then they are: a member without a quorum answers what it can.
 const CLUSTER_READY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Why a member could not start or go on. Each has an exit code of its own.
-#[derive(Debug, thiserror::Error)]
-pub enum BootError {
-    /// A new member's flags contradict each other.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The first members of the cluster were not found.
-    #[error(transparent)]
-    Discovery(#[from] DiscoverError),
-    /// The data directory cannot be used.
-    #[error(transparent)]
-    Storage(#[from] OpenError),
-    /// The cluster that this member is to be part of does not take it.
-    #[error(transparent)]
-    Join(#[from] JoinError),
-    /// Log and checkpoint contradict each other.
-    #[error(
-        "data directory {dir}: {source}. Restore a backup into an empty directory; \
-         nothing here was changed"
-    )]
-    Corrupt {
-        /// Which.
-        dir: String,
-        /// What contradicts.
-        source: CorruptRecord,
-    },
-    /// Members differ, and nobody knows whose state is right.
-    #[error(transparent)]
-    Inconsistent(#[from] InconsistentState),
-    /// A listen URL cannot be bound.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// TLS cannot be served with these files.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The member was removed from the cluster.
-    #[error("this member was removed from the cluster")]
-    Removed,
-    /// A thread, a socket or a signal handler was refused.
-    #[error("{what}: {source}")]
-    Io {
-        /// What was attempted.
-        what: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-}
-
-impl BootError {
-    /// For `map_err`: makes [`Self::Io`] of an error; `what` names what was tried.
-    fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
-        let what = what.into();
-        move |source| Self::Io { what, source }
-    }
-
-    fn corrupt(dir: &Path, source: CorruptRecord) -> Self {
-        Self::Corrupt {
-            dir: dir.display().to_string(),
-            source,
-        }
-    }
-
-    /// Returns the exit code of the process that this error ends.
-    pub fn exit_code(&self) -> i32 {
-        match self {
-            Self::Storage(error) => error.exit_code(),
-            Self::Corrupt { .. } => CORRUPT_EXIT_CODE,
-            Self::Inconsistent(_) => INCONSISTENT_EXIT_CODE,
-            Self::Removed => node::EXIT_REMOVED,
-            Self::Config(_)
-            | Self::Discovery(_)
-            | Self::Join(_)
-            | Self::Bind(_)
-            | Self::Tls(_)
-            | Self::Io { .. } => 1,
-        }
-    }
-}
-
-/// Exit code of [`BootError::Corrupt`]; the disk's own refusals have theirs in `storage`.
-const CORRUPT_EXIT_CODE: i32 = 30;
-
-/// Exit code of [`BootError::Inconsistent`].
-const INCONSISTENT_EXIT_CODE: i32 = 36;
 
 /// Runs a member until a signal ends it. Must be called inside an actix system.
 pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootError> {

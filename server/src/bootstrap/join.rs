@@ -1,7 +1,10 @@
 //! Joining a running cluster (`--initial-cluster-state=existing`), and the check that a new member is not an
 //! old one whose data was lost. Both ask the members that `--initial-cluster` names.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
+use tokio::time::{Instant, sleep};
 use witan_replica::machine::{
     member::{Member, MemberRegistry},
     view::View,
@@ -13,6 +16,13 @@ use crate::{
     storage::DataIdentity,
     transport::PeerTls,
 };
+
+/// How long a joining member asks again while no other member answers: they may be short of processor time, or
+/// be restarted. etcd waits this long for the answer to one question, and ends at once when it is refused.
+const JOIN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Delay before they are asked again.
+const JOIN_RETRY: Duration = Duration::from_millis(250);
 
 /// Why a member did not join. The beginnings are etcd's.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +77,41 @@ pub async fn ask(
     let others = config.initial_cluster.iter();
     let others = others.filter(|(name, _)| *name != config.name);
     let urls: Vec<&Url> = others.flat_map(|(_, urls)| urls).collect();
+    match config.initial_cluster_state {
+        ClusterState::New => {
+            let (clusters, _) = ask_all(&urls, tls).await;
+            check_new(config, &clusters).map(|()| None)
+        }
+        ClusterState::Existing => {
+            let cluster = ask_until_answered(&urls, tls).await;
+            joined(config, &cluster.map_err(JoinError::Unreachable)?).map(Some)
+        }
+    }
+}
+
+/// Asks the members at these URLs again and again for [`JOIN_PATIENCE`], until one answers. The error says why
+/// each did not.
+async fn ask_until_answered(urls: &[&Url], tls: Option<&PeerTls>) -> Result<RemoteCluster, String> {
+    let until = Instant::now() + JOIN_PATIENCE;
+    let mut warned = false;
+    loop {
+        let (clusters, failures) = ask_all(urls, tls).await;
+        if let Some(cluster) = clusters.into_iter().next() {
+            return Ok(cluster);
+        }
+        if urls.is_empty() || Instant::now() + JOIN_RETRY > until {
+            return Err(failures.join(", "));
+        }
+        if !std::mem::replace(&mut warned, true) {
+            let failures = failures.join(", ");
+            tracing::warn!(failures, "no member of the cluster answers; retrying");
+        }
+        sleep(JOIN_RETRY).await;
+    }
+}
+
+/// Asks each of the members at these URLs for its cluster. Returns what they answer, and why the others do not.
+async fn ask_all(urls: &[&Url], tls: Option<&PeerTls>) -> (Vec<RemoteCluster>, Vec<String>) {
     let answers = join_all(urls.iter().map(|url| query::cluster(url, tls))).await;
     let mut failures = Vec::new();
     let mut clusters = Vec::new();
@@ -76,14 +121,7 @@ pub async fn ask(
             Err(error) => failures.push(format!("{url}: {error}")),
         }
     }
-    match config.initial_cluster_state {
-        ClusterState::New => check_new(config, &clusters).map(|()| None),
-        ClusterState::Existing => {
-            let cluster = clusters.first();
-            let cluster = cluster.ok_or_else(|| JoinError::Unreachable(failures.join(", ")))?;
-            joined(config, cluster).map(Some)
-        }
-    }
+    (clusters, failures)
 }
 
 /// Refuses to begin if another member knows this one as started: without its data it could vote twice in one

@@ -17,6 +17,8 @@ mod executor;
 mod host;
 mod latest_view;
 mod leadership;
+mod lease_questions;
+mod member_state;
 mod message_faults;
 mod metrics;
 mod peer_links;
@@ -38,7 +40,6 @@ mod tree_watchers;
 mod watch_streams;
 
 use std::{
-    collections::BTreeSet,
     sync::{
         Arc,
         mpsc::{SyncSender, TrySendError},
@@ -49,18 +50,11 @@ use std::{
 use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use witan_replica::{
-    host::{Envelope, LeaseAnswer, LeaseQuestion},
-    lessor::{LeaseDeadlines, Renewal},
+    host::Envelope,
     machine::{
-        Outcome,
-        alarm::{Alarm, AlarmType},
-        auth::Caller,
-        command::Command,
-        operation::Operation,
-        tree::Watch,
-        view::View,
+        Outcome, auth::Caller, command::Command, operation::Operation, tree::Watch, view::View,
     },
-    replica::{PeerEvent, Status},
+    replica::PeerEvent,
 };
 
 use completions::{CompletionFuture, CompletionSender};
@@ -325,55 +319,6 @@ impl Node {
         told.await.map_err(|_| NodeError::Stopped)
     }
 
-    /// Renews a lease at the leader, without an entry in the log.
-    pub async fn renew(&self, lease: i64) -> Result<Renewal, NodeError> {
-        match self.ask_about_lease(lease, LeaseQuestion::Renew).await? {
-            LeaseAnswer::Renewal(renewal) => Ok(renewal),
-            LeaseAnswer::Remaining(_) => Err(NodeError::Internal),
-        }
-    }
-
-    /// Returns the nanoseconds that a lease has left at the leader, negative when it is overdue; `None` if
-    /// the lease is unknown.
-    pub async fn lease_left_ns(&self, lease: i64) -> Result<Option<i64>, NodeError> {
-        match self
-            .ask_about_lease(lease, LeaseQuestion::Remaining)
-            .await?
-        {
-            LeaseAnswer::Remaining(left_ns) => Ok(left_ns),
-            LeaseAnswer::Renewal(_) => Err(NodeError::Internal),
-        }
-    }
-
-    /// Sends a question about a lease to the leader, through the replica's thread, and waits for the answer;
-    /// learners refuse.
-    async fn ask_about_lease(
-        &self,
-        lease: i64,
-        question: LeaseQuestion,
-    ) -> Result<LeaseAnswer, NodeError> {
-        self.refuse_learner()?;
-        let (to, answer) = CompletionSender::new(self.shared.request_timeout);
-        self.send(LoopRequest::Lease {
-            lease,
-            question,
-            to,
-        })?;
-        answer.await
-    }
-
-    /// Returns when each lease ends; an error unless this member leads.
-    pub async fn deadlines(&self) -> Result<LeaseDeadlines, NodeError> {
-        let (to, answer) = CompletionSender::new(self.shared.request_timeout);
-        self.send(LoopRequest::Deadlines { to })?;
-        answer.await
-    }
-
-    /// Returns the revision of the v3 key space after the last turn.
-    pub fn revision(&self) -> i64 {
-        self.shared.status.revision()
-    }
-
     /// Registers for wake-ups: the returned handle wakes after every applied change that `watch`
     /// may match. Take a view after registering, so that no event is missed.
     pub fn watch(&self, watch: Watch) -> Result<TreeWatcher, NodeError> {
@@ -384,100 +329,6 @@ impl Node {
     /// Registers a stream of v3 watchers.
     pub fn watch_stream(&self) -> WatchStream {
         self.shared.watch_streams.add_stream()
-    }
-
-    /// Returns the published status of raft, without waiting.
-    pub fn status(&self) -> Status {
-        self.shared.status.load()
-    }
-
-    /// Returns the bytes of the v3 key space after the last turn.
-    pub fn size_bytes(&self) -> u64 {
-        self.shared.status.size_bytes()
-    }
-
-    /// Returns the bytes of the v2 tree and its history after the last turn.
-    pub fn tree_bytes(&self) -> u64 {
-        self.shared.status.tree_bytes()
-    }
-
-    /// Returns the bytes of users, roles, their permissions and members after the last turn.
-    pub fn auth_bytes(&self) -> u64 {
-        self.shared.status.auth_bytes()
-    }
-
-    /// Returns the bytes of everything that counts against the quota.
-    pub fn quota_used_bytes(&self) -> u64 {
-        self.size_bytes() + self.tree_bytes() + self.auth_bytes()
-    }
-
-    /// Returns the last measurement of the disk.
-    pub fn disk(&self) -> &SpaceStatus {
-        &self.shared.disk
-    }
-
-    /// Returns the alarms of a view, all or of one kind, with NOSPACE of this member while its disk is low,
-    /// which is no part of the state.
-    pub fn alarms(&self, view: &View, kind: Option<i32>) -> impl Iterator<Item = Alarm> {
-        let own = Alarm::new(self.identity().member_id, AlarmType::NoSpace);
-        let wanted = kind.is_none_or(|kind| own.kind == kind);
-        let mut alarms: BTreeSet<Alarm> = view.machine.alarms.list(kind).collect();
-        if wanted && self.disk().is_low() {
-            alarms.insert(own);
-        }
-        alarms.into_iter()
-    }
-
-    /// Whether this member does not vote.
-    pub fn is_learner(&self, view: &View) -> bool {
-        let own = view.machine.members.by_id.get(&self.identity().member_id);
-        own.is_some_and(|member| member.learner)
-    }
-
-    /// Whether this member's own alarm about its quota stood after the last turn.
-    pub fn no_space(&self) -> bool {
-        self.shared.status.no_space()
-    }
-
-    /// Whether v3's authentication is on, after the last turn.
-    pub fn auth_enabled(&self) -> bool {
-        self.shared.status.auth().enabled
-    }
-
-    /// Whether v2's authentication is on, after the last turn.
-    pub fn v2_auth_enabled(&self) -> bool {
-        self.shared.status.paths()
-    }
-
-    /// Whether v2's or v3's authentication is on, so that administrators must authenticate: the users are
-    /// shared.
-    pub fn any_auth_enabled(&self) -> bool {
-        self.auth_enabled() || self.v2_auth_enabled()
-    }
-
-    /// Returns whether v3's authentication is on, and the auth revision, after the last turn.
-    pub fn auth(&self) -> AuthState {
-        self.shared.status.auth()
-    }
-
-    /// Returns the simple tokens of this member.
-    pub fn tokens(&self) -> &Tokens {
-        &self.shared.tokens
-    }
-
-    /// Returns the ids, the name and the start time of this process.
-    pub fn identity(&self) -> &ProcessIdentity {
-        &self.shared.identity
-    }
-
-    /// Returns when the present leader was first seen, in Unix nanoseconds; 0 without a leader.
-    pub fn leader_since_ns(&self) -> i64 {
-        self.shared.status.leader_since_ns()
-    }
-
-    /// Returns the wall clock in Unix nanoseconds.
-    pub fn now_ns(&self) -> i64 {
-        now_ns()
     }
 
     /// Completes when the process begins to stop, so that long responses (watches, snapshots) can end.
@@ -492,11 +343,6 @@ impl Node {
         let mut removed = self.shared.removed.subscribe();
         // there is no error: this node keeps the sender
         let _ = removed.wait_for(|removed| *removed).await;
-    }
-
-    /// Returns the number of registered v2 watchers.
-    pub fn watchers(&self) -> usize {
-        self.shared.watchers.len()
     }
 
     /// Counts the v3 ranges that one request has read from a view.

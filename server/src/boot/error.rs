@@ -1,0 +1,99 @@
+//! Why a member ends, and its exit code.
+
+use std::path::Path;
+
+use witan_replica::machine::record::CorruptRecord;
+
+use crate::{
+    bootstrap::{discover::DiscoverError, join::JoinError},
+    config::ConfigError,
+    corruption::InconsistentState,
+    node,
+    storage::OpenError,
+    transport::{BindError, TlsError},
+};
+
+/// Exit code of [`BootError::Corrupt`]; the disk's own refusals have theirs in `storage`.
+const CORRUPT_EXIT_CODE: i32 = 30;
+
+/// Exit code of [`BootError::Inconsistent`].
+const INCONSISTENT_EXIT_CODE: i32 = 36;
+
+/// Why a member could not start or go on. Each has an exit code of its own.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// A new member's flags contradict each other.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The first members of the cluster were not found.
+    #[error(transparent)]
+    Discovery(#[from] DiscoverError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Storage(#[from] OpenError),
+    /// The cluster that this member is to be part of does not take it.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// Log and checkpoint contradict each other.
+    #[error(
+        "data directory {dir}: {source}. Restore a backup into an empty directory; \
+         nothing here was changed"
+    )]
+    Corrupt {
+        /// Which.
+        dir: String,
+        /// What contradicts.
+        source: CorruptRecord,
+    },
+    /// Members differ, and nobody knows whose state is right.
+    #[error(transparent)]
+    Inconsistent(#[from] InconsistentState),
+    /// A listen URL cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// TLS cannot be served with these files.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The member was removed from the cluster.
+    #[error("this member was removed from the cluster")]
+    Removed,
+    /// A thread, a socket or a signal handler was refused.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was attempted.
+        what: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl BootError {
+    /// For `map_err`: makes [`Self::Io`] of an error; `what` names what was tried.
+    pub(super) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+
+    pub(super) fn corrupt(dir: &Path, source: CorruptRecord) -> Self {
+        Self::Corrupt {
+            dir: dir.display().to_string(),
+            source,
+        }
+    }
+
+    /// Returns the exit code of the process that this error ends.
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Self::Storage(error) => error.exit_code(),
+            Self::Corrupt { .. } => CORRUPT_EXIT_CODE,
+            Self::Inconsistent(_) => INCONSISTENT_EXIT_CODE,
+            Self::Removed => node::EXIT_REMOVED,
+            Self::Config(_)
+            | Self::Discovery(_)
+            | Self::Join(_)
+            | Self::Bind(_)
+            | Self::Tls(_)
+            | Self::Io { .. } => 1,
+        }
+    }
+}
