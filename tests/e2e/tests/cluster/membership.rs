@@ -108,6 +108,21 @@ fn a_learner_in_sync_is_promoted_by_itself() {
     assert_eq!(learners(cluster.member(0)).len(), 1);
 }
 
+#[test]
+fn a_joining_member_asks_again_while_nobody_answers() {
+    let mut cluster = Cluster::start(1);
+    let at = cluster.prepare_joining(&[0]);
+    let peer_url = cluster.member(at).peer_url();
+    add(cluster.member(0), &peer_url, &["--learner"]);
+    cluster.member_mut(0).kill9();
+    let joining = cluster.member_mut(at);
+    joining.add_args(["--initial-cluster-state", "existing"]);
+    joining.start_unready_again();
+    joining.wait_log(0, "no member of the cluster answers; retrying");
+    cluster.member_mut(0).start_again();
+    cluster.member_mut(at).wait_ready();
+}
+
 /// The one that is away knows neither the leader, nor anyone who runs.
 #[test]
 fn a_member_catches_up_from_one_that_came_while_it_was_away() {
