@@ -94,15 +94,19 @@ fn targets(level: LogLevel) -> Targets {
         .with_target(OWN_TARGET, level)
 }
 
+/// A stall of the disk makes all waiting requests slow at once.
+static SLOW_REQUESTS: LogLimit = LogLimit::new();
+
 /// Warns about a request that took longer than expected, and returns whether it did. `what` is the
 /// kind of request, never its content.
 pub fn warn_if_slow(what: &'static str, took: Duration, expected: Duration) -> bool {
     let slow = took > expected;
-    if slow {
+    if slow && let Some(left_out) = SLOW_REQUESTS.admit() {
         tracing::warn!(
             request = what,
             took = ?took,
             "expected-duration" = ?expected,
+            left_out,
             "request took too long"
         );
     }

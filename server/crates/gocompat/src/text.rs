@@ -56,9 +56,12 @@ pub fn parse_time(text: &str) -> Option<i64> {
     }
     let fraction_ns: i64 = format!("{fraction:0<9}").parse().ok()?;
     let of_day_s = hour * 3600 + minute * 60 + second - offset_s;
-    let unix_s = days_since_1970(year, month, day)?
-        .checked_mul(86_400)?
-        .checked_add(of_day_s)?;
+    let days = days_since_1970(year, month, day)?;
+    if civil_date(days) != (year, month, day) {
+        // the month has no such day
+        return None;
+    }
+    let unix_s = days.checked_mul(86_400)?.checked_add(of_day_s)?;
     unix_s.checked_mul(1_000_000_000)?.checked_add(fraction_ns)
 }
 
@@ -268,6 +271,7 @@ mod tests {
             "T",
             "2000-01-01",
             "2000-13-01T00:00:00Z",
+            "2001-02-29T00:00:00Z",
             "2000-01-01T00:00Z",
             "2000-01-01T00:00:00+1",
         ] {

@@ -130,6 +130,7 @@ fn error() -> Value {
         "properties": {
             "code": { "type": "integer", "format": "int32", "description": "gRPC's." },
             "message": { "type": "string" },
+            "error": { "type": "string", "description": "The message, for clients of etcd 3.4." },
             "details": { "type": "array", "items": { "type": "object" } },
         },
     })
