@@ -432,15 +432,10 @@ impl ReplicaLoop {
         }));
     }
 
-    /// Measures free space, and tells the replica whether there is room for the log.
+    /// Measures free space, and tells the replica how much room there is for the log.
     fn check_disk(&mut self) {
         self.space.check();
-        self.show_disk_full();
-    }
-
-    fn show_disk_full(&mut self) {
-        let full = self.space.room() == SpaceLevel::None;
-        self.replica.set_disk_full(full);
+        self.replica.set_log_room(self.space.log_room());
     }
 
     /// Runs one turn of the replica and publishes its results. Returns whether this member was removed, after
@@ -456,7 +451,7 @@ impl ReplicaLoop {
         self.host.incoming = None;
         let appended = std::mem::take(&mut self.host.appended_bytes);
         self.space.written(appended);
-        self.show_disk_full();
+        self.replica.set_log_room(self.space.log_room());
         let status = self.replica.status();
         if status.applied != before {
             let took = begun.elapsed();

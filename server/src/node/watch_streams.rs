@@ -205,6 +205,8 @@ fn without_index(kv: &Kv) -> Arc<Kv> {
 pub struct StreamChanges {
     /// All matching changes up to this revision were noted.
     pub notified_revision: i64,
+    /// The revision that clients may know already.
+    pub published: i64,
     /// What it has to read, in no order.
     pub touched: Vec<(WatcherGroupId, PendingChanges)>,
 }
@@ -254,6 +256,7 @@ impl WatchStream {
         }
         StreamChanges {
             notified_revision: watch_state.notified_revision,
+            published: watch_state.published,
             touched: watch_state.groups.take(self.id),
         }
     }

@@ -262,11 +262,24 @@ impl SpaceMonitor {
         self.ledger.keep_promises();
         self.appended_since_check += appended;
         let much = self.bytes_since_check > self.reserve_bytes / 8
-            || self.appended_since_check > self.floor_bytes() / 2;
+            || (self.reserve_bytes > 0 && self.appended_since_check > self.floor_bytes() / 2);
         let scarce = self.bytes_since_check.max(self.appended_since_check) > 0
             && self.level != SpaceLevel::Enough;
         if much || scarce || self.ledger.take_stale() {
             self.check();
+        }
+    }
+
+    /// Returns the bytes by which the log may grow without a look at what commands add: those above the floor.
+    /// Without monitoring there is no bound.
+    pub fn log_room(&self) -> u64 {
+        match self.level {
+            _ if self.reserve_bytes == 0 => u64::MAX,
+            SpaceLevel::None => 0,
+            SpaceLevel::Low | SpaceLevel::Enough => {
+                let used = self.bytes_since_check.max(self.appended_since_check);
+                self.free.saturating_sub(self.floor_bytes() + used)
+            }
         }
     }
 
@@ -379,6 +392,9 @@ mod tests {
         assert_eq!(space.free, 0, "not yet");
         space.written(1);
         assert!(space.free > 0);
+        assert!(space.log_room() > 0 && space.log_room() < space.free);
+        space.level = SpaceLevel::None;
+        assert_eq!(space.log_room(), 0);
     }
 
     #[test]

@@ -169,7 +169,7 @@ impl World {
             return;
         }
         let full = self.members[place].full_until > self.now;
-        replica.set_disk_full(full);
+        replica.set_log_room(if full { 0 } else { u64::MAX });
         let now_ns = self.now_ns(place);
         for _ in 0..due.min(CATCH_UP_TICKS_MAX + 1) {
             replica.tick(now_ns);

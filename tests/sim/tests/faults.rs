@@ -110,7 +110,7 @@ fn leader_leaves_one() {
 
 #[test]
 fn watch_compacted() {
-    is_found("watch-compacted", 45);
+    is_found("watch-compacted", 60);
 }
 
 #[test]

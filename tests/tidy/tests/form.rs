@@ -60,6 +60,10 @@ const SLEEPS: &[(&str, &str)] = &[
         "a linearizable read now and then shows how old the state may be",
     ),
     (
+        "server/src/bootstrap/join.rs",
+        "the pause before members that did not answer are asked again",
+    ),
+    (
         "server/src/peer/monitor.rs",
         "asks the other members for their versions now and then",
     ),

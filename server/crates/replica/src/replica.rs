@@ -5,7 +5,7 @@
 
 mod apply_queue;
 mod boot;
-mod disk_full;
+mod disk_room;
 mod forced;
 mod forwarding;
 mod leases;
@@ -17,7 +17,7 @@ mod peers;
 mod tests;
 mod turn;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use raft::{
@@ -48,6 +48,7 @@ use crate::{
     wire::PeerMessage,
 };
 use apply_queue::ApplyQueue;
+use disk_room::DiskRoom;
 use log_lost::BeyondLog;
 use membership::PendingRemoval;
 use peers::Failover;
@@ -148,10 +149,9 @@ pub struct Replica {
     batch: forwarding::ProposalBatch,
     read_index: ReadIndexQueue,
     leader_tasks: LeaderTasks,
-    /// Whether the disk has no room for entries of the log.
-    disk_full: bool,
-    /// The tick at which this leader last tried to hand over because its disk is full.
-    relieved_at: Option<u64>,
+    disk_room: DiskRoom,
+    /// The last probe of each member: its tick and the index before its entries.
+    probes: BTreeMap<u64, (u64, u64)>,
     /// Ticks since the start.
     ticks: u64,
     /// Number of campaigns since the start.
@@ -314,16 +314,17 @@ impl Replica {
             return Err(MessageFault::Unsound);
         }
         let queue_full = self.apply_queue.bytes > APPLY_QUEUE_BYTES_MAX;
-        if (kind == MessageType::MsgAppend && queue_full) || self.has_no_room_for(&message) {
+        if kind == MessageType::MsgAppend && queue_full {
             return Ok(());
         }
         let raft = &self.raft.raft;
         let last = raft.raft_log.last_index();
         let leads = raft.state == StateRole::Leader && raft.term == message.term;
         message_check::check(&message, leads.then_some(last))?;
+        self.cut_to_room(&mut message);
         let asks_for_vote =
             kind == MessageType::MsgRequestVote || kind == MessageType::MsgRequestPreVote;
-        if (kind == MessageType::MsgTimeoutNow && (self.disk_full || !self.may_campaign()))
+        if (kind == MessageType::MsgTimeoutNow && (self.has_full_disk() || !self.may_campaign()))
             || (asks_for_vote && self.may_have_lost_log())
             || self.is_of_gone_leader(&message)
         {
@@ -481,7 +482,7 @@ impl Replica {
     fn run_leader_tasks(&mut self, now_ns: i64) {
         self.leader_tasks
             .retry_snapshots(&mut self.raft, self.ticks);
-        if self.disk_full {
+        if self.has_full_disk() {
             return;
         }
         let leading = self.raft.raft.state == StateRole::Leader;

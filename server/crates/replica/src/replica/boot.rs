@@ -1,10 +1,10 @@
 //! How a replica starts: from genesis, or from recovered state.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use raft::{Config as RaftConfig, RawNode, ReadOnlyOption, StateRole, eraftpb::HardState};
 
-use super::{ApplyQueue, Config, PendingRemoval, Replica, forwarding::ProposalBatch};
+use super::{ApplyQueue, Config, DiskRoom, PendingRemoval, Replica, forwarding::ProposalBatch};
 use crate::{
     faults::Faults,
     host::Recovered,
@@ -86,8 +86,8 @@ impl Replica {
             raft,
             machine: checkpoint.machine,
             apply_queue: ApplyQueue::default(),
-            disk_full: false,
-            relieved_at: None,
+            disk_room: DiskRoom::default(),
+            probes: BTreeMap::new(),
             ticks: 0,
             campaigns: 0,
             role: StateRole::Follower,

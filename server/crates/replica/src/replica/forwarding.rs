@@ -310,6 +310,8 @@ impl Replica {
                 Err(NotAppended::NotNow)
             } else if self.is_behind() {
                 Err(NotAppended::Refused(ProposalRejected::TooMany))
+            } else if !self.has_room_for(entry.command.as_ref(), data.len()) {
+                Err(NotAppended::NotNow)
             } else {
                 self.append(from, &entry, &data)
             };

@@ -38,7 +38,7 @@ pub(super) fn check(message: &Message, last: Option<u64>) -> Result<(), MessageF
         message.reject_hint,
     ];
     let sound = positions.iter().all(|position| *position < POSITION_MAX);
-    if !sound || !fits_its_kind(message, last) {
+    if !sound || !has_its_term(message) || !fits_its_kind(message, last) {
         return Err(MessageFault::Unsound);
     }
     match message
@@ -49,6 +49,15 @@ pub(super) fn check(message: &Message, last: Option<u64>) -> Result<(), MessageF
         Some(Entry { index, .. }) => Err(MessageFault::CorruptEntry { index: *index }),
         None => Ok(()),
     }
+}
+
+/// Whether a message names a term if its type has one: raft takes one without for a message of its own. A member
+/// that has no term yet refuses votes.
+fn has_its_term(message: &Message) -> bool {
+    let kind = message.get_msg_type();
+    let votes = kind == MessageType::MsgRequestVoteResponse
+        || kind == MessageType::MsgRequestPreVoteResponse;
+    message.term > 0 || kind == MessageType::MsgReadIndex || (votes && message.reject)
 }
 
 fn appends(message: &Message) -> bool {
@@ -175,6 +184,14 @@ mod tests {
             let checked = check(&message(kind), None);
             assert_eq!(checked, Err(MessageFault::Unsound), "{kind:?}");
         }
+        let mut nameless = message(MessageType::MsgHeartbeat);
+        nameless.term = 0;
+        assert_eq!(check(&nameless, None), Err(MessageFault::Unsound));
+        let mut vote = message(MessageType::MsgRequestPreVoteResponse);
+        vote.term = 0;
+        assert_eq!(check(&vote, None), Err(MessageFault::Unsound));
+        vote.reject = true;
+        assert_eq!(check(&vote, None), Ok(()), "of a member without a term");
         let mut read = message(MessageType::MsgReadIndex);
         (read.term, read.entries) = (0, vec![Entry::default()].into());
         assert!(check(&read, None).is_ok());

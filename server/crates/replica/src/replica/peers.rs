@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 
 use raft::{
-    INVALID_INDEX, SnapshotStatus, StateRole,
+    INVALID_INDEX, ProgressState, SnapshotStatus, StateRole,
     eraftpb::{Message, MessageType},
 };
 
@@ -149,6 +149,20 @@ impl Replica {
         self.post(candidate, Lane::Control, &PeerMessage::Raft(message));
     }
 
+    /// Whether a message repeats entries that were sent in this tick to a member of which nobody knows what it
+    /// lacks. Raft sends them for each answer to a heartbeat, and so for each linearizable read, although a
+    /// member with a full disk takes none. The caller drops it, as the network may.
+    pub(super) fn is_repeated_probe(&mut self, message: &Message) -> bool {
+        let peer = self.raft.raft.prs().get(message.to);
+        let probes = peer.is_some_and(|peer| peer.state == ProgressState::Probe);
+        if message.get_msg_type() != MessageType::MsgAppend || message.entries.is_empty() || !probes
+        {
+            return false;
+        }
+        let probe = (self.ticks, message.index);
+        self.probes.insert(message.to, probe) == Some(probe)
+    }
+
     /// Forgets the snapshot on its way to a member, and reports to raft how the transfer ended.
     fn snapshot_ended(&mut self, member: u64, status: SnapshotStatus) {
         self.leader_tasks.snapshot_ended(member);
@@ -235,6 +249,23 @@ impl Replica {
         self.failover.map(|failover| failover.at_ns)
     }
 
+    /// Returns the other voter, but `except`, with the longest log of those that this leader has heard of
+    /// lately.
+    pub(super) fn transferee(&self, except: Option<u64>) -> Result<u64, TransferRefused> {
+        let (own, raft) = (self.config.id, &self.raft.raft);
+        let voters = &self.raft.store().position().voters;
+        let others = raft
+            .prs()
+            .iter()
+            .filter(|(id, _)| **id != own && Some(**id) != except && voters.contains(id));
+        // after each check of the quorum, raft knows of nobody's answers until the next one
+        let heard = others.filter(|(id, peer)| peer.recent_active || self.was_heard(**id));
+        heard
+            .max_by_key(|(id, peer)| (peer.matched, peer.recent_active, Reverse(**id)))
+            .map(|(id, _)| *id)
+            .ok_or(TransferRefused::NoTransferee)
+    }
+
     /// Hands leadership to another voter, by default to the one with the longest log of those heard of
     /// lately. Returns its id; [`Replica::status`] shows when it leads.
     pub fn transfer_leadership(&mut self, to: Option<u64>) -> Result<u64, TransferRefused> {
@@ -243,20 +274,11 @@ impl Replica {
         if raft.state != StateRole::Leader {
             return Err(TransferRefused::NotLeader);
         }
-        let own = self.config.id;
         let voters = &self.raft.store().position().voters;
         let to = match to {
             Some(to) if voters.contains(&to) => to,
             Some(_) => return Err(TransferRefused::BadTransferee),
-            None => raft
-                .prs()
-                .iter()
-                .filter(|(id, _)| **id != own && voters.contains(id))
-                // after each check of the quorum, raft knows of nobody's answers until the next one
-                .filter(|(id, peer)| peer.recent_active || self.was_heard(**id))
-                .max_by_key(|(id, peer)| (peer.matched, peer.recent_active, Reverse(**id)))
-                .map(|(id, _)| *id)
-                .ok_or(TransferRefused::NoTransferee)?,
+            None => self.transferee(None)?,
         };
         self.raft.transfer_leader(to);
         self.apply_election_jitter();

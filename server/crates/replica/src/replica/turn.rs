@@ -411,7 +411,14 @@ fn send(replica: &mut Replica, host: &mut dyn Host, messages: Vec<Message>) {
     }
     let envelopes: Vec<Envelope> = messages
         .into_iter()
-        .filter_map(|message| envelope(replica, message))
+        .filter_map(|message| {
+            let repeated = replica.is_repeated_probe(&message);
+            if repeated {
+                None
+            } else {
+                envelope(replica, message)
+            }
+        })
         .collect();
     if !envelopes.is_empty() {
         host.send(envelopes);

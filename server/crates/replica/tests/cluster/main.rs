@@ -2,8 +2,8 @@
 //! each other, who leads next, and who belongs to them.
 
 mod catch_up;
+mod disk_room;
 mod failover;
-mod full_disk;
 mod leases;
 mod long_commands;
 mod membership;
@@ -87,6 +87,8 @@ struct Cluster {
     /// Members that are stopped: nothing reaches them until they go on.
     stopped: BTreeMap<u64, VecDeque<Envelope>>,
     snapshots_sent: u64,
+    /// Messages with entries that were sent to each member.
+    appends_sent: BTreeMap<u64, u64>,
     /// Whether snapshots wait, and those that do.
     holds_snapshots: bool,
     held_snapshots: Vec<Envelope>,
@@ -196,6 +198,10 @@ impl Cluster {
 
     fn deliver(&mut self, envelope: Envelope) {
         let (from, to) = (envelope.from, envelope.to);
+        let text = Replica::describe(&envelope.message);
+        if text.starts_with("MsgAppend ") && !text.contains("entries=0") {
+            *self.appends_sent.entry(to).or_default() += 1;
+        }
         if envelope.snapshot.is_some() {
             if self.holds_snapshots {
                 return self.held_snapshots.push(envelope);

@@ -271,11 +271,13 @@ impl<R> Session<R> {
         if self.unread.is_empty() {
             let StreamChanges {
                 notified_revision,
+                published,
                 touched,
             } = self
                 .reader
                 .take(self.progress.wanted().max(self.unsynced.wanted()));
             self.notified_revision = notified_revision;
+            self.unsynced.limit(published);
             let unread = touched.into_iter().map(|(id, touched)| {
                 let unread = if touched.rest {
                     UnreadChanges::FromRevision(ResumePoint {

@@ -39,6 +39,12 @@ impl UnsyncedWatchers {
         Some((id, from))
     }
 
+    /// Lowers the revision that must be notified first: a state that replaced a wrong one may have an earlier
+    /// revision.
+    pub(super) fn limit(&mut self, published: i64) {
+        self.created = self.created.min(published);
+    }
+
     /// Puts a watcher back that [`UnsyncedWatchers::take_next`] has returned and that has more to read.
     pub(super) fn put_back(&mut self, id: i64, from: ResumePoint) {
         self.resume.insert(id, from);
@@ -91,6 +97,9 @@ mod tests {
         assert_eq!(unsynced.wanted(), 1201);
         assert!(!unsynced.is_ready(1200));
         assert!(unsynced.take_next(1200).is_none());
+        unsynced.limit(1200);
+        assert!(unsynced.is_ready(1200), "a state that replaced this one");
+        unsynced.add(7, from(1), 1201);
         let taken = unsynced.take_next(1201);
         assert_eq!(taken.map(|(id, from)| (id, from.revision)), Some((7, 1)));
         assert!(unsynced.is_empty());
