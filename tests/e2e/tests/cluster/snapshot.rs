@@ -225,6 +225,7 @@ fn a_watch_at_a_member_that_gets_a_snapshot_misses_nothing() {
     });
     cluster.member(lagging).signal("STOP");
     let leader = cluster.member(running_leader(&cluster, lagging));
+    wait::wall_time(FORGOTTEN);
     let key = STANDARD.encode("watched");
     for number in 0..CHANGES {
         let value = STANDARD.encode(number.to_string());
