@@ -22,7 +22,7 @@ tidy:
 
 # unit, golden and property tests
 test:
-    cargo test --quiet --workspace --exclude witan-tidy --exclude witan-e2e
+    cargo test --quiet --workspace --exclude witan-tidy --exclude witan-e2e --exclude witan-differ
 
 # documentation, warnings are errors
 doc:
