@@ -5,7 +5,7 @@
 use witan_replica::machine::{
     alarm::{self, AlarmType},
     command::Command,
-    lease, tree,
+    lease,
 };
 
 use super::{Node, NodeError, now_ns};
@@ -23,7 +23,7 @@ impl Node {
         {
             return Err(NodeError::TooLarge);
         }
-        if !is_required_at_start(command) {
+        if !command.is_required_at_start() {
             self.refuse_learner()?;
         }
         self.admit_to_disk(command)?;
@@ -137,20 +137,5 @@ pub(super) fn grows(command: &Command) -> bool {
         | Command::Alarm(_)
         | Command::PeerUrls(_)
         | Command::Downgrade(_) => growth(command) > 0,
-    }
-}
-
-/// Whether a start needs the command, so that it is accepted while the disk is low.
-pub(super) fn is_required_at_start(command: &Command) -> bool {
-    match command {
-        Command::Publish(_) | Command::ClusterVersion(_) => true,
-        Command::Kv(_)
-        | Command::Lease(_)
-        | Command::Tree(tree::TreeCommand { .. })
-        | Command::Alarm(_)
-        | Command::PeerUrls(_)
-        | Command::Auth(_)
-        | Command::Members(_)
-        | Command::Downgrade(_) => false,
     }
 }

@@ -17,7 +17,7 @@ use witan_replica::{
 
 use super::{
     FrozenStates, INBOX_MAX, LoopRequest, Node, NodeError, Proposal, Shared, SharedParts,
-    admission::{grows, is_required_at_start},
+    admission::grows,
     completions::CompletionBatch,
     executor::Executor,
     host::{IncomingState, NodeHost},
@@ -368,7 +368,7 @@ impl ReplicaLoop {
                 members,
                 taken,
             } => {
-                let room = self.space.room() != SpaceLevel::None || is_required_at_start(&command);
+                let room = self.space.room() != SpaceLevel::None || command.is_required_at_start();
                 let done = room && self.replica.propose_decision(&members, now_ns(), command);
                 // the requester may be gone
                 let _ = taken.send(done);
@@ -389,7 +389,7 @@ impl ReplicaLoop {
             to,
         } = proposal;
         let room = self.space.take(bytes as u64, grows(&command));
-        if !room && !is_required_at_start(&command) {
+        if !room && !command.is_required_at_start() {
             to.refuse(NodeError::NoSpace);
             return;
         }

@@ -97,6 +97,24 @@ pub enum Command {
     Downgrade(Downgrade),
 }
 
+impl Command {
+    /// Whether a start waits for the command, so that it is taken while the disk is full: these are few and
+    /// small.
+    pub fn is_required_at_start(&self) -> bool {
+        match self {
+            Self::Publish(_) | Self::ClusterVersion(_) => true,
+            Self::Kv(_)
+            | Self::Lease(_)
+            | Self::Tree(_)
+            | Self::Alarm(_)
+            | Self::PeerUrls(_)
+            | Self::Auth(_)
+            | Self::Members(_)
+            | Self::Downgrade(_) => false,
+        }
+    }
+}
+
 impl From<kv::KvOperation> for Command {
     fn from(verb: kv::KvOperation) -> Self {
         Self::Kv(kv::KvCommand {

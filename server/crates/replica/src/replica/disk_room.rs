@@ -61,7 +61,7 @@ impl Replica {
 
     /// Whether there is room for a command of another member with so many bytes; if so, takes it.
     pub(super) fn has_room_for(&mut self, command: Option<&Command>, data: usize) -> bool {
-        command.is_some_and(is_always_taken) || self.disk_room.take(data)
+        command.is_some_and(Command::is_required_at_start) || self.disk_room.take(data)
     }
 
     /// Removes the entries for which there is no room, and those behind them, from a leader's message. It is
@@ -101,20 +101,8 @@ impl Replica {
 
 fn is_needed_by_elections(entry: &RaftEntry) -> bool {
     let command = || wire::decode_raft_entry(entry).ok()?.0.command;
-    entry.data.is_empty() || command().as_ref().is_some_and(is_always_taken)
-}
-
-/// Whether a start waits for this command. They are few and small.
-fn is_always_taken(command: &Command) -> bool {
-    match command {
-        Command::Publish(_) | Command::ClusterVersion(_) => true,
-        Command::Kv(_)
-        | Command::Lease(_)
-        | Command::Tree(_)
-        | Command::Alarm(_)
-        | Command::PeerUrls(_)
-        | Command::Auth(_)
-        | Command::Members(_)
-        | Command::Downgrade(_) => false,
-    }
+    entry.data.is_empty()
+        || command()
+            .as_ref()
+            .is_some_and(Command::is_required_at_start)
 }

@@ -412,12 +412,10 @@ fn send(replica: &mut Replica, host: &mut dyn Host, messages: Vec<Message>) {
     let envelopes: Vec<Envelope> = messages
         .into_iter()
         .filter_map(|message| {
-            let repeated = replica.is_repeated_probe(&message);
-            if repeated {
-                None
-            } else {
-                envelope(replica, message)
+            if replica.is_repeated_probe(&message) {
+                return None;
             }
+            envelope(replica, message)
         })
         .collect();
     if !envelopes.is_empty() {
