@@ -102,7 +102,8 @@ fn memory_and_disk_shrink_with_what_is_compacted() {
     let server = Launch::witan().start();
     grpc::runtime().block_on(async {
         let kv = KvClient::new(grpc::connect(&server.address()).await);
-        let overwritten = 3072;
+        // the half of it is more than two segments of the log, which every member keeps
+        let overwritten = 6144;
         let revision = overwrite(&kv, overwritten).await;
         let (memory, disk) = (resident_kib(&server), disk_bytes(server.dir()));
         assert!(
