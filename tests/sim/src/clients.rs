@@ -6,6 +6,7 @@ use crate::{
     member::Existence,
     oracle::{Ask, End},
     scenario::UNITS_PER_TICK,
+    users,
     workload::{self, Hint, Read},
     world::{ANSWER_TICKS, Event, Phase, World},
 };
@@ -34,7 +35,12 @@ impl World {
             floor: self.oracle.floor(),
             mix: self.climate.mix,
         };
-        let ask = workload::draw(&mut self.whim, member, &hint);
+        let drawn = workload::draw(&mut self.whim, member, &hint);
+        let about_users = self
+            .scenario
+            .has_users()
+            .then(|| users::draw(&mut self.whom));
+        let ask = about_users.flatten().map_or(drawn, Ask::Write);
         match self.phase {
             Phase::Chaos => {
                 self.ask(place, ask, None);

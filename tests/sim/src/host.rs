@@ -139,6 +139,11 @@ impl<'a> Turn<'a> {
             };
             self.world.oracle.acknowledge(op, self.world.now, applied);
             self.world.counts.acknowledged += 1;
+            let denied = matches!(
+                applied.outcome.reply,
+                Reply::Kv(Err(kv::KvError::Denied(_)))
+            );
+            self.world.counts.denied += u64::from(denied);
             self.trace(|id| format!("m{id} answers op{op} at entry {}", applied.index));
             if let Some(op) = self.world.oracle.op(op).cloned() {
                 self.world.judge(&Fact::Acknowledged { op: &op });

@@ -14,6 +14,7 @@ use crate::{
     invariants::Fact,
     net::Packet,
     oracle::{Ask, End},
+    users,
     world::{Event, Phase, World},
 };
 
@@ -197,8 +198,12 @@ impl World {
                             now_ns,
                             ..Stamp::default()
                         };
+                        let caller = match self.scenario.has_users() {
+                            true => users::caller(&mut self.whom, &replica.view()),
+                            false => None,
+                        };
                         replica
-                            .propose(ticket, stamp, command)
+                            .propose_for(ticket, stamp, command, caller)
                             .map_err(End::Refused)
                     }
                 };

@@ -11,7 +11,7 @@
 //!
 //! Reading order: `world` (the event loop) → `member` → `inbox` (a round of its thread) → `host` (one
 //! turn) → `checkpoints`, `transfer` (what goes on beside it) → `disk`, `net` (what can go wrong) →
-//! `chaos` (when it does) → `workload`, `clients`, `oracle` (what clients ask and may expect) →
+//! `chaos` (when it does) → `workload`, `users`, `clients`, `oracle` (what clients ask and may expect) →
 //! `operator` (who comes and goes) → `invariants` → `scenario`, `sweep` (many seeds).
 
 pub mod chaos;
@@ -30,5 +30,6 @@ pub mod scenario;
 pub mod sweep;
 pub mod trace;
 mod transfer;
+mod users;
 pub mod workload;
 pub mod world;

@@ -11,6 +11,9 @@ pub const UNITS_PER_TICK: u64 = 10;
 /// could not keep up with clients.
 const LONG_COMMANDS_SEEDS: u64 = 4;
 
+/// One seed of so many has users and roles.
+const USERS_SEEDS: u64 = 5;
+
 /// One run, complete: the same value gives the same trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scenario {
@@ -33,6 +36,11 @@ impl Scenario {
     pub(crate) fn long_command_keys(&self) -> Option<u64> {
         let some = self.seed.is_multiple_of(LONG_COMMANDS_SEEDS);
         some.then_some((self.seed / LONG_COMMANDS_SEEDS % 3).max(1))
+    }
+
+    /// Whether requests have callers with permissions.
+    pub(crate) fn has_users(&self) -> bool {
+        self.seed % USERS_SEEDS == 1
     }
 
     /// The command that runs exactly this again.
@@ -67,7 +75,7 @@ pub enum Bug {
 }
 
 /// Every bug and the name by which `--fault` calls it.
-pub const BUGS: [(&str, Bug); 21] = [
+pub const BUGS: [(&str, Bug); 23] = [
     (
         "ack-before-persist",
         Bug::Core(InjectedBug::AckBeforePersist),
@@ -97,6 +105,8 @@ pub const BUGS: [(&str, Bug); 21] = [
         Bug::Core(InjectedBug::ChangeUncommitted),
     ),
     ("snapshot-members", Bug::Core(InjectedBug::SnapshotMembers)),
+    ("snapshot-users", Bug::Core(InjectedBug::SnapshotUsers)),
+    ("stale-caller", Bug::Core(InjectedBug::StaleCaller)),
     ("update-promotes", Bug::Core(InjectedBug::UpdatePromotes)),
     ("change-not-synced", Bug::Core(InjectedBug::ChangeNotSynced)),
     ("leader-leaves-one", Bug::Core(InjectedBug::LeaderLeavesOne)),

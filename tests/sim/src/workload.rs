@@ -375,7 +375,8 @@ pub(crate) fn effect<'a>(command: &'a Command, outcome: &'a Outcome) -> Effect<'
         | (Command::Downgrade(_), Reply::DowngradeSet)
         | (Command::PeerUrls(_) | Command::Members(_), Reply::PeerUrlsSet(_))
         | (Command::Alarm(_), Reply::Alarm(_))
-        | (Command::Lease(_), Reply::Lease(_)) => Effect::Nothing,
+        | (Command::Lease(_), Reply::Lease(_))
+        | (Command::Auth(_), Reply::Auth(_)) => Effect::Nothing,
         _ => Effect::Mismatch,
     }
 }

@@ -126,6 +126,7 @@ pub struct Counts {
     pub acknowledged: u64,
     pub reads: u64,
     pub refused: u64,
+    pub denied: u64,
     pub crashes: u64,
     pub installs: u64,
     pub renewed: u64,
@@ -203,6 +204,8 @@ pub struct World {
     pub(crate) chance: Rng,
     /// Chance in what clients ask.
     pub(crate) whim: Rng,
+    /// Chance in who asks, and in what clients ask about users.
+    pub(crate) whom: Rng,
     /// Chance in what the operator does.
     pub(crate) hand: Rng,
     queue: BTreeMap<(u64, u64), Event>,
@@ -254,6 +257,7 @@ impl World {
             chance,
             whim: Rng::new(scenario.seed, 2),
             hand: Rng::new(scenario.seed, 3),
+            whom: Rng::new(scenario.seed, 4),
             queue: BTreeMap::new(),
             sequence: 0,
             members,

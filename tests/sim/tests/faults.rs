@@ -94,6 +94,16 @@ fn snapshot_members() {
 }
 
 #[test]
+fn snapshot_users() {
+    is_found("snapshot-users", 0);
+}
+
+#[test]
+fn stale_caller() {
+    is_found("stale-caller", 0);
+}
+
+#[test]
 fn update_promotes() {
     is_found("update-promotes", 0);
 }

@@ -36,6 +36,10 @@ pub enum InjectedBug {
     ChangeUncommitted,
     /// The configuration of a received snapshot is not kept (etcd 2267).
     SnapshotMembers,
+    /// Users, roles and permissions stay as they were when a snapshot is received (etcd 13883).
+    SnapshotUsers,
+    /// A caller keeps the permissions that it had when it was authenticated.
+    StaleCaller,
     /// New peer URLs make a voter of a learner in the registry (etcd 21694).
     UpdatePromotes,
     /// A commit index that covers a change of membership is not synced.

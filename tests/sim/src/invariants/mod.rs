@@ -6,6 +6,7 @@
 
 mod applied_once;
 mod checkpoint_faithful;
+mod commands_admitted;
 mod committed_on_quorum;
 mod configuration_agrees;
 mod durability_of_acked;
@@ -170,6 +171,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<state_machine_equality::StateMachineEquality>::default(),
         Box::<checkpoint_faithful::CheckpointFaithful>::default(),
         Box::<applied_once::AppliedOnce>::default(),
+        Box::<commands_admitted::CommandsAdmitted>::default(),
         Box::<durability_of_acked::DurabilityOfAcked>::default(),
         Box::<linearizable_reads::LinearizableReads>::default(),
         Box::<revision_monotone::RevisionMonotone>::default(),
@@ -246,6 +248,23 @@ pub fn fingerprint(view: &View) -> u64 {
     for ids in [&view.position.voters, &view.position.learners] {
         let ids: BTreeSet<u64> = ids.iter().copied().collect();
         hash = ids.into_iter().fold(hash.number(0), Fnv::number);
+    }
+    let auth = &machine.auth;
+    hash = hash
+        .number(u64::from(auth.enabled()))
+        .number(auth.revision());
+    for user in auth.users() {
+        hash = hash.bytes(user.name.as_bytes()).bytes(&user.password);
+        hash = hash.number(u64::from(user.no_password));
+        for role in &user.roles {
+            hash = hash.bytes(role.as_bytes());
+        }
+    }
+    for role in auth.roles() {
+        hash = hash.bytes(role.name.as_bytes());
+        for permission in &role.permissions {
+            hash = hash.bytes(&prost::Message::encode_to_vec(permission));
+        }
     }
     for alarm in machine.alarms.list(None) {
         hash = hash.number(alarm.member).number(alarm.kind as u64);

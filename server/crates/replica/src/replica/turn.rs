@@ -155,7 +155,10 @@ fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
         position.voters = replica.raft.store().position().voters.clone();
     }
     replica.raft.mut_store().install_snapshot(position);
-    replica.machine = view.machine;
+    let users = std::mem::replace(&mut replica.machine, view.machine).auth;
+    if replica.faults.has(InjectedBug::SnapshotUsers) {
+        replica.machine.auth = users;
+    }
     replica.rebuilds = false;
     replica.apply_queue.clear();
     replica.notice_own_removal();
@@ -271,10 +274,15 @@ fn apply_one(
     entry: &RaftEntry,
 ) -> Result<Option<Applied>, Halt> {
     let index = entry.index;
-    let (command, change) = wire::decode_raft_entry(entry).map_err(|error| match error {
+    let (mut command, change) = wire::decode_raft_entry(entry).map_err(|error| match error {
         EntryError::Unknown => Halt::UnknownCommand { index },
         EntryError::Corrupt(_) => Halt::CorruptEntry { index },
     })?;
+    if let Some(caller) = &mut command.caller
+        && replica.faults.has(InjectedBug::StaleCaller)
+    {
+        caller.revision = u64::MAX;
+    }
     if entry.term > replica.raft.store().position().term {
         replica.proposals.term_begins(entry.term);
     }
