@@ -12,8 +12,9 @@ use witan_replica::machine::view::View;
 use super::{
     Checkpoint, Checkpointer, EXIT_WRITE_FAILED, OpenError, RaftLog,
     checkpointer::InstalledSnapshot,
+    folder::CheckpointFolder,
     manifest::{Install, Manifest},
-    received::ReceivedSnapshot,
+    received::{NotifyInstalled, ReceivedSnapshot},
 };
 
 /// Makes `received` the checkpoint in place of `replaced`; durable when it returns. Called on the
@@ -24,6 +25,20 @@ pub fn install(
     received: ReceivedSnapshot,
     replaced: View,
 ) {
+    let (snapshot, installed) = publish(log, checkpointer.folder(), received);
+    checkpointer.adopt(snapshot, replaced);
+    if let Some(installed) = installed {
+        (installed.0)();
+    }
+}
+
+/// Publishes a received snapshot and restarts the log behind it. Returns what the checkpoint's thread goes on
+/// from, and whom to tell.
+pub(super) fn publish(
+    log: &mut RaftLog,
+    folder: &CheckpointFolder,
+    received: ReceivedSnapshot,
+) -> (InstalledSnapshot, Option<NotifyInstalled>) {
     let ReceivedSnapshot {
         view,
         mut files,
@@ -38,7 +53,6 @@ pub fn install(
         }),
         ..Manifest::default()
     };
-    let folder = checkpointer.folder();
     if let Err(error) = folder.install(&manifest) {
         let dir = folder.dir.display();
         tracing::error!(%dir, %error, "a received snapshot cannot be published: the process ends");
@@ -46,15 +60,12 @@ pub fn install(
     }
     log.restart(index);
     files.published();
-    let installed_snapshot = InstalledSnapshot {
+    let snapshot = InstalledSnapshot {
         view,
         files,
         installs: folder.installs(),
     };
-    checkpointer.adopt(installed_snapshot, replaced);
-    if let Some(installed) = installed {
-        (installed.0)();
-    }
+    (snapshot, installed)
 }
 
 /// Finishes an installation that a crash has interrupted, by dropping the log's entries; an error if the log

@@ -6,6 +6,9 @@
 //! - A checkpoint is one atomic batch: after a crash before its sync it is there whole or not at
 //!   all. The last two durable ones are kept, and a crash may take the newer one away (I5:
 //!   the log is cut only below the older of the two, so it has to be enough).
+//!
+//! In a run on real storage a data directory does the same beside it, and decides what a power cut leaves:
+//! that must be what was durable here, with or without the step that the cut interrupted.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +22,7 @@ use witan_replica::{
 };
 
 use crate::{
+    data_directory::{DataDirectory, InterruptedStep},
     net::{records_of, view_of},
     rng::Rng,
     scenario::Bug,
@@ -38,7 +42,7 @@ struct Saved {
 }
 
 /// What a log holds.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Log {
     records: BTreeMap<u64, LogRecord>,
     hard_state: Option<Bytes>,
@@ -58,10 +62,43 @@ impl Log {
             self.hard_state = Some(hard_state.clone());
         }
     }
+
+    fn of(recovered: &Recovered) -> Self {
+        let records = recovered.records.iter();
+        Self {
+            records: records.map(|r| (r.index, r.clone())).collect(),
+            hard_state: recovered.hard_state.clone(),
+        }
+    }
+
+    /// The records that a start from a checkpoint at `index` replays.
+    fn above(&self, index: u64) -> Vec<&LogRecord> {
+        let above = self.records.range(index + 1..);
+        above.map(|(_, record)| record).collect()
+    }
+
+    /// First and last index; (0, 0) if it is empty.
+    fn span(&self) -> (u64, u64) {
+        let end = |entry: Option<(&u64, &LogRecord)>| entry.map_or(0, |(index, _)| *index);
+        (
+            end(self.records.first_key_value()),
+            end(self.records.last_key_value()),
+        )
+    }
+}
+
+/// Real storage beside a simulated disk.
+#[derive(Debug)]
+struct Files {
+    directory: Box<dyn DataDirectory>,
+    /// What the next start reads.
+    recovered: Option<Recovered>,
+    /// The step that is under way between two verbs, or that the power cut to come interrupts.
+    step: Option<InterruptedStep>,
 }
 
 /// The disk of one member.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Disk {
     bug: Bug,
     live: Log,
@@ -72,6 +109,7 @@ pub struct Disk {
     written: Option<Saved>,
     newest: Saved,
     older: Option<Saved>,
+    files: Option<Files>,
 }
 
 impl Disk {
@@ -88,7 +126,17 @@ impl Disk {
                 index: genesis.position.index,
             },
             older: None,
+            files: None,
         }
+    }
+
+    /// Puts real storage beside it, whose first start reads `recovered`.
+    pub(crate) fn keep_in(&mut self, directory: Box<dyn DataDirectory>, first: Recovered) {
+        self.files = Some(Files {
+            directory,
+            recovered: Some(first),
+            step: None,
+        });
     }
 
     /// Writes a batch without making it durable.
@@ -104,6 +152,9 @@ impl Disk {
         }
         for batch in self.unsynced.drain(..) {
             self.durable.write(&batch);
+            if let Some(files) = &mut self.files {
+                files.directory.append(&batch);
+            }
         }
     }
 
@@ -119,6 +170,19 @@ impl Disk {
             records: records_of(snapshot),
             index: snapshot.position.index,
         };
+        if let Some(files) = &mut self.files {
+            files.directory.install(snapshot);
+            files.step = None;
+        }
+    }
+
+    /// The power goes while a received snapshot replaces everything: it has happened or not.
+    pub(crate) fn tear_install(&mut self, snapshot: &View, rng: &mut Rng) {
+        match &mut self.files {
+            Some(files) => files.step = Some(InterruptedStep::Install(snapshot.clone())),
+            None if rng.chance(50) => {}
+            None => self.install(snapshot),
+        }
     }
 
     /// Writes a checkpoint of `view` as what changed since `base`, the one before it.
@@ -136,12 +200,23 @@ impl Disk {
             records,
             index: view.position.index,
         });
+        if let Some(files) = &mut self.files {
+            files.step = Some(InterruptedStep::WriteCheckpoint {
+                base: base.clone(),
+                view: view.clone(),
+            });
+        }
     }
 
     /// Makes the written checkpoint durable.
     pub(crate) fn sync_checkpoint(&mut self) {
         if let Some(written) = self.written.take() {
             self.older = Some(std::mem::replace(&mut self.newest, written));
+            if let Some(files) = &mut self.files
+                && let Some(InterruptedStep::WriteCheckpoint { base, view }) = files.step.take()
+            {
+                files.directory.write_checkpoint(&base, &view);
+            }
         }
     }
 
@@ -152,12 +227,19 @@ impl Disk {
         }
         self.live.records = self.live.records.split_off(&index);
         self.durable.records = self.durable.records.split_off(&index);
+        if let Some(files) = &mut self.files {
+            files.directory.cut(index);
+        }
     }
 
-    /// The power goes: what was not durable survives in part, as chance has it.
-    pub(crate) fn crash(&mut self, rng: &mut Rng) {
+    /// The power goes: what was not durable survives in part, as chance has it. Fails if real storage keeps
+    /// less than what was durable, or anything else.
+    pub(crate) fn crash(&mut self, rng: &mut Rng) -> Result<(), String> {
         let batches = std::mem::take(&mut self.unsynced);
         let whole = rng.below(batches.len() + 1);
+        if self.files.is_some() {
+            return self.crash_files(&batches, whole, rng);
+        }
         for batch in &batches[..whole] {
             self.durable.write(batch);
         }
@@ -168,6 +250,109 @@ impl Disk {
         }
         self.live = self.durable.clone();
         self.crash_checkpoint(rng);
+        Ok(())
+    }
+
+    /// Real storage takes some of the batches, and the power goes in the next one, or in another step.
+    fn crash_files(
+        &mut self,
+        batches: &[LogBatch],
+        whole: usize,
+        rng: &mut Rng,
+    ) -> Result<(), String> {
+        let Some(files) = &mut self.files else {
+            return Ok(());
+        };
+        // a hard state that need not be synced goes with the next batch
+        let mut hard_states = vec![self.durable.hard_state.clone()];
+        for batch in &batches[..whole] {
+            files.directory.append(batch);
+            self.durable.write(batch);
+            hard_states.push(self.durable.hard_state.clone());
+        }
+        let torn = batches.get(whole).cloned().map(InterruptedStep::Append);
+        let step = torn.or_else(|| files.step.take());
+        files.step = None;
+        let recovered = files.directory.lose_power(step.as_ref(), rng)?;
+        let mut expected = vec![(self.durable.clone(), self.newest.index)];
+        match &step {
+            Some(InterruptedStep::Append(batch)) => {
+                let mut log = self.durable.clone();
+                log.write(batch);
+                hard_states.push(log.hard_state.clone());
+                expected.push((log, self.newest.index));
+            }
+            Some(InterruptedStep::WriteCheckpoint { view, .. }) => {
+                expected.push((self.durable.clone(), view.position.index));
+            }
+            Some(InterruptedStep::Install(snapshot)) => {
+                expected.push((Log::default(), snapshot.position.index));
+            }
+            None => {}
+        }
+        let found = Log::of(&recovered);
+        let index = recovered
+            .checkpoint
+            .as_ref()
+            .map_or(0, |v| v.position.index);
+        let is = |(log, checkpoint): &(Log, u64)| {
+            index == *checkpoint && log.above(index) == found.above(index)
+        };
+        if !expected.iter().any(is) || !hard_states.contains(&recovered.hard_state) {
+            return Err(format!(
+                "a power cut in {step:?} left a checkpoint at {index}, entries {:?}, hard state {:?}; \
+                 durable were {}, {:?}, {hard_states:?}",
+                found.span(),
+                recovered.hard_state,
+                self.newest.index,
+                self.durable.span(),
+            ));
+        }
+        self.reflect(recovered);
+        Ok(())
+    }
+
+    /// A bit of a file flips while the member is down. Whether the member starts no more: always without files.
+    pub(crate) fn flip_bit(&mut self, rng: &mut Rng) -> Result<bool, String> {
+        let Some(files) = &mut self.files else {
+            return Ok(true);
+        };
+        let Some(recovered) = files.directory.flip_bit(rng) else {
+            return Ok(true);
+        };
+        let found = Log::of(&recovered);
+        let index = recovered
+            .checkpoint
+            .as_ref()
+            .map_or(0, |v| v.position.index);
+        // it may have gone back to the checkpoint before, and reaches as far
+        let last = |log: &Log| log.span().1.max(index);
+        if last(&found) < last(&self.durable) || self.durable.above(index) != found.above(index) {
+            return Err(format!(
+                "with a flipped bit it starts from a checkpoint at {index} and entries {:?}; there were {}, {:?}",
+                found.span(),
+                self.newest.index,
+                self.durable.span(),
+            ));
+        }
+        self.reflect(recovered);
+        Ok(false)
+    }
+
+    /// What the files hold is what there is.
+    fn reflect(&mut self, recovered: Recovered) {
+        self.durable = Log::of(&recovered);
+        self.live = self.durable.clone();
+        if let Some(view) = &recovered.checkpoint {
+            self.newest = Saved {
+                records: records_of(view),
+                index: view.position.index,
+            };
+        }
+        (self.written, self.older) = (None, None);
+        if let Some(files) = &mut self.files {
+            files.recovered = Some(recovered);
+        }
     }
 
     fn crash_checkpoint(&mut self, rng: &mut Rng) {
@@ -193,7 +378,10 @@ impl Disk {
     }
 
     /// What a starting member reads.
-    pub(crate) fn recover(&self) -> Result<Recovered, CorruptRecord> {
+    pub(crate) fn recover(&mut self) -> Result<Recovered, CorruptRecord> {
+        if let Some(recovered) = self.files.as_mut().and_then(|files| files.recovered.take()) {
+            return Ok(recovered);
+        }
         Ok(Recovered {
             checkpoint: Some(view_of(&self.newest.records)?),
             hard_state: self.durable.hard_state.clone(),
@@ -218,10 +406,6 @@ impl Disk {
 
     /// First and last index of the log as written; (0, 0) if it is empty.
     pub fn span(&self) -> (u64, u64) {
-        let end = |entry: Option<(&u64, &LogRecord)>| entry.map_or(0, |(index, _)| *index);
-        (
-            end(self.live.records.first_key_value()),
-            end(self.live.records.last_key_value()),
-        )
+        self.live.span()
     }
 }

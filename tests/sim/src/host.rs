@@ -182,15 +182,13 @@ impl<'a> Turn<'a> {
 impl Host for Turn<'_> {
     fn install(&mut self, snapshot: &View) {
         let step = self.step("install");
-        // The swap of a snapshot for the state on disk is atomic: torn, it has happened or not.
-        if step == Step::Dark || (step == Step::Torn && self.world.chance.chance(50)) {
-            return;
+        let disk = &mut self.world.disks[self.place];
+        match step {
+            Step::Dark => return,
+            Step::Torn => return disk.tear_install(snapshot, &mut self.world.chance),
+            Step::Done => disk.install(snapshot),
         }
-        self.world.disks[self.place].install(snapshot);
         self.trace(|id| format!("m{id} installs a snapshot at {}", snapshot.position.index));
-        if step == Step::Torn {
-            return;
-        }
         let member = &mut self.world.members[self.place];
         member.base = snapshot.clone();
         member.checkpoint = None;

@@ -17,6 +17,7 @@
 pub mod chaos;
 mod checkpoints;
 mod clients;
+pub mod data_directory;
 pub mod disk;
 pub mod host;
 mod inbox;

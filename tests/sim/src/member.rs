@@ -376,7 +376,8 @@ impl World {
 
     fn power_lost(&mut self, place: usize) {
         self.counts.crashes += 1;
-        self.disks[place].crash(&mut self.chance);
+        let left = self.disks[place].crash(&mut self.chance);
+        self.judge_files(place, left);
         self.process_gone(place);
         let down = if self.chance.chance(40) {
             3
@@ -385,6 +386,14 @@ impl World {
         };
         let delay = self.chance.range(1, down);
         self.after(delay, Event::Start { place });
+    }
+
+    /// Real storage must keep what it promised.
+    pub(crate) fn judge_files(&mut self, place: usize, left: Result<(), String>) {
+        if let Err(error) = left {
+            let member = place as u64 + 1;
+            self.judge(&Fact::NotStarted { member, error });
+        }
     }
 
     /// A process is gone, with all that it held.
@@ -424,6 +433,10 @@ impl World {
         let mut state = View::default();
         state.machine.members = self.truth.registry.clone();
         self.disks[place] = Disk::new(&state, self.scenario.bug);
+        if let Some(make) = &mut self.directories.0 {
+            let (directory, recovered) = make(place as u64 + 1, &state);
+            self.disks[place].keep_in(directory, recovered);
+        }
         let longest = if self.phase == Phase::Chaos {
             JOIN_UNITS
         } else {

@@ -9,11 +9,13 @@ use witan_replica::{
     machine::{
         command::{ChangeMembers, Command, UpdatePeerUrls},
         member::{Member as Person, MemberRegistry},
+        view::View,
     },
     replica::Role,
 };
 
 use crate::{
+    disk::Disk,
     inbox::Request,
     member::{Existence, Member},
     oracle::{Ask, End},
@@ -159,7 +161,8 @@ impl World {
         let id = self.members.len() as u64 + 1;
         let member = Member::new(Existence::Awaited, &mut self.chance);
         self.members.push(member);
-        self.disks.push(self.blank.clone());
+        self.disks
+            .push(Disk::new(&View::default(), self.scenario.bug));
         self.change(ChangeMembers {
             add: Some(Person {
                 learner,
@@ -197,12 +200,19 @@ impl World {
         {
             return;
         }
+        self.crash(place);
+        let refused = self.disks[place].flip_bit(&mut self.chance);
+        self.trace.line(self.now, || {
+            format!("the disk of m{lost} is damaged, and lost: {refused:?}")
+        });
+        if refused == Ok(false) {
+            self.counts.damaged_disks += 1;
+            return;
+        }
         self.operator.lost = Some(lost);
         self.counts.lost_disks += 1;
         self.members[place].existence = Existence::Gone;
-        self.trace
-            .line(self.now, || format!("the disk of m{lost} is lost"));
-        self.crash(place);
+        self.judge_files(place, refused.map(|_| ()));
     }
 
     /// Whether a quorum without this voter knows the last change. A leader that has committed its own removal

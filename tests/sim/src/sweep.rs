@@ -32,10 +32,15 @@ const REFUSED_PERCENT_MAX: u64 = 20;
 /// The name under which a panic is reported: no invariant's.
 pub const PANIC: &str = "panic";
 
-/// Runs one scenario. A panic of the core is a violation like any other.
+/// Runs one scenario, as [`judge`] does.
 pub fn run(scenario: Scenario, traced: bool) -> Verdict {
+    judge(scenario, || World::new(scenario, traced))
+}
+
+/// Runs the world of a scenario. A panic is a violation like any other.
+pub fn judge(scenario: Scenario, world: impl FnOnce() -> World) -> Verdict {
     remember(Some(scenario));
-    let verdict = catch_unwind(AssertUnwindSafe(|| World::new(scenario, traced).run()));
+    let verdict = catch_unwind(AssertUnwindSafe(|| world().run()));
     remember(None);
     verdict.unwrap_or_else(|panic| {
         let text = panic
@@ -200,7 +205,8 @@ pub fn hunt(
 }
 
 impl Counts {
-    fn add(&mut self, other: &Counts) {
+    /// Adds what another run did.
+    pub fn add(&mut self, other: &Counts) {
         let Counts {
             acknowledged,
             reads,
@@ -222,6 +228,7 @@ impl Counts {
             removed,
             ended,
             lost_disks,
+            damaged_disks,
             transfers,
             stalls,
             full_disks,
@@ -248,6 +255,7 @@ impl Counts {
             (&mut self.removed, removed),
             (&mut self.ended, ended),
             (&mut self.lost_disks, lost_disks),
+            (&mut self.damaged_disks, damaged_disks),
             (&mut self.transfers, transfers),
             (&mut self.stalls, stalls),
             (&mut self.full_disks, full_disks),

@@ -13,6 +13,7 @@ use witan_replica::{
 use crate::{
     chaos::Climate,
     checkpoints::CheckpointStep,
+    data_directory::{Directories, MakeDirectory},
     disk::Disk,
     invariants::{self, Fact, Invariant, Scene},
     member::{Existence, Member},
@@ -143,6 +144,7 @@ pub struct Counts {
     pub removed: u64,
     pub ended: u64,
     pub lost_disks: u64,
+    pub damaged_disks: u64,
     pub transfers: u64,
     pub stalls: u64,
     pub full_disks: u64,
@@ -212,8 +214,7 @@ pub struct World {
     sequence: u64,
     pub(crate) members: Vec<Member>,
     pub(crate) disks: Vec<Disk>,
-    /// The disk of a member that has not joined.
-    pub(crate) blank: Disk,
+    pub(crate) directories: Directories,
     pub(crate) net: Net,
     pub(crate) transfers: BTreeMap<(u64, u64), Transfer>,
     pub(crate) truth: Truth,
@@ -262,7 +263,7 @@ impl World {
             sequence: 0,
             members,
             disks,
-            blank: Disk::new(&View::default(), scenario.bug),
+            directories: Directories::default(),
             net: Net {
                 delay_max,
                 ..Net::calm()
@@ -278,6 +279,21 @@ impl World {
             counts: Counts::default(),
         };
         world.begin();
+        world
+    }
+
+    /// The world of a scenario with the members' data in directories.
+    pub fn on_files(scenario: Scenario, traced: bool, mut make: Box<MakeDirectory>) -> Self {
+        let mut world = Self::new(scenario, traced);
+        for (disk, id) in world.disks.iter_mut().zip(1..) {
+            let genesis = disk
+                .recover()
+                .ok()
+                .and_then(|recovered| recovered.checkpoint);
+            let (directory, recovered) = make(id, &genesis.unwrap_or_default());
+            disk.keep_in(directory, recovered);
+        }
+        world.directories = Directories(Some(make));
         world
     }
 

@@ -119,6 +119,26 @@ impl Disk {
         disk
     }
 
+    /// All that is there now survives a power cut.
+    pub(super) fn keep_all(&self) {
+        let mut kept = lock(&self.kept);
+        *kept = Kept {
+            root: self.root.clone(),
+            ..Kept::default()
+        };
+        kept.keep(&self.root);
+    }
+
+    /// The disk has lied: nothing that was written to a file since it was last kept is on it.
+    pub(super) fn forget_contents(&self) {
+        lock(&self.kept).contents.clear();
+    }
+
+    /// Writes down what a power cut now would leave, as [`Kept::cut`] does.
+    pub(super) fn cut(&self, to: &Path, chance: &mut dyn FnMut(u64) -> u64) {
+        lock(&self.kept).cut(to, chance);
+    }
+
     pub(super) fn forget(self: &Arc<Self>) {
         lock(&DISKS).retain(|other| !Arc::ptr_eq(self, other));
     }
@@ -146,6 +166,18 @@ impl Disk {
 impl Kept {
     pub(super) fn root(&self) -> &Path {
         &self.root
+    }
+
+    fn keep(&mut self, dir: &Path) {
+        self.sync_dir(dir);
+        for (name, file) in present(dir) {
+            let path = dir.join(name);
+            if path.is_dir() {
+                self.keep(&path);
+            } else if let Some(content) = content(&path, file) {
+                self.contents.insert(file, content);
+            }
+        }
     }
 
     fn sync_dir(&mut self, dir: &Path) {

@@ -2,6 +2,7 @@
 //! about what is not opened.
 
 mod basic;
+mod cluster;
 mod crash;
 mod damage;
 pub(super) mod disk;
@@ -43,6 +44,20 @@ impl TempDir {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("witan-storage-{}-{number}", std::process::id());
         let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    /// Makes one that no disk slows down, where the system has memory for files.
+    fn in_memory() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let shared = Path::new("/dev/shm");
+        if !shared.is_dir() {
+            return Self::new();
+        }
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("witan-storage-{}-{number}", std::process::id());
+        let path = shared.join(name);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
