@@ -24,6 +24,9 @@ const LONG_COMMAND_TICKS_MAX: u64 = 15;
 /// Of a hundred commands that the host executes, so many take that long, and the others a moment.
 const LONG_COMMANDS_PERCENT: u64 = 5;
 
+/// Of a hundred installations on real files, so many are interrupted by a power cut.
+const INSTALL_CUT_PERCENT: u64 = 30;
+
 /// A turn of the member at `place`.
 pub(crate) struct Turn<'a> {
     world: &'a mut World,
@@ -83,6 +86,15 @@ impl<'a> Turn<'a> {
                 Step::Done
             }
             None => Step::Done,
+        }
+    }
+
+    /// On real files an installation has steps of its own: the power goes in many of them.
+    fn arm_install(&mut self) {
+        let world = &mut *self.world;
+        let on_files = world.directories.0.is_some() && world.phase == Phase::Chaos;
+        if on_files && world.chance.chance(INSTALL_CUT_PERCENT) {
+            world.members[self.place].verbs_left = Some(0);
         }
     }
 
@@ -181,6 +193,7 @@ impl<'a> Turn<'a> {
 
 impl Host for Turn<'_> {
     fn install(&mut self, snapshot: &View) {
+        self.arm_install();
         let step = self.step("install");
         let disk = &mut self.world.disks[self.place];
         match step {

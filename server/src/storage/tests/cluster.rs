@@ -22,7 +22,7 @@ use crate::storage::{SnapshotReceiver, install};
 /// Variables for the first seed and the number of seeds, and the number without it.
 const START: &str = "WITAN_CLUSTER_START";
 const SEEDS: &str = "WITAN_CLUSTER_SEEDS";
-const SEEDS_USUAL: u64 = 6;
+const SEEDS_USUAL: u64 = 8;
 
 /// A power cut comes before one of so many syncs, or after the step.
 const SYNCS: usize = 8;
