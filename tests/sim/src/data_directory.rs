@@ -38,12 +38,12 @@ pub enum InterruptedStep {
     /// [`DataDirectory::write_checkpoint`].
     WriteCheckpoint {
         /// The state of the checkpoint before.
-        base: View,
+        base: Box<View>,
         /// The state to write.
-        view: View,
+        view: Box<View>,
     },
     /// [`DataDirectory::install`].
-    Install(View),
+    Install(Box<View>),
 }
 
 /// Makes the directory of a member whose first state is given, and says what its start reads.

@@ -179,7 +179,7 @@ impl Disk {
     /// The power goes while a received snapshot replaces everything: it has happened or not.
     pub(crate) fn tear_install(&mut self, snapshot: &View, rng: &mut Rng) {
         match &mut self.files {
-            Some(files) => files.step = Some(InterruptedStep::Install(snapshot.clone())),
+            Some(files) => files.step = Some(InterruptedStep::Install(Box::new(snapshot.clone()))),
             None if rng.chance(50) => {}
             None => self.install(snapshot),
         }
@@ -202,8 +202,8 @@ impl Disk {
         });
         if let Some(files) = &mut self.files {
             files.step = Some(InterruptedStep::WriteCheckpoint {
-                base: base.clone(),
-                view: view.clone(),
+                base: Box::new(base.clone()),
+                view: Box::new(view.clone()),
             });
         }
     }

@@ -226,7 +226,7 @@ fn number(variable: &str, usual: u64) -> u64 {
 
 /// Runs a seed on directories whose disks keep what was synced, unless they lie.
 fn run(seed: u64, lies: bool) -> (Scenario, Verdict) {
-    let base = Arc::new(TempDir::in_memory());
+    let base = Arc::new(TempDir::new());
     let make: Box<MakeDirectory> = Box::new(move |id, state| {
         let (member, recovered) = Member::create(id, base.clone(), lies, state);
         (Box::new(member), recovered)

@@ -74,13 +74,24 @@ fn identity(metadata: &fs::Metadata) -> io::Result<File> {
 /// Returns the content of a file; `None` if the path names another file by now, which another thread has
 /// renamed over it.
 fn content(path: &Path, file: File) -> Option<Vec<u8>> {
-    let mut opened = fs::File::open(path).ok()?;
-    if identity(&opened.metadata().ok()?).ok()? != file {
-        return None;
-    }
     let mut content = Vec::new();
-    opened.read_to_end(&mut content).ok()?;
-    Some(content)
+    read(path, file, &mut content).then_some(content)
+}
+
+/// Replaces `content` by that of a file, as [`content`] does. The memory is used again: the pages of a new
+/// vector take longer than the content.
+fn read(path: &Path, file: File, content: &mut Vec<u8>) -> bool {
+    let opened = fs::File::open(path).and_then(|opened| {
+        let found = identity(&opened.metadata()?)?;
+        Ok((opened, found))
+    });
+    match opened {
+        Ok((mut opened, found)) if found == file => {
+            content.clear();
+            opened.read_to_end(content).is_ok()
+        }
+        Ok(_) | Err(_) => false,
+    }
 }
 
 /// Called before a sync takes effect, with the path and the state of the disk.
@@ -149,16 +160,13 @@ impl Disk {
         if path.is_dir() {
             kept.sync_dir(path);
         } else if let Ok(file) = file(path)
-            && let Some(content) = content(path, file)
-        {
-            kept.contents.insert(file, content);
-            if path
+            && read(path, file, kept.contents.entry(file).or_default())
+            && path
                 .extension()
                 .is_some_and(|of| of == "raftlog" || of == "rewrite")
-            {
-                // The engine syncs the folder of a file that it makes itself.
-                kept.sync_dir(path.parent().expect("a file is in a folder"));
-            }
+        {
+            // The engine syncs the folder of a file that it makes itself.
+            kept.sync_dir(path.parent().expect("a file is in a folder"));
         }
     }
 }

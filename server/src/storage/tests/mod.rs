@@ -38,26 +38,32 @@ use crate::metrics::Register;
 /// A folder that is removed at the end of the test.
 pub(in crate::storage) struct TempDir(PathBuf);
 
+/// Where files are in memory, and how much must be free there for the tests of a run: a container often has
+/// less.
+const IN_MEMORY: &str = "/dev/shm";
+const IN_MEMORY_BYTES: u64 = 8 << 30;
+
 impl TempDir {
+    /// Makes one that no disk slows down, if the system has memory for it. What a power cut leaves is computed
+    /// (`disk`), so that the tests need no real one.
     pub(in crate::storage) fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("witan-storage-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
+        let free = rustix::fs::statvfs(IN_MEMORY).map_or(0, |fs| fs.f_bavail * fs.f_frsize);
+        match free >= IN_MEMORY_BYTES {
+            true => Self::below(Path::new(IN_MEMORY)),
+            false => Self::on_disk(),
+        }
     }
 
-    /// Makes one that no disk slows down, where the system has memory for files.
-    fn in_memory() -> Self {
+    /// Makes one where temporary files usually are.
+    fn on_disk() -> Self {
+        Self::below(&std::env::temp_dir())
+    }
+
+    fn below(dir: &Path) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let shared = Path::new("/dev/shm");
-        if !shared.is_dir() {
-            return Self::new();
-        }
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("witan-storage-{}-{number}", std::process::id());
-        let path = shared.join(name);
+        let path = dir.join(name);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }

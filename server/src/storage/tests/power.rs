@@ -135,7 +135,7 @@ struct Volume(TempDir);
 
 impl Volume {
     fn mount(image: Option<&Path>) -> Option<Self> {
-        let volume = Self(TempDir::new());
+        let volume = Self(TempDir::on_disk());
         let path = volume.0.0.join("image");
         match image {
             Some(image) => {

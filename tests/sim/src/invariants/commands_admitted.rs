@@ -193,7 +193,16 @@ impl CommandsAdmitted {
                 let roles = self.roles_of.entry(asked.user.clone()).or_default();
                 roles.insert(asked.role.clone())
             }
-            _ => {
+            AuthOperation::UserAdd(_)
+            | AuthOperation::UserDelete(_)
+            | AuthOperation::UserPassword(_)
+            | AuthOperation::UserRevoke(_)
+            | AuthOperation::RoleAdd(_)
+            | AuthOperation::RoleDelete(_)
+            | AuthOperation::RoleGrant(_)
+            | AuthOperation::RoleRevoke(_)
+            | AuthOperation::Authenticate(_)
+            | AuthOperation::Paths(_) => {
                 self.change_always(operation);
                 true
             }
