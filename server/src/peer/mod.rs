@@ -30,7 +30,6 @@ mod remotes;
 mod snapshot;
 #[cfg(test)]
 mod tests;
-mod versions;
 
 use std::{
     collections::BTreeMap,

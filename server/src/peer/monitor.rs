@@ -1,5 +1,5 @@
 //! Watches the other members: which versions they run, from which a leader decides the cluster's
-//! version (`versions`), and how far their clocks are from this member's.
+//! version (`machine::versions`), and how far their clocks are from this member's.
 //!
 //! Each member asks all others for `/version` and `/raft/probing` on their peer ports. Any member that answers
 //! there as etcd does, with the id of this cluster, takes part, whichever release it runs.
@@ -14,13 +14,10 @@ use futures_util::future::join_all;
 use witan_replica::machine::{
     command::{ClusterVersion, Command, Downgrade},
     member::MemberRegistry,
-    versions::{Release, release},
+    versions::{self, Decision, Release, release},
 };
 
-use super::{
-    Shared, query, urls,
-    versions::{self, Decision},
-};
+use super::{Shared, query, urls};
 use crate::{config::Url, version};
 
 /// Between two rounds, as etcd's.

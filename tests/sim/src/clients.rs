@@ -39,8 +39,9 @@ impl World {
         let about_users = self
             .scenario
             .has_users()
-            .then(|| users::draw(&mut self.whom));
-        let ask = about_users.flatten().map_or(drawn, Ask::Write);
+            .then(|| users::draw(&mut self.callers));
+        let drawn = about_users.flatten().map_or(drawn, Ask::Write);
+        let ask = self.ask_of_releases(drawn);
         match self.phase {
             Phase::Chaos => {
                 self.ask(place, ask, None);

@@ -19,15 +19,24 @@ pub trait DataDirectory: fmt::Debug {
     fn write_checkpoint(&mut self, base: &View, view: &View);
     /// Replaces checkpoint and log by a received snapshot, durably.
     fn install(&mut self, snapshot: &View);
-    /// The power goes, in the midst of a step if there is one. What the next start reads, or why it refuses to.
+    /// The power goes, in the midst of a step if there is one. Fails if the next start refuses what it finds.
     fn lose_power(
         &mut self,
         during: Option<&InterruptedStep>,
         chance: &mut Rng,
-    ) -> Result<Recovered, String>;
-    /// A bit flips in one of the files while no process has them open. What the next start reads; `None` if it
-    /// refuses to.
+    ) -> Result<PowerCut, String>;
+    /// Flips a bit in one of the files while no process has them open. Returns what the next start reads;
+    /// `None` if it refuses to.
     fn flip_bit(&mut self, chance: &mut Rng) -> Option<Recovered>;
+}
+
+/// What a power cut has left.
+#[derive(Debug)]
+pub struct PowerCut {
+    /// What the next start reads.
+    pub recovered: Recovered,
+    /// Whether the step was still under way.
+    pub interrupted: bool,
 }
 
 /// What a power cut interrupts.

@@ -10,9 +10,12 @@
 //! In a run on real storage a data directory does the same beside it, and decides what a power cut leaves:
 //! that must be what was durable here, with or without the step that the cut interrupted.
 
+mod files;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use files::Files;
 use witan_replica::{
     host::{LogBatch, LogRecord, Recovered},
     machine::{
@@ -22,7 +25,7 @@ use witan_replica::{
 };
 
 use crate::{
-    data_directory::{DataDirectory, InterruptedStep},
+    data_directory::InterruptedStep,
     net::{records_of, view_of},
     rng::Rng,
     scenario::Bug,
@@ -87,16 +90,6 @@ impl Log {
     }
 }
 
-/// Real storage beside a simulated disk.
-#[derive(Debug)]
-struct Files {
-    directory: Box<dyn DataDirectory>,
-    /// What the next start reads.
-    recovered: Option<Recovered>,
-    /// The step that is under way between two verbs, or that the power cut to come interrupts.
-    step: Option<InterruptedStep>,
-}
-
 /// The disk of one member.
 #[derive(Debug)]
 pub struct Disk {
@@ -128,15 +121,6 @@ impl Disk {
             older: None,
             files: None,
         }
-    }
-
-    /// Puts real storage beside it, whose first start reads `recovered`.
-    pub(crate) fn keep_in(&mut self, directory: Box<dyn DataDirectory>, first: Recovered) {
-        self.files = Some(Files {
-            directory,
-            recovered: Some(first),
-            step: None,
-        });
     }
 
     /// Writes a batch without making it durable.
@@ -253,108 +237,6 @@ impl Disk {
         Ok(())
     }
 
-    /// Real storage takes some of the batches, and the power goes in the next one, or in another step.
-    fn crash_files(
-        &mut self,
-        batches: &[LogBatch],
-        whole: usize,
-        rng: &mut Rng,
-    ) -> Result<(), String> {
-        let Some(files) = &mut self.files else {
-            return Ok(());
-        };
-        // a hard state that need not be synced goes with the next batch
-        let mut hard_states = vec![self.durable.hard_state.clone()];
-        for batch in &batches[..whole] {
-            files.directory.append(batch);
-            self.durable.write(batch);
-            hard_states.push(self.durable.hard_state.clone());
-        }
-        let torn = batches.get(whole).cloned().map(InterruptedStep::Append);
-        let step = torn.or_else(|| files.step.take());
-        files.step = None;
-        let recovered = files.directory.lose_power(step.as_ref(), rng)?;
-        let mut expected = vec![(self.durable.clone(), self.newest.index)];
-        match &step {
-            Some(InterruptedStep::Append(batch)) => {
-                let mut log = self.durable.clone();
-                log.write(batch);
-                hard_states.push(log.hard_state.clone());
-                expected.push((log, self.newest.index));
-            }
-            Some(InterruptedStep::WriteCheckpoint { view, .. }) => {
-                expected.push((self.durable.clone(), view.position.index));
-            }
-            Some(InterruptedStep::Install(snapshot)) => {
-                expected.push((Log::default(), snapshot.position.index));
-            }
-            None => {}
-        }
-        let found = Log::of(&recovered);
-        let index = recovered
-            .checkpoint
-            .as_ref()
-            .map_or(0, |v| v.position.index);
-        let is = |(log, checkpoint): &(Log, u64)| {
-            index == *checkpoint && log.above(index) == found.above(index)
-        };
-        if !expected.iter().any(is) || !hard_states.contains(&recovered.hard_state) {
-            return Err(format!(
-                "a power cut in {step:?} left a checkpoint at {index}, entries {:?}, hard state {:?}; \
-                 durable were {}, {:?}, {hard_states:?}",
-                found.span(),
-                recovered.hard_state,
-                self.newest.index,
-                self.durable.span(),
-            ));
-        }
-        self.reflect(recovered);
-        Ok(())
-    }
-
-    /// A bit of a file flips while the member is down. Whether the member starts no more: always without files.
-    pub(crate) fn flip_bit(&mut self, rng: &mut Rng) -> Result<bool, String> {
-        let Some(files) = &mut self.files else {
-            return Ok(true);
-        };
-        let Some(recovered) = files.directory.flip_bit(rng) else {
-            return Ok(true);
-        };
-        let found = Log::of(&recovered);
-        let index = recovered
-            .checkpoint
-            .as_ref()
-            .map_or(0, |v| v.position.index);
-        // it may have gone back to the checkpoint before, and reaches as far
-        let last = |log: &Log| log.span().1.max(index);
-        if last(&found) < last(&self.durable) || self.durable.above(index) != found.above(index) {
-            return Err(format!(
-                "with a flipped bit it starts from a checkpoint at {index} and entries {:?}; there were {}, {:?}",
-                found.span(),
-                self.newest.index,
-                self.durable.span(),
-            ));
-        }
-        self.reflect(recovered);
-        Ok(false)
-    }
-
-    /// What the files hold is what there is.
-    fn reflect(&mut self, recovered: Recovered) {
-        self.durable = Log::of(&recovered);
-        self.live = self.durable.clone();
-        if let Some(view) = &recovered.checkpoint {
-            self.newest = Saved {
-                records: records_of(view),
-                index: view.position.index,
-            };
-        }
-        (self.written, self.older) = (None, None);
-        if let Some(files) = &mut self.files {
-            files.recovered = Some(recovered);
-        }
-    }
-
     fn crash_checkpoint(&mut self, rng: &mut Rng) {
         if let Some(written) = self.written.take() {
             if self.bug == Bug::CheckpointNotAtomic {
@@ -402,6 +284,11 @@ impl Disk {
     /// The last entry that is durable here as an entry or in a checkpoint.
     pub fn checkpoint_index(&self) -> u64 {
         self.newest.index
+    }
+
+    /// The last entry of the checkpoint that a start may have to go back to.
+    pub(crate) fn oldest_checkpoint_index(&self) -> u64 {
+        self.older.as_ref().unwrap_or(&self.newest).index
     }
 
     /// First and last index of the log as written; (0, 0) if it is empty.

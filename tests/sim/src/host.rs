@@ -7,7 +7,7 @@ use witan_replica::{
     host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Ticket, Unanswered},
     lessor::Renewal,
     long_command::{ExecutedCommand, LongCommand},
-    machine::{Reply, kv, lease, member::MemberRegistry, view::View},
+    machine::{Reply, kv, lease, member::MemberRegistry, versions::release, view::View},
 };
 
 use crate::{
@@ -386,6 +386,9 @@ impl World {
         self.truth.term = self.truth.term.max(term);
         let Some(registry) = registry else { return };
         let before = std::mem::replace(&mut self.truth.registry, registry.clone());
+        if release(&registry.cluster_version) < release(&before.cluster_version) {
+            self.truth.lowered = index;
+        }
         let (before, now) = (&before.by_id, &registry.by_id);
         let added: Vec<u64> = now
             .keys()

@@ -193,13 +193,16 @@ impl World {
                 let taken = match ask {
                     Ask::Read(_) => replica.read(ticket).map_err(End::Refused),
                     Ask::Write(command) if full && grows(&command) => Err(End::NoSpace),
+                    Ask::Write(command) if !self.has_command(place, &command) => {
+                        Err(End::Refused(ProposalRejected::ClusterVersion))
+                    }
                     Ask::Write(command) => {
                         let stamp = Stamp {
                             now_ns,
                             ..Stamp::default()
                         };
                         let caller = match self.scenario.has_users() {
-                            true => users::caller(&mut self.whom, &replica.view()),
+                            true => users::caller(&mut self.callers, &replica.view()),
                             false => None,
                         };
                         replica

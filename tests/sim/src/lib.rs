@@ -12,7 +12,7 @@
 //! Reading order: `world` (the event loop) → `member` → `inbox` (a round of its thread) → `host` (one
 //! turn) → `checkpoints`, `transfer` (what goes on beside it) → `disk`, `net` (what can go wrong) →
 //! `chaos` (when it does) → `workload`, `users`, `clients`, `oracle` (what clients ask and may expect) →
-//! `operator` (who comes and goes) → `invariants` → `scenario`, `sweep` (many seeds).
+//! `operator` (who comes and goes), `releases` (who is upgraded) → `invariants` → `scenario`, `sweep` (many seeds).
 
 pub mod chaos;
 mod checkpoints;
@@ -26,6 +26,7 @@ mod member;
 pub mod net;
 mod operator;
 pub mod oracle;
+mod releases;
 pub mod rng;
 pub mod scenario;
 pub mod sweep;

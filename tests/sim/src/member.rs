@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use witan_replica::{
     host::Ticket,
     long_command::LongCommand,
-    machine::{member::MemberRegistry, view::View},
+    machine::{member::MemberRegistry, versions::Release, view::View},
     replica::{Config, Halt, PeerEvent, Replica, Status},
 };
 
@@ -16,6 +16,7 @@ use crate::{
     invariants::{Fact, fingerprint},
     net::Packet,
     oracle::Ask,
+    releases::NEW,
     rng::Rng,
     scenario::UNITS_PER_TICK,
     workload,
@@ -61,6 +62,8 @@ pub(crate) enum Existence {
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) existence: Existence,
+    /// What its process runs, and will run when it starts.
+    pub(crate) release: Release,
     pub(crate) replica: Option<Replica>,
     pub(crate) incarnation: u64,
     pub(crate) tickets: u64,
@@ -122,6 +125,7 @@ impl Member {
     pub(crate) fn new(existence: Existence, chance: &mut Rng) -> Self {
         Self {
             existence,
+            release: NEW,
             replica: None,
             incarnation: 0,
             tickets: 0,
@@ -356,6 +360,7 @@ impl World {
         }
         self.counts.ended += 1;
         self.members[place].existence = Existence::Gone;
+        self.disks[place].abandon();
         self.process_gone(place);
         let percent = self.climate.end_crash_percent;
         if self.phase == Phase::Chaos && self.chance.chance(percent) {
@@ -390,9 +395,9 @@ impl World {
 
     /// Real storage must keep what it promised.
     pub(crate) fn judge_files(&mut self, place: usize, left: Result<(), String>) {
-        if let Err(error) = left {
+        if let Err(what) = left {
             let member = place as u64 + 1;
-            self.judge(&Fact::NotStarted { member, error });
+            self.judge(&Fact::StorageDiffers { member, what });
         }
     }
 
@@ -463,6 +468,7 @@ impl World {
             if let Some(keys) = self.scenario.long_command_keys() {
                 replica.set_long_command_keys(keys);
             }
+            replica.pretend(self.members[place].release);
             if let Some(fault) = self.scenario.bug.in_core() {
                 replica.plant(fault);
             }

@@ -62,6 +62,9 @@ impl World {
             }
             self.operator.lost = None;
         }
+        if self.roll() {
+            return;
+        }
         let learners: Vec<u64> = self.current(|person| person.learner);
         let voters: Vec<u64> = self.current(|person| !person.learner);
         match self.hand.range(0, 99) {
@@ -139,7 +142,7 @@ impl World {
         self.ask_operator(command);
     }
 
-    fn ask_operator(&mut self, command: Command) {
+    pub(crate) fn ask_operator(&mut self, command: Command) {
         let running: Vec<usize> = self
             .current(|_| true)
             .iter()
@@ -188,7 +191,8 @@ impl World {
         });
     }
 
-    /// A disk is lost for good. The member must be removed, and one of a new identity may come.
+    /// A bit of a disk flips. A member that cannot start with it must be removed, and one of a new identity may
+    /// come.
     fn lose_disk(&mut self, voters: &[u64]) {
         if voters.len() < 3 || self.climate.calm_members || !self.is_certain() {
             return;
@@ -202,13 +206,15 @@ impl World {
         }
         self.crash(place);
         let refused = self.disks[place].flip_bit(&mut self.chance);
-        self.trace.line(self.now, || {
-            format!("the disk of m{lost} is damaged, and lost: {refused:?}")
-        });
         if refused == Ok(false) {
-            self.counts.damaged_disks += 1;
+            self.counts.survived_flips += 1;
+            self.trace
+                .line(self.now, || format!("m{lost} survives a flipped bit"));
             return;
         }
+        self.trace
+            .line(self.now, || format!("the disk of m{lost} is lost"));
+        self.disks[place].abandon();
         self.operator.lost = Some(lost);
         self.counts.lost_disks += 1;
         self.members[place].existence = Existence::Gone;

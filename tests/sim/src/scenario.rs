@@ -14,6 +14,9 @@ const LONG_COMMANDS_SEEDS: u64 = 4;
 /// One seed of so many has users and roles.
 const USERS_SEEDS: u64 = 5;
 
+/// One seed of so many has members of two releases.
+const RELEASES_SEEDS: u64 = 7;
+
 /// One run, complete: the same value gives the same trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scenario {
@@ -38,9 +41,14 @@ impl Scenario {
         some.then_some((self.seed / LONG_COMMANDS_SEEDS % 3).max(1))
     }
 
-    /// Whether requests have callers with permissions.
+    /// Whether writes have callers with permissions.
     pub(crate) fn has_users(&self) -> bool {
         self.seed % USERS_SEEDS == 1
+    }
+
+    /// Whether members run two releases, and the leader decides the version of the cluster.
+    pub(crate) fn has_releases(&self) -> bool {
+        self.seed % RELEASES_SEEDS == 2
     }
 
     /// The command that runs exactly this again.
@@ -75,7 +83,7 @@ pub enum Bug {
 }
 
 /// Every bug and the name by which `--fault` calls it.
-pub const BUGS: [(&str, Bug); 23] = [
+pub const BUGS: [(&str, Bug); 25] = [
     (
         "ack-before-persist",
         Bug::Core(InjectedBug::AckBeforePersist),
@@ -107,6 +115,11 @@ pub const BUGS: [(&str, Bug); 23] = [
     ("snapshot-members", Bug::Core(InjectedBug::SnapshotMembers)),
     ("snapshot-users", Bug::Core(InjectedBug::SnapshotUsers)),
     ("stale-caller", Bug::Core(InjectedBug::StaleCaller)),
+    ("command-too-early", Bug::Core(InjectedBug::CommandTooEarly)),
+    (
+        "version-unapplied",
+        Bug::Core(InjectedBug::VersionUnapplied),
+    ),
     ("update-promotes", Bug::Core(InjectedBug::UpdatePromotes)),
     ("change-not-synced", Bug::Core(InjectedBug::ChangeNotSynced)),
     ("leader-leaves-one", Bug::Core(InjectedBug::LeaderLeavesOne)),

@@ -29,6 +29,9 @@ const LACKING_NAMED: usize = 10;
 /// Of a hundred requests, so many may be refused: clients that are turned away prove little.
 const REFUSED_PERCENT_MAX: u64 = 20;
 
+/// So many runs have callers that may not do what they ask for.
+const DENIED_RUNS: u64 = 100;
+
 /// The name under which a panic is reported: no invariant's.
 pub const PANIC: &str = "panic";
 
@@ -122,9 +125,17 @@ impl Swept {
     /// What the runs should have reached and did not.
     pub fn shortfalls(&self) -> Vec<String> {
         let mut short = Vec::new();
-        let Counts { asked, refused, .. } = self.counts;
+        let Counts {
+            asked,
+            refused,
+            denied,
+            ..
+        } = self.counts;
         if refused * 100 > asked * REFUSED_PERCENT_MAX {
             short.push(format!("{refused} of {asked} requests were refused"));
+        }
+        if denied == 0 && self.runs >= DENIED_RUNS {
+            short.push(String::from("no caller was denied anything"));
         }
         let (long, no_install, no_trim) = self.long_runs;
         // a few seeds say nothing
@@ -228,11 +239,12 @@ impl Counts {
             removed,
             ended,
             lost_disks,
-            damaged_disks,
+            survived_flips,
             transfers,
             stalls,
             full_disks,
             clock_jumps,
+            releases,
         } = other;
         for (sum, more) in [
             (&mut self.acknowledged, acknowledged),
@@ -255,11 +267,12 @@ impl Counts {
             (&mut self.removed, removed),
             (&mut self.ended, ended),
             (&mut self.lost_disks, lost_disks),
-            (&mut self.damaged_disks, damaged_disks),
+            (&mut self.survived_flips, survived_flips),
             (&mut self.transfers, transfers),
             (&mut self.stalls, stalls),
             (&mut self.full_disks, full_disks),
             (&mut self.clock_jumps, clock_jumps),
+            (&mut self.releases, releases),
         ] {
             *sum += more;
         }

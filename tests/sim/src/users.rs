@@ -1,5 +1,5 @@
-//! Who asks: in the runs with users, clients change users, roles and permissions, and every request has a
-//! caller. The other runs have no users.
+//! Who asks: in the runs with users, clients change users, roles and permissions, and while authentication is
+//! on most writes have a caller. The other runs have no users.
 
 use bytes::Bytes;
 use witan_replica::machine::{

@@ -2,11 +2,11 @@
 //!
 //! Time advances from event to event of one ordered queue; nothing else happens anywhere.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use witan_replica::{
     long_command::LongCommand,
-    machine::{member::MemberRegistry, view::View},
+    machine::{member::MemberRegistry, versions::Release, view::View},
     replica::{PeerEvent, Role, Status, genesis},
 };
 
@@ -68,6 +68,15 @@ pub(crate) enum Event {
     Deliver(Box<Packet>),
     /// A piece of a snapshot is due on the way from one member to another.
     Piece { way: (u64, u64), number: u64 },
+    /// Leaders ask the members for their releases.
+    AskReleases,
+    /// A leader decides the version of the cluster from the answers.
+    DecideVersion {
+        place: usize,
+        incarnation: u64,
+        members: Arc<MemberRegistry>,
+        running: Vec<Option<Release>>,
+    },
     /// The operator looks at the members.
     Operate,
     /// A member goes down for long.
@@ -98,6 +107,7 @@ impl Event {
             | Self::Turn { place, .. }
             | Self::Peer { place, .. }
             | Self::Executed { place, .. }
+            | Self::DecideVersion { place, .. }
             | Self::Checkpoint { place, .. } => Some(*place),
             Self::Deliver(packet) => Some((packet.to - 1) as usize),
             Self::Client
@@ -105,6 +115,7 @@ impl Event {
             | Self::Start { .. }
             | Self::Piece { .. }
             | Self::Operate
+            | Self::AskReleases
             | Self::LeaveBehind
             | Self::Heal
             | Self::Settle => None,
@@ -144,11 +155,12 @@ pub struct Counts {
     pub removed: u64,
     pub ended: u64,
     pub lost_disks: u64,
-    pub damaged_disks: u64,
+    pub survived_flips: u64,
     pub transfers: u64,
     pub stalls: u64,
     pub full_disks: u64,
     pub clock_jumps: u64,
+    pub releases: u64,
 }
 
 /// What the cluster as a whole has executed: the highest entry that any member has, and the members of the
@@ -158,6 +170,8 @@ pub struct Truth {
     pub(crate) index: u64,
     pub(crate) term: u64,
     pub(crate) registry: MemberRegistry,
+    /// The last entry that has lowered the version of the cluster.
+    pub(crate) lowered: u64,
     /// Who votes after the entry at each index that changed it.
     pub(crate) voters: BTreeMap<u64, Vec<u64>>,
 }
@@ -207,7 +221,7 @@ pub struct World {
     /// Chance in what clients ask.
     pub(crate) whim: Rng,
     /// Chance in who asks, and in what clients ask about users.
-    pub(crate) whom: Rng,
+    pub(crate) callers: Rng,
     /// Chance in what the operator does.
     pub(crate) hand: Rng,
     queue: BTreeMap<(u64, u64), Event>,
@@ -248,6 +262,7 @@ impl World {
             index: position.index,
             term: position.term,
             registry: genesis.machine.members.clone(),
+            lowered: 0,
             voters: BTreeMap::from([(position.index, position.voters.clone())]),
         };
         let mut world = Self {
@@ -258,7 +273,7 @@ impl World {
             chance,
             whim: Rng::new(scenario.seed, 2),
             hand: Rng::new(scenario.seed, 3),
-            whom: Rng::new(scenario.seed, 4),
+            callers: Rng::new(scenario.seed, 4),
             queue: BTreeMap::new(),
             sequence: 0,
             members,
@@ -286,11 +301,9 @@ impl World {
     pub fn on_files(scenario: Scenario, traced: bool, mut make: Box<MakeDirectory>) -> Self {
         let mut world = Self::new(scenario, traced);
         for (disk, id) in world.disks.iter_mut().zip(1..) {
-            let genesis = disk
-                .recover()
-                .ok()
-                .and_then(|recovered| recovered.checkpoint);
-            let (directory, recovered) = make(id, &genesis.unwrap_or_default());
+            let recovered = disk.recover().expect("a disk that was just made reads");
+            let genesis = recovered.checkpoint.expect("it holds the first state");
+            let (directory, recovered) = make(id, &genesis);
             disk.keep_in(directory, recovered);
         }
         world.directories = Directories(Some(make));
@@ -309,6 +322,10 @@ impl World {
         }
         self.after(30, Event::Strike);
         self.after(40, Event::Operate);
+        if self.scenario.has_releases() {
+            self.mix_releases();
+            self.after(40, Event::AskReleases);
+        }
         if self.climate.lags {
             self.after(self.climate.chaos_units / 3, Event::LeaveBehind);
         }
@@ -461,6 +478,17 @@ impl World {
             Event::Deliver(packet) => self.deliver(*packet),
             Event::Piece { way, number } => self.piece(way, number),
             Event::Operate => self.operate(),
+            Event::AskReleases => self.ask_releases(),
+            Event::DecideVersion {
+                place,
+                incarnation,
+                members,
+                running,
+            } => {
+                if self.runs(place, incarnation) {
+                    self.decide_version(place, &members, &running);
+                }
+            }
             Event::LeaveBehind => self.leave_behind(),
             Event::Client => self.ask_something(),
             Event::Strike => {

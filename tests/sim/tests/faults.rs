@@ -104,6 +104,16 @@ fn stale_caller() {
 }
 
 #[test]
+fn command_too_early() {
+    is_found("command-too-early", 20);
+}
+
+#[test]
+fn version_unapplied() {
+    is_found("version-unapplied", 330);
+}
+
+#[test]
 fn update_promotes() {
     is_found("update-promotes", 0);
 }

@@ -319,7 +319,7 @@ fn the_program_that_ships_has_no_feature_of_tests() {
     assert_eq!(
         on,
         ["tests/sim/Cargo.toml"],
-        "the simulator alone switches bugs on"
+        "the simulator alone has the switch of known bugs"
     );
 }
 

@@ -5,7 +5,9 @@ use raft::eraftpb::ConfChange;
 #[cfg(feature = "known-bugs")]
 use raft::eraftpb::ConfChangeType;
 
-use crate::machine::StateMachine;
+#[cfg(feature = "known-bugs")]
+use crate::machine::versions::Release;
+use crate::machine::{StateMachine, command::Entry};
 
 /// A known bug. Each breaks one rule of this crate on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +40,13 @@ pub enum InjectedBug {
     SnapshotMembers,
     /// Users, roles and permissions stay as they were when a snapshot is received (etcd 13883).
     SnapshotUsers,
-    /// A caller keeps the permissions that it had when it was authenticated.
+    /// A command is executed although users or roles have changed since its caller was authenticated.
     StaleCaller,
+    /// A command of a later release is proposed whatever the cluster version is.
+    CommandTooEarly,
+    /// A command of a later release is proposed while a change of the cluster version is in the log and not
+    /// applied.
+    VersionUnapplied,
     /// New peer URLs make a voter of a learner in the registry (etcd 21694).
     UpdatePromotes,
     /// A commit index that covers a change of membership is not synced.
@@ -61,6 +68,9 @@ pub(crate) struct Faults {
     /// The state before this turn.
     #[cfg(feature = "known-bugs")]
     behind: Option<StateMachine>,
+    /// The release that this member pretends to be.
+    #[cfg(feature = "known-bugs")]
+    release: Option<Release>,
 }
 
 #[cfg(not(feature = "known-bugs"))]
@@ -70,6 +80,16 @@ const _: () = assert!(size_of::<Faults>() == 0, "nothing can be switched on");
 impl Faults {
     pub(crate) fn plant(&mut self, fault: InjectedBug) {
         self.on = Some(fault);
+    }
+
+    pub(crate) fn pretend(&mut self, release: Release) {
+        self.release = Some(release);
+    }
+
+    /// Whether the release that this member pretends to be does not know the command.
+    pub(crate) fn is_unknown(&self, entry: &Entry) -> bool {
+        let since = entry.command.as_ref().and_then(|command| command.since());
+        self.release.is_some_and(|release| since > Some(release))
     }
 
     pub(crate) fn has(&self, fault: InjectedBug) -> bool {
@@ -98,6 +118,10 @@ impl Faults {
 
 #[cfg(not(feature = "known-bugs"))]
 impl Faults {
+    pub(crate) fn is_unknown(&self, _: &Entry) -> bool {
+        false
+    }
+
     pub(crate) fn has(&self, _: InjectedBug) -> bool {
         false
     }

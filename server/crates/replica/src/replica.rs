@@ -32,6 +32,8 @@ pub use peers::{PeerEvent, TransferRefused};
 
 pub use crate::{host::ProposalRejected, leader_tasks::auto_compaction::AutoCompaction};
 
+#[cfg(feature = "known-bugs")]
+use crate::machine::versions::Release;
 use crate::{
     faults::{Faults, InjectedBug},
     host::{Envelope, Host, LeaseAnswer, Ticket, Unanswered},
@@ -147,6 +149,8 @@ pub struct Replica {
     apply_queue: ApplyQueue,
     proposals: Proposals,
     batch: forwarding::ProposalBatch,
+    /// The term and index of the last entry by which this leader changes the cluster version.
+    version_change: (u64, u64),
     read_index: ReadIndexQueue,
     leader_tasks: LeaderTasks,
     disk_room: DiskRoom,
@@ -395,6 +399,12 @@ impl Replica {
     #[cfg(feature = "known-bugs")]
     pub fn plant(&mut self, fault: InjectedBug) {
         self.faults.plant(fault);
+    }
+
+    /// Knows no command that is newer than a release, as a member of that release.
+    #[cfg(feature = "known-bugs")]
+    pub fn pretend(&mut self, release: Release) {
+        self.faults.pretend(release);
     }
 
     /// Keeps so many entries in memory for members that were away: the runs of the simulator are short.

@@ -1,19 +1,19 @@
-//! A v3 command is executed exactly if the alarms, the users and the roles of the entries before it admit it,
-//! on every member and after every restart. What they are is replayed from the log, not asked of a member.
+//! A command on v3 keys is executed exactly if the alarms, the users and the roles of the entries before it
+//! admit it, on every member and after every restart; users and roles are changed by administrators alone.
+//! What alarms, users and roles are is replayed from the log, not asked of a member.
+
+mod access;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
+use access::{Access, accesses, attaches, covers, puts};
 use witan_replica::{
     machine::{
         Reply,
         alarm::{AlarmAction, AlarmCommand, AlarmType},
-        auth::{
-            AuthError, AuthOperation, AuthReply, Caller, Permission, PermissionType, ROOT,
-            RoleGrant,
-        },
+        auth::{AuthError, AuthOperation, AuthReply, Caller, Permission, ROOT, RoleGrant},
         command::{Command, Entry},
-        kv::{KvCommand, KvError, KvOperation, KvReply, Put, Txn, TxnOp, TxnOpKind},
+        kv::{KvCommand, KvError, KvOperation, KvReply},
         view::View,
     },
     wire,
@@ -21,20 +21,13 @@ use witan_replica::{
 
 use super::{Fact, Invariant, Scene};
 
-/// A range of keys that a command reads or writes.
-struct Access {
-    key: Bytes,
-    range_end: Bytes,
-    writes: bool,
-}
-
 #[derive(Debug, Default)]
 pub(super) struct CommandsAdmitted {
     /// Highest index that was looked at.
     seen: u64,
     alarms: BTreeSet<(i32, u64)>,
     enabled: bool,
-    /// Changes of users and roles so far, and one.
+    /// The auth revision; `None` before the first change.
     revision: Option<u64>,
     roles_of: BTreeMap<String, BTreeSet<String>>,
     permissions: BTreeMap<String, Vec<Permission>>,
@@ -80,15 +73,13 @@ impl CommandsAdmitted {
     fn replay(&mut self, entry: &Entry, reply: &Reply) -> Result<(), String> {
         let caller = entry.caller.as_ref();
         match (&entry.command, reply) {
-            (Some(Command::Kv(command)), Reply::Kv(reply)) => {
-                self.admits(command, caller, reply.as_ref().err(), reply)
-            }
+            (Some(Command::Kv(command)), Reply::Kv(reply)) => self.admits(command, caller, reply),
             (Some(Command::Alarm(command)), Reply::Alarm(_)) => {
                 self.alarm(command);
                 Ok(())
             }
-            (Some(Command::Auth(command)), Reply::Auth(Ok(reply))) => match &command.operation {
-                Some(operation) => self.change(operation, caller, reply),
+            (Some(Command::Auth(command)), Reply::Auth(reply)) => match &command.operation {
+                Some(operation) => self.administer(operation, caller, reply),
                 None => Ok(()),
             },
             _ => Ok(()),
@@ -99,14 +90,14 @@ impl CommandsAdmitted {
         &self,
         command: &KvCommand,
         caller: Option<&Caller>,
-        error: Option<&KvError>,
         reply: &Result<KvReply, KvError>,
     ) -> Result<(), String> {
         let Some(operation) = &command.operation else {
             return Ok(());
         };
+        let error = reply.as_ref().err();
         let no_space = self.raised(AlarmType::NoSpace) && puts(operation);
-        if no_space != (error == Some(&KvError::NoSpace)) {
+        if no_space != (error == Some(&KvError::NoSpace)) || error == Some(&KvError::Corrupt) {
             return Err(format!("with the alarms {:?}: {reply:?}", self.alarms));
         }
         let denied = match error {
@@ -115,7 +106,7 @@ impl CommandsAdmitted {
             Some(_) | None => None,
         };
         let expected = self.denial(operation, caller);
-        // who ends a lease must be allowed to delete its keys, which are not known here
+        // a put also needs permission to write every key of its lease; those keys are not replayed here
         let by_lease = expected.is_none() && attaches(operation);
         if denied == expected.as_ref() || by_lease && denied == Some(&AuthError::PermissionDenied) {
             return Ok(());
@@ -167,22 +158,35 @@ impl CommandsAdmitted {
         self.revision.unwrap_or(1)
     }
 
-    /// An operation on users or roles was done.
-    fn change(
+    /// An operation on users or roles is done exactly if its caller is an administrator, while authentication
+    /// is on.
+    fn administer(
         &mut self,
         operation: &AuthOperation,
         caller: Option<&Caller>,
-        reply: &AuthReply,
+        reply: &Result<AuthReply, AuthError>,
     ) -> Result<(), String> {
-        let administers = caller
-            .and_then(|caller| self.roles_of.get(&caller.user))
-            .is_some_and(|roles| roles.contains(ROOT));
         if matches!(operation, AuthOperation::Authenticate(_)) {
             return Ok(());
         }
-        if self.enabled && !administers {
-            return Err(format!("{caller:?} has done {operation:?}: {reply:?}"));
+        let roles = caller.and_then(|caller| self.roles_of.get(&caller.user));
+        let may = !self.enabled || roles.is_some_and(|roles| roles.contains(ROOT));
+        let denied = matches!(
+            reply,
+            Err(AuthError::PermissionDenied | AuthError::UserEmpty)
+        );
+        match reply {
+            Ok(_) if may => {
+                self.change(operation);
+                Ok(())
+            }
+            Err(_) if !(may && denied) => Ok(()),
+            Ok(_) | Err(_) => Err(format!("{caller:?} is answered {reply:?} to {operation:?}")),
         }
+    }
+
+    /// An operation on users or roles was done.
+    fn change(&mut self, operation: &AuthOperation) {
         let changes = match operation {
             AuthOperation::Enable(_) => {
                 self.enabled = true;
@@ -208,7 +212,6 @@ impl CommandsAdmitted {
             }
         };
         self.revision = Some(self.revision() + u64::from(changes));
-        Ok(())
     }
 
     /// The operations that never leave users and roles as they are.
@@ -255,129 +258,44 @@ impl CommandsAdmitted {
         }
     }
 
-    /// The member knows the same users and roles.
+    /// The member has the same alarms, users, roles and permissions.
     fn compare(&self, view: &View, member: u64) -> Result<(), String> {
         let auth = &view.machine.auth;
         let users = auth.users().map(|user| {
             let roles = user.roles.iter().cloned().collect();
             (user.name.clone(), roles)
         });
-        let roles = auth.roles().map(|role| &role.name);
+        let roles = auth
+            .roles()
+            .map(|role| (&role.name, sorted(&role.permissions)));
+        let expected = self.permissions.iter();
+        let expected = expected.map(|(role, permissions)| (role, sorted(permissions)));
+        let alarms = view.machine.alarms.list(None);
         let same = auth.enabled() == self.enabled
             && auth.revision() == self.revision()
             && users.eq(self.roles_of.clone())
-            && roles.eq(self.permissions.keys());
+            && roles.eq(expected)
+            && alarms
+                .map(|alarm| (alarm.kind, alarm.member))
+                .eq(self.alarms.clone());
         match same {
             true => Ok(()),
             false => Err(format!(
-                "m{member} has {auth:?} after entry {}, by the log: enabled {}, revision {}, users {:?}, \
-                 roles {:?}",
-                self.seen,
-                self.enabled,
-                self.revision(),
-                self.roles_of,
-                self.permissions
+                "m{member} has {auth:?} and {:?} after entry {}, by the log: {self:?}",
+                view.machine.alarms, self.seen
             )),
         }
     }
 }
 
+fn sorted(permissions: &[Permission]) -> Vec<(&[u8], &[u8], i32)> {
+    let parts = permissions.iter();
+    let parts = parts.map(|p| (p.key.as_ref(), p.range_end.as_ref(), p.kind));
+    let mut parts: Vec<_> = parts.collect();
+    parts.sort_unstable();
+    parts
+}
+
 fn is_of(permission: &Permission, key: &[u8], range_end: &[u8]) -> bool {
     permission.key == key && permission.range_end == range_end
-}
-
-fn puts(operation: &KvOperation) -> bool {
-    match operation {
-        KvOperation::Put(_) => true,
-        KvOperation::Txn(txn) => operations(txn).any(|op| matches!(op, TxnOpKind::Put(_))),
-        KvOperation::Delete(_) | KvOperation::Compact(_) | KvOperation::Sweep(_) => false,
-    }
-}
-
-fn attaches(operation: &KvOperation) -> bool {
-    matches!(operation, KvOperation::Put(Put { lease, .. }) if *lease != 0)
-}
-
-/// The operations of both branches; clients of a run nest none.
-fn operations(txn: &Txn) -> impl Iterator<Item = &TxnOpKind> {
-    let ops = txn.success.iter().chain(&txn.failure);
-    ops.filter_map(|TxnOp { kind }| kind.as_ref())
-}
-
-fn accesses(operation: &KvOperation) -> Vec<Access> {
-    let access = |key: &Bytes, range_end: &Bytes, writes| Access {
-        key: key.clone(),
-        range_end: range_end.clone(),
-        writes,
-    };
-    let one = Bytes::new();
-    let mut all = Vec::new();
-    let put = |put: &Put, all: &mut Vec<Access>| {
-        all.push(access(&put.key, &one, true));
-        if put.prev_kv {
-            all.push(access(&put.key, &one, false));
-        }
-    };
-    match operation {
-        KvOperation::Put(asked) => put(asked, &mut all),
-        KvOperation::Delete(asked) => {
-            all.push(access(&asked.key, &asked.range_end, true));
-            if asked.prev_kv {
-                all.push(access(&asked.key, &asked.range_end, false));
-            }
-        }
-        KvOperation::Txn(txn) => {
-            for compare in &txn.compare {
-                all.push(access(&compare.key, &compare.range_end, false));
-            }
-            for op in operations(txn) {
-                match op {
-                    TxnOpKind::Put(asked) => put(asked, &mut all),
-                    TxnOpKind::Range(range) => {
-                        all.push(access(&range.key, &range.range_end, false));
-                    }
-                    TxnOpKind::Delete(_) | TxnOpKind::Txn(_) => {}
-                }
-            }
-        }
-        KvOperation::Compact(_) | KvOperation::Sweep(_) => {}
-    }
-    all
-}
-
-/// Whether the permissions together reach over the whole range.
-fn covers(permissions: &[&Permission], access: &Access) -> bool {
-    // a single key ends before its successor, and a range without an end above all keys
-    let end_of = |key: &Bytes, range_end: &Bytes| match range_end.as_ref() {
-        [] => Some([key.as_ref(), b"\0"].concat()),
-        [0] => None,
-        end => Some(end.to_vec()),
-    };
-    let kind = match access.writes {
-        true => PermissionType::Write,
-        false => PermissionType::Read,
-    };
-    let counts = |permission: &&&Permission| {
-        [kind as i32, PermissionType::ReadWrite as i32].contains(&permission.kind)
-    };
-    let wanted = end_of(&access.key, &access.range_end);
-    let mut reached = access.key.to_vec();
-    // a range that ends before it begins counts as its first key
-    loop {
-        let here = permissions.iter().filter(counts).filter(|permission| {
-            let end = end_of(&permission.key, &permission.range_end);
-            permission.key <= reached && end.is_none_or(|end| reached < end)
-        });
-        let ends: Vec<_> = here.map(|p| end_of(&p.key, &p.range_end)).collect();
-        if ends.contains(&None) {
-            return true;
-        }
-        match ends.into_iter().flatten().max() {
-            Some(end) => reached = end,
-            None => return false,
-        }
-        if wanted.as_ref().is_some_and(|wanted| reached >= *wanted) {
-            return true;
-        }
-    }
 }

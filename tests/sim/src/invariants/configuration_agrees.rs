@@ -34,6 +34,7 @@ impl Invariant for ConfigurationAgrees {
             | Fact::Answered { .. }
             | Fact::Renewed { .. }
             | Fact::NotStarted { .. }
+            | Fact::StorageDiffers { .. }
             | Fact::Settled { .. }
             | Fact::Ended { .. } => Ok(()),
         }

@@ -76,6 +76,7 @@ impl Invariant for FollowersKeepUp {
             | Fact::Renewed { .. }
             | Fact::Restored { .. }
             | Fact::NotStarted { .. }
+            | Fact::StorageDiffers { .. }
             | Fact::Ended { .. } => {}
         }
         Ok(())

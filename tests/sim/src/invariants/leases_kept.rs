@@ -73,7 +73,8 @@ impl Invariant for LeasesKept {
             Fact::Turned { .. }
             | Fact::Written { .. }
             | Fact::Answered { .. }
-            | Fact::NotStarted { .. } => {}
+            | Fact::NotStarted { .. }
+            | Fact::StorageDiffers { .. } => {}
         }
         Ok(())
     }

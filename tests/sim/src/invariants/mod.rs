@@ -23,6 +23,7 @@ mod recovery_accepted;
 mod removed_members_end;
 mod revision_monotone;
 mod state_machine_equality;
+mod storage_faithful;
 mod watch_complete;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -112,6 +113,13 @@ pub enum Fact<'a> {
         /// What the core says.
         error: String,
     },
+    /// Real storage keeps something else than what was durable.
+    StorageDiffers {
+        /// Whose.
+        member: u64,
+        /// What it keeps.
+        what: String,
+    },
     /// The faults have stopped for `scenario`'s time to settle: there must be a leader.
     Settled {
         /// What the members show of themselves.
@@ -176,6 +184,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<linearizable_reads::LinearizableReads>::default(),
         Box::<revision_monotone::RevisionMonotone>::default(),
         Box::<recovery_accepted::RecoveryAccepted>::default(),
+        Box::<storage_faithful::StorageFaithful>::default(),
         Box::<leases_kept::LeasesKept>::default(),
         Box::<watch_complete::WatchComplete>::default(),
         Box::<followers_keep_up::FollowersKeepUp>::default(),

@@ -2,7 +2,7 @@
 //! within the stated time, it takes every proposal and answers it in time, and all members end in
 //! the same place.
 
-use witan_replica::replica::Role;
+use witan_replica::replica::{ProposalRejected, Role};
 
 use super::{Fact, Invariant, Scene};
 use crate::oracle::{Ask, End};
@@ -35,6 +35,8 @@ impl Invariant for ProposalLiveness {
                 continue;
             };
             let late = match &op.end {
+                // a command of a later release than the cluster's version
+                End::Refused(ProposalRejected::ClusterVersion) => false,
                 End::Pending | End::Refused(_) | End::NoSpace => true,
                 End::Applied { at, .. } => *at > deadline,
                 End::Answered { .. } | End::Crashed => false,

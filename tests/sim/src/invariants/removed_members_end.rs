@@ -24,6 +24,7 @@ impl Invariant for RemovedMembersEnd {
             | Fact::Renewed { .. }
             | Fact::Restored { .. }
             | Fact::NotStarted { .. }
+            | Fact::StorageDiffers { .. }
             | Fact::Settled { .. }
             | Fact::Ended { .. } => Ok(()),
         }

@@ -46,6 +46,7 @@ impl Invariant for WatchComplete {
             | Fact::Answered { .. }
             | Fact::Renewed { .. }
             | Fact::NotStarted { .. }
+            | Fact::StorageDiffers { .. }
             | Fact::Settled { .. }
             | Fact::Ended { .. } => Ok(()),
         }

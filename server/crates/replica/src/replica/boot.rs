@@ -79,6 +79,7 @@ impl Replica {
         let mut replica = Self {
             proposals: Proposals::new(config.id, config.seed),
             batch: ProposalBatch::default(),
+            version_change: (0, 0),
             read_index: ReadIndexQueue::new(config.id, config.seed),
             lease_requests: LeaseRequests::new(incarnation(config.seed)),
             lease_answers: Vec::new(),

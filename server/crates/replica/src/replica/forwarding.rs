@@ -20,6 +20,7 @@ use crate::{
         auth::Caller,
         command::{Command, Entry, Stamp},
         member::MemberRegistry,
+        versions::FIRST,
     },
     proposals::HandedIn,
     wire::{self, PeerMessage},
@@ -30,6 +31,11 @@ enum NotAppended {
     /// It does not lead, or has something to do first.
     NotNow,
     Refused(ProposalRejected),
+}
+
+/// Whether a command changes the version of the cluster, or what follows from it.
+fn changes_version(command: &Command) -> bool {
+    matches!(command, Command::ClusterVersion(_) | Command::Downgrade(_))
 }
 
 /// Entries that wait for the same turn.
@@ -64,7 +70,7 @@ impl Replica {
         if self.proposals.is_full() || self.is_behind() {
             return Err(ProposalRejected::TooMany);
         }
-        if !self.machine.members.all_know(&command) {
+        if !self.all_know(&command) {
             return Err(ProposalRejected::ClusterVersion);
         }
         let stamp = self.proposals.stamp(ticket, stamp.now_ns, self.ticks);
@@ -177,10 +183,13 @@ impl Replica {
             return Err(NotAppended::NotNow);
         }
         // its proposer may not know of a downgrade
-        if let Some(command) = &entry.command
-            && !self.machine.members.all_know(command)
-        {
-            return Err(NotAppended::Refused(ProposalRejected::ClusterVersion));
+        if let Some(command) = &entry.command {
+            if self.awaits_version(command) {
+                return Err(NotAppended::NotNow);
+            }
+            if !self.all_know(command) {
+                return Err(NotAppended::Refused(ProposalRejected::ClusterVersion));
+            }
         }
         let mut proposed = RaftEntry::default();
         let change = wire::conf_change(entry, data);
@@ -207,10 +216,31 @@ impl Replica {
         }
         self.batch.bytes += bytes;
         self.batch.entries.push(proposed);
+        if entry.command.as_ref().is_some_and(changes_version) {
+            let raft = &self.raft.raft;
+            let index = raft.raft_log.last_index() + self.batch.entries.len() as u64;
+            self.version_change = (raft.term, index);
+        }
         if change.is_some() {
             self.append_batch();
         }
         Ok(())
+    }
+
+    /// Whether all members know a command, by the version of the cluster in this member's state.
+    fn all_know(&self, command: &Command) -> bool {
+        self.machine.members.all_know(command) || self.faults.has(InjectedBug::CommandTooEarly)
+    }
+
+    /// Whether this leader's log may hold a change of the cluster version that it has not applied, and the
+    /// command depends on that: the command would follow a downgrade, and end the members that had it.
+    fn awaits_version(&self, command: &Command) -> bool {
+        let depends = changes_version(command) || command.since() > Some(FIRST);
+        let (term, index) = self.version_change;
+        let unapplied = term == self.raft.raft.term && index > self.raft.store().position().index;
+        depends
+            && (unapplied || !self.leads_with_all_applied())
+            && !self.faults.has(InjectedBug::VersionUnapplied)
     }
 
     /// Puts what was appended since the last call into the log, with one message to each other member. Must

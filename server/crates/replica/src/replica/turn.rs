@@ -278,6 +278,9 @@ fn apply_one(
         EntryError::Unknown => Halt::UnknownCommand { index },
         EntryError::Corrupt(_) => Halt::CorruptEntry { index },
     })?;
+    if replica.faults.is_unknown(&command) {
+        return Err(Halt::UnknownCommand { index });
+    }
     if let Some(caller) = &mut command.caller
         && replica.faults.has(InjectedBug::StaleCaller)
     {

@@ -1,0 +1,187 @@
+//! Real storage beside the simulated disk: what it keeps at a power cut, and with a flipped bit, against what was
+//! durable.
+
+use bytes::Bytes;
+use witan_replica::host::{LogBatch, Recovered};
+
+use super::{Disk, Log, Saved};
+use crate::{
+    data_directory::{DataDirectory, InterruptedStep, PowerCut},
+    net::records_of,
+    rng::Rng,
+};
+
+/// The data directory of the member, and what it does.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) directory: Box<dyn DataDirectory>,
+    /// What the next start reads.
+    pub(super) recovered: Option<Recovered>,
+    /// The step that is under way between two verbs, or that the power cut to come interrupts.
+    pub(super) step: Option<InterruptedStep>,
+}
+
+/// What may be there after a power cut.
+struct Expected {
+    /// Logs, each with the index of the checkpoint that it goes with.
+    states: Vec<(Log, u64)>,
+    /// A hard state that need not be synced goes with the next batch: one of these.
+    hard_states: Vec<Option<Bytes>>,
+}
+
+impl Expected {
+    /// A batch is taken: what was durable before it is less than there is.
+    fn takes(&mut self, batch: &LogBatch) {
+        let (log, checkpoint) = &mut self.states[0];
+        log.write(batch);
+        if batch.must_sync || !batch.records.is_empty() {
+            self.hard_states.clear();
+        }
+        self.hard_states.push(log.hard_state.clone());
+        self.states = vec![(log.clone(), *checkpoint)];
+    }
+
+    /// A step is done, or only begun.
+    fn steps(&mut self, step: &InterruptedStep, interrupted: bool) {
+        let (before, hard_states) = (self.states.clone(), self.hard_states.clone());
+        let log = &self.states[0].0;
+        match step {
+            InterruptedStep::Append(batch) => self.takes(batch),
+            InterruptedStep::WriteCheckpoint { view, .. } => {
+                self.states = vec![(log.clone(), view.position.index)];
+            }
+            InterruptedStep::Install(snapshot) => {
+                self.states = vec![(Log::default(), snapshot.position.index)];
+            }
+        }
+        if interrupted {
+            self.states.extend(before);
+            self.hard_states.extend(hard_states);
+        }
+    }
+
+    fn is(&self, recovered: &Recovered) -> bool {
+        let found = Log::of(recovered);
+        let index = checkpoint_index(recovered);
+        let is = |(log, checkpoint): &(Log, u64)| {
+            index == *checkpoint && log.above(index) == found.above(index)
+        };
+        self.states.iter().any(is) && self.hard_states.contains(&recovered.hard_state)
+    }
+}
+
+fn checkpoint_index(recovered: &Recovered) -> u64 {
+    let view = recovered.checkpoint.as_ref();
+    view.map_or(0, |view| view.position.index)
+}
+
+impl Disk {
+    /// Puts real storage beside it, whose first start reads `first`.
+    pub(crate) fn keep_in(&mut self, directory: Box<dyn DataDirectory>, first: Recovered) {
+        self.files = Some(Files {
+            directory,
+            recovered: Some(first),
+            step: None,
+        });
+    }
+
+    /// The member never starts again: real storage is given back.
+    pub(crate) fn abandon(&mut self) {
+        self.files = None;
+    }
+
+    /// Real storage takes some of the batches, and the power goes in the next one, or in another step. Fails
+    /// if it keeps less than what was durable, or anything else.
+    pub(super) fn crash_files(
+        &mut self,
+        batches: &[LogBatch],
+        whole: usize,
+        rng: &mut Rng,
+    ) -> Result<(), String> {
+        let Some(files) = &mut self.files else {
+            return Ok(());
+        };
+        let step = files.step.take();
+        // an installation comes after all that was written
+        let installs = matches!(step, Some(InterruptedStep::Install(_)));
+        let whole = if installs { batches.len() } else { whole };
+        let torn = batches.get(whole).cloned().map(InterruptedStep::Append);
+        let step = torn.or(step);
+        let mut expected = Expected {
+            states: vec![(self.durable.clone(), self.newest.index)],
+            hard_states: vec![self.durable.hard_state.clone()],
+        };
+        for batch in &batches[..whole] {
+            files.directory.append(batch);
+            expected.takes(batch);
+        }
+        let PowerCut {
+            recovered,
+            interrupted,
+        } = files.directory.lose_power(step.as_ref(), rng)?;
+        if let Some(step) = &step {
+            expected.steps(step, interrupted);
+        }
+        if !expected.is(&recovered) {
+            let spans = expected.states.iter().map(|(log, at)| (*at, log.span()));
+            return Err(format!(
+                "a power cut in {step:?} (under way: {interrupted}) left a checkpoint at {}, entries {:?}, hard \
+                 state {:?} instead of {:?}, {:?}",
+                checkpoint_index(&recovered),
+                Log::of(&recovered).span(),
+                recovered.hard_state,
+                spans.collect::<Vec<_>>(),
+                expected.hard_states,
+            ));
+        }
+        self.reflect(recovered);
+        Ok(())
+    }
+
+    /// Flips a bit in a file while the member is down. Returns `true` if the member cannot start, without files
+    /// always; fails if it would start from something else.
+    pub(crate) fn flip_bit(&mut self, rng: &mut Rng) -> Result<bool, String> {
+        let Some(files) = &mut self.files else {
+            return Ok(true);
+        };
+        let Some(recovered) = files.directory.flip_bit(rng) else {
+            return Ok(true);
+        };
+        let found = Log::of(&recovered);
+        let index = checkpoint_index(&recovered);
+        // it may have gone back to the checkpoint before, and reaches as far
+        let last = |log: &Log| log.span().1.max(index);
+        let same = last(&found) >= last(&self.durable).max(self.newest.index)
+            && self.durable.above(index) == found.above(index)
+            && self.durable.hard_state == found.hard_state;
+        if !same {
+            return Err(format!(
+                "with a flipped bit it starts from a checkpoint at {index}, entries {:?}, hard state {:?}; there \
+                 were {}, {:?}, {:?}",
+                found.span(),
+                found.hard_state,
+                self.newest.index,
+                self.durable.span(),
+                self.durable.hard_state,
+            ));
+        }
+        self.reflect(recovered);
+        Ok(false)
+    }
+
+    /// What the files hold is what there is.
+    fn reflect(&mut self, recovered: Recovered) {
+        self.durable = Log::of(&recovered);
+        self.live = self.durable.clone();
+        if let Some(view) = &recovered.checkpoint {
+            self.newest = Saved {
+                records: records_of(view),
+                index: view.position.index,
+            };
+        }
+        (self.written, self.older) = (None, None);
+        if let Some(files) = &mut self.files {
+            files.recovered = Some(recovered);
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Persistence on real storage: after a power cut it keeps what was durable, with or without the step that the cut
+//! interrupted; with a flipped bit it keeps all of it or refuses to start.
+
+use super::{Fact, Invariant, Scene};
+
+#[derive(Debug, Default)]
+pub(super) struct StorageFaithful;
+
+impl Invariant for StorageFaithful {
+    fn name(&self) -> &'static str {
+        "storage_faithful"
+    }
+
+    fn observe(&mut self, fact: &Fact<'_>, _scene: &Scene<'_>) -> Result<(), String> {
+        let Fact::StorageDiffers { member, what } = fact else {
+            return Ok(());
+        };
+        Err(format!("m{member}: {what}"))
+    }
+}

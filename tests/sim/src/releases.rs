@@ -1,0 +1,190 @@
+//! Members of two releases: the leader decides the version of the cluster from what its members run, and an
+//! administrator upgrades and downgrades members one by one, as the documents of etcd say.
+
+use std::sync::Arc;
+
+use witan_replica::machine::{
+    alarm::AlarmCommand,
+    command::{ClusterVersion, Command, Downgrade},
+    member::MemberRegistry,
+    versions::{Decision, Release, decide, release},
+};
+
+use crate::{
+    member::Existence,
+    oracle::Ask,
+    world::{Event, World},
+};
+
+/// The release without the newest command.
+pub(crate) const OLD: Release = (3, 5);
+
+/// The release with all commands.
+pub(crate) const NEW: Release = (3, 6);
+
+/// Units between two rounds in which members are asked for their release.
+const ASK_UNITS: u64 = 40;
+
+/// Longest time from the answers to the decision, in units.
+const DECIDE_UNITS: u64 = 30;
+
+/// Of a hundred looks of the operator, so many are about releases.
+const OPERATOR_PERCENT: u64 = 50;
+
+/// Of a hundred requests, so many are commands of the new release.
+const NEW_COMMANDS_PERCENT: u64 = 4;
+
+impl World {
+    /// A command of the new release, sometimes.
+    pub(crate) fn new_command(&mut self) -> Option<Command> {
+        let asks = self.scenario.has_releases() && self.callers.chance(NEW_COMMANDS_PERCENT);
+        asks.then(|| Command::Alarm(AlarmCommand::hash_state()))
+    }
+
+    /// Whether the process of a member has the command.
+    pub(crate) fn has_command(&self, place: usize, command: &Command) -> bool {
+        command.since() <= Some(self.members[place].release)
+    }
+
+    /// About half of the first members are of the old release.
+    pub(crate) fn mix_releases(&mut self) {
+        for member in &mut self.members {
+            if self.hand.chance(50) {
+                member.release = OLD;
+            }
+        }
+    }
+
+    /// Every leader asks the members that it knows for their releases.
+    pub(crate) fn ask_releases(&mut self) {
+        self.after(ASK_UNITS, Event::AskReleases);
+        for place in 0..self.members.len() {
+            let id = place as u64 + 1;
+            let Some(replica) = &self.members[place].replica else {
+                continue;
+            };
+            if replica.status().leader != id {
+                continue;
+            }
+            let members = Arc::new(replica.view().machine.members.clone());
+            let running: Vec<Option<Release>> = members
+                .by_id
+                .keys()
+                .map(|other| self.running(id, *other))
+                .collect();
+            let delay = self.hand.range(1, DECIDE_UNITS);
+            let incarnation = self.members[place].incarnation;
+            self.after(
+                delay,
+                Event::DecideVersion {
+                    place,
+                    incarnation,
+                    members,
+                    running,
+                },
+            );
+        }
+    }
+
+    /// The release that a member says it runs, if it is reached.
+    fn running(&self, from: u64, other: u64) -> Option<Release> {
+        let member = &self.members[(other - 1) as usize];
+        let cut = self.net.cut.contains(&(from, other)) || self.net.cut.contains(&(other, from));
+        let answers = member.replica.is_some() && !cut;
+        answers.then_some(member.release)
+    }
+
+    /// A leader decides the version of the cluster from what it was told some time ago.
+    pub(crate) fn decide_version(
+        &mut self,
+        place: usize,
+        members: &MemberRegistry,
+        running: &[Option<Release>],
+    ) {
+        let command = match decide(members, running, false, true) {
+            Decision::Keep => return,
+            Decision::Set((major, minor)) => Command::ClusterVersion(ClusterVersion {
+                version: format!("{major}.{minor}.0"),
+            }),
+            Decision::EndDowngrade => Command::Downgrade(Downgrade {
+                target: String::new(),
+            }),
+        };
+        let now_ns = self.now_ns(place);
+        self.trace
+            .line(self.now, || format!("m{} decides {command:?}", place + 1));
+        if let Some(replica) = &mut self.members[place].replica
+            && replica.propose_decision(members, now_ns, command)
+        {
+            self.wake(place);
+        }
+    }
+
+    /// The operator moves a member to another release, or begins or cancels a downgrade. Whether it did.
+    pub(crate) fn roll(&mut self) -> bool {
+        if !self.scenario.has_releases() || !self.hand.chance(OPERATOR_PERCENT) {
+            return false;
+        }
+        let known = &self.truth.registry;
+        let version = release(&known.cluster_version);
+        let downgrades = !known.downgrade_target.is_empty();
+        let of = |release: Release| {
+            self.current(|member| {
+                let member = &self.members[(member.id - 1) as usize];
+                member.existence == Existence::Present && member.release == release
+            })
+        };
+        let (old, mut new) = (of(OLD), of(NEW));
+        new.retain(|id| self.may_downgrade(*id));
+        match self.hand.range(0, 9) {
+            0 if downgrades => self.ask_downgrade(String::new()),
+            0..=6 if downgrades && version == Some(OLD) && !new.is_empty() => {
+                let id = *self.hand.pick(&new);
+                self.restart(id, OLD);
+            }
+            0..=2 if version == Some(NEW) && !downgrades => {
+                let (major, minor) = OLD;
+                self.ask_downgrade(format!("{major}.{minor}.0"));
+            }
+            3..=9 if !downgrades && !old.is_empty() => {
+                let id = *self.hand.pick(&old);
+                self.restart(id, NEW);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Whether a member reads nothing at its start that is older than the lowered version of the cluster.
+    fn may_downgrade(&self, id: u64) -> bool {
+        self.disks[(id - 1) as usize].oldest_checkpoint_index() >= self.truth.lowered
+    }
+
+    fn ask_downgrade(&mut self, target: String) {
+        self.ask_operator(Command::Downgrade(Downgrade { target }));
+    }
+
+    /// The process of a member is replaced by that of another release.
+    fn restart(&mut self, id: u64, release: Release) {
+        let place = (id - 1) as usize;
+        self.trace
+            .line(self.now, || format!("m{id} goes to {release:?}"));
+        self.counts.releases += 1;
+        self.members[place].release = release;
+        self.crash(place);
+    }
+
+    /// What a client asks for, but for the versions that nobody decides so.
+    pub(crate) fn ask_of_releases(&mut self, drawn: Ask) -> Ask {
+        match self.new_command() {
+            Some(command) => Ask::Write(command),
+            None if self.scenario.has_releases() => match drawn {
+                Ask::Write(Command::ClusterVersion(_)) => {
+                    Ask::Write(Command::Alarm(AlarmCommand::hash_state()))
+                }
+                Ask::Write(_) | Ask::Read(_) => drawn,
+            },
+            None => drawn,
+        }
+    }
+}
