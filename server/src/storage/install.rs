@@ -32,8 +32,8 @@ pub fn install(
     }
 }
 
-/// Publishes a received snapshot and restarts the log behind it. Returns what the checkpoint's thread goes on
-/// from, and whom to tell.
+/// Publishes a received snapshot and restarts the log behind it. Returns what the checkpoint thread adopts, and
+/// the callback to call after it.
 pub(super) fn publish(
     log: &mut RaftLog,
     folder: &CheckpointFolder,

@@ -1,14 +1,17 @@
-//! The simulated clusters of `tests/sim` on this storage: each member's power goes at any sync of a log, a
+//! The simulated clusters of `tests/sim` on this storage: each member's power goes at any sync of an append, a
 //! checkpoint or an installation, pages and names that were not synced are lost by chance, and bits flip in
 //! files at rest. The simulator's invariants judge what comes back.
 
-use std::{fs, sync::Mutex};
+use std::{
+    fs,
+    sync::{Mutex, atomic::AtomicU64},
+};
 
 use witan_sim::{
-    data_directory::{DataDirectory, InterruptedStep, MakeDirectory},
+    data_directory::{DataDirectory, InterruptedStep, MakeDirectory, PowerCut},
     rng::Rng,
     scenario::{Bug, Scenario},
-    sweep::{failure, judge},
+    sweep::judge,
     world::{Counts, Verdict, World},
 };
 
@@ -19,74 +22,95 @@ use super::{
 };
 use crate::storage::{SnapshotReceiver, install};
 
-/// Variables for the first seed and the number of seeds, and the number without it.
+/// Variable for the first seed; without it, 0.
 const START: &str = "WITAN_CLUSTER_START";
+/// Variable for the number of seeds.
 const SEEDS: &str = "WITAN_CLUSTER_SEEDS";
+/// The number of seeds without it.
 const SEEDS_USUAL: u64 = 8;
 
-/// A power cut comes before one of so many syncs, or after the step.
-const SYNCS: usize = 8;
+/// A seed in which a member survives a flipped bit.
+const SEED_WITH_FLIP: u64 = 5;
+
+/// Syncs of an append, of a checkpoint and of an installation, at most: the power goes at one of them, or after
+/// the step.
+const SYNCS: [usize; 3] = [1, 8, 12];
+
+/// What the storage of a run does wrong, to show that it is found.
+#[derive(Clone, Copy, PartialEq)]
+enum Lie {
+    None,
+    /// The last entry is lost in a power cut.
+    PowerCut,
+    /// The last entry is lost with a flipped bit.
+    Flip,
+}
+
+/// What the members of one run share.
+struct Run {
+    dir: TempDir,
+    lie: Lie,
+    /// Power cuts in the midst of an append, a checkpoint and an installation.
+    interrupted: [AtomicU64; 3],
+}
 
 /// A power cut that is to come.
-struct Cut {
+struct PlannedCut {
     /// Syncs until it comes.
     syncs: usize,
     to: PathBuf,
     chance: Box<dyn FnMut(u64) -> u64 + Send>,
 }
 
-/// The directory of one member, on a disk that loses what was not synced.
-struct Member {
+/// The data directory of one member, on a disk that loses what was not synced.
+struct MemberDirectory {
     id: u64,
-    /// All directories that it has had; the last one counts.
-    base: Arc<TempDir>,
+    run: Arc<Run>,
+    /// Power cuts so far: each leaves a directory of its own.
     number: u32,
     disk: Arc<Disk>,
-    cut: Arc<Mutex<Option<Cut>>>,
+    planned: Arc<Mutex<Option<PlannedCut>>>,
     /// `None` while no process has it open.
     storage: Option<Storage>,
-    /// Whether the disk forgets at a power cut what was synced.
-    lies: bool,
 }
 
-impl std::fmt::Debug for Member {
+impl std::fmt::Debug for MemberDirectory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "m{}", self.id)
     }
 }
 
-impl Drop for Member {
+impl Drop for MemberDirectory {
     fn drop(&mut self) {
-        self.storage = None;
-        self.disk.forget();
+        self.close();
+        let _ = fs::remove_dir_all(self.data());
     }
 }
 
-impl Member {
-    fn create(id: u64, base: Arc<TempDir>, lies: bool, state: &View) -> (Self, Recovered) {
-        let cut = Arc::default();
-        let (number, data) = (0, base.0.join(format!("{id}-0")));
-        let mut member = Self {
+impl MemberDirectory {
+    fn create(id: u64, run: Arc<Run>, state: &View) -> (Self, Recovered) {
+        let planned = Arc::default();
+        let number = 0;
+        let mut directory = Self {
             id,
             number,
-            disk: watch(&data, &cut),
-            base,
-            cut,
+            disk: watch(&data(&run, id, number), &planned),
+            run,
+            planned,
             storage: None,
-            lies,
         };
-        member.open().expect("an empty directory opens");
-        let written = member.storage().checkpoint.write(None, state);
+        directory.open().expect("an empty directory opens");
+        let written = directory.storage().checkpoint.write(None, state);
         written.expect("there is room");
         let recovered = Recovered {
             checkpoint: Some(state.clone()),
             ..Recovered::default()
         };
-        (member, recovered)
+        (directory, recovered)
     }
 
     fn data(&self) -> PathBuf {
-        self.base.0.join(format!("{}-{}", self.id, self.number))
+        data(&self.run, self.id, self.number)
     }
 
     fn open(&mut self) -> Result<Recovered, OpenError> {
@@ -97,6 +121,11 @@ impl Member {
         let (storage, recovered) = open(&self.data(), &identity)?;
         self.storage = Some(storage);
         Ok(recovered)
+    }
+
+    fn close(&mut self) {
+        self.storage = None;
+        self.disk.forget();
     }
 
     fn storage(&mut self) -> &mut Storage {
@@ -112,17 +141,38 @@ impl Member {
             InterruptedStep::Install(snapshot) => self.install(snapshot),
         }
     }
+
+    /// Loses the last entry, if this run is to be found wrong in that way.
+    fn lose(&self, lie: Lie, mut recovered: Recovered) -> Recovered {
+        if self.run.lie == lie {
+            recovered.records.pop();
+        }
+        recovered
+    }
 }
 
-/// Watches a directory: a cut that is to come takes place at one of its syncs.
-fn watch(data: &Path, cut: &Arc<Mutex<Option<Cut>>>) -> Arc<Disk> {
-    let plan = cut.clone();
+fn data(run: &Run, id: u64, number: u32) -> PathBuf {
+    run.dir.0.join(format!("{id}-{number}"))
+}
+
+/// The place of a step in arrays of steps.
+fn place(step: &InterruptedStep) -> usize {
+    match step {
+        InterruptedStep::Append(_) => 0,
+        InterruptedStep::WriteCheckpoint { .. } => 1,
+        InterruptedStep::Install(_) => 2,
+    }
+}
+
+/// Watches a directory: a planned power cut takes place at one of its syncs.
+fn watch(data: &Path, planned: &Arc<Mutex<Option<PlannedCut>>>) -> Arc<Disk> {
+    let planned = planned.clone();
     Disk::watch(data, move |_, kept| {
-        let mut plan = plan.lock().unwrap();
-        match &mut *plan {
+        let mut planned = planned.lock().unwrap();
+        match &mut *planned {
             Some(cut) if cut.syncs == 0 => {
                 kept.cut(&cut.to, &mut cut.chance);
-                *plan = None;
+                *planned = None;
             }
             Some(cut) => cut.syncs -= 1,
             None => {}
@@ -130,7 +180,7 @@ fn watch(data: &Path, cut: &Arc<Mutex<Option<Cut>>>) -> Arc<Disk> {
     })
 }
 
-impl DataDirectory for Member {
+impl DataDirectory for MemberDirectory {
     fn append(&mut self, batch: &LogBatch) {
         self.storage().log.append(batch);
     }
@@ -148,14 +198,14 @@ impl DataDirectory for Member {
         let Storage {
             log, checkpoint, ..
         } = self.storage();
-        let receiver = SnapshotReceiver::new(checkpoint.folder().clone());
+        let folder = checkpoint.folder().clone();
+        let receiver = SnapshotReceiver::new(folder.clone());
         let mut incoming = receiver.begin(id(snapshot), 0).expect("no other comes");
         for (key, value) in records(snapshot) {
             incoming.add(key, value).expect("there is room");
         }
         let totals = incoming.totals();
         let received = incoming.finish(totals).expect("it is whole");
-        let folder = checkpoint.folder().clone();
         let (installed, _) = install::publish(log, &folder, received);
         let adopted = checkpoint.adopt(installed.files.chain(), installed.installs);
         adopted.expect("there is room");
@@ -165,31 +215,36 @@ impl DataDirectory for Member {
         &mut self,
         during: Option<&InterruptedStep>,
         chance: &mut Rng,
-    ) -> Result<Recovered, String> {
+    ) -> Result<PowerCut, String> {
         let old = self.data();
         self.number += 1;
-        let new = self.data();
-        let cut = Cut {
-            syncs: chance.below(SYNCS),
-            to: new.clone(),
+        let cut = PlannedCut {
+            syncs: during.map_or(0, |step| chance.below(SYNCS[place(step)] + 1)),
+            to: self.data(),
             chance: Box::new(chances(chance.draw())),
         };
-        if self.lies {
-            self.disk.forget_contents();
-        }
-        *self.cut.lock().unwrap() = Some(cut);
+        *self.planned.lock().unwrap() = Some(cut);
         if let Some(step) = during {
             self.run(step);
         }
-        if let Some(mut cut) = self.cut.lock().unwrap().take() {
-            self.disk.cut(&cut.to, &mut cut.chance);
+        let left = self.planned.lock().unwrap().take();
+        let interrupted = left.is_none();
+        match (left, during) {
+            (Some(mut cut), _) => self.disk.cut(&cut.to, &mut cut.chance),
+            (None, Some(step)) => {
+                self.run.interrupted[place(step)].fetch_add(1, Ordering::Relaxed);
+            }
+            (None, None) => {}
         }
-        self.storage = None;
-        self.disk.forget();
+        self.close();
         let _ = fs::remove_dir_all(old);
-        self.disk = watch(&new, &self.cut);
+        self.disk = watch(&self.data(), &self.planned);
         self.disk.keep_all();
-        self.open().map_err(|error| error.to_string())
+        let recovered = self.open().map_err(|error| error.to_string())?;
+        Ok(PowerCut {
+            recovered: self.lose(Lie::PowerCut, recovered),
+            interrupted,
+        })
     }
 
     fn flip_bit(&mut self, chance: &mut Rng) -> Option<Recovered> {
@@ -197,25 +252,28 @@ impl DataDirectory for Member {
         let mut files = Vec::new();
         find(&self.data(), &mut files);
         files.sort();
-        let path = chance.pick(&files);
-        let mut content = fs::read(path).unwrap();
+        let (path, mut content) = chance.pick(&files).clone();
         // the engine reserves room behind what it writes
-        let length = content.iter().rposition(|byte| *byte != 0)? + 1;
+        let length = content.iter().rposition(|byte| *byte != 0).unwrap_or(0) + 1;
         content[chance.below(length)] ^= 1 << chance.below(8);
         fs::write(path, content).unwrap();
         self.disk.keep_all();
-        self.open().ok()
+        let recovered = self.open().ok()?;
+        Some(self.lose(Lie::Flip, recovered))
     }
 }
 
 /// The files with content of a folder and of those in it.
-fn find(dir: &Path, files: &mut Vec<PathBuf>) {
+fn find(dir: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {
     for entry in fs::read_dir(dir).unwrap() {
-        let entry = entry.unwrap();
-        match entry.metadata().unwrap() {
-            metadata if metadata.is_dir() => find(&entry.path(), files),
-            metadata if metadata.len() > 0 => files.push(entry.path()),
-            _ => {}
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            find(&path, files);
+            continue;
+        }
+        let content = fs::read(&path).unwrap();
+        if content.iter().any(|byte| *byte != 0) {
+            files.push((path, content));
         }
     }
 }
@@ -224,36 +282,57 @@ fn number(variable: &str, usual: u64) -> u64 {
     std::env::var(variable).map_or(usual, |number| number.parse().unwrap())
 }
 
-/// Runs a seed on directories whose disks keep what was synced, unless they lie.
-fn run(seed: u64, lies: bool) -> (Scenario, Verdict) {
-    let base = Arc::new(TempDir::new());
+/// Runs a seed; returns how often a power cut interrupted each kind of step, too.
+fn run(seed: u64, lie: Lie) -> (Verdict, [u64; 3]) {
+    let run = Arc::new(Run {
+        dir: TempDir::new(),
+        lie,
+        interrupted: Default::default(),
+    });
+    let made = run.clone();
     let make: Box<MakeDirectory> = Box::new(move |id, state| {
-        let (member, recovered) = Member::create(id, base.clone(), lies, state);
-        (Box::new(member), recovered)
+        let (directory, recovered) = MemberDirectory::create(id, made.clone(), state);
+        (Box::new(directory), recovered)
     });
     let scenario = Scenario::new(seed, None, Bug::None);
     let verdict = judge(scenario, || World::on_files(scenario, false, make));
-    (scenario, verdict)
+    let interrupted = run.interrupted.each_ref();
+    (
+        verdict,
+        interrupted.map(|count| count.load(Ordering::Relaxed)),
+    )
 }
 
 #[test]
 fn simulated_clusters_keep_their_promises_on_this_storage() {
     let (start, seeds) = (number(START, 0), number(SEEDS, SEEDS_USUAL));
-    let mut counts = Counts::default();
+    let (mut counts, mut interrupted) = (Counts::default(), [0; 3]);
     for seed in start..start + seeds {
-        let (scenario, verdict) = run(seed, false);
+        let (verdict, steps) = run(seed, Lie::None);
         if let Some(violation) = verdict.violation {
-            panic!("{}", failure(&scenario, &violation));
+            panic!("{violation:?}\n  reproduce: {START}={seed} {SEEDS}=1 and this test");
         }
         counts.add(&verdict.counts);
+        interrupted
+            .iter_mut()
+            .zip(steps)
+            .for_each(|(sum, more)| *sum += more);
     }
-    eprintln!("{counts:?}");
-    assert!(counts.crashes > 10 * seeds, "{counts:?}");
-    assert!(counts.checkpoints > 10 * seeds, "{counts:?}");
+    let covered = format!("interrupted {interrupted:?}, {counts:?}");
+    println!("{covered}");
+    assert!(interrupted.iter().all(|steps| *steps > 0), "{covered}");
+    assert!(counts.installs > 0 && counts.checkpoints > 0, "{covered}");
 }
 
 #[test]
-fn a_disk_that_forgets_what_was_synced_is_found() {
-    let violation = run(0, true).1.violation.expect("it is found");
-    assert_eq!(violation.invariant, "recovery_accepted");
+fn an_entry_that_is_lost_in_a_power_cut_is_found() {
+    let violation = run(0, Lie::PowerCut).0.violation.expect("it is found");
+    assert_eq!(violation.invariant, "storage_faithful");
+}
+
+#[test]
+fn an_entry_that_is_lost_with_a_flipped_bit_is_found() {
+    let violation = run(SEED_WITH_FLIP, Lie::Flip).0.violation;
+    let violation = violation.expect("it is found");
+    assert_eq!(violation.invariant, "storage_faithful");
 }

@@ -140,11 +140,6 @@ impl Disk {
         kept.keep(&self.root);
     }
 
-    /// The disk has lied: nothing that was written to a file since it was last kept is on it.
-    pub(super) fn forget_contents(&self) {
-        lock(&self.kept).contents.clear();
-    }
-
     /// Writes down what a power cut now would leave, as [`Kept::cut`] does.
     pub(super) fn cut(&self, to: &Path, chance: &mut dyn FnMut(u64) -> u64) {
         lock(&self.kept).cut(to, chance);
