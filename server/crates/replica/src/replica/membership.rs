@@ -98,10 +98,17 @@ impl Replica {
 
     /// Notes that another member knows of this one's removal, and halts this member when more than half of
     /// the others do, so that a single one cannot end it. The entry itself may never arrive here: a leader
-    /// sends nothing more to a removed member.
+    /// sends nothing more to a removed member. A member that leaves a single voter halts when that one knows.
     pub(super) fn removed_at(&mut self, member: u64) {
         let members = &self.machine.members.by_id;
         if member == self.config.id || !members.contains_key(&member) {
+            return;
+        }
+        if self.leaving_since.is_some() {
+            // learners know of it before the voter that needs this member's vote
+            if self.raft.store().position().voters.contains(&member) {
+                self.halt = Some(Halt::Removed);
+            }
             return;
         }
         self.removed_at.insert(member);
