@@ -39,9 +39,6 @@ pub use text::{ByteQuantity, IntOrText, OpenObject, Span};
 /// Members of a cluster whose spec does not say how many.
 pub const REPLICAS_DEFAULT: i32 = 3;
 
-/// Members that a cluster may have: more make writes slower and no cluster safer.
-pub const REPLICAS_MAX: i32 = 9;
-
 /// An etcd cluster of Witan members.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(

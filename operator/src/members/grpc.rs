@@ -169,9 +169,26 @@ impl GrpcMembers {
         }
     }
 
-    /// Tries the members in turn until one does the call or refuses it; goes on to the next only if one
+    /// Makes a call through the members in turn, as [`Self::in_turn`] says.
+    async fn through<A, R, F>(
+        &self,
+        members: &[Address],
+        call: Call,
+        body: A,
+        send: impl Fn(Channel, Request<A>) -> F,
+    ) -> Result<R, CallError>
+    where
+        A: Clone,
+        F: Future<Output = Result<tonic::Response<R>, Status>>,
+    {
+        let (body, send) = (&body, &send);
+        let ask = |to: Address| async move { self.call(&to, call, body.clone(), send).await };
+        self.in_turn(members, ask).await
+    }
+
+    /// Tries the members in turn until one does what is asked or refuses it; goes on to the next only if one
     /// cannot be reached.
-    async fn through<R, F>(
+    async fn in_turn<R, F>(
         &self,
         members: &[Address],
         ask: impl Fn(Address) -> F,
@@ -326,53 +343,32 @@ impl Members for GrpcMembers {
             peer_urls: peer_urls.to_vec(),
             is_learner: true,
         };
-        let ask = |to: Address| {
-            let body = body.clone();
-            async move {
-                self.call(&to, MEMBER_ADD, body, |channel, request| async move {
-                    ClusterClient::new(channel).member_add(request).await
-                })
-                .await
-            }
-        };
-        let added = self.through(through, ask).await?;
+        let added = self
+            .through(through, MEMBER_ADD, body, |channel, request| async move {
+                ClusterClient::new(channel).member_add(request).await
+            })
+            .await?;
         Ok(added.member.map_or(0, |member| member.id))
     }
 
     async fn promote(&self, through: &[Address], id: u64) -> Result<(), CallError> {
-        let ask = |to: Address| async move {
-            self.call(
-                &to,
-                MEMBER_PROMOTE,
-                pb::MemberPromoteRequest { id },
-                |channel, request| async move {
-                    ClusterClient::new(channel).member_promote(request).await
-                },
-            )
-            .await
-        };
-        match self.through(through, ask).await {
-            Err(error) if error.says("can only promote a learner") => Ok(()),
-            other => other.map(drop),
-        }
+        let body = pb::MemberPromoteRequest { id };
+        self.through(through, MEMBER_PROMOTE, body, |channel, request| async move {
+            ClusterClient::new(channel).member_promote(request).await
+        })
+        .await
+        .map(drop)
+        .or_else(|error| error.says("can only promote a learner").then_some(()).ok_or(error))
     }
 
     async fn remove(&self, through: &[Address], id: u64) -> Result<(), CallError> {
-        let ask = |to: Address| async move {
-            self.call(
-                &to,
-                MEMBER_REMOVE,
-                pb::MemberRemoveRequest { id },
-                |channel, request| async move {
-                    ClusterClient::new(channel).member_remove(request).await
-                },
-            )
-            .await
-        };
-        match self.through(through, ask).await {
-            Err(error) if error.says("member not found") => Ok(()),
-            other => other.map(drop),
-        }
+        let body = pb::MemberRemoveRequest { id };
+        self.through(through, MEMBER_REMOVE, body, |channel, request| async move {
+            ClusterClient::new(channel).member_remove(request).await
+        })
+        .await
+        .map(drop)
+        .or_else(|error| error.says("member not found").then_some(()).ok_or(error))
     }
 
     async fn update(
@@ -385,16 +381,11 @@ impl Members for GrpcMembers {
             id,
             peer_urls: peer_urls.to_vec(),
         };
-        let ask = |to: Address| {
-            let body = body.clone();
-            async move {
-                self.call(&to, MEMBER_UPDATE, body, |channel, request| async move {
-                    ClusterClient::new(channel).member_update(request).await
-                })
-                .await
-            }
-        };
-        self.through(through, ask).await.map(drop)
+        self.through(through, MEMBER_UPDATE, body, |channel, request| async move {
+            ClusterClient::new(channel).member_update(request).await
+        })
+        .await
+        .map(drop)
     }
 
     async fn move_leader(&self, leader: &Address, to: u64) -> Result<(), CallError> {
@@ -411,17 +402,15 @@ impl Members for GrpcMembers {
             member_id: alarm.member,
             alarm: alarm.kind.into(),
         };
-        let ask = |to: Address| async move {
-            self.call(&to, ALARM, body, |channel, request| async move {
-                MaintenanceClient::new(channel).alarm(request).await
-            })
-            .await
-        };
-        self.through(through, ask).await.map(drop)
+        self.through(through, ALARM, body, |channel, request| async move {
+            MaintenanceClient::new(channel).alarm(request).await
+        })
+        .await
+        .map(drop)
     }
 
     async fn enable_auth(&self, through: &[Address], root: &Login) -> Result<(), CallError> {
-        self.through(
+        self.in_turn(
             through,
             |to: Address| async move { self.auth(&to, root).await },
         )
@@ -429,13 +418,12 @@ impl Members for GrpcMembers {
     }
 
     async fn disable_auth(&self, through: &[Address]) -> Result<(), CallError> {
-        let ask = |to: Address| async move {
-            self.call(&to, AUTH_DISABLE, pb::AuthDisableRequest {}, |channel, request| async move {
-                AuthClient::new(channel).auth_disable(request).await
-            })
-            .await
-        };
-        self.through(through, ask).await.map(drop)
+        let body = pb::AuthDisableRequest {};
+        self.through(through, AUTH_DISABLE, body, |channel, request| async move {
+            AuthClient::new(channel).auth_disable(request).await
+        })
+        .await
+        .map(drop)
     }
 }
 

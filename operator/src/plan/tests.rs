@@ -9,3 +9,14 @@ mod planned;
 mod properties;
 mod random;
 mod world;
+
+use crate::model::{Step, Why};
+
+/// Returns what a step waits for, if it is a wait.
+fn why(step: &Step) -> Option<&Why> {
+    if let Step::Wait { why, .. } = step {
+        Some(why)
+    } else {
+        None
+    }
+}

@@ -3,6 +3,7 @@
 use super::{
     cases::{break_pod, cluster, removals, stopped},
     faults::disk,
+    why,
     world::World,
 };
 use crate::{
@@ -100,15 +101,7 @@ fn scaling_is_one_learner_at_a_time_and_there_is_a_way_back_from_zero() {
     world.settle();
     assert_eq!(world.serving(), 3);
     world.spec.replicas = 0;
-    assert!(world.run(100, |_, step| {
-        matches!(
-            step,
-            Step::Wait {
-                why: Why::Hibernated,
-                ..
-            }
-        )
-    }));
+    assert!(world.run(100, |_, step| why(step) == Some(&Why::Hibernated)));
     world.elapse(30);
     assert!(world.pods.is_empty() && world.claims.len() == 3);
     world.spec.replicas = 1;
@@ -273,15 +266,7 @@ fn a_claim_that_the_policy_keeps_never_starts_another_member() {
 fn a_fenced_member_stays_down_and_the_others_keep_their_quorum() {
     let mut world = cluster(3);
     world.fenced.insert(0);
-    let fenced = |_: &World, step: &Step| {
-        matches!(
-            step,
-            Step::Wait {
-                why: Why::Fenced(0),
-                ..
-            }
-        )
-    };
+    let fenced = |_: &World, step: &Step| why(step) == Some(&Why::Fenced(0));
     assert!(world.run(50, fenced));
     world.fenced.insert(1);
     world.taken.clear();
@@ -301,15 +286,7 @@ fn pause_changes_nothing() {
     world.spec.paused = true;
     world.spec.replicas = 5;
     world.pods.remove(&0);
-    let acts = world.run(50, |_, step| {
-        !matches!(
-            step,
-            Step::Wait {
-                why: Why::Paused,
-                ..
-            }
-        )
-    });
+    let acts = world.run(50, |_, step| why(step) != Some(&Why::Paused));
     assert!(!acts);
 }
 
@@ -321,15 +298,7 @@ fn a_supervised_rollout_asks_before_the_leader() {
         ..UpdateStrategy::default()
     });
     world.template += 1;
-    let asks = |_: &World, step: &Step| {
-        matches!(
-            step,
-            Step::Wait {
-                why: Why::Approval(_),
-                ..
-            }
-        )
-    };
+    let asks = |_: &World, step: &Step| matches!(why(step), Some(Why::Approval(_)));
     assert!(world.run(200, asks));
     assert_eq!(stopped(&world).len(), 2);
 }
@@ -339,15 +308,7 @@ fn versions_far_apart_are_refused() {
     let mut world = cluster(3);
     world.spec.version = Some("0.3.0".to_owned());
     world.template += 1;
-    let refused = |_: &World, step: &Step| {
-        matches!(
-            step,
-            Step::Wait {
-                why: Why::VersionStep { .. },
-                ..
-            }
-        )
-    };
+    let refused = |_: &World, step: &Step| matches!(why(step), Some(Why::VersionStep { .. }));
     assert!(world.run(20, refused));
     assert!(stopped(&world).is_empty());
     // what members say is the version of etcd that they speak

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use super::{faults::disk, world::World};
+use super::{faults::disk, why, world::World};
 use crate::{
     crd::{ClaimRetention, EtcdClusterSpec, OpenObject, Retention, Storage},
     model::{PeerTls, Step, Why},
@@ -74,13 +74,7 @@ fn history(world: &mut World) {
     let mut quiet = 0;
     for _ in 0..CALM {
         let step = progresses(world);
-        let lone = matches!(
-            step,
-            Step::Wait {
-                why: Why::OnlyCopy(_),
-                ..
-            }
-        );
+        let lone = matches!(why(&step), Some(Why::OnlyCopy(_)));
         quiet = if step == Step::Done || lone {
             quiet + 1
         } else {
