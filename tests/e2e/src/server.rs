@@ -239,6 +239,14 @@ impl Server {
         self.spawn();
     }
 
+    /// Starts the process again and waits until it says that it is ready; `/health` may disagree, as it
+    /// does while an alarm is up.
+    pub fn start_unhealthy_again(&mut self) {
+        let skip = self.log().len();
+        self.spawn();
+        self.wait_log(skip, READY);
+    }
+
     /// Waits until it says that it is ready and `/health` agrees.
     ///
     /// # Panics
@@ -401,6 +409,22 @@ impl Server {
     /// One request on a connection of its own.
     pub fn http(&self, method: &str, target: &str, body: &str) -> http::Response {
         http::once(&self.address(), method, target, body)
+    }
+
+    /// The value of a series on `/metrics`, the sum over all labels if `name` has none; nothing if there
+    /// is no such series.
+    ///
+    /// # Panics
+    /// If its value is not a number.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let page = self.http("GET", "/metrics", "").text();
+        let lines = page.lines().filter_map(|line| line.rsplit_once(' '));
+        let lines = lines.filter(|(series, _)| {
+            let labels = series.strip_prefix(name);
+            labels.is_some_and(|labels| labels.is_empty() || labels.starts_with('{'))
+        });
+        let values = lines.map(|(_, value)| value.parse::<f64>().expect("a number"));
+        values.reduce(|sum, value| sum + value)
     }
 
     /// The last lines of the log, for messages.

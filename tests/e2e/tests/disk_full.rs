@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use witan_e2e::{Cluster, Disk, Launch, Server, cluster::status, http, server::READY, wait};
+use witan_e2e::{Cluster, Disk, Launch, Server, cluster::status, http, wait};
 
 /// Size of the file system in MiB.
 const DISK_MIB: usize = 64;
@@ -54,12 +54,6 @@ fn on_a_small_disk(test: &str, case: fn(&Disk)) {
 
 fn start(disk: &Disk) -> Server {
     Launch::witan().dir(disk.path().join("witan")).start()
-}
-
-fn restart(server: &mut Server) {
-    let skip = server.log().len();
-    server.start_unready_again();
-    server.wait_log(skip, READY);
 }
 
 fn call(server: &Server, path: &str, body: &Value) -> (u16, Value) {
@@ -130,10 +124,7 @@ fn until_room(server: &Server) {
 }
 
 fn metric(server: &Server, name: &str) -> f64 {
-    let text = server.http("GET", "/metrics", "").text();
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    let number = line.and_then(|rest| rest.trim().parse().ok());
-    number.expect("the series is there")
+    server.metric(name).expect("the series is there")
 }
 
 #[test]
@@ -145,7 +136,7 @@ fn a_disk_filled_by_others_refuses_writes_until_there_is_space() {
             assert_eq!(put(&server, key, VALUE_BYTES).0, 200);
         }
         server.http("PUT", "/v2/keys/watched", "value=x");
-        assert!(metric(&server, "witan_disk_ballast_bytes ") > 0.0);
+        assert!(metric(&server, "witan_disk_ballast_bytes") > 0.0);
         // stopped: it would give up the ballast before all else is taken
         server.signal("STOP");
         disk.fill();
@@ -154,7 +145,7 @@ fn a_disk_filled_by_others_refuses_writes_until_there_is_space() {
         assert_full(&server);
         assert_eq!(count(&server), "10");
         wait::until_true("the ballast is given up", || {
-            metric(&server, "witan_disk_ballast_bytes ") == 0.0
+            metric(&server, "witan_disk_ballast_bytes") == 0.0
         });
 
         // watches go on, and what makes room is taken
@@ -163,7 +154,7 @@ fn a_disk_filled_by_others_refuses_writes_until_there_is_space() {
             http::once(&address, "GET", "/v2/keys/watched?wait=true", "").json()
         });
         wait::until_true("somebody watches", || {
-            metric(&server, "etcd_debugging_store_watchers ") > 0.0
+            metric(&server, "etcd_debugging_store_watchers") > 0.0
         });
         assert_eq!(server.http("DELETE", "/v2/keys/watched", "").status, 200);
         let event = watcher.join().expect("the watch is answered");
@@ -181,17 +172,17 @@ fn a_disk_filled_by_others_refuses_writes_until_there_is_space() {
         disk.make_room();
         until_room(&server);
         wait::until_true("the ballast is back", || {
-            metric(&server, "witan_disk_ballast_bytes ") > 0.0
+            metric(&server, "witan_disk_ballast_bytes") > 0.0
         });
 
         // a start on a full disk lives on the ballast
         server.kill9();
         disk.fill();
-        restart(&mut server);
+        server.start_unhealthy_again();
         assert_full(&server);
         assert_eq!(count(&server), "9");
         server.kill9();
-        restart(&mut server);
+        server.start_unhealthy_again();
         assert_full(&server);
         disk.make_room();
         until_room(&server);
@@ -209,7 +200,7 @@ fn a_disk_filled_by_own_data_can_free_space() {
         assert_full(&server);
         assert_eq!(count(&server), acknowledged.to_string());
         server.kill9();
-        restart(&mut server);
+        server.start_unhealthy_again();
         assert_eq!(count(&server), acknowledged.to_string(), "none is lost");
 
         let all = json!({ "key": "AA==", "range_end": "AA==" });
@@ -222,7 +213,7 @@ fn a_disk_filled_by_own_data_can_free_space() {
         assert_eq!(status, 200, "{done}");
         until_room(&server);
         server.kill9();
-        restart(&mut server);
+        server.start_unhealthy_again();
         assert_eq!(count(&server), "1");
     });
 }
@@ -263,7 +254,7 @@ fn a_member_with_a_full_disk_hands_over_and_lags_until_there_is_room() {
         lead(&cluster, 0);
         disk.fill();
         wait::until_true("the ballast is given up", || {
-            metric(cluster.member(0), "witan_disk_ballast_bytes ") == 0.0
+            metric(cluster.member(0), "witan_disk_ballast_bytes") == 0.0
         });
         disk.fill();
         wait::until_true("another member leads", || cluster.leader() != 0);
@@ -290,11 +281,11 @@ fn reserve_and_ballast_are_as_large_as_asked() {
         .arg("--disk-ballast-bytes=200000")
         .start();
     let ballast = |server: &Server| server.dir().join("data/member/ballast");
-    assert_eq!(metric(&asked, "witan_disk_reserve_bytes "), 1e6);
-    assert_eq!(metric(&asked, "witan_disk_ballast_bytes "), 2e5);
+    assert_eq!(metric(&asked, "witan_disk_reserve_bytes"), 1e6);
+    assert_eq!(metric(&asked, "witan_disk_ballast_bytes"), 2e5);
     let file = fs::metadata(ballast(&asked)).expect("the ballast is there");
     assert_eq!(file.len(), 200_000);
     let none = Launch::witan().arg("--disk-reserve-bytes=-1").start();
-    assert_eq!(metric(&none, "witan_disk_reserve_bytes "), 0.0);
+    assert_eq!(metric(&none, "witan_disk_reserve_bytes"), 0.0);
     assert!(!ballast(&none).exists());
 }

@@ -141,17 +141,14 @@ fn answers_are_etcds_with_and_without_alarms() {
 #[test]
 fn answers_of_health_are_counted() {
     let server = Launch::witan().start();
-    let count = |name: &str| -> f64 {
-        let text = server.http("GET", "/metrics", "").text();
-        let line = text.lines().find_map(|line| line.strip_prefix(name));
-        line.unwrap().trim().parse().unwrap()
-    };
-    let before = ["success ", "failures "].map(|n| count(&format!("etcd_server_health_{n}")));
+    let count = |name| server.metric(name).expect("a series");
+    let names = ["etcd_server_health_success", "etcd_server_health_failures"];
+    let before = names.map(count);
     server.http("GET", "/health", "");
     assert_eq!(raise(&server, 1), 200);
     server.http("GET", "/health", "");
     server.http("GET", "/health", "");
-    let after = ["success ", "failures "].map(|n| count(&format!("etcd_server_health_{n}")));
+    let after = names.map(count);
     let grew = [after[0] - before[0], after[1] - before[1]];
     assert!(
         (grew[0] - 1.0).abs() < 0.5 && (grew[1] - 2.0).abs() < 0.5,

@@ -44,12 +44,8 @@ fn at<T>(place: &'static str, message: T) -> Request<T> {
 }
 
 fn panics(server: &Server) -> u64 {
-    let metrics = server.http("GET", "/metrics", "").text();
-    let counts = metrics
-        .lines()
-        .filter_map(|line| line.strip_prefix("witan_panics_total{"))
-        .filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok());
-    counts.sum()
+    let count = server.metric("witan_panics_total");
+    count.map_or(0, |count| count as u64)
 }
 
 const KEY: &str = "key";

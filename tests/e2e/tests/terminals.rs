@@ -146,12 +146,8 @@ fn a_watch_that_is_typed() {
         let mut watch = desk.open("watch -i");
         watch.type_line("watch a z");
         watch.type_line("watch /other --prefix --prev-kv");
-        wait::until("both watches are there", || {
-            let metrics = desk.server.http("GET", "/metrics", "").text();
-            let both = metrics
-                .lines()
-                .any(|line| line == "etcd_debugging_mvcc_watcher_total 2");
-            both.then_some(())
+        wait::until_true("both watches are there", || {
+            desk.server.metric("etcd_debugging_mvcc_watcher_total") == Some(2.0)
         });
         for line in ["put b 1", "put /other/c 2", "put /other/c 3", "del b"] {
             desk.say(line);

@@ -51,13 +51,6 @@ fn alarms(member: &Server) -> usize {
     list.json()["alarms"].as_array().map_or(0, Vec::len)
 }
 
-fn metric(member: &Server, name: &str) -> f64 {
-    let page = member.http("GET", "/metrics", "").text();
-    let mut lines = page.lines().filter_map(|line| line.rsplit_once(' '));
-    let line = lines.find(|(series, _)| *series == name);
-    line.map_or(0.0, |(_, value)| value.parse().expect("a number"))
-}
-
 const REBUILDS: &str = "witan_corruption_rebuilds_total";
 
 #[test]
@@ -74,7 +67,7 @@ fn a_corrupt_member_is_rebuilt_before_it_serves() {
         let member = cluster.member(at);
         member.wait_log(0, "rebuilt the state of this member");
         assert_eq!(two(member), "good-two");
-        assert_eq!(metric(member, REBUILDS), 1.0);
+        assert_eq!(member.metric(REBUILDS), Some(1.0));
         assert_eq!(alarms(member), 0, "nobody was served from the other state");
         cluster.wait_equal();
     }
@@ -97,7 +90,7 @@ fn a_corrupt_member_is_found_alarmed_and_rebuilt() {
     cluster.member_mut(at).start_again();
     let member = cluster.member(at);
     wait::until_true("the state is that of the others", || {
-        metric(member, REBUILDS) == 1.0
+        member.metric(REBUILDS) == Some(1.0)
     });
     assert_eq!(two(member), "good-two");
     let leader = cluster.member(cluster.leader());
@@ -160,7 +153,7 @@ fn states_are_compared_after_compactions() {
     let compacted = member.http("POST", "/v3/kv/compaction", r#"{"revision":"2"}"#);
     assert_eq!(compacted.status, 200, "{}", compacted.text());
     wait::until_true("the state is that of the others", || {
-        metric(member, REBUILDS) == 1.0
+        member.metric(REBUILDS) == Some(1.0)
     });
     wait::until_true("the alarm is lowered again", || alarms(member) == 0);
     assert_ne!(cluster.leader(), at);
@@ -236,7 +229,7 @@ fn sound_members_agree_while_they_work() {
         cluster
             .members()
             .iter()
-            .map(|member| metric(member, &name))
+            .filter_map(|member| member.metric(&name))
             .sum()
     };
     wait::until_true("states were compared often", || checks("agreed") >= 3.0);

@@ -144,14 +144,8 @@ fn the_cluster_has_the_lowest_version_of_its_members() {
 
 /// How often the members' states were compared.
 fn comparisons(cluster: &Cluster) -> f64 {
-    let compared = |member: &Server| {
-        let page = member.http("GET", "/metrics", "").text();
-        let lines = page.lines();
-        let counts = lines.filter(|line| line.starts_with("witan_corruption_checks_total{"));
-        let counts = counts.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
-        counts.sum::<f64>()
-    };
-    cluster.members().iter().map(compared).sum()
+    let compared = |member: &Server| member.metric("witan_corruption_checks_total");
+    cluster.members().iter().filter_map(compared).sum()
 }
 
 /// Lines about comparisons that the version of the cluster forbade.

@@ -77,10 +77,8 @@ fn fifteen_thousand_waiting() {
     case("waiting v2 GETs", bound(count), |server| {
         let ask = "GET /v2/keys/awaited?wait=true HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
         let mut streams = connections(server, count, ask);
-        let waiting = format!("etcd_debugging_store_watchers {count}");
         crate::stage::patiently("all of them wait", || {
-            let metrics = server.http("GET", "/metrics", "").text();
-            metrics.lines().any(|line| line == waiting)
+            server.metric("etcd_debugging_store_watchers") == Some(count as f64)
         });
         let put = server.http("PUT", "/v2/keys/awaited", "value=now");
         assert_eq!(put.status, 201, "{}", put.text());

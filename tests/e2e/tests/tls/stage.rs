@@ -111,22 +111,14 @@ impl Stage {
 
     /// How many handshakes failed for this reason.
     pub(crate) fn failures(&self, reason: &str) -> u64 {
-        let series = format!("witan_tls_handshake_failures_total{{reason=\"{reason}\"}} ");
-        let count = self.series(&series);
-        count.map_or(0, |count| count.parse().expect("the stage can be set"))
+        let series = format!("witan_tls_handshake_failures_total{{reason=\"{reason}\"}}");
+        let count = self.server.metric(&series);
+        count.map_or(0, |count| count as u64)
     }
 
     /// Processor time that the server has used, in seconds.
     pub(crate) fn cpu_s(&self) -> f64 {
-        let spent = self.series("process_cpu_seconds_total ");
-        spent
-            .and_then(|spent| spent.parse().ok())
-            .expect("a number")
-    }
-
-    fn series(&self, name: &str) -> Option<String> {
-        let text = self.server.http("GET", "/metrics", "").text();
-        let value = text.lines().find_map(|line| line.strip_prefix(name));
-        value.map(str::to_owned)
+        let spent = self.server.metric("process_cpu_seconds_total");
+        spent.expect("a series")
     }
 }

@@ -38,7 +38,8 @@ fn success(ops: Vec<RequestOp>) -> TxnRequest {
     }
 }
 
-fn outcome<T>(result: Result<T, Status>) -> (Code, String) {
+/// How a call ended: its code, and the text of an error.
+pub(super) fn outcome<T>(result: Result<T, Status>) -> (Code, String) {
     match result {
         Ok(_) => (Code::Ok, String::new()),
         Err(status) => (status.code(), status.message().to_owned()),

@@ -1,7 +1,7 @@
 //! Leases beside etcd 3.6: etcdctl in every format, the gateway in both manners, gRPC errors.
 
 use serde_json::{Value, json};
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, transport::Channel};
 use witan_api::v3::etcdserverpb::{
     LeaseGrantRequest, LeaseKeepAliveRequest, LeaseLeasesRequest, LeaseRevokeRequest,
     LeaseTimeToLiveRequest, lease_client::LeaseClient,
@@ -15,6 +15,7 @@ use witan_e2e::{
 
 use super::{
     etcdctl::{FORMATS, run},
+    grpc::outcome,
     pair,
 };
 
@@ -222,13 +223,6 @@ fn keep_alives_as_lines_of_json() {
     });
     assert_eq!(ours.len(), 4, "{ours:?}");
     assert_eq!(ours, theirs);
-}
-
-fn outcome<T>(result: Result<T, Status>) -> (Code, String) {
-    match result {
-        Ok(_) => (Code::Ok, String::new()),
-        Err(status) => (status.code(), status.message().to_owned()),
-    }
 }
 
 async fn refusals(channel: Channel) -> Vec<(Code, String)> {

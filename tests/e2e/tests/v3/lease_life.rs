@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use witan_e2e::{Kind, Server, Tool, wait};
 
@@ -20,17 +21,9 @@ fn grant(server: &Server, id: i64, ttl: i64) {
     call(server, "lease/grant", &json!({"ID": id, "TTL": ttl}));
 }
 
-/// Base64 of four digits.
+/// Base64 of three digits.
 fn name(number: usize) -> String {
-    const DIGITS: &[u8; 10] = b"0123456789";
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let digit = |place: usize| DIGITS[number / place % 10];
-    let bytes = [digit(100), digit(10), digit(1)];
-    let bits = bytes.iter().fold(0, |bits, b| bits << 8 | u32::from(*b));
-    (0..4)
-        .rev()
-        .map(|at| ALPHABET[(bits >> (6 * at) & 63) as usize] as char)
-        .collect()
+    STANDARD.encode(format!("{number:03}"))
 }
 
 fn put(server: &Server, key: &str, lease: i64) {
@@ -56,16 +49,6 @@ fn keys(server: &Server) -> (u64, i64) {
     (number(&answer["count"]).unsigned_abs(), revision)
 }
 
-fn metric(server: &Server, name: &str) -> u64 {
-    let text = server.http("GET", "/metrics", "").text();
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {name}"))
-        .parse()
-        .expect("a number")
-}
-
 #[test]
 fn its_keys_go_with_it_and_watchers_hear_it() {
     let server = start(Kind::Witan);
@@ -84,12 +67,13 @@ fn its_keys_go_with_it_and_watchers_hear_it() {
     assert_eq!(told, ["DELETE", "001", "", "DELETE", "002", ""]);
     assert_eq!(keys(&server), (1, 5), "both in one revision");
     assert_eq!(left(&server, 7), -1);
-    assert_eq!(
-        metric(&server, "etcd_debugging_server_lease_expired_total"),
-        1
-    );
-    assert_eq!(metric(&server, "etcd_debugging_lease_granted_total"), 1);
-    assert_eq!(metric(&server, "etcd_debugging_lease_revoked_total"), 1);
+    for name in [
+        "etcd_debugging_server_lease_expired_total",
+        "etcd_debugging_lease_granted_total",
+        "etcd_debugging_lease_revoked_total",
+    ] {
+        assert_eq!(server.metric(name), Some(1.0), "{name}");
+    }
 }
 
 #[test]
@@ -104,7 +88,8 @@ fn keep_alives_keep_it() {
         assert_eq!(line, "lease 0000000000000007 keepalived with TTL(2)");
         assert_eq!(keys(&server).0, 1);
     }
-    assert!(metric(&server, "etcd_debugging_lease_renewed_total") > 3);
+    let renewed = server.metric("etcd_debugging_lease_renewed_total");
+    assert!(renewed.expect("a series") > 3.0);
     drop(alive);
     wait::until_true("the lease ends", || keys(&server).0 == 0);
 }
@@ -153,6 +138,6 @@ fn hundreds_of_expirations_do_not_block_other_requests() {
         keys(&server).0 == 1
     });
     assert!(slowest < Duration::from_secs(5), "a put took {slowest:?}");
-    let ended = metric(&server, "etcd_debugging_server_lease_expired_total");
-    assert_eq!(ended, LEASES as u64);
+    let ended = server.metric("etcd_debugging_server_lease_expired_total");
+    assert_eq!(ended, Some(LEASES as f64));
 }

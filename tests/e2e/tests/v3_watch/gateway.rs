@@ -160,13 +160,11 @@ fn a_stream_ends_when_its_client_closes_its_side() {
         connection.head("POST").expect("a head");
         assert_eq!(line(&mut connection)["result"]["created"], true);
         let watchers = || {
-            let page = server.http("GET", "/metrics", "").text();
-            let count = "etcd_debugging_mvcc_watcher_total ";
-            let count = page.lines().find_map(|line| line.strip_prefix(count));
-            count.expect("a series").to_owned()
+            let count = server.metric("etcd_debugging_mvcc_watcher_total");
+            count.expect("a series")
         };
-        assert_eq!(watchers(), "1");
+        assert_eq!(watchers(), 1.0);
         connection.half_close().expect("it is open");
-        witan_e2e::wait::until_true("the watcher is gone", || watchers() == "0");
+        witan_e2e::wait::until_true("the watcher is gone", || watchers() == 0.0);
     }
 }

@@ -19,18 +19,6 @@ fn run<T>(server: &Server, scene: impl AsyncFnOnce(Channel) -> T) -> T {
     grpc::runtime().block_on(async move { scene(grpc::connect(&address).await).await })
 }
 
-fn series(server: &Server, name: &str) -> i64 {
-    let text = server.http("GET", "/metrics", "").text();
-    let line = text
-        .lines()
-        .find(|line| line.split(' ').next() == Some(name))
-        .unwrap_or_else(|| panic!("no series {name}"));
-    line.rsplit(' ')
-        .next()
-        .and_then(|value| value.parse().ok())
-        .expect("a whole number")
-}
-
 /// Key and revision of each event.
 fn seen(answer: &WatchResponse) -> Vec<(String, i64)> {
     let kvs = answer.events.iter().filter_map(|event| event.kv.as_ref());
@@ -254,23 +242,26 @@ fn open_streams_and_watchers_are_counted() {
             stream.next().await;
         }
         let expect = [
-            ("etcd_debugging_mvcc_watch_stream_total", 1),
-            ("etcd_debugging_mvcc_watcher_total", 2),
-            ("etcd_debugging_mvcc_slow_watcher_total", 0),
-            ("etcd_debugging_mvcc_pending_events_total", 0),
-            ("etcd_debugging_mvcc_events_total", 3),
+            ("etcd_debugging_mvcc_watch_stream_total", 1.0),
+            ("etcd_debugging_mvcc_watcher_total", 2.0),
+            ("etcd_debugging_mvcc_slow_watcher_total", 0.0),
+            ("etcd_debugging_mvcc_pending_events_total", 0.0),
+            ("etcd_debugging_mvcc_events_total", 3.0),
             (
                 r#"grpc_server_msg_sent_total{grpc_method="Watch",grpc_service="etcdserverpb.Watch",grpc_type="bidi_stream"}"#,
-                5,
+                5.0,
             ),
         ];
         for (name, value) in expect {
-            assert_eq!(series(&server, name), value, "{name}");
+            assert_eq!(server.metric(name), Some(value), "{name}");
         }
     });
     wait::until_true("all is closed", || {
-        series(&server, "etcd_debugging_mvcc_watcher_total") == 0
-            && series(&server, "etcd_debugging_mvcc_watch_stream_total") == 0
+        let open = [
+            "etcd_debugging_mvcc_watcher_total",
+            "etcd_debugging_mvcc_watch_stream_total",
+        ];
+        open.map(|name| server.metric(name).expect("a series")) == [0.0; 2]
     });
 }
 
