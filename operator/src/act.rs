@@ -76,10 +76,9 @@ impl ActError {
     /// Whether the namespace is being deleted: nothing can be created in it, and nothing needs to be.
     pub fn namespace_is_ending(&self) -> bool {
         match self {
-            ActError::Kubernetes {
-                source: kube::Error::Api(refusal),
-                ..
-            } => refusal.code == 403 && refusal.message.contains("being terminated"),
+            ActError::Kubernetes { source: kube::Error::Api(refusal), .. } => {
+                refusal.code == 403 && refusal.message.contains("being terminated")
+            }
             ActError::Kubernetes { .. }
             | ActError::Member(_)
             | ActError::Discovery(_)
@@ -117,10 +116,7 @@ impl<M: Members> Actor<'_, M> {
             Step::RequestCertificate { role } => self.request(*role).await,
             Step::OwnCertificate { role } => self.own(*role).await,
             Step::RotateAuthority { to } => self.rotate(*to).await,
-            Step::BeginBootstrap {
-                members,
-                discovery_url,
-            } => {
+            Step::BeginBootstrap { members, discovery_url } => {
                 begin(status, *members, discovery_url.clone());
                 Ok(())
             }
@@ -131,12 +127,7 @@ impl<M: Members> Actor<'_, M> {
                 begin(status, *members, Some(url));
                 Ok(())
             }
-            Step::StartMember {
-                ordinal,
-                bootstrap,
-                peer_tls,
-                role,
-            } => {
+            Step::StartMember { ordinal, bootstrap, peer_tls, role } => {
                 let plan = PodPlan {
                     ordinal: *ordinal,
                     bootstrap: bootstrap.clone(),
@@ -193,11 +184,7 @@ impl<M: Members> Actor<'_, M> {
             Step::RemoveMember { id, .. } => {
                 Ok(self.members.remove(&self.through(Some(*id)), *id).await?)
             }
-            Step::UpdatePeerUrl {
-                id,
-                ordinal,
-                peer_tls,
-            } => {
+            Step::UpdatePeerUrl { id, ordinal, peer_tls } => {
                 let url = self.cluster.peer_url(*ordinal, *peer_tls);
                 Ok(self
                     .members
@@ -316,10 +303,9 @@ impl<M: Members> Actor<'_, M> {
             )
             .await
         {
-            Err(ActError::Kubernetes {
-                source: kube::Error::Api(refusal),
-                ..
-            }) if matches!(refusal.code, 403 | 422) => {
+            Err(ActError::Kubernetes { source: kube::Error::Api(refusal), .. })
+                if matches!(refusal.code, 403 | 422) =>
+            {
                 tracing::warn!(
                     claim = name,
                     bytes,
@@ -427,14 +413,8 @@ impl<M: Members> Actor<'_, M> {
         what: &'static str,
     ) -> Result<(), ActError> {
         let Some(object) = object else { return Ok(()) };
-        let this = Preconditions {
-            uid: object.uid(),
-            resource_version: None,
-        };
-        let params = DeleteParams {
-            preconditions: Some(this),
-            ..DeleteParams::default()
-        };
+        let this = Preconditions { uid: object.uid(), resource_version: None };
+        let params = DeleteParams { preconditions: Some(this), ..DeleteParams::default() };
         match self.api::<K>().delete(&object.name_any(), &params).await {
             Err(kube::Error::Api(refusal)) if matches!(refusal.code, 404 | 409) => Ok(()),
             other => other

@@ -219,17 +219,8 @@ impl<M: Members> Operator<M> {
             trigger_with(service_events, owner::<Service>).boxed(),
             trigger_with(budget_events, owner::<PodDisruptionBudget>).boxed(),
         ]);
-        let stores = Stores {
-            clusters: clusters.clone(),
-            pods,
-            claims,
-            services,
-            budgets,
-        };
-        let scope = Arc::new(Scope {
-            operator: self,
-            stores: stores.clone(),
-        });
+        let stores = Stores { clusters: clusters.clone(), pods, claims, services, budgets };
+        let scope = Arc::new(Scope { operator: self, stores: stores.clone() });
         let pass = |cluster: Arc<EtcdCluster>, scope: Arc<Scope<M>>| {
             Box::pin(async move { scope.pass(&cluster).await })
         };
@@ -358,10 +349,8 @@ impl<M: Members> Scope<M> {
             &known.namespace().unwrap_or_default(),
         );
         let read = api.get_opt(&known.name_any()).await;
-        let read = read.map_err(|source| PassError::Cluster {
-            what: "read",
-            source: Box::new(source),
-        })?;
+        let read =
+            read.map_err(|source| PassError::Cluster { what: "read", source: Box::new(source) })?;
         let Some(cluster) = read.filter(|cluster| cluster.uid() == known.uid()) else {
             return Ok(Action::await_change());
         };
@@ -416,10 +405,7 @@ impl<M: Members> Scope<M> {
                 tracing::info!(step = report::kind(step), %error, "too early; it is tried again");
                 return Ok(Action::requeue(BACKOFF_FIRST));
             }
-            return Err(PassError::Act {
-                step: report::kind(step),
-                source: Box::new(error),
-            });
+            return Err(PassError::Act { step: report::kind(step), source: Box::new(error) });
         }
         let about = cluster.object_ref(&());
         let notice = report::step(&name, &observation.seen, step);

@@ -228,10 +228,7 @@ fn replicas_default() -> i32 {
 impl EtcdClusterSpec {
     /// Returns the spec in which every field has its default, as `spec: {}` gives it.
     pub fn minimal() -> Self {
-        Self {
-            replicas: REPLICAS_DEFAULT,
-            ..Self::default()
-        }
+        Self { replicas: REPLICAS_DEFAULT, ..Self::default() }
     }
 
     /// Returns how many members the spec asks for.

@@ -58,10 +58,7 @@ pub async fn create_token(
 ) -> Result<String, DiscoveryError> {
     let (ask, shown) = service(client, cluster, environment).await?;
     let url = format!("{}/new?size={members}", ask.trim_end_matches('/'));
-    let no_token = |why: String| DiscoveryError::NoToken {
-        url: url.clone(),
-        why,
-    };
+    let no_token = |why: String| DiscoveryError::NoToken { url: url.clone(), why };
     let answer = tokio::time::timeout(TIMEOUT, get(&url)).await;
     let token = answer
         .map_err(|_| no_token("no answer in time".to_owned()))?
@@ -107,10 +104,8 @@ async fn service(
     let pods = Api::<Pod>::namespaced(client.clone(), namespace)
         .list(&of)
         .await;
-    let pods = pods.map_err(|source| DiscoveryError::Lookup {
-        service: service.clone(),
-        source,
-    })?;
+    let pods =
+        pods.map_err(|source| DiscoveryError::Lookup { service: service.clone(), source })?;
     let ready = |pod: &Pod| {
         let conditions = pod
             .status

@@ -155,10 +155,7 @@ impl Election {
     async fn attempt(&self, seen: &mut Option<Seen>) -> Result<bool, kube::Error> {
         let Some(lease) = self.leases.get_opt(&self.name).await? else {
             let lease = Lease {
-                metadata: ObjectMeta {
-                    name: Some(self.name.clone()),
-                    ..Default::default()
-                },
+                metadata: ObjectMeta { name: Some(self.name.clone()), ..Default::default() },
                 spec: Some(self.held(None)),
             };
             return raced(self.leases.create(&PostParams::default(), &lease).await);
@@ -170,10 +167,7 @@ impl Election {
             {
                 known
             }
-            other => other.insert(Seen {
-                lease,
-                changed: now,
-            }),
+            other => other.insert(Seen { lease, changed: now }),
         };
         match verdict(seen, &self.identity, now) {
             Verdict::Wait => Ok(false),
@@ -253,10 +247,7 @@ mod tests {
             lease_duration_seconds: Some(15),
             ..LeaseSpec::default()
         };
-        let lease = Lease {
-            spec: Some(spec),
-            ..Lease::default()
-        };
+        let lease = Lease { spec: Some(spec), ..Lease::default() };
         (Seen { lease, changed }, changed + age)
     }
 

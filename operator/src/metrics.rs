@@ -259,10 +259,7 @@ mod tests {
         metrics.cluster(
             "a",
             "b",
-            ClusterState {
-                members: 3,
-                ..ClusterState::default()
-            },
+            ClusterState { members: 3, ..ClusterState::default() },
         );
         metrics.pass("a", "b", Duration::from_millis(3), false);
         let shown = metrics.render();

@@ -195,12 +195,7 @@ pub async fn observe<M: Members>(
             .and_then(|text| text.trim().parse().ok()),
         auth_enabled: membership::users(&answers),
     };
-    Ok(Observation {
-        seen,
-        objects,
-        addresses,
-        secrets,
-    })
+    Ok(Observation { seen, objects, addresses, secrets })
 }
 
 /// Returns the pod and the claim of each ordinal that has one of them; an error if the spec makes no such
@@ -242,10 +237,7 @@ fn budget_seen(cluster: &Cluster<'_>, budget: &PodDisruptionBudget) -> BudgetSee
             IntOrString::String(_) => None,
         });
     let wanted = resources::budget(cluster, number.unwrap_or(0));
-    BudgetSeen {
-        min_available: number,
-        state: state(Some(budget), &wanted),
-    }
+    BudgetSeen { min_available: number, state: state(Some(budget), &wanted) }
 }
 
 /// Returns the ordinals that the annotation [`FENCED_MEMBERS`] names; names that are no member's are ignored.

@@ -402,14 +402,12 @@ fn compaction_in_ticks(wanted: AutoCompaction, config: &Config) -> replica::Auto
         u64::try_from(ticks).unwrap_or(u64::MAX).max(1)
     };
     match wanted {
-        AutoCompaction::Periodic(period) => replica::AutoCompaction::Periodic {
-            period: ticks(period),
-            hour: ticks(HOUR),
-        },
-        AutoCompaction::Revisions(keep) => replica::AutoCompaction::Revisions {
-            keep,
-            check_interval_ticks: ticks(REVISIONS_LOOK),
-        },
+        AutoCompaction::Periodic(period) => {
+            replica::AutoCompaction::Periodic { period: ticks(period), hour: ticks(HOUR) }
+        }
+        AutoCompaction::Revisions(keep) => {
+            replica::AutoCompaction::Revisions { keep, check_interval_ticks: ticks(REVISIONS_LOOK) }
+        }
     }
 }
 
@@ -451,11 +449,7 @@ async fn publish(node: Node, config: Config, published: watch::Sender<bool>) {
         .map(ToString::to_string)
         .collect();
     let id = node.identity().member_id;
-    let publish = PublishAttributes {
-        id,
-        name: config.name.clone(),
-        client_urls,
-    };
+    let publish = PublishAttributes { id, name: config.name.clone(), client_urls };
     until_applied(&node, publish).await;
     while !has_cluster_version(&node).await {
         tokio::time::sleep(VERSION_POLL).await;

@@ -116,10 +116,7 @@ impl MemoryBudget {
             begun: Instant::now(),
             contended_until_ms: AtomicU64::new(0),
         };
-        Self {
-            pool: Arc::new(pool),
-            client: None,
-        }
+        Self { pool: Arc::new(pool), client: None }
     }
 
     /// Returns a share of this budget for a new connection from `network`, counted by connection and address.
@@ -139,19 +136,14 @@ impl MemoryBudget {
             connection,
             address: self.pool.addresses.get_or(network, AtomicUsize::default),
         };
-        Self {
-            pool: self.pool.clone(),
-            client: Some(client),
-        }
+        Self { pool: self.pool.clone(), client: Some(client) }
     }
 
     /// Reserves bytes, if enough are left. A single reservation always succeeds when nothing else
     /// is reserved: other limits bound its size.
     pub fn try_reserve(&self, bytes: usize) -> Option<Reservation> {
-        self.reserve(bytes).then(|| Reservation {
-            budget: self.clone(),
-            bytes,
-        })
+        self.reserve(bytes)
+            .then(|| Reservation { budget: self.clone(), bytes })
     }
 
     /// Reserves bytes that the caller releases with [`MemoryBudget::release`]. `false` if they were

@@ -57,10 +57,8 @@ impl GrpcMembers {
             known.used = now;
             return Ok(known.clone());
         }
-        let channel = connect(to).map_err(|source| CallError::Connection {
-            member: to.member.clone(),
-            source,
-        })?;
+        let channel = connect(to)
+            .map_err(|source| CallError::Connection { member: to.member.clone(), source })?;
         let made = Connection {
             channel,
             address: to.clone(),
@@ -143,10 +141,7 @@ impl GrpcMembers {
         else {
             return Ok(());
         };
-        let body = pb::AuthenticateRequest {
-            name: login.user,
-            password: login.password,
-        };
+        let body = pb::AuthenticateRequest { name: login.user, password: login.password };
         let mut client = AuthClient::new(connection.channel.clone());
         match within(call, client.authenticate(body)).await {
             Ok(answer) => {
@@ -275,10 +270,7 @@ impl GrpcMembers {
             })
             .await?;
         let raised = |alarm: pb::AlarmMember| {
-            Some(RaisedAlarm {
-                member: alarm.member_id,
-                kind: alarm.alarm.try_into().ok()?,
-            })
+            Some(RaisedAlarm { member: alarm.member_id, kind: alarm.alarm.try_into().ok()? })
         };
         Ok(list.alarms.into_iter().filter_map(raised).collect())
     }
@@ -299,17 +291,12 @@ impl GrpcMembers {
             AuthClient::new(channel).user_add(request).await
         });
         done(added.await.map(drop), "user name already exists")?;
-        let role = pb::AuthRoleAddRequest {
-            name: ROOT.to_owned(),
-        };
+        let role = pb::AuthRoleAddRequest { name: ROOT.to_owned() };
         let added = self.call(on, ROLE_ADD, role, |channel, request| async move {
             AuthClient::new(channel).role_add(request).await
         });
         done(added.await.map(drop), "role name already exists")?;
-        let grant = pb::AuthUserGrantRoleRequest {
-            user: root.user.clone(),
-            role: ROOT.to_owned(),
-        };
+        let grant = pb::AuthUserGrantRoleRequest { user: root.user.clone(), role: ROOT.to_owned() };
         self.call(on, GRANT, grant, |channel, request| async move {
             AuthClient::new(channel).user_grant_role(request).await
         })
@@ -339,10 +326,7 @@ impl Members for GrpcMembers {
         through: &[Address],
         peer_urls: &[String],
     ) -> Result<u64, CallError> {
-        let body = pb::MemberAddRequest {
-            peer_urls: peer_urls.to_vec(),
-            is_learner: true,
-        };
+        let body = pb::MemberAddRequest { peer_urls: peer_urls.to_vec(), is_learner: true };
         let added = self
             .through(through, MEMBER_ADD, body, |channel, request| async move {
                 ClusterClient::new(channel).member_add(request).await
@@ -377,10 +361,7 @@ impl Members for GrpcMembers {
         id: u64,
         peer_urls: &[String],
     ) -> Result<(), CallError> {
-        let body = pb::MemberUpdateRequest {
-            id,
-            peer_urls: peer_urls.to_vec(),
-        };
+        let body = pb::MemberUpdateRequest { id, peer_urls: peer_urls.to_vec() };
         self.through(through, MEMBER_UPDATE, body, |channel, request| async move {
             ClusterClient::new(channel).member_update(request).await
         })
@@ -439,18 +420,12 @@ struct Call {
 
 /// Makes a call that changes nothing, with the timeout [`CALL_TIMEOUT`].
 const fn question(name: &'static str) -> Call {
-    Call {
-        name,
-        timeout: CALL_TIMEOUT,
-    }
+    Call { name, timeout: CALL_TIMEOUT }
 }
 
 /// Makes a call that changes the cluster, with the timeout [`CHANGE_TIMEOUT`].
 const fn change(name: &'static str) -> Call {
-    Call {
-        name,
-        timeout: CHANGE_TIMEOUT,
-    }
+    Call { name, timeout: CHANGE_TIMEOUT }
 }
 
 const STATUS: Call = question("Status");

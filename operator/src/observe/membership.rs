@@ -135,10 +135,7 @@ mod tests {
             alarms: Vec::new(),
             users: None,
         };
-        Answer {
-            member: format!("a-{member_id}"),
-            report: Ok(report),
-        }
+        Answer { member: format!("a-{member_id}"), report: Ok(report) }
     }
 
     fn resource() -> EtcdCluster {
@@ -179,10 +176,7 @@ mod tests {
         assert!(
             judge(
                 &cluster,
-                &[Answer {
-                    member: "a-0".to_owned(),
-                    report: Err(CallError::NoMember)
-                }]
+                &[Answer { member: "a-0".to_owned(), report: Err(CallError::NoMember) }]
             )
             .is_none()
         );

@@ -85,11 +85,7 @@ impl Secrets {
             return Ok(seen);
         }
         let seen = Arc::new(read(client, cluster).await?);
-        let kept = Kept {
-            seen: seen.clone(),
-            generation,
-            read: Instant::now(),
-        };
+        let kept = Kept { seen: seen.clone(), generation, read: Instant::now() };
         self.lock().insert(cluster.uid.clone(), kept);
         Ok(seen)
     }
@@ -163,10 +159,7 @@ impl SecretsSeen {
             Some(secret) => {
                 let certificate = tls::seen(cluster, role, secret, None);
                 let fits = true;
-                let certificate = CertificateSeen {
-                    fits,
-                    ..certificate
-                };
+                let certificate = CertificateSeen { fits, ..certificate };
                 self.certificates.insert(role, certificate);
             }
             None => drop(self.missing.insert(name)),
@@ -182,10 +175,9 @@ impl SecretsSeen {
 async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, ObserveError> {
     let api = Api::<Secret>::namespaced(client.clone(), &cluster.namespace);
     let get = async |name: &str| {
-        api.get_opt(name).await.map_err(|source| ObserveError {
-            what: "secrets",
-            source,
-        })
+        api.get_opt(name)
+            .await
+            .map_err(|source| ObserveError { what: "secrets", source })
     };
     let mut seen = SecretsSeen::default();
     for role in ROLES.into_iter().filter(|role| is_issued(cluster, *role)) {
@@ -282,8 +274,5 @@ fn client_tls(secret: &Secret) -> Option<ClientTls> {
 /// Reads the password of the user root out of a secret; `None` if it is missing or not UTF-8.
 fn login(secret: &Secret) -> Option<Login> {
     let password = String::from_utf8(secret.data.as_ref()?.get("password")?.0.clone()).ok()?;
-    Some(Login {
-        user: "root".to_owned(),
-        password,
-    })
+    Some(Login { user: "root".to_owned(), password })
 }

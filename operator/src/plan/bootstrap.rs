@@ -52,10 +52,7 @@ fn record(pass: &Pass<'_>, discovery: Option<&Discovery>) -> Option<Step> {
     let url = discovery.and_then(|discovery| discovery.url.clone());
     Some(match (discovery, url) {
         (Some(_), None) => Step::CreateDiscoveryToken { members },
-        (_, discovery_url) => Step::BeginBootstrap {
-            members,
-            discovery_url,
-        },
+        (_, discovery_url) => Step::BeginBootstrap { members, discovery_url },
     })
 }
 

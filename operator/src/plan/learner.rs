@@ -50,10 +50,7 @@ fn catch_up(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Optio
         return soon(behind);
     }
     match overdue(joined, ordinal, pod) {
-        Overdue::Yes => Some(Step::RemoveMember {
-            id: member.id,
-            reason: Removal::Dead,
-        }),
+        Overdue::Yes => Some(Step::RemoveMember { id: member.id, reason: Removal::Dead }),
         Overdue::No(Why::Unhealthy(_)) => soon(behind),
         Overdue::No(why) => soon(why),
     }

@@ -101,10 +101,7 @@ impl<'a> Pass<'a> {
     pub(super) fn note(&self, ordinal: Ordinal) -> Option<Step> {
         let (claim, member) = (self.claim(ordinal)?, self.member(ordinal)?);
         let differs = (claim.peer_tls == PeerTls::On) != uses_tls(member);
-        differs.then(|| Step::ApplyClaim {
-            ordinal,
-            peer_tls: self.peer_tls_of(ordinal),
-        })
+        differs.then(|| Step::ApplyClaim { ordinal, peer_tls: self.peer_tls_of(ordinal) })
     }
 
     /// Whether others cannot reach a member: its pod listens with TLS and its peer URL says clear text, or
@@ -129,11 +126,8 @@ impl<'a> Pass<'a> {
     pub(super) fn joined(&self) -> Option<Joined<'a>> {
         let list = self.seen.membership.as_ref()?;
         let leader = list.by_id(list.leader?)?;
-        list.linearizable.then_some(Joined {
-            pass: *self,
-            list,
-            leader,
-        })
+        list.linearizable
+            .then_some(Joined { pass: *self, list, leader })
     }
 
     /// Returns how the pod of a member that is added now speaks to others: with TLS if the spec asks for it
@@ -255,10 +249,7 @@ impl<'a> Joined<'a> {
             let updated = outdated.is_some_and(|pod| !pod.outdated);
             (updated, voter.raft_index, std::cmp::Reverse(voter.id))
         })?;
-        Some(Step::MoveLeader {
-            from: id,
-            to: best.id,
-        })
+        Some(Step::MoveLeader { from: id, to: best.id })
     }
 
     pub(super) fn now(&self) -> UnixSeconds {

@@ -93,9 +93,7 @@ fn join(joined: &Joined<'_>) -> Bootstrap {
         name: member.name.clone(),
         peer_urls: member.peer_urls.clone(),
     });
-    Bootstrap::Join {
-        members: members.collect(),
-    }
+    Bootstrap::Join { members: members.collect() }
 }
 
 /// Deletes the first pod that has to be made again and whose disk stays.

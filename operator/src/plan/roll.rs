@@ -107,24 +107,14 @@ fn advance(joined: &Joined<'_>, due: &Due<'_>) -> Step {
     let ordinal = due.ordinal;
     match due.peer_tls {
         Some(peer_tls) if uses_tls(due.member) != (peer_tls == PeerTls::On) => {
-            Step::UpdatePeerUrl {
-                id,
-                ordinal,
-                peer_tls,
-            }
+            Step::UpdatePeerUrl { id, ordinal, peer_tls }
         }
         Some(peer_tls) => match joined.pass.claim(ordinal) {
             // Without an answer of any member the note on the claim decides how the pod starts.
             Some(claim) if claim.peer_tls != peer_tls => Step::ApplyClaim { ordinal, peer_tls },
-            Some(_) | None => Step::DeletePod {
-                ordinal,
-                reason: Stop::PeerTls,
-            },
+            Some(_) | None => Step::DeletePod { ordinal, reason: Stop::PeerTls },
         },
-        None => Step::DeletePod {
-            ordinal,
-            reason: Stop::Outdated,
-        },
+        None => Step::DeletePod { ordinal, reason: Stop::Outdated },
     }
 }
 

@@ -29,10 +29,7 @@ fn grow(joined: &Joined<'_>) -> Option<Step> {
     Some(match pass.claim(ordinal) {
         Some(claim) if claim.deleting => return soon(Why::ClaimEnding(ordinal)),
         Some(_) => Step::DeleteClaim { ordinal },
-        None => Step::AddLearner {
-            ordinal,
-            peer_tls: pass.peer_tls_of_new(),
-        },
+        None => Step::AddLearner { ordinal, peer_tls: pass.peer_tls_of_new() },
     })
 }
 

@@ -42,10 +42,7 @@ pub(super) fn hibernate(pass: &Pass<'_>) -> Option<Step> {
     }
     let running = pass.pods().filter(|(_, pod)| !pod.deleting);
     match running.map(|(ordinal, _)| ordinal).max() {
-        Some(ordinal) => Some(Step::DeletePod {
-            ordinal,
-            reason: Stop::Hibernated,
-        }),
+        Some(ordinal) => Some(Step::DeletePod { ordinal, reason: Stop::Hibernated }),
         None => idle(Why::Hibernated),
     }
 }

@@ -111,11 +111,7 @@ fn available(seen: &Observed, next: &Step) -> Verdict {
     let waits = |for_what: &[Why]| matches!(next, Step::Wait { why, .. } if for_what.contains(why));
     if waits(&[Why::Unreachable]) {
         let message = "pods are ready, and no member answers the operator".to_owned();
-        return Verdict {
-            status: "Unknown",
-            reason: "ClusterUnreachable",
-            message,
-        };
+        return Verdict { status: "Unknown", reason: "ClusterUnreachable", message };
     }
     let (reason, message) = if waits(&[Why::Hibernated]) {
         ("Hibernated", "no member runs")

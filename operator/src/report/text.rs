@@ -9,12 +9,7 @@ pub fn step(cluster: &str, seen: &Observed, step: &Step) -> Option<Notice> {
     if let Step::Wait { why, .. } = step {
         return Some(wait(cluster, seen, why));
     }
-    let told = |(reason, message)| Notice {
-        reason,
-        member: None,
-        message,
-        warning: false,
-    };
+    let told = |(reason, message)| Notice { reason, member: None, message, warning: false };
     of_cluster(step)
         .map(told)
         .or_else(|| of_member(cluster, seen, step))
@@ -25,15 +20,11 @@ pub fn step(cluster: &str, seen: &Observed, step: &Step) -> Option<Notice> {
 fn of_cluster(step: &Step) -> Option<(&'static str, String)> {
     Some(match step {
         Step::ApplyServices => ("ServicesApplied", "applying the services".to_owned()),
-        Step::ApplyBudget {
-            min_available: Some(voters),
-        } => (
+        Step::ApplyBudget { min_available: Some(voters) } => (
             "DisruptionBudgetApplied",
             format!("an eviction must leave {voters} voters"),
         ),
-        Step::ApplyBudget {
-            min_available: None,
-        } => (
+        Step::ApplyBudget { min_available: None } => (
             "DisruptionBudgetDeleted",
             "deleting the pod disruption budget".to_owned(),
         ),
@@ -134,21 +125,14 @@ fn of_member(cluster: &str, seen: &Observed, step: &Step) -> Option<Notice> {
         | Step::EnableAuth
         | Step::DisableAuth => return None,
     };
-    Some(Notice {
-        reason,
-        member: Some(member),
-        message,
-        warning: false,
-    })
+    Some(Notice { reason, member: Some(member), message, warning: false })
 }
 
 /// Describes a step that names a member by its ordinal; `None` for others.
 fn of_pod(cluster: &str, step: &Step) -> Option<Notice> {
     let pod = |ordinal: &Ordinal| format!("{cluster}-{ordinal}");
     let (reason, ordinal, message) = match step {
-        Step::StartMember {
-            ordinal, bootstrap, ..
-        } => (
+        Step::StartMember { ordinal, bootstrap, .. } => (
             "MemberStarted",
             ordinal,
             format!("starting member {} ({:?})", pod(ordinal), bootstrap.kind()),
@@ -202,12 +186,7 @@ fn of_pod(cluster: &str, step: &Step) -> Option<Notice> {
         | Step::EnableAuth
         | Step::DisableAuth => return None,
     };
-    Some(Notice {
-        reason,
-        member: Some(pod(ordinal)),
-        message,
-        warning: false,
-    })
+    Some(Notice { reason, member: Some(pod(ordinal)), message, warning: false })
 }
 
 /// Returns the kind of a step, which is a label of a metric.
@@ -258,12 +237,7 @@ fn removal(member: String, why: Removal) -> Notice {
         ),
     };
     let message = format!("removing member {member}: {because}");
-    Notice {
-        reason,
-        member: Some(member),
-        message,
-        warning,
-    }
+    Notice { reason, member: Some(member), message, warning }
 }
 
 fn stop(pod: String, why: Stop) -> Notice {
@@ -284,12 +258,7 @@ fn stop(pod: String, why: Stop) -> Notice {
         Stop::Hibernated => ("MemberHibernated", "the specification asks for no members"),
     };
     let message = format!("stopping pod {pod}: {because}");
-    Notice {
-        reason,
-        member: Some(pod),
-        message,
-        warning: false,
-    }
+    Notice { reason, member: Some(pod), message, warning: false }
 }
 
 fn wait(cluster: &str, seen: &Observed, why: &Why) -> Notice {
@@ -332,12 +301,7 @@ fn wait(cluster: &str, seen: &Observed, why: &Why) -> Notice {
         Why::OnlyCopy(ordinal) => ("OnlyCopy", Some(pod(ordinal)), format!("member {} has the only copy of the data and no disk: scale out to change its template", pod(ordinal)), true),
         Why::Settling(ordinal) => ("MemberSettling", Some(pod(ordinal)), format!("member {} has just become ready", pod(ordinal)), false),
     };
-    Notice {
-        reason,
-        member,
-        message,
-        warning,
-    }
+    Notice { reason, member, message, warning }
 }
 
 fn obstacle_text(obstacle: Obstacle) -> (&'static str, &'static str) {

@@ -11,10 +11,8 @@ pub(super) fn typed<T: DeserializeOwned>(
     field: &'static str,
     object: &OpenObject,
 ) -> Result<T, ResourceError> {
-    let failed = |error: serde_json::Error| ResourceError::Field {
-        field,
-        reason: error.to_string(),
-    };
+    let failed =
+        |error: serde_json::Error| ResourceError::Field { field, reason: error.to_string() };
     serde_json::from_value(Value::Object(object.0.clone())).map_err(failed)
 }
 

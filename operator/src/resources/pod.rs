@@ -120,9 +120,7 @@ fn own(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
         annotations.insert(TRUST.to_owned(), trust.clone());
     }
     let secrets = spec.image_pull_secrets.iter();
-    let secrets = secrets.map(|secret| LocalObjectReference {
-        name: secret.name.clone(),
-    });
+    let secrets = secrets.map(|secret| LocalObjectReference { name: secret.name.clone() });
     let tolerations = list("tolerations", &spec.tolerations)?;
     let spread = list(
         "topologySpreadConstraints",
@@ -147,11 +145,7 @@ fn own(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
         volumes: Some(volumes(cluster, plan)?),
         ..PodSpec::default()
     };
-    Ok(Pod {
-        metadata,
-        spec: Some(spec),
-        status: None,
-    })
+    Ok(Pod { metadata, spec: Some(spec), status: None })
 }
 
 fn list<T: DeserializeOwned>(
@@ -222,10 +216,7 @@ fn container(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Container, Resourc
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
             read_only_root_filesystem: Some(true),
-            capabilities: Some(Capabilities {
-                drop: Some(vec!["ALL".to_owned()]),
-                add: None,
-            }),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
             ..SecurityContext::default()
         }),
         ..Container::default()
@@ -266,10 +257,7 @@ fn resources(cluster: &Cluster<'_>) -> Result<ResourceRequirements, ResourceErro
 /// mounts.
 fn volumes(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Vec<Volume>, ResourceError> {
     let spec = cluster.spec();
-    let mut data = Volume {
-        name: "data".to_owned(),
-        ..Volume::default()
-    };
+    let mut data = Volume { name: "data".to_owned(), ..Volume::default() };
     if spec.is_durable() {
         data.persistent_volume_claim = Some(PersistentVolumeClaimVolumeSource {
             claim_name: cluster.claim(plan.ordinal),

@@ -243,19 +243,12 @@ fn flags_are_those_of_the_server() {
     };
     let starts = [
         Bootstrap::New { members: 3 },
-        Bootstrap::Discovery {
-            url: "https://d/t".to_owned(),
-        },
-        Bootstrap::Join {
-            members: vec![join],
-        },
+        Bootstrap::Discovery { url: "https://d/t".to_owned() },
+        Bootstrap::Join { members: vec![join] },
         Bootstrap::Restart,
     ];
     for bootstrap in starts {
-        let plan = PodPlan {
-            bootstrap,
-            ..first(0, PeerTls::On)
-        };
+        let plan = PodPlan { bootstrap, ..first(0, PeerTls::On) };
         for flag in arguments(&pod(&cluster, &plan).expect("a pod")) {
             let (name, _) = flag.split_once('=').expect("a value");
             let row = table
@@ -277,10 +270,7 @@ fn a_restart_names_itself_alone_and_a_join_names_all() {
     let resource = resource(json!({}));
     let cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
     let flags = |bootstrap| {
-        let plan = PodPlan {
-            bootstrap,
-            ..first(1, PeerTls::Off)
-        };
+        let plan = PodPlan { bootstrap, ..first(1, PeerTls::Off) };
         arguments(&pod(&cluster, &plan).expect("a pod"))
     };
     let own = "--initial-cluster=orders-1=http://orders-1.orders-peer.shop.svc:2380";
@@ -306,10 +296,7 @@ fn a_template_changes_with_the_spec_alone() {
     let print = template(&cluster, PeerTls::Off).expect("a template");
     for plan in [
         first(0, PeerTls::Off),
-        PodPlan {
-            bootstrap: Bootstrap::Restart,
-            ..first(5, PeerTls::Off)
-        },
+        PodPlan { bootstrap: Bootstrap::Restart, ..first(5, PeerTls::Off) },
     ] {
         let pod = pod(&cluster, &plan).expect("a pod");
         let noted = pod.metadata.annotations.unwrap_or_default();

@@ -63,15 +63,8 @@ mod tests {
             own.any(|path| route(settings, path.as_bytes()).is_some())
         };
         let all = Settings::default();
-        let no_v1 = Settings {
-            enable_v1: false,
-            ..Settings::default()
-        };
-        let no_v2 = Settings {
-            enable_v1: false,
-            enable_v2: false,
-            ..Settings::default()
-        };
+        let no_v1 = Settings { enable_v1: false, ..Settings::default() };
+        let no_v2 = Settings { enable_v1: false, enable_v2: false, ..Settings::default() };
         for start in ["/v1/", "/v2/", "/leader", "/machines", "/new", "/health"] {
             assert!(served(&all, start), "{start}");
         }

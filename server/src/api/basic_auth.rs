@@ -78,19 +78,13 @@ pub(super) async fn authorize_route(
     request: &HttpRequest,
     access: Access,
 ) -> Result<bool, NodeError> {
-    let on = AuthSwitches {
-        v2: ctx.node.v2_auth_enabled(),
-        v3: ctx.node.auth_enabled(),
-    };
+    let on = AuthSwitches { v2: ctx.node.v2_auth_enabled(), v3: ctx.node.auth_enabled() };
     // the handlers of the key space check their keys
     if access == Access::V2Keys || !access.is_asked(on) {
         return Ok(true);
     }
     let rights = match basic_credentials(ctx, request).await? {
-        BasicCredentials::User(user) => Rights {
-            user: true,
-            root: is_path_root(&user),
-        },
+        BasicCredentials::User(user) => Rights { user: true, root: is_path_root(&user) },
         BasicCredentials::Invalid => bearer(ctx, request).await?,
         BasicCredentials::Anonymous => Rights::default(),
     };

@@ -127,10 +127,7 @@ fn gateway_read<Q: Shaped + Default + Message>(
     gateway_version: gateway::GatewayVersion,
     encoding: Encoding,
 ) -> Result<Q, String> {
-    let form = JsonFormat {
-        gateway_version,
-        encoding,
-    };
+    let form = JsonFormat { gateway_version, encoding };
     gateway::decode(body, form).map_err(|failure| match failure {
         GatewayError::Status { text, .. } => text,
         GatewayError::NotFound | GatewayError::NotPost => format!("{failure:?}"),
@@ -168,9 +165,6 @@ pub fn answer(reply: kv::KvReply) -> pb::TxnResponse {
         kv::KvReply::Compact => return pb::TxnResponse::default(),
         kv::KvReply::Op(reply) => reply,
     };
-    let reply = kv::TxnReply {
-        succeeded: true,
-        replies: vec![(reply, 1)],
-    };
+    let reply = kv::TxnReply { succeeded: true, replies: vec![(reply, 1)] };
     kv_calls::txn::response(None, reply)
 }

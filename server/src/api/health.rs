@@ -205,11 +205,7 @@ impl Probe {
                 &checks[at..=at]
             }
         };
-        Some(Self {
-            name,
-            checks,
-            aggregate: whole,
-        })
+        Some(Self { name, checks, aggregate: whole })
     }
 
     /// Runs the checks and answers 200, or 503 with the report if one fails. On the probe's own path

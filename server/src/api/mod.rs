@@ -106,9 +106,6 @@ impl Context {
 
     /// Identifies the sender of a password for the queue of hashes.
     pub fn password_source<'a>(&self, user: &'a str) -> PasswordSource<'a> {
-        PasswordSource {
-            client: self.node.client(),
-            user,
-        }
+        PasswordSource { client: self.node.client(), user }
     }
 }

@@ -159,10 +159,7 @@ mod tests {
     const TEST_COST: u32 = 8;
 
     fn sender(user: &str) -> PasswordSource<'_> {
-        PasswordSource {
-            client: ClientNetwork::default(),
-            user,
-        }
+        PasswordSource { client: ClientNetwork::default(), user }
     }
 
     async fn took(answer: impl Future<Output = Result<bool, HashError>>) -> (bool, Duration) {

@@ -112,12 +112,7 @@ impl Jwt {
             tracing::warn!(name, "unknown option of --auth-token");
         }
         let (signs, checks) = keys::read(*method, public.as_deref(), private.as_deref())?;
-        let jwt = Self {
-            method: *method,
-            signs,
-            checks,
-            ttl,
-        };
+        let jwt = Self { method: *method, signs, checks, ttl };
         jwt.check_key_pair()?;
         Ok(jwt)
     }

@@ -119,10 +119,7 @@ impl PasswordQueue {
     pub(super) fn new(threads: usize) -> Self {
         let threads = threads.max(1);
         Self {
-            state: Mutex::new(QueueState {
-                free: threads,
-                ..QueueState::default()
-            }),
+            state: Mutex::new(QueueState { free: threads, ..QueueState::default() }),
             share: (threads - 1).max(1),
             names: RandomState::new(),
         }
@@ -140,10 +137,7 @@ impl PasswordQueue {
         match called {
             Ok(Ok(())) => {
                 place.taken = true;
-                Ok(HashingPermit {
-                    queue: Arc::clone(self),
-                    client,
-                })
+                Ok(HashingPermit { queue: Arc::clone(self), client })
             }
             // it was dropped for others, or timed out
             Ok(Err(_)) | Err(_) => Err(QueueFull),
@@ -347,10 +341,7 @@ mod tests {
             });
             let done = places.swap_remove(at.expect("somebody is served"));
             served += 1;
-            drop(HashingPermit {
-                queue: Arc::clone(&queue),
-                client: done.client,
-            });
+            drop(HashingPermit { queue: Arc::clone(&queue), client: done.client });
         }
     }
 

@@ -38,10 +38,7 @@ pub(super) fn open(
     let start = bootstrap::decide(config, storage::identity(dir)?, joined.as_ref());
     let (identity, first_state) = match start {
         Start::Fresh { identity, state } => (identity, Some(state)),
-        Start::Restart {
-            identity,
-            flags_differ,
-        } => {
+        Start::Restart { identity, flags_differ } => {
             if flags_differ {
                 tracing::warn!(
                     data_dir = %dir.display(),

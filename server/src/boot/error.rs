@@ -75,10 +75,7 @@ impl BootError {
     }
 
     pub(super) fn corrupt(dir: &Path, source: CorruptRecord) -> Self {
-        Self::Corrupt {
-            dir: dir.display().to_string(),
-            source,
-        }
+        Self::Corrupt { dir: dir.display().to_string(), source }
     }
 
     /// Returns the exit code of the process that this error ends.

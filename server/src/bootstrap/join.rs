@@ -145,10 +145,7 @@ fn joined(config: &Config, cluster: &RemoteCluster) -> Result<JoinedCluster, Joi
     };
     if cluster.members.len() != config.initial_cluster.len() {
         let given = config.initial_cluster.len();
-        return Err(JoinError::Count {
-            known: known(),
-            given,
-        });
+        return Err(JoinError::Count { known: known(), given });
     }
     let mut own_id = 0;
     for (name, urls) in &config.initial_cluster {
@@ -164,10 +161,7 @@ fn joined(config: &Config, cluster: &RemoteCluster) -> Result<JoinedCluster, Joi
             own_id = found.id;
         }
     }
-    let mut members = MemberRegistry {
-        cluster_id: cluster.id,
-        ..MemberRegistry::default()
-    };
+    let mut members = MemberRegistry { cluster_id: cluster.id, ..MemberRegistry::default() };
     for member in &cluster.members {
         let member = Member {
             id: member.id,
@@ -178,10 +172,7 @@ fn joined(config: &Config, cluster: &RemoteCluster) -> Result<JoinedCluster, Joi
         };
         members.by_id.insert(member.id, member);
     }
-    Ok(JoinedCluster {
-        identity: DataIdentity::new(cluster.id, own_id),
-        members,
-    })
+    Ok(JoinedCluster { identity: DataIdentity::new(cluster.id, own_id), members })
 }
 
 /// Whether both lists contain the same addresses.
@@ -226,10 +217,7 @@ mod tests {
             client_urls: vec!["http://127.0.0.1:9".to_owned()],
             ..peer::Member::default()
         };
-        RemoteCluster {
-            id: 0xC1,
-            members: urls.iter().map(member).collect(),
-        }
+        RemoteCluster { id: 0xC1, members: urls.iter().map(member).collect() }
     }
 
     #[test]

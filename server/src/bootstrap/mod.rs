@@ -85,11 +85,7 @@ fn first_members(config: &Config) -> Vec<Member> {
         peer_urls.sort_unstable();
         let id = ids::member_id(&peer_urls, &config.initial_cluster_token, None);
         // the name is set by the member's first publication
-        Member {
-            id,
-            peer_urls,
-            ..Member::default()
-        }
+        Member { id, peer_urls, ..Member::default() }
     };
     config.initial_cluster.iter().map(member).collect()
 }

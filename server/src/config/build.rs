@@ -161,11 +161,7 @@ impl ValueReader<'_> {
     /// Makes the error for the value of a flag.
     pub(super) fn bad(&self, flag: &'static str, reason: &str) -> ConfigError {
         let value = self.text(flag).to_owned();
-        ConfigError::Value {
-            value,
-            flag,
-            reason: reason.to_owned(),
-        }
+        ConfigError::Value { value, flag, reason: reason.to_owned() }
     }
 
     pub(super) fn boolean(&self, flag: &'static str) -> Result<bool, ConfigError> {
@@ -268,16 +264,10 @@ impl ValueReader<'_> {
             }
         }
         if heartbeat.saturating_mul(5) > election {
-            return Err(ConfigError::Election {
-                election,
-                heartbeat,
-            });
+            return Err(ConfigError::Election { election, heartbeat });
         }
         if election > ELECTION_MS_MAX {
-            return Err(ConfigError::ElectionTooLong {
-                election,
-                max: ELECTION_MS_MAX,
-            });
+            return Err(ConfigError::ElectionTooLong { election, max: ELECTION_MS_MAX });
         }
         Ok((
             Duration::from_millis(heartbeat),
@@ -506,12 +496,7 @@ impl ValueReader<'_> {
             })
             .collect();
         outputs.dedup();
-        Ok(LogConfig {
-            level,
-            format,
-            rotation: self.rotation(&outputs)?,
-            outputs,
-        })
+        Ok(LogConfig { level, format, rotation: self.rotation(&outputs)?, outputs })
     }
 
     /// Reads the rotation of logs; `None` if it is off. Refuses compression, and more or fewer log files than

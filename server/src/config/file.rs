@@ -13,14 +13,9 @@ use super::{
 
 /// Reads a configuration file and adds its values to `values`.
 pub(super) fn read(path: &Path, values: &mut FlagValues) -> Result<(), ConfigError> {
-    let text = fs::read_to_string(path).map_err(|source| ConfigError::File {
-        path: path.to_owned(),
-        source,
-    })?;
-    parse(&text, values).map_err(|reason| ConfigError::Yaml {
-        path: path.to_owned(),
-        reason,
-    })
+    let text = fs::read_to_string(path)
+        .map_err(|source| ConfigError::File { path: path.to_owned(), source })?;
+    parse(&text, values).map_err(|reason| ConfigError::Yaml { path: path.to_owned(), reason })
 }
 
 /// Adds the values of a YAML text, a mapping of keys to values. An empty text adds none.

@@ -178,10 +178,7 @@ impl Default for Config {
     fn default() -> Self {
         let url = |text: &str| vec![text.parse().expect("a constant URL")];
         let (client, peer) = (url(DEFAULT_CLIENT_URL), url(DEFAULT_PEER_URL));
-        let tls = PortTls {
-            max_version: TlsVersion::Tls13,
-            ..PortTls::default()
-        };
+        let tls = PortTls { max_version: TlsVersion::Tls13, ..PortTls::default() };
         Self {
             name: DEFAULT_NAME.into(),
             data_dir: PathBuf::from(format!("{DEFAULT_NAME}.etcd")),
@@ -208,10 +205,7 @@ impl Default for Config {
             connections: ConnectionSettings::default(),
             extensive_metrics: false,
             tls: tls.clone(),
-            peer_tls: PeerTlsConfig {
-                port: tls,
-                ..PeerTlsConfig::default()
-            },
+            peer_tls: PeerTlsConfig { port: tls, ..PeerTlsConfig::default() },
             log: LogConfig::default(),
             settings: Settings::default(),
             notify_socket: None,

@@ -51,10 +51,7 @@ pub(super) fn collect_values(
             values
         }
         None => {
-            let mut values = FlagValues {
-                given: line,
-                ..FlagValues::default()
-            };
+            let mut values = FlagValues { given: line, ..FlagValues::default() };
             values.add_environment(environment)?;
             values
         }

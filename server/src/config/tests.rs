@@ -290,10 +290,7 @@ fn tls_as_it_was_asked_for() {
     );
     let config = load(&line, &[]).unwrap();
     let expected = PortTls {
-        certificate: Some(ServerCertificate::Files {
-            cert: "c".into(),
-            key: "k".into(),
-        }),
+        certificate: Some(ServerCertificate::Files { cert: "c".into(), key: "k".into() }),
         client_ca: Some("a".into()),
         crl: Some("r".into()),
         client_cert_auth: true,

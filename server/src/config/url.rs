@@ -142,11 +142,7 @@ impl FromStr for Url {
             "unix" | "unixs" => Address::Unix(rest.to_owned()),
             _ => return Err(UrlError::Scheme(owned())),
         };
-        Ok(Self {
-            text: owned(),
-            address,
-            tls,
-        })
+        Ok(Self { text: owned(), address, tls })
     }
 }
 
@@ -163,10 +159,7 @@ fn tcp(url: &str, authority: &str) -> Result<Address, UrlError> {
         Ok(port) => port,
         Err(_) if port.is_empty() => return Err(bad()),
         Err(_) => {
-            return Err(UrlError::Port {
-                url: url.to_owned(),
-                port: port.to_owned(),
-            });
+            return Err(UrlError::Port { url: url.to_owned(), port: port.to_owned() });
         }
     };
     Ok(Address::Tcp(host.to_owned(), port))

@@ -60,10 +60,7 @@ impl FlagValues {
                 Some(_) if text.is_empty() => {}
                 Some(flag) if self.given.contains_key(flag.name) => {
                     let variable = variable.clone();
-                    return Err(ConfigError::Shadowed {
-                        variable,
-                        flag: flag.name,
-                    });
+                    return Err(ConfigError::Shadowed { variable, flag: flag.name });
                 }
                 Some(flag) => self.set(flag, text.clone()),
             }
@@ -104,10 +101,7 @@ impl FlagValues {
             }
             match flag.status {
                 FlagStatus::Refused { reason } => {
-                    return Err(ConfigError::Refused {
-                        flag: flag.name,
-                        reason,
-                    });
+                    return Err(ConfigError::Refused { flag: flag.name, reason });
                 }
                 FlagStatus::Accepted { why } => {
                     self.warnings

@@ -90,10 +90,9 @@ impl CorruptionChecker {
                 tracing::info!(rebuilt, "initial corruption checking passed; no corruption");
                 Ok(())
             }
-            Ok(Standing::Unknown(found)) => Err(InconsistentState {
-                index: found.index,
-                hashes: found.hashes(),
-            }),
+            Ok(Standing::Unknown(found)) => {
+                Err(InconsistentState { index: found.index, hashes: found.hashes() })
+            }
             Ok(Standing::Corrupt) => Err(InconsistentState {
                 index: self.node.status().applied,
                 hashes: "the leader's state could not be received".to_owned(),

@@ -98,10 +98,8 @@ pub(super) async fn at(
     let of_member = |member: &Member| MemberHash {
         member: member.id,
         votes: !member.learner,
-        found: (member.id == own_id).then(|| ReleaseHash {
-            release: version::WITAN.to_owned(),
-            hash: own,
-        }),
+        found: (member.id == own_id)
+            .then(|| ReleaseHash { release: version::WITAN.to_owned(), hash: own }),
     };
     let mut members: Vec<MemberHash> = registry.by_id.values().map(of_member).collect();
     let mut waiting: Vec<u64> = registry.by_id.keys().copied().collect();
@@ -120,11 +118,7 @@ pub(super) async fn at(
             }
         }
         if waiting.is_empty() || enough(&members) || Instant::now() >= deadline {
-            return Ok(Comparison {
-                index,
-                verdict: decide(&members),
-                members,
-            });
+            return Ok(Comparison { index, verdict: decide(&members), members });
         }
         sleep(RETRY_PAUSE).await;
     }

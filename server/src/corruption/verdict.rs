@@ -68,10 +68,7 @@ pub(super) fn decide(members: &[MemberHash]) -> Verdict {
     };
     let (majority, others): (Vec<_>, Vec<_>) = groups.into_values().partition(is_majority);
     match majority.first() {
-        Some(group) => Verdict::Outvoted {
-            majority: ids(group),
-            corrupt: ids(&others.concat()),
-        },
+        Some(group) => Verdict::Outvoted { majority: ids(group), corrupt: ids(&others.concat()) },
         None => Verdict::Undecided,
     }
 }
@@ -81,20 +78,12 @@ mod tests {
     use super::*;
 
     fn member(member: u64, keys: Option<u32>) -> MemberHash {
-        let hash = |keys| StateHash {
-            index: 9,
-            revision: 5,
-            compact_revision: -1,
-            keys,
-            others: 7,
-        };
+        let hash =
+            |keys| StateHash { index: 9, revision: 5, compact_revision: -1, keys, others: 7 };
         MemberHash {
             member,
             votes: true,
-            found: keys.map(|keys| ReleaseHash {
-                release: "1".into(),
-                hash: hash(keys),
-            }),
+            found: keys.map(|keys| ReleaseHash { release: "1".into(), hash: hash(keys) }),
         }
     }
 
@@ -104,10 +93,7 @@ mod tests {
     }
 
     fn outvoted(majority: &[u64], corrupt: &[u64]) -> Verdict {
-        Verdict::Outvoted {
-            majority: majority.to_vec(),
-            corrupt: corrupt.to_vec(),
-        }
+        Verdict::Outvoted { majority: majority.to_vec(), corrupt: corrupt.to_vec() }
     }
 
     #[test]

@@ -38,11 +38,7 @@ impl LogLimit {
     fn admit_at(&self, now: Instant) -> Option<u64> {
         // no panic can leave it inconsistent
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let window = window.get_or_insert(LineWindow {
-            began: now,
-            logged: 0,
-            left_out: 0,
-        });
+        let window = window.get_or_insert(LineWindow { began: now, logged: 0, left_out: 0 });
         if now.saturating_duration_since(window.began) >= WINDOW {
             (window.began, window.logged) = (now, 0);
         }

@@ -219,11 +219,7 @@ mod tests {
     fn files_rotate_and_old_ones_go() {
         let folder = folder("rotation");
         let path = folder.join("witan.log");
-        let rotation = Rotation {
-            max_size_mib: 1,
-            max_backups: 2,
-            ..Rotation::default()
-        };
+        let rotation = Rotation { max_size_mib: 1, max_backups: 2, ..Rotation::default() };
         let outputs = Outputs::open(&[LogOutput::File(path.clone())], Some(rotation)).unwrap();
         let line = "x".repeat(300 << 10);
         for _ in 0..16 {

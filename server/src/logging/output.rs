@@ -59,12 +59,7 @@ impl LogFile {
     fn open(path: &Path, rotation: Option<Rotation>) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         let size = file.metadata()?.len();
-        Ok(Self {
-            path: path.to_owned(),
-            file,
-            size,
-            rotation,
-        })
+        Ok(Self { path: path.to_owned(), file, size, rotation })
     }
 
     /// Appends a line; rotates the file first if the line would make it larger than its limit.

@@ -109,11 +109,7 @@ enum SlotState {
 
 impl CompletionSlots {
     const fn new() -> Self {
-        Self {
-            slots: Vec::new(),
-            free: Vec::new(),
-            timeout_checks: 0,
-        }
+        Self { slots: Vec::new(), free: Vec::new(), timeout_checks: 0 }
     }
 
     /// Opens a slot, which completes with [`NodeError::Timeout`] if nothing else completes it within
@@ -129,14 +125,8 @@ impl CompletionSlots {
             self.slots.len() - 1
         });
         let (round, state) = &mut self.slots[slot];
-        *state = SlotState::Pending {
-            waker: None,
-            deadline: until,
-        };
-        SlotId {
-            slot,
-            round: *round,
-        }
+        *state = SlotState::Pending { waker: None, deadline: until };
+        SlotId { slot, round: *round }
     }
 
     /// Returns the state of a slot; `None` if the slot was closed since it got this id.
@@ -213,11 +203,7 @@ impl<T> CompletionSender<T> {
             completion_queue: Some(CompletionQueue::current()),
             permit: None,
         };
-        let answer = CompletionFuture {
-            slot_id,
-            value: PhantomData,
-            open: true,
-        };
+        let answer = CompletionFuture { slot_id, value: PhantomData, open: true };
         (address, answer)
     }
 

@@ -100,10 +100,7 @@ mod tests {
     }
 
     fn apply(metrics: &NodeMetrics, reply: OpReply) {
-        metrics.applied(&Outcome {
-            reply: Reply::Kv(Ok(kv::KvReply::Op(reply))),
-            revision: 2,
-        });
+        metrics.applied(&Outcome { reply: Reply::Kv(Ok(kv::KvReply::Op(reply))), revision: 2 });
     }
 
     #[test]
@@ -122,12 +119,7 @@ mod tests {
     #[test]
     fn a_transaction_counts_its_parts() {
         let metrics = NodeMetrics::register(&Register::default());
-        let txn = |replies| {
-            OpReply::Txn(kv::TxnReply {
-                succeeded: true,
-                replies,
-            })
-        };
+        let txn = |replies| OpReply::Txn(kv::TxnReply { succeeded: true, replies });
         apply(&metrics, txn(vec![(put(), 2), (txn(vec![(put(), 2)]), 2)]));
         assert_eq!((metrics.kv_puts.get(), metrics.kv_txns.get()), (2, 1));
     }

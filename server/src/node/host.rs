@@ -160,14 +160,7 @@ impl Host for NodeHost {
         self.shared.status.store_state(&view.machine, member_id);
         let kv = &view.machine.kv;
         self.shared.watch_streams.publish(kv.revision());
-        for Applied {
-            index,
-            ticket,
-            outcome,
-            members,
-            hashed,
-        } in applied
-        {
+        for Applied { index, ticket, outcome, members, hashed } in applied {
             if let Some(state) = hashed {
                 self.frozen.offer(*state, &outcome.reply);
             }

@@ -31,11 +31,7 @@ impl Node {
         members: Arc<MemberRegistry>,
     ) -> Result<bool, NodeError> {
         let (taken, answer) = oneshot::channel();
-        self.send(LoopRequest::Decide {
-            command,
-            members,
-            taken,
-        })?;
+        self.send(LoopRequest::Decide { command, members, taken })?;
         answer.await.map_err(|_| NodeError::Stopped)
     }
 

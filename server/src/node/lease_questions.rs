@@ -37,11 +37,7 @@ impl Node {
     ) -> Result<LeaseAnswer, NodeError> {
         self.refuse_learner()?;
         let (to, answer) = CompletionSender::new(self.shared.request_timeout);
-        self.send(LoopRequest::Lease {
-            lease,
-            question,
-            to,
-        })?;
+        self.send(LoopRequest::Lease { lease, question, to })?;
         answer.await
     }
 

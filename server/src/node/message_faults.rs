@@ -49,11 +49,7 @@ pub(super) struct MessageFaults {
 impl MessageFaults {
     /// Makes a counter of dropped faulty peer messages that increments the metrics in `series`.
     pub(super) fn new(series: MessageFaultSeries) -> Self {
-        Self {
-            series,
-            logged: None,
-            since: 0,
-        }
+        Self { series, logged: None, since: 0 }
     }
 
     /// Counts a dropped message. Returns how many were dropped since the last log line, this one included, if

@@ -220,10 +220,7 @@ pub type Proposed<O> =
 impl Node {
     /// Returns a handle for the requests of clients in this network.
     pub fn of_client(&self, client: ClientNetwork) -> Self {
-        Self {
-            shared: self.shared.clone(),
-            client,
-        }
+        Self { shared: self.shared.clone(), client }
     }
 
     /// Returns the network of the client whose requests this handle serves.
@@ -445,11 +442,7 @@ impl Node {
 fn typed<O: Operation>(done: Result<AppliedCommand, NodeError>) -> Proposed<O> {
     let AppliedCommand { outcome, index } = done?;
     match O::output(outcome.reply) {
-        Some(Ok(output)) => Ok(Applied {
-            output,
-            revision: outcome.revision,
-            index,
-        }),
+        Some(Ok(output)) => Ok(Applied { output, revision: outcome.revision, index }),
         Some(Err(error)) => Err(ProposeError::Refused(error)),
         None => {
             let operation = std::any::type_name::<O>();

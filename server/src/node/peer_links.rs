@@ -43,10 +43,7 @@ pub struct DeadMember {
 
 impl PeerLinks {
     pub(super) fn new(dead_after: Option<Duration>) -> Self {
-        Self {
-            dead_after,
-            ..Self::default()
-        }
+        Self { dead_after, ..Self::default() }
     }
 
     /// Notes that a member is connected since `now_ns`, or since before if it was connected already.

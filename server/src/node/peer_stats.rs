@@ -119,11 +119,7 @@ impl Traffic {
         if self.recent.len() == RECENT_MAX {
             self.recent.pop_front();
         }
-        let batch = Batch {
-            at,
-            messages,
-            bytes,
-        };
+        let batch = Batch { at, messages, bytes };
         self.recent.push_back(batch);
     }
 
@@ -131,10 +127,7 @@ impl Traffic {
     /// last batch is older than [`RECENT_AGE`].
     #[expect(clippy::cast_precision_loss, reason = "rates need no more precision")]
     fn stats(&self, now: Instant) -> TrafficStats {
-        let mut stats = TrafficStats {
-            messages: self.messages,
-            ..TrafficStats::default()
-        };
+        let mut stats = TrafficStats { messages: self.messages, ..TrafficStats::default() };
         if let (Some(first), Some(last)) = (self.recent.front(), self.recent.back())
             && now.duration_since(last.at) <= RECENT_AGE
             && last.at > first.at

@@ -19,11 +19,7 @@ pub(super) struct PendingRequests<T> {
 
 impl<T> Default for PendingRequests<T> {
     fn default() -> Self {
-        Self {
-            first: 0,
-            queue: VecDeque::new(),
-            count: 0,
-        }
+        Self { first: 0, queue: VecDeque::new(), count: 0 }
     }
 }
 

@@ -87,10 +87,7 @@ impl RaftInbox {
     /// has taken it.
     pub(super) fn receive(&self, envelope: Envelope, room: OwnedSemaphorePermit) {
         let lane = envelope.lane;
-        let message = ReceivedMessage {
-            envelope,
-            _room: room,
-        };
+        let message = ReceivedMessage { envelope, _room: room };
         let mut queued = self.lock();
         match lane {
             Lane::Control => queued.control.push(message),
@@ -183,13 +180,7 @@ mod tests {
     use super::*;
 
     fn envelope(lane: Lane, message: Bytes) -> Envelope {
-        Envelope {
-            to: 1,
-            from: 2,
-            lane,
-            message,
-            snapshot: None,
-        }
+        Envelope { to: 1, from: 2, lane, message, snapshot: None }
     }
 
     #[test]

@@ -102,10 +102,7 @@ pub fn start(
     shared.status.store_state(&state, shared.identity.member_id);
     shared.watch_streams.begin(&state.kv);
     drop(state);
-    let node = Node {
-        shared: shared.clone(),
-        client: ClientNetwork::default(),
-    };
+    let node = Node { shared: shared.clone(), client: ClientNetwork::default() };
     let checkpointer = checkpointer(node.clone())?;
     let host = NodeHost {
         post: post(node.clone(), checkpointer.receiver())?,
@@ -304,15 +301,10 @@ impl ReplicaLoop {
 
     /// Passes a received snapshot to the replica; the next turn installs it, or drops it.
     fn offer_snapshot(&mut self, received: ReceivedState) {
-        let ReceivedState {
-            mut envelope,
-            snapshot,
-        } = received;
+        let ReceivedState { mut envelope, snapshot } = received;
         envelope.snapshot = Some(Box::new(snapshot.view.clone()));
-        self.host.incoming = Some(IncomingState {
-            received: snapshot,
-            replaced: self.replica.view(),
-        });
+        self.host.incoming =
+            Some(IncomingState { received: snapshot, replaced: self.replica.view() });
         self.replica.receive(envelope);
     }
 
@@ -344,11 +336,7 @@ impl ReplicaLoop {
             }
             LoopRequest::Rewrite { done } => self.rewrite_and_shrink(done),
             LoopRequest::Shrink { done } => self.rewrite(done),
-            LoopRequest::Lease {
-                lease,
-                question,
-                to,
-            } => {
+            LoopRequest::Lease { lease, question, to } => {
                 let ticket = self.ticket();
                 match self.replica.ask_about_lease(ticket, lease, question) {
                     Ok(()) => self.host.leases.insert(ticket, self.ticks, to),
@@ -363,11 +351,7 @@ impl ReplicaLoop {
                 // the requester may be gone
                 let _ = taken.send(self.replica.transfer_leadership(to));
             }
-            LoopRequest::Decide {
-                command,
-                members,
-                taken,
-            } => {
+            LoopRequest::Decide { command, members, taken } => {
                 let room = self.space.room() != SpaceLevel::None || command.is_required_at_start();
                 let done = room && self.replica.propose_decision(&members, now_ns(), command);
                 // the requester may be gone
@@ -381,13 +365,7 @@ impl ReplicaLoop {
     /// Proposes a command; refuses it with [`NodeError::NoSpace`] if the disk has no room and no start needs
     /// it.
     fn propose(&mut self, proposal: Proposal) {
-        let Proposal {
-            command,
-            caller,
-            now_ns,
-            bytes,
-            to,
-        } = proposal;
+        let Proposal { command, caller, now_ns, bytes, to } = proposal;
         let room = self.space.take(bytes as u64, grows(&command));
         if !room && !command.is_required_at_start() {
             to.refuse(NodeError::NoSpace);
@@ -396,10 +374,7 @@ impl ReplicaLoop {
         // a published state would be copied on write
         self.shared.latest.clear();
         let ticket = self.ticket();
-        let stamp = Stamp {
-            now_ns,
-            ..Stamp::default()
-        };
+        let stamp = Stamp { now_ns, ..Stamp::default() };
         match self.replica.propose_for(ticket, stamp, *command, caller) {
             Ok(()) => self.host.writes.insert(ticket, self.ticks, to),
             Err(refusal) => to.refuse(refusal.into()),

@@ -138,13 +138,7 @@ mod tests {
     use super::*;
 
     fn hash(index: u64) -> StateHash {
-        StateHash {
-            index,
-            revision: 1,
-            compact_revision: -1,
-            keys: 1,
-            others: 1,
-        }
+        StateHash { index, revision: 1, compact_revision: -1, keys: 1, others: 1 }
     }
 
     #[test]

@@ -94,10 +94,7 @@ impl PublishedStatus {
 
     pub(super) fn auth(&self) -> AuthState {
         let auth = self.auth.load(Relaxed);
-        AuthState {
-            enabled: auth & 1 == 1,
-            revision: auth >> 1,
-        }
+        AuthState { enabled: auth & 1 == 1, revision: auth >> 1 }
     }
 
     /// Whether v2's authentication is on.

@@ -28,11 +28,8 @@ fn stalled() -> (Node, Receiver<LoopRequest>) {
 
 /// Makes a node without a replica, for tests of what brings it messages.
 pub(crate) fn without_replica(member_id: u64, cluster_id: u64) -> Node {
-    let (node, _) = stalled_as(ProcessIdentity {
-        member_id,
-        cluster_id,
-        ..ProcessIdentity::default()
-    });
+    let (node, _) =
+        stalled_as(ProcessIdentity { member_id, cluster_id, ..ProcessIdentity::default() });
     node
 }
 
@@ -101,10 +98,7 @@ fn go_on(requests: &Receiver<LoopRequest>, reply: &Reply) {
         let LoopRequest::Propose(Proposal { to, .. }) = inbound else {
             panic!("only proposals were sent");
         };
-        let outcome = Outcome {
-            reply: reply.clone(),
-            revision: 1,
-        };
+        let outcome = Outcome { reply: reply.clone(), revision: 1 };
         completions.push(to, AppliedCommand { outcome, index: 1 });
     }
     completions.flush();
@@ -241,11 +235,7 @@ fn a_hundred_thousand_waits() {
                 1 => "/".to_owned(),
                 _ => format!("/apart/{i}"),
             };
-            let watch = Watch {
-                path: path.into(),
-                recursive: i % 3 == 1,
-                registered: 0,
-            };
+            let watch = Watch { path: path.into(), recursive: i % 3 == 1, registered: 0 };
             watchers.register(watch).expect("there is room")
         })
         .collect();

@@ -65,12 +65,7 @@ impl TokenTable {
     fn insert(&mut self, token: Arc<str>, user: Arc<str>, now: Instant, ttl: Duration) {
         let place = self.next;
         self.next += 1;
-        let owner = TokenOwner {
-            user: user.clone(),
-            ends: now + ttl,
-            place,
-            placed: now,
-        };
+        let owner = TokenOwner { user: user.clone(), ends: now + ttl, place, placed: now };
         self.by_token.insert(token.clone(), owner);
         self.order.insert(place, token);
         self.change_places(&user, |places| {
@@ -236,10 +231,7 @@ mod tests {
     use super::*;
 
     fn authenticated(user: &str, prefix: &str) -> AuthReply {
-        AuthReply::Authenticated {
-            user: user.into(),
-            prefix: Secret(prefix.into()),
-        }
+        AuthReply::Authenticated { user: user.into(), prefix: Secret(prefix.into()) }
     }
 
     #[test]
@@ -249,9 +241,7 @@ mod tests {
         tokens.applied(&authenticated("bob", "def"), 8);
         assert_eq!(tokens.user("abc.7").as_deref(), Some("alice"));
         assert_eq!(tokens.user("abc.8"), None);
-        let gone = AuthReply::TokensRevoked {
-            user: "alice".into(),
-        };
+        let gone = AuthReply::TokensRevoked { user: "alice".into() };
         tokens.applied(&gone, 10);
         assert_eq!(tokens.user("abc.7"), None);
         assert_eq!(tokens.user("def.8").as_deref(), Some("bob"));

@@ -34,11 +34,7 @@ impl TreeWatchers {
             .register(&watch)
             .map_err(|_| NodeError::TooMany)?;
         watch_state.wakers.insert(id, notify.clone());
-        Ok(TreeWatcher {
-            id,
-            notify,
-            watchers: self.clone(),
-        })
+        Ok(TreeWatcher { id, notify, watchers: self.clone() })
     }
 
     pub(super) fn len(&self) -> usize {

@@ -83,11 +83,7 @@ impl WatchStreams {
             notify: notify.clone(),
         };
         watch_state.wakers.insert(id, waker);
-        WatchStream {
-            id,
-            notify,
-            streams: self.clone(),
-        }
+        WatchStream { id, notify, streams: self.clone() }
     }
 
     /// Sets the revision that clients may know. Call it before anything reveals that revision.
@@ -292,11 +288,7 @@ mod tests {
     use super::*;
 
     fn put(kv: &mut Kv) -> i64 {
-        let put = Put {
-            key: "key".into(),
-            value: "value".into(),
-            ..Put::default()
-        };
+        let put = Put { key: "key".into(), value: "value".into(), ..Put::default() };
         let operation = Some(KvOperation::Put(put));
         kv.apply(&KvCommand { operation }).expect("it is sound");
         kv.revision()

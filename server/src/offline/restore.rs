@@ -36,17 +36,12 @@ pub(super) fn restore(arguments: &RestoreArguments) -> Result<String, OfflineErr
         digest::check(&arguments.file, length, &mut |bytes| bar.advance(bytes))?;
     }
     bar.begin("reading");
-    let changes = RestoreOptions {
-        bump_revision: arguments.bump_revision,
-    };
+    let changes = RestoreOptions { bump_revision: arguments.bump_revision };
     let found = snapshot::read(&arguments.file, length, changes, &mut |bytes| {
         bar.advance(bytes)
     });
     let found = found.map_err(OfflineError::broken(&arguments.file))?;
-    let View {
-        machine: first,
-        position,
-    } = *genesis;
+    let View { machine: first, position } = *genesis;
     let mut machine = found.machine;
     machine.members = first.members;
     if !found.has_tree {

@@ -150,12 +150,7 @@ pub fn contain<F: Future>(
     plan: PlantedPanic,
     work: F,
 ) -> Contain<'_, F> {
-    Contain {
-        work,
-        handler,
-        plan,
-        metrics: Some(metrics),
-    }
+    Contain { work, handler, plan, metrics: Some(metrics) }
 }
 
 /// Wraps work as [`contain`] does, but counts nothing: the caller counts or propagates the panic.
@@ -164,12 +159,7 @@ pub fn catch_in<F: Future>(
     plan: PlantedPanic,
     work: F,
 ) -> Contain<'static, F> {
-    Contain {
-        work,
-        handler,
-        plan,
-        metrics: None,
-    }
+    Contain { work, handler, plan, metrics: None }
 }
 
 pin_project! {

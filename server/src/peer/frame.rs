@@ -148,11 +148,7 @@ pub(super) struct FrameReader<S> {
 impl<S: AsyncRead + Unpin> FrameReader<S> {
     /// Makes a reader of frames with at most `max` bytes of contents.
     pub(super) fn new(stream: S, max: usize) -> Self {
-        Self {
-            stream,
-            buffer: BytesMut::new(),
-            max,
-        }
+        Self { stream, buffer: BytesMut::new(), max }
     }
 
     /// Reads the next frame; `None` at the end of the stream. Fails with `TimedOut` when nothing comes for
@@ -336,10 +332,7 @@ mod tests {
         let refused = decode(&mut reader, 100).unwrap_err();
         assert_eq!(
             refused,
-            FrameError::TooLong {
-                length: FRAME_BYTES_MAX,
-                max: 100
-            }
+            FrameError::TooLong { length: FRAME_BYTES_MAX, max: 100 }
         );
     }
 

@@ -264,18 +264,9 @@ mod tests {
     use super::*;
 
     fn members() -> MemberRegistry {
-        let mut members = MemberRegistry {
-            cluster_id: 7,
-            ..MemberRegistry::default()
-        };
+        let mut members = MemberRegistry { cluster_id: 7, ..MemberRegistry::default() };
         for id in [1, 2] {
-            members.by_id.insert(
-                id,
-                Member {
-                    id,
-                    ..Member::default()
-                },
-            );
+            members.by_id.insert(id, Member { id, ..Member::default() });
         }
         members.removed_ids.insert(3);
         members
@@ -295,10 +286,7 @@ mod tests {
     #[test]
     fn each_refusal_has_its_reason() {
         let members = members();
-        let other_cluster = Handshake {
-            cluster_id: 8,
-            ..hello(2)
-        };
+        let other_cluster = Handshake { cluster_id: 8, ..hello(2) };
         let other_target = Handshake { to: 2, ..hello(2) };
         for (hello, answer) in [
             (hello(2), Ok(())),
@@ -320,16 +308,10 @@ mod tests {
         for length in 0..FIXED_BYTES {
             assert_eq!(Handshake::decode(&whole[..length]), None, "{length} bytes");
         }
-        let long = Handshake {
-            release: "x".repeat(RELEASE_BYTES_MAX + 1),
-            ..hello(2)
-        };
+        let long = Handshake { release: "x".repeat(RELEASE_BYTES_MAX + 1), ..hello(2) };
         assert_eq!(Handshake::decode(&long.encode()), None);
         let url = |bytes: usize| "x".repeat(bytes - 1);
-        let urls = |peer_urls| Handshake {
-            peer_urls,
-            ..hello(2)
-        };
+        let urls = |peer_urls| Handshake { peer_urls, ..hello(2) };
         let too_long = urls(vec![url(URLS_BYTES_MAX - 8), url(9), url(8)]);
         let fits = urls(vec![url(URLS_BYTES_MAX - 8), url(8)]);
         assert_eq!(Handshake::decode(&too_long.encode()), Some(fits.clone()));

@@ -83,13 +83,7 @@ pub(super) fn of_state(node: &Node, query: &[u8]) -> Page {
     let Some(found) = node.state_hashes().at(index) else {
         return Page::not_found("no hash of the state at this index");
     };
-    let node::StateHash {
-        index,
-        revision,
-        compact_revision,
-        keys,
-        others,
-    } = found;
+    let node::StateHash { index, revision, compact_revision, keys, others } = found;
     Page::json(&StateHash {
         release: version::WITAN.to_owned(),
         index,

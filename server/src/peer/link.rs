@@ -368,11 +368,7 @@ struct Delays {
 
 impl Delays {
     fn new() -> Self {
-        Self {
-            next: Duration::ZERO,
-            random: RandomState::new(),
-            drawn: 0,
-        }
+        Self { next: Duration::ZERO, random: RandomState::new(), drawn: 0 }
     }
 
     fn start_over(&mut self) {

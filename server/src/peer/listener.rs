@@ -110,10 +110,7 @@ impl Greeting {
     fn new(all: &Arc<Mutex<Greetings>>) -> Self {
         let mut greetings = lock(all);
         greetings.last += 1;
-        Self {
-            id: greetings.last,
-            all: all.clone(),
-        }
+        Self { id: greetings.last, all: all.clone() }
     }
 }
 

@@ -205,11 +205,7 @@ pub fn start(
         // an error says that the sender is gone: the process stops
         let _ = runtime.block_on(stopped);
     })?;
-    let peers = Peers {
-        shared,
-        stop,
-        thread,
-    };
+    let peers = Peers { shared, stop, thread };
     Ok((peers, post))
 }
 
@@ -324,11 +320,7 @@ fn link_to(shared: &Arc<Shared>, runtime: &Handle, id: u64, urls: Vec<Url>) -> L
         let link = Link::new(shared.clone(), peer.clone(), kind);
         runtime.spawn(link.run()).abort_handle()
     });
-    LinkTasks {
-        peer,
-        tasks,
-        snapshot: None,
-    }
+    LinkTasks { peer, tasks, snapshot: None }
 }
 
 /// Returns the peer URLs of a member that can be parsed; logs the others.

@@ -26,12 +26,7 @@ impl Page {
 
     /// Makes an answer with the status 200 and this JSON.
     pub(super) fn ok(body: String) -> Self {
-        Self {
-            status: "200 OK",
-            headers: "",
-            content_type: JSON,
-            body,
-        }
+        Self { status: "200 OK", headers: "", content_type: JSON, body }
     }
 
     /// Makes an answer with the status 200 and a value as JSON.
@@ -53,12 +48,7 @@ impl Page {
 
     /// Returns the whole HTTP/1.1 response, after which the connection closes.
     pub(super) fn response(&self, cluster_id: u64) -> String {
-        let Self {
-            status,
-            headers,
-            content_type,
-            body,
-        } = self;
+        let Self { status, headers, content_type, body } = self;
         format!(
             "HTTP/1.1 {status}\r\n{headers}Content-Type: {content_type}\r\nX-Etcd-Cluster-Id: \
              {cluster_id:x}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",

@@ -88,10 +88,7 @@ impl LaneQueue {
     pub(super) fn close(&self) -> usize {
         let mut queued = self.lock();
         let dropped = queued.messages.len();
-        *queued = Queued {
-            closed: true,
-            ..Queued::default()
-        };
+        *queued = Queued { closed: true, ..Queued::default() };
         dropped
     }
 

@@ -55,10 +55,7 @@ fn sockets(count: u64) -> (Vec<Vec<BoundPeer>>, MemberRegistry, Vec<SocketAddr>)
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.unwrap();
     let _context = runtime.enter();
-    let mut members = MemberRegistry {
-        cluster_id: CLUSTER,
-        ..MemberRegistry::default()
-    };
+    let mut members = MemberRegistry { cluster_id: CLUSTER, ..MemberRegistry::default() };
     let mut addresses = Vec::new();
     let bound = (1..=count)
         .map(|id| {
@@ -95,12 +92,7 @@ fn started(id: u64, bound: Vec<BoundPeer>, members: &MemberRegistry) -> Running 
         (SnapshotReceiver::without_folder(), snapshot_metrics),
     )
     .unwrap();
-    Running {
-        node,
-        peers,
-        post,
-        page: MetricsPage::new(on),
-    }
+    Running { node, peers, post, page: MetricsPage::new(on) }
 }
 
 fn stop(running: Running) {
@@ -111,13 +103,8 @@ fn stop(running: Running) {
 impl Running {
     fn send(&mut self, to: u64, lane: Lane, message: Bytes) {
         let from = self.node.identity().member_id;
-        self.post.post(vec![Envelope {
-            to,
-            from,
-            lane,
-            message,
-            snapshot: None,
-        }]);
+        self.post
+            .post(vec![Envelope { to, from, lane, message, snapshot: None }]);
     }
 
     /// Waits until both streams to a member are open.

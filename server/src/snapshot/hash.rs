@@ -42,10 +42,7 @@ pub fn of_state(view: &View) -> StateChecksums {
         }
         RecordChange::Delete { key } => unreachable!("{key:?} is in no earlier state"),
     });
-    StateChecksums {
-        keys: of_keys(&machine.kv, machine.kv.revision()),
-        others,
-    }
+    StateChecksums { keys: of_keys(&machine.kv, machine.kv.revision()), others }
 }
 
 /// Computes the hash of `Hash` over all of etcd's buckets, except what differs between members.

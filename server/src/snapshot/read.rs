@@ -81,10 +81,7 @@ pub fn read(
         import_witan_records(&file, own, &mut machine)?;
         machine.tree.finish_load().map_err(refused)?;
     }
-    Ok(ImportedSnapshot {
-        machine,
-        has_tree: own.is_some(),
-    })
+    Ok(ImportedSnapshot { machine, has_tree: own.is_some() })
 }
 
 fn refused(error: record::CorruptRecord) -> BoltError {
@@ -135,10 +132,7 @@ fn import_keys(
 fn bump(kv: &mut Kv, latest: i64, by: u64) -> Result<i64, BoltError> {
     let main = i64::try_from(by).ok().and_then(|by| latest.checked_add(by));
     let main = main.ok_or_else(|| BoltError::Record("the revision cannot be so high".into()))?;
-    let nothing = ImportedVersion {
-        main,
-        ..ImportedVersion::default()
-    };
+    let nothing = ImportedVersion { main, ..ImportedVersion::default() };
     kv.import_version(&nothing).map_err(refused)?;
     Ok(main)
 }
@@ -168,10 +162,7 @@ fn import_leases(file: &BoltFile, leases: &Bucket, kv: &mut Kv) -> Result<(), Bo
                 stored.id
             )));
         }
-        let lease = Lease {
-            ttl_s: stored.ttl_s,
-            remaining_ttl_s: stored.remaining_ttl_s,
-        };
+        let lease = Lease { ttl_s: stored.ttl_s, remaining_ttl_s: stored.remaining_ttl_s };
         kv.import_lease(stored.id, lease).map_err(refused)
     })
 }

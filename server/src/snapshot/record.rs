@@ -50,10 +50,7 @@ impl KeyRecord {
         self.value.clear();
         let pair = if written.deletes() {
             self.key.push(TOMBSTONE);
-            KeyValue {
-                key: written.pair().key,
-                ..KeyValue::default()
-            }
+            KeyValue { key: written.pair().key, ..KeyValue::default() }
         } else {
             written.pair()
         };

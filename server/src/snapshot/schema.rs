@@ -65,10 +65,11 @@ pub(super) fn walk(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
 /// Passes the bucket of alarms to `take`.
 fn alarms(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     take.bucket("alarm")?;
-    let messages = view.machine.alarms.list(None).map(|alarm| AlarmMember {
-        member_id: alarm.member,
-        alarm: alarm.kind,
-    });
+    let messages = view
+        .machine
+        .alarms
+        .list(None)
+        .map(|alarm| AlarmMember { member_id: alarm.member, alarm: alarm.kind });
     let mut keys: Vec<Vec<u8>> = messages.map(|alarm| alarm.encode_to_vec()).collect();
     keys.sort_unstable();
     keys.iter().try_for_each(|key| take.record(key, &[]))
@@ -101,9 +102,7 @@ fn auth(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
             name: user.name.clone().into(),
             password: user.password.clone(),
             roles: user.roles.clone(),
-            options: Some(UserAddOptions {
-                no_password: user.no_password,
-            }),
+            options: Some(UserAddOptions { no_password: user.no_password }),
         };
         take.record(user.name.as_bytes(), &stored.encode_to_vec())?;
     }
@@ -118,10 +117,7 @@ fn cluster(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
         take.record(b"clusterVersion", members.cluster_version.as_bytes())?;
     }
     if !members.downgrade_target.is_empty() {
-        let downgrade = DowngradeJson {
-            target: &members.downgrade_target,
-            enabled: true,
-        };
+        let downgrade = DowngradeJson { target: &members.downgrade_target, enabled: true };
         take.record(b"downgrade", &json(&downgrade)?)?;
     }
     Ok(())

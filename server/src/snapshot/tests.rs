@@ -38,16 +38,9 @@ impl Drop for Folder {
 }
 
 fn apply(view: &mut View, command: Command) {
-    let stamp = Some(Stamp {
-        now_ns: 1,
-        ..Stamp::default()
-    });
+    let stamp = Some(Stamp { now_ns: 1, ..Stamp::default() });
     let command = Some(command);
-    view.machine.apply(&Entry {
-        stamp,
-        command,
-        caller: None,
-    });
+    view.machine.apply(&Entry { stamp, command, caller: None });
 }
 
 fn put(view: &mut View, key: String, value_bytes: usize) {
@@ -61,10 +54,7 @@ fn put(view: &mut View, key: String, value_bytes: usize) {
 }
 
 fn delete(view: &mut View, key: &str) {
-    let delete = kv::DeleteRange {
-        key: key.to_owned().into(),
-        ..kv::DeleteRange::default()
-    };
+    let delete = kv::DeleteRange { key: key.to_owned().into(), ..kv::DeleteRange::default() };
     let verb = Some(KvOperation::Delete(delete));
     apply(view, Command::Kv(kv::KvCommand { operation: verb }));
 }
@@ -109,16 +99,11 @@ fn sample(keys: usize) -> View {
         }),
         path_permissions::PathAuthOperation::Enable(auth::Enable {}),
     ] {
-        let command = path_permissions::PathAuthCommand {
-            operation: Some(verb),
-        };
+        let command = path_permissions::PathAuthCommand { operation: Some(verb) };
         let verb = Some(auth::AuthOperation::Paths(command));
         apply(
             &mut view,
-            Command::Auth(auth::AuthCommand {
-                operation: verb,
-                ..auth::AuthCommand::default()
-            }),
+            Command::Auth(auth::AuthCommand { operation: verb, ..auth::AuthCommand::default() }),
         );
     }
     view
@@ -139,10 +124,7 @@ fn bytes(view: &View) -> Vec<u8> {
 fn read_all(path: &PathBuf) -> Result<View, BoltError> {
     let length = fs::metadata(path).unwrap().len();
     let found = read(path, length, RestoreOptions::default(), &mut |_| {})?;
-    Ok(View {
-        machine: found.machine,
-        ..View::default()
-    })
+    Ok(View { machine: found.machine, ..View::default() })
 }
 
 #[test]
@@ -182,9 +164,7 @@ fn a_bumped_revision_is_compacted() {
     let view = sample(10);
     let data = bytes(&view);
     let path = folder.file(&data);
-    let changes = RestoreOptions {
-        bump_revision: 1000,
-    };
+    let changes = RestoreOptions { bump_revision: 1000 };
     let found = read(&path, data.len() as u64, changes, &mut |_| {}).unwrap();
     let revision = view.machine.kv.revision() + 1000;
     assert_eq!(found.machine.kv.revision(), revision);

@@ -297,9 +297,7 @@ impl Checkpoint {
                 return Err(error);
             }
         };
-        let chain = Chain {
-            links: vec![link.runs],
-        };
+        let chain = Chain { links: vec![link.runs] };
         self.compact_threshold = self.compact_threshold(chain.bytes());
         self.publish(chain)?;
         self.reuse = link.reuse;
@@ -400,11 +398,7 @@ impl Checkpoint {
     /// Publishes a chain atomically, then removes the folders of neither this chain nor the one
     /// before.
     fn publish(&mut self, chain: Chain) -> io::Result<()> {
-        let manifest = Manifest {
-            before: self.manifest.chain.clone(),
-            chain,
-            install: None,
-        };
+        let manifest = Manifest { before: self.manifest.chain.clone(), chain, install: None };
         self.folder.publish(&manifest, self.installs)?;
         self.manifest = manifest;
         self.remove_others();
@@ -439,10 +433,7 @@ impl Checkpoint {
     /// removes the runs that it has replaced.
     pub(super) fn adopt(&mut self, chain: Chain, installs: u64) -> io::Result<()> {
         self.compact_threshold = self.compact_threshold(chain.bytes());
-        self.manifest = Manifest {
-            chain,
-            ..Manifest::default()
-        };
+        self.manifest = Manifest { chain, ..Manifest::default() };
         self.installs = installs;
         self.reuse = RunReuse::default();
         (self.base_required, self.fell_back) = (false, false);

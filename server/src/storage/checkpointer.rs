@@ -103,11 +103,7 @@ impl Checkpointer {
         let thread = thread::Builder::new()
             .name("checkpoint".to_owned())
             .spawn(move || while writer.turn() {})?;
-        Ok(Self {
-            folder,
-            shared,
-            thread: Some(thread),
-        })
+        Ok(Self { folder, shared, thread: Some(thread) })
     }
 
     /// Returns the receiver of other members' snapshots, which writes into the checkpoint's folder.
@@ -247,11 +243,7 @@ impl CheckpointWriter {
 
     /// Continues from a snapshot that was installed.
     fn adopt(&mut self, installed: InstalledSnapshot) {
-        let InstalledSnapshot {
-            view,
-            files,
-            installs,
-        } = installed;
+        let InstalledSnapshot { view, files, installs } = installed;
         let index = view.position.index;
         self.base = Some(view.diff_base());
         drop(view);

@@ -168,10 +168,7 @@ impl OpenError {
     }
 
     pub(super) fn checkpoint(path: &Path, what: impl Into<String>) -> Self {
-        Self::Checkpoint {
-            path: path.to_owned(),
-            what: what.into(),
-        }
+        Self::Checkpoint { path: path.to_owned(), what: what.into() }
     }
 }
 

@@ -42,17 +42,10 @@ pub(super) fn parse(path: PathBuf, text: &str) -> Result<DataIdentity, OpenError
         return Err(OpenError::Unreadable { path });
     };
     if format > FORMAT {
-        return Err(OpenError::NewerFormat {
-            path,
-            found: format,
-        });
+        return Err(OpenError::NewerFormat { path, found: format });
     }
     match (number("cluster", 16), number("member", 16)) {
-        (Some(cluster_id), Some(member_id)) => Ok(DataIdentity {
-            cluster_id,
-            member_id,
-            format,
-        }),
+        (Some(cluster_id), Some(member_id)) => Ok(DataIdentity { cluster_id, member_id, format }),
         _ => Err(OpenError::Unreadable { path }),
     }
 }
@@ -75,9 +68,5 @@ pub(super) fn check(own: &DataIdentity, found: &DataIdentity, dir: &Path) -> Res
     if (found.cluster_id, found.member_id) == (own.cluster_id, own.member_id) {
         return Ok(());
     }
-    Err(OpenError::Foreign {
-        path: dir.join(FILE),
-        found: *found,
-        own: *own,
-    })
+    Err(OpenError::Foreign { path: dir.join(FILE), found: *found, own: *own })
 }

@@ -18,10 +18,6 @@ pub struct DataIdentity {
 impl DataIdentity {
     /// Makes the identity of a member's data in the format of this release.
     pub fn new(cluster_id: u64, member_id: u64) -> Self {
-        Self {
-            cluster_id,
-            member_id,
-            format: FORMAT,
-        }
+        Self { cluster_id, member_id, format: FORMAT }
     }
 }

@@ -39,18 +39,11 @@ pub(super) fn publish(
     folder: &CheckpointFolder,
     received: ReceivedSnapshot,
 ) -> (InstalledSnapshot, Option<NotifyInstalled>) {
-    let ReceivedSnapshot {
-        view,
-        mut files,
-        installed,
-    } = received;
+    let ReceivedSnapshot { view, mut files, installed } = received;
     let index = view.position.index;
     let manifest = Manifest {
         chain: files.chain(),
-        install: Some(Install {
-            index,
-            log_last: log.last_index(),
-        }),
+        install: Some(Install { index, log_last: log.last_index() }),
         ..Manifest::default()
     };
     if let Err(error) = folder.install(&manifest) {
@@ -60,11 +53,7 @@ pub(super) fn publish(
     }
     log.restart(index);
     files.published();
-    let snapshot = InstalledSnapshot {
-        view,
-        files,
-        installs: folder.installs(),
-    };
+    let snapshot = InstalledSnapshot { view, files, installs: folder.installs() };
     (snapshot, installed)
 }
 

@@ -71,12 +71,7 @@ impl Ledger {
     pub(super) fn new(member: &Path, ballast_bytes: u64, floor_bytes: u64) -> Self {
         let path = member.join(BALLAST);
         let held = fs::metadata(&path).is_ok_and(|there| there.len() == ballast_bytes);
-        Self {
-            path,
-            held: held.into(),
-            floor_bytes,
-            ..Self::default()
-        }
+        Self { path, held: held.into(), floor_bytes, ..Self::default() }
     }
 
     /// Whether the ballast exists.
@@ -170,10 +165,7 @@ impl Ledger {
         let left = left.ok_or(io::ErrorKind::StorageFull)?;
         claims.left_by_run = Some(left + self.floor_bytes);
         claims.stale = true;
-        Ok(Claim {
-            ledger: self,
-            _turn: turn,
-        })
+        Ok(Claim { ledger: self, _turn: turn })
     }
 
     /// Whether the disk now has room for runs of this many bytes below `dir` and for the log.
@@ -220,8 +212,6 @@ pub(super) fn measure(dir: &Path) -> Option<Measured> {
     let dir = dir.filter(|dir| !dir.as_os_str().is_empty());
     let stat = statvfs(dir.unwrap_or(Path::new("."))).ok()?;
     let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
-    (stat.f_blocks > 0).then(|| Measured {
-        total: bytes(stat.f_blocks),
-        free: bytes(stat.f_bavail),
-    })
+    (stat.f_blocks > 0)
+        .then(|| Measured { total: bytes(stat.f_blocks), free: bytes(stat.f_bavail) })
 }

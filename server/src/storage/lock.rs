@@ -36,10 +36,7 @@ impl LockFile {
                 let mut holder = String::new();
                 // The pid is only informative.
                 let _ = file.read_to_string(&mut holder);
-                return Err(OpenError::Locked {
-                    path,
-                    pid: holder.trim().parse().ok(),
-                });
+                return Err(OpenError::Locked { path, pid: holder.trim().parse().ok() });
             }
             Err(TryLockError::Error(e)) => return Err(OpenError::io(&path, e)),
         }

@@ -81,10 +81,7 @@ impl LogStart {
 
     /// Reads the record of the log's first indexes; `None` if it is too short.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        Some(Self {
-            origin: u64_at(bytes, 0)?,
-            begin: u64_at(bytes, 8)?,
-        })
+        Some(Self { origin: u64_at(bytes, 0)?, begin: u64_at(bytes, 8)? })
     }
 
     /// Whether entries were ever cut, so that a checkpoint is required.
@@ -135,10 +132,7 @@ impl RaftLog {
             enable_log_recycle: false,
             ..Config::default()
         };
-        let files = Arc::new(Retrying {
-            files: Files,
-            ledger,
-        });
+        let files = Arc::new(Retrying { files: Files, ledger });
         let engine = Engine::open_with_file_system(config, files).map_err(|e| refusal(dir, e))?;
         let mut log = Self {
             engine,
@@ -243,10 +237,7 @@ impl RaftLog {
             );
             is_first = self.log_start.begin == 0;
             if is_first {
-                self.log_start = LogStart {
-                    origin: first.index,
-                    begin: first.index,
-                };
+                self.log_start = LogStart { origin: first.index, begin: first.index };
             }
             self.last = last.index;
             let entries: Vec<BytesValue> = batch.records.iter().map(frame).collect();
@@ -301,10 +292,7 @@ impl RaftLog {
             let index = self.last + 1;
             out.add_command(REGION, Command::Compact { index });
         }
-        self.log_start = LogStart {
-            origin: 0,
-            begin: index + 1,
-        };
+        self.log_start = LogStart { origin: 0, begin: index + 1 };
         self.last = index;
         self.write(&mut out, |log, out| log.add_keys(out));
         self.sync(out);
@@ -314,10 +302,7 @@ impl RaftLog {
     /// Writes and syncs a hard state that was not written yet. Called at a graceful stop.
     pub fn close(mut self) {
         if self.unsaved {
-            self.append(&LogBatch {
-                must_sync: true,
-                ..LogBatch::default()
-            });
+            self.append(&LogBatch { must_sync: true, ..LogBatch::default() });
         }
     }
 
@@ -370,10 +355,7 @@ struct AbortOnFailure<'a> {
 
 impl<'a> AbortOnFailure<'a> {
     fn new(dir: &'a Path) -> Self {
-        Self {
-            dir,
-            _guard: UnwindScope::new(),
-        }
+        Self { dir, _guard: UnwindScope::new() }
     }
 
     /// Logs that the log cannot be written, and ends the process with [`super::EXIT_WRITE_FAILED`].
@@ -400,10 +382,7 @@ pub(super) fn frame(record: &LogRecord) -> BytesValue {
     value.extend_from_slice(&record.term.to_le_bytes());
     value.extend_from_slice(&frame_crc32(&value, &record.payload).to_le_bytes());
     value.extend_from_slice(&record.payload);
-    BytesValue {
-        value,
-        ..BytesValue::default()
-    }
+    BytesValue { value, ..BytesValue::default() }
 }
 
 /// Decodes an entry; `None` if its version is unknown or its checksum wrong.
@@ -413,11 +392,7 @@ pub(super) fn unframe(value: Vec<u8>) -> Option<LogRecord> {
     let sum = u32::from_le_bytes(*value.get(17..)?.first_chunk()?);
     let payload = value.slice(FRAME_HEADER_BYTES..);
     let whole = value[0] == FRAME_VERSION && frame_crc32(&value[..17], &payload) == sum;
-    whole.then_some(LogRecord {
-        index,
-        term,
-        payload,
-    })
+    whole.then_some(LogRecord { index, term, payload })
 }
 
 /// Computes the CRC-32 of a frame's header and payload.

@@ -32,11 +32,7 @@ impl Run {
     /// Makes the entry of a run, with the first [`FIRST_BYTES_MAX`] bytes of its first key.
     pub(super) fn new(number: u64, first: &[u8], content: RunContent) -> Self {
         let first = first[..first.len().min(FIRST_BYTES_MAX)].to_vec();
-        Self {
-            number,
-            first,
-            content,
-        }
+        Self { number, first, content }
     }
 }
 
@@ -103,13 +99,8 @@ impl Manifest {
             for link in &chain.links {
                 line(&mut text, format_args!("link"));
                 for run in link {
-                    let RunContent {
-                        records,
-                        bytes,
-                        stream_sum,
-                        file_bytes,
-                        file_sum,
-                    } = run.content;
+                    let RunContent { records, bytes, stream_sum, file_bytes, file_sum } =
+                        run.content;
                     let first = hex(&run.first);
                     line(
                         &mut text,
@@ -182,11 +173,10 @@ fn run(text: &str) -> Option<Run> {
         file_sum: u32::from_str_radix(words.next()?, 16).ok()?,
     };
     let first = unhex(words.next()?)?;
-    words.next().is_none().then_some(Run {
-        number,
-        first,
-        content,
-    })
+    words
+        .next()
+        .is_none()
+        .then_some(Run { number, first, content })
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -215,21 +205,10 @@ mod tests {
             };
             Run::new(number, &[b'k'; 100], content)
         };
-        let chain = Chain {
-            links: vec![vec![run(1), run(2)], vec![run(5)]],
-        };
-        let before = Chain {
-            links: vec![vec![run(4)]],
-        };
-        let install = Some(Install {
-            index: 70,
-            log_last: 50,
-        });
-        Manifest {
-            chain,
-            before,
-            install,
-        }
+        let chain = Chain { links: vec![vec![run(1), run(2)], vec![run(5)]] };
+        let before = Chain { links: vec![vec![run(4)]] };
+        let install = Some(Install { index: 70, log_last: 50 });
+        Manifest { chain, before, install }
     }
 
     #[test]

@@ -72,11 +72,7 @@ impl MergedRecords {
             value: None,
             source,
         });
-        Self {
-            heads: heads.collect(),
-            sources,
-            bytes: 0,
-        }
+        Self { heads: heads.collect(), sources, bytes: 0 }
     }
 
     /// Reads the next record; `None` at the end of all runs.
@@ -115,11 +111,7 @@ impl MergedRecords {
             of.reader = None;
             return Ok(());
         };
-        self.heads.push(RunHead {
-            key,
-            value: Some(value),
-            source,
-        });
+        self.heads.push(RunHead { key, value: Some(value), source });
         Ok(())
     }
 }

@@ -134,9 +134,7 @@ pub fn open(
         log::RaftLog::open(&dir_of_log, fresh, ledger.clone(), metrics.clone())?;
     let (mut checkpoint, view) = Checkpoint::open(&member.join("checkpoint"), ledger.clone())?;
     if fresh && (view.is_some() || !log.is_empty()) {
-        return Err(OpenError::Unreadable {
-            path: member.join("identity"),
-        });
+        return Err(OpenError::Unreadable { path: member.join("identity") });
     }
     if fresh {
         // Written last, so that the set-up is repeated if a crash interrupts it.
@@ -156,18 +154,9 @@ pub fn open(
         // what a crash has left of a checkpoint or of a snapshot that was being received
         checkpoint.remove_others();
     }
-    let recovered = Recovered {
-        checkpoint: view,
-        hard_state,
-        records,
-    };
+    let recovered = Recovered { checkpoint: view, hard_state, records };
     Ok((
-        Storage {
-            log,
-            checkpoint,
-            sizes,
-            lock: DirectoryLock { _lock: lock },
-        },
+        Storage { log, checkpoint, sizes, lock: DirectoryLock { _lock: lock } },
         recovered,
     ))
 }

@@ -71,9 +71,7 @@ impl SnapshotReceiver {
             ReceiverState::Parked(id, records) => Some((id, *records)),
         };
         drop(state);
-        let turn = Some(ReceiverTurn {
-            folder: self.folder.clone(),
-        });
+        let turn = Some(ReceiverTurn { folder: self.folder.clone() });
         let durable = match before {
             Some((known, records)) if known == id => records,
             Some((_, other)) => {
@@ -183,11 +181,7 @@ impl IncomingSnapshot {
         self.item_bytes = 0;
         let write = move || catch_in_library(|| folder.write_run(&mut items, true));
         let thread = thread::Builder::new().name("snapshot-run".to_owned());
-        self.writing = Some(RunInWriting {
-            thread: thread.spawn(write)?,
-            count,
-            last_key,
-        });
+        self.writing = Some(RunInWriting { thread: thread.spawn(write)?, count, last_key });
         Ok(())
     }
 
@@ -252,9 +246,7 @@ impl IncomingSnapshot {
 
     /// Builds the state from the runs on disk.
     fn read_back(&self) -> Result<View, SnapshotError> {
-        let chain = Chain {
-            links: vec![self.durable.runs.clone()],
-        };
+        let chain = Chain { links: vec![self.durable.runs.clone()] };
         let restore = &mut |records: &mut Records<'_>| View::restore(records);
         let (view, _) = read_chain(&self.folder.dir, &chain, restore)?;
         Ok(view)
@@ -308,9 +300,7 @@ pub(super) struct ReceivedFiles {
 impl ReceivedFiles {
     /// Returns the chain of the received runs.
     pub(super) fn chain(&self) -> Chain {
-        Chain {
-            links: vec![self.runs.clone()],
-        }
+        Chain { links: vec![self.runs.clone()] }
     }
 
     /// Notes that the runs are published, so that another snapshot may be received.

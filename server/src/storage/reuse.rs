@@ -35,10 +35,7 @@ impl KeyStretch {
                 span.last.clear();
                 span.last.extend_from_slice(key);
             }
-            Some(_) | None => spans.push(KeyStretch {
-                first: key.to_vec(),
-                last: key.to_vec(),
-            }),
+            Some(_) | None => spans.push(KeyStretch { first: key.to_vec(), last: key.to_vec() }),
         }
     }
 }
@@ -69,11 +66,7 @@ impl RunReuse {
         // small runs are rewritten with their neighbors, so that there are not too many
         let changed = spans.len() > SPANS_MAX || run.content.bytes < bytes_min;
         let run = run.clone();
-        self.runs.push(ReusableRun {
-            run,
-            spans,
-            changed,
-        });
+        self.runs.push(ReusableRun { run, spans, changed });
     }
 
     /// Adds a reused run of the previous base.
@@ -151,10 +144,7 @@ mod tests {
             for key in *keys {
                 KeyStretch::extend(&mut spans, key.as_bytes(), false);
             }
-            let content = RunContent {
-                bytes: 100,
-                ..RunContent::default()
-            };
+            let content = RunContent { bytes: 100, ..RunContent::default() };
             let run = Run::new(number, keys[0].as_bytes(), content);
             reuse.add(&run, spans, 50);
         }

@@ -79,10 +79,7 @@ pub(super) fn write(path: &Path, items: &[RunItem]) -> io::Result<RunContent> {
         chunk: Vec::with_capacity(CHUNK_BYTES),
         chunks: 0,
         sum: crc32fast::Hasher::new(),
-        content: RunContent {
-            records: items.len() as u64,
-            ..RunContent::default()
-        },
+        content: RunContent { records: items.len() as u64, ..RunContent::default() },
     };
     for (key, value) in items {
         let length = value
@@ -96,9 +93,7 @@ pub(super) fn write(path: &Path, items: &[RunItem]) -> io::Result<RunContent> {
         writer.add(value.as_deref().unwrap_or_default())?;
     }
     writer.put_chunk()?;
-    let RunWriter {
-        db, content, sum, ..
-    } = writer;
+    let RunWriter { db, content, sum, .. } = writer;
     db.flush()?;
     drop(db);
     wait_until_closed(path)?;

@@ -45,10 +45,7 @@ impl ClientRequests {
 
 impl ClientVersions {
     pub(super) fn new(requests: IntCounterVec) -> Self {
-        Self {
-            requests,
-            seen: Mutex::default(),
-        }
+        Self { requests, seen: Mutex::default() }
     }
 
     /// Returns the counters for clients of this version: [`UNKNOWN`] if they do not say, [`OTHER`] if the
@@ -60,10 +57,7 @@ impl ClientVersions {
             Ok(_) | Err(_) => OTHER,
         };
         let requests = |kind| self.requests.with_label_values(&[kind, version]);
-        ClientRequests {
-            unary: requests("unary"),
-            stream: requests("stream"),
-        }
+        ClientRequests { unary: requests("unary"), stream: requests("stream") }
     }
 
     /// Whether a version has a label of its own: at most [`VERSION_BYTES_MAX`] long, and one of the first

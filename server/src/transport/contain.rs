@@ -63,11 +63,7 @@ fn stream(body: Body, metrics: PanicMetrics, plan: PlantedPanic) -> Body {
     if body.is_end_stream() {
         return body;
     }
-    Body::new(ContainedStream {
-        body: Some(body),
-        metrics,
-        plan,
-    })
+    Body::new(ContainedStream { body: Some(body), metrics, plan })
 }
 
 /// The body of a gRPC response, with contained panics.
@@ -129,11 +125,7 @@ pub(super) fn response(
         return response;
     }
     response.map_body(|_, body| {
-        let body = ContainedBody {
-            body: Some(body),
-            metrics: metrics.clone(),
-            plan,
-        };
+        let body = ContainedBody { body: Some(body), metrics: metrics.clone(), plan };
         body.boxed()
     })
 }

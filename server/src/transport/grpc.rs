@@ -130,10 +130,9 @@ fn config(connections: &ConnectionSettings) -> Config {
     Config {
         streams_max: connections.max_concurrent_streams,
         message_bytes_max: connections.max_message_bytes,
-        keepalive: connections.keepalive_interval.map(|interval| KeepAlive {
-            interval,
-            timeout: connections.keepalive_timeout,
-        }),
+        keepalive: connections
+            .keepalive_interval
+            .map(|interval| KeepAlive { interval, timeout: connections.keepalive_timeout }),
         ping_interval_min: connections.keepalive_min_time,
         message_timeout: limits::BODY_TIMEOUT,
         message_bytes_per_second_min: limits::BODY_BYTES_PER_SECOND_MIN,
@@ -210,11 +209,7 @@ impl<C: CallHandler> Service for ConnectionService<C> {
         if let Some(client) = &method.client {
             client.inc();
         }
-        CallCounter {
-            head: head.clone(),
-            rules: self.rules.clone(),
-            ended: false,
-        }
+        CallCounter { head: head.clone(), rules: self.rules.clone(), ended: false }
     }
 
     fn call(&self, request: Incoming) -> Self::Future {

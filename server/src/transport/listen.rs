@@ -140,10 +140,7 @@ pub fn bind_peers(config: &Config) -> Result<Vec<BoundPeer>, BindError> {
     let urls = config.listen_peer_urls.iter();
     urls.map(|url| {
         let socket = socket(url, config.connections.reuse_port)?;
-        Ok(BoundPeer {
-            url: url.clone(),
-            socket: PeerSocket(socket),
-        })
+        Ok(BoundPeer { url: url.clone(), socket: PeerSocket(socket) })
     })
     .collect()
 }
@@ -190,10 +187,7 @@ fn socket(url: &Url, reuse_port: bool) -> Result<Socket, BindError> {
         Address::Tcp(host, port) => tcp(host, *port, reuse_port),
         Address::Unix(path) => unix(path),
     };
-    socket.map_err(|source| BindError {
-        url: url.clone(),
-        source,
-    })
+    socket.map_err(|source| BindError { url: url.clone(), source })
 }
 
 /// Binds and listens on the first IPv4 address of a host, or on its first IPv6 address if it has no other.

@@ -108,10 +108,7 @@ impl<H, C> Handlers<H, C> {
     /// Wraps the handlers so that a panic in a gRPC call ends that call alone.
     fn contained(self) -> Handlers<H, contain::Contained<C>> {
         Handlers {
-            calls: contain::Contained {
-                calls: self.calls,
-                metrics: self.panics.clone(),
-            },
+            calls: contain::Contained { calls: self.calls, metrics: self.panics.clone() },
             http: self.http,
             metrics: self.metrics,
             panics: self.panics,
@@ -148,12 +145,7 @@ where
         .max_concurrent_connections(limits::connections_per_worker(workers))
         .disable_signals()
         .shutdown_timeout(limits::DRAIN_TIMEOUT.as_secs());
-    for Bound {
-        surface,
-        url,
-        socket,
-    } in bound
-    {
+    for Bound { surface, url, socket } in bound {
         let mux = mux::Mux {
             surface,
             security: served.security.clone().filter(|_| url.is_tls()),
@@ -187,12 +179,7 @@ where
     let server = builder.run();
     let handle = server.handle();
     actix_rt::spawn(server);
-    Ok(RunningServer {
-        handle,
-        stop,
-        open,
-        unix_sockets,
-    })
+    Ok(RunningServer { handle, stop, open, unix_sockets })
 }
 
 impl RunningServer {

@@ -77,10 +77,7 @@ impl ClientStream for TcpStream {
 
 impl ClientStream for UnixStream {
     fn ends(&self) -> TcpConnectInfo {
-        TcpConnectInfo {
-            local_addr: None,
-            remote_addr: None,
-        }
+        TcpConnectInfo { local_addr: None, remote_addr: None }
     }
 
     fn tune(&self) -> io::Result<()> {

@@ -23,12 +23,7 @@ pub(super) struct ReplayedStream<S> {
 impl<S> ReplayedStream<S> {
     /// Makes a stream that returns the first `length` bytes of `head` before those of `stream`.
     pub(super) fn new(head: [u8; PREFACE.len()], length: usize, stream: S) -> Self {
-        Self {
-            head,
-            from: 0,
-            to: length,
-            stream,
-        }
+        Self { head, from: 0, to: length, stream }
     }
 
     /// Makes a stream that returns the byte `first` before those of `stream`.

@@ -147,9 +147,7 @@ async fn read_until(io: &mut (impl AsyncRead + Unpin), end: &str) -> String {
 }
 
 fn health(service: &str) -> HealthCheckRequest {
-    HealthCheckRequest {
-        service: service.to_owned(),
-    }
+    HealthCheckRequest { service: service.to_owned() }
 }
 
 #[actix_rt::test]

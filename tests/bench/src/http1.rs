@@ -13,10 +13,7 @@ pub struct Http1 {
 impl Http1 {
     /// A connection for requests of `operation`.
     pub fn new(verb: Verb, address: &str) -> Self {
-        Self {
-            verb,
-            host: address.to_owned(),
-        }
+        Self { verb, host: address.to_owned() }
     }
 }
 

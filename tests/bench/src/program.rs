@@ -23,11 +23,7 @@ pub struct Program {
 impl Program {
     /// The usual executable of a kind.
     pub fn usual(kind: Kind) -> Self {
-        Self {
-            name: kind.name().to_owned(),
-            kind,
-            path: None,
-        }
+        Self { name: kind.name().to_owned(), kind, path: None }
     }
 
     /// How to start it.
@@ -80,11 +76,7 @@ fn witans(text: &str) -> Result<Vec<Program>, String> {
         if !path.is_file() {
             return Err(format!("--witan: no program at {}", path.display()));
         }
-        Ok(Program {
-            name,
-            kind: Kind::Witan,
-            path: Some(path),
-        })
+        Ok(Program { name, kind: Kind::Witan, path: Some(path) })
     };
     text.split(',').enumerate().map(build).collect()
 }

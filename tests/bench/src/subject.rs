@@ -20,10 +20,7 @@ pub struct Subject<'a> {
 impl<'a> Subject<'a> {
     /// One server.
     pub fn one(server: &'a Server) -> Self {
-        Self {
-            address: server.address(),
-            members: vec![server],
-        }
+        Self { address: server.address(), members: vec![server] }
     }
 
     /// All members of a cluster that run, of which the one at `at` is asked.

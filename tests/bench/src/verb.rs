@@ -153,11 +153,9 @@ impl Verb {
         };
         match self {
             Verb::Put => put(key).encode_to_vec(),
-            Verb::LargePut => PutRequest {
-                value: Bytes::from_static(&LARGE_VALUE),
-                ..put(key)
+            Verb::LargePut => {
+                PutRequest { value: Bytes::from_static(&LARGE_VALUE), ..put(key) }.encode_to_vec()
             }
-            .encode_to_vec(),
             Verb::TxnPut => TxnRequest {
                 compare: vec![Compare {
                     result: CompareResult::Greater as i32,
@@ -166,9 +164,7 @@ impl Verb {
                     target_union: Some(TargetUnion::Version(-1)),
                     ..Compare::default()
                 }],
-                success: vec![RequestOp {
-                    request: Some(Request::RequestPut(put(key))),
-                }],
+                success: vec![RequestOp { request: Some(Request::RequestPut(put(key))) }],
                 failure: Vec::new(),
             }
             .encode_to_vec(),

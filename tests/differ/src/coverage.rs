@@ -17,11 +17,7 @@ pub struct Coverage {
 impl Coverage {
     /// Nothing reached of this table yet.
     pub fn new(table: &'static [Row]) -> Self {
-        Self {
-            table,
-            counts: BTreeMap::new(),
-            undeclared: BTreeMap::new(),
-        }
+        Self { table, counts: BTreeMap::new(), undeclared: BTreeMap::new() }
     }
 
     /// Notes that `action` was answered with `code`.

@@ -175,11 +175,7 @@ struct Engine<'a, D> {
 
 impl<'a, D: Dialect> Engine<'a, D> {
     fn new(dialect: &'a D, survey: bool) -> Self {
-        Self {
-            dialect,
-            profile: dialect.profile(),
-            survey,
-        }
+        Self { dialect, profile: dialect.profile(), survey }
     }
 
     /// Runs a sequence of each seed, and writes what differs, made short, and what was reached.

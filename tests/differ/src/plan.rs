@@ -47,11 +47,7 @@ impl Plan {
         if !DIALECTS.contains(&dialect.as_str()) {
             return Err(format!("{dialect:?} is none of {DIALECTS:?}"));
         }
-        let mut plan = Self {
-            dialect,
-            steps: 3000,
-            ..Self::default()
-        };
+        let mut plan = Self { dialect, steps: 3000, ..Self::default() };
         let mut fresh = None;
         while let Some(flag) = args.next() {
             if flag == "--record" {

@@ -94,9 +94,7 @@ impl Cluster {
             configure(&mut member, &format!("m{at}"), &peer_url, &peer_url);
             member
         });
-        Self {
-            members: members.collect(),
-        }
+        Self { members: members.collect() }
     }
 
     /// Adds arguments for the next start of every member.

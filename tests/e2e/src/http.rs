@@ -245,13 +245,7 @@ impl Connection {
         loop {
             let line = self.line()?;
             if line.is_empty() {
-                return Ok(Response {
-                    version,
-                    status,
-                    reason,
-                    headers,
-                    body: Vec::new(),
-                });
+                return Ok(Response { version, status, reason, headers, body: Vec::new() });
             }
             let (name, value) = line
                 .split_once(':')

@@ -98,10 +98,7 @@ impl Network {
     pub fn new(listening: &[u16]) -> Self {
         let count = listening.len();
         let row = || (0..count).map(|_| watch::Sender::default()).collect();
-        let door = |_| Door {
-            port: ports::free(),
-            accepting: None,
-        };
+        let door = |_| Door { port: ports::free(), accepting: None };
         Self {
             runtime: crate::grpc::runtime(),
             shared: Arc::new(Shared {

@@ -301,12 +301,7 @@ impl Server {
         let stderr = child.stderr.take().expect("stderr is piped");
         let readers = vec![collect(stdout, &self.log), collect(stderr, &self.log)];
         let watchdog = watchdog(child.id(), &self.dir);
-        self.running = Some(Running {
-            child,
-            log_before,
-            watchdog,
-            readers,
-        });
+        self.running = Some(Running { child, log_before, watchdog, readers });
     }
 
     fn program(&self) -> Command {

@@ -64,10 +64,7 @@ impl Socket {
         let head = String::from_utf8_lossy(&head).into_owned();
         assert!(head.starts_with("HTTP/1.1 101"), "{head}");
         assert!(head.contains(KEY.1), "{head}");
-        Self {
-            stream,
-            head: head.to_lowercase(),
-        }
+        Self { stream, head: head.to_lowercase() }
     }
 
     /// Sends a message.

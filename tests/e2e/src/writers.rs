@@ -61,12 +61,7 @@ impl Writers {
             let (stop, acknowledged) = (stop.clone(), acknowledged.clone());
             runtime.spawn(write(writer, channels, stop, acknowledged))
         });
-        Self {
-            tasks: tasks.collect(),
-            runtime,
-            stop,
-            acknowledged,
-        }
+        Self { tasks: tasks.collect(), runtime, stop, acknowledged }
     }
 
     /// How many writes were acknowledged so far.
@@ -131,11 +126,7 @@ async fn write(
             at = (at + 1) % channels.len();
         }
         acknowledged.fetch_add(1, Relaxed);
-        all.push(Written {
-            key,
-            at: Instant::now(),
-            refusals,
-        });
+        all.push(Written { key, at: Instant::now(), refusals });
     }
     all
 }

@@ -68,10 +68,7 @@ async fn overwrite(kv: &Kv, puts: usize) -> i64 {
 }
 
 async fn compact(kv: &Kv, revision: i64) {
-    let physical = CompactionRequest {
-        revision,
-        physical: true,
-    };
+    let physical = CompactionRequest { revision, physical: true };
     kv.clone().compact(physical).await.expect("it is compacted");
 }
 

@@ -62,10 +62,7 @@ async fn call(server: &Server, place: &'static str) -> Result<(), Status> {
 
 async fn of_keys(channel: Channel, place: &'static str) -> Result<(), Status> {
     let mut kv = KvClient::new(channel);
-    let range = RangeRequest {
-        key: KEY.into(),
-        ..Default::default()
-    };
+    let range = RangeRequest { key: KEY.into(), ..Default::default() };
     match place {
         "range" => drop(kv.range(at(place, range)).await?),
         "put" => {
@@ -79,10 +76,7 @@ async fn of_keys(channel: Channel, place: &'static str) -> Result<(), Status> {
         }
         // through tonic's layers
         "delete" => {
-            let delete = DeleteRangeRequest {
-                key: "another".into(),
-                ..Default::default()
-            };
+            let delete = DeleteRangeRequest { key: "another".into(), ..Default::default() };
             drop(kv.delete_range(at(place, delete)).await?);
         }
         "range_stream" => {
@@ -147,10 +141,7 @@ async fn of_jobs(channel: Channel, place: &'static str) -> Result<(), Status> {
             drop(AuthClient::new(channel).user_add(at(place, user)).await?);
         }
         "lock" => {
-            let lock = LockRequest {
-                name: KEY.into(),
-                lease: 0,
-            };
+            let lock = LockRequest { name: KEY.into(), lease: 0 };
             drop(LockClient::new(channel).lock(at(place, lock)).await?);
         }
         other => panic!("no call for {other}"),
@@ -376,10 +367,7 @@ fn a_panic_of_the_replica_or_the_disk_ends_the_process() {
                 .defragment(at(place, DefragmentRequest {}))
                 .await;
             if place == "thread log" {
-                let put = PutRequest {
-                    key: KEY.into(),
-                    ..Default::default()
-                };
+                let put = PutRequest { key: KEY.into(), ..Default::default() };
                 let _ = KvClient::new(channel).put(put).await;
             }
         });

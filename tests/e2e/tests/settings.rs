@@ -228,10 +228,7 @@ fn log_files_rotate() {
     let files = || fs::read_dir(&dir).expect("an own folder").count();
     grpc::runtime().block_on(async {
         let mut kv = KvClient::new(grpc::connect(&server.address()).await);
-        let put = PutRequest {
-            key: "k".into(),
-            ..PutRequest::default()
-        };
+        let put = PutRequest { key: "k".into(), ..PutRequest::default() };
         for _ in 0..1_000_000 {
             if files() > 1 {
                 return;

@@ -74,12 +74,7 @@ impl Frame {
     /// Any frame.
     pub fn new(kind: u8, flags: u8, stream: u32, payload: impl Into<Vec<u8>>) -> Self {
         let payload = payload.into();
-        Self {
-            kind,
-            flags,
-            stream,
-            payload,
-        }
+        Self { kind, flags, stream, payload }
     }
 
     /// A frame whose payload is one number.

@@ -110,12 +110,7 @@ impl Reference {
         builder.initial_connection_window_size(witan_http2::limits::WINDOW_BYTES);
         let state = State::Greeting(builder.handshake(pipe.clone()));
         let (calls, requests) = (Vec::new(), Vec::new());
-        Self {
-            pipe,
-            state,
-            calls,
-            requests,
-        }
+        Self { pipe, state, calls, requests }
     }
 
     fn run(&mut self) {

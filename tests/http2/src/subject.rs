@@ -215,10 +215,7 @@ impl Subject {
     pub fn with(streams_max: u32, budget: usize) -> Self {
         let ledger = Rc::new(Ledger::default());
         ledger.budget.set(budget);
-        let config = Config {
-            streams_max,
-            ..Config::default()
-        };
+        let config = Config { streams_max, ..Config::default() };
         let now = Instant::now();
         Self {
             connection: Connection::new(Calls(ledger.clone()), config, now),

@@ -54,10 +54,7 @@ struct Judgment {
 }
 
 fn judgment<S: Server>(client: &Client<S>) -> Judgment {
-    let mut found = Judgment {
-        failed: client.server.closed(),
-        ..Judgment::default()
-    };
+    let mut found = Judgment { failed: client.server.closed(), ..Judgment::default() };
     for frame in &client.seen {
         match frame.kind {
             kind::GOAWAY => found.failed |= frame.number_at(4) != code::NO_ERROR,

@@ -153,11 +153,7 @@ impl Climate {
             sent_crash_percent: 0,
             calm_members: true,
             operator_pause: 100,
-            mix: Mix {
-                leases_percent: 30,
-                keep_alive_percent: 30,
-                lease_s_min: 10,
-            },
+            mix: Mix { leases_percent: 30, keep_alive_percent: 30, lease_s_min: 10 },
             ..self
         }
     }
@@ -356,12 +352,7 @@ impl World {
         self.net.drop_percent = self.chance.range(0, self.climate.drop_percent);
         self.net.duplicate_percent = self.chance.range(0, 10);
         self.net.delay_max = self.chance.range(1, self.climate.delay);
-        let Net {
-            drop_percent,
-            duplicate_percent,
-            delay_max,
-            ..
-        } = self.net;
+        let Net { drop_percent, duplicate_percent, delay_max, .. } = self.net;
         self.trace.line(self.now, || {
             format!("network: {drop_percent}% lost, {duplicate_percent}% double, up to {delay_max}")
         });

@@ -25,14 +25,7 @@ impl World {
         let incarnation = self.members[place].incarnation;
         let delay = self.chance.range(1, self.climate.checkpoint_pause);
         let step = CheckpointStep::Take;
-        self.after(
-            delay,
-            Event::Checkpoint {
-                place,
-                incarnation,
-                step,
-            },
-        );
+        self.after(delay, Event::Checkpoint { place, incarnation, step });
     }
 
     pub(crate) fn checkpoint(&mut self, place: usize, step: CheckpointStep) {
@@ -55,14 +48,7 @@ impl World {
         match next {
             Some(step) => {
                 let delay = self.chance.range(1, self.climate.checkpoint_step);
-                self.after(
-                    delay,
-                    Event::Checkpoint {
-                        place,
-                        incarnation,
-                        step,
-                    },
-                );
+                self.after(delay, Event::Checkpoint { place, incarnation, step });
             }
             None => self.next_checkpoint(place),
         }

@@ -114,10 +114,7 @@ impl Disk {
             durable: Log::default(),
             unsynced: Vec::new(),
             written: None,
-            newest: Saved {
-                records: records_of(genesis),
-                index: genesis.position.index,
-            },
+            newest: Saved { records: records_of(genesis), index: genesis.position.index },
             older: None,
             files: None,
         }
@@ -180,10 +177,7 @@ impl Disk {
                 records.remove(&key);
             }
         });
-        self.written = Some(Saved {
-            records,
-            index: view.position.index,
-        });
+        self.written = Some(Saved { records, index: view.position.index });
         if let Some(files) = &mut self.files {
             files.step = Some(InterruptedStep::WriteCheckpoint {
                 base: Box::new(base.clone()),

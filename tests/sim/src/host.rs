@@ -49,12 +49,7 @@ enum Step {
 
 impl<'a> Turn<'a> {
     pub(crate) fn new(world: &'a mut World, place: usize) -> Self {
-        Self {
-            world,
-            place,
-            crashed: false,
-            stalled: 0,
-        }
+        Self { world, place, crashed: false, stalled: 0 }
     }
 
     /// Whether the member crashed in this turn.
@@ -173,10 +168,7 @@ impl<'a> Turn<'a> {
         self.world.judge(&Fact::Answered { op: &op, view });
         let mut key_revision = None;
         if let Ask::Read(read) = &op.ask {
-            let range = kv::Range {
-                key: read.key.clone(),
-                ..kv::Range::default()
-            };
+            let range = kv::Range { key: read.key.clone(), ..kv::Range::default() };
             let reply = view.machine.kv.range(&range).unwrap_or_default();
             key_revision = reply.kvs.first().map(|kv| kv.mod_revision);
         }
@@ -297,12 +289,7 @@ impl Host for Turn<'_> {
             format!("m{id} executes {first}..={last}, state {fingerprint:016x}")
         });
         self.follow(&batch, view);
-        let fact = Fact::Executed {
-            member: self.id(),
-            batch: &batch,
-            view,
-            fingerprint,
-        };
+        let fact = Fact::Executed { member: self.id(), batch: &batch, view, fingerprint };
         self.world.judge(&fact);
         self.count_expired(&batch);
         self.acknowledge(&batch);

@@ -157,10 +157,7 @@ impl World {
             }
             Err(error) => {
                 let error = format!("snapshot on the wire: {error}");
-                self.judge(&Fact::NotStarted {
-                    member: place as u64 + 1,
-                    error,
-                });
+                self.judge(&Fact::NotStarted { member: place as u64 + 1, error });
             }
         }
     }
@@ -197,10 +194,7 @@ impl World {
                         Err(End::Refused(ProposalRejected::ClusterVersion))
                     }
                     Ask::Write(command) => {
-                        let stamp = Stamp {
-                            now_ns,
-                            ..Stamp::default()
-                        };
+                        let stamp = Stamp { now_ns, ..Stamp::default() };
                         let caller = match self.scenario.has_users() {
                             true => users::caller(&mut self.callers, &replica.view()),
                             false => None,

@@ -50,10 +50,7 @@ fn main() -> ExitCode {
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Request, String> {
-    let mut request = Request {
-        rounds: 1,
-        ..Request::default()
-    };
+    let mut request = Request { rounds: 1, ..Request::default() };
     while let Some(flag) = args.next() {
         if flag == "--help" {
             return Err(String::new());
@@ -124,12 +121,7 @@ fn sweep_seeds(request: &Request, out: &mut impl Write) -> io::Result<ExitCode> 
         }
     });
     let shortfalls = swept.shortfalls();
-    let Swept {
-        violations,
-        counts,
-        long_runs,
-        ..
-    } = swept;
+    let Swept { violations, counts, long_runs, .. } = swept;
     for (scenario, violation) in &violations {
         writeln!(out, "{}", sweep::failure(scenario, violation))?;
     }

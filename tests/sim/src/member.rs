@@ -254,15 +254,7 @@ impl World {
         let place = (to - 1) as usize;
         let incarnation = self.members[place].incarnation;
         let delay = self.chance.range(1, 3);
-        self.after(
-            delay,
-            Event::Peer {
-                place,
-                incarnation,
-                about,
-                event,
-            },
-        );
+        self.after(delay, Event::Peer { place, incarnation, about, event });
     }
 
     pub(crate) fn peer_event(&mut self, place: usize, about: u64, event: PeerEvent) {
@@ -273,11 +265,7 @@ impl World {
     /// A command that takes long is executed some time later.
     pub(crate) fn execute_later(&mut self, place: usize, delay: u64, command: Box<LongCommand>) {
         let incarnation = self.members[place].incarnation;
-        let event = Event::Executed {
-            place,
-            incarnation,
-            command,
-        };
+        let event = Event::Executed { place, incarnation, command };
         self.after(delay, event);
     }
 
@@ -303,11 +291,7 @@ impl World {
         let status = replica.status();
         if halted != Some(Halt::Removed) {
             let voters = [voters_before, self.members[place].voters()];
-            self.judge(&Fact::Turned {
-                member: place as u64 + 1,
-                status,
-                voters: &voters,
-            });
+            self.judge(&Fact::Turned { member: place as u64 + 1, status, voters: &voters });
         }
         if let Some(halt) = halted {
             return self.halted(place, halt);
@@ -337,9 +321,7 @@ impl World {
         if (before.role, before.term, before.leader) != (status.role, status.term, status.leader) {
             self.counts.terms = self.counts.terms.max(status.term);
             self.trace.line(self.now, || {
-                let Status {
-                    term, leader, role, ..
-                } = status;
+                let Status { term, leader, role, .. } = status;
                 format!(
                     "m{} is {role:?} of term {term}, leader m{leader}",
                     place + 1
@@ -353,10 +335,7 @@ impl World {
         let id = place as u64 + 1;
         self.trace.line(self.now, || format!("m{id} ends: {halt}"));
         if halt != Halt::Removed || !self.truth.registry.removed_ids.contains(&id) {
-            return self.judge(&Fact::NotStarted {
-                member: id,
-                error: halt.to_string(),
-            });
+            return self.judge(&Fact::NotStarted { member: id, error: halt.to_string() });
         }
         self.counts.ended += 1;
         self.members[place].existence = Existence::Gone;
@@ -477,10 +456,7 @@ impl World {
         let (replica, view, hard_state) = match started {
             Ok(started) => started,
             Err(error) => {
-                return self.judge(&Fact::NotStarted {
-                    member: id,
-                    error: error.to_string(),
-                });
+                return self.judge(&Fact::NotStarted { member: id, error: error.to_string() });
             }
         };
         self.trace.line(self.now, || {
@@ -491,20 +467,11 @@ impl World {
             )
         });
         // a power cut in the midst of a write may have left it on the disk
-        self.judge(&Fact::Written {
-            member: id,
-            records: &[],
-            hard_state: hard_state.as_ref(),
-        });
+        self.judge(&Fact::Written { member: id, records: &[], hard_state: hard_state.as_ref() });
         // who joins has no state yet
         if view.position.index > 0 {
             let fingerprint = fingerprint(&view);
-            self.judge(&Fact::Restored {
-                member: id,
-                starts: true,
-                view: &view,
-                fingerprint,
-            });
+            self.judge(&Fact::Restored { member: id, starts: true, view: &view, fingerprint });
         }
         let member = &mut self.members[place];
         member.incarnation += 1;

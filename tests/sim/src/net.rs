@@ -29,13 +29,7 @@ pub(crate) struct Packet {
 impl Packet {
     /// Encodes an envelope.
     pub(crate) fn new(envelope: Envelope) -> Self {
-        let Envelope {
-            to,
-            from,
-            lane,
-            message,
-            snapshot,
-        } = envelope;
+        let Envelope { to, from, lane, message, snapshot } = envelope;
         Self {
             to,
             from,

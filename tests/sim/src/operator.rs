@@ -55,10 +55,7 @@ impl World {
         }
         if let Some(lost) = self.operator.lost {
             if self.truth.registry.by_id.contains_key(&lost) {
-                return self.change(ChangeMembers {
-                    remove: lost,
-                    ..ChangeMembers::default()
-                });
+                return self.change(ChangeMembers { remove: lost, ..ChangeMembers::default() });
             }
             self.operator.lost = None;
         }
@@ -72,17 +69,11 @@ impl World {
             25..=31 => self.add(false),
             32..=49 if !learners.is_empty() => {
                 let promote = *self.hand.pick(&learners);
-                self.change(ChangeMembers {
-                    promote,
-                    ..ChangeMembers::default()
-                });
+                self.change(ChangeMembers { promote, ..ChangeMembers::default() });
             }
             50..=53 if !learners.is_empty() => {
                 let remove = *self.hand.pick(&learners);
-                self.change(ChangeMembers {
-                    remove,
-                    ..ChangeMembers::default()
-                });
+                self.change(ChangeMembers { remove, ..ChangeMembers::default() });
             }
             54..=66 => self.remove_voter(&voters),
             67..=76 => self.lose_disk(&voters),
@@ -134,11 +125,8 @@ impl World {
     }
 
     fn change(&mut self, change: ChangeMembers) {
-        let command = Command::Members(ChangeMembers {
-            learners_max: LEARNERS_MAX,
-            voters: true,
-            ..change
-        });
+        let command =
+            Command::Members(ChangeMembers { learners_max: LEARNERS_MAX, voters: true, ..change });
         self.ask_operator(command);
     }
 
@@ -167,10 +155,7 @@ impl World {
         self.disks
             .push(Disk::new(&View::default(), self.scenario.bug));
         self.change(ChangeMembers {
-            add: Some(Person {
-                learner,
-                ..person(id, 0)
-            }),
+            add: Some(Person { learner, ..person(id, 0) }),
             ..ChangeMembers::default()
         });
     }
@@ -185,10 +170,7 @@ impl World {
             Some(leader) => leader,
             None => *self.hand.pick(voters),
         };
-        self.change(ChangeMembers {
-            remove,
-            ..ChangeMembers::default()
-        });
+        self.change(ChangeMembers { remove, ..ChangeMembers::default() });
     }
 
     /// A bit of a disk flips. A member that cannot start with it must be removed, and one of a new identity may

@@ -103,15 +103,8 @@ impl Oracle {
     pub(crate) fn invoke(&mut self, member: u64, invoked: u64, ask: Ask, end: End) -> u64 {
         let id = self.next_id();
         let floor = self.floor.clone();
-        self.ops.push(Op {
-            id,
-            member,
-            invoked,
-            floor,
-            ask,
-            end,
-            deadline: None,
-        });
+        self.ops
+            .push(Op { id, member, invoked, floor, ask, end, deadline: None });
         id
     }
 
@@ -138,11 +131,7 @@ impl Oracle {
             return;
         };
         let Applied { index, outcome, .. } = applied;
-        op.end = End::Applied {
-            at,
-            index: *index,
-            outcome: outcome.clone(),
-        };
+        op.end = End::Applied { at, index: *index, outcome: outcome.clone() };
         self.floor.index = self.floor.index.max(*index);
         self.floor.revision = self.floor.revision.max(outcome.revision);
         if let Reply::Tree(reply) = &outcome.reply {

@@ -76,12 +76,7 @@ impl World {
             let incarnation = self.members[place].incarnation;
             self.after(
                 delay,
-                Event::DecideVersion {
-                    place,
-                    incarnation,
-                    members,
-                    running,
-                },
+                Event::DecideVersion { place, incarnation, members, running },
             );
         }
     }
@@ -103,12 +98,10 @@ impl World {
     ) {
         let command = match decide(members, running, false, true) {
             Decision::Keep => return,
-            Decision::Set((major, minor)) => Command::ClusterVersion(ClusterVersion {
-                version: format!("{major}.{minor}.0"),
-            }),
-            Decision::EndDowngrade => Command::Downgrade(Downgrade {
-                target: String::new(),
-            }),
+            Decision::Set((major, minor)) => {
+                Command::ClusterVersion(ClusterVersion { version: format!("{major}.{minor}.0") })
+            }
+            Decision::EndDowngrade => Command::Downgrade(Downgrade { target: String::new() }),
         };
         let now_ns = self.now_ns(place);
         self.trace

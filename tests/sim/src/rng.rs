@@ -17,9 +17,7 @@ impl Rng {
             let b = (a ^ (a >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
             b ^ (b >> 31)
         };
-        Self {
-            state: [next(), next(), next(), next()],
-        }
+        Self { state: [next(), next(), next(), next()] }
     }
 
     /// The next 64 bits.

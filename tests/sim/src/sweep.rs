@@ -51,11 +51,7 @@ pub fn judge(scenario: Scenario, world: impl FnOnce() -> World) -> Verdict {
             .cloned()
             .or_else(|| panic.downcast_ref::<&str>().map(|text| String::from(*text)));
         let what = text.unwrap_or_else(|| String::from("without a message"));
-        let violation = Some(Violation {
-            invariant: PANIC,
-            what,
-            at: 0,
-        });
+        let violation = Some(Violation { invariant: PANIC, what, at: 0 });
         Verdict {
             violation,
             trace: String::new(),
@@ -76,11 +72,7 @@ pub fn current() -> Option<Scenario> {
 
 /// What a failure says: the rule, what was seen, and how to see it again.
 pub fn failure(scenario: &Scenario, violation: &Violation) -> String {
-    let Violation {
-        invariant,
-        what,
-        at,
-    } = violation;
+    let Violation { invariant, what, at } = violation;
     format!(
         "seed {} ({} members): {invariant} broken at {at}: {what}\n  reproduce: {}",
         scenario.seed,
@@ -125,12 +117,7 @@ impl Swept {
     /// What the runs should have reached and did not.
     pub fn shortfalls(&self) -> Vec<String> {
         let mut short = Vec::new();
-        let Counts {
-            asked,
-            refused,
-            denied,
-            ..
-        } = self.counts;
+        let Counts { asked, refused, denied, .. } = self.counts;
         if refused * 100 > asked * REFUSED_PERCENT_MAX {
             short.push(format!("{refused} of {asked} requests were refused"));
         }

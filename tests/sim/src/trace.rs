@@ -9,9 +9,7 @@ pub struct Trace {
 impl Trace {
     /// A trace that keeps its lines, or one that keeps nothing.
     pub fn new(on: bool) -> Self {
-        Self {
-            lines: on.then(String::new),
-        }
+        Self { lines: on.then(String::new) }
     }
 
     /// Adds the line that `make` returns, with its virtual time.

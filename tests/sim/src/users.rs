@@ -39,12 +39,7 @@ const RANGES: [(&str, &str); 6] = [
 /// A request about users and roles, sometimes.
 pub(crate) fn draw(rng: &mut Rng) -> Option<Command> {
     let asks = rng.chance(REQUESTS_PERCENT);
-    asks.then(|| {
-        Command::Auth(AuthCommand {
-            operation: Some(operation(rng)),
-            by_either: true,
-        })
-    })
+    asks.then(|| Command::Auth(AuthCommand { operation: Some(operation(rng)), by_either: true }))
 }
 
 /// Who asks a member for an operation: somebody whom it has authenticated, or nobody.
@@ -76,38 +71,22 @@ fn operation(rng: &mut Rng) -> AuthOperation {
     ];
     let password = Bytes::from_static(b"a hash");
     match rng.range(0, 99) {
-        0..=17 => AuthOperation::UserAdd(UserAdd {
-            name: user,
-            password,
-            no_password: rng.chance(20),
-        }),
+        0..=17 => {
+            AuthOperation::UserAdd(UserAdd { name: user, password, no_password: rng.chance(20) })
+        }
         18..=31 => AuthOperation::RoleAdd(RoleAdd { name: role }),
         32..=51 => AuthOperation::UserGrant(UserGrant { user, role }),
         52..=66 => AuthOperation::RoleGrant(RoleGrant {
             role,
-            permission: Some(Permission {
-                kind: *rng.pick(&kinds) as i32,
-                key,
-                range_end,
-            }),
+            permission: Some(Permission { kind: *rng.pick(&kinds) as i32, key, range_end }),
         }),
         67..=81 => AuthOperation::Enable(Enable {}),
         82..=83 => AuthOperation::Disable(Disable {}),
         84..=86 => AuthOperation::UserRevoke(UserRevoke { user, role }),
-        87..=90 => AuthOperation::RoleRevoke(RoleRevoke {
-            role,
-            key,
-            range_end,
-        }),
+        87..=90 => AuthOperation::RoleRevoke(RoleRevoke { role, key, range_end }),
         91..=92 => AuthOperation::UserDelete(UserDelete { name: user }),
         93..=94 => AuthOperation::RoleDelete(RoleDelete { name: role }),
-        95..=96 => AuthOperation::UserPassword(UserPassword {
-            name: user,
-            password,
-        }),
-        _ => AuthOperation::Authenticate(Authenticate {
-            user,
-            prefix: String::from("token"),
-        }),
+        95..=96 => AuthOperation::UserPassword(UserPassword { name: user, password }),
+        _ => AuthOperation::Authenticate(Authenticate { user, prefix: String::from("token") }),
     }
 }

@@ -67,9 +67,7 @@ pub(crate) fn draw(rng: &mut Rng, member: u64, hint: &Hint<'_>) -> Ask {
         57..=66 => v3(kv::KvOperation::Txn(txn(rng, hint))),
         67..=68 => v3(kv::KvOperation::Compact(compact(rng, floor))),
         69..=73 => leased(rng, hint),
-        74..=97 => Command::Tree(tree::TreeCommand {
-            operation: Some(verb(rng, hint)),
-        }),
+        74..=97 => Command::Tree(tree::TreeCommand { operation: Some(verb(rng, hint)) }),
         98 => about_alarms(rng, member),
         _ => about_members(rng, member, id),
     };
@@ -104,9 +102,7 @@ pub(crate) fn granted(ask: &Ask, outcome: &Outcome) -> Option<i64> {
 }
 
 fn about_lease(verb: lease::LeaseOperation) -> Command {
-    Command::Lease(lease::LeaseCommand {
-        operation: Some(verb),
-    })
+    Command::Lease(lease::LeaseCommand { operation: Some(verb) })
 }
 
 /// A lease of an id of its own, keys that go with one, or its end. Keys with a lease are never read
@@ -134,9 +130,7 @@ fn leased(rng: &mut Rng, hint: &Hint<'_>) -> Command {
 }
 
 fn v3(verb: kv::KvOperation) -> Command {
-    Command::Kv(kv::KvCommand {
-        operation: Some(verb),
-    })
+    Command::Kv(kv::KvCommand { operation: Some(verb) })
 }
 
 fn key(rng: &mut Rng) -> Bytes {
@@ -174,12 +168,7 @@ fn delete(rng: &mut Rng) -> kv::DeleteRange {
         1 => Bytes::from_static(b"\0"),
         _ => Bytes::new(),
     };
-    kv::DeleteRange {
-        key: from,
-        range_end,
-        prev_kv: rng.chance(30),
-        bounded: true,
-    }
+    kv::DeleteRange { key: from, range_end, prev_kv: rng.chance(30), bounded: true }
 }
 
 fn txn(rng: &mut Rng, hint: &Hint<'_>) -> kv::Txn {
@@ -203,10 +192,7 @@ fn txn(rng: &mut Rng, hint: &Hint<'_>) -> kv::Txn {
         value: Some(kv::TargetValue::Mod(wanted)),
     };
     let op = |kind| kv::TxnOp { kind: Some(kind) };
-    let range = kv::Range {
-        key: target.clone(),
-        ..kv::Range::default()
-    };
+    let range = kv::Range { key: target.clone(), ..kv::Range::default() };
     let mut success = vec![op(kv::TxnOpKind::Put(kv::Put {
         key: target,
         ..put(rng, hint)
@@ -224,9 +210,7 @@ fn txn(rng: &mut Rng, hint: &Hint<'_>) -> kv::Txn {
 
 fn compact(rng: &mut Rng, floor: &Floor) -> kv::Compact {
     let back = rng.range(0, 20) as i64;
-    kv::Compact {
-        revision: (floor.revision - back).max(1),
-    }
+    kv::Compact { revision: (floor.revision - back).max(1) }
 }
 
 fn path(rng: &mut Rng) -> Bytes {
@@ -242,9 +226,7 @@ fn expires(rng: &mut Rng, now_ns: i64) -> Option<i64> {
 }
 
 fn verb(rng: &mut Rng, hint: &Hint<'_>) -> tree::TreeOperation {
-    let Hint {
-        id, now_ns, floor, ..
-    } = hint;
+    let Hint { id, now_ns, floor, .. } = hint;
     let prev_index = floor.tree_index.saturating_sub(rng.range(0, 4)).max(1);
     let path = path(rng);
     let expires_ns = expires(rng, *now_ns);
@@ -252,13 +234,7 @@ fn verb(rng: &mut Rng, hint: &Hint<'_>) -> tree::TreeOperation {
         0..=34 => {
             let dir = rng.chance(10);
             let value = if dir { Bytes::new() } else { value(rng, *id) };
-            tree::TreeOperation::Set(tree::Set {
-                path,
-                value,
-                dir,
-                expires_ns,
-                refresh: false,
-            })
+            tree::TreeOperation::Set(tree::Set { path, value, dir, expires_ns, refresh: false })
         }
         35..=49 => tree::TreeOperation::Create(tree::Create {
             path,
@@ -325,9 +301,7 @@ fn about_members(rng: &mut Rng, member: u64, id: u64) -> Command {
             client_urls: vec![format!("http://m{member}:{id}")],
         })
     } else {
-        Command::ClusterVersion(ClusterVersion {
-            version: format!("3.{}.0", id % 7),
-        })
+        Command::ClusterVersion(ClusterVersion { version: format!("3.{}.0", id % 7) })
     }
 }
 
@@ -362,12 +336,9 @@ pub(crate) enum Effect<'a> {
 /// The promise that `outcome` gives to who asked `command`.
 pub(crate) fn effect<'a>(command: &'a Command, outcome: &'a Outcome) -> Effect<'a> {
     match (command, &outcome.reply) {
-        (
-            Command::Kv(kv::KvCommand {
-                operation: Some(verb),
-            }),
-            Reply::Kv(reply),
-        ) => v3_effect(verb, reply),
+        (Command::Kv(kv::KvCommand { operation: Some(verb) }), Reply::Kv(reply)) => {
+            v3_effect(verb, reply)
+        }
         (Command::Tree(_), Reply::Tree(Ok(tree::TreeReply::Event(event)))) => Effect::Event(event),
         (Command::Tree(_), Reply::Tree(Err(_)))
         | (Command::Publish(_), Reply::Published)
@@ -393,25 +364,20 @@ fn v3_effect<'a>(
         (_, Ok(kv::KvReply::Op(reply))) => reply,
     };
     match (verb, reply) {
-        (kv::KvOperation::Put(put), OpReply::Put(_)) => Effect::Put {
-            key: &put.key,
-            value: &put.value,
-        },
+        (kv::KvOperation::Put(put), OpReply::Put(_)) => {
+            Effect::Put { key: &put.key, value: &put.value }
+        }
         (kv::KvOperation::Delete(range), OpReply::Delete(done)) if done.deleted > 0 => {
-            Effect::Gone {
-                key: &range.key,
-                range_end: &range.range_end,
-            }
+            Effect::Gone { key: &range.key, range_end: &range.range_end }
         }
         (kv::KvOperation::Delete(_), OpReply::Delete(_)) => Effect::Nothing,
         (kv::KvOperation::Txn(txn), OpReply::Txn(done)) if done.succeeded => txn
             .success
             .iter()
             .find_map(|op| match &op.kind {
-                Some(kv::TxnOpKind::Put(put)) => Some(Effect::Put {
-                    key: &put.key,
-                    value: &put.value,
-                }),
+                Some(kv::TxnOpKind::Put(put)) => {
+                    Some(Effect::Put { key: &put.key, value: &put.value })
+                }
                 Some(
                     kv::TxnOpKind::Range(_) | kv::TxnOpKind::Delete(_) | kv::TxnOpKind::Txn(_),
                 )
@@ -425,9 +391,7 @@ fn v3_effect<'a>(
 
 /// Whether `command` may delete `key`.
 pub(crate) fn may_delete(command: &Command, key: &[u8]) -> bool {
-    let Command::Kv(kv::KvCommand {
-        operation: Some(kv::KvOperation::Delete(range)),
-    }) = command
+    let Command::Kv(kv::KvCommand { operation: Some(kv::KvOperation::Delete(range)) }) = command
     else {
         return false;
     };
@@ -443,12 +407,8 @@ pub(crate) fn may_delete(command: &Command, key: &[u8]) -> bool {
 pub(crate) fn may_put(command: &Command, key: &[u8], value: &[u8]) -> bool {
     let is = |put: &kv::Put| put.key == key && put.value == value;
     match command {
-        Command::Kv(kv::KvCommand {
-            operation: Some(kv::KvOperation::Put(put)),
-        }) => is(put),
-        Command::Kv(kv::KvCommand {
-            operation: Some(kv::KvOperation::Txn(txn)),
-        }) => txn
+        Command::Kv(kv::KvCommand { operation: Some(kv::KvOperation::Put(put)) }) => is(put),
+        Command::Kv(kv::KvCommand { operation: Some(kv::KvOperation::Txn(txn)) }) => txn
             .success
             .iter()
             .any(|op| matches!(&op.kind, Some(kv::TxnOpKind::Put(put)) if is(put))),

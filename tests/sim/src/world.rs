@@ -279,10 +279,7 @@ impl World {
             members,
             disks,
             directories: Directories::default(),
-            net: Net {
-                delay_max,
-                ..Net::calm()
-            },
+            net: Net { delay_max, ..Net::calm() },
             transfers: BTreeMap::new(),
             truth,
             operator: Operator::default(),
@@ -347,21 +344,12 @@ impl World {
             .filter_map(|(id, member)| Some((id, member.replica.as_ref()?.view())))
             .collect();
         let unaware = self.unaware();
-        self.judge(&Fact::Ended {
-            views: &views,
-            unaware: &unaware,
-        });
+        self.judge(&Fact::Ended { views: &views, unaware: &unaware });
         self.trace.line(self.now, || {
             format!("end: {:?} {:?}", self.violation, self.counts)
         });
         let Self {
-            violation,
-            mut trace,
-            mut counts,
-            oracle,
-            climate,
-            scenario,
-            ..
+            violation, mut trace, mut counts, oracle, climate, scenario, ..
         } = self;
         counts.asked = oracle.next_id();
         Verdict {
@@ -433,11 +421,8 @@ impl World {
                 return;
             }
             if let Err(what) = invariant.observe(fact, &scene) {
-                self.violation = Some(Violation {
-                    invariant: invariant.name(),
-                    what,
-                    at: self.now,
-                });
+                self.violation =
+                    Some(Violation { invariant: invariant.name(), what, at: self.now });
             }
         }
     }
@@ -456,21 +441,12 @@ impl World {
                     self.run_loop(place);
                 }
             }
-            Event::Peer {
-                place,
-                incarnation,
-                about,
-                event,
-            } => {
+            Event::Peer { place, incarnation, about, event } => {
                 if self.runs(place, incarnation) {
                     self.peer_event(place, about, event);
                 }
             }
-            Event::Executed {
-                place,
-                incarnation,
-                command,
-            } => {
+            Event::Executed { place, incarnation, command } => {
                 if self.runs(place, incarnation) {
                     self.executed(place, *command);
                 }
@@ -479,12 +455,7 @@ impl World {
             Event::Piece { way, number } => self.piece(way, number),
             Event::Operate => self.operate(),
             Event::AskReleases => self.ask_releases(),
-            Event::DecideVersion {
-                place,
-                incarnation,
-                members,
-                running,
-            } => {
+            Event::DecideVersion { place, incarnation, members, running } => {
                 if self.runs(place, incarnation) {
                     self.decide_version(place, &members, &running);
                 }
@@ -497,11 +468,7 @@ impl World {
                 }
             }
             Event::Start { place } => self.start(place),
-            Event::Checkpoint {
-                place,
-                incarnation,
-                step,
-            } => {
+            Event::Checkpoint { place, incarnation, step } => {
                 if self.runs(place, incarnation) {
                     self.checkpoint(place, step);
                 }
@@ -541,9 +508,7 @@ impl World {
         for place in 0..self.members.len() {
             self.open_streams(place);
         }
-        self.judge(&Fact::Settled {
-            statuses: &statuses,
-        });
+        self.judge(&Fact::Settled { statuses: &statuses });
         self.promise_reads(self.now + READ_TICKS * UNITS_PER_TICK);
     }
 }

@@ -16,10 +16,7 @@ pub fn code_only(text: &str) -> String {
         .parse()
         .unwrap_or_else(|error| panic!("{error}: {text}"));
     let source: Vec<Vec<char>> = text.lines().map(|line| line.chars().collect()).collect();
-    let mut page = Page {
-        lines: vec![String::new(); source.len()],
-        source,
-    };
+    let mut page = Page { lines: vec![String::new(); source.len()], source };
     page.tokens(tokens);
     page.lines.join("\n")
 }
@@ -76,10 +73,7 @@ impl Page {
 /// If the text is no Rust.
 pub fn functions(text: &str) -> Vec<(String, usize, usize)> {
     let code = code_only(text);
-    let mut functions = Functions {
-        code: code.lines().collect(),
-        found: Vec::new(),
-    };
+    let mut functions = Functions { code: code.lines().collect(), found: Vec::new() };
     functions.visit_file(&syn::parse_file(text).unwrap_or_else(|error| panic!("{error}")));
     functions.found
 }

@@ -69,10 +69,7 @@ pub fn rust_files() -> Vec<Source> {
 /// If it is not there.
 pub fn file(path: &str) -> Source {
     let text = fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
-    Source {
-        path: path.into(),
-        text,
-    }
+    Source { path: path.into(), text }
 }
 
 /// The rows of a table in a document, by its heading: of each cell what stands in backticks.
@@ -129,10 +126,7 @@ fn walk(root: &Path, folder: &Path, found: &mut Vec<Source>) {
             let below = path
                 .strip_prefix(root)
                 .expect("the walk stays below the root");
-            found.push(Source {
-                path: below.to_string_lossy().replace('\\', "/"),
-                text,
-            });
+            found.push(Source { path: below.to_string_lossy().replace('\\', "/"), text });
         }
     }
 }

@@ -339,11 +339,7 @@ impl Reader<'_> {
             let Meta::NameValue(pair) = &attribute.meta else {
                 return None;
             };
-            let syn::Expr::Lit(syn::ExprLit {
-                lit: syn::Lit::Str(text),
-                ..
-            }) = &pair.value
-            else {
+            let syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) = &pair.value else {
                 return None;
             };
             attribute.path().is_ident("path").then(|| text.value())

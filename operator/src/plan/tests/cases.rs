@@ -70,10 +70,7 @@ fn the_first_members_start_together() {
     let news = world.taken.iter().filter(|step| {
         matches!(
             step,
-            Step::StartMember {
-                bootstrap: Bootstrap::New { members: 3 },
-                ..
-            }
+            Step::StartMember { bootstrap: Bootstrap::New { members: 3 }, .. }
         )
     });
     assert!(news.count() >= 3);
@@ -105,10 +102,7 @@ fn discovery_is_for_the_first_start_alone() {
         let again = world.taken.iter().any(|step| {
             matches!(
                 step,
-                Step::StartMember {
-                    bootstrap: Bootstrap::Discovery { .. },
-                    ..
-                }
+                Step::StartMember { bootstrap: Bootstrap::Discovery { .. }, .. }
             )
         });
         assert!(!again, "the token is used up");
@@ -126,11 +120,7 @@ fn a_size_that_changes_during_the_first_start_changes_it_afterwards() {
     world.spec.replicas = 5;
     world.settle();
     let sizes = world.taken.iter().filter_map(|step| {
-        if let Step::StartMember {
-            bootstrap: Bootstrap::New { members },
-            ..
-        } = step
-        {
+        if let Step::StartMember { bootstrap: Bootstrap::New { members }, .. } = step {
             Some(*members)
         } else {
             None
@@ -342,10 +332,7 @@ fn a_lost_status_does_not_begin_a_new_cluster() {
     let new = world.taken.iter().any(|step| {
         matches!(
             step,
-            Step::StartMember {
-                bootstrap: Bootstrap::New { .. },
-                ..
-            }
+            Step::StartMember { bootstrap: Bootstrap::New { .. }, .. }
         )
     });
     assert!(!new);

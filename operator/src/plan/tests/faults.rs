@@ -143,9 +143,7 @@ impl World {
     pub(super) fn discover(&mut self, url: Option<&str>) {
         let local = url.is_none().then(LocalDiscovery::default);
         let url = url.map(str::to_owned);
-        self.spec.bootstrap = Some(BootstrapSource {
-            discovery: Some(Discovery { url, local }),
-        });
+        self.spec.bootstrap = Some(BootstrapSource { discovery: Some(Discovery { url, local }) });
     }
 
     pub(super) fn toggle_tls(&mut self) {
@@ -156,10 +154,7 @@ impl World {
         };
         self.spec.tls = match self.spec.tls {
             Some(_) => None,
-            None => Some(Tls {
-                peer: Some(PeerTlsSource { source }),
-                client: None,
-            }),
+            None => Some(Tls { peer: Some(PeerTlsSource { source }), client: None }),
         };
     }
 

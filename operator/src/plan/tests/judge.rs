@@ -32,12 +32,7 @@ impl World {
                     "no member's disk is given up: {step:?}"
                 );
             }
-            Step::StartMember {
-                ordinal,
-                bootstrap,
-                peer_tls,
-                ..
-            } => {
+            Step::StartMember { ordinal, bootstrap, peer_tls, .. } => {
                 self.judge_start(step, *ordinal, bootstrap);
                 self.judge_tls(*peer_tls);
             }

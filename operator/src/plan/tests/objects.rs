@@ -17,10 +17,7 @@ fn with_tls(managed: ManagedCertificate) -> EtcdClusterSpec {
     let mut client: ServerTlsSource = client.expect("a source");
     client.source.managed = Some(managed);
     EtcdClusterSpec {
-        tls: Some(Tls {
-            peer: None,
-            client: Some(client),
-        }),
+        tls: Some(Tls { peer: None, client: Some(client) }),
         ..EtcdClusterSpec::minimal()
     }
 }
@@ -42,10 +39,7 @@ fn certificates_are_issued_in_order_and_renewed_before_their_end() {
         peer_service: ObjectState::Current,
         ..Observed::default()
     };
-    let fresh = CertificateSeen {
-        not_after: 90 * DAY,
-        fits: true,
-    };
+    let fresh = CertificateSeen { not_after: 90 * DAY, fits: true };
     for role in [
         CertificateRole::Authority,
         CertificateRole::Server,
@@ -82,10 +76,7 @@ fn a_certificate_shorter_than_its_renewal_is_renewed_at_half() {
         renew_before: Span("720h".to_owned()),
     };
     let spec = with_tls(managed);
-    let fresh = CertificateSeen {
-        not_after: DAY,
-        fits: true,
-    };
+    let fresh = CertificateSeen { not_after: DAY, fits: true };
     let roles = [
         CertificateRole::Authority,
         CertificateRole::Server,
@@ -149,11 +140,7 @@ fn cert_manager_is_asked_before_the_first_pod_and_waited_for() {
 #[test]
 fn without_cert_manager_nothing_begins_and_a_cluster_is_kept_up() {
     let spec = with_cert_manager();
-    let unknown = |issued| RequestSeen {
-        request: None,
-        issued,
-        owned: false,
-    };
+    let unknown = |issued| RequestSeen { request: None, issued, owned: false };
     let seen = Observed {
         client_service: ObjectState::Current,
         peer_service: ObjectState::Current,
@@ -161,10 +148,7 @@ fn without_cert_manager_nothing_begins_and_a_cluster_is_kept_up() {
         requests: [(CertificateRole::Peer, unknown(false))].into(),
         ..Observed::default()
     };
-    let wait = Step::Wait {
-        why: Why::CertManagerMissing,
-        after: IDLE,
-    };
+    let wait = Step::Wait { why: Why::CertManagerMissing, after: IDLE };
     let first = plan(&spec, &EtcdClusterStatus::default(), &seen);
     assert_eq!(first, wait);
     let mut world = cluster(3);
@@ -191,10 +175,8 @@ fn the_budget_follows_the_voters() {
         assert_eq!(cluster(members).budget, Some(kept), "{members} members");
     }
     let mut world = cluster(3);
-    world.spec.pod_disruption_budget = Some(BudgetOptions {
-        enabled: false,
-        ..BudgetOptions::default()
-    });
+    world.spec.pod_disruption_budget =
+        Some(BudgetOptions { enabled: false, ..BudgetOptions::default() });
     world.settle();
     assert_eq!(world.budget, None);
 }
@@ -204,9 +186,7 @@ fn users_are_checked_when_the_spec_says_so() {
     let mut world = cluster(3);
     world.spec.auth = Some(Auth {
         enabled: true,
-        root_credentials_secret_ref: Some(SecretRef {
-            name: "root".to_owned(),
-        }),
+        root_credentials_secret_ref: Some(SecretRef { name: "root".to_owned() }),
     });
     let mut seen = world.observe();
     assert_eq!(plan(&world.spec, &world.status, &seen), Step::EnableAuth);

@@ -79,10 +79,7 @@ fn a_member_that_stopped_to_go_comes_back_if_it_is_wanted_again() {
 fn with_self_healing_off_a_member_whose_claim_is_ending_does_not_go_first() {
     for heals in [false, true] {
         let mut world = cluster(5);
-        world.spec.self_healing = Some(SelfHealing {
-            enabled: heals,
-            ..SelfHealing::default()
-        });
+        world.spec.self_healing = Some(SelfHealing { enabled: heals, ..SelfHealing::default() });
         world.spec.replicas = 3;
         world.claims.get_mut(&1).expect("a claim").deleting = true;
         let goes = |step: &Step| matches!(step, Step::DeletePod { .. } | Step::RemoveMember { .. });
@@ -293,10 +290,8 @@ fn pause_changes_nothing() {
 #[test]
 fn a_supervised_rollout_asks_before_the_leader() {
     let mut world = cluster(3);
-    world.spec.update_strategy = Some(UpdateStrategy {
-        supervised: true,
-        ..UpdateStrategy::default()
-    });
+    world.spec.update_strategy =
+        Some(UpdateStrategy { supervised: true, ..UpdateStrategy::default() });
     world.template += 1;
     let asks = |_: &World, step: &Step| matches!(why(step), Some(Why::Approval(_)));
     assert!(world.run(200, asks));
@@ -337,15 +332,10 @@ fn peer_tls_comes_and_goes_on_a_running_cluster() {
         world.taken.clear();
         world.settle();
         assert!(world.members.iter().all(|member| member.https == on));
-        let stops = world.taken.iter().filter(|step| {
-            matches!(
-                step,
-                Step::DeletePod {
-                    reason: Stop::PeerTls,
-                    ..
-                }
-            )
-        });
+        let stops = world
+            .taken
+            .iter()
+            .filter(|step| matches!(step, Step::DeletePod { reason: Stop::PeerTls, .. }));
         // The last one that listened with TLS needs no certificate any more.
         let each_twice = if on { 6 } else { 5 };
         assert_eq!(stops.count(), each_twice);

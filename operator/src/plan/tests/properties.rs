@@ -24,10 +24,7 @@ fn world(seed: u64) -> World {
     world.spec.storage = disk();
     if world.random.below(5) == 0 {
         let empty_dir = Some(OpenObject::default());
-        world.spec.storage = Some(Storage {
-            empty_dir,
-            ..Storage::default()
-        });
+        world.spec.storage = Some(Storage { empty_dir, ..Storage::default() });
     }
     if world.random.below(4) == 0 {
         world.spec.persistent_volume_claim_retention_policy = Some(ClaimRetention {

@@ -260,10 +260,8 @@ impl World {
 
     fn begin(&mut self, members: u32, url: Option<String>) {
         self.status.bootstrap_members = i32::try_from(members).ok();
-        self.status.discovery = url.map(|url| DiscoveryStatus {
-            url: Some(url),
-            ..DiscoveryStatus::default()
-        });
+        self.status.discovery =
+            url.map(|url| DiscoveryStatus { url: Some(url), ..DiscoveryStatus::default() });
     }
 
     /// Whether as many members run as the discovery token is for.
@@ -465,19 +463,13 @@ impl World {
                 self.authority.rotate(*to, self.now);
                 self.template += 1;
             }
-            Step::BeginBootstrap {
-                members,
-                discovery_url,
-            } => self.begin(*members, discovery_url.clone()),
+            Step::BeginBootstrap { members, discovery_url } => {
+                self.begin(*members, discovery_url.clone())
+            }
             Step::CreateDiscoveryToken { members } => {
                 self.begin(*members, Some("http://d/token".to_owned()));
             }
-            Step::StartMember {
-                ordinal,
-                bootstrap,
-                peer_tls,
-                role,
-            } => {
+            Step::StartMember { ordinal, bootstrap, peer_tls, role } => {
                 self.start(*ordinal, bootstrap, *peer_tls, *role);
             }
             Step::AddLearner { ordinal, peer_tls } => self.add(*ordinal, *peer_tls),

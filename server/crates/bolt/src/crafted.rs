@@ -74,12 +74,7 @@ fn a_page_counts_with_its_overflow() {
         };
         crafted.page(header, &[[0, 0, id as u32 + 1, 0]], &[]);
     }
-    let leaf = PageHeader {
-        id: PAGES - 1,
-        kind: LEAF,
-        count: 0,
-        overflow: 0,
-    };
+    let leaf = PageHeader { id: PAGES - 1, kind: LEAF, count: 0, overflow: 0 };
     crafted.page(leaf, &[], &[]);
     let refused = crafted.open().buckets().unwrap_err();
     assert!(
@@ -96,12 +91,7 @@ fn a_page_counts_with_its_overflow() {
 #[test]
 fn records_do_not_overlap() {
     let mut crafted = Crafted::new("overlap");
-    let header = PageHeader {
-        id: 3,
-        kind: LEAF,
-        count: 2,
-        overflow: 0,
-    };
+    let header = PageHeader { id: 3, kind: LEAF, count: 2, overflow: 0 };
     let position = 2 * ELEMENT_BYTES as u32;
     let element = |at: u32, key: u32| [0, position - at * ELEMENT_BYTES as u32 + key, 1, 100];
     let rest: Vec<u8> = b"ab".iter().copied().chain([7; 200]).collect();
@@ -126,12 +116,7 @@ fn records_do_not_overlap() {
 #[test]
 fn a_bucket_inside_a_page_fits_into_one() {
     let mut crafted = Crafted::new("inline");
-    let header = PageHeader {
-        id: 2,
-        kind: LEAF,
-        count: 1,
-        overflow: 3,
-    };
+    let header = PageHeader { id: 2, kind: LEAF, count: 1, overflow: 3 };
     let long = (2 * PAGE_BYTES) as u32;
     let element = [IS_BUCKET, ELEMENT_BYTES as u32, 1, long];
     crafted.page(header, &[element], b"b");

@@ -63,12 +63,7 @@ impl Layout {
             };
             out(&meta.page())?;
         }
-        let free = PageHeader {
-            id: FREE_PAGE,
-            kind: FREE,
-            count: 0,
-            overflow: 0,
-        };
+        let free = PageHeader { id: FREE_PAGE, kind: FREE, count: 0, overflow: 0 };
         let mut page = [0; PAGE_BYTES];
         page[..HEADER_BYTES].copy_from_slice(&free.encode());
         out(&page)?;

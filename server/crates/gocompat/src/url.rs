@@ -41,11 +41,7 @@ pub fn parse(text: &str) -> Result<GoUrl<'_>, String> {
         .filter(|_| !scheme.is_empty() || !rest.starts_with("///"))
     else {
         check_escapes(rest)?;
-        return Ok(GoUrl {
-            scheme,
-            host: "",
-            path: rest,
-        });
+        return Ok(GoUrl { scheme, host: "", path: rest });
     };
     let (authority, path) = after.split_at(after.find('/').unwrap_or(after.len()));
     let host = authority

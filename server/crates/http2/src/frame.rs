@@ -112,12 +112,7 @@ impl<'a> Frame<'a> {
         };
         Ok(input.get(HEAD_BYTES..end).map(|payload| {
             let stream = u32::from_be_bytes([s1 & 0x7f, s2, s3, s4]);
-            let frame = Self {
-                kind,
-                flags,
-                stream,
-                payload,
-            };
+            let frame = Self { kind, flags, stream, payload };
             (frame, end)
         }))
     }
@@ -215,12 +210,8 @@ mod tests {
 
     #[test]
     fn padding_is_taken_off() {
-        let frame = |payload: &'static [u8]| Frame {
-            kind: DATA,
-            flags: PADDED,
-            stream: 1,
-            payload,
-        };
+        let frame =
+            |payload: &'static [u8]| Frame { kind: DATA, flags: PADDED, stream: 1, payload };
         assert_eq!(frame(b"\x02abcd").unpadded(), Ok(b"ab".as_slice()));
         assert_eq!(frame(b"\x00").unpadded(), Ok(b"".as_slice()));
         assert_eq!(frame(b"\x02a").unpadded(), Err(Reason::Protocol));

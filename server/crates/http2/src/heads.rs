@@ -38,11 +38,7 @@ pub(crate) struct HeadCache<M> {
 
 impl<M> HeadCache<M> {
     pub(crate) fn new() -> Self {
-        Self {
-            decoder: Decoder::default(),
-            remembered: Vec::new(),
-            next: 0,
-        }
+        Self { decoder: Decoder::default(), remembered: Vec::new(), next: 0 }
     }
 
     /// Reads the complete header block of a request. A block that is in the cache is not decoded

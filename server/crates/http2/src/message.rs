@@ -39,10 +39,7 @@ pub(crate) struct Assembled<'a> {
 
 impl Assembler {
     pub(crate) fn new(encoding: Encoding) -> Self {
-        Self {
-            encoding,
-            buffer: Vec::new(),
-        }
+        Self { encoding, buffer: Vec::new() }
     }
 
     /// Bytes of memory of the incomplete message.
@@ -76,11 +73,7 @@ impl Assembler {
             self.buffer.extend_from_slice(prefix);
             rest = after;
             if self.buffer.len() < PREFIX_BYTES {
-                return Ok(Assembled {
-                    message: None,
-                    rest,
-                    inflated: 0,
-                });
+                return Ok(Assembled { message: None, rest, inflated: 0 });
             }
         }
         let begin = if self.buffer.is_empty() {
@@ -93,11 +86,7 @@ impl Assembler {
         self.grow(self.buffer.len() + part.len(), end);
         self.buffer.extend_from_slice(part);
         if self.buffer.len() < end {
-            return Ok(Assembled {
-                message: None,
-                rest: after,
-                inflated: 0,
-            });
+            return Ok(Assembled { message: None, rest: after, inflated: 0 });
         }
         let message = mem::take(&mut self.buffer);
         if message[0] == 0 {
@@ -152,11 +141,7 @@ impl Assembler {
                 (message.into(), inflated)
             }
         };
-        Ok(Assembled {
-            message: Some(message),
-            rest,
-            inflated,
-        })
+        Ok(Assembled { message: Some(message), rest, inflated })
     }
 }
 
@@ -276,10 +261,7 @@ mod tests {
     #[test]
     fn large_and_invalid_messages_are_refused() {
         let refused = |encoding, stream: &[u8]| collect(encoding, stream, 3).unwrap_err();
-        let large = Refusal::TooLarge {
-            length: MAX + 1,
-            max: MAX,
-        };
+        let large = Refusal::TooLarge { length: MAX + 1, max: MAX };
         let identity = Encoding::Identity;
         assert_eq!(refused(identity, &message(0, &[0; MAX + 1])[..6]), large);
         assert_eq!(refused(identity, &message(1, b"")), Refusal::NoEncoding);

@@ -91,10 +91,7 @@ pub(crate) struct ResourceCharge<S: Service> {
 
 impl<S: Service> ResourceCharge<S> {
     pub(crate) fn new(meter: &Rc<ResourceMeter<S>>) -> Self {
-        Self {
-            meter: meter.clone(),
-            bytes: 0,
-        }
+        Self { meter: meter.clone(), bytes: 0 }
     }
 
     pub(crate) fn bytes(&self) -> usize {

@@ -26,11 +26,7 @@ pub(crate) struct Pings {
 
 impl Pings {
     pub(crate) fn new(min: Duration) -> Self {
-        Self {
-            min,
-            last: None,
-            strikes: 0,
-        }
+        Self { min, last: None, strikes: 0 }
     }
 
     /// Counts a ping. `answered` says whether headers or data were sent since the ping before,

@@ -50,11 +50,7 @@ pub(crate) struct StreamWaker {
 
 impl StreamWaker {
     pub(crate) fn new(slot: usize, list: &Arc<ReadyList>) -> Arc<Self> {
-        Arc::new(Self {
-            slot,
-            listed: AtomicBool::new(false),
-            list: list.clone(),
-        })
+        Arc::new(Self { slot, listed: AtomicBool::new(false), list: list.clone() })
     }
 
     /// Notes that the slot was removed from the list, so that the next wake-up lists it again.

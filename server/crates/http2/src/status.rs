@@ -31,10 +31,7 @@ impl Status {
 
     /// A status with this code and text.
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-        }
+        Self { code, message: message.into() }
     }
 
     /// The code in the trailers; `None` if there is none or its text is not ASCII, [`Self::UNKNOWN`] if it is

@@ -194,11 +194,7 @@ impl<S: Service> Streams<S> {
             let slot = self.slots.len();
             let listed = StreamWaker::new(slot, &self.list);
             let waker = Waker::from(listed.clone());
-            self.slots.push(StreamSlot {
-                stream: None,
-                listed,
-                waker,
-            });
+            self.slots.push(StreamSlot { stream: None, listed, waker });
             slot
         });
         self.by_id.insert(id, slot);

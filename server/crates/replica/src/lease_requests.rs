@@ -49,11 +49,7 @@ pub(crate) struct LeaseRequests {
 
 impl LeaseRequests {
     pub(crate) fn new(incarnation: u32) -> Self {
-        Self {
-            incarnation,
-            waiting: BTreeMap::new(),
-            unsent: Vec::new(),
-        }
+        Self { incarnation, waiting: BTreeMap::new(), unsent: Vec::new() }
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -62,12 +58,7 @@ impl LeaseRequests {
 
     /// Adds a request that came at `tick`; the next turn hands it in.
     pub(crate) fn add(&mut self, ticket: Ticket, lease: i64, question: LeaseQuestion, tick: u64) {
-        let request = LeaseRequest {
-            lease,
-            question,
-            since: tick,
-            asked: None,
-        };
+        let request = LeaseRequest { lease, question, since: tick, asked: None };
         self.waiting.insert(ticket.0, request);
         self.unsent.push(ticket.0);
     }

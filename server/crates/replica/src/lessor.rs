@@ -96,18 +96,14 @@ impl DueLeases {
     /// Turns what is due into commands: at most one expiration and one checkpoint, neither of them empty.
     pub(crate) fn commands(self) -> impl Iterator<Item = LeaseCommand> {
         let expire = LeaseOperation::Expire(LeaseExpire { ids: self.expired });
-        let note = LeaseOperation::Checkpoint(LeaseCheckpoint {
-            remaining: self.checkpoints,
-        });
+        let note = LeaseOperation::Checkpoint(LeaseCheckpoint { remaining: self.checkpoints });
         [expire, note].into_iter().filter_map(|verb| {
             let empty = match &verb {
                 LeaseOperation::Expire(expire) => expire.ids.is_empty(),
                 LeaseOperation::Checkpoint(checkpoint) => checkpoint.remaining.is_empty(),
                 LeaseOperation::Grant(_) | LeaseOperation::Revoke(_) => false,
             };
-            (!empty).then_some(LeaseCommand {
-                operation: Some(verb),
-            })
+            (!empty).then_some(LeaseCommand { operation: Some(verb) })
         })
     }
 }
@@ -285,11 +281,7 @@ impl Lessor {
         };
         let deadline_ns = self.now_ns.saturating_add(span_ns);
         let check_at_ns = self.next_check(deadline_ns, lease);
-        let timer = LeaseTimer {
-            deadline_ns,
-            check_at_ns,
-            ..timer
-        };
+        let timer = LeaseTimer { deadline_ns, check_at_ns, ..timer };
         self.schedule(id, timer);
     }
 
@@ -339,10 +331,7 @@ mod tests {
 
     impl Leader {
         fn new() -> Self {
-            let mut leader = Self {
-                kv: Kv::default(),
-                timers: Lessor::default(),
-            };
+            let mut leader = Self { kv: Kv::default(), timers: Lessor::default() };
             leader.lead(Some(1));
             leader
         }
@@ -353,9 +342,7 @@ mod tests {
         }
 
         fn apply(&mut self, verb: LeaseOperation) {
-            let command = LeaseCommand {
-                operation: Some(verb),
-            };
+            let command = LeaseCommand { operation: Some(verb) };
             let reply = self.kv.apply_lease(&command).expect("it can be done");
             self.timers.applied(&command, &reply);
         }
@@ -376,10 +363,7 @@ mod tests {
     }
 
     fn expired(ids: &[i64]) -> DueLeases {
-        DueLeases {
-            expired: ids.to_vec(),
-            checkpoints: Vec::new(),
-        }
+        DueLeases { expired: ids.to_vec(), checkpoints: Vec::new() }
     }
 
     #[test]
@@ -419,10 +403,7 @@ mod tests {
         leader.at(0.0);
         assert_eq!(leader.at(29.9), DueLeases::default());
         let left = vec![RemainingTtl { id: 7, seconds: 30 }];
-        let noted = DueLeases {
-            expired: Vec::new(),
-            checkpoints: left.clone(),
-        };
+        let noted = DueLeases { expired: Vec::new(), checkpoints: left.clone() };
         assert_eq!(leader.at(30.0), noted);
         assert_eq!(
             leader.renew(7),

@@ -279,11 +279,7 @@ mod tests {
 
     #[test]
     fn an_absent_learner_does_not_hold_the_log_for_ever() {
-        let position = Position {
-            voters: vec![1],
-            learners: vec![2],
-            ..Position::default()
-        };
+        let position = Position { voters: vec![1], learners: vec![2], ..Position::default() };
         let mut log = MemoryLog::new(position, Vec::new(), HardState::default());
         let mut most = 0;
         for index in 1..=500 {
@@ -310,11 +306,7 @@ mod tests {
 
     #[test]
     fn unapplied_entries_are_kept() {
-        let position = Position {
-            voters: vec![1],
-            learners: vec![2],
-            ..Position::default()
-        };
+        let position = Position { voters: vec![1], learners: vec![2], ..Position::default() };
         let mut log = MemoryLog::new(position, Vec::new(), HardState::default());
         for index in 1..=200 {
             log.append(&[entry(index, 1 << 20)]);
@@ -329,10 +321,7 @@ mod tests {
 
     #[test]
     fn entries_above_a_snapshot_on_its_way_are_kept_within_a_bound() {
-        let position = Position {
-            voters: vec![1, 2, 3],
-            ..Position::default()
-        };
+        let position = Position { voters: vec![1, 2, 3], ..Position::default() };
         let mut log = MemoryLog::new(position, Vec::new(), HardState::default());
         let write = |log: &mut MemoryLog, indexes: std::ops::RangeInclusive<u64>, bytes| {
             for index in indexes {
@@ -371,10 +360,7 @@ mod tests {
         assert_eq!(log.first_index(), Ok(11));
         assert_eq!(log.last_index(), Ok(100));
         assert_eq!(log.term(10), Ok(1));
-        let alone = Position {
-            voters: vec![1],
-            ..position
-        };
+        let alone = Position { voters: vec![1], ..position };
         let log = MemoryLog::new(alone, entries, HardState::default());
         assert_eq!(log.first_index(), Ok(91));
     }

@@ -27,18 +27,8 @@ pub struct ExecutedCommand {
 impl LongCommand {
     /// Executes the command on its state; returns the outcome and the new state.
     pub fn execute(self) -> ExecutedCommand {
-        let Self {
-            index,
-            entry,
-            results,
-            mut machine,
-        } = self;
+        let Self { index, entry, results, mut machine } = self;
         let outcome = machine.apply_with(&entry, results);
-        ExecutedCommand {
-            index,
-            entry,
-            outcome,
-            machine,
-        }
+        ExecutedCommand { index, entry, outcome, machine }
     }
 }

@@ -82,12 +82,7 @@ impl Proposals {
 
     /// The stamp of the leader's own proposals, which have no waiting request.
     pub(crate) fn internal_stamp(&self, now_ns: i64) -> Stamp {
-        Stamp {
-            now_ns,
-            member: self.member,
-            ticket: 0,
-            incarnation: 0,
-        }
+        Stamp { now_ns, member: self.member, ticket: 0, incarnation: 0 }
     }
 
     /// Keeps a copy of an entry that was handed in, to propose it again if it is lost.

@@ -284,12 +284,7 @@ impl Replica {
     /// Handles a message from another member; one of a removed member is dropped. Returns the fault, for a
     /// person to see, of a message that no member sends, which is dropped, too.
     pub fn receive(&mut self, envelope: Envelope) -> Option<MessageFault> {
-        let Envelope {
-            from,
-            message,
-            snapshot,
-            ..
-        } = envelope;
+        let Envelope { from, message, snapshot, .. } = envelope;
         if self.machine.members.removed_ids.contains(&from) {
             return None;
         }

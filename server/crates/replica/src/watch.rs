@@ -144,13 +144,7 @@ mod tests {
             dir,
             ..Node::default()
         };
-        Event {
-            action,
-            node,
-            prev: None,
-            index: 1,
-            refresh: false,
-        }
+        Event { action, node, prev: None, index: 1, refresh: false }
     }
 
     #[test]

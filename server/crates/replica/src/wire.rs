@@ -186,11 +186,7 @@ pub(crate) fn decode_record(record: &LogRecord) -> Result<RaftEntry, CorruptReco
 }
 
 pub(crate) fn encode_hard_state(state: &HardState) -> Bytes {
-    let stored = StoredHardState {
-        term: state.term,
-        vote: state.vote,
-        commit: state.commit,
-    };
+    let stored = StoredHardState { term: state.term, vote: state.vote, commit: state.commit };
     stored.encode_to_vec().into()
 }
 

@@ -7,14 +7,8 @@ use witan_replica::machine::{
 };
 
 fn apply(machine: &mut StateMachine, verb: auth::AuthOperation, by_either: bool) -> Reply {
-    let command = auth::AuthCommand {
-        operation: Some(verb),
-        by_either,
-    };
-    let entry = Entry {
-        command: Some(Command::Auth(command)),
-        ..Entry::default()
-    };
+    let command = auth::AuthCommand { operation: Some(verb), by_either };
+    let entry = Entry { command: Some(Command::Auth(command)), ..Entry::default() };
     machine.apply(&entry).reply
 }
 
@@ -26,13 +20,8 @@ fn guarded_by_v2() -> StateMachine {
         no_password: true,
         ..auth::UserAdd::default()
     };
-    let role = auth::RoleAdd {
-        name: "root".into(),
-    };
-    let grant = auth::UserGrant {
-        user: "root".into(),
-        role: "root".into(),
-    };
+    let role = auth::RoleAdd { name: "root".into() };
+    let grant = auth::UserGrant { user: "root".into(), role: "root".into() };
     let enable = path_permissions::PathAuthCommand {
         operation: Some(path_permissions::PathAuthOperation::Enable(auth::Enable {})),
     };

@@ -67,14 +67,8 @@ fn many(kind: &TxnOpKind, times: u64, bounded: bool) -> kv::KvCommand {
         })));
         left -= some;
     }
-    let txn = Txn {
-        success,
-        bounded,
-        ..Txn::default()
-    };
-    kv::KvCommand {
-        operation: Some(KvOperation::Txn(txn)),
-    }
+    let txn = Txn { success, bounded, ..Txn::default() };
+    kv::KvCommand { operation: Some(KvOperation::Txn(txn)) }
 }
 
 fn records(kv: &Kv) -> Vec<String> {
@@ -150,10 +144,8 @@ fn a_deletion_of_one_key_after_a_write_is_never_refused() {
             ..Txn::default()
         }))
     };
-    let delete = TxnOpKind::Delete(kv::DeleteRange {
-        key: "k0000".into(),
-        ..kv::DeleteRange::default()
-    });
+    let delete =
+        TxnOpKind::Delete(kv::DeleteRange { key: "k0000".into(), ..kv::DeleteRange::default() });
     let txn = |times: usize| kv::KvCommand {
         operation: Some(KvOperation::Txn(Txn {
             success: vec![
@@ -262,19 +254,10 @@ fn config(seed: u64) -> Config {
 /// The entry asks for two million pairs, which a release without limits has put into the log.
 #[test]
 fn an_entry_without_limits_is_replayed_with_its_effects_and_without_its_answers() {
-    let mut view = genesis(
-        1,
-        vec![Member {
-            id: ID,
-            ..Member::default()
-        }],
-    );
+    let mut view = genesis(1, vec![Member { id: ID, ..Member::default() }]);
     view.machine.kv = filled();
     let mut host = Crash {
-        disk: Recovered {
-            checkpoint: Some(view),
-            ..Recovered::default()
-        },
+        disk: Recovered { checkpoint: Some(view), ..Recovered::default() },
         ..Crash::default()
     };
     let mut replica = Replica::new(config(1), host.disk.clone()).unwrap();
@@ -297,10 +280,11 @@ fn an_entry_without_limits_is_replayed_with_its_effects_and_without_its_answers(
     assert_eq!(pairs(reply), 0, "nobody waits for them");
     let refused = Reply::Kv(Err(KvError::AnswerTooLarge));
     assert!(replies.contains(&&refused), "the new one is refused");
-    let new = again.view().machine.kv.range(&kv::Range {
-        key: Bytes::from_static(b"new"),
-        ..kv::Range::default()
-    });
+    let new = again
+        .view()
+        .machine
+        .kv
+        .range(&kv::Range { key: Bytes::from_static(b"new"), ..kv::Range::default() });
     assert_eq!(
         new.unwrap().kvs.len(),
         1,

@@ -19,40 +19,25 @@ use witan_replica::machine::{
 const LEASE: i64 = 7;
 
 fn apply(machine: &mut StateMachine, command: Command) -> Reply {
-    let entry = Entry {
-        command: Some(command),
-        ..Entry::default()
-    };
+    let entry = Entry { command: Some(command), ..Entry::default() };
     machine.apply(&entry).reply
 }
 
 fn auth(machine: &mut StateMachine, verb: auth::AuthOperation) {
-    let command = auth::AuthCommand {
-        operation: Some(verb),
-        ..auth::AuthCommand::default()
-    };
+    let command = auth::AuthCommand { operation: Some(verb), ..auth::AuthCommand::default() };
     let reply = apply(machine, Command::Auth(command));
     assert!(matches!(reply, Reply::Auth(Ok(_))), "{reply:?}");
 }
 
 fn put(key: String) -> kv::Put {
-    kv::Put {
-        key: key.into(),
-        lease: LEASE,
-        ..kv::Put::default()
-    }
+    kv::Put { key: key.into(), lease: LEASE, ..kv::Put::default() }
 }
 
 /// Twenty thousand keys of one lease, and a user who may write all of them.
 fn leased() -> StateMachine {
     let mut machine = StateMachine::default();
-    let grant = lease::LeaseOperation::Grant(lease::LeaseGrant {
-        id: LEASE,
-        ttl_s: 60,
-    });
-    let command = lease::LeaseCommand {
-        operation: Some(grant),
-    };
+    let grant = lease::LeaseOperation::Grant(lease::LeaseGrant { id: LEASE, ttl_s: 60 });
+    let command = lease::LeaseCommand { operation: Some(grant) };
     apply(&mut machine, Command::Lease(command));
     for at in 0..20_000 {
         let verb = Some(kv::KvOperation::Put(put(format!("k{at}"))));
@@ -67,10 +52,7 @@ fn leased() -> StateMachine {
     };
     let role = |name: &str| auth::AuthOperation::RoleAdd(auth::RoleAdd { name: name.into() });
     let grant = |user: &str, role: &str| {
-        auth::AuthOperation::UserGrant(auth::UserGrant {
-            user: user.into(),
-            role: role.into(),
-        })
+        auth::AuthOperation::UserGrant(auth::UserGrant { user: user.into(), role: role.into() })
     };
     for verb in [user("root"), role("root"), grant("root", "root")] {
         auth(&mut machine, verb);
@@ -83,10 +65,7 @@ fn leased() -> StateMachine {
         key: "k".into(),
         range_end: "l".into(),
     };
-    let give = auth::RoleGrant {
-        role: "writer".into(),
-        permission: Some(permission),
-    };
+    let give = auth::RoleGrant { role: "writer".into(), permission: Some(permission) };
     auth(&mut machine, auth::AuthOperation::RoleGrant(give));
     auth(&mut machine, auth::AuthOperation::Enable(auth::Enable {}));
     machine
@@ -94,20 +73,11 @@ fn leased() -> StateMachine {
 
 /// How long it takes to find that the user may do so many puts.
 fn judged(machine: &StateMachine, puts: usize) -> Duration {
-    let caller = Caller {
-        user: "some".into(),
-        revision: machine.auth.revision(),
-    };
-    let success = (0..puts).map(|at| kv::TxnOp {
-        kind: Some(kv::TxnOpKind::Put(put(format!("k{at}")))),
-    });
-    let txn = kv::Txn {
-        success: success.collect(),
-        ..kv::Txn::default()
-    };
-    let command = kv::KvCommand {
-        operation: Some(kv::KvOperation::Txn(txn)),
-    };
+    let caller = Caller { user: "some".into(), revision: machine.auth.revision() };
+    let success =
+        (0..puts).map(|at| kv::TxnOp { kind: Some(kv::TxnOpKind::Put(put(format!("k{at}")))) });
+    let txn = kv::Txn { success: success.collect(), ..kv::Txn::default() };
+    let command = kv::KvCommand { operation: Some(kv::KvOperation::Txn(txn)) };
     let begun = Instant::now();
     assert_eq!(machine.check(Some(&caller)).command(&command), Ok(()));
     begun.elapsed()
@@ -142,10 +112,7 @@ fn long_lists_of_urls_are_compared_in_little_time() {
     let begun = Instant::now();
     assert_eq!(add(1, 1), Reply::PeerUrlsSet(Ok(())));
     assert_eq!(add(2, 2), Reply::PeerUrlsSet(Ok(())));
-    let update = UpdatePeerUrls {
-        id: 2,
-        peer_urls: urls(3).collect(),
-    };
+    let update = UpdatePeerUrls { id: 2, peer_urls: urls(3).collect() };
     let updated = apply(&mut machine, Command::PeerUrls(update));
     assert_eq!(updated, Reply::PeerUrlsSet(Ok(())));
     let took = begun.elapsed();

@@ -22,10 +22,7 @@ const INLINE_KEYS: u64 = 1024;
 const LEASE: i64 = 7;
 
 fn apply(kv: &mut Kv, verb: KvOperation) {
-    kv.apply(&kv::KvCommand {
-        operation: Some(verb),
-    })
-    .unwrap();
+    kv.apply(&kv::KvCommand { operation: Some(verb) }).unwrap();
 }
 
 fn op(kind: TxnOpKind) -> TxnOp {
@@ -38,12 +35,7 @@ fn keys(many: usize) -> impl Iterator<Item = String> {
 }
 
 fn put(key: String, lease: i64) -> Put {
-    Put {
-        key: key.into(),
-        value: "v".into(),
-        lease,
-        ..Put::default()
-    }
+    Put { key: key.into(), value: "v".into(), lease, ..Put::default() }
 }
 
 fn fill(kv: &mut Kv, many: usize, lease: i64) {
@@ -51,10 +43,7 @@ fn fill(kv: &mut Kv, many: usize, lease: i64) {
         .map(|key| op(TxnOpKind::Put(put(key, lease))))
         .collect();
     for success in puts.chunks(1000).map(<[TxnOp]>::to_vec) {
-        let txn = Txn {
-            success,
-            ..Txn::default()
-        };
+        let txn = Txn { success, ..Txn::default() };
         apply(kv, KvOperation::Txn(txn));
     }
 }
@@ -77,29 +66,16 @@ fn deleted(many: usize) -> Kv {
 }
 
 fn all() -> Range {
-    Range {
-        key: "k".into(),
-        range_end: "l".into(),
-        ..Range::default()
-    }
+    Range { key: "k".into(), range_end: "l".into(), ..Range::default() }
 }
 
 fn counted() -> Range {
-    Range {
-        count_only: true,
-        ..all()
-    }
+    Range { count_only: true, ..all() }
 }
 
 fn txn(success: Vec<TxnOp>) -> kv::KvCommand {
-    let verb = KvOperation::Txn(Txn {
-        success,
-        bounded: true,
-        ..Txn::default()
-    });
-    kv::KvCommand {
-        operation: Some(verb),
-    }
+    let verb = KvOperation::Txn(Txn { success, bounded: true, ..Txn::default() });
+    kv::KvCommand { operation: Some(verb) }
 }
 
 fn compares(times: usize) -> kv::KvCommand {
@@ -115,9 +91,7 @@ fn compares(times: usize) -> kv::KvCommand {
         bounded: true,
         ..Txn::default()
     });
-    kv::KvCommand {
-        operation: Some(verb),
-    }
+    kv::KvCommand { operation: Some(verb) }
 }
 
 #[test]
@@ -158,10 +132,7 @@ fn deleted_keys_are_charged_where_they_are_walked() {
     let mut old = kv.clone();
     let mut ops = vec![op(TxnOpKind::Range(counted())); 12_000];
     ops.push(op(TxnOpKind::Put(put("new".into(), lease::NONE))));
-    let unbounded = Txn {
-        success: ops,
-        ..Txn::default()
-    };
+    let unbounded = Txn { success: ops, ..Txn::default() };
     apply(&mut old, KvOperation::Txn(unbounded));
     assert_eq!(old.len(), 1);
 }
@@ -169,11 +140,7 @@ fn deleted_keys_are_charged_where_they_are_walked() {
 #[test]
 fn a_worker_leaves_walks_over_deleted_keys_to_others() {
     let kv = deleted(50_000);
-    let at_revision = Range {
-        revision: kv.revision() - 1,
-        limit: 1,
-        ..all()
-    };
+    let at_revision = Range { revision: kv.revision() - 1, limit: 1, ..all() };
     let limited = Range { limit: 1, ..all() };
     for range in [all(), limited, at_revision] {
         assert!(kv.reads_more_than(&range, INLINE_KEYS), "{range:?}");
@@ -194,26 +161,14 @@ fn a_worker_leaves_walks_over_deleted_keys_to_others() {
     // an ordinary page of a list stays where it is
     let mut kv = Kv::default();
     fill(&mut kv, 50_000, lease::NONE);
-    let page = Range {
-        limit: 500,
-        ..all()
-    };
+    let page = Range { limit: 500, ..all() };
     assert!(!kv.reads_more_than(&page, INLINE_KEYS) && kv.reads_more_than(&all(), INLINE_KEYS));
     // few values can be as long as many keys are, and a key can have many versions
     let longer = |range: Range| kv.reads_longer_than(&range, 16 * INLINE_KEYS);
-    let two = Range {
-        range_end: "k000002".into(),
-        ..all()
-    };
-    let by_value = Range {
-        sort_target: SortTarget::Value as i32,
-        ..two.clone()
-    };
-    let before = |to: &'static str| Range {
-        range_end: to.into(),
-        revision: kv.revision() - 1,
-        ..all()
-    };
+    let two = Range { range_end: "k000002".into(), ..all() };
+    let by_value = Range { sort_target: SortTarget::Value as i32, ..two.clone() };
+    let before =
+        |to: &'static str| Range { range_end: to.into(), revision: kv.revision() - 1, ..all() };
     assert!(longer(by_value.clone()) && longer(all()) && longer(before("k002000")));
     assert!(!longer(two) && !longer(page) && !longer(before("k001000")));
     let longer = |of: &kv::KvCommand| match &of.operation {
@@ -245,11 +200,7 @@ fn what_is_refused_does_not_depend_on_the_pages_of_the_index() {
         RecordChange::Delete { .. } => unreachable!("it is a whole checkpoint"),
     });
     restored.finish_load().unwrap();
-    let limited = Range {
-        key: "k001990".into(),
-        limit: 20,
-        ..all()
-    };
+    let limited = Range { key: "k001990".into(), limit: 20, ..all() };
     let mut ops = [all(), counted(), limited]
         .map(|range| op(TxnOpKind::Range(range)))
         .to_vec();
@@ -275,16 +226,10 @@ fn what_is_refused_does_not_depend_on_the_pages_of_the_index() {
 fn a_transaction_that_only_reads_does_not_hold_the_store_many_times() {
     let mut kv = Kv::default();
     fill(&mut kv, 20_000, lease::NONE);
-    let names = Range {
-        keys_only: true,
-        ..all()
-    };
+    let names = Range { keys_only: true, ..all() };
     let read = |times| {
         let success = vec![op(TxnOpKind::Range(names.clone())); times];
-        kv.read_txn(&Txn {
-            success,
-            ..Txn::default()
-        })
+        kv.read_txn(&Txn { success, ..Txn::default() })
     };
     assert!(read(10).is_ok());
     assert_eq!(read(127), Err(KvError::AnswerTooLarge));
@@ -300,15 +245,8 @@ fn caller() -> (Auth, Caller) {
         name: "r".into(),
         permissions: vec![range("a", ""), range("k", "l"), range("x", "z")],
     };
-    let user = User {
-        name: "u".into(),
-        roles: vec!["r".into()],
-        ..User::default()
-    };
-    let caller = Caller {
-        user: "u".into(),
-        revision: 1,
-    };
+    let user = User { name: "u".into(), roles: vec!["r".into()], ..User::default() };
+    let caller = Caller { user: "u".into(), revision: 1 };
     (Auth::restored(true, 1, [user], [role]), caller)
 }
 
@@ -316,17 +254,11 @@ fn caller() -> (Auth, Caller) {
 fn permission_for_a_lease_is_permission_for_each_of_its_keys() {
     let (auth, caller) = caller();
     let mut kv = Kv::default();
-    let grant = lease::LeaseGrant {
-        id: LEASE,
-        ttl_s: 60,
-    };
-    let granted = kv.apply_lease(&lease::LeaseCommand {
-        operation: Some(lease::LeaseOperation::Grant(grant)),
-    });
+    let grant = lease::LeaseGrant { id: LEASE, ttl_s: 60 };
+    let granted = kv
+        .apply_lease(&lease::LeaseCommand { operation: Some(lease::LeaseOperation::Grant(grant)) });
     granted.unwrap();
-    let write = kv::KvCommand {
-        operation: Some(KvOperation::Put(put("k".into(), LEASE))),
-    };
+    let write = kv::KvCommand { operation: Some(KvOperation::Put(put("k".into(), LEASE))) };
     let ask = |kv: &Kv| {
         let check = AccessCheck::new(&auth, Some(&caller), kv.leases());
         let asked = [

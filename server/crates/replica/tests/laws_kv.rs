@@ -153,14 +153,8 @@ fn txn() -> impl Strategy<Value = Txn> {
 fn branches(kind: impl Strategy<Value = TxnOpKind> + Clone) -> impl Strategy<Value = Txn> {
     let ops = prop::collection::vec(kind.prop_map(|kind| TxnOp { kind: Some(kind) }), 0..4);
     let compare = prop::collection::vec(compare(), 0..3);
-    (compare, ops.clone(), ops, any::<bool>()).prop_map(|(compare, success, failure, bounded)| {
-        Txn {
-            compare,
-            success,
-            failure,
-            bounded,
-        }
-    })
+    (compare, ops.clone(), ops, any::<bool>())
+        .prop_map(|(compare, success, failure, bounded)| Txn { compare, success, failure, bounded })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -197,15 +191,9 @@ fn load(records: &Records) -> Kv {
 fn agrees(kv: &Kv, model: &Model) -> Result<(), TestCaseError> {
     prop_assert_eq!(kv.revision(), model.revision);
     prop_assert_eq!(kv.compacted(), model.compacted);
-    let all = Range {
-        range_end: Bytes::from_static(b"\0"),
-        ..Range::default()
-    };
+    let all = Range { range_end: Bytes::from_static(b"\0"), ..Range::default() };
     for revision in model.compacted.max(1)..=model.revision {
-        let range = Range {
-            revision,
-            ..all.clone()
-        };
+        let range = Range { revision, ..all.clone() };
         prop_assert_eq!(
             kv.range(&range),
             model.range(&range),
@@ -327,12 +315,7 @@ fn an_emptied_store_gives_everything_back() {
     let mut kv = Kv::default();
     let empty = kv.size_bytes();
     assert!(empty <= 32 << 10);
-    let mut apply = |verb| {
-        kv.apply(&KvCommand {
-            operation: Some(verb),
-        })
-        .unwrap()
-    };
+    let mut apply = |verb| kv.apply(&KvCommand { operation: Some(verb) }).unwrap();
     for n in 0..2000_u32 {
         let key = Bytes::from(format!("key-{:04}", n % 500));
         apply(KvOperation::Put(Put {

@@ -110,12 +110,9 @@ fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
 
 fn step(tree: &mut Tree, step: &Step) -> Option<Result<TreeReply, TreeError>> {
     match step {
-        Step::Do(verb, now_ns) => Some(tree.apply(
-            &TreeCommand {
-                operation: Some(verb.clone()),
-            },
-            *now_ns,
-        )),
+        Step::Do(verb, now_ns) => {
+            Some(tree.apply(&TreeCommand { operation: Some(verb.clone()) }, *now_ns))
+        }
         Step::Bump => {
             tree.advance_index();
             None
@@ -298,10 +295,7 @@ proptest! {
 #[test]
 fn a_missing_parent_is_named() {
     let mut tree = Tree::default();
-    let set = Set {
-        path: Bytes::from_static(b"/a/b"),
-        ..Set::default()
-    };
+    let set = Set { path: Bytes::from_static(b"/a/b"), ..Set::default() };
     step(&mut tree, &Step::Do(TreeOperation::Set(set), 0));
     let mut records = Records::new();
     checkpoint(&mut records, &tree, None);
@@ -327,13 +321,7 @@ fn a_missing_parent_is_named() {
 fn the_deepest_path_overflows_no_stack() {
     let deep = |depth: usize| {
         let path = Bytes::from("/a".repeat(depth));
-        Step::Do(
-            TreeOperation::Set(Set {
-                path,
-                ..Set::default()
-            }),
-            0,
-        )
+        Step::Do(TreeOperation::Set(Set { path, ..Set::default() }), 0)
     };
     let mut tree = Tree::default();
     let refused = step(&mut tree, &deep(TREE_DEPTH_MAX + 1))
@@ -347,11 +335,7 @@ fn the_deepest_path_overflows_no_stack() {
     let back = restored(&records);
     assert_same(&tree, &back);
     let path = Bytes::from_static(b"/a");
-    let delete = TreeOperation::Delete(Delete {
-        path,
-        dir: true,
-        recursive: true,
-    });
+    let delete = TreeOperation::Delete(Delete { path, dir: true, recursive: true });
     step(&mut tree, &Step::Do(delete, 0)).unwrap().unwrap();
     checkpoint(&mut records, &tree, Some(&back));
     assert_same(&tree, &restored(&records));

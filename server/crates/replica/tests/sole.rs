@@ -63,10 +63,7 @@ fn config(seed: u64) -> Config {
 }
 
 fn fresh() -> (Replica, Recorder) {
-    let member = Member {
-        id: ID,
-        ..Member::default()
-    };
+    let member = Member { id: ID, ..Member::default() };
     let mut host = Recorder::default();
     host.disk.checkpoint = Some(genesis(1, vec![member]));
     let mut replica = Replica::new(config(1), host.disk.clone()).expect("a fresh disk");
@@ -79,9 +76,7 @@ fn set(path: &'static str) -> Command {
         path: Bytes::from_static(path.as_bytes()),
         ..tree::Set::default()
     };
-    Command::Tree(tree::TreeCommand {
-        operation: Some(tree::TreeOperation::Set(set)),
-    })
+    Command::Tree(tree::TreeCommand { operation: Some(tree::TreeOperation::Set(set)) })
 }
 
 #[test]
@@ -105,11 +100,7 @@ fn a_sole_voter_leads_at_once_and_answers_after_the_fsync() {
 #[test]
 fn a_restart_applies_what_was_persisted_and_answers_no_old_ticket() {
     let (mut replica, mut host) = fresh();
-    let publish = PublishAttributes {
-        id: ID,
-        name: "m".into(),
-        client_urls: vec![],
-    };
+    let publish = PublishAttributes { id: ID, name: "m".into(), client_urls: vec![] };
     replica
         .propose(Ticket(1), Stamp::default(), Command::Publish(publish))
         .expect("taken");
@@ -192,10 +183,7 @@ fn an_absent_learner_stops_nothing_and_is_remembered() {
     }
     assert_eq!(host.readable.len(), 3, "it has no part in a quorum");
     // from the log, and from a checkpoint
-    let mut from_checkpoint = Recovered {
-        checkpoint: Some(checkpoint),
-        ..half
-    };
+    let mut from_checkpoint = Recovered { checkpoint: Some(checkpoint), ..half };
     from_checkpoint.records.clone_from(&host.disk.records);
     from_checkpoint.hard_state.clone_from(&host.disk.hard_state);
     for disk in [host.disk.clone(), from_checkpoint] {
@@ -207,10 +195,7 @@ fn an_absent_learner_stops_nothing_and_is_remembered() {
         assert_eq!(again.view().position.learners, [8]);
         assert_eq!(again.view().machine.members.by_id.len(), 2);
     }
-    let remove = ChangeMembers {
-        remove: 8,
-        ..ChangeMembers::default()
-    };
+    let remove = ChangeMembers { remove: 8, ..ChangeMembers::default() };
     assert_eq!(changed(&mut replica, &mut host, remove), taken);
     assert!(replica.view().position.learners.is_empty());
     assert_eq!(changed(&mut replica, &mut host, learner(10)), taken);

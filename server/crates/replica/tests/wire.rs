@@ -26,17 +26,11 @@ fn entry(command: Command) -> Entry {
         ticket: 300,
         incarnation: 5,
     };
-    Entry {
-        stamp: Some(stamp),
-        command: Some(command),
-        caller: None,
-    }
+    Entry { stamp: Some(stamp), command: Some(command), caller: None }
 }
 
 fn lease_command(verb: lease::LeaseOperation) -> Command {
-    Command::Lease(lease::LeaseCommand {
-        operation: Some(verb),
-    })
+    Command::Lease(lease::LeaseCommand { operation: Some(verb) })
 }
 
 fn of_users() -> [(Command, &'static str); 2] {
@@ -107,10 +101,7 @@ const STAMP: &str = "01\
 fn of_cluster() -> Vec<(Command, &'static str)> {
     vec![
         (
-            Command::PeerUrls(UpdatePeerUrls {
-                id: 7,
-                peer_urls: vec!["u".into()],
-            }),
+            Command::PeerUrls(UpdatePeerUrls { id: 7, peer_urls: vec!["u".into()] }),
             "3a0c090700000000000000 120175",
         ),
         (
@@ -128,22 +119,15 @@ fn of_cluster() -> Vec<(Command, &'static str)> {
             "5212 0a0e 090700000000000000 1a0175 2801 1001",
         ),
         (
-            Command::Members(ChangeMembers {
-                remove: 7,
-                ..ChangeMembers::default()
-            }),
+            Command::Members(ChangeMembers { remove: 7, ..ChangeMembers::default() }),
             "5209 190700000000000000",
         ),
         (
-            Command::ClusterVersion(ClusterVersion {
-                version: "3.6.0".into(),
-            }),
+            Command::ClusterVersion(ClusterVersion { version: "3.6.0".into() }),
             "2a070a05332e362e30",
         ),
         (
-            Command::Downgrade(Downgrade {
-                target: "3.5.0".into(),
-            }),
+            Command::Downgrade(Downgrade { target: "3.5.0".into() }),
             "5a070a05332e352e30",
         ),
     ]
@@ -163,22 +147,14 @@ fn entries_keep_their_bytes() {
         expires_ns: Some(-2),
         ..tree::Set::default()
     };
-    let publish = PublishAttributes {
-        id: 7,
-        name: "m".into(),
-        client_urls: vec!["u".into()],
-    };
+    let publish = PublishAttributes { id: 7, name: "m".into(), client_urls: vec!["u".into()] };
     let cases = [
         (
-            Command::Kv(kv::KvCommand {
-                operation: Some(kv::KvOperation::Put(put)),
-            }),
+            Command::Kv(kv::KvCommand { operation: Some(kv::KvOperation::Put(put)) }),
             "120a0a080a016b120176 1809",
         ),
         (
-            Command::Tree(tree::TreeCommand {
-                operation: Some(tree::TreeOperation::Set(set)),
-            }),
+            Command::Tree(tree::TreeCommand { operation: Some(tree::TreeOperation::Set(set)) }),
             "1a0b0a090a022f61120178 2003",
         ),
         (
@@ -214,10 +190,7 @@ fn entries_keep_their_bytes() {
 #[test]
 fn a_caller_stands_behind_its_command() {
     let entry = Entry {
-        caller: Some(auth::Caller {
-            user: "u".into(),
-            revision: 3,
-        }),
+        caller: Some(auth::Caller { user: "u".into(), revision: 3 }),
         ..entry(Command::Auth(auth::AuthCommand::default()))
     };
     let bytes = encode_entry(&entry);

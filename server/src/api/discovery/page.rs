@@ -162,10 +162,7 @@ mod tests {
         html(&Shown {
             url: "http://h/t".to_owned(),
             size,
-            directory: Node {
-                nodes: Some(nodes),
-                ..Node::default()
-            },
+            directory: Node { nodes: Some(nodes), ..Node::default() },
         })
     }
 

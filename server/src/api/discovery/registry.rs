@@ -126,12 +126,7 @@ pub(super) async fn handle(
     if !reply::allows(request, allow) {
         return reply::method_not_allowed(Some(allow));
     }
-    let asked = Asked {
-        ctx,
-        request,
-        token,
-        below,
-    };
+    let asked = Asked { ctx, request, token, below };
     match asked.serve(payload).await {
         Ok(response) => response,
         Err(error) => headers::failure(&ctx.node, request, &error),

@@ -25,10 +25,7 @@ pub(crate) struct V1Error {
 impl V1Error {
     /// An error with its cause.
     pub(crate) fn new(code: ErrorCode, cause: impl Into<Bytes>) -> Self {
-        Self {
-            code,
-            cause: cause.into(),
-        }
+        Self { code, cause: cause.into() }
     }
 
     /// Renders the JSON body, which no newline ends.

@@ -80,37 +80,20 @@ pub(super) async fn put(node: &Node, put: V1Put) -> Result<Vec<u8>, V1Error> {
 /// Chooses the tree operation of a write at `now_ns`. An empty previous value makes it a creation,
 /// which fails if the key exists; else a TTL of 0 or less makes it a removal.
 fn mutation(put: V1Put, now_ns: i64) -> Mutation {
-    let V1Put {
-        key: path,
-        value,
-        ttl,
-        prev_value,
-    } = put;
+    let V1Put { key: path, value, ttl, prev_value } = put;
     // a write with an expired TTL removes the key
     let dead = ttl.is_some_and(|ttl| ttl <= 0);
     let expires_ns = ttl.map(|ttl| now_ns.saturating_add(ttl.saturating_mul(NANOS_PER_SECOND)));
     match prev_value {
         None if dead => removal(path),
-        None => Mutation::Set(Set {
-            path,
-            value,
-            dir: false,
-            expires_ns,
-            refresh: false,
-        }),
+        None => Mutation::Set(Set { path, value, dir: false, expires_ns, refresh: false }),
         // an empty previous value means that the key must not exist
-        Some(prev) if prev.is_empty() => Mutation::Create(Create {
-            path,
-            value,
-            dir: false,
-            expires_ns,
-            in_order: false,
-        }),
-        Some(_) if dead => Mutation::DeleteIf(CompareAndDelete {
-            path,
-            prev_value,
-            prev_index: None,
-        }),
+        Some(prev) if prev.is_empty() => {
+            Mutation::Create(Create { path, value, dir: false, expires_ns, in_order: false })
+        }
+        Some(_) if dead => {
+            Mutation::DeleteIf(CompareAndDelete { path, prev_value, prev_index: None })
+        }
         Some(_) => Mutation::Swap(CompareAndSwap {
             path,
             value,
@@ -124,11 +107,7 @@ fn mutation(put: V1Put, now_ns: i64) -> Mutation {
 
 /// Builds the operation that removes a file, and fails on a directory.
 fn removal(path: Bytes) -> Mutation {
-    Mutation::Delete(Delete {
-        path,
-        dir: false,
-        recursive: false,
-    })
+    Mutation::Delete(Delete { path, dir: false, recursive: false })
 }
 
 /// Maps an error of the tree to v1; `directory` is the code if there is a directory at the key.

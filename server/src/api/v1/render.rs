@@ -28,9 +28,7 @@ pub(crate) fn change(event: &Event) -> Vec<u8> {
             false
         }
     };
-    let Event {
-        node, prev, index, ..
-    } = event;
+    let Event { node, prev, index, .. } = event;
     let shown = V1Response {
         key: key(node),
         dir: node.dir,
@@ -97,13 +95,7 @@ fn got(node: &Node, index: u64, now_ns: i64) -> V1Response<'_> {
 
 /// Appends the GET answer for a file that is not in the tree: a member's record.
 pub(crate) fn push_record(out: &mut Vec<u8>, key: &[u8], value: &[u8], index: u64) {
-    let shown = V1Response {
-        action: "GET",
-        key,
-        value,
-        index,
-        ..V1Response::default()
-    };
+    let shown = V1Response { action: "GET", key, value, index, ..V1Response::default() };
     push(out, &shown);
 }
 
@@ -180,28 +172,15 @@ mod tests {
     }
 
     fn gone(path: &str) -> Node {
-        Node {
-            value: None,
-            ..file(path, "")
-        }
+        Node { value: None, ..file(path, "") }
     }
 
     fn expiring(path: &str, value: &str) -> Node {
-        Node {
-            expires_ns: Some(EXPIRES_NS),
-            ttl: 5,
-            ..file(path, value)
-        }
+        Node { expires_ns: Some(EXPIRES_NS), ttl: 5, ..file(path, value) }
     }
 
     fn of(action: Action, node: Node, prev: Option<Node>) -> Event {
-        Event {
-            action,
-            node,
-            prev,
-            index: 7,
-            refresh: false,
-        }
+        Event { action, node, prev, index: 7, refresh: false }
     }
 
     fn assert_is(line: &[u8], expect: &str) {

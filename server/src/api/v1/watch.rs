@@ -19,11 +19,7 @@ pub(super) async fn next(
     from: Option<u64>,
 ) -> Result<Event, V1Error> {
     let cleared = || V1Error::new(ErrorCode::WatcherCleared, key.clone());
-    let mut watch = Watch {
-        path: key.clone(),
-        recursive: true,
-        registered: 0,
-    };
+    let mut watch = Watch { path: key.clone(), recursive: true, registered: 0 };
     // the view is taken after the registration, so that no event is missed
     let mut waiter = node.watch(watch.clone())?;
     let mut view = node.view().await?;

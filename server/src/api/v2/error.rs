@@ -22,11 +22,7 @@ pub(crate) struct V2Error {
 impl V2Error {
     /// Creates an error that was found before the store was asked; its index is 0.
     pub(crate) fn before_store(code: ErrorCode, cause: impl Into<Bytes>) -> Self {
-        Self {
-            code,
-            cause: cause.into(),
-            index: 0,
-        }
+        Self { code, cause: cause.into(), index: 0 }
     }
 
     /// Renders the JSON body with its newline.
@@ -53,11 +49,7 @@ impl From<tree::TreeError> for V2Error {
             tree::TreeErrorKind::DirNotEmpty => ErrorCode::DirNotEmpty,
             tree::TreeErrorKind::HistoryCleared => ErrorCode::HistoryCleared,
         };
-        Self {
-            code,
-            cause: error.cause,
-            index: error.index,
-        }
+        Self { code, cause: error.cause, index: error.index }
     }
 }
 
@@ -109,11 +101,7 @@ mod tests {
                 "{\"errorCode\":100,\"message\":\"Key not found\",\"cause\":\"/nope\\u003c\\u003e\\u0026\",\"index\":21}\n",
             ),
             (
-                V2Error {
-                    code: ErrorCode::NotFile,
-                    cause: Bytes::new(),
-                    index: 40,
-                },
+                V2Error { code: ErrorCode::NotFile, cause: Bytes::new(), index: 40 },
                 "{\"errorCode\":102,\"message\":\"Not a file\",\"index\":40}\n",
             ),
             (

@@ -181,10 +181,7 @@ async fn execute(
         Intent::Get if params.quorum => get(dialect, request, key, &params).await,
         Intent::Get if params.wait => watch::open(&dialect.ctx.node, request, key, &params).await,
         Intent::Get | Intent::Head => {
-            let local = Params {
-                quorum: false,
-                ..params
-            };
+            let local = Params { quorum: false, ..params };
             get(dialect, request, key, &local).await
         }
         Intent::Write(write) => self::write(&dialect.ctx, request, write, key, params).await,

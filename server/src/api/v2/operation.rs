@@ -19,41 +19,19 @@ pub(crate) enum WriteMethod {
 pub(crate) fn mutation(write: WriteMethod, path: Bytes, params: Params, now_ns: i64) -> Mutation {
     let expires_ns = params.ttl.map(|ttl| expiration(now_ns, ttl));
     let conditional = params.prev_value.is_some() || params.prev_index.is_some();
-    let Params {
-        value,
-        prev_value,
-        prev_index,
-        dir,
-        refresh,
-        recursive,
-        ..
-    } = params;
+    let Params { value, prev_value, prev_index, dir, refresh, recursive, .. } = params;
     match write {
-        WriteMethod::Delete if conditional => Mutation::DeleteIf(CompareAndDelete {
-            path,
-            prev_value,
-            prev_index,
-        }),
-        WriteMethod::Delete => Mutation::Delete(Delete {
-            path,
-            dir,
-            recursive,
-        }),
-        WriteMethod::Post => Mutation::Create(Create {
-            path,
-            value,
-            dir,
-            expires_ns,
-            in_order: true,
-        }),
+        WriteMethod::Delete if conditional => {
+            Mutation::DeleteIf(CompareAndDelete { path, prev_value, prev_index })
+        }
+        WriteMethod::Delete => Mutation::Delete(Delete { path, dir, recursive }),
+        WriteMethod::Post => {
+            Mutation::Create(Create { path, value, dir, expires_ns, in_order: true })
+        }
         WriteMethod::Put => match params.prev_exist {
-            Some(false) => Mutation::Create(Create {
-                path,
-                value,
-                dir,
-                expires_ns,
-                in_order: false,
-            }),
+            Some(false) => {
+                Mutation::Create(Create { path, value, dir, expires_ns, in_order: false })
+            }
             Some(true) | None if conditional => Mutation::Swap(CompareAndSwap {
                 path,
                 value,
@@ -62,19 +40,8 @@ pub(crate) fn mutation(write: WriteMethod, path: Bytes, params: Params, now_ns: 
                 prev_value,
                 prev_index,
             }),
-            Some(true) => Mutation::Update(Update {
-                path,
-                value,
-                expires_ns,
-                refresh,
-            }),
-            None => Mutation::Set(Set {
-                path,
-                value,
-                dir,
-                expires_ns,
-                refresh,
-            }),
+            Some(true) => Mutation::Update(Update { path, value, expires_ns, refresh }),
+            None => Mutation::Set(Set { path, value, dir, expires_ns, refresh }),
         },
     }
 }

@@ -278,11 +278,7 @@ mod tests {
             Some(b"value=&dir=T"),
         )
         .unwrap();
-        let expect = Params {
-            ttl: Some(5),
-            dir: true,
-            ..Params::default()
-        };
+        let expect = Params { ttl: Some(5), dir: true, ..Params::default() };
         assert_eq!(read, expect);
     }
 

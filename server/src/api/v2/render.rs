@@ -117,13 +117,7 @@ mod tests {
     }
 
     fn of(action: Action, node: Node, prev: Option<Node>) -> Event {
-        Event {
-            action,
-            node,
-            prev,
-            index: 0,
-            refresh: false,
-        }
+        Event { action, node, prev, index: 0, refresh: false }
     }
 
     fn dir(path: &str, nodes: Option<Vec<Node>>, modified: u64, created: u64) -> Node {

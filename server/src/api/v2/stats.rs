@@ -74,9 +74,7 @@ fn leader_info(node: &Node) -> LeaderInfo {
 pub(super) fn of_leader(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let id = ctx.node.identity().member_id;
     if ctx.node.status().role != Role::Leader {
-        let refusal = ErrorMessage {
-            message: NOT_LEADER.into(),
-        };
+        let refusal = ErrorMessage { message: NOT_LEADER.into() };
         return answer(request, StatusCode::FORBIDDEN, json::encode(&refusal));
     }
     let followers = ctx.node.followers();
@@ -104,10 +102,7 @@ fn follower(counts: &FollowerCounts) -> FollowerStats {
             },
             maximum: trips.most,
         },
-        counts: CountsStats {
-            fail: counts.failed,
-            success: counts.sent,
-        },
+        counts: CountsStats { fail: counts.failed, success: counts.sent },
     }
 }
 
@@ -117,9 +112,7 @@ pub(super) async fn of_store(dialect: &V2Dialect, request: &HttpRequest) -> Http
     let counts = match node.view().await {
         Ok(view) => view.machine.tree.counts(),
         Err(fault) => {
-            let message = ErrorMessage {
-                message: fault.to_string(),
-            };
+            let message = ErrorMessage { message: fault.to_string() };
             return answer(
                 request,
                 StatusCode::INTERNAL_SERVER_ERROR,

@@ -35,11 +35,7 @@ pub(in crate::api) async fn open(
     key: Bytes,
     params: &Params,
 ) -> Result<HttpResponse, V2Error> {
-    let mut watch = Watch {
-        path: key,
-        recursive: params.recursive,
-        registered: 0,
-    };
+    let mut watch = Watch { path: key, recursive: params.recursive, registered: 0 };
     // the view is taken after the registration, so that no event is missed
     let waiter = node.watch(watch.clone())?;
     let view = node.view().await?;

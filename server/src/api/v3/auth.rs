@@ -75,11 +75,7 @@ pub(super) async fn user_add(
     } else {
         hash(ctx, &request.name, request.password).await?
     };
-    let user = UserAdd {
-        name: request.name,
-        password,
-        no_password,
-    };
+    let user = UserAdd { name: request.name, password, no_password };
     let revision = authorize::propose_auth(ctx, user).await?;
     let header = header::at(&ctx.node, revision);
     Ok(AuthUserAddResponse { header })
@@ -147,10 +143,7 @@ pub(super) async fn authenticate(
         let prefix = prefix.map_err(error_map::from_token)?;
         let user = request.name.clone();
         // the request authenticates itself: no caller
-        let asked = Authenticate {
-            user,
-            prefix: prefix.clone(),
-        };
+        let asked = Authenticate { user, prefix: prefix.clone() };
         let done = ctx.node.propose(asked).await?;
         if ctx.node.auth().revision == checked {
             let begun = (&*prefix, done.index);

@@ -106,12 +106,7 @@ pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> RpcResult<
     ctx.v3_metrics
         .hash_rev
         .observe(begun.elapsed().as_secs_f64());
-    Ok(HashKvResponse {
-        header,
-        hash,
-        compact_revision,
-        hash_revision,
-    })
+    Ok(HashKvResponse { header, hash, compact_revision, hash_revision })
 }
 
 /// Rewrites the checkpoint and waits for its end, while reads and writes continue. Memory is never

@@ -82,11 +82,7 @@ pub(super) async fn member_remove(
     let view = ctx.node.view().await?;
     known(&view.machine.members, request.id)?;
     check_quorum(ctx, Reconfiguration::Remove(request.id)).await?;
-    let change = ChangeMembers {
-        remove: request.id,
-        voters: true,
-        ..ChangeMembers::default()
-    };
+    let change = ChangeMembers { remove: request.id, voters: true, ..ChangeMembers::default() };
     ctx.node.propose(change).await?;
     Ok(MemberRemoveResponse {
         header: header::bare(&ctx.node),
@@ -101,10 +97,7 @@ pub(super) async fn member_update(
     request: MemberUpdateRequest,
 ) -> RpcResult<MemberUpdateResponse> {
     check_length(&request.peer_urls)?;
-    let change = UpdatePeerUrls {
-        id: request.id,
-        peer_urls: request.peer_urls,
-    };
+    let change = UpdatePeerUrls { id: request.id, peer_urls: request.peer_urls };
     ctx.node.propose(change).await?;
     Ok(MemberUpdateResponse {
         header: header::bare(&ctx.node),
@@ -210,13 +203,7 @@ mod tests {
     fn members_are_shown_by_id_and_found_or_not() {
         let mut members = MemberRegistry::default();
         for id in [7, 3] {
-            members.by_id.insert(
-                id,
-                Known {
-                    id,
-                    ..Known::default()
-                },
-            );
+            members.by_id.insert(id, Known { id, ..Known::default() });
         }
         assert_eq!(
             shown(&members).iter().map(|m| m.id).collect::<Vec<_>>(),

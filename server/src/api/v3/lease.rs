@@ -70,9 +70,7 @@ pub(super) async fn lease_revoke(
     request: LeaseRevokeRequest,
 ) -> RpcResult<LeaseRevokeResponse> {
     let done = authorize::propose(ctx, LeaseRevoke { id: request.id }).await?;
-    Ok(LeaseRevokeResponse {
-        header: header::at(&ctx.node, done.revision),
-    })
+    Ok(LeaseRevokeResponse { header: header::at(&ctx.node, done.revision) })
 }
 
 /// Returns the remaining and the granted TTL of a lease in seconds, with its keys if the request asks
@@ -146,11 +144,7 @@ async fn keep_alive(
     authorize::renew_lease(ctx, request.id).await?;
     let header = header::at(&ctx.node, ctx.node.revision());
     let ttl = renew(ctx, request.id).await?.unwrap_or_default();
-    Ok(LeaseKeepAliveResponse {
-        header,
-        id: request.id,
-        ttl,
-    })
+    Ok(LeaseKeepAliveResponse { header, id: request.id, ttl })
 }
 
 /// Keeps a lease alive; returns its TTL in seconds, or `None` if there is no such lease. `Timeout` if

@@ -184,10 +184,7 @@ async fn list(ctx: &Context, kind: i32) -> RpcResult<AlarmResponse> {
 }
 
 fn message(Alarm { kind, member }: Alarm) -> AlarmMember {
-    AlarmMember {
-        member_id: member,
-        alarm: kind,
-    }
+    AlarmMember { member_id: member, alarm: kind }
 }
 
 /// Formats an alarm as Go prints its message: fields of zero are left out, and a space follows each

@@ -59,10 +59,7 @@ impl Services {
     /// Creates the services of the running member.
     pub fn new(ctx: Context) -> Self {
         let service = services::RpcService::new(ctx.clone());
-        Self(Arc::new(Shared {
-            routes: routes(ctx, &service),
-            service,
-        }))
+        Self(Arc::new(Shared { routes: routes(ctx, &service), service }))
     }
 }
 

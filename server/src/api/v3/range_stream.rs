@@ -48,9 +48,7 @@ pub(super) async fn range_stream(
         Some(match parts.next().await {
             Ok(response) => {
                 let done = response.header.is_some();
-                let message = RangeStreamResponse {
-                    range_response: Some(response),
-                };
+                let message = RangeStreamResponse { range_response: Some(response) };
                 (Ok(message), (!done).then_some(parts))
             }
             Err(error) => (Err(error.into()), None),
@@ -118,11 +116,7 @@ impl RangeReader {
 
     /// Checks that the range can be read at its revision, without reading a key.
     fn readable(&self) -> RpcResult<()> {
-        let nothing = RangePartBounds {
-            pairs: 0,
-            bytes: 0,
-            keys: 0,
-        };
+        let nothing = RangePartBounds { pairs: 0, bytes: 0, keys: 0 };
         let looked = self.kv.range_part(&self.range, &nothing);
         looked.map(drop).map_err(|error| error.in_v3())
     }
@@ -135,11 +129,8 @@ impl RangeReader {
             return self.last(Vec::new(), false).await;
         }
         loop {
-            let bounds = RangePartBounds {
-                pairs: self.left,
-                bytes: PART_BYTES_MAX,
-                keys: PART_KEYS_MAX,
-            };
+            let bounds =
+                RangePartBounds { pairs: self.left, bytes: PART_BYTES_MAX, keys: PART_KEYS_MAX };
             let part = self.kv.range_part(&self.range, &bounds);
             let part = part.map_err(|error| error.in_v3())?;
             self.left -= part.kvs.len();
@@ -157,10 +148,7 @@ impl RangeReader {
             if !part.kvs.is_empty() {
                 return Ok(range::response(
                     None,
-                    kv::RangeReply {
-                        kvs: part.kvs,
-                        ..kv::RangeReply::default()
-                    },
+                    kv::RangeReply { kvs: part.kvs, ..kv::RangeReply::default() },
                 ));
             }
             tokio::task::yield_now().await;
@@ -170,16 +158,9 @@ impl RangeReader {
     /// Builds the last part, with the count of the whole range. Unless `whole`, keys that follow are
     /// counted, not read.
     async fn last(&self, kvs: Vec<kv::KeyValue>, whole: bool) -> RpcResult<RangeResponse> {
-        let mut reply = kv::RangeReply {
-            kvs,
-            more: false,
-            count: self.sent,
-        };
+        let mut reply = kv::RangeReply { kvs, more: false, count: self.sent };
         if !whole {
-            let rest = kv::Range {
-                count_only: true,
-                ..self.range.clone()
-            };
+            let rest = kv::Range { count_only: true, ..self.range.clone() };
             let long = self.kv.reads_longer_than(&rest, LONG_READ_KEYS);
             let kv = self.kv.clone();
             let count = move || kv.range(&rest);
@@ -212,9 +193,7 @@ mod tests {
                 value: vec![b'v'; value_bytes].into(),
                 ..Put::default()
             };
-            let command = KvCommand {
-                operation: Some(KvOperation::Put(put)),
-            };
+            let command = KvCommand { operation: Some(KvOperation::Put(put)) };
             kv.apply(&command).unwrap();
         }
         kv
@@ -300,9 +279,7 @@ mod tests {
             range_end: "k08000".into(),
             ..kv::DeleteRange::default()
         };
-        let command = KvCommand {
-            operation: Some(KvOperation::Delete(delete)),
-        };
+        let command = KvCommand { operation: Some(KvOperation::Delete(delete)) };
         kv.apply(&command).unwrap();
         let mut range = kv::Range {
             key: "k".into(),

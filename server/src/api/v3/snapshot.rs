@@ -75,11 +75,7 @@ pub(in crate::api) async fn snapshot(
     };
     // the task ends with the file, or with the client
     drop(panics::spawn(job));
-    let sending = SnapshotStream {
-        chunks,
-        node: ctx.node.clone(),
-        digest_sent: false,
-    };
+    let sending = SnapshotStream { chunks, node: ctx.node.clone(), digest_sent: false };
     Ok(stream::unfold(Some(sending), |sending| async move {
         let mut sending = sending?;
         match sending.next().await? {

@@ -142,10 +142,7 @@ fn registered(values: Vec<String>) -> Result<Vec<(String, Vec<Url>)>, DiscoverEr
         match members(&value) {
             Ok(of_value) => cluster.extend(of_value),
             Err(source) => {
-                return Err(DiscoverError::Registrations {
-                    registered: value,
-                    source,
-                });
+                return Err(DiscoverError::Registrations { registered: value, source });
             }
         }
     }

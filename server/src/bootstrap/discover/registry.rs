@@ -187,10 +187,7 @@ mod tests {
     }
 
     fn own(id: u64) -> Registration {
-        Registration {
-            id,
-            value: entry(id, 0).value,
-        }
+        Registration { id, value: entry(id, 0).value }
     }
 
     /// A registry that answers as a script says.
@@ -235,10 +232,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_first_members_are_those_that_registered_first() {
         let mut script = Script {
-            look: Look {
-                size: 3,
-                ..Look::default()
-            },
+            look: Look { size: 3, ..Look::default() },
             others: vec![entry(7, 9), entry(5, 8)],
             silent: 9,
             ..Script::default()
@@ -253,11 +247,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_member_that_comes_late_does_not_register() {
         let mut script = Script {
-            look: Look {
-                size: 2,
-                entries: vec![entry(8, 1), entry(9, 2)],
-                index: 2,
-            },
+            look: Look { size: 2, entries: vec![entry(8, 1), entry(9, 2)], index: 2 },
             ..Script::default()
         };
         let refusal = join(&mut script, &own(1)).await.unwrap_err();
@@ -273,20 +263,14 @@ mod tests {
         let duplicate = || Failure::Final(DiscoverError::Duplicate(1));
         let lost = || Failure::Retry("the connection ended".to_owned());
         let mut script = Script {
-            look: Look {
-                size: 1,
-                ..Look::default()
-            },
+            look: Look { size: 1, ..Look::default() },
             tries: vec![duplicate(), lost()],
             arrives: true,
             ..Script::default()
         };
         assert_eq!(join(&mut script, &own(1)).await.unwrap().len(), 1);
         let mut script = Script {
-            look: Look {
-                size: 2,
-                ..Look::default()
-            },
+            look: Look { size: 2, ..Look::default() },
             tries: vec![duplicate()],
             ..Script::default()
         };

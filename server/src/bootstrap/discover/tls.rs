@@ -73,10 +73,7 @@ fn config_of_flags(asked: &V3Discovery) -> Result<ClientConfig, DiscoverError> {
 fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, DiscoverError> {
     ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| DiscoverError::Tls {
-            what: "TLS".to_owned(),
-            reason: error.to_string(),
-        })
+        .map_err(|error| DiscoverError::Tls { what: "TLS".to_owned(), reason: error.to_string() })
 }
 
 /// Returns the authorities of the system, or of `SSL_CERT_FILE`. Those that cannot be read are left out.
@@ -106,10 +103,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, DiscoverErr
 }
 
 fn unreadable(path: &Path, reason: &dyn ToString) -> DiscoverError {
-    DiscoverError::Tls {
-        what: path.display().to_string(),
-        reason: reason.to_string(),
-    }
+    DiscoverError::Tls { what: path.display().to_string(), reason: reason.to_string() }
 }
 
 /// Takes every certificate: `--discovery-insecure-skip-tls-verify`.

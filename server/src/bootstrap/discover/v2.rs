@@ -154,11 +154,7 @@ impl Registry {
             .map_err(|error| format!("{place} does not answer: {error}"))?;
         let index = head.headers.get(witan_api::v2::INDEX_HEADER);
         let index = index.and_then(|value| value.to_str().ok()?.parse().ok());
-        Ok(Answered {
-            status: head.status,
-            index: index.unwrap_or(0),
-            body,
-        })
+        Ok(Answered { status: head.status, index: index.unwrap_or(0), body })
     }
 
     /// Sends a request and reads its answer within [`REQUEST_TIMEOUT`]; returns it with the index in its

@@ -169,16 +169,9 @@ impl Registry {
         let (service, connection) = spoken.map_err(|error| broken(&error))?;
         // it ends with the last clone of the session; requests see why
         tokio::spawn(async move { drop(connection.await) });
-        let mut session = Session {
-            service: Http2(service),
-            origin,
-            token: None,
-        };
+        let mut session = Session { service: Http2(service), origin, token: None };
         if let Some((name, password)) = &self.asked.user {
-            let request = AuthenticateRequest {
-                name: name.clone(),
-                password: password.clone(),
-            };
+            let request = AuthenticateRequest { name: name.clone(), password: password.clone() };
             let mut client =
                 AuthClient::with_origin(session.service.clone(), session.origin.clone());
             let answered = self.in_time(client.authenticate(request)).await?;
@@ -220,10 +213,7 @@ impl Registry {
         let session = self.session().await?;
         let mut kv = session.kv();
         let size_key = self.key(SIZE);
-        let range = RangeRequest {
-            key: size_key.clone().into(),
-            ..RangeRequest::default()
-        };
+        let range = RangeRequest { key: size_key.clone().into(), ..RangeRequest::default() };
         let found = self.in_time(kv.range(session.request(range))).await?;
         let Some(pair) = found.into_inner().kvs.pop() else {
             return Err(DiscoverError::SizeNotFound(size_key).into());

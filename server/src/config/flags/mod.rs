@@ -78,14 +78,7 @@ impl Flag {
         help: &'static str,
         status: FlagStatus,
     ) -> Self {
-        Self {
-            name,
-            kind,
-            default,
-            help,
-            yaml: name,
-            status,
-        }
+        Self { name, kind, default, help, yaml: name, status }
     }
 
     /// Sets the key in the configuration file, for a flag whose key differs from its name.

@@ -8,14 +8,7 @@ const OLD: &str = "Old name.";
 
 /// Makes the row for an older name of the flag `of`.
 const fn old(name: &'static str, kind: FlagKind, default: &'static str, of: &'static str) -> Flag {
-    Flag {
-        name,
-        kind,
-        default,
-        help: OLD,
-        yaml: name,
-        ..alias(of)
-    }
+    Flag { name, kind, default, help: OLD, yaml: name, ..alias(of) }
 }
 
 #[rustfmt::skip]

@@ -53,11 +53,7 @@ impl ReceiveError {
             },
             Self::Protocol(_) => false,
         };
-        Some(Outcome {
-            delivered: false,
-            busy,
-            reason: self.to_string(),
-        })
+        Some(Outcome { delivered: false, busy, reason: self.to_string() })
     }
 }
 
@@ -107,10 +103,7 @@ where
         return Err(unexpected(&first));
     };
     check(&begin, transfer)?;
-    let id = SnapshotId {
-        index: begin.index,
-        term: begin.term,
-    };
+    let id = SnapshotId { index: begin.index, term: begin.term };
     let (into, bytes) = (into.clone(), begin.bytes);
     let begun = panics::run_blocking(move || into.begin(id, bytes)).await;
     let incoming = begun.map_err(io::Error::other)??;
@@ -245,10 +238,7 @@ pub(in super::super) async fn answer(
 ) -> io::Result<()> {
     let (_reading, mut writing) = tokio::io::split(stream);
     alive_while(&mut writing, decided).await;
-    let outcome = Outcome {
-        delivered: true,
-        ..Outcome::default()
-    };
+    let outcome = Outcome { delivered: true, ..Outcome::default() };
     write(&mut writing, &Part::Outcome(outcome).encode()).await
 }
 

@@ -51,19 +51,9 @@ impl Member {
         let metrics = StorageMetrics::register(&Register::default());
         let identity = DataIdentity::new(CLUSTER, 1);
         let (storage, _) = storage::open(&dir, &identity, &Arc::default(), &metrics).unwrap();
-        let Storage {
-            log,
-            checkpoint,
-            lock,
-            ..
-        } = storage;
+        let Storage { log, checkpoint, lock, .. } = storage;
         let checkpointer = Checkpointer::start(checkpoint, None, metrics, |_| ()).unwrap();
-        Self {
-            dir,
-            checkpointer,
-            log,
-            _lock: lock,
-        }
+        Self { dir, checkpointer, log, _lock: lock }
     }
 
     fn runs(&self) -> usize {
@@ -130,10 +120,7 @@ async fn a_snapshot_arrives_and_both_sides_hear_of_it() {
     let view = state(300);
     let (near, mut far) = duplex(PIPE_BYTES);
     let on = Register::default();
-    let context = Transfer {
-        metrics: SnapshotMetrics::register(&on),
-        ..transfer()
-    };
+    let context = Transfer { metrics: SnapshotMetrics::register(&on), ..transfer() };
     let sent = view.clone();
     let sending = tokio::spawn(async move { send(sent, near, &context).await });
     let mut received = member.receive(&mut far).await.unwrap();
@@ -191,10 +178,7 @@ async fn a_stream_that_broke_is_resumed() {
     let (near, far) = duplex(PIPE_BYTES);
     let sent = view.clone();
     let sending = tokio::spawn(async move { send(sent, near, &transfer()).await });
-    let mut counted = Counted {
-        stream: far,
-        bytes: 0,
-    };
+    let mut counted = Counted { stream: far, bytes: 0 };
     let received = receive(&mut counted, &member.checkpointer.receiver(), &transfer())
         .await
         .unwrap();
@@ -290,14 +274,8 @@ fn begin() -> Begin {
 async fn what_does_not_fit_is_refused_and_leaves_no_file() {
     use wire::Part;
     let member = Member::new();
-    let other_format = Part::Begin(Begin {
-        format: 9,
-        ..begin()
-    });
-    let other_cluster = Part::Begin(Begin {
-        cluster_id: 8,
-        ..begin()
-    });
+    let other_format = Part::Begin(Begin { format: 9, ..begin() });
+    let other_cluster = Part::Begin(Begin { cluster_id: 8, ..begin() });
     let begin = framed(&Part::Begin(begin()));
     let records = |at, bytes: &'static [u8]| framed(&Part::Records(at, Bytes::from_static(bytes)));
     let end = framed(&Part::End(RecordTotals::default().into()));
@@ -361,11 +339,7 @@ async fn a_receiver_that_kept_other_records_begins_anew() {
     let sending = tokio::spawn(async move { send(state(3), near, &transfer()).await });
     let mut reader = FrameReader::new(&mut far, 1 << 20);
     reader.next(STALL_TIMEOUT).await.unwrap().unwrap();
-    let resume = Resume {
-        records: 1,
-        bytes: 5,
-        last_key: b"other".to_vec(),
-    };
+    let resume = Resume { records: 1, bytes: 5, last_key: b"other".to_vec() };
     drop(reader);
     write(&mut far, &wire::Part::Resume(resume).encode())
         .await
@@ -387,10 +361,7 @@ async fn a_refusal_in_the_midst_of_the_records_reaches_the_sender() {
     write(&mut far, &wire::Part::Resume(Resume::default()).encode())
         .await
         .unwrap();
-    let outcome = Outcome {
-        reason: "no space left".into(),
-        ..Outcome::default()
-    };
+    let outcome = Outcome { reason: "no space left".into(), ..Outcome::default() };
     write(&mut far, &wire::Part::Outcome(outcome).encode())
         .await
         .unwrap();

@@ -62,31 +62,15 @@ pub(in super::super) struct End {
 
 impl From<RecordTotals> for End {
     fn from(totals: RecordTotals) -> Self {
-        let RecordTotals {
-            records,
-            bytes,
-            sum,
-        } = totals;
-        Self {
-            records,
-            bytes,
-            sum,
-        }
+        let RecordTotals { records, bytes, sum } = totals;
+        Self { records, bytes, sum }
     }
 }
 
 impl From<End> for RecordTotals {
     fn from(end: End) -> Self {
-        let End {
-            records,
-            bytes,
-            sum,
-        } = end;
-        Self {
-            records,
-            bytes,
-            sum,
-        }
+        let End { records, bytes, sum } = end;
+        Self { records, bytes, sum }
     }
 }
 
@@ -240,28 +224,14 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let totals = RecordTotals {
-            records: 1,
-            bytes: 2,
-            sum: 3,
-        };
+        let totals = RecordTotals { records: 1, bytes: 2, sum: 3 };
         for part in [
-            Part::Begin(Begin {
-                format: FORMAT,
-                index: 7,
-                ..Begin::default()
-            }),
-            Part::Resume(Resume {
-                last_key: b"k".to_vec(),
-                ..Resume::default()
-            }),
+            Part::Begin(Begin { format: FORMAT, index: 7, ..Begin::default() }),
+            Part::Resume(Resume { last_key: b"k".to_vec(), ..Resume::default() }),
             Part::Records(9, Bytes::from_static(b"records")),
             Part::End(totals.into()),
             Part::Alive,
-            Part::Outcome(Outcome {
-                reason: "full".into(),
-                ..Outcome::default()
-            }),
+            Part::Outcome(Outcome { reason: "full".into(), ..Outcome::default() }),
             Part::Restart,
         ] {
             let read = Part::decode(part.encode().into());

@@ -53,10 +53,7 @@ fn a_hard_state_that_needs_no_sync_rides_on_the_next_write() {
     let dir = TempDir::new();
     let (mut storage, _) = reopen(&dir);
     storage.log.append(&batch(2..3, 1));
-    let moved = LogBatch {
-        hard_state: Some("moved".into()),
-        ..LogBatch::default()
-    };
+    let moved = LogBatch { hard_state: Some("moved".into()), ..LogBatch::default() };
     storage.log.append(&moved);
     storage.log.append(&LogBatch {
         records: vec![record(3, 1, 10)],
@@ -66,10 +63,9 @@ fn a_hard_state_that_needs_no_sync_rides_on_the_next_write() {
     drop(storage);
     let (mut storage, recovered) = reopen(&dir);
     assert_eq!(recovered.hard_state, Some("moved".into()));
-    storage.log.append(&LogBatch {
-        hard_state: Some("last".into()),
-        ..LogBatch::default()
-    });
+    storage
+        .log
+        .append(&LogBatch { hard_state: Some("last".into()), ..LogBatch::default() });
     storage.log.close();
     drop((storage.checkpoint, storage.lock));
     assert_eq!(reopen(&dir).1.hard_state, Some("last".into()));
@@ -168,10 +164,7 @@ fn a_chain_stays_short_and_holds_little_that_is_outdated() {
 fn a_member_that_voted_before_its_first_entry_starts_again() {
     let dir = TempDir::new();
     let (mut storage, _) = reopen(&dir);
-    let member = Member {
-        id: ME.member_id,
-        ..Member::default()
-    };
+    let member = Member { id: ME.member_id, ..Member::default() };
     let first = witan_replica::replica::genesis(ME.cluster_id, vec![member]);
     storage.checkpoint.write(None, &first).unwrap();
     storage.log.append(&LogBatch {
@@ -192,10 +185,7 @@ fn a_member_that_voted_before_its_first_entry_starts_again() {
 fn a_member_with_others_reads_entries_below_its_checkpoint() {
     let dir = TempDir::new();
     let (mut storage, _) = reopen(&dir);
-    let members = [ME.member_id, 7].map(|id| Member {
-        id,
-        ..Member::default()
-    });
+    let members = [ME.member_id, 7].map(|id| Member { id, ..Member::default() });
     let mut state = witan_replica::replica::genesis(ME.cluster_id, members.to_vec());
     storage.checkpoint.write(None, &state).unwrap();
     storage.log.append(&batch(2..10, 1));

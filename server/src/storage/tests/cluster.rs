@@ -102,10 +102,7 @@ impl MemberDirectory {
         directory.open().expect("an empty directory opens");
         let written = directory.storage().checkpoint.write(None, state);
         written.expect("there is room");
-        let recovered = Recovered {
-            checkpoint: Some(state.clone()),
-            ..Recovered::default()
-        };
+        let recovered = Recovered { checkpoint: Some(state.clone()), ..Recovered::default() };
         (directory, recovered)
     }
 
@@ -114,10 +111,7 @@ impl MemberDirectory {
     }
 
     fn open(&mut self) -> Result<Recovered, OpenError> {
-        let identity = DataIdentity {
-            member_id: self.id,
-            ..ME
-        };
+        let identity = DataIdentity { member_id: self.id, ..ME };
         let (storage, recovered) = open(&self.data(), &identity)?;
         self.storage = Some(storage);
         Ok(recovered)
@@ -195,9 +189,7 @@ impl DataDirectory for MemberDirectory {
     }
 
     fn install(&mut self, snapshot: &View) {
-        let Storage {
-            log, checkpoint, ..
-        } = self.storage();
+        let Storage { log, checkpoint, .. } = self.storage();
         let folder = checkpoint.folder().clone();
         let receiver = SnapshotReceiver::new(folder.clone());
         let mut incoming = receiver.begin(id(snapshot), 0).expect("no other comes");
@@ -241,10 +233,7 @@ impl DataDirectory for MemberDirectory {
         self.disk = watch(&self.data(), &self.planned);
         self.disk.keep_all();
         let recovered = self.open().map_err(|error| error.to_string())?;
-        Ok(PowerCut {
-            recovered: self.lose(Lie::PowerCut, recovered),
-            interrupted,
-        })
+        Ok(PowerCut { recovered: self.lose(Lie::PowerCut, recovered), interrupted })
     }
 
     fn flip_bit(&mut self, chance: &mut Rng) -> Option<Recovered> {
@@ -284,11 +273,7 @@ fn number(variable: &str, usual: u64) -> u64 {
 
 /// Runs a seed; returns how often a power cut interrupted each kind of step, too.
 fn run(seed: u64, lie: Lie) -> (Verdict, [u64; 3]) {
-    let run = Arc::new(Run {
-        dir: TempDir::new(),
-        lie,
-        interrupted: Default::default(),
-    });
+    let run = Arc::new(Run { dir: TempDir::new(), lie, interrupted: Default::default() });
     let made = run.clone();
     let make: Box<MakeDirectory> = Box::new(move |id, state| {
         let (directory, recovered) = MemberDirectory::create(id, made.clone(), state);

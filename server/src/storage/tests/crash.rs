@@ -32,11 +32,9 @@ fn write_until_killed(data: &Path) {
             .map(|index| record(index, 1, size))
             .collect();
         let hard_state = Some(Bytes::from(next.to_string()));
-        storage.log.append(&LogBatch {
-            records,
-            hard_state,
-            must_sync: true,
-        });
+        storage
+            .log
+            .append(&LogBatch { records, hard_state, must_sync: true });
         next += next % 5 + 1;
         writeln!(std::io::stdout(), "ack {}", next - 1).unwrap();
         if next % 16 < 5 {

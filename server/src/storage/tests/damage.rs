@@ -107,11 +107,9 @@ fn long_log(dir: &TempDir) -> Vec<u64> {
     let (mut storage, _) = reopen(dir);
     for index in 2..40 {
         let records = vec![record(index, 1, 1 << 20)];
-        storage.log.append(&LogBatch {
-            records,
-            hard_state: Some("h".into()),
-            must_sync: true,
-        });
+        storage
+            .log
+            .append(&LogBatch { records, hard_state: Some("h".into()), must_sync: true });
     }
     assert!(dir.log_files().len() > 2, "{:?}", dir.log_files());
     (2..40).collect()

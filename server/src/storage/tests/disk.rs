@@ -117,10 +117,7 @@ impl Disk {
         root: &Path,
         watcher: impl FnMut(&Path, &Kept) + Send + 'static,
     ) -> Arc<Self> {
-        let kept = Kept {
-            root: root.to_owned(),
-            ..Kept::default()
-        };
+        let kept = Kept { root: root.to_owned(), ..Kept::default() };
         let disk = Arc::new(Self {
             root: root.to_owned(),
             kept: Mutex::new(kept),
@@ -133,10 +130,7 @@ impl Disk {
     /// All that is there now survives a power cut.
     pub(super) fn keep_all(&self) {
         let mut kept = lock(&self.kept);
-        *kept = Kept {
-            root: self.root.clone(),
-            ..Kept::default()
-        };
+        *kept = Kept { root: self.root.clone(), ..Kept::default() };
         kept.keep(&self.root);
     }
 
@@ -273,10 +267,7 @@ pub(in super::super) struct Opened {
 
 impl Opened {
     fn new(inner: <DefaultFileSystem as FileSystem>::Handle, path: &Path) -> Self {
-        Self {
-            inner: Arc::new(inner),
-            path: path.to_owned(),
-        }
+        Self { inner: Arc::new(inner), path: path.to_owned() }
     }
 }
 

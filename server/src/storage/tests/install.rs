@@ -118,22 +118,13 @@ impl Member {
         let (mut storage, _) = open_with(&dir.data(), &ME, ledger).unwrap();
         storage.checkpoint.write(None, &view(2, 10)).unwrap();
         storage.log.append(&batch(2..10, 1));
-        let Storage {
-            log,
-            checkpoint,
-            lock,
-            ..
-        } = storage;
+        let Storage { log, checkpoint, lock, .. } = storage;
         let checkpointer =
             Checkpointer::start(checkpoint, Some(view(2, 10)), metrics(), move |index| {
                 // the test may have ended
                 let _ = durable.send(index);
             });
-        Self {
-            log,
-            checkpointer: checkpointer.unwrap(),
-            _lock: lock,
-        }
+        Self { log, checkpointer: checkpointer.unwrap(), _lock: lock }
     }
 
     fn receive(&self, view: &View) -> ReceivedSnapshot {
@@ -273,10 +264,7 @@ fn publish_without_the_log(dir: &TempDir, log_last: u64) {
     let received = member.receive(&view(100, 10));
     let manifest = Manifest {
         chain: received.files.chain(),
-        install: Some(Install {
-            index: 100,
-            log_last,
-        }),
+        install: Some(Install { index: 100, log_last }),
         ..Manifest::default()
     };
     member.checkpointer.folder().install(&manifest).unwrap();

@@ -103,11 +103,7 @@ fn files(dir: &Path, suffix: &str) -> Vec<PathBuf> {
     files
 }
 
-const ME: DataIdentity = DataIdentity {
-    cluster_id: 0xc1,
-    member_id: 0x3e,
-    format: super::FORMAT,
-};
+const ME: DataIdentity = DataIdentity { cluster_id: 0xc1, member_id: 0x3e, format: super::FORMAT };
 
 /// A process that is being started holds all locks of this one until its program begins; nothing
 /// is opened meanwhile.
@@ -154,22 +150,14 @@ fn reopen(dir: &TempDir) -> (Storage, Recovered) {
 
 fn record(index: u64, term: u64, size: usize) -> LogRecord {
     let payload: Vec<u8> = (0..size).map(|i| (index as usize * 31 + i) as u8).collect();
-    LogRecord {
-        index,
-        term,
-        payload: Bytes::from(payload),
-    }
+    LogRecord { index, term, payload: Bytes::from(payload) }
 }
 
 /// Makes a synced batch of entries of 100 bytes, with a hard state that names the last.
 fn batch(indexes: std::ops::Range<u64>, term: u64) -> LogBatch {
     let hard_state = Some(Bytes::from(format!("hard {term} {}", indexes.end - 1)));
     let records = indexes.map(|index| record(index, term, 100)).collect();
-    LogBatch {
-        records,
-        hard_state,
-        must_sync: true,
-    }
+    LogBatch { records, hard_state, must_sync: true }
 }
 
 fn indexes(recovered: &Recovered) -> Vec<u64> {
@@ -187,14 +175,10 @@ fn view(index: u64, size: usize) -> View {
     view.position.term = 1;
     view.position.voters = vec![0x3e];
     let name = "n".repeat(size) + &index.to_string();
-    view.machine.members.by_id.insert(
-        1,
-        Member {
-            id: 1,
-            name,
-            ..Member::default()
-        },
-    );
+    view.machine
+        .members
+        .by_id
+        .insert(1, Member { id: 1, name, ..Member::default() });
     view
 }
 

@@ -112,11 +112,7 @@ fn lying_disk(round: u64) {
     });
     let mut expected = Expected::default();
     for cut in cut.iter().take(CUTS_OF_ONE as usize) {
-        let Cut {
-            what,
-            dir,
-            acknowledged,
-        } = cut;
+        let Cut { what, dir, acknowledged } = cut;
         judge(&what, &dir.data(), acknowledged, &mut expected);
     }
     stop.store(true, Ordering::SeqCst);

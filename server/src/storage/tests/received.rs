@@ -140,10 +140,7 @@ fn what_is_given_up_leaves_no_file() {
     drop(fill());
     assert_eq!(runs(&dir), before, "the stream ended");
     let incoming = fill();
-    let short = RecordTotals {
-        records: incoming.totals().records - 1,
-        ..incoming.totals()
-    };
+    let short = RecordTotals { records: incoming.totals().records - 1, ..incoming.totals() };
     let error = incoming.finish(short).unwrap_err();
     assert!(matches!(error, SnapshotError::Corrupt(_)), "{error}");
     assert_eq!(runs(&dir), before, "other totals were announced");
@@ -162,10 +159,7 @@ fn what_is_no_state_is_refused_and_changes_nothing() {
     let driven = member(&dir);
     let before = runs(&dir);
     let view = driven.ahead(5);
-    let other = SnapshotId {
-        term: 7,
-        ..id(&view)
-    };
+    let other = SnapshotId { term: 7, ..id(&view) };
     type Records = Vec<(Vec<u8>, Vec<u8>)>;
     let all: Records = records(&view).into_iter().collect();
     let without_position = all[..all.len() - 1].to_vec();

@@ -34,16 +34,7 @@ fn a_second_process_learns_who_is_first() {
 #[test]
 fn a_newer_format_is_refused() {
     let dir = TempDir::new();
-    drop(
-        open(
-            &dir.data(),
-            &DataIdentity {
-                format: FORMAT + 1,
-                ..ME
-            },
-        )
-        .unwrap(),
-    );
+    drop(open(&dir.data(), &DataIdentity { format: FORMAT + 1, ..ME }).unwrap());
     let error = refused(&dir, &ME, "identity");
     assert_eq!(error.exit_code(), 21);
     assert!(
@@ -63,15 +54,7 @@ fn another_members_directory_is_refused() {
         22
     );
     assert_eq!(
-        refused(
-            &dir,
-            &DataIdentity {
-                cluster_id: 7,
-                ..ME
-            },
-            "identity"
-        )
-        .exit_code(),
+        refused(&dir, &DataIdentity { cluster_id: 7, ..ME }, "identity").exit_code(),
         22
     );
     reopen(&dir);
@@ -189,11 +172,9 @@ fn a_full_disk_ends_the_process_and_loses_nothing() {
             .map_or(2, |record| record.index + 1);
         loop {
             let records = vec![record(next, 1, 10_000)];
-            storage.log.append(&LogBatch {
-                records,
-                hard_state: None,
-                must_sync: true,
-            });
+            storage
+                .log
+                .append(&LogBatch { records, hard_state: None, must_sync: true });
             writeln!(std::io::stdout(), "ack {next}").unwrap();
             next += 1;
         }

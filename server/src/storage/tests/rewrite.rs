@@ -19,9 +19,7 @@ use crate::storage::manifest::Manifest;
 const RUN_BYTES: u64 = 32 << 10;
 
 fn kv(verb: kv::KvOperation) -> Verb {
-    Verb::Kv(kv::KvCommand {
-        operation: Some(verb),
-    })
+    Verb::Kv(kv::KvCommand { operation: Some(verb) })
 }
 
 fn put(name: u64, size: u64) -> Verb {
@@ -33,11 +31,7 @@ fn put(name: u64, size: u64) -> Verb {
 }
 
 fn run(view: &mut View, command: Verb) {
-    let entry = Entry {
-        stamp: None,
-        command: Some(command),
-        caller: None,
-    };
+    let entry = Entry { stamp: None, command: Some(command), caller: None };
     apply(view, &entry);
 }
 

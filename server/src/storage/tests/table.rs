@@ -49,11 +49,7 @@ impl Sample {
             driven.settle();
         }
         drop(driven);
-        Self {
-            dir,
-            last,
-            expected: Expected::default(),
-        }
+        Self { dir, last, expected: Expected::default() }
     }
 
     /// Damages a copy, starts from it, and writes a line of the table.

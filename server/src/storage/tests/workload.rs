@@ -52,11 +52,7 @@ fn entry(index: u64) -> Entry {
     let value = Bytes::from(mix(index).to_le_bytes().repeat(size / 8));
     let name = mix(index ^ 0x55) % NAMES;
     let path = Bytes::from(format!("/dir{}/{name}", name % 3));
-    let v2 = |verb| {
-        Verb::Tree(tree::TreeCommand {
-            operation: Some(verb),
-        })
-    };
+    let v2 = |verb| Verb::Tree(tree::TreeCommand { operation: Some(verb) });
     let command = match index % 4 {
         _ if size == LARGEST_BYTES || index.is_multiple_of(4) => {
             v2(tree::TreeOperation::Set(tree::Set {
@@ -206,19 +202,14 @@ impl Driven {
 
     /// Writes some entries; the last of them is acknowledged when this returns.
     pub(super) fn step(&mut self) -> u64 {
-        let mut batch = LogBatch {
-            must_sync: true,
-            ..LogBatch::default()
-        };
+        let mut batch = LogBatch { must_sync: true, ..LogBatch::default() };
         for _ in 0..1 + self.view.position.index % 4 {
             let index = self.view.position.index + 1;
             let entry = entry(index);
             apply(&mut self.view, &entry);
-            batch.records.push(LogRecord {
-                index,
-                term: 1,
-                payload: entry.encode_to_vec().into(),
-            });
+            batch
+                .records
+                .push(LogRecord { index, term: 1, payload: entry.encode_to_vec().into() });
         }
         let index = self.view.position.index;
         batch.hard_state = Some(Bytes::from(index.to_le_bytes().to_vec()));
@@ -237,10 +228,7 @@ impl Driven {
 
 /// Returns the id of a snapshot of a state.
 pub(super) fn id(view: &View) -> SnapshotId {
-    SnapshotId {
-        index: view.position.index,
-        term: view.position.term,
-    }
+    SnapshotId { index: view.position.index, term: view.position.term }
 }
 
 /// What must be there.
@@ -289,11 +277,7 @@ impl Expected {
             hard_state: None,
             must_sync: true,
         });
-        Ok(Found {
-            last,
-            checkpoint,
-            fell_back: storage.checkpoint.fell_back(),
-        })
+        Ok(Found { last, checkpoint, fell_back: storage.checkpoint.fell_back() })
     }
 }
 

@@ -175,10 +175,7 @@ impl RequestFilter {
         if let Some(end) = end {
             if rest[end] == b' ' {
                 self.place = FilterState::Target;
-                self.head = HeadState {
-                    get: self.line == GET,
-                    ..HeadState::default()
-                };
+                self.head = HeadState { get: self.line == GET, ..HeadState::default() };
             }
             self.line.clear();
         }

@@ -41,10 +41,7 @@ pub(super) fn check(
     let first = parse(end_entity)?;
     let others = intermediates.iter().map(parse);
     let others: Vec<Certificate> = others.collect::<Result<_, _>>()?;
-    let mut paths = Paths {
-        others: &others,
-        steps: 0,
-    };
+    let mut paths = Paths { others: &others, steps: 0 };
     paths.walk(&mut vec![&first])
 }
 

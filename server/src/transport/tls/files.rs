@@ -99,10 +99,8 @@ impl Files {
         (cert, key): (PathBuf, PathBuf),
     ) -> Result<Self, TlsError> {
         let name = |text: &String| {
-            ServerName::try_from(text.clone()).map_err(|_| TlsError::Hostname {
-                flag: flags.hostnames,
-                name: text.clone(),
-            })
+            ServerName::try_from(text.clone())
+                .map_err(|_| TlsError::Hostname { flag: flags.hostnames, name: text.clone() })
         };
         Ok(Self {
             flags,
@@ -164,11 +162,7 @@ impl Files {
         let key = PrivateKeyDer::from_pem_slice(&read(key, &self.key)?).map_err(|error| {
             content(key, &self.key, format!("no private key in PEM: {error:?}"))
         })?;
-        Ok(TlsParts {
-            chain,
-            key,
-            authorities: self.authorities()?,
-        })
+        Ok(TlsParts { chain, key, authorities: self.authorities()? })
     }
 
     /// Makes the server's TLS configuration of what was read, without ALPN protocols.
@@ -292,11 +286,7 @@ fn stamp(path: Option<&Path>) -> FileStamp {
 }
 
 fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    fs::read(path).map_err(|source| TlsError::Read {
-        flag,
-        path: path.to_owned(),
-        source,
-    })
+    fs::read(path).map_err(|source| TlsError::Read { flag, path: path.to_owned(), source })
 }
 
 fn content(flag: &'static str, path: &Path, reason: String) -> TlsError {

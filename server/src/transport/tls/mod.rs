@@ -142,11 +142,7 @@ impl ServerTls {
         let parts = files.parts()?;
         let configs = SurfaceConfigs::new(&files.config(&parts, files.revoked()?)?);
         report_expiry(&parts, (&metrics, endpoint));
-        let now = Mutex::new(LoadedTls {
-            stamps,
-            parts,
-            configs,
-        });
+        let now = Mutex::new(LoadedTls { stamps, parts, configs });
         Ok(Self(Arc::new(Inner {
             files,
             now,

@@ -51,10 +51,7 @@ pub(super) fn files(
     if cert.exists() && key.exists() {
         return Ok((cert, key));
     }
-    let failed = |reason: String| TlsError::SelfSigned {
-        path: folder.clone(),
-        reason,
-    };
+    let failed = |reason: String| TlsError::SelfSigned { path: folder.clone(), reason };
     let (cert_text, key_text) = make(urls, years).map_err(|error| failed(error.to_string()))?;
     fs::create_dir_all(&folder)
         .and_then(|()| write(&key, &key_text, 0o600))

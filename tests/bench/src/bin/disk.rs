@@ -98,11 +98,7 @@ fn entry(number: u64, keys: u64) -> Entry {
     debug_assert_eq!(key.len(), KEY_BYTES);
     let mut value = vec![b'v'; VALUE_BYTES];
     value[..8].copy_from_slice(&number.to_le_bytes());
-    let put = kv::Put {
-        key: key.into(),
-        value: value.into(),
-        ..kv::Put::default()
-    };
+    let put = kv::Put { key: key.into(), value: value.into(), ..kv::Put::default() };
     Entry {
         stamp: Some(Stamp {
             now_ns: 1_700_000_000_000_000_000,
@@ -142,19 +138,14 @@ fn put(clients: u64, puts: u64) -> Outcome {
     let (mut since, mut logged, mut offered, mut saved) = (0, 0, 1, 1);
     let (begun, cpu, written) = (Instant::now(), cpu_ms(), written_bytes());
     for first in (0..puts).step_by(usize::try_from(clients)?) {
-        let mut batch = LogBatch {
-            must_sync: true,
-            ..LogBatch::default()
-        };
+        let mut batch = LogBatch { must_sync: true, ..LogBatch::default() };
         for number in first..puts.min(first + clients) {
             let entry = entry(number, puts);
             view.position.index += 1;
             let payload = Bytes::from(entry.encode_to_vec());
-            batch.records.push(LogRecord {
-                index: view.position.index,
-                term: 1,
-                payload,
-            });
+            batch
+                .records
+                .push(LogRecord { index: view.position.index, term: 1, payload });
             view.machine.apply(&entry);
         }
         batch.hard_state = Some(Bytes::from(view.position.index.to_le_bytes().to_vec()));

@@ -126,10 +126,7 @@ fn key(shape: &str, at: usize, keys: usize) -> Bytes {
 
 fn gets(shape: &str, keys: usize, kv: &Kv) -> u64 {
     let wanted: Vec<Range> = (0..GETS.min(keys))
-        .map(|at| Range {
-            key: key(shape, at * 7919 % keys, keys),
-            ..Range::default()
-        })
+        .map(|at| Range { key: key(shape, at * 7919 % keys, keys), ..Range::default() })
         .collect();
     let begun = cpu_ns();
     let found: usize = wanted
@@ -160,14 +157,10 @@ fn restart_ms(kv: &Kv) -> u64 {
 
 /// The sweep goes on with the commands after the compaction.
 fn compaction(kv: &mut Kv, keys: usize) -> String {
-    let compact = Compact {
-        revision: kv.revision(),
-    };
+    let compact = Compact { revision: kv.revision() };
     let begun = cpu_ns();
-    kv.apply(&KvCommand {
-        operation: Some(KvOperation::Compact(compact)),
-    })
-    .expect("a first compaction");
+    kv.apply(&KvCommand { operation: Some(KvOperation::Compact(compact)) })
+        .expect("a first compaction");
     let first_ms = (cpu_ns() - begun) / 1_000_000;
     let mut slowest_ns = 0;
     let begun = cpu_ns();

@@ -29,11 +29,7 @@ impl Load {
         let puts = [(Verb::Put, 1), (Verb::Put, 64), (Verb::Put, 1000)];
         let gets = [(Verb::Get, 1), (Verb::Get, 64), (Verb::Get, 1000)];
         let both = puts.into_iter().chain(gets).flat_map(|(verb, clients)| {
-            [false, true].map(|at_follower| Self {
-                verb,
-                clients,
-                at_follower,
-            })
+            [false, true].map(|at_follower| Self { verb, clients, at_follower })
         });
         let own = [64, 1000].map(|clients| Self {
             verb: Verb::SerializableGet,
@@ -106,11 +102,7 @@ mod tests {
 
     #[test]
     fn loads_are_read_as_they_are_written() {
-        let load = Load {
-            verb: Verb::Put,
-            clients: 64,
-            at_follower: true,
-        };
+        let load = Load { verb: Verb::Put, clients: 64, at_follower: true };
         assert_eq!(Load::named("put:64:follower"), Ok(load));
         for wrong in [
             "put:64",

@@ -50,10 +50,7 @@ async fn repeat(address: String, chore: Chore, until: Instant) -> u64 {
         tokio::time::sleep(PAUSE).await;
         match chore {
             Chore::Compact => {
-                let now = kv.range(RangeRequest {
-                    key: "0".into(),
-                    ..RangeRequest::default()
-                });
+                let now = kv.range(RangeRequest { key: "0".into(), ..RangeRequest::default() });
                 let now = now.await.expect("an answer").into_inner().header;
                 let compaction = CompactionRequest {
                     revision: now.expect("answers have a header").revision,

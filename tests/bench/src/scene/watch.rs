@@ -110,9 +110,7 @@ async fn watch_all(readers: &[String], heard: &Rc<Heard>, key: impl Fn(u64) -> u
                 key: key_text(key(watcher)).into_bytes().into(),
                 ..WatchCreateRequest::default()
             };
-            let request = WatchRequest {
-                request_union: Some(RequestUnion::CreateRequest(create)),
-            };
+            let request = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
             stream.send(request.encode_to_vec());
         }
         let heard = Rc::clone(heard);

@@ -37,11 +37,7 @@ impl Dialect for Calls {
             Self::Leases => ("lease", leases::TABLE),
             Self::Users => ("auth", users::TABLE),
         };
-        Profile {
-            name,
-            etcd: Kind::Etcd36,
-            table,
-        }
+        Profile { name, etcd: Kind::Etcd36, table }
     }
 
     fn sequence(&self, seed: u64, count: usize) -> Vec<Call> {

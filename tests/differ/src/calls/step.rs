@@ -23,11 +23,7 @@ pub struct Call {
 
 impl Call {
     pub(super) fn new(path: &str, body: Value) -> Self {
-        Self {
-            caller: None,
-            path: path.into(),
-            body,
-        }
+        Self { caller: None, path: path.into(), body }
     }
 
     /// Reads what a call prints.
@@ -39,10 +35,7 @@ impl Call {
             Some((caller, path)) => (Some(caller.to_owned()), path),
             None => (None, head),
         };
-        Ok(Self {
-            caller,
-            ..Self::new(path, body)
-        })
+        Ok(Self { caller, ..Self::new(path, body) })
     }
 }
 

@@ -66,10 +66,7 @@ pub(super) fn sequence(seed: u64, count: usize) -> Vec<Call> {
             }
             _ => (caller, use_of_keys(&mut rng)),
         };
-        calls.push(Call {
-            caller: caller.map(str::to_owned),
-            ..Call::new(path, body)
-        });
+        calls.push(Call { caller: caller.map(str::to_owned), ..Call::new(path, body) });
     }
     calls
 }

@@ -35,11 +35,7 @@ impl Dialect for Keys {
     const NOT_COMPARED: &'static [(&'static str, &'static str)] = &excuse::NOT_ASKED;
 
     fn profile(&self) -> Profile {
-        Profile {
-            name: "v2",
-            etcd: Kind::Etcd34,
-            table: action::TABLE,
-        }
+        Profile { name: "v2", etcd: Kind::Etcd34, table: action::TABLE }
     }
 
     fn sequence(&self, seed: u64, count: usize) -> Vec<Step> {

@@ -155,10 +155,7 @@ impl<'a> Pair<'a> {
 
     /// Whether what a HEAD left out tells of a time, whose fraction is of any length.
     fn lengths_hold_times(&mut self, request: &Request) -> bool {
-        let request = Request {
-            method: "GET".into(),
-            ..request.clone()
-        };
+        let request = Request { method: "GET".into(), ..request.clone() };
         self.etcd.send(&request).expect("the server lives");
         self.etcd.receive(&request).body.contains("\"expiration\":")
     }

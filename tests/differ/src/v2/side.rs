@@ -132,10 +132,7 @@ impl Side {
             if ends(request, &response) {
                 self.reconnect();
             }
-            let again = Request {
-                target,
-                ..request.clone()
-            };
+            let again = Request { target, ..request.clone() };
             let sent = self.send(&again);
             match sent.and_then(|()| self.connection.response(&request.method)) {
                 Ok(next) => response = next,
@@ -189,10 +186,7 @@ impl Side {
         let mut target = request.target.clone();
         for _ in 0..REDIRECTS_MAX {
             let mut connection = Connection::open(&self.server.address())?;
-            let next = Request {
-                target: target.clone(),
-                ..request.clone()
-            };
+            let next = Request { target: target.clone(), ..request.clone() };
             connection.send_raw(&wire(&next, &self.server.address()))?;
             let mut response = connection.head("GET")?;
             if response.status == 301 {
@@ -267,10 +261,7 @@ impl Side {
         for key in std::mem::take(&mut self.short) {
             while self.expires_soon(&key) {
                 if Instant::now() > deadline {
-                    return Answer {
-                        line: format!("{key} does not expire"),
-                        ..Answer::default()
-                    };
+                    return Answer { line: format!("{key} does not expire"), ..Answer::default() };
                 }
                 wait::wall_time(LOOK);
             }
@@ -400,10 +391,7 @@ fn silent(error: &io::Error) -> Answer {
     } else {
         format!("no answer: {error}")
     };
-    Answer {
-        line,
-        ..Answer::default()
-    }
+    Answer { line, ..Answer::default() }
 }
 
 /// Whether a connection is of no use after this.

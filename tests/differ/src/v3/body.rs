@@ -209,12 +209,7 @@ fn holds(value: &Value, place: Place) -> bool {
 
 /// Writes a value, at the place with this number the oddity.
 fn written(rng: &mut Rng, era: Era, value: &Value, odd: Option<(&Oddity, usize)>) -> String {
-    let mut writer = Writer {
-        rng,
-        era,
-        odd,
-        out: String::new(),
-    };
+    let mut writer = Writer { rng, era, odd, out: String::new() };
     writer.value("", value);
     refer(&writer.out)
 }

@@ -113,12 +113,7 @@ pub(crate) fn refer(text: &str) -> String {
 
 impl<'a> Draw<'a> {
     pub(crate) fn new(rng: &'a mut Rng, many: bool, era: Era) -> Self {
-        Self {
-            rng,
-            many,
-            era,
-            keeps: false,
-        }
+        Self { rng, many, era, keeps: false }
     }
 
     pub(crate) fn any(&mut self) -> Drawn {
@@ -142,10 +137,7 @@ impl<'a> Draw<'a> {
     /// A request and its message, its revisions small numbers.
     pub(crate) fn message(&mut self) -> (Drawn, Vec<u8>) {
         let drawn = self.any();
-        let early = Now {
-            revision: 5,
-            compacted: 2,
-        };
+        let early = Now { revision: 5, compacted: 2 };
         let text = step::fill(&refer(&drawn.json().to_string()), early);
         let message = side::message(drawn.verb(), &text).unwrap_or_default();
         (drawn, message.into())
@@ -316,10 +308,7 @@ impl<'a> Draw<'a> {
             3 => 0,
             _ => -1 - back,
         };
-        CompactionRequest {
-            revision,
-            physical: self.rng.chance(50),
-        }
+        CompactionRequest { revision, physical: self.rng.chance(50) }
     }
 
     pub(crate) fn txn(&mut self) -> TxnRequest {
@@ -348,11 +337,7 @@ impl<'a> Draw<'a> {
             list.insert(at, op(inner));
         }
         let [success, failure] = lists;
-        TxnRequest {
-            compare,
-            success,
-            failure,
-        }
+        TxnRequest { compare, success, failure }
     }
 
     /// A comparison and nothing else that could be refused.
@@ -460,16 +445,11 @@ impl<'a> Draw<'a> {
                             key,
                             ..Default::default()
                         }),
-                        1 => Request::RequestRange(RangeRequest {
-                            key,
-                            ..Default::default()
-                        }),
+                        1 => Request::RequestRange(RangeRequest { key, ..Default::default() }),
                         // refused for what it is, if not for its length
-                        _ => Request::RequestPut(PutRequest {
-                            key,
-                            lease: 7,
-                            ..Default::default()
-                        }),
+                        _ => {
+                            Request::RequestPut(PutRequest { key, lease: 7, ..Default::default() })
+                        }
                     })
                 })
                 .collect()
@@ -491,10 +471,7 @@ impl<'a> Draw<'a> {
             1 => txn.success = ops(many),
             2 => txn.failure = ops(many),
             _ => {
-                let inner = TxnRequest {
-                    success: ops(many - 1),
-                    ..Default::default()
-                };
+                let inner = TxnRequest { success: ops(many - 1), ..Default::default() };
                 txn.success = vec![op(Request::RequestTxn(inner))];
             }
         }
@@ -503,9 +480,7 @@ impl<'a> Draw<'a> {
 }
 
 pub(crate) fn op(request: Request) -> RequestOp {
-    RequestOp {
-        request: Some(request),
-    }
+    RequestOp { request: Some(request) }
 }
 
 /// The end of the range of all keys that begin so.

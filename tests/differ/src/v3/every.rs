@@ -68,19 +68,9 @@ impl Draw<'_> {
 
     /// Transactions with everything in them, each refused for one reason, in either branch.
     pub(crate) fn refused_txns(&self) -> Vec<Drawn> {
-        let put = |key: &str| PutRequest {
-            key: key.to_owned().into(),
-            ..Default::default()
-        };
-        let read = |revision| RangeRequest {
-            key: "a".into(),
-            revision,
-            ..Default::default()
-        };
-        let delete = DeleteRangeRequest {
-            key: "c".into(),
-            ..Default::default()
-        };
+        let put = |key: &str| PutRequest { key: key.to_owned().into(), ..Default::default() };
+        let read = |revision| RangeRequest { key: "a".into(), revision, ..Default::default() };
+        let delete = DeleteRangeRequest { key: "c".into(), ..Default::default() };
         let whole = [
             Request::RequestPut(put("b")),
             Request::RequestRange(read(0)),
@@ -89,24 +79,10 @@ impl Draw<'_> {
         ];
         let mut faults = vec![
             Request::RequestPut(put("")),
-            Request::RequestPut(PutRequest {
-                ignore_value: true,
-                value: "v".into(),
-                ..put("d")
-            }),
-            Request::RequestPut(PutRequest {
-                ignore_lease: true,
-                lease: LEASE,
-                ..put("d")
-            }),
-            Request::RequestPut(PutRequest {
-                lease: LEASE,
-                ..put("d")
-            }),
-            Request::RequestPut(PutRequest {
-                ignore_value: true,
-                ..put(ABSENT)
-            }),
+            Request::RequestPut(PutRequest { ignore_value: true, value: "v".into(), ..put("d") }),
+            Request::RequestPut(PutRequest { ignore_lease: true, lease: LEASE, ..put("d") }),
+            Request::RequestPut(PutRequest { lease: LEASE, ..put("d") }),
+            Request::RequestPut(PutRequest { ignore_value: true, ..put(ABSENT) }),
             Request::RequestPut(put("c")),
             Request::RequestRange(read(REVISION + 1)),
             Request::RequestRange(read(COMPACTED - 1)),
@@ -139,10 +115,7 @@ impl Draw<'_> {
     }
 
     fn refused_put(option: usize, fault: usize) -> PutRequest {
-        let mut put = PutRequest {
-            key: "a".into(),
-            ..Default::default()
-        };
+        let mut put = PutRequest { key: "a".into(), ..Default::default() };
         match fault {
             0 => put.key = "".into(),
             1 => (put.ignore_value, put.value) = (true, "v".into()),
@@ -205,15 +178,8 @@ impl Draw<'_> {
     pub(crate) fn comparisons() -> Vec<Drawn> {
         let key = "a";
         let mut all = vec![
-            Drawn::Delete(DeleteRangeRequest {
-                key: key.into(),
-                ..Default::default()
-            }),
-            Drawn::Put(PutRequest {
-                key: key.into(),
-                value: "m".into(),
-                ..Default::default()
-            }),
+            Drawn::Delete(DeleteRangeRequest { key: key.into(), ..Default::default() }),
+            Drawn::Put(PutRequest { key: key.into(), value: "m".into(), ..Default::default() }),
         ];
         // a relation that nobody knows, of a value that is not there
         all.push(question(Compare {
@@ -270,11 +236,7 @@ fn beside(target: i32, side: i64) -> TargetUnion {
 }
 
 fn question(compare: Compare) -> Drawn {
-    let read = RangeRequest {
-        key: "a".into(),
-        count_only: true,
-        ..Default::default()
-    };
+    let read = RangeRequest { key: "a".into(), count_only: true, ..Default::default() };
     Drawn::Txn(TxnRequest {
         compare: vec![compare],
         success: vec![op(Request::RequestRange(read))],

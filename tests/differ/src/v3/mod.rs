@@ -56,20 +56,13 @@ impl Keys {
 }
 
 /// A fresh cluster.
-const START: Now = Now {
-    revision: 1,
-    compacted: 0,
-};
+const START: Now = Now { revision: 1, compacted: 0 };
 
 impl Dialect for Keys {
     type Step = Step;
 
     fn profile(&self) -> Profile {
-        Profile {
-            name: "v3",
-            etcd: self.etcd(),
-            table: table::table(self.0),
-        }
+        Profile { name: "v3", etcd: self.etcd(), table: table::table(self.0) }
     }
 
     fn sequence(&self, seed: u64, count: usize) -> Vec<Step> {

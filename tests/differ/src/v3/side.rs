@@ -73,10 +73,7 @@ impl Side {
     }
 
     async fn ask_header(&self) -> ResponseHeader {
-        let ask = RangeRequest {
-            key: "a".into(),
-            ..Default::default()
-        };
+        let ask = RangeRequest { key: "a".into(), ..Default::default() };
         let bytes = self.call("range", ask.encode_to_vec().into()).await;
         let bytes = bytes.expect("a server that is ready answers");
         let range = RangeResponse::decode(bytes).expect("a range answers a range");
@@ -156,10 +153,7 @@ impl Side {
         } else {
             format!(" and {unread} bytes more")
         };
-        Answer {
-            line: format!("ok {json}{unread}"),
-            revision,
-        }
+        Answer { line: format!("ok {json}{unread}"), revision }
     }
 
     /// The same body under the prefix that this server has: etcd 3.6 knows `v3` alone, 3.4 has no

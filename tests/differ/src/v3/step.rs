@@ -170,10 +170,7 @@ fn digits(rest: &mut &str) -> i64 {
 mod tests {
     use super::*;
 
-    const NOW: Now = Now {
-        revision: 20,
-        compacted: 7,
-    };
+    const NOW: Now = Now { revision: 20, compacted: 7 };
 
     #[test]
     fn references_are_filled_in() {

@@ -37,14 +37,8 @@ pub(super) fn step(rng: &mut Rng) -> Step {
         (4, Kind::Progress),
         (2, Kind::Reopen),
     ]) {
-        Kind::Put => Step::Put {
-            key: key(rng),
-            value: rng.range(0, 999).to_string(),
-        },
-        Kind::Delete => Step::Delete {
-            key: key(rng),
-            end: (*rng.pick(&ENDS)).to_owned(),
-        },
+        Kind::Put => Step::Put { key: key(rng), value: rng.range(0, 999).to_string() },
+        Kind::Delete => Step::Delete { key: key(rng), end: (*rng.pick(&ENDS)).to_owned() },
         Kind::Txn => {
             let mut keys = KEYS.map(str::to_owned).to_vec();
             let from = rng.below(keys.len());
@@ -61,10 +55,7 @@ pub(super) fn step(rng: &mut Rng) -> Step {
             At::Back(i64::from(rng.chance(50)) + rng.range(0, 20).cast_signed())
         }),
         Kind::Create => create(rng, stream),
-        Kind::Cancel => Step::Cancel {
-            stream,
-            id: rng.range(0, 8).cast_signed() - 1,
-        },
+        Kind::Cancel => Step::Cancel { stream, id: rng.range(0, 8).cast_signed() - 1 },
         Kind::Progress => Step::Progress { stream },
         Kind::Reopen => Step::Reopen { stream },
     }

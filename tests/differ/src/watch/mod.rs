@@ -30,11 +30,7 @@ impl Dialect for Watches {
     type Step = Step;
 
     fn profile(&self) -> Profile {
-        Profile {
-            name: "watch",
-            etcd: Kind::Etcd36,
-            table: TABLE,
-        }
+        Profile { name: "watch", etcd: Kind::Etcd36, table: TABLE }
     }
 
     fn sequence(&self, seed: u64, count: usize) -> Vec<Step> {

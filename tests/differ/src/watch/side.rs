@@ -62,12 +62,7 @@ impl Side {
         for _ in 0..STREAMS {
             streams.push(open(&channel).await);
         }
-        Self {
-            server,
-            channel,
-            streams,
-            revision: 1,
-        }
+        Self { server, channel, streams, revision: 1 }
     }
 
     /// Does one thing. What it came to, if that is known at once.
@@ -202,9 +197,7 @@ impl Side {
         let request = TxnRequest {
             success: puts
                 .chain(delete)
-                .map(|request| RequestOp {
-                    request: Some(request),
-                })
+                .map(|request| RequestOp { request: Some(request) })
                 .collect(),
             ..Default::default()
         };
@@ -267,11 +260,8 @@ impl Side {
     /// Waits until a stream has taken all that it was asked: what is asked now is refused, and is
     /// answered in turn.
     async fn fence(&mut self, stream: usize) {
-        let refused = WatchCreateRequest {
-            key: "b".into(),
-            range_end: "a".into(),
-            ..Default::default()
-        };
+        let refused =
+            WatchCreateRequest { key: "b".into(), range_end: "a".into(), ..Default::default() };
         self.ask(stream, RequestUnion::CreateRequest(refused)).await;
         self.created(stream).await;
         self.streams[stream].kept.pop();
@@ -287,9 +277,7 @@ impl Side {
     }
 
     async fn ask(&self, stream: usize, union: RequestUnion) {
-        let request = WatchRequest {
-            request_union: Some(union),
-        };
+        let request = WatchRequest { request_union: Some(union) };
         let sent = self.streams[stream].requests.send(request).await;
         sent.expect("the stream is open");
     }
@@ -311,9 +299,7 @@ async fn open(channel: &Channel) -> Watching {
         watch_id: MARKER_ID,
         ..Default::default()
     };
-    let first = WatchRequest {
-        request_union: Some(RequestUnion::CreateRequest(marker)),
-    };
+    let first = WatchRequest { request_union: Some(RequestUnion::CreateRequest(marker)) };
     requests.send(first).await.expect("the queue is open");
     let mut answers = WatchClient::new(channel.clone())
         .watch(stream_of(queue))
@@ -322,11 +308,7 @@ async fn open(channel: &Channel) -> Watching {
         .into_inner();
     let created = answers.message().await.expect("an answer").expect("no end");
     assert!(created.created, "{created:?}");
-    Watching {
-        requests,
-        answers,
-        kept: Vec::new(),
-    }
+    Watching { requests, answers, kept: Vec::new() }
 }
 
 fn stream_of(queue: mpsc::Receiver<WatchRequest>) -> impl Stream<Item = WatchRequest> + Send {

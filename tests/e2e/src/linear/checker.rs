@@ -94,11 +94,7 @@ impl<'a> Search<'a> {
 
     /// Whether there is an order.
     fn run(&mut self) -> bool {
-        let mut levels = vec![Level {
-            state: [0, 0],
-            latest: 0,
-            next: 0,
-        }];
+        let mut levels = vec![Level { state: [0, 0], latest: 0, next: 0 }];
         while let Some(level) = levels.last_mut() {
             if self.first_missing() >= self.answered {
                 return true;
@@ -120,11 +116,7 @@ impl<'a> Search<'a> {
                 if self.order.len() > self.best.len() {
                     self.best.clone_from(&self.order);
                 }
-                levels.push(Level {
-                    state: after,
-                    latest,
-                    next: 0,
-                });
+                levels.push(Level { state: after, latest, next: 0 });
             } else {
                 self.flip(at);
             }

@@ -93,18 +93,8 @@ async fn call(shared: &Shared, client: &mut KvClient<Channel>, pair: usize, inpu
     let begun = shared.moment();
     // an error never says that nothing was done
     let answer = ask(client, pair, input).await.ok();
-    let told = answer.map(|(output, revision)| Told {
-        ended: shared.moment(),
-        output,
-        revision,
-    });
-    Call {
-        pair,
-        input,
-        begun,
-        told,
-        lost_by: u64::MAX,
-    }
+    let told = answer.map(|(output, revision)| Told { ended: shared.moment(), output, revision });
+    Call { pair, input, begun, told, lost_by: u64::MAX }
 }
 
 /// One more put into each pair.
@@ -154,15 +144,8 @@ impl Choice {
             2 => Input::GetBoth,
             3 | 4 => Input::Put(slot, shared.value()),
             5 => Input::Delete(slot),
-            6 | 7 => Input::Cas {
-                slot,
-                old: known[slot],
-                new: shared.value(),
-            },
-            _ => Input::CasBoth {
-                old: known,
-                new: [shared.value(), shared.value()],
-            },
+            6 | 7 => Input::Cas { slot, old: known[slot], new: shared.value() },
+            _ => Input::CasBoth { old: known, new: [shared.value(), shared.value()] },
         }
     }
 }
@@ -190,10 +173,7 @@ pub async fn ask(
             (Output::Written, answer.header)
         }
         Input::Delete(slot) => {
-            let request = DeleteRangeRequest {
-                key: key(pair, slot).into(),
-                ..Default::default()
-            };
+            let request = DeleteRangeRequest { key: key(pair, slot).into(), ..Default::default() };
             let answer = client.delete_range(request).await?.into_inner();
             (Output::Deleted(answer.deleted == 1), answer.header)
         }
@@ -229,16 +209,11 @@ fn revision(header: Option<ResponseHeader>) -> i64 {
 }
 
 fn op(request: request_op::Request) -> RequestOp {
-    RequestOp {
-        request: Some(request),
-    }
+    RequestOp { request: Some(request) }
 }
 
 fn one(pair: usize, slot: Slot) -> RangeRequest {
-    RangeRequest {
-        key: key(pair, slot).into(),
-        ..Default::default()
-    }
+    RangeRequest { key: key(pair, slot).into(), ..Default::default() }
 }
 
 fn both(pair: usize) -> RangeRequest {
@@ -403,10 +378,5 @@ fn change(event: &Event) -> Change {
         EventType::Put => number(&kv.value),
         EventType::Delete => 0,
     };
-    Change {
-        revision: kv.mod_revision,
-        pair,
-        slot,
-        value,
-    }
+    Change { revision: kv.mod_revision, pair, slot, value }
 }

@@ -65,10 +65,7 @@ fn basic(name: &str, password: &str) -> String {
 }
 
 async fn log_in(channel: Channel, name: &str, password: &str) -> bool {
-    let request = AuthenticateRequest {
-        name: name.into(),
-        password: password.into(),
-    };
+    let request = AuthenticateRequest { name: name.into(), password: password.into() };
     AuthClient::new(channel).authenticate(request).await.is_ok()
 }
 

@@ -36,18 +36,9 @@ const WHO: [CallerKind; 4] = [
 ];
 
 const SWITCHES: [AuthSwitches; 4] = [
-    AuthSwitches {
-        v2: false,
-        v3: false,
-    },
-    AuthSwitches {
-        v2: true,
-        v3: false,
-    },
-    AuthSwitches {
-        v2: false,
-        v3: true,
-    },
+    AuthSwitches { v2: false, v3: false },
+    AuthSwitches { v2: true, v3: false },
+    AuthSwitches { v2: false, v3: true },
     AuthSwitches { v2: true, v3: true },
 ];
 

@@ -95,12 +95,7 @@ pub(crate) fn all() -> Vec<Row> {
 
 /// The rows of a way to call a method: that of alarms asks for more to change than to list them.
 fn of_v3(dialect: Dialect, name: &str, method: &str) -> Vec<Row> {
-    let row = |name: String, sample, access| Row {
-        dialect,
-        name,
-        sample,
-        access,
-    };
+    let row = |name: String, sample, access| Row { dialect, name, sample, access };
     let access = GrpcRoute::of(method).unwrap().access;
     let mut rows = vec![row(name.to_owned(), sample(method), access)];
     if method == ALARM {

@@ -51,33 +51,21 @@ pub(crate) fn sample(method: &str) -> Sample {
 }
 
 fn range() -> RangeRequest {
-    RangeRequest {
-        key: KEY.into(),
-        ..RangeRequest::default()
-    }
+    RangeRequest { key: KEY.into(), ..RangeRequest::default() }
 }
 
 fn keys(method: &str) -> Option<Sample> {
     Some(match method {
         "Range" | "RangeStream" => of(range()),
-        "Put" => of(PutRequest {
-            key: KEY.into(),
-            ..PutRequest::default()
-        }),
-        "DeleteRange" => of(DeleteRangeRequest {
-            key: OTHER_KEY.into(),
-            ..DeleteRangeRequest::default()
-        }),
+        "Put" => of(PutRequest { key: KEY.into(), ..PutRequest::default() }),
+        "DeleteRange" => {
+            of(DeleteRangeRequest { key: OTHER_KEY.into(), ..DeleteRangeRequest::default() })
+        }
         "Txn" => of(TxnRequest {
-            success: vec![RequestOp {
-                request: Some(Request::RequestRange(range())),
-            }],
+            success: vec![RequestOp { request: Some(Request::RequestRange(range())) }],
             ..TxnRequest::default()
         }),
-        "Compact" => of(CompactionRequest {
-            revision: 1,
-            ..CompactionRequest::default()
-        }),
+        "Compact" => of(CompactionRequest { revision: 1, ..CompactionRequest::default() }),
         "Watch" => of(WatchRequest {
             request_union: Some(RequestUnion::CreateRequest(WatchCreateRequest {
                 key: KEY.into(),
@@ -107,15 +95,10 @@ fn leases(method: &str) -> Option<Sample> {
 fn users(method: &str) -> Option<Sample> {
     let (name, password) = ("somebody".to_owned(), "p".to_owned());
     Some(match method {
-        "Authenticate" => of(AuthenticateRequest {
-            name: ROOT.into(),
-            password: ROOT_PASSWORD.into(),
-        }),
-        "UserAdd" => of(AuthUserAddRequest {
-            name,
-            password,
-            ..AuthUserAddRequest::default()
-        }),
+        "Authenticate" => {
+            of(AuthenticateRequest { name: ROOT.into(), password: ROOT_PASSWORD.into() })
+        }
+        "UserAdd" => of(AuthUserAddRequest { name, password, ..AuthUserAddRequest::default() }),
         "UserGet" => of(AuthUserGetRequest { name: ROOT.into() }),
         "UserDelete" => of(AuthUserDeleteRequest { name }),
         "UserChangePassword" => of(AuthUserChangePasswordRequest {
@@ -139,21 +122,10 @@ fn queues(method: &str) -> Option<Sample> {
     let (name, lease) = (KEY.into(), LEASE);
     Some(match method {
         "Lock" => of(LockRequest { name, lease }),
-        "Unlock" => of(UnlockRequest {
-            key: OTHER_KEY.into(),
-        }),
-        "Campaign" => of(CampaignRequest {
-            name,
-            lease,
-            ..CampaignRequest::default()
-        }),
-        "Proclaim" => of(ProclaimRequest {
-            leader,
-            ..ProclaimRequest::default()
-        }),
-        "Leader" | "Observe" => of(LeaderRequest {
-            name: ELECTION.into(),
-        }),
+        "Unlock" => of(UnlockRequest { key: OTHER_KEY.into() }),
+        "Campaign" => of(CampaignRequest { name, lease, ..CampaignRequest::default() }),
+        "Proclaim" => of(ProclaimRequest { leader, ..ProclaimRequest::default() }),
+        "Leader" | "Observe" => of(LeaderRequest { name: ELECTION.into() }),
         "Resign" => of(ResignRequest { leader }),
         _ => return None,
     })

@@ -40,13 +40,7 @@ impl Stage {
         let server = Launch::witan().arg("--bcrypt-cost=4").start();
         let runtime = runtime();
         let channel = runtime.block_on(connect(&server.address()));
-        let mut stage = Self {
-            server,
-            on,
-            runtime,
-            channel,
-            tokens: Default::default(),
-        };
+        let mut stage = Self { server, on, runtime, channel, tokens: Default::default() };
         stage.populate();
         stage.restore();
         stage

@@ -45,10 +45,7 @@ impl Clocks {
             .arg(root().join("tests/e2e/data/clock.c"))
             .status();
         assert!(compiled.is_ok_and(|status| status.success()), "cc fails");
-        let mut clocks = Self {
-            cluster: Cluster::prepare(MEMBERS, &[]),
-            folder,
-        };
+        let mut clocks = Self { cluster: Cluster::prepare(MEMBERS, &[]), folder };
         for at in 0..MEMBERS {
             clocks.set(at, 0);
             let file = clocks.file(at);

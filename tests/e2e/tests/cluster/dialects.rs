@@ -33,10 +33,7 @@ async fn put(channel: &Channel, key: &str, value: &str, lease: i64) {
 
 /// The value of a key by a linearizable read.
 async fn get(channel: &Channel, key: &str) -> Option<String> {
-    let range = RangeRequest {
-        key: key.to_owned().into(),
-        ..RangeRequest::default()
-    };
+    let range = RangeRequest { key: key.to_owned().into(), ..RangeRequest::default() };
     let answer = KvClient::new(channel.clone()).range(range).await;
     let kvs = answer.expect("a linearizable read").into_inner().kvs;
     let value = kvs.first().map(|kv| kv.value.to_vec());

@@ -133,10 +133,7 @@ fn no_election_starts_while_a_long_command_is_applied() {
 
         let compact = async {
             let revision = cluster_revision(&mut kv.clone()).await;
-            let request = CompactionRequest {
-                revision,
-                physical: true,
-            };
+            let request = CompactionRequest { revision, physical: true };
             kv.compact(request).await.is_ok()
         };
         holds(&cluster, &writers, "a compaction", compact).await;
@@ -157,10 +154,7 @@ fn no_election_starts_while_a_long_command_is_applied() {
 }
 
 async fn cluster_revision(kv: &mut KvClient<Channel>) -> i64 {
-    let put = PutRequest {
-        key: "revision".into(),
-        ..PutRequest::default()
-    };
+    let put = PutRequest { key: "revision".into(), ..PutRequest::default() };
     let answer = kv.put(put).await.expect("a put").into_inner();
     answer.header.expect("a header").revision
 }

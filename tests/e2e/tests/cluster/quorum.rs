@@ -131,9 +131,7 @@ fn ages(member: &Server, serializable: bool) -> Vec<Option<String>> {
         ..RangeRequest::default()
     };
     let txn = TxnRequest {
-        success: vec![RequestOp {
-            request: Some(Request::RequestRange(range.clone())),
-        }],
+        success: vec![RequestOp { request: Some(Request::RequestRange(range.clone())) }],
         ..TxnRequest::default()
     };
     let (range, txn) = grpc::runtime().block_on(async {

@@ -209,9 +209,7 @@ fn a_watch_at_a_member_that_gets_a_snapshot_misses_nothing() {
             key: b"watched".to_vec().into(),
             ..WatchCreateRequest::default()
         };
-        let create = WatchRequest {
-            request_union: Some(RequestUnion::CreateRequest(create)),
-        };
+        let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
         let requests = stream::once(async { create }).chain(stream::pending());
         let mut events = client.watch(requests).await.expect("a watch").into_inner();
         let created = events.message().await.expect("a watch").expect("an answer");

@@ -45,12 +45,7 @@ impl Fixtures {
         let authority = Authority::new("ca");
         let ca = authority.write(&dir.join("ca.crt"));
         let server = authority.issue(&dir, "server", &HOSTS).paths();
-        Self {
-            dir,
-            authority,
-            ca,
-            server,
-        }
+        Self { dir, authority, ca, server }
     }
 
     /// `curl --cacert fixtures/ca/ca.crt https://…` with these further arguments.

@@ -85,10 +85,9 @@ fn same(tools: &[Tool], rows: &[&str]) {
     let mut differences = Vec::new();
     for tool in tools {
         let servers = pair();
-        let mut seats = servers.each_ref().map(|server| Seat {
-            server,
-            lease: String::new(),
-        });
+        let mut seats = servers
+            .each_ref()
+            .map(|server| Seat { server, lease: String::new() });
         for format in FORMATS {
             for row in rows {
                 let [got, want] = seats

@@ -131,12 +131,7 @@ fn blocks_that_are_not_run_are_listed() {
     let mut found = Vec::new();
     for (name, text) in pages() {
         for block in markdown::blocks(&text).expect("a page is well formed") {
-            if let Block {
-                mark: Mark::NotRun,
-                text,
-                ..
-            } = block
-            {
+            if let Block { mark: Mark::NotRun, text, .. } = block {
                 let first = text.lines().next().unwrap_or_default().to_owned();
                 found.push((name.clone(), first));
             }

@@ -67,11 +67,7 @@ pub(crate) fn blocks(page: &str) -> Result<Vec<Block>, String> {
         }
         let mark = mark(language, before).map_err(|error| format!("line {}: {error}", at + 1))?;
         before = "";
-        found.extend(mark.map(|mark| Block {
-            line: at + 1,
-            mark,
-            text,
-        }));
+        found.extend(mark.map(|mark| Block { line: at + 1, mark, text }));
     }
     Ok(found)
 }

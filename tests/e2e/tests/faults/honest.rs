@@ -43,12 +43,7 @@ impl Store {
             let slots = [0, 1]
                 .into_iter()
                 .filter(|slot| before[*slot] != after[*slot]);
-            let batch = slots.map(|slot| Change {
-                revision,
-                pair,
-                slot,
-                value: after[slot],
-            });
+            let batch = slots.map(|slot| Change { revision, pair, slot, value: after[slot] });
             self.changes.push(batch.collect());
             self.pairs.insert(pair, after);
         }
@@ -61,12 +56,8 @@ impl Store {
         let (after, output) = input.step([before.map_or(0, |(value, _)| value), 0]);
         if output == Output::Written {
             let index = 4 + self.tree_changes.len() as u64;
-            self.tree_changes.push(TreeChange {
-                index,
-                pair,
-                value: after[0],
-                before,
-            });
+            self.tree_changes
+                .push(TreeChange { index, pair, value: after[0], before });
             self.tree.insert(pair, (after[0], index));
         }
         let index = self.tree.get(&pair).map_or(0, |(_, index)| *index);
@@ -97,19 +88,9 @@ impl Store {
             let answer = (!lost).then(|| execute(self, pair, input));
             let told = answer.filter(|_| !unanswered).map(|(output, revision)| {
                 remember(known, input, output);
-                Answer {
-                    ended: self.shared.moment(),
-                    output,
-                    revision,
-                }
+                Answer { ended: self.shared.moment(), output, revision }
             });
-            calls.push(Call {
-                pair,
-                input,
-                begun,
-                told,
-                lost_by: u64::MAX,
-            });
+            calls.push(Call { pair, input, begun, told, lost_by: u64::MAX });
         }
         calls
     }
@@ -117,28 +98,18 @@ impl Store {
 
 /// What the clients say.
 pub(crate) fn told() -> Told {
-    let mut store = Store {
-        revision: 1,
-        ..Store::default()
-    };
+    let mut store = Store { revision: 1, ..Store::default() };
     let mut choice = Choice(1);
     let calls = store.calls(|shared, known| choice.input(shared, known), Store::execute);
     let tree_calls = store.calls(
         |shared, known| match choice.below(6) {
             0 | 1 => Input::Get(0),
             2 | 3 => Input::Put(0, shared.value()),
-            _ => Input::Cas {
-                slot: 0,
-                old: known[0],
-                new: shared.value(),
-            },
+            _ => Input::Cas { slot: 0, old: known[0], new: shared.value() },
         },
         Store::execute_tree,
     );
-    let tree_watch = TreeWatch {
-        changes: store.tree_changes,
-        ..TreeWatch::default()
-    };
+    let tree_watch = TreeWatch { changes: store.tree_changes, ..TreeWatch::default() };
     Told {
         leases: 1,
         calls,

@@ -135,10 +135,7 @@ async fn step(load: &Load, channel: &Channel, lease: &mut Lease) -> Result<bool,
     }
     let mut kv = KvClient::new(channel.clone());
     if lease.attached {
-        let get = RangeRequest {
-            key: lease.key.clone().into(),
-            ..RangeRequest::default()
-        };
+        let get = RangeRequest { key: lease.key.clone().into(), ..RangeRequest::default() };
         if answered(kv.range(get)).await?.kvs.is_empty() {
             lease.has_ended(load, "read");
             return Ok(false);

@@ -54,10 +54,7 @@ pub(crate) struct Load {
 
 impl Load {
     pub(crate) fn new(addresses: Vec<String>) -> Arc<Self> {
-        Arc::new(Self {
-            addresses,
-            ..Self::default()
-        })
+        Arc::new(Self { addresses, ..Self::default() })
     }
 
     /// From now on other keys are in use.
@@ -163,11 +160,8 @@ async fn call(load: &Load, channel: &Channel, pair: usize, input: Input) -> Call
     let asked = timeout(CALL_TIMEOUT, client::ask(&mut kv, pair, input)).await;
     // neither an error nor silence says that nothing was done
     let answer = asked.ok().and_then(Result::ok);
-    let told = answer.map(|(output, revision)| Told {
-        ended: load.calls.moment(),
-        output,
-        revision,
-    });
+    let told =
+        answer.map(|(output, revision)| Told { ended: load.calls.moment(), output, revision });
     Call {
         pair,
         input,

@@ -42,11 +42,7 @@ fn last_read(calls: &[Call], pair: usize, slot: Slot, value: u64, revision: i64)
         pair,
         input: Input::Get(slot),
         begun,
-        told: Some(Answer {
-            ended: begun + 1,
-            output: Output::Value(value),
-            revision,
-        }),
+        told: Some(Answer { ended: begun + 1, output: Output::Value(value), revision }),
         lost_by: u64::MAX,
     }
 }
@@ -288,11 +284,7 @@ fn a_lease_that_ends_before_its_time_is_found() {
 
 #[test]
 fn a_lost_probe_is_found() {
-    let acknowledged = |key: &str| Acknowledged {
-        at: Instant::now(),
-        member: 0,
-        key: key.into(),
-    };
+    let acknowledged = |key: &str| Acknowledged { at: Instant::now(), member: 0, key: key.into() };
     let probes = ["probe/0/1", "probe/0/2"].map(acknowledged);
     let there = |keys: &[&str]| keys.iter().map(|key| key.as_bytes().to_vec()).collect();
     let all: BTreeSet<_> = there(&["probe/0/1", "probe/0/2", "probe/1/1"]);

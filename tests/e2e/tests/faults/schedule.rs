@@ -264,9 +264,7 @@ fn one(stage: &mut Stage, load: &Load, fault: Fault, cast: (usize, usize)) -> Ou
         terms: stage.term() - term,
         late: load.take_late(),
     };
-    let Outcome {
-        pause, terms, late, ..
-    } = outcome;
+    let Outcome { pause, terms, late, .. } = outcome;
     eprintln!(
         "{pause:>8.1?} {}, {terms} terms, {late:.0?} late",
         fault.name()

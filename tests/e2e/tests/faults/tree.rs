@@ -43,11 +43,7 @@ pub(crate) fn work(load: &Arc<Load>, mut at: usize, seed: u64) -> Vec<Call> {
         let input = match choice.below(6) {
             0 | 1 => Input::Get(0),
             2 | 3 => Input::Put(0, load.calls.value()),
-            _ => Input::Cas {
-                slot: 0,
-                old: known.value,
-                new: load.calls.value(),
-            },
+            _ => Input::Cas { slot: 0, old: known.value, new: load.calls.value() },
         };
         let index = (choice.below(2) == 0).then_some(known.modified_index);
         let address = &load.addresses[at % load.addresses.len()];
@@ -61,13 +57,7 @@ pub(crate) fn work(load: &Arc<Load>, mut at: usize, seed: u64) -> Vec<Call> {
                 None
             }
         };
-        calls.push(Call {
-            pair,
-            input,
-            begun,
-            told,
-            lost_by: u64::MAX,
-        });
+        calls.push(Call { pair, input, begun, told, lost_by: u64::MAX });
     }
     calls
 }
@@ -83,13 +73,7 @@ pub(crate) fn last_put(load: &Load) -> Vec<Call> {
             Some(Answer::Told(told)) => Some(told),
             Some(Answer::Refused | Answer::Unknown) | None => None,
         };
-        calls.push(Call {
-            pair: 0,
-            input,
-            begun,
-            told,
-            lost_by: u64::MAX,
-        });
+        calls.push(Call { pair: 0, input, begun, told, lost_by: u64::MAX });
         if told.is_some() {
             break;
         }
@@ -137,10 +121,7 @@ fn told(load: &Load, input: Input, answer: &Response, known: &mut Known, by_valu
                 load.wrong(format!("v2 answers {input:?} with {body}"));
                 return Answer::Unknown;
             };
-            *known = Known {
-                value,
-                modified_index: index,
-            };
+            *known = Known { value, modified_index: index };
             match input.writes() {
                 true => Output::Written,
                 false => Output::Value(value),

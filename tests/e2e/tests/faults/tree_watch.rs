@@ -123,12 +123,7 @@ fn change(body: &Value) -> Option<TreeChange> {
     let (value, index) = node(&body["node"])?;
     let key = body["node"]["key"].as_str()?;
     let pair = key.rsplit_once('/')?.1.parse().ok()?;
-    Some(TreeChange {
-        index,
-        pair,
-        value,
-        before: node(&body["prevNode"]),
-    })
+    Some(TreeChange { index, pair, value, before: node(&body["prevNode"]) })
 }
 
 /// What is wrong with what the watchers were told.

@@ -50,12 +50,8 @@ fn ways() -> Vec<Way> {
     grpc.extend(&begun);
     tonic.extend(&begun);
     let data = h2::frame(h2::DATA, 0, 1, &vec![b'v'; h2::PAYLOAD_MAX]);
-    let way = |name, begin, piece: &[u8], expect| Way {
-        name,
-        begin,
-        piece: piece.to_vec(),
-        expect,
-    };
+    let way =
+        |name, begin, piece: &[u8], expect| Way { name, begin, piece: piece.to_vec(), expect };
     vec![
         way(
             "form",

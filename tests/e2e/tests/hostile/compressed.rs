@@ -71,10 +71,7 @@ fn every_kind_of_call_takes_gzip() {
         value: "ped".repeat(1000).into(),
         ..Default::default()
     };
-    let range = RangeRequest {
-        key: "zip".into(),
-        ..Default::default()
-    };
+    let range = RangeRequest { key: "zip".into(), ..Default::default() };
     let calls = [
         ("/etcdserverpb.KV/Put", gzip(&put.encode_to_vec())),
         ("/etcdserverpb.KV/Range", gzip(&range.encode_to_vec())),

@@ -62,26 +62,15 @@ pub(crate) fn ask(stream: &mut TcpStream, calls: u32, path: &str, message: &impl
 
 /// Asks for the value of "key".
 fn range() -> RangeRequest {
-    RangeRequest {
-        key: "key".into(),
-        ..Default::default()
-    }
+    RangeRequest { key: "key".into(), ..Default::default() }
 }
 
 /// The same with a write, so that it is answered after later requests were read.
 fn write_and_range() -> TxnRequest {
-    let put = PutRequest {
-        key: "x".into(),
-        ..Default::default()
-    };
+    let put = PutRequest { key: "x".into(), ..Default::default() };
     let requests = [Request::RequestPut(put), Request::RequestRange(range())];
-    let success = requests.map(|request| RequestOp {
-        request: Some(request),
-    });
-    TxnRequest {
-        success: success.into(),
-        ..Default::default()
-    }
+    let success = requests.map(|request| RequestOp { request: Some(request) });
+    TxnRequest { success: success.into(), ..Default::default() }
 }
 
 /// Reads until a call is refused for want of room.

@@ -57,26 +57,14 @@ fn kinds() -> Vec<Slow> {
             at_once: Vec::new(),
             then: [head("GET /version"), forever(b'x')].concat(),
         },
-        Slow {
-            name: "form",
-            at_once: put,
-            then: forever(b'v'),
-        },
-        Slow {
-            name: "JSON in chunks",
-            at_once: json,
-            then: forever(b' '),
-        },
+        Slow { name: "form", at_once: put, then: forever(b'v') },
+        Slow { name: "JSON in chunks", at_once: json, then: forever(b' ') },
         Slow {
             name: "HTTP/2 preface",
             at_once: Vec::new(),
             then: [h2::PREFACE, &forever(0)].concat(),
         },
-        Slow {
-            name: "HTTP/2 frame",
-            at_once: hello,
-            then: frame_head,
-        },
+        Slow { name: "HTTP/2 frame", at_once: hello, then: frame_head },
         Slow {
             name: "gRPC message",
             at_once: begun,
@@ -267,11 +255,7 @@ fn a_slow_readers_ping_does_not_wait_behind_megabytes() {
         }
         let mut stream = h2::open(server, Some((1 << 31) - 1));
         let window = ((1_u32 << 31) - 1 - 65_535).to_be_bytes();
-        let range = RangeRequest {
-            key: "k".into(),
-            range_end: "l".into(),
-            ..Default::default()
-        };
+        let range = RangeRequest { key: "k".into(), range_end: "l".into(), ..Default::default() };
         let mut ask = h2::frame(h2::WINDOW_UPDATE, 0, 0, &window);
         ask.extend(h2::unary(1, "/etcdserverpb.KV/Range", &range));
         stream.write_all(&ask).expect("a few bytes");

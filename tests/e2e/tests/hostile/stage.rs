@@ -237,10 +237,7 @@ fn live(address: &str, stop: &AtomicBool) -> usize {
         runtime
             .block_on(client.put(put))
             .expect("a put of somebody else");
-        let range = RangeRequest {
-            key: "bystander".into(),
-            ..Default::default()
-        };
+        let range = RangeRequest { key: "bystander".into(), ..Default::default() };
         let got = runtime
             .block_on(client.range(range))
             .expect("a get of somebody else");

@@ -16,9 +16,7 @@ use crate::stage::{SLACK_BYTES, case, case_on};
 const WRITES: usize = 60_000;
 
 fn op(request: Request) -> RequestOp {
-    RequestOp {
-        request: Some(request),
-    }
+    RequestOp { request: Some(request) }
 }
 
 fn range(key: &str, end: &str) -> RequestOp {
@@ -42,10 +40,7 @@ fn nested(mut ops: Vec<RequestOp>, width: usize) -> TxnRequest {
             })
             .collect();
     }
-    TxnRequest {
-        success: ops,
-        ..Default::default()
-    }
+    TxnRequest { success: ops, ..Default::default() }
 }
 
 fn send(server: &Server, request: TxnRequest) -> Result<usize, Status> {
@@ -74,10 +69,7 @@ fn fill(server: &Server) {
                 ..Default::default()
             }))
         });
-        let txn = TxnRequest {
-            success: puts.collect(),
-            ..Default::default()
-        };
+        let txn = TxnRequest { success: puts.collect(), ..Default::default() };
         send(server, txn).expect("an ordinary transaction");
     }
 }
@@ -144,10 +136,7 @@ fn puts_and_deletes_are_compared_in_little_time() {
         8 * SLACK_BYTES,
         |server| {
             let begun = Instant::now();
-            let txn = TxnRequest {
-                success: writes(),
-                ..Default::default()
-            };
+            let txn = TxnRequest { success: writes(), ..Default::default() };
             assert_eq!(send(server, txn).expect("nothing overlaps"), WRITES / 2 * 3);
             let took = begun.elapsed();
             assert!(took < Duration::from_secs(60), "{took:?}");
@@ -170,10 +159,7 @@ fn a_request_that_cannot_be_done_raises_no_alarm() {
                 value: vec![0; 1000].into(),
                 ..Default::default()
             }));
-            let txn = TxnRequest {
-                success: vec![put; 1000],
-                ..Default::default()
-            };
+            let txn = TxnRequest { success: vec![put; 1000], ..Default::default() };
             let text = "etcdserver: too many operations in txn request";
             let told = refusal(server, txn, Code::InvalidArgument, text);
             let runtime = grpc::runtime();

@@ -47,10 +47,7 @@ async fn longest_put(client: &mut KvClient<Channel>) -> Duration {
     let mut longest = Duration::ZERO;
     for _ in 0..PUTS {
         let begun = Instant::now();
-        let put = PutRequest {
-            key: "0".into(),
-            ..Default::default()
-        };
+        let put = PutRequest { key: "0".into(), ..Default::default() };
         client.put(put).await.expect("put");
         longest = longest.max(begun.elapsed());
     }
@@ -67,11 +64,8 @@ fn a_deletion_of_many_keys_under_many_watchers() {
         fill(&mut client, KEYS, 0).await;
         let many = watch(grpc::connect(&server.address()).await, WATCHERS).await;
         let one = watch(grpc::connect(&server.address()).await, 1).await;
-        let delete = DeleteRangeRequest {
-            key: "k".into(),
-            range_end: "l".into(),
-            ..Default::default()
-        };
+        let delete =
+            DeleteRangeRequest { key: "k".into(), range_end: "l".into(), ..Default::default() };
         let deleted = client.delete_range(delete).await.expect("deleted");
         assert_eq!(deleted.into_inner().deleted, KEYS as i64);
         let waited = longest_put(&mut client).await;

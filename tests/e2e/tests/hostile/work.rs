@@ -29,9 +29,7 @@ const RANGES: usize = 127;
 const SLACK: Duration = Duration::from_secs(2);
 
 fn op(request: request_op::Request) -> RequestOp {
-    RequestOp {
-        request: Some(request),
-    }
+    RequestOp { request: Some(request) }
 }
 
 /// Puts keys `k000000` and on, in nested transactions of as many operations as the default allows.
@@ -55,27 +53,17 @@ pub(crate) async fn fill(
                 ..Default::default()
             }))
         });
-        let txn = TxnRequest {
-            success: nested.collect(),
-            ..Default::default()
-        };
+        let txn = TxnRequest { success: nested.collect(), ..Default::default() };
         client.txn(txn).await.expect("puts");
     }
 }
 
 fn range(to: &'static str) -> RangeRequest {
-    RangeRequest {
-        key: "k".into(),
-        range_end: to.into(),
-        ..Default::default()
-    }
+    RangeRequest { key: "k".into(), range_end: to.into(), ..Default::default() }
 }
 
 fn names(times: usize) -> TxnRequest {
-    let range = RangeRequest {
-        keys_only: true,
-        ..range("k100000")
-    };
+    let range = RangeRequest { keys_only: true, ..range("k100000") };
     TxnRequest {
         success: vec![op(request_op::Request::RequestRange(range)); times],
         ..Default::default()
@@ -264,10 +252,7 @@ fn the_same_keys_read_again_and_again() {
         range_end: "l".into(),
         target_union: Some(compare::TargetUnion::Version(0)),
     };
-    let compares = TxnRequest {
-        compare: vec![compare; RANGES],
-        ..Default::default()
-    };
+    let compares = TxnRequest { compare: vec![compare; RANGES], ..Default::default() };
     for (what, asked) in [("ranges", ranges), ("compares", compares)] {
         let (answer, waited) = longest_wait(&server, || runtime.block_on(client.txn(asked)));
         match answer {

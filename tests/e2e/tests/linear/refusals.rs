@@ -12,24 +12,14 @@ fn at(begun: u64, ended: u64, revision: i64, input: Input, output: Output) -> Ca
         pair: 0,
         input,
         begun,
-        told: Some(Told {
-            ended,
-            output,
-            revision,
-        }),
+        told: Some(Told { ended, output, revision }),
         lost_by: u64::MAX,
     }
 }
 
 /// A call that nobody answered.
 fn lost(begun: u64, input: Input) -> Call {
-    Call {
-        pair: 0,
-        input,
-        begun,
-        told: None,
-        lost_by: u64::MAX,
-    }
+    Call { pair: 0, input, begun, told: None, lost_by: u64::MAX }
 }
 
 fn linearizable(history: &[Call]) -> bool {
@@ -85,11 +75,7 @@ fn two_readers_do_not_see_two_orders() {
 #[test]
 fn a_lost_update_is_refused() {
     let add = |begun, ended, new| {
-        let input = Input::Cas {
-            slot: 0,
-            old: 1,
-            new,
-        };
+        let input = Input::Cas { slot: 0, old: 1, new };
         call(begun, ended, input, Output::Written)
     };
     let put = call(1, 2, PUT_1, Output::Written);
@@ -101,10 +87,7 @@ fn a_lost_update_is_refused() {
 
 #[test]
 fn a_torn_pair_is_refused() {
-    let both = Input::CasBoth {
-        old: [0, 0],
-        new: [1, 2],
-    };
+    let both = Input::CasBoth { old: [0, 0], new: [1, 2] };
     for (seen, right) in [
         ([0, 0], true),
         ([1, 2], true),
@@ -148,10 +131,7 @@ fn unanswered_writes_are_applied_or_not() {
         call(7, 8, GET, one(1)),
     ];
     assert!(!linearizable(&undone));
-    let gone = Call {
-        lost_by: 6,
-        ..unknown
-    };
+    let gone = Call { lost_by: 6, ..unknown };
     assert!(linearizable(&[put, gone, call(7, 8, GET, one(2))]));
     let late = [
         put,
@@ -173,10 +153,7 @@ fn unanswered_writes_are_applied_or_not() {
 fn long_histories_are_judged_at_once() {
     let mut history: Vec<Call> = (0..2000)
         .map(|n| match n % 50 {
-            0 => Call {
-                lost_by: 4 * n + 40,
-                ..lost(4 * n + 1, Input::Delete(1))
-            },
+            0 => Call { lost_by: 4 * n + 40, ..lost(4 * n + 1, Input::Delete(1)) },
             _ => call(4 * n + 1, 4 * n + 12, Input::Put(0, n + 1), Output::Written),
         })
         .collect();
@@ -186,12 +163,7 @@ fn long_histories_are_judged_at_once() {
 }
 
 fn change(revision: i64, slot: usize, value: u64) -> Change {
-    Change {
-        revision,
-        pair: 0,
-        slot,
-        value,
-    }
+    Change { revision, pair: 0, slot, value }
 }
 
 #[test]

@@ -103,10 +103,7 @@ fn timeless(body: &str) -> Timeless {
             if seconds > 0 { "(seconds)" } else { "(late)" }.to_owned(),
         )
     });
-    Timeless {
-        text: text.replace("\"ttl\":(late),", ""),
-        ttls,
-    }
+    Timeless { text: text.replace("\"ttl\":(late),", ""), ttls }
 }
 
 /// RFC 3339 in UTC, or a Go duration.

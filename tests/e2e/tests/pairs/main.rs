@@ -29,19 +29,11 @@ struct Difference {
 }
 
 const fn differs(id: &'static str, reason: &'static str) -> Difference {
-    Difference {
-        id,
-        reason,
-        lines: None,
-    }
+    Difference { id, reason, lines: None }
 }
 
 const fn shows(id: &'static str, lines: usize, reason: &'static str) -> Difference {
-    Difference {
-        id,
-        reason,
-        lines: Some(lines),
-    }
+    Difference { id, reason, lines: Some(lines) }
 }
 
 const CLEAN: &str = "an unclean path is served, not redirected: a redirect turns a PUT into a GET";

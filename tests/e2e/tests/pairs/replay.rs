@@ -52,11 +52,7 @@ impl Replay {
             (RECORDED_MEMBER, member),
             (RECORDED_CLUSTER, cluster),
         ];
-        Self {
-            server,
-            shift: 0,
-            names,
-        }
+        Self { server, shift: 0, names }
     }
 
     /// Asks a pair's request and reads the whole answer.

@@ -28,28 +28,15 @@ pub(crate) struct Around {
 /// Pairs that are asked until they answer as recorded, because time has to pass.
 pub(crate) const PATIENT: &[&str] = &["D003", "D016", "D021", "M003"];
 
-const NOTHING: Around = Around {
-    before: &[],
-    after: &[],
-    joint: false,
-};
-const JOINT: Around = Around {
-    joint: true,
-    ..NOTHING
-};
+const NOTHING: Around = Around { before: &[], after: &[], joint: false };
+const JOINT: Around = Around { joint: true, ..NOTHING };
 
 const fn before(acts: &'static [Act]) -> Around {
-    Around {
-        before: acts,
-        ..NOTHING
-    }
+    Around { before: acts, ..NOTHING }
 }
 
 const fn after(acts: &'static [Act]) -> Around {
-    Around {
-        after: acts,
-        ..NOTHING
-    }
+    Around { after: acts, ..NOTHING }
 }
 
 /// What surrounds this pair.

@@ -41,13 +41,7 @@ impl Stage {
         let [cert, key] = pair.paths();
         server.add_args(["--listen-client-urls", &urls]);
         server.add_args(["--cert-file", &cert, "--key-file", &key]);
-        Self {
-            server,
-            authority,
-            ca,
-            pair,
-            port,
-        }
+        Self { server, authority, ca, pair, port }
     }
 
     /// A running server with these further arguments.

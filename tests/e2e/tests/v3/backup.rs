@@ -180,11 +180,7 @@ fn delete(numbers: &mut Numbers) -> DeleteRangeRequest {
         1 => "\0".into(),
         _ => Default::default(),
     };
-    DeleteRangeRequest {
-        key: numbers.key().into(),
-        range_end,
-        ..Default::default()
-    }
+    DeleteRangeRequest { key: numbers.key().into(), range_end, ..Default::default() }
 }
 
 pub(super) fn step(numbers: &mut Numbers, revision: i64, compacted: i64) -> Step {
@@ -195,14 +191,9 @@ pub(super) fn step(numbers: &mut Numbers, revision: i64, compacted: i64) -> Step
             let ops = (0..=numbers.below(4)).map(|at| {
                 let mut put = put(numbers);
                 put.key = format!("key-{at}").into();
-                RequestOp {
-                    request: Some(Op::RequestPut(put)),
-                }
+                RequestOp { request: Some(Op::RequestPut(put)) }
             });
-            Step::Txn(TxnRequest {
-                success: ops.collect(),
-                ..Default::default()
-            })
+            Step::Txn(TxnRequest { success: ops.collect(), ..Default::default() })
         }
         _ => Step::Compact(CompactionRequest {
             revision: compacted + 1 + numbers.below((revision - compacted).max(1) as u64) as i64,
@@ -246,9 +237,7 @@ impl Client {
     pub(super) async fn hashes(&mut self, revisions: &[i64]) -> Vec<String> {
         let mut all = Vec::new();
         for revision in revisions {
-            let asked = HashKvRequest {
-                revision: *revision,
-            };
+            let asked = HashKvRequest { revision: *revision };
             all.push(match self.maintenance.hash_kv(asked).await {
                 Ok(said) => format!("{revision}: {:?}", said.into_inner()),
                 Err(status) => format!("{revision}: {status:?}"),

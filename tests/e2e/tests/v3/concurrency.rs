@@ -80,16 +80,11 @@ async fn until_keys(channel: &Channel, count: usize) {
 }
 
 fn lock(name: &str, lease: i64) -> LockRequest {
-    LockRequest {
-        name: name.to_owned().into(),
-        lease,
-    }
+    LockRequest { name: name.to_owned().into(), lease }
 }
 
 fn unlock(key: &str) -> UnlockRequest {
-    UnlockRequest {
-        key: key.to_owned().into(),
-    }
+    UnlockRequest { key: key.to_owned().into() }
 }
 
 #[test]
@@ -161,11 +156,7 @@ fn without_a_lease_the_server_makes_one_of_a_minute() {
 }
 
 fn campaign(lease: i64, value: &str) -> CampaignRequest {
-    CampaignRequest {
-        name: "e".into(),
-        lease,
-        value: value.to_owned().into(),
-    }
+    CampaignRequest { name: "e".into(), lease, value: value.to_owned().into() }
 }
 
 fn leader_key(rev: i64, lease: i64) -> Option<LeaderKey> {
@@ -178,10 +169,7 @@ fn leader_key(rev: i64, lease: i64) -> Option<LeaderKey> {
 }
 
 fn proclaim(leader: Option<LeaderKey>, value: &str) -> ProclaimRequest {
-    ProclaimRequest {
-        leader,
-        value: value.to_owned().into(),
-    }
+    ProclaimRequest { leader, value: value.to_owned().into() }
 }
 
 #[test]

@@ -26,16 +26,11 @@ fn put(key: &str, value: &str) -> PutRequest {
 }
 
 fn op(request: Op) -> RequestOp {
-    RequestOp {
-        request: Some(request),
-    }
+    RequestOp { request: Some(request) }
 }
 
 fn success(ops: Vec<RequestOp>) -> TxnRequest {
-    TxnRequest {
-        success: ops,
-        ..Default::default()
-    }
+    TxnRequest { success: ops, ..Default::default() }
 }
 
 /// How a call ended: its code, and the text of an error.
@@ -87,56 +82,31 @@ const KEYS_REFUSED: &[(Code, &str)] = &[
 fn puts_and_ranges_are_refused_in_etcds_words() {
     both(KEYS_REFUSED, |channel| async move {
         let mut kv = KvClient::new(channel);
-        let range = RangeRequest {
-            key: "a".into(),
-            ..Default::default()
-        };
+        let range = RangeRequest { key: "a".into(), ..Default::default() };
         vec![
             outcome(kv.put(put("", "v")).await),
             outcome(
-                kv.put(PutRequest {
-                    ignore_value: true,
-                    ..put("a", "v")
-                })
-                .await,
+                kv.put(PutRequest { ignore_value: true, ..put("a", "v") })
+                    .await,
             ),
             outcome(
-                kv.put(PutRequest {
-                    ignore_lease: true,
-                    lease: 1,
-                    ..put("a", "v")
-                })
-                .await,
+                kv.put(PutRequest { ignore_lease: true, lease: 1, ..put("a", "v") })
+                    .await,
             ),
             outcome(
-                kv.put(PutRequest {
-                    ignore_value: true,
-                    ..put("a", "")
-                })
-                .await,
+                kv.put(PutRequest { ignore_value: true, ..put("a", "") })
+                    .await,
             ),
-            outcome(
-                kv.put(PutRequest {
-                    lease: 1,
-                    ..put("a", "v")
-                })
-                .await,
-            ),
+            outcome(kv.put(PutRequest { lease: 1, ..put("a", "v") }).await),
             outcome(kv.put(put("a", &"v".repeat(1_572_864))).await),
             outcome(kv.put(put("a", &"v".repeat(3 << 20))).await),
             outcome(
-                kv.range(RangeRequest {
-                    sort_order: 9,
-                    ..range.clone()
-                })
-                .await,
+                kv.range(RangeRequest { sort_order: 9, ..range.clone() })
+                    .await,
             ),
             outcome(
-                kv.range(RangeRequest {
-                    revision: 99,
-                    ..range.clone()
-                })
-                .await,
+                kv.range(RangeRequest { revision: 99, ..range.clone() })
+                    .await,
             ),
             outcome(kv.range(RangeRequest::default()).await),
             outcome(kv.delete_range(pb::DeleteRangeRequest::default()).await),
@@ -179,11 +149,7 @@ fn transactions_are_refused_in_etcds_words() {
         let a = || op(Op::RequestPut(put("a", "1")));
         let delete = |key: &str, end: &str| {
             let (key, range_end) = (key.to_owned().into(), end.to_owned().into());
-            let request = pb::DeleteRangeRequest {
-                key,
-                range_end,
-                ..Default::default()
-            };
+            let request = pb::DeleteRangeRequest { key, range_end, ..Default::default() };
             op(Op::RequestDeleteRange(request))
         };
         let nested = |success: Vec<RequestOp>, failure: Vec<RequestOp>| {
@@ -194,11 +160,7 @@ fn transactions_are_refused_in_etcds_words() {
             }))
         };
         let future = || {
-            let range = RangeRequest {
-                key: "a".into(),
-                revision: 99,
-                ..Default::default()
-            };
+            let range = RangeRequest { key: "a".into(), revision: 99, ..Default::default() };
             op(Op::RequestRange(range))
         };
         let many = |count: i32| {
@@ -206,14 +168,8 @@ fn transactions_are_refused_in_etcds_words() {
                 .map(|i| op(Op::RequestPut(put(&i.to_string(), ""))))
                 .collect()
         };
-        let leased = op(Op::RequestPut(PutRequest {
-            lease: 5,
-            ..put("l", "")
-        }));
-        let no_key = TxnRequest {
-            compare: vec![pb::Compare::default()],
-            ..Default::default()
-        };
+        let leased = op(Op::RequestPut(PutRequest { lease: 5, ..put("l", "") }));
+        let no_key = TxnRequest { compare: vec![pb::Compare::default()], ..Default::default() };
         vec![
             outcome(kv.txn(success(vec![a(), a()])).await),
             outcome(kv.txn(success(vec![delete("a", "b"), a()])).await),
@@ -276,14 +232,9 @@ fn compaction_and_membership_are_refused_in_etcds_words() {
     both(CHANGES_REFUSED, |channel| async move {
         let mut kv = KvClient::new(channel.clone());
         let mut cluster = ClusterClient::new(channel);
-        let add = |url: &str| pb::MemberAddRequest {
-            peer_urls: vec![url.into()],
-            is_learner: false,
-        };
-        let compact = |revision| pb::CompactionRequest {
-            revision,
-            physical: false,
-        };
+        let add =
+            |url: &str| pb::MemberAddRequest { peer_urls: vec![url.into()], is_learner: false };
+        let compact = |revision| pb::CompactionRequest { revision, physical: false };
         let list = cluster
             .member_list(pb::MemberListRequest { linearizable: true })
             .await
@@ -303,10 +254,7 @@ fn compaction_and_membership_are_refused_in_etcds_words() {
             ),
             outcome(
                 cluster
-                    .member_update(pb::MemberUpdateRequest {
-                        id: 1,
-                        ..Default::default()
-                    })
+                    .member_update(pb::MemberUpdateRequest { id: 1, ..Default::default() })
                     .await,
             ),
             outcome(
@@ -357,9 +305,7 @@ fn health_is_served_for_the_server_only() {
     let expect = [(Code::Ok, ""), (Code::NotFound, "unknown service")];
     both(&expect, |channel| async move {
         let mut health = HealthClient::new(channel);
-        let check = |service: &str| HealthCheckRequest {
-            service: service.into(),
-        };
+        let check = |service: &str| HealthCheckRequest { service: service.into() };
         let mut watch = health.watch(check("")).await.unwrap().into_inner();
         assert_eq!(watch.message().await.unwrap().unwrap().status, 1, "SERVING");
         let mut unknown = health.watch(check("nope")).await.unwrap().into_inner();
@@ -440,10 +386,8 @@ fn reflection_lists_every_service_in_both_versions() {
 
         let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(channel);
         let list = v1alpha::server_reflection_request::MessageRequest::ListServices(String::new());
-        let ask = v1alpha::ServerReflectionRequest {
-            host: String::new(),
-            message_request: Some(list),
-        };
+        let ask =
+            v1alpha::ServerReflectionRequest { host: String::new(), message_request: Some(list) };
         let answers = client
             .server_reflection_info(futures_util::stream::iter([ask]))
             .await

@@ -33,34 +33,23 @@ fn put(bytes: usize) -> PutRequest {
 }
 
 fn op(request: Request) -> RequestOp {
-    RequestOp {
-        request: Some(request),
-    }
+    RequestOp { request: Some(request) }
 }
 
 fn puts(count: usize) -> Vec<RequestOp> {
-    let one = |i: usize| PutRequest {
-        key: format!("txn/{i}").into(),
-        ..Default::default()
-    };
+    let one = |i: usize| PutRequest { key: format!("txn/{i}").into(), ..Default::default() };
     (0..count)
         .map(|i| op(Request::RequestPut(one(i))))
         .collect()
 }
 
 fn compares(count: usize) -> Vec<Compare> {
-    let one = |i: usize| Compare {
-        key: format!("txn/{i}").into(),
-        ..Default::default()
-    };
+    let one = |i: usize| Compare { key: format!("txn/{i}").into(), ..Default::default() };
     (0..count).map(one).collect()
 }
 
 fn ranges(count: usize) -> Vec<RequestOp> {
-    let range = || RangeRequest {
-        key: "k".into(),
-        ..Default::default()
-    };
+    let range = || RangeRequest { key: "k".into(), ..Default::default() };
     (0..count)
         .map(|_| op(Request::RequestRange(range())))
         .collect()
@@ -69,17 +58,10 @@ fn ranges(count: usize) -> Vec<RequestOp> {
 /// Transactions with `--max-txn-ops=4`, by what they are.
 fn txns() -> Vec<(&'static str, TxnRequest)> {
     let nested = |inner: usize| {
-        let txn = TxnRequest {
-            success: puts(inner),
-            ..Default::default()
-        };
+        let txn = TxnRequest { success: puts(inner), ..Default::default() };
         vec![op(Request::RequestTxn(txn))]
     };
-    let txn = |compare, success, failure| TxnRequest {
-        compare,
-        success,
-        failure,
-    };
+    let txn = |compare, success, failure| TxnRequest { compare, success, failure };
     let large = || vec![op(Request::RequestPut(put(REQUEST_BYTES)))];
     vec![
         ("4 puts", txn(vec![], puts(4), vec![])),
@@ -116,18 +98,12 @@ async fn over_grpc(channel: Channel) -> Vec<(String, Said)> {
     }
     for bytes in [REQUEST_BYTES - 100, REQUEST_BYTES, message_max + 100] {
         let key = vec![b'k'; bytes];
-        let delete = DeleteRangeRequest {
-            key: key.clone().into(),
-            ..Default::default()
-        };
+        let delete = DeleteRangeRequest { key: key.clone().into(), ..Default::default() };
         told.push((
             format!("delete of {bytes}"),
             said(client.delete_range(delete).await),
         ));
-        let range = RangeRequest {
-            key: key.into(),
-            ..Default::default()
-        };
+        let range = RangeRequest { key: key.into(), ..Default::default() };
         told.push((format!("range of {bytes}"), said(client.range(range).await)));
     }
     for (name, txn) in txns() {

@@ -26,11 +26,7 @@ async fn fill(kv: &mut Kv) {
 }
 
 fn everything() -> RangeRequest {
-    RangeRequest {
-        key: "k".into(),
-        range_end: "l".into(),
-        ..Default::default()
-    }
+    RangeRequest { key: "k".into(), range_end: "l".into(), ..Default::default() }
 }
 
 /// All parts; only the last one may have a header.
@@ -60,20 +56,8 @@ fn parts_are_small_and_together_they_are_the_range() {
         fill(&mut kv).await;
         for (request, least_parts) in [
             (everything(), KEYS / 3),
-            (
-                RangeRequest {
-                    limit: 5,
-                    ..everything()
-                },
-                2,
-            ),
-            (
-                RangeRequest {
-                    count_only: true,
-                    ..everything()
-                },
-                1,
-            ),
+            (RangeRequest { limit: 5, ..everything() }, 2),
+            (RangeRequest { count_only: true, ..everything() }, 1),
             (
                 RangeRequest {
                     keys_only: true,
@@ -83,13 +67,7 @@ fn parts_are_small_and_together_they_are_the_range() {
                 },
                 1,
             ),
-            (
-                RangeRequest {
-                    range_end: "".into(),
-                    ..everything()
-                },
-                1,
-            ),
+            (RangeRequest { range_end: "".into(), ..everything() }, 1),
         ] {
             let whole = kv.range(request.clone()).await.unwrap().into_inner();
             let (parts, together) = streamed(&mut kv, request.clone()).await;
@@ -110,17 +88,11 @@ fn concurrent_writes_and_compactions_do_not_affect_a_stream() {
         let first = stream.message().await.unwrap().unwrap();
         let mut keys = first.range_response.unwrap().kvs.len();
         assert!(keys < KEYS, "the client has read one part of many");
-        let delete = DeleteRangeRequest {
-            key: "k".into(),
-            range_end: "l".into(),
-            ..Default::default()
-        };
+        let delete =
+            DeleteRangeRequest { key: "k".into(), range_end: "l".into(), ..Default::default() };
         let deleted = kv.delete_range(delete).await.unwrap().into_inner();
         let revision = deleted.header.unwrap().revision;
-        let compact = CompactionRequest {
-            revision,
-            physical: true,
-        };
+        let compact = CompactionRequest { revision, physical: true };
         kv.compact(compact).await.unwrap();
         let mut last = None;
         while let Some(part) = stream.message().await.unwrap() {
@@ -142,34 +114,22 @@ fn unsupported_options_of_a_stream_are_refused() {
         let filters = "RangeStream does not support revision filters";
         for (request, code, text) in [
             (
-                RangeRequest {
-                    sort_order: SortOrder::Descend.into(),
-                    ..everything()
-                },
+                RangeRequest { sort_order: SortOrder::Descend.into(), ..everything() },
                 Code::Unimplemented,
                 sorts,
             ),
             (
-                RangeRequest {
-                    sort_target: SortTarget::Mod.into(),
-                    ..everything()
-                },
+                RangeRequest { sort_target: SortTarget::Mod.into(), ..everything() },
                 Code::Unimplemented,
                 sorts,
             ),
             (
-                RangeRequest {
-                    min_mod_revision: 1,
-                    ..everything()
-                },
+                RangeRequest { min_mod_revision: 1, ..everything() },
                 Code::Unimplemented,
                 filters,
             ),
             (
-                RangeRequest {
-                    revision: 100,
-                    ..everything()
-                },
+                RangeRequest { revision: 100, ..everything() },
                 Code::OutOfRange,
                 "etcdserver: mvcc: required revision is a future revision",
             ),

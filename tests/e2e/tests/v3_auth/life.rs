@@ -24,19 +24,13 @@ impl Client {
     }
 
     async fn token(&mut self, name: &str, password: &str) -> String {
-        let request = AuthenticateRequest {
-            name: name.into(),
-            password: password.into(),
-        };
+        let request = AuthenticateRequest { name: name.into(), password: password.into() };
         let answer = self.auth.authenticate(request).await;
         answer.unwrap().into_inner().token
     }
 
     async fn get(&mut self, key: &'static str, token: &str) -> Result<i64, (Code, String)> {
-        let range = RangeRequest {
-            key: key.into(),
-            ..RangeRequest::default()
-        };
+        let range = RangeRequest { key: key.into(), ..RangeRequest::default() };
         let answer = self.kv.range(with(range, token)).await;
         let answer = answer.map_err(|status| (status.code(), status.message().to_owned()));
         Ok(answer?.into_inner().count)
@@ -144,10 +138,7 @@ fn empty_passwords_never_match() {
             };
             let hashed = client.auth.user_change_password(request).await;
             let hashed = hashed.unwrap_err();
-            let put = PutRequest {
-                key: "k".into(),
-                ..PutRequest::default()
-            };
+            let put = PutRequest { key: "k".into(), ..PutRequest::default() };
             // a token is not looked at while auth is off
             client.kv.put(with(put, "nonsense")).await.unwrap();
             let login = AuthenticateRequest::default();

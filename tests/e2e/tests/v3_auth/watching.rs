@@ -34,10 +34,7 @@ impl Watch {
         let mut request = Request::new(requests);
         if let Some((name, password)) = user {
             let mut auth = AuthClient::new(channel.clone());
-            let login = AuthenticateRequest {
-                name: name.into(),
-                password: password.into(),
-            };
+            let login = AuthenticateRequest { name: name.into(), password: password.into() };
             let token = auth.authenticate(login).await.unwrap().into_inner().token;
             let metadata = request.metadata_mut();
             metadata.insert("token", token.parse().unwrap());
@@ -68,9 +65,7 @@ fn creation(key: &'static str, range_end: &'static str) -> WatchRequest {
         range_end: range_end.into(),
         ..WatchCreateRequest::default()
     };
-    WatchRequest {
-        request_union: Some(RequestUnion::CreateRequest(create)),
-    }
+    WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) }
 }
 
 /// The weakness that etcd once had (GHSA-xg4h-6gfc-h4m8): an open end passed for a single key.

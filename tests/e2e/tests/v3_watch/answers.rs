@@ -79,10 +79,7 @@ fn watchers_of_the_present() {
         let mut stream = Watching::open(&channel, create(key("a"))).await;
         read(&mut stream, &mut answers, 1).await;
         let requests = [
-            WatchCreateRequest {
-                prev_kv: true,
-                ..from("a", "c", 0)
-            },
+            WatchCreateRequest { prev_kv: true, ..from("a", "c", 0) },
             WatchCreateRequest {
                 filters: vec![FilterType::Noput.into()],
                 ..from("a", "\0", 0)
@@ -122,10 +119,7 @@ fn watchers_of_the_past() {
         let mut stream = Watching::open(&channel, create(from("a1", "", 1))).await;
         read(&mut stream, &mut answers, 2).await;
         let requests = [
-            WatchCreateRequest {
-                prev_kv: true,
-                ..from("a", "b", 4)
-            },
+            WatchCreateRequest { prev_kv: true, ..from("a", "b", 4) },
             from("a7", "\0", 20),
             from("a9", "", 21),
             from("a0", "", 12),
@@ -169,12 +163,7 @@ fn refused_and_ignored_requests() {
         let mut answers = Vec::new();
         let mut stream = Watching::open(&channel, create(from("b", "a", 0))).await;
         read(&mut stream, &mut answers, 1).await;
-        let own = |watch_id| {
-            create(WatchCreateRequest {
-                watch_id,
-                ..key("k")
-            })
-        };
+        let own = |watch_id| create(WatchCreateRequest { watch_id, ..key("k") });
         for (request, count) in [
             (create(from("b", "b", 0)), 1),
             (create(from("", "a", 0)), 1),
@@ -205,9 +194,7 @@ fn refused_and_ignored_requests() {
 }
 
 fn union_none() -> witan_api::v3::etcdserverpb::WatchRequest {
-    witan_api::v3::etcdserverpb::WatchRequest {
-        request_union: None,
-    }
+    witan_api::v3::etcdserverpb::WatchRequest { request_union: None }
 }
 
 #[test]
@@ -225,21 +212,9 @@ fn compacted_watchers() {
             (create(from("a", "b", -3)), 1),
             (create(from("b", "a", -3)), 1),
             // the id is still taken until it is cancelled
-            (
-                create(WatchCreateRequest {
-                    watch_id: 1,
-                    ..key("x")
-                }),
-                1,
-            ),
+            (create(WatchCreateRequest { watch_id: 1, ..key("x") }), 1),
             (cancel(1), 1),
-            (
-                create(WatchCreateRequest {
-                    watch_id: 1,
-                    ..key("x")
-                }),
-                1,
-            ),
+            (create(WatchCreateRequest { watch_id: 1, ..key("x") }), 1),
             // and until then nobody can say how far the stream has come
             (progress(), 0),
             (cancel(0), 1),
@@ -274,10 +249,7 @@ fn a_transaction_is_one_answer() {
     same(|channel| async move {
         let mut answers = Vec::new();
         put(&channel, "a3", "0").await;
-        let request = WatchCreateRequest {
-            prev_kv: true,
-            ..from("a", "b", 0)
-        };
+        let request = WatchCreateRequest { prev_kv: true, ..from("a", "b", 0) };
         let mut stream = Watching::open(&channel, create(request)).await;
         read(&mut stream, &mut answers, 1).await;
         let op = |n: u32| RequestOp {
@@ -287,10 +259,7 @@ fn a_transaction_is_one_answer() {
                 ..Default::default()
             })),
         };
-        let txn = TxnRequest {
-            success: (0..10).map(op).collect(),
-            ..Default::default()
-        };
+        let txn = TxnRequest { success: (0..10).map(op).collect(), ..Default::default() };
         let mut kv = KvClient::new(channel.clone());
         kv.txn(txn.clone()).await.expect("a transaction");
         read(&mut stream, &mut answers, 1).await;
@@ -359,11 +328,7 @@ fn large_answers_are_split_when_that_is_asked_for() {
         let mut stream = Watching::open(&channel, create(from("x", "", 0))).await;
         stream.next().await;
         for (fragment, prev_kv) in [(false, false), (true, true)] {
-            let request = WatchCreateRequest {
-                fragment,
-                prev_kv,
-                ..from("a", "b", 0)
-            };
+            let request = WatchCreateRequest { fragment, prev_kv, ..from("a", "b", 0) };
             stream.send(create(request)).await;
             stream.next().await;
         }

@@ -209,10 +209,7 @@ fn an_idle_watcher_gets_progress_notifications() {
         .start();
     run(&server, async |channel| {
         put(&channel, "a", "1").await;
-        let request = WatchCreateRequest {
-            progress_notify: true,
-            ..key("a")
-        };
+        let request = WatchCreateRequest { progress_notify: true, ..key("a") };
         let mut stream = Watching::open(&channel, create(request)).await;
         stream.send(create(key("a"))).await;
         stream.next().await;

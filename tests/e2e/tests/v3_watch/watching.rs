@@ -33,17 +33,12 @@ pub(crate) fn progress() -> WatchRequest {
 }
 
 pub(crate) fn union(union: RequestUnion) -> WatchRequest {
-    WatchRequest {
-        request_union: Some(union),
-    }
+    WatchRequest { request_union: Some(union) }
 }
 
 /// From now on.
 pub(crate) fn key(key: &str) -> WatchCreateRequest {
-    WatchCreateRequest {
-        key: key.to_owned().into(),
-        ..Default::default()
-    }
+    WatchCreateRequest { key: key.to_owned().into(), ..Default::default() }
 }
 
 /// From a revision on.
@@ -145,10 +140,7 @@ pub(crate) async fn delete(channel: &Channel, key: &str, range_end: &str) {
 }
 
 pub(crate) async fn compact(channel: &Channel, revision: i64) {
-    let request = CompactionRequest {
-        revision,
-        physical: false,
-    };
+    let request = CompactionRequest { revision, physical: false };
     let answer = KvClient::new(channel.clone()).compact(request).await;
     answer.expect("a compaction");
 }

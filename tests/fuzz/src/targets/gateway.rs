@@ -160,9 +160,7 @@ fn serve(asked: Asked) {
     };
     let entry = Entry {
         stamp: None,
-        command: Some(Command::Kv(kv::KvCommand {
-            operation: Some(verb),
-        })),
+        command: Some(Command::Kv(kv::KvCommand { operation: Some(verb) })),
         caller: None,
     };
     let read = wire::decode_entry(&Bytes::from(wire::encode_entry(&entry)));

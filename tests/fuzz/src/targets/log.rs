@@ -116,11 +116,7 @@ pub(super) fn entry(bytes: &[u8]) {
         let step = u64::from(input.byte());
         index += 1 + u64::from(step & 0x80 != 0) * (step % STEP);
         term += u64::from(step & 0x40 != 0);
-        let record = LogRecord {
-            index,
-            term,
-            payload: Bytes::copy_from_slice(payload),
-        };
+        let record = LogRecord { index, term, payload: Bytes::copy_from_slice(payload) };
         assert_eq!(entry_unframe(entry_frame(&record)), Some(record.clone()));
         if let Ok(entry) = wire::decode_entry(&record.payload.slice(record.payload.len().min(1)..))
         {
@@ -135,10 +131,7 @@ pub(super) fn entry(bytes: &[u8]) {
 
 /// A sole member at its first start, as the corpus has it, too.
 pub fn sole_member() -> (Config, Recovered) {
-    let member = Member {
-        id: ID,
-        ..Member::default()
-    };
+    let member = Member { id: ID, ..Member::default() };
     let config = Config {
         id: ID,
         election_ticks: 10,

@@ -154,23 +154,16 @@ pub(super) fn used(mut machine: StateMachine) -> Result<(), CorruptRecord> {
 
 fn step(machine: &mut StateMachine, command: Command) {
     machine.apply(&Entry {
-        stamp: Some(Stamp {
-            now_ns: i64::MAX,
-            ..Stamp::default()
-        }),
+        stamp: Some(Stamp { now_ns: i64::MAX, ..Stamp::default() }),
         command: Some(command),
         caller: None,
     });
 }
 
 fn kv_command(verb: kv::KvOperation) -> Command {
-    Command::Kv(kv::KvCommand {
-        operation: Some(verb),
-    })
+    Command::Kv(kv::KvCommand { operation: Some(verb) })
 }
 
 fn tree_command(verb: tree::TreeOperation) -> Command {
-    Command::Tree(tree::TreeCommand {
-        operation: Some(verb),
-    })
+    Command::Tree(tree::TreeCommand { operation: Some(verb) })
 }

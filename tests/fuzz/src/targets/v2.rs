@@ -85,13 +85,8 @@ fn written(verb: TreeOperation, path: &Bytes) {
         "never in the past"
     );
     let entry = Entry {
-        stamp: Some(Stamp {
-            now_ns: NOW_NS,
-            ..Stamp::default()
-        }),
-        command: Some(Command::Tree(tree::TreeCommand {
-            operation: Some(verb),
-        })),
+        stamp: Some(Stamp { now_ns: NOW_NS, ..Stamp::default() }),
+        command: Some(Command::Tree(tree::TreeCommand { operation: Some(verb) })),
         caller: None,
     };
     let read = wire::decode_entry(&wire::encode_entry(&entry).into());

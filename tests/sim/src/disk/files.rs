@@ -78,11 +78,7 @@ fn checkpoint_index(recovered: &Recovered) -> u64 {
 impl Disk {
     /// Puts real storage beside it, whose first start reads `first`.
     pub(crate) fn keep_in(&mut self, directory: Box<dyn DataDirectory>, first: Recovered) {
-        self.files = Some(Files {
-            directory,
-            recovered: Some(first),
-            step: None,
-        });
+        self.files = Some(Files { directory, recovered: Some(first), step: None });
     }
 
     /// The member never starts again: real storage is given back.
@@ -115,10 +111,7 @@ impl Disk {
             files.directory.append(batch);
             expected.takes(batch);
         }
-        let PowerCut {
-            recovered,
-            interrupted,
-        } = files.directory.lose_power(step.as_ref(), rng)?;
+        let PowerCut { recovered, interrupted } = files.directory.lose_power(step.as_ref(), rng)?;
         if let Some(step) = &step {
             expected.steps(step, interrupted);
         }
@@ -174,10 +167,7 @@ impl Disk {
         self.durable = Log::of(&recovered);
         self.live = self.durable.clone();
         if let Some(view) = &recovered.checkpoint {
-            self.newest = Saved {
-                records: records_of(view),
-                index: view.position.index,
-            };
+            self.newest = Saved { records: records_of(view), index: view.position.index };
         }
         (self.written, self.older) = (None, None);
         if let Some(files) = &mut self.files {

@@ -15,12 +15,7 @@ impl Invariant for CheckpointFaithful {
     }
 
     fn observe(&mut self, fact: &Fact<'_>, _scene: &Scene<'_>) -> Result<(), String> {
-        if let Fact::Executed {
-            member,
-            batch,
-            fingerprint,
-            ..
-        } = fact
+        if let Fact::Executed { member, batch, fingerprint, .. } = fact
             && let Some(last) = batch.last()
         {
             return self
@@ -33,13 +28,7 @@ impl Invariant for CheckpointFaithful {
                     )
                 });
         }
-        if let Fact::Restored {
-            member,
-            view,
-            fingerprint,
-            ..
-        } = fact
-        {
+        if let Fact::Restored { member, view, fingerprint, .. } = fact {
             let index = view.position.index;
             return self
                 .states

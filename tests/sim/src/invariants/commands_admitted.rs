@@ -39,13 +39,7 @@ impl Invariant for CommandsAdmitted {
     }
 
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
-        let Fact::Executed {
-            member,
-            batch,
-            view,
-            ..
-        } = fact
-        else {
+        let Fact::Executed { member, batch, view, .. } = fact else {
             return Ok(());
         };
         let seen = self.seen;
@@ -236,10 +230,7 @@ impl CommandsAdmitted {
                     roles.remove(&asked.name);
                 }
             }
-            AuthOperation::RoleGrant(RoleGrant {
-                role,
-                permission: Some(granted),
-            }) => {
+            AuthOperation::RoleGrant(RoleGrant { role, permission: Some(granted) }) => {
                 let permissions = self.permissions.entry(role.clone()).or_default();
                 permissions.retain(|known| !is_of(known, &granted.key, &granted.range_end));
                 permissions.push(granted.clone());

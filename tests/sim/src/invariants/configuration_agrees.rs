@@ -20,12 +20,11 @@ impl Invariant for ConfigurationAgrees {
 
     fn observe(&mut self, fact: &Fact<'_>, _scene: &Scene<'_>) -> Result<(), String> {
         match fact {
-            Fact::Executed {
-                member,
-                batch,
-                view,
-                ..
-            } if batch.iter().any(|applied| applied.members.is_some()) => self.look(*member, view),
+            Fact::Executed { member, batch, view, .. }
+                if batch.iter().any(|applied| applied.members.is_some()) =>
+            {
+                self.look(*member, view)
+            }
             Fact::Restored { member, view, .. } => self.look(*member, view),
             Fact::Turned { .. }
             | Fact::Written { .. }

@@ -35,12 +35,7 @@ impl Invariant for ElectedByVoters {
     }
 
     fn observe(&mut self, fact: &Fact<'_>, _scene: &Scene<'_>) -> Result<(), String> {
-        if let Fact::Written {
-            member,
-            hard_state: Some(hard_state),
-            ..
-        } = fact
-        {
+        if let Fact::Written { member, hard_state: Some(hard_state), .. } = fact {
             let vote: Vote = prost::Message::decode(hard_state.as_ref())
                 .map_err(|error| format!("m{member} writes a hard state: {error}"))?;
             self.terms.insert(*member, vote.term);
@@ -57,12 +52,7 @@ impl Invariant for ElectedByVoters {
                 }
             }
         }
-        let Fact::Turned {
-            member,
-            status,
-            voters,
-        } = fact
-        else {
+        let Fact::Turned { member, status, voters } = fact else {
             return Ok(());
         };
         if status.role != Role::Leader

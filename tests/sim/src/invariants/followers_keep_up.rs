@@ -53,15 +53,11 @@ impl Invariant for FollowersKeepUp {
                     ));
                 }
             }
-            Fact::Restored {
-                member,
-                starts: false,
-                view,
-                ..
-            } if self
-                .since
-                .get(member)
-                .is_some_and(|since| since + CATCH_UP < now) =>
+            Fact::Restored { member, starts: false, view, .. }
+                if self
+                    .since
+                    .get(member)
+                    .is_some_and(|since| since + CATCH_UP < now) =>
             {
                 return Err(format!(
                     "m{member} had caught up and gets a snapshot at {}",

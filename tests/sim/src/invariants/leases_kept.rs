@@ -43,12 +43,7 @@ impl Invariant for LeasesKept {
         match fact {
             Fact::Acknowledged { op } => self.granted(op),
             Fact::Renewed { lease, ttl_s, at } => self.promise(*lease, *ttl_s, *at),
-            Fact::Executed {
-                member,
-                batch,
-                view,
-                ..
-            } => {
+            Fact::Executed { member, batch, view, .. } => {
                 for applied in *batch {
                     if applied.index > self.seen {
                         self.seen = applied.index;

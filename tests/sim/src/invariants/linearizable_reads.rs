@@ -44,10 +44,7 @@ impl Invariant for LinearizableReads {
                 floor.index
             ));
         }
-        let range = kv::Range {
-            key: read.key.clone(),
-            ..kv::Range::default()
-        };
+        let range = kv::Range { key: read.key.clone(), ..kv::Range::default() };
         let reply = view
             .machine
             .kv
@@ -78,11 +75,7 @@ fn value_is_right(op: &Op, kv: &kv::KeyValue, least: i64, scene: &Scene<'_>) -> 
         Ask::Write(command) => workload::may_put(command, &kv.key, &kv.value),
         Ask::Read(_) => false,
     });
-    if let Some(Op {
-        id: writer,
-        end: End::Applied { outcome, .. },
-        ..
-    }) = writer
+    if let Some(Op { id: writer, end: End::Applied { outcome, .. }, .. }) = writer
         && outcome.revision != kv.mod_revision
     {
         return Err(format!(

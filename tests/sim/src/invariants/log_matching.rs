@@ -17,10 +17,7 @@ impl Invariant for LogMatching {
     }
 
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
-        let Fact::Written {
-            member, records, ..
-        } = fact
-        else {
+        let Fact::Written { member, records, .. } = fact else {
             return Ok(());
         };
         for record in *records {

@@ -218,9 +218,7 @@ pub(crate) struct ByIndex<T> {
 
 impl<T> Default for ByIndex<T> {
     fn default() -> Self {
-        Self {
-            seen: BTreeMap::new(),
-        }
+        Self { seen: BTreeMap::new() }
     }
 }
 

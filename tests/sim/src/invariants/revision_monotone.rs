@@ -21,13 +21,7 @@ impl Invariant for RevisionMonotone {
     }
 
     fn observe(&mut self, fact: &Fact<'_>, _scene: &Scene<'_>) -> Result<(), String> {
-        if let Fact::Executed {
-            member,
-            batch,
-            view,
-            ..
-        } = fact
-        {
+        if let Fact::Executed { member, batch, view, .. } = fact {
             for applied in *batch {
                 self.insert(applied.index, applied.outcome.revision, *member)?;
             }

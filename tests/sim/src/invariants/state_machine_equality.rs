@@ -21,13 +21,7 @@ impl Invariant for StateMachineEquality {
     }
 
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
-        let Fact::Executed {
-            member,
-            batch,
-            view,
-            fingerprint,
-        } = fact
-        else {
+        let Fact::Executed { member, batch, view, fingerprint } = fact else {
             return Ok(());
         };
         let mut last = None;

@@ -175,12 +175,7 @@ calls!(routes);
 
 /// A row for a method that a library implements, open to everybody and without a gateway path.
 const fn of_library(method: &'static str, call_type: CallType) -> GrpcRoute {
-    GrpcRoute {
-        method,
-        call_type,
-        access: Public,
-        paths: &[],
-    }
+    GrpcRoute { method, call_type, access: Public, paths: &[] }
 }
 
 impl GrpcRoute {

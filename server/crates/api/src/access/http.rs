@@ -108,12 +108,7 @@ const fn one(
     resource: Resource,
     methods: &'static [(&'static str, Access)],
 ) -> HttpRoute {
-    HttpRoute {
-        path,
-        scope: PathScope::One,
-        resource,
-        methods,
-    }
+    HttpRoute { path, scope: PathScope::One, resource, methods }
 }
 
 /// A route of this path and all below it.
@@ -122,12 +117,7 @@ const fn tree(
     resource: Resource,
     methods: &'static [(&'static str, Access)],
 ) -> HttpRoute {
-    HttpRoute {
-        path,
-        scope: PathScope::Tree,
-        resource,
-        methods,
-    }
+    HttpRoute { path, scope: PathScope::Tree, resource, methods }
 }
 
 impl HttpRoute {

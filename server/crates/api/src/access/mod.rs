@@ -135,10 +135,7 @@ impl Access {
 mod tests {
     use super::*;
 
-    const OFF: AuthSwitches = AuthSwitches {
-        v2: false,
-        v3: false,
-    };
+    const OFF: AuthSwitches = AuthSwitches { v2: false, v3: false };
     const V2: AuthSwitches = AuthSwitches { v2: true, ..OFF };
     const V3: AuthSwitches = AuthSwitches { v3: true, ..OFF };
 

@@ -358,15 +358,8 @@ mod tests {
             value: "bar".into(),
             lease: 0,
         };
-        let header = pb::ResponseHeader {
-            cluster_id: u64::MAX,
-            revision: 4,
-            ..Default::default()
-        };
-        let put = pb::PutResponse {
-            header: Some(header),
-            prev_kv: Some(kv),
-        };
+        let header = pb::ResponseHeader { cluster_id: u64::MAX, revision: 4, ..Default::default() };
+        let put = pb::PutResponse { header: Some(header), prev_kv: Some(kv) };
         assert_eq!(
             write(&put),
             r#"{"header":{"cluster_id":"18446744073709551615","revision":"4"},"prev_kv":{"key":"Zm9v","create_revision":"2","mod_revision":"3","version":"2","value":"YmFy"}}"#

@@ -69,20 +69,14 @@ enum ByteResult {
 impl JsonProgress {
     /// A check of a string after its opening quote.
     pub(super) fn in_string() -> Self {
-        Self {
-            open: Vec::new(),
-            step: Step::String(StringRole::Value),
-        }
+        Self { open: Vec::new(), step: Step::String(StringRole::Value) }
     }
 
     /// A check of a value that is no container, after its first byte. An error if no such value
     /// begins with this byte.
     pub(super) fn in_scalar(first: u8) -> Result<Self, String> {
         let step = scalar(first)?;
-        Ok(Self {
-            open: Vec::new(),
-            step,
-        })
+        Ok(Self { open: Vec::new(), step })
     }
 
     /// Checks the next bytes of the text. Returns how many of them belong to the value once it is

@@ -125,10 +125,7 @@ impl<S: Service> Connection<S> {
         }
         self.empty = 0;
         match mem::replace(&mut stream.receiving, Receiving::Ended) {
-            Receiving::Message {
-                mut assembler,
-                message,
-            } => {
+            Receiving::Message { mut assembler, message } => {
                 // it counts until its call has an answer: a call may wait with its message
                 let message = message.unwrap_or_else(|| assembler.unfinished());
                 // its call has the message now, in one form or another, and is charged for it until it

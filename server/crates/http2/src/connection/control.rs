@@ -20,10 +20,7 @@ pub(super) struct SettingsBucket {
 
 impl SettingsBucket {
     pub(super) fn new(now: Instant) -> Self {
-        Self {
-            tokens: SETTINGS_BURST,
-            filled: now,
-        }
+        Self { tokens: SETTINGS_BURST, filled: now }
     }
 
     /// Takes a token for a SETTINGS frame; an error if there is none.

@@ -75,10 +75,7 @@ impl<S: Service> Connection<S> {
         if frame.stream.is_multiple_of(2) {
             return Err(Reason::Protocol);
         }
-        let mut flags = BlockFlags {
-            end: frame.has(END_STREAM),
-            circular: false,
-        };
+        let mut flags = BlockFlags { end: frame.has(END_STREAM), circular: false };
         if frame.has(PRIORITY_FLAG) {
             let (priority, rest) = fragment.split_first_chunk::<5>().ok_or(Reason::FrameSize)?;
             let [a, b, c, d, _weight] = *priority;
@@ -255,9 +252,7 @@ impl<S: Service> Connection<S> {
         let max = self.config.message_bytes_max;
         while !content.is_empty() {
             let assembler = match &mut stream.receiving {
-                Receiving::Message {
-                    message: Some(_), ..
-                } => return Err(Refusal::SecondMessage),
+                Receiving::Message { message: Some(_), .. } => return Err(Refusal::SecondMessage),
                 Receiving::Message { assembler, .. } | Receiving::Stream { assembler } => assembler,
                 Receiving::Foreign { .. } | Receiving::Unwanted | Receiving::Ended => {
                     return Ok(());

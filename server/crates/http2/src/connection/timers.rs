@@ -161,10 +161,7 @@ impl<S: Service> Connection<S> {
                 }
                 Some(mark)
             }
-            Some(_) | None => Some(StallMark {
-                since: self.now,
-                sent,
-            }),
+            Some(_) | None => Some(StallMark { since: self.now, sent }),
         };
         Ok(())
     }

@@ -48,9 +48,7 @@ pub(crate) struct Encoder {
 
 impl Encoder {
     pub(crate) fn new() -> Self {
-        Self {
-            entered: ClientTable::Unknown,
-        }
+        Self { entered: ClientTable::Unknown }
     }
 
     /// Applies the client's settings; `table_bytes` is the size of its table, if they contain it.

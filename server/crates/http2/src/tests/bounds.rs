@@ -333,10 +333,7 @@ fn input_that_waits_for_the_next_turn_is_taken_though_nothing_can_be_sent() {
 
 #[test]
 fn refusals_before_the_limit_is_known_are_no_fault() {
-    let config = Config {
-        streams_max: 10,
-        ..Config::default()
-    };
+    let config = Config { streams_max: 10, ..Config::default() };
     let mut client = Client::new(config);
     let mut hello = PREFACE.to_vec();
     frame::settings(&mut hello, &[]);

@@ -353,10 +353,7 @@ fn a_smaller_initial_window_may_make_a_window_negative() {
 
 #[test]
 fn streams_beyond_the_limit_are_refused() {
-    let settings = Config {
-        streams_max: 2,
-        ..Config::default()
-    };
+    let settings = Config { streams_max: 2, ..Config::default() };
     let mut client = Client::greeted(settings, 65_535);
     for stream in [1, 3, 5] {
         client.ask(stream, "/never", b"");

@@ -101,10 +101,7 @@ impl Service for Stub {
 
     fn begin(&self, _: &Rc<Head<()>>) -> StubCall {
         self.0.begun.set(self.0.begun.get() + 1);
-        StubCall {
-            ledger: self.0.clone(),
-            ended: false,
-        }
+        StubCall { ledger: self.0.clone(), ended: false }
     }
 
     fn call(&self, request: CallRequest<()>) -> Self::Future {

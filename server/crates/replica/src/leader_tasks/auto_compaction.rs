@@ -86,20 +86,16 @@ impl AutoCompactor {
                     begun: false,
                 })
             }
-            AutoCompaction::Revisions {
-                keep,
-                check_interval_ticks,
-            } => Schedule::Revisions(Revisions {
-                keep,
-                check_interval_ticks: check_interval_ticks.max(1),
-                next_check_tick: 0,
-                last: 0,
-            }),
+            AutoCompaction::Revisions { keep, check_interval_ticks } => {
+                Schedule::Revisions(Revisions {
+                    keep,
+                    check_interval_ticks: check_interval_ticks.max(1),
+                    next_check_tick: 0,
+                    last: 0,
+                })
+            }
         });
-        Self {
-            schedule,
-            in_flight: None,
-        }
+        Self { schedule, in_flight: None }
     }
 
     /// Returns the command to propose at this tick, if any: a compaction that is due, or a sweep on a leader
@@ -124,9 +120,7 @@ impl AutoCompactor {
             None if leading && idle && kv.is_sweeping() => KvOperation::Sweep(Sweep {}),
             None => return None,
         };
-        Some(Command::Kv(kv::KvCommand {
-            operation: Some(verb),
-        }))
+        Some(Command::Kv(kv::KvCommand { operation: Some(verb) }))
     }
 
     /// Reports whether the log accepted the proposal; a rejected one is due again at the next
@@ -201,13 +195,8 @@ mod tests {
     const HOUR: u64 = 3600;
 
     fn put(kv: &mut Kv) {
-        let put = Put {
-            key: "k".into(),
-            ..Put::default()
-        };
-        let command = kv::KvCommand {
-            operation: Some(KvOperation::Put(put)),
-        };
+        let put = Put { key: "k".into(), ..Put::default() };
+        let command = kv::KvCommand { operation: Some(KvOperation::Put(put)) };
         kv.apply(&command).expect("a put is taken");
     }
 
@@ -231,10 +220,7 @@ mod tests {
 
     #[test]
     fn a_long_period_is_compacted_each_hour() {
-        let wanted = AutoCompaction::Periodic {
-            period: 10 * HOUR,
-            hour: HOUR,
-        };
+        let wanted = AutoCompaction::Periodic { period: 10 * HOUR, hour: HOUR };
         let done = run(wanted, 13 * HOUR, |_| true);
         // first after one period; later etcd counts one look more than the period has
         let look = 360;
@@ -251,10 +237,7 @@ mod tests {
 
     #[test]
     fn a_short_period_is_compacted_as_often_as_it_passes() {
-        let wanted = AutoCompaction::Periodic {
-            period: 300,
-            hour: HOUR,
-        };
+        let wanted = AutoCompaction::Periodic { period: 300, hour: HOUR };
         assert_eq!(
             run(wanted, 1000, |_| true),
             [(300, 1), (600, 271), (900, 571)]
@@ -263,19 +246,13 @@ mod tests {
 
     #[test]
     fn a_new_leader_compacts_at_its_next_check() {
-        let wanted = AutoCompaction::Periodic {
-            period: 300,
-            hour: HOUR,
-        };
+        let wanted = AutoCompaction::Periodic { period: 300, hour: HOUR };
         assert_eq!(run(wanted, 800, |tick| tick > 500), [(510, 181)]);
     }
 
     #[test]
     fn revisions_are_counted_every_five_minutes() {
-        let wanted = AutoCompaction::Revisions {
-            keep: 100,
-            check_interval_ticks: 300,
-        };
+        let wanted = AutoCompaction::Revisions { keep: 100, check_interval_ticks: 300 };
         assert_eq!(run(wanted, 700, |_| true), [(300, 201), (600, 501)]);
         assert_eq!(run(wanted, 700, |_| false), []);
     }

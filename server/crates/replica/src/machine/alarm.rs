@@ -79,10 +79,7 @@ pub struct Alarm {
 impl Alarm {
     /// A member's alarm of a known type.
     pub fn new(member: u64, kind: AlarmType) -> Self {
-        Self {
-            kind: kind as i32,
-            member,
-        }
+        Self { kind: kind as i32, member }
     }
 
     /// Whether the alarm is of this type.
@@ -137,10 +134,7 @@ impl Alarms {
         command: &AlarmCommand,
         members: &MemberRegistry,
     ) -> Option<Alarm> {
-        let alarm = Alarm {
-            kind: command.kind,
-            member: command.member,
-        };
+        let alarm = Alarm { kind: command.kind, member: command.member };
         if alarm.is(AlarmType::None) {
             return None;
         }
@@ -239,20 +233,13 @@ mod tests {
     use crate::machine::member::Member;
 
     fn command(action: AlarmAction, member: u64, kind: i32) -> AlarmCommand {
-        AlarmCommand {
-            action: action as i32,
-            member,
-            kind,
-        }
+        AlarmCommand { action: action as i32, member, kind }
     }
 
     #[test]
     fn invented_alarms_are_bounded_and_leave_room_for_real_ones() {
         let mut members = MemberRegistry::default();
-        let member = Member {
-            id: 7,
-            ..Member::default()
-        };
+        let member = Member { id: 7, ..Member::default() };
         members.by_id.insert(7, member);
         let mut alarms = Alarms::default();
         for i in 0..ALARMS_MAX as u64 + 9 {

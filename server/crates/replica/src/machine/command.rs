@@ -117,34 +117,25 @@ impl Command {
 
 impl From<kv::KvOperation> for Command {
     fn from(verb: kv::KvOperation) -> Self {
-        Self::Kv(kv::KvCommand {
-            operation: Some(verb),
-        })
+        Self::Kv(kv::KvCommand { operation: Some(verb) })
     }
 }
 
 impl From<lease::LeaseOperation> for Command {
     fn from(verb: lease::LeaseOperation) -> Self {
-        Self::Lease(lease::LeaseCommand {
-            operation: Some(verb),
-        })
+        Self::Lease(lease::LeaseCommand { operation: Some(verb) })
     }
 }
 
 impl From<tree::TreeOperation> for Command {
     fn from(verb: tree::TreeOperation) -> Self {
-        Self::Tree(tree::TreeCommand {
-            operation: Some(verb),
-        })
+        Self::Tree(tree::TreeCommand { operation: Some(verb) })
     }
 }
 
 impl From<auth::AuthOperation> for Command {
     fn from(verb: auth::AuthOperation) -> Self {
-        Self::Auth(auth::AuthCommand {
-            operation: Some(verb),
-            by_either: true,
-        })
+        Self::Auth(auth::AuthCommand { operation: Some(verb), by_either: true })
     }
 }
 

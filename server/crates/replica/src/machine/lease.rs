@@ -263,10 +263,7 @@ impl Leases {
     pub(super) fn create_missing(&mut self) {
         for (id, _) in &self.attached {
             if !self.by_id.contains_key(id) {
-                let lease = Lease {
-                    ttl_s: TTL_MAX_S,
-                    remaining_ttl_s: 0,
-                };
+                let lease = Lease { ttl_s: TTL_MAX_S, remaining_ttl_s: 0 };
                 self.by_id.insert(*id, lease);
             }
         }
@@ -274,10 +271,7 @@ impl Leases {
 
     /// Returns a copy without the attached keys, for a later [`Leases::changes`].
     pub(super) fn diff_base(&self) -> Leases {
-        Leases {
-            by_id: self.by_id.clone(),
-            attached: OrdSet::default(),
-        }
+        Leases { by_id: self.by_id.clone(), attached: OrdSet::default() }
     }
 
     /// Emits the leases that changed since `since` (all, if `None`), one record each with the id as key.
@@ -295,17 +289,14 @@ impl Leases {
         let mut gone = Vec::new();
         for item in since.by_id.diff(&self.by_id) {
             match item {
-                DiffItem::Add(id, lease)
-                | DiffItem::Update {
-                    new: (id, lease), ..
-                } => put(*id, lease),
+                DiffItem::Add(id, lease) | DiffItem::Update { new: (id, lease), .. } => {
+                    put(*id, lease)
+                }
                 DiffItem::Remove(id, _) => gone.push(*id),
             }
         }
         for id in gone {
-            emit(RecordChange::Delete {
-                key: id.to_be_bytes().to_vec(),
-            });
+            emit(RecordChange::Delete { key: id.to_be_bytes().to_vec() });
         }
     }
 

@@ -309,18 +309,11 @@ mod tests {
     }
 
     fn add(member: Member, learners_max: u32) -> ChangeMembers {
-        ChangeMembers {
-            add: Some(member),
-            learners_max,
-            ..ChangeMembers::default()
-        }
+        ChangeMembers { add: Some(member), learners_max, ..ChangeMembers::default() }
     }
 
     fn remove(remove: u64) -> ChangeMembers {
-        ChangeMembers {
-            remove,
-            ..ChangeMembers::default()
-        }
+        ChangeMembers { remove, ..ChangeMembers::default() }
     }
 
     #[test]
@@ -361,16 +354,8 @@ mod tests {
     fn voters_come_and_go_until_one_is_left() {
         let mut members = MemberRegistry::default();
         members.by_id.insert(1, member(1, "a", false));
-        let voters = |change| ChangeMembers {
-            voters: true,
-            ..change
-        };
-        let promote = |promote| {
-            voters(ChangeMembers {
-                promote,
-                ..ChangeMembers::default()
-            })
-        };
+        let voters = |change| ChangeMembers { voters: true, ..change };
+        let promote = |promote| voters(ChangeMembers { promote, ..ChangeMembers::default() });
         assert_eq!(
             members.change(&voters(remove(1))),
             Err(MembershipError::LastVoter)

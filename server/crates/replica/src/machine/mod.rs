@@ -89,10 +89,7 @@ impl StateMachine {
             Some(command) => self.execute(command, entry, answers),
             None => Reply::Nothing,
         };
-        Outcome {
-            reply,
-            revision: self.kv.revision(),
-        }
+        Outcome { reply, revision: self.kv.revision() }
     }
 
     /// Executes a command of the v3 key space, unless an alarm or the caller's permissions forbid it.

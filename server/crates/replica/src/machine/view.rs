@@ -53,10 +53,7 @@ impl View {
     pub fn changes(&self, since: Option<&View>, emit: &mut dyn FnMut(RecordChange)) {
         self.machine.changes(since.map(|v| &v.machine), emit);
         let value = prost::Message::encode_to_vec(&self.position);
-        emit(RecordChange::Put {
-            key: vec![record::VIEW],
-            value,
-        });
+        emit(RecordChange::Put { key: vec![record::VIEW], value });
     }
 
     /// A copy for a later [`View::changes`]. Keeping the whole view until the next checkpoint would

@@ -71,10 +71,7 @@ mod tests {
 
     fn entry(command: impl Into<Command>) -> Entry {
         Entry {
-            stamp: Some(Stamp {
-                now_ns: 7,
-                ..Stamp::default()
-            }),
+            stamp: Some(Stamp { now_ns: 7, ..Stamp::default() }),
             command: Some(command.into()),
             caller: None,
         }

@@ -69,10 +69,7 @@ impl ApplyQueue {
 
     /// Drops all queued entries and the command that the host executes: an installed snapshot holds them.
     pub(super) fn clear(&mut self) {
-        *self = Self {
-            turn_keys_max: self.turn_keys_max,
-            ..Self::default()
-        };
+        *self = Self { turn_keys_max: self.turn_keys_max, ..Self::default() };
     }
 
     /// Adds the keys on which a command works to those of this turn. Whether the host is to execute it: the

@@ -59,10 +59,7 @@ impl Replica {
         let place = checkpoint.position.clone();
         let mut hard_state = match &recovered.hard_state {
             Some(bytes) => wire::decode_hard_state(bytes)?,
-            None => HardState {
-                term: place.term,
-                ..HardState::default()
-            },
+            None => HardState { term: place.term, ..HardState::default() },
         };
         let mut entries = Vec::with_capacity(recovered.records.len());
         for record in &recovered.records {

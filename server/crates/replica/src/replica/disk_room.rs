@@ -30,11 +30,7 @@ pub(super) struct DiskRoom {
 
 impl Default for DiskRoom {
     fn default() -> Self {
-        Self {
-            left_bytes: u64::MAX,
-            full: false,
-            handed_over: None,
-        }
+        Self { left_bytes: u64::MAX, full: false, handed_over: None }
     }
 }
 

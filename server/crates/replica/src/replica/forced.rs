@@ -60,10 +60,7 @@ impl Replica {
             return Ok(None);
         }
         let (mut index, term) = (last.0, last.1.max(hard_state.term));
-        let mut batch = LogBatch {
-            must_sync: true,
-            ..LogBatch::default()
-        };
+        let mut batch = LogBatch { must_sync: true, ..LogBatch::default() };
         for change in &changes {
             index += 1;
             let command = Entry {
@@ -122,19 +119,12 @@ fn removals(members: &MemberRegistry, own: u64) -> Vec<ChangeMembers> {
     let Some(member) = members.by_id.get(&own) else {
         return Vec::new();
     };
-    let change = ChangeMembers {
-        voters: true,
-        ..ChangeMembers::default()
-    };
-    let promotion = member.learner.then(|| ChangeMembers {
-        promote: own,
-        ..change.clone()
-    });
+    let change = ChangeMembers { voters: true, ..ChangeMembers::default() };
+    let promotion = member
+        .learner
+        .then(|| ChangeMembers { promote: own, ..change.clone() });
     let others = members.by_id.keys().filter(|id| **id != own);
-    let removals = others.map(|id| ChangeMembers {
-        remove: *id,
-        ..change.clone()
-    });
+    let removals = others.map(|id| ChangeMembers { remove: *id, ..change.clone() });
     promotion.into_iter().chain(removals).collect()
 }
 
@@ -166,14 +156,8 @@ mod tests {
     };
 
     fn put(index: u64, key: &'static str) -> LogRecord {
-        let put = kv::KvOperation::Put(kv::Put {
-            key: key.into(),
-            ..kv::Put::default()
-        });
-        let entry = Entry {
-            command: Some(put.into()),
-            ..Entry::default()
-        };
+        let put = kv::KvOperation::Put(kv::Put { key: key.into(), ..kv::Put::default() });
+        let entry = Entry { command: Some(put.into()), ..Entry::default() };
         wire::encode_record(&RaftEntry {
             index,
             term: 3,
@@ -195,21 +179,12 @@ mod tests {
     }
 
     fn state(learner: Option<u64>) -> View {
-        let member = |id| Member {
-            id,
-            learner: Some(id) == learner,
-            ..Member::default()
-        };
+        let member = |id| Member { id, learner: Some(id) == learner, ..Member::default() };
         genesis(1, [1, 2, 3].into_iter().map(member).collect())
     }
 
     fn recovered(checkpoint: View, commit: u64, records: &[LogRecord]) -> Recovered {
-        let hard_state = HardState {
-            term: 4,
-            vote: 2,
-            commit,
-            ..HardState::default()
-        };
+        let hard_state = HardState { term: 4, vote: 2, commit, ..HardState::default() };
         Recovered {
             checkpoint: Some(checkpoint),
             hard_state: Some(wire::encode_hard_state(&hard_state)),
@@ -269,10 +244,7 @@ mod tests {
         assert_eq!(Replica::force_new_cluster(&mut empty, 3), Ok(None));
         let mut alone = state(None);
         alone.machine.members.by_id = alone.machine.members.by_id.without(&2).without(&3);
-        alone.position = Position {
-            index: 1,
-            ..Position::default()
-        };
+        alone.position = Position { index: 1, ..Position::default() };
         let mut alone = super::tests::recovered(alone, 1, &[put(2, "a")]);
         assert_eq!(Replica::force_new_cluster(&mut alone, 1), Ok(None));
     }

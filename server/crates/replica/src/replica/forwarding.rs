@@ -74,11 +74,7 @@ impl Replica {
             return Err(ProposalRejected::ClusterVersion);
         }
         let stamp = self.proposals.stamp(ticket, stamp.now_ns, self.ticks);
-        let entry = Entry {
-            stamp: Some(stamp),
-            command: Some(command),
-            caller,
-        };
+        let entry = Entry { stamp: Some(stamp), command: Some(command), caller };
         let data = Bytes::from(wire::encode_entry(&entry));
         if data.len() > COMMAND_BYTES_MAX {
             self.proposals.forget(ticket);
@@ -126,10 +122,7 @@ impl Replica {
         if !appended && self.faults.has(InjectedBug::OldLeaderExpires) {
             let ticket = Ticket(u64::MAX - self.ticks);
             let stamp = self.proposals.stamp(ticket, now_ns, self.ticks);
-            let entry = Entry {
-                stamp: Some(stamp),
-                ..entry
-            };
+            let entry = Entry { stamp: Some(stamp), ..entry };
             self.proposals
                 .hold(ticket, wire::encode_entry(&entry).into());
         }
@@ -162,11 +155,7 @@ impl Replica {
 
     /// The place of a proposal that this member appends to its own log in the present term.
     fn own_term(&self) -> HandedIn {
-        HandedIn {
-            term: self.raft.raft.term,
-            leader: self.config.id,
-            number: 0,
-        }
+        HandedIn { term: self.raft.raft.term, leader: self.config.id, number: 0 }
     }
 
     /// Batches an entry of `proposer` for [`Self::append_batch`], which appends it in the term that this
@@ -291,11 +280,7 @@ impl Replica {
     /// Sends encoded entries to a leader in one message, unless there are none.
     fn forward(&mut self, to: HandedIn, entries: Vec<Bytes>) {
         if !entries.is_empty() {
-            let message = ForwardedProposals {
-                term: to.term,
-                entries,
-                number: to.number,
-            };
+            let message = ForwardedProposals { term: to.term, entries, number: to.number };
             self.post(to.leader, Lane::Bulk, &PeerMessage::Proposals(message));
         }
     }
@@ -357,11 +342,7 @@ impl Replica {
             });
         }
         if !refused.is_empty() {
-            let message = RefusedProposals {
-                term: message.term,
-                refused,
-                number: message.number,
-            };
+            let message = RefusedProposals { term: message.term, refused, number: message.number };
             self.post(from, Lane::Control, &PeerMessage::Refused(message));
         }
     }
@@ -370,11 +351,7 @@ impl Replica {
     /// again or forgotten and answered with the rejection. Ignores those of another life of this member,
     /// those no longer handed in to that leader in that term by that message, and unknown reasons.
     pub(super) fn proposals_refused(&mut self, from: u64, message: &RefusedProposals) {
-        let there = HandedIn {
-            term: message.term,
-            leader: from,
-            number: message.number,
-        };
+        let there = HandedIn { term: message.term, leader: from, number: message.number };
         for refused in &message.refused {
             let ticket = Ticket(refused.ticket);
             let waits = self.proposals.is_own(refused.incarnation)

@@ -101,11 +101,8 @@ impl Replica {
         if self.is_sole_voter() {
             self.deliver(asker, Some(answer));
         } else {
-            self.read_index.prove(UnprovenAnswer {
-                term,
-                asker,
-                answer,
-            });
+            self.read_index
+                .prove(UnprovenAnswer { term, asker, answer });
         }
         true
     }
@@ -145,18 +142,10 @@ impl Replica {
                     self.lease_answers.push((ticket, answer));
                 }
             }
-            LeaseAsker::Member {
-                member,
-                incarnation,
-                ticket,
-            } => {
+            LeaseAsker::Member { member, incarnation, ticket } => {
                 let (result, value) = LeaseResult::of(answer);
-                let message = ForwardedLeaseAnswer {
-                    ticket,
-                    incarnation,
-                    result: result as i32,
-                    value,
-                };
+                let message =
+                    ForwardedLeaseAnswer { ticket, incarnation, result: result as i32, value };
                 self.post(member, Lane::Control, &PeerMessage::LeaseAnswer(message));
             }
         }

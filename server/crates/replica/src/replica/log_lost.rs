@@ -81,10 +81,7 @@ impl Replica {
         self.beyond_log = Some(said);
         let believed = said.confirmed || !self.is_leader_confirmable(leader);
         if believed && self.ticks >= said.first + patience {
-            self.halt = Some(Halt::LogLost {
-                committed: message.commit,
-                last,
-            });
+            self.halt = Some(Halt::LogLost { committed: message.commit, last });
         }
     }
 
@@ -107,10 +104,7 @@ impl Replica {
         let mut question = Message::default();
         question.set_msg_type(MessageType::MsgReadIndex);
         (question.from, question.to) = (self.config.id, leader);
-        let entry = Entry {
-            data: context.into(),
-            ..Entry::default()
-        };
+        let entry = Entry { data: context.into(), ..Entry::default() };
         question.set_entries(vec![entry].into());
         self.post(leader, Lane::Control, &PeerMessage::Raft(question));
         number
@@ -147,12 +141,8 @@ impl Replica {
         {
             // An append of the same leader says nothing yet about the entries that are missing before it. It does
             // not vote for a while all the same: the one or the other may be true.
-            self.beyond_log = Some(BeyondLog {
-                first: self.ticks,
-                asked: None,
-                confirmed: false,
-                ..said
-            });
+            self.beyond_log =
+                Some(BeyondLog { first: self.ticks, asked: None, confirmed: false, ..said });
         }
     }
 

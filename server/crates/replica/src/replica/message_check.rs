@@ -120,22 +120,14 @@ mod tests {
     use super::*;
 
     fn message(kind: MessageType) -> Message {
-        let mut message = Message {
-            term: 3,
-            index: 10,
-            log_term: 2,
-            ..Message::default()
-        };
+        let mut message = Message { term: 3, index: 10, log_term: 2, ..Message::default() };
         message.set_msg_type(kind);
         message
     }
 
     fn append(entries: &[(u64, u64)]) -> Message {
-        let entry = |(index, term): &(u64, u64)| Entry {
-            index: *index,
-            term: *term,
-            ..Entry::default()
-        };
+        let entry =
+            |(index, term): &(u64, u64)| Entry { index: *index, term: *term, ..Entry::default() };
         let mut append = message(MessageType::MsgAppend);
         append.entries = entries.iter().map(entry).collect();
         append

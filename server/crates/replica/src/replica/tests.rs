@@ -58,10 +58,7 @@ fn first_state() -> View {
 }
 
 fn state_of(voters: &[u64]) -> View {
-    let member = |&id| Member {
-        id,
-        ..Member::default()
-    };
+    let member = |&id| Member { id, ..Member::default() };
     genesis(1, voters.iter().map(member).collect())
 }
 
@@ -80,10 +77,7 @@ fn member_two_of(state: View) -> Replica {
         compaction: None,
         request_ticks: 70,
     };
-    let recovered = Recovered {
-        checkpoint: Some(state),
-        ..Recovered::default()
-    };
+    let recovered = Recovered { checkpoint: Some(state), ..Recovered::default() };
     Replica::new(config, recovered).expect("a fresh member starts")
 }
 
@@ -117,15 +111,9 @@ fn a_refused_snapshot_does_not_replace_the_accepted_one() {
 #[test]
 fn a_snapshot_without_its_state_counts_as_lost() {
     let (mut replica, mut host) = (follower(), Installed::default());
-    replica.receive(Envelope {
-        snapshot: None,
-        ..snapshot(1, 5, 60)
-    });
+    replica.receive(Envelope { snapshot: None, ..snapshot(1, 5, 60) });
     let other = snapshot(1, 5, 61).snapshot;
-    replica.receive(Envelope {
-        snapshot: other,
-        ..snapshot(1, 5, 60)
-    });
+    replica.receive(Envelope { snapshot: other, ..snapshot(1, 5, 60) });
     replica.receive(Envelope {
         to: 2,
         from: 1,
@@ -205,12 +193,7 @@ fn a_candidate_of_an_earlier_term_is_told_the_present_one() {
 
 /// An entry of term 5.
 fn entry(index: u64, kind: EntryType, data: Bytes) -> RaftEntry {
-    let mut entry = RaftEntry {
-        index,
-        term: 5,
-        data,
-        ..RaftEntry::default()
-    };
+    let mut entry = RaftEntry { index, term: 5, data, ..RaftEntry::default() };
     entry.set_entry_type(kind);
     entry
 }
@@ -286,11 +269,7 @@ fn a_leader_syncs_the_commit_index_of_a_change_of_membership() {
     let (mut replica, mut host) = (member_two_of(state_of(&[2])), LastBatch::default());
     assert_eq!(replica.turn(&mut host), Ok(()));
     assert_eq!(replica.status().role, Role::Leader);
-    let learner = Member {
-        id: 3,
-        learner: true,
-        ..Member::default()
-    };
+    let learner = Member { id: 3, learner: true, ..Member::default() };
     let add = Command::Members(ChangeMembers {
         add: Some(learner),
         learners_max: 1,
@@ -381,14 +360,8 @@ fn a_message_that_no_member_sends_is_dropped_with_a_reason() {
             m.set_entries(vec![entry(2, EntryType::EntryNormal, data)].into());
         })
     };
-    let of_another = Envelope {
-        from: 3,
-        ..append(b"")
-    };
-    let unreadable = Envelope {
-        message: Bytes::from_static(b"?"),
-        ..append(b"")
-    };
+    let of_another = Envelope { from: 3, ..append(b"") };
+    let unreadable = Envelope { message: Bytes::from_static(b"?"), ..append(b"") };
     for (message, fault) in [
         (
             append(b"\x01\xff"),

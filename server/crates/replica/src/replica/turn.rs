@@ -294,11 +294,7 @@ fn apply_one(
         true => ReadResults::Return,
         false => ReadResults::Discard,
     };
-    let place = ExecutingCommand {
-        index,
-        term: entry.term,
-        change,
-    };
+    let place = ExecutingCommand { index, term: entry.term, change };
     if !replica.apply_queue.is_long(&replica.machine, &command) {
         let outcome = replica.machine.apply_with(&command, results);
         return Ok(Some(conclude(replica, place, &command, outcome)));
@@ -323,12 +319,7 @@ fn finish(
     executed: ExecutedCommand,
 ) -> Option<Applied> {
     let place = replica.apply_queue.executing.take()?;
-    let ExecutedCommand {
-        entry,
-        outcome,
-        machine,
-        ..
-    } = executed;
+    let ExecutedCommand { entry, outcome, machine, .. } = executed;
     let before = std::mem::replace(&mut replica.machine, machine);
     host.discard(before);
     Some(conclude(replica, place, &entry, outcome))
@@ -371,13 +362,7 @@ fn conclude(
         .changes_members()
         .then(|| replica.machine.members.clone());
     let hashed = is_hashed(command, &outcome.reply).then(|| Box::new(replica.view()));
-    Applied {
-        index: place.index,
-        ticket,
-        outcome,
-        members,
-        hashed,
-    }
+    Applied { index: place.index, ticket, outcome, members, hashed }
 }
 
 /// Whether members may hash their state after an entry: after a compaction, or when an alarm command asks for

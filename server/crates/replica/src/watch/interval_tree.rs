@@ -27,10 +27,7 @@ struct TreapNode<V> {
 
 impl<V> Default for IntervalTree<V> {
     fn default() -> Self {
-        Self {
-            root: None,
-            made: 0,
-        }
+        Self { root: None, made: 0 }
     }
 }
 

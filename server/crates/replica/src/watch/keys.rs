@@ -142,10 +142,9 @@ impl WatcherGroups {
         if self.len() >= WATCHER_GROUPS_MAX {
             return Err(TooManyWatcherGroups);
         }
-        let id = self.groups.put(WatcherGroup {
-            stream: stream.0,
-            pending: None,
-        });
+        let id = self
+            .groups
+            .put(WatcherGroup { stream: stream.0, pending: None });
         match span.end {
             RangeEnd::One => self.exact.entry(span.key.clone()).or_default().insert(id),
             RangeEnd::At(_) | RangeEnd::Never => self.ranges.entry(span, |ids| ids.insert(id)),
@@ -198,12 +197,7 @@ impl WatcherGroups {
         revision: i64,
         mut wake: impl FnMut(WatchStreamId),
     ) -> usize {
-        let Self {
-            exact,
-            ranges,
-            groups,
-            streams,
-        } = self;
+        let Self { exact, ranges, groups, streams } = self;
         let mut matched = 0;
         let mut note = |id| {
             matched += 1;
@@ -307,11 +301,7 @@ struct Slab<T> {
 
 impl<T> Default for Slab<T> {
     fn default() -> Self {
-        Self {
-            slots: Vec::new(),
-            free: Vec::new(),
-            len: 0,
-        }
+        Self { slots: Vec::new(), free: Vec::new(), len: 0 }
     }
 }
 
@@ -353,14 +343,9 @@ mod tests {
     fn places(count: usize) -> Vec<Location> {
         let mut kv = Kv::default();
         for _ in 0..count {
-            let put = Put {
-                key: "k".into(),
-                ..Put::default()
-            };
-            kv.apply(&KvCommand {
-                operation: Some(KvOperation::Put(put)),
-            })
-            .unwrap();
+            let put = Put { key: "k".into(), ..Put::default() };
+            kv.apply(&KvCommand { operation: Some(KvOperation::Put(put)) })
+                .unwrap();
         }
         kv.changes_from(kv.seek(0))
             .map(|(place, _)| place)

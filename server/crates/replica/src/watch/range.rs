@@ -34,10 +34,7 @@ impl WatchRange {
             UNBOUNDED => RangeEnd::Never,
             end => RangeEnd::At(end.into()),
         };
-        Self {
-            key: key.into(),
-            end,
-        }
+        Self { key: key.into(), end }
     }
 
     /// Whether no key can be in it.

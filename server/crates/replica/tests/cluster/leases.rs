@@ -13,10 +13,7 @@ const LEASE: i64 = 7;
 fn granted(ids: &[u64]) -> Cluster {
     let mut cluster = Cluster::new(ids);
     let leader = cluster.leader().expect("it leads");
-    let grant = LeaseGrant {
-        id: LEASE,
-        ttl_s: TTL_S,
-    };
+    let grant = LeaseGrant { id: LEASE, ttl_s: TTL_S };
     cluster.propose(leader, LeaseOperation::Grant(grant));
     cluster.ticks(2);
     cluster

@@ -122,10 +122,7 @@ fn replica(id: u64, state: View) -> Replica {
         compaction: None,
         request_ticks: 70,
     };
-    let recovered = Recovered {
-        checkpoint: Some(state),
-        ..Recovered::default()
-    };
+    let recovered = Recovered { checkpoint: Some(state), ..Recovered::default() };
     Replica::new(config, recovered).expect("a new member starts")
 }
 

@@ -5,35 +5,22 @@ use witan_replica::machine::{Reply, command::ChangeMembers, member::MembershipEr
 use super::*;
 
 fn change(change: ChangeMembers) -> Command {
-    Command::Members(ChangeMembers {
-        voters: true,
-        learners_max: 1,
-        ..change
-    })
+    Command::Members(ChangeMembers { voters: true, learners_max: 1, ..change })
 }
 
 fn add(id: u64, learner: bool) -> Command {
     change(ChangeMembers {
-        add: Some(Member {
-            learner,
-            ..person(id)
-        }),
+        add: Some(Member { learner, ..person(id) }),
         ..ChangeMembers::default()
     })
 }
 
 fn remove(remove: u64) -> Command {
-    change(ChangeMembers {
-        remove,
-        ..ChangeMembers::default()
-    })
+    change(ChangeMembers { remove, ..ChangeMembers::default() })
 }
 
 fn promote(promote: u64) -> Command {
-    change(ChangeMembers {
-        promote,
-        ..ChangeMembers::default()
-    })
+    change(ChangeMembers { promote, ..ChangeMembers::default() })
 }
 
 /// Proposes a change and waits for what came of it.

@@ -63,11 +63,7 @@ fn members_freeze_the_same_state_where_they_are_asked_to_and_after_compactions()
     for key in ["a", "b"] {
         cluster.propose(by, put(key));
     }
-    let set = Set {
-        path: "/a".into(),
-        value: "1".into(),
-        ..Set::default()
-    };
+    let set = Set { path: "/a".into(), value: "1".into(), ..Set::default() };
     cluster.propose(by, TreeOperation::Set(set));
     let states = frozen(&mut cluster, by);
     let first = records(&states[&1]);

@@ -53,9 +53,7 @@ fn a_newer_command_is_refused_until_the_version_of_the_cluster_rises() {
 }
 
 fn decide(cluster: &mut Cluster, by: u64, members: &MemberRegistry) -> bool {
-    let version = ClusterVersion {
-        version: "3.7.0".into(),
-    };
+    let version = ClusterVersion { version: "3.7.0".into() };
     let decision = Command::ClusterVersion(version);
     cluster.replica(by).propose_decision(members, 0, decision)
 }

@@ -20,11 +20,7 @@ pub(crate) struct Model {
 
 impl Default for Model {
     fn default() -> Self {
-        Self {
-            revision: 1,
-            compacted: -1,
-            keys: BTreeMap::new(),
-        }
+        Self { revision: 1, compacted: -1, keys: BTreeMap::new() }
     }
 }
 
@@ -47,14 +43,10 @@ impl Model {
             KvOperation::Sweep(_) => KvReply::Compact,
             KvOperation::Compact(compact) => {
                 if compact.revision <= self.compacted {
-                    return Err(KvError::Compacted {
-                        compacted: self.compacted,
-                    });
+                    return Err(KvError::Compacted { compacted: self.compacted });
                 }
                 if compact.revision > self.revision {
-                    return Err(KvError::FutureRevision {
-                        current: self.revision,
-                    });
+                    return Err(KvError::FutureRevision { current: self.revision });
                 }
                 after.compacted = compact.revision;
                 KvReply::Compact
@@ -66,14 +58,10 @@ impl Model {
 
     pub(crate) fn range(&self, range: &Range) -> Result<RangeReply, KvError> {
         if range.revision > self.revision {
-            return Err(KvError::FutureRevision {
-                current: self.revision,
-            });
+            return Err(KvError::FutureRevision { current: self.revision });
         }
         if range.revision > 0 && range.revision < self.compacted {
-            return Err(KvError::Compacted {
-                compacted: self.compacted,
-            });
+            return Err(KvError::Compacted { compacted: self.compacted });
         }
         Ok(self.read(range))
     }
@@ -112,10 +100,7 @@ impl Model {
         let mut kvs = self.pairs(range, revision);
         let count = kvs.len() as i64;
         if range.count_only {
-            return RangeReply {
-                count,
-                ..RangeReply::default()
-            };
+            return RangeReply { count, ..RangeReply::default() };
         }
         let limit = usize::try_from(range.limit).unwrap_or(0);
         let (order, target) = (range.sort_order(), range.sort_target());
@@ -197,21 +182,12 @@ impl Model {
             .or_default()
             .push((main, Some(kv)));
         self.revision = main;
-        PutReply {
-            prev_kv: before.filter(|_| put.prev_kv),
-        }
+        PutReply { prev_kv: before.filter(|_| put.prev_kv) }
     }
 
     fn delete(&mut self, main: i64, delete: &DeleteRange) -> DeleteReply {
         let (key, range_end) = (delete.key.clone(), delete.range_end.clone());
-        let kvs = self.pairs(
-            &Range {
-                key,
-                range_end,
-                ..Range::default()
-            },
-            i64::MAX,
-        );
+        let kvs = self.pairs(&Range { key, range_end, ..Range::default() }, i64::MAX);
         for kv in &kvs {
             self.keys.get_mut(&kv.key).unwrap().push((main, None));
             self.revision = main;
@@ -231,9 +207,7 @@ impl Model {
             match op.kind.as_ref().unwrap() {
                 TxnOpKind::Range(range) => {
                     if range.revision < 0 && range.revision < self.compacted {
-                        return Err(KvError::Compacted {
-                            compacted: self.compacted,
-                        });
+                        return Err(KvError::Compacted { compacted: self.compacted });
                     }
                     self.range(range)?;
                 }
@@ -269,14 +243,7 @@ impl Model {
 
     fn holds(&self, compare: &Compare) -> bool {
         let (key, range_end) = (compare.key.clone(), compare.range_end.clone());
-        let kvs = self.pairs(
-            &Range {
-                key,
-                range_end,
-                ..Range::default()
-            },
-            i64::MAX,
-        );
+        let kvs = self.pairs(&Range { key, range_end, ..Range::default() }, i64::MAX);
         if kvs.is_empty() {
             return compare.target() != CompareTarget::Value
                 && relation(compare, &KeyValue::default());

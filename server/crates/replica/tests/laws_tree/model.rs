@@ -70,11 +70,7 @@ impl Model {
     /// What a recursive read of the root shows.
     pub(crate) fn listing(&self, now_ns: i64) -> Node {
         let nodes = self.children("", now_ns);
-        Node {
-            dir: true,
-            nodes,
-            ..Node::default()
-        }
+        Node { dir: true, nodes, ..Node::default() }
     }
 
     fn children(&self, dir: &str, now_ns: i64) -> Option<Vec<Node>> {
@@ -83,10 +79,7 @@ impl Model {
             let (parent, name) = path.rsplit_once('/').unwrap();
             if parent == dir && !name.starts_with('_') {
                 let nodes_below = self.children(path, now_ns);
-                nodes.push(Node {
-                    nodes: nodes_below,
-                    ..shown(path, flat, now_ns)
-                });
+                nodes.push(Node { nodes: nodes_below, ..shown(path, flat, now_ns) });
             }
         }
         (!nodes.is_empty()).then_some(nodes)
@@ -131,13 +124,7 @@ impl Model {
         let (action, expires_ns, refresh) = (Action::Set, set.expires_ns, set.refresh);
         let value = (!set.dir).then_some(&value);
         self.place(
-            Write {
-                action,
-                path,
-                value,
-                expires_ns,
-                refresh,
-            },
+            Write { action, path, value, expires_ns, refresh },
             true,
             now_ns,
         )
@@ -150,13 +137,7 @@ impl Model {
         }
         let value = (!create.dir).then_some(&create.value);
         let (action, expires_ns) = (Action::Create, create.expires_ns);
-        let write = Write {
-            action,
-            path,
-            value,
-            expires_ns,
-            refresh: false,
-        };
+        let write = Write { action, path, value, expires_ns, refresh: false };
         self.place(write, false, now_ns)
     }
 
@@ -169,16 +150,7 @@ impl Model {
         }
         let (action, value) = (Action::Update, Some(&update.value));
         let (expires_ns, refresh) = (update.expires_ns, update.refresh);
-        Ok(self.write(
-            Write {
-                action,
-                path,
-                value,
-                expires_ns,
-                refresh,
-            },
-            now_ns,
-        ))
+        Ok(self.write(Write { action, path, value, expires_ns, refresh }, now_ns))
     }
 
     fn swap(&mut self, swap: &CompareAndSwap, now_ns: i64) -> Result<Event, TreeError> {
@@ -187,16 +159,7 @@ impl Model {
         self.compare(&path, swap.prev_value.as_ref(), swap.prev_index)?;
         let (action, value) = (Action::CompareAndSwap, Some(&swap.value));
         let (expires_ns, refresh) = (swap.expires_ns, swap.refresh);
-        Ok(self.write(
-            Write {
-                action,
-                path,
-                value,
-                expires_ns,
-                refresh,
-            },
-            now_ns,
-        ))
+        Ok(self.write(Write { action, path, value, expires_ns, refresh }, now_ns))
     }
 
     fn delete(&mut self, delete: &Delete, now_ns: i64) -> Result<Event, TreeError> {
@@ -284,32 +247,16 @@ impl Model {
         self.index += 1;
         let (created, modified) = (self.index, self.index);
         for dir in ancestors(&path) {
-            let new = Flat {
-                value: None,
-                expires_ns: None,
-                created,
-                modified,
-            };
+            let new = Flat { value: None, expires_ns: None, created, modified };
             self.flat.entry(dir).or_insert(new);
         }
         let value = write.value.cloned();
-        let new = Flat {
-            value,
-            expires_ns: write.expires_ns,
-            created,
-            modified,
-        };
+        let new = Flat { value, expires_ns: write.expires_ns, created, modified };
         let node = shown(&path, &new, now_ns);
         let prev = old.map(|old| shown(&path, &old, now_ns));
         self.flat.insert(path, new);
         let (action, refresh) = (write.action, write.refresh);
-        Ok(Event {
-            action,
-            node,
-            prev,
-            index: self.index,
-            refresh,
-        })
+        Ok(Event { action, node, prev, index: self.index, refresh })
     }
 
     fn write(&mut self, write: Write<'_>, now_ns: i64) -> Event {
@@ -324,10 +271,7 @@ impl Model {
                 flat.value = write.value.cloned();
             }
         }
-        let node = Node {
-            modified: index,
-            ..shown(&write.path, flat, now_ns)
-        };
+        let node = Node { modified: index, ..shown(&write.path, flat, now_ns) };
         Event {
             action: write.action,
             node,

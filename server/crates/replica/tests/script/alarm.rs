@@ -52,11 +52,7 @@ impl AlarmRoom {
     }
 
     fn apply(&mut self, command: Command) -> Reply {
-        let entry = Entry {
-            stamp: None,
-            command: Some(command),
-            caller: None,
-        };
+        let entry = Entry { stamp: None, command: Some(command), caller: None };
         self.machine.apply(&entry).reply
     }
 }

@@ -41,10 +41,7 @@ impl Room for AuthRoom {
             return paths::run(&mut self.machine, words);
         }
         if let Some(verb) = verb(&words) {
-            let command = AuthCommand {
-                operation: Some(verb),
-                by_either: true,
-            };
+            let command = AuthCommand { operation: Some(verb), by_either: true };
             let Reply::Auth(reply) = self.apply(Command::Auth(command)) else {
                 panic!("a command about users answers as one")
             };
@@ -85,11 +82,7 @@ impl AuthRoom {
     }
 
     fn apply(&mut self, command: Command) -> Reply {
-        let entry = Entry {
-            stamp: None,
-            command: Some(command),
-            caller: self.caller(),
-        };
+        let entry = Entry { stamp: None, command: Some(command), caller: self.caller() };
         self.machine.apply(&entry).reply
     }
 
@@ -119,12 +112,7 @@ impl AuthRoom {
         }
         for role in auth.roles() {
             writeln!(out, "role {}", role.name).unwrap();
-            for Permission {
-                kind,
-                key,
-                range_end,
-            } in &role.permissions
-            {
+            for Permission { kind, key, range_end } in &role.permissions {
                 let kind =
                     PermissionType::try_from(*kind).map_or("?".into(), |kind| format!("{kind:?}"));
                 writeln!(out, "  {kind} {key:?} {range_end:?}").unwrap();
@@ -139,10 +127,9 @@ fn verb(words: &[&str]) -> Option<AuthOperation> {
     Some(match *words {
         ["enable"] => AuthOperation::Enable(Enable {}),
         ["disable"] => AuthOperation::Disable(Disable {}),
-        ["login", user] => AuthOperation::Authenticate(Authenticate {
-            user: text(user),
-            prefix: "secret".into(),
-        }),
+        ["login", user] => {
+            AuthOperation::Authenticate(Authenticate { user: text(user), prefix: "secret".into() })
+        }
         ["user", add @ ("add" | "add-no-password"), name] => AuthOperation::UserAdd(UserAdd {
             name: text(name),
             password: if add == "add" { "hash" } else { "" }.into(),
@@ -150,25 +137,21 @@ fn verb(words: &[&str]) -> Option<AuthOperation> {
         }),
         ["user", "add"] => AuthOperation::UserAdd(UserAdd::default()),
         ["user", "delete", name] => AuthOperation::UserDelete(UserDelete { name: text(name) }),
-        ["user", "passwd", name] => AuthOperation::UserPassword(UserPassword {
-            name: text(name),
-            password: "other".into(),
-        }),
-        ["user", "grant", user, role] => AuthOperation::UserGrant(UserGrant {
-            user: text(user),
-            role: text(role),
-        }),
-        ["user", "revoke", user, role] => AuthOperation::UserRevoke(UserRevoke {
-            user: text(user),
-            role: text(role),
-        }),
+        ["user", "passwd", name] => {
+            AuthOperation::UserPassword(UserPassword { name: text(name), password: "other".into() })
+        }
+        ["user", "grant", user, role] => {
+            AuthOperation::UserGrant(UserGrant { user: text(user), role: text(role) })
+        }
+        ["user", "revoke", user, role] => {
+            AuthOperation::UserRevoke(UserRevoke { user: text(user), role: text(role) })
+        }
         ["role", "add"] => AuthOperation::RoleAdd(RoleAdd::default()),
         ["role", "add", name] => AuthOperation::RoleAdd(RoleAdd { name: text(name) }),
         ["role", "delete", name] => AuthOperation::RoleDelete(RoleDelete { name: text(name) }),
-        ["role", "grant", role] => AuthOperation::RoleGrant(RoleGrant {
-            role: text(role),
-            permission: None,
-        }),
+        ["role", "grant", role] => {
+            AuthOperation::RoleGrant(RoleGrant { role: text(role), permission: None })
+        }
         ["role", "grant", role, kind, key, ref end @ ..] => AuthOperation::RoleGrant(RoleGrant {
             role: text(role),
             permission: Some(Permission {

@@ -21,9 +21,7 @@ pub(crate) fn run(machine: &mut StateMachine, words: &[&str]) -> String {
         ["may", user, wish, path] => return may(machine, user, wish, path),
         _ => {}
     }
-    let command = PathAuthCommand {
-        operation: Some(verb(words)),
-    };
+    let command = PathAuthCommand { operation: Some(verb(words)) };
     let entry = Entry {
         stamp: None,
         command: Some(Any::Auth(auth::AuthCommand {
@@ -86,12 +84,12 @@ fn verb(words: &[&str]) -> PathAuthOperation {
     match words {
         ["enable"] => PathAuthOperation::Enable(Enable {}),
         ["disable"] => PathAuthOperation::Disable(Disable {}),
-        ["user", "delete", name] => PathAuthOperation::UserDelete(UserDelete {
-            name: (*name).into(),
-        }),
-        ["role", "delete", name] => PathAuthOperation::RoleDelete(RoleDelete {
-            name: (*name).into(),
-        }),
+        ["user", "delete", name] => {
+            PathAuthOperation::UserDelete(UserDelete { name: (*name).into() })
+        }
+        ["role", "delete", name] => {
+            PathAuthOperation::RoleDelete(RoleDelete { name: (*name).into() })
+        }
         ["user", "create", name, rest @ ..] => PathAuthOperation::UserCreate(UserCreate {
             name: (*name).into(),
             password: "hash".into(),
@@ -122,10 +120,7 @@ fn verb(words: &[&str]) -> PathAuthOperation {
 }
 
 fn patterns(words: &[&str], [read, write]: [&str; 2]) -> PathPatterns {
-    PathPatterns {
-        read: after(words, read),
-        write: after(words, write),
-    }
+    PathPatterns { read: after(words, read), write: after(words, write) }
 }
 
 fn after(words: &[&str], sign: &str) -> Vec<String> {

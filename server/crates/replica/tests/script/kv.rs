@@ -63,9 +63,7 @@ pub(crate) fn verb(command: &str) -> KvOperation {
 
 impl KvRoom {
     fn apply(&mut self, verb: KvOperation) -> String {
-        let reply = self.kv.apply(&KvCommand {
-            operation: Some(verb),
-        });
+        let reply = self.kv.apply(&KvCommand { operation: Some(verb) });
         shown_reply(&reply, self.kv.revision())
     }
 }
@@ -223,10 +221,7 @@ fn range(words: &[&str]) -> Range {
         "max_create",
     ];
     let (positional, options) = parts(words, &names);
-    let mut range = Range {
-        key: bytes(positional[0]),
-        ..Range::default()
-    };
+    let mut range = Range { key: bytes(positional[0]), ..Range::default() };
     range.range_end = positional.get(1).map(|end| bytes(end)).unwrap_or_default();
     assert!(positional.len() < 3, "{words:?}");
     for (name, value) in options {
@@ -290,10 +285,7 @@ fn op(lines: &[&str]) -> TxnOp {
 
 fn put(words: &[&str]) -> Put {
     let (positional, options) = parts(words, &["lease", "prev", "ignore_value", "ignore_lease"]);
-    let mut put = Put {
-        key: bytes(positional[0]),
-        ..Put::default()
-    };
+    let mut put = Put { key: bytes(positional[0]), ..Put::default() };
     put.value = positional
         .get(1)
         .map(|value| bytes(value))

@@ -43,10 +43,7 @@ impl Room for LeaseRoom {
                 remaining: left
                     .iter()
                     .map(|word| word.split_once('=').unwrap())
-                    .map(|(of, seconds)| RemainingTtl {
-                        id: id(of),
-                        seconds: id(seconds),
-                    })
+                    .map(|(of, seconds)| RemainingTtl { id: id(of), seconds: id(seconds) })
                     .collect(),
             })),
             ["leases"] => self.leases(),
@@ -138,11 +135,7 @@ impl LeaseRoom {
     }
 
     fn apply(&mut self, command: Command) -> Reply {
-        let entry = Entry {
-            stamp: None,
-            command: Some(command),
-            caller: None,
-        };
+        let entry = Entry { stamp: None, command: Some(command), caller: None };
         self.machine.apply(&entry).reply
     }
 }

@@ -39,11 +39,7 @@ impl Default for TreeRoom {
     fn default() -> Self {
         let mut tree = Tree::default();
         (0..3).for_each(|_| tree.advance_index());
-        Self {
-            tree,
-            now_ns: 0,
-            watches: BTreeMap::new(),
-        }
+        Self { tree, now_ns: 0, watches: BTreeMap::new() }
     }
 }
 
@@ -88,12 +84,10 @@ impl TreeRoom {
             return shown(event);
         }
         let verb = parameters.verb(method, path, self.now_ns);
-        match self.tree.apply(
-            &TreeCommand {
-                operation: Some(verb),
-            },
-            self.now_ns,
-        ) {
+        match self
+            .tree
+            .apply(&TreeCommand { operation: Some(verb) }, self.now_ns)
+        {
             Ok(TreeReply::Event(event)) => shown(Ok(*event)),
             Ok(TreeReply::Expired(_)) => unreachable!("not an expiry"),
             Err(error) => shown(Err(error)),
@@ -119,11 +113,7 @@ impl TreeRoom {
     fn watch(&mut self, words: &[&str]) -> String {
         let path = Bytes::from(decoded(words[1], false));
         let registered = self.tree.index();
-        let mut watch = Watch {
-            path,
-            recursive: false,
-            registered,
-        };
+        let mut watch = Watch { path, recursive: false, registered };
         let mut from = registered + 1;
         for word in &words[2..] {
             match word.split_once('=') {
@@ -216,33 +206,19 @@ impl Parameters {
         let conditional = prev_value.is_some() || prev_index.is_some();
         let exists = self.get("prevExist");
         match method {
-            "POST" => TreeOperation::Create(Create {
-                path,
-                value,
-                dir,
-                expires_ns,
-                in_order: true,
-            }),
-            "DELETE" if conditional => TreeOperation::CompareAndDelete(CompareAndDelete {
-                path,
-                prev_value,
-                prev_index,
-            }),
+            "POST" => {
+                TreeOperation::Create(Create { path, value, dir, expires_ns, in_order: true })
+            }
+            "DELETE" if conditional => {
+                TreeOperation::CompareAndDelete(CompareAndDelete { path, prev_value, prev_index })
+            }
             "DELETE" => {
                 let recursive = self.is("recursive");
-                TreeOperation::Delete(Delete {
-                    path,
-                    dir: dir || recursive,
-                    recursive,
-                })
+                TreeOperation::Delete(Delete { path, dir: dir || recursive, recursive })
             }
-            "PUT" if exists.as_deref() == Some(b"false") => TreeOperation::Create(Create {
-                path,
-                value,
-                dir,
-                expires_ns,
-                in_order: false,
-            }),
+            "PUT" if exists.as_deref() == Some(b"false") => {
+                TreeOperation::Create(Create { path, value, dir, expires_ns, in_order: false })
+            }
             "PUT" if conditional => TreeOperation::CompareAndSwap(CompareAndSwap {
                 path,
                 value,
@@ -251,19 +227,10 @@ impl Parameters {
                 prev_value,
                 prev_index,
             }),
-            "PUT" if exists.is_some() => TreeOperation::Update(Update {
-                path,
-                value,
-                expires_ns,
-                refresh,
-            }),
-            "PUT" => TreeOperation::Set(Set {
-                path,
-                value,
-                dir,
-                expires_ns,
-                refresh,
-            }),
+            "PUT" if exists.is_some() => {
+                TreeOperation::Update(Update { path, value, expires_ns, refresh })
+            }
+            "PUT" => TreeOperation::Set(Set { path, value, dir, expires_ns, refresh }),
             other => panic!("no command {other:?}"),
         }
     }

@@ -84,14 +84,8 @@ pub(super) fn find(auth: &Auth, name: &str) -> Option<Role> {
 }
 
 fn as_shown(role: String, patterns: path_permissions::PathPatterns) -> Role {
-    let kv = Patterns {
-        read: Some(patterns.read),
-        write: Some(patterns.write),
-    };
-    Role {
-        role,
-        permissions: Permissions { kv },
-    }
+    let kv = Patterns { read: Some(patterns.read), write: Some(patterns.write) };
+    Role { role, permissions: Permissions { kv } }
 }
 
 /// Converts the patterns of a body; a missing list is an empty one.

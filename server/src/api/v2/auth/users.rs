@@ -32,10 +32,7 @@ pub(super) async fn list(
         .map(|user| {
             let names = Auth::path_roles(user);
             let roles = names.iter().filter_map(|name| roles::find(auth, name));
-            UserShown {
-                user: user.name.clone(),
-                roles: roles.collect(),
-            }
+            UserShown { user: user.name.clone(), roles: roles.collect() }
         })
         .collect();
     let users = Some(users).filter(|users| !users.is_empty());
@@ -57,10 +54,7 @@ pub(super) async fn get(
         let role = roles::find(auth, &name);
         found.push(role.ok_or(path_permissions::PathAuthError::RoleMissing(name))?);
     }
-    let user = UserShown {
-        user: user.name.clone(),
-        roles: found,
-    };
+    let user = UserShown { user: user.name.clone(), roles: found };
     Ok(shown(ctx, request, StatusCode::OK, &user))
 }
 
@@ -110,10 +104,7 @@ pub(super) async fn put(
         revoke,
     };
     let done = ctx.node.propose(ByPath(update)).await?;
-    let user = User {
-        user: name.to_owned(),
-        roles: Some(done.output),
-    };
+    let user = User { user: name.to_owned(), roles: Some(done.output) };
     Ok(shown(ctx, request, StatusCode::OK, &user))
 }
 

@@ -111,9 +111,7 @@ fn without_id(ctx: &Context) -> HttpResponse {
 
 async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, MembersHttpError> {
     let members = members(ctx).await?;
-    let list = MemberList {
-        members: members.by_id.values().map(shown).collect(),
-    };
+    let list = MemberList { members: members.by_id.values().map(shown).collect() };
     Ok(found(ctx, request, json::encode(&list)))
 }
 
@@ -142,11 +140,7 @@ async fn add(
         ..Known::default()
     };
     let created = json::encode(&shown(&member));
-    let change = ChangeMembers {
-        add: Some(member),
-        voters: true,
-        ..ChangeMembers::default()
-    };
+    let change = ChangeMembers { add: Some(member), voters: true, ..ChangeMembers::default() };
     replicate(ctx, change).await?;
     Ok(headers::build(&ctx.node, StatusCode::CREATED)
         .insert_header((CONTENT_TYPE, reply::JSON))
@@ -173,10 +167,7 @@ async fn update(
         ));
     }
     // even the URLs that it has already are a change, which takes an index
-    let change = UpdatePeerUrls {
-        id: number,
-        peer_urls: urls,
-    };
+    let change = UpdatePeerUrls { id: number, peer_urls: urls };
     match ctx.node.propose(change).await {
         Ok(_) => Ok(headers::build(&ctx.node, StatusCode::NO_CONTENT).finish()),
         Err(error) => Err(impossible(error, number)),
@@ -189,11 +180,7 @@ async fn remove(ctx: &Context, id: &str) -> Result<HttpResponse, MembersHttpErro
     let number = parse_id(id)?;
     known(&members(ctx).await?, number)?;
     check_quorum(ctx, Reconfiguration::Remove(number)).await?;
-    let change = ChangeMembers {
-        remove: number,
-        voters: true,
-        ..ChangeMembers::default()
-    };
+    let change = ChangeMembers { remove: number, voters: true, ..ChangeMembers::default() };
     replicate(ctx, change).await?;
     Ok(headers::build(&ctx.node, StatusCode::NO_CONTENT).finish())
 }

@@ -83,12 +83,7 @@ async fn win_election(
     }
     Ok(CampaignResponse {
         header: response.header,
-        leader: Some(LeaderKey {
-            name,
-            key,
-            rev,
-            lease,
-        }),
+        leader: Some(LeaderKey { name, key, rev, lease }),
     })
 }
 
@@ -156,10 +151,7 @@ async fn put_value(
 
 /// Deletes a leader's key, if it still has this create revision.
 async fn delete_key(ctx: &Context, key: &Bytes, created: i64) -> RpcResult<Option<ResponseHeader>> {
-    let delete = DeleteRangeRequest {
-        key: key.clone(),
-        ..DeleteRangeRequest::default()
-    };
+    let delete = DeleteRangeRequest { key: key.clone(), ..DeleteRangeRequest::default() };
     let txn = if_created(key, created, vec![op(Request::RequestDeleteRange(delete))]);
     Ok(kv::txn(ctx, ctx.node.client(), txn).await?.answer.header)
 }
@@ -249,10 +241,8 @@ impl Observer {
                     self.followed = None;
                     break;
                 }
-                self.ready.push_back(LeaderResponse {
-                    header: answer.header,
-                    kv: event.kv,
-                });
+                self.ready
+                    .push_back(LeaderResponse { header: answer.header, kv: event.kv });
             }
         }
     }
@@ -280,10 +270,7 @@ impl Observer {
             ..WatchCreateRequest::default()
         };
         self.followed = Some(open_watch(&self.ctx, follow, self.needs_leader));
-        Ok(Some(LeaderResponse {
-            header,
-            kv: Some(kv),
-        }))
+        Ok(Some(LeaderResponse { header, kv: Some(kv) }))
     }
 }
 
@@ -312,10 +299,9 @@ async fn first_put(
             .into_iter()
             .filter(|event| event.r#type() == EventType::Put);
         if let Some(kv) = puts.next().and_then(|event| event.kv) {
-            let header = answer.header.map(|header| ResponseHeader {
-                revision: kv.mod_revision,
-                ..header
-            });
+            let header = answer
+                .header
+                .map(|header| ResponseHeader { revision: kv.mod_revision, ..header });
             return Some((header, kv));
         }
     }

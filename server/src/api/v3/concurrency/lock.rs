@@ -65,10 +65,7 @@ async fn acquire(ctx: Context, request: LockRequest, gone: CallerGone) -> RpcRes
     };
     match there {
         Ok(there) if there.kvs.is_empty() => Err(RpcError::Plain(EXPIRED)),
-        Ok(there) => Ok(LockResponse {
-            header: there.header,
-            key,
-        }),
+        Ok(there) => Ok(LockResponse { header: there.header, key }),
         Err(error) => {
             // if the key cannot be deleted now, its lease will delete it
             let _ = delete_key(&ctx, key).await;
@@ -115,17 +112,10 @@ async fn put_key(ctx: &Context, name: &[u8], key: &Bytes, lease: i64) -> RpcResu
         own.create_revision
     });
     let first = oldest.is_none_or(|oldest| oldest.create_revision == created);
-    Ok(LockKey {
-        header: response.header,
-        created,
-        first,
-    })
+    Ok(LockKey { header: response.header, created, first })
 }
 
 async fn delete_key(ctx: &Context, key: Bytes) -> RpcResult<Option<ResponseHeader>> {
-    let request = DeleteRangeRequest {
-        key,
-        ..DeleteRangeRequest::default()
-    };
+    let request = DeleteRangeRequest { key, ..DeleteRangeRequest::default() };
     Ok(kv::delete_range(ctx, request).await?.header)
 }

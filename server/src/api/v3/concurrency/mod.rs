@@ -51,10 +51,7 @@ async fn session(ctx: &Context, lease: i64) -> RpcResult<i64> {
     if lease != NONE {
         return Ok(lease);
     }
-    let request = LeaseGrantRequest {
-        ttl: SESSION_TTL_S,
-        id: NONE,
-    };
+    let request = LeaseGrantRequest { ttl: SESSION_TTL_S, id: NONE };
     Ok(lease::lease_grant(ctx, request).await?.id)
 }
 
@@ -88,10 +85,7 @@ fn after(name: &[u8]) -> Bytes {
 }
 
 fn get(key: &Bytes) -> RangeRequest {
-    RangeRequest {
-        key: key.clone(),
-        ..RangeRequest::default()
-    }
+    RangeRequest { key: key.clone(), ..RangeRequest::default() }
 }
 
 fn put(key: &Bytes, value: &Bytes, lease: i64) -> RequestOp {
@@ -104,9 +98,7 @@ fn put(key: &Bytes, value: &Bytes, lease: i64) -> RequestOp {
 }
 
 fn op(request: Request) -> RequestOp {
-    RequestOp {
-        request: Some(request),
-    }
+    RequestOp { request: Some(request) }
 }
 
 /// Builds a transaction that executes `success` if the key's create revision is `revision`; 0 means
@@ -119,11 +111,7 @@ fn if_created(key: &Bytes, revision: i64, success: Vec<RequestOp>) -> TxnRequest
         target_union: Some(TargetUnion::CreateRevision(revision)),
         ..Compare::default()
     };
-    TxnRequest {
-        compare: vec![compare],
-        success,
-        failure: Vec::new(),
-    }
+    TxnRequest { compare: vec![compare], success, failure: Vec::new() }
 }
 
 fn revision(header: Option<&ResponseHeader>) -> i64 {
@@ -169,9 +157,7 @@ async fn wait_until_deleted(ctx: &Context, key: &Bytes, from: i64) -> RpcResult<
 
 /// Opens a watch stream with one watcher inside of this process.
 fn open_watch(ctx: &Context, create: WatchCreateRequest, needs_leader: bool) -> WatchResponses {
-    let create = WatchRequest {
-        request_union: Some(RequestUnion::CreateRequest(create)),
-    };
+    let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
     let requests = stream::iter([Ok(create)]).chain(stream::pending());
     Box::pin(watch::watch(ctx, requests, needs_leader))
 }

@@ -63,13 +63,7 @@ impl Encoding {
                 field.json_name.as_bytes() == name || field.name.as_bytes() == name
             })
         };
-        let named = |encoding| {
-            move |(index, field)| NamedField {
-                index,
-                field,
-                encoding,
-            }
-        };
+        let named = |encoding| move |(index, field)| NamedField { index, field, encoding };
         let found = find(name).map(named(self));
         if found.is_some() || self == Self::Base64 {
             return found;
@@ -165,10 +159,7 @@ mod tests {
 
     fn read<Q: Shaped + Default + prost::Message>(body: &str) -> Result<Q, GatewayError> {
         let read = [GatewayVersion::V3_6, GatewayVersion::V3_4].map(|gateway_version| {
-            let form = JsonFormat {
-                gateway_version,
-                encoding: Encoding::Utf8,
-            };
+            let form = JsonFormat { gateway_version, encoding: Encoding::Utf8 };
             decode::<Q>(body.as_bytes(), form)
         });
         let [present, former] = read;
@@ -309,11 +300,7 @@ mod tests {
         let pair = (some_bytes(), some_bytes(), any::<u8>());
         let leaf = pair.prop_map(|(key, other, kind)| {
             Some(match kind % 3 {
-                0 => Request::RequestPut(PutRequest {
-                    key,
-                    value: other,
-                    ..PutRequest::default()
-                }),
+                0 => Request::RequestPut(PutRequest { key, value: other, ..PutRequest::default() }),
                 1 => Request::RequestRange(RangeRequest {
                     key,
                     range_end: other,

@@ -28,10 +28,7 @@ pub(in crate::api) enum GatewayError {
 
 impl From<RpcError> for GatewayError {
     fn from(error: RpcError) -> Self {
-        Self::Status {
-            code: error.code(),
-            text: error.to_string(),
-        }
+        Self::Status { code: error.code(), text: error.to_string() }
     }
 }
 
@@ -53,18 +50,12 @@ struct ErrorBodyV34<'a> {
 impl GatewayError {
     /// Returns the error `InvalidArgument` with this text.
     pub(super) fn invalid(text: String) -> Self {
-        Self::Status {
-            code: Code::InvalidArgument,
-            text,
-        }
+        Self::Status { code: Code::InvalidArgument, text }
     }
 
     /// Returns the error `Unknown` with this text.
     pub(super) fn unknown(text: String) -> Self {
-        Self::Status {
-            code: Code::Unknown,
-            text,
-        }
+        Self::Status { code: Code::Unknown, text }
     }
 
     /// Returns the error of a call whose handler panicked: `Internal`, without the text of the panic.
@@ -87,20 +78,14 @@ impl GatewayError {
     /// Returns the error for a request message of `length` bytes, which is more than `max`.
     pub(super) fn message_too_large(length: usize, max: usize) -> Self {
         let text = format!("grpc: received message larger than max ({length} vs. {max})");
-        Self::Status {
-            code: Code::ResourceExhausted,
-            text,
-        }
+        Self::Status { code: Code::ResourceExhausted, text }
     }
 
     /// Returns the error for a request body that was not read to its end, because it is too large; the
     /// text names `max`, in bytes.
     pub(super) fn body_too_large(max: usize) -> Self {
         let text = format!("grpc: received message larger than max ({max})");
-        Self::Status {
-            code: Code::ResourceExhausted,
-            text,
-        }
+        Self::Status { code: Code::ResourceExhausted, text }
     }
 
     /// Builds the response to the error, with the status and the body that the gateway of this version
@@ -125,16 +110,12 @@ impl GatewayError {
         };
         let code = i32::from(code);
         let json = match gateway_version {
-            GatewayVersion::V3_6 => serde_json::to_vec(&ErrorBodyV36 {
-                code,
-                message: text,
-                error: text,
-            }),
-            GatewayVersion::V3_4 => serde_json::to_vec(&ErrorBodyV34 {
-                error: text,
-                message: text,
-                code,
-            }),
+            GatewayVersion::V3_6 => {
+                serde_json::to_vec(&ErrorBodyV36 { code, message: text, error: text })
+            }
+            GatewayVersion::V3_4 => {
+                serde_json::to_vec(&ErrorBodyV34 { error: text, message: text, code })
+            }
         };
         HttpResponse::build(status)
             .insert_header((CONTENT_TYPE, reply::JSON))

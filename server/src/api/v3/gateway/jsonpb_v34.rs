@@ -25,10 +25,7 @@ type ReadResult<T> = Result<T, String>;
 pub(super) fn read(body: &[u8], shape: &MessageShape) -> ReadResult<Vec<u8>> {
     let mut scanner = Scanner::new(body);
     let value = value(&mut scanner)?;
-    let mut reader = JsonpbReader {
-        out: MessageWriter::default(),
-        left: SCANNED_BYTES_MAX,
-    };
+    let mut reader = JsonpbReader { out: MessageWriter::default(), left: SCANNED_BYTES_MAX };
     reader.message(value, shape, 1)?;
     Ok(reader.out.into_bytes())
 }
@@ -190,10 +187,7 @@ fn items(raw: &[u8]) -> ReadResult<Vec<&[u8]>> {
 fn bytes(raw: &[u8]) -> ReadResult<Cow<'_, [u8]>> {
     match raw[0] {
         b'"' => {
-            let form = Base64Variant {
-                url: false,
-                padded: true,
-            };
+            let form = Base64Variant { url: false, padded: true };
             let bytes = form.decode(&text::unescape(&raw[1..raw.len() - 1]));
             bytes
                 .map(Cow::Owned)

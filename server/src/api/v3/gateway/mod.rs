@@ -147,10 +147,7 @@ async fn answer(
             return failure.answer(gateway_version);
         }
     };
-    let json_format = JsonFormat {
-        gateway_version,
-        encoding,
-    };
+    let json_format = JsonFormat { gateway_version, encoding };
     let asked = (json_format, body_bytes_max(ctx));
     let begun = match called.map(|called| called.method) {
         Some(WATCH) => streams::begin_endless(ctx, request, payload, asked, watch::watch).await,
@@ -238,12 +235,7 @@ async fn serve(
         Err(BodyError::TooLarge) => return Err(GatewayError::body_too_large(message_max)),
         Err(BodyError::Disconnected) => return Err(GatewayError::invalid("unexpected EOF".into())),
     };
-    let call = UnaryCall {
-        ctx,
-        json_format,
-        body,
-        message_max,
-    };
+    let call = UnaryCall { ctx, json_format, body, message_max };
     call_names::run(route.method, call, request).await
 }
 
@@ -360,10 +352,7 @@ fn message<Q: Shaped + Default + Message>(
     body: &[u8],
     json_format: JsonFormat,
 ) -> Result<Q, String> {
-    let JsonFormat {
-        gateway_version,
-        encoding,
-    } = json_format;
+    let JsonFormat { gateway_version, encoding } = json_format;
     let bytes = match (gateway_version, encoding) {
         (GatewayVersion::V3_4, Encoding::Base64) => {
             json::check_first(body)?;
@@ -414,10 +403,7 @@ mod tests {
 
     fn json_format(gateway_version: GatewayVersion) -> JsonFormat {
         let encoding = Encoding::Base64;
-        JsonFormat {
-            gateway_version,
-            encoding,
-        }
+        JsonFormat { gateway_version, encoding }
     }
 
     fn refused(body: &str, gateway_version: GatewayVersion) -> String {

@@ -155,11 +155,7 @@ struct Protos<'a> {
 impl<'a> Protos<'a> {
     /// Collects all messages, enums and methods of the protos by full name.
     fn new(set: &'a FileDescriptorSet) -> Self {
-        let mut protos = Self {
-            messages: Vec::new(),
-            enums: Vec::new(),
-            methods: Vec::new(),
-        };
+        let mut protos = Self { messages: Vec::new(), enums: Vec::new(), methods: Vec::new() };
         for file in &set.file {
             let package = file.package();
             let full = |name: &str| format!("{package}.{name}");

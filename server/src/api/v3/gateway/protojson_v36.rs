@@ -35,11 +35,7 @@ type ReadResult<T> = Result<T, ReadError>;
 /// Reads the JSON object that `body` begins with as a message of this shape; returns the message's
 /// protobuf encoding.
 pub(super) fn read(body: &[u8], shape: &MessageShape, encoding: Encoding) -> ReadResult<Vec<u8>> {
-    let mut reader = ProtojsonReader {
-        scanner: Scanner::new(body),
-        body,
-        encoding,
-    };
+    let mut reader = ProtojsonReader { scanner: Scanner::new(body), body, encoding };
     // places are told from where the value begins
     reader.scanner.peek();
     reader.body = &body[reader.scanner.at()..];
@@ -170,9 +166,7 @@ impl<'a> ProtojsonReader<'a> {
 
     /// Reads a value that is no message and appends it; an unknown name of an enum counts as absent.
     fn scalar(&mut self, named: NamedField<'_>, out: &mut MessageWriter) -> ReadResult<()> {
-        let NamedField {
-            field, encoding, ..
-        } = named;
+        let NamedField { field, encoding, .. } = named;
         let token = self.token()?;
         let quoted = token.raw[0] == b'"';
         let read = match field.kind {
@@ -266,10 +260,7 @@ impl<'a> ProtojsonReader<'a> {
             let mut string = Scanner::new(&skipped[at + quote..]);
             string.key()?;
             let raw = string.since(0);
-            self.content(&Token {
-                at: start + at + quote,
-                raw,
-            })?;
+            self.content(&Token { at: start + at + quote, raw })?;
             at += quote + raw.len();
         }
         Ok(())

@@ -129,10 +129,7 @@ pub(super) async fn snapshot(
     };
     let asked: SnapshotRequest = super::decode(&body, json_format)?;
     let chunks = backup::snapshot(ctx, asked, false).await?;
-    let json_format = JsonFormat {
-        encoding: Encoding::Base64,
-        ..json_format
-    };
+    let json_format = JsonFormat { encoding: Encoding::Base64, ..json_format };
     Ok(in_lines(ctx, request, chunks, json_format))
 }
 

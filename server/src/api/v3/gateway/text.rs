@@ -222,14 +222,8 @@ impl MessageWriter {
 mod tests {
     use super::*;
 
-    const GO: Base64Variant = Base64Variant {
-        url: false,
-        padded: true,
-    };
-    const GO_URL_BARE: Base64Variant = Base64Variant {
-        url: true,
-        padded: false,
-    };
+    const GO: Base64Variant = Base64Variant { url: false, padded: true };
+    const GO_URL_BARE: Base64Variant = Base64Variant { url: true, padded: false };
 
     #[test]
     fn base64_is_read_and_refused_as_observed() {

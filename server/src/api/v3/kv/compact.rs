@@ -16,7 +16,5 @@ pub(in crate::api::v3) async fn compact(
     while request.physical && ctx.node.view().await?.machine.kv.is_sweeping() {
         authorize::propose(ctx, kv::Sweep {}).await?;
     }
-    Ok(CompactionResponse {
-        header: header::at(&ctx.node, done.revision),
-    })
+    Ok(CompactionResponse { header: header::at(&ctx.node, done.revision) })
 }

@@ -57,10 +57,7 @@ pub(in crate::api) fn operation(request: PutRequest) -> kv::Put {
 }
 
 pub(super) fn response(header: Header, reply: PutReply) -> PutResponse {
-    PutResponse {
-        header,
-        prev_kv: reply.prev_kv.map(key_value),
-    }
+    PutResponse { header, prev_kv: reply.prev_kv.map(key_value) }
 }
 
 #[cfg(test)]
@@ -80,10 +77,7 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(check(&both), Err(RpcError::ValueProvided));
-        let lease = PutRequest {
-            value: Bytes::new(),
-            ..both
-        };
+        let lease = PutRequest { value: Bytes::new(), ..both };
         assert_eq!(check(&lease), Err(RpcError::LeaseProvided));
     }
 }

@@ -117,17 +117,10 @@ mod tests {
 
     #[test]
     fn the_first_error_in_etcds_order_is_reported() {
-        let range_request = RangeRequest {
-            key: "a".into(),
-            sort_order: 7,
-            ..Default::default()
-        };
+        let range_request = RangeRequest { key: "a".into(), sort_order: 7, ..Default::default() };
         assert_eq!(check(&range_request), Err(RpcError::InvalidSortOption));
         assert_eq!(
-            check(&RangeRequest {
-                key: Bytes::new(),
-                ..range_request
-            }),
+            check(&RangeRequest { key: Bytes::new(), ..range_request }),
             Err(RpcError::EmptyKey)
         );
     }

@@ -244,10 +244,7 @@ fn compare(compare: Compare) -> kv::Compare {
 pub(in crate::api) fn response(header: Header, reply: TxnReply) -> TxnResponse {
     let responses = reply.replies.into_iter().map(|(reply, revision)| {
         // an operation's own header carries nothing but the revision
-        let header = Some(ResponseHeader {
-            revision,
-            ..Default::default()
-        });
+        let header = Some(ResponseHeader { revision, ..Default::default() });
         let response = match reply {
             OpReply::Range(reply) => Response::ResponseRange(range::response(header, reply)),
             OpReply::Put(reply) => Response::ResponsePut(put::response(header, reply)),
@@ -256,9 +253,7 @@ pub(in crate::api) fn response(header: Header, reply: TxnReply) -> TxnResponse {
             }
             OpReply::Txn(reply) => Response::ResponseTxn(response(header, reply)),
         };
-        ResponseOp {
-            response: Some(response),
-        }
+        ResponseOp { response: Some(response) }
     });
     TxnResponse {
         header,
@@ -274,46 +269,23 @@ mod tests {
     use super::*;
 
     fn op_put(key: &str) -> RequestOp {
-        let put = PutRequest {
-            key: key.to_owned().into(),
-            ..Default::default()
-        };
-        RequestOp {
-            request: Some(Request::RequestPut(put)),
-        }
+        let put = PutRequest { key: key.to_owned().into(), ..Default::default() };
+        RequestOp { request: Some(Request::RequestPut(put)) }
     }
 
     fn op_delete(key: &str, end: &str) -> RequestOp {
         let (key, range_end) = (key.to_owned().into(), end.to_owned().into());
-        let delete = DeleteRangeRequest {
-            key,
-            range_end,
-            ..Default::default()
-        };
-        RequestOp {
-            request: Some(Request::RequestDeleteRange(delete)),
-        }
+        let delete = DeleteRangeRequest { key, range_end, ..Default::default() };
+        RequestOp { request: Some(Request::RequestDeleteRange(delete)) }
     }
 
     fn op_txn(success: Vec<RequestOp>, failure: Vec<RequestOp>) -> RequestOp {
-        let txn = TxnRequest {
-            compare: Vec::new(),
-            success,
-            failure,
-        };
-        RequestOp {
-            request: Some(Request::RequestTxn(txn)),
-        }
+        let txn = TxnRequest { compare: Vec::new(), success, failure };
+        RequestOp { request: Some(Request::RequestTxn(txn)) }
     }
 
     fn check(success: Vec<RequestOp>) -> RpcResult<()> {
-        super::check(
-            &TxnRequest {
-                success,
-                ..Default::default()
-            },
-            128,
-        )
+        super::check(&TxnRequest { success, ..Default::default() }, 128)
     }
 
     const DUPLICATE: RpcResult<()> = Err(RpcError::DuplicateKey);
@@ -414,9 +386,7 @@ mod tests {
     }
 
     fn op_of(request: Request) -> RequestOp {
-        RequestOp {
-            request: Some(request),
-        }
+        RequestOp { request: Some(request) }
     }
 
     #[test]
@@ -427,11 +397,7 @@ mod tests {
                 ..Default::default()
             }))
         };
-        let txn = |success, failure| TxnRequest {
-            success,
-            failure,
-            ..Default::default()
-        };
+        let txn = |success, failure| TxnRequest { success, failure, ..Default::default() };
         let reads = txn(vec![range(true)], vec![range(false)]);
         assert!(reads_only(&reads) && !serializable(&reads));
         assert!(serializable(&txn(vec![range(true)], vec![range(true)])));
@@ -457,13 +423,8 @@ mod tests {
 
     #[test]
     fn a_transaction_takes_what_its_larger_branch_does() {
-        let inner = TxnRequest {
-            failure: vec![sized(10)],
-            ..Default::default()
-        };
-        let nested = RequestOp {
-            request: Some(Request::RequestTxn(inner)),
-        };
+        let inner = TxnRequest { failure: vec![sized(10)], ..Default::default() };
+        let nested = RequestOp { request: Some(Request::RequestTxn(inner)) };
         let txn = TxnRequest {
             success: vec![sized(100)],
             failure: vec![sized(0), nested],

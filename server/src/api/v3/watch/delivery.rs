@@ -127,21 +127,14 @@ impl ResponseQueue {
     /// Queues an answer without events to each of `recipients`; `next` makes the copies and sets their
     /// `watch_id`.
     pub(super) fn push_repeated(&mut self, answer: WatchResponse, recipients: Recipients) {
-        self.push_back(ReadyResponse::Repeated {
-            answer: answer.into(),
-            recipients,
-        });
+        self.push_back(ReadyResponse::Repeated { answer: answer.into(), recipients });
     }
 
     /// Queues batches of events for the synced watchers of a group; empty batches are left out.
     pub(super) fn push_synced(&mut self, group_id: WatcherGroupId, batches: Vec<EventBatch>) {
         let filled = batches.into_iter().filter(|batch| !batch.events.is_empty());
         for batch in filled {
-            self.push_back(ReadyResponse::Synced {
-                group_id,
-                after: None,
-                events: batch.events,
-            });
+            self.push_back(ReadyResponse::Synced { group_id, after: None, events: batch.events });
         }
     }
 
@@ -149,11 +142,7 @@ impl ResponseQueue {
     /// header.
     pub(super) fn push_unsynced(&mut self, id: i64, batch: EventBatch, revision: i64) {
         if !batch.events.is_empty() {
-            self.push_back(ReadyResponse::Unsynced {
-                id,
-                events: batch.events,
-                revision,
-            });
+            self.push_back(ReadyResponse::Unsynced { id, events: batch.events, revision });
         }
     }
 
@@ -187,35 +176,21 @@ impl ResponseQueue {
         loop {
             let (id, answer, more) = match self.pop_front()? {
                 ReadyResponse::Response(answer) => return Some(*answer),
-                ReadyResponse::Repeated {
-                    answer,
-                    mut recipients,
-                } => {
+                ReadyResponse::Repeated { answer, mut recipients } => {
                     let Some(watch_id) = recipients.next() else {
                         continue;
                     };
-                    let repeated = WatchResponse {
-                        watch_id,
-                        ..WatchResponse::clone(&answer)
-                    };
+                    let repeated = WatchResponse { watch_id, ..WatchResponse::clone(&answer) };
                     self.push_front(ReadyResponse::Repeated { answer, recipients });
                     return Some(repeated);
                 }
-                ReadyResponse::Unsynced {
-                    id,
-                    events,
-                    revision,
-                } => {
+                ReadyResponse::Unsynced { id, events, revision } => {
                     let header = template.header(revision, raft_term);
                     let watcher = watchers.get(id);
                     let answer = watcher.and_then(|w| message(id, w, &events, Some(header)));
                     (id, answer, None)
                 }
-                ReadyResponse::Synced {
-                    group_id,
-                    after,
-                    events,
-                } => {
+                ReadyResponse::Synced { group_id, after, events } => {
                     let group = watchers.group(group_id);
                     let Some(id) = group.and_then(|group| group.after(after)) else {
                         continue;
@@ -223,11 +198,7 @@ impl ResponseQueue {
                     let watcher = watchers.get(id);
                     let header_at = |revision| template.header(revision, raft_term);
                     let answer = watcher.and_then(|w| synced_message(id, w, &events, header_at));
-                    let more = ReadyResponse::Synced {
-                        group_id,
-                        after: Some(id),
-                        events,
-                    };
+                    let more = ReadyResponse::Synced { group_id, after: Some(id), events };
                     (id, answer, Some(more))
                 }
             };
@@ -303,10 +274,7 @@ fn synced_message(
 /// follows.
 fn fragments(mut answer: WatchResponse, bytes: usize) -> Vec<WatchResponse> {
     let events = std::mem::take(&mut answer.events);
-    let bare = WatchResponse {
-        fragment: true,
-        ..answer
-    };
+    let bare = WatchResponse { fragment: true, ..answer };
     let bare_bytes = bare.encoded_len();
     let (mut parts, mut part, mut part_bytes) = (Vec::new(), bare.clone(), bare_bytes);
     for event in events {
@@ -332,10 +300,7 @@ mod tests {
 
     fn event(bytes: usize) -> mvccpb::Event {
         mvccpb::Event {
-            kv: Some(mvccpb::KeyValue {
-                value: vec![0; bytes].into(),
-                ..Default::default()
-            }),
+            kv: Some(mvccpb::KeyValue { value: vec![0; bytes].into(), ..Default::default() }),
             ..Default::default()
         }
     }

@@ -84,11 +84,8 @@ impl EventBatch {
             prev_kv: prev_kv.map(key_value),
         };
         self.bytes += prost::Message::encoded_len(&message);
-        self.events.push(WatchEvent {
-            revision,
-            deletes: written.deletes(),
-            message,
-        });
+        self.events
+            .push(WatchEvent { revision, deletes: written.deletes(), message });
     }
 }
 
@@ -158,10 +155,7 @@ impl HistoryStates {
         };
         *from = match stopped {
             Some(next) => Some(next),
-            None if end < until => Some(ResumePoint {
-                revision: end + 1,
-                place: None,
-            }),
+            None if end < until => Some(ResumePoint { revision: end + 1, place: None }),
             None => None,
         };
         Ok(batch)
@@ -210,10 +204,7 @@ fn read<'a>(
             SCAN_MAX
         };
         if revision != begun && (seen >= scan_max || (wanted && !batch.takes(revision))) {
-            return Some(ResumePoint {
-                revision,
-                place: Some(place),
-            });
+            return Some(ResumePoint { revision, place: Some(place) });
         }
         begun = revision;
         seen += 1;
@@ -231,10 +222,8 @@ mod tests {
     use super::*;
 
     fn apply(kv: &mut Kv, verb: KvOperation) {
-        kv.apply(&KvCommand {
-            operation: Some(verb),
-        })
-        .expect("it is sound");
+        kv.apply(&KvCommand { operation: Some(verb) })
+            .expect("it is sound");
     }
 
     fn put(kv: &mut Kv, key: &str, bytes: usize) {
@@ -247,19 +236,13 @@ mod tests {
     }
 
     fn states(kv: &Kv) -> HistoryStates {
-        HistoryStates {
-            current: Arc::new(kv.clone()),
-            older: Vec::new(),
-        }
+        HistoryStates { current: Arc::new(kv.clone()), older: Vec::new() }
     }
 
     /// Reads to the end; how many events each batch has.
     fn batches(states: &HistoryStates, span: &WatchRange, from: i64) -> Vec<usize> {
         let until = states.current.revision();
-        let mut from = Some(ResumePoint {
-            revision: from,
-            place: None,
-        });
+        let mut from = Some(ResumePoint { revision: from, place: None });
         let (mut counts, mut next) = (Vec::new(), None);
         while from.is_some() {
             let batch = states
@@ -308,10 +291,8 @@ mod tests {
         others(&mut kv, SCAN_MAX - 2);
         put(&mut kv, "b", 1);
         let span = WatchRange::new(b"a", b"c");
-        let mut from = Some(ResumePoint {
-            revision: 2 * UNWANTED_SCAN_MAX as i64 + 2,
-            place: None,
-        });
+        let mut from =
+            Some(ResumePoint { revision: 2 * UNWANTED_SCAN_MAX as i64 + 2, place: None });
         let batch = states(&kv).changes_since(&span, &mut from, kv.revision(), false, true);
         assert_eq!(batch.expect("not lost").events.len(), 2);
         assert!(from.is_none());
@@ -336,12 +317,7 @@ mod tests {
         put(&mut kv, "k", 1);
         let mut states = states(&kv);
         let span = WatchRange::new(b"k", b"");
-        let touched = PendingChanges {
-            revision: 2,
-            first: place,
-            more: Vec::new(),
-            rest: false,
-        };
+        let touched = PendingChanges { revision: 2, first: place, more: Vec::new(), rest: false };
         assert!(states.at_locations(&touched, false).is_err());
         states.older.push(before);
         assert_eq!(
@@ -351,10 +327,7 @@ mod tests {
             1
         );
         assert_eq!(batches(&states, &span, 2), [5, 1]);
-        let mut from = Some(ResumePoint {
-            revision: 2,
-            place: None,
-        });
+        let mut from = Some(ResumePoint { revision: 2, place: None });
         let lost = states.changes_since(&span, &mut from, 7, false, false);
         assert_eq!(lost.expect_err("it does not keep up"), Compacted(6));
     }

@@ -32,10 +32,7 @@ pub(super) struct PermissionState {
 
 impl PermissionState {
     pub(super) fn new(ctx: &Context) -> Self {
-        Self {
-            seen: ctx.node.auth(),
-            user: None,
-        }
+        Self { seen: ctx.node.auth(), user: None }
     }
 
     /// Returns why a watcher may not be created, or `None` and remembers the stream's user. An error if
@@ -90,10 +87,7 @@ impl PermissionState {
         let view = ctx.node.view().await.map_err(RpcError::from)?;
         let auth = &view.machine.auth;
         let caller = match &self.user {
-            Some(user) => Some(Caller {
-                user: user.clone(),
-                revision: auth.revision(),
-            }),
+            Some(user) => Some(Caller { user: user.clone(), revision: auth.revision() }),
             None => authorize::caller(ctx).ok().flatten(),
         };
         let check = view.machine.check(caller.as_ref());

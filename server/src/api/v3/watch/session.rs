@@ -111,18 +111,11 @@ impl<R> Session<R> {
             return Ok(());
         }
         let answer = match self.watchers.create(&self.reader, request) {
-            Ok(CreatedWatcher {
-                id,
-                published,
-                unsynced,
-            }) => {
+            Ok(CreatedWatcher { id, published, unsynced }) => {
                 self.ctx.v3_metrics.watchers.inc();
                 if unsynced {
                     self.ctx.v3_metrics.slow_watchers.inc();
-                    let from = ResumePoint {
-                        revision: request.start_revision,
-                        place: None,
-                    };
+                    let from = ResumePoint { revision: request.start_revision, place: None };
                     self.unsynced.add(id, from, published);
                 }
                 WatchResponse {
@@ -153,10 +146,7 @@ impl<R> Session<R> {
     /// Cancels a watcher and queues the response; as in etcd an unknown id is ignored.
     fn cancel(&mut self, id: i64) {
         if self.end(id) {
-            let answer = WatchResponse {
-                watch_id: id,
-                ..self.canceled()
-            };
+            let answer = WatchResponse { watch_id: id, ..self.canceled() };
             self.out.push_response(answer);
         }
     }
@@ -202,10 +192,7 @@ impl<R> Session<R> {
                 self.end(*id);
             }
             self.out.forget_removed(&self.watchers);
-            let answer = WatchResponse {
-                cancel_reason: status_text(refusal),
-                ..self.canceled()
-            };
+            let answer = WatchResponse { cancel_reason: status_text(refusal), ..self.canceled() };
             let recipients = Recipients::Watchers(ids.into_iter());
             self.out.push_repeated(answer, recipients);
         }
@@ -269,11 +256,7 @@ impl<R> Session<R> {
     /// there was nothing to read.
     async fn read(&mut self) -> Result<bool, Status> {
         if self.unread.is_empty() {
-            let StreamChanges {
-                notified_revision,
-                published,
-                touched,
-            } = self
+            let StreamChanges { notified_revision, published, touched } = self
                 .reader
                 .take(self.progress.wanted().max(self.unsynced.wanted()));
             self.notified_revision = notified_revision;

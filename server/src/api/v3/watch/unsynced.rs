@@ -82,10 +82,7 @@ mod tests {
     use super::*;
 
     fn from(revision: i64) -> ResumePoint {
-        ResumePoint {
-            revision,
-            place: None,
-        }
+        ResumePoint { revision, place: None }
     }
 
     /// Answers to writes leave before the streams are notified.

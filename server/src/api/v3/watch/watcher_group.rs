@@ -22,11 +22,7 @@ enum WatcherIds {
 impl WatcherGroup {
     /// Creates a group of one watcher; the caller counts its `prev_kv`.
     pub(super) fn of_one(span: WatchRange, id: i64) -> Self {
-        Self {
-            span,
-            members: WatcherIds::One(id),
-            prev_kv: 0,
-        }
+        Self { span, members: WatcherIds::One(id), prev_kv: 0 }
     }
 
     /// Returns the watcher with the next id above `id`, for `None` the first; `None` if there is no

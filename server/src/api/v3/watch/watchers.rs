@@ -167,27 +167,16 @@ impl StreamWatchers {
             self.forget_reached(published);
             self.future.insert((next, id));
         }
-        let flags = WatcherFlags {
-            unsynced,
-            ..WatcherFlags::requested(request)
-        };
+        let flags = WatcherFlags { unsynced, ..WatcherFlags::requested(request) };
         if flags.progress_notify {
             self.notify.insert(id);
         }
         if let Some(group) = self.groups.get_mut(&group_id) {
             group.prev_kv += usize::from(flags.prev_kv);
         }
-        let watcher = Watcher {
-            group_id,
-            next,
-            flags,
-        };
+        let watcher = Watcher { group_id, next, flags };
         self.by_id.insert(id, watcher);
-        Ok(CreatedWatcher {
-            id,
-            published,
-            unsynced,
-        })
+        Ok(CreatedWatcher { id, published, unsynced })
     }
 
     /// Removes from `future` the watchers whose start revision is published by now.

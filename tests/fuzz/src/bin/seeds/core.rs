@@ -81,9 +81,7 @@ fn txn() -> kv::KvOperation {
         success: vec![
             op(put("t", "s")),
             op(delete("a", "")),
-            kv::TxnOp {
-                kind: Some(kv::TxnOpKind::Range(range)),
-            },
+            kv::TxnOp { kind: Some(kv::TxnOpKind::Range(range)) },
         ],
         failure: vec![op(kv::KvOperation::Txn(kv::Txn {
             success: vec![op(put("n", "f")), op(put("m", "f"))],
@@ -107,11 +105,7 @@ fn v3() -> Vec<Command> {
         compact(6),
         delete("x", "\0"),
     ];
-    let command = |verb| {
-        Command::Kv(kv::KvCommand {
-            operation: Some(verb),
-        })
-    };
+    let command = |verb| Command::Kv(kv::KvCommand { operation: Some(verb) });
     verbs.into_iter().map(command).collect()
 }
 
@@ -149,11 +143,7 @@ fn v2() -> Vec<Command> {
         prev_index: Some(3),
         ..tree::CompareAndDelete::default()
     };
-    let delete = tree::Delete {
-        path: bytes("/a"),
-        dir: true,
-        recursive: true,
-    };
+    let delete = tree::Delete { path: bytes("/a"), dir: true, recursive: true };
     let verbs = [
         set("/a/b", "one", None),
         set("/_hidden", "h", None),
@@ -168,11 +158,7 @@ fn v2() -> Vec<Command> {
         tree::TreeOperation::Delete(delete),
         set("/last", "l", Some(100)),
     ];
-    let command = |verb| {
-        Command::Tree(tree::TreeCommand {
-            operation: Some(verb),
-        })
-    };
+    let command = |verb| Command::Tree(tree::TreeCommand { operation: Some(verb) });
     verbs.into_iter().map(command).collect()
 }
 
@@ -183,9 +169,7 @@ fn cluster() -> Vec<Command> {
             name: "m1".into(),
             client_urls: vec!["http://127.0.0.1:2379".into()],
         }),
-        Command::ClusterVersion(ClusterVersion {
-            version: "3.6.0".into(),
-        }),
+        Command::ClusterVersion(ClusterVersion { version: "3.6.0".into() }),
     ]
 }
 
@@ -196,11 +180,7 @@ fn stamped(command: Command, at: usize) -> Entry {
         ticket: 1,
         incarnation: 1,
     };
-    Entry {
-        stamp: Some(stamp),
-        command: Some(command),
-        caller: None,
-    }
+    Entry { stamp: Some(stamp), command: Some(command), caller: None }
 }
 
 /// A disk that remembers.
@@ -249,13 +229,7 @@ pub(super) fn add(corpus: &mut Corpus) {
     let all = [("v3", v3()), ("v2", v2()), ("cluster", cluster())];
     for (name, commands) in &all {
         let mut entries = Vec::new();
-        let mut view = genesis(
-            1,
-            vec![Member {
-                id: ID,
-                ..Member::default()
-            }],
-        );
+        let mut view = genesis(1, vec![Member { id: ID, ..Member::default() }]);
         for (at, command) in commands.iter().enumerate() {
             let entry = stamped(command.clone(), at);
             view.machine.apply(&entry);
@@ -301,31 +275,23 @@ fn blocks() -> View {
     let mut machine = StateMachine::default();
     let value = "v".repeat(3000);
     for at in 0..24 {
-        let command = Command::Kv(kv::KvCommand {
-            operation: Some(put(["a", "b", "c"][at % 3], &value)),
-        });
+        let command =
+            Command::Kv(kv::KvCommand { operation: Some(put(["a", "b", "c"][at % 3], &value)) });
         machine.apply(&stamped(command, at));
     }
     let compact = kv::KvOperation::Compact(kv::Compact { revision: 20 });
     for verb in [compact, put("a", "end"), put("d", "end")] {
-        let command = Command::Kv(kv::KvCommand {
-            operation: Some(verb),
-        });
+        let command = Command::Kv(kv::KvCommand { operation: Some(verb) });
         machine.apply(&stamped(command, 0));
     }
-    View {
-        machine,
-        ..View::default()
-    }
+    View { machine, ..View::default() }
 }
 
 /// A key of many versions, so that links lead far back.
 fn one_key() -> Vec<u8> {
     let mut entries = Vec::new();
     for at in 0..40 {
-        let command = Command::Kv(kv::KvCommand {
-            operation: Some(put("k", &at.to_string())),
-        });
+        let command = Command::Kv(kv::KvCommand { operation: Some(put("k", &at.to_string())) });
         push_chunk(&mut entries, &stamped(command, at).encode_to_vec());
     }
     entries

@@ -216,10 +216,7 @@ pub(super) fn add(corpus: &mut Corpus, pairs: &str) {
 /// A put below so many transactions.
 fn nested(depth: usize) -> pb::TxnRequest {
     let op = if depth == 0 {
-        Request::RequestPut(pb::PutRequest {
-            key: "k".into(),
-            ..pb::PutRequest::default()
-        })
+        Request::RequestPut(pb::PutRequest { key: "k".into(), ..pb::PutRequest::default() })
     } else {
         Request::RequestTxn(nested(depth - 1))
     };

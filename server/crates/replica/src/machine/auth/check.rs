@@ -63,11 +63,7 @@ impl Auth {
 impl<'a> AccessCheck<'a> {
     /// Prepares the checks of a caller (`None` if not authenticated) against these users, roles and leases.
     pub fn new(auth: &'a Auth, caller: Option<&'a Caller>, leases: &'a Leases) -> Self {
-        Self {
-            auth,
-            caller,
-            leases,
-        }
+        Self { auth, caller, leases }
     }
 
     /// Fails unless the caller may read or write (`wish`) every key of the range. Passes while v3's

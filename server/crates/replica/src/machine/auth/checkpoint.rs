@@ -62,15 +62,10 @@ impl Auth {
     pub(crate) fn path_auth_changes(&self, since: Option<&Auth>, emit: &mut Emit<'_>) {
         let empty = Auth::default();
         let since = since.unwrap_or(&empty);
-        let meta = |auth: &Auth| StoredPaths {
-            enabled: auth.paths.enabled,
-            written: auth.paths.written,
-        };
+        let meta =
+            |auth: &Auth| StoredPaths { enabled: auth.paths.enabled, written: auth.paths.written };
         if meta(self) != meta(since) {
-            emit(RecordChange::Put {
-                key: vec![PATHS_META],
-                value: meta(self).encode_to_vec(),
-            });
+            emit(RecordChange::Put { key: vec![PATHS_META], value: meta(self).encode_to_vec() });
         }
         let patterns = (&since.paths.patterns, &self.paths.patterns);
         changed_entries(PATTERNS, patterns, emit, PathPatterns::encode_to_vec);
@@ -81,20 +76,12 @@ impl Auth {
     pub(crate) fn changes(&self, since: Option<&Auth>, emit: &mut Emit<'_>) {
         let empty = Auth::default();
         let since = since.unwrap_or(&empty);
-        let meta = |auth: &Auth| StoredAuthMeta {
-            enabled: auth.enabled,
-            revision: auth.revision,
-        };
+        let meta = |auth: &Auth| StoredAuthMeta { enabled: auth.enabled, revision: auth.revision };
         if meta(self) != meta(since) {
-            emit(RecordChange::Put {
-                key: vec![META],
-                value: meta(self).encode_to_vec(),
-            });
+            emit(RecordChange::Put { key: vec![META], value: meta(self).encode_to_vec() });
         }
         changed_entries(ROLE, (&since.roles, &self.roles), emit, |role| {
-            let stored = StoredRole {
-                permissions: role.permissions.clone(),
-            };
+            let stored = StoredRole { permissions: role.permissions.clone() };
             stored.encode_to_vec()
         });
         self.path_auth_changes(Some(since), emit);
@@ -131,10 +118,7 @@ impl Auth {
             }
             Some((&ROLE, name)) => {
                 let stored = StoredRole::decode(value).map_err(corrupt)?;
-                let role = Role {
-                    name: text(name)?,
-                    permissions: stored.permissions,
-                };
+                let role = Role { name: text(name)?, permissions: stored.permissions };
                 self.insert_role(role);
             }
             Some((&USER, name)) => {
@@ -175,13 +159,9 @@ fn changed_entries<T: PartialEq>(
     let key = |name: &String| [&[kind], name.as_bytes()].concat();
     for item in old.diff(new) {
         emit(match item {
-            DiffItem::Add(name, value)
-            | DiffItem::Update {
-                new: (name, value), ..
-            } => RecordChange::Put {
-                key: key(name),
-                value: encode(value),
-            },
+            DiffItem::Add(name, value) | DiffItem::Update { new: (name, value), .. } => {
+                RecordChange::Put { key: key(name), value: encode(value) }
+            }
             DiffItem::Remove(name, _) => RecordChange::Delete { key: key(name) },
         });
     }
@@ -227,17 +207,11 @@ mod tests {
             key: "a".into(),
             range_end: "c".into(),
         };
-        let role = Role {
-            name: "app".into(),
-            permissions: vec![permission],
-        };
+        let role = Role { name: "app".into(), permissions: vec![permission] };
         let users = [user("root", &["root"]), user("cert", &["app"])];
         let mut auth = Auth::restored(true, 9, users, [role]);
         auth.paths.enabled = true;
-        let patterns = PathPatterns {
-            read: vec!["/app/*".into()],
-            write: Vec::new(),
-        };
+        let patterns = PathPatterns { read: vec!["/app/*".into()], write: Vec::new() };
         auth.paths.patterns.insert("app".into(), Arc::new(patterns));
         auth
     }
@@ -250,10 +224,7 @@ mod tests {
         assert!(loaded.enabled() && loaded.revision() == 9);
         assert!(loaded.users().eq(auth.users()) && loaded.roles().eq(auth.roles()));
         assert_eq!(loaded.paths, auth.paths);
-        let caller = Caller {
-            user: "cert".into(),
-            revision: 9,
-        };
+        let caller = Caller { user: "cert".into(), revision: 9 };
         let none = Leases::default();
         let check = AccessCheck::new(&loaded, Some(&caller), &none);
         assert!(check.read(b"a", b"c").is_ok() && check.write(b"a", b"").is_err());

@@ -153,11 +153,7 @@ impl Auth {
         users: impl IntoIterator<Item = User>,
         roles: impl IntoIterator<Item = Role>,
     ) -> Self {
-        let mut auth = Self {
-            enabled,
-            revision,
-            ..Self::default()
-        };
+        let mut auth = Self { enabled, revision, ..Self::default() };
         users.into_iter().for_each(|user| auth.insert_user(user));
         roles.into_iter().for_each(|role| auth.insert_role(role));
         auth.refresh_where(|_| true);

@@ -34,10 +34,7 @@ impl Auth {
         if self.roles.contains_key(&asked.name) {
             return Err(AuthError::RoleExists);
         }
-        self.put_role(Role {
-            name: asked.name.clone(),
-            permissions: Vec::new(),
-        });
+        self.put_role(Role { name: asked.name.clone(), permissions: Vec::new() });
         Ok(())
     }
 

@@ -222,10 +222,7 @@ mod tests {
     };
 
     fn run(auth: &mut Auth, verb: AuthOperation) {
-        let command = AuthCommand {
-            operation: Some(verb),
-            ..AuthCommand::default()
-        };
+        let command = AuthCommand { operation: Some(verb), ..AuthCommand::default() };
         let before = auth.size_bytes();
         let growth = command.growth();
         auth.apply(&command, None).unwrap();
@@ -246,10 +243,7 @@ mod tests {
                 key: vec![b'k'; 1000].into(),
                 range_end: "z".into(),
             });
-            let grant = RoleGrant {
-                role: role.clone(),
-                permission,
-            };
+            let grant = RoleGrant { role: role.clone(), permission };
             run(&mut auth, AuthOperation::RoleGrant(grant));
             let add = UserAdd {
                 name: user.clone(),
@@ -278,9 +272,7 @@ mod tests {
     #[test]
     fn long_texts_are_told_from_others() {
         let add = |bytes| AuthCommand {
-            operation: Some(AuthOperation::RoleAdd(RoleAdd {
-                name: "n".repeat(bytes),
-            })),
+            operation: Some(AuthOperation::RoleAdd(RoleAdd { name: "n".repeat(bytes) })),
             ..AuthCommand::default()
         };
         assert!(!add(AUTH_NAME_BYTES_MAX).is_too_long());

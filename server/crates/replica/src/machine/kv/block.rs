@@ -93,12 +93,7 @@ impl Block {
         } else {
             BlockBody::Closed(body)
         };
-        let block = Self {
-            number,
-            base,
-            slots,
-            body,
-        };
+        let block = Self { number, base, slots, body };
         let entries = block.entries();
         let mut expected = 0;
         for (at, (slot, offset)) in entries.iter().enumerate() {
@@ -107,10 +102,7 @@ impl Block {
                 .map_or(block.bytes().len(), |next| usize::from(next.1));
             let bytes = block.bytes().get(usize::from(*offset)..end)?;
             let version = Version::decode(bytes, number, base)?;
-            let own = Location {
-                block: number,
-                slot: *slot,
-            };
+            let own = Location { block: number, slot: *slot };
             let older = |link: Option<Location>| link.is_none_or(|place| place < own);
             let ascends = at == 0 || entries[at - 1].0 < *slot;
             if !ascends
@@ -286,12 +278,7 @@ impl Block {
                 BlockBody::Closed(Bytes::from(bytes.into_boxed_slice())),
             ),
         };
-        Some(Block {
-            number: self.number,
-            base: self.base,
-            slots,
-            body,
-        })
+        Some(Block { number: self.number, base: self.base, slots, body })
     }
 
     /// Slots and offsets of the versions that exist, in order.

@@ -94,10 +94,7 @@ impl Kv {
         let meta = self.meta();
         if since.is_none_or(|since| since.meta() != meta) {
             let value = with_checksum(prost::Message::encode_to_vec(&meta));
-            emit(RecordChange::Put {
-                key: vec![META],
-                value,
-            });
+            emit(RecordChange::Put { key: vec![META], value });
         }
         let mut put = |block: &Block| {
             emit(RecordChange::Put {
@@ -116,10 +113,7 @@ impl Kv {
         let mut gone = Vec::new();
         for item in since.history.blocks.diff(blocks) {
             match item {
-                DiffItem::Add(_, block)
-                | DiffItem::Update {
-                    new: (_, block), ..
-                } => put(&block.0),
+                DiffItem::Add(_, block) | DiffItem::Update { new: (_, block), .. } => put(&block.0),
                 DiffItem::Remove(number, _) => gone.push(*number),
             }
         }
@@ -150,10 +144,7 @@ impl Kv {
                 if !meta.is_sound() {
                     return Err(CorruptRecord::new(format!("{}: {meta:?}", what())));
                 }
-                *self = Kv {
-                    loading: Some(Box::new(meta)),
-                    ..Kv::default()
-                };
+                *self = Kv { loading: Some(Box::new(meta)), ..Kv::default() };
                 Ok(())
             }
             Some((&BLOCK, number)) => {
@@ -345,22 +336,13 @@ mod tests {
         let mut kv = Kv::default();
         let key = Bytes::from_static(b"key");
         let put = |value: &'static [u8]| {
-            KvOperation::Put(Put {
-                key: key.clone(),
-                value: value.into(),
-                ..Put::default()
-            })
+            KvOperation::Put(Put { key: key.clone(), value: value.into(), ..Put::default() })
         };
-        let delete = KvOperation::Delete(DeleteRange {
-            key: key.clone(),
-            ..DeleteRange::default()
-        });
+        let delete =
+            KvOperation::Delete(DeleteRange { key: key.clone(), ..DeleteRange::default() });
         let compact = KvOperation::Compact(Compact { revision: 3 });
         for verb in [put(b"one"), put(b"two"), delete, put(b"three"), compact] {
-            kv.apply(&KvCommand {
-                operation: Some(verb),
-            })
-            .unwrap();
+            kv.apply(&KvCommand { operation: Some(verb) }).unwrap();
         }
         let mut lines = Vec::new();
         kv.changes(None, &mut |change| match change {
@@ -390,14 +372,10 @@ mod tests {
                 ..Put::default()
             };
             let verb = match number % 200 {
-                199 => KvOperation::Compact(Compact {
-                    revision: number / 2,
-                }),
+                199 => KvOperation::Compact(Compact { revision: number / 2 }),
                 _ => KvOperation::Put(put),
             };
-            KvCommand {
-                operation: Some(verb),
-            }
+            KvCommand { operation: Some(verb) }
         };
         let mut kv = Kv::default();
         let mut since = kv.clone();

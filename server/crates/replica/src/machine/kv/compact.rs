@@ -33,14 +33,10 @@ impl Kv {
     pub(super) fn compact(&mut self, compact: &Compact) -> Result<(), KvError> {
         let revision = compact.revision;
         if revision <= self.compacted {
-            return Err(KvError::Compacted {
-                compacted: self.compacted,
-            });
+            return Err(KvError::Compacted { compacted: self.compacted });
         }
         if revision > self.revision {
-            return Err(KvError::FutureRevision {
-                current: self.revision,
-            });
+            return Err(KvError::FutureRevision { current: self.revision });
         }
         self.save_for_watchers();
         self.compacted = revision;
@@ -72,12 +68,8 @@ impl Kv {
     /// Removes the unreadable versions that one pass over about `blocks` blocks finds, and the keys without a
     /// version left; notes where the next pass begins and whether one is needed.
     fn sweep(&mut self, blocks: usize) {
-        let SweepPass {
-            mut dead,
-            removed_keys: forgotten,
-            next,
-            finished: done,
-        } = self.find_dead(self.compacted, blocks);
+        let SweepPass { mut dead, removed_keys: forgotten, next, finished: done } =
+            self.find_dead(self.compacted, blocks);
         for key in &forgotten {
             self.index.remove(key);
         }
@@ -113,19 +105,11 @@ impl Kv {
                 }
                 if version.main > revision {
                     let next = next.unwrap_or(block.number());
-                    return SweepPass {
-                        dead,
-                        removed_keys: forgotten,
-                        next,
-                        finished: true,
-                    };
+                    return SweepPass { dead, removed_keys: forgotten, next, finished: true };
                 }
                 dead.extend(version.links.prev);
                 if version.tombstone && version.main < revision {
-                    let place = Location {
-                        block: block.number(),
-                        slot,
-                    };
+                    let place = Location { block: block.number(), slot };
                     dead.push(place);
                     if self
                         .index
@@ -138,12 +122,7 @@ impl Kv {
             }
         }
         let next = next.unwrap_or(self.history.tail.number());
-        SweepPass {
-            dead,
-            removed_keys: forgotten,
-            next,
-            finished: true,
-        }
+        SweepPass { dead, removed_keys: forgotten, next, finished: true }
     }
 }
 
@@ -211,10 +190,7 @@ mod tests {
         let first = Bytes::from_static(b"key-3");
         apply(
             &mut kv,
-            KvOperation::Delete(DeleteRange {
-                key: first,
-                ..DeleteRange::default()
-            }),
+            KvOperation::Delete(DeleteRange { key: first, ..DeleteRange::default() }),
         );
         put(&mut kv, "key-4", 1);
         let revision = kv.revision() - 100;

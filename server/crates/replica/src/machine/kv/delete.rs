@@ -43,9 +43,6 @@ impl Kv {
         for key in &keys {
             self.write(batch, key, None);
         }
-        Ok(DeleteReply {
-            deleted: keys.len() as i64,
-            prev_kvs,
-        })
+        Ok(DeleteReply { deleted: keys.len() as i64, prev_kvs })
     }
 }

@@ -151,10 +151,7 @@ mod tests {
         let key = Bytes::copy_from_slice(key.as_bytes());
         apply(
             kv,
-            KvOperation::Delete(DeleteRange {
-                key,
-                ..DeleteRange::default()
-            }),
+            KvOperation::Delete(DeleteRange { key, ..DeleteRange::default() }),
         );
     }
 

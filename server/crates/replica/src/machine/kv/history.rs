@@ -83,10 +83,7 @@ impl History {
 
     /// Returns a reader for many places, most of which are in few blocks.
     pub(super) fn reader(&self) -> HistoryReader<'_> {
-        HistoryReader {
-            history: self,
-            last: None,
-        }
+        HistoryReader { history: self, last: None }
     }
 
     /// The version at a place; `None` if it was compacted away.
@@ -131,11 +128,7 @@ impl History {
         } else {
             None
         };
-        Links {
-            prev: Some(place),
-            jump,
-            depth,
-        }
+        Links { prev: Some(place), jump, depth }
     }
 
     /// Appends a version and returns its place and its size in bytes. Closes the open block before, if it is
@@ -150,10 +143,7 @@ impl History {
             }
         };
         self.bytes += size as u64;
-        let place = Location {
-            block: self.tail.number(),
-            slot,
-        };
+        let place = Location { block: self.tail.number(), slot };
         if self.tail.is_oversized() {
             self.close_tail();
         }
@@ -182,10 +172,7 @@ impl History {
 
     /// The location of the next version, unless the open block is full.
     pub(super) fn end(&self) -> Location {
-        Location {
-            block: self.tail.number(),
-            slot: self.tail.end(),
-        }
+        Location { block: self.tail.number(), slot: self.tail.end() }
     }
 
     /// A location from which all versions of `revision` and above are found: the last block that
@@ -205,10 +192,7 @@ impl History {
                 high = middle - 1;
             }
         }
-        Location {
-            block: low,
-            slot: 0,
-        }
+        Location { block: low, slot: 0 }
     }
 
     /// The versions from a place on, in order.
@@ -221,10 +205,7 @@ impl History {
             let slot = if number == place.block { place.slot } else { 0 };
             let versions = block.versions_from(slot);
             versions.map(move |(slot, version)| {
-                let place = Location {
-                    block: number,
-                    slot,
-                };
+                let place = Location { block: number, slot };
                 (place, (block, version))
             })
         })
@@ -238,10 +219,7 @@ impl History {
         for block in self.blocks_from(0) {
             rows.extend(block.versions().map(|(slot, version)| {
                 leased |= version.lease != 0;
-                let place = Location {
-                    block: block.number(),
-                    slot,
-                };
+                let place = Location { block: block.number(), slot };
                 let tombstone = version.tombstone;
                 IndexRow::new(version.key, IndexEntry { place, tombstone }, version.size)
             }));

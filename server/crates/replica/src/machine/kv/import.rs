@@ -99,13 +99,7 @@ impl Kv {
 /// Fails unless the revision is positive, revision and sub are below `COUNT_MAX`, and, of a put, the create
 /// revision is between 0 and the revision and the version not negative.
 fn check(foreign: &ImportedVersion<'_>) -> Result<(), CorruptRecord> {
-    let ImportedVersion {
-        main,
-        sub,
-        create_revision,
-        version,
-        ..
-    } = *foreign;
+    let ImportedVersion { main, sub, create_revision, version, .. } = *foreign;
     let counted = main > 0 && (main as u64) < COUNT_MAX && sub < COUNT_MAX;
     let lives = (0..=main).contains(&create_revision) && version >= 0;
     if counted && (foreign.deletes || lives) {
@@ -136,16 +130,8 @@ mod tests {
             apply(
                 &mut kv,
                 match at % 5 {
-                    3 => KvOperation::Delete(DeleteRange {
-                        key,
-                        ..DeleteRange::default()
-                    }),
-                    _ => KvOperation::Put(Put {
-                        key,
-                        value,
-                        lease: 0,
-                        ..Put::default()
-                    }),
+                    3 => KvOperation::Delete(DeleteRange { key, ..DeleteRange::default() }),
+                    _ => KvOperation::Put(Put { key, value, lease: 0, ..Put::default() }),
                 },
             );
         }
@@ -204,13 +190,7 @@ mod tests {
                 kv.continue_sweep();
             }
             let key = Bytes::from_static(b"k1");
-            apply(
-                kv,
-                KvOperation::Put(Put {
-                    key,
-                    ..Put::default()
-                }),
-            );
+            apply(kv, KvOperation::Put(Put { key, ..Put::default() }));
         }
         assert_eq!(all(&taken, 0), all(&kv, 0));
         assert_eq!(
@@ -249,20 +229,14 @@ mod tests {
             };
             kv.import_version(&foreign).unwrap();
         }
-        let lease = Lease {
-            ttl_s: 60,
-            remaining_ttl_s: 5,
-        };
+        let lease = Lease { ttl_s: 60, remaining_ttl_s: 5 };
         kv.import_lease(7, lease).unwrap();
         kv.finish_import(0, 0).unwrap();
         assert_eq!(kv.leases().get(7), Some(&lease));
         assert_eq!(kv.leases().keys(7).count(), 1);
         // nobody knows this one, and its key stays
         assert_eq!(kv.leases().get(9).map(|lease| lease.ttl_s), Some(TTL_MAX_S));
-        let unsound = Lease {
-            ttl_s: i64::MAX,
-            ..lease
-        };
+        let unsound = Lease { ttl_s: i64::MAX, ..lease };
         assert!(kv.import_lease(8, unsound).is_err());
         assert!(kv.import_lease(NONE, lease).is_err());
     }
@@ -280,22 +254,10 @@ mod tests {
         for wrong in [
             ImportedVersion { main: 0, ..sound },
             ImportedVersion { main: -5, ..sound },
-            ImportedVersion {
-                main: i64::MAX,
-                ..sound
-            },
-            ImportedVersion {
-                create_revision: 6,
-                ..sound
-            },
-            ImportedVersion {
-                version: -1,
-                ..sound
-            },
-            ImportedVersion {
-                sub: u64::MAX,
-                ..sound
-            },
+            ImportedVersion { main: i64::MAX, ..sound },
+            ImportedVersion { create_revision: 6, ..sound },
+            ImportedVersion { version: -1, ..sound },
+            ImportedVersion { sub: u64::MAX, ..sound },
         ] {
             let error = Kv::default().import_version(&wrong).unwrap_err();
             assert!(error.to_string().contains("of key \"k\""), "{error}");

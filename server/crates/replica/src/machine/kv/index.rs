@@ -60,10 +60,7 @@ pub(super) struct Count {
 
 impl Count {
     /// More than any span has.
-    pub(super) const MAX: Count = Count {
-        live: usize::MAX,
-        all: usize::MAX,
-    };
+    pub(super) const MAX: Count = Count { live: usize::MAX, all: usize::MAX };
 
     /// Counts a key by its entry; `None` counts nothing.
     fn add(&mut self, entry: Option<IndexEntry>) {
@@ -124,10 +121,7 @@ pub(super) struct Index {
 
 impl Default for Index {
     fn default() -> Self {
-        Self {
-            leaves: OrdMap::unit(Bytes::new(), Arc::default()),
-            live: 0,
-        }
+        Self { leaves: OrdMap::unit(Bytes::new(), Arc::default()), live: 0 }
     }
 }
 
@@ -408,13 +402,7 @@ mod tests {
     use super::*;
 
     fn entry(block: u64, tombstone: bool) -> IndexEntry {
-        IndexEntry {
-            place: Location {
-                block,
-                slot: block as u16 % 7,
-            },
-            tombstone,
-        }
+        IndexEntry { place: Location { block, slot: block as u16 % 7 }, tombstone }
     }
 
     /// Generates short keys that crowd together, and long ones of which few or one fill a page.

@@ -43,14 +43,8 @@ impl IndexEntry {
 
     /// Restores an entry from what [`Self::pack`] returned.
     pub(super) fn unpack(PackedEntry(packed): PackedEntry) -> Self {
-        let place = Location {
-            block: packed >> (SLOT_BITS + 1),
-            slot: (packed >> 1) as u16,
-        };
-        Self {
-            place,
-            tombstone: packed & 1 == 1,
-        }
+        let place = Location { block: packed >> (SLOT_BITS + 1), slot: (packed >> 1) as u16 };
+        Self { place, tombstone: packed & 1 == 1 }
     }
 }
 

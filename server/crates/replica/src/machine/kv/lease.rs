@@ -55,13 +55,7 @@ impl Kv {
         if self.leases.get(id).is_some() {
             return Err(LeaseError::Exists);
         }
-        self.leases.insert(
-            id,
-            Lease {
-                ttl_s,
-                remaining_ttl_s: 0,
-            },
-        );
+        self.leases.insert(id, Lease { ttl_s, remaining_ttl_s: 0 });
         Ok(Granted { ttl_s })
     }
 

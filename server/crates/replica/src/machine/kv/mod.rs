@@ -276,11 +276,7 @@ impl Kv {
 
     /// Prepares the writes of a command, which will make the next revision, with the budget of its reads.
     fn begin_write(&self, reads: ReadBudget) -> WriteBatch {
-        WriteBatch {
-            main: self.revision + 1,
-            written: 0,
-            reads,
-        }
+        WriteBatch { main: self.revision + 1, written: 0, reads }
     }
 
     /// Returns the revision that reads within the command see: the command's own once it has written.
@@ -335,13 +331,8 @@ impl Kv {
         let (place, size) = self.history.push(&version);
         self.live_bytes -= life.map_or(0, |past| past.size);
         self.live_bytes += if written.is_some() { size as u64 } else { 0 };
-        self.index.put(
-            key,
-            IndexEntry {
-                place,
-                tombstone: written.is_none(),
-            },
-        );
+        self.index
+            .put(key, IndexEntry { place, tombstone: written.is_none() });
         batch.written += 1;
     }
 

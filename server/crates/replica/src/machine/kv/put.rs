@@ -61,8 +61,6 @@ impl Kv {
             put.lease
         };
         self.write(batch, &put.key, Some((value, lease)));
-        Ok(PutReply {
-            prev_kv: batch.reads.answer(before.filter(|_| put.prev_kv)),
-        })
+        Ok(PutReply { prev_kv: batch.reads.answer(before.filter(|_| put.prev_kv)) })
     }
 }

@@ -59,10 +59,7 @@ impl Kv {
         self.check_range(range, self.revision)?;
         let at_newest = range.revision <= 0 || range.revision >= self.revision;
         let span = KeyRange::new(&range.key, &range.range_end);
-        let mut part = RangePart {
-            kvs: Vec::new(),
-            next: NextPart::End,
-        };
+        let mut part = RangePart { kvs: Vec::new(), next: NextPart::End };
         let (mut bytes, mut keys) = (0, 0);
         self.index.visit(&span, &mut |key, entry| {
             if keys == bounds.keys {
@@ -98,9 +95,7 @@ impl Kv {
         if range.revision > current {
             Err(KvError::FutureRevision { current })
         } else if range.revision > 0 && range.revision < self.compacted {
-            Err(KvError::Compacted {
-                compacted: self.compacted,
-            })
+            Err(KvError::Compacted { compacted: self.compacted })
         } else {
             Ok(())
         }
@@ -110,9 +105,7 @@ impl Kv {
     /// compacted revision.
     pub(super) fn check_range_in_txn(&self, range: &Range) -> Result<(), KvError> {
         if range.revision < 0 && range.revision < self.compacted {
-            return Err(KvError::Compacted {
-                compacted: self.compacted,
-            });
+            return Err(KvError::Compacted { compacted: self.compacted });
         }
         self.check_range(range, self.revision)
     }
@@ -133,10 +126,7 @@ impl Kv {
         let span = KeyRange::new(&range.key, &range.range_end);
         if range.count_only {
             let count = self.count(&span, at, reads)?;
-            return Ok(RangeReply {
-                count,
-                ..RangeReply::default()
-            });
+            return Ok(RangeReply { count, ..RangeReply::default() });
         }
         let (mut kvs, whole) = self.collect_pairs(range, at, reads)?;
         let count = match whole {
@@ -288,16 +278,10 @@ impl Kv {
         reads: &mut ReadBudget,
     ) -> Result<(), KvError> {
         let Some(limit) = limit else {
-            let enough = Count {
-                all: reads.keys_left().saturating_add(1),
-                ..Count::MAX
-            };
+            let enough = Count { all: reads.keys_left().saturating_add(1), ..Count::MAX };
             return reads.keys(self.index.count(span, enough).all);
         };
-        let enough = Count {
-            live: limit,
-            all: reads.passed_left().saturating_add(1),
-        };
+        let enough = Count { live: limit, all: reads.passed_left().saturating_add(1) };
         let count = self.index.count(span, enough);
         reads.keys(count.live.min(limit))?;
         reads.passed(count.all - count.live)

@@ -85,10 +85,7 @@ impl ReadBudget {
 
     /// Budget to find out whether a request reads `keys` keys at most; nothing is answered.
     pub(super) fn of_estimate(keys: u64) -> Self {
-        Self {
-            work: keys.saturating_mul(READ),
-            ..Self::of_range()
-        }
+        Self { work: keys.saturating_mul(READ), ..Self::of_range() }
     }
 
     pub(super) fn is_bounded(&self) -> bool {
@@ -113,10 +110,7 @@ impl ReadBudget {
     /// Returns the number of keys at which counting may stop, because [`Self::count_keys`] refuses it and any
     /// higher one.
     pub(super) fn enough_counted(&self) -> Count {
-        Count {
-            all: whole(self.work),
-            ..Count::MAX
-        }
+        Count { all: whole(self.work), ..Count::MAX }
     }
 
     /// Charges one key that is read; fails, as all charges do, if the budget does not suffice.

@@ -19,14 +19,10 @@ impl Kv {
     /// above the current one.
     pub fn hash_revision(&self, revision: i64) -> Result<i64, KvError> {
         if revision > 0 && revision < self.compacted {
-            return Err(KvError::Compacted {
-                compacted: self.compacted,
-            });
+            return Err(KvError::Compacted { compacted: self.compacted });
         }
         if revision > self.revision {
-            return Err(KvError::FutureRevision {
-                current: self.revision,
-            });
+            return Err(KvError::FutureRevision { current: self.revision });
         }
         Ok(if revision == 0 {
             self.revision
@@ -95,10 +91,7 @@ mod tests {
         let key = Bytes::from_static(key.as_bytes());
         apply(
             kv,
-            KvOperation::Delete(DeleteRange {
-                key,
-                ..DeleteRange::default()
-            }),
+            KvOperation::Delete(DeleteRange { key, ..DeleteRange::default() }),
         );
     }
 

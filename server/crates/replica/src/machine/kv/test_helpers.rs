@@ -9,9 +9,7 @@ use super::{
 
 /// Applies an operation that must succeed, as one turn of the replica does.
 pub(super) fn apply(kv: &mut Kv, operation: KvOperation) {
-    let command = KvCommand {
-        operation: Some(operation),
-    };
+    let command = KvCommand { operation: Some(operation) };
     kv.apply(&command).expect("the operation succeeds");
     kv.clear_states_before_compaction();
 }

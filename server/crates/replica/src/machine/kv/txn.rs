@@ -109,10 +109,7 @@ impl Kv {
                 break;
             }
         }
-        let mut path = TxnPath {
-            succeeded,
-            nested: Vec::new(),
-        };
+        let mut path = TxnPath { succeeded, nested: Vec::new() };
         for op in path.branch(txn) {
             if let Some(TxnOpKind::Txn(txn)) = &op.kind {
                 path.nested.push(self.choose(txn, reads)?);
@@ -176,10 +173,7 @@ impl Kv {
                 None => continue,
             });
         }
-        Ok(TxnReply {
-            succeeded: path.succeeded,
-            replies,
-        })
+        Ok(TxnReply { succeeded: path.succeeded, replies })
     }
 
     /// Whether a comparison holds for all live keys of its range. For a range without keys, all targets but

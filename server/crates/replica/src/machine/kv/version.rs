@@ -241,10 +241,7 @@ mod tests {
         let mut bytes = version.head(9, 100);
         bytes.extend_from_slice(version.key);
         bytes.extend_from_slice(version.value);
-        let whole = Version {
-            size: bytes.len(),
-            ..*version
-        };
+        let whole = Version { size: bytes.len(), ..*version };
         assert_eq!(Version::decode(&bytes, 9, 100), Some(whole));
         for cut in 0..bytes.len() {
             assert_eq!(Version::decode(&bytes[..cut], 9, 100), None, "cut at {cut}");
@@ -269,27 +266,11 @@ mod tests {
         round(&fresh);
         let links = Links {
             prev: Some(Location { block: 9, slot: 3 }),
-            jump: Some(Location {
-                block: 1,
-                slot: 14_000,
-            }),
+            jump: Some(Location { block: 1, slot: 14_000 }),
             depth: 300,
         };
-        round(&Version {
-            create: 7,
-            version: 12,
-            lease: -5,
-            sub: 4,
-            links,
-            ..fresh
-        });
-        round(&Version {
-            tombstone: true,
-            version: 0,
-            value: b"",
-            links,
-            ..fresh
-        });
+        round(&Version { create: 7, version: 12, lease: -5, sub: 4, links, ..fresh });
+        round(&Version { tombstone: true, version: 0, value: b"", links, ..fresh });
     }
 
     #[test]

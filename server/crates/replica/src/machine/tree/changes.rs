@@ -46,14 +46,9 @@ fn below(
         match item {
             DiffItem::Add(_, link) => put_all(path, link, emit),
             DiffItem::Remove(_, link) => visit(path, link, &mut |path, _| {
-                emit(RecordChange::Delete {
-                    key: node_key(path),
-                });
+                emit(RecordChange::Delete { key: node_key(path) });
             }),
-            DiffItem::Update {
-                old: (_, old),
-                new: (_, new),
-            } => {
+            DiffItem::Update { old: (_, old), new: (_, new) } => {
                 if !same_record(old, new) {
                     emit(put_node(path, new));
                 }

@@ -95,20 +95,10 @@ pub(super) fn put_node(path: &[u8], inode: &Inode) -> RecordChange {
         NodeBody::File(value) => Some(value.clone()),
         NodeBody::Dir(_) => None,
     };
-    let Inode {
-        created,
-        modified,
-        expires_ns,
-        ..
-    } = *inode;
+    let Inode { created, modified, expires_ns, .. } = *inode;
     put(
         node_key(path),
-        &StoredNode {
-            created,
-            modified,
-            expires_ns,
-            value,
-        },
+        &StoredNode { created, modified, expires_ns, value },
     )
 }
 
@@ -124,27 +114,14 @@ pub(super) fn put_event(event: &Event) -> RecordChange {
 
 /// Returns the record of the index and the write counters.
 pub(super) fn put_meta(tree: &Tree) -> RecordChange {
-    let meta = StoredTreeMeta {
-        index: tree.index,
-        counts: tree.counts.numbers().to_vec(),
-    };
+    let meta = StoredTreeMeta { index: tree.index, counts: tree.counts.numbers().to_vec() };
     put(vec![META], &meta)
 }
 
 impl StoredEventNode {
     fn new(node: &Node) -> Self {
-        let Node {
-            created,
-            modified,
-            expires_ns,
-            ..
-        } = *node;
-        let stored = StoredNode {
-            created,
-            modified,
-            expires_ns,
-            value: node.value.clone(),
-        };
+        let Node { created, modified, expires_ns, .. } = *node;
+        let stored = StoredNode { created, modified, expires_ns, value: node.value.clone() };
         Self {
             path: node.path.clone(),
             node: Some(stored),
@@ -155,12 +132,7 @@ impl StoredEventNode {
 
     /// Converts the stored node back, without children; `None` if its fields are missing.
     fn into_node(self) -> Option<Node> {
-        let StoredNode {
-            created,
-            modified,
-            expires_ns,
-            value,
-        } = self.node?;
+        let StoredNode { created, modified, expires_ns, value } = self.node?;
         let Self { path, dir, ttl, .. } = self;
         Some(Node {
             path,
@@ -185,13 +157,7 @@ impl StoredEvent {
             Some(prev) => Some(prev.into_node()?),
             None => None,
         };
-        Some(Event {
-            action,
-            node,
-            prev,
-            index,
-            refresh: false,
-        })
+        Some(Event { action, node, prev, index, refresh: false })
     }
 }
 
@@ -265,18 +231,8 @@ impl Tree {
         let body = stored
             .value
             .map_or(NodeBody::Dir(Children::new()), NodeBody::File);
-        let StoredNode {
-            created,
-            modified,
-            expires_ns,
-            ..
-        } = stored;
-        let inode = Inode {
-            created,
-            modified,
-            expires_ns,
-            body,
-        };
+        let StoredNode { created, modified, expires_ns, .. } = stored;
+        let inode = Inode { created, modified, expires_ns, body };
         let (dir, name) = split(path);
         if name.is_empty() || !path.starts_with(b"/") {
             return Err(corrupt(key, "is not a path"));
@@ -343,9 +299,7 @@ pub(super) fn changed_events(old: &Tree, new: &Tree, emit: &mut dyn FnMut(Record
     for item in old.history.events.diff(&new.history.events) {
         match item {
             DiffItem::Add(_, kept) | DiffItem::Update { new: (_, kept), .. } => emit(put(kept)),
-            DiffItem::Remove(index, _) => emit(RecordChange::Delete {
-                key: event_key(*index),
-            }),
+            DiffItem::Remove(index, _) => emit(RecordChange::Delete { key: event_key(*index) }),
         }
     }
 }

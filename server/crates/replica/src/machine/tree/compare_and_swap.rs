@@ -18,18 +18,8 @@ impl Tree {
         let path = clean(&swap.path);
         self.refuse_root(&path)?;
         let old = self.compare(&path, swap.prev_value.as_ref(), swap.prev_index)?;
-        let CompareAndSwap {
-            value,
-            expires_ns,
-            refresh,
-            ..
-        } = swap;
-        let write = NodeWrite {
-            path,
-            value,
-            expires_ns: *expires_ns,
-            refresh: *refresh,
-        };
+        let CompareAndSwap { value, expires_ns, refresh, .. } = swap;
+        let write = NodeWrite { path, value, expires_ns: *expires_ns, refresh: *refresh };
         let (node, prev) = self.overwrite(old, write, now_ns);
         Ok(self.record_event(Action::CompareAndSwap, node, Some(prev), swap.refresh))
     }

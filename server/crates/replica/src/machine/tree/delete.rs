@@ -52,13 +52,7 @@ impl Tree {
             created: link.created,
             ..Node::default()
         };
-        let event = Event {
-            action,
-            node,
-            prev: Some(prev),
-            index,
-            refresh: false,
-        };
+        let event = Event { action, node, prev: Some(prev), index, refresh: false };
         let bytes = of_subtree(path, &link);
         self.nodes_bytes -= bytes;
         let held = link.is_dir() && bytes <= TREE_REMOVED_BYTES_MAX;

@@ -60,10 +60,7 @@ impl EventHistory {
             .is_some_and(|kept| kept.removed.is_some())
             && let Some(kept) = self.events.get_mut(&aged)
         {
-            *kept = IdentityArc::new(HistoryEntry {
-                event: kept.event.clone(),
-                removed: None,
-            });
+            *kept = IdentityArc::new(HistoryEntry { event: kept.event.clone(), removed: None });
         }
     }
 }

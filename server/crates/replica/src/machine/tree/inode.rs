@@ -40,12 +40,7 @@ impl Inode {
     /// Returns an empty directory that was created at an index and does not expire.
     pub(crate) fn dir(index: u64) -> Self {
         let body = NodeBody::Dir(Children::new());
-        Self {
-            created: index,
-            modified: index,
-            expires_ns: None,
-            body,
-        }
+        Self { created: index, modified: index, expires_ns: None, body }
     }
 
     pub(crate) fn is_dir(&self) -> bool {
@@ -118,17 +113,11 @@ pub(crate) fn find<'a>(root: &'a NodeRef, path: &[u8]) -> Result<&'a NodeRef, Lo
     for (end, name) in components(path) {
         let Some(children) = current.children() else {
             let cause = Bytes::copy_from_slice(&path[..parent_end]);
-            return Err(LookupError {
-                kind: TreeErrorKind::NotDir,
-                cause,
-            });
+            return Err(LookupError { kind: TreeErrorKind::NotDir, cause });
         };
         let Some(child) = children.get(name) else {
             let cause = Bytes::copy_from_slice(&path[..end]);
-            return Err(LookupError {
-                kind: TreeErrorKind::KeyNotFound,
-                cause,
-            });
+            return Err(LookupError { kind: TreeErrorKind::KeyNotFound, cause });
         };
         current = child;
         parent_end = end;

@@ -214,13 +214,7 @@ impl Tree {
         prev: Option<Node>,
         refresh: bool,
     ) -> Event {
-        let event = Event {
-            action,
-            node,
-            prev,
-            index: self.index,
-            refresh,
-        };
+        let event = Event { action, node, prev, index: self.index, refresh };
         if !refresh {
             self.history.push(event.clone(), None);
         }
@@ -229,11 +223,7 @@ impl Tree {
 
     /// Builds an error at the present index.
     fn error(&self, kind: TreeErrorKind, cause: Bytes) -> TreeError {
-        TreeError {
-            kind,
-            cause,
-            index: self.index,
-        }
+        TreeError { kind, cause, index: self.index }
     }
 
     fn lookup_failed(&self, miss: inode::LookupError) -> TreeError {

@@ -30,18 +30,8 @@ impl Tree {
         if old.is_dir() && !update.value.is_empty() {
             return Err(self.error(TreeErrorKind::NotFile, path));
         }
-        let Update {
-            value,
-            expires_ns,
-            refresh,
-            ..
-        } = update;
-        let write = NodeWrite {
-            path,
-            value,
-            expires_ns: *expires_ns,
-            refresh: *refresh,
-        };
+        let Update { value, expires_ns, refresh, .. } = update;
+        let write = NodeWrite { path, value, expires_ns: *expires_ns, refresh: *refresh };
         let (node, prev) = self.overwrite(old, write, now_ns);
         Ok(self.record_event(Action::Update, node, Some(prev), update.refresh))
     }

@@ -9,10 +9,7 @@ fn beyond() -> Envelope {
     from_leader(MessageType::MsgHeartbeat, |m| m.commit = 70)
 }
 
-const LOG_LOST: Halt = Halt::LogLost {
-    committed: 70,
-    last: 1,
-};
+const LOG_LOST: Halt = Halt::LogLost { committed: 70, last: 1 };
 
 /// The answers of the leader to what it is asked.
 fn confirmations(host: &mut Sent) -> Vec<Envelope> {
@@ -85,10 +82,7 @@ fn a_member_does_not_end_while_nobody_confirms_that_its_log_is_lost() {
             replica.receive(confirmation);
         }
         let guess = from_leader(MessageType::MsgReadIndexResp, |m| {
-            let entry = RaftEntry {
-                data: Bytes::from_static(&[1; 24]),
-                ..RaftEntry::default()
-            };
+            let entry = RaftEntry { data: Bytes::from_static(&[1; 24]), ..RaftEntry::default() };
             (m.index, m.entries) = (71, vec![entry].into());
         });
         replica.receive(guess);

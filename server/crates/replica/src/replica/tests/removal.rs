@@ -70,13 +70,8 @@ fn a_removed_member_hears_that_its_removal_is_committed_before_it_is_answered() 
         super::member_two_of(super::state_of(&[1, 2])),
         Agreeing::default(),
     );
-    let remove = || {
-        Command::Members(ChangeMembers {
-            remove: 1,
-            voters: true,
-            ..ChangeMembers::default()
-        })
-    };
+    let remove =
+        || Command::Members(ChangeMembers { remove: 1, voters: true, ..ChangeMembers::default() });
     let mut proposed = false;
     for tick in 1..100 {
         replica.tick(tick);

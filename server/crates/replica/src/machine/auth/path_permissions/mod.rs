@@ -141,10 +141,7 @@ pub struct PathAccess {
 impl PathPatterns {
     /// Returns patterns that allow reading and writing every path.
     fn unrestricted() -> Self {
-        Self {
-            read: vec![ALL.into()],
-            write: vec![ALL.into()],
-        }
+        Self { read: vec![ALL.into()], write: vec![ALL.into()] }
     }
 
     /// Whether a pattern for this kind of access matches the path. Recursive access needs one that ends in
@@ -274,10 +271,7 @@ impl Auth {
     fn put_path_role(&mut self, name: &str, patterns: PathPatterns) {
         self.insert_patterns(name.to_owned(), patterns);
         if !self.roles.contains_key(name) {
-            let role = Role {
-                name: name.to_owned(),
-                permissions: Vec::new(),
-            };
+            let role = Role { name: name.to_owned(), permissions: Vec::new() };
             self.put_role(role);
         }
     }
