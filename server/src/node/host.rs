@@ -8,7 +8,14 @@ use std::{
 use witan_replica::{
     host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Ticket, Unanswered},
     long_command::{ExecutedCommand, LongCommand},
-    machine::{Reply, StateMachine, kv::Kv, lease, view::View},
+    machine::{
+        Reply, StateMachine,
+        kv::Kv,
+        lease,
+        member::MemberRegistry,
+        versions::{Release, release},
+        view::View,
+    },
     replica::Role,
 };
 
@@ -36,6 +43,10 @@ pub(super) struct NodeHost {
     pub(super) completions: CompletionBatch,
     /// Bytes appended to the log since the last checkpoint was taken.
     pub(super) bytes_since_checkpoint: u64,
+    /// Whether a checkpoint is to be taken whatever was appended.
+    pub(super) checkpoint_due: bool,
+    /// The version of the cluster in the state; `None` before it is decided.
+    pub(super) cluster_version: Option<Release>,
     /// Bytes appended to the log in the current turn.
     pub(super) appended_bytes: u64,
     /// Counts what is applied.
@@ -71,6 +82,14 @@ impl NodeHost {
         }
     }
 
+    /// Notes the version of the cluster. When it falls, a checkpoint is due: an older release, which may be
+    /// started here from now on, does not know all commands in the log before.
+    fn follow_version(&mut self, members: &MemberRegistry) {
+        let version = release(&members.cluster_version);
+        self.checkpoint_due |= version < self.cluster_version;
+        self.cluster_version = version;
+    }
+
     /// Publishes a state that has replaced the one with `before`: status, members, tokens, watches and the
     /// cleared latest view.
     fn show_replaced(&mut self, view: &View, before: &Kv) {
@@ -81,6 +100,7 @@ impl NodeHost {
         let member_id = self.shared.identity.member_id;
         self.shared.status.store_state(&view.machine, member_id);
         self.post.follow(&view.machine.members);
+        self.cluster_version = release(&view.machine.members.cluster_version);
         if self.shared.status.auth() != auth_before {
             self.shared.tokens.end_all();
             self.shared.watch_streams.wake_all(&mut self.completions);
@@ -166,6 +186,7 @@ impl Host for NodeHost {
             }
             if let Some(members) = members {
                 self.post.follow(&members);
+                self.follow_version(&members);
             }
             self.shared.metrics.applied(&outcome);
             self.tally.applied(&outcome.reply, took);

@@ -11,7 +11,7 @@ use std::{
 
 use witan_replica::{
     host::Ticket,
-    machine::{command::Stamp, view::View},
+    machine::{command::Stamp, versions::release, view::View},
     replica::{Halt, Replica, Role, Status},
 };
 
@@ -101,6 +101,7 @@ pub fn start(
     let tree_index = state.tree.index();
     shared.status.store_state(&state, shared.identity.member_id);
     shared.watch_streams.begin(&state.kv);
+    let cluster_version = release(&state.members.cluster_version);
     drop(state);
     let node = Node { shared: shared.clone(), client: ClientNetwork::default() };
     let checkpointer = checkpointer(node.clone())?;
@@ -110,6 +111,8 @@ pub fn start(
         incoming: None,
         frozen: parts.frozen,
         bytes_since_checkpoint: parts.log.replayed_bytes(),
+        checkpoint_due: false,
+        cluster_version,
         appended_bytes: 0,
         log: parts.log,
         shared: shared.clone(),
@@ -485,7 +488,8 @@ impl ReplicaLoop {
                 self.sizes.checkpoint_log_bytes / LOW_SPACE_FACTOR
             }
         };
-        if self.host.bytes_since_checkpoint.max(compacted) >= due {
+        let forced = std::mem::take(&mut self.host.checkpoint_due);
+        if forced || self.host.bytes_since_checkpoint.max(compacted) >= due {
             self.host.checkpointer.offer(self.replica.view());
             self.host.bytes_since_checkpoint = 0;
             self.offered_bytes = size;

@@ -145,6 +145,7 @@ impl Monitor {
         let node = &self.shared.node;
         let every = self.shared.settings.downgrade_check;
         let ends = every.is_some_and(|every| self.looked_at.elapsed() >= every);
+        let looked_at = self.looked_at;
         if ends {
             self.looked_at = Instant::now();
         }
@@ -174,7 +175,10 @@ impl Monitor {
                 tracing::info!(from, version, "{what}");
                 self.decided = Some((members, Instant::now()));
             }
-            Ok(false) => tracing::debug!("the members have changed; deciding the version again"),
+            Ok(false) => {
+                self.looked_at = looked_at;
+                tracing::debug!("members or version are changing; deciding the version again");
+            }
             Err(error) => tracing::warn!(%error, "failed to record the cluster version; retrying"),
         }
     }

@@ -375,6 +375,7 @@ impl World {
         let before = std::mem::replace(&mut self.truth.registry, registry.clone());
         if release(&registry.cluster_version) < release(&before.cluster_version) {
             self.truth.lowered = index;
+            self.counts.lowered += u64::from(self.scenario.has_releases());
         }
         let (before, now) = (&before.by_id, &registry.by_id);
         let added: Vec<u64> = now

@@ -29,8 +29,8 @@ const LACKING_NAMED: usize = 10;
 /// Of a hundred requests, so many may be refused: clients that are turned away prove little.
 const REFUSED_PERCENT_MAX: u64 = 20;
 
-/// So many runs have callers that may not do what they ask for.
-const DENIED_RUNS: u64 = 100;
+/// So many runs have callers that may not do what they ask for, and downgrades.
+const MANY_RUNS: u64 = 100;
 
 /// The name under which a panic is reported: no invariant's.
 pub const PANIC: &str = "panic";
@@ -117,12 +117,14 @@ impl Swept {
     /// What the runs should have reached and did not.
     pub fn shortfalls(&self) -> Vec<String> {
         let mut short = Vec::new();
-        let Counts { asked, refused, denied, .. } = self.counts;
+        let Counts { asked, refused, denied, lowered, .. } = self.counts;
         if refused * 100 > asked * REFUSED_PERCENT_MAX {
             short.push(format!("{refused} of {asked} requests were refused"));
         }
-        if denied == 0 && self.runs >= DENIED_RUNS {
-            short.push(String::from("no caller was denied anything"));
+        if self.runs >= MANY_RUNS && (denied == 0 || lowered == 0) {
+            short.push(format!(
+                "{denied} requests were denied to their callers, the version fell {lowered} times"
+            ));
         }
         let (long, no_install, no_trim) = self.long_runs;
         // a few seeds say nothing
@@ -232,6 +234,7 @@ impl Counts {
             full_disks,
             clock_jumps,
             releases,
+            lowered,
         } = other;
         for (sum, more) in [
             (&mut self.acknowledged, acknowledged),
@@ -260,6 +263,7 @@ impl Counts {
             (&mut self.full_disks, full_disks),
             (&mut self.clock_jumps, clock_jumps),
             (&mut self.releases, releases),
+            (&mut self.lowered, lowered),
         ] {
             *sum += more;
         }

@@ -161,6 +161,7 @@ pub struct Counts {
     pub full_disks: u64,
     pub clock_jumps: u64,
     pub releases: u64,
+    pub lowered: u64,
 }
 
 /// What the cluster as a whole has executed: the highest entry that any member has, and the members of the
@@ -373,18 +374,24 @@ impl World {
         members.filter(|(_, member)| member.existence == Existence::Present)
     }
 
-    /// Removed members that run, although most of the members that they know of refuse them.
+    /// Removed members that run, although those refuse them whose refusal must end them.
     fn unaware(&self) -> Vec<u64> {
         let ids = self.truth.registry.removed_ids.iter();
         let run_on = ids.filter(|id| {
             let member = &self.members[(**id - 1) as usize];
-            let known = member.registry.by_id.keys();
-            let others: Vec<u64> = known.copied().filter(|other| other != *id).collect();
-            let refuse = others.iter().filter(|other| {
+            let refuses = |other: &&u64| {
                 let other = &self.members[(**other - 1) as usize];
                 other.replica.is_some() && other.registry.removed_ids.contains(*id)
-            });
-            member.replica.is_some() && refuse.count() > others.len() / 2
+            };
+            let voters = member.voters();
+            // who knows of its removal may wait for the one voter that it leaves
+            let waits = member.registry.removed_ids.contains(*id) && voters.len() == 1;
+            let known = member.registry.by_id.keys().copied();
+            let others: Vec<u64> = match waits {
+                true => voters,
+                false => known.filter(|other| other != *id).collect(),
+            };
+            member.replica.is_some() && others.iter().filter(refuses).count() > others.len() / 2
         });
         run_on.copied().collect()
     }

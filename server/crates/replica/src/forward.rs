@@ -58,7 +58,8 @@ pub(crate) struct RefusedProposal {
 /// Why a forwarded proposal was not appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 pub(crate) enum RefusalReason {
-    /// The receiver does not lead that term, or not for long: propose it again.
+    /// The receiver does not lead that term, or not for long, or has something to apply first: propose it
+    /// again.
     NotNow = 0,
     TooMany = 1,
     TooLarge = 2,

@@ -212,9 +212,13 @@ fn a_downgrade_ends_when_it_is_looked_at() {
     member.start_again();
     assert_eq!(cluster_version(&member), "3.7.0");
     let url = member.url();
+    let checkpoints = || member.metric("etcd_disk_backend_commit_duration_seconds_count");
+    let before = checkpoints();
     let enabled = Tool::Etcdctl36.run(&url, &["downgrade", "enable", "3.6"]);
     assert!(enabled.stdout.contains("success"), "{}", enabled.all());
     wait::until_true("the version falls", || cluster_version(&member) == "3.6.0");
+    // an older release does not know all commands of the log before
+    wait::until_true("a checkpoint is written", || checkpoints() > before);
     assert!(downgrades(&member));
     assert_eq!(member.terminate().code(), Some(0));
     member.add_args(["--downgrade-check-time", "100ms"]);

@@ -166,10 +166,13 @@ impl Disk {
     fn reflect(&mut self, recovered: Recovered) {
         self.durable = Log::of(&recovered);
         self.live = self.durable.clone();
-        if let Some(view) = &recovered.checkpoint {
+        if let Some(view) = &recovered.checkpoint
+            && view.position.index != self.newest.index
+        {
+            self.older = None;
             self.newest = Saved { records: records_of(view), index: view.position.index };
         }
-        (self.written, self.older) = (None, None);
+        self.written = None;
         if let Some(files) = &mut self.files {
             files.recovered = Some(recovered);
         }

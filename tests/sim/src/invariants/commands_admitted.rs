@@ -167,7 +167,7 @@ impl CommandsAdmitted {
         let may = !self.enabled || roles.is_some_and(|roles| roles.contains(ROOT));
         let denied = matches!(
             reply,
-            Err(AuthError::PermissionDenied | AuthError::UserEmpty)
+            Err(AuthError::PermissionDenied | AuthError::UserEmpty | AuthError::OldRevision)
         );
         match reply {
             Ok(_) if may => {

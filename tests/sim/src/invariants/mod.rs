@@ -250,7 +250,8 @@ pub fn fingerprint(view: &View) -> u64 {
         .number(machine.tree.index())
         .number(machine.tree.next_expiration_ns().unwrap_or(-1) as u64)
         .number(machine.members.cluster_id)
-        .bytes(machine.members.cluster_version.as_bytes());
+        .bytes(machine.members.cluster_version.as_bytes())
+        .bytes(machine.members.downgrade_target.as_bytes());
     // raft lists them in an order that differs by member
     for ids in [&view.position.voters, &view.position.learners] {
         let ids: BTreeSet<u64> = ids.iter().copied().collect();

@@ -2,7 +2,10 @@
 //! within the stated time, it takes every proposal and answers it in time, and all members end in
 //! the same place.
 
-use witan_replica::replica::{ProposalRejected, Role};
+use witan_replica::{
+    machine::versions::FIRST,
+    replica::{ProposalRejected, Role},
+};
 
 use super::{Fact, Invariant, Scene};
 use crate::oracle::{Ask, End};
@@ -31,12 +34,13 @@ impl Invariant for ProposalLiveness {
             return Ok(());
         };
         for op in scene.oracle.ops() {
-            let (Ask::Write(_), Some(deadline)) = (&op.ask, op.deadline) else {
+            let (Ask::Write(command), Some(deadline)) = (&op.ask, op.deadline) else {
                 continue;
             };
+            let is_newer = command.since() > Some(FIRST);
             let late = match &op.end {
-                // a command of a later release than the cluster's version
-                End::Refused(ProposalRejected::ClusterVersion) => false,
+                // the version of the cluster may be too low for it
+                End::Refused(ProposalRejected::ClusterVersion) if is_newer => false,
                 End::Pending | End::Refused(_) | End::NoSpace => true,
                 End::Applied { at, .. } => *at > deadline,
                 End::Answered { .. } | End::Crashed => false,

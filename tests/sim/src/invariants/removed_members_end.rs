@@ -1,5 +1,6 @@
 //! Removal: a member that was removed ends by itself once the network is whole, although the entry of its
-//! removal may never reach it, if most of those whom it knows refuse it.
+//! removal may never reach it, if most of those whom it knows refuse it; one that knows of its removal and
+//! leaves a single voter ends if that one refuses it.
 
 use super::{Fact, Invariant, Scene};
 

@@ -35,7 +35,17 @@ enum NotAppended {
 
 /// Whether a command changes the version of the cluster, or what follows from it.
 fn changes_version(command: &Command) -> bool {
-    matches!(command, Command::ClusterVersion(_) | Command::Downgrade(_))
+    match command {
+        Command::ClusterVersion(_) | Command::Downgrade(_) => true,
+        Command::Kv(_)
+        | Command::Lease(_)
+        | Command::Tree(_)
+        | Command::Alarm(_)
+        | Command::Auth(_)
+        | Command::Publish(_)
+        | Command::PeerUrls(_)
+        | Command::Members(_) => false,
+    }
 }
 
 /// Entries that wait for the same turn.
@@ -130,8 +140,8 @@ impl Replica {
     }
 
     /// Proposes what the leader has decided by looking at `members`. Returns `false`, and appends nothing, if
-    /// members, cluster version or downgrade target have changed since, or a change of membership is in the
-    /// log and not applied.
+    /// members, cluster version or downgrade target have changed since, or a change of one of them may be in
+    /// the log and not applied.
     pub fn propose_decision(
         &mut self,
         members: &MemberRegistry,

@@ -95,6 +95,28 @@ fn a_version_is_set_only_before_the_members_change_from_whom_it_was_decided() {
     }
 }
 
+/// Behind a downgrade in the log it would end the members that follow an older release.
+#[test]
+fn a_newer_command_waits_for_a_downgrade_that_is_not_applied_and_is_refused() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let leader = cluster.leader().expect("it leads");
+    set_version(&mut cluster, leader, "3.6.0");
+    cluster.cut_off(leader);
+    let version = ClusterVersion { version: "3.5.0".into() };
+    let lowered = cluster.propose(leader, Command::ClusterVersion(version));
+    let newer = cluster.propose(leader, hash_state());
+    let other = cluster.propose(leader, put("a"));
+    cluster.settle();
+    cluster.cut.clear();
+    for ticket in [lowered, other] {
+        cluster.until(|cluster| cluster.answer(leader, ticket).is_some());
+    }
+    let refused = Unanswered::Refused(ProposalRejected::ClusterVersion);
+    cluster.until(|cluster| cluster.world(leader).unanswered == [(Ticket(newer), refused)]);
+    let mut applied = cluster.world(leader).applied.iter();
+    assert!(applied.all(|applied| applied.hashed.is_none()));
+}
+
 #[test]
 fn the_leader_refuses_a_newer_command_of_a_member_that_has_not_heard_of_a_downgrade() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
