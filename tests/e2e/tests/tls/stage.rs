@@ -5,7 +5,7 @@ use std::{
     process::{Command, Output},
 };
 
-use witan_e2e::{Kind, Launch, Server, Tool, ports, server::fresh_dir, tool::Said};
+use witan_e2e::{Kind, Launch, Server, Tool, ports, server::fresh_dir, tool::Said, wait};
 
 use super::{
     authority::{Authority, Pair},
@@ -103,11 +103,12 @@ impl Stage {
         (status.code(), String::from_utf8_lossy(&stdout).into_owned())
     }
 
-    /// How many handshakes failed for this reason.
-    pub(crate) fn failures(&self, reason: &str) -> u64 {
+    /// How many handshakes failed for this reason, once at least so many did: a connection is closed before
+    /// it is counted.
+    pub(crate) fn failures(&self, reason: &str, least: u64) -> u64 {
         let series = format!("witan_tls_handshake_failures_total{{reason=\"{reason}\"}}");
-        let count = self.server.metric(&series);
-        count.map_or(0, |count| count as u64)
+        let count = || self.server.metric(&series).map_or(0, |count| count as u64);
+        wait::until(&series, || Some(count()).filter(|count| *count >= least))
     }
 
     /// Processor time that the server has used, in seconds.
