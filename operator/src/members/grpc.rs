@@ -181,8 +181,8 @@ impl GrpcMembers {
         self.in_turn(members, ask).await
     }
 
-    /// Tries the members in turn until one does what is asked or refuses it; goes on to the next only if one
-    /// cannot be reached.
+    /// Asks the members in turn and returns the first answer or refusal. Only a member that cannot be reached
+    /// is followed by the next one.
     async fn in_turn<R, F>(
         &self,
         members: &[Address],

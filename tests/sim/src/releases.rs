@@ -22,7 +22,7 @@ pub(crate) const OLD: Release = (3, 5);
 /// The release with all commands.
 pub(crate) const NEW: Release = (3, 6);
 
-/// Units between two rounds in which members are asked for their release.
+/// Units between two rounds in which a leader asks the members for their releases.
 const ASK_UNITS: u64 = 40;
 
 /// Longest time from the answers to the decision, in units.
@@ -35,18 +35,12 @@ const OPERATOR_PERCENT: u64 = 50;
 const NEW_COMMANDS_PERCENT: u64 = 4;
 
 impl World {
-    /// A command of the new release, sometimes.
-    pub(crate) fn new_command(&mut self) -> Option<Command> {
-        let asks = self.scenario.has_releases() && self.callers.chance(NEW_COMMANDS_PERCENT);
-        asks.then(|| Command::Alarm(AlarmCommand::hash_state()))
-    }
-
     /// Whether the process of a member has the command.
     pub(crate) fn has_command(&self, place: usize, command: &Command) -> bool {
         command.since() <= Some(self.members[place].release)
     }
 
-    /// About half of the first members are of the old release.
+    /// Sets about half of the first members to the old release.
     pub(crate) fn mix_releases(&mut self) {
         for member in &mut self.members {
             if self.hand.chance(50) {
@@ -89,7 +83,8 @@ impl World {
         answers.then_some(member.release)
     }
 
-    /// A leader decides the version of the cluster from what it was told some time ago.
+    /// Proposes the cluster version, or the end of a downgrade, that [`decide`] derives from `members` and the
+    /// releases that they have answered. Both may be outdated.
     pub(crate) fn decide_version(
         &mut self,
         place: usize,
@@ -113,7 +108,8 @@ impl World {
         }
     }
 
-    /// The operator moves a member to another release, or begins or cancels a downgrade. Whether it did.
+    /// Moves a member to another release, or begins or cancels a downgrade, as the operator. Returns `true` if
+    /// it did one of them.
     pub(crate) fn roll(&mut self) -> bool {
         if !self.scenario.has_releases() || !self.hand.chance(OPERATOR_PERCENT) {
             return false;
@@ -157,7 +153,7 @@ impl World {
         self.ask_operator(Command::Downgrade(Downgrade { target }));
     }
 
-    /// The process of a member is replaced by that of another release.
+    /// Replaces the process of a member by that of another release.
     fn restart(&mut self, id: u64, release: Release) {
         let place = (id - 1) as usize;
         self.trace
@@ -167,17 +163,16 @@ impl World {
         self.crash(place);
     }
 
-    /// What a client asks for, but for the versions that nobody decides so.
+    /// Returns what a client asks for in a run with releases: a command of the new release now and then, and
+    /// in place of each cluster version, which only the leader decides there.
     pub(crate) fn ask_of_releases(&mut self, drawn: Ask) -> Ask {
-        match self.new_command() {
-            Some(command) => Ask::Write(command),
-            None if self.scenario.has_releases() => match drawn {
-                Ask::Write(Command::ClusterVersion(_)) => {
-                    Ask::Write(Command::Alarm(AlarmCommand::hash_state()))
-                }
-                Ask::Write(_) | Ask::Read(_) => drawn,
-            },
-            None => drawn,
+        if !self.scenario.has_releases() {
+            return drawn;
+        }
+        let is_version = matches!(drawn, Ask::Write(Command::ClusterVersion(_)));
+        match self.callers.chance(NEW_COMMANDS_PERCENT) || is_version {
+            true => Ask::Write(Command::Alarm(AlarmCommand::hash_state())),
+            false => drawn,
         }
     }
 }

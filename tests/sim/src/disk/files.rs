@@ -30,7 +30,7 @@ struct Expected {
 }
 
 impl Expected {
-    /// A batch is taken: what was durable before it is less than there is.
+    /// Adds a batch that was appended. The states before it are no longer expected.
     fn takes(&mut self, batch: &LogBatch) {
         let (log, checkpoint) = &mut self.states[0];
         log.write(batch);
@@ -41,7 +41,7 @@ impl Expected {
         self.states = vec![(log.clone(), *checkpoint)];
     }
 
-    /// A step is done, or only begun.
+    /// Adds a step. The states before it stay expected if the power cut interrupted it.
     fn steps(&mut self, step: &InterruptedStep, interrupted: bool) {
         let (before, hard_states) = (self.states.clone(), self.hard_states.clone());
         let log = &self.states[0].0;
