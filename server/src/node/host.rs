@@ -54,6 +54,8 @@ pub(super) struct NodeHost {
     /// When the current turn began to apply.
     pub(super) applying: Instant,
     pub(super) executor: Executor,
+    /// How long the last synced append took.
+    pub(super) last_sync: Duration,
     /// How long the command took that the executor has executed.
     pub(super) executed_took: Duration,
     /// v2 index up to which watchers were woken.
@@ -146,10 +148,14 @@ impl Host for NodeHost {
     }
 
     fn persist(&mut self, batch: &LogBatch) {
+        let begun = Instant::now();
         let bytes = self.log.append(batch) as u64;
         self.bytes_since_checkpoint += bytes;
         self.appended_bytes += bytes;
         self.applying = Instant::now();
+        if batch.must_sync {
+            self.last_sync = self.applying - begun;
+        }
     }
 
     fn send(&mut self, envelopes: Vec<Envelope>) {

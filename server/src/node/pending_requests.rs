@@ -40,6 +40,13 @@ impl<T> PendingRequests<T> {
         self.count += 1;
     }
 
+    /// Whether a request waits with this ticket.
+    pub(super) fn is_waiting(&self, ticket: Ticket) -> bool {
+        let place = ticket.0.checked_sub(self.first);
+        let place = place.and_then(|place| usize::try_from(place).ok());
+        place.is_some_and(|place| matches!(self.queue.get(place), Some(Some(_))))
+    }
+
     /// Takes out the request that waits with this ticket; `None` if none does.
     pub(super) fn remove(&mut self, ticket: Ticket) -> Option<CompletionSender<T>> {
         let place = usize::try_from(ticket.0.checked_sub(self.first)?).ok()?;
@@ -91,10 +98,13 @@ mod tests {
             waiting.insert(Ticket(ticket), tick, to());
         }
         assert_eq!(waiting.len(), 4);
+        assert!(waiting.is_waiting(Ticket(5)) && waiting.is_waiting(Ticket(10)));
         for absent in [0, 4, 7, 8, 11] {
+            assert!(!waiting.is_waiting(Ticket(absent)), "{absent}");
             assert!(waiting.remove(Ticket(absent)).is_none(), "{absent}");
         }
         assert!(waiting.remove(Ticket(6)).is_some());
+        assert!(!waiting.is_waiting(Ticket(6)));
         assert!(waiting.remove(Ticket(6)).is_none());
         waiting.expire(3);
         assert_eq!(waiting.len(), 1);

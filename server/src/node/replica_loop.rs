@@ -20,6 +20,7 @@ use super::{
     admission::grows,
     completions::CompletionBatch,
     executor::Executor,
+    group_commit::GroupCommit,
     host::{IncomingState, NodeHost},
     message_faults::MessageFaults,
     now_ns,
@@ -36,7 +37,7 @@ use crate::{
     },
 };
 
-/// Requests taken from the inbox in one turn; they share one fsync.
+/// Requests taken from the inbox in one turn.
 const BATCH_MAX: usize = 4096;
 
 const _: () = assert!(
@@ -124,6 +125,7 @@ pub fn start(
         applying: Instant::now(),
         executor: Executor::start(node.clone(), parts.slow_apply)?,
         executed_took: Duration::ZERO,
+        last_sync: Duration::ZERO,
         tree_index,
     };
     let keeper = ReplicaLoop {
@@ -135,6 +137,8 @@ pub fn start(
         sizes: parts.sizes,
         space: parts.space,
         last_ticket: 0,
+        last_write: Ticket(0),
+        group_commit: GroupCommit::new(Instant::now()),
         reads_asked: false,
         ticks: 0,
         tick: parts.tick,
@@ -156,6 +160,10 @@ struct ReplicaLoop {
     space: SpaceMonitor,
     message_faults: MessageFaults,
     last_ticket: u64,
+    /// Ticket of the last proposal that the replica took.
+    last_write: Ticket,
+    /// Proposals that wait for those in flight.
+    group_commit: GroupCommit<Proposal>,
     /// Whether a linearizable read was asked for since the last turn.
     reads_asked: bool,
     ticks: u64,
@@ -204,6 +212,9 @@ impl ReplicaLoop {
             if now >= next_tick {
                 next_tick = self.run_ticks(next_tick, late);
             }
+            if goes_on {
+                self.propose_due(now);
+            }
             removed = self.turn();
             if !goes_on || removed {
                 break;
@@ -227,6 +238,10 @@ impl ReplicaLoop {
     /// send them to another one.
     fn end_removed(&mut self, requests: &Receiver<LoopRequest>) {
         self.host.completions.flush();
+        // They were never proposed.
+        for proposal in self.group_commit.take() {
+            proposal.to.refuse(NodeError::Removed);
+        }
         let members = self.replica.view().machine.members;
         // Without its own removal, what it has proposed before may be executed yet.
         if members
@@ -243,9 +258,12 @@ impl ReplicaLoop {
         self.shared.removed.send_replace(true);
     }
 
-    /// Returns how long to wait for requests: until the next tick, or until the replica wants to campaign.
+    /// Returns how long to wait for requests: until the next tick, until held proposals are due, or until the
+    /// replica wants to campaign.
     fn wait_until(&self, next_tick: Instant) -> Duration {
-        let wait = next_tick.saturating_duration_since(Instant::now());
+        let due = self.group_commit.deadline(self.host.last_sync);
+        let next = due.map_or(next_tick, |due| due.min(next_tick));
+        let wait = next.saturating_duration_since(Instant::now());
         let wake = self.replica.wake_at_ns().map(|at_ns| {
             Duration::from_nanos(at_ns.saturating_sub(self.shared.monotonic.now_ns()))
         });
@@ -318,10 +336,14 @@ impl ReplicaLoop {
         }
     }
 
-    /// Passes a request to the replica, where it waits under a ticket, or answers it at once.
+    /// Passes a request to the replica, where it waits under a ticket, or answers it at once. A proposal is held
+    /// until it is due.
     fn take(&mut self, inbound: LoopRequest) {
         match inbound {
-            LoopRequest::Propose(proposal) => self.propose(proposal),
+            LoopRequest::Propose(proposal) => {
+                let bytes = proposal.bytes;
+                self.group_commit.push(proposal, bytes);
+            }
             LoopRequest::Read { to } => {
                 let ticket = self.ticket();
                 match self.replica.read(ticket) {
@@ -351,6 +373,9 @@ impl ReplicaLoop {
                 None => to.refuse(NodeError::NoLeader),
             },
             LoopRequest::Transfer { to, taken } => {
+                // what came before is still appended by this leader
+                let before = self.group_commit.take();
+                self.propose_all(before);
                 // the requester may be gone
                 let _ = taken.send(self.replica.transfer_leadership(to));
             }
@@ -362,6 +387,22 @@ impl ReplicaLoop {
             }
             LoopRequest::Rebuild => self.replica.rebuild(),
             LoopRequest::Wake => {}
+        }
+    }
+
+    /// Proposes the held commands if they are due. They are held only where the sync that they would cause is
+    /// one more: on a leader that has nothing else to append, and where others vote.
+    fn propose_due(&mut self, now: Instant) {
+        let due = match self.replica.is_leader_of_others() && !self.replica.has_unpersisted() {
+            true => self.group_commit.take_due(self.host.last_sync, now),
+            false => self.group_commit.take(),
+        };
+        self.propose_all(due);
+    }
+
+    fn propose_all(&mut self, proposals: Vec<Proposal>) {
+        for proposal in proposals {
+            self.propose(proposal);
         }
     }
 
@@ -379,7 +420,10 @@ impl ReplicaLoop {
         let ticket = self.ticket();
         let stamp = Stamp { now_ns, ..Stamp::default() };
         match self.replica.propose_for(ticket, stamp, *command, caller) {
-            Ok(()) => self.host.writes.insert(ticket, self.ticks, to),
+            Ok(()) => {
+                self.last_write = ticket;
+                self.host.writes.insert(ticket, self.ticks, to);
+            }
             Err(refusal) => to.refuse(refusal.into()),
         }
     }
@@ -439,10 +483,10 @@ impl ReplicaLoop {
                 tracing::warn!(?took, entries, "apply request took too long");
             }
         }
-        self.shared
-            .metrics
-            .proposals_pending
-            .set(self.host.writes.len() as i64);
+        let waits = self.host.writes.is_waiting(self.last_write);
+        self.group_commit.turned(waits, Instant::now());
+        let pending = self.host.writes.len() + self.group_commit.len();
+        self.shared.metrics.proposals_pending.set(pending as i64);
         self.publish(&status);
         match halted {
             None => false,

@@ -256,6 +256,11 @@ impl Replica {
         place.voters == [self.config.id] && place.voters_outgoing.is_empty()
     }
 
+    /// Whether this member leads, and others vote.
+    pub fn is_leader_of_others(&self) -> bool {
+        self.raft.raft.state == StateRole::Leader && !self.is_sole_voter()
+    }
+
     /// Whether raft may campaign now. A sole voter wins at once, and then raft requires that its whole log is
     /// persisted, which entries received since the last turn are not.
     fn may_campaign(&self) -> bool {

@@ -242,6 +242,12 @@ impl Replica {
             && !self.faults.has(InjectedBug::VersionUnapplied)
     }
 
+    /// Whether entries that came since the last turn are to be appended to the log on disk.
+    pub fn has_unpersisted(&self) -> bool {
+        let log = &self.raft.raft.raft_log;
+        !self.batch.entries.is_empty() || log.persisted < log.last_index()
+    }
+
     /// Puts what was appended since the last call into the log, with one message to each other member. Must
     /// come before anything that may end this member's leadership.
     pub(super) fn append_batch(&mut self) {
