@@ -61,10 +61,6 @@ const PUBLISH_RETRY: Duration = Duration::from_millis(100);
 /// Delay before a new member looks again whether the cluster has a version.
 const VERSION_POLL: Duration = Duration::from_millis(20);
 
-/// How long clients are not served at start, because this member has not heard of a leader and has
-/// not published itself. Then they are: a member without a quorum answers what it can.
-const CLUSTER_READY_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Runs a member until a signal ends it. Must be called inside an actix system.
 pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootError> {
     // a member that waits for the others can be stopped, too
@@ -107,7 +103,7 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     let early = tokio::select! {
         first = &mut signal => Some(End::Signal(first)),
         () = member.node.removed() => Some(End::Removed),
-        ready = cluster_ready(publishing.clone(), checker) => match ready {
+        ready = cluster_ready(publishing.clone(), config.peers.ready_timeout, checker) => match ready {
             Ok(()) => None,
             Err(inconsistent) => Some(End::Inconsistent(inconsistent)),
         },
@@ -411,14 +407,15 @@ fn compaction_in_ticks(wanted: AutoCompaction, config: &Config) -> replica::Auto
     }
 }
 
-/// Waits until this member is published, [`CLUSTER_READY_TIMEOUT`] at most, and compares its state with the
-/// others' at the start. Then starts the regular comparison.
+/// Waits until this member is published, as long as `limit` at most, and compares its state with the others'
+/// at the start. Then starts the regular comparison.
 async fn cluster_ready(
     mut published: watch::Receiver<bool>,
+    limit: Duration,
     checker: CorruptionChecker,
 ) -> Result<(), InconsistentState> {
     let ready = published.wait_for(|published| *published);
-    if timeout(CLUSTER_READY_TIMEOUT, ready).await.is_err() {
+    if timeout(limit, ready).await.is_err() {
         tracing::warn!("timed out waiting for a leader; serving clients without one");
     }
     checker.check_at_start().await?;

@@ -23,6 +23,10 @@ pub struct PeerSettings {
     pub promote_learners: bool,
     /// `--stale-read-age`: serializable reads say how old the state that they see may be.
     pub stale_read_age: bool,
+    /// `--wait-cluster-ready-timeout`: how long clients are not served at start, because this member has not
+    /// heard of a leader and has not published itself. Then they are: a member without a quorum answers what
+    /// it can.
+    pub ready_timeout: Duration,
 }
 
 impl Default for PeerSettings {
@@ -35,6 +39,7 @@ impl Default for PeerSettings {
             dead_after: None,
             promote_learners: false,
             stale_read_age: false,
+            ready_timeout: seconds,
         }
     }
 }
@@ -50,6 +55,7 @@ impl ValueReader<'_> {
             dead_after: unless_zero(self.duration("dead-member-time")?),
             promote_learners: self.boolean("promote-learners")?,
             stale_read_age: self.boolean("stale-read-age")?,
+            ready_timeout: self.duration("wait-cluster-ready-timeout")?,
         })
     }
 }

@@ -35,6 +35,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("max-learners", Integer, "1", "Members without a vote that a cluster may have.", supported("the_number_of_learners_is_bounded_by_a_flag")),
     Flag::new("promote-learners", Bool, "false", "Whether the leader promotes a learner that is in sync by itself. etcd has no such flag.", supported("a_learner_in_sync_is_promoted_by_itself")),
     Flag::new("dead-member-time", Duration, "0s", "How long a member may be unreachable until the others name it in `/readyz?verbose` and in metrics; 0 names none. etcd has no such flag.", supported("a_dead_member_is_named")),
+    Flag::new("wait-cluster-ready-timeout", Duration, "5s", "How long a member that hears of no leader waits until it serves clients nevertheless; 0 does not wait.", supported("a_member_that_waits_for_the_others_ends_with_sigterm")),
     Flag::new("stale-read-age", Bool, "false", "Whether answers to serializable reads say by how many milliseconds they may be out of date: in gRPC as metadata `witan-state-age-ms`, in v2 as `X-Witan-State-Age-Ms`. etcd has no such flag.", supported("stale_reads_say_their_age")),
     Flag::new("enable-v2", Bool, "true", "Whether the v2 API is served: keys, members, users, counters. Without it v1 and the discovery service are not served either.", supported("a_dialect_that_is_turned_off_is_not_there")),
     Flag::new("enable-v1", Bool, "true", "Whether the API of etcd 0.1 is served, a view on v2's keys. etcd has no such flag.", supported("a_dialect_that_is_turned_off_is_not_there")),

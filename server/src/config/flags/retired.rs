@@ -37,6 +37,7 @@ pub(super) const FLAGS: &[Flag] = &[
     old("experimental-memory-mlock", Bool, "false", "memory-mlock"),
     old("experimental-peer-skip-client-san-verification", Bool, "false", "peer-skip-client-san-verification"),
     old("experimental-snapshot-catchup-entries", Integer, "5000", "snapshot-catchup-entries"),
+    old("experimental-wait-cluster-ready-timeout", Duration, "5s", "wait-cluster-ready-timeout"),
     old("experimental-warning-apply-duration", Duration, "100ms", "warning-apply-duration"),
     old("experimental-warning-unary-request-duration", Duration, "300ms", "warning-unary-request-duration"),
     old("experimental-watch-progress-notify-interval", Duration, "10m0s", "watch-progress-notify-interval"),

@@ -80,9 +80,20 @@ fn a_member_that_waits_for_the_others_ends_with_sigterm() {
     alone.start_unready_again();
     alone.wait_log(0, "failed to reach a peer");
     assert_eq!(alone.terminate().code(), Some(0));
-    // and after it began to serve clients without a leader
+    // and after it began to serve clients without a leader, which another one does not yet
+    let mut patient = Cluster::prepare(3, &["--wait-cluster-ready-timeout", "1h"]);
+    patient.member_mut(0).start_unready_again();
+    alone.add_args(["--wait-cluster-ready-timeout", "100ms"]);
     alone.start_unready_again();
     alone.wait_log(0, "serving client traffic");
+    patient.member(0).wait_log(0, "failed to reach a peer");
+    let log = patient.member(0).log();
+    assert!(
+        !log.iter()
+            .any(|line| line.contains("serving client traffic")),
+        "{log:?}"
+    );
+    assert_eq!(patient.member_mut(0).terminate().code(), Some(0));
     let version = alone.http("GET", "/version", "");
     assert_eq!(version.status, 200);
     assert_eq!(alone.terminate().code(), Some(0));
