@@ -1,5 +1,7 @@
 //! Members that come and go while clients write, and what is refused so that the quorum is not lost.
 
+use std::{fs, process::Command};
+
 use serde_json::json;
 use witan_e2e::{Cluster, Server, Tool, Writers, cluster::status, wait, writers::assert_all_there};
 
@@ -257,7 +259,7 @@ fn a_member_whose_disk_was_emptied_does_not_vote_again() {
     let follower = cluster.follower();
     cluster.member_mut(follower).kill9();
     let data = cluster.member(follower).dir().join("data");
-    std::fs::remove_dir_all(data).expect("the data is removed");
+    fs::remove_dir_all(data).expect("the data is removed");
     let mark = cluster.member(follower).log().len();
     cluster.member_mut(follower).start_unready_again();
     let code = cluster.member_mut(follower).wait_exit().code();
@@ -265,4 +267,35 @@ fn a_member_whose_disk_was_emptied_does_not_vote_again() {
     cluster
         .member(follower)
         .wait_log(mark, "has already been bootstrapped");
+}
+
+/// An older copy of a data directory lacks entries that this member has acknowledged: it may not count for them
+/// again.
+#[test]
+fn a_member_that_gets_an_older_copy_of_its_disk_ends_with_a_reason() {
+    let mut cluster = Cluster::start(3);
+    let follower = cluster.follower();
+    cluster.member_mut(follower).terminate();
+    let data = cluster.member(follower).dir().join("data");
+    let copy = cluster.member(follower).dir().join("copy");
+    let copied = Command::new("cp").arg("-a").arg(&data).arg(&copy).status();
+    assert!(copied.is_ok_and(|status| status.success()));
+    cluster.start_all();
+    for at in 0..100 {
+        let put = cluster
+            .member(follower)
+            .http("PUT", "/v2/keys/a", &format!("value={at}"));
+        assert!(put.status < 300, "{}", put.text());
+    }
+    cluster.wait_equal();
+    cluster.member_mut(follower).kill9();
+    fs::remove_dir_all(&data).expect("the data is removed");
+    fs::rename(&copy, &data).expect("the copy takes its place");
+    let mark = cluster.member(follower).log().len();
+    cluster.member_mut(follower).start_unready_again();
+    assert_eq!(cluster.member_mut(follower).wait_exit().code(), Some(35));
+    cluster.member(follower).wait_log(mark, "acknowledged");
+    let leader = cluster.leader();
+    let put = cluster.member(leader).http("PUT", "/v2/keys/a", "value=b");
+    assert_eq!(put.status, 200, "{}", put.text());
 }
