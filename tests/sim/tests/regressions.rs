@@ -7,7 +7,7 @@ use witan_sim::{
 
 /// A seed, its number of members and what it found, with the simulator of its day: when the
 /// simulator changes, a seed gets another run, so each bug has a test of its own where it was.
-const FOUND: [(u64, usize, &str); 10] = [
+const FOUND: [(u64, usize, &str); 11] = [
     // `Host::send`: what forwards a proposal arrives at most once.
     (
         1358,
@@ -47,6 +47,12 @@ const FOUND: [(u64, usize, &str); 10] = [
         99604,
         1,
         "a removed leader ended when learners knew of its removal, before the one voter that it left",
+    ),
+    // `Replica::notice_own_removal`
+    (
+        63432,
+        3,
+        "a candidate that had applied its own removal won, and raft panicked",
     ),
     // the simulator's own: no disk holds a member up any more when the faults have stopped
     (

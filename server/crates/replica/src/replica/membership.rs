@@ -118,7 +118,7 @@ impl Replica {
         }
     }
 
-    /// If this member was removed: steps down as leader, and halts after its messages have gone out. If it
+    /// If this member was removed: steps down, also as a candidate, and halts after its messages have gone out. If it
     /// leaves a single voter, from which it has not learned of the removal, it stays until that voter, which
     /// may need its vote to learn of it, refuses it. A restarted member does not know whether it led.
     pub(super) fn notice_own_removal(&mut self) {
@@ -134,8 +134,8 @@ impl Replica {
             self.halt = Some(Halt::Removed);
         }
         let raft = &mut self.raft.raft;
-        if raft.state == StateRole::Leader {
-            // raft goes on to lead without a vote of its own
+        if raft.state != StateRole::Follower {
+            // Raft goes on to lead without a vote of its own, and panics when such a candidate wins.
             let term = raft.term;
             raft.become_follower(term, 0);
         }

@@ -218,14 +218,16 @@ impl Replica {
         (1 + rank) * step + jitter::below(self.config.seed, draw, step)
     }
 
-    /// Campaigns if it is time to, until there is a leader or [`FAILOVER_CAMPAIGNS_MAX`] campaigns were in
-    /// vain.
+    /// Campaigns if it is time to, until there is a leader, this member has no vote any more, or
+    /// [`FAILOVER_CAMPAIGNS_MAX`] campaigns were in vain. Raft itself would let a removed member campaign, and
+    /// panic when it wins.
     pub(super) fn continue_failover(&mut self) {
         let Some(failover) = self.failover else {
             return;
         };
         let raft = &self.raft.raft;
-        if raft.leader_id != 0 || failover.campaigns >= FAILOVER_CAMPAIGNS_MAX {
+        let in_vain = failover.campaigns >= FAILOVER_CAMPAIGNS_MAX;
+        if raft.leader_id != 0 || !raft.promotable() || in_vain {
             self.failover = None;
             return;
         }
