@@ -48,11 +48,11 @@ const FOUND: [(u64, usize, &str); 11] = [
         1,
         "a removed leader ended when learners knew of its removal, before the one voter that it left",
     ),
-    // `Replica::notice_own_removal`
+    // `Replica::continue_failover`
     (
         63432,
         3,
-        "a candidate that had applied its own removal won, and raft panicked",
+        "a member went on to campaign after its own removal, and raft panicked when it won",
     ),
     // the simulator's own: no disk holds a member up any more when the faults have stopped
     (
