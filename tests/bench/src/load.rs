@@ -102,7 +102,7 @@ pub async fn run_until(
     let mut tasks = JoinSet::new();
     connections(
         &mut tasks,
-        subject.address(),
+        subject.addresses(),
         verb,
         clients,
         |own_clients| {
@@ -155,7 +155,7 @@ pub async fn run_until(
 pub async fn fill(address: &str, verb: Verb, keys: u64, clients: usize) {
     let counter = Rc::new(Cell::new(0));
     let mut tasks = JoinSet::new();
-    connections(&mut tasks, address, verb, clients, |_| {
+    connections(&mut tasks, &[address.to_owned()], verb, clients, |_| {
         let counter = Rc::clone(&counter);
         let next = move |_| {
             let key = counter.get();
@@ -167,11 +167,11 @@ pub async fn fill(address: &str, verb: Verb, keys: u64, clients: usize) {
     finish(tasks).await;
 }
 
-/// Opens the connections of `clients` clients. `share` makes, for a connection of these clients,
-/// where its keys come from and where its latencies go.
+/// Opens the connections of `clients` clients, each to the next address. `share` makes, for a connection of
+/// these clients, where its keys come from and where its latencies go.
 fn connections<N, D>(
     tasks: &mut JoinSet<()>,
-    address: &str,
+    addresses: &[String],
     verb: Verb,
     clients: usize,
     mut share: impl FnMut(Range<usize>) -> (N, D),
@@ -184,7 +184,8 @@ fn connections<N, D>(
     } else {
         1
     };
-    for first in (0..clients).step_by(together) {
+    let firsts = (0..clients).step_by(together);
+    for (first, address) in firsts.zip(addresses.iter().cycle()) {
         let slots = together.min(clients - first);
         let address = address.to_owned();
         let (next, done) = share(first..first + slots);

@@ -1,4 +1,4 @@
-//! What a load is put on: one server, or the members of a cluster, of which clients ask one and
+//! What a load is put on: one server, or the members of a cluster, of which clients ask one or all and
 //! everything is counted together.
 
 use std::time::Duration;
@@ -13,28 +13,41 @@ const SENT: &str = "etcd_network_peer_sent_bytes_total{";
 /// See the module's description.
 #[derive(Debug)]
 pub struct Subject<'a> {
-    address: String,
+    addresses: Vec<String>,
     members: Vec<&'a Server>,
 }
 
 impl<'a> Subject<'a> {
     /// One server.
     pub fn one(server: &'a Server) -> Self {
-        Self { address: server.address(), members: vec![server] }
+        Self { addresses: vec![server.address()], members: vec![server] }
     }
 
     /// All members of a cluster that run, of which the one at `at` is asked.
     pub fn cluster(cluster: &'a Cluster, at: usize) -> Self {
         let running = cluster.members().iter().filter(|m| m.is_started());
         Self {
-            address: cluster.member(at).address(),
+            addresses: vec![cluster.member(at).address()],
             members: running.collect(),
         }
     }
 
-    /// Where clients ask.
+    /// All members of a cluster that run, which are all asked.
+    pub fn all_of(cluster: &'a Cluster) -> Self {
+        let running = cluster.members().iter().filter(|m| m.is_started());
+        let members: Vec<&Server> = running.collect();
+        let addresses = members.iter().map(|member| member.address());
+        Self { addresses: addresses.collect(), members }
+    }
+
+    /// Where clients ask: each connection goes to the next member, from the first one again after the last.
+    pub fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
+    /// Where a single client asks.
     pub fn address(&self) -> &str {
-        &self.address
+        &self.addresses[0]
     }
 
     /// CPU time of all.

@@ -1,7 +1,7 @@
 //! Three members of Witan beside three members of etcd.
 //!
 //! `cluster [--seconds N] [--rounds N] [--servers witan,etcd36,etcd34] [--witan after=PATH,before=PATH]
-//! [--parts requests,watchers,memory,failover,catch-up] [--loads put:64:leader,get:1:follower]
+//! [--parts requests,watchers,memory,failover,catch-up] [--loads put:64:leader,get:1:follower,put:64:all]
 //! [--keys N] [--kills N] [--behind-mib N]` prints a table for each part. The defaults give a first
 //! impression; `docs/benchmarks.md` says with which its tables were made.
 #![expect(clippy::print_stdout, reason = "a program that prints tables")]

@@ -1,4 +1,4 @@
-//! Three members of each program beside one another: requests at the leader and at a follower, watchers,
+//! Three members of each program beside one another: requests at the leader, at a follower and at all, watchers,
 //! memory, what happens when the leader dies, and a member that catches up.
 
 mod catch_up;
@@ -21,7 +21,7 @@ const FILLERS: usize = 256;
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Requests at the leader and at a follower.
+    /// Requests at the leader, at a follower and at all members.
     Requests,
     /// Events to 10,000 watchers at all members.
     Watchers,

@@ -1,4 +1,4 @@
-//! One request over and over, at the leader or at a follower of each program in turn.
+//! One request over and over, at the leader, at a follower, or at all members of each program in turn.
 #![expect(clippy::print_stdout, reason = "a program that prints tables")]
 
 use witan_e2e::Cluster;
@@ -12,6 +12,37 @@ use crate::{
     verb::Verb,
 };
 
+/// Whom clients ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// The leader.
+    Leader,
+    /// One follower.
+    Follower,
+    /// All members: each connection asks another one.
+    All,
+}
+
+impl Asked {
+    const EACH: [Self; 3] = [Self::Leader, Self::Follower, Self::All];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Leader => "leader",
+            Self::Follower => "follower",
+            Self::All => "all",
+        }
+    }
+
+    fn subject(self, cluster: &Cluster) -> Subject<'_> {
+        match self {
+            Self::Leader => Subject::cluster(cluster, cluster.leader()),
+            Self::Follower => Subject::cluster(cluster, cluster.follower()),
+            Self::All => Subject::all_of(cluster),
+        }
+    }
+}
+
 /// What clients ask, how many, and whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Load {
@@ -19,8 +50,8 @@ pub struct Load {
     pub verb: Verb,
     /// How many do.
     pub clients: usize,
-    /// Whether they ask a follower.
-    pub at_follower: bool,
+    /// Whom.
+    pub asked: Asked,
 }
 
 impl Load {
@@ -28,18 +59,23 @@ impl Load {
     pub fn all() -> Vec<Self> {
         let puts = [(Verb::Put, 1), (Verb::Put, 64), (Verb::Put, 1000)];
         let gets = [(Verb::Get, 1), (Verb::Get, 64), (Verb::Get, 1000)];
-        let both = puts.into_iter().chain(gets).flat_map(|(verb, clients)| {
-            [false, true].map(|at_follower| Self { verb, clients, at_follower })
-        });
+        let at_each = |(verb, clients)| {
+            Asked::EACH
+                .into_iter()
+                // one client has one connection
+                .filter(move |asked| clients > 1 || *asked != Asked::All)
+                .map(move |asked| Self { verb, clients, asked })
+        };
         let own = [64, 1000].map(|clients| Self {
             verb: Verb::SerializableGet,
             clients,
-            at_follower: true,
+            asked: Asked::Follower,
         });
-        both.chain(own).collect()
+        let each = puts.into_iter().chain(gets).flat_map(at_each);
+        each.chain(own).collect()
     }
 
-    /// `put:64:leader`, or `follower`.
+    /// `put:64:leader`, or `follower`, or `all`.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -50,11 +86,9 @@ impl Load {
         Ok(Self {
             verb: Verb::named(verb).ok_or_else(wrong)?,
             clients: clients.parse().map_err(|_| wrong())?,
-            at_follower: match at {
-                "leader" => false,
-                "follower" => true,
-                _ => return Err(wrong()),
-            },
+            asked: { Asked::EACH.into_iter() }
+                .find(|asked| asked.name() == at)
+                .ok_or_else(wrong)?,
         })
     }
 }
@@ -72,20 +106,11 @@ pub(super) async fn measure(options: &Options) {
     for load in &options.loads {
         let mut results = vec![Measured::default(); clusters.len()];
         for turn in turns(clusters.len(), options.rounds) {
-            let cluster = &clusters[turn].1;
-            let at = match load.at_follower {
-                true => cluster.follower(),
-                false => cluster.leader(),
-            };
-            let subject = Subject::cluster(cluster, at);
+            let subject = load.asked.subject(&clusters[turn].1);
             let measured = load::run(&subject, load.verb, load.clients, options.length);
             results[turn].add(measured.await);
         }
-        let at = if load.at_follower {
-            "follower"
-        } else {
-            "leader"
-        };
+        let at = load.asked.name();
         for (turn, ((program, _), result)) in clusters.iter().zip(&results).enumerate() {
             let base = (turn > 0).then(|| &results[0]);
             let (verb, clients) = (load.verb.label(), load.clients);
@@ -102,7 +127,7 @@ mod tests {
 
     #[test]
     fn loads_are_read_as_they_are_written() {
-        let load = Load { verb: Verb::Put, clients: 64, at_follower: true };
+        let load = Load { verb: Verb::Put, clients: 64, asked: Asked::Follower };
         assert_eq!(Load::named("put:64:follower"), Ok(load));
         for wrong in [
             "put:64",
@@ -113,5 +138,9 @@ mod tests {
             assert!(Load::named(wrong).is_err(), "{wrong}");
         }
         assert!(Load::all().contains(&load));
+        let all = Load { asked: Asked::All, ..load };
+        assert_eq!(Load::named("put:64:all"), Ok(all));
+        assert!(Load::all().contains(&all));
+        assert!(!Load::all().contains(&Load { clients: 1, ..all }));
     }
 }
