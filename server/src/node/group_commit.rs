@@ -1,50 +1,115 @@
-//! Group commit on the leader of others: proposals that come while a batch is on its way wait for its
-//! answers, and enter the log together.
+//! Group commit where others vote: proposals that come while a batch is on its way wait for its answers,
+//! and are proposed together.
 //!
 //! Each batch costs a sync on every member and a round of messages, whatever its size. Without the wait,
 //! concurrent clients fall into two groups, each of which waits for the syncs of the other: while the
-//! thread syncs the second batch, it cannot answer the first one. Measured with three members and 64
-//! clients: batches of 63 instead of 27 proposals.
+//! leader's thread syncs the second batch, it cannot answer the first one. Measured with three members and
+//! 64 clients of the leader: batches of 63 instead of 27 proposals. A follower groups what it forwards, or
+//! its clients fall into groups on their way; a leader groups the messages that others forward with the
+//! proposals of its own clients.
 //!
-//! A proposal waits for the answers as long as the last sync took at most, and then as long again at most
-//! for the next proposals of the clients that were answered, both within bounds. Where these do not come,
-//! the second wait is in vain, and is not repeated with every batch.
+//! A proposal waits for the answers as long as [`HOLD_SYNCS`] syncs take at most, and then as long as one
+//! sync at most for the next proposals of those that were answered, both within bounds; one of a follower's
+//! client may wait so on the follower and again on the leader. Syncs are the measure, because they are what
+//! the wait saves: where members are far from one another, an answer takes much longer, and nothing waits
+//! for it that long. Where the answered do not come back in that time, the second wait is in vain, and is not
+//! repeated with every batch.
 //!
-//! Nothing waits on a sole voter, which answers with its own sync, on a follower, where to forward costs no
-//! sync, and when the thread is about to sync other entries.
+//! Nothing waits on a sole voter, which answers with its own sync, on a leader whose thread is about to sync
+//! other entries, and where no leader is known.
 
 use std::time::{Duration, Instant};
+
+/// A proposal waits for the answers to a batch as long as so many syncs take at most. More than one, because
+/// an answer takes the sync of another member too, and the way there and back.
+const HOLD_SYNCS: u32 = 3;
 
 /// The longest that a proposal waits for the answers to a batch, however long the disk takes.
 const HOLD_MAX: Duration = Duration::from_millis(10);
 
-/// The longest wait, after the answers, for the next proposals of the clients that got them.
+/// The longest wait, after the answers, for the next proposals of those that got them.
 const GATHER_MAX: Duration = Duration::from_millis(1);
 
 /// A batch of so many bytes does not wait: to write them costs more than one more sync.
 const HOLD_BYTES_MAX: usize = 1 << 20;
 
-/// The most batches that do not wait for returning clients after waits in vain.
+/// The most batches that do not wait for the return of the answered after waits in vain.
 const SKIPPED_GATHERS_MAX: u32 = 256;
 
-/// The proposals that wait to enter the log together.
+/// Who hands proposals to this member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Its own clients, one proposal each.
+    Clients,
+    /// Other members, a message with proposals each.
+    Members,
+}
+
+/// What one source has handed over, and what may come from it.
+#[derive(Debug, Default)]
+struct Arrivals {
+    held: usize,
+    /// How many of the last batch are on their way, 0 once it is answered.
+    in_flight: usize,
+    /// How many were held when the last batch was answered.
+    held_at_answer: usize,
+    /// The most that were held or in flight at once since the last batch, taken for the number of those that
+    /// write.
+    expected: usize,
+    /// How many of the next batches do not wait for their return.
+    to_skip: u32,
+    /// How many batches the last wait in vain has excluded from waiting.
+    skip: u32,
+}
+
+/// The proposals that wait to be proposed together.
 #[derive(Debug)]
 pub(super) struct GroupCommit<P> {
     held: Vec<P>,
     bytes: usize,
     /// When the first of them was seen to wait; `None` before.
     since: Option<Instant>,
-    /// Proposals of the last batch while it is on its way, else 0.
-    in_flight: usize,
     /// When the last batch was answered.
     answered: Instant,
-    /// The most proposals that were held or in flight at once since the last batch, taken for the number of
-    /// clients that write.
-    expected: usize,
-    /// How many of the next batches do not wait for returning clients.
-    to_skip: u32,
-    /// How many batches the last wait in vain has excluded from waiting.
-    skip: u32,
+    clients: Arrivals,
+    members: Arrivals,
+}
+
+impl Arrivals {
+    fn is_complete(&self) -> bool {
+        self.held >= self.expected
+    }
+
+    /// Whether to wait for those of them that are not back.
+    fn are_awaited(&self) -> bool {
+        !self.is_complete() && self.to_skip == 0
+    }
+
+    /// They came back while they were awaited.
+    fn came_back(&mut self) {
+        self.skip = 0;
+        self.to_skip = 0;
+    }
+
+    /// They did not.
+    fn stayed_away(&mut self) {
+        self.skip = (2 * self.skip).clamp(1, SKIPPED_GATHERS_MAX);
+        self.to_skip = self.skip;
+    }
+
+    fn batch_passes(&mut self) {
+        self.to_skip = self.to_skip.saturating_sub(1);
+    }
+
+    fn taken(&mut self) {
+        self.expected = self.held + self.in_flight;
+        self.in_flight = std::mem::take(&mut self.held);
+    }
+
+    fn answered(&mut self) {
+        self.in_flight = 0;
+        self.held_at_answer = self.held;
+    }
 }
 
 impl<P> GroupCommit<P> {
@@ -53,65 +118,67 @@ impl<P> GroupCommit<P> {
             held: Vec::new(),
             bytes: 0,
             since: None,
-            in_flight: 0,
             answered: now,
-            expected: 0,
-            to_skip: 0,
-            skip: 0,
+            clients: Arrivals::default(),
+            members: Arrivals::default(),
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.held.len()
+    /// How many proposals of clients are held.
+    pub(super) fn held_of_clients(&self) -> usize {
+        self.clients.held
     }
 
-    /// Adds a proposal of `bytes`.
-    pub(super) fn push(&mut self, proposal: P, bytes: usize) {
-        self.held.push(proposal);
+    /// Adds what a source hands over, of so many bytes.
+    pub(super) fn push(&mut self, source: Source, handed: P, bytes: usize) {
+        self.held.push(handed);
         self.bytes += bytes;
+        match source {
+            Source::Clients => self.clients.held += 1,
+            Source::Members => self.members.held += 1,
+        }
     }
 
-    /// Notes after a turn whether the last proposal of the last batch waits for its answer.
+    /// Notes after a turn whether the last batch still waits for its answers.
     pub(super) fn turned(&mut self, waits: bool, now: Instant) {
-        if self.in_flight > 0 && !waits {
-            self.in_flight = 0;
+        if self.is_in_flight() && !waits {
+            self.clients.answered();
+            self.members.answered();
             self.answered = now;
         }
     }
 
-    /// Returns when the held proposals enter the log, if nothing changes before; `None` without any, or before
+    /// Returns when the held proposals are due, if nothing changes before; `None` without any, or before
     /// [`Self::take_due`] has seen them. `sync` is how long the last sync took.
     pub(super) fn deadline(&self, sync: Duration) -> Option<Instant> {
         let since = self.since?;
-        let wait = match self.in_flight {
-            0 if self.gathers(since) => sync.min(GATHER_MAX),
-            0 => Duration::ZERO,
-            _ => sync.min(HOLD_MAX),
+        let wait = if self.is_in_flight() {
+            (sync * HOLD_SYNCS).min(HOLD_MAX)
+        } else if self.gathers(since) {
+            sync.min(GATHER_MAX)
+        } else {
+            Duration::ZERO
         };
         Some(since.max(self.answered) + wait)
     }
 
-    /// Takes the held proposals if they are to enter the log now, else nothing.
+    /// Takes the held proposals if they are due, else nothing.
     pub(super) fn take_due(&mut self, sync: Duration, now: Instant) -> Vec<P> {
         if self.held.is_empty() {
             return Vec::new();
         }
         let since = *self.since.get_or_insert(now);
-        self.expected = self.expected.max(self.held.len() + self.in_flight);
-        let complete = self.held.len() >= self.expected;
+        for arrivals in [&mut self.clients, &mut self.members] {
+            let present = arrivals.held + arrivals.in_flight;
+            arrivals.expected = arrivals.expected.max(present);
+        }
+        let awaited = self.clients.are_awaited() || self.members.are_awaited();
+        let complete = !self.is_in_flight() && self.clients.is_complete() && !awaited;
         let late = self.deadline(sync).is_some_and(|deadline| now >= deadline);
         if !complete && !late && self.bytes < HOLD_BYTES_MAX {
             return Vec::new();
         }
-        if complete && self.expected > 1 {
-            self.skip = 0;
-            self.to_skip = 0;
-        } else if late && now > since && self.in_flight == 0 && self.gathers(since) {
-            self.skip = (2 * self.skip).clamp(1, SKIPPED_GATHERS_MAX);
-            self.to_skip = self.skip;
-        } else {
-            self.to_skip = self.to_skip.saturating_sub(1);
-        }
+        self.learn(since, late, now);
         self.take()
     }
 
@@ -121,16 +188,44 @@ impl<P> GroupCommit<P> {
         if self.held.is_empty() {
             return Vec::new();
         }
-        self.expected = self.held.len() + self.in_flight;
-        self.in_flight = self.held.len();
+        self.clients.taken();
+        self.members.taken();
         self.bytes = 0;
         self.since = None;
         std::mem::take(&mut self.held)
     }
 
-    /// Whether proposals that wait `since` then wait for clients that were answered.
+    /// Learns from a batch that is due who comes back after an answer while the others wait.
+    fn learn(&mut self, since: Instant, late: bool, now: Instant) {
+        let in_flight = self.is_in_flight();
+        let in_vain = late && now > since && !in_flight && self.gathers(since);
+        let clients_awaited = self.clients.are_awaited();
+        if !in_flight && self.clients.is_complete() && self.clients.expected > 1 {
+            self.clients.came_back();
+        } else if in_vain && clients_awaited {
+            self.clients.stayed_away();
+        } else {
+            self.clients.batch_passes();
+        }
+        // Those of far members come while the next batch is in flight, and are not awaited after an answer.
+        let in_time = !late && self.members.held > self.members.held_at_answer;
+        if in_time && self.members.is_complete() {
+            self.members.came_back();
+        } else if in_vain && !clients_awaited {
+            self.members.stayed_away();
+        } else {
+            self.members.batch_passes();
+        }
+    }
+
+    fn is_in_flight(&self) -> bool {
+        self.clients.in_flight + self.members.in_flight > 0
+    }
+
+    /// Whether proposals that wait `since` then wait for those that were answered.
     fn gathers(&self, since: Instant) -> bool {
-        self.to_skip == 0 && since < self.answered + GATHER_MAX
+        let awaited = self.clients.are_awaited() || self.members.are_awaited();
+        awaited && since < self.answered + GATHER_MAX
     }
 }
 
@@ -159,12 +254,24 @@ mod tests {
             self
         }
 
-        /// Holds so many more proposals, of one byte each; returns how many enter the log now.
+        /// Holds so many more proposals of clients, of one byte each; returns how many are due now.
         fn push(&mut self, proposals: u32) -> usize {
             for _ in 0..proposals {
-                self.group.push(self.pushed, 1);
-                self.pushed += 1;
+                self.hold(1);
             }
+            self.due(SYNC)
+        }
+
+        /// Holds a proposal of a client.
+        fn hold(&mut self, bytes: usize) {
+            self.group.push(Source::Clients, self.pushed, bytes);
+            self.pushed += 1;
+        }
+
+        /// Holds a message of another member; returns how many are due now.
+        fn forward(&mut self) -> usize {
+            self.group.push(Source::Members, self.pushed, 1);
+            self.pushed += 1;
             self.due(SYNC)
         }
 
@@ -196,7 +303,7 @@ mod tests {
         // The other half comes while the first one is in flight, which comes back after the answers.
         assert_eq!(scene.after(100).push(32), 0);
         assert_eq!(scene.after(300).answer().push(31), 0);
-        scene.group.push(95, 1);
+        scene.hold(1);
         let batch = scene.group.take_due(SYNC, scene.now);
         assert_eq!(batch, (32..96).collect::<Vec<_>>(), "in their order");
         // From now on all of them come together.
@@ -206,8 +313,11 @@ mod tests {
     }
 
     #[test]
-    fn a_proposal_waits_for_the_answers_as_long_as_a_sync_takes_within_the_bound() {
-        for (sync, bound) in [(SYNC, SYNC), (Duration::from_secs(3), HOLD_MAX)] {
+    fn a_proposal_waits_for_the_answers_as_long_as_some_syncs_take_within_the_bound() {
+        for (sync, bound) in [
+            (SYNC, HOLD_SYNCS * SYNC),
+            (Duration::from_secs(3), HOLD_MAX),
+        ] {
             let mut scene = Scene::new();
             assert_eq!(scene.push(1), 1);
             assert_eq!(scene.after(100).push(1), 0);
@@ -251,7 +361,10 @@ mod tests {
         // Those that come back once more are waited for again.
         assert_eq!(scene.after(100).push(1), 0);
         assert_eq!(scene.after(300).answer().push(1), 2);
-        assert_eq!((scene.group.skip, scene.group.to_skip), (0, 0));
+        assert_eq!(
+            (scene.group.clients.skip, scene.group.clients.to_skip),
+            (0, 0)
+        );
     }
 
     #[test]
@@ -283,7 +396,7 @@ mod tests {
         let mut scene = Scene::new();
         assert_eq!(scene.push(2), 2);
         assert_eq!(scene.after(100).push(3), 0);
-        assert_eq!(scene.after(500).due(SYNC), 3);
+        assert_eq!(scene.after(1500).due(SYNC), 3);
         assert_eq!(scene.after(100).answer().after(100).push(4), 0);
         assert_eq!(scene.push(1), 5, "as many as were in flight");
     }
@@ -299,9 +412,58 @@ mod tests {
     fn a_large_batch_does_not_wait() {
         let mut scene = Scene::new();
         assert_eq!(scene.push(1), 1);
-        scene.group.push(1, HOLD_BYTES_MAX - 1);
+        scene.hold(HOLD_BYTES_MAX - 1);
         assert_eq!(scene.due(SYNC), 0);
         assert_eq!(scene.push(1), 2);
         assert_eq!(scene.push(1), 0, "the bytes are of one batch");
+    }
+
+    #[test]
+    fn messages_of_near_members_and_clients_are_one_group() {
+        let mut scene = Scene::new();
+        assert_eq!(scene.push(20), 20);
+        assert_eq!(scene.after(100).forward(), 0);
+        assert_eq!(scene.forward(), 0);
+        assert_eq!(scene.after(300).answer().push(20), 22);
+        for _ in 0..10 {
+            assert_eq!(scene.after(300).answer().push(20), 0);
+            assert_eq!(scene.after(100).forward(), 0);
+            assert_eq!(scene.after(100).forward(), 22);
+        }
+    }
+
+    #[test]
+    fn clients_wait_ever_more_rarely_for_messages_of_a_far_member() {
+        let mut scene = Scene::new();
+        assert_eq!(scene.push(60), 60);
+        let mut waits = 0;
+        // The message comes back while the next batch is in flight, each time.
+        for round in 0..1000 {
+            assert_eq!(scene.after(500).forward(), 0, "round {round}");
+            assert_eq!(
+                scene.after(500).answer().due(SYNC),
+                0,
+                "the clients are back soon"
+            );
+            assert_eq!(scene.after(100).push(60), 61, "round {round}");
+            let next = scene.after(1000).answer().push(60);
+            if next == 0 {
+                waits += 1;
+                assert_eq!(scene.after(500).due(SYNC), 60);
+            } else {
+                assert_eq!(next, 60, "without it");
+            }
+        }
+        assert!((5..20).contains(&waits), "{waits}");
+    }
+
+    #[test]
+    fn messages_of_members_wait_for_one_another_without_clients() {
+        let mut scene = Scene::new();
+        assert_eq!(scene.forward(), 1);
+        assert_eq!(scene.after(100).forward(), 0);
+        assert_eq!(scene.after(300).answer().forward(), 2);
+        assert_eq!(scene.after(300).answer().forward(), 0);
+        assert_eq!(scene.after(100).forward(), 2);
     }
 }

@@ -1,5 +1,7 @@
 //! The one OS thread that owns the replica: drain the inbox, tick, turn, publish.
 
+mod proposing;
+
 use std::{
     sync::{
         Arc,
@@ -10,14 +12,15 @@ use std::{
 };
 
 use witan_replica::{
-    host::Ticket,
-    machine::{command::Stamp, versions::release, view::View},
+    host::{Envelope, Ticket},
+    machine::{versions::release, view::View},
     replica::{Halt, Replica, Role, Status},
 };
 
+use proposing::{HeldProposal, LastBatch};
+
 use super::{
-    FrozenStates, INBOX_MAX, LoopRequest, Node, NodeError, Proposal, Shared, SharedParts,
-    admission::grows,
+    FrozenStates, INBOX_MAX, LoopRequest, Node, NodeError, Shared, SharedParts,
     completions::CompletionBatch,
     executor::Executor,
     group_commit::GroupCommit,
@@ -137,8 +140,8 @@ pub fn start(
         sizes: parts.sizes,
         space: parts.space,
         last_ticket: 0,
-        last_write: Ticket(0),
         group_commit: GroupCommit::new(Instant::now()),
+        last_batch: LastBatch::default(),
         reads_asked: false,
         ticks: 0,
         tick: parts.tick,
@@ -160,10 +163,10 @@ struct ReplicaLoop {
     space: SpaceMonitor,
     message_faults: MessageFaults,
     last_ticket: u64,
-    /// Ticket of the last proposal that the replica took.
-    last_write: Ticket,
     /// Proposals that wait for those in flight.
-    group_commit: GroupCommit<Proposal>,
+    group_commit: GroupCommit<HeldProposal>,
+    /// Those in flight.
+    last_batch: LastBatch,
     /// Whether a linearizable read was asked for since the last turn.
     reads_asked: bool,
     ticks: u64,
@@ -228,7 +231,7 @@ impl ReplicaLoop {
         if removed {
             self.end_removed(&requests);
         }
-        // those who wait get an answer at once
+        // those who wait get an answer at once; what others have forwarded they propose again in a later term
         drop(requests);
         self.host.checkpointer.stop();
         self.host.log.close();
@@ -239,8 +242,10 @@ impl ReplicaLoop {
     fn end_removed(&mut self, requests: &Receiver<LoopRequest>) {
         self.host.completions.flush();
         // They were never proposed.
-        for proposal in self.group_commit.take() {
-            proposal.to.refuse(NodeError::Removed);
+        for held in self.group_commit.take() {
+            if let HeldProposal::Own(proposal) = held {
+                proposal.to.refuse(NodeError::Removed);
+            }
         }
         let members = self.replica.view().machine.members;
         // Without its own removal, what it has proposed before may be executed yet.
@@ -296,10 +301,12 @@ impl ReplicaLoop {
     /// Passes messages, then events, a snapshot, an executed command and the durable index to the replica. An
     /// event may say that no more messages will come.
     fn take_raft(&mut self, raft: RaftBatch) {
+        let leads = self.replica.is_leader_of_others();
         for message in raft.messages {
-            let from = message.envelope.from;
-            if let Some(fault) = self.replica.receive(message.envelope) {
-                self.message_faults.report(from, fault);
+            if leads && Replica::forwards_proposals(&message.envelope.message) {
+                self.hold(HeldProposal::Forwarded(message));
+            } else {
+                self.receive(message.envelope);
             }
         }
         for (member, event) in raft.events {
@@ -317,6 +324,14 @@ impl ReplicaLoop {
             if let Some(below) = self.replica.durable(raft.durable) {
                 self.host.log.cut(below);
             }
+        }
+    }
+
+    /// Passes a message of another member to the replica; reports what no member sends.
+    fn receive(&mut self, envelope: Envelope) {
+        let from = envelope.from;
+        if let Some(fault) = self.replica.receive(envelope) {
+            self.message_faults.report(from, fault);
         }
     }
 
@@ -340,10 +355,7 @@ impl ReplicaLoop {
     /// until it is due.
     fn take(&mut self, inbound: LoopRequest) {
         match inbound {
-            LoopRequest::Propose(proposal) => {
-                let bytes = proposal.bytes;
-                self.group_commit.push(proposal, bytes);
-            }
+            LoopRequest::Propose(proposal) => self.hold(HeldProposal::Own(proposal)),
             LoopRequest::Read { to } => {
                 let ticket = self.ticket();
                 match self.replica.read(ticket) {
@@ -387,44 +399,6 @@ impl ReplicaLoop {
             }
             LoopRequest::Rebuild => self.replica.rebuild(),
             LoopRequest::Wake => {}
-        }
-    }
-
-    /// Proposes the held commands if they are due. They are held only where the sync that they would cause is
-    /// one more: on a leader that has nothing else to append, and where others vote.
-    fn propose_due(&mut self, now: Instant) {
-        let due = match self.replica.is_leader_of_others() && !self.replica.has_unpersisted() {
-            true => self.group_commit.take_due(self.host.last_sync, now),
-            false => self.group_commit.take(),
-        };
-        self.propose_all(due);
-    }
-
-    fn propose_all(&mut self, proposals: Vec<Proposal>) {
-        for proposal in proposals {
-            self.propose(proposal);
-        }
-    }
-
-    /// Proposes a command; refuses it with [`NodeError::NoSpace`] if the disk has no room and no start needs
-    /// it.
-    fn propose(&mut self, proposal: Proposal) {
-        let Proposal { command, caller, now_ns, bytes, to } = proposal;
-        let room = self.space.take(bytes as u64, grows(&command));
-        if !room && !command.is_required_at_start() {
-            to.refuse(NodeError::NoSpace);
-            return;
-        }
-        // a published state would be copied on write
-        self.shared.latest.clear();
-        let ticket = self.ticket();
-        let stamp = Stamp { now_ns, ..Stamp::default() };
-        match self.replica.propose_for(ticket, stamp, *command, caller) {
-            Ok(()) => {
-                self.last_write = ticket;
-                self.host.writes.insert(ticket, self.ticks, to);
-            }
-            Err(refusal) => to.refuse(refusal.into()),
         }
     }
 
@@ -483,9 +457,8 @@ impl ReplicaLoop {
                 tracing::warn!(?took, entries, "apply request took too long");
             }
         }
-        let waits = self.host.writes.is_waiting(self.last_write);
-        self.group_commit.turned(waits, Instant::now());
-        let pending = self.host.writes.len() + self.group_commit.len();
+        self.follow_last_batch(&status);
+        let pending = self.host.writes.len() + self.group_commit.held_of_clients();
         self.shared.metrics.proposals_pending.set(pending as i64);
         self.publish(&status);
         match halted {

@@ -180,7 +180,9 @@ fn connections<N, D>(
     D: FnMut(u32) + 'static,
 {
     let together = if verb.grpc() {
-        CLIENTS_PER_CONNECTION
+        let connections = clients.div_ceil(CLIENTS_PER_CONNECTION);
+        // as many for each address
+        clients.div_ceil(connections.next_multiple_of(addresses.len()))
     } else {
         1
     };

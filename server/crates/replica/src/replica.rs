@@ -462,6 +462,11 @@ impl Replica {
         }
     }
 
+    /// Whether the message inside an envelope forwards proposals.
+    pub fn forwards_proposals(message: &Bytes) -> bool {
+        PeerMessage::is_proposals(message)
+    }
+
     /// Formats the message inside an envelope for traces of the simulator.
     pub fn describe(message: &Bytes) -> String {
         match PeerMessage::decode(message) {

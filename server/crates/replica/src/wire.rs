@@ -227,6 +227,11 @@ impl PeerMessage {
         bytes.into()
     }
 
+    /// Whether an encoded message is [`Self::Proposals`].
+    pub(crate) fn is_proposals(bytes: &Bytes) -> bool {
+        bytes.first() == Some(&MESSAGE_PROPOSALS)
+    }
+
     /// Decodes a message. An error may also say that the kind is unknown: a later release may send more.
     pub(crate) fn decode(bytes: &Bytes) -> Result<Self, CorruptRecord> {
         let Some(kind) = bytes.first() else {

@@ -281,6 +281,28 @@ fn a_leader_syncs_the_commit_index_of_a_change_of_membership() {
 }
 
 #[test]
+fn a_message_that_forwards_proposals_says_so() {
+    let (mut replica, mut host) = (follower(), Sent::default());
+    replica.receive(from_leader(MessageType::MsgHeartbeat, |_| {}));
+    let command = Command::Kv(KvCommand::default());
+    let proposed = replica.propose(Ticket(1), Stamp::default(), command);
+    assert_eq!(proposed, Ok(()));
+    assert_eq!(replica.turn(&mut host), Ok(()));
+    let mut said: Vec<(bool, bool)> = Vec::new();
+    for sent in host.0 {
+        let decoded = PeerMessage::decode(&sent.message).expect("an own message");
+        let forwards = matches!(decoded, PeerMessage::Proposals(_));
+        said.push((Replica::forwards_proposals(&sent.message), forwards));
+    }
+    said.sort_unstable();
+    let expected = [(false, false), (true, true)];
+    assert_eq!(
+        said, expected,
+        "the answer to the heartbeat, and the proposal"
+    );
+}
+
+#[test]
 fn a_copy_of_a_refusal_does_not_count_for_the_next_attempt() {
     let (mut replica, mut host) = (follower(), Sent::default());
     replica.receive(from_leader(MessageType::MsgHeartbeat, |_| {}));
