@@ -1,7 +1,7 @@
 //! [`Node`]: the clonable handle through which every dialect reaches the replica. Dialects see no
 //! raft, no disk and no thread, only these methods.
 //!
-//! Reading order: this file → `requests` (what it is sent), `replica_loop` (the loop that owns the replica) → `group_commit` (which proposals enter the log together) → `raft_inbox` (what it takes
+//! Reading order: this file → `requests` (what it is sent), `replica_loop` (the loop that owns the replica) → `request_group` (which requests are taken together) → `raft_inbox` (what it takes
 //! first), `message_faults` (what it drops of that) → `host` (where its effects go) → `executor` (commands that take long) → `post` (who carries messages), `peer_links`, `leadership`, `reconfiguration`
 //! → `pending_requests`, `completions` (how answers come back) → `latest_view` (reads without a hop) →
 //! `tree_watchers` (v2 watchers) → `watch_streams` (v3 watches) → `status` → `state_hashes` (to compare members) → `tokens` → `admission` (what the quota and the disk
@@ -14,7 +14,6 @@ mod completions;
 mod counts;
 pub mod error;
 mod executor;
-mod group_commit;
 mod host;
 mod latest_view;
 mod leadership;
@@ -30,6 +29,7 @@ mod promotion;
 mod raft_inbox;
 mod reconfiguration;
 mod replica_loop;
+mod request_group;
 mod requests;
 mod state_age;
 mod state_hashes;

@@ -1,6 +1,7 @@
 //! The one OS thread that owns the replica: drain the inbox, tick, turn, publish.
 
 mod proposing;
+mod reading;
 
 use std::{
     sync::{
@@ -18,18 +19,19 @@ use witan_replica::{
 };
 
 use proposing::{HeldProposal, LastBatch};
+use reading::LastReads;
 
 use super::{
     FrozenStates, INBOX_MAX, LoopRequest, Node, NodeError, Shared, SharedParts,
-    completions::CompletionBatch,
+    completions::{CompletionBatch, CompletionSender},
     executor::Executor,
-    group_commit::GroupCommit,
     host::{IncomingState, NodeHost},
     message_faults::MessageFaults,
     now_ns,
     pending_requests::PendingRequests,
     post::Post,
     raft_inbox::{RaftBatch, ReceivedState},
+    request_group::RequestGroup,
 };
 use crate::{
     client_network::ClientNetwork,
@@ -140,8 +142,10 @@ pub fn start(
         sizes: parts.sizes,
         space: parts.space,
         last_ticket: 0,
-        group_commit: GroupCommit::new(Instant::now()),
+        proposals: RequestGroup::new(Instant::now()),
         last_batch: LastBatch::default(),
+        reads: RequestGroup::new(Instant::now()),
+        last_reads: LastReads::new(Instant::now()),
         reads_asked: false,
         ticks: 0,
         tick: parts.tick,
@@ -164,9 +168,13 @@ struct ReplicaLoop {
     message_faults: MessageFaults,
     last_ticket: u64,
     /// Proposals that wait for those in flight.
-    group_commit: GroupCommit<HeldProposal>,
+    proposals: RequestGroup<HeldProposal>,
     /// Those in flight.
     last_batch: LastBatch,
+    /// Linearizable reads that wait for those in flight.
+    reads: RequestGroup<CompletionSender<Arc<View>>>,
+    /// Those in flight.
+    last_reads: LastReads,
     /// Whether a linearizable read was asked for since the last turn.
     reads_asked: bool,
     ticks: u64,
@@ -217,6 +225,7 @@ impl ReplicaLoop {
             }
             if goes_on {
                 self.propose_due(now);
+                self.read_due(now);
             }
             removed = self.turn();
             if !goes_on || removed {
@@ -242,7 +251,7 @@ impl ReplicaLoop {
     fn end_removed(&mut self, requests: &Receiver<LoopRequest>) {
         self.host.completions.flush();
         // They were never proposed.
-        for held in self.group_commit.take() {
+        for held in self.proposals.take() {
             if let HeldProposal::Own(proposal) = held {
                 proposal.to.refuse(NodeError::Removed);
             }
@@ -263,10 +272,12 @@ impl ReplicaLoop {
         self.shared.removed.send_replace(true);
     }
 
-    /// Returns how long to wait for requests: until the next tick, until held proposals are due, or until the
+    /// Returns how long to wait for requests: until the next tick, until held requests are due, or until the
     /// replica wants to campaign.
     fn wait_until(&self, next_tick: Instant) -> Duration {
-        let due = self.group_commit.deadline(self.host.last_sync);
+        let proposals_due = self.proposals.deadline(self.host.last_sync);
+        let reads_due = self.reads.deadline(self.last_reads.took);
+        let due = proposals_due.into_iter().chain(reads_due).min();
         let next = due.map_or(next_tick, |due| due.min(next_tick));
         let wait = next.saturating_duration_since(Instant::now());
         let wake = self.replica.wake_at_ns().map(|at_ns| {
@@ -304,7 +315,7 @@ impl ReplicaLoop {
         let leads = self.replica.is_leader_of_others();
         for message in raft.messages {
             if leads && Replica::forwards_proposals(&message.envelope.message) {
-                self.hold(HeldProposal::Forwarded(message));
+                self.hold_proposal(HeldProposal::Forwarded(message));
             } else {
                 self.receive(message.envelope);
             }
@@ -355,15 +366,8 @@ impl ReplicaLoop {
     /// until it is due.
     fn take(&mut self, inbound: LoopRequest) {
         match inbound {
-            LoopRequest::Propose(proposal) => self.hold(HeldProposal::Own(proposal)),
-            LoopRequest::Read { to } => {
-                let ticket = self.ticket();
-                match self.replica.read(ticket) {
-                    Ok(()) => self.host.reads.insert(ticket, self.ticks, to),
-                    Err(refusal) => to.refuse(refusal.into()),
-                }
-                self.reads_asked = true;
-            }
+            LoopRequest::Propose(proposal) => self.hold_proposal(HeldProposal::Own(proposal)),
+            LoopRequest::Read { to } => self.hold_read(to),
             LoopRequest::View { to } => {
                 let view = self.latest();
                 self.host.completions.push(to, view);
@@ -386,7 +390,7 @@ impl ReplicaLoop {
             },
             LoopRequest::Transfer { to, taken } => {
                 // what came before is still appended by this leader
-                let before = self.group_commit.take();
+                let before = self.proposals.take();
                 self.propose_all(before);
                 // the requester may be gone
                 let _ = taken.send(self.replica.transfer_leadership(to));
@@ -457,8 +461,10 @@ impl ReplicaLoop {
                 tracing::warn!(?took, entries, "apply request took too long");
             }
         }
-        self.follow_last_batch(&status);
-        let pending = self.host.writes.len() + self.group_commit.held_of_clients();
+        let now = Instant::now();
+        self.follow_last_batch(&status, now);
+        self.follow_last_reads(now);
+        let pending = self.host.writes.len() + self.proposals.held_of_clients();
         self.shared.metrics.proposals_pending.set(pending as i64);
         self.publish(&status);
         match halted {

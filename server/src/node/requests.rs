@@ -13,8 +13,8 @@ use witan_replica::{
 use super::{AppliedCommand, completions::CompletionSender};
 use crate::storage::OnDurable;
 
-/// Requests to the replica's thread, in the order in which they come; proposals follow the others that are
-/// taken with them, and may be held (`group_commit`).
+/// Requests to the replica's thread, in the order in which they come; proposals and reads follow the others
+/// that are taken with them, and may be held (`request_group`).
 pub(super) enum LoopRequest {
     Propose(Proposal),
     Read {

@@ -1,5 +1,5 @@
 //! Proposals on their way to the replica: those of this member's clients, and those that others forward to
-//! a leader. They are held by [`crate::node::group_commit`] until they are due.
+//! a leader. They are held in a [`crate::node::request_group`] until they are due.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use witan_replica::{
 
 use super::ReplicaLoop;
 use crate::node::{
-    NodeError, Proposal, admission::grows, group_commit::Source, raft_inbox::ReceivedMessage,
+    NodeError, Proposal, admission::grows, raft_inbox::ReceivedMessage, request_group::Source,
 };
 
 /// What waits for the proposals in flight.
@@ -48,12 +48,12 @@ impl LastBatch {
 
 impl ReplicaLoop {
     /// Holds a proposal until it is due.
-    pub(super) fn hold(&mut self, held: HeldProposal) {
+    pub(super) fn hold_proposal(&mut self, held: HeldProposal) {
         let (source, bytes) = match &held {
             HeldProposal::Own(proposal) => (Source::Clients, proposal.bytes),
             HeldProposal::Forwarded(message) => (Source::Members, message.envelope.message.len()),
         };
-        self.group_commit.push(source, held, bytes);
+        self.proposals.push(source, held, bytes);
     }
 
     /// Proposes what is held if it is due. A leader does not hold it if it has other entries to append, with
@@ -66,8 +66,8 @@ impl ReplicaLoop {
             Role::Candidate | Role::PreCandidate => false,
         };
         let due = match holds {
-            true => self.group_commit.take_due(self.host.last_sync, now),
-            false => self.group_commit.take(),
+            true => self.proposals.take_due(self.host.last_sync, now),
+            false => self.proposals.take(),
         };
         self.propose_all(due);
     }
@@ -87,13 +87,13 @@ impl ReplicaLoop {
     }
 
     /// Notes after a turn whether the last batch still waits for its answers.
-    pub(super) fn follow_last_batch(&mut self, status: &Status) {
+    pub(super) fn follow_last_batch(&mut self, status: &Status, now: Instant) {
         if std::mem::take(&mut self.last_batch.is_new) {
             self.last_batch.end = self.replica.last_index();
         }
         let writes = &self.host.writes;
         let waits = { &self.last_batch }.waits(status, |ticket| writes.is_waiting(ticket));
-        self.group_commit.turned(waits, Instant::now());
+        self.proposals.turned(waits, now);
     }
 
     /// Proposes a command; refuses it with [`NodeError::NoSpace`] if the disk has no room and no start needs

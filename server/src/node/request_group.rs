@@ -1,45 +1,46 @@
-//! Group commit where others vote: proposals that come while a batch is on its way wait for its answers,
-//! and are proposed together.
+//! Requests that come while earlier ones are in flight wait for their answers, and are taken together. Group
+//! commit for proposals, where others vote; for linearizable reads, one ReadIndex round for all.
 //!
-//! Each batch costs a sync on every member and a round of messages, whatever its size. Without the wait,
-//! concurrent clients fall into two groups, each of which waits for the syncs of the other: while the
-//! leader's thread syncs the second batch, it cannot answer the first one. Measured with three members and
-//! 64 clients of the leader: batches of 63 instead of 27 proposals. A follower groups what it forwards, or
-//! its clients fall into groups on their way; a leader groups the messages that others forward with the
-//! proposals of its own clients.
+//! Each batch has a cost, whatever its size: proposals a sync on every member and a round of messages, reads
+//! a round. Without the wait, concurrent clients fall into two groups, each of which waits for the costs of
+//! the other. Measured with three members and 64 clients of the leader: batches of 63 instead of 27
+//! proposals. A follower groups what it forwards, or its clients fall into groups on their way; a leader
+//! groups the messages that others forward with the proposals of its own clients.
 //!
-//! A proposal waits for the answers as long as [`HOLD_SYNCS`] syncs take at most, and then as long as one
-//! sync at most for the next proposals of those that were answered, both within bounds; one of a follower's
-//! client may wait so on the follower and again on the leader. Syncs are the measure, because they are what
-//! the wait saves: where members are far from one another, an answer takes much longer, and nothing waits
-//! for it that long. Where the answered do not come back in that time, the second wait is in vain, and is not
-//! repeated with every batch.
+//! A request waits for the answers as long as [`HOLD_COSTS`] times the cost at most, and then as long as the
+//! cost once for the next requests of those that were answered, both within bounds; a proposal of a
+//! follower's client may wait so on the follower and again on the leader. What the wait saves is its measure:
+//! where members are far from one another, the answer to a proposal takes much longer than a sync, and
+//! nothing waits for it that long. Where the answered do not come back in time, the second wait is in vain,
+//! and is not repeated with every batch.
 //!
-//! Nothing waits on a sole voter, which answers with its own sync, on a leader whose thread is about to sync
-//! other entries, and where no leader is known.
+//! The caller takes at once what saves nothing by waiting: on a sole voter, which answers with its own sync
+//! and reads without a round, on a leader whose thread is about to sync other entries, and the proposals of a
+//! member without a leader.
 
 use std::time::{Duration, Instant};
 
-/// A proposal waits for the answers to a batch as long as so many syncs take at most. More than one, because
-/// an answer takes the sync of another member too, and the way there and back.
-const HOLD_SYNCS: u32 = 3;
+/// A request waits for the answers to a batch so many times its cost at most. More than once, because the
+/// answer to a proposal takes the sync of another member too, and the way there and back.
+const HOLD_COSTS: u32 = 3;
 
-/// The longest that a proposal waits for the answers to a batch, however long the disk takes.
+/// The longest that a request waits for the answers to a batch, however slow disk and network are.
 const HOLD_MAX: Duration = Duration::from_millis(10);
 
-/// The longest wait, after the answers, for the next proposals of those that got them.
+/// The longest wait, after the answers, for the next requests of those that got them.
 const GATHER_MAX: Duration = Duration::from_millis(1);
 
-/// A batch of so many bytes does not wait: to write them costs more than one more sync.
+/// Requests of so many bytes do not wait: to write them costs more than one more sync, and what is held is
+/// bounded.
 const HOLD_BYTES_MAX: usize = 1 << 20;
 
 /// The most batches that do not wait for the return of the answered after waits in vain.
 const SKIPPED_GATHERS_MAX: u32 = 256;
 
-/// Who hands proposals to this member.
+/// Who hands requests to this member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
-    /// Its own clients, one proposal each.
+    /// Its own clients, one request each.
     Clients,
     /// Other members, a message with proposals each.
     Members,
@@ -62,10 +63,10 @@ struct Arrivals {
     skip: u32,
 }
 
-/// The proposals that wait to be proposed together.
+/// The requests that wait to be taken together.
 #[derive(Debug)]
-pub(super) struct GroupCommit<P> {
-    held: Vec<P>,
+pub(super) struct RequestGroup<R> {
+    held: Vec<R>,
     bytes: usize,
     /// When the first of them was seen to wait; `None` before.
     since: Option<Instant>,
@@ -112,7 +113,7 @@ impl Arrivals {
     }
 }
 
-impl<P> GroupCommit<P> {
+impl<R> RequestGroup<R> {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             held: Vec::new(),
@@ -124,14 +125,14 @@ impl<P> GroupCommit<P> {
         }
     }
 
-    /// How many proposals of clients are held.
+    /// How many requests of clients are held.
     pub(super) fn held_of_clients(&self) -> usize {
         self.clients.held
     }
 
-    /// Adds what a source hands over, of so many bytes.
-    pub(super) fn push(&mut self, source: Source, handed: P, bytes: usize) {
-        self.held.push(handed);
+    /// Adds a request of so many bytes.
+    pub(super) fn push(&mut self, source: Source, request: R, bytes: usize) {
+        self.held.push(request);
         self.bytes += bytes;
         match source {
             Source::Clients => self.clients.held += 1,
@@ -148,22 +149,22 @@ impl<P> GroupCommit<P> {
         }
     }
 
-    /// Returns when the held proposals are due, if nothing changes before; `None` without any, or before
-    /// [`Self::take_due`] has seen them. `sync` is how long the last sync took.
-    pub(super) fn deadline(&self, sync: Duration) -> Option<Instant> {
+    /// Returns when the held requests are due, if nothing changes before; `None` without any, or before
+    /// [`Self::take_due`] has seen them. `cost` is how long what a batch costs took last: a sync, or a round.
+    pub(super) fn deadline(&self, cost: Duration) -> Option<Instant> {
         let since = self.since?;
         let wait = if self.is_in_flight() {
-            (sync * HOLD_SYNCS).min(HOLD_MAX)
+            (cost * HOLD_COSTS).min(HOLD_MAX)
         } else if self.gathers(since) {
-            sync.min(GATHER_MAX)
+            cost.min(GATHER_MAX)
         } else {
             Duration::ZERO
         };
         Some(since.max(self.answered) + wait)
     }
 
-    /// Takes the held proposals if they are due, else nothing.
-    pub(super) fn take_due(&mut self, sync: Duration, now: Instant) -> Vec<P> {
+    /// Takes the held requests if they are due, else nothing.
+    pub(super) fn take_due(&mut self, cost: Duration, now: Instant) -> Vec<R> {
         if self.held.is_empty() {
             return Vec::new();
         }
@@ -174,7 +175,7 @@ impl<P> GroupCommit<P> {
         }
         let awaited = self.clients.are_awaited() || self.members.are_awaited();
         let complete = !self.is_in_flight() && self.clients.is_complete() && !awaited;
-        let late = self.deadline(sync).is_some_and(|deadline| now >= deadline);
+        let late = self.deadline(cost).is_some_and(|deadline| now >= deadline);
         if !complete && !late && self.bytes < HOLD_BYTES_MAX {
             return Vec::new();
         }
@@ -182,9 +183,9 @@ impl<P> GroupCommit<P> {
         self.take()
     }
 
-    /// Takes all held proposals, which are the last batch from now on; without any, the last batch stays what
+    /// Takes all held requests, which are the last batch from now on; without any, the last batch stays what
     /// it was.
-    pub(super) fn take(&mut self) -> Vec<P> {
+    pub(super) fn take(&mut self) -> Vec<R> {
         if self.held.is_empty() {
             return Vec::new();
         }
@@ -222,7 +223,7 @@ impl<P> GroupCommit<P> {
         self.clients.in_flight + self.members.in_flight > 0
     }
 
-    /// Whether proposals that wait `since` then wait for those that were answered.
+    /// Whether requests that wait `since` then wait for those that were answered.
     fn gathers(&self, since: Instant) -> bool {
         let awaited = self.clients.are_awaited() || self.members.are_awaited();
         awaited && since < self.answered + GATHER_MAX
@@ -237,7 +238,7 @@ mod tests {
 
     /// A group, and the time, which each step moves on.
     struct Scene {
-        group: GroupCommit<u32>,
+        group: RequestGroup<u32>,
         now: Instant,
         pushed: u32,
     }
@@ -245,7 +246,7 @@ mod tests {
     impl Scene {
         fn new() -> Self {
             let now = Instant::now();
-            Self { group: GroupCommit::new(now), now, pushed: 0 }
+            Self { group: RequestGroup::new(now), now, pushed: 0 }
         }
 
         /// Lets microseconds pass.
@@ -315,7 +316,7 @@ mod tests {
     #[test]
     fn a_proposal_waits_for_the_answers_as_long_as_some_syncs_take_within_the_bound() {
         for (sync, bound) in [
-            (SYNC, HOLD_SYNCS * SYNC),
+            (SYNC, HOLD_COSTS * SYNC),
             (Duration::from_secs(3), HOLD_MAX),
         ] {
             let mut scene = Scene::new();
