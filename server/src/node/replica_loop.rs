@@ -362,8 +362,8 @@ impl ReplicaLoop {
         }
     }
 
-    /// Passes a request to the replica, where it waits under a ticket, or answers it at once. A proposal is held
-    /// until it is due.
+    /// Passes a request to the replica, where it waits under a ticket, or answers it at once. Proposals and
+    /// linearizable reads are held until they are due.
     fn take(&mut self, inbound: LoopRequest) {
         match inbound {
             LoopRequest::Propose(proposal) => self.hold_proposal(HeldProposal::Own(proposal)),

@@ -55,7 +55,7 @@ struct Arrivals {
     /// How many were held when the last batch was answered.
     held_at_answer: usize,
     /// The most that were held or in flight at once since the last batch, taken for the number of those that
-    /// write.
+    /// send requests.
     expected: usize,
     /// How many of the next batches do not wait for their return.
     to_skip: u32,
@@ -86,13 +86,18 @@ impl Arrivals {
         !self.is_complete() && self.to_skip == 0
     }
 
-    /// They came back while they were awaited.
+    /// Whether all that may come are here, and some of them came after the answer.
+    fn are_back(&self) -> bool {
+        self.is_complete() && self.held > self.held_at_answer
+    }
+
+    /// They came back soon after the answer.
     fn came_back(&mut self) {
         self.skip = 0;
         self.to_skip = 0;
     }
 
-    /// They did not.
+    /// They were awaited after the answer, and did not come back.
     fn stayed_away(&mut self) {
         self.skip = (2 * self.skip).clamp(1, SKIPPED_GATHERS_MAX);
         self.to_skip = self.skip;
@@ -196,12 +201,13 @@ impl<R> RequestGroup<R> {
         std::mem::take(&mut self.held)
     }
 
-    /// Learns from a batch that is due who comes back after an answer while the others wait.
+    /// Learns from a batch that is due who comes back soon after an answer.
     fn learn(&mut self, since: Instant, late: bool, now: Instant) {
-        let in_flight = self.is_in_flight();
-        let in_vain = late && now > since && !in_flight && self.gathers(since);
+        let soon = !self.is_in_flight() && since < self.answered + GATHER_MAX;
+        let in_vain = late && now > since && soon && self.gathers(since);
         let clients_awaited = self.clients.are_awaited();
-        if !in_flight && self.clients.is_complete() && self.clients.expected > 1 {
+        // a client alone is complete without a wait
+        if soon && self.clients.are_back() && self.clients.expected > 1 {
             self.clients.came_back();
         } else if in_vain && clients_awaited {
             self.clients.stayed_away();
@@ -209,8 +215,7 @@ impl<R> RequestGroup<R> {
             self.clients.batch_passes();
         }
         // Those of far members come while the next batch is in flight, and are not awaited after an answer.
-        let in_time = !late && self.members.held > self.members.held_at_answer;
-        if in_time && self.members.is_complete() {
+        if soon && self.members.are_back() {
             self.members.came_back();
         } else if in_vain && !clients_awaited {
             self.members.stayed_away();
@@ -431,6 +436,42 @@ mod tests {
             assert_eq!(scene.after(100).forward(), 0);
             assert_eq!(scene.after(100).forward(), 22);
         }
+    }
+
+    #[test]
+    fn members_that_come_back_in_time_are_awaited_again() {
+        let mut scene = Scene::new();
+        let miss = |scene: &mut Scene| {
+            assert_eq!(scene.after(300).answer().push(20), 0);
+            assert_eq!(scene.after(500).due(SYNC), 20);
+            assert_eq!(scene.group.members.skip, 1);
+            // it comes in the next flight
+            assert_eq!(scene.after(100).forward(), 0);
+            assert_eq!(scene.after(300).answer().push(20), 21);
+        };
+        assert_eq!(scene.push(20), 20);
+        assert_eq!(scene.after(100).forward(), 0);
+        assert_eq!(scene.after(300).answer().push(20), 21);
+        miss(&mut scene);
+        assert_eq!(scene.after(300).answer().push(20), 0);
+        assert_eq!(scene.after(100).forward(), 21, "in time");
+        miss(&mut scene);
+    }
+
+    #[test]
+    fn proposals_that_come_together_long_after_the_answers_show_nobody_who_comes_back() {
+        let mut scene = Scene::new();
+        let mut waits = 0;
+        for _ in 0..1000 {
+            assert_eq!(scene.after(5000).push(2), 2);
+            assert_eq!(scene.after(100).push(1), 0);
+            if scene.after(300).answer().due(SYNC) == 0 {
+                waits += 1;
+                assert_eq!(scene.after(500).due(SYNC), 1);
+            }
+            scene.after(300).answer();
+        }
+        assert!(waits < 20, "{waits}");
     }
 
     #[test]

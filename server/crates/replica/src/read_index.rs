@@ -93,6 +93,11 @@ impl ReadIndexQueue {
         self.round.is_some()
     }
 
+    /// Whether reads or unproven answers wait for the next round.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.open.is_empty() || !self.open_unproven.is_empty()
+    }
+
     pub(crate) fn enqueue(&mut self, ticket: Ticket, tick: u64) {
         self.open.push_back((tick, ticket));
     }

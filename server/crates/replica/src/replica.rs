@@ -371,6 +371,18 @@ impl Replica {
         Ok(())
     }
 
+    /// Whether a ReadIndex round follows that reads may share without a cost: others wait for it already, or
+    /// this leader has to prove an answer about a lease.
+    pub fn has_open_round(&self) -> bool {
+        let leads = self.raft.raft.state == StateRole::Leader;
+        self.read_index.is_open() || (leads && self.lease_requests.has_unsent())
+    }
+
+    /// Whether a ReadIndex round is under way.
+    pub fn is_in_round(&self) -> bool {
+        self.read_index.is_asking()
+    }
+
     /// Notes that a checkpoint up to `index` is durable. Returns the index below which the log on disk may be
     /// cut now (entries below it are not needed any more), if any (I5).
     pub fn durable(&mut self, index: u64) -> Option<u64> {

@@ -17,10 +17,10 @@ const READ_BYTES: usize = 64;
 /// The reads that were last asked for together.
 #[derive(Debug)]
 pub(super) struct LastReads {
-    /// Ticket of the last of them, while it waits.
+    /// Ticket of the last of them, until their round is over.
     ticket: Option<Ticket>,
     asked: Instant,
-    /// How long the last answered ones took, which is a round and what had to be applied.
+    /// How long the last ones took until their round was over.
     pub(super) took: Duration,
 }
 
@@ -29,9 +29,9 @@ impl LastReads {
         Self { ticket: None, asked: now, took: Duration::ZERO }
     }
 
-    /// Notes after a turn whether they wait, and returns it.
-    fn turned(&mut self, is_waiting: impl Fn(Ticket) -> bool, now: Instant) -> bool {
-        let waits = self.ticket.is_some_and(is_waiting);
+    /// Notes after a turn whether they are in a round, and returns it.
+    fn turned(&mut self, is_in_round: impl Fn(Ticket) -> bool, now: Instant) -> bool {
+        let waits = self.ticket.is_some_and(is_in_round);
         if !waits && self.ticket.take().is_some() {
             self.took = now.saturating_duration_since(self.asked);
         }
@@ -45,9 +45,10 @@ impl ReplicaLoop {
         self.reads.push(Source::Clients, to, READ_BYTES);
     }
 
-    /// Passes the held reads to the replica if they are due. A sole voter needs no round for them.
+    /// Passes the held reads to the replica if they are due. A sole voter needs no round for them, and a round
+    /// that follows anyway takes them along.
     pub(super) fn read_due(&mut self, now: Instant) {
-        let due = match self.replica.is_sole_voter() {
+        let due = match self.replica.is_sole_voter() || self.replica.has_open_round() {
             true => self.reads.take(),
             false => self.reads.take_due(self.last_reads.took, now),
         };
@@ -55,12 +56,12 @@ impl ReplicaLoop {
             return;
         }
         self.reads_asked = true;
-        self.last_reads.asked = now;
         for to in due {
             let ticket = self.ticket();
             match self.replica.read(ticket) {
                 Ok(()) => {
                     self.last_reads.ticket = Some(ticket);
+                    self.last_reads.asked = now;
                     self.host.reads.insert(ticket, self.ticks, to);
                 }
                 Err(refusal) => to.refuse(refusal.into()),
@@ -68,10 +69,13 @@ impl ReplicaLoop {
         }
     }
 
-    /// Notes after a turn whether the last reads still wait for their answers.
+    /// Notes after a turn whether the last reads are still in a round. What must be applied before they are
+    /// answered does not hold back the next round.
     pub(super) fn follow_last_reads(&mut self, now: Instant) {
+        let in_round = self.replica.is_in_round() || self.replica.has_open_round();
         let waiting = &self.host.reads;
-        let waits = { &mut self.last_reads }.turned(|ticket| waiting.is_waiting(ticket), now);
+        let waits = |ticket| in_round && waiting.is_waiting(ticket);
+        let waits = self.last_reads.turned(waits, now);
         self.reads.turned(waits, now);
     }
 }
@@ -81,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_take_from_their_round_to_their_answer() {
+    fn reads_take_from_the_request_to_the_end_of_their_round() {
         let asked = Instant::now();
         let mut reads = LastReads { ticket: Some(Ticket(7)), ..LastReads::new(asked) };
         let after = |micros| asked + Duration::from_micros(micros);
