@@ -1,16 +1,38 @@
 //! The lock of a data directory: one process at a time uses it, and a second one learns the
-//! holder's process id.
+//! holder's process id. And how to wait for the locks that libraries take inside of it.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
-    io::{Read, Seek, SeekFrom, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     path::Path,
+    thread,
+    time::Duration,
 };
 
 use super::OpenError;
 
 /// Name of the lock file inside the member's folder.
 const FILE: &str = "LOCK";
+
+/// How often a file is looked at until it is unlocked, and the pause between two looks.
+const LOOKS: u32 = 200;
+const LOOK_PAUSE: Duration = Duration::from_millis(5);
+
+/// Waits until nobody holds the lock of a file inside of a directory that this process has locked. Only what
+/// this process has closed can hold it still: a task of a library that ends, or a child process that shares
+/// the open files until it runs its program. `Err` if it is locked for a second.
+pub(super) fn wait_until_unlocked(path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    for _ in 0..LOOKS {
+        match file.try_lock() {
+            Ok(()) => return file.unlock(),
+            Err(TryLockError::WouldBlock) => thread::sleep(LOOK_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    let path = path.display();
+    Err(io::Error::other(format!("{path} stays locked")))
+}
 
 /// Locked file, held while the process uses the directory. The kernel releases the lock when the
 /// process ends, even by a crash, so a lock is never stale.

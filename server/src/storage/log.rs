@@ -26,7 +26,10 @@ use witan_replica::host::{LogBatch, LogRecord};
 
 #[cfg(test)]
 use super::tests::disk::Watched as Files;
-use super::{LogSizes, OpenError, StorageMetrics, ledger::Ledger, retry::Retrying, tail};
+use super::{
+    LogSizes, OpenError, StorageMetrics, ledger::Ledger, lock::wait_until_unlocked,
+    retry::Retrying, tail,
+};
 use crate::{
     metrics::gauge,
     panics::{UnwindScope, planted},
@@ -37,6 +40,8 @@ const FILE_PART: u64 = 2;
 /// Size of the log at which files are purged, as a multiple of the log between two checkpoints. If
 /// it were less than I5 keeps, the engine would rewrite large entries to drop their files.
 const PURGE_TIMES: u64 = 3;
+/// The file that the engine locks, and does not wait for.
+const ENGINE_LOCK: &str = "LOCK";
 /// The engine can hold many logs; a member has one.
 const REGION: u64 = 1;
 /// Key of raft's term, vote and commit.
@@ -121,6 +126,10 @@ impl RaftLog {
         metrics: StorageMetrics,
     ) -> Result<(Self, Option<Bytes>), OpenError> {
         std::fs::create_dir_all(dir).map_err(|e| OpenError::io(dir, e))?;
+        let lock = dir.join(ENGINE_LOCK);
+        if lock.exists() {
+            wait_until_unlocked(&lock).map_err(|e| OpenError::io(&lock, e))?;
+        }
         tail::repair(dir)?;
         let worth = LogSizes::of(dir).checkpoint_log_bytes;
         let config = Config {

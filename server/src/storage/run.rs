@@ -13,7 +13,7 @@
 //! its other files from it, and appends zeros to it with every start.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     io::{self, Read as _},
     path::Path,
     thread,
@@ -25,6 +25,7 @@ use witan_replica::machine::record::CorruptRecord;
 use super::{
     error::CheckpointReadError,
     files::{sync_dir, sync_file},
+    lock::wait_until_unlocked,
 };
 
 /// sled's unit of writing. It has room for the chunks of one tree and sled's overhead.
@@ -96,7 +97,7 @@ pub(super) fn write(path: &Path, items: &[RunItem]) -> io::Result<RunContent> {
     let RunWriter { db, content, sum, .. } = writer;
     db.flush()?;
     drop(db);
-    wait_until_closed(path)?;
+    wait_until_unlocked(&path.join(DATABASE))?;
     strip(path)?;
     let file = path.join(DATABASE);
     sync_file(&file)?;
@@ -189,19 +190,6 @@ fn reopen(path: &Path) -> sled::Result<sled::Db> {
         }
     }
     open(path)
-}
-
-/// Waits until sled has released the database's file and writes no more.
-fn wait_until_closed(path: &Path) -> io::Result<()> {
-    let file = File::open(path.join(DATABASE))?;
-    for _ in 0..REOPEN_TRIES {
-        match file.try_lock() {
-            Ok(()) => return file.unlock(),
-            Err(TryLockError::WouldBlock) => thread::sleep(REOPEN_PAUSE),
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
-    }
-    Err(io::Error::other("sled does not close the database"))
 }
 
 /// Removes all files of a run's folder except the database file.
@@ -331,7 +319,7 @@ pub(super) fn read_whole(
         items.push(item);
     }
     drop(reader);
-    wait_until_closed(path)?;
+    wait_until_unlocked(&path.join(DATABASE))?;
     let file = File::options().write(true).open(path.join(DATABASE))?;
     file.set_len(content.file_bytes)?;
     strip(path)?;

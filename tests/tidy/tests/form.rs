@@ -84,6 +84,10 @@ const SLEEPS: &[(&str, &str)] = &[
         "the pause after the system had no descriptor for a connection",
     ),
     (
+        "server/src/storage/lock.rs",
+        "the kernel wakes nobody who would take a lock without a wait of unknown length",
+    ),
+    (
         "server/src/storage/run.rs",
         "sled says by no other means when it has let go of a lock",
     ),

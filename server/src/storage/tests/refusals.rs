@@ -1,6 +1,6 @@
 //! What is not opened, and that each refusal names its file and has a code of its own.
 
-use std::{fs, io::Write, process::Stdio};
+use std::{fs, io::Write, process::Stdio, thread, time::Duration};
 
 use super::*;
 use crate::storage::FORMAT;
@@ -29,6 +29,20 @@ fn a_second_process_learns_who_is_first() {
     );
     drop(storage);
     reopen(&dir);
+}
+
+#[test]
+fn a_log_that_a_starting_child_still_holds_is_awaited() {
+    let dir = TempDir::new();
+    drop(reopen(&dir));
+    let held = fs::File::open(dir.data().join("member/log/LOCK")).unwrap();
+    held.lock().unwrap();
+    thread::scope(|scope| {
+        let opening = scope.spawn(|| drop(reopen(&dir)));
+        thread::park_timeout(Duration::from_millis(50));
+        assert!(!opening.is_finished(), "it is opened while it is locked");
+        drop(held);
+    });
 }
 
 #[test]
