@@ -178,8 +178,7 @@ impl<R> RequestGroup<R> {
             let present = arrivals.held + arrivals.in_flight;
             arrivals.expected = arrivals.expected.max(present);
         }
-        let awaited = self.clients.are_awaited() || self.members.are_awaited();
-        let complete = !self.is_in_flight() && self.clients.is_complete() && !awaited;
+        let complete = !self.is_in_flight() && self.clients.is_complete() && !self.awaits_return();
         let late = self.deadline(cost).is_some_and(|deadline| now >= deadline);
         if !complete && !late && self.bytes < HOLD_BYTES_MAX {
             return Vec::new();
@@ -204,7 +203,7 @@ impl<R> RequestGroup<R> {
     /// Learns from a batch that is due who comes back soon after an answer.
     fn learn(&mut self, since: Instant, late: bool, now: Instant) {
         let soon = !self.is_in_flight() && since < self.answered + GATHER_MAX;
-        let in_vain = late && now > since && soon && self.gathers(since);
+        let in_vain = late && now > since && soon && self.awaits_return();
         let clients_awaited = self.clients.are_awaited();
         // a client alone is complete without a wait
         if soon && self.clients.are_back() && self.clients.expected > 1 {
@@ -230,8 +229,11 @@ impl<R> RequestGroup<R> {
 
     /// Whether requests that wait `since` then wait for those that were answered.
     fn gathers(&self, since: Instant) -> bool {
-        let awaited = self.clients.are_awaited() || self.members.are_awaited();
-        awaited && since < self.answered + GATHER_MAX
+        self.awaits_return() && since < self.answered + GATHER_MAX
+    }
+
+    fn awaits_return(&self) -> bool {
+        self.clients.are_awaited() || self.members.are_awaited()
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) enum HeldProposal {
     Forwarded(ReceivedMessage),
 }
 
-/// The proposals that were last proposed together.
+/// The last batch of proposals that was passed to the replica.
 #[derive(Debug, Default)]
 pub(super) struct LastBatch {
     /// Ticket of the last of them that the replica took from a client of this member.

@@ -14,7 +14,7 @@ use crate::node::{completions::CompletionSender, request_group::Source};
 /// What a held read counts for in the bound of bytes.
 const READ_BYTES: usize = 64;
 
-/// The reads that were last asked for together.
+/// The last batch of reads that was passed to the replica.
 #[derive(Debug)]
 pub(super) struct LastReads {
     /// Ticket of the last of them, until their round is over.
