@@ -108,12 +108,12 @@ impl RaftInbox {
         self.lock().executed = Some(executed);
     }
 
-    /// Queues an event of a member for the next turn, unless the same one is queued.
+    /// Queues an event of a member for the next turn, behind the others, in place of the same one that is
+    /// queued: of a process that is gone and back, the last word counts.
     pub(super) fn event(&self, member: u64, event: PeerEvent) {
         let mut queued = self.lock();
-        if !queued.events.contains(&(member, event)) {
-            queued.events.push((member, event));
-        }
+        queued.events.retain(|queued| *queued != (member, event));
+        queued.events.push((member, event));
     }
 
     pub(super) fn durable(&self, index: u64) {
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_waits_once() {
+    fn an_event_waits_once_and_the_last_one_comes_last() {
         let inbox = RaftInbox::default();
         for _ in 0..1000 {
             inbox.event(2, PeerEvent::Unreachable);
@@ -217,6 +217,11 @@ mod tests {
         inbox.event(2, PeerEvent::ProcessGone);
         assert_eq!(inbox.take().events.len(), 3);
         assert!(inbox.take().events.is_empty());
+        let (gone, back) = (PeerEvent::ProcessGone, PeerEvent::ProcessBack);
+        for event in [back, gone, back] {
+            inbox.event(2, event);
+        }
+        assert_eq!(inbox.take().events, [(2, gone), (2, back)]);
     }
 
     #[test]

@@ -29,10 +29,15 @@ impl Lanes {
         self.states[slot(kind)] == LaneState::Open
     }
 
-    /// Notes that a stream is open, so that the process is not gone.
-    pub(super) fn opened(&mut self, kind: StreamKind) {
+    /// Notes that a stream is open, so that the process is not gone; returns whether it counted as gone.
+    pub(super) fn opened(&mut self, kind: StreamKind) -> bool {
         self.states[slot(kind)] = LaneState::Open;
-        self.gone = false;
+        std::mem::take(&mut self.gone)
+    }
+
+    /// Whether the end of the process was noticed, and no stream to it was open since.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone
     }
 
     /// Notes that a stream has ended; returns whether this shows that the process is gone.
@@ -94,8 +99,9 @@ mod tests {
         assert!(!lanes.failed(Control, true), "the other stream is open");
         assert!(lanes.ended(Bulk, true), "closed, too");
         assert!(!lanes.failed(Bulk, true), "once is enough");
-        lanes.opened(Bulk);
-        lanes.opened(Control);
+        assert!(lanes.is_gone());
+        assert!(lanes.opened(Bulk), "it counted as gone");
+        assert!(!lanes.is_gone() && !lanes.opened(Control));
         assert!(!lanes.ended(Bulk, true));
         assert!(!lanes.ended(Control, true), "a listener may still answer");
         assert!(lanes.failed(Bulk, true), "it does not");

@@ -94,6 +94,11 @@ impl Peer {
         self.retry.notify_waiters();
     }
 
+    /// Whether its process counts as gone.
+    pub(super) fn is_gone(&self) -> bool {
+        self.lanes().is_gone()
+    }
+
     /// Completes when the queues of both open streams are written.
     pub(super) async fn flushed(&self) {
         for kind in [StreamKind::Control, StreamKind::Bulk] {
@@ -197,7 +202,12 @@ impl Link {
     /// Notes that the stream is open: its queue takes messages, and the node sees the member as connected.
     fn opened(&mut self) {
         self.peer.queue(self.kind).open();
-        self.peer.lanes().opened(self.kind);
+        if self.peer.lanes().opened(self.kind) {
+            let node = &self.shared.node;
+            node.peer_event(self.peer.id, PeerEvent::ProcessBack);
+            // the other stream opens before the replica hears the member again and sends on it
+            self.peer.retry_now();
+        }
         self.warned.clear();
         if self.kind == StreamKind::Control {
             self.peer.series.active.set(1);

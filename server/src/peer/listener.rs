@@ -17,7 +17,10 @@ use tokio::{
     task::{AbortHandle, yield_now},
     time::{sleep, timeout},
 };
-use witan_replica::host::{Envelope, Lane};
+use witan_replica::{
+    host::{Envelope, Lane},
+    replica::PeerEvent,
+};
 
 use super::{
     Shared, deliver,
@@ -247,6 +250,10 @@ impl Listener {
         if let Some(peer) = self.shared.peer(hello.from) {
             // it runs: a link that waits for its next attempt need not wait any longer
             peer.retry_now();
+            if peer.is_gone() {
+                let node = &self.shared.node;
+                node.peer_event(hello.from, PeerEvent::ProcessBack);
+            }
         }
         let (kind, remote_peer_id) = (hello.kind.label(), format!("{:x}", hello.from));
         let release = hello.release.clone();

@@ -189,6 +189,8 @@ fn a_member_whose_process_ended_is_reported_at_once_and_is_found_again() {
     };
     let two = started(2, again, &members);
     one.wait_open(2);
+    let back = received(&one.node).1;
+    assert!(back.contains(&(2, PeerEvent::ProcessBack)), "{back:?}");
     one.send(2, Lane::Bulk, Bytes::from_static(b"found"));
     until("a message arrives again", || {
         let messages = received(&two.node).0;

@@ -56,6 +56,8 @@ pub enum InjectedBug {
     /// A checkpoint names the entry before the last one that it holds, which is executed twice after a
     /// restart (etcd 13766).
     PositionBehind,
+    /// A follower that took its leader for gone by mistake goes on to ignore it.
+    LeaderIgnored,
     /// What a compaction removes is gone before the watchers have read it.
     WatchCompacted,
 }

@@ -10,6 +10,7 @@ use raft::{
 
 use super::Replica;
 use crate::{
+    faults::InjectedBug,
     host::Lane,
     jitter,
     limits::{FAILOVER_CAMPAIGNS_MAX, FAILOVER_STEP_NS},
@@ -23,6 +24,8 @@ pub enum PeerEvent {
     Unreachable,
     /// Both of its streams were closed by the other side, and a new connection was refused.
     ProcessGone,
+    /// A stream to it or of it was opened after that: it runs, or was started again.
+    ProcessBack,
     /// It has received and installed the snapshot that was sent to it.
     SnapshotDelivered,
     /// The transfer of a snapshot to it failed.
@@ -51,6 +54,9 @@ pub enum TransferRefused {
 pub(super) struct Failover {
     /// The leader that is gone, and the term that it led.
     gone: (u64, u64),
+    /// Until when its messages count as the last ones of a process that has ended, on the monotonic clock. They
+    /// do not arrive for longer than the wait that these campaigns save.
+    ignored_until_ns: u64,
     /// When to campaign next, on the monotonic clock.
     at_ns: u64,
     /// How often it was tried.
@@ -67,6 +73,7 @@ impl Replica {
                 self.raft.report_unreachable(member);
                 self.process_gone(member);
             }
+            PeerEvent::ProcessBack => self.process_back(member),
             PeerEvent::SnapshotDelivered => self.snapshot_ended(member, SnapshotStatus::Finish),
             PeerEvent::SnapshotFailed => self.snapshot_ended(member, SnapshotStatus::Failure),
             PeerEvent::RemovedHere => self.removed_at(member),
@@ -184,22 +191,37 @@ impl Replica {
         raft.leader_id = 0;
         self.failover = Some(Failover {
             gone: (member, raft.term),
+            ignored_until_ns: self.steady_ns.saturating_add(self.config.election_ns),
             at_ns: self.steady_ns + self.failover_delay_ns(member, 0),
             campaigns: 0,
         });
         self.continue_failover();
     }
 
-    /// Whether a message comes from the leader whose process is gone, in the term that it led: the message
-    /// would end the campaigns, and have the followers wait for a leader that is not there. The caller drops
-    /// it.
+    /// Ends that messages of the leader are dropped whose process was taken for gone: the next one ends the
+    /// campaigns. Without one they go on, because a process that was started again does not lead.
+    fn process_back(&mut self, member: u64) {
+        let failover = self.failover.as_mut();
+        if let Some(failover) = failover.filter(|failover| failover.gone.0 == member) {
+            failover.ignored_until_ns = 0;
+        }
+    }
+
+    /// Whether a message comes from the leader whose process is gone, in the term that it led, and may be one
+    /// of its last: the message would end the campaigns, and have the followers wait for a leader that is not
+    /// there. The caller drops it.
     pub(super) fn is_of_gone_leader(&self, message: &Message) -> bool {
         let leads = matches!(
             message.get_msg_type(),
             MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot
         );
         let sent = (message.from, message.term);
-        leads && self.failover.is_some_and(|failover| failover.gone == sent)
+        let is_late = |failover: Failover| {
+            failover.gone == sent
+                && (self.steady_ns < failover.ignored_until_ns
+                    || self.faults.has(InjectedBug::LeaderIgnored))
+        };
+        leads && self.failover.is_some_and(is_late)
     }
 
     /// Nanoseconds until this member campaigns next. Members campaign one after the other, so that the first

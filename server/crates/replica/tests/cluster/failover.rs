@@ -54,22 +54,80 @@ fn what_a_dead_leader_has_sent_before_does_not_bring_it_back() {
     assert!(took < 100, "{took} ms");
 }
 
+/// Lets time pass in small steps, with the ticks that fall into it, until a member follows a leader. Returns
+/// the milliseconds.
+fn until_followed(cluster: &mut Cluster, by: u64) -> u64 {
+    const STEP_NS: u64 = 5 * MS;
+    let begun = cluster.now_ns;
+    while cluster.replica(by).status().leader == 0 {
+        assert!(cluster.now_ns < begun + 60_000 * MS, "it never follows");
+        cluster.pass(STEP_NS);
+        if cluster.now_ns % TICK_NS < STEP_NS {
+            let now_ns = cluster.now_ns.cast_signed();
+            for (replica, _) in cluster.members.values_mut() {
+                replica.tick(now_ns);
+            }
+            cluster.settle();
+        }
+    }
+    (cluster.now_ns - begun) / MS
+}
+
+/// The follower of the highest rank, which campaigns last, takes its leader for gone.
+fn mistaken(ids: &[u64]) -> (Cluster, u64, u64) {
+    let mut cluster = Cluster::new(ids);
+    let leader = cluster.leader().expect("it leads");
+    let others = ids.iter().copied().filter(|id| *id != leader);
+    let follower = others.max().expect("there are others");
+    let event = PeerEvent::ProcessGone;
+    cluster.replica(follower).peer_event(leader, event);
+    cluster.settle();
+    assert_eq!(cluster.replica(follower).status().leader, 0);
+    (cluster, leader, follower)
+}
+
 #[test]
-fn a_leader_that_others_hear_stays() {
+fn a_leader_whose_streams_open_again_is_followed_at_its_next_heartbeat() {
+    for ids in [&[1, 2, 3][..], &[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5, 6, 7]] {
+        let (mut cluster, leader, follower) = mistaken(ids);
+        let term = cluster.replica(leader).status().term;
+        let back = PeerEvent::ProcessBack;
+        cluster.replica(follower).peer_event(leader, back);
+        let took = until_followed(&mut cluster, follower);
+        assert!(took <= 100, "{took} ms with {} members", ids.len());
+        let status = cluster.replica(follower).status();
+        assert_eq!((status.leader, status.term), (leader, term));
+    }
+}
+
+/// What a dead process has sent does not arrive for so long.
+#[test]
+fn a_leader_that_is_heard_for_an_election_timeout_is_followed_again() {
+    for ids in [&[1, 2, 3][..], &[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5, 6, 7]] {
+        let (mut cluster, leader, follower) = mistaken(ids);
+        let took = until_followed(&mut cluster, follower);
+        let longest = (ELECTION_TICKS + 1) * TICK_NS / MS;
+        assert!(took <= longest, "{took} ms with {} members", ids.len());
+        assert_eq!(cluster.replica(follower).status().leader, leader);
+        assert_eq!(cluster.leader(), Some(leader));
+    }
+}
+
+/// A process that was started again opens its streams, and leads no more.
+#[test]
+fn a_leader_that_was_started_again_is_replaced_as_fast() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let leader = cluster.leader().expect("it leads");
-    let term = cluster.replica(leader).status().term;
-    let follower = cluster.follower();
-    // one of the two loses its streams, and gets new ones
-    cluster
-        .replica(follower)
-        .peer_event(leader, PeerEvent::ProcessGone);
-    for _ in 0..20 {
-        cluster.pass(5 * MS);
+    let others: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
+    cluster.members.remove(&leader);
+    for other in &others {
+        for event in [PeerEvent::ProcessGone, PeerEvent::ProcessBack] {
+            cluster.replica(*other).peer_event(leader, event);
+        }
     }
-    cluster.ticks(20);
-    assert_eq!(cluster.leader(), Some(leader));
-    assert_eq!(cluster.replica(follower).status().term, term);
+    cluster.settle();
+    let took = until_written(&mut cluster, others[0]);
+    assert!(took < 100, "{took} ms");
 }
 
 #[test]
