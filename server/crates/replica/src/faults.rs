@@ -58,6 +58,10 @@ pub enum InjectedBug {
     PositionBehind,
     /// A follower that took its leader for gone by mistake goes on to ignore it.
     LeaderIgnored,
+    /// A question about a lease is answered from a state before the index that its ReadIndex round names.
+    LeaseStateBehind,
+    /// A lease is kept alive while a note of its remaining time is in the log and not applied.
+    NoteOnItsWay,
     /// What a compaction removes is gone before the watchers have read it.
     WatchCompacted,
 }

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Who gets the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum LeaseAsker {
     /// A request of this process.
     Own(Ticket),
@@ -22,12 +22,17 @@ pub(crate) enum LeaseAsker {
     },
 }
 
-/// An answer that a leader gives once it is proven that it still leads the term.
+/// An answer that a leader gives once it is proven that it still leads the term, and that its state was not
+/// behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UnprovenAnswer {
     pub(crate) term: u64,
     pub(crate) asker: LeaseAsker,
+    pub(crate) lease: i64,
+    pub(crate) question: LeaseQuestion,
+    /// The answer by the state at `applied`.
     pub(crate) answer: LeaseAnswer,
+    pub(crate) applied: u64,
 }
 
 #[derive(Debug)]

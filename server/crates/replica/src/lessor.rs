@@ -50,8 +50,9 @@ struct LeaseTimer {
     check_at_ns: u64,
     /// Its expiration was proposed.
     expiry_pending: bool,
-    /// A checkpoint was proposed and is not applied yet.
-    checkpoint_pending: bool,
+    /// Index of this leader's log up to which there may be checkpoints of its remaining time. A keep-alive that
+    /// is answered before that is applied would be forgotten by the next leader.
+    checkpointed_to: u64,
 }
 
 /// A frozen copy of the deadlines of all leases.
@@ -83,6 +84,10 @@ pub(crate) struct Lessor {
     next_checks: BTreeSet<(u64, i64)>,
     /// Leases whose time starts with the next clock update, with their durations.
     starting: Vec<(i64, u64)>,
+    /// Leases with a checkpoint that was due and whose index is not known yet.
+    checkpointing: Vec<i64>,
+    /// Seconds between two checkpoints of a lease, if not by its TTL (simulator).
+    checkpoint_s: Option<i64>,
 }
 
 /// What is to be proposed.
@@ -124,6 +129,7 @@ impl Lessor {
         self.deadlines = LeaseDeadlines::default();
         self.next_checks = BTreeSet::new();
         self.starting = Vec::new();
+        self.checkpointing = Vec::new();
         self.term = term;
         if term.is_some() {
             for (id, lease) in leases.iter() {
@@ -160,26 +166,20 @@ impl Lessor {
             (Some(LeaseOperation::Expire(_)), LeaseReply::Expired { ids }) => {
                 ids.iter().for_each(|id| self.stop(*id));
             }
-            (Some(LeaseOperation::Checkpoint(checkpoint)), LeaseReply::Checkpointed) => {
-                for left in &checkpoint.remaining {
-                    if let Some(timer) = self.deadlines.0.get_mut(&left.id) {
-                        timer.checkpoint_pending = false;
-                    }
-                }
-            }
             (_, _) => {}
         }
     }
 
-    /// Handles a keep-alive on the leader: starts the full TTL of the lease again, or says why not.
-    pub(crate) fn renew(&mut self, id: i64, leases: &Leases) -> Renewal {
+    /// Handles a keep-alive on the leader, which has applied its log up to `applied`: starts the full TTL of the
+    /// lease again, or says why not.
+    pub(crate) fn renew(&mut self, id: i64, leases: &Leases, applied: u64) -> Renewal {
         let (Some(lease), Some(timer)) = (leases.get(id), self.deadlines.0.get(&id)) else {
             return Renewal::Unknown;
         };
         if timer.expiry_pending || timer.deadline_ns <= self.now_ns {
             return Renewal::Expiring;
         }
-        if timer.checkpoint_pending || lease.remaining_ttl_s > 0 {
+        if timer.checkpointed_to > applied || lease.remaining_ttl_s > 0 {
             return Renewal::NeedsCheckpoint;
         }
         self.start(id, span_ns(lease.ttl_s));
@@ -190,7 +190,7 @@ impl Lessor {
     /// Renews a lease as [`Self::renew`] does, but also when the log holds a smaller remaining time: a known
     /// bug.
     pub(crate) fn renew_unrecorded(&mut self, id: i64, leases: &Leases) -> Renewal {
-        match (self.renew(id, leases), leases.get(id)) {
+        match (self.renew(id, leases, u64::MAX), leases.get(id)) {
             (Renewal::NeedsCheckpoint, Some(lease)) => {
                 self.start(id, span_ns(lease.ttl_s));
                 let ttl_s = lease.ttl_s;
@@ -217,7 +217,7 @@ impl Lessor {
 
     /// Takes the leases to expire and to checkpoint now, and schedules their next checks. Stops at
     /// [`LEASE_EXPIRATIONS_PER_ENTRY_MAX`] leases and attached keys, or [`LEASE_CHECKPOINTS_PER_ENTRY_MAX`]
-    /// checkpoints; the rest is due at the next call.
+    /// checkpoints; the rest is due at the next call. [`Self::proposed`] must follow before the next keep-alive.
     pub(crate) fn due(&mut self, leases: &Leases) -> DueLeases {
         let mut due = DueLeases::default();
         let mut changes = 0;
@@ -245,7 +245,7 @@ impl Lessor {
                 let seconds = (timer.deadline_ns - self.now_ns).div_ceil(SECOND_NS) as i64;
                 if seconds < lease.remaining_s() {
                     due.checkpoints.push(RemainingTtl { id, seconds });
-                    next.checkpoint_pending = true;
+                    self.checkpointing.push(id);
                 }
                 next.check_at_ns = self.next_check(timer.deadline_ns, lease);
             }
@@ -254,21 +254,33 @@ impl Lessor {
         due
     }
 
+    /// Notes that what was due is in the log, which ends at `last`, as far as it was appended.
+    pub(crate) fn proposed(&mut self, last: u64) {
+        for id in std::mem::take(&mut self.checkpointing) {
+            if let Some(timer) = self.deadlines.0.get_mut(&id) {
+                timer.checkpointed_to = last;
+            }
+        }
+    }
+
+    /// Sets the seconds between two checkpoints of a lease (simulator).
+    #[cfg(feature = "known-bugs")]
+    pub(crate) fn set_checkpoint_interval(&mut self, seconds: i64) {
+        self.checkpoint_s = Some(seconds);
+    }
+
     /// Starts a lease with `span_ns` nanoseconds to live: provisionally from now, finally from the next clock
     /// update. A pending expiration is forgotten.
     fn start(&mut self, id: i64, span_ns: u64) {
         self.starting.push((id, span_ns));
         let deadline_ns = self.now_ns.saturating_add(span_ns);
-        let checkpoint_pending = self
-            .deadlines
-            .0
-            .get(&id)
-            .is_some_and(|timer| timer.checkpoint_pending);
+        let before = self.deadlines.0.get(&id);
+        let checkpointed_to = before.map_or(0, |timer| timer.checkpointed_to);
         let timer = LeaseTimer {
             deadline_ns,
             check_at_ns: deadline_ns,
             expiry_pending: false,
-            checkpoint_pending,
+            checkpointed_to,
         };
         self.schedule(id, timer);
     }
@@ -289,7 +301,8 @@ impl Lessor {
     /// [`LEASE_CHECKPOINT_S_MIN`] and [`LEASE_CHECKPOINT_S_MAX`], or its deadline if that is earlier. A
     /// client sends keep-alives after a third.
     fn next_check(&self, deadline_ns: u64, lease: &Lease) -> u64 {
-        let pause_s = (lease.ttl_s / 2).clamp(LEASE_CHECKPOINT_S_MIN, LEASE_CHECKPOINT_S_MAX);
+        let usual_s = (lease.ttl_s / 2).clamp(LEASE_CHECKPOINT_S_MIN, LEASE_CHECKPOINT_S_MAX);
+        let pause_s = self.checkpoint_s.unwrap_or(usual_s);
         deadline_ns.min(self.now_ns.saturating_add(span_ns(pause_s)))
     }
 
@@ -323,15 +336,18 @@ mod tests {
 
     const EXTENSION_NS: u64 = SECOND_NS;
 
-    /// A leader's key space and timers.
+    /// A leader's key space and timers, and the indexes of its last entry and of the last one applied.
     struct Leader {
         kv: Kv,
         timers: Lessor,
+        last: u64,
+        applied: u64,
     }
 
     impl Leader {
         fn new() -> Self {
-            let mut leader = Self { kv: Kv::default(), timers: Lessor::default() };
+            let (kv, timers) = (Kv::default(), Lessor::default());
+            let mut leader = Self { kv, timers, last: 0, applied: 0 };
             leader.lead(Some(1));
             leader
         }
@@ -341,7 +357,10 @@ mod tests {
                 .set_leader_term(term, self.kv.leases(), EXTENSION_NS);
         }
 
+        /// The next entry that is not applied is this one.
         fn apply(&mut self, verb: LeaseOperation) {
+            self.applied += 1;
+            self.last = self.last.max(self.applied);
             let command = LeaseCommand { operation: Some(verb) };
             let reply = self.kv.apply_lease(&command).expect("it can be done");
             self.timers.applied(&command, &reply);
@@ -351,14 +370,34 @@ mod tests {
             self.apply(LeaseOperation::Grant(LeaseGrant { id, ttl_s }));
         }
 
-        fn at(&mut self, seconds: f64) -> DueLeases {
+        /// What is due then, and not appended.
+        fn refused_at(&mut self, seconds: f64) -> DueLeases {
             let now_ns = (seconds * 1e9) as u64;
             self.timers.advance_clock(now_ns, self.kv.leases());
-            self.timers.due(self.kv.leases())
+            let due = self.timers.due(self.kv.leases());
+            self.timers.proposed(self.last);
+            due
+        }
+
+        /// What is due then, and the last entry of the log if it is anything.
+        fn at(&mut self, seconds: f64) -> DueLeases {
+            let due = self.refused_at(seconds);
+            self.last += u64::from(due != DueLeases::default());
+            for checkpoint in &due.checkpoints {
+                self.timers.checkpointing.push(checkpoint.id);
+            }
+            self.timers.proposed(self.last);
+            due
+        }
+
+        fn checkpoint(&mut self, id: i64, seconds: i64) {
+            let remaining = vec![RemainingTtl { id, seconds }];
+            let checkpoint = LeaseCheckpoint { remaining };
+            self.apply(LeaseOperation::Checkpoint(checkpoint));
         }
 
         fn renew(&mut self, id: i64) -> Renewal {
-            self.timers.renew(id, self.kv.leases())
+            self.timers.renew(id, self.kv.leases(), self.applied)
         }
     }
 
@@ -392,7 +431,7 @@ mod tests {
         leader.at(0.0);
         leader.at(4.9);
         leader.renew(7);
-        assert_eq!(leader.timers.due(leader.kv.leases()), DueLeases::default());
+        assert_eq!(leader.at(4.9), DueLeases::default());
         assert_eq!(leader.at(5.5), DueLeases::default());
     }
 
@@ -403,29 +442,57 @@ mod tests {
         leader.at(0.0);
         assert_eq!(leader.at(29.9), DueLeases::default());
         let left = vec![RemainingTtl { id: 7, seconds: 30 }];
-        let noted = DueLeases { expired: Vec::new(), checkpoints: left.clone() };
+        let noted = DueLeases { expired: Vec::new(), checkpoints: left };
         assert_eq!(leader.at(30.0), noted);
         assert_eq!(
             leader.renew(7),
             Renewal::NeedsCheckpoint,
             "it is on its way"
         );
-        leader.apply(LeaseOperation::Checkpoint(LeaseCheckpoint {
-            remaining: left,
-        }));
+        leader.checkpoint(7, 30);
         assert_eq!(leader.renew(7), Renewal::NeedsCheckpoint);
         leader.lead(Some(2));
         leader.at(40.0);
         let ended = leader.at(70.9).expired;
         assert_eq!(ended, [], "it has 30 s and the extension");
         assert_eq!(leader.at(71.0).expired, [7]);
-        let left = vec![RemainingTtl { id: 7, seconds: 0 }];
-        leader.apply(LeaseOperation::Checkpoint(LeaseCheckpoint {
-            remaining: left,
-        }));
+        leader.last = leader.applied;
+        leader.checkpoint(7, 0);
         leader.lead(Some(3));
         leader.at(100.0);
         assert_eq!(leader.renew(7), Renewal::Renewed { ttl_s: 60 });
+    }
+
+    #[test]
+    fn a_keep_alive_waits_for_a_checkpoint_behind_the_clearing_of_another_one() {
+        let renewed = Renewal::Renewed { ttl_s: 3600 };
+        let mut leader = Leader::new();
+        leader.grant(7, 3600);
+        leader.at(0.0);
+        let left = |due: DueLeases| due.checkpoints.first().map(|left| left.seconds);
+        assert_eq!(left(leader.at(300.0)), Some(3300));
+        leader.checkpoint(7, 3300);
+        assert_eq!(leader.renew(7), Renewal::NeedsCheckpoint);
+        // its member proposes to clear it, and before that is applied the next one is due
+        leader.last += 1;
+        assert_eq!(left(leader.at(600.0)), Some(3000));
+        leader.checkpoint(7, 0);
+        assert_eq!(leader.renew(7), Renewal::NeedsCheckpoint);
+        leader.checkpoint(7, 3000);
+        leader.checkpoint(7, 0);
+        assert_eq!(leader.renew(7), renewed);
+        // what a later leader counts
+        leader.lead(Some(2));
+        leader.at(601.0);
+        let deadlines = leader.timers.deadlines().expect("it leads");
+        let left_ns = deadlines.left_ns(7, 601 * SECOND_NS);
+        assert!(
+            left_ns >= Some(3600 * SECOND_NS.cast_signed()),
+            "{left_ns:?}"
+        );
+        // a leader that hands over appends nothing, and nothing is to be cleared
+        assert!(left(leader.refused_at(901.0)).is_some());
+        assert_eq!(leader.renew(7), renewed);
     }
 
     #[test]

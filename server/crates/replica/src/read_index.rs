@@ -1,6 +1,7 @@
 //! The linearizable read barrier (raft thesis 6.4): reads join the open batch, one ReadIndex round
 //! serves a batch, and a batch is released once its index is applied. The next round does not wait for
-//! that: while a long command is applied, answers about leases need rounds of their own.
+//! that. Answers about leases are proven by the same rounds: those from a state at the index or after it need not
+//! wait.
 //!
 //! raft-rs silently drops a ReadIndex when the leader has not committed in its term, when no leader
 //! is known and when the role changes, so this file retries.
@@ -10,11 +11,11 @@
 //! the name of an earlier one, late acknowledgments of the earlier one would confirm what arrived between
 //! the two.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{
     host::Ticket,
-    lease_requests::UnprovenAnswer,
+    lease_requests::{LeaseAsker, UnprovenAnswer},
     limits::{READ_INDEX_REQUESTS_MAX, READ_INDEX_RETRY_TICKS},
 };
 
@@ -36,14 +37,30 @@ struct ReadIndexRound {
     term_and_leader: (u64, u64),
 }
 
-/// The reads of a confirmed round.
+/// What waits until the index of its confirmed round is applied.
 #[derive(Debug)]
-struct ConfirmedReads {
+struct ConfirmedRound {
     /// The index to wait for.
     index: u64,
     /// Tick at which the round was issued.
     issued: u64,
     tickets: Vec<Ticket>,
+    /// Questions about leases whose first answers came from a state before the index.
+    questions: Vec<UnprovenAnswer>,
+}
+
+impl ConfirmedRound {
+    fn len(&self) -> usize {
+        self.tickets.len() + self.questions.len()
+    }
+}
+
+/// What need not wait any longer.
+#[derive(Debug, Default)]
+pub(crate) struct Released {
+    pub(crate) reads: Vec<Ticket>,
+    /// Questions about leases, to be examined again.
+    pub(crate) questions: Vec<UnprovenAnswer>,
 }
 
 #[derive(Debug)]
@@ -55,9 +72,11 @@ pub(crate) struct ReadIndexQueue {
     open_unproven: Vec<UnprovenAnswer>,
     round: Option<ReadIndexRound>,
     /// In the order of their indexes.
-    confirmed: VecDeque<ConfirmedReads>,
-    /// Reads in all of them.
-    confirmed_reads: usize,
+    confirmed: VecDeque<ConfirmedRound>,
+    /// Reads and questions in all of them.
+    confirmed_len: usize,
+    /// Who has a question in one of them: who asks again is not noted twice.
+    askers: BTreeSet<LeaseAsker>,
     /// Number of the last try.
     number: u64,
     /// As a leader: seed and number of the last request taken from each member.
@@ -75,7 +94,8 @@ impl ReadIndexQueue {
             open_unproven: Vec::new(),
             round: None,
             confirmed: VecDeque::new(),
-            confirmed_reads: 0,
+            confirmed_len: 0,
+            askers: BTreeSet::new(),
             number: 0,
             taken: BTreeMap::new(),
         }
@@ -84,7 +104,7 @@ impl ReadIndexQueue {
     /// Whether [`READ_INDEX_REQUESTS_MAX`] reads and unproven answers wait, without those of the round in
     /// progress.
     pub(crate) fn is_full(&self) -> bool {
-        let waiting = self.open.len() + self.open_unproven.len() + self.confirmed_reads;
+        let waiting = self.open.len() + self.open_unproven.len() + self.confirmed_len;
         waiting >= READ_INDEX_REQUESTS_MAX
     }
 
@@ -169,9 +189,10 @@ impl ReadIndexQueue {
         member == from && is_new
     }
 
-    /// Has the reads of the round that `context` names wait until `index` is applied. Returns the answers
-    /// that waited for a proof that this member leads; the caller checks that it led one term all the time.
-    /// Does nothing if another round, or none, is in progress.
+    /// Has the reads of the round that `context` names wait until `index` is applied, and the questions about
+    /// leases that were answered from a state before that. Returns the other answers that waited for a proof
+    /// that this member leads; the caller checks that it led one term all the time. Does nothing if another
+    /// round, or none, is in progress.
     pub(crate) fn confirmed(&mut self, context: &[u8], index: u64) -> Vec<UnprovenAnswer> {
         let (own, last) = (self.own_number(context), self.number);
         let asked = |round: &mut ReadIndexRound| {
@@ -180,30 +201,41 @@ impl ReadIndexQueue {
         let Some(round) = self.round.take_if(asked) else {
             return Vec::new();
         };
-        if !round.tickets.is_empty() {
-            self.confirmed_reads += round.tickets.len();
-            self.confirmed.push_back(ConfirmedReads {
-                index,
-                issued: round.first_issued,
-                tickets: round.tickets,
-            });
+        let (mut questions, proven): (Vec<_>, Vec<_>) =
+            round.unproven.into_iter().partition(|a| a.applied < index);
+        questions.retain(|question| self.askers.insert(question.asker));
+        let (issued, tickets) = (round.first_issued, round.tickets);
+        let waits = ConfirmedRound { index, issued, tickets, questions };
+        if waits.len() > 0 {
+            self.confirmed_len += waits.len();
+            self.confirmed.push_back(waits);
         }
-        round.unproven
+        proven
     }
 
-    /// Takes the confirmed reads whose index is not above `applied`.
-    pub(crate) fn release(&mut self, applied: u64) -> Vec<Ticket> {
-        let mut released = Vec::new();
-        while let Some(reads) = self.confirmed.pop_front_if(|reads| reads.index <= applied) {
-            self.confirmed_reads -= reads.tickets.len();
-            released.extend(reads.tickets);
+    /// Takes what waits for an index that is not above `applied`.
+    pub(crate) fn release(&mut self, applied: u64) -> Released {
+        let mut released = Released::default();
+        while let Some(round) = self.confirmed.pop_front_if(|round| round.index <= applied) {
+            self.forget(&round);
+            released.reads.extend(round.tickets);
+            released.questions.extend(round.questions);
         }
         released
     }
 
+    /// Takes a round that was removed out of the count and the set of askers.
+    fn forget(&mut self, round: &ConfirmedRound) {
+        self.confirmed_len -= round.len();
+        for question in &round.questions {
+            self.askers.remove(&question.asker);
+        }
+    }
+
     /// Takes all reads that have joined no round, without a barrier: a known bug.
-    pub(crate) fn release_unchecked(&mut self) -> Vec<Ticket> {
-        self.open.drain(..).map(|(_, ticket)| ticket).collect()
+    pub(crate) fn release_unchecked(&mut self) -> Released {
+        let reads = self.open.drain(..).map(|(_, ticket)| ticket).collect();
+        Released { reads, ..Released::default() }
     }
 
     /// Forgets open reads older than `patience` ticks, and rounds that were first issued longer ago, with
@@ -213,17 +245,22 @@ impl ReadIndexQueue {
         if self.round.as_ref().is_some_and(|r| is_old(r.first_issued)) {
             self.round = None;
         }
-        while let Some(reads) = self.confirmed.pop_front_if(|reads| is_old(reads.issued)) {
-            self.confirmed_reads -= reads.tickets.len();
+        while let Some(round) = self.confirmed.pop_front_if(|round| is_old(round.issued)) {
+            self.forget(&round);
         }
         while self.open.front().is_some_and(|(since, _)| is_old(*since)) {
             self.open.pop_front();
         }
     }
 
-    /// Drops all unproven answers: the leader has changed, and nothing can prove them any more.
+    /// Drops all unproven answers and waiting questions about leases: the leader has changed, and is asked
+    /// again.
     pub(crate) fn drop_unproven(&mut self) {
         self.open_unproven = Vec::new();
+        self.askers = BTreeSet::new();
+        for round in &mut self.confirmed {
+            self.confirmed_len -= std::mem::take(&mut round.questions).len();
+        }
         if let Some(round) = &mut self.round {
             round.unproven = Vec::new();
         }
@@ -245,6 +282,7 @@ fn decode_context(bytes: &[u8]) -> Option<Context> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::{LeaseAnswer, LeaseQuestion};
 
     #[test]
     fn a_round_serves_all_that_joined_before_it() {
@@ -261,10 +299,45 @@ mod tests {
         assert_ne!(next, round);
         reads.confirmed(&round, 6);
         reads.confirmed(&next, 8);
-        assert!(reads.release(6).is_empty());
-        assert_eq!(reads.release(7), vec![Ticket(1), Ticket(2)]);
-        assert_eq!(reads.release(9), vec![Ticket(3)]);
-        assert_eq!(reads.confirmed_reads, 0);
+        assert!(reads.release(6).reads.is_empty());
+        assert_eq!(reads.release(7).reads, vec![Ticket(1), Ticket(2)]);
+        assert_eq!(reads.release(9).reads, vec![Ticket(3)]);
+        assert_eq!(reads.confirmed_len, 0);
+    }
+
+    #[test]
+    fn answers_from_a_state_before_the_index_wait_for_it_once() {
+        let mut reads = ReadIndexQueue::new(1, 9);
+        let unproven = |ticket, applied| UnprovenAnswer {
+            term: 2,
+            asker: LeaseAsker::Own(Ticket(ticket)),
+            lease: 7,
+            question: LeaseQuestion::Remaining,
+            answer: LeaseAnswer::Remaining(None),
+            applied,
+        };
+        for round in 0..2 {
+            // the second time they are asked again
+            reads.prove(unproven(1, 7));
+            reads.prove(unproven(2, 6));
+            let context = reads.due(round, (2, 1)).expect("answers wait");
+            let proven = reads.confirmed(&context, 7);
+            assert_eq!(proven, [unproven(1, 7)]);
+        }
+        assert!(reads.release(6).questions.is_empty());
+        assert_eq!(reads.release(7).questions, [unproven(2, 6)]);
+        assert_eq!((reads.confirmed_len, reads.askers.len()), (0, 0));
+        for end in [
+            ReadIndexQueue::drop_unproven,
+            |reads: &mut ReadIndexQueue| reads.expire(99, 70),
+        ] {
+            reads.prove(unproven(3, 8));
+            let context = reads.due(9, (2, 1)).expect("answers wait");
+            assert_eq!(reads.confirmed(&context, 9), []);
+            end(&mut reads);
+            assert!(reads.release(9).questions.is_empty());
+            assert_eq!((reads.confirmed_len, reads.askers.len()), (0, 0));
+        }
     }
 
     #[test]
@@ -282,13 +355,13 @@ mod tests {
             ];
             assert!(tries[0] != tries[1] && tries[1] != tries[2]);
             reads.confirmed(&before, 7);
-            assert!(reads.release(7).is_empty(), "an earlier round");
+            assert!(reads.release(7).reads.is_empty(), "an earlier round");
             reads.confirmed(&tries[answered], 7);
-            assert_eq!(reads.release(7), vec![Ticket(1)]);
+            assert_eq!(reads.release(7).reads, vec![Ticket(1)]);
             reads.enqueue(Ticket(2), 0);
             assert!(reads.due(9, (3, 2)).is_some());
             reads.confirmed(&tries[2], 8);
-            assert!(reads.release(8).is_empty(), "of the round before");
+            assert!(reads.release(8).reads.is_empty(), "of the round before");
         }
     }
 

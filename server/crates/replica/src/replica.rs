@@ -425,6 +425,12 @@ impl Replica {
         self.raft.mut_store().keep_entries(entries);
     }
 
+    /// Records the remaining time of leases so often: theirs are short in the simulator.
+    #[cfg(feature = "known-bugs")]
+    pub fn checkpoint_leases_each(&mut self, seconds: i64) {
+        self.leader_tasks.lessor.set_checkpoint_interval(seconds);
+    }
+
     /// The index of the first entry in memory.
     #[cfg(feature = "known-bugs")]
     pub fn log_begins(&self) -> u64 {
@@ -525,6 +531,8 @@ impl Replica {
             self.propose_as_leader(term, now_ns, command);
         }
         self.append_batch();
+        let last = self.last_index();
+        self.leader_tasks.lessor.proposed(last);
         let log = &self.raft.raft.raft_log;
         let idle = log.last_index() == self.raft.store().position().index;
         let due = self

@@ -1,5 +1,7 @@
 //! Requests about leases: the leader examines its timers, and answers once a ReadIndex round of the same
-//! term has proven that no other leader counted meanwhile. Other members ask the leader.
+//! term has proven that no other leader counted meanwhile. If its state was behind the index of that round, it
+//! examines them again when it has applied it: a grant or a revoke that is acknowledged may be among these entries.
+//! Other members ask the leader.
 
 use raft::StateRole;
 
@@ -88,28 +90,48 @@ impl Replica {
     /// does not count leases yet, or has too many reads waiting.
     fn examine(&mut self, asker: LeaseAsker, lease: i64, question: LeaseQuestion) -> bool {
         let term = self.raft.raft.term;
-        let counts = self.leads_with_all_applied() && self.leader_tasks.lessor.term() == Some(term);
-        if !counts || self.read_index.is_full() {
+        if !self.counts_leases(term) || self.read_index.is_full() {
             return false;
         }
-        let answer = match question {
+        // a timer starts again now, however long the answer takes
+        let answer = self.answer_about(lease, question);
+        let mut applied = self.raft.store().position().index;
+        if self.faults.has(InjectedBug::LeaseStateBehind) {
+            applied = u64::MAX;
+        }
+        if self.is_sole_voter() && applied >= self.raft.raft.raft_log.committed {
+            self.deliver(asker, Some(answer));
+        } else {
+            let unproven = UnprovenAnswer { term, asker, lease, question, answer, applied };
+            self.read_index.prove(unproven);
+        }
+        true
+    }
+
+    /// Whether this member leads `term`, has applied all entries of earlier terms, and counts leases.
+    fn counts_leases(&self, term: u64) -> bool {
+        self.leads_with_all_applied()
+            && self.raft.raft.term == term
+            && self.leader_tasks.lessor.term() == Some(term)
+    }
+
+    /// Answers by the present state and timers.
+    fn answer_about(&mut self, lease: i64, question: LeaseQuestion) -> LeaseAnswer {
+        match question {
             LeaseQuestion::Renew => LeaseAnswer::Renewal(self.renew(lease)),
             LeaseQuestion::Remaining => {
                 LeaseAnswer::Remaining(self.leader_tasks.lessor.left_ns(lease))
             }
-        };
-        if self.is_sole_voter() {
-            self.deliver(asker, Some(answer));
-        } else {
-            self.read_index
-                .prove(UnprovenAnswer { term, asker, answer });
         }
-        true
     }
 
     /// Renews a lease in the lessor, or as an injected bug does.
     fn renew(&mut self, lease: i64) -> Renewal {
         let leases = self.machine.kv.leases();
+        let applied = match self.faults.has(InjectedBug::NoteOnItsWay) {
+            true => u64::MAX,
+            false => self.raft.store().position().index,
+        };
         match leases.get(lease) {
             Some(lease) if self.faults.has(InjectedBug::RenewalLost) => {
                 Renewal::Renewed { ttl_s: lease.ttl_s }
@@ -117,7 +139,18 @@ impl Replica {
             Some(_) if self.faults.has(InjectedBug::RenewalUnrecorded) => {
                 self.leader_tasks.lessor.renew_unrecorded(lease, leases)
             }
-            _ => self.leader_tasks.lessor.renew(lease, leases),
+            _ => self.leader_tasks.lessor.renew(lease, leases, applied),
+        }
+    }
+
+    /// Answers questions whose first answers were proven, but came from a state behind the index of the round,
+    /// which is applied now. No proof of a later round is needed: a later leader began to count after this one
+    /// had begun, and so after the question.
+    pub(super) fn examine_again(&mut self, questions: Vec<UnprovenAnswer>) {
+        for UnprovenAnswer { term, asker, lease, question, .. } in questions {
+            let counts = self.counts_leases(term);
+            let answer = counts.then(|| self.answer_about(lease, question));
+            self.deliver(asker, answer);
         }
     }
 

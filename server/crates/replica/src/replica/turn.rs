@@ -18,6 +18,7 @@ use crate::{
         command::{Command, Entry},
         kv::{KvOperation, ReadResults},
     },
+    read_index::Released,
     wire::{self, EntryError},
 };
 
@@ -489,19 +490,20 @@ fn issue_reads(replica: &mut Replica) {
     }
 }
 
-/// Gives the host the reads whose index is applied. Whether there were any: the next batch may be open
-/// already.
+/// Gives the host the reads whose index is applied, and answers questions about leases that waited for theirs.
+/// Whether there were any: the next batch may be open already.
 fn release_reads(replica: &mut Replica, host: &mut dyn Host) -> bool {
-    let tickets = if replica.faults.has(InjectedBug::StaleRead) {
+    let Released { reads, questions } = if replica.faults.has(InjectedBug::StaleRead) {
         replica.read_index.release_unchecked()
     } else {
         replica
             .read_index
             .release(replica.raft.store().position().index)
     };
-    if tickets.is_empty() {
-        return false;
+    let any = !reads.is_empty() || !questions.is_empty();
+    if !reads.is_empty() {
+        host.readable(&reads, &replica.view());
     }
-    host.readable(&tickets, &replica.view());
-    true
+    replica.examine_again(questions);
+    any
 }

@@ -1,5 +1,10 @@
 //! Commands that the host executes while the replica goes on.
 
+use witan_replica::{
+    lessor::Renewal,
+    machine::lease::{LeaseGrant, LeaseOperation, LeaseRevoke},
+};
+
 use super::*;
 
 /// Keys of a command that is long here.
@@ -120,4 +125,100 @@ fn a_snapshot_replaces_the_state_that_is_worked_on() {
     let ticket = cluster.propose(follower, put("k1"));
     cluster.until(|cluster| cluster.answer(follower, ticket).is_some());
     assert_eq!(cluster.count(follower, "k1"), cluster.count(leader, "k1"));
+}
+
+const LEASE: i64 = 7;
+const TTL_S: i64 = 60;
+const RENEWED: LeaseAnswer = LeaseAnswer::Renewal(Renewal::Renewed { ttl_s: TTL_S });
+
+/// Asks a member to keep the lease alive, and for what it has left.
+fn ask_both(cluster: &mut Cluster, at: u64) -> [u64; 2] {
+    [LeaseQuestion::Renew, LeaseQuestion::Remaining]
+        .map(|question| cluster.ask_lease(at, LEASE, question))
+}
+
+fn answers(cluster: &Cluster, at: u64, asked: [u64; 2]) -> [Option<LeaseAnswer>; 2] {
+    asked.map(|ticket| cluster.world(at).leases.get(&ticket).copied())
+}
+
+fn grant() -> LeaseOperation {
+    LeaseOperation::Grant(LeaseGrant { id: LEASE, ttl_s: TTL_S })
+}
+
+#[test]
+fn a_lease_that_was_granted_is_not_unknown_while_the_leader_executes_a_long_command() {
+    let mut cluster = cluster();
+    let leader = cluster.leader().expect("it leads");
+    let follower = cluster.follower();
+    cluster.propose(leader, delete_all());
+    let granted = cluster.propose(follower, grant());
+    cluster.settle();
+    execute(&mut cluster, follower);
+    assert!(cluster.answer(follower, granted).is_some());
+    let asked = [follower, leader].map(|at| (at, ask_both(&mut cluster, at)));
+    cluster.ticks(ELECTION_TICKS * 2);
+    for (at, asked) in asked {
+        assert_eq!(answers(&cluster, at, asked), [None; 2], "at {at}");
+    }
+    execute(&mut cluster, leader);
+    cluster.tick();
+    for (at, asked) in asked {
+        let [renewal, remaining] = answers(&cluster, at, asked);
+        assert_eq!(renewal, Some(RENEWED), "at {at}");
+        assert!(
+            matches!(remaining, Some(LeaseAnswer::Remaining(Some(_)))),
+            "at {at}: {remaining:?}"
+        );
+    }
+}
+
+#[test]
+fn a_lease_that_was_revoked_is_not_renewed_while_the_leader_executes_a_long_command() {
+    let mut cluster = cluster();
+    let leader = cluster.leader().expect("it leads");
+    let follower = cluster.follower();
+    cluster.propose(leader, grant());
+    cluster.ticks(2);
+    cluster.propose(leader, delete_all());
+    let revoke = LeaseOperation::Revoke(LeaseRevoke { id: LEASE });
+    let revoked = cluster.propose(follower, revoke);
+    cluster.settle();
+    execute(&mut cluster, follower);
+    assert!(cluster.answer(follower, revoked).is_some());
+    let asked = ask_both(&mut cluster, follower);
+    cluster.ticks(1);
+    assert_eq!(answers(&cluster, follower, asked), [None; 2]);
+    execute(&mut cluster, leader);
+    cluster.tick();
+    let gone = [
+        LeaseAnswer::Renewal(Renewal::Unknown),
+        LeaseAnswer::Remaining(None),
+    ];
+    assert_eq!(answers(&cluster, follower, asked), gone.map(Some));
+}
+
+/// Its keep-alives cannot be answered meanwhile, but they count from their arrival.
+#[test]
+fn a_lease_that_is_kept_alive_does_not_end_behind_a_command_longer_than_its_ttl() {
+    let mut cluster = cluster();
+    let leader = cluster.leader().expect("it leads");
+    cluster.propose(
+        leader,
+        LeaseOperation::Grant(LeaseGrant { id: LEASE, ttl_s: 5 }),
+    );
+    cluster.ticks(2);
+    cluster.propose(leader, delete_all());
+    cluster.settle();
+    let mut last = [0; 2];
+    for _ in 0..8 {
+        last = ask_both(&mut cluster, leader);
+        cluster.ticks(10);
+    }
+    for id in [1, 2, 3] {
+        execute(&mut cluster, id);
+    }
+    cluster.ticks(2);
+    let [renewal, _] = answers(&cluster, leader, last);
+    let renewed = LeaseAnswer::Renewal(Renewal::Renewed { ttl_s: 5 });
+    assert_eq!(renewal, Some(renewed));
 }
