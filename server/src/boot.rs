@@ -80,7 +80,7 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
             tracing::info!(signal = signal.name(), "received signal; no member was started");
             return Ok(());
         }
-        prepared = prepare(config, peer_tls.as_ref()) => prepared?,
+        prepared = prepare(config, peer_tls.as_ref(), &metrics) => prepared?,
     };
     let disk = disk::open(&config, joined, StorageMetrics::register(&on))?;
     let (own_security, own_peer_tls) = open_tls(&config, &metrics, true)?;
@@ -259,10 +259,12 @@ fn warn_of_quota(quota_bytes: Option<u64>) {
 }
 
 /// Finds the first members of the cluster and asks them whether this one joins them; returns no cluster to
-/// join if the directory has a state.
+/// join if the directory has a state. `tls` is that of files; a self-signed certificate is made before the
+/// members are asked.
 async fn prepare(
     config: Config,
     tls: Option<&PeerTls>,
+    metrics: &TransportMetrics,
 ) -> Result<(Config, Option<JoinedCluster>), BootError> {
     let found = storage::identity(&config.data_dir)?;
     let config = bootstrap::discover::complete(config, found).await?;
@@ -270,7 +272,11 @@ async fn prepare(
         return Ok((config, None));
     }
     config.bootstrap()?;
-    let joined = join::ask(&config, tls).await?;
+    let own = match tls {
+        Some(_) => None,
+        None => PeerTls::open(&config, metrics)?,
+    };
+    let joined = join::ask(&config, tls.or(own.as_ref())).await?;
     Ok((config, joined))
 }
 

@@ -117,17 +117,22 @@ impl Cluster {
     /// Lays out a member of the cluster of those at `present` and it, and starts nothing.
     /// Returns its place.
     pub fn prepare_joining(&mut self, present: &[usize]) -> usize {
-        self.prepare_joining_of(&launch(), present)
+        self.prepare_joining_of(&launch(), "http", present)
     }
 
-    /// The same with a member of any server.
-    pub fn prepare_joining_of(&mut self, launch: &Launch, present: &[usize]) -> usize {
+    /// The same with a member of any server, with peer URLs of this scheme.
+    pub fn prepare_joining_of(
+        &mut self,
+        launch: &Launch,
+        scheme: &str,
+        present: &[usize],
+    ) -> usize {
         let at = self.members.len();
         self.members.push(launch.clone().bare().prepare());
         let all = present.iter().chain([&at]);
-        let initial: Vec<String> = all.map(|at| self.named("http", *at)).collect();
+        let initial: Vec<String> = all.map(|at| self.named(scheme, *at)).collect();
         let member = &mut self.members[at];
-        let peer_url = member.peer_url();
+        let peer_url = format!("{scheme}://127.0.0.1:{}", member.peer_port());
         configure(member, &format!("m{at}"), &peer_url, &peer_url);
         member.add_args(["--initial-cluster", &initial.join(",")]);
         at

@@ -36,7 +36,7 @@ struct Inner {
 
 impl PeerTls {
     /// Reads the files that the configuration names; `None` without a certificate. `--peer-auto-tls` writes
-    /// into the data directory, which must exist.
+    /// into the data directory, and creates it if need be.
     pub fn open(config: &Config, metrics: &TransportMetrics) -> Result<Option<Self>, TlsError> {
         let tls = &config.peer_tls;
         let pair = match &tls.port.certificate {

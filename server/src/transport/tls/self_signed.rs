@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -53,7 +53,10 @@ pub(super) fn files(
     }
     let failed = |reason: String| TlsError::SelfSigned { path: folder.clone(), reason };
     let (cert_text, key_text) = make(urls, years).map_err(|error| failed(error.to_string()))?;
-    fs::create_dir_all(&folder)
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
         .and_then(|()| write(&key, &key_text, 0o600))
         .and_then(|()| write(&cert, &cert_text, 0o644))
         .map_err(|error| failed(error.to_string()))?;

@@ -96,7 +96,7 @@ fn cluster_of(kind: Kind) -> Cluster {
         cluster.member(0).http("POST", "/v3/kv/put", put).status,
         200
     );
-    let learner = cluster.prepare_joining_of(&launch, &[0]);
+    let learner = cluster.prepare_joining_of(&launch, "http", &[0]);
     let peer_url = cluster.member(learner).peer_url();
     add(cluster.member(0), &peer_url, &["--learner"]);
     let joining = cluster.member_mut(learner);

@@ -3,12 +3,15 @@
 use std::{fs, path::PathBuf};
 
 use witan_e2e::{
-    Cluster, Server, http,
+    Cluster, Launch, Server, http,
     server::{READY, fresh_dir},
     wait,
 };
 
-use super::authority::{Authority, Pair};
+use super::{
+    authority::{Authority, Pair},
+    membership::add,
+};
 
 /// What members are called.
 const HOSTS: [&str; 2] = ["127.0.0.1", "localhost"];
@@ -231,6 +234,14 @@ fn members_make_their_own_certificates() {
         let folder = member.dir().join("data/fixtures/peer");
         assert!(folder.join("cert.pem").is_file() && folder.join("key.pem").is_file());
     }
+    // one that joins them asks them first
+    let at = cluster.prepare_joining_of(&Launch::witan(), "https", &[0, 1, 2]);
+    let peer_url = format!("https://127.0.0.1:{}", cluster.member(at).peer_port());
+    add(cluster.member(0), &peer_url, &[]);
+    let joining = cluster.member_mut(at);
+    joining.add_args(["--initial-cluster-state", "existing", "--peer-auto-tls"]);
+    joining.start_again();
+    assert_works(&cluster);
 }
 
 fn revoke(member: &Server, certificates: &Certificates, serials: &[u64]) {
