@@ -61,7 +61,8 @@ pub(super) fn check(
             if !learner && !grows_to_two && started < quorum(voters.len() + 1) {
                 return Err(UnsafeReconfiguration::NotEnoughStarted);
             }
-            match settled == voters.len() {
+            // the new member counts as one that is down; alone there is nobody to be connected to
+            match voters.len() == 1 || settled >= quorum(voters.len() + 1) {
                 true => Ok(()),
                 false => Err(UnsafeReconfiguration::Unhealthy),
             }
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn additions_need_a_started_quorum_and_all_voters_connected() {
+    fn additions_need_a_started_quorum_and_one_connected_without_the_new_member() {
         let all = |_| Connection::Settled;
         for (kinds, change, expect) in [
             ("s", ADD, Ok(())),
@@ -149,9 +150,23 @@ mod tests {
             assert_eq!(check(change, &members(kinds), all), expect, "{kinds}");
         }
         for state in [Connection::Lost, Connection::Recent] {
-            let third = |id| if id == 3 { state } else { Connection::Settled };
-            assert_eq!(check(ADD, &members("sss"), third), Err(Unhealthy));
-            assert_eq!(check(ADD, &members("ssl"), third), Ok(()), "a learner");
+            for (kinds, down, expect) in [
+                ("s", 0, Ok(())),
+                ("ss", 1, Err(Unhealthy)),
+                ("sss", 1, Err(Unhealthy)),
+                ("ssl", 1, Ok(())),
+                ("ssss", 1, Ok(())),
+                ("ssss", 2, Err(Unhealthy)),
+                ("sssss", 1, Ok(())),
+                ("sssss", 2, Err(Unhealthy)),
+            ] {
+                let up = kinds.len() as u64 - down;
+                let last = |id| if id > up { state } else { Connection::Settled };
+                for change in [ADD, Add { learner: true }] {
+                    let got = check(change, &members(kinds), last);
+                    assert_eq!(got, expect, "{kinds} with {down} down, {change:?}");
+                }
+            }
         }
     }
 
