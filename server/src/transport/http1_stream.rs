@@ -52,18 +52,21 @@ pub(super) struct Http1Stream<S> {
     held: (Vec<u8>, usize),
     ended: watch::Sender<bool>,
     network: ClientNetwork,
+    over_tls: bool,
     certificate: Option<PeerCertificate>,
 }
 
 impl<S> Http1Stream<S> {
+    /// Makes a stream of a client: whether it is inside TLS, and the client's certificate.
     pub(super) fn new(
         stream: S,
         network: ClientNetwork,
-        certificate: Option<PeerCertificate>,
+        (over_tls, certificate): (bool, Option<PeerCertificate>),
     ) -> Self {
         Self {
             stream,
             network,
+            over_tls,
             certificate,
             lines: RequestFilter::default(),
             held: (Vec::new(), 0),
@@ -79,6 +82,11 @@ impl<S> Http1Stream<S> {
     /// Returns the network of the client.
     pub(super) fn network(&self) -> ClientNetwork {
         self.network
+    }
+
+    /// Whether the stream is inside TLS.
+    pub(super) fn is_over_tls(&self) -> bool {
+        self.over_tls
     }
 
     /// Returns the client's certificate; `None` without one.
@@ -147,7 +155,7 @@ mod tests {
     async fn escapes_reach_a_reader_with_little_room() {
         let (mut client, server) = tokio::io::duplex(1024);
         client.write_all(GET).await.unwrap();
-        let mut requests = Http1Stream::new(server, ClientNetwork::default(), None);
+        let mut requests = Http1Stream::new(server, ClientNetwork::default(), (false, None));
         let ended = requests.ended();
         let mut read = Vec::new();
         let mut piece = [0; 5];
@@ -168,7 +176,7 @@ mod tests {
         let request = b"GET / HTTP/1.1\r\nUpgrade: h2c\r\nConnection: upgrade\r\nHost: x\r\n\r\n";
         let writing = async move { client.write_all(request).await };
         let mut read = Vec::new();
-        let mut requests = Http1Stream::new(server, ClientNetwork::default(), None);
+        let mut requests = Http1Stream::new(server, ClientNetwork::default(), (false, None));
         let (written, length) = tokio::join!(writing, requests.read_to_end(&mut read));
         assert!(written.is_ok() && length.is_ok());
         assert_eq!(read, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");

@@ -47,6 +47,8 @@ pub struct Bound {
     pub surface: Surface,
     /// The URL that was asked for.
     pub url: Url,
+    /// The URL of the same address with the other scheme; the first byte of a connection says which it means.
+    pub(super) other: Option<Url>,
     pub(super) socket: Socket,
 }
 
@@ -71,6 +73,18 @@ impl Bound {
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.socket.local_addr()
     }
+
+    /// Returns the one or two URLs that are served.
+    pub(super) fn urls(&self) -> impl Iterator<Item = &Url> {
+        std::iter::once(&self.url).chain(&self.other)
+    }
+
+    /// Whether `url` has the same address and the other scheme. Port 0 is another port each time.
+    fn is_twin_of(&self, url: &Url) -> bool {
+        self.url.address() == url.address()
+            && self.url.is_tls() != url.is_tls()
+            && !matches!(url.address(), Address::Tcp(_, 0))
+    }
 }
 
 impl Socket {
@@ -82,23 +96,31 @@ impl Socket {
     }
 }
 
-/// Binds every client URL of the configuration. Needs a tokio runtime.
+/// Binds every client URL of the configuration; an http and an https URL of one address share a socket.
+/// Needs a tokio runtime.
 pub fn bind(config: &Config) -> Result<Vec<Bound>, BindError> {
     let clients = if config.listen_client_http_urls.is_empty() {
         Surface::All
     } else {
         Surface::Grpc
     };
-    let mut bound = Vec::new();
+    let mut bound: Vec<Bound> = Vec::new();
     for (surface, urls) in [
         (clients, &config.listen_client_urls),
         (Surface::Http, &config.listen_client_http_urls),
         (Surface::Metrics, &config.listen_metrics_urls),
     ] {
         for url in urls {
+            let mut known = bound.iter_mut();
+            let twin = known.find(|bound| bound.surface == surface && bound.is_twin_of(url));
+            if let Some(twin) = twin {
+                twin.other = Some(url.clone());
+                continue;
+            }
             bound.push(Bound {
                 surface,
                 url: url.clone(),
+                other: None,
                 socket: socket(url, config.connections.reuse_port)?,
             });
         }

@@ -42,7 +42,11 @@ pub use signals::{Signal, first_signal};
 pub use tls::{PeerCertificate, PeerTls, ServerTls, TlsError};
 pub use witan_http2::Body as RequestBody;
 
-use crate::{budget::ClientBudgets, config::ConnectionSettings, panics::PanicMetrics};
+use crate::{
+    budget::ClientBudgets,
+    config::{ConnectionSettings, Url},
+    panics::PanicMetrics,
+};
 
 /// The head of a request.
 pub type Head = witan_http2::Head<MethodInfo>;
@@ -145,26 +149,33 @@ where
         .max_concurrent_connections(limits::connections_per_worker(workers))
         .disable_signals()
         .shutdown_timeout(limits::DRAIN_TIMEOUT.as_secs());
-    for Bound { surface, url, socket } in bound {
+    for bound in bound {
+        let (surface, url) = (bound.surface, bound.url.clone());
         let mux = mux::Mux {
             surface,
-            security: served.security.clone().filter(|_| url.is_tls()),
+            security: served
+                .security
+                .clone()
+                .filter(|_| bound.urls().any(Url::is_tls)),
+            plain: !bound.urls().all(Url::is_tls),
             served: served.clone(),
             stopped: stopped.clone(),
             open: open.clone(),
         };
-        let name = url.to_string();
-        let (traffic, address) = (surface.label(), name.as_str());
-        if url.is_tls() {
-            tracing::info!(traffic, address, "serving client traffic securely");
-        } else {
-            tracing::info!(
-                traffic,
-                address,
-                "serving client traffic insecurely; this is strongly discouraged!"
-            );
+        for url in bound.urls() {
+            let (traffic, address) = (surface.label(), url.to_string());
+            if url.is_tls() {
+                tracing::info!(traffic, address, "serving client traffic securely");
+            } else {
+                tracing::info!(
+                    traffic,
+                    address,
+                    "serving client traffic insecurely; this is strongly discouraged!"
+                );
+            }
         }
-        builder = match socket {
+        let name = url.to_string();
+        builder = match bound.socket {
             listen::Socket::Tcp(listener) => {
                 builder.listen(name, listener, move || mux.clone().factory())?
             }

@@ -133,8 +133,10 @@ impl Drop for OpenConnection {
 #[derive(Clone)]
 pub(super) struct Mux<H, C> {
     pub(super) surface: Surface,
-    /// `None` on a URL that does not ask for TLS.
+    /// `None` if no URL of the listener asks for TLS.
     pub(super) security: Option<ServerTls>,
+    /// Whether connections that do not begin with a TLS handshake are served, too.
+    pub(super) plain: bool,
     pub(super) served: Handlers<H, C>,
     pub(super) stopped: watch::Receiver<bool>,
     pub(super) open: Arc<OpenConnections>,
@@ -159,7 +161,8 @@ where
                     let (http, grpc) = (http.clone(), grpc.clone());
                     let (surface, counted) = (mux.surface, OpenConnection::new(&mux.open));
                     let mut stopped = mux.stopped.clone();
-                    let (security, metrics) = (mux.security.clone(), mux.served.panics.clone());
+                    let (security, plain) = (mux.security.clone(), mux.plain);
+                    let metrics = mux.served.panics.clone();
                     // in a box of its own size: what is moved into a future is kept twice
                     let connection = Box::pin(async move {
                         let _counted = counted;
@@ -169,19 +172,20 @@ where
                         let (stream, busy_poll) = BusyPoll::new(stream);
                         let open = async {
                             let stream = (stream, surface);
-                            let secured = tls::secure(security.as_ref(), stream, peer);
+                            let secured = tls::secure(security.as_ref(), plain, stream, peer);
                             let Some((stream, certificate)) = secured.await else {
                                 return Ok(None);
                             };
+                            let client = (stream.is_tls(), certificate);
                             let sniffed = sniff(StallTimeout::new(stream), surface).await?;
-                            Ok::<_, io::Error>(Some((sniffed, certificate)))
+                            Ok::<_, io::Error>(Some((sniffed, client)))
                         };
                         let opened = tokio::select! {
                             opened = open => opened?,
                             // nothing was asked yet, so nothing is lost
                             _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
                         };
-                        let Some(((stream, http2), certificate)) = opened else {
+                        let Some(((stream, http2), (over_tls, certificate))) = opened else {
                             return Ok(());
                         };
                         match surface {
@@ -193,7 +197,8 @@ where
                             Surface::All | Surface::Http | Surface::Metrics => {
                                 let network = ClientNetwork::of_peer(peer);
                                 busy_poll.set(true);
-                                let requests = Http1Stream::new(stream, network, certificate);
+                                let client = (over_tls, certificate);
+                                let requests = Http1Stream::new(stream, network, client);
                                 let call = http.call((requests, Protocol::Http1, peer));
                                 call.await.map_err(|e| io::Error::other(e.to_string()))
                             }
@@ -220,7 +225,7 @@ where
         Error = actix_http::error::DispatchError,
         InitError = (),
     > {
-        let (http, surface, secure) = (self.served.http, self.surface, self.security.is_some());
+        let (http, surface) = (self.served.http, self.surface);
         let metrics = self.served.panics;
         let handler = move |request: HttpRequest, payload: Payload| {
             let (http, metrics) = (http.clone(), metrics.clone());
@@ -252,7 +257,7 @@ where
             .on_connect_ext(move |requests: &Http1Connection<S>, data| {
                 data.insert(requests.ended());
                 data.insert(traffic.of_connection(requests.network()));
-                if secure {
+                if requests.is_over_tls() {
                     data.insert(OverTls);
                 }
                 if let Some(certificate) = requests.certificate() {

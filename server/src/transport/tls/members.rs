@@ -70,7 +70,7 @@ impl PeerTls {
         hosts: &[String],
     ) -> Option<Box<dyn PeerStream>> {
         let server = Some(&self.0.server);
-        let (stream, certificate) = secure(server, (stream, Surface::Http), remote).await?;
+        let (stream, certificate) = secure(server, false, (stream, Surface::Http), remote).await?;
         if let (Some(certificate), Some(remote), false) =
             (certificate, remote, self.0.skip_san_check)
         {

@@ -35,7 +35,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     time::timeout,
 };
-use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+use tokio_rustls::LazyConfigAcceptor;
 
 pub use error::TlsError;
 pub use members::PeerTls;
@@ -205,12 +205,14 @@ impl ServerTls {
         }
     }
 
-    /// Shakes hands within [`HANDSHAKE_TIMEOUT`].
+    /// Shakes hands within [`HANDSHAKE_TIMEOUT`]. If `plain`, a connection that begins with something else
+    /// than a handshake is returned as it came.
     async fn handshake<S>(
         &self,
         stream: S,
         surface: Surface,
-    ) -> Result<TlsStream<ReplayedStream<S>>, HandshakeFailure>
+        plain: bool,
+    ) -> Result<Secured<S, ReplayedStream<S>>, HandshakeFailure>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -226,6 +228,9 @@ impl ServerTls {
                 return Err(HandshakeFailure::Silent);
             }
             let mut stream = ReplayedStream::after(&first, stream);
+            if plain && first != [HANDSHAKE_RECORD] {
+                return Ok(Secured::Seen(stream));
+            }
             if first != [HANDSHAKE_RECORD] {
                 // it may have disconnected; read what it still sends, because a close before that
                 // would take the answer from it
@@ -241,10 +246,9 @@ impl ServerTls {
             let start = LazyConfigAcceptor::new(Acceptor::default(), stream);
             let start = start.await.map_err(HandshakeFailure::of)?;
             let config = self.config(surface);
-            start
-                .into_stream(config)
-                .await
-                .map_err(HandshakeFailure::of)
+            let stream = start.into_stream(config).await;
+            let stream = stream.map_err(HandshakeFailure::of)?;
+            Ok(Secured::Tls(Box::new(stream)))
         };
         timeout(HANDSHAKE_TIMEOUT, shaking)
             .await
@@ -281,10 +285,12 @@ fn self_signed(
     self_signed::files(data_dir, self_signed::Port::Client, &urls, years)
 }
 
-/// Accepts a connection with TLS, if `security` is given; returns the stream and the client's
-/// certificate. `None` if the handshake failed, which is counted, and logged unless others were just before.
+/// Accepts a connection with TLS, if `security` is given, or if `plain` also one without; returns the stream
+/// and the client's certificate. `None` if the handshake failed, which is counted, and logged unless others
+/// were just before.
 pub(super) async fn secure<S>(
     security: Option<&ServerTls>,
+    plain: bool,
     (stream, surface): (S, Surface),
     remote: Option<std::net::SocketAddr>,
 ) -> Option<(Secured<S, ReplayedStream<S>>, Option<PeerCertificate>)>
@@ -295,10 +301,13 @@ where
         return Some((Secured::Plain(stream), None));
     };
     // boxed, so that connections without TLS stay small
-    match Box::pin(security.handshake(stream, surface)).await {
+    match Box::pin(security.handshake(stream, surface, plain)).await {
         Ok(stream) => {
-            let peer = PeerCertificate::of(stream.get_ref().1.peer_certificates());
-            Some((Secured::Tls(Box::new(stream)), peer))
+            let peer = match &stream {
+                Secured::Tls(tls) => PeerCertificate::of(tls.get_ref().1.peer_certificates()),
+                Secured::Plain(_) | Secured::Seen(_) => None,
+            };
+            Some((stream, peer))
         }
         Err(failure) => {
             let remote = remote.map(|remote| remote.to_string());

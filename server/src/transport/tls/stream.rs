@@ -13,8 +13,20 @@ use tokio_rustls::server::TlsStream;
 pub(in crate::transport) enum Secured<P, T> {
     /// As it came.
     Plain(P),
+    /// As it came, on a port where that had to be found out.
+    Seen(T),
     /// Inside TLS.
     Tls(Box<TlsStream<T>>),
+}
+
+impl<P, T> Secured<P, T> {
+    /// Whether it is inside TLS.
+    pub(in crate::transport) fn is_tls(&self) -> bool {
+        match self {
+            Self::Tls(_) => true,
+            Self::Plain(_) | Self::Seen(_) => false,
+        }
+    }
 }
 
 /// The same call on whichever stream it is.
@@ -22,6 +34,7 @@ macro_rules! either {
     ($self:ident, $stream:ident => $call:expr) => {
         match $self.get_mut() {
             Secured::Plain($stream) => $call,
+            Secured::Seen($stream) => $call,
             Secured::Tls($stream) => $call,
         }
     };
@@ -39,6 +52,7 @@ where
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Seen(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => {
                 let read = Pin::new(stream).poll_read(cx, buf);
                 // many clients just close: requests have ends of their own, so nothing is cut off
@@ -77,6 +91,7 @@ where
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Seen(stream) => stream.is_write_vectored(),
             Self::Tls(stream) => stream.is_write_vectored(),
         }
     }

@@ -116,7 +116,7 @@ impl Both {
         let name = ServerName::try_from("localhost").unwrap();
         let (theirs, ours) = tokio::join!(
             self.connector.connect(name, near),
-            secure(Some(&self.security), (far, Surface::All), None)
+            secure(Some(&self.security), false, (far, Surface::All), None)
         );
         let (ours, certificate) = ours.unwrap();
         (theirs.unwrap(), ours, certificate)
