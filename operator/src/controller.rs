@@ -5,6 +5,8 @@
 //! everything from the API server and plans again, so that no step is taken on what was true a moment ago. A cluster
 //! that is as it should be costs the API server nothing.
 
+mod status;
+
 use std::{
     collections::HashMap,
     fmt::Debug,
@@ -26,7 +28,6 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt as _,
-    api::{Patch, PatchParams},
     runtime::{
         WatchStreamExt as _, applier,
         controller::{Action, Config, ReconcileRequest, trigger_self, trigger_with},
@@ -36,7 +37,6 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use serde_json::json;
 use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
@@ -53,6 +53,7 @@ use crate::{
     resources::{CLUSTER, Cluster, MANAGER, ResourceError},
     serve::Readiness,
 };
+use status::{Written, write};
 
 /// The longest time between two looks at a cluster: who leads and how large the data is, no watch says.
 const POLL: Duration = Duration::from_secs(10);
@@ -377,8 +378,8 @@ impl<M: Members> Scope<M> {
             done = actor.act(&step, &mut facts).await;
         }
         let status = self.report(&named, &facts, &observation, &step);
-        if status != before {
-            write(&api, &cluster, &status).await?;
+        if status != before && write(&api, &cluster, &status).await? == Written::Stale {
+            return Ok(Action::requeue(BACKOFF_FIRST));
         }
         if !records {
             done = actor.act(&step, &mut facts).await;
@@ -506,29 +507,6 @@ fn again(step: &Step) -> Action {
         };
     }
     Action::requeue(if acts(step) { Duration::ZERO } else { POLL })
-}
-
-/// Applies the status to the resource of a cluster; a resource that is gone counts as written.
-async fn write(
-    api: &Api<EtcdCluster>,
-    cluster: &EtcdCluster,
-    status: &EtcdClusterStatus,
-) -> Result<(), PassError> {
-    let name = cluster.name_any();
-    let body = json!({
-        "apiVersion": EtcdCluster::api_version(&()),
-        "kind": EtcdCluster::kind(&()),
-        "metadata": {"name": name},
-        "status": status,
-    });
-    let params = PatchParams::apply(MANAGER).force();
-    match api.patch_status(&name, &params, &Patch::Apply(&body)).await {
-        Err(kube::Error::Api(refusal)) if refusal.code == 404 => Ok(()),
-        other => other.map(drop).map_err(|source| PassError::Cluster {
-            what: "write the status of",
-            source: Box::new(source),
-        }),
-    }
 }
 
 /// Returns the cluster of an object by its label; `None` without the label. A claim that was kept has no

@@ -19,3 +19,6 @@ pub mod plan;
 pub mod report;
 pub mod resources;
 pub mod serve;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,85 @@
+//! Writes the status of a cluster, and of no other one of the same name.
+
+use kube::{
+    Api, Resource as _, ResourceExt as _,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+
+use super::PassError;
+use crate::{
+    crd::{EtcdCluster, EtcdClusterStatus},
+    resources::MANAGER,
+};
+
+/// Whether a status was written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Written {
+    /// It was, or the resource is gone.
+    Yes,
+    /// The resource has changed since it was read, or another one has its name: what was seen may not be so any more.
+    Stale,
+}
+
+/// Applies the status to the resource of a cluster exactly as it was read.
+pub(super) async fn write(
+    api: &Api<EtcdCluster>,
+    cluster: &EtcdCluster,
+    status: &EtcdClusterStatus,
+) -> Result<Written, PassError> {
+    let name = cluster.name_any();
+    let body = json!({
+        "apiVersion": EtcdCluster::api_version(&()),
+        "kind": EtcdCluster::kind(&()),
+        "metadata": {
+            "name": name,
+            "uid": cluster.uid(),
+            "resourceVersion": cluster.resource_version(),
+        },
+        "status": status,
+    });
+    let params = PatchParams::apply(MANAGER).force();
+    match api.patch_status(&name, &params, &Patch::Apply(&body)).await {
+        Ok(_) => Ok(Written::Yes),
+        Err(kube::Error::Api(refusal)) if refusal.code == 404 => Ok(Written::Yes),
+        Err(kube::Error::Api(refusal)) if refusal.code == 409 => Ok(Written::Stale),
+        Err(source) => {
+            let what = "write the status of";
+            Err(PassError::Cluster { what, source: Box::new(source) })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::api::FakeApi;
+
+    /// The status of a cluster that was deleted while a pass ran is not written into the next one of its name.
+    #[tokio::test]
+    async fn a_status_is_written_into_the_resource_that_was_read_and_into_no_other() {
+        let fake = FakeApi::default();
+        fake.put(json!({
+            "apiVersion": "witan.dev/v1", "kind": "EtcdCluster",
+            "metadata": {"name": "a", "namespace": "ns", "uid": "old"}, "spec": {},
+        }));
+        let api = Api::<EtcdCluster>::namespaced(fake.client(), "ns");
+        let read = api.get("a").await.unwrap();
+        let status = EtcdClusterStatus {
+            cluster_id: Some("c1".to_owned()),
+            ..EtcdClusterStatus::default()
+        };
+        assert_eq!(write(&api, &read, &status).await.unwrap(), Written::Yes);
+        let stale = write(&api, &read, &status).await.unwrap();
+        assert_eq!(stale, Written::Stale, "it has changed since");
+        fake.put(json!({
+            "apiVersion": "witan.dev/v1", "kind": "EtcdCluster",
+            "metadata": {"name": "a", "namespace": "ns", "uid": "new"}, "spec": {},
+        }));
+        assert_eq!(write(&api, &read, &status).await.unwrap(), Written::Stale);
+        let next = api.get("a").await.unwrap();
+        assert_eq!(next.status, None, "another resource of the same name");
+    }
+}

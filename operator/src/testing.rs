@@ -1,0 +1,3 @@
+//! What tests of the parts around `plan` share.
+
+pub(crate) mod api;

@@ -1,0 +1,192 @@
+//! An API server for tests: objects by their paths, with as much of creating, applying and deleting as the operator relies on.
+//! It checks no schema and no rights.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+};
+
+use http::{Method, Request, Response, StatusCode};
+use kube::{Client, client::Body};
+use serde_json::{Value, json};
+
+/// Objects by their paths.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FakeApi(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    objects: BTreeMap<String, Value>,
+    version: u64,
+}
+
+/// A request.
+struct Asked {
+    method: Method,
+    path: String,
+    query: String,
+    body: Value,
+}
+
+impl FakeApi {
+    /// Returns a client of this server.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.clone(), "default")
+    }
+
+    /// Puts an object there as somebody else would, in place of one of the same name.
+    pub(crate) fn put(&self, object: Value) {
+        let mut state = self.0.lock().unwrap();
+        let (kind, name) = (text(&object["kind"]), text(&object["metadata"]["name"]));
+        let namespace = text(&object["metadata"]["namespace"]);
+        let version = text(&object["apiVersion"]);
+        let root = if version.contains('/') { "apis" } else { "api" };
+        let plural = format!("{}s", kind.to_lowercase());
+        let path = format!("/{root}/{version}/namespaces/{namespace}/{plural}/{name}");
+        state.store(&path, object);
+    }
+
+    /// Returns the object whose path ends so.
+    pub(crate) fn get(&self, end: &str) -> Option<Value> {
+        let state = self.0.lock().unwrap();
+        let mut objects = state.objects.iter();
+        objects
+            .find(|(path, _)| path.ends_with(end))
+            .map(|(_, object)| object.clone())
+    }
+
+    /// Removes the object whose path ends so.
+    pub(crate) fn remove(&self, end: &str) {
+        let mut state = self.0.lock().unwrap();
+        state.objects.retain(|path, _| !path.ends_with(end));
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn refusal(code: StatusCode, reason: &str) -> (StatusCode, Value) {
+    let body = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure",
+        "reason": reason, "message": reason, "code": code.as_u16(),
+    });
+    (code, body)
+}
+
+impl State {
+    fn store(&mut self, path: &str, mut object: Value) -> Value {
+        self.version += 1;
+        let meta = &mut object["metadata"];
+        meta["resourceVersion"] = self.version.to_string().into();
+        if meta["uid"].is_null() {
+            meta["uid"] = format!("uid-{}", self.version).into();
+        }
+        self.objects.insert(path.to_owned(), object.clone());
+        object
+    }
+
+    fn answer(&mut self, asked: &Asked) -> (StatusCode, Value) {
+        let path = asked.path.trim_end_matches("/status").to_owned();
+        if asked.method == Method::POST {
+            let path = format!("{path}/{}", text(&asked.body["metadata"]["name"]));
+            return match self.objects.contains_key(&path) {
+                true => refusal(StatusCode::CONFLICT, "AlreadyExists"),
+                false => (StatusCode::CREATED, self.store(&path, asked.body.clone())),
+            };
+        }
+        // a name follows the namespace and the kind
+        let named = path.split("/namespaces/").nth(1).unwrap_or_default();
+        if named.split('/').count() < 3 {
+            return (StatusCode::OK, self.list(&path, &asked.query));
+        }
+        let Some(live) = self.objects.get(&path).cloned() else {
+            let applies = asked.method == Method::PATCH && asked.query.contains("force=true");
+            return match applies && asked.body["metadata"]["uid"].is_null() {
+                true => (StatusCode::CREATED, self.store(&path, asked.body.clone())),
+                false => refusal(StatusCode::NOT_FOUND, "NotFound"),
+            };
+        };
+        if asked.method == Method::GET {
+            return (StatusCode::OK, live);
+        }
+        let wanted = match asked.method == Method::DELETE {
+            true => &asked.body["preconditions"],
+            false => &asked.body["metadata"],
+        };
+        for field in ["uid", "resourceVersion"] {
+            if !wanted[field].is_null() && wanted[field] != live["metadata"][field] {
+                return refusal(StatusCode::CONFLICT, "Conflict");
+            }
+        }
+        if asked.method == Method::DELETE {
+            self.objects.remove(&path);
+            return (StatusCode::OK, live);
+        }
+        let mut changed = live;
+        merge(&mut changed, &asked.body);
+        (StatusCode::OK, self.store(&path, changed))
+    }
+
+    /// Lists the objects below a path, as far as their labels are those of the selector.
+    fn list(&self, path: &str, query: &str) -> Value {
+        let below = format!("{path}/");
+        let of = self
+            .objects
+            .iter()
+            .filter(|(path, _)| path.starts_with(&below));
+        let selector = query.split("labelSelector=").nth(1).unwrap_or_default();
+        let selector = selector.split('&').next().unwrap_or_default();
+        let selector = selector.replace("%2F", "/").replace("%3D", "=");
+        let labelled = |object: &&Value| match selector.split_once('=') {
+            Some((key, value)) => object["metadata"]["labels"][key] == value,
+            None => true,
+        };
+        let items: Vec<&Value> = of.map(|(_, object)| object).filter(labelled).collect();
+        json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items})
+    }
+}
+
+fn merge(base: &mut Value, more: &Value) {
+    match (base, more) {
+        (Value::Object(base), Value::Object(more)) => {
+            for (key, value) in more {
+                merge(base.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (base, more) => *base = more.clone(),
+    }
+}
+
+impl tower_service::Service<Request<Body>> for FakeApi {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let state = self.0.clone();
+        Box::pin(async move {
+            let (head, body) = request.into_parts();
+            let body = body.collect_bytes().await.unwrap_or_default();
+            let asked = Asked {
+                method: head.method,
+                path: head.uri.path().to_owned(),
+                query: head.uri.query().unwrap_or_default().to_owned(),
+                body: serde_json::from_slice(&body).unwrap_or_default(),
+            };
+            let mut state = state.lock().unwrap();
+            let (code, answer) = state.answer(&asked);
+            let body = Body::from(answer.to_string().into_bytes());
+            let mut response = Response::new(body);
+            *response.status_mut() = code;
+            Ok(response)
+        })
+    }
+}
