@@ -1,7 +1,8 @@
 //! Does one step: applies an object, or asks members for one change. Which step is not decided here.
 //!
-//! Objects are applied by server-side apply under one field manager. What is deleted or changed is named by its uid, so
-//! that a pod that has come since is not meant. A step that was done before, and whose answer was lost, is done again
+//! An object that is missing is created, which an object of somebody else under its name refuses. One that is there and is
+//! the cluster's is applied to by server-side apply under one field manager. What is deleted or changed is named by its
+//! uid, so that a pod that has come since is not meant. A step that was done before, and whose answer was lost, is done again
 //! without harm.
 
 mod certify;
@@ -14,10 +15,11 @@ use k8s_openapi::{
         core::v1::{PersistentVolumeClaim, Pod},
         policy::v1::PodDisruptionBudget,
     },
+    apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry,
 };
 use kube::{
     Api, Client, Resource, ResourceExt as _,
-    api::{DeleteParams, Patch, PatchParams, Preconditions},
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
@@ -26,11 +28,14 @@ use crate::{
     crd::EtcdClusterStatus,
     discovery,
     members::{Address, CallError, Members, RaisedAlarm},
-    model::{ClaimSeen, MemberId, Ordinal, PeerTls, Role, Step},
+    model::{ClaimSeen, Holder, MemberId, Ordinal, Part, PeerTls, Role, Step},
     observe::{Observation, REFUSED_BYTES},
     options::Environment,
-    resources::{self, Cluster, MANAGER, PodPlan, RETIRED, ROLE, ResourceError},
+    resources::{self, Cluster, MANAGER, Ownership, PodPlan, RETIRED, ROLE, ResourceError},
 };
+
+/// The field manager of what a POST creates. The first apply takes its fields over: what is applied no more then goes.
+const CREATOR: &str = "witan-operator-create";
 
 /// A step was not done, or it is not known whether it was.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +58,14 @@ pub enum ActError {
     /// The specification makes no such object.
     #[error(transparent)]
     Resource(#[from] ResourceError),
+    /// Something else has the name of an object of the cluster.
+    #[error("cannot {what}: the name belongs to {}", holder.object)]
+    NameTaken {
+        /// What was to be done.
+        what: &'static str,
+        /// Whose it is.
+        holder: Holder,
+    },
     /// What the step is about is gone since.
     #[error("{0} is not there any more; the next pass looks again")]
     Gone(String),
@@ -69,6 +82,7 @@ impl ActError {
             ActError::Kubernetes { .. }
             | ActError::Discovery(_)
             | ActError::Resource(_)
+            | ActError::NameTaken { .. }
             | ActError::Gone(_) => false,
         }
     }
@@ -83,6 +97,7 @@ impl ActError {
             | ActError::Member(_)
             | ActError::Discovery(_)
             | ActError::Resource(_)
+            | ActError::NameTaken { .. }
             | ActError::Gone(_) => false,
         }
     }
@@ -231,7 +246,7 @@ impl<M: Members> Actor<'_, M> {
             self.apply_claim(plan.ordinal, plan.peer_tls, None).await?;
         }
         let pod = resources::pod(self.cluster, plan)?;
-        self.apply(&pod, "apply the pod of a member").await
+        self.create(&pod, "create the pod of a member").await
     }
 
     /// Annotates the claim of a removed member with [`RETIRED`], so that it never starts another one.
@@ -246,32 +261,35 @@ impl<M: Members> Actor<'_, M> {
         self.observation.seen.ordinals.get(&ordinal)?.claim.as_ref()
     }
 
+    /// Applies the services, but for one whose name something else has.
     async fn apply_services(&self) -> Result<(), ActError> {
-        self.apply(
-            &resources::peer_service(self.cluster),
-            "apply the service of the members",
-        )
-        .await?;
-        self.apply(
-            &resources::client_service(self.cluster),
-            "apply the service of the clients",
-        )
-        .await
+        let services = [
+            (Part::PeerService, resources::peer_service(self.cluster)),
+            (Part::ClientService, resources::client_service(self.cluster)),
+        ];
+        let objects = &self.observation.objects;
+        for (part, service) in services {
+            if self.observation.seen.taken.contains_key(&part) {
+                continue;
+            }
+            let live = objects.services.get(&service.name_any());
+            self.apply(&service, live.map(AsRef::as_ref), "apply a service")
+                .await?;
+        }
+        Ok(())
     }
 
     /// Applies the disruption budget with this minimum; `None` deletes the budget that was observed, if there
     /// is one.
     async fn apply_budget(&self, min_available: Option<u32>) -> Result<(), ActError> {
+        let budget = self.observation.objects.budget.as_deref();
         match min_available {
             Some(voters) => {
-                self.apply(
-                    &resources::budget(self.cluster, voters),
-                    "apply the pod disruption budget",
-                )
-                .await
+                let wanted = resources::budget(self.cluster, voters);
+                let what = "apply the pod disruption budget";
+                self.apply(&wanted, budget, what).await
             }
             None => {
-                let budget = self.observation.objects.budget.as_deref();
                 self.delete::<PodDisruptionBudget>(budget, "delete the pod disruption budget")
                     .await
             }
@@ -333,15 +351,17 @@ impl<M: Members> Actor<'_, M> {
         peer_tls: PeerTls,
         bytes: Option<u64>,
     ) -> Result<(), ActError> {
+        let live = self.observation.objects.claims.get(&ordinal);
         let mut claim = resources::claim(self.cluster, ordinal, peer_tls)?;
-        let seen = self.claim_seen(ordinal);
-        if let Some(bytes) = bytes.or_else(|| {
-            seen.filter(|claim| !claim.deleting)
-                .map(|claim| claim.requested_bytes)
-        }) {
+        if let Some(live) = live {
+            claim = resources::onto(claim, live);
+        }
+        if let Some(bytes) = bytes {
             claim = resources::grown(claim, bytes);
         }
-        self.apply(&claim, "apply the claim of a member").await
+        let live = live.map(AsRef::as_ref);
+        self.apply(&claim, live, "apply the claim of a member")
+            .await
     }
 
     /// Returns the addresses that a change is sent to: healthy voters other than `but`, the leader first; if
@@ -373,8 +393,91 @@ impl<M: Members> Actor<'_, M> {
         self.observation.addresses.get(&member.ordinal?).cloned()
     }
 
-    /// Applies an object by a forced server-side apply as [`MANAGER`]; `what` names the act in the error.
-    async fn apply<K: Object>(&self, object: &K, what: &'static str) -> Result<(), ActError> {
+    /// Creates an object, or applies it to `live`, the one that was observed and is the cluster's; `what` names the act
+    /// in the error.
+    async fn apply<K: Object>(
+        &self,
+        object: &K,
+        live: Option<&K>,
+        what: &'static str,
+    ) -> Result<(), ActError> {
+        let Some(live) = live else {
+            return self.create(object, what).await;
+        };
+        let mut object = object.clone();
+        // exactly this one: another of the same name has another uid
+        object.meta_mut().uid = live.uid();
+        if let Some(version) = self.take_over(live, what).await?
+            && object.resource_version().is_some()
+        {
+            object.meta_mut().resource_version = Some(version);
+        }
+        self.force(&object, what).await
+    }
+
+    /// Creates an object. One of that name that is there already stays as it is.
+    async fn create<K: Object>(&self, object: &K, what: &'static str) -> Result<(), ActError> {
+        let params = PostParams {
+            field_manager: Some(CREATOR.to_owned()),
+            ..PostParams::default()
+        };
+        let failed = |source| ActError::Kubernetes { what, source };
+        match self.api::<K>().create(&params, object).await {
+            Err(kube::Error::Api(refusal)) if refusal.code == 409 => {}
+            other => return other.map(drop).map_err(failed),
+        }
+        let found = self.api::<K>().get_metadata_opt(&object.name_any()).await;
+        let Some(found) = found.map_err(failed)? else {
+            return Err(ActError::Gone(format!("what was in the way to {what}")));
+        };
+        match resources::ownership(self.cluster, &found) {
+            // an earlier pass made it, and the answer was lost
+            Ownership::Ours => Ok(()),
+            Ownership::Ending | Ownership::Foreign => {
+                let holder = resources::holder(self.cluster, &K::kind(&()), &found);
+                Err(ActError::NameTaken { what, holder })
+            }
+        }
+    }
+
+    /// Makes the fields that [`CREATOR`] has created fields of [`MANAGER`], whose next apply removes those that it does not
+    /// name. Returns the version of the object if it had to change.
+    async fn take_over<K: Object>(
+        &self,
+        live: &K,
+        what: &'static str,
+    ) -> Result<Option<String>, ActError> {
+        let is = |name: &str, entry: &ManagedFieldsEntry| entry.manager.as_deref() == Some(name);
+        let applied = |entry: &ManagedFieldsEntry| {
+            is(MANAGER, entry) && entry.operation.as_deref() == Some("Apply")
+        };
+        let mut fields = live.managed_fields().to_vec();
+        if !fields.iter().any(|entry| is(CREATOR, entry)) {
+            return Ok(None);
+        }
+        if fields.iter().any(applied) {
+            fields.retain(|entry| !is(CREATOR, entry));
+        }
+        for entry in fields.iter_mut().filter(|entry| is(CREATOR, entry)) {
+            entry.manager = Some(MANAGER.to_owned());
+            entry.operation = Some("Apply".to_owned());
+        }
+        let version = live.resource_version();
+        let change = json!({"metadata": {"resourceVersion": version, "managedFields": fields}});
+        let changed = self
+            .api::<K>()
+            .patch_metadata(
+                &live.name_any(),
+                &PatchParams::default(),
+                &Patch::Merge(&change),
+            )
+            .await;
+        let changed = changed.map_err(|source| ActError::Kubernetes { what, source })?;
+        Ok(changed.resource_version())
+    }
+
+    /// Applies an object by a forced server-side apply as [`MANAGER`].
+    async fn force<K: Object>(&self, object: &K, what: &'static str) -> Result<(), ActError> {
         let params = PatchParams::apply(MANAGER).force();
         let applied = self
             .api::<K>()
@@ -456,3 +559,6 @@ fn begin(status: &mut EtcdClusterStatus, members: u32, discovery_url: Option<Str
         discovery.expected = i32::try_from(members).ok();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 //! No type of Kubernetes and none of the network is here, so that `plan` can be tested without either.
 
 mod certificates;
+mod taken;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,6 +13,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use certificates::{AuthoritySeen, CertificateRole, CertificateSeen, RequestSeen, Rotation};
+pub use taken::{Holder, Part};
 
 /// The number at the end of a member's name: `<cluster>-<ordinal>`.
 pub type Ordinal = u32;
@@ -49,6 +51,8 @@ pub struct Observed {
     pub requests: BTreeMap<CertificateRole, RequestSeen>,
     /// Names of the secrets that the spec refers to, or that cert-manager shall write, and that do not exist.
     pub missing_secrets: BTreeSet<String>,
+    /// Parts whose name something else has. Nothing is applied there.
+    pub taken: BTreeMap<Part, Holder>,
     /// Ordinals that the annotation `witan.dev/fenced-members` names.
     pub fenced: BTreeSet<Ordinal>,
     /// The value of the annotation `witan.dev/allow-leader-restart`.
@@ -166,8 +170,10 @@ pub enum PeerTls {
 /// The claim of a member's disk.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClaimSeen {
-    /// It has a deletion timestamp.
+    /// It has a deletion timestamp, or it is about to be deleted with an earlier EtcdCluster of the same name.
     pub deleting: bool,
+    /// It was the disk of a cluster that a quorum has served (annotation `witan.dev/cluster-id`).
+    pub served: bool,
     /// Its volume is gone (phase `Lost`).
     pub lost: bool,
     /// Its member was removed and the policy keeps it (annotation `witan.dev/retired`).
@@ -480,6 +486,8 @@ pub enum Why {
     DataLost,
     /// The first members are starting.
     Bootstrapping,
+    /// Something else has the name of a part of the cluster.
+    NameTaken(Part),
     /// Secrets that the spec names do not exist.
     SecretsMissing,
     /// cert-manager has not issued yet.

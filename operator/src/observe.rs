@@ -6,6 +6,7 @@
 mod membership;
 mod pods;
 mod secrets;
+mod taken;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,8 +28,12 @@ use serde::de::DeserializeOwned;
 use crate::{
     crd::EtcdCluster,
     members::{Address, Members},
-    model::{BudgetSeen, CertificateRole, ObjectState, Observed, Ordinal, OrdinalSeen},
-    resources::{self, ALLOW_LEADER_RESTART, CLUSTER, Cluster, FENCED_MEMBERS, ResourceError, tls},
+    model::{
+        BudgetSeen, CertificateRole, Holder, ObjectState, Observed, Ordinal, OrdinalSeen, Part,
+    },
+    resources::{
+        self, ALLOW_LEADER_RESTART, CLUSTER, Cluster, FENCED_MEMBERS, Ownership, ResourceError, tls,
+    },
 };
 
 pub use pods::REFUSED_BYTES;
@@ -45,6 +50,8 @@ pub struct Objects {
     pub services: BTreeMap<String, Arc<Service>>,
     /// The budget.
     pub budget: Option<Arc<PodDisruptionBudget>>,
+    /// Names that other objects have.
+    pub taken: BTreeMap<Part, Holder>,
 }
 
 /// What the watches keep of one namespace, or of all.
@@ -107,11 +114,14 @@ impl Objects {
             list::<Service>(client, cluster, "services"),
             list::<PodDisruptionBudget>(client, cluster, "pod disruption budgets"),
         )?;
-        Ok(Self::new(cluster, pods, claims, services, budgets))
+        let mut all = Self::new(cluster, pods, claims, services, budgets);
+        let taken = taken::look_up(client, cluster, &all).await?;
+        all.taken.extend(taken);
+        Ok(all)
     }
 
-    /// Sorts the objects of a cluster by ordinal or name. Leaves out pods that the cluster does not own, and
-    /// pods and claims whose name has no ordinal.
+    /// Sorts the objects of a cluster by ordinal or name. Leaves out pods and claims whose name has no ordinal; an
+    /// object that is not the cluster's has taken the name.
     fn new(
         cluster: &Cluster<'_>,
         pods: Vec<Arc<Pod>>,
@@ -119,29 +129,57 @@ impl Objects {
         services: Vec<Arc<Service>>,
         budgets: Vec<Arc<PodDisruptionBudget>>,
     ) -> Self {
-        let owned = |pod: &Arc<Pod>| {
-            pod.owner_references()
-                .iter()
-                .any(|owner| owner.uid == cluster.uid)
-        };
-        Self {
-            pods: pods
-                .into_iter()
-                .filter(owned)
-                .filter_map(|pod| Some((cluster.ordinal(&pod.name_any())?, pod)))
-                .collect(),
-            claims: claims
-                .into_iter()
-                .filter_map(|claim| Some((cluster.ordinal_of_claim(&claim.name_any())?, claim)))
-                .collect(),
-            services: services
-                .into_iter()
-                .map(|service| (service.name_any(), service))
-                .collect(),
-            budget: budgets
-                .into_iter()
-                .find(|budget| budget.name_any() == cluster.name),
+        let mut all = Self::default();
+        for pod in pods {
+            let Some(ordinal) = cluster.ordinal(&pod.name_any()) else {
+                continue;
+            };
+            // a pod is never adopted
+            let mut owners = pod.owner_references().iter();
+            if owners.any(|owner| owner.uid == cluster.uid) {
+                all.pods.insert(ordinal, pod);
+            } else {
+                let holder = resources::holder(cluster, "Pod", &*pod);
+                all.taken.insert(Part::Pod(ordinal), holder);
+            }
         }
+        for claim in claims {
+            let Some(ordinal) = cluster.ordinal_of_claim(&claim.name_any()) else {
+                continue;
+            };
+            // one that ends with an earlier cluster is shown as such
+            if resources::ownership(cluster, &*claim) == Ownership::Foreign {
+                let holder = resources::holder(cluster, "PersistentVolumeClaim", &*claim);
+                all.taken.insert(Part::Claim(ordinal), holder);
+            } else {
+                all.claims.insert(ordinal, claim);
+            }
+        }
+        for service in services {
+            let name = service.name_any();
+            if resources::ownership(cluster, &*service) == Ownership::Ours {
+                all.services.insert(name, service);
+                continue;
+            }
+            let holder = resources::holder(cluster, "Service", &*service);
+            if name == cluster.client_service() {
+                all.taken.insert(Part::ClientService, holder);
+            } else if name == cluster.peer_service() {
+                all.taken.insert(Part::PeerService, holder);
+            }
+        }
+        for budget in budgets
+            .into_iter()
+            .filter(|one| one.name_any() == cluster.name)
+        {
+            if resources::ownership(cluster, &*budget) == Ownership::Ours {
+                all.budget = Some(budget);
+            } else {
+                let holder = resources::holder(cluster, "PodDisruptionBudget", &*budget);
+                all.taken.insert(Part::Budget, holder);
+            }
+        }
+        all
     }
 }
 
@@ -190,6 +228,12 @@ pub async fn observe<M: Members>(
             .unwrap_or_default(),
         requests: secrets.requested.clone(),
         missing_secrets: secrets.missing.clone(),
+        taken: objects
+            .taken
+            .iter()
+            .chain(&secrets.taken)
+            .map(|(part, holder)| (*part, holder.clone()))
+            .collect(),
         fenced: fenced(cluster),
         allow_leader_restart: annotation(resource, ALLOW_LEADER_RESTART)
             .and_then(|text| text.trim().parse().ok()),

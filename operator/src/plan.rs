@@ -78,6 +78,7 @@ fn serve(joined: &Joined<'_>) -> Step {
         .or_else(|| rotate::next(joined))
         .or_else(|| roll::only_copy(joined))
         .or_else(|| objects::unrequested(joined))
+        .or_else(|| objects::taken(joined))
         .unwrap_or(Step::Done)
 }
 

@@ -16,17 +16,17 @@ use kube::{Resource, ResourceExt};
 use sha2::{Digest, Sha256};
 
 pub use budget::budget;
-pub use claim::{claim, grown};
+pub use claim::{claim, grown, onto};
 pub use names::{
-    ALLOW_LEADER_RESTART, AUTHORITY_OVERLAP, CLIENT_TLS, CLUSTER, Cluster, FENCED_MEMBERS, MANAGER,
-    MEMBER, PEER_TLS, RESTARTED_AT, RETIRED, ROLE, ROTATE_AUTHORITY, ROTATED_AT, SERVICE, SPEC,
-    START, TEMPLATE, TRUST, VERSION, ports,
+    ALLOW_LEADER_RESTART, AUTHORITY_OVERLAP, CLIENT_TLS, CLUSTER, CLUSTER_ID, Cluster,
+    FENCED_MEMBERS, MANAGER, MEMBER, PEER_TLS, RESTARTED_AT, RETIRED, ROLE, ROTATE_AUTHORITY,
+    ROTATED_AT, SERVICE, SPEC, START, TEMPLATE, TRUST, VERSION, ports,
 };
 pub use pod::{pod, template};
 pub use services::{client_service, peer_service};
 pub use start::PodPlan;
 
-use crate::crd::EtcdCluster;
+use crate::{crd::EtcdCluster, model::Holder};
 
 /// Why an object cannot be built from the spec.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +64,53 @@ fn owner(resource: &EtcdCluster) -> OwnerReference {
     }
 }
 
+/// Whose an object is that has the name of a cluster's.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ownership {
+    /// The cluster's: it has the label and the owner, or the label and no owner.
+    Ours,
+    /// That of an earlier EtcdCluster of the same name, with which Kubernetes deletes it.
+    Ending,
+    /// Somebody else's.
+    Foreign,
+}
+
+/// Returns whose an object is. The label alone, without an owner, is what a kept claim has, or what `kubectl delete
+/// --cascade=orphan` leaves.
+pub fn ownership<K: ResourceExt>(cluster: &Cluster<'_>, object: &K) -> Ownership {
+    let kind = EtcdCluster::kind(&());
+    let owners = object.owner_references();
+    let mut clusters = owners.iter().filter(|owner| owner.kind == kind);
+    if object.labels().get(CLUSTER) != Some(&cluster.name) {
+        return Ownership::Foreign;
+    }
+    if owners.iter().any(|owner| owner.uid == cluster.uid) {
+        return Ownership::Ours;
+    }
+    if clusters.any(|owner| owner.name == cluster.name) {
+        return Ownership::Ending;
+    }
+    if owners.iter().any(|owner| owner.controller == Some(true)) {
+        return Ownership::Foreign;
+    }
+    Ownership::Ours
+}
+
+/// Describes an object of this kind that has the name of a cluster's, for people.
+pub fn holder<K: ResourceExt>(cluster: &Cluster<'_>, kind: &str, object: &K) -> Holder {
+    let owners = object.owner_references();
+    let controls = |owner: &&OwnerReference| owner.controller == Some(true);
+    let owner = owners.iter().find(controls).or(owners.first());
+    let whose = match owner {
+        Some(owner) => format!("of {} {}", owner.kind, owner.name),
+        None => "without an owner".to_owned(),
+    };
+    Holder {
+        object: format!("{kind} {} {whose}", object.name_any()),
+        ending: ownership(cluster, object) == Ownership::Ending,
+    }
+}
+
 /// Returns the fingerprint of an object, which its annotation [`SPEC`] keeps.
 fn fingerprint(object: &impl serde::Serialize) -> String {
     let text = serde_json::to_vec(object).unwrap_or_default();
@@ -87,13 +134,16 @@ where
     object
 }
 
-/// Whether an object in Kubernetes has the fingerprint, the owners and the labels of the wanted one.
+/// Whether an object in Kubernetes has the fingerprint, the EtcdClusters among the owners and the labels of the wanted one.
+/// Owners that others have added, and labels of other names, are no difference: an apply would leave them there.
 pub fn is_current<K: Resource>(wanted: &K, seen: &K) -> bool {
     let print = |object: &K| object.annotations().get(SPEC).cloned();
     let labels = wanted.labels().iter();
+    let kind = EtcdCluster::kind(&());
     let owners = |object: &K| {
         let owners = object.owner_references().iter();
-        owners.map(|owner| owner.uid.clone()).collect::<Vec<_>>()
+        let clusters = owners.filter(|owner| owner.kind == kind);
+        clusters.map(|owner| owner.uid.clone()).collect::<Vec<_>>()
     };
     print(wanted) == print(seen)
         && owners(wanted) == owners(seen)

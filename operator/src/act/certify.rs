@@ -3,15 +3,16 @@
 use std::time::SystemTime;
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, api::DeleteParams};
+use kube::Api;
 
 use super::{ActError, Actor};
 use crate::{
     members::Members,
     model::{CertificateRole, Rotation},
     resources::{
+        Ownership,
         cert_manager::{self, Certificate},
-        tls,
+        ownership, tls,
     },
 };
 
@@ -27,14 +28,16 @@ impl<M: Members> Actor<'_, M> {
                 tls::leaf(self.cluster, role, self.authority()?, now)?
             }
         };
-        self.apply(&secret, "write the secret of a certificate")
+        let live = self.observation.secrets.issued.get(&role);
+        self.apply(&secret, live, "write the secret of a certificate")
             .await
     }
 
     /// Takes the rotation of the authority to the step `to`, in the secret of the authority.
     pub(super) async fn rotate(&self, to: Rotation) -> Result<(), ActError> {
-        let secret = tls::rotated(self.cluster, self.authority()?, to, SystemTime::now())?;
-        self.apply(&secret, "rotate the authority in its secret")
+        let live = self.authority()?;
+        let secret = tls::rotated(self.cluster, live, to, SystemTime::now())?;
+        self.apply(&secret, Some(live), "rotate the authority in its secret")
             .await
     }
 
@@ -42,7 +45,8 @@ impl<M: Members> Actor<'_, M> {
     pub(super) async fn request(&self, role: CertificateRole) -> Result<(), ActError> {
         match cert_manager::request(self.cluster, role) {
             Some(request) => {
-                self.apply(&request, "apply a Certificate of cert-manager")
+                let live = self.observation.secrets.requests.get(&role);
+                self.apply(&request, live, "apply a Certificate of cert-manager")
                     .await
             }
             None => Ok(()),
@@ -55,7 +59,7 @@ impl<M: Members> Actor<'_, M> {
         let Some(request) = self.observation.secrets.requests.get(&role) else {
             return Ok(());
         };
-        self.apply(
+        self.force(
             &cert_manager::owned(request),
             "give a secret to its Certificate",
         )
@@ -71,13 +75,10 @@ impl<M: Members> Actor<'_, M> {
         }
         let what = "delete a Certificate of cert-manager";
         let api = Api::<Certificate>::namespaced(self.client.clone(), &self.cluster.namespace);
-        let name = tls::secret_name(self.cluster, role);
-        match api.delete(&name, &DeleteParams::default()).await {
-            Err(kube::Error::Api(refusal)) if refusal.code == 404 => Ok(()),
-            other => other
-                .map(drop)
-                .map_err(|source| ActError::Kubernetes { what, source }),
-        }
+        let live = api.get_opt(&tls::secret_name(self.cluster, role)).await;
+        let live = live.map_err(|source| ActError::Kubernetes { what, source })?;
+        let ours = live.filter(|live| ownership(self.cluster, live) == Ownership::Ours);
+        self.delete(ours.as_ref(), what).await
     }
 
     /// Returns the secret of the cluster's authority as it was observed; [`ActError::Gone`] if it is missing.

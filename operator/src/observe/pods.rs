@@ -13,8 +13,8 @@ use crate::{
     members::Address,
     model::{ClaimSeen, Obstacle, Ordinal, PeerTls, PodPhase, PodSeen, Role, StartKind},
     resources::{
-        self, CLIENT_TLS, Cluster, PEER_TLS, RETIRED, ROLE, ResourceError, START, TEMPLATE,
-        VERSION, ports,
+        self, CLIENT_TLS, CLUSTER_ID, Cluster, Ownership, PEER_TLS, RETIRED, ROLE, ResourceError,
+        START, TEMPLATE, VERSION, ports,
     },
 };
 
@@ -76,7 +76,9 @@ pub(super) fn claim_seen(
     let peer_tls = marked(claim.annotations(), PEER_TLS).unwrap_or(PeerTls::Off);
     Ok(ClaimSeen {
         peer_tls,
-        deleting: claim.metadata.deletion_timestamp.is_some(),
+        deleting: claim.metadata.deletion_timestamp.is_some()
+            || resources::ownership(cluster, claim) == Ownership::Ending,
+        served: claim.annotations().contains_key(CLUSTER_ID),
         lost: status.and_then(|status| status.phase.as_deref()) == Some("Lost"),
         retired: claim.annotations().contains_key(RETIRED),
         requested_bytes: requested

@@ -15,11 +15,11 @@ use kube::{Api, Client};
 use super::ObserveError;
 use crate::{
     members::{ClientTls, Login},
-    model::{CertificateRole, CertificateSeen, ObjectState, RequestSeen},
+    model::{CertificateRole, CertificateSeen, Holder, ObjectState, Part, RequestSeen},
     resources::{
-        Cluster,
+        Cluster, Ownership,
         cert_manager::{self, Certificate},
-        tls,
+        holder, ownership, tls,
     },
 };
 
@@ -48,6 +48,8 @@ pub struct SecretsSeen {
     pub requests: BTreeMap<CertificateRole, Certificate>,
     /// For `plan`: names of secrets that the spec refers to, or that cert-manager shall write, and that do not exist.
     pub missing: BTreeSet<String>,
+    /// For `plan`: names that other secrets or Certificates have.
+    pub taken: BTreeMap<Part, Holder>,
     /// The fingerprint of what members trust, if the authority was ever rotated.
     pub trust: Option<String>,
     /// The secrets that the operator issues.
@@ -144,7 +146,24 @@ impl SecretsSeen {
             Some(wanted) => super::state(live.as_ref(), wanted),
             None => ObjectState::Current,
         });
-        let live = live.flatten();
+        let mut live = live.flatten();
+        let ours = |of: Ownership| of == Ownership::Ours;
+        if let Some(other) = live.take_if(|live| !ours(ownership(cluster, live))) {
+            let holder = holder(cluster, "Certificate", &other);
+            self.taken.insert(Part::Request(role), holder);
+        } else if live.is_none()
+            && let Some(secret) = secret
+            && !ours(ownership(cluster, secret))
+            && !cert_manager::has_written(secret)
+        {
+            // cert-manager would write into it
+            let holder = holder(cluster, "Secret", secret);
+            self.taken.insert(Part::Secret(role), holder);
+        }
+        let secret = secret.filter(|_| {
+            let parts = [Part::Request(role), Part::Secret(role)];
+            parts.iter().all(|part| !self.taken.contains_key(part))
+        });
         let complete = secret.filter(|secret| cert_manager::is_complete(secret));
         let owned = |secret| {
             live.as_ref()
@@ -181,8 +200,16 @@ async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, Obs
     };
     let mut seen = SecretsSeen::default();
     for role in ROLES.into_iter().filter(|role| is_issued(cluster, *role)) {
-        if let Some(secret) = get(&tls::secret_name(cluster, role)).await? {
+        let Some(secret) = get(&tls::secret_name(cluster, role)).await? else {
+            continue;
+        };
+        if ownership(cluster, &secret) == Ownership::Ours
+            || is_requested(client, cluster, role, &secret).await?
+        {
             seen.issued.insert(role, secret);
+        } else {
+            let holder = holder(cluster, "Secret", &secret);
+            seen.taken.insert(Part::Secret(role), holder);
         }
     }
     let authority = seen.issued.get(&CertificateRole::Authority);
@@ -225,6 +252,26 @@ async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, Obs
         .and_then(|auth| auth.root_credentials_secret_ref.as_ref());
     seen.login = root.and_then(|root| login(named.get(&root.name)?));
     Ok(seen)
+}
+
+/// Whether cert-manager has written a secret for a Certificate of this cluster, which had its certificates from there
+/// before.
+async fn is_requested(
+    client: &Client,
+    cluster: &Cluster<'_>,
+    role: CertificateRole,
+    secret: &Secret,
+) -> Result<bool, ObserveError> {
+    if !cert_manager::has_written(secret) {
+        return Ok(false);
+    }
+    let api = Api::<Certificate>::namespaced(client.clone(), &cluster.namespace);
+    let live = api.get_opt(&tls::secret_name(cluster, role)).await;
+    let live =
+        live.map_err(|source| ObserveError { what: "certificates of cert-manager", source })?;
+    Ok(live.is_some_and(|live| {
+        ownership(cluster, &live) == Ownership::Ours && cert_manager::is_owned(secret, &live)
+    }))
 }
 
 /// Whether the operator issues a certificate of this role.

@@ -10,11 +10,11 @@
 use super::{IDLE, SOON, objects::secrets_missing, pass::Pass, soon};
 use crate::{
     crd::Discovery,
-    model::{Bootstrap, ClaimSeen, Ordinal, PodPhase, PodSeen, Role, Step, Stop, Why},
+    model::{Bootstrap, ClaimSeen, Ordinal, Part, PodPhase, PodSeen, Role, Step, Stop, Why},
 };
 
-/// Returns the next step of the first start; `None` once a quorum has served, or if disks exist whose cluster
-/// has no status.
+/// Returns the next step of the first start; `None` once a quorum has served, or if there are disks of a cluster
+/// that has served and has no status any more.
 pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
     if pass.was_born() {
         return None;
@@ -23,16 +23,22 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
     let discovery = discovery.and_then(|source| source.discovery.as_ref());
     let Some(members) = pass.status.bootstrap_members else {
         let known = pass.seen.ordinals.values();
-        let has_data = known.filter_map(|seen| seen.claim.as_ref());
-        if has_data.count() > 0 {
-            // The status is lost and disks are there: the cluster was begun before.
+        let mut claims = known.filter_map(|seen| seen.claim.as_ref());
+        // Claims of a first start that came to nothing are begun with anew. A disk that has data ignores how it is begun.
+        if claims.any(|claim| claim.served && !claim.deleting) {
             return None;
+        }
+        if let Some(wait) = pass.taken(|part| part != Part::Budget) {
+            return Some(wait);
         }
         return record(pass, discovery);
     };
     let members = u32::try_from(members).unwrap_or_default();
     for ordinal in 0..members {
         if pass.pod(ordinal).is_none() && !pass.is_fenced(ordinal) {
+            if let Some(wait) = pass.taken_of(ordinal) {
+                return Some(wait);
+            }
             return Some(start_first(pass, ordinal, members));
         }
     }
@@ -100,12 +106,16 @@ fn broken(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option<Step> {
 /// Returns the next step of a cluster without a quorum: starts members that have their disks, and changes
 /// nothing else.
 pub(super) fn bring_back(pass: &Pass<'_>) -> Step {
-    let mut ending = None;
+    let (mut ending, mut taken) = (None, None);
     for ordinal in pass.seen.ordinals.keys().copied() {
         if pass.is_fenced(ordinal) || !pass.has_disk(ordinal) {
             continue;
         }
         let Some(pod) = pass.pod(ordinal) else {
+            if let Some(wait) = pass.taken_of(ordinal) {
+                taken = taken.or(Some(wait));
+                continue;
+            }
             return Step::StartMember {
                 ordinal,
                 bootstrap: Bootstrap::Restart,
@@ -118,6 +128,9 @@ pub(super) fn bring_back(pass: &Pass<'_>) -> Step {
         } else if let Some(step) = broken(pass, ordinal, pod) {
             return step;
         }
+    }
+    if let Some(wait) = taken {
+        return wait;
     }
     let disks = pass.seen.ordinals.keys();
     let disks = disks.filter(|ordinal| pass.has_disk(**ordinal)).count();

@@ -7,13 +7,19 @@ use super::{
 };
 use crate::{
     crd::ManagedCertificate,
-    model::{CertificateRole, ObjectState, Step, UnixSeconds, Why, quorum},
+    model::{CertificateRole, ObjectState, Part, Step, UnixSeconds, Why, quorum},
 };
 
 /// Creates or updates what pods need before they start: the services, then the certificates.
 pub(super) fn missing(pass: &Pass<'_>) -> Option<Step> {
-    let services = [pass.seen.client_service, pass.seen.peer_service];
-    if services.iter().any(|state| *state != ObjectState::Current) {
+    let services = [
+        (Part::ClientService, pass.seen.client_service),
+        (Part::PeerService, pass.seen.peer_service),
+    ];
+    let due = |(part, state): &(Part, ObjectState)| {
+        *state != ObjectState::Current && !pass.seen.taken.contains_key(part)
+    };
+    if services.iter().any(due) {
         return Some(Step::ApplyServices);
     }
     certificate(pass).or_else(|| request(pass))
@@ -25,6 +31,9 @@ fn request(pass: &Pass<'_>) -> Option<Step> {
     requests.find_map(|(role, seen)| {
         let role = *role;
         let state = seen.request?;
+        if secret_taken(pass, role).is_some() {
+            return None;
+        }
         if state != ObjectState::Current {
             return Some(Step::RequestCertificate { role });
         }
@@ -35,6 +44,10 @@ fn request(pass: &Pass<'_>) -> Option<Step> {
 /// Waits while a secret that pods mount is missing: shortly while cert-manager issues it, else until a person
 /// creates it. `None` if all are there.
 pub(super) fn secrets_missing(pass: &Pass<'_>) -> Option<Step> {
+    let taken = pass.taken(|part| matches!(part, Part::Secret(_) | Part::Request(_)));
+    if taken.is_some() {
+        return taken;
+    }
     if pass.seen.missing_secrets.is_empty() {
         return None;
     }
@@ -44,6 +57,16 @@ pub(super) fn secrets_missing(pass: &Pass<'_>) -> Option<Step> {
         Some(seen) if seen.request.is_none() => idle(Why::CertManagerMissing),
         Some(_) => soon(Why::CertificatesPending),
     }
+}
+
+/// Waits while something else has the name of the secret or the Certificate of a role; `None` if nothing has.
+fn secret_taken(pass: &Pass<'_>, role: CertificateRole) -> Option<Step> {
+    pass.taken(|part| part == Part::Secret(role) || part == Part::Request(role))
+}
+
+/// Waits for a person if something else has a name that the cluster needs: what can be done without it is done.
+pub(super) fn taken(joined: &Joined<'_>) -> Option<Step> {
+    joined.pass.taken(|_| true)
 }
 
 /// Waits for a person if certificates come from cert-manager and it is not installed: nobody renews them.
@@ -81,8 +104,13 @@ fn certificate(pass: &Pass<'_>) -> Option<Step> {
         };
         !seen.fits || pass.seen.now >= seen.not_after.saturating_sub(before)
     };
+    // what it would sign, or be written over
+    let blocked = |role| {
+        secret_taken(pass, role).is_some()
+            || secret_taken(pass, CertificateRole::Authority).is_some()
+    };
     roles.into_iter().find_map(|(role, source)| {
-        let source = source?;
+        let source = source.filter(|_| !blocked(role))?;
         due(role, source).then_some(Step::IssueCertificate { role })
     })
 }
@@ -106,7 +134,8 @@ pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
             enabled && number && seen.state == ObjectState::Current
         }
     };
-    (!fits).then_some(Step::ApplyBudget { min_available })
+    let taken = joined.pass.seen.taken.contains_key(&Part::Budget);
+    (!fits && !taken).then_some(Step::ApplyBudget { min_available })
 }
 
 /// Turns authentication on or off as the spec asks; `None` if it is so already, or if it is not known.

@@ -1,10 +1,11 @@
 //! What the verbs of a plan know in common: the arguments, and the facts of a cluster whose quorum serves.
 
+use super::{IDLE, SOON};
 use crate::{
     crd::{EtcdClusterSpec, EtcdClusterStatus, UpdateKind},
     model::{
-        ClaimSeen, MemberId, MemberSeen, Membership, Observed, Ordinal, OrdinalSeen, PeerTls,
-        PodSeen, Step, UnixSeconds, quorum,
+        ClaimSeen, MemberId, MemberSeen, Membership, Observed, Ordinal, OrdinalSeen, Part, PeerTls,
+        PodSeen, Step, UnixSeconds, Why, quorum,
     },
 };
 
@@ -46,6 +47,19 @@ impl<'a> Pass<'a> {
     pub(super) fn pods(&self) -> impl Iterator<Item = (Ordinal, &'a PodSeen)> + use<'a> {
         let ordinals = self.seen.ordinals.iter();
         ordinals.filter_map(|(ordinal, seen)| Some((*ordinal, seen.pod.as_ref()?)))
+    }
+
+    /// Waits while something else has the name of one of these parts; `None` if nothing has.
+    pub(super) fn taken(&self, of: impl Fn(Part) -> bool) -> Option<Step> {
+        let mut taken = self.seen.taken.iter().filter(|(part, _)| of(**part));
+        let (part, holder) = taken.next()?;
+        let after = if holder.ending { SOON } else { IDLE };
+        Some(Step::Wait { why: Why::NameTaken(*part), after })
+    }
+
+    /// Waits while something else has the name of the pod or the claim of this ordinal; `None` if nothing has.
+    pub(super) fn taken_of(&self, ordinal: Ordinal) -> Option<Step> {
+        self.taken(|part| part == Part::Pod(ordinal) || part == Part::Claim(ordinal))
     }
 
     pub(super) fn is_fenced(&self, ordinal: Ordinal) -> bool {

@@ -63,6 +63,9 @@ pub(super) fn start(joined: &Joined<'_>) -> Option<Step> {
         if pass.pod(ordinal).is_some() || !stays {
             return None;
         }
+        if let Some(wait) = pass.taken_of(ordinal) {
+            return Some(wait);
+        }
         if let Some(claim) = pass.claim(ordinal)
             && (claim.deleting || claim.lost)
         {

@@ -23,6 +23,9 @@ fn grow(joined: &Joined<'_>) -> Option<Step> {
     let bound = Ordinal::try_from(joined.list.members.len()).unwrap_or(Ordinal::MAX);
     let ordinal = (0..=bound).find(|ordinal| joined.list.of(*ordinal).is_none())?;
     let pass = &joined.pass;
+    if let Some(wait) = pass.taken_of(ordinal) {
+        return Some(wait);
+    }
     if pass.pod(ordinal).is_some() {
         return soon(Why::PodEnding(ordinal));
     }

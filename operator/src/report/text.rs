@@ -274,6 +274,13 @@ fn wait(cluster: &str, seen: &Observed, why: &Why) -> Notice {
         Why::Unreachable => ("ClusterUnreachable", None, "pods are ready and no member answers the operator: check network policies between them".to_owned(), true),
         Why::DataLost => ("DataLost", None, "the disks of all members are gone: restore a backup into a new cluster".to_owned(), true),
         Why::Bootstrapping => ("BootstrapInProgress", None, "the first members are starting".to_owned(), false),
+        Why::NameTaken(part) => {
+            let holder = seen.taken.get(part);
+            let whose = holder.map_or_else(|| format!("{part:?}"), |holder| holder.object.clone());
+            let ending = holder.is_some_and(|holder| holder.ending);
+            let text = if ending { "ends with an earlier cluster of this name" } else { "has a name that this cluster needs: remove it, or give the cluster another name" };
+            ("NameTaken", None, format!("{whose} {text}"), !ending)
+        }
         Why::SecretsMissing => {
             let names: Vec<_> = seen.missing_secrets.iter().map(String::as_str).collect();
             ("SecretMissing", None, format!("secrets that the specification names do not exist: {}", names.join(", ")), true)

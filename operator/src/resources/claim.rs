@@ -10,7 +10,7 @@ use k8s_openapi::{
 use super::{
     ResourceError,
     merge::typed,
-    names::{Cluster, PEER_TLS},
+    names::{CLUSTER_ID, Cluster, PEER_TLS},
     with_fingerprint,
 };
 use crate::{
@@ -39,6 +39,9 @@ pub fn claim(
     }
     let annotations = claim.metadata.annotations.get_or_insert_default();
     annotations.extend(template_meta.annotations.unwrap_or_default());
+    if let Some(id) = cluster.id() {
+        annotations.insert(CLUSTER_ID.to_owned(), id.to_owned());
+    }
     if cluster.spec().claim_retention().when_deleted == Retention::Retain {
         claim.metadata.owner_references = None;
     }
@@ -51,6 +54,16 @@ pub fn claim(
     let annotations = claim.metadata.annotations.get_or_insert_default();
     annotations.insert(PEER_TLS.to_owned(), word(peer_tls).to_owned());
     Ok(claim)
+}
+
+/// Returns what is applied to a claim that exists: the metadata of the wanted one. Of its spec only the size may ever
+/// change, so that all else stays as it is, whatever the EtcdCluster says since.
+pub fn onto(
+    mut wanted: PersistentVolumeClaim,
+    live: &PersistentVolumeClaim,
+) -> PersistentVolumeClaim {
+    wanted.spec.clone_from(&live.spec);
+    wanted
 }
 
 /// Returns the claim with `bytes` as its requested size.

@@ -33,6 +33,9 @@ pub const CLIENT_TLS: &str = "witan.dev/client-tls";
 pub const START: &str = "witan.dev/start";
 /// Annotation of a claim: its member is no more.
 pub const RETIRED: &str = "witan.dev/retired";
+/// Annotation of a claim: the id of the cluster whose data it holds. A claim without it never held that of a cluster that
+/// a quorum has served.
+pub const CLUSTER_ID: &str = "witan.dev/cluster-id";
 /// Annotation of an object: the fingerprint of what was applied.
 pub const SPEC: &str = "witan.dev/applied";
 /// Annotation of an EtcdCluster: a new value restarts all members, one at a time.
@@ -117,6 +120,11 @@ impl<'a> Cluster<'a> {
     /// Returns the ordinal in the name of a claim; `None` for a name of another form.
     pub fn ordinal_of_claim(&self, claim: &str) -> Option<Ordinal> {
         self.ordinal(claim.strip_prefix("data-")?)
+    }
+
+    /// Returns the id that the status of the cluster records; `None` until a quorum has served.
+    pub fn id(&self) -> Option<&'a str> {
+        self.resource.status.as_ref()?.cluster_id.as_deref()
     }
 
     /// Returns the name of the service for clients.

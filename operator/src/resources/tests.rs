@@ -145,6 +145,24 @@ fn claims_are_owned_only_when_they_go_with_the_cluster() {
     );
 }
 
+/// Else the operator would apply it for ever, at full speed.
+#[test]
+fn an_owner_that_others_add_is_no_difference() {
+    let resource = resource(json!({}));
+    let cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
+    let wanted = client_service(&cluster);
+    let mut live = wanted.clone();
+    let other = json!({"apiVersion": "example.com/v1", "kind": "App", "name": "shop", "uid": "x"});
+    let other = serde_json::from_value(other).expect("an owner");
+    live.metadata
+        .owner_references
+        .get_or_insert_default()
+        .push(other);
+    assert!(is_current(&wanted, &live));
+    live.metadata.owner_references = None;
+    assert!(!is_current(&wanted, &live), "its own is missing");
+}
+
 #[test]
 fn names_are_compared_by_number() {
     let resource = resource(json!({}));

@@ -42,6 +42,8 @@ pub(super) struct FakeClaim {
     pub(super) deleting: bool,
     pub(super) lost: bool,
     pub(super) retired: bool,
+    /// It is marked as the disk of a cluster that has served.
+    pub(super) served: bool,
     pub(super) peer_tls: PeerTls,
     pub(super) bytes: u64,
 }
@@ -333,7 +335,11 @@ impl World {
                 peer_tls: claim.peer_tls,
                 requested_bytes: claim.bytes,
                 refused_bytes: None,
-                state: ObjectState::Current,
+                served: claim.served,
+                state: match self.status.cluster_id.is_some() && !claim.served {
+                    true => ObjectState::Outdated,
+                    false => ObjectState::Current,
+                },
             });
         }
         let state = |there: bool| {
@@ -496,8 +502,10 @@ impl World {
                 }
             }
             Step::ApplyClaim { ordinal, peer_tls } => {
+                let served = self.status.cluster_id.is_some();
                 if let Some(claim) = self.claims.get_mut(ordinal) {
                     claim.peer_tls = *peer_tls;
+                    claim.served |= served;
                 }
             }
             Step::GrowClaim { ordinal, bytes } => {
@@ -517,6 +525,7 @@ impl World {
                 ..FakeClaim::default()
             });
             claim.peer_tls = peer_tls;
+            claim.served |= self.status.cluster_id.is_some();
             // The operator ends between two calls.
             if self.random.below(10) == 0 {
                 return;

@@ -1,0 +1,298 @@
+//! Whole passes against an API server of a test: what a step does to objects, and to those of others.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{ActError, Actor};
+use crate::{
+    crd::EtcdCluster,
+    members::{Address, Answer, CallError, Login, Members, RaisedAlarm},
+    model::Step,
+    observe::{Objects, Secrets, observe},
+    options::Environment,
+    plan::plan,
+    report,
+    resources::{CLUSTER, Cluster},
+    testing::api::FakeApi,
+};
+
+/// Members none of which answers.
+struct NoMembers;
+
+impl Members for NoMembers {
+    async fn survey(&self, of: &[Address]) -> Vec<Answer> {
+        let answer =
+            |to: &Address| Answer { member: to.member.clone(), report: Err(CallError::NoMember) };
+        of.iter().map(answer).collect()
+    }
+    async fn add_learner(&self, _: &[Address], _: &[String]) -> Result<u64, CallError> {
+        Err(CallError::NoMember)
+    }
+    async fn promote(&self, _: &[Address], _: u64) -> Result<(), CallError> {
+        Err(CallError::NoMember)
+    }
+    async fn remove(&self, _: &[Address], _: u64) -> Result<(), CallError> {
+        Err(CallError::NoMember)
+    }
+    async fn update(&self, _: &[Address], _: u64, _: &[String]) -> Result<(), CallError> {
+        Err(CallError::NoMember)
+    }
+    async fn move_leader(&self, _: &Address, _: u64) -> Result<(), CallError> {
+        Err(CallError::NoMember)
+    }
+    async fn disarm(&self, _: &[Address], _: RaisedAlarm) -> Result<(), CallError> {
+        Err(CallError::NoMember)
+    }
+    async fn enable_auth(&self, _: &[Address], _: &Login) -> Result<(), CallError> {
+        Err(CallError::NoMember)
+    }
+    async fn disable_auth(&self, _: &[Address]) -> Result<(), CallError> {
+        Err(CallError::NoMember)
+    }
+}
+
+/// A cluster of the name `orders` in the namespace `shop`.
+fn cluster(fake: &FakeApi, uid: &str, spec: &Value) {
+    fake.put(json!({
+        "apiVersion": "witan.dev/v1", "kind": "EtcdCluster",
+        "metadata": {"name": "orders", "namespace": "shop", "uid": uid},
+        "spec": spec,
+    }));
+}
+
+/// An object in the same namespace, with more or other metadata.
+fn object(version: &str, kind: &str, name: &str, meta: &Value) -> Value {
+    let mut object = json!({
+        "apiVersion": version, "kind": kind,
+        "metadata": {"name": name, "namespace": "shop"},
+        "spec": {"note": "of somebody else"},
+    });
+    for (key, value) in meta.as_object().expect("metadata") {
+        object["metadata"][key] = value.clone();
+    }
+    object
+}
+
+/// Runs one pass; returns its step, what people read of it, and what came of it.
+async fn pass(fake: &FakeApi) -> (Step, String, Result<(), ActError>) {
+    let client = fake.client();
+    let resource = fake.get("/etcdclusters/orders").expect("the cluster");
+    let resource: EtcdCluster = serde_json::from_value(resource).expect("a cluster");
+    let environment = Environment {
+        member_image: "registry.example/witan:1.0.0".to_owned(),
+        discovery_service_url: None,
+    };
+    let named = Cluster::new(&resource, &environment.member_image).expect("names");
+    let objects = Objects::live(&client, &named).await.expect("objects");
+    let secrets = Secrets::default().of(&client, &named, true).await;
+    let observed = observe(&named, objects, secrets.expect("secrets"), &NoMembers).await;
+    let observation = observed.expect("an observation");
+    let mut status = resource.status.clone().unwrap_or_default();
+    let step = plan(&resource.spec, &status, &observation.seen);
+    let said = report::step("orders", &observation.seen, &step);
+    let actor = Actor {
+        client: &client,
+        members: &NoMembers,
+        cluster: &named,
+        observation: &observation,
+        environment: &environment,
+    };
+    let done = actor.act(&step, &mut status).await;
+    let mut written = serde_json::to_value(&resource).expect("JSON");
+    written["status"] = serde_json::to_value(&status).expect("JSON");
+    fake.put(written);
+    (
+        step,
+        said.map(|said| said.message).unwrap_or_default(),
+        done,
+    )
+}
+
+/// Runs passes until one waits or fails; returns what that one says.
+async fn settle(fake: &FakeApi) -> String {
+    for _ in 0..20 {
+        match pass(fake).await {
+            (Step::Wait { why, .. }, said, Ok(())) => return format!("{why:?}: {said}"),
+            (_, _, Ok(())) => {}
+            (step, _, Err(error)) => return format!("{step:?}: {error}"),
+        }
+    }
+    panic!("passes come to no end");
+}
+
+/// Names of parts are those that other operators and StatefulSets give theirs. Deleting the EtcdCluster must not take such an
+/// object along, and no client of it must be sent elsewhere.
+#[tokio::test]
+async fn objects_of_others_stay_as_they_are() {
+    let druid = json!({"ownerReferences": [{"apiVersion": "druid.gardener.cloud/v1alpha1", "kind": "Etcd", "name": "orders", "uid": "d", "controller": true}]});
+    let others = [
+        ("v1", "Service", "orders-client", &druid),
+        ("v1", "Service", "orders-peer", &druid),
+        ("policy/v1", "PodDisruptionBudget", "orders", &druid),
+        ("v1", "PersistentVolumeClaim", "data-orders-1", &json!({})),
+        ("v1", "Pod", "orders-2", &druid),
+        ("v1", "Secret", "orders-ca", &json!({})),
+        ("v1", "Secret", "orders-client-tls", &json!({})),
+    ];
+    for (version, kind, name, meta) in others {
+        let fake = FakeApi::default();
+        cluster(&fake, "u", &json!({"tls": {"client": {"managed": {}}}}));
+        fake.put(object(version, kind, name, meta));
+        let end = format!("s/{name}");
+        let before = fake.get(&end);
+        let said = settle(&fake).await;
+        assert_eq!(fake.get(&end), before, "{kind} {name} is as it was; {said}");
+        if kind == "PodDisruptionBudget" {
+            // the cluster begins without it
+            continue;
+        }
+        assert!(said.contains("NameTaken") && said.contains(name), "{said}");
+        fake.remove(&end);
+        let said = settle(&fake).await;
+        assert!(
+            said.starts_with("Bootstrapping"),
+            "once the name is free: {said}"
+        );
+    }
+}
+
+/// Between the look and the write another may have been quicker.
+#[tokio::test]
+async fn a_name_that_is_taken_in_the_last_moment_is_refused() {
+    let fake = FakeApi::default();
+    cluster(&fake, "u", &json!({}));
+    let resource = fake.get("/etcdclusters/orders").expect("the cluster");
+    let resource: EtcdCluster = serde_json::from_value(resource).expect("a cluster");
+    let named = Cluster::new(&resource, "witan:1").expect("names");
+    let client = fake.client();
+    let environment = Environment {
+        member_image: "witan:1".to_owned(),
+        discovery_service_url: None,
+    };
+    let objects = Objects::live(&client, &named).await.expect("objects");
+    let secrets = Arc::default();
+    let observed = observe(&named, objects, secrets, &NoMembers).await;
+    let observation = observed.expect("an observation");
+    fake.put(object("v1", "Service", "orders-peer", &json!({})));
+    let actor = Actor {
+        client: &client,
+        members: &NoMembers,
+        cluster: &named,
+        observation: &observation,
+        environment: &environment,
+    };
+    let mut status = Default::default();
+    let refused = actor.act(&Step::ApplyServices, &mut status).await;
+    let refused = refused.expect_err("the name is taken").to_string();
+    assert!(
+        refused.contains("Service orders-peer without an owner"),
+        "{refused}"
+    );
+}
+
+/// What is created is applied to from then on: the fields of the creation must not outlive their last apply.
+#[tokio::test]
+async fn the_fields_of_a_creation_become_those_of_the_apply() {
+    let fake = FakeApi::default();
+    cluster(&fake, "u", &json!({}));
+    settle(&fake).await;
+    let mut service = fake.get("/services/orders-client").expect("a service");
+    service["metadata"]["annotations"]["witan.dev/applied"] = "earlier".into();
+    service["metadata"]["managedFields"] = json!([
+        {"manager": "witan-operator-create", "operation": "Update", "apiVersion": "v1"},
+        {"manager": "kubectl", "operation": "Update", "apiVersion": "v1"},
+    ]);
+    fake.put(service);
+    settle(&fake).await;
+    let service = fake.get("/services/orders-client").expect("a service");
+    let fields = service["metadata"]["managedFields"]
+        .as_array()
+        .expect("fields");
+    let managers: Vec<_> = fields
+        .iter()
+        .map(|entry| (entry["manager"].as_str(), entry["operation"].as_str()))
+        .collect();
+    let expected = [("witan-operator", "Apply"), ("kubectl", "Update")];
+    assert_eq!(
+        managers,
+        expected.map(|(name, kind)| (Some(name), Some(kind)))
+    );
+    assert_ne!(
+        service["metadata"]["annotations"]["witan.dev/applied"],
+        "earlier"
+    );
+}
+
+/// The commonest first try: a wrong image, then all of it once more. The claims of the first are empty.
+#[tokio::test]
+async fn a_cluster_that_is_made_again_begins_on_claims_that_never_served() {
+    let fake = FakeApi::default();
+    for ordinal in 0..3 {
+        let labels = json!({"labels": {CLUSTER: "orders"}});
+        let claim = format!("data-orders-{ordinal}");
+        fake.put(object("v1", "PersistentVolumeClaim", &claim, &labels));
+    }
+    cluster(&fake, "u", &json!({}));
+    let said = settle(&fake).await;
+    assert!(said.starts_with("Bootstrapping"), "{said}");
+    let pod = fake.get("/pods/orders-0").expect("a pod");
+    let arguments = pod["spec"]["containers"][0]["args"].to_string();
+    assert!(
+        arguments.contains("initial-cluster-state=new"),
+        "{arguments}"
+    );
+}
+
+/// The disks of a cluster that has served are its data, with or without a status.
+#[tokio::test]
+async fn a_cluster_that_is_made_again_takes_up_the_claims_that_served() {
+    let fake = FakeApi::default();
+    let meta =
+        json!({"labels": {CLUSTER: "orders"}, "annotations": {"witan.dev/cluster-id": "c1"}});
+    fake.put(object(
+        "v1",
+        "PersistentVolumeClaim",
+        "data-orders-0",
+        &meta,
+    ));
+    cluster(&fake, "u", &json!({}));
+    settle(&fake).await;
+    let pod = fake.get("/pods/orders-0").expect("a pod");
+    let arguments = pod["spec"]["containers"][0]["args"].to_string();
+    assert!(
+        arguments.contains("initial-cluster-state=existing"),
+        "{arguments}"
+    );
+}
+
+/// With `whenDeleted: Delete` the collector takes its time: what belongs to the earlier cluster goes with it.
+#[tokio::test]
+async fn what_ends_with_an_earlier_cluster_is_waited_for() {
+    let earlier = json!({
+        "labels": {CLUSTER: "orders"},
+        "annotations": {"witan.dev/cluster-id": "c1"},
+        "ownerReferences": [{"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "name": "orders", "uid": "earlier", "controller": true}],
+    });
+    let all = [
+        ("PersistentVolumeClaim", "data-orders-0"),
+        ("PersistentVolumeClaim", "data-orders-2"),
+        ("Service", "orders-peer"),
+        ("Pod", "orders-1"),
+        ("Secret", "orders-ca"),
+    ];
+    for (kind, name) in all {
+        let fake = FakeApi::default();
+        cluster(&fake, "u", &json!({"tls": {"peer": {"managed": {}}}}));
+        fake.put(object("v1", kind, name, &earlier));
+        let end = format!("s/{name}");
+        let before = fake.get(&end);
+        let said = settle(&fake).await;
+        assert_eq!(fake.get(&end), before, "{name}: {said}");
+        let waits = said.starts_with("ClaimEnding") || said.contains("ends with an earlier");
+        assert!(waits, "{said}");
+        fake.remove(&end);
+        let said = settle(&fake).await;
+        assert!(said.starts_with("Bootstrapping"), "{said}");
+    }
+}

@@ -1,0 +1,31 @@
+//! Names that a cluster needs and that belong to something else.
+
+use super::{CertificateRole, Ordinal};
+
+/// An object of a cluster, by what it is to the cluster.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Part {
+    /// Service `<cluster>-client`.
+    ClientService,
+    /// Service `<cluster>-peer`.
+    PeerService,
+    /// The pod disruption budget.
+    Budget,
+    /// The pod of a member.
+    Pod(Ordinal),
+    /// The claim of a member.
+    Claim(Ordinal),
+    /// The secret of a certificate.
+    Secret(CertificateRole),
+    /// cert-manager's Certificate of a role.
+    Request(CertificateRole),
+}
+
+/// An object that has the name of a part and is not the cluster's.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Holder {
+    /// Its kind and its name, and whose it is.
+    pub object: String,
+    /// It belongs to an earlier EtcdCluster of the same name, with which Kubernetes deletes it.
+    pub ending: bool,
+}

@@ -1,0 +1,110 @@
+//! Which names of a cluster something else has. Objects of others carry no label to list them by: the names of parts that
+//! are missing are looked up one by one.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::try_join_all;
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        core::v1::{PersistentVolumeClaim, Pod, Service},
+        policy::v1::PodDisruptionBudget,
+    },
+};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+
+use super::{Objects, ObserveError};
+use crate::{
+    model::{Holder, Ordinal, Part},
+    resources::{Cluster, Ownership, holder, ownership},
+};
+
+/// Ordinals above the wanted ones that are looked at while one of those is free: a new member may get one of them.
+const SPARE_ORDINALS: Ordinal = 2;
+
+/// Returns the parts of the cluster that are missing and whose names other objects have.
+///
+/// # Errors
+/// The API server does not answer, or does not let the operator read.
+pub(super) async fn look_up(
+    client: &Client,
+    cluster: &Cluster<'_>,
+    objects: &Objects,
+) -> Result<BTreeMap<Part, Holder>, ObserveError> {
+    let missing = missing(cluster, objects);
+    let found = missing.into_iter().map(async |part| {
+        Ok::<_, ObserveError>(
+            match part {
+                Part::ClientService => {
+                    get::<Service>(client, cluster, cluster.client_service()).await
+                }
+                Part::PeerService => get::<Service>(client, cluster, cluster.peer_service()).await,
+                Part::Budget => {
+                    get::<PodDisruptionBudget>(client, cluster, cluster.name.clone()).await
+                }
+                Part::Pod(ordinal) => get::<Pod>(client, cluster, cluster.member(ordinal)).await,
+                Part::Claim(ordinal) => {
+                    get::<PersistentVolumeClaim>(client, cluster, cluster.claim(ordinal)).await
+                }
+                // these are read by their names anyway
+                Part::Secret(_) | Part::Request(_) => Ok(None),
+            }?
+            .map(|holder| (part, holder)),
+        )
+    });
+    Ok(try_join_all(found).await?.into_iter().flatten().collect())
+}
+
+/// Returns the parts that the cluster may need and that were not found by its label.
+fn missing(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
+    let services = [
+        (Part::ClientService, cluster.client_service()),
+        (Part::PeerService, cluster.peer_service()),
+    ];
+    let services = services
+        .into_iter()
+        .filter(|(_, name)| !objects.services.contains_key(name))
+        .map(|(part, _)| part);
+    let budget = objects.budget.is_none().then_some(Part::Budget);
+    let first = cluster.resource.status.as_ref();
+    let first = first.and_then(|status| u32::try_from(status.bootstrap_members?).ok());
+    let wanted = cluster.spec().members().max(first.unwrap_or(0));
+    let durable = cluster.spec().is_durable();
+    let lacks = |ordinal: &Ordinal| {
+        !objects.pods.contains_key(ordinal) || (durable && !objects.claims.contains_key(ordinal))
+    };
+    let last = if (0..wanted).any(|ordinal| lacks(&ordinal)) {
+        wanted + SPARE_ORDINALS
+    } else {
+        0
+    };
+    let of_members = (0..last).flat_map(|ordinal| {
+        let pod = (!objects.pods.contains_key(&ordinal)).then_some(Part::Pod(ordinal));
+        let claim = durable && !objects.claims.contains_key(&ordinal);
+        pod.into_iter().chain(claim.then_some(Part::Claim(ordinal)))
+    });
+    let all = services.chain(budget).chain(of_members);
+    all.filter(|part| !objects.taken.contains_key(part))
+        .collect()
+}
+
+/// Returns whose the object of this name is; `None` if there is none, or if it is the cluster's.
+async fn get<K>(
+    client: &Client,
+    cluster: &Cluster<'_>,
+    name: String,
+) -> Result<Option<Holder>, ObserveError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug,
+{
+    let found = Api::<K>::namespaced(client.clone(), &cluster.namespace)
+        .get_metadata_opt(&name)
+        .await;
+    let found = found.map_err(|source| ObserveError { what: "objects of its names", source })?;
+    let others = found.filter(|found| ownership(cluster, found) != Ownership::Ours);
+    Ok(others.map(|found| holder(cluster, &K::kind(&()), &found)))
+}
