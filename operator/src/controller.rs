@@ -276,6 +276,15 @@ impl<M: Members> Operator<M> {
         failures.remove(&ObjectRef::from_obj(cluster));
     }
 
+    /// Makes the names of a cluster, with what the operator's flags say of members.
+    fn named<'a>(&self, resource: &'a EtcdCluster) -> Result<Cluster<'a>, ResourceError> {
+        let mut named = Cluster::new(resource, &self.environment.member_image)?;
+        named
+            .pull_secrets
+            .clone_from(&self.environment.member_image_pull_secrets);
+        Ok(named)
+    }
+
     /// Publishes a notice as an event about the cluster, with the member's pod as the second object. A
     /// failure is logged.
     async fn publish(&self, about: &ObjectReference, notice: &Notice) {
@@ -329,7 +338,7 @@ impl<M: Members> Scope<M> {
     /// Plans by what the watches have stored. If there is a step to do or a status to write, runs
     /// [`Scope::act`], which plans again by what the API server says.
     async fn look(&self, cluster: &EtcdCluster) -> Result<Action, PassError> {
-        let mut named = Cluster::new(cluster, &self.operator.environment.member_image)?;
+        let mut named = self.operator.named(cluster)?;
         let objects = Objects::stored(&self.stores, &named);
         let observation = self.observe(&mut named, objects, false).await?;
         let before = cluster.status.clone().unwrap_or_default();
@@ -355,7 +364,7 @@ impl<M: Members> Scope<M> {
         let Some(cluster) = read.filter(|cluster| cluster.uid() == known.uid()) else {
             return Ok(Action::await_change());
         };
-        let mut named = Cluster::new(&cluster, &operator.environment.member_image)?;
+        let mut named = operator.named(&cluster)?;
         let objects = Objects::live(&operator.client, &named).await?;
         let observation = self.observe(&mut named, objects, true).await?;
         let before = cluster.status.clone().unwrap_or_default();

@@ -86,10 +86,7 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         }
     }
     metrics.acts(true);
-    let environment = Environment {
-        member_image: options.member_image.clone(),
-        discovery_service_url: options.discovery_service_url.clone(),
-    };
+    let environment = Environment::new(&options);
     let operator = Operator::new(
         client,
         GrpcMembers::default(),

@@ -34,6 +34,15 @@ pub struct Options {
     /// Image of members, as repository:tag. spec.version of a cluster replaces the tag, spec.image the whole.
     #[arg(long, env = "MEMBER_IMAGE", default_value = concat!("ghcr.io/witan/witan:", env!("CARGO_PKG_VERSION")), global = true)]
     pub member_image: String,
+    /// Names of the secrets with which members of a cluster without spec.imagePullSecrets pull their image, separated by
+    /// commas. Each namespace has secrets of its own.
+    #[arg(
+        long,
+        env = "MEMBER_IMAGE_PULL_SECRETS",
+        value_delimiter = ',',
+        global = true
+    )]
+    pub member_image_pull_secrets: Vec<String>,
     /// Discovery service of clusters with bootstrap.discovery.local and no clusterRef.
     #[arg(long, env = "DISCOVERY_SERVICE_URL", global = true)]
     pub discovery_service_url: Option<String>,
@@ -92,6 +101,8 @@ pub struct Options {
 pub struct Environment {
     /// Image of members, as repository:tag.
     pub member_image: String,
+    /// Secrets with which members of clusters that name none pull it.
+    pub member_image_pull_secrets: Vec<String>,
     /// Discovery service of clusters that name none.
     pub discovery_service_url: Option<String>,
 }
@@ -99,21 +110,31 @@ pub struct Environment {
 impl Options {
     /// Returns the namespaces to watch; a single `None` stands for all of them.
     pub fn scopes(&self) -> Vec<Option<String>> {
-        let named: Vec<_> = self
-            .watch_namespaces
-            .iter()
-            .map(|name| name.trim())
-            .filter(|name| !name.is_empty())
-            .collect();
+        let named = names(&self.watch_namespaces);
         if named.is_empty() {
             vec![None]
         } else {
-            named
-                .into_iter()
-                .map(|name| Some(name.to_owned()))
-                .collect()
+            named.into_iter().map(Some).collect()
         }
     }
+}
+
+impl Environment {
+    /// Takes from the flags what passes need.
+    pub fn new(options: &Options) -> Self {
+        Self {
+            member_image: options.member_image.clone(),
+            member_image_pull_secrets: names(&options.member_image_pull_secrets),
+            discovery_service_url: options.discovery_service_url.clone(),
+        }
+    }
+}
+
+/// The names in a list; an empty text, as an environment variable without a value gives it, is none.
+fn names(list: &[String]) -> Vec<String> {
+    let trimmed = list.iter().map(|name| name.trim());
+    let named = trimmed.filter(|name| !name.is_empty());
+    named.map(str::to_owned).collect()
 }
 
 /// Form of a line of the log.
@@ -149,6 +170,16 @@ mod tests {
             [Some("a".to_owned()), Some("b".to_owned())]
         );
         assert_eq!(parse(&["run"]), [None]);
+    }
+
+    #[test]
+    fn pull_secrets_are_a_list_or_none() {
+        let parse = |list: &str| {
+            let arguments = ["witan-operator", "--member-image-pull-secrets", list];
+            Environment::new(&CommandLine::parse_from(arguments).options).member_image_pull_secrets
+        };
+        assert_eq!(parse("mine, ours"), ["mine", "ours"]);
+        assert!(parse("").is_empty());
     }
 
     #[test]

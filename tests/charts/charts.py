@@ -33,6 +33,7 @@ MATRIX = {
         "no-rbac": ["rbac.create=false"],
         "no-election": ["leaderElection.enabled=false"],
         "digest": ["image.digest=sha256:" + "0" * 64, "image.repository=registry.example:5000/a/b"],
+        "private-registry": ["memberImage.repository=registry.example/witan", "memberImage.pullSecrets[0].name=mine", "memberImage.pullSecrets[1].name=ours"],
         "pods": ["nodeSelector.disk=ssd", "tolerations[0].operator=Exists", "priorityClassName=high", "podLabels.a=b", "podAnnotations.c=d",
                  "commonLabels.e=f", "commonAnnotations.g=h", "extraArgs={--log-level=debug}", "extraEnv[0].name=A", "extraEnv[0].value=b",
                  "imagePullSecrets[0].name=s", "affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].weight=1",
@@ -49,6 +50,12 @@ MATRIX = {
         "no-disk": ["persistence.enabled=false"],
         "secured": ["tls.enabled=true", "auth.rbac.create=true", "auth.rbac.rootPassword=secret"],
         "own-secret": ["tls.enabled=true", "tls.clientCertAuth=false", "auth.rbac.create=true", "auth.rbac.existingSecret=mine"],
+        "cert-manager": ["tls.enabled=true", "tls.certManager.issuerRef.name=ours", "auth.rbac.create=true", "auth.rbac.existingSecret=mine"],
+        "cert-manager-in-full": ["tls.enabled=true", "tls.certManager.issuerRef.name=ours", "tls.certManager.issuerRef.kind=ClusterIssuer",
+                                 "tls.certManager.issuerRef.group=issuers.example", "tls.certManager.duration=2160h", "tls.certManager.renewBefore=720h"],
+        "own-certificate": ["tls.enabled=true", "tls.clientCertAuth=false", "tls.existingSecret=given"],
+        "own-certificates": ["tls.enabled=true", "tls.existingSecret=given", "tls.existingPeerSecret=peers", "tls.existingOperatorSecret=operator"],
+        "private-registry": ["image.name=registry.example/witan:1.0.0", "image.pullSecrets[0].name=mine", "image.pullSecrets[1].name=ours"],
         "discovery": ["bootstrap.discoveryURL=https://discovery.example/abc"],
         "monitoring": ["metrics.serviceMonitor.enabled=true", "metrics.serviceMonitor.labels.release=kps", "metrics.serviceMonitor.namespace=m"],
         "network-policy": ["networkPolicy.enabled=true", "networkPolicy.clientsFrom[0].podSelector.matchLabels.a=b",
@@ -89,6 +96,14 @@ REFUSED = [
     (CLUSTER, ["--set", "bootstrap.discoveryURL=discovery.example/abc"], "discoveryURL: Does not match pattern"),
     (CLUSTER, ["--set", "metrics.serviceMonitor.enabled=true"], "needs the kind ServiceMonitor"),
     (CLUSTER, ["--set", "auth.rbac.create=true,auth.rbac.rootPassword=x"], "needs tls.enabled=true"),
+    (OPERATOR, ["--set", "memberImage.pullSecrets={mine}"], "memberImage.pullSecrets.0: Invalid type"),
+    (CLUSTER, ["--set", "tls.certManager.issuerRef.name=ours"], "tls.certManager needs tls.enabled=true"),
+    (CLUSTER, ["--set", "tls.existingSecret=given"], "tls.existingSecret needs tls.enabled=true"),
+    (CLUSTER, ["--set", "tls.enabled=true,tls.existingSecret=given,tls.certManager.issuerRef.name=ours"], "one of tls.certManager and tls.existingSecret"),
+    (CLUSTER, ["--set", "tls.enabled=true,tls.existingPeerSecret=peers"], "tls.existingPeerSecret needs tls.existingSecret"),
+    (CLUSTER, ["--set", "tls.enabled=true,tls.existingOperatorSecret=operator"], "tls.existingOperatorSecret needs tls.existingSecret"),
+    (CLUSTER, ["--set", "tls.enabled=true,tls.certManager.issuer=ours"], "issuer is not allowed"),
+    (CLUSTER, ["--set", "tls.enabled=true,tls.certManager.issuerRef.kind=ClusterIssuer"], "tls.certManager needs issuerRef.name"),
     (CLUSTER, ["--set", "auth.rbac.create=true,tls.enabled=true"], "auth.rbac.rootPassword or auth.rbac.existingSecret"),
 ]
 
@@ -174,7 +189,8 @@ def check_operator() -> None:
     arguments = objects(some, "Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["args"]
     assert "--watch-namespaces=a,b" in arguments
     page = (deploy.ROOT / "docs" / "reference" / "operator.md").read_text()
-    arguments += objects(render(OPERATOR, MATRIX[OPERATOR]["discovery"]), "Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["args"]
+    for values in ("discovery", "private-registry"):
+        arguments += objects(render(OPERATOR, MATRIX[OPERATOR][values]), "Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["args"]
     for flag in {argument.split("=")[0] for argument in arguments} - {"run"}:
         assert f"| `{flag}` |" in page, f"docs/reference/operator.md does not know {flag}"
     cluster_rules = next(role["rules"] for role in objects(everything, "ClusterRole") if role["metadata"]["name"] == name)
@@ -190,6 +206,44 @@ def check_operator() -> None:
     boards = {key: text for map in objects(watched, "ConfigMap") for key, text in map["data"].items()}
     for board in ("members", "fleet"):
         assert boards[f"witan-{board}.json"].strip() == (deploy.FILES / "dashboards" / f"{board}.json").read_text().strip()
+
+
+def check_pull_secrets() -> None:
+    """The operator's pods and those of members have their own."""
+    container = objects(render(OPERATOR, MATRIX[OPERATOR]["private-registry"]), "Deployment")[0]["spec"]["template"]["spec"]
+    assert "--member-image-pull-secrets=mine,ours" in container["containers"][0]["args"]
+    assert "imagePullSecrets" not in container
+    spec = render(CLUSTER, MATRIX[CLUSTER]["private-registry"])[0]["spec"]
+    assert spec["imagePullSecrets"] == [{"name": "mine"}, {"name": "ours"}], spec
+
+
+def check_certificates() -> None:
+    """Where the certificates of a cluster come from, one source for each port."""
+    def tls(name: str) -> dict:
+        return objects(render(CLUSTER, MATRIX[CLUSTER][name]), "EtcdCluster")[0]["spec"]["tls"]
+
+    ours = {"issuerRef": {"name": "ours", "kind": "Issuer", "group": "cert-manager.io"}}
+    assert tls("secured") == {"peer": {"managed": {}}, "client": {"managed": {}, "clientCertAuth": True}}
+    assert tls("cert-manager") == {"peer": {"certManager": ours}, "client": {"certManager": ours, "clientCertAuth": True}}
+    full = tls("cert-manager-in-full")["peer"]["certManager"]
+    assert full == {"issuerRef": {"name": "ours", "kind": "ClusterIssuer", "group": "issuers.example"}, "duration": "2160h", "renewBefore": "720h"}, full
+    given = {"secretRef": {"name": "given"}}
+    assert tls("own-certificate") == {"peer": given, "client": {**given, "clientCertAuth": False}}
+    client = {**given, "operatorSecretRef": {"name": "operator"}, "clientCertAuth": True}
+    assert tls("own-certificates") == {"peer": {"secretRef": {"name": "peers"}}, "client": client}
+
+
+def check_first_commands(path: pathlib.Path) -> None:
+    """No image is published: a page builds both and brings them into the cluster before its first command that needs them."""
+    text = path.read_text()
+    dockerfile = (deploy.ROOT / "Dockerfile").read_text()
+    installs = text.index("helm install")
+    for target, image in (("server", "witan"), ("operator", "witan-operator")):
+        build = f"docker build --target {target} --tag ghcr.io/witan/{image}:0.1.0 ."
+        assert build in dockerfile and build in text[:installs], f"{path.name} does not say: {build}"
+    assert "kind load docker-image ghcr.io/witan/witan:0.1.0 ghcr.io/witan/witan-operator:0.1.0" in text[:installs]
+    used = objects(render(OPERATOR, []), "Deployment")[0]["spec"]["template"]["spec"]["containers"][0]
+    assert used["image"] == "ghcr.io/witan/witan-operator:0.1.0" and "--member-image=ghcr.io/witan/witan:0.1.0" in used["args"]
 
 
 def check_numbers(work: pathlib.Path) -> None:
@@ -239,6 +293,13 @@ def run(report, cache: pathlib.Path, work: pathlib.Path) -> None:
                 places.conform(documents)
     with report.case("witan-operator in detail"):
         check_operator()
+    with report.case("pull secrets"):
+        check_pull_secrets()
+    with report.case("certificates of witan-cluster"):
+        check_certificates()
+    for page in (deploy.ROOT / "README.md", deploy.ROOT / "docs" / "start" / "kubernetes.md"):
+        with report.case(f"{page.name} builds and loads the images first"):
+            check_first_commands(page)
     with report.case("large numbers of witan-cluster"):
         check_numbers(work)
     for chart, arguments, words in REFUSED:
@@ -252,7 +313,9 @@ def run(report, cache: pathlib.Path, work: pathlib.Path) -> None:
     manifests = [deploy.DEPLOY / name for name in ("crd.yaml", "operator.yaml", "prometheus/members.yaml")]
     for path in [*manifests, *sorted((deploy.DEPLOY / "samples").glob("*.yaml"))]:
         with report.case(f"{path.relative_to(deploy.ROOT)} conforms"):
-            places.conform(list(yaml.safe_load_all(path.read_text())))
+            documents = list(yaml.safe_load_all(path.read_text()))
+            places.conform(documents)
+            assert not objects(documents, "Secret"), "a password that is published opens every cluster of those who did not change it"
     with report.case("a manifest with a mistake does not conform"):
         for spec in ({"replcas": 3}, {"replicas": "three"}, {"storage": {"siez": "1Gi"}}, {"replicas": 12}):
             wrong = {"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "metadata": {"name": "x"}, "spec": spec}

@@ -91,4 +91,6 @@ class Documents:
 
 
 def blocks(text):
-    return re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    """The commands, but for those that build the images: containers run what the tests have built."""
+    found = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [block for block in found if not block.startswith("docker build")]

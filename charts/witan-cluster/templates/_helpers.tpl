@@ -48,6 +48,28 @@ witan.dev/cluster: {{ include "witan-cluster.fullname" . }}
 {{- if kindIs "float64" . }}{{ int64 . }}{{ else }}{{ . }}{{ end }}
 {{- end }}
 
+{{/* Where the certificate of a port comes from: .secret names the secret if it is a given one. */}}
+{{- define "witan-cluster.certificate" -}}
+{{- with .root.Values.tls }}
+{{- if .existingSecret }}
+secretRef:
+  name: {{ $.secret }}
+{{- else if .certManager.issuerRef.name }}
+certManager:
+  issuerRef:
+    {{- toYaml .certManager.issuerRef | nindent 4 }}
+  {{- with .certManager.duration }}
+  duration: {{ . }}
+  {{- end }}
+  {{- with .certManager.renewBefore }}
+  renewBefore: {{ . }}
+  {{- end }}
+{{- else }}
+managed: {}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "witan-cluster.spec" -}}
 {{- $v := .Values }}
 replicas: {{ $v.replicaCount }}
@@ -84,9 +106,13 @@ persistentVolumeClaimRetentionPolicy:
 {{- if $v.tls.enabled }}
 tls:
   peer:
-    managed: {}
+    {{- include "witan-cluster.certificate" (dict "root" . "secret" (default $v.tls.existingSecret $v.tls.existingPeerSecret)) | nindent 4 }}
   client:
-    managed: {}
+    {{- include "witan-cluster.certificate" (dict "root" . "secret" $v.tls.existingSecret) | nindent 4 }}
+    {{- with $v.tls.existingOperatorSecret }}
+    operatorSecretRef:
+      name: {{ . }}
+    {{- end }}
     clientCertAuth: {{ $v.tls.clientCertAuth }}
 {{- end }}
 {{- if $v.auth.rbac.create }}

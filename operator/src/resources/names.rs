@@ -77,6 +77,8 @@ pub struct Cluster<'a> {
     pub uid: String,
     /// The image of its members.
     pub image: String,
+    /// The secrets with which members pull it, where the spec names none.
+    pub pull_secrets: Vec<String>,
     /// The fingerprint of what its members trust, if its authority was ever rotated.
     pub trust: Option<String>,
 }
@@ -91,6 +93,7 @@ impl<'a> Cluster<'a> {
             namespace: namespace.ok_or(ResourceError::Incomplete("namespace"))?,
             uid: resource.uid().ok_or(ResourceError::Incomplete("uid"))?,
             image: image(&resource.spec, member_image)?,
+            pull_secrets: Vec::new(),
             trust: None,
         })
     }

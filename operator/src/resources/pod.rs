@@ -119,8 +119,6 @@ fn own(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
     if let Some(trust) = &cluster.trust {
         annotations.insert(TRUST.to_owned(), trust.clone());
     }
-    let secrets = spec.image_pull_secrets.iter();
-    let secrets = secrets.map(|secret| LocalObjectReference { name: secret.name.clone() });
     let tolerations = list("tolerations", &spec.tolerations)?;
     let spread = list(
         "topologySpreadConstraints",
@@ -134,7 +132,7 @@ fn own(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         service_account_name: spec.service_account_name.clone(),
-        image_pull_secrets: Some(secrets.collect()),
+        image_pull_secrets: Some(pull_secrets(cluster)),
         priority_class_name: spec.priority_class_name.clone(),
         node_selector: Some(spec.node_selector.clone()),
         tolerations: Some(tolerations),
@@ -156,6 +154,21 @@ fn list<T: DeserializeOwned>(
 }
 
 /// Returns the security context that the restricted pod security standard asks for.
+/// The secrets to pull the image with: those of the spec, else the operator's.
+fn pull_secrets(cluster: &Cluster<'_>) -> Vec<LocalObjectReference> {
+    let own = cluster.spec().image_pull_secrets.iter();
+    let own: Vec<_> = own.map(|secret| secret.name.clone()).collect();
+    let names = if own.is_empty() {
+        cluster.pull_secrets.clone()
+    } else {
+        own
+    };
+    names
+        .into_iter()
+        .map(|name| LocalObjectReference { name })
+        .collect()
+}
+
 fn security() -> PodSecurityContext {
     PodSecurityContext {
         run_as_non_root: Some(true),

@@ -212,6 +212,24 @@ fn images_come_from_the_operator_the_version_or_the_spec() {
 }
 
 #[test]
+fn pull_secrets_come_from_the_spec_or_the_operator() {
+    let names = |spec, defaults: &[&str]| {
+        let resource = resource(spec);
+        let mut cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
+        cluster.pull_secrets = defaults.iter().map(|name| (*name).to_owned()).collect();
+        let pod = json!(pod(&cluster, &first(0, PeerTls::Off)).expect("a pod"));
+        let secrets = pod["spec"]["imagePullSecrets"].as_array().cloned();
+        let names = secrets.unwrap_or_default();
+        let name = |secret: &Value| secret["name"].as_str().unwrap_or_default().to_owned();
+        names.iter().map(name).collect::<Vec<_>>().join(",")
+    };
+    let own = json!({"imagePullSecrets": [{"name": "own"}]});
+    assert_eq!(names(json!({}), &[]), "");
+    assert_eq!(names(json!({}), &["a", "b"]), "a,b");
+    assert_eq!(names(own, &["a"]), "own");
+}
+
+#[test]
 fn every_pod_fits_the_restricted_standard() {
     for resource in [
         resource(json!({})),

@@ -27,11 +27,19 @@ const NOT_RUN: &[(&str, &str)] = &[
     ),
     (
         "README.md",
+        "docker build --target server --tag ghcr.io/witan/witan:0.1.0 .",
+    ),
+    (
+        "README.md",
         "helm install witan-operator charts/witan-operator --namespace witan-system --create-namespace --wait",
     ),
     (
         "README.md",
         "kubectl port-forward service/plain-client 2379:2379 &",
+    ),
+    (
+        "docs/start/kubernetes.md",
+        "docker build --target server --tag ghcr.io/witan/witan:0.1.0 .",
     ),
     (
         "docs/start/kubernetes.md",
