@@ -61,6 +61,18 @@ def check_every_alert_is_tested() -> None:
     assert wanted <= expected, f"no test expects {wanted - expected}"
 
 
+def check_nightly() -> None:
+    """What no change waits for runs at night."""
+    commands = set()
+    for path in WORKFLOWS.glob("*.yml"):
+        workflow = yaml.safe_load(path.read_text())
+        # YAML takes the key for a truth value
+        if "schedule" in workflow[True]:
+            commands |= {step.get("run", "") for job in workflow["jobs"].values() for step in job["steps"]}
+    for wanted in ("tests/operator/run", "tests/run --all"):
+        assert any(command.endswith(wanted) for command in commands), f"no workflow with a schedule runs {wanted}"
+
+
 def check_dockerfile() -> None:
     """Rules that hadolint does not have."""
     text = re.sub(r"\\\n", " ", DOCKERFILE.read_text())
@@ -106,6 +118,8 @@ def run(report) -> None:
         with report.case(f"actionlint {path.name}"):
             code, said = said_by("actionlint", "-shellcheck=", "-pyflakes=", str(path))
             assert code == 0, said
+    with report.case("a workflow runs the long tests each night"):
+        check_nightly()
     with report.case("actionlint refuses a mistake"), tempfile.TemporaryDirectory() as folder:
         wrong = pathlib.Path(folder) / "wrong.yml"
         wrong.write_text((WORKFLOWS / "release.yml").read_text().replace("runs-on:", "runs-on-no:", 1))
