@@ -14,6 +14,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 pub(super) struct MessageFaultSeries {
     malformed: IntCounter,
     corrupt_entry: IntCounter,
+    unknown_entry: IntCounter,
     unsound: IntCounter,
 }
 
@@ -24,6 +25,7 @@ impl MessageFaultSeries {
         Self {
             malformed: of("malformed"),
             corrupt_entry: of("corrupt_entry"),
+            unknown_entry: of("unknown_entry"),
             unsound: of("unsound"),
         }
     }
@@ -32,6 +34,7 @@ impl MessageFaultSeries {
         match fault {
             MessageFault::Malformed => &self.malformed,
             MessageFault::CorruptEntry { .. } => &self.corrupt_entry,
+            MessageFault::UnknownEntry { .. } => &self.unknown_entry,
             MessageFault::Unsound => &self.unsound,
         }
     }
@@ -91,7 +94,7 @@ mod tests {
         let series = on.counters("dropped", "Dropped messages.", &["reason"]);
         let mut faults = MessageFaults::new(MessageFaultSeries::new(&series));
         let page = MetricsPage::new(on);
-        for reason in ["malformed", "corrupt_entry", "unsound"] {
+        for reason in ["malformed", "corrupt_entry", "unknown_entry", "unsound"] {
             let line = format!("dropped{{reason=\"{reason}\"}} 0");
             assert!(page.render().contains(&line), "{line}");
         }

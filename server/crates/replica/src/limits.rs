@@ -49,6 +49,10 @@ pub const LEAVING_TICKS_MAX: u64 = 600;
 /// transfer takes.
 pub const SNAPSHOT_REPORT_TICKS_MAX: u64 = 36_000;
 
+/// Terms by which messages raise a member's term in one election timeout: more than a member campaigns in a century
+/// alone. A message of a higher term still raises the term, so that members that are further apart meet.
+pub const TERM_RISE_MAX: u64 = 1 << 32;
+
 /// Applied entries kept in memory for members that lag, as etcd's `--snapshot-catchup-entries`.
 pub const CATCH_UP_ENTRIES: u64 = 5000;
 

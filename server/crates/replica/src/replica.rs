@@ -41,7 +41,7 @@ use crate::{
     leader_tasks::LeaderTasks,
     lease_requests::LeaseRequests,
     lessor::LeaseDeadlines,
-    limits::APPLY_QUEUE_BYTES_MAX,
+    limits::{APPLY_QUEUE_BYTES_MAX, TERM_RISE_MAX},
     log::MemoryLog,
     long_command::ExecutedCommand,
     machine::{StateMachine, view::View},
@@ -158,6 +158,8 @@ pub struct Replica {
     probes: BTreeMap<u64, (u64, u64)>,
     /// Ticks since the start.
     ticks: u64,
+    /// The highest term that messages raise this member's to in the present election timeout.
+    term_max: u64,
     /// Number of campaigns since the start.
     campaigns: u64,
     /// The role at the last check, to count campaigns.
@@ -213,6 +215,9 @@ impl Replica {
         self.ticks += 1;
         self.append_batch();
         self.note_heard();
+        if self.ticks.is_multiple_of(self.config.election_ticks as u64) {
+            self.term_max = self.raft.raft.term + TERM_RISE_MAX;
+        }
         if self.raft.raft.state == StateRole::Leader || self.may_campaign() {
             self.raft.tick();
             if self.raft.raft.state == StateRole::Follower && self.is_sole_voter() {
@@ -324,7 +329,12 @@ impl Replica {
         let raft = &self.raft.raft;
         let last = raft.raft_log.last_index();
         let leads = raft.state == StateRole::Leader && raft.term == message.term;
-        message_check::check(&message, leads.then_some(last))?;
+        message_check::check(&message, leads.then_some(last), || self.has_later())?;
+        if let Some(lower) = message_check::of_lower_term(&message, self.term_max) {
+            let _ = self.raft.step(lower);
+            self.apply_election_jitter();
+            return Ok(());
+        }
         self.cut_to_room(&mut message);
         let asks_for_vote =
             kind == MessageType::MsgRequestVote || kind == MessageType::MsgRequestPreVote;

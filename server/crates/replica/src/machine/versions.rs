@@ -22,6 +22,9 @@ pub const FIRST: Release = (3, 0);
 
 const V3_6: Release = (3, 6);
 
+/// The last version of which this release knows all commands.
+pub const LATEST: Release = V3_6;
+
 /// Parses major and minor of `MAJOR.MINOR.PATCH`, with what etcd's parser of semantic versions lets follow;
 /// `None` if it is no such version.
 pub fn release(version: &str) -> Option<Release> {

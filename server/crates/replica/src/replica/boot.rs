@@ -11,7 +11,8 @@ use crate::{
     leader_tasks::LeaderTasks,
     lease_requests::LeaseRequests,
     limits::{
-        APPLY_ROUND_BYTES_MAX, INFLIGHT_MESSAGES_MAX, MESSAGE_BYTES_MAX, UNCOMMITTED_BYTES_MAX,
+        APPLY_ROUND_BYTES_MAX, INFLIGHT_MESSAGES_MAX, MESSAGE_BYTES_MAX, TERM_RISE_MAX,
+        UNCOMMITTED_BYTES_MAX,
     },
     log::MemoryLog,
     machine::{
@@ -69,6 +70,7 @@ impl Replica {
         // raft panics if the applied index is above the given commit index.
         hard_state.commit = hard_state.commit.max(place.index);
         hard_state.term = hard_state.term.max(place.term);
+        let hard_term = hard_state.term;
         let log = MemoryLog::new(place.clone(), entries, hard_state);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raft = RawNode::new(&raft_config(&config, place.index), log, &logger)
@@ -87,6 +89,7 @@ impl Replica {
             disk_room: DiskRoom::default(),
             probes: BTreeMap::new(),
             ticks: 0,
+            term_max: hard_term + TERM_RISE_MAX,
             campaigns: 0,
             role: StateRole::Follower,
             durable_checkpoints: (0, place.index),

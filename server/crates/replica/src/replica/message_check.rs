@@ -2,9 +2,19 @@
 //! one such message of a member that lies, or of a stranger who speaks for it, must not end the others. (`log_lost` says what
 //! a member believes that lies for an election timeout.)
 
-use raft::eraftpb::{Entry, Message, MessageType};
+use raft::{
+    GetEntriesContext,
+    eraftpb::{Entry, Message, MessageType},
+};
 
-use crate::wire::{self, EntryError};
+use super::Replica;
+use crate::{
+    machine::{
+        command::{self, Command},
+        versions::{LATEST, release},
+    },
+    wire::{self, EntryError},
+};
 
 /// Why a message of another member is dropped. What is only late or lost is not among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +28,12 @@ pub enum MessageFault {
         /// Raft index of the entry.
         index: u64,
     },
+    /// It appends an entry of a later release than the version of the cluster allows.
+    #[error("entry {index} of the raft log is of a later release than the cluster version allows")]
+    UnknownEntry {
+        /// Raft index of the entry.
+        index: u64,
+    },
     /// No member sends it.
     #[error("no member sends such a message")]
     Unsound,
@@ -28,27 +44,60 @@ pub enum MessageFault {
 const POSITION_MAX: u64 = 1 << 60;
 
 /// Checks whether a member could have sent this message; the error says why not. `last` is the last index of
-/// the receiver's log, if it leads the message's term.
-pub(super) fn check(message: &Message, last: Option<u64>) -> Result<(), MessageFault> {
+/// the receiver's log, if it leads the message's term. `has_later` says whether the receiver's state and log allow
+/// entries of a later release than its own.
+pub(super) fn check(
+    message: &Message,
+    last: Option<u64>,
+    has_later: impl Fn() -> bool,
+) -> Result<(), MessageFault> {
+    let snapshot = message.get_snapshot().get_metadata();
     let positions = [
         message.term,
         message.log_term,
         message.index,
         message.commit,
         message.reject_hint,
+        snapshot.index,
     ];
-    let sound = positions.iter().all(|position| *position < POSITION_MAX);
+    let sound = positions.iter().all(|position| *position < POSITION_MAX)
+        && message.log_term.max(snapshot.term) <= message.term;
     if !sound || !has_its_term(message) || !fits_its_kind(message, last) {
         return Err(MessageFault::Unsound);
     }
-    match message
-        .entries
-        .iter()
-        .find(|entry| appends(message) && !decodes(entry))
-    {
-        Some(Entry { index, .. }) => Err(MessageFault::CorruptEntry { index: *index }),
-        None => Ok(()),
+    match appends(message) {
+        true => check_entries(&message.entries, has_later),
+        false => Ok(()),
     }
+}
+
+/// Returns what raft is to see of a message of a higher term than `highest`: that there is a higher term, which is
+/// raised to `highest`. `None` for other messages. A term goes to disk and never back, and one too close to
+/// [`POSITION_MAX`] would be the last; so messages raise it by what a cluster can do.
+///
+/// It becomes the refusal of a pre-vote, which says nothing but its term, and a request for a vote one by a member
+/// without a log: raft heeds those only without a leader.
+pub(super) fn of_lower_term(message: &Message, highest: u64) -> Option<Message> {
+    let kind = message.get_msg_type();
+    // the term of a pre-vote and of its grant is that of a campaign to come
+    let raises = kind != MessageType::MsgRequestPreVote
+        && (kind != MessageType::MsgRequestPreVoteResponse || message.reject);
+    if message.term <= highest || !raises {
+        return None;
+    }
+    let asks_for_vote = kind == MessageType::MsgRequestVote;
+    let mut lower = Message {
+        from: message.from,
+        to: message.to,
+        term: highest,
+        reject: !asks_for_vote,
+        ..Message::default()
+    };
+    lower.set_msg_type(match asks_for_vote {
+        true => kind,
+        false => MessageType::MsgRequestPreVoteResponse,
+    });
+    Some(lower)
 }
 
 /// Whether a message names a term if its type has one: raft takes one without for a message of its own. A member
@@ -104,12 +153,47 @@ fn has_contiguous_entries(message: &Message) -> bool {
     })
 }
 
-/// Whether an entry can be executed, now or by a later release. One that cannot would end the member when it is
-/// executed, and at each start after that.
-fn decodes(entry: &Entry) -> bool {
-    match wire::decode_raft_entry(entry) {
-        Ok(_) | Err(EntryError::Unknown) => true,
-        Err(EntryError::Corrupt(_)) => false,
+/// Refuses entries that cannot be executed: one would end the member when it is executed, and at each start after
+/// that. One of a later release is accepted, and ends the member, where the version of the cluster says that its
+/// members have run that release.
+fn check_entries(entries: &[Entry], has_later: impl Fn() -> bool) -> Result<(), MessageFault> {
+    let mut later = false;
+    for entry in entries {
+        let index = entry.index;
+        match wire::decode_raft_entry(entry) {
+            Ok((entry, _)) => later |= is_later(&entry),
+            Err(EntryError::Unknown) => {
+                later = later || has_later();
+                if !later {
+                    return Err(MessageFault::UnknownEntry { index });
+                }
+            }
+            Err(EntryError::Corrupt(_)) => return Err(MessageFault::CorruptEntry { index }),
+        }
+    }
+    Ok(())
+}
+
+impl Replica {
+    /// Whether entries of a later release may follow this member's log: the version of the cluster is above this
+    /// release, or an entry that is not applied raises it.
+    pub(super) fn has_later(&self) -> bool {
+        let log = &self.raft.raft.raft_log;
+        let applied = self.raft.store().position().index;
+        let context = GetEntriesContext::empty(false);
+        let unapplied = log.slice(applied + 1, log.last_index() + 1, None, context);
+        let raises =
+            |entry: &Entry| wire::decode_raft_entry(entry).is_ok_and(|(it, _)| is_later(&it));
+        release(&self.machine.members.cluster_version) > Some(LATEST)
+            || unapplied.is_ok_and(|entries| entries.iter().any(raises))
+    }
+}
+
+/// Whether an entry raises the version of the cluster above this release.
+fn is_later(entry: &command::Entry) -> bool {
+    match &entry.command {
+        Some(Command::ClusterVersion(decided)) => release(&decided.version) > Some(LATEST),
+        Some(_) | None => false,
     }
 }
 
@@ -118,6 +202,10 @@ mod tests {
     use raft::eraftpb::EntryType;
 
     use super::*;
+
+    fn check(message: &Message, last: Option<u64>) -> Result<(), MessageFault> {
+        super::check(message, last, || false)
+    }
 
     fn message(kind: MessageType) -> Message {
         let mut message = Message { term: 3, index: 10, log_term: 2, ..Message::default() };
@@ -159,7 +247,7 @@ mod tests {
         let corrupt = Err(MessageFault::CorruptEntry { index: 11 });
         assert_eq!(with(b"", EntryType::EntryNormal), Ok(()), "raft's own");
         let later = with(b"\x02later", EntryType::EntryNormal);
-        assert_eq!(later, Ok(()), "a later release's");
+        assert_eq!(later, Err(MessageFault::UnknownEntry { index: 11 }));
         assert_eq!(with(b"\x01\xff", EntryType::EntryNormal), corrupt);
         assert_eq!(with(b"\xff", EntryType::EntryConfChange), corrupt);
         assert_eq!(with(b"", EntryType::EntryConfChangeV2), corrupt);
@@ -180,16 +268,22 @@ mod tests {
         nameless.term = 0;
         assert_eq!(check(&nameless, None), Err(MessageFault::Unsound));
         let mut vote = message(MessageType::MsgRequestPreVoteResponse);
-        vote.term = 0;
+        (vote.term, vote.log_term) = (0, 0);
         assert_eq!(check(&vote, None), Err(MessageFault::Unsound));
         vote.reject = true;
         assert_eq!(check(&vote, None), Ok(()), "of a member without a term");
         let mut read = message(MessageType::MsgReadIndex);
-        (read.term, read.entries) = (0, vec![Entry::default()].into());
+        (read.term, read.log_term) = (0, 0);
+        read.entries = vec![Entry::default()].into();
         assert!(check(&read, None).is_ok());
         let mut heartbeat = message(MessageType::MsgHeartbeat);
         assert!(check(&heartbeat, Some(5)).is_ok());
-        heartbeat.term = u64::MAX;
+        heartbeat.log_term = heartbeat.term + 1;
+        assert!(
+            check(&heartbeat, Some(5)).is_err(),
+            "a log of terms to come"
+        );
+        (heartbeat.term, heartbeat.log_term) = (u64::MAX, 2);
         assert!(check(&heartbeat, Some(5)).is_err());
         let acknowledged = message(MessageType::MsgAppendResponse);
         assert!(check(&acknowledged, None).is_ok() && check(&acknowledged, Some(10)).is_ok());

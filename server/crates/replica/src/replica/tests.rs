@@ -405,18 +405,29 @@ fn an_unknown_command_ends_the_member_and_changes_nothing() {
         (&[1, 0x12, 2, 0x3a, 0][..], 2), // a verb of v3's key space
         (&[1, 0x32, 2, 0x08, 9][..], 2), // an action of alarms
     ] {
-        let (mut replica, mut host) = (follower(), Installed::default());
+        let append = || {
+            from_leader(MessageType::MsgAppend, |m| {
+                (m.index, m.log_term, m.commit) = (1, 1, 2);
+                let entry = RaftEntry {
+                    index: 2,
+                    term: 5,
+                    data: Bytes::copy_from_slice(data),
+                    ..RaftEntry::default()
+                };
+                m.set_entries(vec![entry].into());
+            })
+        };
+        let fault = follower().receive(append());
+        assert_eq!(
+            fault,
+            Some(MessageFault::UnknownEntry { index }),
+            "too early"
+        );
+        let mut state = first_state();
+        state.machine.members.cluster_version = "3.7.0".into();
+        let (mut replica, mut host) = (member_two_of(state), Installed::default());
         let before = replica.view();
-        replica.receive(from_leader(MessageType::MsgAppend, |m| {
-            (m.index, m.log_term, m.commit) = (1, 1, 2);
-            let entry = RaftEntry {
-                index: 2,
-                term: 5,
-                data: Bytes::copy_from_slice(data),
-                ..RaftEntry::default()
-            };
-            m.set_entries(vec![entry].into());
-        }));
+        assert_eq!(replica.receive(append()), None);
         assert_eq!(replica.turn(&mut host), Err(Halt::UnknownCommand { index }));
         assert_eq!(replica.view().position, before.position);
     }

@@ -5,6 +5,7 @@ mod catch_up;
 mod disk_room;
 mod failover;
 mod leases;
+mod lies;
 mod long_commands;
 mod membership;
 mod rebuild;

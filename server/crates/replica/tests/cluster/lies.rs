@@ -1,0 +1,195 @@
+//! Messages that an admitted member, or a stranger who speaks for one, makes up: what they must not do for good.
+
+use protobuf::Message as _;
+use raft::eraftpb::{Entry, Message, MessageType};
+use witan_replica::{
+    host::Lane, limits::TERM_RISE_MAX, machine::command::ClusterVersion, replica::MessageFault,
+    wire,
+};
+
+use super::*;
+
+/// The highest term that a message may name.
+const LAST_TERM: u64 = (1 << 60) - 1;
+
+/// Which messages raise a member's term.
+const KINDS: [MessageType; 9] = [
+    MessageType::MsgHeartbeat,
+    MessageType::MsgHeartbeatResponse,
+    MessageType::MsgAppend,
+    MessageType::MsgAppendResponse,
+    MessageType::MsgRequestVote,
+    MessageType::MsgRequestVoteResponse,
+    MessageType::MsgRequestPreVote,
+    MessageType::MsgRequestPreVoteResponse,
+    MessageType::MsgTimeoutNow,
+];
+
+fn message(kind: MessageType, (from, to): (u64, u64), term: u64) -> Message {
+    let mut message = Message { from, to, term, reject: true, ..Message::default() };
+    message.set_msg_type(kind);
+    message
+}
+
+fn envelope(message: &Message) -> Envelope {
+    // the byte of a raft message
+    let mut bytes = vec![0];
+    bytes.extend(message.write_to_bytes().expect("it is complete"));
+    Envelope {
+        to: message.to,
+        from: message.from,
+        lane: Lane::Control,
+        message: bytes.into(),
+        snapshot: None,
+    }
+}
+
+impl Cluster {
+    fn lie(&mut self, message: &Message) -> Option<MessageFault> {
+        let fault = self.replica(message.to).receive(envelope(message));
+        self.settle();
+        fault
+    }
+
+    /// Has a write at each member answered.
+    fn serves(&mut self) {
+        for id in self.members.keys().copied().collect::<Vec<_>>() {
+            let ticket = self.propose(id, put("served"));
+            self.until(|cluster| cluster.answer(id, ticket).is_some());
+        }
+    }
+
+    fn highest_term(&self) -> u64 {
+        let terms = self
+            .members
+            .values()
+            .map(|(replica, _)| replica.status().term);
+        terms.max().expect("there are members")
+    }
+}
+
+#[test]
+fn the_highest_term_there_is_does_not_end_a_cluster() {
+    for kind in KINDS {
+        let mut cluster = Cluster::new(&[1, 2, 3]);
+        for to in [1, 2, 3] {
+            let from = to % 3 + 1;
+            cluster.lie(&message(kind, (from, to), LAST_TERM));
+        }
+        cluster.serves();
+        let term = cluster.highest_term();
+        assert!(term < 4 * TERM_RISE_MAX, "{kind:?}: {term}");
+    }
+}
+
+/// A hundred such messages raise the term as one does, and an election timeout later as one more.
+#[test]
+fn terms_rise_by_what_a_cluster_can_do_in_an_election_timeout() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let before = cluster.replica(1).status().term;
+    for round in 1..=5 {
+        for term in LAST_TERM - 100..LAST_TERM {
+            cluster.lie(&message(MessageType::MsgAppendResponse, (2, 1), term));
+        }
+        let after = cluster.replica(1).status().term;
+        assert!(after > before, "it believes that there is a higher one");
+        assert!(after <= before + round * (TERM_RISE_MAX + 2 * ELECTION_TICKS));
+        cluster.ticks(ELECTION_TICKS);
+    }
+    cluster.serves();
+}
+
+/// However far the others are ahead: campaigns of years, or lies.
+#[test]
+fn a_member_that_is_many_terms_behind_or_ahead_joins_in_again() {
+    for (ahead, behind) in [(&[1, 2][..], 3), (&[3], 1)] {
+        let mut cluster = Cluster::new(&[1, 2, 3]);
+        cluster.cut_off(3);
+        for _ in 0..5 {
+            for id in ahead {
+                cluster.lie(&message(
+                    MessageType::MsgAppendResponse,
+                    (behind, *id),
+                    LAST_TERM,
+                ));
+            }
+            cluster.ticks(ELECTION_TICKS);
+        }
+        let far = cluster.highest_term();
+        let near = cluster.replica(behind).status().term;
+        assert!(far > near + 4 * TERM_RISE_MAX, "{far} is far above {near}");
+        cluster.cut.clear();
+        cluster.serves();
+    }
+}
+
+/// An append that follows what `to` has.
+fn append(cluster: &mut Cluster, (from, to): (u64, u64), entries: &[Bytes]) -> Message {
+    let status = cluster.replica(to).status();
+    let mut append = message(MessageType::MsgAppend, (from, to), status.term + 1);
+    append.reject = false;
+    (append.index, append.log_term) = (status.committed, status.term);
+    append.commit = status.committed + entries.len() as u64;
+    let entries = entries
+        .iter()
+        .zip(status.committed + 1..)
+        .map(|(data, index)| Entry {
+            index,
+            term: status.term + 1,
+            data: data.clone(),
+            ..Entry::default()
+        });
+    append.set_entries(entries.collect::<Vec<_>>().into());
+    append
+}
+
+const LATER: Bytes = Bytes::from_static(b"\x02later");
+
+#[test]
+fn an_entry_that_the_version_of_the_cluster_excludes_ends_nobody() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    cluster.ticks(2);
+    let (leader, follower) = (cluster.leader().expect("it leads"), cluster.follower());
+    for to in [leader, 6 - leader - follower] {
+        let append = append(&mut cluster, (follower, to), &[LATER]);
+        let index = append.entries[0].index;
+        let fault = cluster.lie(&append);
+        assert_eq!(fault, Some(MessageFault::UnknownEntry { index }));
+    }
+    cluster.ticks(ELECTION_TICKS);
+    cluster.serves();
+    assert_eq!(cluster.ended, BTreeMap::new());
+}
+
+fn version(version: &str) -> Command {
+    Command::ClusterVersion(ClusterVersion { version: version.into() })
+}
+
+/// The members ran a later release before: this one stops at what it does not know, as it must.
+#[test]
+fn an_entry_of_a_later_release_ends_the_members_of_a_cluster_that_had_it() {
+    let raised = |version: Command| {
+        let entry =
+            witan_replica::machine::command::Entry { command: Some(version), ..Default::default() };
+        Bytes::from(wire::encode_entry(&entry))
+    };
+    // what raises the version is applied, or comes in the same message
+    for before in [None, Some(raised(version("3.7.0")))] {
+        let mut cluster = Cluster::new(&[1, 2, 3]);
+        cluster.ticks(2);
+        let (leader, follower) = (cluster.leader().expect("it leads"), cluster.follower());
+        if before.is_none() {
+            let ticket = cluster.propose(leader, version("3.7.0"));
+            cluster.until(|cluster| cluster.answer(leader, ticket).is_some());
+            cluster.ticks(2);
+        }
+        let entries: Vec<Bytes> = before.into_iter().chain([LATER]).collect();
+        let append = append(&mut cluster, (leader, follower), &entries);
+        let index = append.commit;
+        assert_eq!(cluster.lie(&append), None);
+        assert_eq!(
+            cluster.ended.get(&follower),
+            Some(&Halt::UnknownCommand { index })
+        );
+    }
+}
