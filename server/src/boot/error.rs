@@ -85,6 +85,7 @@ impl BootError {
             Self::Corrupt { .. } => CORRUPT_EXIT_CODE,
             Self::Inconsistent(_) => INCONSISTENT_EXIT_CODE,
             Self::Removed => node::EXIT_REMOVED,
+            Self::Join(JoinError::Bootstrapped(_)) => node::EXIT_LOG_LOST,
             Self::Config(_)
             | Self::Discovery(_)
             | Self::Join(_)

@@ -80,24 +80,27 @@ pub async fn ask(
     match config.initial_cluster_state {
         ClusterState::New => {
             let (clusters, _) = ask_all(&urls, tls).await;
-            check_new(config, &clusters).map(|()| None)
+            check_not_started(super::own_id(config), &clusters).map(|()| None)
         }
         ClusterState::Existing => {
-            let cluster = ask_until_answered(&urls, tls).await;
-            joined(config, &cluster.map_err(JoinError::Unreachable)?).map(Some)
+            let clusters = ask_until_answered(&urls, tls).await;
+            joined(config, &clusters.map_err(JoinError::Unreachable)?).map(Some)
         }
     }
 }
 
-/// Asks the members at these URLs again and again for [`JOIN_PATIENCE`], until one answers. The error says why
-/// each did not.
-async fn ask_until_answered(urls: &[&Url], tls: Option<&PeerTls>) -> Result<RemoteCluster, String> {
+/// Asks the members at these URLs again and again for [`JOIN_PATIENCE`], until one answers. Returns the answers
+/// of all that did then; the error says why each did not.
+async fn ask_until_answered(
+    urls: &[&Url],
+    tls: Option<&PeerTls>,
+) -> Result<Vec<RemoteCluster>, String> {
     let until = Instant::now() + JOIN_PATIENCE;
     let mut warned = false;
     loop {
         let (clusters, failures) = ask_all(urls, tls).await;
-        if let Some(cluster) = clusters.into_iter().next() {
-            return Ok(cluster);
+        if !clusters.is_empty() {
+            return Ok(clusters);
         }
         if urls.is_empty() || Instant::now() + JOIN_RETRY > until {
             return Err(failures.join(", "));
@@ -124,20 +127,19 @@ async fn ask_all(urls: &[&Url], tls: Option<&PeerTls>) -> (Vec<RemoteCluster>, V
     (clusters, failures)
 }
 
-/// Refuses to begin if another member knows this one as started: without its data it could vote twice in one
-/// term.
-fn check_new(config: &Config, clusters: &[RemoteCluster]) -> Result<(), JoinError> {
-    let own = super::own_id(config);
-    let members = clusters.iter().flat_map(|cluster| &cluster.members);
-    let mut started = members.filter(|member| member.id == own && !member.client_urls.is_empty());
-    match started.next() {
-        Some(_) => Err(JoinError::Bootstrapped(own)),
-        None => Ok(()),
+/// Refuses to start without data if another member knows client URLs of this one, which it publishes when it has
+/// data: it could vote twice in one term, or for a member that lacks what it has acknowledged.
+fn check_not_started(own: u64, clusters: &[RemoteCluster]) -> Result<(), JoinError> {
+    let mut members = clusters.iter().flat_map(|cluster| &cluster.members);
+    match members.any(|member| member.id == own && !member.client_urls.is_empty()) {
+        true => Err(JoinError::Bootstrapped(own)),
+        false => Ok(()),
     }
 }
 
-/// Finds each member of `--initial-cluster` in the cluster by its peer URLs.
-fn joined(config: &Config, cluster: &RemoteCluster) -> Result<JoinedCluster, JoinError> {
+/// Finds each member of `--initial-cluster` in the first of the answers, by its peer URLs.
+fn joined(config: &Config, clusters: &[RemoteCluster]) -> Result<JoinedCluster, JoinError> {
+    let cluster = &clusters[0];
     let known = || {
         let members = cluster.members.iter();
         let urls = members.map(|member| member.peer_urls.join(","));
@@ -161,6 +163,7 @@ fn joined(config: &Config, cluster: &RemoteCluster) -> Result<JoinedCluster, Joi
             own_id = found.id;
         }
     }
+    check_not_started(own_id, clusters)?;
     let mut members = MemberRegistry { cluster_id: cluster.id, ..MemberRegistry::default() };
     for member in &cluster.members {
         let member = Member {
@@ -210,11 +213,17 @@ mod tests {
         }
     }
 
+    /// Of members that were started, but for the last one.
     fn cluster(urls: &[(u64, &str)]) -> RemoteCluster {
+        let last = urls.last().map(|(id, _)| *id);
+        let client_urls = |id| match Some(id) == last {
+            true => Vec::new(),
+            false => vec!["http://127.0.0.1:9".to_owned()],
+        };
         let member = |(id, url): &(u64, &str)| peer::Member {
             id: *id,
             peer_urls: vec![(*url).to_owned()],
-            client_urls: vec!["http://127.0.0.1:9".to_owned()],
+            client_urls: client_urls(*id),
             ..peer::Member::default()
         };
         RemoteCluster { id: 0xC1, members: urls.iter().map(member).collect() }
@@ -224,19 +233,19 @@ mod tests {
     fn a_joining_member_finds_itself_by_its_urls() {
         let config = config(ClusterState::Existing);
         let two = cluster(&[(7, "http://127.0.0.1:1"), (8, "http://localhost:2")]);
-        let found = joined(&config, &two).expect("both are known");
+        let found = joined(&config, &[two]).expect("both are known");
         assert_eq!(found.identity, DataIdentity::new(0xC1, 8));
         let state = found.state();
         assert_eq!(state.machine.members.by_id.len(), 2);
         assert!(state.position.index == 0 && state.position.voters.is_empty());
 
         let one = cluster(&[(7, "http://127.0.0.1:1")]);
-        let refusal = joined(&config, &one)
+        let refusal = joined(&config, &[one])
             .expect_err("it was not added")
             .to_string();
         assert!(refusal.contains("member count is unequal"), "{refusal}");
         let other = cluster(&[(7, "http://127.0.0.1:1"), (8, "http://127.0.0.1:3")]);
-        let refusal = joined(&config, &other)
+        let refusal = joined(&config, &[other])
             .expect_err("another URL")
             .to_string();
         assert!(refusal.contains("unmatched member"), "{refusal}");
@@ -244,17 +253,28 @@ mod tests {
 
     #[test]
     fn a_member_that_was_started_before_does_not_begin_again() {
-        let config = config(ClusterState::New);
-        let own = super::super::own_id(&config);
-        assert!(check_new(&config, &[cluster(&[(own + 1, "http://a:1")])]).is_ok());
-        let mut known = cluster(&[(own, "http://127.0.0.1:2")]);
-        let refusal = check_new(&config, &[known.clone()]).expect_err("it was started");
+        let joins = config(ClusterState::Existing);
+        let behind = cluster(&[(7, "http://127.0.0.1:1"), (8, "http://127.0.0.1:2")]);
         assert!(
-            refusal
-                .to_string()
-                .contains("has already been bootstrapped")
+            check_not_started(8, &[behind.clone()]).is_ok(),
+            "it never started"
         );
-        known.members[0].client_urls.clear();
-        assert!(check_new(&config, &[known]).is_ok(), "it never started");
+        assert!(
+            joined(&joins, &[behind.clone()]).is_ok(),
+            "it never started"
+        );
+        let mut known = behind.clone();
+        known.members[1].client_urls = known.members[0].client_urls.clone();
+        let refusals = [
+            check_not_started(8, &[known.clone()]).expect_err("it was started"),
+            joined(&joins, &[known.clone()]).expect_err("it was started"),
+            joined(&joins, &[behind, known]).expect_err("one of them knows"),
+        ];
+        for refusal in refusals.map(|refusal| refusal.to_string()) {
+            assert!(
+                refusal.contains("member 8 has already been bootstrapped"),
+                "{refusal}"
+            );
+        }
     }
 }

@@ -68,7 +68,7 @@ pub use peer_links::DeadMember;
 pub use peer_stats::FollowerCounts;
 pub use post::Post;
 pub use reconfiguration::{Reconfiguration, UnsafeReconfiguration};
-pub(crate) use replica_loop::EXIT_REMOVED;
+pub(crate) use replica_loop::{EXIT_LOG_LOST, EXIT_REMOVED};
 pub use replica_loop::{NodeParts, start};
 pub use state_age::StateAge;
 pub use state_hashes::{FrozenStates, StateHash, StateHashes};

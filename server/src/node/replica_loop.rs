@@ -66,7 +66,7 @@ const EXIT_UNKNOWN_COMMAND: i32 = 33;
 pub(crate) const EXIT_REMOVED: i32 = 34;
 
 /// Exit code of a member whose data directory was emptied or replaced.
-const EXIT_LOG_LOST: i32 = 35;
+pub(crate) const EXIT_LOG_LOST: i32 = 35;
 
 /// Exit code of a member whose log does not decode, as at start.
 const EXIT_CORRUPT_ENTRY: i32 = 30;
