@@ -1,85 +1,58 @@
 //! Requests that wait for the replica, by ticket.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 
 use witan_replica::host::Ticket;
 
 use super::completions::CompletionSender;
 
-/// A queue with gaps: tickets increase by one, and most are answered in order. Bounded by the
-/// replica, which refuses requests beyond its limits, and by [`PendingRequests::expire`].
+/// A map, because requests of all kinds draw from one sequence of tickets, and one that is lost waits while those
+/// behind it come and go. Bounded by the replica, which refuses requests beyond its limits, and by
+/// [`PendingRequests::expire`].
 #[derive(Debug)]
 pub(super) struct PendingRequests<T> {
-    /// Ticket of the first entry.
-    first: u64,
-    /// The waiting requests, with the tick of their begin.
-    queue: VecDeque<Option<(u64, CompletionSender<T>)>>,
-    count: usize,
+    /// The waiting requests by ticket, with the tick of their begin.
+    waiting: BTreeMap<u64, (u64, CompletionSender<T>)>,
 }
 
 impl<T> Default for PendingRequests<T> {
     fn default() -> Self {
-        Self { first: 0, queue: VecDeque::new(), count: 0 }
+        Self { waiting: BTreeMap::new() }
     }
 }
 
 impl<T> PendingRequests<T> {
     pub(super) fn len(&self) -> usize {
-        self.count
+        self.waiting.len()
     }
 
-    /// Adds a request that waits since `tick`. `ticket` must be higher than any before.
+    /// Adds a request that waits since `tick`. `ticket` must be higher than any before, and `tick` not lower.
     pub(super) fn insert(&mut self, ticket: Ticket, tick: u64, to: CompletionSender<T>) {
-        if self.queue.is_empty() {
-            self.first = ticket.0;
-        }
-        while self.first + (self.queue.len() as u64) < ticket.0 {
-            self.queue.push_back(None);
-        }
-        self.queue.push_back(Some((tick, to)));
-        self.count += 1;
+        self.waiting.insert(ticket.0, (tick, to));
     }
 
     /// Whether a request waits with this ticket.
     pub(super) fn is_waiting(&self, ticket: Ticket) -> bool {
-        let place = ticket.0.checked_sub(self.first);
-        let place = place.and_then(|place| usize::try_from(place).ok());
-        place.is_some_and(|place| matches!(self.queue.get(place), Some(Some(_))))
+        self.waiting.contains_key(&ticket.0)
     }
 
     /// Takes out the request that waits with this ticket; `None` if none does.
     pub(super) fn remove(&mut self, ticket: Ticket) -> Option<CompletionSender<T>> {
-        let place = usize::try_from(ticket.0.checked_sub(self.first)?).ok()?;
-        let (_, to) = self.queue.get_mut(place)?.take()?;
-        self.count -= 1;
-        self.close_up();
-        Some(to)
+        self.waiting.remove(&ticket.0).map(|(_, to)| to)
     }
 
     /// Drops requests that have waited since before `tick`; they timed out long ago.
     pub(super) fn expire(&mut self, tick: u64) {
-        for place in &mut self.queue {
-            match place {
-                Some((since, _)) if *since >= tick => break,
-                Some(_) => self.count -= 1,
-                None => {}
-            }
-            *place = None;
+        while let Some(first) = self.waiting.first_entry()
+            && first.get().0 < tick
+        {
+            first.remove();
         }
-        self.close_up();
     }
 
     /// Returns the senders of all requests that wait.
     pub(super) fn into_waiting(self) -> impl Iterator<Item = CompletionSender<T>> {
-        self.queue.into_iter().flatten().map(|(_, to)| to)
-    }
-
-    /// Drops the places at the front of the queue whose requests were taken out.
-    fn close_up(&mut self) {
-        while let Some(None) = self.queue.front() {
-            self.queue.pop_front();
-            self.first += 1;
-        }
+        self.waiting.into_values().map(|(_, to)| to)
     }
 }
 
@@ -112,6 +85,20 @@ mod tests {
         assert!(waiting.remove(Ticket(10)).is_some());
         waiting.insert(Ticket(20), 4, to());
         assert!(waiting.remove(Ticket(20)).is_some());
-        assert_eq!((waiting.len(), waiting.queue.len()), (0, 0));
+        assert_eq!(waiting.len(), 0);
+    }
+
+    /// Reads and requests about leases draw from the same tickets.
+    #[actix_rt::test]
+    async fn a_lost_request_costs_nothing_for_the_tickets_behind_it() {
+        let mut waiting = PendingRequests::default();
+        let to = || CompletionSender::<AppliedCommand>::new(Duration::from_secs(60)).0;
+        let much_later = Ticket(1 << 60);
+        waiting.insert(Ticket(1), 1, to());
+        waiting.insert(much_later, 1, to());
+        assert!(waiting.remove(much_later).is_some());
+        assert!(waiting.is_waiting(Ticket(1)));
+        waiting.expire(2);
+        assert_eq!(waiting.len(), 0);
     }
 }
