@@ -1,6 +1,7 @@
 //! Whether there is room for what a command adds: on the disk, and in the quota for the v2 tree, users,
 //! roles and members. All dialects propose through here, so none of them can be forgotten. The quota of
-//! the v3 key space is looked at in the dialect, as etcd does, with the request's own measure.
+//! the v3 key space is looked at in the dialect, as etcd does, with the request's own measure; what a request
+//! of v3 keeps is looked at here.
 
 use witan_replica::machine::{
     alarm::{self, AlarmType},
@@ -16,8 +17,9 @@ const MANAGEMENT_BYTES_ALWAYS: u64 = 64 << 10;
 
 impl Node {
     /// Refuses a command that this member does not take now: it is too long, or the member is a learner, or
-    /// disk or quota has no room. Raises the alarm NOSPACE if the quota is used up.
-    pub(super) async fn admit(&self, command: &Command) -> Result<(), NodeError> {
+    /// disk or quota has no room. Raises the alarm NOSPACE if the quota is used up. Returns the bytes of the
+    /// values that the command keeps.
+    pub(super) async fn admit(&self, command: &mut Command) -> Result<u64, NodeError> {
         if let Command::Auth(command) = command
             && command.is_too_long()
         {
@@ -27,13 +29,29 @@ impl Node {
             self.refuse_learner()?;
         }
         self.admit_to_disk(command)?;
-        let bytes = growth(command);
+        let kept = match command {
+            Command::Kv(command) if command.keeps_values() => {
+                let view = Box::pin(self.view()).await?;
+                view.machine.bound_kept_values(command)
+            }
+            Command::Kv(_)
+            | Command::Tree(_)
+            | Command::Auth(_)
+            | Command::Members(_)
+            | Command::Lease(_)
+            | Command::Publish(_)
+            | Command::ClusterVersion(_)
+            | Command::Alarm(_)
+            | Command::PeerUrls(_)
+            | Command::Downgrade(_) => 0,
+        };
+        let bytes = growth(command) + kept;
         if bytes == 0 {
-            return Ok(());
+            return Ok(kept);
         }
         let manages = matches!(command, Command::Auth(_) | Command::Members(_));
         if manages && self.auth_bytes() + bytes <= MANAGEMENT_BYTES_ALWAYS {
-            return Ok(());
+            return Ok(kept);
         }
         if self.shared.status.any_no_space() {
             return Err(NodeError::NoSpace);
@@ -44,7 +62,7 @@ impl Node {
             .quota_bytes
             .is_none_or(|quota| size + bytes < quota)
         {
-            return Ok(());
+            return Ok(kept);
         }
         // A future of its own, so that those of all other commands stay small.
         Box::pin(self.raise_no_space()).await;
@@ -95,7 +113,9 @@ impl Node {
     /// Proposes a change of an alarm, which needs no room and which learners may propose, too. Returns the
     /// raft index of its entry.
     pub async fn report_alarm(&self, command: alarm::AlarmCommand) -> Result<u64, NodeError> {
-        let applied = self.send_command(command.into(), None, now_ns())?.await?;
+        let applied = self
+            .send_command(command.into(), None, now_ns(), 0)?
+            .await?;
         Ok(applied.index)
     }
 

@@ -53,7 +53,8 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use witan_replica::{
     host::Envelope,
     machine::{
-        Outcome, auth::Caller, command::Command, operation::Operation, tree::Watch, view::View,
+        Outcome, Reply, auth::Caller, command::Command, kv::KvError, operation::Operation,
+        tree::Watch, view::View,
     },
     replica::PeerEvent,
 };
@@ -86,6 +87,9 @@ use crate::{
 /// Requests in the inbox of the replica's thread; more are refused at once, so that overload causes
 /// errors instead of delays.
 pub const INBOX_MAX: usize = 32_768;
+
+/// How often a command is proposed whose value to keep becomes larger than it was when it was proposed.
+const KEPT_VALUE_ATTEMPTS: usize = 4;
 
 /// Clonable handle to the running member.
 #[derive(Clone, Debug)]
@@ -245,16 +249,45 @@ impl Node {
         self.replicate(operation.into(), caller).map(typed::<O>)
     }
 
-    /// Admits a command, has it replicated and waits until it is applied here; counts failures. Times out
-    /// after the request timeout.
+    /// Has a command replicated and waits until it is applied here. Times out after the request timeout.
     async fn replicate(
         &self,
         command: Command,
         caller: Option<Caller>,
     ) -> Result<AppliedCommand, NodeError> {
-        self.admit(&command).await?;
+        if matches!(&command, Command::Kv(command) if command.keeps_values()) {
+            return Box::pin(self.replicate_kept(command, caller)).await;
+        }
+        self.replicate_once(command, caller).await
+    }
+
+    /// Has a command replicated that keeps values, again while a value has grown too much meanwhile, at most
+    /// [`KEPT_VALUE_ATTEMPTS`] times.
+    async fn replicate_kept(
+        &self,
+        command: Command,
+        caller: Option<Caller>,
+    ) -> Result<AppliedCommand, NodeError> {
+        const GREW: Reply = Reply::Kv(Err(KvError::KeptValueGrew));
+        for _ in 1..KEPT_VALUE_ATTEMPTS {
+            let done = self.replicate_once(command.clone(), caller.clone()).await?;
+            if done.outcome.reply != GREW {
+                return Ok(done);
+            }
+        }
+        self.replicate_once(command, caller).await
+    }
+
+    /// Admits a command, has it replicated and waits until it is applied here; counts failures. Times out
+    /// after the request timeout.
+    async fn replicate_once(
+        &self,
+        mut command: Command,
+        caller: Option<Caller>,
+    ) -> Result<AppliedCommand, NodeError> {
+        let kept = self.admit(&mut command).await?;
         let begun_ns = now_ns();
-        let done = match self.send_command(command, caller, begun_ns) {
+        let done = match self.send_command(command, caller, begun_ns, kept) {
             Ok(answer) => answer.await,
             Err(refusal) => Err(refusal),
         };
@@ -395,19 +428,22 @@ impl Node {
     }
 
     /// Hands a command to the replica's thread; the future completes when it is applied or timed out. More
-    /// than [`SMALL_BYTES`] count against the client's budget of proposals: `TooMany` if that is used up.
+    /// than [`SMALL_BYTES`], with the bytes of values that it keeps, count against the client's budget of
+    /// proposals: `TooMany` if that is used up.
     fn send_command(
         &self,
         command: Command,
         caller: Option<Caller>,
         now_ns: i64,
+        kept: u64,
     ) -> Result<CompletionFuture<AppliedCommand>, NodeError> {
         let bytes = command.encoded_len();
-        let large = bytes > SMALL_BYTES;
+        let stored = bytes.saturating_add(usize::try_from(kept).unwrap_or(usize::MAX));
+        let large = stored > SMALL_BYTES;
         let permit = large
             .then(|| {
                 let proposals = self.shared.proposals.of_address(self.client);
-                proposals.try_reserve(bytes).ok_or(NodeError::TooMany)
+                proposals.try_reserve(stored).ok_or(NodeError::TooMany)
             })
             .transpose()?;
         let (mut to, answer) = CompletionSender::new(self.shared.request_timeout);

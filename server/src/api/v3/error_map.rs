@@ -75,6 +75,8 @@ impl Refusal for kv::KvError {
             kv::KvError::NoSpace => RpcError::NoSpace,
             kv::KvError::Corrupt => RpcError::Corrupt,
             kv::KvError::AnswerTooLarge => RpcError::AnswerTooLarge,
+            // it has grown again with each attempt
+            kv::KvError::KeptValueGrew => RpcError::TooManyRequests,
             kv::KvError::Denied(error) => error.in_v3(),
         }
     }

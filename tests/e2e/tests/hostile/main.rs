@@ -7,6 +7,7 @@ mod compressed;
 mod flood;
 mod framing;
 mod h2;
+mod kept;
 mod large;
 mod many;
 mod overload;

@@ -50,7 +50,16 @@ pub(crate) fn case_on(
 
 /// The same without anybody else: for loads under which a well-behaved client has to wait, too.
 pub(crate) fn load(name: &str, bound_bytes: u64, act: impl FnOnce(&Server) -> String) {
-    run(Launch::witan(), name, bound_bytes, |server| {
+    load_on(Launch::witan(), name, bound_bytes, act);
+}
+
+pub(crate) fn load_on(
+    launch: Launch,
+    name: &str,
+    bound_bytes: u64,
+    act: impl FnOnce(&Server) -> String,
+) {
+    run(launch, name, bound_bytes, |server| {
         format!("{} | ", act(server))
     });
 }
@@ -98,7 +107,7 @@ pub(crate) fn raise_descriptors() -> u64 {
     hard
 }
 
-fn memory(server: &Server, field: &str) -> u64 {
+pub(crate) fn memory(server: &Server, field: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix(field));
     let kib: u64 = line

@@ -112,6 +112,7 @@ fn at_revision(view: &View, key: &[u8], end: &[u8], revision: i64) -> Option<Vec
             | kv::KvError::NoSpace
             | kv::KvError::Corrupt
             | kv::KvError::AnswerTooLarge
+            | kv::KvError::KeptValueGrew
             | kv::KvError::Denied(_),
         ) => Some(vec![kv::KeyValue::default(), kv::KeyValue::default()]),
     }

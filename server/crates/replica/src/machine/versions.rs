@@ -5,10 +5,11 @@
 //! Every new command, verb and action gets a row here.
 
 use super::{
+    StateMachine,
     alarm::{AlarmAction, AlarmCommand},
     auth::{AuthOperation, path_permissions::PathAuthOperation},
     command::Command,
-    kv::KvOperation,
+    kv::{KvCommand, KvOperation, Put},
     lease::LeaseOperation,
     member::MemberRegistry,
     tree::TreeOperation,
@@ -24,6 +25,9 @@ const V3_6: Release = (3, 6);
 
 /// The last version of which this release knows all commands.
 pub const LATEST: Release = V3_6;
+
+/// The version since which puts say how long a value may be that they keep.
+const BOUNDED_PUTS: Release = V3_6;
 
 /// Parses major and minor of `MAJOR.MINOR.PATCH`, with what etcd's parser of semantic versions lets follow;
 /// `None` if it is no such version.
@@ -50,6 +54,18 @@ impl MemberRegistry {
     }
 }
 
+impl StateMachine {
+    /// Returns the bytes of the values that a command keeps, and has it say how long they may be, unless a
+    /// member does not know that.
+    pub fn bound_kept_values(&self, command: &mut KvCommand) -> u64 {
+        let bounded = release(&self.members.cluster_version).is_some_and(|now| now >= BOUNDED_PUTS);
+        if bounded {
+            return self.kv.bound_kept_values(command);
+        }
+        self.kv.bound_kept_values(&mut command.clone())
+    }
+}
+
 impl Command {
     /// Returns the cluster version since which the command exists; `None` if this release does not know its
     /// action.
@@ -72,6 +88,7 @@ impl Command {
 /// Returns the cluster version since which an operation on the v3 key space exists.
 fn of_kv(operation: &KvOperation) -> Release {
     match operation {
+        operation if operation.has_put(&Put::is_bounded) => BOUNDED_PUTS,
         KvOperation::Put(_)
         | KvOperation::Delete(_)
         | KvOperation::Txn(_)

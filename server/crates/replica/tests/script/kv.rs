@@ -90,6 +90,7 @@ fn shown_error(error: &KvError) -> String {
         | KvError::LeaseNotFound
         | KvError::NoSpace
         | KvError::Corrupt
+        | KvError::KeptValueGrew
         | KvError::AnswerTooLarge => format!("error: {error}\n"),
         KvError::Denied(error) => format!("denied: {error}\n"),
     }

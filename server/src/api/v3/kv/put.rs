@@ -53,6 +53,7 @@ pub(in crate::api) fn operation(request: PutRequest) -> kv::Put {
         prev_kv: request.prev_kv,
         ignore_value: request.ignore_value,
         ignore_lease: request.ignore_lease,
+        kept_bytes_max: None,
     }
 }
 

@@ -1,7 +1,12 @@
 //! One block of history: versions in revision order, with a directory of slots.
 //!
-//! A version never changes its slot: compaction removes versions and keeps the numbering. What does
-//! not live here: the set of blocks (`history`), the record on disk (`checkpoint`).
+//! A version never changes its slot: compaction removes versions and keeps the numbering. A value that is
+//! that of the version before is kept apart, in a buffer that both refer to, so that a put which keeps a large
+//! value takes little memory. Only memory differs: sizes, and so the limits of blocks, and the record on disk
+//! are those of a block with all values. What does not live here: the set of blocks, and which values are
+//! shared (`history`), the record on disk (`checkpoint`).
+
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -46,6 +51,8 @@ pub(super) struct Block {
     base: i64,
     slots: SlotDirectory,
     body: BlockBody,
+    /// The values that are kept apart, by slot, in order.
+    apart: Vec<(u16, Bytes)>,
 }
 
 impl Clone for Block {
@@ -64,6 +71,7 @@ impl Clone for Block {
             base: self.base,
             slots: self.slots.clone(),
             body,
+            apart: self.apart.clone(),
         }
     }
 }
@@ -76,6 +84,7 @@ impl Block {
             base: 0,
             slots: SlotDirectory::Full(Vec::new()),
             body: BlockBody::Growing(Vec::new()),
+            apart: Vec::new(),
         }
     }
 
@@ -93,27 +102,24 @@ impl Block {
         } else {
             BlockBody::Closed(body)
         };
-        let block = Self { number, base, slots, body };
+        let block = Self { number, base, slots, body, apart: Vec::new() };
         let entries = block.entries();
         let mut expected = 0;
-        for (at, (slot, offset)) in entries.iter().enumerate() {
-            let end = entries
-                .get(at + 1)
-                .map_or(block.bytes().len(), |next| usize::from(next.1));
-            let bytes = block.bytes().get(usize::from(*offset)..end)?;
+        for (at, (slot, place)) in entries.iter().enumerate() {
+            let bytes = block.bytes().get(place.clone())?;
             let version = Version::decode(bytes, number, base)?;
             let own = Location { block: number, slot: *slot };
             let older = |link: Option<Location>| link.is_none_or(|place| place < own);
             let ascends = at == 0 || entries[at - 1].0 < *slot;
             if !ascends
-                || usize::from(*offset) != expected
+                || place.start != expected
                 || version.size != bytes.len()
                 || !older(version.links.prev)
                 || !older(version.links.jump)
             {
                 return None;
             }
-            expected = end;
+            expected = place.end;
         }
         (expected == block.bytes().len()).then_some(block)
     }
@@ -130,7 +136,13 @@ impl Block {
         &self.slots
     }
 
-    /// The versions' bytes.
+    /// Bytes of the versions with all values, which the quota counts.
+    pub(super) fn len(&self) -> usize {
+        let apart: usize = self.apart.iter().map(|(_, value)| value.len()).sum();
+        self.bytes().len() + apart
+    }
+
+    /// The versions' bytes, without the values that are kept apart.
     pub(super) fn bytes(&self) -> &[u8] {
         match &self.body {
             BlockBody::Growing(bytes) => bytes,
@@ -154,14 +166,14 @@ impl Block {
                 entries[entries.binary_search_by_key(&slot, |entry| entry.0).ok()?].1
             }
         };
-        (offset != COMPACTED_SLOT).then(|| self.decode(offset))
+        (offset != COMPACTED_SLOT).then(|| self.decode(slot, usize::from(offset)))
     }
 
     /// All versions with their slots, in order.
     pub(super) fn versions(&self) -> impl Iterator<Item = (u16, Version<'_>)> {
         self.entries()
             .into_iter()
-            .map(|(slot, offset)| (slot, self.decode(offset)))
+            .map(|(slot, place)| (slot, self.decode(slot, place.start)))
     }
 
     /// One beyond the last assigned slot.
@@ -186,7 +198,7 @@ impl Block {
                 SlotDirectory::Full(offsets) => (at as u16, offsets[at]),
                 SlotDirectory::Sparse(entries) => entries[at],
             };
-            (offset != COMPACTED_SLOT).then(|| (slot, self.decode(offset)))
+            (offset != COMPACTED_SLOT).then(|| (slot, self.decode(slot, usize::from(offset))))
         })
     }
 
@@ -198,11 +210,27 @@ impl Block {
         };
         KeyValue {
             key: bytes(version.key),
-            value: bytes(version.value),
+            value: version
+                .apart
+                .map_or_else(|| bytes(version.value), Bytes::clone),
             create_revision: version.create,
             mod_revision: version.main,
             version: version.version,
             lease: version.lease,
+        }
+    }
+
+    /// Returns the value of a version in a buffer that later versions may refer to: one that holds little
+    /// else.
+    pub(super) fn shareable_value(&self, version: &Version<'_>) -> Bytes {
+        match (&self.body, version.apart) {
+            (_, Some(apart)) => apart.clone(),
+            (BlockBody::Closed(bytes), None) if bytes.len() < 2 * version.value.len() => {
+                bytes.slice_ref(version.value)
+            }
+            (BlockBody::Closed(_) | BlockBody::Growing(_), None) => {
+                Bytes::copy_from_slice(version.value)
+            }
         }
     }
 
@@ -212,30 +240,35 @@ impl Block {
         let base = if new { version.main } else { self.base };
         let head = version.head(self.number, base);
         let size = head.len() + version.key.len() + version.value.len();
+        let length = self.len();
         let (SlotDirectory::Full(offsets), BlockBody::Growing(bytes)) =
             (&mut self.slots, &mut self.body)
         else {
             return None;
         };
-        let grown = HEADER_BYTES + bytes.len() + size + 2 * (offsets.len() + 1);
+        let grown = HEADER_BYTES + length + size + 2 * (offsets.len() + 1);
         if !new && grown > BLOCK_BYTES {
             return None;
         }
         if bytes.capacity() < BLOCK_BYTES {
-            bytes.reserve_exact(size.max(BLOCK_BYTES) - bytes.len());
+            let own = size - version.apart.map_or(0, Bytes::len);
+            bytes.reserve_exact(own.max(BLOCK_BYTES) - bytes.len());
         }
         let slot = offsets.len() as u16;
         offsets.push(bytes.len() as u16);
         bytes.extend_from_slice(&head);
         bytes.extend_from_slice(version.key);
-        bytes.extend_from_slice(version.value);
+        match version.apart {
+            Some(apart) => self.apart.push((slot, apart.clone())),
+            None => bytes.extend_from_slice(version.value),
+        }
         self.base = base;
         Some((slot, size))
     }
 
     /// Whether the versions take more than `BLOCK_BYTES`, which is one large version that stands alone.
     pub(super) fn is_oversized(&self) -> bool {
-        self.bytes().len() > BLOCK_BYTES
+        self.len() > BLOCK_BYTES
     }
 
     /// Closes the block: frees spare memory and accepts no further version.
@@ -244,26 +277,42 @@ impl Block {
             self.body = BlockBody::Closed(Bytes::from(std::mem::take(bytes).into_boxed_slice()));
         }
         self.slots = std::mem::replace(&mut self.slots, SlotDirectory::Sparse(Vec::new())).packed();
+        self.apart.shrink_to_fit();
     }
 
     /// A copy of the block without the versions in these slots (ascending), or `None` if all of
     /// them were removed before. An open block stays open.
     pub(super) fn without(&self, dead: &[u16]) -> Option<Block> {
-        let entries = self.entries();
+        let is_dead = |slot: u16| dead.binary_search(&slot).is_ok();
+        let mut entries = self.entries();
+        let count = entries.len();
+        entries.retain(|(slot, _)| !is_dead(*slot));
+        let apart = self.apart.iter().filter(|(slot, _)| !is_dead(*slot));
+        (entries.len() < count).then(|| self.rebuilt(entries, apart.cloned().collect()))
+    }
+
+    /// A copy of the block with these values kept apart, which are those of the versions in these slots
+    /// (ascending), and no others.
+    pub(super) fn with_apart(&self, apart: Vec<(u16, Bytes)>) -> Block {
+        self.rebuilt(self.entries(), apart)
+    }
+
+    /// A copy of the block with the versions of these entries, of which the values in `apart` are kept apart.
+    fn rebuilt(&self, entries: Vec<(u16, Range<usize>)>, apart: Vec<(u16, Bytes)>) -> Block {
         let mut kept = Vec::with_capacity(entries.len());
         let mut bytes = Vec::with_capacity(self.bytes().len());
-        for (at, (slot, offset)) in entries.iter().enumerate() {
-            if dead.binary_search(slot).is_ok() {
-                continue;
+        for (slot, place) in entries {
+            kept.push((slot, bytes.len() as u16));
+            let begin = place.start;
+            bytes.extend_from_slice(&self.bytes()[place]);
+            match (value_in(&self.apart, slot), value_in(&apart, slot)) {
+                (None, None) | (Some(_), Some(_)) => {}
+                (Some(value), None) => bytes.extend_from_slice(value),
+                (None, Some(_)) => {
+                    let value = self.decode(slot, begin).value.len();
+                    bytes.truncate(bytes.len() - value);
+                }
             }
-            let end = entries
-                .get(at + 1)
-                .map_or(self.bytes().len(), |next| usize::from(next.1));
-            kept.push((*slot, bytes.len() as u16));
-            bytes.extend_from_slice(&self.bytes()[usize::from(*offset)..end]);
-        }
-        if kept.len() == entries.len() {
-            return None;
         }
         let (slots, body) = match (&self.slots, &self.body) {
             (SlotDirectory::Full(offsets), BlockBody::Growing(_)) => {
@@ -278,22 +327,44 @@ impl Block {
                 BlockBody::Closed(Bytes::from(bytes.into_boxed_slice())),
             ),
         };
-        Some(Block { number: self.number, base: self.base, slots, body })
+        Block { number: self.number, base: self.base, slots, body, apart }
     }
 
-    /// Slots and offsets of the versions that exist, in order.
-    fn entries(&self) -> Vec<(u16, u16)> {
-        match &self.slots {
-            SlotDirectory::Full(offsets) => present_slots(offsets),
-            SlotDirectory::Sparse(entries) => entries.clone(),
-        }
+    /// Whether any value is kept apart.
+    pub(super) fn has_values_apart(&self) -> bool {
+        !self.apart.is_empty()
     }
 
-    /// Decodes the version that begins at an offset of the block's bytes; panics if none does.
-    fn decode(&self, offset: u16) -> Version<'_> {
-        Version::decode(&self.bytes()[usize::from(offset)..], self.number, self.base)
+    /// Slots of the versions that exist, and where their bytes are, in order.
+    fn entries(&self) -> Vec<(u16, Range<usize>)> {
+        let present = match &self.slots {
+            SlotDirectory::Full(offsets) => &present_slots(offsets),
+            SlotDirectory::Sparse(entries) => entries,
+        };
+        let ends = present
+            .iter()
+            .skip(1)
+            .map(|(_, offset)| usize::from(*offset));
+        let ends = ends.chain(std::iter::once(self.bytes().len()));
+        let places = present.iter().zip(ends);
+        places
+            .map(|((slot, offset), end)| (*slot, usize::from(*offset)..end))
+            .collect()
+    }
+
+    /// Decodes the version in a slot, which begins at an offset of the block's bytes; panics if none does.
+    fn decode(&self, slot: u16, offset: usize) -> Version<'_> {
+        let bytes = &self.bytes()[offset..];
+        let apart = value_in(&self.apart, slot);
+        Version::decode_with(bytes, self.number, self.base, apart)
             .expect("written by push, or checked when loaded")
     }
+}
+
+/// Returns the value of a slot among those that are kept apart.
+pub(super) fn value_in(apart: &[(u16, Bytes)], slot: u16) -> Option<&Bytes> {
+    let at = apart.binary_search_by_key(&slot, |(slot, _)| *slot).ok()?;
+    Some(&apart[at].1)
 }
 
 impl SlotDirectory {

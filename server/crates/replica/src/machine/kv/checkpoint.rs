@@ -144,7 +144,9 @@ impl Kv {
                 if !meta.is_sound() {
                     return Err(CorruptRecord::new(format!("{}: {meta:?}", what())));
                 }
-                *self = Kv { loading: Some(Box::new(meta)), ..Kv::default() };
+                *self = Kv::default();
+                self.history.tail = Arc::new(Block::new(meta.tail));
+                self.loading = Some(Box::new(meta));
                 Ok(())
             }
             Some((&BLOCK, number)) => {
@@ -192,7 +194,8 @@ impl Kv {
             }
             self.revision = version.main;
         }
-        self.history.bytes += block.bytes().len() as u64;
+        self.history.bytes += block.len() as u64;
+        let block = self.history.with_shared_values(block);
         if number == tail {
             self.history.tail = Arc::new(block);
         } else {
@@ -219,9 +222,6 @@ impl Kv {
                 "no counters of the key space: the checkpoint is not whole",
             ));
         };
-        if self.history.tail.number() != meta.tail {
-            self.history.tail = Arc::new(Block::new(meta.tail));
-        }
         if self.revision > meta.revision {
             return Err(CorruptRecord::new(format!(
                 "a revision above {}",
@@ -255,8 +255,11 @@ fn key(number: u64) -> Vec<u8> {
 }
 
 /// Encodes a block as a record without its checksum: base revision, kind and length of the directory,
-/// directory, versions; the lowest byte of each number first.
+/// directory, versions with all values; the lowest byte of each number first.
 fn encode(block: &Block) -> Vec<u8> {
+    if block.has_values_apart() {
+        return encode(&block.with_apart(Vec::new()));
+    }
     let directory = match block.slots() {
         SlotDirectory::Full(offsets) => offsets.len() * 2,
         SlotDirectory::Sparse(entries) => entries.len() * 4,

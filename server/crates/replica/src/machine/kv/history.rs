@@ -4,15 +4,20 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use imbl::OrdMap;
 
 use super::{
     KeyValue,
-    block::Block,
+    block::{Block, value_in},
     index::{Index, IndexRow},
     leaf::IndexEntry,
     version::{Links, Location, Version, reach},
 };
+
+/// A value that is that of the version before shares its memory from this length on. A shorter one is no
+/// longer than a command that keeps it takes in memory and log, times a few.
+const SHARED_VALUE_BYTES_MIN: usize = 512;
 
 /// A closed block. Compared by identity, which tells a checkpoint whether it changed.
 #[derive(Clone, Debug)]
@@ -132,14 +137,17 @@ impl History {
     }
 
     /// Appends a version and returns its place and its size in bytes. Closes the open block before, if it is
-    /// full, and after, if it holds one large version.
+    /// full, and after, if it holds one large version. A value that is that of the version before is kept
+    /// once.
     pub(super) fn push(&mut self, version: &Version<'_>) -> (Location, usize) {
-        let (slot, size) = match Arc::make_mut(&mut self.tail).push(version) {
+        let shared = self.value_before(version);
+        let version = Version { apart: shared.as_ref(), ..*version };
+        let (slot, size) = match Arc::make_mut(&mut self.tail).push(&version) {
             Some(pushed) => pushed,
             None => {
                 self.close_tail();
                 let tail = Arc::make_mut(&mut self.tail);
-                tail.push(version).expect("a new block takes any version")
+                tail.push(&version).expect("a new block takes any version")
             }
         };
         self.bytes += size as u64;
@@ -148,6 +156,47 @@ impl History {
             self.close_tail();
         }
         (place, size)
+    }
+
+    /// Returns the value of the version before, if it is the value of `version`, too, and long enough to be
+    /// shared.
+    fn value_before(&self, version: &Version<'_>) -> Option<Bytes> {
+        let value = version.value;
+        if value.len() < SHARED_VALUE_BYTES_MIN {
+            return None;
+        }
+        let (block, before) = self.get(version.links.prev?)?;
+        let same = std::ptr::eq(before.value, value) || before.value == value;
+        same.then(|| block.shareable_value(&before))
+    }
+
+    /// Returns a block, which is the next one, with the values shared that [`Self::push`] would have shared:
+    /// a checkpoint holds all of them.
+    pub(super) fn with_shared_values(&self, block: Block) -> Block {
+        let mut apart: Vec<(u16, Bytes)> = Vec::new();
+        for (slot, version) in block.versions() {
+            let own = version
+                .links
+                .prev
+                .filter(|prev| prev.block == block.number());
+            let shared = match own {
+                None => self.value_before(&version),
+                Some(_) if version.value.len() < SHARED_VALUE_BYTES_MIN => None,
+                Some(prev) => block
+                    .get(prev.slot)
+                    .filter(|before| before.value == version.value)
+                    .map(|before| {
+                        let known = value_in(&apart, prev.slot).cloned();
+                        known.unwrap_or_else(|| block.shareable_value(&before))
+                    }),
+            };
+            apart.extend(shared.map(|value| (slot, value)));
+        }
+        if apart.is_empty() {
+            block
+        } else {
+            block.with_apart(apart)
+        }
     }
 
     /// Closes the open block and opens the next one. A block without versions is dropped instead of closed.
@@ -237,7 +286,7 @@ impl History {
         let Some(rest) = block.without(slots) else {
             return;
         };
-        self.bytes -= (block.bytes().len() - rest.bytes().len()) as u64;
+        self.bytes -= (block.len() - rest.len()) as u64;
         if number == self.tail.number() {
             self.tail = Arc::new(rest);
         } else if rest.bytes().is_empty() {
@@ -271,6 +320,7 @@ mod tests {
                 links,
                 key,
                 value,
+                apart: None,
                 size: 0,
             };
             newest = Some((history.push(&version).0, links));

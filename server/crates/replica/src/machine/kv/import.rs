@@ -49,6 +49,7 @@ impl Kv {
             links: past.as_ref().map(|past| past.links).unwrap_or_default(),
             key: foreign.key,
             value: if tombstone { &[] } else { foreign.value },
+            apart: None,
             size: 0,
         };
         let (place, size) = self.history.push(&version);

@@ -4,7 +4,7 @@
 //!
 //! Reading order: `request` (what can be asked) → `read_budget` (how much of it) → `version` and `block`
 //! (what is kept) → `history` (all of it) → `leaf` and `index` (which key stands where; `sort` helps to
-//! build it) → the verbs → `lease` → `events` (what
+//! build it) → the verbs → `kept` (values that puts keep) → `lease` → `events` (what
 //! watchers read) → `retained` (what etcd's store would hold) → `import` (what was such a store) → `fingerprint`,
 //! `checkpoint`.
 
@@ -17,6 +17,7 @@ mod fingerprint;
 mod history;
 mod import;
 mod index;
+mod kept;
 mod key_range;
 mod leaf;
 mod lease;
@@ -152,6 +153,9 @@ pub enum KvError {
     /// A member's quota is used up, and the command would grow the key space.
     #[error("database space exceeded")]
     NoSpace,
+    /// A put keeps a value that has become much longer since the put was proposed.
+    #[error("the value to keep has grown meanwhile")]
+    KeptValueGrew,
     /// Members disagree about the data.
     #[error("corrupt cluster")]
     Corrupt,
@@ -326,6 +330,7 @@ impl Kv {
             links: past.as_ref().map(|past| past.links).unwrap_or_default(),
             key,
             value,
+            apart: None,
             size: 0,
         };
         let (place, size) = self.history.push(&version);

@@ -13,12 +13,8 @@ pub struct KvCommand {
 impl KvCommand {
     /// Whether the command is a put, or a transaction with one in any branch.
     pub fn puts(&self) -> bool {
-        match &self.operation {
-            Some(KvOperation::Put(_)) => true,
-            Some(KvOperation::Txn(txn)) => txn.puts(),
-            Some(KvOperation::Delete(_) | KvOperation::Compact(_) | KvOperation::Sweep(_))
-            | None => false,
-        }
+        let mut operation = self.operation.iter();
+        operation.any(|operation| operation.has_put(&|_| true))
     }
 
     /// Whether the read limits apply: `false` for an entry of a release without limits and for a command that
@@ -55,6 +51,17 @@ pub enum KvOperation {
     Sweep(Sweep),
 }
 
+impl KvOperation {
+    /// Whether it is a put that is `wanted`, or a transaction with one in any branch.
+    pub(in crate::machine) fn has_put(&self, wanted: &dyn Fn(&Put) -> bool) -> bool {
+        match self {
+            Self::Put(put) => wanted(put),
+            Self::Txn(txn) => txn.has_put(wanted),
+            Self::Delete(_) | Self::Compact(_) | Self::Sweep(_) => false,
+        }
+    }
+}
+
 /// Put one key.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Put {
@@ -76,6 +83,9 @@ pub struct Put {
     /// Keep the current lease; the key must exist.
     #[prost(bool, tag = "6")]
     pub ignore_lease: bool,
+    /// The most bytes of a value that it keeps. Entries of releases without this limit lack the field.
+    #[prost(uint64, optional, tag = "7")]
+    pub kept_bytes_max: Option<u64>,
 }
 
 /// Delete `[key, range_end)`; the meaning of the end is as in [`Range`].
@@ -232,12 +242,12 @@ impl Txn {
         })
     }
 
-    /// Whether any branch, of nested transactions too, contains a put.
-    fn puts(&self) -> bool {
+    /// Whether any branch, of nested transactions too, contains a put that is `wanted`.
+    fn has_put(&self, wanted: &dyn Fn(&Put) -> bool) -> bool {
         let mut ops = self.success.iter().chain(&self.failure);
         ops.any(|op| match &op.kind {
-            Some(TxnOpKind::Put(_)) => true,
-            Some(TxnOpKind::Txn(txn)) => txn.puts(),
+            Some(TxnOpKind::Put(put)) => wanted(put),
+            Some(TxnOpKind::Txn(txn)) => txn.has_put(wanted),
             Some(TxnOpKind::Range(_) | TxnOpKind::Delete(_)) | None => false,
         })
     }

@@ -3,7 +3,10 @@
 //! What does not live here: its location (`block`), which version is the newest (`index`).
 //!
 //! The encoding is part of the checkpoint format: a flag byte, then variable-length integers, then
-//! key and value. A fresh key costs six bytes beside its key and value.
+//! key and value. A fresh key costs six bytes beside its key and value. In memory, a value may be kept apart
+//! (see `block`).
+
+use bytes::Bytes;
 
 /// Location of a version. It never changes and is never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,7 +53,9 @@ pub(super) struct Version<'a> {
     pub(super) key: &'a [u8],
     /// The value; empty of a tombstone.
     pub(super) value: &'a [u8],
-    /// Bytes it takes in its block; 0 until it is written.
+    /// The buffer of the value, if it is kept apart.
+    pub(super) apart: Option<&'a Bytes>,
+    /// Bytes of its encoding with key and value; 0 until it is written.
     pub(super) size: usize,
 }
 
@@ -103,6 +108,16 @@ impl<'a> Version<'a> {
 
     /// Reads the version at the beginning of `bytes`. `None` if these are not a version's bytes.
     pub(super) fn decode(bytes: &'a [u8], block: u64, base: i64) -> Option<Self> {
+        Self::decode_with(bytes, block, base, None)
+    }
+
+    /// Reads a version as [`Self::decode`] does; its value is not in `bytes` if it is kept `apart`.
+    pub(super) fn decode_with(
+        bytes: &'a [u8],
+        block: u64,
+        base: i64,
+        apart: Option<&'a Bytes>,
+    ) -> Option<Self> {
         let mut input = ByteReader { rest: bytes };
         let flags = input.byte()?;
         let has = |flag: u8| flags & flag != 0;
@@ -139,9 +154,12 @@ impl<'a> Version<'a> {
             usize::try_from(input.varint()?).ok()?
         };
         let key = input.take(key_len)?;
-        let value = input.take(value_len)?;
+        let value = match apart {
+            Some(apart) => apart,
+            None => input.take(value_len)?,
+        };
         let tombstone = has(TOMBSTONE);
-        let size = bytes.len() - input.rest.len();
+        let size = bytes.len() - input.rest.len() + apart.map_or(0, Bytes::len);
         Some(Version {
             main,
             sub,
@@ -152,6 +170,7 @@ impl<'a> Version<'a> {
             links,
             key,
             value,
+            apart,
             size,
         })
     }
@@ -260,6 +279,7 @@ mod tests {
             links: Links::default(),
             key: b"sixteen bytes it",
             value: &[7; 256],
+            apart: None,
             size: 0,
         };
         assert_eq!(fresh.head(9, 100).len(), 5);

@@ -1,0 +1,92 @@
+//! Puts of a few bytes that keep a large value: each stores it again.
+
+use witan_api::v3::etcdserverpb::PutRequest;
+use witan_e2e::{Launch, Server};
+
+use crate::{
+    h2,
+    shares::ask,
+    stage::{SLACK_BYTES, grown, load_on, patiently},
+};
+
+/// The value.
+const VALUE_BYTES: usize = 1_000_000;
+
+/// Times that it is kept, which is 40 times the quota.
+const KEPT: u32 = 2_560;
+
+/// `--quota-backend-bytes`.
+const QUOTA_BYTES: u64 = 64 << 20;
+
+/// Commands in flight may hold so much when the quota is used up (`budget::PROPOSALS_BYTES_MAX`).
+const IN_FLIGHT_BYTES: u64 = 64 << 20;
+
+/// The request and the value, read, decoded and stored.
+const DATA_BYTES: u64 = 32 << 20;
+
+/// Returns how often a metric of the puts was counted.
+fn puts_handled(server: &Server) -> f64 {
+    let metrics = server.http("GET", "/metrics", "").text();
+    let puts = metrics
+        .lines()
+        .filter(|line| line.starts_with("grpc_server_handled_total") && line.contains("\"Put\""));
+    let counts = puts.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    counts.sum()
+}
+
+#[test]
+fn a_kept_value_counts_as_if_it_were_sent() {
+    let launch = Launch::witan().arg(format!("--quota-backend-bytes={QUOTA_BYTES}"));
+    let bound = SLACK_BYTES + DATA_BYTES;
+    load_on(launch, "kept values", bound, |server| {
+        let value = "djc3".repeat(VALUE_BYTES / 3);
+        let body = format!(r#"{{"key":"a2V5","value":"{value}"}}"#);
+        assert_eq!(server.http("POST", "/v3/kv/put", &body).status, 200);
+        let mut client = h2::open(server, Some((1 << 31) - 1));
+        let put = PutRequest { key: "key".into(), ignore_value: true, ..Default::default() };
+        assert!(ask(&mut client, KEPT, "/etcdserverpb.KV/Put", &put));
+        patiently("all puts are answered", || {
+            puts_handled(server) >= f64::from(KEPT)
+        });
+        let status = server.http("POST", "/v3/maintenance/status", "{}").json();
+        let size: u64 = status["dbSize"]
+            .as_str()
+            .expect("a size")
+            .parse()
+            .expect("a number");
+        assert!(
+            size <= QUOTA_BYTES + IN_FLIGHT_BYTES + DATA_BYTES,
+            "{size} bytes"
+        );
+        format!(
+            "{KEPT} x {VALUE_BYTES} bytes kept: {} MiB stored",
+            size >> 20
+        )
+    });
+}
+
+#[test]
+fn values_that_were_kept_are_in_memory_once_after_a_restart() {
+    let quota = u64::from(KEPT) * VALUE_BYTES as u64;
+    let mut server = Launch::witan()
+        .arg(format!("--quota-backend-bytes={quota}"))
+        .start();
+    let value = "djc3".repeat(VALUE_BYTES / 3);
+    let body = format!(r#"{{"key":"a2V5","value":"{value}"}}"#);
+    assert_eq!(server.http("POST", "/v3/kv/put", &body).status, 200);
+    let keep = r#"{"key":"a2V5","ignore_value":true}"#;
+    let (_, while_kept) = grown(&server, || {
+        for _ in 0..300 {
+            assert_eq!(server.http("POST", "/v3/kv/put", keep).status, 200);
+        }
+    });
+    server.kill9();
+    server.start_again();
+    let range = r#"{"key":"a2V5","keys_only":true}"#;
+    let pair = &server.http("POST", "/v3/kv/range", range).json()["kvs"][0];
+    assert_eq!(pair["version"], "301");
+    let restarted = crate::stage::memory(&server, "VmHWM:");
+    let bound = SLACK_BYTES + DATA_BYTES;
+    assert!(while_kept <= bound, "{while_kept} bytes");
+    assert!(restarted <= 2 * bound, "{restarted} bytes after a restart");
+}
