@@ -5,7 +5,7 @@ use std::path::Path;
 use witan_replica::machine::record::CorruptRecord;
 
 use crate::{
-    bootstrap::{discover::DiscoverError, join::JoinError},
+    bootstrap::{discover::DiscoverError, etcd::EtcdMember, join::JoinError},
     config::ConfigError,
     corruption::InconsistentState,
     node,
@@ -86,6 +86,7 @@ impl BootError {
             Self::Inconsistent(_) => INCONSISTENT_EXIT_CODE,
             Self::Removed => node::EXIT_REMOVED,
             Self::Join(JoinError::Bootstrapped(_)) => node::EXIT_LOG_LOST,
+            Self::Join(JoinError::Etcd(_)) => EtcdMember::EXIT_CODE,
             Self::Config(_)
             | Self::Discovery(_)
             | Self::Join(_)

@@ -10,6 +10,7 @@ use witan_replica::machine::{
     view::View,
 };
 
+use super::etcd::{self, EtcdMember};
 use crate::{
     config::{ClusterState, Config, Url},
     peer::query::{self, RemoteCluster},
@@ -48,6 +49,8 @@ pub enum JoinError {
          (member remove), add it again, and start it with --initial-cluster-state=existing"
     )]
     Bootstrapped(u64),
+    #[error(transparent)]
+    Etcd(#[from] EtcdMember),
 }
 
 /// A running cluster that knows this member.
@@ -79,12 +82,16 @@ pub async fn ask(
     let urls: Vec<&Url> = others.flat_map(|(_, urls)| urls).collect();
     match config.initial_cluster_state {
         ClusterState::New => {
-            let (clusters, _) = ask_all(&urls, tls).await;
+            let asked = tokio::join!(ask_all(&urls, tls), etcd::refuse(&urls, tls));
+            let ((clusters, _), of_etcd) = asked;
+            of_etcd?;
             check_not_started(super::own_id(config), &clusters).map(|()| None)
         }
         ClusterState::Existing => {
-            let clusters = ask_until_answered(&urls, tls).await;
-            joined(config, &clusters.map_err(JoinError::Unreachable)?).map(Some)
+            let cluster = ask_until_answered(&urls, tls).await;
+            let cluster = cluster.map_err(JoinError::Unreachable)?;
+            etcd::refuse(&urls, tls).await?;
+            joined(config, &cluster).map(Some)
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Decides how a member starts: with a new cluster, with a running one (`join`), or from its data
 //! directory. The decision is pure; `boot` carries it out, after `discover` has found the members of a new
-//! cluster.
+//! cluster. `etcd` recognizes members of etcd among them.
 
 pub mod discover;
+pub mod etcd;
 pub mod join;
 
 use witan_api::ids;

@@ -23,6 +23,9 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Largest answer: some thousand members.
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
 
+/// Where the peer port of every member of ours, and none of etcd, answers.
+const STATE_HASH: &str = "/members/statehash";
+
 /// A cluster as one of its members describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteCluster {
@@ -38,6 +41,13 @@ pub async fn cluster(url: &Url, tls: Option<&PeerTls>) -> io::Result<RemoteClust
     cluster_of(&answer).map_err(invalid)
 }
 
+/// Whether etcd answers at this peer URL: it says which version it runs, and does not know a path that every
+/// member of ours does. `false` if nothing answers.
+pub async fn is_etcd(url: &Url, tls: Option<&PeerTls>) -> bool {
+    let (version, own) = tokio::join!(get(url, tls, "/version"), get(url, tls, STATE_HASH));
+    matches!((version, own), (Ok(version), Ok(own)) if is_of_etcd(&version, &own))
+}
+
 /// Asks a member of a cluster at this peer URL for the hash of its state after an entry; `None` if the member
 /// has no such hash.
 pub async fn state_hash(
@@ -46,7 +56,7 @@ pub async fn state_hash(
     cluster_id: u64,
     index: u64,
 ) -> io::Result<Option<StateHash>> {
-    let answer = get(url, tls, &format!("/members/statehash?index={index}")).await?;
+    let answer = get(url, tls, &format!("{STATE_HASH}?index={index}")).await?;
     hash_of(&answer, cluster_id).map_err(invalid)
 }
 
@@ -75,11 +85,10 @@ async fn get(url: &Url, tls: Option<&PeerTls>, target: &str) -> io::Result<Vec<u
         let request = format!("GET {target} HTTP/1.0\r\nHost: {}\r\n\r\n", url.authority());
         stream.write_all(request.as_bytes()).await?;
         stream.flush().await?;
+        let mut stream = stream.take(ANSWER_BYTES_MAX);
         let mut answer = Vec::new();
-        stream
-            .take(ANSWER_BYTES_MAX)
-            .read_to_end(&mut answer)
-            .await?;
+        // etcd 3.4 closes the connection seconds after its answer
+        while !is_whole(&answer) && stream.read_buf(&mut answer).await? > 0 {}
         Ok(answer)
     };
     let too_slow = |_| io::Error::new(io::ErrorKind::TimedOut, "it did not answer in time");
@@ -90,6 +99,7 @@ async fn get(url: &Url, tls: Option<&PeerTls>, target: &str) -> io::Result<Vec<u
 struct Answer<'a> {
     status: &'a str,
     cluster_id: Option<u64>,
+    content_length: Option<u64>,
     body: &'a [u8],
 }
 
@@ -102,19 +112,32 @@ impl Answer<'_> {
     }
 }
 
-/// Splits an HTTP response into its status, its header `X-Etcd-Cluster-Id` and its body.
+/// Splits an HTTP response into its status, its headers `X-Etcd-Cluster-Id` and `Content-Length`, and its body.
 fn parse(answer: &[u8]) -> Result<Answer<'_>, &'static str> {
     let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
     let (head, body) = answer.split_at(end.ok_or("its answer is not HTTP")?);
     let head = std::str::from_utf8(head).map_err(|_| "its answer is not HTTP")?;
     let mut lines = head.split("\r\n");
     let status = lines.next().and_then(|line| line.split(' ').nth(1));
-    let mut headers = lines.filter_map(|line| line.split_once(':'));
-    let id = headers.find(|(name, _)| name.eq_ignore_ascii_case("x-etcd-cluster-id"));
+    let headers = lines.filter_map(|line| line.split_once(':'));
+    let header = |wanted: &str| {
+        let mut headers = headers.clone();
+        let (_, value) = headers.find(|(name, _)| name.eq_ignore_ascii_case(wanted))?;
+        Some(value.trim())
+    };
     Ok(Answer {
         status: status.unwrap_or_default(),
-        cluster_id: id.and_then(|(_, id)| u64::from_str_radix(id.trim(), 16).ok()),
+        cluster_id: header("x-etcd-cluster-id").and_then(|id| u64::from_str_radix(id, 16).ok()),
+        content_length: header("content-length").and_then(|length| length.parse().ok()),
         body: &body[4..],
+    })
+}
+
+/// Whether a response has all of the body that its header `Content-Length` announces.
+fn is_whole(answer: &[u8]) -> bool {
+    parse(answer).is_ok_and(|answer| {
+        let whole = |length| answer.body.len() as u64 >= length;
+        answer.content_length.is_some_and(whole)
     })
 }
 
@@ -141,6 +164,15 @@ struct VersionPage {
 struct ProbePage {
     #[serde(rename = "Now")]
     now: String,
+}
+
+/// Whether these responses to `/version` and to [`STATE_HASH`] without an index are etcd's.
+fn is_of_etcd(version: &[u8], own: &[u8]) -> bool {
+    let (Ok(version), Ok(own)) = (parse(version), parse(own)) else {
+        return false;
+    };
+    let page: Option<VersionPage> = serde_json::from_slice(version.body).ok();
+    page.is_some() && own.status == "404"
 }
 
 /// Reads the release of a member from the response to `/version`; another cluster, or a release below
@@ -224,6 +256,27 @@ mod tests {
             let refusal = read(bad).expect_err(bad);
             assert!(refusal.contains(reason), "{bad:?}: {refusal}");
         }
+    }
+
+    #[test]
+    fn an_answer_is_whole_with_its_length_and_not_before() {
+        let whole = "HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\n{}\n";
+        for length in 0..whole.len() {
+            assert!(!is_whole(&whole.as_bytes()[..length]), "{length} bytes");
+        }
+        assert!(is_whole(whole.as_bytes()));
+        assert!(!is_whole(b"HTTP/1.0 200 OK\r\n\r\n{}"), "until the end");
+    }
+
+    #[test]
+    fn a_member_of_etcd_lacks_what_each_of_ours_has() {
+        let answer =
+            |status: &str, body: &str| format!("HTTP/1.0 {status}\r\n\r\n{body}").into_bytes();
+        let version = answer("200 OK", r#"{"etcdserver":"3.4.23","etcdcluster":"3.4.0"}"#);
+        let (lacks, has) = (answer("404 Not Found", ""), answer("400 Bad Request", ""));
+        assert!(is_of_etcd(&version, &lacks));
+        assert!(!is_of_etcd(&version, &has));
+        assert!(!is_of_etcd(&lacks, &lacks), "any other server");
     }
 
     #[test]

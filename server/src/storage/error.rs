@@ -54,6 +54,18 @@ pub enum OpenError {
         /// The configured identity.
         own: DataIdentity,
     },
+    /// etcd wrote the data.
+    #[error(
+        "this is a data directory of etcd, which this program does not read: {} is etcd's. Nothing was changed. \
+         To take the data over, start etcd on it, save a snapshot (etcdctl snapshot save FILE), make a \
+         directory of it (witan snapshot restore FILE --data-dir DIR, with this member's --name and \
+         --initial-* flags) and start on that; or start on an empty directory and copy the keys of the \
+         running etcd (etcdctl make-mirror)", path.display()
+    )]
+    Etcd {
+        /// What shows it.
+        path: PathBuf,
+    },
     /// The identity file is missing although there is data, or is invalid.
     #[error(
         "{} is missing or damaged, but there is data beside it. Put the file back, or restore a \
@@ -121,7 +133,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Returns the exit code of the process that this error ends, 20 to 28, one for each variant.
+    /// Returns the exit code of the process that this error ends, one for each variant.
     pub fn exit_code(&self) -> i32 {
         match self {
             Self::Locked { .. } => 20,
@@ -133,6 +145,7 @@ impl OpenError {
             Self::Io { .. } => 26,
             Self::Log { .. } => 27,
             Self::Checkpoint { .. } => 28,
+            Self::Etcd { .. } => 37,
         }
     }
 

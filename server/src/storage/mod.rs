@@ -15,7 +15,7 @@
 //! (snapshots of other members) and `install` (how one becomes the checkpoint). `folder` is what their
 //! threads share. `space`
 //! watches what is free, `ledger` says which thread may take it, `retry` repeats a write of the log that
-//! found nothing. `files` makes things durable. `create` makes a directory at once.
+//! found nothing. `files` makes things durable. `create` makes a directory at once. `etcd` recognizes etcd's.
 //!
 //! - **I4** a checkpoint and its index become visible in one atomic step.
 //! - **I5** the log is cut only below the older of the last two durable checkpoints.
@@ -25,6 +25,7 @@ mod checkpoint;
 mod checkpointer;
 mod create;
 mod error;
+mod etcd;
 mod files;
 mod folder;
 mod format;
@@ -98,9 +99,14 @@ pub struct DirectoryLock {
 }
 
 /// Reads the identity of a data directory; `None` if its set-up was never finished. A restart uses
-/// it instead of computing the ids again.
+/// it instead of computing the ids again. A directory of etcd is refused.
 pub fn identity(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
-    format::read(&member_dir(dir))
+    let member = member_dir(dir);
+    let known = format::read(&member)?;
+    match etcd::find(&member).map_err(|e| OpenError::io(&member, e))? {
+        Some(path) if known.is_none() => Err(OpenError::Etcd { path }),
+        Some(_) | None => Ok(known),
+    }
 }
 
 /// Whether the directory has a state: its set-up was finished, and its first checkpoint was written.
@@ -120,12 +126,18 @@ pub fn open(
     metrics: &StorageMetrics,
 ) -> Result<(Storage, Recovered), OpenError> {
     let member = member_dir(dir);
+    // before anything is written
+    self::identity(dir)?;
     make_dir(dir)?;
     make_dir(&member)?;
     let lock = lock::LockFile::take(&member)?;
     let known = format::read(&member)?;
     if let Some(found) = &known {
         format::check(identity, found, &member)?;
+    }
+    if let Ok(Some(path)) = etcd::find(&member) {
+        let path = path.display();
+        tracing::warn!(%path, "there are files of etcd in the data directory; they are ignored");
     }
     let fresh = known.is_none();
     let sizes = LogSizes::of(&member);

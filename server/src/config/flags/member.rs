@@ -11,7 +11,7 @@ const NO_BBOLT: &str = "there is no bbolt here";
 pub(super) const FLAGS: &[Flag] = &[
     Flag::new("name", Text, "default", "Name of this member, for people.", supported("name_and_data_dir")),
     Flag::new("data-dir", Text, "", "Directory of everything this member keeps; NAME.etcd when not given.", supported("name_and_data_dir")),
-    Flag::new("wal-dir", Text, "", "Directory of the log, when it is not inside the data directory.", refused("the log lives inside the data directory; make a link of DATA-DIR/log if it must lie elsewhere")),
+    Flag::new("wal-dir", Text, "", "Directory of the log, when it is not inside the data directory.", refused("the log lives inside the data directory; make a link of DATA-DIR/member/log if it must lie elsewhere")),
     Flag::new("listen-client-urls", Text, "http://localhost:2379", "URLs to serve clients on: gRPC and, without --listen-client-http-urls, HTTP.", supported("several_client_urls")),
     Flag::new("listen-client-http-urls", Text, "", "URLs to serve HTTP alone on; --listen-client-urls serve gRPC alone then.", supported("http_and_metrics_urls_of_their_own")),
     Flag::new("listen-peer-urls", Text, "http://localhost:2380", "URLs to listen on for other members.", supported("peer_ports_and_their_timeouts")),

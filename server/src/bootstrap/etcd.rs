@@ -1,0 +1,31 @@
+//! Refuses to begin or join a cluster in which members of etcd run: their streams and their log are other
+//! ones, so such a member would wait for ever while etcd counts it for its quorum.
+
+use futures_util::future::join_all;
+
+use crate::{config::Url, peer::query, transport::PeerTls};
+
+/// Another member runs etcd.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "what answers at {0} is a member of etcd, and this program cannot be in one cluster with it. If this member \
+     was added there, remove it again (etcdctl member remove). To move to Witan, restore a snapshot of that \
+     cluster (etcdctl snapshot save FILE, witan snapshot restore FILE), or begin a cluster of its own and copy \
+     the keys (etcdctl make-mirror)"
+)]
+pub struct EtcdMember(String);
+
+impl EtcdMember {
+    /// Exit code of the process that this ends.
+    pub const EXIT_CODE: i32 = 38;
+}
+
+/// Asks the members at these URLs; an error if one of them runs etcd. Those that do not answer are not judged.
+pub async fn refuse(urls: &[&Url], tls: Option<&PeerTls>) -> Result<(), EtcdMember> {
+    let answers = join_all(urls.iter().map(|url| query::is_etcd(url, tls))).await;
+    let mut found = urls.iter().zip(answers);
+    match found.find(|(_, is_etcd)| *is_etcd) {
+        Some((url, _)) => Err(EtcdMember(url.to_string())),
+        None => Ok(()),
+    }
+}

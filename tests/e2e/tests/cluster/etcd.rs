@@ -1,0 +1,131 @@
+//! Witan beside etcd: on a data directory of etcd and among members of etcd it ends with a reason and changes
+//! nothing; after etcd has run on its own directory it still serves its own data.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use witan_e2e::{Cluster, Kind, Launch, Server, Tool};
+
+/// Exit code of a member on a data directory of etcd.
+const ETCD_DIRECTORY: i32 = 37;
+
+/// Exit code of a member among members of etcd.
+const ETCD_MEMBERS: i32 = 38;
+
+const ETCDS: [Kind; 2] = [Kind::Etcd34, Kind::Etcd36];
+
+fn run(tool: Tool, server: &Server, args: &[&str]) -> String {
+    let said = tool.run(&server.url(), args);
+    assert_eq!(said.code, Some(0), "{}", said.all());
+    said.stdout
+}
+
+/// All files below a directory with their contents, and all directories.
+fn contents(dir: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(dir).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(contents(&path));
+            found.insert(path, None);
+        } else {
+            let bytes = fs::read(&path).expect("a file");
+            found.insert(path, Some(bytes));
+        }
+    }
+    found
+}
+
+/// Starts Witan on the data directory of `etcd`, which does not run, and checks that it changes nothing.
+fn check_refused(etcd: &Server) {
+    let data = etcd.dir().join("data");
+    let before = contents(&data);
+    assert!(!before.is_empty(), "etcd has written something");
+    let mut witan = Launch::witan().bare().prepare();
+    let (client_url, peer_url) = (witan.url(), witan.peer_url().replace("http:", "https:"));
+    witan.add_args(["--data-dir", &data.display().to_string()]);
+    witan.add_args(["--listen-client-urls", &client_url]);
+    witan.add_args(["--advertise-client-urls", &client_url]);
+    witan.add_args(["--listen-peer-urls", &peer_url]);
+    witan.add_args(["--initial-advertise-peer-urls", &peer_url]);
+    witan.add_args(["--initial-cluster", &format!("default={peer_url}")]);
+    // certificates that it makes itself lie in the data directory, too
+    witan.add_args(["--peer-auto-tls"]);
+    witan.start_unready_again();
+    assert_eq!(witan.wait_exit().code(), Some(ETCD_DIRECTORY));
+    assert_eq!(contents(&data), before);
+    let reason = witan.wait_log(0, "data directory of etcd");
+    for part in ["/data/member/", "snapshot save", "witan snapshot restore"] {
+        assert!(reason.contains(part), "{reason}");
+    }
+}
+
+#[test]
+fn a_data_directory_of_etcd_is_refused_and_left_as_it_is() {
+    for kind in ETCDS {
+        let mut etcd = Launch::new(kind).start();
+        run(Tool::Etcdctl36, &etcd, &["put", "a", "1"]);
+        etcd.terminate();
+        check_refused(&etcd);
+        etcd.start_again();
+        let kept = run(Tool::Etcdctl36, &etcd, &["get", "a"]);
+        assert_eq!(kept, "a\n1\n");
+    }
+}
+
+#[test]
+fn a_data_directory_that_etcdutl_has_restored_is_refused() {
+    let etcd = Launch::new(Kind::Etcd36).start();
+    run(Tool::Etcdctl36, &etcd, &["put", "a", "1"]);
+    let file = etcd.dir().join("saved.db").display().to_string();
+    run(Tool::Etcdctl36, &etcd, &["snapshot", "save", &file]);
+    let restored = Launch::new(Kind::Etcd36).prepare();
+    let data = restored.dir().join("data").display().to_string();
+    let args = ["snapshot", "restore", &file, "--data-dir", &data];
+    run(Tool::Etcdutl36, &etcd, &args);
+    check_refused(&restored);
+}
+
+#[test]
+fn a_member_whose_directory_etcd_has_used_too_serves_its_own_data() {
+    let mut witan = Launch::witan().start();
+    run(Tool::Etcdctl36, &witan, &["put", "a", "witan"]);
+    witan.terminate();
+    let launch = Launch::new(Kind::Etcd36).dir(witan.dir().to_owned());
+    let mut etcd = launch.start();
+    run(Tool::Etcdctl36, &etcd, &["put", "a", "etcd"]);
+    etcd.terminate();
+    let mark = witan.log().len();
+    witan.start_again();
+    witan.wait_log(mark, "files of etcd");
+    assert_eq!(run(Tool::Etcdctl36, &witan, &["get", "a"]), "a\nwitan\n");
+}
+
+#[test]
+fn a_member_among_members_of_etcd_ends_with_the_way_out() {
+    for kind in ETCDS {
+        for state in ["existing", "new"] {
+            let mut cluster = Cluster::prepare_of(&Launch::new(kind), "http", 1);
+            cluster.start_all();
+            let at = cluster.prepare_joining(&[0]);
+            let peer_url = cluster.member(at).peer_url();
+            let urls = format!("--peer-urls={peer_url}");
+            let args = ["member", "add", "m1", &urls];
+            run(Tool::Etcdctl36, cluster.member(0), &args);
+            let joining = cluster.member_mut(at);
+            joining.add_args(["--initial-cluster-state", state]);
+            joining.start_unready_again();
+            assert_eq!(joining.wait_exit().code(), Some(ETCD_MEMBERS), "{state}");
+            let etcd_url = cluster.member(0).peer_url();
+            let reason = cluster.member(at).wait_log(0, "is a member of etcd");
+            for part in [&etcd_url, "member remove", "make-mirror"] {
+                assert!(reason.contains(part), "{reason}");
+            }
+            let data = cluster.member(at).dir().join("data");
+            assert!(!data.exists(), "nothing was written");
+        }
+    }
+}
