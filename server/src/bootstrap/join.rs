@@ -15,7 +15,7 @@ use crate::{
     config::{ClusterState, Config, Url},
     peer::query::{self, RemoteCluster},
     storage::DataIdentity,
-    transport::PeerTls,
+    transport::{PeerTls, error_text},
 };
 
 /// How long a joining member asks again while no other member answers: they may be short of processor time, or
@@ -128,7 +128,7 @@ async fn ask_all(urls: &[&Url], tls: Option<&PeerTls>) -> (Vec<RemoteCluster>, V
     for (url, answer) in urls.iter().zip(answers) {
         match answer {
             Ok(cluster) => clusters.push(cluster),
-            Err(error) => failures.push(format!("{url}: {error}")),
+            Err(error) => failures.push(format!("{url}: {}", error_text(&error))),
         }
     }
     (clusters, failures)

@@ -50,11 +50,6 @@ pub enum ConfigError {
     )]
     PeerHttpsWithoutCertificate(String),
     #[error(
-        "peer url {0} with HTTPS scheme needs --peer-trusted-ca-file, the authority of the members' \
-         certificates, or --peer-auto-tls"
-    )]
-    PeerHttpsWithoutCa(String),
-    #[error(
         "--peer-client-cert-auth needs --peer-trusted-ca-file: the authority whose certificates \
          members must show"
     )]

@@ -33,17 +33,18 @@ impl PeerTlsFlags<'_> {
             ("", "") => None,
             (cert, key) => Some(pair(cert, key, PEER_CLIENT_PAIR)?),
         };
-        let mut secure = self
-            .listen
-            .iter()
-            .chain(self.call)
-            .filter(|url| url.is_tls());
-        if let Some(url) = secure.next() {
+        let mut urls = self.listen.iter().chain(self.call);
+        if let Some(url) = urls.find(|url| url.is_tls()) {
             if certificate.is_none() {
                 return Err(ConfigError::PeerHttpsWithoutCertificate(url.to_string()));
             }
-            if self.ca.is_empty() && !self.auto {
-                return Err(ConfigError::PeerHttpsWithoutCa(url.to_string()));
+            let of_files = matches!(certificate, Some(ServerCertificate::Files { .. }));
+            if self.ca.is_empty() && of_files {
+                warnings.push(
+                    "without --peer-trusted-ca-file the system's authorities must have signed the \
+                     certificates of other members, and the peer port serves anybody"
+                        .to_owned(),
+                );
             }
         }
         if self.client_cert_auth && self.ca.is_empty() && certificate.is_some() {

@@ -175,7 +175,6 @@ fn contradictions_of_tls_between_members_are_refused() {
             secure.to_owned(),
             "(--peer-cert-file, --peer-key-file) must be provided for peer url https://127.0.0.1:1",
         ),
-        (format!("{secure} {pair}"), "needs --peer-trusted-ca-file"),
         (
             "--peer-cert-file c".to_owned(),
             "--peer-cert-file and --peer-key-file belong together",
@@ -200,11 +199,14 @@ fn contradictions_of_tls_between_members_are_refused() {
         let error = refusal(&line);
         assert!(error.contains(part), "{line}: {error}");
     }
-    let line = format!(
-        "{secure} {pair} --peer-trusted-ca-file ca --initial-cluster default=https://127.0.0.1:1"
-    );
-    let config = load(&line, &[]).unwrap();
-    assert!(config.peer_tls.port.certificate.is_some());
+    let line = format!("{secure} {pair} --initial-cluster default=https://127.0.0.1:1");
+    for (ca, warned) in [("", true), (" --peer-trusted-ca-file ca", false)] {
+        let config = load(&format!("{line}{ca}"), &[]).unwrap();
+        assert!(config.peer_tls.port.certificate.is_some());
+        let mut warnings = config.warnings.iter();
+        let of_system = warnings.any(|warning| warning.contains("the system's authorities"));
+        assert_eq!(of_system, warned, "{ca}");
+    }
 }
 
 #[test]

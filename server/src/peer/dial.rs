@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     config::{Address, Url},
-    transport::{PeerStream, PeerTls},
+    transport::{PeerStream, PeerTls, error_text},
 };
 
 /// How long it may take until the other member has agreed.
@@ -32,7 +32,7 @@ pub(super) enum DialError {
     )]
     NoCertificate,
     /// The network or the system says no.
-    #[error(transparent)]
+    #[error("{}", error_text(.0))]
     Io(#[from] io::Error),
     /// The other member says no.
     #[error("refused by the other member: {0}")]

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::DiscoverError;
-use crate::config::V3Discovery;
+use crate::{config::V3Discovery, transport::system_roots};
 
 /// Encrypts connections.
 pub(super) struct TlsClient(TlsConnector);
@@ -74,13 +74,6 @@ fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier
     ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| DiscoverError::Tls { what: "TLS".to_owned(), reason: error.to_string() })
-}
-
-/// Returns the authorities of the system, or of `SSL_CERT_FILE`. Those that cannot be read are left out.
-fn system_roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    roots
 }
 
 fn roots_of(path: &Path) -> Result<RootCertStore, DiscoverError> {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, RootCertStore, ServerConfig,
+    ClientConfig, ServerConfig,
     client::{Resumption, WebPkiServerVerifier},
     pki_types::{
         CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, pem::PemObject,
@@ -21,10 +21,11 @@ use x509_cert::{crl::CertificateList, der::Decode as _};
 use super::{
     error::TlsError,
     peer,
+    pool::TrustedPool,
     suites::{self, SuiteChoice},
     verify::{ClientVerifier, Revoked, ServerVerifier},
 };
-use crate::config::PortTls;
+use crate::config::{PortTls, ServerCertificate};
 
 /// The flags that say what a port uses, for messages.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +68,7 @@ pub(super) struct TlsParts {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     /// Whose clients to take; `None` when clients need not show anything.
-    authorities: Option<Arc<RootCertStore>>,
+    authorities: Option<Arc<TrustedPool>>,
 }
 
 impl TlsParts {
@@ -89,6 +90,8 @@ pub(super) struct Files {
     hostnames: Vec<ServerName<'static>>,
     common_names: Vec<String>,
     choice: SuiteChoice,
+    /// Whether the certificate was made here, as those of the other members by them.
+    self_signed: bool,
 }
 
 impl Files {
@@ -115,6 +118,7 @@ impl Files {
                 .collect::<Result<_, _>>()?,
             common_names: tls.allowed_common_names.clone(),
             choice: suites::choice(tls)?,
+            self_signed: matches!(tls.certificate, Some(ServerCertificate::SelfSigned { .. })),
         })
     }
 
@@ -191,25 +195,27 @@ impl Files {
     }
 
     /// Makes the TLS configuration for calls to members: it presents the certificate, and accepts those of
-    /// the authority that are not revoked; without an authority it accepts any.
+    /// the authority that are not revoked. Without an authority it accepts those of the system's, or any if
+    /// its own is self-signed.
     pub(super) fn client_config(
         &self,
         parts: &TlsParts,
         revoked: Revoked,
     ) -> Result<ClientConfig, TlsError> {
         let provider = self.choice.provider.clone();
-        let chain = match (&self.ca, &parts.authorities) {
-            (Some(ca), Some(authorities)) => {
-                let builder = WebPkiServerVerifier::builder_with_provider(
-                    authorities.clone(),
-                    provider.clone(),
-                );
-                let built = builder.build();
-                Some(built.map_err(|error| content(self.flags.ca, ca, error.to_string()))?)
-            }
-            _ => None,
+        let trusted = match &parts.authorities {
+            Some(authorities) => Some(authorities.clone()),
+            None if self.self_signed => None,
+            None => Some(Arc::new(TrustedPool::of_system())),
         };
+        // it is built unless there is no authority
+        let chain = trusted.as_ref().and_then(|trusted| {
+            let (roots, provider) = (trusted.roots.clone(), provider.clone());
+            let builder = WebPkiServerVerifier::builder_with_provider(roots, provider);
+            builder.build().ok()
+        });
         let verifier = ServerVerifier {
+            trusted,
             chain,
             revoked,
             algorithms: provider.signature_verification_algorithms,
@@ -235,16 +241,12 @@ impl Files {
     }
 
     /// Reads the authorities that certificates are checked by; `None` if no file is configured.
-    fn authorities(&self) -> Result<Option<Arc<RootCertStore>>, TlsError> {
+    fn authorities(&self) -> Result<Option<Arc<TrustedPool>>, TlsError> {
         let Some(ca) = &self.ca else { return Ok(None) };
-        let mut roots = RootCertStore::empty();
         let flag = self.flags.ca;
-        for certificate in certificates(flag, ca)? {
-            roots
-                .add(certificate)
-                .map_err(|error| content(flag, ca, format!("not an authority: {error}")))?;
-        }
-        Ok(Some(Arc::new(roots)))
+        let pool = TrustedPool::new(certificates(flag, ca)?)
+            .map_err(|error| content(flag, ca, format!("not an authority: {error}")))?;
+        Ok(Some(Arc::new(pool)))
     }
 
     /// Makes the check of clients' certificates; `None` without authorities.
@@ -257,11 +259,13 @@ impl Files {
             return Ok(None);
         };
         let provider = self.choice.provider.clone();
-        let chain = WebPkiClientVerifier::builder_with_provider(authorities.clone(), provider)
+        let roots = authorities.roots.clone();
+        let chain = WebPkiClientVerifier::builder_with_provider(roots, provider)
             .build()
             .map_err(|error| content(self.flags.ca, ca, error.to_string()))?;
         Ok(Some(ClientVerifier {
             chain,
+            trusted: authorities.clone(),
             revoked,
             hostnames: self.hostnames.clone(),
             common_names: self.common_names.clone(),

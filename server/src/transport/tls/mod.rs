@@ -8,13 +8,14 @@
 //! What does *not* live here: the rules about flags (`config::security`, `config::peer_security`).
 //!
 //! Reading order: this file (open, handshake) → `files` (what is read) → `suites` → `verify`
-//! (which clients; `chain_paths` bounds what that costs) → `peer` (who they are) → `members` (TLS between members) → `subject_names` → `self_signed` (`--auto-tls`) → `stream` → `error`.
+//! (which certificates; `pool`: whose; `chain_paths` bounds what that costs) → `peer` (who they are) → `members` (TLS between members) → `subject_names` → `self_signed` (`--auto-tls`) → `words` → `stream` → `error`.
 
 mod chain_paths;
 mod error;
 mod files;
 mod members;
 mod peer;
+mod pool;
 mod self_signed;
 mod stream;
 mod subject_names;
@@ -22,6 +23,7 @@ mod suites;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod words;
 
 use std::{
     fmt, io,
@@ -40,7 +42,9 @@ use tokio_rustls::LazyConfigAcceptor;
 pub use error::TlsError;
 pub use members::PeerTls;
 pub use peer::PeerCertificate;
+pub use pool::system_roots;
 pub(super) use stream::Secured;
+pub use words::of_io as error_text;
 
 use super::{
     Surface,
@@ -367,9 +371,9 @@ impl fmt::Display for HandshakeFailure {
             Self::NotTls => f.write_str("the client does not speak TLS"),
             Self::Timeout => write!(f, "the handshake took longer than {HANDSHAKE_TIMEOUT:?}"),
             Self::Tls(Error::InvalidCertificate(CertificateError::NotValidForName)) => {
-                f.write_str("client certificate authentication failed: no allowed host name in it")
+                f.write_str("client certificate authentication failed: no allowed name in it")
             }
-            Self::Tls(error) => error.fmt(f),
+            Self::Tls(error) => f.write_str(&words::of(error)),
             Self::Io(error) => error.fmt(f),
         }
     }

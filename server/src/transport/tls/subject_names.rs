@@ -11,7 +11,7 @@ use rustls::{
 use tokio::net::lookup_host;
 use x509_cert::ext::pkix::{SubjectAltName, name::GeneralName};
 
-use super::peer;
+use super::{peer, words};
 
 /// Names of one certificate that are looked up.
 const LOOKUPS_MAX: usize = 16;
@@ -23,7 +23,7 @@ pub(super) async fn check(
     remote: SocketAddr,
     hosts: &[String],
 ) -> Result<(), String> {
-    let names = alternative_names(certificate).ok_or("it cannot be read")?;
+    let names = of(certificate).ok_or("it cannot be read")?;
     if names.is_empty() {
         return Ok(());
     }
@@ -43,9 +43,7 @@ pub(super) async fn check(
             return Ok(());
         }
     }
-    Err(format!(
-        "its subject alternative names {names:?} do not match the remote address {remote}"
-    ))
+    Err(words::mismatch(&names, &remote.to_string()))
 }
 
 /// Whether a host name resolves to the address `remote`; `false` if it does not resolve.
@@ -57,7 +55,7 @@ async fn leads_to(name: &str, remote: IpAddr) -> bool {
 
 /// Returns the host names and the IP addresses, as texts, in a certificate's alternative names; `None` if the
 /// certificate cannot be parsed.
-fn alternative_names(certificate: &CertificateDer<'_>) -> Option<Vec<String>> {
+pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<Vec<String>> {
     let parsed = peer::parse(certificate)?.tbs_certificate;
     let Some((_, names)) = parsed.get::<SubjectAltName>().ok()? else {
         return Some(Vec::new());

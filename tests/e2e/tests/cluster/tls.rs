@@ -71,12 +71,22 @@ fn assert_works(cluster: &Cluster) {
     cluster.wait_equal();
 }
 
-/// Starts member 0, which the others refuse and go on without.
-fn assert_refused(cluster: &mut Cluster) {
+/// Starts member 0, which the others refuse and go on without. Its log says `own`, that of another one
+/// `others`.
+fn assert_refused(cluster: &mut Cluster, own: &str, others: &str) {
     let before: f64 = cluster.members()[1..].iter().map(refusals).sum();
     let log = cluster.member(0).log().len();
+    let logs = [1, 2].map(|at| cluster.member(at).log().len());
     cluster.member_mut(0).start_unready_again();
     cluster.member(0).wait_log(log, "failed to reach a peer");
+    cluster.member(0).wait_log(log, own);
+    wait::until_true(others, || {
+        let mut said = [1, 2].into_iter().zip(logs);
+        said.any(|(at, log)| {
+            let lines = cluster.member(at).log();
+            lines[log..].iter().any(|line| line.contains(others))
+        })
+    });
     wait::until_true("the others refuse it", || {
         cluster.members()[1..].iter().map(refusals).sum::<f64>() > before
     });
@@ -123,7 +133,11 @@ fn members_speak_tls_and_nobody_else_is_heard() {
     let foreign = Authority::new("another authority");
     let foreign = foreign.issue(&certificates.dir, "member", &HOSTS);
     give(cluster.member(0), &foreign, [CERT, KEY]);
-    assert_refused(&mut cluster);
+    assert_refused(
+        &mut cluster,
+        "remote error: tls: unknown certificate authority",
+        "x509: certificate signed by unknown authority",
+    );
     // a new one of their own, which the others learn of without a restart
     let renewed = certificates.issue("renewed", &HOSTS);
     for member in cluster.members() {
@@ -168,14 +182,22 @@ fn names_and_revocations_of_members() {
     cluster.member_mut(0).kill9();
     let other = certificates.issue("other", &HOSTS);
     give(cluster.member(0), &other, client);
-    assert_refused(&mut cluster);
+    assert_refused(
+        &mut cluster,
+        "remote error: tls: bad certificate",
+        r#""common_name":"other","allowed":"somebody, member""#,
+    );
     // the right name, and revoked
     let revoked = certificates.issue("member", &HOSTS);
     give(cluster.member(0), &revoked, client);
     for other in &cluster.members()[1..] {
         revoke(other, &certificates, &[revoked.serial]);
     }
-    assert_refused(&mut cluster);
+    assert_refused(
+        &mut cluster,
+        "remote error: tls: revoked certificate",
+        "refused a certificate that is revoked",
+    );
     give(cluster.member(0), &member, client);
     cluster.start_all();
     assert_works(&cluster);
@@ -190,7 +212,11 @@ fn names_and_revocations_of_members() {
     // another name
     cluster.member_mut(0).kill9();
     give(cluster.member(0), &member, client);
-    assert_refused(&mut cluster);
+    assert_refused(
+        &mut cluster,
+        "remote error: tls: bad certificate",
+        r#""names":"127.0.0.1, localhost","allowed":"member.invalid""#,
+    );
 }
 
 /// A certificate whose names are not the caller's address is refused.
@@ -221,7 +247,52 @@ fn a_member_calls_from_where_its_certificate_says() {
     cluster.member_mut(0).kill9();
     let elsewhere = certificates.issue("member", &["192.0.2.1", "member.invalid"]);
     give(cluster.member(0), &elsewhere, client);
-    assert_refused(&mut cluster);
+    assert_refused(
+        &mut cluster,
+        "failed to reach a peer",
+        "x509: certificate is valid for 192.0.2.1, member.invalid, not 127.0.0.1",
+    );
+}
+
+#[test]
+fn without_a_file_of_authorities_those_of_the_system_count() {
+    let certificates = Certificates::new();
+    let [cert, key] = certificates.issue("member", &HOSTS).paths();
+    let pair = ["--peer-cert-file", &cert, "--peer-key-file", &key];
+    let mut cluster = Cluster::prepare_on("https", 3, &pair);
+    for at in 0..3 {
+        let member = cluster.member_mut(at);
+        member.add_env("SSL_CERT_FILE", &certificates.ca);
+    }
+    cluster.start_all();
+    assert_works(&cluster);
+    // alone it calls nobody
+    let mut lone = Cluster::prepare_on("https", 1, &pair);
+    lone.start_all();
+    lone.member(0)
+        .wait_log(0, "the system's authorities must have signed");
+}
+
+/// Members that show the certificate that is their authority, as `openssl req -x509` makes it.
+#[test]
+fn a_certificate_that_is_its_own_authority_is_taken_from_the_file() {
+    let dir = fresh_dir("own-authority");
+    fs::create_dir_all(&dir).expect("a folder");
+    let [cert, key] = Authority::for_hosts("members", &HOSTS).own(&dir).paths();
+    let args = [
+        "--peer-cert-file",
+        &cert,
+        "--peer-key-file",
+        &key,
+        "--peer-trusted-ca-file",
+        &cert,
+        "--peer-client-cert-auth",
+    ];
+    let mut cluster = Cluster::prepare_on("https", 3, &args);
+    cluster.start_all();
+    assert_works(&cluster);
+    drop(cluster);
+    fs::remove_dir_all(&dir).expect("a folder");
 }
 
 /// `--peer-auto-tls`.

@@ -45,7 +45,14 @@ pub(crate) fn text(label: &str, der: &[u8]) -> String {
 
 impl Authority {
     pub(crate) fn new(name: &str) -> Self {
-        let mut params = CertificateParams::default();
+        Self::for_hosts(name, &[])
+    }
+
+    /// One whose own certificate is good for these hosts.
+    pub(crate) fn for_hosts(name: &str, hosts: &[&str]) -> Self {
+        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let mut params =
+            CertificateParams::new(hosts).expect("a certificate and its file can be made");
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -63,6 +70,22 @@ impl Authority {
         fs::write(path, text("CERTIFICATE", self.0.der()))
             .expect("a certificate and its file can be made");
         path.display().to_string()
+    }
+
+    /// Its own certificate and key, in `dir`.
+    pub(crate) fn own(&self, dir: &Path) -> Pair {
+        let pair = Pair {
+            cert: dir.join("own.crt"),
+            key: dir.join("own.key"),
+            serial: 0,
+        };
+        self.write(&pair.cert);
+        fs::write(
+            &pair.key,
+            text("PRIVATE KEY", self.0.key().serialized_der()),
+        )
+        .expect("a certificate and its file can be made");
+        pair
     }
 
     /// A certificate for both uses, for these hosts, in `dir`.

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use witan_e2e::{Kind, Tool, ports};
+use witan_e2e::{Kind, Tool, ports, server::fresh_dir};
 
 use super::{
     authority::{Authority, Pair, text},
@@ -48,6 +48,24 @@ fn an_authority_alone_asks_for_certificates_too() {
         stage.server.start_again();
         let known = stage.issue("someone");
         [Some(&known), None].map(|pair| stage.etcdctl(Tool::Etcdctl36, pair, &["get", "k"]).code)
+    });
+    assert_eq!(codes, [[Some(0), Some(1)]; 2]);
+}
+
+#[test]
+fn a_client_may_show_the_authority_itself() {
+    let codes = [Kind::Witan, Kind::Etcd36].map(|kind| {
+        let stage = Stage::mutual(kind, &[]);
+        let own = stage.authority.own(stage.server.dir());
+        let foreign = fresh_dir("foreign-authority");
+        fs::create_dir_all(&foreign).unwrap();
+        let other = Authority::new("authority of the test").own(&foreign);
+        let codes = [&own, &other].map(|pair| {
+            let put = ["put", "k", "v"];
+            stage.etcdctl(Tool::Etcdctl36, Some(pair), &put).code
+        });
+        fs::remove_dir_all(foreign).unwrap();
+        codes
     });
     assert_eq!(codes, [[Some(0), Some(1)]; 2]);
 }

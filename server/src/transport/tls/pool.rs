@@ -1,0 +1,159 @@
+//! The authorities that certificates are checked by. A certificate that is in their file itself is taken
+//! without a path to another one, as in Go: it may be its own authority, which webpki refuses.
+
+use std::{collections::HashSet, sync::Arc};
+
+use rustls::{
+    CertificateError, Error, RootCertStore,
+    pki_types::{CertificateDer, UnixTime},
+};
+use x509_cert::{
+    TbsCertificate,
+    der::oid::{
+        ObjectIdentifier,
+        db::{rfc5280::ANY_EXTENDED_KEY_USAGE, rfc5912},
+    },
+    ext::pkix::ExtendedKeyUsage,
+};
+
+use super::peer;
+
+/// What a certificate is shown for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Client,
+    Server,
+}
+
+impl Purpose {
+    fn id(self) -> ObjectIdentifier {
+        match self {
+            Self::Client => rfc5912::ID_KP_CLIENT_AUTH,
+            Self::Server => rfc5912::ID_KP_SERVER_AUTH,
+        }
+    }
+}
+
+/// See this file's head.
+#[derive(Debug)]
+pub(super) struct TrustedPool {
+    pub(super) roots: Arc<RootCertStore>,
+    certificates: HashSet<CertificateDer<'static>>,
+}
+
+impl TrustedPool {
+    /// Makes a pool of the certificates of a file. The error says why one is no authority.
+    pub(super) fn new(certificates: Vec<CertificateDer<'static>>) -> Result<Self, Error> {
+        let mut roots = RootCertStore::empty();
+        for certificate in &certificates {
+            roots.add(certificate.clone())?;
+        }
+        let certificates = certificates.into_iter().collect();
+        Ok(Self { roots: Arc::new(roots), certificates })
+    }
+
+    /// Makes a pool of the system's authorities.
+    pub(super) fn of_system() -> Self {
+        let roots = Arc::new(system_roots());
+        Self { roots, certificates: HashSet::new() }
+    }
+
+    /// Whether a certificate is in the file. Then the error says that it is not valid at `now` or not for
+    /// `purpose`.
+    pub(super) fn holds(
+        &self,
+        certificate: &CertificateDer<'_>,
+        now: UnixTime,
+        purpose: Purpose,
+    ) -> Result<bool, Error> {
+        if !self.certificates.contains(certificate) {
+            return Ok(false);
+        }
+        let parsed = peer::parse(certificate).ok_or(CertificateError::BadEncoding)?;
+        let parsed = parsed.tbs_certificate;
+        let valid = &parsed.validity;
+        if now.as_secs() < valid.not_before.to_unix_duration().as_secs() {
+            return Err(CertificateError::NotValidYet.into());
+        }
+        if now.as_secs() > valid.not_after.to_unix_duration().as_secs() {
+            return Err(CertificateError::Expired.into());
+        }
+        match serves(&parsed, purpose) {
+            Some(true) => Ok(true),
+            Some(false) => Err(CertificateError::InvalidPurpose.into()),
+            None => Err(CertificateError::BadEncoding.into()),
+        }
+    }
+}
+
+/// Whether a certificate may be used for `purpose`; without a list of purposes it may. `None` if the list
+/// cannot be parsed.
+fn serves(certificate: &TbsCertificate, purpose: Purpose) -> Option<bool> {
+    let Some((_, listed)) = certificate.get::<ExtendedKeyUsage>().ok()? else {
+        return Some(true);
+    };
+    let wanted = [purpose.id(), ANY_EXTENDED_KEY_USAGE];
+    Some(listed.0.iter().any(|id| wanted.contains(id)))
+}
+
+/// Returns the authorities of the system, or of `SSL_CERT_FILE`. Those that cannot be read are left out.
+pub fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{
+        BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd,
+    };
+
+    use super::*;
+
+    /// A certificate that is its own authority, for these purposes, valid in the year 2020.
+    fn own_authority(purposes: &[ExtendedKeyUsagePurpose]) -> CertificateDer<'static> {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.extended_key_usages = purposes.to_vec();
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(2021, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        params.self_signed(&key).unwrap().der().clone()
+    }
+
+    /// A day early in a year.
+    fn year(year: u64) -> UnixTime {
+        UnixTime::since_unix_epoch(Duration::from_secs(
+            (year - 1970) * 365 * 86_400 + 60 * 86_400,
+        ))
+    }
+
+    #[test]
+    fn a_certificate_of_the_file_is_taken_in_its_time_for_its_purposes() {
+        use Purpose::{Client, Server};
+        let any = own_authority(&[]);
+        let serving = own_authority(&[ExtendedKeyUsagePurpose::ServerAuth]);
+        let pool = TrustedPool::new(vec![any.clone(), serving.clone()]).unwrap();
+        let refused = |error: CertificateError| Err(Error::from(error));
+        for (certificate, when, purpose, expect) in [
+            (&any, 2020, Client, Ok(true)),
+            (&any, 2020, Server, Ok(true)),
+            (&any, 2019, Client, refused(CertificateError::NotValidYet)),
+            (&any, 2021, Client, refused(CertificateError::Expired)),
+            (&serving, 2020, Server, Ok(true)),
+            (
+                &serving,
+                2020,
+                Client,
+                refused(CertificateError::InvalidPurpose),
+            ),
+            (&own_authority(&[]), 2020, Client, Ok(false)),
+        ] {
+            let got = pool.holds(certificate, year(when), purpose);
+            assert_eq!(got, expect, "{when} {purpose:?}");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What went wrong in TLS, in the words of Go's libraries: operators of etcd know them and search for them.
+
+use std::io;
+
+use rustls::{AlertDescription, CertificateError, Error};
+
+/// Describes an error of TLS.
+pub(super) fn of(error: &Error) -> String {
+    match error {
+        Error::AlertReceived(alert) => match alert_text(*alert) {
+            Some(text) => format!("remote error: tls: {text}"),
+            None => error.to_string(),
+        },
+        Error::InvalidCertificate(CertificateError::NotValidForNameContext {
+            expected,
+            presented,
+        }) => mismatch(presented, &expected.to_str()),
+        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "x509: certificate signed by unknown authority".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// Describes an error of a stream that may be inside TLS.
+pub fn of_io(error: &io::Error) -> String {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    inner.map_or_else(|| error.to_string(), of)
+}
+
+/// Says that a certificate with these names is not one for `wanted`.
+pub(super) fn mismatch(names: &[String], wanted: &str) -> String {
+    match names {
+        [] => {
+            format!("x509: certificate is not valid for any names, but wanted to match {wanted}")
+        }
+        names => format!(
+            "x509: certificate is valid for {}, not {wanted}",
+            names.join(", ")
+        ),
+    }
+}
+
+/// Returns Go's text of an alert about certificates or versions; `None` for others.
+fn alert_text(alert: AlertDescription) -> Option<&'static str> {
+    Some(match alert {
+        AlertDescription::BadCertificate => "bad certificate",
+        AlertDescription::UnsupportedCertificate => "unsupported certificate",
+        AlertDescription::CertificateRevoked => "revoked certificate",
+        AlertDescription::CertificateExpired => "expired certificate",
+        AlertDescription::CertificateUnknown => "unknown certificate",
+        AlertDescription::UnknownCA => "unknown certificate authority",
+        AlertDescription::CertificateRequired => "certificate required",
+        AlertDescription::HandshakeFailure => "handshake failure",
+        AlertDescription::ProtocolVersion => "protocol version not supported",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_named_on_both_sides() {
+        let names = ["127.0.0.1", "localhost"].map(str::to_owned);
+        let expected = "10.0.0.1".try_into().unwrap();
+        let error = CertificateError::NotValidForNameContext { expected, presented: names.into() };
+        assert_eq!(
+            of(&error.into()),
+            "x509: certificate is valid for 127.0.0.1, localhost, not 10.0.0.1"
+        );
+        assert_eq!(
+            mismatch(&[], "member"),
+            "x509: certificate is not valid for any names, but wanted to match member"
+        );
+    }
+
+    #[test]
+    fn alerts_are_found_in_errors_of_streams() {
+        let alert = Error::AlertReceived(AlertDescription::BadCertificate);
+        let error = io::Error::new(io::ErrorKind::InvalidData, alert);
+        assert_eq!(of_io(&error), "remote error: tls: bad certificate");
+        let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+        assert_eq!(of_io(&reset), reset.to_string());
+    }
+}
