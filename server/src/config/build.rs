@@ -50,6 +50,8 @@ pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Co
     let initial_cluster = read.initial_cluster(&name, &initial_advertise_peer_urls)?;
     read.check_value_types()?;
     let mut warnings = Vec::new();
+    let gates = read.feature_gates()?;
+    gates.warn(&mut warnings);
     let discovery = read.discovery(&mut warnings)?;
     let mut config = Config {
         discovery,
@@ -70,7 +72,7 @@ pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Co
             ],
         )?,
         force_new_cluster: read.boolean("force-new-cluster")?,
-        corruption: read.corruption_checks()?,
+        corruption: read.corruption_checks(&gates)?,
         heartbeat_interval,
         election_timeout,
         pre_vote: read.boolean("pre-vote")?,

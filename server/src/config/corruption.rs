@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use super::{ConfigError, build::ValueReader};
-
-/// etcd's name of [`CorruptionChecks::initial`] in `--feature-gates`.
-const INITIAL_GATE: &str = "InitialCorruptCheck";
-
-/// etcd's name of the switch of [`CorruptionChecks::compactions`] in `--feature-gates`.
-const COMPACTION_GATE: &str = "CompactHashCheck";
+use super::{
+    ConfigError,
+    build::ValueReader,
+    feature_gates::{COMPACT_HASH_CHECK, FeatureGates, INITIAL_CORRUPT_CHECK},
+};
 
 /// When members compare their states.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,27 +22,21 @@ pub struct CorruptionChecks {
 
 impl ValueReader<'_> {
     /// Reads when members are compared. A period of zero is off; feature gates count as their flags.
-    pub(super) fn corruption_checks(&self) -> Result<CorruptionChecks, ConfigError> {
+    pub(super) fn corruption_checks(
+        &self,
+        gates: &FeatureGates,
+    ) -> Result<CorruptionChecks, ConfigError> {
         let every = self.duration("corrupt-check-time")?;
         let time = "compact-hash-check-time";
         let compactions = self.duration(time)?;
-        let enabled = self.boolean("compact-hash-check-enabled")? || self.has_gate(COMPACTION_GATE);
+        let enabled = self.boolean("compact-hash-check-enabled")? || gates.has(COMPACT_HASH_CHECK);
         if enabled && compactions.is_zero() {
             return Err(self.bad(time, "must be positive"));
         }
         Ok(CorruptionChecks {
-            initial: self.boolean("initial-corrupt-check")? || self.has_gate(INITIAL_GATE),
+            initial: self.boolean("initial-corrupt-check")? || gates.has(INITIAL_CORRUPT_CHECK),
             every: (!every.is_zero()).then_some(every),
             compactions: enabled.then_some(compactions),
-        })
-    }
-
-    /// Whether `--feature-gates` switches a feature on.
-    fn has_gate(&self, name: &str) -> bool {
-        let gates = self.list("feature-gates");
-        gates.iter().any(|gate| {
-            let (key, value) = gate.split_once('=').unwrap_or((gate, "true"));
-            key == name && value.eq_ignore_ascii_case("true")
         })
     }
 }

@@ -8,6 +8,7 @@ mod build;
 mod corruption;
 mod discovery;
 mod error;
+mod feature_gates;
 mod file;
 pub mod flags;
 #[cfg(feature = "fuzz")]

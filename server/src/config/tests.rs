@@ -210,6 +210,59 @@ fn contradictions_of_tls_between_members_are_refused() {
 }
 
 #[test]
+fn feature_gates_are_known_by_name() {
+    for (gates, part) in [
+        ("NoSuch=true", "unrecognized feature gate: NoSuch"),
+        (
+            "InitialCorruptCheck",
+            "missing bool value for InitialCorruptCheck",
+        ),
+        (
+            "CompactHashCheck=maybe",
+            "invalid value of CompactHashCheck=maybe",
+        ),
+    ] {
+        let error = refusal(&format!("--feature-gates={gates}"));
+        assert!(error.contains(part), "{gates}: {error}");
+    }
+    for (gates, initial, compactions) in [
+        ("", false, false),
+        (
+            "InitialCorruptCheck=true,CompactHashCheck=false",
+            true,
+            false,
+        ),
+        ("AllAlpha=true,InitialCorruptCheck=false", false, true),
+        (
+            "LeaseCheckpoint=true,TxnModeWriteWithSharedBuffer=true",
+            false,
+            false,
+        ),
+    ] {
+        let config = load(&format!("--feature-gates={gates}"), &[]).unwrap();
+        let CorruptionChecks { initial: at_start, compactions: every, .. } = config.corruption;
+        assert_eq!(
+            (at_start, every.is_some()),
+            (initial, compactions),
+            "{gates}"
+        );
+        let warned = config
+            .warnings
+            .iter()
+            .any(|warning| warning.contains("feature-gates"));
+        assert!(!warned, "{gates}: {:?}", config.warnings);
+    }
+    let config = load("--feature-gates=StopGRPCServiceOnDefrag=true", &[]).unwrap();
+    let warned = "--feature-gates StopGRPCServiceOnDefrag=true has no effect";
+    assert!(
+        config
+            .warnings
+            .iter()
+            .any(|warning| warning.starts_with(warned))
+    );
+}
+
+#[test]
 fn unsupported_flags_are_refused_with_a_reason() {
     for (line, part) in [
         ("--experimental-memory-mlock", "--memory-mlock is refused"),

@@ -12,7 +12,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("enable-grpc-gateway", Bool, "true", "Whether v3 is served as JSON over HTTP too.", supported("the_gateway_can_be_turned_off")),
     Flag::new("auto-compaction-mode", Text, "periodic", "Whether old revisions are kept for a time (periodic) or by number (revision).", supported("old_revisions_go_by_themselves")),
     Flag::new("auto-compaction-retention", Text, "0", "How long or how many old revisions are kept; 0 keeps all until they are compacted.", supported("old_revisions_go_by_themselves")),
-    Flag::new("feature-gates", Text, "", "Features that etcd switches by name: `InitialCorruptCheck` and `CompactHashCheck`, as `NAME=true`; no other is optional here.", supported("members_that_differ_without_a_majority_do_not_start")),
+    Flag::new("feature-gates", Text, "", "Features that etcd switches by name, as `NAME=true`: `InitialCorruptCheck`, `CompactHashCheck` or `AllAlpha` for both; no other is optional here, and an unknown one is refused.", supported("members_that_differ_without_a_majority_do_not_start")),
     Flag::new("initial-corrupt-check", Bool, "false", "Whether a member compares its state with the others' before it serves clients.", supported("a_corrupt_member_is_rebuilt_before_it_serves")),
     Flag::new("corrupt-check-time", Duration, "0s", "How often members compare their states; 0 never does.", supported("a_corrupt_member_is_found_alarmed_and_rebuilt")),
     Flag::new("compact-hash-check-enabled", Bool, "false", "Whether members compare their states after compactions.", supported("states_are_compared_after_compactions")),

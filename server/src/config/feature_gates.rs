@@ -1,0 +1,105 @@
+//! `--feature-gates`: the features that etcd 3.6 switches by name. An unknown name is refused, as in etcd;
+//! one that is known and has no effect here is warned of.
+
+use witan_gocompat::text::parse_bool;
+
+use super::{ConfigError, build::ValueReader};
+
+/// The flag.
+const FLAG: &str = "feature-gates";
+
+/// etcd's name of [`super::CorruptionChecks::initial`].
+pub(super) const INITIAL_CORRUPT_CHECK: &str = "InitialCorruptCheck";
+
+/// etcd's name of the switch of [`super::CorruptionChecks::compactions`].
+pub(super) const COMPACT_HASH_CHECK: &str = "CompactHashCheck";
+
+/// etcd's switches of all alpha features and of all beta features.
+const ALL_ALPHA: &str = "AllAlpha";
+const ALL_BETA: &str = "AllBeta";
+
+/// What a gate does here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effect {
+    /// It switches the feature.
+    Switches,
+    /// Nothing, with the value that says how it is here, and why.
+    Fixed(bool, &'static str),
+}
+
+const RECORDED: Effect = Effect::Fixed(true, "what leases have left is always recorded");
+
+/// The gates of etcd 3.6.
+const GATES: [(&str, Effect); 9] = [
+    (INITIAL_CORRUPT_CHECK, Effect::Switches),
+    (COMPACT_HASH_CHECK, Effect::Switches),
+    (ALL_ALPHA, Effect::Switches),
+    (ALL_BETA, Effect::Switches),
+    ("LeaseCheckpoint", RECORDED),
+    ("LeaseCheckpointPersist", RECORDED),
+    (
+        "SetMemberLocalAddr",
+        Effect::Fixed(
+            false,
+            "the system chooses the address that members call from",
+        ),
+    ),
+    (
+        "StopGRPCServiceOnDefrag",
+        Effect::Fixed(false, "there is nothing to defragment"),
+    ),
+    (
+        "TxnModeWriteWithSharedBuffer",
+        Effect::Fixed(true, "there is no bbolt here"),
+    ),
+];
+
+/// The gates that were given, each with its last value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct FeatureGates(Vec<(&'static str, bool)>);
+
+impl FeatureGates {
+    /// Whether a feature of stage alpha is on: by its own gate, else with all of its stage.
+    pub(super) fn has(&self, name: &str) -> bool {
+        let given = |name: &str| {
+            let mut given = self.0.iter().rev();
+            given.find(|(known, _)| *known == name).map(|(_, on)| *on)
+        };
+        given(name).or_else(|| given(ALL_ALPHA)).unwrap_or(false)
+    }
+
+    /// Adds a warning for each gate whose value is not how the feature is here.
+    pub(super) fn warn(&self, warnings: &mut Vec<String>) {
+        for (name, on) in &self.0 {
+            let effect = GATES.iter().find(|(known, _)| known == name);
+            if let Some((_, Effect::Fixed(here, why))) = effect
+                && here != on
+            {
+                warnings.push(format!("--{FLAG} {name}={on} has no effect: {why}"));
+            }
+        }
+    }
+}
+
+impl ValueReader<'_> {
+    /// Reads `--feature-gates`: `NAME=true` or `NAME=false`, comma-separated.
+    pub(super) fn feature_gates(&self) -> Result<FeatureGates, ConfigError> {
+        let mut gates = FeatureGates::default();
+        for part in self.list(FLAG) {
+            let Some((name, value)) = part.split_once('=') else {
+                return Err(self.bad(FLAG, &format!("missing bool value for {part}")));
+            };
+            let (name, value) = (name.trim(), value.trim());
+            let Some((known, _)) = GATES.iter().find(|(known, _)| *known == name) else {
+                let known = GATES.map(|(known, _)| known).join(", ");
+                let reason = format!("unrecognized feature gate: {name}; known are {known}");
+                return Err(self.bad(FLAG, &reason));
+            };
+            let Some(on) = parse_bool(value) else {
+                return Err(self.bad(FLAG, &format!("invalid value of {name}={value}")));
+            };
+            gates.0.push((known, on));
+        }
+        Ok(gates)
+    }
+}
