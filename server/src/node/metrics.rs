@@ -3,12 +3,7 @@
 
 use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec};
 use witan_replica::{
-    machine::{
-        alarm::{Alarm, AlarmType},
-        kv::Kv,
-        tree,
-        view::View,
-    },
+    machine::{alarm::AlarmType, kv::Kv, tree, view::View},
     replica::Role,
 };
 
@@ -72,6 +67,7 @@ struct StateSeries {
     keys: IntGauge,
     revision: IntGauge,
     compacted: IntGauge,
+    auth_revision: IntGauge,
 }
 
 impl NodeMetrics {
@@ -176,6 +172,7 @@ impl StateSeries {
             keys: on.gauge("etcd_debugging_mvcc_keys_total", "Live v3 keys."),
             revision: on.gauge("etcd_debugging_mvcc_current_revision", "Revision of the v3 key space."),
             compacted: on.gauge("etcd_debugging_mvcc_compact_revision", "Revision of the last compaction."),
+            auth_revision: on.gauge("etcd_debugging_auth_revision", "Revision of users, roles and permissions."),
         }
     }
 
@@ -211,6 +208,8 @@ impl StateSeries {
         self.keys.set(kv.map_or(0, |kv| gauge(kv.len() as u64)));
         self.revision.set(kv.map_or(0, Kv::revision));
         self.compacted.set(kv.map_or(0, Kv::compacted));
+        let auth_revision = view.map_or(0, |view| view.machine.auth.revision());
+        self.auth_revision.set(gauge(auth_revision));
         self.is_learner
             .set(view.is_some_and(|view| node.is_learner(view)).into());
         for by_label in [
@@ -224,8 +223,14 @@ impl StateSeries {
         let Some(view) = view else {
             return;
         };
+        let own = format!("{:x}", node.identity().member_id);
+        // an alert finds the series before there is an alarm
+        for kind in [AlarmType::NoSpace, AlarmType::Corrupt] {
+            let labels = [own.clone(), alarm_type(kind as i32)];
+            self.alarms.with_label_values(&labels).set(0);
+        }
         for alarm in node.alarms(view, None) {
-            let labels = [format!("{:x}", alarm.member), alarm_type(alarm)];
+            let labels = [format!("{:x}", alarm.member), alarm_type(alarm.kind)];
             self.alarms.with_label_values(&labels).set(1);
         }
         for dead in node.dead_members(view) {
@@ -238,7 +243,6 @@ impl StateSeries {
                 .with_label_values(&[major_minor])
                 .set(1);
         }
-        let own = format!("{:x}", node.identity().member_id);
         for member in members.by_id.keys() {
             let labels = [own.clone(), format!("{member:x}")];
             self.known_peers.with_label_values(&labels).set(1);
@@ -247,11 +251,11 @@ impl StateSeries {
 }
 
 /// Returns the value of etcd's label for the type of an alarm.
-fn alarm_type(alarm: Alarm) -> String {
-    match AlarmType::try_from(alarm.kind) {
+fn alarm_type(kind: i32) -> String {
+    match AlarmType::try_from(kind) {
         Ok(AlarmType::None) => "NONE".into(),
         Ok(AlarmType::NoSpace) => "NOSPACE".into(),
         Ok(AlarmType::Corrupt) => "CORRUPT".into(),
-        Err(_) => alarm.kind.to_string(),
+        Err(_) => kind.to_string(),
     }
 }

@@ -45,6 +45,9 @@ impl HttpMethod {
     }
 }
 
+/// Statuses of failures whose counters exist before the first one, so that a rate sees it.
+const COMMON_FAILURES: [&str; 4] = ["400", "404", "412", "500"];
+
 /// What v2 requests feed.
 #[derive(Debug)]
 pub struct V2Metrics {
@@ -61,11 +64,17 @@ impl V2Metrics {
     pub fn register(on: &Register) -> Self {
         let received = on.counters("etcd_http_received_total", "v2 requests received and understood.", &["method"]);
         let successful = on.histograms("etcd_http_successful_duration_seconds", "Durations of v2 requests other than watches that succeeded.", (0.0005, 13), &["method"]);
+        let failed = on.counters("etcd_http_failed_total", "v2 requests that failed, by method and status.", &["method", "code"]);
+        for method in HttpMethod::ALL {
+            for code in COMMON_FAILURES {
+                failed.with_label_values(&[method.label(), code]);
+            }
+        }
         let reads = on.counters("etcd_debugging_store_reads_total", "v2 reads by action, local to this member.", &["action"]);
         Self {
             received: HttpMethod::ALL.map(|method| received.with_label_values(&[method.label()])),
             successful: HttpMethod::ALL.map(|method| successful.with_label_values(&[method.label()])),
-            failed: on.counters("etcd_http_failed_total", "v2 requests that failed, by method and status.", &["method", "code"]),
+            failed,
             reads: ["get", "getRecursive"].map(|action| reads.with_label_values(&[action])),
         }
     }
@@ -103,11 +112,14 @@ mod tests {
         let metrics = V2Metrics::register(&on);
         metrics.received(HttpMethod::QuorumGet);
         metrics.answered(HttpMethod::Put, 412, Duration::from_millis(1));
+        metrics.answered(HttpMethod::Put, 403, Duration::from_millis(1));
         metrics.answered(HttpMethod::Put, 201, Duration::from_micros(600));
         let text = MetricsPage::new(on).render();
         for line in [
             r#"etcd_http_received_total{method="QGET"} 1"#,
             r#"etcd_http_failed_total{code="412",method="PUT"} 1"#,
+            r#"etcd_http_failed_total{code="403",method="PUT"} 1"#,
+            r#"etcd_http_failed_total{code="404",method="GET"} 0"#,
             r#"etcd_http_successful_duration_seconds_bucket{method="PUT",le="0.0005"} 0"#,
             r#"etcd_http_successful_duration_seconds_bucket{method="PUT",le="0.001"} 1"#,
             r#"etcd_server_version{server_version="3.6.16"} 1"#,

@@ -122,6 +122,7 @@ pub(super) async fn member_promote(
         ..ChangeMembers::default()
     };
     ctx.node.propose(change).await?;
+    ctx.v3_metrics.learners_promoted.inc();
     Ok(MemberPromoteResponse {
         header: header::bare(&ctx.node),
         members: members(ctx).await?,

@@ -11,6 +11,7 @@ use crate::metrics::Register;
 pub struct V3Metrics {
     /// Ranges that went well, and those that failed.
     ranges: [Histogram; 2],
+    pub(super) learners_promoted: IntCounter,
     pub(super) leases_renewed: IntCounter,
     defrags_now: IntGauge,
     pub(super) defrag: Histogram,
@@ -31,6 +32,7 @@ impl V3Metrics {
         let ranges = on.histograms("etcd_server_range_duration_seconds", "Durations of ranges.", (0.0001, 20), &["success"]);
         Self {
             ranges: ["true", "false"].map(|success| ranges.with_label_values(&[success])),
+            learners_promoted: on.counter("etcd_server_learner_promote_successes", "Learners that became voters through this member."),
             leases_renewed: on.counter("etcd_debugging_lease_renewed_total", "Keep-alives that this leader took."),
             defrags_now: on.gauge("etcd_disk_defrag_inflight", "Defragmentations under way."),
             defrag: on.histogram("etcd_disk_backend_defrag_duration_seconds", "Durations of defragmentations: a checkpoint written anew.", 0.1, 13),

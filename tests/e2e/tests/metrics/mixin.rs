@@ -1,7 +1,9 @@
 //! The series that the alerts and the dashboard of etcd's mixin (`contrib/mixin`) ask for, with the
-//! labels that they select or aggregate by.
+//! labels that they select or aggregate by, and those that our own ask for.
 
-use witan_e2e::{Kind, Launch, Server, Tool};
+use std::collections::BTreeSet;
+
+use witan_e2e::{Cluster, Kind, Launch, Server, Tool, wait};
 
 use super::scrape::{Scrape, scrape};
 
@@ -290,4 +292,39 @@ fn extensive_metrics_time_calls() {
     assert!((scrape(&server).value(count) - before - 3.0).abs() < 0.5);
     let basic = scrape(&Launch::witan().start());
     assert!(!basic.has("grpc_server_handling_seconds_bucket"));
+}
+
+/// Our alerts and dashboards of members.
+const OURS: [&str; 2] = [
+    include_str!("../../../../charts/witan-operator/files/rules.yaml"),
+    include_str!("../../../../charts/witan-operator/files/dashboards/members.json"),
+];
+
+/// The members' series that a text names.
+fn named(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words.filter(|word| {
+        let ours = word.starts_with("etcd_") || word.starts_with("witan_");
+        ours && !word.starts_with("witan_operator_")
+    })
+}
+
+/// A rule without a series says the same as one that is satisfied.
+#[test]
+fn what_our_alerts_and_dashboards_ask_for_is_there_from_the_start() {
+    let cluster = Cluster::start(3);
+    let missing = || {
+        let scraped = scrape(cluster.member(0));
+        let asked: BTreeSet<&str> = OURS.into_iter().flat_map(named).collect();
+        assert!(asked.len() > 20, "{asked:?}");
+        let missing = asked.into_iter().filter(|name| !scraped.has(name));
+        missing.map(str::to_owned).collect::<Vec<String>>()
+    };
+    // round trips are measured each second
+    wait::until("the first round trip", || {
+        let missing = missing();
+        let others = missing.iter().filter(|name| !name.contains("round_trip"));
+        assert_eq!(others.count(), 0, "{missing:?}");
+        missing.is_empty().then_some(())
+    });
 }

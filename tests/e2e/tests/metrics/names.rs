@@ -9,12 +9,11 @@ use super::scrape::{Scrape, scrape};
 const BBOLT: &str = "there is no bbolt";
 const NO_PAUSE: &str = "compaction does not pause anything";
 const SNAP_FILES: &str = "there are no snapshot files beside the log";
-const PEERS: &str = "it comes with a later version";
+const PEERS: &str = "nothing measures it";
 const PROXY: &str = "no proxy runs in this process";
 
 /// Families of a lone etcd 3.6 that are absent, each with its reason.
 const ABSENT: &[(&str, &str)] = &[
-    ("etcd_debugging_auth_revision", "it comes with auth"),
     (
         "etcd_debugging_disk_backend_commit_rebalance_duration_seconds",
         BBOLT,
@@ -71,7 +70,6 @@ const ABSENT: &[(&str, &str)] = &[
     ),
     ("etcd_server_go_version", "there is no Go"),
     ("etcd_server_heartbeat_send_failures_total", PEERS),
-    ("etcd_server_learner_promote_successes", PEERS),
     ("etcd_server_snapshot_apply_in_progress_total", PEERS),
     ("etcd_snap_db_fsync_duration_seconds", SNAP_FILES),
     ("etcd_snap_db_save_total_duration_seconds", SNAP_FILES),
