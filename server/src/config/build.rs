@@ -478,7 +478,8 @@ impl ValueReader<'_> {
             ],
         )?;
         let format = match self.text("log-format") {
-            "" => None,
+            // who asks for etcd's logger reads its lines by program
+            "" => self.values.given("logger").map(|_| LogFormat::Json),
             _ => Some(self.choice(
                 "log-format",
                 &[("json", LogFormat::Json), ("console", LogFormat::Console)],

@@ -210,6 +210,23 @@ fn contradictions_of_tls_between_members_are_refused() {
 }
 
 #[test]
+fn a_logger_that_is_asked_for_writes_json() {
+    for (line, format) in [
+        ("", None),
+        ("--logger=zap", Some(LogFormat::Json)),
+        ("--log-format=json", Some(LogFormat::Json)),
+        (
+            "--logger=zap --log-format=console",
+            Some(LogFormat::Console),
+        ),
+    ] {
+        assert_eq!(load(line, &[]).unwrap().log.format, format, "{line}");
+    }
+    let of_environment = load("", &[("ETCD_LOGGER", "zap")]).unwrap();
+    assert_eq!(of_environment.log.format, Some(LogFormat::Json));
+}
+
+#[test]
 fn feature_gates_are_known_by_name() {
     for (gates, part) in [
         ("NoSuch=true", "unrecognized feature gate: NoSuch"),
