@@ -60,7 +60,7 @@ pub struct CertificateSource {
 /// Where the certificate between members comes from.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.managed), has(self.certManager), has(self.secretRef)].exists_one(given, given)").message("tls.peer needs exactly one of managed, certManager, secretRef"), validation = Rule::new("has(self.managed) == has(oldSelf.managed) && has(self.certManager) == has(oldSelf.certManager)").message("tls.peer cannot change between managed, certManager and secretRef: members with certificates of two authorities would refuse each other").reason(Reason::FieldValueForbidden))]
+#[x_kube(validation = Rule::new("[has(self.managed), has(self.certManager), has(self.secretRef)].exists_one(given, given)").message("tls.peer needs exactly one of managed, certManager, secretRef"), validation = Rule::new("!has(self.managed) || !has(self.managed.duration) || duration(self.managed.duration) >= duration('1m')").message("tls.peer.managed.duration must be at least 1m: a certificate is renewed at half of it"), validation = Rule::new("has(self.managed) == has(oldSelf.managed) && has(self.certManager) == has(oldSelf.certManager)").message("tls.peer cannot change between managed, certManager and secretRef: members with certificates of two authorities would refuse each other").reason(Reason::FieldValueForbidden))]
 pub struct PeerTlsSource {
     /// Where it comes from.
     #[serde(flatten)]
@@ -70,7 +70,7 @@ pub struct PeerTlsSource {
 /// Where the certificate towards clients comes from.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.managed), has(self.certManager), has(self.secretRef)].exists_one(given, given)").message("tls.client needs exactly one of managed, certManager, secretRef"), validation = Rule::new("has(self.managed) == has(oldSelf.managed) && has(self.certManager) == has(oldSelf.certManager)").message("tls.client cannot change between managed, certManager and secretRef: members with certificates of two authorities would refuse each other").reason(Reason::FieldValueForbidden))]
+#[x_kube(validation = Rule::new("[has(self.managed), has(self.certManager), has(self.secretRef)].exists_one(given, given)").message("tls.client needs exactly one of managed, certManager, secretRef"), validation = Rule::new("!has(self.managed) || !has(self.managed.duration) || duration(self.managed.duration) >= duration('1m')").message("tls.client.managed.duration must be at least 1m: a certificate is renewed at half of it"), validation = Rule::new("has(self.managed) == has(oldSelf.managed) && has(self.certManager) == has(oldSelf.certManager)").message("tls.client cannot change between managed, certManager and secretRef: members with certificates of two authorities would refuse each other").reason(Reason::FieldValueForbidden))]
 pub struct ServerTlsSource {
     /// Where it comes from.
     #[serde(flatten)]
