@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -32,6 +32,16 @@ impl Readiness {
     }
 }
 
+/// Listens on an address. `[::]` takes IPv4 as well, and is 0.0.0.0 where the kernel has no IPv6.
+fn listener(on: SocketAddr) -> io::Result<TcpListener> {
+    let bound = TcpListener::bind(on);
+    if bound.is_err() && on.is_ipv6() && on.ip().is_unspecified() {
+        // a port that is in use is so in both families
+        return TcpListener::bind((Ipv4Addr::UNSPECIFIED, on.port()));
+    }
+    bound
+}
+
 /// Makes a server for `/metrics`.
 ///
 /// # Errors
@@ -48,7 +58,11 @@ pub fn metrics(on: SocketAddr, metrics: Arc<Metrics>) -> io::Result<Server> {
             }),
         )
     });
-    Ok(server.workers(WORKERS).disable_signals().bind(on)?.run())
+    Ok(server
+        .workers(WORKERS)
+        .disable_signals()
+        .listen(listener(on)?)?
+        .run())
 }
 
 /// Makes a server for `/healthz` and `/readyz`.
@@ -69,5 +83,24 @@ pub fn health(on: SocketAddr, readiness: Arc<Readiness>) -> io::Result<Server> {
                 }
             }))
     });
-    Ok(server.workers(WORKERS).disable_signals().bind(on)?.run())
+    Ok(server
+        .workers(WORKERS)
+        .disable_signals()
+        .listen(listener(on)?)?
+        .run())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv6Addr, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn the_default_address_takes_both_families() {
+        let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+        let port = listener(any).and_then(|bound| Ok((bound.local_addr()?.port(), bound)));
+        let (port, _bound) = port.expect("a port");
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("IPv4");
+    }
 }

@@ -297,13 +297,13 @@ class Drive(Secure, Issued, Fleet, Release, Documents):
         """TLS between members, on a running cluster."""
         self.change(tls={"peer": {"managed": {}}})
         self.until_ready("TLS between members", patience_s=240)
-        assert all("--listen-peer-urls=https://0.0.0.0:2380" in pod["spec"]["containers"][0]["args"] for pod in self.pods().values())
+        assert all("--listen-peer-urls=https://[::]:2380" in pod["spec"]["containers"][0]["args"] for pod in self.pods().values())
 
     def peer_tls_off(self):
         """And back to clear text."""
         self.change(tls=None)
         self.until_ready("clear text between members", patience_s=240)
-        assert all("--listen-peer-urls=http://0.0.0.0:2380" in pod["spec"]["containers"][0]["args"] for pod in self.pods().values())
+        assert all("--listen-peer-urls=http://[::]:2380" in pod["spec"]["containers"][0]["args"] for pod in self.pods().values())
 
     def discovery(self):
         """Three members that find each other through a token which the operator makes on another cluster."""

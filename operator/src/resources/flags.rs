@@ -34,6 +34,7 @@ fn flag(name: &str, value: &str) -> String {
 
 /// Returns the flags for name, data directory, URLs and cluster token of a member.
 fn identity(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
+    // [::] takes IPv4 as well
     let peer = scheme(plan.peer_tls == PeerTls::On);
     let tls = cluster.spec().client_tls().is_some();
     let client = scheme(tls);
@@ -42,15 +43,15 @@ fn identity(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
         flag("data-dir", &format!("{VOLUME}/data")),
         flag(
             "listen-peer-urls",
-            &format!("{peer}://0.0.0.0:{}", ports::PEER),
+            &format!("{peer}://[::]:{}", ports::PEER),
         ),
         flag(
             "listen-client-urls",
-            &format!("{client}://0.0.0.0:{}", ports::CLIENT),
+            &format!("{client}://[::]:{}", ports::CLIENT),
         ),
         flag(
             "listen-metrics-urls",
-            &format!("http://0.0.0.0:{}", ports::METRICS),
+            &format!("http://[::]:{}", ports::METRICS),
         ),
         flag(
             "advertise-client-urls",

@@ -145,6 +145,38 @@ fn claims_are_owned_only_when_they_go_with_the_cluster() {
     );
 }
 
+/// A text that is not the address's own would never be found in the certificate, and each pass would issue another one.
+#[test]
+fn an_address_fits_however_it_is_written() {
+    let more = json!({"managed": {}, "additionalIPAddresses": ["2001:0DB8::01", "2001:db8::1", "127.0.0.1"], "additionalDNSNames": ["localhost"]});
+    let resource = resource(json!({"tls": {"client": more}}));
+    let cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
+    let now = SystemTime::now();
+    let authority = tls::authority(&cluster, now).expect("an authority");
+    let role = CertificateRole::Server;
+    let leaf = tls::leaf(&cluster, role, &authority, now).expect("a certificate");
+    assert!(tls::seen(&cluster, role, &leaf, Some(&authority)).fits);
+}
+
+/// In a cluster whose pods have IPv6 addresses alone nothing would answer at 0.0.0.0.
+#[test]
+fn members_listen_on_both_families() {
+    let resource = resource(json!({}));
+    let cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
+    let pod = pod(&cluster, &first(0, PeerTls::Off)).expect("a pod");
+    let container = &pod.spec.expect("a spec").containers[0];
+    let flags = container.args.clone().unwrap_or_default();
+    let listen: Vec<_> = flags
+        .iter()
+        .filter(|flag| flag.starts_with("--listen-"))
+        .collect();
+    assert_eq!(listen.len(), 3);
+    assert!(
+        listen.iter().all(|flag| flag.contains("http://[::]:")),
+        "{listen:?}"
+    );
+}
+
 /// Else the operator would apply it for ever, at full speed.
 #[test]
 fn an_owner_that_others_add_is_no_difference() {

@@ -4,7 +4,7 @@
 mod rotation;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     time::{Duration, SystemTime},
 };
@@ -232,8 +232,14 @@ pub(super) fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String>
         names.extend(more.additional_dns_names.clone());
         names.extend(more.additional_ip_addresses.clone());
     }
-    names.dedup();
-    names
+    // an address has many texts, and a certificate has each name once
+    let canonical = |name: String| match name.parse::<IpAddr>() {
+        Ok(address) => address.to_string(),
+        Err(_) => name,
+    };
+    let mut seen = BTreeSet::new();
+    let names = names.into_iter().map(canonical);
+    names.filter(|name| seen.insert(name.clone())).collect()
 }
 
 /// Makes an alternative name for a certificate: an IP address if the text is one, else a DNS name.
