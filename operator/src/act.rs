@@ -10,11 +10,7 @@ mod certify;
 use std::fmt::Debug;
 
 use k8s_openapi::{
-    NamespaceResourceScope,
-    api::{
-        core::v1::{PersistentVolumeClaim, Pod},
-        policy::v1::PodDisruptionBudget,
-    },
+    NamespaceResourceScope, api::policy::v1::PodDisruptionBudget,
     apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry,
 };
 use kube::{
@@ -251,10 +247,14 @@ impl<M: Members> Actor<'_, M> {
 
     /// Annotates the claim of a removed member with [`RETIRED`], so that it never starts another one.
     async fn retire(&self, ordinal: Ordinal) -> Result<(), ActError> {
-        let marks = json!({"metadata": {"annotations": {RETIRED: "true"}}});
-        let what = "mark the claim of a removed member";
-        self.merge::<PersistentVolumeClaim>(&self.claim(ordinal), &marks, what)
-            .await
+        let marks = json!({"annotations": {RETIRED: "true"}});
+        let live = self.observation.objects.claims.get(&ordinal);
+        self.mark(
+            live.map(AsRef::as_ref),
+            marks,
+            "mark the claim of a removed member",
+        )
+        .await
     }
 
     fn claim_seen(&self, ordinal: Ordinal) -> Option<&ClaimSeen> {
@@ -299,48 +299,34 @@ impl<M: Members> Actor<'_, M> {
     /// Sets the label of the role on a member's pod by a merge patch: an apply of the label alone would
     /// remove all other fields.
     async fn label(&self, ordinal: Ordinal, role: Role) -> Result<(), ActError> {
-        let marks = json!({"metadata": {"labels": {ROLE: role}}});
-        self.merge::<Pod>(
-            &self.cluster.member(ordinal),
-            &marks,
-            "label the pod of a member",
-        )
-        .await
-    }
-
-    /// Asks for a larger claim. If Kubernetes refuses (403 or 422), annotates the claim with the size, so
-    /// that the plan does not ask for it again.
-    async fn grow(&self, ordinal: Ordinal, bytes: u64) -> Result<(), ActError> {
-        let seen = self.claim_seen(ordinal);
-        let name = self.claim(ordinal);
-        match self
-            .apply_claim(
-                ordinal,
-                seen.map_or(PeerTls::Off, |claim| claim.peer_tls),
-                Some(bytes),
-            )
+        let marks = json!({"labels": {ROLE: role}});
+        let live = self.observation.objects.pods.get(&ordinal);
+        self.mark(live.map(AsRef::as_ref), marks, "label the pod of a member")
             .await
-        {
-            Err(ActError::Kubernetes { source: kube::Error::Api(refusal), .. })
-                if matches!(refusal.code, 403 | 422) =>
-            {
-                tracing::warn!(
-                    claim = name,
-                    bytes,
-                    refusal = refusal.message,
-                    "the claim cannot grow"
-                );
-                let marks =
-                    json!({"metadata": {"annotations": {REFUSED_BYTES: bytes.to_string()}}});
-                self.merge::<PersistentVolumeClaim>(&name, &marks, "mark a claim that cannot grow")
-                    .await
-            }
-            other => other,
-        }
     }
 
-    fn claim(&self, ordinal: Ordinal) -> String {
-        self.cluster.claim(ordinal)
+    /// Asks for a larger claim. If Kubernetes refuses (403 or 422), annotates the claim with the size and the answer, so
+    /// that the plan does not ask for it again. A quota may have room later.
+    async fn grow(&self, ordinal: Ordinal, bytes: u64) -> Result<(), ActError> {
+        let peer_tls = self.claim_seen(ordinal).map(|claim| claim.peer_tls);
+        let grown = self
+            .apply_claim(ordinal, peer_tls.unwrap_or_default(), Some(bytes))
+            .await;
+        if let Err(ActError::Kubernetes { source: kube::Error::Api(refusal), .. }) = &grown
+            && matches!(refusal.code, 403 | 422)
+            && !refusal.message.contains("exceeded quota")
+        {
+            let words = format!("{bytes}: {}", refusal.message);
+            let marks = json!({"annotations": {REFUSED_BYTES: words}});
+            let live = self.observation.objects.claims.get(&ordinal);
+            self.mark(
+                live.map(AsRef::as_ref),
+                marks,
+                "mark a claim that cannot grow",
+            )
+            .await?;
+        }
+        grown
     }
 
     /// Applies the claim of a member; `bytes` is its new size. With `None` an existing claim keeps the size
@@ -488,22 +474,28 @@ impl<M: Members> Actor<'_, M> {
             .map_err(|source| ActError::Kubernetes { what, source })
     }
 
-    /// Changes fields of the object `name` by a JSON merge patch; `what` names the act in the error.
-    async fn merge<K: Object>(
+    /// Changes labels or annotations of exactly this object, by its uid, with a JSON merge patch; `what` names the act in the
+    /// error.
+    async fn mark<K: Object>(
         &self,
-        name: &str,
-        change: &serde_json::Value,
+        live: Option<&K>,
+        mut marks: serde_json::Value,
         what: &'static str,
     ) -> Result<(), ActError> {
+        let Some(live) = live else {
+            return Err(ActError::Gone(format!("the object to {what}")));
+        };
+        marks["uid"] = json!(live.uid());
         let params = PatchParams {
             field_manager: Some(MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        let merged = self
+        let change = Patch::Merge(json!({"metadata": marks}));
+        let marked = self
             .api::<K>()
-            .patch(name, &params, &Patch::Merge(change))
+            .patch_metadata(&live.name_any(), &params, &change)
             .await;
-        merged
+        marked
             .map(drop)
             .map_err(|source| ActError::Kubernetes { what, source })
     }

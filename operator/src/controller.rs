@@ -5,6 +5,8 @@
 //! everything from the API server and plans again, so that no step is taken on what was true a moment ago. A cluster
 //! that is as it should be costs the API server nothing.
 
+mod readable;
+mod rollouts;
 mod status;
 
 use std::{
@@ -53,6 +55,7 @@ use crate::{
     resources::{CLUSTER, Cluster, MANAGER, ResourceError},
     serve::Readiness,
 };
+use rollouts::Rollouts;
 use status::{Written, write};
 
 /// The longest time between two looks at a cluster: who leads and how large the data is, no watch says.
@@ -61,6 +64,8 @@ const POLL: Duration = Duration::from_secs(10);
 const BACKOFF_FIRST: Duration = Duration::from_millis(500);
 /// How long passes that run may take to come to their end: less than a pod's grace.
 const LAST_PASSES: Duration = Duration::from_secs(5);
+/// How long a pass may take; one that waits for an API server that does not answer would keep others from theirs.
+const PASS_LONGEST: Duration = Duration::from_secs(60);
 /// The longest delay after a pass that failed.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
@@ -82,6 +87,9 @@ pub enum PassError {
         #[source]
         source: Box<ActError>,
     },
+    /// It took longer than [`PASS_LONGEST`].
+    #[error("the pass has not ended within {} s", PASS_LONGEST.as_secs())]
+    TooLong,
     /// The cluster could not be read again, or its status not be written.
     #[error("cannot {what} the EtcdCluster: {source}")]
     Cluster {
@@ -106,9 +114,19 @@ pub struct Operator<M> {
     recorder: Recorder,
     secrets: Secrets,
     passes: Semaphore,
+    rollouts: Rollouts,
     limit: u32,
     ends: AtomicBool,
     failures: Mutex<HashMap<ObjectRef<EtcdCluster>, u32>>,
+}
+
+/// How much is done at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Passes.
+    pub passes: u16,
+    /// Clusters whose members are updated.
+    pub rollouts: u16,
 }
 
 struct Scope<M> {
@@ -117,14 +135,14 @@ struct Scope<M> {
 }
 
 impl<M: Members> Operator<M> {
-    /// Makes an operator that runs at most `passes` passes at once.
+    /// Makes an operator.
     pub fn new(
         client: Client,
         members: M,
         metrics: Arc<Metrics>,
         environment: Environment,
         identity: &str,
-        passes: u16,
+        limits: Limits,
     ) -> Self {
         let reporter = Reporter {
             controller: "witan.dev/operator".to_owned(),
@@ -133,8 +151,9 @@ impl<M: Members> Operator<M> {
         Self {
             recorder: Recorder::new(client.clone(), reporter),
             secrets: Secrets::default(),
-            passes: Semaphore::new(passes.into()),
-            limit: passes.into(),
+            passes: Semaphore::new(limits.passes.into()),
+            rollouts: Rollouts::new(limits.rollouts),
+            limit: limits.passes.into(),
             ends: AtomicBool::new(false),
             failures: Mutex::default(),
             client,
@@ -204,8 +223,7 @@ impl<M: Members> Operator<M> {
         namespace: Option<&str>,
     ) -> (Stores, futures_util::stream::BoxStream<'static, ()>) {
         let client = self.client.clone();
-        let (clusters, cluster_events) =
-            kept::<EtcdCluster>(&client, namespace, watcher::Config::default());
+        let (clusters, cluster_events) = readable::clusters(&client, namespace);
         let ours =
             watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
         let (pods, pod_events) = kept::<Pod>(&client, namespace, ours.clone());
@@ -239,10 +257,10 @@ impl<M: Members> Operator<M> {
         let logged = passes.map(move |outcome| match outcome {
             Ok(_) | Err(kube::runtime::controller::Error::ReconcilerFailed(..)) => {}
             Err(kube::runtime::controller::Error::ObjectNotFound(gone)) => {
-                scope
-                    .operator
-                    .metrics
-                    .forget(gone.namespace.as_deref().unwrap_or_default(), &gone.name);
+                let namespace = gone.namespace.as_deref().unwrap_or_default();
+                let cluster = ObjectRef::new(&gone.name).within(namespace);
+                scope.operator.rollouts.ended(&cluster);
+                scope.operator.metrics.forget(namespace, &gone.name);
             }
             Err(error) => tracing::warn!(%error, "a watch failed; it begins again"),
         });
@@ -325,7 +343,11 @@ impl<M: Members> Scope<M> {
         let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
         let begun = Instant::now();
         let span = tracing::info_span!("pass", namespace, cluster = name);
-        let outcome = self.look(cluster).instrument(span).await;
+        let look = tokio::time::timeout(PASS_LONGEST, self.look(cluster));
+        let outcome = look
+            .instrument(span)
+            .await
+            .unwrap_or(Err(PassError::TooLong));
         operator
             .metrics
             .pass(&namespace, &name, begun.elapsed(), outcome.is_err());
@@ -347,6 +369,9 @@ impl<M: Members> Scope<M> {
         if acts(&step) || status != before {
             return self.act(cluster).await;
         }
+        self.operator
+            .rollouts
+            .note(ObjectRef::from_obj(cluster), &step);
         Ok(again(&step))
     }
 
@@ -369,7 +394,12 @@ impl<M: Members> Scope<M> {
         let observation = self.observe(&mut named, objects, true).await?;
         let before = cluster.status.clone().unwrap_or_default();
         let mut facts = before.clone();
-        let step = plan(&cluster.spec, &before, &observation.seen);
+        let mut step = plan(&cluster.spec, &before, &observation.seen);
+        let this = ObjectRef::from_obj(&cluster);
+        if !operator.rollouts.note(this, &step) {
+            // another pass had the last place meanwhile
+            step = Step::Wait { why: Why::RolloutQueued, after: POLL };
+        }
         let actor = Actor {
             client: &operator.client,
             members: &operator.members,
@@ -463,7 +493,10 @@ impl<M: Members> Scope<M> {
             .of(&operator.client, cluster, fresh)
             .await?;
         cluster.trust = secrets.trust.clone();
-        Ok(observe(cluster, objects, secrets, &operator.members).await?)
+        let mut observation = observe(cluster, objects, secrets, &operator.members).await?;
+        let this = ObjectRef::from_obj(cluster.resource);
+        observation.seen.rollout_queued = !operator.rollouts.admits(&this);
+        Ok(observation)
     }
 
     /// Computes the status of a cluster, and sets its gauges accordingly.

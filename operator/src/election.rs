@@ -69,7 +69,15 @@ impl Election {
         let mut attempts = tokio::time::interval(RETRY_PERIOD);
         loop {
             attempts.tick().await;
-            match self.attempt(&mut seen).await {
+            let attempt = tokio::time::timeout(RENEW_DEADLINE, self.attempt(&mut seen));
+            let Ok(attempt) = attempt.await else {
+                tracing::warn!(
+                    lease = self.name,
+                    "the API server does not answer in time to take the lease; trying again"
+                );
+                continue;
+            };
+            match attempt {
                 Ok(true) => {
                     tracing::info!(
                         lease = self.name,

@@ -1,12 +1,18 @@
 //! The program `witan-operator`: its command line, and how its parts are put together.
 
-use std::{error::Error, io::Write, process::ExitCode, sync::Arc};
+use std::{
+    error::Error,
+    hash::{BuildHasher, Hasher, RandomState},
+    io::Write,
+    process::ExitCode,
+    sync::Arc,
+};
 
 use clap::Parser;
 use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 use witan_operator::{
-    controller::Operator,
+    controller::{Limits, Operator},
     crd,
     election::Election,
     logging,
@@ -67,10 +73,7 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         namespaces = options.watch_namespaces.join(","),
         "the API server answers"
     );
-    let identity = options
-        .identity
-        .clone()
-        .unwrap_or_else(|| format!("witan-operator-{}", std::process::id()));
+    let identity = options.identity.clone().unwrap_or_else(identity);
     let election = options
         .leader_elect
         .then(|| Election::new(client.clone(), &namespace, &options.lease_name, &identity));
@@ -93,7 +96,10 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         metrics.clone(),
         environment,
         &identity,
-        options.max_concurrent_reconciles,
+        Limits {
+            passes: options.max_concurrent_reconciles,
+            rollouts: options.max_concurrent_rollouts,
+        },
     );
     let operator = Arc::new(operator);
     let ended = async {
@@ -112,6 +118,15 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         election.release().await;
     }
     Ok(())
+}
+
+/// Makes an identity that no other process has: in two containers the process ids are the same.
+fn identity() -> String {
+    let host = std::env::var("HOSTNAME").or_else(|_| std::fs::read_to_string("/etc/hostname"));
+    let host = host.unwrap_or_else(|_| "witan-operator".to_owned());
+    // the standard library seeds its hashers at random
+    let random = RandomState::new().build_hasher().finish();
+    format!("{}-{random:x}", host.trim())
 }
 
 /// Starts to serve metrics and probes; an error if an address cannot be bound.

@@ -53,6 +53,11 @@ pub struct Observed {
     pub missing_secrets: BTreeSet<String>,
     /// Parts whose name something else has. Nothing is applied there.
     pub taken: BTreeMap<Part, Holder>,
+    /// The version that `spec.version` or the operator's member image asks for; `None` with an image of the user's own, or
+    /// when the tag is no version.
+    pub wanted_version: Option<String>,
+    /// As many clusters as may be updated at once are being updated, and this one is not among them.
+    pub rollout_queued: bool,
     /// Ordinals that the annotation `witan.dev/fenced-members` names.
     pub fenced: BTreeSet<Ordinal>,
     /// The value of the annotation `witan.dev/allow-leader-restart`.
@@ -113,6 +118,8 @@ pub struct PodSeen {
     pub start: StartKind,
     /// Its label `witan.dev/role`.
     pub role: Role,
+    /// Its container runs. One that does not waits to be started, or for its image.
+    pub running: bool,
     /// The version of its image, where the tag is one. `spec.version` counts so; members themselves say which version of
     /// etcd they speak.
     pub version: Option<String>,
@@ -182,8 +189,10 @@ pub struct ClaimSeen {
     pub peer_tls: PeerTls,
     /// Bytes that it asks for.
     pub requested_bytes: u64,
-    /// Bytes that its storage class refused to grow to.
+    /// Bytes that the API server refused to let it grow to.
     pub refused_bytes: Option<u64>,
+    /// What the API server said to that.
+    pub refusal: String,
     /// Whether owner, labels and annotations are as they should be.
     pub state: ObjectState,
 }
@@ -210,8 +219,10 @@ pub struct MemberSeen {
     pub id: MemberId,
     /// Its name; empty until it has started.
     pub name: String,
-    /// The ordinal that its peer URLs name; `None` for a member that is no pod of this cluster.
+    /// The ordinal of its pod; `None` for a member that is no pod of this cluster.
     pub ordinal: Option<Ordinal>,
+    /// It is a pod of this cluster, and its peer URLs lead elsewhere.
+    pub foreign_address: bool,
     /// Where other members reach it.
     pub peer_urls: Vec<String>,
     /// It has announced client URLs, which it does once it serves.
@@ -494,11 +505,15 @@ pub enum Why {
     CertificatesPending,
     /// The spec asks for certificates of cert-manager, which is not installed.
     CertManagerMissing,
-    /// `spec.version` is more than one minor version from the one that runs.
+    /// A claim is to grow, and the API server refuses that.
+    GrowthRefused(Ordinal),
+    /// As many clusters as may be updated at once are being updated.
+    RolloutQueued,
+    /// The wanted version is more than one minor version from the one that runs.
     VersionStep {
         /// What runs.
         from: String,
-        /// What the spec asks for.
+        /// What `spec.version` or the operator's member image asks for.
         to: String,
     },
     /// A pod is ending, and the next step comes after its end.

@@ -183,6 +183,17 @@ impl Objects {
     }
 }
 
+impl Objects {
+    /// Returns the ordinals that have a pod or a claim.
+    fn ordinals(&self) -> BTreeSet<Ordinal> {
+        self.pods
+            .keys()
+            .chain(self.claims.keys())
+            .copied()
+            .collect()
+    }
+}
+
 /// Observes a cluster: asks its members and puts everything together.
 ///
 /// # Errors
@@ -213,7 +224,7 @@ pub async fn observe<M: Members>(
         deleting: resource.metadata.deletion_timestamp.is_some(),
         generation: resource.metadata.generation.unwrap_or(0),
         ordinals: ordinals(cluster, &objects)?,
-        membership: membership::judge(cluster, &answers),
+        membership: membership::judge(cluster, &answers, &objects.ordinals()),
         client_service: service(&resources::client_service(cluster)),
         peer_service: service(&resources::peer_service(cluster)),
         budget: objects
@@ -234,6 +245,8 @@ pub async fn observe<M: Members>(
             .chain(&secrets.taken)
             .map(|(part, holder)| (*part, holder.clone()))
             .collect(),
+        wanted_version: wanted_version(cluster),
+        rollout_queued: false,
         fenced: fenced(cluster),
         allow_leader_restart: annotation(resource, ALLOW_LEADER_RESTART)
             .and_then(|text| text.trim().parse().ok()),
@@ -248,12 +261,7 @@ fn ordinals(
     cluster: &Cluster<'_>,
     objects: &Objects,
 ) -> Result<BTreeMap<Ordinal, OrdinalSeen>, ResourceError> {
-    let all: BTreeSet<Ordinal> = objects
-        .pods
-        .keys()
-        .chain(objects.claims.keys())
-        .copied()
-        .collect();
+    let all = objects.ordinals();
     let seen = |ordinal: Ordinal| {
         let pod = objects
             .pods
@@ -282,6 +290,13 @@ fn budget_seen(cluster: &Cluster<'_>, budget: &PodDisruptionBudget) -> BudgetSee
         });
     let wanted = resources::budget(cluster, number.unwrap_or(0));
     BudgetSeen { min_available: number, state: state(Some(budget), &wanted) }
+}
+
+/// Returns the tag of the image that the members get if the operator composes it, and if the tag is a version.
+fn wanted_version(cluster: &Cluster<'_>) -> Option<String> {
+    let (_, tag) = cluster.image.rsplit_once(':')?;
+    let composed = cluster.spec().image.is_none() && pods::is_version(tag);
+    composed.then(|| tag.to_owned())
 }
 
 /// Returns the ordinals that the annotation [`FENCED_MEMBERS`] names; names that are no member's are ignored.

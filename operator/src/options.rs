@@ -1,6 +1,6 @@
 //! The operator's flags. Each has an environment variable, which the chart sets.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -47,20 +47,10 @@ pub struct Options {
     #[arg(long, env = "DISCOVERY_SERVICE_URL", global = true)]
     pub discovery_service_url: Option<String>,
     /// Where /metrics is answered.
-    #[arg(
-        long,
-        env = "METRICS_ADDR",
-        default_value = "0.0.0.0:8080",
-        global = true
-    )]
+    #[arg(long, env = "METRICS_ADDR", default_value = "[::]:8080", global = true)]
     pub metrics_addr: SocketAddr,
     /// Where /healthz and /readyz are answered.
-    #[arg(
-        long,
-        env = "HEALTH_ADDR",
-        default_value = "0.0.0.0:8081",
-        global = true
-    )]
+    #[arg(long, env = "HEALTH_ADDR", default_value = "[::]:8081", global = true)]
     pub health_addr: SocketAddr,
     /// Whether replicas of the operator agree by a Lease which of them acts.
     #[arg(long, env = "LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", global = true)]
@@ -82,6 +72,10 @@ pub struct Options {
     /// How many clusters are worked on at once.
     #[arg(long, env = "MAX_CONCURRENT_RECONCILES", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..), global = true)]
     pub max_concurrent_reconciles: u16,
+    /// How many clusters are updated at once to a changed template or version, such as that of a new member image. One whose
+    /// update does not come to its end counts until it does.
+    #[arg(long, env = "MAX_CONCURRENT_ROLLOUTS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..), global = true)]
+    pub max_concurrent_rollouts: u16,
     /// What is logged: error, warn, info, debug, trace, or a filter such as info,kube=debug.
     #[arg(long, env = "LOG_LEVEL", default_value = "info", global = true)]
     pub log_level: String,
@@ -108,9 +102,9 @@ pub struct Environment {
 }
 
 impl Options {
-    /// Returns the namespaces to watch; a single `None` stands for all of them.
+    /// Returns the namespaces to watch, each once; a single `None` stands for all of them.
     pub fn scopes(&self) -> Vec<Option<String>> {
-        let named = names(&self.watch_namespaces);
+        let named: BTreeSet<_> = names(&self.watch_namespaces).into_iter().collect();
         if named.is_empty() {
             vec![None]
         } else {
@@ -166,7 +160,7 @@ mod tests {
         };
         assert_eq!(parse(&["--watch-namespaces", ""]), [None]);
         assert_eq!(
-            parse(&["--watch-namespaces", "a, b,"]),
+            parse(&["--watch-namespaces", "a, b,a"]),
             [Some("a".to_owned()), Some("b".to_owned())]
         );
         assert_eq!(parse(&["run"]), [None]);

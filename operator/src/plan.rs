@@ -79,6 +79,7 @@ fn serve(joined: &Joined<'_>) -> Step {
         .or_else(|| roll::only_copy(joined))
         .or_else(|| objects::unrequested(joined))
         .or_else(|| objects::taken(joined))
+        .or_else(|| disks::refused(joined))
         .unwrap_or(Step::Done)
 }
 

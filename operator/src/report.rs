@@ -131,7 +131,7 @@ pub fn state(spec: &EtcdClusterSpec, seen: &Observed, status: &EtcdClusterStatus
 }
 
 /// Returns the status of each ordinal that has a pod or a member, then that of members that are no pods of
-/// this cluster.
+/// this cluster, each under a name of its own.
 fn members(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
     let membership = seen.membership.as_ref();
     let of_pods = seen
@@ -158,11 +158,18 @@ fn members(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
     let foreign = membership
         .into_iter()
         .flat_map(|all| all.members.iter().filter(|member| member.ordinal.is_none()));
-    let foreign = foreign.map(|member| MemberStatus {
-        name: text::name_of(of.name, seen, member.id),
-        ..of_member(membership, Some(member))
-    });
-    own.chain(foreign).collect()
+    let mut all: Vec<MemberStatus> = own.collect();
+    for member in foreign {
+        let name = text::name_of(of.name, seen, member.id);
+        let unique = all.iter().all(|other| other.name != name);
+        let name = if unique {
+            name
+        } else {
+            format!("{:x}", member.id)
+        };
+        all.push(MemberStatus { name, ..of_member(membership, Some(member)) });
+    }
+    all
 }
 
 /// Returns the part of a member's status that the members report; empty without a member.
@@ -203,16 +210,19 @@ fn member_phase(seen: &Observed, ordinal: Ordinal, member: Option<&MemberSeen>) 
     }
 }
 
-/// Returns why the pod of an ordinal is not ready: `PodEnding`, or the name of its obstacle; `None` if there
-/// is no pod or no reason.
+/// Returns why the pod of an ordinal is not ready: `PodEnding`, or the name of its obstacle; else that its peer URL
+/// leads elsewhere. `None` if there is no pod or no reason.
 fn reason(seen: &Observed, ordinal: Ordinal) -> Option<String> {
     let pod = seen.ordinals.get(&ordinal)?.pod.as_ref()?;
     if pod.deleting {
         return Some("PodEnding".to_owned());
     }
-    pod.obstacle
-        .filter(|_| !pod.ready)
+    let obstacle = pod.obstacle.filter(|_| !pod.ready);
+    let member = seen.membership.as_ref().and_then(|all| all.of(ordinal));
+    let elsewhere = member.is_some_and(|member| member.foreign_address);
+    obstacle
         .map(|obstacle| format!("{obstacle:?}"))
+        .or_else(|| elsewhere.then(|| text::FOREIGN_ADDRESS.to_owned()))
 }
 
 /// Returns the text of `status.phase`: that of the notice, with a capital letter. No notice is a healthy
@@ -383,6 +393,34 @@ fn time(unix_s: i64) -> Time {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The API server refuses a list with two entries of one name, and with it the whole status.
+    #[test]
+    fn every_member_has_a_name_of_its_own() {
+        let resource = serde_json::json!({
+            "apiVersion": "witan.dev/v1", "kind": "EtcdCluster",
+            "metadata": {"name": "a", "namespace": "ns", "uid": "u"}, "spec": {},
+        });
+        let resource: crate::crd::EtcdCluster = serde_json::from_value(resource).unwrap();
+        let cluster = Cluster::new(&resource, "image:1").unwrap();
+        let of = Subject {
+            cluster: &cluster,
+            name: "a",
+            spec: &resource.spec,
+            before: &EtcdClusterStatus::default(),
+        };
+        let member = |id, ordinal| MemberSeen {
+            id,
+            name: "a-0".to_owned(),
+            ordinal,
+            ..MemberSeen::default()
+        };
+        let list = vec![member(10, Some(0)), member(11, None), member(12, None)];
+        let membership = Membership { members: list, ..Membership::default() };
+        let seen = Observed { membership: Some(membership), ..Observed::default() };
+        let names = members(of, &seen).into_iter().map(|member| member.name);
+        assert_eq!(names.collect::<Vec<_>>(), ["a-0", "b", "c"]);
+    }
 
     #[test]
     fn sizes_have_two_digits() {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{ActError, Actor};
@@ -109,6 +110,31 @@ async fn pass(fake: &FakeApi) -> (Step, String, Result<(), ActError>) {
     )
 }
 
+/// Does one step on what is there; `between` happens after the look and before the step.
+async fn try_step(fake: &FakeApi, step: &Step, between: impl Fn()) -> Result<(), ActError> {
+    let resource = fake.get("/etcdclusters/orders").expect("the cluster");
+    let resource: EtcdCluster = serde_json::from_value(resource).expect("a cluster");
+    let named = Cluster::new(&resource, "witan:1").expect("names");
+    let client = fake.client();
+    let environment = Environment {
+        member_image: "witan:1".to_owned(),
+        discovery_service_url: None,
+    };
+    let objects = Objects::live(&client, &named).await.expect("objects");
+    let observed = observe(&named, objects, Arc::default(), &NoMembers).await;
+    between();
+    let actor = Actor {
+        client: &client,
+        members: &NoMembers,
+        cluster: &named,
+        observation: &observed.expect("an observation"),
+        environment: &environment,
+    };
+    actor
+        .act(step, &mut resource.status.clone().unwrap_or_default())
+        .await
+}
+
 /// Runs passes until one waits or fails; returns what that one says.
 async fn settle(fake: &FakeApi) -> String {
     for _ in 0..20 {
@@ -162,28 +188,8 @@ async fn objects_of_others_stay_as_they_are() {
 async fn a_name_that_is_taken_in_the_last_moment_is_refused() {
     let fake = FakeApi::default();
     cluster(&fake, "u", &json!({}));
-    let resource = fake.get("/etcdclusters/orders").expect("the cluster");
-    let resource: EtcdCluster = serde_json::from_value(resource).expect("a cluster");
-    let named = Cluster::new(&resource, "witan:1").expect("names");
-    let client = fake.client();
-    let environment = Environment {
-        member_image: "witan:1".to_owned(),
-        discovery_service_url: None,
-    };
-    let objects = Objects::live(&client, &named).await.expect("objects");
-    let secrets = Arc::default();
-    let observed = observe(&named, objects, secrets, &NoMembers).await;
-    let observation = observed.expect("an observation");
-    fake.put(object("v1", "Service", "orders-peer", &json!({})));
-    let actor = Actor {
-        client: &client,
-        members: &NoMembers,
-        cluster: &named,
-        observation: &observation,
-        environment: &environment,
-    };
-    let mut status = Default::default();
-    let refused = actor.act(&Step::ApplyServices, &mut status).await;
+    let taken = object("v1", "Service", "orders-peer", &json!({}));
+    let refused = try_step(&fake, &Step::ApplyServices, || fake.put(taken.clone())).await;
     let refused = refused.expect_err("the name is taken").to_string();
     assert!(
         refused.contains("Service orders-peer without an owner"),
@@ -295,4 +301,61 @@ async fn what_ends_with_an_earlier_cluster_is_waited_for() {
         let said = settle(&fake).await;
         assert!(said.starts_with("Bootstrapping"), "{said}");
     }
+}
+
+/// A storage class that does not expand its volumes, or a quota that is used up.
+#[tokio::test]
+async fn growth_that_is_refused_is_no_growth() {
+    let class = "only dynamically provisioned pvc can be resized";
+    let quota = "exceeded quota: storage";
+    for (words, kept) in [(class, true), (quota, false)] {
+        let fake = FakeApi::default();
+        cluster(&fake, "u", &json!({}));
+        let labels = json!({"labels": {CLUSTER: "orders"}});
+        fake.put(object(
+            "v1",
+            "PersistentVolumeClaim",
+            "data-orders-0",
+            &labels,
+        ));
+        fake.refuse("/data-orders-0", StatusCode::FORBIDDEN, words);
+        let grow = Step::GrowClaim { ordinal: 0, bytes: 10 << 30 };
+        let refused = try_step(&fake, &grow, || {}).await.expect_err("refused");
+        assert!(format!("{refused}").contains(words), "{refused}");
+        let claim = fake.get("/data-orders-0").expect("a claim");
+        let mark = &claim["metadata"]["annotations"]["witan.dev/refused-bytes"];
+        assert_eq!(
+            mark.as_str().is_some_and(|mark| mark.contains(class)),
+            kept,
+            "{mark}"
+        );
+    }
+}
+
+/// Kubernetes changes none of it: a claim with another access mode would be refused, and with it the start of its member.
+#[tokio::test]
+async fn of_a_claim_that_exists_only_metadata_and_size_are_applied() {
+    let fake = FakeApi::default();
+    cluster(
+        &fake,
+        "u",
+        &json!({"storage": {"size": "8Gi", "accessModes": ["ReadWriteOncePod"]}}),
+    );
+    let mut claim = object(
+        "v1",
+        "PersistentVolumeClaim",
+        "data-orders-0",
+        &json!({"labels": {CLUSTER: "orders"}}),
+    );
+    claim["spec"] = json!({"accessModes": ["ReadWriteOnce"], "volumeName": "v", "resources": {"requests": {"storage": "8Gi"}}});
+    fake.put(claim.clone());
+    let peer_tls = crate::model::PeerTls::Off;
+    let apply = Step::ApplyClaim { ordinal: 0, peer_tls };
+    try_step(&fake, &apply, || {}).await.expect("applied");
+    let applied = fake.get("/data-orders-0").expect("a claim");
+    assert_eq!(applied["spec"], claim["spec"]);
+    assert_eq!(
+        applied["metadata"]["labels"]["app.kubernetes.io/managed-by"],
+        "witan-operator"
+    );
 }

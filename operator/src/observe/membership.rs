@@ -1,20 +1,24 @@
 //! From the answers of members to one membership: whose list counts, who is healthy, who disagrees.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use witan_api::v3::etcdserverpb::AlarmType;
 
 use crate::{
     members::{Answer, CallError, MemberEntry, Report},
-    model::{MemberSeen, Membership},
+    model::{MemberId, MemberSeen, Membership, Ordinal},
     resources::Cluster,
 };
 
 /// Returns the list of members and what they report; `None` when none answered.
 ///
 /// The list of the leader itself counts, or else of any member whose list a quorum confirmed, or else of the one that
-/// has applied most.
-pub(super) fn judge(cluster: &Cluster<'_>, answers: &[Answer]) -> Option<Membership> {
+/// has applied most. `known` are the ordinals that have a pod or a claim.
+pub(super) fn judge(
+    cluster: &Cluster<'_>,
+    answers: &[Answer],
+    known: &BTreeSet<Ordinal>,
+) -> Option<Membership> {
     let reports: Vec<(&str, &Report)> = answers
         .iter()
         .filter_map(|answer| Some((answer.member.as_str(), answer.report.as_ref().ok()?)))
@@ -27,10 +31,19 @@ pub(super) fn judge(cluster: &Cluster<'_>, answers: &[Answer]) -> Option<Members
         )
     };
     let (_, best) = reports.iter().max_by_key(|(_, report)| rank(report))?;
+    let ordinals = ordinals(cluster, &best.members, &reports, known);
     let mut members: Vec<MemberSeen> = best
         .members
         .iter()
-        .map(|entry| member(cluster, entry, &reports))
+        .map(|entry| {
+            let ordinal = ordinals.get(&entry.id).copied();
+            let elsewhere = ordinal != cluster.ordinal_of_urls(&entry.peer_urls);
+            MemberSeen {
+                ordinal,
+                foreign_address: ordinal.is_some() && elsewhere,
+                ..member(entry, &reports)
+            }
+        })
         .collect();
     members.sort_by_key(|member| member.id);
     Some(Membership {
@@ -43,6 +56,46 @@ pub(super) fn judge(cluster: &Cluster<'_>, answers: &[Answer]) -> Option<Members
         stale_corrupt: stale_corrupt(&members, &reports),
         members,
     })
+}
+
+/// Returns the ordinals of the members that are pods of this cluster, by their ids. A person may give a member any peer
+/// URL: who answers at the address of a pod comes first, then who did when the status was written, then the name of a
+/// member whose pod or claim is there, and the peer URL last.
+fn ordinals(
+    cluster: &Cluster<'_>,
+    members: &[MemberEntry],
+    reports: &[(&str, &Report)],
+    known: &BTreeSet<Ordinal>,
+) -> BTreeMap<MemberId, Ordinal> {
+    let answered = reports
+        .iter()
+        .map(|(pod, report)| (report.member_id, cluster.ordinal(pod)));
+    let before = cluster
+        .resource
+        .status
+        .iter()
+        .flat_map(|status| &status.members);
+    let before = before.filter_map(|member| {
+        let id = MemberId::from_str_radix(member.id.as_deref()?, 16).ok()?;
+        Some((id, Ordinal::try_from(member.ordinal?).ok()))
+    });
+    let named = members.iter().map(|member| {
+        let ordinal = cluster.ordinal(&member.name);
+        (member.id, ordinal.filter(|ordinal| known.contains(ordinal)))
+    });
+    let reached = members
+        .iter()
+        .map(|member| (member.id, cluster.ordinal_of_urls(&member.peer_urls)));
+    let mut found = BTreeMap::new();
+    for (id, ordinal) in answered.chain(before).chain(named).chain(reached) {
+        let Some(ordinal) = ordinal else { continue };
+        let listed = members.iter().any(|member| member.id == id);
+        let free = found.values().all(|other| *other != ordinal);
+        if listed && free {
+            found.entry(id).or_insert(ordinal);
+        }
+    }
+    found
 }
 
 /// Whether users are checked, by the first answer that tells; `None` if none does.
@@ -59,8 +112,8 @@ pub(super) fn users(answers: &[Answer]) -> Option<bool> {
 }
 
 /// Joins the entry of a member in the list of members with its own report, and with the alarms that any
-/// member reports of it. It is healthy if it knows a leader and has no alarm CORRUPT.
-fn member(cluster: &Cluster<'_>, entry: &MemberEntry, reports: &[(&str, &Report)]) -> MemberSeen {
+/// member reports of it; which pod it is follows from all of them. It is healthy if it knows a leader and has no alarm CORRUPT.
+fn member(entry: &MemberEntry, reports: &[(&str, &Report)]) -> MemberSeen {
     let own = reports
         .iter()
         .map(|(_, report)| *report)
@@ -73,7 +126,8 @@ fn member(cluster: &Cluster<'_>, entry: &MemberEntry, reports: &[(&str, &Report)
     MemberSeen {
         id: entry.id,
         name: entry.name.clone(),
-        ordinal: cluster.ordinal_of_urls(&entry.peer_urls),
+        ordinal: None,
+        foreign_address: false,
         peer_urls: entry.peer_urls.clone(),
         started: !entry.client_urls.is_empty(),
         learner: entry.learner,
@@ -154,6 +208,7 @@ mod tests {
         let seen = judge(
             &cluster,
             &[answer(1, 2, false, old), answer(2, 2, true, new)],
+            &BTreeSet::new(),
         )
         .unwrap();
         assert_eq!(seen.members.len(), 3);
@@ -167,16 +222,51 @@ mod tests {
         );
     }
 
+    /// A person gives members other peer URLs, or claims come from a backup of a cluster of another name.
+    #[test]
+    fn a_member_is_known_by_its_answer_and_then_by_its_name() {
+        let mut resource = resource();
+        let moved = |id: u64, name: &str| MemberEntry {
+            name: name.to_owned(),
+            peer_urls: vec![format!("http://192.0.2.{id}:2380")],
+            ..entry(id, false)
+        };
+        let list = vec![
+            moved(0, "x-7"),
+            moved(1, "a-1"),
+            moved(2, "a-2"),
+            moved(3, "x-3"),
+        ];
+        // of a-2 there is neither a pod nor a claim: it is a member elsewhere
+        let known = BTreeSet::from([0, 1, 3]);
+        let ordinals = |resource: &EtcdCluster, answers: &[Answer]| -> Vec<Option<u32>> {
+            let cluster = Cluster::new(resource, "image:1").unwrap();
+            let seen = judge(&cluster, answers, &known).unwrap();
+            seen.members.iter().map(|member| member.ordinal).collect()
+        };
+        let answers = [answer(0, 1, true, list.clone())];
+        assert_eq!(
+            ordinals(&resource, &answers),
+            [Some(0), Some(1), None, None]
+        );
+        let before = serde_json::json!({"members": [{"name": "a-3", "id": "3", "ordinal": 3}]});
+        resource.status = serde_json::from_value(before).ok();
+        let seen = ordinals(&resource, &answers);
+        assert_eq!(seen[3], Some(3), "it answered there before");
+    }
+
     #[test]
     fn a_list_that_no_quorum_confirmed_has_no_leader() {
         let resource = resource();
         let cluster = Cluster::new(&resource, "image:1").unwrap();
-        let seen = judge(&cluster, &[answer(1, 2, false, vec![entry(1, false)])]).unwrap();
+        let alone = [answer(1, 2, false, vec![entry(1, false)])];
+        let seen = judge(&cluster, &alone, &BTreeSet::new()).unwrap();
         assert_eq!((seen.linearizable, seen.leader), (false, None));
         assert!(
             judge(
                 &cluster,
-                &[Answer { member: "a-0".to_owned(), report: Err(CallError::NoMember) }]
+                &[Answer { member: "a-0".to_owned(), report: Err(CallError::NoMember) }],
+                &BTreeSet::new(),
             )
             .is_none()
         );

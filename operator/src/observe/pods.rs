@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// Annotation of a claim: the bytes that its storage class refused to grow to.
+/// Annotation of a claim: the bytes that the API server refused to let it grow to, a colon, and its words.
 pub const REFUSED_BYTES: &str = "witan.dev/refused-bytes";
 
 /// Reasons of a waiting container that a person has to remove: an image or a configuration that is not there.
@@ -53,6 +53,7 @@ pub(super) fn seen(cluster: &Cluster<'_>, pod: &Pod) -> Result<PodSeen, Resource
         peer_tls,
         start: marked(pod.annotations(), START).unwrap_or(StartKind::Restart),
         role: marked(pod.labels(), ROLE).unwrap_or(Role::Voter),
+        running: runs(pod),
         version: pod
             .labels()
             .get(VERSION)
@@ -74,6 +75,8 @@ pub(super) fn claim_seen(
         .and_then(|spec| spec.resources.as_ref()?.requests.as_ref()?.get("storage"));
     let bytes = |text: &str| ByteQuantity(text.to_owned()).bytes();
     let peer_tls = marked(claim.annotations(), PEER_TLS).unwrap_or(PeerTls::Off);
+    let refused = claim.annotations().get(REFUSED_BYTES);
+    let refused = refused.map(|text| text.split_once(':').unwrap_or((text.as_str(), "")));
     Ok(ClaimSeen {
         peer_tls,
         deleting: claim.metadata.deletion_timestamp.is_some()
@@ -84,10 +87,8 @@ pub(super) fn claim_seen(
         requested_bytes: requested
             .and_then(|quantity| bytes(&quantity.0))
             .unwrap_or(0),
-        refused_bytes: claim
-            .annotations()
-            .get(REFUSED_BYTES)
-            .and_then(|text| text.parse().ok()),
+        refused_bytes: refused.and_then(|(bytes, _)| bytes.parse().ok()),
+        refusal: refused.map_or_else(String::new, |(_, words)| words.trim().to_owned()),
         state: state(Some(claim), &resources::claim(cluster, ordinal, peer_tls)?),
     })
 }
@@ -148,6 +149,16 @@ fn phase(pod: &Pod) -> PodPhase {
     }
 }
 
+/// Whether a container of a pod runs, ready or not.
+fn runs(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let containers = status.and_then(|status| status.container_statuses.as_ref());
+    containers.into_iter().flatten().any(|container| {
+        let state = container.state.as_ref();
+        state.is_some_and(|state| state.running.is_some())
+    })
+}
+
 /// Returns why a pod is not ready, for a reason that a new disk would not mend: its node, the scheduler or a
 /// container; `None` if there is no such reason.
 fn obstacle(pod: &Pod) -> Option<Obstacle> {
@@ -199,7 +210,7 @@ fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
 }
 
 /// Whether an image tag is a version, such as `1.2.3` or `v1.2.3-rc.1`, but not `latest` or a digest.
-fn is_version(tag: &str) -> bool {
+pub(super) fn is_version(tag: &str) -> bool {
     let mut numbers = tag.trim_start_matches('v').split('.');
     let mut next = || {
         numbers

@@ -103,6 +103,14 @@ fn broken(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option<Step> {
     (!pod.deleting).then_some(note.unwrap_or(Step::DeletePod { ordinal, reason }))
 }
 
+/// Deletes a pod of a cluster without a quorum that cannot serve as it is: one whose container runs may be reading its
+/// disk, and keeps its template.
+fn unable(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option<Step> {
+    let step = broken(pass, ordinal, pod)?;
+    let outdated = matches!(step, Step::DeletePod { reason: Stop::Outdated, .. });
+    (!outdated || (!pod.running && pass.may_update())).then_some(step)
+}
+
 /// Returns the next step of a cluster without a quorum: starts members that have their disks, and changes
 /// nothing else.
 pub(super) fn bring_back(pass: &Pass<'_>) -> Step {
@@ -125,7 +133,7 @@ pub(super) fn bring_back(pass: &Pass<'_>) -> Step {
         };
         if pod.deleting {
             ending = ending.or(Some(ordinal));
-        } else if let Some(step) = broken(pass, ordinal, pod) {
+        } else if let Some(step) = unable(pass, ordinal, pod) {
             return step;
         }
     }

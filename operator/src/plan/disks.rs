@@ -1,9 +1,9 @@
 //! Claims of members: owner and labels as the spec has them, and as large as it asks for.
 
-use super::pass::Joined;
+use super::{idle, pass::Joined};
 use crate::{
     crd::Storage,
-    model::{ObjectState, Step},
+    model::{ObjectState, Step, Why},
 };
 
 /// Applies the first claim that differs from the spec, or grows the first one that is too small; `None` if
@@ -22,5 +22,15 @@ pub(super) fn keep(joined: &Joined<'_>) -> Option<Step> {
         let bytes = wanted.filter(|bytes| *bytes > claim.requested_bytes)?;
         let refused = claim.refused_bytes == Some(bytes);
         (!refused).then_some(Step::GrowClaim { ordinal, bytes })
+    })
+}
+
+/// Waits for a person if a claim is to grow and the API server refuses that.
+pub(super) fn refused(joined: &Joined<'_>) -> Option<Step> {
+    let wanted = Storage::requested(joined.pass.spec.storage.as_ref()).bytes()?;
+    joined.own().find_map(|(ordinal, _)| {
+        let claim = joined.pass.claim(ordinal)?;
+        let small = claim.requested_bytes < wanted && claim.refused_bytes == Some(wanted);
+        small.then(|| idle(Why::GrowthRefused(ordinal))).flatten()
     })
 }

@@ -94,7 +94,8 @@ impl<'a> Pass<'a> {
     /// Returns how the pod of a member is to speak to others: by the member's peer URL in the list, or,
     /// without a member, by the claim's annotation.
     pub(super) fn peer_tls_of(&self, ordinal: Ordinal) -> PeerTls {
-        let Some(member) = self.member(ordinal) else {
+        let member = self.member(ordinal);
+        let Some(member) = member.filter(|member| !member.foreign_address) else {
             return self
                 .claim(ordinal)
                 .map_or_else(PeerTls::default, |claim| claim.peer_tls);
@@ -114,7 +115,8 @@ impl<'a> Pass<'a> {
     /// peer URL. It decides when no member answers.
     pub(super) fn note(&self, ordinal: Ordinal) -> Option<Step> {
         let (claim, member) = (self.claim(ordinal)?, self.member(ordinal)?);
-        let differs = (claim.peer_tls == PeerTls::On) != uses_tls(member);
+        let differs =
+            !member.foreign_address && (claim.peer_tls == PeerTls::On) != uses_tls(member);
         differs.then(|| Step::ApplyClaim { ordinal, peer_tls: self.peer_tls_of(ordinal) })
     }
 
@@ -122,7 +124,9 @@ impl<'a> Pass<'a> {
     /// the reverse.
     pub(super) fn is_cut_off(&self, ordinal: Ordinal, pod: &PodSeen) -> bool {
         let member = self.member(ordinal);
-        member.is_some_and(|member| uses_tls(member) != (pod.peer_tls == PeerTls::On))
+        // what is in between may end TLS
+        let own = member.filter(|member| !member.foreign_address);
+        own.is_some_and(|member| uses_tls(member) != (pod.peer_tls == PeerTls::On))
     }
 
     /// Whether the status condition `AlarmActive` is `True` and made its last transition at least `seconds`
@@ -134,6 +138,28 @@ impl<'a> Pass<'a> {
             let active = condition.type_ == ALARM_ACTIVE && condition.status == "True";
             active && self.seen.now.saturating_sub(since) >= seconds
         })
+    }
+
+    /// Whether the operator may stop pods for a new template: the spec asks for rolling updates, and the step
+    /// of versions is permitted.
+    pub(super) fn may_update(&self) -> bool {
+        let rolling = self.spec.update_strategy().kind == UpdateKind::RollingUpdate;
+        rolling && self.refused_version().is_none()
+    }
+
+    /// Returns the lowest version that runs and the wanted one, if etcd's storage does not permit that step:
+    /// more than one minor version.
+    pub(super) fn refused_version(&self) -> Option<(String, String)> {
+        let wanted = self.seen.wanted_version.as_ref()?;
+        let (major, minor) = numbers(wanted)?;
+        let running = self.pods().filter_map(|(_, pod)| pod.version.as_ref());
+        let mut refused = running.filter(|version| {
+            let near = |(a, b): (u64, u64)| a == major && b.abs_diff(minor) <= 1;
+            !numbers(version).is_none_or(near)
+        });
+        refused
+            .next()
+            .map(|version| (version.clone(), wanted.clone()))
     }
 
     /// Returns the members and their leader, if a quorum confirmed the list.
@@ -221,29 +247,6 @@ impl<'a> Joined<'a> {
     pub(super) fn had_its_time(&self, pod: &PodSeen) -> bool {
         let patience = self.pass.spec.self_healing().unhealthy_after.seconds();
         !pod.ready && self.now().saturating_sub(pod.ready_changed) >= patience
-    }
-
-    /// Whether the operator may stop pods for a new template: the spec asks for rolling updates, and the step
-    /// of versions is permitted.
-    pub(super) fn may_update(&self) -> bool {
-        let rolling = self.pass.spec.update_strategy().kind == UpdateKind::RollingUpdate;
-        rolling && self.refused_version().is_none()
-    }
-
-    /// Returns the lowest version that runs and the wanted one, if etcd's storage does not permit that step:
-    /// more than one minor version.
-    pub(super) fn refused_version(&self) -> Option<(String, String)> {
-        let spec = self.pass.spec;
-        let wanted = spec.version.as_ref().filter(|_| spec.image.is_none())?;
-        let (major, minor) = numbers(wanted)?;
-        let running = self.pass.pods().filter_map(|(_, pod)| pod.version.as_ref());
-        let mut refused = running.filter(|version| {
-            let near = |(a, b): (u64, u64)| a == major && b.abs_diff(minor) <= 1;
-            !numbers(version).is_none_or(near)
-        });
-        refused
-            .next()
-            .map(|version| (version.clone(), wanted.clone()))
     }
 
     pub(super) fn has_learner(&self) -> bool {

@@ -131,7 +131,7 @@ fn restart_reason(
         return Some(Stop::PeerTls);
     }
     let mends = pod.outdated && !joined.serves(member) && joined.pass.is_stuck(pod);
-    (mends && joined.may_update()).then_some(Stop::Outdated)
+    (mends && joined.pass.may_update()).then_some(Stop::Outdated)
 }
 
 /// Removes the first voter that must give way to a new member of the same ordinal; returns what to wait for

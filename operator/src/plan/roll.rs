@@ -31,8 +31,11 @@ pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     if let Some(wait) = secrets_missing(&joined.pass) {
         return Some(wait);
     }
-    if let Some((from, to)) = joined.refused_version() {
+    if let Some((from, to)) = joined.pass.refused_version() {
         return idle(Why::VersionStep { from, to });
+    }
+    if joined.pass.seen.rollout_queued {
+        return soon(Why::RolloutQueued);
     }
     if let Some(wait) = settling(joined) {
         return Some(wait);

@@ -4,6 +4,9 @@ use super::{Notice, is_true};
 use crate::crd::EtcdClusterStatus;
 use crate::model::{MemberId, Observed, Obstacle, Ordinal, Removal, Rotation, Step, Stop, Why};
 
+/// The reason of a member whose peer URLs lead elsewhere than to its pod.
+pub(super) const FOREIGN_ADDRESS: &str = "ForeignAddress";
+
 /// Describes a step in words; `None` for `Step::Done`.
 pub fn step(cluster: &str, seen: &Observed, step: &Step) -> Option<Notice> {
     if let Step::Wait { why, .. } = step {
@@ -290,6 +293,12 @@ fn wait(cluster: &str, seen: &Observed, why: &Why) -> Notice {
             ("CertificatePending", None, format!("cert-manager has not written these secrets with ca.crt, tls.crt and tls.key; their Certificates say why: {}", names.join(", ")), false)
         }
         Why::CertManagerMissing => ("CertManagerMissing", None, "cert-manager is not installed: the API server knows no Certificates".to_owned(), true),
+        Why::GrowthRefused(ordinal) => {
+            let claim = seen.ordinals.get(ordinal).and_then(|at| at.claim.as_ref());
+            let words = claim.map_or("", |claim| claim.refusal.as_str());
+            ("StorageNotResized", Some(pod(ordinal)), format!("the claim of {} cannot grow to spec.storage.size: {words}", pod(ordinal)), true)
+        }
+        Why::RolloutQueued => ("RolloutQueued", None, "the members are updated once other clusters have been: the operator's --max-concurrent-rollouts".to_owned(), false),
         Why::VersionStep { from, to } => ("SpecRejected", None, format!("version {from} cannot go to {to} in one step: go by one minor version at a time"), true),
         Why::PodEnding(ordinal) => ("PodEnding", Some(pod(ordinal)), format!("pod {} is ending", pod(ordinal)), false),
         Why::ClaimEnding(ordinal) => ("ClaimEnding", Some(pod(ordinal)), format!("the claim of {} is ending", pod(ordinal)), false),
@@ -359,6 +368,27 @@ pub fn turns(before: &EtcdClusterStatus, after: &EtcdClusterStatus) -> Vec<Notic
         (true, false) => notices.push(notice("QuorumLost", "the cluster does not serve", true)),
         (false, true) => notices.push(notice("QuorumRestored", "the cluster serves", false)),
         (true, true) | (false, false) => {}
+    }
+    let elsewhere = |status: &EtcdClusterStatus| -> Vec<String> {
+        let reason = Some(FOREIGN_ADDRESS);
+        let members = status.members.iter();
+        let those = members.filter(|member| member.reason.as_deref() == reason);
+        those.map(|member| member.name.clone()).collect()
+    };
+    let known = elsewhere(before);
+    for name in elsewhere(after)
+        .into_iter()
+        .filter(|name| !known.contains(name))
+    {
+        let message = format!(
+            "the peer URL of member {name} is not that of its pod: other members reach it elsewhere, or not at all"
+        );
+        notices.push(Notice {
+            reason: FOREIGN_ADDRESS,
+            member: Some(name),
+            message,
+            warning: true,
+        });
     }
     match (before.alarms.is_empty(), after.alarms.is_empty()) {
         (true, false) => notices.push(notice("AlarmRaised", &after.alarms.join(", "), true)),

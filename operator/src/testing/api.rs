@@ -21,6 +21,7 @@ pub(crate) struct FakeApi(Arc<Mutex<State>>);
 struct State {
     objects: BTreeMap<String, Value>,
     version: u64,
+    refused: Vec<(String, StatusCode, String)>,
 }
 
 /// A request.
@@ -56,6 +57,12 @@ impl FakeApi {
         objects
             .find(|(path, _)| path.ends_with(end))
             .map(|(_, object)| object.clone())
+    }
+
+    /// Refuses changes of what has a path that ends so, but for those of annotations.
+    pub(crate) fn refuse(&self, end: &str, code: StatusCode, words: &str) {
+        let refused = (end.to_owned(), code, words.to_owned());
+        self.0.lock().unwrap().refused.push(refused);
     }
 
     /// Removes the object whose path ends so.
@@ -121,6 +128,12 @@ impl State {
             if !wanted[field].is_null() && wanted[field] != live["metadata"][field] {
                 return refusal(StatusCode::CONFLICT, "Conflict");
             }
+        }
+        let applies = asked.query.contains("force=true");
+        let mut refused = self.refused.iter();
+        let refused = refused.find(|(end, ..)| applies && path.ends_with(end));
+        if let Some((_, code, words)) = refused {
+            return refusal(*code, words);
         }
         if asked.method == Method::DELETE {
             self.objects.remove(&path);

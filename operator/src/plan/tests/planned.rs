@@ -7,8 +7,9 @@ use super::{
     world::World,
 };
 use crate::{
-    crd::{ClaimRetention, Retention, SelfHealing, UpdateStrategy},
+    crd::{ByteQuantity, ClaimRetention, Retention, SelfHealing, UpdateKind, UpdateStrategy},
     model::{Obstacle, Removal, Step, Stop, Why},
+    plan::plan,
 };
 
 /// coreos: the victim of a scale-in is random; etcd-io: the last of a list sorted by text.
@@ -257,6 +258,51 @@ fn a_claim_that_the_policy_keeps_never_starts_another_member() {
     world.settle();
     assert!(!world.claims[&2].retired, "a fresh claim");
     assert_eq!(world.serving(), 3);
+}
+
+/// kind's default storage class expands nothing.
+#[test]
+fn growth_that_is_refused_stays_in_sight_and_stops_nothing() {
+    let mut world = cluster(3);
+    world.spec.storage.as_mut().expect("a disk").size = Some(ByteQuantity("9Gi".to_owned()));
+    let mut seen = world.observe();
+    for at in seen.ordinals.values_mut() {
+        at.claim.as_mut().expect("a claim").refused_bytes = Some(9 << 30);
+    }
+    let step = plan(&world.spec, &world.status, &seen);
+    assert!(format!("{step:?}").contains("GrowthRefused(0)"), "{step:?}");
+    world.spec.replicas = 4;
+    let step = plan(&world.spec, &world.status, &seen);
+    assert!(matches!(step, Step::AddLearner { .. }), "{step:?}");
+}
+
+/// A changed spec, or a new operator, during an outage: who reads its disk goes on reading it.
+#[test]
+fn without_a_quorum_only_what_cannot_start_gets_the_new_template() {
+    let mut world = cluster(3);
+    for ordinal in [0, 1] {
+        break_pod(&mut world, ordinal, None);
+    }
+    world.elapse(1);
+    world.template += 1;
+    let mended = world.run(40, |world, _| world.has_quorum());
+    assert!(mended, "the template mends the others: {:?}", world.last());
+    assert!(!stopped(&world).contains(&2), "{:?}", stopped(&world));
+    for (kind, image) in [
+        (UpdateKind::OnDelete, None),
+        (UpdateKind::RollingUpdate, Some("9.9.9")),
+    ] {
+        let mut world = cluster(3);
+        world.spec.update_strategy = Some(UpdateStrategy { kind, ..UpdateStrategy::default() });
+        world.spec.version = image.map(str::to_owned);
+        for ordinal in [0, 1] {
+            break_pod(&mut world, ordinal, None);
+        }
+        world.template += 1;
+        world.elapse(1);
+        world.run(40, |_, _| false);
+        assert!(stopped(&world).is_empty(), "{kind:?} {image:?}");
+    }
 }
 
 #[test]

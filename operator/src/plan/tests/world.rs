@@ -325,7 +325,8 @@ impl World {
     pub(super) fn observe(&self) -> Observed {
         let mut ordinals: BTreeMap<Ordinal, OrdinalSeen> = BTreeMap::new();
         for (ordinal, pod) in &self.pods {
-            ordinals.entry(*ordinal).or_default().pod = Some(self.pod_seen(pod));
+            ordinals.entry(*ordinal).or_default().pod =
+                Some(PodSeen { running: self.runs(*ordinal), ..self.pod_seen(pod) });
         }
         for (ordinal, claim) in &self.claims {
             ordinals.entry(*ordinal).or_default().claim = Some(ClaimSeen {
@@ -335,6 +336,7 @@ impl World {
                 peer_tls: claim.peer_tls,
                 requested_bytes: claim.bytes,
                 refused_bytes: None,
+                refusal: String::new(),
                 served: claim.served,
                 state: match self.status.cluster_id.is_some() && !claim.served {
                     true => ObjectState::Outdated,
@@ -361,6 +363,7 @@ impl World {
                 min_available: Some(number),
                 state: ObjectState::Current,
             }),
+            wanted_version: self.spec.version.clone(),
             fenced: self.fenced.clone(),
             auth_enabled: self.leader.is_some().then_some(false),
             ..Observed::default()
@@ -386,6 +389,7 @@ impl World {
             peer_tls: pod.peer_tls,
             start: pod.bootstrap.kind(),
             role: pod.role,
+            running: false,
             version: Some("0.1.0".to_owned()),
         }
     }
@@ -402,6 +406,7 @@ impl World {
                 .map(|ordinal| format!("c-{ordinal}"))
                 .unwrap_or_default(),
             ordinal: member.ordinal,
+            foreign_address: false,
             peer_urls: vec![
                 if member.https {
                     "https://m"

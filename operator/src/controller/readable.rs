@@ -1,0 +1,83 @@
+//! The watch of EtcdClusters, without those that this release cannot read: after a rollback there may be one with a value
+//! that only the later release knows. It is reported and left alone; the others are worked on.
+
+use futures_util::{Stream, TryStreamExt as _, future};
+use kube::{
+    Api, Client, ResourceExt as _,
+    core::DeserializeGuard,
+    runtime::{
+        WatchStreamExt as _,
+        reflector::{self, Store},
+        watcher::{self, Event},
+    },
+};
+
+use crate::crd::EtcdCluster;
+
+/// Watches all EtcdClusters of a namespace, `None` for all; returns the store that holds those that can be read, and the
+/// stream of their changes.
+pub(super) fn clusters(
+    client: &Client,
+    namespace: Option<&str>,
+) -> (
+    Store<EtcdCluster>,
+    impl Stream<Item = Result<EtcdCluster, watcher::Error>> + Send + use<>,
+) {
+    let api = match namespace {
+        Some(namespace) => {
+            Api::<DeserializeGuard<EtcdCluster>>::namespaced(client.clone(), namespace)
+        }
+        None => Api::all(client.clone()),
+    };
+    let (store, writer) = reflector::store::<EtcdCluster>();
+    let events = kube::runtime::watcher(api, watcher::Config::default())
+        .default_backoff()
+        .try_filter_map(|event| future::ok(readable(event)))
+        .reflect(writer)
+        .touched_objects();
+    (
+        store,
+        events.inspect_err(|error| tracing::debug!(%error, "watch")),
+    )
+}
+
+/// Returns the event if its object can be read.
+fn readable(event: Event<DeserializeGuard<EtcdCluster>>) -> Option<Event<EtcdCluster>> {
+    let read = |guard: DeserializeGuard<EtcdCluster>| {
+        let (name, namespace) = (guard.name_any(), guard.namespace());
+        let read = guard.0;
+        let read = read.inspect_err(|error| {
+            tracing::error!(namespace, cluster = name, %error, "this release cannot read the EtcdCluster and leaves it alone");
+        });
+        read.ok()
+    };
+    Some(match event {
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
+        Event::InitApply(guard) => Event::InitApply(read(guard)?),
+        Event::Apply(guard) => Event::Apply(read(guard)?),
+        Event::Delete(guard) => Event::Delete(read(guard)?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_cluster_that_cannot_be_read_hides_no_other() {
+        let cluster = |name: &str, spec| {
+            let object = json!({
+                "apiVersion": "witan.dev/v1", "kind": "EtcdCluster",
+                "metadata": {"name": name, "namespace": "shop"}, "spec": spec,
+            });
+            serde_json::from_value(object).expect("a guard takes everything")
+        };
+        let later = cluster("later", json!({"imagePullPolicy": "Whenever"}));
+        assert!(readable(Event::InitApply(later)).is_none());
+        let sound = readable(Event::InitApply(cluster("sound", json!({}))));
+        assert!(matches!(sound, Some(Event::InitApply(_))));
+    }
+}

@@ -1,0 +1,121 @@
+//! Which clusters are being updated: a new release of the operator, or a member image that does not work, must not reach all
+//! of them at once.
+
+use std::{
+    collections::HashSet,
+    sync::{Mutex, MutexGuard},
+};
+
+use kube::runtime::reflector::ObjectRef;
+
+use crate::{
+    crd::EtcdCluster,
+    model::{Removal, Step, Stop, Why},
+};
+
+/// The clusters that are being updated, at most as many as the limit.
+#[derive(Debug)]
+pub(super) struct Rollouts {
+    limit: usize,
+    under_way: Mutex<HashSet<ObjectRef<EtcdCluster>>>,
+}
+
+impl Rollouts {
+    /// Makes an empty set for at most `limit` clusters.
+    pub(super) fn new(limit: u16) -> Self {
+        Self { limit: limit.into(), under_way: Mutex::default() }
+    }
+
+    /// Whether this cluster is being updated, or may be.
+    pub(super) fn admits(&self, cluster: &ObjectRef<EtcdCluster>) -> bool {
+        let under_way = self.lock();
+        under_way.len() < self.limit || under_way.contains(cluster)
+    }
+
+    /// Notes what the next step of a cluster says about its update: a step of one takes a place, and the cluster keeps it until
+    /// nothing is left to do, or a person has to. Returns `false` if there is no place: the step must not be done.
+    pub(super) fn note(&self, cluster: ObjectRef<EtcdCluster>, step: &Step) -> bool {
+        let mut under_way = self.lock();
+        if rests(step) {
+            under_way.remove(&cluster);
+        } else if updates(step) && !under_way.contains(&cluster) {
+            if under_way.len() >= self.limit {
+                return false;
+            }
+            under_way.insert(cluster);
+        }
+        true
+    }
+
+    /// Forgets a cluster that is gone.
+    pub(super) fn ended(&self, cluster: &ObjectRef<EtcdCluster>) {
+        self.lock().remove(cluster);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<ObjectRef<EtcdCluster>>> {
+        self.under_way
+            .lock()
+            .expect("no code panics while it holds this lock")
+    }
+}
+
+/// Whether a step stops a member for a new template.
+fn updates(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::DeletePod { reason: Stop::Outdated | Stop::PeerTls, .. }
+            | Step::RemoveMember { reason: Removal::Ephemeral, .. }
+    )
+}
+
+/// Whether nothing of an update is under way after a step: there is nothing to do, or only a person can go on.
+fn rests(step: &Step) -> bool {
+    let Step::Wait { why, .. } = step else {
+        return *step == Step::Done;
+    };
+    matches!(
+        why,
+        Why::Paused
+            | Why::Hibernated
+            | Why::Deleting
+            | Why::Approval(_)
+            | Why::VersionStep { .. }
+            | Why::OnlyCopy(_)
+            | Why::CertManagerMissing
+            | Why::NameTaken(_)
+            | Why::GrowthRefused(_)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster(name: &str) -> ObjectRef<EtcdCluster> {
+        ObjectRef::new(name).within("shop")
+    }
+
+    #[test]
+    fn as_many_clusters_as_the_limit_are_updated_and_each_to_its_end() {
+        let rollouts = Rollouts::new(2);
+        let update = Step::DeletePod { ordinal: 0, reason: Stop::Outdated };
+        assert!(rollouts.note(cluster("a"), &update));
+        assert!(rollouts.note(cluster("b"), &update));
+        assert!(!rollouts.admits(&cluster("c")) && !rollouts.note(cluster("c"), &update));
+        let waits = Step::Wait { why: Why::Unhealthy(0), after: super::super::POLL };
+        assert!(
+            rollouts.note(cluster("a"), &waits),
+            "its member does not come back"
+        );
+        assert!(rollouts.admits(&cluster("a")) && !rollouts.admits(&cluster("c")));
+        let repair = Step::DeletePod { ordinal: 1, reason: Stop::Ended };
+        assert!(
+            rollouts.note(cluster("c"), &repair),
+            "repairs wait for nobody"
+        );
+        assert!(rollouts.note(cluster("a"), &Step::Done));
+        assert!(rollouts.note(cluster("c"), &update));
+        rollouts.ended(&cluster("b"));
+        assert!(rollouts.admits(&cluster("d")));
+    }
+}
