@@ -1,7 +1,9 @@
 """The cases: what a user asks of a cluster, and what happens to it, while a client writes without a pause. Each gives a row
-of the table at the end: how long it took, how many writes failed, and the longest time without one.
+of the table at the end: how long it took, how many writes failed, the longest time without one, how many disks were kept and
+deleted, and how many steps the operator took, which are bounded.
 
-What runs pods lives in `node.py`, the processes in `world.py`."""
+What runs pods lives in `node.py`, the processes in `world.py`, cases of what goes wrong around a cluster in `trouble.py`,
+`refusals.py`, `outside.py` and `same_name.py`."""
 
 import json
 import os
@@ -18,14 +20,18 @@ from containers import Containers
 from documents import Documents
 from fleet import Fleet
 from issued import ISSUED, Issued
+from outside import Outside
+from refusals import Refusals
 from release import Release
+from same_name import SameName
 from secure import Secure
+from trouble import IMAGE, Trouble
 from world import OPERATOR_NAMESPACE, World
 
 NAMESPACE = "prod"
 CLUSTERS = f"/apis/witan.dev/v1/namespaces/{NAMESPACE}/etcdclusters"
 CORE = f"/api/v1/namespaces/{NAMESPACE}"
-IMAGE, NEXT_IMAGE = "docker.io/local/witan:1.0.0", "docker.io/local/witan:1.0.1"
+NEXT_IMAGE = "docker.io/local/witan:1.0.1"
 OPERATORS = ("docker.io/local/witan-operator:1.0.0", "docker.io/local/witan-operator:1.0.1", "ghcr.io/witan/witan-operator:0.1.0")
 # kills of the operator while it works
 KILLS = int(os.environ.get("OPERATOR_KILLS", "20"))
@@ -56,10 +62,10 @@ class Writer:
         self.process.wait()
 
 
-class Drive(Secure, Issued, Fleet, Release, Documents):
+class Drive(Secure, Issued, Fleet, Release, Documents, Trouble, Refusals, Outside, SameName):
     def __init__(self):
         self.world = World(os.environ["WITAN_BIN"], os.environ["OPERATOR_BIN"], os.environ["KUBE_BIN"])
-        self.rows, self.writers = [], {}
+        self.rows, self.writers, self.noted = [], {}, {}
 
     def start(self):
         world = self.world
@@ -69,7 +75,11 @@ class Drive(Secure, Issued, Fleet, Release, Documents):
         program = os.environ["WITAN_BIN"]
         # those that the chart names, too
         images = {IMAGE: program, NEXT_IMAGE: program, **dict.fromkeys(("ghcr.io/witan/witan:0.1.0", "ghcr.io/witan/witan:0.1.1"), program), **dict.fromkeys(OPERATORS, world.operator_program)}
-        self.node = Containers(world, images) if os.environ.get("PODS") == "containerd" else node.Node(self.api, world.folder, images)
+        if os.environ.get("PODS") == "containerd":
+            self.node = Containers(world, images)
+        else:
+            world.start_scheduler()
+            self.node = node.Nodes(self.api, world.folder, images)
         self.names = names.Names(self.api)
         # members must pass the strictest standard of pod security
         self.api.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}})
@@ -90,11 +100,11 @@ class Drive(Secure, Issued, Fleet, Release, Documents):
         eventually("the new kind is served", lambda: self.api.find(CLUSTERS) is not None)
         account = "witan-operator"
         token = self.api.create(f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/serviceaccounts/{account}/token", {"spec": {"expirationSeconds": 36000}})
-        self.account = self.world.write_kubeconfig("operator.kubeconfig", token["status"]["token"], OPERATOR_NAMESPACE)
+        self.account = self.world.write_kubeconfig("operator.kubeconfig", token["status"]["token"], OPERATOR_NAMESPACE, self.world.proxy.url)
         self.start_operator()
 
-    def start_operator(self):
-        self.world.start_operator(self.account, IMAGE)
+    def start_operator(self, program=None):
+        self.world.start_operator(self.account, IMAGE, program=program)
         eventually("the operator is ready", self.world.operator_is_ready, 30)
 
     # what cases use
@@ -404,12 +414,15 @@ class Drive(Secure, Issued, Fleet, Release, Documents):
 
     def run(self, wanted):
         failed = 0
-        for name in wanted or CASES:
+        for name in wanted or (CASES if isinstance(self.node, node.Nodes) else CASES[: -len(BRIEF)]):
+            # a busy machine may have cost it its lease
+            self.again()
             case = getattr(self, name)
             cluster = WRITTEN.get(name, "orders")
             if cluster and (cluster in self.writers or cluster == "orders"):
                 self.write(cluster)
-            begun = time.monotonic()
+            self.noted, self.disks_noted = {}, None
+            begun, disks, steps = time.monotonic(), self.disks(), self.world.steps()
             try:
                 case()
                 outcome = ""
@@ -418,14 +431,22 @@ class Drive(Secure, Issued, Fleet, Release, Documents):
                 traceback.print_exc()
                 self.explain()
             took = time.monotonic() - begun
-            writes = self.writers[cluster].ask("mark") if cluster in self.writers else {}
+            writes = self.noted or (self.writers[cluster].ask("mark") if cluster in self.writers else {})
+            (disks, after), steps = self.disks_noted or (disks, self.disks()), int(self.world.steps() - steps)
+            disks = f"disks {len(disks & after)} kept {len(disks - after)} deleted"
+            if steps > STEPS.get(name, STEPS_MAX) and not outcome:
+                failed, outcome = failed + 1, f"FAILED: more than {STEPS.get(name, STEPS_MAX)} steps"
             if writes and writes["failed"] and name not in LOSSY and not outcome:
                 failed, outcome = failed + 1, "FAILED: writes were lost"
-            self.rows.append((name, took, writes, outcome))
-            print(f"{took:7.1f} s  {name:18} {describe(writes)} {outcome}", flush=True)
+            self.rows.append(f"{took:7.1f} s  {name:20} {steps:4} steps  {disks:27} {describe(writes)} {outcome}")
+            print(self.rows[-1], flush=True)
             if outcome and name == "create":
                 break
         return failed
+
+    def disks(self):
+        """Identities of all disks that members have."""
+        return {each["metadata"]["uid"] for each in self.api.items("/api/v1/persistentvolumeclaims")}
 
     def explain(self):
         """What a person would look at first."""
@@ -444,22 +465,36 @@ def describe(writes):
     return f"{writes['written']:6} writes, {writes['failed']} failed, longest gap {writes['gap_ms']} ms{errors}"
 
 
+# cases with a cluster of their own, to which a client writes as long as it is there
+BRIEF = [
+    # nodes
+    "readiness_gate", "silent_node", "lost_node", "drain", "no_room",
+    # refusals
+    "quota", "refused_templates", "bad_flag", "bad_image", "missing_secret", "slow_volume",
+    # the way to the API server, and operators
+    "api_slow", "api_refuses", "api_gone", "two_operators", "operator_upgrade",
+    # names that were there before
+    "second_try", "made_again", "foreign_objects", "member_address",
+]
 # all but the measurement, and `documents`, which needs real containers
 CASES = [
     "create", "rest", "examples", "rights", "conflict", "scale_out", "scale_in", "scale_to_one", "scale_back", "upgrade", "kill_follower", "kill_leader", "lose_pod", "lose_disk",
     "grow", "peer_tls_on", "peer_tls_off", "fence", "pause", "operator_kills", "chart_upgrade", "hibernate", "nothing_lost", "client_tls", "rotate_tls", "rotate_authority", "users",
     "cert_manager", "cert_manager_delete", "corrupt", "discovery",
-    "delete_cluster", "delete_namespace",
+    "delete_cluster", "delete_namespace", *BRIEF,
 ]
 
 
 # the cluster that a client writes to during a case, where it is not `orders`
 WRITTEN = {
-    **dict.fromkeys(("create", "rest", "examples", "rights", "discovery", "delete_cluster", "delete_namespace", "nothing_lost", "fleet", "documents", "cert_manager_delete")),
+    **dict.fromkeys(("create", "rest", "examples", "rights", "discovery", "delete_cluster", "delete_namespace", "nothing_lost", "fleet", "documents", "cert_manager_delete", *BRIEF)),
     **dict.fromkeys(("client_tls", "rotate_tls", "rotate_authority", "users"), "safe"), "corrupt": "altered", "chart_upgrade": "charted", "cert_manager": ISSUED,
 }
 # Cases in which writes may fail: a process ends without a warning, or there is no member.
-LOSSY = ("kill_follower", "kill_leader", "lose_pod", "lose_disk", "hibernate")
+LOSSY = ("kill_follower", "kill_leader", "lose_pod", "lose_disk", "hibernate", "lost_node")
+# Steps of the operator that a case may cost, refused ones among them: a loop without a brake takes more within seconds.
+STEPS_MAX = 60
+STEPS = {"operator_kills": 400, "fleet": 10**6, "chart_upgrade": 120, "rotate_authority": 120, "users": 80, "cert_manager": 90, "operator_upgrade": 90}
 
 
 def main():
@@ -475,6 +510,7 @@ def main():
         if hasattr(drive, "node"):
             drive.node.end()
         drive.world.end(keep=bool(failed))
+    print("\n".join(drive.rows))
     print(f"test result: {'FAILED' if failed else 'ok'}. {len(drive.rows) - failed if drive.rows else 0} passed; {failed} failed")
     sys.exit(bool(failed))
 

@@ -1,5 +1,5 @@
-"""A stand-in for a node: what the scheduler, the kubelet, the container runtime and the network do for a pod, done with
-processes and Linux' namespaces. Each pod has a network of its own on one bridge, its own root with its volumes, its user,
+"""A stand-in for some nodes: what the kubelet, the container runtime and the network do for a pod that the scheduler has bound, done
+with processes and Linux' namespaces. A node can fall silent, with or without its processes, and return. Each pod has a network of its own on one bridge, its own root with its volumes, its user,
 its probes, its restarts with back-off and its grace at the end. The process is the real one, from the pod's own command line.
 
 Needs root inside of the namespaces that `run` makes. Images are names of programs (`images`)."""
@@ -19,7 +19,10 @@ from api import Refused
 from names import ADDRESS, DOMAIN
 from world import API_ADDRESS, API_PORT
 
-NODE = "node1"
+NODES = ("node1", "node2", "node3", "node4")
+# between two renewals of a node's lease
+BEAT_S = 2
+MERGE = "application/strategic-merge-patch+json"
 RESTART_DELAYS_S = (0, 10, 20, 40)
 USER = 65532
 
@@ -32,38 +35,63 @@ def shell(*command):
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
-class Node:
+class Nodes:
     """All pods of the API server run here."""
 
     def __init__(self, api, folder, images):
         self.api, self.folder, self.images = api, folder, images
         self.pods, self.lock, self.next_address = {}, threading.Lock(), int(ipaddress.ip_address("10.244.0.10"))
         self.log = open(os.path.join(folder, "node.log"), "a", buffering=1)
-        api.create("/api/v1/nodes", {
-            "metadata": {"name": NODE, "labels": {"kubernetes.io/hostname": NODE, "kubernetes.io/os": "linux"}},
-        })
-        resources = {"cpu": "16", "memory": "32Gi", "pods": "110"}
-        self.api.patch(f"/api/v1/nodes/{NODE}/status", {"status": {
-            "capacity": resources, "allocatable": resources,
-            "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": now(), "lastTransitionTime": now()}],
-        }})
-        self.lease()
+        # nodes whose kubelet says and hears nothing
+        self.silent = set()
+        # claims whose volumes cannot be attached now
+        self.held = set()
+        for name in NODES:
+            api.create("/api/v1/nodes", {"metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}}})
+            self.report_node(name)
         threading.Thread(target=self.beat, daemon=True).start()
         threading.Thread(target=api.watch, args=("/api/v1/pods", self.heard), daemon=True).start()
         threading.Thread(target=api.watch, args=("/api/v1/persistentvolumeclaims", self.claim_heard), daemon=True).start()
 
-    def lease(self):
-        spec = {"holderIdentity": NODE, "leaseDurationSeconds": 40, "renewTime": time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())}
-        path = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{NODE}"
-        self.api.apply(path, {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": NODE, "namespace": "kube-node-lease"}, "spec": spec}, NODE)
+    def report_node(self, name):
+        resources = {"cpu": "16", "memory": "32Gi", "pods": "110"}
+        ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": now(), "lastTransitionTime": now()}
+        self.api.request("PATCH", f"/api/v1/nodes/{name}/status", {"status": {"capacity": resources, "allocatable": resources, "conditions": [ready]}}, MERGE)
+        self.lease(name)
+
+    def lease(self, name):
+        spec = {"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())}
+        path = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}"
+        self.api.apply(path, {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name, "namespace": "kube-node-lease"}, "spec": spec}, name)
 
     def beat(self):
         while True:
-            time.sleep(10)
-            try:
-                self.lease()
-            except (OSError, Refused) as error:
-                print(now(), "lease", error, file=self.log)
+            time.sleep(BEAT_S)
+            for name in NODES:
+                try:
+                    if name not in self.silent:
+                        self.lease(name)
+                except (OSError, Refused) as error:
+                    print(now(), "lease", error, file=self.log)
+
+    def stop_kubelet(self, name):
+        """Its containers go on, and nobody hears of them."""
+        self.silent.add(name)
+
+    def lose(self, name):
+        """The node is gone, with its processes."""
+        self.silent.add(name)
+        with self.lock:
+            pods = [pod for pod in self.pods.values() if pod.spec.get("nodeName") == name]
+        for pod in pods:
+            if pod.process and pod.process.poll() is None:
+                pod.process.kill()
+
+    def resume(self, name):
+        """It is back, and says how its pods are."""
+        if name in self.silent:
+            self.silent.discard(name)
+            self.report_node(name)
 
     def heard(self, kind, what):
         for pod in what if kind == "LISTED" else [what]:
@@ -119,10 +147,10 @@ class Pod(threading.Thread):
         meta = pod["metadata"]
         self.node, self.api, self.namespace, self.name, self.uid = node, node.api, meta["namespace"], meta["name"], meta["uid"]
         self.path = f"/api/v1/namespaces/{self.namespace}/pods/{self.name}"
-        self.events, self.process, self.ip, self.spec = queue.Queue(), None, None, pod["spec"]
+        self.events, self.process, self.ip, self.spec, self.seen = queue.Queue(), None, None, pod["spec"], pod
         self.root = os.path.join(node.folder, "pods", self.uid)
         self.restarts, self.ready, self.last_end, self.start_at, self.started = 0, False, None, 0, None
-        self.probed, self.failures, self.reported = 0, 0, None
+        self.probed, self.failures, self.reported, self.since = 0, 0, None, {}
         self.start()
 
     def run(self):
@@ -141,15 +169,20 @@ class Pod(threading.Thread):
     def live(self):
         while True:
             try:
-                pod = self.events.get(timeout=0.1 if self.ip else 0.5)
-                if pod is None:
-                    return
-                self.spec = pod["spec"]
-                if pod["metadata"].get("deletionTimestamp"):
-                    return self.finish(pod["metadata"].get("deletionGracePeriodSeconds", 30))
+                self.seen = self.events.get(timeout=0.1 if self.ip else 0.5)
             except queue.Empty:
                 pass
+            if self.spec.get("nodeName") in self.node.silent:
+                self.reported = None
+                continue
+            if self.seen is None:
+                return
+            self.spec = self.seen["spec"]
+            if self.seen["metadata"].get("deletionTimestamp"):
+                return self.finish(self.seen["metadata"].get("deletionGracePeriodSeconds", 30))
             try:
+                if not self.spec.get("nodeName"):
+                    continue
                 if not self.ip:
                     self.prepare()
                 else:
@@ -158,11 +191,7 @@ class Pod(threading.Thread):
                 self.say(f"{error}")
 
     def prepare(self):
-        """Binds the pod, waits for its volumes and gives it its network and root."""
-        if not self.spec.get("nodeName"):
-            target = {"apiVersion": "v1", "kind": "Node", "name": NODE}
-            self.api.create(f"{self.path}/binding", {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": self.name}, "target": target})
-            self.spec["nodeName"] = NODE
+        """Waits for the pod's volumes and gives it its network and root."""
         volumes = {}
         for volume in self.spec.get("volumes", []):
             folder = self.volume(volume)
@@ -171,7 +200,7 @@ class Pod(threading.Thread):
             volumes[volume["name"]] = folder
         image = self.spec["containers"][0]["image"]
         if image not in self.node.images:
-            return self.report(waiting="ErrImagePull")
+            return self.report(waiting="ImagePullBackOff", message=f'Back-off pulling image "{image}"')
         self.volumes = volumes
         self.ip = self.node.address()
         net, link = f"p-{self.uid[:8]}", f"v{self.uid[:8]}"
@@ -189,8 +218,8 @@ class Pod(threading.Thread):
         folder = os.path.join(self.root, "volumes", volume["name"])
         if "persistentVolumeClaim" in volume:
             claim = self.api.find(f"/api/v1/namespaces/{self.namespace}/persistentvolumeclaims/{volume['persistentVolumeClaim']['claimName']}")
-            if not claim or claim.get("status", {}).get("phase") != "Bound":
-                self.report(scheduled=False)
+            if not claim or claim.get("status", {}).get("phase") != "Bound" or claim["metadata"]["name"] in self.node.held:
+                self.report(waiting="ContainerCreating")
                 return None
             folder = self.api.get(f"/api/v1/persistentvolumes/{claim['spec']['volumeName']}")["spec"]["hostPath"]["path"]
             os.makedirs(folder, exist_ok=True)
@@ -344,27 +373,29 @@ class Pod(threading.Thread):
         except (OSError, urllib.error.URLError, ValueError):
             return False
 
-    def report(self, waiting=None, scheduled=True):
+    def report(self, waiting=None, message=""):
         running = self.process is not None
-        state = {"running": {"startedAt": now()}} if running else {"waiting": {"reason": waiting or ("CrashLoopBackOff" if self.restarts else "ContainerCreating")}}
-        shown = (running, self.ready, self.restarts, self.ip, waiting, scheduled)
+        state = {"running": {"startedAt": now()}} if running else {"waiting": {"reason": waiting or ("CrashLoopBackOff" if self.restarts else "ContainerCreating"), "message": message}}
+        said = {each["type"]: each["status"] for each in self.seen["status"].get("conditions", [])} if self.seen else {}
+        gates = all(said.get(gate["conditionType"]) == "True" for gate in self.spec.get("readinessGates", []))
+        shown = (running, self.ready, self.restarts, self.ip, waiting, gates)
         if shown == self.reported:
             return
         container = self.spec["containers"][0]
         flag = lambda value: "True" if value else "False"
-        conditions = [
-            {"type": "PodScheduled", "status": flag(scheduled), **({} if scheduled else {"reason": "Unschedulable"})},
-            *({"type": kind, "status": flag(self.ready)} for kind in ("ContainersReady", "Ready")),
-        ]
+        conditions = [{"type": "ContainersReady", "status": flag(self.ready)}, {"type": "Ready", "status": flag(self.ready and gates)}]
+        for each in conditions:
+            if self.since.get(each["type"], ("",))[0] != each["status"]:
+                self.since[each["type"]] = (each["status"], now())
         last = {"lastState": {"terminated": {"exitCode": self.last_end if self.last_end >= 0 else 128 - self.last_end, "reason": "Error", "finishedAt": now()}}} if self.last_end is not None else {}
         status = {
             "phase": "Running" if running or self.restarts else "Pending", "hostIP": "192.0.2.10",
-            "conditions": [{"lastTransitionTime": now(), **each} for each in conditions],
+            "conditions": [{"lastTransitionTime": self.since[each["type"]][1], **each} for each in conditions],
             "containerStatuses": [{"name": container["name"], "image": container["image"], "imageID": container["image"], "ready": self.ready,
                                    "started": running, "restartCount": self.restarts, "state": state, **last}],
             **({"podIP": self.ip, "podIPs": [{"ip": self.ip}]} if self.ip else {}),
         }
-        self.api.patch(f"{self.path}/status", {"metadata": {"uid": self.uid}, "status": status})
+        self.api.request("PATCH", f"{self.path}/status", {"metadata": {"uid": self.uid}, "status": status}, MERGE)
         self.reported = shown
 
     def finish(self, grace):

@@ -1,4 +1,5 @@
-"""The processes: the store (Witan), kube-apiserver on it, kube-controller-manager on that, the operator beside them.
+"""The processes: the store (Witan), kube-apiserver on it, the controllers and the scheduler on that, the operator beside them, which
+reaches the API server through a proxy of its own.
 
 What runs pods does not live here (`node.py`, `containers.py`), nor what is tested (`drive.py`)."""
 
@@ -13,8 +14,11 @@ import subprocess
 import tempfile
 
 from api import Api, eventually
+from proxy import Proxy
 
 OPERATOR_NAMESPACE = "witan-system"
+# A node is not ready when its lease is as old as this, and its pods are evicted after as much again. Kubernetes' own: 50 and 300 s.
+NODE_GRACE_S = 20
 # where pods find the API server: the address of the service `kubernetes` in the default namespace
 API_ADDRESS, API_PORT = "10.96.0.1", 443
 # the place is the controllers' own choice
@@ -33,7 +37,9 @@ class World:
         self.witan, self.operator_program, self.kube = witan, operator, kube
         self.processes = {}
         self.token = secrets.token_hex(16)
-        self.ports = {name: free_port() for name in ("store", "peer", "controllers", "metrics", "health")}
+        self.ports = {name: free_port() for name in ("store", "peer", "controllers", "scheduler", "metrics", "health", "second-metrics", "second-health")}
+        # steps of operators that have ended, and of those that run, as they were last seen
+        self.steps_before, self.steps_seen = 0, {}
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -54,6 +60,8 @@ class World:
         return process
 
     def kill(self, name, how=signal.SIGKILL):
+        self.steps()
+        self.steps_before += self.steps_seen.pop(name, 0)
         process = self.processes.pop(name)
         process.send_signal(how)
         process.wait()
@@ -81,7 +89,9 @@ class World:
             "--audit-policy-file=audit.json", "--audit-log-path=audit.log", "--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file=sa.key",
             "--service-account-signing-key-file=sa.key", "--kubelet-preferred-address-types=InternalIP",
             "--kubelet-client-certificate=kubelet-client.crt", "--kubelet-client-key=kubelet-client.key",
+            f"--default-not-ready-toleration-seconds={NODE_GRACE_S}", f"--default-unreachable-toleration-seconds={NODE_GRACE_S}",
         )
+        self.proxy = Proxy(("127.0.0.1", API_PORT))
         self.api = Api(f"https://127.0.0.1:{API_PORT}", self.token, self.path("ca.crt"))
         self.kubeconfig = self.write_kubeconfig("kubeconfig", self.token)
         eventually("kube-apiserver is ready", lambda: self.ready())
@@ -89,9 +99,17 @@ class World:
             "kube-controller-manager", f"{self.kube}/kube-controller-manager", f"--kubeconfig={self.kubeconfig}",
             "--leader-elect=false", "--bind-address=127.0.0.1", f"--secure-port={self.ports['controllers']}", "--cert-dir=certs-cm",
             "--service-account-private-key-file=sa.key", "--root-ca-file=ca.crt", "--use-service-account-credentials=true",
-            "--enable-hostpath-provisioner=true",
+            "--enable-hostpath-provisioner=true", f"--node-monitor-grace-period={NODE_GRACE_S}s", "--node-monitor-period=1s",
+            # the test's own client is one of theirs
+            "--kube-api-qps=200", "--kube-api-burst=400",
         )
         eventually("controllers make the default service account", lambda: self.api.find("/api/v1/namespaces/default/serviceaccounts/default"))
+
+    def start_scheduler(self):
+        self.spawn(
+            "kube-scheduler", f"{self.kube}/kube-scheduler", f"--kubeconfig={self.kubeconfig}", "--leader-elect=false",
+            "--bind-address=127.0.0.1", f"--secure-port={self.ports['scheduler']}", "--cert-dir=certs-ks",
+        )
 
     def ready(self):
         assert self.processes["kube-apiserver"].poll() is None, f"kube-apiserver ended, see {self.path('kube-apiserver.log')}"
@@ -122,32 +140,47 @@ class World:
             self.openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "30",
                          "-extfile", "extensions", "-out", f"{name}.crt")
 
-    def write_kubeconfig(self, name, token, namespace="default"):
+    def write_kubeconfig(self, name, token, namespace="default", server=None):
         return self.write(name, json.dumps({
             "apiVersion": "v1", "kind": "Config", "current-context": "l",
-            "clusters": [{"name": "l", "cluster": {"server": self.api.url, "certificate-authority": self.path("ca.crt")}}],
+            "clusters": [{"name": "l", "cluster": {"server": server or self.api.url, "certificate-authority": self.path("ca.crt")}}],
             "users": [{"name": "u", "user": {"token": token}}],
             "contexts": [{"name": "l", "context": {"cluster": "l", "user": "u", "namespace": namespace}}],
         }))
 
-    def start_operator(self, kubeconfig, image):
-        """The operator outside of the cluster, as its first replica: a restart finds its own lease."""
+    def start_operator(self, kubeconfig, image, name="operator", program=None):
+        """The operator outside of the cluster, as a replica of its own name: a restart finds its own lease."""
+        metrics, health = self.operator_ports(name)
         self.spawn(
-            "operator", self.operator_program, "--member-image", image, "--metrics-addr", f"127.0.0.1:{self.ports['metrics']}",
-            "--health-addr", f"127.0.0.1:{self.ports['health']}", "--identity", "witan-operator-0", "--lease-namespace", OPERATOR_NAMESPACE,
+            name, program or self.operator_program, "--member-image", image, "--metrics-addr", f"127.0.0.1:{metrics}",
+            "--health-addr", f"127.0.0.1:{health}", "--identity", f"witan-{name}-0", "--lease-namespace", OPERATOR_NAMESPACE,
             "--log-level", os.environ.get("OPERATOR_LOG", "info"), env={"KUBECONFIG": kubeconfig},
         )
 
-    def operator_is_ready(self):
-        assert self.processes["operator"].poll() is None, f"the operator ended, see {self.path('operator.log')}"
-        connection = http.client.HTTPConnection("127.0.0.1", self.ports["health"], timeout=2)
+    def operator_ports(self, name):
+        before = "" if name == "operator" else f"{name}-"
+        return self.ports[f"{before}metrics"], self.ports[f"{before}health"]
+
+    def operator_is_ready(self, name="operator"):
+        assert self.processes[name].poll() is None, f"the operator ended, see {self.path(name + '.log')}"
+        connection = http.client.HTTPConnection("127.0.0.1", self.operator_ports(name)[1], timeout=2)
         connection.request("GET", "/readyz")
         return connection.getresponse().status == 200
 
-    def operator_metrics(self):
-        connection = http.client.HTTPConnection("127.0.0.1", self.ports["metrics"], timeout=2)
+    def operator_metrics(self, name="operator"):
+        connection = http.client.HTTPConnection("127.0.0.1", self.operator_ports(name)[0], timeout=2)
         connection.request("GET", "/metrics")
         return connection.getresponse().read().decode()
+
+    def steps(self):
+        """Steps that operators have taken or tried since the beginning."""
+        counters = ("witan_operator_steps_total{", "witan_operator_reconcile_errors_total{")
+        for name in {"operator", "second"} & set(self.processes):
+            try:
+                self.steps_seen[name] = sum(float(line.split()[-1]) for line in self.operator_metrics(name).splitlines() if line.startswith(counters))
+            except (OSError, http.client.HTTPException):
+                pass  # it is starting, stopped, or has ended
+        return self.steps_before + sum(self.steps_seen.values())
 
     def end(self, keep):
         """Ends every process, clients first, the store last, and removes the folder or says where it is."""

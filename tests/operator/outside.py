@@ -1,0 +1,128 @@
+"""The way to the API server is slow, refuses or is gone; two operators, of which one stops; one build of the operator follows another.
+
+    WITAN_OPERATOR_BEFORE=PROGRAM tests/operator/run create operator_upgrade
+
+Each case has a cluster of its own; what cases use is in `trouble.py` and `drive.py`."""
+
+import os
+import signal
+
+from api import eventually
+from proxy import GONE, PASSES, REFUSES, SLOW
+from trouble import CORE, IMAGE
+
+SECOND = "second"
+# a lease that nobody renews is taken after 15 s
+TAKEN_S = 60
+# the build before this one
+BEFORE = os.environ["WITAN_OPERATOR_BEFORE"]
+
+
+class Outside:
+    """What `Drive` inherits."""
+
+    def through(self, mode):
+        self.world.proxy.become(mode)
+
+    def api_slow(self):
+        """The API server is slow for the operator: it scales out and in all the same."""
+        name = "slowly"
+        with self.brief(name):
+            kept = self.members_and_disks(name)[0]
+            self.through(SLOW)
+            try:
+                for replicas in (4, 3):
+                    self.change(name, replicas=replicas)
+                    self.until_ready("scaled", name, replicas, 180)
+            finally:
+                self.through(PASSES)
+            assert self.members_and_disks(name)[0] == kept
+
+    def api_refuses(self):
+        """The API server refuses the operator's connections while it scales, and a pod goes: the rest follows afterwards."""
+        name = "turned"
+        with self.brief(name):
+            kept = self.members_and_disks(name)[0]
+            self.change(name, replicas=4)
+            eventually("it scales", lambda: len(self.pods(name)) > 3)
+            self.through(REFUSES)
+            try:
+                pod = self.follower(name)
+                uid = self.uids(name)[pod]
+                self.api.delete(f"{CORE}/pods/{pod}")
+                eventually("it is gone", lambda: pod not in self.pods(name))
+                failed = self.world.steps()
+                eventually("the operator has tried", lambda: self.world.steps() > failed or self.world.processes["operator"].poll() is not None, 90)
+            finally:
+                self.through(PASSES)
+            self.again()
+            eventually("the pod is back", lambda: self.uids(name).get(pod, uid) != uid)
+            self.until_ready("scaled", name, 4)
+            assert kept.items() <= self.members_and_disks(name)[0].items()
+
+    def again(self):
+        """What a Deployment does for an operator that has ended."""
+        if self.world.processes["operator"].poll() is not None:
+            self.world.kill("operator")
+            self.start_operator()
+
+    def api_gone(self):
+        """Nothing comes back from the API server: the operator ends, because another may act by now; members serve on."""
+        name = "cut"
+        with self.brief(name):
+            kept, pod = self.members_and_disks(name), self.follower(name)
+            self.through(GONE)
+            try:
+                self.api.delete(f"{CORE}/pods/{pod}")
+                eventually("the operator ends", lambda: self.world.processes["operator"].poll() is not None, TAKEN_S)
+            finally:
+                self.through(PASSES)
+            self.again()
+            self.until_ready("the API server is back", name)
+            assert self.members_and_disks(name) == kept
+
+    def two_operators(self):
+        """The operator that acts is stopped while it scales: the other one goes on, and the first acts no more when it wakes."""
+        name, world = "led", self.world
+        world.start_operator(self.account, IMAGE, SECOND)
+        try:
+            eventually("the second is ready", lambda: world.operator_is_ready(SECOND), 30)
+            with self.brief(name):
+                kept = self.members_and_disks(name)[0]
+                self.change(name, replicas=5)
+                eventually("it scales", lambda: len(self.pods(name)) > 3)
+                first = world.processes["operator"]
+                first.send_signal(signal.SIGSTOP)
+                try:
+                    self.until_ready("the second has scaled", name, 5, 180)
+                finally:
+                    first.send_signal(signal.SIGCONT)
+                eventually("the first has ended", lambda: first.poll() is not None, TAKEN_S)
+                assert "witan_operator_leader 1" in world.operator_metrics(SECOND)
+                assert kept.items() <= self.members_and_disks(name)[0].items()
+                self.change(name, replicas=3)
+                self.until_ready("the second goes on", name, 3)
+                assert self.members_and_disks(name)[0] == kept
+        finally:
+            world.kill(SECOND, signal.SIGTERM)
+            self.again()
+
+    def operator_upgrade(self):
+        """Another build follows the one before while it scales, that one again, and back: members and disks stay."""
+        name, world = "passed", self.world
+        world.kill("operator", signal.SIGTERM)
+        self.start_operator(BEFORE)
+        try:
+            with self.brief(name, tls={"peer": {"managed": {}}}):
+                kept = self.members_and_disks(name)
+                for program, replicas in ((None, 4), (BEFORE, 3), (None, 5)):
+                    self.change(name, replicas=replicas)
+                    eventually("it acts", lambda: self.cluster(name)["status"].get("observedGeneration") == self.cluster(name)["metadata"]["generation"])
+                    world.kill("operator", signal.SIGTERM)
+                    self.start_operator(program)
+                    self.until_ready("the next one has scaled", name, replicas, 240)
+                    members, disks = self.members_and_disks(name)
+                    assert kept[0].items() <= members.items() and kept[1].items() <= disks.items(), f"{kept} became {members}, {disks}"
+        finally:
+            world.kill("operator", signal.SIGTERM)
+            self.start_operator()

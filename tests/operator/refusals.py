@@ -1,0 +1,162 @@
+"""What the API server refuses, and what a template, a secret or a volume prevents: it is said, it takes no member down and no disk away,
+and other repairs go on.
+
+Each case has a cluster of its own; what cases use is in `trouble.py` and `drive.py`."""
+
+import base64
+
+from api import Refused, eventually
+from trouble import CORE, PATIENCE_S
+
+POLICIES = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
+BINDINGS = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings"
+BLOCKED = "pods with the label blocked have no business here"
+# a change of the spec that no pod is admitted with, and what the API server, or we, say to it
+TEMPLATES = {
+    "a toleration of another form": ({"tolerations": [{"key": 5}]}, "tolerations"),
+    "a priority class that does not exist": ({"priorityClassName": "absent"}, "absent"),
+    "pod security": ({"podTemplate": {"spec": {"hostNetwork": True}}}, "PodSecurity"),
+    "an admission policy": ({"additionalMetadata": {"labels": {"blocked": "yes"}}}, BLOCKED),
+    "a field that is not valid": ({"resources": {"requests": {"memory": "2Gi"}, "limits": {"memory": "1Gi"}}}, "memory limit"),
+}
+
+
+class Refusals:
+    """What `Drive` inherits."""
+
+    def quota(self):
+        """A quota refuses the disk of a new member: it is said, each voter that loses its pod comes back, and growth follows the quota."""
+        name, path = "limited", f"{CORE}/resourcequotas"
+        with self.brief(name):
+            there = len(self.api.items(f"{CORE}/persistentvolumeclaims"))
+            self.api.create(path, {"metadata": {"name": "disks"}, "spec": {"hard": {"persistentvolumeclaims": str(there)}}})
+            try:
+                eventually("the quota counts", lambda: self.api.get(f"{path}/disks").get("status", {}).get("used"))
+                self.change(name, replicas=4)
+                self.degraded(name, "exceeded quota")
+                for pod in [*(each for each in sorted(self.pods(name)) if each != self.leader(name)), self.leader(name)]:
+                    self.comes_back(name, pod)
+            finally:
+                self.api.delete(f"{path}/disks")
+            self.until_ready("without the quota", name, 4)
+
+    def refused_templates(self):
+        """Templates that are not admitted: no pod is taken down for one, and the cluster says why it stays as it is."""
+        name = "refused"
+        with self.brief(name), self.policy():
+            before, wrong = self.uids(name), []
+            for what, (change, words) in TEMPLATES.items():
+                self.change(name, **change)
+                try:
+                    self.degraded(name, words)
+                    self.stays(name, 3, lambda: self.uids(name))
+                except AssertionError as error:
+                    wrong.append(f"{what}: {error}")
+                self.change(name, **dict.fromkeys(change))
+                self.until_ready(f"without {what}", name)
+                if self.uids(name) != before:
+                    wrong.append(f"{what}: pods {before} became {self.uids(name)}")
+                    before = self.uids(name)
+            assert not wrong, "\n".join(wrong)
+
+    def policy(self):
+        """Pods with a label are refused, as a webhook would."""
+        rules = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]
+        check = {"expression": "!('blocked' in object.metadata.?labels.orValue({}))", "message": BLOCKED}
+        return Made(self.api, {
+            f"{POLICIES}/blocked": {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": "blocked"},
+                                    "spec": {"matchConstraints": {"resourceRules": rules}, "validations": [check]}},
+            f"{BINDINGS}/blocked": {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": "blocked"},
+                                    "spec": {"policyName": "blocked", "validationActions": ["Deny"]}},
+        }, self.is_blocked)
+
+    def is_blocked(self):
+        security = {"runAsNonRoot": True, "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"}}
+        pod = {"metadata": {"name": "tried", "labels": {"blocked": "yes"}}, "spec": {"containers": [{"name": "a", "image": "a", "securityContext": security}]}}
+        try:
+            self.api.create(f"{CORE}/pods?dryRun=All", pod)
+        except Refused as refusal:
+            return BLOCKED in refusal.message
+        return False
+
+    def unmended(self, name, change, back, *words):
+        """A change that one member fails with: said, and in three times the operator's patience no member and no disk goes; then back."""
+        with self.brief(name):
+            kept = self.members_and_disks(name)
+            self.change(name, **change)
+            self.degraded(name, *words)
+            self.stays(name, 3 * PATIENCE_S, lambda: self.members_and_disks(name))
+            self.change(name, **back)
+            self.until_ready("it is as before", name)
+            assert self.members_and_disks(name) == kept, f"{kept} became {self.members_and_disks(name)}"
+
+    def bad_flag(self):
+        """A flag that the server does not know is not a bad disk."""
+        self.unmended("misled", {"options": {"extraArgs": {"no-such-flag": "1"}}}, {"options": {"extraArgs": None}}, "misled-")
+
+    def bad_image(self):
+        """An image that nobody has is not a bad disk."""
+        self.unmended("unpulled", {"image": "docker.io/local/absent:1"}, {"image": None}, "unpulled-")
+
+    def missing_secret(self):
+        """The secret of a given certificate is gone when a pod moves: the member waits for it, with its disk."""
+        name, data = "given", self.certificate("given")
+        secrets = {role: {"metadata": {"name": f"given-{role}"}, "type": "kubernetes.io/tls", "data": data} for role in ("members", "clients")}
+        given = {role: {"secretRef": {"name": f"given-{role}"}} for role in secrets}
+        for secret in secrets.values():
+            self.api.create(f"{CORE}/secrets", secret)
+        try:
+            with self.brief(name, writes=False, tls={"peer": given["members"], "client": given["clients"]}):
+                kept, pod = self.members_and_disks(name), self.follower(name)
+                self.api.delete(f"{CORE}/secrets/given-members")
+                self.api.delete(f"{CORE}/pods/{pod}")
+                self.degraded(name, "given-members")
+                self.stays(name, 3 * PATIENCE_S, lambda: self.members_and_disks(name))
+                self.api.create(f"{CORE}/secrets", secrets["members"])
+                self.until_ready("the secret is back", name)
+                assert self.members_and_disks(name) == kept
+        finally:
+            for role in secrets:
+                self.api.delete(f"{CORE}/secrets/given-{role}")
+
+    def certificate(self, name):
+        """A certificate of a user's authority for all that a cluster needs one for."""
+        world = self.world
+        names = [f"DNS:*.{name}-peer.prod.svc", f"DNS:*.{name}-peer.prod.svc.cluster.local", f"DNS:{name}-client.prod.svc", "DNS:localhost", "IP:127.0.0.1"]
+        world.openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "user-ca.key", "-out", "user-ca.crt", "-days", "30", "-subj", "/CN=user")
+        world.write("extensions", f"subjectAltName={','.join(names)}\nextendedKeyUsage=serverAuth,clientAuth")
+        world.openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "user.key", "-out", "user.csr", "-subj", "/CN=root")
+        world.openssl("x509", "-req", "-in", "user.csr", "-CA", "user-ca.crt", "-CAkey", "user-ca.key", "-CAcreateserial", "-days", "30", "-extfile", "extensions", "-out", "user.crt")
+        files = {"ca.crt": "user-ca.crt", "tls.crt": "user.crt", "tls.key": "user.key"}
+        return {key: base64.b64encode(open(world.path(file), "rb").read()).decode() for key, file in files.items()}
+
+    def slow_volume(self):
+        """A volume that is attached late is not a bad disk."""
+        name = "detached"
+        with self.brief(name):
+            kept, pod = self.members_and_disks(name), self.follower(name)
+            self.node.held.add(f"data-{pod}")
+            try:
+                self.api.delete(f"{CORE}/pods/{pod}")
+                self.degraded(name, pod)
+                self.stays(name, 3 * PATIENCE_S, lambda: self.members_and_disks(name))
+            finally:
+                self.node.held.clear()
+            self.until_ready("the volume is there", name)
+            assert self.members_and_disks(name) == kept
+
+
+class Made:
+    """Objects that are there for a while."""
+
+    def __init__(self, api, objects, works):
+        self.api, self.objects, self.works = api, objects, works
+
+    def __enter__(self):
+        for path, body in self.objects.items():
+            self.api.apply(path, body)
+        eventually("they take effect", self.works)
+
+    def __exit__(self, *_):
+        for path in self.objects:
+            self.api.delete(path)

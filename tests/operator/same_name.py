@@ -1,0 +1,136 @@
+"""Objects that were there before under a cluster's names: those of its first try, of its former life, and of others; and a member under
+an address that is none of its names.
+
+What cases use is in `trouble.py` and `drive.py`."""
+
+import base64
+import json
+import signal
+import urllib.request
+
+from api import eventually
+from trouble import CLUSTERS, CORE, DELETE
+
+BUDGETS = "/apis/policy/v1/namespaces/prod/poddisruptionbudgets"
+THEIRS = {"app": "theirs"}
+
+
+def text(value):
+    return base64.b64encode(value.encode()).decode()
+
+
+class SameName:
+    """What `Drive` inherits."""
+
+    def second_try(self):
+        """A first try with an image that nobody has says so; deleted and made again with the right one, it begins on the disks that stayed."""
+        name = "tried"
+        try:
+            self.apply(name, replicas=3, storage={"size": "1Gi"}, image="docker.io/local/absent:1")
+            self.degraded(name, "image")
+            eventually("it has disks", lambda: self.claims(name))
+            self.api.delete(f"{CLUSTERS}/{name}")
+            eventually("its pods are gone", lambda: not self.pods(name))
+            assert self.claims(name), "its disks stay"
+            self.apply(name, replicas=3, storage={"size": "1Gi"})
+            self.until_ready("the second try", name)
+        finally:
+            self.remove(name)
+
+    def claims(self, name):
+        return {each["metadata"]["uid"] for each in self.api.items(f"{CORE}/persistentvolumeclaims?labelSelector=witan.dev/cluster%3D{name}")}
+
+    def made_again(self):
+        """Deleted with its disks and made again at once, while the garbage collector is late: it begins anew, on new disks."""
+        name, controllers = "again", self.world.processes["kube-controller-manager"]
+        with self.brief(name, writes=False):
+            before, disks = self.cluster(name)["status"]["clusterID"], self.claims(name)
+            self.put(name, "former", "life")
+            controllers.send_signal(signal.SIGSTOP)
+            try:
+                self.api.delete(f"{CLUSTERS}/{name}")
+                self.apply(name, replicas=3, storage={"size": "1Gi"}, persistentVolumeClaimRetentionPolicy=DELETE)
+                eventually("the operator has looked at it", lambda: self.cluster(name).get("status") and self.passes_of(name) >= 2)
+            finally:
+                controllers.send_signal(signal.SIGCONT)
+            self.until_ready("the second one", name, patience_s=180)
+            assert self.cluster(name)["status"]["clusterID"] != before, "it is the cluster of the former life"
+            assert not self.claims(name) & disks, "disks of the former life"
+            found = self.ask(name, "/v3/kv/range", {"key": text("former")})
+            assert not any(answer.get("kvs") for answer in found.values()), found
+
+    def put(self, name, key, value):
+        self.ask(name, "/v3/kv/put", {"key": text(key), "value": text(value)})
+
+    def foreign_objects(self):
+        """Objects of others under the names of a cluster are left alone, and named; without them the cluster begins."""
+        name = "wanted"
+        service = {"spec": {"clusterIP": "None", "selector": THEIRS, "ports": [{"port": 2379}]}}
+        claim = {"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}
+        theirs = {
+            f"{CORE}/services/{name}-client": service, f"{CORE}/services/{name}-peer": service, f"{CORE}/persistentvolumeclaims/data-{name}-0": claim,
+            f"{BUDGETS}/{name}": {"spec": {"minAvailable": 1, "selector": {"matchLabels": THEIRS}}}, f"{CORE}/secrets/{name}-ca": {"stringData": {"tls.crt": "theirs"}},
+        }
+        for path, body in theirs.items():
+            plural, made = path.rsplit("/", 1)
+            self.api.create(plural, {"metadata": {"name": made, "labels": THEIRS}, **body})
+
+        def matters(path):
+            found = self.api.get(path)
+            of = found.get("spec", {})
+            return found["metadata"].get("labels"), found["metadata"].get("ownerReferences"), of.get("selector"), of.get("minAvailable"), found.get("data")
+
+        state = lambda: {path: matters(path) for path in theirs}
+        before = state()
+        try:
+            self.apply(name, replicas=3, storage={"size": "1Gi"}, persistentVolumeClaimRetentionPolicy=DELETE, tls={"peer": {"managed": {}}})
+            try:
+                self.degraded(name, name)
+            finally:
+                after = state()
+                assert after == before, "\n".join(f"{path}: {before[path]} became {after[path]}" for path in theirs if after[path] != before[path])
+            self.api.delete(f"{CLUSTERS}/{name}")
+            self.stays_there(state, before)
+            self.apply(name, replicas=3, storage={"size": "1Gi"}, persistentVolumeClaimRetentionPolicy=DELETE, tls={"peer": {"managed": {}}})
+            for path in theirs:
+                self.api.delete(path)
+            self.until_ready("without the others' objects", name)
+        finally:
+            for path in theirs:
+                self.api.delete(path)
+            self.remove(name)
+
+    def stays_there(self, state, before):
+        """Once the garbage collector has been: it takes what a marker's owner had."""
+        owned = {"metadata": {"name": "marker", "ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "nobody", "uid": "0c9b3f6e-0000-4000-8000-000000000000"}]}}
+        self.api.create(f"{CORE}/configmaps", owned)
+        eventually("the garbage collector has been", lambda: self.api.find(f"{CORE}/configmaps/marker") is None)
+        assert state() == before, state()
+
+    def member_address(self):
+        """A member that was given an address for its name keeps pod and disk, and repairs go on."""
+        name = "moved"
+        with self.brief(name):
+            kept, pod = self.members_and_disks(name), self.follower(name)
+            address = self.pods(name)[pod]["status"]["podIP"]
+            named = next(each["peerURLs"] for each in self.listed(name) if each["name"] == pod)
+            self.move(name, pod, [f"http://{address}:2380"])
+            self.stays(name, 5, lambda: (self.members_and_disks(name)[1], self.uids(name)))
+            other = next(each for each in sorted(self.pods(name)) if each not in (pod, self.leader(name)))
+            self.comes_back(name, other)
+            self.move(name, pod, named)
+            self.until_ready("under its name", name)
+            assert self.members_and_disks(name) == kept
+
+    def listed(self, name):
+        return self.one(name, "/v3/cluster/member/list", {})["members"]
+
+    def move(self, name, pod, urls):
+        identity = next(each["ID"] for each in self.listed(name) if each["name"] == pod)
+        self.one(name, "/v3/cluster/member/update", {"ID": identity, "peerURLs": urls})
+
+    def one(self, name, path, body):
+        """A POST to the leader."""
+        address = self.pods(name)[self.leader(name)]["status"]["podIP"]
+        with urllib.request.urlopen(urllib.request.Request(f"http://{address}:2379{path}", json.dumps(body).encode()), timeout=10) as answer:
+            return json.load(answer)

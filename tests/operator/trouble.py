@@ -1,0 +1,213 @@
+"""Nodes that fall silent or go away, drains, and pods that are not ready though their member serves: no member that answers is
+removed, and no disk is deleted for what a node does.
+
+Each case has a cluster of its own (`brief`); what cases use is in `drive.py`."""
+
+import contextlib
+import time
+
+from api import Refused, condition, eventually
+from node import MERGE, NODES
+from world import NODE_GRACE_S
+
+CLUSTERS = "/apis/witan.dev/v1/namespaces/prod/etcdclusters"
+CORE = "/api/v1/namespaces/prod"
+IMAGE = "docker.io/local/witan:1.0.0"
+EVENTS = "/apis/events.k8s.io/v1/namespaces/prod/events"
+# the operator's patience with a member, short enough to wait for it
+PATIENCE_S = 8
+GATE = "example.com/fit"
+DELETE = {"whenDeleted": "Delete", "whenScaled": "Delete"}
+# for which a condition and a warning may be awaited: within seconds, on a machine that is busy
+SEEN_S = 40
+
+
+class Trouble:
+    """What `Drive` inherits."""
+
+    @contextlib.contextmanager
+    def brief(self, name, replicas=3, ready=True, writes=True, **spec):
+        """A cluster for one case, with a client that writes to it; deleted at the end."""
+        self.apply(name, **{"replicas": replicas, "storage": {"size": "1Gi"}, "persistentVolumeClaimRetentionPolicy": DELETE,
+                            "selfHealing": {"unhealthyAfter": f"{PATIENCE_S}s"}, **spec})
+        disks = set()
+        try:
+            if ready:
+                self.until_ready("a cluster for a case", name, replicas)
+            self.world.steps()
+            disks = self.claims(name)
+            if ready and writes:
+                self.write(name)
+                eventually("a client writes", lambda: self.writers[name].ask("mark")["written"])
+            yield
+            if name in self.writers:
+                self.noted = self.writers[name].ask("mark")
+                self.all_acknowledged_are_there(name)
+        except Exception:
+            print(self.kubectl("describe", "ec", name, "-n", "prod")[-4000:])
+            raise
+        finally:
+            self.disks_noted = disks, self.claims(name)
+            if name in self.writers:
+                self.writers.pop(name).end()
+            self.remove(name)
+
+    def remove(self, name):
+        """A cluster with all that it has."""
+        labelled = f"?labelSelector=witan.dev/cluster%3D{name}"
+        self.api.delete(f"{CLUSTERS}/{name}")
+        eventually("its pods are gone", lambda: not self.pods(name))
+        for claim in self.api.items(f"{CORE}/persistentvolumeclaims{labelled}"):
+            self.api.delete(f"{CORE}/persistentvolumeclaims/{claim['metadata']['name']}")
+        eventually("its disks are gone", lambda: not self.api.items(f"{CORE}/persistentvolumeclaims{labelled}"))
+
+    def members_and_disks(self, name):
+        """Ids of members and identities of their disks, by name."""
+        members = {each["name"]: each.get("id") for each in self.cluster(name)["status"]["members"]}
+        claims = self.api.items(f"{CORE}/persistentvolumeclaims?labelSelector=witan.dev/cluster%3D{name}")
+        return members, {each["metadata"]["name"]: each["metadata"]["uid"] for each in claims}
+
+    def uids(self, name):
+        return {pod: found["metadata"]["uid"] for pod, found in self.pods(name).items()}
+
+    def stays(self, name, seconds, what):
+        """For a time, `what()` is as it was; the client follows meanwhile. The operator has looked at least twice by then."""
+        before, looked, begun = what(), self.passes_of(name), time.monotonic()
+        while time.monotonic() < begun + seconds or self.passes_of(name) < looked + 2:
+            self.follow(self.pods(name), name)
+            now = what()
+            assert now == before, f"it was {before}, and after {time.monotonic() - begun:.0f} s {now}"
+            time.sleep(0.2)
+
+    def passes_of(self, name):
+        count = "witan_operator_reconcile_duration_seconds_count{"
+        lines = [line for line in self.world.operator_metrics().splitlines() if line.startswith(count) and f'name="{name}"' in line]
+        return float(lines[0].split()[-1]) if lines else 0
+
+    def degraded(self, name, *words):
+        """The cluster says that something is wrong, with these words, and a warning says them, too."""
+        says = lambda: " ".join(each.get("message", "") for each in self.cluster(name)["status"]["conditions"] if each["type"] == "Degraded" and each["status"] == "True")
+        try:
+            eventually(f"Degraded says {words}", lambda: all(word in says() for word in words), SEEN_S)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it says: {says() or condition(self.cluster(name), 'Ready')}") from error
+        about = lambda: [each.get("note", "") for each in self.api.items(EVENTS) if each.get("type") == "Warning" and each["regarding"]["name"] == name]
+        try:
+            eventually(f"a warning says {words}", lambda: any(all(word in note for word in words) for note in about()), SEEN_S)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; warnings: {about()}") from error
+
+    def node_of(self, name, pod):
+        return self.pods(name)[pod]["spec"]["nodeName"]
+
+    def other_follower(self, name, *, on=None, away=None):
+        """A follower, on a node or not on one."""
+        return next(pod for pod in sorted(self.pods(name)) if pod != self.leader(name) and self.node_of(name, pod) != away and on in (None, self.node_of(name, pod)))
+
+    # cases
+
+    def readiness_gate(self):
+        """A pod that is not ready for a gate of another controller keeps its member, which serves, and its disk."""
+        name = "gated"
+        with self.brief(name, ready=False, podTemplate={"spec": {"readinessGates": [{"conditionType": GATE}]}}):
+            def open_all():
+                for pod in self.pods(name):
+                    self.gate(pod, "True")
+                return self.is_ready(name)
+
+            eventually("it is ready when the gates are open", open_all, 90)
+            self.write(name)
+            self.gate(self.follower(name), "False")
+            eventually("its pod is not ready", lambda: sum(1 for pod in self.pods(name).values() if ready(pod)) == 2)
+            self.stays(name, 3 * PATIENCE_S, lambda: (self.members_and_disks(name), self.uids(name)))
+            for pod in self.pods(name):
+                self.gate(pod, "True")
+            self.until_ready("the gate is open", name)
+
+    def gate(self, pod, status):
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self.api.request("PATCH", f"{CORE}/pods/{pod}/status", {"status": {"conditions": [{"type": GATE, "status": status, "lastTransitionTime": at}]}}, MERGE)
+
+    def silent_node(self):
+        """A kubelet stops while its member serves: NotReady, then the pod is stuck Terminating. Member and disk are kept."""
+        name = "silent"
+        with self.brief(name, podAntiAffinityPreset="hard"):
+            kept, pod = self.members_and_disks(name), self.follower(name)
+            node = self.node_of(name, pod)
+            self.node.stop_kubelet(node)
+            try:
+                eventually("its pod is not ready", lambda: not ready(self.pods(name)[pod]))
+                self.stays(name, 2 * PATIENCE_S, lambda: self.members_and_disks(name))
+                eventually("its pod is stuck", lambda: self.pods(name)[pod]["metadata"].get("deletionTimestamp"), 4 * NODE_GRACE_S + 60)
+                self.stays(name, 2 * PATIENCE_S, lambda: self.members_and_disks(name))
+                # a pod on another node comes back meanwhile
+                self.comes_back(name, self.other_follower(name, away=node))
+            finally:
+                self.node.resume(node)
+            self.until_ready("the node is back", name)
+            assert self.members_and_disks(name) == kept, f"{kept} became {self.members_and_disks(name)}"
+
+    def comes_back(self, name, pod):
+        uid = self.uids(name)[pod]
+        self.api.delete(f"{CORE}/pods/{pod}")
+        eventually(f"{pod} comes back", lambda: self.uids(name).get(pod, uid) != uid and ready(self.pods(name)[pod]))
+
+    def lost_node(self):
+        """A node goes with its member: the cluster says so, the member's disk waits for it, and it is the same one afterwards."""
+        name = "left"
+        with self.brief(name, podAntiAffinityPreset="hard"):
+            kept, pod = self.members_and_disks(name), self.follower(name)
+            node = self.node_of(name, pod)
+            self.node.lose(node)
+            try:
+                eventually("its pod is stuck", lambda: self.pods(name)[pod]["metadata"].get("deletionTimestamp"), 4 * NODE_GRACE_S + 60)
+                self.degraded(name, pod)
+                self.stays(name, 2 * PATIENCE_S, lambda: self.members_and_disks(name)[1])
+            finally:
+                self.node.resume(node)
+            self.until_ready("the node is back", name)
+            assert self.members_and_disks(name) == kept, f"{kept} became {self.members_and_disks(name)}"
+
+    def drain(self):
+        """kubectl drains one node after the other; no write fails, and the budget allows one member at a time."""
+        name = "drained"
+        with self.brief(name, podAntiAffinityPreset="soft"):
+            kept = self.members_and_disks(name)
+            first, second = sorted(self.pods(name))[:2]
+            self.evict(first)
+            try:
+                self.evict(second)
+                raise AssertionError("two members were evicted at once")
+            except Refused as refusal:
+                assert refusal.code == 429, refusal
+            self.until_ready("after an eviction", name)
+            for node in NODES:
+                self.kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--pod-selector", f"witan.dev/cluster={name}", "--timeout=120s")
+                self.until_ready(f"{node} is drained", name)
+                assert all(pod["spec"]["nodeName"] != node for pod in self.pods(name).values())
+                self.kubectl("uncordon", node)
+            assert self.members_and_disks(name) == kept
+
+    def evict(self, pod):
+        self.api.create(f"{CORE}/pods/{pod}/eviction", {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": "prod"}})
+
+    def no_room(self):
+        """A pod that no node has room for is said, its member and disk are kept."""
+        name = "crowded"
+        with self.brief(name, podAntiAffinityPreset="hard"):
+            kept, pod = self.members_and_disks(name), self.follower(name)
+            for node in NODES:
+                self.kubectl("cordon", node)
+            try:
+                self.evict(pod)
+                self.degraded(name, pod)
+                self.stays(name, 2 * PATIENCE_S, lambda: self.members_and_disks(name))
+            finally:
+                for node in NODES:
+                    self.kubectl("uncordon", node)
+            self.until_ready("there is room", name)
+            assert self.members_and_disks(name) == kept
+
+
+def ready(pod):
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", []))
