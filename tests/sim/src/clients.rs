@@ -1,6 +1,8 @@
 //! What clients and the operator's commands do to members: requests join the inbox of a process, and the
 //! oracle keeps how each of them ends.
 
+use witan_replica::host::LeaseQuestion;
+
 use crate::{
     inbox::Request,
     member::Existence,
@@ -27,7 +29,12 @@ impl World {
         let floor = self.oracle.floor();
         if let Some(lease) = workload::keep_alive(&mut self.whim, floor, self.climate.mix) {
             let asked = self.now;
-            return self.request(place, Request::KeepAlive { lease, asked });
+            if self.scenario.has_lease_questions() {
+                let question = LeaseQuestion::Remaining;
+                self.request(place, Request::Lease { lease, question, asked });
+            }
+            let question = LeaseQuestion::Renew;
+            return self.request(place, Request::Lease { lease, question, asked });
         }
         let hint = Hint {
             id: self.oracle.next_id(),

@@ -139,6 +139,11 @@ impl Disk {
         }
     }
 
+    /// A sync has failed, and what it was to write is lost, though reads still show it.
+    pub(crate) fn lose_unsynced(&mut self) {
+        self.unsynced.clear();
+    }
+
     /// Replaces everything by a received snapshot, atomically and durably; terms and votes stay.
     pub(crate) fn install(&mut self, snapshot: &View) {
         self.sync();

@@ -4,17 +4,18 @@
 //! then it is dropped. So a crash needs no panic and leaves exactly what was done before it.
 
 use witan_replica::{
-    host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Ticket, Unanswered},
+    host::{Applied, Envelope, Host, LeaseAnswer, LeaseQuestion, LogBatch, Ticket, Unanswered},
     lessor::Renewal,
     long_command::{ExecutedCommand, LongCommand},
     machine::{Reply, kv, lease, member::MemberRegistry, versions::release, view::View},
 };
 
 use crate::{
+    inbox::Request,
     invariants::{Fact, fingerprint},
     net::Packet,
     oracle::{Ask, End},
-    scenario::UNITS_PER_TICK,
+    scenario::{Bug, UNITS_PER_TICK},
     world::{Event, Phase, World},
 };
 
@@ -55,6 +56,10 @@ impl<'a> Turn<'a> {
     /// Whether the member crashed in this turn.
     pub(crate) fn crashed(&self) -> bool {
         self.crashed
+    }
+
+    pub(crate) fn world(&mut self) -> &mut World {
+        self.world
     }
 
     fn id(&self) -> u64 {
@@ -135,6 +140,21 @@ impl<'a> Turn<'a> {
         }
     }
 
+    /// A sync has failed: nobody knows what of it is on the disk, so the process ends, and what it has written
+    /// survives as in a power cut.
+    fn failed_sync(&mut self) {
+        self.world.counts.failed_syncs += 1;
+        self.trace(|id| format!("the disk of m{id} fails to sync"));
+        match self.world.scenario.bug {
+            Bug::SyncErrorIgnored => self.world.disks[self.place].lose_unsynced(),
+            Bug::None
+            | Bug::Core(_)
+            | Bug::CheckpointNotAtomic
+            | Bug::CutAboveDurable
+            | Bug::SyncLies => self.crashed = true,
+        }
+    }
+
     fn acknowledge(&mut self, batch: &[Applied]) {
         for applied in batch {
             let Some(ticket) = applied.ticket else {
@@ -144,6 +164,11 @@ impl<'a> Turn<'a> {
             let Some(op) = waiting.remove(&ticket) else {
                 continue;
             };
+            let member = &mut self.world.members[self.place];
+            if let Some((lease, asked)) = member.clearings.remove(&op) {
+                let question = LeaseQuestion::Renew;
+                member.inbox.ask(Request::Lease { lease, question, asked });
+            }
             self.world.oracle.acknowledge(op, self.world.now, applied);
             self.world.counts.acknowledged += 1;
             let denied = matches!(
@@ -197,6 +222,7 @@ impl Host for Turn<'_> {
         let member = &mut self.world.members[self.place];
         member.base = snapshot.clone();
         member.checkpoint = None;
+        member.rebuilds = false;
         member.follow(&snapshot.machine.members);
         // it begins anew
         member.log_begins = 0;
@@ -234,6 +260,9 @@ impl Host for Turn<'_> {
             return;
         }
         if batch.must_sync {
+            if self.sync_fails() {
+                return self.failed_sync();
+            }
             self.world.disks[self.place].sync();
             self.stall();
         }
@@ -325,21 +354,20 @@ impl Host for Turn<'_> {
             return;
         }
         let member = &mut self.world.members[self.place];
-        let Some((lease, at)) = member.renewals.remove(&ticket) else {
+        let Some((lease, asked)) = member.lease_questions.remove(&ticket) else {
             return;
         };
         self.trace(|id| format!("m{id} on lease {lease}: {answer:?}"));
         match answer {
-            LeaseAnswer::Renewal(Renewal::Renewed { ttl_s }) => {
-                self.world.counts.renewed += 1;
-                self.world.judge(&Fact::Renewed { lease, ttl_s, at });
-            }
+            LeaseAnswer::Renewal(Renewal::Renewed { .. }) => self.world.counts.renewed += 1,
             LeaseAnswer::Renewal(Renewal::NeedsCheckpoint) => {
-                self.world.members[self.place].noted.push(lease);
+                self.world.members[self.place].noted.push((lease, asked));
             }
-            LeaseAnswer::Renewal(Renewal::Unknown | Renewal::Expiring)
-            | LeaseAnswer::Remaining(_) => {}
+            LeaseAnswer::Renewal(Renewal::Unknown | Renewal::Expiring) => {}
+            LeaseAnswer::Remaining(_) => self.world.counts.lease_times += 1,
         }
+        self.world
+            .judge(&Fact::LeaseAnswered { lease, answer, asked });
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
     invariants::Fact,
     net::Packet,
     oracle::{Ask, End},
+    scenario::UNITS_PER_TICK,
     users,
     world::{Event, Phase, World},
 };
@@ -39,8 +40,14 @@ pub(crate) struct Inbox {
 pub(crate) enum Request {
     /// An operation of the oracle.
     Operation(u64),
-    /// A lease is to be kept alive; since when its client waits.
-    KeepAlive { lease: i64, asked: u64 },
+    /// A question about a lease; since when its client waits.
+    Lease {
+        lease: i64,
+        question: LeaseQuestion,
+        asked: u64,
+    },
+    /// Its state is to be replaced by the leader's.
+    Rebuild,
     /// Leadership is to be handed over.
     Transfer(Option<u64>),
 }
@@ -54,9 +61,8 @@ impl Inbox {
     }
 
     pub(crate) fn event(&mut self, about: u64, event: PeerEvent) {
-        if !self.events.contains(&(about, event)) {
-            self.events.push((about, event));
-        }
+        self.events.retain(|queued| *queued != (about, event));
+        self.events.push((about, event));
     }
 
     pub(crate) fn durable(&mut self, index: u64) {
@@ -149,6 +155,7 @@ impl World {
     fn hand_in(&mut self, place: usize, replica: &mut Replica, packet: Packet) {
         let text = |p: &Packet| format!("m{} <- m{} {}", p.to, p.from, p.text());
         self.trace.line(self.now, || text(&packet));
+        self.note_leader(place, &packet);
         match packet.open() {
             Ok(envelope) => {
                 if let Some(fault) = replica.receive(envelope) {
@@ -159,6 +166,18 @@ impl World {
                 let error = format!("snapshot on the wire: {error}");
                 self.judge(&Fact::NotStarted { member: place as u64 + 1, error });
             }
+        }
+    }
+
+    /// A member hears a leader, unless it knows that the sender was removed.
+    fn note_leader(&mut self, place: usize, packet: &Packet) {
+        let removed = &self.members[place].registry.removed_ids;
+        if let Some(term) = Replica::led_term(&packet.message)
+            && !removed.contains(&packet.from)
+        {
+            let timeout = self.climate.election_ticks as u64 * UNITS_PER_TICK;
+            let (member, leader) = (place as u64 + 1, packet.from);
+            self.judge(&Fact::Heard { member, leader, term, timeout });
         }
     }
 
@@ -211,11 +230,15 @@ impl World {
                     Err(end) => self.refused(id, end),
                 }
             }
-            Request::KeepAlive { lease, asked } => {
-                let asks = replica.ask_about_lease(ticket, lease, LeaseQuestion::Renew);
-                if asks.is_ok() {
-                    self.members[place].renewals.insert(ticket, (lease, asked));
+            Request::Lease { lease, question, asked } => {
+                if replica.ask_about_lease(ticket, lease, question).is_ok() {
+                    let questions = &mut self.members[place].lease_questions;
+                    questions.insert(ticket, (lease, asked));
                 }
+            }
+            Request::Rebuild => {
+                replica.rebuild();
+                self.judge(&Fact::Rebuilds { member: place as u64 + 1 });
             }
             Request::Transfer(to) => {
                 let done = replica.transfer_leadership(to);

@@ -11,7 +11,7 @@
 //!
 //! Reading order: `world` (the event loop) → `member` → `inbox` (a round of its thread) → `host` (one
 //! turn) → `checkpoints`, `transfer` (what goes on beside it) → `disk`, `net` (what can go wrong) →
-//! `chaos` (when it does) → `workload`, `users`, `clients`, `oracle` (what clients ask and may expect) →
+//! `chaos`, `mishaps` (when it does) → `workload`, `users`, `clients`, `oracle` (what clients ask and may expect) →
 //! `operator` (who comes and goes), `releases` (who is upgraded) → `invariants` → `scenario`, `sweep` (many seeds).
 
 pub mod chaos;
@@ -23,6 +23,7 @@ pub mod host;
 mod inbox;
 pub mod invariants;
 mod member;
+mod mishaps;
 pub mod net;
 mod operator;
 pub mod oracle;

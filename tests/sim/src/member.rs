@@ -15,16 +15,13 @@ use crate::{
     inbox::Inbox,
     invariants::{Fact, fingerprint},
     net::Packet,
-    oracle::Ask,
+    oracle::{Ask, End},
     releases::NEW,
     rng::Rng,
     scenario::UNITS_PER_TICK,
     workload,
     world::{EPOCH_NS, Event, Phase, UNIT_NS, World},
 };
-
-/// Ticks after which a client gives up.
-const REQUEST_TICKS: u64 = 1500;
 
 /// Largest difference of a member's clocks from the world's at the start, in milliseconds.
 const SKEW_MS_MAX: u64 = 1500;
@@ -70,10 +67,15 @@ pub(crate) struct Member {
     pub(crate) inbox: Inbox,
     /// Which operation each ticket stands for.
     pub(crate) waiting: BTreeMap<Ticket, u64>,
-    /// Keep-alives that wait for an answer: the lease, and when it was asked for.
-    pub(crate) renewals: BTreeMap<Ticket, (i64, u64)>,
-    /// Leases whose note of the remaining time must be cleared before they can be kept alive.
-    pub(crate) noted: Vec<i64>,
+    /// Questions about leases that wait for an answer: the lease, and when it was asked for.
+    pub(crate) lease_questions: BTreeMap<Ticket, (i64, u64)>,
+    /// Leases whose note of the remaining time must be cleared before they can be kept alive, and when that was
+    /// asked for.
+    pub(crate) noted: Vec<(i64, u64)>,
+    /// Operations that clear a note, after which the keep-alive is tried again.
+    pub(crate) clearings: BTreeMap<u64, (i64, u64)>,
+    /// Whether it is to replace its state by the leader's.
+    pub(crate) rebuilds: bool,
     /// Until when the process is stopped, as by SIGSTOP, or waits for its disk.
     pub(crate) paused_until: u64,
     /// Whether it stays down until it needs a snapshot.
@@ -131,8 +133,10 @@ impl Member {
             tickets: 0,
             inbox: Inbox::default(),
             waiting: BTreeMap::new(),
-            renewals: BTreeMap::new(),
+            lease_questions: BTreeMap::new(),
             noted: Vec::new(),
+            clearings: BTreeMap::new(),
+            rebuilds: false,
             paused_until: 0,
             left_behind: false,
             full_until: 0,
@@ -203,6 +207,7 @@ impl World {
             .registry
             .removed_ids
             .contains(&(place as u64 + 1));
+        self.time_out(place);
         let percent = match removed {
             true => STREAMS_CLOSED_PERCENT,
             false => STREAMS_PERCENT,
@@ -211,6 +216,24 @@ impl World {
             self.open_streams(place);
         }
         self.wake(place);
+    }
+
+    /// Clients that have waited for too long give up.
+    fn time_out(&mut self, place: usize) {
+        let patience = self.scenario.request_ticks() * UNITS_PER_TICK;
+        let member = &mut self.members[place];
+        let is_late = |since: u64| since + patience < self.now;
+        member
+            .lease_questions
+            .retain(|_, (_, asked)| !is_late(*asked));
+        let oracle = &mut self.oracle;
+        member.waiting.retain(|_, op| {
+            let late = oracle.op(*op).is_some_and(|op| is_late(op.invoked));
+            if late {
+                oracle.unanswered(*op, End::Crashed);
+            }
+            !late
+        });
     }
 
     /// A packet arrives, if its sender was not removed.
@@ -311,7 +334,9 @@ impl World {
             let delay = wait_ns.div_ceil(UNIT_NS as u64).max(1);
             self.after(delay, Event::Turn { place, incarnation });
         }
-        for lease in std::mem::take(&mut self.members[place].noted) {
+        for (lease, asked) in std::mem::take(&mut self.members[place].noted) {
+            let op = self.oracle.next_id();
+            self.members[place].clearings.insert(op, (lease, asked));
             self.ask(place, Ask::Write(workload::forget_note(lease)), None);
         }
     }
@@ -389,8 +414,10 @@ impl World {
         member.inbox = Inbox::default();
         member.remotes = BTreeSet::new();
         member.waiting = BTreeMap::new();
-        member.renewals = BTreeMap::new();
+        member.lease_questions = BTreeMap::new();
         member.noted = Vec::new();
+        member.clearings = BTreeMap::new();
+        member.rebuilds = false;
         member.paused_until = 0;
         member.checkpoint = None;
         self.receiver_gone(place);
@@ -447,6 +474,9 @@ impl World {
             if let Some(keys) = self.scenario.long_command_keys() {
                 replica.set_long_command_keys(keys);
             }
+            if self.scenario.has_lease_questions() {
+                replica.checkpoint_leases_each(1);
+            }
             replica.pretend(self.members[place].release);
             if let Some(fault) = self.scenario.bug.in_core() {
                 replica.plant(fault);
@@ -487,6 +517,7 @@ impl World {
         let first = self.chance.range(1, UNITS_PER_TICK);
         self.after(first, Event::Tick { place, incarnation });
         self.next_checkpoint(place);
+        self.process_back(place);
     }
 
     fn settings(&mut self, id: u64) -> Config {
@@ -498,7 +529,7 @@ impl World {
             seed: self.chance.draw(),
             pre_vote: self.climate.pre_vote,
             compaction: None,
-            request_ticks: REQUEST_TICKS,
+            request_ticks: self.scenario.request_ticks(),
         }
     }
 }

@@ -233,7 +233,8 @@ impl World {
         self.ask_operator(Command::PeerUrls(UpdatePeerUrls { id, peer_urls }));
     }
 
-    fn leader(&self) -> Option<u64> {
+    /// The leader of the highest term.
+    pub(crate) fn leader(&self) -> Option<u64> {
         let leads = |member: &&Member| member.status.role == Role::Leader;
         let leaders = self.members.iter().filter(|m| m.replica.is_some());
         let last = leaders.filter(leads).max_by_key(|m| m.status.term);

@@ -17,6 +17,24 @@ const USERS_SEEDS: u64 = 5;
 /// One seed of so many has members of two releases.
 const RELEASES_SEEDS: u64 = 7;
 
+/// One seed of so many has members that take their leader for gone by mistake.
+const MISTAKES_SEEDS: u64 = 4;
+
+/// Two seeds of so many have questions about what a lease has left, and notes of it each second.
+const LEASE_QUESTIONS_SEEDS: u64 = 5;
+
+/// One seed of so many has members that replace their state by the leader's.
+const REBUILDS_SEEDS: u64 = 8;
+
+/// One seed of so many has disks that fail to sync.
+const FAILED_SYNCS_SEEDS: u64 = 13;
+
+/// One seed of so many has the request timeout of production.
+const TIMEOUTS_SEEDS: u64 = 11;
+
+/// Ticks after which a client gives up, in production and in the other runs, where it hardly ever does.
+const REQUEST_TICKS: [u64; 2] = [70, 1500];
+
 /// One run, complete: the same value gives the same trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scenario {
@@ -51,11 +69,44 @@ impl Scenario {
         self.seed % RELEASES_SEEDS == 2
     }
 
+    /// Whether members take their leader for gone by mistake.
+    pub(crate) fn has_mistakes(&self) -> bool {
+        self.seed % MISTAKES_SEEDS == 2
+    }
+
+    /// Whether clients ask for what a lease has left, and leaders note it each second.
+    pub(crate) fn has_lease_questions(&self) -> bool {
+        matches!(self.seed % LEASE_QUESTIONS_SEEDS, 2 | 3)
+    }
+
+    /// Whether members replace their state by the leader's.
+    pub(crate) fn has_rebuilds(&self) -> bool {
+        self.seed % REBUILDS_SEEDS == 1
+    }
+
+    /// Whether disks fail to sync.
+    pub(crate) fn has_failed_syncs(&self) -> bool {
+        self.seed % FAILED_SYNCS_SEEDS == 7
+    }
+
+    /// Ticks after which a client gives up.
+    pub(crate) fn request_ticks(&self) -> u64 {
+        let [production, long] = REQUEST_TICKS;
+        match self.seed % TIMEOUTS_SEEDS == 3 {
+            true => production,
+            false => long,
+        }
+    }
+
     /// The command that runs exactly this again.
     pub fn reproduce(&self) -> String {
         let bug = match self.bug {
             Bug::None => String::new(),
-            Bug::Core(_) | Bug::CheckpointNotAtomic | Bug::CutAboveDurable | Bug::SyncLies => {
+            Bug::Core(_)
+            | Bug::CheckpointNotAtomic
+            | Bug::CutAboveDurable
+            | Bug::SyncLies
+            | Bug::SyncErrorIgnored => {
                 format!(" --fault {}", self.bug)
             }
         };
@@ -80,10 +131,12 @@ pub enum Bug {
     CutAboveDurable,
     /// The simulated disk forgets to sync.
     SyncLies,
+    /// The simulated shell goes on after a sync that failed: the next one does not bring back what was lost.
+    SyncErrorIgnored,
 }
 
 /// Every bug and the name by which `--fault` calls it.
-pub const BUGS: [(&str, Bug); 25] = [
+pub const BUGS: [(&str, Bug); 30] = [
     (
         "ack-before-persist",
         Bug::Core(InjectedBug::AckBeforePersist),
@@ -123,10 +176,21 @@ pub const BUGS: [(&str, Bug); 25] = [
     ("update-promotes", Bug::Core(InjectedBug::UpdatePromotes)),
     ("change-not-synced", Bug::Core(InjectedBug::ChangeNotSynced)),
     ("leader-leaves-one", Bug::Core(InjectedBug::LeaderLeavesOne)),
+    ("leader-ignored", Bug::Core(InjectedBug::LeaderIgnored)),
+    (
+        "lease-state-behind",
+        Bug::Core(InjectedBug::LeaseStateBehind),
+    ),
+    ("note-on-its-way", Bug::Core(InjectedBug::NoteOnItsWay)),
+    (
+        "rebuild-asked-once",
+        Bug::Core(InjectedBug::RebuildAskedOnce),
+    ),
     ("watch-compacted", Bug::Core(InjectedBug::WatchCompacted)),
     ("checkpoint-not-atomic", Bug::CheckpointNotAtomic),
     ("cut-above-durable", Bug::CutAboveDurable),
     ("sync-lies", Bug::SyncLies),
+    ("sync-error-ignored", Bug::SyncErrorIgnored),
 ];
 
 impl Bug {
@@ -141,7 +205,11 @@ impl Bug {
     pub(crate) fn in_core(self) -> Option<InjectedBug> {
         match self {
             Bug::Core(fault) => Some(fault),
-            Bug::None | Bug::CheckpointNotAtomic | Bug::CutAboveDurable | Bug::SyncLies => None,
+            Bug::None
+            | Bug::CheckpointNotAtomic
+            | Bug::CutAboveDurable
+            | Bug::SyncLies
+            | Bug::SyncErrorIgnored => None,
         }
     }
 }

@@ -126,6 +126,14 @@ impl Swept {
                 "{denied} requests were denied to their callers, the version fell {lowered} times"
             ));
         }
+        let Counts { mistakes, rebuilds, failed_syncs, lease_times, .. } = self.counts;
+        let mishaps = [mistakes, rebuilds, failed_syncs, lease_times];
+        if self.runs >= MANY_RUNS && mishaps.contains(&0) {
+            short.push(format!(
+                "{mistakes} members took their leader for gone, {rebuilds} replaced their state, {failed_syncs} syncs \
+                 failed, {lease_times} times of leases were asked for"
+            ));
+        }
         let (long, no_install, no_trim) = self.long_runs;
         // a few seeds say nothing
         let most = (long * LONG_RUNS_LACKING_PERCENT_MAX).div_ceil(100);
@@ -235,6 +243,10 @@ impl Counts {
             clock_jumps,
             releases,
             lowered,
+            mistakes,
+            rebuilds,
+            failed_syncs,
+            lease_times,
         } = other;
         for (sum, more) in [
             (&mut self.acknowledged, acknowledged),
@@ -264,6 +276,10 @@ impl Counts {
             (&mut self.clock_jumps, clock_jumps),
             (&mut self.releases, releases),
             (&mut self.lowered, lowered),
+            (&mut self.mistakes, mistakes),
+            (&mut self.rebuilds, rebuilds),
+            (&mut self.failed_syncs, failed_syncs),
+            (&mut self.lease_times, lease_times),
         ] {
             *sum += more;
         }

@@ -85,6 +85,8 @@ pub(crate) enum Event {
     Client,
     /// A fault strikes.
     Strike,
+    /// Something of `mishaps` happens.
+    Mishap,
     /// A member that is down starts.
     Start { place: usize },
     /// A checkpoint goes one step on.
@@ -112,6 +114,7 @@ impl Event {
             Self::Deliver(packet) => Some((packet.to - 1) as usize),
             Self::Client
             | Self::Strike
+            | Self::Mishap
             | Self::Start { .. }
             | Self::Piece { .. }
             | Self::Operate
@@ -162,6 +165,10 @@ pub struct Counts {
     pub clock_jumps: u64,
     pub releases: u64,
     pub lowered: u64,
+    pub mistakes: u64,
+    pub rebuilds: u64,
+    pub failed_syncs: u64,
+    pub lease_times: u64,
 }
 
 /// What the cluster as a whole has executed: the highest entry that any member has, and the members of the
@@ -223,6 +230,8 @@ pub struct World {
     pub(crate) whim: Rng,
     /// Chance in who asks, and in what clients ask about users.
     pub(crate) callers: Rng,
+    /// Chance in what goes wrong in some seeds only.
+    pub(crate) mishaps: Rng,
     /// Chance in what the operator does.
     pub(crate) hand: Rng,
     queue: BTreeMap<(u64, u64), Event>,
@@ -275,6 +284,7 @@ impl World {
             whim: Rng::new(scenario.seed, 2),
             hand: Rng::new(scenario.seed, 3),
             callers: Rng::new(scenario.seed, 4),
+            mishaps: Rng::new(scenario.seed, 5),
             queue: BTreeMap::new(),
             sequence: 0,
             members,
@@ -320,6 +330,9 @@ impl World {
         }
         self.after(30, Event::Strike);
         self.after(40, Event::Operate);
+        if self.scenario.has_mistakes() || self.scenario.has_rebuilds() {
+            self.after(30, Event::Mishap);
+        }
         if self.scenario.has_releases() {
             self.mix_releases();
             self.after(40, Event::AskReleases);
@@ -345,7 +358,8 @@ impl World {
             .filter_map(|(id, member)| Some((id, member.replica.as_ref()?.view())))
             .collect();
         let unaware = self.unaware();
-        self.judge(&Fact::Ended { views: &views, unaware: &unaware });
+        let leader = self.leader().unwrap_or_default();
+        self.judge(&Fact::Ended { views: &views, unaware: &unaware, leader });
         self.trace.line(self.now, || {
             format!("end: {:?} {:?}", self.violation, self.counts)
         });
@@ -474,6 +488,7 @@ impl World {
                     self.strike();
                 }
             }
+            Event::Mishap => self.mishap(),
             Event::Start { place } => self.start(place),
             Event::Checkpoint { place, incarnation, step } => {
                 if self.runs(place, incarnation) {

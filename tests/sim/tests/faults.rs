@@ -120,12 +120,32 @@ fn update_promotes() {
 
 #[test]
 fn change_not_synced() {
-    is_found("change-not-synced", 0);
+    is_found("change-not-synced", 300_000);
 }
 
 #[test]
 fn leader_leaves_one() {
     is_found("leader-leaves-one", 28);
+}
+
+#[test]
+fn leader_ignored() {
+    is_found("leader-ignored", 40);
+}
+
+#[test]
+fn lease_state_behind() {
+    is_found("lease-state-behind", 30);
+}
+
+#[test]
+fn note_on_its_way() {
+    is_found("note-on-its-way", 0);
+}
+
+#[test]
+fn rebuild_asked_once() {
+    is_found("rebuild-asked-once", 0);
 }
 
 #[test]
@@ -146,4 +166,9 @@ fn cut_above_durable() {
 #[test]
 fn sync_lies() {
     is_found("sync-lies", 0);
+}
+
+#[test]
+fn sync_error_ignored() {
+    is_found("sync-error-ignored", 0);
 }

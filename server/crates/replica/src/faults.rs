@@ -62,6 +62,8 @@ pub enum InjectedBug {
     LeaseStateBehind,
     /// A lease is kept alive while a note of its remaining time is in the log and not applied.
     NoteOnItsWay,
+    /// A member that is to replace its state asks one leader for it, once.
+    RebuildAskedOnce,
     /// What a compaction removes is gone before the watchers have read it.
     WatchCompacted,
 }

@@ -495,6 +495,25 @@ impl Replica {
         PeerMessage::is_proposals(message)
     }
 
+    /// The term in which the sender of the message inside an envelope leads, if it says that it does.
+    #[cfg(feature = "known-bugs")]
+    pub fn led_term(message: &Bytes) -> Option<u64> {
+        match PeerMessage::decode(message) {
+            Ok(PeerMessage::Raft(message)) => matches!(
+                message.get_msg_type(),
+                MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot
+            )
+            .then_some(message.term),
+            Ok(
+                PeerMessage::Proposals(_)
+                | PeerMessage::Refused(_)
+                | PeerMessage::LeaseRequests(_)
+                | PeerMessage::LeaseAnswer(_),
+            )
+            | Err(_) => None,
+        }
+    }
+
     /// Formats the message inside an envelope for traces of the simulator.
     pub fn describe(message: &Bytes) -> String {
         match PeerMessage::decode(message) {

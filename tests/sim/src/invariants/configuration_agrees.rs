@@ -31,7 +31,9 @@ impl Invariant for ConfigurationAgrees {
             | Fact::Executed { .. }
             | Fact::Acknowledged { .. }
             | Fact::Answered { .. }
-            | Fact::Renewed { .. }
+            | Fact::LeaseAnswered { .. }
+            | Fact::Heard { .. }
+            | Fact::Rebuilds { .. }
             | Fact::NotStarted { .. }
             | Fact::StorageDiffers { .. }
             | Fact::Settled { .. }

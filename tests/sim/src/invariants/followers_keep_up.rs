@@ -69,7 +69,9 @@ impl Invariant for FollowersKeepUp {
             | Fact::Executed { .. }
             | Fact::Acknowledged { .. }
             | Fact::Answered { .. }
-            | Fact::Renewed { .. }
+            | Fact::LeaseAnswered { .. }
+            | Fact::Heard { .. }
+            | Fact::Rebuilds { .. }
             | Fact::Restored { .. }
             | Fact::NotStarted { .. }
             | Fact::StorageDiffers { .. }

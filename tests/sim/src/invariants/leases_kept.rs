@@ -1,9 +1,11 @@
-//! Leases: none is ended by the leader before the time is over that its client was promised, none
+//! Leases: none is ended by the leader, or called overdue, before the time is over that its client was promised, none
 //! that nobody keeps alive stays, and every key that has one has one that exists.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use witan_replica::{
+    host::LeaseAnswer,
+    lessor::Renewal,
     machine::{Reply, kv, lease, view::View},
     replica::Status,
 };
@@ -14,6 +16,7 @@ use crate::{
     oracle::{Ask, End, Op},
     scenario::UNITS_PER_TICK,
     workload,
+    world::UNIT_NS,
 };
 
 /// Units in a second.
@@ -22,10 +25,20 @@ const SECOND: u64 = 10 * UNITS_PER_TICK;
 /// slow clock, and the way of the entry that ends it.
 const PATIENCE: u64 = 4 * SECOND;
 
+/// What clients were promised of one lease.
+#[derive(Debug, Default)]
+struct Promises {
+    ttl_s: i64,
+    /// The latest end.
+    until: u64,
+    /// When each later end was promised.
+    history: Vec<(u64, u64)>,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct LeasesKept {
     /// Until when each lease was promised to last.
-    promised: BTreeMap<i64, u64>,
+    promised: BTreeMap<i64, Promises>,
     /// Entries that were looked at.
     seen: u64,
     /// Leases that have ended: an id is granted once in a run.
@@ -41,8 +54,10 @@ impl Invariant for LeasesKept {
 
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
         match fact {
-            Fact::Acknowledged { op } => self.granted(op),
-            Fact::Renewed { lease, ttl_s, at } => self.promise(*lease, *ttl_s, *at),
+            Fact::Acknowledged { op } => self.granted(op, scene.now),
+            Fact::LeaseAnswered { lease, answer, asked } => {
+                self.answered(*lease, *answer, *asked, scene.now)?;
+            }
             Fact::Executed { member, batch, view, .. } => {
                 for applied in *batch {
                     if applied.index > self.seen {
@@ -68,6 +83,8 @@ impl Invariant for LeasesKept {
             Fact::Turned { .. }
             | Fact::Written { .. }
             | Fact::Answered { .. }
+            | Fact::Heard { .. }
+            | Fact::Rebuilds { .. }
             | Fact::NotStarted { .. }
             | Fact::StorageDiffers { .. } => {}
         }
@@ -76,14 +93,59 @@ impl Invariant for LeasesKept {
 }
 
 impl LeasesKept {
-    fn promise(&mut self, lease: i64, ttl_s: i64, at: u64) {
-        let until = self.promised.entry(lease).or_default();
+    /// At `now`, a client is promised that the lease lasts for its TTL from when it asked.
+    fn promise(&mut self, lease: i64, ttl_s: i64, asked: u64, now: u64) {
+        let promises = self.promised.entry(lease).or_default();
         let units = ttl_s as u64 * SECOND;
-        *until = (*until).max(at + units - units * DRIFT_PER_MILLE_MAX / 1000 - 1);
+        let until = asked + units - units * DRIFT_PER_MILLE_MAX / 1000 - 1;
+        promises.ttl_s = ttl_s;
+        if until > promises.until {
+            promises.until = until;
+            promises.history.push((now, until));
+        }
+    }
+
+    /// Takes in an answer about a lease, and compares what it has left with the promises before the question.
+    fn answered(
+        &mut self,
+        lease: i64,
+        answer: LeaseAnswer,
+        asked: u64,
+        now: u64,
+    ) -> Result<(), String> {
+        let left_ns = match answer {
+            LeaseAnswer::Renewal(Renewal::Renewed { ttl_s }) => {
+                self.promise(lease, ttl_s, asked, now);
+                return Ok(());
+            }
+            LeaseAnswer::Renewal(Renewal::Expiring) => 0,
+            LeaseAnswer::Remaining(Some(left_ns)) => left_ns,
+            LeaseAnswer::Renewal(Renewal::Unknown | Renewal::NeedsCheckpoint)
+            | LeaseAnswer::Remaining(None) => return Ok(()),
+        };
+        let Some(promises) = self.promised.get(&lease) else {
+            return Ok(());
+        };
+        let before = promises.history.iter().filter(|(at, _)| *at < asked);
+        let until = before.map(|(_, until)| *until).max().unwrap_or_default();
+        let left = u64::try_from(left_ns).unwrap_or_default() / UNIT_NS as u64;
+        if now + left + left * DRIFT_PER_MILLE_MAX / 1000 + 2 < until {
+            return Err(format!(
+                "lease {lease} was promised until {until}, and has {left} units left"
+            ));
+        }
+        // a new leader adds an election timeout
+        if left > promises.ttl_s as u64 * SECOND + SECOND {
+            return Err(format!(
+                "lease {lease} of {} s has {left} units left",
+                promises.ttl_s
+            ));
+        }
+        Ok(())
     }
 
     /// The client counts from when it asked.
-    fn granted(&mut self, op: &Op) {
+    fn granted(&mut self, op: &Op, now: u64) {
         if let End::Applied { outcome, .. } = &op.end
             && let Some(lease) = workload::granted(&op.ask, outcome)
             && let (
@@ -91,7 +153,7 @@ impl LeasesKept {
                 Reply::Lease(Ok(lease::LeaseReply::Granted(lease::Granted { ttl_s }))),
             ) = (&op.ask, &outcome.reply)
         {
-            self.promise(lease, *ttl_s, op.invoked);
+            self.promise(lease, *ttl_s, op.invoked, now);
         }
     }
 
@@ -100,7 +162,8 @@ impl LeasesKept {
             return Ok(());
         };
         for id in ids {
-            if let Some(until) = self.promised.get(id).filter(|until| **until > now) {
+            let until = self.until(*id);
+            if until > now {
                 return Err(format!(
                     "lease {id} was promised until {until} and has ended"
                 ));
@@ -112,12 +175,17 @@ impl LeasesKept {
         Ok(())
     }
 
+    fn until(&self, lease: i64) -> u64 {
+        let promises = self.promised.get(&lease);
+        promises.map_or(0, |promises| promises.until)
+    }
+
     fn none_stays(&self, view: &View, now: u64) -> Result<(), String> {
         let Some(settled) = self.settled else {
             return Ok(());
         };
         for (id, lease) in view.machine.kv.leases().iter() {
-            let since = self.promised.get(&id).copied().unwrap_or_default();
+            let since = self.until(id);
             // whoever leads now began to count when it was settled, at the latest
             let over = since.max(settled + lease.ttl_s as u64 * SECOND) + PATIENCE;
             if over < now {

@@ -14,11 +14,14 @@ mod elected_by_voters;
 mod election_safety;
 mod followers_keep_up;
 mod leader_completeness;
+mod leader_followed;
+mod lease_answers;
 mod leases_kept;
 mod linearizable_reads;
 mod log_matching;
 mod proposal_liveness;
 mod read_liveness;
+mod rebuilds_end;
 mod recovery_accepted;
 mod removed_members_end;
 mod revision_monotone;
@@ -30,7 +33,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use witan_replica::{
-    host::{Applied, LogRecord},
+    host::{Applied, LeaseAnswer, LogRecord},
     machine::view::View,
     replica::Status,
 };
@@ -86,14 +89,30 @@ pub enum Fact<'a> {
         /// The state it was given.
         view: &'a View,
     },
-    /// A client was told that its lease has all of its time again.
-    Renewed {
+    /// A client received the answer to its question about a lease.
+    LeaseAnswered {
         /// Which.
         lease: i64,
-        /// Its seconds.
-        ttl_s: i64,
-        /// Since when.
-        at: u64,
+        /// What it was told.
+        answer: LeaseAnswer,
+        /// When it asked.
+        asked: u64,
+    },
+    /// A member took in a message of a leader.
+    Heard {
+        /// Who.
+        member: u64,
+        /// The sender.
+        leader: u64,
+        /// The term that it leads.
+        term: u64,
+        /// The election timeout in units.
+        timeout: u64,
+    },
+    /// A member is to replace its state by the leader's.
+    Rebuilds {
+        /// Who.
+        member: u64,
     },
     /// A member read its disk in order to start, or received a snapshot.
     Restored {
@@ -131,6 +150,8 @@ pub enum Fact<'a> {
         views: &'a [(u64, View)],
         /// Members that run, whom the cluster has removed and who should know it.
         unaware: &'a [u64],
+        /// Who leads, 0 if nobody does.
+        leader: u64,
     },
 }
 
@@ -186,6 +207,9 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<recovery_accepted::RecoveryAccepted>::default(),
         Box::<storage_faithful::StorageFaithful>::default(),
         Box::<leases_kept::LeasesKept>::default(),
+        Box::<lease_answers::LeaseAnswers>::default(),
+        Box::<leader_followed::LeaderFollowed>::default(),
+        Box::<rebuilds_end::RebuildsEnd>::default(),
         Box::<watch_complete::WatchComplete>::default(),
         Box::<followers_keep_up::FollowersKeepUp>::default(),
         Box::<removed_members_end::RemovedMembersEnd>::default(),

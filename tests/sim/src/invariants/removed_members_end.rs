@@ -22,7 +22,9 @@ impl Invariant for RemovedMembersEnd {
             | Fact::Executed { .. }
             | Fact::Acknowledged { .. }
             | Fact::Answered { .. }
-            | Fact::Renewed { .. }
+            | Fact::LeaseAnswered { .. }
+            | Fact::Heard { .. }
+            | Fact::Rebuilds { .. }
             | Fact::Restored { .. }
             | Fact::NotStarted { .. }
             | Fact::StorageDiffers { .. }

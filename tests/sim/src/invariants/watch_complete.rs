@@ -44,7 +44,9 @@ impl Invariant for WatchComplete {
             | Fact::Written { .. }
             | Fact::Acknowledged { .. }
             | Fact::Answered { .. }
-            | Fact::Renewed { .. }
+            | Fact::LeaseAnswered { .. }
+            | Fact::Heard { .. }
+            | Fact::Rebuilds { .. }
             | Fact::NotStarted { .. }
             | Fact::StorageDiffers { .. }
             | Fact::Settled { .. }

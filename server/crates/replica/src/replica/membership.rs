@@ -163,6 +163,7 @@ impl Replica {
             // An error says that there is no leader, or that its first entry has not arrived: the next
             // tick tries again.
             let _ = self.raft.request_snapshot();
+            self.rebuilds = !self.faults.has(InjectedBug::RebuildAskedOnce);
         }
     }
 }

@@ -1,0 +1,87 @@
+//! A member that hears its leader follows it within two election timeouts (§5.2), also if it took it for gone by
+//! mistake.
+
+use std::collections::BTreeMap;
+
+use witan_replica::replica::Status;
+
+use super::{Fact, Invariant, Scene};
+
+/// A leader that a member hears and does not follow.
+#[derive(Debug)]
+struct Ignored {
+    leader: u64,
+    term: u64,
+    /// When it was heard first and last. It was heard at least once in each election timeout between.
+    since: u64,
+    last: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct LeaderFollowed {
+    ignored: BTreeMap<u64, Ignored>,
+}
+
+impl Invariant for LeaderFollowed {
+    fn name(&self) -> &'static str {
+        "leader_followed"
+    }
+
+    fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
+        match fact {
+            Fact::Heard { member, leader, term, timeout } => {
+                self.heard(*member, (*leader, *term), *timeout, scene.now)
+            }
+            Fact::Turned { member, status: Status { leader, term, .. }, .. } => {
+                let follows = |ignored: &Ignored| {
+                    (ignored.leader, ignored.term) == (*leader, *term) || ignored.term < *term
+                };
+                if self.ignored.get(member).is_some_and(follows) {
+                    self.ignored.remove(member);
+                }
+                Ok(())
+            }
+            Fact::Restored { member, starts: true, .. } => {
+                self.ignored.remove(member);
+                Ok(())
+            }
+            Fact::Written { .. }
+            | Fact::Executed { .. }
+            | Fact::Acknowledged { .. }
+            | Fact::Answered { .. }
+            | Fact::LeaseAnswered { .. }
+            | Fact::Rebuilds { .. }
+            | Fact::Restored { .. }
+            | Fact::NotStarted { .. }
+            | Fact::StorageDiffers { .. }
+            | Fact::Settled { .. }
+            | Fact::Ended { .. } => Ok(()),
+        }
+    }
+}
+
+impl LeaderFollowed {
+    fn heard(
+        &mut self,
+        member: u64,
+        (leader, term): (u64, u64),
+        timeout: u64,
+        now: u64,
+    ) -> Result<(), String> {
+        let new = Ignored { leader, term, since: now, last: now };
+        let ignored = self.ignored.entry(member).or_insert(new);
+        let goes_on =
+            (ignored.leader, ignored.term) == (leader, term) && now <= ignored.last + timeout;
+        if !goes_on {
+            *ignored = Ignored { leader, term, since: now, last: now };
+        }
+        ignored.last = now;
+        let since = ignored.since;
+        match now > since + 2 * timeout {
+            true => Err(format!(
+                "m{member} has heard m{leader}, the leader of term {term}, since {since} and does not follow it"
+            )),
+            false => Ok(()),
+        }
+    }
+}

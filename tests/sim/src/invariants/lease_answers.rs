@@ -1,0 +1,113 @@
+//! Answers about leases are linearizable: a lease that was granted before the question is not unknown while no
+//! entry has ended it, and one whose end a client knew before the question is not there any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use witan_replica::{
+    host::LeaseAnswer,
+    lessor::Renewal,
+    machine::{
+        Reply,
+        command::Command,
+        lease::{LeaseCommand, LeaseOperation, LeaseReply},
+    },
+};
+
+use super::{Fact, Invariant, Scene};
+use crate::oracle::{Ask, End, Op};
+
+#[derive(Debug, Default)]
+pub(super) struct LeaseAnswers {
+    /// The last entry that any member has executed, and the leases after it.
+    index: u64,
+    leases: BTreeSet<i64>,
+    /// When a client learned that a lease has ended. Its id is not granted again.
+    known_ended: BTreeMap<i64, u64>,
+}
+
+impl Invariant for LeaseAnswers {
+    fn name(&self) -> &'static str {
+        "lease_answers"
+    }
+
+    fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
+        match fact {
+            Fact::Executed { view, .. } if view.position.index > self.index => {
+                self.index = view.position.index;
+                let leases = view.machine.kv.leases().iter();
+                self.leases = leases.map(|(id, _)| id).collect();
+            }
+            Fact::Acknowledged { op } => {
+                if let Some(lease) = revoked(op) {
+                    self.known_ended.entry(lease).or_insert(scene.now);
+                }
+            }
+            Fact::LeaseAnswered { lease, answer, asked, .. } => {
+                return self.answered(*lease, *answer, *asked, scene.now);
+            }
+            Fact::Executed { .. }
+            | Fact::Turned { .. }
+            | Fact::Heard { .. }
+            | Fact::Written { .. }
+            | Fact::Answered { .. }
+            | Fact::Rebuilds { .. }
+            | Fact::Restored { .. }
+            | Fact::NotStarted { .. }
+            | Fact::StorageDiffers { .. }
+            | Fact::Settled { .. }
+            | Fact::Ended { .. } => {}
+        }
+        Ok(())
+    }
+}
+
+impl LeaseAnswers {
+    /// Clients ask about leases whose grant was acknowledged.
+    fn answered(
+        &mut self,
+        lease: i64,
+        answer: LeaseAnswer,
+        asked: u64,
+        now: u64,
+    ) -> Result<(), String> {
+        let is_known = match answer {
+            LeaseAnswer::Renewal(Renewal::Unknown) | LeaseAnswer::Remaining(None) => false,
+            LeaseAnswer::Renewal(
+                Renewal::Renewed { .. } | Renewal::Expiring | Renewal::NeedsCheckpoint,
+            )
+            | LeaseAnswer::Remaining(Some(_)) => true,
+        };
+        if !is_known && self.leases.contains(&lease) {
+            return Err(format!(
+                "{answer:?} on lease {lease}, which entry {} has left",
+                self.index
+            ));
+        }
+        if let Some(ended) = self
+            .known_ended
+            .get(&lease)
+            .filter(|at| is_known && **at < asked)
+        {
+            return Err(format!(
+                "{answer:?} on lease {lease}, asked at {asked}: a client knew at {ended} that it had ended"
+            ));
+        }
+        if !is_known {
+            self.known_ended.entry(lease).or_insert(now);
+        }
+        Ok(())
+    }
+}
+
+/// The lease that an answered operation has revoked.
+fn revoked(op: &Op) -> Option<i64> {
+    match (&op.ask, &op.end) {
+        (
+            Ask::Write(Command::Lease(LeaseCommand {
+                operation: Some(LeaseOperation::Revoke(revoke)),
+            })),
+            End::Applied { outcome, .. },
+        ) if outcome.reply == Reply::Lease(Ok(LeaseReply::Revoked)) => Some(revoke.id),
+        _ => None,
+    }
+}

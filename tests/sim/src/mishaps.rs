@@ -1,0 +1,98 @@
+//! What goes wrong beside the faults of `chaos`, in some seeds only: members take their leader for gone though it
+//! is there, replace their state by the leader's, or cannot sync their log. What chance decides here is drawn
+//! apart, so that runs without it stay as they are.
+
+use witan_replica::replica::{PeerEvent, Role, Status};
+
+use crate::{
+    host::Turn,
+    inbox::Request,
+    world::{Event, Phase, World},
+};
+
+/// Longest pause between two mishaps, in units.
+const PAUSE_UNITS: u64 = 200;
+
+/// Of a hundred mistaken members, so many open a stream again.
+const BACK_PERCENT: u64 = 70;
+
+/// Longest time until they do, in units.
+const BACK_UNITS: u64 = 30;
+
+/// Of ten thousand syncs of a log, so many fail.
+const FAILED_SYNCS_PER_10_000: u64 = 50;
+
+impl World {
+    /// Something goes wrong, and the next mishap is arranged, until the clients go on.
+    pub(crate) fn mishap(&mut self) {
+        let pause = self.mishaps.range(1, PAUSE_UNITS);
+        if self.phase == Phase::Serving {
+            return;
+        }
+        self.after(pause, Event::Mishap);
+        let rebuilds = self.scenario.has_rebuilds();
+        let may_go_wrong = |status: Status| match rebuilds {
+            true => status.role != Role::Leader,
+            false => status.role == Role::Follower && status.leader != 0,
+        };
+        let places: Vec<usize> = (0..self.members.len())
+            .filter(|place| {
+                let member = &self.members[*place];
+                member.replica.is_some() && may_go_wrong(member.status)
+            })
+            .collect();
+        if places.is_empty() {
+            return;
+        }
+        let place = *self.mishaps.pick(&places);
+        if rebuilds {
+            return self.rebuild(place);
+        }
+        let about = self.members[place].status.leader;
+        self.counts.mistakes += 1;
+        self.hears_of(place, about, PeerEvent::ProcessGone, 1);
+        if self.mishaps.chance(BACK_PERCENT) {
+            let delay = self.mishaps.range(1, BACK_UNITS);
+            self.hears_of(place, about, PeerEvent::ProcessBack, delay);
+        }
+    }
+
+    /// A process that has started opens streams, and those who took it for gone notice.
+    pub(crate) fn process_back(&mut self, place: usize) {
+        if !self.scenario.has_mistakes() {
+            return;
+        }
+        for other in 0..self.members.len() {
+            let delay = self.mishaps.range(1, BACK_UNITS);
+            let runs = other != place && self.members[other].replica.is_some();
+            if runs && self.mishaps.chance(BACK_PERCENT) {
+                self.hears_of(other, place as u64 + 1, PeerEvent::ProcessBack, delay);
+            }
+        }
+    }
+
+    fn hears_of(&mut self, place: usize, about: u64, event: PeerEvent, delay: u64) {
+        let incarnation = self.members[place].incarnation;
+        self.after(delay, Event::Peer { place, incarnation, about, event });
+    }
+
+    /// A member is to replace its state by the leader's. It takes no entries meanwhile, so it is one at a time.
+    fn rebuild(&mut self, place: usize) {
+        if self.members.iter().any(|member| member.rebuilds) {
+            return;
+        }
+        self.counts.rebuilds += 1;
+        self.members[place].rebuilds = true;
+        self.request(place, Request::Rebuild);
+    }
+}
+
+impl Turn<'_> {
+    /// Whether the disk fails to sync the log now.
+    pub(crate) fn sync_fails(&mut self) -> bool {
+        let world = self.world();
+        world.scenario.has_failed_syncs()
+            && world.phase == Phase::Chaos
+            && world.mishaps.range(1, 10_000) <= FAILED_SYNCS_PER_10_000
+    }
+}
