@@ -305,7 +305,7 @@ fn named(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     words.filter(|word| {
         let ours = word.starts_with("etcd_") || word.starts_with("witan_");
-        ours && !word.starts_with("witan_operator_")
+        ours && !word.ends_with('_') && !word.starts_with("witan_operator_")
     })
 }
 

@@ -18,8 +18,11 @@ fn families_of_etcd_have_etcds_types() {
         let etcd = Launch::new(kind).start();
         if kind == Kind::Etcd34 {
             etcd.http("PUT", "/v2/keys/k", "value=v");
+            etcd.http("GET", "/v2/keys/missing", "");
         }
         Tool::Etcdctl36.run(&etcd.url(), &["put", "k", "v"]);
+        let alarm = r#"{"action":"ACTIVATE","alarm":"NOSPACE","memberID":"1"}"#;
+        etcd.http("POST", "/v3/maintenance/alarm", alarm);
         known.extend(scrape(&etcd).types);
     }
     let mut differences = Vec::new();
