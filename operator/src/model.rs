@@ -37,6 +37,8 @@ pub struct Observed {
     pub ordinals: BTreeMap<Ordinal, OrdinalSeen>,
     /// What the members say; `None` when none of them answered.
     pub membership: Option<Membership>,
+    /// Why a member did not answer, if one did not.
+    pub call_error: Option<String>,
     /// Service `<cluster>-client`.
     pub client_service: ObjectState,
     /// Service `<cluster>-peer`.

@@ -225,6 +225,9 @@ pub async fn observe<M: Members>(
         generation: resource.metadata.generation.unwrap_or(0),
         ordinals: ordinals(cluster, &objects)?,
         membership: membership::judge(cluster, &answers, &objects.ordinals()),
+        call_error: answers
+            .iter()
+            .find_map(|answer| Some(answer.report.as_ref().err()?.to_string())),
         client_service: service(&resources::client_service(cluster)),
         peer_service: service(&resources::peer_service(cluster)),
         budget: objects

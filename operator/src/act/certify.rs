@@ -10,7 +10,7 @@ use crate::{
     members::Members,
     model::{CertificateRole, Rotation},
     resources::{
-        Ownership,
+        Ownership, ResourceError,
         cert_manager::{self, Certificate},
         ownership, tls,
     },
@@ -23,14 +23,26 @@ impl<M: Members> Actor<'_, M> {
         self.withdraw(role).await?;
         let now = SystemTime::now();
         let secret = match role {
-            CertificateRole::Authority => tls::authority(self.cluster, now)?,
+            CertificateRole::Authority => self.next_authority(now)?,
             CertificateRole::Peer | CertificateRole::Server | CertificateRole::Operator => {
-                tls::leaf(self.cluster, role, self.authority()?, now)?
+                let present = self.observation.secrets.issued.get(&role);
+                tls::renewed(self.cluster, role, self.authority()?, present, now)?
             }
         };
         let live = self.observation.secrets.issued.get(&role);
         self.apply(&secret, live, "write the secret of a certificate")
             .await
+    }
+
+    /// Makes an authority: the first one, or one that follows an authority that is lost while what it signed is in use.
+    fn next_authority(&self, now: SystemTime) -> Result<Secret, ResourceError> {
+        let issued = self.observation.secrets.issued.iter();
+        let mut signed = issued.filter(|(role, _)| **role != CertificateRole::Authority);
+        let next = match signed.next() {
+            Some((_, signed)) => tls::succeeding(self.cluster, signed, now).unwrap_or(None),
+            None => None,
+        };
+        next.map_or_else(|| tls::authority(self.cluster, now), Ok)
     }
 
     /// Takes the rotation of the authority to the step `to`, in the secret of the authority.

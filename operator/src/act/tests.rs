@@ -359,3 +359,24 @@ async fn of_a_claim_that_exists_only_metadata_and_size_are_applied() {
         "witan-operator"
     );
 }
+
+/// Members and clients have what the former authority signed, and get to know the next one before it signs.
+#[tokio::test]
+async fn the_secret_of_an_authority_that_is_deleted_leaves_certificates_as_they_are() {
+    let fake = FakeApi::default();
+    cluster(&fake, "u", &json!({"tls": {"client": {"managed": {}}}}));
+    settle(&fake).await;
+    let before = fake
+        .get("/secrets/orders-client-tls")
+        .expect("a certificate");
+    fake.remove("/secrets/orders-ca");
+    settle(&fake).await;
+    let after = fake
+        .get("/secrets/orders-client-tls")
+        .expect("a certificate");
+    assert_eq!(after["data"]["tls.crt"], before["data"]["tls.crt"]);
+    assert_ne!(
+        after["data"]["ca.crt"], before["data"]["ca.crt"],
+        "both are trusted"
+    );
+}

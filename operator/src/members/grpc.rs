@@ -38,6 +38,8 @@ struct Connection {
     token: Option<AsciiMetadataValue>,
     /// Whether the member checked the password.
     users: Option<bool>,
+    /// The member refused the password, so that the certificate alone says who the operator is.
+    refused: bool,
     used: std::time::Instant,
 }
 
@@ -64,6 +66,7 @@ impl GrpcMembers {
             address: to.clone(),
             token: None,
             users: None,
+            refused: false,
             used: now,
         };
         connections.insert(to.authority.clone(), made.clone());
@@ -82,6 +85,7 @@ impl GrpcMembers {
         {
             known.token.clone_from(&connection.token);
             known.users = connection.users;
+            known.refused = connection.refused;
         }
     }
 
@@ -137,7 +141,7 @@ impl GrpcMembers {
             .address
             .login
             .clone()
-            .filter(|_| connection.token.is_none())
+            .filter(|_| connection.token.is_none() && !connection.refused)
         else {
             return Ok(());
         };
@@ -153,6 +157,18 @@ impl GrpcMembers {
             // users are not on
             Err(status) if status.code() == tonic::Code::FailedPrecondition => {
                 connection.users = Some(false);
+                self.remember(connection);
+                Ok(())
+            }
+            Err(status) if falls_back(&connection.address, &status) => {
+                let member = &connection.address.member;
+                tracing::warn!(
+                    member,
+                    error = status.message(),
+                    "the password of root is refused; the certificate has to do"
+                );
+                connection.users = Some(true);
+                connection.refused = true;
                 self.remember(connection);
                 Ok(())
             }
@@ -408,6 +424,13 @@ impl Members for GrpcMembers {
     }
 }
 
+/// Whether a password that a member refuses is done without: the operator's certificate names the user root, too. The
+/// password may have been changed in the secret or in the cluster alone. A secret that changes makes another address.
+fn falls_back(to: &Address, refusal: &Status) -> bool {
+    let wrong = [tonic::Code::InvalidArgument, tonic::Code::Unauthenticated];
+    to.tls.is_some() && wrong.contains(&refusal.code())
+}
+
 /// The role that may do everything, and the user who has it.
 const ROOT: &str = "root";
 
@@ -487,5 +510,32 @@ fn entry(member: pb::Member) -> MemberEntry {
         peer_urls: member.peer_urls,
         client_urls: member.client_urls,
         learner: member.is_learner,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{super::ClientTls, *};
+
+    #[test]
+    fn a_password_that_does_not_fit_is_done_without_where_there_is_a_certificate() {
+        let mut to = Address {
+            member: "a-0".to_owned(),
+            authority: "192.0.2.1:2379".to_owned(),
+            server_name: "a-0".to_owned(),
+            tls: None,
+            login: None,
+        };
+        let wrong = Status::invalid_argument("authentication failed, invalid user ID or password");
+        assert!(!falls_back(&to, &wrong));
+        let none = ClientTls { authorities: vec![], certificate: vec![], key: vec![] };
+        to.tls = Some(Arc::new(none));
+        assert!(falls_back(&to, &wrong));
+        assert!(
+            !falls_back(&to, &Status::unavailable("gone")),
+            "nothing is known then"
+        );
     }
 }

@@ -274,7 +274,10 @@ fn wait(cluster: &str, seen: &Observed, why: &Why) -> Notice {
         Why::CannotHibernate => ("SpecRejected", None, "spec.replicas is 0, and without disks all data would be lost".to_owned(), true),
         Why::ClusterIdMismatch => ("ClusterIDMismatch", None, "members report different cluster ids: nothing is changed until a person has decided whose data counts".to_owned(), true),
         Why::QuorumLost => ("QuorumLost", None, "too few voters serve; pods that can come back are started, nothing else is changed".to_owned(), true),
-        Why::Unreachable => ("ClusterUnreachable", None, "pods are ready and no member answers the operator: check network policies between them".to_owned(), true),
+        Why::Unreachable => {
+            let error = seen.call_error.as_deref().unwrap_or("no pod has an address");
+            ("ClusterUnreachable", None, format!("pods are ready and no member answers the operator: {error}"), true)
+        }
         Why::DataLost => ("DataLost", None, "the disks of all members are gone: restore a backup into a new cluster".to_owned(), true),
         Why::Bootstrapping => ("BootstrapInProgress", None, "the first members are starting".to_owned(), false),
         Why::NameTaken(part) => {

@@ -435,6 +435,51 @@ fn issued_certificates_are_trusted_by_both_sides_and_no_others() {
     assert!(shake(&server, &foreign, "orders-client.shop.svc").is_err());
 }
 
+/// Its secret was deleted: the key is gone, and what it signed is in use by members and clients.
+#[test]
+fn an_authority_that_is_lost_is_followed_without_a_gap() {
+    let resource = full();
+    let cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
+    let now = SystemTime::now();
+    let lost = tls::authority(&cluster, now).expect("an authority");
+    let (server, operator) = (CertificateRole::Server, CertificateRole::Operator);
+    let before = [server, operator]
+        .map(|role| tls::leaf(&cluster, role, &lost, now).expect("a certificate"));
+    let next = tls::succeeding(&cluster, &before[0], now)
+        .expect("an authority")
+        .expect("one");
+    let rotation = tls::authority_seen(&cluster, &next).rotation;
+    assert_eq!(rotation, Rotation::Introduced);
+    let renew = |role, present: Option<&Secret>| {
+        let made = tls::renewed(&cluster, role, &next, present, now).expect("a certificate");
+        assert!(
+            tls::seen(&cluster, role, &made, Some(&next)).fits,
+            "not issued again: {role:?}"
+        );
+        made
+    };
+    let kept = [
+        renew(server, Some(&before[0])),
+        renew(operator, Some(&before[1])),
+    ];
+    let switched = tls::rotated(&cluster, &next, Rotation::Switched, now).expect("switched");
+    let after = [server, operator]
+        .map(|role| tls::leaf(&cluster, role, &switched, now).expect("a certificate"));
+    let host = "orders-client.shop.svc";
+    for (left, right) in [
+        (&before, &kept),
+        (&kept, &before),
+        (&kept, &after),
+        (&after, &kept),
+    ] {
+        shake(&left[0], &right[1], host).expect("each trusts the other");
+    }
+    shake(&renew(server, None), &kept[1], host).expect("one that is new is of the next authority");
+    let late = now + Duration::from_secs(11 * 365 * 24 * 3600);
+    let ended = tls::succeeding(&cluster, &before[0], late).expect("no error");
+    assert!(ended.is_none(), "what has ended is not followed");
+}
+
 #[test]
 fn a_certificate_fits_until_its_names_or_its_authority_change() {
     let resource = full();

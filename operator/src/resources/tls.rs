@@ -24,7 +24,7 @@ use x509_cert::{
     ext::pkix::{SubjectAltName, name::GeneralName},
 };
 
-pub use rotation::{authority_seen, rotated, trust};
+pub use rotation::{authority_seen, renewed, rotated, succeeding, trust};
 
 use super::{ROTATE_AUTHORITY, ResourceError, names::Cluster};
 use crate::{
@@ -154,18 +154,29 @@ pub fn seen(
     authority: Option<&Secret>,
 ) -> CertificateSeen {
     let read = || {
-        let certificate = Certificate::from_pem(value(secret, "tls.crt").ok()?).ok()?;
         value(secret, "tls.key").ok()?;
-        let end = certificate.tbs_certificate.validity.not_after;
-        let end = UnixSeconds::try_from(end.to_unix_duration().as_secs()).ok()?;
-        Some((certificate, end))
+        end(value(secret, "tls.crt").ok()?)
     };
-    let Some((certificate, not_after)) = read() else {
+    let Some(not_after) = read() else {
         return CertificateSeen::default();
     };
     let fits = role == CertificateRole::Authority
-        || (signed_by(secret, authority) && has_names(cluster, role, &certificate));
+        || (signed_by(secret, authority) && is_for(cluster, role, secret));
     CertificateSeen { not_after, fits }
+}
+
+/// Returns the end of the validity of a certificate in PEM; `None` if it cannot be read.
+fn end(certificate: &[u8]) -> Option<UnixSeconds> {
+    let certificate = Certificate::from_pem(certificate).ok()?;
+    let end = certificate.tbs_certificate.validity.not_after;
+    UnixSeconds::try_from(end.to_unix_duration().as_secs()).ok()
+}
+
+/// Whether the certificate of a secret has the names that its role needs.
+fn is_for(cluster: &Cluster<'_>, role: CertificateRole, secret: &Secret) -> bool {
+    let certificate = value(secret, "tls.crt").ok();
+    let certificate = certificate.and_then(|text| Certificate::from_pem(text).ok());
+    certificate.is_some_and(|certificate| has_names(cluster, role, &certificate))
 }
 
 /// Whether a certificate was issued by the present authority: its secret trusts the same certificates as that

@@ -9,10 +9,10 @@ use std::time::SystemTime;
 use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
 use kube::ResourceExt as _;
 
-use super::{new_authority, of_authority, value};
+use super::{is_for, leaf, new_authority, of_authority, secret, signed_by, value};
 use crate::{
     crd::Span,
-    model::{AuthoritySeen, Rotation},
+    model::{AuthoritySeen, CertificateRole, Rotation},
     resources::{
         AUTHORITY_OVERLAP, Cluster, ROTATE_AUTHORITY, ROTATED_AT, ResourceError, fingerprint,
     },
@@ -24,6 +24,7 @@ const OVERLAP: &str = "24h";
 
 const NEXT_CERTIFICATE: &str = "next.crt";
 const NEXT_KEY: &str = "next.key";
+const PEM_END: &str = "-----END CERTIFICATE-----\n";
 
 /// Returns the secret of the authority with its rotation one step further.
 pub fn rotated(
@@ -72,6 +73,69 @@ pub fn rotated(
     // another operator may have been quicker, with another authority
     secret.metadata.resource_version = present.metadata.resource_version.clone();
     Ok(secret)
+}
+
+/// Makes the secret of an authority that follows one whose key is lost, by the certificates that this one has signed: `of` is
+/// the secret of one of them. The next authority is introduced; until it signs there is no key, and what is signed stays.
+/// `None` if the former has ended.
+pub fn succeeding(
+    cluster: &Cluster<'_>,
+    of: &Secret,
+    now: SystemTime,
+) -> Result<Option<Secret>, ResourceError> {
+    let trusted = String::from_utf8_lossy(value(of, "ca.crt")?).into_owned();
+    // the one that signs is the first
+    let former = trusted.split_inclusive(PEM_END).next().unwrap_or_default();
+    let ends = super::end(former.as_bytes()).unwrap_or(0);
+    let at = Timestamp::try_from(now).map_err(super::failed)?;
+    if ends <= at.as_second() {
+        return Ok(None);
+    }
+    let [next, next_key] = new_authority(cluster, now)?;
+    let files = vec![
+        ("tls.crt", former.to_owned()),
+        ("tls.key", String::new()),
+        ("ca.crt", format!("{former}{next}")),
+        (NEXT_CERTIFICATE, next),
+        (NEXT_KEY, next_key),
+    ];
+    let mut made = of_authority(cluster, files);
+    let annotations = made.metadata.annotations.get_or_insert_default();
+    if let Some(heeded) = cluster.resource.annotations().get(ROTATE_AUTHORITY) {
+        annotations.insert(ROTATE_AUTHORITY.to_owned(), heeded.clone());
+    }
+    annotations.insert(ROTATED_AT.to_owned(), at.to_string());
+    Ok(Some(made))
+}
+
+/// Makes the certificate of a role anew. While the key of the authority is lost, one whose names are right is kept and trusts
+/// the next authority as well; another one is signed by the next authority.
+pub fn renewed(
+    cluster: &Cluster<'_>,
+    role: CertificateRole,
+    authority: &Secret,
+    present: Option<&Secret>,
+    now: SystemTime,
+) -> Result<Secret, ResourceError> {
+    if !value(authority, "tls.key")?.is_empty() {
+        return leaf(cluster, role, authority, now);
+    }
+    let part = |of, file| value(of, file).map(|text| String::from_utf8_lossy(text).into_owned());
+    let kept = present
+        .filter(|present| !signed_by(present, Some(authority)) && is_for(cluster, role, present));
+    let Some(kept) = kept else {
+        let mut next = authority.clone();
+        let key = value(authority, NEXT_KEY)?.to_vec();
+        let files = next.data.get_or_insert_default();
+        files.insert("tls.key".to_owned(), k8s_openapi::ByteString(key));
+        return leaf(cluster, role, &next, now);
+    };
+    let files = vec![
+        ("tls.crt", part(kept, "tls.crt")?),
+        ("tls.key", part(kept, "tls.key")?),
+        ("ca.crt", part(authority, "ca.crt")?),
+    ];
+    Ok(secret(cluster, role, files))
 }
 
 /// Reads the step of the rotation from the authority's secret, and whether the user asks for a new authority.
