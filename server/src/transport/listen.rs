@@ -3,7 +3,7 @@
 
 use std::{
     fs, io,
-    net::{SocketAddr, ToSocketAddrs as _},
+    net::{Ipv4Addr, SocketAddr, ToSocketAddrs as _},
     os::unix::{fs::FileTypeExt as _, net::UnixListener},
 };
 
@@ -212,22 +212,28 @@ fn socket(url: &Url, reuse_port: bool) -> Result<Socket, BindError> {
     socket.map_err(|source| BindError { url: url.clone(), source })
 }
 
-/// Binds and listens on the first IPv4 address of a host, or on its first IPv6 address if it has no other.
+/// Binds and listens on the first IPv4 address of a host, or on its first IPv6 address if it has no other. `::` takes IPv4
+/// as well, and is 0.0.0.0 where the kernel has no IPv6.
 fn tcp(host: &str, port: u16, reuse_port: bool) -> io::Result<Socket> {
     // "localhost" may resolve to both families; one listener is what etcd opens, on IPv4 if there
     let mut addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
     addresses.sort_by_key(SocketAddr::is_ipv6);
-    let Some(address) = addresses.into_iter().next() else {
+    let Some(mut address) = addresses.into_iter().next() else {
         return Err(io::Error::new(
             io::ErrorKind::AddrNotAvailable,
             "the name has no address",
         ));
     };
-    let socket = if address.is_ipv4() {
+    let mut socket = if address.is_ipv4() {
         TcpSocket::new_v4()
     } else {
         TcpSocket::new_v6()
-    }?;
+    };
+    if socket.is_err() && address.is_ipv6() && address.ip().is_unspecified() {
+        address = (Ipv4Addr::UNSPECIFIED, port).into();
+        socket = TcpSocket::new_v4();
+    }
+    let socket = socket?;
     socket.set_reuseaddr(true)?;
     // inherited by what is accepted: finds clients whose machine is gone
     socket.set_keepalive(true)?;
