@@ -470,7 +470,7 @@ BRIEF = [
     # nodes
     "readiness_gate", "silent_node", "lost_node", "drain", "no_room",
     # refusals
-    "quota", "refused_templates", "bad_flag", "bad_image", "missing_secret", "slow_volume",
+    "quota", "refused_templates", "bad_flag", "bad_image", "first_image", "missing_secret", "slow_volume",
     # the way to the API server, and operators
     "api_slow", "api_refuses", "api_gone", "two_operators", "operator_upgrade",
     # names that were there before

@@ -10,8 +10,8 @@ import signal
 from api import eventually
 from proxy import GONE, PASSES, REFUSES, SLOW
 from trouble import CORE, IMAGE
+from world import SECOND
 
-SECOND = "second"
 # a lease that nobody renews is taken after 15 s
 TAKEN_S = 60
 # the build before this one

@@ -6,7 +6,7 @@ Each case has a cluster of its own; what cases use is in `trouble.py` and `drive
 import base64
 
 from api import Refused, eventually
-from trouble import CORE, PATIENCE_S
+from trouble import ABSENT, CORE, PATIENCE_S
 
 POLICIES = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
 BINDINGS = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings"
@@ -96,7 +96,15 @@ class Refusals:
 
     def bad_image(self):
         """An image that nobody has is not a bad disk."""
-        self.unmended("unpulled", {"image": "docker.io/local/absent:1"}, {"image": None}, "unpulled-")
+        self.unmended("unpulled", {"image": ABSENT}, {"image": None}, "unpulled-")
+
+    def first_image(self):
+        """A cluster that is begun with an image that nobody has says so, and begins when it gets another."""
+        name = "unbegun"
+        with self.brief(name, ready=False, image=ABSENT):
+            self.degraded(name, "image")
+            self.change(name, image=None)
+            self.until_ready("another image", name)
 
     def missing_secret(self):
         """The secret of a given certificate is gone when a pod moves: the member waits for it, with its disk."""

@@ -12,6 +12,7 @@ from world import NODE_GRACE_S
 
 CLUSTERS = "/apis/witan.dev/v1/namespaces/prod/etcdclusters"
 CORE = "/api/v1/namespaces/prod"
+ABSENT = "docker.io/local/absent:1"
 IMAGE = "docker.io/local/witan:1.0.0"
 EVENTS = "/apis/events.k8s.io/v1/namespaces/prod/events"
 # the operator's patience with a member, short enough to wait for it

@@ -17,6 +17,8 @@ from api import Api, eventually
 from proxy import Proxy
 
 OPERATOR_NAMESPACE = "witan-system"
+# replicas of the operator outside of the cluster; only a case starts the second
+FIRST, SECOND = "operator", "second"
 # A node is not ready when its lease is as old as this, and its pods are evicted after as much again. Kubernetes' own: 50 and 300 s.
 NODE_GRACE_S = 20
 # where pods find the API server: the address of the service `kubernetes` in the default namespace
@@ -37,7 +39,7 @@ class World:
         self.witan, self.operator_program, self.kube = witan, operator, kube
         self.processes = {}
         self.token = secrets.token_hex(16)
-        self.ports = {name: free_port() for name in ("store", "peer", "controllers", "scheduler", "metrics", "health", "second-metrics", "second-health")}
+        self.ports = {name: free_port() for name in ("store", "peer", "controllers", "scheduler", "metrics", "health", f"{SECOND}-metrics", f"{SECOND}-health")}
         # steps of operators that have ended, and of those that run, as they were last seen
         self.steps_before, self.steps_seen = 0, {}
 
@@ -100,8 +102,6 @@ class World:
             "--leader-elect=false", "--bind-address=127.0.0.1", f"--secure-port={self.ports['controllers']}", "--cert-dir=certs-cm",
             "--service-account-private-key-file=sa.key", "--root-ca-file=ca.crt", "--use-service-account-credentials=true",
             "--enable-hostpath-provisioner=true", f"--node-monitor-grace-period={NODE_GRACE_S}s", "--node-monitor-period=1s",
-            # the test's own client is one of theirs
-            "--kube-api-qps=200", "--kube-api-burst=400",
         )
         eventually("controllers make the default service account", lambda: self.api.find("/api/v1/namespaces/default/serviceaccounts/default"))
 
@@ -148,7 +148,7 @@ class World:
             "contexts": [{"name": "l", "context": {"cluster": "l", "user": "u", "namespace": namespace}}],
         }))
 
-    def start_operator(self, kubeconfig, image, name="operator", program=None):
+    def start_operator(self, kubeconfig, image, name=FIRST, program=None):
         """The operator outside of the cluster, as a replica of its own name: a restart finds its own lease."""
         metrics, health = self.operator_ports(name)
         self.spawn(
@@ -158,16 +158,16 @@ class World:
         )
 
     def operator_ports(self, name):
-        before = "" if name == "operator" else f"{name}-"
+        before = "" if name == FIRST else f"{name}-"
         return self.ports[f"{before}metrics"], self.ports[f"{before}health"]
 
-    def operator_is_ready(self, name="operator"):
+    def operator_is_ready(self, name=FIRST):
         assert self.processes[name].poll() is None, f"the operator ended, see {self.path(name + '.log')}"
         connection = http.client.HTTPConnection("127.0.0.1", self.operator_ports(name)[1], timeout=2)
         connection.request("GET", "/readyz")
         return connection.getresponse().status == 200
 
-    def operator_metrics(self, name="operator"):
+    def operator_metrics(self, name=FIRST):
         connection = http.client.HTTPConnection("127.0.0.1", self.operator_ports(name)[0], timeout=2)
         connection.request("GET", "/metrics")
         return connection.getresponse().read().decode()
@@ -175,7 +175,7 @@ class World:
     def steps(self):
         """Steps that operators have taken or tried since the beginning."""
         counters = ("witan_operator_steps_total{", "witan_operator_reconcile_errors_total{")
-        for name in {"operator", "second"} & set(self.processes):
+        for name in {FIRST, SECOND} & set(self.processes):
             try:
                 self.steps_seen[name] = sum(float(line.split()[-1]) for line in self.operator_metrics(name).splitlines() if line.startswith(counters))
             except (OSError, http.client.HTTPException):
