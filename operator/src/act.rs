@@ -24,8 +24,8 @@ use crate::{
     crd::EtcdClusterStatus,
     discovery,
     members::{Address, CallError, Members, RaisedAlarm},
-    model::{ClaimSeen, Holder, MemberId, Ordinal, Part, PeerTls, Role, Step},
-    observe::{Observation, REFUSED_BYTES},
+    model::{ClaimSeen, Holder, MemberId, Ordinal, Part, PeerTls, Role, Step, Stop},
+    observe::{HELD, Observation, REFUSED_BYTES, REMADE_AT},
     options::Environment,
     resources::{self, Cluster, MANAGER, Ownership, PodPlan, RETIRED, ROLE, ResourceError},
 };
@@ -148,7 +148,10 @@ impl<M: Members> Actor<'_, M> {
                 self.start(&plan).await
             }
             Step::LabelPod { ordinal, role } => self.label(*ordinal, *role).await,
-            Step::DeletePod { ordinal, .. } => {
+            Step::DeletePod { ordinal, reason } => {
+                if *reason == Stop::Silent {
+                    self.note_remade(*ordinal).await?;
+                }
                 let pod = self.observation.objects.pods.get(ordinal);
                 self.delete(pod.map(AsRef::as_ref), "delete the pod of a member")
                     .await
@@ -158,7 +161,7 @@ impl<M: Members> Actor<'_, M> {
                 self.delete(claim.map(AsRef::as_ref), "delete the claim of a member")
                     .await
             }
-            Step::RetireClaim { ordinal } => self.retire(*ordinal).await,
+            Step::RetireClaim { ordinal, held } => self.retire(*ordinal, *held).await,
             Step::ApplyClaim { ordinal, peer_tls } => {
                 self.apply_claim(*ordinal, *peer_tls, None).await
             }
@@ -246,15 +249,21 @@ impl<M: Members> Actor<'_, M> {
     }
 
     /// Annotates the claim of a removed member with [`RETIRED`], so that it never starts another one.
-    async fn retire(&self, ordinal: Ordinal) -> Result<(), ActError> {
-        let marks = json!({"annotations": {RETIRED: "true"}});
+    async fn retire(&self, ordinal: Ordinal, held: bool) -> Result<(), ActError> {
+        let value = if held { HELD } else { "true" };
+        let marks = json!({"annotations": {RETIRED: value}});
         let live = self.observation.objects.claims.get(&ordinal);
-        self.mark(
-            live.map(AsRef::as_ref),
-            marks,
-            "mark the claim of a removed member",
-        )
-        .await
+        let what = "mark the claim of a removed member";
+        self.mark(live.map(AsRef::as_ref), marks, what).await
+    }
+
+    /// Notes on the claim of a silent member that its pod is made again now.
+    async fn note_remade(&self, ordinal: Ordinal) -> Result<(), ActError> {
+        let now = self.observation.seen.now.to_string();
+        let marks = json!({"annotations": {REMADE_AT: now}});
+        let live = self.observation.objects.claims.get(&ordinal);
+        let what = "mark the claim of a member whose pod is made again";
+        self.mark(live.map(AsRef::as_ref), marks, what).await
     }
 
     fn claim_seen(&self, ordinal: Ordinal) -> Option<&ClaimSeen> {

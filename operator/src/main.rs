@@ -89,7 +89,7 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         }
     }
     metrics.acts(true);
-    let environment = Environment::new(&options);
+    let environment = Environment::new(options);
     let operator = Operator::new(
         client,
         GrpcMembers::default(),

@@ -3,6 +3,7 @@
 //! No type of Kubernetes and none of the network is here, so that `plan` can be tested without either.
 
 mod certificates;
+mod start;
 mod taken;
 
 use std::{
@@ -13,6 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use certificates::{AuthoritySeen, CertificateRole, CertificateSeen, RequestSeen, Rotation};
+pub use start::{Bootstrap, JoinMember, StartKind};
 pub use taken::{Holder, Part};
 
 /// The number at the end of a member's name: `<cluster>-<ordinal>`.
@@ -62,6 +64,8 @@ pub struct Observed {
     pub rollout_queued: bool,
     /// Ordinals that the annotation `witan.dev/fenced-members` names.
     pub fenced: BTreeSet<Ordinal>,
+    /// The member that the annotation `witan.dev/replace-member` names.
+    pub replace: Option<MemberId>,
     /// The value of the annotation `witan.dev/allow-leader-restart`.
     pub allow_leader_restart: Option<i64>,
     /// Whether users are checked; `None` when no member said so.
@@ -103,6 +107,8 @@ pub struct OrdinalSeen {
 pub struct PodSeen {
     /// It has a deletion timestamp.
     pub deleting: bool,
+    /// It is being deleted, and should have been gone for a while: its node does not end it.
+    pub overdue: bool,
     /// Where it is in its life.
     pub phase: PodPhase,
     /// Its condition `Ready`.
@@ -111,6 +117,12 @@ pub struct PodSeen {
     pub ready_changed: UnixSeconds,
     /// Something that is not the member's fault and that a new disk would not mend.
     pub obstacle: Option<Obstacle>,
+    /// What the kubelet or the scheduler says about that obstacle.
+    pub said: Option<String>,
+    /// The exit code of its container, which has ended and does not run now.
+    pub exit: Option<i32>,
+    /// The fingerprint of the template that it was made from; equal ones are the same image, flags and so on.
+    pub template: String,
     /// The template (image, flags, resources and so on) differs from the one that the spec makes for the same
     /// peer TLS.
     pub outdated: bool,
@@ -149,8 +161,10 @@ pub enum Obstacle {
     CannotStart,
     /// It was ended for the memory that it used.
     OutOfMemory,
-    /// Its node does not report.
+    /// Its node does not report: its containers are ready, and the pod is not.
     NodeNotReady,
+    /// Its containers are ready, and a readiness gate of the pod is not passed.
+    ReadinessGate,
 }
 
 /// What speaks for a member in the client service and in the disruption budget.
@@ -183,10 +197,16 @@ pub struct ClaimSeen {
     pub deleting: bool,
     /// It was the disk of a cluster that a quorum has served (annotation `witan.dev/cluster-id`).
     pub served: bool,
+    /// It is being deleted, and should have been gone for a while.
+    pub overdue: bool,
     /// Its volume is gone (phase `Lost`).
     pub lost: bool,
-    /// Its member was removed and the policy keeps it (annotation `witan.dev/retired`).
+    /// Its member was removed (annotation `witan.dev/retired`): it is kept and never started from.
     pub retired: bool,
+    /// It is retired until another member votes in place of its own, and deleted then.
+    pub held: bool,
+    /// When the pod of its silent member was last made again (annotation `witan.dev/remade-at`).
+    pub remade: Option<UnixSeconds>,
     /// How its member spoke to others when it last started (annotation `witan.dev/peer-tls`).
     pub peer_tls: PeerTls,
     /// Bytes that it asks for.
@@ -231,6 +251,8 @@ pub struct MemberSeen {
     pub started: bool,
     /// It has no vote.
     pub learner: bool,
+    /// It answered the operator: its process runs on its disk.
+    pub answers: bool,
     /// It answered, knows a leader and has no alarm of corruption.
     pub healthy: bool,
     /// The version that it said.
@@ -366,6 +388,8 @@ pub enum Step {
     RetireClaim {
         /// Which.
         ordinal: Ordinal,
+        /// Only until another member votes in its place.
+        held: bool,
     },
     /// Applies owner, labels and annotations of a claim.
     ApplyClaim {
@@ -392,63 +416,17 @@ pub enum Step {
     DisableAuth,
 }
 
-/// What the flags of a starting member say about its cluster. With data on its disk a member ignores all of it.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Bootstrap {
-    /// `--initial-cluster-state=new` with ordinals 0 to `members` - 1.
-    New {
-        /// How many.
-        members: u32,
-    },
-    /// `--discovery`.
-    Discovery {
-        /// The token's URL.
-        url: String,
-    },
-    /// `--initial-cluster-state=existing` with all members, this one among them.
-    Join {
-        /// Each of them.
-        members: Vec<JoinMember>,
-    },
-    /// `--initial-cluster-state=existing` with this member alone: it starts from its disk, and refuses to start
-    /// from an empty one.
-    Restart,
-}
-
-/// A member as another one that joins must name it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct JoinMember {
-    /// Its id.
-    pub id: MemberId,
-    /// The ordinal of its pod, which gives it its name.
-    pub ordinal: Option<Ordinal>,
-    /// The name that it has said; empty until it has started.
-    pub name: String,
-    /// Where others reach it.
-    pub peer_urls: Vec<String>,
-}
-
-/// The kind of a `Bootstrap`, as the pod's annotation `witan.dev/start` keeps it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StartKind {
-    /// See `Bootstrap`.
-    New,
-    /// See `Bootstrap`.
-    Discovery,
-    /// See `Bootstrap`.
-    Join,
-    /// See `Bootstrap`.
-    Restart,
-}
-
 /// Why a member is taken out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Removal {
     /// The spec asks for fewer members.
     ScaleIn,
-    /// It did not come back in time.
+    /// It did not come back in time, and has no disk that could be of use.
     Dead,
+    /// Its process ended with an exit code which says that its disk cannot be used.
+    BadDisk,
+    /// The annotation asks for it.
+    Asked,
     /// Its disk is gone.
     DiskLost,
     /// Its data differs from that of the others.
@@ -472,6 +450,8 @@ pub enum Stop {
     Ended,
     /// It was started in a way in which its member cannot begin.
     WrongStart,
+    /// Its member is silent for longer than its time: it may come back elsewhere.
+    Silent,
     /// The annotation names it.
     Fenced,
     /// `spec.replicas` is 0.
@@ -528,6 +508,12 @@ pub enum Why {
     Unhealthy(Ordinal),
     /// A member is not healthy for a reason that replacing it would not mend.
     Obstacle(Ordinal, Obstacle),
+    /// A member does not answer, and nothing says that its disk is bad.
+    Silent(Ordinal),
+    /// A member's process ends with this exit code, which another disk would not mend.
+    Exited(Ordinal, i32),
+    /// A member's process finds its disk bad, but none that serves has the same template.
+    UnprovenTemplate(Ordinal),
     /// A member must be replaced, and the others alone would have no quorum, or the spec forbids it.
     CannotReplace(Ordinal),
     /// A member is corrupt, and the spec says to raise the alarm only.
@@ -544,18 +530,6 @@ pub enum Why {
     OnlyCopy(Ordinal),
     /// A member has just become ready.
     Settling(Ordinal),
-}
-
-impl Bootstrap {
-    /// Returns the kind of this start, without what belongs to it.
-    pub fn kind(&self) -> StartKind {
-        match self {
-            Self::New { .. } => StartKind::New,
-            Self::Discovery { .. } => StartKind::Discovery,
-            Self::Join { .. } => StartKind::Join,
-            Self::Restart => StartKind::Restart,
-        }
-    }
 }
 
 impl Membership {

@@ -30,13 +30,15 @@ use crate::{
     members::{Address, Members},
     model::{
         BudgetSeen, CertificateRole, Holder, ObjectState, Observed, Ordinal, OrdinalSeen, Part,
+        UnixSeconds,
     },
     resources::{
-        self, ALLOW_LEADER_RESTART, CLUSTER, Cluster, FENCED_MEMBERS, Ownership, ResourceError, tls,
+        self, ALLOW_LEADER_RESTART, CLUSTER, Cluster, FENCED_MEMBERS, Ownership, REPLACE_MEMBER,
+        ResourceError, tls,
     },
 };
 
-pub use pods::REFUSED_BYTES;
+pub use pods::{HELD, REFUSED_BYTES, REMADE_AT};
 pub use secrets::{Secrets, SecretsSeen};
 
 /// The objects of one cluster.
@@ -219,11 +221,12 @@ pub async fn observe<M: Members>(
         )
     };
     let resource = cluster.resource;
+    let now = Timestamp::now().as_second();
     let seen = Observed {
-        now: Timestamp::now().as_second(),
+        now,
         deleting: resource.metadata.deletion_timestamp.is_some(),
         generation: resource.metadata.generation.unwrap_or(0),
-        ordinals: ordinals(cluster, &objects)?,
+        ordinals: ordinals(cluster, &objects, now)?,
         membership: membership::judge(cluster, &answers, &objects.ordinals()),
         call_error: answers
             .iter()
@@ -251,6 +254,8 @@ pub async fn observe<M: Members>(
         wanted_version: wanted_version(cluster),
         rollout_queued: false,
         fenced: fenced(cluster),
+        replace: annotation(resource, REPLACE_MEMBER)
+            .and_then(|text| u64::from_str_radix(text.trim(), 16).ok()),
         allow_leader_restart: annotation(resource, ALLOW_LEADER_RESTART)
             .and_then(|text| text.trim().parse().ok()),
         auth_enabled: membership::users(&answers),
@@ -263,18 +268,19 @@ pub async fn observe<M: Members>(
 fn ordinals(
     cluster: &Cluster<'_>,
     objects: &Objects,
+    now: UnixSeconds,
 ) -> Result<BTreeMap<Ordinal, OrdinalSeen>, ResourceError> {
     let all = objects.ordinals();
     let seen = |ordinal: Ordinal| {
         let pod = objects
             .pods
             .get(&ordinal)
-            .map(|pod| pods::seen(cluster, pod))
+            .map(|pod| pods::seen(cluster, pod, now))
             .transpose()?;
         let claim = objects
             .claims
             .get(&ordinal)
-            .map(|claim| pods::claim_seen(cluster, ordinal, claim))
+            .map(|claim| pods::claim_seen(cluster, ordinal, claim, now))
             .transpose()?;
         Ok((ordinal, OrdinalSeen { pod, claim }))
     };

@@ -5,6 +5,7 @@
 
 mod bootstrap;
 mod disks;
+mod evidence;
 mod learner;
 mod objects;
 mod pass;

@@ -19,10 +19,10 @@ pub use budget::budget;
 pub use claim::{claim, grown, onto};
 pub use names::{
     ALLOW_LEADER_RESTART, AUTHORITY_OVERLAP, CLIENT_TLS, CLUSTER, CLUSTER_ID, Cluster,
-    FENCED_MEMBERS, MANAGER, MEMBER, PEER_TLS, RESTARTED_AT, RETIRED, ROLE, ROTATE_AUTHORITY,
-    ROTATED_AT, SERVICE, SPEC, START, TEMPLATE, TRUST, VERSION, ports,
+    FENCED_MEMBERS, MANAGER, MEMBER, PEER_TLS, REPLACE_MEMBER, RESTARTED_AT, RETIRED, ROLE,
+    ROTATE_AUTHORITY, ROTATED_AT, SERVICE, SPEC, START, TEMPLATE, TRUST, VERSION, ports,
 };
-pub use pod::{pod, template};
+pub use pod::{CONTAINER, pod, template};
 pub use services::{client_service, peer_service};
 pub use start::PodPlan;
 

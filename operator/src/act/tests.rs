@@ -83,6 +83,7 @@ async fn pass(fake: &FakeApi) -> (Step, String, Result<(), ActError>) {
     let environment = Environment {
         member_image: "registry.example/witan:1.0.0".to_owned(),
         discovery_service_url: None,
+        member_image_pull_secrets: Vec::new(),
     };
     let named = Cluster::new(&resource, &environment.member_image).expect("names");
     let objects = Objects::live(&client, &named).await.expect("objects");
@@ -119,6 +120,7 @@ async fn try_step(fake: &FakeApi, step: &Step, between: impl Fn()) -> Result<(),
     let environment = Environment {
         member_image: "witan:1".to_owned(),
         discovery_service_url: None,
+        member_image_pull_secrets: Vec::new(),
     };
     let objects = Objects::live(&client, &named).await.expect("objects");
     let observed = observe(&named, objects, Arc::default(), &NoMembers).await;

@@ -122,7 +122,7 @@ pub enum UpdateKind {
 pub struct SelfHealing {
     /// Whether members are replaced. Pods that are gone come back either way.
     pub enabled: bool,
-    /// How long a member may be unhealthy before it is replaced.
+    /// How long a member may be silent before its pod is made again, or, without a disk, it is replaced.
     pub unhealthy_after: Span,
     /// Whether a member whose data differs from that of the others is replaced, or reported alone.
     pub on_corruption: OnCorruption,

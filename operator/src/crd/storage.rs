@@ -71,8 +71,7 @@ pub enum Medium {
 pub struct ClaimRetention {
     /// When the EtcdCluster is deleted.
     pub when_deleted: Retention,
-    /// When a member is removed. A claim that is kept is deleted when its ordinal is used again, because the
-    /// disk of a removed member must not start a new one.
+    /// When a member is removed, once another one votes in its place. A claim that is kept never starts another member.
     pub when_scaled: Retention,
 }
 

@@ -131,6 +131,7 @@ fn member(entry: &MemberEntry, reports: &[(&str, &Report)]) -> MemberSeen {
         peer_urls: entry.peer_urls.clone(),
         started: !entry.client_urls.is_empty(),
         learner: entry.learner,
+        answers: own.is_some(),
         healthy: own.is_some_and(|own| own.leader_id != 0) && !corrupt,
         version: own.map(|own| own.version.clone()),
         raft_index: own.map_or(0, |own| own.raft_applied_index),

@@ -3,23 +3,39 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim, Pod, PodCondition};
-use kube::ResourceExt as _;
+use k8s_openapi::api::core::v1::{
+    ContainerStatus, PersistentVolumeClaim, Pod, PodCondition, PodStatus,
+};
+use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
 use super::{SecretsSeen, state};
 use crate::{
     crd::ByteQuantity,
     members::Address,
-    model::{ClaimSeen, Obstacle, Ordinal, PeerTls, PodPhase, PodSeen, Role, StartKind},
+    model::{
+        ClaimSeen, Obstacle, Ordinal, PeerTls, PodPhase, PodSeen, Role, StartKind, UnixSeconds,
+    },
     resources::{
-        self, CLIENT_TLS, CLUSTER_ID, Cluster, Ownership, PEER_TLS, RETIRED, ROLE, ResourceError,
-        START, TEMPLATE, VERSION, ports,
+        self, CLIENT_TLS, CLUSTER_ID, CONTAINER, Cluster, Ownership, PEER_TLS, RETIRED, ROLE,
+        ResourceError, START, TEMPLATE, VERSION, ports,
     },
 };
 
 /// Annotation of a claim: the bytes that the API server refused to let it grow to, a colon, and its words.
 pub const REFUSED_BYTES: &str = "witan.dev/refused-bytes";
+
+/// Annotation of a claim: when the pod of its silent member was last made again, in seconds since 1970.
+pub const REMADE_AT: &str = "witan.dev/remade-at";
+
+/// Value of the annotation `witan.dev/retired` of a claim that is deleted once another member votes in place of its own.
+pub const HELD: &str = "replaced";
+
+/// How long after its time an object that is being deleted counts as stuck.
+const LATE_SECONDS: i64 = 60;
+
+/// The longest text of the kubelet or the scheduler that is handed on.
+const SAID_MAX: usize = 512;
 
 /// Reasons of a waiting container that a person has to remove: an image or a configuration that is not there.
 const CANNOT_START: [&str; 8] = [
@@ -35,21 +51,31 @@ const CANNOT_START: [&str; 8] = [
 
 /// Reads what the plan needs of a pod from its status, labels and annotations; an error if the spec makes no
 /// template.
-pub(super) fn seen(cluster: &Cluster<'_>, pod: &Pod) -> Result<PodSeen, ResourceError> {
+pub(super) fn seen(
+    cluster: &Cluster<'_>,
+    pod: &Pod,
+    now: UnixSeconds,
+) -> Result<PodSeen, ResourceError> {
     let ready = condition(pod, "Ready");
     let peer_tls = marked(pod.annotations(), PEER_TLS).unwrap_or(PeerTls::Off);
     let created = pod
         .creation_timestamp()
         .map_or(0, |time| time.0.as_second());
+    let (obstacle, said) = obstacle(pod).unzip();
+    let template = pod.annotations().get(TEMPLATE);
     Ok(PodSeen {
         deleting: pod.metadata.deletion_timestamp.is_some(),
+        overdue: is_overdue(pod, now),
         phase: phase(pod),
         ready: ready.is_some_and(|ready| ready.status == "True"),
         ready_changed: ready
             .and_then(|ready| ready.last_transition_time.as_ref())
             .map_or(created, |time| time.0.as_second()),
-        obstacle: obstacle(pod),
-        outdated: pod.annotations().get(TEMPLATE) != Some(&resources::template(cluster, peer_tls)?),
+        obstacle,
+        said: said.flatten(),
+        exit: exit(pod),
+        template: template.cloned().unwrap_or_default(),
+        outdated: template != Some(&resources::template(cluster, peer_tls)?),
         peer_tls,
         start: marked(pod.annotations(), START).unwrap_or(StartKind::Restart),
         role: marked(pod.labels(), ROLE).unwrap_or(Role::Voter),
@@ -67,6 +93,7 @@ pub(super) fn claim_seen(
     cluster: &Cluster<'_>,
     ordinal: Ordinal,
     claim: &PersistentVolumeClaim,
+    now: UnixSeconds,
 ) -> Result<ClaimSeen, ResourceError> {
     let status = claim.status.as_ref();
     let requested = claim
@@ -81,9 +108,15 @@ pub(super) fn claim_seen(
         peer_tls,
         deleting: claim.metadata.deletion_timestamp.is_some()
             || resources::ownership(cluster, claim) == Ownership::Ending,
+        overdue: is_overdue(claim, now),
         served: claim.annotations().contains_key(CLUSTER_ID),
         lost: status.and_then(|status| status.phase.as_deref()) == Some("Lost"),
         retired: claim.annotations().contains_key(RETIRED),
+        held: claim.annotations().get(RETIRED).map(String::as_str) == Some(HELD),
+        remade: claim
+            .annotations()
+            .get(REMADE_AT)
+            .and_then(|text| text.parse().ok()),
         requested_bytes: requested
             .and_then(|quantity| bytes(&quantity.0))
             .unwrap_or(0),
@@ -159,45 +192,82 @@ fn runs(pod: &Pod) -> bool {
     })
 }
 
-/// Returns why a pod is not ready, for a reason that a new disk would not mend: its node, the scheduler or a
-/// container; `None` if there is no such reason.
-fn obstacle(pod: &Pod) -> Option<Obstacle> {
-    let status = pod.status.as_ref()?;
-    if status.phase.as_deref() == Some("Unknown") || status.reason.as_deref() == Some("NodeLost") {
-        return Some(Obstacle::NodeNotReady);
+/// Whether an object should have been gone for [`LATE_SECONDS`]: its deletion timestamp is when its grace ends.
+fn is_overdue<K: Resource>(object: &K, now: UnixSeconds) -> bool {
+    let ends = object.meta().deletion_timestamp.as_ref();
+    ends.is_some_and(|ends| now.saturating_sub(ends.0.as_second()) >= LATE_SECONDS)
+}
+
+/// Returns why a pod is not ready, for a reason that a new disk would not mend (its node, the scheduler or a
+/// container), and what is said about it; `None` if there is no such reason.
+fn obstacle(pod: &Pod) -> Option<(Obstacle, Option<String>)> {
+    let is = |kind, value: &str| condition(pod, kind).filter(|found| found.status == value);
+    if let (Some(ready), Some(_)) = (is("Ready", "False"), is("ContainersReady", "True")) {
+        // when a node does not report, the control plane takes `Ready` back and changes nothing else
+        let gate = ready.reason.as_deref() == Some("ReadinessGatesNotReady");
+        let obstacle = if gate {
+            Obstacle::ReadinessGate
+        } else {
+            Obstacle::NodeNotReady
+        };
+        return Some((obstacle, said(ready.message.as_ref().filter(|_| gate))));
     }
-    let unscheduled =
-        condition(pod, "PodScheduled").filter(|scheduled| scheduled.status == "False");
-    if unscheduled.is_some_and(|scheduled| scheduled.reason.as_deref() == Some("Unschedulable")) {
-        return Some(Obstacle::Unschedulable);
+    if let Some(scheduled) = is("PodScheduled", "False")
+        && scheduled.reason.as_deref() == Some("Unschedulable")
+    {
+        return Some((Obstacle::Unschedulable, said(scheduled.message.as_ref())));
     }
-    let containers = status
-        .container_statuses
-        .iter()
-        .chain(&status.init_container_statuses)
-        .flatten();
-    containers
+    containers(pod.status.as_ref()?)
         .filter(|container| !container.ready)
         .find_map(container_obstacle)
 }
 
+fn containers(status: &PodStatus) -> impl Iterator<Item = &ContainerStatus> {
+    let containers = status.container_statuses.iter();
+    containers.chain(&status.init_container_statuses).flatten()
+}
+
+/// Returns a text without what is beyond [`SAID_MAX`] bytes; `None` for an empty one.
+fn said(text: Option<&String>) -> Option<String> {
+    let text = text.filter(|text| !text.is_empty())?;
+    let mut end = text.len().min(SAID_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    Some(text[..end].to_owned())
+}
+
 /// Returns `CannotStart` if a container waits for one of the reasons in [`CANNOT_START`], `OutOfMemory` if
 /// its present or last end was that, else `None`.
-fn container_obstacle(container: &ContainerStatus) -> Option<Obstacle> {
-    let waiting = container
-        .state
-        .as_ref()
-        .and_then(|state| state.waiting.as_ref()?.reason.as_deref());
-    if waiting.is_some_and(|reason| CANNOT_START.contains(&reason)) {
-        return Some(Obstacle::CannotStart);
+fn container_obstacle(container: &ContainerStatus) -> Option<(Obstacle, Option<String>)> {
+    let state = container.state.as_ref();
+    if let Some(waiting) = state.and_then(|state| state.waiting.as_ref())
+        && let Some(reason) = waiting.reason.as_deref()
+        && CANNOT_START.contains(&reason)
+    {
+        let text = waiting.message.as_ref();
+        let text = text.map_or_else(|| reason.to_owned(), |text| format!("{reason}: {text}"));
+        return Some((Obstacle::CannotStart, said(Some(&text))));
     }
-    let states = [container.state.as_ref(), container.last_state.as_ref()];
+    let states = [state, container.last_state.as_ref()];
     let mut ends = states
         .into_iter()
         .flatten()
         .filter_map(|state| state.terminated.as_ref()?.reason.as_deref());
     ends.any(|reason| reason == "OOMKilled")
-        .then_some(Obstacle::OutOfMemory)
+        .then_some((Obstacle::OutOfMemory, None))
+}
+
+/// Returns the exit code of a member's container that has ended and does not run now: it may wait for its next start.
+fn exit(pod: &Pod) -> Option<i32> {
+    let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
+    let member = containers.iter().find(|each| each.name == CONTAINER)?;
+    let state = member.state.as_ref()?;
+    let ended = state.terminated.as_ref().or_else(|| {
+        let last = member.last_state.as_ref()?;
+        last.terminated.as_ref().filter(|_| state.running.is_none())
+    });
+    ended.map(|ended| ended.exit_code)
 }
 
 fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
@@ -227,6 +297,7 @@ fn marked<V: DeserializeOwned>(marks: &BTreeMap<String, String>, key: &str) -> O
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
     use serde_json::json;
 
     use super::*;
@@ -235,22 +306,90 @@ mod tests {
         serde_json::from_value(json!({"metadata": {"name": "a-0"}, "status": status})).unwrap()
     }
 
+    fn container(name: &str, rest: serde_json::Value) -> serde_json::Value {
+        let mut status =
+            json!({"name": name, "image": "i", "imageID": "", "ready": false, "restartCount": 1});
+        let fields = rest.as_object().expect("fields").clone();
+        status.as_object_mut().expect("an object").extend(fields);
+        status
+    }
+
     #[test]
     fn obstacles_are_what_a_new_disk_would_not_mend() {
         let waiting = |reason: &str| {
-            pod(json!({"phase": "Pending", "containerStatuses": [
-                {"name": "m", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": {"waiting": {"reason": reason}}}]}))
+            let state = json!({"state": {"waiting": {"reason": reason, "message": "no such tag"}}});
+            pod(json!({"phase": "Pending", "containerStatuses": [container("m", state)]}))
         };
+        let said = "ImagePullBackOff: no such tag".to_owned();
         assert_eq!(
             obstacle(&waiting("ImagePullBackOff")),
-            Some(Obstacle::CannotStart)
+            Some((Obstacle::CannotStart, Some(said)))
         );
         assert_eq!(obstacle(&waiting("CrashLoopBackOff")), None);
         assert_eq!(obstacle(&waiting("ContainerCreating")), None);
-        let unschedulable = json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]});
-        assert_eq!(obstacle(&pod(unschedulable)), Some(Obstacle::Unschedulable));
-        let killed = json!({"phase": "Running", "containerStatuses": [
-            {"name": "m", "image": "i", "imageID": "", "ready": false, "restartCount": 1, "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]});
-        assert_eq!(obstacle(&pod(killed)), Some(Obstacle::OutOfMemory));
+        let unschedulable = json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}]});
+        assert_eq!(
+            obstacle(&pod(unschedulable)),
+            Some((Obstacle::Unschedulable, Some("0/3 nodes".to_owned())))
+        );
+        let killed = json!({"lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}});
+        let killed = json!({"phase": "Running", "containerStatuses": [container("m", killed)]});
+        assert_eq!(obstacle(&pod(killed)), Some((Obstacle::OutOfMemory, None)));
+    }
+
+    /// No release of Kubernetes that is in use says `Unknown` or `NodeLost`.
+    #[test]
+    fn a_pod_whose_containers_alone_are_ready_waits_for_its_node_or_its_gates() {
+        let conditions = |containers: &str, reason: Option<&str>| {
+            let ready = json!({"type": "Ready", "status": "False", "reason": reason});
+            let containers = json!({"type": "ContainersReady", "status": containers});
+            pod(json!({"phase": "Running", "conditions": [ready, containers]}))
+        };
+        let found = |pod| obstacle(&pod).map(|(obstacle, _)| obstacle);
+        assert_eq!(
+            found(conditions("True", None)),
+            Some(Obstacle::NodeNotReady)
+        );
+        let gate = conditions("True", Some("ReadinessGatesNotReady"));
+        assert_eq!(found(gate), Some(Obstacle::ReadinessGate));
+        let member = conditions("False", Some("ContainersNotReady"));
+        assert_eq!(found(member), None);
+    }
+
+    #[test]
+    fn an_exit_code_counts_while_the_member_does_not_run() {
+        let terminated = json!({"terminated": {"exitCode": 27}});
+        let waiting = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+        let running = json!({"running": {}});
+        let cases = [
+            ("etcd", json!({"state": terminated}), Some(27)),
+            (
+                "etcd",
+                json!({"state": waiting, "lastState": terminated}),
+                Some(27),
+            ),
+            (
+                "etcd",
+                json!({"state": running, "lastState": terminated}),
+                None,
+            ),
+            ("etcd", json!({"state": waiting}), None),
+            ("sidecar", json!({"state": terminated}), None),
+        ];
+        for (name, states, expected) in cases {
+            let status =
+                json!({"phase": "Running", "containerStatuses": [container(name, states.clone())]});
+            assert_eq!(exit(&pod(status)), expected, "{name} {states}");
+        }
+    }
+
+    #[test]
+    fn a_pod_is_stuck_when_its_end_is_a_minute_late() {
+        let mut ending = pod(json!({}));
+        let at = |seconds| Time(Timestamp::from_second(seconds).expect("a time"));
+        ending.metadata.deletion_timestamp = Some(at(1000));
+        assert!(!is_overdue(&ending, 1059) && is_overdue(&ending, 1060));
+        ending.metadata.deletion_timestamp = None;
+        assert!(!is_overdue(&ending, 5000));
     }
 }

@@ -1,11 +1,11 @@
 //! A member that has no vote yet: it gets one once it has caught up, or gives way if it never will.
 
 use super::{
+    evidence::{self, Evidence, lost_disk},
     pass::Joined,
-    repair::{Overdue, lost_disk, overdue},
     soon,
 };
-use crate::model::{MemberSeen, Ordinal, Removal, Step, Why};
+use crate::model::{MemberSeen, Ordinal, PodPhase, Removal, Step, Why};
 
 /// Parts of ten of the leader's log that a learner must have: what the server asks for, too.
 const READY_TENTHS: u64 = 9;
@@ -40,18 +40,21 @@ fn has_caught_up(joined: &Joined<'_>, member: &MemberSeen) -> bool {
     member.started && member.raft_index >= needed
 }
 
-/// Waits for a learner that has not caught up, or removes it when it is overdue.
+/// Waits for a learner that has not caught up, or removes it when its process runs and is silent for longer than its
+/// time, or says that its disk cannot be used: nothing is on that disk that others do not have.
 fn catch_up(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Option<Step> {
     let behind = Why::LearnerBehind(member.id);
     let Some(pod) = joined.pass.pod(ordinal) else {
         return soon(behind);
     };
-    if pod.ready || member.healthy {
+    if pod.ready || member.answers {
         return soon(behind);
     }
-    match overdue(joined, ordinal, pod) {
-        Overdue::Yes => Some(Step::RemoveMember { id: member.id, reason: Removal::Dead }),
-        Overdue::No(Why::Unhealthy(_)) => soon(behind),
-        Overdue::No(why) => soon(why),
+    let remove = |reason| Some(Step::RemoveMember { id: member.id, reason });
+    match evidence::of(joined, ordinal, pod) {
+        Evidence::BadDisk => remove(Removal::BadDisk),
+        Evidence::Silent if pod.phase == PodPhase::Running => remove(Removal::Dead),
+        Evidence::Silent | Evidence::Wait(Why::Unhealthy(_)) => soon(behind),
+        Evidence::Wait(why) => soon(why),
     }
 }

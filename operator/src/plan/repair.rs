@@ -3,38 +3,56 @@
 
 use std::time::Duration;
 
-use super::{IDLE, SOON, idle, pass::Joined, soon};
+use super::{
+    IDLE, SOON,
+    evidence::{self, Evidence, lost_disk},
+    idle,
+    objects::secrets_missing,
+    pass::Joined,
+    soon,
+};
 use crate::{
     crd::{OnCorruption, Retention},
     model::{
-        Bootstrap, JoinMember, MemberSeen, Ordinal, PodPhase, PodSeen, Removal, Role, StartKind,
-        Step, Stop, Why,
+        Bootstrap, ClaimSeen, JoinMember, MemberSeen, Obstacle, Ordinal, PodPhase, PodSeen,
+        Removal, Role, StartKind, Step, Stop, Why,
     },
 };
 
 /// How long a corrupt member may take to rebuild itself. Until then v3 writes are refused.
 const REBUILD_SECONDS: i64 = 60;
 
-/// Deletes the first pod whose ordinal has no member; then deletes or retires its claim, so that the disk
-/// never starts another member.
+/// Deletes the first pod whose ordinal has no member, after its claim if it was a learner's; then sees to a claim whose
+/// member is no more.
 pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
     let ordinals = joined.pass.seen.ordinals.iter();
     let mut gone = ordinals.filter(|(ordinal, _)| joined.list.of(**ordinal).is_none());
     gone.find_map(|(ordinal, seen)| {
         let ordinal = *ordinal;
-        if let Some(pod) = &seen.pod {
-            let reason = Stop::NotAMember;
-            return (!pod.deleting).then_some(Step::DeletePod { ordinal, reason });
+        let claim = seen.claim.as_ref().filter(|claim| !claim.deleting);
+        let Some(pod) = &seen.pod else {
+            return give_up(joined, ordinal, claim?);
+        };
+        let reason = Stop::NotAMember;
+        match claim {
+            // A learner's disk never counted: all that is on it came from the others.
+            Some(_) if pod.role == Role::Learner => Some(Step::DeleteClaim { ordinal }),
+            Some(_) | None => (!pod.deleting).then_some(Step::DeletePod { ordinal, reason }),
         }
-        let claim = seen.claim.as_ref()?;
-        if claim.deleting || claim.retired {
-            return None;
-        }
-        Some(match joined.pass.spec.claim_retention().when_scaled {
-            Retention::Delete => Step::DeleteClaim { ordinal },
-            Retention::Retain => Step::RetireClaim { ordinal },
-        })
     })
+}
+
+/// Deletes or retires a claim whose member is no more. Until as many members vote as are wanted its disk may be the last
+/// to hold something: it is kept, and never starts a member.
+fn give_up(joined: &Joined<'_>, ordinal: Ordinal, claim: &ClaimSeen) -> Option<Step> {
+    let full = joined.list.voters().count() >= joined.pass.spec.members() as usize;
+    let of_use = !full && !claim.lost;
+    match joined.pass.spec.claim_retention().when_scaled {
+        Retention::Delete if claim.retired && !claim.held => None,
+        Retention::Delete if !of_use => Some(Step::DeleteClaim { ordinal }),
+        when => (!claim.retired)
+            .then_some(Step::RetireClaim { ordinal, held: when == Retention::Delete }),
+    }
 }
 
 /// Labels the first pod whose role, voter or learner, has changed; services and the disruption budget select
@@ -105,6 +123,12 @@ pub(super) fn restart(joined: &Joined<'_>) -> Option<Step> {
         let pod = joined.pass.pod(ordinal).filter(|pod| !pod.deleting)?;
         let reason = restart_reason(joined, ordinal, member, pod)?;
         let keeps = joined.pass.has_disk(ordinal) || !member.started;
+        if reason == Stop::Outdated
+            && member.answers
+            && let Some(step) = joined.hand_over(member.id)
+        {
+            return Some(step);
+        }
         let note = joined
             .pass
             .note(ordinal)
@@ -131,20 +155,32 @@ fn restart_reason(
         return Some(Stop::PeerTls);
     }
     let mends = pod.outdated && !joined.serves(member) && joined.pass.is_stuck(pod);
-    (mends && joined.pass.may_update()).then_some(Stop::Outdated)
+    // A member that answers votes, though its pod is not ready; and a node that does not report ends no pod.
+    let sole = joined.list.voters().count() == 1;
+    let free = !member.answers || sole || joined.may_stop(member.id);
+    let ends = pod.obstacle != Some(Obstacle::NodeNotReady);
+    let may = free && ends && !evidence::condemns(joined, pod) && joined.pass.may_update();
+    (mends && may).then_some(Stop::Outdated)
 }
 
-/// Removes the first voter that must give way to a new member of the same ordinal; returns what to wait for
-/// if none may be removed yet.
+/// Removes the first voter that must give way to a new member, or makes the pod of a silent one again; returns what
+/// to wait for if none may be touched yet.
 pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
     let mut wait = None;
+    let heals = joined.pass.spec.self_healing().enabled;
     for (ordinal, member) in joined.own().filter(|(_, member)| !member.learner) {
         match judge(joined, ordinal, member) {
             Verdict::Well => {}
             Verdict::Wait(step) => wait = wait.or(Some(step)),
+            Verdict::Remake if heals && !evidence::was_remade(joined, ordinal) => {
+                let reason = Stop::Silent;
+                return Some(Step::DeletePod { ordinal, reason });
+            }
+            Verdict::Remake => wait = wait.or(soon(Why::Silent(ordinal))),
             Verdict::Remove(reason) => {
-                let allowed = reason == Removal::ScaleIn
-                    || (joined.pass.spec.self_healing().enabled && !joined.has_learner());
+                let asked = matches!(reason, Removal::ScaleIn | Removal::Asked);
+                let allowed =
+                    reason == Removal::ScaleIn || ((heals || asked) && !joined.has_learner());
                 if !allowed || !joined.may_remove(member.id) {
                     wait = wait.or(idle(Why::CannotReplace(ordinal)));
                     continue;
@@ -161,14 +197,18 @@ pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
 enum Verdict {
     Well,
     Wait(Step),
+    Remake,
     Remove(Removal),
 }
 
-/// Decides whether a voter stays, is waited for or is removed, by its alarm, its disk, its pod and the number
-/// of members that the spec asks for.
+/// Decides whether a voter stays, is waited for or is removed, by its alarm, its disk, its answers, its pod and the
+/// number of members that the spec asks for.
 fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Verdict {
     if joined.pass.is_fenced(ordinal) {
         return Verdict::Well;
+    }
+    if joined.pass.seen.replace == Some(member.id) {
+        return Verdict::Remove(Removal::Asked);
     }
     if member.corrupt {
         return match joined.pass.spec.self_healing().on_corruption {
@@ -190,69 +230,55 @@ fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Verdict 
         };
     }
     if lost_disk(joined, ordinal, member) {
-        let heals = joined.pass.spec.self_healing().enabled;
-        return match joined.surplus() {
-            // A claim that is ending stays until its pod is gone: the highest ordinal goes, as ever.
-            true if serves && !heals => Verdict::Well,
-            true => Verdict::Remove(Removal::ScaleIn),
-            false => Verdict::Remove(Removal::DiskLost),
-        };
+        return without_disk(joined, serves);
     }
-    if serves {
-        return Verdict::Well;
+    match joined.pass.pod(ordinal) {
+        Some(pod) if !serves => without_service(joined, ordinal, member, pod),
+        Some(_) | None => Verdict::Well,
     }
-    let Some(pod) = joined.pass.pod(ordinal) else {
-        return Verdict::Well;
-    };
+}
+
+/// Decides about a voter whose disk is lost: it is replaced, once a new member could start.
+fn without_disk(joined: &Joined<'_>, serves: bool) -> Verdict {
+    let heals = joined.pass.spec.self_healing().enabled;
+    match joined.surplus() {
+        // A claim that is ending stays until its pod is gone: the highest ordinal goes, as ever.
+        true if serves && !heals => Verdict::Well,
+        true => Verdict::Remove(Removal::ScaleIn),
+        false => match secrets_missing(&joined.pass) {
+            Some(step) => Verdict::Wait(step),
+            None => Verdict::Remove(Removal::DiskLost),
+        },
+    }
+}
+
+/// Decides about a voter with a pod that does not serve. It stays as long as it answers.
+fn without_service(
+    joined: &Joined<'_>,
+    ordinal: Ordinal,
+    member: &MemberSeen,
+    pod: &PodSeen,
+) -> Verdict {
+    if member.answers {
+        let why = pod.obstacle.map(|found| Why::Obstacle(ordinal, found));
+        return wait(why.unwrap_or(Why::Unhealthy(ordinal)), SOON);
+    }
     if joined.surplus() && joined.had_its_time(pod) {
         // Nothing takes its place, so that an obstacle is no reason to keep it.
         return Verdict::Remove(Removal::ScaleIn);
     }
-    match overdue(joined, ordinal, pod) {
-        Overdue::Yes => Verdict::Remove(Removal::Dead),
-        Overdue::No(why) => wait(why, SOON),
+    let durable = joined.pass.spec.is_durable();
+    match evidence::of(joined, ordinal, pod) {
+        Evidence::BadDisk if evidence::condemns(joined, pod) => Verdict::Remove(Removal::BadDisk),
+        Evidence::BadDisk => wait(Why::UnprovenTemplate(ordinal), SOON),
+        Evidence::Silent if durable => Verdict::Remake,
+        Evidence::Silent => Verdict::Remove(Removal::Dead),
+        Evidence::Wait(why) => wait(why, SOON),
     }
 }
 
 fn wait(why: Why, after: Duration) -> Verdict {
     Verdict::Wait(Step::Wait { why, after })
-}
-
-/// Whether the data of a started member is lost: its claim is missing, lost or being deleted, or, without
-/// claims, its pod is gone or going.
-pub(super) fn lost_disk(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> bool {
-    let pod = joined.pass.pod(ordinal);
-    if joined.pass.spec.is_durable() {
-        match joined.pass.claim(ordinal) {
-            Some(claim) => member.started && (claim.deleting || claim.lost),
-            None => member.started,
-        }
-    } else {
-        let gone = pod.is_none_or(|pod| pod.deleting || pod.phase == PodPhase::Ended);
-        member.started && gone
-    }
-}
-
-/// Whether a member that does not serve had its time to come back.
-pub(super) enum Overdue {
-    Yes,
-    No(Why),
-}
-
-/// Decides whether a pod was not ready for so long that its member is to be replaced, without a reason that a
-/// new disk would not mend.
-pub(super) fn overdue(joined: &Joined<'_>, ordinal: Ordinal, pod: &PodSeen) -> Overdue {
-    if pod.deleting {
-        return Overdue::No(Why::PodEnding(ordinal));
-    }
-    if let Some(obstacle) = pod.obstacle {
-        return Overdue::No(Why::Obstacle(ordinal, obstacle));
-    }
-    if joined.had_its_time(pod) {
-        Overdue::Yes
-    } else {
-        Overdue::No(Why::Unhealthy(ordinal))
-    }
 }
 
 /// Lowers the alarm CORRUPT of a member that is removed, which outlives it.

@@ -1,5 +1,5 @@
-//! The number of members follows the spec, one member at a time: up by a learner at the lowest free ordinal, down
-//! from the highest one. A member that had its time to come back goes before it (`repair`).
+//! The number of members follows the spec, one member at a time: up by a learner at the lowest ordinal that has nothing
+//! of an earlier member, down from the highest one. A member that had its time to come back goes before it (`repair`).
 
 use super::{pass::Joined, soon};
 use crate::model::{Ordinal, Removal, Step, Stop, Why};
@@ -16,24 +16,27 @@ pub(super) fn step(joined: &Joined<'_>) -> Option<Step> {
     }
 }
 
-/// Adds a learner at the lowest free ordinal, once the pod and the claim of an earlier member of that ordinal
-/// are gone.
+/// Adds a learner at the lowest ordinal that has neither pod nor claim. Those that are about to end are waited for; one
+/// that does not end, and a disk that is kept, block nothing.
 fn grow(joined: &Joined<'_>) -> Option<Step> {
-    // There are fewer members than wanted, so that one of these is free.
-    let bound = Ordinal::try_from(joined.list.members.len()).unwrap_or(Ordinal::MAX);
-    let ordinal = (0..=bound).find(|ordinal| joined.list.of(*ordinal).is_none())?;
     let pass = &joined.pass;
-    if let Some(wait) = pass.taken_of(ordinal) {
-        return Some(wait);
+    let free = (0..=Ordinal::MAX).filter(|ordinal| joined.list.of(*ordinal).is_none());
+    for ordinal in free {
+        match (pass.pod(ordinal), pass.claim(ordinal)) {
+            (None, None) => {
+                if let Some(wait) = pass.taken_of(ordinal) {
+                    return Some(wait);
+                }
+                let peer_tls = pass.peer_tls_of_new();
+                return Some(Step::AddLearner { ordinal, peer_tls });
+            }
+            (_, Some(claim)) if claim.overdue || !claim.deleting => {}
+            (Some(pod), _) if pod.overdue => {}
+            (Some(_), _) => return soon(Why::PodEnding(ordinal)),
+            (None, Some(_)) => return soon(Why::ClaimEnding(ordinal)),
+        }
     }
-    if pass.pod(ordinal).is_some() {
-        return soon(Why::PodEnding(ordinal));
-    }
-    Some(match pass.claim(ordinal) {
-        Some(claim) if claim.deleting => return soon(Why::ClaimEnding(ordinal)),
-        Some(_) => Step::DeleteClaim { ordinal },
-        None => Step::AddLearner { ordinal, peer_tls: pass.peer_tls_of_new() },
-    })
+    None
 }
 
 /// Stops or removes the member of the highest ordinal. It stops before its removal, so that its clients go to

@@ -57,7 +57,7 @@ pub(super) fn fence(joined: &Joined<'_>) -> Option<Step> {
         };
         // Even a corrupt member has a vote that a quorum may need.
         let ready = joined.pass.pod(*ordinal).is_some_and(|pod| pod.ready);
-        let votes = !member.learner && (ready || joined.serves(member));
+        let votes = !member.learner && (ready || member.answers);
         if votes && !joined.may_stop(member.id) {
             wait = wait.or(idle(Why::CannotFence(*ordinal)));
             continue;

@@ -2,6 +2,7 @@
 
 mod authority;
 mod cases;
+mod evidence;
 mod faults;
 mod judge;
 mod objects;

@@ -155,10 +155,18 @@ fn of_pod(cluster: &str, step: &Step) -> Option<Notice> {
             ordinal,
             format!("deleting the claim of the removed member {}", pod(ordinal)),
         ),
-        Step::RetireClaim { ordinal } => (
+        Step::RetireClaim { ordinal, held } => (
             "ClaimRetained",
             ordinal,
-            format!("keeping the claim of the removed member {}", pod(ordinal)),
+            format!(
+                "keeping the claim of the removed member {}{}",
+                pod(ordinal),
+                if *held {
+                    " until another one votes"
+                } else {
+                    ""
+                }
+            ),
         ),
         Step::ApplyClaim { ordinal, .. } => (
             "ClaimApplied",
@@ -227,6 +235,12 @@ fn removal(member: String, why: Removal) -> Notice {
     let (reason, because, warning) = match why {
         Removal::ScaleIn => ("MemberRemoved", "the specification asks for fewer", false),
         Removal::Dead => ("ReplacingDeadMember", "it did not come back in time", true),
+        Removal::BadDisk => (
+            "ReplacingDeadMember",
+            "its process says that its disk cannot be used; the disk is kept until another member votes",
+            true,
+        ),
+        Removal::Asked => ("ReplacingMember", "the annotation asks for it", false),
         Removal::DiskLost => ("ReplacingDeadMember", "its disk is gone", true),
         Removal::Corrupt => (
             "ReplacingCorruptMember",
@@ -256,6 +270,10 @@ fn stop(pod: String, why: Stop) -> Notice {
         Stop::WrongStart => (
             "MemberRestarted",
             "it cannot begin in the way it was started",
+        ),
+        Stop::Silent => (
+            "MemberRestarted",
+            "it does not answer, and nothing says that its disk is bad",
         ),
         Stop::Fenced => ("MemberFenced", "the annotation fences it"),
         Stop::Hibernated => ("MemberHibernated", "the specification asks for no members"),
@@ -309,8 +327,13 @@ fn wait(cluster: &str, seen: &Observed, why: &Why) -> Notice {
         Why::Unhealthy(ordinal) => ("MemberUnhealthy", Some(pod(ordinal)), format!("member {} is not healthy; it has time to come back", pod(ordinal)), true),
         Why::Obstacle(ordinal, obstacle) => {
             let (reason, text) = obstacle_text(*obstacle);
-            (reason, Some(pod(ordinal)), format!("member {} {text}", pod(ordinal)), true)
+            let found = seen.ordinals.get(ordinal).and_then(|at| at.pod.as_ref()?.said.clone());
+            let said = found.map(|said| format!(": {said}")).unwrap_or_default();
+            (reason, Some(pod(ordinal)), format!("member {} {text}{said}", pod(ordinal)), true)
         }
+        Why::Silent(ordinal) => ("MemberSilent", Some(pod(ordinal)), format!("member {0} does not answer, and nothing says that its disk is bad; its pod was made again within the hour. To replace the member, delete the claim of its disk and pod {0}", pod(ordinal)), true),
+        Why::Exited(ordinal, code) => ("MemberExits", Some(pod(ordinal)), format!("the process of member {0} ends with exit code {code}, which another disk would not mend: see the log of pod {0}", pod(ordinal)), true),
+        Why::UnprovenTemplate(ordinal) => ("UnprovenTemplate", Some(pod(ordinal)), format!("the process of member {0} says that its disk cannot be used, but no member serves with the same image and flags: see the log of pod {0}", pod(ordinal)), true),
         Why::CannotReplace(ordinal) => ("CannotReplaceMember", Some(pod(ordinal)), format!("member {} has to be replaced, and the others alone have no quorum or spec.selfHealing forbids it", pod(ordinal)), true),
         Why::Corrupt(ordinal) => ("MemberCorrupt", Some(pod(ordinal)), format!("the data of member {} differs from that of the others; spec.selfHealing leaves it to a person", pod(ordinal)), true),
         Why::ForeignUnhealthy(id) => ("MemberUnhealthy", Some(named(id)), format!("member {} is no pod of this cluster and is not healthy", named(id)), true),
@@ -338,6 +361,7 @@ fn obstacle_text(obstacle: Obstacle) -> (&'static str, &'static str) {
             "was ended for the memory that it used: raise spec.resources.limits.memory",
         ),
         Obstacle::NodeNotReady => ("NodeNotReady", "is on a node that does not report"),
+        Obstacle::ReadinessGate => ("ReadinessGate", "waits for a readiness gate of its pod"),
     }
 }
 

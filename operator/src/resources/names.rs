@@ -31,7 +31,7 @@ pub const PEER_TLS: &str = "witan.dev/peer-tls";
 pub const CLIENT_TLS: &str = "witan.dev/client-tls";
 /// Annotation of a pod: how it was started.
 pub const START: &str = "witan.dev/start";
-/// Annotation of a claim: its member is no more.
+/// Annotation of a claim: its member is no more. It is kept, or kept until another member votes.
 pub const RETIRED: &str = "witan.dev/retired";
 /// Annotation of a claim: the id of the cluster whose data it holds. A claim without it never held that of a cluster that
 /// a quorum has served.
@@ -51,6 +51,8 @@ pub const ROTATED_AT: &str = "witan.dev/rotated-at";
 pub const TRUST: &str = "witan.dev/trust";
 /// Annotation of an EtcdCluster: members that are to be stopped.
 pub const FENCED_MEMBERS: &str = "witan.dev/fenced-members";
+/// Annotation of an EtcdCluster: the id of a member that is to be replaced at once, in hexadecimal as in the status.
+pub const REPLACE_MEMBER: &str = "witan.dev/replace-member";
 /// Annotation of an EtcdCluster: the generation at which the leader may restart.
 pub const ALLOW_LEADER_RESTART: &str = "witan.dev/allow-leader-restart";
 

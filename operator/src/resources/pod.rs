@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Name of the container.
-const CONTAINER: &str = "etcd";
+pub const CONTAINER: &str = "etcd";
 
 /// The user and group of a member; the image has none that it needs.
 const USER: i64 = 65532;

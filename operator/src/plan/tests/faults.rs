@@ -22,7 +22,7 @@ impl World {
     }
 
     fn fault(&mut self, ordinal: Ordinal, ordinals: &[Ordinal]) {
-        match self.random.below(18) {
+        match self.random.below(23) {
             0 | 1 => self.kill(ordinal),
             2 => self.with_pod(ordinal, |pod| pod.ended = true),
             3 if self.may_lose(ordinal) => self.with_pod(ordinal, |pod| pod.broken = true),
@@ -31,7 +31,8 @@ impl World {
             6 if self.may_lose(ordinal) => self.delete_claim(ordinal),
             7 | 8 => self.spec.replicas = 1 + i32::try_from(self.random.below(7)).unwrap_or(0),
             9 if self.all_keep_their_disks() => self.spec.replicas = 0,
-            10 => self.template += 1,
+            // A first member without a disk that restarts has forgotten whom it has voted for.
+            10 if self.spec.is_durable() || self.status.cluster_id.is_some() => self.template += 1,
             11 => self.toggle_tls(),
             12 => self.grow(),
             13 => self.remove_by_hand(ordinal),
@@ -43,6 +44,18 @@ impl World {
             }
             16 => self.authority.asked = self.spec.tls.is_some(),
             17 if self.all_keep_their_disks() => ordinals.iter().for_each(|o| self.delete_pod(*o)),
+            18 | 19 => self.cut(ordinal),
+            20 if self.may_lose(ordinal) => {
+                if let Some(claim) = self.claims.get_mut(&ordinal) {
+                    claim.damaged = true;
+                }
+            }
+            21 if self.spec.is_durable() => {
+                self.template += 1;
+                let code = if self.random.below(2) == 0 { 1 } else { 27 };
+                self.bad_template = Some((self.template, code));
+            }
+            22 => self.missing_secret = !self.missing_secret,
             _ => self.with_pod(ordinal, |pod| {
                 if !pod.ready {
                     pod.obstacle = Some(Obstacle::Unschedulable);
@@ -56,6 +69,10 @@ impl World {
         self.spec.paused = false;
         self.spec.replicas = self.spec.replicas.max(1);
         self.fenced.clear();
+        self.missing_secret = false;
+        self.template += u32::from(self.bad_template.take().is_some());
+        let ordinals: Vec<_> = self.pods.keys().copied().collect();
+        ordinals.iter().for_each(|ordinal| self.join(*ordinal));
         for pod in self.pods.values_mut() {
             pod.obstacle = None;
         }
@@ -66,6 +83,23 @@ impl World {
         let ends = !self.keeps_its_disk(ordinal) && !self.may_lose(ordinal);
         if let Some(pod) = self.pods.get_mut(&ordinal).filter(|_| !ends) {
             change(pod);
+        }
+    }
+
+    /// Cuts the node of a pod off from the control plane, or ends that.
+    pub(super) fn cut(&mut self, ordinal: Ordinal) {
+        match self.pods.get_mut(&ordinal) {
+            Some(pod) if !pod.cut && pod.gone_at.is_none() => pod.cut = true,
+            Some(_) | None => self.join(ordinal),
+        }
+    }
+
+    /// Joins the node of a pod to the control plane again: what was deleted meanwhile ends.
+    pub(super) fn join(&mut self, ordinal: Ordinal) {
+        let now = self.now;
+        if let Some(pod) = self.pods.get_mut(&ordinal).filter(|pod| pod.cut) {
+            pod.cut = false;
+            pod.gone_at = pod.gone_at.map(|_| now + 1);
         }
     }
 
@@ -97,7 +131,8 @@ impl World {
             let claim = self.claims.get(&other);
             let disk = if self.spec.is_durable() {
                 claim.is_some_and(|claim| {
-                    !claim.lost && !claim.deleting && claim.data == Some(member.id)
+                    let whole = !claim.lost && !claim.deleting && !claim.damaged;
+                    whole && claim.data == Some(member.id)
                 })
             } else {
                 pod.is_some_and(|pod| {

@@ -18,18 +18,26 @@ impl World {
             }
             Step::RemoveMember { id, reason } => {
                 self.judge_removal(step, *id, *reason);
-                self.judge_patience(step, *id, *reason, seen);
+                self.judge_evidence(step, *id, *reason, seen);
             }
             Step::DeletePod { ordinal, reason } => {
                 if let Some(member) = self.member(*ordinal) {
                     self.judge_stop(step, member.id, *reason);
                 }
             }
-            Step::DeleteClaim { ordinal } | Step::RetireClaim { ordinal } => {
+            Step::DeleteClaim { ordinal } | Step::RetireClaim { ordinal, .. } => {
                 assert!(self.has_quorum(), "only a confirmed list counts: {step:?}");
                 assert!(
                     self.member(*ordinal).is_none(),
                     "no member's disk is given up: {step:?}"
+                );
+                let claim = self.claims.get(ordinal);
+                let of_use = claim.is_some_and(|claim| claim.voted && !claim.lost);
+                let deletes = matches!(step, Step::DeleteClaim { .. });
+                let wanted = usize::try_from(self.spec.members()).unwrap_or_default();
+                assert!(
+                    !deletes || !of_use || self.voters() >= wanted,
+                    "a disk is kept until another member votes: {step:?}"
                 );
             }
             Step::StartMember { ordinal, bootstrap, peer_tls, .. } => {
@@ -127,9 +135,9 @@ impl World {
         }
     }
 
-    /// Asserts that a voter that does not serve gets its time to come back, unless its disk is gone or it is
-    /// the one that goes.
-    fn judge_patience(&self, step: &Step, id: MemberId, reason: Removal, seen: &Observed) {
+    /// Asserts that a voter is removed on evidence alone: it does not answer, and its disk is gone or bad, or it is the
+    /// one that goes. One without a disk gets its time to come back.
+    fn judge_evidence(&self, step: &Step, id: MemberId, reason: Removal, seen: &Observed) {
         let member = self.members.iter().find(|member| member.id == id);
         let Some(member) = member.filter(|member| !member.learner) else {
             return;
@@ -137,18 +145,36 @@ impl World {
         let Some(ordinal) = member.ordinal else {
             return;
         };
-        let timed = match reason {
-            Removal::Dead => true,
-            Removal::ScaleIn => {
-                let highest = self
-                    .members
-                    .iter()
-                    .filter_map(|member| member.ordinal)
-                    .max();
-                highest != Some(ordinal)
+        let claim = self.claims.get(&ordinal);
+        let asked = claim.is_some_and(|claim| claim.deleting);
+        let mut ordinals = self.members.iter().filter_map(|member| member.ordinal);
+        let highest = ordinals.all(|other| other <= ordinal);
+        let silent = match reason {
+            Removal::Asked | Removal::Corrupt | Removal::Ephemeral => return,
+            Removal::ScaleIn => !highest && !asked,
+            Removal::Dead | Removal::BadDisk | Removal::DiskLost => {
+                assert!(
+                    !self.missing_secret,
+                    "nothing could take its place: {step:?}"
+                );
+                !asked
             }
-            Removal::DiskLost | Removal::Corrupt | Removal::Ephemeral => false,
         };
+        assert!(
+            !silent || !self.answers(member),
+            "a member that answers is never removed: {step:?}"
+        );
+        let damaged = claim.is_some_and(|claim| claim.damaged) && self.spec.is_durable();
+        assert!(
+            reason != Removal::BadDisk || damaged,
+            "its disk is bad: {step:?}"
+        );
+        let durable = self.spec.is_durable();
+        assert!(
+            reason != Removal::Dead || !durable,
+            "no disk is given up for a time: {step:?}"
+        );
+        let timed = reason == Removal::Dead || (reason == Removal::ScaleIn && !highest);
         let pod = seen.ordinals.get(&ordinal).and_then(|at| at.pod.as_ref());
         let patience = self.spec.self_healing().unhealthy_after.seconds();
         let had_its_time =

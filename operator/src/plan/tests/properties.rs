@@ -72,6 +72,13 @@ fn history(world: &mut World) {
     for _ in 0..CALM {
         let step = progresses(world);
         let lone = matches!(why(&step), Some(Why::OnlyCopy(_)));
+        if let Some(Why::UnprovenTemplate(ordinal) | Why::Exited(ordinal, _)) = why(&step) {
+            // What a person finds out.
+            let claim = world.claims.get(ordinal);
+            let bad = claim.is_some_and(|claim| claim.damaged || claim.data.is_none());
+            let member = world.member(*ordinal).filter(|_| bad);
+            world.replace = member.map(|member| member.id).or(world.replace);
+        }
         quiet = if step == Step::Done || lone {
             quiet + 1
         } else {

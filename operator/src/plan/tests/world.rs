@@ -10,7 +10,7 @@ use crate::{
     crd::{DiscoveryStatus, EtcdClusterSpec, EtcdClusterStatus, Storage},
     model::{
         Bootstrap, BudgetSeen, ClaimSeen, MemberId, MemberSeen, Membership, ObjectState, Observed,
-        Obstacle, Ordinal, OrdinalSeen, PeerTls, PodPhase, PodSeen, Role, Step, quorum,
+        Obstacle, Ordinal, OrdinalSeen, PeerTls, PodPhase, PodSeen, Role, Step, Stop, quorum,
     },
     plan::plan,
 };
@@ -24,6 +24,14 @@ pub(super) struct FakePod {
     pub(super) bootstrap: Bootstrap,
     pub(super) role: Role,
     pub(super) gone_at: Option<i64>,
+    /// When its deletion began.
+    pub(super) deleted_at: i64,
+    /// Its node has lost the control plane: its process runs on, whatever happens to the pod.
+    pub(super) cut: bool,
+    /// It was made while a secret was missing, and waits for it.
+    pub(super) waits: bool,
+    /// What its process ends with.
+    pub(super) exit: Option<i32>,
     pub(super) runs_at: i64,
     pub(super) broken: bool,
     pub(super) ended: bool,
@@ -44,6 +52,12 @@ pub(super) struct FakeClaim {
     pub(super) retired: bool,
     /// It is marked as the disk of a cluster that has served.
     pub(super) served: bool,
+    pub(super) held: bool,
+    pub(super) remade: Option<i64>,
+    /// Its member has had a vote.
+    pub(super) voted: bool,
+    /// A process that starts from it ends with exit code 27.
+    pub(super) damaged: bool,
     pub(super) peer_tls: PeerTls,
     pub(super) bytes: u64,
 }
@@ -65,6 +79,10 @@ pub(super) struct World {
     pub(super) spec: EtcdClusterSpec,
     pub(super) status: EtcdClusterStatus,
     pub(super) template: u32,
+    /// A template with which processes end, and their exit code.
+    pub(super) bad_template: Option<(u32, i32)>,
+    pub(super) missing_secret: bool,
+    pub(super) replace: Option<MemberId>,
     pub(super) pods: BTreeMap<Ordinal, FakePod>,
     pub(super) claims: BTreeMap<Ordinal, FakeClaim>,
     /// Empty until a majority of the first members has run.
@@ -87,6 +105,9 @@ impl World {
             spec,
             status: EtcdClusterStatus::default(),
             template: 0,
+            bad_template: None,
+            missing_secret: false,
+            replace: None,
             pods: BTreeMap::new(),
             claims: BTreeMap::new(),
             members: Vec::new(),
@@ -154,9 +175,37 @@ impl World {
 
     fn runs(&self, ordinal: Ordinal) -> bool {
         self.pods.get(&ordinal).is_some_and(|pod| {
-            let able = !pod.broken && !pod.ended && pod.obstacle.is_none();
-            able && pod.gone_at.is_none() && self.now >= pod.runs_at
+            let able = !pod.broken && !pod.ended && pod.obstacle.is_none() && !pod.waits;
+            let there = pod.gone_at.is_none() || pod.cut;
+            able && there && self.now >= pod.runs_at && self.exit(ordinal).is_none()
         })
+    }
+
+    /// What the process of an ordinal has ended with.
+    fn exit(&self, ordinal: Ordinal) -> Option<i32> {
+        let pod = self.pods.get(&ordinal)?;
+        if pod.waits || pod.obstacle.is_some() || self.now < pod.runs_at {
+            return None;
+        }
+        let bad = self.bad_template.filter(|(bad, _)| *bad == pod.template);
+        let damaged = self.claims.get(&ordinal).is_some_and(|one| one.damaged);
+        let damaged = (self.spec.is_durable() && damaged).then_some(27);
+        // It does not start again from a disk that is empty.
+        let started = self.member(ordinal).is_some_and(|member| member.started);
+        let emptied =
+            started && pod.bootstrap == Bootstrap::Restart && self.disk(ordinal).is_none();
+        let emptied = (self.spec.is_durable() && emptied).then_some(1);
+        pod.exit
+            .or(bad.map(|(_, code)| code))
+            .or(damaged)
+            .or(emptied)
+    }
+
+    /// Whether a member's process runs on its own data.
+    pub(super) fn answers(&self, member: &FakeMember) -> bool {
+        member
+            .ordinal
+            .is_none_or(|ordinal| self.runs(ordinal) && self.disk(ordinal) == Some(member.id))
     }
 
     /// Whether a member's process runs on its own data and others can reach it.
@@ -166,9 +215,7 @@ impl World {
         };
         let pod = self.pods.get(&ordinal);
         let tls = pod.is_some_and(|pod| (pod.peer_tls == PeerTls::On) == member.https);
-        self.runs(ordinal)
-            && self.disk(ordinal) == Some(member.id)
-            && (tls || self.members.len() == 1)
+        self.answers(member) && (tls || self.members.len() == 1)
     }
 
     pub(super) fn voters(&self) -> usize {
@@ -194,6 +241,8 @@ impl World {
             let pods: BTreeSet<_> = self.pods.keys().copied().collect();
             self.claims
                 .retain(|ordinal, claim| !claim.deleting || pods.contains(ordinal));
+            let missing = self.missing_secret;
+            self.pods.values_mut().for_each(|pod| pod.waits &= missing);
             for ordinal in pods {
                 self.boot(ordinal);
             }
@@ -314,9 +363,9 @@ impl World {
             let ready = member.is_some_and(|member| !member.learner && self.serves(member));
             let now = self.now;
             if let Some(pod) = self.pods.get_mut(&ordinal)
-                && pod.ready != (ready && quorate)
+                && pod.ready != (ready && quorate && !pod.cut)
             {
-                pod.ready = ready && quorate;
+                pod.ready = ready && quorate && !pod.cut;
                 pod.ready_changed = now;
             }
         }
@@ -326,13 +375,17 @@ impl World {
         let mut ordinals: BTreeMap<Ordinal, OrdinalSeen> = BTreeMap::new();
         for (ordinal, pod) in &self.pods {
             ordinals.entry(*ordinal).or_default().pod =
-                Some(PodSeen { running: self.runs(*ordinal), ..self.pod_seen(pod) });
+                Some(PodSeen { running: self.runs(*ordinal), ..self.pod_seen(*ordinal, pod) });
         }
         for (ordinal, claim) in &self.claims {
             ordinals.entry(*ordinal).or_default().claim = Some(ClaimSeen {
                 deleting: claim.deleting,
+                overdue: claim.deleting
+                    && self.pods.get(ordinal).is_some_and(|pod| self.is_late(pod)),
                 lost: claim.lost,
                 retired: claim.retired,
+                held: claim.held,
+                remade: claim.remade,
                 peer_tls: claim.peer_tls,
                 requested_bytes: claim.bytes,
                 refused_bytes: None,
@@ -365,6 +418,12 @@ impl World {
             }),
             wanted_version: self.spec.version.clone(),
             fenced: self.fenced.clone(),
+            replace: self.replace,
+            missing_secrets: self
+                .missing_secret
+                .then(|| "tls".to_owned())
+                .into_iter()
+                .collect(),
             auth_enabled: self.leader.is_some().then_some(false),
             ..Observed::default()
         };
@@ -374,17 +433,28 @@ impl World {
         seen
     }
 
-    fn pod_seen(&self, pod: &FakePod) -> PodSeen {
+    fn is_late(&self, pod: &FakePod) -> bool {
+        pod.gone_at.is_some() && self.now - pod.deleted_at >= 60
+    }
+
+    fn pod_seen(&self, ordinal: Ordinal, pod: &FakePod) -> PodSeen {
+        // Of some nothing is known but that the pod is not ready.
+        let away = pod.cut && self.runs(ordinal) && ordinal % 2 == 1;
+        let away = away.then_some(Obstacle::NodeNotReady);
         PodSeen {
             deleting: pod.gone_at.is_some(),
-            phase: match (pod.ended, pod.obstacle) {
+            overdue: self.is_late(pod),
+            phase: match (pod.ended, pod.obstacle.is_some() || pod.waits) {
                 (true, _) => PodPhase::Ended,
-                (false, Some(_)) => PodPhase::Pending,
-                (false, None) => PodPhase::Running,
+                (false, true) => PodPhase::Pending,
+                (false, false) => PodPhase::Running,
             },
             ready: pod.ready,
             ready_changed: pod.ready_changed,
-            obstacle: pod.obstacle,
+            obstacle: pod.obstacle.or(away),
+            said: None,
+            exit: self.exit(ordinal),
+            template: format!("{} {:?}", pod.template, pod.peer_tls),
             outdated: pod.template != self.template,
             peer_tls: pod.peer_tls,
             start: pod.bootstrap.kind(),
@@ -395,8 +465,7 @@ impl World {
     }
 
     fn membership(&self) -> Option<Membership> {
-        let answers = self.members.iter().any(|member| self.serves(member));
-        if !answers {
+        if !self.members.iter().any(|member| self.serves(member)) {
             return None;
         }
         let members = self.members.iter().map(|member| MemberSeen {
@@ -417,6 +486,7 @@ impl World {
             ],
             started: member.started,
             learner: member.learner,
+            answers: self.answers(member),
             healthy: self.serves(member) && self.leader.is_some() && !member.corrupt,
             version: Some("3.6.16".to_owned()),
             raft_index: if self.now >= member.caught_up_at {
@@ -489,21 +559,33 @@ impl World {
                 if let Some(pod) = self.pods.get_mut(ordinal) {
                     pod.role = *role;
                 }
+                if let Some(claim) = self.claims.get_mut(ordinal) {
+                    claim.voted |= *role == Role::Voter;
+                }
             }
             Step::MoveLeader { to, .. } => self.leader = Some(*to),
             Step::RemoveMember { id, .. } => self.remove(*id),
             Step::UpdatePeerUrl { id, peer_tls, .. } => {
                 self.change(*id, |member| member.https = *peer_tls == PeerTls::On);
             }
-            Step::DeletePod { ordinal, .. } => self.delete_pod(*ordinal),
+            Step::DeletePod { ordinal, reason } => {
+                if let Some(claim) = self
+                    .claims
+                    .get_mut(ordinal)
+                    .filter(|_| *reason == Stop::Silent)
+                {
+                    claim.remade = Some(self.now);
+                }
+                self.delete_pod(*ordinal);
+            }
             Step::DeleteClaim { ordinal } => {
                 if let Some(claim) = self.claims.get_mut(ordinal) {
                     claim.deleting = true;
                 }
             }
-            Step::RetireClaim { ordinal } => {
+            Step::RetireClaim { ordinal, held } => {
                 if let Some(claim) = self.claims.get_mut(ordinal) {
-                    claim.retired = true;
+                    (claim.retired, claim.held) = (true, *held);
                 }
             }
             Step::ApplyClaim { ordinal, peer_tls } => {
@@ -531,6 +613,7 @@ impl World {
             });
             claim.peer_tls = peer_tls;
             claim.served |= self.status.cluster_id.is_some();
+            claim.voted |= role == Role::Voter;
             // The operator ends between two calls.
             if self.random.below(10) == 0 {
                 return;
@@ -543,6 +626,10 @@ impl World {
             bootstrap: bootstrap.clone(),
             role,
             gone_at: None,
+            deleted_at: 0,
+            cut: false,
+            waits: self.missing_secret,
+            exit: None,
             runs_at,
             broken: false,
             ended: false,
@@ -588,8 +675,14 @@ impl World {
 
     pub(super) fn delete_pod(&mut self, ordinal: Ordinal) {
         let at = self.now + 1 + self.random.seconds(10);
-        if let Some(pod) = self.pods.get_mut(&ordinal) {
-            pod.gone_at = pod.gone_at.or(Some(at));
+        if let Some(pod) = self
+            .pods
+            .get_mut(&ordinal)
+            .filter(|pod| pod.gone_at.is_none())
+        {
+            // A node that is cut off does not hear of it.
+            pod.gone_at = Some(if pod.cut { i64::MAX } else { at });
+            pod.deleted_at = self.now;
         }
         self.elect();
         self.probe();

@@ -1,0 +1,67 @@
+//! How a member is started for the first time, or again.
+
+use serde::{Deserialize, Serialize};
+
+use super::{MemberId, Ordinal};
+
+/// What the flags of a starting member say about its cluster. With data on its disk a member ignores all of it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Bootstrap {
+    /// `--initial-cluster-state=new` with ordinals 0 to `members` - 1.
+    New {
+        /// How many.
+        members: u32,
+    },
+    /// `--discovery`.
+    Discovery {
+        /// The token's URL.
+        url: String,
+    },
+    /// `--initial-cluster-state=existing` with all members, this one among them.
+    Join {
+        /// Each of them.
+        members: Vec<JoinMember>,
+    },
+    /// `--initial-cluster-state=existing` with this member alone: it starts from its disk, and refuses to start
+    /// from an empty one.
+    Restart,
+}
+
+/// A member as another one that joins must name it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JoinMember {
+    /// Its id.
+    pub id: MemberId,
+    /// The ordinal of its pod, which gives it its name.
+    pub ordinal: Option<Ordinal>,
+    /// The name that it has said; empty until it has started.
+    pub name: String,
+    /// Where others reach it.
+    pub peer_urls: Vec<String>,
+}
+
+/// The kind of a `Bootstrap`, as the pod's annotation `witan.dev/start` keeps it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StartKind {
+    /// See `Bootstrap`.
+    New,
+    /// See `Bootstrap`.
+    Discovery,
+    /// See `Bootstrap`.
+    Join,
+    /// See `Bootstrap`.
+    Restart,
+}
+
+impl Bootstrap {
+    /// Returns the kind of this start, without what belongs to it.
+    pub fn kind(&self) -> StartKind {
+        match self {
+            Self::New { .. } => StartKind::New,
+            Self::Discovery { .. } => StartKind::Discovery,
+            Self::Join { .. } => StartKind::Join,
+            Self::Restart => StartKind::Restart,
+        }
+    }
+}
