@@ -3,11 +3,13 @@
 //!
 //! Why this can be decided: every write of ours is synced before the next one begins, and a file is
 //! synced and closed before the next is created. So a crash can tear only the last record of the
-//! last file, or a file just created. Damage anywhere else, and damage with a complete record
-//! behind it, cannot come from a crash. Nor can a last record that lacks no sector and is wrong in
+//! last file, or a file just created. Damage anywhere else, and damage with complete records
+//! behind it up to the end, cannot come from a crash. (A complete record alone may be what a client
+//! has put into a value of the torn one.) Nor can a last record that lacks no sector and is wrong in
 //! a single bit: it was complete, perhaps acknowledged, and is repaired.
 
 use std::{
+    collections::HashSet,
     fs::{self, OpenOptions},
     io,
     os::unix::fs::FileExt,
@@ -143,12 +145,35 @@ pub(super) fn judge(
     }
     if !zeros && queue == LogFileKind::Append {
         let search = if good.is_some() { at + 1 } else { 0 };
-        if let Some(next) = (search..bytes.len()).find(|at| record(bytes, *at, seq).is_some()) {
-            let what = format!("damaged, although a whole record follows at byte {next}");
+        if let Some(next) = records_to_the_end(bytes, search, seq) {
+            let what =
+                format!("damaged, although whole records follow from byte {next} to the end");
             return Err(Damage { at, what });
         }
     }
     Ok(good.map_or(Verdict::Remove, |good| Verdict::Cut { good, zeros }))
+}
+
+/// Finds the first place from `search` on from which complete records follow one another up to the end, or up
+/// to zeros that reach the end.
+fn records_to_the_end(bytes: &[u8], search: usize, seq: u64) -> Option<usize> {
+    let zeros = bytes.iter().rev().take_while(|byte| **byte == 0).count();
+    let end = bytes.len() - zeros;
+    // records from which it is known that no chain reaches the end, so that each is followed once
+    let mut visited = HashSet::new();
+    (search..end).find(|start| {
+        let mut at = *start;
+        while let Some(length) = record(bytes, at, seq) {
+            if !visited.insert(at) {
+                return false;
+            }
+            at += length;
+            if at >= end {
+                return true;
+            }
+        }
+        false
+    })
 }
 
 /// Judges a file of the log and repairs it: flips a bit back, cuts a torn write, or removes an incomplete

@@ -80,6 +80,48 @@ fn a_torn_last_record_is_cut_wherever_it_tore() {
     }
 }
 
+/// Makes what the engine takes for a whole record of the file with this sequence number.
+fn record_without_entries(seq: u64) -> Vec<u8> {
+    let footer = b"f";
+    let sum = crc32fast::hash(footer) ^ u32::try_from(seq).unwrap();
+    let length = 16 + footer.len() + 4;
+    let head = [(length as u64) << 8, 16].map(u64::to_be_bytes).concat();
+    [&head[..], footer, &sum.to_le_bytes()].concat()
+}
+
+#[test]
+fn a_torn_record_is_cut_although_a_client_has_put_whole_ones_into_it() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    let file = dir.log_files().pop().unwrap();
+    let seq: u64 = file.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    storage.log.append(&batch(2..5, 1));
+    let start = written(&file);
+    let mut value = vec![b'x'; 5000];
+    for _ in 0..2 {
+        value.extend(record_without_entries(seq));
+    }
+    value.extend([b'x'; 1000]);
+    let hostile = LogRecord { index: 5, term: 1, payload: value.into() };
+    let hostile = LogBatch { records: vec![hostile], hard_state: None, must_sync: true };
+    storage.log.append(&hostile);
+    drop(storage);
+    let bytes = fs::read(&file).unwrap();
+    let end = written(&file);
+    for unwritten in [start..start + 1024, start..start + 1] {
+        let mut torn = bytes.clone();
+        torn[unwritten.clone()].fill(!0);
+        let found = indexes(&open_with(&dir, &torn).unwrap());
+        assert_eq!(found, [2, 3, 4], "{unwritten:?} of {start}..{end}");
+        // what follows the torn record to the end does prove damage
+        torn.truncate(end);
+        torn.extend(record_without_entries(seq));
+        torn.extend([0; 4096]);
+        let error = open_with(&dir, &torn).expect_err("a whole record follows");
+        assert_eq!(error.exit_code(), 27, "{error}");
+    }
+}
+
 #[test]
 fn a_flipped_bit_is_refused_or_mended() {
     let dir = TempDir::new();
