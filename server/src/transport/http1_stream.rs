@@ -3,7 +3,7 @@
 //! A request target may contain bytes that Go accepts and actix's URI type does not (raw UTF-8,
 //! `<`, `#`, …): `request_filter` escapes them in every request line of the connection. A refused protocol
 //! upgrade is removed from the head, so that the request keeps its body. A head with ambiguous
-//! framing is refused. Bodies pass unchanged. `header` judges one header line.
+//! framing is refused, and a malformed body. Other bodies pass unchanged. `header` judges one header line.
 //!
 //! When a client closes its side or disconnects, waiting answers end: see [`ClientClosed`].
 
@@ -13,6 +13,10 @@ mod request_filter;
 use std::{
     io,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -40,6 +44,18 @@ impl ClientClosed {
     }
 }
 
+/// Ends what actix reads of a connection whose client asked for a tunnel (`CONNECT`, WebSocket) and does not get
+/// one: actix takes all that follows for a body without an end, and would read it for seconds before it closes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TunnelRefusal(Arc<AtomicBool>);
+
+impl TunnelRefusal {
+    /// Ends the stream after the answer that is being sent.
+    pub(super) fn refuse(&self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
 /// Stands in the data of a connection inside TLS.
 #[derive(Clone, Copy, Debug)]
 pub struct OverTls;
@@ -51,6 +67,7 @@ pub(super) struct Http1Stream<S> {
     /// Bytes that did not fit into the reader's buffer, and how many of them were output.
     held: (Vec<u8>, usize),
     ended: watch::Sender<bool>,
+    tunnel: TunnelRefusal,
     network: ClientNetwork,
     over_tls: bool,
     certificate: Option<PeerCertificate>,
@@ -71,12 +88,18 @@ impl<S> Http1Stream<S> {
             lines: RequestFilter::default(),
             held: (Vec::new(), 0),
             ended: watch::Sender::new(false),
+            tunnel: TunnelRefusal::default(),
         }
     }
 
     /// Returns the signal that the client has closed its side.
     pub(super) fn ended(&self) -> ClientClosed {
         ClientClosed(self.ended.subscribe())
+    }
+
+    /// Returns what ends this stream when a tunnel is refused.
+    pub(super) fn tunnel(&self) -> TunnelRefusal {
+        self.tunnel.clone()
     }
 
     /// Returns the network of the client.
@@ -115,6 +138,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Http1Stream<S> {
         let this = &mut *self;
         let mut empty_reads = 0;
         while this.held.0.is_empty() {
+            if this.lines.has_refused_body() || this.tunnel.0.load(Relaxed) {
+                return Poll::Ready(Ok(()));
+            }
             let before = buf.filled().len();
             ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
             let read = &buf.filled()[before..];

@@ -18,7 +18,9 @@ use actix_http::{HttpService, Protocol};
 use actix_service::{Service, ServiceFactory, fn_factory, fn_service, map_config};
 use actix_web::{
     App, HttpRequest, HttpResponse,
+    body::{BodySize, MessageBody as _},
     dev::AppConfig,
+    http::{Method, StatusCode},
     web::{self, Payload},
 };
 use socket2::SockRef;
@@ -36,7 +38,7 @@ use super::{
     busy_poll::BusyPoll,
     contain,
     grpc::{self, ConnectionInfo},
-    http1_stream::{Http1Stream, OverTls},
+    http1_stream::{Http1Stream, OverTls, TunnelRefusal},
     limits,
     sniffed::ReplayedStream,
     stall_timeout::{self, StallTimeout},
@@ -231,6 +233,7 @@ where
             let (http, metrics) = (http.clone(), metrics.clone());
             async move {
                 let plan = PlantedPanic::of(request.headers());
+                let tunnel = asked_tunnel(&request);
                 let work = async move {
                     match stall_timeout::bounded(&request, payload).await {
                         Some(payload) => http(surface, request, payload).await,
@@ -239,6 +242,12 @@ where
                 };
                 let done = panics::contain(&metrics, PanicSource::Http, plan, work).await;
                 let mut response = contain::response(done, &metrics, plan);
+                let granted = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+                // an answer without an end notices by reading that its client has left
+                let ends = !matches!(response.body().size(), BodySize::Stream);
+                if let Some(tunnel) = tunnel.filter(|_| ends && !granted) {
+                    tunnel.refuse();
+                }
                 // Go writes header names in canonical case, and some clients look for it
                 response.head_mut().set_camel_case_headers(true);
                 response
@@ -256,6 +265,7 @@ where
             .h1_allow_half_closed(true)
             .on_connect_ext(move |requests: &Http1Connection<S>, data| {
                 data.insert(requests.ended());
+                data.insert(requests.tunnel());
                 data.insert(traffic.of_connection(requests.network()));
                 if requests.is_over_tls() {
                     data.insert(OverTls);
@@ -273,6 +283,12 @@ where
             })
             .finish(map_config(app, |()| AppConfig::default()))
     }
+}
+
+/// Returns what to call when the request asks for a tunnel and gets another answer; `None` if it asks for none.
+fn asked_tunnel(request: &HttpRequest) -> Option<TunnelRefusal> {
+    let asked = request.method() == Method::CONNECT || request.head().upgrade();
+    request.conn_data().filter(|_| asked).cloned()
 }
 
 /// Makes the answer for a body that the memory budget refuses: status 503, after which the connection closes,

@@ -1,7 +1,10 @@
 //! Requests whose end two readers could see in different places, and wishes for another protocol:
 //! refused, or answered with the body that they have.
 
-use std::io::Write as _;
+use std::{
+    io::Write as _,
+    time::{Duration, Instant},
+};
 
 use witan_e2e::{Kind, Launch, Server, http};
 
@@ -165,4 +168,63 @@ fn a_long_content_type_costs_little() {
         long <= bound,
         "{long:?} of CPU, {usual:?} for another header"
     );
+}
+
+/// A server that reads on although it has announced the end does so for five seconds.
+const LINGERING: Duration = Duration::from_secs(5);
+
+/// Sends a request, and gives the answer once the connection has ended.
+fn answer_and_end(server: &Server, request: &str) -> String {
+    let mut stream = connect(server);
+    stream.write_all(request.as_bytes()).expect("it is sent");
+    let (answer, ended) = rest(&mut stream);
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    assert!(ended, "{request}: {answer}");
+    answer
+}
+
+#[test]
+fn the_connection_ends_with_the_refusal_of_a_tunnel() {
+    let server = Launch::witan().start();
+    let upgrade = |path: &str, version: u32| {
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: {version}\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+    };
+    let asked = [
+        (upgrade("/v3/watch", 12), "426"),
+        (upgrade("/version", 13), "200"),
+        ("CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n".into(), "404"),
+    ];
+    let begun = Instant::now();
+    let mut refused = 0;
+    for (request, status) in asked.iter().cycle().take(12) {
+        let answer = answer_and_end(&server, request);
+        let expected = format!("HTTP/1.1 {status}");
+        assert!(answer.starts_with(&expected), "{request}: {answer}");
+        refused += 1;
+    }
+    assert!(begun.elapsed() < LINGERING * refused / 2, "it reads on");
+}
+
+#[test]
+fn a_malformed_chunk_is_answered() {
+    let server = Launch::witan().start();
+    let form = "Content-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked";
+    for body in [
+        "-1\r\n\r\n",
+        "zz\r\n",
+        "10000000000000005\r\nvalue",
+        "7\r\nvalue=aXX0\r\n\r\n",
+        "7\r\nvalue=a\r\n0\r\nA: b\n\n",
+    ] {
+        for line in ["PUT /v2/keys/a", "POST /v3/kv/range"] {
+            let request = format!("{line} HTTP/1.1\r\nHost: x\r\n{form}\r\n\r\n{body}");
+            let answer = answer_and_end(&server, &request);
+            assert!(answer.starts_with("HTTP/1.1 400"), "{request}: {answer}");
+            assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{request}: {answer}");
+        }
+    }
+    assert_eq!(value(&server, "a"), None);
 }
