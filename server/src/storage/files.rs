@@ -1,16 +1,70 @@
-//! Makes files and names durable. Tests observe every step through [`watched`].
+//! Makes files and names durable, and the owner's alone. Tests observe every durable step through [`watched`].
 
 use std::{
-    fs::{self, File},
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::{self, Write},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
+
+use rustix::fs::OFlags;
+
+/// Modes of what is in the data directory, as etcd's: passwords' hashes and all values are in it.
+const DIR_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+
+/// Bits of a mode that concern others than the owner.
+const OTHERS: u32 = 0o077;
+
+/// Returns options for files that the owner alone may read. A link in the place of the file is not followed.
+pub(super) fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    let no_link = OFlags::NOFOLLOW.bits().cast_signed();
+    options.write(true).mode(FILE_MODE).custom_flags(no_link);
+    options
+}
+
+/// Creates a file that the owner alone may read, or empties it.
+pub(super) fn create(path: &Path) -> io::Result<File> {
+    private().create(true).truncate(true).open(path)
+}
+
+/// Creates a directory, and its missing parents, that the owner alone may enter.
+pub(super) fn create_dirs(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(DIR_MODE).create(path)
+}
+
+/// Takes all access away from others than the owner, for one file or a directory with all in it: libraries
+/// create theirs as the umask says, and so did earlier releases. Links are left alone.
+pub(super) fn make_private(path: &Path) -> io::Result<()> {
+    let data = fs::symlink_metadata(path)?;
+    if data.is_symlink() {
+        return Ok(());
+    }
+    let mode = data.permissions().mode();
+    if mode & OTHERS != 0 {
+        fs::set_permissions(path, Permissions::from_mode(mode & !OTHERS))?;
+    }
+    if data.is_dir() {
+        for entry in fs::read_dir(path)? {
+            make_private(&entry?.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the mode of a directory that others than its owner may read or enter.
+pub(super) fn open_to_others(dir: &Path) -> io::Result<Option<u32>> {
+    let mode = fs::metadata(dir)?.permissions().mode() & 0o777;
+    Ok((mode & OTHERS != 0).then_some(mode))
+}
 
 /// Replaces the content of a small file atomically and durably: after a crash it has either the old
 /// or the new content.
 pub(super) fn replace(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let staged: PathBuf = dir.join(format!("{name}.tmp"));
-    let mut file = File::create(&staged)?;
+    let mut file = create(&staged)?;
     file.write_all(content)?;
     drop(file);
     sync_file(&staged)?;

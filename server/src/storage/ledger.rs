@@ -5,8 +5,7 @@
 //! What does *not* live here: how much must stay free, and what is refused otherwise (`space`).
 
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -15,6 +14,8 @@ use std::{
 };
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
+
+use super::files;
 
 /// Name of the ballast in the member's folder.
 const BALLAST: &str = "ballast";
@@ -109,7 +110,7 @@ impl Ledger {
     /// Creates the ballast with its space allocated. Returns `false` if the file system cannot
     /// allocate it.
     pub(super) fn make_ballast(&self, bytes: u64) -> bool {
-        let made = File::create(&self.path).and_then(|file| {
+        let made = files::create(&self.path).and_then(|file| {
             let flags = FallocateFlags::empty();
             fallocate(&file, flags, 0, bytes).map_err(io::Error::from)
         });

@@ -2,14 +2,14 @@
 //! holder's process id. And how to wait for the locks that libraries take inside of it.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write},
     path::Path,
     thread,
     time::Duration,
 };
 
-use super::OpenError;
+use super::{OpenError, files};
 
 /// Name of the lock file inside the member's folder.
 const FILE: &str = "LOCK";
@@ -45,13 +45,14 @@ impl LockFile {
     /// Takes the lock. If another process has it, the error names that process.
     pub(crate) fn take(dir: &Path) -> Result<Self, OpenError> {
         let path = dir.join(FILE);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(|e| OpenError::io(&path, e))?;
+        let opened = files::private().read(true).create(true).open(&path);
+        let mut file = opened.map_err(|error| match path.is_symlink() {
+            true => OpenError::io(
+                &path,
+                io::Error::other("it is a link, which is not followed"),
+            ),
+            false => OpenError::io(&path, error),
+        })?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

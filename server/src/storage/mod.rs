@@ -52,8 +52,6 @@ mod tail;
 mod tests;
 
 use std::{
-    fs::{self, DirBuilder},
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -74,9 +72,6 @@ pub use metrics::StorageMetrics;
 pub use received::{IncomingSnapshot, ReceivedSnapshot, SnapshotError, SnapshotReceiver};
 pub use record_stream::{RecordCounter, RecordTotals, encode_record};
 pub use space::{LogSizes, SpaceConfig, SpaceLevel, SpaceMonitor, SpaceStatus};
-
-/// Mode of the data directory: only the user of the process has access, as in etcd.
-const DIR_MODE: u32 = 0o700;
 
 /// An opened data directory. Its parts go to different threads: the log to the replica's, the
 /// checkpoint into a [`Checkpointer`].
@@ -129,6 +124,10 @@ pub fn open(
     // before anything is written
     self::identity(dir)?;
     make_dir(dir)?;
+    if let Ok(Some(mode)) = files::open_to_others(dir) {
+        let mode = format!("{mode:o}");
+        tracing::warn!(dir = %dir.display(), mode, "the data directory is readable by other users");
+    }
     make_dir(&member)?;
     let lock = lock::LockFile::take(&member)?;
     let known = format::read(&member)?;
@@ -162,6 +161,9 @@ pub fn open(
         .as_ref()
         .is_none_or(|view| view.position.members() == 1);
     let records = log.read(if alone { applied + 1 } else { 0 }, applied)?;
+    if let Err(error) = files::make_private(&member) {
+        tracing::warn!(%error, "failed to take access to the data from other users");
+    }
     if view.is_some() && !checkpoint.fell_back() {
         // what a crash has left of a checkpoint or of a snapshot that was being received
         checkpoint.remove_others();
@@ -177,29 +179,17 @@ fn member_dir(dir: &Path) -> PathBuf {
     dir.join("member")
 }
 
+/// Creates a directory durably, unless it is there.
 fn make_dir(dir: &Path) -> Result<(), OpenError> {
     if dir.is_dir() {
-        let mode = fs::metadata(dir)
-            .map_err(|e| OpenError::io(dir, e))?
-            .permissions()
-            .mode();
-        if mode & 0o077 != 0 {
-            let mode = format!("{:o}", mode & 0o777);
-            tracing::warn!(dir = %dir.display(), mode, "the data directory is readable by other users");
-        }
         return Ok(());
     }
-    DirBuilder::new()
-        .recursive(true)
-        .mode(DIR_MODE)
-        .create(dir)
-        .and_then(|()| {
-            dir.parent()
-                .map_or(Ok(()), |up| match up.as_os_str().is_empty() {
-                    true => files::sync_dir(Path::new(".")),
-                    false => files::sync_dir(up),
-                })
-        })
+    let parent = dir.parent().map(|up| match up.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => up,
+    });
+    files::create_dirs(dir)
+        .and_then(|()| parent.map_or(Ok(()), files::sync_dir))
         .map_err(|e| OpenError::io(dir, e))
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use raft_engine::env::{FileSystem, Permission, WriteExt};
 
-use super::ledger::Ledger;
+use super::{files::make_private, ledger::Ledger};
 
 /// The engine's file system, with writes that are repeated after the ballast is deleted.
 pub(super) struct Retrying<F> {
@@ -45,7 +45,10 @@ impl<F: FileSystem> FileSystem for Retrying<F> {
     type Writer = Writer<F::Writer>;
 
     fn create<P: AsRef<Path>>(&self, path: P) -> io::Result<F::Handle> {
-        retried(&self.ledger, || self.files.create(&path))
+        let made = retried(&self.ledger, || self.files.create(&path))?;
+        // a file system without modes was warned of at the start
+        let _ = make_private(path.as_ref());
+        Ok(made)
     }
 
     fn open<P: AsRef<Path>>(&self, path: P, permission: Permission) -> io::Result<F::Handle> {

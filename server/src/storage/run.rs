@@ -24,7 +24,7 @@ use witan_replica::machine::record::CorruptRecord;
 
 use super::{
     error::CheckpointReadError,
-    files::{sync_dir, sync_file},
+    files::{make_private, sync_dir, sync_file},
     lock::wait_until_unlocked,
 };
 
@@ -99,6 +99,8 @@ pub(super) fn write(path: &Path, items: &[RunItem]) -> io::Result<RunContent> {
     drop(db);
     wait_until_unlocked(&path.join(DATABASE))?;
     strip(path)?;
+    // a file system without modes was warned of at the start
+    let _ = make_private(path);
     let file = path.join(DATABASE);
     sync_file(&file)?;
     sync_dir(path)?;

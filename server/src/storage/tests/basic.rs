@@ -1,6 +1,10 @@
 //! What was written is read back: log, hard state, checkpoint, and both together.
 
-use std::sync::mpsc;
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
+    sync::mpsc,
+};
 
 use witan_replica::host::LogBatch;
 
@@ -198,4 +202,52 @@ fn a_member_with_others_reads_entries_below_its_checkpoint() {
     let above = batch(8..10, 1).records;
     let bytes: usize = above.iter().map(|record| record.payload.len()).sum();
     assert_eq!(storage.log.replayed_bytes(), bytes as u64);
+}
+
+/// Returns what others than its owner may use, below a directory and itself.
+fn open_to_others(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    if dir.metadata().unwrap().permissions().mode() & 0o077 != 0 {
+        found.push(dir.to_owned());
+    }
+    if dir.is_dir() {
+        for entry in fs::read_dir(dir).unwrap() {
+            found.extend(open_to_others(&entry.unwrap().path()));
+        }
+    }
+    found
+}
+
+fn open_all_to_others(dir: &Path) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let mode = if path.is_dir() { 0o755 } else { 0o644 };
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        if path.is_dir() {
+            open_all_to_others(&path);
+        }
+    }
+}
+
+#[test]
+fn what_is_in_a_data_directory_is_the_owners_alone() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    storage.checkpoint.write(None, &view(3, 100)).unwrap();
+    for index in 2..20 {
+        // more than one file of the log
+        let records = vec![record(index, 1, 1 << 20)];
+        storage
+            .log
+            .append(&LogBatch { records, hard_state: None, must_sync: true });
+    }
+    assert!(dir.log_files().len() > 1);
+    assert_eq!(open_to_others(&dir.data()), Vec::<PathBuf>::new());
+    drop(storage);
+    // as an earlier release or a copy has left them
+    open_all_to_others(&dir.data());
+    assert!(!open_to_others(&dir.data()).is_empty());
+    let (storage, _) = reopen(&dir);
+    assert_eq!(open_to_others(&dir.data()), Vec::<PathBuf>::new());
+    drop(storage);
 }

@@ -32,6 +32,36 @@ fn a_second_process_learns_who_is_first() {
 }
 
 #[test]
+fn a_lock_that_is_a_link_is_not_followed() {
+    let dir = TempDir::new();
+    drop(reopen(&dir));
+    let (lock, other) = (dir.data().join("member/LOCK"), dir.0.join("other"));
+    fs::remove_file(&lock).unwrap();
+    fs::write(&other, "not a lock").unwrap();
+    std::os::unix::fs::symlink(&other, &lock).unwrap();
+    assert_eq!(refused(&dir, &ME, "LOCK").exit_code(), 26);
+    assert_eq!(fs::read(&other).unwrap(), b"not a lock");
+}
+
+#[test]
+fn a_directory_of_etcd_is_refused_before_anything_is_written() {
+    for name in ["snap", "wal"] {
+        let dir = TempDir::new();
+        let member = dir.data().join("member");
+        fs::create_dir_all(member.join(name)).unwrap();
+        assert_eq!(refused(&dir, &ME, name).exit_code(), 37);
+        let found = fs::read_dir(&member).unwrap();
+        let found: Vec<_> = found.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(found, [name]);
+    }
+    // it is ours, and etcd has used it afterward
+    let dir = TempDir::new();
+    drop(reopen(&dir));
+    fs::create_dir(dir.data().join("member/wal")).unwrap();
+    reopen(&dir);
+}
+
+#[test]
 fn a_log_that_a_starting_child_still_holds_is_awaited() {
     let dir = TempDir::new();
     drop(reopen(&dir));
