@@ -2,30 +2,61 @@
 
 use std::{
     collections::HashMap,
+    hash::{Hash, Hasher},
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-/// The network of a client: an IPv4 address, or the first half of an IPv6 address.
+/// The network of a client: an IPv4 address, or the first half of an IPv6 address. It knows its connection,
+/// too, which does not count when networks are compared.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ClientNetwork(Connection);
+
+/// A connection: the network of its client, and the port there, 0 if that is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct ClientNetwork(Option<IpAddr>);
+pub struct Connection {
+    network: Option<IpAddr>,
+    port: u16,
+}
+
+impl PartialEq for ClientNetwork {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.network == other.0.network
+    }
+}
+
+impl Eq for ClientNetwork {}
+
+impl Hash for ClientNetwork {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.network.hash(state);
+    }
+}
 
 impl ClientNetwork {
     /// Returns the network of an address. Clients without an address, for instance on a Unix socket, share
     /// one.
     pub fn of(address: Option<IpAddr>) -> Self {
-        Self(address.map(|address| match address.to_canonical() {
+        let network = address.map(|address| match address.to_canonical() {
             IpAddr::V4(address) => IpAddr::V4(address),
             IpAddr::V6(address) => {
                 const HOST_BITS: u32 = 64;
                 IpAddr::V6((address.to_bits() >> HOST_BITS << HOST_BITS).into())
             }
-        }))
+        });
+        Self(Connection { network, port: 0 })
     }
 
     /// Returns the network of the peer of a connection.
     pub fn of_peer(peer: Option<SocketAddr>) -> Self {
-        Self::of(peer.map(|peer| peer.ip()))
+        let Self(connection) = Self::of(peer.map(|peer| peer.ip()));
+        let port = peer.map_or(0, |peer| peer.port());
+        Self(Connection { port, ..connection })
+    }
+
+    /// Returns the connection of the client.
+    pub fn connection(self) -> Connection {
+        self.0
     }
 }
 
@@ -87,5 +118,9 @@ mod tests {
         assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
         assert_eq!(of("::ffff:127.0.0.1"), of("127.0.0.1"));
         assert_ne!(of("127.0.0.1"), of("127.0.0.2"));
+        let peer = |port| ClientNetwork::of_peer(Some(([127, 0, 0, 1], port).into()));
+        assert_eq!(peer(1), of("127.0.0.1"));
+        assert_eq!(peer(1), peer(2));
+        assert_ne!(peer(1).connection(), peer(2).connection());
     }
 }

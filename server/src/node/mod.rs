@@ -1,7 +1,7 @@
 //! [`Node`]: the clonable handle through which every dialect reaches the replica. Dialects see no
 //! raft, no disk and no thread, only these methods.
 //!
-//! Reading order: this file → `requests` (what it is sent), `replica_loop` (the loop that owns the replica) → `request_group` (which requests are taken together) → `raft_inbox` (what it takes
+//! Reading order: this file → `requests` (what it is sent), `replica_loop` (the loop that owns the replica) → `request_group`, `fair_share` (which requests are taken together, and whose) → `raft_inbox` (what it takes
 //! first), `message_faults` (what it drops of that) → `host` (where its effects go) → `executor` (commands that take long) → `post` (who carries messages), `peer_links`, `leadership`, `reconfiguration`
 //! → `pending_requests`, `completions` (how answers come back) → `latest_view` (reads without a hop) →
 //! `tree_watchers` (v2 watchers) → `watch_streams` (v3 watches) → `status` → `state_hashes` (to compare members) → `tokens` → `admission` (what the quota and the disk
@@ -14,6 +14,7 @@ mod completions;
 mod counts;
 pub mod error;
 mod executor;
+mod fair_share;
 mod host;
 mod latest_view;
 mod leadership;
@@ -450,6 +451,7 @@ impl Node {
         to.permit = permit;
         self.send(LoopRequest::Propose(Proposal {
             command: Box::new(command),
+            connection: self.client.connection(),
             caller,
             now_ns,
             bytes,

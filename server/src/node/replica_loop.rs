@@ -18,7 +18,7 @@ use witan_replica::{
     replica::{Halt, Replica, Role, Status},
 };
 
-use proposing::{HeldProposal, LastBatch};
+use proposing::{BatchesInFlight, HeldProposal};
 use reading::LastReads;
 
 use super::{
@@ -42,8 +42,9 @@ use crate::{
     },
 };
 
-/// Requests taken from the inbox in one turn.
-const BATCH_MAX: usize = 4096;
+/// Requests taken from the inbox in one turn: so many that whose proposals are next is decided among all that
+/// wait.
+const BATCH_MAX: usize = INBOX_MAX / 2;
 
 const _: () = assert!(
     BATCH_MAX < INBOX_MAX,
@@ -143,7 +144,7 @@ pub fn start(
         space: parts.space,
         last_ticket: 0,
         proposals: RequestGroup::new(Instant::now()),
-        last_batch: LastBatch::default(),
+        batches: BatchesInFlight::default(),
         reads: RequestGroup::new(Instant::now()),
         last_reads: LastReads::new(Instant::now()),
         reads_asked: false,
@@ -170,7 +171,7 @@ struct ReplicaLoop {
     /// Proposals that wait for those in flight.
     proposals: RequestGroup<HeldProposal>,
     /// Those in flight.
-    last_batch: LastBatch,
+    batches: BatchesInFlight,
     /// Linearizable reads that wait for those in flight.
     reads: RequestGroup<CompletionSender<Arc<View>>>,
     /// Those in flight.
@@ -251,7 +252,7 @@ impl ReplicaLoop {
     fn end_removed(&mut self, requests: &Receiver<LoopRequest>) {
         self.host.completions.flush();
         // They were never proposed.
-        for held in self.proposals.take() {
+        for held in self.proposals.take(usize::MAX) {
             if let HeldProposal::Own(proposal) = held {
                 proposal.to.refuse(NodeError::Removed);
             }
@@ -275,7 +276,9 @@ impl ReplicaLoop {
     /// Returns how long to wait for requests: until the next tick, until held requests are due, or until the
     /// replica wants to campaign.
     fn wait_until(&self, next_tick: Instant) -> Duration {
+        let has_room = self.batches.room() > 0;
         let proposals_due = self.proposals.deadline(self.host.last_sync);
+        let proposals_due = proposals_due.filter(|_| has_room);
         let reads_due = self.reads.deadline(self.last_reads.took);
         let due = proposals_due.into_iter().chain(reads_due).min();
         let next = due.map_or(next_tick, |due| due.min(next_tick));
@@ -390,7 +393,7 @@ impl ReplicaLoop {
             },
             LoopRequest::Transfer { to, taken } => {
                 // what came before is still appended by this leader
-                let before = self.proposals.take();
+                let before = self.proposals.take(usize::MAX);
                 self.propose_all(before);
                 // the requester may be gone
                 let _ = taken.send(self.replica.transfer_leadership(to));
@@ -462,7 +465,7 @@ impl ReplicaLoop {
             }
         }
         let now = Instant::now();
-        self.follow_last_batch(&status, now);
+        self.follow_batches(&status, now);
         self.follow_last_reads(now);
         let pending = self.host.writes.len() + self.proposals.held_of_clients();
         self.shared.metrics.proposals_pending.set(pending as i64);

@@ -17,8 +17,13 @@
 //! The caller takes at once what saves nothing by waiting: on a sole voter, which answers with its own sync
 //! and reads without a round, on a leader whose thread is about to sync other entries, and the proposals of a
 //! member without a leader.
+//!
+//! A batch has a bound. Beyond it, senders share it (`fair_share`), and the rest waits for the next one.
 
 use std::time::{Duration, Instant};
+
+use super::fair_share::{self, Waiting};
+use crate::client_network::Connection;
 
 /// A request waits for the answers to a batch so many times its cost at most. More than once, because the
 /// answer to a proposal takes the sync of another member too, and the way there and back.
@@ -34,16 +39,19 @@ const GATHER_MAX: Duration = Duration::from_millis(1);
 /// bounded.
 const HOLD_BYTES_MAX: usize = 1 << 20;
 
+/// Requests of clients that are held; of more, those are refused of whom most are held.
+const HELD_MAX: usize = 32_768;
+
 /// The most batches that do not wait for the return of the answered after waits in vain.
 const SKIPPED_GATHERS_MAX: u32 = 256;
 
-/// Who hands requests to this member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Who hands a request to this member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Source {
-    /// Its own clients, one request each.
-    Clients,
-    /// Other members, a message with proposals each.
-    Members,
+    /// A client of its own, on this connection.
+    Client(Connection),
+    /// Another member, a message with proposals.
+    Member(u64),
 }
 
 /// What one source has handed over, and what may come from it.
@@ -66,8 +74,10 @@ struct Arrivals {
 /// The requests that wait to be taken together.
 #[derive(Debug)]
 pub(super) struct RequestGroup<R> {
-    held: Vec<R>,
+    held: Vec<Waiting<Source, R>>,
     bytes: usize,
+    /// Whether some were left for want of room when the last ones were taken.
+    left: bool,
     /// When the first of them was seen to wait; `None` before.
     since: Option<Instant>,
     /// When the last batch was answered.
@@ -107,9 +117,10 @@ impl Arrivals {
         self.to_skip = self.to_skip.saturating_sub(1);
     }
 
-    fn taken(&mut self) {
+    fn taken(&mut self, count: usize) {
         self.expected = self.held + self.in_flight;
-        self.in_flight = std::mem::take(&mut self.held);
+        self.in_flight = count;
+        self.held -= count;
     }
 
     fn answered(&mut self) {
@@ -123,6 +134,7 @@ impl<R> RequestGroup<R> {
         Self {
             held: Vec::new(),
             bytes: 0,
+            left: false,
             since: None,
             answered: now,
             clients: Arrivals::default(),
@@ -136,13 +148,31 @@ impl<R> RequestGroup<R> {
     }
 
     /// Adds a request of so many bytes.
-    pub(super) fn push(&mut self, source: Source, request: R, bytes: usize) {
-        self.held.push(request);
+    pub(super) fn push(&mut self, sender: Source, request: R, bytes: usize) {
+        self.held.push(Waiting { sender, bytes, request });
         self.bytes += bytes;
-        match source {
-            Source::Clients => self.clients.held += 1,
-            Source::Members => self.members.held += 1,
+        match sender {
+            Source::Client(_) => self.clients.held += 1,
+            Source::Member(_) => self.members.held += 1,
         }
+    }
+
+    /// Removes the requests of clients that are too many, those of clients that have most of them.
+    pub(super) fn remove_excess(&mut self) -> Vec<R> {
+        if self.clients.held <= HELD_MAX {
+            return Vec::new();
+        }
+        let is_client = |waiting: &mut Waiting<Source, R>| match waiting.sender {
+            Source::Client(_) => true,
+            Source::Member(_) => false,
+        };
+        let mut excess: Vec<_> = self.held.extract_if(.., is_client).collect();
+        let all: usize = excess.iter().map(Waiting::cost).sum();
+        let kept = fair_share::take(&mut excess, all / 4 * 3);
+        self.clients.held = kept.len();
+        self.held.extend(kept);
+        self.bytes -= excess.iter().map(|waiting| waiting.bytes).sum::<usize>();
+        excess.into_iter().map(|waiting| waiting.request).collect()
     }
 
     /// Notes after a turn whether the last batch still waits for its answers.
@@ -157,6 +187,9 @@ impl<R> RequestGroup<R> {
     /// Returns when the held requests are due, if nothing changes before; `None` without any, or before
     /// [`Self::take_due`] has seen them. `cost` is how long what a batch costs took last: a sync, or a round.
     pub(super) fn deadline(&self, cost: Duration) -> Option<Instant> {
+        if self.left {
+            return Some(self.answered);
+        }
         let since = self.since?;
         let wait = if self.is_in_flight() {
             (cost * HOLD_COSTS).min(HOLD_MAX)
@@ -168,10 +201,13 @@ impl<R> RequestGroup<R> {
         Some(since.max(self.answered) + wait)
     }
 
-    /// Takes the held requests if they are due, else nothing.
-    pub(super) fn take_due(&mut self, cost: Duration, now: Instant) -> Vec<R> {
+    /// Takes the held requests if they are due, else nothing; at most as many as [`Self::take`].
+    pub(super) fn take_due(&mut self, cost: Duration, now: Instant, room: usize) -> Vec<R> {
         if self.held.is_empty() {
             return Vec::new();
+        }
+        if self.left {
+            return self.take(room);
         }
         let since = *self.since.get_or_insert(now);
         for arrivals in [&mut self.clients, &mut self.members] {
@@ -184,20 +220,30 @@ impl<R> RequestGroup<R> {
             return Vec::new();
         }
         self.learn(since, late, now);
-        self.take()
+        self.take(room)
     }
 
-    /// Takes all held requests, which are the last batch from now on; without any, the last batch stays what
-    /// it was.
-    pub(super) fn take(&mut self) -> Vec<R> {
+    /// Takes the held requests, which are the last batch from now on; without any, the last batch stays what
+    /// it was. If they count for more than `room`, their senders share it, and the rest stays held.
+    pub(super) fn take(&mut self, room: usize) -> Vec<R> {
         if self.held.is_empty() {
             return Vec::new();
         }
-        self.clients.taken();
-        self.members.taken();
-        self.bytes = 0;
+        let all: usize = self.held.iter().map(Waiting::cost).sum();
+        let batch = match all <= room {
+            true => std::mem::take(&mut self.held),
+            false => fair_share::take(&mut self.held, room),
+        };
+        let of_members = batch
+            .iter()
+            .filter(|taken| matches!(taken.sender, Source::Member(_)));
+        let members = of_members.count();
+        self.clients.taken(batch.len() - members);
+        self.members.taken(members);
+        self.bytes = self.held.iter().map(|waiting| waiting.bytes).sum();
+        self.left = !self.held.is_empty();
         self.since = None;
-        std::mem::take(&mut self.held)
+        batch.into_iter().map(|taken| taken.request).collect()
     }
 
     /// Learns from a batch that is due who comes back soon after an answer.
@@ -240,8 +286,14 @@ impl<R> RequestGroup<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client_network::ClientNetwork;
 
     const SYNC: Duration = Duration::from_micros(500);
+
+    fn client(port: u16) -> Source {
+        let peer = ([127, 0, 0, 1], port).into();
+        Source::Client(ClientNetwork::of_peer(Some(peer)).connection())
+    }
 
     /// A group, and the time, which each step moves on.
     struct Scene {
@@ -272,19 +324,19 @@ mod tests {
 
         /// Holds a proposal of a client.
         fn hold(&mut self, bytes: usize) {
-            self.group.push(Source::Clients, self.pushed, bytes);
+            self.group.push(client(1), self.pushed, bytes);
             self.pushed += 1;
         }
 
         /// Holds a message of another member; returns how many are due now.
         fn forward(&mut self) -> usize {
-            self.group.push(Source::Members, self.pushed, 1);
+            self.group.push(Source::Member(7), self.pushed, 1);
             self.pushed += 1;
             self.due(SYNC)
         }
 
         fn due(&mut self, sync: Duration) -> usize {
-            self.group.take_due(sync, self.now).len()
+            self.group.take_due(sync, self.now, usize::MAX).len()
         }
 
         /// The last batch is answered.
@@ -312,7 +364,7 @@ mod tests {
         assert_eq!(scene.after(100).push(32), 0);
         assert_eq!(scene.after(300).answer().push(31), 0);
         scene.hold(1);
-        let batch = scene.group.take_due(SYNC, scene.now);
+        let batch = scene.group.take_due(SYNC, scene.now, usize::MAX);
         assert_eq!(batch, (32..96).collect::<Vec<_>>(), "in their order");
         // From now on all of them come together.
         scene.pushed = 0;
@@ -395,7 +447,7 @@ mod tests {
     fn a_batch_is_in_flight_though_nothing_more_was_held() {
         let mut scene = Scene::new();
         assert_eq!(scene.push(3), 3);
-        assert!(scene.group.take().is_empty());
+        assert!(scene.group.take(usize::MAX).is_empty());
         assert_eq!(scene.push(1), 0);
     }
 
@@ -509,5 +561,40 @@ mod tests {
         assert_eq!(scene.after(300).answer().forward(), 2);
         assert_eq!(scene.after(300).answer().forward(), 0);
         assert_eq!(scene.after(100).forward(), 2);
+    }
+
+    #[test]
+    fn what_has_no_room_is_taken_with_the_next_batches_without_a_wait() {
+        let mut scene = Scene::new();
+        (0..10).for_each(|_| scene.hold(1_000_000));
+        let take = |scene: &mut Scene| scene.group.take_due(SYNC, scene.now, 4_000_000);
+        assert_eq!(take(&mut scene), [0, 1, 2, 3]);
+        assert!(
+            scene
+                .group
+                .deadline(SYNC)
+                .is_some_and(|due| due <= scene.now)
+        );
+        assert_eq!(take(&mut scene), [4, 5, 6, 7]);
+        assert_eq!(scene.group.held_of_clients(), 2);
+        assert_eq!(scene.group.take(4_000_000), [8, 9]);
+        assert_eq!(scene.group.deadline(SYNC), None);
+    }
+
+    #[test]
+    fn those_give_way_of_whom_most_are_held() {
+        let mut scene = Scene::new();
+        scene.group.push(Source::Member(7), 0, 1);
+        (0..HELD_MAX).for_each(|_| scene.hold(1));
+        assert!(scene.group.remove_excess().is_empty());
+        scene.group.push(client(2), u32::MAX, 1);
+        let removed = scene.group.remove_excess();
+        assert_eq!(removed.len(), (HELD_MAX + 1) / 4);
+        assert!(!removed.contains(&u32::MAX));
+        assert_eq!(scene.group.held_of_clients(), HELD_MAX + 1 - removed.len());
+        assert_eq!(
+            scene.group.take(usize::MAX).len(),
+            HELD_MAX + 2 - removed.len()
+        );
     }
 }

@@ -11,7 +11,7 @@ use witan_replica::{
 };
 
 use super::{AppliedCommand, completions::CompletionSender};
-use crate::storage::OnDurable;
+use crate::{client_network::Connection, storage::OnDurable};
 
 /// Requests to the replica's thread, in the order in which they come; proposals and reads follow the others
 /// that are taken with them, and may be held (`request_group`).
@@ -61,6 +61,8 @@ pub(super) enum LoopRequest {
 /// A command that is to be proposed.
 pub(super) struct Proposal {
     pub(super) command: Box<Command>,
+    /// Where it came from.
+    pub(super) connection: Connection,
     pub(super) caller: Option<Caller>,
     pub(super) now_ns: i64,
     /// Its length in the log.

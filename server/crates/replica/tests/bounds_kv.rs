@@ -189,6 +189,43 @@ fn comparing_counts_as_reading() {
 }
 
 #[test]
+fn values_to_compare_are_counted_before_they_are_compared() {
+    const VALUE_BYTES: usize = 100_000;
+    let mut kv = Kv::default();
+    for at in 0..30 {
+        let verb = Some(KvOperation::Put(put(&format!("k{at:02}"), VALUE_BYTES)));
+        kv.apply(&kv::KvCommand { operation: verb }).unwrap();
+    }
+    let txn = |times: usize, wanted: usize, range_end: &'static str| Txn {
+        compare: vec![
+            kv::Compare {
+                key: "k".into(),
+                range_end: range_end.into(),
+                result: kv::CompareResult::Equal as i32,
+                target: kv::CompareTarget::Value as i32,
+                value: Some(kv::TargetValue::Value(vec![b'v'; wanted].into())),
+            };
+            times
+        ],
+        ..Txn::default()
+    };
+    let most = TXN_READ_BYTES_MAX as usize / (30 * VALUE_BYTES);
+    let within = |txn: Txn| Txn { success: vec![op(TxnOpKind::Txn(txn))], ..Txn::default() };
+    for (wanted, range_end, too_much) in [
+        (VALUE_BYTES, "l", true),
+        (VALUE_BYTES / 2, "l", false),
+        (2 * VALUE_BYTES, "l", true),
+        (VALUE_BYTES, "", false),
+    ] {
+        let many = txn(most + 1, wanted, range_end);
+        assert_eq!(many.compares_values(), !range_end.is_empty());
+        assert_eq!(kv.txn_compares_too_much(&many), too_much, "{wanted}");
+        assert_eq!(kv.txn_compares_too_much(&within(many)), too_much);
+        assert!(!kv.txn_compares_too_much(&txn(most, wanted, range_end)));
+    }
+}
+
+#[test]
 fn a_deletion_may_take_any_number_of_keys_but_return_only_so_many_bytes() {
     let mut kv = Kv::default();
     for at in 0..=(TXN_READ_BYTES_MAX >> 20) {

@@ -1,7 +1,7 @@
 //! Proposals on their way to the replica: those of this member's clients, and those that others forward to
 //! a leader. They are held in a [`crate::node::request_group`] until they are due.
 
-use std::time::Instant;
+use std::{collections::VecDeque, time::Instant};
 
 use witan_replica::{
     host::Ticket,
@@ -11,8 +11,14 @@ use witan_replica::{
 
 use super::ReplicaLoop;
 use crate::node::{
-    NodeError, Proposal, admission::grows, raft_inbox::ReceivedMessage, request_group::Source,
+    NodeError, Proposal, admission::grows, fair_share, raft_inbox::ReceivedMessage,
+    request_group::Source,
 };
+
+/// Bytes of proposals, with what each counts for beside them, that are on their way at once: some tens of
+/// milliseconds of writing, for which those that come next wait. More wait where their senders share
+/// (`fair_share`), not in the log, whose order is final.
+const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
 
 /// What waits for the proposals in flight.
 pub(super) enum HeldProposal {
@@ -22,23 +28,79 @@ pub(super) enum HeldProposal {
     Forwarded(ReceivedMessage),
 }
 
-/// The last batch of proposals that was passed to the replica.
+impl HeldProposal {
+    fn sender(&self) -> Source {
+        match self {
+            Self::Own(proposal) => Source::Client(proposal.connection),
+            Self::Forwarded(message) => Source::Member(message.envelope.from),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Own(proposal) => proposal.bytes,
+            Self::Forwarded(message) => message.envelope.message.len(),
+        }
+    }
+}
+
+/// The batches that wait for their answers, in their order.
 #[derive(Debug, Default)]
-pub(super) struct LastBatch {
+pub(super) struct BatchesInFlight {
+    batches: VecDeque<Batch>,
+    /// What their proposals count for.
+    bytes: usize,
+}
+
+impl BatchesInFlight {
+    /// Returns what the proposals of the next batch may count for; 0 if there must be none now.
+    pub(super) fn room(&self) -> usize {
+        IN_FLIGHT_BYTES_MAX.saturating_sub(self.bytes)
+    }
+
+    fn push(&mut self, batch: Batch) {
+        self.bytes += batch.bytes;
+        self.batches.push_back(batch);
+    }
+
+    /// Notes where the log ends after the turn that followed the new ones.
+    fn appended(&mut self, end: u64) {
+        let new = self
+            .batches
+            .iter_mut()
+            .rev()
+            .take_while(|batch| batch.is_new);
+        new.for_each(|batch| (batch.is_new, batch.end) = (false, end));
+    }
+
+    /// Forgets the oldest ones that do not wait any more.
+    fn forget(&mut self, waits: impl Fn(&Batch) -> bool) {
+        while let Some(first) = self.batches.pop_front_if(|first| !waits(first)) {
+            self.bytes -= first.bytes;
+        }
+    }
+}
+
+/// A batch of proposals that was passed to the replica.
+#[derive(Debug, Default)]
+struct Batch {
     /// Ticket of the last of them that the replica took from a client of this member.
     ticket: Option<Ticket>,
     /// Whether no turn has followed.
     is_new: bool,
     /// The end of this member's log after the turn that followed.
     end: u64,
+    /// What its proposals count for.
+    bytes: usize,
 }
 
-impl LastBatch {
+impl Batch {
     /// Whether the batch waits for its answers. That of a leader holds what others have forwarded, and waits
-    /// until the log up to its end is applied; that of another member until its last proposal is answered.
-    fn waits(&self, status: &Status, is_waiting: impl Fn(Ticket) -> bool) -> bool {
+    /// until the log up to its end is applied, or up to `last` if it ends before since; that of another member
+    /// until its last proposal is answered.
+    fn waits(&self, status: &Status, last: u64, is_waiting: impl Fn(Ticket) -> bool) -> bool {
         match status.role {
-            Role::Leader => status.applied < self.end,
+            Role::Leader => status.applied < self.end.min(last),
             Role::Follower | Role::Candidate | Role::PreCandidate => {
                 self.ticket.is_some_and(is_waiting)
             }
@@ -49,11 +111,13 @@ impl LastBatch {
 impl ReplicaLoop {
     /// Holds a proposal until it is due.
     pub(super) fn hold_proposal(&mut self, held: HeldProposal) {
-        let (source, bytes) = match &held {
-            HeldProposal::Own(proposal) => (Source::Clients, proposal.bytes),
-            HeldProposal::Forwarded(message) => (Source::Members, message.envelope.message.len()),
-        };
-        self.proposals.push(source, held, bytes);
+        let (sender, bytes) = (held.sender(), held.bytes());
+        self.proposals.push(sender, held, bytes);
+        for excess in self.proposals.remove_excess() {
+            if let HeldProposal::Own(proposal) = excess {
+                proposal.to.refuse(NodeError::TooMany);
+            }
+        }
     }
 
     /// Proposes what is held if it is due. A leader does not hold it if it has other entries to append, with
@@ -65,9 +129,13 @@ impl ReplicaLoop {
             Role::Follower => leader != 0,
             Role::Candidate | Role::PreCandidate => false,
         };
+        let room = self.batches.room();
+        if room == 0 {
+            return;
+        }
         let due = match holds {
-            true => self.proposals.take_due(self.host.last_sync, now),
-            false => self.proposals.take(),
+            true => self.proposals.take_due(self.host.last_sync, now, room),
+            false => self.proposals.take(room),
         };
         self.propose_all(due);
     }
@@ -77,33 +145,40 @@ impl ReplicaLoop {
         if batch.is_empty() {
             return;
         }
-        self.last_batch = LastBatch { is_new: true, ..LastBatch::default() };
+        let bytes = batch
+            .iter()
+            .map(|held| fair_share::cost(held.bytes()))
+            .sum();
+        let mut ticket = None;
         for held in batch {
             match held {
-                HeldProposal::Own(proposal) => self.propose(proposal),
+                HeldProposal::Own(proposal) => ticket = self.propose(proposal).or(ticket),
                 HeldProposal::Forwarded(message) => self.receive(message.envelope),
             }
         }
+        self.batches
+            .push(Batch { ticket, is_new: true, end: 0, bytes });
     }
 
-    /// Notes after a turn whether the last batch still waits for its answers.
-    pub(super) fn follow_last_batch(&mut self, status: &Status, now: Instant) {
-        if std::mem::take(&mut self.last_batch.is_new) {
-            self.last_batch.end = self.replica.last_index();
-        }
+    /// Notes after a turn which batches still wait for their answers.
+    pub(super) fn follow_batches(&mut self, status: &Status, now: Instant) {
+        let last = self.replica.last_index();
+        self.batches.appended(last);
         let writes = &self.host.writes;
-        let waits = { &self.last_batch }.waits(status, |ticket| writes.is_waiting(ticket));
-        self.proposals.turned(waits, now);
+        let waits = |batch: &Batch| batch.waits(status, last, |ticket| writes.is_waiting(ticket));
+        let newest_waits = self.batches.batches.back().is_some_and(waits);
+        self.batches.forget(waits);
+        self.proposals.turned(newest_waits, now);
     }
 
-    /// Proposes a command; refuses it with [`NodeError::NoSpace`] if the disk has no room and no start needs
-    /// it.
-    fn propose(&mut self, proposal: Proposal) {
-        let Proposal { command, caller, now_ns, bytes, to } = proposal;
+    /// Proposes a command and returns its ticket; refuses it with [`NodeError::NoSpace`] if the disk has no
+    /// room and no start needs it.
+    fn propose(&mut self, proposal: Proposal) -> Option<Ticket> {
+        let Proposal { command, caller, now_ns, bytes, to, connection: _ } = proposal;
         let room = self.space.take(bytes as u64, grows(&command));
         if !room && !command.is_required_at_start() {
             to.refuse(NodeError::NoSpace);
-            return;
+            return None;
         }
         // a published state would be copied on write
         self.shared.latest.clear();
@@ -111,10 +186,13 @@ impl ReplicaLoop {
         let stamp = Stamp { now_ns, ..Stamp::default() };
         match self.replica.propose_for(ticket, stamp, *command, caller) {
             Ok(()) => {
-                self.last_batch.ticket = Some(ticket);
                 self.host.writes.insert(ticket, self.ticks, to);
+                Some(ticket)
             }
-            Err(refusal) => to.refuse(refusal.into()),
+            Err(refusal) => {
+                to.refuse(refusal.into());
+                None
+            }
         }
     }
 }
@@ -125,10 +203,10 @@ mod tests {
 
     #[test]
     fn a_leader_waits_for_its_log_and_a_follower_for_its_own_proposals() {
-        let batch = LastBatch { ticket: Some(Ticket(7)), is_new: false, end: 100 };
+        let batch = Batch { ticket: Some(Ticket(7)), end: 100, ..Batch::default() };
         let waits = |role, applied, waiting: &[u64]| {
             let status = Status { role, applied, ..Status::default() };
-            batch.waits(&status, |ticket| waiting.contains(&ticket.0))
+            batch.waits(&status, 100, |ticket| waiting.contains(&ticket.0))
         };
         assert!(
             waits(Role::Leader, 99, &[]),
@@ -137,8 +215,27 @@ mod tests {
         assert!(!waits(Role::Leader, 100, &[7]));
         assert!(waits(Role::Follower, 100, &[6, 7]));
         assert!(!waits(Role::Follower, 99, &[6]));
-        let refused = LastBatch { ticket: None, ..batch };
+        let cut_off = Status { role: Role::Leader, applied: 90, ..Status::default() };
+        assert!(
+            !batch.waits(&cut_off, 90, |_| true),
+            "its log ends before since"
+        );
+        let refused = Batch { ticket: None, ..batch };
         let status = Status { role: Role::Follower, ..Status::default() };
-        assert!(!refused.waits(&status, |_| true));
+        assert!(!refused.waits(&status, 100, |_| true));
+    }
+
+    #[test]
+    fn what_waits_in_flight_leaves_less_room() {
+        let mut batches = BatchesInFlight::default();
+        for bytes in [1 << 20, 2 << 20, 8 << 20] {
+            batches.push(Batch { bytes, is_new: true, ..Batch::default() });
+            batches.appended(bytes as u64);
+        }
+        assert_eq!(batches.room(), 0);
+        batches.forget(|batch| batch.end > 1 << 20);
+        assert_eq!(batches.room(), 0);
+        batches.forget(|_| false);
+        assert_eq!(batches.room(), IN_FLIGHT_BYTES_MAX);
     }
 }

@@ -9,7 +9,10 @@ use std::{
 use witan_replica::{host::Ticket, machine::view::View};
 
 use super::ReplicaLoop;
-use crate::node::{completions::CompletionSender, request_group::Source};
+use crate::{
+    client_network::Connection,
+    node::{completions::CompletionSender, request_group::Source},
+};
 
 /// What a held read counts for in the bound of bytes.
 const READ_BYTES: usize = 64;
@@ -42,15 +45,17 @@ impl LastReads {
 impl ReplicaLoop {
     /// Holds a read until it is due.
     pub(super) fn hold_read(&mut self, to: CompletionSender<Arc<View>>) {
-        self.reads.push(Source::Clients, to, READ_BYTES);
+        // one round serves all of them, so it does not matter whose they are
+        let sender = Source::Client(Connection::default());
+        self.reads.push(sender, to, READ_BYTES);
     }
 
     /// Passes the held reads to the replica if they are due. A sole voter needs no round for them, and a round
     /// that follows anyway takes them along.
     pub(super) fn read_due(&mut self, now: Instant) {
         let due = match self.replica.is_sole_voter() || self.replica.has_open_round() {
-            true => self.reads.take(),
-            false => self.reads.take_due(self.last_reads.took, now),
+            true => self.reads.take(usize::MAX),
+            false => self.reads.take_due(self.last_reads.took, now, usize::MAX),
         };
         if due.is_empty() {
             return;

@@ -16,6 +16,7 @@ mod shares;
 mod slow;
 mod stage;
 mod streamed;
+mod turns;
 mod txn;
 mod unread;
 mod watchers;

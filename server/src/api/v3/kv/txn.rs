@@ -78,10 +78,31 @@ async fn write_txn(
     let txn = operation(request);
     authorize::before(ctx, |caller| caller.txn(&txn)).await?;
     quota::admit(ctx, cost).await?;
-    let many = |state: &kv::Kv| state.txn_reads_more_than(&txn, LARGE_READ_KEYS);
-    let place = permit_if(ctx, client, txn.reads_spans(), many).await?;
+    let (txn, place) = if txn.compares_values() {
+        Box::pin(within_compared(ctx, client, txn)).await?
+    } else {
+        let many = |state: &kv::Kv| state.txn_reads_more_than(&txn, LARGE_READ_KEYS);
+        let place = permit_if(ctx, client, txn.reads_spans(), many).await?;
+        (txn, place)
+    };
     let done = authorize::propose(ctx, txn).await?;
     Ok(((done.output, done.revision), place))
+}
+
+/// Waits for a permit for large reads, and refuses (`AnswerTooLarge`) a transaction that compares too many
+/// bytes of values in the present state: nothing else is applied meanwhile.
+async fn within_compared(
+    ctx: &Context,
+    client: ClientNetwork,
+    txn: kv::Txn,
+) -> RpcResult<(kv::Txn, Option<LargeReadPermit>)> {
+    let view = ctx.node.view().await?;
+    let work = move || (view.machine.kv.txn_compares_too_much(&txn), txn);
+    let ((too_much, txn), place) = read(ctx, client, ReadSize::Long, work).await?;
+    match too_much {
+        true => Err(RpcError::AnswerTooLarge),
+        false => Ok((txn, place)),
+    }
 }
 
 /// Executes a read-only transaction on a frozen copy of the state, without the log.

@@ -144,6 +144,11 @@ impl ReadBudget {
         take(&mut self.bytes, (kv.key.len() + kv.value.len()) as u64)
     }
 
+    /// Charges bytes of a value that are compared.
+    pub(super) fn compare_bytes(&mut self, bytes: usize) -> Result<(), KvError> {
+        take(&mut self.bytes, bytes as u64)
+    }
+
     /// Returns what was read, or the default if results are discarded.
     pub(super) fn answer<T: Default>(&self, read: T) -> T {
         match self.answers {

@@ -220,12 +220,21 @@ impl Txn {
             })
     }
 
-    /// Whether it compares or sorts the values of several keys.
-    pub(super) fn compares_values(&self) -> bool {
-        let value = |compare: &Compare| {
-            compare.target() == CompareTarget::Value && !compare.range_end.is_empty()
-        };
-        self.compare.iter().any(value) || self.ranges().any(Range::compares_values)
+    /// Whether it compares the values of several keys, or one nested in it does.
+    pub fn compares_values(&self) -> bool {
+        let mut ops = self.success.iter().chain(&self.failure);
+        self.compare.iter().any(Compare::compares_values)
+            || ops.any(|op| match &op.kind {
+                Some(TxnOpKind::Txn(txn)) => txn.compares_values(),
+                Some(TxnOpKind::Range(_) | TxnOpKind::Delete(_) | TxnOpKind::Put(_)) | None => {
+                    false
+                }
+            })
+    }
+
+    /// Whether a range of it sorts the values of several keys.
+    pub(super) fn sorts_by_value(&self) -> bool {
+        self.ranges().any(Range::compares_values)
     }
 
     /// Whether a range of it reads several keys at a revision before the `newest`.
@@ -296,6 +305,13 @@ pub struct Compare {
     /// Value to compare with.
     #[prost(oneof = "TargetValue", tags = "5, 6, 7, 8, 9")]
     pub value: Option<TargetValue>,
+}
+
+impl Compare {
+    /// Whether it compares the values of several keys.
+    pub(super) fn compares_values(&self) -> bool {
+        self.target() == CompareTarget::Value && !self.range_end.is_empty()
+    }
 }
 
 /// As etcd's `Compare.CompareResult`.

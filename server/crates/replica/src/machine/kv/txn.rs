@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 
 use super::{
     Compare, CompareResult, CompareTarget, DeleteRange, KeyRange, KeyValue, Kv, KvError, OpReply,
-    RangeReply, ReadBudget, TargetValue, Txn, TxnOp, TxnOpKind, TxnReply, WriteBatch,
+    RangeReply, ReadBudget, ReadResults, TargetValue, Txn, TxnOp, TxnOpKind, TxnReply, WriteBatch,
     range::keys_in_time,
 };
 
@@ -60,10 +60,43 @@ impl Kv {
         self.estimate_txn(txn, &mut reads).is_err()
     }
 
+    /// Whether a transaction compares more values of ranges than one command may; both branches of those in
+    /// which others are nested count. The answer costs as much as to read the keys.
+    pub fn txn_compares_too_much(&self, txn: &Txn) -> bool {
+        let mut reads = ReadBudget::of_command(true, ReadResults::Discard);
+        self.charge_compared_values(txn, &mut reads).is_err()
+    }
+
+    /// Charges the values that the comparisons of a transaction compare in ranges, and the keys there.
+    fn charge_compared_values(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<(), KvError> {
+        for compare in txn
+            .compare
+            .iter()
+            .filter(|compare| compare.compares_values())
+        {
+            let wanted = match &compare.value {
+                Some(TargetValue::Value(value)) => value.len(),
+                Some(_) | None => 0,
+            };
+            let span = KeyRange::new(&compare.key, &compare.range_end);
+            self.walk(&span, None, reads, |(_, version), reads| {
+                reads.compare_bytes(version.value.len().min(wanted))?;
+                Ok(true)
+            })?;
+        }
+        let ops = txn.success.iter().chain(&txn.failure);
+        ops.filter_map(|op| match &op.kind {
+            Some(TxnOpKind::Txn(txn)) => Some(txn),
+            Some(TxnOpKind::Range(_) | TxnOpKind::Delete(_) | TxnOpKind::Put(_)) | None => None,
+        })
+        .try_for_each(|txn| self.charge_compared_values(txn, reads))
+    }
+
     /// Whether a transaction may take longer than to read so many keys at the newest revision.
     pub fn txn_reads_longer_than(&self, txn: &Txn, keys: u64) -> bool {
         let history = txn.reads_history(self.revision);
-        txn.compares_values() || self.txn_reads_more_than(txn, keys_in_time(keys, history))
+        let compares = txn.compares_values() || txn.sorts_by_value();
+        compares || self.txn_reads_more_than(txn, keys_in_time(keys, history))
     }
 
     /// Whether a deletion may read more than `keys` keys to return their pairs; `false` if it returns none.

@@ -1,0 +1,114 @@
+//! Whose requests are taken first when not all can be: those of whom fewest bytes stand before them. So each
+//! sender, which is a connection or another member, gets the same share of the log, however many requests it
+//! has sent, and one with few requests does not wait behind those of another with many.
+
+use std::{collections::HashMap, hash::Hash};
+
+/// What a request counts for beside its bytes: to log, to apply and to answer it costs time, too.
+const REQUEST_BYTES: usize = 512;
+
+/// A request that waits.
+#[derive(Debug)]
+pub(super) struct Waiting<S, R> {
+    pub(super) sender: S,
+    pub(super) bytes: usize,
+    pub(super) request: R,
+}
+
+impl<S, R> Waiting<S, R> {
+    /// Returns what the request counts for.
+    pub(super) fn cost(&self) -> usize {
+        cost(self.bytes)
+    }
+}
+
+/// Returns what a request of so many bytes counts for.
+pub(super) fn cost(bytes: usize) -> usize {
+    bytes.saturating_add(REQUEST_BYTES)
+}
+
+/// Takes requests until they count for `room` or more, and leaves the rest; both stay in their order. `waiting`
+/// are in the order in which they came.
+pub(super) fn take<S: Copy + Eq + Hash, R>(
+    waiting: &mut Vec<Waiting<S, R>>,
+    room: usize,
+) -> Vec<Waiting<S, R>> {
+    let mut sent: HashMap<S, usize> = HashMap::new();
+    let mut turns: Vec<(usize, usize)> = Vec::with_capacity(waiting.len());
+    for (place, request) in waiting.iter().enumerate() {
+        let before = sent.entry(request.sender).or_default();
+        turns.push((*before, place));
+        *before = before.saturating_add(request.cost());
+    }
+    turns.sort_unstable();
+    let mut taken = vec![false; waiting.len()];
+    let mut used = 0_usize;
+    for (_, place) in turns {
+        if used >= room {
+            break;
+        }
+        taken[place] = true;
+        used = used.saturating_add(waiting[place].cost());
+    }
+    let mut taken = taken.into_iter();
+    waiting
+        .extract_if(.., |_| taken.next() == Some(true))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Requests of these senders, in this order, with as many bytes each.
+    fn queue(senders: &str, bytes: usize) -> Vec<Waiting<char, usize>> {
+        let requests = senders.chars().enumerate();
+        requests
+            .map(|(request, sender)| Waiting { sender, bytes, request })
+            .collect()
+    }
+
+    fn senders(requests: &[Waiting<char, usize>]) -> String {
+        requests.iter().map(|request| request.sender).collect()
+    }
+
+    #[test]
+    fn senders_take_turns_and_their_requests_stay_in_order() {
+        let mut waiting = queue("aaaaaabbc", 100);
+        let cost = waiting[0].cost();
+        let first = take(&mut waiting, 5 * cost);
+        assert_eq!(senders(&first), "aabbc");
+        assert_eq!(senders(&waiting), "aaaa");
+        let places: Vec<usize> = waiting.iter().map(|waiting| waiting.request).collect();
+        assert_eq!(places, [2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_share_is_of_bytes() {
+        let mut waiting = queue("aaaa", 100_000);
+        waiting.extend(queue(&"b".repeat(300), 100));
+        let taken = take(&mut waiting, 300_000);
+        let of = |sender| taken.iter().filter(move |taken| taken.sender == sender);
+        let bytes = |sender| of(sender).map(Waiting::cost).sum::<usize>();
+        assert_eq!(of('a').count(), 2);
+        assert!(bytes('a').abs_diff(bytes('b')) <= 101_000);
+    }
+
+    #[test]
+    fn one_request_is_taken_however_large_it_is() {
+        let mut waiting = queue("ab", 1 << 30);
+        assert_eq!(senders(&take(&mut waiting, 1)), "a");
+        assert_eq!(senders(&take(&mut waiting, 1)), "b");
+        assert!(take(&mut waiting, 1).is_empty());
+    }
+
+    /// Thousands of requests before it delay one of another sender no longer than one batch.
+    #[test]
+    fn one_of_few_is_in_the_next_batch() {
+        let mut waiting = queue(&"abcd".repeat(8_000), 16_384);
+        waiting.extend(queue("z", 10));
+        let batch = take(&mut waiting, 1 << 20);
+        assert!(batch.len() < 70);
+        assert_eq!(batch.last().map(|last| last.sender), Some('z'));
+    }
+}

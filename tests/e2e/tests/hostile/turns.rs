@@ -1,0 +1,100 @@
+//! Clients that send more to the log at once than it takes in a while: they wait behind themselves.
+
+use std::{
+    io::Write as _,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use witan_api::v3::etcdserverpb::{PutRequest, kv_client::KvClient};
+use witan_e2e::{Server, grpc};
+
+use crate::{
+    h2,
+    shares::ask,
+    stage::{NOISE, SLACK_BYTES, load},
+};
+
+/// Connections that put as fast as they can.
+const FLOODS: usize = 4;
+
+/// Puts of each, which it sends at once.
+const PUTS: u32 = 2_000;
+
+/// Bytes of a value: it fits into a frame with everything around it.
+const VALUE_BYTES: usize = 16_000;
+
+/// What requests, commands, log and history may take together.
+const FLOOD_BYTES: u64 = 640 << 20;
+
+/// Sends the puts of one connection; returns how long it took until the last one was answered.
+fn flood(server: &Server, number: usize) -> Duration {
+    let mut stream = h2::open(server, Some((1 << 31) - 1));
+    let window = ((1_u32 << 31) - 1 - 65_535).to_be_bytes();
+    let frame = h2::frame(h2::WINDOW_UPDATE, 0, 0, &window);
+    stream.write_all(&frame).expect("a few bytes");
+    let mut reader = stream.try_clone().expect("a descriptor more");
+    let put = PutRequest {
+        key: format!("flood-{number}").into(),
+        value: vec![b'v'; VALUE_BYTES].into(),
+        ..Default::default()
+    };
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        scope.spawn(|| ask(&mut stream, PUTS, "/etcdserverpb.KV/Put", &put));
+        let mut ended = 0;
+        while ended < PUTS {
+            let (kind, flags, _, _) = h2::read(&mut reader).expect("every put is answered");
+            ended += u32::from(kind == h2::HEADERS && flags & h2::END_STREAM != 0);
+        }
+    });
+    begun.elapsed()
+}
+
+/// Puts one after the other until `left` is 0; returns the longest wait and the number of puts.
+fn bystander(server: &Server, left: &AtomicUsize) -> (Duration, usize) {
+    let runtime = grpc::runtime();
+    let mut client = KvClient::new(runtime.block_on(grpc::connect(&server.address())));
+    let (mut longest, mut puts) = (Duration::ZERO, 0);
+    while left.load(Ordering::SeqCst) > 0 {
+        let put = PutRequest { key: "other".into(), value: "x".into(), ..Default::default() };
+        let begun = Instant::now();
+        let done = runtime.block_on(client.put(put));
+        done.expect("a put of somebody else");
+        longest = longest.max(begun.elapsed());
+        puts += 1;
+    }
+    (longest, puts)
+}
+
+#[test]
+fn connections_that_flood_the_log_wait_behind_themselves() {
+    load("floods of the log", SLACK_BYTES + FLOOD_BYTES, |server| {
+        let left = AtomicUsize::new(FLOODS);
+        let (own, longest, puts) = thread::scope(|scope| {
+            let other = scope.spawn(|| bystander(server, &left));
+            let floods: Vec<_> = (0..FLOODS)
+                .map(|number| {
+                    let left = &left;
+                    scope.spawn(move || {
+                        let took = flood(server, number);
+                        left.fetch_sub(1, Ordering::SeqCst);
+                        took
+                    })
+                })
+                .collect();
+            let own = floods
+                .into_iter()
+                .map(|flood| flood.join().expect("it ends"))
+                .min();
+            let (longest, puts) = other.join().expect("it ends");
+            (own.unwrap_or_default(), longest, puts)
+        });
+        assert!(
+            longest < own / 3 + NOISE,
+            "one put of somebody else took {longest:?}, all {PUTS} of a flood {own:?}"
+        );
+        format!("{FLOODS} x {PUTS} x 16 KB in {own:?}: {puts} puts of another, {longest:?} at most")
+    });
+}
