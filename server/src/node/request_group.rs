@@ -162,10 +162,8 @@ impl<R> RequestGroup<R> {
         if self.clients.held <= HELD_MAX {
             return Vec::new();
         }
-        let is_client = |waiting: &mut Waiting<Source, R>| match waiting.sender {
-            Source::Client(_) => true,
-            Source::Member(_) => false,
-        };
+        let is_client =
+            |waiting: &mut Waiting<Source, R>| matches!(waiting.sender, Source::Client(_));
         let mut excess: Vec<_> = self.held.extract_if(.., is_client).collect();
         let all: usize = excess.iter().map(Waiting::cost).sum();
         let kept = fair_share::take(&mut excess, all / 4 * 3);
