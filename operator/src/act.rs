@@ -10,7 +10,8 @@ mod certify;
 use std::fmt::Debug;
 
 use k8s_openapi::{
-    NamespaceResourceScope, api::policy::v1::PodDisruptionBudget,
+    NamespaceResourceScope,
+    api::{core::v1::Pod, policy::v1::PodDisruptionBudget},
     apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry,
 };
 use kube::{
@@ -24,7 +25,9 @@ use crate::{
     crd::EtcdClusterStatus,
     discovery,
     members::{Address, CallError, Members, RaisedAlarm},
-    model::{ClaimSeen, Holder, MemberId, Ordinal, Part, PeerTls, Role, Step, Stop},
+    model::{
+        Bootstrap, ClaimSeen, Holder, MemberId, Ordinal, Part, PeerTls, Removal, Role, Step, Stop,
+    },
     observe::{HELD, Observation, REFUSED_BYTES, REMADE_AT},
     options::Environment,
     resources::{self, Cluster, MANAGER, Ownership, PodPlan, RETIRED, ROLE, ResourceError},
@@ -80,6 +83,23 @@ impl ActError {
             | ActError::Resource(_)
             | ActError::NameTaken { .. }
             | ActError::Gone(_) => false,
+        }
+    }
+
+    /// Returns the words with which the API server or a member has refused the step, or with which the spec makes no
+    /// object; `None` if it is not known whether it was done, or if the next pass may find that it is.
+    pub fn refusal(&self) -> Option<String> {
+        match self {
+            ActError::Kubernetes { what, source: kube::Error::Api(refusal) } => {
+                let refused = matches!(refusal.code, 400 | 403 | 404 | 422);
+                refused.then(|| format!("cannot {what}: {}", refusal.message))
+            }
+            ActError::Member(refusal) => refusal.is_refusal().then(|| refusal.to_string()),
+            ActError::Resource(error) => Some(error.to_string()),
+            ActError::Kubernetes { .. }
+            | ActError::Discovery(_)
+            | ActError::NameTaken { .. }
+            | ActError::Gone(_) => None,
         }
     }
 
@@ -149,9 +169,7 @@ impl<M: Members> Actor<'_, M> {
             }
             Step::LabelPod { ordinal, role } => self.label(*ordinal, *role).await,
             Step::DeletePod { ordinal, reason } => {
-                if *reason == Stop::Silent {
-                    self.note_remade(*ordinal).await?;
-                }
+                self.before_stop(*ordinal, *reason).await?;
                 let pod = self.observation.objects.pods.get(ordinal);
                 self.delete(pod.map(AsRef::as_ref), "delete the pod of a member")
                     .await
@@ -195,7 +213,10 @@ impl<M: Members> Actor<'_, M> {
                     .ok_or_else(|| ActError::Gone(format!("the leader {from:x}")))?;
                 Ok(self.members.move_leader(&leader, *to).await?)
             }
-            Step::RemoveMember { id, .. } => {
+            Step::RemoveMember { id, reason } => {
+                if *reason == Removal::Ephemeral {
+                    self.before_replacement(*id).await?;
+                }
                 Ok(self.members.remove(&self.through(Some(*id)), *id).await?)
             }
             Step::UpdatePeerUrl { id, ordinal, peer_tls } => {
@@ -255,6 +276,57 @@ impl<M: Members> Actor<'_, M> {
         let live = self.observation.objects.claims.get(&ordinal);
         let what = "mark the claim of a removed member";
         self.mark(live.map(AsRef::as_ref), marks, what).await
+    }
+
+    /// Tries the next template before a member is stopped for it, or notes that a silent one is made again.
+    async fn before_stop(&self, ordinal: Ordinal, reason: Stop) -> Result<(), ActError> {
+        let seen = self.observation.seen.ordinals.get(&ordinal);
+        let pod = seen.and_then(|at| at.pod.as_ref());
+        match reason {
+            Stop::Silent => self.note_remade(ordinal).await,
+            Stop::Outdated => match pod {
+                Some(pod) => self.try_out(ordinal, pod.peer_tls).await,
+                None => Ok(()),
+            },
+            Stop::PeerTls => match self.claim_seen(ordinal) {
+                Some(claim) => self.try_out(ordinal, claim.peer_tls).await,
+                None => Ok(()),
+            },
+            Stop::NotAMember
+            | Stop::ScaleIn
+            | Stop::Ended
+            | Stop::WrongStart
+            | Stop::Fenced
+            | Stop::Hibernated => Ok(()),
+        }
+    }
+
+    /// Tries the next template before a member without a disk is removed for it.
+    async fn before_replacement(&self, id: MemberId) -> Result<(), ActError> {
+        let seen = &self.observation.seen;
+        let member = seen.membership.as_ref().and_then(|list| list.by_id(id));
+        match member.and_then(|member| member.ordinal) {
+            Some(ordinal) => self.before_stop(ordinal, Stop::Outdated).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Has the API server admit a pod of the present template and drop it again (a dry run), so that no member is
+    /// stopped for a template that cannot take its place. A quota that is full counts the pod which is to go, and a
+    /// webhook that knows no dry run says nothing.
+    async fn try_out(&self, ordinal: Ordinal, peer_tls: PeerTls) -> Result<(), ActError> {
+        let (bootstrap, role) = (Bootstrap::Restart, Role::Voter);
+        let plan = PodPlan { ordinal, bootstrap, peer_tls, role };
+        let mut pod = resources::pod(self.cluster, &plan)?;
+        pod.metadata.name = Some(format!("{}-trial", self.cluster.member(ordinal)));
+        let params = PostParams { dry_run: true, field_manager: Some(MANAGER.to_owned()) };
+        let what = "start a pod of the present template (tried before a member is stopped for it)";
+        match self.api::<Pod>().create(&params, &pod).await {
+            Err(kube::Error::Api(refusal)) if says_nothing(&refusal.message) => Ok(()),
+            other => other
+                .map(drop)
+                .map_err(|source| ActError::Kubernetes { what, source }),
+        }
     }
 
     /// Notes on the claim of a silent member that its pod is made again now.
@@ -549,6 +621,13 @@ impl<K> Object for K where
         + Serialize
         + Debug
 {
+}
+
+/// Whether the refusal of a dry run does not say that the pod itself would be refused.
+fn says_nothing(refusal: &str) -> bool {
+    ["exceeded quota", "does not support dry run"]
+        .iter()
+        .any(|text| refusal.contains(text))
 }
 
 /// Records in the status with how many members the cluster begins, and the discovery URL they use, if any.

@@ -54,6 +54,7 @@ use crate::{
     report::{self, Notice, Subject},
     resources::{CLUSTER, Cluster, MANAGER, ResourceError},
     serve::Readiness,
+    tried::{AllTried, Tried},
 };
 use rollouts::Rollouts;
 use status::{Written, write};
@@ -118,6 +119,7 @@ pub struct Operator<M> {
     limit: u32,
     ends: AtomicBool,
     failures: Mutex<HashMap<ObjectRef<EtcdCluster>, u32>>,
+    tried: AllTried,
 }
 
 /// How much is done at once.
@@ -156,6 +158,7 @@ impl<M: Members> Operator<M> {
             limit: limits.passes.into(),
             ends: AtomicBool::new(false),
             failures: Mutex::default(),
+            tried: AllTried::default(),
             client,
             members,
             metrics,
@@ -261,6 +264,7 @@ impl<M: Members> Operator<M> {
                 let cluster = ObjectRef::new(&gone.name).within(namespace);
                 scope.operator.rollouts.ended(&cluster);
                 scope.operator.metrics.forget(namespace, &gone.name);
+                scope.operator.tried.forget(namespace, &gone.name);
             }
             Err(error) => tracing::warn!(%error, "a watch failed; it begins again"),
         });
@@ -445,11 +449,24 @@ impl<M: Members> Scope<M> {
                 tracing::info!(step = report::kind(step), %error, "too early; it is tried again");
                 return Ok(Action::requeue(BACKOFF_FIRST));
             }
+            if let Some(said) = error.refusal() {
+                let failed = |tried: &mut Tried| tried.failed(step, &said, Instant::now());
+                if self.operator.tried.of(&namespace, &name, failed) {
+                    let notice = report::refused(step, &said);
+                    self.operator
+                        .publish(&cluster.object_ref(&()), &notice)
+                        .await;
+                }
+            }
             return Err(PassError::Act { step: report::kind(step), source: Box::new(error) });
         }
         let about = cluster.object_ref(&());
         let notice = report::step(&name, &observation.seen, step);
         if acts(step) {
+            let done = |tried: &mut Tried| tried.done(step, &observation.seen, Instant::now());
+            if self.operator.tried.of(&namespace, &name, done) {
+                tracing::warn!(step = report::kind(step), "a step changes nothing");
+            }
             self.operator
                 .metrics
                 .step(&namespace, &name, report::kind(step));
@@ -493,7 +510,13 @@ impl<M: Members> Scope<M> {
             .of(&operator.client, cluster, fresh)
             .await?;
         cluster.trust = secrets.trust.clone();
-        let mut observation = observe(cluster, objects, secrets, &operator.members).await?;
+        let mut observation = observe(cluster, objects, secrets, &operator.members).await;
+        let generation = observation.seen.generation;
+        observation.seen.refused = operator
+            .tried
+            .of(&cluster.namespace, &cluster.name, |tried| {
+                tried.refused(generation, Instant::now())
+            });
         let this = ObjectRef::from_obj(cluster.resource);
         observation.seen.rollout_queued = !operator.rollouts.admits(&this);
         Ok(observation)

@@ -19,6 +19,7 @@ pub mod plan;
 pub mod report;
 pub mod resources;
 pub mod serve;
+pub mod tried;
 
 #[cfg(test)]
 mod testing;

@@ -3,6 +3,7 @@
 //! No type of Kubernetes and none of the network is here, so that `plan` can be tested without either.
 
 mod certificates;
+mod refusal;
 mod start;
 mod taken;
 
@@ -14,6 +15,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use certificates::{AuthoritySeen, CertificateRole, CertificateSeen, RequestSeen, Rotation};
+pub use refusal::Refusal;
 pub use start::{Bootstrap, JoinMember, StartKind};
 pub use taken::{Holder, Part};
 
@@ -70,6 +72,10 @@ pub struct Observed {
     pub allow_leader_restart: Option<i64>,
     /// Whether users are checked; `None` when no member said so.
     pub auth_enabled: Option<bool>,
+    /// Steps that were tried in vain a short time ago.
+    pub refused: Vec<Refusal>,
+    /// Why the spec makes no pods or claims; what its last good version says is done meanwhile, if that is known.
+    pub rejected: Option<String>,
 }
 
 /// Whether an object is as the builders of `resources` make it.
@@ -498,6 +504,10 @@ pub enum Why {
         /// What `spec.version` or the operator's member image asks for.
         to: String,
     },
+    /// A step was refused, and nothing else is to be done.
+    Refused,
+    /// The spec makes no pods or claims.
+    SpecRejected,
     /// A pod is ending, and the next step comes after its end.
     PodEnding(Ordinal),
     /// A claim is ending, and the next step comes after its end.

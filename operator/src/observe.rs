@@ -34,7 +34,7 @@ use crate::{
     },
     resources::{
         self, ALLOW_LEADER_RESTART, CLUSTER, Cluster, FENCED_MEMBERS, Ownership, REPLACE_MEMBER,
-        ResourceError, tls,
+        tls,
     },
 };
 
@@ -197,15 +197,12 @@ impl Objects {
 }
 
 /// Observes a cluster: asks its members and puts everything together.
-///
-/// # Errors
-/// The specification makes no objects.
 pub async fn observe<M: Members>(
     cluster: &Cluster<'_>,
     objects: Objects,
     secrets: Arc<SecretsSeen>,
     members: &M,
-) -> Result<Observation, ResourceError> {
+) -> Observation {
     let addresses = pods::addresses(cluster, &objects.pods, &secrets);
     let asked: Vec<Address> = addresses.values().cloned().collect();
     let answers = members.survey(&asked).await;
@@ -226,7 +223,7 @@ pub async fn observe<M: Members>(
         now,
         deleting: resource.metadata.deletion_timestamp.is_some(),
         generation: resource.metadata.generation.unwrap_or(0),
-        ordinals: ordinals(cluster, &objects, now)?,
+        ordinals: ordinals(cluster, &objects, now),
         membership: membership::judge(cluster, &answers, &objects.ordinals()),
         call_error: answers
             .iter()
@@ -259,30 +256,25 @@ pub async fn observe<M: Members>(
         allow_leader_restart: annotation(resource, ALLOW_LEADER_RESTART)
             .and_then(|text| text.trim().parse().ok()),
         auth_enabled: membership::users(&answers),
+        refused: Vec::new(),
+        rejected: resources::rejected(cluster).map(|error| error.to_string()),
     };
-    Ok(Observation { seen, objects, addresses, secrets })
+    Observation { seen, objects, addresses, secrets }
 }
 
-/// Returns the pod and the claim of each ordinal that has one of them; an error if the spec makes no such
-/// objects.
+/// Returns the pod and the claim of each ordinal that has one of them.
 fn ordinals(
     cluster: &Cluster<'_>,
     objects: &Objects,
     now: UnixSeconds,
-) -> Result<BTreeMap<Ordinal, OrdinalSeen>, ResourceError> {
+) -> BTreeMap<Ordinal, OrdinalSeen> {
     let all = objects.ordinals();
     let seen = |ordinal: Ordinal| {
-        let pod = objects
-            .pods
-            .get(&ordinal)
-            .map(|pod| pods::seen(cluster, pod, now))
-            .transpose()?;
-        let claim = objects
-            .claims
-            .get(&ordinal)
-            .map(|claim| pods::claim_seen(cluster, ordinal, claim, now))
-            .transpose()?;
-        Ok((ordinal, OrdinalSeen { pod, claim }))
+        let pod = objects.pods.get(&ordinal);
+        let claim = objects.claims.get(&ordinal);
+        let pod = pod.map(|pod| pods::seen(cluster, pod, now));
+        let claim = claim.map(|claim| pods::claim_seen(cluster, ordinal, claim, now));
+        (ordinal, OrdinalSeen { pod, claim })
     };
     all.into_iter().map(seen).collect()
 }

@@ -38,19 +38,22 @@ pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed)
         .or_else(|| objects::missing(&pass))
         .or_else(|| stop::hibernate(&pass))
         .or_else(|| bootstrap::begin(&pass));
-    if let Some(step) = early {
-        return step;
-    }
-    match pass.joined() {
+    let step = early.unwrap_or_else(|| match pass.joined() {
         Some(joined) => serve(&joined),
         None => bootstrap::bring_back(&pass),
+    });
+    if pass.is_refused(&step) {
+        let why = Why::Refused;
+        return Step::Wait { why, after: SOON };
     }
+    step
 }
 
 /// Returns the next step of a cluster with a quorum: repairs first, and planned changes once all repairs are
-/// done.
+/// done. What was refused keeps no other verb from its turn.
 fn serve(joined: &Joined<'_>) -> Step {
     let mut waits = Vec::new();
+    let mut refused = None;
     for verb in [
         objects::budget,
         repair::leftovers,
@@ -64,24 +67,39 @@ fn serve(joined: &Joined<'_>) -> Step {
     ] {
         match verb(joined) {
             Some(Step::Wait { why, after }) => waits.push((why, after)),
+            Some(step) if joined.pass.is_refused(&step) => refused = soon(Why::Refused),
             Some(step) => return step,
             None => {}
         }
     }
     waits.extend(repair::unsettled(joined));
     if let Some((why, after)) = waits.into_iter().next() {
-        return Step::Wait { why, after };
+        return refused.unwrap_or(Step::Wait { why, after });
     }
-    objects::auth(joined)
-        .or_else(|| disks::keep(joined))
-        .or_else(|| roll::next(joined))
-        .or_else(|| scale::step(joined))
-        .or_else(|| rotate::next(joined))
-        .or_else(|| roll::only_copy(joined))
-        .or_else(|| objects::unrequested(joined))
-        .or_else(|| objects::taken(joined))
-        .or_else(|| disks::refused(joined))
-        .unwrap_or(Step::Done)
+    for verb in [
+        objects::auth,
+        disks::keep,
+        roll::next,
+        scale::step,
+        rotate::next,
+        roll::only_copy,
+        objects::unrequested,
+        objects::taken,
+        disks::refused,
+    ] {
+        match verb(joined) {
+            Some(step) if joined.pass.is_refused(&step) => refused = soon(Why::Refused),
+            Some(step) => return refused.filter(|_| is_wait(&step)).unwrap_or(step),
+            None => {}
+        }
+    }
+    let rejected = joined.pass.seen.rejected.is_some();
+    let rejected = rejected.then(|| idle(Why::SpecRejected)).flatten();
+    refused.or(rejected).unwrap_or(Step::Done)
+}
+
+fn is_wait(step: &Step) -> bool {
+    matches!(step, Step::Wait { .. })
 }
 
 /// Makes a step that waits [`IDLE`], or until an object changes.

@@ -26,7 +26,10 @@ pub use pod::{CONTAINER, pod, template};
 pub use services::{client_service, peer_service};
 pub use start::PodPlan;
 
-use crate::{crd::EtcdCluster, model::Holder};
+use crate::{
+    crd::EtcdCluster,
+    model::{Holder, PeerTls},
+};
 
 /// Why an object cannot be built from the spec.
 #[derive(Debug, thiserror::Error)]
@@ -150,6 +153,12 @@ pub fn is_current<K: Resource>(wanted: &K, seen: &K) -> bool {
         && labels
             .into_iter()
             .all(|(key, value)| seen.labels().get(key) == Some(value))
+}
+
+/// Returns why the spec makes no pods or no claims; `None` if it makes both.
+pub fn rejected(cluster: &Cluster<'_>) -> Option<ResourceError> {
+    let pods = template(cluster, PeerTls::On).err();
+    pods.or_else(|| claim(cluster, 0, PeerTls::On).err())
 }
 
 #[cfg(test)]

@@ -88,8 +88,7 @@ async fn pass(fake: &FakeApi) -> (Step, String, Result<(), ActError>) {
     let named = Cluster::new(&resource, &environment.member_image).expect("names");
     let objects = Objects::live(&client, &named).await.expect("objects");
     let secrets = Secrets::default().of(&client, &named, true).await;
-    let observed = observe(&named, objects, secrets.expect("secrets"), &NoMembers).await;
-    let observation = observed.expect("an observation");
+    let observation = observe(&named, objects, secrets.expect("secrets"), &NoMembers).await;
     let mut status = resource.status.clone().unwrap_or_default();
     let step = plan(&resource.spec, &status, &observation.seen);
     let said = report::step("orders", &observation.seen, &step);
@@ -129,7 +128,7 @@ async fn try_step(fake: &FakeApi, step: &Step, between: impl Fn()) -> Result<(),
         client: &client,
         members: &NoMembers,
         cluster: &named,
-        observation: &observed.expect("an observation"),
+        observation: &observed,
         environment: &environment,
     };
     actor

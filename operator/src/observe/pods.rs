@@ -14,11 +14,12 @@ use crate::{
     crd::ByteQuantity,
     members::Address,
     model::{
-        ClaimSeen, Obstacle, Ordinal, PeerTls, PodPhase, PodSeen, Role, StartKind, UnixSeconds,
+        ClaimSeen, ObjectState, Obstacle, Ordinal, PeerTls, PodPhase, PodSeen, Role, StartKind,
+        UnixSeconds,
     },
     resources::{
         self, CLIENT_TLS, CLUSTER_ID, CONTAINER, Cluster, Ownership, PEER_TLS, RETIRED, ROLE,
-        ResourceError, START, TEMPLATE, VERSION, ports,
+        START, TEMPLATE, VERSION, ports,
     },
 };
 
@@ -49,13 +50,9 @@ const CANNOT_START: [&str; 8] = [
     "ErrImageInspect",
 ];
 
-/// Reads what the plan needs of a pod from its status, labels and annotations; an error if the spec makes no
-/// template.
-pub(super) fn seen(
-    cluster: &Cluster<'_>,
-    pod: &Pod,
-    now: UnixSeconds,
-) -> Result<PodSeen, ResourceError> {
+/// Reads what the plan needs of a pod from its status, labels and annotations. While the spec makes no template no pod
+/// counts as outdated.
+pub(super) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSeen {
     let ready = condition(pod, "Ready");
     let peer_tls = marked(pod.annotations(), PEER_TLS).unwrap_or(PeerTls::Off);
     let created = pod
@@ -63,7 +60,7 @@ pub(super) fn seen(
         .map_or(0, |time| time.0.as_second());
     let (obstacle, said) = obstacle(pod).unzip();
     let template = pod.annotations().get(TEMPLATE);
-    Ok(PodSeen {
+    PodSeen {
         deleting: pod.metadata.deletion_timestamp.is_some(),
         overdue: is_overdue(pod, now),
         phase: phase(pod),
@@ -75,7 +72,8 @@ pub(super) fn seen(
         said: said.flatten(),
         exit: exit(pod),
         template: template.cloned().unwrap_or_default(),
-        outdated: template != Some(&resources::template(cluster, peer_tls)?),
+        outdated: resources::template(cluster, peer_tls)
+            .is_ok_and(|wanted| template != Some(&wanted)),
         peer_tls,
         start: marked(pod.annotations(), START).unwrap_or(StartKind::Restart),
         role: marked(pod.labels(), ROLE).unwrap_or(Role::Voter),
@@ -85,16 +83,16 @@ pub(super) fn seen(
             .get(VERSION)
             .filter(|tag| is_version(tag))
             .cloned(),
-    })
+    }
 }
 
-/// Reads what the plan needs of the claim of an ordinal; an error if the spec makes no claim.
+/// Reads what the plan needs of the claim of an ordinal. While the spec makes no claim it counts as current.
 pub(super) fn claim_seen(
     cluster: &Cluster<'_>,
     ordinal: Ordinal,
     claim: &PersistentVolumeClaim,
     now: UnixSeconds,
-) -> Result<ClaimSeen, ResourceError> {
+) -> ClaimSeen {
     let status = claim.status.as_ref();
     let requested = claim
         .spec
@@ -104,7 +102,7 @@ pub(super) fn claim_seen(
     let peer_tls = marked(claim.annotations(), PEER_TLS).unwrap_or(PeerTls::Off);
     let refused = claim.annotations().get(REFUSED_BYTES);
     let refused = refused.map(|text| text.split_once(':').unwrap_or((text.as_str(), "")));
-    Ok(ClaimSeen {
+    ClaimSeen {
         peer_tls,
         deleting: claim.metadata.deletion_timestamp.is_some()
             || resources::ownership(cluster, claim) == Ownership::Ending,
@@ -122,8 +120,9 @@ pub(super) fn claim_seen(
             .unwrap_or(0),
         refused_bytes: refused.and_then(|(bytes, _)| bytes.parse().ok()),
         refusal: refused.map_or_else(String::new, |(_, words)| words.trim().to_owned()),
-        state: state(Some(claim), &resources::claim(cluster, ordinal, peer_tls)?),
-    })
+        state: resources::claim(cluster, ordinal, peer_tls)
+            .map_or(ObjectState::Current, |wanted| state(Some(claim), &wanted)),
+    }
 }
 
 /// Returns the address of each member whose pod has an IP address and has not ended.

@@ -34,18 +34,39 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
         return record(pass, discovery);
     };
     let members = u32::try_from(members).unwrap_or_default();
+    let mut refused = None;
     for ordinal in 0..members {
         if pass.pod(ordinal).is_none() && !pass.is_fenced(ordinal) {
             if let Some(wait) = pass.taken_of(ordinal) {
                 return Some(wait);
             }
-            return Some(start_first(pass, ordinal, members));
+            let step = start_first(pass, ordinal, members);
+            if pass.is_refused(&step) {
+                refused = soon(Why::Refused);
+                continue;
+            }
+            return Some(step);
         }
     }
     let broken = pass
         .pods()
         .find_map(|(ordinal, pod)| broken(pass, ordinal, pod));
-    broken.or_else(|| soon(Why::Bootstrapping))
+    broken
+        .or(refused)
+        .or_else(|| secrets_missing(pass))
+        .or_else(|| hindered(pass))
+        .or_else(|| soon(Why::Bootstrapping))
+}
+
+/// Waits for the first pod that is kept from its start for a while, and says by what.
+fn hindered(pass: &Pass<'_>) -> Option<Step> {
+    let stuck = pass.pods().filter(|(_, pod)| pass.is_stuck(pod));
+    let mut reasons = stuck.filter_map(|(ordinal, pod)| {
+        let exits = pod.exit.map(|code| Why::Exited(ordinal, code));
+        let obstacle = pod.obstacle.map(|found| Why::Obstacle(ordinal, found));
+        obstacle.or(exits)
+    });
+    soon(reasons.next()?)
 }
 
 /// Records with how many members and by which discovery URL the cluster begins; waits while secrets that its
@@ -114,7 +135,7 @@ fn unable(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option<Step> {
 /// Returns the next step of a cluster without a quorum: starts members that have their disks, and changes
 /// nothing else.
 pub(super) fn bring_back(pass: &Pass<'_>) -> Step {
-    let (mut ending, mut taken) = (None, None);
+    let (mut ending, mut taken, mut refused) = (None, None, None);
     for ordinal in pass.seen.ordinals.keys().copied() {
         if pass.is_fenced(ordinal) || !pass.has_disk(ordinal) {
             continue;
@@ -124,12 +145,17 @@ pub(super) fn bring_back(pass: &Pass<'_>) -> Step {
                 taken = taken.or(Some(wait));
                 continue;
             }
-            return Step::StartMember {
+            let step = Step::StartMember {
                 ordinal,
                 bootstrap: Bootstrap::Restart,
                 peer_tls: pass.peer_tls_of(ordinal),
                 role: Role::Voter,
             };
+            if pass.is_refused(&step) {
+                refused = soon(Why::Refused);
+                continue;
+            }
+            return step;
         };
         if pod.deleting {
             ending = ending.or(Some(ordinal));
@@ -137,7 +163,7 @@ pub(super) fn bring_back(pass: &Pass<'_>) -> Step {
             return step;
         }
     }
-    if let Some(wait) = taken {
+    if let Some(wait) = taken.or(refused) {
         return wait;
     }
     let disks = pass.seen.ordinals.keys();

@@ -13,7 +13,7 @@ pub(super) fn keep(joined: &Joined<'_>) -> Option<Step> {
         return None;
     }
     let wanted = Storage::requested(joined.pass.spec.storage.as_ref()).bytes();
-    joined.own().find_map(|(ordinal, _)| {
+    joined.first(joined.own().filter_map(|(ordinal, _)| {
         let claim = joined.pass.claim(ordinal).filter(|claim| !claim.deleting)?;
         if claim.state != ObjectState::Current {
             let peer_tls = claim.peer_tls;
@@ -22,7 +22,7 @@ pub(super) fn keep(joined: &Joined<'_>) -> Option<Step> {
         let bytes = wanted.filter(|bytes| *bytes > claim.requested_bytes)?;
         let refused = claim.refused_bytes == Some(bytes);
         (!refused).then_some(Step::GrowClaim { ordinal, bytes })
-    })
+    }))
 }
 
 /// Waits for a person if a claim is to grow and the API server refuses that.

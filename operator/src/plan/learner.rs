@@ -20,6 +20,9 @@ pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
     if !wanted {
         return remove(Removal::ScaleIn);
     }
+    if joined.pass.seen.replace == Some(id) {
+        return remove(Removal::Asked);
+    }
     if member.corrupt {
         return remove(Removal::Corrupt);
     }

@@ -19,10 +19,11 @@ pub(super) fn missing(pass: &Pass<'_>) -> Option<Step> {
     let due = |(part, state): &(Part, ObjectState)| {
         *state != ObjectState::Current && !pass.seen.taken.contains_key(part)
     };
-    if services.iter().any(due) {
-        return Some(Step::ApplyServices);
-    }
-    certificate(pass).or_else(|| request(pass))
+    let services = services.iter().any(due).then_some(Step::ApplyServices);
+    let next = |step: Option<Step>| step.filter(|step| !pass.is_refused(step));
+    next(services)
+        .or_else(|| next(certificate(pass)))
+        .or_else(|| next(request(pass)))
 }
 
 /// Applies the first of cert-manager's Certificates that is not current, or makes it the owner of its secret.

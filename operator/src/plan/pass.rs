@@ -62,6 +62,12 @@ impl<'a> Pass<'a> {
         self.taken(|part| part == Part::Pod(ordinal) || part == Part::Claim(ordinal))
     }
 
+    /// Whether a step was refused a short time ago, so that the plan goes on past it.
+    pub(super) fn is_refused(&self, step: &Step) -> bool {
+        let mut refused = self.seen.refused.iter();
+        refused.any(|refusal| refusal.held && refusal.step == *step)
+    }
+
     pub(super) fn is_fenced(&self, ordinal: Ordinal) -> bool {
         self.seen.fenced.contains(&ordinal)
     }
@@ -190,6 +196,18 @@ impl<'a> Joined<'a> {
     pub(super) fn own(&self) -> impl Iterator<Item = (Ordinal, &'a MemberSeen)> + use<'a> {
         let members = self.list.members.iter();
         members.filter_map(|member| Some((member.ordinal?, member)))
+    }
+
+    /// Returns the first of some steps that can be done now; else the first of them, refused or a wait.
+    pub(super) fn first(&self, steps: impl Iterator<Item = Step>) -> Option<Step> {
+        let mut other = None;
+        for step in steps {
+            if !matches!(step, Step::Wait { .. }) && !self.pass.is_refused(&step) {
+                return Some(step);
+            }
+            other = other.or(Some(step));
+        }
+        other
     }
 
     /// Whether a member serves: it reports itself as healthy, and its pod, if it is one of this cluster's, is

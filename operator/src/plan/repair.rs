@@ -26,8 +26,8 @@ const REBUILD_SECONDS: i64 = 60;
 /// member is no more.
 pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
     let ordinals = joined.pass.seen.ordinals.iter();
-    let mut gone = ordinals.filter(|(ordinal, _)| joined.list.of(**ordinal).is_none());
-    gone.find_map(|(ordinal, seen)| {
+    let gone = ordinals.filter(|(ordinal, _)| joined.list.of(**ordinal).is_none());
+    let steps = gone.filter_map(|(ordinal, seen)| {
         let ordinal = *ordinal;
         let claim = seen.claim.as_ref().filter(|claim| !claim.deleting);
         let Some(pod) = &seen.pod else {
@@ -39,7 +39,8 @@ pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
             Some(_) if pod.role == Role::Learner => Some(Step::DeleteClaim { ordinal }),
             Some(_) | None => (!pod.deleting).then_some(Step::DeletePod { ordinal, reason }),
         }
-    })
+    });
+    joined.first(steps)
 }
 
 /// Deletes or retires a claim whose member is no more. Until as many members vote as are wanted its disk may be the last
@@ -58,11 +59,11 @@ fn give_up(joined: &Joined<'_>, ordinal: Ordinal, claim: &ClaimSeen) -> Option<S
 /// Labels the first pod whose role, voter or learner, has changed; services and the disruption budget select
 /// by that label.
 pub(super) fn labels(joined: &Joined<'_>) -> Option<Step> {
-    joined.own().find_map(|(ordinal, member)| {
+    joined.first(joined.own().filter_map(|(ordinal, member)| {
         let pod = joined.pass.pod(ordinal).filter(|pod| !pod.deleting)?;
         let role = role(member);
         (pod.role != role).then_some(Step::LabelPod { ordinal, role })
-    })
+    }))
 }
 
 fn role(member: &MemberSeen) -> Role {
@@ -73,9 +74,11 @@ fn role(member: &MemberSeen) -> Role {
     }
 }
 
-/// Starts the first member that has no pod: with its disk, or for the first time.
+/// Starts the first member that has no pod, voters before a learner: with its disk, or for the first time.
 pub(super) fn start(joined: &Joined<'_>) -> Option<Step> {
-    joined.own().find_map(|(ordinal, member)| {
+    let voters = joined.own().filter(|(_, member)| !member.learner);
+    let learners = joined.own().filter(|(_, member)| member.learner);
+    joined.first(voters.chain(learners).filter_map(|(ordinal, member)| {
         let pass = &joined.pass;
         let stays = !pass.is_fenced(ordinal) && !joined.leaves(ordinal, member.id);
         if pass.pod(ordinal).is_some() || !stays {
@@ -103,7 +106,7 @@ pub(super) fn start(joined: &Joined<'_>) -> Option<Step> {
             peer_tls: pass.peer_tls_of(ordinal),
             role: role(member),
         })
-    })
+    }))
 }
 
 /// Returns the list of all members that a joining member is started with.
@@ -119,7 +122,7 @@ fn join(joined: &Joined<'_>) -> Bootstrap {
 
 /// Deletes the first pod that has to be made again and whose disk stays.
 pub(super) fn restart(joined: &Joined<'_>) -> Option<Step> {
-    joined.own().find_map(|(ordinal, member)| {
+    joined.first(joined.own().filter_map(|(ordinal, member)| {
         let pod = joined.pass.pod(ordinal).filter(|pod| !pod.deleting)?;
         let reason = restart_reason(joined, ordinal, member, pod)?;
         let keeps = joined.pass.has_disk(ordinal) || !member.started;
@@ -134,7 +137,7 @@ pub(super) fn restart(joined: &Joined<'_>) -> Option<Step> {
             .note(ordinal)
             .filter(|_| reason == Stop::PeerTls);
         keeps.then_some(note.unwrap_or(Step::DeletePod { ordinal, reason }))
-    })
+    }))
 }
 
 /// Returns why the pod of a member must be deleted and made again; `None` if it stays. A pod that does not

@@ -9,6 +9,8 @@ mod objects;
 mod planned;
 mod properties;
 mod random;
+mod refusals;
+mod shown;
 mod world;
 
 use crate::model::{Step, Why};

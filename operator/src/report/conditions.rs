@@ -44,7 +44,7 @@ pub(super) fn all(
         ("Available", available(seen, next)),
         ("Ready", ready(of, seen, status, next, notice)),
         ("Progressing", progressing(next, notice)),
-        ("Degraded", degraded(status, notice)),
+        ("Degraded", degraded(seen, status, notice)),
         ("MembersReady", members_ready(of, status)),
         ("UpToDate", up_to_date(status)),
         ("AlarmActive", alarm(status)),
@@ -140,6 +140,8 @@ fn ready(
     });
     let total = seen.membership.as_ref().map_or(0, |all| all.members.len());
     let exact = wanted > 0
+        && seen.refused.is_empty()
+        && seen.rejected.is_none()
         && !progresses(next)
         && [healthy, total].iter().all(|number| *number == wanted)
         && [
@@ -174,9 +176,15 @@ fn progressing(next: &Step, notice: Option<&Notice>) -> Verdict {
     }
 }
 
-/// Judges the condition `Degraded`: `True` if the notice is a warning, an alarm is raised, or a voter is not
+/// Judges the condition `Degraded`: `True` if a step was refused or the spec is, if the notice is a warning, an alarm is raised, or a voter is not
 /// healthy.
-fn degraded(status: &EtcdClusterStatus, notice: Option<&Notice>) -> Verdict {
+fn degraded(seen: &Observed, status: &EtcdClusterStatus, notice: Option<&Notice>) -> Verdict {
+    if let Some(said) = &seen.rejected {
+        return verdict(true, "SpecRejected", said.clone());
+    }
+    if let Some(refusal) = seen.refused.first() {
+        return verdict(true, "StepRefused", refusal.said.clone());
+    }
     let unhealthy: Vec<&str> = status
         .members
         .iter()

@@ -200,6 +200,12 @@ fn of_pod(cluster: &str, step: &Step) -> Option<Notice> {
     Some(Notice { reason, member: Some(pod(ordinal)), message, warning: false })
 }
 
+/// Describes a step that was refused with these words, for an event.
+pub fn refused(step: &Step, said: &str) -> Notice {
+    let message = format!("{}: {said}", kind(step));
+    Notice { reason: "StepRefused", member: None, message, warning: true }
+}
+
 /// Returns the kind of a step, which is a label of a metric.
 pub fn kind(step: &Step) -> &'static str {
     match step {
@@ -321,6 +327,11 @@ fn wait(cluster: &str, seen: &Observed, why: &Why) -> Notice {
         }
         Why::RolloutQueued => ("RolloutQueued", None, "the members are updated once other clusters have been: the operator's --max-concurrent-rollouts".to_owned(), false),
         Why::VersionStep { from, to } => ("SpecRejected", None, format!("version {from} cannot go to {to} in one step: go by one minor version at a time"), true),
+        Why::Refused => {
+            let said = seen.refused.first().map_or("", |refusal| refusal.said.as_str());
+            ("StepRefused", None, said.to_owned(), true)
+        }
+        Why::SpecRejected => ("SpecRejected", None, seen.rejected.clone().unwrap_or_default(), true),
         Why::PodEnding(ordinal) => ("PodEnding", Some(pod(ordinal)), format!("pod {} is ending", pod(ordinal)), false),
         Why::ClaimEnding(ordinal) => ("ClaimEnding", Some(pod(ordinal)), format!("the claim of {} is ending", pod(ordinal)), false),
         Why::LearnerBehind(id) => ("LearnerCatchingUp", Some(named(id)), format!("learner {} is catching up", named(id)), false),

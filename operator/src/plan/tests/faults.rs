@@ -7,7 +7,7 @@ use crate::{
         BootstrapSource, ByteQuantity, CertificateSource, Discovery, LocalDiscovery,
         ManagedCertificate, PeerTlsSource, Storage, Tls,
     },
-    model::{Obstacle, Ordinal, quorum},
+    model::{Obstacle, Ordinal, Step, quorum},
 };
 
 impl World {
@@ -22,7 +22,7 @@ impl World {
     }
 
     fn fault(&mut self, ordinal: Ordinal, ordinals: &[Ordinal]) {
-        match self.random.below(23) {
+        match self.random.below(24) {
             0 | 1 => self.kill(ordinal),
             2 => self.with_pod(ordinal, |pod| pod.ended = true),
             3 if self.may_lose(ordinal) => self.with_pod(ordinal, |pod| pod.broken = true),
@@ -56,6 +56,7 @@ impl World {
                 self.bad_template = Some((self.template, code));
             }
             22 => self.missing_secret = !self.missing_secret,
+            23 => self.refuse(),
             _ => self.with_pod(ordinal, |pod| {
                 if !pod.ready {
                     pod.obstacle = Some(Obstacle::Unschedulable);
@@ -70,6 +71,7 @@ impl World {
         self.spec.replicas = self.spec.replicas.max(1);
         self.fenced.clear();
         self.missing_secret = false;
+        self.refuses = None;
         self.template += u32::from(self.bad_template.take().is_some());
         let ordinals: Vec<_> = self.pods.keys().copied().collect();
         ordinals.iter().for_each(|ordinal| self.join(*ordinal));
@@ -84,6 +86,20 @@ impl World {
         if let Some(pod) = self.pods.get_mut(&ordinal).filter(|_| !ends) {
             change(pod);
         }
+    }
+
+    /// Has the API server or the members refuse some steps from now on, or none any more.
+    fn refuse(&mut self) {
+        let kinds: [fn(&Step) -> bool; 4] = [
+            |step| matches!(step, Step::StartMember { ordinal: 0 | 3, .. }),
+            |step| matches!(step, Step::ApplyServices | Step::ApplyBudget { .. }),
+            |step| matches!(step, Step::DeletePod { .. } | Step::LabelPod { .. }),
+            |step| matches!(step, Step::AddLearner { .. } | Step::RemoveMember { .. }),
+        ];
+        self.refuses = match self.refuses {
+            None => self.random.pick(&kinds),
+            Some(_) => None,
+        };
     }
 
     /// Cuts the node of a pod off from the control plane, or ends that.

@@ -8,10 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::{authority::Authority, random::Random};
 use crate::{
     crd::{DiscoveryStatus, EtcdClusterSpec, EtcdClusterStatus, Storage},
-    model::{
-        Bootstrap, BudgetSeen, ClaimSeen, MemberId, MemberSeen, Membership, ObjectState, Observed,
-        Obstacle, Ordinal, OrdinalSeen, PeerTls, PodPhase, PodSeen, Role, Step, Stop, quorum,
-    },
+    model::{Bootstrap, MemberId, Obstacle, Ordinal, PeerTls, Role, Step, Stop, quorum},
     plan::plan,
 };
 
@@ -83,6 +80,10 @@ pub(super) struct World {
     pub(super) bad_template: Option<(u32, i32)>,
     pub(super) missing_secret: bool,
     pub(super) replace: Option<MemberId>,
+    /// Steps that the API server refuses.
+    pub(super) refuses: Option<fn(&Step) -> bool>,
+    /// Those that it has refused, and until when they are not tried again.
+    pub(super) refused: Vec<(Step, i64)>,
     pub(super) pods: BTreeMap<Ordinal, FakePod>,
     pub(super) claims: BTreeMap<Ordinal, FakeClaim>,
     /// Empty until a majority of the first members has run.
@@ -108,6 +109,8 @@ impl World {
             bad_template: None,
             missing_secret: false,
             replace: None,
+            refuses: None,
+            refused: Vec::new(),
             pods: BTreeMap::new(),
             claims: BTreeMap::new(),
             members: Vec::new(),
@@ -128,7 +131,12 @@ impl World {
         let step = plan(&self.spec, &self.status, &seen);
         self.judge(&step, &seen);
         self.taken.push(step.clone());
-        self.act(&step);
+        self.refused.retain(|(other, _)| *other != step);
+        if self.refuses.is_some_and(|refuses| refuses(&step)) {
+            self.refused.push((step.clone(), self.now + 20));
+        } else {
+            self.act(&step);
+        }
         self.report();
         step
     }
@@ -165,7 +173,7 @@ impl World {
         members.find(|member| member.ordinal == Some(ordinal))
     }
 
-    fn disk(&self, ordinal: Ordinal) -> Option<MemberId> {
+    pub(super) fn disk(&self, ordinal: Ordinal) -> Option<MemberId> {
         if self.spec.is_durable() {
             self.claims.get(&ordinal).filter(|claim| !claim.lost)?.data
         } else {
@@ -173,7 +181,7 @@ impl World {
         }
     }
 
-    fn runs(&self, ordinal: Ordinal) -> bool {
+    pub(super) fn runs(&self, ordinal: Ordinal) -> bool {
         self.pods.get(&ordinal).is_some_and(|pod| {
             let able = !pod.broken && !pod.ended && pod.obstacle.is_none() && !pod.waits;
             let there = pod.gone_at.is_none() || pod.cut;
@@ -182,7 +190,7 @@ impl World {
     }
 
     /// What the process of an ordinal has ended with.
-    fn exit(&self, ordinal: Ordinal) -> Option<i32> {
+    pub(super) fn exit(&self, ordinal: Ordinal) -> Option<i32> {
         let pod = self.pods.get(&ordinal)?;
         if pod.waits || pod.obstacle.is_some() || self.now < pod.runs_at {
             return None;
@@ -369,142 +377,6 @@ impl World {
                 pod.ready_changed = now;
             }
         }
-    }
-
-    pub(super) fn observe(&self) -> Observed {
-        let mut ordinals: BTreeMap<Ordinal, OrdinalSeen> = BTreeMap::new();
-        for (ordinal, pod) in &self.pods {
-            ordinals.entry(*ordinal).or_default().pod =
-                Some(PodSeen { running: self.runs(*ordinal), ..self.pod_seen(*ordinal, pod) });
-        }
-        for (ordinal, claim) in &self.claims {
-            ordinals.entry(*ordinal).or_default().claim = Some(ClaimSeen {
-                deleting: claim.deleting,
-                overdue: claim.deleting
-                    && self.pods.get(ordinal).is_some_and(|pod| self.is_late(pod)),
-                lost: claim.lost,
-                retired: claim.retired,
-                held: claim.held,
-                remade: claim.remade,
-                peer_tls: claim.peer_tls,
-                requested_bytes: claim.bytes,
-                refused_bytes: None,
-                refusal: String::new(),
-                served: claim.served,
-                state: match self.status.cluster_id.is_some() && !claim.served {
-                    true => ObjectState::Outdated,
-                    false => ObjectState::Current,
-                },
-            });
-        }
-        let state = |there: bool| {
-            if there {
-                ObjectState::Current
-            } else {
-                ObjectState::Missing
-            }
-        };
-        let mut seen = Observed {
-            now: self.now,
-            deleting: false,
-            generation: 1,
-            ordinals,
-            membership: self.membership(),
-            client_service: state(self.services),
-            peer_service: state(self.services),
-            budget: self.budget.map(|number| BudgetSeen {
-                min_available: Some(number),
-                state: ObjectState::Current,
-            }),
-            wanted_version: self.spec.version.clone(),
-            fenced: self.fenced.clone(),
-            replace: self.replace,
-            missing_secrets: self
-                .missing_secret
-                .then(|| "tls".to_owned())
-                .into_iter()
-                .collect(),
-            auth_enabled: self.leader.is_some().then_some(false),
-            ..Observed::default()
-        };
-        if self.spec.tls.is_some() {
-            self.authority.show(&mut seen);
-        }
-        seen
-    }
-
-    fn is_late(&self, pod: &FakePod) -> bool {
-        pod.gone_at.is_some() && self.now - pod.deleted_at >= 60
-    }
-
-    fn pod_seen(&self, ordinal: Ordinal, pod: &FakePod) -> PodSeen {
-        // Of some nothing is known but that the pod is not ready.
-        let away = pod.cut && self.runs(ordinal) && ordinal % 2 == 1;
-        let away = away.then_some(Obstacle::NodeNotReady);
-        PodSeen {
-            deleting: pod.gone_at.is_some(),
-            overdue: self.is_late(pod),
-            phase: match (pod.ended, pod.obstacle.is_some() || pod.waits) {
-                (true, _) => PodPhase::Ended,
-                (false, true) => PodPhase::Pending,
-                (false, false) => PodPhase::Running,
-            },
-            ready: pod.ready,
-            ready_changed: pod.ready_changed,
-            obstacle: pod.obstacle.or(away),
-            said: None,
-            exit: self.exit(ordinal),
-            template: format!("{} {:?}", pod.template, pod.peer_tls),
-            outdated: pod.template != self.template,
-            peer_tls: pod.peer_tls,
-            start: pod.bootstrap.kind(),
-            role: pod.role,
-            running: false,
-            version: Some("0.1.0".to_owned()),
-        }
-    }
-
-    fn membership(&self) -> Option<Membership> {
-        if !self.members.iter().any(|member| self.serves(member)) {
-            return None;
-        }
-        let members = self.members.iter().map(|member| MemberSeen {
-            id: member.id,
-            name: member
-                .ordinal
-                .map(|ordinal| format!("c-{ordinal}"))
-                .unwrap_or_default(),
-            ordinal: member.ordinal,
-            foreign_address: false,
-            peer_urls: vec![
-                if member.https {
-                    "https://m"
-                } else {
-                    "http://m"
-                }
-                .to_owned(),
-            ],
-            started: member.started,
-            learner: member.learner,
-            answers: self.answers(member),
-            healthy: self.serves(member) && self.leader.is_some() && !member.corrupt,
-            version: Some("3.6.16".to_owned()),
-            raft_index: if self.now >= member.caught_up_at {
-                1000
-            } else {
-                10
-            },
-            db_size: 0,
-            corrupt: member.corrupt,
-            no_space: false,
-        });
-        Some(Membership {
-            cluster_ids: BTreeSet::from([CLUSTER_ID]),
-            linearizable: self.leader.is_some(),
-            leader: self.leader,
-            stale_corrupt: self.stale_corrupt.clone(),
-            members: members.collect(),
-        })
     }
 
     /// Writes the part of a pass's report that the next pass reads.

@@ -1,0 +1,199 @@
+//! What the operator remembers of the steps that it has tried for a cluster: those that were refused, and one that is
+//! done again and again and changes nothing. `plan` goes on past them until they are due.
+//!
+//! Nothing else is remembered from one pass to the next, and all of it may be forgotten.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard},
+    time::{Duration, Instant},
+};
+
+use crate::model::{Observed, Refusal, Step};
+
+/// The first time for which a refused step is not tried again; each further refusal doubles it.
+const HELD_FIRST: Duration = Duration::from_millis(500);
+
+/// The longest such time.
+const HELD_MAX: Duration = Duration::from_secs(30);
+
+/// How long after that a step that the plan does not come back to is forgotten.
+const FORGOTTEN: Duration = Duration::from_secs(30);
+
+/// Steps of one cluster that are remembered as refused. A cluster has fewer that may be due.
+const REFUSED_MAX: usize = 32;
+
+/// How often a step is done on the same observation before it counts as one that changes nothing: members may be a moment
+/// behind what they have just done.
+const REPEATS: u32 = 3;
+
+/// What was tried for each cluster, by namespace and name.
+#[derive(Debug, Default)]
+pub struct AllTried(Mutex<HashMap<(String, String), Tried>>);
+
+impl AllTried {
+    /// Does something with what was tried for a cluster.
+    pub fn of<T>(&self, namespace: &str, name: &str, work: impl FnOnce(&mut Tried) -> T) -> T {
+        let key = (namespace.to_owned(), name.to_owned());
+        work(self.lock().entry(key).or_default())
+    }
+
+    /// Forgets a cluster that is no more.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.lock().remove(&(namespace.to_owned(), name.to_owned()));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Tried>> {
+        self.0
+            .lock()
+            .expect("no code panics while it holds this lock")
+    }
+}
+
+/// What was tried for one cluster.
+#[derive(Debug, Default)]
+pub struct Tried {
+    generation: i64,
+    refused: Vec<Entry>,
+    last: Option<(Step, Observed)>,
+    repeats: u32,
+}
+
+#[derive(Debug)]
+struct Entry {
+    refusal: Refusal,
+    times: u32,
+    until: Instant,
+}
+
+impl Tried {
+    /// Returns the steps that were tried in vain for this generation of the spec.
+    pub fn refused(&mut self, generation: i64, now: Instant) -> Vec<Refusal> {
+        if self.generation != generation {
+            *self = Self { generation, ..Self::default() };
+        }
+        self.refused.retain(|entry| now < entry.until + FORGOTTEN);
+        let refusals = self
+            .refused
+            .iter()
+            .map(|entry| Refusal { held: now < entry.until, ..entry.refusal.clone() });
+        refusals.collect()
+    }
+
+    /// Remembers that a step was refused with these words; returns whether they are new.
+    pub fn failed(&mut self, step: &Step, said: &str, now: Instant) -> bool {
+        let at = self
+            .refused
+            .iter()
+            .position(|entry| entry.refusal.step == *step);
+        let before = at.map(|at| self.refused.remove(at));
+        let times = before.as_ref().map_or(0, |entry| entry.times);
+        let held = HELD_FIRST.saturating_mul(1 << times.min(10)).min(HELD_MAX);
+        if self.refused.len() == REFUSED_MAX {
+            self.refused.remove(0);
+        }
+        let refusal = Refusal { step: step.clone(), held: true, said: said.to_owned() };
+        self.refused
+            .push(Entry { refusal, times: times + 1, until: now + held });
+        before.is_none_or(|entry| entry.refusal.said != said)
+    }
+
+    /// Remembers that a step was done after this was seen; returns whether it has been done so often on the same
+    /// observation that it counts as refused.
+    pub fn done(&mut self, step: &Step, seen: &Observed, now: Instant) -> bool {
+        let this = (step.clone(), without_measures(seen));
+        self.repeats = if self.last.as_ref() == Some(&this) {
+            self.repeats + 1
+        } else {
+            0
+        };
+        self.last = Some(this);
+        if self.repeats + 1 < REPEATS {
+            self.refused.retain(|entry| entry.refusal.step != *step);
+            return false;
+        }
+        self.failed(
+            step,
+            "it was done several times and has changed nothing",
+            now,
+        )
+    }
+}
+
+/// Returns an observation without what changes by itself.
+fn without_measures(seen: &Observed) -> Observed {
+    let mut seen = Observed { now: 0, refused: Vec::new(), ..seen.clone() };
+    for member in seen
+        .membership
+        .iter_mut()
+        .flat_map(|list| &mut list.members)
+    {
+        (member.raft_index, member.db_size) = (0, 0);
+    }
+    for certificate in seen.certificates.values_mut() {
+        certificate.not_after = 0;
+    }
+    seen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{CertificateRole, CertificateSeen};
+
+    #[test]
+    fn a_refused_step_is_held_for_longer_each_time() {
+        let (mut tried, now) = (Tried::default(), Instant::now());
+        assert!(
+            tried.failed(&Step::ApplyServices, "quota", now),
+            "new words"
+        );
+        assert!(!tried.failed(&Step::ApplyServices, "quota", now));
+        assert!(
+            tried.failed(&Step::ApplyServices, "webhook", now),
+            "new words"
+        );
+        let held = |tried: &mut Tried, after| {
+            let refused = tried.refused(0, now + after);
+            refused.first().map(|refusal| refusal.held)
+        };
+        assert_eq!(held(&mut tried, 3 * HELD_FIRST), Some(true));
+        assert_eq!(held(&mut tried, 4 * HELD_FIRST), Some(false), "it is due");
+        assert_eq!(held(&mut tried, 4 * HELD_FIRST + FORGOTTEN), None);
+    }
+
+    #[test]
+    fn another_generation_of_the_spec_is_tried_at_once() {
+        let (mut tried, now) = (Tried::default(), Instant::now());
+        tried.failed(&Step::ApplyServices, "quota", now);
+        assert_eq!(tried.refused(0, now).len(), 1);
+        assert!(tried.refused(1, now).is_empty());
+    }
+
+    /// A certificate whose names are written in another way than those that were issued never fits.
+    #[test]
+    fn a_step_that_changes_nothing_is_held() {
+        let (mut tried, now) = (Tried::default(), Instant::now());
+        let step = Step::IssueCertificate { role: CertificateRole::Server };
+        for pass in 0..3 {
+            assert!(tried.refused(0, now).is_empty(), "{pass}");
+            let mut seen = Observed { now: pass, ..Observed::default() };
+            let issued = CertificateSeen { not_after: 90 + pass, fits: false };
+            seen.certificates.insert(CertificateRole::Server, issued);
+            assert_eq!(tried.done(&step, &seen, now), pass == 2, "{pass}");
+        }
+        assert!(tried.refused(0, now)[0].held);
+        let mended = Observed::default();
+        assert!(!tried.done(&step, &mended, now));
+        assert!(tried.refused(0, now).is_empty());
+    }
+
+    #[test]
+    fn what_is_remembered_has_a_bound() {
+        let (mut tried, now) = (Tried::default(), Instant::now());
+        for ordinal in 0..100 {
+            tried.failed(&Step::DeleteClaim { ordinal }, "no", now);
+        }
+        assert_eq!(tried.refused(0, now).len(), REFUSED_MAX);
+    }
+}
