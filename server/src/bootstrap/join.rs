@@ -263,11 +263,11 @@ mod tests {
         let joins = config(ClusterState::Existing);
         let behind = cluster(&[(7, "http://127.0.0.1:1"), (8, "http://127.0.0.1:2")]);
         assert!(
-            check_not_started(8, &[behind.clone()]).is_ok(),
+            check_not_started(8, std::slice::from_ref(&behind)).is_ok(),
             "it never started"
         );
         assert!(
-            joined(&joins, &[behind.clone()]).is_ok(),
+            joined(&joins, std::slice::from_ref(&behind)).is_ok(),
             "it never started"
         );
         let mut known = behind.clone();

@@ -4,22 +4,44 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error};
 
+/// Go's texts of alerts about certificates and versions.
+const ALERTS: [(AlertDescription, &str); 9] = [
+    (AlertDescription::BadCertificate, "bad certificate"),
+    (
+        AlertDescription::UnsupportedCertificate,
+        "unsupported certificate",
+    ),
+    (AlertDescription::CertificateRevoked, "revoked certificate"),
+    (AlertDescription::CertificateExpired, "expired certificate"),
+    (AlertDescription::CertificateUnknown, "unknown certificate"),
+    (AlertDescription::UnknownCA, "unknown certificate authority"),
+    (
+        AlertDescription::CertificateRequired,
+        "certificate required",
+    ),
+    (AlertDescription::HandshakeFailure, "handshake failure"),
+    (
+        AlertDescription::ProtocolVersion,
+        "protocol version not supported",
+    ),
+];
+
 /// Describes an error of TLS.
 pub(super) fn of(error: &Error) -> String {
-    match error {
-        Error::AlertReceived(alert) => match alert_text(*alert) {
-            Some(text) => format!("remote error: tls: {text}"),
-            None => error.to_string(),
-        },
-        Error::InvalidCertificate(CertificateError::NotValidForNameContext {
-            expected,
-            presented,
-        }) => mismatch(presented, &expected.to_str()),
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "x509: certificate signed by unknown authority".to_owned()
-        }
-        _ => error.to_string(),
+    if let Error::AlertReceived(alert) = error
+        && let Some((_, text)) = ALERTS.iter().find(|(known, _)| known == alert)
+    {
+        return format!("remote error: tls: {text}");
     }
+    if let Error::InvalidCertificate(reason) = error {
+        if let CertificateError::NotValidForNameContext { expected, presented } = reason {
+            return mismatch(presented, &expected.to_str());
+        }
+        if *reason == CertificateError::UnknownIssuer {
+            return "x509: certificate signed by unknown authority".to_owned();
+        }
+    }
+    error.to_string()
 }
 
 /// Describes an error of a stream that may be inside TLS.
@@ -39,22 +61,6 @@ pub(super) fn mismatch(names: &[String], wanted: &str) -> String {
             names.join(", ")
         ),
     }
-}
-
-/// Returns Go's text of an alert about certificates or versions; `None` for others.
-fn alert_text(alert: AlertDescription) -> Option<&'static str> {
-    Some(match alert {
-        AlertDescription::BadCertificate => "bad certificate",
-        AlertDescription::UnsupportedCertificate => "unsupported certificate",
-        AlertDescription::CertificateRevoked => "revoked certificate",
-        AlertDescription::CertificateExpired => "expired certificate",
-        AlertDescription::CertificateUnknown => "unknown certificate",
-        AlertDescription::UnknownCA => "unknown certificate authority",
-        AlertDescription::CertificateRequired => "certificate required",
-        AlertDescription::HandshakeFailure => "handshake failure",
-        AlertDescription::ProtocolVersion => "protocol version not supported",
-        _ => return None,
-    })
 }
 
 #[cfg(test)]
