@@ -47,7 +47,7 @@ use crate::{
     crd::{EtcdCluster, EtcdClusterStatus},
     members::Members,
     metrics::Metrics,
-    model::{Step, Why},
+    model::{Refusal, Step, Why},
     observe::{Objects, Observation, ObserveError, Secrets, Stores, observe},
     options::Environment,
     plan::plan,
@@ -452,10 +452,10 @@ impl<M: Members> Scope<M> {
             if let Some(said) = error.refusal() {
                 let failed = |tried: &mut Tried| tried.failed(step, &said, Instant::now());
                 if self.operator.tried.of(&namespace, &name, failed) {
-                    let notice = report::refused(step, &said);
-                    self.operator
-                        .publish(&cluster.object_ref(&()), &notice)
-                        .await;
+                    let (step, idle) = (step.clone(), false);
+                    let notice = report::refused(&Refusal { step, held: true, idle, said });
+                    let about = cluster.object_ref(&());
+                    self.operator.publish(&about, &notice).await;
                 }
             }
             return Err(PassError::Act { step: report::kind(step), source: Box::new(error) });
@@ -511,12 +511,11 @@ impl<M: Members> Scope<M> {
             .await?;
         cluster.trust = secrets.trust.clone();
         let mut observation = observe(cluster, objects, secrets, &operator.members).await;
-        let generation = observation.seen.generation;
-        observation.seen.refused = operator
+        let refused = |tried: &mut Tried| tried.refused(&observation.seen, Instant::now());
+        let refused = operator
             .tried
-            .of(&cluster.namespace, &cluster.name, |tried| {
-                tried.refused(generation, Instant::now())
-            });
+            .of(&cluster.namespace, &cluster.name, refused);
+        observation.seen.refused = refused;
         let this = ObjectRef::from_obj(cluster.resource);
         observation.seen.rollout_queued = !operator.rollouts.admits(&this);
         Ok(observation)

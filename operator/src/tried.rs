@@ -27,6 +27,9 @@ const REFUSED_MAX: usize = 32;
 /// behind what they have just done.
 const REPEATS: u32 = 3;
 
+/// What is said of a step that changes nothing.
+const IDLE: &str = "it was done several times and has changed nothing";
+
 /// What was tried for each cluster, by namespace and name.
 #[derive(Debug, Default)]
 pub struct AllTried(Mutex<HashMap<(String, String), Tried>>);
@@ -67,11 +70,14 @@ struct Entry {
 }
 
 impl Tried {
-    /// Returns the steps that were tried in vain for this generation of the spec.
-    pub fn refused(&mut self, generation: i64, now: Instant) -> Vec<Refusal> {
+    /// Returns the steps that were tried in vain for the generation of the spec that is seen now.
+    pub fn refused(&mut self, seen: &Observed, now: Instant) -> Vec<Refusal> {
+        let generation = seen.generation;
         if self.generation != generation {
             *self = Self { generation, ..Self::default() };
         }
+        let same = |(_, before): &mut (Step, Observed)| *before == without_measures(seen);
+        self.last = self.last.take_if(same);
         self.refused.retain(|entry| now < entry.until + FORGOTTEN);
         let refusals = self
             .refused
@@ -82,6 +88,10 @@ impl Tried {
 
     /// Remembers that a step was refused with these words; returns whether they are new.
     pub fn failed(&mut self, step: &Step, said: &str, now: Instant) -> bool {
+        self.hold(step, false, said, now)
+    }
+
+    fn hold(&mut self, step: &Step, idle: bool, said: &str, now: Instant) -> bool {
         let at = self
             .refused
             .iter()
@@ -92,14 +102,14 @@ impl Tried {
         if self.refused.len() == REFUSED_MAX {
             self.refused.remove(0);
         }
-        let refusal = Refusal { step: step.clone(), held: true, said: said.to_owned() };
+        let refusal = Refusal { step: step.clone(), held: true, idle, said: said.to_owned() };
         self.refused
             .push(Entry { refusal, times: times + 1, until: now + held });
         before.is_none_or(|entry| entry.refusal.said != said)
     }
 
-    /// Remembers that a step was done after this was seen; returns whether it has been done so often on the same
-    /// observation that it counts as refused.
+    /// Remembers that a step was done after this was seen; returns whether it has just been done so often on the
+    /// same observation that it counts as refused.
     pub fn done(&mut self, step: &Step, seen: &Observed, now: Instant) -> bool {
         let this = (step.clone(), without_measures(seen));
         self.repeats = if self.last.as_ref() == Some(&this) {
@@ -112,11 +122,7 @@ impl Tried {
             self.refused.retain(|entry| entry.refusal.step != *step);
             return false;
         }
-        self.failed(
-            step,
-            "it was done several times and has changed nothing",
-            now,
-        )
+        self.hold(step, true, IDLE, now)
     }
 }
 
@@ -154,7 +160,7 @@ mod tests {
             "new words"
         );
         let held = |tried: &mut Tried, after| {
-            let refused = tried.refused(0, now + after);
+            let refused = tried.refused(&Observed::default(), now + after);
             refused.first().map(|refusal| refusal.held)
         };
         assert_eq!(held(&mut tried, 3 * HELD_FIRST), Some(true));
@@ -166,8 +172,9 @@ mod tests {
     fn another_generation_of_the_spec_is_tried_at_once() {
         let (mut tried, now) = (Tried::default(), Instant::now());
         tried.failed(&Step::ApplyServices, "quota", now);
-        assert_eq!(tried.refused(0, now).len(), 1);
-        assert!(tried.refused(1, now).is_empty());
+        assert_eq!(tried.refused(&Observed::default(), now).len(), 1);
+        let changed = Observed { generation: 1, ..Observed::default() };
+        assert!(tried.refused(&changed, now).is_empty());
     }
 
     /// A certificate whose names are written in another way than those that were issued never fits.
@@ -175,17 +182,37 @@ mod tests {
     fn a_step_that_changes_nothing_is_held() {
         let (mut tried, now) = (Tried::default(), Instant::now());
         let step = Step::IssueCertificate { role: CertificateRole::Server };
-        for pass in 0..3 {
-            assert!(tried.refused(0, now).is_empty(), "{pass}");
+        let seen = |pass| {
             let mut seen = Observed { now: pass, ..Observed::default() };
             let issued = CertificateSeen { not_after: 90 + pass, fits: false };
             seen.certificates.insert(CertificateRole::Server, issued);
-            assert_eq!(tried.done(&step, &seen, now), pass == 2, "{pass}");
+            seen
+        };
+        for pass in 0..3 {
+            assert!(tried.refused(&seen(pass), now).is_empty(), "{pass}");
+            assert_eq!(tried.done(&step, &seen(pass), now), pass == 2, "{pass}");
         }
-        assert!(tried.refused(0, now)[0].held);
+        let held = tried.refused(&seen(3), now);
+        assert!(held[0].held && held[0].idle, "{held:?}");
         let mended = Observed::default();
+        tried.refused(&mended, now);
         assert!(!tried.done(&step, &mended, now));
-        assert!(tried.refused(0, now).is_empty());
+        assert!(tried.refused(&mended, now).is_empty());
+    }
+
+    /// A pod that is killed again and again comes back each time.
+    #[test]
+    fn a_step_that_changed_something_may_come_again() {
+        let (mut tried, now) = (Tried::default(), Instant::now());
+        let (lost, mended) = (
+            Observed::default(),
+            Observed { fenced: [1].into(), ..Observed::default() },
+        );
+        for _ in 0..5 {
+            assert!(tried.refused(&lost, now).is_empty());
+            assert!(!tried.done(&Step::ApplyServices, &lost, now));
+            assert!(tried.refused(&mended, now).is_empty());
+        }
     }
 
     #[test]
@@ -194,6 +221,6 @@ mod tests {
         for ordinal in 0..100 {
             tried.failed(&Step::DeleteClaim { ordinal }, "no", now);
         }
-        assert_eq!(tried.refused(0, now).len(), REFUSED_MAX);
+        assert_eq!(tried.refused(&Observed::default(), now).len(), REFUSED_MAX);
     }
 }

@@ -9,6 +9,8 @@ pub struct Refusal {
     pub step: Step,
     /// It is not tried again yet: the plan goes on past it.
     pub held: bool,
+    /// It was done again and again and has changed nothing; nobody has refused it.
+    pub idle: bool,
     /// The words of who refused it.
     pub said: String,
 }

@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::{Notice, Subject, count, time};
+use super::{Notice, Subject, count, refused, time};
 use crate::{
     crd::EtcdClusterStatus,
     model::{Observed, Step, Why},
@@ -183,7 +183,8 @@ fn degraded(seen: &Observed, status: &EtcdClusterStatus, notice: Option<&Notice>
         return verdict(true, "SpecRejected", said.clone());
     }
     if let Some(refusal) = seen.refused.first() {
-        return verdict(true, "StepRefused", refusal.said.clone());
+        let notice = refused(refusal);
+        return verdict(true, notice.reason, notice.message);
     }
     let unhealthy: Vec<&str> = status
         .members
@@ -245,4 +246,31 @@ fn alarm(status: &EtcdClusterStatus) -> Verdict {
         if raised { "AlarmRaised" } else { "NoAlarm" },
         status.alarms.join(", "),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Refusal;
+
+    #[test]
+    fn degraded_has_the_words_of_who_refused_a_step() {
+        for (idle, reason) in [(false, "StepRefused"), (true, "NoProgress")] {
+            let said = "exceeded quota: small".to_owned();
+            let step = Step::ApplyServices;
+            let refused = vec![Refusal { step, held: true, idle, said }];
+            let seen = Observed { refused, ..Observed::default() };
+            let found = degraded(&seen, &EtcdClusterStatus::default(), None);
+            assert_eq!((found.status, found.reason), ("True", reason));
+            assert_eq!(found.message, "ApplyServices: exceeded quota: small");
+        }
+    }
+
+    #[test]
+    fn degraded_says_why_a_spec_makes_no_pods() {
+        let rejected = Some("spec.tolerations does not fit into a pod".to_owned());
+        let seen = Observed { rejected, ..Observed::default() };
+        let found = degraded(&seen, &EtcdClusterStatus::default(), None);
+        assert_eq!((found.status, found.reason), ("True", "SpecRejected"));
+    }
 }

@@ -2,7 +2,9 @@
 
 use super::{Notice, is_true};
 use crate::crd::EtcdClusterStatus;
-use crate::model::{MemberId, Observed, Obstacle, Ordinal, Removal, Rotation, Step, Stop, Why};
+use crate::model::{
+    MemberId, Observed, Obstacle, Ordinal, Refusal, Removal, Rotation, Step, Stop, Why,
+};
 
 /// The reason of a member whose peer URLs lead elsewhere than to its pod.
 pub(super) const FOREIGN_ADDRESS: &str = "ForeignAddress";
@@ -200,10 +202,15 @@ fn of_pod(cluster: &str, step: &Step) -> Option<Notice> {
     Some(Notice { reason, member: Some(pod(ordinal)), message, warning: false })
 }
 
-/// Describes a step that was refused with these words, for an event.
-pub fn refused(step: &Step, said: &str) -> Notice {
-    let message = format!("{}: {said}", kind(step));
-    Notice { reason: "StepRefused", member: None, message, warning: true }
+/// Describes a step that was tried in vain, by the words of who refused it.
+pub fn refused(refusal: &Refusal) -> Notice {
+    let reason = if refusal.idle {
+        "NoProgress"
+    } else {
+        "StepRefused"
+    };
+    let message = format!("{}: {}", kind(&refusal.step), refusal.said);
+    Notice { reason, member: None, message, warning: true }
 }
 
 /// Returns the kind of a step, which is a label of a metric.
@@ -327,10 +334,10 @@ fn wait(cluster: &str, seen: &Observed, why: &Why) -> Notice {
         }
         Why::RolloutQueued => ("RolloutQueued", None, "the members are updated once other clusters have been: the operator's --max-concurrent-rollouts".to_owned(), false),
         Why::VersionStep { from, to } => ("SpecRejected", None, format!("version {from} cannot go to {to} in one step: go by one minor version at a time"), true),
-        Why::Refused => {
-            let said = seen.refused.first().map_or("", |refusal| refusal.said.as_str());
-            ("StepRefused", None, said.to_owned(), true)
-        }
+        Why::Refused => match seen.refused.first() {
+            Some(refusal) => return refused(refusal),
+            None => ("StepRefused", None, "a step was refused".to_owned(), true),
+        },
         Why::SpecRejected => ("SpecRejected", None, seen.rejected.clone().unwrap_or_default(), true),
         Why::PodEnding(ordinal) => ("PodEnding", Some(pod(ordinal)), format!("pod {} is ending", pod(ordinal)), false),
         Why::ClaimEnding(ordinal) => ("ClaimEnding", Some(pod(ordinal)), format!("the claim of {} is ending", pod(ordinal)), false),

@@ -91,7 +91,12 @@ fn a_refused_step_is_waited_for_and_tried_again() {
     let mut seen = world.observe();
     let step = plan(&world.spec, &world.status, &seen);
     assert!(!matches!(step, Step::Wait { .. } | Step::Done), "{step:?}");
-    let refusal = |held| Refusal { step: step.clone(), held, said: "exceeded quota".to_owned() };
+    let refusal = |held| Refusal {
+        step: step.clone(),
+        held,
+        idle: false,
+        said: "exceeded quota".to_owned(),
+    };
     seen.refused = vec![refusal(true)];
     let held = plan(&world.spec, &world.status, &seen);
     assert_eq!(why(&held), Some(&Why::Refused), "{held:?}");

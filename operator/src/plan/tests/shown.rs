@@ -75,6 +75,7 @@ impl World {
         let refused = self.refused.iter().map(|(step, until)| Refusal {
             step: step.clone(),
             held: self.now < *until,
+            idle: false,
             said: "no".to_owned(),
         });
         refused.collect()
