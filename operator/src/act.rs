@@ -6,19 +6,12 @@
 //! without harm.
 
 mod certify;
+mod objects;
 
 use std::fmt::Debug;
 
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::{core::v1::Pod, policy::v1::PodDisruptionBudget},
-    apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry,
-};
-use kube::{
-    Api, Client, Resource, ResourceExt as _,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
-};
-use serde::{Serialize, de::DeserializeOwned};
+use k8s_openapi::api::{core::v1::Pod, policy::v1::PodDisruptionBudget};
+use kube::{Client, ResourceExt as _, api::PostParams};
 use serde_json::json;
 
 use crate::{
@@ -30,11 +23,8 @@ use crate::{
     },
     observe::{HELD, Observation, REFUSED_BYTES, REMADE_AT},
     options::Environment,
-    resources::{self, Cluster, MANAGER, Ownership, PodPlan, RETIRED, ROLE, ResourceError},
+    resources::{self, Cluster, MANAGER, PodPlan, RETIRED, ROLE, ResourceError},
 };
-
-/// The field manager of what a POST creates. The first apply takes its fields over: what is applied no more then goes.
-const CREATOR: &str = "witan-operator-create";
 
 /// A step was not done, or it is not known whether it was.
 #[derive(Debug, thiserror::Error)]
@@ -459,168 +449,6 @@ impl<M: Members> Actor<'_, M> {
         let member = self.observation.seen.membership.as_ref()?.by_id(id)?;
         self.observation.addresses.get(&member.ordinal?).cloned()
     }
-
-    /// Creates an object, or applies it to `live`, the one that was observed and is the cluster's; `what` names the act
-    /// in the error.
-    async fn apply<K: Object>(
-        &self,
-        object: &K,
-        live: Option<&K>,
-        what: &'static str,
-    ) -> Result<(), ActError> {
-        let Some(live) = live else {
-            return self.create(object, what).await;
-        };
-        let mut object = object.clone();
-        // exactly this one: another of the same name has another uid
-        object.meta_mut().uid = live.uid();
-        if let Some(version) = self.take_over(live, what).await?
-            && object.resource_version().is_some()
-        {
-            object.meta_mut().resource_version = Some(version);
-        }
-        self.force(&object, what).await
-    }
-
-    /// Creates an object. One of that name that is there already stays as it is.
-    async fn create<K: Object>(&self, object: &K, what: &'static str) -> Result<(), ActError> {
-        let params = PostParams {
-            field_manager: Some(CREATOR.to_owned()),
-            ..PostParams::default()
-        };
-        let failed = |source| ActError::Kubernetes { what, source };
-        match self.api::<K>().create(&params, object).await {
-            Err(kube::Error::Api(refusal)) if refusal.code == 409 => {}
-            other => return other.map(drop).map_err(failed),
-        }
-        let found = self.api::<K>().get_metadata_opt(&object.name_any()).await;
-        let Some(found) = found.map_err(failed)? else {
-            return Err(ActError::Gone(format!("what was in the way to {what}")));
-        };
-        match resources::ownership(self.cluster, &found) {
-            // an earlier pass made it, and the answer was lost
-            Ownership::Ours => Ok(()),
-            Ownership::Ending | Ownership::Foreign => {
-                let holder = resources::holder(self.cluster, &K::kind(&()), &found);
-                Err(ActError::NameTaken { what, holder })
-            }
-        }
-    }
-
-    /// Makes the fields that [`CREATOR`] has created fields of [`MANAGER`], whose next apply removes those that it does not
-    /// name. Returns the version of the object if it had to change.
-    async fn take_over<K: Object>(
-        &self,
-        live: &K,
-        what: &'static str,
-    ) -> Result<Option<String>, ActError> {
-        let is = |name: &str, entry: &ManagedFieldsEntry| entry.manager.as_deref() == Some(name);
-        let applied = |entry: &ManagedFieldsEntry| {
-            is(MANAGER, entry) && entry.operation.as_deref() == Some("Apply")
-        };
-        let mut fields = live.managed_fields().to_vec();
-        if !fields.iter().any(|entry| is(CREATOR, entry)) {
-            return Ok(None);
-        }
-        if fields.iter().any(applied) {
-            fields.retain(|entry| !is(CREATOR, entry));
-        }
-        for entry in fields.iter_mut().filter(|entry| is(CREATOR, entry)) {
-            entry.manager = Some(MANAGER.to_owned());
-            entry.operation = Some("Apply".to_owned());
-        }
-        let version = live.resource_version();
-        let change = json!({"metadata": {"resourceVersion": version, "managedFields": fields}});
-        let changed = self
-            .api::<K>()
-            .patch_metadata(
-                &live.name_any(),
-                &PatchParams::default(),
-                &Patch::Merge(&change),
-            )
-            .await;
-        let changed = changed.map_err(|source| ActError::Kubernetes { what, source })?;
-        Ok(changed.resource_version())
-    }
-
-    /// Applies an object by a forced server-side apply as [`MANAGER`].
-    async fn force<K: Object>(&self, object: &K, what: &'static str) -> Result<(), ActError> {
-        let params = PatchParams::apply(MANAGER).force();
-        let applied = self
-            .api::<K>()
-            .patch(&object.name_any(), &params, &Patch::Apply(object))
-            .await;
-        applied
-            .map(drop)
-            .map_err(|source| ActError::Kubernetes { what, source })
-    }
-
-    /// Changes labels or annotations of exactly this object, by its uid, with a JSON merge patch; `what` names the act in the
-    /// error.
-    async fn mark<K: Object>(
-        &self,
-        live: Option<&K>,
-        mut marks: serde_json::Value,
-        what: &'static str,
-    ) -> Result<(), ActError> {
-        let Some(live) = live else {
-            return Err(ActError::Gone(format!("the object to {what}")));
-        };
-        marks["uid"] = json!(live.uid());
-        let params = PatchParams {
-            field_manager: Some(MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
-        let change = Patch::Merge(json!({"metadata": marks}));
-        let marked = self
-            .api::<K>()
-            .patch_metadata(&live.name_any(), &params, &change)
-            .await;
-        marked
-            .map(drop)
-            .map_err(|source| ActError::Kubernetes { what, source })
-    }
-
-    /// Deletes exactly this object, by its uid. `None`, and an object that is gone or replaced, count as
-    /// deleted.
-    async fn delete<K: Object>(
-        &self,
-        object: Option<&K>,
-        what: &'static str,
-    ) -> Result<(), ActError> {
-        let Some(object) = object else { return Ok(()) };
-        let this = Preconditions { uid: object.uid(), resource_version: None };
-        let params = DeleteParams { preconditions: Some(this), ..DeleteParams::default() };
-        match self.api::<K>().delete(&object.name_any(), &params).await {
-            Err(kube::Error::Api(refusal)) if matches!(refusal.code, 404 | 409) => Ok(()),
-            other => other
-                .map(drop)
-                .map_err(|source| ActError::Kubernetes { what, source }),
-        }
-    }
-
-    fn api<K: Object>(&self) -> Api<K> {
-        Api::namespaced(self.client.clone(), &self.cluster.namespace)
-    }
-}
-
-/// What the operator applies: an object in the cluster's namespace.
-trait Object:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + Clone
-    + DeserializeOwned
-    + Serialize
-    + Debug
-{
-}
-
-impl<K> Object for K where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + Serialize
-        + Debug
-{
 }
 
 /// Whether the refusal of a dry run does not say that the pod itself would be refused.

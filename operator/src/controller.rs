@@ -8,6 +8,7 @@
 mod readable;
 mod rollouts;
 mod status;
+mod watches;
 
 use std::{
     collections::HashMap,
@@ -20,25 +21,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::{
-        core::v1::{ObjectReference, PersistentVolumeClaim, Pod, Service},
-        policy::v1::PodDisruptionBudget,
-    },
+use futures_util::{StreamExt as _, stream};
+use k8s_openapi::api::{
+    core::v1::{ObjectReference, PersistentVolumeClaim, Pod, Service},
+    policy::v1::PodDisruptionBudget,
 };
 use kube::{
     Api, Client, Resource, ResourceExt as _,
     runtime::{
-        WatchStreamExt as _, applier,
-        controller::{Action, Config, ReconcileRequest, trigger_self, trigger_with},
+        applier,
+        controller::{Action, Config, trigger_self, trigger_with},
         events::{Event, EventType, Recorder, Reporter},
-        reflector::{self, ObjectRef, Store},
+        reflector::ObjectRef,
         watcher,
     },
 };
-use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
@@ -52,12 +49,13 @@ use crate::{
     options::Environment,
     plan::plan,
     report::{self, Notice, Subject},
-    resources::{CLUSTER, Cluster, MANAGER, ResourceError},
+    resources::{Cluster, MANAGER, ResourceError},
     serve::Readiness,
     tried::{AllTried, Tried},
 };
 use rollouts::Rollouts;
 use status::{Written, write};
+use watches::{kept, owner};
 
 /// The longest time between two looks at a cluster: who leads and how large the data is, no watch says.
 const POLL: Duration = Duration::from_secs(10);
@@ -571,45 +569,4 @@ fn again(step: &Step) -> Action {
         };
     }
     Action::requeue(if acts(step) { Duration::ZERO } else { POLL })
-}
-
-/// Returns the cluster of an object by its label; `None` without the label. A claim that was kept has no
-/// owner reference.
-fn owner<K: Resource>(object: K) -> Option<ReconcileRequest<EtcdCluster>> {
-    let name = object.labels().get(CLUSTER)?;
-    let namespace = object.meta().namespace.as_deref()?;
-    Some(ObjectRef::new(name).within(namespace).into())
-}
-
-/// Watches all objects of a kind; returns the store that holds them and the stream of their changes.
-fn kept<K>(
-    client: &Client,
-    namespace: Option<&str>,
-    config: watcher::Config,
-) -> (
-    Store<K>,
-    impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>,
-)
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + Debug
-        + Send
-        + Sync
-        + 'static,
-{
-    let api = match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
-    let (store, writer) = reflector::store::<K>();
-    let events = watcher(api, config)
-        .default_backoff()
-        .reflect(writer)
-        .touched_objects();
-    (
-        store,
-        events.inspect_err(|error| tracing::debug!(%error, "watch")),
-    )
 }

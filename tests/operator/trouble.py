@@ -151,7 +151,13 @@ class Trouble:
     def comes_back(self, name, pod):
         uid = self.uids(name)[pod]
         self.api.delete(f"{CORE}/pods/{pod}")
-        eventually(f"{pod} comes back", lambda: self.uids(name).get(pod, uid) != uid and ready(self.pods(name)[pod]))
+
+        def back():
+            pods = self.pods(name)
+            self.follow(pods, name)
+            return pods.get(pod, {}).get("metadata", {}).get("uid", uid) != uid and ready(pods[pod])
+
+        eventually(f"{pod} comes back", back)
 
     def lost_node(self):
         """A node goes with its member: the cluster says so, the member's disk waits for it, and it is the same one afterwards."""

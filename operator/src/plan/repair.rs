@@ -48,11 +48,11 @@ pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
 fn give_up(joined: &Joined<'_>, ordinal: Ordinal, claim: &ClaimSeen) -> Option<Step> {
     let full = joined.list.voters().count() >= joined.pass.spec.members() as usize;
     let of_use = !full && !claim.lost;
-    match joined.pass.spec.claim_retention().when_scaled {
-        Retention::Delete if claim.retired && !claim.held => None,
-        Retention::Delete if !of_use => Some(Step::DeleteClaim { ordinal }),
-        when => (!claim.retired)
-            .then_some(Step::RetireClaim { ordinal, held: when == Retention::Delete }),
+    let deletes = joined.pass.spec.claim_retention().when_scaled == Retention::Delete;
+    match claim.retired && !claim.held {
+        true => None,
+        false if deletes && !of_use => Some(Step::DeleteClaim { ordinal }),
+        false => (!claim.retired).then_some(Step::RetireClaim { ordinal, held: deletes }),
     }
 }
 

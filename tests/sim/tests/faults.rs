@@ -110,7 +110,7 @@ fn command_too_early() {
 
 #[test]
 fn version_unapplied() {
-    is_found("version-unapplied", 330);
+    is_found("version-unapplied", 3890);
 }
 
 #[test]

@@ -441,11 +441,8 @@ impl World {
                 self.change(*id, |member| member.https = *peer_tls == PeerTls::On);
             }
             Step::DeletePod { ordinal, reason } => {
-                if let Some(claim) = self
-                    .claims
-                    .get_mut(ordinal)
-                    .filter(|_| *reason == Stop::Silent)
-                {
+                let claim = self.claims.get_mut(ordinal);
+                if let Some(claim) = claim.filter(|_| *reason == Stop::Silent) {
                     claim.remade = Some(self.now);
                 }
                 self.delete_pod(*ordinal);

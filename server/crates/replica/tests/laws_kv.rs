@@ -80,6 +80,7 @@ fn put() -> impl Strategy<Value = Put> {
                 prev_kv,
                 ignore_value,
                 ignore_lease,
+                kept_bytes_max: None,
             },
         )
 }
