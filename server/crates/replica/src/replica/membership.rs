@@ -5,7 +5,7 @@
 //! check beforehand.
 
 use raft::{
-    GetEntriesContext, StateRole,
+    GetEntriesContext, INVALID_INDEX, StateRole,
     eraftpb::{ConfChange, ConfChangeType, EntryType},
 };
 
@@ -158,12 +158,36 @@ impl Replica {
     }
 
     /// Asks the leader for its state, if this member needs it and has not asked yet.
+    ///
+    /// The leader's state must reach the end of this log, whose entries this member has acknowledged, and a member that
+    /// has asked takes no entries. Where a quorum needs this member, it therefore asks only in a term in which its whole
+    /// log is committed, and takes entries again when another term begins.
     pub(super) fn request_snapshot(&mut self) {
-        if self.rebuilds {
-            // An error says that there is no leader, or that its first entry has not arrived: the next
-            // tick tries again.
-            let _ = self.raft.request_snapshot();
-            self.rebuilds = !self.faults.has(InjectedBug::RebuildAskedOnce);
+        if !self.rebuilds {
+            return;
         }
+        if self.is_in_every_quorum() && !self.leader_reaches_own_log() {
+            self.raft.raft.pending_request_snapshot = INVALID_INDEX;
+            return;
+        }
+        // An error says that there is no leader, or that its first entry has not arrived: the next
+        // tick tries again.
+        let _ = self.raft.request_snapshot();
+        self.rebuilds = !self.faults.has(InjectedBug::RebuildAskedOnce);
+    }
+
+    /// Whether the other voters are no quorum: those of two.
+    fn is_in_every_quorum(&self) -> bool {
+        let voters = &self.raft.store().position().voters;
+        voters.len() <= 2 && voters.contains(&self.config.id)
+    }
+
+    /// Whether the leader commits this member's whole log without another entry: its last one is committed and of the
+    /// leader's term.
+    fn leader_reaches_own_log(&self) -> bool {
+        let raft = &self.raft.raft;
+        let last = raft.raft_log.last_index();
+        let is_of_term = raft.raft_log.term(last).is_ok_and(|term| term == raft.term);
+        raft.raft_log.committed == last && is_of_term
     }
 }
