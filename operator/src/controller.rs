@@ -86,7 +86,7 @@ pub enum PassError {
         #[source]
         source: Box<ActError>,
     },
-    /// It took longer than [`PASS_LONGEST`].
+    /// It took longer than `PASS_LONGEST`.
     #[error("the pass has not ended within {} s", PASS_LONGEST.as_secs())]
     TooLong,
     /// The cluster could not be read again, or its status not be written.
