@@ -18,13 +18,13 @@ pub(super) struct Waiting<S, R> {
 impl<S, R> Waiting<S, R> {
     /// Returns what the request counts for.
     pub(super) fn cost(&self) -> usize {
-        cost(self.bytes)
+        cost_of_all(1, self.bytes)
     }
 }
 
-/// Returns what a request of so many bytes counts for.
-pub(super) fn cost(bytes: usize) -> usize {
-    bytes.saturating_add(REQUEST_BYTES)
+/// Returns what so many requests count for that have so many bytes together.
+pub(super) fn cost_of_all(requests: usize, bytes: usize) -> usize {
+    bytes.saturating_add(REQUEST_BYTES * requests)
 }
 
 /// Takes requests until they count for `room` or more, and leaves the rest; both stay in their order. `waiting`

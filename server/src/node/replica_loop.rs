@@ -253,7 +253,7 @@ impl ReplicaLoop {
         self.host.completions.flush();
         // They were never proposed.
         for held in self.proposals.take(usize::MAX) {
-            if let HeldProposal::Own(proposal) = held {
+            if let HeldProposal::Own(proposal) = held.request {
                 proposal.to.refuse(NodeError::Removed);
             }
         }

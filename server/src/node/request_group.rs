@@ -54,6 +54,9 @@ pub(super) enum Source {
     Member(u64),
 }
 
+/// Requests that are taken together.
+type Batch<R> = Vec<Waiting<Source, R>>;
+
 /// What one source has handed over, and what may come from it.
 #[derive(Debug, Default)]
 struct Arrivals {
@@ -200,7 +203,7 @@ impl<R> RequestGroup<R> {
     }
 
     /// Takes the held requests if they are due, else nothing; at most as many as [`Self::take`].
-    pub(super) fn take_due(&mut self, cost: Duration, now: Instant, room: usize) -> Vec<R> {
+    pub(super) fn take_due(&mut self, cost: Duration, now: Instant, room: usize) -> Batch<R> {
         if self.held.is_empty() {
             return Vec::new();
         }
@@ -223,25 +226,23 @@ impl<R> RequestGroup<R> {
 
     /// Takes the held requests, which are the last batch from now on; without any, the last batch stays what
     /// it was. If they count for more than `room`, their senders share it, and the rest stays held.
-    pub(super) fn take(&mut self, room: usize) -> Vec<R> {
+    pub(super) fn take(&mut self, room: usize) -> Batch<R> {
         if self.held.is_empty() {
             return Vec::new();
         }
-        let all: usize = self.held.iter().map(Waiting::cost).sum();
-        let batch = match all <= room {
+        let batch = match fair_share::cost_of_all(self.held.len(), self.bytes) <= room {
             true => std::mem::take(&mut self.held),
             false => fair_share::take(&mut self.held, room),
         };
-        let of_members = batch
-            .iter()
-            .filter(|taken| matches!(taken.sender, Source::Member(_)));
-        let members = of_members.count();
-        self.clients.taken(batch.len() - members);
-        self.members.taken(members);
+        let of_members = |rest: &&Waiting<Source, R>| matches!(rest.sender, Source::Member(_));
+        let rest_of_members = self.held.iter().filter(of_members).count();
+        let rest_of_clients = self.held.len() - rest_of_members;
+        self.members.taken(self.members.held - rest_of_members);
+        self.clients.taken(self.clients.held - rest_of_clients);
         self.bytes = self.held.iter().map(|waiting| waiting.bytes).sum();
         self.left = !self.held.is_empty();
         self.since = None;
-        batch.into_iter().map(|taken| taken.request).collect()
+        batch
     }
 
     /// Learns from a batch that is due who comes back soon after an answer.
@@ -291,6 +292,10 @@ mod tests {
     fn client(port: u16) -> Source {
         let peer = ([127, 0, 0, 1], port).into();
         Source::Client(ClientNetwork::of_peer(Some(peer)).connection())
+    }
+
+    fn numbers(batch: &[Waiting<Source, u32>]) -> Vec<u32> {
+        batch.iter().map(|taken| taken.request).collect()
     }
 
     /// A group, and the time, which each step moves on.
@@ -363,7 +368,7 @@ mod tests {
         assert_eq!(scene.after(300).answer().push(31), 0);
         scene.hold(1);
         let batch = scene.group.take_due(SYNC, scene.now, usize::MAX);
-        assert_eq!(batch, (32..96).collect::<Vec<_>>(), "in their order");
+        assert_eq!(numbers(&batch), (32..96).collect::<Vec<_>>(), "in order");
         // From now on all of them come together.
         scene.pushed = 0;
         assert_eq!(scene.after(500).answer().after(100).push(63), 0);
@@ -565,17 +570,13 @@ mod tests {
     fn what_has_no_room_is_taken_with_the_next_batches_without_a_wait() {
         let mut scene = Scene::new();
         (0..10).for_each(|_| scene.hold(1_000_000));
-        let take = |scene: &mut Scene| scene.group.take_due(SYNC, scene.now, 4_000_000);
+        let take = |scene: &mut Scene| numbers(&scene.group.take_due(SYNC, scene.now, 4_000_000));
         assert_eq!(take(&mut scene), [0, 1, 2, 3]);
-        assert!(
-            scene
-                .group
-                .deadline(SYNC)
-                .is_some_and(|due| due <= scene.now)
-        );
+        let due = scene.group.deadline(SYNC);
+        assert!(due.is_some_and(|due| due <= scene.now));
         assert_eq!(take(&mut scene), [4, 5, 6, 7]);
         assert_eq!(scene.group.held_of_clients(), 2);
-        assert_eq!(scene.group.take(4_000_000), [8, 9]);
+        assert_eq!(numbers(&scene.group.take(4_000_000)), [8, 9]);
         assert_eq!(scene.group.deadline(SYNC), None);
     }
 

@@ -11,7 +11,7 @@ use witan_replica::{
 
 use super::ReplicaLoop;
 use crate::node::{
-    NodeError, Proposal, admission::grows, fair_share, raft_inbox::ReceivedMessage,
+    NodeError, Proposal, admission::grows, fair_share::Waiting, raft_inbox::ReceivedMessage,
     request_group::Source,
 };
 
@@ -141,17 +141,14 @@ impl ReplicaLoop {
     }
 
     /// Passes proposals to the replica, which appends them in its next turn or forwards them.
-    pub(super) fn propose_all(&mut self, batch: Vec<HeldProposal>) {
+    pub(super) fn propose_all(&mut self, batch: Vec<Waiting<Source, HeldProposal>>) {
         if batch.is_empty() {
             return;
         }
-        let bytes = batch
-            .iter()
-            .map(|held| fair_share::cost(held.bytes()))
-            .sum();
-        let mut ticket = None;
+        let (mut ticket, mut bytes) = (None, 0_usize);
         for held in batch {
-            match held {
+            bytes = bytes.saturating_add(held.cost());
+            match held.request {
                 HeldProposal::Own(proposal) => ticket = self.propose(proposal).or(ticket),
                 HeldProposal::Forwarded(message) => self.receive(message.envelope),
             }

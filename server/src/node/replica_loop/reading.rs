@@ -61,8 +61,8 @@ impl ReplicaLoop {
             return;
         }
         self.reads_asked = true;
-        for to in due {
-            let ticket = self.ticket();
+        for held in due {
+            let (ticket, to) = (self.ticket(), held.request);
             match self.replica.read(ticket) {
                 Ok(()) => {
                     self.last_reads.ticket = Some(ticket);
