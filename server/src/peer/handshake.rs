@@ -158,6 +158,8 @@ pub(super) enum Refusal {
     Malformed,
     /// A stream of this kind is not taken here.
     Kind,
+    /// The opener's certificate is not that of the member for which it speaks.
+    Certificate,
 }
 
 impl Refusal {
@@ -172,6 +174,7 @@ impl Refusal {
             Self::Unknown => (6, 0),
             Self::Malformed => (7, 0),
             Self::Kind => (8, 0),
+            Self::Certificate => (9, 0),
         }
     }
 
@@ -186,6 +189,7 @@ impl Refusal {
             Self::Unknown => "unknown_member",
             Self::Malformed => "malformed",
             Self::Kind => "kind",
+            Self::Certificate => "certificate",
         }
     }
 
@@ -200,6 +204,7 @@ impl Refusal {
             Self::Unknown,
             Self::Malformed,
             Self::Kind,
+            Self::Certificate,
         ];
         refusals
             .into_iter()
@@ -231,6 +236,11 @@ impl fmt::Display for Refusal {
             Self::Unknown => f.write_str("it does not know this member (yet)"),
             Self::Malformed => f.write_str("it could not read the handshake"),
             Self::Kind => f.write_str("it does not take streams of this kind"),
+            Self::Certificate => f.write_str(
+                "another stream of this member is open there, with a certificate that is valid for a host of \
+                 its peer URLs, and the certificate of this process is not; check --peer-cert-file and the \
+                 data directory",
+            ),
         }
     }
 }

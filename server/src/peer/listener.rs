@@ -28,13 +28,13 @@ use super::{
     handshake::{
         HANDSHAKE_BYTES_MAX, Handshake, MAGIC, PROTOCOL, Refusal, StreamKind, encode_answer,
     },
-    http,
+    hosts, http,
 };
 use crate::{
     client_network::ClientNetwork,
     config::Url,
     logging::LogLimit,
-    transport::{PeerListener, PeerStream, PeerTls},
+    transport::{MemberCertificate, PeerListener, PeerStream, PeerTls},
 };
 
 /// How long a connection may take until it has said what it is, and has taken its answer.
@@ -66,10 +66,28 @@ const _: () = assert!(WAITING_BYTES_MAX >= FRAME_BYTES_MAX, "each message fits")
 pub(super) struct Listener {
     shared: Arc<Shared>,
     greetings: Arc<Mutex<Greetings>>,
-    streams: Mutex<HashMap<(u64, StreamKind), AbortHandle>>,
+    streams: Mutex<HashMap<(u64, StreamKind), OpenStream>>,
     /// Anybody can be refused.
     refusals: LogLimit,
 }
+
+/// A stream of a member.
+#[derive(Debug)]
+struct OpenStream {
+    task: AbortHandle,
+    certificate: Option<MemberCertificate>,
+}
+
+impl OpenStream {
+    /// Whether it is open with a certificate that is valid for one of these hosts.
+    fn is_open_for(&self, hosts: &[String]) -> bool {
+        let certificate = self.certificate.as_ref();
+        !self.task.is_finished() && certificate.is_some_and(|it| it.is_for(hosts))
+    }
+}
+
+/// What a connection has shown when it is a member's stream.
+type Greeted = (Box<dyn PeerStream>, Handshake, Option<MemberCertificate>);
 
 /// Connections that have not said what they are, oldest first.
 #[derive(Debug, Default)]
@@ -164,7 +182,7 @@ impl Listener {
                 let greeted = timeout(GREETING_TIMEOUT, greeting_ends).await;
                 drop(greeting);
                 match greeted {
-                    Ok(Ok(Some((stream, hello)))) => listener.admit(stream, hello),
+                    Ok(Ok(Some(greeted))) => listener.admit(greeted),
                     Ok(Ok(None)) => {}
                     Ok(Err(error)) => {
                         listener.shared.metrics.refused("connection");
@@ -188,12 +206,12 @@ impl Listener {
         (stream, address): (Box<dyn PeerStream>, Option<SocketAddr>),
         tls: Option<&PeerTls>,
         remote: &str,
-    ) -> io::Result<Option<(Box<dyn PeerStream>, Handshake)>> {
+    ) -> io::Result<Option<Greeted>> {
         let secured = match tls {
             Some(tls) => tls.accept(stream, address, &self.shared.hosts()).await,
-            None => Some(stream),
+            None => Some((stream, None)),
         };
-        let Some(mut stream) = secured else {
+        let Some((mut stream, certificate)) = secured else {
             self.shared.metrics.refused("tls");
             return Ok(None);
         };
@@ -205,7 +223,13 @@ impl Listener {
             return Ok(None);
         }
         let checked = match protocol {
-            PROTOCOL => self.read_handshake(&mut stream).await,
+            PROTOCOL => {
+                let hello = self.read_handshake(&mut stream).await;
+                hello.and_then(|hello| {
+                    self.check_certificate(hello.from, certificate.as_ref())?;
+                    Ok(hello)
+                })
+            }
             _ => Err(Refusal::Protocol(PROTOCOL)),
         };
         let answer = encode_answer(checked.as_ref().map(|_| ()).map_err(|refusal| *refusal));
@@ -213,7 +237,7 @@ impl Listener {
         stream.write_all(&answer).await?;
         stream.flush().await?;
         match checked {
-            Ok(hello) => Ok(Some((stream, hello))),
+            Ok(hello) => Ok(Some((stream, hello, certificate))),
             Err(refusal) => {
                 self.shared.metrics.refused(refusal.label());
                 if let Some(left_out) = self.refusals.admit() {
@@ -243,8 +267,34 @@ impl Listener {
         Ok(hello)
     }
 
+    /// Refuses a stream whose certificate is valid for no host of its member's peer URLs while another one is open
+    /// whose certificate is. Without such a one nothing is known: the member may have other certificates to call
+    /// with, call through a proxy, or have moved to URLs of which this member has not heard yet.
+    fn check_certificate(
+        &self,
+        from: u64,
+        certificate: Option<&MemberCertificate>,
+    ) -> Result<(), Refusal> {
+        let members = self.shared.members();
+        let hosts: Vec<String> = members
+            .by_id
+            .get(&from)
+            .into_iter()
+            .flat_map(hosts)
+            .collect();
+        if certificate.is_none_or(|it| it.is_for(&hosts)) {
+            return Ok(());
+        }
+        let streams = lock(&self.streams);
+        let mut open = streams.iter().filter(|((of, _), _)| *of == from);
+        match open.any(|(_, stream)| stream.is_open_for(&hosts)) {
+            true => Err(Refusal::Certificate),
+            false => Ok(()),
+        }
+    }
+
     /// Starts to serve a stream of a member, and ends its previous one of the same kind.
-    fn admit(self: &Arc<Self>, stream: Box<dyn PeerStream>, hello: Handshake) {
+    fn admit(self: &Arc<Self>, (stream, hello, certificate): Greeted) {
         let key = (hello.from, hello.kind);
         self.shared.answer_remote(&hello);
         if let Some(peer) = self.shared.peer(hello.from) {
@@ -278,9 +328,10 @@ impl Listener {
             }
             listener.ended(key);
         });
-        let before = lock(&self.streams).insert(key, serving.abort_handle());
+        let task = serving.abort_handle();
+        let before = lock(&self.streams).insert(key, OpenStream { task, certificate });
         if let Some(before) = before {
-            before.abort();
+            before.task.abort();
         }
     }
 
@@ -291,7 +342,7 @@ impl Listener {
         let mut others = streams
             .iter()
             .filter(|((of, other), _)| *of == from && *other != kind);
-        if others.all(|(_, task)| task.is_finished()) {
+        if others.all(|(_, stream)| stream.task.is_finished()) {
             self.shared.forget_remote(from);
         }
     }

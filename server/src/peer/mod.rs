@@ -96,13 +96,7 @@ impl Shared {
 
     /// Returns the hosts of the peer URLs of all members.
     fn hosts(&self) -> Vec<String> {
-        let members = self.members();
-        let urls = members.by_id.values().flat_map(|member| &member.peer_urls);
-        let hosts = urls.filter_map(|url| match url.parse::<Url>().ok()?.address() {
-            Address::Tcp(host, _) => Some(host.clone()),
-            Address::Unix(_) => None,
-        });
-        hosts.collect()
+        self.members().by_id.values().flat_map(hosts).collect()
     }
 
     fn peer(&self, id: u64) -> Option<Arc<Peer>> {
@@ -321,6 +315,15 @@ fn link_to(shared: &Arc<Shared>, runtime: &Handle, id: u64, urls: Vec<Url>) -> L
         runtime.spawn(link.run()).abort_handle()
     });
     LinkTasks { peer, tasks, snapshot: None }
+}
+
+/// Returns the hosts of a member's peer URLs.
+fn hosts(member: &Member) -> impl Iterator<Item = String> {
+    let urls = member.peer_urls.iter();
+    urls.filter_map(|url| match url.parse::<Url>().ok()?.address() {
+        Address::Tcp(host, _) => Some(host.clone()),
+        Address::Unix(_) => None,
+    })
 }
 
 /// Returns the peer URLs of a member that can be parsed; logs the others.

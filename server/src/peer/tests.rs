@@ -1,5 +1,7 @@
 //! Two members with real sockets and nodes without a replica.
 
+mod impostors;
+
 use std::{
     collections::VecDeque,
     io::{Read as _, Write as _},
@@ -79,6 +81,15 @@ fn sockets(count: u64) -> (Vec<Vec<BoundPeer>>, MemberRegistry, Vec<SocketAddr>)
 }
 
 fn started(id: u64, bound: Vec<BoundPeer>, members: &MemberRegistry) -> Running {
+    started_with(id, bound, members, None)
+}
+
+fn started_with(
+    id: u64,
+    bound: Vec<BoundPeer>,
+    members: &MemberRegistry,
+    tls: Option<PeerTls>,
+) -> Running {
     let node = without_replica(id, members.cluster_id);
     let settings = PeerSettings::default();
     let on = Register::default();
@@ -88,7 +99,7 @@ fn started(id: u64, bound: Vec<BoundPeer>, members: &MemberRegistry) -> Running 
         node.clone(),
         bound,
         members,
-        (settings, None, metrics),
+        (settings, tls, metrics),
         (SnapshotReceiver::without_folder(), snapshot_metrics),
     )
     .unwrap();

@@ -39,7 +39,9 @@ pub use listen::{
 };
 pub use metrics::TransportMetrics;
 pub use signals::{Signal, first_signal};
-pub use tls::{PeerCertificate, PeerTls, ServerTls, TlsError, error_text, system_roots};
+pub use tls::{
+    MemberCertificate, PeerCertificate, PeerTls, ServerTls, TlsError, error_text, system_roots,
+};
 pub use witan_http2::Body as RequestBody;
 
 use crate::{

@@ -14,7 +14,8 @@ use super::{
     ServerTls, Surface,
     error::TlsError,
     files::{Files, PEER_CLIENT, PEER_PORT},
-    secure, self_signed, subject_names,
+    secure, self_signed,
+    subject_names::{self, MemberCertificate},
 };
 use crate::{
     config::{Config, ServerCertificate},
@@ -32,6 +33,8 @@ struct Inner {
     /// From the last time that the files could be read.
     last: Mutex<Arc<ClientConfig>>,
     skip_san_check: bool,
+    /// Whether this member calls others with another certificate than it is called with, as they may.
+    calls_with_another: bool,
 }
 
 impl PeerTls {
@@ -58,22 +61,23 @@ impl PeerTls {
             client,
             last: Mutex::new(last),
             skip_san_check: tls.skip_san_check,
+            calls_with_another: tls.client.is_some(),
         }))))
     }
 
     /// Shakes hands with a member that calls; `None` if that fails or its certificate is refused, which is
-    /// logged and counted. `hosts` are those of the members' URLs.
+    /// logged and counted. `hosts` are those of the members' URLs. Returns the certificate, too, if it says
+    /// where its owner is called.
     pub async fn accept(
         &self,
         stream: Box<dyn PeerStream>,
         remote: Option<SocketAddr>,
         hosts: &[String],
-    ) -> Option<Box<dyn PeerStream>> {
+    ) -> Option<(Box<dyn PeerStream>, Option<MemberCertificate>)> {
         let server = Some(&self.0.server);
         let (stream, certificate) = secure(server, false, (stream, Surface::Http), remote).await?;
-        if let (Some(certificate), Some(remote), false) =
-            (certificate, remote, self.0.skip_san_check)
-        {
+        let certificate = certificate.filter(|_| !self.0.skip_san_check);
+        if let (Some(certificate), Some(remote)) = (&certificate, remote) {
             let checked = subject_names::check(&certificate.chain()[0], remote, hosts).await;
             if let Err(reason) = checked {
                 let failures = &self.0.server.0.metrics.handshakes_failed;
@@ -90,7 +94,9 @@ impl PeerTls {
                 return None;
             }
         }
-        Some(Box::new(stream))
+        let of_member = certificate.filter(|_| !self.0.calls_with_another);
+        let of_member = of_member.and_then(|it| MemberCertificate::of(&it.chain()[0]));
+        Some((Box::new(stream), of_member))
     }
 
     /// Shakes hands with a member that is called under the name `host`.

@@ -44,6 +44,7 @@ pub use members::PeerTls;
 pub use peer::PeerCertificate;
 pub use pool::system_roots;
 pub(super) use stream::Secured;
+pub use subject_names::MemberCertificate;
 pub use words::of_io as error_text;
 
 use super::{

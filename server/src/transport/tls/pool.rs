@@ -88,7 +88,7 @@ impl TrustedPool {
 
 /// Whether a certificate may be used for `purpose`; without a list of purposes it may. `None` if the list
 /// cannot be parsed.
-fn serves(certificate: &TbsCertificate, purpose: Purpose) -> Option<bool> {
+pub(super) fn serves(certificate: &TbsCertificate, purpose: Purpose) -> Option<bool> {
     let Some((_, listed)) = certificate.get::<ExtendedKeyUsage>().ok()? else {
         return Some(true);
     };

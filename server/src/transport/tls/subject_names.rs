@@ -1,5 +1,6 @@
 //! Whether a member's certificate is of the host that it calls from, as in etcd: one of its subject
-//! alternative names must be the remote address, or a name that leads there.
+//! alternative names must be the remote address, or a name that leads there. And whether it is of the member for
+//! which it is shown.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,7 +12,11 @@ use rustls::{
 use tokio::net::lookup_host;
 use x509_cert::ext::pkix::{SubjectAltName, name::GeneralName};
 
-use super::{peer, words};
+use super::{
+    peer,
+    pool::{self, Purpose},
+    words,
+};
 
 /// Names of one certificate that are looked up.
 const LOOKUPS_MAX: usize = 16;
@@ -44,6 +49,32 @@ pub(super) async fn check(
         }
     }
     Err(words::mismatch(&names, &remote.to_string()))
+}
+
+/// A verified certificate of a caller, by which it can be called, too: its names say where.
+#[derive(Debug)]
+pub struct MemberCertificate(CertificateDer<'static>);
+
+impl MemberCertificate {
+    /// `None` for a certificate that does not say where its owner is called: it has no names of hosts, or is for
+    /// callers alone.
+    pub(super) fn of(certificate: &CertificateDer<'static>) -> Option<Self> {
+        let parsed = peer::parse(certificate)?.tbs_certificate;
+        let serves = pool::serves(&parsed, Purpose::Server)?;
+        let named = !of(certificate)?.is_empty();
+        (serves && named).then(|| Self(certificate.clone()))
+    }
+
+    /// Whether it is valid for one of these hosts.
+    pub fn is_for(&self, hosts: &[String]) -> bool {
+        let Ok(parsed) = ParsedCertificate::try_from(&self.0) else {
+            return false;
+        };
+        hosts.iter().any(|host| {
+            let name = ServerName::try_from(host.as_str());
+            name.is_ok_and(|name| verify_server_name(&parsed, &name).is_ok())
+        })
+    }
 }
 
 /// Whether a host name resolves to the address `remote`; `false` if it does not resolve.
