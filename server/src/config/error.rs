@@ -26,6 +26,11 @@ pub enum ConfigError {
         path: PathBuf,
         source: std::io::Error,
     },
+    #[error("both --{old} and --{new} flags are set. Use only --{new}")]
+    BothNames {
+        old: &'static str,
+        new: &'static str,
+    },
     #[error("{}: {reason}", path.display())]
     Yaml { path: PathBuf, reason: String },
     #[error("invalid value \"{value}\" for --{flag}: {reason}")]

@@ -149,6 +149,11 @@ fn refusals_in_etcds_words() {
             "unknown auto-compaction-mode \"foo\"",
         ),
         (
+            "--warning-unary-request-duration 1s --experimental-warning-unary-request-duration 1s",
+            "both --experimental-warning-unary-request-duration and --warning-unary-request-duration \
+             flags are set. Use only --warning-unary-request-duration",
+        ),
+        (
             "--log-outputs default,stderr",
             "multi logoutput for \"default\" is not supported yet",
         ),

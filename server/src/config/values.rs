@@ -14,6 +14,8 @@ use super::{
 pub type Environment = BTreeMap<String, String>;
 
 const ENV_PREFIX: &str = "ETCD_";
+/// The flag that is refused if its old name is given, too.
+const UNARY_WARNING: &str = "warning-unary-request-duration";
 /// Flags that select how a cluster is bootstrapped.
 const BOOTSTRAP: [&str; 4] = [
     "initial-cluster",
@@ -70,23 +72,28 @@ impl FlagValues {
 
     /// Validates all values, independently of their source.
     pub(super) fn validate(&mut self) -> Result<(), ConfigError> {
-        self.resolve_aliases();
+        self.resolve_aliases()?;
         check_bootstrap(self)?;
         self.check_statuses()
     }
 
-    /// Moves the values of old names to the flags they stand for, unless those are given, too.
-    fn resolve_aliases(&mut self) {
+    /// Moves the values of old names to the flags they stand for, unless those are given, too. As in etcd, one flag
+    /// is refused under two names.
+    fn resolve_aliases(&mut self) -> Result<(), ConfigError> {
         for flag in flags::all() {
             let FlagStatus::Alias { of } = flag.status else {
                 continue;
             };
             if let Some(text) = self.given.remove(flag.name) {
+                if of == UNARY_WARNING && self.given(of).is_some() {
+                    return Err(ConfigError::BothNames { old: flag.name, new: of });
+                }
                 self.warnings
                     .push(format!("--{} is an old name of --{of}", flag.name));
                 self.given.entry(of).or_insert(text);
             }
         }
+        Ok(())
     }
 
     /// Refuses flags that this release does not support, and warns of those without effect; a flag
