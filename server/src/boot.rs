@@ -35,7 +35,7 @@ use crate::{
         TransferError, now_ns,
     },
     panics::PanicMetrics,
-    peer::{self, PeerMetrics, Peers, SnapshotMetrics},
+    peer::{self, PeerDialer, PeerMetrics, Peers, SnapshotMetrics},
     storage::{self, Checkpointer, DataIdentity, StorageMetrics},
     systemd,
     transport::{
@@ -89,11 +89,12 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     let budgets = BudgetMetrics::register(&on);
     let fed = (NodeMetrics::register(&on), &budgets);
     let peer_metrics = (PeerMetrics::register(&on), SnapshotMetrics::register(&on));
-    let links = (bound_peers, peer_tls.clone(), peer_metrics);
+    let dialer = PeerDialer { tls: peer_tls, local_address: config.peers.local_address };
+    let links = (bound_peers, dialer.clone(), peer_metrics);
     let member = start_node(&config, (disk, links), fed, stopping)?;
     let checker = CorruptionChecker {
         node: member.node.clone(),
-        tls: peer_tls,
+        dialer,
         checks: config.corruption,
         metrics: CorruptionMetrics::register(&on),
     };
@@ -276,22 +277,22 @@ async fn prepare(
         Some(_) => None,
         None => PeerTls::open(&config, metrics)?,
     };
-    let joined = join::ask(&config, tls.or(own.as_ref())).await?;
+    let dialer = PeerDialer {
+        tls: tls.cloned().or(own),
+        local_address: config.peers.local_address,
+    };
+    let joined = join::ask(&config, &dialer).await?;
     Ok((config, joined))
 }
 
-/// What streams between members are made of: sockets, TLS, series.
-type PeerParts = (
-    Vec<BoundPeer>,
-    Option<PeerTls>,
-    (PeerMetrics, SnapshotMetrics),
-);
+/// What streams between members are made of: sockets, how others are called, series.
+type PeerParts = (Vec<BoundPeer>, PeerDialer, (PeerMetrics, SnapshotMetrics));
 
 /// Starts the replica's thread, the checkpointer and the streams of other members on the opened data
 /// directory.
 fn start_node(
     config: &Config,
-    (disk, (bound_peers, peer_tls, (peer_metrics, snapshot_metrics))): (OpenedDisk, PeerParts),
+    (disk, (bound_peers, dialer, (peer_metrics, snapshot_metrics))): (OpenedDisk, PeerParts),
     (metrics, budgets): (NodeMetrics, &BudgetMetrics),
     stopping: watch::Receiver<bool>,
 ) -> Result<RunningMember, BootError> {
@@ -335,7 +336,7 @@ fn start_node(
                 node,
                 bound_peers,
                 &members,
-                (config.peers, peer_tls, peer_metrics),
+                (config.peers, dialer, peer_metrics),
                 (receiver, snapshot_metrics),
             )?;
             peers = Some(running);

@@ -3,7 +3,10 @@
 
 use futures_util::future::join_all;
 
-use crate::{config::Url, peer::query, transport::PeerTls};
+use crate::{
+    config::Url,
+    peer::{PeerDialer, query},
+};
 
 /// Another member runs etcd.
 #[derive(Debug, thiserror::Error)]
@@ -21,8 +24,8 @@ impl EtcdMember {
 }
 
 /// Asks the members at these URLs; an error if one of them runs etcd. Those that do not answer are not judged.
-pub async fn refuse(urls: &[&Url], tls: Option<&PeerTls>) -> Result<(), EtcdMember> {
-    let answers = join_all(urls.iter().map(|url| query::is_etcd(url, tls))).await;
+pub async fn refuse(urls: &[&Url], dialer: &PeerDialer) -> Result<(), EtcdMember> {
+    let answers = join_all(urls.iter().map(|url| query::is_etcd(url, dialer))).await;
     let mut found = urls.iter().zip(answers);
     match found.find(|(_, is_etcd)| *is_etcd) {
         Some((url, _)) => Err(EtcdMember(url.to_string())),

@@ -13,9 +13,12 @@ use witan_replica::machine::{
 use super::etcd::{self, EtcdMember};
 use crate::{
     config::{ClusterState, Config, Url},
-    peer::query::{self, RemoteCluster},
+    peer::{
+        PeerDialer,
+        query::{self, RemoteCluster},
+    },
     storage::DataIdentity,
-    transport::{PeerTls, error_text},
+    transport::error_text,
 };
 
 /// How long a joining member asks again while no other member answers: they may be short of processor time, or
@@ -73,24 +76,21 @@ impl JoinedCluster {
 
 /// Asks the other members of `--initial-cluster`. Returns the cluster that this member joins, or `None` if it
 /// begins a new one.
-pub async fn ask(
-    config: &Config,
-    tls: Option<&PeerTls>,
-) -> Result<Option<JoinedCluster>, JoinError> {
+pub async fn ask(config: &Config, dialer: &PeerDialer) -> Result<Option<JoinedCluster>, JoinError> {
     let others = config.initial_cluster.iter();
     let others = others.filter(|(name, _)| *name != config.name);
     let urls: Vec<&Url> = others.flat_map(|(_, urls)| urls).collect();
     match config.initial_cluster_state {
         ClusterState::New => {
-            let asked = tokio::join!(ask_all(&urls, tls), etcd::refuse(&urls, tls));
+            let asked = tokio::join!(ask_all(&urls, dialer), etcd::refuse(&urls, dialer));
             let ((clusters, _), of_etcd) = asked;
             of_etcd?;
             check_not_started(super::own_id(config), &clusters).map(|()| None)
         }
         ClusterState::Existing => {
-            let cluster = ask_until_answered(&urls, tls).await;
+            let cluster = ask_until_answered(&urls, dialer).await;
             let cluster = cluster.map_err(JoinError::Unreachable)?;
-            etcd::refuse(&urls, tls).await?;
+            etcd::refuse(&urls, dialer).await?;
             joined(config, &cluster).map(Some)
         }
     }
@@ -100,12 +100,12 @@ pub async fn ask(
 /// of all that did then; the error says why each did not.
 async fn ask_until_answered(
     urls: &[&Url],
-    tls: Option<&PeerTls>,
+    dialer: &PeerDialer,
 ) -> Result<Vec<RemoteCluster>, String> {
     let until = Instant::now() + JOIN_PATIENCE;
     let mut warned = false;
     loop {
-        let (clusters, failures) = ask_all(urls, tls).await;
+        let (clusters, failures) = ask_all(urls, dialer).await;
         if !clusters.is_empty() {
             return Ok(clusters);
         }
@@ -121,8 +121,8 @@ async fn ask_until_answered(
 }
 
 /// Asks each of the members at these URLs for its cluster. Returns what they answer, and why the others do not.
-async fn ask_all(urls: &[&Url], tls: Option<&PeerTls>) -> (Vec<RemoteCluster>, Vec<String>) {
-    let answers = join_all(urls.iter().map(|url| query::cluster(url, tls))).await;
+async fn ask_all(urls: &[&Url], dialer: &PeerDialer) -> (Vec<RemoteCluster>, Vec<String>) {
+    let answers = join_all(urls.iter().map(|url| query::cluster(url, dialer))).await;
     let mut failures = Vec::new();
     let mut clusters = Vec::new();
     for (url, answer) in urls.iter().zip(answers) {

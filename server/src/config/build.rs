@@ -50,8 +50,8 @@ pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Co
     let initial_cluster = read.initial_cluster(&name, &initial_advertise_peer_urls)?;
     read.check_value_types()?;
     let mut warnings = Vec::new();
-    let gates = read.feature_gates()?;
-    gates.warn(&mut warnings);
+    let gates = read.feature_gates(&mut warnings)?;
+    let peers = read.peer_settings((&gates, &initial_advertise_peer_urls), &mut warnings)?;
     let discovery = read.discovery(&mut warnings)?;
     let mut config = Config {
         discovery,
@@ -76,7 +76,7 @@ pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Co
         heartbeat_interval,
         election_timeout,
         pre_vote: read.boolean("pre-vote")?,
-        peers: read.peer_settings()?,
+        peers,
         unsafe_no_fsync: read.boolean("unsafe-no-fsync")?,
         disk: SpaceConfig {
             reserve_bytes: read.disk_bytes("disk-reserve-bytes")?,

@@ -14,6 +14,9 @@ pub(super) const INITIAL_CORRUPT_CHECK: &str = "InitialCorruptCheck";
 /// etcd's name of the switch of [`super::CorruptionChecks::compactions`].
 pub(super) const COMPACT_HASH_CHECK: &str = "CompactHashCheck";
 
+/// etcd's name of the switch of [`super::PeerSettings::local_address`].
+pub(super) const SET_MEMBER_LOCAL_ADDR: &str = "SetMemberLocalAddr";
+
 /// etcd's switches of all alpha features and of all beta features.
 const ALL_ALPHA: &str = "AllAlpha";
 const ALL_BETA: &str = "AllBeta";
@@ -37,13 +40,7 @@ const GATES: [(&str, Effect); 9] = [
     (ALL_BETA, Effect::Switches),
     ("LeaseCheckpoint", RECORDED),
     ("LeaseCheckpointPersist", RECORDED),
-    (
-        "SetMemberLocalAddr",
-        Effect::Fixed(
-            false,
-            "the system chooses the address that members call from",
-        ),
-    ),
+    (SET_MEMBER_LOCAL_ADDR, Effect::Switches),
     (
         "StopGRPCServiceOnDefrag",
         Effect::Fixed(false, "there is nothing to defragment"),
@@ -69,7 +66,7 @@ impl FeatureGates {
     }
 
     /// Adds a warning for each gate whose value is not how the feature is here.
-    pub(super) fn warn(&self, warnings: &mut Vec<String>) {
+    fn warn(&self, warnings: &mut Vec<String>) {
         for (name, on) in &self.0 {
             let effect = GATES.iter().find(|(known, _)| known == name);
             if let Some((_, Effect::Fixed(here, why))) = effect
@@ -82,8 +79,11 @@ impl FeatureGates {
 }
 
 impl ValueReader<'_> {
-    /// Reads `--feature-gates`: `NAME=true` or `NAME=false`, comma-separated.
-    pub(super) fn feature_gates(&self) -> Result<FeatureGates, ConfigError> {
+    /// Reads `--feature-gates`: `NAME=true` or `NAME=false`, comma-separated. Warns of those without effect.
+    pub(super) fn feature_gates(
+        &self,
+        warnings: &mut Vec<String>,
+    ) -> Result<FeatureGates, ConfigError> {
         let mut gates = FeatureGates::default();
         for part in self.list(FLAG) {
             let Some((name, value)) = part.split_once('=') else {
@@ -100,6 +100,7 @@ impl ValueReader<'_> {
             };
             gates.0.push((known, on));
         }
+        gates.warn(warnings);
         Ok(gates)
     }
 }

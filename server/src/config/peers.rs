@@ -1,8 +1,12 @@
 //! How a member deals with the others: what it waits for, and what it does about them by itself.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
-use super::{ConfigError, build::ValueReader};
+use super::{
+    Address, ConfigError, Url,
+    build::ValueReader,
+    feature_gates::{FeatureGates, SET_MEMBER_LOCAL_ADDR},
+};
 
 /// Shorter ones of `--raft-read-timeout` and `--raft-write-timeout` are made this long: members send
 /// something each second.
@@ -27,6 +31,9 @@ pub struct PeerSettings {
     /// heard of a leader and has not published itself. Then they are: a member without a quorum answers what
     /// it can.
     pub ready_timeout: Duration,
+    /// `--feature-gates SetMemberLocalAddr`: the address that this member calls others from; `None` leaves it to
+    /// the system.
+    pub local_address: Option<IpAddr>,
 }
 
 impl Default for PeerSettings {
@@ -40,14 +47,28 @@ impl Default for PeerSettings {
             promote_learners: false,
             stale_read_age: false,
             ready_timeout: seconds,
+            local_address: None,
         }
     }
 }
 
 impl ValueReader<'_> {
-    pub(super) fn peer_settings(&self) -> Result<PeerSettings, ConfigError> {
+    pub(super) fn peer_settings(
+        &self,
+        (gates, advertised): (&FeatureGates, &[Url]),
+        warnings: &mut Vec<String>,
+    ) -> Result<PeerSettings, ConfigError> {
         let unless_zero = |time: Duration| (!time.is_zero()).then_some(time);
         let raft_timeout = |name| Ok(self.duration(name)?.max(RAFT_TIMEOUT_MIN));
+        let local_address = gates.has(SET_MEMBER_LOCAL_ADDR);
+        let local_address = local_address.then(|| local_address_of(advertised));
+        if local_address == Some(None) {
+            warnings.push(
+                "unable to set a member local address due to lack of suitable local addresses in \
+                 --initial-advertise-peer-urls"
+                    .to_owned(),
+            );
+        }
         Ok(PeerSettings {
             read_timeout: raft_timeout("raft-read-timeout")?,
             write_timeout: raft_timeout("raft-write-timeout")?,
@@ -56,6 +77,17 @@ impl ValueReader<'_> {
             promote_learners: self.boolean("promote-learners")?,
             stale_read_age: self.boolean("stale-read-age")?,
             ready_timeout: self.duration("wait-cluster-ready-timeout")?,
+            local_address: local_address.flatten(),
         })
     }
+}
+
+/// Returns the first host of these URLs that is an IP address, neither a loopback address nor an unspecified one,
+/// as in etcd.
+fn local_address_of(advertised: &[Url]) -> Option<IpAddr> {
+    let mut addresses = advertised.iter().filter_map(|url| match url.address() {
+        Address::Tcp(host, _) => host.parse::<IpAddr>().ok(),
+        Address::Unix(_) => None,
+    });
+    addresses.find(|address| !address.is_unspecified() && !address.to_canonical().is_loopback())
 }

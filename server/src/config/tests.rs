@@ -285,6 +285,36 @@ fn feature_gates_are_known_by_name() {
 }
 
 #[test]
+fn a_member_calls_from_an_address_that_it_advertises_if_it_is_asked_to() {
+    let urls = "--initial-advertise-peer-urls=http://a:1,http://[::1]:1,http://0.0.0.0:1";
+    let (gate, first) = (
+        "--feature-gates=SetMemberLocalAddr=true",
+        "http://[2001:db8::1]:1",
+    );
+    for (line, address, warned) in [
+        (format!("{urls},{first}"), None, false),
+        (
+            format!("{gate} {urls},{first},http://192.0.2.1:1"),
+            Some("2001:db8::1"),
+            false,
+        ),
+        (
+            format!("{gate} {urls},http://192.0.2.1:1"),
+            Some("192.0.2.1"),
+            false,
+        ),
+        (format!("{gate} {urls}"), None, true),
+    ] {
+        let config = load(&line, &[]).unwrap();
+        let expect = address.map(|it| it.parse().unwrap());
+        assert_eq!(config.peers.local_address, expect, "{line}");
+        let mut warnings = config.warnings.iter();
+        let found = warnings.any(|it| it.contains("unable to set a member local address"));
+        assert_eq!(found, warned, "{line}");
+    }
+}
+
+#[test]
 fn unsupported_flags_are_refused_with_a_reason() {
     for (line, part) in [
         ("--experimental-memory-mlock", "--memory-mlock is refused"),

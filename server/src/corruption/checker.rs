@@ -14,7 +14,7 @@ use super::{
 use crate::{
     config::CorruptionChecks,
     node::{Node, NodeError, TransferError},
-    transport::PeerTls,
+    peer::PeerDialer,
 };
 
 /// How often a member looks whether it has the alarm.
@@ -70,8 +70,8 @@ enum Standing {
 pub struct CorruptionChecker {
     /// The running member.
     pub node: Node,
-    /// TLS between members.
-    pub tls: Option<PeerTls>,
+    /// How the others are called.
+    pub dialer: PeerDialer,
     /// When to compare.
     pub checks: CorruptionChecks,
     /// Series to feed.
@@ -125,7 +125,7 @@ impl CorruptionChecker {
             if !self.leads() || self.is_alone().await {
                 continue;
             }
-            match compare::now(&self.node, self.tls.as_ref(), |_| false).await {
+            match compare::now(&self.node, &self.dialer, |_| false).await {
                 Ok(comparison) => self.raise_alarms(&comparison).await,
                 Err(error) => tracing::warn!(%error, "failed to compare the members' states"),
             }
@@ -145,8 +145,8 @@ impl CorruptionChecker {
                 continue;
             }
             for hash in self.node.state_hashes().behind(checked) {
-                let tls = self.tls.as_ref();
-                let Ok(comparison) = compare::at(&self.node, tls, hash.index, |_| true).await
+                let dialer = &self.dialer;
+                let Ok(comparison) = compare::at(&self.node, dialer, hash.index, |_| true).await
                 else {
                     break;
                 };
@@ -200,7 +200,7 @@ impl CorruptionChecker {
         let mut rebuilt = false;
         for _ in 0..REBUILDS_MAX {
             let enough = |members: &[MemberHash]| is_confirmed(members, own);
-            let comparison = compare::now(&self.node, self.tls.as_ref(), enough).await?;
+            let comparison = compare::now(&self.node, &self.dialer, enough).await?;
             self.metrics.compared(&comparison.verdict);
             let majority = match &comparison.verdict {
                 Verdict::Agreed { .. } => return Ok(Standing::Sound { rebuilt }),

@@ -10,8 +10,7 @@ use super::verdict::{MemberHash, ReleaseHash, Verdict, decide};
 use crate::{
     config::Url,
     node::{Node, NodeError, StateHash},
-    peer::query,
-    transport::PeerTls,
+    peer::{PeerDialer, query},
     version,
 };
 
@@ -73,18 +72,18 @@ enum Answer {
 /// is asked again, until it has one, `enough` is known or the time is over.
 pub(super) async fn now(
     node: &Node,
-    tls: Option<&PeerTls>,
+    dialer: &PeerDialer,
     enough: impl Fn(&[MemberHash]) -> bool,
 ) -> Result<Comparison, CompareError> {
     let index = node.request_state_hashes().await?;
-    at(node, tls, index, enough).await
+    at(node, dialer, index, enough).await
 }
 
 /// Compares the states of all members after entry `index`, which they have hashed; an error if this member
 /// has not.
 pub(super) async fn at(
     node: &Node,
-    tls: Option<&PeerTls>,
+    dialer: &PeerDialer,
     index: u64,
     enough: impl Fn(&[MemberHash]) -> bool,
 ) -> Result<Comparison, CompareError> {
@@ -105,7 +104,7 @@ pub(super) async fn at(
     let mut waiting: Vec<u64> = registry.by_id.keys().copied().collect();
     waiting.retain(|id| *id != own_id);
     loop {
-        let answers = ask(registry, tls, &waiting, index).await;
+        let answers = ask(registry, dialer, &waiting, index).await;
         waiting.clear();
         for (id, answer) in answers {
             match answer {
@@ -128,23 +127,23 @@ pub(super) async fn at(
 /// left out.
 async fn ask(
     registry: &MemberRegistry,
-    tls: Option<&PeerTls>,
+    dialer: &PeerDialer,
     members: &[u64],
     index: u64,
 ) -> Vec<(u64, Answer)> {
     let members = members.iter().filter_map(|id| registry.by_id.get(id));
     let asking = members.map(|member| async move {
-        let answer = ask_one(registry.cluster_id, member, tls, index).await;
+        let answer = ask_one(registry.cluster_id, member, dialer, index).await;
         (member.id, answer)
     });
     join_all(asking).await
 }
 
 /// Asks a member for its hash at one peer URL after the other, until one answers.
-async fn ask_one(cluster_id: u64, member: &Member, tls: Option<&PeerTls>, index: u64) -> Answer {
+async fn ask_one(cluster_id: u64, member: &Member, dialer: &PeerDialer, index: u64) -> Answer {
     let urls = member.peer_urls.iter().filter_map(|url| url.parse().ok());
     for url in urls.collect::<Vec<Url>>() {
-        match query::state_hash(&url, tls, cluster_id, index).await {
+        match query::state_hash(&url, dialer, cluster_id, index).await {
             Ok(Some(found)) => {
                 let hash = StateHash {
                     index: found.index,

@@ -1,6 +1,10 @@
 //! Opens a stream to another member: connects, and shakes hands.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use tokio::{
     io::AsyncWriteExt as _,
@@ -53,35 +57,69 @@ impl DialError {
     }
 }
 
-/// Opens a stream within [`DIAL_TIMEOUT`].
-pub(super) async fn open(
-    url: &Url,
-    tls: Option<&PeerTls>,
-    hello: &Handshake,
-) -> Result<Box<dyn PeerStream>, DialError> {
-    let opening = async {
-        let mut stream = connect(url, tls).await?;
-        shake_hands(&mut stream, hello).await?;
-        Ok(stream)
-    };
-    let timed_out = |_| io::Error::new(io::ErrorKind::TimedOut, "it did not answer in time");
-    timeout(DIAL_TIMEOUT, opening).await.map_err(timed_out)?
+/// How other members are called.
+#[derive(Clone, Debug, Default)]
+pub struct PeerDialer {
+    /// TLS between members.
+    pub tls: Option<PeerTls>,
+    /// The address to call from; `None` leaves it to the system.
+    pub local_address: Option<IpAddr>,
 }
 
-/// Connects to a peer URL, with TLS if the URL asks for it.
-pub(super) async fn connect(
-    url: &Url,
-    tls: Option<&PeerTls>,
-) -> Result<Box<dyn PeerStream>, DialError> {
-    let stream: Box<dyn PeerStream> = match url.address() {
-        Address::Tcp(host, port) => Box::new(connect_tcp(host, *port).await?),
-        Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
-    };
-    if !url.is_tls() {
-        return Ok(stream);
+impl PeerDialer {
+    /// Opens a stream within [`DIAL_TIMEOUT`].
+    pub(super) async fn open(
+        &self,
+        url: &Url,
+        hello: &Handshake,
+    ) -> Result<Box<dyn PeerStream>, DialError> {
+        let opening = async {
+            let mut stream = self.connect(url).await?;
+            shake_hands(&mut stream, hello).await?;
+            Ok(stream)
+        };
+        let timed_out = |_| io::Error::new(io::ErrorKind::TimedOut, "it did not answer in time");
+        timeout(DIAL_TIMEOUT, opening).await.map_err(timed_out)?
     }
-    let tls = tls.ok_or(DialError::NoCertificate)?;
-    Ok(tls.connect(stream, host(url)).await?)
+
+    /// Connects to a peer URL, with TLS if the URL asks for it.
+    pub(super) async fn connect(&self, url: &Url) -> Result<Box<dyn PeerStream>, DialError> {
+        let stream: Box<dyn PeerStream> = match url.address() {
+            Address::Tcp(host, port) => Box::new(self.connect_tcp(host, *port).await?),
+            Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
+        };
+        if !url.is_tls() {
+            return Ok(stream);
+        }
+        let tls = self.tls.as_ref().ok_or(DialError::NoCertificate)?;
+        Ok(tls.connect(stream, host(url)).await?)
+    }
+
+    /// Connects to the first address of a host that accepts; otherwise returns the error of the last one. A local
+    /// address leaves only addresses of its own family.
+    async fn connect_tcp(&self, host: &str, port: u16) -> io::Result<TcpStream> {
+        let what = "the name has no suitable address";
+        let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, what);
+        let local = self.local_address;
+        let found = lookup_host((host, port)).await?;
+        let suits = |address: &SocketAddr| local.is_none_or(|it| it.is_ipv4() == address.is_ipv4());
+        for address in found.filter(suits) {
+            let socket = match address.is_ipv4() {
+                true => TcpSocket::new_v4()?,
+                false => TcpSocket::new_v6()?,
+            };
+            socket.set_nodelay(true)?;
+            socket.set_keepalive(true)?;
+            if let Some(local) = local {
+                socket.bind((local, 0).into())?;
+            }
+            match socket.connect(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
 }
 
 /// Returns the host name that the certificate of the member must have.
@@ -90,24 +128,6 @@ fn host(url: &Url) -> &str {
         Address::Tcp(host, _) => host,
         Address::Unix(_) => "localhost",
     }
-}
-
-/// Connects to the first address of a host that accepts; otherwise returns the error of the last one.
-async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address");
-    for address in lookup_host((host, port)).await? {
-        let socket = match address.is_ipv4() {
-            true => TcpSocket::new_v4()?,
-            false => TcpSocket::new_v6()?,
-        };
-        socket.set_nodelay(true)?;
-        socket.set_keepalive(true)?;
-        match socket.connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 /// Sends the opening of a stream and the handshake, and reads the answer. A refusal of the member is
@@ -129,4 +149,28 @@ async fn shake_hands(stream: &mut Box<dyn PeerStream>, hello: &Handshake) -> Res
         | FrameKind::Snapshot => None,
     };
     answer.ok_or_else(no_answer)?.map_err(DialError::Refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_local_address_is_called_from_and_no_host_of_another_family_is_called() {
+        let dialer = PeerDialer {
+            local_address: Some("127.0.0.3".parse().unwrap()),
+            ..PeerDialer::default()
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let stream = dialer.connect(&url.parse().unwrap()).await.unwrap();
+        let (_, remote) = listener.accept().await.unwrap();
+        assert_eq!(Some(remote.ip()), dialer.local_address);
+        drop(stream);
+        let other = dialer.connect(&"http://[::1]:1".parse().unwrap()).await;
+        let error = other.err().expect("it has no suitable address");
+        assert!(error.to_string().contains("no suitable address"), "{error}");
+    }
 }

@@ -19,7 +19,7 @@ use witan_replica::replica::PeerEvent;
 
 use super::{
     Shared,
-    dial::{self, DialError},
+    dial::DialError,
     frame::{Frame, FrameBatch, FrameKind, FrameReader},
     handshake::{Handshake, Refusal, StreamKind},
     lanes::Lanes,
@@ -189,7 +189,7 @@ impl Link {
         };
         let mut worst = DialError::NoUrl;
         for url in self.peer.urls() {
-            match dial::open(&url, self.shared.tls.as_ref(), &hello).await {
+            match self.shared.dialer.open(&url, &hello).await {
                 Ok(stream) => return Ok(stream),
                 // that something listens at one of them counts
                 Err(error) if error.nothing_listens() && !matches!(worst, DialError::NoUrl) => {}

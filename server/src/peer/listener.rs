@@ -158,7 +158,7 @@ impl Listener {
     /// Accepts connections for as long as the process runs.
     pub(super) async fn accept(self: Arc<Self>, url: Url, socket: PeerListener) {
         let address = url.to_string();
-        let tls = self.shared.tls.clone().filter(|_| url.is_tls());
+        let tls = self.shared.dialer.tls.clone().filter(|_| url.is_tls());
         if tls.is_some() {
             tracing::info!(address, "serving peer traffic securely");
         } else {

@@ -54,7 +54,7 @@ use crate::{
     config::{Address, PeerSettings, Url},
     node::{Node, Post},
     storage::SnapshotReceiver,
-    transport::{BoundPeer, PeerTls},
+    transport::BoundPeer,
 };
 use handshake::StreamKind;
 use link::{Link, Peer};
@@ -62,6 +62,7 @@ use listener::Listener;
 use monitor::Monitor;
 use remotes::Remotes;
 
+pub use dial::PeerDialer;
 pub use metrics::PeerMetrics;
 pub use snapshot::SnapshotMetrics;
 
@@ -80,7 +81,7 @@ struct Shared {
     /// Where snapshots of other members go.
     receiver: SnapshotReceiver,
     snapshot_metrics: SnapshotMetrics,
-    tls: Option<PeerTls>,
+    dialer: PeerDialer,
 }
 
 impl Shared {
@@ -163,7 +164,7 @@ pub fn start(
     node: Node,
     sockets: Vec<BoundPeer>,
     members: &MemberRegistry,
-    (settings, tls, metrics): (PeerSettings, Option<PeerTls>, PeerMetrics),
+    (settings, dialer, metrics): (PeerSettings, PeerDialer, PeerMetrics),
     (receiver, snapshot_metrics): (SnapshotReceiver, SnapshotMetrics),
 ) -> io::Result<(Peers, PeerPost)> {
     let runtime = runtime::Builder::new_current_thread()
@@ -179,7 +180,7 @@ pub fn start(
         settings,
         receiver,
         snapshot_metrics,
-        tls,
+        dialer,
     });
     let mut post = PeerPost {
         shared: shared.clone(),

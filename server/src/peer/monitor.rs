@@ -102,12 +102,12 @@ impl Monitor {
     /// Asks a member for its release, and by how many seconds its clock is ahead; `None` if it does not
     /// answer at any URL.
     async fn ask(&self, urls: &[Url]) -> Option<(Release, Option<f64>)> {
-        let (tls, node) = (self.shared.tls.as_ref(), &self.shared.node);
+        let (dialer, node) = (&self.shared.dialer, &self.shared.node);
         for url in urls {
-            match query::release(url, tls, node.identity().cluster_id).await {
+            match query::release(url, dialer, node.identity().cluster_id).await {
                 Ok(release) => {
                     let asked_ns = node.now_ns();
-                    let clock_ns = query::clock(url, tls).await.ok();
+                    let clock_ns = query::clock(url, dialer).await.ok();
                     let middle_ns = asked_ns.midpoint(node.now_ns());
                     let ahead =
                         |clock_ns: i64| clock_ns.saturating_sub(middle_ns) as f64 / NS_PER_S;

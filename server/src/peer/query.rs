@@ -14,8 +14,8 @@ use witan_api::peer::{Member, StateHash};
 use witan_gocompat::text;
 use witan_replica::machine::versions::{self, Release};
 
-use super::dial;
-use crate::{config::Url, transport::PeerTls};
+use super::PeerDialer;
+use crate::config::Url;
 
 /// How long one member may take to answer.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -36,15 +36,15 @@ pub struct RemoteCluster {
 }
 
 /// Asks the member at this peer URL for its cluster.
-pub async fn cluster(url: &Url, tls: Option<&PeerTls>) -> io::Result<RemoteCluster> {
-    let answer = get(url, tls, "/members").await?;
+pub async fn cluster(url: &Url, dialer: &PeerDialer) -> io::Result<RemoteCluster> {
+    let answer = get(url, dialer, "/members").await?;
     cluster_of(&answer).map_err(invalid)
 }
 
 /// Whether etcd answers at this peer URL: it says which version it runs, and does not know a path that every
 /// member of ours does. `false` if nothing answers.
-pub async fn is_etcd(url: &Url, tls: Option<&PeerTls>) -> bool {
-    let (version, own) = tokio::join!(get(url, tls, "/version"), get(url, tls, STATE_HASH));
+pub async fn is_etcd(url: &Url, dialer: &PeerDialer) -> bool {
+    let (version, own) = tokio::join!(get(url, dialer, "/version"), get(url, dialer, STATE_HASH));
     matches!((version, own), (Ok(version), Ok(own)) if is_of_etcd(&version, &own))
 }
 
@@ -52,26 +52,26 @@ pub async fn is_etcd(url: &Url, tls: Option<&PeerTls>) -> bool {
 /// has no such hash.
 pub async fn state_hash(
     url: &Url,
-    tls: Option<&PeerTls>,
+    dialer: &PeerDialer,
     cluster_id: u64,
     index: u64,
 ) -> io::Result<Option<StateHash>> {
-    let answer = get(url, tls, &format!("{STATE_HASH}?index={index}")).await?;
+    let answer = get(url, dialer, &format!("{STATE_HASH}?index={index}")).await?;
     hash_of(&answer, cluster_id).map_err(invalid)
 }
 
 /// Asks the member of a cluster at this peer URL which release it runs.
 pub(super) async fn release(
     url: &Url,
-    tls: Option<&PeerTls>,
+    dialer: &PeerDialer,
     cluster_id: u64,
 ) -> io::Result<Release> {
-    release_of(&get(url, tls, "/version").await?, cluster_id).map_err(invalid)
+    release_of(&get(url, dialer, "/version").await?, cluster_id).map_err(invalid)
 }
 
 /// Asks the member at this peer URL for its clock, Unix nanoseconds, as etcd probes round trips.
-pub(super) async fn clock(url: &Url, tls: Option<&PeerTls>) -> io::Result<i64> {
-    clock_of(&get(url, tls, "/raft/probing").await?).map_err(invalid)
+pub(super) async fn clock(url: &Url, dialer: &PeerDialer) -> io::Result<i64> {
+    clock_of(&get(url, dialer, "/raft/probing").await?).map_err(invalid)
 }
 
 fn invalid(reason: &'static str) -> io::Error {
@@ -79,9 +79,9 @@ fn invalid(reason: &'static str) -> io::Error {
 }
 
 /// Gets a page of the member at this peer URL within [`QUERY_TIMEOUT`]; returns the whole response.
-async fn get(url: &Url, tls: Option<&PeerTls>, target: &str) -> io::Result<Vec<u8>> {
+async fn get(url: &Url, dialer: &PeerDialer, target: &str) -> io::Result<Vec<u8>> {
     let asking = async {
-        let mut stream = dial::connect(url, tls).await.map_err(io::Error::other)?;
+        let mut stream = dialer.connect(url).await.map_err(io::Error::other)?;
         let request = format!("GET {target} HTTP/1.0\r\nHost: {}\r\n\r\n", url.authority());
         stream.write_all(request.as_bytes()).await?;
         stream.flush().await?;

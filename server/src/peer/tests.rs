@@ -81,14 +81,14 @@ fn sockets(count: u64) -> (Vec<Vec<BoundPeer>>, MemberRegistry, Vec<SocketAddr>)
 }
 
 fn started(id: u64, bound: Vec<BoundPeer>, members: &MemberRegistry) -> Running {
-    started_with(id, bound, members, None)
+    started_with(id, bound, members, PeerDialer::default())
 }
 
 fn started_with(
     id: u64,
     bound: Vec<BoundPeer>,
     members: &MemberRegistry,
-    tls: Option<PeerTls>,
+    dialer: PeerDialer,
 ) -> Running {
     let node = without_replica(id, members.cluster_id);
     let settings = PeerSettings::default();
@@ -99,7 +99,7 @@ fn started_with(
         node.clone(),
         bound,
         members,
-        (settings, tls, metrics),
+        (settings, dialer, metrics),
         (SnapshotReceiver::without_folder(), snapshot_metrics),
     )
     .unwrap();

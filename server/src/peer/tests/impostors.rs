@@ -20,7 +20,7 @@ use x509_cert::der::pem::{self, LineEnding};
 use super::{handshake::Refusal, *};
 use crate::{
     config::{PeerTlsConfig, PortTls, ServerCertificate},
-    transport::TransportMetrics,
+    transport::{PeerTls, TransportMetrics},
 };
 
 /// Where a member listens, and calls from.
@@ -133,6 +133,10 @@ fn bound() -> (Vec<Vec<BoundPeer>>, MemberRegistry, Vec<SocketAddr>) {
     (sockets, members, addresses)
 }
 
+fn by(tls: PeerTls) -> PeerDialer {
+    PeerDialer { tls: Some(tls), local_address: None }
+}
+
 /// Opens a stream from a host with a certificate, as one of the two members; returns why the other one refuses it.
 fn call(
     (from, tls): (Ipv4Addr, &PeerTls),
@@ -167,11 +171,11 @@ fn a_certificate_of_another_host_does_not_speak_for_a_member_with_open_streams()
         authority.tls(pair, None)
     });
     let (mut sockets, mut members, addresses) = bound();
-    let mut second = started_with(2, sockets.remove(1), &members, Some(two));
+    let mut second = started_with(2, sockets.remove(1), &members, by(two));
     let of_third = (HOSTS[2], &third);
     // what has moved is not known by its old URLs
     assert_eq!(call(of_third, 1, &addresses), None);
-    let first = started_with(1, sockets.remove(0), &members, Some(one.clone()));
+    let first = started_with(1, sockets.remove(0), &members, by(one.clone()));
     first.wait_open(2);
     assert_eq!(call(of_third, 1, &addresses), Some("certificate"));
     assert_eq!(call((HOSTS[0], &one), 1, &addresses), None);
@@ -193,8 +197,8 @@ fn a_member_whose_streams_have_ended_may_come_from_elsewhere() {
         authority.tls(pair, None)
     });
     let (mut sockets, members, addresses) = bound();
-    let second = started_with(2, sockets.remove(1), &members, Some(two));
-    let first = started_with(1, sockets.remove(0), &members, Some(one));
+    let second = started_with(2, sockets.remove(1), &members, by(two));
+    let first = started_with(1, sockets.remove(0), &members, by(one));
     first.wait_open(2);
     stop(first);
     until("it is taken", || {
@@ -214,8 +218,8 @@ fn a_member_may_call_with_another_certificate_than_it_is_called_with() {
     let one = authority.tls(one, None);
     let (mut sockets, members, addresses) = bound();
     let two = authority.tls(two, Some(calls));
-    let second = started_with(2, sockets.remove(1), &members, Some(two.clone()));
-    let first = started_with(1, sockets.remove(0), &members, Some(one));
+    let second = started_with(2, sockets.remove(1), &members, by(two.clone()));
+    let first = started_with(1, sockets.remove(0), &members, by(one));
     first.wait_open(2);
     second.wait_open(1);
     assert_eq!(call((HOSTS[0], &two), 2, &addresses), None);
@@ -232,8 +236,8 @@ fn certificates_that_say_nothing_about_the_member_are_taken() {
     let calling = authority.tls(authority.issue(&[all[2]], Usage::Calling), None);
     let nameless = authority.tls(authority.issue(&[], Usage::Both), None);
     let (mut sockets, members, addresses) = bound();
-    let second = started_with(2, sockets.remove(1), &members, Some(shared.clone()));
-    let first = started_with(1, sockets.remove(0), &members, Some(shared.clone()));
+    let second = started_with(2, sockets.remove(1), &members, by(shared.clone()));
+    let first = started_with(1, sockets.remove(0), &members, by(shared.clone()));
     first.wait_open(2);
     for tls in [shared, calling, nameless] {
         assert_eq!(call((HOSTS[2], &tls), 1, &addresses), None);
