@@ -68,6 +68,9 @@ const PASS_LONGEST: Duration = Duration::from_secs(60);
 /// The longest delay after a pass that failed.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
+/// The longest note of an event that Kubernetes takes.
+const NOTE_MAX: usize = 1024;
+
 /// A pass did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum PassError {
@@ -307,7 +310,14 @@ impl<M: Members> Operator<M> {
 
     /// Publishes a notice as an event about the cluster, with the member's pod as the second object. A
     /// failure is logged.
-    async fn publish(&self, about: &ObjectReference, notice: &Notice) {
+    async fn publish(&self, cluster: &EtcdCluster, notice: &Notice) {
+        // Events of one reason are counted together, under the first note. What is said of a resource that has changed
+        // since is another event, as with Kubernetes' own recorder.
+        let about = ObjectReference {
+            resource_version: cluster.resource_version(),
+            ..cluster.object_ref(&())
+        };
+        let end = notice.message.floor_char_boundary(NOTE_MAX);
         let event = Event {
             type_: if notice.warning {
                 EventType::Warning
@@ -315,7 +325,7 @@ impl<M: Members> Operator<M> {
                 EventType::Normal
             },
             reason: notice.reason.to_owned(),
-            note: Some(notice.message.clone()),
+            note: Some(notice.message[..end].to_owned()),
             action: notice.reason.to_owned(),
             // events of one reason are counted together: those of another member are others
             secondary: notice.member.as_ref().map(|member| ObjectReference {
@@ -326,7 +336,7 @@ impl<M: Members> Operator<M> {
                 ..ObjectReference::default()
             }),
         };
-        if let Err(error) = self.recorder.publish(&event, about).await {
+        if let Err(error) = self.recorder.publish(&event, &about).await {
             tracing::warn!(%error, reason = notice.reason, "cannot publish an event");
         }
     }
@@ -452,13 +462,11 @@ impl<M: Members> Scope<M> {
                 if self.operator.tried.of(&namespace, &name, failed) {
                     let (step, idle) = (step.clone(), false);
                     let notice = report::refused(&Refusal { step, held: true, idle, said });
-                    let about = cluster.object_ref(&());
-                    self.operator.publish(&about, &notice).await;
+                    self.operator.publish(cluster, &notice).await;
                 }
             }
             return Err(PassError::Act { step: report::kind(step), source: Box::new(error) });
         }
-        let about = cluster.object_ref(&());
         let notice = report::step(&name, &observation.seen, step);
         if acts(step) {
             let done = |tried: &mut Tried| tried.done(step, &observation.seen, Instant::now());
@@ -475,7 +483,7 @@ impl<M: Members> Scope<M> {
                     "{}",
                     notice.message
                 );
-                self.operator.publish(&about, notice).await;
+                self.operator.publish(cluster, notice).await;
             }
         } else if let Some(notice) = notice.filter(|notice| notice.warning)
             && changed(before, status, "Degraded")
@@ -486,10 +494,10 @@ impl<M: Members> Scope<M> {
                 "{}",
                 notice.message
             );
-            self.operator.publish(&about, &notice).await;
+            self.operator.publish(cluster, &notice).await;
         }
         for notice in report::turns(before, status) {
-            self.operator.publish(&about, &notice).await;
+            self.operator.publish(cluster, &notice).await;
         }
         Ok(again(step))
     }
@@ -570,3 +578,6 @@ fn again(step: &Step) -> Action {
     }
     Action::requeue(if acts(step) { Duration::ZERO } else { POLL })
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,50 +8,14 @@ use serde_json::{Value, json};
 use super::{ActError, Actor};
 use crate::{
     crd::EtcdCluster,
-    members::{Address, Answer, CallError, Login, Members, RaisedAlarm},
-    model::Step,
+    model::{Step, Stop},
     observe::{Objects, Secrets, observe},
     options::Environment,
     plan::plan,
     report,
     resources::{CLUSTER, Cluster},
-    testing::api::FakeApi,
+    testing::{NoMembers, api::FakeApi},
 };
-
-/// Members none of which answers.
-struct NoMembers;
-
-impl Members for NoMembers {
-    async fn survey(&self, of: &[Address]) -> Vec<Answer> {
-        let answer =
-            |to: &Address| Answer { member: to.member.clone(), report: Err(CallError::NoMember) };
-        of.iter().map(answer).collect()
-    }
-    async fn add_learner(&self, _: &[Address], _: &[String]) -> Result<u64, CallError> {
-        Err(CallError::NoMember)
-    }
-    async fn promote(&self, _: &[Address], _: u64) -> Result<(), CallError> {
-        Err(CallError::NoMember)
-    }
-    async fn remove(&self, _: &[Address], _: u64) -> Result<(), CallError> {
-        Err(CallError::NoMember)
-    }
-    async fn update(&self, _: &[Address], _: u64, _: &[String]) -> Result<(), CallError> {
-        Err(CallError::NoMember)
-    }
-    async fn move_leader(&self, _: &Address, _: u64) -> Result<(), CallError> {
-        Err(CallError::NoMember)
-    }
-    async fn disarm(&self, _: &[Address], _: RaisedAlarm) -> Result<(), CallError> {
-        Err(CallError::NoMember)
-    }
-    async fn enable_auth(&self, _: &[Address], _: &Login) -> Result<(), CallError> {
-        Err(CallError::NoMember)
-    }
-    async fn disable_auth(&self, _: &[Address]) -> Result<(), CallError> {
-        Err(CallError::NoMember)
-    }
-}
 
 /// A cluster of the name `orders` in the namespace `shop`.
 fn cluster(fake: &FakeApi, uid: &str, spec: &Value) {
@@ -319,7 +283,7 @@ async fn growth_that_is_refused_is_no_growth() {
             "data-orders-0",
             &labels,
         ));
-        fake.refuse("/data-orders-0", StatusCode::FORBIDDEN, words);
+        fake.refuse("/data-orders-0", "", (StatusCode::FORBIDDEN, words));
         let grow = Step::GrowClaim { ordinal: 0, bytes: 10 << 30 };
         let refused = try_step(&fake, &grow, || {}).await.expect_err("refused");
         assert!(format!("{refused}").contains(words), "{refused}");
@@ -380,4 +344,44 @@ async fn the_secret_of_an_authority_that_is_deleted_leaves_certificates_as_they_
         after["data"]["ca.crt"], before["data"]["ca.crt"],
         "both are trusted"
     );
+}
+
+/// A running pod of the cluster `orders`, made from another template than the present one.
+fn outdated_pod(fake: &FakeApi, name: &str) {
+    let mut pod = object("v1", "Pod", name, &json!({"labels": {CLUSTER: "orders"}}));
+    pod["metadata"]["ownerReferences"] = json!([{"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "name": "orders", "uid": "u", "controller": true}]);
+    pod["spec"] = json!({"containers": [{"name": "etcd"}]});
+    fake.put(pod);
+}
+
+/// What a member is stopped for has to be admitted first; a quota that is full counts the pod that is to go.
+#[tokio::test]
+async fn a_member_is_stopped_for_a_template_that_a_dry_run_admits() {
+    let reason = Stop::Outdated;
+    let stop = Step::DeletePod { ordinal: 1, reason };
+    let cases = [
+        (Some("pods with this label have no business here"), false),
+        (Some("exceeded quota: small"), true),
+        (
+            Some("admission webhook \"w\" does not support dry run"),
+            true,
+        ),
+        (None, true),
+    ];
+    for (words, stops) in cases {
+        let fake = FakeApi::default();
+        cluster(&fake, "u", &json!({}));
+        outdated_pod(&fake, "orders-1");
+        if let Some(words) = words {
+            fake.refuse("-trial", "", (StatusCode::FORBIDDEN, words));
+        }
+        let done = try_step(&fake, &stop, || {}).await;
+        assert_eq!(done.is_ok(), stops, "{words:?}: {done:?}");
+        assert_eq!(fake.get("/pods/orders-1").is_none(), stops, "{words:?}");
+        assert_eq!(fake.get("-trial"), None, "a dry run leaves nothing");
+        if let Err(refused) = done {
+            let said = refused.refusal().expect("the step was refused");
+            assert!(said.contains(words.expect("words")), "{said}");
+        }
+    }
 }

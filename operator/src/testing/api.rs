@@ -21,7 +21,16 @@ pub(crate) struct FakeApi(Arc<Mutex<State>>);
 struct State {
     objects: BTreeMap<String, Value>,
     version: u64,
-    refused: Vec<(String, StatusCode, String)>,
+    refused: Option<Refused>,
+}
+
+/// What is refused, and how.
+#[derive(Debug)]
+struct Refused {
+    end: String,
+    part: String,
+    code: StatusCode,
+    words: String,
 }
 
 /// A request.
@@ -59,10 +68,24 @@ impl FakeApi {
             .map(|(_, object)| object.clone())
     }
 
-    /// Refuses changes of what has a path that ends so, but for those of annotations.
-    pub(crate) fn refuse(&self, end: &str, code: StatusCode, words: &str) {
-        let refused = (end.to_owned(), code, words.to_owned());
-        self.0.lock().unwrap().refused.push(refused);
+    /// Returns all objects whose path has this part.
+    pub(crate) fn all(&self, part: &str) -> Vec<Value> {
+        let state = self.0.lock().unwrap();
+        let of = state.objects.iter();
+        let of = of.filter(|(path, _)| path.contains(part));
+        of.map(|(_, object)| object.clone()).collect()
+    }
+
+    /// From now on refuses to create or to apply what has a path that ends so, and this part in its text.
+    pub(crate) fn refuse(&self, end: &str, part: &str, (code, words): (StatusCode, &str)) {
+        let (end, part, words) = (end.to_owned(), part.to_owned(), words.to_owned());
+        let mut state = self.0.lock().unwrap();
+        state.refused = Some(Refused { end, part, code, words });
+    }
+
+    /// Refuses nothing any more.
+    pub(crate) fn admit(&self) {
+        self.0.lock().unwrap().refused = None;
     }
 
     /// Removes the object whose path ends so.
@@ -99,11 +122,7 @@ impl State {
     fn answer(&mut self, asked: &Asked) -> (StatusCode, Value) {
         let path = asked.path.trim_end_matches("/status").to_owned();
         if asked.method == Method::POST {
-            let path = format!("{path}/{}", text(&asked.body["metadata"]["name"]));
-            return match self.objects.contains_key(&path) {
-                true => refusal(StatusCode::CONFLICT, "AlreadyExists"),
-                false => (StatusCode::CREATED, self.store(&path, asked.body.clone())),
-            };
+            return self.create(&path, asked);
         }
         // a name follows the namespace and the kind
         let named = path.split("/namespaces/").nth(1).unwrap_or_default();
@@ -129,11 +148,10 @@ impl State {
                 return refusal(StatusCode::CONFLICT, "Conflict");
             }
         }
-        let applies = asked.query.contains("force=true");
-        let mut refused = self.refused.iter();
-        let refused = refused.find(|(end, ..)| applies && path.ends_with(end));
-        if let Some((_, code, words)) = refused {
-            return refusal(*code, words);
+        if asked.query.contains("force=true")
+            && let Some(refusal) = self.refusal(&path, asked)
+        {
+            return refusal;
         }
         if asked.method == Method::DELETE {
             self.objects.remove(&path);
@@ -142,6 +160,30 @@ impl State {
         let mut changed = live;
         merge(&mut changed, &asked.body);
         (StatusCode::OK, self.store(&path, changed))
+    }
+
+    /// Creates an object, or says in a dry run whether it would.
+    fn create(&mut self, path: &str, asked: &Asked) -> (StatusCode, Value) {
+        let path = format!("{path}/{}", text(&asked.body["metadata"]["name"]));
+        if let Some(refusal) = self.refusal(&path, asked) {
+            return refusal;
+        }
+        if self.objects.contains_key(&path) {
+            return refusal(StatusCode::CONFLICT, "AlreadyExists");
+        }
+        let dry = asked.query.contains("dryRun=All");
+        let made = match dry {
+            true => asked.body.clone(),
+            false => self.store(&path, asked.body.clone()),
+        };
+        (StatusCode::CREATED, made)
+    }
+
+    fn refusal(&self, path: &str, asked: &Asked) -> Option<(StatusCode, Value)> {
+        let body = asked.body.to_string();
+        let refused = self.refused.as_ref()?;
+        let meant = path.ends_with(&refused.end) && body.contains(&refused.part);
+        meant.then(|| refusal(refused.code, &refused.words))
     }
 
     /// Lists the objects below a path, as far as their labels are those of the selector.

@@ -1,0 +1,84 @@
+//! Passes of the controller against an API server of a test: what people get to see of them.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use kube::{Api, runtime::reflector};
+use serde_json::{Value, json};
+
+use super::{Limits, Operator, Scope};
+use crate::{
+    crd::EtcdCluster,
+    metrics::Metrics,
+    observe::Stores,
+    options::Environment,
+    testing::{NoMembers, api::FakeApi},
+};
+
+/// The EtcdCluster `shop/orders`, of which one spec follows another.
+fn cluster(fake: &FakeApi, generation: i64, spec: &Value) {
+    fake.put(json!({
+        "apiVersion": "witan.dev/v1", "kind": "EtcdCluster",
+        "metadata": {"name": "orders", "namespace": "shop", "uid": "u", "generation": generation},
+        "spec": spec,
+    }));
+}
+
+fn scope(fake: &FakeApi) -> Scope<NoMembers> {
+    let environment = Environment {
+        member_image: "registry.example/witan:1.0.0".to_owned(),
+        discovery_service_url: None,
+        member_image_pull_secrets: Vec::new(),
+    };
+    let limits = Limits { passes: 1, rollouts: 1 };
+    let metrics = Arc::new(Metrics::new().expect("series"));
+    let operator = Operator::new(fake.client(), NoMembers, metrics, environment, "a", limits);
+    let stores = Stores {
+        clusters: reflector::store().0,
+        pods: reflector::store().0,
+        claims: reflector::store().0,
+        services: reflector::store().0,
+        budgets: reflector::store().0,
+    };
+    Scope { operator: Arc::new(operator), stores }
+}
+
+/// Runs one pass that acts; returns whether it came to its end.
+async fn pass(scope: &Scope<NoMembers>) -> bool {
+    let api = Api::<EtcdCluster>::namespaced(scope.operator.client.clone(), "shop");
+    let known = api.get("orders").await.expect("the cluster");
+    scope.act(&known).await.is_ok()
+}
+
+/// Type, reason and note of all events.
+fn events(fake: &FakeApi) -> Vec<[String; 3]> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let told = |event: &Value| ["type", "reason", "note"].map(|field| text(&event[field]));
+    fake.all("/events/").iter().map(told).collect()
+}
+
+/// Events of one reason are counted together, and of those that are only the first note is shown.
+#[tokio::test]
+async fn each_refusal_is_a_warning_of_its_own() {
+    let fake = FakeApi::default();
+    let scope = scope(&fake);
+    let long = "denied by a webhook that says much: ".repeat(100);
+    let all = ["exceeded quota: services", &long];
+    for (generation, words) in (1..).zip(all) {
+        cluster(&fake, generation, &json!({}));
+        fake.refuse("/orders-peer", "", (StatusCode::FORBIDDEN, words));
+        assert!(!pass(&scope).await, "{words}");
+    }
+    let told = events(&fake);
+    for words in all {
+        let meant = |[kind, reason, note]: &[String; 3]| {
+            let said = note.contains(&words[..20]) && note.len() <= 1024;
+            kind == "Warning" && reason == "StepRefused" && said
+        };
+        assert_eq!(
+            told.iter().filter(|event| meant(event)).count(),
+            1,
+            "{told:?}"
+        );
+    }
+}
