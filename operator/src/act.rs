@@ -7,23 +7,22 @@
 
 mod certify;
 mod objects;
+mod start;
 
 use std::fmt::Debug;
 
-use k8s_openapi::api::{core::v1::Pod, policy::v1::PodDisruptionBudget};
-use kube::{Client, ResourceExt as _, api::PostParams};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::{Client, ResourceExt as _};
 use serde_json::json;
 
 use crate::{
     crd::EtcdClusterStatus,
     discovery,
     members::{Address, CallError, Members, RaisedAlarm},
-    model::{
-        Bootstrap, ClaimSeen, Holder, MemberId, Ordinal, Part, PeerTls, Removal, Role, Step, Stop,
-    },
+    model::{ClaimSeen, Holder, MemberId, Ordinal, Part, PeerTls, Removal, Role, Step, Stop},
     observe::{HELD, Observation, REFUSED_BYTES, REMADE_AT},
     options::Environment,
-    resources::{self, Cluster, MANAGER, PodPlan, RETIRED, ROLE, ResourceError},
+    resources::{self, Cluster, PodPlan, RETIRED, ROLE, ResourceError},
 };
 
 /// A step was not done, or it is not known whether it was.
@@ -250,15 +249,6 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// Applies the claim of a new member, unless its spec keeps no disks, and then its pod.
-    async fn start(&self, plan: &PodPlan) -> Result<(), ActError> {
-        if self.cluster.spec().is_durable() {
-            self.apply_claim(plan.ordinal, plan.peer_tls, None).await?;
-        }
-        let pod = resources::pod(self.cluster, plan)?;
-        self.create(&pod, "create the pod of a member").await
-    }
-
     /// Annotates the claim of a removed member with [`RETIRED`], so that it never starts another one.
     async fn retire(&self, ordinal: Ordinal, held: bool) -> Result<(), ActError> {
         let value = if held { HELD } else { "true" };
@@ -298,24 +288,6 @@ impl<M: Members> Actor<'_, M> {
         match member.and_then(|member| member.ordinal) {
             Some(ordinal) => self.before_stop(ordinal, Stop::Outdated).await,
             None => Ok(()),
-        }
-    }
-
-    /// Has the API server admit a pod of the present template and drop it again (a dry run), so that no member is
-    /// stopped for a template that cannot take its place. A quota that is full counts the pod which is to go, and a
-    /// webhook that knows no dry run says nothing.
-    async fn try_out(&self, ordinal: Ordinal, peer_tls: PeerTls) -> Result<(), ActError> {
-        let (bootstrap, role) = (Bootstrap::Restart, Role::Voter);
-        let plan = PodPlan { ordinal, bootstrap, peer_tls, role };
-        let mut pod = resources::pod(self.cluster, &plan)?;
-        pod.metadata.name = Some(format!("{}-trial", self.cluster.member(ordinal)));
-        let params = PostParams { dry_run: true, field_manager: Some(MANAGER.to_owned()) };
-        let what = "start a pod of the present template (tried before a member is stopped for it)";
-        match self.api::<Pod>().create(&params, &pod).await {
-            Err(kube::Error::Api(refusal)) if says_nothing(&refusal.message) => Ok(()),
-            other => other
-                .map(drop)
-                .map_err(|source| ActError::Kubernetes { what, source }),
         }
     }
 
@@ -449,13 +421,6 @@ impl<M: Members> Actor<'_, M> {
         let member = self.observation.seen.membership.as_ref()?.by_id(id)?;
         self.observation.addresses.get(&member.ordinal?).cloned()
     }
-}
-
-/// Whether the refusal of a dry run does not say that the pod itself would be refused.
-fn says_nothing(refusal: &str) -> bool {
-    ["exceeded quota", "does not support dry run"]
-        .iter()
-        .any(|text| refusal.contains(text))
 }
 
 /// Records in the status with how many members the cluster begins, and the discovery URL they use, if any.

@@ -132,6 +132,8 @@ pub struct PodSeen {
     /// The template (image, flags, resources and so on) differs from the one that the spec makes for the same
     /// peer TLS.
     pub outdated: bool,
+    /// What the API server said to the template of the spec, if the pod was made from an earlier one for that.
+    pub refused: Option<String>,
     /// How it speaks to other members (annotation `witan.dev/peer-tls`).
     pub peer_tls: PeerTls,
     /// How it was started (annotation `witan.dev/start`).

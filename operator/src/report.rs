@@ -90,6 +90,7 @@ pub fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClusterStatu
             .cluster_id
             .clone()
             .or_else(|| cluster_id(membership?)),
+        admitted_spec: admitted_spec(of, seen),
         bootstrap_members: of.before.bootstrap_members,
         leader: leader.map(|leader| text::name_of(of.name, seen, leader.id)),
         leader_id: leader.map(|leader| format!("{:x}", leader.id)),
@@ -128,6 +129,15 @@ pub fn state(spec: &EtcdClusterSpec, seen: &Observed, status: &EtcdClusterStatus
         available: is_true(status, "Available"),
         paused: spec.paused,
     }
+}
+
+/// Returns the present spec in JSON if there is a pod of its template; else what the status says already.
+fn admitted_spec(of: Subject<'_>, seen: &Observed) -> Option<String> {
+    let mut pods = seen.ordinals.values().filter_map(|at| at.pod.as_ref());
+    let present = seen.rejected.is_none() && pods.any(|pod| !pod.outdated);
+    let present = present.then(|| serde_json::to_string(of.spec).ok());
+    let before = || of.before.admitted_spec.clone();
+    present.flatten().or_else(before)
 }
 
 /// Returns the status of each ordinal that has a pod or a member, then that of members that are no pods of

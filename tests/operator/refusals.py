@@ -41,7 +41,8 @@ class Refusals:
             self.until_ready("without the quota", name, 4)
 
     def refused_templates(self):
-        """Templates that are not admitted: no pod is taken down for one, and the cluster says why it stays as it is."""
+        """Templates that are not admitted: no pod is taken down for one, the cluster says why it stays as it is, and a lost pod comes
+        back from the former one."""
         name = "refused"
         with self.brief(name), self.policy():
             before, wrong = self.uids(name), []
@@ -50,6 +51,10 @@ class Refusals:
                 try:
                     self.degraded(name, words)
                     self.stays(name, 3, lambda: self.uids(name))
+                    lost = self.follower(name)
+                    self.comes_back(name, lost)
+                    before[lost] = self.uids(name)[lost]
+                    self.degraded(name, words)
                 except AssertionError as error:
                     wrong.append(f"{what}: {error}")
                 self.change(name, **dict.fromkeys(change))

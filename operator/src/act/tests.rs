@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{ActError, Actor};
 use crate::{
     crd::EtcdCluster,
-    model::{Step, Stop},
+    model::{Bootstrap, PeerTls, Role, Step, Stop},
     observe::{Objects, Secrets, observe},
     options::Environment,
     plan::plan,
@@ -314,7 +314,7 @@ async fn of_a_claim_that_exists_only_metadata_and_size_are_applied() {
     );
     claim["spec"] = json!({"accessModes": ["ReadWriteOnce"], "volumeName": "v", "resources": {"requests": {"storage": "8Gi"}}});
     fake.put(claim.clone());
-    let peer_tls = crate::model::PeerTls::Off;
+    let peer_tls = PeerTls::Off;
     let apply = Step::ApplyClaim { ordinal: 0, peer_tls };
     try_step(&fake, &apply, || {}).await.expect("applied");
     let applied = fake.get("/data-orders-0").expect("a claim");
@@ -352,6 +352,83 @@ fn outdated_pod(fake: &FakeApi, name: &str) {
     pod["metadata"]["ownerReferences"] = json!([{"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "name": "orders", "uid": "u", "controller": true}]);
     pod["spec"] = json!({"containers": [{"name": "etcd"}]});
     fake.put(pod);
+}
+
+/// A cluster that has served with one image, whose member 0 has its disk and no pod.
+fn with_a_lost_pod(fake: &FakeApi, spec: &Value) {
+    let admitted = json!({"image": "witan:former"}).to_string();
+    fake.put(json!({
+        "apiVersion": "witan.dev/v1", "kind": "EtcdCluster",
+        "metadata": {"name": "orders", "namespace": "shop", "uid": "u"},
+        "spec": spec, "status": {"clusterID": "c1", "admittedSpec": admitted},
+    }));
+    let meta = json!({"labels": {CLUSTER: "orders"}});
+    fake.put(object(
+        "v1",
+        "PersistentVolumeClaim",
+        "data-orders-0",
+        &meta,
+    ));
+}
+
+fn start(ordinal: u32) -> Step {
+    let (bootstrap, peer_tls, role) = (Bootstrap::Restart, PeerTls::Off, Role::Voter);
+    Step::StartMember { ordinal, bootstrap, peer_tls, role }
+}
+
+/// What a spec says that nobody admits must not cost the quorum.
+#[tokio::test]
+async fn a_lost_pod_is_made_from_the_last_admitted_template_while_the_present_one_is_refused() {
+    let words = "no PriorityClass with name absent was found";
+    let no_pod = json!({"tolerations": [{"key": 5}]});
+    for spec in [no_pod, json!({"priorityClassName": "absent"})] {
+        let fake = FakeApi::default();
+        with_a_lost_pod(&fake, &spec);
+        let refused = (StatusCode::FORBIDDEN, words);
+        fake.refuse("/pods/orders-0", "priorityClassName", refused);
+        let done = try_step(&fake, &start(0), || {}).await;
+        done.expect("the former template is admitted");
+        let pod = fake.get("/pods/orders-0").expect("a pod");
+        assert_eq!(pod["spec"]["containers"][0]["image"], "witan:former");
+        let said = pod["metadata"]["annotations"]["witan.dev/refused-template"].as_str();
+        let shown = said.is_some_and(|said| said.contains(words));
+        assert_eq!(shown, spec.get("priorityClassName").is_some(), "{said:?}");
+    }
+}
+
+/// A dry run that says nothing would have its pod deleted and made again for ever.
+#[tokio::test]
+async fn a_template_that_was_refused_needs_a_dry_run_that_admits_it() {
+    let fake = FakeApi::default();
+    with_a_lost_pod(&fake, &json!({"image": "witan:present"}));
+    let quota = (StatusCode::FORBIDDEN, "exceeded quota: small");
+    fake.refuse("/pods/orders-0", "witan:present", quota);
+    try_step(&fake, &start(0), || {}).await.expect("a pod");
+    let reason = Stop::Outdated;
+    let stop = Step::DeletePod { ordinal: 0, reason };
+    fake.refuse("-trial", "witan:present", quota);
+    let refused = try_step(&fake, &stop, || {}).await;
+    assert!(refused.is_err() && fake.get("/pods/orders-0").is_some());
+    fake.admit();
+    try_step(&fake, &stop, || {}).await.expect("it is admitted");
+    assert_eq!(fake.get("/pods/orders-0"), None);
+}
+
+#[tokio::test]
+async fn a_pod_that_the_former_template_does_not_help_stays_refused() {
+    let all = [
+        (0, json!({"image": "witan:former"})),
+        // its disk is not there
+        (1, json!({"image": "witan:present"})),
+    ];
+    for (ordinal, spec) in all {
+        let fake = FakeApi::default();
+        with_a_lost_pod(&fake, &spec);
+        let pod = format!("/pods/orders-{ordinal}");
+        fake.refuse(&pod, "witan", (StatusCode::FORBIDDEN, "no"));
+        let refused = try_step(&fake, &start(ordinal), || {}).await;
+        assert!(refused.is_err() && fake.get(&pod).is_none(), "{spec}");
+    }
 }
 
 /// What a member is stopped for has to be admitted first; a quota that is full counts the pod that is to go.

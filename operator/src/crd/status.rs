@@ -1,5 +1,5 @@
 //! What the operator reports: from observation alone, except for the few facts that a pass needs of earlier ones
-//! (`clusterID`, `bootstrapMembers`, `discovery.url`).
+//! (`clusterID`, `admittedSpec`, `bootstrapMembers`, `discovery.url`).
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
@@ -40,6 +40,9 @@ pub struct EtcdClusterStatus {
     /// begins anew.
     #[serde(rename = "clusterID", skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<String>,
+    /// The spec, in JSON, of which pods were last admitted: lost ones are made from it while the present one is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admitted_spec: Option<String>,
     /// Members that the cluster begins with, from before its first pod on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bootstrap_members: Option<i32>,

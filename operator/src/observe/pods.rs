@@ -18,8 +18,8 @@ use crate::{
         UnixSeconds,
     },
     resources::{
-        self, CLIENT_TLS, CLUSTER_ID, CONTAINER, Cluster, Ownership, PEER_TLS, RETIRED, ROLE,
-        START, TEMPLATE, VERSION, ports,
+        self, CLIENT_TLS, CLUSTER_ID, CONTAINER, Cluster, Ownership, PEER_TLS, REFUSED, RETIRED,
+        ROLE, START, TEMPLATE, VERSION, ports,
     },
 };
 
@@ -60,6 +60,9 @@ pub(super) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSee
         .map_or(0, |time| time.0.as_second());
     let (obstacle, said) = obstacle(pod).unzip();
     let template = pod.annotations().get(TEMPLATE);
+    let wanted = resources::template(cluster, peer_tls).ok();
+    let refused = pod.annotations().get(REFUSED);
+    let refused = refused.and_then(|text| text.split_once(": "));
     PodSeen {
         deleting: pod.metadata.deletion_timestamp.is_some(),
         overdue: is_overdue(pod, now),
@@ -72,8 +75,10 @@ pub(super) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSee
         said: said.flatten(),
         exit: exit(pod),
         template: template.cloned().unwrap_or_default(),
-        outdated: resources::template(cluster, peer_tls)
-            .is_ok_and(|wanted| template != Some(&wanted)),
+        outdated: wanted.is_some() && template != wanted.as_ref(),
+        refused: refused
+            .filter(|(template, _)| Some(*template) == wanted.as_deref())
+            .map(|(_, said)| said.to_owned()),
         peer_tls,
         start: marked(pod.annotations(), START).unwrap_or(StartKind::Restart),
         role: marked(pod.labels(), ROLE).unwrap_or(Role::Voter),

@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::{Notice, Subject, count, refused, time};
+use super::{Notice, Subject, count, refused, text::TEMPLATE_REFUSED, time};
 use crate::{
     crd::EtcdClusterStatus,
     model::{Observed, Step, Why},
@@ -185,6 +185,11 @@ fn degraded(seen: &Observed, status: &EtcdClusterStatus, notice: Option<&Notice>
     if let Some(refusal) = seen.refused.first() {
         let notice = refused(refusal);
         return verdict(true, notice.reason, notice.message);
+    }
+    let mut pods = seen.ordinals.values().filter_map(|at| at.pod.as_ref());
+    if let Some(said) = pods.find_map(|pod| pod.refused.as_ref()) {
+        let text = "lost pods are made from the last template that was admitted, because the present one is refused";
+        return verdict(true, TEMPLATE_REFUSED, format!("{text}: {said}"));
     }
     let unhealthy: Vec<&str> = status
         .members

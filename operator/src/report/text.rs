@@ -9,6 +9,9 @@ use crate::model::{
 /// The reason of a member whose peer URLs lead elsewhere than to its pod.
 pub(super) const FOREIGN_ADDRESS: &str = "ForeignAddress";
 
+/// The reason of `Degraded` while a pod has an earlier template because the present one was refused.
+pub(super) const TEMPLATE_REFUSED: &str = "TemplateRefused";
+
 /// Describes a step in words; `None` for `Step::Done`.
 pub fn step(cluster: &str, seen: &Observed, step: &Step) -> Option<Notice> {
     if let Step::Wait { why, .. } = step {
@@ -434,6 +437,14 @@ pub fn turns(before: &EtcdClusterStatus, after: &EtcdClusterStatus) -> Vec<Notic
             message,
             warning: true,
         });
+    }
+    let refused = |status: &EtcdClusterStatus| {
+        let mut conditions = status.conditions.iter();
+        let found = conditions.find(|each| each.reason == TEMPLATE_REFUSED);
+        found.map(|each| each.message.clone())
+    };
+    if let (None, Some(message)) = (refused(before), refused(after)) {
+        notices.push(notice(TEMPLATE_REFUSED, &message, true));
     }
     match (before.alarms.is_empty(), after.alarms.is_empty()) {
         (true, false) => notices.push(notice("AlarmRaised", &after.alarms.join(", "), true)),

@@ -25,6 +25,9 @@ pub const SERVICE: &str = "witan.dev/service";
 pub const VERSION: &str = "app.kubernetes.io/version";
 /// Annotation of a pod: the fingerprint of its template.
 pub const TEMPLATE: &str = "witan.dev/template";
+/// Annotation of a pod that was made from the last admitted template: the fingerprint of the one that was refused, a
+/// colon, and the words of who refused it.
+pub const REFUSED: &str = "witan.dev/refused-template";
 /// Annotation of pods and claims: how the member speaks to others.
 pub const PEER_TLS: &str = "witan.dev/peer-tls";
 /// Annotation of a pod: whether it speaks TLS to clients.

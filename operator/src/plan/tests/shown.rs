@@ -105,6 +105,7 @@ impl World {
             exit: self.exit(ordinal),
             template: format!("{} {:?}", pod.template, pod.peer_tls),
             outdated: pod.template != self.template,
+            refused: None,
             peer_tls: pod.peer_tls,
             start: pod.bootstrap.kind(),
             role: pod.role,

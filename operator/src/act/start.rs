@@ -1,0 +1,102 @@
+//! How the pod of a member is made: from the present template, or from the last one that was admitted; and how a
+//! template is tried before a member is stopped for it. Which member, and when, is not decided here.
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::PostParams;
+
+use super::{ActError, Actor};
+use crate::{
+    crd::{EtcdCluster, EtcdClusterSpec},
+    members::Members,
+    model::{Bootstrap, Ordinal, PeerTls, Role},
+    resources::{self, Cluster, MANAGER, PodPlan, REFUSED},
+};
+
+impl<M: Members> Actor<'_, M> {
+    /// Applies the claim of a member, unless its spec keeps no disks, and then its pod. While that is refused, one that has
+    /// its disk starts with the template that was last admitted: a spec that makes no pods must not cost the quorum.
+    pub(super) async fn start(&self, plan: &PodPlan) -> Result<(), ActError> {
+        let Err(error) = self.start_present(plan).await else {
+            return Ok(());
+        };
+        let said = error.refusal();
+        let former = said.and_then(|said| self.former_pod(plan, &said));
+        match former {
+            Some(pod) => {
+                let what = "create the pod of a member from its former template";
+                self.create(&pod, what).await.map_err(|_| error)
+            }
+            None => Err(error),
+        }
+    }
+
+    async fn start_present(&self, plan: &PodPlan) -> Result<(), ActError> {
+        if self.cluster.spec().is_durable() {
+            self.apply_claim(plan.ordinal, plan.peer_tls, None).await?;
+        }
+        let pod = resources::pod(self.cluster, plan)?;
+        self.create(&pod, "create the pod of a member").await
+    }
+
+    /// Makes the pod of a member from the spec of which pods were last admitted, with a note of what is refused; `None` if there
+    /// is no such spec, if it makes the same pod as the present one, or if the member has no disk yet.
+    fn former_pod(&self, plan: &PodPlan, said: &str) -> Option<Pod> {
+        let present = self.cluster.spec();
+        if present.is_durable() && self.claim_seen(plan.ordinal).is_none() {
+            return None;
+        }
+        let status = self.cluster.resource.status.as_ref()?;
+        let former: EtcdClusterSpec = serde_json::from_str(status.admitted_spec.as_ref()?).ok()?;
+        // claims and certificates are those of the present one
+        let (storage, tls) = (present.storage.clone(), present.tls.clone());
+        let spec = EtcdClusterSpec { storage, tls, ..former };
+        let resource = EtcdCluster { spec, ..self.cluster.resource.clone() };
+        let named = Cluster::new(&resource, &self.environment.member_image).ok()?;
+        let former = Cluster {
+            pull_secrets: self.cluster.pull_secrets.clone(),
+            trust: self.cluster.trust.clone(),
+            ..named
+        };
+        let mut pod = resources::pod(&former, plan).ok()?;
+        if let Ok(refused) = resources::template(self.cluster, plan.peer_tls) {
+            if refused == resources::template(&former, plan.peer_tls).ok()? {
+                return None;
+            }
+            let annotations = pod.metadata.annotations.get_or_insert_default();
+            annotations.insert(REFUSED.to_owned(), format!("{refused}: {said}"));
+        }
+        Some(pod)
+    }
+
+    /// Has the API server admit a pod of the present template and drop it again (a dry run), so that no member is
+    /// stopped for a template that cannot take its place. A quota that is full counts the pod which is to go, and a
+    /// webhook that knows no dry run says nothing: if a pod of the template was refused before, they count.
+    pub(super) async fn try_out(
+        &self,
+        ordinal: Ordinal,
+        peer_tls: PeerTls,
+    ) -> Result<(), ActError> {
+        let (bootstrap, role) = (Bootstrap::Restart, Role::Voter);
+        let plan = PodPlan { ordinal, bootstrap, peer_tls, role };
+        let mut pod = resources::pod(self.cluster, &plan)?;
+        pod.metadata.name = Some(format!("{}-trial", self.cluster.member(ordinal)));
+        let pods = self.observation.seen.ordinals.values();
+        let mut pods = pods.filter_map(|at| at.pod.as_ref());
+        let known = pods.any(|pod| pod.refused.is_some());
+        let params = PostParams { dry_run: true, field_manager: Some(MANAGER.to_owned()) };
+        let what = "start a pod of the present template (tried before a member is stopped for it)";
+        match self.api::<Pod>().create(&params, &pod).await {
+            Err(kube::Error::Api(refusal)) if !known && says_nothing(&refusal.message) => Ok(()),
+            other => other
+                .map(drop)
+                .map_err(|source| ActError::Kubernetes { what, source }),
+        }
+    }
+}
+
+/// Whether the refusal of a dry run does not say that the pod itself would be refused.
+fn says_nothing(refusal: &str) -> bool {
+    ["exceeded quota", "does not support dry run"]
+        .iter()
+        .any(|text| refusal.contains(text))
+}
