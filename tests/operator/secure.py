@@ -133,6 +133,9 @@ class Secure:
             self.until_ready("scaling with users", "safe", replicas)
         self.change("safe", auth={"enabled": False})
         eventually("users are not checked", lambda: "authentication is not enabled" in self.login_refused(PASSWORD))
+        self.until_ready("without users", "safe")
+        # nothing is left to do
+        self.stays("safe", 5, self.world.steps)
 
     def login(self, password):
         return self.ask("safe", "/v3/auth/authenticate", {"name": "root", "password": password}, self.context())

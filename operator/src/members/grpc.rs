@@ -1,6 +1,11 @@
 //! `Members` over gRPC: etcd's services Cluster, Maintenance and Auth, each member on a connection of its own.
 
-use std::{collections::HashMap, future::Future, sync::Mutex, time::Duration};
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use tonic::{
@@ -48,10 +53,7 @@ impl GrpcMembers {
     /// call. Drops connections that were not used for [`IDLE_CONNECTION`].
     fn connection(&self, to: &Address) -> Result<Connection, CallError> {
         let now = std::time::Instant::now();
-        let mut connections = self
-            .connections
-            .lock()
-            .expect("no code panics while it holds this lock");
+        let mut connections = self.lock();
         connections.retain(|_, connection| now.duration_since(connection.used) < IDLE_CONNECTION);
         if let Some(known) = connections.get_mut(&to.authority)
             && known.address == *to
@@ -73,13 +75,16 @@ impl GrpcMembers {
         Ok(made)
     }
 
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Connection>> {
+        self.connections
+            .lock()
+            .expect("no code panics while it holds this lock")
+    }
+
     /// Stores the token of a connection and whether the member checks users, for later calls to the same
     /// address.
     fn remember(&self, connection: &Connection) {
-        let mut connections = self
-            .connections
-            .lock()
-            .expect("no code panics while it holds this lock");
+        let mut connections = self.lock();
         if let Some(known) = connections.get_mut(&connection.address.authority)
             && known.address == connection.address
         {
@@ -419,8 +424,10 @@ impl Members for GrpcMembers {
         self.through(through, AUTH_DISABLE, body, |channel, request| async move {
             AuthClient::new(channel).auth_disable(request).await
         })
-        .await
-        .map(drop)
+        .await?;
+        // A member that checks no users refuses no token: only a connection without one finds out that it checks none.
+        self.lock().clear();
+        Ok(())
     }
 }
 
