@@ -4,6 +4,7 @@
 
 mod certificates;
 mod refusal;
+mod said;
 mod start;
 mod taken;
 
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use certificates::{AuthoritySeen, CertificateRole, CertificateSeen, RequestSeen, Rotation};
 pub use refusal::Refusal;
+pub use said::Said;
 pub use start::{Bootstrap, JoinMember, StartKind};
 pub use taken::{Holder, Part};
 
@@ -230,8 +232,10 @@ pub struct ClaimSeen {
 /// What the members say about their cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Membership {
-    /// Every cluster id that a member named. More than one means that pods of this cluster serve different data.
-    pub cluster_ids: BTreeSet<u64>,
+    /// The id of the cluster whose list this is.
+    pub cluster_id: u64,
+    /// What the pods say of their cluster, those that are in another one among them.
+    pub said: BTreeMap<Ordinal, Said>,
     /// The list of members was confirmed by a quorum. Without it nothing may change.
     pub linearizable: bool,
     /// Who leads, as the confirmed answer says it.
@@ -545,6 +549,12 @@ pub enum Why {
 }
 
 impl Membership {
+    /// Iterates over the pods whose member is in another cluster than that of this list.
+    pub fn strangers(&self) -> impl Iterator<Item = (Ordinal, &Said)> {
+        let said = self.said.iter().map(|(ordinal, said)| (*ordinal, said));
+        said.filter(|(_, said)| said.cluster_id != self.cluster_id)
+    }
+
     /// Iterates over the members that vote.
     pub fn voters(&self) -> impl Iterator<Item = &MemberSeen> {
         self.members.iter().filter(|member| !member.learner)

@@ -329,11 +329,8 @@ fn alarms(cluster: &str, seen: &Observed) -> Vec<String> {
 /// Returns the id of the cluster in hexadecimal; `None` unless a quorum confirmed the members and all of them
 /// report one id.
 fn cluster_id(membership: &Membership) -> Option<String> {
-    let mut ids = membership.cluster_ids.iter();
-    match (ids.next(), ids.next()) {
-        (Some(id), None) if membership.linearizable => Some(format!("{id:x}")),
-        _ => None,
-    }
+    let one = membership.strangers().next().is_none();
+    (one && membership.linearizable).then(|| format!("{:x}", membership.cluster_id))
 }
 
 /// Returns the lowest version among the tags of the pods' images; if no tag is a version, the lowest that

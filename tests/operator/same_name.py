@@ -9,6 +9,7 @@ import signal
 import urllib.request
 
 from api import eventually
+from node import NODES
 from trouble import ABSENT, CLUSTERS, CORE, DELETE
 
 BUDGETS = "/apis/policy/v1/namespaces/prod/poddisruptionbudgets"
@@ -35,6 +36,29 @@ class SameName:
             self.until_ready("the second try", name)
         finally:
             self.remove(name)
+
+    def half_try(self):
+        """Of a first try one member came to write to its disk; made again under the same name, of the same size or smaller, the
+        cluster begins anew."""
+        name = "halved"
+        for replicas in (3, 1):
+            try:
+                for node in NODES[1:]:
+                    self.kubectl("cordon", node)
+                self.apply(name, replicas=3, storage={"size": "1Gi"}, podAntiAffinityPreset="hard")
+                alone = eventually("one member runs", lambda: next((pod for pod in self.pods(name).values() if pod["status"].get("podIP")), None))
+                url = f"http://{alone['status']['podIP']}:2379/v3/maintenance/status"
+                eventually("it has written", lambda: urllib.request.urlopen(urllib.request.Request(url, b"{}"), timeout=10).read())
+                self.api.delete(f"{CLUSTERS}/{name}")
+                eventually("its pods are gone", lambda: not self.pods(name))
+            finally:
+                for node in NODES:
+                    self.kubectl("uncordon", node)
+            try:
+                self.apply(name, replicas=replicas, storage={"size": "1Gi"})
+                self.until_ready(f"the second try, of {replicas}", name, replicas)
+            finally:
+                self.remove(name)
 
     def claims(self, name):
         return {each["metadata"]["uid"] for each in self.api.items(f"{CORE}/persistentvolumeclaims?labelSelector=witan.dev/cluster%3D{name}")}

@@ -6,9 +6,12 @@ use witan_api::v3::etcdserverpb::AlarmType;
 
 use crate::{
     members::{Answer, CallError, MemberEntry, Report},
-    model::{MemberId, MemberSeen, Membership, Ordinal},
+    model::{MemberId, MemberSeen, Membership, Ordinal, Said},
     resources::Cluster,
 };
+
+/// The index of the log at which a new cluster begins.
+const FIRST_INDEX: u64 = 1;
 
 /// Returns the list of members and what they report; `None` when none answered.
 ///
@@ -47,15 +50,24 @@ pub(super) fn judge(
         .collect();
     members.sort_by_key(|member| member.id);
     Some(Membership {
-        cluster_ids: reports
+        cluster_id: best.cluster_id,
+        said: reports
             .iter()
-            .map(|(_, report)| report.cluster_id)
-            .collect::<BTreeSet<_>>(),
+            .filter_map(|(pod, report)| Some((cluster.ordinal(pod)?, said(report))))
+            .collect(),
         linearizable: best.linearizable,
         leader: Some(best.leader_id).filter(|id| *id != 0 && best.linearizable),
         stale_corrupt: stale_corrupt(&members, &reports),
         members,
     })
+}
+
+fn said(report: &Report) -> Said {
+    Said {
+        cluster_id: report.cluster_id,
+        members: report.members.len(),
+        blank: report.raft_index <= FIRST_INDEX && report.raft_applied_index <= FIRST_INDEX,
+    }
 }
 
 /// Returns the ordinals of the members that are pods of this cluster, by their ids. A person may give a member any peer

@@ -1,12 +1,11 @@
 //! When nothing may be done, and pods that a person wants stopped.
 
-use std::collections::BTreeSet;
-
 use super::{
     idle,
     pass::{Joined, Pass},
+    soon,
 };
-use crate::model::{Step, Stop, Why};
+use crate::model::{Ordinal, Said, Step, Stop, Why};
 
 /// Waits if the cluster is being deleted: Kubernetes deletes what the cluster owns.
 pub(super) fn deleting(pass: &Pass<'_>) -> Option<Step> {
@@ -17,18 +16,44 @@ pub(super) fn paused(pass: &Pass<'_>) -> Option<Step> {
     pass.spec.paused.then(|| idle(Why::Paused)).flatten()
 }
 
-/// Waits for a person if members report different cluster ids, or another one than the status records.
+/// Waits for a person if members report different cluster ids, or another one than the status records. A disk that is left of
+/// a first try, on which nothing was ever decided, gives way without one.
 pub(super) fn other_cluster(pass: &Pass<'_>) -> Option<Step> {
     let list = pass.seen.membership.as_ref()?;
-    let mut ids: BTreeSet<String> = list.cluster_ids.iter().map(|id| hex(*id)).collect();
-    ids.extend(pass.status.cluster_id.clone());
-    (ids.len() > 1)
-        .then(|| idle(Why::ClusterIdMismatch))
-        .flatten()
+    let recorded = pass.status.cluster_id.as_ref();
+    let differs = recorded.is_some_and(|id| *id != format!("{:x}", list.cluster_id));
+    if differs {
+        return idle(Why::ClusterIdMismatch);
+    }
+    let mut said = list.said.iter();
+    let left = said.find_map(|(ordinal, said)| left_over(pass, *ordinal, *said));
+    // before a first quorum nobody's data counts, if nobody has any
+    let counts = pass.was_born() || list.said.values().any(|said| !said.blank);
+    let differ = counts && list.strangers().next().is_some();
+    left.or_else(|| idle(Why::ClusterIdMismatch).filter(|_| differ))
 }
 
-fn hex(id: u64) -> String {
-    format!("{id:x}")
+/// Deletes the claim and then the pod of a member that began in an earlier EtcdCluster of this name, and never had a quorum
+/// there: a quorum serves without it, or, before one does, its list is of another length than that of this cluster.
+fn left_over(pass: &Pass<'_>, ordinal: Ordinal, said: Said) -> Option<Step> {
+    let list = pass.seen.membership.as_ref()?;
+    let begun = pass.status.bootstrap_members;
+    let begun = begun.and_then(|members| usize::try_from(members).ok());
+    let other = match pass.was_born() {
+        true => list.linearizable && said.cluster_id != list.cluster_id,
+        false => begun.is_some_and(|members| members != said.members),
+    };
+    let claim = pass.claim(ordinal).filter(|claim| !claim.served);
+    let (claim, pod) = (claim?, pass.pod(ordinal)?);
+    if !other || !said.blank {
+        return None;
+    }
+    let reason = Stop::NotAMember;
+    match (claim.deleting, pod.deleting) {
+        (false, _) => Some(Step::DeleteClaim { ordinal }),
+        (true, false) => Some(Step::DeletePod { ordinal, reason }),
+        (true, true) => soon(Why::PodEnding(ordinal)),
+    }
 }
 
 /// Stops the pod of the highest ordinal if the spec asks for no members, and waits when all are stopped; the

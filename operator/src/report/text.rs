@@ -3,7 +3,7 @@
 use super::{Notice, is_true};
 use crate::crd::EtcdClusterStatus;
 use crate::model::{
-    MemberId, Observed, Obstacle, Ordinal, Refusal, Removal, Rotation, Step, Stop, Why,
+    MemberId, Membership, Observed, Obstacle, Ordinal, Refusal, Removal, Rotation, Step, Stop, Why,
 };
 
 /// The reason of a member whose peer URLs lead elsewhere than to its pod.
@@ -306,7 +306,7 @@ fn wait(cluster: &str, seen: &Observed, why: &Why) -> Notice {
         Why::Paused => ("Paused", None, "spec.paused is set: nothing is changed".to_owned(), false),
         Why::Hibernated => ("Hibernated", None, "no member runs; the disks are kept".to_owned(), false),
         Why::CannotHibernate => ("SpecRejected", None, "spec.replicas is 0, and without disks all data would be lost".to_owned(), true),
-        Why::ClusterIdMismatch => ("ClusterIDMismatch", None, "members report different cluster ids: nothing is changed until a person has decided whose data counts".to_owned(), true),
+        Why::ClusterIdMismatch => ("ClusterIDMismatch", None, strangers(cluster, seen), true),
         Why::QuorumLost => ("QuorumLost", None, "too few voters serve; pods that can come back are started, nothing else is changed".to_owned(), true),
         Why::Unreachable => {
             let error = seen.call_error.as_deref().unwrap_or("no pod has an address");
@@ -365,6 +365,25 @@ fn wait(cluster: &str, seen: &Observed, why: &Why) -> Notice {
         Why::Settling(ordinal) => ("MemberSettling", Some(pod(ordinal)), format!("member {} has just become ready", pod(ordinal)), false),
     };
     Notice { reason, member, message, warning }
+}
+
+/// Says which members are in which cluster, and what a person can do.
+fn strangers(cluster: &str, seen: &Observed) -> String {
+    let list = seen.membership.as_ref();
+    let id = list.map_or(0, |list| list.cluster_id);
+    let others = list.into_iter().flat_map(Membership::strangers);
+    let others =
+        others.map(|(ordinal, said)| format!("{cluster}-{ordinal} is in {:x}", said.cluster_id));
+    let others: Vec<_> = others.collect();
+    match others.is_empty() {
+        true => format!(
+            "members are in cluster {id:x}, and status.clusterID says another: nothing is changed until a person has given the claims of that one back, or has made the EtcdCluster again, without its status"
+        ),
+        false => format!(
+            "members are in different clusters: {}, the others are in {id:x}. Nothing is changed until a person has decided whose data counts, and has deleted the claims, and then the pods, of the members whose data does not",
+            others.join(", ")
+        ),
+    }
 }
 
 fn obstacle_text(obstacle: Obstacle) -> (&'static str, &'static str) {

@@ -1,9 +1,11 @@
 //! Named cases: starts and repairs, among them what other operators do wrong. Planned changes are in `planned`.
 
+use std::collections::BTreeMap;
+
 use super::{faults::disk, why, world::World};
 use crate::{
     crd::EtcdClusterSpec,
-    model::{Bootstrap, Obstacle, Removal, Step, Why},
+    model::{Bootstrap, ClaimSeen, Membership, Obstacle, PodSeen, Removal, Said, Step, Stop, Why},
 };
 
 pub(super) fn cluster(replicas: i32) -> World {
@@ -282,6 +284,61 @@ fn different_cluster_ids_stop_everything() {
     let seen = world.observe();
     let step = crate::plan::plan(&world.spec, &world.status, &seen);
     assert_eq!(why(&step), Some(&Why::ClusterIdMismatch), "{step:?}");
+}
+
+/// Of a first try one member came far enough to write; the EtcdCluster was made again with its claims.
+#[test]
+fn a_disk_that_is_left_of_a_first_try_gives_way() {
+    let world = cluster(3);
+    let other = Said { cluster_id: 0xbeef, members: 3, blank: true };
+    let planned = |change: fn(&mut Said, &mut ClaimSeen, &mut PodSeen, &mut bool)| {
+        let mut seen = world.observe();
+        let at = seen.ordinals.get_mut(&0).expect("a member");
+        let (claim, pod) = (at.claim.as_mut(), at.pod.as_mut());
+        let (claim, pod) = (claim.expect("a claim"), pod.expect("a pod"));
+        let list = seen.membership.as_mut().expect("a list");
+        let mut said = other;
+        claim.served = false;
+        change(&mut said, claim, pod, &mut list.linearizable);
+        list.said.insert(0, said);
+        crate::plan::plan(&world.spec, &world.status, &seen)
+    };
+    let step = planned(|_, _, _, _| {});
+    assert_eq!(step, Step::DeleteClaim { ordinal: 0 });
+    let reason = Stop::NotAMember;
+    let step = planned(|_, claim, _, _| claim.deleting = true);
+    assert_eq!(step, Step::DeletePod { ordinal: 0, reason });
+    let step = planned(|_, claim, pod, _| (claim.deleting, pod.deleting) = (true, true));
+    assert_eq!(why(&step), Some(&Why::PodEnding(0)), "{step:?}");
+    for keeps in [
+        (|said, _, _, _| said.blank = false)
+            as fn(&mut Said, &mut ClaimSeen, &mut PodSeen, &mut bool),
+        |_, claim, _, _| claim.served = true,
+        |_, _, _, linearizable| *linearizable = false,
+    ] {
+        let step = planned(keeps);
+        assert_eq!(why(&step), Some(&Why::ClusterIdMismatch), "{step:?}");
+    }
+}
+
+/// The first try was larger, so that its one disk has a list that never has a quorum; or members of both tries run.
+#[test]
+fn a_first_start_goes_on_beside_the_disks_of_another_one() {
+    for (replicas, members) in [(1, 3), (3, 3)] {
+        let spec = EtcdClusterSpec { replicas, ..EtcdClusterSpec::minimal() };
+        let mut world = World::new(spec, 3);
+        assert!(world.run(50, |world, _| world.pods.len() == 1));
+        let mut seen = world.observe();
+        let said = |cluster_id| Said { cluster_id, members, blank: true };
+        let said = BTreeMap::from([(0, said(0xbeef)), (1, said(0xc1))]);
+        seen.membership = Some(Membership { cluster_id: 0xbeef, said, ..Membership::default() });
+        let step = crate::plan::plan(&world.spec, &world.status, &seen);
+        let expected = match replicas {
+            1 => matches!(step, Step::DeleteClaim { ordinal: 0 }),
+            _ => matches!(step, Step::StartMember { ordinal: 1, .. }),
+        };
+        assert!(expected, "{step:?}");
+    }
 }
 
 /// Pods are ready and no member answers the operator: that is the operator's trouble.

@@ -1,6 +1,6 @@
 //! What a pass sees of the fake cluster.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::world::{CLUSTER_ID, FakePod, World};
 use crate::model::{
@@ -148,7 +148,8 @@ impl World {
             no_space: false,
         });
         Some(Membership {
-            cluster_ids: BTreeSet::from([CLUSTER_ID]),
+            cluster_id: CLUSTER_ID,
+            said: BTreeMap::new(),
             linearizable: self.leader.is_some(),
             leader: self.leader,
             stale_corrupt: self.stale_corrupt.clone(),
