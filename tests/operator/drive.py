@@ -479,7 +479,7 @@ BRIEF = [
 # all but the measurement, and `documents`, which needs real containers
 CASES = [
     "create", "rest", "examples", "rights", "conflict", "scale_out", "scale_in", "scale_to_one", "scale_back", "upgrade", "kill_follower", "kill_leader", "lose_pod", "lose_disk",
-    "grow", "peer_tls_on", "peer_tls_off", "fence", "pause", "operator_kills", "chart_upgrade", "hibernate", "nothing_lost", "client_tls", "rotate_tls", "rotate_authority", "users",
+    "grow", "peer_tls_on", "peer_tls_off", "fence", "pause", "operator_kills", "chart_upgrade", "hibernate", "nothing_lost", "client_tls", "rotate_tls", "rotate_authority", "lose_authority", "users",
     "cert_manager", "cert_manager_delete", "corrupt", "discovery",
     "delete_cluster", "delete_namespace", *BRIEF,
 ]
@@ -488,13 +488,13 @@ CASES = [
 # the cluster that a client writes to during a case, where it is not `orders`
 WRITTEN = {
     **dict.fromkeys(("create", "rest", "examples", "rights", "discovery", "delete_cluster", "delete_namespace", "nothing_lost", "fleet", "documents", "cert_manager_delete", *BRIEF)),
-    **dict.fromkeys(("client_tls", "rotate_tls", "rotate_authority", "users"), "safe"), "corrupt": "altered", "chart_upgrade": "charted", "cert_manager": ISSUED,
+    **dict.fromkeys(("client_tls", "rotate_tls", "rotate_authority", "lose_authority", "users"), "safe"), "corrupt": "altered", "chart_upgrade": "charted", "cert_manager": ISSUED,
 }
 # Cases in which writes may fail: a process ends without a warning, or there is no member.
 LOSSY = ("kill_follower", "kill_leader", "lose_pod", "lose_disk", "hibernate", "lost_node")
 # Steps of the operator that a case may cost, refused ones among them: a loop without a brake takes more within seconds.
 STEPS_MAX = 60
-STEPS = {"operator_kills": 400, "fleet": 10**6, "chart_upgrade": 120, "rotate_authority": 120, "users": 80, "cert_manager": 90, "operator_upgrade": 90}
+STEPS = {"operator_kills": 400, "fleet": 10**6, "chart_upgrade": 120, "rotate_authority": 120, "lose_authority": 120, "users": 80, "cert_manager": 90, "operator_upgrade": 90}
 
 
 def main():

@@ -91,10 +91,22 @@ class Secure:
     def rotate_authority(self):
         """Another authority follows, while a client writes; the operator is killed after each change. Then the former is not
         trusted any more."""
+        self.follows(lambda: self.api.patch(SAFE, {"metadata": {"annotations": {"witan.dev/rotate-authority": "first"}}}))
+
+    def lose_authority(self):
+        """The secret of the authority is deleted, and with it the one that all members show each other: another authority follows."""
+        def lose():
+            for role in ("ca", "peer-tls"):
+                self.api.delete(f"/api/v1/namespaces/prod/secrets/safe-{role}")
+
+        self.follows(lose)
+
+    def follows(self, begin):
         members = lambda: {each["name"]: each["id"] for each in self.cluster("safe")["status"]["members"]}
         before, former = members(), self.secret("safe-operator-tls")
         pair = self.world.write("former.pair", former["tls.crt"] + former["tls.key"])
-        self.api.patch(SAFE, {"metadata": {"annotations": {"witan.dev/authority-overlap": "3s", "witan.dev/rotate-authority": "first"}}})
+        self.api.patch(SAFE, {"metadata": {"annotations": {"witan.dev/authority-overlap": "3s"}}})
+        begin()
         seen, kills = self.changes(), 0
 
         def done():
@@ -118,7 +130,7 @@ class Secure:
     def changes(self):
         """What a rotation changes."""
         secrets = [self.api.find(f"/api/v1/namespaces/prod/secrets/safe-{role}") for role in ("ca", "peer-tls", "client-tls", "operator-tls")]
-        return [each["metadata"]["resourceVersion"] for each in secrets], sorted(pod["metadata"]["uid"] for pod in self.pods("safe").values())
+        return [each and each["metadata"]["resourceVersion"] for each in secrets], sorted(pod["metadata"]["uid"] for pod in self.pods("safe").values())
 
     def users(self):
         """Users are checked, and no more, while a client writes; between the two the operator changes members."""
