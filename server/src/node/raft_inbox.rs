@@ -217,7 +217,7 @@ mod tests {
         inbox.event(2, PeerEvent::ProcessGone);
         assert_eq!(inbox.take().events.len(), 3);
         assert!(inbox.take().events.is_empty());
-        let (gone, back) = (PeerEvent::ProcessGone, PeerEvent::ProcessBack);
+        let (gone, back) = (PeerEvent::ProcessGone, PeerEvent::StreamOpened);
         for event in [back, gone, back] {
             inbox.event(2, event);
         }

@@ -203,8 +203,6 @@ impl Link {
     fn opened(&mut self) {
         self.peer.queue(self.kind).open();
         if self.peer.lanes().opened(self.kind) {
-            let node = &self.shared.node;
-            node.peer_event(self.peer.id, PeerEvent::ProcessBack);
             // the other stream opens before the replica hears the member again and sends on it
             self.peer.retry_now();
         }
@@ -212,6 +210,10 @@ impl Link {
         if self.kind == StreamKind::Control {
             self.peer.series.active.set(1);
             self.shared.node.peer_link(self.peer.id, true);
+        }
+        if self.kind == StreamKind::Bulk {
+            let node = &self.shared.node;
+            node.peer_event(self.peer.id, PeerEvent::StreamOpened);
         }
         let (kind, remote_peer_id) = (self.kind.label(), &self.name);
         tracing::info!(kind, remote_peer_id, "opened a stream to a peer");

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use witan_replica::{
     host::{Lane, LeaseQuestion, Ticket},
     machine::command::{Command, Stamp},
-    replica::{PeerEvent, ProposalRejected, Replica},
+    replica::{PeerEvent, ProposalRejected, Replica, Status},
 };
 
 use crate::{
@@ -155,11 +155,14 @@ impl World {
     fn hand_in(&mut self, place: usize, replica: &mut Replica, packet: Packet) {
         let text = |p: &Packet| format!("m{} <- m{} {}", p.to, p.from, p.text());
         self.trace.line(self.now, || text(&packet));
-        self.note_leader(place, &packet);
+        let (from, led_term) = (packet.from, Replica::led_term(&packet.message));
         match packet.open() {
             Ok(envelope) => {
                 if let Some(fault) = replica.receive(envelope) {
                     self.trace.line(self.now, || format!("dropped: {fault}"));
+                }
+                if let Some(term) = led_term {
+                    self.note_leader(place, (from, term), replica.status());
                 }
             }
             Err(error) => {
@@ -170,14 +173,12 @@ impl World {
     }
 
     /// A member hears a leader, unless it knows that the sender was removed.
-    fn note_leader(&mut self, place: usize, packet: &Packet) {
+    fn note_leader(&mut self, place: usize, (leader, term): (u64, u64), status: Status) {
         let removed = &self.members[place].registry.removed_ids;
-        if let Some(term) = Replica::led_term(&packet.message)
-            && !removed.contains(&packet.from)
-        {
+        if !removed.contains(&leader) {
             let timeout = self.climate.election_ticks as u64 * UNITS_PER_TICK;
-            let (member, leader) = (place as u64 + 1, packet.from);
-            self.judge(&Fact::Heard { member, leader, term, timeout });
+            let member = place as u64 + 1;
+            self.judge(&Fact::Heard { member, leader, term, timeout, status });
         }
     }
 

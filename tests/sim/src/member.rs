@@ -255,7 +255,7 @@ impl World {
     }
 
     /// A process opens its streams again: who was removed learns of it there, although it has nothing to
-    /// send.
+    /// send, and messages that were lost are sent again.
     pub(crate) fn open_streams(&mut self, place: usize) {
         let id = place as u64 + 1;
         if self.members[place].replica.is_none() {
@@ -264,10 +264,14 @@ impl World {
         let known: Vec<u64> = self.members[place].registry.by_id.keys().copied().collect();
         for other in known.into_iter().filter(|other| *other != id) {
             let member = &self.members[(other - 1) as usize];
-            let refuses = member.replica.is_some() && member.registry.removed_ids.contains(&id);
             let cut = self.net.cut.contains(&(id, other)) || self.net.cut.contains(&(other, id));
-            if refuses && !cut {
+            if member.replica.is_none() || cut {
+                continue;
+            }
+            if member.registry.removed_ids.contains(&id) {
                 self.report(id, other, PeerEvent::RemovedHere);
+            } else {
+                self.peer_event(place, other, PeerEvent::StreamOpened);
             }
         }
     }

@@ -53,20 +53,17 @@ impl World {
         self.hears_of(place, about, PeerEvent::ProcessGone, 1);
         if self.mishaps.chance(BACK_PERCENT) {
             let delay = self.mishaps.range(1, BACK_UNITS);
-            self.hears_of(place, about, PeerEvent::ProcessBack, delay);
+            self.hears_of(place, about, PeerEvent::StreamOpened, delay);
         }
     }
 
-    /// A process that has started opens streams, and those who took it for gone notice.
+    /// A process has started: others open streams to it, and those who took it for gone notice.
     pub(crate) fn process_back(&mut self, place: usize) {
-        if !self.scenario.has_mistakes() {
-            return;
-        }
         for other in 0..self.members.len() {
             let delay = self.mishaps.range(1, BACK_UNITS);
             let runs = other != place && self.members[other].replica.is_some();
             if runs && self.mishaps.chance(BACK_PERCENT) {
-                self.hears_of(other, place as u64 + 1, PeerEvent::ProcessBack, delay);
+                self.hears_of(other, place as u64 + 1, PeerEvent::StreamOpened, delay);
             }
         }
     }

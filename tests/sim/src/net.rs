@@ -109,8 +109,11 @@ impl Net {
         if self.cut.contains(&(packet.from, packet.to)) || rng.chance(self.drop_percent) {
             return Vec::new();
         }
-        let twice = rng.chance(self.duplicate_percent) && !packet.is_proposal();
-        let copies = if twice { 2 } else { 1 };
+        let copies = if rng.chance(self.duplicate_percent) {
+            2
+        } else {
+            1
+        };
         (0..copies).map(|_| rng.range(1, self.delay_max)).collect()
     }
 
@@ -129,12 +132,6 @@ impl Net {
 }
 
 impl Packet {
-    /// Whether it forwards a client's proposal to the leader. The log cannot tell its second copy
-    /// from a new request, so `Host::send` asks for at most one, and so does this network.
-    fn is_proposal(&self) -> bool {
-        Replica::describe(&self.message).starts_with("Proposals")
-    }
-
     /// What a trace shows of it.
     pub(crate) fn text(&self) -> String {
         let snapshot = self.snapshot.as_ref().map_or(String::new(), |records| {

@@ -141,7 +141,7 @@ pub enum Bug {
 }
 
 /// Every bug and the name by which `--fault` calls it.
-pub const BUGS: [(&str, Bug); 30] = [
+pub const BUGS: [(&str, Bug); 31] = [
     (
         "ack-before-persist",
         Bug::Core(InjectedBug::AckBeforePersist),
@@ -165,6 +165,7 @@ pub const BUGS: [(&str, Bug); 30] = [
         Bug::Core(InjectedBug::OldLeaderExpires),
     ),
     ("proposed-twice", Bug::Core(InjectedBug::ProposedTwice)),
+    ("taken-twice", Bug::Core(InjectedBug::TakenTwice)),
     ("removed-counts", Bug::Core(InjectedBug::RemovedCounts)),
     (
         "change-uncommitted",

@@ -79,6 +79,11 @@ fn proposed_twice() {
 }
 
 #[test]
+fn taken_twice() {
+    is_found("taken-twice", 0);
+}
+
+#[test]
 fn removed_counts() {
     is_found("removed-counts", 0);
 }
@@ -110,7 +115,7 @@ fn command_too_early() {
 
 #[test]
 fn version_unapplied() {
-    is_found("version-unapplied", 3890);
+    is_found("version-unapplied", 3180);
 }
 
 #[test]
@@ -120,7 +125,7 @@ fn update_promotes() {
 
 #[test]
 fn change_not_synced() {
-    is_found("change-not-synced", 300_000);
+    is_found("change-not-synced", 50);
 }
 
 #[test]
@@ -135,7 +140,7 @@ fn leader_ignored() {
 
 #[test]
 fn lease_state_behind() {
-    is_found("lease-state-behind", 30);
+    is_found("lease-state-behind", 120);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use witan_sim::{
 /// A seed, its number of members and what it found, with the simulator of its day: when the
 /// simulator changes, a seed gets another run, so each bug has a test of its own where it was.
 const FOUND: [(u64, usize, &str); 11] = [
-    // `Host::send`: what forwards a proposal arrives at most once.
+    // `TakenMessages`: a leader takes a message once.
     (
         1358,
         5,

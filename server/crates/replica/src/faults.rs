@@ -28,6 +28,8 @@ pub enum InjectedBug {
     RenewalLost,
     /// A proposal is proposed again as soon as there is another term, before it is known that the first copy was lost.
     ProposedTwice,
+    /// A leader appends the proposals of a message again when it comes again.
+    TakenTwice,
     /// A member that leads no more goes on to count leases, and has the next leader end them (etcd 15247).
     OldLeaderExpires,
     /// A keep-alive leaves the recorded remaining time of the lease as it is (etcd 9924 clears it).

@@ -3,8 +3,8 @@
 //!
 //! Every request names the term that its sender sees, and only the leader of that term takes it. So a
 //! proposal is appended in that term or never: who applies an entry of a higher term while the request
-//! waits knows that it was not written, and proposes it again. No member keeps a table of what it has
-//! done for others.
+//! waits knows that it was not written, and proposes it again. Within the term it sends the message again when a
+//! stream broke, and the leader takes each number of a process once (`taken_messages`).
 //!
 //! What does not live here: the byte that says which message it is (`wire`), what a member does with
 //! one (`replica/forwarding.rs`, `replica/leases.rs`), and what it waits for (`proposals`,
@@ -25,8 +25,8 @@ pub(crate) struct ForwardedProposals {
     /// Encoded entries, stamped by the sender.
     #[prost(bytes = "bytes", repeated, tag = "2")]
     pub(crate) entries: Vec<Bytes>,
-    /// Which message of the sending process it is: a refusal says it again, so that a copy of the refusal
-    /// that comes late does not count for a later message.
+    /// Which message of the sending process it is: the leader takes it once, and a refusal says it again, so that a
+    /// copy of the refusal that comes late does not count for a later message.
     #[prost(uint64, tag = "3")]
     pub(crate) number: u64,
 }
@@ -58,8 +58,7 @@ pub(crate) struct RefusedProposal {
 /// Why a forwarded proposal was not appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 pub(crate) enum RefusalReason {
-    /// The receiver does not lead that term, or not for long, or has something to apply first: propose it
-    /// again.
+    /// The receiver is about to hand leadership over, or has something to apply first: propose it again.
     NotNow = 0,
     TooMany = 1,
     TooLarge = 2,

@@ -138,9 +138,7 @@ pub trait Host {
     /// Appends a batch to the log on disk. With `must_sync` it is durable on return; the host aborts the
     /// process if it cannot be.
     fn persist(&mut self, batch: &LogBatch);
-    /// Sends messages to other members. May drop, delay, reorder and duplicate them, except those that
-    /// forward a proposal: a second copy of one would be executed as a new request. Do not resend a message
-    /// that may have been delivered.
+    /// Sends messages to other members. May drop, delay, reorder and duplicate them.
     fn send(&mut self, envelopes: Vec<Envelope>);
     /// Executes a command that takes long, and returns the result. `None` if another thread executes it:
     /// [`crate::replica::Replica::executed`] follows, and nothing else is applied before.

@@ -32,5 +32,6 @@ mod log;
 pub mod long_command;
 mod proposals;
 mod read_index;
+mod taken_messages;
 pub mod watch;
 pub mod wire;

@@ -23,6 +23,14 @@ pub const PROPOSAL_COPIES_BYTES_MAX: usize = 256 << 20;
 /// Bytes of proposals in one message to the leader; a larger proposal has one of its own.
 pub const FORWARD_BYTES_MAX: usize = 1 << 20;
 
+/// Messages with proposals of one process that may be missing between others and are still taken when they come: more
+/// than are sent until a broken stream is open again.
+pub const LOST_MESSAGES_MAX: usize = 4096;
+
+/// Processes whose messages with proposals a leader tells apart in its term, those of which one came last: nothing
+/// arrives any more of earlier ones.
+pub const TAKEN_PROCESSES_MAX: usize = 64;
+
 /// Requests about leases that wait for the leader's answer; more are refused.
 pub const LEASE_REQUESTS_MAX: usize = 65_536;
 

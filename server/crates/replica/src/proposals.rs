@@ -146,6 +146,19 @@ impl Proposals {
         copy.is_some_and(|copy| copy.handed_in == Some(to))
     }
 
+    /// Returns the entries that were handed in to a member in messages and still wait, by term and number of their
+    /// message.
+    pub(crate) fn on_their_way(&self, to: u64) -> BTreeMap<(u64, u64), Vec<Bytes>> {
+        let mut messages: BTreeMap<_, Vec<Bytes>> = BTreeMap::new();
+        for copy in self.copies.values() {
+            if let Some(there) = copy.handed_in.filter(|there| there.leader == to) {
+                let message = messages.entry((there.term, there.number));
+                message.or_default().push(copy.data.clone());
+            }
+        }
+        messages
+    }
+
     /// Holds the entries again that were handed in before `term` and still wait: an entry of `term` is
     /// applied, so they are in no log and never will be.
     pub(crate) fn term_begins(&mut self, term: u64) {

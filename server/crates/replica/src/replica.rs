@@ -47,6 +47,7 @@ use crate::{
     machine::{StateMachine, view::View},
     proposals::Proposals,
     read_index::ReadIndexQueue,
+    taken_messages::TakenMessages,
     wire::PeerMessage,
 };
 use apply_queue::ApplyQueue;
@@ -149,6 +150,7 @@ pub struct Replica {
     apply_queue: ApplyQueue,
     proposals: Proposals,
     batch: forwarding::ProposalBatch,
+    taken_messages: TakenMessages,
     /// The term and index of the last entry by which this leader changes the cluster version.
     version_change: (u64, u64),
     read_index: ReadIndexQueue,
@@ -302,7 +304,9 @@ impl Replica {
             Ok(PeerMessage::Raft(message)) if message.from == from => {
                 return self.step(message, snapshot.map(|view| *view)).err();
             }
-            Ok(PeerMessage::Proposals(proposals)) => self.take_forwarded(from, proposals),
+            Ok(PeerMessage::Proposals(proposals) | PeerMessage::ProposalsAgain(proposals)) => {
+                self.take_forwarded(from, proposals);
+            }
             Ok(PeerMessage::Refused(refused)) => self.proposals_refused(from, &refused),
             Ok(PeerMessage::LeaseRequests(requests)) => self.take_lease_requests(from, &requests),
             Ok(PeerMessage::LeaseAnswer(answer)) => self.lease_answer_received(&answer),
@@ -506,6 +510,7 @@ impl Replica {
             .then_some(message.term),
             Ok(
                 PeerMessage::Proposals(_)
+                | PeerMessage::ProposalsAgain(_)
                 | PeerMessage::Refused(_)
                 | PeerMessage::LeaseRequests(_)
                 | PeerMessage::LeaseAnswer(_),
@@ -527,7 +532,7 @@ impl Replica {
                 m.entries.len(),
                 m.reject
             ),
-            Ok(PeerMessage::Proposals(m)) => {
+            Ok(PeerMessage::Proposals(m) | PeerMessage::ProposalsAgain(m)) => {
                 format!("Proposals term={} entries={}", m.term, m.entries.len())
             }
             Ok(

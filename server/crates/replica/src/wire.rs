@@ -31,6 +31,8 @@ const MESSAGE_PROPOSALS: u8 = 1;
 const MESSAGE_REFUSED: u8 = 2;
 const MESSAGE_LEASE_REQUESTS: u8 = 3;
 const MESSAGE_LEASE_ANSWER: u8 = 4;
+/// Proposals that were sent before. A kind of its own, because releases that do not know it would take them twice.
+const MESSAGE_PROPOSALS_AGAIN: u8 = 5;
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 struct StoredHardState {
@@ -209,6 +211,7 @@ pub(crate) enum PeerMessage {
     Refused(RefusedProposals),
     LeaseRequests(ForwardedLeaseRequests),
     LeaseAnswer(ForwardedLeaseAnswer),
+    ProposalsAgain(ForwardedProposals),
 }
 
 impl PeerMessage {
@@ -220,6 +223,7 @@ impl PeerMessage {
             Self::Refused(message) => (MESSAGE_REFUSED, message.encode_to_vec()),
             Self::LeaseRequests(message) => (MESSAGE_LEASE_REQUESTS, message.encode_to_vec()),
             Self::LeaseAnswer(message) => (MESSAGE_LEASE_ANSWER, message.encode_to_vec()),
+            Self::ProposalsAgain(message) => (MESSAGE_PROPOSALS_AGAIN, message.encode_to_vec()),
         };
         let mut bytes = Vec::with_capacity(1 + body.len());
         bytes.push(kind);
@@ -227,9 +231,12 @@ impl PeerMessage {
         bytes.into()
     }
 
-    /// Whether an encoded message is [`Self::Proposals`].
+    /// Whether an encoded message is [`Self::Proposals`] or [`Self::ProposalsAgain`].
     pub(crate) fn is_proposals(bytes: &Bytes) -> bool {
-        bytes.first() == Some(&MESSAGE_PROPOSALS)
+        matches!(
+            bytes.first(),
+            Some(&(MESSAGE_PROPOSALS | MESSAGE_PROPOSALS_AGAIN))
+        )
     }
 
     /// Decodes a message. An error may also say that the kind is unknown: a later release may send more.
@@ -250,6 +257,7 @@ impl PeerMessage {
             MESSAGE_REFUSED => RefusedProposals::decode(body).map(Self::Refused),
             MESSAGE_LEASE_REQUESTS => ForwardedLeaseRequests::decode(body).map(Self::LeaseRequests),
             MESSAGE_LEASE_ANSWER => ForwardedLeaseAnswer::decode(body).map(Self::LeaseAnswer),
+            MESSAGE_PROPOSALS_AGAIN => ForwardedProposals::decode(body).map(Self::ProposalsAgain),
             other => {
                 return Err(CorruptRecord::new(format!(
                     "message of unknown kind {other}"

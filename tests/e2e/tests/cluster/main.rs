@@ -1,7 +1,7 @@
 //! Clusters of several processes: every member serves everything, nothing acknowledged is lost when
 //! members die, and a cluster that was stopped comes back by itself.
 //!
-//! Reading order: `dialects` (all that a client may ask of any member) → `failover` (the leader dies) →
+//! Reading order: `dialects` (all that a client may ask of any member) → `failover` (the leader dies) → `broken_stream` →
 //! `restart` (members stop and come back) → `snapshot` (a member that lags too far) → `long_commands` (work of
 //! seconds) → `quorum` (too few run) → `membership` (members come and go) →
 //! `learners` (what those serve that do not vote) → `forced` (one is left) →
@@ -11,6 +11,7 @@
 
 #[path = "../tls/authority.rs"]
 mod authority;
+mod broken_stream;
 mod clocks;
 mod corruption;
 mod dialects;

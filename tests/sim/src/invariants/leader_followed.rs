@@ -29,16 +29,14 @@ impl Invariant for LeaderFollowed {
 
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
         match fact {
-            Fact::Heard { member, leader, term, timeout } => {
-                self.heard(*member, (*leader, *term), *timeout, scene.now)
+            Fact::Heard { member, leader, term, timeout, status } => {
+                let ignored = self.heard(*member, (*leader, *term), *timeout, scene.now);
+                // it may take the leader for gone again before its turn ends
+                self.stands(*member, *status);
+                ignored
             }
-            Fact::Turned { member, status: Status { leader, term, .. }, .. } => {
-                let follows = |ignored: &Ignored| {
-                    (ignored.leader, ignored.term) == (*leader, *term) || ignored.term < *term
-                };
-                if self.ignored.get(member).is_some_and(follows) {
-                    self.ignored.remove(member);
-                }
+            Fact::Turned { member, status, .. } => {
+                self.stands(*member, *status);
                 Ok(())
             }
             Fact::Restored { member, starts: true, .. } => {
@@ -61,6 +59,16 @@ impl Invariant for LeaderFollowed {
 }
 
 impl LeaderFollowed {
+    /// A member follows the leader that it ignored, or knows a later term.
+    fn stands(&mut self, member: u64, Status { leader, term, .. }: Status) {
+        let follows = |ignored: &Ignored| {
+            (ignored.leader, ignored.term) == (leader, term) || ignored.term < term
+        };
+        if self.ignored.get(&member).is_some_and(follows) {
+            self.ignored.remove(&member);
+        }
+    }
+
     fn heard(
         &mut self,
         member: u64,

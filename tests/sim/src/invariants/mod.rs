@@ -108,6 +108,8 @@ pub enum Fact<'a> {
         term: u64,
         /// The election timeout in units.
         timeout: u64,
+        /// Where the member stands then.
+        status: Status,
     },
     /// A member is to replace its state by the leader's.
     Rebuilds {

@@ -24,6 +24,7 @@ use crate::{
     proposals::Proposals,
     proposals::incarnation,
     read_index::ReadIndexQueue,
+    taken_messages::TakenMessages,
     wire::{self, EntryError},
 };
 
@@ -78,6 +79,7 @@ impl Replica {
         let mut replica = Self {
             proposals: Proposals::new(config.id, config.seed),
             batch: ProposalBatch::default(),
+            taken_messages: TakenMessages::default(),
             version_change: (0, 0),
             read_index: ReadIndexQueue::new(config.id, config.seed),
             lease_requests: LeaseRequests::new(incarnation(config.seed)),

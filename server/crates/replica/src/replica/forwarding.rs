@@ -301,6 +301,15 @@ impl Replica {
         }
     }
 
+    /// Sends the messages with proposals again that a leader may not have got. It takes each of them once, and only in
+    /// the term that they name.
+    pub(super) fn forward_again(&mut self, leader: u64) {
+        for ((term, number), entries) in self.proposals.on_their_way(leader) {
+            let message = ForwardedProposals { term, entries, number };
+            self.post(leader, Lane::Bulk, &PeerMessage::ProposalsAgain(message));
+        }
+    }
+
     /// Appends held proposals on the leader. Those that it does not take now are held for later; those that
     /// it refuses are forgotten and answered with the rejection.
     fn append_held(&mut self) {
@@ -318,27 +327,37 @@ impl Replica {
     }
 
     /// Appends what another member proposes, if this member leads the term that it means, and sends back
-    /// which of them were not appended and why. Ignores entries that do not decode or that another member has
-    /// stamped.
+    /// which of them were not appended and why. Ignores a message that it has taken before, and entries that do not
+    /// decode or that another member has stamped.
     pub(super) fn take_forwarded(&mut self, from: u64, message: ForwardedProposals) {
-        let appends = message.term == self.raft.raft.term;
+        let raft = &self.raft.raft;
+        if raft.state != StateRole::Leader || raft.term != message.term {
+            // It may have taken a copy when it led that term, before a restart even: a refusal would have the
+            // proposals made twice. Their proposer goes on when an entry of the next term is applied.
+            return;
+        }
+        // What a member cannot have encoded has no request that waits for an answer. A leader's own
+        // commands have no ticket, and are never forwarded.
+        let stamped = |data: Bytes| {
+            let entry = wire::decode_entry(&data).ok()?;
+            let of_sender = |stamp: &Stamp| stamp.member == from && stamp.ticket != 0;
+            let stamp = entry.stamp.filter(of_sender)?;
+            Some((stamp, entry, data))
+        };
+        let mut proposed = message.entries.into_iter().filter_map(stamped).peekable();
+        let Some((first, ..)) = proposed.peek() else {
+            return;
+        };
+        let process = (from, first.incarnation);
+        let (term, number) = (message.term, message.number);
+        let again = !self.taken_messages.take(term, process, number);
+        if again && !self.faults.has(InjectedBug::TakenTwice) {
+            return;
+        }
         let mut refused = Vec::new();
-        for data in message.entries {
-            // What a member cannot have encoded has no request that waits for an answer. A leader's own
-            // commands have no ticket, and are never forwarded.
-            let Ok(entry) = wire::decode_entry(&data) else {
-                continue;
-            };
-            let Some(stamp) = entry
-                .stamp
-                .filter(|stamp| stamp.member == from && stamp.ticket != 0)
-            else {
-                continue;
-            };
+        for (stamp, entry, data) in proposed {
             let done = if data.len() > COMMAND_BYTES_MAX {
                 Err(NotAppended::Refused(ProposalRejected::TooLarge))
-            } else if !appends {
-                Err(NotAppended::NotNow)
             } else if self.is_behind() {
                 Err(NotAppended::Refused(ProposalRejected::TooMany))
             } else if !self.has_room_for(entry.command.as_ref(), data.len()) {
@@ -358,7 +377,7 @@ impl Replica {
             });
         }
         if !refused.is_empty() {
-            let message = RefusedProposals { term: message.term, refused, number: message.number };
+            let message = RefusedProposals { term, refused, number };
             self.post(from, Lane::Control, &PeerMessage::Refused(message));
         }
     }

@@ -24,8 +24,9 @@ pub enum PeerEvent {
     Unreachable,
     /// Both of its streams were closed by the other side, and a new connection was refused.
     ProcessGone,
-    /// A stream to it or of it was opened after that: it runs, or was started again.
-    ProcessBack,
+    /// A bulk stream to it was opened, or one of it after its process was gone: it runs, or was started again, and
+    /// what was sent to it before may be lost.
+    StreamOpened,
     /// It has received and installed the snapshot that was sent to it.
     SnapshotDelivered,
     /// The transfer of a snapshot to it failed.
@@ -73,7 +74,10 @@ impl Replica {
                 self.raft.report_unreachable(member);
                 self.process_gone(member);
             }
-            PeerEvent::ProcessBack => self.process_back(member),
+            PeerEvent::StreamOpened => {
+                self.process_back(member);
+                self.forward_again(member);
+            }
             PeerEvent::SnapshotDelivered => self.snapshot_ended(member, SnapshotStatus::Finish),
             PeerEvent::SnapshotFailed => self.snapshot_ended(member, SnapshotStatus::Failure),
             PeerEvent::RemovedHere => self.removed_at(member),

@@ -91,7 +91,7 @@ fn a_leader_whose_streams_open_again_is_followed_at_its_next_heartbeat() {
     for ids in [&[1, 2, 3][..], &[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5, 6, 7]] {
         let (mut cluster, leader, follower) = mistaken(ids);
         let term = cluster.replica(leader).status().term;
-        let back = PeerEvent::ProcessBack;
+        let back = PeerEvent::StreamOpened;
         cluster.replica(follower).peer_event(leader, back);
         let took = until_followed(&mut cluster, follower);
         assert!(took <= 100, "{took} ms with {} members", ids.len());
@@ -121,7 +121,7 @@ fn a_leader_that_was_started_again_is_replaced_as_fast() {
     let others: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
     cluster.members.remove(&leader);
     for other in &others {
-        for event in [PeerEvent::ProcessGone, PeerEvent::ProcessBack] {
+        for event in [PeerEvent::ProcessGone, PeerEvent::StreamOpened] {
             cluster.replica(*other).peer_event(leader, event);
         }
     }

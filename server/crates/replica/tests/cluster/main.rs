@@ -266,6 +266,13 @@ impl Cluster {
         self.settle();
     }
 
+    /// A member opens a stream to another one again.
+    fn stream_opens(&mut self, by: u64, to: u64) {
+        let event = PeerEvent::StreamOpened;
+        self.replica(by).peer_event(to, event);
+        self.settle();
+    }
+
     fn cut_off(&mut self, id: u64) {
         for other in self.members.keys().copied().filter(|other| *other != id) {
             self.cut.extend([(id, other), (other, id)]);

@@ -60,6 +60,98 @@ fn a_write_in_flight_when_the_leader_dies_is_applied_once() {
 }
 
 #[test]
+fn a_write_that_a_broken_stream_has_lost_is_forwarded_again() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let (asked, leader) = (cluster.follower(), cluster.leader().expect("it leads"));
+    cluster.cut.insert((asked, leader));
+    let lost = cluster.propose(asked, put("lost"));
+    cluster.settle();
+    cluster.cut.clear();
+    let behind = cluster.propose(asked, put("behind"));
+    cluster.settle();
+    assert!(cluster.answer(asked, behind).is_some());
+    assert!(cluster.answer(asked, lost).is_none());
+    cluster.stream_opens(asked, leader);
+    assert!(cluster.answer(asked, lost).is_some(), "at once");
+    for key in ["lost", "behind"] {
+        assert_eq!(cluster.count(leader, key), 1, "{key}");
+    }
+}
+
+#[test]
+fn a_write_that_arrived_is_not_applied_again() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let (asked, leader) = (cluster.follower(), cluster.leader().expect("it leads"));
+    // the leader has it, and its proposer does not hear of that
+    cluster.cut.insert((leader, asked));
+    let ticket = cluster.propose(asked, put("k"));
+    cluster.settle();
+    for _ in 0..3 {
+        cluster.stream_opens(asked, leader);
+    }
+    cluster.cut.clear();
+    cluster.until(|cluster| cluster.answer(asked, ticket).is_some());
+    assert_eq!(cluster.count(leader, "k"), 1);
+}
+
+/// The stream opens before the leader is heard again that was taken for gone.
+#[test]
+fn a_lost_write_is_forwarded_again_to_a_leader_that_is_not_followed_yet() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let (asked, leader) = (cluster.follower(), cluster.leader().expect("it leads"));
+    cluster.cut.insert((asked, leader));
+    let lost = cluster.propose(asked, put("k"));
+    cluster.settle();
+    let gone = PeerEvent::ProcessGone;
+    cluster.replica(asked).peer_event(leader, gone);
+    cluster.settle();
+    cluster.cut.clear();
+    assert_eq!(cluster.replica(asked).status().leader, 0);
+    cluster.stream_opens(asked, leader);
+    cluster.until(|cluster| cluster.answer(asked, lost).is_some());
+    assert_eq!(cluster.leader(), Some(leader), "nobody else was elected");
+    assert_eq!(cluster.count(leader, "k"), 1);
+}
+
+/// Proposes a write at a follower, and returns its ticket and the message that forwards it.
+fn forwarded(cluster: &mut Cluster, asked: u64) -> (u64, Envelope) {
+    let ticket = cluster.propose(asked, put("k"));
+    let (replica, world) = cluster.members.get_mut(&asked).expect("it runs");
+    replica.turn(world).expect("it goes on");
+    let mut sent = std::mem::take(&mut world.sent).into_iter();
+    let forwards = |sent: &Envelope| Replica::forwards_proposals(&sent.message);
+    (ticket, sent.find(forwards).expect("it forwards the write"))
+}
+
+/// Who was started again in the term that it led does not know what it has taken.
+#[test]
+fn who_does_not_lead_says_nothing_to_a_forwarded_write() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let (asked, leader) = (cluster.follower(), cluster.leader().expect("it leads"));
+    let (_, message) = forwarded(&mut cluster, asked);
+    let third = 6 - asked - leader;
+    let (replica, world) = cluster.members.get_mut(&third).expect("it runs");
+    replica.receive(message);
+    replica.turn(world).expect("it goes on");
+    assert!(world.sent.is_empty(), "{:?}", world.sent);
+}
+
+#[test]
+fn a_write_that_finds_no_leader_where_it_was_sent_does_not_wait_for_a_tick() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let (asked, leader) = (cluster.follower(), cluster.leader().expect("it leads"));
+    let (ticket, message) = forwarded(&mut cluster, asked);
+    let next = 6 - asked - leader;
+    let handed_over = cluster.replica(leader).transfer_leadership(Some(next));
+    assert_eq!(handed_over, Ok(next));
+    cluster.settle();
+    cluster.deliver(message);
+    cluster.settle();
+    assert!(cluster.answer(asked, ticket).is_some());
+    assert_eq!(cluster.count(next, "k"), 1);
+}
+
+#[test]
 fn a_snapshot_that_skips_entries_leaves_a_write_without_an_answer() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let asked = cluster.follower();

@@ -1,0 +1,101 @@
+//! Which messages with proposals a leader has taken in its term. A follower sends one again when it may have been lost,
+//! and neither copy may be taken after the other.
+
+use std::collections::BTreeSet;
+
+use crate::limits::{LOST_MESSAGES_MAX, TAKEN_PROCESSES_MAX};
+
+/// See the module's description. A message of another term is never taken, so the term's end empties this.
+#[derive(Debug, Default)]
+pub(crate) struct TakenMessages {
+    term: u64,
+    /// By member and incarnation; whose message came last stands last.
+    processes: Vec<((u64, u32), TakenNumbers)>,
+}
+
+impl TakenMessages {
+    /// Notes a message of a process for the leader of `term`; `false` if it was taken before, or if that is not
+    /// known any more.
+    pub(crate) fn take(&mut self, term: u64, process: (u64, u32), number: u64) -> bool {
+        if self.term != term {
+            *self = Self { term, processes: Vec::new() };
+        }
+        let known = self.processes.iter().rposition(|(it, _)| *it == process);
+        let (_, mut numbers) = known.map_or_else(Default::default, |at| self.processes.remove(at));
+        let first = numbers.take(number);
+        self.processes.push((process, numbers));
+        if self.processes.len() > TAKEN_PROCESSES_MAX {
+            self.processes.remove(0);
+        }
+        first
+    }
+}
+
+/// Numbers of messages of one process that have come. It counts them from 1 on, and most come in order.
+#[derive(Debug, Default)]
+struct TakenNumbers {
+    highest: u64,
+    /// Those below that have not come.
+    missing: BTreeSet<u64>,
+}
+
+impl TakenNumbers {
+    fn take(&mut self, number: u64) -> bool {
+        if number <= self.highest {
+            return self.missing.remove(&number);
+        }
+        let oldest = number.saturating_sub(LOST_MESSAGES_MAX as u64);
+        self.missing.extend(oldest.max(self.highest + 1)..number);
+        while self.missing.len() > LOST_MESSAGES_MAX {
+            self.missing.pop_first();
+        }
+        self.highest = number;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROCESS: (u64, u32) = (1, 7);
+
+    #[test]
+    fn each_message_is_taken_once_in_any_order() {
+        let mut taken = TakenMessages::default();
+        for (number, first) in [
+            (5, true),
+            (5, false),
+            (8, true),
+            (6, true),
+            (6, false),
+            (4, true),
+        ] {
+            assert_eq!(taken.take(3, PROCESS, number), first, "{number}");
+        }
+        assert!(taken.take(3, (1, 8), 5), "another process");
+        assert!(taken.take(3, (2, 7), 5), "another member");
+        assert!(!taken.take(3, PROCESS, 8), "the first is remembered");
+        assert!(
+            taken.take(4, PROCESS, 8),
+            "it is for the leader of another term"
+        );
+    }
+
+    #[test]
+    fn what_was_lost_too_long_ago_is_not_taken_and_memory_is_bounded() {
+        let mut taken = TakenMessages::default();
+        let last = 1 << 40;
+        assert!(taken.take(1, PROCESS, 1));
+        assert!(taken.take(1, PROCESS, last));
+        let oldest = last - LOST_MESSAGES_MAX as u64;
+        assert!(!taken.take(1, PROCESS, oldest - 1));
+        assert!(taken.take(1, PROCESS, oldest) && !taken.take(1, PROCESS, oldest));
+        assert!(taken.take(1, PROCESS, u64::MAX) && !taken.take(1, PROCESS, u64::MAX));
+        assert_eq!(taken.processes[0].1.missing.len(), LOST_MESSAGES_MAX);
+        for incarnation in 0..1000 {
+            assert!(taken.take(1, (2, incarnation), 1));
+        }
+        assert_eq!(taken.processes.len(), TAKEN_PROCESSES_MAX);
+    }
+}
