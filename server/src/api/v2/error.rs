@@ -49,7 +49,7 @@ impl From<tree::TreeError> for V2Error {
             tree::TreeErrorKind::DirNotEmpty => ErrorCode::DirNotEmpty,
             tree::TreeErrorKind::HistoryCleared => ErrorCode::HistoryCleared,
         };
-        Self { code, cause: error.cause, index: error.index }
+        Self { code, cause: error.cause.text(), index: error.index }
     }
 }
 

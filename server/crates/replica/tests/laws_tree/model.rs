@@ -178,11 +178,7 @@ impl Model {
     }
 
     fn error(&self, kind: TreeErrorKind, cause: &str) -> TreeError {
-        TreeError {
-            kind,
-            cause: Bytes::from(cause.to_owned()),
-            index: self.index,
-        }
+        TreeError { kind, cause: cause.to_owned().into(), index: self.index }
     }
 
     fn not_root(&self, path: &str) -> Result<(), TreeError> {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{
-    Action, CompareAndSwap, Event, Tree, TreeError, TreeErrorKind,
+    Action, Cause, CompareAndSwap, Comparison, Event, Tree, TreeError, TreeErrorKind,
     inode::{NodeBody, NodeRef, clean, find},
     update::NodeWrite,
 };
@@ -47,15 +47,38 @@ impl Tree {
         if value.is_none() && index.is_none() {
             return Ok(link.clone());
         }
-        let mut cause = Vec::new();
-        if let Some(wanted) = value {
-            cause = [b"[", wanted.as_ref(), b" != ", actual, b"]"].concat();
-        }
-        if let Some(wanted) = index {
-            let gap = if cause.is_empty() { "" } else { " " };
-            let text = format!("{gap}[{wanted} != {}]", link.modified);
-            cause.extend_from_slice(text.as_bytes());
-        }
-        Err(self.error(TreeErrorKind::CompareFailed, cause.into()))
+        let value = value.map(|wanted| (wanted.clone(), actual.clone()));
+        let index = index.map(|wanted| (wanted, link.modified));
+        let cause = Cause::Compared(Comparison { value, index });
+        Err(self.error(TreeErrorKind::CompareFailed, cause))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::tree::Set;
+
+    #[test]
+    fn a_refused_comparison_shares_the_value_of_the_tree() {
+        let (path, value) = (Bytes::from_static(b"/k"), Bytes::from(vec![b'v'; 1000]));
+        let mut tree = Tree::default();
+        let set = Set { path: path.clone(), value: value.clone(), ..Set::default() };
+        tree.set(&set, 0).unwrap();
+        let swap = |prev_index| CompareAndSwap {
+            path: path.clone(),
+            prev_value: Some(Bytes::from_static(b"w")),
+            prev_index,
+            ..CompareAndSwap::default()
+        };
+        let refused = tree.compare_and_swap(&swap(Some(9)), 0).unwrap_err();
+        let Cause::Compared(Comparison { value: Some((_, actual)), index }) = &refused.cause else {
+            panic!("{refused}");
+        };
+        let held = tree.get(&path, false, 0).unwrap().node.value.unwrap();
+        assert!(std::ptr::eq(actual.as_ref(), held.as_ref()));
+        assert_eq!(*index, Some((9, tree.index())));
+        let text = [b"[w != ", value.as_ref(), b"] [9 != 1]"].concat();
+        assert_eq!(refused.cause.text(), text);
     }
 }

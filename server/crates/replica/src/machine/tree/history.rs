@@ -72,7 +72,7 @@ impl Tree {
         let oldest = oldest(self.index);
         if from < oldest {
             let cause = format!("the requested history has been cleared [{oldest}/{from}]");
-            return Err(self.error(TreeErrorKind::HistoryCleared, cause.into()));
+            return Err(self.error(TreeErrorKind::HistoryCleared, cause));
         }
         let mut later = self.history.events.range(from..);
         let first = later.find(|(_, kept)| kept.matches(watch));

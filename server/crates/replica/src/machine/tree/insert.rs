@@ -76,6 +76,6 @@ impl Tree {
             return Ok(());
         }
         let cause = format!("a key has at most {TREE_DEPTH_MAX} components");
-        Err(self.error(TreeErrorKind::NotDir, cause.into()))
+        Err(self.error(TreeErrorKind::NotDir, cause))
     }
 }

@@ -4,6 +4,7 @@
 //! Each operation has its own file: `set`, `create`, `update`, `compare_and_swap`, `delete`,
 //! `create_in_order`, `expire`.
 
+mod cause;
 mod changes;
 mod checkpoint;
 mod compare_and_swap;
@@ -25,6 +26,7 @@ mod ttl;
 mod update;
 mod work;
 
+pub use cause::{Cause, Comparison};
 pub use counts::WriteCounts;
 pub use request::{
     CompareAndDelete, CompareAndSwap, Create, Delete, ExpireNodes, Mutation, Set, TreeCommand,
@@ -101,7 +103,7 @@ pub struct TreeError {
     /// Which rule was broken.
     pub kind: TreeErrorKind,
     /// The path or comparison concerned; empty for none.
-    pub cause: Bytes,
+    pub cause: Cause,
     /// The store's index.
     pub index: u64,
 }
@@ -222,8 +224,8 @@ impl Tree {
     }
 
     /// Builds an error at the present index.
-    fn error(&self, kind: TreeErrorKind, cause: Bytes) -> TreeError {
-        TreeError { kind, cause, index: self.index }
+    fn error(&self, kind: TreeErrorKind, cause: impl Into<Cause>) -> TreeError {
+        TreeError { kind, cause: cause.into(), index: self.index }
     }
 
     fn lookup_failed(&self, miss: inode::LookupError) -> TreeError {

@@ -42,10 +42,9 @@ pub(crate) fn event(event: &Event) -> String {
 }
 
 pub(crate) fn error(code: u32, message: &str, error: &TreeError) -> String {
-    let cause = if error.cause.is_empty() {
-        String::new()
-    } else {
-        format!(",\"cause\":{}", string(&error.cause))
+    let cause = match error.cause.text() {
+        none if none.is_empty() => String::new(),
+        cause => format!(",\"cause\":{}", string(&cause)),
     };
     let index = error.index;
     format!("{{\"errorCode\":{code},\"message\":\"{message}\"{cause},\"index\":{index}}}")
