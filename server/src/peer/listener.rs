@@ -302,7 +302,7 @@ impl Listener {
             peer.retry_now();
             if peer.is_gone() {
                 let node = &self.shared.node;
-                node.peer_event(hello.from, PeerEvent::StreamOpened);
+                node.peer_event(hello.from, PeerEvent::ProcessBack);
             }
         }
         let (kind, remote_peer_id) = (hello.kind.label(), format!("{:x}", hello.from));

@@ -153,7 +153,8 @@ fn messages_of_both_lanes_arrive_in_order_once_and_with_their_sender() {
     for seen in seen {
         assert_eq!(seen, (0..count).collect::<Vec<_>>());
     }
-    assert!(received(&one.node).1.is_empty(), "nothing was lost");
+    let opened = (2, PeerEvent::StreamOpened);
+    assert_eq!(received(&one.node).1, [opened], "nothing was lost");
     let page = two.page.render();
     let line = "etcd_network_peer_received_bytes_total{From=\"1\"} ";
     let bytes = page.lines().find_map(|l| l.strip_prefix(line)).unwrap();
@@ -171,11 +172,6 @@ fn a_member_whose_process_ended_is_reported_at_once_and_is_found_again() {
     let (mut bound, members, addresses) = sockets(2);
     let two = started(2, bound.remove(1), &members);
     let mut one = started(1, bound.remove(0), &members);
-    let opened = || {
-        let events = received(&one.node).1;
-        events.contains(&(2, PeerEvent::StreamOpened)).then_some(())
-    };
-    until("the replica hears of an open stream", opened);
     one.wait_open(2);
     received(&one.node);
     stop(two);

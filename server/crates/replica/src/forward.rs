@@ -4,7 +4,8 @@
 //! Every request names the term that its sender sees, and only the leader of that term takes it. So a
 //! proposal is appended in that term or never: who applies an entry of a higher term while the request
 //! waits knows that it was not written, and proposes it again. Within the term it sends the message again when a
-//! stream broke, and the leader takes each number of a process once (`taken_messages`).
+//! stream broke, and the leader takes each number of a process once (`taken_messages`). A refusal is not sent again: if
+//! it is lost, the request waits for the next term or its timeout.
 //!
 //! What does not live here: the byte that says which message it is (`wire`), what a member does with
 //! one (`replica/forwarding.rs`, `replica/leases.rs`), and what it waits for (`proposals`,

@@ -23,13 +23,17 @@ pub const PROPOSAL_COPIES_BYTES_MAX: usize = 256 << 20;
 /// Bytes of proposals in one message to the leader; a larger proposal has one of its own.
 pub const FORWARD_BYTES_MAX: usize = 1 << 20;
 
-/// Messages with proposals of one process that may be missing between others and are still taken when they come: more
-/// than are sent until a broken stream is open again.
+/// Bytes of proposals that are sent again when a stream was opened: half of what its queue takes, which leaves room for
+/// new ones.
+pub const FORWARD_AGAIN_BYTES_MAX: usize = 32 << 20;
+
+/// Messages with proposals of one process that may be missing between others and are still taken when they come. The
+/// requests of earlier ones wait for their timeout.
 pub const LOST_MESSAGES_MAX: usize = 4096;
 
-/// Processes whose messages with proposals a leader tells apart in its term, those of which one came last: nothing
-/// arrives any more of earlier ones.
-pub const TAKEN_PROCESSES_MAX: usize = 64;
+/// Processes of one member whose messages with proposals a leader tells apart in its term, those of which one came
+/// last: a member runs in one at a time.
+pub const TAKEN_PROCESSES_MAX: usize = 4;
 
 /// Requests about leases that wait for the leader's answer; more are refused.
 pub const LEASE_REQUESTS_MAX: usize = 65_536;

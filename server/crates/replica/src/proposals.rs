@@ -147,8 +147,8 @@ impl Proposals {
     }
 
     /// Returns the entries that were handed in to a member in messages and still wait, by term and number of their
-    /// message.
-    pub(crate) fn on_their_way(&self, to: u64) -> BTreeMap<(u64, u64), Vec<Bytes>> {
+    /// message, those of each in the order of their tickets.
+    pub(crate) fn unanswered_messages(&self, to: u64) -> BTreeMap<(u64, u64), Vec<Bytes>> {
         let mut messages: BTreeMap<_, Vec<Bytes>> = BTreeMap::new();
         for copy in self.copies.values() {
             if let Some(there) = copy.handed_in.filter(|there| there.leader == to) {

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use crate::limits::{LOST_MESSAGES_MAX, TAKEN_PROCESSES_MAX};
 
-/// See the module's description. A message of another term is never taken, so the term's end empties this.
+/// See the module's description. A message of another term is never taken, so the first one of the next term that this
+/// member leads empties this.
 #[derive(Debug, Default)]
 pub(crate) struct TakenMessages {
     term: u64,
@@ -24,8 +25,11 @@ impl TakenMessages {
         let (_, mut numbers) = known.map_or_else(Default::default, |at| self.processes.remove(at));
         let first = numbers.take(number);
         self.processes.push((process, numbers));
-        if self.processes.len() > TAKEN_PROCESSES_MAX {
-            self.processes.remove(0);
+        let of_member = |((member, _), _): &((u64, u32), TakenNumbers)| *member == process.0;
+        if self.processes.iter().filter(|it| of_member(it)).count() > TAKEN_PROCESSES_MAX {
+            let earliest = self.processes.iter().position(of_member);
+            self.processes
+                .remove(earliest.expect("it has more than one"));
         }
         first
     }
@@ -96,6 +100,7 @@ mod tests {
         for incarnation in 0..1000 {
             assert!(taken.take(1, (2, incarnation), 1));
         }
-        assert_eq!(taken.processes.len(), TAKEN_PROCESSES_MAX);
+        assert_eq!(taken.processes.len(), 1 + TAKEN_PROCESSES_MAX);
+        assert!(!taken.take(1, PROCESS, last), "others displace nothing");
     }
 }

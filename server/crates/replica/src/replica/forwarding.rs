@@ -13,8 +13,8 @@ use crate::{
     forward::{ForwardedProposals, RefusalReason, RefusedProposal, RefusedProposals},
     host::{Lane, ProposalRejected, Ticket, Unanswered},
     limits::{
-        APPLY_GAP_MAX, COMMAND_BYTES_MAX, FORWARD_BYTES_MAX, PROPOSAL_BATCH_BYTES,
-        UNCOMMITTED_BYTES_MAX,
+        APPLY_GAP_MAX, COMMAND_BYTES_MAX, FORWARD_AGAIN_BYTES_MAX, FORWARD_BYTES_MAX,
+        PROPOSAL_BATCH_BYTES, UNCOMMITTED_BYTES_MAX,
     },
     machine::{
         auth::Caller,
@@ -301,10 +301,16 @@ impl Replica {
         }
     }
 
-    /// Sends the messages with proposals again that a leader may not have got. It takes each of them once, and only in
-    /// the term that they name.
+    /// Sends the messages with proposals again that a leader may not have got, up to [`FORWARD_AGAIN_BYTES_MAX`]; the
+    /// requests of others wait for their timeout. The leader takes each of them once, and only in the term that they
+    /// name.
     pub(super) fn forward_again(&mut self, leader: u64) {
-        for ((term, number), entries) in self.proposals.on_their_way(leader) {
+        let mut bytes = 0;
+        for ((term, number), entries) in self.proposals.unanswered_messages(leader) {
+            bytes += entries.iter().map(Bytes::len).sum::<usize>();
+            if bytes > FORWARD_AGAIN_BYTES_MAX {
+                break;
+            }
             let message = ForwardedProposals { term, entries, number };
             self.post(leader, Lane::Bulk, &PeerMessage::ProposalsAgain(message));
         }

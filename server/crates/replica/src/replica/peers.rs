@@ -24,8 +24,9 @@ pub enum PeerEvent {
     Unreachable,
     /// Both of its streams were closed by the other side, and a new connection was refused.
     ProcessGone,
-    /// A bulk stream to it was opened, or one of it after its process was gone: it runs, or was started again, and
-    /// what was sent to it before may be lost.
+    /// It has opened a stream to this member after its process was gone: it runs, or was started again.
+    ProcessBack,
+    /// The bulk stream to it was opened: it runs, and what was sent to it before may be lost.
     StreamOpened,
     /// It has received and installed the snapshot that was sent to it.
     SnapshotDelivered,
@@ -74,6 +75,7 @@ impl Replica {
                 self.raft.report_unreachable(member);
                 self.process_gone(member);
             }
+            PeerEvent::ProcessBack => self.process_back(member),
             PeerEvent::StreamOpened => {
                 self.process_back(member);
                 self.forward_again(member);
