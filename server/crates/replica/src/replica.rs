@@ -345,6 +345,7 @@ impl Replica {
         if (kind == MessageType::MsgTimeoutNow && (self.has_full_disk() || !self.may_campaign()))
             || (asks_for_vote && self.may_have_lost_log())
             || self.is_of_gone_leader(&message)
+            || self.falls_short(&message)
         {
             return Ok(());
         }

@@ -6,7 +6,7 @@
 
 use raft::{
     GetEntriesContext, INVALID_INDEX, StateRole,
-    eraftpb::{ConfChange, ConfChangeType, EntryType},
+    eraftpb::{ConfChange, ConfChangeType, EntryType, Message, MessageType},
 };
 
 use super::{Halt, Replica};
@@ -174,6 +174,14 @@ impl Replica {
         // tick tries again.
         let _ = self.raft.request_snapshot();
         self.rebuilds = !self.faults.has(InjectedBug::RebuildAskedOnce);
+    }
+
+    /// Whether a snapshot is an earlier one than this member has asked for: raft would install it, and with it forget
+    /// entries that this member has acknowledged. The caller drops it.
+    pub(super) fn falls_short(&self, message: &Message) -> bool {
+        let asked = self.raft.raft.pending_request_snapshot;
+        message.get_msg_type() == MessageType::MsgSnapshot
+            && message.get_snapshot().get_metadata().index < asked
     }
 
     /// Whether the other voters are no quorum: those of two.

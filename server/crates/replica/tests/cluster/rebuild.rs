@@ -139,3 +139,35 @@ fn a_state_is_asked_for_again_from_the_next_leader() {
     let ticket = cluster.propose(corrupt, put("a"));
     cluster.until(|cluster| cluster.answer(corrupt, ticket).is_some());
 }
+
+/// A snapshot that it has asked for before comes a second time, after it has acknowledged later entries.
+#[test]
+fn an_earlier_state_than_was_asked_for_is_not_installed() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let (member, leader) = (cluster.follower(), cluster.leader().expect("it leads"));
+    cluster.holds_snapshots = true;
+    cluster.replica(member).rebuild();
+    cluster.until(|cluster| !cluster.held_snapshots.is_empty());
+    let earlier = cluster.held_snapshots.remove(0);
+    cluster.replica(member).receive(earlier.clone());
+    cluster.settle();
+    assert_eq!(cluster.world(member).installs, 1);
+    let delivered = PeerEvent::SnapshotDelivered;
+    cluster.replica(leader).peer_event(member, delivered);
+    cluster.ticks(2);
+    let first = cluster.replica(member).last_index();
+    let third = 6 - member - leader;
+    cluster.cut.extend([(leader, third), (member, leader)]);
+    cluster.propose(leader, put("k"));
+    cluster.settle();
+    let last = cluster.replica(member).last_index();
+    assert_eq!(last, first + 1, "it has the write");
+    cluster.replica(member).rebuild();
+    cluster.tick();
+    cluster.replica(member).receive(earlier);
+    cluster.settle();
+    assert_eq!(cluster.replica(member).last_index(), last);
+    cluster.cut.clear();
+    cluster.holds_snapshots = false;
+    cluster.until(|cluster| cluster.world(member).installs == 2);
+}
