@@ -102,6 +102,8 @@ pub struct Report {
     pub db_size: u64,
     /// Of `db_size`, what is not free.
     pub db_size_in_use: u64,
+    /// The revision of its key space, which is 1 until something is stored.
+    pub revision: i64,
     /// The last entry of its log, and the last that it has applied.
     pub raft_index: u64,
     /// Last applied entry.

@@ -56,6 +56,7 @@ fn serve(joined: &Joined<'_>) -> Step {
     let mut refused = None;
     for verb in [
         objects::budget,
+        stop::left_over,
         repair::leftovers,
         repair::labels,
         stop::fence,

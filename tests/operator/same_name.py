@@ -38,8 +38,8 @@ class SameName:
             self.remove(name)
 
     def half_try(self):
-        """Of a first try one member came to write to its disk; made again under the same name, of the same size or smaller, the
-        cluster begins anew."""
+        """Of a first try one member came to write to its disk. Made again under the same name, the cluster begins anew on it once a
+        quorum serves without it; where none can, a person is asked, and it stays until then."""
         name = "halved"
         for replicas in (3, 1):
             try:
@@ -55,7 +55,13 @@ class SameName:
                 for node in NODES:
                     self.kubectl("uncordon", node)
             try:
+                disks = self.claims(name)
                 self.apply(name, replicas=replicas, storage={"size": "1Gi"})
+                if replicas == 1:
+                    self.degraded(name, f"{name}-0", "deleted their claims, and then their pods")
+                    assert disks <= self.claims(name), "a disk is gone that nobody has given up"
+                    self.api.delete(f"{CORE}/persistentvolumeclaims/data-{name}-0")
+                    self.api.delete(f"{CORE}/pods/{name}-0")
                 self.until_ready(f"the second try, of {replicas}", name, replicas)
             finally:
                 self.remove(name)

@@ -13,10 +13,13 @@ use crate::{
 };
 
 impl<M: Members> Actor<'_, M> {
-    /// Applies the claim of a member, unless its spec keeps no disks, and then its pod. While that is refused, one that has
-    /// its disk starts with the template that was last admitted: a spec that makes no pods must not cost the quorum.
+    /// Applies the claim of a member, unless its spec keeps no disks, and then its pod. While the pod is refused, a member
+    /// that restarts gets the template that was last admitted: a spec that makes no pods must not cost the quorum.
     pub(super) async fn start(&self, plan: &PodPlan) -> Result<(), ActError> {
-        let Err(error) = self.start_present(plan).await else {
+        if self.cluster.spec().is_durable() {
+            self.apply_claim(plan.ordinal, plan.peer_tls, None).await?;
+        }
+        let Err(error) = self.create_present(plan).await else {
             return Ok(());
         };
         let said = error.refusal();
@@ -30,21 +33,19 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    async fn start_present(&self, plan: &PodPlan) -> Result<(), ActError> {
-        if self.cluster.spec().is_durable() {
-            self.apply_claim(plan.ordinal, plan.peer_tls, None).await?;
-        }
+    async fn create_present(&self, plan: &PodPlan) -> Result<(), ActError> {
         let pod = resources::pod(self.cluster, plan)?;
         self.create(&pod, "create the pod of a member").await
     }
 
     /// Makes the pod of a member from the spec of which pods were last admitted, with a note of what is refused; `None` if there
-    /// is no such spec, if it makes the same pod as the present one, or if the member has no disk yet.
+    /// is no such spec, if it makes the same pod as the present one, or if the member is new: it may have a claim of an earlier
+    /// attempt, and no data.
     fn former_pod(&self, plan: &PodPlan, said: &str) -> Option<Pod> {
-        let present = self.cluster.spec();
-        if present.is_durable() && self.claim_seen(plan.ordinal).is_none() {
+        if plan.bootstrap != Bootstrap::Restart {
             return None;
         }
+        let present = self.cluster.spec();
         let status = self.cluster.resource.status.as_ref()?;
         let former: EtcdClusterSpec = serde_json::from_str(status.admitted_spec.as_ref()?).ok()?;
         // claims and certificates are those of the present one

@@ -416,18 +416,24 @@ async fn a_template_that_was_refused_needs_a_dry_run_that_admits_it() {
 
 #[tokio::test]
 async fn a_pod_that_the_former_template_does_not_help_stays_refused() {
+    let (bootstrap, peer_tls) = (Bootstrap::Join { members: vec![] }, PeerTls::Off);
+    let role = Role::Learner;
+    let new = Step::StartMember { ordinal: 1, bootstrap, peer_tls, role };
     let all = [
-        (0, json!({"image": "witan:former"})),
-        // its disk is not there
-        (1, json!({"image": "witan:present"})),
+        (start(0), "witan:former", "/pods/orders-0", "witan"),
+        (start(0), "witan:present", "/data-orders-0", ""),
+        // the second attempt sees the claim that the first one has applied
+        (new, "witan:present", "/pods/orders-1", "witan:present"),
     ];
-    for (ordinal, spec) in all {
+    for (step, image, end, part) in all {
         let fake = FakeApi::default();
-        with_a_lost_pod(&fake, &spec);
-        let pod = format!("/pods/orders-{ordinal}");
-        fake.refuse(&pod, "witan", (StatusCode::FORBIDDEN, "no"));
-        let refused = try_step(&fake, &start(ordinal), || {}).await;
-        assert!(refused.is_err() && fake.get(&pod).is_none(), "{spec}");
+        with_a_lost_pod(&fake, &json!({ "image": image }));
+        fake.refuse(end, part, (StatusCode::FORBIDDEN, "no"));
+        for _ in 0..2 {
+            let refused = try_step(&fake, &step, || {}).await;
+            assert!(refused.is_err(), "{step:?}");
+            assert_eq!(fake.all("/pods/"), [Value::Null; 0], "{step:?}");
+        }
     }
 }
 

@@ -253,6 +253,7 @@ impl GrpcMembers {
             version: status.version,
             db_size: u64::try_from(status.db_size).unwrap_or(0),
             db_size_in_use: u64::try_from(status.db_size_in_use).unwrap_or(0),
+            revision: header.revision,
             raft_index: status.raft_index,
             raft_applied_index: status.raft_applied_index,
             learner: status.is_learner,

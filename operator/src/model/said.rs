@@ -7,7 +7,7 @@ pub struct Said {
     pub cluster_id: u64,
     /// Members in its list.
     pub members: usize,
-    /// It has applied nothing but the list of members that it began with: its disk has never been that of a cluster with a
-    /// quorum.
+    /// Its log and its key space had nothing but what a new member begins with, and no quorum confirmed a read at it, when it
+    /// was asked.
     pub blank: bool,
 }

@@ -13,6 +13,10 @@ use crate::{
 /// The index of the log at which a new cluster begins.
 const FIRST_INDEX: u64 = 1;
 
+/// The revision of a key space in which nothing was ever stored. A member that is restored from a backup begins at
+/// [`FIRST_INDEX`], too, with the revision of the backup.
+const FIRST_REVISION: i64 = 1;
+
 /// Returns the list of members and what they report; `None` when none answered.
 ///
 /// The list of the leader itself counts, or else of any member whose list a quorum confirmed, or else of the one that
@@ -63,10 +67,12 @@ pub(super) fn judge(
 }
 
 fn said(report: &Report) -> Said {
+    let last = report.raft_index.max(report.raft_applied_index);
+    let stored = last > FIRST_INDEX || report.revision > FIRST_REVISION;
     Said {
         cluster_id: report.cluster_id,
         members: report.members.len(),
-        blank: report.raft_index <= FIRST_INDEX && report.raft_applied_index <= FIRST_INDEX,
+        blank: !stored && !report.linearizable,
     }
 }
 
@@ -194,6 +200,7 @@ mod tests {
             version: "3.6.16".to_owned(),
             db_size: 20480,
             db_size_in_use: 0,
+            revision: 1,
             raft_index: 9,
             raft_applied_index: 9,
             learner: false,
@@ -266,6 +273,26 @@ mod tests {
         resource.status = serde_json::from_value(before).ok();
         let seen = ordinals(&resource, &answers);
         assert_eq!(seen[3], Some(3), "it answered there before");
+    }
+
+    /// What is not blank is never deleted without a person.
+    #[test]
+    fn a_member_is_blank_if_nothing_is_decided_stored_or_confirmed() {
+        let Answer { report: Ok(fresh), .. } = answer(1, 0, false, vec![entry(1, false)]) else {
+            panic!("a report");
+        };
+        let fresh = Report { raft_index: 1, raft_applied_index: 1, ..fresh };
+        assert!(said(&fresh).blank);
+        for report in [
+            Report { raft_index: 2, ..fresh.clone() },
+            Report { raft_applied_index: 2, ..fresh.clone() },
+            // restored from a backup
+            Report { revision: 7, ..fresh.clone() },
+            // its quorum serves since its status was read
+            Report { linearizable: true, ..fresh },
+        ] {
+            assert!(!said(&report).blank, "{report:?}");
+        }
     }
 
     #[test]

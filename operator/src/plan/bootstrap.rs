@@ -64,9 +64,23 @@ fn hindered(pass: &Pass<'_>) -> Option<Step> {
     let mut reasons = stuck.filter_map(|(ordinal, pod)| {
         let exits = pod.exit.map(|code| Why::Exited(ordinal, code));
         let obstacle = pod.obstacle.map(|found| Why::Obstacle(ordinal, found));
-        obstacle.or(exits)
+        let apart = is_apart(pass, ordinal).then_some(Why::ClusterIdMismatch);
+        obstacle.or(exits).or(apart)
     });
     soon(reasons.next()?)
+}
+
+/// Whether a member is in another cluster than others, or in one that this EtcdCluster has not begun: its list is of another
+/// length, which only a discovery token explains.
+fn is_apart(pass: &Pass<'_>, ordinal: Ordinal) -> bool {
+    let Some(list) = &pass.seen.membership else {
+        return false;
+    };
+    let members = list.said.get(&ordinal).map(|said| said.members);
+    let begun = pass.status.bootstrap_members;
+    let begun = begun.and_then(|begun| usize::try_from(begun).ok());
+    let other = members.is_some() && members != begun && pass.status.discovery.is_none();
+    other || list.strangers().next().is_some()
 }
 
 /// Records with how many members and by which discovery URL the cluster begins; waits while secrets that its

@@ -1,4 +1,4 @@
-//! When nothing may be done, and pods that a person wants stopped.
+//! When nothing may be done, pods that a person wants stopped, and members that are left of a first try.
 
 use super::{
     idle,
@@ -16,44 +16,44 @@ pub(super) fn paused(pass: &Pass<'_>) -> Option<Step> {
     pass.spec.paused.then(|| idle(Why::Paused)).flatten()
 }
 
-/// Waits for a person if members report different cluster ids, or another one than the status records. A disk that is left of
-/// a first try, on which nothing was ever decided, gives way without one.
+/// Waits for a person if members report different cluster ids, or another one than the status records, unless only disks
+/// of a first try are in another cluster.
 pub(super) fn other_cluster(pass: &Pass<'_>) -> Option<Step> {
     let list = pass.seen.membership.as_ref()?;
     let recorded = pass.status.cluster_id.as_ref();
-    let differs = recorded.is_some_and(|id| *id != format!("{:x}", list.cluster_id));
-    if differs {
-        return idle(Why::ClusterIdMismatch);
-    }
-    let mut said = list.said.iter();
-    let left = said.find_map(|(ordinal, said)| left_over(pass, *ordinal, *said));
-    // before a first quorum nobody's data counts, if nobody has any
-    let counts = pass.was_born() || list.said.values().any(|said| !said.blank);
-    let differ = counts && list.strangers().next().is_some();
-    left.or_else(|| idle(Why::ClusterIdMismatch).filter(|_| differ))
+    let other = recorded.is_some_and(|id| *id != format!("{:x}", list.cluster_id));
+    let mut strangers = list.strangers();
+    let differ = match pass.was_born() {
+        true => strangers.any(|(ordinal, said)| !is_left_over(pass, ordinal, said)),
+        // where nobody has data the others start: that touches no disk
+        false => strangers.next().is_some() && list.said.values().any(|said| !said.blank),
+    };
+    idle(Why::ClusterIdMismatch).filter(|_| other || differ)
 }
 
-/// Deletes the claim and then the pod of a member that began in an earlier EtcdCluster of this name, and never had a quorum
-/// there: a quorum serves without it, or, before one does, its list is of another length than that of this cluster.
-fn left_over(pass: &Pass<'_>, ordinal: Ordinal, said: Said) -> Option<Step> {
-    let list = pass.seen.membership.as_ref()?;
-    let begun = pass.status.bootstrap_members;
-    let begun = begun.and_then(|members| usize::try_from(members).ok());
-    let other = match pass.was_born() {
-        true => list.linearizable && said.cluster_id != list.cluster_id,
-        false => begun.is_some_and(|members| members != said.members),
-    };
-    let claim = pass.claim(ordinal).filter(|claim| !claim.served);
-    let (claim, pod) = (claim?, pass.pod(ordinal)?);
-    if !other || !said.blank {
-        return None;
-    }
-    let reason = Stop::NotAMember;
-    match (claim.deleting, pod.deleting) {
-        (false, _) => Some(Step::DeleteClaim { ordinal }),
-        (true, false) => Some(Step::DeletePod { ordinal, reason }),
-        (true, true) => soon(Why::PodEnding(ordinal)),
-    }
+/// Whether a member began in an earlier EtcdCluster of this name and has nothing: it is in another cluster than the quorum that
+/// serves, is blank, and its claim is not marked as one that has served.
+fn is_left_over(pass: &Pass<'_>, ordinal: Ordinal, said: &Said) -> bool {
+    let joined = pass.joined();
+    let elsewhere = joined.is_some_and(|joined| joined.list.cluster_id != said.cluster_id);
+    let unserved = pass.claim(ordinal).is_some_and(|claim| !claim.served);
+    elsewhere && said.blank && unserved
+}
+
+/// Deletes the claim and then the pod of a member that is left of a first try, unless a person has fenced it.
+pub(super) fn left_over(joined: &Joined<'_>) -> Option<Step> {
+    let pass = &joined.pass;
+    let strangers = joined.list.strangers();
+    let left = strangers.filter(|(ordinal, said)| is_left_over(pass, *ordinal, said));
+    let left = left.filter(|(ordinal, _)| !pass.is_fenced(*ordinal));
+    joined.first(left.filter_map(|(ordinal, _)| {
+        let reason = Stop::NotAMember;
+        match (pass.claim(ordinal)?.deleting, pass.pod(ordinal)?.deleting) {
+            (false, _) => Some(Step::DeleteClaim { ordinal }),
+            (true, false) => Some(Step::DeletePod { ordinal, reason }),
+            (true, true) => soon(Why::PodEnding(ordinal)),
+        }
+    }))
 }
 
 /// Stops the pod of the highest ordinal if the spec asks for no members, and waits when all are stopped; the

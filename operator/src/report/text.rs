@@ -375,15 +375,18 @@ fn strangers(cluster: &str, seen: &Observed) -> String {
     let others =
         others.map(|(ordinal, said)| format!("{cluster}-{ordinal} is in {:x}", said.cluster_id));
     let others: Vec<_> = others.collect();
-    match others.is_empty() {
-        true => format!(
-            "members are in cluster {id:x}, and status.clusterID says another: nothing is changed until a person has given the claims of that one back, or has made the EtcdCluster again, without its status"
-        ),
-        false => format!(
+    if !others.is_empty() {
+        return format!(
             "members are in different clusters: {}, the others are in {id:x}. Nothing is changed until a person has decided whose data counts, and has deleted the claims, and then the pods, of the members whose data does not",
             others.join(", ")
-        ),
+        );
     }
+    let all = list.into_iter().flat_map(|list| list.said.keys());
+    let all: Vec<_> = all.map(|ordinal| format!("{cluster}-{ordinal}")).collect();
+    format!(
+        "in cluster {id:x}, which is not that of this EtcdCluster, are {}: nothing is changed until a person has given its own claims back; or, if the data of these counts, has made the EtcdCluster again, without its status and as large as theirs; or else has deleted their claims, and then their pods",
+        all.join(", ")
+    )
 }
 
 fn obstacle_text(obstacle: Obstacle) -> (&'static str, &'static str) {

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use super::{faults::disk, why, world::World};
 use crate::{
     crd::EtcdClusterSpec,
-    model::{Bootstrap, ClaimSeen, Membership, Obstacle, PodSeen, Removal, Said, Step, Stop, Why},
+    model::{
+        Bootstrap, ClaimSeen, Membership, Obstacle, PodSeen, Refusal, Removal, Said, Step, Stop,
+        Why,
+    },
 };
 
 pub(super) fn cluster(replicas: i32) -> World {
@@ -293,23 +296,25 @@ fn a_disk_that_is_left_of_a_first_try_gives_way() {
     let other = Said { cluster_id: 0xbeef, members: 3, blank: true };
     let planned = |change: fn(&mut Said, &mut ClaimSeen, &mut PodSeen, &mut bool)| {
         let mut seen = world.observe();
-        let at = seen.ordinals.get_mut(&0).expect("a member");
+        let at = seen.ordinals.get_mut(&2).expect("a member");
         let (claim, pod) = (at.claim.as_mut(), at.pod.as_mut());
         let (claim, pod) = (claim.expect("a claim"), pod.expect("a pod"));
         let list = seen.membership.as_mut().expect("a list");
+        let member = &mut list.members[2];
+        (member.started, member.answers, member.healthy) = (false, false, false);
         let mut said = other;
         claim.served = false;
         change(&mut said, claim, pod, &mut list.linearizable);
-        list.said.insert(0, said);
+        list.said.insert(2, said);
         crate::plan::plan(&world.spec, &world.status, &seen)
     };
     let step = planned(|_, _, _, _| {});
-    assert_eq!(step, Step::DeleteClaim { ordinal: 0 });
+    assert_eq!(step, Step::DeleteClaim { ordinal: 2 });
     let reason = Stop::NotAMember;
     let step = planned(|_, claim, _, _| claim.deleting = true);
-    assert_eq!(step, Step::DeletePod { ordinal: 0, reason });
+    assert_eq!(step, Step::DeletePod { ordinal: 2, reason });
     let step = planned(|_, claim, pod, _| (claim.deleting, pod.deleting) = (true, true));
-    assert_eq!(why(&step), Some(&Why::PodEnding(0)), "{step:?}");
+    assert_eq!(why(&step), Some(&Why::PodEnding(2)), "{step:?}");
     for keeps in [
         (|said, _, _, _| said.blank = false)
             as fn(&mut Said, &mut ClaimSeen, &mut PodSeen, &mut bool),
@@ -321,23 +326,74 @@ fn a_disk_that_is_left_of_a_first_try_gives_way() {
     }
 }
 
-/// The first try was larger, so that its one disk has a list that never has a quorum; or members of both tries run.
+/// Neither keeps the others from their repairs.
+#[test]
+fn a_disk_of_a_first_try_that_is_fenced_or_may_not_be_deleted_stays() {
+    let world = cluster(3);
+    let mut seen = world.observe();
+    let at = seen.ordinals.get_mut(&2).expect("a member");
+    at.claim.as_mut().expect("a claim").served = false;
+    at.pod.as_mut().expect("a pod").ready = false;
+    seen.ordinals.get_mut(&1).expect("a member").pod = None;
+    let list = seen.membership.as_mut().expect("a list");
+    let other = Said { cluster_id: 0xbeef, members: 3, blank: true };
+    (list.members[2].answers, list.members[2].healthy) = (false, false);
+    list.said.insert(2, other);
+    let step = Step::DeleteClaim { ordinal: 2 };
+    let (held, idle, said) = (true, false, String::new());
+    let mut refused = seen.clone();
+    refused.refused = vec![Refusal { step, held, idle, said }];
+    let step = crate::plan::plan(&world.spec, &world.status, &refused);
+    assert!(
+        matches!(step, Step::StartMember { ordinal: 1, .. }),
+        "{step:?}"
+    );
+    seen.fenced = [2].into();
+    let mut reached = Vec::new();
+    for _ in 0..2 {
+        reached.push(crate::plan::plan(&world.spec, &world.status, &seen));
+        seen.ordinals.get_mut(&2).expect("a member").pod = None;
+    }
+    let reason = Stop::Fenced;
+    assert_eq!(reached[0], Step::DeletePod { ordinal: 2, reason });
+    assert!(
+        matches!(reached[1], Step::StartMember { ordinal: 1, .. }),
+        "{reached:?}"
+    );
+}
+
+/// Before a quorum serves nobody knows whose disk counts: the first members start beside those of a first try, which may have
+/// been larger, and if they do not come to serve, a person is asked.
 #[test]
 fn a_first_start_goes_on_beside_the_disks_of_another_one() {
-    for (replicas, members) in [(1, 3), (3, 3)] {
+    let said = |cluster_id, members| Said { cluster_id, members, blank: true };
+    for (replicas, others) in [(1, vec![]), (3, vec![said(0xc1, 3)])] {
         let spec = EtcdClusterSpec { replicas, ..EtcdClusterSpec::minimal() };
         let mut world = World::new(spec, 3);
         assert!(world.run(50, |world, _| world.pods.len() == 1));
-        let mut seen = world.observe();
-        let said = |cluster_id| Said { cluster_id, members, blank: true };
-        let said = BTreeMap::from([(0, said(0xbeef)), (1, said(0xc1))]);
-        seen.membership = Some(Membership { cluster_id: 0xbeef, said, ..Membership::default() });
-        let step = crate::plan::plan(&world.spec, &world.status, &seen);
-        let expected = match replicas {
-            1 => matches!(step, Step::DeleteClaim { ordinal: 0 }),
-            _ => matches!(step, Step::StartMember { ordinal: 1, .. }),
+        let planned = |world: &World, stuck: bool| {
+            let mut seen = world.observe();
+            for at in seen.ordinals.values_mut().filter(|_| stuck) {
+                let pod = at.pod.as_mut().expect("a pod");
+                (pod.ready, pod.ready_changed) = (false, seen.now - 60);
+            }
+            let said = (0..).zip([vec![said(0xbeef, 3)], others.clone()].concat());
+            let said = BTreeMap::from_iter(said);
+            let cluster_id = 0xbeef;
+            seen.membership = Some(Membership { cluster_id, said, ..Membership::default() });
+            crate::plan::plan(&world.spec, &world.status, &seen)
         };
-        assert!(expected, "{step:?}");
+        for ordinal in 1..replicas {
+            let step = planned(&world, true);
+            let next = u32::try_from(ordinal).expect("an ordinal");
+            let starts = matches!(step, Step::StartMember { ordinal, .. } if ordinal == next);
+            assert!(starts, "{step:?}");
+            assert!(world.run(50, |world, _| world.pods.contains_key(&next)));
+        }
+        let step = planned(&world, false);
+        assert_eq!(why(&step), Some(&Why::Bootstrapping), "{step:?}");
+        let step = planned(&world, true);
+        assert_eq!(why(&step), Some(&Why::ClusterIdMismatch), "{step:?}");
     }
 }
 
