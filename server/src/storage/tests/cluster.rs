@@ -29,8 +29,8 @@ const SEEDS: &str = "WITAN_CLUSTER_SEEDS";
 /// The number of seeds without it.
 const SEEDS_USUAL: u64 = 8;
 
-/// A seed in which a member survives a flipped bit.
-const SEED_WITH_FLIP: u64 = 5;
+/// From this seed on, a member soon survives a flipped bit: few runs have one that does.
+const SEED_WITH_FLIP: u64 = 17;
 
 /// Syncs of an append, of a checkpoint and of an installation, at most: the power goes at one of them, or after
 /// the step.
@@ -318,7 +318,8 @@ fn an_entry_that_is_lost_in_a_power_cut_is_found() {
 
 #[test]
 fn an_entry_that_is_lost_with_a_flipped_bit_is_found() {
-    let violation = run(SEED_WITH_FLIP, Lie::Flip).0.violation;
+    let mut seeds = SEED_WITH_FLIP..SEED_WITH_FLIP + 40;
+    let violation = seeds.find_map(|seed| run(seed, Lie::Flip).0.violation);
     let violation = violation.expect("it is found");
     assert_eq!(violation.invariant, "storage_faithful");
 }
