@@ -375,10 +375,14 @@ impl ReplicaLoop {
                 let view = self.latest();
                 self.host.completions.push(to, view);
             }
-            LoopRequest::Rewrite { done } if self.space.room() == SpaceLevel::Enough => {
-                self.rewrite(done)
+            LoopRequest::Rewrite { done } => {
+                // since a start there may have been no tick
+                self.check_disk();
+                match self.space.room() {
+                    SpaceLevel::Enough => self.rewrite(done),
+                    SpaceLevel::Low | SpaceLevel::None => self.rewrite_and_shrink(done),
+                }
             }
-            LoopRequest::Rewrite { done } => self.rewrite_and_shrink(done),
             LoopRequest::Shrink { done } => self.rewrite(done),
             LoopRequest::Lease { lease, question, to } => {
                 let ticket = self.ticket();
