@@ -160,13 +160,13 @@ impl Replica {
     /// Asks the leader for its state, if this member needs it and has not asked yet.
     ///
     /// The leader's state must reach the end of this log, whose entries this member has acknowledged, and a member that
-    /// has asked takes no entries. Where a quorum needs this member, it therefore asks only in a term in which its whole
-    /// log is committed, and takes entries again when another term begins.
+    /// has asked takes no entries: the leader may need it to commit them. It therefore asks only in a term in which its
+    /// whole log is committed, and takes entries again when another term begins.
     pub(super) fn request_snapshot(&mut self) {
         if !self.rebuilds {
             return;
         }
-        if self.is_in_every_quorum() && !self.leader_reaches_own_log() {
+        if !self.leader_reaches_own_log() {
             self.raft.raft.pending_request_snapshot = INVALID_INDEX;
             return;
         }
@@ -182,12 +182,6 @@ impl Replica {
         let asked = self.raft.raft.pending_request_snapshot;
         message.get_msg_type() == MessageType::MsgSnapshot
             && message.get_snapshot().get_metadata().index < asked
-    }
-
-    /// Whether the other voters are no quorum: those of two.
-    fn is_in_every_quorum(&self) -> bool {
-        let voters = &self.raft.store().position().voters;
-        voters.len() <= 2 && voters.contains(&self.config.id)
     }
 
     /// Whether the leader commits this member's whole log without another entry: its last one is committed and of the

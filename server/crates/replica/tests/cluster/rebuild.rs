@@ -140,6 +140,23 @@ fn a_state_is_asked_for_again_from_the_next_leader() {
     cluster.until(|cluster| cluster.answer(corrupt, ticket).is_some());
 }
 
+/// Of three voters one is gone, and the acknowledgment of the other is lost: the leader commits nothing without it.
+#[test]
+fn a_member_takes_entries_until_the_leader_has_committed_its_log() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let (member, leader) = (cluster.follower(), cluster.leader().expect("it leads"));
+    cluster.kill(6 - member - leader, &[]);
+    cluster.cut.insert((member, leader));
+    let ticket = cluster.propose(leader, put("a"));
+    cluster.settle();
+    cluster.replica(member).rebuild();
+    cluster.settle();
+    cluster.cut.clear();
+    cluster.until(|cluster| cluster.answer(leader, ticket).is_some());
+    cluster.until(|cluster| cluster.world(member).installs == 1);
+    assert_eq!(cluster.count(member, "a"), 1);
+}
+
 /// A snapshot that it has asked for before comes a second time, after it has acknowledged later entries.
 #[test]
 fn an_earlier_state_than_was_asked_for_is_not_installed() {
