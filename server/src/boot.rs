@@ -100,7 +100,7 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     };
     let (published, publishing) = watch::channel(false);
     actix_rt::spawn(publish(member.node.clone(), config.clone(), published));
-    member.watch_cluster(&config);
+    member.watch_cluster();
     let early = tokio::select! {
         first = &mut signal => Some(End::Signal(first)),
         () = member.node.removed() => Some(End::Removed),
@@ -147,16 +147,9 @@ struct RunningMember {
 }
 
 impl RunningMember {
-    /// Starts the background work on a worker: versions and clocks of the other members and, if the settings
-    /// ask for them, ages of states and promotions.
-    fn watch_cluster(&self, config: &Config) {
+    /// Starts the background work on a worker: versions and clocks of the other members.
+    fn watch_cluster(&self) {
         actix_rt::spawn(self.peers.monitor());
-        if config.peers.stale_read_age {
-            actix_rt::spawn(self.node.clone().measure_state_age());
-        }
-        if config.peers.promote_learners {
-            actix_rt::spawn(self.node.clone().promote_learners());
-        }
     }
 
     /// Stops the member and returns the result of the process: `Ok` after a signal, else the error that `end`
@@ -367,7 +360,6 @@ fn shared_parts(
             started_ns: now_ns(),
         },
         election_timeout: config.election_timeout,
-        dead_after: config.peers.dead_after,
         request_timeout: request_timeout(config),
         token_ttl: config.settings.auth.token_ttl,
         stopping,

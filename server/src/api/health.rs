@@ -17,7 +17,7 @@ use witan_replica::machine::alarm::{Alarm, AlarmType};
 pub use metrics::HealthMetrics;
 
 use super::{Context, reply};
-use crate::node::{DeadMember, NodeError};
+use crate::node::NodeError;
 
 const NO_LEADER: &str = "RAFT NO LEADER";
 
@@ -102,22 +102,6 @@ struct Probe {
     aggregate: bool,
 }
 
-/// The probe that names dead members.
-const READY: &str = "readyz";
-
-/// Returns a line of the `readyz` report for each member that is unreachable for longer than
-/// `--dead-member-time`. These lines do not fail the probe.
-async fn dead_members(ctx: &Context) -> String {
-    let Ok(view) = ctx.node.view().await else {
-        return String::new();
-    };
-    let line = |dead: DeadMember| {
-        let (DeadMember { id, name, .. }, seconds) = (&dead, dead.lost_for.as_secs());
-        format!("[!]member {id:x} ({name}) is unreachable for {seconds} s\n")
-    };
-    ctx.node.dead_members(&view).into_iter().map(line).collect()
-}
-
 /// A check of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Check {
@@ -194,7 +178,7 @@ impl Probe {
         };
         let (name, checks) = match name {
             "livez" => ("livez", LIVEZ),
-            READY => (READY, READYZ),
+            "readyz" => ("readyz", READYZ),
             _ => return None,
         };
         let whole = check.is_none();
@@ -226,9 +210,6 @@ impl Probe {
                     format!("[-]{name} failed: {reason}\n")
                 }
             };
-        }
-        if self.aggregate && self.name == READY {
-            report += &dead_members(ctx).await;
         }
         if failed {
             tracing::error!(probe = self.name, report, "Health check error");

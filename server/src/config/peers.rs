@@ -21,12 +21,6 @@ pub struct PeerSettings {
     pub write_timeout: Duration,
     /// `--downgrade-check-time`: how often a leader looks whether a downgrade is complete; `None` never.
     pub downgrade_check: Option<Duration>,
-    /// `--dead-member-time`: a member that is unreachable for so long is named; `None` names none.
-    pub dead_after: Option<Duration>,
-    /// `--promote-learners`: a leader promotes learners that are in sync.
-    pub promote_learners: bool,
-    /// `--stale-read-age`: serializable reads say how old the state that they see may be.
-    pub stale_read_age: bool,
     /// `--wait-cluster-ready-timeout`: how long clients are not served at start, because this member has not
     /// heard of a leader and has not published itself. Then they are: a member without a quorum answers what
     /// it can.
@@ -43,9 +37,6 @@ impl Default for PeerSettings {
             read_timeout: seconds,
             write_timeout: seconds,
             downgrade_check: Some(seconds),
-            dead_after: None,
-            promote_learners: false,
-            stale_read_age: false,
             ready_timeout: seconds,
             local_address: None,
         }
@@ -73,9 +64,6 @@ impl ValueReader<'_> {
             read_timeout: raft_timeout("raft-read-timeout")?,
             write_timeout: raft_timeout("raft-write-timeout")?,
             downgrade_check: unless_zero(self.duration("downgrade-check-time")?),
-            dead_after: unless_zero(self.duration("dead-member-time")?),
-            promote_learners: self.boolean("promote-learners")?,
-            stale_read_age: self.boolean("stale-read-age")?,
             ready_timeout: self.duration("wait-cluster-ready-timeout")?,
             local_address: local_address.flatten(),
         })

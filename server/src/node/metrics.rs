@@ -61,7 +61,6 @@ struct StateSeries {
     alarms: IntGaugeVec,
     cluster_version: IntGaugeVec,
     known_peers: IntGaugeVec,
-    dead: IntGaugeVec,
     db_size: [IntGauge; 2],
     db_size_in_use: IntGauge,
     keys: IntGauge,
@@ -163,7 +162,6 @@ impl StateSeries {
             alarms: on.gauges("etcd_debugging_server_alarms", "1 for each alarm that stands, by the member that raised it.", &["server_id", "alarm_type"]),
             cluster_version: on.gauges("etcd_cluster_version", "Always 1; the label is the cluster's version.", &["cluster_version"]),
             known_peers: on.gauges("etcd_network_known_peers", "1 for each known member.", &["Local", "Remote"]),
-            dead: on.gauges("witan_dead_members", "1 for each member that was not reachable for --dead-member-time.", &["member"]),
             db_size: [
                 on.gauge("etcd_mvcc_db_total_size_in_bytes", "Size of the v3 key space."),
                 on.gauge("etcd_debugging_mvcc_db_total_size_in_bytes", "Size of the v3 key space (old name)."),
@@ -212,12 +210,7 @@ impl StateSeries {
         self.auth_revision.set(gauge(auth_revision));
         self.is_learner
             .set(view.is_some_and(|view| node.is_learner(view)).into());
-        for by_label in [
-            &self.alarms,
-            &self.cluster_version,
-            &self.known_peers,
-            &self.dead,
-        ] {
+        for by_label in [&self.alarms, &self.cluster_version, &self.known_peers] {
             by_label.reset();
         }
         let Some(view) = view else {
@@ -232,10 +225,6 @@ impl StateSeries {
         for alarm in node.alarms(view, None) {
             let labels = [format!("{:x}", alarm.member), alarm_type(alarm.kind)];
             self.alarms.with_label_values(&labels).set(1);
-        }
-        for dead in node.dead_members(view) {
-            let id = format!("{:x}", dead.id);
-            self.dead.with_label_values(&[id]).set(1);
         }
         let members = &view.machine.members;
         if let Some((major_minor, _)) = members.cluster_version.rsplit_once('.') {

@@ -26,13 +26,11 @@ mod peer_links;
 mod peer_stats;
 mod pending_requests;
 mod post;
-mod promotion;
 mod raft_inbox;
 mod reconfiguration;
 mod replica_loop;
 mod request_group;
 mod requests;
-mod state_age;
 mod state_hashes;
 mod status;
 #[cfg(test)]
@@ -66,13 +64,11 @@ use requests::{LoopRequest, Proposal};
 pub use clock::now_ns;
 pub use error::{NodeError, ProposeError, TransferError};
 pub use metrics::NodeMetrics;
-pub use peer_links::DeadMember;
 pub use peer_stats::FollowerCounts;
 pub use post::Post;
 pub use reconfiguration::{Reconfiguration, UnsafeReconfiguration};
 pub(crate) use replica_loop::{EXIT_LOG_LOST, EXIT_REMOVED};
 pub use replica_loop::{NodeParts, start};
-pub use state_age::StateAge;
 pub use state_hashes::{FrozenStates, StateHash, StateHashes};
 pub use status::AuthState;
 pub use tokens::Tokens;
@@ -125,7 +121,6 @@ struct Shared {
     /// The last measured state of the disk.
     disk: Arc<SpaceStatus>,
     state_hashes: StateHashes,
-    state_ages: state_age::StateAges,
     /// Snapshots of leaders that were installed.
     installs: watch::Sender<u64>,
     /// Whether this member was removed from the cluster.
@@ -138,8 +133,6 @@ pub struct SharedParts {
     pub identity: ProcessIdentity,
     /// `--election-timeout`.
     pub election_timeout: Duration,
-    /// `--dead-member-time`.
-    pub dead_after: Option<Duration>,
     /// A request without an answer by then fails.
     pub request_timeout: Duration,
     /// Simple tokens that are not used for so long end.
@@ -164,7 +157,7 @@ impl Shared {
         Self {
             inbox,
             raft_inbox: raft_inbox::RaftInbox::default(),
-            peer_links: peer_links::PeerLinks::new(parts.dead_after),
+            peer_links: peer_links::PeerLinks::default(),
             leader: watch::Sender::default(),
             election_timeout: parts.election_timeout,
             status: status::PublishedStatus::default(),
@@ -181,7 +174,6 @@ impl Shared {
             quota_bytes: parts.quota_bytes,
             disk,
             state_hashes: StateHashes::default(),
-            state_ages: state_age::StateAges::default(),
             installs: watch::Sender::default(),
             removed: watch::Sender::default(),
         }

@@ -1,13 +1,11 @@
-//! Which other members are connected, and since when: why a request timed out, whether a change of
-//! membership is safe, and which members are dead.
+//! Which other members are connected, and since when: why a request timed out, and whether a change of
+//! membership is safe.
 
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
-
-use witan_replica::machine::view::View;
 
 use super::{
     Node, ProposeError, now_ns,
@@ -23,45 +21,23 @@ const HEALTHY_AFTER: Duration = Duration::from_secs(5);
 pub(super) struct PeerLinks {
     /// When each member that is connected was.
     since: Mutex<BTreeMap<u64, i64>>,
-    /// When each member that is not connected was lost, or became known.
-    lost: Mutex<BTreeMap<u64, Instant>>,
-    /// `--dead-member-time`: a member that is not connected for so long is dead.
-    dead_after: Option<Duration>,
     pub(super) stats: PeerStats,
 }
 
-/// A member that is not connected for longer than `--dead-member-time`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadMember {
-    /// Its id.
-    pub id: u64,
-    /// Its name; empty if it never started.
-    pub name: String,
-    /// How long it is not connected.
-    pub lost_for: Duration,
-}
-
 impl PeerLinks {
-    pub(super) fn new(dead_after: Option<Duration>) -> Self {
-        Self { dead_after, ..Self::default() }
-    }
-
     /// Notes that a member is connected since `now_ns`, or since before if it was connected already.
     pub(super) fn connected(&self, member: u64, now_ns: i64) {
         self.lock().entry(member).or_insert(now_ns);
-        self.lock_lost().remove(&member);
     }
 
     /// Notes that a member is not connected from now on, or since before if it was not connected already.
     pub(super) fn lost(&self, member: u64) {
         self.lock().remove(&member);
-        self.lock_lost().entry(member).or_insert_with(Instant::now);
     }
 
     /// Forgets both when a member was connected and when it was lost.
     pub(super) fn forget(&self, member: u64) {
         self.lock().remove(&member);
-        self.lock_lost().remove(&member);
     }
 
     /// Returns how a member is connected: `Settled` since `before_ns` or earlier, `Recent` since then, or
@@ -84,10 +60,6 @@ impl PeerLinks {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, i64>> {
         self.since.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn lock_lost(&self) -> MutexGuard<'_, BTreeMap<u64, Instant>> {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Node {
@@ -98,25 +70,6 @@ impl Node {
         } else {
             self.shared.peer_links.lost(member);
         }
-    }
-
-    /// Returns the other members that have not been connected for `--dead-member-time`; none if that is 0.
-    pub fn dead_members(&self, view: &View) -> Vec<DeadMember> {
-        let links = &self.shared.peer_links;
-        let Some(dead_after) = links.dead_after else {
-            return Vec::new();
-        };
-        let lost = links.lock_lost();
-        let members = view.machine.members.by_id.values();
-        let dead = members.filter_map(|member| {
-            let lost_for = lost.get(&member.id)?.elapsed();
-            (lost_for >= dead_after).then(|| DeadMember {
-                id: member.id,
-                name: member.name.clone(),
-                lost_for,
-            })
-        });
-        dead.collect()
     }
 
     /// Checks that a change of membership is safe for the quorum, as this member sees the others.

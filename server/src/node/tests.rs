@@ -47,7 +47,6 @@ fn stalled_as(identity: ProcessIdentity) -> (Node, Receiver<LoopRequest>) {
     let parts = SharedParts {
         identity,
         election_timeout: Duration::from_secs(1),
-        dead_after: None,
         request_timeout: Duration::from_secs(60),
         token_ttl: Duration::from_secs(300),
         stopping,

@@ -52,14 +52,6 @@ const SLEEPS: &[(&str, &str)] = &[
         "the time between two comparisons, and the pause between two tries to rebuild the state",
     ),
     (
-        "server/src/node/promotion.rs",
-        "the leader looks for learners now and then",
-    ),
-    (
-        "server/src/node/state_age.rs",
-        "a linearizable read now and then shows how old the state may be",
-    ),
-    (
         "server/src/bootstrap/join.rs",
         "the pause before members that did not answer are asked again",
     ),

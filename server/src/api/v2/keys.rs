@@ -39,9 +39,6 @@ use crate::{
 /// Anybody may send them.
 static IGNORED_BODIES: LogLimit = LogLimit::new();
 
-/// Header of an answer to a read of this member alone, with `--stale-read-age`.
-const STATE_AGE_HEADER: &str = "x-witan-state-age-ms";
-
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// What a method means here.
@@ -239,8 +236,8 @@ async fn form(
     }
 }
 
-/// Answers with a node: linearizable with `quorum`, else from this member's state, whose age is a
-/// header then if it is measured. Counts the read; a large listing is built on another thread.
+/// Answers with a node: linearizable with `quorum`, else from this member's state. Counts
+/// the read; a large listing is built on another thread.
 async fn get(
     dialect: &V2Dialect,
     request: &HttpRequest,
@@ -248,7 +245,6 @@ async fn get(
     params: &Params,
 ) -> Result<HttpResponse, V2Error> {
     let node = &dialect.ctx.node;
-    let age = node.state_age().filter(|_| !params.quorum);
     let view = if params.quorum {
         node.read().await?
     } else {
@@ -267,9 +263,6 @@ async fn get(
     let body = found?;
     dialect.ctx.v2_metrics.read(recursive);
     let mut answer = headers::success(node, StatusCode::OK, index);
-    if let Some(age) = age {
-        answer.insert_header((STATE_AGE_HEADER, age.to_string()));
-    }
     Ok(answer.body(reply::framed(request, body)))
 }
 

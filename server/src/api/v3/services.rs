@@ -97,7 +97,7 @@ impl RpcService {
         verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<A>,
     ) -> Outgoing
     where
-        Q: unary::UnaryRequest,
+        Q: prost::Message + Default + 'static,
         A: unary::UnaryResponse,
     {
         let served = authorize::refuse_learner(&self.ctx, head.path());

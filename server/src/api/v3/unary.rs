@@ -5,24 +5,16 @@
 //! before they arrive here.
 
 use bytes::{BufMut as _, Bytes};
-use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
-use http_body_util::{BodyExt as _, Full};
 use prost::Message;
-use tonic::{Status, body::Body, metadata::GRPC_CONTENT_TYPE};
+use tonic::Status;
 use witan_api::v3::{
     error::RpcError,
-    etcdserverpb::{
-        PutRequest, PutResponse, RangeRequest, RangeResponse, TxnRequest, TxnResponse,
-        response_op::Response as OpResponse,
-    },
+    etcdserverpb::{PutResponse, RangeResponse, TxnResponse, response_op::Response as OpResponse},
     mvccpb::KeyValue,
 };
 
-use super::{RpcResult, kv::txn, large_reads::WithPermit};
-use crate::{api::Context, node::StateAge, transport::Outgoing};
-
-/// Metadata of an answer to a serializable read, with `--stale-read-age`.
-const STATE_AGE: &str = "witan-state-age-ms";
+use super::{RpcResult, large_reads::WithPermit};
+use crate::{api::Context, transport::Outgoing};
 
 /// Longer messages are decoded on another thread: they can hold an operation in every few bytes.
 const INLINE_REQUEST_BYTES_MAX: usize = 256 << 10;
@@ -32,30 +24,6 @@ const INLINE_PAIRS_MAX: usize = 16_384;
 
 /// Bytes of keys and values in such an answer.
 const INLINE_BYTES_MAX: usize = 4 << 20;
-
-/// A request of one message.
-pub(super) trait UnaryRequest: Message + Default + 'static {
-    /// Whether the request reads the state of this member alone, which may be out of date.
-    fn is_serializable(&self) -> bool;
-}
-
-impl UnaryRequest for PutRequest {
-    fn is_serializable(&self) -> bool {
-        false
-    }
-}
-
-impl UnaryRequest for RangeRequest {
-    fn is_serializable(&self) -> bool {
-        self.serializable
-    }
-}
-
-impl UnaryRequest for TxnRequest {
-    fn is_serializable(&self) -> bool {
-        txn::serializable(self)
-    }
-}
 
 /// An answer whose size is known before it is encoded.
 pub(super) trait UnaryResponse: Send + Sized + 'static {
@@ -148,7 +116,7 @@ pub(super) async fn respond<Q, A>(
     verb: impl AsyncFnOnce(Q) -> RpcResult<A>,
 ) -> Outgoing
 where
-    Q: UnaryRequest,
+    Q: Message + Default + 'static,
     A: UnaryResponse,
 {
     let answer = async {
@@ -160,11 +128,10 @@ where
             Q::decode(message)
         };
         let request = decoded.map_err(|e| Status::internal(e.to_string()))?;
-        let age = ctx.node.state_age().filter(|_| request.is_serializable());
-        Ok::<_, Status>((verb(request).await?, age))
+        Ok::<_, Status>(verb(request).await?)
     };
-    let (answer, age) = match answer.await {
-        Ok(done) => done,
+    let answer = match answer.await {
+        Ok(answer) => answer,
         Err(status) => return Outgoing::Response(status.into_http()),
     };
     let message = if answer.is_large() {
@@ -177,24 +144,7 @@ where
     } else {
         answer.encode()
     };
-    match age {
-        None => Outgoing::Message(message),
-        Some(age) => with_age(message, age),
-    }
-}
-
-/// Builds the response to a serializable read, with the age of the state as metadata.
-fn with_age(message: Vec<u8>, age: StateAge) -> Outgoing {
-    let mut trailers = HeaderMap::new();
-    trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
-    let body = Full::new(Bytes::from(message)).with_trailers(async { Some(Ok(trailers)) });
-    let mut response = Response::new(Body::new(body));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
-    if let Ok(age) = age.to_string().parse() {
-        headers.insert(STATE_AGE, age);
-    }
-    Outgoing::Response(response)
+    Outgoing::Message(message)
 }
 
 /// Returns the message of a body without its prefix (a flag and the length); an error if the body ends

@@ -85,32 +85,6 @@ fn learners(member: &Server) -> Vec<u64> {
 }
 
 #[test]
-fn a_learner_in_sync_is_promoted_by_itself() {
-    // what nobody looks at is checked whatever the operator has said
-    let args = ["--promote-learners", "--strict-reconfig-check=false"];
-    let mut cluster = Cluster::start_with(1, &args);
-    let at = cluster.prepare_joining(&[0]);
-    let peer_url = cluster.member(at).peer_url();
-    add(cluster.member(0), &peer_url, &["--learner"]);
-    assert_eq!(learners(cluster.member(0)).len(), 1);
-    let joining = cluster.member_mut(at);
-    joining.add_args(["--initial-cluster-state", "existing"]);
-    joining.start_again();
-    wait::until_true("the learner is promoted", || {
-        learners(cluster.member(0)).is_empty()
-    });
-    // one that never starts is not
-    let never = cluster.prepare_joining(&[0, 1]);
-    let peer_url = cluster.member(never).peer_url();
-    add(cluster.member(0), &peer_url, &["--learner"]);
-    for key in ["a", "b"] {
-        let put = Tool::Etcdctl36.run(&cluster.member(at).url(), &["put", key, "value"]);
-        assert_eq!(put.stdout, "OK\n", "{}", put.all());
-    }
-    assert_eq!(learners(cluster.member(0)).len(), 1);
-}
-
-#[test]
 fn a_joining_member_asks_again_while_nobody_answers() {
     let mut cluster = Cluster::start(1);
     let at = cluster.prepare_joining(&[0]);

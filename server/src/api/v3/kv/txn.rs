@@ -138,7 +138,7 @@ fn reads_only(request: &TxnRequest) -> bool {
 }
 
 /// Whether all operations are serializable ranges, which read the state of this member alone.
-pub(in crate::api::v3) fn serializable(request: &TxnRequest) -> bool {
+fn serializable(request: &TxnRequest) -> bool {
     ops(request).all(|op| match &op.request {
         Some(Request::RequestRange(range)) => range.serializable,
         Some(Request::RequestPut(_) | Request::RequestDeleteRange(_) | Request::RequestTxn(_))
