@@ -3,10 +3,9 @@
 //!
 //! Reading order: `listen` (sockets) → `tls` → `mux` (which stack) → `http1_stream` (what HTTP/1 lets through) →
 //! `grpc` (what is done around a call; how it comes and goes is `witan_http2`) → `stall_timeout` (with
-//! slow clients) → `busy_poll` (when a worker waits awake) → `passthrough` (what a wrapper leaves alone) → `signals` → `limits` → `metrics`
+//! slow clients) → `passthrough` (what a wrapper leaves alone) → `signals` → `limits` → `metrics`
 //! (series), `calls`, `clients`.
 
-mod busy_poll;
 mod calls;
 mod clients;
 mod contain;

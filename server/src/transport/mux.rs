@@ -34,9 +34,7 @@ use tonic::transport::server::TcpConnectInfo;
 use witan_http2::PREFACE;
 
 use super::{
-    CallHandler, Handlers, Surface,
-    busy_poll::BusyPoll,
-    contain,
+    CallHandler, Handlers, Surface, contain,
     grpc::{self, ConnectionInfo},
     http1_stream::{Http1Stream, OverTls, TunnelRefusal},
     limits,
@@ -50,7 +48,7 @@ use crate::{
 };
 
 /// A connection without its TLS.
-type PlainStream<S> = StallTimeout<Secured<BusyPoll<S>, ReplayedStream<BusyPoll<S>>>>;
+type PlainStream<S> = StallTimeout<Secured<S, ReplayedStream<S>>>;
 
 /// What HTTP/1 is read from.
 type Http1Connection<S> = Http1Stream<ReplayedStream<PlainStream<S>>>;
@@ -171,7 +169,6 @@ where
                         stream.tune()?;
                         let tcp = stream.ends();
                         let peer: Option<SocketAddr> = tcp.remote_addr;
-                        let (stream, busy_poll) = BusyPoll::new(stream);
                         let open = async {
                             let stream = (stream, surface);
                             let secured = tls::secure(security.as_ref(), plain, stream, peer);
@@ -198,7 +195,6 @@ where
                             Surface::Grpc => Ok(()),
                             Surface::All | Surface::Http | Surface::Metrics => {
                                 let network = ClientNetwork::of_peer(peer);
-                                busy_poll.set(true);
                                 let client = (over_tls, certificate);
                                 let requests = Http1Stream::new(stream, network, client);
                                 let call = http.call((requests, Protocol::Http1, peer));
