@@ -251,9 +251,11 @@ impl World {
         if self.members[place].replica.is_none() || self.refuses_stranger(packet.from, packet.to) {
             return;
         }
+        // the processes of a cluster that was forced began when these were removed
+        let never_open = self.is_outside(packet.from) && !self.is_outside(packet.to);
         let receiver = &mut self.members[place];
         if receiver.registry.removed_ids.contains(&packet.from) {
-            if !self.chance.chance(OPEN_STREAM_PERCENT) {
+            if never_open || !self.chance.chance(OPEN_STREAM_PERCENT) {
                 return self.report(packet.from, packet.to, PeerEvent::RemovedHere);
             }
         } else if !receiver.registry.by_id.contains_key(&packet.from) {

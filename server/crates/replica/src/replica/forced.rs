@@ -89,7 +89,8 @@ impl Replica {
             return Ok(None);
         }
         let before = committed.unwrap_or_else(|| machine.members.clone());
-        let (mut index, term) = (last.0, last.1.max(hard_state.term));
+        // an old leader that still runs may have other entries of its term at these places, and is not heard
+        let (mut index, term) = (last.0, last.1.max(hard_state.term) + 1);
         let mut batch = LogBatch { must_sync: true, ..LogBatch::default() };
         for change in removals(&machine.members, own) {
             index += 1;
@@ -104,7 +105,7 @@ impl Replica {
         if removed.is_empty() {
             return Ok(None);
         }
-        (hard_state.term, hard_state.commit) = (term, index);
+        (hard_state.term, hard_state.vote, hard_state.commit) = (term, own, index);
         batch.hard_state = Some(wire::encode_hard_state(&hard_state));
         recovered.hard_state.clone_from(&batch.hard_state);
         recovered.records.retain(|record| record.index <= last.0);
@@ -236,7 +237,15 @@ mod tests {
         assert_eq!(recovered.records.len(), 5);
         let hard_state = forced.batch.hard_state.expect("it is committed");
         let hard_state = wire::decode_hard_state(&hard_state).expect("it decodes");
-        assert_eq!((hard_state.term, hard_state.commit), (4, 6));
+        let HardState { term, vote, commit, .. } = hard_state;
+        assert_eq!((term, vote, commit), (5, 2, 6));
+        assert!(
+            forced
+                .batch
+                .records
+                .iter()
+                .all(|record| record.term == term)
+        );
         assert_eq!(forced.members.by_id.len(), 1);
         assert!(
             [1, 3]
