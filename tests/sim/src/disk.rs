@@ -290,6 +290,11 @@ impl Disk {
         self.older.as_ref().unwrap_or(&self.newest).index
     }
 
+    /// The log as written, and the hard state beside it.
+    pub(crate) fn log(&self) -> (impl Iterator<Item = &LogRecord>, Option<&Bytes>) {
+        (self.live.records.values(), self.live.hard_state.as_ref())
+    }
+
     /// First and last index of the log as written; (0, 0) if it is empty.
     pub fn span(&self) -> (u64, u64) {
         self.live.span()

@@ -7,12 +7,12 @@ use witan_replica::{
     host::{Applied, Envelope, Host, LeaseAnswer, LeaseQuestion, LogBatch, Ticket, Unanswered},
     lessor::Renewal,
     long_command::{ExecutedCommand, LongCommand},
-    machine::{Reply, kv, lease, member::MemberRegistry, versions::release, view::View},
+    machine::{Reply, kv, lease, versions::release, view::View},
 };
 
 use crate::{
     inbox::Request,
-    invariants::{Fact, fingerprint},
+    invariants::{Fact, Ident, fingerprint},
     net::Packet,
     oracle::{Ask, End},
     scenario::{Bug, UNITS_PER_TICK},
@@ -117,8 +117,7 @@ impl<'a> Turn<'a> {
             if let Some(registry) = &applied.members {
                 self.world.members[self.place].follow(registry);
             }
-            self.world
-                .learn(applied.index, view.position.term, applied.members.as_ref());
+            self.world.learn(self.place, applied, view.position.term);
         }
     }
 
@@ -393,13 +392,20 @@ impl World {
     }
 
     /// An entry was executed for the first time: the cluster as a whole stands there.
-    fn learn(&mut self, index: u64, term: u64, registry: Option<&MemberRegistry>) {
-        if index <= self.truth.index {
+    fn learn(&mut self, place: usize, applied: &Applied, term: u64) {
+        let index = applied.index;
+        if index <= self.truth.index || self.is_outside(place as u64 + 1) {
             return;
         }
         self.truth.index = index;
         self.truth.term = self.truth.term.max(term);
-        let Some(registry) = registry else { return };
+        if let Some(record) = self.disks[place].entry(index) {
+            let executed = (Ident::of(record), applied.outcome.revision);
+            self.truth.executed.insert(index, executed);
+        }
+        let Some(registry) = &applied.members else {
+            return;
+        };
         let before = std::mem::replace(&mut self.truth.registry, registry.clone());
         if release(&registry.cluster_version) < release(&before.cluster_version) {
             self.truth.lowered = index;

@@ -73,6 +73,11 @@ impl Inbox {
         self.requests.push_back(request);
     }
 
+    /// The clients are gone.
+    pub(crate) fn forget_requests(&mut self) {
+        self.requests.clear();
+    }
+
     pub(crate) fn tick(&mut self) {
         self.ticks += 1;
     }

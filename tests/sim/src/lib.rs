@@ -12,12 +12,13 @@
 //! Reading order: `world` (the event loop) → `member` → `inbox` (a round of its thread) → `host` (one
 //! turn) → `checkpoints`, `transfer` (what goes on beside it) → `disk`, `net` (what can go wrong) →
 //! `chaos`, `mishaps` (when it does) → `workload`, `users`, `clients`, `oracle` (what clients ask and may expect) →
-//! `operator` (who comes and goes), `releases` (who is upgraded) → `invariants` → `scenario`, `sweep` (many seeds).
+//! `operator` (who comes and goes), `disaster` (who is lost), `releases` (who is upgraded) → `invariants` → `scenario`, `sweep` (many seeds).
 
 pub mod chaos;
 mod checkpoints;
 mod clients;
 pub mod data_directory;
+mod disaster;
 pub mod disk;
 pub mod host;
 mod inbox;

@@ -160,6 +160,15 @@ impl Member {
         self.remotes.retain(is_remote);
     }
 
+    /// The clients are gone.
+    pub(crate) fn forget_clients(&mut self) {
+        self.inbox.forget_requests();
+        self.waiting = BTreeMap::new();
+        self.lease_questions = BTreeMap::new();
+        self.noted = Vec::new();
+        self.clearings = BTreeMap::new();
+    }
+
     /// Whether it has streams to a member.
     pub(crate) fn reaches(&self, id: u64) -> bool {
         self.registry.by_id.contains_key(&id) || self.remotes.contains(&id)
@@ -239,12 +248,14 @@ impl World {
     /// A packet arrives, if its sender was not removed.
     pub(crate) fn deliver(&mut self, packet: Packet) {
         let place = (packet.to - 1) as usize;
-        let receiver = &mut self.members[place];
-        if receiver.replica.is_none() {
+        if self.members[place].replica.is_none() || self.refuses_stranger(packet.from, packet.to) {
             return;
         }
+        // the processes of a cluster that was forced began when these were removed
+        let never_open = self.is_outside(packet.from) && !self.is_outside(packet.to);
+        let receiver = &mut self.members[place];
         if receiver.registry.removed_ids.contains(&packet.from) {
-            if !self.chance.chance(OPEN_STREAM_PERCENT) {
+            if never_open || !self.chance.chance(OPEN_STREAM_PERCENT) {
                 return self.report(packet.from, packet.to, PeerEvent::RemovedHere);
             }
         } else if !receiver.registry.by_id.contains_key(&packet.from) {
@@ -363,7 +374,8 @@ impl World {
     fn halted(&mut self, place: usize, halt: Halt) {
         let id = place as u64 + 1;
         self.trace.line(self.now, || format!("m{id} ends: {halt}"));
-        if halt != Halt::Removed || !self.truth.registry.removed_ids.contains(&id) {
+        let removed = self.truth.registry.removed_ids.contains(&id) || self.is_outside(id);
+        if halt != Halt::Removed || !removed {
             return self.judge(&Fact::NotStarted { member: id, error: halt.to_string() });
         }
         self.counts.ended += 1;
@@ -387,7 +399,7 @@ impl World {
         }
     }
 
-    fn power_lost(&mut self, place: usize) {
+    pub(crate) fn power_lost(&mut self, place: usize) {
         self.counts.crashes += 1;
         let left = self.disks[place].crash(&mut self.chance);
         self.judge_files(place, left);
@@ -415,12 +427,9 @@ impl World {
         let member = &mut self.members[place];
         member.replica = None;
         member.verbs_left = None;
+        member.forget_clients();
         member.inbox = Inbox::default();
         member.remotes = BTreeSet::new();
-        member.waiting = BTreeMap::new();
-        member.lease_questions = BTreeMap::new();
-        member.noted = Vec::new();
-        member.clearings = BTreeMap::new();
         member.rebuilds = false;
         member.paused_until = 0;
         member.checkpoint = None;
@@ -470,7 +479,10 @@ impl World {
             return self.after(DOWN_UNITS, Event::Start { place });
         }
         let id = place as u64 + 1;
-        let started = self.disks[place].recover().and_then(|recovered| {
+        let started = self.recover(place).and_then(|recovered| {
+            let Some((recovered, members)) = recovered else {
+                return Ok(None);
+            };
             let view = recovered.checkpoint.clone().unwrap_or_default();
             let hard_state = recovered.hard_state.clone();
             let mut replica = Replica::new(self.settings(id), recovered)?;
@@ -485,10 +497,11 @@ impl World {
             if let Some(fault) = self.scenario.bug.in_core() {
                 replica.plant(fault);
             }
-            Ok((replica, view, hard_state))
+            Ok(Some((replica, view, hard_state, members)))
         });
-        let (replica, view, hard_state) = match started {
-            Ok(started) => started,
+        let (replica, view, hard_state, members) = match started {
+            Ok(Some(started)) => started,
+            Ok(None) => return,
             Err(error) => {
                 return self.judge(&Fact::NotStarted { member: id, error: error.to_string() });
             }
@@ -511,7 +524,7 @@ impl World {
         member.incarnation += 1;
         member.tickets = 0;
         member.turn_due = false;
-        member.follow(&view.machine.members);
+        member.follow(&members);
         member.base = view;
         member.log_begins = 0;
         member.status = replica.status();

@@ -38,7 +38,8 @@ impl World {
         let places: Vec<usize> = (0..self.members.len())
             .filter(|place| {
                 let member = &self.members[*place];
-                member.replica.is_some() && may_go_wrong(member.status)
+                let inside = !self.is_outside(*place as u64 + 1);
+                inside && member.replica.is_some() && may_go_wrong(member.status)
             })
             .collect();
         if places.is_empty() {

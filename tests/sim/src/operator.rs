@@ -50,7 +50,7 @@ impl World {
     pub(crate) fn operate(&mut self) {
         let pause = self.hand.range(1, self.climate.operator_pause);
         self.after(pause, Event::Operate);
-        if self.phase != Phase::Chaos || self.awaits_change() {
+        if self.phase != Phase::Chaos || self.disaster.is_under_way() || self.awaits_change() {
             return;
         }
         if let Some(lost) = self.operator.lost {
@@ -236,7 +236,10 @@ impl World {
     /// The leader of the highest term.
     pub(crate) fn leader(&self) -> Option<u64> {
         let leads = |member: &&Member| member.status.role == Role::Leader;
-        let leaders = self.members.iter().filter(|m| m.replica.is_some());
+        let leaders = self
+            .members
+            .iter()
+            .filter(|m| m.replica.is_some() && !self.is_outside(m.status.id));
         let last = leaders.filter(leads).max_by_key(|m| m.status.term);
         last.map(|member| member.status.id)
     }

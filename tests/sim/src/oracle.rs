@@ -67,6 +67,28 @@ pub struct Floor {
     pub leases: Vec<i64>,
 }
 
+impl Floor {
+    /// A write was answered.
+    fn rise(&mut self, ask: &Ask, index: u64, outcome: &Outcome) {
+        self.index = self.index.max(index);
+        self.revision = self.revision.max(outcome.revision);
+        if let Reply::Tree(reply) = &outcome.reply {
+            self.tree_index = self.tree_index.max(tree_index(reply));
+        }
+        if let Some(lease) = workload::granted(ask, outcome) {
+            self.leases.push(lease);
+            let old = self.leases.len().saturating_sub(LEASES);
+            self.leases.drain(..old);
+        }
+        if let Ask::Write(command) = ask {
+            for key in workload::keys_written(command, outcome) {
+                let least = self.keys.entry(key).or_default();
+                *least = (*least).max(outcome.revision);
+            }
+        }
+    }
+}
+
 /// One request of a client.
 #[derive(Clone, Debug)]
 pub struct Op {
@@ -132,21 +154,20 @@ impl Oracle {
         };
         let Applied { index, outcome, .. } = applied;
         op.end = End::Applied { at, index: *index, outcome: outcome.clone() };
-        self.floor.index = self.floor.index.max(*index);
-        self.floor.revision = self.floor.revision.max(outcome.revision);
-        if let Reply::Tree(reply) = &outcome.reply {
-            self.floor.tree_index = self.floor.tree_index.max(tree_index(reply));
-        }
-        if let Some(lease) = workload::granted(&op.ask, outcome) {
-            let leases = &mut self.floor.leases;
-            leases.push(lease);
-            let old = leases.len().saturating_sub(LEASES);
-            leases.drain(..old);
-        }
-        if let Ask::Write(command) = &op.ask {
-            for key in workload::keys_written(command, outcome) {
-                let least = self.floor.keys.entry(key).or_default();
-                *least = (*least).max(outcome.revision);
+        self.floor.rise(&op.ask, *index, outcome);
+    }
+
+    /// The history forks behind the entry at `kept`. What became of later ones is as unknown as what becomes of
+    /// requests that wait, and the floor is what the others leave.
+    pub(crate) fn fork(&mut self, kept: u64) {
+        self.floor = Floor::default();
+        for op in &mut self.ops {
+            match &op.end {
+                End::Applied { index, outcome, .. } if *index <= kept => {
+                    self.floor.rise(&op.ask, *index, outcome);
+                }
+                End::Applied { .. } | End::Pending => op.end = End::Crashed,
+                End::Refused(_) | End::NoSpace | End::Answered { .. } | End::Crashed => {}
             }
         }
     }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use witan_replica::faults::InjectedBug;
 
+use crate::rng::Rng;
+
 /// Virtual time between two ticks of a member. A unit stands for 10 ms, a tick for 100 ms.
 pub const UNITS_PER_TICK: u64 = 10;
 
@@ -31,6 +33,9 @@ const FAILED_SYNCS_SEEDS: u64 = 13;
 
 /// One seed of so many has the request timeout of production.
 const TIMEOUTS_SEEDS: u64 = 11;
+
+/// Of a hundred seeds, so many have clusters that lose most of their members for good.
+const DISASTERS_PERCENT: u64 = 12;
 
 /// Ticks after which a client gives up, in production and in the other runs, where it hardly ever does.
 const REQUEST_TICKS: [u64; 2] = [70, 1500];
@@ -94,6 +99,16 @@ impl Scenario {
         self.is_of_one_release() && self.seed % FAILED_SYNCS_SEEDS == 7
     }
 
+    /// What chance decides about the loss of most members.
+    pub(crate) fn fate(&self) -> Rng {
+        Rng::new(self.seed, 6)
+    }
+
+    /// Whether the cluster loses most of its members for good.
+    pub(crate) fn has_disaster(&self) -> bool {
+        self.is_of_one_release() && self.fate().chance(DISASTERS_PERCENT)
+    }
+
     /// Ticks after which a client gives up.
     pub(crate) fn request_ticks(&self) -> u64 {
         let [production, long] = REQUEST_TICKS;
@@ -141,7 +156,7 @@ pub enum Bug {
 }
 
 /// Every bug and the name by which `--fault` calls it.
-pub const BUGS: [(&str, Bug); 31] = [
+pub const BUGS: [(&str, Bug); 34] = [
     (
         "ack-before-persist",
         Bug::Core(InjectedBug::AckBeforePersist),
@@ -193,6 +208,18 @@ pub const BUGS: [(&str, Bug); 31] = [
         Bug::Core(InjectedBug::RebuildAskedOnce),
     ),
     ("watch-compacted", Bug::Core(InjectedBug::WatchCompacted)),
+    (
+        "forced-without-tail",
+        Bug::Core(InjectedBug::ForcedWithoutTail),
+    ),
+    (
+        "forced-up-to-change",
+        Bug::Core(InjectedBug::ForcedUpToChange),
+    ),
+    (
+        "forced-with-removal",
+        Bug::Core(InjectedBug::ForcedWithRemoval),
+    ),
     ("checkpoint-not-atomic", Bug::CheckpointNotAtomic),
     ("cut-above-durable", Bug::CutAboveDurable),
     ("sync-lies", Bug::SyncLies),

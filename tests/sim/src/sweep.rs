@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     scenario::{Bug, Scenario},
-    world::{Counts, Verdict, Violation, World},
+    world::{Counts, Forced, Verdict, Violation, World},
 };
 
 thread_local! {
@@ -134,6 +134,13 @@ impl Swept {
                  failed, {lease_times} times of leases were asked for"
             ));
         }
+        let Forced { clusters, interrupted, lost } = self.counts.forced;
+        if self.runs >= MANY_RUNS && [clusters, interrupted, lost].contains(&0) {
+            short.push(format!(
+                "{clusters} clusters went on with one member, {interrupted} of these starts lost power, {lost} entries \
+                 were lost"
+            ));
+        }
         let (long, no_install, no_trim) = self.long_runs;
         // a few seeds say nothing
         let most = (long * LONG_RUNS_LACKING_PERCENT_MAX).div_ceil(100);
@@ -247,6 +254,7 @@ impl Counts {
             rebuilds,
             failed_syncs,
             lease_times,
+            forced,
         } = other;
         for (sum, more) in [
             (&mut self.acknowledged, acknowledged),
@@ -283,5 +291,14 @@ impl Counts {
         ] {
             *sum += more;
         }
+        self.forced.add(*forced);
+    }
+}
+
+impl Forced {
+    fn add(&mut self, other: Self) {
+        self.clusters += other.clusters;
+        self.interrupted += other.interrupted;
+        self.lost += other.lost;
     }
 }

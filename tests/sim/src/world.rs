@@ -14,8 +14,9 @@ use crate::{
     chaos::Climate,
     checkpoints::CheckpointStep,
     data_directory::{Directories, MakeDirectory},
+    disaster::Disaster,
     disk::Disk,
-    invariants::{self, Fact, Invariant, Scene},
+    invariants::{self, Fact, Ident, Invariant, Scene},
     member::{Existence, Member},
     net::{Net, Packet},
     operator::{Operator, person},
@@ -81,6 +82,8 @@ pub(crate) enum Event {
     Operate,
     /// A member goes down for long.
     LeaveBehind,
+    /// Most members are lost.
+    LoseMost,
     /// A client asks something.
     Client,
     /// A fault strikes.
@@ -120,6 +123,7 @@ impl Event {
             | Self::Operate
             | Self::AskReleases
             | Self::LeaveBehind
+            | Self::LoseMost
             | Self::Heal
             | Self::Settle => None,
         }
@@ -169,6 +173,17 @@ pub struct Counts {
     pub rebuilds: u64,
     pub failed_syncs: u64,
     pub lease_times: u64,
+    pub forced: Forced,
+}
+
+/// How many clusters went on with one member, how many of these starts were cut short by a power cut, and how
+/// many entries that member did not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say what is counted")]
+pub struct Forced {
+    pub clusters: u64,
+    pub interrupted: u64,
+    pub lost: u64,
 }
 
 /// What the cluster as a whole has executed: the highest entry that any member has, and the members of the
@@ -182,6 +197,8 @@ pub struct Truth {
     pub(crate) lowered: u64,
     /// Who votes after the entry at each index that changed it.
     pub(crate) voters: BTreeMap<u64, Vec<u64>>,
+    /// The entries, each with the revision after it.
+    pub(crate) executed: BTreeMap<u64, (Ident, i64)>,
 }
 
 impl Truth {
@@ -243,6 +260,7 @@ pub struct World {
     pub(crate) transfers: BTreeMap<(u64, u64), Transfer>,
     pub(crate) truth: Truth,
     pub(crate) operator: Operator,
+    pub(crate) disaster: Disaster,
     /// When the members had settled.
     settled: Option<u64>,
     pub(crate) oracle: Oracle,
@@ -274,6 +292,7 @@ impl World {
             registry: genesis.machine.members.clone(),
             lowered: 0,
             voters: BTreeMap::from([(position.index, position.voters.clone())]),
+            executed: BTreeMap::new(),
         };
         let mut world = Self {
             now: 0,
@@ -294,6 +313,7 @@ impl World {
             transfers: BTreeMap::new(),
             truth,
             operator: Operator::default(),
+            disaster: Disaster::new(scenario.fate()),
             settled: None,
             oracle: Oracle::default(),
             judges: invariants::all(),
@@ -340,6 +360,7 @@ impl World {
         if self.climate.lags {
             self.after(self.climate.chaos_units / 3, Event::LeaveBehind);
         }
+        self.arrange_disaster();
         self.after(self.climate.chaos_units, Event::Heal);
     }
 
@@ -429,8 +450,11 @@ impl World {
         self.queue.insert((self.now + delay, self.sequence), event);
     }
 
-    /// Shows a fact to every invariant.
+    /// Shows a fact to every invariant, unless it is about what a member does that is not in the cluster any more.
     pub(crate) fn judge(&mut self, fact: &Fact<'_>) {
+        if fact.acts().is_some_and(|member| self.is_outside(member)) {
+            return;
+        }
         let scene = Scene {
             now: self.now,
             disks: &self.disks,
@@ -482,6 +506,7 @@ impl World {
                 }
             }
             Event::LeaveBehind => self.leave_behind(),
+            Event::LoseMost => self.lose_most(),
             Event::Client => self.ask_something(),
             Event::Strike => {
                 if self.phase == Phase::Chaos {

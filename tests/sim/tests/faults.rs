@@ -159,6 +159,21 @@ fn watch_compacted() {
 }
 
 #[test]
+fn forced_without_tail() {
+    is_found("forced-without-tail", 0);
+}
+
+#[test]
+fn forced_up_to_change() {
+    is_found("forced-up-to-change", 0);
+}
+
+#[test]
+fn forced_with_removal() {
+    is_found("forced-with-removal", 560);
+}
+
+#[test]
 fn checkpoint_not_atomic() {
     is_found("checkpoint-not-atomic", 0);
 }

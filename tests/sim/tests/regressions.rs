@@ -7,7 +7,7 @@ use witan_sim::{
 
 /// A seed, its number of members and what it found, with the simulator of its day: when the
 /// simulator changes, a seed gets another run, so each bug has a test of its own where it was.
-const FOUND: [(u64, usize, &str); 11] = [
+const FOUND: [(u64, usize, &str); 13] = [
     // `TakenMessages`: a leader takes a message once.
     (
         1358,
@@ -53,6 +53,17 @@ const FOUND: [(u64, usize, &str); 11] = [
         63432,
         3,
         "a member went on to campaign after its own removal, and raft panicked when it won",
+    ),
+    // `Replica::force_new_cluster`
+    (
+        39,
+        3,
+        "a member that went on alone dropped acknowledged entries behind a change of membership",
+    ),
+    (
+        4064,
+        5,
+        "a member that went on alone heard the old leader, who had other entries of the same term",
     ),
     // the simulator's own: no disk holds a member up any more when the faults have stopped
     (

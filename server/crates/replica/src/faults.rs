@@ -1,9 +1,9 @@
 //! Known bugs, which the simulator switches on to show that it finds them. Without the feature
 //! `known-bugs` a replica has no switch, and none is ever on.
 
-use raft::eraftpb::ConfChange;
+use raft::eraftpb::{ConfChange, Entry as RaftEntry};
 #[cfg(feature = "known-bugs")]
-use raft::eraftpb::ConfChangeType;
+use raft::eraftpb::{ConfChangeType, EntryType};
 
 #[cfg(feature = "known-bugs")]
 use crate::machine::versions::Release;
@@ -68,6 +68,13 @@ pub enum InjectedBug {
     RebuildAskedOnce,
     /// What a compaction removes is gone before the watchers have read it.
     WatchCompacted,
+    /// A member that goes on alone drops the entries that it does not know to be committed, as etcd does.
+    ForcedWithoutTail,
+    /// A member that goes on alone drops a change of membership that it does not know to be committed, and what
+    /// follows it.
+    ForcedUpToChange,
+    /// A member that goes on alone keeps its own removal, though it does not know that to be committed.
+    ForcedWithRemoval,
 }
 
 /// The switch of one replica.
@@ -113,6 +120,13 @@ impl Faults {
         self.has(InjectedBug::ChangeUncommitted) || removes && self.has(InjectedBug::RemovedCounts)
     }
 
+    /// Whether a member that goes on alone drops an entry that it does not know to be committed, and what follows it.
+    pub(crate) fn forgets(&self, entry: &RaftEntry) -> bool {
+        let changes = entry.get_entry_type() == EntryType::EntryConfChange;
+        self.has(InjectedBug::ForcedWithoutTail)
+            || changes && self.has(InjectedBug::ForcedUpToChange)
+    }
+
     /// The state that a checkpoint gets instead of the present one; `None` unless `PositionAhead` is on.
     pub(crate) fn behind(&self) -> Option<&StateMachine> {
         self.behind.as_ref()
@@ -137,6 +151,10 @@ impl Faults {
     }
 
     pub(crate) fn skips(&self, _: &ConfChange) -> bool {
+        false
+    }
+
+    pub(crate) fn forgets(&self, _: &RaftEntry) -> bool {
         false
     }
 

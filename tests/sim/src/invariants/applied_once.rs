@@ -21,6 +21,10 @@ impl Invariant for AppliedOnce {
     }
 
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
+        if let Fact::Forced { kept, .. } = fact {
+            self.seen = self.seen.min(*kept);
+            self.entries.retain(|_, index| *index <= self.seen);
+        }
         let Fact::Executed { member, batch, .. } = fact else {
             return Ok(());
         };

@@ -15,6 +15,9 @@ impl Invariant for CheckpointFaithful {
     }
 
     fn observe(&mut self, fact: &Fact<'_>, _scene: &Scene<'_>) -> Result<(), String> {
+        if let Fact::Forced { kept, .. } = fact {
+            self.states.cut(*kept);
+        }
         if let Fact::Executed { member, batch, fingerprint, .. } = fact
             && let Some(last) = batch.last()
         {

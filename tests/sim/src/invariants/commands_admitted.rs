@@ -25,6 +25,14 @@ use super::{Fact, Invariant, Scene};
 pub(super) struct CommandsAdmitted {
     /// Highest index that was looked at.
     seen: u64,
+    rules: Rules,
+    /// What they were before the entry at each index that changed them.
+    before: BTreeMap<u64, Rules>,
+}
+
+/// Alarms, users and roles.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Rules {
     alarms: BTreeSet<(i32, u64)>,
     enabled: bool,
     /// The auth revision; `None` before the first change.
@@ -39,6 +47,13 @@ impl Invariant for CommandsAdmitted {
     }
 
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
+        if let Fact::Forced { kept, .. } = fact {
+            self.seen = self.seen.min(*kept);
+            let forgotten = self.before.split_off(&(kept + 1));
+            if let Some(rules) = forgotten.into_values().next() {
+                self.rules = rules;
+            }
+        }
         let Fact::Executed { member, batch, view, .. } = fact else {
             return Ok(());
         };
@@ -51,18 +66,26 @@ impl Invariant for CommandsAdmitted {
                 record.and_then(|record| wire::decode_entry(&record.payload.slice(1..)).ok());
             self.seen = index;
             if let Some(entry) = entry {
-                self.replay(&entry, &applied.outcome.reply)
+                let before = self.rules.clone();
+                self.rules
+                    .replay(&entry, &applied.outcome.reply)
                     .map_err(|what| format!("entry {index} on m{member}: {what}"))?;
+                if self.rules != before {
+                    self.before.insert(index, before);
+                }
             }
         }
         match batch.last() {
-            Some(last) if last.index == self.seen => self.compare(view, *member),
+            Some(last) if last.index == self.seen => self
+                .rules
+                .compare(view)
+                .map_err(|what| format!("m{member} after entry {}: {what}", self.seen)),
             Some(_) | None => Ok(()),
         }
     }
 }
 
-impl CommandsAdmitted {
+impl Rules {
     /// Holds the answer of an entry against the state before it, and changes that as the answer says.
     fn replay(&mut self, entry: &Entry, reply: &Reply) -> Result<(), String> {
         let caller = entry.caller.as_ref();
@@ -250,7 +273,7 @@ impl CommandsAdmitted {
     }
 
     /// The member has the same alarms, users, roles and permissions.
-    fn compare(&self, view: &View, member: u64) -> Result<(), String> {
+    fn compare(&self, view: &View) -> Result<(), String> {
         let auth = &view.machine.auth;
         let users = auth.users().map(|user| {
             let roles = user.roles.iter().cloned().collect();
@@ -272,8 +295,8 @@ impl CommandsAdmitted {
         match same {
             true => Ok(()),
             false => Err(format!(
-                "m{member} has {auth:?} and {:?} after entry {}, by the log: {self:?}",
-                view.machine.alarms, self.seen
+                "it has {auth:?} and {:?}, by the log: {self:?}",
+                view.machine.alarms
             )),
         }
     }

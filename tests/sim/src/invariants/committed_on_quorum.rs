@@ -16,6 +16,9 @@ impl Invariant for CommittedOnQuorum {
     }
 
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
+        if let Fact::Forced { kept, .. } = fact {
+            self.checked.split_off(&(kept + 1));
+        }
         let Fact::Executed { member, batch, .. } = fact else {
             return Ok(());
         };

@@ -26,6 +26,12 @@ impl Invariant for ConfigurationAgrees {
                 self.look(*member, view)
             }
             Fact::Restored { member, view, .. } => self.look(*member, view),
+            Fact::Forced { kept, .. } => {
+                if self.removed.0 > *kept {
+                    self.removed = (0, BTreeSet::new());
+                }
+                Ok(())
+            }
             Fact::Turned { .. }
             | Fact::Written { .. }
             | Fact::Executed { .. }

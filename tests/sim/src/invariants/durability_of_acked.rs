@@ -1,5 +1,6 @@
 //! Durability (§8: a committed and answered command is never lost): every acknowledged write is in
-//! every state at or after its index, as the client was told.
+//! every state at or after its index, as the client was told. Where a member goes on alone, this holds for the
+//! writes that it has: the oracle forgets the answers to the others.
 
 use witan_replica::machine::{
     kv,

@@ -3,19 +3,27 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use witan_replica::replica::Role;
 
 use super::{Fact, Invariant, Scene};
 
-/// Term and vote as they are on disk (`wire` of the core; its layout does not change).
+/// Term, vote and commit index as they are on disk (`wire` of the core; its layout does not change).
 #[derive(Clone, Copy, PartialEq, prost::Message)]
-struct Vote {
+pub(crate) struct Vote {
     #[prost(uint64, tag = "1")]
-    term: u64,
+    pub(crate) term: u64,
     #[prost(fixed64, tag = "2")]
     candidate: u64,
     #[prost(uint64, tag = "3")]
-    commit: u64,
+    pub(crate) commit: u64,
+}
+
+impl Vote {
+    pub(crate) fn read(hard_state: &Bytes) -> Result<Self, String> {
+        let vote = prost::Message::decode(hard_state.as_ref());
+        vote.map_err(|error| format!("the hard state does not decode: {error}"))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -36,8 +44,7 @@ impl Invariant for ElectedByVoters {
 
     fn observe(&mut self, fact: &Fact<'_>, _scene: &Scene<'_>) -> Result<(), String> {
         if let Fact::Written { member, hard_state: Some(hard_state), .. } = fact {
-            let vote: Vote = prost::Message::decode(hard_state.as_ref())
-                .map_err(|error| format!("m{member} writes a hard state: {error}"))?;
+            let vote = Vote::read(hard_state).map_err(|what| format!("m{member}: {what}"))?;
             self.terms.insert(*member, vote.term);
             if vote.candidate != 0 {
                 let first = *self

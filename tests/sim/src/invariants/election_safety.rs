@@ -18,6 +18,9 @@ impl Invariant for ElectionSafety {
     }
 
     fn observe(&mut self, fact: &Fact<'_>, _scene: &Scene<'_>) -> Result<(), String> {
+        if matches!(fact, Fact::Forced { .. }) {
+            self.leaders.clear();
+        }
         let Fact::Turned { member, status, .. } = fact else {
             return Ok(());
         };

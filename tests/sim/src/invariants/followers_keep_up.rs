@@ -74,6 +74,7 @@ impl Invariant for FollowersKeepUp {
             | Fact::Rebuilds { .. }
             | Fact::Restored { .. }
             | Fact::NotStarted { .. }
+            | Fact::Forced { .. }
             | Fact::StorageDiffers { .. }
             | Fact::Ended { .. } => {}
         }

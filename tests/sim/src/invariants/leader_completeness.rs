@@ -29,6 +29,11 @@ impl Invariant for LeaderCompleteness {
             });
             self.executed.extend(idents);
         }
+        if let Fact::Forced { kept, .. } = fact {
+            self.committed.split_off(&(kept + 1));
+            self.executed.clear();
+            self.seen.clear();
+        }
         let Fact::Turned { member, status, .. } = fact else {
             return Ok(());
         };

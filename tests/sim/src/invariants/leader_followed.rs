@@ -43,6 +43,10 @@ impl Invariant for LeaderFollowed {
                 self.ignored.remove(member);
                 Ok(())
             }
+            Fact::Forced { .. } => {
+                self.ignored.clear();
+                Ok(())
+            }
             Fact::Written { .. }
             | Fact::Executed { .. }
             | Fact::Acknowledged { .. }

@@ -45,6 +45,8 @@ impl Invariant for LeaseAnswers {
             Fact::LeaseAnswered { lease, answer, asked, .. } => {
                 return self.answered(*lease, *answer, *asked, scene.now);
             }
+            // what comes next says what there is
+            Fact::Forced { .. } => *self = Self::default(),
             Fact::Executed { .. }
             | Fact::Turned { .. }
             | Fact::Heard { .. }

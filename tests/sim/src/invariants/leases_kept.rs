@@ -1,10 +1,10 @@
 //! Leases: none is ended by the leader, or called overdue, before the time is over that its client was promised, none
 //! that nobody keeps alive stays, and every key that has one has one that exists.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use witan_replica::{
-    host::LeaseAnswer,
+    host::{Applied, LeaseAnswer},
     lessor::Renewal,
     machine::{Reply, kv, lease, view::View},
     replica::Status,
@@ -41,8 +41,8 @@ pub(super) struct LeasesKept {
     promised: BTreeMap<i64, Promises>,
     /// Entries that were looked at.
     seen: u64,
-    /// Leases that have ended: an id is granted once in a run.
-    ended: BTreeSet<i64>,
+    /// Leases that have ended, and by which entry: an id is granted once in a run.
+    ended: BTreeMap<i64, u64>,
     /// When the faults had stopped and there was a leader.
     settled: Option<u64>,
 }
@@ -62,7 +62,7 @@ impl Invariant for LeasesKept {
                 for applied in *batch {
                     if applied.index > self.seen {
                         self.seen = applied.index;
-                        self.ended(&applied.outcome.reply, scene.now)
+                        self.ended(applied, scene.now)
                             .map_err(|what| format!("m{member}: {what}"))?;
                     }
                 }
@@ -70,6 +70,14 @@ impl Invariant for LeasesKept {
             }
             Fact::Restored { member, view, .. } => {
                 attached(view).map_err(|what| format!("m{member} restored: {what}"))?;
+            }
+            Fact::Forced { kept, lost, .. } => {
+                self.seen = self.seen.min(*kept);
+                self.ended.retain(|_, index| *index <= *kept);
+                // one of these may have taken a note of the remaining time back, before a promise
+                if *lost > 0 {
+                    self.promised.clear();
+                }
             }
             Fact::Settled { statuses } => {
                 let led = statuses.iter().any(|Status { leader, .. }| *leader != 0);
@@ -157,8 +165,8 @@ impl LeasesKept {
         }
     }
 
-    fn ended(&mut self, reply: &Reply, now: u64) -> Result<(), String> {
-        let Reply::Lease(Ok(lease::LeaseReply::Expired { ids })) = reply else {
+    fn ended(&mut self, applied: &Applied, now: u64) -> Result<(), String> {
+        let Reply::Lease(Ok(lease::LeaseReply::Expired { ids })) = &applied.outcome.reply else {
             return Ok(());
         };
         for id in ids {
@@ -168,7 +176,7 @@ impl LeasesKept {
                     "lease {id} was promised until {until} and has ended"
                 ));
             }
-            if !self.ended.insert(*id) {
+            if self.ended.insert(*id, applied.index).is_some() {
                 return Err(format!("lease {id} has ended twice"));
             }
         }

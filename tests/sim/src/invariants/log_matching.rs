@@ -17,6 +17,9 @@ impl Invariant for LogMatching {
     }
 
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
+        if let Fact::Forced { kept, .. } = fact {
+            self.entries.retain(|(index, _), _| index <= kept);
+        }
         let Fact::Written { member, records, .. } = fact else {
             return Ok(());
         };

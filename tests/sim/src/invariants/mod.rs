@@ -13,6 +13,7 @@ mod durability_of_acked;
 mod elected_by_voters;
 mod election_safety;
 mod followers_keep_up;
+mod forced_alone;
 mod leader_completeness;
 mod leader_followed;
 mod lease_answers;
@@ -32,6 +33,7 @@ mod watch_complete;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+pub(crate) use elected_by_voters::Vote;
 use witan_replica::{
     host::{Applied, LeaseAnswer, LogRecord},
     machine::view::View,
@@ -127,6 +129,23 @@ pub enum Fact<'a> {
         /// Its fingerprint.
         fingerprint: u64,
     },
+    /// A member goes on alone (`--force-new-cluster`): the history forks.
+    Forced {
+        /// Who.
+        member: u64,
+        /// The last entry that any member has executed and that it has, too.
+        kept: u64,
+        /// The revision after it.
+        revision: i64,
+        /// Entries behind it that others have executed.
+        lost: u64,
+        /// What is to stay of its log: entries behind a checkpoint of its own.
+        log: &'a BTreeMap<u64, Ident>,
+        /// Its removal behind these, which is not to stay, and the index of that.
+        dropped: Option<(u64, Ident)>,
+        /// Members that were in the cluster, or were to be. They never come back.
+        outside: &'a BTreeSet<u64>,
+    },
     /// A member does not start from what a crash left of its disk, or ends without a reason to.
     NotStarted {
         /// Who.
@@ -155,6 +174,28 @@ pub enum Fact<'a> {
         /// Who leads, 0 if nobody does.
         leader: u64,
     },
+}
+
+impl Fact<'_> {
+    /// The member that has done something, or answered. None for what concerns all members, and for what is wrong
+    /// whoever does it.
+    pub(crate) fn acts(&self) -> Option<u64> {
+        match self {
+            Self::Turned { member, .. }
+            | Self::Written { member, .. }
+            | Self::Executed { member, .. }
+            | Self::Heard { member, .. }
+            | Self::Rebuilds { member }
+            | Self::Restored { member, .. } => Some(*member),
+            Self::Acknowledged { op } | Self::Answered { op, .. } => Some(op.member),
+            Self::LeaseAnswered { .. }
+            | Self::Forced { .. }
+            | Self::NotStarted { .. }
+            | Self::StorageDiffers { .. }
+            | Self::Settled { .. }
+            | Self::Ended { .. } => None,
+        }
+    }
 }
 
 /// What an invariant may look at.
@@ -207,6 +248,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<linearizable_reads::LinearizableReads>::default(),
         Box::<revision_monotone::RevisionMonotone>::default(),
         Box::<recovery_accepted::RecoveryAccepted>::default(),
+        Box::<forced_alone::ForcedAlone>::default(),
         Box::<storage_faithful::StorageFaithful>::default(),
         Box::<leases_kept::LeasesKept>::default(),
         Box::<lease_answers::LeaseAnswers>::default(),
@@ -222,7 +264,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
 
 /// An entry as far as logs can tell entries apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ident {
+pub struct Ident {
     pub(crate) term: u64,
     pub(crate) payload: u64,
 }
@@ -249,6 +291,11 @@ impl<T> Default for ByIndex<T> {
 }
 
 impl<T: PartialEq + Clone> ByIndex<T> {
+    /// Forgets what is behind `index`.
+    pub(crate) fn cut(&mut self, index: u64) {
+        self.seen.split_off(&(index + 1));
+    }
+
     /// Remembers `value`; gives back the first value and its member if they differ.
     pub(crate) fn agree(&mut self, index: u64, value: &T, member: u64) -> Result<(), (T, u64)> {
         match self.seen.get(&index) {

@@ -40,6 +40,7 @@ impl Invariant for RebuildsEnd {
             | Fact::Answered { .. }
             | Fact::LeaseAnswered { .. }
             | Fact::NotStarted { .. }
+            | Fact::Forced { .. }
             | Fact::StorageDiffers { .. }
             | Fact::Settled { .. } => {}
         }

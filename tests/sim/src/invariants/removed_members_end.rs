@@ -27,6 +27,7 @@ impl Invariant for RemovedMembersEnd {
             | Fact::Rebuilds { .. }
             | Fact::Restored { .. }
             | Fact::NotStarted { .. }
+            | Fact::Forced { .. }
             | Fact::StorageDiffers { .. }
             | Fact::Settled { .. }
             | Fact::Ended { .. } => Ok(()),

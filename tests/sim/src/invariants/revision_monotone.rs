@@ -21,6 +21,9 @@ impl Invariant for RevisionMonotone {
     }
 
     fn observe(&mut self, fact: &Fact<'_>, _scene: &Scene<'_>) -> Result<(), String> {
+        if let Fact::Forced { kept, .. } = fact {
+            self.revisions.split_off(&(kept + 1));
+        }
         if let Fact::Executed { member, batch, view, .. } = fact {
             for applied in *batch {
                 self.insert(applied.index, applied.outcome.revision, *member)?;

@@ -21,6 +21,11 @@ impl Invariant for StateMachineEquality {
     }
 
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
+        if let Fact::Forced { kept, .. } = fact {
+            self.entries.cut(*kept);
+            self.outcomes.cut(*kept);
+            self.states.cut(*kept);
+        }
         let Fact::Executed { member, batch, view, fingerprint } = fact else {
             return Ok(());
         };

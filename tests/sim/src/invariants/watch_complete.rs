@@ -40,6 +40,10 @@ impl Invariant for WatchComplete {
                 *cursor = (*cursor).max(kv.compacted() + 1);
                 self.read(*member, kv)
             }
+            Fact::Forced { revision, .. } => {
+                self.changes.split_off(&(revision + 1));
+                Ok(())
+            }
             Fact::Turned { .. }
             | Fact::Written { .. }
             | Fact::Acknowledged { .. }

@@ -2,12 +2,13 @@
 //! other members, as if the cluster had taken them.
 //!
 //! All entries of the log are kept, also those that this member does not know to be committed: they may have
-//! been acknowledged. The first change of membership among those, and what follows it, is not.
+//! been acknowledged. Its own removal among those, and what follows it, is not.
 
-use raft::eraftpb::{Entry as RaftEntry, EntryType, HardState};
+use raft::eraftpb::{ConfChangeType, Entry as RaftEntry, EntryType, HardState};
 
 use super::Replica;
 use crate::{
+    faults::{Faults, InjectedBug},
     host::{LogBatch, Recovered},
     machine::{
         StateMachine,
@@ -38,6 +39,26 @@ impl Replica {
         recovered: &mut Recovered,
         own: u64,
     ) -> Result<Option<ForcedCluster>, CorruptRecord> {
+        Self::force(recovered, own, &Faults::default())
+    }
+
+    /// The same with a known bug.
+    #[cfg(feature = "known-bugs")]
+    pub fn force_new_cluster_with(
+        recovered: &mut Recovered,
+        own: u64,
+        fault: InjectedBug,
+    ) -> Result<Option<ForcedCluster>, CorruptRecord> {
+        let mut faults = Faults::default();
+        faults.plant(fault);
+        Self::force(recovered, own, &faults)
+    }
+
+    fn force(
+        recovered: &mut Recovered,
+        own: u64,
+        faults: &Faults,
+    ) -> Result<Option<ForcedCluster>, CorruptRecord> {
         let Some(checkpoint) = &recovered.checkpoint else {
             return Ok(None);
         };
@@ -47,58 +68,67 @@ impl Replica {
             None => HardState::default(),
         };
         let mut machine = checkpoint.machine.clone();
+        let mut committed = None;
         let mut last = (place.index, place.term);
         for record in recovered.records.iter().filter(|r| r.index > place.index) {
+            let entry = wire::decode_record(record)?;
             let is_committed = record.index <= hard_state.commit;
-            if !replay(&mut machine, &wire::decode_record(record)?, is_committed)? {
+            if !is_committed {
+                committed.get_or_insert_with(|| machine.members.clone());
+            }
+            if !is_committed && faults.forgets(&entry) {
+                break;
+            }
+            let stays = is_committed || faults.has(InjectedBug::ForcedWithRemoval);
+            if !replay(&mut machine, &entry, (!stays).then_some(own))? {
                 break;
             }
             last = (record.index, record.term);
         }
-        let changes = removals(&machine.members, own);
-        if changes.is_empty() {
+        if !machine.members.by_id.contains_key(&own) {
             return Ok(None);
         }
-        let (mut index, term) = (last.0, last.1.max(hard_state.term));
+        let before = committed.unwrap_or_else(|| machine.members.clone());
+        // an old leader that still runs may have other entries of its term at these places, and is not heard
+        let (mut index, term) = (last.0, last.1.max(hard_state.term) + 1);
         let mut batch = LogBatch { must_sync: true, ..LogBatch::default() };
-        for change in &changes {
+        for change in removals(&machine.members, own) {
             index += 1;
-            let command = Entry {
-                command: Some(Command::Members(change.clone())),
-                ..Entry::default()
-            };
+            let command = Entry { command: Some(Command::Members(change)), ..Entry::default() };
             let entry = membership_entry(index, term, &command);
-            replay(&mut machine, &entry, true)?;
+            replay(&mut machine, &entry, None)?;
             batch.records.push(wire::encode_record(&entry));
         }
-        (hard_state.term, hard_state.commit) = (term, index);
+        let now = machine.members.removed_ids.iter().copied();
+        let removed: Vec<u64> = now.filter(|id| !before.removed_ids.contains(id)).collect();
+        // also if the log had all of them: nobody else is left to commit them
+        if removed.is_empty() {
+            return Ok(None);
+        }
+        (hard_state.term, hard_state.vote, hard_state.commit) = (term, own, index);
         batch.hard_state = Some(wire::encode_hard_state(&hard_state));
         recovered.hard_state.clone_from(&batch.hard_state);
         recovered.records.retain(|record| record.index <= last.0);
         recovered.records.extend(batch.records.iter().cloned());
         Ok(Some(ForcedCluster {
             batch,
-            removed: changes
-                .iter()
-                .map(|c| c.remove)
-                .filter(|id| *id != 0)
-                .collect(),
+            removed,
             members: machine.members,
         }))
     }
 }
 
 /// Executes an entry. Returns `false`, and executes nothing, for one that is not to be kept: if it is not
-/// known to be committed, and does not decode or changes the membership.
+/// known to be committed, and does not decode or removes `undecided_of`. That is `None` for a committed one.
 fn replay(
     machine: &mut StateMachine,
     entry: &RaftEntry,
-    is_committed: bool,
+    undecided_of: Option<u64>,
 ) -> Result<bool, CorruptRecord> {
     let index = entry.index;
     let (command, change) = match wire::decode_raft_entry(entry) {
         Ok(decoded) => decoded,
-        Err(_) if !is_committed => return Ok(false),
+        Err(_) if undecided_of.is_some() => return Ok(false),
         Err(EntryError::Corrupt(corrupt)) => return Err(corrupt),
         Err(EntryError::Unknown) => {
             return Err(CorruptRecord::new(format!(
@@ -106,7 +136,10 @@ fn replay(
             )));
         }
     };
-    if change.is_some() && !is_committed {
+    let removed = change
+        .filter(|change| change.get_change_type() == ConfChangeType::RemoveNode)
+        .map(|change| change.node_id);
+    if removed.is_some() && removed == undecided_of {
         return Ok(false);
     }
     machine.apply_with(&command, ReadResults::Discard);
@@ -114,15 +147,11 @@ fn replay(
 }
 
 /// The changes of membership that leave `own` as the only voter, in the order in which the registry accepts
-/// them; none if it is not a member.
+/// them.
 fn removals(members: &MemberRegistry, own: u64) -> Vec<ChangeMembers> {
-    let Some(member) = members.by_id.get(&own) else {
-        return Vec::new();
-    };
     let change = ChangeMembers { voters: true, ..ChangeMembers::default() };
-    let promotion = member
-        .learner
-        .then(|| ChangeMembers { promote: own, ..change.clone() });
+    let learns = members.by_id.get(&own).is_some_and(|member| member.learner);
+    let promotion = learns.then(|| ChangeMembers { promote: own, ..change.clone() });
     let others = members.by_id.keys().filter(|id| **id != own);
     let removals = others.map(|id| ChangeMembers { remove: *id, ..change.clone() });
     promotion.into_iter().chain(removals).collect()
@@ -208,7 +237,15 @@ mod tests {
         assert_eq!(recovered.records.len(), 5);
         let hard_state = forced.batch.hard_state.expect("it is committed");
         let hard_state = wire::decode_hard_state(&hard_state).expect("it decodes");
-        assert_eq!((hard_state.term, hard_state.commit), (4, 6));
+        let HardState { term, vote, commit, .. } = hard_state;
+        assert_eq!((term, vote, commit), (5, 2, 6));
+        assert!(
+            forced
+                .batch
+                .records
+                .iter()
+                .all(|record| record.term == term)
+        );
         assert_eq!(forced.members.by_id.len(), 1);
         assert!(
             [1, 3]
@@ -221,7 +258,38 @@ mod tests {
     }
 
     #[test]
-    fn an_uncommitted_change_of_membership_and_what_follows_it_is_dropped() {
+    fn an_uncommitted_removal_of_another_member_and_what_follows_it_stays() {
+        let records = [put(2, "a"), removal(3, 1), put(4, "b")];
+        let mut recovered = recovered(state(None), 2, &records);
+        let forced = forced(&mut recovered, 2);
+        assert_eq!(forced.removed, [1, 3]);
+        assert_eq!(forced.batch.records.len(), 1);
+        assert_eq!(recovered.records[..3], records);
+        assert!(forced.members.removed_ids.contains(&1));
+    }
+
+    #[test]
+    fn uncommitted_removals_of_all_others_are_committed() {
+        let records = [put(2, "a"), removal(3, 1), removal(4, 3), put(5, "b")];
+        let mut recovered = recovered(state(None), 2, &records);
+        let forced = forced(&mut recovered, 2);
+        assert_eq!(
+            (forced.removed.as_slice(), forced.batch.records.len()),
+            (&[1, 3][..], 0)
+        );
+        assert_eq!(recovered.records, records);
+        let hard_state = forced.batch.hard_state.expect("it is committed");
+        assert_eq!(
+            wire::decode_hard_state(&hard_state)
+                .expect("it decodes")
+                .commit,
+            5
+        );
+        assert_eq!(Replica::force_new_cluster(&mut recovered, 2), Ok(None));
+    }
+
+    #[test]
+    fn its_own_uncommitted_removal_and_what_follows_it_is_dropped() {
         let records = [put(2, "a"), removal(3, 2), put(4, "b")];
         let mut undecided = recovered(state(None), 2, &records);
         let dropped = forced(&mut undecided, 2);

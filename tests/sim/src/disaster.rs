@@ -1,0 +1,404 @@
+//! The loss of most members, in some seeds only: their disks are gone for good, and the operator starts one that is
+//! left with `--force-new-cluster`. The history of the cluster forks there: entries that the survivor does not have
+//! are no part of it any more, and invariants forget what they led to. Members of the old cluster that still run are
+//! outside, and only what they do to the others is judged. What chance decides here is drawn apart.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use witan_replica::{
+    host::{LogRecord, Recovered},
+    machine::{member::MemberRegistry, record::CorruptRecord},
+    replica::{Replica, Role},
+};
+
+use crate::{
+    invariants::{Fact, Ident, Vote},
+    member::Existence,
+    operator::Operator,
+    rng::Rng,
+    world::{Event, Phase, Truth, World},
+};
+
+/// Of a hundred runs, so many wait until a member has a change of membership in its log that it does not know to be
+/// committed. That is the survivor.
+const UNDECIDED_PERCENT: u64 = 50;
+
+/// From there up to here, the survivor is cut off before, and the others go on without it.
+const CUT_OFF_END_PERCENT: u64 = 85;
+
+/// Longest time for which it is.
+const CUT_OFF_UNITS: u64 = 400;
+
+/// Units between two looks for one.
+const LOOK_UNITS: u64 = 2;
+
+/// Of a hundred runs, in so many members of the old cluster run on.
+const RUN_ON_PERCENT: u64 = 60;
+
+/// Of a hundred members that could run on there, so many do.
+const SPARED_PERCENT: u64 = 80;
+
+/// Of a hundred starts with the flag, so many are interrupted by a power cut.
+const CUT_PERCENT: u64 = 40;
+
+/// Longest pause between two looks of the operator, who brings new members soon.
+const OPERATOR_PAUSE: u64 = 60;
+
+/// First byte of a record that changes the membership (`wire` of the core; its layout does not change).
+const CHANGE: u8 = 1;
+
+/// What stands behind that byte.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+struct Change {
+    #[prost(int32, tag = "2")]
+    kind: i32,
+    #[prost(uint64, tag = "3")]
+    member: u64,
+}
+
+impl Change {
+    /// `kind` of a removal.
+    const REMOVES: i32 = 1;
+
+    /// `None` for an entry that changes no membership.
+    fn read(record: &LogRecord) -> Option<Self> {
+        let (kind, change) = record.payload.split_first()?;
+        let change = (*kind == CHANGE).then(|| prost::Message::decode(change));
+        change?.ok()
+    }
+
+    fn removes(self, member: u64) -> bool {
+        (self.kind, self.member) == (Self::REMOVES, member)
+    }
+}
+
+/// The loss of most members.
+#[derive(Debug)]
+pub(crate) struct Disaster {
+    chance: Rng,
+    prelude: Prelude,
+    /// The member that is started with the flag, until it runs.
+    survivor: Option<u64>,
+    /// What that had on its disk before the first of these starts.
+    found: Option<Found>,
+    /// The registry that the last of them has written.
+    members: Option<MemberRegistry>,
+    /// The members that are not in the new cluster.
+    outside: BTreeSet<u64>,
+}
+
+/// What a member that is to go on alone has.
+#[derive(Debug)]
+struct Found {
+    checkpoint: u64,
+    /// The entries above it that are to stay.
+    log: BTreeMap<u64, Ident>,
+    /// The removal of the member itself behind them, which is not.
+    dropped: Option<(u64, Ident)>,
+}
+
+/// What comes before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Prelude {
+    None,
+    /// A member gets a change of membership that it does not know to be committed.
+    Undecided,
+    /// A member is cut off.
+    CutOff,
+    /// This one is.
+    IsCutOff(u64),
+}
+
+impl Disaster {
+    pub(crate) fn new(mut chance: Rng) -> Self {
+        let prelude = match chance.range(0, 99) {
+            0..UNDECIDED_PERCENT => Prelude::Undecided,
+            UNDECIDED_PERCENT..CUT_OFF_END_PERCENT => Prelude::CutOff,
+            _ => Prelude::None,
+        };
+        Self {
+            chance,
+            prelude,
+            survivor: None,
+            found: None,
+            members: None,
+            outside: BTreeSet::new(),
+        }
+    }
+
+    /// Whether the operator waits for the survivor.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.survivor.is_some()
+    }
+
+    /// Whether a member is one of the old cluster that is not in the new one.
+    pub(crate) fn is_outside(&self, id: u64) -> bool {
+        self.outside.contains(&id)
+    }
+}
+
+impl Found {
+    fn of(recovered: &Recovered, own: u64) -> Result<Self, CorruptRecord> {
+        let checkpoint = recovered.checkpoint.as_ref();
+        let checkpoint = checkpoint.map_or(0, |view| view.position.index);
+        let commit = vote(recovered.hard_state.as_ref())?.commit;
+        let drops = |record: &&LogRecord| {
+            record.index > commit && Change::read(record).is_some_and(|change| change.removes(own))
+        };
+        let dropped = recovered.records.iter().find(drops);
+        let stays = |record: &&LogRecord| {
+            record.index > checkpoint && dropped.is_none_or(|drop| record.index < drop.index)
+        };
+        let log = recovered.records.iter().filter(stays);
+        Ok(Self {
+            checkpoint,
+            log: log
+                .map(|record| (record.index, Ident::of(record)))
+                .collect(),
+            dropped: dropped.map(|record| (record.index, Ident::of(record))),
+        })
+    }
+}
+
+fn vote(hard_state: Option<&Bytes>) -> Result<Vote, CorruptRecord> {
+    let vote = hard_state.map_or(Ok(Vote::default()), Vote::read);
+    vote.map_err(CorruptRecord::new)
+}
+
+impl World {
+    /// Arranges the loss of most members, if the seed has it. Where somebody is to catch up from far behind, the
+    /// others must stay.
+    pub(crate) fn arrange_disaster(&mut self) {
+        if !self.scenario.has_disaster() || self.climate.lags {
+            return;
+        }
+        self.climate.calm_members = false;
+        self.climate.operator_pause = self.climate.operator_pause.min(OPERATOR_PAUSE);
+        let chaos = self.climate.chaos_units;
+        let delay = self.disaster.chance.range(chaos / 4, chaos / 2);
+        self.after(delay, Event::LoseMost);
+    }
+
+    /// All members but one lose their disks, or so many that the others are no quorum.
+    pub(crate) fn lose_most(&mut self) {
+        if self.phase != Phase::Chaos {
+            return;
+        }
+        let voters = self.current(|person| !person.learner);
+        let all = self.current(|_| true);
+        let mut survivors = all.clone();
+        survivors.retain(|id| self.may_survive(*id));
+        match self.disaster.prelude {
+            Prelude::Undecided if self.now < self.climate.chaos_units / 3 * 2 => {
+                survivors.retain(|id| self.disks[(*id - 1) as usize].has_undecided_change());
+            }
+            Prelude::IsCutOff(first) => survivors.retain(|id| *id == first),
+            Prelude::None | Prelude::Undecided | Prelude::CutOff => {}
+        }
+        if voters.len() < 2 || survivors.is_empty() {
+            return self.after(LOOK_UNITS, Event::LoseMost);
+        }
+        let survivor = *self.disaster.chance.pick(&survivors);
+        if self.disaster.prelude == Prelude::CutOff {
+            return self.cut_off(survivor);
+        }
+        let runs_on = self.disaster.chance.chance(RUN_ON_PERCENT);
+        let mut spare = voters.len() / 2 - 1;
+        let mut lost = Vec::new();
+        for id in all.into_iter().filter(|id| *id != survivor) {
+            let votes = usize::from(voters.contains(&id));
+            if runs_on && votes <= spare && self.disaster.chance.chance(SPARED_PERCENT) {
+                spare -= votes;
+            } else {
+                lost.push(id);
+            }
+        }
+        self.trace.line(self.now, || {
+            format!("the disks of {lost:?} are lost; m{survivor} is to go on alone")
+        });
+        for id in lost {
+            let place = (id - 1) as usize;
+            self.crash(place);
+            self.disks[place].abandon();
+            self.members[place].existence = Existence::Gone;
+        }
+        self.disaster.survivor = Some(survivor);
+        self.operator = Operator::default();
+        let place = (survivor - 1) as usize;
+        self.crash(place);
+        self.members[place].left_behind = false;
+    }
+
+    /// The others go on without the one that will be left.
+    fn cut_off(&mut self, survivor: u64) {
+        self.trace
+            .line(self.now, || format!("m{survivor} is cut off"));
+        let count = self.members.len() as u64;
+        self.net.split(count, &BTreeSet::from([survivor]), false);
+        self.disaster.prelude = Prelude::IsCutOff(survivor);
+        let delay = self.disaster.chance.range(1, CUT_OFF_UNITS);
+        self.after(delay, Event::LoseMost);
+    }
+
+    /// Whether a member has a state: who has just joined has none.
+    fn may_survive(&self, id: u64) -> bool {
+        let place = (id - 1) as usize;
+        let present = self.members[place].existence == Existence::Present;
+        present && self.disks[place].oldest_checkpoint_index() > 0
+    }
+
+    /// Whether a member is one of the old cluster that is not in the new one.
+    pub(crate) fn is_outside(&self, id: u64) -> bool {
+        self.disaster.is_outside(id)
+    }
+
+    /// Whether `to` refuses `from`, a member of the old cluster that it never knew: a leader knows all members.
+    pub(crate) fn refuses_stranger(&self, from: u64, to: u64) -> bool {
+        let receiver = &self.members[(to - 1) as usize];
+        self.is_outside(from)
+            && !self.is_outside(to)
+            && receiver.status.role == Role::Leader
+            && !receiver.registry.by_id.contains_key(&from)
+    }
+
+    /// What a starting member reads, and the members to which it opens streams. `None` if it loses power.
+    pub(crate) fn recover(
+        &mut self,
+        place: usize,
+    ) -> Result<Option<(Recovered, MemberRegistry)>, CorruptRecord> {
+        let mut recovered = self.disks[place].recover()?;
+        if self.disaster.survivor != Some(place as u64 + 1) {
+            let view = recovered.checkpoint.as_ref();
+            let members = view.map(|view| view.machine.members.clone());
+            return Ok(Some((recovered, members.unwrap_or_default())));
+        }
+        let forced = self.force(place, &mut recovered)?;
+        Ok(forced.map(|members| (recovered, members)))
+    }
+
+    /// A start with the flag. `None` if the power goes before it is done, with or without its batch on the disk.
+    fn force(
+        &mut self,
+        place: usize,
+        recovered: &mut Recovered,
+    ) -> Result<Option<MemberRegistry>, CorruptRecord> {
+        let id = place as u64 + 1;
+        if self.disaster.found.is_none() {
+            self.disaster.found = Some(Found::of(recovered, id)?);
+        }
+        let forced = match self.scenario.bug.in_core() {
+            Some(fault) => Replica::force_new_cluster_with(recovered, id, fault),
+            None => Replica::force_new_cluster(recovered, id),
+        }?;
+        if let Some(forced) = forced {
+            self.disaster.members = Some(forced.members);
+            let chance = &mut self.disaster.chance;
+            let cut = self.phase == Phase::Chaos && chance.chance(CUT_PERCENT);
+            let steps = if cut { chance.range(0, 2) } else { 2 };
+            if steps > 0 {
+                self.disks[place].write(&forced.batch);
+            }
+            if steps > 1 {
+                self.disks[place].sync();
+            }
+            if cut {
+                self.counts.forced.interrupted += 1;
+                self.trace.line(self.now, || {
+                    format!("m{id} loses power as it goes on alone")
+                });
+                self.power_lost(place);
+                return Ok(None);
+            }
+        }
+        let Some(members) = self.disaster.members.take() else {
+            return Err(CorruptRecord::new(
+                "--force-new-cluster finds nobody to remove",
+            ));
+        };
+        self.fork(id, recovered, &members)?;
+        Ok(Some(members))
+    }
+
+    /// The history forks: it goes on behind what the survivor has of it, without the others.
+    fn fork(
+        &mut self,
+        survivor: u64,
+        recovered: &Recovered,
+        members: &MemberRegistry,
+    ) -> Result<(), CorruptRecord> {
+        let Some(Found { checkpoint, log, dropped }) = self.disaster.found.take() else {
+            return Ok(());
+        };
+        let executed = &self.truth.executed;
+        let same = |(index, ident): &(&u64, &Ident)| {
+            executed
+                .get(*index)
+                .is_some_and(|(first, _)| first == *ident)
+        };
+        let kept = log.iter().take_while(same).last();
+        let kept = kept.map_or(checkpoint, |(index, _)| *index);
+        let revision = executed.get(&kept).map_or(1, |(_, revision)| *revision);
+        let lost = self.truth.index.saturating_sub(kept);
+        let end = recovered.records.last().map_or(0, |record| record.index);
+        self.truth.fork(kept, end, survivor, members);
+        self.truth.term = vote(recovered.hard_state.as_ref())?.term;
+        self.oracle.fork(kept);
+        self.disaster.survivor = None;
+        self.disaster.outside = (1..=self.members.len() as u64)
+            .filter(|id| *id != survivor)
+            .collect();
+        for (member, _) in self
+            .members
+            .iter_mut()
+            .zip(1..)
+            .filter(|(_, id)| *id != survivor)
+        {
+            member.forget_clients();
+            member.rebuilds = false;
+        }
+        self.counts.forced.clusters += 1;
+        self.counts.forced.lost += lost;
+        self.trace.line(self.now, || {
+            format!("m{survivor} goes on alone behind {kept} at {end}; {lost} entries are lost")
+        });
+        let fact = Fact::Forced {
+            member: survivor,
+            kept,
+            revision,
+            lost,
+            log: &log,
+            dropped,
+            outside: &self.disaster.outside.clone(),
+        };
+        self.judge(&fact);
+        let records: Vec<LogRecord> = recovered
+            .records
+            .iter()
+            .filter(|record| record.index > kept)
+            .cloned()
+            .collect();
+        self.judge(&Fact::Written { member: survivor, records: &records, hard_state: None });
+        Ok(())
+    }
+}
+
+impl Truth {
+    /// Goes on behind `kept` with one member, whose log ends at `end`.
+    fn fork(&mut self, kept: u64, end: u64, survivor: u64, members: &MemberRegistry) {
+        self.executed.split_off(&(kept + 1));
+        self.voters.split_off(&kept);
+        self.voters.insert(kept, vec![survivor]);
+        self.registry.clone_from(members);
+        self.index = end;
+    }
+}
+
+impl crate::disk::Disk {
+    /// Whether its log has a change of membership that is not known to be committed.
+    fn has_undecided_change(&self) -> bool {
+        let (mut records, hard_state) = self.log();
+        let commit = vote(hard_state).map_or(0, |vote| vote.commit);
+        records.any(|record| record.index > commit && Change::read(record).is_some())
+    }
+}

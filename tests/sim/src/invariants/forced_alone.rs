@@ -1,0 +1,102 @@
+//! A member that goes on alone (`--force-new-cluster`) keeps all entries of its log, or those up to its own removal if
+//! it does not know that to be committed. It is the only member then, and no member of the old cluster ever comes
+//! back, or leads one of the new.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use witan_replica::machine::view::View;
+
+use super::{Fact, Ident, Invariant, Scene};
+
+#[derive(Debug, Default)]
+pub(super) struct ForcedAlone {
+    /// The entries that stay.
+    log: BTreeMap<u64, Ident>,
+    /// The entry behind which there is nobody of the old cluster.
+    end: u64,
+    outside: BTreeSet<u64>,
+}
+
+impl Invariant for ForcedAlone {
+    fn name(&self) -> &'static str {
+        "forced_alone"
+    }
+
+    fn observe(&mut self, fact: &Fact<'_>, scene: &Scene<'_>) -> Result<(), String> {
+        match fact {
+            Fact::Forced { member, log, dropped, outside, .. } => {
+                self.log.clone_from(log);
+                self.outside.clone_from(outside);
+                self.end = scene.truth.index;
+                self.begins(*member, *dropped, scene)
+            }
+            Fact::Turned { member, status, .. } if self.outside.contains(&status.leader) => {
+                Err(format!(
+                    "m{member} follows m{}, which is in no cluster",
+                    status.leader
+                ))
+            }
+            Fact::Executed { member, batch, view, .. } => {
+                for applied in *batch {
+                    let found = scene.ident(*member, applied.index);
+                    let kept = self.log.get(&applied.index);
+                    if kept.is_some() && found.is_some() && kept != found.as_ref() {
+                        return Err(format!(
+                            "m{member} executes another entry {} than the one that was kept",
+                            applied.index
+                        ));
+                    }
+                }
+                self.none_back(*member, view)
+            }
+            Fact::Restored { member, view, .. } => self.none_back(*member, view),
+            Fact::Turned { .. }
+            | Fact::Written { .. }
+            | Fact::Acknowledged { .. }
+            | Fact::Answered { .. }
+            | Fact::LeaseAnswered { .. }
+            | Fact::Heard { .. }
+            | Fact::Rebuilds { .. }
+            | Fact::NotStarted { .. }
+            | Fact::StorageDiffers { .. }
+            | Fact::Settled { .. }
+            | Fact::Ended { .. } => Ok(()),
+        }
+    }
+}
+
+impl ForcedAlone {
+    /// The disk of the member that goes on has what is to stay, and not its removal.
+    fn begins(
+        &self,
+        member: u64,
+        dropped: Option<(u64, Ident)>,
+        scene: &Scene<'_>,
+    ) -> Result<(), String> {
+        let lost = self
+            .log
+            .iter()
+            .find(|(index, ident)| scene.ident(member, **index) != Some(**ident));
+        if let Some((index, _)) = lost {
+            return Err(format!("m{member} goes on without its entry {index}"));
+        }
+        match dropped {
+            Some((index, ident)) if scene.ident(member, index) == Some(ident) => Err(format!(
+                "m{member} goes on with its removal, entry {index}, which nobody may have taken"
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn none_back(&self, member: u64, view: &View) -> Result<(), String> {
+        let members = view.machine.members.by_id.keys();
+        let mut back = members.filter(|id| self.outside.contains(id));
+        match back.next() {
+            Some(back) if view.position.index >= self.end => Err(format!(
+                "m{back} is back in the cluster of m{member} at {}",
+                view.position.index
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
