@@ -131,11 +131,8 @@ where
     }
 }
 
-/// Decodes the message of a call that has one.
-pub(super) async fn read<Q: Message + Default + 'static>(
-    ctx: &Context,
-    body: &Bytes,
-) -> Result<Q, Status> {
+/// Decodes the message of a call that has one, which is collected.
+async fn read<Q: Message + Default + 'static>(ctx: &Context, body: &Bytes) -> Result<Q, Status> {
     let message = message(body)?;
     let decoded = if message.len() > INLINE_REQUEST_BYTES_MAX {
         let decoded = Box::pin(ctx.blocking.run(move || Q::decode(message))).await;
@@ -151,6 +148,14 @@ pub(super) fn read_stream<Q: Message + Default + 'static>(body: RequestBody) -> 
     let decoder = ProstCodec::<Q, Q>::default().decoder();
     // the transport enforces the limit on message size
     Streaming::new_request(decoder, RequestMessages(body), None, Some(usize::MAX))
+}
+
+/// Returns the message of a call whose body is not collected, but has one message.
+pub(super) async fn read_first<Q: Message + Default + 'static>(
+    body: RequestBody,
+) -> Result<Q, Status> {
+    let first = read_stream(body).message().await?;
+    first.ok_or_else(|| Status::internal("Missing request message."))
 }
 
 /// Builds the response of a call that is answered with many messages.

@@ -92,7 +92,7 @@ impl RpcService {
     async fn server_stream<Q, A, S, E>(
         &self,
         head: &Head,
-        message: &Bytes,
+        body: RequestBody,
         verb: impl AsyncFnOnce(&Context, Q, bool) -> Result<S, E>,
     ) -> Outgoing
     where
@@ -103,7 +103,7 @@ impl RpcService {
     {
         let answers = async {
             let ctx = self.admit(head).await?;
-            let request = messages::read(&ctx, message).await?;
+            let request = messages::read_first(body).await?;
             Ok::<_, Status>(verb(&ctx, request, wants_leader(head)).await?)
         };
         match answers.await {
@@ -145,9 +145,12 @@ pub(super) fn refused(refusal: impl Into<Status>) -> Outgoing {
     Outgoing::Response(refusal.into().into_http())
 }
 
-/// Whether the calls of a group take one message.
+/// Whether the message of a group's calls is collected before they begin.
 macro_rules! takes_one_message {
     (bidi_stream) => {
+        false
+    };
+    (server_stream) => {
         false
     };
     ($group:ident) => {
@@ -179,7 +182,7 @@ macro_rules! answer {
         Box::pin($service.bidi_stream(&$head, $body, verb)).await
     }};
     (server_stream $service:ident $head:ident $body:ident $request:path, $verb:path) => {
-        Box::pin($service.server_stream(&$head, &whole($body), $verb)).await
+        Box::pin($service.server_stream(&$head, $body, $verb)).await
     };
     (placed $service:ident $head:ident $body:ident $request:path, $verb:path) => {{
         let verb = async |ctx: &Context, asked| $verb(ctx, ctx.node.client(), asked).await;
