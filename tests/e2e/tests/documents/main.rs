@@ -23,7 +23,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("README.md", "tests/run"),
     (
         "README.md",
-        "URL=$(curl -s 'http://localhost:2379/new?size=3')",
+        "URL=$(curl -sSf 'http://localhost:2379/new?size=3')",
     ),
     (
         "README.md",
