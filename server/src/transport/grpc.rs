@@ -23,13 +23,8 @@ use tokio::{
 };
 use tonic::{Code, body::Body, transport::server::TcpConnectInfo};
 use witan_http2::{
-    CallResponse, Config, KeepAlive, Refusal, RequestMode, Resource, Service, Status,
+    CallResponse, Config, KeepAlive, Refusal, RequestMode, Resource, Service, Status, driver,
 };
-
-#[cfg(not(feature = "h2"))]
-use witan_http2::driver;
-#[cfg(feature = "h2")]
-use witan_http2::via_h2 as driver;
 
 use super::{
     CallHandler, Handlers, Head, Incoming, Outgoing, TransportMetrics, calls::CallMetrics,
@@ -322,7 +317,7 @@ pub(super) fn to_tonic(request: Incoming) -> http::Request<RequestMessages> {
 
 /// The body of a request as tonic reads it.
 #[derive(Debug)]
-pub(super) struct RequestMessages(witan_http2::Body);
+pub struct RequestMessages(pub witan_http2::Body);
 
 impl http_body::Body for RequestMessages {
     type Data = Bytes;

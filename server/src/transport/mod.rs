@@ -32,6 +32,7 @@ use tokio::{sync::watch, time::timeout};
 use tonic::{body::Body, service::Routes};
 
 pub use grpc::MethodInfo;
+pub use grpc::RequestMessages;
 pub use http1_stream::{ClientClosed, OverTls};
 pub use listen::{
     BindError, Bound, BoundPeer, PeerListener, PeerStream, Surface, bind, bind_peers,

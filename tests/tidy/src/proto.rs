@@ -33,6 +33,7 @@ pub fn generate(protos: &Path, out: &Path) -> io::Result<()> {
     config.out_dir(out);
     let mut builder = tonic_prost_build::configure()
         .out_dir(out)
+        .build_server(false)
         .build_transport(false);
     for file in &set.file {
         for message in &file.message_type {

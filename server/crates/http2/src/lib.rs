@@ -12,7 +12,7 @@
 //! Reading order: `service` (what the server gives), `refusal` → `config` → `connection` (the state machine:
 //! `receive` frames, run a `call`, `timers`) → `stream`, `ready` (which calls run) → `message`,
 //! `body` (requests) → `send` (frames out, windows) → `meter` (bytes held) → `head`, `heads`,
-//! `hpack`, `frame` (formats) → `ping` → `limits` → `driver` → `via_h2` (the same service through h2, a feature).
+//! `hpack`, `frame` (formats) → `ping` → `limits` → `driver`.
 
 mod body;
 mod config;
@@ -34,8 +34,6 @@ mod status;
 mod stream;
 #[cfg(test)]
 mod tests;
-#[cfg(feature = "h2")]
-pub mod via_h2;
 
 pub use body::{Aborted, Body, RequestStream};
 pub use config::{Config, KeepAlive};

@@ -40,6 +40,11 @@ impl<A> WithPermit<A> {
         let _place = place;
         Self { answer, _place }
     }
+
+    /// Wraps the answer to a request that needs no place.
+    pub(super) fn without(answer: A) -> Self {
+        Self::new(answer, None)
+    }
 }
 
 impl LargeReadPermits {

@@ -6,7 +6,7 @@
 //!
 //! Reading order: `kv` (a file a call) → `authorize` (who may) → `quota`, `large_reads` → `range_stream`, `lease`,
 //! `cluster`, `maintenance`, `backup`, `snapshot`, `auth` → `header`, `error_map` →
-//! `services` (gRPC) → `unary` (the same, faster) → `watch` (streams), `stream_end` → `concurrency` (locks,
+//! `services` (gRPC) → `messages` (its encoding) → `watch` (streams), `stream_end` → `concurrency` (locks,
 //! elections) → `health` → `gateway`.
 
 mod auth;
@@ -22,13 +22,13 @@ pub(super) mod kv;
 mod large_reads;
 mod lease;
 mod maintenance;
+mod messages;
 mod metrics;
 mod quota;
 mod range_stream;
 mod services;
 mod snapshot;
 mod stream_end;
-mod unary;
 mod watch;
 
 pub use backup::JobLimits;
@@ -36,11 +36,11 @@ pub use metrics::V3Metrics;
 
 use std::sync::Arc;
 
-use tonic::{Status, service::Routes};
+use tonic::service::Routes;
 use witan_api::v3::{DESCRIPTORS, error::RpcError};
 
 use super::Context;
-use crate::transport::{CallHandler, Incoming, Outgoing, RequestBody};
+use crate::transport::{CallHandler, Incoming, Outgoing};
 
 /// Result of a call.
 pub(crate) type RpcResult<T> = Result<T, RpcError>;
@@ -59,7 +59,7 @@ impl Services {
     /// Creates the services of the running member.
     pub fn new(ctx: Context) -> Self {
         let service = services::RpcService::new(ctx.clone());
-        Self(Arc::new(Shared { routes: routes(ctx, &service), service }))
+        Self(Arc::new(Shared { routes: routes(ctx), service }))
     }
 }
 
@@ -74,28 +74,26 @@ impl CallHandler for Services {
     }
 
     fn takes_one_message(&self, path: &str) -> bool {
-        services::is_hot(path)
+        services::takes_one_message(path)
     }
 
     async fn call(self, request: Incoming) -> Outgoing {
         let service = &self.0.service;
-        if let RequestBody::Whole(message) = &request.body
-            && let Some(answer) = service.call_unary(&request.head, message.clone()).await
-        {
-            return answer;
+        let request = match service.call(request).await {
+            Ok(answer) => return answer,
+            Err(request) => request,
+        };
+        match service.admit(&request.head).await {
+            Ok(_) => CallHandler::call(self.0.routes.clone(), request).await,
+            Err(refusal) => services::refused(refusal),
         }
-        if let Err(refusal) = service.authorize(&request.head).await {
-            return Outgoing::Response(Status::from(refusal).into_http());
-        }
-        CallHandler::call(self.0.routes.clone(), request).await
     }
 }
 
-/// Builds the routes of all gRPC services: those of the dialect, health and reflection.
-fn routes(ctx: Context, service: &services::RpcService) -> Routes {
+/// Builds the routes of the services that libraries implement: health and reflection.
+fn routes(ctx: Context) -> Routes {
     let health = health::server(ctx.node);
     let mut routes = Routes::builder();
-    services::add(service, &mut routes);
     routes.add_service(health);
     add_reflection(&mut routes);
     routes.routes().prepare()

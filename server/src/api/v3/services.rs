@@ -1,280 +1,238 @@
-//! The gRPC services, made from the table of calls (`witan_api::access`): each method hands its message
-//! to a verb.
-
-use std::{net::SocketAddr, pin::Pin};
+//! Serves gRPC calls from the table of calls (`witan_api::access`): each method hands its messages to a verb, which the
+//! gateway shares.
 
 use bytes::Bytes;
 use futures_util::Stream;
-use tonic::{
-    Request, Response, Status, Streaming, service::RoutesBuilder, transport::server::TcpConnectInfo,
-};
+use prost::Message;
+use tonic::{Status, Streaming, transport::server::TcpConnectInfo};
 use witan_api::v3::{error::RpcError, etcdserverpb, v3electionpb, v3lockpb};
 
 use super::{
     RpcResult, auth, authorize, backup, cluster,
     concurrency::{election, lock},
-    kv, lease, maintenance, range_stream, snapshot, unary, watch,
+    kv,
+    large_reads::WithPermit,
+    lease, maintenance,
+    messages::{self, UnaryResponse},
+    range_stream, snapshot, watch,
 };
 use crate::{
     api::Context,
     auth::Credentials,
-    budget::SMALL_BYTES,
     client_network::ClientNetwork,
-    transport::{Head, Outgoing, PeerCertificate},
+    transport::{Head, Incoming, Outgoing, PeerCertificate, RequestBody},
 };
 
 /// With this metadata a client asks to be refused while no leader is known.
 const REQUIRE_LEADER: &str = "hasleader";
 
-/// Implements every service of the dialect.
+/// Serves every service of the dialect.
 #[derive(Clone, Debug)]
 pub(super) struct RpcService {
     ctx: Context,
 }
-
-/// The answers of a method that has many.
-type ResponseStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl RpcService {
     pub(super) fn new(ctx: Context) -> Self {
         Self { ctx }
     }
 
-    /// Returns the context and the message of a call; `NoLeader` if the call requires a leader and none
-    /// is known.
-    fn enter<T>(&self, request: Request<T>) -> RpcResult<(Context, T)> {
-        let certificate = request.extensions().get();
-        let ends = (certificate, request.remote_addr());
-        let ctx = self.ctx_of(request.metadata().as_ref(), ends);
-        Ok((ctx, self.admit(request)?))
-    }
-
-    /// Returns the context of a call: the network of its address and, while any authentication is on,
-    /// its credentials.
-    fn ctx_of(
-        &self,
-        headers: &http::HeaderMap,
-        (shown, address): (Option<&PeerCertificate>, Option<SocketAddr>),
-    ) -> Context {
-        let client = ClientNetwork::of_peer(address);
-        if self.ctx.node.any_auth_enabled() {
-            let certificate = shown.filter(|_| self.ctx.settings.client_cert_auth);
-            let name = certificate.map(|shown| shown.common_name().to_owned());
-            self.ctx.of(Credentials::of_call(headers, name), client)
-        } else {
-            self.ctx.of_client(client)
+    /// Returns the context of a call that may begin: this member serves it, a leader is known if the call requires
+    /// one, and the caller has the access that the table of calls names.
+    pub(super) async fn admit(&self, head: &Head) -> RpcResult<Context> {
+        authorize::refuse_learner(&self.ctx, head.path())?;
+        if wants_leader(head) && self.ctx.node.status().leader == 0 {
+            return Err(RpcError::NoLeader);
         }
+        let ctx = self.ctx_of(head);
+        if ctx.node.any_auth_enabled() {
+            // a separate future, so that this one stays small
+            Box::pin(authorize::call(&ctx, head.path())).await?;
+        }
+        Ok(ctx)
     }
 
-    /// Checks by its head alone that a call may begin.
-    pub(super) async fn authorize(&self, head: &Head) -> RpcResult<()> {
+    /// Returns the context of a call: the network of its client and, while any authentication is on, its credentials.
+    fn ctx_of(&self, head: &Head) -> Context {
+        let extensions = &head.parts().extensions;
+        let ends = extensions.get::<TcpConnectInfo>();
+        let client = ClientNetwork::of_peer(ends.and_then(TcpConnectInfo::remote_addr));
         if !self.ctx.node.any_auth_enabled() {
-            return authorize::refuse_learner(&self.ctx, head.path());
+            return self.ctx.of_client(client);
         }
-        let ctx = self.ctx_of(head.headers(), (head.parts().extensions.get(), None));
-        authorize::call(&ctx, head.path()).await
+        let shown = extensions.get::<PeerCertificate>();
+        let certificate = shown.filter(|_| self.ctx.settings.client_cert_auth);
+        let name = certificate.map(|shown| shown.common_name().to_owned());
+        self.ctx
+            .of(Credentials::of_call(head.headers(), name), client)
     }
 
-    /// Returns the message of a call; `NoLeader` if the call requires a leader and none is known.
-    fn admit<T>(&self, request: Request<T>) -> RpcResult<T> {
-        self.check_leader(request.metadata().as_ref())?;
-        Ok(request.into_inner())
-    }
-
-    /// Whether the metadata of a call require a leader: the call is to be refused while none is known.
-    fn wants_leader(headers: &http::HeaderMap) -> bool {
-        headers
-            .get(REQUIRE_LEADER)
-            .is_some_and(|value| value == "true")
-    }
-
-    /// Answers a call of one message without tonic's layers: refuses it on a learner, without a
-    /// required leader or without credentials, else runs `verb` on the decoded message.
+    /// Answers a call that has one message each way.
     async fn unary<Q, A>(
         &self,
         head: &Head,
-        message: Bytes,
-        verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<A>,
+        message: &Bytes,
+        verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<WithPermit<A>>,
     ) -> Outgoing
     where
-        Q: prost::Message + Default + 'static,
-        A: unary::UnaryResponse,
+        Q: Message + Default + 'static,
+        A: UnaryResponse,
     {
-        let served = authorize::refuse_learner(&self.ctx, head.path());
-        match served.and_then(|()| self.check_leader(head.headers())) {
-            Ok(()) if self.ctx.node.auth_enabled() || message.len() > SMALL_BYTES => {
-                let extensions = &head.parts().extensions;
-                let tcp = extensions.get::<TcpConnectInfo>();
-                let address = tcp.and_then(TcpConnectInfo::remote_addr);
-                let ctx = self.ctx_of(head.headers(), (extensions.get(), address));
-                ctx.authenticator.await_token(&ctx.node, &ctx.caller).await;
-                if let Err(refusal) = authorize::require_credentials(&ctx) {
-                    return Outgoing::Response(Status::from(refusal).into_http());
-                }
-                // a separate future, so that the one below stays small
-                let answer =
-                    unary::respond(&ctx, message, async |message| verb(&ctx, message).await);
-                Box::pin(answer).await
-            }
-            Ok(()) => {
-                let verb = async |message| verb(&self.ctx, message).await;
-                unary::respond(&self.ctx, message, verb).await
-            }
-            Err(refusal) => Outgoing::Response(Status::from(refusal).into_http()),
+        let answer = async {
+            let ctx = self.admit(head).await?;
+            messages::respond(&ctx, message, async |asked| verb(&ctx, asked).await).await
+        };
+        match answer.await {
+            Ok(message) => Outgoing::Message(message),
+            Err(refusal) => refused(refusal),
         }
     }
 
-    /// Refuses (`NoLeader`) a call whose metadata requires a leader while none is known.
-    fn check_leader(&self, headers: &http::HeaderMap) -> RpcResult<()> {
-        if Self::wants_leader(headers) && self.ctx.node.status().leader == 0 {
-            Err(RpcError::NoLeader)
-        } else {
-            Ok(())
+    /// Answers a call of one message with a stream.
+    async fn server_stream<Q, A, S, E>(
+        &self,
+        head: &Head,
+        message: &Bytes,
+        verb: impl AsyncFnOnce(&Context, Q, bool) -> Result<S, E>,
+    ) -> Outgoing
+    where
+        Q: Message + Default + 'static,
+        A: Message + Default + 'static,
+        S: Stream<Item = Result<A, Status>> + Send + 'static,
+        Status: From<E>,
+    {
+        let answers = async {
+            let ctx = self.admit(head).await?;
+            let request = messages::read(&ctx, message).await?;
+            Ok::<_, Status>(verb(&ctx, request, wants_leader(head)).await?)
+        };
+        match answers.await {
+            Ok(answers) => messages::stream(answers),
+            Err(refusal) => refused(refusal),
+        }
+    }
+
+    /// Answers a stream of messages with a stream.
+    async fn bidi_stream<Q, A, S>(
+        &self,
+        head: &Head,
+        body: RequestBody,
+        verb: impl FnOnce(&Context, Streaming<Q>, bool) -> S,
+    ) -> Outgoing
+    where
+        Q: Message + Default + 'static,
+        A: Message + Default + 'static,
+        S: Stream<Item = Result<A, Status>> + Send + 'static,
+    {
+        match self.admit(head).await {
+            Ok(ctx) => {
+                let requests = messages::read_stream(body);
+                messages::stream(verb(&ctx, requests, wants_leader(head)))
+            }
+            Err(refusal) => refused(refusal),
         }
     }
 }
 
-/// Returns the network of the client that sends a call.
-fn client_of(head: &Head) -> ClientNetwork {
-    let ends = head.parts().extensions.get::<TcpConnectInfo>();
-    ClientNetwork::of_peer(ends.and_then(TcpConnectInfo::remote_addr))
+/// Whether the metadata of a call require a leader: the call is to be refused while none is known.
+fn wants_leader(head: &Head) -> bool {
+    let value = head.headers().get(REQUIRE_LEADER);
+    value.is_some_and(|value| value == "true")
 }
 
-/// The future of tonic's traits.
-type Called<'a, T> = Pin<Box<dyn Future<Output = Result<Response<T>, Status>> + Send + 'a>>;
-
-/// One method of a service: it hands its message to its verb.
-macro_rules! method {
-    (server_stream $package:ident $module:ident::$verb:ident($request:ident) -> $response:ident as $stream:ident) => {
-        type $stream = ResponseStream<$package::$response>;
-
-        fn $verb<'a, 'f>(
-            &'a self,
-            request: Request<$package::$request>,
-        ) -> Called<'f, Self::$stream>
-        where
-            'a: 'f,
-            Self: 'f,
-        {
-            Box::pin(async move {
-                let needs_leader = Self::wants_leader(request.metadata().as_ref());
-                let (ctx, request) = self.enter(request)?;
-                let answers = $module::$verb(&ctx, request, needs_leader).await?;
-                Ok(Response::new(Box::pin(answers) as Self::$stream))
-            })
-        }
-    };
-    (bidi_stream $package:ident $module:ident::$verb:ident($request:ident) -> $response:ident as $stream:ident) => {
-        type $stream = ResponseStream<$package::$response>;
-
-        fn $verb<'a, 'f>(
-            &'a self,
-            request: Request<Streaming<$package::$request>>,
-        ) -> Called<'f, Self::$stream>
-        where
-            'a: 'f,
-            Self: 'f,
-        {
-            Box::pin(async move {
-                let needs_leader = Self::wants_leader(request.metadata().as_ref());
-                let (ctx, requests) = self.enter(request)?;
-                let answers = $module::$verb(&ctx, requests, needs_leader);
-                Ok(Response::new(Box::pin(answers) as Self::$stream))
-            })
-        }
-    };
-    ($group:ident $package:ident $module:ident::$verb:ident($request:ident) -> $response:ident) => {
-        fn $verb<'a, 'f>(
-            &'a self,
-            request: Request<$package::$request>,
-        ) -> Called<'f, $package::$response>
-        where
-            'a: 'f,
-            Self: 'f,
-        {
-            Box::pin(async move {
-                let (ctx, request) = self.enter(request)?;
-                Ok(Response::new(call_verb!($group ctx request $module::$verb)))
-            })
-        }
-    };
+/// Returns the response to a call that does not begin.
+pub(super) fn refused(refusal: impl Into<Status>) -> Outgoing {
+    Outgoing::Response(refusal.into().into_http())
 }
 
-/// Calls the verb of a unary row.
-macro_rules! call_verb {
-    (placed $ctx:ident $request:ident $verb:path) => {
-        $verb(&$ctx, $ctx.node.client(), $request).await?.answer
-    };
-    ($group:ident $ctx:ident $request:ident $verb:path) => {
-        $verb(&$ctx, $request).await?
-    };
-}
-
-/// Whether a row's call carries the load.
-macro_rules! is_hot {
-    (hot) => {
-        true
-    };
-    (placed) => {
-        true
-    };
-    ($other:ident) => {
+/// Whether the calls of a group take one message.
+macro_rules! takes_one_message {
+    (bidi_stream) => {
         false
     };
+    ($group:ident) => {
+        true
+    };
 }
 
-/// Answers a row's call without tonic's layers if it carries the load.
-macro_rules! answer_hot {
-    (hot $service:ident $head:ident $message:ident $verb:path) => {
-        return Some($service.unary($head, $message, $verb).await)
+/// Marks the answers of rows that have one message and not many pairs.
+macro_rules! answer_is_short {
+    (hot $response:path) => {
+        impl UnaryResponse for $response {}
     };
-    (placed $service:ident $head:ident $message:ident $verb:path) => {
-        let client = client_of($head);
-        let verb = async |ctx: &Context, asked| $verb(ctx, client, asked).await;
-        return Some($service.unary($head, $message, verb).await)
+    (unary etcdserverpb::DeleteRangeResponse) => {};
+    (unary $response:path) => {
+        impl UnaryResponse for $response {}
     };
-    ($other:ident $service:ident $head:ident $message:ident $verb:path) => {};
+    (waiting $response:path) => {
+        impl UnaryResponse for $response {}
+    };
+    ($other:ident $response:path) => {};
+}
+
+/// Answers a call of a row.
+macro_rules! answer {
+    (bidi_stream $service:ident $head:ident $body:ident $request:path, $verb:path) => {{
+        let verb = |ctx: &Context, asked: Streaming<$request>, needs_leader| {
+            $verb(ctx, asked, needs_leader)
+        };
+        Box::pin($service.bidi_stream(&$head, $body, verb)).await
+    }};
+    (server_stream $service:ident $head:ident $body:ident $request:path, $verb:path) => {
+        Box::pin($service.server_stream(&$head, &whole($body), $verb)).await
+    };
+    (placed $service:ident $head:ident $body:ident $request:path, $verb:path) => {{
+        let verb = async |ctx: &Context, asked| $verb(ctx, ctx.node.client(), asked).await;
+        $service.unary(&$head, &whole($body), verb).await
+    }};
+    (hot $service:ident $head:ident $body:ident $request:path, $verb:path) => {{
+        let verb = async |ctx: &Context, asked| $verb(ctx, asked).await.map(WithPermit::without);
+        $service.unary(&$head, &whole($body), verb).await
+    }};
+    // a separate future, so that those of the most frequent calls stay small
+    ($unary:ident $service:ident $head:ident $body:ident $request:path, $verb:path) => {{
+        let verb = async |ctx: &Context, asked| $verb(ctx, asked).await.map(WithPermit::without);
+        Box::pin($service.unary(&$head, &whole($body), verb)).await
+    }};
 }
 
 macro_rules! serve {
-    ($($package:ident::$server:ident::{$service:ident, $made:ident} {$(
+    ($($package:ident {$(
         $group:ident {$(
-            $method:literal $module:ident::$verb:ident($request:ident) -> $response:ident
-            $(as $stream:ident)?, $access:ident, $paths:tt;
+            $method:literal $module:ident::$verb:ident($request:ident) -> $response:ident, $access:ident, $paths:tt;
         )+}
     )+})+) => {
-        $(impl $package::$server::$service for RpcService {
-            $($(method! {
-                $group $package $module::$verb($request) -> $response $(as $stream)?
-            })+)+
-        })+
+        $($($(answer_is_short!($group $package::$response);)+)+)+
 
-        /// Adds all services of the table. The transport enforces the limit on message size.
-        pub(super) fn add(service: &RpcService, routes: &mut RoutesBuilder) {
-            $(
-                let made = $package::$server::$made::new(service.clone());
-                routes.add_service(made.max_decoding_message_size(usize::MAX));
-            )+
-        }
-
-        /// Whether a method is in a group of the table of calls that carries the load (`hot`,
-        /// `placed`).
-        pub(super) fn is_hot(path: &str) -> bool {
-            $($($((is_hot!($group) && path == $method) ||)+)+)+ false
+        /// Whether a method of the table takes one message, which is collected before the call begins.
+        pub(super) fn takes_one_message(path: &str) -> bool {
+            match path {
+                $($($($method => takes_one_message!($group),)+)+)+
+                _ => false,
+            }
         }
 
         impl RpcService {
-            /// Answers a call that carries the load (see `is_hot`) without tonic's layers; `None` for
-            /// any other call.
-            pub(super) async fn call_unary(&self, head: &Head, message: Bytes) -> Option<Outgoing> {
-                let service = self;
-                $($($(if is_hot!($group) && head.path() == $method {
-                    answer_hot!($group service head message $module::$verb);
-                })+)+)+
-                None
+            /// Answers a call; gives it back if its method is not in the table.
+            pub(super) async fn call(&self, request: Incoming) -> Result<Outgoing, Incoming> {
+                let Incoming { head, body } = request;
+                Ok(match head.path() {
+                    $($($($method => {
+                        answer!($group self head body $package::$request, $module::$verb)
+                    })+)+)+
+                    _ => return Err(Incoming { head, body }),
+                })
             }
         }
     };
+}
+
+/// Returns the body of a call of one message, which is collected.
+fn whole(body: RequestBody) -> Bytes {
+    match body {
+        RequestBody::Whole(message) => message,
+        RequestBody::Stream(_) => Bytes::new(),
+    }
 }
 
 witan_api::calls!(serve);

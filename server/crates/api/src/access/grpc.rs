@@ -33,14 +33,13 @@ pub struct GrpcRoute {
 ///
 /// `hot` are the most frequent unary calls; `placed` are those of them that may read much, and then
 /// hold a permit until the response is encoded. `waiting` are unary calls that may take long, which
-/// the gateway cancels when the client disconnects. `unary` are all others. A row of a stream also
-/// names the associated type of tonic's trait.
+/// the gateway cancels when the client disconnects. `unary` are all others.
 #[macro_export]
 #[rustfmt::skip]
 macro_rules! calls {
     ($apply:ident) => {
         $apply! {
-            etcdserverpb::kv_server::{Kv, KvServer} {
+            etcdserverpb {
                 hot {
                     "/etcdserverpb.KV/Put" kv::put(PutRequest) -> PutResponse, V3Keys, ["kv/put"];
                 }
@@ -53,15 +52,15 @@ macro_rules! calls {
                     "/etcdserverpb.KV/Compact" kv::compact(CompactionRequest) -> CompactionResponse, V3Root, ["kv/compaction"];
                 }
                 server_stream {
-                    "/etcdserverpb.KV/RangeStream" range_stream::range_stream(RangeRequest) -> RangeStreamResponse as RangeStreamStream, V3Keys, [];
+                    "/etcdserverpb.KV/RangeStream" range_stream::range_stream(RangeRequest) -> RangeStreamResponse, V3Keys, [];
                 }
             }
-            etcdserverpb::watch_server::{Watch, WatchServer} {
+            etcdserverpb {
                 bidi_stream {
-                    "/etcdserverpb.Watch/Watch" watch::watch(WatchRequest) -> WatchResponse as WatchStream, V3Keys, ["watch"];
+                    "/etcdserverpb.Watch/Watch" watch::watch(WatchRequest) -> WatchResponse, V3Keys, ["watch"];
                 }
             }
-            etcdserverpb::lease_server::{Lease, LeaseServer} {
+            etcdserverpb {
                 unary {
                     "/etcdserverpb.Lease/LeaseGrant" lease::lease_grant(LeaseGrantRequest) -> LeaseGrantResponse, V3User, ["lease/grant"];
                     "/etcdserverpb.Lease/LeaseRevoke" lease::lease_revoke(LeaseRevokeRequest) -> LeaseRevokeResponse, V3Keys, ["lease/revoke", "kv/lease/revoke"];
@@ -69,10 +68,10 @@ macro_rules! calls {
                     "/etcdserverpb.Lease/LeaseLeases" lease::lease_leases(LeaseLeasesRequest) -> LeaseLeasesResponse, V3Keys, ["lease/leases", "kv/lease/leases"];
                 }
                 bidi_stream {
-                    "/etcdserverpb.Lease/LeaseKeepAlive" lease::lease_keep_alive(LeaseKeepAliveRequest) -> LeaseKeepAliveResponse as LeaseKeepAliveStream, V3Keys, ["lease/keepalive"];
+                    "/etcdserverpb.Lease/LeaseKeepAlive" lease::lease_keep_alive(LeaseKeepAliveRequest) -> LeaseKeepAliveResponse, V3Keys, ["lease/keepalive"];
                 }
             }
-            etcdserverpb::cluster_server::{Cluster, ClusterServer} {
+            etcdserverpb {
                 unary {
                     "/etcdserverpb.Cluster/MemberAdd" cluster::member_add(MemberAddRequest) -> MemberAddResponse, Root, ["cluster/member/add"];
                     "/etcdserverpb.Cluster/MemberRemove" cluster::member_remove(MemberRemoveRequest) -> MemberRemoveResponse, Root, ["cluster/member/remove"];
@@ -81,7 +80,7 @@ macro_rules! calls {
                     "/etcdserverpb.Cluster/MemberPromote" cluster::member_promote(MemberPromoteRequest) -> MemberPromoteResponse, Root, ["cluster/member/promote"];
                 }
             }
-            etcdserverpb::maintenance_server::{Maintenance, MaintenanceServer} {
+            etcdserverpb {
                 unary {
                     // listing alarms requires less than raising one; the call checks that itself
                     "/etcdserverpb.Maintenance/Alarm" maintenance::alarm(AlarmRequest) -> AlarmResponse, V3User, ["maintenance/alarm"];
@@ -93,10 +92,10 @@ macro_rules! calls {
                     "/etcdserverpb.Maintenance/Downgrade" maintenance::downgrade(DowngradeRequest) -> DowngradeResponse, Root, ["maintenance/downgrade"];
                 }
                 server_stream {
-                    "/etcdserverpb.Maintenance/Snapshot" snapshot::snapshot(SnapshotRequest) -> SnapshotResponse as SnapshotStream, Root, ["maintenance/snapshot"];
+                    "/etcdserverpb.Maintenance/Snapshot" snapshot::snapshot(SnapshotRequest) -> SnapshotResponse, Root, ["maintenance/snapshot"];
                 }
             }
-            etcdserverpb::auth_server::{Auth, AuthServer} {
+            etcdserverpb {
                 unary {
                     "/etcdserverpb.Auth/AuthEnable" auth::auth_enable(AuthEnableRequest) -> AuthEnableResponse, Root, ["auth/enable"];
                     "/etcdserverpb.Auth/AuthDisable" auth::auth_disable(AuthDisableRequest) -> AuthDisableResponse, Root, ["auth/disable"];
@@ -117,7 +116,7 @@ macro_rules! calls {
                     "/etcdserverpb.Auth/RoleRevokePermission" auth::role_revoke_permission(AuthRoleRevokePermissionRequest) -> AuthRoleRevokePermissionResponse, Root, ["auth/role/revoke"];
                 }
             }
-            v3lockpb::lock_server::{Lock, LockServer} {
+            v3lockpb {
                 waiting {
                     "/v3lockpb.Lock/Lock" lock::lock(LockRequest) -> LockResponse, V3Keys, ["lock/lock"];
                 }
@@ -125,7 +124,7 @@ macro_rules! calls {
                     "/v3lockpb.Lock/Unlock" lock::unlock(UnlockRequest) -> UnlockResponse, V3Keys, ["lock/unlock"];
                 }
             }
-            v3electionpb::election_server::{Election, ElectionServer} {
+            v3electionpb {
                 waiting {
                     "/v3electionpb.Election/Campaign" election::campaign(CampaignRequest) -> CampaignResponse, V3Keys, ["election/campaign"];
                 }
@@ -135,7 +134,7 @@ macro_rules! calls {
                     "/v3electionpb.Election/Resign" election::resign(ResignRequest) -> ResignResponse, V3Keys, ["election/resign"];
                 }
                 server_stream {
-                    "/v3electionpb.Election/Observe" election::observe(LeaderRequest) -> LeaderResponse as ObserveStream, V3Keys, ["election/observe"];
+                    "/v3electionpb.Election/Observe" election::observe(LeaderRequest) -> LeaderResponse, V3Keys, ["election/observe"];
                 }
             }
         }
@@ -143,10 +142,10 @@ macro_rules! calls {
 }
 
 macro_rules! routes {
-    ($($package:ident::$server:ident::{$service:ident, $made:ident} {$(
+    ($($package:ident {$(
         $group:ident {$(
-            $method:literal $module:ident::$verb:ident($request:ident) -> $response:ident
-            $(as $stream:ident)?, $access:ident, [$($path:literal),*];
+            $method:literal $module:ident::$verb:ident($request:ident) -> $response:ident,
+            $access:ident, [$($path:literal),*];
         )+}
     )+})+) => {
         /// All gRPC methods of the server.

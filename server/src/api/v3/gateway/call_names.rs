@@ -36,10 +36,9 @@ macro_rules! run {
 }
 
 macro_rules! dispatch {
-    ($($package:ident::$server:ident::{$service:ident, $made:ident} {$(
+    ($($package:ident {$(
         $group:ident {$(
-            $method:literal $module:ident::$verb:ident($in:ident) -> $out:ident
-            $(as $stream:ident)?, $access:ident, $paths:tt;
+            $method:literal $module:ident::$verb:ident($in:ident) -> $out:ident, $access:ident, $paths:tt;
         )+}
     )+})+) => {
         /// Runs a call that has one answer and returns that as JSON. `NotPost` for calls with streams,

@@ -291,7 +291,7 @@ impl UnaryCall<'_> {
     {
         let placed = async move |ctx: &Context, request| {
             let answer = verb(ctx, request).await;
-            answer.map(|answer| WithPermit::new(answer, None))
+            answer.map(WithPermit::without)
         };
         self.run_with_permit(placed).await
     }
