@@ -89,8 +89,8 @@ async fn write_txn(
     Ok(((done.output, done.revision), place))
 }
 
-/// Waits for a permit for large reads, and refuses (`AnswerTooLarge`) a transaction that compares too many
-/// bytes of values in the present state: nothing else is applied meanwhile.
+/// Waits for a permit for large reads, and refuses (`AnswerTooLarge`) a transaction that compares or sorts
+/// too many bytes of values in the present state: nothing else is applied meanwhile.
 async fn within_compared(
     ctx: &Context,
     client: ClientNetwork,
