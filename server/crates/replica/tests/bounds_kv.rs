@@ -225,6 +225,92 @@ fn values_to_compare_are_counted_before_they_are_compared() {
     }
 }
 
+/// A range of all keys that begin with `k`, of which one is answered.
+fn first_by_value(sort_order: kv::SortOrder) -> kv::Range {
+    kv::Range {
+        key: "k".into(),
+        range_end: "l".into(),
+        limit: 1,
+        sort_order: sort_order as i32,
+        sort_target: kv::SortTarget::Value as i32,
+        ..kv::Range::default()
+    }
+}
+
+#[test]
+fn values_to_sort_are_counted_before_they_are_sorted() {
+    const KEYS: usize = 30;
+    const VALUE_BYTES: usize = 100_000;
+    let mut kv = Kv::default();
+    for at in 0..KEYS {
+        let verb = Some(KvOperation::Put(put(&format!("k{at:02}"), VALUE_BYTES)));
+        kv.apply(&kv::KvCommand { operation: verb }).unwrap();
+    }
+    let txn = |times: usize, range: &kv::Range| Txn {
+        success: vec![op(TxnOpKind::Range(range.clone())); times],
+        ..Txn::default()
+    };
+    let most = TXN_READ_BYTES_MAX as usize / (KEYS * VALUE_BYTES);
+    let sorted = first_by_value(kv::SortOrder::Descend);
+    let old = kv::Range { revision: kv.revision() - 1, ..sorted.clone() };
+    let one = kv::Range { range_end: Bytes::new(), ..sorted.clone() };
+    let counted = kv::Range { count_only: true, ..sorted.clone() };
+    let created = kv::Range { max_create_revision: 2, ..sorted.clone() };
+    // as in etcd, only what the limit leaves is sorted
+    let two = first_by_value(kv::SortOrder::None);
+    for (range, too_much) in [
+        (sorted, true),
+        (old, true),
+        (one, false),
+        (counted, false),
+        (created, false),
+        (two, false),
+    ] {
+        // an older state has one key less
+        let many = txn(most + 10, &range);
+        let nested = Txn {
+            failure: vec![op(TxnOpKind::Txn(many.clone()))],
+            ..Txn::default()
+        };
+        assert_eq!(kv.txn_compares_too_much(&many), too_much, "{range:?}");
+        assert_eq!(kv.txn_compares_too_much(&nested), too_much, "{range:?}");
+        let refused = kv.read_txn(&many) == Err(KvError::AnswerTooLarge);
+        assert_eq!(refused, too_much, "{range:?}");
+        let fewer = txn(most, &range);
+        assert!(!kv.txn_compares_too_much(&fewer) && kv.read_txn(&fewer).is_ok());
+    }
+}
+
+/// The pairs that are answered have another length than those that are not.
+#[test]
+fn pairs_that_nobody_takes_cost_what_those_cost_that_are_answered() {
+    const LONG: usize = 1 << 20;
+    let mut filled = Kv::default();
+    for (key, value) in [("k1", 1), ("k2", LONG), ("k3", 1), ("k4", LONG - 1)] {
+        let verb = Some(KvOperation::Put(put(key, value)));
+        filled.apply(&kv::KvCommand { operation: verb }).unwrap();
+    }
+    // each holds four pairs, of 96 bytes, and answers one
+    let times = TXN_READ_BYTES_MAX / (LONG as u64 + 2 + 4 * 96);
+    let outcome = |sort_order, times, answers| {
+        let range = TxnOpKind::Range(first_by_value(sort_order));
+        let mut kv = filled.clone();
+        let done = kv.apply_with(&many(&range, times, true), answers);
+        (done.map(|_| ()), kv.revision())
+    };
+    for answers in [ReadResults::Return, ReadResults::Discard] {
+        for (sort_order, times, refused) in [
+            (kv::SortOrder::Descend, times, false),
+            (kv::SortOrder::Descend, times + 1, true),
+            (kv::SortOrder::Ascend, times + 1, false),
+        ] {
+            let (done, revision) = outcome(sort_order, times, answers);
+            assert_eq!(done.is_err(), refused, "{sort_order:?} {answers:?}");
+            assert_eq!(revision, filled.revision() + i64::from(!refused));
+        }
+    }
+}
+
 #[test]
 fn a_deletion_may_take_any_number_of_keys_but_return_only_so_many_bytes() {
     let mut kv = Kv::default();

@@ -8,7 +8,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use witan_api::v3::error::RpcError;
 
 use super::RpcResult;
-use crate::client_network::{ClientNetwork, PerNetwork};
+use crate::{
+    client_network::{ClientNetwork, PerNetwork},
+    panics::{self, PanicSource, planted::PlantedPanic},
+};
 
 /// Clones share.
 #[derive(Clone, Debug)]
@@ -24,6 +27,21 @@ pub(super) struct LargeReadPermits {
 pub(super) struct LargeReadPermit {
     _of_all: OwnedSemaphorePermit,
     _of_client: OwnedSemaphorePermit,
+}
+
+impl LargeReadPermit {
+    /// Runs `work` to its end on this worker, even if the caller leaves meanwhile, and returns what it returned and
+    /// the place, which is taken until then.
+    pub(super) async fn run_to_end<T: 'static>(
+        self,
+        work: impl Future<Output = T> + 'static,
+    ) -> RpcResult<(T, Self)> {
+        let work = panics::catch_in(PanicSource::Job, PlantedPanic::current(), work);
+        let task = actix_web::rt::spawn(async move { (work.await, self) });
+        let (done, place) = task.await.map_err(|_| RpcError::Stopped)?;
+        let done = done.unwrap_or_else(|panicked| panics::rethrow(panicked));
+        Ok((done, place))
+    }
 }
 
 /// An answer, and the place that its request has until the answer is encoded: until then all that was
@@ -91,8 +109,31 @@ mod tests {
     use std::pin::pin;
 
     use futures_util::FutureExt as _;
+    use tokio::sync::oneshot;
 
     use super::*;
+
+    #[actix_web::test]
+    async fn work_keeps_its_place_when_its_caller_leaves() {
+        let places = LargeReadPermits::new(1);
+        let (end, ended) = oneshot::channel::<()>();
+        let place = places.take(client(1)).await.unwrap();
+        let mut asked = Box::pin(place.run_to_end(ended));
+        assert!(asked.as_mut().now_or_never().is_none());
+        drop(asked);
+        tokio::task::yield_now().await;
+        assert!(places.try_take(client(1)).is_none(), "the work goes on");
+        end.send(()).expect("it waits for that");
+        let (done, _place) = places
+            .take(client(1))
+            .await
+            .unwrap()
+            .run_to_end(async { 7 })
+            .await
+            .unwrap();
+        assert_eq!(done, 7);
+        assert!(places.try_take(client(1)).is_none(), "its answer has it");
+    }
 
     fn client(last: u8) -> ClientNetwork {
         ClientNetwork::of(Some([127, 0, 0, last].into()))

@@ -130,6 +130,13 @@ mod tests {
         assert_eq!(work(&txn(vec![of(b"k001", b"")])), 0);
         assert_eq!(work(&txn(vec![of(b"k", b"l"), of(b"k1", b"k2")])), 600);
         assert_eq!(work(&txn(vec![of(b"k001", b""); 100])), 100);
+        let by_value = TxnOpKind::Range(kv::Range {
+            key: Bytes::from_static(b"k1"),
+            range_end: Bytes::from_static(b"k2"),
+            sort_target: kv::SortTarget::Value as i32,
+            ..kv::Range::default()
+        });
+        assert_eq!(work(&txn(vec![by_value])), MAX, "values may be long");
         let revoke = LeaseOperation::Revoke(LeaseRevoke { id: 7 });
         assert_eq!(work(&entry(revoke)), 500);
         let rm = |recursive| {

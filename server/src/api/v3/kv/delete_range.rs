@@ -8,6 +8,7 @@ use witan_replica::machine::kv::{self, DeleteReply};
 
 use super::{
     Context, Header, LARGE_READ_KEYS, RpcResult, authorize, fits, header, key_values, permit_if,
+    propose_in,
 };
 use crate::panics::planted;
 
@@ -22,8 +23,11 @@ pub(in crate::api::v3) async fn delete_range(
     let delete = operation(request);
     authorize::before(ctx, |caller| caller.delete(&delete)).await?;
     let many = |state: &kv::Kv| state.delete_reads_beyond(&delete, LARGE_READ_KEYS);
-    let _place = permit_if(ctx, ctx.node.client(), delete.reads_span(), many).await?;
-    let done = authorize::propose(ctx, delete).await?;
+    let place = permit_if(ctx, ctx.node.client(), delete.reads_span(), many).await?;
+    let (done, _place) = match place {
+        None => (authorize::propose(ctx, delete).await?, None),
+        Some(place) => Box::pin(propose_in(ctx, delete, place)).await?,
+    };
     planted::here("delete");
     let header = header::at(&ctx.node, done.revision);
     Ok(response(header, done.output))

@@ -14,7 +14,10 @@ pub(in crate::api) mod txn;
 use prost::Message;
 use tokio::task::yield_now;
 use witan_api::v3::{error::RpcError, etcdserverpb::ResponseHeader, mvccpb};
-use witan_replica::machine::kv::{KeyValue, Kv};
+use witan_replica::machine::{
+    kv::{KeyValue, Kv},
+    operation::Operation,
+};
 
 use super::{
     RpcResult, authorize,
@@ -23,7 +26,7 @@ use super::{
     large_reads::{LargeReadPermit, WithPermit},
     quota,
 };
-use crate::{api::Context, client_network::ClientNetwork, panics};
+use crate::{api::Context, client_network::ClientNetwork, node::Applied, panics};
 
 pub(super) use compact::compact;
 pub(super) use delete_range::delete_range;
@@ -115,6 +118,19 @@ async fn permit_if(
     } else {
         Ok(None)
     }
+}
+
+/// Proposes an operation that has a place, and keeps the place until it is applied or has timed out: it is
+/// executed even if the client leaves, and one that leaves could put more into the log meanwhile.
+async fn propose_in<O: Operation<Error: Refusal> + 'static>(
+    ctx: &Context,
+    operation: O,
+    place: LargeReadPermit,
+) -> RpcResult<(Applied<O::Output>, Option<LargeReadPermit>)> {
+    let ctx = ctx.clone();
+    let work = async move { authorize::propose(&ctx, operation).await };
+    let (done, place) = place.run_to_end(work).await?;
+    Ok((done?, Some(place)))
 }
 
 /// Refuses (`RequestTooLarge`) a request whose proposal in etcd would exceed `--max-request-bytes`.

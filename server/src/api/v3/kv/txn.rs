@@ -14,7 +14,7 @@ use witan_replica::machine::kv::{self, OpReply, TxnReply};
 use super::{
     ClientNetwork, Context, Header, LARGE_READ_KEYS, LargeReadPermit, ReadSize, Refusal as _,
     RpcResult, WithPermit, authorize, delete_range, fits, header, overlap::BranchWrites, permit_if,
-    put, quota, range, read,
+    propose_in, put, quota, range, read,
 };
 
 /// Transactions with more operations are checked on another thread.
@@ -85,12 +85,15 @@ async fn write_txn(
         let place = permit_if(ctx, client, txn.reads_spans(), many).await?;
         (txn, place)
     };
-    let done = authorize::propose(ctx, txn).await?;
+    let (done, place) = match place {
+        None => (authorize::propose(ctx, txn).await?, None),
+        Some(place) => Box::pin(propose_in(ctx, txn, place)).await?,
+    };
     Ok(((done.output, done.revision), place))
 }
 
-/// Waits for a permit for large reads, and refuses (`AnswerTooLarge`) a transaction that compares too many
-/// bytes of values in the present state: nothing else is applied meanwhile.
+/// Waits for a permit for large reads, and refuses (`AnswerTooLarge`) a transaction that compares or sorts
+/// too many bytes of values in the present state: nothing else is applied meanwhile.
 async fn within_compared(
     ctx: &Context,
     client: ClientNetwork,

@@ -133,11 +133,18 @@ impl Kv {
             Some(count) => count,
             None => self.count(&span, at, reads)?,
         };
-        sort(range, &mut kvs);
         let limit = usize::try_from(range.limit).unwrap_or(0);
         let more = limit > 0 && kvs.len() > limit;
+        let by_order = |a: &KeyValue, b: &KeyValue| order(range, a, b);
         if more {
+            if sorts(range) {
+                kvs.select_nth_unstable_by(limit - 1, by_order);
+            }
             kvs.truncate(limit);
+        }
+        // what is charged depends on which pairs are answered, not on their order
+        if sorts(range) && reads.returns_results() {
+            kvs.sort_unstable_by(by_order);
         }
         if range.keys_only {
             kvs.iter_mut().for_each(|kv| kv.value = Bytes::new());
@@ -173,6 +180,27 @@ impl Kv {
             Ok(count < limit)
         })?;
         Ok((kvs, (count < limit).then_some(count as i64)))
+    }
+
+    /// Charges the values that a range sorts, and the keys that it reads for that; nothing if it sorts no values.
+    pub(super) fn charge_sorted_values(
+        &self,
+        range: &Range,
+        reads: &mut ReadBudget,
+    ) -> Result<(), KvError> {
+        if !range.compares_values() {
+            return Ok(());
+        }
+        let at = range.reads_history(self.revision).then_some(range.revision);
+        let span = KeyRange::new(&range.key, &range.range_end);
+        let (limit, mut count) = (fetch_limit(range), 0);
+        self.walk(&span, at, reads, |(_, version), reads| {
+            count += 1;
+            if passes(range, &version) {
+                reads.compare_bytes(version.value.len())?;
+            }
+            Ok(count < limit)
+        })
     }
 
     /// Calls `visit` with the version of each key of a span that is alive at an older revision or now, in
@@ -334,22 +362,24 @@ fn passes(range: &Range, version: &Version<'_>) -> bool {
         && most(range.max_create_revision, version.create)
 }
 
-/// Sorts pairs, which come in ascending order of keys, as the range asks; equal ones stay in that order in
-/// either direction.
-fn sort(range: &Range, kvs: &mut [KeyValue]) {
-    let target = range.sort_target();
-    let by = |a: &KeyValue, b: &KeyValue| -> Ordering {
-        match target {
-            SortTarget::Key => a.key.cmp(&b.key),
-            SortTarget::Version => a.version.cmp(&b.version),
-            SortTarget::Create => a.create_revision.cmp(&b.create_revision),
-            SortTarget::Mod => a.mod_revision.cmp(&b.mod_revision),
-            SortTarget::Value => a.value.cmp(&b.value),
-        }
+/// Whether a range asks for another order than that of ascending keys, in which pairs are read.
+fn sorts(range: &Range) -> bool {
+    range.sort_target() != SortTarget::Key || range.sort_order() == SortOrder::Descend
+}
+
+/// Returns the order of two pairs that the range asks for; equal ones are in ascending order of keys in either
+/// direction.
+fn order(range: &Range, a: &KeyValue, b: &KeyValue) -> Ordering {
+    let ascending = match range.sort_target() {
+        SortTarget::Key => a.key.cmp(&b.key),
+        SortTarget::Version => a.version.cmp(&b.version),
+        SortTarget::Create => a.create_revision.cmp(&b.create_revision),
+        SortTarget::Mod => a.mod_revision.cmp(&b.mod_revision),
+        SortTarget::Value => a.value.cmp(&b.value),
     };
-    match range.sort_order() {
-        SortOrder::None if target == SortTarget::Key => {}
-        SortOrder::None | SortOrder::Ascend => kvs.sort_by(by),
-        SortOrder::Descend => kvs.sort_by(|a, b| by(b, a)),
-    }
+    let asked = match range.sort_order() {
+        SortOrder::None | SortOrder::Ascend => ascending,
+        SortOrder::Descend => ascending.reverse(),
+    };
+    asked.then_with(|| a.key.cmp(&b.key))
 }

@@ -97,6 +97,11 @@ impl ReadBudget {
         !self.bounded && self.answers == ReadResults::Discard
     }
 
+    /// Whether somebody takes what was read.
+    pub(super) fn returns_results(&self) -> bool {
+        self.answers == ReadResults::Return
+    }
+
     /// How many keys can still be read.
     pub(super) fn keys_left(&self) -> usize {
         whole(self.work / READ)
@@ -144,7 +149,7 @@ impl ReadBudget {
         take(&mut self.bytes, (kv.key.len() + kv.value.len()) as u64)
     }
 
-    /// Charges bytes of a value that are compared.
+    /// Charges bytes of a value that are compared with another.
     pub(super) fn compare_bytes(&mut self, bytes: usize) -> Result<(), KvError> {
         take(&mut self.bytes, bytes as u64)
     }

@@ -220,21 +220,15 @@ impl Txn {
             })
     }
 
-    /// Whether it compares the values of several keys, or one nested in it does.
+    /// Whether it compares or sorts the values of several keys in any branch, or one nested in it does.
     pub fn compares_values(&self) -> bool {
         let mut ops = self.success.iter().chain(&self.failure);
         self.compare.iter().any(Compare::compares_values)
             || ops.any(|op| match &op.kind {
+                Some(TxnOpKind::Range(range)) => range.compares_values(),
                 Some(TxnOpKind::Txn(txn)) => txn.compares_values(),
-                Some(TxnOpKind::Range(_) | TxnOpKind::Delete(_) | TxnOpKind::Put(_)) | None => {
-                    false
-                }
+                Some(TxnOpKind::Delete(_) | TxnOpKind::Put(_)) | None => false,
             })
-    }
-
-    /// Whether a range of it sorts the values of several keys.
-    pub(super) fn sorts_by_value(&self) -> bool {
-        self.ranges().any(Range::compares_values)
     }
 
     /// Whether a range of it reads several keys at a revision before the `newest`.

@@ -9,6 +9,8 @@ use std::ops::Range;
 
 /// Bytes of a key that one integer holds, beside the number of them.
 const HEAD_BYTES: usize = 7;
+/// Bytes of keys that are compared at once to find what they begin with, at first.
+const WINDOW_BYTES: usize = 64;
 /// Groups of up to this many keys are sorted by comparison: another radix pass would cost as much.
 const COMPARISON_SORT_MAX: usize = 8;
 
@@ -72,8 +74,23 @@ fn has_more_bytes(head: u64) -> bool {
     head as u8 > HEAD_BYTES as u8
 }
 
-/// How many bytes all keys begin with.
-fn common_prefix_len<'a>(mut keys: impl Iterator<Item = &'a [u8]>) -> usize {
+/// How many bytes all keys begin with. Looks at no more of each than twice as many bytes, and a window: else
+/// long keys that are alike would be read to their ends in every pass.
+fn common_prefix_len<'a>(keys: impl Iterator<Item = &'a [u8]> + Clone) -> usize {
+    let (mut length, mut window) = (0, WINDOW_BYTES);
+    loop {
+        let end = length + window;
+        let windows = keys.clone().map(|key| &key[length..key.len().min(end)]);
+        length += common_prefix_len_of(windows);
+        if length < end {
+            return length;
+        }
+        window = length;
+    }
+}
+
+/// How many bytes all keys begin with; may read each of them whole.
+fn common_prefix_len_of<'a>(mut keys: impl Iterator<Item = &'a [u8]>) -> usize {
     let first = keys.next().unwrap_or_default();
     let mut length = first.len();
     for key in keys {

@@ -45,11 +45,13 @@ impl Kv {
         done
     }
 
-    /// Executes a read-only transaction on a copy of this state, without a proposal.
+    /// Executes a read-only transaction on a copy of this state, without a proposal. It may compare and sort
+    /// as many bytes of values as it may answer.
     pub fn read_txn(&self, txn: &Txn) -> Result<TxnReply, KvError> {
+        let budget = ReadBudget::of_read_txn(self.len() as u64, self.live_bytes);
+        self.charge_compared_values(txn, &mut budget.clone())?;
         let mut copy = self.clone();
-        let keys = self.len() as u64;
-        let mut batch = copy.begin_write(ReadBudget::of_read_txn(keys, self.live_bytes));
+        let mut batch = copy.begin_write(budget);
         copy.txn(&mut batch, txn)
     }
 
@@ -60,14 +62,14 @@ impl Kv {
         self.estimate_txn(txn, &mut reads).is_err()
     }
 
-    /// Whether a transaction compares more values of ranges than one command may; both branches of those in
-    /// which others are nested count. The answer costs as much as to read the keys.
+    /// Whether a transaction compares and sorts more values of ranges than one command may; both branches
+    /// count. The answer costs as much as to read the keys.
     pub fn txn_compares_too_much(&self, txn: &Txn) -> bool {
         let mut reads = ReadBudget::of_command(true, ReadResults::Discard);
         self.charge_compared_values(txn, &mut reads).is_err()
     }
 
-    /// Charges the values that the comparisons of a transaction compare in ranges, and the keys there.
+    /// Charges the values of ranges that a transaction compares or sorts in both branches, and the keys there.
     fn charge_compared_values(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<(), KvError> {
         for compare in txn
             .compare
@@ -84,19 +86,18 @@ impl Kv {
                 Ok(true)
             })?;
         }
-        let ops = txn.success.iter().chain(&txn.failure);
-        ops.filter_map(|op| match &op.kind {
-            Some(TxnOpKind::Txn(txn)) => Some(txn),
-            Some(TxnOpKind::Range(_) | TxnOpKind::Delete(_) | TxnOpKind::Put(_)) | None => None,
+        let mut ops = txn.success.iter().chain(&txn.failure);
+        ops.try_for_each(|op| match &op.kind {
+            Some(TxnOpKind::Range(range)) => self.charge_sorted_values(range, reads),
+            Some(TxnOpKind::Txn(txn)) => self.charge_compared_values(txn, reads),
+            Some(TxnOpKind::Delete(_) | TxnOpKind::Put(_)) | None => Ok(()),
         })
-        .try_for_each(|txn| self.charge_compared_values(txn, reads))
     }
 
     /// Whether a transaction may take longer than to read so many keys at the newest revision.
     pub fn txn_reads_longer_than(&self, txn: &Txn, keys: u64) -> bool {
         let history = txn.reads_history(self.revision);
-        let compares = txn.compares_values() || txn.sorts_by_value();
-        compares || self.txn_reads_more_than(txn, keys_in_time(keys, history))
+        txn.compares_values() || self.txn_reads_more_than(txn, keys_in_time(keys, history))
     }
 
     /// Whether a deletion may read more than `keys` keys to return their pairs; `false` if it returns none.

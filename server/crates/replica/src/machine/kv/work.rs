@@ -14,13 +14,15 @@ const SMALL_TXN_OPERATIONS: usize = 64;
 
 impl Kv {
     /// Estimates how many keys a command and the sweep that goes on with it work on, 0 for single keys. The
-    /// keys of the command itself are counted up to `max`.
+    /// keys of the command itself are counted up to `max`, which it is taken for if it compares values.
     pub(in crate::machine) fn work(&self, command: &KvCommand, max: u64) -> u64 {
         let of_verb = match &command.operation {
             Some(KvOperation::Put(_)) | None => 0,
             Some(KvOperation::Delete(delete)) => {
                 charged(max, |reads| self.charge_deletion(delete, reads))
             }
+            // a few keys may have values of many megabytes
+            Some(KvOperation::Txn(txn)) if txn.compares_values() => max,
             Some(KvOperation::Txn(txn)) => charged(max, |reads| self.charge_txn(txn, reads)),
             Some(KvOperation::Compact(compact)) => {
                 self.sweep_work(compact.revision, SWEEP_BLOCKS_FIRST)
