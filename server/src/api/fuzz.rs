@@ -44,7 +44,11 @@ pub fn v1_request(
 ) -> Result<(Bytes, String), Option<Vec<u8>>> {
     let request = request::parse(method, path, query, form).map_err(|refusal| match refusal {
         V1RequestError::Path | V1RequestError::Method => None,
-        V1RequestError::Rule(error) => Some(error.body()),
+        V1RequestError::Rule(error) => {
+            let mut body = Vec::new();
+            error.write(&mut body);
+            Some(body)
+        }
     })?;
     let text = format!("{request:?}");
     let key = match request {
@@ -72,7 +76,7 @@ pub fn v2_write(
         _ => WriteMethod::Put,
     };
     let params = parse::params(WaitParameter::Refused, query, form)
-        .map_err(|error| (error.code.code(), error.cause))?;
+        .map_err(|error| (error.code.code(), error.cause.concat().into()))?;
     Ok(operation::mutation(write, path, params, now_ns).into())
 }
 
@@ -80,7 +84,7 @@ pub fn v2_write(
 pub fn v2_read(query: &[u8]) -> Result<String, (u16, Bytes)> {
     parse::params(WaitParameter::Allowed, query, None)
         .map(|params| format!("{params:?}"))
-        .map_err(|error| (error.code.code(), error.cause))
+        .map_err(|error| (error.code.code(), error.cause.concat().into()))
 }
 
 /// Parses the body of a membership change to its peer URLs, unchecked.

@@ -15,6 +15,7 @@ pub mod http;
 mod log_level;
 mod ops;
 mod read_counters;
+mod rendering;
 mod reply;
 mod v1;
 mod v2;

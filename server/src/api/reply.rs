@@ -18,7 +18,7 @@ use actix_web::{
 };
 use futures_util::StreamExt as _;
 
-use crate::budget::{ClientBudgets, Reservation, SMALL_BYTES};
+use crate::budget::{ClientBudgets, MemoryBudget, Reservation, SMALL_BYTES};
 
 /// Go's server sends a body above this in chunks, a smaller one with its length.
 const UNCHUNKED_BYTES_MAX: usize = 2048;
@@ -66,19 +66,31 @@ pub(crate) fn allows(request: &HttpRequest, allow: &str) -> bool {
 /// Makes a body in the framing that etcd would choose: in chunks above `UNCHUNKED_BYTES_MAX` bytes,
 /// else with its length.
 pub(crate) fn framed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
-    let size = if bytes.len() > UNCHUNKED_BYTES_MAX {
-        long(request, bytes.len())
+    let room = ResponseReservation::take(answers_budget(request), bytes.len());
+    framed_text(request, RenderedText { bytes, room })
+}
+
+/// Makes a body of a text whose memory is reserved, in the framing of [`framed`].
+pub(crate) fn framed_text(request: &HttpRequest, text: RenderedText) -> FramedBody {
+    let RenderedText { bytes, room } = text;
+    let refused = matches!(room, ResponseReservation::Unavailable);
+    let size = if refused || bytes.len() > UNCHUNKED_BYTES_MAX {
+        // what is refused must not look like an empty body
+        long(request, bytes.len().max(1))
     } else {
         BodySize::Sized(bytes.len() as u64)
     };
-    FramedBody::new(request, bytes, size)
+    FramedBody { size, room, bytes: Some(bytes.into()) }
 }
 
 /// Makes a body in the framing of one whose length Go's server does not know beforehand: in chunks,
 /// whatever its length.
 pub(crate) fn streamed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
-    let size = long(request, bytes.len());
-    FramedBody::new(request, bytes, size)
+    FramedBody {
+        size: long(request, bytes.len()),
+        room: ResponseReservation::take(answers_budget(request), bytes.len()),
+        bytes: Some(bytes.into()),
+    }
 }
 
 /// Returns the framing of a body that Go's server does not buffer: none for HEAD, chunks on HTTP/1.1,
@@ -120,10 +132,9 @@ pub(crate) enum ResponseReservation {
 impl ResponseReservation {
     /// Reserves memory for an answer of more than `SMALL_BYTES` bytes; `Unavailable` if the budget is
     /// used up. Smaller answers, and all without a budget (`None`), need no reservation.
-    pub(crate) fn take(traffic: Option<&ClientBudgets>, bytes: usize) -> Self {
-        match traffic {
-            Some(traffic) if bytes > SMALL_BYTES => traffic
-                .answers
+    pub(crate) fn take(answers: Option<&MemoryBudget>, bytes: usize) -> Self {
+        match answers {
+            Some(answers) if bytes > SMALL_BYTES => answers
                 .try_reserve(bytes)
                 .map_or(Self::Unavailable, |permit| Self::Reserved {
                     _permit: permit,
@@ -133,21 +144,31 @@ impl ResponseReservation {
     }
 }
 
+/// Returns the budget for answers of a request's connection; `None` in tests, which have none.
+pub(crate) fn answers_budget(request: &HttpRequest) -> Option<&MemoryBudget> {
+    request
+        .conn_data()
+        .map(|traffic: &ClientBudgets| &traffic.answers)
+}
+
+/// A text with the memory that is reserved for it. Empty if the budget refused it.
+#[derive(Debug)]
+pub(crate) struct RenderedText {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) room: ResponseReservation,
+}
+
+impl RenderedText {
+    /// Makes the text of an answer that the budget refuses.
+    pub(crate) fn refused() -> Self {
+        Self { bytes: Vec::new(), room: ResponseReservation::Unavailable }
+    }
+}
+
 /// Too much memory is held by answers that clients have not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("etcdserver: too many requests")]
 pub(crate) struct ResponseBudgetExceeded;
-
-impl FramedBody {
-    /// Makes a body of this framing and reserves memory for it from the budget of its connection.
-    fn new(request: &HttpRequest, bytes: Vec<u8>, size: BodySize) -> Self {
-        Self {
-            size,
-            room: ResponseReservation::take(request.conn_data(), bytes.len()),
-            bytes: Some(bytes.into()),
-        }
-    }
-}
 
 impl MessageBody for FramedBody {
     type Error = ResponseBudgetExceeded;

@@ -5,7 +5,7 @@ mod progress;
 mod write;
 
 pub use progress::JsonProgress;
-pub use write::{encode, float, push_string};
+pub use write::{encode, float, push_string, push_string_of};
 
 use crate::text;
 

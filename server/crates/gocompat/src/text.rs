@@ -1,12 +1,52 @@
 //! Times, durations, booleans and quoted strings as Go prints and reads them.
 
-use std::{io, time::Duration};
+use std::{
+    fmt::{self, Write as _},
+    time::Duration,
+};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
+/// What text is appended to: memory, or a count of its bytes.
+pub trait Sink {
+    /// Appends bytes.
+    fn extend_from_slice(&mut self, bytes: &[u8]);
+
+    /// Appends a byte.
+    fn push(&mut self, byte: u8) {
+        self.extend_from_slice(&[byte]);
+    }
+}
+
+impl Sink for Vec<u8> {
+    fn extend_from_slice(&mut self, bytes: &[u8]) {
+        Vec::extend_from_slice(self, bytes);
+    }
+}
+
+/// Counts the bytes of a text that is not kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Length(pub usize);
+
+impl Sink for Length {
+    fn extend_from_slice(&mut self, bytes: &[u8]) {
+        self.0 += bytes.len();
+    }
+}
+
+/// Formats into a sink.
+struct Formatted<'a>(&'a mut dyn Sink);
+
+impl fmt::Write for Formatted<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
 /// Appends a decimal number.
-pub fn push_number(out: &mut Vec<u8>, number: impl std::fmt::Display) {
-    io::Write::write_fmt(out, format_args!("{number}")).expect("writing to memory cannot fail");
+pub fn push_number(out: &mut dyn Sink, number: impl fmt::Display) {
+    write!(Formatted(out), "{number}").expect("a sink takes everything");
 }
 
 /// A Unix time in nanoseconds as RFC 3339 in UTC, the fraction without trailing zeros.

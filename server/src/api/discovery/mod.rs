@@ -75,7 +75,7 @@ enum NewTokenError {
     RegistryFull,
     #[error("the system gives no random numbers")]
     Random,
-    #[error("unable to generate token: {}", String::from_utf8_lossy(&.0.cause))]
+    #[error("unable to generate token: {}", String::from_utf8_lossy(&.0.cause.concat()))]
     Store(V2Error),
 }
 

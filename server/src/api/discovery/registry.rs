@@ -15,13 +15,15 @@ use witan_api::{
     discovery::{REGISTRY, SIZE, split_token},
     v2::error::ErrorCode,
 };
+use witan_gocompat::text::Sink;
 use witan_replica::machine::tree::{self, Create, Delete, Mutation, Tree};
 
 use super::{NewTokenError, SIZE_MAX, VALUE_BYTES_MAX, base_url, page};
 use crate::{
     api::{
         Context,
-        blocking::INLINE_ITEMS_MAX,
+        blocking::{INLINE_BYTES_MAX, INLINE_ITEMS_MAX},
+        rendering::{self, Renderer},
         reply,
         v2::{
             error::V2Error,
@@ -129,7 +131,7 @@ pub(super) async fn handle(
     let asked = Asked { ctx, request, token, below };
     match asked.serve(payload).await {
         Ok(response) => response,
-        Err(error) => headers::failure(&ctx.node, request, &error),
+        Err(error) => headers::failure(ctx, request, error).await,
     }
 }
 
@@ -153,7 +155,7 @@ impl Asked<'_> {
         match intent {
             Intent::Get if params.wait => {
                 self.directory(&ctx.node.read().await?.machine.tree)?;
-                watch::open(&ctx.node, request, self.key(), &params).await
+                watch::open(ctx, request, self.key(), &params).await
             }
             Intent::Get if self.below.is_empty() && wants_page(request) => self.page().await,
             Intent::Get | Intent::Head => self.get(&params).await,
@@ -197,7 +199,8 @@ impl Asked<'_> {
         let (key, recursive, now_ns) = (self.key(), params.recursive, node.now_ns());
         let (index, is_token) = (view.machine.tree.index(), self.below.is_empty());
         let tree = &view.machine.tree;
-        let large = tree.lists_more_than(&key, recursive, INLINE_ITEMS_MAX);
+        let large = tree.shows_more_than(&key, recursive, INLINE_ITEMS_MAX, INLINE_BYTES_MAX);
+        let renderer = Renderer::new(reply::answers_budget(self.request), large);
         let look = move || {
             let mut event = view.machine.tree.get(&key, recursive, now_ns)?;
             if is_token {
@@ -205,10 +208,11 @@ impl Asked<'_> {
                 event.node.expires_ns = None;
                 event.node.ttl = 0;
             }
-            Ok::<_, tree::TreeError>(render::event(&event))
+            let write = |out: &mut dyn Sink| render::event(out, &event);
+            Ok::<_, tree::TreeError>(renderer.render(rendering::least_bytes(&event), write))
         };
         let body = self.ctx.blocking.run_if(large, look).await??;
-        let body = reply::framed(self.request, body);
+        let body = reply::framed_text(self.request, body);
         Ok(headers::success(node, StatusCode::OK, index).body(body))
     }
 

@@ -7,9 +7,10 @@ use actix_web::{
 };
 use bytes::Bytes;
 use witan_api::v1::error::ErrorCode;
+use witan_gocompat::text::Sink;
 
 use crate::{
-    api::{error_head, reply},
+    api::{Context, error_head, rendering, reply},
     node::NodeError,
 };
 
@@ -18,32 +19,39 @@ use crate::{
 pub(crate) struct V1Error {
     /// Which rule was broken.
     pub(crate) code: ErrorCode,
-    /// What broke it; bytes, because keys are.
-    pub(crate) cause: Bytes,
+    /// What broke it, in pieces that share the memory of values; bytes, because keys are.
+    pub(crate) cause: Vec<Bytes>,
 }
 
 impl V1Error {
     /// An error with its cause.
     pub(crate) fn new(code: ErrorCode, cause: impl Into<Bytes>) -> Self {
-        Self { code, cause: cause.into() }
+        Self { code, cause: vec![cause.into()] }
     }
 
-    /// Renders the JSON body, which no newline ends.
-    pub(crate) fn body(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(128);
+    /// Appends the JSON body, which no newline ends.
+    pub(crate) fn write(&self, out: &mut dyn Sink) {
         let (code, message) = (self.code.code(), self.code.message());
-        error_head::push_error_head(&mut out, code, message, &self.cause);
+        error_head::push_error_head(out, code, message, &self.cause);
         out.push(b'}');
-        out
     }
 
     /// Builds the response to the error, with the status of its code and the JSON body.
-    pub(super) fn answer(&self, request: &HttpRequest) -> HttpResponse {
+    pub(super) async fn answer(self, ctx: &Context, request: &HttpRequest) -> HttpResponse {
         let status =
             StatusCode::from_u16(self.code.status()).expect("the table holds real statuses");
+        let least_bytes = self.cause.iter().map(Bytes::len).sum();
+        let write = move |out: &mut dyn Sink| self.write(out);
+        let text = rendering::render(
+            &ctx.blocking,
+            reply::answers_budget(request),
+            least_bytes,
+            write,
+        )
+        .await;
         HttpResponse::build(status)
             .insert_header((CONTENT_TYPE, reply::TEXT))
-            .body(reply::framed(request, self.body()))
+            .body(reply::framed_text(request, text))
     }
 }
 
@@ -141,7 +149,8 @@ mod tests {
         ];
         assert_eq!(table.map(|(code, ..)| code), ErrorCode::ALL);
         for (code, cause, expect) in table {
-            let body = V1Error::new(code, cause).body();
+            let mut body = Vec::new();
+            V1Error::new(code, cause).write(&mut body);
             assert_eq!(String::from_utf8_lossy(&body), expect);
             let read: V1ErrorBody = serde_json::from_slice(&body).unwrap();
             assert_eq!((read.error_code, read.cause.as_str()), (code.code(), cause));

@@ -3,14 +3,22 @@
 
 use bytes::Bytes;
 use witan_api::v1::error::ErrorCode;
+use witan_gocompat::text::Sink;
 use witan_replica::machine::tree::{
-    self, Cause, CompareAndDelete, CompareAndSwap, Comparison, Create, Delete, Mutation, Set,
-    TreeErrorKind,
+    self, Cause, CompareAndDelete, CompareAndSwap, Comparison, Create, Delete, Event, Mutation,
+    Set, TreeErrorKind,
 };
 
 use super::{error::V1Error, render, request::V1Put};
 use crate::{
-    api::{Context, blocking::INLINE_ITEMS_MAX, read_counters::ReadCounters},
+    api::{
+        Context,
+        blocking::{INLINE_BYTES_MAX, INLINE_ITEMS_MAX},
+        read_counters::ReadCounters,
+        rendering::{self, Renderer},
+        reply::RenderedText,
+    },
+    budget::MemoryBudget,
     node::{Node, ProposeError},
 };
 
@@ -21,26 +29,29 @@ const NANOS_PER_SECOND: i64 = 1_000_000_000;
 pub(super) async fn get(
     ctx: &Context,
     reads: &ReadCounters,
+    answers: Option<&MemoryBudget>,
     key: &Bytes,
-) -> Result<Vec<u8>, V1Error> {
+) -> Result<RenderedText, V1Error> {
     let view = ctx.node.view().await?;
     let now_ns = ctx.node.now_ns();
     let tree = &view.machine.tree;
-    let large = tree.lists_more_than(key, false, INLINE_ITEMS_MAX);
+    let large = tree.shows_more_than(key, false, INLINE_ITEMS_MAX, INLINE_BYTES_MAX);
+    let renderer = Renderer::new(answers, large);
     let path = key.clone();
     let look = move || {
-        let found = view.machine.tree.get(&path, false, now_ns);
-        found.map(|event| render::read(&event, now_ns))
+        let event = view.machine.tree.get(&path, false, now_ns)?;
+        let write = |out: &mut dyn Sink| render::read(out, &event, now_ns);
+        Ok::<_, tree::TreeError>(renderer.render(rendering::least_bytes(&event), write))
     };
     let found = ctx.blocking.run_if(large, look).await?;
     reads.count(found.is_ok());
     found.map_err(|_| V1Error::new(ErrorCode::KeyNotFound, key.clone()))
 }
 
-/// Removes a file and renders the change. A directory counts as missing (`KeyNotFound`).
-pub(super) async fn delete(node: &Node, key: Bytes) -> Result<Vec<u8>, V1Error> {
+/// Removes a file and returns the change. A directory counts as missing (`KeyNotFound`).
+pub(super) async fn delete(node: &Node, key: Bytes) -> Result<Event, V1Error> {
     match node.propose(removal(key.clone())).await {
-        Ok(done) => Ok(render::change(&done.output)),
+        Ok(done) => Ok(done.output),
         Err(ProposeError::Fault(fault)) => Err(fault.into()),
         Err(ProposeError::Refused(error)) => {
             Err(map_tree_error(&error, key, ErrorCode::KeyNotFound))
@@ -48,30 +59,30 @@ pub(super) async fn delete(node: &Node, key: Bytes) -> Result<Vec<u8>, V1Error> 
     }
 }
 
-/// Writes a file if the previous value is the expected one (if one is given), and renders the change.
-pub(super) async fn put(node: &Node, put: V1Put) -> Result<Vec<u8>, V1Error> {
+/// Writes a file if the previous value is the expected one (if one is given), and returns the change.
+pub(super) async fn put(node: &Node, put: V1Put) -> Result<Event, V1Error> {
     let key = put.key.clone();
     let wanted = put.prev_value.clone();
     let error = match node.propose(mutation(put, node.now_ns())).await {
-        Ok(done) => return Ok(render::change(&done.output)),
+        Ok(done) => return Ok(done.output),
         Err(ProposeError::Fault(fault)) => return Err(fault.into()),
         Err(ProposeError::Refused(error)) => error,
     };
     Err(match (error.kind, wanted) {
         (TreeErrorKind::CompareFailed, Some(wanted)) => {
             let actual = match &error.cause {
-                Cause::Compared(Comparison { value: Some((_, actual)), .. }) => actual.as_ref(),
-                Cause::Compared(Comparison { value: None, .. }) | Cause::Text(_) => b"",
+                Cause::Compared(Comparison { value: Some((_, actual)), .. }) => actual.clone(),
+                Cause::Compared(Comparison { value: None, .. }) | Cause::Text(_) => Bytes::new(),
             };
-            test_failed(actual, &wanted)
+            test_failed(actual, wanted)
         }
         (TreeErrorKind::NodeExists, Some(wanted)) => {
             let present = node.view().await?;
             match present.machine.tree.get(&key, false, 0) {
                 Ok(event) if event.node.dir => V1Error::new(ErrorCode::NotFile, key),
-                Ok(event) => test_failed(&event.node.value.unwrap_or_default(), &wanted),
+                Ok(event) => test_failed(event.node.value.unwrap_or_default(), wanted),
                 // it was removed meanwhile
-                Err(_) => test_failed(b"", &wanted),
+                Err(_) => test_failed(Bytes::new(), wanted),
             }
         }
         (_, Some(wanted)) if !wanted.is_empty() => {
@@ -129,9 +140,15 @@ fn map_tree_error(error: &tree::TreeError, key: Bytes, directory: ErrorCode) -> 
 }
 
 /// Builds the error `TestFailed`, whose cause shows the actual and the wanted value.
-fn test_failed(actual: &[u8], wanted: &[u8]) -> V1Error {
-    let cause = [b"TestAndSet: ", actual, b"!=", wanted].concat();
-    V1Error::new(ErrorCode::TestFailed, cause)
+fn test_failed(actual: Bytes, wanted: Bytes) -> V1Error {
+    let (begin, between) = (
+        Bytes::from_static(b"TestAndSet: "),
+        Bytes::from_static(b"!="),
+    );
+    V1Error {
+        code: ErrorCode::TestFailed,
+        cause: vec![begin, actual, between, wanted],
+    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,9 @@ use actix_web::{
     http::{StatusCode, header::CONTENT_TYPE},
     web::{self, Payload},
 };
+use bytes::Bytes;
 use witan_api::v1::error::ErrorCode;
+use witan_gocompat::text::Sink;
 use witan_replica::machine::auth::path_permissions::PathAccess;
 
 use request::{V1Request, V1RequestError, parse};
@@ -31,7 +33,8 @@ use super::{
     blocking::INLINE_BYTES_MAX,
     client::Disconnect,
     read_counters::ReadCounters,
-    reply::{self, BodyError},
+    rendering,
+    reply::{self, BodyError, FramedBody},
 };
 use crate::{client_network::ClientNetwork, panics::planted};
 
@@ -61,12 +64,16 @@ impl V1Dialect {
         planted::here("v1");
         let answer = self.answer(request, &mut payload, path).await;
         reply::drain(&mut payload).await;
-        answer.unwrap_or_else(|error| {
-            if error.code == ErrorCode::RaftInternal {
-                tracing::warn!(cause = ?error.cause, "v1 request failed: no reply from the cluster");
+        match answer {
+            Ok(response) => response,
+            Err(error) => {
+                if error.code == ErrorCode::RaftInternal {
+                    let cause = Bytes::from(error.cause.concat());
+                    tracing::warn!(?cause, "v1 request failed: no reply from the cluster");
+                }
+                error.answer(&self.ctx, request).await
             }
-            error.answer(request)
-        })
+        }
     }
 
     /// Parses, authorizes and executes a request. The answers to an unknown path, a wrong method and
@@ -97,21 +104,35 @@ impl V1Dialect {
         }
         let client = ClientNetwork::of_peer(request.peer_addr());
         let node = &self.ctx.node.of_client(client);
-        let body = match asked {
-            V1Request::Get { key } => keys::get(&self.ctx, &self.reads, &key).await?,
+        let answers = reply::answers_budget(request);
+        let change = match asked {
+            V1Request::Get { key } => {
+                let found = keys::get(&self.ctx, &self.reads, answers, &key).await?;
+                return Ok(framed(reply::framed_text(request, found)));
+            }
             V1Request::Put(put) => keys::put(node, put).await?,
             V1Request::Delete { key } => keys::delete(node, key).await?,
             V1Request::Watch { key, from } => {
-                render::change(&watch::next(node, &Disconnect::of(request), key, from).await?)
+                watch::next(node, &Disconnect::of(request), key, from).await?
             }
-            V1Request::MachineRecords { name } => cluster::records(node, name.as_deref()).await?,
-            V1Request::Leader => cluster::leader(node).await?,
-            V1Request::Machines => cluster::machines(node).await?,
+            V1Request::MachineRecords { name } => {
+                let records = cluster::records(node, name.as_deref()).await?;
+                return Ok(text(request, records));
+            }
+            V1Request::Leader => {
+                return Ok(text(request, cluster::leader(node).await?));
+            }
+            V1Request::Machines => {
+                return Ok(text(request, cluster::machines(node).await?));
+            }
             V1Request::Stats(stats) => {
                 return cluster::stats(node, &self.reads, request, stats).await;
             }
         };
-        Ok(text(request, body))
+        let least_bytes = rendering::least_bytes(&change);
+        let write = move |out: &mut dyn Sink| render::change(out, &change);
+        let body = rendering::render(&self.ctx.blocking, answers, least_bytes, write).await;
+        Ok(framed(reply::framed_text(request, body)))
     }
 }
 
@@ -131,11 +152,16 @@ fn required_access(asked: &V1Request) -> Option<(&[u8], PathAccess)> {
     Some((key, PathAccess { write, recursive }))
 }
 
-/// Builds a plain-text response: Go sniffed this type for all answers of v1.
+/// Builds a plain-text response.
 fn text(request: &HttpRequest, body: Vec<u8>) -> HttpResponse {
+    framed(reply::framed(request, body))
+}
+
+/// Builds a plain-text response: Go sniffed this type for all answers of v1.
+fn framed(body: FramedBody) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, reply::TEXT))
-        .body(reply::framed(request, body))
+        .body(body)
 }
 
 /// Reads the form body of a PUT or POST; `None` for another method or media type. An error if it

@@ -1,7 +1,10 @@
 //! Answers as JSON, byte for byte as etcd 0.1 wrote them, on no line of their own. By hand, because
 //! keys and values are bytes; the shape itself is described in the api crate.
 
-use witan_gocompat::{json, text};
+use witan_gocompat::{
+    json,
+    text::{self, Sink},
+};
 use witan_replica::machine::tree::{Action, Event, Node};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
@@ -20,8 +23,8 @@ struct V1Response<'a> {
     index: u64,
 }
 
-/// Renders a change as a JSON object, as writers and watchers see it: a `SET` or a `DELETE`.
-pub(crate) fn change(event: &Event) -> Vec<u8> {
+/// Appends a change as a JSON object, as writers and watchers see it: a `SET` or a `DELETE`.
+pub(crate) fn change(out: &mut dyn Sink, event: &Event) {
     let removes = match event.action {
         Action::Delete | Action::CompareAndDelete | Action::Expire => true,
         Action::Get | Action::Set | Action::Create | Action::Update | Action::CompareAndSwap => {
@@ -53,28 +56,24 @@ pub(crate) fn change(event: &Event) -> Vec<u8> {
             ..shown
         }
     };
-    let mut out = Vec::with_capacity(192 + shown.value.len() + shown.prev_value.len());
-    push(&mut out, &shown);
-    out
+    push(out, &shown);
 }
 
-/// Renders what a read found: a file as one object, a directory as the list of its nodes.
-pub(crate) fn read(event: &Event, now_ns: i64) -> Vec<u8> {
+/// Appends what a read found: a file as one object, a directory as the list of its nodes.
+pub(crate) fn read(out: &mut dyn Sink, event: &Event, now_ns: i64) {
     let node = &event.node;
-    let mut out = Vec::with_capacity(128 + value(node).len());
     if !node.dir {
-        push(&mut out, &got(node, event.index, now_ns));
-        return out;
+        push(out, &got(node, event.index, now_ns));
+        return;
     }
     out.push(b'[');
     for (at, child) in node.nodes.iter().flatten().enumerate() {
         if at > 0 {
             out.push(b',');
         }
-        push(&mut out, &got(child, event.index, now_ns));
+        push(out, &got(child, event.index, now_ns));
     }
     out.push(b']');
-    out
 }
 
 /// Converts a node to the object of a GET answer, with the whole seconds of its TTL that are left at
@@ -94,7 +93,7 @@ fn got(node: &Node, index: u64, now_ns: i64) -> V1Response<'_> {
 }
 
 /// Appends the GET answer for a file that is not in the tree: a member's record.
-pub(crate) fn push_record(out: &mut Vec<u8>, key: &[u8], value: &[u8], index: u64) {
+pub(crate) fn push_record(out: &mut dyn Sink, key: &[u8], value: &[u8], index: u64) {
     let shown = V1Response { action: "GET", key, value, index, ..V1Response::default() };
     push(out, &shown);
 }
@@ -113,7 +112,7 @@ fn value(node: &Node) -> &[u8] {
 }
 
 /// Appends an answer as a JSON object; optional fields that are empty, false or 0 are left out.
-fn push(out: &mut Vec<u8>, shown: &V1Response<'_>) {
+fn push(out: &mut dyn Sink, shown: &V1Response<'_>) {
     out.extend_from_slice(b"{\"action\":\"");
     out.extend_from_slice(shown.action.as_bytes());
     out.extend_from_slice(b"\",\"key\":");
@@ -139,7 +138,7 @@ fn push(out: &mut Vec<u8>, shown: &V1Response<'_>) {
 }
 
 /// Appends `name` as it is and `text` as a JSON string; nothing if the text is empty.
-fn push_text(out: &mut Vec<u8>, name: &str, text: &[u8]) {
+fn push_text(out: &mut dyn Sink, name: &str, text: &[u8]) {
     if !text.is_empty() {
         out.extend_from_slice(name.as_bytes());
         json::push_string(out, text);
@@ -244,7 +243,9 @@ mod tests {
             ),
         ];
         for (event, expect) in table {
-            assert_is(&change(&event), &expect);
+            let mut line = Vec::new();
+            change(&mut line, &event);
+            assert_is(&line, &expect);
         }
     }
 
@@ -272,7 +273,9 @@ mod tests {
         ];
         for (node, expect) in table {
             let now_ns = EXPIRES_NS - 4 * NANOS_PER_SECOND + 1;
-            assert_is(&read(&of(Action::Get, node, None), now_ns), expect);
+            let mut line = Vec::new();
+            read(&mut line, &of(Action::Get, node, None), now_ns);
+            assert_is(&line, expect);
         }
     }
 }

@@ -280,7 +280,11 @@ mod tests {
             Err(V1RequestError::Path) => "no path".into(),
             Err(V1RequestError::Method) => "no method".into(),
             Err(V1RequestError::Rule(error)) => {
-                format!("{} {}", error.code.code(), text(&error.cause))
+                format!(
+                    "{} {}",
+                    error.code.code(),
+                    text(&error.cause.concat().into())
+                )
             }
         }
     }

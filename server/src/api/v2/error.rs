@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use witan_api::v2::error::ErrorCode;
-use witan_gocompat::text;
+use witan_gocompat::text::{self, Sink};
 use witan_replica::machine::tree;
 
 use crate::node::{NodeError, ProposeError};
@@ -13,8 +13,8 @@ use crate::node::{NodeError, ProposeError};
 pub(crate) struct V2Error {
     /// Which rule was broken.
     pub(crate) code: ErrorCode,
-    /// What broke it; bytes, because paths are.
-    pub(crate) cause: Bytes,
+    /// What broke it, in pieces that share the memory of values; bytes, because paths are.
+    pub(crate) cause: Vec<Bytes>,
     /// The store's index, 0 if the store was not asked.
     pub(crate) index: u64,
 }
@@ -22,18 +22,16 @@ pub(crate) struct V2Error {
 impl V2Error {
     /// Creates an error that was found before the store was asked; its index is 0.
     pub(crate) fn before_store(code: ErrorCode, cause: impl Into<Bytes>) -> Self {
-        Self { code, cause: cause.into(), index: 0 }
+        Self { code, cause: vec![cause.into()], index: 0 }
     }
 
-    /// Renders the JSON body with its newline.
-    pub(crate) fn body(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(128);
+    /// Appends the JSON body with its newline.
+    pub(crate) fn write(&self, out: &mut dyn Sink) {
         let (code, message) = (self.code.code(), self.code.message());
-        crate::api::error_head::push_error_head(&mut out, code, message, &self.cause);
+        crate::api::error_head::push_error_head(out, code, message, &self.cause);
         out.extend_from_slice(b",\"index\":");
-        text::push_number(&mut out, self.index);
+        text::push_number(out, self.index);
         out.extend_from_slice(b"}\n");
-        out
     }
 }
 
@@ -49,7 +47,7 @@ impl From<tree::TreeError> for V2Error {
             tree::TreeErrorKind::DirNotEmpty => ErrorCode::DirNotEmpty,
             tree::TreeErrorKind::HistoryCleared => ErrorCode::HistoryCleared,
         };
-        Self { code, cause: error.cause.text(), index: error.index }
+        Self { code, cause: error.cause.pieces(), index: error.index }
     }
 }
 
@@ -95,13 +93,17 @@ mod tests {
             (
                 V2Error {
                     code: ErrorCode::KeyNotFound,
-                    cause: "/nope<>&".into(),
+                    cause: vec!["/nope<>&".into()],
                     index: 21,
                 },
                 "{\"errorCode\":100,\"message\":\"Key not found\",\"cause\":\"/nope\\u003c\\u003e\\u0026\",\"index\":21}\n",
             ),
             (
-                V2Error { code: ErrorCode::NotFile, cause: Bytes::new(), index: 40 },
+                V2Error {
+                    code: ErrorCode::NotFile,
+                    cause: vec![Bytes::new()],
+                    index: 40,
+                },
                 "{\"errorCode\":102,\"message\":\"Not a file\",\"index\":40}\n",
             ),
             (
@@ -110,7 +112,8 @@ mod tests {
             ),
         ];
         for (error, expect) in table {
-            let body = error.body();
+            let mut body = Vec::new();
+            error.write(&mut body);
             assert_eq!(String::from_utf8_lossy(&body), expect);
             let read: ErrorBody = serde_json::from_slice(&body).unwrap();
             assert_eq!(read.error_code, error.code.code());

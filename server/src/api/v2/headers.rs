@@ -4,10 +4,15 @@ use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
     http::{StatusCode, header::CONTENT_TYPE},
 };
+use bytes::Bytes;
 use witan_api::v2;
+use witan_gocompat::text::Sink;
 
 use super::error::V2Error;
-use crate::{api::reply, node::Node};
+use crate::{
+    api::{Context, rendering, reply},
+    node::Node,
+};
 
 /// Begins a response of `/v2/keys`, `/v2/members` or `/v2/auth`, with the id of the cluster as a
 /// header.
@@ -30,12 +35,22 @@ pub(crate) fn success(node: &Node, status: StatusCode, index: u64) -> HttpRespon
 }
 
 /// Builds the response to an error of `/v2/keys`, with the error's index as a header and its JSON body.
-pub(crate) fn failure(node: &Node, request: &HttpRequest, error: &V2Error) -> HttpResponse {
+pub(crate) async fn failure(ctx: &Context, request: &HttpRequest, error: V2Error) -> HttpResponse {
     let status = StatusCode::from_u16(error.code.status()).expect("the table holds real statuses");
-    build(node, status)
+    let mut response = build(&ctx.node, status);
+    response
         .insert_header((CONTENT_TYPE, reply::JSON))
-        .insert_header((v2::INDEX_HEADER, error.index))
-        .body(reply::framed(request, error.body()))
+        .insert_header((v2::INDEX_HEADER, error.index));
+    let least_bytes = error.cause.iter().map(Bytes::len).sum();
+    let write = move |out: &mut dyn Sink| error.write(out);
+    let text = rendering::render(
+        &ctx.blocking,
+        reply::answers_budget(request),
+        least_bytes,
+        write,
+    )
+    .await;
+    response.body(reply::framed_text(request, text))
 }
 
 /// Formats an id as v2 shows it: lower-case hexadecimal digits without leading zeros.

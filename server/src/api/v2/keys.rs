@@ -10,10 +10,10 @@ use actix_web::{
 };
 use bytes::Bytes;
 use witan_api::v2::{auth::INSUFFICIENT, error::ErrorCode};
-use witan_gocompat::mime;
+use witan_gocompat::{mime, text::Sink};
 use witan_replica::machine::{
     auth::path_permissions::PathAccess,
-    tree::{Action, Event},
+    tree::{Action, Event, TreeError},
 };
 
 use super::{
@@ -30,6 +30,7 @@ use crate::{
     api::{
         Context, basic_auth,
         blocking::{INLINE_BYTES_MAX, INLINE_ITEMS_MAX},
+        rendering::{self, Renderer},
         reply::{self, BodyError},
     },
     client_network::ClientNetwork,
@@ -102,9 +103,10 @@ pub(super) async fn handle(
         Ok(response) => response,
         Err(error) => {
             if error.code == ErrorCode::RaftInternal {
-                tracing::warn!(cause = ?error.cause, "v2 request failed: no reply from the cluster");
+                let cause = Bytes::from(error.cause.concat());
+                tracing::warn!(?cause, "v2 request failed: no reply from the cluster");
             }
-            headers::failure(&dialect.ctx.node, request, &error)
+            headers::failure(&dialect.ctx, request, error).await
         }
     }
 }
@@ -176,7 +178,7 @@ async fn execute(
 ) -> Result<HttpResponse, V2Error> {
     match intent {
         Intent::Get if params.quorum => get(dialect, request, key, &params).await,
-        Intent::Get if params.wait => watch::open(&dialect.ctx.node, request, key, &params).await,
+        Intent::Get if params.wait => watch::open(&dialect.ctx, request, key, &params).await,
         Intent::Get | Intent::Head => {
             let local = Params { quorum: false, ..params };
             get(dialect, request, key, &local).await
@@ -253,17 +255,19 @@ async fn get(
     let index = view.machine.tree.index();
     let (recursive, now_ns) = (params.recursive, node.now_ns());
     let tree = &view.machine.tree;
-    let large = tree.lists_more_than(&key, recursive, INLINE_ITEMS_MAX);
+    let large = tree.shows_more_than(&key, recursive, INLINE_ITEMS_MAX, INLINE_BYTES_MAX);
+    let renderer = Renderer::new(reply::answers_budget(request), large);
     let look = move || {
-        let found = view.machine.tree.get(&key, recursive, now_ns);
-        found.map(|event| render::event(&event))
+        let event = view.machine.tree.get(&key, recursive, now_ns)?;
+        let write = |out: &mut dyn Sink| render::event(out, &event);
+        Ok::<_, TreeError>(renderer.render(rendering::least_bytes(&event), write))
     };
     let found = dialect.ctx.blocking.run_if(large, look).await?;
     dialect.reads.count(found.is_ok());
     let body = found?;
     dialect.ctx.v2_metrics.read(recursive);
     let mut answer = headers::success(node, StatusCode::OK, index);
-    Ok(answer.body(reply::framed(request, body)))
+    Ok(answer.body(reply::framed_text(request, body)))
 }
 
 /// Proposes a write and answers with its event, or with the action alone if `noValueOnSuccess` asks for
@@ -280,12 +284,27 @@ pub(in crate::api) async fn write(
     let bare = params.no_value_on_success && write != WriteMethod::Delete;
     let mutation = operation::mutation(write, key, params, node.now_ns());
     let event = node.propose(mutation).await?.output;
-    let body = if bare {
-        render::bare(&event)
+    let mut answer = headers::success(node, status(&event), event.index);
+    let least_bytes = if bare {
+        0
     } else {
-        render::event(&event)
+        rendering::least_bytes(&event)
     };
-    Ok(headers::success(node, status(&event), event.index).body(reply::framed(request, body)))
+    let write = move |out: &mut dyn Sink| {
+        if bare {
+            render::bare(out, &event);
+        } else {
+            render::event(out, &event);
+        }
+    };
+    let body = rendering::render(
+        &ctx.blocking,
+        reply::answers_budget(request),
+        least_bytes,
+        write,
+    )
+    .await;
+    Ok(answer.body(reply::framed_text(request, body)))
 }
 
 /// Returns the status of a write: 201 for an event that created a node, else 200.

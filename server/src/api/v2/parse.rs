@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(error.index, 0);
         (
             error.code.code(),
-            String::from_utf8(error.cause.to_vec()).unwrap(),
+            String::from_utf8(error.cause.concat()).unwrap(),
         )
     }
 
@@ -285,6 +285,6 @@ mod tests {
     #[test]
     fn a_bad_form_is_named_before_a_bad_query() {
         let error = params(WaitParameter::Refused, b"a;b", Some(b"%x")).unwrap_err();
-        assert_eq!(error.cause, "invalid URL escape \"%x\"");
+        assert_eq!(error.cause.concat(), *b"invalid URL escape \"%x\"");
     }
 }

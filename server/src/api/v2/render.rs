@@ -1,7 +1,10 @@
 //! Events as JSON lines, byte for byte as etcd's encoder writes them. By hand, because keys and
 //! values are bytes that need not be text; the shape itself is described in the api crate.
 
-use witan_gocompat::{json, text};
+use witan_gocompat::{
+    json,
+    text::{self, Sink},
+};
 use witan_replica::machine::tree::{Action, Event, Node};
 
 /// The name of an action on the wire.
@@ -18,37 +21,41 @@ pub(crate) fn action(action: Action) -> &'static str {
     }
 }
 
-/// Renders an event as a JSON object and a newline.
-pub(crate) fn event(event: &Event) -> Vec<u8> {
-    let mut out = Vec::with_capacity(256 + event.node.value.as_ref().map_or(0, bytes::Bytes::len));
-    push_action(&mut out, event.action);
+/// Appends an event as a JSON object and a newline.
+pub(crate) fn event(out: &mut dyn Sink, event: &Event) {
+    push_action(out, event.action);
     out.extend_from_slice(b",\"node\":");
-    push_node(&mut out, &event.node);
+    push_node(out, &event.node);
     if let Some(prev) = &event.prev {
         out.extend_from_slice(b",\"prevNode\":");
-        push_node(&mut out, prev);
+        push_node(out, prev);
     }
     out.extend_from_slice(b"}\n");
-    out
 }
 
-/// Renders an event's action alone and a newline, for writes with `noValueOnSuccess`.
-pub(crate) fn bare(event: &Event) -> Vec<u8> {
-    let mut out = Vec::with_capacity(32);
-    push_action(&mut out, event.action);
+/// Appends an event's action alone and a newline, for writes with `noValueOnSuccess`.
+pub(crate) fn bare(out: &mut dyn Sink, event: &Event) {
+    push_action(out, event.action);
     out.extend_from_slice(b"}\n");
-    out
 }
 
 /// Begins the object of an event with its action; the object stays open.
-fn push_action(out: &mut Vec<u8>, name: Action) {
+fn push_action(out: &mut dyn Sink, name: Action) {
     out.extend_from_slice(b"{\"action\":\"");
     out.extend_from_slice(action(name).as_bytes());
     out.push(b'"');
 }
 
 /// Appends a node as a JSON object with the nodes below it; fields that it does not have are left out.
-fn push_node(out: &mut Vec<u8>, node: &Node) {
+fn push_node(out: &mut dyn Sink, node: &Node) {
+    let mut comma: &[u8] = b"";
+    let mut push_name = |out: &mut dyn Sink, name: &str| {
+        out.extend_from_slice(comma);
+        comma = b",";
+        out.push(b'"');
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b"\":");
+    };
     out.push(b'{');
     if !node.path.is_empty() {
         push_name(out, "key");
@@ -88,16 +95,6 @@ fn push_node(out: &mut Vec<u8>, node: &Node) {
         }
     }
     out.push(b'}');
-}
-
-/// Appends the name of a member and its colon, after a comma unless it is the first of its object.
-fn push_name(out: &mut Vec<u8>, name: &str) {
-    if out.last() != Some(&b'{') {
-        out.push(b',');
-    }
-    out.push(b'"');
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
 }
 
 #[cfg(test)]
@@ -186,7 +183,9 @@ mod tests {
             ),
         ];
         for (given, expect) in table {
-            let line = String::from_utf8(event(&given)).unwrap();
+            let mut line = Vec::new();
+            event(&mut line, &given);
+            let line = String::from_utf8(line).unwrap();
             assert_eq!(line, format!("{expect}\n"));
             let read: keys::Event = serde_json::from_str(&line).unwrap();
             assert_eq!(
@@ -199,7 +198,9 @@ mod tests {
 
     #[test]
     fn the_bare_form_is_the_action_alone() {
-        let written = bare(&of(Action::CompareAndSwap, file("/nv", "4", 75, 73), None));
+        let mut written = Vec::new();
+        let swap = of(Action::CompareAndSwap, file("/nv", "4", 75, 73), None);
+        bare(&mut written, &swap);
         assert_eq!(written, b"{\"action\":\"compareAndSwap\"}\n");
     }
 }

@@ -11,6 +11,7 @@ use actix_web::{
 };
 use bytes::Bytes;
 use futures_util::stream;
+use witan_gocompat::text::Sink;
 use witan_replica::{
     limits::TREE_HISTORY_EVENTS,
     machine::tree::{Event, Tree, TreeError, Watch},
@@ -19,10 +20,13 @@ use witan_replica::{
 use super::{error::V2Error, headers, parse::Params, render};
 use crate::{
     api::{
+        Context,
+        blocking::BlockingPool,
         client::Disconnect,
-        reply::{ResponseBudgetExceeded, ResponseReservation},
+        rendering,
+        reply::{self, ResponseBudgetExceeded, ResponseReservation},
     },
-    budget::ClientBudgets,
+    budget::MemoryBudget,
     node::{Node, TreeWatcher},
     panics::planted,
 };
@@ -30,13 +34,14 @@ use crate::{
 /// Registers a watch on `key` and begins the answer, whose headers go out at once. An error if the
 /// history no longer holds the first index.
 pub(in crate::api) async fn open(
-    node: &Node,
+    ctx: &Context,
     request: &HttpRequest,
     key: Bytes,
     params: &Params,
 ) -> Result<HttpResponse, V2Error> {
     let mut watch = Watch { path: key, recursive: params.recursive, registered: 0 };
     // the view is taken after the registration, so that no event is missed
+    let node = &ctx.node;
     let waiter = node.watch(watch.clone())?;
     let view = node.view().await?;
     let index = view.machine.tree.index();
@@ -51,13 +56,14 @@ pub(in crate::api) async fn open(
     let stream = params.stream;
     let cursor = WatchBody {
         node: node.clone(),
+        blocking: ctx.blocking.clone(),
         waiter,
         cursor: place,
         ready: first,
         client: Disconnect::of(request),
         stream,
         ended: false,
-        traffic: request.conn_data().cloned(),
+        answers: reply::answers_budget(request).cloned(),
         reservation: ResponseReservation::NotNeeded,
     };
     let lines = stream::unfold(cursor, |mut cursor| async move {
@@ -112,13 +118,14 @@ fn oldest(tree: &Tree) -> u64 {
 #[derive(Debug)]
 struct WatchBody {
     node: Node,
+    blocking: BlockingPool,
     waiter: TreeWatcher,
     cursor: WatchCursor,
     ready: Option<Event>,
     client: Disconnect,
     stream: bool,
     ended: bool,
-    traffic: Option<ClientBudgets>,
+    answers: Option<MemoryBudget>,
     /// Reservation of the previous line, which was sent when the next one is requested.
     reservation: ResponseReservation,
 }
@@ -137,13 +144,16 @@ impl WatchBody {
         };
         planted::here("v2.event");
         self.ended = !self.stream;
-        let line = render::event(&event);
-        self.reservation = ResponseReservation::take(self.traffic.as_ref(), line.len());
+        let least_bytes = rendering::least_bytes(&event);
+        let write = move |out: &mut dyn Sink| render::event(out, &event);
+        let line =
+            rendering::render(&self.blocking, self.answers.as_ref(), least_bytes, write).await;
+        self.reservation = line.room;
         if matches!(self.reservation, ResponseReservation::Unavailable) {
             self.ended = true;
             return Some(Err(ResponseBudgetExceeded));
         }
-        Some(Ok(line.into()))
+        Some(Ok(line.bytes.into()))
     }
 
     /// Waits for the next matching event. `None` if the process stops, the client disconnects or the

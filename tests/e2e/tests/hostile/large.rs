@@ -108,6 +108,41 @@ fn large_answers_are_rendered_on_another_thread() {
     }
 }
 
+/// A value of v2, each byte of which is six in an answer.
+const ESCAPED_BYTES: usize = 9 << 20;
+
+#[test]
+fn large_answers_of_v1_and_v2_are_rendered_on_another_thread() {
+    let server = start();
+    let put = |path: &str| {
+        let form = format!("value={}", "<".repeat(ESCAPED_BYTES));
+        http::once(&server.address(), "PUT", path, &form)
+    };
+    let created = put("/v2/keys/d/a");
+    let index = &created.json()["node"]["createdIndex"];
+    let watch = format!("/v2/keys/d/a?wait=true&waitIndex={index}");
+    let few = "value=y";
+    let table = [
+        ("GET", "/v2/keys/d?recursive=true", "", 200),
+        ("GET", "/v2/keys/d/a", "", 200),
+        ("GET", &watch, "", 200),
+        ("PUT", "/v2/keys/d/a?prevValue=x", few, 412),
+        ("DELETE", "/v2/keys/d/a?prevValue=x", "", 412),
+        ("GET", "/v1/keys/d", "", 200),
+        ("PUT", "/v1/keys/d/a", "value=y&prevValue=x", 400),
+        // the last one: it answers with the value that it replaces
+        ("PUT", "/v2/keys/d/a", few, 200),
+    ];
+    for (method, path, body, status) in table {
+        others_go_on(&server, path, || {
+            let answer = http::once(&server.address(), method, path, body);
+            assert_eq!(answer.status, status, "{method} {path}");
+            let escaped = answer.body.len() / r"\u003c".len();
+            assert_eq!(escaped / 1024, ESCAPED_BYTES / 1024, "{method} {path}");
+        });
+    }
+}
+
 /// Long values that differ in their last bytes only.
 const ALIKE: usize = 1200;
 

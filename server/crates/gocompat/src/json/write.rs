@@ -5,18 +5,28 @@ use std::io;
 use serde::Serialize;
 use serde_json::ser::{CharEscape, Formatter, Serializer};
 
+use crate::text::Sink;
+
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Appends a JSON string as Go's encoder writes it: `<`, `>`, `&`, U+2028 and U+2029 are escaped,
 /// and each byte that is not part of valid UTF-8 becomes the escape of U+FFFD.
-pub fn push_string(out: &mut Vec<u8>, bytes: &[u8]) {
+pub fn push_string(out: &mut dyn Sink, bytes: &[u8]) {
+    push_string_of(out, [bytes]);
+}
+
+/// Appends the pieces of a string as one JSON string. Each is escaped by itself: no piece may end within a
+/// character that the next one completes.
+pub fn push_string_of<'a>(out: &mut dyn Sink, pieces: impl IntoIterator<Item = &'a [u8]>) {
     out.push(b'"');
-    push_escaped(out, bytes);
+    for piece in pieces {
+        push_escaped(out, piece);
+    }
     out.push(b'"');
 }
 
 /// Appends the contents of a JSON string, escaped as in [`push_string`], without quotes.
-fn push_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
+fn push_escaped(out: &mut dyn Sink, bytes: &[u8]) {
     for chunk in bytes.utf8_chunks() {
         push_escaped_text(out, chunk.valid());
         for _ in chunk.invalid() {
@@ -26,7 +36,7 @@ fn push_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Appends the contents of a JSON string that is UTF-8, escaped as Go's encoder does.
-fn push_escaped_text(out: &mut Vec<u8>, text: &str) {
+fn push_escaped_text(out: &mut dyn Sink, text: &str) {
     let bytes = text.as_bytes();
     let mut plain_from = 0;
     for (at, &byte) in bytes.iter().enumerate() {
@@ -39,7 +49,9 @@ fn push_escaped_text(out: &mut Vec<u8>, text: &str) {
         if plain || at < plain_from {
             continue;
         }
-        out.extend_from_slice(&bytes[plain_from..at]);
+        if plain_from < at {
+            out.extend_from_slice(&bytes[plain_from..at]);
+        }
         plain_from = at + 1;
         match byte {
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
@@ -58,10 +70,9 @@ fn push_escaped_text(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Appends `\u00` and the two hexadecimal digits of a byte.
-fn push_unicode_escape(out: &mut Vec<u8>, byte: u8) {
-    out.extend_from_slice(b"\\u00");
-    out.push(HEX[usize::from(byte >> 4)]);
-    out.push(HEX[usize::from(byte & 0xf)]);
+fn push_unicode_escape(out: &mut dyn Sink, byte: u8) {
+    let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 0xf)]);
+    out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
 }
 
 /// Encodes a value as JSON as Go's encoder does, without a newline at the end.
@@ -129,11 +140,31 @@ pub fn float(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::Length;
 
     fn escaped(bytes: &[u8]) -> String {
         let mut out = Vec::new();
         push_string(&mut out, bytes);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_text_is_measured_as_it_is_written_and_pieces_are_one_string() {
+        let pieces: [&[u8]; 4] = [
+            b"[<\"\n\x01",
+            b" != ",
+            b"a\xff\xe2\x80",
+            "]\u{2028}\u{fc}".as_bytes(),
+        ];
+        let (mut text, mut length, mut whole) = (Vec::new(), Length::default(), Vec::new());
+        push_string_of(&mut text, pieces);
+        push_string_of(&mut length, pieces);
+        push_string(&mut whole, &pieces.concat());
+        assert_eq!(
+            String::from_utf8_lossy(&text),
+            String::from_utf8_lossy(&whole)
+        );
+        assert_eq!(length, Length(text.len()));
     }
 
     #[test]

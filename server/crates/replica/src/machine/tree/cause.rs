@@ -22,19 +22,27 @@ pub struct Comparison {
 }
 
 impl Cause {
-    /// Returns what v2 shows: `[wanted != actual]` for each condition of a comparison, the value first.
-    pub fn text(&self) -> Bytes {
-        match self {
-            Self::Text(text) => text.clone(),
-            Self::Compared(Comparison { value, index }) => {
-                let value = value.iter().map(|(wanted, actual)| {
-                    [b"[", wanted.as_ref(), b" != ", actual.as_ref(), b"]"].concat()
-                });
-                let index = index.iter();
-                let index = index.map(|(wanted, actual)| format!("[{wanted} != {actual}]").into());
-                value.chain(index).collect::<Vec<_>>().join(&b' ').into()
-            }
+    /// Returns what v2 shows: `[wanted != actual]` for each condition of a comparison, the value first. In
+    /// pieces, so that values are not copied; whole characters are between them.
+    pub fn pieces(&self) -> Vec<Bytes> {
+        let Comparison { value, index } = match self {
+            Self::Text(text) => return vec![text.clone()],
+            Self::Compared(comparison) => comparison,
+        };
+        let mut pieces = Vec::new();
+        if let Some((wanted, actual)) = value {
+            let (begin, between) = (Bytes::from_static(b"["), Bytes::from_static(b" != "));
+            let end = Bytes::from_static(if index.is_some() { b"] " } else { b"]" });
+            pieces.extend([begin, wanted.clone(), between, actual.clone(), end]);
         }
+        let index = index.iter();
+        pieces.extend(index.map(|(wanted, actual)| format!("[{wanted} != {actual}]").into()));
+        pieces
+    }
+
+    /// Returns the pieces as one text.
+    pub fn text(&self) -> Bytes {
+        self.pieces().concat().into()
     }
 }
 
