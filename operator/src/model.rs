@@ -134,7 +134,7 @@ pub struct PodSeen {
     /// The template (image, flags, resources and so on) differs from the one that the spec makes for the same
     /// peer TLS.
     pub outdated: bool,
-    /// What the API server said to the template of the spec, if the pod was made from an earlier one for that.
+    /// The API server's refusal of the spec's template, if the pod was therefore made from an earlier one.
     pub refused: Option<String>,
     /// How it speaks to other members (annotation `witan.dev/peer-tls`).
     pub peer_tls: PeerTls,
@@ -234,7 +234,7 @@ pub struct ClaimSeen {
 pub struct Membership {
     /// The id of the cluster whose list this is.
     pub cluster_id: u64,
-    /// What the pods say of their cluster, those that are in another one among them.
+    /// The cluster of each pod as it reports it; a pod can be in another cluster.
     pub said: BTreeMap<Ordinal, Said>,
     /// The list of members was confirmed by a quorum. Without it nothing may change.
     pub linearizable: bool,

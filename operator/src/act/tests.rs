@@ -376,7 +376,7 @@ fn start(ordinal: u32) -> Step {
     Step::StartMember { ordinal, bootstrap, peer_tls, role }
 }
 
-/// What a spec says that nobody admits must not cost the quorum.
+/// A spec that the API server refuses must not cost the quorum.
 #[tokio::test]
 async fn a_lost_pod_is_made_from_the_last_admitted_template_while_the_present_one_is_refused() {
     let words = "no PriorityClass with name absent was found";
@@ -437,7 +437,8 @@ async fn a_pod_that_the_former_template_does_not_help_stays_refused() {
     }
 }
 
-/// What a member is stopped for has to be admitted first; a quota that is full counts the pod that is to go.
+/// The API server admits the new template before a member is stopped for it. A full quota is no refusal: it still counts
+/// the pod that is about to be deleted.
 #[tokio::test]
 async fn a_member_is_stopped_for_a_template_that_a_dry_run_admits() {
     let reason = Stop::Outdated;

@@ -1,9 +1,9 @@
-//! What a member says of its cluster.
+//! The cluster of a member, as the member reports it.
 
 /// The cluster of a member, as it says itself.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Said {
-    /// Its id. Another one than that of the others means that the disks of this cluster hold different data.
+    /// Its id. Different ids among the pods of one cluster mean that their disks hold different data.
     pub cluster_id: u64,
     /// Members in its list.
     pub members: usize,

@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(seen[3], Some(3), "it answered there before");
     }
 
-    /// What is not blank is never deleted without a person.
+    /// The operator never deletes a disk that is not blank without a person.
     #[test]
     fn a_member_is_blank_if_nothing_is_decided_stored_or_confirmed() {
         let Answer { report: Ok(fresh), .. } = answer(1, 0, false, vec![entry(1, false)]) else {

@@ -10,7 +10,7 @@ use crate::limits::{LOST_MESSAGES_MAX, TAKEN_PROCESSES_MAX};
 #[derive(Debug, Default)]
 pub(crate) struct TakenMessages {
     term: u64,
-    /// By member and incarnation; whose message came last stands last.
+    /// By member and incarnation, in the order of their latest messages.
     processes: Vec<((u64, u32), TakenNumbers)>,
 }
 

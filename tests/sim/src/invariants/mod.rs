@@ -113,7 +113,7 @@ pub enum Fact<'a> {
         /// Where the member stands then.
         status: Status,
     },
-    /// A member is to replace its state by the leader's.
+    /// A member was told to replace its state by the leader's.
     Rebuilds {
         /// Who.
         member: u64,
