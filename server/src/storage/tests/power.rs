@@ -15,6 +15,8 @@ use std::{
     },
 };
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::{
     disk::Disk,
     workload::{Driven, Expected, chances},
@@ -198,14 +200,15 @@ impl Drop for Volume {
     }
 }
 
-fn signal(name: &str, process: u32) {
-    assert!(run(Command::new("kill").args([name, &process.to_string()])));
+fn signal(signal: Signal, process: u32) {
+    let process = Pid::from_raw(process.cast_signed()).unwrap();
+    kill_process(process, signal).unwrap();
 }
 
 /// Stops a process; returns when all its threads are stopped. A thread inside the kernel continues
 /// for a while.
 fn stop(process: u32) {
-    signal("-STOP", process);
+    signal(Signal::STOP, process);
     let tasks = PathBuf::from(format!("/proc/{process}/task"));
     let stands = |task: fs::DirEntry| {
         let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
@@ -287,7 +290,7 @@ fn real_disk(round: u64, volume: &Volume) {
             &mut expected,
         );
         // Only now, or it would fill the disk meanwhile.
-        signal("-CONT", writer.id());
+        signal(Signal::CONT, writer.id());
     }
     writer.kill().unwrap();
     writer.wait().unwrap();
