@@ -4,7 +4,7 @@
 //! its own thread, so the connection's task, woken by the first reply, would write to its socket
 //! before the second reply is handled. Therefore all completions of a turn are put into the
 //! worker's queue, and one local task delivers them: all waiting tasks run before the connection
-//! does, and one `writev` sends their answers (figures in ARCHITECTURE.md).
+//! does, and one `writev` sends their answers (figures in docs/internals/decisions.md).
 //!
 //! A waiting task has a slot on its worker instead of a channel and a timer: setting a timer would
 //! wake the worker's loop each time.

@@ -1,5 +1,5 @@
 //! The dependency law: which crate and which module may use what. The tables are those of
-//! ARCHITECTURE.md ("Layers"), so that the law is written once.
+//! `docs/internals/layers.md`, so that the law is written once.
 
 use std::{collections::BTreeSet, process::Command, sync::LazyLock};
 
@@ -10,7 +10,7 @@ use witan_tidy::{
     none, rust_files, table,
 };
 
-const DOCUMENT: &str = "ARCHITECTURE.md";
+const DOCUMENT: &str = "docs/internals/layers.md";
 const CRATES: &str = "| Crate | Depends on |";
 const MODULES: &str = "| Module | May use | Never |";
 const PLACES: &str = "| What | Below | Only in |";
