@@ -15,7 +15,10 @@ use http_body::{Body as _, Frame, SizeHint};
 use tonic::{Status, body::Body};
 
 use super::{CallHandler, Incoming, Outgoing};
-use crate::panics::{self, CaughtPanic, PanicMetrics, PanicSource, planted::PlantedPanic};
+use crate::{
+    client_network::ClientNetwork,
+    panics::{self, CaughtPanic, PanicMetrics, PanicSource, planted::PlantedPanic},
+};
 
 /// Error text of a request that panicked.
 const INTERNAL: &str = "internal error: the request was not completed";
@@ -31,6 +34,13 @@ impl<C: CallHandler> CallHandler for Contained<C> {
     fn clone_for_worker(&self) -> Self {
         Self {
             calls: self.calls.clone_for_worker(),
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    fn of_client(&self, client: ClientNetwork) -> Self {
+        Self {
+            calls: self.calls.of_client(client),
             metrics: self.metrics.clone(),
         }
     }

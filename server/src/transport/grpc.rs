@@ -14,14 +14,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Extensions, HeaderMap, HeaderValue, request};
+use http::{HeaderMap, HeaderValue, request};
 use http_body::{Frame, SizeHint};
 use prometheus::IntCounter;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
 };
-use tonic::{Code, body::Body, transport::server::TcpConnectInfo};
+use tonic::{Code, body::Body};
 use witan_http2::{
     CallResponse, Config, KeepAlive, Refusal, RequestMode, Resource, Service, Status, driver,
 };
@@ -56,27 +56,12 @@ pub(super) struct Server<C> {
     stopped: watch::Receiver<bool>,
 }
 
-/// Both ends of a connection.
+/// Whom a connection is to.
 #[derive(Clone, Debug)]
 pub(super) struct ConnectionInfo {
-    pub(super) tcp: TcpConnectInfo,
+    pub(super) network: ClientNetwork,
     /// The client's certificate.
     pub(super) certificate: Option<PeerCertificate>,
-}
-
-impl ConnectionInfo {
-    /// Returns the network of the client.
-    fn network(&self) -> ClientNetwork {
-        ClientNetwork::of_peer(self.tcp.remote_addr)
-    }
-
-    /// Adds the addresses and the client's certificate to the extensions of a request.
-    fn insert_into(&self, extensions: &mut Extensions) {
-        extensions.insert(self.tcp.clone());
-        if let Some(certificate) = &self.certificate {
-            extensions.insert(certificate.clone());
-        }
-    }
 }
 
 /// What holds for the calls of all connections.
@@ -107,9 +92,9 @@ impl<C: CallHandler> Server<C> {
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let client = ConnectionService {
-            calls: self.calls,
+            calls: self.calls.of_client(ends.network),
             rules: self.rules,
-            traffic: self.traffic.of_connection(ends.network()),
+            traffic: self.traffic.of_connection(ends.network),
             ends,
             requests: RefCell::default(),
         };
@@ -173,7 +158,9 @@ impl<C: CallHandler> Service for ConnectionService<C> {
     type Body = AnswerBody;
 
     fn method(&self, head: &mut request::Parts) -> (MethodInfo, RequestMode) {
-        self.ends.insert_into(&mut head.extensions);
+        if let Some(certificate) = &self.ends.certificate {
+            head.extensions.insert(certificate.clone());
+        }
         let metrics = &self.rules.metrics;
         let call = metrics.calls.get(head.uri.path()).cloned();
         let client = call.as_ref().map(|call| {

@@ -46,6 +46,7 @@ pub use witan_http2::Body as RequestBody;
 
 use crate::{
     budget::ClientBudgets,
+    client_network::ClientNetwork,
     config::{ConnectionSettings, Url},
     panics::PanicMetrics,
 };
@@ -60,6 +61,11 @@ pub type Incoming = witan_http2::CallRequest<MethodInfo>;
 pub trait CallHandler: Clone + Send + 'static {
     /// Makes a copy for one worker, which shares no reference counts with other workers.
     fn clone_for_worker(&self) -> Self {
+        self.clone()
+    }
+
+    /// Makes a copy for one connection, whose client is known.
+    fn of_client(&self, _: ClientNetwork) -> Self {
         self.clone()
     }
 

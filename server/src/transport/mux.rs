@@ -30,7 +30,6 @@ use tokio::{
     sync::{Notify, watch},
     time::timeout,
 };
-use tonic::transport::server::TcpConnectInfo;
 use witan_http2::PREFACE;
 
 use super::{
@@ -55,18 +54,15 @@ type Http1Connection<S> = Http1Stream<ReplayedStream<PlainStream<S>>>;
 
 /// A stream that a client opened.
 pub(super) trait ClientStream: AsyncRead + AsyncWrite + AsFd + Unpin + 'static {
-    /// Returns the addresses of both ends, as far as they have some.
-    fn ends(&self) -> TcpConnectInfo;
+    /// Returns the address of the client, if it has one.
+    fn client_address(&self) -> Option<SocketAddr>;
     /// Sets the options of the socket.
     fn tune(&self) -> io::Result<()>;
 }
 
 impl ClientStream for TcpStream {
-    fn ends(&self) -> TcpConnectInfo {
-        TcpConnectInfo {
-            local_addr: self.local_addr().ok(),
-            remote_addr: self.peer_addr().ok(),
-        }
+    fn client_address(&self) -> Option<SocketAddr> {
+        self.peer_addr().ok()
     }
 
     fn tune(&self) -> io::Result<()> {
@@ -76,8 +72,8 @@ impl ClientStream for TcpStream {
 }
 
 impl ClientStream for UnixStream {
-    fn ends(&self) -> TcpConnectInfo {
-        TcpConnectInfo { local_addr: None, remote_addr: None }
+    fn client_address(&self) -> Option<SocketAddr> {
+        None
     }
 
     fn tune(&self) -> io::Result<()> {
@@ -167,8 +163,7 @@ where
                     let connection = Box::pin(async move {
                         let _counted = counted;
                         stream.tune()?;
-                        let tcp = stream.ends();
-                        let peer: Option<SocketAddr> = tcp.remote_addr;
+                        let peer = stream.client_address();
                         let open = async {
                             let stream = (stream, surface);
                             let secured = tls::secure(security.as_ref(), plain, stream, peer);
@@ -189,7 +184,8 @@ where
                         };
                         match surface {
                             Surface::All | Surface::Grpc if http2 => {
-                                grpc.serve(stream, ConnectionInfo { tcp, certificate })
+                                let network = ClientNetwork::of_peer(peer);
+                                grpc.serve(stream, ConnectionInfo { network, certificate })
                                     .await
                             }
                             Surface::Grpc => Ok(()),

@@ -40,7 +40,10 @@ use tonic::service::Routes;
 use witan_api::v3::{DESCRIPTORS, error::RpcError};
 
 use super::Context;
-use crate::transport::{CallHandler, Incoming, Outgoing};
+use crate::{
+    client_network::ClientNetwork,
+    transport::{CallHandler, Incoming, Outgoing},
+};
 
 /// Result of a call.
 pub(crate) type RpcResult<T> = Result<T, RpcError>;
@@ -69,6 +72,13 @@ impl CallHandler for Services {
     fn clone_for_worker(&self) -> Self {
         Self(Arc::new(Shared {
             service: self.0.service.clone(),
+            routes: self.0.routes.clone(),
+        }))
+    }
+
+    fn of_client(&self, client: ClientNetwork) -> Self {
+        Self(Arc::new(Shared {
+            service: self.0.service.of_client(client),
             routes: self.0.routes.clone(),
         }))
     }

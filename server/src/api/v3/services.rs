@@ -1,10 +1,12 @@
 //! Serves gRPC calls from the table of calls (`witan_api::access`): each method hands its messages to a verb, which the
 //! gateway shares.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use futures_util::Stream;
 use prost::Message;
-use tonic::{Status, Streaming, transport::server::TcpConnectInfo};
+use tonic::{Status, Streaming};
 use witan_api::v3::{error::RpcError, etcdserverpb, v3electionpb, v3lockpb};
 
 use super::{
@@ -37,34 +39,34 @@ impl RpcService {
         Self { ctx }
     }
 
+    /// Returns the service of a connection of this client.
+    pub(super) fn of_client(&self, client: ClientNetwork) -> Self {
+        Self { ctx: self.ctx.of_client(client) }
+    }
+
     /// Returns the context of a call that may begin: this member serves it, a leader is known if the call requires
     /// one, and the caller has the access that the table of calls names.
-    pub(super) async fn admit(&self, head: &Head) -> RpcResult<Context> {
+    pub(super) async fn admit(&self, head: &Head) -> RpcResult<Cow<'_, Context>> {
         authorize::refuse_learner(&self.ctx, head.path())?;
         if wants_leader(head) && self.ctx.node.status().leader == 0 {
             return Err(RpcError::NoLeader);
         }
-        let ctx = self.ctx_of(head);
-        if ctx.node.any_auth_enabled() {
-            // a separate future, so that this one stays small
-            Box::pin(authorize::call(&ctx, head.path())).await?;
+        if !self.ctx.node.any_auth_enabled() {
+            return Ok(Cow::Borrowed(&self.ctx));
         }
-        Ok(ctx)
+        let ctx = self.with_credentials(head);
+        // a separate future, so that this one stays small
+        Box::pin(authorize::call(&ctx, head.path())).await?;
+        Ok(Cow::Owned(ctx))
     }
 
-    /// Returns the context of a call: the network of its client and, while any authentication is on, its credentials.
-    fn ctx_of(&self, head: &Head) -> Context {
-        let extensions = &head.parts().extensions;
-        let ends = extensions.get::<TcpConnectInfo>();
-        let client = ClientNetwork::of_peer(ends.and_then(TcpConnectInfo::remote_addr));
-        if !self.ctx.node.any_auth_enabled() {
-            return self.ctx.of_client(client);
-        }
-        let shown = extensions.get::<PeerCertificate>();
+    /// Returns the context of a call with the credentials that it shows.
+    fn with_credentials(&self, head: &Head) -> Context {
+        let shown = head.parts().extensions.get::<PeerCertificate>();
         let certificate = shown.filter(|_| self.ctx.settings.client_cert_auth);
         let name = certificate.map(|shown| shown.common_name().to_owned());
-        self.ctx
-            .of(Credentials::of_call(head.headers(), name), client)
+        let credentials = Credentials::of_call(head.headers(), name);
+        self.ctx.of(credentials, self.ctx.node.client())
     }
 
     /// Answers a call that has one message each way.
