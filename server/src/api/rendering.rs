@@ -12,7 +12,7 @@ use super::{
 };
 use crate::budget::MemoryBudget;
 
-/// What a small text takes besides what it shows.
+/// Bytes of a small text besides the paths and values that it shows.
 const FRAME_BYTES: usize = 256;
 
 /// Renders texts, on whatever thread it is called.

@@ -7,7 +7,7 @@ use std::{
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
-/// What text is appended to: memory, or a count of its bytes.
+/// A target that text is appended to: memory, or a count of its bytes.
 pub trait Sink {
     /// Appends bytes.
     fn extend_from_slice(&mut self, bytes: &[u8]);

@@ -19,7 +19,7 @@ use crate::{
 pub(crate) struct V1Error {
     /// Which rule was broken.
     pub(crate) code: ErrorCode,
-    /// What broke it, in pieces that share the memory of values; bytes, because keys are.
+    /// The cause, in pieces that share the memory of values; bytes, because keys are bytes.
     pub(crate) cause: Vec<Bytes>,
 }
 

@@ -13,7 +13,7 @@ use crate::node::{NodeError, ProposeError};
 pub(crate) struct V2Error {
     /// Which rule was broken.
     pub(crate) code: ErrorCode,
-    /// What broke it, in pieces that share the memory of values; bytes, because paths are.
+    /// The cause, in pieces that share the memory of values; bytes, because paths are bytes.
     pub(crate) cause: Vec<Bytes>,
     /// The store's index, 0 if the store was not asked.
     pub(crate) index: u64,

@@ -101,7 +101,7 @@ impl Replica {
         }
         let now = machine.members.removed_ids.iter().copied();
         let removed: Vec<u64> = now.filter(|id| !before.removed_ids.contains(id)).collect();
-        // also if the log had all of them: nobody else is left to commit them
+        // A log that already removes all other members still needs its commit index raised: no other member can do it.
         if removed.is_empty() {
             return Ok(None);
         }

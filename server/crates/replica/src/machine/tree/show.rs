@@ -67,7 +67,7 @@ impl Tree {
     }
 }
 
-/// What a listing may still show.
+/// The nodes and bytes that a listing may still show.
 struct ListingLimit {
     nodes: usize,
     bytes: usize,
