@@ -2,13 +2,15 @@
 //! values a text is rendered on another thread, and only when memory for its whole length is reserved. What a text
 //! looks like is not known here.
 
+use actix_web::HttpRequest;
 use bytes::Bytes;
 use witan_gocompat::text::{Length, Sink};
 use witan_replica::machine::tree::{Event, Node};
 
 use super::{
+    Context,
     blocking::{BlockingPool, INLINE_BYTES_MAX},
-    reply::{RenderedText, ResponseReservation},
+    reply::{self, FramedBody, RenderedText, ResponseReservation},
 };
 use crate::budget::MemoryBudget;
 
@@ -74,6 +76,18 @@ pub(crate) async fn render(
     let work = move || renderer.render(least_bytes, write);
     let done = blocking.run_if(large, work).await;
     done.unwrap_or_else(|_| RenderedText::refused())
+}
+
+/// Renders the body of the answer to a request, as [`render`] does.
+pub(crate) async fn body(
+    ctx: &Context,
+    request: &HttpRequest,
+    least_bytes: usize,
+    write: impl Fn(&mut dyn Sink) + Send + 'static,
+) -> FramedBody {
+    let answers = reply::answers_budget(request);
+    let text = render(&ctx.blocking, answers, least_bytes, write).await;
+    reply::framed_text(request, text)
 }
 
 /// Returns the bytes of an event's paths and values, which a text that shows them has at least.

@@ -42,16 +42,10 @@ impl V1Error {
             StatusCode::from_u16(self.code.status()).expect("the table holds real statuses");
         let least_bytes = self.cause.iter().map(Bytes::len).sum();
         let write = move |out: &mut dyn Sink| self.write(out);
-        let text = rendering::render(
-            &ctx.blocking,
-            reply::answers_budget(request),
-            least_bytes,
-            write,
-        )
-        .await;
+        let body = rendering::body(ctx, request, least_bytes, write).await;
         HttpResponse::build(status)
             .insert_header((CONTENT_TYPE, reply::TEXT))
-            .body(reply::framed_text(request, text))
+            .body(body)
     }
 }
 

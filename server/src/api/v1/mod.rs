@@ -131,8 +131,9 @@ impl V1Dialect {
         };
         let least_bytes = rendering::least_bytes(&change);
         let write = move |out: &mut dyn Sink| render::change(out, &change);
-        let body = rendering::render(&self.ctx.blocking, answers, least_bytes, write).await;
-        Ok(framed(reply::framed_text(request, body)))
+        Ok(framed(
+            rendering::body(&self.ctx, request, least_bytes, write).await,
+        ))
     }
 }
 

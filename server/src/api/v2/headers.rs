@@ -43,14 +43,8 @@ pub(crate) async fn failure(ctx: &Context, request: &HttpRequest, error: V2Error
         .insert_header((v2::INDEX_HEADER, error.index));
     let least_bytes = error.cause.iter().map(Bytes::len).sum();
     let write = move |out: &mut dyn Sink| error.write(out);
-    let text = rendering::render(
-        &ctx.blocking,
-        reply::answers_budget(request),
-        least_bytes,
-        write,
-    )
-    .await;
-    response.body(reply::framed_text(request, text))
+    let body = rendering::body(ctx, request, least_bytes, write).await;
+    response.body(body)
 }
 
 /// Formats an id as v2 shows it: lower-case hexadecimal digits without leading zeros.

@@ -297,14 +297,8 @@ pub(in crate::api) async fn write(
             render::event(out, &event);
         }
     };
-    let body = rendering::render(
-        &ctx.blocking,
-        reply::answers_budget(request),
-        least_bytes,
-        write,
-    )
-    .await;
-    Ok(answer.body(reply::framed_text(request, body)))
+    let body = rendering::body(ctx, request, least_bytes, write).await;
+    Ok(answer.body(body))
 }
 
 /// Returns the status of a write: 201 for an event that created a node, else 200.
