@@ -24,9 +24,16 @@ use witan_replica::{
     machine::lease::{self, LEASE_BYTES, LeaseGrant, LeaseRevoke, NONE, RemainingTtl},
 };
 
-use super::{RpcResult, authorize, header, quota, stream_end::StreamEnd};
+use super::{
+    RpcResult, authorize, header,
+    kv::{self, ReadSize},
+    large_reads::WithPermit,
+    quota,
+    stream_end::StreamEnd,
+};
 use crate::{
     api::{Context, blocking::INLINE_ITEMS_MAX},
+    client_network::ClientNetwork,
     node::{NodeError, now_ns},
     panics::planted,
 };
@@ -77,33 +84,45 @@ pub(super) async fn lease_revoke(
 /// for them. The TTL of an unknown lease is -1.
 pub(super) async fn lease_time_to_live(
     ctx: &Context,
+    client: ClientNetwork,
     request: LeaseTimeToLiveRequest,
-) -> RpcResult<LeaseTimeToLiveResponse> {
+) -> RpcResult<WithPermit<LeaseTimeToLiveResponse>> {
     let view = ctx.node.read().await?;
     if request.keys {
         authorize::on(ctx, &view.machine, |caller| caller.list_lease(request.id))?;
     }
-    let leases = view.machine.kv.leases();
     let mut response = LeaseTimeToLiveResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),
         id: request.id,
         ttl: -1,
         ..LeaseTimeToLiveResponse::default()
     };
-    let Some(lease) = leases.get(request.id) else {
-        return Ok(response);
+    let Some(lease) = view.machine.kv.leases().get(request.id) else {
+        return Ok(WithPermit::without(response));
     };
-    // a lease that was removed meanwhile is unknown
-    if let Some(left_ns) = ctx.node.lease_left_ns(request.id).await? {
-        response.ttl = left_ns / SECOND_NS;
-        response.granted_ttl = lease.ttl_s;
-        if request.keys {
-            let large = leases.keys(request.id).nth(INLINE_ITEMS_MAX).is_some();
-            let names = move || view.machine.kv.leases().keys(request.id).cloned().collect();
-            response.keys = ctx.blocking.run_if(large, names).await?;
-        }
+    // a lease that has been removed since is unknown
+    let Some(left_ns) = ctx.node.lease_left_ns(request.id).await? else {
+        return Ok(WithPermit::without(response));
+    };
+    response.ttl = left_ns / SECOND_NS;
+    response.granted_ttl = lease.ttl_s;
+    if !request.keys {
+        return Ok(WithPermit::without(response));
     }
-    Ok(response)
+    let more_than = |keys: u64| {
+        let keys = usize::try_from(keys).unwrap_or(usize::MAX);
+        view.machine
+            .kv
+            .leases()
+            .keys(request.id)
+            .nth(keys)
+            .is_some()
+    };
+    let size = ReadSize::by(more_than, more_than);
+    let keys = move || view.machine.kv.leases().keys(request.id).cloned().collect();
+    let (keys, permit) = kv::read(ctx, client, size, keys).await?;
+    response.keys = keys;
+    Ok(WithPermit::new(response, permit))
 }
 
 /// Lists all leases, in order of expiration on the leader, as in etcd; other members do not know that

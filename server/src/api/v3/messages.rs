@@ -17,7 +17,8 @@ use tonic_prost::ProstCodec;
 use witan_api::v3::{
     error::RpcError,
     etcdserverpb::{
-        DeleteRangeResponse, RangeResponse, TxnResponse, response_op::Response as OpResponse,
+        DeleteRangeResponse, LeaseTimeToLiveResponse, RangeResponse, TxnResponse,
+        response_op::Response as OpResponse,
     },
     mvccpb::KeyValue,
 };
@@ -104,6 +105,8 @@ impl UnaryResponse for DeleteRangeResponse {
         self.prev_kvs.are_many()
     }
 }
+
+impl UnaryResponse for LeaseTimeToLiveResponse {}
 
 impl UnaryResponse for TxnResponse {
     fn is_large(&self) -> bool {

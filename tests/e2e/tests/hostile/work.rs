@@ -7,11 +7,12 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream};
+use prost::Message;
 use tonic::{Code, Request, metadata::MetadataValue, transport::Endpoint};
 use witan_api::v3::etcdserverpb::{
-    Compare, DeleteRangeRequest, LeaseGrantRequest, LeaseKeepAliveRequest, PutRequest,
-    RangeRequest, RequestOp, TxnRequest, compare, kv_client::KvClient, lease_client::LeaseClient,
-    range_request, request_op,
+    Compare, DeleteRangeRequest, LeaseGrantRequest, LeaseKeepAliveRequest, LeaseTimeToLiveRequest,
+    PutRequest, RangeRequest, RequestOp, TxnRequest, compare, kv_client::KvClient,
+    lease_client::LeaseClient, range_request, request_op,
 };
 use witan_e2e::{Launch, Server, grpc};
 
@@ -185,12 +186,38 @@ fn ten_ask(server: &Server, what: &str, asked: &TxnRequest, bound_bytes: u64) {
 const READ_KEYS: usize = 16_000;
 const READS: u32 = 500;
 
+/// Sends the same call many times at once; another client's request takes its turn between them.
+fn others_take_turns(server: &Server, path: &str, message: &impl Message) {
+    let calls: Vec<_> = (0..READS)
+        .flat_map(|n| h2::unary(2 * n + 1, path, message))
+        .collect();
+    // without a window each answer stops behind its headers
+    let mut stream = h2::open(server, Some(0));
+    let begun = Instant::now();
+    let ((), waited) = longest_wait(server, || {
+        stream.write_all(&calls).expect("it is sent");
+        for _ in 0..READS {
+            while h2::read(&mut stream).expect("an answer").0 != h2::HEADERS {}
+        }
+    });
+    let took = begun.elapsed();
+    let bound = took / 4 + NOISE;
+    assert!(
+        waited <= bound,
+        "{path}: another client waited {waited:?} of {took:?}"
+    );
+}
+
 #[test]
 fn reads_of_many_keys_that_come_together_take_turns_with_others() {
     let server = Launch::witan().start();
     let runtime = grpc::runtime();
-    let mut client = KvClient::new(runtime.block_on(grpc::connect(&server.address())));
-    runtime.block_on(fill(&mut client, READ_KEYS, 0));
+    let channel = runtime.block_on(grpc::connect(&server.address()));
+    let lease = LeaseGrantRequest { ttl: 3600, id: 7 };
+    runtime
+        .block_on(LeaseClient::new(channel.clone()).lease_grant(lease))
+        .expect("a lease");
+    runtime.block_on(fill(&mut KvClient::new(channel), READ_KEYS, 7));
     let newest = RangeRequest {
         limit: 1,
         sort_order: range_request::SortOrder::Descend as i32,
@@ -198,25 +225,9 @@ fn reads_of_many_keys_that_come_together_take_turns_with_others() {
         serializable: true,
         ..range("l")
     };
-    let calls: Vec<_> = (0..READS)
-        .flat_map(|n| h2::unary(2 * n + 1, "/etcdserverpb.KV/Range", &newest))
-        .collect();
-    let mut stream = h2::open(&server, None);
-    let begun = Instant::now();
-    let ((), waited) = longest_wait(&server, || {
-        stream.write_all(&calls).expect("it is sent");
-        for _ in 0..READS {
-            while let (kind, flags, ..) = h2::read(&mut stream).expect("an answer")
-                && (kind != h2::HEADERS || flags & h2::END_STREAM == 0)
-            {}
-        }
-    });
-    let took = begun.elapsed();
-    let bound = took / 4 + NOISE;
-    assert!(
-        waited <= bound,
-        "another client waited {waited:?} of {took:?}"
-    );
+    others_take_turns(&server, "/etcdserverpb.KV/Range", &newest);
+    let keys = LeaseTimeToLiveRequest { id: 7, keys: true };
+    others_take_turns(&server, "/etcdserverpb.Lease/LeaseTimeToLive", &keys);
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub struct GrpcRoute {
 /// Passes the rows of the table to the macro `$apply`, by service: `"/METHOD" MODULE::VERB(REQUEST)
 /// -> RESPONSE, ACCESS, [PATHS OF THE GATEWAY];`
 ///
-/// `hot` are the most frequent unary calls; `placed` are those of them that may read much, and then
+/// `hot` are the most frequent unary calls; `placed` are unary calls that may read much, and then
 /// hold a permit until the response is encoded. `waiting` are unary calls that may take long, which
 /// the gateway cancels when the client disconnects. `unary` are all others.
 #[macro_export]
@@ -64,8 +64,10 @@ macro_rules! calls {
                 unary {
                     "/etcdserverpb.Lease/LeaseGrant" lease::lease_grant(LeaseGrantRequest) -> LeaseGrantResponse, V3User, ["lease/grant"];
                     "/etcdserverpb.Lease/LeaseRevoke" lease::lease_revoke(LeaseRevokeRequest) -> LeaseRevokeResponse, V3Keys, ["lease/revoke", "kv/lease/revoke"];
-                    "/etcdserverpb.Lease/LeaseTimeToLive" lease::lease_time_to_live(LeaseTimeToLiveRequest) -> LeaseTimeToLiveResponse, V3Keys, ["lease/timetolive", "kv/lease/timetolive"];
                     "/etcdserverpb.Lease/LeaseLeases" lease::lease_leases(LeaseLeasesRequest) -> LeaseLeasesResponse, V3Keys, ["lease/leases", "kv/lease/leases"];
+                }
+                placed {
+                    "/etcdserverpb.Lease/LeaseTimeToLive" lease::lease_time_to_live(LeaseTimeToLiveRequest) -> LeaseTimeToLiveResponse, V3Keys, ["lease/timetolive", "kv/lease/timetolive"];
                 }
                 bidi_stream {
                     "/etcdserverpb.Lease/LeaseKeepAlive" lease::lease_keep_alive(LeaseKeepAliveRequest) -> LeaseKeepAliveResponse, V3Keys, ["lease/keepalive"];

@@ -50,7 +50,7 @@ pub(super) const LONG_READ_KEYS: u64 = 16_384;
 
 /// How much work a read may be.
 #[derive(Clone, Copy, Debug)]
-enum ReadSize {
+pub(super) enum ReadSize {
     Small,
     /// Its answer takes much memory.
     Large,
@@ -60,7 +60,7 @@ enum ReadSize {
 
 impl ReadSize {
     /// By whether the read may be more work, and take longer, than to read so many keys.
-    fn by(more_than: impl Fn(u64) -> bool, longer_than: impl Fn(u64) -> bool) -> Self {
+    pub(super) fn by(more_than: impl Fn(u64) -> bool, longer_than: impl Fn(u64) -> bool) -> Self {
         if longer_than(LONG_READ_KEYS) {
             Self::Long
         } else if more_than(LARGE_READ_KEYS) {
@@ -73,7 +73,7 @@ impl ReadSize {
 
 /// Runs a read: a `Long` one on another thread, the others on this worker. All but `Small` ones wait
 /// for a permit, which is returned with the result.
-async fn read<T: Send + 'static>(
+pub(super) async fn read<T: Send + 'static>(
     ctx: &Context,
     client: ClientNetwork,
     size: ReadSize,
