@@ -23,8 +23,8 @@ Usage:
   witan --config-file FILE
     Start a member from a YAML file. Other flags and the environment are ignored then.
 
-Every flag can be given as --name=value, --name value or -name value, as an environment variable
-(ETCD_ and the name in upper case, with _ for -) and as a key of the file.
+Every flag can be given as --name=value, --name value or -name value, or as an environment variable
+(ETCD_ and the name in upper case, with _ for -). In the YAML file of --config-file its name is the key.
 ";
 
 /// Returns the text that `--help` prints.
