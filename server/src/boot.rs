@@ -10,9 +10,27 @@ use std::{
 };
 
 use tokio::{sync::watch, time::timeout};
+use witan_auth::Authenticator;
+use witan_base::{
+    budget::{BudgetMetrics, ClientBudgets, MemoryBudget},
+    metrics::{MetricsPage, Register},
+    panics::PanicMetrics,
+};
+use witan_config::{AutoCompaction, Config, ConfigError, PortTls, ServerCertificate};
+use witan_logging::LogLevelHandle;
+use witan_node::{
+    self as node, FrozenStates, Node, NodeMetrics, NodeParts, ProcessIdentity, SharedParts,
+    TransferError, now_ns,
+};
+use witan_peer::{self as peer, PeerDialer, PeerMetrics, Peers, SnapshotMetrics};
 use witan_replica::{
     machine::{command::PublishAttributes, operation::Operation},
     replica::{self, Replica},
+};
+use witan_storage::{self as storage, Checkpointer, DataIdentity, StorageMetrics};
+use witan_transport::{
+    self as transport, Bound, BoundPeer, Handlers, PeerTls, RunningServer, ServerTls, Signal,
+    TransportMetrics,
 };
 
 use disk::OpenedDisk;
@@ -20,28 +38,12 @@ pub use error::BootError;
 
 use crate::{
     api::{self, Context, HealthMetrics, SharedContext, V2Metrics, V3Metrics},
-    auth::Authenticator,
     bootstrap::{
         self,
         join::{self, JoinedCluster},
     },
-    budget::{BudgetMetrics, ClientBudgets, MemoryBudget},
-    config::{AutoCompaction, Config, ConfigError, PortTls, ServerCertificate},
     corruption::{self, CorruptionChecker, CorruptionMetrics, InconsistentState},
-    logging::LogLevelHandle,
-    metrics::{MetricsPage, Register},
-    node::{
-        self, FrozenStates, Node, NodeMetrics, NodeParts, ProcessIdentity, SharedParts,
-        TransferError, now_ns,
-    },
-    panics::PanicMetrics,
-    peer::{self, PeerDialer, PeerMetrics, Peers, SnapshotMetrics},
-    storage::{self, Checkpointer, DataIdentity, StorageMetrics},
     systemd,
-    transport::{
-        self, Bound, BoundPeer, Handlers, PeerTls, RunningServer, ServerTls, Signal,
-        TransportMetrics,
-    },
 };
 
 /// A request gives up after this and two election timeouts, as etcd's.

@@ -1,26 +1,15 @@
 //! The node: a replica with a disk, a network and four dialects.
 //!
-//! Reading order: `boot` (how everything is put together) → `node` (the one handle that all
-//! dialects see) → `api` (v1, v2, v3, gateway, ops) → `transport` (one port, two stacks) → `peer` (other members) → `corruption` (compares their states) →
-//! `auth` (who sends a request) → `budget` (bytes in flight) → `storage` (log and checkpoint) → `snapshot` (the state as etcd stores it) → `config` → `metrics`, `logging` → `offline` (what needs no member) → `panics` (what one ends) → `program` (the binary).
+//! Reading order: `boot` (how everything is put together) → `bootstrap` (how a member starts) → `api` (v1, v2, v3,
+//! gateway, ops) → `corruption` (compares the states of members) → `offline` (what needs no member) → `program` (the
+//! binary). Below them, each in a crate of `server/crates`: `node` (the one handle that all dialects see), `transport`
+//! (one port, two stacks), `peer` (other members), `auth` (who sends a request), `storage` (log and checkpoint),
+//! `snapshot` (the state as etcd stores it), `config`, `logging`, and `base` (memory in flight, panics, metrics).
 
 pub mod api;
-pub mod auth;
 pub mod boot;
 pub mod bootstrap;
-pub mod budget;
-pub mod client_network;
-pub mod config;
 pub mod corruption;
-pub mod logging;
-pub mod metrics;
-pub mod node;
 pub mod offline;
-pub mod panics;
-pub mod peer;
 pub mod program;
-pub mod snapshot;
-pub mod storage;
 pub mod systemd;
-pub mod transport;
-pub mod version;

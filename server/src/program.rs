@@ -5,11 +5,11 @@ use std::{
     process::ExitCode,
 };
 
-use crate::{
-    boot,
-    config::{self, Config, Invocation},
-    logging, offline, panics, version,
-};
+use witan_base::{panics, version};
+use witan_config::{self as config, Config, Invocation};
+use witan_logging as logging;
+
+use crate::{boot, offline};
 
 /// Runs what the arguments select: `snapshot` and its subcommands, the version, the help text, or a
 /// member. Returns when the member has stopped.

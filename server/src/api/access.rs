@@ -3,9 +3,9 @@
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode};
 use witan_api::access::{HttpRoute, Resource};
+use witan_config::Settings;
 
 use super::{Context, basic_auth};
-use crate::config::Settings;
 
 /// Returns the route of a decoded and cleaned path; `None` if there is none or its dialect is disabled.
 pub(super) fn route(settings: &Settings, path: &[u8]) -> Option<&'static HttpRoute> {

@@ -2,7 +2,7 @@
 //! themselves are part of the state machine (`witan_replica::machine::auth::path_permissions`).
 //!
 //! While authentication of v2 is off, a request of the key space costs one atomic load. A password
-//! that was not verified recently is hashed (`crate::auth`). Certificates are ignored: any web page
+//! that was not verified recently is hashed (`witan_auth`). Certificates are ignored: any web page
 //! could make a browser present one.
 
 use actix_web::{
@@ -18,7 +18,10 @@ use witan_api::{
     access::{Access, AuthSwitches},
     v2::members::ErrorMessage,
 };
+use witan_auth::{Credentials, PasswordSource};
+use witan_base::client_network::ClientNetwork;
 use witan_gocompat::json;
+use witan_node::NodeError;
 use witan_replica::machine::auth::{
     User,
     path_permissions::{PathAccess, is_path_root},
@@ -27,11 +30,6 @@ use witan_replica::machine::auth::{
 pub(super) use witan_api::v2::auth::INSUFFICIENT;
 
 use super::{Context, reply};
-use crate::{
-    auth::{Credentials, PasswordSource},
-    client_network::ClientNetwork,
-    node::NodeError,
-};
 
 const BASIC: &str = "basic ";
 

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-use crate::{node::NodeError, panics};
+use witan_base::panics;
+use witan_node::NodeError;
 
 /// JSON and forms up to this size are read and written on the worker, which takes a few
 /// milliseconds. Of a text of v1 or v2 what it shows is counted, whose escapes are up to six times as long.

@@ -2,8 +2,7 @@
 //! is encrypted.
 
 use actix_web::HttpRequest;
-
-use crate::transport::{ClientClosed, OverTls};
+use witan_transport::{ClientClosed, OverTls};
 
 /// Signals that the client has disconnected, so that long polls stop waiting. It does not keep the
 /// request in memory.

@@ -6,7 +6,7 @@ use prost::Message;
 use serde::Serialize;
 use witan_api::{
     access::GrpcRoute,
-    v3::{error::RpcError, etcdserverpb as pb, shape::Shaped},
+    v3::{etcdserverpb as pb, shape::Shaped},
 };
 use witan_replica::machine::{kv, tree};
 
@@ -23,6 +23,7 @@ use super::{
         kv as kv_calls,
     },
 };
+use crate::api::v3::error::RpcError;
 
 /// The parameters of a form or query, in the order of their table, and the parse error.
 pub fn fields(text: &[u8]) -> (Vec<(&'static str, Bytes)>, Option<String>) {

@@ -12,12 +12,12 @@ use actix_web::{
 };
 use serde_json::json;
 use witan_gocompat::query::Query;
+use witan_node::NodeError;
 use witan_replica::machine::alarm::{Alarm, AlarmType};
 
 pub use metrics::HealthMetrics;
 
 use super::{Context, reply};
-use crate::node::NodeError;
 
 const NO_LEADER: &str = "RAFT NO LEADER";
 

@@ -19,7 +19,9 @@ use actix_web::{
 };
 
 use witan_api::access::{HttpRoute, Resource};
+use witan_config::Settings;
 use witan_gocompat::path::{self, Plus};
+use witan_transport::Surface;
 
 use super::{
     Context, access, client, discovery, log_level, ops,
@@ -30,7 +32,6 @@ use super::{
         gateway::{openapi, websocket},
     },
 };
-use crate::{config::Settings, transport::Surface};
 
 /// A request target above this is answered 414. etcd drops such connections at 4 KiB.
 const TARGET_BYTES_MAX: usize = 32 << 10;

@@ -8,10 +8,10 @@ use actix_web::{
 };
 use serde_json::Value;
 use witan_api::v2::members::ErrorMessage;
+use witan_config::LogLevel;
 use witan_gocompat::json;
 
 use super::{Context, reply};
-use crate::config::LogLevel;
 
 /// A body names one level; one above this is refused.
 const BODY_BYTES_MAX: usize = 64 << 10;

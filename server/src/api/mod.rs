@@ -23,19 +23,15 @@ pub mod v3;
 
 use std::{ops::Deref, sync::Arc};
 
+use witan_auth::{Authenticator, Credentials, PasswordSource};
+use witan_base::{client_network::ClientNetwork, metrics::MetricsPage, panics::PanicMetrics};
+use witan_config::Settings;
+use witan_logging::LogLevelHandle;
+use witan_node::Node;
+
 pub use health::HealthMetrics;
 pub use v2::V2Metrics;
 pub use v3::V3Metrics;
-
-use crate::{
-    auth::{Authenticator, Credentials, PasswordSource},
-    client_network::ClientNetwork,
-    config::Settings,
-    logging::LogLevelHandle,
-    metrics::MetricsPage,
-    node::Node,
-    panics::PanicMetrics,
-};
 
 /// What all handlers share.
 #[derive(Debug)]

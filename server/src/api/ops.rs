@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use actix_web::{HttpRequest, HttpResponse, http::header::CONTENT_TYPE, web};
 use serde_json::json;
 use witan_api::peer::NOT_DECIDED;
+use witan_base::{metrics, panics::planted, version};
 use witan_replica::machine::view::View;
 
 use super::{Context, health, reply};
-use crate::{metrics, panics::planted, version};
 
 /// Whether a cleaned path is one of those that [`handle`] answers.
 pub(crate) fn serves(path: &[u8]) -> bool {

@@ -4,6 +4,7 @@
 
 use actix_web::HttpRequest;
 use bytes::Bytes;
+use witan_base::budget::MemoryBudget;
 use witan_gocompat::text::{Length, Sink};
 use witan_replica::machine::tree::{Event, Node};
 
@@ -12,7 +13,6 @@ use super::{
     blocking::{BlockingPool, INLINE_BYTES_MAX},
     reply::{self, FramedBody, RenderedText, ResponseReservation},
 };
-use crate::budget::MemoryBudget;
 
 /// Bytes of a small text besides the paths and values that it shows.
 const FRAME_BYTES: usize = 256;
@@ -107,7 +107,7 @@ mod tests {
     use witan_gocompat::json;
 
     use super::*;
-    use crate::{
+    use witan_base::{
         budget::{ANSWERS_BYTES_MAX, BudgetMetrics, ClientBudgets},
         client_network::ClientNetwork,
         metrics::Register,

@@ -17,8 +17,7 @@ use actix_web::{
     web::{self, Bytes},
 };
 use futures_util::StreamExt as _;
-
-use crate::budget::{ClientBudgets, MemoryBudget, Reservation, SMALL_BYTES};
+use witan_base::budget::{ClientBudgets, MemoryBudget, Reservation, SMALL_BYTES};
 
 /// Go's server sends a body above this in chunks, a smaller one with its length.
 const UNCHUNKED_BYTES_MAX: usize = 2048;

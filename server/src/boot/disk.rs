@@ -3,18 +3,16 @@
 
 use std::path::Path;
 
+use witan_config::Config;
 use witan_replica::{
     host::Recovered,
     machine::{member::MemberRegistry, view::View},
     replica::Replica,
 };
+use witan_storage::{self as storage, SpaceMonitor, Storage, StorageMetrics};
 
 use super::BootError;
-use crate::{
-    bootstrap::{self, Start, join::JoinedCluster},
-    config::Config,
-    storage::{self, SpaceMonitor, Storage, StorageMetrics},
-};
+use crate::bootstrap::{self, Start, join::JoinedCluster};
 
 /// The opened data directory and the recovered state.
 pub(super) struct OpenedDisk {

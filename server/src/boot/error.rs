@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
+use witan_config::ConfigError;
+use witan_node as node;
 use witan_replica::machine::record::CorruptRecord;
+use witan_storage::OpenError;
+use witan_transport::{BindError, TlsError};
 
 use crate::{
     bootstrap::{discover::DiscoverError, etcd::EtcdMember, join::JoinError},
-    config::ConfigError,
     corruption::InconsistentState,
-    node,
-    storage::OpenError,
-    transport::{BindError, TlsError},
 };
 
 /// Exit code of [`BootError::Corrupt`]; the disk's own refusals have theirs in `storage`.

@@ -2,11 +2,8 @@
 //! ones, so such a member would wait for ever while etcd counts it for its quorum.
 
 use futures_util::future::join_all;
-
-use crate::{
-    config::Url,
-    peer::{PeerDialer, query},
-};
+use witan_config::Url;
+use witan_peer::{PeerDialer, query};
 
 /// Another member runs etcd.
 #[derive(Debug, thiserror::Error)]

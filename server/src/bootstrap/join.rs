@@ -5,21 +5,19 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
+use witan_config::{ClusterState, Config, Url};
+use witan_peer::{
+    PeerDialer,
+    query::{self, RemoteCluster},
+};
 use witan_replica::machine::{
     member::{Member, MemberRegistry},
     view::View,
 };
+use witan_storage::DataIdentity;
+use witan_transport::error_text;
 
 use super::etcd::{self, EtcdMember};
-use crate::{
-    config::{ClusterState, Config, Url},
-    peer::{
-        PeerDialer,
-        query::{self, RemoteCluster},
-    },
-    storage::DataIdentity,
-    transport::error_text,
-};
 
 /// How long a joining member asks again while no other member answers: they may be short of processor time, or
 /// be restarted. etcd waits this long for the answer to one question, and ends at once when it is refused.

@@ -7,15 +7,13 @@ pub mod etcd;
 pub mod join;
 
 use witan_api::ids;
+use witan_config::{ClusterState, Config};
 use witan_replica::{
     machine::{member::Member, record::CorruptRecord, view::View},
     replica::genesis,
 };
+use witan_storage::DataIdentity;
 
-use crate::{
-    config::{ClusterState, Config},
-    storage::DataIdentity,
-};
 use join::JoinedCluster;
 
 /// What a member starts from.
@@ -81,7 +79,7 @@ fn own_id(config: &Config) -> u64 {
 /// Returns the members of `--initial-cluster` with their computed ids. They have no names until they publish
 /// themselves.
 fn first_members(config: &Config) -> Vec<Member> {
-    let member = |(_, urls): &(String, Vec<crate::config::Url>)| {
+    let member = |(_, urls): &(String, Vec<witan_config::Url>)| {
         let mut peer_urls: Vec<String> = urls.iter().map(ToString::to_string).collect();
         peer_urls.sort_unstable();
         let id = ids::member_id(&peer_urls, &config.initial_cluster_token, None);

@@ -4,17 +4,15 @@
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval, sleep};
+use witan_config::CorruptionChecks;
+use witan_node::{Node, NodeError, TransferError};
+use witan_peer::PeerDialer;
 use witan_replica::machine::alarm::{Alarm, AlarmAction, AlarmCommand, AlarmType};
 
 use super::{
     CorruptionMetrics,
     compare::{self, CompareError, Comparison},
     verdict::{MemberHash, Verdict, decide},
-};
-use crate::{
-    config::CorruptionChecks,
-    node::{Node, NodeError, TransferError},
-    peer::PeerDialer,
 };
 
 /// How often a member looks whether it has the alarm.

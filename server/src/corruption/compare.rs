@@ -4,15 +4,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
+use witan_base::version;
+use witan_config::Url;
+use witan_node::{Node, NodeError, StateHash};
+use witan_peer::{PeerDialer, query};
 use witan_replica::machine::member::{Member, MemberRegistry};
 
 use super::verdict::{MemberHash, ReleaseHash, Verdict, decide};
-use crate::{
-    config::Url,
-    node::{Node, NodeError, StateHash},
-    peer::{PeerDialer, query},
-    version,
-};
 
 /// How long this member may take to hash its state.
 const HASH_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,9 +1,9 @@
 //! The series of comparisons.
 
 use prometheus::{IntCounter, IntCounterVec};
+use witan_base::metrics::Register;
 
 use super::verdict::Verdict;
-use crate::metrics::Register;
 
 /// What the checker feeds.
 #[derive(Clone, Debug)]

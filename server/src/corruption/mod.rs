@@ -16,14 +16,11 @@ mod metrics;
 mod verdict;
 
 use tokio::sync::mpsc;
+use witan_base::panics;
+use witan_node::{Node, StateHash};
 use witan_replica::machine::view::View;
-
-use crate::{
-    node::{Node, StateHash},
-    panics,
-    snapshot::{self, StateChecksums},
-    storage::run_at_low_priority,
-};
+use witan_snapshot::{self as snapshot, StateChecksums};
+use witan_storage::run_at_low_priority;
 
 pub use checker::{CorruptionChecker, InconsistentState};
 pub use metrics::CorruptionMetrics;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::node::StateHash;
+use witan_node::StateHash;
 
 /// What a member says about its state.
 #[derive(Clone, Debug, PartialEq, Eq)]

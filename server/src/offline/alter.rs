@@ -4,16 +4,14 @@
 
 use std::{ffi::OsString, io, path::Path, sync::Arc};
 
+use witan_base::metrics::Register;
 use witan_replica::machine::{
     record::{CorruptRecord, RecordChange},
     view::View,
 };
+use witan_storage::{self as storage, StorageMetrics};
 
 use super::{CommandResult, OfflineError};
-use crate::{
-    metrics::Register,
-    storage::{self, StorageMetrics},
-};
 
 /// The name of the command.
 pub const ALTER: &str = "alter";

@@ -21,8 +21,9 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
-
-use crate::{config::ConfigError, snapshot, storage::OpenError};
+use witan_config::ConfigError;
+use witan_snapshot as snapshot;
+use witan_storage::OpenError;
 
 /// The name of the subcommand.
 pub const SNAPSHOT: &str = "snapshot";
@@ -171,7 +172,7 @@ struct RestoreArguments {
     #[arg(long)]
     wal_dir: Option<PathBuf>,
     /// Name of the member.
-    #[arg(long, default_value = crate::config::DEFAULT_NAME)]
+    #[arg(long, default_value = witan_config::DEFAULT_NAME)]
     name: String,
     /// First members of the new cluster.
     #[arg(long, default_value = "default=http://localhost:2380")]

@@ -7,15 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use witan_config::{Config, Environment, Invocation};
 use witan_replica::machine::view::View;
+use witan_snapshot::{self as snapshot, RestoreOptions};
+use witan_storage::{self as storage, DataIdentity};
 
 use super::{OfflineError, RestoreArguments, digest};
-use crate::{
-    bootstrap::{self, Start},
-    config::{Config, Environment, Invocation},
-    snapshot::{self, RestoreOptions},
-    storage::{self, DataIdentity},
-};
+use crate::bootstrap::{self, Start};
 
 /// Creates a data directory from a snapshot; returns the text to print.
 pub(super) fn restore(arguments: &RestoreArguments) -> Result<String, OfflineError> {

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use witan_snapshot::{self as snapshot, SnapshotStatus};
+
 use super::{OfflineError, digest};
-use crate::snapshot::{self, SnapshotStatus};
 
 const TITLES: [&str; 5] = ["HASH", "REVISION", "TOTAL KEYS", "TOTAL SIZE", "VERSION"];
 

@@ -7,7 +7,7 @@ use witan_sim::{
 
 /// A seed, its number of members and what it found, with the simulator of its day: when the
 /// simulator changes, a seed gets another run, so each bug has a test of its own where it was.
-const FOUND: [(u64, usize, &str); 13] = [
+const FOUND: [(u64, usize, &str); 15] = [
     // `TakenMessages`: a leader takes a message once.
     (
         1358,
@@ -53,6 +53,18 @@ const FOUND: [(u64, usize, &str); 13] = [
         63432,
         3,
         "a member went on to campaign after its own removal, and raft panicked when it won",
+    ),
+    // `Replica::is_removed`
+    (
+        311_324,
+        5,
+        "a member that goes on alone followed an old leader before it had executed its removal",
+    ),
+    // the simulator's own: `followers_keep_up`
+    (
+        310_169,
+        5,
+        "a member whose state was to be replaced got it when the network was whole again",
     ),
     // `Replica::force_new_cluster`
     (

@@ -3,8 +3,7 @@
 //! What does *not* live here: the rules. What clippy, rustfmt or cargo-deny can check is theirs.
 
 pub mod code;
-pub mod manifest;
-pub mod modules;
+pub mod paths;
 pub mod proto;
 pub mod shapes;
 

@@ -3,7 +3,7 @@
 use witan_tidy::{files, none};
 
 /// Folder of the flag table.
-const TABLE: &str = "server/src/config/flags";
+const TABLE: &str = "server/crates/config/src/flags";
 
 /// How a row says that a flag is supported: the name of the test follows.
 const SUPPORTED: &str = "supported(\"";

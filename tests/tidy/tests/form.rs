@@ -56,7 +56,7 @@ const SLEEPS: &[(&str, &str)] = &[
         "the pause before members that did not answer are asked again",
     ),
     (
-        "server/src/peer/monitor.rs",
+        "server/crates/peer/src/monitor.rs",
         "asks the other members for their versions now and then",
     ),
     (
@@ -64,27 +64,27 @@ const SLEEPS: &[(&str, &str)] = &[
         "the pause before a member that has no hash yet is asked again",
     ),
     (
-        "server/src/peer/deliver.rs",
+        "server/crates/peer/src/deliver.rs",
         "the pause between two tries to send a snapshot",
     ),
     (
-        "server/src/peer/link.rs",
+        "server/crates/peer/src/link.rs",
         "the pause between two tries to reach another member",
     ),
     (
-        "server/src/peer/listener.rs",
+        "server/crates/peer/src/listener.rs",
         "the pause after the system had no descriptor for a connection",
     ),
     (
-        "server/src/storage/lock.rs",
+        "server/crates/storage/src/lock.rs",
         "the kernel wakes nobody who would take a lock without a wait of unknown length",
     ),
     (
-        "server/src/storage/run.rs",
+        "server/crates/storage/src/run.rs",
         "sled says by no other means when it has let go of a lock",
     ),
     (
-        "server/src/storage/tests/power.rs",
+        "server/crates/storage/src/tests/power.rs",
         "a power cut comes at any moment",
     ),
 ];

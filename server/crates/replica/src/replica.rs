@@ -195,6 +195,9 @@ pub struct Replica {
     beyond_log: Option<BeyondLog>,
     /// Members that refuse this one, because it was removed from the cluster.
     removed_at: BTreeSet<u64>,
+    /// Members that entries of the log remove which were committed before the start, with the indexes of those
+    /// entries.
+    removed_in_log: BTreeMap<u64, u64>,
     /// Whether the leader's state is to replace this member's, which has become another one.
     rebuilds: bool,
     /// The state of the snapshot that raft has accepted, until the next turn installs it.
@@ -297,7 +300,7 @@ impl Replica {
     /// person to see, of a message that no member sends, which is dropped, too.
     pub fn receive(&mut self, envelope: Envelope) -> Option<MessageFault> {
         let Envelope { from, message, snapshot, .. } = envelope;
-        if self.machine.members.removed_ids.contains(&from) {
+        if self.is_removed(from) {
             return None;
         }
         match PeerMessage::decode(&message) {
@@ -314,6 +317,15 @@ impl Replica {
             Err(_) => return Some(MessageFault::Malformed),
         }
         None
+    }
+
+    /// Whether a member is removed, in the state or by an entry that was committed before the start and is not
+    /// executed yet: an old leader would be followed until then, as after `--force-new-cluster`.
+    fn is_removed(&self, member: u64) -> bool {
+        let applied = self.raft.store().position().index;
+        let ahead = self.removed_in_log.get(&member);
+        self.machine.members.removed_ids.contains(&member)
+            || ahead.is_some_and(|index| *index > applied)
     }
 
     /// Checks a raft message and passes it to raft, with the state that a snapshot message carries. Drops

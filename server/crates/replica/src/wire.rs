@@ -111,6 +111,11 @@ pub(crate) fn conf_change(entry: &Entry, encoded: &Bytes) -> Option<ConfChange> 
     Some(change)
 }
 
+/// Whether a change removes a member.
+pub(crate) fn is_removal(change: &ConfChange) -> bool {
+    change.get_change_type() == ConfChangeType::RemoveNode
+}
+
 pub(crate) fn encode_conf_change(change: &ConfChange) -> Bytes {
     let bytes = change.write_to_bytes();
     bytes.expect("a change has no required fields").into()

@@ -23,14 +23,15 @@ use actix_web::{
 use http::uri::Authority;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use witan_api::discovery::TOKEN_DIGITS;
+use witan_base::{client_network::ClientNetwork, panics::planted};
 use witan_gocompat::query::Query;
+use witan_node::NodeError;
 
 use super::{
     Context, client,
     reply::{self, BodyError},
     v2::error::V2Error,
 };
-use crate::{client_network::ClientNetwork, node::NodeError, panics::planted};
 
 use rate_limit::{RATE_PERIOD, TokenRateLimit};
 

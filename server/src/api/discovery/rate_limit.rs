@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::client_network::{ClientNetwork, PerNetwork};
+use witan_base::client_network::{ClientNetwork, PerNetwork};
 
 /// The limits count the tokens of this period.
 pub(super) const RATE_PERIOD: Duration = Duration::from_secs(60);

@@ -16,25 +16,23 @@ use witan_api::{
     v2::error::ErrorCode,
 };
 use witan_gocompat::text::Sink;
+use witan_node::Node;
 use witan_replica::machine::tree::{self, Create, Delete, Mutation, Tree};
 
 use super::{NewTokenError, SIZE_MAX, VALUE_BYTES_MAX, base_url, page};
-use crate::{
-    api::{
-        Context,
-        blocking::{INLINE_BYTES_MAX, INLINE_ITEMS_MAX},
-        rendering::{self, Renderer},
-        reply,
-        v2::{
-            error::V2Error,
-            headers,
-            keys::{self, Intent},
-            operation::WriteMethod,
-            parse::Params,
-            render, watch,
-        },
+use crate::api::{
+    Context,
+    blocking::{INLINE_BYTES_MAX, INLINE_ITEMS_MAX},
+    rendering::{self, Renderer},
+    reply,
+    v2::{
+        error::V2Error,
+        headers,
+        keys::{self, Intent},
+        operation::WriteMethod,
+        parse::Params,
+        render, watch,
     },
-    node::Node,
 };
 
 /// Tokens that exist at once. With the bounds below, all of them hold 64 MiB of values at most.

@@ -1,8 +1,7 @@
 //! The series of health questions and probes.
 
 use prometheus::{IntCounter, IntCounterVec, IntGaugeVec};
-
-use crate::metrics::Register;
+use witan_base::metrics::Register;
 
 /// What answers about health feed.
 #[derive(Debug)]

@@ -7,13 +7,14 @@ use witan_api::v1::{
     stats::{V1LeaderInfo, V1LeaderStats, V1SelfStats, V1StoreStats},
 };
 use witan_gocompat::{json, text};
+use witan_node::Node;
 use witan_replica::{
     machine::{member::Member, tree::WriteCounts, view::View},
     replica::Role,
 };
 
 use super::{error::V1Error, render, request::V1Stats, text};
-use crate::{api::read_counters::ReadCounters, node::Node};
+use crate::api::read_counters::ReadCounters;
 
 /// Returns the leader's first peer URL; `LeaderElection` while this member knows no leader.
 pub(super) async fn leader(node: &Node) -> Result<Vec<u8>, V1Error> {

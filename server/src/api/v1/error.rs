@@ -8,11 +8,9 @@ use actix_web::{
 use bytes::Bytes;
 use witan_api::v1::error::ErrorCode;
 use witan_gocompat::text::Sink;
+use witan_node::NodeError;
 
-use crate::{
-    api::{Context, error_head, rendering, reply},
-    node::NodeError,
-};
+use crate::api::{Context, error_head, rendering, reply};
 
 /// An error with its cause, ready to be rendered.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,23 +3,21 @@
 
 use bytes::Bytes;
 use witan_api::v1::error::ErrorCode;
+use witan_base::budget::MemoryBudget;
 use witan_gocompat::text::Sink;
+use witan_node::{Node, ProposeError};
 use witan_replica::machine::tree::{
     self, Cause, CompareAndDelete, CompareAndSwap, Comparison, Create, Delete, Event, Mutation,
     Set, TreeErrorKind,
 };
 
 use super::{error::V1Error, render, request::V1Put};
-use crate::{
-    api::{
-        Context,
-        blocking::{INLINE_BYTES_MAX, INLINE_ITEMS_MAX},
-        read_counters::ReadCounters,
-        rendering::{self, Renderer},
-        reply::RenderedText,
-    },
-    budget::MemoryBudget,
-    node::{Node, ProposeError},
+use crate::api::{
+    Context,
+    blocking::{INLINE_BYTES_MAX, INLINE_ITEMS_MAX},
+    read_counters::ReadCounters,
+    rendering::{self, Renderer},
+    reply::RenderedText,
 };
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;

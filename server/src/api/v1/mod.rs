@@ -21,6 +21,7 @@ use actix_web::{
 };
 use bytes::Bytes;
 use witan_api::v1::error::ErrorCode;
+use witan_base::{client_network::ClientNetwork, panics::planted};
 use witan_gocompat::text::Sink;
 use witan_replica::machine::auth::path_permissions::PathAccess;
 
@@ -36,7 +37,6 @@ use super::{
     rendering,
     reply::{self, BodyError, FramedBody},
 };
-use crate::{client_network::ClientNetwork, panics::planted};
 
 /// A form body above this is refused, as in all etcds.
 const FORM_BYTES_MAX: usize = 10 << 20;

@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use witan_api::v1::error::ErrorCode;
+use witan_node::Node;
 use witan_replica::{
     limits::TREE_HISTORY_EVENTS,
     machine::tree::{Event, Watch},
 };
 
 use super::error::V1Error;
-use crate::{api::client::Disconnect, node::Node};
+use crate::api::client::Disconnect;
 
 /// Waits for the first change at or below `key` from index `from` on (`None`: from now on), skipping
 /// what the history no longer holds, as etcd 0.1. `WatcherCleared` on stop or when the client is gone.

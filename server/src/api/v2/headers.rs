@@ -7,12 +7,10 @@ use actix_web::{
 use bytes::Bytes;
 use witan_api::v2;
 use witan_gocompat::text::Sink;
+use witan_node::Node;
 
 use super::error::V2Error;
-use crate::{
-    api::{Context, rendering, reply},
-    node::Node,
-};
+use crate::api::{Context, rendering, reply};
 
 /// Begins a response of `/v2/keys`, `/v2/members` or `/v2/auth`, with the id of the cluster as a
 /// header.

@@ -10,7 +10,9 @@ use actix_web::{
 };
 use bytes::Bytes;
 use witan_api::v2::{auth::INSUFFICIENT, error::ErrorCode};
+use witan_base::client_network::ClientNetwork;
 use witan_gocompat::{mime, text::Sink};
+use witan_logging::LogLimit;
 use witan_replica::machine::{
     auth::path_permissions::PathAccess,
     tree::{Action, Event, TreeError},
@@ -26,15 +28,11 @@ use super::{
     parse::{self, Params, WaitParameter},
     render, watch,
 };
-use crate::{
-    api::{
-        Context, basic_auth,
-        blocking::{INLINE_BYTES_MAX, INLINE_ITEMS_MAX},
-        rendering::{self, Renderer},
-        reply::{self, BodyError},
-    },
-    client_network::ClientNetwork,
-    logging::LogLimit,
+use crate::api::{
+    Context, basic_auth,
+    blocking::{INLINE_BYTES_MAX, INLINE_ITEMS_MAX},
+    rendering::{self, Renderer},
+    reply::{self, BodyError},
 };
 
 /// Anybody may send them.

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use prometheus::{Histogram, IntCounter, IntCounterVec};
-
-use crate::metrics::Register;
+use witan_base::metrics::Register;
 
 /// The method label of the v2 series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +103,7 @@ impl V2Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::MetricsPage;
+    use witan_base::metrics::MetricsPage;
 
     #[test]
     fn requests_are_counted_by_how_they_end() {

@@ -24,9 +24,9 @@ use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use witan_api::access::Resource;
+use witan_base::panics::planted;
 
 use super::{Context, read_counters::ReadCounters, reply};
-use crate::panics::planted;
 
 /// Returns the methods that a resource of v2 serves, as `Allow` lists them; empty for resources of
 /// other dialects.

@@ -12,13 +12,11 @@ use witan_api::v2::{
     },
 };
 use witan_gocompat::{json, text};
+use witan_node::{FollowerCounts, Node};
 use witan_replica::{machine::tree::WriteCounts, replica::Role};
 
 use super::{V2Dialect, headers};
-use crate::{
-    api::{Context, read_counters::ReadCounters, reply},
-    node::{FollowerCounts, Node},
-};
+use crate::api::{Context, read_counters::ReadCounters, reply};
 
 /// The shortest of no latencies, as in etcd.
 const NO_LATENCY_MS: f64 = 9_223_372_036_854_775_808.0;

@@ -11,24 +11,21 @@ use actix_web::{
 };
 use bytes::Bytes;
 use futures_util::stream;
+use witan_base::{budget::MemoryBudget, panics::planted};
 use witan_gocompat::text::Sink;
+use witan_node::{Node, TreeWatcher};
 use witan_replica::{
     limits::TREE_HISTORY_EVENTS,
     machine::tree::{Event, Tree, TreeError, Watch},
 };
 
 use super::{error::V2Error, headers, parse::Params, render};
-use crate::{
-    api::{
-        Context,
-        blocking::BlockingPool,
-        client::Disconnect,
-        rendering,
-        reply::{self, ResponseBudgetExceeded, ResponseReservation},
-    },
-    budget::MemoryBudget,
-    node::{Node, TreeWatcher},
-    panics::planted,
+use crate::api::{
+    Context,
+    blocking::BlockingPool,
+    client::Disconnect,
+    rendering,
+    reply::{self, ResponseBudgetExceeded, ResponseReservation},
 };
 
 /// Registers a watch on `key` and begins the answer, whose headers go out at once. An error if the

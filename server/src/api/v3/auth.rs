@@ -4,7 +4,6 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use witan_api::v3::{
     authpb,
-    error::RpcError,
     etcdserverpb::{
         AuthDisableRequest, AuthDisableResponse, AuthEnableRequest, AuthEnableResponse,
         AuthRoleAddRequest, AuthRoleAddResponse, AuthRoleDeleteRequest, AuthRoleDeleteResponse,
@@ -30,6 +29,7 @@ use super::{
     header,
 };
 use crate::api::Context;
+use crate::api::v3::error::RpcError;
 
 /// A call whose response contains a header alone.
 macro_rules! manage {

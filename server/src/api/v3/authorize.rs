@@ -8,10 +8,8 @@
 
 use std::sync::Arc;
 
-use witan_api::{
-    access::{Access, CallType, GrpcRoute},
-    v3::error::RpcError,
-};
+use witan_api::access::{Access, CallType, GrpcRoute};
+use witan_node::Applied;
 use witan_replica::machine::{
     StateMachine,
     auth::{self, AccessCheck, Caller},
@@ -20,10 +18,8 @@ use witan_replica::machine::{
 };
 
 use super::{RpcResult, error_map::Refusal};
-use crate::{
-    api::{Context, blocking::INLINE_ITEMS_MAX},
-    node::Applied,
-};
+use crate::api::v3::error::RpcError;
+use crate::api::{Context, blocking::INLINE_ITEMS_MAX};
 
 /// Methods of these packages have no codes of their own, as in etcd.
 const WITHOUT_CODES: [&str; 2] = ["/v3lockpb.", "/v3electionpb."];

@@ -3,13 +3,11 @@
 
 use std::time::Instant;
 
-use witan_api::v3::{
-    error::RpcError,
-    etcdserverpb::{
-        DefragmentRequest, DefragmentResponse, HashKvRequest, HashKvResponse, HashRequest,
-        HashResponse,
-    },
+use witan_api::v3::etcdserverpb::{
+    DefragmentRequest, DefragmentResponse, HashKvRequest, HashKvResponse, HashRequest, HashResponse,
 };
+use witan_base::{client_network::ClientNetwork, panics::planted};
+use witan_snapshot as snapshot;
 
 use super::{
     RpcResult,
@@ -17,12 +15,8 @@ use super::{
     header,
     large_reads::{LargeReadPermit, LargeReadPermits},
 };
-use crate::{
-    api::{Context, blocking::run_in},
-    client_network::ClientNetwork,
-    panics::planted,
-    snapshot,
-};
+use crate::api::v3::error::RpcError;
+use crate::api::{Context, blocking::run_in};
 
 /// Hash and defragment jobs that run at once; others wait.
 const SCANS_MAX: usize = 4;

@@ -3,15 +3,14 @@
 
 use witan_api::{
     ids,
-    v3::{
-        error::RpcError,
-        etcdserverpb::{
-            Member, MemberAddRequest, MemberAddResponse, MemberListRequest, MemberListResponse,
-            MemberPromoteRequest, MemberPromoteResponse, MemberRemoveRequest, MemberRemoveResponse,
-            MemberUpdateRequest, MemberUpdateResponse,
-        },
+    v3::etcdserverpb::{
+        Member, MemberAddRequest, MemberAddResponse, MemberListRequest, MemberListResponse,
+        MemberPromoteRequest, MemberPromoteResponse, MemberRemoveRequest, MemberRemoveResponse,
+        MemberUpdateRequest, MemberUpdateResponse,
     },
 };
+use witan_config::Url;
+use witan_node::Reconfiguration;
 use witan_replica::{
     limits::PEER_URLS_BYTES_MAX,
     machine::{
@@ -21,7 +20,8 @@ use witan_replica::{
 };
 
 use super::{RpcResult, header};
-use crate::{api::Context, config::Url, node::Reconfiguration};
+use crate::api::Context;
+use crate::api::v3::error::RpcError;
 
 const NS_PER_SECOND: i64 = 1_000_000_000;
 

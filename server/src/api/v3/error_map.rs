@@ -2,16 +2,14 @@
 
 use std::convert::Infallible;
 
-use witan_api::v3::error::RpcError;
+use witan_auth::{HashError, TokenError};
+use witan_node::{NodeError, ProposeError, TransferError, UnsafeReconfiguration};
 use witan_replica::{
     machine::{auth, kv, lease, member},
     replica::TransferRefused,
 };
 
-use crate::{
-    auth::{HashError, TokenError},
-    node::{NodeError, ProposeError, TransferError, UnsafeReconfiguration},
-};
+use crate::api::v3::error::RpcError;
 
 /// A refusal of the state machine, in the words of this dialect.
 pub(super) trait Refusal {

@@ -1,8 +1,7 @@
 //! The header of every answer.
 
 use witan_api::v3::etcdserverpb::ResponseHeader;
-
-use crate::node::Node;
+use witan_node::Node;
 
 /// Builds a header with this revision, the ids of cluster and member, and raft's present term.
 #[expect(

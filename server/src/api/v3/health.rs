@@ -10,8 +10,7 @@ use tonic_health::pb::{
     health_check_response::ServingStatus,
     health_server::{Health, HealthServer},
 };
-
-use crate::node::Node;
+use witan_node::Node;
 
 pub(super) fn server(node: Node) -> HealthServer<HealthService> {
     HealthServer::new(HealthService { node })

@@ -5,13 +5,13 @@
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use witan_api::v3::error::RpcError;
-
-use super::RpcResult;
-use crate::{
+use witan_base::{
     client_network::{ClientNetwork, PerNetwork},
     panics::{self, PanicSource, planted::PlantedPanic},
 };
+
+use super::RpcResult;
+use crate::api::v3::error::RpcError;
 
 /// Clones share.
 #[derive(Clone, Debug)]

@@ -11,14 +11,13 @@ use std::{
 
 use futures_util::{Stream, StreamExt as _, stream};
 use tonic::Status;
-use witan_api::v3::{
-    error::RpcError,
-    etcdserverpb::{
-        LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
-        LeaseLeasesRequest, LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse,
-        LeaseStatus, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
-    },
+use witan_api::v3::etcdserverpb::{
+    LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
+    LeaseLeasesRequest, LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseStatus,
+    LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
 };
+use witan_base::{client_network::ClientNetwork, panics::planted};
+use witan_node::{NodeError, now_ns};
 use witan_replica::{
     lessor::Renewal,
     machine::lease::{self, LEASE_BYTES, LeaseGrant, LeaseRevoke, NONE, RemainingTtl},
@@ -31,12 +30,8 @@ use super::{
     quota,
     stream_end::StreamEnd,
 };
-use crate::{
-    api::{Context, blocking::INLINE_ITEMS_MAX},
-    client_network::ClientNetwork,
-    node::{NodeError, now_ns},
-    panics::planted,
-};
+use crate::api::v3::error::RpcError;
+use crate::api::{Context, blocking::INLINE_ITEMS_MAX};
 
 /// Interval of checks whether an expiring lease is gone.
 const EXPIRING_LOOK: Duration = Duration::from_millis(50);

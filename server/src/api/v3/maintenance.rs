@@ -1,14 +1,12 @@
 //! Calls for operators.
 
-use witan_api::v3::{
-    error::RpcError,
-    etcdserverpb::{
-        AlarmMember, AlarmRequest, AlarmResponse, AlarmType, DowngradeInfo, DowngradeRequest,
-        DowngradeResponse, MoveLeaderRequest, MoveLeaderResponse, StatusRequest, StatusResponse,
-        alarm_request::AlarmAction, downgrade_request::DowngradeAction,
-    },
+use witan_api::v3::etcdserverpb::{
+    AlarmMember, AlarmRequest, AlarmResponse, AlarmType, DowngradeInfo, DowngradeRequest,
+    DowngradeResponse, MoveLeaderRequest, MoveLeaderResponse, StatusRequest, StatusResponse,
+    alarm_request::AlarmAction, downgrade_request::DowngradeAction,
 };
 
+use witan_base::version;
 use witan_replica::machine::{
     alarm::{self, Alarm},
     command::Downgrade,
@@ -17,7 +15,8 @@ use witan_replica::machine::{
 };
 
 use super::{RpcResult, authorize, header};
-use crate::{api::Context, version};
+use crate::api::Context;
+use crate::api::v3::error::RpcError;
 
 /// Returns the status of this member, from its own state.
 pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> RpcResult<StatusResponse> {

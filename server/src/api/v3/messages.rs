@@ -15,19 +15,17 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 use witan_api::v3::{
-    error::RpcError,
     etcdserverpb::{
         DeleteRangeResponse, LeaseTimeToLiveResponse, RangeResponse, TxnResponse,
         response_op::Response as OpResponse,
     },
     mvccpb::KeyValue,
 };
+use witan_transport::{Outgoing, RequestBody, RequestMessages};
 
 use super::{RpcResult, large_reads::WithPermit};
-use crate::{
-    api::Context,
-    transport::{Outgoing, RequestBody, RequestMessages},
-};
+use crate::api::Context;
+use crate::api::v3::error::RpcError;
 
 /// Longer messages are decoded on another thread: they can hold an operation in every few bytes.
 const INLINE_REQUEST_BYTES_MAX: usize = 256 << 10;

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use prometheus::{Histogram, IntCounter, IntGauge};
-
-use crate::metrics::Register;
+use witan_base::metrics::Register;
 
 /// What v3 calls feed.
 #[derive(Debug)]

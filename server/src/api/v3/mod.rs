@@ -14,6 +14,7 @@ mod authorize;
 mod backup;
 mod cluster;
 mod concurrency;
+pub(in crate::api) mod error;
 mod error_map;
 pub(crate) mod gateway;
 mod header;
@@ -37,13 +38,12 @@ pub use metrics::V3Metrics;
 use std::sync::Arc;
 
 use tonic::service::Routes;
-use witan_api::v3::{DESCRIPTORS, error::RpcError};
+use witan_api::v3::DESCRIPTORS;
+use witan_base::client_network::ClientNetwork;
+use witan_transport::{CallHandler, Incoming, Outgoing};
 
 use super::Context;
-use crate::{
-    client_network::ClientNetwork,
-    transport::{CallHandler, Incoming, Outgoing},
-};
+use crate::api::v3::error::RpcError;
 
 /// Result of a call.
 pub(crate) type RpcResult<T> = Result<T, RpcError>;

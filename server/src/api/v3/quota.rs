@@ -8,7 +8,7 @@
 
 use super::RpcResult;
 use crate::api::Context;
-use witan_api::v3::error::RpcError;
+use crate::api::v3::error::RpcError;
 
 /// Refuses (`NoSpace`) a request that would add `cost` bytes beyond the quota, and raises the alarm. A
 /// cost of 0 always passes.

@@ -7,6 +7,7 @@ use witan_api::v3::etcdserverpb::{
     RangeRequest, RangeResponse, RangeStreamResponse, ResponseHeader,
     range_request::{SortOrder, SortTarget},
 };
+use witan_base::panics::planted;
 use witan_replica::machine::kv::{self, Kv, NextPart, RangePartBounds};
 
 use super::{
@@ -15,10 +16,7 @@ use super::{
     header,
     kv::{LONG_READ_KEYS, range},
 };
-use crate::{
-    api::{Context, blocking::BlockingPool},
-    panics::planted,
-};
+use crate::api::{Context, blocking::BlockingPool};
 
 /// Bytes of pairs in one message, which can exceed this by one pair.
 const PART_BYTES_MAX: usize = 1 << 20;

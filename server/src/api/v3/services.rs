@@ -7,7 +7,10 @@ use bytes::Bytes;
 use futures_util::Stream;
 use prost::Message;
 use tonic::{Status, Streaming};
-use witan_api::v3::{error::RpcError, etcdserverpb, v3electionpb, v3lockpb};
+use witan_api::v3::{etcdserverpb, v3electionpb, v3lockpb};
+use witan_auth::Credentials;
+use witan_base::client_network::ClientNetwork;
+use witan_transport::{Head, Incoming, Outgoing, PeerCertificate, RequestBody};
 
 use super::{
     RpcResult, auth, authorize, backup, cluster,
@@ -18,12 +21,8 @@ use super::{
     messages::{self, UnaryResponse},
     range_stream, snapshot, watch,
 };
-use crate::{
-    api::Context,
-    auth::Credentials,
-    client_network::ClientNetwork,
-    transport::{Head, Incoming, Outgoing, PeerCertificate, RequestBody},
-};
+use crate::api::Context;
+use crate::api::v3::error::RpcError;
 
 /// With this metadata a client asks to be refused while no leader is known.
 const REQUIRE_LEADER: &str = "hasleader";

@@ -11,23 +11,21 @@ use futures_util::{Stream, stream};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tonic::Status;
-use witan_api::v3::{
-    error::RpcError,
-    etcdserverpb::{SnapshotRequest, SnapshotResponse},
-};
-use witan_replica::machine::view::View;
-
-use super::RpcResult;
-use crate::{
-    api::Context,
-    node::Node,
+use witan_api::v3::etcdserverpb::{SnapshotRequest, SnapshotResponse};
+use witan_base::{
     panics::{
         self, PanicSource,
         planted::{self, PlantedPanic},
     },
-    snapshot::SnapshotFile,
     version,
 };
+use witan_node::Node;
+use witan_replica::machine::view::View;
+use witan_snapshot::SnapshotFile;
+
+use super::RpcResult;
+use crate::api::Context;
+use crate::api::v3::error::RpcError;
 
 /// Bytes of a chunk, as etcd sends them.
 const CHUNK_BYTES: usize = 32 << 10;

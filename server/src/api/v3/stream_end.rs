@@ -3,10 +3,11 @@
 
 use std::pin::Pin;
 
-use witan_api::v3::error::RpcError;
+use witan_node::Node;
 
 use super::watch::leader_monitor::LeaderMonitor;
-use crate::{api::Context, node::Node};
+use crate::api::Context;
+use crate::api::v3::error::RpcError;
 
 /// See the module's description.
 pub(super) struct StreamEnd {

@@ -15,11 +15,8 @@ mod v3;
 use std::collections::HashSet;
 
 use witan_api::ids;
-
-use crate::{
-    config::{ClusterState, Config, Discovery, MembersError, Url, members},
-    storage::DataIdentity,
-};
+use witan_config::{ClusterState, Config, Discovery, MembersError, Url, members};
+use witan_storage::DataIdentity;
 
 /// Why the first members were not found. The beginnings are etcd's.
 #[derive(Debug, thiserror::Error)]

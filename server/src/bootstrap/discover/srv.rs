@@ -4,8 +4,9 @@
 
 use std::{collections::HashSet, net::SocketAddr};
 
+use witan_config::{Address, Config, SrvDiscovery, Url};
+
 use super::{DiscoverError, dns};
-use crate::config::{Address, Config, SrvDiscovery, Url};
 
 /// The services that are looked up, with the scheme of their URLs.
 const SERVICES: [(&str, &str); 2] = [("_etcd-server-ssl", "https"), ("_etcd-server", "http")];

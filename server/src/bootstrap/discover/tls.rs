@@ -8,12 +8,13 @@ use rustls::{
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
 };
+use witan_config::V3Discovery;
+use witan_transport::system_roots;
 
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::DiscoverError;
-use crate::{config::V3Discovery, transport::system_roots};
 
 /// Encrypts connections.
 pub(super) struct TlsClient(TlsConnector);

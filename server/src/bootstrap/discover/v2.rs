@@ -9,6 +9,7 @@ use hyper::client::conn::http1;
 use serde::Deserialize;
 use tokio::time::timeout;
 use witan_api::{discovery::SIZE, v2::error::ErrorCode};
+use witan_config::V2Discovery;
 
 use super::{
     DiscoverError, Registration,
@@ -16,7 +17,6 @@ use super::{
     registry::{self, Entry, Failure, Look},
     tls::TlsClient,
 };
-use crate::config::V2Discovery;
 
 /// How long a request may take, as in etcd.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);

@@ -22,6 +22,7 @@ use witan_api::{
         watch_request::RequestUnion,
     },
 };
+use witan_config::V3Discovery;
 
 use super::{
     DiscoverError, Registration,
@@ -29,7 +30,6 @@ use super::{
     registry::{self, Entry, Failure, Look},
     tls::TlsClient,
 };
-use crate::config::V3Discovery;
 
 /// A watch that nothing ends is begun anew, so that a registry that vanished is noticed.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);

@@ -18,10 +18,7 @@ use std::{
 
 use bytes::Bytes;
 use prost::Message as _;
-use witan::{
-    metrics::Register,
-    storage::{self, Checkpointer, DataIdentity, StorageMetrics},
-};
+use witan_base::metrics::Register;
 use witan_replica::{
     host::{LogBatch, LogRecord},
     machine::{
@@ -30,6 +27,7 @@ use witan_replica::{
         view::View,
     },
 };
+use witan_storage::{self as storage, Checkpointer, DataIdentity, StorageMetrics};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,6 +1,6 @@
 //! More writes at once than the server may hold: some are refused in etcd's words, none is lost
 //! that was answered, and afterwards all is well. That what is beyond the bounds is refused at once
-//! is proven where the replica can be held up: `server/src/node/tests.rs`.
+//! is proven where the replica can be held up: `server/crates/node/src/tests.rs`.
 
 use std::collections::BTreeMap;
 

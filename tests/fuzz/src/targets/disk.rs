@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use witan::storage::fuzz::{current, identity_text, line};
 use witan_replica::machine::{
     record::{self, CorruptRecord},
     view::View,
 };
+use witan_storage::fuzz::{current, identity_text, line};
 
 use super::machine::{compared, records, used};
 use crate::input::{Input, push_chunk};
@@ -14,8 +14,8 @@ use crate::input::{Input, push_chunk};
 /// The text of `identity` or of `current`, or the bytes of the line record.
 pub(super) fn identity(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
-        if let Ok(read) = witan::storage::fuzz::identity(text) {
-            let again = witan::storage::fuzz::identity(&identity_text(&read));
+        if let Ok(read) = witan_storage::fuzz::identity(text) {
+            let again = witan_storage::fuzz::identity(&identity_text(&read));
             assert_eq!(again.as_ref(), Ok(&read), "parse(render(x))");
         }
         // the sum is made here, so that what stands before it is looked at

@@ -1,7 +1,6 @@
 //! The log: its files as they lie on disk, and its entries.
 
 use bytes::Bytes;
-use witan::storage::fuzz::{entry_frame, entry_unframe, log_kept, log_whole_until};
 use witan_replica::{
     host::{
         Applied, Envelope, Host, LeaseAnswer, LogBatch, LogRecord, Recovered, Ticket, Unanswered,
@@ -10,6 +9,7 @@ use witan_replica::{
     replica::{Config, Replica, genesis},
     wire,
 };
+use witan_storage::fuzz::{entry_frame, entry_unframe, log_kept, log_whole_until};
 
 use crate::input::Input;
 

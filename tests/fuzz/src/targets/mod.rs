@@ -29,8 +29,8 @@ pub(crate) const ALL: &[Target] = &[
         bytes_max: BYTES_MAX,
         cost: 15,
         files: &[
-            "server/src/transport/mux.rs",
-            "server/src/transport/grpc.rs",
+            "server/crates/transport/src/mux.rs",
+            "server/crates/transport/src/grpc.rs",
             "server/src/api/http.rs",
             "server/src/api/reply.rs",
             "server/src/api/v1/keys.rs",
@@ -55,7 +55,7 @@ pub(crate) const ALL: &[Target] = &[
         run: peer::snapshot,
         bytes_max: BYTES_MAX,
         cost: 1,
-        files: &["server/src/peer/snapshot/wire.rs"],
+        files: &["server/crates/peer/src/snapshot/wire.rs"],
     },
     Target {
         name: "peer",
@@ -63,9 +63,9 @@ pub(crate) const ALL: &[Target] = &[
         bytes_max: BYTES_MAX,
         cost: 1,
         files: &[
-            "server/src/peer/frame.rs",
-            "server/src/peer/handshake.rs",
-            "server/src/peer/http.rs",
+            "server/crates/peer/src/frame.rs",
+            "server/crates/peer/src/handshake.rs",
+            "server/crates/peer/src/http.rs",
         ],
     },
     Target {
@@ -188,10 +188,10 @@ pub(crate) const ALL: &[Target] = &[
         bytes_max: BYTES_MAX,
         cost: 1,
         files: &[
-            "server/src/config/file.rs",
-            "server/src/config/build.rs",
-            "server/src/config/value.rs",
-            "server/src/config/url.rs",
+            "server/crates/config/src/file.rs",
+            "server/crates/config/src/build.rs",
+            "server/crates/config/src/value.rs",
+            "server/crates/config/src/url.rs",
         ],
     },
     Target {
@@ -200,10 +200,10 @@ pub(crate) const ALL: &[Target] = &[
         bytes_max: BYTES_MAX,
         cost: 10,
         files: &[
-            "server/src/config/source.rs",
-            "server/src/config/build.rs",
-            "server/src/config/value.rs",
-            "server/src/config/url.rs",
+            "server/crates/config/src/source.rs",
+            "server/crates/config/src/build.rs",
+            "server/crates/config/src/value.rs",
+            "server/crates/config/src/url.rs",
         ],
     },
     Target {
@@ -211,7 +211,7 @@ pub(crate) const ALL: &[Target] = &[
         run: log::file,
         bytes_max: BYTES_MAX,
         cost: 1,
-        files: &["server/src/storage/tail.rs"],
+        files: &["server/crates/storage/src/tail.rs"],
     },
     Target {
         name: "log-entry",
@@ -229,8 +229,8 @@ pub(crate) const ALL: &[Target] = &[
         bytes_max: 256,
         cost: 1,
         files: &[
-            "server/src/storage/format.rs",
-            "server/src/storage/manifest.rs",
+            "server/crates/storage/src/format.rs",
+            "server/crates/storage/src/manifest.rs",
         ],
     },
     Target {

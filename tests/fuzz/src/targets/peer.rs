@@ -1,6 +1,6 @@
 //! What comes to the peer port: frames, handshakes, answers, requests of HTTP, snapshots.
 
-use witan::peer::fuzz::{
+use witan_peer::fuzz::{
     answer, frames, handshake, message, page, snapshot_part, snapshot_records, snapshot_stream,
 };
 

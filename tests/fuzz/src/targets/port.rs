@@ -17,11 +17,9 @@ use std::{
     time::Duration,
 };
 
-use witan::{
-    boot,
-    config::{Config, Environment, Invocation},
-    logging,
-};
+use witan::boot;
+use witan_config::{Config, Environment, Invocation};
+use witan_logging as logging;
 
 /// How long an answer that does not show its end is waited for: most of them never come, because
 /// the request is not whole.

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use witan::config::{Config, Environment, Invocation, Url, fuzz};
+use witan_config::{Config, Environment, Invocation, Url, fuzz};
 use witan_gocompat::text::parse_duration;
 
 /// Hours of a `u64` of nanoseconds, and a margin.

@@ -1,7 +1,8 @@
 //! Replication under load (§7): once the network is whole, a member that has caught up stays close behind
-//! the leader while clients write, from the leader's log: it needs no snapshot again.
+//! the leader while clients write, from the leader's log: it needs no snapshot again, unless its state is to be
+//! replaced.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use witan_replica::replica::Role;
 
@@ -19,6 +20,8 @@ const CATCH_UP: u64 = 30 * UNITS_PER_TICK;
 pub(super) struct FollowersKeepUp {
     /// Whether clients have begun again.
     serves: bool,
+    /// Members that ask for the leader's state and have not got it.
+    rebuild: BTreeSet<u64>,
     /// Since when each member takes part.
     since: BTreeMap<u64, u64>,
     /// What leaders had committed at which time, as far as it is not older than the lag.
@@ -53,16 +56,21 @@ impl Invariant for FollowersKeepUp {
                     ));
                 }
             }
-            Fact::Restored { member, starts: false, view, .. }
-                if self
-                    .since
-                    .get(member)
-                    .is_some_and(|since| since + CATCH_UP < now) =>
-            {
-                return Err(format!(
-                    "m{member} had caught up and gets a snapshot at {}",
-                    view.position.index
-                ));
+            Fact::Rebuilds { member } => {
+                self.rebuild.insert(*member);
+            }
+            Fact::Restored { member, starts: false, view, .. } => {
+                if self.rebuild.remove(member) {
+                    // it takes part anew, and what it asked for may come twice
+                    self.since.insert(*member, now);
+                }
+                let since = self.since.get(member);
+                if since.is_some_and(|since| since + CATCH_UP < now) {
+                    return Err(format!(
+                        "m{member} had caught up and gets a snapshot at {}",
+                        view.position.index
+                    ));
+                }
             }
             Fact::Turned { .. }
             | Fact::Written { .. }
@@ -71,7 +79,6 @@ impl Invariant for FollowersKeepUp {
             | Fact::Answered { .. }
             | Fact::LeaseAnswered { .. }
             | Fact::Heard { .. }
-            | Fact::Rebuilds { .. }
             | Fact::Restored { .. }
             | Fact::NotStarted { .. }
             | Fact::Forced { .. }

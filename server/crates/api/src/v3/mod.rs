@@ -1,7 +1,6 @@
-//! The v3 contract: messages and services (generated from `server/crates/api/proto`), the errors a client can see,
-//! and the JSON mapping of the gateway.
+//! The v3 contract: messages and services (generated from `server/crates/api/proto`), and
+//! the JSON mapping of the gateway.
 
-pub mod error;
 pub mod json;
 pub mod shape;
 

@@ -67,7 +67,7 @@ impl Replica {
         for record in &recovered.records {
             entries.push(wire::decode_record(record)?);
         }
-        check(&place, &entries, &hard_state)?;
+        let removed = check(&place, &entries, &hard_state)?;
         // raft panics if the applied index is above the given commit index.
         hard_state.commit = hard_state.commit.max(place.index);
         hard_state.term = hard_state.term.max(place.term);
@@ -109,6 +109,7 @@ impl Replica {
             halt: None,
             beyond_log: None,
             removed_at: BTreeSet::new(),
+            removed_in_log: removed,
             faults: Faults::default(),
             config,
         };
@@ -142,12 +143,13 @@ fn raft_config(config: &Config, applied: u64) -> RaftConfig {
     }
 }
 
-/// Checks that a checkpoint, the log above it and the stored commit index are consistent.
+/// Checks that a checkpoint, the log above it and the stored commit index are consistent. Returns the members
+/// that entries remove which were committed before the start, with the indexes of those entries.
 fn check(
     place: &Position,
     entries: &[raft::eraftpb::Entry],
     hard_state: &HardState,
-) -> Result<(), CorruptRecord> {
+) -> Result<BTreeMap<u64, u64>, CorruptRecord> {
     let mut last = place.index;
     if let (Some(first), Some(end)) = (entries.first(), entries.last()) {
         if first.index > place.index + 1 {
@@ -178,12 +180,18 @@ fn check(
             hard_state.commit
         )));
     }
+    let mut removed = BTreeMap::new();
     for entry in entries.iter().filter(|e| e.index > place.index) {
         match wire::decode_raft_entry(entry) {
+            Ok((_, Some(change)))
+                if entry.index <= hard_state.commit && wire::is_removal(&change) =>
+            {
+                removed.insert(change.node_id, entry.index);
+            }
             // it may never be committed; if it is, the turn that meets it ends the member
             Ok(_) | Err(EntryError::Unknown) => {}
             Err(EntryError::Corrupt(corrupt)) => return Err(corrupt),
         }
     }
-    Ok(())
+    Ok(removed)
 }

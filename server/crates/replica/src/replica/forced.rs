@@ -4,7 +4,7 @@
 //! All entries of the log are kept, also those that this member does not know to be committed: they may have
 //! been acknowledged. Its own removal among those, and what follows it, is not.
 
-use raft::eraftpb::{ConfChangeType, Entry as RaftEntry, EntryType, HardState};
+use raft::eraftpb::{Entry as RaftEntry, EntryType, HardState};
 
 use super::Replica;
 use crate::{
@@ -136,9 +136,7 @@ fn replay(
             )));
         }
     };
-    let removed = change
-        .filter(|change| change.get_change_type() == ConfChangeType::RemoveNode)
-        .map(|change| change.node_id);
+    let removed = change.filter(wire::is_removal).map(|change| change.node_id);
     if removed.is_some() && removed == undecided_of {
         return Ok(false);
     }

@@ -20,16 +20,14 @@ use witan_api::v2::{
     members::{ErrorMessage, INTERNAL},
 };
 use witan_gocompat::json;
+use witan_node::{NodeError, ProposeError};
 use witan_replica::machine::{
     auth::{self, path_permissions},
     operation::{ByPath, Operation},
 };
 
 use super::headers;
-use crate::{
-    api::{Context, reply},
-    node::{NodeError, ProposeError},
-};
+use crate::api::{Context, reply};
 
 /// A user or a role is small; a body above this is refused.
 const BODY_BYTES_MAX: usize = 1 << 20;

@@ -6,6 +6,7 @@ use witan_api::v2::{
     auth::{OTHER_USER, ROLES_AND_GRANT, User, UserChange, UserList, UserShown},
     members::INTERNAL,
 };
+use witan_auth::{HashError, PasswordSource};
 use witan_replica::machine::{
     auth::{
         Auth, ROOT,
@@ -15,10 +16,7 @@ use witan_replica::machine::{
 };
 
 use super::{AuthHttpError, body, roles, shown};
-use crate::{
-    api::{Context, basic_auth},
-    auth::{HashError, PasswordSource},
-};
+use crate::api::{Context, basic_auth};
 
 /// Lists users. Roles that do not exist are left out.
 pub(super) async fn list(

@@ -17,16 +17,14 @@ use witan_api::{
     },
 };
 use witan_gocompat::json;
+use witan_node::{NodeError, ProposeError, Reconfiguration};
 use witan_replica::machine::{
     command::{ChangeMembers, UpdatePeerUrls},
     member::{self, Member as Known, MemberRegistry},
 };
 
 use super::headers;
-use crate::{
-    api::{Context, reply},
-    node::{NodeError, ProposeError, Reconfiguration},
-};
+use crate::api::{Context, reply};
 
 const NS_PER_SECOND: i64 = 1_000_000_000;
 

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use tonic::Status;
 use witan_api::v3::{
-    error::RpcError,
     etcdserverpb::{
         DeleteRangeRequest, ResponseHeader, WatchCreateRequest, range_request::SortOrder,
         request_op::Request, response_op::Response,
@@ -22,6 +21,7 @@ use super::{
     CallerGone, WatchResponses, after, first_or_last_key, get, if_created, op, open_watch, prefix,
     put, revision, run_to_completion, session, session_key, wait_until_first,
 };
+use crate::api::v3::error::RpcError;
 use crate::api::{
     Context,
     v3::{RpcResult, kv},

@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use witan_api::v3::{
-    error::RpcError,
     etcdserverpb::{
         DeleteRangeRequest, ResponseHeader, range_request::SortOrder, request_op::Request,
         response_op::Response,
@@ -15,6 +14,7 @@ use super::{
     CallerGone, first_or_last_key, get, if_created, op, put, revision, run_to_completion, session,
     session_key, wait_until_first,
 };
+use crate::api::v3::error::RpcError;
 use crate::api::{
     Context,
     v3::{RpcResult, kv},

@@ -18,7 +18,6 @@ use futures_util::{Stream, StreamExt as _, stream};
 use tokio::sync::oneshot;
 use tonic::Status;
 use witan_api::v3::{
-    error::RpcError,
     etcdserverpb::{
         Compare, LeaseGrantRequest, PutRequest, RangeRequest, RequestOp, ResponseHeader,
         TxnRequest, WatchCreateRequest, WatchRequest, WatchResponse,
@@ -29,16 +28,15 @@ use witan_api::v3::{
     },
     mvccpb::event::EventType,
 };
+use witan_base::panics::{
+    self, PanicMetrics, PanicSource,
+    planted::{self, PlantedPanic},
+};
 use witan_replica::machine::lease::NONE;
 
 use super::{RpcResult, kv, lease, watch};
-use crate::{
-    api::Context,
-    panics::{
-        self, PanicMetrics, PanicSource,
-        planted::{self, PlantedPanic},
-    },
-};
+use crate::api::Context;
+use crate::api::v3::error::RpcError;
 
 /// Seconds of the lease that the server makes for a caller without one, as etcd's session.
 const SESSION_TTL_S: i64 = 60;

@@ -6,10 +6,10 @@ use actix_web::{
 };
 use serde::Serialize;
 use tonic::Code;
-use witan_api::v3::error::RpcError;
 
 use super::GatewayVersion;
 use crate::api::reply;
+use crate::api::v3::error::RpcError;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::api) enum GatewayError {

@@ -24,27 +24,25 @@ use actix_web::{
 use bytes::Bytes;
 use prost::Message;
 use serde::Serialize;
-use witan_api::{
-    access::GrpcRoute,
-    v3::{error::RpcError, shape::Shaped},
-};
-use witan_gocompat::json;
-
-use self::{encoding::Encoding, error::GatewayError};
-use super::{RpcResult, authorize, concurrency::election, large_reads::WithPermit, lease, watch};
-use crate::{
-    api::{
-        Context,
-        blocking::INLINE_BYTES_MAX,
-        client::Disconnect,
-        reply::{self, BodyError},
-    },
-    auth::Credentials,
+use witan_api::{access::GrpcRoute, v3::shape::Shaped};
+use witan_auth::Credentials;
+use witan_base::{
     client_network::ClientNetwork,
     panics::{
         self, PanicSource,
         planted::{self, PlantedPanic},
     },
+};
+use witan_gocompat::json;
+
+use self::{encoding::Encoding, error::GatewayError};
+use super::{RpcResult, authorize, concurrency::election, large_reads::WithPermit, lease, watch};
+use crate::api::v3::error::RpcError;
+use crate::api::{
+    Context,
+    blocking::INLINE_BYTES_MAX,
+    client::Disconnect,
+    reply::{self, BodyError},
 };
 
 /// What etcd lets a gRPC message exceed `--max-request-bytes` by.

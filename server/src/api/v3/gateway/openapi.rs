@@ -13,9 +13,10 @@ use prost_types::{
 };
 use serde_json::{Map, Value, json};
 use witan_api::{access::gateway_paths, v3::DESCRIPTORS};
+use witan_base::version;
 
 use super::encoding::{self, Encoding};
-use crate::{api::reply, version};
+use crate::api::reply;
 
 /// Answers with the document, which is built once.
 pub(in crate::api) fn answer() -> HttpResponse {

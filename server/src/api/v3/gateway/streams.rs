@@ -14,21 +14,19 @@ use prost::Message;
 use serde::Serialize;
 use tonic::{Code, Status};
 use witan_api::v3::{etcdserverpb::SnapshotRequest, shape::Shaped};
+use witan_base::panics::{
+    self, PanicSource,
+    planted::{self, PlantedPanic},
+};
 use witan_gocompat::json::JsonProgress;
 
 use super::{GatewayVersion, JsonFormat, encoding::Encoding, error::GatewayError};
-use crate::{
-    api::{
-        Context,
-        blocking::{BlockingPool, INLINE_BYTES_MAX},
-        client::Disconnect,
-        reply::{self, BodyError},
-        v3::snapshot as backup,
-    },
-    panics::{
-        self, PanicSource,
-        planted::{self, PlantedPanic},
-    },
+use crate::api::{
+    Context,
+    blocking::{BlockingPool, INLINE_BYTES_MAX},
+    client::Disconnect,
+    reply::{self, BodyError},
+    v3::snapshot as backup,
 };
 
 /// Requests of one body that are processed before the task yields.

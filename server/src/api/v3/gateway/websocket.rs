@@ -21,12 +21,12 @@ use tokio::{
     time::{Instant, Interval, interval_at},
 };
 use witan_api::access::GrpcRoute;
-
-use crate::{
-    api::Context,
+use witan_base::{
     budget::{ClientBudgets, Reservation, SMALL_BYTES},
     panics::planted,
 };
+
+use crate::api::Context;
 
 /// Interval between pings; a client that was silent for three of them is disconnected.
 const PING_EVERY: Duration = Duration::from_secs(30);

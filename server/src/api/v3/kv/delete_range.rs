@@ -1,16 +1,14 @@
 //! DeleteRange: delete a key or a range.
 
-use witan_api::v3::{
-    error::RpcError,
-    etcdserverpb::{DeleteRangeRequest, DeleteRangeResponse},
-};
+use witan_api::v3::etcdserverpb::{DeleteRangeRequest, DeleteRangeResponse};
+use witan_base::panics::planted;
 use witan_replica::machine::kv::{self, DeleteReply};
 
 use super::{
     Context, Header, LARGE_READ_KEYS, RpcResult, authorize, fits, header, key_values, permit_if,
     propose_in,
 };
-use crate::panics::planted;
+use crate::api::v3::error::RpcError;
 
 /// Checks, authorizes and proposes a deletion; one that returns many pairs waits for a permit for large
 /// reads.

@@ -13,7 +13,9 @@ pub(in crate::api) mod txn;
 
 use prost::Message;
 use tokio::task::yield_now;
-use witan_api::v3::{error::RpcError, etcdserverpb::ResponseHeader, mvccpb};
+use witan_api::v3::{etcdserverpb::ResponseHeader, mvccpb};
+use witan_base::{client_network::ClientNetwork, panics};
+use witan_node::Applied;
 use witan_replica::machine::{
     kv::{KeyValue, Kv},
     operation::Operation,
@@ -26,7 +28,8 @@ use super::{
     large_reads::{LargeReadPermit, WithPermit},
     quota,
 };
-use crate::{api::Context, client_network::ClientNetwork, node::Applied, panics};
+use crate::api::Context;
+use crate::api::v3::error::RpcError;
 
 pub(super) use compact::compact;
 pub(super) use delete_range::delete_range;

@@ -6,12 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use witan_api::v3::{
-    error::RpcError,
-    etcdserverpb::{RequestOp, TxnRequest, request_op::Request},
-};
+use witan_api::v3::etcdserverpb::{RequestOp, TxnRequest, request_op::Request};
 
 use super::RpcResult;
+use crate::api::v3::error::RpcError;
 
 /// What one branch writes, with all that is nested in it.
 #[derive(Default)]

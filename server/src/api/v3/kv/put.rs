@@ -1,13 +1,11 @@
 //! Put: give a key a value.
 
-use witan_api::v3::{
-    error::RpcError,
-    etcdserverpb::{PutRequest, PutResponse},
-};
+use witan_api::v3::etcdserverpb::{PutRequest, PutResponse};
+use witan_base::panics::planted;
 use witan_replica::machine::kv::{self, PutReply};
 
 use super::{Context, Header, RpcResult, authorize, fits, header, key_value, quota};
-use crate::panics::planted;
+use crate::api::v3::error::RpcError;
 
 /// Bytes that etcd adds to key and value of each put in its estimate.
 const QUOTA_BYTES: u64 = 256;

@@ -2,13 +2,11 @@
 
 use std::{sync::Arc, time::Instant};
 
-use witan_api::v3::{
-    error::RpcError,
-    etcdserverpb::{
-        RangeRequest, RangeResponse,
-        range_request::{SortOrder, SortTarget},
-    },
+use witan_api::v3::etcdserverpb::{
+    RangeRequest, RangeResponse,
+    range_request::{SortOrder, SortTarget},
 };
+use witan_base::panics::planted;
 use witan_replica::machine::{
     kv::{self, RangeReply},
     view::View,
@@ -18,7 +16,7 @@ use super::{
     ClientNetwork, Context, Header, ReadSize, Refusal as _, RpcResult, WithPermit, authorize,
     header, key_values, read,
 };
-use crate::panics::planted;
+use crate::api::v3::error::RpcError;
 
 /// Checks, authorizes and executes a range. Bytes are shared with the state until they are encoded; a
 /// large read holds a permit until then.

@@ -2,12 +2,9 @@
 //!
 //! What two operations may not write together is `overlap`'s.
 
-use witan_api::v3::{
-    error::RpcError,
-    etcdserverpb::{
-        Compare, RequestOp, ResponseHeader, ResponseOp, TxnRequest, TxnResponse,
-        compare::TargetUnion, request_op::Request, response_op::Response,
-    },
+use witan_api::v3::etcdserverpb::{
+    Compare, RequestOp, ResponseHeader, ResponseOp, TxnRequest, TxnResponse, compare::TargetUnion,
+    request_op::Request, response_op::Response,
 };
 use witan_replica::machine::kv::{self, OpReply, TxnReply};
 
@@ -16,6 +13,7 @@ use super::{
     RpcResult, WithPermit, authorize, delete_range, fits, header, overlap::BranchWrites, permit_if,
     propose_in, put, quota, range, read,
 };
+use crate::api::v3::error::RpcError;
 
 /// Transactions with more operations are checked on another thread.
 const LARGE_TXN_OPS: usize = 1024;

@@ -3,19 +3,18 @@
 //! permission is canceled before it gets another event.
 
 use tonic::Status;
-use witan_api::v3::{error::RpcError, etcdserverpb::WatchCreateRequest};
+use witan_api::v3::etcdserverpb::WatchCreateRequest;
+use witan_node::AuthState;
 use witan_replica::{
     machine::auth::Caller,
     watch::range::{RangeEnd, WatchRange},
 };
 
 use super::watchers::StreamWatchers;
-use crate::{
-    api::{
-        Context,
-        v3::{RpcResult, authorize, error_map::Refusal as _},
-    },
-    node::AuthState,
+use crate::api::v3::error::RpcError;
+use crate::api::{
+    Context,
+    v3::{RpcResult, authorize, error_map::Refusal as _},
 };
 
 /// Ranges that are judged at once when users or roles change, before the task yields.

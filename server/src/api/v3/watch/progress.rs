@@ -3,9 +3,9 @@
 use std::{pin::Pin, time::Duration};
 
 use tokio::time::{Instant, Sleep, sleep_until};
+use witan_node::now_ns;
 
 use super::watchers::StreamWatchers;
-use crate::node::now_ns;
 
 /// The id in answers that are about no watcher of their own.
 pub(super) const NO_WATCHER: i64 = -1;

@@ -4,10 +4,11 @@ use std::{collections::BTreeMap, pin::Pin};
 
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use tonic::Status;
-use witan_api::v3::{
-    error::RpcError,
-    etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse, watch_request::RequestUnion},
+use witan_api::v3::etcdserverpb::{
+    WatchCreateRequest, WatchRequest, WatchResponse, watch_request::RequestUnion,
 };
+use witan_base::panics::planted;
+use witan_node::{Node, StreamChanges, WatchStream};
 use witan_replica::watch::keys::{PendingChanges, WatcherGroupId};
 
 use super::{
@@ -20,11 +21,8 @@ use super::{
     unsynced::UnsyncedWatchers,
     watchers::{CreatedWatcher, StreamWatchers},
 };
-use crate::{
-    api::Context,
-    node::{Node, StreamChanges, WatchStream},
-    panics::planted,
-};
+use crate::api::Context;
+use crate::api::v3::error::RpcError;
 
 /// Watchers that are canceled at once when users or roles change, before the task yields.
 const CANCELED_AT_ONCE: usize = 256;

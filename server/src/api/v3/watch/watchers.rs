@@ -4,13 +4,13 @@
 use std::collections::{BTreeSet, HashMap};
 
 use witan_api::v3::etcdserverpb::{WatchCreateRequest, watch_create_request::FilterType};
+use witan_node::WatchStream;
 use witan_replica::watch::{keys::WatcherGroupId, range::WatchRange};
 
 use super::{
     limits::{KEY_BYTES_MAX, WATCHERS_MAX},
     watcher_group::WatcherGroup,
 };
-use crate::node::WatchStream;
 
 /// Options of a watcher and its state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Frames, handshakes, requests and parts of snapshots as they come to the peer port.
 
-use witan::peer::fuzz::{message, snapshot_stream};
+use witan_peer::fuzz::{message, snapshot_stream};
 
 use super::Corpus;
 

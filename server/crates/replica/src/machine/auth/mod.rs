@@ -3,7 +3,7 @@
 //!
 //! Rules and their order are etcd 3.6's. A command carries its [`Caller`] and is checked when it is
 //! applied, so a change of permissions is effective for everything behind it in the log. What does
-//! *not* live here: passwords in clear, hashing, tokens (`server/src/auth`). The hashes are part of
+//! *not* live here: passwords in clear, hashing, tokens (`server/crates/auth/src`). The hashes are part of
 //! the state and are shown by no `Debug`.
 //!
 //! Reading order: `request`, `payload` (what can be asked) → `users`, `roles` (a verb each) → `range_set` (what

@@ -1,0 +1,285 @@
+//! Signed tokens (`--auth-token=jwt,…`): every member with the key accepts them, and none stores
+//! them. With a public key alone, tokens are accepted but not issued.
+
+use std::{collections::BTreeMap, fmt, fs, time::Duration};
+
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use witan_replica::machine::auth::Caller;
+
+use super::{NS_PER_SECOND, keys};
+
+/// Times from here on are refused: 30 million years from now.
+const SECONDS_END: f64 = 1e15;
+
+/// Default lifetime of a token.
+const TTL: Duration = Duration::from_secs(5 * 60);
+
+/// etcd's names of the signing methods.
+const METHODS: [(&str, Algorithm); 12] = [
+    ("RS256", Algorithm::RS256),
+    ("RS384", Algorithm::RS384),
+    ("RS512", Algorithm::RS512),
+    ("PS256", Algorithm::PS256),
+    ("PS384", Algorithm::PS384),
+    ("PS512", Algorithm::PS512),
+    ("ES256", Algorithm::ES256),
+    ("ES384", Algorithm::ES384),
+    ("EdDSA", Algorithm::EdDSA),
+    ("HS256", Algorithm::HS256),
+    ("HS384", Algorithm::HS384),
+    ("HS512", Algorithm::HS512),
+];
+
+/// Signs and verifies tokens. `Debug` does not print keys.
+pub(super) struct Jwt {
+    method: Algorithm,
+    signs: Option<EncodingKey>,
+    checks: DecodingKey,
+    ttl: Duration,
+}
+
+impl fmt::Debug for Jwt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Jwt")
+            .field("method", &self.method)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The claims of a token that is issued.
+#[derive(Serialize)]
+struct IssuedClaims {
+    username: String,
+    revision: f64,
+    exp: i64,
+}
+
+/// The claims of a token that is verified; other issuers may leave out both times.
+#[derive(Deserialize)]
+struct ReceivedClaims {
+    username: String,
+    revision: f64,
+    #[serde(default, deserialize_with = "seconds")]
+    exp: Option<i64>,
+    /// `jsonwebtoken` checks it, but takes what is not a number for a token without it.
+    #[serde(default, deserialize_with = "seconds", rename = "nbf")]
+    _nbf: Option<i64>,
+}
+
+/// Parses a time in Unix seconds, which may have a fraction. Anything else is an error as in etcd, null
+/// included.
+fn seconds<'de, D: Deserializer<'de>>(claim: D) -> Result<Option<i64>, D::Error> {
+    let seconds = f64::deserialize(claim)?;
+    if seconds.abs() < SECONDS_END {
+        Ok(Some(seconds.floor() as i64))
+    } else {
+        Err(D::Error::custom("no time"))
+    }
+}
+
+impl Jwt {
+    /// Parses the options behind `jwt,` in the flag and reads the key files; `duration` parses Go's
+    /// durations. The error explains what is wrong.
+    pub(super) fn new(
+        options: &str,
+        duration: impl Fn(&str) -> Option<Duration>,
+    ) -> Result<Self, String> {
+        let mut given = BTreeMap::new();
+        for option in options.split(',').filter(|option| !option.is_empty()) {
+            let (name, value) = option
+                .split_once('=')
+                .ok_or_else(|| format!("{option} is not NAME=VALUE"))?;
+            if given.insert(name, value).is_some() {
+                return Err(format!("{name} stands twice"));
+            }
+        }
+        let file = |name: &str| -> Result<Option<Vec<u8>>, String> {
+            let path = given.get(name).filter(|path| !path.is_empty());
+            let read = path.map(|path| fs::read(path).map_err(|e| format!("{name}={path}: {e}")));
+            read.transpose()
+        };
+        let asked = given.get("sign-method").copied().unwrap_or_default();
+        let method = METHODS.iter().find(|(name, _)| *name == asked);
+        let (_, method) = method.ok_or_else(|| format!("sign-method {asked:?} is not known"))?;
+        let ttl = match given.get("ttl").filter(|ttl| !ttl.is_empty()) {
+            Some(ttl) => duration(ttl).ok_or_else(|| format!("ttl={ttl} is not a duration"))?,
+            None => TTL,
+        };
+        let (public, private) = (file("pub-key")?, file("priv-key")?);
+        let known = ["sign-method", "ttl", "pub-key", "priv-key"];
+        for name in given.keys().filter(|name| !known.contains(name)) {
+            tracing::warn!(name, "unknown option of --auth-token");
+        }
+        let (signs, checks) = keys::read(*method, public.as_deref(), private.as_deref())?;
+        let jwt = Self { method: *method, signs, checks, ttl };
+        jwt.check_key_pair()?;
+        Ok(jwt)
+    }
+
+    /// Checks that the private and the public key are a pair, by signing and verifying a token.
+    fn check_key_pair(&self) -> Result<(), String> {
+        let Some(signed) = self.sign("root", 1, 0) else {
+            return Ok(());
+        };
+        let token = signed.map_err(|error| format!("priv-key: {error}"))?;
+        let mut validation = self.validation();
+        validation.validate_exp = false;
+        decode::<ReceivedClaims>(&token, &self.checks, &validation)
+            .map(drop)
+            .map_err(|_| "public and private keys don't match".into())
+    }
+
+    /// Returns the checks of a token: signing method and times, without leeway and without required claims.
+    fn validation(&self) -> Validation {
+        let mut validation = Validation::new(self.method);
+        validation.leeway = 0;
+        validation.validate_nbf = true;
+        validation.validate_aud = false;
+        validation.required_spec_claims.clear();
+        validation
+    }
+
+    /// Signs a token that is valid for the configured time from `now_s`; `None` without a private
+    /// key.
+    fn sign(
+        &self,
+        user: &str,
+        revision: u64,
+        now_s: i64,
+    ) -> Option<jsonwebtoken::errors::Result<String>> {
+        let ttl_s = i64::try_from(self.ttl.as_secs()).unwrap_or(i64::MAX);
+        let claims = IssuedClaims {
+            username: user.to_owned(),
+            revision: revision as f64,
+            exp: now_s.saturating_add(ttl_s),
+        };
+        let header = Header::new(self.method);
+        Some(encode(&header, &claims, self.signs.as_ref()?))
+    }
+
+    /// Issues a token; `None` without a private key.
+    pub(super) fn token(&self, user: &str, revision: u64, now_s: i64) -> Option<String> {
+        let signed = self.sign(user, revision, now_s)?;
+        // signing was tested at start
+        signed.ok()
+    }
+
+    /// Verifies a token's signature and expiration; returns its claims.
+    pub(super) fn verify(&self, token: &str) -> Option<VerifiedClaims> {
+        let claims = decode::<ReceivedClaims>(token, &self.checks, &self.validation())
+            .ok()?
+            .claims;
+        Some(VerifiedClaims {
+            caller: Caller {
+                user: claims.username,
+                // as Go converts: negative values and NaN become 0
+                revision: claims.revision as u64,
+            },
+            ends_s: claims.exp,
+        })
+    }
+}
+
+/// Claims of a token whose signature was verified.
+pub(super) struct VerifiedClaims {
+    /// The user, and the auth revision at which the token was issued.
+    pub(super) caller: Caller,
+    /// Expiration in Unix seconds; tokens of other issuers may have none.
+    ends_s: Option<i64>,
+}
+
+impl VerifiedClaims {
+    /// Whether the token has not expired.
+    pub(super) fn is_current(&self) -> bool {
+        let now_s = witan_node::now_ns() / NS_PER_SECOND;
+        self.ends_s.is_none_or(|ends_s| now_s <= ends_s)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const SECRET: &[u8] = b"a secret of a length that is long enough";
+
+    fn jwt() -> Jwt {
+        Jwt {
+            method: Algorithm::HS256,
+            signs: Some(EncodingKey::from_secret(SECRET)),
+            checks: DecodingKey::from_secret(SECRET),
+            ttl: TTL,
+        }
+    }
+
+    /// Whether a token is taken whose claims are those of root and these.
+    fn takes(more: Value) -> bool {
+        let mut claims = json!({"username": "root", "revision": 1});
+        let more = more.as_object().expect("claims").clone();
+        claims.as_object_mut().expect("claims").extend(more);
+        let key = EncodingKey::from_secret(SECRET);
+        let token = encode(&Header::new(Algorithm::HS256), &claims, &key).expect("it is signed");
+        let verified = jwt().verify(&token);
+        verified.is_some_and(|claims| claims.caller.user == "root" && claims.is_current())
+    }
+
+    #[test]
+    fn times_are_numbers() {
+        let now_s = witan_node::now_ns() / NS_PER_SECOND;
+        let (past, later) = (now_s - 60, now_s + 60);
+        for taken in [
+            json!({}),
+            json!({"exp": later}),
+            json!({"exp": later as f64 + 0.5}),
+            json!({"nbf": past}),
+            json!({"nbf": past as f64 + 0.5, "exp": later}),
+        ] {
+            assert!(takes(taken.clone()), "{taken}");
+        }
+        for refused in [
+            json!({"exp": past}),
+            json!({"exp": 0}),
+            json!({"exp": -1}),
+            json!({"exp": later.to_string()}),
+            json!({"exp": null}),
+            json!({"exp": 1e300}),
+            json!({"exp": [later]}),
+            json!({"nbf": later}),
+            json!({"nbf": later as f64 + 0.5}),
+            json!({"nbf": later.to_string()}),
+            json!({"nbf": null}),
+            json!({"nbf": 1e300, "exp": later}),
+        ] {
+            assert!(!takes(refused.clone()), "{refused}");
+        }
+    }
+
+    #[test]
+    fn only_tokens_of_the_key_and_the_method_are_taken() {
+        let claims = json!({"username": "root", "revision": 1});
+        let signed = |method: Algorithm, secret: &[u8]| {
+            let key = EncodingKey::from_secret(secret);
+            encode(&Header::new(method), &claims, &key).expect("it is signed")
+        };
+        let taken = |token: &str| jwt().verify(token).is_some();
+        let good = signed(Algorithm::HS256, SECRET);
+        assert!(taken(&good));
+        assert!(!taken(&signed(Algorithm::HS256, b"another secret")));
+        assert!(!taken(&signed(Algorithm::HS256, b"")));
+        assert!(!taken(&signed(Algorithm::HS512, SECRET)));
+        // {"alg":"none"} before the same claims, with and without the signature
+        let (_, rest) = good.split_once('.').expect("three parts");
+        let (unsigned, signature) = rest.split_once('.').expect("three parts");
+        for none in ["eyJhbGciOiJub25lIn0", "eyJhbGciOiJOT05FIn0", "e30", ""] {
+            assert!(!taken(&format!("{none}.{unsigned}.{signature}")));
+            assert!(!taken(&format!("{none}.{unsigned}.")));
+            assert!(!taken(&format!("{none}.{unsigned}")));
+        }
+        for wrong in ["", ".", "..", "...", " ", "a.b.c"] {
+            assert!(!taken(wrong), "{wrong:?}");
+        }
+        assert!(!taken(&format!("{good}=")) && !taken(&format!("{good} ")));
+    }
+}

@@ -1,0 +1,261 @@
+//! Panics: one in the work of a request ends that request, any other the process.
+//!
+//! A panic is contained only where a request's state is dropped with it: [`contain`] for futures,
+//! [`catch`] for one step, [`run_blocking`] for work on another thread. Everywhere else (the replica, the
+//! log, the checkpoint, the workers' own tasks) half of a change may have been made, so the process
+//! ends at once with [`EXIT_PANICKED`]. What a client is answered is not known here.
+
+mod metrics;
+#[cfg(feature = "planted-panics")]
+pub mod planted;
+#[cfg(not(feature = "planted-panics"))]
+#[path = "unplanted.rs"]
+pub mod planted;
+mod source;
+
+use std::{
+    any::Any,
+    cell::Cell,
+    panic::{self, AssertUnwindSafe, PanicHookInfo},
+    pin::Pin,
+    process,
+    task::{Context, Poll},
+};
+
+use pin_project_lite::pin_project;
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
+
+use self::planted::PlantedPanic;
+
+pub use metrics::PanicMetrics;
+pub use source::PanicSource;
+
+/// The exit code of a process that a panic ended.
+pub const EXIT_PANICKED: i32 = 31;
+
+thread_local! {
+    static SCOPE: Cell<Scope> = const { Cell::new(Scope::Process) };
+    /// The panic that unwinds on this thread.
+    static UNWINDING: Cell<Option<CaughtPanic>> = const { Cell::new(None) };
+}
+
+/// What a panic on this thread ends now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    Process,
+    /// Nothing: the caller of a storage library handles it.
+    Library,
+    Request,
+}
+
+/// A panic that was contained and logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaughtPanic {
+    place: String,
+    message: String,
+}
+
+impl CaughtPanic {
+    fn of(info: &PanicHookInfo<'_>) -> Self {
+        Self {
+            place: info.location().map(ToString::to_string).unwrap_or_default(),
+            message: text(info.payload()).to_owned(),
+        }
+    }
+}
+
+fn text(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a panic without a text")
+}
+
+/// Installs the hook: a panic ends the process unless it is contained. A fatal one is reported by
+/// the previous hook.
+pub fn install_hook() {
+    let report = panic::take_hook();
+    panic::set_hook(Box::new(move |info| match SCOPE.get() {
+        Scope::Request => {
+            // an error means that the thread is ending
+            let _ = UNWINDING.try_with(|unwinding| unwinding.set(Some(CaughtPanic::of(info))));
+        }
+        Scope::Library => report(info),
+        Scope::Process => {
+            report(info);
+            process::exit(EXIT_PANICKED);
+        }
+    }));
+}
+
+/// A panic on this thread unwinds, instead of ending the process, until this is dropped.
+#[derive(Debug)]
+pub struct UnwindScope {
+    before: Scope,
+}
+
+impl UnwindScope {
+    /// Begins on the calling thread.
+    pub fn begin() -> Self {
+        Self::of(Scope::Library)
+    }
+
+    /// Puts the calling thread into a scope until the guard is dropped, which restores the scope before.
+    fn of(scope: Scope) -> Self {
+        let before = SCOPE.replace(scope);
+        Self { before }
+    }
+}
+
+impl Drop for UnwindScope {
+    fn drop(&mut self) {
+        SCOPE.set(self.before);
+    }
+}
+
+/// Calls a storage library; `None` if it panicked.
+pub fn catch_in_library<T>(work: impl FnOnce() -> T) -> Option<T> {
+    let _guard = UnwindScope::begin();
+    panic::catch_unwind(AssertUnwindSafe(work)).ok()
+}
+
+/// Runs one step of a request's work. A panic is logged here; the caller drops the request's state
+/// and counts the panic.
+pub fn catch<T>(handler: PanicSource, work: impl FnOnce() -> T) -> Result<T, CaughtPanic> {
+    let _guard = UnwindScope::of(Scope::Request);
+    panic::catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
+        let payload = match payload.downcast::<CaughtPanic>() {
+            // logged where it was caught first
+            Ok(panicked) => return *panicked,
+            Err(payload) => payload,
+        };
+        let unwinding = UNWINDING.try_with(Cell::take).ok().flatten();
+        let panicked = unwinding.unwrap_or_else(|| CaughtPanic {
+            place: String::new(),
+            message: text(&*payload).to_owned(),
+        });
+        tracing::error!(
+            handler = handler.label(),
+            place = panicked.place,
+            panic = panicked.message,
+            "a request panicked; no other is affected. Please report this"
+        );
+        panicked
+    })
+}
+
+/// Wraps the work of a request, or a part of it. A panic in it is logged, counted in `metrics` and
+/// becomes the error of the future.
+pub fn contain<F: Future>(
+    metrics: &PanicMetrics,
+    handler: PanicSource,
+    plan: PlantedPanic,
+    work: F,
+) -> Contain<'_, F> {
+    Contain { work, handler, plan, metrics: Some(metrics) }
+}
+
+/// Wraps work as [`contain`] does, but counts nothing: the caller counts or propagates the panic.
+pub fn catch_in<F: Future>(
+    handler: PanicSource,
+    plan: PlantedPanic,
+    work: F,
+) -> Contain<'static, F> {
+    Contain { work, handler, plan, metrics: None }
+}
+
+pin_project! {
+    /// Work whose panic becomes an error. It is a type of its own, because an `async fn` stores its
+    /// argument twice, and there is one for every idle connection and every call.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Contain<'a, F> {
+        #[pin]
+        work: F,
+        handler: PanicSource,
+        plan: PlantedPanic,
+        metrics: Option<&'a PanicMetrics>,
+    }
+}
+
+impl<F: Future> Future for Contain<'_, F> {
+    type Output = Result<F::Output, CaughtPanic>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let (handler, plan) = (*this.handler, *this.plan);
+        match catch(handler, || plan.during(|| this.work.poll(cx))) {
+            Ok(polled) => polled.map(Ok),
+            Err(panicked) => {
+                if let Some(metrics) = this.metrics {
+                    metrics.panicked(handler);
+                }
+                Poll::Ready(Err(panicked))
+            }
+        }
+    }
+}
+
+/// Runs a request's work on a blocking thread. If the work panics, the panic resumes in the task that
+/// awaits it; an error means that the runtime ended before the work ran.
+pub async fn run_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JoinError> {
+    let done = spawn(work).await?;
+    Ok(done.unwrap_or_else(|panicked| rethrow(panicked)))
+}
+
+/// Starts work on a blocking thread. It continues when the caller drops the handle. A panic in the
+/// work is an error in its result.
+pub fn spawn<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<Result<T, CaughtPanic>> {
+    let plan = PlantedPanic::current();
+    spawn_blocking(move || catch(PanicSource::Job, || plan.during(work)))
+}
+
+/// Resumes a caught panic in the task that handles the request, without reporting it again.
+pub fn rethrow(panicked: CaughtPanic) -> ! {
+    panic::resume_unwind(Box::new(panicked))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{MetricsPage, Register};
+
+    #[tokio::test]
+    async fn a_panic_is_contained_logged_with_its_place_and_counted() {
+        // the hook of this process is that of the tests, which reports and unwinds
+        let on = Register::default();
+        let metrics = PanicMetrics::register(&on);
+        let done = contain(
+            &metrics,
+            PanicSource::Grpc,
+            PlantedPanic::default(),
+            async { 7 },
+        )
+        .await;
+        assert_eq!(done, Ok(7));
+        let work = async {
+            tokio::task::yield_now().await;
+            panic!("on {}", "purpose")
+        };
+        let done: Result<(), _> =
+            contain(&metrics, PanicSource::Grpc, PlantedPanic::default(), work).await;
+        assert_eq!(done.unwrap_err().message, "on purpose");
+        let work = run_blocking(|| panic!("on another thread"));
+        let done: Result<Result<(), _>, _> = contain(
+            &metrics,
+            PanicSource::Gateway,
+            PlantedPanic::default(),
+            work,
+        )
+        .await;
+        assert_eq!(done.unwrap_err().message, "on another thread");
+        let rendered = MetricsPage::new(on).render();
+        for (handler, count) in [("grpc", 1), ("gateway", 1), ("http", 0)] {
+            let line = format!("witan_panics_total{{handler=\"{handler}\"}} {count}");
+            assert!(rendered.contains(&line), "{line}: {rendered}");
+        }
+        assert_eq!(SCOPE.get(), Scope::Process);
+    }
+}

@@ -1,0 +1,532 @@
+//! Builds the typed [`Config`] from texts, with all checks of values alone and against each other.
+
+use std::{path::PathBuf, time::Duration};
+
+use witan_gocompat::text;
+use witan_storage::SpaceConfig;
+
+use super::{
+    AuthSettings, AutoCompaction, ClusterState, Config, ConnectionSettings, DEFAULT_NAME,
+    LogConfig, LogFormat, LogLevel, LogOutput, Rotation, Settings, Url,
+    error::ConfigError,
+    flags::{self, Flag, FlagKind},
+    peer_security::PeerTlsFlags,
+    security::{PeerTlsConfig, PortTls, TlsFlags},
+    url::UrlError,
+    values::{Environment, FlagValues},
+};
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+/// etcd's upper bound of `--election-timeout`.
+const ELECTION_MS_MAX: u64 = 50_000;
+/// Default of `--quota-backend-bytes`.
+const QUOTA_BYTES: u64 = 2 << 30;
+/// Bytes that a gRPC message may have beyond its request.
+const MESSAGE_OVERHEAD_BYTES: usize = 512 << 10;
+/// Default of `--watch-progress-notify-interval`.
+const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(10 * 60);
+/// Lower bound of `--watch-progress-notify-interval`: a shorter interval becomes this, as in etcd.
+const WATCH_PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// etcd warns when requests may be larger than this.
+const REQUEST_BYTES_RECOMMENDED: usize = 10 << 20;
+/// Builds the configuration from the given values and defaults, and checks it. Warnings are added
+/// to it.
+pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Config, ConfigError> {
+    let read = ValueReader { values: &values };
+    let (heartbeat_interval, election_timeout) = read.elections()?;
+    let name = read.text("name").to_owned();
+    let data_dir = match read.values.given("data-dir") {
+        Some(path) => PathBuf::from(path),
+        None => PathBuf::from(format!("{name}.etcd")),
+    };
+    let settings = read.settings()?;
+    if values.given("listen-client-urls").is_some()
+        && values.given("advertise-client-urls").is_none()
+    {
+        return Err(ConfigError::Advertise);
+    }
+    let auto_compaction = read.auto_compaction()?;
+    let initial_advertise_peer_urls = read.urls("initial-advertise-peer-urls")?;
+    let initial_cluster = read.initial_cluster(&name, &initial_advertise_peer_urls)?;
+    read.check_value_types()?;
+    let mut warnings = Vec::new();
+    let gates = read.feature_gates(&mut warnings)?;
+    let peers = read.peer_settings((&gates, &initial_advertise_peer_urls), &mut warnings)?;
+    let discovery = read.discovery(&mut warnings)?;
+    let mut config = Config {
+        discovery,
+        data_dir,
+        listen_client_urls: read.bind_urls("listen-client-urls")?,
+        listen_client_http_urls: read.bind_urls("listen-client-http-urls")?,
+        listen_metrics_urls: read.bind_urls("listen-metrics-urls")?,
+        listen_peer_urls: read.bind_urls("listen-peer-urls")?,
+        advertise_client_urls: read.urls("advertise-client-urls")?,
+        initial_advertise_peer_urls,
+        initial_cluster,
+        initial_cluster_token: read.text("initial-cluster-token").to_owned(),
+        initial_cluster_state: read.choice(
+            "initial-cluster-state",
+            &[
+                ("new", ClusterState::New),
+                ("existing", ClusterState::Existing),
+            ],
+        )?,
+        force_new_cluster: read.boolean("force-new-cluster")?,
+        corruption: read.corruption_checks(&gates)?,
+        heartbeat_interval,
+        election_timeout,
+        pre_vote: read.boolean("pre-vote")?,
+        peers,
+        unsafe_no_fsync: read.boolean("unsafe-no-fsync")?,
+        disk: SpaceConfig {
+            reserve_bytes: read.disk_bytes("disk-reserve-bytes")?,
+            ballast_bytes: read.disk_bytes("disk-ballast-bytes")?,
+        },
+        warning_apply_duration: read.duration("warning-apply-duration")?,
+        auto_compaction,
+        connections: read.connections(settings.max_request_bytes)?,
+        extensive_metrics: read.choice("metrics", &[("basic", false), ("extensive", true)])?,
+        tls: PortTls::default(),
+        peer_tls: PeerTlsConfig::default(),
+        log: read.log()?,
+        settings,
+        notify_socket: environment
+            .get("NOTIFY_SOCKET")
+            .filter(|path| !path.is_empty())
+            .cloned(),
+        warnings: Vec::new(),
+        name,
+    };
+    config.tls = read.tls(&config, &mut warnings)?;
+    config.peer_tls = read.peer_tls(&config, &mut warnings)?;
+    warnings.splice(0..0, values.warnings);
+    warn(&config, &mut warnings);
+    Ok(Config { warnings, ..config })
+}
+
+/// Adds warnings about values that work and are rarely meant.
+fn warn(config: &Config, warnings: &mut Vec<String>) {
+    if config.settings.max_request_bytes > REQUEST_BYTES_RECOMMENDED {
+        warnings.push("--max-request-bytes exceeds the recommended 10 MiB".to_owned());
+    }
+    if config.name == DEFAULT_NAME {
+        warnings
+            .push("--name is the default; members of a cluster need names of their own".to_owned());
+    }
+    if config.unsafe_no_fsync {
+        warnings.push("--unsafe-no-fsync: acknowledged writes may be lost".to_owned());
+    }
+}
+
+/// Why a text is not a list of members.
+#[derive(Debug, thiserror::Error)]
+pub enum MembersError {
+    /// A part without a name.
+    #[error("{0} is not NAME=URL")]
+    NoName(String),
+    /// A part with an invalid URL.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+}
+
+/// Parses members as `NAME=URL`, comma-separated, in the order given; a member with several URLs is named
+/// with each.
+pub fn members(text: &str) -> Result<Vec<(String, Vec<Url>)>, MembersError> {
+    let mut members: Vec<(String, Vec<Url>)> = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
+        let (name, url) = part
+            .split_once('=')
+            .ok_or_else(|| MembersError::NoName(part.to_owned()))?;
+        let url: Url = url.parse()?;
+        match members.iter_mut().find(|(known, _)| known == name) {
+            Some((_, urls)) => urls.push(url),
+            None => members.push((name.to_owned(), vec![url])),
+        }
+    }
+    Ok(members)
+}
+
+/// Reads single values.
+pub(super) struct ValueReader<'a> {
+    values: &'a FlagValues,
+}
+
+impl ValueReader<'_> {
+    pub(super) fn given(&self, name: &'static str) -> Option<&str> {
+        self.values.given(name)
+    }
+
+    pub(super) fn text(&self, name: &'static str) -> &str {
+        self.values.given(name).unwrap_or_else(|| row(name).default)
+    }
+
+    /// Makes the error for the value of a flag.
+    pub(super) fn bad(&self, flag: &'static str, reason: &str) -> ConfigError {
+        let value = self.text(flag).to_owned();
+        ConfigError::Value { value, flag, reason: reason.to_owned() }
+    }
+
+    pub(super) fn boolean(&self, flag: &'static str) -> Result<bool, ConfigError> {
+        text::parse_bool(self.text(flag)).ok_or_else(|| self.bad(flag, "not true or false"))
+    }
+
+    pub(super) fn duration(&self, flag: &'static str) -> Result<Duration, ConfigError> {
+        text::parse_duration(self.text(flag))
+            .ok_or_else(|| self.bad(flag, "not a duration such as 100ms or 1h30m"))
+    }
+
+    fn number<N: std::str::FromStr>(&self, flag: &'static str) -> Result<N, ConfigError> {
+        self.text(flag)
+            .parse()
+            .map_err(|_| self.bad(flag, "not a number in range"))
+    }
+
+    /// Returns the value that `choices` pairs with the text of a flag; the error for another text lists the
+    /// choices.
+    pub(super) fn choice<V: Copy>(
+        &self,
+        flag: &'static str,
+        choices: &[(&str, V)],
+    ) -> Result<V, ConfigError> {
+        let text = self.text(flag);
+        match choices.iter().find(|(name, _)| *name == text) {
+            Some((_, value)) => Ok(*value),
+            None => {
+                let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+                Err(self.bad(flag, &format!("not one of {}", names.join(", "))))
+            }
+        }
+    }
+
+    /// Checks that the value of each flag that was given parses as its type: flags that are accepted
+    /// without effect are checked, too.
+    fn check_value_types(&self) -> Result<(), ConfigError> {
+        for flag in flags::all().filter(|flag| self.values.given(flag.name).is_some()) {
+            match flag.kind {
+                FlagKind::Text => {}
+                FlagKind::Bool => drop(self.boolean(flag.name)?),
+                FlagKind::Duration => drop(self.duration(flag.name)?),
+                FlagKind::Integer => drop(self.number::<i64>(flag.name)?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Splits the text of a flag at commas, trims the parts and drops empty ones.
+    pub(super) fn list(&self, flag: &'static str) -> Vec<String> {
+        self.text(flag)
+            .split(',')
+            .map(str::trim)
+            .filter(|s| !s.is_empty())
+            .map(String::from)
+            .collect()
+    }
+
+    /// Reads a list of names in which an empty list or `*` means all.
+    fn names(&self, flag: &'static str) -> Vec<String> {
+        let list = self.list(flag);
+        if list.is_empty() || list.iter().any(|name| name == "*") {
+            vec!["*".into()]
+        } else {
+            list
+        }
+    }
+
+    /// Parses a list of URLs, which may be empty.
+    fn urls(&self, flag: &'static str) -> Result<Vec<Url>, ConfigError> {
+        let text = self.text(flag);
+        if text.is_empty() {
+            return Ok(Vec::new());
+        }
+        Url::list(text).map_err(|source| ConfigError::Url { flag, source })
+    }
+
+    /// Parses a list of listen URLs; refuses host names, see [`Url::bindable`].
+    fn bind_urls(&self, flag: &'static str) -> Result<Vec<Url>, ConfigError> {
+        let urls = self.urls(flag)?;
+        for url in &urls {
+            url.bindable()
+                .map_err(|source| ConfigError::Url { flag, source })?;
+        }
+        Ok(urls)
+    }
+
+    /// Reads heartbeat interval and election timeout, with etcd's checks of both.
+    fn elections(&self) -> Result<(Duration, Duration), ConfigError> {
+        let (heartbeat, election) = (
+            self.number::<u64>("heartbeat-interval")?,
+            self.number::<u64>("election-timeout")?,
+        );
+        for (flag, ms) in [
+            ("heartbeat-interval", heartbeat),
+            ("election-timeout", election),
+        ] {
+            if ms == 0 {
+                return Err(ConfigError::NotPositive { flag, ms });
+            }
+        }
+        if heartbeat.saturating_mul(5) > election {
+            return Err(ConfigError::Election { election, heartbeat });
+        }
+        if election > ELECTION_MS_MAX {
+            return Err(ConfigError::ElectionTooLong { election, max: ELECTION_MS_MAX });
+        }
+        Ok((
+            Duration::from_millis(heartbeat),
+            Duration::from_millis(election),
+        ))
+    }
+
+    /// Returns the initial members by name, with sorted URLs; by default this member alone.
+    fn initial_cluster(
+        &self,
+        name: &str,
+        advertised: &[Url],
+    ) -> Result<Vec<(String, Vec<Url>)>, ConfigError> {
+        let flag = "initial-cluster";
+        let mut members = members(self.text(flag)).map_err(|fault| match fault {
+            MembersError::NoName(part) => self.bad(flag, &format!("{part} is not NAME=URL")),
+            MembersError::Url(source) => ConfigError::Url { flag, source },
+        })?;
+        if members.is_empty() {
+            members.push((name.to_owned(), advertised.to_vec()));
+        }
+        members.iter_mut().for_each(|(_, urls)| urls.sort());
+        members.sort();
+        Ok(members)
+    }
+
+    /// Reads a size in bytes. `None` (from 0) chooses it by the size of the file system; a negative
+    /// number becomes `Some(0)`, which disables it.
+    fn disk_bytes(&self, flag: &'static str) -> Result<Option<u64>, ConfigError> {
+        Ok(match self.number::<i64>(flag)? {
+            0 => None,
+            bytes => Some(u64::try_from(bytes).unwrap_or(0)),
+        })
+    }
+
+    fn settings(&self) -> Result<Settings, ConfigError> {
+        Ok(Settings {
+            max_request_bytes: self.number("max-request-bytes")?,
+            max_txn_ops: self.number("max-txn-ops")?,
+            strict_reconfig_check: self.boolean("strict-reconfig-check")?,
+            max_learners: self.number("max-learners")?,
+            discovery_service_url: self.discovery_service_url()?,
+            cors: self.names("cors"),
+            host_whitelist: self.names("host-whitelist"),
+            enable_grpc_gateway: self.boolean("enable-grpc-gateway")?,
+            enable_v2: self.boolean("enable-v2")?,
+            enable_v1: self.boolean("enable-v1")? && self.boolean("enable-v2")?,
+            watch_progress_interval: match self.duration("watch-progress-notify-interval")? {
+                Duration::ZERO => WATCH_PROGRESS_INTERVAL,
+                interval => interval.max(WATCH_PROGRESS_INTERVAL_MIN),
+            },
+            client_cert_auth: self.boolean("client-cert-auth")?,
+            quota_bytes: match self.number::<i64>("quota-backend-bytes")? {
+                0 => Some(QUOTA_BYTES),
+                // a negative number is no quota
+                bytes => u64::try_from(bytes).ok(),
+            },
+            lease_ttl_min_s: self.lease_ttl_min_s()?,
+            auth: self.auth()?,
+        })
+    }
+
+    /// Returns the URL of the discovery service without trailing slashes, `None` if empty. Refuses other
+    /// schemes than http and https, and a query.
+    fn discovery_service_url(&self) -> Result<Option<String>, ConfigError> {
+        let flag = "discovery-service-url";
+        let text = self.text(flag).trim_end_matches('/');
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let url = text.parse::<http::Uri>().ok().filter(|url| {
+            matches!(url.scheme_str(), Some("http" | "https")) && url.query().is_none()
+        });
+        match url {
+            Some(_) => Ok(Some(text.to_owned())),
+            None => Err(self.bad(flag, "not a URL such as https://discovery.example.org")),
+        }
+    }
+
+    fn auth(&self) -> Result<AuthSettings, ConfigError> {
+        Ok(AuthSettings {
+            token: self.text("auth-token").to_owned(),
+            token_ttl: match self.number("auth-token-ttl")? {
+                0 => AuthSettings::default().token_ttl,
+                seconds => Duration::from_secs(seconds),
+            },
+            bcrypt_cost: self.number("bcrypt-cost")?,
+        })
+    }
+
+    /// Computes the shortest TTL of a lease as etcd does: one and a half election timeouts, in
+    /// whole heartbeats, rounded up to whole seconds.
+    fn lease_ttl_min_s(&self) -> Result<i64, ConfigError> {
+        let (heartbeat, election) = self.elections()?;
+        let ticks = election.as_millis() / heartbeat.as_millis().max(1);
+        let shortest_ms = ticks * 3 / 2 * heartbeat.as_millis();
+        Ok(i64::try_from(shortest_ms.div_ceil(1000)).unwrap_or(i64::MAX))
+    }
+
+    fn connections(&self, max_request_bytes: usize) -> Result<ConnectionSettings, ConfigError> {
+        let interval = self.duration("grpc-keepalive-interval")?;
+        Ok(ConnectionSettings {
+            keepalive_min_time: self.duration("grpc-keepalive-min-time")?,
+            keepalive_interval: (!interval.is_zero()).then_some(interval),
+            keepalive_timeout: self.duration("grpc-keepalive-timeout")?,
+            max_concurrent_streams: self.number("max-concurrent-streams")?,
+            reuse_port: self.boolean("socket-reuse-port")?,
+            max_message_bytes: max_request_bytes.saturating_add(MESSAGE_OVERHEAD_BYTES),
+            unary_expected: self.duration("warning-unary-request-duration")?,
+        })
+    }
+
+    /// Reads mode and retention of automatic compaction; `None` is off. A number without a unit is
+    /// hours, or revisions. In the mode of revisions a duration counts as its number of
+    /// nanoseconds, as in etcd.
+    fn auto_compaction(&self) -> Result<Option<AutoCompaction>, ConfigError> {
+        let flag = "auto-compaction-retention";
+        let periodic = match self.text("auto-compaction-mode") {
+            "periodic" => true,
+            "revision" => false,
+            other => return Err(ConfigError::CompactionMode(other.to_owned())),
+        };
+        let text = self.text(flag);
+        let bad = || self.bad(flag, "neither a number nor a duration such as 5m or 1h30m");
+        Ok(match (text.parse::<u32>(), periodic) {
+            // etcd reads no text as none, too
+            _ if text.is_empty() => None,
+            (Ok(0), _) => None,
+            (Ok(hours), true) => Some(AutoCompaction::Periodic(HOUR * hours)),
+            (Ok(_) | Err(_), false) if text.bytes().all(|digit| digit.is_ascii_digit()) => {
+                let keep = text.parse().map_err(|_| bad())?;
+                Some(AutoCompaction::Revisions(keep))
+            }
+            (Ok(_) | Err(_), _) => {
+                let duration = text::parse_duration(text).ok_or_else(bad)?;
+                let keep = i64::try_from(duration.as_nanos()).map_err(|_| bad())?;
+                match (duration, periodic) {
+                    (Duration::ZERO, _) => None,
+                    (_, true) => Some(AutoCompaction::Periodic(duration)),
+                    (_, false) => Some(AutoCompaction::Revisions(keep)),
+                }
+            }
+        })
+    }
+
+    fn tls(&self, config: &Config, warnings: &mut Vec<String>) -> Result<PortTls, ConfigError> {
+        let clients = [
+            config.listen_client_urls.as_slice(),
+            &config.listen_client_http_urls,
+        ]
+        .concat();
+        let texts = TlsFlags {
+            cert: self.text("cert-file"),
+            key: self.text("key-file"),
+            client_ca: self.text("trusted-ca-file"),
+            crl: self.text("client-crl-file"),
+            client_cert_auth: self.boolean("client-cert-auth")?,
+            allowed_hostnames: self.list("client-cert-allowed-hostname"),
+            auto: self.boolean("auto-tls")?,
+            years: self.number("self-signed-cert-validity")?,
+            cipher_suites: self.list("cipher-suites"),
+            min: self.text("tls-min-version"),
+            max: self.text("tls-max-version"),
+            urls: [&clients, &config.listen_metrics_urls],
+        };
+        texts.check(warnings)
+    }
+
+    fn peer_tls(
+        &self,
+        config: &Config,
+        warnings: &mut Vec<String>,
+    ) -> Result<PeerTlsConfig, ConfigError> {
+        let texts = PeerTlsFlags {
+            cert: self.text("peer-cert-file"),
+            key: self.text("peer-key-file"),
+            client_cert: self.text("peer-client-cert-file"),
+            client_key: self.text("peer-client-key-file"),
+            ca: self.text("peer-trusted-ca-file"),
+            crl: self.text("peer-crl-file"),
+            client_cert_auth: self.boolean("peer-client-cert-auth")?,
+            allowed_cns: self.list("peer-cert-allowed-cn"),
+            allowed_hostnames: self.list("peer-cert-allowed-hostname"),
+            auto: self.boolean("peer-auto-tls")?,
+            years: self.number("self-signed-cert-validity")?,
+            skip_san_check: self.boolean("peer-skip-client-san-verification")?,
+            listen: &config.listen_peer_urls,
+            call: &config.initial_advertise_peer_urls,
+            client_port: &config.tls,
+        };
+        texts.check(warnings)
+    }
+
+    fn log(&self) -> Result<LogConfig, ConfigError> {
+        let level = self.choice(
+            "log-level",
+            &[
+                ("debug", LogLevel::Debug),
+                ("info", LogLevel::Info),
+                ("warn", LogLevel::Warn),
+                ("error", LogLevel::Error),
+                // errors are the highest level in use
+                ("dpanic", LogLevel::Error),
+                ("panic", LogLevel::Error),
+                ("fatal", LogLevel::Error),
+            ],
+        )?;
+        let format = match self.text("log-format") {
+            // who asks for etcd's logger reads its lines by program
+            "" => self.values.given("logger").map(|_| LogFormat::Json),
+            _ => Some(self.choice(
+                "log-format",
+                &[("json", LogFormat::Json), ("console", LogFormat::Console)],
+            )?),
+        };
+        let outputs = self.list("log-outputs");
+        if outputs.len() > 1 && outputs.iter().any(|output| output == "default") {
+            return Err(ConfigError::DefaultOutput);
+        }
+        let mut outputs: Vec<LogOutput> = outputs
+            .into_iter()
+            .map(|output| match output.as_str() {
+                // systemd writes stderr to the journal
+                "default" | "stderr" | "systemd/journal" => LogOutput::Stderr,
+                "stdout" => LogOutput::Stdout,
+                path => LogOutput::File(PathBuf::from(path)),
+            })
+            .collect();
+        outputs.dedup();
+        Ok(LogConfig { level, format, rotation: self.rotation(&outputs)?, outputs })
+    }
+
+    /// Reads the rotation of logs; `None` if it is off. Refuses compression, and more or fewer log files than
+    /// one.
+    fn rotation(&self, outputs: &[LogOutput]) -> Result<Option<Rotation>, ConfigError> {
+        if !self.boolean("enable-log-rotation")? {
+            return Ok(None);
+        }
+        if outputs
+            .iter()
+            .filter(|output| matches!(output, LogOutput::File(_)))
+            .count()
+            != 1
+        {
+            return Err(ConfigError::Rotation);
+        }
+        let flag = "log-rotation-config-json";
+        let rotation: Rotation = serde_json::from_str(self.text(flag))
+            .map_err(|error| self.bad(flag, &error.to_string()))?;
+        if rotation.compress {
+            return Err(self.bad(flag, "log files are not compressed here"));
+        }
+        Ok(Some(rotation))
+    }
+}
+
+/// Returns the row of a flag of this release; panics for another name.
+fn row(name: &str) -> &'static Flag {
+    flags::find(name).expect("names in this file are rows of the table")
+}

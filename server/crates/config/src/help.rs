@@ -1,0 +1,148 @@
+//! Help text and `docs/reference/flags.md`, both from the table.
+
+use std::fmt::Write as _;
+
+use super::flags::{Flag, FlagStatus, GROUPS};
+
+const USAGE: &str = "\
+Usage:
+
+  witan [flags]
+    Start a member.
+
+  witan snapshot status FILE
+  witan snapshot restore FILE [--data-dir DIR] [--name NAME] [--initial-cluster ...]
+    Look at a snapshot of etcd or of Witan, or start a member from it (witan snapshot help restore).
+
+  witan --version
+    Show the version.
+
+  witan -h | --help
+    Show this text.
+
+  witan --config-file FILE
+    Start a member from a YAML file. Other flags and the environment are ignored then.
+
+Every flag can be given as --name=value, --name value or -name value, or as an environment variable
+(ETCD_ and the name in upper case, with _ for -). In the YAML file of --config-file its name is the key.
+";
+
+/// Returns the text that `--help` prints.
+pub(super) fn text() -> String {
+    let mut out = USAGE.to_owned();
+    for (title, flags) in GROUPS {
+        write(&mut out, format_args!("\n{title}:\n"));
+        for flag in *flags {
+            write(
+                &mut out,
+                format_args!("  --{} '{}'\n", flag.name, default(flag)),
+            );
+            write(&mut out, format_args!("    {}{}\n", flag.help, note(flag)));
+        }
+    }
+    out
+}
+
+/// Returns the text of `docs/reference/flags.md`.
+pub fn markdown() -> String {
+    let mut out = String::from(
+        "# Flags\n\n\
+         Every flag that etcd 3.4 to 3.6 has, and what becomes of it here. This page is generated \
+         from the table in `server/crates/config/src/flags`; `witan --help` shows the same.\n\n\
+         A flag is given as `--name=value`, `--name value` or `-name value`, as an environment \
+         variable (`ETCD_` and the name in upper case, with `_` for `-`) or as a key of the YAML \
+         file that `--config-file` names. A file wins alone: flags and environment are ignored \
+         then. A flag that is given both on the command line and in the environment is refused.\n",
+    );
+    for (title, flags) in GROUPS {
+        write(&mut out, format_args!("\n## {title}\n\n"));
+        out.push_str("| flag | default | what it is | here |\n|---|---|---|---|\n");
+        for flag in *flags {
+            let key = if flag.yaml == flag.name {
+                String::new()
+            } else {
+                format!(" (in a file `{}`)", flag.yaml)
+            };
+            let default = match default(flag).replace('|', "\\|") {
+                text if text.is_empty() => String::new(),
+                text => format!("`{text}`"),
+            };
+            let row = format_args!(
+                "| `--{}`{key} | {default} | {} | {} |\n",
+                flag.name,
+                flag.help.replace('|', "\\|"),
+                status(flag),
+            );
+            write(&mut out, row);
+        }
+    }
+    out
+}
+
+/// Returns the default that the help shows, which for `data-dir` follows from the name.
+fn default(flag: &Flag) -> &str {
+    if flag.name == "data-dir" {
+        "${name}.etcd"
+    } else {
+        flag.default
+    }
+}
+
+/// Describes how a flag is handled, for the table in `docs/reference/flags.md`.
+fn status(flag: &Flag) -> String {
+    match flag.status {
+        FlagStatus::Supported { test } => format!("supported (test `{test}`)"),
+        FlagStatus::Accepted { why } => format!("no effect: {why}"),
+        FlagStatus::Refused { reason } => format!("refused unless default: {reason}"),
+        FlagStatus::Alias { of } => format!("another name of `--{of}`"),
+    }
+}
+
+/// Describes how a flag is handled, as a sentence after its description in the help text; empty for a
+/// supported flag.
+fn note(flag: &Flag) -> String {
+    match flag.status {
+        FlagStatus::Supported { .. } => String::new(),
+        FlagStatus::Accepted { why } => format!(" No effect: {why}."),
+        FlagStatus::Refused { reason } => format!(" Refused: {reason}."),
+        FlagStatus::Alias { of } => format!(" Use --{of}."),
+    }
+}
+
+fn write(out: &mut String, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text)
+        .expect("writing to a String cannot fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// After a change of the table: `UPDATE=1 cargo test -p witan flags_page`.
+    #[test]
+    fn the_flags_page_is_fresh() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/flags.md");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(path, markdown()).unwrap();
+        }
+        let page = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            page == markdown(),
+            "docs/reference/flags.md is not what the table says"
+        );
+    }
+
+    #[test]
+    fn help_names_every_flag() {
+        let help = text();
+        for (_, flags) in GROUPS {
+            for flag in *flags {
+                assert!(
+                    help.contains(&format!("\n  --{} ", flag.name)),
+                    "{}",
+                    flag.name
+                );
+            }
+        }
+    }
+}

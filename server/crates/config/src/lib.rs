@@ -1,0 +1,433 @@
+//! Configuration from the command line, the environment or a file, validated and typed.
+//!
+//! Reading order: `flags` (the one table) → `values` (given values as texts) → `source` and `file`
+//! (where they come from) → `url` (texts to URLs) → `build`, `security` and `peer_security` (checks) → this file
+//! (the typed result). `help` shows the table. No other module reads flags or the environment.
+
+mod build;
+mod corruption;
+mod discovery;
+mod error;
+mod feature_gates;
+mod file;
+pub mod flags;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
+pub mod help;
+mod peer_security;
+mod peers;
+mod security;
+mod source;
+#[cfg(test)]
+mod tests;
+mod url;
+mod values;
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use witan_storage::SpaceConfig;
+
+pub use build::{MembersError, members};
+pub use corruption::CorruptionChecks;
+pub use discovery::{Discovery, SrvDiscovery, V2Discovery, V3Discovery};
+pub use error::ConfigError;
+pub use peers::PeerSettings;
+pub use security::{PeerTlsConfig, PortTls, ServerCertificate, TlsVersion};
+pub use source::environment;
+pub use url::{Address, Url, UrlError};
+pub use values::Environment;
+
+/// Default of `--name`.
+pub const DEFAULT_NAME: &str = "default";
+const DEFAULT_CLIENT_URL: &str = "http://localhost:2379";
+const DEFAULT_PEER_URL: &str = "http://localhost:2380";
+
+/// The validated configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `--name`.
+    pub name: String,
+    /// `--data-dir`, `NAME.etcd` unless given.
+    pub data_dir: PathBuf,
+    /// `--listen-client-urls`: both protocols, or gRPC alone if there are HTTP URLs.
+    pub listen_client_urls: Vec<Url>,
+    /// `--listen-client-http-urls`: everything but gRPC.
+    pub listen_client_http_urls: Vec<Url>,
+    /// `--listen-metrics-urls`: /metrics and /health alone.
+    pub listen_metrics_urls: Vec<Url>,
+    /// `--listen-peer-urls`.
+    pub listen_peer_urls: Vec<Url>,
+    /// `--advertise-client-urls`.
+    pub advertise_client_urls: Vec<Url>,
+    /// `--initial-advertise-peer-urls`.
+    pub initial_advertise_peer_urls: Vec<Url>,
+    /// `--initial-cluster`: every first member's name and peer URLs, sorted.
+    pub initial_cluster: Vec<(String, Vec<Url>)>,
+    /// How the first members are found when `--initial-cluster` does not name them; that list is this
+    /// member alone until then.
+    pub discovery: Option<Discovery>,
+    /// `--initial-cluster-token`.
+    pub initial_cluster_token: String,
+    /// `--initial-cluster-state`.
+    pub initial_cluster_state: ClusterState,
+    /// `--force-new-cluster`: all other members are removed at start.
+    pub force_new_cluster: bool,
+    /// When members compare their states.
+    pub corruption: CorruptionChecks,
+    /// `--heartbeat-interval`.
+    pub heartbeat_interval: Duration,
+    /// `--election-timeout`.
+    pub election_timeout: Duration,
+    /// `--pre-vote`.
+    pub pre_vote: bool,
+    /// How this member deals with the others.
+    pub peers: PeerSettings,
+    /// `--unsafe-no-fsync`.
+    pub unsafe_no_fsync: bool,
+    /// `--disk-reserve-bytes` and `--disk-ballast-bytes`.
+    pub disk: SpaceConfig,
+    /// `--warning-apply-duration`.
+    pub warning_apply_duration: Duration,
+    /// `--auto-compaction-mode` and `--auto-compaction-retention`; `None` compacts nothing.
+    pub auto_compaction: Option<AutoCompaction>,
+    /// Limits and timeouts of client connections.
+    pub connections: ConnectionSettings,
+    /// `--metrics=extensive`: the duration of calls is measured.
+    pub extensive_metrics: bool,
+    /// TLS of the URLs with the schemes `https` and `unixs`.
+    pub tls: PortTls,
+    /// TLS between members.
+    pub peer_tls: PeerTlsConfig,
+    /// Where and how to log.
+    pub log: LogConfig,
+    /// What request handlers read.
+    pub settings: Settings,
+    /// `NOTIFY_SOCKET`: the socket on which systemd expects the message that the member is ready.
+    pub notify_socket: Option<String>,
+    /// Warnings, to be logged once logging is set up.
+    pub warnings: Vec<String>,
+}
+
+/// What the program has to do for its command line.
+#[derive(Clone, Debug)]
+pub enum Invocation {
+    /// Start a member with this configuration.
+    Start(Box<Config>),
+    /// Print this help text.
+    Help(String),
+    /// Print the version.
+    Version,
+}
+
+impl Config {
+    /// Reads the arguments (without the program's name), the environment and, if they name one,
+    /// the configuration file.
+    pub fn load(
+        arguments: impl Iterator<Item = OsString>,
+        environment: &Environment,
+    ) -> Result<Invocation, ConfigError> {
+        Ok(match source::collect_values(arguments, environment)? {
+            source::ParsedArguments::Help => Invocation::Help(help::text()),
+            source::ParsedArguments::Version => Invocation::Version,
+            source::ParsedArguments::Start(values) => {
+                Invocation::Start(Box::new(build::config(values, environment)?))
+            }
+        })
+    }
+
+    /// Checks that this member is in its initial cluster; returns its own peer URLs. Call it only
+    /// without data: as in etcd, later starts ignore the `--initial-` flags.
+    pub fn bootstrap(&self) -> Result<&[Url], ConfigError> {
+        let Some((_, urls)) = self
+            .initial_cluster
+            .iter()
+            .find(|(name, _)| *name == self.name)
+        else {
+            return Err(ConfigError::LocalName(self.name.clone()));
+        };
+        if matches!(self.discovery, Some(Discovery::Srv(_))) {
+            // names of records and addresses are compared where the records are read
+            return Ok(urls);
+        }
+        let advertised = &self.initial_advertise_peer_urls;
+        let lacks = |of: &[Url], in_: &[Url]| {
+            of.iter()
+                .find(|url| !in_.iter().any(|other| other.same_place(url)))
+                .cloned()
+        };
+        let missing = lacks(urls, advertised).or_else(|| lacks(advertised, urls));
+        match missing {
+            None => Ok(urls),
+            Some(_) => Err(ConfigError::AdvertisedPeers {
+                has: urls
+                    .iter()
+                    .map(|url| format!("{}={url}", self.name))
+                    .collect::<Vec<_>>()
+                    .join(","),
+                missing: advertised
+                    .iter()
+                    .map(Url::to_string)
+                    .collect::<Vec<_>>()
+                    .join(","),
+            }),
+        }
+    }
+}
+
+impl Default for Config {
+    /// Returns the configuration of a start without any flag.
+    fn default() -> Self {
+        let url = |text: &str| vec![text.parse().expect("a constant URL")];
+        let (client, peer) = (url(DEFAULT_CLIENT_URL), url(DEFAULT_PEER_URL));
+        let tls = PortTls { max_version: TlsVersion::Tls13, ..PortTls::default() };
+        Self {
+            name: DEFAULT_NAME.into(),
+            data_dir: PathBuf::from(format!("{DEFAULT_NAME}.etcd")),
+            listen_client_urls: client.clone(),
+            listen_client_http_urls: Vec::new(),
+            listen_metrics_urls: Vec::new(),
+            listen_peer_urls: peer.clone(),
+            advertise_client_urls: client,
+            initial_advertise_peer_urls: peer.clone(),
+            initial_cluster: vec![(DEFAULT_NAME.into(), peer)],
+            discovery: None,
+            initial_cluster_token: "etcd-cluster".into(),
+            initial_cluster_state: ClusterState::New,
+            force_new_cluster: false,
+            corruption: CorruptionChecks::default(),
+            heartbeat_interval: Duration::from_millis(100),
+            election_timeout: Duration::from_secs(1),
+            pre_vote: true,
+            peers: PeerSettings::default(),
+            unsafe_no_fsync: false,
+            disk: SpaceConfig::default(),
+            warning_apply_duration: Duration::from_millis(100),
+            auto_compaction: None,
+            connections: ConnectionSettings::default(),
+            extensive_metrics: false,
+            tls: tls.clone(),
+            peer_tls: PeerTlsConfig { port: tls, ..PeerTlsConfig::default() },
+            log: LogConfig::default(),
+            settings: Settings::default(),
+            notify_socket: None,
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// `--initial-cluster-state`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClusterState {
+    /// A new cluster.
+    #[default]
+    New,
+    /// A member that joins.
+    Existing,
+}
+
+/// Automatic compaction of old v3 revisions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AutoCompaction {
+    /// Keeps revisions younger than this.
+    Periodic(Duration),
+    /// Keeps this number of revisions.
+    Revisions(i64),
+}
+
+/// Limits and timeouts of client connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionSettings {
+    /// `--grpc-keepalive-min-time`.
+    pub keepalive_min_time: Duration,
+    /// `--grpc-keepalive-interval`; `None` never pings.
+    pub keepalive_interval: Option<Duration>,
+    /// `--grpc-keepalive-timeout`.
+    pub keepalive_timeout: Duration,
+    /// `--max-concurrent-streams`.
+    pub max_concurrent_streams: u32,
+    /// `--socket-reuse-port`.
+    pub reuse_port: bool,
+    /// Largest gRPC message that is read: `--max-request-bytes` and etcd's allowance of 512 KiB.
+    pub max_message_bytes: usize,
+    /// `--warning-unary-request-duration`.
+    pub unary_expected: Duration,
+}
+
+impl Default for ConnectionSettings {
+    fn default() -> Self {
+        Self {
+            keepalive_min_time: Duration::from_secs(5),
+            keepalive_interval: Some(Duration::from_secs(2 * 60 * 60)),
+            keepalive_timeout: Duration::from_secs(20),
+            max_concurrent_streams: u32::MAX,
+            reuse_port: false,
+            max_message_bytes: 2 << 20,
+            unary_expected: Duration::from_millis(300),
+        }
+    }
+}
+
+/// Where and how to log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// `--log-level`.
+    pub level: LogLevel,
+    /// `--log-outputs`.
+    pub outputs: Vec<LogOutput>,
+    /// `--log-format`; `None` is readable on a terminal and JSON elsewhere.
+    pub format: Option<LogFormat>,
+    /// `--enable-log-rotation` with its settings.
+    pub rotation: Option<Rotation>,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            level: LogLevel::Info,
+            outputs: vec![LogOutput::Stderr],
+            format: None,
+            rotation: None,
+        }
+    }
+}
+
+/// `--log-level`. etcd's `panic` and `fatal` mean `error`, the highest level in use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the values of a flag")]
+pub enum LogLevel {
+    Debug,
+    #[default]
+    Info,
+    Warn,
+    Error,
+}
+
+/// One target of `--log-outputs`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the values of a flag")]
+pub enum LogOutput {
+    Stderr,
+    Stdout,
+    File(PathBuf),
+}
+
+/// `--log-format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the values of a flag")]
+pub enum LogFormat {
+    Json,
+    Console,
+}
+
+/// `--log-rotation-config-json`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(default)]
+pub struct Rotation {
+    /// Size in MiB at which a log file is rotated.
+    #[serde(rename = "maxsize")]
+    pub max_size_mib: u64,
+    /// Days after which a rotated file is deleted; 0 keeps it.
+    #[serde(rename = "maxage")]
+    pub max_age_days: u64,
+    /// Number of rotated files that are kept; 0 keeps all.
+    #[serde(rename = "maxbackups")]
+    pub max_backups: usize,
+    /// Whether the names of rotated files contain local time instead of UTC.
+    #[serde(rename = "localtime")]
+    pub local_time: bool,
+    /// Whether rotated files are compressed.
+    pub compress: bool,
+}
+
+impl Default for Rotation {
+    fn default() -> Self {
+        Self {
+            max_size_mib: 100,
+            max_age_days: 0,
+            max_backups: 0,
+            local_time: false,
+            compress: false,
+        }
+    }
+}
+
+/// The settings that request handlers read.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `--max-request-bytes`: largest v3 proposal.
+    pub max_request_bytes: usize,
+    /// `--max-txn-ops`.
+    pub max_txn_ops: usize,
+    /// `--strict-reconfig-check`.
+    pub strict_reconfig_check: bool,
+    /// `--max-learners`.
+    pub max_learners: u32,
+    /// `--discovery-service-url`, without a final slash.
+    pub discovery_service_url: Option<String>,
+    /// `--cors`: allowed origins, `*` for all.
+    pub cors: Vec<String>,
+    /// `--host-whitelist`: accepted `Host` names, `*` for all.
+    pub host_whitelist: Vec<String>,
+    /// `--enable-grpc-gateway`.
+    pub enable_grpc_gateway: bool,
+    /// `--enable-v2`.
+    pub enable_v2: bool,
+    /// `--enable-v1`. It takes effect only with `--enable-v2`, because v1 serves the same keys.
+    pub enable_v1: bool,
+    /// `--watch-progress-notify-interval`: how often a watcher without events gets a progress
+    /// notification, if it requested them.
+    pub watch_progress_interval: Duration,
+    /// `--client-cert-auth`: the common name of a client's certificate is taken as the name of a
+    /// user.
+    pub client_cert_auth: bool,
+    /// `--quota-backend-bytes`, resolved (0 becomes the default of 2 GiB); `None` is unlimited.
+    pub quota_bytes: Option<u64>,
+    /// The shortest lease, seconds: one and a half election timeouts, from `--election-timeout` and
+    /// `--heartbeat-interval`.
+    pub lease_ttl_min_s: i64,
+    /// Tokens and password hashing.
+    pub auth: AuthSettings,
+}
+
+/// Settings of tokens and password hashing.
+#[derive(Clone, Debug)]
+pub struct AuthSettings {
+    /// `--auth-token`: the kind, and its options.
+    pub token: String,
+    /// `--auth-token-ttl`: simple tokens expire when they were not used for this long.
+    pub token_ttl: Duration,
+    /// `--bcrypt-cost`.
+    pub bcrypt_cost: u32,
+}
+
+impl Default for AuthSettings {
+    fn default() -> Self {
+        Self {
+            token: "simple".into(),
+            token_ttl: Duration::from_secs(300),
+            bcrypt_cost: 10,
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_request_bytes: 1_572_864,
+            max_txn_ops: 128,
+            strict_reconfig_check: true,
+            max_learners: 1,
+            discovery_service_url: None,
+            cors: vec!["*".into()],
+            host_whitelist: vec!["*".into()],
+            enable_grpc_gateway: true,
+            enable_v2: true,
+            enable_v1: true,
+            watch_progress_interval: Duration::from_secs(10 * 60),
+            client_cert_auth: false,
+            quota_bytes: Some(2 << 30),
+            lease_ttl_min_s: 2,
+            auth: AuthSettings::default(),
+        }
+    }
+}

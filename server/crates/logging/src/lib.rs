@@ -1,0 +1,244 @@
+//! Logs: JSON lines with the keys of etcd's (zap's) logger, or lines for people on a terminal.
+//!
+//! Every room logs through `tracing`; only this one knows where the lines go. Nothing that a client
+//! sent as value, token or password may be logged.
+
+mod limit;
+mod line;
+mod output;
+mod timestamp;
+
+use std::{io, io::IsTerminal as _, time::Duration};
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{
+    Layer as _, Registry, filter::Targets, layer::SubscriberExt as _, reload,
+};
+use witan_config::{LogConfig, LogFormat, LogLevel, LogOutput};
+
+pub use limit::LogLimit;
+use line::LogFormatter;
+use output::Outputs;
+
+/// Target of Witan's own lines. Libraries log at `warn` only.
+const OWN_TARGET: &str = "witan";
+/// Target of a library that logs an error when a client does not speak HTTP. It is silenced,
+/// because clients could fill the disk with it.
+const CLIENTS_TARGET: &str = "actix_http::h1";
+
+/// Changes the log level at run time.
+#[derive(Clone, Debug)]
+pub struct LogLevelHandle(reload::Handle<Targets, Registry>);
+
+impl LogLevelHandle {
+    /// Sets the log level.
+    pub fn set(&self, level: LogLevel) {
+        // fails only if the subscriber is gone, and then nothing is logged
+        let _ = self.0.reload(targets(level));
+    }
+}
+
+/// Sets up logging of this process. Call it once.
+pub fn init(log: &LogConfig) -> io::Result<LogLevelHandle> {
+    let outputs = Outputs::open(&log.outputs, log.rotation)?;
+    let format = log.format.unwrap_or_else(|| default_format(&log.outputs));
+    let (subscriber, log_level) = subscriber(log.level, format, outputs);
+    tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
+    Ok(log_level)
+}
+
+/// Returns the format if none is configured: `Console` if every output is a terminal, else JSON.
+fn default_format(outputs: &[LogOutput]) -> LogFormat {
+    let terminal = |output: &LogOutput| match output {
+        LogOutput::Stderr => io::stderr().is_terminal(),
+        LogOutput::Stdout => io::stdout().is_terminal(),
+        LogOutput::File(_) => false,
+    };
+    if outputs.iter().all(terminal) {
+        LogFormat::Console
+    } else {
+        LogFormat::Json
+    }
+}
+
+fn subscriber(
+    level: LogLevel,
+    format: LogFormat,
+    outputs: Outputs,
+) -> (impl tracing::Subscriber + Send + Sync, LogLevelHandle) {
+    let (filter, handle) = reload::Layer::new(targets(level));
+    let lines = LogFormatter::new(format, outputs).with_filter(filter);
+    (
+        tracing_subscriber::registry().with(lines),
+        LogLevelHandle(handle),
+    )
+}
+
+/// Makes the filter of log lines: this program's at `level`, those of libraries at `WARN` at most, and those
+/// of [`CLIENTS_TARGET`] at `DEBUG` alone.
+fn targets(level: LogLevel) -> Targets {
+    let level = match level {
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Error => LevelFilter::ERROR,
+    };
+    let of_clients = if level == LevelFilter::DEBUG {
+        LevelFilter::DEBUG
+    } else {
+        LevelFilter::OFF
+    };
+    Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target(CLIENTS_TARGET, of_clients)
+        .with_target(OWN_TARGET, level)
+}
+
+/// A stall of the disk makes all waiting requests slow at once.
+static SLOW_REQUESTS: LogLimit = LogLimit::new();
+
+/// Warns about a request that took longer than expected, and returns whether it did. `what` is the
+/// kind of request, never its content.
+pub fn warn_if_slow(what: &'static str, took: Duration, expected: Duration) -> bool {
+    let slow = took > expected;
+    if slow && let Some(left_out) = SLOW_REQUESTS.admit() {
+        tracing::warn!(
+            request = what,
+            took = ?took,
+            "expected-duration" = ?expected,
+            left_out,
+            "request took too long"
+        );
+    }
+    slow
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use witan_config::Rotation;
+
+    fn folder(name: &str) -> std::path::PathBuf {
+        let folder = std::env::temp_dir().join(format!("witan-log-{}-{name}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    fn logged(
+        level: LogLevel,
+        format: LogFormat,
+        what: impl FnOnce(&LogLevelHandle),
+    ) -> Vec<String> {
+        let folder = folder(&format!("{level:?}-{format:?}"));
+        let path = folder.join("log");
+        let outputs = Outputs::open(&[LogOutput::File(path.clone())], None).unwrap();
+        let (subscriber, log_level) = subscriber(level, format, outputs);
+        tracing::subscriber::with_default(subscriber, || what(&log_level));
+        let text = fs::read_to_string(path).unwrap();
+        fs::remove_dir_all(folder).unwrap();
+        text.lines().map(String::from).collect()
+    }
+
+    #[test]
+    fn json_lines_have_etcds_keys() {
+        let lines = logged(LogLevel::Info, LogFormat::Json, |_| {
+            tracing::info!(
+                url = "http://a:1",
+                count = 3,
+                ok = true,
+                "serving \"clients\""
+            );
+            tracing::debug!("not at this level");
+            tracing::info!(target: "h2::proto", "not of our own");
+            tracing::error!(target: "actix_http::h1::dispatcher", "stream error");
+            tracing::warn!(target: "h2::proto", error = %io::Error::other("x\ty"), "strange");
+        });
+        let [first, second] = &lines[..] else {
+            panic!("{lines:?}")
+        };
+        let line: serde_json::Value = serde_json::from_str(first).unwrap();
+        let keys: Vec<&String> = line.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["level", "ts", "caller", "msg", "url", "count", "ok"]);
+        assert_eq!(line["level"], "info");
+        assert_eq!(line["msg"], "serving \"clients\"");
+        assert_eq!((&line["count"], &line["ok"]), (&3.into(), &true.into()));
+        assert!(
+            line["caller"]
+                .as_str()
+                .unwrap()
+                .starts_with("logging/mod.rs:"),
+            "{first}"
+        );
+        assert!(line["ts"].as_str().unwrap().ends_with('Z'), "{first}");
+        assert!(
+            second.contains(r#""msg":"strange","error":"x\ty""#),
+            "{second}"
+        );
+    }
+
+    #[test]
+    fn lines_for_people_say_the_same() {
+        let lines = logged(LogLevel::Debug, LogFormat::Console, |_| {
+            tracing::debug!(url = "http://a:1", "serving");
+        });
+        assert!(
+            lines[0].contains("DEBUG serving url=http://a:1"),
+            "{lines:?}"
+        );
+    }
+
+    #[test]
+    fn slow_requests_are_warned_about() {
+        let ms = Duration::from_millis;
+        let lines = logged(LogLevel::Warn, LogFormat::Json, |_| {
+            assert!(warn_if_slow("put", ms(400), ms(300)));
+            assert!(!warn_if_slow("put", ms(300), ms(300)));
+        });
+        assert_eq!(lines.len(), 1);
+        assert!(
+            lines[0].contains(r#""request":"put","took":"400ms","expected-duration":"300ms""#),
+            "{lines:?}"
+        );
+    }
+
+    #[test]
+    fn the_level_can_be_turned() {
+        let lines = logged(LogLevel::Error, LogFormat::Json, |log_level| {
+            for level in [LogLevel::Error, LogLevel::Info, LogLevel::Debug] {
+                log_level.set(level);
+                tracing::info!(?level, "seen from info on");
+                tracing::debug!(?level, "seen at debug alone");
+            }
+        });
+        assert_eq!(lines.len(), 3, "{lines:?}");
+    }
+
+    #[test]
+    fn files_rotate_and_old_ones_go() {
+        let folder = folder("rotation");
+        let path = folder.join("witan.log");
+        let rotation = Rotation { max_size_mib: 1, max_backups: 2, ..Rotation::default() };
+        let outputs = Outputs::open(&[LogOutput::File(path.clone())], Some(rotation)).unwrap();
+        let line = "x".repeat(300 << 10);
+        for _ in 0..16 {
+            outputs.write(&line);
+        }
+        let mut files: Vec<_> = fs::read_dir(&folder)
+            .unwrap()
+            .map(|f| f.unwrap().path())
+            .collect();
+        files.sort();
+        // 3 lines fit: 5 files were put aside, 2 of them kept; the newest holds one line
+        assert_eq!(files.len(), 3, "{files:?}");
+        let sizes: Vec<u64> = files
+            .iter()
+            .map(|f| fs::metadata(f).unwrap().len())
+            .collect();
+        let full = 3 * line.len() as u64;
+        assert_eq!(sizes, [full, full, line.len() as u64], "{files:?}");
+        assert_eq!(files[2], path);
+        fs::remove_dir_all(folder).unwrap();
+    }
+}

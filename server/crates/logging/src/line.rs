@@ -1,0 +1,165 @@
+//! What a log line looks like.
+
+use std::{
+    fmt::{self, Write as _},
+    time::SystemTime,
+};
+
+use tracing::{
+    Event, Level, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::layer::{Context, Layer};
+use witan_config::LogFormat;
+
+use super::{output::Outputs, timestamp::timestamp};
+
+/// Writes one line per event.
+pub(super) struct LogFormatter {
+    format: LogFormat,
+    outputs: Outputs,
+}
+
+impl LogFormatter {
+    pub(super) fn new(format: LogFormat, outputs: Outputs) -> Self {
+        Self { format, outputs }
+    }
+}
+
+impl<S: Subscriber> Layer<S> for LogFormatter {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut fields = EventFields {
+            format: self.format,
+            message: String::new(),
+            rest: String::new(),
+        };
+        event.record(&mut fields);
+        let meta = event.metadata();
+        let (time, caller) = (
+            timestamp(SystemTime::now()),
+            SourceLocation(meta.file(), meta.line()),
+        );
+        let mut line = String::with_capacity(128 + fields.message.len() + fields.rest.len());
+        let written = match self.format {
+            LogFormat::Json => {
+                let level = json_level(*meta.level());
+                let message = JsonString(&fields.message);
+                let rest = &fields.rest;
+                writeln!(
+                    line,
+                    r#"{{"level":"{level}","ts":"{time}","caller":"{caller}","msg":{message}{rest}}}"#
+                )
+            }
+            LogFormat::Console => {
+                writeln!(
+                    line,
+                    "{time} {:>5} {}{}",
+                    meta.level(),
+                    fields.message,
+                    fields.rest
+                )
+            }
+        };
+        written.expect("writing to a String cannot fail");
+        self.outputs.write(&line);
+    }
+}
+
+fn json_level(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "error",
+        Level::WARN => "warn",
+        Level::INFO => "info",
+        Level::DEBUG | Level::TRACE => "debug",
+    }
+}
+
+/// Folder and file of a source line, as zap shortens them.
+struct SourceLocation<'a>(Option<&'a str>, Option<u32>);
+
+impl fmt::Display for SourceLocation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = self.0.unwrap_or("unknown");
+        let short = match file.rmatch_indices('/').nth(1) {
+            Some((slash, _)) => &file[slash + 1..],
+            None => file,
+        };
+        write!(f, "{short}:{}", self.1.unwrap_or(0))
+    }
+}
+
+/// A text as JSON has it.
+struct JsonString<'a>(&'a str);
+
+impl fmt::Display for JsonString<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(self.0).map_err(|_| fmt::Error)?)
+    }
+}
+
+/// Collects an event's message and the rest of its fields, already written out.
+struct EventFields {
+    format: LogFormat,
+    message: String,
+    rest: String,
+}
+
+impl EventFields {
+    /// Adds a text: the message to the message, another field with quotes if the format or the text needs
+    /// them.
+    fn text(&mut self, field: &Field, text: &str) {
+        match (field.name(), self.format) {
+            ("message", _) => self.message.push_str(text),
+            (_, LogFormat::Json) => self.plain(field, &JsonString(text)),
+            (_, LogFormat::Console) if text.contains([' ', '"', '\n']) => {
+                self.plain(field, &JsonString(text));
+            }
+            (_, LogFormat::Console) => self.plain(field, &text),
+        }
+    }
+
+    /// Adds a field whose value is formatted already.
+    fn plain(&mut self, field: &Field, value: &dyn fmt::Display) {
+        let name = field.name();
+        match self.format {
+            LogFormat::Json => write!(self.rest, ",{}:{value}", JsonString(name)),
+            LogFormat::Console => write!(self.rest, " {name}={value}"),
+        }
+        .expect("writing to a String cannot fail");
+    }
+}
+
+impl Visit for EventFields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.text(field, &format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.text(field, value);
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        self.text(field, &value.to_string());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.plain(field, &value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.plain(field, &value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.plain(field, &value);
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        // JSON has no infinity
+        if value.is_finite() {
+            self.plain(field, &value)
+        } else {
+            self.text(field, &value.to_string())
+        }
+    }
+}

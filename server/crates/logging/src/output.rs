@@ -1,0 +1,148 @@
+//! Where log lines go: the two standard streams and files, which may rotate.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use witan_config::{LogOutput, Rotation};
+
+use super::timestamp::timestamp;
+
+/// All outputs. One line at a time is written to them, by whichever thread logs.
+pub(super) struct Outputs(Mutex<Vec<Output>>);
+
+enum Output {
+    Stderr,
+    Stdout,
+    File(LogFile),
+}
+
+impl Outputs {
+    pub(super) fn open(outputs: &[LogOutput], rotation: Option<Rotation>) -> io::Result<Self> {
+        let open = |output: &LogOutput| {
+            Ok(match output {
+                LogOutput::Stderr => Output::Stderr,
+                LogOutput::Stdout => Output::Stdout,
+                LogOutput::File(path) => Output::File(LogFile::open(path, rotation)?),
+            })
+        };
+        Ok(Self(Mutex::new(
+            outputs.iter().map(open).collect::<io::Result<_>>()?,
+        )))
+    }
+
+    /// Writes a line to all outputs. A failure is ignored: a full disk must not stop the member.
+    pub(super) fn write(&self, line: &str) {
+        // a panic between two lines leaves nothing half done
+        let mut outputs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for output in &mut *outputs {
+            let _lost = match output {
+                Output::Stderr => io::stderr().write_all(line.as_bytes()),
+                Output::Stdout => io::stdout().write_all(line.as_bytes()),
+                Output::File(file) => file.write(line.as_bytes()),
+            };
+        }
+    }
+}
+
+struct LogFile {
+    path: PathBuf,
+    file: File,
+    size: u64,
+    rotation: Option<Rotation>,
+}
+
+impl LogFile {
+    fn open(path: &Path, rotation: Option<Rotation>) -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        let size = file.metadata()?.len();
+        Ok(Self { path: path.to_owned(), file, size, rotation })
+    }
+
+    /// Appends a line; rotates the file first if the line would make it larger than its limit.
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        let length = line.len() as u64;
+        if let Some(rotation) = self.rotation
+            && self.size > 0
+            && self.size + length > rotation.max_size_mib.max(1) << 20
+        {
+            self.rotate(rotation)?;
+        }
+        self.file.write_all(line)?;
+        self.size += length;
+        Ok(())
+    }
+
+    /// Renames the file with a timestamp (`witan-2026-…Z.log`), begins a new one, and deletes files
+    /// beyond the limits on age and number.
+    fn rotate(&mut self, rotation: Rotation) -> io::Result<()> {
+        let (stem, extension) = self.name();
+        let time = timestamp(SystemTime::now()).replace(':', "-");
+        fs::rename(
+            &self.path,
+            self.path
+                .with_file_name(format!("{stem}-{time}{extension}")),
+        )?;
+        *self = Self::open(&self.path, self.rotation)?;
+        let mut aside = self.rotated_files()?;
+        let keep = if rotation.max_backups == 0 {
+            aside.len()
+        } else {
+            rotation.max_backups
+        };
+        let surplus = aside.len().saturating_sub(keep);
+        let old = |path: &PathBuf| {
+            let age = fs::metadata(path).and_then(|meta| meta.modified());
+            let age = age
+                .ok()
+                .and_then(|modified| modified.elapsed().ok())
+                .unwrap_or_default();
+            let limit = Duration::from_secs(rotation.max_age_days.saturating_mul(86_400));
+            rotation.max_age_days > 0 && age > limit
+        };
+        let kept = aside.split_off(surplus);
+        for path in aside.into_iter().chain(kept.into_iter().filter(old)) {
+            fs::remove_file(path)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the name of the log file without its extension, and the extension with its dot.
+    fn name(&self) -> (String, String) {
+        let text = |part: &std::ffi::OsStr| part.to_string_lossy().into_owned();
+        let stem = self.path.file_stem().map(text).unwrap_or_default();
+        let extension = self
+            .path
+            .extension()
+            .map(|e| format!(".{}", text(e)))
+            .unwrap_or_default();
+        (stem, extension)
+    }
+
+    /// Returns the files that rotation has put aside, oldest first (their names sort by time).
+    fn rotated_files(&self) -> io::Result<Vec<PathBuf>> {
+        let (stem, extension) = self.name();
+        let folder = match self.path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            Some(_) | None => Path::new("."),
+        };
+        let mut aside = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let time = name
+                .strip_prefix(&format!("{stem}-"))
+                .and_then(|n| n.strip_suffix(&extension));
+            // only our files: the rest of the name is a time
+            if time.is_some_and(|time| time.len() == 27 && time.ends_with('Z')) {
+                aside.push(entry.path());
+            }
+        }
+        aside.sort();
+        Ok(aside)
+    }
+}

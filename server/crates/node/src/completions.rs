@@ -1,0 +1,389 @@
+//! Completion queues: replies reach the waiting tasks of a worker in one batch per turn.
+//!
+//! A task that is woken from another thread runs alone: tokio's local set prefers tasks woken on
+//! its own thread, so the connection's task, woken by the first reply, would write to its socket
+//! before the second reply is handled. Therefore all completions of a turn are put into the
+//! worker's queue, and one local task delivers them: all waiting tasks run before the connection
+//! does, and one `writev` sends their answers (figures in docs/internals/decisions.md).
+//!
+//! A waiting task has a slot on its worker instead of a channel and a timer: setting a timer would
+//! wake the worker's loop each time.
+
+use std::{
+    cell::{OnceCell, RefCell},
+    marker::PhantomData,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use tokio::{
+    sync::Notify,
+    time::{MissedTickBehavior, interval},
+};
+use witan_base::budget::Reservation;
+use witan_replica::{host::LeaseAnswer, lessor::LeaseDeadlines, machine::view::View};
+
+use super::{AppliedCommand, NodeError};
+
+/// Interval of checks for timed out requests.
+const TIMEOUT_CHECK_INTERVAL: Duration = Duration::from_millis(100);
+
+thread_local! {
+    static COMPLETIONS: OnceCell<Arc<CompletionQueue>> = const { OnceCell::new() };
+    static SLOTS: RefCell<CompletionSlots> = const { RefCell::new(CompletionSlots::new()) };
+}
+
+/// Completions for one worker. Bounded by the requests that wait there.
+#[derive(Debug, Default)]
+pub(super) struct CompletionQueue {
+    completions: Mutex<Vec<Completion>>,
+    notify: Notify,
+}
+
+/// What the replica's thread answers to a request of one kind.
+pub(super) trait CompletionValue: Sized {
+    fn wrap(self) -> AnyContent;
+    fn unwrap(value: AnyContent) -> Option<Self>;
+}
+
+macro_rules! contents {
+    ($($name:ident($value:ty)),+) => {
+        /// The closed list of contents: slots and queues hold all of them.
+        #[derive(Debug)]
+        pub(super) enum AnyContent {
+            $($name($value)),+
+        }
+
+        $(impl CompletionValue for $value {
+            fn wrap(self) -> AnyContent {
+                AnyContent::$name(self)
+            }
+
+            fn unwrap(value: AnyContent) -> Option<Self> {
+                if let AnyContent::$name(value) = value {
+                    Some(value)
+                } else {
+                    None
+                }
+            }
+        })+
+    };
+}
+
+contents!(
+    AppliedCommand(AppliedCommand),
+    View(Arc<View>),
+    LeaseAnswer(LeaseAnswer),
+    LeaseDeadlines(LeaseDeadlines)
+);
+
+/// A completed request with its slot, or a watch stream to wake.
+#[derive(Debug)]
+enum Completion {
+    Reply(SlotId, Result<AnyContent, NodeError>),
+    Wake(Arc<Notify>),
+}
+
+/// A slot and its generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct SlotId {
+    slot: usize,
+    round: u64,
+}
+
+/// Slots of the requests that wait on one worker. Bounded by its connections' requests.
+struct CompletionSlots {
+    slots: Vec<(u64, SlotState)>,
+    free: Vec<usize>,
+    /// Number of timeout checks so far.
+    timeout_checks: u64,
+}
+
+enum SlotState {
+    Free,
+    Pending { waker: Option<Waker>, deadline: u64 },
+    Completed(Result<AnyContent, NodeError>),
+}
+
+impl CompletionSlots {
+    const fn new() -> Self {
+        Self { slots: Vec::new(), free: Vec::new(), timeout_checks: 0 }
+    }
+
+    /// Opens a slot, which completes with [`NodeError::Timeout`] if nothing else completes it within
+    /// `timeout`, in whole [`TIMEOUT_CHECK_INTERVAL`]s.
+    fn open(&mut self, timeout: Duration) -> SlotId {
+        let timeout_checks = timeout
+            .as_millis()
+            .div_ceil(TIMEOUT_CHECK_INTERVAL.as_millis())
+            + 1;
+        let until = self.timeout_checks + u64::try_from(timeout_checks).unwrap_or(u64::MAX / 2);
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push((0, SlotState::Free));
+            self.slots.len() - 1
+        });
+        let (round, state) = &mut self.slots[slot];
+        *state = SlotState::Pending { waker: None, deadline: until };
+        SlotId { slot, round: *round }
+    }
+
+    /// Returns the state of a slot; `None` if the slot was closed since it got this id.
+    fn get_mut(&mut self, slot_id: SlotId) -> Option<&mut SlotState> {
+        let (round, state) = self.slots.get_mut(slot_id.slot)?;
+        (*round == slot_id.round).then_some(state)
+    }
+
+    /// Frees a slot for another request; completions for its old id find nothing.
+    fn close(&mut self, slot_id: SlotId) {
+        let Some((round, state)) = self.slots.get_mut(slot_id.slot) else {
+            return;
+        };
+        if *round == slot_id.round {
+            *state = SlotState::Free;
+            *round += 1;
+            self.free.push(slot_id.slot);
+        }
+    }
+
+    /// Completes the slot of a completion, or wakes its watch stream; drops it if the slot was closed.
+    fn deliver(&mut self, completion: Completion) {
+        match completion {
+            Completion::Reply(slot_id, value) => {
+                if let Some(state) = self.get_mut(slot_id) {
+                    complete(state, value);
+                }
+            }
+            Completion::Wake(notify) => notify.notify_one(),
+        }
+    }
+
+    /// Counts one more check of the timeouts, and completes with [`NodeError::Timeout`] all slots whose
+    /// deadline it is.
+    fn expire_timed_out(&mut self) {
+        self.timeout_checks += 1;
+        for (_, state) in &mut self.slots {
+            if matches!(state, SlotState::Pending { deadline: until, .. } if *until <= self.timeout_checks)
+            {
+                complete(state, Err(NodeError::Timeout));
+            }
+        }
+    }
+}
+
+/// Completes a slot and wakes its waiter; only the first completion counts.
+fn complete(state: &mut SlotState, value: Result<AnyContent, NodeError>) {
+    if let SlotState::Pending { waker, .. } = state {
+        let waker = waker.take();
+        *state = SlotState::Completed(value);
+        waker.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// The sending half of a completion. If it is dropped, the request completes with
+/// [`NodeError::Stopped`].
+#[derive(Debug)]
+pub(super) struct CompletionSender<T> {
+    slot_id: SlotId,
+    value: PhantomData<fn(T)>,
+    completion_queue: Option<Arc<CompletionQueue>>,
+    /// Memory of the request, released when it is completed.
+    pub(super) permit: Option<Reservation>,
+}
+
+impl<T> CompletionSender<T> {
+    /// Opens a slot on the calling worker, with a timeout.
+    pub(super) fn new(timeout: Duration) -> (Self, CompletionFuture<T>) {
+        let slot_id = SLOTS.with_borrow_mut(|slots| slots.open(timeout));
+        let value = PhantomData;
+        let address = Self {
+            slot_id,
+            value,
+            completion_queue: Some(CompletionQueue::current()),
+            permit: None,
+        };
+        let answer = CompletionFuture { slot_id, value: PhantomData, open: true };
+        (address, answer)
+    }
+
+    /// Completes with an error at once.
+    pub(super) fn refuse(mut self, fault: NodeError) {
+        self.send(Err(fault));
+    }
+
+    /// Queues the completion for the worker that waits, and wakes it; does nothing after the first call.
+    fn send(&mut self, value: Result<AnyContent, NodeError>) {
+        if let Some(completion_queue) = self.completion_queue.take() {
+            completion_queue
+                .completions()
+                .push(Completion::Reply(self.slot_id, value));
+            completion_queue.notify.notify_one();
+        }
+    }
+}
+
+impl<T> Drop for CompletionSender<T> {
+    fn drop(&mut self) {
+        self.send(Err(NodeError::Stopped));
+    }
+}
+
+/// Resolves to the completion. Must be polled on the worker that created it.
+#[derive(Debug)]
+pub(super) struct CompletionFuture<T> {
+    slot_id: SlotId,
+    value: PhantomData<fn() -> T>,
+    open: bool,
+}
+
+impl<T: CompletionValue> Future for CompletionFuture<T> {
+    type Output = Result<T, NodeError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let slot_id = self.slot_id;
+        let answered = SLOTS.with_borrow_mut(|slots| {
+            let state = match slots.get_mut(slot_id) {
+                Some(SlotState::Pending { waker, .. }) => {
+                    match waker {
+                        Some(known) if known.will_wake(cx.waker()) => {}
+                        other => *other = Some(cx.waker().clone()),
+                    }
+                    return None;
+                }
+                Some(state) => std::mem::replace(state, SlotState::Free),
+                None => SlotState::Free,
+            };
+            slots.close(slot_id);
+            match state {
+                SlotState::Completed(value) => {
+                    Some(value.and_then(|value| T::unwrap(value).ok_or(NodeError::Internal)))
+                }
+                SlotState::Pending { .. } | SlotState::Free => Some(Err(NodeError::Stopped)),
+            }
+        });
+        self.open = answered.is_none();
+        answered.map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl<T> Drop for CompletionFuture<T> {
+    fn drop(&mut self) {
+        if self.open {
+            // an error says that the worker ends
+            let _ = SLOTS.try_with(|slots| slots.borrow_mut().close(self.slot_id));
+        }
+    }
+}
+
+impl CompletionQueue {
+    /// Returns the completion queue of the calling worker, which must run a local set.
+    pub(super) fn current() -> Arc<Self> {
+        COMPLETIONS.with(|completion_queue| {
+            let open = || {
+                let completion_queue = Arc::new(Self::default());
+                actix_rt::spawn(deliver_completions(completion_queue.clone()));
+                completion_queue
+            };
+            completion_queue.get_or_init(open).clone()
+        })
+    }
+
+    fn completions(&self) -> MutexGuard<'_, Vec<Completion>> {
+        self.completions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Delivers completions as long as the worker runs.
+async fn deliver_completions(completion_queue: Arc<CompletionQueue>) {
+    let mut look = interval(TIMEOUT_CHECK_INTERVAL);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut completions = Vec::new();
+    loop {
+        tokio::select! {
+            () = completion_queue.notify.notified() => {
+                std::mem::swap(&mut *completion_queue.completions(), &mut completions);
+                SLOTS.with_borrow_mut(|slots| completions.drain(..).for_each(|l| slots.deliver(l)));
+            }
+            _ = look.tick() => SLOTS.with_borrow_mut(CompletionSlots::expire_timed_out),
+        }
+    }
+}
+
+/// Completions of one turn, until they are flushed to the queues.
+#[derive(Debug, Default)]
+pub(super) struct CompletionBatch(Vec<(Arc<CompletionQueue>, Vec<Completion>)>);
+
+impl CompletionBatch {
+    /// Collects a reply for the worker that waits; [`CompletionBatch::flush`] delivers it.
+    pub(super) fn push<T: CompletionValue>(&mut self, mut to: CompletionSender<T>, value: T) {
+        if let Some(completion_queue) = to.completion_queue.take() {
+            self.add(
+                completion_queue,
+                Completion::Reply(to.slot_id, Ok(value.wrap())),
+            );
+        }
+    }
+
+    /// Collects the waking of a watch stream; [`CompletionBatch::flush`] does it.
+    pub(super) fn wake(&mut self, completion_queue: Arc<CompletionQueue>, notify: Arc<Notify>) {
+        self.add(completion_queue, Completion::Wake(notify));
+    }
+
+    /// Collects a completion under its queue.
+    fn add(&mut self, completion_queue: Arc<CompletionQueue>, completion: Completion) {
+        // one queue per worker: a linear search is cheaper than a map
+        match self
+            .0
+            .iter_mut()
+            .find(|(at, _)| Arc::ptr_eq(at, &completion_queue))
+        {
+            Some((_, completions)) => completions.push(completion),
+            None => self.0.push((completion_queue, vec![completion])),
+        }
+    }
+
+    /// Moves the collected completions into the queues of their workers, and wakes each worker once.
+    pub(super) fn flush(&mut self) {
+        for (completion_queue, completions) in self
+            .0
+            .iter_mut()
+            .filter(|(_, completions)| !completions.is_empty())
+        {
+            completion_queue.completions().append(completions);
+            completion_queue.notify.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix_rt::test]
+    async fn an_answer_reaches_the_one_who_asked() {
+        let timeout = Duration::from_secs(60);
+        let (first, lost) = CompletionSender::<AppliedCommand>::new(timeout);
+        let (second, complete) = CompletionSender::<AppliedCommand>::new(timeout);
+        drop(lost);
+        // takes the slot of the one who gave up
+        let (third, late) = CompletionSender::<AppliedCommand>::new(timeout);
+        assert_eq!(first.slot_id.slot, third.slot_id.slot);
+        let worker = std::thread::spawn(move || {
+            first.refuse(NodeError::NoLeader);
+            third.refuse(NodeError::TooLarge);
+            drop(second);
+        });
+        assert_eq!(late.await.unwrap_err(), NodeError::TooLarge);
+        assert_eq!(complete.await.unwrap_err(), NodeError::Stopped);
+        worker.join().unwrap();
+    }
+
+    #[actix_rt::test]
+    async fn patience_ends() {
+        let (_owed, complete) = CompletionSender::<AppliedCommand>::new(Duration::from_millis(1));
+        assert_eq!(complete.await.unwrap_err(), NodeError::Timeout);
+    }
+}

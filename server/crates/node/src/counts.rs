@@ -1,0 +1,126 @@
+//! What applied commands count, and reads that were served from a view.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use witan_base::metrics::gauge;
+use witan_replica::machine::{
+    Outcome, Reply,
+    kv::{self, OpReply},
+    lease, tree,
+};
+
+use super::metrics::NodeMetrics;
+
+impl NodeMetrics {
+    /// Counts what an applied entry did.
+    pub(super) fn applied(&self, outcome: &Outcome) {
+        match &outcome.reply {
+            Reply::Kv(Ok(kv::KvReply::Compact)) => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH);
+                self.compaction_last
+                    .set(gauge(now.unwrap_or_default().as_secs()));
+            }
+            Reply::Kv(Ok(kv::KvReply::Op(reply))) => self.kv_done(reply),
+            Reply::Tree(Ok(tree::TreeReply::Event(event))) => {
+                if let Some((_, writes)) = self.tree_writes.iter().find(|(a, _)| *a == event.action)
+                {
+                    writes.inc();
+                }
+            }
+            Reply::Tree(Ok(tree::TreeReply::Expired(nodes))) => {
+                self.tree_expires.inc_by(*nodes as u64)
+            }
+            Reply::Lease(Ok(reply)) => self.lease_done(reply),
+            Reply::Kv(Err(_)) | Reply::Lease(Err(_)) | Reply::Tree(Err(_)) => {}
+            Reply::Published
+            | Reply::ClusterVersionSet
+            | Reply::DowngradeSet
+            | Reply::PeerUrlsSet(_)
+            | Reply::Alarm(_)
+            | Reply::Auth(_)
+            | Reply::Nothing => {}
+        }
+    }
+
+    /// Counts the grants, with their TTL, and the revocations of an applied command on leases.
+    fn lease_done(&self, reply: &lease::LeaseReply) {
+        match reply {
+            lease::LeaseReply::Granted(granted) => {
+                self.leases_granted.inc();
+                self.lease_ttls.observe(granted.ttl_s as f64);
+            }
+            lease::LeaseReply::Revoked => self.leases_revoked.inc(),
+            lease::LeaseReply::Expired { ids } => self.leases_revoked.inc_by(ids.len() as u64),
+            lease::LeaseReply::Checkpointed => {}
+        }
+    }
+
+    /// Counts the ranges, puts and deletions of an applied command on keys, transactions included.
+    fn kv_done(&self, reply: &OpReply) {
+        let mut sum = [0; 3];
+        tally(reply, &mut sum);
+        self.kv_counted(sum);
+    }
+
+    /// Counts ranges, puts and deletions of one request.
+    pub(super) fn kv_counted(&self, sum: [u64; 3]) {
+        let [ranges, puts, deletes] = sum;
+        for (series, by) in [
+            (&self.kv_ranges, ranges),
+            (&self.kv_puts, puts),
+            (&self.kv_deletes, deletes),
+        ] {
+            if by > 0 {
+                series.inc_by(by);
+            }
+        }
+        if ranges + puts + deletes > 1 {
+            self.kv_txns.inc();
+        }
+    }
+}
+
+/// Adds up the ranges, puts and deletions of a reply and of those inside it.
+fn tally(reply: &OpReply, sum: &mut [u64; 3]) {
+    match reply {
+        OpReply::Range(_) => sum[0] += 1,
+        OpReply::Put(_) => sum[1] += 1,
+        OpReply::Delete(_) => sum[2] += 1,
+        OpReply::Txn(txn) => txn.replies.iter().for_each(|(reply, _)| tally(reply, sum)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use witan_base::metrics::{MetricsPage, Register};
+
+    fn put() -> OpReply {
+        OpReply::Put(kv::PutReply::default())
+    }
+
+    fn apply(metrics: &NodeMetrics, reply: OpReply) {
+        metrics.applied(&Outcome { reply: Reply::Kv(Ok(kv::KvReply::Op(reply))), revision: 2 });
+    }
+
+    #[test]
+    fn a_scrape_counts_a_twin_only_once() {
+        let on = Register::default();
+        let metrics = NodeMetrics::register(&on);
+        apply(&metrics, put());
+        metrics.show_twins();
+        metrics.show_twins();
+        let text = MetricsPage::new(on).render();
+        for line in ["etcd_mvcc_put_total 1", "etcd_debugging_mvcc_put_total 1"] {
+            assert!(text.lines().any(|l| l == line), "no {line:?} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_transaction_counts_its_parts() {
+        let metrics = NodeMetrics::register(&Register::default());
+        let txn = |replies| OpReply::Txn(kv::TxnReply { succeeded: true, replies });
+        apply(&metrics, txn(vec![(put(), 2), (txn(vec![(put(), 2)]), 2)]));
+        assert_eq!((metrics.kv_puts.get(), metrics.kv_txns.get()), (2, 1));
+    }
+}

@@ -1,0 +1,77 @@
+//! The thread that executes commands that take long, so that the replica's thread goes on with raft, and
+//! frees the states that they replace. Which commands those are is decided in the replica.
+
+use std::{
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use witan_base::panics::planted;
+use witan_replica::{long_command::LongCommand, machine::StateMachine};
+
+use super::{Node, NodeMetrics};
+
+/// What waits for the thread: one command, and states to free.
+const QUEUE_MAX: usize = 4;
+
+enum Work {
+    Execute(Box<LongCommand>),
+    Free(Box<StateMachine>),
+}
+
+/// See the module's description. The thread ends when this is dropped.
+pub(super) struct Executor(SyncSender<Work>);
+
+impl Executor {
+    /// Starts the thread. Results go into the raft inbox of `node`.
+    pub(super) fn start(node: Node, slow_apply: Duration) -> std::io::Result<Self> {
+        let (sender, work) = sync_channel(QUEUE_MAX);
+        let thread = thread::Builder::new().name("executor".into());
+        thread.spawn(move || run(&work, &node, slow_apply))?;
+        Ok(Self(sender))
+    }
+
+    /// Hands a command to the thread; returns it as the error if the thread does not take it.
+    pub(super) fn execute(&self, command: Box<LongCommand>) -> Result<(), Box<LongCommand>> {
+        use std::sync::mpsc::TrySendError::{Disconnected, Full};
+        match self.0.try_send(Work::Execute(command)) {
+            Ok(()) => Ok(()),
+            Err(Full(Work::Execute(command)) | Disconnected(Work::Execute(command))) => {
+                Err(command)
+            }
+            Err(Full(Work::Free(_)) | Disconnected(Work::Free(_))) => Ok(()),
+        }
+    }
+
+    /// Frees a state on the thread, or here if the thread's queue is full.
+    pub(super) fn free(&self, machine: StateMachine) {
+        drop(self.0.try_send(Work::Free(Box::new(machine))));
+    }
+}
+
+/// Executes long commands and frees states, one after the other, until nobody can send any more. Warns of a
+/// command that took longer than `slow_apply`.
+fn run(work: &Receiver<Work>, node: &Node, slow_apply: Duration) {
+    for work in work {
+        match work {
+            Work::Execute(command) => {
+                planted::in_thread("executor");
+                let begun = Instant::now();
+                let executed = Box::new(command.execute());
+                let took = begun.elapsed();
+                if took > slow_apply {
+                    warn_slow(&node.shared.metrics, took);
+                }
+                node.shared.raft_inbox.executed((executed, took));
+                node.wake();
+            }
+            Work::Free(machine) => drop(machine),
+        }
+    }
+}
+
+fn warn_slow(metrics: &NodeMetrics, took: Duration) {
+    metrics.slow_apply.inc();
+    tracing::warn!(?took, entries = 1, "apply request took too long");
+}

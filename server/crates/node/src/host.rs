@@ -1,0 +1,257 @@
+//! The host of the replica in production: the log on disk, waiting requests, watchers.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use witan_replica::{
+    host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Ticket, Unanswered},
+    long_command::{ExecutedCommand, LongCommand},
+    machine::{
+        Reply, StateMachine,
+        kv::Kv,
+        lease,
+        member::MemberRegistry,
+        versions::{Release, release},
+        view::View,
+    },
+    replica::Role,
+};
+use witan_storage::{self as storage, Checkpointer, RaftLog, ReceivedSnapshot};
+
+use super::{
+    AppliedCommand, FrozenStates, NodeError, Post, Shared, applies::ApplyTally,
+    completions::CompletionBatch, executor::Executor, pending_requests::PendingRequests,
+};
+
+/// The effects of the replica's thread. The replica bounds waiting requests by refusing tickets
+/// beyond its limits.
+pub(super) struct NodeHost {
+    pub(super) post: Box<dyn Post>,
+    pub(super) log: RaftLog,
+    pub(super) checkpointer: Checkpointer,
+    /// What the replica may install in this turn.
+    pub(super) incoming: Option<IncomingState>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) writes: PendingRequests<AppliedCommand>,
+    pub(super) reads: PendingRequests<Arc<View>>,
+    pub(super) leases: PendingRequests<LeaseAnswer>,
+    /// States that are to be hashed.
+    pub(super) frozen: FrozenStates,
+    /// Answers of the present turn.
+    pub(super) completions: CompletionBatch,
+    /// Bytes appended to the log since the last checkpoint was taken.
+    pub(super) bytes_since_checkpoint: u64,
+    /// Whether a checkpoint is to be taken whatever was appended.
+    pub(super) checkpoint_due: bool,
+    /// The version of the cluster in the state; `None` before it is decided.
+    pub(super) cluster_version: Option<Release>,
+    /// Bytes appended to the log in the current turn.
+    pub(super) appended_bytes: u64,
+    /// Counts what is applied.
+    pub(super) tally: ApplyTally,
+    /// When the current turn began to apply.
+    pub(super) applying: Instant,
+    pub(super) executor: Executor,
+    /// How long the last synced append took.
+    pub(super) last_sync: Duration,
+    /// How long the command took that the executor has executed.
+    pub(super) executed_took: Duration,
+    /// v2 index up to which watchers were woken.
+    pub(super) tree_index: u64,
+}
+
+/// A received snapshot, and the state that it would replace.
+pub(super) struct IncomingState {
+    pub(super) received: ReceivedSnapshot,
+    pub(super) replaced: View,
+}
+
+impl NodeHost {
+    /// Drops requests that have waited since before `tick`.
+    pub(super) fn expire_requests(&mut self, tick: u64) {
+        self.writes.expire(tick);
+        self.reads.expire(tick);
+        self.leases.expire(tick);
+        self.shared.watch_streams.expire_old_states();
+    }
+
+    /// Refuses all writes that wait, with this error.
+    pub(super) fn refuse_writes(&mut self, error: NodeError) {
+        for to in std::mem::take(&mut self.writes).into_waiting() {
+            to.refuse(error);
+        }
+    }
+
+    /// Notes the version of the cluster. When it falls, a checkpoint is due: an older release, which may be
+    /// started here from now on, does not know all commands in the log before.
+    fn follow_version(&mut self, members: &MemberRegistry) {
+        let version = release(&members.cluster_version);
+        self.checkpoint_due |= version < self.cluster_version;
+        self.cluster_version = version;
+    }
+
+    /// Publishes a state that has replaced the one with `before`: status, members, tokens, watches and the
+    /// cleared latest view.
+    fn show_replaced(&mut self, view: &View, before: &Kv) {
+        // before anything publishes the new state
+        self.shared.latest.clear();
+        self.shared.status.advance(view.position.index);
+        let auth_before = self.shared.status.auth();
+        let member_id = self.shared.identity.member_id;
+        self.shared.status.store_state(&view.machine, member_id);
+        self.post.follow(&view.machine.members);
+        self.cluster_version = release(&view.machine.members.cluster_version);
+        if self.shared.status.auth() != auth_before {
+            self.shared.tokens.end_all();
+            self.shared.watch_streams.wake_all(&mut self.completions);
+        }
+        self.shared.tokens.assigned(view.position.index);
+        let kv = &view.machine.kv;
+        self.shared.watch_streams.replace_state(before);
+        self.shared.watch_streams.publish(kv.revision());
+        self.shared.watch_streams.notify(kv, &mut self.completions);
+        self.completions.flush();
+        self.shared
+            .watchers
+            .wake(&view.machine.tree, self.tree_index);
+        self.tree_index = view.machine.tree.index();
+    }
+}
+
+impl Host for NodeHost {
+    fn install(&mut self, snapshot: &View) {
+        let index = snapshot.position.index;
+        let incoming = self.incoming.take();
+        let Some(IncomingState { received, replaced }) = incoming.filter(|incoming| {
+            let position = &incoming.received.view.position;
+            (position.index, position.term) == (index, snapshot.position.term)
+        }) else {
+            // without its files the state would be lost at the next start
+            tracing::error!(
+                index,
+                "the replica installs a snapshot that was not received"
+            );
+            std::process::abort();
+        };
+        let begun = Instant::now();
+        let before = replaced.machine.kv.clone();
+        storage::install(&mut self.log, &self.checkpointer, received, replaced);
+        self.bytes_since_checkpoint = 0;
+        self.shared.state_hashes.clear();
+        self.show_replaced(snapshot, &before);
+        self.shared.installs.send_modify(|installs| *installs += 1);
+        let took = begun.elapsed();
+        tracing::info!(index, ?took, "installed a snapshot of the leader");
+        self.applying = Instant::now();
+    }
+
+    fn persist(&mut self, batch: &LogBatch) {
+        let begun = Instant::now();
+        let bytes = self.log.append(batch) as u64;
+        self.bytes_since_checkpoint += bytes;
+        self.appended_bytes += bytes;
+        self.applying = Instant::now();
+        if batch.must_sync {
+            self.last_sync = self.applying - begun;
+        }
+    }
+
+    fn send(&mut self, envelopes: Vec<Envelope>) {
+        self.post.post(envelopes);
+    }
+
+    fn execute(&mut self, command: Box<LongCommand>) -> Option<Box<ExecutedCommand>> {
+        match self.executor.execute(command) {
+            Ok(()) => None,
+            Err(command) => Some(Box::new(command.execute())),
+        }
+    }
+
+    fn discard(&mut self, machine: StateMachine) {
+        self.executor.free(machine);
+    }
+
+    fn applied(&mut self, applied: Vec<Applied>, view: &View) {
+        let entries = u32::try_from(applied.len()).unwrap_or(u32::MAX).max(1);
+        let executed = std::mem::take(&mut self.executed_took);
+        let took = (self.applying.elapsed() + executed) / entries;
+        // before anything publishes the new state
+        self.shared.latest.clear();
+        // Before the answers: a client that sees its write must see its index too.
+        self.shared.status.advance(view.position.index);
+        let auth_before = self.shared.status.auth();
+        let member_id = self.shared.identity.member_id;
+        self.shared.status.store_state(&view.machine, member_id);
+        let kv = &view.machine.kv;
+        self.shared.watch_streams.publish(kv.revision());
+        for Applied { index, ticket, outcome, members, hashed } in applied {
+            if let Some(state) = hashed {
+                self.frozen.offer(*state, &outcome.reply);
+            }
+            if let Some(members) = members {
+                self.post.follow(&members);
+                self.follow_version(&members);
+            }
+            self.shared.metrics.applied(&outcome);
+            self.tally.applied(&outcome.reply, took);
+            if let Reply::Auth(Ok(reply)) = &outcome.reply {
+                self.shared.tokens.applied(reply, index);
+            }
+            if let Reply::Lease(Ok(lease::LeaseReply::Expired { ids })) = &outcome.reply
+                && self.shared.status.load().role == Role::Leader
+            {
+                self.shared.metrics.leases_expired.inc_by(ids.len() as u64);
+            }
+            if let Some(to) = ticket.and_then(|ticket| self.writes.remove(ticket)) {
+                self.completions.push(to, AppliedCommand { outcome, index });
+            }
+        }
+        self.shared.tokens.assigned(view.position.index);
+        self.tally.show();
+        self.completions.flush();
+        if self.shared.status.auth() != auth_before {
+            // their permissions may have changed
+            self.shared.watch_streams.wake_all(&mut self.completions);
+        }
+        self.shared.watch_streams.notify(kv, &mut self.completions);
+        self.completions.flush();
+        let tree = &view.machine.tree;
+        if tree.index() != self.tree_index {
+            self.shared.watchers.wake(tree, self.tree_index);
+            self.tree_index = tree.index();
+        }
+        self.applying = Instant::now();
+    }
+
+    fn readable(&mut self, tickets: &[Ticket], view: &View) {
+        let view = Arc::new(view.clone());
+        for to in tickets
+            .iter()
+            .filter_map(|ticket| self.reads.remove(*ticket))
+        {
+            self.completions.push(to, view.clone());
+        }
+        self.completions.flush();
+    }
+
+    fn unanswered(&mut self, requests: &[(Ticket, Unanswered)]) {
+        for (ticket, reason) in requests {
+            let error = match reason {
+                Unanswered::Refused(refusal) => NodeError::from(*refusal),
+                Unanswered::LeaderChanged => NodeError::LeaderFailed,
+            };
+            if let Some(to) = self.writes.remove(*ticket) {
+                to.refuse(error);
+            }
+        }
+    }
+
+    fn lease_answered(&mut self, ticket: Ticket, answer: LeaseAnswer) {
+        if let Some(to) = self.leases.remove(ticket) {
+            self.completions.push(to, answer);
+            self.completions.flush();
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What requests have to do with who leads: handing leadership over, and why a request got no answer in time.
+
+use std::sync::Arc;
+
+use tokio::{sync::oneshot, time::timeout};
+use witan_replica::machine::{command::Command, member::MemberRegistry};
+
+use super::{LoopRequest, Node, NodeError, TransferError};
+
+impl Node {
+    /// Hands leadership over to a member, or to the one that lags least, and waits until it leads, at most as
+    /// long as an election takes. Returns the new leader.
+    pub async fn transfer_leadership(&self, to: Option<u64>) -> Result<u64, TransferError> {
+        let (taken, answer) = oneshot::channel();
+        self.send(LoopRequest::Transfer { to, taken })?;
+        let to = answer.await.map_err(|_| NodeError::Stopped)??;
+        let mut leader = self.shared.leader.subscribe();
+        let leads = leader.wait_for(|leader| *leader == to);
+        match timeout(self.shared.election_timeout, leads).await {
+            Ok(Ok(_)) => Ok(to),
+            Ok(Err(_)) => Err(NodeError::Stopped.into()),
+            Err(_) => Err(NodeError::Timeout.into()),
+        }
+    }
+
+    /// Proposes a command that this leader decided on by looking at `members`. Returns whether it is in the
+    /// leader's log before any change of these members; if not, it is to be decided again.
+    pub async fn decide(
+        &self,
+        command: Command,
+        members: Arc<MemberRegistry>,
+    ) -> Result<bool, NodeError> {
+        let (taken, answer) = oneshot::channel();
+        self.send(LoopRequest::Decide { command, members, taken })?;
+        answer.await.map_err(|_| NodeError::Stopped)
+    }
+
+    /// Returns a more exact error for a timeout of a request that began at `begun_ns`: that the leader failed
+    /// or is not connected, as in etcd. Other errors stay.
+    pub(super) fn reason(&self, error: NodeError, begun_ns: i64) -> NodeError {
+        if error != NodeError::Timeout {
+            return error;
+        }
+        let elected_ns = self.leader_since_ns();
+        let election_ns = i64::try_from(self.shared.election_timeout.as_nanos());
+        let lost_ns = elected_ns.saturating_sub(election_ns.unwrap_or(i64::MAX).saturating_mul(2));
+        if (lost_ns..elected_ns).contains(&begun_ns) {
+            return NodeError::LeaderFailed;
+        }
+        let leader = self.status().leader;
+        let elsewhere = leader != 0 && leader != self.identity().member_id;
+        if elsewhere && !self.shared.peer_links.since(leader, begun_ns) {
+            return NodeError::ConnectionLost;
+        }
+        NodeError::Timeout
+    }
+}

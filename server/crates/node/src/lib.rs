@@ -1,0 +1,485 @@
+//! [`Node`]: the clonable handle through which every dialect reaches the replica. Dialects see no
+//! raft, no disk and no thread, only these methods.
+//!
+//! Reading order: this file → `requests` (what it is sent), `replica_loop` (the loop that owns the replica) → `request_group`, `fair_share` (which requests are taken together, and whose) → `raft_inbox` (what it takes
+//! first), `message_faults` (what it drops of that) → `host` (where its effects go) → `executor` (commands that take long) → `post` (who carries messages), `peer_links`, `leadership`, `reconfiguration`
+//! → `pending_requests`, `completions` (how answers come back) → `latest_view` (reads without a hop) →
+//! `tree_watchers` (v2 watchers) → `watch_streams` (v3 watches) → `status` → `state_hashes` (to compare members) → `tokens` → `admission` (what the quota and the disk
+//! refuse) → `metrics` (series), `counts`, `applies` (what feeds them), `peer_stats` (of v2).
+
+mod admission;
+mod applies;
+mod clock;
+mod completions;
+mod counts;
+pub mod error;
+mod executor;
+mod fair_share;
+mod host;
+mod latest_view;
+mod leadership;
+mod lease_questions;
+mod member_state;
+mod message_faults;
+mod metrics;
+mod peer_links;
+mod peer_stats;
+mod pending_requests;
+mod post;
+mod raft_inbox;
+mod reconfiguration;
+mod replica_loop;
+mod request_group;
+mod requests;
+mod state_hashes;
+mod status;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod tree_watchers;
+mod watch_streams;
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{SyncSender, TrySendError},
+    },
+    time::Duration,
+};
+
+use futures_util::FutureExt as _;
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use witan_base::{
+    budget::{MemoryBudget, SMALL_BYTES},
+    client_network::ClientNetwork,
+};
+use witan_replica::{
+    host::Envelope,
+    machine::{
+        Outcome, Reply, auth::Caller, command::Command, kv::KvError, operation::Operation,
+        tree::Watch, view::View,
+    },
+    replica::PeerEvent,
+};
+use witan_storage::{OnDurable, ReceivedSnapshot, SpaceStatus};
+
+use completions::{CompletionFuture, CompletionSender};
+use requests::{LoopRequest, Proposal};
+
+pub use clock::now_ns;
+pub use error::{NodeError, ProposeError, TransferError};
+pub use metrics::NodeMetrics;
+pub use peer_stats::FollowerCounts;
+pub use post::Post;
+pub use reconfiguration::{Reconfiguration, UnsafeReconfiguration};
+pub use replica_loop::{EXIT_LOG_LOST, EXIT_REMOVED};
+pub use replica_loop::{NodeParts, start};
+pub use state_hashes::{FrozenStates, StateHash, StateHashes};
+pub use status::AuthState;
+pub use tokens::Tokens;
+pub use tree_watchers::TreeWatcher;
+pub use watch_streams::{StreamChanges, WatchStream};
+
+/// Requests in the inbox of the replica's thread; more are refused at once, so that overload causes
+/// errors instead of delays.
+pub const INBOX_MAX: usize = 32_768;
+
+/// How often a command is proposed whose value to keep becomes larger than it was when it was proposed.
+const KEPT_VALUE_ATTEMPTS: usize = 4;
+
+/// Clonable handle to the running member.
+#[derive(Clone, Debug)]
+pub struct Node {
+    shared: Arc<Shared>,
+    /// Whose share of the room for commands is used.
+    client: ClientNetwork,
+}
+
+#[derive(Debug)]
+struct Shared {
+    inbox: SyncSender<LoopRequest>,
+    raft_inbox: raft_inbox::RaftInbox,
+    peer_links: peer_links::PeerLinks,
+    /// The leader, 0 for none.
+    leader: watch::Sender<u64>,
+    election_timeout: Duration,
+    status: status::PublishedStatus,
+    latest: latest_view::LatestView,
+    watchers: tree_watchers::TreeWatchers,
+    watch_streams: watch_streams::WatchStreams,
+    tokens: Tokens,
+    identity: ProcessIdentity,
+    request_timeout: Duration,
+    stopping: watch::Receiver<bool>,
+    metrics: NodeMetrics,
+    monotonic: clock::MonotonicClock,
+    /// Commands in flight, by bytes.
+    proposals: MemoryBudget,
+    /// `--quota-backend-bytes`, of both key spaces.
+    quota_bytes: Option<u64>,
+    /// The last measured state of the disk.
+    disk: Arc<SpaceStatus>,
+    state_hashes: StateHashes,
+    /// Snapshots of leaders that were installed.
+    installs: watch::Sender<u64>,
+    /// Whether this member was removed from the cluster.
+    removed: watch::Sender<bool>,
+}
+
+/// What all handles of a node share, beside what begins empty.
+pub struct SharedParts {
+    /// Who this process is.
+    pub identity: ProcessIdentity,
+    /// `--election-timeout`.
+    pub election_timeout: Duration,
+    /// A request without an answer by then fails.
+    pub request_timeout: Duration,
+    /// Simple tokens that are not used for so long end.
+    pub token_ttl: Duration,
+    /// Turns true when the process begins to stop.
+    pub stopping: watch::Receiver<bool>,
+    /// Series to feed.
+    pub metrics: NodeMetrics,
+    /// Memory for commands.
+    pub proposals: MemoryBudget,
+    /// `--quota-backend-bytes`.
+    pub quota_bytes: Option<u64>,
+}
+
+impl Shared {
+    fn new(
+        inbox: SyncSender<LoopRequest>,
+        parts: SharedParts,
+        disk: Arc<SpaceStatus>,
+        last_index: u64,
+    ) -> Self {
+        Self {
+            inbox,
+            raft_inbox: raft_inbox::RaftInbox::default(),
+            peer_links: peer_links::PeerLinks::default(),
+            leader: watch::Sender::default(),
+            election_timeout: parts.election_timeout,
+            status: status::PublishedStatus::default(),
+            latest: latest_view::LatestView::default(),
+            watchers: tree_watchers::TreeWatchers::default(),
+            watch_streams: watch_streams::WatchStreams::default(),
+            tokens: Tokens::new(parts.token_ttl, last_index),
+            identity: parts.identity,
+            request_timeout: parts.request_timeout,
+            stopping: parts.stopping,
+            proposals: parts.proposals,
+            metrics: parts.metrics,
+            monotonic: clock::MonotonicClock::new(),
+            quota_bytes: parts.quota_bytes,
+            disk,
+            state_hashes: StateHashes::default(),
+            installs: watch::Sender::default(),
+            removed: watch::Sender::default(),
+        }
+    }
+}
+
+/// Identity of this process, fixed at start.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessIdentity {
+    /// Own member id.
+    pub member_id: u64,
+    /// Cluster id.
+    pub cluster_id: u64,
+    /// `--name`.
+    pub name: String,
+    /// Unix time of the process start, nanoseconds.
+    pub started_ns: i64,
+}
+
+/// An applied command, whichever it was.
+#[derive(Debug)]
+struct AppliedCommand {
+    outcome: Outcome,
+    index: u64,
+}
+
+/// An applied operation.
+#[derive(Clone, Debug)]
+pub struct Applied<T> {
+    /// What the state machine answered.
+    pub output: T,
+    /// v3 revision after it.
+    pub revision: i64,
+    /// Raft index of its entry.
+    pub index: u64,
+}
+
+/// How an operation ended.
+pub type Proposed<O> =
+    Result<Applied<<O as Operation>::Output>, ProposeError<<O as Operation>::Error>>;
+
+impl Node {
+    /// Returns a handle for the requests of clients in this network.
+    pub fn of_client(&self, client: ClientNetwork) -> Self {
+        Self { shared: self.shared.clone(), client }
+    }
+
+    /// Returns the network of the client whose requests this handle serves.
+    pub fn client(&self) -> ClientNetwork {
+        self.client
+    }
+
+    /// Replicates an operation and waits until it is applied here. Times out after the request timeout.
+    pub fn propose<O: Operation>(&self, operation: O) -> impl Future<Output = Proposed<O>> {
+        self.propose_for(operation, None)
+    }
+
+    /// Replicates an operation as `Node::propose` does, for a caller whose permissions are checked when it is
+    /// applied.
+    pub fn propose_for<O: Operation>(
+        &self,
+        operation: O,
+        caller: Option<Caller>,
+    ) -> impl Future<Output = Proposed<O>> {
+        // an `async fn` would keep room for the operation beside its command
+        self.replicate(operation.into(), caller).map(typed::<O>)
+    }
+
+    /// Has a command replicated and waits until it is applied here. Times out after the request timeout.
+    async fn replicate(
+        &self,
+        command: Command,
+        caller: Option<Caller>,
+    ) -> Result<AppliedCommand, NodeError> {
+        if matches!(&command, Command::Kv(command) if command.keeps_values()) {
+            return Box::pin(self.replicate_kept(command, caller)).await;
+        }
+        self.replicate_once(command, caller).await
+    }
+
+    /// Has a command replicated that keeps values, again while a value has grown too much meanwhile, at most
+    /// [`KEPT_VALUE_ATTEMPTS`] times.
+    async fn replicate_kept(
+        &self,
+        command: Command,
+        caller: Option<Caller>,
+    ) -> Result<AppliedCommand, NodeError> {
+        const GREW: Reply = Reply::Kv(Err(KvError::KeptValueGrew));
+        for _ in 1..KEPT_VALUE_ATTEMPTS {
+            let done = self.replicate_once(command.clone(), caller.clone()).await?;
+            if done.outcome.reply != GREW {
+                return Ok(done);
+            }
+        }
+        self.replicate_once(command, caller).await
+    }
+
+    /// Admits a command, has it replicated and waits until it is applied here; counts failures. Times out
+    /// after the request timeout.
+    async fn replicate_once(
+        &self,
+        mut command: Command,
+        caller: Option<Caller>,
+    ) -> Result<AppliedCommand, NodeError> {
+        let kept = self.admit(&mut command).await?;
+        let begun_ns = now_ns();
+        let done = match self.send_command(command, caller, begun_ns, kept) {
+            Ok(answer) => answer.await,
+            Err(refusal) => Err(refusal),
+        };
+        let done = done.map_err(|error| self.reason(error, begun_ns));
+        if done.is_err() {
+            self.shared.metrics.proposals_failed.inc();
+        }
+        done
+    }
+
+    /// Returns a linearizable view, which holds everything that was committed before the call. A sole voter
+    /// has it at hand while nothing is written; learners refuse.
+    pub async fn read(&self) -> Result<Arc<View>, NodeError> {
+        self.refuse_learner()?;
+        match self.shared.latest.linearizable() {
+            Some(view) => Ok(view),
+            None => self.read_index().await,
+        }
+    }
+
+    /// Returns a linearizable view after a round of raft's ReadIndex, also on a sole voter; so it proves that
+    /// the replica's thread runs.
+    pub async fn read_index(&self) -> Result<Arc<View>, NodeError> {
+        let (to, answer) = CompletionSender::new(self.shared.request_timeout);
+        self.send(LoopRequest::Read { to })?;
+        let view = answer.await;
+        match view {
+            Err(NodeError::Timeout) => self.shared.metrics.slow_read_indexes.inc(),
+            Err(_) => self.shared.metrics.read_indexes_failed.inc(),
+            Ok(_) => {}
+        }
+        view
+    }
+
+    /// Returns this member's present state (serializable), without the replica's thread if nothing was
+    /// written since the last call.
+    pub async fn view(&self) -> Result<Arc<View>, NodeError> {
+        match self.shared.latest.get() {
+            Some(view) => Ok(view),
+            None => self.fresh_view().await,
+        }
+    }
+
+    /// Returns this member's present state from the replica's thread itself, which proves that it runs.
+    pub async fn fresh_view(&self) -> Result<Arc<View>, NodeError> {
+        let (to, answer) = CompletionSender::new(self.shared.request_timeout);
+        self.send(LoopRequest::View { to })?;
+        answer.await
+    }
+
+    /// Rewrites the checkpoint without outdated records, while reads and writes continue. There is
+    /// no timeout.
+    pub async fn rewrite(&self) -> Result<(), NodeError> {
+        let (tell, told) = oneshot::channel();
+        let done: OnDurable = Box::new(move || {
+            // the requester may have been dropped
+            let _ = tell.send(());
+        });
+        self.send(LoopRequest::Rewrite { done })?;
+        told.await.map_err(|_| NodeError::Stopped)
+    }
+
+    /// Registers for wake-ups: the returned handle wakes after every applied change that `watch`
+    /// may match. Take a view after registering, so that no event is missed.
+    pub fn watch(&self, watch: Watch) -> Result<TreeWatcher, NodeError> {
+        self.shared.metrics.tree_watch_requests.inc();
+        self.shared.watchers.register(watch)
+    }
+
+    /// Registers a stream of v3 watchers.
+    pub fn watch_stream(&self) -> WatchStream {
+        self.shared.watch_streams.add_stream()
+    }
+
+    /// Completes when the process begins to stop, so that long responses (watches, snapshots) can end.
+    pub async fn stopping(&self) {
+        let mut stopping = self.shared.stopping.clone();
+        // an error means that the sender was dropped: the process stops
+        let _ = stopping.wait_for(|stop| *stop).await;
+    }
+
+    /// Completes when this member was removed from the cluster and its replica's thread has ended.
+    pub async fn removed(&self) {
+        let mut removed = self.shared.removed.subscribe();
+        // there is no error: this node keeps the sender
+        let _ = removed.wait_for(|removed| *removed).await;
+    }
+
+    /// Counts the v3 ranges that one request has read from a view.
+    pub fn ranges_served(&self, ranges: usize) {
+        self.shared.metrics.kv_counted([ranges as u64, 0, 0]);
+    }
+
+    /// Sets the series that follow the state to their present values.
+    pub async fn show_metrics(&self) {
+        // while stopping there is no view, but counters are still reported
+        let view = self.view().await.ok();
+        self.shared.metrics.show(self, view.as_deref());
+    }
+
+    /// Queues a message of another member for the replica; `room` is released when the replica has taken it.
+    pub fn receive(&self, envelope: Envelope, room: OwnedSemaphorePermit) {
+        self.shared.raft_inbox.receive(envelope, room);
+        self.wake();
+    }
+
+    /// Queues a snapshot message of another member with the received state. The state is dropped if the
+    /// replica does not install it.
+    pub fn receive_snapshot(&self, envelope: Envelope, snapshot: ReceivedSnapshot) {
+        self.shared.raft_inbox.receive_snapshot(envelope, snapshot);
+        self.wake();
+    }
+
+    /// Reports an event of the transport to the replica.
+    pub fn peer_event(&self, member: u64, event: PeerEvent) {
+        self.shared.raft_inbox.event(member, event);
+        self.wake();
+    }
+
+    /// Reports to the replica's thread that the checkpoint at `index` is durable.
+    pub fn durable(&self, index: u64) {
+        self.shared.raft_inbox.durable(index);
+        self.wake();
+    }
+
+    /// Has the replica's thread finish its turn and end.
+    pub fn stop(&self) {
+        self.shared.raft_inbox.stop();
+        self.wake();
+    }
+
+    /// Has the replica's thread look into the raft inbox, unless it is going to. A full queue of requests
+    /// does so, too.
+    fn wake(&self) {
+        if self.shared.raft_inbox.needs_wake() {
+            let _ = self.shared.inbox.try_send(LoopRequest::Wake);
+        }
+    }
+
+    /// Hands a command to the replica's thread; the future completes when it is applied or timed out. More
+    /// than [`SMALL_BYTES`], with the bytes of values that it keeps, count against the client's budget of
+    /// proposals: `TooMany` if that is used up.
+    fn send_command(
+        &self,
+        command: Command,
+        caller: Option<Caller>,
+        now_ns: i64,
+        kept: u64,
+    ) -> Result<CompletionFuture<AppliedCommand>, NodeError> {
+        let bytes = command.encoded_len();
+        let stored = bytes.saturating_add(usize::try_from(kept).unwrap_or(usize::MAX));
+        let large = stored > SMALL_BYTES;
+        let permit = large
+            .then(|| {
+                let proposals = self.shared.proposals.of_address(self.client);
+                proposals.try_reserve(stored).ok_or(NodeError::TooMany)
+            })
+            .transpose()?;
+        let (mut to, answer) = CompletionSender::new(self.shared.request_timeout);
+        to.permit = permit;
+        self.send(LoopRequest::Propose(Proposal {
+            command: Box::new(command),
+            connection: self.client.connection(),
+            caller,
+            now_ns,
+            bytes,
+            to,
+        }))?;
+        Ok(answer)
+    }
+
+    /// Queues a request for the replica's thread without waiting: `TooMany` if the queue is full, `Removed`
+    /// or `Stopped` if the thread has ended.
+    fn send(&self, inbound: LoopRequest) -> Result<(), NodeError> {
+        self.shared
+            .inbox
+            .try_send(inbound)
+            .map_err(|refused| match refused {
+                TrySendError::Full(_) => NodeError::TooMany,
+                TrySendError::Disconnected(_) if *self.shared.removed.borrow() => {
+                    NodeError::Removed
+                }
+                TrySendError::Disconnected(_) => NodeError::Stopped,
+            })
+    }
+}
+
+/// Converts the reply to a command into the output of the operation `O`; a reply of another operation is an
+/// internal error.
+fn typed<O: Operation>(done: Result<AppliedCommand, NodeError>) -> Proposed<O> {
+    let AppliedCommand { outcome, index } = done?;
+    match O::output(outcome.reply) {
+        Some(Ok(output)) => Ok(Applied { output, revision: outcome.revision, index }),
+        Some(Err(error)) => Err(ProposeError::Refused(error)),
+        None => {
+            let operation = std::any::type_name::<O>();
+            tracing::error!(index, operation, "the reply is that of another operation");
+            Err(NodeError::Internal.into())
+        }
+    }
+}

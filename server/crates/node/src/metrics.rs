@@ -1,0 +1,250 @@
+//! The series of the node: raft, what commands do (`counts`, `applies`), and at a scrape what a view
+//! holds. Those that others feed with what they read are fed through [`Node`].
+
+use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec};
+use witan_base::metrics::{Register, gauge};
+use witan_replica::{
+    machine::{alarm::AlarmType, kv::Kv, tree, view::View},
+    replica::Role,
+};
+
+use super::{
+    Node,
+    applies::{ApplySeries, ApplyTally},
+    message_faults::MessageFaultSeries,
+};
+
+/// What the node feeds.
+#[derive(Debug)]
+pub struct NodeMetrics {
+    applies: ApplySeries,
+    pub(super) leader_changes: IntCounter,
+    pub(super) proposals_pending: IntGauge,
+    pub(super) proposals_failed: IntCounter,
+    pub(super) message_faults: MessageFaultSeries,
+    pub(super) slow_apply: IntCounter,
+    pub(super) slow_read_indexes: IntCounter,
+    pub(super) read_indexes_failed: IntCounter,
+    pub(super) compaction_last: IntGauge,
+    pub(super) kv_ranges: IntCounter,
+    pub(super) kv_puts: IntCounter,
+    pub(super) kv_deletes: IntCounter,
+    pub(super) kv_txns: IntCounter,
+    pub(super) leases_granted: IntCounter,
+    pub(super) leases_revoked: IntCounter,
+    pub(super) leases_expired: IntCounter,
+    pub(super) lease_ttls: Histogram,
+    pub(super) tree_writes: [(tree::Action, IntCounter); 6],
+    pub(super) tree_expires: IntCounter,
+    pub(super) tree_watch_requests: IntCounter,
+    state: StateSeries,
+    /// etcd's old names of counters, with what they follow.
+    twins: [(IntCounter, IntCounter); 4],
+}
+
+/// Series that are set at each scrape.
+#[derive(Debug)]
+struct StateSeries {
+    has_leader: IntGauge,
+    is_leader: IntGauge,
+    is_learner: IntGauge,
+    committed: IntGauge,
+    applied: IntGauge,
+    quota_bytes: IntGauge,
+    tree_bytes: IntGauge,
+    auth_bytes: IntGauge,
+    free_bytes: IntGauge,
+    reserve_bytes: IntGauge,
+    ballast_bytes: IntGauge,
+    tree_watchers: IntGauge,
+    id: IntGaugeVec,
+    alarms: IntGaugeVec,
+    cluster_version: IntGaugeVec,
+    known_peers: IntGaugeVec,
+    db_size: [IntGauge; 2],
+    db_size_in_use: IntGauge,
+    keys: IntGauge,
+    revision: IntGauge,
+    compacted: IntGauge,
+    auth_revision: IntGauge,
+}
+
+impl NodeMetrics {
+    /// Registers the series of the node.
+    #[rustfmt::skip]
+    pub fn register(on: &Register) -> Self {
+        let kv_ranges = on.counter("etcd_mvcc_range_total", "Ranges that this member has seen.");
+        let kv_puts = on.counter("etcd_mvcc_put_total", "Puts that this member has seen.");
+        let kv_deletes = on.counter("etcd_mvcc_delete_total", "Deletions that this member has seen.");
+        let kv_txns = on.counter("etcd_mvcc_txn_total", "Transactions that this member has seen.");
+        Self {
+            twins: [
+                (kv_ranges.clone(), on.counter("etcd_debugging_mvcc_range_total", "Ranges that this member has seen (old name).")),
+                (kv_puts.clone(), on.counter("etcd_debugging_mvcc_put_total", "Puts that this member has seen (old name).")),
+                (kv_deletes.clone(), on.counter("etcd_debugging_mvcc_delete_total", "Deletions that this member has seen (old name).")),
+                (kv_txns.clone(), on.counter("etcd_debugging_mvcc_txn_total", "Transactions that this member has seen (old name).")),
+            ],
+            kv_ranges,
+            kv_puts,
+            kv_deletes,
+            kv_txns,
+            applies: ApplySeries::new(&on.histograms("etcd_server_apply_duration_seconds", "Durations of applying commands.", (0.0001, 20), &["version", "op", "success"])),
+            leader_changes: on.counter("etcd_server_leader_changes_seen_total", "Changes of leader seen."),
+            proposals_pending: on.gauge("etcd_server_proposals_pending", "Proposals waiting to be committed."),
+            proposals_failed: on.counter("etcd_server_proposals_failed_total", "Proposals that failed."),
+            message_faults: MessageFaultSeries::new(&on.counters("witan_peer_messages_dropped_total", "Messages of other members that were dropped because no member sends them, by reason.", &["reason"])),
+            slow_apply: on.counter("etcd_server_slow_apply_total", "Slow applies (an overloaded disk or processor)."),
+            slow_read_indexes: on.counter("etcd_server_slow_read_indexes_total", "Linearizable reads that were not confirmed in time."),
+            read_indexes_failed: on.counter("etcd_server_read_indexes_failed_total", "Linearizable reads that failed."),
+            compaction_last: on.gauge("etcd_debugging_mvcc_db_compaction_last", "Unix time of the last compaction."),
+            leases_granted: on.counter("etcd_debugging_lease_granted_total", "Leases that began."),
+            leases_revoked: on.counter("etcd_debugging_lease_revoked_total", "Leases that were ended."),
+            leases_expired: on.counter("etcd_debugging_server_lease_expired_total", "Leases that ended because their time was over."),
+            lease_ttls: on.histogram("etcd_debugging_lease_ttl_total", "Seconds of each lease that began.", 1.0, 24),
+            tree_writes: tree_writes(on),
+            tree_expires: on.counter("etcd_debugging_store_expires_total", "v2 keys that expired."),
+            tree_watch_requests: on.counter("etcd_debugging_store_watch_requests_total", "v2 watches asked for, new and repeated."),
+            state: StateSeries::register(on),
+        }
+    }
+
+    /// Makes a tally for the thread that applies commands.
+    pub(super) fn apply_tally(&self) -> ApplyTally {
+        self.applies.tally()
+    }
+
+    /// Sets the series that follow the state; without a view those of the state are 0 or empty.
+    pub(super) fn show(&self, node: &Node, view: Option<&View>) {
+        self.state.set(node);
+        self.state.set_view(node, view);
+        self.show_twins();
+    }
+
+    /// Raises each counter with an old name of etcd to the value of the counter that it follows.
+    pub(super) fn show_twins(&self) {
+        for (source, twin) in &self.twins {
+            twin.inc_by(source.get().saturating_sub(twin.get()));
+        }
+    }
+}
+
+#[rustfmt::skip]
+fn tree_writes(on: &Register) -> [(tree::Action, IntCounter); 6] {
+    let writes = on.counters("etcd_debugging_store_writes_total", "v2 writes by action, seen by this member.", &["action"]);
+    [
+        (tree::Action::Set, "set"),
+        (tree::Action::Create, "create"),
+        (tree::Action::Update, "update"),
+        (tree::Action::CompareAndSwap, "compareAndSwap"),
+        (tree::Action::CompareAndDelete, "compareAndDelete"),
+        (tree::Action::Delete, "delete"),
+    ]
+    .map(|(action, label)| (action, writes.with_label_values(&[label])))
+}
+
+impl StateSeries {
+    #[rustfmt::skip]
+    fn register(on: &Register) -> Self {
+        Self {
+            has_leader: on.gauge("etcd_server_has_leader", "1 if a leader is known, else 0."),
+            is_leader: on.gauge("etcd_server_is_leader", "1 if this member is the leader, else 0."),
+            is_learner: on.gauge("etcd_server_is_learner", "1 if this member does not vote, else 0."),
+            committed: on.gauge("etcd_server_proposals_committed_total", "Proposals committed (the commit index)."),
+            applied: on.gauge("etcd_server_proposals_applied_total", "Proposals applied (the applied index)."),
+            quota_bytes: on.gauge("etcd_server_quota_backend_bytes", "Storage quota in bytes."),
+            tree_bytes: on.gauge("witan_v2_size_bytes", "Size of the v2 tree and its history, which counts against the quota."),
+            auth_bytes: on.gauge("witan_auth_size_bytes", "Size of users, roles, permissions and members, which counts against the quota."),
+            free_bytes: on.gauge("witan_disk_free_bytes", "Free bytes of the file system that holds the data."),
+            reserve_bytes: on.gauge("witan_disk_reserve_bytes", "Free bytes below which writes are refused, 0 when nobody watches."),
+            ballast_bytes: on.gauge("witan_disk_ballast_bytes", "Bytes of the ballast file that is there."),
+            tree_watchers: on.gauge("etcd_debugging_store_watchers", "v2 watchers waiting now."),
+            id: on.gauges("etcd_server_id", "Always 1; the label is this member's id.", &["server_id"]),
+            alarms: on.gauges("etcd_debugging_server_alarms", "1 for each alarm that stands, by the member that raised it.", &["server_id", "alarm_type"]),
+            cluster_version: on.gauges("etcd_cluster_version", "Always 1; the label is the cluster's version.", &["cluster_version"]),
+            known_peers: on.gauges("etcd_network_known_peers", "1 for each known member.", &["Local", "Remote"]),
+            db_size: [
+                on.gauge("etcd_mvcc_db_total_size_in_bytes", "Size of the v3 key space."),
+                on.gauge("etcd_debugging_mvcc_db_total_size_in_bytes", "Size of the v3 key space (old name)."),
+            ],
+            db_size_in_use: on.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Size of the live part of the v3 key space."),
+            keys: on.gauge("etcd_debugging_mvcc_keys_total", "Live v3 keys."),
+            revision: on.gauge("etcd_debugging_mvcc_current_revision", "Revision of the v3 key space."),
+            compacted: on.gauge("etcd_debugging_mvcc_compact_revision", "Revision of the last compaction."),
+            auth_revision: on.gauge("etcd_debugging_auth_revision", "Revision of users, roles and permissions."),
+        }
+    }
+
+    /// Sets the gauges that need no view of the state.
+    fn set(&self, node: &Node) {
+        let (status, disk) = (node.status(), node.disk());
+        self.has_leader.set((status.leader != 0).into());
+        self.is_leader.set((status.role == Role::Leader).into());
+        self.committed.set(gauge(status.committed));
+        self.applied.set(gauge(status.applied));
+        self.quota_bytes
+            .set(node.shared.quota_bytes.map_or(0, gauge));
+        self.tree_bytes.set(gauge(node.tree_bytes()));
+        self.auth_bytes.set(gauge(node.auth_bytes()));
+        self.free_bytes.set(gauge(disk.free_bytes()));
+        self.reserve_bytes.set(gauge(disk.reserve_bytes()));
+        self.ballast_bytes.set(gauge(disk.ballast_bytes()));
+        self.tree_watchers.set(gauge(node.watchers() as u64));
+        let id = format!("{:x}", node.identity().member_id);
+        self.id.with_label_values(&[id]).set(1);
+    }
+
+    /// Sets the gauges that follow a view of the state; without a view they become 0, and those with labels
+    /// disappear.
+    fn set_view(&self, node: &Node, view: Option<&View>) {
+        let kv = view.map(|view| &view.machine.kv);
+        let size = kv.map_or(0, |kv| gauge(kv.size_bytes()));
+        for series in &self.db_size {
+            series.set(size);
+        }
+        self.db_size_in_use
+            .set(kv.map_or(0, |kv| gauge(kv.size_in_use_bytes())));
+        self.keys.set(kv.map_or(0, |kv| gauge(kv.len() as u64)));
+        self.revision.set(kv.map_or(0, Kv::revision));
+        self.compacted.set(kv.map_or(0, Kv::compacted));
+        let auth_revision = view.map_or(0, |view| view.machine.auth.revision());
+        self.auth_revision.set(gauge(auth_revision));
+        self.is_learner
+            .set(view.is_some_and(|view| node.is_learner(view)).into());
+        for by_label in [&self.alarms, &self.cluster_version, &self.known_peers] {
+            by_label.reset();
+        }
+        let Some(view) = view else {
+            return;
+        };
+        let own = format!("{:x}", node.identity().member_id);
+        // an alert finds the series before there is an alarm
+        for kind in [AlarmType::NoSpace, AlarmType::Corrupt] {
+            let labels = [own.clone(), alarm_type(kind as i32)];
+            self.alarms.with_label_values(&labels).set(0);
+        }
+        for alarm in node.alarms(view, None) {
+            let labels = [format!("{:x}", alarm.member), alarm_type(alarm.kind)];
+            self.alarms.with_label_values(&labels).set(1);
+        }
+        let members = &view.machine.members;
+        if let Some((major_minor, _)) = members.cluster_version.rsplit_once('.') {
+            self.cluster_version
+                .with_label_values(&[major_minor])
+                .set(1);
+        }
+        for member in members.by_id.keys() {
+            let labels = [own.clone(), format!("{member:x}")];
+            self.known_peers.with_label_values(&labels).set(1);
+        }
+    }
+}
+
+/// Returns the value of etcd's label for the type of an alarm.
+fn alarm_type(kind: i32) -> String {
+    match AlarmType::try_from(kind) {
+        Ok(AlarmType::None) => "NONE".into(),
+        Ok(AlarmType::NoSpace) => "NOSPACE".into(),
+        Ok(AlarmType::Corrupt) => "CORRUPT".into(),
+        Err(_) => kind.to_string(),
+    }
+}

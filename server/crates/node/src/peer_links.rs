@@ -1,0 +1,91 @@
+//! Which other members are connected, and since when: why a request timed out, and whether a change of
+//! membership is safe.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use super::{
+    Node, ProposeError, now_ns,
+    peer_stats::PeerStats,
+    reconfiguration::{self, Connection, Reconfiguration, UnsafeReconfiguration},
+};
+
+/// Time for which a member must be connected to count as healthy when members change, as in etcd.
+const HEALTHY_AFTER: Duration = Duration::from_secs(5);
+
+/// See the module's description.
+#[derive(Debug, Default)]
+pub(super) struct PeerLinks {
+    /// When each member that is connected was.
+    since: Mutex<BTreeMap<u64, i64>>,
+    pub(super) stats: PeerStats,
+}
+
+impl PeerLinks {
+    /// Notes that a member is connected since `now_ns`, or since before if it was connected already.
+    pub(super) fn connected(&self, member: u64, now_ns: i64) {
+        self.lock().entry(member).or_insert(now_ns);
+    }
+
+    /// Notes that a member is not connected from now on, or since before if it was not connected already.
+    pub(super) fn lost(&self, member: u64) {
+        self.lock().remove(&member);
+    }
+
+    /// Forgets both when a member was connected and when it was lost.
+    pub(super) fn forget(&self, member: u64) {
+        self.lock().remove(&member);
+    }
+
+    /// Returns how a member is connected: `Settled` since `before_ns` or earlier, `Recent` since then, or
+    /// `Lost`.
+    pub(super) fn connection(&self, member: u64, before_ns: i64) -> Connection {
+        match self.lock().get(&member) {
+            None => Connection::Lost,
+            Some(since) if *since <= before_ns => Connection::Settled,
+            Some(_) => Connection::Recent,
+        }
+    }
+
+    /// Whether a member is connected since `before_ns` or earlier.
+    pub(super) fn since(&self, member: u64, before_ns: i64) -> bool {
+        self.lock()
+            .get(&member)
+            .is_some_and(|since| *since <= before_ns)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, i64>> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Node {
+    /// Notes that a member is connected, or no longer connected, from now on.
+    pub fn peer_link(&self, member: u64, connected: bool) {
+        if connected {
+            self.shared.peer_links.connected(member, now_ns());
+        } else {
+            self.shared.peer_links.lost(member);
+        }
+    }
+
+    /// Checks that a change of membership is safe for the quorum, as this member sees the others.
+    pub async fn check_reconfiguration(
+        &self,
+        change: Reconfiguration,
+    ) -> Result<(), ProposeError<UnsafeReconfiguration>> {
+        let view = self.view().await?;
+        let own = self.identity().member_id;
+        let healthy = i64::try_from(HEALTHY_AFTER.as_nanos()).unwrap_or(i64::MAX);
+        let before_ns = now_ns().saturating_sub(healthy);
+        let connection = |id| match id == own {
+            true => Connection::Settled,
+            false => self.shared.peer_links.connection(id, before_ns),
+        };
+        reconfiguration::check(change, &view.machine.members, connection)
+            .map_err(ProposeError::Refused)
+    }
+}

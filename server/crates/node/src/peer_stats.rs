@@ -1,0 +1,232 @@
+//! What `/v2/stats` says about other members: append messages by result, their rates, and round-trip times.
+//!
+//! What does *not* live here: the series of `/metrics`, which the links feed themselves.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use witan_replica::replica::Role;
+
+use super::Node;
+
+/// Batches over which rates are measured, as in etcd.
+const RECENT_MAX: usize = 200;
+
+/// Rates are 0 when the last batch is older, as in etcd.
+const RECENT_AGE: Duration = Duration::from_secs(1);
+
+/// See the module's description.
+#[derive(Debug, Default)]
+pub(super) struct PeerStats(Mutex<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    sent: Traffic,
+    received: Traffic,
+    followers: BTreeMap<u64, FollowerCounts>,
+}
+
+/// Append messages in one direction.
+#[derive(Debug, Default)]
+struct Traffic {
+    messages: u64,
+    recent: VecDeque<Batch>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Batch {
+    at: Instant,
+    messages: u64,
+    bytes: u64,
+}
+
+/// Append messages in one direction: how many so far, and how many messages and bytes a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct TrafficStats {
+    /// Messages since the start.
+    pub messages: u64,
+    /// Messages a second.
+    pub message_rate: f64,
+    /// Bytes a second.
+    pub byte_rate: f64,
+}
+
+/// Another member as this one, the leader, sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct FollowerCounts {
+    /// Append messages that were written to its stream.
+    pub sent: u64,
+    /// Append messages that were dropped, and streams that ended.
+    pub failed: u64,
+    /// Round-trip times, of which there may be none.
+    pub trips: RoundTrips,
+}
+
+/// Round-trip times in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RoundTrips {
+    /// How many were measured.
+    pub count: u64,
+    /// The last one.
+    pub last: f64,
+    /// The shortest.
+    pub least: f64,
+    /// The longest.
+    pub most: f64,
+    sum: f64,
+    squares: f64,
+}
+
+impl RoundTrips {
+    fn add(&mut self, took: Duration) {
+        #[expect(clippy::cast_precision_loss, reason = "no round trip takes months")]
+        let ms = took.as_nanos() as f64 / 1e6;
+        self.least = if self.count == 0 {
+            ms
+        } else {
+            self.least.min(ms)
+        };
+        self.most = self.most.max(ms);
+        self.last = ms;
+        self.count += 1;
+        self.sum += ms;
+        self.squares += ms * ms;
+    }
+
+    /// Returns the mean of the round trips in milliseconds.
+    #[expect(clippy::cast_precision_loss, reason = "a count of pings is small")]
+    pub fn mean(&self) -> f64 {
+        self.sum / self.count.max(1) as f64
+    }
+
+    /// Returns the standard deviation of the round trips in milliseconds.
+    #[expect(clippy::cast_precision_loss, reason = "a count of pings is small")]
+    pub fn deviation(&self) -> f64 {
+        let mean = self.mean();
+        (self.squares / self.count.max(1) as f64 - mean * mean)
+            .max(0.0)
+            .sqrt()
+    }
+}
+
+impl Traffic {
+    /// Counts the messages of a batch, and keeps the last [`RECENT_MAX`] batches for the rates.
+    fn add(&mut self, messages: u64, bytes: u64, at: Instant) {
+        self.messages += messages;
+        if self.recent.len() == RECENT_MAX {
+            self.recent.pop_front();
+        }
+        let batch = Batch { at, messages, bytes };
+        self.recent.push_back(batch);
+    }
+
+    /// Returns the number of messages, and the messages and bytes per second of the kept batches: 0 if the
+    /// last batch is older than [`RECENT_AGE`].
+    #[expect(clippy::cast_precision_loss, reason = "rates need no more precision")]
+    fn stats(&self, now: Instant) -> TrafficStats {
+        let mut stats = TrafficStats { messages: self.messages, ..TrafficStats::default() };
+        if let (Some(first), Some(last)) = (self.recent.front(), self.recent.back())
+            && now.duration_since(last.at) <= RECENT_AGE
+            && last.at > first.at
+        {
+            let seconds = last.at.duration_since(first.at).as_secs_f64();
+            let per_second =
+                |of: fn(&Batch) -> u64| self.recent.iter().map(of).sum::<u64>() as f64 / seconds;
+            stats.message_rate = per_second(|batch| batch.messages);
+            stats.byte_rate = per_second(|batch| batch.bytes);
+        }
+        stats
+    }
+}
+
+impl PeerStats {
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Node {
+    /// Counts messages with entries that were written to another member, as append messages; only while this
+    /// member leads.
+    pub fn entries_sent(&self, to: u64, messages: u64, bytes: u64) {
+        if self.status().role == Role::Leader {
+            let mut counts = self.shared.peer_links.stats.lock();
+            counts.followers.entry(to).or_default().sent += messages;
+            counts.sent.add(messages, bytes, Instant::now());
+        }
+    }
+
+    /// Counts a failure of sending entries to another member: they were dropped, or the stream ended.
+    pub fn entries_lost(&self, to: u64) {
+        let mut counts = self.shared.peer_links.stats.lock();
+        counts.followers.entry(to).or_default().failed += 1;
+    }
+
+    /// Counts a message with entries from another member as an append message, if that member leads.
+    pub fn entries_received(&self, from: u64, bytes: u64) {
+        if self.status().leader == from {
+            let mut counts = self.shared.peer_links.stats.lock();
+            counts.received.add(1, bytes, Instant::now());
+        }
+    }
+
+    /// Notes the time that a ping to another member and back took.
+    pub fn round_trip(&self, member: u64, took: Duration) {
+        let mut counts = self.shared.peer_links.stats.lock();
+        counts.followers.entry(member).or_default().trips.add(took);
+    }
+
+    /// Forgets the numbers of a member that left.
+    pub fn forget_peer(&self, member: u64) {
+        let links = &self.shared.peer_links;
+        links.forget(member);
+        links.stats.lock().followers.remove(&member);
+    }
+
+    /// Returns the numbers of the append messages that were sent, and of those that were received.
+    pub fn append_traffic(&self) -> [TrafficStats; 2] {
+        let counts = self.shared.peer_links.stats.lock();
+        let now = Instant::now();
+        [&counts.sent, &counts.received].map(|traffic| traffic.stats(now))
+    }
+
+    /// Returns the numbers of the other members by their ids.
+    pub fn followers(&self) -> BTreeMap<u64, FollowerCounts> {
+        self.shared.peer_links.stats.lock().followers.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_of_the_last_batches_and_end_with_them() {
+        let mut traffic = Traffic::default();
+        let begun = Instant::now();
+        for step in 0..=300 {
+            traffic.add(2, 100, begun + Duration::from_millis(10) * step);
+        }
+        let now = begun + Duration::from_secs(3);
+        let stats = traffic.stats(now);
+        assert_eq!(stats.messages, 602);
+        assert!((stats.message_rate - 201.0).abs() < 2.0, "{stats:?}");
+        assert!((stats.byte_rate - 10_050.0).abs() < 100.0, "{stats:?}");
+        let later = traffic.stats(now + 2 * RECENT_AGE);
+        assert_eq!((later.messages, later.message_rate), (602, 0.0));
+    }
+
+    #[test]
+    fn round_trips_have_a_mean_and_a_deviation() {
+        let mut trips = RoundTrips::default();
+        for ms in [1, 3, 5, 7] {
+            trips.add(Duration::from_millis(ms));
+        }
+        assert_eq!((trips.least, trips.most, trips.last), (1.0, 7.0, 7.0));
+        assert!((trips.mean() - 4.0).abs() < 1e-9);
+        assert!((trips.deviation() - 5f64.sqrt()).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,546 @@
+//! The one OS thread that owns the replica: drain the inbox, tick, turn, publish.
+
+mod proposing;
+mod reading;
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, sync_channel},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use witan_base::{client_network::ClientNetwork, panics::planted};
+use witan_replica::{
+    host::{Envelope, Ticket},
+    machine::{versions::release, view::View},
+    replica::{Halt, Replica, Role, Status},
+};
+use witan_storage::{
+    Checkpointer, DirectoryLock, LogSizes, OnDurable, RaftLog, SnapshotReceiver, SpaceLevel,
+    SpaceMonitor,
+};
+
+use proposing::{BatchesInFlight, HeldProposal};
+use reading::LastReads;
+
+use super::{
+    FrozenStates, INBOX_MAX, LoopRequest, Node, NodeError, Shared, SharedParts,
+    completions::{CompletionBatch, CompletionSender},
+    executor::Executor,
+    host::{IncomingState, NodeHost},
+    message_faults::MessageFaults,
+    now_ns,
+    pending_requests::PendingRequests,
+    post::Post,
+    raft_inbox::{RaftBatch, ReceivedState},
+    request_group::RequestGroup,
+};
+
+/// Requests taken from the inbox in one turn: so many that whose proposals are next is decided among all that
+/// wait.
+const BATCH_MAX: usize = INBOX_MAX / 2;
+
+const _: () = assert!(
+    BATCH_MAX < INBOX_MAX,
+    "a full inbox wakes the thread once more, so that a wake-up that found no room is not lost"
+);
+
+/// Ticks that are made up for after a stall; more would start needless elections.
+const CATCH_UP_TICKS_MAX: u32 = 2;
+
+/// On an almost full disk checkpoints are this many times as frequent.
+const LOW_SPACE_FACTOR: u64 = 16;
+
+/// Ticks between two checks for timed out requests.
+const EXPIRE_REQUESTS_TICKS: u64 = 50;
+
+/// Exit code of a member whose log holds a command that this release does not know.
+const EXIT_UNKNOWN_COMMAND: i32 = 33;
+
+/// Exit code of a member that was removed from the cluster.
+pub const EXIT_REMOVED: i32 = 34;
+
+/// Exit code of a member whose data directory was emptied or replaced.
+pub const EXIT_LOG_LOST: i32 = 35;
+
+/// Exit code of a member whose log does not decode, as at start.
+const EXIT_CORRUPT_ENTRY: i32 = 30;
+
+/// What a node is made of.
+pub struct NodeParts {
+    /// The recovered or fresh replica.
+    pub replica: Replica,
+    /// Its log on disk.
+    pub log: RaftLog,
+    /// How much log the disk has room for.
+    pub sizes: LogSizes,
+    /// What is free on the disk.
+    pub space: SpaceMonitor,
+    /// What all handles share.
+    pub shared: SharedParts,
+    /// One heartbeat interval.
+    pub tick: Duration,
+    /// A turn longer than this is warned about.
+    pub slow_apply: Duration,
+    /// Where states go that are to be hashed.
+    pub frozen: FrozenStates,
+    /// Keeps other processes out of the data directory while the thread runs.
+    pub lock: DirectoryLock,
+}
+
+/// Starts the replica's thread. `checkpointer` gets the node, which it tells what is durable, and
+/// `post`, which it hands the messages of other members, and whose snapshots it receives.
+pub fn start(
+    parts: NodeParts,
+    checkpointer: impl FnOnce(Node) -> std::io::Result<Checkpointer>,
+    post: impl FnOnce(Node, SnapshotReceiver) -> std::io::Result<Box<dyn Post>>,
+) -> std::io::Result<(Node, JoinHandle<()>)> {
+    let (inbox, requests) = sync_channel(INBOX_MAX);
+    let (disk, last_index) = (parts.space.seen(), parts.replica.last_index());
+    let shared = Arc::new(Shared::new(inbox, parts.shared, disk, last_index));
+    let state = parts.replica.view().machine;
+    let tree_index = state.tree.index();
+    shared.status.store_state(&state, shared.identity.member_id);
+    shared.watch_streams.begin(&state.kv);
+    let cluster_version = release(&state.members.cluster_version);
+    drop(state);
+    let node = Node { shared: shared.clone(), client: ClientNetwork::default() };
+    let checkpointer = checkpointer(node.clone())?;
+    let host = NodeHost {
+        post: post(node.clone(), checkpointer.receiver())?,
+        checkpointer,
+        incoming: None,
+        frozen: parts.frozen,
+        bytes_since_checkpoint: parts.log.replayed_bytes(),
+        checkpoint_due: false,
+        cluster_version,
+        appended_bytes: 0,
+        log: parts.log,
+        shared: shared.clone(),
+        writes: PendingRequests::default(),
+        reads: PendingRequests::default(),
+        leases: PendingRequests::default(),
+        completions: CompletionBatch::default(),
+        tally: shared.metrics.apply_tally(),
+        applying: Instant::now(),
+        executor: Executor::start(node.clone(), parts.slow_apply)?,
+        executed_took: Duration::ZERO,
+        last_sync: Duration::ZERO,
+        tree_index,
+    };
+    let keeper = ReplicaLoop {
+        replica: parts.replica,
+        host,
+        message_faults: MessageFaults::new(shared.metrics.message_faults.clone()),
+        shared,
+        _hold: parts.lock,
+        sizes: parts.sizes,
+        space: parts.space,
+        last_ticket: 0,
+        proposals: RequestGroup::new(Instant::now()),
+        batches: BatchesInFlight::default(),
+        reads: RequestGroup::new(Instant::now()),
+        last_reads: LastReads::new(Instant::now()),
+        reads_asked: false,
+        ticks: 0,
+        tick: parts.tick,
+        slow_apply: parts.slow_apply,
+        leader: 0,
+        durable: 0,
+        offered_bytes: 0,
+    };
+    let thread = std::thread::Builder::new().name("replica".into());
+    Ok((node, thread.spawn(move || keeper.run(requests))?))
+}
+
+struct ReplicaLoop {
+    replica: Replica,
+    host: NodeHost,
+    shared: Arc<Shared>,
+    _hold: DirectoryLock,
+    sizes: LogSizes,
+    space: SpaceMonitor,
+    message_faults: MessageFaults,
+    last_ticket: u64,
+    /// Proposals that wait for those in flight.
+    proposals: RequestGroup<HeldProposal>,
+    /// Those in flight.
+    batches: BatchesInFlight,
+    /// Linearizable reads that wait for those in flight.
+    reads: RequestGroup<CompletionSender<Arc<View>>>,
+    /// Those in flight.
+    last_reads: LastReads,
+    /// Whether a linearizable read was asked for since the last turn.
+    reads_asked: bool,
+    ticks: u64,
+    tick: Duration,
+    slow_apply: Duration,
+    /// The leader at the last look, 0 for none.
+    leader: u64,
+    /// Index of the last durable checkpoint that the replica knows of.
+    durable: u64,
+    /// The largest that the v3 key space was since the last checkpoint was taken.
+    offered_bytes: u64,
+}
+
+impl ReplicaLoop {
+    /// Takes requests, messages and ticks, and runs the replica's turns, until the node stops or this member
+    /// is removed. Then closes checkpointer and log.
+    fn run(mut self, requests: Receiver<LoopRequest>) {
+        let mut next_tick = Instant::now() + self.tick;
+        self.check_disk();
+        let mut removed = self.turn();
+        let mut more = false;
+        while !removed {
+            // a request to look may have been taken with those of clients, after the look
+            let wait = match more || self.shared.raft_inbox.is_woken() {
+                true => Duration::ZERO,
+                false => self.wait_until(next_tick),
+            };
+            let received = requests.recv_timeout(wait);
+            self.replica.advance_clock(self.shared.monotonic.now_ns());
+            let raft = self.shared.raft_inbox.take();
+            more = raft.more;
+            let stops = raft.stop;
+            self.take_raft(raft);
+            let goes_on = match received {
+                _ if stops => false,
+                Ok(first) => {
+                    self.take(first);
+                    self.drain(&requests);
+                    true
+                }
+                Err(RecvTimeoutError::Timeout) => true,
+                Err(RecvTimeoutError::Disconnected) => false,
+            };
+            let now = Instant::now();
+            let late = now.saturating_duration_since(next_tick);
+            if now >= next_tick {
+                next_tick = self.run_ticks(next_tick, late);
+            }
+            if goes_on {
+                self.propose_due(now);
+                self.read_due(now);
+            }
+            removed = self.turn();
+            if !goes_on || removed {
+                break;
+            }
+            if std::mem::take(&mut self.reads_asked) && self.replica.is_linearizable() {
+                // the next reads take it from there
+                self.latest();
+            }
+            self.offer_checkpoint();
+        }
+        if removed {
+            self.end_removed(&requests);
+        }
+        // those who wait get an answer at once; what others have forwarded they propose again in a later term
+        drop(requests);
+        self.host.checkpointer.stop();
+        self.host.log.close();
+    }
+
+    /// Refuses the writes that wait and were not executed, because this member was removed; its clients may
+    /// send them to another one.
+    fn end_removed(&mut self, requests: &Receiver<LoopRequest>) {
+        self.host.completions.flush();
+        // They were never proposed.
+        for held in self.proposals.take(usize::MAX) {
+            if let HeldProposal::Own(proposal) = held.request {
+                proposal.to.refuse(NodeError::Removed);
+            }
+        }
+        let members = self.replica.view().machine.members;
+        // Without its own removal, what it has proposed before may be executed yet.
+        if members
+            .removed_ids
+            .contains(&self.shared.identity.member_id)
+        {
+            self.host.refuse_writes(NodeError::Removed);
+            for request in requests.try_iter() {
+                if let LoopRequest::Propose(proposal) = request {
+                    proposal.to.refuse(NodeError::Removed);
+                }
+            }
+        }
+        self.shared.removed.send_replace(true);
+    }
+
+    /// Returns how long to wait for requests: until the next tick, until held requests are due, or until the
+    /// replica wants to campaign.
+    fn wait_until(&self, next_tick: Instant) -> Duration {
+        let has_room = self.batches.room() > 0;
+        let proposals_due = self.proposals.deadline(self.host.last_sync);
+        let proposals_due = proposals_due.filter(|_| has_room);
+        let reads_due = self.reads.deadline(self.last_reads.took);
+        let due = proposals_due.into_iter().chain(reads_due).min();
+        let next = due.map_or(next_tick, |due| due.min(next_tick));
+        let wait = next.saturating_duration_since(Instant::now());
+        let wake = self.replica.wake_at_ns().map(|at_ns| {
+            Duration::from_nanos(at_ns.saturating_sub(self.shared.monotonic.now_ns()))
+        });
+        wake.map_or(wait, |wake| wake.min(wait))
+    }
+
+    /// Ticks once for each interval that has passed, [`CATCH_UP_TICKS_MAX`] + 1 times at most. Returns when
+    /// to tick next.
+    fn run_ticks(&mut self, due: Instant, late: Duration) -> Instant {
+        let behind = late.as_nanos() / self.tick.as_nanos().max(1);
+        let times = u32::try_from(behind)
+            .unwrap_or(u32::MAX)
+            .min(CATCH_UP_TICKS_MAX)
+            + 1;
+        self.check_disk();
+        for _ in 0..times {
+            self.ticks += 1;
+            self.replica.tick(now_ns());
+        }
+        if self.ticks.is_multiple_of(EXPIRE_REQUESTS_TICKS) {
+            // twice, because workers read their clocks at other times
+            let timeout = 2 * self.shared.request_timeout.as_nanos() / self.tick.as_nanos().max(1);
+            let timeout = u64::try_from(timeout).unwrap_or(u64::MAX);
+            self.host
+                .expire_requests(self.ticks.saturating_sub(timeout));
+        }
+        due.max(Instant::now().checked_sub(self.tick).unwrap_or(due)) + self.tick
+    }
+
+    /// Passes messages, then events, a snapshot, an executed command and the durable index to the replica. An
+    /// event may say that no more messages will come.
+    fn take_raft(&mut self, raft: RaftBatch) {
+        let leads = self.replica.is_leader_of_others();
+        for message in raft.messages {
+            if leads && Replica::forwards_proposals(&message.envelope.message) {
+                self.hold_proposal(HeldProposal::Forwarded(message));
+            } else {
+                self.receive(message.envelope);
+            }
+        }
+        for (member, event) in raft.events {
+            self.replica.peer_event(member, event);
+        }
+        if let Some(received) = raft.snapshot {
+            self.offer_snapshot(*received);
+        }
+        if let Some((command, took)) = raft.executed {
+            self.host.executed_took = took;
+            self.replica.executed(command);
+        }
+        if raft.durable > self.durable {
+            self.durable = raft.durable;
+            if let Some(below) = self.replica.durable(raft.durable) {
+                self.host.log.cut(below);
+            }
+        }
+    }
+
+    /// Passes a message of another member to the replica; reports what no member sends.
+    fn receive(&mut self, envelope: Envelope) {
+        let from = envelope.from;
+        if let Some(fault) = self.replica.receive(envelope) {
+            self.message_faults.report(from, fault);
+        }
+    }
+
+    /// Passes a received snapshot to the replica; the next turn installs it, or drops it.
+    fn offer_snapshot(&mut self, received: ReceivedState) {
+        let ReceivedState { mut envelope, snapshot } = received;
+        envelope.snapshot = Some(Box::new(snapshot.view.clone()));
+        self.host.incoming =
+            Some(IncomingState { received: snapshot, replaced: self.replica.view() });
+        self.replica.receive(envelope);
+    }
+
+    /// Takes the requests that are queued already, at most [`BATCH_MAX`].
+    fn drain(&mut self, requests: &Receiver<LoopRequest>) {
+        for inbound in requests.try_iter().take(BATCH_MAX) {
+            self.take(inbound);
+        }
+    }
+
+    /// Passes a request to the replica, where it waits under a ticket, or answers it at once. Proposals and
+    /// linearizable reads are held until they are due.
+    fn take(&mut self, inbound: LoopRequest) {
+        match inbound {
+            LoopRequest::Propose(proposal) => self.hold_proposal(HeldProposal::Own(proposal)),
+            LoopRequest::Read { to } => self.hold_read(to),
+            LoopRequest::View { to } => {
+                let view = self.latest();
+                self.host.completions.push(to, view);
+            }
+            LoopRequest::Rewrite { done } => {
+                // since a start there may have been no tick
+                self.check_disk();
+                match self.space.room() {
+                    SpaceLevel::Enough => self.rewrite(done),
+                    SpaceLevel::Low | SpaceLevel::None => self.rewrite_and_shrink(done),
+                }
+            }
+            LoopRequest::Shrink { done } => self.rewrite(done),
+            LoopRequest::Lease { lease, question, to } => {
+                let ticket = self.ticket();
+                match self.replica.ask_about_lease(ticket, lease, question) {
+                    Ok(()) => self.host.leases.insert(ticket, self.ticks, to),
+                    Err(refusal) => to.refuse(refusal.into()),
+                }
+            }
+            LoopRequest::Deadlines { to } => match self.replica.deadlines() {
+                Some(deadlines) => self.host.completions.push(to, deadlines),
+                None => to.refuse(NodeError::NoLeader),
+            },
+            LoopRequest::Transfer { to, taken } => {
+                // what came before is still appended by this leader
+                let before = self.proposals.take(usize::MAX);
+                self.propose_all(before);
+                // the requester may be gone
+                let _ = taken.send(self.replica.transfer_leadership(to));
+            }
+            LoopRequest::Decide { command, members, taken } => {
+                let room = self.space.room() != SpaceLevel::None || command.is_required_at_start();
+                let done = room && self.replica.propose_decision(&members, now_ns(), command);
+                // the requester may be gone
+                let _ = taken.send(done);
+            }
+            LoopRequest::Rebuild => self.replica.rebuild(),
+            LoopRequest::Wake => {}
+        }
+    }
+
+    /// Returns the present state, and publishes it for those who ask before the next turn.
+    fn latest(&self) -> Arc<View> {
+        self.shared.latest.get().unwrap_or_else(|| {
+            let view = Arc::new(self.replica.view());
+            let linearizable = self.replica.is_linearizable();
+            self.shared.latest.publish(view.clone(), linearizable);
+            view
+        })
+    }
+
+    /// Has the checkpointer write the present state as a new base; `done` is called when that is durable.
+    fn rewrite(&mut self, done: OnDurable) {
+        self.host.checkpointer.rewrite(self.replica.view(), done);
+        self.host.bytes_since_checkpoint = 0;
+    }
+
+    /// Writes a new base as [`Self::rewrite`] does, and then a second one: the disk has little room, and only
+    /// the second removes the checkpoint before.
+    fn rewrite_and_shrink(&mut self, done: OnDurable) {
+        let inbox = self.shared.inbox.clone();
+        self.rewrite(Box::new(move || {
+            // the requester gets an error and may retry
+            let _ = inbox.try_send(LoopRequest::Shrink { done });
+        }));
+    }
+
+    /// Measures free space, and tells the replica how much room there is for the log.
+    fn check_disk(&mut self) {
+        self.space.check();
+        self.replica.set_log_room(self.space.log_room());
+    }
+
+    /// Runs one turn of the replica and publishes its results. Returns whether this member was removed, after
+    /// which there are no more turns.
+    fn turn(&mut self) -> bool {
+        planted::in_thread("replica");
+        let begun = Instant::now();
+        let before = self.replica.status().applied;
+        self.host.applying = begun;
+        self.host.completions.flush();
+        let halted = self.replica.turn(&mut self.host).err();
+        // the replica did not need it
+        self.host.incoming = None;
+        let appended = std::mem::take(&mut self.host.appended_bytes);
+        self.space.written(appended);
+        self.replica.set_log_room(self.space.log_room());
+        let status = self.replica.status();
+        if status.applied != before {
+            let took = begun.elapsed();
+            if took > self.slow_apply {
+                self.shared.metrics.slow_apply.inc();
+                let entries = status.applied - before;
+                tracing::warn!(?took, entries, "apply request took too long");
+            }
+        }
+        let now = Instant::now();
+        self.follow_batches(&status, now);
+        self.follow_last_reads(now);
+        let pending = self.host.writes.len() + self.proposals.held_of_clients();
+        self.shared.metrics.proposals_pending.set(pending as i64);
+        self.publish(&status);
+        match halted {
+            None => false,
+            Some(Halt::Removed) => true,
+            Some(halt) => halt_process(halt),
+        }
+    }
+
+    /// Publishes the status of raft to other threads; logs a change of the leader and notes its time.
+    fn publish(&mut self, status: &Status) {
+        let mut since = self.shared.status.leader_since_ns();
+        if status.leader != self.leader {
+            self.leader = status.leader;
+            since = if status.leader == 0 { 0 } else { now_ns() };
+            self.log_leader_change(status);
+            self.shared.leader.send_replace(status.leader);
+        }
+        self.shared.status.store(status, since);
+    }
+
+    /// Logs a new leader, and counts it, or logs that there is none.
+    fn log_leader_change(&self, status: &Status) {
+        let (term, leader) = (status.term, format!("{:x}", status.leader));
+        if status.leader == 0 {
+            tracing::warn!(term, "lost the leader");
+            return;
+        }
+        self.shared.metrics.leader_changes.inc();
+        let leads = status.role == Role::Leader;
+        tracing::info!(term, leader, leads, "elected leader");
+    }
+
+    /// Offers a frozen view to the checkpointer if enough log was written since the last offer, or if a
+    /// compaction freed enough: the previous checkpoint keeps compacted data in memory and on disk. On
+    /// a disk that is almost full, less is enough.
+    fn offer_checkpoint(&mut self) {
+        let size = self.shared.status.size_bytes();
+        let compacted = self.offered_bytes.saturating_sub(size);
+        let due = match self.space.room() {
+            SpaceLevel::Enough => self.sizes.checkpoint_log_bytes,
+            // What is in a checkpoint needs no log.
+            SpaceLevel::Low | SpaceLevel::None => {
+                self.sizes.checkpoint_log_bytes / LOW_SPACE_FACTOR
+            }
+        };
+        let forced = std::mem::take(&mut self.host.checkpoint_due);
+        if forced || self.host.bytes_since_checkpoint.max(compacted) >= due {
+            self.host.checkpointer.offer(self.replica.view());
+            self.host.bytes_since_checkpoint = 0;
+            self.offered_bytes = size;
+        } else {
+            self.offered_bytes = self.offered_bytes.max(size);
+        }
+    }
+
+    /// Returns a ticket above all earlier ones.
+    fn ticket(&mut self) -> Ticket {
+        self.last_ticket += 1;
+        Ticket(self.last_ticket)
+    }
+}
+
+/// Logs why the replica cannot go on, and ends the process with the exit code of that reason. All answered
+/// requests are durable.
+fn halt_process(halt: Halt) -> ! {
+    tracing::error!("{halt}");
+    let exit_code = match halt {
+        Halt::UnknownCommand { .. } => EXIT_UNKNOWN_COMMAND,
+        Halt::Removed => EXIT_REMOVED,
+        Halt::LogLost { .. } => EXIT_LOG_LOST,
+        Halt::CorruptEntry { .. } => EXIT_CORRUPT_ENTRY,
+    };
+    std::process::exit(exit_code)
+}

@@ -1,0 +1,72 @@
+//! What the replica's thread is asked for by handles. What other members send is in `raft_inbox`.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use witan_base::client_network::Connection;
+use witan_replica::{
+    host::{LeaseAnswer, LeaseQuestion},
+    lessor::LeaseDeadlines,
+    machine::{auth::Caller, command::Command, member::MemberRegistry, view::View},
+    replica::TransferRefused,
+};
+use witan_storage::OnDurable;
+
+use super::{AppliedCommand, completions::CompletionSender};
+
+/// Requests to the replica's thread, in the order in which they come; proposals and reads follow the others
+/// that are taken with them, and may be held (`request_group`).
+pub(super) enum LoopRequest {
+    Propose(Proposal),
+    Read {
+        to: CompletionSender<Arc<View>>,
+    },
+    View {
+        to: CompletionSender<Arc<View>>,
+    },
+    /// Rewrite the checkpoint and report completion.
+    Rewrite {
+        done: OnDurable,
+    },
+    /// Rewrite it once more, so that nothing of the previous checkpoint remains on a full disk.
+    Shrink {
+        done: OnDurable,
+    },
+    /// A client keeps a lease alive, or asks when it ends.
+    Lease {
+        lease: i64,
+        question: LeaseQuestion,
+        to: CompletionSender<LeaseAnswer>,
+    },
+    /// When does each lease end?
+    Deadlines {
+        to: CompletionSender<LeaseDeadlines>,
+    },
+    /// Hand leadership over, to a certain member or to the best.
+    Transfer {
+        to: Option<u64>,
+        taken: oneshot::Sender<Result<u64, TransferRefused>>,
+    },
+    /// The leader has decided something from these members.
+    Decide {
+        command: Command,
+        members: Arc<MemberRegistry>,
+        taken: oneshot::Sender<bool>,
+    },
+    /// Replace the state by the leader's.
+    Rebuild,
+    /// There is something in the raft inbox, which is taken first.
+    Wake,
+}
+
+/// A command that is to be proposed.
+pub(super) struct Proposal {
+    pub(super) command: Box<Command>,
+    /// Where it came from.
+    pub(super) connection: Connection,
+    pub(super) caller: Option<Caller>,
+    pub(super) now_ns: i64,
+    /// Its length in the log.
+    pub(super) bytes: usize,
+    pub(super) to: CompletionSender<AppliedCommand>,
+}

@@ -1,0 +1,249 @@
+//! A node whose replica's thread does nothing: what is offered beyond the bounds is refused at
+//! once, and when the thread goes on all is well. And more waits than any port has sockets.
+
+use std::{pin::Pin, sync::mpsc::Receiver, time::Instant};
+
+use futures_util::FutureExt as _;
+use witan_base::budget::PROPOSALS_BYTES_MAX;
+use witan_replica::machine::{
+    Reply,
+    kv::{self, Kv, OpReply},
+    tree::{self, Set, Tree},
+};
+use witan_replica::watch::{keys::WatcherGroups, range::WatchRange};
+
+use super::{testing::stalled_as, *};
+
+/// Makes a node without a replica's thread, and the receiver of what that thread would take.
+fn stalled() -> (Node, Receiver<LoopRequest>) {
+    stalled_as(ProcessIdentity::default())
+}
+
+fn put(value_bytes: usize) -> kv::Put {
+    kv::Put {
+        key: "k".into(),
+        value: vec![0; value_bytes].into(),
+        ..kv::Put::default()
+    }
+}
+
+/// Offers commands until one is refused; returns the proposals that wait.
+async fn offer(node: &Node, value_bytes: usize) -> Vec<Waiting> {
+    let mut waiting: Vec<Waiting> = Vec::new();
+    for _ in 0..2 * INBOX_MAX {
+        let node = node.clone();
+        let put = put(value_bytes);
+        let mut proposal: Waiting = Box::pin(async move { node.propose(put).await });
+        // once, so that it is offered
+        match proposal.as_mut().now_or_never() {
+            None => waiting.push(proposal),
+            Some(done) => {
+                assert_eq!(done.map(drop), Err(NodeError::TooMany.into()));
+                return waiting;
+            }
+        }
+    }
+    panic!("nothing is ever refused");
+}
+
+type Waiting = Pin<Box<dyn Future<Output = Proposed<kv::Put>>>>;
+
+/// Takes all queued proposals and answers each with `reply`, as the replica's thread would.
+fn go_on(requests: &Receiver<LoopRequest>, reply: &Reply) {
+    let mut completions = completions::CompletionBatch::default();
+    for inbound in requests.try_iter() {
+        let LoopRequest::Propose(Proposal { to, .. }) = inbound else {
+            panic!("only proposals were sent");
+        };
+        let outcome = Outcome { reply: reply.clone(), revision: 1 };
+        completions.push(to, AppliedCommand { outcome, index: 1 });
+    }
+    completions.flush();
+}
+
+#[test]
+fn a_stalled_replica_is_not_given_more_than_fits() {
+    actix_rt::System::new().block_on(async {
+        let (node, requests) = stalled();
+        let size = 1 << 20;
+        let done = Reply::Kv(Ok(kv::KvReply::Op(OpReply::Put(kv::PutReply::default()))));
+        // an address leaves a sixteenth to others
+        let share = PROPOSALS_BYTES_MAX / 16 * 15;
+        for (value_bytes, fit) in [
+            (size, share / (size + 64)..share / size + 1),
+            (0, INBOX_MAX..INBOX_MAX + 1),
+        ] {
+            // twice: what was held is given back
+            for _ in 0..2 {
+                let waiting = offer(&node, value_bytes).await;
+                assert!(fit.contains(&waiting.len()), "{} wait", waiting.len());
+                go_on(&requests, &done);
+                for proposal in waiting {
+                    assert!(proposal.await.is_ok());
+                }
+            }
+        }
+        let refused = node.shared.metrics.proposals_failed.get();
+        assert_eq!(refused, 4, "one for each round");
+    });
+}
+
+#[test]
+fn the_reply_of_another_operation_is_an_error_and_no_panic() {
+    actix_rt::System::new().block_on(async {
+        let (node, requests) = stalled();
+        for reply in [
+            Reply::Nothing,
+            Reply::Published,
+            Reply::Kv(Ok(kv::KvReply::Compact)),
+        ] {
+            let mut proposal = Box::pin(node.propose(put(1)));
+            assert!(proposal.as_mut().now_or_never().is_none());
+            go_on(&requests, &reply);
+            let done = proposal.await.map(drop);
+            assert_eq!(done, Err(NodeError::Internal.into()), "{reply:?}");
+        }
+    });
+}
+
+#[test]
+fn an_address_leaves_room_for_the_commands_of_another() {
+    actix_rt::System::new().block_on(async {
+        let (node, _requests) = stalled();
+        let client = |last: u8| node.of_client(ClientNetwork::of(Some([10, 0, 0, last].into())));
+        let first = offer(&client(1), 1 << 20).await;
+        assert!(first.len() > 50, "{} wait", first.len());
+        let second = offer(&client(2), 1 << 20).await;
+        assert!(!second.is_empty(), "there is room for another address");
+    });
+}
+
+#[test]
+fn dropped_requests_keep_their_entry_until_the_replica_handles_them() {
+    actix_rt::System::new().block_on(async {
+        let (node, requests) = stalled();
+        let waiting = offer(&node, 1 << 20).await;
+        drop(waiting);
+        let none = offer(&node, 1 << 20).await;
+        assert!(none.is_empty(), "the commands are still in the inbox");
+        requests.try_iter().for_each(drop);
+        assert!(!offer(&node, 1 << 20).await.is_empty());
+    });
+}
+
+#[test]
+fn a_read_of_what_is_shown_asks_no_other_thread() {
+    actix_rt::System::new().block_on(async {
+        let (node, requests) = stalled();
+        let mut shown = View::default();
+        shown.position.index = 7;
+        let shown = Arc::new(shown);
+        for linearizable in [false, true] {
+            node.shared.latest.publish(shown.clone(), linearizable);
+            for _ in 0..3 {
+                let view = node.view().now_or_never().expect("nothing to wait for");
+                assert_eq!(view.expect("it is shown").position.index, 7);
+            }
+            assert!(requests.try_recv().is_err(), "no hop");
+            assert_eq!(node.read().now_or_never().is_some(), linearizable);
+            let asked = matches!(requests.try_recv(), Ok(LoopRequest::Read { .. }));
+            assert_eq!(asked, !linearizable);
+        }
+        // a later state comes: its readers wait for the replica's thread
+        node.shared.latest.clear();
+        for mut read in [
+            Box::pin(node.view()) as Pin<Box<dyn Future<Output = _>>>,
+            Box::pin(node.fresh_view()),
+        ] {
+            assert!(read.as_mut().now_or_never().is_none());
+            assert!(matches!(requests.try_recv(), Ok(LoopRequest::View { .. })));
+        }
+    });
+}
+
+/// More than any machine has sockets.
+const WAITS: usize = 100_000;
+
+/// What one wait may cost, all told.
+const WAIT_BYTES: u64 = 1024;
+
+/// In a process of its own: what other tests hold would be counted, too.
+#[test]
+fn a_hundred_thousand_waits() {
+    if !std::env::args().any(|argument| argument == "--exact") {
+        let test = "node::tests::a_hundred_thousand_waits";
+        let mut alone = std::process::Command::new(std::env::current_exe().expect("a test's path"));
+        alone.args(["--exact", test, "--nocapture"]);
+        let ended = alone.output().expect("the test starts again");
+        let said = String::from_utf8_lossy(&ended.stdout);
+        assert!(
+            ended.status.success() && said.contains("1 passed"),
+            "{said}"
+        );
+        return;
+    }
+    let watchers = tree_watchers::TreeWatchers::default();
+    let mut tree = Tree::default();
+    let before = witan_base::metrics::resident_bytes();
+    let mut waiters: Vec<TreeWatcher> = (0..WAITS)
+        .map(|i| {
+            let path = match i % 3 {
+                0 => "/awaited".to_owned(),
+                1 => "/".to_owned(),
+                _ => format!("/apart/{i}"),
+            };
+            let watch = Watch { path: path.into(), recursive: i % 3 == 1, registered: 0 };
+            watchers.register(watch).expect("there is room")
+        })
+        .collect();
+    let grown = witan_base::metrics::resident_bytes().saturating_sub(before);
+    let bound = WAITS as u64 * WAIT_BYTES;
+    assert!(
+        grown <= bound,
+        "{grown} bytes for {WAITS} waits, bound {bound}"
+    );
+    let set = tree::TreeCommand {
+        operation: Some(tree::TreeOperation::Set(Set {
+            path: "/awaited".into(),
+            ..Set::default()
+        })),
+    };
+    tree.apply(&set, 0).expect("a set of a free path");
+    watchers.wake(&tree, 0);
+    for (i, waiter) in waiters.iter_mut().enumerate() {
+        let woken = waiter.woken().now_or_never().is_some();
+        assert_eq!(woken, i % 3 != 2, "watcher {i}");
+    }
+    drop(waiters);
+    assert_eq!(watchers.len(), 0);
+}
+
+/// Returns the seconds until a stream with this many unread watcher groups is removed.
+fn removal(groups: usize) -> f64 {
+    let mut registry = WatcherGroups::default();
+    let stream = registry.add_stream();
+    let range = |at: usize| WatchRange::new(format!("a{at:08}").as_bytes(), b"z");
+    let register = |at| registry.register(stream, &range(at)).expect("few");
+    let ids: Vec<_> = (0..groups).map(register).collect();
+    registry.notify(b"b", Kv::default().end(), 2, |_| {});
+    let begun = Instant::now();
+    for (at, id) in ids.into_iter().enumerate() {
+        registry.unregister(id, &range(at));
+    }
+    begun.elapsed().as_secs_f64()
+}
+
+#[test]
+fn a_stream_with_many_unread_groups_ends_in_linear_time() {
+    // the quickest of some: another process may have had the core
+    let quickest = |groups| {
+        (0..3)
+            .map(|_| removal(groups))
+            .fold(f64::INFINITY, f64::min)
+    };
+    let ratio = quickest(80_000) / quickest(20_000);
+    assert!(
+        ratio < 10.0,
+        "four times the groups took {ratio:.1} times as long"
+    );
+}

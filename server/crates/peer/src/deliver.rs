@@ -1,0 +1,140 @@
+//! Streams that carry one snapshot each: opens one to the member that needs it, and takes those of
+//! others. What is on such a stream, behind the message that it belongs to, is `snapshot`'s.
+
+use std::{io, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::{
+    io::AsyncWriteExt as _,
+    sync::oneshot,
+    time::{sleep, timeout},
+};
+use witan_replica::{
+    host::{Envelope, Lane},
+    machine::view::View,
+    replica::PeerEvent,
+};
+use witan_transport::PeerStream;
+
+use super::{
+    Shared,
+    dial::DialError,
+    frame::{self, FrameKind},
+    handshake::{Handshake, StreamKind},
+    link::{Link, Peer},
+    snapshot::{self, SendError, Transfer},
+};
+
+/// How often one view is sent, each time from where the stream before it broke. Then the core decides
+/// again, and sends a newer one.
+const ATTEMPTS: u32 = 6;
+
+/// The delay before the second attempt; doubled before each further one.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Bytes of the message that a snapshot belongs to: it names the configuration alone.
+const MESSAGE_BYTES_MAX: usize = 1 << 20;
+
+/// Why a snapshot was not delivered by one stream.
+#[derive(Debug, thiserror::Error)]
+enum DeliverError {
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    #[error(transparent)]
+    Send(#[from] SendError),
+}
+
+impl DeliverError {
+    /// Whether the same snapshot may be sent once more.
+    fn may_retry(&self) -> bool {
+        match self {
+            Self::Dial(_) => true,
+            Self::Send(error) => error.may_retry(),
+        }
+    }
+}
+
+/// Sends a snapshot to a member, in [`ATTEMPTS`] attempts at most, and reports to the replica whether the
+/// member has it.
+pub(super) async fn send(shared: Arc<Shared>, peer: Arc<Peer>, view: View, message: Bytes) {
+    let member = format!("{:x}", peer.id);
+    let mut event = PeerEvent::SnapshotFailed;
+    for attempt in 1..=ATTEMPTS {
+        match send_once(&shared, &peer, view.clone(), &message).await {
+            Ok(()) => {
+                event = PeerEvent::SnapshotDelivered;
+                break;
+            }
+            Err(error) => {
+                let retried = attempt < ATTEMPTS && error.may_retry();
+                tracing::warn!(member, attempt, retried, %error, "failed to send a snapshot to a member");
+                if !retried {
+                    break;
+                }
+                sleep(RETRY_PAUSE * (1 << attempt)).await;
+            }
+        }
+    }
+    shared.node.peer_event(peer.id, event);
+}
+
+/// Opens a stream to the member, and sends the message and the state on it; returns when the receiver has
+/// installed the state or has it already.
+async fn send_once(
+    shared: &Arc<Shared>,
+    peer: &Arc<Peer>,
+    view: View,
+    message: &[u8],
+) -> Result<(), DeliverError> {
+    let link = Link::new(shared.clone(), peer.clone(), StreamKind::Snapshot);
+    let mut stream = link.open().await?;
+    let message = frame::encode(FrameKind::Message, message);
+    let opened = stream.write_all(&message).await;
+    opened.map_err(SendError::from)?;
+    Ok(snapshot::send(view, stream, &transfer(shared, peer.id)).await?)
+}
+
+fn transfer(shared: &Shared, member: u64) -> Transfer {
+    Transfer {
+        cluster_id: shared.node.identity().cluster_id,
+        member,
+        metrics: shared.snapshot_metrics.clone(),
+    }
+}
+
+/// Receives the snapshot of another member with its message, passes both to the replica, and answers when the
+/// replica has decided.
+pub(super) async fn take(
+    shared: &Shared,
+    mut stream: Box<dyn PeerStream>,
+    hello: &Handshake,
+) -> io::Result<()> {
+    let first = frame::read_exact(&mut stream, MESSAGE_BYTES_MAX);
+    let first = timeout(shared.settings.read_timeout, first).await;
+    let first = first.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    if first.kind != FrameKind::Message {
+        let what = "a snapshot without the message that it belongs to";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
+    let transfer = transfer(shared, hello.from);
+    let received = snapshot::receive(&mut stream, &shared.receiver, &transfer).await;
+    let mut received = received.map_err(io::Error::other)?;
+    let (installed, decided) = oneshot::channel();
+    received.on_installed(Box::new(move || {
+        // the stream may have ended
+        let _ = installed.send(());
+    }));
+    let envelope = Envelope {
+        to: hello.to,
+        from: hello.from,
+        lane: Lane::Bulk,
+        message: first.contents,
+        snapshot: None,
+    };
+    shared.node.receive_snapshot(envelope, received);
+    let decided = async {
+        // an error says that the replica did not need it
+        let _ = decided.await;
+    };
+    snapshot::answer(&mut stream, decided).await
+}

@@ -1,0 +1,174 @@
+//! Opens a stream to another member: connects, and shakes hands.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::{TcpSocket, TcpStream, UnixStream, lookup_host},
+    time::timeout,
+};
+use witan_config::{Address, Url};
+use witan_transport::{PeerStream, PeerTls, error_text};
+
+use super::{
+    frame::{self, FrameKind},
+    handshake::{HANDSHAKE_BYTES_MAX, Handshake, MAGIC, PROTOCOL, Refusal, decode_answer},
+};
+
+/// How long it may take until the other member has agreed.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why there is no stream.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DialError {
+    /// The member has no URL that can be used.
+    #[error("it has no peer URL")]
+    NoUrl,
+    /// The URL asks for TLS.
+    #[error(
+        "its URL asks for TLS, and this member has neither --peer-cert-file nor --peer-auto-tls"
+    )]
+    NoCertificate,
+    /// The network or the system says no.
+    #[error("{}", error_text(.0))]
+    Io(#[from] io::Error),
+    /// The other member says no.
+    #[error("refused by the other member: {0}")]
+    Refused(Refusal),
+}
+
+impl DialError {
+    /// Whether the error means that nothing listens at the address.
+    pub(super) fn nothing_listens(&self) -> bool {
+        match self {
+            Self::Io(error) => matches!(
+                error.kind(),
+                // of a Unix socket, whose file may be gone
+                io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
+            ),
+            Self::NoUrl | Self::NoCertificate | Self::Refused(_) => false,
+        }
+    }
+}
+
+/// How other members are called.
+#[derive(Clone, Debug, Default)]
+pub struct PeerDialer {
+    /// TLS between members.
+    pub tls: Option<PeerTls>,
+    /// The address to call from; `None` leaves it to the system.
+    pub local_address: Option<IpAddr>,
+}
+
+impl PeerDialer {
+    /// Opens a stream within [`DIAL_TIMEOUT`].
+    pub(super) async fn open(
+        &self,
+        url: &Url,
+        hello: &Handshake,
+    ) -> Result<Box<dyn PeerStream>, DialError> {
+        let opening = async {
+            let mut stream = self.connect(url).await?;
+            shake_hands(&mut stream, hello).await?;
+            Ok(stream)
+        };
+        let timed_out = |_| io::Error::new(io::ErrorKind::TimedOut, "it did not answer in time");
+        timeout(DIAL_TIMEOUT, opening).await.map_err(timed_out)?
+    }
+
+    /// Connects to a peer URL, with TLS if the URL asks for it.
+    pub(super) async fn connect(&self, url: &Url) -> Result<Box<dyn PeerStream>, DialError> {
+        let stream: Box<dyn PeerStream> = match url.address() {
+            Address::Tcp(host, port) => Box::new(self.connect_tcp(host, *port).await?),
+            Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
+        };
+        if !url.is_tls() {
+            return Ok(stream);
+        }
+        let tls = self.tls.as_ref().ok_or(DialError::NoCertificate)?;
+        Ok(tls.connect(stream, host(url)).await?)
+    }
+
+    /// Connects to the first address of a host that accepts; otherwise returns the error of the last one. A local
+    /// address leaves only addresses of its own family.
+    async fn connect_tcp(&self, host: &str, port: u16) -> io::Result<TcpStream> {
+        let what = "the name has no suitable address";
+        let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, what);
+        let local = self.local_address;
+        let found = lookup_host((host, port)).await?;
+        let suits = |address: &SocketAddr| local.is_none_or(|it| it.is_ipv4() == address.is_ipv4());
+        for address in found.filter(suits) {
+            let socket = match address.is_ipv4() {
+                true => TcpSocket::new_v4()?,
+                false => TcpSocket::new_v6()?,
+            };
+            socket.set_nodelay(true)?;
+            socket.set_keepalive(true)?;
+            if let Some(local) = local {
+                socket.bind((local, 0).into())?;
+            }
+            match socket.connect(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+}
+
+/// Returns the host name that the certificate of the member must have.
+fn host(url: &Url) -> &str {
+    match url.address() {
+        Address::Tcp(host, _) => host,
+        Address::Unix(_) => "localhost",
+    }
+}
+
+/// Sends the opening of a stream and the handshake, and reads the answer. A refusal of the member is
+/// [`DialError::Refused`].
+async fn shake_hands(stream: &mut Box<dyn PeerStream>, hello: &Handshake) -> Result<(), DialError> {
+    let mut opening = MAGIC.to_vec();
+    opening.push(PROTOCOL);
+    opening.extend(frame::encode(FrameKind::Handshake, &hello.encode()));
+    stream.write_all(&opening).await?;
+    stream.flush().await?;
+    let answer = frame::read_exact(stream, HANDSHAKE_BYTES_MAX).await?;
+    let no_answer = || io::Error::new(io::ErrorKind::InvalidData, "its answer cannot be read");
+    let answer = match answer.kind {
+        FrameKind::Answer => decode_answer(&answer.contents),
+        FrameKind::Handshake
+        | FrameKind::Message
+        | FrameKind::Ping
+        | FrameKind::Pong
+        | FrameKind::Snapshot => None,
+    };
+    answer.ok_or_else(no_answer)?.map_err(DialError::Refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_local_address_is_called_from_and_no_host_of_another_family_is_called() {
+        let dialer = PeerDialer {
+            local_address: Some("127.0.0.3".parse().unwrap()),
+            ..PeerDialer::default()
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let stream = dialer.connect(&url.parse().unwrap()).await.unwrap();
+        let (_, remote) = listener.accept().await.unwrap();
+        assert_eq!(Some(remote.ip()), dialer.local_address);
+        drop(stream);
+        let other = dialer.connect(&"http://[::1]:1".parse().unwrap()).await;
+        let error = other.err().expect("it has no suitable address");
+        assert!(error.to_string().contains("no suitable address"), "{error}");
+    }
+}

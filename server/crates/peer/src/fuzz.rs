@@ -1,0 +1,88 @@
+//! The readers of what comes from other members by themselves, for `tests/fuzz`; built with the feature
+//! `fuzz` alone.
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use witan_replica::machine::member::MemberRegistry;
+use witan_storage::encode_record;
+
+use super::{
+    frame::{self, FRAME_BYTES_MAX, FrameBatch},
+    handshake::{self, Handshake},
+    http,
+    snapshot::{Part, RecordParser},
+};
+
+/// Reads the frames at the beginning of `bytes`; returns them encoded again and how many bytes follow them,
+/// or an error if those cannot begin a frame.
+pub fn frames(bytes: &[u8]) -> (Vec<u8>, Result<usize, String>) {
+    let mut rest = BytesMut::from(bytes);
+    let mut batch = FrameBatch::default();
+    let left = loop {
+        match frame::decode(&mut rest, FRAME_BYTES_MAX) {
+            Ok(Some(frame)) => batch.push(frame.kind, &frame.contents),
+            Ok(None) => break Ok(rest.len()),
+            Err(error) => break Err(error.to_string()),
+        }
+    };
+    batch.seal();
+    let mut again = vec![0; batch.remaining()];
+    batch.copy_to_slice(&mut again);
+    (again, left)
+}
+
+/// Encodes a message frame with these contents.
+pub fn message(contents: &[u8]) -> Vec<u8> {
+    frame::encode(frame::FrameKind::Message, contents)
+}
+
+/// Decodes a handshake and encodes it again; returns also whether a member would accept the stream. `None` if
+/// it is invalid.
+pub fn handshake(contents: &[u8]) -> Option<(Vec<u8>, bool)> {
+    let hello = Handshake::decode(contents)?;
+    let taken = hello.check(hello.to, &MemberRegistry::default()).is_ok();
+    Some((hello.encode(), taken))
+}
+
+/// Decodes an answer and encodes it again; `None` if it is invalid.
+pub fn answer(contents: &[u8]) -> Option<Vec<u8>> {
+    handshake::decode_answer(contents).map(handshake::encode_answer)
+}
+
+/// Returns the response to an HTTP request with this head, if it is refused or asks about the cluster.
+pub fn page(head: &[u8]) -> String {
+    let refusal = http::refusal(head);
+    let page = refusal.unwrap_or_else(|| http::page(head, &MemberRegistry::default()));
+    page.response(0)
+}
+
+/// Decodes a part of a snapshot and encodes it again; `None` if it is invalid.
+pub fn snapshot_part(contents: &[u8]) -> Option<Vec<u8>> {
+    Part::decode(Bytes::copy_from_slice(contents)).map(|part| part.encode())
+}
+
+/// A key and its value.
+pub type Pair = (Vec<u8>, Vec<u8>);
+
+/// Parses the records of a stream that comes in these pieces; returns them and whether no part of one is left
+/// over, or an error if a record is too long.
+pub fn snapshot_records<'a>(
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<(Vec<Pair>, bool), String> {
+    let (mut parser, mut records) = (RecordParser::default(), Vec::new());
+    for piece in pieces {
+        parser.push(piece);
+        while let Some(record) = parser.next().map_err(|error| error.to_string())? {
+            records.push(record);
+        }
+    }
+    Ok((records, parser.is_empty()))
+}
+
+/// Encodes a stream of these records.
+pub fn snapshot_stream(records: &[Pair]) -> Vec<u8> {
+    let mut stream = Vec::new();
+    for (key, value) in records {
+        encode_record(&mut stream, key, value);
+    }
+    stream
+}

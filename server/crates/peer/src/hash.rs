@@ -1,0 +1,94 @@
+//! What the peer port answers about this member's state: etcd's `/members/hashkv`, and `/members/statehash`,
+//! by which members find out whether one of them has another state (`corruption`).
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use witan_api::peer::StateHash;
+use witan_base::{panics, version};
+use witan_node::{self as node, Node, NodeError};
+use witan_snapshot as snapshot;
+
+use super::page::Page;
+
+/// Hashes of keys that are computed at once for other members; each reads all keys.
+static HASHING: Semaphore = Semaphore::const_new(1);
+
+#[derive(Deserialize)]
+struct KeysRequest {
+    #[serde(default)]
+    revision: i64,
+}
+
+/// etcd's `HashKVResponse` as Go prints it.
+#[derive(Serialize)]
+struct KeysHash {
+    header: KeysHeader,
+    hash: u32,
+    #[serde(skip_serializing_if = "is_zero")]
+    compact_revision: i64,
+    hash_revision: i64,
+}
+
+#[derive(Serialize)]
+struct KeysHeader {
+    revision: i64,
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
+/// Answers a request for the hash of the keys at a revision, as etcd does.
+pub(super) async fn of_keys(node: &Node, body: &[u8]) -> Page {
+    let Ok(request) = serde_json::from_slice::<KeysRequest>(body) else {
+        return Page::bad_request("error unmarshalling request");
+    };
+    let view = match node.view().await {
+        Ok(view) => view,
+        Err(error) => return Page::unavailable(error.of_etcd()),
+    };
+    let kv = &view.machine.kv;
+    let hash_revision = match kv.hash_revision(request.revision) {
+        Ok(revision) => revision,
+        Err(error) => return Page::bad_request(&format!("mvcc: {error}")),
+    };
+    let Ok(place) = HASHING.try_acquire() else {
+        return Page::unavailable(NodeError::TooMany.of_etcd());
+    };
+    let (revision, compact_revision) = (kv.revision(), kv.compacted());
+    let hash = panics::run_blocking(move || {
+        let hash = snapshot::of_keys(&view.machine.kv, hash_revision);
+        drop(place);
+        hash
+    });
+    let Ok(hash) = hash.await else {
+        return Page::unavailable(NodeError::Stopped.of_etcd());
+    };
+    Page::json(&KeysHash {
+        header: KeysHeader { revision },
+        hash,
+        compact_revision,
+        hash_revision,
+    })
+}
+
+/// Answers with the hash of the whole state after the entry that the query names; 404 if it is not kept.
+pub(super) fn of_state(node: &Node, query: &[u8]) -> Page {
+    let index = query.strip_prefix(b"index=");
+    let index = index.and_then(|index| std::str::from_utf8(index).ok()?.parse().ok());
+    let Some(index) = index else {
+        return Page::bad_request("index= must be a number");
+    };
+    let Some(found) = node.state_hashes().at(index) else {
+        return Page::not_found("no hash of the state at this index");
+    };
+    let node::StateHash { index, revision, compact_revision, keys, others } = found;
+    Page::json(&StateHash {
+        release: version::WITAN.to_owned(),
+        index,
+        revision,
+        compact_revision,
+        keys,
+        others,
+    })
+}

@@ -1,0 +1,339 @@
+//! The other members on the wire: carries the core's messages to them and theirs to the node. Knows
+//! neither what the messages mean nor what follows from a lost connection.
+//!
+//! A member opens two streams to each other one, and sends on them alone: control (heartbeats,
+//! votes, what is short and must not wait) and bulk (entries). All streams live on one thread.
+//!
+//! Reading order: this file ([`Peers`], what the node posts) → `handshake` → `frame` → `queue` (what
+//! waits for a lane) → `link` (streams to others) → `listener` (streams of others) → `http`, `hash` and `page` (what
+//! else the peer port answers) → `remotes` (members that this one does not know yet) → `deliver` (streams that carry a
+//! snapshot) and `snapshot` (what is on them) → `monitor` and `versions` (what runs on the others) → `query`, `dial`,
+//! `lanes`, `metrics`.
+
+mod deliver;
+mod dial;
+mod frame;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
+mod handshake;
+mod hash;
+mod http;
+mod lanes;
+mod link;
+mod listener;
+mod metrics;
+mod monitor;
+mod page;
+pub mod query;
+mod queue;
+mod remotes;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use tokio::{
+    runtime::{self, Handle},
+    sync::oneshot,
+    task::AbortHandle,
+};
+use witan_config::{Address, PeerSettings, Url};
+use witan_node::{Node, Post};
+use witan_replica::{
+    host::Envelope,
+    machine::member::{Member, MemberRegistry},
+    replica::PeerEvent,
+};
+use witan_storage::SnapshotReceiver;
+use witan_transport::BoundPeer;
+
+use handshake::StreamKind;
+use link::{Link, Peer};
+use listener::Listener;
+use monitor::Monitor;
+use remotes::Remotes;
+
+pub use dial::PeerDialer;
+pub use metrics::PeerMetrics;
+pub use snapshot::SnapshotMetrics;
+
+/// How long the last messages may take to leave when the process stops.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What all streams share.
+#[derive(Debug)]
+struct Shared {
+    node: Node,
+    members: RwLock<Arc<MemberRegistry>>,
+    peers: RwLock<BTreeMap<u64, Arc<Peer>>>,
+    remotes: Mutex<Remotes>,
+    metrics: PeerMetrics,
+    settings: PeerSettings,
+    /// Where snapshots of other members go.
+    receiver: SnapshotReceiver,
+    snapshot_metrics: SnapshotMetrics,
+    dialer: PeerDialer,
+}
+
+impl Shared {
+    fn own_id(&self) -> u64 {
+        self.node.identity().member_id
+    }
+
+    /// Returns the members after the last applied change.
+    fn members(&self) -> Arc<MemberRegistry> {
+        let members = self.members.read();
+        members.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns the hosts of the peer URLs of all members.
+    fn hosts(&self) -> Vec<String> {
+        self.members().by_id.values().flat_map(hosts).collect()
+    }
+
+    fn peer(&self, id: u64) -> Option<Arc<Peer>> {
+        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+        peers.get(&id).cloned()
+    }
+
+    fn remotes(&self) -> MutexGuard<'_, Remotes> {
+        self.remotes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a message in its lane; reports the member as unreachable if the message is dropped.
+    fn queue(&self, peer: &Peer, envelope: Envelope) {
+        let kind = StreamKind::from(envelope.lane);
+        if !peer.queue(kind).push(envelope.message) {
+            peer.series.sent_failures.inc();
+            if kind == StreamKind::Bulk {
+                self.node.entries_lost(envelope.to);
+            }
+            self.node.peer_event(envelope.to, PeerEvent::Unreachable);
+        }
+    }
+
+    /// Forgets the series and the numbers of a member whose streams have ended for good.
+    fn forget(&self, id: u64) {
+        self.metrics.remove(self.own_id(), id);
+        self.node.forget_peer(id);
+    }
+}
+
+/// The running thread of all streams.
+#[derive(Debug)]
+pub struct Peers {
+    shared: Arc<Shared>,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+/// What the replica's thread posts through.
+#[derive(Debug)]
+pub struct PeerPost {
+    shared: Arc<Shared>,
+    links: BTreeMap<u64, LinkTasks>,
+    runtime: Handle,
+}
+
+#[derive(Debug)]
+struct LinkTasks {
+    peer: Arc<Peer>,
+    tasks: [AbortHandle; 2],
+    /// The last snapshot that was sent, or is.
+    snapshot: Option<AbortHandle>,
+}
+
+impl Drop for LinkTasks {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+        self.snapshot.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// Starts the listeners and the links to `members`.
+pub fn start(
+    node: Node,
+    sockets: Vec<BoundPeer>,
+    members: &MemberRegistry,
+    (settings, dialer, metrics): (PeerSettings, PeerDialer, PeerMetrics),
+    (receiver, snapshot_metrics): (SnapshotReceiver, SnapshotMetrics),
+) -> io::Result<(Peers, PeerPost)> {
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let handle = runtime.handle().clone();
+    let shared = Arc::new(Shared {
+        node,
+        members: RwLock::default(),
+        peers: RwLock::default(),
+        remotes: Mutex::default(),
+        metrics,
+        settings,
+        receiver,
+        snapshot_metrics,
+        dialer,
+    });
+    let mut post = PeerPost {
+        shared: shared.clone(),
+        links: BTreeMap::new(),
+        runtime: handle.clone(),
+    };
+    post.follow(members);
+    let listener = Arc::new(Listener::new(shared.clone()));
+    for BoundPeer { url, socket } in sockets {
+        let _context = handle.enter();
+        let accepting = listener.clone().accept(url, socket.into_tokio()?);
+        handle.spawn(accepting);
+    }
+    let (stop, stopped) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("peers".into());
+    let thread = thread.spawn(move || {
+        // an error says that the sender is gone: the process stops
+        let _ = runtime.block_on(stopped);
+    })?;
+    let peers = Peers { shared, stop, thread };
+    Ok((peers, post))
+}
+
+impl Peers {
+    /// Watches the versions and clocks of the other members, until the process stops. A worker runs it,
+    /// because it proposes.
+    pub fn monitor(&self) -> impl Future<Output = ()> + use<> {
+        Monitor::new(self.shared.clone()).run()
+    }
+
+    /// Waits, for a bounded time, until what is queued is written, and ends all streams.
+    pub async fn stop(self) {
+        let peers: Vec<Arc<Peer>> = {
+            let peers = self.shared.peers.read();
+            let peers = peers.unwrap_or_else(PoisonError::into_inner);
+            peers.values().cloned().collect()
+        };
+        let flushed = async {
+            for peer in peers {
+                peer.flushed().await;
+            }
+        };
+        if tokio::time::timeout(FLUSH_TIMEOUT, flushed).await.is_err() {
+            tracing::debug!("the last messages to other members were not all sent");
+        }
+        // an error says that the thread has ended
+        let _ = self.stop.send(());
+        if self.thread.join().is_err() {
+            tracing::error!("the peers' thread panicked");
+        }
+    }
+}
+
+impl Post for PeerPost {
+    fn post(&mut self, envelopes: Vec<Envelope>) {
+        for envelope in envelopes {
+            let Some(link) = self.links.get_mut(&envelope.to) else {
+                // a member that left, or that came with an entry not applied yet
+                let remotes = self.shared.remotes();
+                if let Some(link) = remotes.0.get(&envelope.to)
+                    && envelope.snapshot.is_none()
+                {
+                    self.shared.queue(&link.peer, envelope);
+                }
+                continue;
+            };
+            if let Some(view) = envelope.snapshot {
+                // one that is under way reports its own end
+                if link.snapshot.as_ref().is_none_or(AbortHandle::is_finished) {
+                    let (shared, peer) = (self.shared.clone(), link.peer.clone());
+                    let sending = deliver::send(shared, peer, *view, envelope.message);
+                    link.snapshot = Some(self.runtime.spawn(sending).abort_handle());
+                }
+                continue;
+            }
+            self.shared.queue(&link.peer, envelope);
+        }
+    }
+
+    fn follow(&mut self, members: &MemberRegistry) {
+        let own = self.shared.own_id();
+        let gone = |id: &u64, _: &mut LinkTasks| !members.by_id.contains_key(id);
+        for (id, link) in self.links.extract_if(.., gone) {
+            self.shared.metrics.remove(own, id);
+            let node = self.shared.node.clone();
+            self.runtime.spawn(async move {
+                // The last message says that its removal is committed. If it does not arrive, the member hears of
+                // its removal when it opens a stream.
+                let _ = tokio::time::timeout(FLUSH_TIMEOUT, link.peer.flushed()).await;
+                drop(link);
+                node.forget_peer(id);
+            });
+        }
+        let shared = self.shared.clone();
+        let mut remotes = shared.remotes();
+        for member in members.by_id.values().filter(|member| member.id != own) {
+            if let Some(link) = remotes.0.remove(&member.id) {
+                self.links.insert(member.id, link);
+            }
+            match self.links.get(&member.id) {
+                Some(link) => link.peer.set_urls(urls(member)),
+                None => {
+                    let link = link_to(&shared, &self.runtime, member.id, urls(member));
+                    self.links.insert(member.id, link);
+                }
+            }
+        }
+        remotes.0.retain(|id, _| {
+            let stays = !members.removed_ids.contains(id);
+            if !stays {
+                shared.forget(*id);
+            }
+            stays
+        });
+        let peers = self.links.iter();
+        let peers = peers.map(|(id, link)| (*id, link.peer.clone())).collect();
+        *shared.peers.write().unwrap_or_else(PoisonError::into_inner) = peers;
+        let members = Arc::new(members.clone());
+        *shared
+            .members
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = members;
+    }
+}
+
+/// Starts to open the control and the bulk stream to a member, and to keep them open.
+fn link_to(shared: &Arc<Shared>, runtime: &Handle, id: u64, urls: Vec<Url>) -> LinkTasks {
+    let series = shared.metrics.of(shared.own_id(), id);
+    let peer = Arc::new(Peer::new(id, urls, series));
+    shared.node.peer_link(id, false);
+    let tasks = [StreamKind::Control, StreamKind::Bulk].map(|kind| {
+        let link = Link::new(shared.clone(), peer.clone(), kind);
+        runtime.spawn(link.run()).abort_handle()
+    });
+    LinkTasks { peer, tasks, snapshot: None }
+}
+
+/// Returns the hosts of a member's peer URLs.
+fn hosts(member: &Member) -> impl Iterator<Item = String> {
+    let urls = member.peer_urls.iter();
+    urls.filter_map(|url| match url.parse::<Url>().ok()?.address() {
+        Address::Tcp(host, _) => Some(host.clone()),
+        Address::Unix(_) => None,
+    })
+}
+
+/// Returns the peer URLs of a member that can be parsed; logs the others.
+fn urls(member: &Member) -> Vec<Url> {
+    let parsed = member.peer_urls.iter().filter_map(|text| {
+        let url = text.parse();
+        url.inspect_err(|error| {
+            let member = format!("{:x}", member.id);
+            tracing::warn!(%error, member, "a member has a peer URL that cannot be used");
+        })
+        .ok()
+    });
+    parsed.collect()
+}

@@ -1,0 +1,427 @@
+//! One stream to another member: opens it, writes what waits for it, notices its end, and opens it
+//! again.
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::BuildHasher as _,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+
+use bytes::{Buf as _, Bytes};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
+    sync::Notify,
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+use witan_base::version;
+use witan_config::Url;
+use witan_replica::replica::PeerEvent;
+use witan_transport::PeerStream;
+
+use super::{
+    Shared,
+    dial::DialError,
+    frame::{Frame, FrameBatch, FrameKind, FrameReader},
+    handshake::{Handshake, Refusal, StreamKind},
+    lanes::Lanes,
+    metrics::PeerSeries,
+    queue::LaneQueue,
+};
+
+/// Interval of pings, which measure round-trip times and show that the other side still reads.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Contents of the longest frame that comes back on a stream.
+const ANSWER_BYTES_MAX: usize = 64;
+
+/// The first delay between two attempts after the first of them, which comes at once.
+const RETRY_FIRST: Duration = Duration::from_millis(5);
+
+/// The longest delay. A member that comes back opens streams itself, which ends all delays.
+const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// A stream that was open for so long was a good one, so that the next attempt comes at once.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// Another member, as its two streams share it.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) id: u64,
+    urls: RwLock<Vec<Url>>,
+    control: LaneQueue,
+    bulk: LaneQueue,
+    lanes: Mutex<Lanes>,
+    /// Ends the delay before the next attempt.
+    retry: Notify,
+    pub(super) series: PeerSeries,
+}
+
+impl Peer {
+    pub(super) fn new(id: u64, urls: Vec<Url>, series: PeerSeries) -> Self {
+        // the series exist from the start
+        series.active.set(0);
+        Self {
+            id,
+            urls: RwLock::new(urls),
+            control: LaneQueue::default(),
+            bulk: LaneQueue::default(),
+            lanes: Mutex::default(),
+            retry: Notify::new(),
+            series,
+        }
+    }
+
+    /// Returns the queue of the messages that wait for a stream of this kind.
+    pub(super) fn queue(&self, kind: StreamKind) -> &LaneQueue {
+        match kind {
+            StreamKind::Control => &self.control,
+            StreamKind::Bulk | StreamKind::Snapshot => &self.bulk,
+        }
+    }
+
+    /// Replaces the URLs of a member; other ones than before are tried at once.
+    pub(super) fn set_urls(&self, urls: Vec<Url>) {
+        let mut known = self.urls.write().unwrap_or_else(PoisonError::into_inner);
+        if *known != urls {
+            *known = urls;
+            drop(known);
+            self.retry_now();
+        }
+    }
+
+    /// Ends the pause of the links that wait for their next attempt, because the member was heard of.
+    pub(super) fn retry_now(&self) {
+        self.retry.notify_waiters();
+    }
+
+    /// Whether its process counts as gone.
+    pub(super) fn is_gone(&self) -> bool {
+        self.lanes().is_gone()
+    }
+
+    /// Completes when the queues of both open streams are written.
+    pub(super) async fn flushed(&self) {
+        for kind in [StreamKind::Control, StreamKind::Bulk] {
+            if self.lanes().is_open(kind) {
+                self.queue(kind).emptied().await;
+            }
+        }
+    }
+
+    /// Whether both the control stream and the bulk stream are open.
+    #[cfg(test)]
+    pub(super) fn is_open(&self) -> bool {
+        let lanes = self.lanes();
+        lanes.is_open(StreamKind::Control) && lanes.is_open(StreamKind::Bulk)
+    }
+
+    fn urls(&self) -> Vec<Url> {
+        let urls = self.urls.read().unwrap_or_else(PoisonError::into_inner);
+        urls.clone()
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One of the streams to a member.
+#[derive(Debug)]
+pub(super) struct Link {
+    shared: Arc<Shared>,
+    peer: Arc<Peer>,
+    kind: StreamKind,
+    /// For logs.
+    name: String,
+    /// The last failure that was logged as a warning.
+    warned: String,
+}
+
+impl Link {
+    pub(super) fn new(shared: Arc<Shared>, peer: Arc<Peer>, kind: StreamKind) -> Self {
+        Self {
+            name: format!("{:x}", peer.id),
+            warned: String::new(),
+            shared,
+            peer,
+            kind,
+        }
+    }
+
+    /// Opens the stream again and again until the task is aborted, with pauses between attempts.
+    pub(super) async fn run(mut self) {
+        let mut delays = Delays::new();
+        loop {
+            let mut lasted = Duration::ZERO;
+            match self.open().await {
+                Ok(stream) => {
+                    let begun = Instant::now();
+                    self.opened();
+                    let end = self.serve(stream).await;
+                    self.ended(&end);
+                    lasted = begun.elapsed();
+                }
+                Err(error) => self.failed(&error),
+            }
+            let delay = delays.next(lasted);
+            if !delay.is_zero() {
+                tokio::select! {
+                    () = sleep(delay) => {}
+                    () = self.peer.retry.notified() => delays.start_over(),
+                }
+            }
+        }
+    }
+
+    /// Tries to open the stream at each URL once. If none accepts it, returns the error of one at which
+    /// something listens, if there is one.
+    pub(super) async fn open(&self) -> Result<Box<dyn PeerStream>, DialError> {
+        let own_id = self.shared.own_id();
+        let members = self.shared.members();
+        let own = members.by_id.get(&own_id);
+        let hello = Handshake {
+            cluster_id: self.shared.node.identity().cluster_id,
+            from: own_id,
+            to: self.peer.id,
+            kind: self.kind,
+            release: version::WITAN.to_owned(),
+            peer_urls: own.map(|own| own.peer_urls.clone()).unwrap_or_default(),
+        };
+        let mut worst = DialError::NoUrl;
+        for url in self.peer.urls() {
+            match self.shared.dialer.open(&url, &hello).await {
+                Ok(stream) => return Ok(stream),
+                // that something listens at one of them counts
+                Err(error) if error.nothing_listens() && !matches!(worst, DialError::NoUrl) => {}
+                Err(error) => worst = error,
+            }
+        }
+        Err(worst)
+    }
+
+    /// Notes that the stream is open: its queue takes messages, and the node sees the member as connected.
+    fn opened(&mut self) {
+        self.peer.queue(self.kind).open();
+        if self.peer.lanes().opened(self.kind) {
+            // the other stream opens before the replica hears the member again and sends on it
+            self.peer.retry_now();
+        }
+        self.warned.clear();
+        if self.kind == StreamKind::Control {
+            self.peer.series.active.set(1);
+            self.shared.node.peer_link(self.peer.id, true);
+        }
+        if self.kind == StreamKind::Bulk {
+            let node = &self.shared.node;
+            node.peer_event(self.peer.id, PeerEvent::StreamOpened);
+        }
+        let (kind, remote_peer_id) = (self.kind.label(), &self.name);
+        tracing::info!(kind, remote_peer_id, "opened a stream to a peer");
+    }
+
+    /// Notes that an open stream has ended with this error, and reports it to the replica.
+    fn ended(&self, end: &io::Error) {
+        let (kind, remote_peer_id) = (self.kind.label(), &self.name);
+        tracing::warn!(kind, remote_peer_id, error = %end, "lost the stream to a peer");
+        if self.kind == StreamKind::Control {
+            self.peer.series.active.set(0);
+            self.peer.series.disconnected.inc();
+            self.shared.node.peer_link(self.peer.id, false);
+        }
+        let gone = self.peer.lanes().ended(self.kind, by_other_side(end));
+        // what was being written may be lost
+        self.report(gone);
+    }
+
+    /// Notes that the stream could not be opened: drops what is queued and reports to the replica. The same
+    /// error in a row is warned of once.
+    fn failed(&mut self, error: &DialError) {
+        self.peer.series.sent_failures.inc();
+        if self.kind == StreamKind::Bulk {
+            self.shared.node.entries_lost(self.peer.id);
+        }
+        self.peer.queue(self.kind).close();
+        let text = error.to_string();
+        let (kind, remote_peer_id) = (self.kind.label(), &self.name);
+        if text == self.warned {
+            tracing::debug!(kind, remote_peer_id, error = text, "failed to reach a peer");
+        } else {
+            tracing::warn!(
+                kind,
+                remote_peer_id,
+                error = text,
+                "failed to reach a peer; retrying"
+            );
+            self.warned = text;
+        }
+        if matches!(error, DialError::Refused(Refusal::Removed)) {
+            let node = &self.shared.node;
+            node.peer_event(self.peer.id, PeerEvent::RemovedHere);
+        }
+        let gone = self.peer.lanes().failed(self.kind, error.nothing_listens());
+        self.report(gone);
+    }
+
+    /// Tells the replica that the member is unreachable and, if `gone`, that its process has ended.
+    fn report(&self, gone: bool) {
+        let node = &self.shared.node;
+        node.peer_event(self.peer.id, PeerEvent::Unreachable);
+        if gone {
+            node.peer_event(self.peer.id, PeerEvent::ProcessGone);
+        }
+    }
+
+    /// Writes and reads an open stream until one of them fails; returns why.
+    async fn serve(&self, stream: Box<dyn PeerStream>) -> io::Error {
+        let (reading, writing) = tokio::io::split(stream);
+        let begun = Instant::now();
+        tokio::select! {
+            end = self.write(writing, begun) => end,
+            end = self.read(reading, begun) => end,
+        }
+    }
+
+    /// Writes queued messages, and a ping with the time since `begun` every [`PING_INTERVAL`], until writing
+    /// fails; returns why.
+    async fn write(&self, mut stream: impl AsyncWrite + Unpin, begun: Instant) -> io::Error {
+        let mut pings = interval(PING_INTERVAL);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let mut batch = FrameBatch::default();
+            let mut written = 0;
+            tokio::select! {
+                messages = self.peer.queue(self.kind).next_batch() => {
+                    written = messages.len() as u64;
+                    for message in &messages {
+                        batch.push(FrameKind::Message, message);
+                    }
+                }
+                _ = pings.tick() => {
+                    let now = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                    let contents = Bytes::copy_from_slice(&now.to_be_bytes());
+                    batch.push(FrameKind::Ping, &contents);
+                }
+            }
+            batch.seal();
+            let bytes = batch.remaining() as u64;
+            let writing = write_all(&mut stream, batch, self.shared.settings.write_timeout);
+            if let Err(error) = writing.await {
+                return error;
+            }
+            self.peer.series.sent_bytes.inc_by(bytes);
+            if self.kind == StreamKind::Bulk && written > 0 {
+                self.shared.node.entries_sent(self.peer.id, written, bytes);
+            }
+        }
+    }
+
+    /// Reads pongs and measures round trips by them until the stream ends; returns why. Fails if nothing
+    /// comes for the read timeout.
+    async fn read(&self, stream: impl AsyncRead + Unpin, begun: Instant) -> io::Error {
+        let mut reader = FrameReader::new(stream, ANSWER_BYTES_MAX);
+        loop {
+            let frame = match reader.next(self.shared.settings.read_timeout).await {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return io::ErrorKind::UnexpectedEof.into(),
+                Err(error) => return error,
+            };
+            if let Some(sent) = pong(&frame) {
+                let took = begun.elapsed().saturating_sub(Duration::from_nanos(sent));
+                self.peer.series.round_trips.observe(took.as_secs_f64());
+                self.shared.node.round_trip(self.peer.id, took);
+            }
+        }
+    }
+}
+
+/// Returns when the ping was sent that a pong answers, in nanoseconds since the begin of the stream; `None`
+/// for other frames.
+fn pong(frame: &Frame) -> Option<u64> {
+    let sent = frame.contents.first_chunk().copied()?;
+    (frame.kind == FrameKind::Pong).then_some(u64::from_be_bytes(sent))
+}
+
+/// Writes a batch to its end; fails when the other side takes nothing of it for `patience`.
+pub(super) async fn write_all(
+    stream: &mut (impl AsyncWrite + Unpin),
+    mut batch: FrameBatch,
+    patience: Duration,
+) -> io::Result<()> {
+    let too_slow = |_| io::Error::new(io::ErrorKind::TimedOut, "the other side takes nothing");
+    while batch.has_remaining() {
+        let writing = timeout(patience, stream.write_buf(&mut batch));
+        if writing.await.map_err(too_slow)?? == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+    }
+    timeout(patience, stream.flush()).await.map_err(too_slow)?
+}
+
+/// Whether an error means that the other side has closed or reset the stream.
+fn by_other_side(end: &io::Error) -> bool {
+    matches!(
+        end.kind(),
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::NotConnected
+    )
+}
+
+/// Delays between attempts: none before the second, then doubled, each with jitter so that members
+/// do not knock in step.
+#[derive(Debug)]
+struct Delays {
+    next: Duration,
+    random: RandomState,
+    drawn: u64,
+}
+
+impl Delays {
+    fn new() -> Self {
+        Self { next: Duration::ZERO, random: RandomState::new(), drawn: 0 }
+    }
+
+    fn start_over(&mut self) {
+        self.next = Duration::ZERO;
+    }
+
+    /// Returns the delay after a stream that has lasted for `lasted`, zero if none was opened. It doubles up
+    /// to [`RETRY_MAX`], and a random part of up to half of it is left out.
+    fn next(&mut self, lasted: Duration) -> Duration {
+        if lasted >= SETTLED {
+            self.start_over();
+        }
+        let delay = self.next;
+        self.next = (2 * delay).clamp(RETRY_FIRST, RETRY_MAX);
+        self.drawn += 1;
+        // between half and all of it
+        let share = self.random.hash_one(self.drawn) % 512 + 512;
+        delay * u32::try_from(share).unwrap_or(1024) / 1024
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_come_at_once_and_then_ever_less_often() {
+        let mut delays = Delays::new();
+        assert_eq!(delays.next(Duration::ZERO), Duration::ZERO);
+        let mut bound = RETRY_FIRST;
+        for _ in 0..20 {
+            let delay = delays.next(Duration::ZERO);
+            assert!(
+                delay >= bound / 2 && delay <= bound,
+                "{delay:?} of {bound:?}"
+            );
+            bound = (2 * bound).min(RETRY_MAX);
+        }
+        assert_eq!(delays.next(SETTLED), Duration::ZERO);
+        assert!(!delays.next(SETTLED / 2).is_zero(), "a stream that flaps");
+    }
+}

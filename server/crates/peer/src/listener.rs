@@ -1,0 +1,424 @@
+//! The peer port: takes streams of other members, and answers what else is asked there.
+//!
+//! Before a stream has shown that it is a member's, it costs a few hundred bytes and a bounded time,
+//! and there are few of them, fewer from one network.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    sync::Semaphore,
+    task::{AbortHandle, yield_now},
+    time::{sleep, timeout},
+};
+use witan_base::client_network::ClientNetwork;
+use witan_config::Url;
+use witan_logging::LogLimit;
+use witan_replica::{
+    host::{Envelope, Lane},
+    replica::PeerEvent,
+};
+use witan_transport::{MemberCertificate, PeerListener, PeerStream, PeerTls};
+
+use super::{
+    Shared, deliver,
+    frame::{self, FRAME_BYTES_MAX, Frame, FrameKind, FrameReader},
+    handshake::{
+        HANDSHAKE_BYTES_MAX, Handshake, MAGIC, PROTOCOL, Refusal, StreamKind, encode_answer,
+    },
+    hosts, http,
+};
+
+/// How long a connection may take until it has said what it is, and has taken its answer.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections that have not said it yet; above it, the oldest one ends.
+const GREETINGS_MAX: usize = 256;
+
+/// The same from one network (an IPv4 address, the first half of an IPv6 address).
+const NETWORK_GREETINGS_MAX: usize = 64;
+
+/// Delay after the system refused to accept, for lack of descriptors.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Bytes of the messages of one stream that wait for the replica; then nothing more is read from it.
+/// A single message may be longer.
+const WAITING_BYTES_MAX: usize = 32 << 20;
+
+/// A stream ends so long after its member was removed, whatever it sends.
+const REMOVAL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a message counts at least.
+const MESSAGE_BYTES_MIN: usize = 1 << 10;
+
+const _: () = assert!(WAITING_BYTES_MAX >= FRAME_BYTES_MAX, "each message fits");
+
+/// All listeners of this member.
+#[derive(Debug)]
+pub(super) struct Listener {
+    shared: Arc<Shared>,
+    greetings: Arc<Mutex<Greetings>>,
+    streams: Mutex<HashMap<(u64, StreamKind), OpenStream>>,
+    /// Anybody can be refused.
+    refusals: LogLimit,
+}
+
+/// A stream of a member.
+#[derive(Debug)]
+struct OpenStream {
+    task: AbortHandle,
+    certificate: Option<MemberCertificate>,
+}
+
+impl OpenStream {
+    /// Whether it is open with a certificate that is valid for one of these hosts.
+    fn is_open_for(&self, hosts: &[String]) -> bool {
+        let certificate = self.certificate.as_ref();
+        !self.task.is_finished() && certificate.is_some_and(|it| it.is_for(hosts))
+    }
+}
+
+/// What a connection has shown when it is a member's stream.
+type Greeted = (Box<dyn PeerStream>, Handshake, Option<MemberCertificate>);
+
+/// Connections that have not said what they are, oldest first.
+#[derive(Debug, Default)]
+struct Greetings {
+    open: BTreeMap<u64, (ClientNetwork, AbortHandle)>,
+    last: u64,
+}
+
+impl Greetings {
+    /// Adds a connection that has not said what it is. Where there are too many, of one network or at all,
+    /// aborts the oldest one; returns whether it did.
+    fn add(&mut self, id: u64, network: ClientNetwork, task: AbortHandle) -> bool {
+        let of_network = |(_, (from, _)): &(&u64, &(ClientNetwork, AbortHandle))| *from == network;
+        let mut same = self.open.iter().filter(of_network).peekable();
+        let oldest = same.peek().map(|(id, _)| **id);
+        let oldest = match same.count() >= NETWORK_GREETINGS_MAX {
+            true => oldest,
+            false => None,
+        };
+        let first = || self.open.keys().next().copied();
+        let full = self.open.len() >= GREETINGS_MAX;
+        let ended = oldest.or_else(|| full.then(first).flatten());
+        let ended = ended.and_then(|id| self.open.remove(&id));
+        if let Some((_, task)) = &ended {
+            task.abort();
+        }
+        self.open.insert(id, (network, task));
+        ended.is_some()
+    }
+}
+
+/// A connection that has not said what it is, until this is dropped.
+#[derive(Debug)]
+struct Greeting {
+    id: u64,
+    all: Arc<Mutex<Greetings>>,
+}
+
+impl Greeting {
+    /// Gives a new connection its id.
+    fn new(all: &Arc<Mutex<Greetings>>) -> Self {
+        let mut greetings = lock(all);
+        greetings.last += 1;
+        Self { id: greetings.last, all: all.clone() }
+    }
+}
+
+impl Drop for Greeting {
+    fn drop(&mut self) {
+        lock(&self.all).open.remove(&self.id);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Listener {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            greetings: Arc::default(),
+            streams: Mutex::default(),
+            refusals: LogLimit::new(),
+        }
+    }
+
+    /// Accepts connections for as long as the process runs.
+    pub(super) async fn accept(self: Arc<Self>, url: Url, socket: PeerListener) {
+        let address = url.to_string();
+        let tls = self.shared.dialer.tls.clone().filter(|_| url.is_tls());
+        if tls.is_some() {
+            tracing::info!(address, "serving peer traffic securely");
+        } else {
+            tracing::info!(address, "serving peer traffic insecurely");
+        }
+        loop {
+            let (stream, remote) = match socket.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, address, "failed to accept a connection of a peer");
+                    sleep(ACCEPT_RETRY).await;
+                    continue;
+                }
+            };
+            let network = ClientNetwork::of(remote.map(|remote| remote.ip()));
+            let greeting = Greeting::new(&self.greetings);
+            let (id, listener, tls) = (greeting.id, self.clone(), tls.clone());
+            let task = tokio::spawn(async move {
+                let name = remote.map_or_else(String::new, |remote| remote.to_string());
+                let greeting_ends = listener.greet((stream, remote), tls.as_ref(), &name);
+                let greeted = timeout(GREETING_TIMEOUT, greeting_ends).await;
+                drop(greeting);
+                match greeted {
+                    Ok(Ok(Some(greeted))) => listener.admit(greeted),
+                    Ok(Ok(None)) => {}
+                    Ok(Err(error)) => {
+                        listener.shared.metrics.refused("connection");
+                        tracing::debug!(remote = name, %error, "a connection to the peer port ended");
+                    }
+                    Err(_) => listener.shared.metrics.refused("timeout"),
+                }
+            });
+            if lock(&self.greetings).add(id, network, task.abort_handle()) {
+                self.shared.metrics.refused("too_many");
+            }
+            // each connection may speak before the next one is accepted
+            yield_now().await;
+        }
+    }
+
+    /// Shakes hands if there is TLS and reads what the connection is: returns the stream of a member, or
+    /// answers anything else and returns `None`.
+    async fn greet(
+        &self,
+        (stream, address): (Box<dyn PeerStream>, Option<SocketAddr>),
+        tls: Option<&PeerTls>,
+        remote: &str,
+    ) -> io::Result<Option<Greeted>> {
+        let secured = match tls {
+            Some(tls) => tls.accept(stream, address, &self.shared.hosts()).await,
+            None => Some((stream, None)),
+        };
+        let Some((mut stream, certificate)) = secured else {
+            self.shared.metrics.refused("tls");
+            return Ok(None);
+        };
+        let mut first = [0; MAGIC.len() + 1];
+        stream.read_exact(&mut first).await?;
+        let [.., protocol] = first;
+        if !first.starts_with(&MAGIC) {
+            http::answer(stream, &first, &self.shared).await?;
+            return Ok(None);
+        }
+        let checked = match protocol {
+            PROTOCOL => {
+                let hello = self.read_handshake(&mut stream).await;
+                hello.and_then(|hello| {
+                    self.check_certificate(hello.from, certificate.as_ref())?;
+                    Ok(hello)
+                })
+            }
+            _ => Err(Refusal::Protocol(PROTOCOL)),
+        };
+        let answer = encode_answer(checked.as_ref().map(|_| ()).map_err(|refusal| *refusal));
+        let answer = frame::encode(FrameKind::Answer, &answer);
+        stream.write_all(&answer).await?;
+        stream.flush().await?;
+        match checked {
+            Ok(hello) => Ok(Some((stream, hello, certificate))),
+            Err(refusal) => {
+                self.shared.metrics.refused(refusal.label());
+                if let Some(left_out) = self.refusals.admit() {
+                    tracing::warn!(
+                        remote,
+                        reason = refusal.label(),
+                        left_out,
+                        "rejected a stream from a remote peer"
+                    );
+                }
+                // it reads the answer before the connection is reset by what it has sent
+                stream.shutdown().await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Reads the handshake of a member and checks it; the error is the refusal to answer with.
+    async fn read_handshake(&self, stream: &mut Box<dyn PeerStream>) -> Result<Handshake, Refusal> {
+        let frame = frame::read_exact(stream, HANDSHAKE_BYTES_MAX).await;
+        let frame = frame
+            .ok()
+            .filter(|frame| frame.kind == FrameKind::Handshake);
+        let hello = frame.and_then(|frame| Handshake::decode(&frame.contents));
+        let hello = hello.ok_or(Refusal::Malformed)?;
+        self.shared.check(&hello)?;
+        Ok(hello)
+    }
+
+    /// Refuses a stream whose certificate is valid for no host of its member's peer URLs while another one is open
+    /// whose certificate is. Without such a one nothing is known: the member may have other certificates to call
+    /// with, call through a proxy, or have moved to URLs of which this member has not heard yet.
+    fn check_certificate(
+        &self,
+        from: u64,
+        certificate: Option<&MemberCertificate>,
+    ) -> Result<(), Refusal> {
+        let members = self.shared.members();
+        let hosts: Vec<String> = members
+            .by_id
+            .get(&from)
+            .into_iter()
+            .flat_map(hosts)
+            .collect();
+        if certificate.is_none_or(|it| it.is_for(&hosts)) {
+            return Ok(());
+        }
+        let streams = lock(&self.streams);
+        let mut open = streams.iter().filter(|((of, _), _)| *of == from);
+        match open.any(|(_, stream)| stream.is_open_for(&hosts)) {
+            true => Err(Refusal::Certificate),
+            false => Ok(()),
+        }
+    }
+
+    /// Starts to serve a stream of a member, and ends its previous one of the same kind.
+    fn admit(self: &Arc<Self>, (stream, hello, certificate): Greeted) {
+        let key = (hello.from, hello.kind);
+        self.shared.answer_remote(&hello);
+        if let Some(peer) = self.shared.peer(hello.from) {
+            // it runs: a link that waits for its next attempt need not wait any longer
+            peer.retry_now();
+            if peer.is_gone() {
+                let node = &self.shared.node;
+                node.peer_event(hello.from, PeerEvent::ProcessBack);
+            }
+        }
+        let (kind, remote_peer_id) = (hello.kind.label(), format!("{:x}", hello.from));
+        let release = hello.release.clone();
+        tracing::info!(kind, remote_peer_id, release, "accepted a stream of a peer");
+        let listener = self.clone();
+        let serving = tokio::spawn(async move {
+            let serving = async {
+                match hello.kind {
+                    StreamKind::Control | StreamKind::Bulk => listener.serve(stream, &hello).await,
+                    StreamKind::Snapshot => deliver::take(&listener.shared, stream, &hello).await,
+                }
+            };
+            let end = tokio::select! {
+                end = serving => end,
+                removed = listener.removed(&hello) => Err(removed),
+            };
+            if let Err(error) = end {
+                if let Some(peer) = listener.shared.peer(hello.from) {
+                    peer.series.received_failures.inc();
+                }
+                tracing::warn!(kind, remote_peer_id, %error, "lost the stream of a peer");
+            }
+            listener.ended(key);
+        });
+        let task = serving.abort_handle();
+        let before = lock(&self.streams).insert(key, OpenStream { task, certificate });
+        if let Some(before) = before {
+            before.task.abort();
+        }
+    }
+
+    /// Notes the end of a stream; forgets its member if that was the last one and the member is not known to
+    /// the cluster.
+    fn ended(&self, (from, kind): (u64, StreamKind)) {
+        let streams = lock(&self.streams);
+        let mut others = streams
+            .iter()
+            .filter(|((of, other), _)| *of == from && *other != kind);
+        if others.all(|(_, stream)| stream.task.is_finished()) {
+            self.shared.forget_remote(from);
+        }
+    }
+
+    /// Completes, with the error that ends the stream, when a stream of this member would be refused.
+    async fn removed(&self, hello: &Handshake) -> io::Error {
+        while self.shared.check(hello).is_ok() {
+            sleep(REMOVAL_INTERVAL).await;
+        }
+        // the refusal of its next stream says why
+        let what = "its member was removed from the cluster";
+        io::Error::new(io::ErrorKind::PermissionDenied, what)
+    }
+
+    /// Hands the messages of a member's stream to the replica and answers pings until the stream ends. At
+    /// most [`WAITING_BYTES_MAX`] of messages wait for the replica.
+    async fn serve(&self, stream: Box<dyn PeerStream>, hello: &Handshake) -> io::Result<()> {
+        let node = &self.shared.node;
+        let (reading, mut writing) = tokio::io::split(stream);
+        let mut reader = FrameReader::new(reading, FRAME_BYTES_MAX);
+        let room = Arc::new(Semaphore::new(WAITING_BYTES_MAX));
+        let settings = self.shared.settings;
+        let series = self.shared.metrics.of(self.shared.own_id(), hello.from);
+        while let Some(Frame { kind, contents }) = reader.next(settings.read_timeout).await? {
+            series
+                .received_bytes
+                .inc_by((frame::HEADER_BYTES + contents.len()) as u64);
+            match kind {
+                FrameKind::Message => {
+                    let bytes = contents.len().max(MESSAGE_BYTES_MIN);
+                    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+                    let permit = room.clone().acquire_many_owned(bytes).await;
+                    let permit = permit.map_err(io::Error::other)?;
+                    let lane = match hello.kind {
+                        StreamKind::Control => Lane::Control,
+                        StreamKind::Bulk | StreamKind::Snapshot => Lane::Bulk,
+                    };
+                    if lane == Lane::Bulk {
+                        node.entries_received(hello.from, contents.len() as u64);
+                    }
+                    let envelope = Envelope {
+                        to: hello.to,
+                        from: hello.from,
+                        lane,
+                        message: contents,
+                        snapshot: None,
+                    };
+                    node.receive(envelope, permit);
+                }
+                FrameKind::Ping => {
+                    let pong = frame::encode(FrameKind::Pong, &contents);
+                    answer(&mut writing, &pong, settings.write_timeout).await?;
+                }
+                FrameKind::Handshake
+                | FrameKind::Answer
+                | FrameKind::Pong
+                | FrameKind::Snapshot => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "a frame that has no place in an open stream",
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes and flushes bytes; `TimedOut` if that takes longer than `patience`.
+async fn answer(
+    stream: &mut (impl AsyncWrite + Unpin),
+    bytes: &[u8],
+    patience: Duration,
+) -> io::Result<()> {
+    let writing = async {
+        stream.write_all(bytes).await?;
+        stream.flush().await
+    };
+    let too_slow = |_| io::Error::new(io::ErrorKind::TimedOut, "the other side takes nothing");
+    timeout(patience, writing).await.map_err(too_slow)?
+}

@@ -1,0 +1,83 @@
+//! The series of peers, under etcd's names.
+
+use prometheus::{
+    GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+};
+use witan_base::metrics::Register;
+
+/// What links and the listener feed.
+#[derive(Clone, Debug)]
+pub struct PeerMetrics {
+    sent_bytes: IntCounterVec,
+    received_bytes: IntCounterVec,
+    sent_failures: IntCounterVec,
+    received_failures: IntCounterVec,
+    round_trips: HistogramVec,
+    active: IntGaugeVec,
+    disconnected: IntCounterVec,
+    refused: IntCounterVec,
+    clocks: GaugeVec,
+}
+
+/// Those of one other member, looked up once.
+#[derive(Clone, Debug)]
+pub(super) struct PeerSeries {
+    pub(super) sent_bytes: IntCounter,
+    pub(super) received_bytes: IntCounter,
+    pub(super) sent_failures: IntCounter,
+    pub(super) received_failures: IntCounter,
+    pub(super) round_trips: Histogram,
+    pub(super) active: IntGauge,
+    pub(super) disconnected: IntCounter,
+}
+
+impl PeerMetrics {
+    /// Registers the series of the streams between members.
+    #[rustfmt::skip]
+    pub fn register(on: &Register) -> Self {
+        Self {
+            sent_bytes: on.counters("etcd_network_peer_sent_bytes_total", "Bytes sent to other members.", &["To"]),
+            received_bytes: on.counters("etcd_network_peer_received_bytes_total", "Bytes received from other members.", &["From"]),
+            sent_failures: on.counters("etcd_network_peer_sent_failures_total", "Messages to other members that were dropped, and attempts to reach them that failed.", &["To"]),
+            received_failures: on.counters("etcd_network_peer_received_failures_total", "Streams of other members that ended with an error.", &["From"]),
+            round_trips: on.histograms("etcd_network_peer_round_trip_time_seconds", "Round-trip times to other members.", (0.0001, 16), &["To"]),
+            active: on.gauges("etcd_network_active_peers", "Whether another member is connected.", &["Local", "Remote"]),
+            disconnected: on.counters("etcd_network_disconnected_peers_total", "Connections to other members that were lost.", &["Local", "Remote"]),
+            refused: on.counters("witan_peer_refused_total", "Connections to the peer port that were refused, by reason.", &["reason"]),
+            clocks: on.floats("witan_peer_clock_difference_seconds", "Seconds by which the clock of another member is ahead of this one's.", &["To"]),
+        }
+    }
+
+    /// Returns the series of the member `member`, as the member `own` counts them.
+    pub(super) fn of(&self, own: u64, member: u64) -> PeerSeries {
+        let (own, member) = (format!("{own:x}"), format!("{member:x}"));
+        let (one, both) = ([member.as_str()], [own.as_str(), member.as_str()]);
+        PeerSeries {
+            sent_bytes: self.sent_bytes.with_label_values(&one),
+            received_bytes: self.received_bytes.with_label_values(&one),
+            sent_failures: self.sent_failures.with_label_values(&one),
+            received_failures: self.received_failures.with_label_values(&one),
+            round_trips: self.round_trips.with_label_values(&one),
+            active: self.active.with_label_values(&both),
+            disconnected: self.disconnected.with_label_values(&both),
+        }
+    }
+
+    pub(super) fn refused(&self, reason: &str) {
+        self.refused.with_label_values(&[reason]).inc();
+    }
+
+    /// Shows by how many seconds the clock of a member is ahead.
+    pub(super) fn clock(&self, member: u64, ahead_s: f64) {
+        let to = format!("{member:x}");
+        self.clocks.with_label_values(&[&to]).set(ahead_s);
+    }
+
+    /// Removes the series of a member that left.
+    pub(super) fn remove(&self, own: u64, member: u64) {
+        let (own, member) = (format!("{own:x}"), format!("{member:x}"));
+        // an error says that there was no such series
+        let _ = self.active.remove_label_values(&[&own, &member]);
+        let _ = self.clocks.remove_label_values(&[&member]);
+    }
+}

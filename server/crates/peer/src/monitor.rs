@@ -1,0 +1,186 @@
+//! Watches the other members: which versions they run, from which a leader decides the cluster's
+//! version (`machine::versions`), and how far their clocks are from this member's.
+//!
+//! Each member asks all others for `/version` and `/raft/probing` on their peer ports. Any member that answers
+//! there as etcd does, with the id of this cluster, takes part, whichever release it runs.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use witan_base::version;
+use witan_config::Url;
+use witan_replica::machine::{
+    command::{ClusterVersion, Command, Downgrade},
+    member::MemberRegistry,
+    versions::{self, Decision, Release, release},
+};
+
+use super::{Shared, query, urls};
+
+/// Between two rounds, as etcd's.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// The same while the cluster has no version, or an older one than this member runs.
+const UNSETTLED_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The same before the cluster has a version: its members start.
+const UNDECIDED_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How long the members of a new cluster may take until all have said which version they run.
+const UNDECIDED_MAX: Duration = Duration::from_secs(1);
+
+/// A larger difference of clocks is warned about, as in etcd.
+const CLOCK_DIFFERENCE_MAX_S: f64 = 1.0;
+
+const NS_PER_S: f64 = 1e9;
+
+pub(super) struct Monitor {
+    shared: Arc<Shared>,
+    begun: Instant,
+    /// When it was last looked whether a downgrade is complete.
+    looked_at: Instant,
+    /// The members whose clocks are too far away.
+    apart: BTreeMap<u64, bool>,
+    /// The members from which something was decided last, and when: it may not be executed yet.
+    decided: Option<(Arc<MemberRegistry>, Instant)>,
+}
+
+impl Monitor {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            begun: Instant::now(),
+            looked_at: Instant::now(),
+            apart: BTreeMap::new(),
+            decided: None,
+        }
+    }
+
+    /// Asks all members in rounds until the process stops.
+    pub(super) async fn run(mut self) {
+        loop {
+            let wait = self.round().await;
+            tokio::select! {
+                () = self.shared.node.stopping() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Asks all members once and acts on their answers. Returns how long to wait before the next round.
+    async fn round(&mut self) -> Duration {
+        let members = self.shared.members();
+        let own_id = self.shared.own_id();
+        let others = members.by_id.values().filter(|member| member.id != own_id);
+        let asked: Vec<(u64, Vec<Url>)> = others.map(|other| (other.id, urls(other))).collect();
+        let answers = asked.iter().map(|(_, urls)| self.ask(urls));
+        let answers = join_all(answers).await;
+        let mut running = vec![release(version::API)];
+        for ((id, _), answer) in asked.iter().zip(answers) {
+            running.push(answer.map(|(release, _)| release));
+            self.show_clock(*id, answer.and_then(|(_, ahead_s)| ahead_s));
+        }
+        self.apart.retain(|id, _| members.by_id.contains_key(id));
+        let leads = self.shared.node.status().leader == own_id;
+        if leads && members.by_id.contains_key(&own_id) {
+            self.decide(members, &running).await;
+        }
+        let wait = match release(&self.shared.members().cluster_version) {
+            None => UNDECIDED_INTERVAL,
+            Some(now) if Some(now) < release(version::API) => UNSETTLED_INTERVAL,
+            Some(_) => INTERVAL,
+        };
+        // leaders alone look whether a downgrade has ended
+        let check = self.shared.settings.downgrade_check.filter(|_| leads);
+        let check = check.map(|every| every.saturating_sub(self.looked_at.elapsed()));
+        wait.min(check.unwrap_or(wait)).max(UNDECIDED_INTERVAL)
+    }
+
+    /// Asks a member for its release, and by how many seconds its clock is ahead; `None` if it does not
+    /// answer at any URL.
+    async fn ask(&self, urls: &[Url]) -> Option<(Release, Option<f64>)> {
+        let (dialer, node) = (&self.shared.dialer, &self.shared.node);
+        for url in urls {
+            match query::release(url, dialer, node.identity().cluster_id).await {
+                Ok(release) => {
+                    let asked_ns = node.now_ns();
+                    let clock_ns = query::clock(url, dialer).await.ok();
+                    let middle_ns = asked_ns.midpoint(node.now_ns());
+                    let ahead =
+                        |clock_ns: i64| clock_ns.saturating_sub(middle_ns) as f64 / NS_PER_S;
+                    return Some((release, clock_ns.map(ahead)));
+                }
+                Err(error) => tracing::debug!(%url, %error, "failed to ask a peer for its version"),
+            }
+        }
+        None
+    }
+
+    /// Shows by how many seconds the clock of a member is ahead, and logs when the difference becomes larger
+    /// or smaller than [`CLOCK_DIFFERENCE_MAX_S`]. `None` does nothing.
+    fn show_clock(&mut self, member: u64, ahead_s: Option<f64>) {
+        let Some(ahead_s) = ahead_s else { return };
+        self.shared.metrics.clock(member, ahead_s);
+        let apart = ahead_s.abs() > CLOCK_DIFFERENCE_MAX_S;
+        if self.apart.insert(member, apart).unwrap_or_default() != apart {
+            let remote_peer_id = format!("{member:x}");
+            match apart {
+                true => tracing::warn!(
+                    remote_peer_id,
+                    clock_drift_s = ahead_s,
+                    "the clock of a peer differs; run a time service on all members"
+                ),
+                false => tracing::info!(remote_peer_id, "the clock of a peer is right again"),
+            }
+        }
+    }
+
+    /// Proposes a new version of the cluster, or the end of a downgrade, if [`versions::decide`] asks for it;
+    /// not again within [`INTERVAL`] while the members stay the same.
+    async fn decide(&mut self, members: Arc<MemberRegistry>, running: &[Option<Release>]) {
+        let waits = self.begun.elapsed() < UNDECIDED_MAX;
+        let node = &self.shared.node;
+        let every = self.shared.settings.downgrade_check;
+        let ends = every.is_some_and(|every| self.looked_at.elapsed() >= every);
+        let looked_at = self.looked_at;
+        if ends {
+            self.looked_at = Instant::now();
+        }
+        let (command, version, what) = match versions::decide(&members, running, waits, ends) {
+            Decision::Keep => return,
+            Decision::Set((major, minor)) => {
+                let version = format!("{major}.{minor}.0");
+                let command = Command::ClusterVersion(ClusterVersion { version: version.clone() });
+                (command, version, "sets the cluster version")
+            }
+            Decision::EndDowngrade => {
+                let target = String::new();
+                let command = Command::Downgrade(Downgrade { target });
+                let version = members.downgrade_target.clone();
+                (command, version, "the downgrade is complete")
+            }
+        };
+        let under_way = |(from, at): &(Arc<MemberRegistry>, Instant)| {
+            *from == members && at.elapsed() < INTERVAL
+        };
+        if self.decided.as_ref().is_some_and(under_way) {
+            return;
+        }
+        match node.decide(command, members.clone()).await {
+            Ok(true) => {
+                let from = &members.cluster_version;
+                tracing::info!(from, version, "{what}");
+                self.decided = Some((members, Instant::now()));
+            }
+            Ok(false) => {
+                self.looked_at = looked_at;
+                tracing::debug!("members or version are changing; deciding the version again");
+            }
+            Err(error) => tracing::warn!(%error, "failed to record the cluster version; retrying"),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The series of snapshots between members, under etcd's names.
+
+use std::time::Instant;
+
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use witan_base::metrics::Register;
+
+/// What senders and receivers feed. Clones share.
+#[derive(Clone, Debug)]
+pub struct SnapshotMetrics {
+    pub(super) sends: TransferSeries,
+    pub(super) receives: TransferSeries,
+}
+
+/// Those of one direction, by the other member.
+#[derive(Clone, Debug)]
+pub(super) struct TransferSeries {
+    inflights: IntGaugeVec,
+    success: IntCounterVec,
+    failures: IntCounterVec,
+    durations: HistogramVec,
+}
+
+impl SnapshotMetrics {
+    /// Registers the series of snapshots.
+    #[rustfmt::skip]
+    pub fn register(on: &Register) -> Self {
+        Self {
+            sends: TransferSeries {
+                inflights: on.gauges("etcd_network_snapshot_send_inflights_total", "Snapshots that are being sent to a member.", &["To"]),
+                success: on.counters("etcd_network_snapshot_send_success", "Snapshots that a member has taken.", &["To"]),
+                failures: on.counters("etcd_network_snapshot_send_failures", "Attempts to send a snapshot that failed.", &["To"]),
+                durations: on.histograms("etcd_network_snapshot_send_total_duration_seconds", "Durations of sending a snapshot.", (0.1, 10), &["To"]),
+            },
+            receives: TransferSeries {
+                inflights: on.gauges("etcd_network_snapshot_receive_inflights_total", "Snapshots that are being received from a member.", &["From"]),
+                success: on.counters("etcd_network_snapshot_receive_success", "Snapshots that were received from a member.", &["From"]),
+                failures: on.counters("etcd_network_snapshot_receive_failures", "Attempts to receive a snapshot that failed.", &["From"]),
+                durations: on.histograms("etcd_network_snapshot_receive_total_duration_seconds", "Durations of receiving a snapshot.", (0.1, 10), &["From"]),
+            },
+        }
+    }
+}
+
+impl TransferSeries {
+    /// Starts to time a transfer; one that is dropped before its end counts as failed.
+    pub(super) fn begin(&self, member: u64) -> TransferTimer {
+        let labels = &[&*format!("{member:x}")];
+        let inflights = self.inflights.with_label_values(labels);
+        inflights.inc();
+        TransferTimer {
+            inflights,
+            success: self.success.with_label_values(labels),
+            failures: self.failures.with_label_values(labels),
+            durations: self.durations.with_label_values(labels),
+            begun: Instant::now(),
+            succeeded: false,
+        }
+    }
+}
+
+/// A transfer that is counted.
+#[derive(Debug)]
+pub(super) struct TransferTimer {
+    inflights: IntGauge,
+    success: IntCounter,
+    failures: IntCounter,
+    durations: Histogram,
+    pub(super) begun: Instant,
+    succeeded: bool,
+}
+
+impl TransferTimer {
+    pub(super) fn succeeded(mut self) {
+        self.succeeded = true;
+    }
+}
+
+impl Drop for TransferTimer {
+    fn drop(&mut self) {
+        self.inflights.dec();
+        if self.succeeded {
+            self.success.inc();
+            let took = self.begun.elapsed().as_secs_f64();
+            self.durations.observe(took);
+        } else {
+            self.failures.inc();
+        }
+    }
+}

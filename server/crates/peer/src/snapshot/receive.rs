@@ -1,0 +1,277 @@
+//! Receives the records of another member's state, onto the disk.
+
+use std::{io, pin::pin};
+
+use bytes::Bytes;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::mpsc,
+    time::{MissedTickBehavior, interval},
+};
+use witan_base::panics;
+use witan_storage::{
+    IncomingSnapshot, ReceivedSnapshot, RecordTotals, SnapshotError, SnapshotId, SnapshotReceiver,
+};
+
+use super::{
+    ALIVE_INTERVAL, CHUNK_BYTES, CHUNKS_WAITING_MAX, STALL_TIMEOUT, Transfer,
+    wire::{Begin, FORMAT, Outcome, Part, RECORDS_HEADER_BYTES, RecordParser, Resume},
+    write,
+};
+use crate::frame::FrameReader;
+
+/// Records may be longer in the stream than in the sender's account: by this factor, and this much.
+const ESTIMATE_FACTOR: u64 = 4;
+const ESTIMATE_SLACK_BYTES: u64 = 64 << 20;
+
+/// Why a snapshot was not received. Nothing of it has changed the state.
+#[derive(Debug, thiserror::Error)]
+pub(in super::super) enum ReceiveError {
+    /// The stream broke; what is on disk waits for the next one.
+    #[error("the stream of the snapshot broke: {0}")]
+    Stream(#[from] io::Error),
+    /// It does not belong here, or the disk or the records are not fit.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// The sender does not keep to the protocol.
+    #[error("the sender of the snapshot {0}")]
+    Protocol(String),
+}
+
+impl ReceiveError {
+    /// Returns what the sender is told about this error; `None` if the stream is broken.
+    fn outcome(&self) -> Option<Outcome> {
+        let busy = match self {
+            Self::Stream(_) => return None,
+            Self::Snapshot(error) => match error {
+                // what was kept may be of other records
+                SnapshotError::Busy | SnapshotError::Corrupt(_) => true,
+                SnapshotError::Io(_) => false,
+            },
+            Self::Protocol(_) => false,
+        };
+        Some(Outcome { delivered: false, busy, reason: self.to_string() })
+    }
+}
+
+/// Receives a snapshot, which is durable and in memory on return but not installed. The sender waits for
+/// [`answer`], unless this fails.
+pub(in super::super) async fn receive(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    into: &SnapshotReceiver,
+    transfer: &Transfer,
+) -> Result<ReceivedSnapshot, ReceiveError> {
+    let timer = transfer.metrics.receives.begin(transfer.member);
+    let (reading, mut writing) = tokio::io::split(stream);
+    let mut reader = FrameReader::new(reading, CHUNK_BYTES + RECORDS_HEADER_BYTES);
+    let received = take(&mut reader, &mut writing, into, transfer).await;
+    let member = format!("{:x}", transfer.member);
+    match &received {
+        Ok(received) => {
+            let (index, took) = (received.view.position.index, timer.begun.elapsed());
+            tracing::info!(index, member, ?took, "received a snapshot");
+            timer.succeeded();
+        }
+        Err(error) => {
+            tracing::warn!(member, %error, "failed to receive a snapshot");
+            if let Some(outcome) = error.outcome() {
+                // it may have gone meanwhile
+                let _ = write(&mut writing, &Part::Outcome(outcome).encode()).await;
+            }
+        }
+    }
+    received
+}
+
+/// Reads what the sender announces, answers with how much is durable already, and receives the rest of the
+/// records.
+async fn take<R, W>(
+    reader: &mut FrameReader<R>,
+    writing: &mut W,
+    into: &SnapshotReceiver,
+    transfer: &Transfer,
+) -> Result<ReceivedSnapshot, ReceiveError>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let first = next(reader).await?;
+    let Part::Begin(begin) = first else {
+        return Err(unexpected(&first));
+    };
+    check(&begin, transfer)?;
+    let id = SnapshotId { index: begin.index, term: begin.term };
+    let (into, bytes) = (into.clone(), begin.bytes);
+    let begun = panics::run_blocking(move || into.begin(id, bytes)).await;
+    let incoming = begun.map_err(io::Error::other)??;
+    let (durable, last_key) = incoming.durable();
+    let resume = Resume {
+        records: durable.records,
+        bytes: durable.bytes,
+        last_key: last_key.to_vec(),
+    };
+    let (member, from_byte) = (format!("{:x}", transfer.member), resume.bytes);
+    tracing::info!(
+        index = id.index,
+        member,
+        bytes,
+        from_byte,
+        "receiving a snapshot"
+    );
+    write(writing, &Part::Resume(resume).encode()).await?;
+    let limit = ESTIMATE_FACTOR
+        .saturating_mul(bytes)
+        .saturating_add(ESTIMATE_SLACK_BYTES);
+    alive_while(writing, read_records(reader, incoming, limit)).await
+}
+
+/// Refuses a snapshot in another format, or of another cluster.
+fn check(begin: &Begin, transfer: &Transfer) -> Result<(), ReceiveError> {
+    if begin.format != FORMAT {
+        return Err(ReceiveError::Protocol(format!(
+            "writes format {}, this member reads format {FORMAT}",
+            begin.format
+        )));
+    }
+    if begin.cluster_id != transfer.cluster_id {
+        return Err(ReceiveError::Protocol(format!(
+            "belongs to cluster {:x}, this member to {:x}",
+            begin.cluster_id, transfer.cluster_id
+        )));
+    }
+    Ok(())
+}
+
+/// What the stream hands to the thread that writes.
+enum Chunk {
+    Records(u64, Bytes),
+    End(RecordTotals),
+    Restart,
+}
+
+/// Reads the records up to their end, while another thread writes them.
+async fn read_records<S: AsyncRead + Unpin>(
+    reader: &mut FrameReader<S>,
+    incoming: IncomingSnapshot,
+    limit: u64,
+) -> Result<ReceivedSnapshot, ReceiveError> {
+    let (chunks, waiting) = mpsc::channel(CHUNKS_WAITING_MAX);
+    let writer = panics::spawn(move || write_records(incoming, waiting, limit));
+    let read = async {
+        loop {
+            let (chunk, more) = match next(reader).await? {
+                Part::Records(offset, bytes) => (Chunk::Records(offset, bytes), true),
+                Part::End(end) => (Chunk::End(end.into()), false),
+                Part::Restart => (Chunk::Restart, false),
+                other @ (Part::Begin(_) | Part::Resume(_) | Part::Alive | Part::Outcome(_)) => {
+                    return Err(unexpected(&other));
+                }
+            };
+            // an error says that the writer has failed: it says why
+            if chunks.send(chunk).await.is_err() || !more {
+                return Ok(());
+            }
+        }
+    };
+    let read = read.await;
+    drop(chunks);
+    let written = writer.await.map_err(io::Error::other)?;
+    let written = written.unwrap_or_else(|panicked| panics::rethrow(panicked));
+    match (read, written) {
+        (Ok(()), written) => written,
+        // why writing failed says more than that the stream ended
+        (Err(ReceiveError::Stream(_)), Err(error)) => Err(error),
+        (Err(error), _) => Err(error),
+    }
+}
+
+/// Adds the records of the chunks to the snapshot until their end, on a blocking thread. More than `limit`
+/// bytes are an error; a broken stream keeps what is durable.
+fn write_records(
+    mut incoming: IncomingSnapshot,
+    mut chunks: mpsc::Receiver<Chunk>,
+    limit: u64,
+) -> Result<ReceivedSnapshot, ReceiveError> {
+    let mut parser = RecordParser::default();
+    let mut offset = incoming.totals().bytes;
+    while let Some(chunk) = chunks.blocking_recv() {
+        match chunk {
+            Chunk::Records(at, bytes) => {
+                if at != offset {
+                    let what = format!("sent byte {at} of the records in place of byte {offset}");
+                    return Err(ReceiveError::Protocol(what));
+                }
+                offset += bytes.len() as u64;
+                if offset > limit {
+                    let what =
+                        format!("sent more than the {limit} bytes that fit what it announced");
+                    return Err(ReceiveError::Protocol(what));
+                }
+                parser.push(&bytes);
+                let damaged = |error: io::Error| SnapshotError::Corrupt(error.to_string());
+                while let Some((key, value)) = parser.next().map_err(damaged)? {
+                    incoming.add(key, value)?;
+                }
+            }
+            Chunk::End(_) if !parser.is_empty() => {
+                return Err(ReceiveError::Protocol("ended within a record".into()));
+            }
+            Chunk::End(totals) => return Ok(incoming.finish(totals)?),
+            Chunk::Restart => {
+                let what = "it is of other records than those that were kept";
+                return Err(SnapshotError::Corrupt(what.into()).into());
+            }
+        }
+    }
+    incoming.park();
+    Err(io::Error::from(io::ErrorKind::UnexpectedEof).into())
+}
+
+/// Waits until the replica has decided, and tells the sender that the snapshot is delivered: it is installed,
+/// or was not needed.
+pub(in super::super) async fn answer(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    decided: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let (_reading, mut writing) = tokio::io::split(stream);
+    alive_while(&mut writing, decided).await;
+    let outcome = Outcome { delivered: true, ..Outcome::default() };
+    write(&mut writing, &Part::Outcome(outcome).encode()).await
+}
+
+/// Waits for `work`, and tells the other side every [`ALIVE_INTERVAL`] that it goes on.
+async fn alive_while<T>(
+    writing: &mut (impl AsyncWrite + Unpin),
+    work: impl Future<Output = T>,
+) -> T {
+    let mut work = pin!(work);
+    let mut ticks = interval(ALIVE_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut listens = true;
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            _ = ticks.tick(), if listens => {
+                // the work itself notices that the sender is gone
+                listens = write(writing, &Part::Alive.encode()).await.is_ok();
+            }
+        }
+    }
+}
+
+/// Reads the next part of a snapshot; an error if none comes for [`STALL_TIMEOUT`] or it cannot be read.
+async fn next<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> Result<Part, ReceiveError> {
+    let frame = match reader.next(STALL_TIMEOUT).await {
+        Ok(frame) => frame.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?,
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            return Err(ReceiveError::Protocol(format!("sent {error}")));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Part::decode(frame.contents)
+        .ok_or_else(|| ReceiveError::Protocol("sent a frame that cannot be read".into()))
+}
+
+fn unexpected(part: &Part) -> ReceiveError {
+    ReceiveError::Protocol(format!("sent {} where it has no place", part.name()))
+}

@@ -1,0 +1,240 @@
+//! Sends the records of a frozen view.
+
+use std::{io, time::Instant};
+
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::mpsc,
+};
+use witan_base::panics;
+use witan_replica::machine::{record::RecordChange, view::View};
+use witan_storage::{RecordCounter, RecordTotals, encode_record};
+
+use super::{
+    CHUNK_BYTES, CHUNKS_WAITING_MAX, PROGRESS_INTERVAL, STALL_TIMEOUT, Transfer,
+    wire::{Begin, FORMAT, Outcome, Part, Resume},
+    write,
+};
+use crate::frame::FrameReader;
+
+/// The longest frame that a receiver sends: a resume with its key, or an outcome with its reason.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// Why a snapshot did not arrive.
+#[derive(Debug, thiserror::Error)]
+pub(in super::super) enum SendError {
+    /// The stream broke: another one goes on from what the receiver has.
+    #[error("the stream of the snapshot broke: {0}")]
+    Stream(#[from] io::Error),
+    /// The receiver has other things to do, for a moment.
+    #[error("the receiver is busy: {0}")]
+    Busy(String),
+    /// The receiver does not take it.
+    #[error("the receiver refuses the snapshot: {0}")]
+    Refused(String),
+    /// What the receiver had kept is of other records; the next attempt begins anew.
+    #[error("the receiver has kept other records")]
+    Restarted,
+}
+
+impl SendError {
+    /// Whether the same view may be sent once more.
+    pub(in super::super) fn may_retry(&self) -> bool {
+        match self {
+            Self::Stream(_) | Self::Busy(_) | Self::Restarted => true,
+            Self::Refused(_) => false,
+        }
+    }
+}
+
+impl From<Outcome> for SendError {
+    fn from(outcome: Outcome) -> Self {
+        match outcome.busy {
+            true => Self::Busy(outcome.reason),
+            false => Self::Refused(outcome.reason),
+        }
+    }
+}
+
+/// Sends a snapshot; returns when the receiver has installed it, or has that state already.
+pub(in super::super) async fn send(
+    view: View,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    transfer: &Transfer,
+) -> Result<(), SendError> {
+    let timer = transfer.metrics.sends.begin(transfer.member);
+    let (reading, mut writing) = tokio::io::split(stream);
+    let mut reader = FrameReader::new(reading, ANSWER_BYTES_MAX);
+    let position = &view.position;
+    let begin = Begin {
+        format: FORMAT,
+        cluster_id: transfer.cluster_id,
+        index: position.index,
+        term: position.term,
+        bytes: estimate(&view),
+    };
+    let (index, member) = (begin.index, format!("{:x}", transfer.member));
+    write(&mut writing, &Part::Begin(begin.clone()).encode()).await?;
+    let resume = match next(&mut reader).await? {
+        Part::Resume(resume) => resume,
+        Part::Outcome(outcome) => return Err(outcome.into()),
+        other @ (Part::Begin(_)
+        | Part::Records(..)
+        | Part::End(_)
+        | Part::Alive
+        | Part::Restart) => return Err(unexpected(&other).into()),
+    };
+    let (bytes, from_byte) = (begin.bytes, resume.bytes);
+    tracing::info!(
+        index,
+        member,
+        bytes,
+        from_byte,
+        "sending a snapshot to a member"
+    );
+
+    let (chunks, waiting) = mpsc::channel(CHUNKS_WAITING_MAX);
+    drop(panics::spawn(move || walk(&view, &resume, &chunks)));
+    let sending = send_chunks(&mut writing, waiting, &member, bytes);
+    // a receiver that gives up says so in the midst of the records
+    let outcome = tokio::select! {
+        sent = sending => {
+            sent?;
+            outcome(&mut reader).await?
+        }
+        early = outcome(&mut reader) => early?,
+    };
+    if !outcome.delivered {
+        return Err(outcome.into());
+    }
+    let took = timer.begun.elapsed();
+    timer.succeeded();
+    tracing::info!(index, member, ?took, "a member has taken the snapshot");
+    Ok(())
+}
+
+/// Estimates the bytes of a state's records, by what counts against the quota.
+fn estimate(view: &View) -> u64 {
+    let machine = &view.machine;
+    let sizes = [
+        machine.kv.size_bytes(),
+        machine.tree.size_bytes(),
+        machine.auth.size_bytes(),
+        machine.members.size_bytes(),
+    ];
+    sizes.into_iter().sum()
+}
+
+/// What the walk hands to the stream.
+enum Chunk {
+    Records(u64, Bytes),
+    End(RecordTotals),
+    /// The receiver has kept other records.
+    Mismatch,
+}
+
+/// Writes chunks to the receiver until the last one, and logs the progress. [`SendError::Restarted`] if the
+/// receiver keeps records of another state.
+async fn send_chunks(
+    writing: &mut (impl AsyncWrite + Unpin),
+    mut chunks: mpsc::Receiver<Chunk>,
+    member: &str,
+    bytes: u64,
+) -> Result<(), SendError> {
+    let mut logged = Instant::now();
+    while let Some(chunk) = chunks.recv().await {
+        let (part, sent) = match chunk {
+            Chunk::Records(offset, bytes) => (Part::Records(offset, bytes), offset),
+            Chunk::End(totals) => {
+                return Ok(write(writing, &Part::End(totals.into()).encode()).await?);
+            }
+            Chunk::Mismatch => {
+                write(writing, &Part::Restart.encode()).await?;
+                return Err(SendError::Restarted);
+            }
+        };
+        write(writing, &part.encode()).await?;
+        if logged.elapsed() >= PROGRESS_INTERVAL {
+            logged = Instant::now();
+            tracing::info!(member, sent, bytes, "sending a snapshot");
+        }
+    }
+    Err(io::Error::other("the view was not walked to its end").into())
+}
+
+/// Sends the records of the view to `chunks`, in the order in which a checkpoint is written, and no faster
+/// than they are taken.
+fn walk(view: &View, resume: &Resume, chunks: &mpsc::Sender<Chunk>) {
+    let mut count = RecordCounter::default();
+    let (mut offset, mut chunk) = (resume.bytes, BytesMut::new());
+    let mut record = Vec::new();
+    let mut ended = false;
+    view.changes(None, &mut |change| {
+        let RecordChange::Put { key, value } = change else {
+            // a whole state deletes nothing
+            return;
+        };
+        if ended {
+            return;
+        }
+        count.add(&key, &value);
+        if count.records() <= resume.records {
+            let last = count.records() == resume.records;
+            if last && (count.bytes(), &key) != (resume.bytes, &resume.last_key) {
+                ended = true;
+                let _ = chunks.blocking_send(Chunk::Mismatch);
+            }
+            return;
+        }
+        record.clear();
+        encode_record(&mut record, &key, &value);
+        chunk.extend_from_slice(&record);
+        while chunk.len() >= CHUNK_BYTES && !ended {
+            let bytes = chunk.split_to(CHUNK_BYTES).freeze();
+            // an error says that the stream has ended
+            ended = chunks.blocking_send(Chunk::Records(offset, bytes)).is_err();
+            offset += CHUNK_BYTES as u64;
+        }
+    });
+    if ended {
+        return;
+    }
+    if count.records() < resume.records {
+        let _ = chunks.blocking_send(Chunk::Mismatch);
+        return;
+    }
+    if !chunk.is_empty() {
+        let _ = chunks.blocking_send(Chunk::Records(offset, chunk.freeze()));
+    }
+    let _ = chunks.blocking_send(Chunk::End(count.totals()));
+}
+
+/// Reads the next part from the receiver; an error if none comes for [`STALL_TIMEOUT`] or it cannot be read.
+async fn next<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> io::Result<Part> {
+    let frame = reader.next(STALL_TIMEOUT).await?;
+    let frame = frame.ok_or(io::ErrorKind::UnexpectedEof)?;
+    let what = "a frame that cannot be read";
+    Part::decode(frame.contents).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, what))
+}
+
+/// Waits for the outcome that the receiver reports, for as long as it says that it works.
+async fn outcome<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> io::Result<Outcome> {
+    loop {
+        match next(reader).await? {
+            Part::Outcome(outcome) => return Ok(outcome),
+            Part::Alive => {}
+            other @ (Part::Begin(_)
+            | Part::Resume(_)
+            | Part::Records(..)
+            | Part::End(_)
+            | Part::Restart) => return Err(unexpected(&other)),
+        }
+    }
+}
+
+fn unexpected(part: &Part) -> io::Error {
+    let name = part.name();
+    let what = format!("the receiver sent {name} where it has no place");
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}

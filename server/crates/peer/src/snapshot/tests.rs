@@ -1,0 +1,371 @@
+//! Snapshots through a stream in memory, between two members' storages.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use witan_base::metrics::{MetricsPage, Register};
+use witan_replica::machine::{
+    command::{Command, Entry},
+    kv,
+    record::RecordChange,
+    view::View,
+};
+use witan_storage::{
+    self as storage, Checkpointer, DataIdentity, DirectoryLock, RaftLog, RecordTotals, Storage,
+    StorageMetrics,
+};
+
+use super::{
+    wire::{Begin, Outcome, Resume},
+    *,
+};
+use crate::frame::FrameReader;
+
+const CLUSTER: u64 = 7;
+/// What the stream holds by itself.
+const PIPE_BYTES: usize = 64 << 10;
+
+/// A member's disk, which goes away with it.
+struct Member {
+    dir: PathBuf,
+    checkpointer: Checkpointer,
+    log: RaftLog,
+    _lock: DirectoryLock,
+}
+
+impl Member {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("witan-snapshot-{}-{number}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
+        let metrics = StorageMetrics::register(&Register::default());
+        let identity = DataIdentity::new(CLUSTER, 1);
+        let (storage, _) = storage::open(&dir, &identity, &Arc::default(), &metrics).unwrap();
+        let Storage { log, checkpoint, lock, .. } = storage;
+        let checkpointer = Checkpointer::start(checkpoint, None, metrics, |_| ()).unwrap();
+        Self { dir, checkpointer, log, _lock: lock }
+    }
+
+    fn runs(&self) -> usize {
+        let entries = std::fs::read_dir(self.dir.join("member/checkpoint")).unwrap();
+        entries
+            .filter(|entry| entry.as_ref().unwrap().path().is_dir())
+            .count()
+    }
+
+    async fn receive(
+        &self,
+        stream: &mut DuplexStream,
+    ) -> Result<storage::ReceivedSnapshot, ReceiveError> {
+        receive(stream, &self.checkpointer.receiver(), &transfer()).await
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.checkpointer.stop();
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn transfer() -> Transfer {
+    Transfer {
+        cluster_id: CLUSTER,
+        member: 2,
+        metrics: SnapshotMetrics::register(&Register::default()),
+    }
+}
+
+/// Makes a state of this many keys of 64 KiB each.
+fn state(keys: usize) -> View {
+    let mut view = View::default();
+    for number in 0..keys {
+        let put = kv::Put {
+            key: format!("key-{number:05}").into(),
+            value: Bytes::from(vec![number as u8; 64 << 10]),
+            ..kv::Put::default()
+        };
+        let entry = Entry {
+            stamp: None,
+            command: Some(Command::Kv(kv::KvCommand {
+                operation: Some(kv::KvOperation::Put(put)),
+            })),
+            caller: None,
+        };
+        view.machine.apply(&entry);
+    }
+    (view.position.index, view.position.term) = (500, 3);
+    view
+}
+
+fn records(view: &View) -> Vec<RecordChange> {
+    let mut records = Vec::new();
+    view.changes(None, &mut |change| records.push(change));
+    records
+}
+
+#[tokio::test]
+async fn a_snapshot_arrives_and_both_sides_hear_of_it() {
+    let mut member = Member::new();
+    let view = state(300);
+    let (near, mut far) = duplex(PIPE_BYTES);
+    let on = Register::default();
+    let context = Transfer { metrics: SnapshotMetrics::register(&on), ..transfer() };
+    let sent = view.clone();
+    let sending = tokio::spawn(async move { send(sent, near, &context).await });
+    let mut received = member.receive(&mut far).await.unwrap();
+    assert_eq!(records(&received.view), records(&view));
+    assert!(!sending.is_finished(), "it is not installed");
+    let (done, installed) = tokio::sync::oneshot::channel();
+    received.on_installed(Box::new(move || done.send(()).unwrap()));
+    storage::install(
+        &mut member.log,
+        &member.checkpointer,
+        received,
+        View::default(),
+    );
+    let decided = async { installed.await.unwrap() };
+    answer(&mut far, decided).await.unwrap();
+    sending.await.unwrap().unwrap();
+    let page = MetricsPage::new(on).render();
+    for line in [
+        "etcd_network_snapshot_send_success{To=\"2\"} 1",
+        "etcd_network_snapshot_send_failures{To=\"2\"} 0",
+        "etcd_network_snapshot_send_inflights_total{To=\"2\"} 0",
+        "etcd_network_snapshot_send_total_duration_seconds_count{To=\"2\"} 1",
+    ] {
+        assert!(page.contains(line), "{line} in {page}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_broke_is_resumed() {
+    let member = Member::new();
+    // two runs and a half
+    let view = state(320);
+    let (near, far) = duplex(PIPE_BYTES);
+    let sent = view.clone();
+    let sending = tokio::spawn(async move { send(sent, near, &transfer()).await });
+    // 18 MiB, and the stream breaks
+    let (mut to_member, mut far_member) = duplex(PIPE_BYTES);
+    let relay = tokio::spawn(async move {
+        let (mut from_sender, mut to_sender) = tokio::io::split(far);
+        let (mut from_member, mut into_member) = tokio::io::split(&mut to_member);
+        let mut limited = (&mut from_sender).take(18 << 20);
+        tokio::select! {
+            _ = tokio::io::copy(&mut limited, &mut into_member) => {}
+            _ = tokio::io::copy(&mut from_member, &mut to_sender) => {}
+        }
+    });
+    let error = member.receive(&mut far_member).await.unwrap_err();
+    assert!(matches!(error, ReceiveError::Stream(_)), "{error}");
+    relay.await.unwrap();
+    let error = sending.await.unwrap().unwrap_err();
+    assert!(error.may_retry(), "{error}");
+    let kept = member.runs();
+    assert!(kept > 0);
+
+    let (near, far) = duplex(PIPE_BYTES);
+    let sent = view.clone();
+    let sending = tokio::spawn(async move { send(sent, near, &transfer()).await });
+    let mut counted = Counted { stream: far, bytes: 0 };
+    let received = receive(&mut counted, &member.checkpointer.receiver(), &transfer())
+        .await
+        .unwrap();
+    assert_eq!(records(&received.view), records(&view));
+    let all = 320 * (64 << 10);
+    assert!(
+        counted.bytes < all * 2 / 3,
+        "{} of {all} bytes came again",
+        counted.bytes
+    );
+    drop(received);
+    answer(&mut counted.stream, async {}).await.unwrap();
+    sending.await.unwrap().unwrap();
+}
+
+/// Counts what is read.
+struct Counted {
+    stream: DuplexStream,
+    bytes: usize,
+}
+
+impl tokio::io::AsyncRead for Counted {
+    fn poll_read(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = std::pin::Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.bytes += buffer.filled().len() - before;
+        polled
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        bytes: &[u8],
+    ) -> std::task::Poll<io::Result<usize>> {
+        std::pin::Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
+        std::pin::Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
+        std::pin::Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Returns the error and the answer of a member that receives these parts, after which the stream ends.
+async fn outcome_of(member: &Member, parts: &[Vec<u8>]) -> (ReceiveError, Option<Outcome>) {
+    let (mut near, mut far) = duplex(1 << 20);
+    for part in parts {
+        near.write_all(part).await.unwrap();
+    }
+    let (reading, mut writing) = tokio::io::split(near);
+    writing.shutdown().await.unwrap();
+    let error = member.receive(&mut far).await.unwrap_err();
+    drop(far);
+    let mut reader = FrameReader::new(reading, 1 << 20);
+    while let Some(frame) = reader.next(STALL_TIMEOUT).await.unwrap() {
+        if let Some(wire::Part::Outcome(outcome)) = wire::Part::decode(frame.contents) {
+            return (error, Some(outcome));
+        }
+    }
+    (error, None)
+}
+
+fn framed(part: &wire::Part) -> Vec<u8> {
+    frame::encode(FrameKind::Snapshot, &part.encode())
+}
+
+fn begin() -> Begin {
+    Begin {
+        format: wire::FORMAT,
+        cluster_id: CLUSTER,
+        index: 500,
+        term: 3,
+        bytes: 0,
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_refused_and_leaves_no_file() {
+    use wire::Part;
+    let member = Member::new();
+    let other_format = Part::Begin(Begin { format: 9, ..begin() });
+    let other_cluster = Part::Begin(Begin { cluster_id: 8, ..begin() });
+    let begin = framed(&Part::Begin(begin()));
+    let records = |at, bytes: &'static [u8]| framed(&Part::Records(at, Bytes::from_static(bytes)));
+    let end = framed(&Part::End(RecordTotals::default().into()));
+    let mut flipped = records(0, b"12345678");
+    *flipped.last_mut().unwrap() ^= 1;
+    for (what, expected, parts) in [
+        ("another format", "format 9", vec![framed(&other_format)]),
+        ("another cluster", "cluster 8", vec![framed(&other_cluster)]),
+        ("no beginning", "sent end", vec![end.clone()]),
+        (
+            "no records",
+            "no position record",
+            vec![begin.clone(), end.clone()],
+        ),
+        (
+            "a gap",
+            "sent byte 5",
+            vec![begin.clone(), records(5, b"abc"), end.clone()],
+        ),
+        (
+            "half a record",
+            "within a record",
+            vec![begin.clone(), records(0, b"abc"), end.clone()],
+        ),
+        (
+            "a monster",
+            "a record of",
+            vec![begin.clone(), records(0, &[0xff; 8])],
+        ),
+        ("a flipped bit", "checksum", vec![begin.clone(), flipped]),
+        (
+            "other records",
+            "other records",
+            vec![begin.clone(), framed(&Part::Restart)],
+        ),
+        (
+            "an answer",
+            "sent alive",
+            vec![begin.clone(), framed(&Part::Alive)],
+        ),
+    ] {
+        let (error, outcome) = outcome_of(&member, &parts).await;
+        let outcome = outcome.unwrap_or_else(|| panic!("{what}: {error}"));
+        assert!(
+            !outcome.delivered && outcome.reason.contains(expected),
+            "{what}: {outcome:?}"
+        );
+        assert_eq!(member.runs(), 0, "{what}");
+    }
+    let (error, outcome) = outcome_of(&member, &[begin]).await;
+    assert!(
+        matches!(error, ReceiveError::Stream(_)) && outcome.is_none(),
+        "{error}"
+    );
+    assert_eq!(member.runs(), 0);
+}
+
+#[tokio::test]
+async fn a_receiver_that_kept_other_records_begins_anew() {
+    let (near, mut far) = duplex(1 << 20);
+    let sending = tokio::spawn(async move { send(state(3), near, &transfer()).await });
+    let mut reader = FrameReader::new(&mut far, 1 << 20);
+    reader.next(STALL_TIMEOUT).await.unwrap().unwrap();
+    let resume = Resume { records: 1, bytes: 5, last_key: b"other".to_vec() };
+    drop(reader);
+    write(&mut far, &wire::Part::Resume(resume).encode())
+        .await
+        .unwrap();
+    let mut reader = FrameReader::new(&mut far, 1 << 20);
+    let frame = reader.next(STALL_TIMEOUT).await.unwrap().unwrap();
+    assert_eq!(
+        wire::Part::decode(frame.contents),
+        Some(wire::Part::Restart)
+    );
+    let error = sending.await.unwrap().unwrap_err();
+    assert!(matches!(error, SendError::Restarted), "{error}");
+}
+
+#[tokio::test]
+async fn a_refusal_in_the_midst_of_the_records_reaches_the_sender() {
+    let (near, mut far) = duplex(PIPE_BYTES);
+    let sending = tokio::spawn(async move { send(state(100), near, &transfer()).await });
+    write(&mut far, &wire::Part::Resume(Resume::default()).encode())
+        .await
+        .unwrap();
+    let outcome = Outcome { reason: "no space left".into(), ..Outcome::default() };
+    write(&mut far, &wire::Part::Outcome(outcome).encode())
+        .await
+        .unwrap();
+    let error = sending.await.unwrap().unwrap_err();
+    assert!(
+        error.to_string().contains("no space left") && !error.may_retry(),
+        "{error}"
+    );
+}

@@ -1,0 +1,282 @@
+//! What the frames of a snapshot hold: one byte of kind, then a message, or for records their place in
+//! the stream and the bytes.
+
+use std::io;
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use prost::Message;
+use witan_storage::RecordTotals;
+
+/// Version of all that is sent here, the records included.
+pub(super) const FORMAT: u32 = 1;
+
+/// The longest record: far above what the bounds of the state allow, and what a member that sends
+/// nonsense may make this one hold.
+const RECORD_BYTES_MAX: usize = 1 << 30;
+
+/// Bytes of a record before its key: two lengths.
+const LENGTHS_BYTES: usize = 8;
+
+/// How a snapshot begins.
+#[derive(Clone, PartialEq, Message)]
+pub(in super::super) struct Begin {
+    /// [`FORMAT`].
+    #[prost(uint32, tag = "1")]
+    pub(super) format: u32,
+    #[prost(fixed64, tag = "2")]
+    pub(super) cluster_id: u64,
+    /// Index of the last entry that the state holds.
+    #[prost(uint64, tag = "3")]
+    pub(super) index: u64,
+    /// Its term.
+    #[prost(uint64, tag = "4")]
+    pub(super) term: u64,
+    /// About how many bytes of records will follow.
+    #[prost(uint64, tag = "5")]
+    pub(super) bytes: u64,
+}
+
+/// What the receiver has on disk: the stream goes on behind it.
+#[derive(Clone, PartialEq, Message)]
+pub(in super::super) struct Resume {
+    #[prost(uint64, tag = "1")]
+    pub(super) records: u64,
+    #[prost(uint64, tag = "2")]
+    pub(super) bytes: u64,
+    /// Key of the last of these records.
+    #[prost(bytes = "vec", tag = "3")]
+    pub(super) last_key: Vec<u8>,
+}
+
+/// All records were sent.
+#[derive(Clone, PartialEq, Message)]
+pub(in super::super) struct End {
+    #[prost(uint64, tag = "1")]
+    records: u64,
+    #[prost(uint64, tag = "2")]
+    bytes: u64,
+    #[prost(fixed32, tag = "3")]
+    sum: u32,
+}
+
+impl From<RecordTotals> for End {
+    fn from(totals: RecordTotals) -> Self {
+        let RecordTotals { records, bytes, sum } = totals;
+        Self { records, bytes, sum }
+    }
+}
+
+impl From<End> for RecordTotals {
+    fn from(end: End) -> Self {
+        let End { records, bytes, sum } = end;
+        Self { records, bytes, sum }
+    }
+}
+
+/// What became of a snapshot.
+#[derive(Clone, PartialEq, Message)]
+pub(in super::super) struct Outcome {
+    /// It is the receiver's state now, or the receiver had that state already.
+    #[prost(bool, tag = "1")]
+    pub(super) delivered: bool,
+    /// Another attempt may succeed soon: something else is in the way.
+    #[prost(bool, tag = "2")]
+    pub(super) busy: bool,
+    /// Why it was refused.
+    #[prost(string, tag = "3")]
+    pub(super) reason: String,
+}
+
+/// The contents of a frame.
+#[derive(Clone, Debug, PartialEq)]
+pub(in super::super) enum Part {
+    Begin(Begin),
+    Resume(Resume),
+    /// Bytes of the stream of records, and where in it they begin.
+    Records(u64, Bytes),
+    End(End),
+    /// The receiver works.
+    Alive,
+    Outcome(Outcome),
+    /// The sender has other records than those that the receiver has kept: all begins anew with the
+    /// next stream.
+    Restart,
+}
+
+const BEGIN: u8 = 1;
+const RESUME: u8 = 2;
+const RECORDS: u8 = 3;
+const END: u8 = 4;
+const ALIVE: u8 = 5;
+const OUTCOME: u8 = 6;
+const RESTART: u8 = 7;
+
+/// Bytes of a frame of records before the records.
+pub(super) const RECORDS_HEADER_BYTES: usize = 1 + 8;
+
+impl Part {
+    pub(in super::super) fn encode(&self) -> Vec<u8> {
+        let message = |kind: u8, message: &dyn Fn(&mut Vec<u8>)| {
+            let mut out = vec![kind];
+            message(&mut out);
+            out
+        };
+        match self {
+            Self::Begin(begin) => message(BEGIN, &|out| begin.encode_raw(out)),
+            Self::Resume(resume) => message(RESUME, &|out| resume.encode_raw(out)),
+            Self::Records(offset, bytes) => message(RECORDS, &|out| {
+                out.extend_from_slice(&offset.to_be_bytes());
+                out.extend_from_slice(bytes);
+            }),
+            Self::End(end) => message(END, &|out| end.encode_raw(out)),
+            Self::Alive => vec![ALIVE],
+            Self::Outcome(outcome) => message(OUTCOME, &|out| outcome.encode_raw(out)),
+            Self::Restart => vec![RESTART],
+        }
+    }
+
+    /// Returns the name of this part in errors.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Begin(_) => "begin",
+            Self::Resume(_) => "resume",
+            Self::Records(..) => "records",
+            Self::End(_) => "end",
+            Self::Alive => "alive",
+            Self::Outcome(_) => "outcome",
+            Self::Restart => "restart",
+        }
+    }
+
+    /// Decodes the contents of a frame; `None` if they are invalid.
+    pub(in super::super) fn decode(mut contents: Bytes) -> Option<Self> {
+        if contents.is_empty() {
+            return None;
+        }
+        let kind = contents.get_u8();
+        match kind {
+            BEGIN => Begin::decode(contents).ok().map(Self::Begin),
+            RESUME => Resume::decode(contents).ok().map(Self::Resume),
+            RECORDS if contents.len() >= 8 => {
+                let offset = contents.get_u64();
+                Some(Self::Records(offset, contents))
+            }
+            END => End::decode(contents).ok().map(Self::End),
+            ALIVE if contents.is_empty() => Some(Self::Alive),
+            OUTCOME => Outcome::decode(contents).ok().map(Self::Outcome),
+            RESTART if contents.is_empty() => Some(Self::Restart),
+            _ => None,
+        }
+    }
+}
+
+/// Takes records out of the stream of bytes, wherever it was cut.
+#[derive(Debug, Default)]
+pub(in super::super) struct RecordParser {
+    buffer: BytesMut,
+}
+
+impl RecordParser {
+    pub(in super::super) fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Returns the next whole record; `None` until more bytes come. Reserves memory for the bytes that came,
+    /// not for an announced length.
+    pub(in super::super) fn next(&mut self) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
+        let Some(lengths) = self.buffer.first_chunk::<LENGTHS_BYTES>().copied() else {
+            return Ok(None);
+        };
+        let length = |at: usize| {
+            let bytes = [
+                lengths[at],
+                lengths[at + 1],
+                lengths[at + 2],
+                lengths[at + 3],
+            ];
+            u32::from_le_bytes(bytes) as usize
+        };
+        let (key, value) = (length(0), length(4));
+        if key + value > RECORD_BYTES_MAX {
+            let what = format!("a record of {} bytes", key + value);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        if self.buffer.len() < LENGTHS_BYTES + key + value {
+            return Ok(None);
+        }
+        self.buffer.advance(LENGTHS_BYTES);
+        let key = self.buffer.split_to(key).to_vec();
+        let value = self.buffer.split_to(value).to_vec();
+        Ok(Some((key, value)))
+    }
+
+    /// Whether no part of a record is left over.
+    pub(in super::super) fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use witan_storage::encode_record;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let totals = RecordTotals { records: 1, bytes: 2, sum: 3 };
+        for part in [
+            Part::Begin(Begin { format: FORMAT, index: 7, ..Begin::default() }),
+            Part::Resume(Resume { last_key: b"k".to_vec(), ..Resume::default() }),
+            Part::Records(9, Bytes::from_static(b"records")),
+            Part::End(totals.into()),
+            Part::Alive,
+            Part::Outcome(Outcome { reason: "full".into(), ..Outcome::default() }),
+            Part::Restart,
+        ] {
+            let read = Part::decode(part.encode().into());
+            assert_eq!(read, Some(part));
+        }
+        for none in [
+            &[][..],
+            &[RECORDS, 0],
+            &[ALIVE, 0],
+            &[0],
+            &[99],
+            &[BEGIN, 0xff],
+        ] {
+            assert_eq!(Part::decode(Bytes::copy_from_slice(none)), None, "{none:?}");
+        }
+    }
+
+    #[test]
+    fn records_are_found_wherever_the_stream_is_cut() {
+        let records = [(&b"a"[..], &b""[..]), (b"", b"value"), (b"key", &[7; 1000])];
+        let mut stream = Vec::new();
+        for (key, value) in records {
+            encode_record(&mut stream, key, value);
+        }
+        for step in 1..stream.len() {
+            let (mut parser, mut found) = (RecordParser::default(), Vec::new());
+            for bytes in stream.chunks(step) {
+                parser.push(bytes);
+                while let Some(record) = parser.next().unwrap() {
+                    found.push(record);
+                }
+            }
+            assert!(parser.is_empty());
+            let found: Vec<_> = found.iter().map(|(k, v)| (&k[..], &v[..])).collect();
+            assert_eq!(found, records, "cut every {step} bytes");
+        }
+    }
+
+    #[test]
+    fn a_length_alone_costs_no_memory() {
+        let mut parser = RecordParser::default();
+        parser.push(&[0, 0, 0, 0x20, 0, 0, 0, 0x10, 1]);
+        assert!(parser.next().unwrap().is_none());
+        assert!(parser.buffer.capacity() < 1 << 10);
+        parser = RecordParser::default();
+        parser.push(&[0xff; 8]);
+        assert!(parser.next().is_err());
+    }
+}

@@ -1,0 +1,408 @@
+//! Two members with real sockets and nodes without a replica.
+
+mod impostors;
+
+use std::{
+    collections::VecDeque,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    sync::{
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc::{Receiver, sync_channel},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use witan_base::metrics::{MetricsPage, Register};
+use witan_config::Config;
+use witan_node::testing::{received, without_replica};
+use witan_replica::{
+    host::Lane,
+    machine::member::{Member, MemberRegistry},
+};
+use witan_transport::bind_peers;
+
+use super::*;
+
+const CLUSTER: u64 = 7;
+
+/// Long enough for a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A member that was started.
+struct Running {
+    node: Node,
+    peers: Peers,
+    post: PeerPost,
+    page: MetricsPage,
+}
+
+/// Calls `condition` until it returns a value; panics with `what` after [`PATIENCE`].
+fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Binds sockets for `count` members; returns them with the members' URLs and addresses.
+fn sockets(count: u64) -> (Vec<Vec<BoundPeer>>, MemberRegistry, Vec<SocketAddr>) {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.unwrap();
+    let _context = runtime.enter();
+    let mut members = MemberRegistry { cluster_id: CLUSTER, ..MemberRegistry::default() };
+    let mut addresses = Vec::new();
+    let bound = (1..=count)
+        .map(|id| {
+            let config = Config {
+                listen_peer_urls: vec!["http://127.0.0.1:0".parse().unwrap()],
+                ..Config::default()
+            };
+            let bound = bind_peers(&config).unwrap();
+            let address = bound[0].local_addr().unwrap();
+            addresses.push(address);
+            let member = Member {
+                id,
+                peer_urls: vec![format!("http://{address}")],
+                ..Member::default()
+            };
+            members.by_id.insert(id, member);
+            bound
+        })
+        .collect();
+    (bound, members, addresses)
+}
+
+fn started(id: u64, bound: Vec<BoundPeer>, members: &MemberRegistry) -> Running {
+    started_with(id, bound, members, PeerDialer::default())
+}
+
+fn started_with(
+    id: u64,
+    bound: Vec<BoundPeer>,
+    members: &MemberRegistry,
+    dialer: PeerDialer,
+) -> Running {
+    let node = without_replica(id, members.cluster_id);
+    let settings = PeerSettings::default();
+    let on = Register::default();
+    let metrics = PeerMetrics::register(&on);
+    let snapshot_metrics = SnapshotMetrics::register(&on);
+    let (peers, post) = start(
+        node.clone(),
+        bound,
+        members,
+        (settings, dialer, metrics),
+        (SnapshotReceiver::without_folder(), snapshot_metrics),
+    )
+    .unwrap();
+    Running { node, peers, post, page: MetricsPage::new(on) }
+}
+
+fn stop(running: Running) {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    runtime.unwrap().block_on(running.peers.stop());
+}
+
+impl Running {
+    fn send(&mut self, to: u64, lane: Lane, message: Bytes) {
+        let from = self.node.identity().member_id;
+        self.post
+            .post(vec![Envelope { to, from, lane, message, snapshot: None }]);
+    }
+
+    /// Waits until both streams to a member are open.
+    fn wait_open(&self, to: u64) {
+        until("both streams open", || {
+            let peer = self.post.shared.peer(to)?;
+            peer.is_open().then_some(())
+        });
+    }
+}
+
+#[test]
+fn messages_of_both_lanes_arrive_in_order_once_and_with_their_sender() {
+    let (mut bound, members, _) = sockets(2);
+    let two = started(2, bound.remove(1), &members);
+    let mut one = started(1, bound.remove(0), &members);
+    one.wait_open(2);
+    let count = 1000_u32;
+    for at in 0..count {
+        one.send(2, Lane::Control, Bytes::copy_from_slice(&at.to_be_bytes()));
+        let mut long = vec![0; 10_000];
+        long[..4].copy_from_slice(&at.to_be_bytes());
+        one.send(2, Lane::Bulk, long.into());
+    }
+    let mut seen = [Vec::new(), Vec::new()];
+    until("all messages", || {
+        for envelope in received(&two.node).0 {
+            assert_eq!((envelope.from, envelope.to), (1, 2));
+            let lane = usize::from(envelope.lane == Lane::Bulk);
+            let at = u32::from_be_bytes(*envelope.message.first_chunk().unwrap());
+            seen[lane].push(at);
+        }
+        (seen.iter().map(Vec::len).sum::<usize>() == 2 * count as usize).then_some(())
+    });
+    for seen in seen {
+        assert_eq!(seen, (0..count).collect::<Vec<_>>());
+    }
+    let opened = (2, PeerEvent::StreamOpened);
+    assert_eq!(received(&one.node).1, [opened], "nothing was lost");
+    let page = two.page.render();
+    let line = "etcd_network_peer_received_bytes_total{From=\"1\"} ";
+    let bytes = page.lines().find_map(|l| l.strip_prefix(line)).unwrap();
+    assert!(bytes.parse::<u64>().unwrap() >= 10_000 * u64::from(count));
+    until("a round trip is measured", || {
+        let line = "etcd_network_peer_round_trip_time_seconds_count{To=\"2\"} 0";
+        (!one.page.render().contains(line)).then_some(())
+    });
+    stop(one);
+    stop(two);
+}
+
+#[test]
+fn a_member_whose_process_ended_is_reported_at_once_and_is_found_again() {
+    let (mut bound, members, addresses) = sockets(2);
+    let two = started(2, bound.remove(1), &members);
+    let mut one = started(1, bound.remove(0), &members);
+    one.wait_open(2);
+    received(&one.node);
+    stop(two);
+    until("the end is noticed", || {
+        let events = received(&one.node).1;
+        events.contains(&(2, PeerEvent::ProcessGone)).then_some(())
+    });
+    // the queue of the second stream closes when its own reconnect is refused
+    until("a message to it is reported", || {
+        one.send(2, Lane::Bulk, Bytes::from_static(b"lost"));
+        let lost = received(&one.node).1;
+        lost.contains(&(2, PeerEvent::Unreachable)).then_some(())
+    });
+    let page = one.page.render();
+    let line = "etcd_network_active_peers{Local=\"1\",Remote=\"2\"} 0";
+    assert!(page.contains(line), "{page}");
+    // the same address, as after a restart
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let again = {
+        let runtime = runtime.unwrap();
+        let _context = runtime.enter();
+        let config = Config {
+            listen_peer_urls: vec![format!("http://{}", addresses[1]).parse().unwrap()],
+            ..Config::default()
+        };
+        bind_peers(&config).unwrap()
+    };
+    received(&one.node);
+    let two = started(2, again, &members);
+    until("the replica hears of it again", || {
+        let events = received(&one.node).1;
+        events.contains(&(2, PeerEvent::StreamOpened)).then_some(())
+    });
+    one.wait_open(2);
+    one.send(2, Lane::Bulk, Bytes::from_static(b"found"));
+    until("a message arrives again", || {
+        let messages = received(&two.node).0;
+        messages.iter().any(|m| m.message == "found").then_some(())
+    });
+    stop(one);
+    stop(two);
+}
+
+/// Returns what comes back on a connection that sends these bytes.
+fn asked(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(bytes).unwrap();
+    let mut back = Vec::new();
+    // a reset after the answer is an end, too
+    let _ = stream.read_to_end(&mut back);
+    back
+}
+
+fn greeting(cluster_id: u64, from: u64, to: u64) -> Vec<u8> {
+    let hello = handshake::Handshake {
+        cluster_id,
+        from,
+        to,
+        kind: StreamKind::Bulk,
+        release: "test".into(),
+        peer_urls: Vec::new(),
+    };
+    let frame = frame::encode(frame::FrameKind::Handshake, &hello.encode());
+    [&handshake::MAGIC[..], &[handshake::PROTOCOL], &frame].concat()
+}
+
+#[test]
+fn strangers_are_refused_with_a_reason_and_nothing_of_them_reaches_the_node() {
+    let (mut bound, mut members, addresses) = sockets(2);
+    members.removed_ids.insert(3);
+    let two = started(2, bound.remove(1), &members);
+    for (opening, reason) in [
+        (greeting(8, 1, 2), "cluster_id"),
+        (greeting(CLUSTER, 1, 1), "wrong_target"),
+        (greeting(CLUSTER, 2, 2), "foreign_identity"),
+        (greeting(CLUSTER, 3, 2), "removed"),
+        (greeting(CLUSTER, 4, 2), "unknown_member"),
+        ([&handshake::MAGIC[..], &[99; 100]].concat(), "protocol"),
+        (
+            [&handshake::MAGIC[..], &[handshake::PROTOCOL], &[1; 300]].concat(),
+            "malformed",
+        ),
+    ] {
+        let message = frame::encode(frame::FrameKind::Message, b"from a stranger");
+        let back = asked(addresses[1], &[opening, message].concat());
+        let answer = back.get(frame::HEADER_BYTES..);
+        let answer = answer.and_then(handshake::decode_answer);
+        let refusal = answer.map(|answer| answer.unwrap_err().label());
+        assert_eq!(refusal, Some(reason));
+        let line = format!("witan_peer_refused_total{{reason=\"{reason}\"}} 1");
+        assert!(two.page.render().contains(&line), "{line}");
+    }
+    assert!(received(&two.node).0.is_empty());
+    let members = asked(addresses[1], b"GET /members HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(members.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    stop(two);
+}
+
+#[test]
+fn the_stream_of_a_removed_member_ends_although_it_never_pings() {
+    let (mut bound, mut members, addresses) = sockets(2);
+    let mut two = started(2, bound.remove(1), &members);
+    let mut stream = TcpStream::connect(addresses[1]).unwrap();
+    stream.write_all(&greeting(CLUSTER, 1, 2)).unwrap();
+    let message = frame::encode(frame::FrameKind::Message, b"of a member");
+    stream.write_all(&message).unwrap();
+    until("its message arrives", || received(&two.node).0.pop());
+    members.by_id.remove(&1);
+    members.removed_ids.insert(1);
+    two.post.follow(&members);
+    until("its stream ends", || {
+        received(&two.node);
+        stream.write_all(&message).err()
+    });
+    stop(two);
+}
+
+/// Connections that say nothing.
+const SILENT: usize = 200;
+
+#[test]
+fn silent_connections_keep_no_member_out() {
+    let (mut bound, members, addresses) = sockets(2);
+    let two = started(2, bound.remove(1), &members);
+    let silent: Vec<TcpStream> = (0..SILENT)
+        .map(|_| TcpStream::connect(addresses[1]).unwrap())
+        .collect();
+    // those beyond the bound are closed at once, the others in a while
+    let (closed, ends): (_, Receiver<()>) = sync_channel(SILENT);
+    for mut stream in silent {
+        let closed = closed.clone();
+        std::thread::spawn(move || {
+            let _ = stream.read(&mut [0]);
+            closed.send(()).unwrap();
+        });
+    }
+    let one = started(1, bound.remove(0), &members);
+    one.wait_open(2);
+    for _ in 0..SILENT {
+        ends.recv_timeout(PATIENCE).expect("each is closed");
+    }
+    stop(one);
+    stop(two);
+}
+
+/// Connections of a stranger that are opened again as soon as they end.
+const RENEWED: usize = 100;
+
+#[test]
+fn silent_connections_that_are_renewed_keep_no_member_out() {
+    let (mut bound, members, addresses) = sockets(2);
+    let two = started(2, bound.remove(1), &members);
+    let (stop_stranger, address) = (Arc::<AtomicBool>::default(), addresses[1]);
+    let stopped = stop_stranger.clone();
+    let stranger = std::thread::spawn(move || {
+        let mut open = VecDeque::new();
+        while !stopped.load(Relaxed) {
+            let mut stream = TcpStream::connect(address).unwrap();
+            let _ = stream.write_all(&handshake::MAGIC[..1]);
+            open.push_back(stream);
+            if open.len() > RENEWED {
+                // it has ended, because there are too many
+                let mut oldest = open.pop_front().unwrap();
+                let _ = oldest.read(&mut [0]);
+            }
+        }
+    });
+    let one = started(1, bound.remove(0), &members);
+    one.wait_open(2);
+    stop_stranger.store(true, Relaxed);
+    stranger.join().unwrap();
+    stop(one);
+    stop(two);
+}
+
+#[test]
+fn a_member_that_left_is_forgotten_and_one_that_came_is_called() {
+    let (mut bound, members, _) = sockets(3);
+    let mut alone = members.clone();
+    alone.by_id.remove(&3);
+    let third = bound.remove(2);
+    let mut one = started(1, bound.remove(0), &alone);
+    one.send(3, Lane::Bulk, Bytes::from_static(b"dropped"));
+    // only now: its call would be answered
+    let three = started(3, third, &members);
+    one.post.follow(&members);
+    one.wait_open(3);
+    one.send(3, Lane::Bulk, Bytes::from_static(b"kept"));
+    let first = until("a message", || received(&three.node).0.pop());
+    assert_eq!(first.message, "kept");
+    alone.removed_ids.insert(3);
+    one.post.follow(&alone);
+    assert!(one.post.shared.peer(3).is_none());
+    let line = "etcd_network_active_peers{Local=\"1\",Remote=\"3\"}";
+    assert!(!one.page.render().contains(line));
+    stop(one);
+    stop(three);
+}
+
+#[test]
+fn a_member_that_is_not_known_yet_is_answered_at_the_url_that_it_names() {
+    let (mut bound, members, _) = sockets(3);
+    let mut alone = members.clone();
+    alone.by_id.remove(&1);
+    alone.by_id.remove(&3);
+    let mut known = members.clone();
+    known.by_id.remove(&3);
+    let three = started(3, bound.remove(2), &members);
+    let mut two = started(2, bound.remove(1), &alone);
+    let mut one = started(1, bound.remove(0), &members);
+    one.wait_open(2);
+    three.wait_open(2);
+    let passes = |from: &mut Running, to: &Running, text: &'static str| {
+        until("a message arrives", || {
+            let id = to.node.identity().member_id;
+            from.send(id, Lane::Control, Bytes::from_static(text.as_bytes()));
+            let messages = received(&to.node).0;
+            messages.iter().any(|m| m.message == text).then_some(())
+        });
+    };
+    passes(&mut one, &two, "from a leader");
+    passes(&mut two, &one, "an answer");
+    passes(&mut two, &three, "another answer");
+    // the entry that adds the first of them comes
+    two.post.follow(&known);
+    assert!(two.post.shared.remotes().0.keys().eq(&[3]));
+    passes(&mut two, &one, "as a member");
+    // the other one ends before it becomes a member
+    stop(three);
+    until("it is forgotten", || {
+        two.post.shared.remotes().0.is_empty().then_some(())
+    });
+    stop(one);
+    stop(two);
+}

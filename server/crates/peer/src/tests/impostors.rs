@@ -1,0 +1,245 @@
+//! Members with certificates of one authority: whose certificate may speak for which member.
+
+use std::{
+    fs,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    sync::atomic::AtomicUsize,
+};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpSocket,
+};
+use witan_config::{PeerTlsConfig, PortTls, ServerCertificate};
+use witan_transport::{PeerTls, TransportMetrics};
+use x509_cert::der::pem::{self, LineEnding};
+
+use super::{handshake::Refusal, *};
+
+/// Where a member listens, and calls from.
+const HOSTS: [Ipv4Addr; 3] = [
+    Ipv4Addr::new(127, 0, 0, 1),
+    Ipv4Addr::new(127, 0, 0, 2),
+    Ipv4Addr::new(127, 0, 0, 3),
+];
+
+static FOLDERS: AtomicUsize = AtomicUsize::new(0);
+
+/// An authority, and a folder of its certificates, gone with it.
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    dir: PathBuf,
+}
+
+impl Drop for Authority {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// What a certificate may be used for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Usage {
+    Both,
+    Calling,
+}
+
+fn write_pem(path: &Path, label: &str, der: &[u8]) {
+    let text = pem::encode_string(label, LineEnding::LF, der).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+impl Authority {
+    fn new() -> Self {
+        let number = FOLDERS.fetch_add(1, Relaxed);
+        let name = format!("witan-impostors-{}-{number}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
+        fs::create_dir_all(&dir).unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let key = KeyPair::generate().unwrap();
+        let issuer = CertifiedIssuer::self_signed(params, key).unwrap();
+        write_pem(&dir.join("ca"), "CERTIFICATE", issuer.der());
+        Self { issuer, dir }
+    }
+
+    /// Writes a certificate for these names of hosts and its key.
+    fn issue(&self, names: &[&str], usage: Usage) -> (PathBuf, PathBuf) {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let file = |what: &str| self.dir.join(format!("{what}-{}", names.join("-")));
+        let mut params = CertificateParams::new(names.clone()).unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        if usage == Usage::Both {
+            params
+                .extended_key_usages
+                .push(ExtendedKeyUsagePurpose::ServerAuth);
+        }
+        let key = KeyPair::generate().unwrap();
+        let cert = params.signed_by(&key, &self.issuer).unwrap();
+        write_pem(&file("cert"), "CERTIFICATE", cert.der());
+        write_pem(&file("key"), "PRIVATE KEY", key.serialized_der());
+        (file("cert"), file("key"))
+    }
+
+    /// Returns TLS of a member that is called with a certificate, and calls with another one if there is one.
+    fn tls(&self, (cert, key): (PathBuf, PathBuf), client: Option<(PathBuf, PathBuf)>) -> PeerTls {
+        let port = PortTls {
+            certificate: Some(ServerCertificate::Files { cert, key }),
+            client_ca: Some(self.dir.join("ca")),
+            client_cert_auth: true,
+            ..PortTls::default()
+        };
+        let config = Config {
+            peer_tls: PeerTlsConfig { port, client, ..PeerTlsConfig::default() },
+            ..Config::default()
+        };
+        let metrics = TransportMetrics::register(&Register::default(), false);
+        PeerTls::open(&config, &metrics).unwrap().unwrap()
+    }
+}
+
+/// Members 1 and 2 at the first hosts, which know each other's https URLs.
+fn bound() -> (Vec<Vec<BoundPeer>>, MemberRegistry, Vec<SocketAddr>) {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.unwrap();
+    let _context = runtime.enter();
+    let mut members = MemberRegistry { cluster_id: CLUSTER, ..MemberRegistry::default() };
+    let mut addresses = Vec::new();
+    let mut sockets = Vec::new();
+    for (id, host) in (1..).zip(&HOSTS[..2]) {
+        let config = Config {
+            listen_peer_urls: vec![format!("https://{host}:0").parse().unwrap()],
+            ..Config::default()
+        };
+        let bound = bind_peers(&config).unwrap();
+        let address = bound[0].local_addr().unwrap();
+        let member = Member {
+            id,
+            peer_urls: vec![format!("https://{address}")],
+            ..Member::default()
+        };
+        members.by_id.insert(id, member);
+        addresses.push(address);
+        sockets.push(bound);
+    }
+    (sockets, members, addresses)
+}
+
+fn by(tls: PeerTls) -> PeerDialer {
+    PeerDialer { tls: Some(tls), local_address: None }
+}
+
+/// Opens a stream from a host with a certificate, as one of the two members; returns why the other one refuses it.
+fn call(
+    (from, tls): (Ipv4Addr, &PeerTls),
+    member: u64,
+    addresses: &[SocketAddr],
+) -> Option<&'static str> {
+    let other = 3 - member;
+    let to = addresses[usize::try_from(other).unwrap() - 1];
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    runtime.unwrap().block_on(async {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        let stream = Box::new(socket.connect(to).await.unwrap());
+        let mut stream = tls.connect(stream, &to.ip().to_string()).await.unwrap();
+        stream
+            .write_all(&greeting(CLUSTER, member, other))
+            .await
+            .unwrap();
+        stream.flush().await.unwrap();
+        let mut answer = [0; frame::HEADER_BYTES + 9];
+        stream.read_exact(&mut answer).await.unwrap();
+        let answer = handshake::decode_answer(&answer[frame::HEADER_BYTES..]);
+        answer.unwrap().err().map(Refusal::label)
+    })
+}
+
+#[test]
+fn a_certificate_of_another_host_does_not_speak_for_a_member_with_open_streams() {
+    let authority = Authority::new();
+    let [one, two, third] = HOSTS.map(|host| {
+        let pair = authority.issue(&[&host.to_string()], Usage::Both);
+        authority.tls(pair, None)
+    });
+    let (mut sockets, mut members, addresses) = bound();
+    let mut second = started_with(2, sockets.remove(1), &members, by(two));
+    let of_third = (HOSTS[2], &third);
+    // what has moved is not known by its old URLs
+    assert_eq!(call(of_third, 1, &addresses), None);
+    let first = started_with(1, sockets.remove(0), &members, by(one.clone()));
+    first.wait_open(2);
+    assert_eq!(call(of_third, 1, &addresses), Some("certificate"));
+    assert_eq!(call((HOSTS[0], &one), 1, &addresses), None);
+    // a member that is about to move has the certificate for its new URLs, or still the old one
+    let url = format!("https://{}:{}", HOSTS[2], addresses[0].port());
+    members.by_id.get_mut(&1).unwrap().peer_urls = vec![url];
+    second.post.follow(&members);
+    assert_eq!(call((HOSTS[0], &one), 1, &addresses), None);
+    assert_eq!(call(of_third, 1, &addresses), None);
+    stop(first);
+    stop(second);
+}
+
+#[test]
+fn a_member_whose_streams_have_ended_may_come_from_elsewhere() {
+    let authority = Authority::new();
+    let [one, two, third] = HOSTS.map(|host| {
+        let pair = authority.issue(&[&host.to_string()], Usage::Both);
+        authority.tls(pair, None)
+    });
+    let (mut sockets, members, addresses) = bound();
+    let second = started_with(2, sockets.remove(1), &members, by(two));
+    let first = started_with(1, sockets.remove(0), &members, by(one));
+    first.wait_open(2);
+    stop(first);
+    until("it is taken", || {
+        call((HOSTS[2], &third), 1, &addresses)
+            .is_none()
+            .then_some(())
+    });
+    stop(second);
+}
+
+#[test]
+fn a_member_may_call_with_another_certificate_than_it_is_called_with() {
+    let authority = Authority::new();
+    let [one, two] = [0, 1].map(|at| authority.issue(&[&HOSTS[at].to_string()], Usage::Both));
+    // the system calls from the first address of the loopback network
+    let calls = authority.issue(&[&HOSTS[0].to_string(), "elsewhere"], Usage::Both);
+    let one = authority.tls(one, None);
+    let (mut sockets, members, addresses) = bound();
+    let two = authority.tls(two, Some(calls));
+    let second = started_with(2, sockets.remove(1), &members, by(two.clone()));
+    let first = started_with(1, sockets.remove(0), &members, by(one));
+    first.wait_open(2);
+    second.wait_open(1);
+    assert_eq!(call((HOSTS[0], &two), 2, &addresses), None);
+    stop(first);
+    stop(second);
+}
+
+#[test]
+fn certificates_that_say_nothing_about_the_member_are_taken() {
+    let authority = Authority::new();
+    let all = HOSTS.map(|host| host.to_string());
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let shared = authority.tls(authority.issue(&all, Usage::Both), None);
+    let calling = authority.tls(authority.issue(&[all[2]], Usage::Calling), None);
+    let nameless = authority.tls(authority.issue(&[], Usage::Both), None);
+    let (mut sockets, members, addresses) = bound();
+    let second = started_with(2, sockets.remove(1), &members, by(shared.clone()));
+    let first = started_with(1, sockets.remove(0), &members, by(shared.clone()));
+    first.wait_open(2);
+    for tls in [shared, calling, nameless] {
+        assert_eq!(call((HOSTS[2], &tls), 1, &addresses), None);
+    }
+    stop(first);
+    stop(second);
+}

@@ -1,0 +1,295 @@
+//! The buckets of etcd 3.6's store, made from a frozen view.
+//!
+//! Names and contents are those of etcd's `storage/schema`. What does *not* live here: state that
+//! etcd does not have (`file`).
+
+use std::io;
+
+use prost::Message as _;
+use serde::Serialize;
+use witan_api::v3::{
+    authpb::{Permission, Role, User, UserAddOptions},
+    etcdserverpb::AlarmMember,
+};
+use witan_replica::machine::{member, view::View};
+
+use super::record::{KeyRecord, revision};
+
+/// The bucket of all versions of all keys.
+pub(super) const KEY: &str = "key";
+/// The bucket of the auth settings.
+pub(super) const AUTH: &str = "auth";
+/// Key of one byte: whether authentication is on.
+pub(super) const AUTH_ENABLED: &str = "authEnabled";
+/// Key of the auth revision, the number of changes of users and roles.
+pub(super) const AUTH_REVISION: &str = "authRevision";
+/// The bucket of roles, by name.
+pub(super) const AUTH_ROLES: &str = "authRoles";
+/// The bucket of users, by name.
+pub(super) const AUTH_USERS: &str = "authUsers";
+/// The bucket of leases, by id.
+pub(super) const LEASE: &str = "lease";
+/// The bucket of the store's metadata.
+pub(super) const META: &str = "meta";
+/// Key of the index of the last applied log entry.
+pub(super) const CONSISTENT_INDEX: &str = "consistent_index";
+/// Key of the term of that entry.
+pub(super) const TERM: &str = "term";
+/// Key of the version of this layout.
+pub(super) const STORAGE_VERSION: &str = "storageVersion";
+/// Key of the revision of the last scheduled compaction.
+pub(super) const SCHEDULED_COMPACT: &str = "scheduledCompactRev";
+/// Key of the revision of the last finished compaction.
+pub(super) const FINISHED_COMPACT: &str = "finishedCompactRev";
+
+/// Receives the buckets one by one, each with its records in key order.
+pub(super) trait BucketSink {
+    /// Begins the bucket `name`.
+    fn bucket(&mut self, name: &str) -> io::Result<()>;
+
+    /// Adds a record to the bucket that was begun last.
+    fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()>;
+}
+
+/// Passes all of etcd's buckets and their records to `take`, in the order of names and keys.
+pub(super) fn walk(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
+    alarms(view, take)?;
+    auth(view, take)?;
+    cluster(view, take)?;
+    keys(view, take)?;
+    leases(view, take)?;
+    members(view, take)?;
+    meta(view, take)
+}
+
+/// Passes the bucket of alarms to `take`.
+fn alarms(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
+    take.bucket("alarm")?;
+    let messages = view
+        .machine
+        .alarms
+        .list(None)
+        .map(|alarm| AlarmMember { member_id: alarm.member, alarm: alarm.kind });
+    let mut keys: Vec<Vec<u8>> = messages.map(|alarm| alarm.encode_to_vec()).collect();
+    keys.sort_unstable();
+    keys.iter().try_for_each(|key| take.record(key, &[]))
+}
+
+/// Passes the three buckets of authentication to `take`: its switch and revision, roles and users.
+fn auth(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
+    let auth = &view.machine.auth;
+    take.bucket(AUTH)?;
+    if auth.enabled() {
+        take.record(AUTH_ENABLED.as_bytes(), &[1])?;
+    }
+    take.record(AUTH_REVISION.as_bytes(), &auth.revision().to_be_bytes())?;
+    take.bucket(AUTH_ROLES)?;
+    for role in auth.roles() {
+        let permissions = role.permissions.iter().map(|permission| Permission {
+            perm_type: permission.kind,
+            key: permission.key.clone(),
+            range_end: permission.range_end.clone(),
+        });
+        let stored = Role {
+            name: role.name.clone().into(),
+            key_permission: permissions.collect(),
+        };
+        take.record(role.name.as_bytes(), &stored.encode_to_vec())?;
+    }
+    take.bucket(AUTH_USERS)?;
+    for user in auth.users() {
+        let stored = User {
+            name: user.name.clone().into(),
+            password: user.password.clone(),
+            roles: user.roles.clone(),
+            options: Some(UserAddOptions { no_password: user.no_password }),
+        };
+        take.record(user.name.as_bytes(), &stored.encode_to_vec())?;
+    }
+    Ok(())
+}
+
+/// Passes the bucket with the version of the cluster and a downgrade in progress to `take`.
+fn cluster(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
+    let members = &view.machine.members;
+    take.bucket("cluster")?;
+    if !members.cluster_version.is_empty() {
+        take.record(b"clusterVersion", members.cluster_version.as_bytes())?;
+    }
+    if !members.downgrade_target.is_empty() {
+        let downgrade = DowngradeJson { target: &members.downgrade_target, enabled: true };
+        take.record(b"downgrade", &json(&downgrade)?)?;
+    }
+    Ok(())
+}
+
+/// Passes the bucket of keys to `take`: all versions that etcd would still hold.
+fn keys(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
+    take.bucket(KEY)?;
+    let mut record = KeyRecord::default();
+    for written in view.machine.kv.retained_versions() {
+        record.fill(&written);
+        take.record(&record.key, &record.value)?;
+    }
+    Ok(())
+}
+
+/// Passes the bucket of leases to `take`.
+fn leases(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
+    take.bucket(LEASE)?;
+    let leases = view.machine.kv.leases();
+    // in the order of bytes, negative ids follow the others
+    let others = leases.iter().filter(|(id, _)| *id >= 0);
+    for (id, lease) in others.chain(leases.iter().filter(|(id, _)| *id < 0)) {
+        let stored = LeaseMessage {
+            id,
+            ttl_s: lease.ttl_s,
+            remaining_ttl_s: lease.remaining_ttl_s,
+        };
+        take.record(&id.to_be_bytes(), &stored.encode_to_vec())?;
+    }
+    Ok(())
+}
+
+/// Passes the buckets of members and of removed members to `take`.
+fn members(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
+    let members = &view.machine.members;
+    take.bucket("members")?;
+    // the keys are texts, whose order differs from that of the numbers
+    let mut known: Vec<(String, &member::Member)> = members
+        .by_id
+        .values()
+        .map(|member| (format!("{:x}", member.id), member))
+        .collect();
+    known.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    for (id, member) in known {
+        let shown = MemberJson {
+            id: member.id,
+            peer_urls: &member.peer_urls,
+            learner: member.learner,
+            name: &member.name,
+            client_urls: &member.client_urls,
+        };
+        take.record(id.as_bytes(), &json(&shown)?)?;
+    }
+    take.bucket("members_removed")?;
+    let mut removed: Vec<String> = members
+        .removed_ids
+        .iter()
+        .map(|id| format!("{id:x}"))
+        .collect();
+    removed.sort_unstable();
+    removed
+        .iter()
+        .try_for_each(|id| take.record(id.as_bytes(), b"removed"))
+}
+
+/// Passes the bucket with the position in the log, voters and learners, and the last compaction to `take`.
+fn meta(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
+    let position = &view.position;
+    let configuration = ConfStateJson {
+        voters: sorted(&position.voters),
+        learners: sorted(&position.learners),
+        voters_outgoing: sorted(&position.voters_outgoing),
+        learners_next: sorted(&position.learners_next),
+        auto_leave: position.auto_leave,
+    };
+    let compacted = view.machine.kv.compacted();
+    take.bucket(META)?;
+    take.record(b"confState", &json(&configuration)?)?;
+    take.record(CONSISTENT_INDEX.as_bytes(), &position.index.to_be_bytes())?;
+    if compacted > 0 {
+        take.record(FINISHED_COMPACT.as_bytes(), &revision(compacted, 0))?;
+        take.record(SCHEDULED_COMPACT.as_bytes(), &revision(compacted, 0))?;
+    }
+    take.record(
+        STORAGE_VERSION.as_bytes(),
+        witan_base::version::STORAGE.as_bytes(),
+    )?;
+    take.record(TERM.as_bytes(), &position.term.to_be_bytes())
+}
+
+fn sorted(ids: &[u64]) -> Vec<u64> {
+    let mut ids = ids.to_vec();
+    ids.sort_unstable();
+    ids
+}
+
+/// etcd's message of a lease.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub(super) struct LeaseMessage {
+    #[prost(int64, tag = "1")]
+    pub(super) id: i64,
+    #[prost(int64, tag = "2")]
+    pub(super) ttl_s: i64,
+    #[prost(int64, tag = "3")]
+    pub(super) remaining_ttl_s: i64,
+}
+
+/// etcd's JSON of a downgrade in progress.
+#[derive(Serialize)]
+struct DowngradeJson<'a> {
+    #[serde(rename = "target-version")]
+    target: &'a str,
+    enabled: bool,
+}
+
+/// etcd's JSON of a member.
+#[derive(Serialize)]
+struct MemberJson<'a> {
+    id: u64,
+    #[serde(rename = "peerURLs")]
+    peer_urls: &'a [String],
+    #[serde(rename = "isLearner", skip_serializing_if = "std::ops::Not::not")]
+    learner: bool,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+    #[serde(rename = "clientURLs", skip_serializing_if = "<[String]>::is_empty")]
+    client_urls: &'a [String],
+}
+
+/// etcd's JSON of raft's configuration.
+#[derive(Serialize)]
+struct ConfStateJson {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    voters: Vec<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    learners: Vec<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    voters_outgoing: Vec<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    learners_next: Vec<u64>,
+    auto_leave: bool,
+}
+
+/// Encodes JSON as Go does, which escapes the special characters of HTML.
+fn json(value: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut text = serde_json::to_string(value)?;
+    for (plain, escaped) in [("&", "\\u0026"), ("<", "\\u003c"), (">", "\\u003e")] {
+        if text.contains(plain) {
+            text = text.replace(plain, escaped);
+        }
+    }
+    Ok(text.into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_gos() {
+        let urls = ["http://h:1/?a=1&b=<2>".to_owned()];
+        let member = MemberJson {
+            id: 7,
+            peer_urls: &urls,
+            learner: false,
+            name: "",
+            client_urls: &[],
+        };
+        assert_eq!(
+            String::from_utf8(json(&member).unwrap()).unwrap(),
+            r#"{"id":7,"peerURLs":["http://h:1/?a=1\u0026b=\u003c2\u003e"]}"#
+        );
+    }
+}

@@ -1,0 +1,479 @@
+//! The checkpoint on disk: a chain of a base and differences, each of which consists of runs
+//! (`run`). What does *not* live here: the meaning of records, and when a checkpoint is written
+//! (`checkpointer`).
+//!
+//! - **Published runs are never written again.** Every write creates new folders, which are not read
+//!   until the file `current` names them. Replacing that file is the atomic step (I4): after a crash
+//!   before it the old chain is unchanged, after it the new one is complete and durable.
+//! - **The previous chain stays** until the next one is durable, and the log reaches back to it (I5).
+//!   So if the newest link is damaged, the start uses the previous chain and the log.
+//! - **A new base** is written when most of the chain is outdated, or the chain is long. It reuses the
+//!   runs of the previous base in which nothing has changed (`reuse`).
+
+use std::{collections::BTreeSet, fs, io, path::Path, sync::Arc};
+
+use witan_base::panics::catch_in_library;
+use witan_replica::machine::{record::RecordChange, view::View};
+
+use super::{
+    LogSizes, OpenError,
+    error::CheckpointReadError,
+    folder::CheckpointFolder,
+    ledger::Ledger,
+    manifest::{COPY, CURRENT, Chain, Install, Manifest, Run},
+    merge::{Records, folder},
+    read_ahead::read_chain,
+    reuse::{KeyStretch, RunReuse},
+    run::{self, RUN_BYTES, RunItem},
+};
+
+/// A longer chain is written anew. Each link costs a start some milliseconds.
+const LINKS_MAX: usize = 48;
+
+/// Calls its argument with each changed record to write.
+pub(super) type EmitChanges<'a> = dyn Fn(&mut dyn FnMut(RecordChange)) + 'a;
+
+/// The checkpoint of one member.
+#[derive(Debug)]
+pub struct Checkpoint {
+    folder: Arc<CheckpointFolder>,
+    /// What is published.
+    manifest: Manifest,
+    /// Received snapshots that this process had published when `manifest` was.
+    installs: u64,
+    /// The next write must be a new base.
+    base_required: bool,
+    /// Whether the start found the newest chain, or the file that names it, damaged.
+    fell_back: bool,
+    /// Outdated bytes that a chain may always hold: as many as the log between two checkpoints.
+    outdated_bytes: u64,
+    /// Bytes of the chain from which on the outdated bytes are computed.
+    compact_threshold: u64,
+    /// Runs of the newest base that the next one can reuse.
+    reuse: RunReuse,
+    run_bytes: u64,
+}
+
+/// Sizes of a new base.
+#[derive(Default)]
+struct Weight {
+    /// Bytes of all records.
+    all: u64,
+    /// Bytes of the records that no reusable run contains.
+    new: u64,
+}
+
+impl Weight {
+    /// Computes the sizes of a base of the whole state, with the reusable runs of `before`.
+    fn of(before: &RunReuse, whole: &EmitChanges<'_>) -> Self {
+        let mut weight = Self::default();
+        whole(&mut |change| {
+            let bytes = size(&change);
+            weight.all += bytes;
+            if before.unchanged(key(&change)).is_none() {
+                weight.new += bytes;
+            }
+        });
+        weight
+    }
+}
+
+/// The link of a chain that is being written.
+#[derive(Default)]
+struct PendingLink {
+    runs: Vec<Run>,
+    reuse: RunReuse,
+    /// Records of the next run.
+    items: Vec<RunItem>,
+    bytes: u64,
+    spans: Vec<KeyStretch>,
+    /// Places of the runs of the previous base that were reused.
+    kept: BTreeSet<usize>,
+    /// Numbers of those that were not.
+    written: Vec<u64>,
+    /// Whether something was left out after the last item.
+    gap: bool,
+}
+
+impl PendingLink {
+    /// Adds a run of the previous base, which contains the next record, unless it was added already.
+    fn keep(&mut self, before: &RunReuse, place: usize) {
+        self.gap = true;
+        if self.kept.insert(place) {
+            self.runs.push(before.run(place).clone());
+            self.reuse.add_kept(before, place);
+        }
+    }
+
+    /// Adds a record to the next run.
+    fn add(&mut self, change: RecordChange) {
+        self.bytes += size(&change);
+        let (key, value) = match change {
+            RecordChange::Put { key, value } => (key, Some(value)),
+            RecordChange::Delete { key } => (key, None),
+        };
+        KeyStretch::extend(&mut self.spans, &key, std::mem::take(&mut self.gap));
+        self.items.push((key, value));
+    }
+}
+
+impl Checkpoint {
+    /// Opens the folder and reads its checkpoint, if it has one.
+    pub(super) fn open(dir: &Path, ledger: Arc<Ledger>) -> Result<(Self, Option<View>), OpenError> {
+        fs::create_dir_all(dir).map_err(|e| OpenError::io(dir, e))?;
+        let next = next_number(dir).map_err(|e| OpenError::io(dir, e))?;
+        let mut checkpoint = Self {
+            folder: CheckpointFolder::new(dir.to_owned(), ledger, next),
+            manifest: Manifest::default(),
+            installs: 0,
+            base_required: false,
+            fell_back: false,
+            outdated_bytes: LogSizes::of(dir).checkpoint_log_bytes,
+            compact_threshold: 0,
+            reuse: RunReuse::default(),
+            run_bytes: RUN_BYTES,
+        };
+        let Some(manifest) = checkpoint.read_manifest()? else {
+            return Ok((checkpoint, None));
+        };
+        checkpoint.manifest = manifest;
+        let error = match checkpoint.load() {
+            Ok(restored) => return Ok((checkpoint, Some(restored))),
+            Err(error) => checkpoint.refusal(error),
+        };
+        if checkpoint.fall_back(&error)
+            && let Ok(restored) = checkpoint.load()
+        {
+            return Ok((checkpoint, Some(restored)));
+        }
+        Err(error)
+    }
+
+    /// Reads the file `current`, or its copy if that is damaged. `None` if there was never a
+    /// checkpoint.
+    fn read_manifest(&mut self) -> Result<Option<Manifest>, OpenError> {
+        let path = self.folder.dir.join(CURRENT);
+        let mut damaged = false;
+        for path in [&path, &self.folder.dir.join(COPY)] {
+            match Manifest::read(path) {
+                Ok(Some(found)) => return Ok(Some(found)),
+                Ok(None) => damaged = true,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(OpenError::io(path, e)),
+            }
+            (self.base_required, self.fell_back) = (true, true);
+        }
+        if damaged {
+            return Err(OpenError::checkpoint(
+                &path,
+                "it does not name a checkpoint",
+            ));
+        }
+        (self.base_required, self.fell_back) = (false, false);
+        Ok(None)
+    }
+
+    /// Switches to the previous chain; returns `false` if there is none, or if the error is not
+    /// damage of the chain.
+    fn fall_back(&mut self, error: &OpenError) -> bool {
+        let damage = matches!(error, OpenError::Checkpoint { .. } | OpenError::Io { .. });
+        if !damage || self.manifest.before.is_empty() {
+            return false;
+        }
+        tracing::warn!(%error, "the newest checkpoint is damaged; starting from the previous one and the log");
+        self.manifest.chain = std::mem::take(&mut self.manifest.before);
+        (self.base_required, self.fell_back) = (true, true);
+        true
+    }
+
+    /// Reads the state from the published chain, and sets the size from which the chain is replaced.
+    fn load(&mut self) -> Result<View, CheckpointReadError> {
+        let restore = &mut |records: &mut Records<'_>| View::restore(records);
+        let (view, bytes) = read_chain(&self.folder.dir, &self.manifest.chain, restore)?;
+        self.compact_threshold = self.compact_threshold(bytes);
+        Ok(view)
+    }
+
+    /// Converts an error of reading to that of opening the directory.
+    fn refusal(&self, error: CheckpointReadError) -> OpenError {
+        let (path, error) = match error {
+            CheckpointReadError::At(path, error) => (path, *error),
+            error @ (CheckpointReadError::Io(_)
+            | CheckpointReadError::Database(_)
+            | CheckpointReadError::Record(_)) => (self.folder.dir.clone(), error),
+        };
+        let what = error.to_string();
+        if let CheckpointReadError::Io(error) = error
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return OpenError::io(&path, error);
+        }
+        OpenError::checkpoint(&path, what)
+    }
+
+    /// For tests: sets the bytes of a run, so that a small state has many runs.
+    #[cfg(test)]
+    pub(super) fn cut_runs_at(&mut self, bytes: u64) {
+        self.run_bytes = bytes;
+    }
+
+    /// Whether the start could not read the newest checkpoint, and no base was written since.
+    pub(super) fn fell_back(&self) -> bool {
+        self.fell_back
+    }
+
+    /// Writes a checkpoint of `view`, durable on return. `since` is the state of the checkpoint on
+    /// disk, so that only the difference is written; `None` writes the whole state. On an error the
+    /// previous checkpoint stays.
+    pub fn write(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
+        let whole: &EmitChanges<'_> = &|emit| view.changes(None, emit);
+        let size = |view: &View| view.machine.kv.size_bytes();
+        if since.is_some_and(|since| size(since).saturating_sub(size(view)) >= self.outdated_bytes)
+        {
+            // compacted records are outdated, even if the chain is small
+            self.compact_threshold = 0;
+        }
+        match since {
+            Some(since) => self.store(Some(&|emit| view.changes(Some(since), emit)), whole),
+            None => self.store(None, whole),
+        }
+    }
+
+    /// Writes a checkpoint of `view` as a new base, so that the chain has no outdated records.
+    /// `since` is as for [`Checkpoint::write`].
+    pub fn rewrite(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
+        self.base_required = true;
+        self.write(since, view)
+    }
+
+    /// Appends the difference to the chain, or begins a new chain with the whole state if there is
+    /// no difference or the chain is to be replaced.
+    pub(super) fn store(
+        &mut self,
+        difference: Option<&EmitChanges<'_>>,
+        whole: &EmitChanges<'_>,
+    ) -> io::Result<()> {
+        let stored = catch_in_library(|| match difference {
+            Some(difference) if !self.wants_base(whole) => self.store_difference(difference),
+            Some(_) | None => self.store_base(difference, whole),
+        });
+        stored.unwrap_or_else(|| Err(io::Error::other("writing the database ended in a panic")))
+    }
+
+    /// Writes the difference as a further link of the chain, and publishes the chain.
+    fn store_difference(&mut self, difference: &EmitChanges<'_>) -> io::Result<()> {
+        // Taken out: after a panic nothing is reused.
+        let mut reuse = std::mem::take(&mut self.reuse);
+        let link = self.write_link(&RunReuse::default(), |emit| {
+            difference(&mut |change| {
+                reuse.mark_changed(key(&change));
+                emit(change);
+            });
+        });
+        self.reuse = reuse;
+        let mut chain = self.manifest.chain.clone();
+        chain.links.push(link?.runs);
+        self.publish(chain)
+    }
+
+    /// Writes the whole state as a new chain of one link and publishes it. Runs of the previous
+    /// base without a changed record are reused.
+    fn store_base(
+        &mut self,
+        difference: Option<&EmitChanges<'_>>,
+        whole: &EmitChanges<'_>,
+    ) -> io::Result<()> {
+        let mut reuse = std::mem::take(&mut self.reuse);
+        match difference {
+            Some(difference) => difference(&mut |change| reuse.mark_changed(key(&change))),
+            // the state was replaced
+            None => reuse = RunReuse::default(),
+        }
+        let room = self.check_room(&reuse, whole);
+        let link = match room.and_then(|()| self.write_link(&reuse, whole)) {
+            Ok(link) => link,
+            Err(error) => {
+                self.reuse = reuse;
+                return Err(error);
+            }
+        };
+        let chain = Chain { links: vec![link.runs] };
+        self.compact_threshold = self.compact_threshold(chain.bytes());
+        self.publish(chain)?;
+        self.reuse = link.reuse;
+        (self.base_required, self.fell_back) = (false, false);
+        Ok(())
+    }
+
+    /// Whether to write a new base: the chain is too long or holds too many outdated bytes, and the
+    /// disk has room for a base.
+    fn wants_base(&mut self, whole: &EmitChanges<'_>) -> bool {
+        let chain = &self.manifest.chain;
+        if self.base_required || chain.links.is_empty() {
+            return true;
+        }
+        let long = chain.links.len() >= LINKS_MAX;
+        let fits = self.has_room(chain.bytes());
+        if long && fits {
+            return true;
+        }
+        if !long && chain.bytes() < self.compact_threshold {
+            return false;
+        }
+        let weight = Weight::of(&self.reuse, whole);
+        self.compact_threshold = self.compact_threshold(weight.all);
+        let outdated = chain.bytes() >= self.compact_threshold;
+        // a chain that is longer than it should be is better than no checkpoint
+        (long || outdated) && (fits || self.has_room(weight.new))
+    }
+
+    /// Refuses a base for which the disk has no room. An unfinished base would take the space that
+    /// the log needs.
+    fn check_room(&self, reuse: &RunReuse, whole: &EmitChanges<'_>) -> io::Result<()> {
+        let surely = 2 * (self.manifest.chain.bytes() + self.outdated_bytes);
+        let fits = self.has_room(surely) || self.has_room(Weight::of(reuse, whole).new);
+        if fits {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+    }
+
+    /// Writes runs of the changed records that no unchanged run of `before` contains, and keeps
+    /// those runs. On an error the new runs are removed.
+    fn write_link(
+        &self,
+        before: &RunReuse,
+        changes: impl FnOnce(&mut dyn FnMut(RecordChange)),
+    ) -> io::Result<PendingLink> {
+        let (mut link, mut outcome) = (PendingLink::default(), Ok(()));
+        let mut hot = Vec::new();
+        changes(&mut |change| {
+            if outcome.is_err() {
+                return;
+            }
+            if let Some(place) = before.unchanged(key(&change)) {
+                link.keep(before, place);
+            } else if before.is_hot(key(&change)) {
+                link.gap = true;
+                hot.push(change);
+            } else {
+                link.add(change);
+                if link.bytes >= self.run_bytes {
+                    outcome = self.write_run(&mut link);
+                }
+            }
+        });
+        for change in hot {
+            link.gap = true;
+            link.add(change);
+        }
+        if outcome.is_ok() && !link.items.is_empty() {
+            outcome = self.write_run(&mut link);
+        }
+        link.reuse.finish();
+        match outcome.and_then(|()| self.folder.sync()) {
+            Ok(()) => Ok(link),
+            Err(error) => {
+                for number in link.written {
+                    // What stays now goes with the next checkpoint.
+                    let _ = fs::remove_dir_all(folder(&self.folder.dir, number));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes the collected records of a link as one run, durable but for the name of its folder.
+    fn write_run(&self, link: &mut PendingLink) -> io::Result<()> {
+        let run = self.folder.write_run(&mut link.items, false)?;
+        let spans = std::mem::take(&mut link.spans);
+        link.reuse.add(&run, spans, self.run_bytes / 2);
+        link.written.push(run.number);
+        link.runs.push(run);
+        link.bytes = 0;
+        Ok(())
+    }
+
+    /// Publishes a chain atomically, then removes the folders of neither this chain nor the one
+    /// before.
+    fn publish(&mut self, chain: Chain) -> io::Result<()> {
+        let manifest = Manifest { before: self.manifest.chain.clone(), chain, install: None };
+        self.folder.publish(&manifest, self.installs)?;
+        self.manifest = manifest;
+        self.remove_others();
+        Ok(())
+    }
+
+    /// Removes the folders of runs that are not published. A failure is logged: what stays costs only space.
+    pub(super) fn remove_others(&self) {
+        if let Err(error) = self.folder.remove_others(&self.manifest) {
+            let dir = self.folder.dir.display();
+            tracing::warn!(%dir, %error, "failed to clean up the checkpoint's folder");
+        }
+    }
+
+    /// Returns the folder of the runs, which snapshots are received into.
+    pub(super) fn folder(&self) -> &Arc<CheckpointFolder> {
+        &self.folder
+    }
+
+    /// Returns the snapshot whose installation the start has found unfinished; `None` without one.
+    pub(super) fn install(&self) -> Option<Install> {
+        self.manifest.install
+    }
+
+    /// Publishes that the log follows the installed snapshot.
+    pub(super) fn finish_install(&mut self) -> io::Result<()> {
+        self.manifest.install = None;
+        self.folder.publish(&self.manifest, self.installs)
+    }
+
+    /// Continues from the published chain of an installed snapshot, the `installs`th of this process, and
+    /// removes the runs that it has replaced.
+    pub(super) fn adopt(&mut self, chain: Chain, installs: u64) -> io::Result<()> {
+        self.compact_threshold = self.compact_threshold(chain.bytes());
+        self.manifest = Manifest { chain, ..Manifest::default() };
+        self.installs = installs;
+        self.reuse = RunReuse::default();
+        (self.base_required, self.fell_back) = (false, false);
+        self.finish_install()?;
+        self.remove_others();
+        Ok(())
+    }
+
+    fn has_room(&self, bytes: u64) -> bool {
+        self.folder.ledger.has_room(&self.folder.dir, bytes)
+    }
+
+    /// Returns the size of the chain at which to look for outdated bytes, for a state of `bytes`.
+    fn compact_threshold(&self, bytes: u64) -> u64 {
+        2 * bytes + self.outdated_bytes
+    }
+}
+
+fn key(change: &RecordChange) -> &[u8] {
+    let (RecordChange::Put { key, .. } | RecordChange::Delete { key }) = change;
+    key
+}
+
+/// Returns the bytes of a changed record in a run.
+fn size(change: &RecordChange) -> u64 {
+    let (RecordChange::Put { key, .. } | RecordChange::Delete { key }) = change;
+    let value = match change {
+        RecordChange::Put { value, .. } => value.len(),
+        RecordChange::Delete { .. } => 0,
+    };
+    (run::HEADER_BYTES + key.len() + value) as u64
+}
+
+/// Returns a number above those of all folders of runs.
+fn next_number(dir: &Path) -> io::Result<u64> {
+    let mut next = 1;
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| name.parse::<u64>().ok());
+        next = next.max(number.map_or(0, |number| number + 1));
+    }
+    Ok(next)
+}

@@ -1,0 +1,336 @@
+//! The thread that writes checkpoints. Clients do not wait for it: it works on a frozen view while
+//! the replica continues, and the log has everything since the last checkpoint.
+
+use std::{
+    io,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use witan_base::panics::planted;
+use witan_replica::machine::view::View;
+
+use super::{
+    Checkpoint, StorageMetrics,
+    folder::{CheckpointFolder, OnDurable, is_superseded},
+    low_priority::run_at_low_priority,
+    received::{ReceivedFiles, SnapshotReceiver},
+};
+
+/// Wait after a failed write; doubled with every further failure.
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+/// The longest wait after a failed write.
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// The handle of the thread.
+pub struct Checkpointer {
+    folder: Arc<CheckpointFolder>,
+    shared: Arc<CheckpointerState>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct CheckpointerState {
+    slot: Mutex<CheckpointRequest>,
+    changed: Condvar,
+    failing: AtomicBool,
+}
+
+/// The next work of the thread. At most one view waits; a newer one replaces it.
+#[derive(Default)]
+struct CheckpointRequest {
+    view: Option<View>,
+    /// Whether to write the whole state, because the view does not descend from the checkpoint on
+    /// disk.
+    whole: bool,
+    /// Whether to write a new base, so that no outdated record stays on disk.
+    whole_and_clean: bool,
+    stop: bool,
+    /// Callbacks of requested rewrites; bounded by the number of concurrent requests.
+    rewrites: Vec<OnDurable>,
+    /// A received snapshot was published: the chain begins anew with it.
+    installed: Option<InstalledSnapshot>,
+    /// A received snapshot was given up.
+    clean: bool,
+    /// States that this thread is to drop, because the replica's must not: one for each snapshot
+    /// that it has installed since this thread has looked.
+    replaced: Vec<View>,
+}
+
+/// What the thread goes on from after a snapshot was installed.
+#[derive(Debug)]
+pub(super) struct InstalledSnapshot {
+    pub(super) view: View,
+    pub(super) files: ReceivedFiles,
+    /// Which one of this process it was.
+    pub(super) installs: u64,
+}
+
+impl Checkpointer {
+    /// Starts the thread. `base` is the state of the checkpoint on disk; `durable` is called from
+    /// the thread with the index of each checkpoint that has become durable.
+    pub fn start(
+        checkpoint: Checkpoint,
+        base: Option<View>,
+        metrics: StorageMetrics,
+        durable: impl FnMut(u64) + Send + 'static,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(CheckpointerState::default());
+        let folder = checkpoint.folder().clone();
+        let cleaned = shared.clone();
+        folder.on_garbage(move || {
+            cleaned.lock().clean = true;
+            cleaned.changed.notify_all();
+        });
+        if checkpoint.fell_back() {
+            // the start fell back to the last readable checkpoint: write a second one at once
+            let mut slot = shared.lock();
+            (slot.view, slot.whole) = (base.clone(), base.is_some());
+            shared.failing.store(true, Ordering::Relaxed);
+            metrics.checkpoint_failures.inc();
+        }
+        let mut writer = CheckpointWriter {
+            checkpoint,
+            base: base.as_ref().map(View::diff_base),
+            durable: Box::new(durable),
+            shared: shared.clone(),
+            metrics,
+        };
+        let thread = thread::Builder::new()
+            .name("checkpoint".to_owned())
+            .spawn(move || while writer.turn() {})?;
+        Ok(Self { folder, shared, thread: Some(thread) })
+    }
+
+    /// Returns the receiver of other members' snapshots, which writes into the checkpoint's folder.
+    pub fn receiver(&self) -> SnapshotReceiver {
+        SnapshotReceiver::new(self.folder.clone())
+    }
+
+    pub(super) fn folder(&self) -> &CheckpointFolder {
+        &self.folder
+    }
+
+    /// Has the thread continue from a snapshot that was published in place of `replaced` and of offered
+    /// views. Does not wait.
+    pub(super) fn adopt(&self, installed: InstalledSnapshot, replaced: View) {
+        let mut slot = self.shared.lock();
+        slot.replaced.push(replaced);
+        let outdated = slot.view.take();
+        slot.replaced.extend(outdated);
+        slot.whole = false;
+        let superseded = slot.installed.replace(installed);
+        drop(slot);
+        self.shared.changed.notify_all();
+        // outside of the lock: it wakes the thread
+        drop(superseded);
+    }
+
+    /// Queues a frozen view for the next checkpoint. It replaces one that is not being written yet.
+    pub fn offer(&self, view: View) {
+        let mut slot = self.shared.lock();
+        let replaced = slot.view.replace(view);
+        drop(slot);
+        self.shared.changed.notify_all();
+        // dropped outside of the lock: a view can hold the last reference to a lot of memory
+        drop(replaced);
+    }
+
+    /// Queues a frozen view to be written as a new base, so that the disk has no outdated records.
+    /// `done` is called when it, or a newer view, is durable.
+    pub fn rewrite(&self, view: View, done: OnDurable) {
+        let mut slot = self.shared.lock();
+        let replaced = slot.view.replace(view);
+        slot.whole_and_clean = true;
+        slot.rewrites.push(done);
+        drop(slot);
+        self.shared.changed.notify_all();
+        drop(replaced);
+    }
+
+    /// Whether the last write succeeded. Before the first write: whether the start could read the
+    /// newest checkpoint.
+    pub fn healthy(&self) -> bool {
+        !self.shared.failing.load(Ordering::Relaxed)
+    }
+
+    /// Ends the thread after the write in progress.
+    pub fn stop(&mut self) {
+        self.shared.lock().stop = true;
+        self.shared.changed.notify_all();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the checkpoint thread has panicked");
+        }
+    }
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl CheckpointerState {
+    fn lock(&self) -> MutexGuard<'_, CheckpointRequest> {
+        // The request is consistent at every step, so a poisoned lock is ignored.
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(
+        &self,
+        slot: MutexGuard<'a, CheckpointRequest>,
+    ) -> MutexGuard<'a, CheckpointRequest> {
+        self.changed
+            .wait(slot)
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct CheckpointWriter {
+    checkpoint: Checkpoint,
+    /// State of the checkpoint on disk, reduced to what the next difference needs.
+    base: Option<View>,
+    durable: Box<dyn FnMut(u64) + Send>,
+    shared: Arc<CheckpointerState>,
+    metrics: StorageMetrics,
+}
+
+impl CheckpointWriter {
+    /// Waits for something to do and does it. Returns `false` when the thread is to end.
+    fn turn(&mut self) -> bool {
+        let mut slot = self.shared.lock();
+        let view = loop {
+            if slot.stop {
+                return false;
+            }
+            if let Some(installed) = slot.installed.take() {
+                let replaced = std::mem::take(&mut slot.replaced);
+                // the new checkpoint holds nothing that is outdated
+                let rewrites = std::mem::take(&mut slot.rewrites);
+                slot.whole_and_clean = false;
+                drop(slot);
+                self.adopt(installed);
+                rewrites.into_iter().for_each(|done| done());
+                drop(replaced);
+                return true;
+            }
+            if std::mem::take(&mut slot.clean) {
+                drop(slot);
+                self.checkpoint.remove_others();
+                return true;
+            }
+            match slot.view.take() {
+                Some(view) => break view,
+                None => slot = self.shared.wait(slot),
+            }
+        };
+        let request = WriteRequest {
+            view,
+            whole: std::mem::take(&mut slot.whole),
+            whole_and_clean: std::mem::take(&mut slot.whole_and_clean),
+            rewrites: std::mem::take(&mut slot.rewrites),
+        };
+        drop(slot);
+        planted::in_thread("checkpoint");
+        self.write_until_durable(request)
+    }
+
+    /// Continues from a snapshot that was installed.
+    fn adopt(&mut self, installed: InstalledSnapshot) {
+        let InstalledSnapshot { view, files, installs } = installed;
+        let index = view.position.index;
+        self.base = Some(view.diff_base());
+        drop(view);
+        let adopted = self.checkpoint.adopt(files.chain(), installs);
+        // the manifest names them now
+        drop(files);
+        self.shared.failing.store(false, Ordering::Relaxed);
+        if let Err(error) = adopted
+            && !is_superseded(&error)
+        {
+            // the next checkpoint does it again
+            tracing::warn!(index, %error, "failed to tidy up after an installed snapshot");
+        }
+    }
+
+    /// Writes a view, or a newer one, until that is durable. Returns `false` when the thread is to end.
+    fn write_until_durable(&mut self, mut request: WriteRequest) -> bool {
+        let mut pause = RETRY_FIRST;
+        let known = self.base.as_ref().map(|base| base.position.index);
+        let anew = request.whole || request.whole_and_clean;
+        if !anew && known == Some(request.view.position.index) {
+            return true;
+        }
+        let mut begun = Instant::now();
+        while let Err(error) = self.write(&request) {
+            let superseded = is_superseded(&error);
+            if !superseded {
+                self.shared.failing.store(true, Ordering::Relaxed);
+                self.metrics.checkpoint_failures.inc();
+                let index = request.view.position.index;
+                tracing::error!(index, %error, "failed to write a checkpoint; retrying");
+            }
+            let mut slot = self.shared.lock();
+            if !slot.stop && !superseded {
+                let wait = self
+                    .shared
+                    .changed
+                    .wait_timeout_while(slot, pause, |s| !s.stop && s.installed.is_none());
+                slot = wait.unwrap_or_else(PoisonError::into_inner).0;
+            }
+            if slot.stop {
+                return false;
+            }
+            if superseded || slot.installed.is_some() {
+                // the snapshot is the checkpoint that these wait for
+                slot.rewrites.append(&mut request.rewrites);
+                return true;
+            }
+            if let Some(newer) = slot.view.take() {
+                request.view = newer;
+                request.whole |= std::mem::take(&mut slot.whole);
+                request.whole_and_clean |= std::mem::take(&mut slot.whole_and_clean);
+                request.rewrites.append(&mut slot.rewrites);
+            }
+            pause = (pause * 2).min(RETRY_MAX);
+            begun = Instant::now();
+        }
+        self.shared.failing.store(false, Ordering::Relaxed);
+        let WriteRequest { view, rewrites, .. } = request;
+        let index = view.position.index;
+        self.base = Some(view.diff_base());
+        drop(view);
+        let took = begun.elapsed();
+        self.metrics.backend_commit.observe(took.as_secs_f64());
+        (self.durable)(index);
+        rewrites.into_iter().for_each(|done| done());
+        true
+    }
+
+    /// Writes the view of a request: as the difference to the base, as the whole state, or, at low priority,
+    /// as a new base without outdated records.
+    fn write(&mut self, request: &WriteRequest) -> io::Result<()> {
+        let since = self.base.as_ref().filter(|_| !request.whole);
+        if request.whole_and_clean {
+            // run at low priority: only the requester waits for it
+            let (checkpoint, view) = (&mut self.checkpoint, &request.view);
+            run_at_low_priority(|| checkpoint.rewrite(since, view))
+        } else {
+            self.checkpoint.write(since, &request.view)
+        }
+    }
+}
+
+/// A view that is to become the checkpoint.
+struct WriteRequest {
+    view: View,
+    whole: bool,
+    whole_and_clean: bool,
+    rewrites: Vec<OnDurable>,
+}

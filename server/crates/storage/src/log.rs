@@ -1,0 +1,426 @@
+//! The raft log on disk, on `raft-engine`; the only file that names the crate. What does *not* live
+//! here: the meaning of entries, and where the log may be cut (`Replica::durable`).
+//!
+//! Every write is synced before it returns. A batch that raft does not ask to be synced (a moved
+//! commit index) is kept in memory and rides on the next one, so that at no time more than one
+//! record on disk is unsynced: [`super::tail`] rests on that.
+//!
+//! A write that finds no space is repeated once with the room of the ballast (`retry`). Any other write
+//! or sync that fails ends the process: what the disk holds is unknown then, and an acknowledgement
+//! after it would be a guess.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+
+use bytes::Bytes;
+use protobuf::well_known_types::BytesValue;
+#[cfg(not(test))]
+use raft_engine::env::DefaultFileSystem as Files;
+use raft_engine::{
+    Command, Config, Engine, LogBatch as EngineBatch, MessageExt, ReadableSize, RecoveryMode,
+};
+use witan_base::{
+    metrics::gauge,
+    panics::{UnwindScope, planted},
+};
+use witan_replica::host::{LogBatch, LogRecord};
+
+#[cfg(test)]
+use super::tests::disk::Watched as Files;
+use super::{
+    LogSizes, OpenError, StorageMetrics, ledger::Ledger, lock::wait_until_unlocked,
+    retry::Retrying, tail,
+};
+
+/// Size of a log file: the log between two checkpoints divided by this.
+const FILE_PART: u64 = 2;
+/// Size of the log at which files are purged, as a multiple of the log between two checkpoints. If
+/// it were less than I5 keeps, the engine would rewrite large entries to drop their files.
+const PURGE_TIMES: u64 = 3;
+/// The file that the engine locks, and does not wait for.
+const ENGINE_LOCK: &str = "LOCK";
+/// The engine can hold many logs; a member has one.
+const REGION: u64 = 1;
+/// Key of raft's term, vote and commit.
+const HARD_STATE: &[u8] = b"hard";
+/// Key of [`LogStart`].
+const LOG_START: &[u8] = b"line";
+/// First byte of every stored entry; raised when the rest changes.
+const FRAME_VERSION: u8 = 1;
+/// Version, index, term, checksum.
+const FRAME_HEADER_BYTES: usize = 1 + 8 + 8 + 4;
+
+/// The log of one member.
+pub struct RaftLog {
+    engine: Engine<Retrying<Files>>,
+    dir: PathBuf,
+    log_start: LogStart,
+    last: u64,
+    hard_state: Option<Bytes>,
+    /// Whether `hard_state` is newer than the one on disk.
+    unsaved: bool,
+    /// False with `--unsafe-no-fsync` only.
+    fsync: bool,
+    /// Bytes of the entries that the start replays.
+    replayed: u64,
+    metrics: StorageMetrics,
+}
+
+/// First indexes of the log. Written with every cut, so that missing entries at the front are
+/// detected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct LogStart {
+    /// Index of the very first entry this log ever got; 0 before it, and after a received snapshot.
+    pub(super) origin: u64,
+    /// Index of the first entry that must still exist; 0 before the first entry.
+    pub(super) begin: u64,
+}
+
+impl LogStart {
+    pub(super) fn encode(self) -> Vec<u8> {
+        [self.origin.to_le_bytes(), self.begin.to_le_bytes()].concat()
+    }
+
+    /// Reads the record of the log's first indexes; `None` if it is too short.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        Some(Self { origin: u64_at(bytes, 0)?, begin: u64_at(bytes, 8)? })
+    }
+
+    /// Whether entries were ever cut, so that a checkpoint is required.
+    pub(super) fn was_cut(self) -> bool {
+        self.begin != self.origin
+    }
+}
+
+/// Tells the engine how to find an index in a stored entry.
+struct Frame;
+
+impl MessageExt for Frame {
+    type Entry = BytesValue;
+
+    fn index(entry: &BytesValue) -> u64 {
+        u64_at(&entry.value, 1).expect("every entry handed to the engine has a header")
+    }
+}
+
+impl std::fmt::Debug for RaftLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log")
+            .field("line", &self.log_start)
+            .field("last", &self.last)
+            .finish()
+    }
+}
+
+impl RaftLog {
+    /// Opens the log and repairs a torn last write; returns raft's stored hard state, too. `fresh`
+    /// says that the directory is being set up; otherwise missing files are an error, because the
+    /// log was lost.
+    pub(super) fn open(
+        dir: &Path,
+        fresh: bool,
+        ledger: Arc<Ledger>,
+        metrics: StorageMetrics,
+    ) -> Result<(Self, Option<Bytes>), OpenError> {
+        std::fs::create_dir_all(dir).map_err(|e| OpenError::io(dir, e))?;
+        let lock = dir.join(ENGINE_LOCK);
+        if lock.exists() {
+            wait_until_unlocked(&lock).map_err(|e| OpenError::io(&lock, e))?;
+        }
+        tail::repair(dir)?;
+        let worth = LogSizes::of(dir).checkpoint_log_bytes;
+        let config = Config {
+            dir: dir.to_str().ok_or_else(|| OpenError::name(dir))?.to_owned(),
+            recovery_mode: RecoveryMode::AbsoluteConsistency,
+            batch_compression_threshold: ReadableSize(0),
+            target_file_size: ReadableSize(worth / FILE_PART),
+            purge_threshold: ReadableSize(worth * PURGE_TIMES),
+            enable_log_recycle: false,
+            ..Config::default()
+        };
+        let files = Arc::new(Retrying { files: Files, ledger });
+        let engine = Engine::open_with_file_system(config, files).map_err(|e| refusal(dir, e))?;
+        let mut log = Self {
+            engine,
+            dir: dir.to_owned(),
+            log_start: LogStart::default(),
+            last: 0,
+            hard_state: None,
+            unsaved: false,
+            fsync: true,
+            replayed: 0,
+            metrics,
+        };
+        match log.engine.get(REGION, LOG_START) {
+            Some(bytes) => {
+                log.log_start = LogStart::decode(&bytes)
+                    .ok_or_else(|| OpenError::log(dir, 0, "the line record is malformed"))?;
+            }
+            None if fresh => {
+                let mut batch = EngineBatch::default();
+                log.add_keys(&mut batch)
+                    .and_then(|()| log.engine.write(&mut batch, true))
+                    .map_err(|e| refusal(dir, e))?;
+                super::files::sync_dir(dir).map_err(|e| OpenError::io(dir, e))?;
+            }
+            None => return Err(OpenError::log(dir, 0, "the log's files are missing")),
+        }
+        let begin = log.log_start.begin;
+        log.last = log
+            .engine
+            .last_index(REGION)
+            .unwrap_or(begin.saturating_sub(1));
+        let first = log.engine.first_index(REGION).unwrap_or(begin);
+        if log.last < begin.saturating_sub(1) || first > begin && log.last >= begin {
+            let what = format!("entries {begin} to {first} are missing");
+            return Err(OpenError::log(dir, 0, what));
+        }
+        log.hard_state = log.engine.get(REGION, HARD_STATE).map(Bytes::from);
+        let hard_state = log.hard_state.clone();
+        Ok((log, hard_state))
+    }
+
+    /// Reads the entries from index `from` on, for a start from a checkpoint at `applied`. An error if one
+    /// is missing or damaged.
+    pub(super) fn read(&mut self, from: u64, applied: u64) -> Result<Vec<LogRecord>, OpenError> {
+        let from = from.max(self.log_start.begin);
+        let mut entries = Vec::new();
+        if self.log_start.begin != 0 && from <= self.last {
+            self.engine
+                .fetch_entries_to::<Frame>(REGION, from, self.last + 1, None, &mut entries)
+                .map_err(|e| refusal(&self.dir, e))?;
+        }
+        let mut records = Vec::with_capacity(entries.len());
+        for (expected, entry) in (from..).zip(entries) {
+            let record = unframe(entry.value).filter(|record| record.index == expected);
+            let what = || format!("entry {expected} is missing or fails its checksum");
+            records.push(record.ok_or_else(|| OpenError::log(&self.dir, 0, what()))?);
+        }
+        let replayed = records.iter().filter(|record| record.index > applied);
+        self.replayed = replayed.map(|record| record.payload.len() as u64).sum();
+        Ok(records)
+    }
+
+    /// Returns the bytes of the entries above the checkpoint that the start has replayed.
+    pub fn replayed_bytes(&self) -> u64 {
+        self.replayed
+    }
+
+    /// Whether nothing was ever appended.
+    pub(super) fn is_empty(&self) -> bool {
+        self.log_start == LogStart::default()
+    }
+
+    /// Returns the first indexes of the log.
+    pub(super) fn log_start(&self) -> LogStart {
+        self.log_start
+    }
+
+    /// Returns the index of the last entry; without entries, the index before the first one.
+    pub fn last_index(&self) -> u64 {
+        self.last
+    }
+
+    /// Appends a batch and returns the bytes of its entries. With `must_sync` it is durable on return;
+    /// batches become durable in their order. A disk error ends the process.
+    pub fn append(&mut self, batch: &LogBatch) -> usize {
+        if let Some(hard_state) = &batch.hard_state {
+            self.hard_state = Some(hard_state.clone());
+            self.unsaved = true;
+        }
+        if batch.records.is_empty() && !batch.must_sync {
+            return 0;
+        }
+        let begun = Instant::now();
+        let mut out = EngineBatch::with_capacity(batch.records.len() + 1);
+        let mut bytes = 0;
+        let mut is_first = false;
+        if let (Some(first), Some(last)) = (batch.records.first(), batch.records.last()) {
+            assert!(
+                self.log_start.begin == 0
+                    || (self.log_start.begin..=self.last + 1).contains(&first.index),
+                "an append must continue the log"
+            );
+            is_first = self.log_start.begin == 0;
+            if is_first {
+                self.log_start = LogStart { origin: first.index, begin: first.index };
+            }
+            self.last = last.index;
+            let entries: Vec<BytesValue> = batch.records.iter().map(frame).collect();
+            bytes = entries.iter().map(|e| e.value.len()).sum();
+            self.write(&mut out, |_, out| {
+                out.add_entries::<Frame>(REGION, &entries)
+            });
+        }
+        self.write(&mut out, |log, out| {
+            if is_first {
+                return log.add_keys(out);
+            }
+            match &log.hard_state {
+                Some(state) if log.unsaved => out.put(REGION, HARD_STATE.to_vec(), state.to_vec()),
+                _ => Ok(()),
+            }
+        });
+        self.sync(out);
+        if batch.must_sync && self.fsync {
+            let took = begun.elapsed();
+            self.metrics.wal_fsync.observe(took.as_secs_f64());
+        }
+        self.metrics.wal_write_bytes.add(gauge(bytes as u64));
+        bytes
+    }
+
+    /// Disables fsync: a power failure loses writes and may leave a log that is refused.
+    pub fn disable_fsync(&mut self) {
+        self.fsync = false;
+    }
+
+    /// Drops all entries with an index below `below`, and the files that contain only such entries.
+    pub fn cut(&mut self, below: u64) {
+        let below = below.min(self.last + 1);
+        if below <= self.log_start.begin || self.log_start.begin == 0 {
+            return;
+        }
+        self.log_start.begin = below;
+        let mut out = EngineBatch::default();
+        out.add_command(REGION, Command::Compact { index: below });
+        // rewrite the keys too, so that they do not pin an old file
+        self.write(&mut out, |log, out| log.add_keys(out));
+        self.sync(out);
+        self.purge();
+    }
+
+    /// Drops all entries: a received snapshot up to `index` is the checkpoint now, and the next entry
+    /// follows it. Durable when it returns.
+    pub(super) fn restart(&mut self, index: u64) {
+        let mut out = EngineBatch::default();
+        if self.log_start.begin != 0 {
+            let index = self.last + 1;
+            out.add_command(REGION, Command::Compact { index });
+        }
+        self.log_start = LogStart { origin: 0, begin: index + 1 };
+        self.last = index;
+        self.write(&mut out, |log, out| log.add_keys(out));
+        self.sync(out);
+        self.purge();
+    }
+
+    /// Writes and syncs a hard state that was not written yet. Called at a graceful stop.
+    pub fn close(mut self) {
+        if self.unsaved {
+            self.append(&LogBatch { must_sync: true, ..LogBatch::default() });
+        }
+    }
+
+    /// Adds the first indexes and the hard state to a batch.
+    fn add_keys(&self, out: &mut EngineBatch) -> raft_engine::Result<()> {
+        out.put(REGION, LOG_START.to_vec(), self.log_start.encode())?;
+        match &self.hard_state {
+            Some(state) => out.put(REGION, HARD_STATE.to_vec(), state.to_vec()),
+            None => Ok(()),
+        }
+    }
+
+    /// Deletes files that have only dropped entries. An error is logged.
+    fn purge(&self) {
+        let _guard = AbortOnFailure::new(&self.dir);
+        if let Err(error) = self.engine.purge_expired_files() {
+            // failing only costs space, and the next cut retries
+            tracing::error!(dir = %self.dir.display(), %error, "failed to delete old log files");
+        }
+    }
+
+    /// Writes a batch, and syncs it unless fsync is disabled.
+    fn sync(&mut self, mut out: EngineBatch) {
+        self.write(&mut out, |log, out| {
+            log.engine.write(out, log.fsync).map(|_| ())
+        });
+        self.unsaved = false;
+    }
+
+    /// Runs a step that writes to the log; if it fails, or the engine panics, the process ends.
+    fn write(
+        &self,
+        out: &mut EngineBatch,
+        step: impl FnOnce(&Self, &mut EngineBatch) -> raft_engine::Result<()>,
+    ) {
+        // the engine panics when a sync fails; the guard aborts the process then, too
+        let guard = AbortOnFailure::new(&self.dir);
+        planted::in_thread("log");
+        if let Err(error) = step(self, out) {
+            guard.end(&error.to_string());
+        }
+    }
+}
+
+/// Guard around a write of the log: ends the process if the write fails or panics.
+struct AbortOnFailure<'a> {
+    dir: &'a Path,
+    _guard: UnwindScope,
+}
+
+impl<'a> AbortOnFailure<'a> {
+    fn new(dir: &'a Path) -> Self {
+        Self { dir, _guard: UnwindScope::begin() }
+    }
+
+    /// Logs that the log cannot be written, and ends the process with [`super::EXIT_WRITE_FAILED`].
+    fn end(&self, error: &str) -> ! {
+        let dir = self.dir.display();
+        tracing::error!(%dir, error, "the raft log cannot be written: the process ends");
+        std::process::exit(super::EXIT_WRITE_FAILED)
+    }
+}
+
+impl Drop for AbortOnFailure<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.end("the sync failed");
+        }
+    }
+}
+
+/// Encodes an entry: version, index, term, CRC-32 and payload.
+pub(super) fn frame(record: &LogRecord) -> BytesValue {
+    let mut value = Vec::with_capacity(FRAME_HEADER_BYTES + record.payload.len());
+    value.push(FRAME_VERSION);
+    value.extend_from_slice(&record.index.to_le_bytes());
+    value.extend_from_slice(&record.term.to_le_bytes());
+    value.extend_from_slice(&frame_crc32(&value, &record.payload).to_le_bytes());
+    value.extend_from_slice(&record.payload);
+    BytesValue { value, ..BytesValue::default() }
+}
+
+/// Decodes an entry; `None` if its version is unknown or its checksum wrong.
+pub(super) fn unframe(value: Vec<u8>) -> Option<LogRecord> {
+    let value = Bytes::from(value);
+    let (index, term) = (u64_at(&value, 1)?, u64_at(&value, 9)?);
+    let sum = u32::from_le_bytes(*value.get(17..)?.first_chunk()?);
+    let payload = value.slice(FRAME_HEADER_BYTES..);
+    let whole = value[0] == FRAME_VERSION && frame_crc32(&value[..17], &payload) == sum;
+    whole.then_some(LogRecord { index, term, payload })
+}
+
+/// Computes the CRC-32 of a frame's header and payload.
+fn frame_crc32(head: &[u8], payload: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(head);
+    hasher.update(payload);
+    hasher.finalize()
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// Converts an error of opening the log into that of opening the directory.
+fn refusal(dir: &Path, error: raft_engine::Error) -> OpenError {
+    if let raft_engine::Error::Io(e) = error {
+        OpenError::io(dir, e)
+    } else {
+        OpenError::log(dir, 0, error.to_string())
+    }
+}

@@ -1,0 +1,27 @@
+//! The series of the log and of checkpoints.
+
+use prometheus::{Histogram, IntCounter, IntGauge};
+use witan_base::metrics::Register;
+
+/// Metrics of the threads that write the log and checkpoints. Clones share them.
+#[derive(Clone, Debug)]
+pub struct StorageMetrics {
+    pub(super) wal_fsync: Histogram,
+    pub(super) wal_write_bytes: IntGauge,
+    pub(super) backend_commit: Histogram,
+    /// Failed writes since the start, plus one if the start found the newest checkpoint damaged.
+    pub(super) checkpoint_failures: IntCounter,
+}
+
+impl StorageMetrics {
+    /// Registers the metrics.
+    #[rustfmt::skip]
+    pub fn register(on: &Register) -> Self {
+        Self {
+            wal_fsync: on.histogram("etcd_disk_wal_fsync_duration_seconds", "Durations of making the raft log durable.", 0.001, 14),
+            wal_write_bytes: on.gauge("etcd_disk_wal_write_bytes_total", "Bytes written to the raft log."),
+            backend_commit: on.histogram("etcd_disk_backend_commit_duration_seconds", "Durations of making a checkpoint durable.", 0.001, 14),
+            checkpoint_failures: on.counter("witan_checkpoint_failures_total", "Checkpoints that could not be written."),
+        }
+    }
+}

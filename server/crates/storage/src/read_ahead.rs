@@ -1,0 +1,137 @@
+//! Reads records ahead on another thread while the state is restored from them, so that a start
+//! uses two cores: reading a run takes about as long as building the state from it. What does *not*
+//! live here: the meaning of records.
+
+use std::{
+    mem,
+    path::Path,
+    sync::mpsc::{SyncSender, sync_channel},
+    thread,
+};
+
+use witan_base::panics::catch_in_library;
+use witan_replica::machine::record::CorruptRecord;
+
+use super::{
+    error::CheckpointReadError,
+    manifest::Chain,
+    merge::{MergedRecords, Record, Records},
+};
+
+/// Approximate bytes of a portion, in which records pass between the threads.
+const PORTION_BYTES: usize = 256 << 10;
+/// Maximum number of waiting portions.
+const PORTIONS_MAX: usize = 4;
+
+type Portion = Vec<Result<Record, CheckpointReadError>>;
+
+/// Streams all records of a chain in key order through `restore`, and counts their bytes.
+pub(super) fn read_chain<T>(
+    dir: &Path,
+    chain: &Chain,
+    restore: &mut dyn FnMut(&mut Records<'_>) -> Result<T, CheckpointReadError>,
+) -> Result<(T, u64), CheckpointReadError> {
+    let mut merged = MergedRecords::new(dir, chain);
+    // sled panics on some damage instead of answering an error.
+    let restored = catch_in_library(|| read_ahead(&mut merged, restore));
+    let restored = restored.unwrap_or_else(|| {
+        Err(CorruptRecord::new("reading the database ended in a panic").into())
+    })?;
+    Ok((restored, merged.bytes))
+}
+
+/// Restores from records that are read on another thread. A panic there is an error here.
+fn read_ahead<T>(
+    records: impl Iterator<Item = Result<Record, CheckpointReadError>> + Send,
+    restore: &mut dyn FnMut(&mut Records<'_>) -> Result<T, CheckpointReadError>,
+) -> Result<T, CheckpointReadError> {
+    thread::scope(|scope| {
+        let (send, receive) = sync_channel(PORTIONS_MAX);
+        let reading = thread::Builder::new()
+            .name("read-ahead".to_owned())
+            .spawn_scoped(scope, move || catch_in_library(|| read(records, &send)))?;
+        let restored = restore(&mut receive.iter().flatten());
+        // if restoring ends early, the reader must not wait for room
+        drop(receive);
+        match reading.join() {
+            Ok(Some(())) => restored,
+            Ok(None) | Err(_) => {
+                Err(CorruptRecord::new("reading the database ended in a panic").into())
+            }
+        }
+    })
+}
+
+/// Sends all records until the receiver is dropped.
+fn read(
+    records: impl Iterator<Item = Result<Record, CheckpointReadError>>,
+    send: &SyncSender<Portion>,
+) {
+    let (mut portion, mut bytes) = (Portion::new(), 0);
+    for record in records {
+        bytes += record
+            .as_ref()
+            .map_or(0, |(key, value)| key.len() + value.len());
+        portion.push(record);
+        if bytes >= PORTION_BYTES {
+            bytes = 0;
+            if send.send(mem::take(&mut portion)).is_err() {
+                return;
+            }
+        }
+    }
+    // an error means that the receiver was dropped
+    let _ = send.send(portion);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(number: u64) -> Result<Record, CheckpointReadError> {
+        let key = number.to_be_bytes().to_vec();
+        Ok((key, vec![b'v'; 10_000]))
+    }
+
+    #[test]
+    fn all_records_come_in_their_order() {
+        let mut expected = 0..1000;
+        let count = read_ahead((0..1000).map(record), &mut |records| {
+            let mut count = 0;
+            for found in records {
+                assert_eq!(found?, record(expected.next().unwrap())?);
+                count += 1;
+            }
+            Ok(count)
+        });
+        assert_eq!(count.unwrap(), 1000);
+    }
+
+    #[test]
+    fn an_error_and_a_panic_of_the_reader_are_errors() {
+        let whole = &mut |records: &mut Records<'_>| {
+            for record in records {
+                record?;
+            }
+            Ok(())
+        };
+        let broken = |number| match number {
+            500 => Err(CorruptRecord::new("the tenth").into()),
+            _ => record(number),
+        };
+        let error: Result<(), _> = read_ahead((0..1000).map(broken), whole);
+        assert!(error.unwrap_err().to_string().contains("the tenth"));
+        let panics = |number| match number {
+            500 => panic!("planted"),
+            _ => record(number),
+        };
+        let error: Result<(), _> = read_ahead((0..1000).map(panics), whole);
+        assert!(error.unwrap_err().to_string().contains("panic"));
+    }
+
+    #[test]
+    fn stopping_early_ends_the_reader() {
+        let first = read_ahead((0..).map(record), &mut |records| records.next().unwrap());
+        assert_eq!(first.unwrap(), record(0).unwrap());
+    }
+}

@@ -1,0 +1,333 @@
+//! Snapshots of other members, on their way to the disk. A receiver writes the records as runs of the
+//! checkpoint that nobody reads until the replica's thread publishes them ([`super::install()`]), and
+//! builds the state from them as they come.
+//!
+//! At most one snapshot is received at a time. What one has written stays when its stream breaks, so
+//! that the next stream of the same snapshot goes on from there; its state is then built from the disk,
+//! as at a start. In memory are at most two runs, of which one is being written, and the new state
+//! beside the present one.
+
+use std::{
+    io, mem,
+    path::PathBuf,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use witan_base::panics::catch_in_library;
+use witan_replica::machine::{
+    record::CorruptRecord,
+    view::{View, ViewBuilder},
+};
+
+use super::{
+    error::CheckpointReadError,
+    folder::{CheckpointFolder, DurableRecords, OnDurable, ReceiverState, SnapshotId},
+    manifest::{Chain, Run},
+    merge::Records,
+    read_ahead::read_chain,
+    record_stream::{RecordCounter, RecordTotals},
+    run::{RUN_BYTES, RunItem, item_bytes},
+};
+
+/// Why a snapshot is not received.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// Another one is being received, or waits for the replica.
+    #[error("this member is receiving another snapshot")]
+    Busy,
+    /// The disk refused, or is full.
+    #[error("the snapshot cannot be written: {0}")]
+    Io(#[from] io::Error),
+    /// The records are no state, or not those that were announced.
+    #[error("the snapshot is damaged: {0}")]
+    Corrupt(String),
+}
+
+/// Receives the snapshots of one member. Clones share.
+#[derive(Clone, Debug)]
+pub struct SnapshotReceiver {
+    folder: Arc<CheckpointFolder>,
+}
+
+impl SnapshotReceiver {
+    pub(super) fn new(folder: Arc<CheckpointFolder>) -> Self {
+        Self { folder }
+    }
+
+    /// Makes a receiver without a folder, for tests of what never receives a snapshot.
+    pub fn without_folder() -> Self {
+        Self::new(CheckpointFolder::new(PathBuf::new(), Arc::default(), 1))
+    }
+
+    /// Begins to receive a snapshot of about `bytes`, or continues with one of the same id that was parked.
+    pub fn begin(&self, id: SnapshotId, bytes: u64) -> Result<IncomingSnapshot, SnapshotError> {
+        let mut state = self.folder.state();
+        let before = match mem::replace(&mut state.receiver, ReceiverState::Busy) {
+            ReceiverState::Busy => return Err(SnapshotError::Busy),
+            ReceiverState::Idle => None,
+            ReceiverState::Parked(id, records) => Some((id, *records)),
+        };
+        drop(state);
+        let turn = Some(ReceiverTurn { folder: self.folder.clone() });
+        let durable = match before {
+            Some((known, records)) if known == id => records,
+            Some((_, other)) => {
+                self.folder.discard(&other.runs);
+                DurableRecords::default()
+            }
+            None => DurableRecords::default(),
+        };
+        let begins = durable.runs.is_empty();
+        let incoming = IncomingSnapshot {
+            id,
+            count: durable.count.clone(),
+            durable,
+            items: Vec::new(),
+            item_bytes: 0,
+            writing: None,
+            builder: begins.then(ViewBuilder::default),
+            folder: self.folder.clone(),
+            turn,
+        };
+        let left = bytes.saturating_sub(incoming.count.bytes());
+        if !self.folder.ledger.has_room(&self.folder.dir, left) {
+            return Err(io::Error::from(io::ErrorKind::StorageFull).into());
+        }
+        Ok(incoming)
+    }
+}
+
+/// While it lives, no other snapshot is received.
+#[derive(Debug)]
+struct ReceiverTurn {
+    folder: Arc<CheckpointFolder>,
+}
+
+impl Drop for ReceiverTurn {
+    fn drop(&mut self) {
+        let mut state = self.folder.state();
+        if matches!(state.receiver, ReceiverState::Busy) {
+            state.receiver = ReceiverState::Idle;
+        }
+    }
+}
+
+/// A snapshot whose records come in. Dropping it removes what was written.
+#[derive(Debug)]
+pub struct IncomingSnapshot {
+    id: SnapshotId,
+    durable: DurableRecords,
+    /// All records that came in.
+    count: RecordCounter,
+    /// What the next run will hold.
+    items: Vec<RunItem>,
+    item_bytes: usize,
+    /// The run before, while another thread writes it.
+    writing: Option<RunInWriting>,
+    /// The state of all records that came in; `None` if others were on disk before.
+    builder: Option<ViewBuilder>,
+    folder: Arc<CheckpointFolder>,
+    turn: Option<ReceiverTurn>,
+}
+
+/// A run that another thread writes, and what is durable with it.
+#[derive(Debug)]
+struct RunInWriting {
+    /// `None` if the library panicked.
+    thread: JoinHandle<Option<io::Result<Run>>>,
+    count: RecordCounter,
+    last_key: Vec<u8>,
+}
+
+impl IncomingSnapshot {
+    /// Returns the totals of the records that are durable already, behind which the stream continues, and
+    /// their last key.
+    pub fn durable(&self) -> (RecordTotals, &[u8]) {
+        (self.durable.count.totals(), &self.durable.last_key)
+    }
+
+    /// Returns the totals of all records so far.
+    pub fn totals(&self) -> RecordTotals {
+        self.count.totals()
+    }
+
+    /// Adds a record; begins to write a run when the records are enough for one.
+    pub fn add(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), SnapshotError> {
+        self.count.add(&key, &value);
+        if let Some(builder) = &mut self.builder {
+            builder.load(&key, &value)?;
+        }
+        let item = (key, Some(value));
+        self.item_bytes += item_bytes(&item);
+        self.items.push(item);
+        if self.item_bytes as u64 >= RUN_BYTES {
+            self.write_run()?;
+        }
+        Ok(())
+    }
+
+    /// Has another thread write a run, after the one before is durable: the disk works while the next
+    /// records come in.
+    fn write_run(&mut self) -> io::Result<()> {
+        self.finish_run()?;
+        let Some((last_key, _)) = self.items.last() else {
+            return Ok(());
+        };
+        let (count, last_key) = (self.count.clone(), last_key.clone());
+        let (folder, mut items) = (self.folder.clone(), mem::take(&mut self.items));
+        self.item_bytes = 0;
+        let write = move || catch_in_library(|| folder.write_run(&mut items, true));
+        let thread = thread::Builder::new().name("snapshot-run".to_owned());
+        self.writing = Some(RunInWriting { thread: thread.spawn(write)?, count, last_key });
+        Ok(())
+    }
+
+    /// Waits until the run that is being written is durable.
+    fn finish_run(&mut self) -> io::Result<()> {
+        let Some(writing) = self.writing.take() else {
+            return Ok(());
+        };
+        let written = writing.thread.join().ok().flatten();
+        let run = written.unwrap_or_else(|| Err(io::Error::other("writing a run panicked")))?;
+        self.durable.runs.push(run);
+        self.durable.count = writing.count;
+        self.durable.last_key = writing.last_key;
+        Ok(())
+    }
+
+    /// Keeps what is durable for the next stream of the same snapshot, because this one broke.
+    pub fn park(mut self) {
+        // what the disk refuses now comes once more with the next stream
+        let _ = self.finish_run();
+        if !self.durable.runs.is_empty() {
+            let records = Box::new(mem::take(&mut self.durable));
+            self.folder.state().receiver = ReceiverState::Parked(self.id, records);
+        }
+    }
+
+    /// Makes all records durable and builds the state from them; an error unless they are as many as
+    /// `announced`.
+    pub fn finish(mut self, announced: RecordTotals) -> Result<ReceivedSnapshot, SnapshotError> {
+        let came = self.totals();
+        if came != announced {
+            let what = format!("{announced:?} were announced, {came:?} came");
+            return Err(SnapshotError::Corrupt(what));
+        }
+        self.write_run()?;
+        let built = self.builder.take().map(ViewBuilder::finish).transpose()?;
+        self.finish_run()?;
+        let folder = self.folder.clone();
+        folder.sync()?;
+        let view = match built {
+            Some(view) => view,
+            None => self.read_back()?,
+        };
+        let position = &view.position;
+        if (position.index, position.term) != (self.id.index, self.id.term) {
+            let what = format!(
+                "its state is of entry {} of term {}, not of entry {} of term {}",
+                position.index, position.term, self.id.index, self.id.term
+            );
+            return Err(SnapshotError::Corrupt(what));
+        }
+        Ok(ReceivedSnapshot {
+            view,
+            files: ReceivedFiles {
+                runs: mem::take(&mut self.durable.runs),
+                folder,
+                turn: self.turn.take(),
+            },
+            installed: None,
+        })
+    }
+
+    /// Builds the state from the runs on disk.
+    fn read_back(&self) -> Result<View, SnapshotError> {
+        let chain = Chain { links: vec![self.durable.runs.clone()] };
+        let restore = &mut |records: &mut Records<'_>| View::restore(records);
+        let (view, _) = read_chain(&self.folder.dir, &chain, restore)?;
+        Ok(view)
+    }
+}
+
+impl Drop for IncomingSnapshot {
+    fn drop(&mut self) {
+        // a run that fails leaves nothing to discard
+        let _ = self.finish_run();
+        self.folder.discard(&self.durable.runs);
+    }
+}
+
+/// A snapshot that is on disk and in memory, and not published. Dropping it without
+/// [`super::install()`] gives up what is on disk.
+#[derive(Debug)]
+pub struct ReceivedSnapshot {
+    /// The state.
+    pub view: View,
+    pub(super) files: ReceivedFiles,
+    /// Called when it is installed, dropped if it is not.
+    pub(super) installed: Option<NotifyInstalled>,
+}
+
+impl ReceivedSnapshot {
+    /// Sets the function that is called when the snapshot is installed, and dropped if it never is.
+    pub fn on_installed(&mut self, installed: OnDurable) {
+        self.installed = Some(NotifyInstalled(installed));
+    }
+}
+
+/// A callback, which no `Debug` shows.
+pub(super) struct NotifyInstalled(pub(super) OnDurable);
+
+impl std::fmt::Debug for NotifyInstalled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NotifyInstalled").finish_non_exhaustive()
+    }
+}
+
+/// The runs of a received snapshot. Nothing else removes them while this lives.
+#[derive(Debug)]
+pub(super) struct ReceivedFiles {
+    runs: Vec<Run>,
+    folder: Arc<CheckpointFolder>,
+    /// Until it is published.
+    turn: Option<ReceiverTurn>,
+}
+
+impl ReceivedFiles {
+    /// Returns the chain of the received runs.
+    pub(super) fn chain(&self) -> Chain {
+        Chain { links: vec![self.runs.clone()] }
+    }
+
+    /// Notes that the runs are published, so that another snapshot may be received.
+    pub(super) fn published(&mut self) {
+        self.turn = None;
+    }
+}
+
+impl Drop for ReceivedFiles {
+    fn drop(&mut self) {
+        // The checkpoint's thread removes what is not published: this may be the replica's.
+        self.folder.forget(&self.runs);
+        self.folder.report_garbage();
+    }
+}
+
+impl From<CorruptRecord> for SnapshotError {
+    fn from(error: CorruptRecord) -> Self {
+        Self::Corrupt(error.to_string())
+    }
+}
+
+impl From<CheckpointReadError> for SnapshotError {
+    fn from(error: CheckpointReadError) -> Self {
+        match error {
+            CheckpointReadError::Io(error) => Self::Io(error),
+            CheckpointReadError::At(_, error) => Self::from(*error),
+            CheckpointReadError::Database(what) => Self::Corrupt(what),
+            CheckpointReadError::Record(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! Free space of the file system of the data directory, and what is refused when it is scarce. The
+//! ballast is deleted when the disk is full, so that a start, and commands that free space, still
+//! have some.
+//!
+//! Below the reserve, commands that add data are refused, until a quarter more than the reserve is
+//! free and the ballast is restored. Below the floor all commands are refused, because a log that
+//! cannot be written ends the process.
+//!
+//! What does *not* live here: which commands add data, and where they are refused.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use super::{
+    ledger::{Ledger, measure},
+    lock::LockFile,
+};
+
+/// The default reserve: an eighth of the file system, and at most this much.
+const RESERVE_BYTES_MAX: u64 = 256 << 20;
+const RESERVE_PART: u64 = 8;
+
+/// The default ballast: a thirty-second of the file system, and at most this much.
+const BALLAST_BYTES_MAX: u64 = 16 << 20;
+const BALLAST_PART: u64 = 32;
+
+/// The floor, as a part of the reserve.
+const FLOOR_PART: u64 = 32;
+
+/// The log between two checkpoints, as a part of the file system, see [`LogSizes`].
+const CHECKPOINT_PART: u64 = 32;
+
+/// Maximum and minimum bytes of log between two checkpoints. A start replays up to that, and the
+/// disk keeps about three times as much log (I5).
+const CHECKPOINT_LOG_BYTES_MAX: u64 = 32 << 20;
+const CHECKPOINT_LOG_BYTES_MIN: u64 = 1 << 20;
+
+/// Settings of the reserve and the ballast.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpaceConfig {
+    /// `--disk-reserve-bytes`; `None` chooses by the file system's size, 0 disables monitoring.
+    pub reserve_bytes: Option<u64>,
+    /// `--disk-ballast-bytes`; `None` chooses by the file system's size, 0 keeps none.
+    pub ballast_bytes: Option<u64>,
+}
+
+/// Sizes of the log that suit a file system: smaller on a small one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogSizes {
+    /// Bytes of log between two checkpoints.
+    pub checkpoint_log_bytes: u64,
+}
+
+impl LogSizes {
+    /// Chooses the sizes by the total size of the file system that holds `dir` or its nearest existing
+    /// ancestor. A file system that cannot be measured gets the largest ones.
+    pub fn of(dir: &Path) -> Self {
+        let total = measure(dir).map_or(u64::MAX, |measured| measured.total);
+        Self {
+            checkpoint_log_bytes: (total / CHECKPOINT_PART)
+                .clamp(CHECKPOINT_LOG_BYTES_MIN, CHECKPOINT_LOG_BYTES_MAX),
+        }
+    }
+}
+
+/// Which commands the disk has room for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SpaceLevel {
+    /// All commands are accepted.
+    #[default]
+    Enough,
+    /// Only commands that add no data are accepted.
+    Low,
+    /// All commands are refused.
+    None,
+}
+
+/// The last measurement, readable by all threads.
+#[derive(Debug, Default)]
+pub struct SpaceStatus {
+    free_bytes: AtomicU64,
+    reserve_bytes: AtomicU64,
+    ballast_bytes: AtomicU64,
+    room: AtomicU8,
+}
+
+impl SpaceStatus {
+    /// Returns the free bytes of the file system.
+    pub fn free_bytes(&self) -> u64 {
+        self.free_bytes.load(Relaxed)
+    }
+
+    /// Returns the bytes that must stay free; 0 without monitoring.
+    pub fn reserve_bytes(&self) -> u64 {
+        self.reserve_bytes.load(Relaxed)
+    }
+
+    /// Returns the bytes of the ballast; 0 if it does not exist.
+    pub fn ballast_bytes(&self) -> u64 {
+        self.ballast_bytes.load(Relaxed)
+    }
+
+    /// Whether commands that add data are refused.
+    pub fn is_low(&self) -> bool {
+        self.room.load(Relaxed) != SpaceLevel::Enough as u8
+    }
+}
+
+/// Monitors the free space of one file system.
+#[derive(Debug)]
+pub struct SpaceMonitor {
+    dir: PathBuf,
+    /// Shared with the threads that write to the disk.
+    ledger: Arc<Ledger>,
+    reserve_bytes: u64,
+    ballast_bytes: u64,
+    level: SpaceLevel,
+    free: u64,
+    /// Bytes of accepted commands since the last measurement, plus those that were not written by
+    /// then.
+    bytes_since_check: u64,
+    /// Bytes appended to the log since the last measurement: on a follower, of commands that the leader has
+    /// accepted.
+    appended_since_check: u64,
+    status: Arc<SpaceStatus>,
+}
+
+impl SpaceMonitor {
+    /// Measures the file system and resolves the settings. Must be called before the data directory
+    /// is opened: on a full disk it deletes an existing ballast, so that the log can be opened.
+    pub fn open(dir: &Path, wanted: SpaceConfig) -> Self {
+        let total = measure(dir).map_or(u64::MAX, |measured| measured.total);
+        let reserve = || (total / RESERVE_PART).min(RESERVE_BYTES_MAX);
+        let reserve_bytes = wanted.reserve_bytes.unwrap_or_else(reserve);
+        let ballast = || (total / BALLAST_PART).min(BALLAST_BYTES_MAX);
+        let ballast_bytes = match wanted.ballast_bytes {
+            _ if reserve_bytes == 0 => 0,
+            Some(bytes) => bytes,
+            None => ballast(),
+        };
+        let member = super::member_dir(dir);
+        let ledger = Ledger::new(&member, ballast_bytes, reserve_bytes / FLOOR_PART);
+        let mut space = Self {
+            dir: dir.to_owned(),
+            ledger: Arc::new(ledger),
+            reserve_bytes,
+            ballast_bytes,
+            level: SpaceLevel::Enough,
+            free: 0,
+            bytes_since_check: 0,
+            appended_since_check: 0,
+            status: Arc::new(SpaceStatus::default()),
+        };
+        space.measure();
+        let held = space.ledger.holds_ballast();
+        let unfit = !held && space.ledger.is_in_the_way();
+        if unfit || (held && space.is_full()) {
+            space.release_at_start();
+        }
+        space
+    }
+
+    /// Whether less than the size of the ballast (or of the reserve, if that is smaller) is free.
+    fn is_full(&self) -> bool {
+        self.free < self.ballast_bytes.min(self.reserve_bytes)
+    }
+
+    /// Deletes the ballast unless another process uses the directory. The lock is not kept: opening
+    /// the storage takes it again.
+    fn release_at_start(&self) {
+        match LockFile::take(&super::member_dir(&self.dir)) {
+            Ok(_lock) => self.ledger.release(),
+            // opening the storage reports who holds the lock
+            Err(error) => {
+                tracing::debug!(%error, "keeping the ballast: another process uses the directory")
+            }
+        }
+    }
+
+    /// Returns the last measurement, which later ones update.
+    pub fn seen(&self) -> Arc<SpaceStatus> {
+        self.status.clone()
+    }
+
+    /// Returns the ledger of announced bytes.
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    /// Returns the level of the last measurement.
+    pub fn room(&self) -> SpaceLevel {
+        self.level
+    }
+
+    /// Measures free space, deletes or restores the ballast, and returns and publishes the new
+    /// level.
+    pub fn check(&mut self) -> SpaceLevel {
+        // marks that other threads set from here on are for the next check
+        self.ledger.take_stale();
+        let short = self.ledger.take_short();
+        self.bytes_since_check = self.ledger.promised();
+        self.appended_since_check = 0;
+        self.measure();
+        if self.ledger.holds_ballast() && self.is_full() {
+            self.ledger.release();
+            self.measure();
+        }
+        let calm = self.reserve_bytes + self.reserve_bytes / 4;
+        let wants_ballast = !self.ledger.holds_ballast() && self.ballast_bytes > 0;
+        if wants_ballast && self.free >= calm + self.ballast_bytes {
+            if !self.ledger.make_ballast(self.ballast_bytes) {
+                self.ballast_bytes = 0;
+            }
+            self.measure();
+        }
+        let recovers =
+            self.free >= calm && (self.ledger.holds_ballast() || self.ballast_bytes == 0);
+        let room = if self.free < self.floor_bytes() {
+            SpaceLevel::None
+        } else if self.free < self.reserve_bytes
+            || ((short || self.level != SpaceLevel::Enough) && !recovers)
+        {
+            SpaceLevel::Low
+        } else {
+            SpaceLevel::Enough
+        };
+        self.publish(room);
+        room
+    }
+
+    /// Whether a command that takes this many bytes of log may be accepted; if so, counts them as
+    /// used. `grows` says that it adds data.
+    pub fn take(&mut self, bytes: u64, grows: bool) -> bool {
+        if self.reserve_bytes == 0 {
+            return true;
+        }
+        if self.ledger.take_stale() {
+            self.check();
+        }
+        let left = self.free.saturating_sub(self.bytes_since_check + bytes);
+        let fits = match self.level {
+            SpaceLevel::Enough if grows => left >= self.reserve_bytes / 2,
+            SpaceLevel::Enough => left >= self.floor_bytes(),
+            SpaceLevel::Low => !grows && left >= self.floor_bytes(),
+            SpaceLevel::None => false,
+        };
+        let fits = fits && self.ledger.promise(bytes);
+        if fits {
+            self.bytes_since_check += bytes;
+        }
+        fits
+    }
+
+    /// Measures free space again if the level may have changed; must be called after `appended` bytes of log
+    /// were written.
+    pub fn written(&mut self, appended: u64) {
+        self.ledger.keep_promises();
+        self.appended_since_check += appended;
+        let much = self.bytes_since_check > self.reserve_bytes / 8
+            || (self.reserve_bytes > 0 && self.appended_since_check > self.floor_bytes() / 2);
+        let scarce = self.bytes_since_check.max(self.appended_since_check) > 0
+            && self.level != SpaceLevel::Enough;
+        if much || scarce || self.ledger.take_stale() {
+            self.check();
+        }
+    }
+
+    /// Returns the bytes by which the log may grow without a look at what commands add: those above the floor.
+    /// Without monitoring there is no bound.
+    pub fn log_room(&self) -> u64 {
+        match self.level {
+            _ if self.reserve_bytes == 0 => u64::MAX,
+            SpaceLevel::None => 0,
+            SpaceLevel::Low | SpaceLevel::Enough => {
+                let used = self.bytes_since_check.max(self.appended_since_check);
+                self.free.saturating_sub(self.floor_bytes() + used)
+            }
+        }
+    }
+
+    fn floor_bytes(&self) -> u64 {
+        self.ledger.floor_bytes()
+    }
+
+    /// Measures free space; if that is not possible, it counts as unlimited.
+    fn measure(&mut self) {
+        self.free = measure(&self.dir).map_or(u64::MAX, |measured| measured.free);
+    }
+
+    /// Stores a level, free bytes, reserve and ballast for other threads; logs a change of the
+    /// level.
+    fn publish(&mut self, room: SpaceLevel) {
+        let (free_bytes, reserve_bytes) = (self.free, self.reserve_bytes);
+        if room != self.level {
+            match room {
+                SpaceLevel::Enough => {
+                    tracing::info!(free_bytes, "the disk has space again: writes are accepted");
+                }
+                SpaceLevel::Low => tracing::warn!(
+                    free_bytes,
+                    reserve_bytes,
+                    "the disk is almost full: writes are refused until there is space"
+                ),
+                SpaceLevel::None => tracing::error!(
+                    free_bytes,
+                    "the disk is full: all commands are refused until there is space"
+                ),
+            }
+        }
+        self.level = room;
+        let held = self.ledger.holds_ballast();
+        let ballast = if held { self.ballast_bytes } else { 0 };
+        self.status.free_bytes.store(free_bytes, Relaxed);
+        self.status.reserve_bytes.store(reserve_bytes, Relaxed);
+        self.status.ballast_bytes.store(ballast, Relaxed);
+        self.status.room.store(room as u8, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::{member_dir, tests::TempDir};
+
+    const BALLAST_BYTES: u64 = 200_000;
+
+    fn open(dir: &Path) -> SpaceMonitor {
+        let wanted = SpaceConfig {
+            reserve_bytes: Some(1 << 20),
+            ballast_bytes: Some(BALLAST_BYTES),
+        };
+        SpaceMonitor::open(dir, wanted)
+    }
+
+    #[test]
+    fn a_ballast_of_another_size_is_replaced_under_the_lock() {
+        let dir = TempDir::new();
+        let member = member_dir(&dir.data());
+        fs::create_dir_all(&member).unwrap();
+        let ballast = member.join("ballast");
+        fs::write(&ballast, b"cut short").unwrap();
+        let lock = LockFile::take(&member).unwrap();
+        assert!(!open(&dir.data()).ledger.holds_ballast());
+        assert!(ballast.exists(), "it is another process's");
+        drop(lock);
+        let mut space = open(&dir.data());
+        assert!(!ballast.exists());
+        space.check();
+        assert_eq!(fs::metadata(&ballast).unwrap().len(), BALLAST_BYTES);
+        assert!(space.ledger.holds_ballast());
+        assert!(open(&dir.data()).ledger.holds_ballast());
+    }
+
+    #[test]
+    fn the_log_and_a_checkpoint_never_count_on_the_same_bytes() {
+        let dir = TempDir::new();
+        let member = member_dir(&dir.data());
+        fs::create_dir_all(&member).unwrap();
+        let mut space = open(&dir.data());
+        space.check();
+        let ledger = space.ledger().clone();
+        let most = space.free / 4 * 3;
+        let run = ledger.begin_run(&member, most).unwrap();
+        assert!(space.take(1000, false));
+        assert!(!space.take(most, false), "the run needs them");
+        drop(run);
+        assert!(space.take(most, false));
+        let error = ledger.begin_run(&member, most).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+        space.check();
+        assert!(!space.take(most, false), "they are taken and not written");
+        space.written(0);
+        assert!(ledger.begin_run(&member, most).is_ok());
+    }
+
+    /// A follower's log grows by what the leader has accepted.
+    #[test]
+    fn free_space_is_measured_again_after_much_log_of_others() {
+        let dir = TempDir::new();
+        fs::create_dir_all(member_dir(&dir.data())).unwrap();
+        let mut space = open(&dir.data());
+        space.check();
+        space.free = 0;
+        space.written(space.floor_bytes() / 2);
+        assert_eq!(space.free, 0, "not yet");
+        space.written(1);
+        assert!(space.free > 0);
+        assert!(space.log_room() > 0 && space.log_room() < space.free);
+        space.level = SpaceLevel::None;
+        assert_eq!(space.log_room(), 0);
+    }
+
+    #[test]
+    fn a_deleted_ballast_is_restored() {
+        let dir = TempDir::new();
+        let ballast = member_dir(&dir.data()).join("ballast");
+        fs::create_dir_all(member_dir(&dir.data())).unwrap();
+        let mut space = open(&dir.data());
+        space.check();
+        fs::remove_file(&ballast).unwrap();
+        space.ledger.release();
+        assert!(!space.ledger.holds_ballast());
+        space.check();
+        assert!(space.ledger.holds_ballast() && ballast.exists());
+    }
+}

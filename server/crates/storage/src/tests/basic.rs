@@ -1,0 +1,253 @@
+//! What was written is read back: log, hard state, checkpoint, and both together.
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
+    sync::mpsc,
+};
+
+use witan_replica::host::LogBatch;
+
+use super::*;
+use crate::Checkpointer;
+
+#[test]
+fn an_empty_directory_opens_empty_and_again() {
+    let dir = TempDir::new();
+    for _ in 0..3 {
+        let (_storage, recovered) = reopen(&dir);
+        assert!(recovered.checkpoint.is_none());
+        assert!(recovered.hard_state.is_none());
+        assert!(recovered.records.is_empty());
+    }
+    assert_eq!(super::super::identity(&dir.data()).unwrap(), Some(ME));
+}
+
+#[test]
+fn entries_and_hard_state_come_back() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    storage.log.append(&batch(2..5, 1));
+    storage.log.append(&batch(5..6, 2));
+    drop(storage);
+    let (storage, recovered) = reopen(&dir);
+    assert_eq!(recovered.records[..3], batch(2..5, 1).records);
+    assert_eq!(recovered.records[3..], batch(5..6, 2).records);
+    assert_eq!(recovered.hard_state, batch(5..6, 2).hard_state);
+    assert_eq!(storage.log.last_index(), 5);
+}
+
+#[test]
+fn appending_below_the_end_replaces_the_rest() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    storage.log.append(&batch(2..100, 1));
+    storage.log.append(&batch(50..60, 2));
+    drop(storage);
+    let (mut storage, recovered) = reopen(&dir);
+    assert_eq!(indexes(&recovered), (2..60).collect::<Vec<_>>());
+    assert_eq!(recovered.records[48..], batch(50..60, 2).records);
+    storage.log.append(&batch(2..3, 3));
+    drop(storage);
+    assert_eq!(reopen(&dir).1.records, batch(2..3, 3).records);
+}
+
+#[test]
+fn a_hard_state_that_needs_no_sync_rides_on_the_next_write() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    storage.log.append(&batch(2..3, 1));
+    let moved = LogBatch { hard_state: Some("moved".into()), ..LogBatch::default() };
+    storage.log.append(&moved);
+    storage.log.append(&LogBatch {
+        records: vec![record(3, 1, 10)],
+        hard_state: None,
+        must_sync: true,
+    });
+    drop(storage);
+    let (mut storage, recovered) = reopen(&dir);
+    assert_eq!(recovered.hard_state, Some("moved".into()));
+    storage
+        .log
+        .append(&LogBatch { hard_state: Some("last".into()), ..LogBatch::default() });
+    storage.log.close();
+    drop((storage.checkpoint, storage.lock));
+    assert_eq!(reopen(&dir).1.hard_state, Some("last".into()));
+}
+
+#[test]
+fn a_cut_log_begins_where_it_was_cut() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    storage.log.append(&batch(2..100, 1));
+    storage.checkpoint.write(None, &view(60, 10)).unwrap();
+    storage.log.cut(40);
+    storage.log.cut(30);
+    storage.log.append(&batch(100..101, 1));
+    drop(storage);
+    let (_, recovered) = reopen(&dir);
+    assert_eq!(indexes(&recovered), (61..101).collect::<Vec<_>>());
+    same(recovered.checkpoint.as_ref(), &view(60, 10));
+}
+
+#[test]
+fn checkpoints_come_back_whole_and_by_difference() {
+    let dir = TempDir::new();
+    let mut since: Option<View> = None;
+    for (index, size) in [
+        (2, 0),
+        (3, 10 << 20),
+        (4, 40_000),
+        (5, 5),
+        (6, 1 << 20),
+        (7, 31 << 10),
+    ] {
+        let (mut storage, recovered) = reopen(&dir);
+        if let Some(since) = &since {
+            same(recovered.checkpoint.as_ref(), since);
+        }
+        let next = view(index, size);
+        storage
+            .checkpoint
+            .write(recovered.checkpoint.as_ref(), &next)
+            .unwrap();
+        let again = view(index + 100, size);
+        storage.checkpoint.write(Some(&next), &again).unwrap();
+        if index % 2 == 0 {
+            storage.checkpoint.write(None, &again).unwrap();
+        }
+        since = Some(again);
+    }
+    let (_, recovered) = reopen(&dir);
+    same(recovered.checkpoint.as_ref(), &since.unwrap());
+}
+
+#[test]
+fn the_thread_writes_what_it_is_offered() {
+    let dir = TempDir::new();
+    let (storage, _) = reopen(&dir);
+    let (send, durable) = mpsc::sync_channel(64);
+    let metrics = metrics();
+    let mut thread = Checkpointer::start(storage.checkpoint, None, metrics.clone(), move |index| {
+        send.send(index).unwrap()
+    })
+    .unwrap();
+    for index in 2..20 {
+        thread.offer(view(index, 100_000));
+    }
+    let wait = || durable.recv_timeout(Duration::from_secs(60)).unwrap();
+    while wait() != 19 {}
+    thread.offer(view(20, 7));
+    assert_eq!(wait(), 20);
+    assert!(thread.healthy());
+    assert_eq!(metrics.checkpoint_failures.get(), 0);
+    thread.stop();
+    drop((thread, storage.log, storage.lock));
+    same(reopen(&dir).1.checkpoint.as_ref(), &view(20, 7));
+}
+
+#[test]
+fn a_chain_stays_short_and_holds_little_that_is_outdated() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    let mut since: Option<View> = None;
+    let folders = || files(&dir.data().join("member/checkpoint"), "").len();
+    let (mut most, mut fewest) = (0, usize::MAX);
+    for index in 2..120 {
+        let next = view(index, 1 << 20);
+        storage.checkpoint.write(since.as_ref(), &next).unwrap();
+        (most, fewest) = (most.max(folders()), fewest.min(folders()));
+        since = Some(next);
+    }
+    assert!(most < 80 && fewest < 5, "{fewest} to {most} runs");
+    drop(storage);
+    same(reopen(&dir).1.checkpoint.as_ref(), &since.unwrap());
+}
+
+#[test]
+fn a_member_that_voted_before_its_first_entry_starts_again() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    let member = Member { id: ME.member_id, ..Member::default() };
+    let first = witan_replica::replica::genesis(ME.cluster_id, vec![member]);
+    storage.checkpoint.write(None, &first).unwrap();
+    storage.log.append(&LogBatch {
+        hard_state: Some("voted".into()),
+        must_sync: true,
+        ..LogBatch::default()
+    });
+    drop(storage);
+    let (mut storage, recovered) = reopen(&dir);
+    assert_eq!(recovered.hard_state, Some("voted".into()));
+    assert_eq!(recovered.checkpoint.unwrap().position.index, 1);
+    storage.log.append(&batch(2..3, 1));
+    drop(storage);
+    assert_eq!(indexes(&reopen(&dir).1), [2]);
+}
+
+#[test]
+fn a_member_with_others_reads_entries_below_its_checkpoint() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    let members = [ME.member_id, 7].map(|id| Member { id, ..Member::default() });
+    let mut state = witan_replica::replica::genesis(ME.cluster_id, members.to_vec());
+    storage.checkpoint.write(None, &state).unwrap();
+    storage.log.append(&batch(2..10, 1));
+    let before = state.clone();
+    (state.position.index, state.position.term) = (7, 1);
+    storage.checkpoint.write(Some(&before), &state).unwrap();
+    drop(storage);
+    let (storage, recovered) = reopen(&dir);
+    assert_eq!(indexes(&recovered), (2..10).collect::<Vec<_>>());
+    let above = batch(8..10, 1).records;
+    let bytes: usize = above.iter().map(|record| record.payload.len()).sum();
+    assert_eq!(storage.log.replayed_bytes(), bytes as u64);
+}
+
+/// Returns what others than its owner may use, below a directory and itself.
+fn open_to_others(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    if dir.metadata().unwrap().permissions().mode() & 0o077 != 0 {
+        found.push(dir.to_owned());
+    }
+    if dir.is_dir() {
+        for entry in fs::read_dir(dir).unwrap() {
+            found.extend(open_to_others(&entry.unwrap().path()));
+        }
+    }
+    found
+}
+
+fn open_all_to_others(dir: &Path) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let mode = if path.is_dir() { 0o755 } else { 0o644 };
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        if path.is_dir() {
+            open_all_to_others(&path);
+        }
+    }
+}
+
+#[test]
+fn what_is_in_a_data_directory_is_the_owners_alone() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    storage.checkpoint.write(None, &view(3, 100)).unwrap();
+    for index in 2..20 {
+        // more than one file of the log
+        let records = vec![record(index, 1, 1 << 20)];
+        storage
+            .log
+            .append(&LogBatch { records, hard_state: None, must_sync: true });
+    }
+    assert!(dir.log_files().len() > 1);
+    assert_eq!(open_to_others(&dir.data()), Vec::<PathBuf>::new());
+    drop(storage);
+    // as an earlier release or a copy has left them
+    open_all_to_others(&dir.data());
+    assert!(!open_to_others(&dir.data()).is_empty());
+    let (storage, _) = reopen(&dir);
+    assert_eq!(open_to_others(&dir.data()), Vec::<PathBuf>::new());
+    drop(storage);
+}

@@ -1,0 +1,268 @@
+//! A full disk, as small file systems in memory. A full disk of the log costs the ballast; without
+//! a ballast it ends the process, with a clear error and before an entry that is not on disk is
+//! acknowledged. A full disk of the checkpoint causes only retries. Where nothing can be mounted,
+//! the tests report that; `refusals` fills a disk by other means.
+
+use std::{
+    fs,
+    io::{self, BufRead, BufReader, Write},
+    process::Stdio,
+};
+
+use super::{
+    workload::{Driven, Expected},
+    *,
+};
+use crate::{SnapshotError, SpaceConfig, SpaceLevel, SpaceMonitor, ledger::measure};
+
+/// Size of a ballast.
+const BALLAST_BYTES: u64 = 200_000;
+
+/// Variable that makes the test function play the writer's part.
+const CHILD: &str = "WITAN_TEST_FULL";
+
+fn run(command: &mut Command) -> bool {
+    start(command.stderr(Stdio::null()))
+        .and_then(|mut process| process.wait())
+        .is_ok_and(|status| status.success())
+}
+
+/// A file system in memory, unmounted with the test.
+struct Small(PathBuf);
+
+impl Small {
+    fn mount(dir: &Path, mib: u32) -> Option<Self> {
+        fs::create_dir_all(dir).unwrap();
+        let mounted = run(Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"])
+            .arg(dir));
+        if !mounted {
+            let what = "nothing can be mounted here: no full file system is tried";
+            writeln!(std::io::stderr(), "{what}").unwrap();
+        }
+        mounted.then(|| Self(dir.to_owned()))
+    }
+
+    fn grow(&self, mib: u32) {
+        let size = format!("remount,size={mib}m");
+        assert!(run(Command::new("mount").args(["-o", &size]).arg(&self.0)));
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        run(Command::new("umount").arg(&self.0));
+    }
+}
+
+#[test]
+fn a_full_disk_under_the_log_ends_the_process() {
+    if let Some(data) = std::env::var_os(CHILD) {
+        let mut driven = Driven::start(Path::new(&data));
+        loop {
+            writeln!(std::io::stdout(), "ack {}", driven.step()).unwrap();
+        }
+    }
+    let dir = TempDir::new();
+    let Some(disk) = Small::mount(&dir.data(), 24) else {
+        return;
+    };
+    let mut expected = Expected::default();
+    for mib in [40, 100] {
+        let test = "full::a_full_disk_under_the_log_ends_the_process";
+        let mut command = child(test, CHILD, dir.data().as_os_str());
+        let mut writer = start(command.stdout(Stdio::piped()).stderr(Stdio::null())).unwrap();
+        let mut acknowledged = 0;
+        for line in BufReader::new(writer.stdout.take().unwrap()).lines() {
+            let line = line.unwrap();
+            let index = line
+                .strip_prefix("ack ")
+                .and_then(|index| index.parse().ok());
+            acknowledged = index.unwrap_or(acknowledged);
+        }
+        assert_eq!(writer.wait().unwrap().code(), Some(29));
+        disk.grow(mib);
+        let scratch = TempDir::new();
+        copy(&dir.data(), &scratch.data());
+        let found = expected.compare(&scratch.data()).unwrap();
+        let last = found.last;
+        let what = "full disk under the log: exit code 29, then";
+        writeln!(
+            std::io::stderr(),
+            "| {what} {acknowledged} acknowledged, {last} there |"
+        )
+        .unwrap();
+        assert!(last >= acknowledged && acknowledged > 0, "{found:?}");
+    }
+}
+
+#[test]
+fn a_write_that_finds_no_space_gives_up_the_ballast_and_is_repeated() {
+    let dir = TempDir::new();
+    let member = dir.data().join("member");
+    let ballast = member.join("ballast");
+    fs::create_dir_all(&member).unwrap();
+    let file = fs::File::create(&ballast).unwrap();
+    file.set_len(BALLAST_BYTES).unwrap();
+    // more is free than the reserve, and less than takes the alarm away
+    let free = measure(&member).unwrap().free;
+    let wanted = SpaceConfig {
+        reserve_bytes: Some(free / 10 * 9),
+        ballast_bytes: Some(BALLAST_BYTES),
+    };
+    let mut space = SpaceMonitor::open(&dir.data(), wanted);
+    let (mut storage, _) = open_with(&dir.data(), &ME, space.ledger()).unwrap();
+    assert_eq!(space.check(), SpaceLevel::Enough);
+    storage.log.append(&batch(1..10, 1));
+    space.written(0);
+
+    // the disk is full before the next measurement
+    disk::fill(&dir.data(), &ballast);
+    storage.log.append(&batch(10..20, 1));
+    assert!(!ballast.exists(), "it is given up");
+    space.written(0);
+    assert_eq!(space.room(), SpaceLevel::Low, "and writes are refused");
+    drop(storage);
+    let (_storage, recovered) = reopen(&dir);
+    assert_eq!(indexes(&recovered), (1..20).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_base_without_room_is_not_begun_and_the_chain_goes_on() {
+    let dir = TempDir::new();
+    let Some(_disk) = Small::mount(&dir.data(), 24) else {
+        return;
+    };
+    let large = |index| view(index, 12 << 20);
+    let count = || {
+        let entries = fs::read_dir(dir.data().join("member/checkpoint")).unwrap();
+        entries
+            .filter(|entry| entry.as_ref().unwrap().path().is_dir())
+            .count()
+    };
+    let (mut storage, _) = reopen(&dir);
+    let checkpoint = &mut storage.checkpoint;
+    checkpoint.write(None, &large(1)).unwrap();
+    let before = count();
+    let error = checkpoint.write(None, &large(2)).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    assert_eq!(count(), before);
+    // more differences than a chain has where there is room
+    let mut last = large(1);
+    for index in 2..60 {
+        let mut next = last.clone();
+        next.position.index = index;
+        checkpoint.write(Some(&last), &next).unwrap();
+        last = next;
+    }
+    drop(storage);
+    let (_storage, recovered) = reopen(&dir);
+    same(recovered.checkpoint.as_ref(), &last);
+}
+
+#[test]
+fn a_snapshot_that_finds_no_space_fails_and_the_member_goes_on() {
+    let dir = TempDir::new();
+    let Some(_disk) = Small::mount(&dir.data(), 32) else {
+        return;
+    };
+    let mut driven = Driven::start(&dir.data());
+    let before = driven.step();
+    let error = driven.receive(&driven.ahead(250)).unwrap_err();
+    let full = matches!(&error, SnapshotError::Io(e) if e.kind() == io::ErrorKind::StorageFull);
+    assert!(full, "{error}");
+    let mut last = before;
+    for _ in 0..3 {
+        last = driven.step();
+    }
+    drop(driven);
+    let found = Expected::default().compare(&dir.data()).unwrap();
+    assert_eq!(found.last, last);
+}
+
+#[test]
+fn a_sync_that_fails_ends_the_process() {
+    if let Some(data) = std::env::var_os(CHILD) {
+        witan_base::panics::install_hook();
+        let mut driven = Driven::start(Path::new(&data));
+        for number in 0.. {
+            disk::BROKEN.store(number == 5, std::sync::atomic::Ordering::SeqCst);
+            writeln!(std::io::stdout(), "ack {}", driven.step()).unwrap();
+        }
+    }
+    let dir = TempDir::new();
+    let test = "full::a_sync_that_fails_ends_the_process";
+    let mut command = child(test, CHILD, dir.data().as_os_str());
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    let output = start(&mut command).unwrap().wait_with_output().unwrap();
+    let output_text = String::from_utf8(output.stdout).unwrap();
+    let acknowledged = output_text
+        .lines()
+        .filter_map(|l| l.strip_prefix("ack "))
+        .next_back();
+    let acknowledged: u64 = acknowledged.unwrap().parse().unwrap();
+    assert_eq!(output.status.code(), Some(29));
+    let found = Expected::default().compare(&dir.data()).unwrap();
+    let what = "a sync of the log fails: exit code 29, then";
+    let last = found.last;
+    writeln!(
+        std::io::stderr(),
+        "| {what} {acknowledged} acknowledged, {last} there |"
+    )
+    .unwrap();
+    assert!(last >= acknowledged, "{found:?}");
+}
+
+#[test]
+fn a_read_only_directory_is_refused() {
+    let dir = TempDir::new();
+    let Some(disk) = Small::mount(&dir.data(), 24) else {
+        return;
+    };
+    let mut driven = Driven::start(&dir.data());
+    let last = driven.step();
+    drop(driven);
+    assert!(run(Command::new("mount")
+        .args(["-o", "remount,ro"])
+        .arg(&disk.0)));
+    let error = open(&dir.data(), &ME).expect_err("nothing can be written");
+    assert_eq!(error.exit_code(), 24, "{error}");
+    assert!(run(Command::new("mount")
+        .args(["-o", "remount,rw"])
+        .arg(&disk.0)));
+    let found = Expected::default().compare(&dir.data()).unwrap();
+    assert_eq!(found.last, last);
+    writeln!(
+        std::io::stderr(),
+        "| read-only directory: {error} | {last} there |"
+    )
+    .unwrap();
+}
+
+#[test]
+fn a_full_disk_under_the_checkpoint_is_waited_for() {
+    let dir = TempDir::new();
+    let Some(disk) = Small::mount(&dir.data().join("member/checkpoint"), 6) else {
+        return;
+    };
+    let mut driven = Driven::start(&dir.data());
+    while !driven.checkpoints_fail() {
+        driven.step();
+    }
+    // The log takes writes all the same.
+    let mut last = 0;
+    for _ in 0..10 {
+        last = driven.step();
+    }
+    disk.grow(200);
+    driven.settle();
+    assert!(!driven.checkpoints_fail());
+    drop(driven);
+    let found = Expected::default().compare(&dir.data()).unwrap();
+    let what = "full disk under the checkpoint: tried again until there is room";
+    writeln!(std::io::stderr(), "| {what}, {found:?} |").unwrap();
+    assert!(
+        found.last == last && found.checkpoint > 1 && !found.fell_back,
+        "{found:?}"
+    );
+}

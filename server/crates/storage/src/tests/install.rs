@@ -1,0 +1,297 @@
+//! A received snapshot becomes the checkpoint: what a crash at each step leaves, and that neither the
+//! replica's thread nor the checkpoint's waits for the other.
+
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+    mpsc,
+};
+
+use super::{
+    disk::Disk,
+    workload::{Driven, Expected, chances, id, records},
+    *,
+};
+use crate::{
+    Checkpointer, DirectoryLock, RaftLog, ReceivedSnapshot, install,
+    manifest::{Install, Manifest},
+};
+
+/// What cuts at one sync leave to chance is tried so often.
+const CUTS_AT_ONE: usize = 2;
+/// Entries that the other member is ahead: its state takes several runs.
+const AHEAD: u64 = 40;
+/// Longer than anything here takes.
+const LONG: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_crash_at_any_step_leaves_the_old_state_or_the_new_one() {
+    let dir = TempDir::new();
+    let (cutting, acknowledged) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(0)),
+    );
+    let (cuts, known) = (Arc::new(Mutex::new(Vec::new())), acknowledged.clone());
+    let mut chance = chances(11);
+    let (noted, active) = (cuts.clone(), cutting.clone());
+    let disk = Disk::watch(&dir.0, move |path, kept| {
+        if !active.load(Ordering::SeqCst) {
+            return;
+        }
+        for _ in 0..CUTS_AT_ONE {
+            let after = TempDir::new();
+            kept.cut(&after.0, &mut chance);
+            let what = path.strip_prefix(kept.root()).unwrap().to_owned();
+            let cut = (what, after, known.load(Ordering::SeqCst));
+            noted.lock().unwrap().push(cut);
+        }
+    });
+    let mut driven = Driven::start(&dir.data());
+    let mut old = 0;
+    while old < 30 {
+        old = driven.step();
+    }
+    driven.offer();
+    driven.settle();
+    acknowledged.store(old, Ordering::SeqCst);
+    let view = driven.ahead(AHEAD);
+    let new = view.position.index;
+
+    cutting.store(true, Ordering::SeqCst);
+    let received = driven.receive(&view).unwrap();
+    driven.install(received);
+    acknowledged.store(new, Ordering::SeqCst);
+    // a cut is no moment while another thread writes
+    wait_until_adopted(&dir);
+    let end = driven.step();
+    acknowledged.store(end, Ordering::SeqCst);
+    driven.offer();
+    driven.settle();
+    cutting.store(false, Ordering::SeqCst);
+    disk.forget();
+    drop(driven);
+
+    let cuts = std::mem::take(&mut *cuts.lock().unwrap());
+    assert!(cuts.len() > 10 * CUTS_AT_ONE, "{} cuts", cuts.len());
+    let mut seen = [0; 2];
+    for (what, dir, acknowledged) in cuts {
+        let found = Expected::default().compare(&dir.data());
+        let found = found.unwrap_or_else(|error| panic!("{}: {error}", what.display()));
+        assert!(found.last >= acknowledged, "{}: {found:?}", what.display());
+        assert!(
+            found.last == old || found.last >= new,
+            "{}: {found:?}",
+            what.display()
+        );
+        assert!(!found.fell_back, "{}", what.display());
+        seen[usize::from(found.last >= new)] += 1;
+        // and it starts again, with the entry that was written by the start before
+        let (storage, _) = reopen(&dir);
+        assert_eq!(storage.log.last_index(), found.last + 1);
+    }
+    assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
+}
+
+/// Waits until the checkpoint's thread goes on from the snapshot.
+fn wait_until_adopted(dir: &TempDir) {
+    let path = dir.data().join("member/checkpoint/current.copy");
+    let begun = Instant::now();
+    while Manifest::read(&path)
+        .ok()
+        .flatten()
+        .is_none_or(|manifest| manifest.install.is_some())
+    {
+        assert!(begun.elapsed() < LONG);
+        std::thread::yield_now();
+    }
+}
+
+/// A member that has a checkpoint and some entries.
+struct Member {
+    log: RaftLog,
+    checkpointer: Checkpointer,
+    _lock: DirectoryLock,
+}
+
+impl Member {
+    fn start(dir: &TempDir, ledger: &Arc<Ledger>, durable: mpsc::SyncSender<u64>) -> Self {
+        let (mut storage, _) = open_with(&dir.data(), &ME, ledger).unwrap();
+        storage.checkpoint.write(None, &view(2, 10)).unwrap();
+        storage.log.append(&batch(2..10, 1));
+        let Storage { log, checkpoint, lock, .. } = storage;
+        let checkpointer =
+            Checkpointer::start(checkpoint, Some(view(2, 10)), metrics(), move |index| {
+                // the test may have ended
+                let _ = durable.send(index);
+            });
+        Self { log, checkpointer: checkpointer.unwrap(), _lock: lock }
+    }
+
+    fn receive(&self, view: &View) -> ReceivedSnapshot {
+        let mut incoming = self.checkpointer.receiver().begin(id(view), 0).unwrap();
+        for (key, value) in records(view) {
+            incoming.add(key, value).unwrap();
+        }
+        let totals = incoming.totals();
+        incoming.finish(totals).unwrap()
+    }
+}
+
+#[test]
+fn installing_waits_for_no_reader_of_the_inbox() {
+    let dir = TempDir::new();
+    // nobody reads it, as nobody reads the inbox during a turn
+    let (inbox, unread) = mpsc::sync_channel(0);
+    let mut member = Member::start(&dir, &Arc::default(), inbox);
+    let later = view(100, 10);
+    let received = member.receive(&later);
+    member.checkpointer.offer(view(9, 10));
+    // the checkpoint is durable, and its thread waits to say so
+    let current = dir.data().join("member/checkpoint/current");
+    let numbers = || {
+        Manifest::read(&current)
+            .unwrap()
+            .unwrap()
+            .chain
+            .runs()
+            .count()
+    };
+    let begun = Instant::now();
+    while numbers() < 2 {
+        assert!(begun.elapsed() < LONG);
+        std::thread::yield_now();
+    }
+    let (done, installed) = mpsc::sync_channel(1);
+    let mut received = received;
+    received.on_installed(Box::new(move || done.send(()).unwrap()));
+    let replica = std::thread::spawn(move || {
+        install(
+            &mut member.log,
+            &member.checkpointer,
+            received,
+            View::default(),
+        );
+        member
+    });
+    installed.recv_timeout(LONG).expect("it is installed");
+    let mut member = replica.join().unwrap();
+    assert_eq!(member.log.last_index(), 100);
+    drop(unread);
+    member.checkpointer.stop();
+    drop(member);
+    let (_, recovered) = reopen(&dir);
+    same(recovered.checkpoint.as_ref(), &later);
+}
+
+#[test]
+fn a_checkpoint_that_was_being_written_does_not_count() {
+    let dir = TempDir::new();
+    let ledger = Arc::new(Ledger::default());
+    let (inbox, durable) = mpsc::sync_channel(64);
+    let mut member = Member::start(&dir, &ledger, inbox);
+    let later = view(100, 10);
+    let received = member.receive(&later);
+    // its thread has begun, and waits for its turn to write
+    let turn = ledger.begin_run(&dir.data(), 1).unwrap();
+    let (done, rewritten) = mpsc::sync_channel(1);
+    let done = Box::new(move || done.send(()).unwrap());
+    member.checkpointer.rewrite(view(9, 10), done);
+    install(&mut member.log, &member.checkpointer, received, view(9, 10));
+    drop(turn);
+    rewritten
+        .recv_timeout(LONG)
+        .expect("the snapshot holds nothing outdated");
+    assert!(durable.try_recv().is_err(), "it did not become durable");
+    assert!(member.checkpointer.healthy());
+    // and differences go on from the snapshot
+    let mut last = later.clone();
+    last.position.index = 101;
+    member.log.append(&batch(101..102, 1));
+    member.checkpointer.offer(last.clone());
+    assert_eq!(durable.recv_timeout(LONG), Ok(101));
+    member.checkpointer.stop();
+    drop(member);
+    let (storage, recovered) = reopen(&dir);
+    same(recovered.checkpoint.as_ref(), &last);
+    assert_eq!(storage.log.last_index(), 101);
+    assert!(!storage.checkpoint.fell_back());
+}
+
+#[test]
+fn two_snapshots_in_a_row_leave_the_second() {
+    let dir = TempDir::new();
+    let ledger = Arc::new(Ledger::default());
+    let (inbox, _durable) = mpsc::sync_channel(64);
+    let mut member = Member::start(&dir, &ledger, inbox);
+    for index in [100, 200] {
+        let received = member.receive(&view(index, 10));
+        install(&mut member.log, &member.checkpointer, received, view(9, 10));
+    }
+    member.log.append(&batch(201..210, 1));
+    member.checkpointer.stop();
+    drop(member);
+    let (storage, recovered) = reopen(&dir);
+    same(recovered.checkpoint.as_ref(), &view(200, 10));
+    assert_eq!(indexes(&recovered), (201..210).collect::<Vec<_>>());
+    drop(storage);
+    let runs = files(&dir.data().join("member/checkpoint"), "");
+    let runs = runs.iter().filter(|path| path.is_dir()).count();
+    assert_eq!(runs, 1, "the first one's are removed");
+}
+
+#[test]
+fn the_log_may_have_reached_further_than_the_snapshot() {
+    let dir = TempDir::new();
+    let (inbox, _durable) = mpsc::sync_channel(64);
+    let mut member = Member::start(&dir, &Arc::default(), inbox);
+    // entries of a leader that has lost its office
+    member.log.append(&batch(10..200, 1));
+    let received = member.receive(&view(100, 10));
+    install(&mut member.log, &member.checkpointer, received, view(9, 10));
+    assert_eq!(member.log.last_index(), 100);
+    member.log.append(&batch(101..103, 2));
+    member.checkpointer.stop();
+    drop(member);
+    let (_, recovered) = reopen(&dir);
+    assert_eq!(recovered.records, batch(101..103, 2).records);
+    assert_eq!(recovered.hard_state, batch(101..103, 2).hard_state);
+}
+
+/// Says that the snapshot at index 100 was just published, over a log that ended there.
+fn publish_without_the_log(dir: &TempDir, log_last: u64) {
+    let (inbox, _durable) = mpsc::sync_channel(64);
+    let member = Member::start(dir, &Arc::default(), inbox);
+    let received = member.receive(&view(100, 10));
+    let manifest = Manifest {
+        chain: received.files.chain(),
+        install: Some(Install { index: 100, log_last }),
+        ..Manifest::default()
+    };
+    member.checkpointer.folder().install(&manifest).unwrap();
+    drop(member);
+    drop(received);
+}
+
+#[test]
+fn a_start_finishes_an_installation() {
+    let dir = TempDir::new();
+    publish_without_the_log(&dir, 9);
+    for _ in 0..2 {
+        let (storage, recovered) = reopen(&dir);
+        same(recovered.checkpoint.as_ref(), &view(100, 10));
+        assert_eq!(recovered.hard_state, batch(2..10, 1).hard_state);
+        assert_eq!(
+            (storage.log.last_index(), recovered.records.len()),
+            (100, 0)
+        );
+    }
+}
+
+#[test]
+fn a_log_that_lost_its_end_is_not_taken_for_an_installation() {
+    let dir = TempDir::new();
+    publish_without_the_log(&dir, 20);
+    let error = open(&dir.data(), &ME).unwrap_err();
+    assert_eq!(error.exit_code(), 27, "{error}");
+    assert!(error.to_string().contains("ended at 20"), "{error}");
+}

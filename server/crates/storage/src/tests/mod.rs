@@ -1,0 +1,223 @@
+//! Tests of the disk on real files. `crash` is about what a kill or a power cut leaves, `refusals`
+//! about what is not opened.
+
+mod basic;
+mod cluster;
+mod crash;
+mod damage;
+pub(super) mod disk;
+mod full;
+mod install;
+mod panics;
+mod power;
+mod received;
+mod refusals;
+mod rewrite;
+mod table;
+mod workload;
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command},
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use witan_base::metrics::Register;
+use witan_replica::{
+    host::{LogBatch, LogRecord, Recovered},
+    machine::{member::Member, view::View},
+};
+
+use super::{DataIdentity, Ledger, OpenError, Storage, StorageMetrics};
+
+/// A folder that is removed at the end of the test.
+pub(crate) struct TempDir(PathBuf);
+
+/// Where files are in memory.
+const IN_MEMORY: &str = "/dev/shm";
+/// How much must be free there, and in memory, for the tests of a run: a container often has less.
+const IN_MEMORY_BYTES: u64 = 8 << 30;
+
+impl TempDir {
+    /// Makes one that no disk slows down, if the system has memory for it. What a power cut leaves is computed
+    /// (`disk`), so that the tests need no real one.
+    pub(crate) fn new() -> Self {
+        let room = rustix::fs::statvfs(IN_MEMORY).map_or(0, |fs| fs.f_bavail * fs.f_frsize);
+        // `disk` tells files apart by when they were made
+        let made = std::fs::metadata(IN_MEMORY).and_then(|metadata| metadata.created());
+        match room.min(available_memory()) >= IN_MEMORY_BYTES && made.is_ok() {
+            true => Self::below(Path::new(IN_MEMORY)),
+            false => Self::on_disk(),
+        }
+    }
+
+    /// Makes one where temporary files usually are.
+    fn on_disk() -> Self {
+        Self::below(&std::env::temp_dir())
+    }
+
+    fn below(dir: &Path) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("witan-storage-{}-{number}", std::process::id());
+        let path = dir.join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.0.join("data")
+    }
+
+    fn log_files(&self) -> Vec<PathBuf> {
+        files(&self.data().join("member/log"), ".raftlog")
+    }
+}
+
+/// Bytes of memory that the kernel can give.
+fn available_memory() -> u64 {
+    let known = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = known.lines().find(|line| line.starts_with("MemAvailable:"));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    kib.unwrap_or(0) << 10
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn files(dir: &Path, suffix: &str) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_str().unwrap().ends_with(suffix))
+        .collect();
+    files.sort();
+    files
+}
+
+const ME: DataIdentity = DataIdentity { cluster_id: 0xc1, member_id: 0x3e, format: super::FORMAT };
+
+/// A process that is being started holds all locks of this one until its program begins; nothing
+/// is opened meanwhile.
+static STARTING: RwLock<()> = RwLock::new(());
+/// How long the kernel may keep its copies of locks after a process has ended.
+const LATE: Duration = Duration::from_secs(10);
+
+/// Makes metrics that nobody reads.
+fn metrics() -> StorageMetrics {
+    StorageMetrics::register(&Register::default())
+}
+
+fn open(dir: &Path, who: &DataIdentity) -> Result<(Storage, Recovered), OpenError> {
+    open_with(dir, who, &Arc::default())
+}
+
+fn open_with(
+    dir: &Path,
+    who: &DataIdentity,
+    ledger: &Arc<Ledger>,
+) -> Result<(Storage, Recovered), OpenError> {
+    let _none_starts = STARTING.read().unwrap_or_else(|e| e.into_inner());
+    let begun = Instant::now();
+    loop {
+        let opened = super::open(dir, who, ledger, &metrics());
+        let locked = opened
+            .as_ref()
+            .is_err_and(|e| e.to_string().contains("lock"));
+        if !locked || begun.elapsed() > LATE {
+            return opened;
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn start(command: &mut Command) -> std::io::Result<Child> {
+    let _none_opens = STARTING.write().unwrap_or_else(|e| e.into_inner());
+    command.spawn()
+}
+
+fn reopen(dir: &TempDir) -> (Storage, Recovered) {
+    open(&dir.data(), &ME).unwrap()
+}
+
+fn record(index: u64, term: u64, size: usize) -> LogRecord {
+    let payload: Vec<u8> = (0..size).map(|i| (index as usize * 31 + i) as u8).collect();
+    LogRecord { index, term, payload: Bytes::from(payload) }
+}
+
+/// Makes a synced batch of entries of 100 bytes, with a hard state that names the last.
+fn batch(indexes: std::ops::Range<u64>, term: u64) -> LogBatch {
+    let hard_state = Some(Bytes::from(format!("hard {term} {}", indexes.end - 1)));
+    let records = indexes.map(|index| record(index, term, 100)).collect();
+    LogBatch { records, hard_state, must_sync: true }
+}
+
+fn indexes(recovered: &Recovered) -> Vec<u64> {
+    recovered
+        .records
+        .iter()
+        .map(|record| record.index)
+        .collect()
+}
+
+/// Makes a view whose content depends on its index, with a record of the given size.
+fn view(index: u64, size: usize) -> View {
+    let mut view = View::default();
+    view.position.index = index;
+    view.position.term = 1;
+    view.position.voters = vec![0x3e];
+    let name = "n".repeat(size) + &index.to_string();
+    view.machine
+        .members
+        .by_id
+        .insert(1, Member { id: 1, name, ..Member::default() });
+    view
+}
+
+fn same(found: Option<&View>, expected: &View) {
+    let found = found.expect("a checkpoint is there");
+    assert_eq!(found.position, expected.position);
+    assert_eq!(found.machine.members, expected.machine.members);
+}
+
+/// Copies what a crash would leave: everything but the locks.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else if path.file_name().unwrap() != "LOCK" {
+            std::fs::copy(&path, &target).unwrap();
+        }
+    }
+}
+
+/// Returns the end of the last whole record of a log file.
+fn written(path: &Path) -> usize {
+    let name = path.file_stem().unwrap().to_str().unwrap();
+    super::tail::whole_until(&std::fs::read(path).unwrap(), name.parse().unwrap()).unwrap()
+}
+
+/// Makes a command that runs one test function of this test binary, with a variable set.
+fn child(test: &str, variable: &str, value: &std::ffi::OsStr) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let module = module_path!().split_once("::").unwrap().1;
+    command.args([
+        "--exact",
+        &format!("{module}::{test}"),
+        "--nocapture",
+        "--test-threads=1",
+    ]);
+    command.env(variable, value);
+    command
+}

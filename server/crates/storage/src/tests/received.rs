@@ -1,0 +1,215 @@
+//! Snapshots on their way to the disk: what is kept, what is refused, and that nothing of what is
+//! given up stays.
+
+use std::{fs, io};
+
+use witan_replica::machine::record::RecordChange;
+
+use super::{
+    workload::{Driven, first, id, records},
+    *,
+};
+use crate::{Ledger, RecordTotals, SnapshotError, SnapshotId};
+
+/// Returns the folders of runs.
+fn runs(dir: &TempDir) -> Vec<PathBuf> {
+    let path = dir.data().join("member/checkpoint");
+    let mut runs = files(&path, "");
+    runs.retain(|path| path.is_dir());
+    runs
+}
+
+/// Starts a member with some entries, whose last checkpoint is durable.
+fn member(dir: &TempDir) -> Driven {
+    let mut driven = Driven::start(&dir.data());
+    while driven.step() < 30 {}
+    driven.offer();
+    driven.settle();
+    driven
+}
+
+/// Waits until the checkpoint's thread has removed the runs that are not published.
+fn wait_for_runs(dir: &TempDir, expected: &[PathBuf]) {
+    let begun = Instant::now();
+    while runs(dir) != expected {
+        assert!(begun.elapsed() < LATE, "{:?} stay", runs(dir));
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_broken_stream_goes_on_behind_the_last_durable_record() {
+    let dir = TempDir::new();
+    let mut driven = member(&dir);
+    let view = driven.ahead(50);
+    let all: Vec<_> = records(&view).into_iter().collect();
+    let mut incoming = driven.begin(&view).unwrap();
+    // all but the last, so that the last run is not there
+    for (key, value) in &all[..all.len() - 1] {
+        incoming.add(key.clone(), value.clone()).unwrap();
+    }
+    incoming.park();
+    let mut incoming = driven.begin(&view).unwrap();
+    let (durable, last_key) = incoming.durable();
+    let from = usize::try_from(durable.records).unwrap();
+    assert!(from > 0 && from < all.len() - 1, "{durable:?}");
+    assert_eq!(all[from - 1].0, last_key);
+    assert_eq!(incoming.totals(), durable);
+    for (key, value) in &all[from..] {
+        incoming.add(key.clone(), value.clone()).unwrap();
+    }
+    let totals = incoming.totals();
+    let received = incoming.finish(totals).unwrap();
+    assert!(records(&received.view) == records(&view));
+    driven.install(received);
+    drop(driven);
+    let (_, recovered) = reopen(&dir);
+    assert!(records(&recovered.checkpoint.unwrap()) == records(&view));
+}
+
+#[test]
+fn records_in_the_order_of_the_sender_make_the_same_state() {
+    let dir = TempDir::new();
+    let driven = member(&dir);
+    let view = driven.ahead(50);
+    let mut sent = Vec::new();
+    view.changes(None, &mut |change| match change {
+        RecordChange::Put { key, value } => sent.push((key, value)),
+        RecordChange::Delete { key } => panic!("{key:?} was never there"),
+    });
+    assert!(!sent.is_sorted(), "the order of keys is tested elsewhere");
+    let mut incoming = driven.begin(&view).unwrap();
+    for (key, value) in sent {
+        incoming.add(key, value).unwrap();
+    }
+    let totals = incoming.totals();
+    let received = incoming.finish(totals).unwrap();
+    assert!(records(&received.view) == records(&view));
+}
+
+#[test]
+fn another_snapshot_replaces_one_that_was_begun() {
+    let dir = TempDir::new();
+    let driven = member(&dir);
+    let before = runs(&dir);
+    let view = driven.ahead(50);
+    let mut incoming = driven.begin(&view).unwrap();
+    for (key, value) in records(&view) {
+        incoming.add(key, value).unwrap();
+    }
+    incoming.park();
+    assert!(runs(&dir).len() > before.len());
+    let later = driven.ahead(51);
+    let incoming = driven.begin(&later).unwrap();
+    assert_eq!(incoming.durable(), (RecordTotals::default(), &[][..]));
+    assert_eq!(runs(&dir), before);
+    drop(incoming);
+    assert_eq!(driven.begin(&view).unwrap().totals().records, 0);
+}
+
+#[test]
+fn one_snapshot_is_received_at_a_time() {
+    let dir = TempDir::new();
+    let mut driven = member(&dir);
+    let view = driven.ahead(3);
+    let is_busy = |driven: &Driven| matches!(driven.begin(&view), Err(SnapshotError::Busy));
+    let incoming = driven.begin(&view).unwrap();
+    assert!(is_busy(&driven));
+    drop(incoming);
+    let received = driven.receive(&view).unwrap();
+    assert!(is_busy(&driven), "the replica has not decided yet");
+    drop(received);
+    let received = driven.receive(&view).unwrap();
+    driven.install(received);
+    assert!(!is_busy(&driven));
+}
+
+#[test]
+fn what_is_given_up_leaves_no_file() {
+    let dir = TempDir::new();
+    let driven = member(&dir);
+    let before = runs(&dir);
+    let view = driven.ahead(50);
+    let fill = || {
+        let mut incoming = driven.begin(&view).unwrap();
+        for (key, value) in records(&view) {
+            incoming.add(key, value).unwrap();
+        }
+        incoming
+    };
+    drop(fill());
+    assert_eq!(runs(&dir), before, "the stream ended");
+    let incoming = fill();
+    let short = RecordTotals { records: incoming.totals().records - 1, ..incoming.totals() };
+    let error = incoming.finish(short).unwrap_err();
+    assert!(matches!(error, SnapshotError::Corrupt(_)), "{error}");
+    assert_eq!(runs(&dir), before, "other totals were announced");
+    drop(driven.receive(&view).unwrap());
+    wait_for_runs(&dir, &before);
+    fill().park();
+    drop(driven);
+    assert!(runs(&dir).len() > before.len(), "the process ended");
+    reopen(&dir);
+    assert_eq!(runs(&dir), before);
+}
+
+#[test]
+fn what_is_no_state_is_refused_and_changes_nothing() {
+    let dir = TempDir::new();
+    let driven = member(&dir);
+    let before = runs(&dir);
+    let view = driven.ahead(5);
+    let other = SnapshotId { term: 7, ..id(&view) };
+    type Records = Vec<(Vec<u8>, Vec<u8>)>;
+    let all: Records = records(&view).into_iter().collect();
+    let without_position = all[..all.len() - 1].to_vec();
+    let mut damaged = all.clone();
+    damaged[0].1[0] ^= 1;
+    let mut unknown = all.clone();
+    unknown.push((b"zz".to_vec(), Vec::new()));
+    for (what, id, records) in [
+        ("another term", other, all.clone()),
+        ("no position", id(&view), without_position),
+        ("a flipped bit", id(&view), damaged),
+        ("a record of an unknown part", id(&view), unknown),
+        ("nothing", id(&view), Vec::new()),
+    ] {
+        let receiver = driven.receiver();
+        let mut incoming = receiver.begin(id, 0).unwrap();
+        let mut records = records.into_iter();
+        let added = records.try_for_each(|(key, value)| incoming.add(key, value));
+        let totals = incoming.totals();
+        let finished = added.and_then(|()| incoming.finish(totals));
+        let error = finished.expect_err(what);
+        assert!(
+            matches!(error, SnapshotError::Corrupt(_)),
+            "{what}: {error}"
+        );
+        assert_eq!(runs(&dir), before, "{what}");
+    }
+    drop(driven);
+    let (_, recovered) = reopen(&dir);
+    let found = recovered.checkpoint.unwrap().position.index;
+    assert_eq!(found + 5, view.position.index);
+}
+
+#[test]
+fn a_snapshot_without_room_is_refused_at_once() {
+    let dir = TempDir::new();
+    let ledger = Arc::new(Ledger::default());
+    let (storage, _) = open_with(&dir.data(), &ME, &ledger).unwrap();
+    let checkpointer =
+        crate::Checkpointer::start(storage.checkpoint, None, metrics(), |_| ()).unwrap();
+    let receiver = checkpointer.receiver();
+    let id = id(&first());
+    let error = receiver.begin(id, u64::MAX / 2).unwrap_err();
+    let full = matches!(&error, SnapshotError::Io(e) if e.kind() == io::ErrorKind::StorageFull);
+    assert!(full, "{error}");
+    drop(receiver.begin(id, 1 << 10).unwrap());
+    assert!(
+        fs::read_dir(dir.data().join("member/checkpoint"))
+            .unwrap()
+            .next()
+            .is_none()
+    );
+}

@@ -1,0 +1,253 @@
+//! What is not opened, and that each refusal names its file and has a code of its own.
+
+use std::{fs, io::Write, process::Stdio, thread, time::Duration};
+
+use super::*;
+use crate::FORMAT;
+
+fn refused(dir: &TempDir, who: &DataIdentity, file: &str) -> OpenError {
+    let error = super::super::open(&dir.data(), who, &Arc::default(), &metrics())
+        .expect_err("this must not open");
+    let path = dir.data().join("member").join(file);
+    assert!(
+        error.to_string().contains(path.to_str().unwrap()),
+        "{error}"
+    );
+    error
+}
+
+#[test]
+fn a_second_process_learns_who_is_first() {
+    let dir = TempDir::new();
+    let (storage, _) = reopen(&dir);
+    let error = refused(&dir, &ME, "LOCK");
+    assert_eq!(error.exit_code(), 20);
+    let pid = std::process::id();
+    assert!(
+        error.to_string().contains(&format!("process {pid}")),
+        "{error}"
+    );
+    drop(storage);
+    reopen(&dir);
+}
+
+#[test]
+fn a_lock_that_is_a_link_is_not_followed() {
+    let dir = TempDir::new();
+    drop(reopen(&dir));
+    let (lock, other) = (dir.data().join("member/LOCK"), dir.0.join("other"));
+    fs::remove_file(&lock).unwrap();
+    fs::write(&other, "not a lock").unwrap();
+    std::os::unix::fs::symlink(&other, &lock).unwrap();
+    assert_eq!(refused(&dir, &ME, "LOCK").exit_code(), 26);
+    assert_eq!(fs::read(&other).unwrap(), b"not a lock");
+}
+
+#[test]
+fn a_directory_of_etcd_is_refused_before_anything_is_written() {
+    for name in ["snap", "wal"] {
+        let dir = TempDir::new();
+        let member = dir.data().join("member");
+        fs::create_dir_all(member.join(name)).unwrap();
+        assert_eq!(refused(&dir, &ME, name).exit_code(), 37);
+        let found = fs::read_dir(&member).unwrap();
+        let found: Vec<_> = found.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(found, [name]);
+    }
+    // it is ours, and etcd has used it afterward
+    let dir = TempDir::new();
+    drop(reopen(&dir));
+    fs::create_dir(dir.data().join("member/wal")).unwrap();
+    reopen(&dir);
+}
+
+#[test]
+fn a_log_that_a_starting_child_still_holds_is_awaited() {
+    let dir = TempDir::new();
+    drop(reopen(&dir));
+    let held = fs::File::open(dir.data().join("member/log/LOCK")).unwrap();
+    held.lock().unwrap();
+    thread::scope(|scope| {
+        let opening = scope.spawn(|| drop(reopen(&dir)));
+        thread::park_timeout(Duration::from_millis(50));
+        assert!(!opening.is_finished(), "it is opened while it is locked");
+        drop(held);
+    });
+}
+
+#[test]
+fn a_newer_format_is_refused() {
+    let dir = TempDir::new();
+    drop(open(&dir.data(), &DataIdentity { format: FORMAT + 1, ..ME }).unwrap());
+    let error = refused(&dir, &ME, "identity");
+    assert_eq!(error.exit_code(), 21);
+    assert!(
+        error
+            .to_string()
+            .contains(&format!("format {}", FORMAT + 1)),
+        "{error}"
+    );
+}
+
+#[test]
+fn another_members_directory_is_refused() {
+    let dir = TempDir::new();
+    drop(reopen(&dir));
+    assert_eq!(
+        refused(&dir, &DataIdentity { member_id: 7, ..ME }, "identity").exit_code(),
+        22
+    );
+    assert_eq!(
+        refused(&dir, &DataIdentity { cluster_id: 7, ..ME }, "identity").exit_code(),
+        22
+    );
+    reopen(&dir);
+}
+
+#[test]
+fn a_lost_or_damaged_identity_is_refused() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    storage.log.append(&batch(2..5, 1));
+    drop(storage);
+    let file = dir.data().join("member/identity");
+    let older = fs::read_to_string(&file).unwrap();
+    let older = older.replace(&format!("format {FORMAT}"), "format 1");
+    fs::write(&file, older).unwrap();
+    assert_eq!(refused(&dir, &ME, "identity").exit_code(), 23);
+    fs::write(&file, [0xff; 20]).unwrap();
+    assert_eq!(refused(&dir, &ME, "identity").exit_code(), 23);
+    fs::write(&file, "format 2\n").unwrap();
+    assert_eq!(refused(&dir, &ME, "identity").exit_code(), 23);
+    fs::remove_file(&file).unwrap();
+    assert_eq!(refused(&dir, &ME, "identity").exit_code(), 23);
+}
+
+#[test]
+fn a_lost_log_is_refused() {
+    let dir = TempDir::new();
+    drop(reopen(&dir));
+    fs::remove_dir_all(dir.data().join("member/log")).unwrap();
+    assert_eq!(refused(&dir, &ME, "log").exit_code(), 27);
+}
+
+#[test]
+fn a_log_that_ends_before_the_checkpoint_is_refused() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    storage.log.append(&batch(2..9, 1));
+    storage.checkpoint.write(None, &view(9, 10)).unwrap();
+    drop(storage);
+    assert_eq!(refused(&dir, &ME, "log").exit_code(), 27);
+}
+
+#[test]
+fn a_lost_checkpoint_is_refused() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    storage.log.append(&batch(2..9, 1));
+    storage.checkpoint.write(None, &view(8, 10)).unwrap();
+    storage.log.cut(8);
+    drop(storage);
+    let checkpoints = dir.data().join("member/checkpoint");
+    fs::rename(checkpoints.join("00000001/db"), dir.0.join("away")).unwrap();
+    assert_eq!(refused(&dir, &ME, "checkpoint/00000001").exit_code(), 28);
+    fs::rename(checkpoints.join("00000001"), dir.0.join("away too")).unwrap();
+    assert_eq!(refused(&dir, &ME, "checkpoint/00000001").exit_code(), 28);
+    fs::remove_file(checkpoints.join("current.copy")).unwrap();
+    fs::write(checkpoints.join("current"), "nonsense").unwrap();
+    assert_eq!(refused(&dir, &ME, "checkpoint/current").exit_code(), 28);
+    fs::remove_file(checkpoints.join("current")).unwrap();
+    assert_eq!(refused(&dir, &ME, "checkpoint").exit_code(), 28);
+}
+
+#[test]
+fn an_older_checkpoint_than_the_cut_is_refused() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    storage.log.append(&batch(2..9, 1));
+    storage.checkpoint.write(None, &view(4, 10)).unwrap();
+    storage.log.cut(7);
+    drop(storage);
+    assert_eq!(refused(&dir, &ME, "checkpoint").exit_code(), 28);
+}
+
+#[test]
+fn an_unwritable_directory_is_reported() {
+    // Even the superuser may not make a folder there.
+    let error = open(Path::new("/sys/witan-test"), &ME).expect_err("/sys takes no folders");
+    assert_eq!(error.exit_code(), 24, "{error}");
+    let dir = TempDir::new();
+    fs::write(dir.data(), "a file").unwrap();
+    let error = open(&dir.data(), &ME).expect_err("a file is in the way");
+    assert_eq!(error.exit_code(), 26, "{error}");
+}
+
+/// Variable that makes a test function play the child's part.
+const CHILD: &str = "WITAN_TEST_FULL_DISK";
+
+/// A command with a limit on the size of files, which acts like a full disk. The signal of the
+/// limit is ignored, so that writes fail as they do on a full disk.
+fn limited(command: &Command, blocks: u32) -> Command {
+    let mut shell = Command::new("sh");
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+    shell
+        .args(["-c", &script, "sh"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    shell.envs(
+        command
+            .get_envs()
+            .filter_map(|(key, value)| Some((key, value?))),
+    );
+    shell
+}
+
+#[test]
+fn a_full_disk_ends_the_process_and_loses_nothing() {
+    if let Some(data) = std::env::var_os(CHILD) {
+        let (mut storage, recovered) = match open(Path::new(&data), &ME) {
+            Ok(opened) => opened,
+            Err(error) => std::process::exit(error.exit_code()),
+        };
+        let mut next = recovered
+            .records
+            .last()
+            .map_or(2, |record| record.index + 1);
+        loop {
+            let records = vec![record(next, 1, 10_000)];
+            storage
+                .log
+                .append(&LogBatch { records, hard_state: None, must_sync: true });
+            writeln!(std::io::stdout(), "ack {next}").unwrap();
+            next += 1;
+        }
+    }
+    let dir = TempDir::new();
+    let test = "refusals::a_full_disk_ends_the_process_and_loses_nothing";
+    let command = child(test, CHILD, dir.data().as_os_str());
+    // 512-byte blocks: first there is room for hundreds of entries, then for none, then for no file:
+    // a start succeeds, so that something can make room, and the first write ends it.
+    for (blocks, code) in [(6000, 29), (6000, 29), (0, 29)] {
+        let mut limited = limited(&command, blocks);
+        limited.stdout(Stdio::piped()).stderr(Stdio::null());
+        let output = start(&mut limited).unwrap().wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{blocks} blocks");
+        let output = String::from_utf8(output.stdout).unwrap();
+        let last = output
+            .lines()
+            .filter_map(|l| l.strip_prefix("ack ")?.parse().ok())
+            .next_back();
+        let (_, recovered) = reopen(&dir);
+        let found = indexes(&recovered);
+        assert_eq!(found, (2..found.len() as u64 + 2).collect::<Vec<_>>());
+        if let Some(last) = last {
+            assert!(
+                found.contains(&last),
+                "acknowledged entry {last} of {}",
+                found.len()
+            );
+        }
+    }
+    assert!(reopen(&dir).1.records.len() > 100);
+}

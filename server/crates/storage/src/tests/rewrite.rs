@@ -1,0 +1,143 @@
+//! Bases that take over runs of the base before: nothing is written that need not be, and what is
+//! read is always the state.
+
+use std::collections::BTreeSet;
+
+use witan_replica::machine::{
+    command::{Command as Verb, Entry},
+    kv::{self, Compact, DeleteRange, Put},
+    tree,
+};
+
+use super::{
+    workload::{apply, chances, first, records},
+    *,
+};
+use crate::manifest::Manifest;
+
+/// Small, so that a small state has many.
+const RUN_BYTES: u64 = 32 << 10;
+
+fn kv(verb: kv::KvOperation) -> Verb {
+    Verb::Kv(kv::KvCommand { operation: Some(verb) })
+}
+
+fn put(name: u64, size: u64) -> Verb {
+    kv(kv::KvOperation::Put(Put {
+        key: format!("key-{name:05}").into(),
+        value: vec![b'v'; size as usize].into(),
+        ..Put::default()
+    }))
+}
+
+fn run(view: &mut View, command: Verb) {
+    let entry = Entry { stamp: None, command: Some(command), caller: None };
+    apply(view, &entry);
+}
+
+/// The folders of the newest chain.
+fn numbers(dir: &TempDir) -> BTreeSet<u64> {
+    let path = dir.data().join("member/checkpoint/current");
+    let manifest = Manifest::read(&path).unwrap().expect("it reads");
+    manifest.chain.numbers().collect()
+}
+
+/// Reads a copy of the directory.
+fn compare(dir: &TempDir, expected: &View) {
+    let scratch = TempDir::new();
+    copy(&dir.0, &scratch.0);
+    let (storage, recovered) = reopen(&scratch);
+    assert!(!storage.checkpoint.fell_back(), "the newest one counts");
+    let found = recovered.checkpoint.expect("a checkpoint is there");
+    assert!(records(&found) == records(expected), "another state");
+}
+
+#[test]
+fn a_rewrite_takes_over_the_runs_in_which_nothing_changed() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    storage.checkpoint.cut_runs_at(RUN_BYTES);
+    let mut view = first();
+    for name in 0..400 {
+        run(&mut view, put(name, 2000));
+    }
+    storage.checkpoint.write(None, &view).unwrap();
+    let all = numbers(&dir);
+    assert!(all.len() > 10, "{} runs", all.len());
+    // the counters are in the first run, the open block and the position in the last
+    for round in 0..3 {
+        let since = view.clone();
+        run(&mut view, put(1000 + round, 2000));
+        storage.checkpoint.rewrite(Some(&since), &view).unwrap();
+        let now = numbers(&dir);
+        let kept = now.intersection(&all).count();
+        assert!(kept + 3 >= all.len(), "{kept} of {} runs kept", all.len());
+        assert!(now.len() <= all.len() + 2, "{} runs", now.len());
+    }
+    // a compaction changes blocks in the middle: nothing of them is taken over
+    for name in 100..180 {
+        run(&mut view, put(name, 10));
+    }
+    let since = view.clone();
+    let revision = view.machine.kv.revision();
+    run(
+        &mut view,
+        kv(kv::KvOperation::Compact(Compact { revision })),
+    );
+    storage.checkpoint.rewrite(Some(&since), &view).unwrap();
+    assert!(numbers(&dir).intersection(&all).count() + 3 < all.len());
+    // of a state that the disk knows nothing of, nothing is
+    let before = numbers(&dir);
+    storage.checkpoint.write(None, &view).unwrap();
+    assert!(numbers(&dir).is_disjoint(&before));
+    compare(&dir, &view);
+}
+
+#[test]
+fn whatever_changes_between_rewrites_the_state_is_what_is_read() {
+    for seed in 0..3 {
+        let mut chance = chances(seed);
+        let dir = TempDir::new();
+        let (mut storage, _) = reopen(&dir);
+        storage.checkpoint.cut_runs_at(RUN_BYTES);
+        let mut view = first();
+        storage.checkpoint.write(None, &view).unwrap();
+        for _ in 0..20 {
+            let since = view.clone();
+            for _ in 0..chance(40) {
+                let command = command(&mut chance, view.machine.kv.revision());
+                run(&mut view, command);
+            }
+            match chance(4) {
+                0 => storage.checkpoint.write(Some(&since), &view).unwrap(),
+                _ => storage.checkpoint.rewrite(Some(&since), &view).unwrap(),
+            }
+            if chance(6) == 0 {
+                compare(&dir, &view);
+            }
+        }
+        compare(&dir, &view);
+    }
+}
+
+/// A write of any kind: most of them small, keys old and new.
+fn command(chance: &mut impl FnMut(u64) -> u64, revision: i64) -> Verb {
+    let size = [10, 500, 4000, 40_000][chance(4) as usize];
+    match chance(20) {
+        0 => kv(kv::KvOperation::Compact(Compact {
+            revision: revision - chance(30).cast_signed(),
+        })),
+        1 | 2 => kv(kv::KvOperation::Delete(DeleteRange {
+            key: format!("key-{:05}", chance(200)).into(),
+            ..DeleteRange::default()
+        })),
+        3..6 => Verb::Tree(tree::TreeCommand {
+            operation: Some(tree::TreeOperation::Set(tree::Set {
+                path: format!("/dir{}/{}", chance(9), chance(50)).into(),
+                value: vec![b'v'; size as usize].into(),
+                ..tree::Set::default()
+            })),
+        }),
+        _ => put(chance(200), size),
+    }
+}

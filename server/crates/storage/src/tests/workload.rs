@@ -1,0 +1,291 @@
+//! A member without a network: a real state machine whose entries follow from their index alone,
+//! written, checkpointed and cut as the server does. So what must be there after anything follows
+//! from the last index.
+
+use std::{
+    collections::BTreeMap,
+    sync::mpsc::{self, Receiver},
+};
+
+use prost::Message as _;
+use witan_replica::machine::{
+    command::{Command as Verb, Entry, Stamp},
+    kv,
+    record::RecordChange,
+    tree,
+};
+
+use super::*;
+use crate::{
+    Checkpointer, DirectoryLock, IncomingSnapshot, RaftLog, ReceivedSnapshot, SnapshotError,
+    SnapshotId, SnapshotReceiver, install,
+};
+
+/// A checkpoint is taken after this much log: a dozen of small and one of large values.
+const CHECKPOINT_BYTES: usize = 4 << 20;
+/// Keys and paths.
+const NAMES: u64 = 40;
+/// Largest request of a v2 client.
+const LARGEST_BYTES: usize = 10 << 20;
+
+fn mix(x: u64) -> u64 {
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb)
+}
+
+/// Returns a source of numbers below its argument, which follow from a seed.
+pub(super) fn chances(seed: u64) -> impl FnMut(u64) -> u64 + Send {
+    let mut state = seed;
+    move |below| {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mix(state) % below
+    }
+}
+
+fn entry(index: u64) -> Entry {
+    let size = match index {
+        _ if index % 97 == 50 => LARGEST_BYTES,
+        _ if index % 23 == 11 => 3 << 19,
+        _ if index % 5 == 2 => 28 << 10,
+        _ => 300,
+    };
+    let value = Bytes::from(mix(index).to_le_bytes().repeat(size / 8));
+    let name = mix(index ^ 0x55) % NAMES;
+    let path = Bytes::from(format!("/dir{}/{name}", name % 3));
+    let v2 = |verb| Verb::Tree(tree::TreeCommand { operation: Some(verb) });
+    let command = match index % 4 {
+        _ if size == LARGEST_BYTES || index.is_multiple_of(4) => {
+            v2(tree::TreeOperation::Set(tree::Set {
+                path,
+                value,
+                ..tree::Set::default()
+            }))
+        }
+        1 if index.is_multiple_of(3) => v2(tree::TreeOperation::Delete(tree::Delete {
+            path,
+            ..tree::Delete::default()
+        })),
+        _ => Verb::Kv(kv::KvCommand {
+            operation: Some(kv::KvOperation::Put(kv::Put {
+                key: format!("key-{name}").into(),
+                value,
+                ..kv::Put::default()
+            })),
+        }),
+    };
+    Entry {
+        stamp: Some(Stamp {
+            now_ns: 1_700_000_000_000_000_000 + i64::try_from(index).unwrap(),
+            member: ME.member_id,
+            ticket: index,
+            ..Stamp::default()
+        }),
+        command: Some(command),
+        caller: None,
+    }
+}
+
+pub(super) fn first() -> View {
+    let mut view = View::default();
+    (view.position.index, view.position.term) = (1, 1);
+    view.position.voters = vec![ME.member_id];
+    view
+}
+
+pub(super) fn apply(view: &mut View, entry: &Entry) {
+    view.machine.apply(entry);
+    view.position.index += 1;
+}
+
+pub(super) struct Driven {
+    log: RaftLog,
+    checkpointer: Checkpointer,
+    durable: Receiver<u64>,
+    _hold: DirectoryLock,
+    view: View,
+    saved: u64,
+    offered: u64,
+    since: usize,
+}
+
+impl Driven {
+    pub(super) fn start(data: &Path) -> Self {
+        let (mut storage, recovered) = open(data, &ME).unwrap();
+        let base = recovered.checkpoint.unwrap_or_else(|| {
+            storage.checkpoint.write(None, &first()).unwrap();
+            first()
+        });
+        let mut view = base.clone();
+        for record in recovered.records {
+            apply(&mut view, &Entry::decode(record.payload).unwrap());
+        }
+        let saved = base.position.index;
+        let (send, durable) = mpsc::sync_channel(64);
+        let checkpointer =
+            Checkpointer::start(storage.checkpoint, Some(base), metrics(), move |index| {
+                send.send(index).unwrap();
+            })
+            .unwrap();
+        Self {
+            log: storage.log,
+            checkpointer,
+            durable,
+            _hold: storage.lock,
+            view,
+            saved,
+            offered: saved,
+            since: 0,
+        }
+    }
+
+    /// Waits until the checkpoint that was offered is durable.
+    pub(super) fn settle(&mut self) {
+        while self.saved < self.offered {
+            let index = self.durable.recv().expect("the checkpoint's thread lives");
+            self.durable(index);
+        }
+    }
+
+    pub(super) fn checkpoints_fail(&self) -> bool {
+        !self.checkpointer.healthy()
+    }
+
+    fn durable(&mut self, index: u64) {
+        // a checkpoint of before a snapshot may be reported after it
+        if index > self.saved {
+            self.log.cut(std::mem::replace(&mut self.saved, index));
+        }
+    }
+
+    /// Returns the state that is `by` entries later, as another member may have it.
+    pub(super) fn ahead(&self, by: u64) -> View {
+        let mut view = self.view.clone();
+        for _ in 0..by {
+            let next = entry(view.position.index + 1);
+            apply(&mut view, &next);
+        }
+        view
+    }
+
+    pub(super) fn receiver(&self) -> SnapshotReceiver {
+        self.checkpointer.receiver()
+    }
+
+    pub(super) fn begin(&self, view: &View) -> Result<IncomingSnapshot, SnapshotError> {
+        self.receiver().begin(id(view), 0)
+    }
+
+    pub(super) fn receive(&self, view: &View) -> Result<ReceivedSnapshot, SnapshotError> {
+        let mut incoming = self.begin(view)?;
+        for (key, value) in records(view) {
+            incoming.add(key, value)?;
+        }
+        let totals = incoming.totals();
+        incoming.finish(totals)
+    }
+
+    /// Installs a received snapshot, as the replica's turn does.
+    pub(super) fn install(&mut self, received: ReceivedSnapshot) {
+        let view = received.view.clone();
+        let replaced = std::mem::replace(&mut self.view, view);
+        install(&mut self.log, &self.checkpointer, received, replaced);
+        self.saved = self.view.position.index;
+        self.offered = self.saved;
+        self.since = 0;
+    }
+
+    /// Offers the present state as the checkpoint.
+    pub(super) fn offer(&mut self) {
+        self.offered = self.view.position.index;
+        self.checkpointer.offer(self.view.clone());
+    }
+
+    /// Writes some entries; the last of them is acknowledged when this returns.
+    pub(super) fn step(&mut self) -> u64 {
+        let mut batch = LogBatch { must_sync: true, ..LogBatch::default() };
+        for _ in 0..1 + self.view.position.index % 4 {
+            let index = self.view.position.index + 1;
+            let entry = entry(index);
+            apply(&mut self.view, &entry);
+            batch
+                .records
+                .push(LogRecord { index, term: 1, payload: entry.encode_to_vec().into() });
+        }
+        let index = self.view.position.index;
+        batch.hard_state = Some(Bytes::from(index.to_le_bytes().to_vec()));
+        self.since += self.log.append(&batch);
+        if self.since > CHECKPOINT_BYTES {
+            self.since = 0;
+            self.offered = index;
+            self.checkpointer.offer(self.view.clone());
+        }
+        while let Ok(index) = self.durable.try_recv() {
+            self.durable(index);
+        }
+        index
+    }
+}
+
+/// Returns the id of a snapshot of a state.
+pub(super) fn id(view: &View) -> SnapshotId {
+    SnapshotId { index: view.position.index, term: view.position.term }
+}
+
+/// What must be there.
+#[derive(Default)]
+pub(super) struct Expected {
+    view: Option<View>,
+}
+
+/// What a start has found.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) last: u64,
+    pub(super) checkpoint: u64,
+    pub(super) fell_back: bool,
+}
+
+impl Expected {
+    /// Opens a directory and compares everything in it with what follows from its last index.
+    pub(super) fn compare(&mut self, data: &Path) -> Result<Found, OpenError> {
+        let (mut storage, recovered) = open(data, &ME)?;
+        let mut view = recovered.checkpoint.unwrap_or_else(first);
+        let checkpoint = view.position.index;
+        for record in &recovered.records {
+            assert_eq!(record.index, view.position.index + 1);
+            assert!(
+                record.payload == entry(record.index).encode_to_vec(),
+                "another entry"
+            );
+            apply(&mut view, &Entry::decode(record.payload.clone()).unwrap());
+        }
+        let last = view.position.index;
+        let known = self
+            .view
+            .take()
+            .filter(|known| known.position.index <= last);
+        let mut known = known.unwrap_or_else(first);
+        while known.position.index < last {
+            let index = known.position.index + 1;
+            apply(&mut known, &entry(index));
+        }
+        assert!(records(&view) == records(&known), "another state at {last}");
+        self.view = Some(known);
+        // The log accepts further entries.
+        storage.log.append(&LogBatch {
+            records: vec![record(last + 1, 2, 100)],
+            hard_state: None,
+            must_sync: true,
+        });
+        Ok(Found { last, checkpoint, fell_back: storage.checkpoint.fell_back() })
+    }
+}
+
+pub(super) fn records(view: &View) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut records = BTreeMap::new();
+    view.changes(None, &mut |change| match change {
+        RecordChange::Put { key, value } => drop(records.insert(key, value)),
+        RecordChange::Delete { key } => panic!("{key:?} was never there"),
+    });
+    records
+}

@@ -1,0 +1,148 @@
+//! The gRPC methods that are counted, as etcd's `grpc_server_*` series label them.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
+use witan_api::access::{CallType, GRPC};
+
+/// Returns the value of the label `grpc_type` for a kind of methods.
+fn label(call_type: CallType) -> &'static str {
+    match call_type {
+        CallType::Unary => "unary",
+        CallType::ServerStream => "server_stream",
+        CallType::BidiStream => "bidi_stream",
+    }
+}
+
+/// Names of the gRPC codes 0 to 16 as the label `grpc_code` has them.
+const CODES: [&str; 17] = [
+    "OK",
+    "Canceled",
+    "Unknown",
+    "InvalidArgument",
+    "DeadlineExceeded",
+    "NotFound",
+    "AlreadyExists",
+    "PermissionDenied",
+    "ResourceExhausted",
+    "FailedPrecondition",
+    "Aborted",
+    "OutOfRange",
+    "Unimplemented",
+    "Internal",
+    "Unavailable",
+    "DataLoss",
+    "Unauthenticated",
+];
+
+/// The handles of one method.
+#[derive(Debug)]
+pub(super) struct CallMetrics {
+    /// Its kind.
+    pub(super) call_type: CallType,
+    /// Calls begun.
+    pub(super) started: IntCounter,
+    /// Messages that came in.
+    pub(super) received: IntCounter,
+    /// Messages that went out.
+    pub(super) sent: IntCounter,
+    handled: [IntCounter; CODES.len()],
+    /// Seconds that calls took, with `--metrics=extensive`.
+    pub(super) handling: Option<Histogram>,
+    /// Its own name.
+    pub(super) method: &'static str,
+}
+
+impl CallMetrics {
+    /// Whether the method has one message each way.
+    pub(super) fn is_unary(&self) -> bool {
+        self.call_type == CallType::Unary
+    }
+
+    /// Counts the end of a call with this gRPC code.
+    pub(super) fn handled(&self, code: i32) {
+        let code = usize::try_from(code)
+            .ok()
+            .filter(|code| *code < CODES.len())
+            .unwrap_or(2);
+        self.handled[code].inc();
+    }
+}
+
+/// The series of all methods.
+pub(super) struct CallLabels {
+    pub(super) started: IntCounterVec,
+    pub(super) received: IntCounterVec,
+    pub(super) sent: IntCounterVec,
+    pub(super) handled: IntCounterVec,
+    pub(super) handling: Option<HistogramVec>,
+}
+
+/// All counted methods by request path.
+#[derive(Debug)]
+pub(super) struct CallSeries {
+    by_path: HashMap<&'static str, Arc<CallMetrics>>,
+    services: HashSet<&'static str>,
+}
+
+impl CallSeries {
+    /// Makes the series of all methods, which exist from the start as in etcd, so that a rate sees the first
+    /// failure.
+    pub(super) fn new(all: &CallLabels) -> Self {
+        let mut by_path = HashMap::new();
+        let mut services = HashSet::new();
+        for route in GRPC {
+            let (service, method) = route.names();
+            let values = [method, service, label(route.call_type)];
+            let call = CallMetrics {
+                call_type: route.call_type,
+                started: all.started.with_label_values(&values),
+                received: all.received.with_label_values(&values),
+                sent: all.sent.with_label_values(&values),
+                handled: CODES.map(|code| {
+                    let [method, service, call_type] = values;
+                    all.handled
+                        .with_label_values(&[code, method, service, call_type])
+                }),
+                handling: all
+                    .handling
+                    .as_ref()
+                    .map(|all| all.with_label_values(&values)),
+                method,
+            };
+            by_path.insert(route.method, Arc::new(call));
+            services.insert(service);
+        }
+        Self { by_path, services }
+    }
+
+    pub(super) fn get(&self, path: &str) -> Option<&Arc<CallMetrics>> {
+        self.by_path.get(path)
+    }
+
+    pub(super) fn knows_service(&self, service: &str) -> bool {
+        self.services.contains(service)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::TransportMetrics;
+    use witan_base::metrics::Register;
+
+    #[test]
+    fn an_unknown_code_counts_as_unknown() {
+        let calls = TransportMetrics::register(&Register::default(), false).calls;
+        let put = calls
+            .get("/etcdserverpb.KV/Put")
+            .expect("Put is in the table");
+        put.handled(99);
+        put.handled(0);
+        let counts = [2, 0, 13].map(|code: usize| put.handled[code].get());
+        assert_eq!(counts, [1, 1, 0]);
+        assert!(calls.get("/etcdserverpb.KV/Nonsense").is_none());
+    }
+}

@@ -1,0 +1,96 @@
+//! Requests by the client's API version (`client-api-version`). Clients choose the label, so their
+//! number is bounded.
+
+use std::{
+    collections::HashSet,
+    sync::{Mutex, PoisonError},
+};
+
+use prometheus::{IntCounter, IntCounterVec};
+use witan_api::access::CallType;
+
+/// Versions that have series of their own; the rest share one.
+const VERSIONS_MAX: usize = 64;
+/// Bytes of a version that has series of its own.
+const VERSION_BYTES_MAX: usize = 32;
+
+/// What a client that says nothing is called, as in etcd.
+const UNKNOWN: &str = "unknown";
+/// What those beyond the bounds are called.
+const OTHER: &str = "other";
+
+/// All series of this kind.
+#[derive(Debug)]
+pub(super) struct ClientVersions {
+    requests: IntCounterVec,
+    seen: Mutex<HashSet<String>>,
+}
+
+/// Counters of clients of one version. A connection keeps those of its client.
+#[derive(Clone, Debug)]
+pub(super) struct ClientRequests {
+    unary: IntCounter,
+    stream: IntCounter,
+}
+
+impl ClientRequests {
+    /// Returns the counter of calls of this kind.
+    pub(super) fn of(&self, call_type: CallType) -> &IntCounter {
+        match call_type {
+            CallType::Unary => &self.unary,
+            CallType::ServerStream | CallType::BidiStream => &self.stream,
+        }
+    }
+}
+
+impl ClientVersions {
+    pub(super) fn new(requests: IntCounterVec) -> Self {
+        Self { requests, seen: Mutex::default() }
+    }
+
+    /// Returns the counters for clients of this version: [`UNKNOWN`] if they do not say, [`OTHER`] if the
+    /// text is invalid, too long or one too many.
+    pub(super) fn version(&self, version: Option<&[u8]>) -> ClientRequests {
+        let version = version.map_or(Ok(UNKNOWN), str::from_utf8);
+        let version = match version {
+            Ok(version) if self.admit(version) => version,
+            Ok(_) | Err(_) => OTHER,
+        };
+        let requests = |kind| self.requests.with_label_values(&[kind, version]);
+        ClientRequests { unary: requests("unary"), stream: requests("stream") }
+    }
+
+    /// Whether a version has a label of its own: at most [`VERSION_BYTES_MAX`] long, and one of the first
+    /// [`VERSIONS_MAX`].
+    fn admit(&self, version: &str) -> bool {
+        if version.len() > VERSION_BYTES_MAX {
+            return false;
+        }
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.contains(version) || seen.len() < VERSIONS_MAX && seen.insert(version.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TransportMetrics;
+    use witan_base::metrics::Register;
+
+    #[test]
+    fn versions_are_bounded() {
+        let clients = TransportMetrics::register(&Register::default(), false).clients;
+        let count = |version: Option<&[u8]>| clients.version(version).of(CallType::Unary).clone();
+        count(None).inc();
+        count(Some(b"3.6")).inc();
+        for number in 0..2 * VERSIONS_MAX {
+            count(Some(format!("v{number}").as_bytes())).inc();
+        }
+        for odd in [&b"\xff"[..], &[b'x'; VERSION_BYTES_MAX + 1]] {
+            count(Some(odd)).inc();
+        }
+        assert_eq!((count(None).get(), count(Some(b"3.6")).get()), (1, 1));
+        let others = (2 + 2 * VERSIONS_MAX - VERSIONS_MAX + 2) as u64;
+        assert_eq!(count(Some(b"v127")).get(), others);
+    }
+}

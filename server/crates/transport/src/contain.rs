@@ -1,0 +1,181 @@
+//! Contains panics of a request's work, over HTTP/1 and gRPC: the request is answered with 500 or
+//! `Internal`, or aborted if its answer has begun. The mechanism is in `witan_base::panics`.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use actix_web::{
+    HttpResponse,
+    body::{BodySize, BoxBody, MessageBody},
+    web::Bytes,
+};
+use http_body::{Body as _, Frame, SizeHint};
+use tonic::{Status, body::Body};
+use witan_base::{
+    client_network::ClientNetwork,
+    panics::{self, CaughtPanic, PanicMetrics, PanicSource, planted::PlantedPanic},
+};
+
+use super::{CallHandler, Incoming, Outgoing};
+
+/// Error text of a request that panicked.
+const INTERNAL: &str = "internal error: the request was not completed";
+
+/// gRPC calls whose panics are contained.
+#[derive(Clone, Debug)]
+pub(super) struct Contained<C> {
+    pub(super) calls: C,
+    pub(super) metrics: PanicMetrics,
+}
+
+impl<C: CallHandler> CallHandler for Contained<C> {
+    fn clone_for_worker(&self) -> Self {
+        Self {
+            calls: self.calls.clone_for_worker(),
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    fn of_client(&self, client: ClientNetwork) -> Self {
+        Self {
+            calls: self.calls.of_client(client),
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    fn takes_one_message(&self, path: &str) -> bool {
+        self.calls.takes_one_message(path)
+    }
+
+    async fn call(self, request: Incoming) -> Outgoing {
+        let Self { calls, metrics } = self;
+        let plan = PlantedPanic::of(request.head.headers());
+        // the call itself begins in there, too
+        let call = async move { calls.call(request).await };
+        match panics::contain(&metrics, PanicSource::Grpc, plan, call).await {
+            Ok(Outgoing::Response(response)) => {
+                Outgoing::Response(response.map(|body| stream(body, metrics, plan)))
+            }
+            Ok(message) => message,
+            Err(_) => Outgoing::Response(internal().into_http()),
+        }
+    }
+}
+
+fn internal() -> Status {
+    Status::internal(INTERNAL)
+}
+
+/// Wraps the body of a gRPC response, so that a panic in it ends that body alone, with the status `Internal`.
+fn stream(body: Body, metrics: PanicMetrics, plan: PlantedPanic) -> Body {
+    if body.is_end_stream() {
+        return body;
+    }
+    Body::new(ContainedStream { body: Some(body), metrics, plan })
+}
+
+/// The body of a gRPC response, with contained panics.
+struct ContainedStream {
+    /// `None` after a panic.
+    body: Option<Body>,
+    metrics: PanicMetrics,
+    plan: PlantedPanic,
+}
+
+impl http_body::Body for ContainedStream {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        let Some(body) = &mut this.body else {
+            return Poll::Ready(None);
+        };
+        let step = || this.plan.during(|| Pin::new(body).poll_frame(cx));
+        match panics::catch(PanicSource::GrpcStream, step) {
+            Ok(polled) => polled,
+            Err(_) => {
+                this.metrics.panicked(PanicSource::GrpcStream);
+                this.body = None;
+                Poll::Ready(Some(Err(internal())))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body
+            .as_ref()
+            .map_or_else(SizeHint::default, Body::size_hint)
+    }
+}
+
+/// Returns the response to an HTTP/1 request, or status 500 if its work panicked. A panic while the body is
+/// sent ends that body alone.
+pub(super) fn response(
+    done: Result<HttpResponse, CaughtPanic>,
+    metrics: &PanicMetrics,
+    plan: PlantedPanic,
+) -> HttpResponse {
+    let Ok(response) = done else {
+        return HttpResponse::InternalServerError()
+            .content_type("text/plain; charset=utf-8")
+            .force_close()
+            .body(format!("{INTERNAL}\n"));
+    };
+    if response.body().size() != BodySize::Stream {
+        return response;
+    }
+    response.map_body(|_, body| {
+        let body = ContainedBody { body: Some(body), metrics: metrics.clone(), plan };
+        body.boxed()
+    })
+}
+
+/// The body of an HTTP/1 response, with contained panics.
+struct ContainedBody {
+    /// `None` after a panic.
+    body: Option<BoxBody>,
+    metrics: PanicMetrics,
+    plan: PlantedPanic,
+}
+
+/// Ends the connection before the end of the response.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("{INTERNAL}")]
+struct InternalError;
+
+impl MessageBody for ContainedBody {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        let this = &mut *self;
+        let Some(body) = &mut this.body else {
+            return Poll::Ready(None);
+        };
+        let step = || this.plan.during(|| Pin::new(body).poll_next(cx));
+        match panics::catch(PanicSource::HttpStream, step) {
+            Ok(polled) => polled,
+            Err(_) => {
+                this.metrics.panicked(PanicSource::HttpStream);
+                this.body = None;
+                Poll::Ready(Some(Err(InternalError.into())))
+            }
+        }
+    }
+}

@@ -1,0 +1,429 @@
+//! The gRPC server: counting, memory budgets and error texts (etcd's, grpc-go) around every call.
+//!
+//! What does *not* live here: the protocol, which is `witan_http2`, and the calls themselves.
+
+use std::{
+    borrow::Cow,
+    cell::RefCell,
+    io,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, request};
+use http_body::{Frame, SizeHint};
+use prometheus::IntCounter;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+};
+use tonic::{Code, body::Body};
+use witan_base::{
+    budget::{ClientBudgets, MemoryBudget},
+    client_network::ClientNetwork,
+};
+use witan_config::ConnectionSettings;
+use witan_http2::{
+    CallResponse, Config, KeepAlive, Refusal, RequestMode, Resource, Service, Status, driver,
+};
+use witan_logging as logging;
+
+use super::{
+    CallHandler, Handlers, Head, Incoming, Outgoing, TransportMetrics, calls::CallMetrics,
+    clients::ClientRequests, limits, tls::PeerCertificate,
+};
+
+pub(super) const DEADLINE: &str = "context deadline exceeded";
+pub(super) const STOPPED: &str = "etcdserver: server stopped";
+pub(super) const NOT_GRPC: &str =
+    "this port speaks gRPC over HTTP/2; use HTTP/1.1 for everything else\n";
+const TOO_MANY: &str = "etcdserver: too many requests";
+
+/// With this metadata etcd's clients say which version of the API they speak.
+const CLIENT_VERSION: &str = "client-api-version";
+
+/// Serves HTTP/2 connections of one worker.
+#[derive(Clone)]
+pub(super) struct Server<C> {
+    calls: C,
+    rules: Rc<CallRules>,
+    config: Config,
+    traffic: ClientBudgets,
+    stopped: watch::Receiver<bool>,
+}
+
+/// Whom a connection is to.
+#[derive(Clone, Debug)]
+pub(super) struct ConnectionInfo {
+    pub(super) network: ClientNetwork,
+    /// The client's certificate.
+    pub(super) certificate: Option<PeerCertificate>,
+}
+
+/// What holds for the calls of all connections.
+#[derive(Debug)]
+struct CallRules {
+    metrics: Arc<TransportMetrics>,
+    /// How long a unary call may take without a warning.
+    expected: Duration,
+}
+
+impl<C: CallHandler> Server<C> {
+    pub(super) fn new<H>(served: &Handlers<H, C>, stopped: watch::Receiver<bool>) -> Self {
+        Self {
+            calls: served.calls.clone_for_worker(),
+            rules: Rc::new(CallRules {
+                metrics: served.metrics.clone(),
+                expected: served.connections.unary_expected,
+            }),
+            config: config(&served.connections),
+            traffic: served.traffic.clone(),
+            stopped,
+        }
+    }
+
+    /// Serves one connection until it ends or, after the stop, its streams have ended.
+    pub(super) async fn serve<S>(mut self, stream: S, ends: ConnectionInfo) -> io::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let client = ConnectionService {
+            calls: self.calls.of_client(ends.network),
+            rules: self.rules,
+            traffic: self.traffic.of_connection(ends.network),
+            ends,
+            requests: RefCell::default(),
+        };
+        let stopped = async move {
+            // an error means that the sender was dropped, which is a stop too
+            let _ = self.stopped.wait_for(|stopped| *stopped).await;
+        };
+        driver::serve(stream, client, self.config, stopped).await
+    }
+}
+
+fn config(connections: &ConnectionSettings) -> Config {
+    Config {
+        streams_max: connections.max_concurrent_streams,
+        message_bytes_max: connections.max_message_bytes,
+        keepalive: connections
+            .keepalive_interval
+            .map(|interval| KeepAlive { interval, timeout: connections.keepalive_timeout }),
+        ping_interval_min: connections.keepalive_min_time,
+        message_timeout: limits::BODY_TIMEOUT,
+        message_bytes_per_second_min: limits::BODY_BYTES_PER_SECOND_MIN,
+        stall_timeout: limits::STALL_TIMEOUT,
+        close_timeout: limits::CLOSE_TIMEOUT,
+        not_grpc: NOT_GRPC,
+    }
+}
+
+/// The server as one client sees it.
+struct ConnectionService<C> {
+    calls: C,
+    rules: Rc<CallRules>,
+    ends: ConnectionInfo,
+    traffic: ClientBudgets,
+    /// The client's API version, and the counters of its requests.
+    requests: RefCell<Option<(Option<HeaderValue>, ClientRequests)>>,
+}
+
+/// What is known about the method of a call.
+#[derive(Debug)]
+pub struct MethodInfo {
+    /// The counters of its method, if it is a known one.
+    call: Option<Arc<CallMetrics>>,
+    /// Counts requests of clients of this version, if the method is a known one.
+    client: Option<IntCounter>,
+}
+
+impl<C> ConnectionService<C> {
+    fn budget(&self, what: Resource) -> &MemoryBudget {
+        match what {
+            Resource::Requests => &self.traffic.requests,
+            Resource::Answers => &self.traffic.answers,
+            Resource::Calls => &self.traffic.calls,
+        }
+    }
+}
+
+impl<C: CallHandler> Service for ConnectionService<C> {
+    type Method = MethodInfo;
+    type Call = CallCounter;
+    type Future = RunningCall;
+    type Body = AnswerBody;
+
+    fn method(&self, head: &mut request::Parts) -> (MethodInfo, RequestMode) {
+        if let Some(certificate) = &self.ends.certificate {
+            head.extensions.insert(certificate.clone());
+        }
+        let metrics = &self.rules.metrics;
+        let call = metrics.calls.get(head.uri.path()).cloned();
+        let client = call.as_ref().map(|call| {
+            let version = head.headers.get(CLIENT_VERSION);
+            let mut requests = self.requests.borrow_mut();
+            let known = requests
+                .take()
+                .filter(|(known, _)| known.as_ref() == version);
+            let (_, of_version) = requests.insert(known.unwrap_or_else(|| {
+                let requests = metrics.clients.version(version.map(HeaderValue::as_bytes));
+                (version.cloned(), requests)
+            }));
+            of_version.of(call.call_type).clone()
+        });
+        let intake = if self.calls.takes_one_message(head.uri.path()) {
+            RequestMode::Collected
+        } else {
+            RequestMode::Streaming
+        };
+        (MethodInfo { call, client }, intake)
+    }
+
+    fn begin(&self, head: &Rc<Head>) -> CallCounter {
+        let method = head.method();
+        if let Some(call) = &method.call {
+            call.started.inc();
+        }
+        if let Some(client) = &method.client {
+            client.inc();
+        }
+        CallCounter { head: head.clone(), rules: self.rules.clone(), ended: false }
+    }
+
+    fn call(&self, request: Incoming) -> Self::Future {
+        RunningCall(Box::pin(self.calls.clone().call(request)))
+    }
+
+    fn received(&self, call: &mut CallCounter, bytes: usize) {
+        if let Some(call) = &call.head.method().call {
+            call.received.inc();
+        }
+        self.rules.metrics.grpc_received_bytes.inc_by(bytes as u64);
+    }
+
+    fn sent(&self, call: &mut CallCounter, bytes: usize) {
+        if let Some(call) = &call.head.method().call {
+            call.sent.inc();
+        }
+        self.rules.metrics.grpc_sent_bytes.inc_by(bytes as u64);
+    }
+
+    fn answered(&self, call: &mut CallCounter, headers: &mut HeaderMap) {
+        call.name_unknown_method(headers);
+    }
+
+    fn ended(&self, mut call: CallCounter, code: witan_http2::Code, took: Duration) {
+        call.ended = true;
+        call.count(Code::from_i32(code), took);
+    }
+
+    fn may_run_forever(&self, method: &MethodInfo) -> bool {
+        let call = method.call.as_ref();
+        call.is_some_and(|call| !call.is_unary())
+    }
+
+    fn reserve(&self, what: Resource, amount: usize) -> bool {
+        self.budget(what).reserve(amount)
+    }
+
+    fn release(&self, what: Resource, amount: usize) {
+        self.budget(what).release(amount);
+    }
+
+    fn refuse(&self, head: &Head, refusal: Refusal) -> Status {
+        let (code, text) = match refusal {
+            Refusal::Deadline => (Code::DeadlineExceeded, DEADLINE.into()),
+            Refusal::ShuttingDown => (Code::Unavailable, STOPPED.into()),
+            Refusal::TooLarge { length, max } => (
+                Code::ResourceExhausted,
+                format!("grpc: received message larger than max ({length} vs. {max})"),
+            ),
+            Refusal::SecondMessage => {
+                let text = "the request has more than one message";
+                (Code::Internal, text.into())
+            }
+            // the text is etcd's
+            Refusal::NoRoom(Resource::Requests | Resource::Answers | Resource::Calls) => {
+                (Code::ResourceExhausted, TOO_MANY.into())
+            }
+            Refusal::TooSlow => {
+                let text = "the request comes too slowly";
+                (Code::DeadlineExceeded, text.into())
+            }
+            Refusal::UnknownEncoding => (Code::Unimplemented, unknown_encoding(head)),
+            Refusal::NotPost => (Code::Internal, not_post(head)),
+            Refusal::BadTimeout => (Code::Internal, bad_timeout(head)),
+            Refusal::NoEncoding => {
+                let text = "grpc: compressed flag set with identity or empty encoding";
+                (Code::Internal, text.into())
+            }
+            Refusal::UnknownFlag(flag) => (
+                Code::Internal,
+                format!("grpc: received unexpected payload format {flag}"),
+            ),
+            Refusal::Corrupt => {
+                let text = "grpc: failed to decompress the received message";
+                (Code::Internal, text.into())
+            }
+        };
+        Status::new(code.into(), text)
+    }
+}
+
+/// Returns the error text for a compression that is not supported, as gRPC for Go has it.
+fn unknown_encoding(head: &Head) -> String {
+    let name = header(head, "grpc-encoding");
+    format!("grpc: Decompressor is not installed for grpc-encoding {name:?}")
+}
+
+fn bad_timeout(head: &Head) -> String {
+    format!("malformed grpc-timeout: {:?}", header(head, "grpc-timeout"))
+}
+
+/// Returns the error text for another method than POST, as gRPC for Go has it.
+fn not_post(head: &Head) -> String {
+    let method = head.parts().method.as_str();
+    format!("Received a HEADERS frame with :method {method:?} which should be POST")
+}
+
+/// Returns the value of a header as text; empty if there is none.
+fn header<'a>(head: &'a Head, name: &str) -> Cow<'a, str> {
+    let value = head.headers().get(name);
+    String::from_utf8_lossy(value.map(HeaderValue::as_bytes).unwrap_or_default())
+}
+
+/// Converts a request into the form that tonic takes.
+pub(super) fn to_tonic(request: Incoming) -> http::Request<RequestMessages> {
+    let body = RequestMessages(request.body);
+    http::Request::from_parts(request.head.parts().clone(), body)
+}
+
+/// The body of a request as tonic reads it.
+#[derive(Debug)]
+pub struct RequestMessages(pub witan_http2::Body);
+
+impl http_body::Body for RequestMessages {
+    type Data = Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
+        match &mut self.0 {
+            witan_http2::Body::Whole(whole) => {
+                let message = std::mem::take(whole);
+                let message = (!message.is_empty()).then_some(message);
+                Poll::Ready(message.map(|bytes| Ok(Frame::data(bytes))))
+            }
+            witan_http2::Body::Stream(stream) => {
+                let polled = ready!(Pin::new(stream).poll_frame(cx));
+                let canceled = |_| tonic::Status::cancelled("context canceled");
+                Poll::Ready(polled.map(|frame| frame.map_err(canceled)))
+            }
+        }
+    }
+}
+
+/// A call that runs. Not an async block around the call: its future would be in memory twice.
+pub(super) struct RunningCall(Pin<Box<dyn Future<Output = Outgoing>>>);
+
+impl Future for RunningCall {
+    type Output = CallResponse<AnswerBody>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CallResponse<AnswerBody>> {
+        Poll::Ready(match ready!(self.0.as_mut().poll(cx)) {
+            Outgoing::Message(message) => CallResponse::Message(message),
+            Outgoing::Response(response) => CallResponse::Response(response.map(AnswerBody)),
+        })
+    }
+}
+
+/// The body of an answer as tonic writes it.
+pub(super) struct AnswerBody(Body);
+
+impl http_body::Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let status = |status: tonic::Status| {
+            let text = status.message().to_owned();
+            Status::new(status.code().into(), text)
+        };
+        let polled = ready!(Pin::new(&mut self.0).poll_frame(cx));
+        Poll::Ready(polled.map(|frame| frame.map_err(status)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+/// Counts the end of a call; a dropped one was canceled by its client.
+pub(super) struct CallCounter {
+    head: Rc<Head>,
+    rules: Rc<CallRules>,
+    ended: bool,
+}
+
+impl CallCounter {
+    /// Counts the end of a call with its code and its time, and warns if a unary call was slow.
+    fn count(&self, code: Code, took: Duration) {
+        let Some(call) = &self.head.method().call else {
+            return;
+        };
+        call.handled(code.into());
+        let unary = call.is_unary();
+        if let Some(handling) = &call.handling {
+            handling.observe(took.as_secs_f64());
+        }
+        if unary {
+            if code != Code::Ok {
+                // as in etcd, a refusal is an answer, too
+                call.sent.inc();
+            }
+            logging::warn_if_slow(call.method, took, self.rules.expected);
+        }
+    }
+
+    /// Adds the method's name to tonic's error for an unknown path, as in etcd.
+    fn name_unknown_method(&self, headers: &mut HeaderMap) {
+        let code = headers.get(tonic::Status::GRPC_STATUS);
+        let unimplemented =
+            code.is_some_and(|code| Code::from_bytes(code.as_bytes()) == Code::Unimplemented);
+        if !unimplemented || headers.contains_key(tonic::Status::GRPC_MESSAGE) {
+            return;
+        }
+        let whole = self.head.path().trim_start_matches('/');
+        let (service, method) = whole.rsplit_once('/').unwrap_or((whole, ""));
+        // a method that is counted is unknown only together with its service
+        let known = self.rules.metrics.calls.knows_service(service);
+        let text = if self.head.method().call.is_none() && known {
+            format!("unknown method {method} for service {service}")
+        } else {
+            format!("unknown service {service}")
+        };
+        let status = Status::new(Code::Unimplemented.into(), text);
+        headers.extend(status.trailers());
+    }
+}
+
+impl Drop for CallCounter {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.count(Code::Cancelled, Duration::ZERO);
+        }
+    }
+}

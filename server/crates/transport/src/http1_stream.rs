@@ -1,0 +1,210 @@
+//! The byte stream of an HTTP/1 connection between the socket and actix.
+//!
+//! A request target may contain bytes that Go accepts and actix's URI type does not (raw UTF-8,
+//! `<`, `#`, …): `request_filter` escapes them in every request line of the connection. A refused protocol
+//! upgrade is removed from the head, so that the request keeps its body. A head with ambiguous
+//! framing is refused, and a malformed body. Other bodies pass unchanged. `header` judges one header line.
+//!
+//! When a client closes its side or disconnects, waiting answers end: see [`ClientClosed`].
+
+mod header;
+mod request_filter;
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    sync::watch,
+};
+use witan_base::client_network::ClientNetwork;
+
+use self::request_filter::RequestFilter;
+use super::{passthrough::pass_writes, tls::PeerCertificate};
+
+/// Consecutive reads without output before the task yields.
+const EMPTY_READS_MAX: u32 = 16;
+
+/// Signals that the client has closed its side.
+#[derive(Clone, Debug)]
+pub struct ClientClosed(watch::Receiver<bool>);
+
+impl ClientClosed {
+    /// Resolves when the client closed its side of the connection.
+    pub async fn wait(mut self) {
+        // an error means that the stream was dropped
+        let _ = self.0.wait_for(|ended| *ended).await;
+    }
+}
+
+/// Ends what actix reads of a connection whose client asked for a tunnel (`CONNECT`, WebSocket) and does not get
+/// one: actix takes all that follows for a body without an end, and would read it for seconds before it closes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TunnelRefusal(Arc<AtomicBool>);
+
+impl TunnelRefusal {
+    /// Ends the stream after the answer that is being sent.
+    pub(super) fn refuse(&self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+/// Stands in the data of a connection inside TLS.
+#[derive(Clone, Copy, Debug)]
+pub struct OverTls;
+
+/// A stream of HTTP/1 requests.
+pub(super) struct Http1Stream<S> {
+    stream: S,
+    lines: RequestFilter,
+    /// Bytes that did not fit into the reader's buffer, and how many of them were output.
+    held: (Vec<u8>, usize),
+    ended: watch::Sender<bool>,
+    tunnel: TunnelRefusal,
+    network: ClientNetwork,
+    over_tls: bool,
+    certificate: Option<PeerCertificate>,
+}
+
+impl<S> Http1Stream<S> {
+    /// Makes a stream of a client: whether it is inside TLS, and the client's certificate.
+    pub(super) fn new(
+        stream: S,
+        network: ClientNetwork,
+        (over_tls, certificate): (bool, Option<PeerCertificate>),
+    ) -> Self {
+        Self {
+            stream,
+            network,
+            over_tls,
+            certificate,
+            lines: RequestFilter::default(),
+            held: (Vec::new(), 0),
+            ended: watch::Sender::new(false),
+            tunnel: TunnelRefusal::default(),
+        }
+    }
+
+    /// Returns the signal that the client has closed its side.
+    pub(super) fn ended(&self) -> ClientClosed {
+        ClientClosed(self.ended.subscribe())
+    }
+
+    /// Returns what ends this stream when a tunnel is refused.
+    pub(super) fn tunnel(&self) -> TunnelRefusal {
+        self.tunnel.clone()
+    }
+
+    /// Returns the network of the client.
+    pub(super) fn network(&self) -> ClientNetwork {
+        self.network
+    }
+
+    /// Whether the stream is inside TLS.
+    pub(super) fn is_over_tls(&self) -> bool {
+        self.over_tls
+    }
+
+    /// Returns the client's certificate; `None` without one.
+    pub(super) fn certificate(&self) -> Option<&PeerCertificate> {
+        self.certificate.as_ref()
+    }
+
+    /// Moves as many of the held bytes into `buf` as fit.
+    fn hand_out(&mut self, buf: &mut ReadBuf<'_>) {
+        let (bytes, from) = &mut self.held;
+        let until = bytes.len().min(*from + buf.remaining());
+        buf.put_slice(&bytes[*from..until]);
+        *from = until;
+        if until == bytes.len() {
+            self.held = (Vec::new(), 0);
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Http1Stream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let mut empty_reads = 0;
+        while this.held.0.is_empty() {
+            if this.lines.has_refused_body() || this.tunnel.0.load(Relaxed) {
+                return Poll::Ready(Ok(()));
+            }
+            let before = buf.filled().len();
+            ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+            let read = &buf.filled()[before..];
+            if read.is_empty() {
+                if buf.remaining() > 0 {
+                    this.ended.send_replace(true);
+                }
+                return Poll::Ready(Ok(()));
+            }
+            let Some(changed) = this.lines.pass(read) else {
+                return Poll::Ready(Ok(()));
+            };
+            buf.set_filled(before);
+            this.held = (changed, 0);
+            empty_reads += 1;
+            if empty_reads == EMPTY_READS_MAX && this.held.0.is_empty() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+        this.hand_out(buf);
+        Poll::Ready(Ok(()))
+    }
+}
+
+pass_writes!(Http1Stream);
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    const GET: &[u8] = b"GET /\xe4<a>?q=\xff#x HTTP/1.1\r\nA: \xe4<\r\n\r\n";
+    const ESCAPED: &[u8] = b"GET /%E4%3Ca%3E?q=%FF%23x HTTP/1.1\r\nA: \xe4<\r\n\r\n";
+
+    #[tokio::test]
+    async fn escapes_reach_a_reader_with_little_room() {
+        let (mut client, server) = tokio::io::duplex(1024);
+        client.write_all(GET).await.unwrap();
+        let mut requests = Http1Stream::new(server, ClientNetwork::default(), (false, None));
+        let ended = requests.ended();
+        let mut read = Vec::new();
+        let mut piece = [0; 5];
+        while read.len() < ESCAPED.len() {
+            let length = requests.read(&mut piece).await.unwrap();
+            read.extend_from_slice(&piece[..length]);
+        }
+        assert_eq!(read, ESCAPED);
+        drop(client);
+        assert_eq!(requests.read(&mut piece).await.unwrap(), 0);
+        ended.wait().await;
+    }
+
+    /// A read of nothing would be the end of the stream to the reader.
+    #[tokio::test]
+    async fn withheld_bytes_do_not_end_the_stream() {
+        let (mut client, server) = tokio::io::duplex(1);
+        let request = b"GET / HTTP/1.1\r\nUpgrade: h2c\r\nConnection: upgrade\r\nHost: x\r\n\r\n";
+        let writing = async move { client.write_all(request).await };
+        let mut read = Vec::new();
+        let mut requests = Http1Stream::new(server, ClientNetwork::default(), (false, None));
+        let (written, length) = tokio::join!(writing, requests.read_to_end(&mut read));
+        assert!(written.is_ok() && length.is_ok());
+        assert_eq!(read, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    }
+}

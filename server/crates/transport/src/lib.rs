@@ -1,0 +1,223 @@
+//! The client port: one port, two stacks, on actix's workers. Knows neither the dialects nor the
+//! node: it calls one function for HTTP/1 requests and one for gRPC calls.
+//!
+//! Reading order: `listen` (sockets) → `tls` → `mux` (which stack) → `http1_stream` (what HTTP/1 lets through) →
+//! `grpc` (what is done around a call; how it comes and goes is `witan_http2`) → `stall_timeout` (with
+//! slow clients) → `passthrough` (what a wrapper leaves alone) → `signals` → `limits` → `metrics`
+//! (series), `calls`, `clients`.
+
+mod calls;
+mod clients;
+mod contain;
+mod grpc;
+mod http1_stream;
+mod limits;
+mod listen;
+mod metrics;
+mod mux;
+mod passthrough;
+mod signals;
+mod sniffed;
+mod stall_timeout;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use std::{io, sync::Arc};
+
+use actix_server::{Server, ServerHandle};
+use actix_web::{HttpRequest, HttpResponse, web::Payload};
+use http::Response;
+use tokio::{sync::watch, time::timeout};
+use tonic::{body::Body, service::Routes};
+use witan_base::{budget::ClientBudgets, client_network::ClientNetwork, panics::PanicMetrics};
+use witan_config::{ConnectionSettings, Url};
+
+pub use grpc::MethodInfo;
+pub use grpc::RequestMessages;
+pub use http1_stream::{ClientClosed, OverTls};
+pub use listen::{
+    BindError, Bound, BoundPeer, PeerListener, PeerStream, Surface, bind, bind_peers,
+};
+pub use metrics::TransportMetrics;
+pub use signals::{Signal, first_signal};
+pub use tls::{
+    MemberCertificate, PeerCertificate, PeerTls, ServerTls, TlsError, error_text, system_roots,
+};
+pub use witan_http2::Body as RequestBody;
+
+/// The head of a request.
+pub type Head = witan_http2::Head<MethodInfo>;
+
+/// A request.
+pub type Incoming = witan_http2::CallRequest<MethodInfo>;
+
+/// Answers gRPC calls.
+pub trait CallHandler: Clone + Send + 'static {
+    /// Makes a copy for one worker, which shares no reference counts with other workers.
+    fn clone_for_worker(&self) -> Self {
+        self.clone()
+    }
+
+    /// Makes a copy for one connection, whose client is known.
+    fn of_client(&self, _: ClientNetwork) -> Self {
+        self.clone()
+    }
+
+    /// Whether calls of this path take one message, which is collected before they begin.
+    fn takes_one_message(&self, path: &str) -> bool;
+
+    /// Handles a call of any method. An unknown method gets `Unimplemented` without a text.
+    fn call(self, request: Incoming) -> impl Future<Output = Outgoing> + 'static;
+}
+
+/// An answer to a gRPC call.
+#[derive(Debug)]
+pub enum Outgoing {
+    /// The one message of an answer that went well, with its prefix.
+    Message(Vec<u8>),
+    /// Any other answer.
+    Response(Response<Body>),
+}
+
+impl CallHandler for Routes {
+    fn takes_one_message(&self, _: &str) -> bool {
+        false
+    }
+
+    async fn call(mut self, request: Incoming) -> Outgoing {
+        let request = grpc::to_tonic(request);
+        let Ok(response) = tower_service::Service::call(&mut self, request).await;
+        Outgoing::Response(response)
+    }
+}
+
+/// What the port serves: handlers and settings.
+#[derive(Clone)]
+pub struct Handlers<H, C> {
+    /// Answers HTTP/1 requests: `Fn(Surface, HttpRequest, Payload) -> impl Future<Output = HttpResponse>`.
+    pub http: H,
+    /// The gRPC services. Their own limit on message size must be lifted: it is enforced here.
+    pub calls: C,
+    /// Series of connections and calls.
+    pub metrics: Arc<TransportMetrics>,
+    /// Counts requests that panic.
+    pub panics: PanicMetrics,
+    /// Memory that clients may use.
+    pub traffic: ClientBudgets,
+    /// What connections may do.
+    pub connections: ConnectionSettings,
+    /// For the URLs that ask for TLS.
+    pub security: Option<ServerTls>,
+}
+
+impl<H, C> Handlers<H, C> {
+    /// Wraps the handlers so that a panic in a gRPC call ends that call alone.
+    fn contained(self) -> Handlers<H, contain::Contained<C>> {
+        Handlers {
+            calls: contain::Contained { calls: self.calls, metrics: self.panics.clone() },
+            http: self.http,
+            metrics: self.metrics,
+            panics: self.panics,
+            traffic: self.traffic,
+            connections: self.connections,
+            security: self.security,
+        }
+    }
+}
+
+/// The running port. Dropping it does not stop it; [`RunningServer::stop`] does.
+#[derive(Debug)]
+pub struct RunningServer {
+    handle: ServerHandle,
+    stop: watch::Sender<bool>,
+    open: Arc<mux::OpenConnections>,
+    unix_sockets: Vec<String>,
+}
+
+/// Starts serving on the worker threads. Must be called inside an actix system.
+pub fn serve<H, F, C>(bound: Vec<Bound>, served: Handlers<H, C>) -> io::Result<RunningServer>
+where
+    C: CallHandler,
+    H: Fn(Surface, HttpRequest, Payload) -> F + Clone + Send + 'static,
+    F: Future<Output = HttpResponse> + 'static,
+{
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let (stop, stopped) = watch::channel(false);
+    let open = Arc::new(mux::OpenConnections::default());
+    let mut unix_sockets = Vec::new();
+    let served = served.contained();
+    let mut builder = Server::build()
+        .workers(workers)
+        .max_concurrent_connections(limits::connections_per_worker(workers))
+        .disable_signals()
+        .shutdown_timeout(limits::DRAIN_TIMEOUT.as_secs());
+    for bound in bound {
+        let (surface, url) = (bound.surface, bound.url.clone());
+        let mux = mux::Mux {
+            surface,
+            security: served
+                .security
+                .clone()
+                .filter(|_| bound.urls().any(Url::is_tls)),
+            plain: !bound.urls().all(Url::is_tls),
+            served: served.clone(),
+            stopped: stopped.clone(),
+            open: open.clone(),
+        };
+        for url in bound.urls() {
+            let (traffic, address) = (surface.label(), url.to_string());
+            if url.is_tls() {
+                tracing::info!(traffic, address, "serving client traffic securely");
+            } else {
+                tracing::info!(
+                    traffic,
+                    address,
+                    "serving client traffic insecurely; this is strongly discouraged!"
+                );
+            }
+        }
+        let name = url.to_string();
+        builder = match bound.socket {
+            listen::Socket::Tcp(listener) => {
+                builder.listen(name, listener, move || mux.clone().factory())?
+            }
+            listen::Socket::Unix(listener) => {
+                if let witan_config::Address::Unix(path) = url.address() {
+                    unix_sockets.push(path.clone());
+                }
+                builder.listen_uds(name, listener, move || mux.clone().factory())?
+            }
+        };
+    }
+    let server = builder.run();
+    let handle = server.handle();
+    actix_rt::spawn(server);
+    Ok(RunningServer { handle, stop, open, unix_sockets })
+}
+
+impl RunningServer {
+    /// Accepts nothing more, lets answers in flight complete (for a bounded time) and ends.
+    /// Long answers must end themselves when the node says that it is stopping.
+    pub async fn stop(self) {
+        self.handle.pause().await;
+        self.stop.send_replace(true);
+        if timeout(limits::DRAIN_TIMEOUT, self.open.none())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                connections = self.open.count(),
+                "answers in flight did not end in time, closing their connections"
+            );
+            self.handle.stop(false).await;
+        } else {
+            self.handle.stop(true).await;
+        }
+        for path in &self.unix_sockets {
+            if let Err(error) = std::fs::remove_file(path) {
+                tracing::debug!(%error, path, "failed to remove a Unix socket");
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The series of the port: gRPC calls (`calls`), who makes them (`clients`), TLS.
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge};
+use witan_base::metrics::Register;
+
+use super::{
+    calls::{CallLabels, CallSeries},
+    clients::ClientVersions,
+};
+
+/// What connections feed.
+#[derive(Debug)]
+pub struct TransportMetrics {
+    pub(super) calls: CallSeries,
+    pub(super) clients: ClientVersions,
+    pub(super) grpc_received_bytes: IntCounter,
+    pub(super) grpc_sent_bytes: IntCounter,
+    pub(super) tls: TlsMetrics,
+    pub(super) peer_tls: TlsMetrics,
+}
+
+/// What [`super::ServerTls`] feeds.
+#[derive(Clone, Debug)]
+pub(super) struct TlsMetrics {
+    pub(super) expires: IntGauge,
+    pub(super) handshakes_failed: IntCounterVec,
+}
+
+impl TransportMetrics {
+    /// Registers the series of the client ports; with `extensive` calls are timed, too.
+    #[rustfmt::skip]
+    pub fn register(on: &Register, extensive: bool) -> Self {
+        let labels = ["grpc_method", "grpc_service", "grpc_type"];
+        Self {
+            calls: CallSeries::new(&CallLabels {
+                started: on.counters("grpc_server_started_total", "Calls begun.", &labels),
+                received: on.counters("grpc_server_msg_received_total", "Messages received in calls.", &labels),
+                sent: on.counters("grpc_server_msg_sent_total", "Messages sent in calls.", &labels),
+                handled: on.counters("grpc_server_handled_total", "Calls ended, by code.", &["grpc_code", "grpc_method", "grpc_service", "grpc_type"]),
+                handling: extensive.then(|| on.latencies("grpc_server_handling_seconds", "Durations of calls until their end.", &labels)),
+            }),
+            clients: ClientVersions::new(on.counters("etcd_server_client_requests_total", "Requests of clients, by the version that they say they speak.", &["type", "client_api_version"])),
+            grpc_received_bytes: on.counter("etcd_network_client_grpc_received_bytes_total", "Bytes of messages received from gRPC clients."),
+            grpc_sent_bytes: on.counter("etcd_network_client_grpc_sent_bytes_total", "Bytes of messages sent to gRPC clients."),
+            tls: TlsMetrics {
+                expires: on.gauge("witan_tls_certificate_not_after_seconds", "Unix time at which the certificate of the client port ends, 0 without one."),
+                handshakes_failed: on.counters("witan_tls_handshake_failures_total", "TLS handshakes with clients that failed, by reason.", &["reason"]),
+            },
+            peer_tls: TlsMetrics {
+                expires: on.gauge("witan_peer_tls_certificate_not_after_seconds", "Unix time at which the certificate of the peer port ends, 0 without one."),
+                handshakes_failed: on.counters("witan_peer_tls_handshake_failures_total", "TLS handshakes with other members that failed, by reason.", &["reason"]),
+            },
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! One port, two stacks: a connection that starts with the HTTP/2 preface goes to
+//! the crate `http2`, every other to actix-web, both on the actix worker that accepted it.
+//!
+//! The first bytes are read and played back; TLS is taken off the stream before that.
+
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::AsFd,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use actix_http::{HttpService, Protocol};
+use actix_service::{Service, ServiceFactory, fn_factory, fn_service, map_config};
+use actix_web::{
+    App, HttpRequest, HttpResponse,
+    body::{BodySize, MessageBody as _},
+    dev::AppConfig,
+    http::{Method, StatusCode},
+    web::{self, Payload},
+};
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
+    net::{TcpStream, UnixStream},
+    sync::{Notify, watch},
+    time::timeout,
+};
+use witan_base::{
+    client_network::ClientNetwork,
+    panics::{self, PanicSource, planted::PlantedPanic},
+};
+use witan_http2::PREFACE;
+
+use super::{
+    CallHandler, Handlers, Surface, contain,
+    grpc::{self, ConnectionInfo},
+    http1_stream::{Http1Stream, OverTls, TunnelRefusal},
+    limits,
+    sniffed::ReplayedStream,
+    stall_timeout::{self, StallTimeout},
+    tls::{self, Secured, ServerTls},
+};
+
+/// A connection without its TLS.
+type PlainStream<S> = StallTimeout<Secured<S, ReplayedStream<S>>>;
+
+/// What HTTP/1 is read from.
+type Http1Connection<S> = Http1Stream<ReplayedStream<PlainStream<S>>>;
+
+/// A stream that a client opened.
+pub(super) trait ClientStream: AsyncRead + AsyncWrite + AsFd + Unpin + 'static {
+    /// Returns the address of the client, if it has one.
+    fn client_address(&self) -> Option<SocketAddr>;
+    /// Sets the options of the socket.
+    fn tune(&self) -> io::Result<()>;
+}
+
+impl ClientStream for TcpStream {
+    fn client_address(&self) -> Option<SocketAddr> {
+        self.peer_addr().ok()
+    }
+
+    fn tune(&self) -> io::Result<()> {
+        SockRef::from(self).set_tcp_notsent_lowat(limits::UNSENT_BYTES_MAX)?;
+        self.set_nodelay(true)
+    }
+}
+
+impl ClientStream for UnixStream {
+    fn client_address(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    fn tune(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// How many connections are open in the whole process.
+#[derive(Debug, Default)]
+pub(super) struct OpenConnections {
+    count: AtomicUsize,
+    closed: Notify,
+}
+
+impl OpenConnections {
+    pub(super) fn count(&self) -> usize {
+        self.count.load(Ordering::SeqCst)
+    }
+
+    /// Resolves when no connection is open. One waiter at a time.
+    pub(super) async fn none(&self) {
+        loop {
+            let closed = self.closed.notified();
+            if self.count() == 0 {
+                return;
+            }
+            closed.await;
+        }
+    }
+}
+
+/// Counts one connection for as long as it lives.
+struct OpenConnection(Arc<OpenConnections>);
+
+impl OpenConnection {
+    /// Counts a connection as open until this is dropped.
+    fn new(open: &Arc<OpenConnections>) -> Self {
+        open.count.fetch_add(1, Ordering::SeqCst);
+        Self(open.clone())
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        if self.0.count.fetch_sub(1, Ordering::SeqCst) == 1 {
+            // stores a permit when nobody waits yet, so the last close is not missed
+            self.0.closed.notify_one();
+        }
+    }
+}
+
+/// What each worker needs to serve one listener.
+#[derive(Clone)]
+pub(super) struct Mux<H, C> {
+    pub(super) surface: Surface,
+    /// `None` if no URL of the listener asks for TLS.
+    pub(super) security: Option<ServerTls>,
+    /// Whether connections that do not begin with a TLS handshake are served, too.
+    pub(super) plain: bool,
+    pub(super) served: Handlers<H, C>,
+    pub(super) stopped: watch::Receiver<bool>,
+    pub(super) open: Arc<OpenConnections>,
+}
+
+impl<H, F, C> Mux<H, C>
+where
+    C: CallHandler,
+    H: Fn(Surface, HttpRequest, Payload) -> F + Clone + Send + 'static,
+    F: Future<Output = HttpResponse> + 'static,
+{
+    /// Makes the service that one worker runs for each accepted connection.
+    pub(super) fn factory<S: ClientStream>(
+        self,
+    ) -> impl ServiceFactory<S, Config = (), Response = (), Error = io::Error, InitError = ()> {
+        fn_factory(move || {
+            let mux = self.clone();
+            async move {
+                let grpc = grpc::Server::new(&mux.served, mux.stopped.clone());
+                let http = Rc::new(mux.clone().http_service::<S>().new_service(()).await?);
+                Ok(fn_service(move |stream: S| {
+                    let (http, grpc) = (http.clone(), grpc.clone());
+                    let (surface, counted) = (mux.surface, OpenConnection::new(&mux.open));
+                    let mut stopped = mux.stopped.clone();
+                    let (security, plain) = (mux.security.clone(), mux.plain);
+                    let metrics = mux.served.panics.clone();
+                    // in a box of its own size: what is moved into a future is kept twice
+                    let connection = Box::pin(async move {
+                        let _counted = counted;
+                        stream.tune()?;
+                        let peer = stream.client_address();
+                        let open = async {
+                            let stream = (stream, surface);
+                            let secured = tls::secure(security.as_ref(), plain, stream, peer);
+                            let Some((stream, certificate)) = secured.await else {
+                                return Ok(None);
+                            };
+                            let client = (stream.is_tls(), certificate);
+                            let sniffed = sniff(StallTimeout::new(stream), surface).await?;
+                            Ok::<_, io::Error>(Some((sniffed, client)))
+                        };
+                        let opened = tokio::select! {
+                            opened = open => opened?,
+                            // nothing was asked yet, so nothing is lost
+                            _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
+                        };
+                        let Some(((stream, http2), (over_tls, certificate))) = opened else {
+                            return Ok(());
+                        };
+                        match surface {
+                            Surface::All | Surface::Grpc if http2 => {
+                                let network = ClientNetwork::of_peer(peer);
+                                grpc.serve(stream, ConnectionInfo { network, certificate })
+                                    .await
+                            }
+                            Surface::Grpc => Ok(()),
+                            Surface::All | Surface::Http | Surface::Metrics => {
+                                let network = ClientNetwork::of_peer(peer);
+                                let client = (over_tls, certificate);
+                                let requests = Http1Stream::new(stream, network, client);
+                                let call = http.call((requests, Protocol::Http1, peer));
+                                call.await.map_err(|e| io::Error::other(e.to_string()))
+                            }
+                        }
+                    });
+                    async move {
+                        let plan = PlantedPanic::default();
+                        panics::contain(&metrics, PanicSource::Connection, plan, connection)
+                            .await
+                            .unwrap_or_else(|_| Err(io::ErrorKind::ConnectionAborted.into()))
+                    }
+                }))
+            }
+        })
+    }
+
+    /// Makes the HTTP/1 service of actix, with its timeouts; a panic in a request ends that request alone.
+    fn http_service<S: ClientStream>(
+        self,
+    ) -> impl ServiceFactory<
+        (Http1Connection<S>, Protocol, Option<SocketAddr>),
+        Config = (),
+        Response = (),
+        Error = actix_http::error::DispatchError,
+        InitError = (),
+    > {
+        let (http, surface) = (self.served.http, self.surface);
+        let metrics = self.served.panics;
+        let handler = move |request: HttpRequest, payload: Payload| {
+            let (http, metrics) = (http.clone(), metrics.clone());
+            async move {
+                let plan = PlantedPanic::of(request.headers());
+                let tunnel = asked_tunnel(&request);
+                let work = async move {
+                    match stall_timeout::bounded(&request, payload).await {
+                        Some(payload) => http(surface, request, payload).await,
+                        None => too_many(),
+                    }
+                };
+                let done = panics::contain(&metrics, PanicSource::Http, plan, work).await;
+                let mut response = contain::response(done, &metrics, plan);
+                let granted = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+                // an answer without an end notices by reading that its client has left
+                let ends = !matches!(response.body().size(), BodySize::Stream);
+                if let Some(tunnel) = tunnel.filter(|_| ends && !granted) {
+                    tunnel.refuse();
+                }
+                // Go writes header names in canonical case, and some clients look for it
+                response.head_mut().set_camel_case_headers(true);
+                response
+            }
+        };
+        let app = App::new().default_service(web::to(handler));
+        let traffic = self.served.traffic;
+        let stopped = self.stopped;
+        HttpService::<Http1Connection<S>, _, _>::build()
+            .keep_alive(limits::IDLE_TIMEOUT)
+            .client_request_timeout(limits::HEAD_TIMEOUT)
+            .client_disconnect_timeout(limits::CLOSE_TIMEOUT)
+            // a client may close its side and read its answer; answers that wait for something are
+            // told, and end
+            .h1_allow_half_closed(true)
+            .on_connect_ext(move |requests: &Http1Connection<S>, data| {
+                data.insert(requests.ended());
+                data.insert(requests.tunnel());
+                data.insert(traffic.of_connection(requests.network()));
+                if requests.is_over_tls() {
+                    data.insert(OverTls);
+                }
+                if let Some(certificate) = requests.certificate() {
+                    data.insert(certificate.clone());
+                }
+            })
+            .graceful_shutdown_signal(move || {
+                let mut stopped = stopped.clone();
+                async move {
+                    // an error means that the sender was dropped, which is a stop too
+                    let _ = stopped.wait_for(|stopped| *stopped).await;
+                }
+            })
+            .finish(map_config(app, |()| AppConfig::default()))
+    }
+}
+
+/// Returns what to call when the request asks for a tunnel and gets another answer; `None` if it asks for none.
+fn asked_tunnel(request: &HttpRequest) -> Option<TunnelRefusal> {
+    let asked = request.method() == Method::CONNECT || request.head().upgrade();
+    request.conn_data().filter(|_| asked).cloned()
+}
+
+/// Makes the answer for a body that the memory budget refuses: status 503, after which the connection closes,
+/// because the body is not read.
+fn too_many() -> HttpResponse {
+    HttpResponse::ServiceUnavailable()
+        .content_type("text/plain; charset=utf-8")
+        .force_close()
+        .body("etcdserver: too many requests\n")
+}
+
+/// Reads until the bytes are the HTTP/2 preface or differ from it; returns the stream with these bytes, and
+/// whether they are the preface.
+async fn sniff<S: AsyncRead + Unpin>(
+    mut stream: StallTimeout<S>,
+    surface: Surface,
+) -> io::Result<(ReplayedStream<StallTimeout<S>>, bool)> {
+    let mut head = [0; PREFACE.len()];
+    let mut length = 0;
+    let reading = async {
+        while PREFACE.starts_with(&head[..length]) && length < PREFACE.len() {
+            let read = stream.read(&mut head[length..]).await?;
+            if read == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+            }
+            length += read;
+        }
+        Ok(length == PREFACE.len() && head == PREFACE)
+    };
+    let http2 = match surface {
+        Surface::All | Surface::Grpc => timeout(limits::SNIFF_TIMEOUT, reading)
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??,
+        Surface::Http | Surface::Metrics => false,
+    };
+    if http2 {
+        stream.expect_frames();
+    }
+    Ok((ReplayedStream::new(head, length, stream), http2))
+}

@@ -1,0 +1,242 @@
+//! Timeouts of slow clients: one that does not read its answer, one that sends HTTP/2 byte by byte,
+//! and one that does not send its body.
+//!
+//! Idle connections between requests are not limited here: they use little memory.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use actix_http::error::PayloadError;
+use actix_web::{
+    FromRequest as _, HttpRequest, dev,
+    web::{Bytes, Payload},
+};
+use futures_util::Stream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep_until},
+};
+use witan_base::budget::{ClientBudgets, MemoryBudget, Reservation, SMALL_BYTES};
+
+use super::limits;
+
+/// A stream that fails when its client stalls.
+pub(super) struct StallTimeout<S> {
+    stream: S,
+    /// Runs while a write waits for the client.
+    stalled: Option<Pin<Box<Sleep>>>,
+    /// Runs while a flush of what TLS has buffered waits for the client.
+    unflushed: Option<Pin<Box<Sleep>>>,
+    /// Whether whole HTTP/2 frames are expected.
+    frames: bool,
+    /// Reads in a row that brought less than the head of a frame.
+    short_reads: u32,
+}
+
+impl<S> StallTimeout<S> {
+    pub(super) fn new(stream: S) -> Self {
+        Self {
+            stream,
+            stalled: None,
+            unflushed: None,
+            frames: false,
+            short_reads: 0,
+        }
+    }
+
+    /// Tells the stream that HTTP/2 frames come from now on.
+    pub(super) fn expect_frames(&mut self) {
+        self.frames = true;
+    }
+
+    /// Returns when the connection is closed if the client goes on not reading; `None` while no write waits.
+    #[cfg(test)]
+    pub(super) fn stalls_at(&self) -> Option<Instant> {
+        let waiting = self.stalled.as_ref().or(self.unflushed.as_ref());
+        waiting.map(|sleep| sleep.deadline())
+    }
+
+    /// Returns the result of a write, or the error `TimedOut` if writes have waited for the client
+    /// for [`limits::STALL_TIMEOUT`].
+    fn write<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        wait(&mut self.stalled, cx, written)
+    }
+}
+
+/// Returns the result of a write or a flush; `stalled` is its timer. See [`StallTimeout::write`].
+fn wait<T>(
+    stalled: &mut Option<Pin<Box<Sleep>>>,
+    cx: &mut Context<'_>,
+    written: Poll<io::Result<T>>,
+) -> Poll<io::Result<T>> {
+    if written.is_ready() {
+        *stalled = None;
+        return written;
+    }
+    let stalled = stalled
+        .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + limits::STALL_TIMEOUT)));
+    ready!(stalled.as_mut().poll(cx));
+    Poll::Ready(Err(timed_out("the client takes nothing of its answer")))
+}
+
+fn timed_out(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, what)
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for StallTimeout<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let came = buf.filled().len() - before;
+        // a full buffer says nothing about what the client has sent
+        let all = buf.remaining() > 0;
+        if self.frames && all && (1..limits::FRAME_HEAD_BYTES).contains(&came) {
+            self.short_reads += 1;
+            if self.short_reads > limits::SHORT_READS_MAX {
+                return Poll::Ready(Err(timed_out("the client sends byte by byte")));
+            }
+        } else {
+            self.short_reads = 0;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for StallTimeout<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.write(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.write(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        wait(&mut self.unflushed, cx, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Wraps the body of a request so that reading it fails when it arrives too slowly. A body above
+/// [`SMALL_BYTES`] reserves its announced length in the connection's budget of requests; one
+/// without a length reserves while it arrives. `None` if the budget refuses, or the connection has
+/// none. A request without a body is returned as it is.
+pub(super) async fn bounded(request: &HttpRequest, payload: Payload) -> Option<Payload> {
+    let headers = request.headers();
+    let traffic = request.conn_data::<ClientBudgets>()?;
+    let length = match headers.get(actix_web::http::header::CONTENT_LENGTH) {
+        // no one body is read further than this
+        Some(length) => length
+            .to_str()
+            .ok()
+            .and_then(|text| text.parse::<usize>().ok())
+            .unwrap_or_default()
+            .min(limits::BODY_BYTES_MAX),
+        // reserved as it arrives
+        None if headers.contains_key(actix_web::http::header::TRANSFER_ENCODING) => 1,
+        None => return Some(payload),
+    };
+    let mut permits = Vec::new();
+    if length > SMALL_BYTES {
+        permits.push(traffic.requests.try_reserve(length)?);
+    }
+    let body = BoundedBody {
+        payload,
+        began: Instant::now(),
+        received: 0,
+        paid: length.max(SMALL_BYTES),
+        late: None,
+        requests: traffic.requests.clone(),
+        permits,
+    };
+    let body: Pin<Box<dyn Stream<Item = _>>> = Box::pin(body);
+    let mut inner = dev::Payload::Stream { payload: body };
+    let taken = Payload::from_request(request, &mut inner).await;
+    Some(taken.expect("taking a payload cannot fail"))
+}
+
+/// See [`bounded`].
+struct BoundedBody {
+    payload: Payload,
+    began: Instant,
+    received: usize,
+    /// Bytes that are reserved or need no reservation.
+    paid: usize,
+    late: Option<Pin<Box<Sleep>>>,
+    requests: MemoryBudget,
+    permits: Vec<Reservation>,
+}
+
+impl BoundedBody {
+    /// Reserves memory for bytes beyond the announced length. `false` if the budget is used up.
+    fn pay(&mut self) -> bool {
+        while self.received > self.paid {
+            let Some(permit) = self.requests.try_reserve(limits::BODY_STEP_BYTES) else {
+                return false;
+            };
+            self.permits.push(permit);
+            self.paid += limits::BODY_STEP_BYTES;
+        }
+        true
+    }
+}
+
+/// Returns the deadline of a body of which `received` bytes have arrived.
+fn due(began: Instant, received: usize) -> Instant {
+    let earned = received as u64 / limits::BODY_BYTES_PER_SECOND_MIN;
+    began + limits::BODY_TIMEOUT + std::time::Duration::from_secs(earned)
+}
+
+impl Stream for BoundedBody {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if let Poll::Ready(part) = Pin::new(&mut this.payload).poll_next(cx) {
+            if let Some(Ok(part)) = &part {
+                this.received += part.len();
+                if !this.pay() {
+                    return Poll::Ready(Some(Err(PayloadError::Overflow)));
+                }
+            }
+            return Poll::Ready(part);
+        }
+        let due = due(this.began, this.received);
+        let late = this.late.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if late.deadline() < due {
+            late.as_mut().reset(due);
+        }
+        ready!(late.as_mut().poll(cx));
+        let slow = timed_out("the body comes too slowly");
+        Poll::Ready(Some(Err(PayloadError::Io(slow))))
+    }
+}

@@ -1,0 +1,316 @@
+//! The port as clients see it: real sockets, a real gRPC client, hand-written HTTP/1.
+
+use std::{convert::Infallible, future, task, time::Duration};
+
+use actix_web::{HttpRequest, HttpResponse, web::Payload};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpStream, UnixStream},
+    sync::watch,
+};
+use tonic::{
+    Code, Request,
+    body::Body,
+    server::NamedService,
+    service::Routes,
+    transport::{Channel, Endpoint},
+};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tower_service::Service;
+use witan_base::{
+    budget::{BudgetMetrics, ClientBudgets},
+    metrics::{MetricsPage, Register},
+    panics::PanicMetrics,
+};
+use witan_config::{Config, ConnectionSettings};
+
+use super::{Bound, Handlers, RunningServer, Surface, TransportMetrics, bind, serve};
+
+/// A gRPC service that never answers.
+#[derive(Clone)]
+struct Silent;
+
+impl NamedService for Silent {
+    const NAME: &'static str = "test.Silent";
+}
+
+impl Service<http::Request<Body>> for Silent {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = future::Pending<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> task::Poll<Result<(), Infallible>> {
+        task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: http::Request<Body>) -> Self::Future {
+        future::pending()
+    }
+}
+
+struct Port {
+    running: RunningServer,
+    url: String,
+    page: MetricsPage,
+    /// `/held` answers once this is true.
+    release: watch::Sender<bool>,
+    /// Turns true when `/held` has been asked for.
+    held: watch::Receiver<bool>,
+}
+
+async fn port(listen: &str) -> Port {
+    let config = Config {
+        listen_client_urls: vec![listen.parse().unwrap()],
+        ..Config::default()
+    };
+    let bound: Vec<Bound> = bind(&config).unwrap();
+    let url = match bound[0].local_addr() {
+        Some(address) => format!("http://{address}"),
+        None => listen.to_owned(),
+    };
+    let on = Register::default();
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter
+        .set_service_status("", tonic_health::ServingStatus::Serving)
+        .await;
+    let (release, released) = watch::channel(false);
+    let (holding, held) = watch::channel(false);
+    let http = move |_: Surface, request: HttpRequest, _: Payload| {
+        let (mut released, holding) = (released.clone(), holding.clone());
+        async move {
+            if request.path() == "/held" {
+                holding.send_replace(true);
+                released.wait_for(|released| *released).await.unwrap();
+            }
+            HttpResponse::Ok()
+                .insert_header(("x-etcd-index", "4"))
+                .body(format!(
+                    "{} {:?}",
+                    request.path(),
+                    request.peer_addr().map(|a| a.ip())
+                ))
+        }
+    };
+    let served = Handlers {
+        http,
+        calls: Routes::new(health).add_service(Silent),
+        metrics: TransportMetrics::register(&on, false).into(),
+        panics: PanicMetrics::register(&on),
+        traffic: ClientBudgets::new(&BudgetMetrics::register(&on)),
+        connections: ConnectionSettings::default(),
+        security: None,
+    };
+    Port {
+        running: serve(bound, served).unwrap(),
+        url,
+        page: MetricsPage::new(on),
+        release,
+        held,
+    }
+}
+
+impl Port {
+    async fn tcp(&self) -> TcpStream {
+        TcpStream::connect(self.url.trim_start_matches("http://"))
+            .await
+            .unwrap()
+    }
+
+    async fn channel(&self) -> Channel {
+        Endpoint::new(self.url.clone())
+            .unwrap()
+            .connect()
+            .await
+            .unwrap()
+    }
+}
+
+/// Sends a request and reads until `end` is seen or the stream ends.
+async fn ask(io: &mut (impl AsyncRead + AsyncWrite + Unpin), request: &str, end: &str) -> String {
+    io.write_all(request.as_bytes()).await.unwrap();
+    read_until(io, end).await
+}
+
+async fn read_until(io: &mut (impl AsyncRead + Unpin), end: &str) -> String {
+    let mut answer = String::new();
+    let mut part = [0; 1024];
+    while !answer.ends_with(end) {
+        let read = io.read(&mut part).await.unwrap();
+        if read == 0 {
+            break;
+        }
+        answer.push_str(std::str::from_utf8(&part[..read]).unwrap());
+    }
+    answer
+}
+
+fn health(service: &str) -> HealthCheckRequest {
+    HealthCheckRequest { service: service.to_owned() }
+}
+
+#[actix_rt::test]
+async fn both_stacks_answer_on_one_port() {
+    let port = port("http://127.0.0.1:0").await;
+    let mut io = port.tcp().await;
+    for path in ["/a", "/b%2Fc"] {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+        let answer = ask(&mut io, &request, "Some(127.0.0.1)").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.contains("\r\nX-Etcd-Index: 4\r\n"), "{answer}");
+        assert!(
+            answer.ends_with(&format!("{path} Some(127.0.0.1)")),
+            "{answer}"
+        );
+    }
+    let mut client = HealthClient::new(port.channel().await);
+    let status = client.check(health("")).await.unwrap().into_inner().status;
+    assert_eq!(status, 1);
+    port.running.stop().await;
+    let text = port.page.render();
+    let labels = r#"grpc_method="Check",grpc_service="grpc.health.v1.Health",grpc_type="unary"}"#;
+    for line in [
+        format!("grpc_server_started_total{{{labels} 1"),
+        format!("grpc_server_msg_received_total{{{labels} 1"),
+        format!("grpc_server_msg_sent_total{{{labels} 1"),
+        format!("grpc_server_handled_total{{grpc_code=\"OK\",{labels} 1"),
+        "etcd_network_client_grpc_sent_bytes_total 2".to_owned(),
+    ] {
+        assert!(text.lines().any(|l| l == line), "no line {line:?}");
+    }
+}
+
+#[actix_rt::test]
+async fn a_message_that_is_too_large_is_refused_in_etcds_words() {
+    let port = port("http://127.0.0.1:0").await;
+    let mut client = HealthClient::new(port.channel().await);
+    let status = client
+        .check(health(&"x".repeat(3 << 20)))
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    let text = "grpc: received message larger than max (3145733 vs. 2097152)";
+    assert_eq!(status.message(), text);
+    port.running.stop().await;
+}
+
+/// Sends a call without a gRPC client, which would keep the deadline itself; returns the response.
+async fn raw_call(port: &Port, request: http::Request<Body>) -> http::Response<Incoming> {
+    let io = TokioIo::new(port.tcp().await);
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+        .await
+        .unwrap();
+    actix_rt::spawn(connection);
+    sender.send_request(request).await.unwrap()
+}
+
+fn post(path: &str, content_type: &str) -> http::request::Builder {
+    http::Request::post(path).header("content-type", content_type)
+}
+
+#[actix_rt::test]
+async fn a_deadline_is_kept() {
+    let port = port("http://127.0.0.1:0").await;
+    let request = post("/test.Silent/Call", "application/grpc").header("grpc-timeout", "20m");
+    let answer = raw_call(&port, request.body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.headers()["grpc-status"], "4");
+    assert_eq!(
+        answer.headers()["grpc-message"],
+        "context deadline exceeded"
+    );
+    port.running.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_stream_ends_at_its_deadline() {
+    let port = port("http://127.0.0.1:0").await;
+    let mut client = HealthClient::new(port.channel().await);
+    let mut request = Request::new(health(""));
+    request
+        .metadata_mut()
+        .insert("grpc-timeout", "50m".parse().unwrap());
+    let mut stream = client.watch(request).await.unwrap().into_inner();
+    assert_eq!(stream.message().await.unwrap().unwrap().status, 1);
+    assert_eq!(
+        stream.message().await.unwrap_err().code(),
+        Code::DeadlineExceeded
+    );
+    port.running.stop().await;
+}
+
+#[actix_rt::test]
+async fn unknown_calls_are_named() {
+    let port = port("http://127.0.0.1:0").await;
+    for (path, text) in [
+        (
+            "/etcdserverpb.Nothing/Call",
+            "unknown service etcdserverpb.Nothing",
+        ),
+        // counted, but nobody registered its service
+        ("/etcdserverpb.KV/Put", "unknown service etcdserverpb.KV"),
+        (
+            "/grpc.health.v1.Health/Call",
+            "unknown method Call for service grpc.health.v1.Health",
+        ),
+    ] {
+        let request = post(path, "application/grpc").body(Body::empty()).unwrap();
+        let answer = raw_call(&port, request).await;
+        assert_eq!(answer.headers()["grpc-status"], "12", "{path}");
+        assert_eq!(answer.headers()["grpc-message"], text);
+    }
+    port.running.stop().await;
+}
+
+#[actix_rt::test]
+async fn http2_that_is_not_grpc_gets_a_sentence() {
+    let port = port("http://127.0.0.1:0").await;
+    let request = post("/v2/keys/a", "application/json")
+        .body(Body::empty())
+        .unwrap();
+    let answer = raw_call(&port, request).await;
+    assert_eq!(answer.status(), 415);
+    assert_eq!(
+        answer.headers()["content-length"],
+        super::grpc::NOT_GRPC.len().to_string()
+    );
+    port.running.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_stop_completes_what_is_in_flight_and_closes_what_idles() {
+    let mut port = port("http://127.0.0.1:0").await;
+    let (mut idle, mut busy, silent) = (port.tcp().await, port.tcp().await, port.tcp().await);
+    let answer = ask(&mut idle, "GET /a HTTP/1.1\r\nhost: x\r\n\r\n", ")").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    busy.write_all(b"GET /held HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let _grpc = port.channel().await;
+    port.held.wait_for(|held| *held).await.unwrap();
+    let stopping = actix_rt::spawn(port.running.stop());
+    // the idle ones see the end while the busy one still waits
+    assert_eq!(read_until(&mut idle, "never").await, "");
+    let mut silent = silent;
+    assert_eq!(read_until(&mut silent, "never").await, "");
+    port.release.send_replace(true);
+    let answer = read_until(&mut busy, "never").await;
+    assert!(answer.ends_with("/held Some(127.0.0.1)"), "{answer}");
+    tokio::time::timeout(Duration::from_secs(5), stopping)
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+#[actix_rt::test]
+async fn a_unix_socket_serves_and_goes() {
+    let path = std::env::temp_dir().join(format!("witan-port-{}:1", std::process::id()));
+    // what a killed process would leave
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let port = port(&format!("unix://{}", path.display())).await;
+    let mut io = UnixStream::connect(&path).await.unwrap();
+    let answer = ask(&mut io, "GET /a HTTP/1.1\r\nhost: x\r\n\r\n", "None").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    port.running.stop().await;
+    assert!(!path.exists());
+}

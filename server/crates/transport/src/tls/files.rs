@@ -1,0 +1,310 @@
+//! The files of TLS: detects changes and reads them.
+
+use std::{
+    collections::HashSet,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustls::{
+    ClientConfig, ServerConfig,
+    client::{Resumption, WebPkiServerVerifier},
+    pki_types::{
+        CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, pem::PemObject,
+    },
+    server::{NoServerSessionStorage, WebPkiClientVerifier},
+};
+use witan_config::{PortTls, ServerCertificate};
+use x509_cert::{crl::CertificateList, der::Decode as _};
+
+use super::{
+    error::TlsError,
+    peer,
+    pool::TrustedPool,
+    suites::{self, SuiteChoice},
+    verify::{ClientVerifier, Revoked, ServerVerifier},
+};
+
+/// The flags that say what a port uses, for messages.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PortFlags {
+    /// Certificate and key.
+    pub(super) pair: &'static [&'static str; 2],
+    pub(super) ca: &'static str,
+    pub(super) crl: &'static str,
+    pub(super) hostnames: &'static str,
+}
+
+/// Those of the client port.
+pub(super) const CLIENT_PORT: PortFlags = PortFlags {
+    pair: &["cert-file", "key-file"],
+    ca: "trusted-ca-file",
+    crl: "client-crl-file",
+    hostnames: "client-cert-allowed-hostname",
+};
+
+/// Those of the peer port.
+pub(super) const PEER_PORT: PortFlags = PortFlags {
+    pair: &["peer-cert-file", "peer-key-file"],
+    ca: "peer-trusted-ca-file",
+    crl: "peer-crl-file",
+    hostnames: "peer-cert-allowed-hostname",
+};
+
+/// Those with which a member calls others.
+pub(super) const PEER_CLIENT: PortFlags = PortFlags {
+    pair: &["peer-client-cert-file", "peer-client-key-file"],
+    ..PEER_PORT
+};
+
+/// Metadata of a file; it has changed when any of these has. `None` if it does not exist.
+type FileStamp = Option<[i64; 6]>;
+
+/// Parsed contents of the files.
+#[derive(Debug)]
+pub(super) struct TlsParts {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    /// Whose clients to take; `None` when clients need not show anything.
+    authorities: Option<Arc<TrustedPool>>,
+}
+
+impl TlsParts {
+    /// Returns when the certificate ends, in Unix seconds; `None` if it cannot be parsed.
+    pub(super) fn expires_s(&self) -> Option<u64> {
+        let certificate = peer::parse(self.chain.first()?)?.tbs_certificate;
+        Some(certificate.validity.not_after.to_unix_duration().as_secs())
+    }
+}
+
+/// Everything that a configuration of rustls is made of.
+#[derive(Debug)]
+pub(super) struct Files {
+    flags: PortFlags,
+    cert: PathBuf,
+    key: PathBuf,
+    ca: Option<PathBuf>,
+    crl: Option<PathBuf>,
+    hostnames: Vec<ServerName<'static>>,
+    common_names: Vec<String>,
+    choice: SuiteChoice,
+    /// Whether the certificate was made here, as those of the other members by them.
+    self_signed: bool,
+}
+
+impl Files {
+    /// Collects the paths and the rules of a port's certificates; reads no file.
+    pub(super) fn new(
+        tls: &PortTls,
+        flags: PortFlags,
+        (cert, key): (PathBuf, PathBuf),
+    ) -> Result<Self, TlsError> {
+        let name = |text: &String| {
+            ServerName::try_from(text.clone())
+                .map_err(|_| TlsError::Hostname { flag: flags.hostnames, name: text.clone() })
+        };
+        Ok(Self {
+            flags,
+            cert,
+            key,
+            ca: tls.client_ca.clone(),
+            crl: tls.crl.clone(),
+            hostnames: tls
+                .allowed_hostnames
+                .iter()
+                .map(name)
+                .collect::<Result<_, _>>()?,
+            common_names: tls.allowed_common_names.clone(),
+            choice: suites::choice(tls)?,
+            self_signed: matches!(tls.certificate, Some(ServerCertificate::SelfSigned { .. })),
+        })
+    }
+
+    /// Returns the stamps of the certificate, the key, the authorities and the revoked certificates.
+    pub(super) fn stamps(&self) -> [FileStamp; 4] {
+        [
+            stamp(Some(&self.cert)),
+            stamp(Some(&self.key)),
+            stamp(self.ca.as_deref()),
+            stamp(self.crl.as_deref()),
+        ]
+    }
+
+    /// Reads the list of revoked certificates; without a file nothing is revoked.
+    pub(super) fn revoked(&self) -> Result<Revoked, TlsError> {
+        let Some(path) = &self.crl else {
+            return Ok(Revoked::None);
+        };
+        let crl = self.flags.crl;
+        let bytes = read(crl, path)?;
+        // etcd reads DER alone; PEM is what most tools write
+        let list = match CertificateRevocationListDer::from_pem_slice(&bytes) {
+            Ok(list) => list.to_vec(),
+            Err(_) => bytes,
+        };
+        let list = CertificateList::from_der(&list).map_err(|error| {
+            content(
+                crl,
+                path,
+                format!("not a certificate revocation list: {error}"),
+            )
+        })?;
+        let revoked = list.tbs_cert_list.revoked_certificates.unwrap_or_default();
+        let serials: HashSet<Vec<u8>> = revoked
+            .iter()
+            .map(|revoked| revoked.serial_number.as_bytes().to_vec())
+            .collect();
+        Ok(Revoked::Serials(Arc::new(serials)))
+    }
+
+    /// Reads the certificate chain, the private key and the CAs of clients from the disk.
+    pub(super) fn parts(&self) -> Result<TlsParts, TlsError> {
+        let [cert, key] = self.flags.pair;
+        let chain = certificates(cert, &self.cert)?;
+        let key = PrivateKeyDer::from_pem_slice(&read(key, &self.key)?).map_err(|error| {
+            content(key, &self.key, format!("no private key in PEM: {error:?}"))
+        })?;
+        Ok(TlsParts { chain, key, authorities: self.authorities()? })
+    }
+
+    /// Makes the server's TLS configuration of what was read, without ALPN protocols.
+    pub(super) fn config(
+        &self,
+        parts: &TlsParts,
+        revoked: Revoked,
+    ) -> Result<ServerConfig, TlsError> {
+        let builder = ServerConfig::builder_with_provider(self.choice.provider.clone())
+            .with_protocol_versions(&self.choice.versions)?;
+        let clients = self.clients(parts, revoked)?;
+        let authenticates = clients.is_some();
+        let builder = match clients {
+            Some(clients) => builder.with_client_cert_verifier(Arc::new(clients)),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder
+            .with_single_cert(parts.chain.clone(), parts.key.clone_key())
+            .map_err(|source| self.bad_pair(source))?;
+        if authenticates {
+            // a session that is resumed would not be looked at again
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
+        Ok(config)
+    }
+
+    /// Makes the TLS configuration for calls to members: it presents the certificate, and accepts those of
+    /// the authority that are not revoked. Without an authority it accepts those of the system's, or any if
+    /// its own is self-signed.
+    pub(super) fn client_config(
+        &self,
+        parts: &TlsParts,
+        revoked: Revoked,
+    ) -> Result<ClientConfig, TlsError> {
+        let provider = self.choice.provider.clone();
+        let trusted = match &parts.authorities {
+            Some(authorities) => Some(authorities.clone()),
+            None if self.self_signed => None,
+            None => Some(Arc::new(TrustedPool::of_system())),
+        };
+        // it is built unless there is no authority
+        let chain = trusted.as_ref().and_then(|trusted| {
+            let (roots, provider) = (trusted.roots.clone(), provider.clone());
+            let builder = WebPkiServerVerifier::builder_with_provider(roots, provider);
+            builder.build().ok()
+        });
+        let verifier = ServerVerifier {
+            trusted,
+            chain,
+            revoked,
+            algorithms: provider.signature_verification_algorithms,
+        };
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&self.choice.versions)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_client_auth_cert(parts.chain.clone(), parts.key.clone_key())
+            .map_err(|source| self.bad_pair(source))?;
+        // a session that is resumed would not be looked at again
+        config.resumption = Resumption::disabled();
+        Ok(config)
+    }
+
+    fn bad_pair(&self, source: rustls::Error) -> TlsError {
+        TlsError::Pair {
+            flags: self.flags.pair,
+            cert: self.cert.clone(),
+            key: self.key.clone(),
+            source,
+        }
+    }
+
+    /// Reads the authorities that certificates are checked by; `None` if no file is configured.
+    fn authorities(&self) -> Result<Option<Arc<TrustedPool>>, TlsError> {
+        let Some(ca) = &self.ca else { return Ok(None) };
+        let flag = self.flags.ca;
+        let pool = TrustedPool::new(certificates(flag, ca)?)
+            .map_err(|error| content(flag, ca, format!("not an authority: {error}")))?;
+        Ok(Some(Arc::new(pool)))
+    }
+
+    /// Makes the check of clients' certificates; `None` without authorities.
+    fn clients(
+        &self,
+        parts: &TlsParts,
+        revoked: Revoked,
+    ) -> Result<Option<ClientVerifier>, TlsError> {
+        let (Some(ca), Some(authorities)) = (&self.ca, &parts.authorities) else {
+            return Ok(None);
+        };
+        let provider = self.choice.provider.clone();
+        let roots = authorities.roots.clone();
+        let chain = WebPkiClientVerifier::builder_with_provider(roots, provider)
+            .build()
+            .map_err(|error| content(self.flags.ca, ca, error.to_string()))?;
+        Ok(Some(ClientVerifier {
+            chain,
+            trusted: authorities.clone(),
+            revoked,
+            hostnames: self.hostnames.clone(),
+            common_names: self.common_names.clone(),
+        }))
+    }
+}
+
+/// Returns what changes with a file: its times, size and inode; `None` without a path, or if nothing is
+/// there.
+fn stamp(path: Option<&Path>) -> FileStamp {
+    // follows links: mounted secrets are replaced by moving one
+    let found = fs::metadata(path?).ok()?;
+    let number = |n: u64| n.cast_signed();
+    Some([
+        found.mtime(),
+        found.mtime_nsec(),
+        found.ctime(),
+        found.ctime_nsec(),
+        number(found.size()),
+        number(found.ino()),
+    ])
+}
+
+fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
+    fs::read(path).map_err(|source| TlsError::Read { flag, path: path.to_owned(), source })
+}
+
+fn content(flag: &'static str, path: &Path, reason: String) -> TlsError {
+    let path = path.to_owned();
+    TlsError::Content { flag, path, reason }
+}
+
+/// Reads all certificates of a PEM file; a file without one is an error.
+fn certificates(flag: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let bytes = read(flag, path)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) => Err(content(flag, path, "no certificate in PEM".to_owned())),
+        Err(error) => Err(content(flag, path, format!("damaged PEM: {error:?}"))),
+    }
+}

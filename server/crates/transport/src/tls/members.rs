@@ -1,0 +1,136 @@
+//! TLS between members: the peer port as a server, and what this member calls others with. Without a
+//! certificate that the other side takes, nothing of a stream is read.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio_rustls::TlsConnector;
+use witan_config::{Config, ServerCertificate};
+
+use super::{
+    ServerTls, Surface,
+    error::TlsError,
+    files::{Files, PEER_CLIENT, PEER_PORT},
+    secure, self_signed,
+    subject_names::{self, MemberCertificate},
+};
+use crate::{PeerStream, TransportMetrics};
+
+/// TLS between members. Clones share it.
+#[derive(Clone)]
+pub struct PeerTls(Arc<Inner>);
+
+struct Inner {
+    server: ServerTls,
+    /// What this member shows others.
+    client: Files,
+    /// From the last time that the files could be read.
+    last: Mutex<Arc<ClientConfig>>,
+    skip_san_check: bool,
+    /// Whether this member calls others with another certificate than it is called with, as they may.
+    calls_with_another: bool,
+}
+
+impl PeerTls {
+    /// Reads the files that the configuration names; `None` without a certificate. `--peer-auto-tls` writes
+    /// into the data directory, and creates it if need be.
+    pub fn open(config: &Config, metrics: &TransportMetrics) -> Result<Option<Self>, TlsError> {
+        let tls = &config.peer_tls;
+        let pair = match &tls.port.certificate {
+            None => return Ok(None),
+            Some(ServerCertificate::Files { cert, key }) => (cert.clone(), key.clone()),
+            Some(ServerCertificate::SelfSigned { years }) => {
+                let (urls, port) = (&config.listen_peer_urls, self_signed::Port::Peer);
+                self_signed::files(&config.data_dir, port, urls, *years)?
+            }
+        };
+        let client = match &tls.client {
+            Some(pair) => Files::new(&tls.port, PEER_CLIENT, pair.clone())?,
+            None => Files::new(&tls.port, PEER_PORT, pair.clone())?,
+        };
+        let last = client_config(&client)?;
+        let files = Files::new(&tls.port, PEER_PORT, pair)?;
+        Ok(Some(Self(Arc::new(Inner {
+            server: ServerTls::of(files, metrics.peer_tls.clone(), "peer endpoint")?,
+            client,
+            last: Mutex::new(last),
+            skip_san_check: tls.skip_san_check,
+            calls_with_another: tls.client.is_some(),
+        }))))
+    }
+
+    /// Shakes hands with a member that calls; `None` if that fails or its certificate is refused, which is
+    /// logged and counted. `hosts` are those of the members' URLs. Returns the certificate, too, if it says
+    /// where its owner is called.
+    pub async fn accept(
+        &self,
+        stream: Box<dyn PeerStream>,
+        remote: Option<SocketAddr>,
+        hosts: &[String],
+    ) -> Option<(Box<dyn PeerStream>, Option<MemberCertificate>)> {
+        let server = Some(&self.0.server);
+        let (stream, certificate) = secure(server, false, (stream, Surface::Http), remote).await?;
+        let certificate = certificate.filter(|_| !self.0.skip_san_check);
+        if let (Some(certificate), Some(remote)) = (&certificate, remote) {
+            let checked = subject_names::check(&certificate.chain()[0], remote, hosts).await;
+            if let Err(reason) = checked {
+                let failures = &self.0.server.0.metrics.handshakes_failed;
+                failures.with_label_values(&["client_certificate"]).inc();
+                if let Some(left_out) = self.0.server.0.refusals.admit() {
+                    tracing::warn!(
+                        %remote,
+                        common_name = certificate.common_name(),
+                        reason,
+                        left_out,
+                        "rejected the certificate of a peer"
+                    );
+                }
+                return None;
+            }
+        }
+        let of_member = certificate.filter(|_| !self.0.calls_with_another);
+        let of_member = of_member.and_then(|it| MemberCertificate::of(&it.chain()[0]));
+        Some((Box::new(stream), of_member))
+    }
+
+    /// Shakes hands with a member that is called under the name `host`.
+    pub async fn connect(
+        &self,
+        stream: Box<dyn PeerStream>,
+        host: &str,
+    ) -> io::Result<Box<dyn PeerStream>> {
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        let connector = TlsConnector::from(self.client_config());
+        Ok(Box::new(connector.connect(name, stream).await?))
+    }
+
+    /// Returns the configuration of the files as they are now, or as they were when they could be read last.
+    fn client_config(&self) -> Arc<ClientConfig> {
+        let mut last = self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match client_config(&self.0.client) {
+            Ok(config) => *last = config,
+            Err(error) => {
+                tracing::error!(
+                    %error,
+                    "failed to read the TLS files for calling other members; the former ones count"
+                );
+            }
+        }
+        last.clone()
+    }
+}
+
+fn client_config(files: &Files) -> Result<Arc<ClientConfig>, TlsError> {
+    let config = files.client_config(&files.parts()?, files.revoked()?)?;
+    Ok(Arc::new(config))
+}
+
+impl fmt::Debug for PeerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PeerTls").field(&self.0.client).finish()
+    }
+}

@@ -1,0 +1,385 @@
+//! TLS of the client port and of the peer port: rustls with ring.
+//!
+//! Files are checked with every connection, so that a new certificate, authority or revocation list
+//! is used from the next handshake on, without a restart. If a file cannot be read, the previous
+//! certificate stays in use; but without a readable revocation list, no client certificate is
+//! accepted.
+//!
+//! What does *not* live here: the rules about flags (`config::security`, `config::peer_security`).
+//!
+//! Reading order: this file (open, handshake) → `files` (what is read) → `suites` → `verify`
+//! (which certificates; `pool`: whose; `chain_paths` bounds what that costs) → `peer` (who they are) → `members` (TLS between members) → `subject_names` → `self_signed` (`--auto-tls`) → `words` → `stream` → `error`.
+
+mod chain_paths;
+mod error;
+mod files;
+mod members;
+mod peer;
+mod pool;
+mod self_signed;
+mod stream;
+mod subject_names;
+mod suites;
+#[cfg(test)]
+mod tests;
+mod verify;
+mod words;
+
+use std::{
+    fmt, io,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use rustls::{CertificateError, Error, ServerConfig, server::Acceptor};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    time::timeout,
+};
+use tokio_rustls::LazyConfigAcceptor;
+use witan_base::metrics::gauge;
+use witan_config::{Config, ServerCertificate, Url};
+use witan_logging::LogLimit;
+
+pub use error::TlsError;
+pub use members::PeerTls;
+pub use peer::PeerCertificate;
+pub use pool::system_roots;
+pub(super) use stream::Secured;
+pub use subject_names::MemberCertificate;
+pub use words::of_io as error_text;
+
+use super::{
+    Surface,
+    limits::{HANDSHAKE_TIMEOUT, PLAIN_ANSWER_TIMEOUT, PLAIN_DRAIN_BYTES},
+    metrics::{TlsMetrics, TransportMetrics},
+    sniffed::ReplayedStream,
+};
+use files::{CLIENT_PORT, Files, TlsParts};
+use verify::Revoked;
+
+/// The first byte of every TLS connection: a handshake record.
+const HANDSHAKE_RECORD: u8 = 0x16;
+
+/// Answer to a client that does not speak TLS; Go's text, as an HTTP response.
+const NOT_TLS: &[u8] = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
+    Connection: close\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+
+const H2: &[u8] = b"h2";
+const HTTP1: &[u8] = b"http/1.1";
+
+/// TLS as all listeners share it.
+#[derive(Clone)]
+pub struct ServerTls(Arc<Inner>);
+
+struct Inner {
+    files: Files,
+    now: Mutex<LoadedTls>,
+    metrics: TlsMetrics,
+    /// What is served, for logs.
+    endpoint: &'static str,
+    /// Anybody can fail to shake hands.
+    refusals: LogLimit,
+}
+
+/// The configuration that was built from the last read of the files.
+struct LoadedTls {
+    stamps: [Option<[i64; 6]>; 4],
+    /// Certificate and key of the last read that succeeded.
+    parts: TlsParts,
+    configs: SurfaceConfigs,
+}
+
+/// The same certificate with the protocols of each surface.
+#[derive(Clone)]
+struct SurfaceConfigs {
+    all: Arc<ServerConfig>,
+    grpc: Arc<ServerConfig>,
+    http: Arc<ServerConfig>,
+}
+
+impl SurfaceConfigs {
+    fn new(config: &ServerConfig) -> Self {
+        let with = |protocols: &[&[u8]]| {
+            let mut config = config.clone();
+            config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+            Arc::new(config)
+        };
+        Self {
+            // browsers and curl take both, and HTTP/2 serves gRPC alone here
+            all: with(&[HTTP1, H2]),
+            grpc: with(&[H2]),
+            http: with(&[HTTP1]),
+        }
+    }
+
+    fn of(&self, surface: Surface) -> &Arc<ServerConfig> {
+        match surface {
+            Surface::All => &self.all,
+            Surface::Grpc => &self.grpc,
+            Surface::Http | Surface::Metrics => &self.http,
+        }
+    }
+}
+
+impl ServerTls {
+    /// Reads the files that the configuration names; `None` if no URL asks for TLS. `--auto-tls` writes into
+    /// the data directory, which must exist.
+    pub fn open(config: &Config, metrics: &TransportMetrics) -> Result<Option<Self>, TlsError> {
+        let tls = &config.tls;
+        let (cert, key) = match &tls.certificate {
+            None => return Ok(None),
+            Some(ServerCertificate::Files { cert, key }) => (cert.clone(), key.clone()),
+            Some(ServerCertificate::SelfSigned { years }) => {
+                self_signed(config, &config.data_dir, *years)?
+            }
+        };
+        let files = Files::new(tls, CLIENT_PORT, (cert, key))?;
+        Self::of(files, metrics.tls.clone(), "client endpoint").map(Some)
+    }
+
+    /// Reads the files of one endpoint.
+    fn of(files: Files, metrics: TlsMetrics, endpoint: &'static str) -> Result<Self, TlsError> {
+        let stamps = files.stamps();
+        let parts = files.parts()?;
+        let configs = SurfaceConfigs::new(&files.config(&parts, files.revoked()?)?);
+        report_expiry(&parts, (&metrics, endpoint));
+        let now = Mutex::new(LoadedTls { stamps, parts, configs });
+        Ok(Self(Arc::new(Inner {
+            files,
+            now,
+            metrics,
+            endpoint,
+            refusals: LogLimit::new(),
+        })))
+    }
+
+    /// Returns the configuration of a surface for one handshake, built anew if a file has changed. If the
+    /// changed files are invalid, the previous certificate stays in use.
+    fn config(&self, surface: Surface) -> Arc<ServerConfig> {
+        let files = &self.0.files;
+        // no panic can leave it inconsistent
+        let mut now = self.0.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamps = files.stamps();
+        if stamps != now.stamps {
+            now.stamps = stamps;
+            self.read_again(&mut now);
+        }
+        now.configs.of(surface).clone()
+    }
+
+    /// Replaces `now` by what the files contain. Logs errors: an unreadable revocation list refuses
+    /// all client certificates, and an invalid certificate leaves the previous one in use.
+    fn read_again(&self, now: &mut LoadedTls) {
+        let files = &self.0.files;
+        let revoked = files.revoked().unwrap_or_else(|error| {
+            tracing::error!(
+                %error,
+                "refusing all client certificates until the revocation list can be read"
+            );
+            Revoked::Unknown
+        });
+        let read = files.parts().and_then(|parts| {
+            let config = files.config(&parts, revoked.clone())?;
+            Ok((parts, config))
+        });
+        let config = match read {
+            Ok((parts, config)) => {
+                tracing::info!("reloaded the TLS files");
+                report_expiry(&parts, (&self.0.metrics, self.0.endpoint));
+                now.parts = parts;
+                Ok(config)
+            }
+            Err(error) => {
+                tracing::error!(
+                    %error,
+                    "failed to reload the TLS files; the former ones count"
+                );
+                // a new revocation list is used all the same
+                files.config(&now.parts, revoked)
+            }
+        };
+        match config {
+            Ok(config) => now.configs = SurfaceConfigs::new(&config),
+            Err(error) => {
+                tracing::error!(%error, "failed to build a configuration from the previous TLS files")
+            }
+        }
+    }
+
+    /// Shakes hands within [`HANDSHAKE_TIMEOUT`]. If `plain`, a connection that begins with something else
+    /// than a handshake is returned as it came.
+    async fn handshake<S>(
+        &self,
+        stream: S,
+        surface: Surface,
+        plain: bool,
+    ) -> Result<Secured<S, ReplayedStream<S>>, HandshakeFailure>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let shaking = async {
+            let mut stream = stream;
+            let mut first = [0];
+            if stream
+                .read(&mut first)
+                .await
+                .map_err(HandshakeFailure::of)?
+                == 0
+            {
+                return Err(HandshakeFailure::Silent);
+            }
+            let mut stream = ReplayedStream::after(&first, stream);
+            if plain && first != [HANDSHAKE_RECORD] {
+                return Ok(Secured::Seen(stream));
+            }
+            if first != [HANDSHAKE_RECORD] {
+                // it may have disconnected; read what it still sends, because a close before that
+                // would take the answer from it
+                let answer = async {
+                    stream.write_all(NOT_TLS).await?;
+                    stream.shutdown().await?;
+                    let mut rest = stream.take(PLAIN_DRAIN_BYTES);
+                    tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+                };
+                let _ = timeout(PLAIN_ANSWER_TIMEOUT, answer).await;
+                return Err(HandshakeFailure::NotTls);
+            }
+            let start = LazyConfigAcceptor::new(Acceptor::default(), stream);
+            let start = start.await.map_err(HandshakeFailure::of)?;
+            let config = self.config(surface);
+            let stream = start.into_stream(config).await;
+            let stream = stream.map_err(HandshakeFailure::of)?;
+            Ok(Secured::Tls(Box::new(stream)))
+        };
+        timeout(HANDSHAKE_TIMEOUT, shaking)
+            .await
+            .unwrap_or(Err(HandshakeFailure::Timeout))
+    }
+}
+
+/// Sets the gauge of the end of the certificate, and logs a warning if the certificate has ended.
+fn report_expiry(parts: &TlsParts, (metrics, endpoint): (&TlsMetrics, &str)) {
+    let Some(expires_s) = parts.expires_s() else {
+        return;
+    };
+    metrics.expires.set(gauge(expires_s));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    if now.is_ok_and(|now| now.as_secs() > expires_s) {
+        tracing::warn!(expires_s, endpoint, "the certificate has expired");
+    }
+}
+
+fn self_signed(
+    config: &Config,
+    data_dir: &Path,
+    years: u32,
+) -> Result<(std::path::PathBuf, std::path::PathBuf), TlsError> {
+    let urls: Vec<Url> = [
+        &config.listen_client_urls,
+        &config.listen_client_http_urls,
+        &config.listen_metrics_urls,
+    ]
+    .into_iter()
+    .flatten()
+    .cloned()
+    .collect();
+    self_signed::files(data_dir, self_signed::Port::Client, &urls, years)
+}
+
+/// Accepts a connection with TLS, if `security` is given, or if `plain` also one without; returns the stream
+/// and the client's certificate. `None` if the handshake failed, which is counted, and logged unless others
+/// were just before.
+pub(super) async fn secure<S>(
+    security: Option<&ServerTls>,
+    plain: bool,
+    (stream, surface): (S, Surface),
+    remote: Option<std::net::SocketAddr>,
+) -> Option<(Secured<S, ReplayedStream<S>>, Option<PeerCertificate>)>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let Some(security) = security else {
+        return Some((Secured::Plain(stream), None));
+    };
+    // boxed, so that connections without TLS stay small
+    match Box::pin(security.handshake(stream, surface, plain)).await {
+        Ok(stream) => {
+            let peer = match &stream {
+                Secured::Tls(tls) => PeerCertificate::of(tls.get_ref().1.peer_certificates()),
+                Secured::Plain(_) | Secured::Seen(_) => None,
+            };
+            Some((stream, peer))
+        }
+        Err(failure) => {
+            let remote = remote.map(|remote| remote.to_string());
+            let remote = remote.as_deref().unwrap_or("a Unix socket");
+            let failures = &security.0.metrics.handshakes_failed;
+            failures.with_label_values(&[failure.label()]).inc();
+            // port scans would fill the log
+            if matches!(failure, HandshakeFailure::Silent) {
+                tracing::debug!(remote, "a client disconnected before the TLS handshake");
+            } else if let Some(left_out) = security.0.refusals.admit() {
+                let endpoint = security.0.endpoint;
+                tracing::warn!(remote, error = %failure, left_out, "rejected connection on {endpoint}");
+            }
+            None
+        }
+    }
+}
+
+/// Why there is no TLS with a client.
+#[derive(Debug)]
+enum HandshakeFailure {
+    Silent,
+    NotTls,
+    Timeout,
+    Tls(Error),
+    Io(io::Error),
+}
+
+impl HandshakeFailure {
+    fn of(error: io::Error) -> Self {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+        match inner {
+            Some(inner) => Self::Tls(Error::clone(inner)),
+            None => Self::Io(error),
+        }
+    }
+
+    /// Returns the value of the label `reason`.
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Silent => "closed",
+            Self::NotTls => "not_tls",
+            Self::Timeout => "timeout",
+            Self::Tls(Error::NoCertificatesPresented | Error::InvalidCertificate(_)) => {
+                "client_certificate"
+            }
+            Self::Tls(_) => "tls",
+            Self::Io(_) => "connection",
+        }
+    }
+}
+
+impl fmt::Display for HandshakeFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silent => f.write_str("EOF"),
+            Self::NotTls => f.write_str("the client does not speak TLS"),
+            Self::Timeout => write!(f, "the handshake took longer than {HANDSHAKE_TIMEOUT:?}"),
+            Self::Tls(Error::InvalidCertificate(CertificateError::NotValidForName)) => {
+                f.write_str("client certificate authentication failed: no allowed name in it")
+            }
+            Self::Tls(error) => f.write_str(&words::of(error)),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Security").field(&self.0.files).finish()
+    }
+}

@@ -1,0 +1,126 @@
+//! `--auto-tls` and `--peer-auto-tls`: a self-signed certificate, created once and stored in the data directory.
+
+use std::{
+    fs, io,
+    io::Write as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose,
+};
+use witan_config::{Address, Url};
+use x509_cert::der::pem::{self, LineEnding};
+
+use super::error::TlsError;
+
+/// Folder below the data directory, as in etcd.
+const FOLDER: &str = "fixtures";
+
+/// The folder of a port's certificate.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Port {
+    Client,
+    Peer,
+}
+
+impl Port {
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Peer => "peer",
+        }
+    }
+}
+
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Returns the paths of the certificate and its key. If one of the files is missing, both are
+/// created.
+pub(super) fn files(
+    data_dir: &Path,
+    port: Port,
+    urls: &[Url],
+    years: u32,
+) -> Result<(PathBuf, PathBuf), TlsError> {
+    let folder: PathBuf = data_dir.join(FOLDER).join(port.folder());
+    let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    if cert.exists() && key.exists() {
+        return Ok((cert, key));
+    }
+    let failed = |reason: String| TlsError::SelfSigned { path: folder.clone(), reason };
+    let (cert_text, key_text) = make(urls, years).map_err(|error| failed(error.to_string()))?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .and_then(|()| write(&key, &key_text, 0o600))
+        .and_then(|()| write(&cert, &cert_text, 0o644))
+        .map_err(|error| failed(error.to_string()))?;
+    tracing::warn!(
+        path = %cert.display(),
+        years,
+        "created a self-signed certificate, which nobody can verify"
+    );
+    Ok((cert, key))
+}
+
+/// Writes and syncs a file; `mode` are its permissions if it is new.
+fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+/// Makes a certificate that is valid from now on for `years` years of 365 days, and its key;
+/// returns both in PEM. It names the hosts of all TCP URLs and is its own issuer.
+fn make(urls: &[Url], years: u32) -> Result<(String, String), Box<dyn std::error::Error>> {
+    let mut hosts: Vec<String> = urls
+        .iter()
+        .filter_map(|url| match url.address() {
+            Address::Tcp(host, _) => Some(host.clone()),
+            Address::Unix(_) => None,
+        })
+        .collect();
+    hosts.sort();
+    hosts.dedup();
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::new(hosts)?;
+    let now = SystemTime::now();
+    params.not_before = now.into();
+    params.not_after = now
+        .checked_add(YEAR * years)
+        .ok_or("it would be valid for too long")?
+        .into();
+    let mut name = DistinguishedName::new();
+    name.push(DnType::OrganizationName, "etcd");
+    params.distinguished_name = name;
+    params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.key_usages = vec![
+        KeyUsagePurpose::KeyEncipherment,
+        KeyUsagePurpose::DigitalSignature,
+        KeyUsagePurpose::CrlSign,
+        KeyUsagePurpose::KeyCertSign,
+    ];
+    // members call each other with the certificate of their port
+    params.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::ServerAuth,
+        ExtendedKeyUsagePurpose::ClientAuth,
+    ];
+    let cert = params.self_signed(&key)?;
+    let text = |label: &str, der: &[u8]| {
+        pem::encode_string(label, LineEnding::LF, der).map_err(|error| error.to_string())
+    };
+    Ok((
+        text("CERTIFICATE", cert.der())?,
+        text("PRIVATE KEY", key.serialized_der())?,
+    ))
+}

@@ -1,0 +1,106 @@
+//! What a client opened, with or without TLS around it.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::server::TlsStream;
+
+/// A stream of plain bytes inside.
+pub(crate) enum Secured<P, T> {
+    /// As it came.
+    Plain(P),
+    /// As it came, on a port where that had to be found out.
+    Seen(T),
+    /// Inside TLS.
+    Tls(Box<TlsStream<T>>),
+}
+
+impl<P, T> Secured<P, T> {
+    /// Whether it is inside TLS.
+    pub(crate) fn is_tls(&self) -> bool {
+        match self {
+            Self::Tls(_) => true,
+            Self::Plain(_) | Self::Seen(_) => false,
+        }
+    }
+}
+
+/// The same call on whichever stream it is.
+macro_rules! either {
+    ($self:ident, $stream:ident => $call:expr) => {
+        match $self.get_mut() {
+            Secured::Plain($stream) => $call,
+            Secured::Seen($stream) => $call,
+            Secured::Tls($stream) => $call,
+        }
+    };
+}
+
+impl<P, T> AsyncRead for Secured<P, T>
+where
+    P: AsyncRead + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Seen(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => {
+                let read = Pin::new(stream).poll_read(cx, buf);
+                // many clients just close: requests have ends of their own, so nothing is cut off
+                if let Poll::Ready(Err(error)) = &read
+                    && error.kind() == io::ErrorKind::UnexpectedEof
+                {
+                    return Poll::Ready(Ok(()));
+                }
+                read
+            }
+        }
+    }
+}
+
+impl<P, T> AsyncWrite for Secured<P, T>
+where
+    P: AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, stream => Pin::new(stream).poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, stream => Pin::new(stream).poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Seen(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => Pin::new(stream).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => Pin::new(stream).poll_shutdown(cx))
+    }
+}

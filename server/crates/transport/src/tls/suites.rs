@@ -1,0 +1,135 @@
+//! Go's names of cipher suites, and the versions of TLS, as rustls knows them.
+
+use std::sync::Arc;
+
+use rustls::{
+    SupportedCipherSuite, SupportedProtocolVersion,
+    crypto::{CryptoProvider, ring},
+    version::{TLS12, TLS13},
+};
+use witan_config::{PortTls, TlsVersion};
+
+use super::error::TlsError;
+
+/// What connections may agree on.
+#[derive(Clone, Debug)]
+pub(super) struct SuiteChoice {
+    pub(super) provider: Arc<CryptoProvider>,
+    pub(super) versions: Vec<&'static SupportedProtocolVersion>,
+}
+
+/// Suites are chosen by name for TLS 1.2 alone, as in Go: all of TLS 1.3's are always there. Names
+/// that Go knows and rustls does not (CBC, RC4, RSA key exchange) are left out with a warning.
+pub(super) fn choice(tls: &PortTls) -> Result<SuiteChoice, TlsError> {
+    let mut provider = ring::default_provider();
+    let wanted = &tls.cipher_suites;
+    if !wanted.is_empty() {
+        let of_13 = |suite: &SupportedCipherSuite| suite.tls13().is_some();
+        let (mut suites, known): (Vec<_>, Vec<_>) =
+            provider.cipher_suites.into_iter().partition(of_13);
+        for name in wanted {
+            match known.iter().find(|suite| is(suite, name)) {
+                Some(suite) => suites.push(*suite),
+                None if is_of_13(name) => {}
+                None => tracing::warn!(name, "ignoring an unsupported cipher suite"),
+            }
+        }
+        let available = || known.iter().map(name).collect::<Vec<_>>().join(", ");
+        let for_12 = suites.iter().any(|suite| !of_13(suite));
+        if !for_12 && (tls.max_version == TlsVersion::Tls12 || !wanted.iter().any(|n| is_of_13(n)))
+        {
+            let available = available();
+            return Err(TlsError::NoSuite { available });
+        }
+        provider.cipher_suites = suites;
+    }
+    let for_12 = |suite: &SupportedCipherSuite| suite.tls13().is_none();
+    let mut versions = Vec::new();
+    if tls.max_version >= TlsVersion::Tls13 {
+        versions.push(&TLS13);
+    }
+    if tls.min_version <= TlsVersion::Tls12 && provider.cipher_suites.iter().any(for_12) {
+        versions.push(&TLS12);
+    }
+    let provider = Arc::new(provider);
+    Ok(SuiteChoice { provider, versions })
+}
+
+fn name(suite: &SupportedCipherSuite) -> String {
+    format!("{:?}", suite.suite())
+}
+
+/// Whether `asked` is the name of a suite; as in etcd, ChaCha20's suites also have a name without the hash.
+fn is(suite: &SupportedCipherSuite, asked: &str) -> bool {
+    let name = name(suite);
+    name == asked || name.strip_suffix("_SHA256") == Some(asked) && asked.ends_with("_POLY1305")
+}
+
+fn is_of_13(name: &str) -> bool {
+    !name.contains("_WITH_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(names: &[&str], max_version: TlsVersion) -> Result<SuiteChoice, TlsError> {
+        choice(&PortTls {
+            cipher_suites: names.iter().map(|name| (*name).to_owned()).collect(),
+            max_version,
+            ..PortTls::default()
+        })
+    }
+
+    fn of_12(choice: &SuiteChoice) -> Vec<String> {
+        let suites = choice.provider.cipher_suites.iter();
+        suites
+            .filter(|suite| suite.tls13().is_none())
+            .map(name)
+            .collect()
+    }
+
+    #[test]
+    fn names_of_go_choose_suites_in_their_order() {
+        let choice = asked(
+            &[
+                "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305",
+                "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA",
+                "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+            ],
+            TlsVersion::Tls13,
+        )
+        .unwrap();
+        assert_eq!(
+            of_12(&choice),
+            [
+                "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+                "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
+            ]
+        );
+        assert_eq!(choice.versions.len(), 2);
+    }
+
+    #[test]
+    fn without_a_suite_there_is_no_tls_12() {
+        let choice = asked(&["TLS_AES_128_GCM_SHA256"], TlsVersion::Tls13).unwrap();
+        assert_eq!(choice.versions, [&TLS13]);
+        for (names, max) in [
+            (&["TLS_AES_128_GCM_SHA256"], TlsVersion::Tls12),
+            (&["TLS_RSA_WITH_RC4_128_SHA"], TlsVersion::Tls13),
+        ] {
+            let error = asked(names, max).unwrap_err().to_string();
+            assert!(
+                error.contains("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_names_select_all_suites() {
+        let choice = asked(&[], TlsVersion::Tls13).unwrap();
+        assert!(of_12(&choice).len() >= 6, "{choice:?}");
+        assert_eq!(asked(&[], TlsVersion::Tls12).unwrap().versions, [&TLS12]);
+    }
+}
