@@ -168,7 +168,7 @@ mod tests {
             line["caller"]
                 .as_str()
                 .unwrap()
-                .starts_with("logging/mod.rs:"),
+                .starts_with("logging/lib.rs:"),
             "{first}"
         );
         assert!(line["ts"].as_str().unwrap().ends_with('Z'), "{first}");

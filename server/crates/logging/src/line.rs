@@ -79,12 +79,13 @@ struct SourceLocation<'a>(Option<&'a str>, Option<u32>);
 
 impl fmt::Display for SourceLocation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let file = self.0.unwrap_or("unknown");
-        let short = match file.rmatch_indices('/').nth(1) {
-            Some((slash, _)) => &file[slash + 1..],
-            None => file,
-        };
-        write!(f, "{short}:{}", self.1.unwrap_or(0))
+        let mut parts = self.0.unwrap_or("unknown").rsplit('/');
+        let file = parts.next().unwrap_or_default();
+        // the folder of a crate says more than its `src`
+        if let Some(folder) = parts.find(|part| *part != "src") {
+            write!(f, "{folder}/")?;
+        }
+        write!(f, "{file}:{}", self.1.unwrap_or(0))
     }
 }
 

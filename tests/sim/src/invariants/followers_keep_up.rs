@@ -60,12 +60,16 @@ impl Invariant for FollowersKeepUp {
                 self.rebuild.insert(*member);
             }
             Fact::Restored { member, starts: false, view, .. } => {
-                if self.rebuild.remove(member) {
-                    // it takes part anew, and what it asked for may come twice
-                    self.since.insert(*member, now);
-                }
-                let since = self.since.get(member);
-                if since.is_some_and(|since| since + CATCH_UP < now) {
+                let rebuilt = self.rebuild.remove(member);
+                let since = self.since.get_mut(member);
+                if let Some(since) = since {
+                    if rebuilt {
+                        // it takes part anew, and what it asked for may come twice
+                        *since = now;
+                    }
+                    if *since + CATCH_UP >= now {
+                        return Ok(());
+                    }
                     return Err(format!(
                         "m{member} had caught up and gets a snapshot at {}",
                         view.position.index
