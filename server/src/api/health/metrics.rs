@@ -4,7 +4,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGaugeVec};
 
 use crate::metrics::Register;
 
-/// What answers about health feed.
+/// Series of answers about health.
 #[derive(Debug)]
 pub struct HealthMetrics {
     pub(super) success: IntCounter,

@@ -13,7 +13,7 @@ use crate::{
     node::{NodeError, ProposeError, TransferError, UnsafeReconfiguration},
 };
 
-/// A refusal of the state machine, in the words of this dialect.
+/// A refusal of the state machine, as an error of this dialect.
 pub(super) trait Refusal {
     fn in_v3(&self) -> RpcError;
 }
@@ -75,7 +75,7 @@ impl Refusal for kv::KvError {
             kv::KvError::NoSpace => RpcError::NoSpace,
             kv::KvError::Corrupt => RpcError::Corrupt,
             kv::KvError::AnswerTooLarge => RpcError::AnswerTooLarge,
-            // it has grown again with each attempt
+            // the value has grown again with each attempt
             kv::KvError::KeptValueGrew => RpcError::TooManyRequests,
             kv::KvError::Denied(error) => error.in_v3(),
         }

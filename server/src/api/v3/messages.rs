@@ -22,7 +22,7 @@ use witan_api::v3::{
     mvccpb::KeyValue,
 };
 
-use super::{RpcResult, large_reads::WithPermit};
+use super::{RpcResult, fair_semaphore::WithPermit};
 use crate::{
     api::Context,
     transport::{Outgoing, RequestBody, RequestMessages},
@@ -122,12 +122,12 @@ where
     Q: Message + Default + 'static,
     A: UnaryResponse,
 {
-    let placed = verb(read(ctx, body).await?).await?;
-    if placed.answer.is_large() {
-        let encoded = ctx.blocking.run(move || framed(&placed.answer));
+    let answered = verb(read(ctx, body).await?).await?;
+    if answered.answer.is_large() {
+        let encoded = ctx.blocking.run(move || framed(&answered.answer));
         Ok(Box::pin(encoded).await.map_err(RpcError::from)?)
     } else {
-        Ok(framed(&placed.answer))
+        Ok(framed(&answered.answer))
     }
 }
 

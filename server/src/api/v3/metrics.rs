@@ -6,10 +6,10 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 
 use crate::metrics::Register;
 
-/// What v3 calls feed.
+/// Series of v3 calls.
 #[derive(Debug)]
 pub struct V3Metrics {
-    /// Ranges that went well, and those that failed.
+    /// Durations of successful and of failed ranges.
     ranges: [Histogram; 2],
     pub(super) learners_promoted: IntCounter,
     pub(super) leases_renewed: IntCounter,
