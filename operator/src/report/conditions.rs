@@ -8,7 +8,7 @@ use crate::{
     model::{Observed, Step, Why},
 };
 
-/// What a condition says.
+/// Value, reason and message of a condition.
 struct Verdict {
     status: &'static str,
     reason: &'static str,
@@ -157,7 +157,7 @@ fn ready(
             "MembersReady",
             format!("all {wanted} members vote, are healthy and up to date"),
         ),
-        _ if wanted == 0 => verdict(false, "Hibernated", "the specification asks for no members"),
+        _ if wanted == 0 => verdict(false, "Hibernated", "spec.replicas is 0"),
         Some(notice) => verdict(false, notice.reason, notice.message.clone()),
         None => verdict(
             false,
