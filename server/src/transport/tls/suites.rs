@@ -11,7 +11,7 @@ use rustls::{
 use super::error::TlsError;
 use crate::config::{PortTls, TlsVersion};
 
-/// What connections may agree on.
+/// The suites and versions that connections may negotiate.
 #[derive(Clone, Debug)]
 pub(super) struct SuiteChoice {
     pub(super) provider: Arc<CryptoProvider>,
