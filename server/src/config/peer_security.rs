@@ -18,10 +18,10 @@ pub(super) struct PeerTlsFlags<'a> {
     pub(super) auto: bool,
     pub(super) years: u32,
     pub(super) skip_san_check: bool,
-    /// URLs that are listened on, and those that others are called at.
+    /// URLs to listen on, and URLs of the other members.
     pub(super) listen: &'a [Url],
     pub(super) call: &'a [Url],
-    /// Suites and versions are those of the client port.
+    /// Suites and versions are the client port's.
     pub(super) client_port: &'a PortTls,
 }
 
