@@ -5,7 +5,7 @@ use prometheus::{IntCounter, IntCounterVec};
 use super::verdict::Verdict;
 use crate::metrics::Register;
 
-/// What the checker feeds.
+/// Series of the checker.
 #[derive(Clone, Debug)]
 pub struct CorruptionMetrics {
     checks: IntCounterVec,
