@@ -253,7 +253,7 @@ impl<M: Members> Actor<'_, M> {
         let value = if held { HELD } else { "true" };
         let marks = json!({"annotations": {RETIRED: value}});
         let live = self.observation.objects.claims.get(&ordinal);
-        let what = "mark the claim of a removed member";
+        let what = "annotate the claim of a removed member";
         self.mark(live.map(AsRef::as_ref), marks, what).await
     }
 
@@ -290,12 +290,12 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// Notes on the claim of a silent member that its pod is made again now.
+    /// Notes on the claim of a silent member that its pod is recreated now.
     async fn note_remade(&self, ordinal: Ordinal) -> Result<(), ActError> {
         let now = self.observation.seen.now.to_string();
         let marks = json!({"annotations": {REMADE_AT: now}});
         let live = self.observation.objects.claims.get(&ordinal);
-        let what = "mark the claim of a member whose pod is made again";
+        let what = "annotate the claim of a member whose pod is recreated";
         self.mark(live.map(AsRef::as_ref), marks, what).await
     }
 
