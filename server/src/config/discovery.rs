@@ -70,7 +70,7 @@ impl ValueReader<'_> {
         let fallback = [("exit", false), ("proxy", true)];
         if self.choice("discovery-fallback", &fallback)? {
             warnings.push(
-                "--discovery-fallback=proxy: there is no proxy; a member that finds its cluster full ends"
+                "--discovery-fallback=proxy: there is no v2 proxy; a member that finds its cluster full exits"
                     .to_owned(),
             );
         }

@@ -30,7 +30,7 @@ enum Effect {
     Fixed(bool, &'static str),
 }
 
-const RECORDED: Effect = Effect::Fixed(true, "what leases have left is always recorded");
+const RECORDED: Effect = Effect::Fixed(true, "remaining times of leases are always recorded");
 
 /// The gates of etcd 3.6.
 const GATES: [(&str, Effect); 9] = [

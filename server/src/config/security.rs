@@ -156,7 +156,7 @@ impl TlsFlags<'_> {
             ] {
                 if given {
                     warnings.push(format!(
-                        "--{flag} has no effect without --trusted-ca-file: no client shows a \
+                        "--{flag} has no effect without --trusted-ca-file: clients are not asked for a \
                          certificate"
                     ));
                 }

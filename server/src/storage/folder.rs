@@ -194,7 +194,7 @@ impl CheckpointFolder {
         let text = manifest.encode();
         let replaced = replace(&self.dir, CURRENT, text.as_bytes());
         if let Err(error) = replaced {
-            tracing::warn!(%error, "failed to publish a received snapshot; giving up the ballast and retrying");
+            tracing::warn!(%error, "failed to publish a received snapshot; deleting the ballast and retrying");
             self.ledger.release();
             replace(&self.dir, CURRENT, text.as_bytes())?;
         }
