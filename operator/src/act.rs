@@ -1,9 +1,9 @@
 //! Does one step: applies an object, or asks members for one change. Which step is not decided here.
 //!
-//! An object that is missing is created, which an object of somebody else under its name refuses. One that is there and is
-//! the cluster's is applied to by server-side apply under one field manager. What is deleted or changed is named by its
-//! uid, so that a pod that has come since is not meant. A step that was done before, and whose answer was lost, is done again
-//! without harm.
+//! An object that is missing is created, which fails if another owner's object has its name. An existing object of the
+//! cluster is changed by server-side apply under one field manager. Deletions and changes name the uid of their object,
+//! so that they never affect a pod that was created later under the same name. Steps are idempotent: one whose answer
+//! was lost is done again without harm.
 
 mod certify;
 mod objects;
@@ -25,13 +25,13 @@ use crate::{
     resources::{self, Cluster, PodPlan, RETIRED, ROLE, ResourceError},
 };
 
-/// A step was not done, or it is not known whether it was.
+/// Why a step failed. The step may still have been done.
 #[derive(Debug, thiserror::Error)]
 pub enum ActError {
     /// The API server refused it or did not answer.
     #[error("cannot {what}: {source}")]
     Kubernetes {
-        /// What was to be done.
+        /// The attempted action.
         what: &'static str,
         /// The answer.
         #[source]
@@ -46,21 +46,21 @@ pub enum ActError {
     /// The specification makes no such object.
     #[error(transparent)]
     Resource(#[from] ResourceError),
-    /// Something else has the name of an object of the cluster.
+    /// Another object has the name of an object of the cluster.
     #[error("cannot {what}: the name belongs to {}", holder.object)]
     NameTaken {
-        /// What was to be done.
+        /// The attempted action.
         what: &'static str,
-        /// Whose it is.
+        /// The object and its owner.
         holder: Holder,
     },
-    /// What the step is about is gone since.
-    #[error("{0} is not there any more; the next pass looks again")]
+    /// The object of the step does not exist any more.
+    #[error("{0} does not exist any more; the next pass observes the cluster again")]
     Gone(String),
 }
 
 impl ActError {
-    /// Whether members refuse for now what they will soon do: a learner that has not caught up yet, or members that were not
+    /// Whether members refuse the step only for now: a learner that has not caught up yet, or members that were not
     /// connected to each other for long enough.
     pub fn is_premature(&self) -> bool {
         match self {
@@ -75,8 +75,8 @@ impl ActError {
         }
     }
 
-    /// Returns the words with which the API server or a member has refused the step, or with which the spec makes no
-    /// object; `None` if it is not known whether it was done, or if the next pass may find that it is.
+    /// Returns the reason of the API server or the member for refusing the step, or of the spec for making no object;
+    /// `None` if the step may have been done, or if the next pass may find that it was.
     pub fn refusal(&self) -> Option<String> {
         match self {
             ActError::Kubernetes { what, source: kube::Error::Api(refusal) } => {
@@ -108,7 +108,7 @@ impl ActError {
     }
 }
 
-/// What steps are done with.
+/// Executes steps.
 pub struct Actor<'a, M> {
     /// The API server.
     pub client: &'a Client,
@@ -116,17 +116,16 @@ pub struct Actor<'a, M> {
     pub members: &'a M,
     /// The cluster.
     pub cluster: &'a Cluster<'a>,
-    /// What was seen of it.
+    /// The observed state.
     pub observation: &'a Observation,
-    /// What the operator was started with.
+    /// The settings of the operator.
     pub environment: &'a Environment,
 }
 
 impl<M: Members> Actor<'_, M> {
     /// Does a step. Facts that later passes need go into `status`, which the caller writes.
     ///
-    /// # Errors
-    /// It was not done, or it is not known whether it was: the next pass looks and does what is left.
+    /// # Errors If the step failed, or its result is unknown, the next pass observes again and does the rest.
     pub async fn act(&self, step: &Step, status: &mut EtcdClusterStatus) -> Result<(), ActError> {
         match step {
             Step::Done | Step::Wait { .. } => Ok(()),
@@ -254,7 +253,7 @@ impl<M: Members> Actor<'_, M> {
         let value = if held { HELD } else { "true" };
         let marks = json!({"annotations": {RETIRED: value}});
         let live = self.observation.objects.claims.get(&ordinal);
-        let what = "mark the claim of a removed member";
+        let what = "annotate the claim of a removed member";
         self.mark(live.map(AsRef::as_ref), marks, what).await
     }
 
@@ -291,12 +290,12 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// Notes on the claim of a silent member that its pod is made again now.
+    /// Notes on the claim of a silent member that its pod is recreated now.
     async fn note_remade(&self, ordinal: Ordinal) -> Result<(), ActError> {
         let now = self.observation.seen.now.to_string();
         let marks = json!({"annotations": {REMADE_AT: now}});
         let live = self.observation.objects.claims.get(&ordinal);
-        let what = "mark the claim of a member whose pod is made again";
+        let what = "annotate the claim of a member whose pod is recreated";
         self.mark(live.map(AsRef::as_ref), marks, what).await
     }
 
@@ -304,7 +303,7 @@ impl<M: Members> Actor<'_, M> {
         self.observation.seen.ordinals.get(&ordinal)?.claim.as_ref()
     }
 
-    /// Applies the services, but for one whose name something else has.
+    /// Applies the services, except one whose name belongs to another object.
     async fn apply_services(&self) -> Result<(), ActError> {
         let services = [
             (Part::PeerService, resources::peer_service(self.cluster)),
@@ -348,8 +347,8 @@ impl<M: Members> Actor<'_, M> {
             .await
     }
 
-    /// Asks for a larger claim. If Kubernetes refuses (403 or 422), annotates the claim with the size and the answer, so
-    /// that the plan does not ask for it again. A quota may have room later.
+    /// Asks for a larger claim. If Kubernetes refuses (403 or 422), annotates the claim with the size and the answer,
+    /// so that the plan does not ask for it again. A quota may allow it later.
     async fn grow(&self, ordinal: Ordinal, bytes: u64) -> Result<(), ActError> {
         let peer_tls = self.claim_seen(ordinal).map(|claim| claim.peer_tls);
         let grown = self
@@ -393,8 +392,8 @@ impl<M: Members> Actor<'_, M> {
             .await
     }
 
-    /// Returns the addresses that a change is sent to: healthy voters other than `but`, the leader first; if
-    /// there are none, all known addresses.
+    /// Returns the addresses for a change: healthy voters other than `but`, the leader first; if there are none, all
+    /// known addresses.
     fn through(&self, but: Option<MemberId>) -> Vec<Address> {
         let Some(membership) = &self.observation.seen.membership else {
             return Vec::new();

@@ -2,8 +2,8 @@
 //!
 //! Watches of pods, claims, services and budgets lead to their cluster by its label, so that a lost member is seen at
 //! once. A pass reads what the watches keep, and asks the members. Only when something is to be done or said it reads
-//! everything from the API server and plans again, so that no step is taken on what was true a moment ago. A cluster
-//! that is as it should be costs the API server nothing.
+//! everything from the API server and plans again, so that no step is based on outdated state. A cluster in its desired
+//! state causes no request to the API server.
 
 mod readable;
 mod rollouts;
@@ -57,13 +57,13 @@ use rollouts::Rollouts;
 use status::{Written, write};
 use watches::{kept, owner};
 
-/// The longest time between two looks at a cluster: who leads and how large the data is, no watch says.
+/// The longest time between two passes over a cluster: no watch reports the leader or the size of the data.
 const POLL: Duration = Duration::from_secs(10);
 /// The first delay after a pass that failed; each further failure doubles it.
 const BACKOFF_FIRST: Duration = Duration::from_millis(500);
-/// How long passes that run may take to come to their end: less than a pod's grace.
+/// How long running passes may take to finish: less than a pod's grace period.
 const LAST_PASSES: Duration = Duration::from_secs(5);
-/// How long a pass may take; one that waits for an API server that does not answer would keep others from theirs.
+/// How long a pass may take, so that an API server that does not answer does not delay passes over other clusters.
 const PASS_LONGEST: Duration = Duration::from_secs(60);
 /// The longest delay after a pass that failed.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
@@ -71,10 +71,10 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// The longest note of an event that Kubernetes takes.
 const NOTE_MAX: usize = 1024;
 
-/// A pass did not come to its end.
+/// Why a pass failed.
 #[derive(Debug, thiserror::Error)]
 pub enum PassError {
-    /// The cluster could not be seen.
+    /// The cluster could not be observed.
     #[error(transparent)]
     Observe(#[from] ObserveError),
     /// The specification makes no objects.
@@ -83,9 +83,9 @@ pub enum PassError {
     /// The step was not done.
     #[error("step {step}: {source}")]
     Act {
-        /// Which.
+        /// The step's name.
         step: &'static str,
-        /// Why.
+        /// Why it failed.
         #[source]
         source: Box<ActError>,
     },
@@ -95,7 +95,7 @@ pub enum PassError {
     /// The cluster could not be read again, or its status not be written.
     #[error("cannot {what} the EtcdCluster: {source}")]
     Cluster {
-        /// What was tried.
+        /// The attempted action.
         what: &'static str,
         /// Why it failed.
         #[source]
@@ -103,7 +103,7 @@ pub enum PassError {
     },
 }
 
-/// What all passes share.
+/// State that all passes share.
 pub struct Operator<M> {
     /// The API server.
     pub client: Client,
@@ -111,7 +111,7 @@ pub struct Operator<M> {
     pub members: M,
     /// The operator's series.
     pub metrics: Arc<Metrics>,
-    /// What it was started with.
+    /// The settings of the operator.
     pub environment: Environment,
     recorder: Recorder,
     secrets: Secrets,
@@ -123,12 +123,12 @@ pub struct Operator<M> {
     tried: AllTried,
 }
 
-/// How much is done at once.
+/// Limits on concurrent work.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Passes.
+    /// Concurrent passes.
     pub passes: u16,
-    /// Clusters whose members are updated.
+    /// Clusters that are updated at the same time.
     pub rollouts: u16,
 }
 
@@ -167,9 +167,9 @@ impl<M: Members> Operator<M> {
         }
     }
 
-    /// Works on all clusters of the namespaces, `None` for all, until `end` resolves. If that gives `true` the passes that
-    /// run come to their end, so that whoever acts next acts alone; else they stop where they are. Gives what `end` gave,
-    /// `false` if the watches ended before.
+    /// Works on all clusters of the namespaces, `None` for all, until `end` resolves. If that gives `true` the running
+    /// passes finish, so that the next leader acts alone; else they are aborted. Returns the value of `end`, `false` if
+    /// the watches ended before.
     pub async fn run(
         self: Arc<Self>,
         scopes: Vec<Option<String>>,
@@ -192,7 +192,7 @@ impl<M: Members> Operator<M> {
                 }
             }
             readiness.set(true);
-            tracing::info!("the watches have begun");
+            tracing::info!("the watches have started");
         };
         let work = stream::select_all(queues).for_each(async |()| ());
         let mut end = pin!(end);
@@ -200,7 +200,7 @@ impl<M: Members> Operator<M> {
         let asked = tokio::select! {
             asked = &mut end => asked,
             _ = &mut both => {
-                tracing::error!("the watches have ended");
+                tracing::error!("the watches have ended; the operator stops");
                 false
             }
         };
@@ -214,7 +214,10 @@ impl<M: Members> Operator<M> {
                 }
             };
             if tokio::time::timeout(LAST_PASSES, last).await.is_err() {
-                tracing::warn!("a pass has not ended in time; it stops where it is");
+                tracing::warn!(
+                    "a pass has not ended within {} s of the stop signal and is aborted",
+                    LAST_PASSES.as_secs()
+                );
             }
         }
         asked
@@ -248,7 +251,7 @@ impl<M: Members> Operator<M> {
             Box::pin(async move { scope.pass(&cluster).await })
         };
         let failed = |cluster: Arc<EtcdCluster>, error: &PassError, scope: Arc<Scope<M>>| {
-            scope.operator.failed(&cluster, error)
+            scope.operator.on_failed(&cluster, error)
         };
         let passes = applier(
             pass,
@@ -263,18 +266,18 @@ impl<M: Members> Operator<M> {
             Err(kube::runtime::controller::Error::ObjectNotFound(gone)) => {
                 let namespace = gone.namespace.as_deref().unwrap_or_default();
                 let cluster = ObjectRef::new(&gone.name).within(namespace);
-                scope.operator.rollouts.ended(&cluster);
+                scope.operator.rollouts.forget(&cluster);
                 scope.operator.metrics.forget(namespace, &gone.name);
                 scope.operator.tried.forget(namespace, &gone.name);
             }
-            Err(error) => tracing::warn!(%error, "a watch failed; it begins again"),
+            Err(error) => tracing::warn!(%error, "a watch failed; it is restarted"),
         });
         (stores, logged.boxed())
     }
 
     /// Counts a failed pass of a cluster and returns when to try again: the delay doubles with each failure
     /// in a row, from [`BACKOFF_FIRST`] to [`BACKOFF_MAX`].
-    fn failed(&self, cluster: &EtcdCluster, error: &PassError) -> Action {
+    fn on_failed(&self, cluster: &EtcdCluster, error: &PassError) -> Action {
         let delay = {
             let mut failures = self
                 .failures
@@ -286,7 +289,7 @@ impl<M: Members> Operator<M> {
                 .saturating_mul(1 << (*count - 1).min(10))
                 .min(BACKOFF_MAX)
         };
-        tracing::warn!(namespace = cluster.namespace(), cluster = cluster.name_any(), %error, delay_ms = delay.as_millis(), "pass failed; it is tried again");
+        tracing::warn!(namespace = cluster.namespace(), cluster = cluster.name_any(), %error, delay_ms = delay.as_millis(), "pass failed; it is repeated after delay_ms");
         Action::requeue(delay)
     }
 
@@ -299,7 +302,7 @@ impl<M: Members> Operator<M> {
         failures.remove(&ObjectRef::from_obj(cluster));
     }
 
-    /// Makes the names of a cluster, with what the operator's flags say of members.
+    /// Makes the names of a cluster, with the operator's flags about members.
     fn named<'a>(&self, resource: &'a EtcdCluster) -> Result<Cluster<'a>, ResourceError> {
         let mut named = Cluster::new(resource, &self.environment.member_image)?;
         named
@@ -311,8 +314,8 @@ impl<M: Members> Operator<M> {
     /// Publishes a notice as an event about the cluster, with the member's pod as the second object. A
     /// failure is logged.
     async fn publish(&self, cluster: &EtcdCluster, notice: &Notice) {
-        // Events of one reason are counted together, under the first note. What is said of a resource that has changed
-        // since is another event, as with Kubernetes' own recorder.
+        // Kubernetes counts events of one reason together, under the first note. A note about a changed resource is
+        // another event, as in Kubernetes' own recorder.
         let about = ObjectReference {
             resource_version: cluster.resource_version(),
             ..cluster.object_ref(&())
@@ -327,7 +330,7 @@ impl<M: Members> Operator<M> {
             reason: notice.reason.to_owned(),
             note: Some(notice.message[..end].to_owned()),
             action: notice.reason.to_owned(),
-            // events of one reason are counted together: those of another member are others
+            // events of different members are not counted together
             secondary: notice.member.as_ref().map(|member| ObjectReference {
                 api_version: Some("v1".to_owned()),
                 kind: Some("Pod".to_owned()),
@@ -369,8 +372,8 @@ impl<M: Members> Scope<M> {
         outcome
     }
 
-    /// Plans by what the watches have stored. If there is a step to do or a status to write, runs
-    /// [`Scope::act`], which plans again by what the API server says.
+    /// Plans from the state that the watches have stored. If there is a step to do or a status to write, calls
+    /// [`Scope::act`], which plans again from the state of the API server.
     async fn look(&self, cluster: &EtcdCluster) -> Result<Action, PassError> {
         let mut named = self.operator.named(cluster)?;
         let objects = Objects::stored(&self.stores, &named);
@@ -387,8 +390,8 @@ impl<M: Members> Scope<M> {
         Ok(again(&step))
     }
 
-    /// Reads the cluster and its objects from the API server, plans the step, does it and writes the status.
-    /// Waits for a change if the cluster is gone or has another uid.
+    /// Reads the cluster and its objects from the API server, plans the step, does it and writes the status. Waits for
+    /// a change if the cluster was deleted or has another uid.
     async fn act(&self, known: &EtcdCluster) -> Result<Action, PassError> {
         let operator = &self.operator;
         let api = Api::<EtcdCluster>::namespaced(
@@ -409,7 +412,7 @@ impl<M: Members> Scope<M> {
         let mut step = plan(&cluster.spec, &before, &observation.seen);
         let this = ObjectRef::from_obj(&cluster);
         if !operator.rollouts.note(this, &step) {
-            // another pass had the last place meanwhile
+            // another pass took the last permit in between
             step = Step::Wait { why: Why::RolloutQueued, after: POLL };
         }
         let actor = Actor {
@@ -419,7 +422,7 @@ impl<M: Members> Scope<M> {
             observation: &observation,
             environment: &operator.environment,
         };
-        // what a step records is written before anything follows from it; other steps are announced before they are done
+        // the record of a step is written before anything depends on it; other steps are announced before they are done
         let records = matches!(
             step,
             Step::BeginBootstrap { .. } | Step::CreateDiscoveryToken { .. }
@@ -435,12 +438,12 @@ impl<M: Members> Scope<M> {
         if !records {
             done = actor.act(&step, &mut facts).await;
         }
-        self.ended(&cluster, [&before, &status], &observation, &step, done)
+        self.conclude(&cluster, [&before, &status], &observation, &step, done)
             .await
     }
 
     /// Counts and logs the step that was tried, publishes its events, and returns when the next pass runs.
-    async fn ended(
+    async fn conclude(
         &self,
         cluster: &EtcdCluster,
         [before, status]: [&EtcdClusterStatus; 2],
@@ -454,11 +457,11 @@ impl<M: Members> Scope<M> {
                 return Ok(Action::await_change());
             }
             if error.is_premature() {
-                tracing::info!(step = report::kind(step), %error, "too early; it is tried again");
+                tracing::info!(step = report::kind(step), %error, "the members refuse the step for now; it is repeated");
                 return Ok(Action::requeue(BACKOFF_FIRST));
             }
             if let Some(said) = error.refusal() {
-                let failed = |tried: &mut Tried| tried.failed(step, &said, Instant::now());
+                let failed = |tried: &mut Tried| tried.on_failed(step, &said, Instant::now());
                 if self.operator.tried.of(&namespace, &name, failed) {
                     let (step, idle) = (step.clone(), false);
                     let notice = report::refused(&Refusal { step, held: true, idle, said });
@@ -469,9 +472,12 @@ impl<M: Members> Scope<M> {
         }
         let notice = report::step(&name, &observation.seen, step);
         if acts(step) {
-            let done = |tried: &mut Tried| tried.done(step, &observation.seen, Instant::now());
+            let done = |tried: &mut Tried| tried.on_done(step, &observation.seen, Instant::now());
             if self.operator.tried.of(&namespace, &name, done) {
-                tracing::warn!(step = report::kind(step), "a step changes nothing");
+                tracing::warn!(
+                    step = report::kind(step),
+                    "the step has no effect; it is held back"
+                );
             }
             self.operator
                 .metrics
@@ -502,8 +508,8 @@ impl<M: Members> Scope<M> {
         Ok(again(step))
     }
 
-    /// Observes a cluster: its objects, its secrets and what its members say. `fresh` reads the secrets now
-    /// instead of using kept ones.
+    /// Observes a cluster: its objects, its secrets and the reports of its members. `fresh` reads the secrets now
+    /// instead of using cached ones.
     async fn observe(
         &self,
         cluster: &mut Cluster<'_>,

@@ -1,6 +1,7 @@
-//! `EtcdCluster`: what a user writes, what the operator answers, and the rules that the API server checks.
+//! `EtcdCluster`: the spec that a user writes, the status that the operator reports, and the rules that the API server
+//! checks.
 //!
-//! What follows from a spec lives in `plan` and in `resources`.
+//! The meaning of a spec lives in `plan` and in `resources`.
 
 #![expect(unreachable_pub, reason = "kube's derive nests a copy")]
 
@@ -36,7 +37,7 @@ pub use status::{
 pub use storage::{AccessMode, ClaimRetention, Medium, Retention, Storage};
 pub use text::{ByteQuantity, IntOrText, OpenObject, Span};
 
-/// Members of a cluster whose spec does not say how many.
+/// Number of members if the spec does not set it.
 pub const REPLICAS_DEFAULT: i32 = 3;
 
 /// An etcd cluster of Witan members.
@@ -113,19 +114,19 @@ pub struct EtcdClusterSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub image_pull_secrets: Vec<SecretRef>,
-    /// Leaves the cluster as it is: the operator changes nothing and goes on to report.
+    /// Leaves the cluster as it is: the operator changes nothing and only reports.
     #[serde(default)]
     pub paused: bool,
-    /// How the first members find each other; plain when not given.
+    /// How the first members find each other; a static list by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bootstrap: Option<BootstrapSource>,
-    /// Disks of the members; a claim of 8Gi for each when not given.
+    /// Disks of the members; a claim of 8Gi for each by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
-    /// What becomes of the claims of members that are no more.
+    /// Whether the claims of removed members are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub persistent_volume_claim_retention_policy: Option<ClaimRetention>,
-    /// TLS between members and towards clients; clear text when not given.
+    /// TLS between members and towards clients; clear text by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
     /// Users and roles.
@@ -140,10 +141,10 @@ pub struct EtcdClusterSpec {
     /// Affinity of the pods.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub affinity: Option<OpenObject>,
-    /// Whether members keep off each other's nodes, where `affinity` says nothing about it.
+    /// Whether members are kept on different nodes, if `affinity` does not say.
     #[serde(default)]
     pub pod_anti_affinity_preset: AntiAffinity,
-    /// Spread of the pods; over zones where possible when not given.
+    /// Spread of the pods; over zones where possible by default.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub topology_spread_constraints: Vec<OpenObject>,
@@ -159,14 +160,14 @@ pub struct EtcdClusterSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub priority_class_name: Option<String>,
-    /// Service account of the pods. They get no token of it.
+    /// Service account of the pods. Its token is not mounted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub service_account_name: Option<String>,
     /// Merged into the pods that the operator makes: objects by their keys, containers and volumes by their names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_template: Option<OpenObject>,
-    /// Labels and annotations of everything that belongs to the cluster.
+    /// Labels and annotations of all objects of the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub additional_metadata: Option<AdditionalMetadata>,
     /// How many members an eviction may take.
@@ -175,7 +176,7 @@ pub struct EtcdClusterSpec {
     /// How a changed template reaches the members.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub update_strategy: Option<UpdateStrategy>,
-    /// What becomes of members that do not come back.
+    /// How members that do not come back are replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub self_healing: Option<SelfHealing>,
     /// Services of the cluster.
@@ -191,7 +192,7 @@ pub struct EtcdClusterSpec {
     validation = Rule::new("self == oldSelf").message("spec.bootstrap is immutable").reason(Reason::FieldValueForbidden)
 )]
 pub struct BootstrapSource {
-    /// By a discovery service, at the first start alone.
+    /// By a discovery service, only at the first start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discovery: Option<Discovery>,
 }
@@ -203,7 +204,7 @@ pub struct BootstrapSource {
     validation = Rule::new("has(self.url) != has(self.local)").message("discovery needs exactly one of url (an existing token URL) or local (the operator creates the token on a running cluster)")
 )]
 pub struct Discovery {
-    /// URL of a token that exists and is for as many members as `replicas`.
+    /// URL of an existing token for as many members as `replicas`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048), regex(pattern = r"^https?://"))]
     pub url: Option<String>,
@@ -216,7 +217,7 @@ pub struct Discovery {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct LocalDiscovery {
-    /// An EtcdCluster in the same namespace; the operator's flag `--discovery-service-url` when not given.
+    /// An EtcdCluster in the same namespace; by default the service of the operator's flag `--discovery-service-url`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster_ref: Option<SecretRef>,
 }
@@ -262,7 +263,7 @@ impl EtcdClusterSpec {
         self.self_healing.clone().unwrap_or_default()
     }
 
-    /// Returns what becomes of the claims of members that are no more; the default if the spec does not say.
+    /// Returns whether the claims of removed members are kept; the default if the spec does not say.
     pub fn claim_retention(&self) -> ClaimRetention {
         self.persistent_volume_claim_retention_policy
             .clone()

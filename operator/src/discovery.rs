@@ -1,5 +1,5 @@
-//! Asks a discovery service for a token: one GET over HTTP/1, without TLS. The service is a running cluster of Witan, whose
-//! pods the operator reaches by their addresses, or what `--discovery-service-url` names.
+//! Asks a discovery service for a token: one GET over HTTP/1, without TLS. The service is a running cluster of Witan,
+//! whose pods the operator reaches by their addresses, or the URL of `--discovery-service-url`.
 
 use std::time::Duration;
 
@@ -16,20 +16,20 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// More than any URL of a token has.
 const ANSWER_MAX_BYTES: usize = 16 << 10;
 
-/// No token could be had.
+/// Why there is no token.
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoveryError {
-    /// Nobody says where it is.
+    /// Its address is not configured.
     #[error(
-        "bootstrap.discovery.local has no clusterRef, and the operator no flag --discovery-service-url"
+        "bootstrap.discovery.local has no clusterRef, and the operator has no --discovery-service-url: set one of them"
     )]
     Unset,
-    /// The API server does not say where the service is.
+    /// The API server cannot locate the service.
     #[error("cannot look up the discovery service {service}: {source}")]
     Lookup {
-        /// Which cluster serves it.
+        /// The cluster that serves it.
         service: String,
-        /// Why.
+        /// Why it cannot be found.
         #[source]
         source: kube::Error,
     },
@@ -37,11 +37,11 @@ pub enum DiscoveryError {
     #[error("the discovery service {0} has no ready pod")]
     NotReady(String),
     /// It did not answer, or not with a URL.
-    #[error("the discovery service at {url} gives no token: {why}")]
+    #[error("cannot get a token of the discovery service at {url}: {why}")]
     NoToken {
-        /// Where it was asked.
+        /// The requested URL.
         url: String,
-        /// What was wrong.
+        /// The reason.
         why: String,
     },
 }
@@ -63,7 +63,7 @@ pub async fn create_token(
     let token = answer
         .map_err(|_| no_token("no answer in time".to_owned()))?
         .map_err(no_token)?;
-    // the service names itself as it was asked: members reach it by another name
+    // the token's URL has the host of the request, but members reach the service by another name
     let token = token
         .trim()
         .rsplit('/')
@@ -76,8 +76,7 @@ pub async fn create_token(
     Ok(format!("{}/{token}", shown.trim_end_matches('/')))
 }
 
-/// Returns two URLs of the discovery service: the one that the operator asks, and the one that members will
-/// use.
+/// Returns two URLs of the discovery service: one for the operator's request, and one for members.
 async fn service(
     client: &Client,
     cluster: &Cluster<'_>,

@@ -1,8 +1,8 @@
-//! Which replica of the operator acts: the one that holds a Lease of `coordination.k8s.io/v1`.
+//! Leader election among replicas of the operator, by a Lease of `coordination.k8s.io/v1`.
 //!
-//! The holder renews it; another replica takes it when it has not seen it change for as long as it was granted. Time is
-//! measured from what this process saw, so that the clocks of two machines need not agree. The identity is the pod's
-//! name: a container that restarts in its pod is still the holder and does not wait.
+//! The holder renews it; another replica takes it after it has seen no change for the lease's duration. Each process
+//! measures time since its own last observation, so that clocks need not agree. The identity is the pod's name: a
+//! container that restarts in its pod is still the holder and does not wait.
 //!
 //! A replica that cannot renew its lease in time must stop acting before another may begin: [`Election::lost`] resolves,
 //! and the process ends.
@@ -26,7 +26,7 @@ const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 /// Time between two attempts to take or to renew the lease.
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
 
-/// The lease, and who this process is to it.
+/// The lease, and the identity of this process.
 #[derive(Clone)]
 pub struct Election {
     leases: Api<Lease>,
@@ -34,21 +34,21 @@ pub struct Election {
     identity: String,
 }
 
-/// What is known of the lease, and since when.
+/// The last observed lease, and the time of that observation.
 #[derive(Debug, Clone, PartialEq)]
 struct Seen {
     lease: Lease,
     changed: Instant,
 }
 
-/// What to do with a lease as it was seen.
+/// The action that follows from an observed lease.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
-    /// It is ours.
+    /// This process holds it.
     Renew,
-    /// Its holder has given it up or let it expire.
+    /// Its holder has released it or let it expire.
     Take,
-    /// Another holds it.
+    /// Another process holds it.
     Wait,
 }
 
@@ -82,7 +82,7 @@ impl Election {
                     tracing::info!(
                         lease = self.name,
                         identity = self.identity,
-                        "holds the lease and acts"
+                        "acquired the lease; this replica acts"
                     );
                     return;
                 }
@@ -132,7 +132,7 @@ impl Election {
         }
     }
 
-    /// Gives the lease up, so that another replica does not wait for it to expire.
+    /// Releases the lease, so that another replica does not wait for it to expire.
     pub async fn release(&self) {
         let released = async {
             let mut lease = self.leases.get(&self.name).await?;
@@ -147,13 +147,13 @@ impl Election {
             Ok::<(), kube::Error>(())
         };
         match tokio::time::timeout(RETRY_PERIOD, released).await {
-            Ok(Ok(())) => tracing::info!(lease = self.name, "gave up the lease"),
+            Ok(Ok(())) => tracing::info!(lease = self.name, "released the lease"),
             Ok(Err(error)) => {
-                tracing::warn!(lease = self.name, %error, "cannot give up the lease; it will expire")
+                tracing::warn!(lease = self.name, %error, "cannot release the lease; it will expire")
             }
             Err(_) => tracing::warn!(
                 lease = self.name,
-                "no answer to giving up the lease; it will expire"
+                "cannot release the lease in time; it will expire"
             ),
         }
     }
@@ -217,8 +217,8 @@ fn holder(lease: &Lease) -> Option<&String> {
     lease.spec.as_ref()?.holder_identity.as_ref()
 }
 
-/// Decides about the lease: a holder renews it, others take it if nobody holds it or it did not change for
-/// its duration, as this process has seen it, and wait otherwise.
+/// Decides about the lease: the holder renews it; others take it if it has no holder or this process has seen no change
+/// for its duration, and wait otherwise.
 fn verdict(seen: &Seen, identity: &str, now: Instant) -> Verdict {
     let granted = seen
         .lease
@@ -234,8 +234,7 @@ fn verdict(seen: &Seen, identity: &str, now: Instant) -> Verdict {
     }
 }
 
-/// Turns a write that another process was quicker with into `Ok(false)`: the next attempt sees the lease of
-/// that process.
+/// Turns a write that lost a race into `Ok(false)`: the next attempt sees the lease of the other process.
 fn raced(written: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
     match written {
         Ok(_) => Ok(true),

@@ -1,8 +1,8 @@
 //! The operator: it runs etcd clusters of Witan members on Kubernetes.
 //!
-//! One pass over a cluster is observe, plan, act, report. `plan` is a pure function from what was seen to one step;
-//! it knows neither Kubernetes nor the network. `resources` makes objects of Kubernetes and applies none. `controller`
-//! is the loop around passes; `members` speaks to members.
+//! One pass over a cluster is observe, plan, act, report. `plan` is a pure function from the observed state to one
+//! step; it knows neither Kubernetes nor the network. `resources` makes objects of Kubernetes and applies none.
+//! `controller` is the loop around passes; `members` speaks to members.
 
 pub mod act;
 pub mod controller;

@@ -1,5 +1,5 @@
-//! Where log lines go: standard error, as JSON or as text. Fields `namespace`, `cluster` and `member` say what a line
-//! is about.
+//! Writes log lines to standard error, as JSON or as text. The fields `namespace`, `cluster` and `member` identify the
+//! subject of a line.
 
 use tracing_subscriber::EnvFilter;
 
@@ -10,7 +10,7 @@ use crate::options::LogFormat;
 /// # Errors
 /// The filter cannot be read, or the process logs already.
 pub fn start(level: &str, format: LogFormat) -> Result<(), String> {
-    // the server of the pages tells of its own start in six lines
+    // actix logs six lines at the start of the HTTP server
     let filter = EnvFilter::try_new(format!("actix_server=warn,{level}"));
     let filter = filter.map_err(|error| format!("--log-level {level}: {error}"))?;
     let lines = tracing_subscriber::fmt()

@@ -48,7 +48,10 @@ fn start(options: &Options) -> Result<(), Box<dyn Error>> {
     logging::start(&options.log_level, options.log_format)?;
     // rustls wants one provider for the process: the dependencies bring only this one
     let installed = rustls::crypto::ring::default_provider().install_default();
-    tracing::debug!(installed = installed.is_ok(), "cryptography is ring's");
+    tracing::debug!(
+        installed = installed.is_ok(),
+        "installed ring as the TLS provider"
+    );
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
@@ -80,7 +83,7 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let mut end = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     if let Some(election) = &election {
-        // a replica that waits for its turn is ready: an update of the operator needs that
+        // a standby replica is ready, too: a rolling update of the operator waits for that
         readiness.set(true);
         tokio::select! {
             () = election.won() => {}

@@ -1,9 +1,9 @@
-//! What the operator asks of members: one trait. Its implementation over gRPC is `GrpcMembers`.
+//! The operator's calls to members: one trait. Its implementation over gRPC is `GrpcMembers`.
 //!
 //! Each member that has an address is queried directly, so that disagreements are seen. A member that does
 //! not answer costs a pass no more than a timeout.
 //!
-//! What the answers mean is not decided here: `plan` does that.
+//! `plan` decides what follows from the answers.
 
 mod grpc;
 
@@ -14,7 +14,7 @@ use witan_api::v3::etcdserverpb as pb;
 
 pub use grpc::GrpcMembers;
 
-/// How to prove who the operator is, and whom it expects.
+/// The operator's client certificate, and the authority that it trusts.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientTls {
     /// The authorities that sign members' certificates, PEM.
@@ -48,7 +48,7 @@ impl std::fmt::Debug for Login {
     }
 }
 
-/// Where a member answers clients.
+/// The client address of a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     /// Name of the member, which is its pod's.
@@ -63,16 +63,16 @@ pub struct Address {
     pub login: Option<Login>,
 }
 
-/// A member as the membership has it.
+/// A member in the list of members.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberEntry {
     /// Its id.
     pub id: u64,
     /// Its name; empty until it has started for the first time.
     pub name: String,
-    /// Where other members reach it.
+    /// URLs for other members.
     pub peer_urls: Vec<String>,
-    /// Where clients reach it.
+    /// URLs for clients.
     pub client_urls: Vec<String>,
     /// Whether it does not vote yet.
     pub learner: bool,
@@ -81,13 +81,13 @@ pub struct MemberEntry {
 /// An alarm that is raised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RaisedAlarm {
-    /// The member that raised it, or that it is about.
+    /// The member concerned, or the one that raised it.
     pub member: u64,
-    /// Which.
+    /// The kind of alarm.
     pub kind: pb::AlarmType,
 }
 
-/// What one member says of itself and of its cluster.
+/// The report of one member about itself and its cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// The cluster it belongs to.
@@ -98,15 +98,15 @@ pub struct Report {
     pub leader_id: u64,
     /// Its version.
     pub version: String,
-    /// Bytes of its key space, and what of that is in use.
+    /// Size of its store in bytes.
     pub db_size: u64,
-    /// Of `db_size`, what is not free.
+    /// Bytes of `db_size` that are in use.
     pub db_size_in_use: u64,
-    /// The revision of its key space, which is 1 until something is stored.
+    /// The revision of its key space; 1 while it is empty.
     pub revision: i64,
-    /// The last entry of its log, and the last that it has applied.
+    /// Index of the last entry of its log.
     pub raft_index: u64,
-    /// Last applied entry.
+    /// Index of the last applied entry.
     pub raft_applied_index: u64,
     /// Whether it does not vote.
     pub learner: bool,
@@ -116,11 +116,11 @@ pub struct Report {
     pub members: Vec<MemberEntry>,
     /// Alarms that are raised.
     pub alarms: Vec<RaisedAlarm>,
-    /// Whether users are checked; `None` when the operator has no password to find that out with.
+    /// Whether authentication is on; `None` when the operator has no password to find that out.
     pub users: Option<bool>,
 }
 
-/// What came of asking one member.
+/// The result of asking one member.
 #[derive(Debug)]
 pub struct Answer {
     /// Its name.
@@ -129,7 +129,7 @@ pub struct Answer {
     pub report: Result<Report, CallError>,
 }
 
-/// A member did not do what it was asked.
+/// Why a call to a member failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// No member has an address.
@@ -138,27 +138,26 @@ pub enum CallError {
     /// The certificates that the operator holds cannot be used.
     #[error("cannot prepare a connection to member {member}: {source}")]
     Connection {
-        /// Which member.
+        /// The member's name.
         member: String,
-        /// What is wrong.
+        /// The reason.
         #[source]
         source: tonic::transport::Error,
     },
     /// The member refused, or did not answer.
     #[error("{call} of member {member} failed: {}: {}", status.code(), status.message())]
     Refused {
-        /// Which member.
+        /// The member's name.
         member: String,
-        /// Which call.
+        /// The call's name.
         call: &'static str,
-        /// The member's words.
+        /// The member's answer.
         status: Box<Status>,
     },
 }
 
 impl CallError {
-    /// Whether the member itself refused the call; for any other error it is not known whether the call was
-    /// done.
+    /// Whether the member itself refused the call; after any other error the call may have been done.
     pub fn is_refusal(&self) -> bool {
         match self {
             CallError::NoMember | CallError::Connection { .. } => false,
@@ -175,7 +174,7 @@ impl CallError {
     }
 }
 
-/// What the operator asks of members. Changes go through the first of `through` that answers.
+/// Calls to members. Changes go through the first member of `through` that answers.
 pub trait Members: Send + Sync + 'static {
     /// Asks all addresses for a report at once; returns one answer for each.
     fn survey(&self, of: &[Address]) -> impl Future<Output = Vec<Answer>> + Send;
@@ -194,7 +193,7 @@ pub trait Members: Send + Sync + 'static {
         id: u64,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
-    /// Removes a member from the cluster; one that is not in it counts as removed.
+    /// Removes a member from the cluster; one that is not in the cluster counts as removed.
     fn remove(
         &self,
         through: &[Address],
@@ -223,7 +222,7 @@ pub trait Members: Send + Sync + 'static {
         alarm: RaisedAlarm,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
-    /// Turns authentication on, after adding the user root and its role. What exists already is no error.
+    /// Turns authentication on, after adding the user root and its role. Existing ones are no error.
     fn enable_auth(
         &self,
         through: &[Address],

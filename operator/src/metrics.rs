@@ -1,6 +1,6 @@
 //! The operator's own series: the state of each cluster, passes and their errors, steps, who acts, the process.
 //!
-//! A cluster that is deleted takes its series with it. Series of members are the members' own.
+//! The series of a deleted cluster are removed. Members export their own series.
 
 use std::{fs, time::Duration};
 
@@ -12,8 +12,8 @@ use prometheus::{
 /// The content type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Bounds in seconds of the durations of passes: one that changes nothing takes milliseconds, one that waits for
-/// members that do not answer takes seconds.
+/// Bucket bounds for durations of passes: a pass without changes takes milliseconds, one that waits for unreachable
+/// members takes seconds.
 const DURATION_BUCKETS_S: [f64; 11] = [
     0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 ];
@@ -37,7 +37,7 @@ pub struct ClusterState {
     pub has_leader: bool,
     /// Whether the cluster serves.
     pub available: bool,
-    /// Whether the operator is to do nothing.
+    /// Whether the operator is paused.
     pub paused: bool,
 }
 
@@ -112,7 +112,7 @@ impl Metrics {
         String::from_utf8(text).unwrap_or_default()
     }
 
-    /// Shows whether this replica of the operator acts: it holds the lease, or there is no election.
+    /// Sets whether this replica of the operator acts: it holds the lease, or there is no election.
     pub fn acts(&self, acts: bool) {
         self.leader.set(i64::from(acts));
     }
@@ -127,7 +127,7 @@ impl Metrics {
         self.errors.with_label_values(&labels);
     }
 
-    /// Removes all series of a cluster that is gone.
+    /// Removes all series of a deleted cluster.
     pub fn forget(&self, namespace: &str, name: &str) {
         let labels = [namespace, name];
         let all = self.states(ClusterState::default());
@@ -144,7 +144,7 @@ impl Metrics {
             namespace,
             name,
             absent,
-            "series of a deleted cluster are gone"
+            "removed the series of a deleted cluster"
         );
     }
 
@@ -178,10 +178,10 @@ impl Metrics {
     }
 }
 
-/// Linux counts processor time in hundredths of a second wherever programs see it.
+/// Linux reports processor time in hundredths of a second.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Series of the process, read from `/proc` at each scrape; what cannot be read keeps its value.
+/// Series of the process, read from `/proc` at each scrape; a value that cannot be read stays unchanged.
 #[derive(Debug)]
 struct ProcessSeries {
     cpu: prometheus::Counter,
@@ -208,7 +208,7 @@ impl ProcessSeries {
         Ok(made)
     }
 
-    /// Sets the series from `/proc`; what cannot be read keeps its last value.
+    /// Sets the series from `/proc`; a value that cannot be read stays unchanged.
     fn update(&self) {
         // fields from the third on: the second is the program's name in parentheses and may hold spaces
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();

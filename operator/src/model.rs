@@ -1,6 +1,6 @@
-//! Plain values between the parts of the operator: what was seen of a cluster, and the one step that follows.
+//! Plain values between the parts of the operator: the observed state of a cluster, and the step that follows from it.
 //!
-//! No type of Kubernetes and none of the network is here, so that `plan` can be tested without either.
+//! They use no type of Kubernetes or of the network, so that `plan` can be tested without either.
 
 mod certificates;
 mod refusal;
@@ -24,16 +24,16 @@ pub use taken::{Holder, Part};
 /// The number at the end of a member's name: `<cluster>-<ordinal>`.
 pub type Ordinal = u32;
 
-/// The id that a cluster gives a member. A member that lost its disk comes back under another one.
+/// The id that a cluster gives a member. A member that was recreated after losing its disk has another one.
 pub type MemberId = u64;
 
 /// Seconds since 1970.
 pub type UnixSeconds = i64;
 
-/// All that is known about one cluster at one moment.
+/// The observed state of one cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observed {
-    /// When it was seen.
+    /// Time of the observation.
     pub now: UnixSeconds,
     /// The EtcdCluster has a deletion timestamp, or its namespace has.
     pub deleting: bool,
@@ -41,7 +41,7 @@ pub struct Observed {
     pub generation: i64,
     /// Pod and claim of every ordinal that has either.
     pub ordinals: BTreeMap<Ordinal, OrdinalSeen>,
-    /// What the members say; `None` when none of them answered.
+    /// The members' reports; `None` when no member answered.
     pub membership: Option<Membership>,
     /// Why a member did not answer, if one did not.
     pub call_error: Option<String>,
@@ -51,20 +51,20 @@ pub struct Observed {
     pub peer_service: ObjectState,
     /// The pod disruption budget; `None` when there is none.
     pub budget: Option<BudgetSeen>,
-    /// Certificates that the operator issues, by their role. Those that do not exist are not in it.
+    /// Certificates that the operator issues, by role; without those that do not exist.
     pub certificates: BTreeMap<CertificateRole, CertificateSeen>,
     /// The authority of these certificates.
     pub authority: AuthoritySeen,
     /// Requests to cert-manager, one for each role whose certificate the spec takes from cert-manager.
     pub requests: BTreeMap<CertificateRole, RequestSeen>,
-    /// Names of the secrets that the spec refers to, or that cert-manager shall write, and that do not exist.
+    /// Names of missing secrets that the spec refers to or that cert-manager will write.
     pub missing_secrets: BTreeSet<String>,
-    /// Parts whose name something else has. Nothing is applied there.
+    /// Parts whose name another object has. They are not applied.
     pub taken: BTreeMap<Part, Holder>,
     /// The version that `spec.version` or the operator's member image asks for; `None` with an image of the user's own, or
     /// when the tag is no version.
     pub wanted_version: Option<String>,
-    /// As many clusters as may be updated at once are being updated, and this one is not among them.
+    /// The limit on concurrent updates is reached, and this cluster has no permit.
     pub rollout_queued: bool,
     /// Ordinals that the annotation `witan.dev/fenced-members` names.
     pub fenced: BTreeSet<Ordinal>,
@@ -72,23 +72,23 @@ pub struct Observed {
     pub replace: Option<MemberId>,
     /// The value of the annotation `witan.dev/allow-leader-restart`.
     pub allow_leader_restart: Option<i64>,
-    /// Whether users are checked; `None` when no member said so.
+    /// Whether authentication is on; `None` when no member told.
     pub auth_enabled: Option<bool>,
-    /// Steps that were tried in vain a short time ago.
+    /// Steps that failed a short time ago.
     pub refused: Vec<Refusal>,
-    /// Why the spec makes no pods or claims; what its last good version says is done meanwhile, if that is known.
+    /// Why the spec makes no pods or claims. Until it is corrected, the last valid spec applies, if it is known.
     pub rejected: Option<String>,
 }
 
-/// Whether an object is as the builders of `resources` make it.
+/// State of an object compared with the one that `resources` builds.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum ObjectState {
-    /// There is none.
+    /// It does not exist.
     #[default]
     Missing,
     /// It differs.
     Outdated,
-    /// It is as it should be.
+    /// It is as wanted.
     Current,
 }
 
@@ -97,11 +97,11 @@ pub enum ObjectState {
 pub struct BudgetSeen {
     /// `spec.minAvailable`, when it is a number.
     pub min_available: Option<u32>,
-    /// Whether labels, selector and the fields of the user are as they should be.
+    /// Whether labels, selector and the user's fields are as wanted.
     pub state: ObjectState,
 }
 
-/// What Kubernetes holds for one ordinal.
+/// The objects of one ordinal in Kubernetes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OrdinalSeen {
     /// The pod.
@@ -115,69 +115,68 @@ pub struct OrdinalSeen {
 pub struct PodSeen {
     /// It has a deletion timestamp.
     pub deleting: bool,
-    /// It is being deleted, and should have been gone for a while: its node does not end it.
+    /// It is being deleted and has exceeded its grace period: its node does not end it.
     pub overdue: bool,
-    /// Where it is in its life.
+    /// Its phase.
     pub phase: PodPhase,
     /// Its condition `Ready`.
     pub ready: bool,
     /// When that condition last changed; the pod's creation when it never did.
     pub ready_changed: UnixSeconds,
-    /// Something that is not the member's fault and that a new disk would not mend.
+    /// A reason beyond the member that a new disk would not fix.
     pub obstacle: Option<Obstacle>,
-    /// What the kubelet or the scheduler says about that obstacle.
+    /// The message of the kubelet or the scheduler about that obstacle.
     pub said: Option<String>,
-    /// The exit code of its container, which has ended and does not run now.
+    /// The exit code of its container, if that has ended and is not running.
     pub exit: Option<i32>,
     /// The fingerprint of the template that it was made from; equal ones are the same image, flags and so on.
     pub template: String,
-    /// The template (image, flags, resources and so on) differs from the one that the spec makes for the same
-    /// peer TLS.
+    /// The template (image, flags, resources and so on) differs from the spec's for the same peer TLS.
     pub outdated: bool,
     /// The API server's refusal of the spec's template, if the pod was therefore made from an earlier one.
     pub refused: Option<String>,
-    /// How it speaks to other members (annotation `witan.dev/peer-tls`).
+    /// Its peer TLS (annotation `witan.dev/peer-tls`).
     pub peer_tls: PeerTls,
-    /// How it was started (annotation `witan.dev/start`).
+    /// Its kind of start (annotation `witan.dev/start`).
     pub start: StartKind,
     /// Its label `witan.dev/role`.
     pub role: Role,
     /// Its container runs. One that does not waits to be started, or for its image.
     pub running: bool,
-    /// The version of its image, where the tag is one. `spec.version` counts so; members themselves say which version of
-    /// etcd they speak.
+    /// The version in the tag of its image, if the tag is one. It is a version of `spec.version`; members report the
+    /// version of etcd that they implement.
     pub version: Option<String>,
 }
 
-/// The phase of a pod, as Kubernetes says it.
+/// The phase of a pod.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PodPhase {
     /// Not on a node yet, or its image is being pulled.
     Pending,
     /// Its container was started.
     Running,
-    /// All containers have ended, or the node put the pod out: it will not start again.
+    /// All containers have ended, or the pod was evicted: it will not start again.
     Ended,
     /// The node does not report.
     Unknown,
 }
 
-/// Why a pod is not ready though its member may be well: reported, and no reason to replace the member.
+/// Why a pod is not ready although its member may be healthy: reported, and no reason to replace the member.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Obstacle {
-    /// No node has room for it, or its volume cannot be attached.
+    /// No node has the capacity for it, or its volume cannot be attached.
     Unschedulable,
     /// Its image cannot be pulled, or its configuration (a secret, a volume) is missing.
     CannotStart,
-    /// It was ended for the memory that it used.
+    /// It was killed at its memory limit.
     OutOfMemory,
     /// Its node does not report: its containers are ready, and the pod is not.
     NodeNotReady,
-    /// Its containers are ready, and a readiness gate of the pod is not passed.
+    /// Its containers are ready, but a readiness gate of the pod is not.
     ReadinessGate,
 }
 
-/// What speaks for a member in the client service and in the disruption budget.
+/// Label that selects a member for the client service and the disruption budget.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -187,7 +186,7 @@ pub enum Role {
     Learner,
 }
 
-/// How a member's pod speaks to other members. A running cluster goes from one end to the other by way of `Ready`.
+/// Peer TLS of a member's pod. A running cluster changes between `Off` and `On` by way of `Ready`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PeerTls {
@@ -207,42 +206,42 @@ pub struct ClaimSeen {
     pub deleting: bool,
     /// It was the disk of a cluster that a quorum has served (annotation `witan.dev/cluster-id`).
     pub served: bool,
-    /// It is being deleted, and should have been gone for a while.
+    /// It is being deleted and has exceeded its grace period.
     pub overdue: bool,
-    /// Its volume is gone (phase `Lost`).
+    /// Its volume is lost (phase `Lost`).
     pub lost: bool,
     /// Its member was removed (annotation `witan.dev/retired`): it is kept and never started from.
     pub retired: bool,
-    /// It is retired until another member votes in place of its own, and deleted then.
+    /// It is kept until another member votes in place of its own, then deleted.
     pub held: bool,
-    /// When the pod of its silent member was last made again (annotation `witan.dev/remade-at`).
+    /// When the pod of its silent member was last recreated (annotation `witan.dev/remade-at`).
     pub remade: Option<UnixSeconds>,
-    /// How its member spoke to others when it last started (annotation `witan.dev/peer-tls`).
+    /// Peer TLS of its member at the last start (annotation `witan.dev/peer-tls`).
     pub peer_tls: PeerTls,
-    /// Bytes that it asks for.
+    /// The requested bytes.
     pub requested_bytes: u64,
-    /// Bytes that the API server refused to let it grow to.
+    /// The bytes that the API server refused to grant.
     pub refused_bytes: Option<u64>,
-    /// What the API server said to that.
+    /// The answer of the API server.
     pub refusal: String,
-    /// Whether owner, labels and annotations are as they should be.
+    /// Whether owner, labels and annotations are as wanted.
     pub state: ObjectState,
 }
 
-/// What the members say about their cluster.
+/// The members' reports about their cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Membership {
-    /// The id of the cluster whose list this is.
+    /// The id of the cluster that has this list.
     pub cluster_id: u64,
     /// The cluster of each pod as it reports it; a pod can be in another cluster.
     pub said: BTreeMap<Ordinal, Said>,
-    /// The list of members was confirmed by a quorum. Without it nothing may change.
+    /// The list of members was confirmed by a quorum. Without that the cluster must not be changed.
     pub linearizable: bool,
-    /// Who leads, as the confirmed answer says it.
+    /// The leader according to the confirmed answer.
     pub leader: Option<MemberId>,
     /// Ids that are no member and for which the alarm CORRUPT is raised.
     pub stale_corrupt: Vec<MemberId>,
-    /// All members, also those that did not answer, in the order of their ids.
+    /// All members, including those that did not answer, in the order of their ids.
     pub members: Vec<MemberSeen>,
 }
 
@@ -255,9 +254,9 @@ pub struct MemberSeen {
     pub name: String,
     /// The ordinal of its pod; `None` for a member that is no pod of this cluster.
     pub ordinal: Option<Ordinal>,
-    /// It is a pod of this cluster, and its peer URLs lead elsewhere.
+    /// It is a pod of this cluster, and its peer URLs are not those of the pod.
     pub foreign_address: bool,
-    /// Where other members reach it.
+    /// URLs for other members.
     pub peer_urls: Vec<String>,
     /// It has announced client URLs, which it does once it serves.
     pub started: bool,
@@ -267,7 +266,7 @@ pub struct MemberSeen {
     pub answers: bool,
     /// It answered, knows a leader and has no alarm of corruption.
     pub healthy: bool,
-    /// The version that it said.
+    /// The version that it reported.
     pub version: Option<String>,
     /// The last index of its log that it has applied.
     pub raft_index: u64,
@@ -279,15 +278,14 @@ pub struct MemberSeen {
     pub no_space: bool,
 }
 
-/// The one act that follows from what was seen. Every step may be repeated, and may be the last before the
-/// operator ends.
+/// The next action for the observed state. Every step may be repeated, and may be the last before the operator ends.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Nothing differs from the spec.
     Done,
     /// Nothing may be done now. The pass repeats after `after`, or when an object changes.
     Wait {
-        /// What is missing.
+        /// The reason.
         why: Why,
         /// When to look again.
         after: Duration,
@@ -301,145 +299,145 @@ pub enum Step {
     },
     /// Issues a certificate (with its authority first, when that is the role) into its secret.
     IssueCertificate {
-        /// Which.
+        /// The certificate's role.
         role: CertificateRole,
     },
     /// Applies cert-manager's Certificate of a role.
     RequestCertificate {
-        /// Which.
+        /// The certificate's role.
         role: CertificateRole,
     },
     /// Makes the Certificate the owner of the secret that cert-manager has written for it.
     OwnCertificate {
-        /// Which.
+        /// The certificate's role.
         role: CertificateRole,
     },
     /// Takes the rotation of the authority one step further, in the authority's secret alone.
     RotateAuthority {
-        /// Where it is then.
+        /// The stage after the step.
         to: Rotation,
     },
-    /// Records in the status with how many members the cluster begins, before the first pod.
+    /// Records the number of members at bootstrap in the status, before the first pod.
     BeginBootstrap {
-        /// How many.
+        /// The number of members.
         members: u32,
         /// The token's URL, if the members find each other by discovery.
         discovery_url: Option<String>,
     },
     /// Makes a discovery token and records its URL and `members` in the status, as `BeginBootstrap` does.
     CreateDiscoveryToken {
-        /// How many members the token admits.
+        /// The number of members of the token.
         members: u32,
     },
     /// Applies the claim and then the pod of a member.
     StartMember {
-        /// Which.
+        /// The member's ordinal.
         ordinal: Ordinal,
-        /// What its flags say about its cluster.
+        /// The flags about its cluster.
         bootstrap: Bootstrap,
-        /// How it speaks to other members.
+        /// Its peer TLS.
         peer_tls: PeerTls,
         /// Its label.
         role: Role,
     },
     /// Adds the member of this ordinal as a learner, with the peer URL that `peer_tls` gives it.
     AddLearner {
-        /// Which.
+        /// The member's ordinal.
         ordinal: Ordinal,
         /// `On` gives an `https` URL.
         peer_tls: PeerTls,
     },
     /// Gives a learner its vote.
     Promote {
-        /// Which.
+        /// The member's id.
         id: MemberId,
     },
     /// Sets the label `witan.dev/role` of a pod.
     LabelPod {
-        /// Which.
+        /// The member's ordinal.
         ordinal: Ordinal,
         /// The label.
         role: Role,
     },
     /// Hands leadership over.
     MoveLeader {
-        /// Who leads.
+        /// The present leader.
         from: MemberId,
-        /// Who shall lead.
+        /// The next leader.
         to: MemberId,
     },
-    /// Takes a member out of the cluster.
+    /// Removes a member from the cluster.
     RemoveMember {
-        /// Which.
+        /// The member's id.
         id: MemberId,
-        /// Why.
+        /// The reason.
         reason: Removal,
     },
     /// Gives a member another peer URL, before its pod begins to listen there.
     UpdatePeerUrl {
-        /// Which.
+        /// The member's id.
         id: MemberId,
         /// Its ordinal.
         ordinal: Ordinal,
         /// `On` gives an `https` URL, the others an `http` one.
         peer_tls: PeerTls,
     },
-    /// Stops a pod. What comes after it is another step.
+    /// Stops a pod. Starting it again is another step.
     DeletePod {
-        /// Which.
+        /// The member's ordinal.
         ordinal: Ordinal,
-        /// Why.
+        /// The reason.
         reason: Stop,
     },
-    /// Deletes the claim of a member that is no more, with its data.
+    /// Deletes the claim of a removed member, with its data.
     DeleteClaim {
-        /// Which.
+        /// The member's ordinal.
         ordinal: Ordinal,
     },
-    /// Marks the claim of a member that is no more, so that it is kept and never started from.
+    /// Marks the claim of a removed member: it is kept, and no member starts from it.
     RetireClaim {
-        /// Which.
+        /// The member's ordinal.
         ordinal: Ordinal,
-        /// Only until another member votes in its place.
+        /// Whether it is deleted as soon as another member votes in place of its own.
         held: bool,
     },
     /// Applies owner, labels and annotations of a claim.
     ApplyClaim {
-        /// Which.
+        /// The member's ordinal.
         ordinal: Ordinal,
-        /// What its annotation `witan.dev/peer-tls` says from now on.
+        /// The value of its annotation `witan.dev/peer-tls`.
         peer_tls: PeerTls,
     },
-    /// Makes a claim ask for more.
+    /// Raises the requested size of a claim.
     GrowClaim {
-        /// Which.
+        /// The member's ordinal.
         ordinal: Ordinal,
         /// Bytes.
         bytes: u64,
     },
-    /// Lowers the alarm CORRUPT of a member that is no more.
+    /// Lowers the alarm CORRUPT of a removed member.
     DisarmCorrupt {
-        /// Which.
+        /// The member's id.
         id: MemberId,
     },
-    /// Creates the user `root` with the password of its secret, and begins to check users.
+    /// Creates the user `root` with the password of its secret, and turns authentication on.
     EnableAuth,
-    /// Ends checking users.
+    /// Turns authentication off.
     DisableAuth,
 }
 
-/// Why a member is taken out.
+/// Why a member is removed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Removal {
     /// The spec asks for fewer members.
     ScaleIn,
-    /// It did not come back in time, and has no disk that could be of use.
+    /// It did not come back in time, and has no disk of value.
     Dead,
     /// Its process ended with an exit code which says that its disk cannot be used.
     BadDisk,
-    /// The annotation asks for it.
+    /// The annotation names it.
     Asked,
-    /// Its disk is gone.
+    /// Its disk is lost.
     DiskLost,
     /// Its data differs from that of the others.
     Corrupt,
@@ -458,11 +456,11 @@ pub enum Stop {
     Outdated,
     /// It changes between clear text and TLS.
     PeerTls,
-    /// It has ended and will not start again by itself.
+    /// It has ended and will not be restarted.
     Ended,
-    /// It was started in a way in which its member cannot begin.
+    /// Its flags do not fit the present state of the cluster.
     WrongStart,
-    /// Its member is silent for longer than its time: it may come back elsewhere.
+    /// Its member is silent for longer than allowed: it may come back on another node.
     Silent,
     /// The annotation names it.
     Fenced,
@@ -470,7 +468,7 @@ pub enum Stop {
     Hibernated,
 }
 
-/// What a pass waits for, or what a person has to do.
+/// Why a pass waits, or which action of a person it needs.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Why {
     /// The EtcdCluster is being deleted; Kubernetes collects what it owns.
@@ -481,17 +479,17 @@ pub enum Why {
     Hibernated,
     /// `spec.replicas` is 0, and without disks all data would be lost.
     CannotHibernate,
-    /// Members report different cluster ids, or another than the status: a person has to decide.
+    /// Members report different cluster ids, or another one than the status: a person has to decide.
     ClusterIdMismatch,
     /// Too few voters serve. Pods that can come back are started; nothing else is touched.
     QuorumLost,
     /// Pods are ready and no member answers the operator: nothing is touched.
     Unreachable,
-    /// All disks are gone, and with them the data: a person has to decide.
+    /// All disks are lost, and the data with them: a person has to decide.
     DataLost,
     /// The first members are starting.
     Bootstrapping,
-    /// Something else has the name of a part of the cluster.
+    /// Another object has the name of a part of the cluster.
     NameTaken(Part),
     /// Secrets that the spec names do not exist.
     SecretsMissing,
@@ -499,40 +497,40 @@ pub enum Why {
     CertificatesPending,
     /// The spec asks for certificates of cert-manager, which is not installed.
     CertManagerMissing,
-    /// A claim is to grow, and the API server refuses that.
+    /// A claim should grow, and the API server refuses that.
     GrowthRefused(Ordinal),
-    /// As many clusters as may be updated at once are being updated.
+    /// The limit on concurrent updates is reached.
     RolloutQueued,
-    /// The wanted version is more than one minor version from the one that runs.
+    /// The wanted version is more than one minor version away from the running one.
     VersionStep {
-        /// What runs.
+        /// The running version.
         from: String,
-        /// What `spec.version` or the operator's member image asks for.
+        /// The version of `spec.version` or of the operator's member image.
         to: String,
     },
-    /// A step was refused, and nothing else is to be done.
+    /// A step was refused, and there is nothing else to do.
     Refused,
     /// The spec makes no pods or claims.
     SpecRejected,
-    /// A pod is ending, and the next step comes after its end.
+    /// A pod is being deleted, and the next step waits for its end.
     PodEnding(Ordinal),
-    /// A claim is ending, and the next step comes after its end.
+    /// A claim is being deleted, and the next step waits for its end.
     ClaimEnding(Ordinal),
     /// A learner catches up.
     LearnerBehind(MemberId),
-    /// A member is not healthy, and its time to come back is not over.
+    /// A member is not healthy, and may still recover.
     Unhealthy(Ordinal),
-    /// A member is not healthy for a reason that replacing it would not mend.
+    /// A member is not healthy for a reason that replacing it would not fix.
     Obstacle(Ordinal, Obstacle),
-    /// A member does not answer, and nothing says that its disk is bad.
+    /// A member does not answer, and there is no evidence against its disk.
     Silent(Ordinal),
-    /// A member's process ends with this exit code, which another disk would not mend.
+    /// A member's process ends with this exit code, which a new disk would not fix.
     Exited(Ordinal, i32),
     /// A member's process finds its disk bad, but none that serves has the same template.
     UnprovenTemplate(Ordinal),
     /// A member must be replaced, and the others alone would have no quorum, or the spec forbids it.
     CannotReplace(Ordinal),
-    /// A member is corrupt, and the spec says to raise the alarm only.
+    /// A member is corrupt, and the spec asks to raise the alarm only.
     Corrupt(Ordinal),
     /// A member that is no pod of this cluster is not healthy.
     ForeignUnhealthy(MemberId),

@@ -1,7 +1,7 @@
-//! What is there: objects of Kubernetes and the answers of members, as plain values for `plan`.
+//! Observes a cluster: objects of Kubernetes and the answers of members, as plain values for `plan`.
 //!
 //! A pass reads objects from the stores that the watches keep. Before it acts, it reads them from the API server, so
-//! that nothing is done on what was true a moment ago. Nothing is written here.
+//! that no step is based on outdated state. Nothing is written here.
 
 mod membership;
 mod pods;
@@ -56,7 +56,7 @@ pub struct Objects {
     pub taken: BTreeMap<Part, Holder>,
 }
 
-/// What the watches keep of one namespace, or of all.
+/// The watches' stores of one namespace, or of all.
 #[derive(Clone)]
 pub struct Stores {
     /// Clusters.
@@ -71,7 +71,7 @@ pub struct Stores {
     pub budgets: Store<PodDisruptionBudget>,
 }
 
-/// Everything that a pass knows: the plain values for `plan`, and what acting on them needs.
+/// The observed state: the plain values for `plan`, and the objects that steps need.
 #[derive(Debug)]
 pub struct Observation {
     /// For `plan`.
@@ -123,7 +123,7 @@ impl Objects {
     }
 
     /// Sorts the objects of a cluster by ordinal or name. Leaves out pods and claims whose name has no ordinal; an
-    /// object that is not the cluster's has taken the name.
+    /// object that does not belong to the cluster counts as the holder of a name.
     fn new(
         cluster: &Cluster<'_>,
         pods: Vec<Arc<Pod>>,
@@ -149,7 +149,7 @@ impl Objects {
             let Some(ordinal) = cluster.ordinal_of_claim(&claim.name_any()) else {
                 continue;
             };
-            // one that ends with an earlier cluster is shown as such
+            // a claim that is deleted with an earlier cluster is reported as such
             if resources::ownership(cluster, &*claim) == Ownership::Foreign {
                 let holder = resources::holder(cluster, "PersistentVolumeClaim", &*claim);
                 all.taken.insert(Part::Claim(ordinal), holder);
@@ -196,7 +196,7 @@ impl Objects {
     }
 }
 
-/// Observes a cluster: asks its members and puts everything together.
+/// Observes a cluster: asks its members and combines their answers with the objects.
 pub async fn observe<M: Members>(
     cluster: &Cluster<'_>,
     objects: Objects,
@@ -279,8 +279,7 @@ fn ordinals(
     all.into_iter().map(seen).collect()
 }
 
-/// Returns the minimum of a budget, `None` if it is no number, and whether the budget is current but for that
-/// minimum.
+/// Returns the minimum of a budget, `None` if it is no number, and whether all other fields of the budget are current.
 fn budget_seen(cluster: &Cluster<'_>, budget: &PodDisruptionBudget) -> BudgetSeen {
     let number = budget
         .spec

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[derive(Debug, Parser)]
 #[command(name = "witan-operator", version, about)]
 pub struct CommandLine {
-    /// What to do; `run` without one.
+    /// The command; `run` by default.
     #[command(subcommand)]
     pub command: Option<Command>,
     /// Flags of `run`.
@@ -16,10 +16,10 @@ pub struct CommandLine {
     pub options: Options,
 }
 
-/// What the program does.
+/// Commands of the program.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum Command {
-    /// Watches EtcdClusters and makes them so (default).
+    /// Watches EtcdClusters and realizes them (default).
     Run,
     /// Prints the CustomResourceDefinition as YAML.
     Crd,
@@ -34,8 +34,8 @@ pub struct Options {
     /// Image of members, as repository:tag. spec.version of a cluster replaces the tag, spec.image the whole.
     #[arg(long, env = "MEMBER_IMAGE", default_value = concat!("ghcr.io/witan/witan:", env!("CARGO_PKG_VERSION")), global = true)]
     pub member_image: String,
-    /// Names of the secrets with which members of a cluster without spec.imagePullSecrets pull their image, separated by
-    /// commas. Each namespace has secrets of its own.
+    /// Names of the secrets with which members of clusters without spec.imagePullSecrets pull their image, separated by
+    /// commas. The secrets must exist in each namespace.
     #[arg(
         long,
         env = "MEMBER_IMAGE_PULL_SECRETS",
@@ -43,16 +43,16 @@ pub struct Options {
         global = true
     )]
     pub member_image_pull_secrets: Vec<String>,
-    /// Discovery service of clusters with bootstrap.discovery.local and no clusterRef.
+    /// URL of the discovery service for clusters with bootstrap.discovery.local and no clusterRef.
     #[arg(long, env = "DISCOVERY_SERVICE_URL", global = true)]
     pub discovery_service_url: Option<String>,
-    /// Where /metrics is answered.
+    /// Address that serves /metrics.
     #[arg(long, env = "METRICS_ADDR", default_value = "[::]:8080", global = true)]
     pub metrics_addr: SocketAddr,
-    /// Where /healthz and /readyz are answered.
+    /// Address that serves /healthz and /readyz.
     #[arg(long, env = "HEALTH_ADDR", default_value = "[::]:8081", global = true)]
     pub health_addr: SocketAddr,
-    /// Whether replicas of the operator agree by a Lease which of them acts.
+    /// Whether replicas of the operator elect the one that acts by a Lease.
     #[arg(long, env = "LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", global = true)]
     pub leader_elect: bool,
     /// Namespace of the Lease; by default the one of the service account, or of the kubeconfig.
@@ -66,20 +66,21 @@ pub struct Options {
         global = true
     )]
     pub lease_name: String,
-    /// Who this replica is to the Lease: the pod's name, so that a restarted container does not wait for the lease.
+    /// Identity of this replica in the Lease: the pod's name, so that a restarted container does not wait for the
+    /// lease.
     #[arg(long, env = "POD_NAME", global = true)]
     pub identity: Option<String>,
-    /// How many clusters are worked on at once.
+    /// How many clusters are reconciled at once.
     #[arg(long, env = "MAX_CONCURRENT_RECONCILES", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..), global = true)]
     pub max_concurrent_reconciles: u16,
-    /// How many clusters are updated at once to a changed template or version, such as that of a new member image. One whose
-    /// update does not come to its end counts until it does.
+    /// How many clusters are updated at once to a changed template or version, such as that of a new member image. A
+    /// cluster whose update does not finish counts until it does.
     #[arg(long, env = "MAX_CONCURRENT_ROLLOUTS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..), global = true)]
     pub max_concurrent_rollouts: u16,
-    /// What is logged: error, warn, info, debug, trace, or a filter such as info,kube=debug.
+    /// Log level: error, warn, info, debug, trace, or a filter such as info,kube=debug.
     #[arg(long, env = "LOG_LEVEL", default_value = "info", global = true)]
     pub log_level: String,
-    /// Form of the log.
+    /// Format of the log.
     #[arg(
         long,
         env = "LOG_FORMAT",
@@ -90,7 +91,7 @@ pub struct Options {
     pub log_format: LogFormat,
 }
 
-/// What passes need of the flags.
+/// Settings for passes, from the flags.
 #[derive(Debug, Clone)]
 pub struct Environment {
     /// Image of members, as repository:tag.
@@ -114,7 +115,7 @@ impl Options {
 }
 
 impl Environment {
-    /// Takes from the flags what passes need.
+    /// Takes the settings for passes from the flags.
     pub fn new(options: &Options) -> Self {
         Self {
             member_image: options.member_image.clone(),
@@ -131,12 +132,12 @@ fn names(list: &[String]) -> Vec<String> {
     named.map(str::to_owned).collect()
 }
 
-/// Form of a line of the log.
+/// Format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// An object a line.
+    /// A JSON object per line.
     Json,
-    /// For people.
+    /// Text for people.
     Text,
 }
 

@@ -1,7 +1,7 @@
-//! From what was seen of a cluster to the one step that follows. It does no I/O and reads no clock.
+//! Computes the next step from the observed state of a cluster. Does no I/O and reads no clock.
 //!
-//! The verbs are asked in the order of their urgency. What they know in common is in `plan/pass.rs`; each file
-//! beside it holds the verbs of one concern.
+//! The checks run in the order of their urgency. Their shared facts are in `plan/pass.rs`; each file beside it holds
+//! the checks of one concern.
 
 mod bootstrap;
 mod disks;
@@ -23,10 +23,10 @@ use crate::{
 };
 use pass::{Joined, Pass};
 
-/// When to look again at what only a person or a change of an object can end.
+/// When to look again at a state that only a person or a change of an object can end.
 pub const IDLE: Duration = Duration::from_secs(60);
 
-/// When to look again at something that ends by itself.
+/// When to look again at a state that changes without a step.
 pub const SOON: Duration = Duration::from_secs(2);
 
 /// Returns the next step. The same arguments always give the same step.
@@ -49,8 +49,8 @@ pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed)
     step
 }
 
-/// Returns the next step of a cluster with a quorum: repairs first, and planned changes once all repairs are
-/// done. What was refused keeps no other verb from its turn.
+/// Returns the next step of a cluster with a quorum: repairs first, and planned changes once all repairs are done. A
+/// refused step does not block the others.
 fn serve(joined: &Joined<'_>) -> Step {
     let mut waits = Vec::new();
     let mut refused = None;

@@ -1,7 +1,7 @@
-//! What the operator says of a cluster: its status, its conditions, its series. All of it follows from what was seen and
-//! from the step that comes next; the few facts of earlier passes are carried on.
+//! The operator's report about a cluster: its status, its conditions, its series. All of it follows from the observed
+//! state and the next step; the few facts of earlier passes are copied.
 //!
-//! A pass over a cluster that is as it should be gives the status that is there already, and nothing is written.
+//! A pass over a cluster in its desired state gives the present status again, and nothing is written.
 
 mod conditions;
 mod text;
@@ -23,29 +23,29 @@ pub use text::{kind, refused, step, turns};
 /// Units of sizes, each 1,024 of the one before.
 const UNITS: [&str; 5] = ["", "Ki", "Mi", "Gi", "Ti"];
 
-/// A step or a reason to wait, as people see it.
+/// A step or a reason to wait, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
     /// In CamelCase: reason of an event, type of the operation.
     pub reason: &'static str,
-    /// The member that it is about.
+    /// The member concerned.
     pub member: Option<String>,
     /// A sentence.
     pub message: String,
-    /// A person has to look.
+    /// Whether a person has to look.
     pub warning: bool,
 }
 
-/// Who the status is about, and what it says already.
+/// The cluster, and its present status.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
     /// The cluster.
     pub cluster: &'a Cluster<'a>,
     /// Its name.
     pub name: &'a str,
-    /// What its user wants.
+    /// The user's spec.
     pub spec: &'a EtcdClusterSpec,
-    /// The status of the pass before, with the facts of this one.
+    /// The previous status, with the facts of this one.
     pub before: &'a EtcdClusterStatus,
 }
 
@@ -131,7 +131,7 @@ pub fn state(spec: &EtcdClusterSpec, seen: &Observed, status: &EtcdClusterStatus
     }
 }
 
-/// Returns the present spec in JSON if there is a pod of its template; else what the status says already.
+/// Returns the present spec in JSON if there is a pod of its template; else that of the present status.
 fn admitted_spec(of: Subject<'_>, seen: &Observed) -> Option<String> {
     let mut pods = seen.ordinals.values().filter_map(|at| at.pod.as_ref());
     let present = seen.rejected.is_none() && pods.any(|pod| !pod.outdated);
@@ -220,8 +220,8 @@ fn member_phase(seen: &Observed, ordinal: Ordinal, member: Option<&MemberSeen>) 
     }
 }
 
-/// Returns why the pod of an ordinal is not ready: `PodEnding`, or the name of its obstacle; else that its peer URL
-/// leads elsewhere. `None` if there is no pod or no reason.
+/// Returns why the pod of an ordinal is not ready: `PodEnding`, or the name of its obstacle; else that its peer URL is
+/// not its pod's. `None` if there is no pod or no reason.
 fn reason(seen: &Observed, ordinal: Ordinal) -> Option<String> {
     let pod = seen.ordinals.get(&ordinal)?.pod.as_ref()?;
     if pod.deleting {
@@ -364,8 +364,8 @@ fn ready(seen: &Observed) -> usize {
         .count()
 }
 
-/// Keeps the previous raft indexes if nothing else has changed: they change with every write, and alone they
-/// are no reason to write a status.
+/// Keeps the previous raft indexes if nothing else has changed: they change with every write, which alone is no reason
+/// to write a status.
 fn keep_measures(before: &EtcdClusterStatus, status: &mut EtcdClusterStatus) {
     let mut same = status.clone();
     for (member, old) in same.members.iter_mut().zip(&before.members) {

@@ -1,4 +1,4 @@
-//! Builders of the objects that belong to a cluster. They are pure: who applies them lives elsewhere.
+//! Builders of the objects of a cluster. They are pure: the objects are applied elsewhere.
 
 mod budget;
 pub mod cert_manager;
@@ -34,24 +34,24 @@ use crate::{
 /// Why an object cannot be built from the spec.
 #[derive(Debug, thiserror::Error)]
 pub enum ResourceError {
-    /// A part of the spec that is handed on as it is does not fit where it goes.
+    /// A part of the spec that is passed on unchanged does not fit its type.
     #[error(
         "spec.{field} does not fit into a pod or claim: {reason}. Correct it in the EtcdCluster"
     )]
     Field {
         /// The field of the spec.
         field: &'static str,
-        /// What the type says about it.
+        /// The error of the type.
         reason: String,
     },
-    /// The EtcdCluster has not come from an API server.
+    /// The EtcdCluster does not come from an API server.
     #[error("the EtcdCluster has no {0}")]
     Incomplete(&'static str),
-    /// The image of the members is not known.
-    #[error("the operator's member image {0:?} has no repository")]
+    /// The image of the members is unknown.
+    #[error("the operator's --member-image {0:?} has no repository")]
     Image(String),
     /// A certificate could not be made or read.
-    #[error("certificate: {0}")]
+    #[error("cannot make or read a certificate: {0}")]
     Certificate(String),
 }
 
@@ -67,19 +67,19 @@ fn owner(resource: &EtcdCluster) -> OwnerReference {
     }
 }
 
-/// Whose an object is that has the name of a cluster's.
+/// The owner of an object that has the name of a cluster's object.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Ownership {
-    /// The cluster's: it has the label and the owner, or the label and no owner.
+    /// The cluster: it has the label and the owner, or the label and no owner.
     Ours,
-    /// That of an earlier EtcdCluster of the same name, with which Kubernetes deletes it.
+    /// An earlier EtcdCluster of the same name, with which Kubernetes deletes it.
     Ending,
-    /// Somebody else's.
+    /// Another owner's.
     Foreign,
 }
 
-/// Returns whose an object is. The label alone, without an owner, is what a kept claim has, or what `kubectl delete
-/// --cascade=orphan` leaves.
+/// Returns the owner of an object. Kept claims, and objects after `kubectl delete --cascade=orphan`, have the label
+/// alone and no owner.
 pub fn ownership<K: ResourceExt>(cluster: &Cluster<'_>, object: &K) -> Ownership {
     let kind = EtcdCluster::kind(&());
     let owners = object.owner_references();
@@ -114,7 +114,7 @@ pub fn holder<K: ResourceExt>(cluster: &Cluster<'_>, kind: &str, object: &K) -> 
     }
 }
 
-/// Returns the fingerprint of an object, which its annotation [`SPEC`] keeps.
+/// Returns the fingerprint of an object, which is stored in its annotation [`SPEC`].
 fn fingerprint(object: &impl serde::Serialize) -> String {
     let text = serde_json::to_vec(object).unwrap_or_default();
     let digest = Sha256::digest(&text);

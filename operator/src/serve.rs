@@ -1,4 +1,4 @@
-//! What the operator answers over HTTP: `/metrics` on one address, `/healthz` and `/readyz` on another.
+//! The operator's HTTP servers: `/metrics` on one address, `/healthz` and `/readyz` on another.
 
 use std::{
     io,
@@ -16,8 +16,7 @@ use crate::metrics::{CONTENT_TYPE, Metrics};
 /// Scrapes and probes are few: one thread each answers them.
 const WORKERS: usize = 1;
 
-/// Whether this replica does its work: it has reached the API server, and it holds the state of all clusters or waits
-/// for its turn to act.
+/// Whether this replica is ready: it has reached the API server, and it has the state of all clusters or is a standby.
 #[derive(Debug, Default)]
 pub struct Readiness(AtomicBool);
 
@@ -79,7 +78,7 @@ pub fn health(on: SocketAddr, readiness: Arc<Readiness>) -> io::Result<Server> {
                 if readiness.get() {
                     HttpResponse::Ok().body("ok")
                 } else {
-                    HttpResponse::ServiceUnavailable().body("not ready: the API server has not answered yet, or the watches have not begun")
+                    HttpResponse::ServiceUnavailable().body("not ready: the API server has not answered yet, or the watches have not started")
                 }
             }))
     });

@@ -1,4 +1,4 @@
-//! What tests of the parts around `plan` share.
+//! Helpers of tests of the parts around `plan`.
 
 pub(crate) mod api;
 

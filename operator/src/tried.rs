@@ -1,5 +1,5 @@
-//! What the operator remembers of the steps that it has tried for a cluster: those that were refused, and one that is
-//! done again and again and changes nothing. `plan` goes on past them until they are due.
+//! The operator's memory of the steps that it has tried for a cluster: refused ones, and one that was repeated without
+//! effect. `plan` skips them until they are due.
 //!
 //! Nothing else is remembered from one pass to the next, and all of it may be forgotten.
 
@@ -17,20 +17,20 @@ const HELD_FIRST: Duration = Duration::from_millis(500);
 /// The longest such time.
 const HELD_MAX: Duration = Duration::from_secs(30);
 
-/// How long after that a step that the plan does not come back to is forgotten.
+/// How long after that a step which the plan does not return to is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(30);
 
 /// Steps of one cluster that are remembered as refused. A cluster has fewer that may be due.
 const REFUSED_MAX: usize = 32;
 
-/// How often a step is done on the same observation before it counts as one that changes nothing: members may be a moment
-/// behind what they have just done.
+/// How often a step is done on the same observation before it counts as one without effect: members may lag a moment
+/// behind their own changes.
 const REPEATS: u32 = 3;
 
-/// What is said of a step that changes nothing.
+/// The message about a step without effect.
 const IDLE: &str = "it was done several times and has changed nothing";
 
-/// What was tried for each cluster, by namespace and name.
+/// The tried steps of all clusters, by namespace and name.
 #[derive(Debug, Default)]
 pub struct AllTried(Mutex<HashMap<(String, String), Tried>>);
 
@@ -41,7 +41,7 @@ impl AllTried {
         work(self.lock().entry(key).or_default())
     }
 
-    /// Forgets a cluster that is no more.
+    /// Forgets a deleted cluster.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.lock().remove(&(namespace.to_owned(), name.to_owned()));
     }
@@ -53,7 +53,7 @@ impl AllTried {
     }
 }
 
-/// What was tried for one cluster.
+/// The tried steps of one cluster.
 #[derive(Debug, Default)]
 pub struct Tried {
     generation: i64,
@@ -70,7 +70,7 @@ struct Entry {
 }
 
 impl Tried {
-    /// Returns the steps that were tried in vain for the generation of the spec that is seen now.
+    /// Returns the steps that failed for the observed generation of the spec.
     pub fn refused(&mut self, seen: &Observed, now: Instant) -> Vec<Refusal> {
         let generation = seen.generation;
         if self.generation != generation {
@@ -87,7 +87,7 @@ impl Tried {
     }
 
     /// Remembers that a step was refused with these words; returns whether they are new.
-    pub fn failed(&mut self, step: &Step, said: &str, now: Instant) -> bool {
+    pub fn on_failed(&mut self, step: &Step, said: &str, now: Instant) -> bool {
         self.hold(step, false, said, now)
     }
 
@@ -110,7 +110,7 @@ impl Tried {
 
     /// Remembers that a step was done after this was seen; returns whether it has just been done so often on the
     /// same observation that it counts as refused.
-    pub fn done(&mut self, step: &Step, seen: &Observed, now: Instant) -> bool {
+    pub fn on_done(&mut self, step: &Step, seen: &Observed, now: Instant) -> bool {
         let this = (step.clone(), without_measures(seen));
         self.repeats = if self.last.as_ref() == Some(&this) {
             self.repeats + 1
@@ -126,7 +126,7 @@ impl Tried {
     }
 }
 
-/// Returns an observation without what changes by itself.
+/// Returns an observation without the measures that change without a step.
 fn without_measures(seen: &Observed) -> Observed {
     let mut seen = Observed { now: 0, refused: Vec::new(), ..seen.clone() };
     for member in seen
@@ -151,12 +151,12 @@ mod tests {
     fn a_refused_step_is_held_for_longer_each_time() {
         let (mut tried, now) = (Tried::default(), Instant::now());
         assert!(
-            tried.failed(&Step::ApplyServices, "quota", now),
+            tried.on_failed(&Step::ApplyServices, "quota", now),
             "new words"
         );
-        assert!(!tried.failed(&Step::ApplyServices, "quota", now));
+        assert!(!tried.on_failed(&Step::ApplyServices, "quota", now));
         assert!(
-            tried.failed(&Step::ApplyServices, "webhook", now),
+            tried.on_failed(&Step::ApplyServices, "webhook", now),
             "new words"
         );
         let held = |tried: &mut Tried, after| {
@@ -171,13 +171,13 @@ mod tests {
     #[test]
     fn another_generation_of_the_spec_is_tried_at_once() {
         let (mut tried, now) = (Tried::default(), Instant::now());
-        tried.failed(&Step::ApplyServices, "quota", now);
+        tried.on_failed(&Step::ApplyServices, "quota", now);
         assert_eq!(tried.refused(&Observed::default(), now).len(), 1);
         let changed = Observed { generation: 1, ..Observed::default() };
         assert!(tried.refused(&changed, now).is_empty());
     }
 
-    /// A certificate whose names are written in another way than those that were issued never fits.
+    /// A certificate whose names differ in notation from the issued ones never fits.
     #[test]
     fn a_step_that_changes_nothing_is_held() {
         let (mut tried, now) = (Tried::default(), Instant::now());
@@ -190,13 +190,13 @@ mod tests {
         };
         for pass in 0..3 {
             assert!(tried.refused(&seen(pass), now).is_empty(), "{pass}");
-            assert_eq!(tried.done(&step, &seen(pass), now), pass == 2, "{pass}");
+            assert_eq!(tried.on_done(&step, &seen(pass), now), pass == 2, "{pass}");
         }
         let held = tried.refused(&seen(3), now);
         assert!(held[0].held && held[0].idle, "{held:?}");
         let mended = Observed::default();
         tried.refused(&mended, now);
-        assert!(!tried.done(&step, &mended, now));
+        assert!(!tried.on_done(&step, &mended, now));
         assert!(tried.refused(&mended, now).is_empty());
     }
 
@@ -210,7 +210,7 @@ mod tests {
         );
         for _ in 0..5 {
             assert!(tried.refused(&lost, now).is_empty());
-            assert!(!tried.done(&Step::ApplyServices, &lost, now));
+            assert!(!tried.on_done(&Step::ApplyServices, &lost, now));
             assert!(tried.refused(&mended, now).is_empty());
         }
     }
@@ -219,7 +219,7 @@ mod tests {
     fn what_is_remembered_has_a_bound() {
         let (mut tried, now) = (Tried::default(), Instant::now());
         for ordinal in 0..100 {
-            tried.failed(&Step::DeleteClaim { ordinal }, "no", now);
+            tried.on_failed(&Step::DeleteClaim { ordinal }, "no", now);
         }
         assert_eq!(tried.refused(&Observed::default(), now).len(), REFUSED_MAX);
     }

@@ -66,7 +66,7 @@ const VERSION_POLL: Duration = Duration::from_millis(20);
 /// Runs a member until a signal ends it. Must be called inside an actix system.
 pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootError> {
     // a member that waits for the others can be stopped, too
-    let signal = transport::first_signal().map_err(BootError::io("signal handler"))?;
+    let signal = transport::first_signal().map_err(BootError::io("install the signal handlers"))?;
     let mut signal = std::pin::pin!(signal);
     // Bind before touching the disk: a port in use is the most common mistake.
     let bound = transport::bind(&config)?;
@@ -141,7 +141,7 @@ enum End {
     Inconsistent(InconsistentState),
 }
 
-/// The running parts of a member beside its client port.
+/// The running parts of a member except its client port.
 struct RunningMember {
     node: Node,
     replica: JoinHandle<()>,
@@ -154,8 +154,7 @@ impl RunningMember {
         actix_rt::spawn(self.peers.monitor());
     }
 
-    /// Stops the member and returns the result of the process: `Ok` after a signal, else the error that `end`
-    /// stands for.
+    /// Stops the member and returns the result of the process: `Ok` after a signal, else the error of `end`.
     async fn end(
         self,
         end: End,
@@ -280,7 +279,7 @@ async fn prepare(
     Ok((config, joined))
 }
 
-/// What streams between members are made of: sockets, how others are called, series.
+/// Parts of the streams between members: sockets, dialer, series.
 type PeerParts = (Vec<BoundPeer>, PeerDialer, (PeerMetrics, SnapshotMetrics));
 
 /// Starts the replica's thread, the checkpointer and the streams of other members on the opened data
@@ -408,8 +407,8 @@ fn compaction_in_ticks(wanted: AutoCompaction, config: &Config) -> replica::Auto
     }
 }
 
-/// Waits until this member is published, as long as `limit` at most, and compares its state with the others'
-/// at the start. Then starts the regular comparison.
+/// Waits until this member is published, for at most `limit`, and compares its state with the others' at the start.
+/// Then starts the regular comparison.
 async fn cluster_ready(
     mut published: watch::Receiver<bool>,
     limit: Duration,

@@ -1,4 +1,4 @@
-//! The server binary. What it does lives in `witan::program`.
+//! The server binary. Its code lives in `witan::program`.
 
 use std::process::ExitCode;
 

@@ -58,7 +58,7 @@ class SameName:
                 disks = self.claims(name)
                 self.apply(name, replicas=replicas, storage={"size": "1Gi"})
                 if replicas == 1:
-                    self.degraded(name, f"{name}-0", "deleted their claims, and then their pods")
+                    self.degraded(name, f"{name}-0", "delete their claims, and then their pods")
                     assert disks <= self.claims(name), "a disk is gone that nobody has given up"
                     self.api.delete(f"{CORE}/persistentvolumeclaims/data-{name}-0")
                     self.api.delete(f"{CORE}/pods/{name}-0")

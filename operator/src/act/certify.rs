@@ -34,7 +34,7 @@ impl<M: Members> Actor<'_, M> {
             .await
     }
 
-    /// Makes an authority: the first one, or one that follows an authority that is lost while what it signed is in use.
+    /// Makes an authority: the first one, or the successor of one that was lost while its certificates are in use.
     fn next_authority(&self, now: SystemTime) -> Result<Secret, ResourceError> {
         let issued = self.observation.secrets.issued.iter();
         let mut signed = issued.filter(|(role, _)| **role != CertificateRole::Authority);

@@ -1,4 +1,4 @@
-//! How one object is created, applied, marked and deleted. Which object that is, and when, is not decided here.
+//! Creates, applies, annotates and deletes one object. Which object and when is decided elsewhere.
 
 use std::fmt::Debug;
 
@@ -16,12 +16,13 @@ use crate::{
     resources::{self, MANAGER, Ownership},
 };
 
-/// The field manager of what a POST creates. The first apply takes its fields over: what is applied no more then goes.
+/// The field manager of objects that a POST creates. The first apply takes its fields over, so that fields which are no
+/// longer applied are removed.
 const CREATOR: &str = "witan-operator-create";
 
 impl<M: Members> Actor<'_, M> {
-    /// Creates an object, or applies it to `live`, the one that was observed and is the cluster's; `what` names the act
-    /// in the error.
+    /// Creates an object, or applies it to `live`, the observed object of the cluster; `what` names the action in
+    /// errors.
     pub(super) async fn apply<K: Object>(
         &self,
         object: &K,
@@ -32,7 +33,7 @@ impl<M: Members> Actor<'_, M> {
             return self.create(object, what).await;
         };
         let mut object = object.clone();
-        // exactly this one: another of the same name has another uid
+        // the uid excludes another object of the same name
         object.meta_mut().uid = live.uid();
         if let Some(version) = self.take_over(live, what).await?
             && object.resource_version().is_some()
@@ -42,7 +43,7 @@ impl<M: Members> Actor<'_, M> {
         self.force(&object, what).await
     }
 
-    /// Creates an object. One of that name that is there already stays as it is.
+    /// Creates an object. An existing object of that name stays unchanged.
     pub(super) async fn create<K: Object>(
         &self,
         object: &K,
@@ -59,10 +60,12 @@ impl<M: Members> Actor<'_, M> {
         }
         let found = self.api::<K>().get_metadata_opt(&object.name_any()).await;
         let Some(found) = found.map_err(failed)? else {
-            return Err(ActError::Gone(format!("what was in the way to {what}")));
+            return Err(ActError::Gone(format!(
+                "the object whose name is needed to {what}"
+            )));
         };
         match resources::ownership(self.cluster, &found) {
-            // an earlier pass made it, and the answer was lost
+            // created by an earlier pass whose answer was lost
             Ownership::Ours => Ok(()),
             Ownership::Ending | Ownership::Foreign => {
                 let holder = resources::holder(self.cluster, &K::kind(&()), &found);
@@ -149,7 +152,7 @@ impl<M: Members> Actor<'_, M> {
             .map_err(|source| ActError::Kubernetes { what, source })
     }
 
-    /// Deletes exactly this object, by its uid. `None`, and an object that is gone or replaced, count as
+    /// Deletes exactly this object, by its uid. `None` and an object that is already deleted or replaced count as
     /// deleted.
     pub(super) async fn delete<K: Object>(
         &self,
@@ -172,7 +175,7 @@ impl<M: Members> Actor<'_, M> {
     }
 }
 
-/// What the operator applies: an object in the cluster's namespace.
+/// An object in the cluster's namespace that the operator applies.
 pub(super) trait Object:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
     + Clone

@@ -1,5 +1,5 @@
-//! How the pod of a member is made: from the present template, or from the last one that was admitted; and how a
-//! template is tried before a member is stopped for it. Which member, and when, is not decided here.
+//! Makes the pod of a member from the present template or from the last admitted one, and tries a template before a
+//! member is stopped for it. Which member and when is decided elsewhere.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::PostParams;
@@ -38,9 +38,9 @@ impl<M: Members> Actor<'_, M> {
         self.create(&pod, "create the pod of a member").await
     }
 
-    /// Makes the pod of a member from the spec of which pods were last admitted, with a note of what is refused; `None` if there
-    /// is no such spec, if it makes the same pod as the present one, or if the member is new: it may have a claim of an earlier
-    /// attempt, and no data.
+    /// Makes the pod of a member from the last spec whose pods were admitted, annotated with the refused template;
+    /// `None` if there is no such spec, if it makes the same pod as the present one, or if the member is new: it may
+    /// have a claim of an earlier attempt, and no data.
     fn former_pod(&self, plan: &PodPlan, said: &str) -> Option<Pod> {
         if plan.bootstrap != Bootstrap::Restart {
             return None;
@@ -48,7 +48,7 @@ impl<M: Members> Actor<'_, M> {
         let present = self.cluster.spec();
         let status = self.cluster.resource.status.as_ref()?;
         let former: EtcdClusterSpec = serde_json::from_str(status.admitted_spec.as_ref()?).ok()?;
-        // claims and certificates are those of the present one
+        // claims and certificates follow the present spec
         let (storage, tls) = (present.storage.clone(), present.tls.clone());
         let spec = EtcdClusterSpec { storage, tls, ..former };
         let resource = EtcdCluster { spec, ..self.cluster.resource.clone() };
@@ -70,8 +70,9 @@ impl<M: Members> Actor<'_, M> {
     }
 
     /// Has the API server admit a pod of the present template and drop it again (a dry run), so that no member is
-    /// stopped for a template that cannot take its place. A quota that is full counts the pod which is to go, and a
-    /// webhook that knows no dry run says nothing: if a pod of the template was refused before, they count.
+    /// stopped for a template that cannot take its place. A full quota also counts the pod that will be deleted, and a
+    /// webhook without support for dry runs gives no answer: both count as refusals only if a pod of the template was
+    /// refused before.
     pub(super) async fn try_out(
         &self,
         ordinal: Ordinal,

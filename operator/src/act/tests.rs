@@ -1,4 +1,4 @@
-//! Whole passes against an API server of a test: what a step does to objects, and to those of others.
+//! Whole passes against a fake API server: what a step does to the cluster's objects and to other owners' objects.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ fn object(version: &str, kind: &str, name: &str, meta: &Value) -> Value {
     object
 }
 
-/// Runs one pass; returns its step, what people read of it, and what came of it.
+/// Runs one pass; returns its step, its message for users, and its result.
 async fn pass(fake: &FakeApi) -> (Step, String, Result<(), ActError>) {
     let client = fake.client();
     let resource = fake.get("/etcdclusters/orders").expect("the cluster");
@@ -74,7 +74,7 @@ async fn pass(fake: &FakeApi) -> (Step, String, Result<(), ActError>) {
     )
 }
 
-/// Does one step on what is there; `between` happens after the look and before the step.
+/// Does one step on the present objects; `between` runs after the observation and before the step.
 async fn try_step(fake: &FakeApi, step: &Step, between: impl Fn()) -> Result<(), ActError> {
     let resource = fake.get("/etcdclusters/orders").expect("the cluster");
     let resource: EtcdCluster = serde_json::from_value(resource).expect("a cluster");
@@ -100,7 +100,7 @@ async fn try_step(fake: &FakeApi, step: &Step, between: impl Fn()) -> Result<(),
         .await
 }
 
-/// Runs passes until one waits or fails; returns what that one says.
+/// Runs passes until one waits or fails; returns its message.
 async fn settle(fake: &FakeApi) -> String {
     for _ in 0..20 {
         match pass(fake).await {
@@ -112,8 +112,8 @@ async fn settle(fake: &FakeApi) -> String {
     panic!("passes come to no end");
 }
 
-/// Names of parts are those that other operators and StatefulSets give theirs. Deleting the EtcdCluster must not take such an
-/// object along, and no client of it must be sent elsewhere.
+/// Other operators and StatefulSets use the same names for their objects. Deleting the EtcdCluster must not take such
+/// an object along, and no client of it must be sent elsewhere.
 #[tokio::test]
 async fn objects_of_others_stay_as_they_are() {
     let druid = json!({"ownerReferences": [{"apiVersion": "druid.gardener.cloud/v1alpha1", "kind": "Etcd", "name": "orders", "uid": "d", "controller": true}]});
@@ -148,7 +148,7 @@ async fn objects_of_others_stay_as_they_are() {
     }
 }
 
-/// Between the look and the write another may have been quicker.
+/// Another writer may take the name between the observation and the write.
 #[tokio::test]
 async fn a_name_that_is_taken_in_the_last_moment_is_refused() {
     let fake = FakeApi::default();
@@ -162,7 +162,7 @@ async fn a_name_that_is_taken_in_the_last_moment_is_refused() {
     );
 }
 
-/// What is created is applied to from then on: the fields of the creation must not outlive their last apply.
+/// Later passes apply to objects that were created: fields of the creation must not survive the next apply.
 #[tokio::test]
 async fn the_fields_of_a_creation_become_those_of_the_apply() {
     let fake = FakeApi::default();
@@ -195,7 +195,8 @@ async fn the_fields_of_a_creation_become_those_of_the_apply() {
     );
 }
 
-/// The commonest first try: a wrong image, then all of it once more. The claims of the first are empty.
+/// The most frequent first attempt: a wrong image, then everything once more. The claims of the first attempt are
+/// empty.
 #[tokio::test]
 async fn a_cluster_that_is_made_again_begins_on_claims_that_never_served() {
     let fake = FakeApi::default();
@@ -237,7 +238,7 @@ async fn a_cluster_that_is_made_again_takes_up_the_claims_that_served() {
     );
 }
 
-/// With `whenDeleted: Delete` the collector takes its time: what belongs to the earlier cluster goes with it.
+/// With `whenDeleted: Delete` the garbage collector deletes the earlier cluster's objects some time later.
 #[tokio::test]
 async fn what_ends_with_an_earlier_cluster_is_waited_for() {
     let earlier = json!({
@@ -260,7 +261,7 @@ async fn what_ends_with_an_earlier_cluster_is_waited_for() {
         let before = fake.get(&end);
         let said = settle(&fake).await;
         assert_eq!(fake.get(&end), before, "{name}: {said}");
-        let waits = said.starts_with("ClaimEnding") || said.contains("ends with an earlier");
+        let waits = said.starts_with("ClaimEnding") || said.contains("with an earlier cluster");
         assert!(waits, "{said}");
         fake.remove(&end);
         let said = settle(&fake).await;
@@ -297,7 +298,8 @@ async fn growth_that_is_refused_is_no_growth() {
     }
 }
 
-/// Kubernetes changes none of it: a claim with another access mode would be refused, and with it the start of its member.
+/// Kubernetes allows no other change: a claim with another access mode would be refused, and with it the start of its
+/// member.
 #[tokio::test]
 async fn of_a_claim_that_exists_only_metadata_and_size_are_applied() {
     let fake = FakeApi::default();
@@ -325,7 +327,7 @@ async fn of_a_claim_that_exists_only_metadata_and_size_are_applied() {
     );
 }
 
-/// Members and clients have what the former authority signed, and get to know the next one before it signs.
+/// Members and clients have certificates of the former authority, and get the next authority before it signs.
 #[tokio::test]
 async fn the_secret_of_an_authority_that_is_deleted_leaves_certificates_as_they_are() {
     let fake = FakeApi::default();
@@ -396,7 +398,7 @@ async fn a_lost_pod_is_made_from_the_last_admitted_template_while_the_present_on
     }
 }
 
-/// A dry run that says nothing would have its pod deleted and made again for ever.
+/// Without a dry run that reports refusals, the pod would be deleted and created in an endless loop.
 #[tokio::test]
 async fn a_template_that_was_refused_needs_a_dry_run_that_admits_it() {
     let fake = FakeApi::default();

@@ -1,5 +1,5 @@
-//! The watch of EtcdClusters, without those that this release cannot read: after a rollback there may be one with a value
-//! that only the later release knows. It is reported and left alone; the others are worked on.
+//! The watch of EtcdClusters. It skips those that this release cannot parse: after a rollback a resource may have a
+//! value that only the later release knows. Skipped resources are reported and left alone.
 
 use futures_util::{Stream, TryStreamExt as _, future};
 use kube::{
@@ -14,8 +14,8 @@ use kube::{
 
 use crate::crd::EtcdCluster;
 
-/// Watches all EtcdClusters of a namespace, `None` for all; returns the store that holds those that can be read, and the
-/// stream of their changes.
+/// Watches all EtcdClusters of a namespace, `None` for all; returns the store of the parsed ones, and the stream of
+/// their changes.
 pub(super) fn clusters(
     client: &Client,
     namespace: Option<&str>,

@@ -1,5 +1,5 @@
-//! Which clusters are being updated: a new release of the operator, or a member image that does not work, must not reach all
-//! of them at once.
+//! Limits how many clusters are updated at once: a new release of the operator, or a member image that does not start,
+//! must not reach all clusters at once.
 
 use std::{
     collections::HashSet,
@@ -32,8 +32,9 @@ impl Rollouts {
         under_way.len() < self.limit || under_way.contains(cluster)
     }
 
-    /// Notes what the next step of a cluster says about its update: a step of one takes a place, and the cluster keeps it until
-    /// nothing is left to do, or a person has to. Returns `false` if there is no place: the step must not be done.
+    /// Notes whether the next step of a cluster is part of an update. The first such step takes a permit, which the
+    /// cluster keeps until its update is complete or waits for a person. Returns `false` if there is no free permit:
+    /// the step must not be done.
     pub(super) fn note(&self, cluster: ObjectRef<EtcdCluster>, step: &Step) -> bool {
         let mut under_way = self.lock();
         if rests(step) {
@@ -47,8 +48,8 @@ impl Rollouts {
         true
     }
 
-    /// Forgets a cluster that is gone.
-    pub(super) fn ended(&self, cluster: &ObjectRef<EtcdCluster>) {
+    /// Forgets a deleted cluster.
+    pub(super) fn forget(&self, cluster: &ObjectRef<EtcdCluster>) {
         self.lock().remove(cluster);
     }
 
@@ -68,7 +69,7 @@ fn updates(step: &Step) -> bool {
     )
 }
 
-/// Whether nothing of an update is under way after a step: there is nothing to do, or only a person can go on.
+/// Whether no update is in progress after a step: nothing is left to do, or only a person can continue.
 fn rests(step: &Step) -> bool {
     let Step::Wait { why, .. } = step else {
         return *step == Step::Done;
@@ -115,7 +116,7 @@ mod tests {
         );
         assert!(rollouts.note(cluster("a"), &Step::Done));
         assert!(rollouts.note(cluster("c"), &update));
-        rollouts.ended(&cluster("b"));
+        rollouts.forget(&cluster("b"));
         assert!(rollouts.admits(&cluster("d")));
     }
 }

@@ -1,4 +1,4 @@
-//! Writes the status of a cluster, and of no other one of the same name.
+//! Writes the status of exactly one cluster, and not of a later one of the same name.
 
 use kube::{
     Api, Resource as _, ResourceExt as _,
@@ -15,9 +15,9 @@ use crate::{
 /// Whether a status was written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Written {
-    /// It was, or the resource is gone.
+    /// It was written, or the resource was deleted.
     Yes,
-    /// The resource has changed since it was read, or another one has its name: what was seen may not be so any more.
+    /// The resource has changed since it was read, or another one has its name: the observed state may be outdated.
     Stale,
 }
 

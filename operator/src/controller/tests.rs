@@ -1,4 +1,4 @@
-//! Passes of the controller against an API server of a test: what people get to see of them.
+//! Passes of the controller against a fake API server: what users see of them.
 
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ fn scope(fake: &FakeApi) -> Scope<NoMembers> {
     Scope { operator: Arc::new(operator), stores }
 }
 
-/// Runs one pass that acts; returns whether it came to its end.
+/// Runs one pass that acts; returns whether it finished.
 async fn pass(scope: &Scope<NoMembers>) -> bool {
     let api = Api::<EtcdCluster>::namespaced(scope.operator.client.clone(), "shop");
     let known = api.get("orders").await.expect("the cluster");
@@ -57,7 +57,7 @@ fn events(fake: &FakeApi) -> Vec<[String; 3]> {
     fake.all("/events/").iter().map(told).collect()
 }
 
-/// Events of one reason are counted together, and of those that are only the first note is shown.
+/// Kubernetes counts events of one reason together and shows only the first note.
 #[tokio::test]
 async fn each_refusal_is_a_warning_of_its_own() {
     let fake = FakeApi::default();

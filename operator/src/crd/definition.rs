@@ -1,5 +1,5 @@
-//! The CustomResourceDefinition as it is installed: what kube's derive makes, without `nullable` (a field is there
-//! or it is not), and with the names of other operators that the rules refuse.
+//! The CustomResourceDefinition as it is installed: the output of kube's derive without `nullable` (a field is present
+//! or absent), and with the names of other operators that the rules refuse.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

@@ -1,4 +1,4 @@
-//! Options of the server that the spec types.
+//! Typed options of the server.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::text::ByteQuantity;
 
-/// Options of the server. What is not here goes into `extraArgs`.
+/// Options of the server. Further flags go into `extraArgs`.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = [{"rule": "self.autoCompactionMode != 'revision' || self.autoCompactionRetention.matches('^[0-9]+$')", "message": "autoCompactionRetention must be a plain number with autoCompactionMode: revision"}, {"rule": "self.electionTimeoutMs >= 5 * self.heartbeatIntervalMs", "message": "electionTimeoutMs must be at least 5 x heartbeatIntervalMs"}, {"rule": "!has(self.extraArgs) || self.extraArgs.all(k, !(k in ['name','data-dir','wal-dir','config-file','initial-cluster','initial-cluster-state','initial-cluster-token','initial-advertise-peer-urls','advertise-client-urls','listen-peer-urls','listen-client-urls','listen-client-http-urls','listen-metrics-urls','discovery','discovery-srv','force-new-cluster','cert-file','key-file','trusted-ca-file','peer-cert-file','peer-key-file','peer-trusted-ca-file','client-cert-auth','peer-client-cert-auth','auto-tls','peer-auto-tls']))", "message": "options.extraArgs holds a flag that the operator manages"}]))]
 pub struct Options {
-    /// Size at which the key space stops growing.
+    /// Maximum size of the key space.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quota_backend_bytes: Option<ByteQuantity>,
     /// Whether old revisions are kept for a time or by number.
@@ -26,23 +26,23 @@ pub struct Options {
     /// Milliseconds without a heartbeat after which a member campaigns.
     #[schemars(range(min = 50, max = 50000))]
     pub election_timeout_ms: i32,
-    /// Bytes that a request may have.
+    /// Maximum bytes of a request.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1024))]
     pub max_request_bytes: Option<i64>,
-    /// Operations that a transaction may have.
+    /// Maximum operations of a transaction.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_txn_ops: Option<i32>,
-    /// Least level that is logged.
+    /// Lowest level that is logged.
     pub log_level: LogLevel,
-    /// How much is measured.
+    /// How detailed the metrics are.
     pub metrics: MetricsDetail,
     /// Whether the API of etcd 0.1 is served.
     pub enable_v1: bool,
     /// Whether the v2 API and the discovery service are served.
     pub enable_v2: bool,
-    /// Whether v3 is served as JSON over HTTP too.
+    /// Whether v3 is also served as JSON over HTTP.
     #[serde(rename = "enableGRPCGateway")]
     pub enable_grpc_gateway: bool,
     /// Further flags of the server, without their dashes.
@@ -93,15 +93,15 @@ pub enum CompactionMode {
 pub enum LogLevel {
     /// All.
     Debug,
-    /// What happens.
+    /// Normal operation.
     Info,
-    /// What may need attention.
+    /// Conditions that may need attention.
     Warn,
-    /// What went wrong.
+    /// Failures.
     Error,
 }
 
-/// How much is measured.
+/// How detailed the metrics are.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum MetricsDetail {

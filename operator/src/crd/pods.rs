@@ -1,4 +1,4 @@
-//! What a spec says about pods, services and how changes reach them.
+//! Options of a spec for pods, services and rollouts.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub enum PullPolicy {
     Never,
 }
 
-/// Whether members keep off each other's nodes.
+/// Whether members are kept on different nodes.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum AntiAffinity {
@@ -32,15 +32,15 @@ pub enum AntiAffinity {
     Hard,
 }
 
-/// Labels and annotations of everything that belongs to a cluster.
+/// Labels and annotations of all objects of a cluster.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AdditionalMetadata {
-    /// Labels. Those of the operator win.
+    /// Labels. The operator's take precedence.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
     pub labels: BTreeMap<String, String>,
-    /// Annotations. Those of the operator win.
+    /// Annotations. The operator's take precedence.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
     pub annotations: BTreeMap<String, String>,
@@ -87,10 +87,10 @@ pub enum EvictionPolicy {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct UpdateStrategy {
-    /// Whether the operator restarts members, or waits until somebody deletes their pods.
+    /// Whether the operator restarts members, or waits until a person deletes their pods.
     #[serde(rename = "type")]
     pub kind: UpdateKind,
-    /// Waits before the leader for the annotation `witan.dev/allow-leader-restart` with the generation.
+    /// Waits before restarting the leader until the annotation `witan.dev/allow-leader-restart` has the generation.
     pub supervised: bool,
     /// Seconds that a member is ready before the next one is restarted.
     #[schemars(range(min = 0, max = 3600))]
@@ -116,13 +116,13 @@ pub enum UpdateKind {
     OnDelete,
 }
 
-/// What becomes of members that do not come back.
+/// How members that do not come back are replaced.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SelfHealing {
-    /// Whether members are replaced. Pods that are gone come back either way.
+    /// Whether members are replaced. Missing pods are recreated either way.
     pub enabled: bool,
-    /// How long a member may be silent before its pod is made again, or, without a disk, it is replaced.
+    /// How long a member may be silent before its pod is recreated, or, without a disk, it is replaced.
     pub unhealthy_after: Span,
     /// Whether a member whose data differs from that of the others is replaced, or reported alone.
     pub on_corruption: OnCorruption,
@@ -138,7 +138,7 @@ impl Default for SelfHealing {
     }
 }
 
-/// What becomes of a member whose data differs from that of the others.
+/// How a member is treated whose data differs from that of the others.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnCorruption {
     /// It is replaced.

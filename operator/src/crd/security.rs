@@ -18,7 +18,7 @@ pub struct SecretRef {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Tls {
-    /// Between members. They check each other's certificates.
+    /// Between members, which verify each other's certificates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<PeerTlsSource>,
     /// Towards clients.
@@ -26,7 +26,7 @@ pub struct Tls {
     pub client: Option<ServerTlsSource>,
 }
 
-/// Where a certificate comes from.
+/// The source of a certificate.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateSource {
@@ -57,28 +57,28 @@ pub struct CertificateSource {
     pub additional_ip_addresses: Vec<String>,
 }
 
-/// Where the certificate between members comes from.
+/// The source of the certificate between members.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("[has(self.managed), has(self.certManager), has(self.secretRef)].exists_one(given, given)").message("tls.peer needs exactly one of managed, certManager, secretRef"), validation = Rule::new("!has(self.managed) || !has(self.managed.duration) || duration(self.managed.duration) >= duration('1m')").message("tls.peer.managed.duration must be at least 1m: a certificate is renewed at half of it"), validation = Rule::new("has(self.managed) == has(oldSelf.managed) && has(self.certManager) == has(oldSelf.certManager)").message("tls.peer cannot change between managed, certManager and secretRef: members with certificates of two authorities would refuse each other").reason(Reason::FieldValueForbidden))]
 pub struct PeerTlsSource {
-    /// Where it comes from.
+    /// The source.
     #[serde(flatten)]
     pub source: CertificateSource,
 }
 
-/// Where the certificate towards clients comes from.
+/// The source of the certificate towards clients.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("[has(self.managed), has(self.certManager), has(self.secretRef)].exists_one(given, given)").message("tls.client needs exactly one of managed, certManager, secretRef"), validation = Rule::new("!has(self.managed) || !has(self.managed.duration) || duration(self.managed.duration) >= duration('1m')").message("tls.client.managed.duration must be at least 1m: a certificate is renewed at half of it"), validation = Rule::new("has(self.managed) == has(oldSelf.managed) && has(self.certManager) == has(oldSelf.certManager)").message("tls.client cannot change between managed, certManager and secretRef: members with certificates of two authorities would refuse each other").reason(Reason::FieldValueForbidden))]
 pub struct ServerTlsSource {
-    /// Where it comes from.
+    /// The source.
     #[serde(flatten)]
     pub source: CertificateSource,
-    /// A secret with what the operator shows members, where `secretRef` is given: tls.crt, tls.key and ca.crt.
+    /// A secret with the operator's client certificate, where `secretRef` is given: tls.crt, tls.key and ca.crt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operator_secret_ref: Option<SecretRef>,
-    /// Whether clients must show a certificate.
+    /// Whether clients must present a certificate.
     #[serde(default = "yes")]
     pub client_cert_auth: bool,
 }
@@ -110,12 +110,12 @@ impl Default for ManagedCertificate {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct CertManagerCertificate {
-    /// Who issues it.
+    /// The issuer.
     pub issuer_ref: IssuerRef,
-    /// Its validity; cert-manager's own when not given.
+    /// Its validity; cert-manager's default if not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<Span>,
-    /// The time before its end at which the next one is issued; cert-manager's own when not given.
+    /// The time before its end at which the next one is issued; cert-manager's default if not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub renew_before: Option<Span>,
 }

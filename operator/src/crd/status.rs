@@ -1,5 +1,5 @@
-//! What the operator reports: from observation alone, except for the few facts that a pass needs of earlier ones
-//! (`clusterID`, `admittedSpec`, `bootstrapMembers`, `discovery.url`).
+//! The status that the operator reports. It follows from observation alone, except for the few facts that a later pass
+//! needs (`clusterID`, `admittedSpec`, `bootstrapMembers`, `discovery.url`).
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EtcdClusterStatus {
-    /// Generation of the spec that this status is about.
+    /// Generation of the spec that this status describes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// For people: what the cluster does.
+    /// Summary for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
     /// Members of the cluster.
@@ -36,17 +36,18 @@ pub struct EtcdClusterStatus {
     /// The version that the spec asks for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_version: Option<String>,
-    /// Id of the cluster in hexadecimal, from the first time on that a quorum serves. A cluster that has one never
-    /// begins anew.
+    /// Id of the cluster in hexadecimal, from the first time that a quorum serves. A cluster with an id is never
+    /// bootstrapped again.
     #[serde(rename = "clusterID", skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<String>,
-    /// The spec, in JSON, of which pods were last admitted: lost ones are made from it while the present one is refused.
+    /// The last spec in JSON whose pods were admitted: lost pods are recreated from it while the present spec is
+    /// refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admitted_spec: Option<String>,
-    /// Members that the cluster begins with, from before its first pod on.
+    /// Number of members at bootstrap, recorded before the first pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bootstrap_members: Option<i32>,
-    /// Name of the member that leads.
+    /// Name of the leader.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leader: Option<String>,
     /// Its id in hexadecimal.
@@ -58,17 +59,17 @@ pub struct EtcdClusterStatus {
     /// Alarms that are raised.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub alarms: Vec<String>,
-    /// Where clients inside of the Kubernetes cluster find this one.
+    /// Endpoint for clients inside of the Kubernetes cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_endpoint: Option<String>,
     /// Each member.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub members: Vec<MemberStatus>,
-    /// What the operator does now.
+    /// The operator's current action.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<OperationStatus>,
-    /// The discovery token and who has come.
+    /// The discovery token and the registered members.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discovery: Option<DiscoveryStatus>,
     /// Certificates that the operator issued.
@@ -93,7 +94,7 @@ pub struct MemberStatus {
     /// Its ordinal; none for a member that is no pod of this cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ordinal: Option<i32>,
-    /// Where it is in its life.
+    /// The stage of its life.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<MemberPhase>,
     /// Its version.
@@ -119,7 +120,7 @@ pub struct MemberStatus {
     pub reason: Option<String>,
 }
 
-/// Where a member is in its life.
+/// The stage of a member's life.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemberPhase {
     /// It has no pod.
@@ -132,30 +133,30 @@ pub enum MemberPhase {
     Ready,
     /// It votes and does not serve.
     Unhealthy,
-    /// It is no member any more, and its pod or claim is there.
+    /// It has been removed from the cluster; its pod or claim still exists.
     Removing,
     /// It is stopped by the annotation.
     Fenced,
 }
 
-/// What the operator does now.
+/// The operator's current action.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct OperationStatus {
     /// The step.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The member that it is about.
+    /// The member concerned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub member: Option<String>,
-    /// For people.
+    /// Message for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// Since when.
     pub started_at: Time,
 }
 
-/// The discovery token and who has come.
+/// The discovery token and the registered members.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DiscoveryStatus {

@@ -1,4 +1,4 @@
-//! Disks of members, and what becomes of them.
+//! Disks of members, and whether they are kept.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::text::{ByteQuantity, OpenObject};
 
-/// Size of a disk whose spec does not say it.
+/// Size of a disk if the spec does not set it.
 const SIZE_DEFAULT: &str = "8Gi";
 
 /// Disks of the members.
@@ -25,11 +25,11 @@ pub struct Storage {
     /// Size of each disk. It may grow later, where the storage class allows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<ByteQuantity>,
-    /// Storage class of the claims; the default one when not given.
+    /// Storage class of the claims; the default class if not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub storage_class_name: Option<String>,
-    /// Access modes of the claims; ReadWriteOnce when not given.
+    /// Access modes of the claims; ReadWriteOnce if not set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]
     pub access_modes: Vec<AccessMode>,
@@ -55,7 +55,7 @@ pub enum AccessMode {
     ReadWriteMany,
 }
 
-/// Where a disk without a claim is.
+/// The medium of a disk without a claim.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Medium {
     /// A claim.
@@ -65,7 +65,7 @@ pub enum Medium {
     Memory,
 }
 
-/// What becomes of the claims of members that are no more.
+/// Whether the claims of removed members are kept.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClaimRetention {

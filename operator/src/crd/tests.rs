@@ -1,5 +1,5 @@
-//! The definition: its files are fresh, and its rules accept and refuse what the examples say. A real API server
-//! judges the same examples elsewhere.
+//! The definition: its files are fresh, and its rules accept and refuse the examples as expected. Another test sends
+//! the same examples to a real API server.
 
 use kube::core::cel::Validator;
 use serde_json::{Map, Value, json};
@@ -36,7 +36,7 @@ fn the_files_of_the_definition_are_fresh() {
     }
 }
 
-/// Far below what the annotation of a client-side apply holds.
+/// Far below the limit of the annotation of a client-side apply.
 #[test]
 fn the_definition_is_small() {
     let text = serde_json::to_string(&definition()).expect("it is JSON");
@@ -81,7 +81,7 @@ fn schema() -> Value {
     definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
 }
 
-/// What is wrong with a case: fields and bounds by the schema, everything else by the rules.
+/// Returns the errors of a case: the schema checks fields and bounds, the rules everything else.
 fn judge(schema: &Value, case: &Value) -> Vec<String> {
     let spec = &case["spec"];
     let mut wrong = Vec::new();

@@ -1,5 +1,5 @@
-//! Values that a user writes in more than one way: amounts of bytes, spans of time, numbers or percentages, and
-//! objects that the operator hands on as they are.
+//! Values that a user writes in more than one way: amounts of bytes, durations, numbers or percentages, and objects
+//! that the operator passes on unchanged.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -177,7 +177,7 @@ impl JsonSchema for Span {
     }
 }
 
-/// An object of Kubernetes that is handed on as it is. The API server checks it when the pod is made.
+/// An object of Kubernetes that is passed on unchanged. The API server checks it when the pod is created.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct OpenObject(pub Map<String, Value>);

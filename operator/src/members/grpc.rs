@@ -22,8 +22,8 @@ use super::{Address, Answer, CallError, Login, MemberEntry, Members, RaisedAlarm
 
 /// How long a member has to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a member has to answer one question. A leader answers in milliseconds; a member that waits for a quorum
-/// that is gone would hold its answer for seconds.
+/// How long a member may take to answer one call. A leader answers in milliseconds; a member without a quorum would
+/// delay its answer for seconds.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a change of the membership or of the leader may take.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,9 +41,9 @@ struct Connection {
     channel: Channel,
     address: Address,
     token: Option<AsciiMetadataValue>,
-    /// Whether the member checked the password.
+    /// Whether the member has authentication on.
     users: Option<bool>,
-    /// The member refused the password, so that the certificate alone says who the operator is.
+    /// The member refused the password, so that the certificate alone identifies the operator.
     refused: bool,
     used: std::time::Instant,
 }
@@ -159,7 +159,7 @@ impl GrpcMembers {
                 self.remember(connection);
                 Ok(())
             }
-            // users are not on
+            // authentication is off
             Err(status) if status.code() == tonic::Code::FailedPrecondition => {
                 connection.users = Some(false);
                 self.remember(connection);
@@ -170,7 +170,7 @@ impl GrpcMembers {
                 tracing::warn!(
                     member,
                     error = status.message(),
-                    "the password of root is refused; the certificate has to do"
+                    "the member refuses the password of root; continuing with the client certificate alone"
                 );
                 connection.users = Some(true);
                 connection.refused = true;
@@ -185,7 +185,7 @@ impl GrpcMembers {
         }
     }
 
-    /// Makes a call through the members in turn, as [`Self::in_turn`] says.
+    /// Tries a call on the members in turn, see [`Self::in_turn`].
     async fn through<A, R, F>(
         &self,
         members: &[Address],
@@ -202,8 +202,8 @@ impl GrpcMembers {
         self.in_turn(members, ask).await
     }
 
-    /// Asks the members in turn and returns the first answer or refusal. Only a member that cannot be reached
-    /// is followed by the next one.
+    /// Asks the members in turn and returns the first answer or refusal. Tries the next member only if one cannot be
+    /// reached.
     async fn in_turn<R, F>(
         &self,
         members: &[Address],
@@ -239,7 +239,7 @@ impl GrpcMembers {
             Ok(members) => (true, members),
             Err(_) => (false, self.members(of, false).await?),
         };
-        // a member's alarms stand among its errors as text; the call is spared when there is no error at all
+        // a member lists its alarms among its errors as text; without errors the call is not needed
         let alarms = if status.errors.is_empty() {
             Vec::new()
         } else {
@@ -297,8 +297,8 @@ impl GrpcMembers {
         Ok(list.alarms.into_iter().filter_map(raised).collect())
     }
 
-    /// Adds the user and the role root, grants the role and turns authentication on. A user or role that
-    /// exists is no error.
+    /// Adds the user and the role root, grants the role and turns authentication on. An existing user or role is no
+    /// error.
     async fn auth(&self, on: &Address, root: &Login) -> Result<(), CallError> {
         let done = |result: Result<(), CallError>, already: &str| match result {
             Err(error) if error.says(already) => Ok(()),
@@ -426,20 +426,22 @@ impl Members for GrpcMembers {
             AuthClient::new(channel).auth_disable(request).await
         })
         .await?;
-        // A member that checks no users refuses no token: only a connection without one finds out that it checks none.
+        // A member without authentication refuses no token: only a connection without one finds out that authentication
+        // is off.
         self.lock().clear();
         Ok(())
     }
 }
 
-/// Whether a password that a member refuses is done without: the operator's certificate names the user root, too. The
-/// password may have been changed in the secret or in the cluster alone. A secret that changes makes another address.
+/// Whether to continue without a password that a member refuses: the operator's certificate names the user root, too.
+/// The password may have been changed only in the secret or only in the cluster. A changed secret makes another
+/// address.
 fn falls_back(to: &Address, refusal: &Status) -> bool {
     let wrong = [tonic::Code::InvalidArgument, tonic::Code::Unauthenticated];
     to.tls.is_some() && wrong.contains(&refusal.code())
 }
 
-/// The role that may do everything, and the user who has it.
+/// The role with all permissions, and the user that has it.
 const ROOT: &str = "root";
 
 /// The name of a call, for errors, and how long it may take.

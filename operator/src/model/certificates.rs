@@ -1,4 +1,4 @@
-//! What is known of a cluster's certificates.
+//! The observed certificates of a cluster.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,11 +10,11 @@ use super::{ObjectState, UnixSeconds};
 pub enum CertificateRole {
     /// The cluster's own authority: secret `<cluster>-ca`.
     Authority,
-    /// What members show each other: secret `<cluster>-peer-tls`.
+    /// Certificate of members towards each other: secret `<cluster>-peer-tls`.
     Peer,
-    /// What members show clients: secret `<cluster>-client-tls`.
+    /// Certificate of members towards clients: secret `<cluster>-client-tls`.
     Server,
-    /// What the operator shows members: secret `<cluster>-operator-tls`.
+    /// Certificate of the operator towards members: secret `<cluster>-operator-tls`.
     Operator,
 }
 
@@ -27,18 +27,18 @@ pub struct CertificateSeen {
     pub fits: bool,
 }
 
-/// cert-manager's Certificate of a role, and the secret that it leads to.
+/// cert-manager's Certificate of a role, and its secret.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct RequestSeen {
     /// The Certificate; `None` if Kubernetes knows no such kind.
     pub request: Option<ObjectState>,
-    /// Its secret has all that a member needs.
+    /// Its secret has all files that a member needs.
     pub issued: bool,
-    /// The secret goes when the Certificate goes.
+    /// The secret is deleted with the Certificate.
     pub owned: bool,
 }
 
-/// Where a cluster is between one authority and the next.
+/// Stage of a rotation from one authority to the next.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Rotation {
     /// One authority is trusted, and it signs.
@@ -53,9 +53,9 @@ pub enum Rotation {
 /// The authority of a cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AuthoritySeen {
-    /// Where its rotation is.
+    /// The stage of its rotation.
     pub rotation: Rotation,
-    /// When the rotation came there.
+    /// When the rotation reached this stage.
     pub since: UnixSeconds,
     /// The user asks for another authority.
     pub asked: bool,

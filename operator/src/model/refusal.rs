@@ -1,16 +1,16 @@
-//! Steps that were tried in vain: the one thing that a pass knows of earlier ones.
+//! Steps that failed: the only memory of earlier passes.
 
 use super::Step;
 
-/// A step that the API server or a member has refused, or that has changed nothing.
+/// A step that the API server or a member has refused, or that had no effect.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refusal {
-    /// Which.
+    /// The step.
     pub step: Step,
-    /// It is not tried again yet: the plan goes on past it.
+    /// It is not retried yet: the plan skips it.
     pub held: bool,
-    /// It was done again and again and has changed nothing; nobody has refused it.
+    /// It was done several times without effect; it was not refused.
     pub idle: bool,
-    /// The words of who refused it.
+    /// The message of the refusal.
     pub said: String,
 }

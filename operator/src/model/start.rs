@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{MemberId, Ordinal};
 
-/// What the flags of a starting member say about its cluster. With data on its disk a member ignores all of it.
+/// A starting member's flags about its cluster. A member with data on its disk ignores them.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Bootstrap {
     /// `--initial-cluster-state=new` with ordinals 0 to `members` - 1.
     New {
-        /// How many.
+        /// The number of members.
         members: u32,
     },
     /// `--discovery`.
@@ -27,16 +27,16 @@ pub enum Bootstrap {
     Restart,
 }
 
-/// A member as another one that joins must name it.
+/// A member as the flags of a joining member list it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JoinMember {
     /// Its id.
     pub id: MemberId,
     /// The ordinal of its pod, which gives it its name.
     pub ordinal: Option<Ordinal>,
-    /// The name that it has said; empty until it has started.
+    /// The name that it has reported; empty until it has started.
     pub name: String,
-    /// Where others reach it.
+    /// URLs for other members.
     pub peer_urls: Vec<String>,
 }
 

@@ -1,8 +1,8 @@
-//! Names that a cluster needs and that belong to something else.
+//! Names that a cluster needs and that belong to other objects.
 
 use super::{CertificateRole, Ordinal};
 
-/// An object of a cluster, by what it is to the cluster.
+/// An object of a cluster, by its role in the cluster.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Part {
     /// Service `<cluster>-client`.
@@ -21,10 +21,10 @@ pub enum Part {
     Request(CertificateRole),
 }
 
-/// An object that has the name of a part and is not the cluster's.
+/// An object of another owner that has the name of a part of the cluster.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Holder {
-    /// Its kind and its name, and whose it is.
+    /// Its kind, its name and its owner.
     pub object: String,
     /// It belongs to an earlier EtcdCluster of the same name, with which Kubernetes deletes it.
     pub ending: bool,

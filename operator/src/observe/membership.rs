@@ -1,4 +1,4 @@
-//! From the answers of members to one membership: whose list counts, who is healthy, who disagrees.
+//! Derives the membership from the answers of members: whose list counts, which members are healthy, which disagree.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,14 +13,14 @@ use crate::{
 /// The index of the log at which a new cluster begins.
 const FIRST_INDEX: u64 = 1;
 
-/// The revision of a key space in which nothing was ever stored. A member that is restored from a backup begins at
-/// [`FIRST_INDEX`], too, with the revision of the backup.
+/// The revision of an empty key space. A member that is restored from a backup begins at [`FIRST_INDEX`], too, with the
+/// revision of the backup.
 const FIRST_REVISION: i64 = 1;
 
 /// Returns the list of members and what they report; `None` when none answered.
 ///
-/// The list of the leader itself counts, or else of any member whose list a quorum confirmed, or else of the one that
-/// has applied most. `known` are the ordinals that have a pod or a claim.
+/// The list of the leader counts, else that of any member whose list a quorum confirmed, else that of the member with
+/// the highest applied index. `known` are the ordinals that have a pod or a claim.
 pub(super) fn judge(
     cluster: &Cluster<'_>,
     answers: &[Answer],
@@ -77,8 +77,8 @@ fn said(report: &Report) -> Said {
 }
 
 /// Returns the ordinals of the members that are pods of this cluster, by their ids. A person may give a member any peer
-/// URL: who answers at the address of a pod comes first, then who did when the status was written, then the name of a
-/// member whose pod or claim is there, and the peer URL last.
+/// URL, so these are tried in order: the member that answers at the address of a pod, the one that answered there when
+/// the status was written, the name of a member whose pod or claim exists, and the peer URL.
 fn ordinals(
     cluster: &Cluster<'_>,
     members: &[MemberEntry],
@@ -129,8 +129,8 @@ pub(super) fn users(answers: &[Answer]) -> Option<bool> {
     })
 }
 
-/// Joins the entry of a member in the list of members with its own report, and with the alarms that any
-/// member reports of it; which pod it is follows from all of them. It is healthy if it knows a leader and has no alarm CORRUPT.
+/// Combines the entry of a member in the list of members with its own report, and with the alarms that any member
+/// reports about it; its pod follows from all of them. It is healthy if it knows a leader and has no alarm CORRUPT.
 fn member(entry: &MemberEntry, reports: &[(&str, &Report)]) -> MemberSeen {
     let own = reports
         .iter()
@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(seen[3], Some(3), "it answered there before");
     }
 
-    /// The operator never deletes a disk that is not blank without a person.
+    /// The operator deletes only blank disks without a person's consent.
     #[test]
     fn a_member_is_blank_if_nothing_is_decided_stored_or_confirmed() {
         let Answer { report: Ok(fresh), .. } = answer(1, 0, false, vec![entry(1, false)]) else {

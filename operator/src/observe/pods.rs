@@ -1,4 +1,4 @@
-//! From a pod and a claim of Kubernetes to what `plan` knows of them, and to the address of the member.
+//! Converts a pod and a claim of Kubernetes to values for `plan`, and to the address of the member.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,22 +23,23 @@ use crate::{
     },
 };
 
-/// Annotation of a claim: the bytes that the API server refused to let it grow to, a colon, and its words.
+/// Annotation of a claim: the refused bytes, a colon, and the API server's message.
 pub const REFUSED_BYTES: &str = "witan.dev/refused-bytes";
 
-/// Annotation of a claim: when the pod of its silent member was last made again, in seconds since 1970.
+/// Annotation of a claim: when the pod of its silent member was last recreated, in seconds since 1970.
 pub const REMADE_AT: &str = "witan.dev/remade-at";
 
-/// Value of the annotation `witan.dev/retired` of a claim that is deleted once another member votes in place of its own.
+/// Value of the annotation `witan.dev/retired` of a claim that is deleted as soon as another member votes in place of
+/// its own.
 pub const HELD: &str = "replaced";
 
-/// How long after its time an object that is being deleted counts as stuck.
+/// How long after its grace period an object that is being deleted counts as stuck.
 const LATE_SECONDS: i64 = 60;
 
-/// The longest text of the kubelet or the scheduler that is handed on.
+/// The longest text of the kubelet or the scheduler that is passed on.
 const SAID_MAX: usize = 512;
 
-/// Reasons of a waiting container that a person has to remove: an image or a configuration that is not there.
+/// Reasons of a waiting container that need a person: a missing image or configuration.
 const CANNOT_START: [&str; 8] = [
     "ErrImagePull",
     "ImagePullBackOff",
@@ -196,18 +197,19 @@ fn runs(pod: &Pod) -> bool {
     })
 }
 
-/// Whether an object should have been gone for [`LATE_SECONDS`]: its deletion timestamp is when its grace ends.
+/// Whether the deletion of an object is overdue by [`LATE_SECONDS`]: its deletion timestamp is the end of its grace
+/// period.
 fn is_overdue<K: Resource>(object: &K, now: UnixSeconds) -> bool {
     let ends = object.meta().deletion_timestamp.as_ref();
     ends.is_some_and(|ends| now.saturating_sub(ends.0.as_second()) >= LATE_SECONDS)
 }
 
-/// Returns why a pod is not ready, for a reason that a new disk would not mend (its node, the scheduler or a
-/// container), and what is said about it; `None` if there is no such reason.
+/// Returns why a pod is not ready, for a reason that a new disk would not repair (its node, the scheduler or a
+/// container), with the message about it; `None` if there is no such reason.
 fn obstacle(pod: &Pod) -> Option<(Obstacle, Option<String>)> {
     let is = |kind, value: &str| condition(pod, kind).filter(|found| found.status == value);
     if let (Some(ready), Some(_)) = (is("Ready", "False"), is("ContainersReady", "True")) {
-        // when a node does not report, the control plane takes `Ready` back and changes nothing else
+        // when a node does not report, the control plane sets `Ready` to false and changes nothing else
         let gate = ready.reason.as_deref() == Some("ReadinessGatesNotReady");
         let obstacle = if gate {
             Obstacle::ReadinessGate
@@ -231,7 +233,7 @@ fn containers(status: &PodStatus) -> impl Iterator<Item = &ContainerStatus> {
     containers.chain(&status.init_container_statuses).flatten()
 }
 
-/// Returns a text without what is beyond [`SAID_MAX`] bytes; `None` for an empty one.
+/// Returns the first [`SAID_MAX`] bytes of a text; `None` for an empty one.
 fn said(text: Option<&String>) -> Option<String> {
     let text = text.filter(|text| !text.is_empty())?;
     let mut end = text.len().min(SAID_MAX);

@@ -1,7 +1,7 @@
-//! Secrets of a cluster: the certificates that the operator or cert-manager issues, what the operator shows members, the
-//! password of root, and which of those that the spec names do not exist.
+//! Secrets of a cluster: the certificates that the operator or cert-manager issues, the operator's client certificate,
+//! the password of root, and which secrets of the spec do not exist.
 //!
-//! They are read one by one by their names, so that the operator needs no right to list secrets, and kept for a while.
+//! They are read one by one by their names, so that the operator needs no right to list secrets, and cached.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -23,10 +23,10 @@ use crate::{
     },
 };
 
-/// How long secrets of a cluster are good for a pass that changes nothing. A pass that acts reads them anew.
+/// How long cached secrets are used by passes that change nothing. A pass that acts reads them again.
 const KEPT: Duration = Duration::from_secs(60);
 
-/// How long they are good for while cert-manager issues.
+/// The same while cert-manager issues certificates.
 const KEPT_PENDING: Duration = Duration::from_secs(1);
 
 /// The roles of certificates that the operator issues.
@@ -37,7 +37,7 @@ const ROLES: [CertificateRole; 4] = [
     CertificateRole::Operator,
 ];
 
-/// What secrets say.
+/// The contents of the secrets.
 #[derive(Debug, Clone, Default)]
 pub struct SecretsSeen {
     /// For `plan`: certificates that exist.
@@ -46,17 +46,17 @@ pub struct SecretsSeen {
     pub requested: BTreeMap<CertificateRole, RequestSeen>,
     /// cert-manager's Certificates that exist.
     pub requests: BTreeMap<CertificateRole, Certificate>,
-    /// For `plan`: names of secrets that the spec refers to, or that cert-manager shall write, and that do not exist.
+    /// For `plan`: names of missing secrets that the spec refers to or that cert-manager will write.
     pub missing: BTreeSet<String>,
-    /// For `plan`: names that other secrets or Certificates have.
+    /// For `plan`: names that belong to other secrets or Certificates.
     pub taken: BTreeMap<Part, Holder>,
-    /// The fingerprint of what members trust, if the authority was ever rotated.
+    /// The fingerprint of the authorities that members trust, if the authority was ever rotated.
     pub trust: Option<String>,
     /// The secrets that the operator issues.
     pub issued: BTreeMap<CertificateRole, Secret>,
-    /// What the operator shows members.
+    /// The operator's TLS client configuration.
     pub client_tls: Option<Arc<ClientTls>>,
-    /// Who it is to members that check users.
+    /// The operator's user for members with authentication.
     pub login: Option<Login>,
 }
 
@@ -72,7 +72,7 @@ struct Kept {
 }
 
 impl Secrets {
-    /// Returns what the secrets of a cluster say; with `fresh` they are read now, else they may be kept ones.
+    /// Returns the secrets of a cluster; with `fresh` they are read now, else they may be cached.
     ///
     /// # Errors
     /// The API server does not answer, or does not let the operator read.
@@ -129,7 +129,7 @@ impl SecretsSeen {
         let api = Api::<Certificate>::namespaced(client.clone(), &cluster.namespace);
         let live = match api.get(&name).await {
             Ok(live) => Some(Some(live)),
-            // an object that is not there is named in the answer; a kind that is not known names nothing
+            // a 404 for an object names the object; a 404 for an unknown kind names nothing
             Err(kube::Error::Api(refusal)) if refusal.code == 404 => {
                 let details = refusal.details.as_ref();
                 details
@@ -156,7 +156,7 @@ impl SecretsSeen {
             && !ours(ownership(cluster, secret))
             && !cert_manager::has_written(secret)
         {
-            // cert-manager would write into it
+            // cert-manager would overwrite it
             let holder = holder(cluster, "Secret", secret);
             self.taken.insert(Part::Secret(role), holder);
         }
@@ -189,8 +189,8 @@ impl SecretsSeen {
     }
 }
 
-/// Reads the secrets of a cluster from the API server: those that the operator issues, that the spec names,
-/// and that cert-manager writes.
+/// Reads the secrets of a cluster from the API server: those that the operator issues, the spec names or cert-manager
+/// writes.
 async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, ObserveError> {
     let api = Api::<Secret>::namespaced(client.clone(), &cluster.namespace);
     let get = async |name: &str| {
@@ -236,7 +236,7 @@ async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, Obs
         }
     }
     let operator = tls::secret_of(cluster, CertificateRole::Operator);
-    // members that were started with TLS speak it until they are restarted, whatever the spec says since
+    // members that were started with TLS use it until they are restarted, even if the spec has changed since
     let operator = match (
         named.get(&operator),
         seen.issued.get(&CertificateRole::Operator),
@@ -254,7 +254,7 @@ async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, Obs
     Ok(seen)
 }
 
-/// Whether cert-manager has written a secret for a Certificate of this cluster, which had its certificates from there
+/// Whether cert-manager has written a secret for a Certificate of this cluster, which got its certificates from there
 /// before.
 async fn is_requested(
     client: &Client,

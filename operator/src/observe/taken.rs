@@ -1,5 +1,5 @@
-//! Which names of a cluster something else has. Objects of others carry no label to list them by: the names of parts that
-//! are missing are looked up one by one.
+//! Finds names of a cluster's objects that belong to other objects. Those have no label to list them by, so the missing
+//! parts are looked up one by one.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use crate::{
     resources::{Cluster, Ownership, holder, ownership},
 };
 
-/// Ordinals above the wanted ones that are looked at while one of those is free: a new member may get one of them.
+/// Ordinals above the wanted ones that are looked up while one of those is free: a new member may get one of them.
 const SPARE_ORDINALS: Ordinal = 2;
 
 /// Returns the parts of the cluster that are missing and whose names other objects have.
@@ -89,7 +89,7 @@ fn missing(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
         .collect()
 }
 
-/// Returns whose the object of this name is; `None` if there is none, or if it is the cluster's.
+/// Returns the object of this name and its owner; `None` if there is none, or if it belongs to the cluster.
 async fn get<K>(
     client: &Client,
     cluster: &Cluster<'_>,

@@ -2,10 +2,10 @@
 //!
 //! All first members start at once, from one static list (or one discovery token). Each of them computes the same
 //! cluster id from it, a majority is enough to serve, and no membership changes: three members are ready when the
-//! slowest of two is. A seed that grows by learners would need a start, a snapshot and two changes of membership
-//! for every further member, one after the other. What could go wrong with a static list, a second cluster under
-//! the same name, is excluded by what the status keeps: the number of members from before the first pod, and the
-//! cluster id from the first answer on. A cluster that has an id never begins anew.
+//! slowest of two is. A seed that grows by learners would need a start, a snapshot and two changes of membership for
+//! every further member, one after the other. The risk of a static list is a second cluster under the same name. The
+//! status excludes it: it records the number of members before the first pod, and the cluster id from the first answer
+//! on. A cluster with an id is never bootstrapped again.
 
 use super::{IDLE, SOON, objects::secrets_missing, pass::Pass, soon};
 use crate::{
@@ -13,8 +13,8 @@ use crate::{
     model::{Bootstrap, ClaimSeen, Ordinal, Part, PodPhase, PodSeen, Role, Step, Stop, Why},
 };
 
-/// Returns the next step of the first start; `None` once a quorum has served, or if there are disks of a cluster
-/// that has served and has no status any more.
+/// Returns the next step of the first start; `None` once a quorum has served, or if there are disks of a cluster that
+/// has served and has lost its status.
 pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
     if pass.was_born() {
         return None;
@@ -24,7 +24,7 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
     let Some(members) = pass.status.bootstrap_members else {
         let known = pass.seen.ordinals.values();
         let mut claims = known.filter_map(|seen| seen.claim.as_ref());
-        // Claims of a first start that came to nothing are begun with anew. A disk that has data ignores how it is begun.
+        // Claims of a failed first start are used again: a member with data ignores the bootstrap flags.
         if claims.any(|claim| claim.served && !claim.deleting) {
             return None;
         }
@@ -58,7 +58,7 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
         .or_else(|| soon(Why::Bootstrapping))
 }
 
-/// Waits for the first pod that is kept from its start for a while, and says by what.
+/// Waits for the first pod that has been prevented from starting for a while, and says why.
 fn hindered(pass: &Pass<'_>) -> Option<Step> {
     let stuck = pass.pods().filter(|(_, pod)| pass.is_stuck(pod));
     let mut reasons = stuck.filter_map(|(ordinal, pod)| {
@@ -70,8 +70,8 @@ fn hindered(pass: &Pass<'_>) -> Option<Step> {
     soon(reasons.next()?)
 }
 
-/// Whether a member is in another cluster than others, or in one that this EtcdCluster has not begun: its list is of another
-/// length, which only a discovery token explains.
+/// Whether a member is in another cluster than others, or in one that this EtcdCluster has not bootstrapped: its list
+/// is of another length, which only a discovery token explains.
 fn is_apart(pass: &Pass<'_>, ordinal: Ordinal) -> bool {
     let Some(list) = &pass.seen.membership else {
         return false;
@@ -138,8 +138,8 @@ fn broken(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option<Step> {
     (!pod.deleting).then_some(note.unwrap_or(Step::DeletePod { ordinal, reason }))
 }
 
-/// Deletes a pod of a cluster without a quorum that cannot serve as it is: one whose container runs may be reading its
-/// disk, and keeps its template.
+/// Deletes a pod of a cluster without a quorum if it cannot serve. A pod whose container runs may be reading its disk
+/// and keeps its template.
 fn unable(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option<Step> {
     let step = broken(pass, ordinal, pod)?;
     let outdated = matches!(step, Step::DeletePod { reason: Stop::Outdated, .. });

@@ -6,8 +6,8 @@ use crate::{
     model::{ObjectState, Step, Why},
 };
 
-/// Applies the first claim that differs from the spec, or grows the first one that is too small; `None` if
-/// there is none.
+/// Applies the first claim that differs from the spec, or grows the first one that is too small; `None` if all are as
+/// wanted.
 pub(super) fn keep(joined: &Joined<'_>) -> Option<Step> {
     if !joined.pass.spec.is_durable() {
         return None;

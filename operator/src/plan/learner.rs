@@ -1,4 +1,4 @@
-//! A member that has no vote yet: it gets one once it has caught up, or gives way if it never will.
+//! A learner: it is promoted once it has caught up, or removed if it never will.
 
 use super::{
     evidence::{self, Evidence, lost_disk},
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::model::{MemberSeen, Ordinal, PodPhase, Removal, Step, Why};
 
-/// Parts of ten of the leader's log that a learner must have: what the server asks for, too.
+/// Tenths of the leader's log that a learner must have before promotion, as the server requires.
 const READY_TENTHS: u64 = 9;
 
 /// Promotes the first learner, waits for it to catch up, or removes it; `None` if there is no learner.
@@ -43,8 +43,8 @@ fn has_caught_up(joined: &Joined<'_>, member: &MemberSeen) -> bool {
     member.started && member.raft_index >= needed
 }
 
-/// Waits for a learner that has not caught up, or removes it when its process runs and is silent for longer than its
-/// time, or says that its disk cannot be used: nothing is on that disk that others do not have.
+/// Waits for a learner that has not caught up, or removes it when it runs and stays silent longer than allowed, or
+/// reports that its disk cannot be used: its disk holds no data that others lack.
 fn catch_up(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Option<Step> {
     let behind = Why::LearnerBehind(member.id);
     let Some(pod) = joined.pass.pod(ordinal) else {

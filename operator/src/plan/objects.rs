@@ -1,4 +1,4 @@
-//! Objects that a cluster has once: services, certificates, the disruption budget; and whether users are checked.
+//! Objects that exist once per cluster: services, certificates, the disruption budget; and authentication.
 
 use super::{
     idle,
@@ -60,17 +60,18 @@ pub(super) fn secrets_missing(pass: &Pass<'_>) -> Option<Step> {
     }
 }
 
-/// Waits while something else has the name of the secret or the Certificate of a role; `None` if nothing has.
+/// Waits while another object has the name of the secret or the Certificate of a role; `None` otherwise.
 fn secret_taken(pass: &Pass<'_>, role: CertificateRole) -> Option<Step> {
     pass.taken(|part| part == Part::Secret(role) || part == Part::Request(role))
 }
 
-/// Waits for a person if something else has a name that the cluster needs: what can be done without it is done.
+/// Waits for a person if another object has a name that the cluster needs; all steps that do not need the name come
+/// first.
 pub(super) fn taken(joined: &Joined<'_>) -> Option<Step> {
     joined.pass.taken(|_| true)
 }
 
-/// Waits for a person if certificates come from cert-manager and it is not installed: nobody renews them.
+/// Waits for a person if certificates come from cert-manager and it is not installed: they would not be renewed.
 pub(super) fn unrequested(joined: &Joined<'_>) -> Option<Step> {
     let mut requests = joined.pass.seen.requests.values();
     let unknown = requests.any(|seen| seen.request.is_none());
@@ -105,7 +106,7 @@ fn certificate(pass: &Pass<'_>) -> Option<Step> {
         };
         !seen.fits || pass.seen.now >= seen.not_after.saturating_sub(before)
     };
-    // what it would sign, or be written over
+    // the objects of others that it would sign with, or overwrite
     let blocked = |role| {
         secret_taken(pass, role).is_some()
             || secret_taken(pass, CertificateRole::Authority).is_some()
@@ -116,8 +117,8 @@ fn certificate(pass: &Pass<'_>) -> Option<Step> {
     })
 }
 
-/// Applies or deletes the disruption budget, which lets as many voters be evicted as a quorum can do without;
-/// of one voter it protects none.
+/// Applies or deletes the disruption budget, which allows the eviction of as many voters as a quorum can spare; a
+/// single voter is not protected.
 pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
     let options = joined.pass.spec.pod_disruption_budget.as_ref();
     let enabled = options.is_none_or(|options| options.enabled);
@@ -139,7 +140,7 @@ pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
     (!fits && !taken).then_some(Step::ApplyBudget { min_available })
 }
 
-/// Turns authentication on or off as the spec asks; `None` if it is so already, or if it is not known.
+/// Turns authentication on or off as the spec asks; `None` if that is done, or if the present state is unknown.
 pub(super) fn auth(joined: &Joined<'_>) -> Option<Step> {
     let wanted = joined.pass.spec.auth.as_ref();
     let wanted = wanted.is_some_and(|auth| auth.enabled);

@@ -1,4 +1,4 @@
-//! What the verbs of a plan know in common: the arguments, and the facts of a cluster whose quorum serves.
+//! The shared facts of the checks of a plan: the arguments, and the state of a cluster whose quorum serves.
 
 use super::{IDLE, SOON};
 use crate::{
@@ -9,10 +9,10 @@ use crate::{
     },
 };
 
-/// A pod that is not ready for this long is not just between two leaders.
+/// A pod that is not ready for this long is not only waiting for an election.
 const STUCK_SECONDS: i64 = 15;
 
-/// The condition that the report keeps about alarms.
+/// The condition of the report about alarms.
 const ALARM_ACTIVE: &str = "AlarmActive";
 
 /// The arguments of a plan.
@@ -49,7 +49,7 @@ impl<'a> Pass<'a> {
         ordinals.filter_map(|(ordinal, seen)| Some((*ordinal, seen.pod.as_ref()?)))
     }
 
-    /// Waits while something else has the name of one of these parts; `None` if nothing has.
+    /// Waits while another object has the name of one of these parts; `None` otherwise.
     pub(super) fn taken(&self, of: impl Fn(Part) -> bool) -> Option<Step> {
         let mut taken = self.seen.taken.iter().filter(|(part, _)| of(**part));
         let (part, holder) = taken.next()?;
@@ -57,12 +57,12 @@ impl<'a> Pass<'a> {
         Some(Step::Wait { why: Why::NameTaken(*part), after })
     }
 
-    /// Waits while something else has the name of the pod or the claim of this ordinal; `None` if nothing has.
+    /// Waits while another object has the name of the pod or the claim of this ordinal; `None` otherwise.
     pub(super) fn taken_of(&self, ordinal: Ordinal) -> Option<Step> {
         self.taken(|part| part == Part::Pod(ordinal) || part == Part::Claim(ordinal))
     }
 
-    /// Whether a step was refused a short time ago, so that the plan goes on past it.
+    /// Whether a step was refused a short time ago, so that the plan skips it.
     pub(super) fn is_refused(&self, step: &Step) -> bool {
         let mut refused = self.seen.refused.iter();
         refused.any(|refusal| refusal.held && refusal.step == *step)
@@ -72,8 +72,8 @@ impl<'a> Pass<'a> {
         self.seen.fenced.contains(&ordinal)
     }
 
-    /// Whether a quorum has ever served, after which the cluster never begins anew. One of the first members
-    /// that answers alone does not count.
+    /// Whether a quorum has ever served; such a cluster is never bootstrapped again. A single first member that answers
+    /// does not count.
     pub(super) fn was_born(&self) -> bool {
         self.status.cluster_id.is_some() || self.joined().is_some()
     }
@@ -97,8 +97,8 @@ impl<'a> Pass<'a> {
         self.seen.membership.as_ref()?.of(ordinal)
     }
 
-    /// Returns how the pod of a member is to speak to others: by the member's peer URL in the list, or,
-    /// without a member, by the claim's annotation.
+    /// Returns the peer TLS of a member's pod: by the member's peer URL in the list, or, without a member, by the
+    /// claim's annotation.
     pub(super) fn peer_tls_of(&self, ordinal: Ordinal) -> PeerTls {
         let member = self.member(ordinal);
         let Some(member) = member.filter(|member| !member.foreign_address) else {
@@ -117,8 +117,8 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Records on a member's claim how its pod is to speak to others; `None` if the record agrees with the
-    /// peer URL. It decides when no member answers.
+    /// Records the peer TLS of its pod on a member's claim; `None` if the record agrees with the peer URL. The record
+    /// is used when no member answers.
     pub(super) fn note(&self, ordinal: Ordinal) -> Option<Step> {
         let (claim, member) = (self.claim(ordinal)?, self.member(ordinal)?);
         let differs =
@@ -130,7 +130,7 @@ impl<'a> Pass<'a> {
     /// the reverse.
     pub(super) fn is_cut_off(&self, ordinal: Ordinal, pod: &PodSeen) -> bool {
         let member = self.member(ordinal);
-        // what is in between may end TLS
+        // a proxy between may terminate TLS
         let own = member.filter(|member| !member.foreign_address);
         own.is_some_and(|member| uses_tls(member) != (pod.peer_tls == PeerTls::On))
     }
@@ -146,8 +146,8 @@ impl<'a> Pass<'a> {
         })
     }
 
-    /// Whether the operator may stop pods for a new template: the spec asks for rolling updates, and the step
-    /// of versions is permitted.
+    /// Whether the operator may stop pods for a new template: the spec asks for rolling updates, and the step of
+    /// versions is permitted.
     pub(super) fn may_update(&self) -> bool {
         let rolling = self.spec.update_strategy().kind == UpdateKind::RollingUpdate;
         rolling && self.refused_version().is_none()
@@ -176,8 +176,7 @@ impl<'a> Pass<'a> {
             .then_some(Joined { pass: *self, list, leader })
     }
 
-    /// Returns how the pod of a member that is added now speaks to others: with TLS if the spec asks for it
-    /// and all pods can call by TLS.
+    /// Returns the peer TLS of a new member's pod: with TLS if the spec asks for it and all pods can connect by TLS.
     pub(super) fn peer_tls_of_new(&self) -> PeerTls {
         let wanted = self.spec.peer_tls().is_some();
         let mut pods = self.pods().map(|(_, pod)| pod.peer_tls);
@@ -245,24 +244,23 @@ impl<'a> Joined<'a> {
         self.list.members.len() > self.pass.spec.members() as usize
     }
 
-    /// Returns the member of the highest ordinal, which goes first when there are to be fewer.
+    /// Returns the member with the highest ordinal, which is removed first when the cluster shrinks.
     pub(super) fn last(&self) -> Option<(Ordinal, &'a MemberSeen)> {
         self.own().max_by_key(|(ordinal, _)| *ordinal)
     }
 
-    /// Whether this member is the next to go because the spec asks for fewer.
-    pub(super) fn goes_next(&self, ordinal: Ordinal) -> bool {
+    /// Whether this member is removed next because the spec asks for fewer.
+    pub(super) fn is_removed_next(&self, ordinal: Ordinal) -> bool {
         self.surplus() && self.last().is_some_and(|(last, _)| last == ordinal)
     }
 
-    /// Whether this member is the next to go and the others have a quorum without it, so that it need not
-    /// start again.
+    /// Whether this member is removed next and the others have a quorum without it, so that it need not start again.
     pub(super) fn leaves(&self, ordinal: Ordinal, id: MemberId) -> bool {
-        self.goes_next(ordinal) && self.may_remove(id)
+        self.is_removed_next(ordinal) && self.may_remove(id)
     }
 
     /// Whether a pod has not been ready for `selfHealing.unhealthyAfter`.
-    pub(super) fn had_its_time(&self, pod: &PodSeen) -> bool {
+    pub(super) fn unready_too_long(&self, pod: &PodSeen) -> bool {
         let patience = self.pass.spec.self_healing().unhealthy_after.seconds();
         !pod.ready && self.now().saturating_sub(pod.ready_changed) >= patience
     }
@@ -271,8 +269,8 @@ impl<'a> Joined<'a> {
         self.list.members.iter().any(|member| member.learner)
     }
 
-    /// Hands leadership over before its holder is stopped or removed; `None` if `id` does not lead, or if nobody
-    /// can take it.
+    /// Transfers leadership before its holder is stopped or removed; `None` if `id` does not lead, or if no voter can
+    /// take over.
     pub(super) fn hand_over(&self, id: MemberId) -> Option<Step> {
         if self.leader.id != id {
             return None;

@@ -1,5 +1,5 @@
-//! What brings a cluster back to its members: pods that are gone, members that do not come back, and what is left
-//! of members that are no more. Every member is known by its identity; counts decide nothing here.
+//! Repairs a cluster: recreates missing pods, replaces members that do not come back, and removes leftovers of removed
+//! members. Members are compared by identity; counts decide nothing here.
 
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ use crate::{
 /// How long a corrupt member may take to rebuild itself. Until then v3 writes are refused.
 const REBUILD_SECONDS: i64 = 60;
 
-/// Deletes the first pod whose ordinal has no member, after its claim if it was a learner's; then sees to a claim whose
-/// member is no more.
+/// Deletes the first pod whose ordinal has no member, after its claim if it was a learner's; then handles the claim of
+/// a removed member.
 pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
     let ordinals = joined.pass.seen.ordinals.iter();
     let gone = ordinals.filter(|(ordinal, _)| joined.list.of(**ordinal).is_none());
@@ -35,7 +35,7 @@ pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
         };
         let reason = Stop::NotAMember;
         match claim {
-            // A learner's disk never counted: all that is on it came from the others.
+            // a learner has no vote, and all data on its disk came from the others
             Some(_) if pod.role == Role::Learner => Some(Step::DeleteClaim { ordinal }),
             Some(_) | None => (!pod.deleting).then_some(Step::DeletePod { ordinal, reason }),
         }
@@ -43,8 +43,8 @@ pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
     joined.first(steps)
 }
 
-/// Deletes or retires a claim whose member is no more. Until as many members vote as are wanted its disk may be the last
-/// to hold something: it is kept, and never starts a member.
+/// Deletes or retires the claim of a removed member. Until the wanted number of members vote, its disk may be the last
+/// one with some data: it is kept, and no member starts from it.
 fn give_up(joined: &Joined<'_>, ordinal: Ordinal, claim: &ClaimSeen) -> Option<Step> {
     let full = joined.list.voters().count() >= joined.pass.spec.members() as usize;
     let of_use = !full && !claim.lost;
@@ -120,7 +120,7 @@ fn join(joined: &Joined<'_>) -> Bootstrap {
     Bootstrap::Join { members: members.collect() }
 }
 
-/// Deletes the first pod that has to be made again and whose disk stays.
+/// Deletes the first pod that must be recreated and whose disk stays.
 pub(super) fn restart(joined: &Joined<'_>) -> Option<Step> {
     joined.first(joined.own().filter_map(|(ordinal, member)| {
         let pod = joined.pass.pod(ordinal).filter(|pod| !pod.deleting)?;
@@ -140,8 +140,8 @@ pub(super) fn restart(joined: &Joined<'_>) -> Option<Step> {
     }))
 }
 
-/// Returns why the pod of a member must be deleted and made again; `None` if it stays. A pod that does not
-/// become ready gives way to a newer template, if updates are permitted.
+/// Returns why the pod of a member must be deleted and recreated; `None` if it stays. A pod that does not become ready
+/// is replaced by one of a newer template, if updates are permitted.
 fn restart_reason(
     joined: &Joined<'_>,
     ordinal: Ordinal,
@@ -158,7 +158,7 @@ fn restart_reason(
         return Some(Stop::PeerTls);
     }
     let mends = pod.outdated && !joined.serves(member) && joined.pass.is_stuck(pod);
-    // A member that answers votes, though its pod is not ready; and a node that does not report ends no pod.
+    // A member that answers votes, even if its pod is not ready; and a node that does not report ends no pod.
     let sole = joined.list.voters().count() == 1;
     let free = !member.answers || sole || joined.may_stop(member.id);
     let ends = pod.obstacle != Some(Obstacle::NodeNotReady);
@@ -166,8 +166,8 @@ fn restart_reason(
     (mends && may).then_some(Stop::Outdated)
 }
 
-/// Removes the first voter that must give way to a new member, or makes the pod of a silent one again; returns what
-/// to wait for if none may be touched yet.
+/// Removes the first voter that must be replaced, or recreates the pod of a silent one; returns a wait if none may be
+/// touched yet.
 pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
     let mut wait = None;
     let heals = joined.pass.spec.self_healing().enabled;
@@ -215,7 +215,7 @@ fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Verdict 
     }
     if member.corrupt {
         return match joined.pass.spec.self_healing().on_corruption {
-            // A member rebuilds itself from the leader, which takes no change of membership.
+            // A member rebuilds itself from the leader without a change of membership.
             OnCorruption::Replace if !joined.pass.alarmed_for(REBUILD_SECONDS) => {
                 wait(Why::Corrupt(ordinal), SOON)
             }
@@ -224,9 +224,9 @@ fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Verdict 
         };
     }
     let serves = joined.serves(member);
-    if joined.goes_next(ordinal) && !serves {
+    if joined.is_removed_next(ordinal) && !serves {
         let ending = joined.pass.pod(ordinal).filter(|pod| pod.deleting);
-        // It may still answer its clients, as long as its node lets it.
+        // It may still answer its clients while its node is reachable.
         return match ending.is_some_and(|pod| !joined.pass.is_stuck(pod)) {
             true => wait(Why::PodEnding(ordinal), SOON),
             false => Verdict::Remove(Removal::ScaleIn),
@@ -245,7 +245,8 @@ fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Verdict 
 fn without_disk(joined: &Joined<'_>, serves: bool) -> Verdict {
     let heals = joined.pass.spec.self_healing().enabled;
     match joined.surplus() {
-        // A claim that is ending stays until its pod is gone: the highest ordinal goes, as ever.
+        // A claim that is being deleted exists until its pod is deleted: the highest ordinal is removed first, as
+        // always.
         true if serves && !heals => Verdict::Well,
         true => Verdict::Remove(Removal::ScaleIn),
         false => match secrets_missing(&joined.pass) {
@@ -266,8 +267,8 @@ fn without_service(
         let why = pod.obstacle.map(|found| Why::Obstacle(ordinal, found));
         return wait(why.unwrap_or(Why::Unhealthy(ordinal)), SOON);
     }
-    if joined.surplus() && joined.had_its_time(pod) {
-        // Nothing takes its place, so that an obstacle is no reason to keep it.
+    if joined.surplus() && joined.unready_too_long(pod) {
+        // It is not replaced, so an obstacle is no reason to keep it.
         return Verdict::Remove(Removal::ScaleIn);
     }
     let durable = joined.pass.spec.is_durable();
@@ -284,7 +285,7 @@ fn wait(why: Why, after: Duration) -> Verdict {
     Verdict::Wait(Step::Wait { why, after })
 }
 
-/// Lowers the alarm CORRUPT of a member that is removed, which outlives it.
+/// Lowers the alarm CORRUPT of a removed member, which stays raised otherwise.
 pub(super) fn disarm(joined: &Joined<'_>) -> Option<Step> {
     let id = *joined.list.stale_corrupt.first()?;
     Some(Step::DisarmCorrupt { id })

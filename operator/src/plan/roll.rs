@@ -1,7 +1,7 @@
-//! A changed template, version or kind of peer TLS reaches the members one at a time, the leader last.
+//! Rolls a changed template, version or kind of peer TLS out to one member at a time, the leader last.
 //!
-//! A member with a disk is restarted. One without is replaced, so that the new one has its data before the next
-//! one goes.
+//! A member with a disk is restarted. A member without one is replaced: its replacement has the data before the next
+//! member is stopped.
 
 use super::{
     idle,
@@ -22,7 +22,7 @@ pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
         return None;
     }
     let mut differing: Vec<_> = joined.own().filter_map(|at| differs(joined, at)).collect();
-    // Followers first; among them the highest ordinal, as people expect it.
+    // followers first; among them the highest ordinal, as with StatefulSets
     differing.sort_by_key(|due| (due.leads, std::cmp::Reverse(due.ordinal)));
     let due = differing.into_iter().next()?;
     if !spec.is_durable() && joined.list.members.len() == 1 {
@@ -47,16 +47,16 @@ pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     Some(advance(joined, &due))
 }
 
-/// A member that does not run as the spec says.
+/// A member whose pod differs from the spec.
 struct Due<'a> {
     ordinal: Ordinal,
     member: &'a MemberSeen,
     leads: bool,
-    /// The kind of peer TLS that it shall have next, if another one.
+    /// Its next peer TLS, if that changes.
     peer_tls: Option<PeerTls>,
 }
 
-/// Returns what a rolling change has to change of a member; `None` if its pod is up to date, or missing.
+/// Returns the pending changes of a member; `None` if its pod is up to date, or missing.
 fn differs<'a>(
     joined: &Joined<'a>,
     (ordinal, member): (Ordinal, &'a MemberSeen),
@@ -71,8 +71,8 @@ fn differs<'a>(
     })
 }
 
-/// Returns the next peer TLS of a pod on the way to the spec's: all members can call by TLS before the first
-/// listens with it, and none listens with it before the first can no longer call.
+/// Returns the next peer TLS of a pod towards the spec's: all members can connect by TLS before the first listens with
+/// it, and none listens with it before the first can no longer connect by it.
 fn next_peer_tls(joined: &Joined<'_>, pod: &PodSeen) -> Option<PeerTls> {
     let mut others = joined.pass.pods().map(|(_, pod)| pod.peer_tls);
     match (joined.pass.spec.peer_tls().is_some(), pod.peer_tls) {
@@ -113,7 +113,7 @@ fn advance(joined: &Joined<'_>, due: &Due<'_>) -> Step {
             Step::UpdatePeerUrl { id, ordinal, peer_tls }
         }
         Some(peer_tls) => match joined.pass.claim(ordinal) {
-            // Without an answer of any member the note on the claim decides how the pod starts.
+            // Without an answer of any member the record on the claim decides how the pod starts.
             Some(claim) if claim.peer_tls != peer_tls => Step::ApplyClaim { ordinal, peer_tls },
             Some(_) | None => Step::DeletePod { ordinal, reason: Stop::PeerTls },
         },

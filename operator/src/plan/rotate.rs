@@ -1,16 +1,16 @@
-//! One authority of a cluster follows another, while members and clients of both are served.
+//! Rotates the authority of a cluster without interrupting members or clients.
 //!
 //! 1. The next authority is trusted beside the present one: in the secrets first, then by every member.
 //! 2. It signs: certificates are issued anew (`objects`), and every member starts with its own.
-//! 3. The former is trusted no more.
+//! 3. The former authority is removed from the trusted ones.
 //!
-//! What a step writes into the secrets is part of the pods' template, so that the rolling change carries it to the
-//! members and shows when all have it. Between the steps clients have time to fetch what the secrets hold.
+//! The contents of the secrets are part of the pods' template, so that the rollout brings them to the members and shows
+//! when all have them. Between the steps clients have time to fetch the secrets.
 
 use super::pass::Joined;
 use crate::model::{CertificateRole, Rotation, Step};
 
-/// How long before its end an authority is followed by the next one: a year.
+/// How long before its end an authority is replaced by the next one: a year.
 const BEFORE_END_SECONDS: i64 = 365 * 24 * 3600;
 
 /// Begins a rotation of the authority when it ends soon or the user asks, or takes it one step further;

@@ -1,5 +1,6 @@
-//! The number of members follows the spec, one member at a time: up by a learner at the lowest ordinal that has nothing
-//! of an earlier member, down from the highest one. A member that had its time to come back goes before it (`repair`).
+//! Adjusts the number of members to the spec, one member at a time: adds a learner at the lowest ordinal without
+//! leftovers of an earlier member, removes the highest ordinal. A member that did not come back in time is removed
+//! before it (`repair`).
 
 use super::{pass::Joined, soon};
 use crate::model::{Ordinal, Removal, Step, Stop, Why};
@@ -16,8 +17,8 @@ pub(super) fn step(joined: &Joined<'_>) -> Option<Step> {
     }
 }
 
-/// Adds a learner at the lowest ordinal that has neither pod nor claim. Those that are about to end are waited for; one
-/// that does not end, and a disk that is kept, block nothing.
+/// Adds a learner at the lowest ordinal that has neither pod nor claim. Waits for objects that are being deleted; one
+/// whose deletion hangs, and a disk that is kept, block nothing.
 fn grow(joined: &Joined<'_>) -> Option<Step> {
     let pass = &joined.pass;
     let free = (0..=Ordinal::MAX).filter(|ordinal| joined.list.of(*ordinal).is_none());

@@ -1,4 +1,4 @@
-//! When nothing may be done, pods that a person wants stopped, and members that are left of a first try.
+//! States in which nothing may be done, pods that a person wants stopped, and leftovers of a first attempt.
 
 use super::{
     idle,
@@ -16,8 +16,8 @@ pub(super) fn paused(pass: &Pass<'_>) -> Option<Step> {
     pass.spec.paused.then(|| idle(Why::Paused)).flatten()
 }
 
-/// Waits for a person if members report different cluster ids, or another one than the status records, unless only disks
-/// of a first try are in another cluster.
+/// Waits for a person if members report different cluster ids, or another one than the status records, unless only
+/// disks of a first attempt are in another cluster.
 pub(super) fn other_cluster(pass: &Pass<'_>) -> Option<Step> {
     let list = pass.seen.membership.as_ref()?;
     let recorded = pass.status.cluster_id.as_ref();
@@ -25,14 +25,14 @@ pub(super) fn other_cluster(pass: &Pass<'_>) -> Option<Step> {
     let mut strangers = list.strangers();
     let differ = match pass.was_born() {
         true => strangers.any(|(ordinal, said)| !is_left_over(pass, ordinal, said)),
-        // where nobody has data the others start: that touches no disk
+        // where no member has data the others start: that touches no disk
         false => strangers.next().is_some() && list.said.values().any(|said| !said.blank),
     };
     idle(Why::ClusterIdMismatch).filter(|_| other || differ)
 }
 
-/// Whether a member began in an earlier EtcdCluster of this name and has nothing: it is in another cluster than the quorum that
-/// serves, is blank, and its claim is not marked as one that has served.
+/// Whether a member is left from an earlier EtcdCluster of this name and has no data: it is in another cluster than the
+/// serving quorum, is blank, and its claim is not marked as served.
 fn is_left_over(pass: &Pass<'_>, ordinal: Ordinal, said: &Said) -> bool {
     let joined = pass.joined();
     let elsewhere = joined.is_some_and(|joined| joined.list.cluster_id != said.cluster_id);
@@ -40,7 +40,7 @@ fn is_left_over(pass: &Pass<'_>, ordinal: Ordinal, said: &Said) -> bool {
     elsewhere && said.blank && unserved
 }
 
-/// Deletes the claim and then the pod of a member that is left of a first try, unless a person has fenced it.
+/// Deletes the claim and then the pod of a leftover of a first attempt, unless a person has fenced it.
 pub(super) fn left_over(joined: &Joined<'_>) -> Option<Step> {
     let pass = &joined.pass;
     let strangers = joined.list.strangers();

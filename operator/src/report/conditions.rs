@@ -8,7 +8,7 @@ use crate::{
     model::{Observed, Step, Why},
 };
 
-/// What a condition says.
+/// Value, reason and message of a condition.
 struct Verdict {
     status: &'static str,
     reason: &'static str,
@@ -157,7 +157,7 @@ fn ready(
             "MembersReady",
             format!("all {wanted} members vote, are healthy and up to date"),
         ),
-        _ if wanted == 0 => verdict(false, "Hibernated", "the specification asks for no members"),
+        _ if wanted == 0 => verdict(false, "Hibernated", "spec.replicas is 0"),
         Some(notice) => verdict(false, notice.reason, notice.message.clone()),
         None => verdict(
             false,
@@ -172,7 +172,7 @@ fn progressing(next: &Step, notice: Option<&Notice>) -> Verdict {
     match notice {
         Some(notice) if progresses(next) => verdict(true, notice.reason, notice.message.clone()),
         Some(notice) => verdict(false, notice.reason, notice.message.clone()),
-        None => verdict(false, "Stable", "the cluster is as the specification asks"),
+        None => verdict(false, "Stable", "the cluster is as its spec asks"),
     }
 }
 
@@ -188,7 +188,7 @@ fn degraded(seen: &Observed, status: &EtcdClusterStatus, notice: Option<&Notice>
     }
     let mut pods = seen.ordinals.values().filter_map(|at| at.pod.as_ref());
     if let Some(said) = pods.find_map(|pod| pod.refused.as_ref()) {
-        let text = "lost pods are made from the last template that was admitted, because the present one is refused";
+        let text = "lost pods are recreated from the last admitted template, because the present one is refused";
         return verdict(true, TEMPLATE_REFUSED, format!("{text}: {said}"));
     }
     let unhealthy: Vec<&str> = status

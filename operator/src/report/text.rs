@@ -6,7 +6,7 @@ use crate::model::{
     MemberId, Membership, Observed, Obstacle, Ordinal, Refusal, Removal, Rotation, Step, Stop, Why,
 };
 
-/// The reason of a member whose peer URLs lead elsewhere than to its pod.
+/// The reason of a member whose peer URLs are not its pod's.
 pub(super) const FOREIGN_ADDRESS: &str = "ForeignAddress";
 
 /// The reason of `Degraded` while a pod has an earlier template because the present one was refused.
@@ -46,20 +46,22 @@ fn of_cluster(step: &Step) -> Option<(&'static str, String)> {
         ),
         Step::OwnCertificate { role } => (
             "CertificateOwned",
-            format!("having the secret of role {role:?} go with its certificate").to_lowercase(),
+            format!("making the Certificate the owner of the secret of role {role:?}")
+                .to_lowercase(),
         ),
         Step::RotateAuthority { to } => (
             "AuthorityRotated",
             match to {
                 Rotation::Introduced => "trusting the next authority beside the present one",
                 Rotation::Switched => "signing with the next authority",
-                Rotation::Rest => "trusting the former authority no more",
+                Rotation::Rest => "removing the former authority from the trusted ones",
             }
             .to_owned(),
         ),
-        Step::BeginBootstrap { members, .. } => {
-            ("Bootstrapping", format!("beginning a cluster of {members}"))
-        }
+        Step::BeginBootstrap { members, .. } => (
+            "Bootstrapping",
+            format!("bootstrapping a cluster of {members} members"),
+        ),
         Step::CreateDiscoveryToken { members } => (
             "DiscoveryTokenCreated",
             format!("making a discovery token for {members} members"),
@@ -68,8 +70,8 @@ fn of_cluster(step: &Step) -> Option<(&'static str, String)> {
             "AlarmCleared",
             format!("lowering the alarm CORRUPT of the removed member {id:x}"),
         ),
-        Step::EnableAuth => ("AuthEnabled", "turning users on".to_owned()),
-        Step::DisableAuth => ("AuthDisabled", "turning users off".to_owned()),
+        Step::EnableAuth => ("AuthEnabled", "turning authentication on".to_owned()),
+        Step::DisableAuth => ("AuthDisabled", "turning authentication off".to_owned()),
         Step::Done
         | Step::Wait { .. }
         | Step::StartMember { .. }
@@ -205,7 +207,7 @@ fn of_pod(cluster: &str, step: &Step) -> Option<Notice> {
     Some(Notice { reason, member: Some(pod(ordinal)), message, warning: false })
 }
 
-/// Describes a step that was tried in vain, by the words of who refused it.
+/// Describes a failed step, with the message of the refusal.
 pub fn refused(refusal: &Refusal) -> Notice {
     let reason = if refusal.idle {
         "NoProgress"
@@ -249,15 +251,23 @@ pub fn kind(step: &Step) -> &'static str {
 
 fn removal(member: String, why: Removal) -> Notice {
     let (reason, because, warning) = match why {
-        Removal::ScaleIn => ("MemberRemoved", "the specification asks for fewer", false),
+        Removal::ScaleIn => (
+            "MemberRemoved",
+            "spec.replicas asks for fewer members",
+            false,
+        ),
         Removal::Dead => ("ReplacingDeadMember", "it did not come back in time", true),
         Removal::BadDisk => (
             "ReplacingDeadMember",
             "its process says that its disk cannot be used; the disk is kept until another member votes",
             true,
         ),
-        Removal::Asked => ("ReplacingMember", "the annotation asks for it", false),
-        Removal::DiskLost => ("ReplacingDeadMember", "its disk is gone", true),
+        Removal::Asked => (
+            "ReplacingMember",
+            "the annotation witan.dev/replace-member names it",
+            false,
+        ),
+        Removal::DiskLost => ("ReplacingDeadMember", "its disk is lost", true),
         Removal::Corrupt => (
             "ReplacingCorruptMember",
             "its data differs from that of the others",
@@ -275,24 +285,27 @@ fn removal(member: String, why: Removal) -> Notice {
 
 fn stop(pod: String, why: Stop) -> Notice {
     let (reason, because) = match why {
-        Stop::NotAMember => ("PodRemoved", "it is no member"),
-        Stop::ScaleIn => ("MemberStopped", "the specification asks for fewer"),
+        Stop::NotAMember => ("PodRemoved", "it belongs to no member of the cluster"),
+        Stop::ScaleIn => ("MemberStopped", "spec.replicas asks for fewer members"),
         Stop::Outdated => ("MemberUpdated", "its template changed"),
         Stop::PeerTls => ("MemberUpdated", "it changes between clear text and TLS"),
         Stop::Ended => (
             "MemberRestarted",
-            "it has ended and does not start again by itself",
+            "its container has ended and is not restarted",
         ),
         Stop::WrongStart => (
             "MemberRestarted",
-            "it cannot begin in the way it was started",
+            "its flags do not fit the present state of the cluster",
         ),
         Stop::Silent => (
             "MemberRestarted",
             "it does not answer, and nothing says that its disk is bad",
         ),
-        Stop::Fenced => ("MemberFenced", "the annotation fences it"),
-        Stop::Hibernated => ("MemberHibernated", "the specification asks for no members"),
+        Stop::Fenced => (
+            "MemberFenced",
+            "the annotation witan.dev/fenced-members names it",
+        ),
+        Stop::Hibernated => ("MemberHibernated", "spec.replicas is 0"),
     };
     let message = format!("stopping pod {pod}: {because}");
     Notice { reason, member: Some(pod), message, warning: false }
@@ -312,13 +325,13 @@ fn wait(cluster: &str, seen: &Observed, why: &Why) -> Notice {
             let error = seen.call_error.as_deref().unwrap_or("no pod has an address");
             ("ClusterUnreachable", None, format!("pods are ready and no member answers the operator: {error}"), true)
         }
-        Why::DataLost => ("DataLost", None, "the disks of all members are gone: restore a backup into a new cluster".to_owned(), true),
+        Why::DataLost => ("DataLost", None, "the disks of all members are lost: restore a backup into a new cluster".to_owned(), true),
         Why::Bootstrapping => ("BootstrapInProgress", None, "the first members are starting".to_owned(), false),
         Why::NameTaken(part) => {
             let holder = seen.taken.get(part);
             let whose = holder.map_or_else(|| format!("{part:?}"), |holder| holder.object.clone());
             let ending = holder.is_some_and(|holder| holder.ending);
-            let text = if ending { "ends with an earlier cluster of this name" } else { "has a name that this cluster needs: remove it, or give the cluster another name" };
+            let text = if ending { "is being deleted with an earlier cluster of this name" } else { "has a name that this cluster needs: remove it, or give the cluster another name" };
             ("NameTaken", None, format!("{whose} {text}"), !ending)
         }
         Why::SecretsMissing => {
@@ -335,31 +348,31 @@ fn wait(cluster: &str, seen: &Observed, why: &Why) -> Notice {
             let words = claim.map_or("", |claim| claim.refusal.as_str());
             ("StorageNotResized", Some(pod(ordinal)), format!("the claim of {} cannot grow to spec.storage.size: {words}", pod(ordinal)), true)
         }
-        Why::RolloutQueued => ("RolloutQueued", None, "the members are updated once other clusters have been: the operator's --max-concurrent-rollouts".to_owned(), false),
-        Why::VersionStep { from, to } => ("SpecRejected", None, format!("version {from} cannot go to {to} in one step: go by one minor version at a time"), true),
+        Why::RolloutQueued => ("RolloutQueued", None, "the members are updated after other clusters: the operator's --max-concurrent-rollouts is reached".to_owned(), false),
+        Why::VersionStep { from, to } => ("SpecRejected", None, format!("version {from} cannot be updated to {to} in one step: set spec.version to the next minor version first"), true),
         Why::Refused => match seen.refused.first() {
             Some(refusal) => return refused(refusal),
             None => ("StepRefused", None, "a step was refused".to_owned(), true),
         },
         Why::SpecRejected => ("SpecRejected", None, seen.rejected.clone().unwrap_or_default(), true),
-        Why::PodEnding(ordinal) => ("PodEnding", Some(pod(ordinal)), format!("pod {} is ending", pod(ordinal)), false),
-        Why::ClaimEnding(ordinal) => ("ClaimEnding", Some(pod(ordinal)), format!("the claim of {} is ending", pod(ordinal)), false),
+        Why::PodEnding(ordinal) => ("PodEnding", Some(pod(ordinal)), format!("pod {} is being deleted", pod(ordinal)), false),
+        Why::ClaimEnding(ordinal) => ("ClaimEnding", Some(pod(ordinal)), format!("the claim of {} is being deleted", pod(ordinal)), false),
         Why::LearnerBehind(id) => ("LearnerCatchingUp", Some(named(id)), format!("learner {} is catching up", named(id)), false),
-        Why::Unhealthy(ordinal) => ("MemberUnhealthy", Some(pod(ordinal)), format!("member {} is not healthy; it has time to come back", pod(ordinal)), true),
+        Why::Unhealthy(ordinal) => ("MemberUnhealthy", Some(pod(ordinal)), format!("member {} is not healthy; it is replaced or restarted if it does not recover in time", pod(ordinal)), true),
         Why::Obstacle(ordinal, obstacle) => {
             let (reason, text) = obstacle_text(*obstacle);
             let found = seen.ordinals.get(ordinal).and_then(|at| at.pod.as_ref()?.said.clone());
             let said = found.map(|said| format!(": {said}")).unwrap_or_default();
             (reason, Some(pod(ordinal)), format!("member {} {text}{said}", pod(ordinal)), true)
         }
-        Why::Silent(ordinal) => ("MemberSilent", Some(pod(ordinal)), format!("member {0} does not answer, and nothing says that its disk is bad; its pod was made again within the hour. To replace the member, delete the claim of its disk and pod {0}", pod(ordinal)), true),
-        Why::Exited(ordinal, code) => ("MemberExits", Some(pod(ordinal)), format!("the process of member {0} ends with exit code {code}, which another disk would not mend: see the log of pod {0}", pod(ordinal)), true),
+        Why::Silent(ordinal) => ("MemberSilent", Some(pod(ordinal)), format!("member {0} does not answer, and nothing says that its disk is bad; its pod was recreated within the last hour. To replace the member, delete the claim of its disk and pod {0}", pod(ordinal)), true),
+        Why::Exited(ordinal, code) => ("MemberExits", Some(pod(ordinal)), format!("the process of member {0} ends with exit code {code}, which a new disk would not fix: see the log of pod {0}", pod(ordinal)), true),
         Why::UnprovenTemplate(ordinal) => ("UnprovenTemplate", Some(pod(ordinal)), format!("the process of member {0} says that its disk cannot be used, but no member serves with the same image and flags: see the log of pod {0}", pod(ordinal)), true),
         Why::CannotReplace(ordinal) => ("CannotReplaceMember", Some(pod(ordinal)), format!("member {} has to be replaced, and the others alone have no quorum or spec.selfHealing forbids it", pod(ordinal)), true),
         Why::Corrupt(ordinal) => ("MemberCorrupt", Some(pod(ordinal)), format!("the data of member {} differs from that of the others; spec.selfHealing leaves it to a person", pod(ordinal)), true),
         Why::ForeignUnhealthy(id) => ("MemberUnhealthy", Some(named(id)), format!("member {} is no pod of this cluster and is not healthy", named(id)), true),
         Why::CannotFence(ordinal) => ("CannotFenceMember", Some(pod(ordinal)), format!("member {} cannot be fenced: the others alone have no quorum", pod(ordinal)), true),
-        Why::Fenced(ordinal) => ("MemberFenced", Some(pod(ordinal)), format!("member {} is fenced; no planned change meanwhile", pod(ordinal)), false),
+        Why::Fenced(ordinal) => ("MemberFenced", Some(pod(ordinal)), format!("member {} is fenced; planned changes wait until the annotation witan.dev/fenced-members does not name it any more", pod(ordinal)), false),
         Why::Approval(ordinal) => ("WaitingForApproval", Some(pod(ordinal)), format!("the leader {} is the last to restart and waits for the annotation witan.dev/allow-leader-restart", pod(ordinal)), false),
         Why::OnlyCopy(ordinal) => ("OnlyCopy", Some(pod(ordinal)), format!("member {} has the only copy of the data and no disk: scale out to change its template", pod(ordinal)), true),
         Why::Settling(ordinal) => ("MemberSettling", Some(pod(ordinal)), format!("member {} has just become ready", pod(ordinal)), false),
@@ -367,7 +380,7 @@ fn wait(cluster: &str, seen: &Observed, why: &Why) -> Notice {
     Notice { reason, member, message, warning }
 }
 
-/// Says which members are in which cluster, and what a person can do.
+/// Says which members are in which cluster, and how a person can resolve it.
 fn strangers(cluster: &str, seen: &Observed) -> String {
     let list = seen.membership.as_ref();
     let id = list.map_or(0, |list| list.cluster_id);
@@ -377,14 +390,14 @@ fn strangers(cluster: &str, seen: &Observed) -> String {
     let others: Vec<_> = others.collect();
     if !others.is_empty() {
         return format!(
-            "members are in different clusters: {}, the others are in {id:x}. Nothing is changed until a person has decided whose data counts, and has deleted the claims, and then the pods, of the members whose data does not",
+            "members are in different clusters: {}, the others are in {id:x}. Nothing is changed until a person decides which data to keep and deletes the claims, and then the pods, of the other members",
             others.join(", ")
         );
     }
     let all = list.into_iter().flat_map(|list| list.said.keys());
     let all: Vec<_> = all.map(|ordinal| format!("{cluster}-{ordinal}")).collect();
     format!(
-        "in cluster {id:x}, which is not that of this EtcdCluster, are {}: nothing is changed until a person has given its own claims back; or, if the data of these counts, has made the EtcdCluster again, without its status and as large as theirs; or else has deleted their claims, and then their pods",
+        "in cluster {id:x}, which is not that of this EtcdCluster, are {}: nothing is changed until a person decides. To use the cluster's own data, restore its claims; to use the data of these members, recreate the EtcdCluster without its status and with their number of replicas; to discard their data, delete their claims, and then their pods",
         all.join(", ")
     )
 }
@@ -393,7 +406,7 @@ fn obstacle_text(obstacle: Obstacle) -> (&'static str, &'static str) {
     match obstacle {
         Obstacle::Unschedulable => (
             "Unschedulable",
-            "cannot be scheduled: no node has room, or its volume cannot be attached",
+            "cannot be scheduled: no node has enough free resources, or its volume cannot be attached",
         ),
         Obstacle::CannotStart => (
             "CannotStart",
@@ -401,7 +414,7 @@ fn obstacle_text(obstacle: Obstacle) -> (&'static str, &'static str) {
         ),
         Obstacle::OutOfMemory => (
             "OutOfMemory",
-            "was ended for the memory that it used: raise spec.resources.limits.memory",
+            "was killed at its memory limit: raise spec.resources.limits.memory",
         ),
         Obstacle::NodeNotReady => ("NodeNotReady", "is on a node that does not report"),
         Obstacle::ReadinessGate => ("ReadinessGate", "waits for a readiness gate of its pod"),
@@ -424,7 +437,7 @@ pub(super) fn name_of(cluster: &str, seen: &Observed, id: MemberId) -> String {
     }
 }
 
-/// Returns events for what has become worse or better between two statuses.
+/// Returns events for conditions that changed between two statuses.
 pub fn turns(before: &EtcdClusterStatus, after: &EtcdClusterStatus) -> Vec<Notice> {
     let mut notices = Vec::new();
     let notice = |reason, message: &str, warning| Notice {

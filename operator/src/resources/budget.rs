@@ -11,7 +11,7 @@ use super::{
 };
 use crate::crd::{EvictionPolicy, IntOrText};
 
-/// Makes the disruption budget of the voters. `min_available` counts unless the spec has a number of its own.
+/// Makes the disruption budget of the voters. The spec's number takes precedence over `min_available`.
 pub fn budget(cluster: &Cluster<'_>, min_available: u32) -> PodDisruptionBudget {
     let options = cluster
         .spec()

@@ -1,4 +1,4 @@
-//! Certificates of cert-manager: what the operator asks for, and what it finds in the secrets that cert-manager writes.
+//! Certificates of cert-manager: the requests of the operator, and the secrets that cert-manager writes.
 
 use std::net::IpAddr;
 
@@ -16,10 +16,10 @@ use crate::{
 /// cert-manager's annotation of the secrets that it writes.
 const WRITTEN_FOR: &str = "cert-manager.io/certificate-name";
 
-/// What a member needs of a secret.
+/// The files of a secret that a member needs.
 const FILES: [&str; 3] = ["ca.crt", "tls.crt", "tls.key"];
 
-/// A Certificate, as far as the operator has an opinion on it.
+/// The fields of a Certificate that the operator sets.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "cert-manager.io",
@@ -48,13 +48,13 @@ pub struct CertificateSpec {
     /// The time before its end at which the next one is issued.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub renew_before: Option<Span>,
-    /// What it is for.
+    /// The usages of the key.
     #[serde(default)]
     pub usages: Vec<String>,
     /// The kind of its key.
     #[serde(default)]
     pub private_key: Value,
-    /// Who issues it.
+    /// The issuer.
     pub issuer_ref: IssuerRef,
 }
 
@@ -72,7 +72,7 @@ pub fn roles(cluster: &Cluster<'_>) -> impl Iterator<Item = CertificateRole> {
     .filter(asked)
 }
 
-/// Makes cert-manager's Certificate of a role; `None` if the spec has it from elsewhere.
+/// Makes cert-manager's Certificate of a role; `None` if the spec has another source.
 pub fn request(cluster: &Cluster<'_>, role: CertificateRole) -> Option<Certificate> {
     let asked = tls::source(cluster, role)?.cert_manager.as_ref()?;
     let names = tls::names(cluster, role);
@@ -134,7 +134,7 @@ pub fn owned(request: &Certificate) -> Secret {
     let mut secret = Secret::default();
     secret.metadata.name = Some(request.name_any());
     secret.metadata.owner_references = Some(vec![owner]);
-    // one that is gone since is not made: this type asks for data
+    // a secret that was deleted since is not created: this type requires data
     secret.type_ = Some("kubernetes.io/tls".to_owned());
     secret
 }

@@ -47,7 +47,7 @@ pub fn claim(
     }
     let spec = claim.spec.get_or_insert_default();
     complete(spec, storage);
-    // What may differ from claim to claim is no part of the fingerprint.
+    // Fields that may differ from claim to claim are no part of the fingerprint.
     let resources = spec.resources.take();
     let mut claim = with_fingerprint(claim);
     claim.spec.get_or_insert_default().resources = resources;
@@ -56,8 +56,8 @@ pub fn claim(
     Ok(claim)
 }
 
-/// Returns what is applied to a claim that exists: the metadata of the wanted one. Of its spec only the size may ever
-/// change, so that all else stays as it is, whatever the EtcdCluster says since.
+/// Returns the object to apply to an existing claim: the metadata of the wanted one. Only the size of a claim's spec
+/// may change, so all other fields stay unchanged even if the EtcdCluster says otherwise.
 pub fn onto(
     mut wanted: PersistentVolumeClaim,
     live: &PersistentVolumeClaim,

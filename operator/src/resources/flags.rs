@@ -9,7 +9,8 @@ use crate::{
     model::{Bootstrap, JoinMember, PeerTls},
 };
 
-/// Where the volume of a member is; the data lies in a folder below, beside what file systems put there.
+/// Mount path of a member's volume; the data is in a folder below it, because file systems put files of their own at
+/// the top.
 pub(super) const VOLUME: &str = "/var/lib/etcd";
 /// Where the secret of the peer port is.
 pub(super) const PEER_SECRET: &str = "/etc/witan/peer";
@@ -100,8 +101,8 @@ fn name(cluster: &Cluster<'_>, member: &JoinMember) -> String {
     }
 }
 
-/// Returns the flags of TLS. A member that listens in clear text may have a certificate all the same, to call
-/// those that do not.
+/// Returns the flags of TLS. A member that listens in clear text may have a certificate, to call those that listen with
+/// TLS.
 fn tls(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     let mut flags = Vec::new();
     if plan.peer_tls >= PeerTls::Ready {

@@ -1,4 +1,4 @@
-//! What the user adds to objects that the operator makes.
+//! Merges the user's additions into objects that the operator makes.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;

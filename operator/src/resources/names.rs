@@ -1,4 +1,4 @@
-//! Names, labels and annotations: what users, charts and tools rely on.
+//! Names, labels and annotations that users, charts and tools rely on.
 
 use std::collections::BTreeMap;
 
@@ -25,8 +25,8 @@ pub const SERVICE: &str = "witan.dev/service";
 pub const VERSION: &str = "app.kubernetes.io/version";
 /// Annotation of a pod: the fingerprint of its template.
 pub const TEMPLATE: &str = "witan.dev/template";
-/// Annotation of a pod that was made from the last admitted template: the fingerprint of the one that was refused, a
-/// colon, and the words of who refused it.
+/// Annotation of a pod that was made from the last admitted template: the fingerprint of the refused one, a colon, and
+/// the message of the refusal.
 pub const REFUSED: &str = "witan.dev/refused-template";
 /// Annotation of pods and claims: how the member speaks to others.
 pub const PEER_TLS: &str = "witan.dev/peer-tls";
@@ -34,12 +34,12 @@ pub const PEER_TLS: &str = "witan.dev/peer-tls";
 pub const CLIENT_TLS: &str = "witan.dev/client-tls";
 /// Annotation of a pod: how it was started.
 pub const START: &str = "witan.dev/start";
-/// Annotation of a claim: its member is no more. It is kept, or kept until another member votes.
+/// Annotation of a claim whose member was removed. The claim is kept, or kept until another member votes.
 pub const RETIRED: &str = "witan.dev/retired";
 /// Annotation of a claim: the id of the cluster whose data it holds. A claim without it never held that of a cluster that
 /// a quorum has served.
 pub const CLUSTER_ID: &str = "witan.dev/cluster-id";
-/// Annotation of an object: the fingerprint of what was applied.
+/// Annotation of an object: the fingerprint of the applied fields.
 pub const SPEC: &str = "witan.dev/applied";
 /// Annotation of an EtcdCluster: a new value restarts all members, one at a time.
 pub const RESTARTED_AT: &str = "witan.dev/restartedAt";
@@ -50,11 +50,11 @@ pub const ROTATE_AUTHORITY: &str = "witan.dev/rotate-authority";
 pub const AUTHORITY_OVERLAP: &str = "witan.dev/authority-overlap";
 /// Annotation of the authority's secret: when it last changed in a rotation.
 pub const ROTATED_AT: &str = "witan.dev/rotated-at";
-/// Annotation of a pod: the fingerprint of what the cluster trusted when it started.
+/// Annotation of a pod: the fingerprint of the authorities that the cluster trusted when it started.
 pub const TRUST: &str = "witan.dev/trust";
-/// Annotation of an EtcdCluster: members that are to be stopped.
+/// Annotation of an EtcdCluster: members to stop.
 pub const FENCED_MEMBERS: &str = "witan.dev/fenced-members";
-/// Annotation of an EtcdCluster: the id of a member that is to be replaced at once, in hexadecimal as in the status.
+/// Annotation of an EtcdCluster: the id of a member to replace at once, in hexadecimal as in the status.
 pub const REPLACE_MEMBER: &str = "witan.dev/replace-member";
 /// Annotation of an EtcdCluster: the generation at which the leader may restart.
 pub const ALLOW_LEADER_RESTART: &str = "witan.dev/allow-leader-restart";
@@ -84,7 +84,7 @@ pub struct Cluster<'a> {
     pub image: String,
     /// The secrets with which members pull it, where the spec names none.
     pub pull_secrets: Vec<String>,
-    /// The fingerprint of what its members trust, if its authority was ever rotated.
+    /// The fingerprint of the authorities that its members trust, if its authority was ever rotated.
     pub trust: Option<String>,
 }
 
@@ -192,7 +192,7 @@ impl<'a> Cluster<'a> {
         BTreeMap::from([(CLUSTER.to_owned(), self.name.clone())])
     }
 
-    /// Returns the labels of every object: those of the user, and the operator's, which win.
+    /// Returns the labels of every object: the user's, and the operator's, which take precedence.
     pub(super) fn labels(&self) -> BTreeMap<String, String> {
         let additional = self.spec().additional_metadata.as_ref();
         let mut labels = additional
@@ -240,8 +240,7 @@ pub(super) fn scheme(tls: bool) -> &'static str {
     if tls { "https" } else { "http" }
 }
 
-/// Makes the value of a label from a text: at most 63 characters, in which `_` replaces those that a label
-/// must not have.
+/// Makes the value of a label from a text: at most 63 characters, in which `_` replaces invalid ones.
 fn label_value(text: &str) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let text: String = text

@@ -36,7 +36,7 @@ pub const CONTAINER: &str = "etcd";
 /// The user and group of a member; the image has none that it needs.
 const USER: i64 = 65532;
 
-/// How long a member may take to hand leadership over and to end its calls.
+/// How long a member may take to transfer leadership and to end its calls.
 const GRACE_SECONDS: i64 = 30;
 
 /// How long a member may take to read its disk: an hour.
@@ -153,8 +153,7 @@ fn list<T: DeserializeOwned>(
     items.iter().map(|item| typed(field, item)).collect()
 }
 
-/// Returns the security context that the restricted pod security standard asks for.
-/// The secrets to pull the image with: those of the spec, else the operator's.
+/// Returns the secrets to pull the image with: those of the spec, else the operator's.
 fn pull_secrets(cluster: &Cluster<'_>) -> Vec<LocalObjectReference> {
     let own = cluster.spec().image_pull_secrets.iter();
     let own: Vec<_> = own.map(|secret| secret.name.clone()).collect();

@@ -1,15 +1,15 @@
-//! What tells one pod of a cluster from another.
+//! The differences between the pods of a cluster.
 
 use crate::model::{Bootstrap, Ordinal, PeerTls, Role};
 
-/// What tells one pod of a cluster from another.
+/// The properties by which one pod of a cluster differs from another.
 #[derive(Clone, Debug)]
 pub struct PodPlan {
     /// Its member.
     pub ordinal: Ordinal,
-    /// What its flags say about the cluster.
+    /// The flags about the cluster.
     pub bootstrap: Bootstrap,
-    /// How it speaks to others.
+    /// Its peer TLS.
     pub peer_tls: PeerTls,
     /// Its label.
     pub role: Role,

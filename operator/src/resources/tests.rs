@@ -1,4 +1,4 @@
-//! The objects as they are applied: a snapshot of all of them, and what must hold for every spec.
+//! The applied objects: a snapshot of all of them, and properties that hold for every spec.
 
 mod certificates;
 
@@ -49,7 +49,7 @@ fn first(ordinal: u32, peer_tls: PeerTls) -> PodPlan {
     }
 }
 
-/// `UPDATE=1` writes it anew.
+/// `UPDATE=1` rewrites it.
 #[test]
 fn all_objects_are_as_the_snapshot_says() {
     let mut text = String::new();
@@ -166,7 +166,7 @@ fn members_listen_on_both_families() {
     );
 }
 
-/// Else the operator would apply it for ever, at full speed.
+/// Else the operator would apply it in an endless loop.
 #[test]
 fn an_owner_that_others_add_is_no_difference() {
     let resource = resource(json!({}));
@@ -345,7 +345,7 @@ fn a_restart_names_itself_alone_and_a_join_names_all() {
     assert!(joined.contains(&"--initial-cluster-state=existing".to_owned()));
 }
 
-/// What differs between members, and how they were started, is no reason to restart one.
+/// Differences between members, and the way they were started, are no reason to restart one.
 #[test]
 fn a_template_changes_with_the_spec_alone() {
     let plain = resource(json!({}));
@@ -380,7 +380,7 @@ fn a_template_changes_with_the_spec_alone() {
     assert_eq!(template(&scaled, PeerTls::Off).expect("a template"), print);
 }
 
-/// A part of the spec that fits nowhere is a sentence about it, and ends nothing else.
+/// An object of the spec that does not fit is reported with its field's name, and ends nothing else.
 #[test]
 fn open_parts_that_do_not_fit_are_refused_with_their_name() {
     for (field, spec) in [

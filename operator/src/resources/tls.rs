@@ -1,5 +1,5 @@
-//! Certificates that the operator issues: an authority of each cluster's own, and what it signs. What is in a
-//! secret is judged here, too. How one authority follows another is in `tls/rotation.rs`.
+//! Certificates that the operator issues: the authority of each cluster, and the certificates that it signs. Secrets
+//! are also checked here. Rotation of the authority is in `tls/rotation.rs`.
 
 mod rotation;
 
@@ -84,7 +84,7 @@ pub fn authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<Secret, Resou
             ("ca.crt", certificate),
         ],
     );
-    // what asks for another authority than this one has yet to be said
+    // a request of the annotation that this authority has not fulfilled yet
     if let Some(heeded) = cluster.resource.annotations().get(ROTATE_AUTHORITY) {
         let annotations = secret.metadata.annotations.get_or_insert_default();
         annotations.insert(ROTATE_AUTHORITY.to_owned(), heeded.clone());
@@ -146,7 +146,7 @@ pub fn leaf(
     Ok(secret(cluster, role, files))
 }
 
-/// Reads what the plan needs of a certificate's secret; one that cannot be read does not fit.
+/// Reads the facts of a certificate's secret for the plan; one that cannot be parsed does not fit.
 pub fn seen(
     cluster: &Cluster<'_>,
     role: CertificateRole,

@@ -24,7 +24,7 @@ struct State {
     refused: Option<Refused>,
 }
 
-/// What is refused, and how.
+/// Which requests are refused, and with which answer.
 #[derive(Debug)]
 struct Refused {
     end: String,
@@ -47,7 +47,7 @@ impl FakeApi {
         Client::new(self.clone(), "default")
     }
 
-    /// Puts an object there as somebody else would, in place of one of the same name.
+    /// Puts an object there as another client would, in place of one of the same name.
     pub(crate) fn put(&self, object: Value) {
         let mut state = self.0.lock().unwrap();
         let (kind, name) = (text(&object["kind"]), text(&object["metadata"]["name"]));
@@ -83,7 +83,7 @@ impl FakeApi {
         state.refused = Some(Refused { end, part, code, words });
     }
 
-    /// Refuses nothing any more.
+    /// Stops refusing.
     pub(crate) fn admit(&self) {
         self.0.lock().unwrap().refused = None;
     }
@@ -186,7 +186,7 @@ impl State {
         meant.then(|| refusal(refused.code, &refused.words))
     }
 
-    /// Lists the objects below a path, as far as their labels are those of the selector.
+    /// Lists the objects below a path whose labels match the selector.
     fn list(&self, path: &str, query: &str) -> Value {
         let below = format!("{path}/");
         let of = self

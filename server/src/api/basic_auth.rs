@@ -94,7 +94,7 @@ pub(super) async fn authorize_route(
     })
 }
 
-/// What the sender of a request is.
+/// The rights of the sender of a request.
 #[derive(Default)]
 struct Rights {
     user: bool,

@@ -1,5 +1,4 @@
-//! Work that would hold up a worker, which has other clients: it is done on other threads, a few jobs
-//! at a time. What is done is not known here.
+//! Runs work that would block a worker, and with it other clients, on other threads, a few jobs at a time.
 
 use std::sync::Arc;
 
@@ -7,37 +6,36 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use witan_base::panics;
 use witan_node::NodeError;
 
-/// JSON and forms up to this size are read and written on the worker, which takes a few
-/// milliseconds. Of a text of v1 or v2 what it shows is counted, whose escapes are up to six times as long.
+/// JSON and forms up to this size are read and written on the worker, which takes a few milliseconds. Texts of v1 and
+/// v2 count without their escapes, which make them up to six times as long.
 pub(crate) const INLINE_BYTES_MAX: usize = 128 << 10;
 
 /// Up to this many leases or nodes are listed on the worker.
 pub(crate) const INLINE_ITEMS_MAX: usize = 2048;
 
-/// Jobs on other threads, of which so many run at once; more wait. Clones share.
+/// Runs jobs on other threads, at most so many at once; further ones wait. Clones share.
 #[derive(Clone, Debug)]
 pub struct BlockingPool(Arc<Semaphore>);
 
 impl BlockingPool {
-    /// Creates a pool that runs at most `places` jobs at once.
-    pub(crate) fn new(places: usize) -> Self {
-        Self(Arc::new(Semaphore::new(places)))
+    /// Creates a pool that runs at most `jobs_max` jobs at once.
+    pub(crate) fn new(jobs_max: usize) -> Self {
+        Self(Arc::new(Semaphore::new(jobs_max)))
     }
 
-    /// Creates a pool with one place per processor: more jobs that compute would only hold more memory
-    /// at once.
+    /// Creates a pool with one job per processor: more jobs that compute would only hold more memory at once.
     pub fn of_processors() -> Self {
         Self::new(std::thread::available_parallelism().map_or(1, usize::from))
     }
 
-    /// Waits for a free place for a job, which is taken until the permit is dropped.
+    /// Waits for a permit to run a job, which is held until it is dropped.
     pub(crate) async fn acquire(&self) -> Result<OwnedSemaphorePermit, NodeError> {
         // the semaphore is never closed
-        let place = self.0.clone().acquire_owned().await;
-        place.map_err(|_| NodeError::Stopped)
+        let permit = self.0.clone().acquire_owned().await;
+        permit.map_err(|_| NodeError::Stopped)
     }
 
-    /// Runs `work` on another thread as soon as a place is free; `Stopped` if the runtime ends before.
+    /// Runs `work` on another thread as soon as a permit is free; `Stopped` if the runtime ends before.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -45,7 +43,7 @@ impl BlockingPool {
         run_in(self.acquire().await?, work).await
     }
 
-    /// Runs `work` on this thread at once, or in a place on another thread if it is `large`.
+    /// Runs `work` at once on this thread, or with a permit on another thread if it is `large`.
     pub(crate) async fn run_if<T: Send + 'static>(
         &self,
         large: bool,
@@ -60,14 +58,14 @@ impl BlockingPool {
     }
 }
 
-/// Runs `work` on another thread. `place` is held until the work has ended, whether or not the caller
-/// still waits for it.
+/// Runs `work` on another thread. `permit` is held until the work has ended, whether or not the caller still waits for
+/// it.
 pub(crate) async fn run_in<T: Send + 'static>(
-    place: impl Send + 'static,
+    permit: impl Send + 'static,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, NodeError> {
     let done = panics::run_blocking(move || {
-        let _place = place;
+        let _permit = permit;
         work()
     });
     done.await.map_err(|_| NodeError::Stopped)
@@ -82,7 +80,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn no_more_jobs_run_than_there_are_places() {
+    async fn no_more_jobs_run_than_there_are_permits() {
         let jobs = BlockingPool::new(1);
         let (go, wait) = mpsc::sync_channel(1);
         let first = tokio::spawn({
@@ -92,7 +90,7 @@ mod tests {
         while jobs.0.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        // who gives up leaves the place to the work that goes on
+        // the work continues without its caller and holds the permit
         first.abort();
         assert!(first.await.is_err());
         let mut second = Box::pin(jobs.run(|| 2));

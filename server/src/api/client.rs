@@ -1,5 +1,4 @@
-//! What the connection of a request says: whether its client still waits for the answer, and whether it
-//! is encrypted.
+//! State of a request's connection: whether the client has disconnected, and whether it uses TLS.
 
 use actix_web::HttpRequest;
 use witan_transport::{ClientClosed, OverTls};

@@ -1,4 +1,4 @@
-//! What error bodies of v1 and v2 begin with.
+//! The common beginning of error bodies of v1 and v2.
 
 use bytes::Bytes;
 use witan_gocompat::{

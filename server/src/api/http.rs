@@ -1,8 +1,7 @@
-//! The HTTP/1.1 front: every request of the client port passes [`HttpFrontend::answer`], which decodes and
-//! cleans the path, applies host and origin rules and hands over to a dialect by one table. What
-//! the dialects answer is not known here.
+//! The HTTP/1.1 front: every request of the client port passes [`HttpFrontend::answer`], which decodes and cleans the
+//! path, applies host and origin rules and hands over to a dialect by one table.
 //!
-//! actix routes nothing: its own matching would decode paths its own way and lose `%2F` and `//`.
+//! actix routes nothing: its matching would decode paths in its own way and lose `%2F` and `//`.
 
 use std::sync::Arc;
 
@@ -197,8 +196,8 @@ async fn serve_resource(
     }
 }
 
-/// Returns who serves a cleaned path: the gateway below the three prefixes of v3, else the row of the
-/// list of routes if its dialect is enabled.
+/// Returns the handler of a cleaned path: the gateway below the three prefixes of v3, else the row of the list of
+/// routes if its dialect is enabled.
 fn route(settings: &Settings, path: &[u8]) -> Route {
     const V3: [&[u8]; 3] = [b"/v3/", b"/v3beta/", b"/v3alpha/"];
     if V3.iter().any(|prefix| path.starts_with(prefix)) {
@@ -207,8 +206,8 @@ fn route(settings: &Settings, path: &[u8]) -> Route {
     access::route(settings, path).map_or(Route::NotFound, Route::Resource)
 }
 
-/// Restricts a route to what its listener serves: metrics and health on a listener for metrics, nothing
-/// on one for gRPC alone, everything on the others.
+/// Restricts a route to the surface of its listener: metrics and health on a listener for metrics, nothing on one for
+/// gRPC alone, everything on the others.
 fn limit_to_surface(surface: Surface, route: Route, path: &[u8]) -> Route {
     match surface {
         Surface::All | Surface::Http => route,

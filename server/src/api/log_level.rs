@@ -18,7 +18,7 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 const FIELD: &str = "Level";
 /// The body is no JSON object with a text for a level (400).
 const NO_JSON: &str = "Invalid json body";
-/// Prefix of 400; what was given for a level follows.
+/// Prefix of the body of 400; the invalid level follows.
 const NO_LEVEL: &str = "Invalid log level ";
 
 /// Sets the log level that the body of a PUT names and answers 204; 400 for an unreadable body or an
@@ -45,8 +45,8 @@ pub(crate) async fn handle(
     }
 }
 
-/// Returns the level that a body names, in any case of letters; the error is the text of the answer.
-/// What follows the first JSON value is ignored.
+/// Returns the level that a body names, in any case of letters; the error is the text of the answer. Bytes after the
+/// first JSON value are ignored.
 fn requested_level(body: &[u8]) -> Result<LogLevel, String> {
     let text = String::from_utf8_lossy(body);
     let mut values = serde_json::Deserializer::from_str(&text).into_iter::<Value>();

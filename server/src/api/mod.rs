@@ -33,10 +33,10 @@ pub use health::HealthMetrics;
 pub use v2::V2Metrics;
 pub use v3::V3Metrics;
 
-/// What all handlers share.
+/// State that all handlers share.
 #[derive(Debug)]
 pub struct SharedContext {
-    /// What `/metrics` shows.
+    /// The page `/metrics`.
     pub metrics_page: MetricsPage,
     /// Counts requests that panic.
     pub panics: PanicMetrics,
@@ -58,7 +58,7 @@ pub struct SharedContext {
     pub authenticator: Arc<Authenticator>,
 }
 
-/// What every handler gets: cheap to clone, since each request has its own.
+/// The context of a request: cheap to clone, since each request has its own.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The running member.

@@ -95,7 +95,7 @@ fn vars(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     };
     put("cmdline", json!(command), ",");
     put("file_descriptor_limit", json!(descriptors), ",");
-    // there is no Go heap; resident memory is the closest number
+    // there is no Go heap; resident memory is the closest figure
     put("memstats", json!({ "Sys": resident }), ",");
     put("raft.status", raft, "");
     body.push_str("}\n");

@@ -1,6 +1,5 @@
-//! Texts of v1 and v2, which can be six times as long as what they show. Above [`INLINE_BYTES_MAX`] bytes of paths and
-//! values a text is rendered on another thread, and only when memory for its whole length is reserved. What a text
-//! looks like is not known here.
+//! Texts of v1 and v2, which can be six times as long as the paths and values in them. Above [`INLINE_BYTES_MAX`] bytes
+//! of paths and values a text is rendered on another thread, and only when memory for its whole length is reserved.
 
 use actix_web::HttpRequest;
 use bytes::Bytes;
@@ -14,10 +13,10 @@ use super::{
     reply::{self, FramedBody, RenderedText, ResponseReservation},
 };
 
-/// Bytes of a small text besides the paths and values that it shows.
+/// Bytes of a small text in addition to its paths and values.
 const FRAME_BYTES: usize = 256;
 
-/// Renders texts, on whatever thread it is called.
+/// Renders texts on any thread.
 #[derive(Debug)]
 pub(crate) struct Renderer {
     answers: Option<MemoryBudget>,
@@ -30,16 +29,16 @@ impl Renderer {
         Self { answers: answers.cloned(), large }
     }
 
-    /// Renders what `write` appends, which is the same each time, and at least `least_bytes` bytes. Refused
-    /// before it is rendered if it is large, afterwards if it is small.
+    /// Renders the output of `write`, which is the same each time, and at least `least_bytes` bytes. A large text is
+    /// refused before rendering, a small one afterwards.
     pub(crate) fn render(&self, least_bytes: usize, write: impl Fn(&mut dyn Sink)) -> RenderedText {
         if self.large {
             return self.render_large(least_bytes, write);
         }
         let mut bytes = Vec::with_capacity(least_bytes + FRAME_BYTES);
         write(&mut bytes);
-        let room = self.reserve(bytes.len());
-        RenderedText { bytes, room }
+        let reservation = self.reserve(bytes.len());
+        RenderedText { bytes, reservation }
     }
 
     fn render_large(&self, least_bytes: usize, write: impl Fn(&mut dyn Sink)) -> RenderedText {
@@ -49,13 +48,13 @@ impl Renderer {
         }
         let mut length = Length::default();
         write(&mut length);
-        let room = self.reserve(length.0);
-        if matches!(room, ResponseReservation::Unavailable) {
+        let reservation = self.reserve(length.0);
+        if matches!(reservation, ResponseReservation::Unavailable) {
             return RenderedText::refused();
         }
         let mut bytes = Vec::with_capacity(length.0);
         write(&mut bytes);
-        RenderedText { bytes, room }
+        RenderedText { bytes, reservation }
     }
 
     fn reserve(&self, bytes: usize) -> ResponseReservation {
@@ -130,18 +129,27 @@ mod tests {
 
         let taken = left(value.len() / 2);
         let refused = large.render(value.len(), write);
-        assert!(matches!(refused.room, ResponseReservation::Unavailable));
+        assert!(matches!(
+            refused.reservation,
+            ResponseReservation::Unavailable
+        ));
         assert_eq!(times.take(), 0, "the value alone does not fit");
         drop(taken);
 
         let taken = left(value.len() * 3);
         let refused = large.render(value.len(), write);
-        assert!(matches!(refused.room, ResponseReservation::Unavailable));
+        assert!(matches!(
+            refused.reservation,
+            ResponseReservation::Unavailable
+        ));
         assert_eq!(times.take(), 1, "it is only measured");
         drop(taken);
 
         let text = large.render(value.len(), write);
-        assert!(matches!(text.room, ResponseReservation::Reserved { .. }));
+        assert!(matches!(
+            text.reservation,
+            ResponseReservation::Reserved { .. }
+        ));
         assert_eq!(text.bytes.capacity(), 2 + value.len() * 6);
         let small = Renderer::new(None, false).render(value.len(), write);
         assert_eq!((small.bytes == text.bytes, times.take()), (true, 3));

@@ -65,29 +65,28 @@ pub(crate) fn allows(request: &HttpRequest, allow: &str) -> bool {
 /// Makes a body in the framing that etcd would choose: in chunks above `UNCHUNKED_BYTES_MAX` bytes,
 /// else with its length.
 pub(crate) fn framed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
-    let room = ResponseReservation::take(answers_budget(request), bytes.len());
-    framed_text(request, RenderedText { bytes, room })
+    let reservation = ResponseReservation::take(answers_budget(request), bytes.len());
+    framed_text(request, RenderedText { bytes, reservation })
 }
 
 /// Makes a body of a text whose memory is reserved, in the framing of [`framed`].
 pub(crate) fn framed_text(request: &HttpRequest, text: RenderedText) -> FramedBody {
-    let RenderedText { bytes, room } = text;
-    let refused = matches!(room, ResponseReservation::Unavailable);
+    let RenderedText { bytes, reservation } = text;
+    let refused = matches!(reservation, ResponseReservation::Unavailable);
     let size = if refused || bytes.len() > UNCHUNKED_BYTES_MAX {
-        // what is refused must not look like an empty body
+        // a refused body must not count as an empty one
         long(request, bytes.len().max(1))
     } else {
         BodySize::Sized(bytes.len() as u64)
     };
-    FramedBody { size, room, bytes: Some(bytes.into()) }
+    FramedBody { size, reservation, bytes: Some(bytes.into()) }
 }
 
-/// Makes a body in the framing of one whose length Go's server does not know beforehand: in chunks,
-/// whatever its length.
+/// Frames a body as Go's server does one of unknown length: in chunks, whatever its length.
 pub(crate) fn streamed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
     FramedBody {
         size: long(request, bytes.len()),
-        room: ResponseReservation::take(answers_budget(request), bytes.len()),
+        reservation: ResponseReservation::take(answers_budget(request), bytes.len()),
         bytes: Some(bytes.into()),
     }
 }
@@ -110,7 +109,7 @@ fn long(request: &HttpRequest, bytes: usize) -> BodySize {
 pub(crate) struct FramedBody {
     size: BodySize,
     bytes: Option<Bytes>,
-    room: ResponseReservation,
+    reservation: ResponseReservation,
 }
 
 /// Reservation of memory for an answer that its client has not read yet. Held until the answer was
@@ -154,13 +153,16 @@ pub(crate) fn answers_budget(request: &HttpRequest) -> Option<&MemoryBudget> {
 #[derive(Debug)]
 pub(crate) struct RenderedText {
     pub(crate) bytes: Vec<u8>,
-    pub(crate) room: ResponseReservation,
+    pub(crate) reservation: ResponseReservation,
 }
 
 impl RenderedText {
     /// Makes the text of an answer that the budget refuses.
     pub(crate) fn refused() -> Self {
-        Self { bytes: Vec::new(), room: ResponseReservation::Unavailable }
+        Self {
+            bytes: Vec::new(),
+            reservation: ResponseReservation::Unavailable,
+        }
     }
 }
 
@@ -180,7 +182,7 @@ impl MessageBody for FramedBody {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, ResponseBudgetExceeded>>> {
-        if matches!(self.room, ResponseReservation::Unavailable) {
+        if matches!(self.reservation, ResponseReservation::Unavailable) {
             return Poll::Ready(Some(Err(ResponseBudgetExceeded)));
         }
         let Some(mut bytes) = self.bytes.take().filter(|bytes| !bytes.is_empty()) else {
@@ -225,8 +227,8 @@ pub(crate) async fn drain(payload: &mut web::Payload) {
     }
 }
 
-/// Returns the payload, or an empty one if it has no end: what follows a `CONNECT` or a refused
-/// WebSocket handshake is no body. That is left unread and the connection is closed after the answer.
+/// Returns the payload, or an empty one after a `CONNECT` or a refused WebSocket handshake: the bytes that follow are
+/// no body. They are left unread, and the connection is closed after the answer.
 pub(crate) async fn bounded(request: &HttpRequest, payload: web::Payload) -> web::Payload {
     if *request.method() != Method::CONNECT && !request.head().upgrade() {
         return payload;

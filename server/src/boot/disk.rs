@@ -1,5 +1,5 @@
-//! Opens the data directory of a member that starts: decides what it starts from, and makes it the only
-//! member if it is to be.
+//! Opens the data directory of a starting member: decides what it starts from, and makes it the only member if it was
+//! asked to.
 
 use std::path::Path;
 
@@ -40,8 +40,8 @@ pub(super) fn open(
             if flags_differ {
                 tracing::warn!(
                     data_dir = %dir.display(),
-                    "the data directory belongs to a member with other initial flags; \
-                     the directory counts"
+                    "the data directory was created with other initial flags; \
+                     those of the directory are used"
                 );
             }
             (identity, None)
@@ -94,8 +94,8 @@ pub(super) fn open(
     })
 }
 
-/// Removes all other members from the recovered state, and writes that to the log. Returns the new registry;
-/// `None` if there were no others.
+/// Removes all other members from the recovered state, and writes that to the log. Returns the new registry; `None`
+/// without other members.
 fn force_new_cluster(
     dir: &Path,
     storage: &mut Storage,

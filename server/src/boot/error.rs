@@ -19,7 +19,7 @@ const CORRUPT_EXIT_CODE: i32 = 30;
 /// Exit code of [`BootError::Inconsistent`].
 const INCONSISTENT_EXIT_CODE: i32 = 36;
 
-/// Why a member could not start or go on. Each has an exit code of its own.
+/// Why a member could not start or continue. Each has an exit code of its own.
 #[derive(Debug, thiserror::Error)]
 pub enum BootError {
     /// A new member's flags contradict each other.
@@ -31,7 +31,7 @@ pub enum BootError {
     /// The data directory cannot be used.
     #[error(transparent)]
     Storage(#[from] OpenError),
-    /// The cluster that this member is to be part of does not take it.
+    /// The cluster that this member should join does not accept it.
     #[error(transparent)]
     Join(#[from] JoinError),
     /// Log and checkpoint contradict each other.
@@ -40,12 +40,12 @@ pub enum BootError {
          nothing here was changed"
     )]
     Corrupt {
-        /// Which.
+        /// The directory.
         dir: String,
-        /// What contradicts.
+        /// The contradiction.
         source: CorruptRecord,
     },
-    /// Members differ, and nobody knows whose state is right.
+    /// Members differ, and it cannot be decided whose state is right.
     #[error(transparent)]
     Inconsistent(#[from] InconsistentState),
     /// A listen URL cannot be bound.
@@ -58,11 +58,11 @@ pub enum BootError {
     #[error("this member was removed from the cluster")]
     Removed,
     /// A thread, a socket or a signal handler was refused.
-    #[error("{what}: {source}")]
+    #[error("failed to {what}: {source}")]
     Io {
-        /// What was attempted.
+        /// The attempted action.
         what: String,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
 }

@@ -1,5 +1,5 @@
-//! Refuses to begin or join a cluster in which members of etcd run: their streams and their log are other
-//! ones, so such a member would wait for ever while etcd counts it for its quorum.
+//! Refuses to bootstrap or join a cluster that has etcd members: their peer protocol and log differ, so this member
+//! would wait without end while etcd counts it for its quorum.
 
 use futures_util::future::join_all;
 use witan_config::Url;
@@ -20,7 +20,7 @@ impl EtcdMember {
     pub const EXIT_CODE: i32 = 38;
 }
 
-/// Asks the members at these URLs; an error if one of them runs etcd. Those that do not answer are not judged.
+/// Asks the members at these URLs; an error if one of them runs etcd. Members that do not answer are ignored.
 pub async fn refuse(urls: &[&Url], dialer: &PeerDialer) -> Result<(), EtcdMember> {
     let answers = join_all(urls.iter().map(|url| query::is_etcd(url, dialer))).await;
     let mut found = urls.iter().zip(answers);

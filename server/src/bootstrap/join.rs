@@ -188,7 +188,7 @@ fn has_urls(known: &[String], given: &[Url]) -> bool {
     let parsed: Vec<Url> = known.iter().filter_map(|url| url.parse().ok()).collect();
     let all_in = |of: &[Url], others: &[Url]| {
         of.iter()
-            .all(|url| others.iter().any(|other| other.same_place(url)))
+            .all(|url| others.iter().any(|other| other.same_endpoint(url)))
     };
     parsed.len() == known.len() && all_in(&parsed, given) && all_in(given, &parsed)
 }
@@ -218,7 +218,7 @@ mod tests {
         }
     }
 
-    /// Of members that were started, but for the last one.
+    /// Of members that were started, except the last one.
     fn cluster(urls: &[(u64, &str)]) -> RemoteCluster {
         let last = urls.last().map(|(id, _)| *id);
         let client_urls = |id| match Some(id) == last {

@@ -16,7 +16,7 @@ use witan_storage::DataIdentity;
 
 use join::JoinedCluster;
 
-/// What a member starts from.
+/// The state that a member starts from.
 #[derive(Debug)]
 pub enum Start {
     /// The data directory is empty: start a new cluster, or join one.

@@ -1,5 +1,5 @@
-//! When states are compared, and what is done about a difference: the leader raises alarms, and each corrupt
-//! member replaces its own state.
+//! Decides when states are compared, and reacts to a difference: the leader raises alarms, and each corrupt member
+//! replaces its own state.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::{
     verdict::{MemberHash, Verdict, decide},
 };
 
-/// How often a member looks whether it has the alarm.
+/// How often a member checks whether it has the alarm.
 const ALARM_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How often a member replaces its state before it waits for [`REBUILD_PAUSE`].
@@ -24,7 +24,7 @@ const REBUILDS_MAX: u32 = 3;
 /// Pause after attempts to replace the state that have failed.
 const REBUILD_PAUSE: Duration = Duration::from_secs(10);
 
-/// Member of an alarm that concerns the whole cluster, as in etcd: nobody knows whose state is right.
+/// Member of an alarm that concerns the whole cluster, as in etcd: it cannot be decided whose state is right.
 const WHOLE_CLUSTER: u64 = 0;
 
 /// A member that starts has another state than others, and none of them can be trusted more.
@@ -52,7 +52,7 @@ enum RebuildError {
 
 /// How this member's state compares.
 enum Standing {
-    /// Most voters have it, or nobody differs.
+    /// It equals that of most voters, or all states are equal.
     Sound {
         /// Whether it was replaced before.
         rebuilt: bool,
@@ -68,7 +68,7 @@ enum Standing {
 pub struct CorruptionChecker {
     /// The running member.
     pub node: Node,
-    /// How the others are called.
+    /// Connects to the other members.
     pub dialer: PeerDialer,
     /// When to compare.
     pub checks: CorruptionChecks,

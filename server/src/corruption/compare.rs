@@ -15,8 +15,8 @@ use super::verdict::{MemberHash, ReleaseHash, Verdict, decide};
 /// How long this member may take to hash its state.
 const HASH_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long others may take when this member has hashed its state, beside twice the time that it took. One that
-/// was restarted meanwhile may never have a hash at this point of the log.
+/// How long others may take after this member has hashed its state, in addition to twice the time that it took. A
+/// member that was restarted may never have a hash at this point of the log.
 const OTHERS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Pause before members that have no hash yet are asked again.
@@ -57,7 +57,7 @@ impl Comparison {
     }
 }
 
-/// What one member says.
+/// The answer of one member.
 enum Answer {
     Hash(ReleaseHash),
     /// It has not hashed its state there, or not yet.
@@ -156,7 +156,7 @@ async fn ask_one(cluster_id: u64, member: &Member, dialer: &PeerDialer, index: u
             Ok(None) => return Answer::NotYet,
             Err(error) => {
                 let member = format!("{:x}", member.id);
-                tracing::debug!(member, %url, %error, "a member does not say which state it has");
+                tracing::debug!(member, %url, %error, "cannot get the state hash of a member");
             }
         }
     }

@@ -5,7 +5,7 @@ use witan_base::metrics::Register;
 
 use super::verdict::Verdict;
 
-/// What the checker feeds.
+/// Series of the checker.
 #[derive(Clone, Debug)]
 pub struct CorruptionMetrics {
     checks: IntCounterVec,

@@ -1,14 +1,14 @@
-//! Finds members whose state is another one than that of most others, and gives them the leader's.
+//! Finds members whose state differs from that of most others, and replaces it by the leader's.
 //!
-//! At a point of the log every member hashes its whole state. The points are compactions, and entries that
-//! are proposed for it. Members that differ from most voters get the alarm CORRUPT, which stops writes as
-//! in etcd, and ask the leader for its state. Once theirs is that of the others, the alarm is lowered.
+//! At a point of the log every member hashes its whole state. The points are compactions, and entries that are proposed
+//! for it. Members that differ from most voters get the alarm CORRUPT, which stops writes as in etcd, and ask the
+//! leader for its state. Once their state equals that of the others, the alarm is lowered.
 //!
-//! What does not live here: how a state is hashed (`snapshot`), where the hashes are kept (`node`), how other
-//! members are asked (`peer::query`), what an alarm stops (`machine/alarm.rs`).
+//! Not here: how a state is hashed (`snapshot`), where the hashes are kept (`node`), how other members are asked
+//! (`peer::query`), what an alarm stops (`machine/alarm.rs`).
 //!
-//! Reading order: `verdict` (what follows from the hashes; pure) → `compare` (asks the others) → `checker` (when,
-//! and what is done about it) → `metrics`.
+//! Reading order: `verdict` (evaluates the hashes; pure) → `compare` (asks the others) → `checker` (schedule and
+//! reaction) → `metrics`.
 
 mod checker;
 mod compare;

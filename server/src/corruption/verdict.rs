@@ -1,10 +1,10 @@
-//! What follows from the hashes of all members at one point of the log. Pure.
+//! Evaluates the hashes of all members at one point of the log. Pure.
 
 use std::collections::BTreeMap;
 
 use witan_node::StateHash;
 
-/// What a member says about its state.
+/// The state hash of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MemberHash {
     pub(super) member: u64,
@@ -35,14 +35,13 @@ pub(super) enum Verdict {
         /// Members whose state is another one.
         corrupt: Vec<u64>,
     },
-    /// Members differ, and nobody knows whose state is right.
+    /// Members differ, and it cannot be decided whose state is right.
     Undecided,
 }
 
 /// Compares the states of all members, at one point of the log.
 ///
-/// Releases may lay out what is beside the keys differently, so it is compared only if one release runs
-/// everywhere.
+/// Releases may lay out records other than keys differently, so these are compared only if all members run one release.
 pub(super) fn decide(members: &[MemberHash]) -> Verdict {
     let found = || members.iter().filter_map(|member| member.found.as_ref());
     let mut releases = found().map(|found| &found.release);

@@ -36,11 +36,11 @@ fn failed(dir: &Path, source: io::Error) -> CommandResult {
 /// Replaces `from` by `to` in all values of the checkpoint in a data directory; returns the text to print.
 fn alter_dir(dir: &Path, from: &[u8], to: &[u8]) -> Result<String, OfflineError> {
     let refusal = |error: String| OfflineError::open("alter", dir)(io::Error::other(error));
-    let identity = storage::identity(dir)?.ok_or_else(|| refusal("no member is there".into()))?;
+    let identity = storage::identity(dir)?.ok_or_else(|| refusal("there is no member".into()))?;
     let metrics = StorageMetrics::register(&Register::default());
     let (mut storage, recovered) = storage::open(dir, &identity, &Arc::default(), &metrics)?;
     let view = recovered.checkpoint;
-    let view = view.ok_or_else(|| refusal("no checkpoint is there".into()))?;
+    let view = view.ok_or_else(|| refusal("there is no checkpoint".into()))?;
     let (view, altered) = altered(&view, from, to).map_err(|error| refusal(error.to_string()))?;
     let written = storage.checkpoint.write(None, &view);
     written.map_err(OfflineError::open("write", dir))?;
@@ -66,7 +66,7 @@ fn altered(view: &View, from: &[u8], to: &[u8]) -> Result<(View, usize), Corrupt
         };
         count += 1;
         let end = value.len().saturating_sub(CRC_BYTES);
-        // of the value alone, of the key without the byte of its room and the value, or none
+        // of the value alone, of the key without its byte of kind and the value, or none
         let checked = [&[], &key[1..]]
             .into_iter()
             .find(|key| crc(key, &value[..end]) == value[end..]);

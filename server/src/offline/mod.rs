@@ -1,7 +1,7 @@
 //! Offline commands: `witan snapshot status` and `restore`, as in etcdutl, texts and exit codes
 //! included.
 //!
-//! What does not live here: the format of snapshots (`snapshot`), the data directory (`storage`).
+//! Not here: the format of snapshots (`snapshot`), the data directory (`storage`).
 //!
 //! Reading order: this file (the command line) → `digest` → `restore` → `show`; `alter` is for tests alone.
 
@@ -62,7 +62,7 @@ pub enum OfflineError {
     Broken {
         /// Path of the snapshot.
         path: String,
-        /// The defect and its place in the file.
+        /// The defect and its location in the file.
         source: snapshot::BoltError,
     },
     /// The file does not end with a digest.
@@ -186,10 +186,10 @@ struct RestoreArguments {
     /// Do not ask for the digest at the file's end (a file from a data directory has none).
     #[arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", require_equals = true)]
     skip_hash_check: bool,
-    /// No effect: nothing is mapped into memory.
+    /// No effect: the store is not mapped into memory.
     #[arg(long)]
     initial_memory_map_size: Option<u64>,
-    /// How much the last revision goes up.
+    /// By how much the last revision is raised.
     #[arg(long, default_value_t = 0)]
     bump_revision: u64,
     /// Everything up to the last revision counts as compacted (comes with --bump-revision).

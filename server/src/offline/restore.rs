@@ -141,7 +141,7 @@ impl ProgressBar {
         if self.shown {
             let full = (self.percent / 4) as usize;
             let bar = format!("{:<25}", "#".repeat(full));
-            // an error is ignored: the terminal may be gone
+            // an error is ignored: the terminal may be closed
             let _ = write!(
                 io::stderr(),
                 "\r{:<8} [{bar}] {:>3} %",

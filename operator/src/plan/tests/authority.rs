@@ -106,7 +106,7 @@ impl World {
     pub(super) fn judge_rotation(&self, step: &Step) {
         self.all_serve(step);
         let current = self.pods.iter().all(|(ordinal, pod)| {
-            // What is left of a removed member speaks to nobody.
+            // The pod of a removed member has no connections.
             pod.template == self.template || self.member(*ordinal).is_none()
         });
         assert!(current, "all members have started with it: {step:?}");
@@ -184,7 +184,7 @@ fn an_authority_is_followed_a_year_before_its_end() {
     }
 }
 
-/// Without certificates of the operator there is no authority to follow.
+/// The cluster has no authority, so there is none to rotate.
 #[test]
 fn an_authority_that_is_not_there_is_not_rotated() {
     let mut world = cluster(3);

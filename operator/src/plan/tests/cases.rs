@@ -114,7 +114,7 @@ fn discovery_is_for_the_first_start_alone() {
     }
 }
 
-/// The count at creation counts, whatever the spec says before the first answer.
+/// The number at creation counts, even if the spec changes before the first answer.
 #[test]
 fn a_size_that_changes_during_the_first_start_changes_it_afterwards() {
     let mut world = World::new(EtcdClusterSpec::minimal(), 3);
@@ -196,7 +196,7 @@ fn obstacles_are_reported_and_never_replaced() {
     }
 }
 
-/// coreos: with two of three dead, members are thrown away until nothing is left.
+/// coreos: with two of three members down, all members are thrown away.
 #[test]
 fn without_a_quorum_nothing_is_removed() {
     let mut world = cluster(3);
@@ -289,7 +289,7 @@ fn different_cluster_ids_stop_everything() {
     assert_eq!(why(&step), Some(&Why::ClusterIdMismatch), "{step:?}");
 }
 
-/// Of a first try one member came far enough to write; the EtcdCluster was made again with its claims.
+/// One member of a failed first start wrote data; the EtcdCluster was recreated with its claims.
 #[test]
 fn a_disk_that_is_left_of_a_first_try_gives_way() {
     let world = cluster(3);
@@ -362,8 +362,8 @@ fn a_disk_of_a_first_try_that_is_fenced_or_may_not_be_deleted_stays() {
     );
 }
 
-/// Before a quorum serves nobody knows whose disk counts: the first members start beside those of a first try, which may have
-/// been larger, and if they do not come to serve, a person is asked.
+/// Before a quorum serves it is unknown whose disk counts: the first members start beside those of an earlier attempt,
+/// which may have been larger, and if they do not come to serve, a person is asked.
 #[test]
 fn a_first_start_goes_on_beside_the_disks_of_another_one() {
     let said = |cluster_id, members| Said { cluster_id, members, blank: true };

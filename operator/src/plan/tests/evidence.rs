@@ -1,4 +1,4 @@
-//! Named cases: what shows that a member is lost for good, and what only looks like it.
+//! Named cases: whether a member is lost or only seems to be.
 
 use super::{
     cases::{break_pod, cluster, removals, stopped},
@@ -32,7 +32,7 @@ fn a_member_that_answers_is_never_removed() {
     }
 }
 
-/// It answers, and its pod is never ready: a readiness gate that nobody passes, a probe that is cut off.
+/// It answers, and its pod is never ready: a readiness gate that stays false, a probe that is cut off.
 #[test]
 fn a_member_that_answers_goes_for_no_surplus_below_the_highest() {
     let mut world = cluster(5);
@@ -169,7 +169,7 @@ fn a_bad_disk_is_replaced_though_the_template_changes() {
     assert_eq!(removals(&world), [Removal::BadDisk]);
 }
 
-/// The node is gone for good, and with it the pod that cannot end: a person gives up its disk.
+/// The node is lost, so its pod cannot be deleted: a person gives up its disk.
 #[test]
 fn a_pod_that_does_not_end_blocks_no_growth() {
     let mut world = cluster(3);
@@ -202,7 +202,7 @@ fn the_annotation_replaces_a_member_at_once_and_once() {
     assert!(world.members.iter().all(|member| member.id != id));
 }
 
-/// Nothing is lost with a member that keeps its data in its pod, and nothing else brings it back.
+/// A member without a disk loses nothing by being replaced, and cannot come back otherwise.
 #[test]
 fn a_member_without_a_disk_is_replaced_after_its_time() {
     let mut world = World::new(EtcdClusterSpec::minimal(), 7);

@@ -1,5 +1,5 @@
-//! What happens to a cluster from outside: pods and disks go, people change the spec and the membership. Disks are
-//! lost only as long as a quorum of whole members is left, because nothing can bring back more.
+//! Faults of a cluster: pods and disks are lost, people change the spec and the membership. Disks are lost only while a
+//! quorum of whole members is left, because no step can restore more.
 
 use super::world::World;
 use crate::{
@@ -88,7 +88,7 @@ impl World {
         }
     }
 
-    /// Has the API server or the members refuse some steps from now on, or none any more.
+    /// Has the API server or the members refuse some steps from now on, or none.
     fn refuse(&mut self) {
         let kinds: [fn(&Step) -> bool; 4] = [
             |step| matches!(step, Step::StartMember { ordinal: 0 | 3, .. }),
@@ -110,7 +110,7 @@ impl World {
         }
     }
 
-    /// Joins the node of a pod to the control plane again: what was deleted meanwhile ends.
+    /// Reconnects the node of a pod to the control plane: pods that were deleted before now end.
     pub(super) fn join(&mut self, ordinal: Ordinal) {
         let now = self.now;
         if let Some(pod) = self.pods.get_mut(&ordinal).filter(|pod| pod.cut) {

@@ -1,4 +1,4 @@
-//! What a step must never do, whatever was seen.
+//! Invariants that every step must keep in every observed state.
 
 use super::world::World;
 use crate::model::{Bootstrap, MemberId, Observed, Ordinal, PeerTls, Removal, Step, Stop, quorum};
@@ -135,8 +135,8 @@ impl World {
         }
     }
 
-    /// Asserts that a voter is removed on evidence alone: it does not answer, and its disk is gone or bad, or it is the
-    /// one that goes. One without a disk gets its time to come back.
+    /// Asserts that a voter is removed on evidence alone: it does not answer, and its disk is lost or bad, or it is the
+    /// one to remove. One without a disk gets its time to come back.
     fn judge_evidence(&self, step: &Step, id: MemberId, reason: Removal, seen: &Observed) {
         let member = self.members.iter().find(|member| member.id == id);
         let Some(member) = member.filter(|member| !member.learner) else {

@@ -136,7 +136,7 @@ fn cert_manager_is_asked_before_the_first_pod_and_waited_for() {
     assert!(matches!(begun, Step::BeginBootstrap { .. }), "{begun:?}");
 }
 
-/// Its definitions can be deleted under a cluster: that ends renewals, and nothing else.
+/// The definitions of cert-manager can be deleted while a cluster runs: that ends renewals only.
 #[test]
 fn without_cert_manager_nothing_begins_and_a_cluster_is_kept_up() {
     let spec = with_cert_manager();
@@ -168,7 +168,8 @@ fn without_cert_manager_nothing_begins_and_a_cluster_is_kept_up() {
     assert!(matches!(mended, Step::StartMember { .. }), "{mended:?}");
 }
 
-/// coreos #1116 had none; one that blocks the only member would keep a node from being drained.
+/// coreos #1116 had none; a budget that protects the only member would keep a node from being
+/// drained.
 #[test]
 fn the_budget_follows_the_voters() {
     for (members, kept) in [(1, 0), (2, 2), (3, 2), (5, 3)] {

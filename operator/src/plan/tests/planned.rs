@@ -41,7 +41,7 @@ fn a_leader_hands_over_before_it_goes() {
     );
 }
 
-/// A removed member cannot write for its clients any more: it stops first, if the others decide without it.
+/// A removed member cannot serve its clients' writes: it stops first, if the others have a quorum without it.
 #[test]
 fn a_member_that_goes_stops_before_it_is_removed() {
     let mut world = cluster(5);
@@ -75,7 +75,7 @@ fn a_member_that_stopped_to_go_comes_back_if_it_is_wanted_again() {
     assert!(removals(&world).is_empty());
 }
 
-/// A claim that is being deleted stays until its pod is gone: its member serves, and nothing is to be healed.
+/// A claim that is being deleted exists until its pod is deleted: its member serves, and needs no repair.
 #[test]
 fn with_self_healing_off_a_member_whose_claim_is_ending_does_not_go_first() {
     for heals in [false, true] {
@@ -130,7 +130,7 @@ fn a_changed_template_reaches_every_member_the_leader_last() {
     assert_eq!(moves.count(), 1);
 }
 
-/// An image that does not start stops the rollout at its first member, and the mended one goes on.
+/// An image that does not start stops the rollout at its first member, and a corrected one continues it.
 #[test]
 fn a_bad_template_takes_one_member_alone() {
     let mut world = cluster(3);
@@ -163,7 +163,7 @@ fn a_learner_that_is_not_wanted_any_more_goes() {
     assert_eq!(removals(&world), [Removal::ScaleIn]);
 }
 
-/// Scaling in below a dead member takes the dead one once it had its time, and disturbs no other.
+/// Scaling in below a failed member removes the failed one after its time, and disturbs no other.
 #[test]
 fn scaling_in_prefers_a_member_that_does_not_serve() {
     let mut world = cluster(5);
@@ -179,8 +179,8 @@ fn scaling_in_prefers_a_member_that_does_not_serve() {
     assert_eq!(left, [0, 2, 3, 4]);
 }
 
-/// Members before and after, those that are down for good, which of them are removed at once and which after their
-/// time, and who is left.
+/// Members before and after, those that are down, which of them are removed at once and which after their time, and
+/// which are left.
 #[test]
 fn with_a_surplus_the_highest_ordinal_goes_and_others_have_their_time() {
     type Case<'a> = (i32, i32, &'a [u32], &'a [u32], &'a [u32], &'a [u32]);
@@ -277,7 +277,7 @@ fn growth_that_is_refused_stays_in_sight_and_stops_nothing() {
     assert!(matches!(step, Step::AddLearner { .. }), "{step:?}");
 }
 
-/// A changed spec, or a new operator, during an outage: who reads its disk goes on reading it.
+/// A changed spec, or a new operator, during an outage: a member that reads its disk continues.
 #[test]
 fn without_a_quorum_only_what_cannot_start_gets_the_new_template() {
     let mut world = cluster(3);
@@ -353,7 +353,7 @@ fn versions_far_apart_are_refused() {
     let refused = |_: &World, step: &Step| matches!(why(step), Some(Why::VersionStep { .. }));
     assert!(world.run(20, refused));
     assert!(stopped(&world).is_empty());
-    // what members say is the version of etcd that they speak
+    // members report the version of etcd that they implement
     world.spec.version = Some("0.2.0".to_owned());
     world.settle();
     assert_eq!(stopped(&world).len(), 3);
@@ -383,7 +383,7 @@ fn peer_tls_comes_and_goes_on_a_running_cluster() {
             .taken
             .iter()
             .filter(|step| matches!(step, Step::DeletePod { reason: Stop::PeerTls, .. }));
-        // The last one that listened with TLS needs no certificate any more.
+        // The last member that listened with TLS alone needs no certificate any more.
         let each_twice = if on { 6 } else { 5 };
         assert_eq!(stops.count(), each_twice);
     }

@@ -73,7 +73,7 @@ fn history(world: &mut World) {
         let step = progresses(world);
         let lone = matches!(why(&step), Some(Why::OnlyCopy(_)));
         if let Some(Why::UnprovenTemplate(ordinal) | Why::Exited(ordinal, _)) = why(&step) {
-            // What a person finds out.
+            // A fact that a person finds out.
             let claim = world.claims.get(ordinal);
             let bad = claim.is_some_and(|claim| claim.damaged || claim.data.is_none());
             let member = world.member(*ordinal).filter(|_| bad);

@@ -11,7 +11,7 @@ fn refuses(world: &mut World, refused: fn(&Step) -> bool) {
     world.refuses = Some(refused);
 }
 
-/// A storage quota that a new claim exceeds, and a voter whose pod is lost meanwhile.
+/// A storage quota that a new claim exceeds, and a voter whose pod is lost at the same time.
 #[test]
 fn a_learner_that_cannot_start_keeps_no_voter_away() {
     let mut world = cluster(3);
@@ -104,7 +104,7 @@ fn a_refused_step_is_waited_for_and_tried_again() {
     assert_eq!(plan(&world.spec, &world.status, &seen), step);
 }
 
-/// What the spec says cannot be made: lost pods come back, and the cluster does not count as it should be.
+/// The spec cannot be realized: lost pods are recreated, and the cluster does not count as wanted.
 #[test]
 fn a_spec_that_makes_no_pod_is_reported() {
     let world = cluster(3);
@@ -114,7 +114,7 @@ fn a_spec_that_makes_no_pod_is_reported() {
     assert_eq!(why(&step), Some(&Why::SpecRejected), "{step:?}");
 }
 
-/// An image that cannot be pulled is what a first try meets most.
+/// An image that cannot be pulled is the most frequent failure of a first start.
 #[test]
 fn a_first_start_says_why_it_waits() {
     let mut world = World::new(EtcdClusterSpec::minimal(), 3);

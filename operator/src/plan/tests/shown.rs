@@ -1,4 +1,4 @@
-//! What a pass sees of the fake cluster.
+//! The observation of the fake cluster.
 
 use std::collections::BTreeMap;
 
@@ -86,7 +86,7 @@ impl World {
     }
 
     fn pod_seen(&self, ordinal: Ordinal, pod: &FakePod) -> PodSeen {
-        // Of some nothing is known but that the pod is not ready.
+        // Of some only the missing readiness of the pod is known.
         let away = pod.cut && self.runs(ordinal) && ordinal % 2 == 1;
         let away = away.then_some(Obstacle::NodeNotReady);
         PodSeen {

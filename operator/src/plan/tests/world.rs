@@ -1,5 +1,5 @@
-//! A fake cluster: pods, claims and members with just enough of raft to know what a step does. What a step must
-//! never do is in `judge`.
+//! A fake cluster: pods, claims and members with just enough of raft to know the effect of a step. The invariants of
+//! steps are in `judge`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,11 +23,11 @@ pub(super) struct FakePod {
     pub(super) gone_at: Option<i64>,
     /// When its deletion began.
     pub(super) deleted_at: i64,
-    /// Its node has lost the control plane: its process runs on, whatever happens to the pod.
+    /// Its node is cut off from the control plane: its process continues, whatever happens to the pod.
     pub(super) cut: bool,
     /// It was made while a secret was missing, and waits for it.
     pub(super) waits: bool,
-    /// What its process ends with.
+    /// The exit code of its process.
     pub(super) exit: Option<i32>,
     pub(super) runs_at: i64,
     pub(super) broken: bool,
@@ -35,9 +35,9 @@ pub(super) struct FakePod {
     pub(super) obstacle: Option<Obstacle>,
     pub(super) ready: bool,
     pub(super) ready_changed: i64,
-    /// The member whose data is in it, when there is no claim.
+    /// The member whose data it holds, when there is no claim.
     pub(super) data: Option<MemberId>,
-    /// The authority of the certificate that its member shows others, and the further ones that it trusts.
+    /// The authority of its member's certificate, and the further ones that it trusts.
     pub(super) certificate: Vec<u32>,
 }
 
@@ -82,7 +82,7 @@ pub(super) struct World {
     pub(super) replace: Option<MemberId>,
     /// Steps that the API server refuses.
     pub(super) refuses: Option<fn(&Step) -> bool>,
-    /// Those that it has refused, and until when they are not tried again.
+    /// Refused steps, and until when each is not retried.
     pub(super) refused: Vec<(Step, i64)>,
     pub(super) pods: BTreeMap<Ordinal, FakePod>,
     pub(super) claims: BTreeMap<Ordinal, FakeClaim>,
@@ -189,7 +189,7 @@ impl World {
         })
     }
 
-    /// What the process of an ordinal has ended with.
+    /// The exit code of an ordinal's process.
     pub(super) fn exit(&self, ordinal: Ordinal) -> Option<i32> {
         let pod = self.pods.get(&ordinal)?;
         if pod.waits || pod.obstacle.is_some() || self.now < pod.runs_at {

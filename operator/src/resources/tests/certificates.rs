@@ -1,4 +1,4 @@
-//! The certificates: who trusts whom, also while the authority changes.
+//! The certificates: which authority signs and which are trusted, also during a rotation.
 
 use std::{
     io::{Read, Write},
@@ -39,7 +39,7 @@ fn issued_certificates_are_trusted_by_both_sides_and_no_others() {
     assert!(shake(&server, &foreign, "orders-client.shop.svc").is_err());
 }
 
-/// Its secret was deleted: the key is gone, and what it signed is in use by members and clients.
+/// Its secret was deleted: the key is lost, and certificates that it signed are in use by members and clients.
 #[test]
 fn an_authority_that_is_lost_is_followed_without_a_gap() {
     let resource = full();

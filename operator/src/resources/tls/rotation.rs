@@ -1,7 +1,7 @@
-//! The authority's secret on its way from one authority to the next. Where it is follows from what is in it.
+//! The authority's secret during a rotation. Its contents determine the stage.
 //!
-//! `ca.crt` is what everyone trusts, the authority that signs first; it is beside each certificate, too, and says there
-//! whether the certificate is up to date. Besides the pair that signs, `next.crt` and `next.key` are there while the next
+//! `ca.crt` holds the trusted authorities, the signing one first; a copy beside each certificate shows whether the
+//! certificate is up to date. In addition to the signing pair there are `next.crt` and `next.key` while the next
 //! authority is trusted and does not sign yet.
 
 use std::time::SystemTime;
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How long both authorities are trusted before each of the two changes that follow, unless the annotation says
-/// otherwise: clients outside of the cluster fetch what they trust and show within a day.
+/// otherwise: clients outside of the cluster fetch their authorities and certificates within a day.
 const OVERLAP: &str = "24h";
 
 const NEXT_CERTIFICATE: &str = "next.crt";
@@ -75,16 +75,16 @@ pub fn rotated(
     Ok(secret)
 }
 
-/// Makes the secret of an authority that follows one whose key is lost, by the certificates that this one has signed: `of` is
-/// the secret of one of them. The next authority is introduced; until it signs there is no key, and what is signed stays.
-/// `None` if the former has ended.
+/// Makes the secret of an authority that follows one whose key is lost, by the certificates that this one has signed:
+/// `of` is the secret of one of them. The next authority is introduced; until it signs there is no key, and existing
+/// certificates stay. `None` if the former has expired.
 pub fn succeeding(
     cluster: &Cluster<'_>,
     of: &Secret,
     now: SystemTime,
 ) -> Result<Option<Secret>, ResourceError> {
     let trusted = String::from_utf8_lossy(value(of, "ca.crt")?).into_owned();
-    // the one that signs is the first
+    // the first one signs
     let former = trusted.split_inclusive(PEM_END).next().unwrap_or_default();
     let ends = super::end(former.as_bytes()).unwrap_or(0);
     let at = Timestamp::try_from(now).map_err(super::failed)?;
@@ -108,8 +108,8 @@ pub fn succeeding(
     Ok(Some(made))
 }
 
-/// Makes the certificate of a role anew. While the key of the authority is lost, one whose names are right is kept and trusts
-/// the next authority as well; another one is signed by the next authority.
+/// Reissues the certificate of a role. While the key of the authority is lost, a certificate with the right names is
+/// kept and trusts the next authority as well; any other is signed by the next authority.
 pub fn renewed(
     cluster: &Cluster<'_>,
     role: CertificateRole,
@@ -145,7 +145,7 @@ pub fn authority_seen(cluster: &Cluster<'_>, secret: &Secret) -> AuthoritySeen {
     let asks = |of: Option<&String>| of.filter(|text| !text.is_empty()).cloned();
     let wanted = asks(cluster.resource.annotations().get(ROTATE_AUTHORITY));
     let overlap = cluster.resource.annotations().get(AUTHORITY_OVERLAP);
-    // no schema looks at an annotation: a text that is no span must not mean that there is no overlap
+    // no schema checks an annotation: an invalid duration must not mean that there is no overlap
     let overlap = overlap.and_then(|text| Span::parse(text));
     let overlap = overlap.unwrap_or_else(|| Span(OVERLAP.to_owned()));
     let since = secret.annotations().get(ROTATED_AT);

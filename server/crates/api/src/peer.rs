@@ -1,4 +1,4 @@
-//! What the peer port answers over HTTP: a member in the JSON of `/members`, and the hash of a state in that of
+//! HTTP answers of the peer port: a member in the JSON of `/members`, and the hash of a state in that of
 //! `/members/statehash`. The order of the fields is the order on the wire.
 
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ pub struct Member {
 /// Hash of a member's whole state at a point of the log, as members ask each other for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateHash {
-    /// Release that computed `others`: the layout of what it hashes may differ between releases.
+    /// Release that computed `others`: the layout of the hashed records may differ between releases.
     pub release: String,
     /// Raft index of the last entry that the state has applied.
     pub index: u64,

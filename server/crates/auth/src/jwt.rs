@@ -91,7 +91,7 @@ impl Jwt {
                 .split_once('=')
                 .ok_or_else(|| format!("{option} is not NAME=VALUE"))?;
             if given.insert(name, value).is_some() {
-                return Err(format!("{name} stands twice"));
+                return Err(format!("{name} is given twice"));
             }
         }
         let file = |name: &str| -> Result<Option<Vec<u8>>, String> {
@@ -214,7 +214,7 @@ mod tests {
         }
     }
 
-    /// Whether a token is taken whose claims are those of root and these.
+    /// Whether a token with root's claims and these is accepted.
     fn takes(more: Value) -> bool {
         let mut claims = json!({"username": "root", "revision": 1});
         let more = more.as_object().expect("claims").clone();

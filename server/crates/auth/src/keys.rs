@@ -132,7 +132,7 @@ fn private_key(method: Algorithm, pem: &[u8]) -> Result<(EncodingKey, DecodingKe
     }
 }
 
-/// Refuses an empty secret, with which everybody could sign; warns of one that is shorter than the
+/// Refuses an empty secret, with which any client could sign; warns of one that is shorter than the
 /// hash (RFC 7518, section 3.2).
 fn check_secret(method: Algorithm, secret: &[u8]) -> Result<(), String> {
     let hash_bytes = match method {

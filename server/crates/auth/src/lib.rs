@@ -1,12 +1,11 @@
-//! Authentication: who sends a request, and whether a password is correct.
+//! Authentication: the user of a request, and the check of passwords.
 //!
-//! What does *not* live here: what users may do, and the hashes of passwords; both are in the state
+//! Not here: permissions of users and the hashes of passwords, which are in the state
 //! (`server/crates/replica/src/machine/auth`). Secrets are neither logged nor printed by `Debug`.
 //!
-//! Reading order: `credentials` (token or certificate of a request) → this file (who the caller is)
-//! → `password` (bcrypt's format) → `hashing` (bcrypt on its own threads) with `queue` (which
-//! password is next) and `verified` (cache of verified passwords) → `jwt` (signed tokens) with
-//! `keys` (their keys).
+//! Reading order: `credentials` (token or certificate of a request) → this file (the caller) → `password` (bcrypt's
+//! format) → `hashing` (bcrypt on its own threads) with `queue` (the order of passwords) and `verified` (cache of
+//! verified passwords) → `jwt` (signed tokens) with `keys` (their keys).
 
 mod credentials;
 mod hashing;
@@ -45,7 +44,7 @@ pub enum TokenError {
     #[error("token signing attempted with verify-only key")]
     VerifyOnly,
     /// The system gave no random numbers.
-    #[error("no random numbers")]
+    #[error("the system provides no random numbers")]
     NoRandomness,
 }
 
@@ -132,8 +131,8 @@ impl Authenticator {
         }
     }
 
-    /// Issues the token of a user who was authenticated at an auth revision. A simple token is made
-    /// of `prefix` and the index of the log entry of the authentication.
+    /// Issues the token of a user who was authenticated at an auth revision. A simple token consists of `prefix` and
+    /// the index of the authentication's log entry.
     pub fn token(
         &self,
         user: &str,

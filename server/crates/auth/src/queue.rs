@@ -1,9 +1,8 @@
 //! A fair queue of passwords for the hashing threads.
 //!
-//! Addresses take turns, and within an address groups of user names, so that one client's wrong
-//! passwords delay another client by a few hashes only. Within a group the newest and the oldest
-//! alternate, so that a new request is served soon and none waits forever. One address never
-//! occupies all threads, if there are several. What does *not* live here: hashing.
+//! Addresses take turns, and within an address groups of user names, so that one client's wrong passwords delay another
+//! client by a few hashes only. Within a group the newest and the oldest alternate, so that a new request is served
+//! soon and none waits forever. One address never occupies all threads, if there are several. Not here: hashing.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -56,7 +55,7 @@ struct QueueState {
 struct ClientQueue {
     running: usize,
     waiting: usize,
-    /// The group whose turn is next.
+    /// The group that is served next.
     turn: usize,
     groups: [UserGroup; GROUPS],
 }
@@ -131,11 +130,11 @@ impl PasswordQueue {
         client: ClientNetwork,
         user: &str,
     ) -> Result<HashingPermit, QueueFull> {
-        let mut place = self.enqueue(client, user)?;
-        let called = timeout(WAIT_MAX, &mut place.ready).await;
+        let mut ticket = self.enqueue(client, user)?;
+        let called = timeout(WAIT_MAX, &mut ticket.ready).await;
         match called {
             Ok(Ok(())) => {
-                place.taken = true;
+                ticket.taken = true;
                 Ok(HashingPermit { queue: Arc::clone(self), client })
             }
             // it was dropped for others, or timed out
@@ -143,8 +142,8 @@ impl PasswordQueue {
         }
     }
 
-    /// Adds a password to the queue. When the queue is full, the newest password of the address
-    /// with the most makes room, if that address has more than this one.
+    /// Adds a password to the queue. When the queue is full, the newest password of the address with the most is
+    /// dropped, if that address has more than this one.
     fn enqueue(
         self: &Arc<Self>,
         client: ClientNetwork,
@@ -240,7 +239,7 @@ impl QueueState {
             return;
         };
         let group = &mut client.groups[group].waiting;
-        // a ticket that was dropped is not in the queue any more
+        // the queue does not contain tickets that were dropped
         if let Ok(at) = group.binary_search_by_key(&id, |ticket| ticket.id) {
             group.remove(at);
             client.waiting -= 1;
@@ -269,8 +268,7 @@ impl QueueState {
         newest.is_some()
     }
 
-    /// Removes an address from the turns if nothing of it waits, and altogether if nothing of it
-    /// runs.
+    /// Removes an address from the turns if none of its passwords waits, and altogether if none is being hashed.
     fn forget_idle(&mut self, address: ClientNetwork) {
         let client = self.clients.get(&address);
         if client.is_some_and(|client| client.waiting == 0) {
@@ -323,9 +321,9 @@ mod tests {
         (address, user): (ClientNetwork, &str),
     ) -> usize {
         let queue = Arc::new(PasswordQueue::new(threads));
-        let mut places = Vec::new();
+        let mut tickets = Vec::new();
         for (address, user) in crowd {
-            places.push(queue.enqueue(address, &user).unwrap());
+            tickets.push(queue.enqueue(address, &user).unwrap());
         }
         let mut own = queue.enqueue(address, user).unwrap();
         let mut served = 0;
@@ -334,11 +332,11 @@ mod tests {
                 own.taken = true;
                 return served;
             }
-            let at = places.iter_mut().position(|place| {
-                place.taken = place.ready.try_recv().is_ok();
-                place.taken
+            let at = tickets.iter_mut().position(|ticket| {
+                ticket.taken = ticket.ready.try_recv().is_ok();
+                ticket.taken
             });
-            let done = places.swap_remove(at.expect("somebody is served"));
+            let done = tickets.swap_remove(at.expect("one of them is served"));
             served += 1;
             drop(HashingPermit { queue: Arc::clone(&queue), client: done.client });
         }
@@ -363,7 +361,7 @@ mod tests {
                 assert!(wait <= bound, "{threads} threads: {waits:?}");
             }
         }
-        // who shares with many addresses waits for one turn of each
+        // a client that shares the queue with many addresses waits for one turn of each
         assert!(turns_until(2, addresses(), (client(250), "root")).await <= 204);
     }
 
@@ -399,17 +397,17 @@ mod tests {
     async fn queues_are_bounded_and_the_fullest_address_gives_way() {
         let queue = Arc::new(PasswordQueue::new(1));
         let _held = queue.enter(client(0), "root").await.unwrap();
-        let mut places = Vec::new();
+        let mut tickets = Vec::new();
         for address in 1..=4 {
             for at in 0..WAITING_PER_ADDRESS_MAX {
-                places.push(queue.enqueue(client(address), &at.to_string()).unwrap());
+                tickets.push(queue.enqueue(client(address), &at.to_string()).unwrap());
             }
             assert!(queue.enqueue(client(address), "one more").is_err());
         }
         assert_eq!(queue.state().waiting, WAITING_MAX);
         let newcomer = queue.enqueue(client(9), "alice").unwrap();
         assert_eq!(queue.state().waiting, WAITING_MAX);
-        drop((places, newcomer));
+        drop((tickets, newcomer));
         assert_eq!(queue.state().waiting, 0);
     }
 

@@ -25,8 +25,7 @@ const VERIFIED_TTL: Duration = Duration::from_secs(5 * 60);
 
 type PasswordDigest = [u8; 32];
 
-/// Keyed digests of verified passwords with the time of verification. `Debug` prints nothing of
-/// them.
+/// Keyed digests of verified passwords with the time of verification. `Debug` prints none of them.
 pub(super) struct VerifiedPasswords {
     key: hmac::Key,
     known: Mutex<HashMap<PasswordDigest, Instant>>,

@@ -1,8 +1,7 @@
 //! Budgets of memory that clients may use in the whole process; requests beyond them are refused.
 //!
-//! Counts are bounded where things are counted (connections, streams, waits, tickets); but a few of
-//! them can be large, so what is large is also bounded by its bytes. Overload then shows as early
-//! refusals and not as memory.
+//! Numbers are bounded elsewhere (connections, streams, waits, tickets). Since a few large ones suffice to exhaust
+//! memory, large ones are also bounded by their bytes, so that overload leads to early refusals.
 
 mod metrics;
 
@@ -41,15 +40,15 @@ pub const SMALL_BYTES: usize = 4 << 10;
 /// loopback. A sixteenth is left to a new address.
 const ALONE_TIMES: usize = 15;
 
-/// For this long after an address was refused, every address may hold at most as much as is free:
-/// one that holds more is refused until it has released enough.
+/// For this long after an address was refused, every address may hold at most as much as is free: an address that holds
+/// more is refused until it has released enough.
 const CONTENTION: Duration = Duration::from_secs(1);
 
 /// A budget of bytes that many reserve from and release to. Clones share it.
 ///
-/// A connection may hold as much as is still free: one alone gets at most half, two get a third each,
-/// and some room is always left for those that hold little. The connections of an address together may
-/// hold `ALONE_TIMES` times as much, and no more than one connection after another address was refused.
+/// A connection may hold as much as is still free: one alone gets at most half, two get a third each, and some is
+/// always left for connections that hold little. The connections of an address together may hold `ALONE_TIMES` times as
+/// much, and no more than one connection after another address was refused.
 #[derive(Clone, Debug)]
 pub struct MemoryBudget {
     pool: Arc<Pool>,
@@ -205,7 +204,7 @@ pub struct ClientBudgets {
 }
 
 impl ClientBudgets {
-    /// Makes three budgets of which nothing is reserved.
+    /// Makes three empty budgets.
     pub fn new(metrics: &BudgetMetrics) -> Self {
         Self {
             answers: MemoryBudget::new(ANSWERS_BYTES_MAX, metrics.answers.clone()),
@@ -267,7 +266,7 @@ mod tests {
         let other = budget.of_connection(network(2));
         let small = other.try_reserve(50).expect("some room is left");
         assert!(other.try_reserve(200).is_none());
-        // from now on the first gets nothing until it holds no more than is free
+        // the first gets nothing until it holds no more than is free
         permits.truncate(1000);
         assert!(many[0].try_reserve(1).is_none());
         let large = other.try_reserve(200).expect("there is room now");
@@ -298,7 +297,7 @@ mod tests {
             permits.extend(std::iter::from_fn(|| client.try_reserve(1)));
             permits.len() - before
         };
-        // half, half of the rest, and so on: nobody takes the last
+        // half, half of the rest, and so on: the last byte is never taken
         let held: Vec<usize> = clients.iter().map(&mut fill).collect();
         assert_eq!(held, [60, 30, 15]);
         assert!(budget.of_connection(network(2)).try_reserve(10).is_some());

@@ -1,4 +1,4 @@
-//! The network of a client, by which budgets, queues and places share what they have.
+//! The network of a client, the unit of fair sharing for budgets, queues and permits.
 
 use std::{
     collections::HashMap,
@@ -60,7 +60,7 @@ impl ClientNetwork {
     }
 }
 
-/// What each network has for itself, for as long as a request or a connection of it refers to it.
+/// A value for each network, which lives as long as a request or a connection of it refers to it.
 #[derive(Debug)]
 pub struct PerNetwork<T>(Mutex<HashMap<ClientNetwork, Weak<T>>>);
 
@@ -71,8 +71,8 @@ impl<T> Default for PerNetwork<T> {
 }
 
 impl<T> PerNetwork<T> {
-    /// Returns the value of a network, shared with all who hold it now; if nobody does, makes it with `new`.
-    /// Only a weak reference is kept: the value ends with the last returned `Arc`.
+    /// Returns the value of a network, shared with its present users; if there are none, makes it with `new`. Only a
+    /// weak reference is kept: the value ends with the last returned `Arc`.
     pub fn get_or(&self, network: ClientNetwork, new: impl FnOnce() -> T) -> Arc<T> {
         // The map is whole at every step: a panic elsewhere does not spoil it.
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,7 +81,7 @@ impl<T> PerNetwork<T> {
         }
         if known.len() == known.capacity() {
             known.retain(|_, value| value.strong_count() > 0);
-            // As many insertions as entries pay for the next search.
+            // One search after as many insertions as there are entries: constant cost on average.
             let entries = known.len();
             known.reserve(entries + 1);
         }

@@ -1,8 +1,7 @@
 //! The file format of bbolt: pages of 4 KiB, each bucket a tree of them.
 //!
-//! A file is written in one pass, page after page, and read by walking from its root. Nothing is ever
-//! changed in place, so there is no free page and no cache here. What the buckets hold is not known
-//! here either.
+//! A file is written in one pass, page after page, and read by walking from its root. Nothing is changed in place, so
+//! there are no free pages and no cache. The contents of buckets are opaque.
 //!
 //! Reading order: `page` (the layout) → `writer` → `reader`.
 

@@ -139,14 +139,14 @@ impl MetaPage {
         let number = |at| u64_at(body, at).unwrap_or_default();
         let word = |at| u32_at(body, at).unwrap_or_default();
         if word(0) != MAGIC || word(4) != VERSION {
-            return Err("it is no bbolt file");
+            return Err("it is not a bbolt file");
         }
         if number(CHECKSUM_AT) != checksum(&body[..CHECKSUM_AT]) {
-            return Err("the checksum of its head is wrong");
+            return Err("the checksum of its meta page is wrong");
         }
         let page_bytes = u64::from(word(8));
         if !PAGE_SIZES.contains(&page_bytes) {
-            return Err("its pages have a size that no machine has");
+            return Err("its page size is invalid");
         }
         Ok(Self {
             root: number(16),
@@ -208,9 +208,9 @@ mod tests {
         torn[40] ^= 1;
         assert_eq!(
             MetaPage::parse(&torn),
-            Err("the checksum of its head is wrong")
+            Err("the checksum of its meta page is wrong")
         );
-        assert_eq!(MetaPage::parse(&[0; 4096]), Err("it is no bbolt file"));
+        assert_eq!(MetaPage::parse(&[0; 4096]), Err("it is not a bbolt file"));
         assert_eq!(MetaPage::parse(&page[..70]), Err("it is too short"));
     }
 }

@@ -38,7 +38,7 @@ pub enum BoltError {
     Page {
         /// Number of the page; 0 for an inline page.
         page: u64,
-        /// What is wrong with it.
+        /// The defect.
         what: &'static str,
     },
     /// A record that the caller refuses.
@@ -102,7 +102,7 @@ impl BoltFile {
                 }
                 (Some(0), Some(page)) => Bucket::Inline(page.to_vec()),
                 (Some(root), Some(_)) => Bucket::Root(root),
-                _ => return Err(BoltError::File("a bucket does not say where it is".into())),
+                _ => return Err(BoltError::File("a bucket has no root page".into())),
             };
             found.push((name.to_vec(), bucket));
             Ok(())
@@ -134,7 +134,7 @@ impl BoltFile {
             Bucket::Inline(page) => {
                 let header = PageHeader::decode(page).ok_or(short(0))?;
                 if header.kind != LEAF {
-                    return Err(wrong(0, "no leaf stands inside the bucket"));
+                    return Err(wrong(0, "the inline bucket has no leaf page"));
                 }
                 walk.leaf(0, page, header.count)
             }
@@ -145,7 +145,7 @@ impl BoltFile {
     /// file and within [`RUN_BYTES_MAX`].
     fn header(&self, page: u64) -> Result<PageHeader, BoltError> {
         if !(METAS..self.meta.end).contains(&page) {
-            return Err(wrong(page, "it is not one of the file's pages"));
+            return Err(wrong(page, "its number is outside of the file's pages"));
         }
         let at = page * self.meta.page_bytes;
         let mut head = [0; HEADER_BYTES];
@@ -153,7 +153,7 @@ impl BoltFile {
         let header = PageHeader::decode(&head).ok_or(short(page))?;
         let pages = header.pages();
         if header.id != page {
-            return Err(wrong(page, "it takes itself for another"));
+            return Err(wrong(page, "its header has the number of another page"));
         }
         if page + pages > self.meta.end || pages * self.meta.page_bytes > RUN_BYTES_MAX {
             return Err(wrong(page, "it is too long"));

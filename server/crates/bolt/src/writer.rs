@@ -119,10 +119,10 @@ impl<'a> Writer<'a> {
         self.leaf_element(0, key, value)
     }
 
-    /// Adds an element to the leaf; one that has no room for it is written first.
+    /// Adds an element to the leaf; a leaf into which it does not fit is written first.
     fn leaf_element(&mut self, flags: u32, key: &[u8], value: &[u8]) -> io::Result<()> {
         let leaf = &self.tree.leaf;
-        if !leaf.has_room(key.len() + value.len(), LEAF_BYTES) {
+        if !leaf.fits(key.len() + value.len(), LEAF_BYTES) {
             self.flush_leaf()?;
         }
         self.tree.leaf.push(u64::from(flags), key, value);
@@ -145,7 +145,7 @@ impl<'a> Writer<'a> {
             }
             let branch = &mut self.tree.branches[level];
             // a branch with a single child would make the tree endless
-            if branch.count() < 2 || branch.has_room(first.len(), PAGE_BYTES) {
+            if branch.count() < 2 || branch.fits(first.len(), PAGE_BYTES) {
                 branch.push(id, &first, &[]);
                 return Ok(());
             }
@@ -240,9 +240,9 @@ impl OpenPage {
         self.elements.len()
     }
 
-    /// Whether an element with `bytes` of key and value still fits into a page of `of` bytes. An
-    /// empty page has room for any element, with overflow pages.
-    fn has_room(&self, bytes: usize, of: usize) -> bool {
+    /// Whether an element with `bytes` of key and value still fits into a page of `of` bytes. Any
+    /// element fits into an empty page, with overflow pages.
+    fn fits(&self, bytes: usize, of: usize) -> bool {
         let elements = (self.count() + 1) * ELEMENT_BYTES;
         self.elements.is_empty() || HEADER_BYTES + elements + self.data.len() + bytes <= of
     }

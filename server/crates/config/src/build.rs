@@ -478,7 +478,7 @@ impl ValueReader<'_> {
             ],
         )?;
         let format = match self.text("log-format") {
-            // who asks for etcd's logger reads its lines by program
+            // users of etcd's logger parse its lines by program
             "" => self.values.given("logger").map(|_| LogFormat::Json),
             _ => Some(self.choice(
                 "log-format",

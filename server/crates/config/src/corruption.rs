@@ -1,4 +1,4 @@
-//! When members compare their states: `--corrupt-check-time` and its like.
+//! When members compare their states: `--corrupt-check-time` and related flags.
 
 use std::time::Duration;
 

@@ -15,7 +15,7 @@ pub enum Discovery {
     Srv(SrvDiscovery),
 }
 
-/// `--discovery` and what belongs to it.
+/// `--discovery` and related flags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct V2Discovery {
     /// The URL with the token, also the token of the cluster's ids.
@@ -24,7 +24,7 @@ pub struct V2Discovery {
     pub proxy: Option<String>,
 }
 
-/// `--discovery-endpoints` and what belongs to it.
+/// `--discovery-endpoints` and related flags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct V3Discovery {
     /// `--discovery-token`, also the token of the cluster's ids.
@@ -39,7 +39,7 @@ pub struct V3Discovery {
     pub keepalive_time: Duration,
     /// `--discovery-keepalive-timeout`.
     pub keepalive_timeout: Duration,
-    /// `--discovery-cacert`: authorities of the endpoints; those of the system when not given.
+    /// `--discovery-cacert`: authorities of the endpoints; the system's by default.
     pub ca: Option<PathBuf>,
     /// `--discovery-cert` and `--discovery-key`.
     pub key_pair: Option<(PathBuf, PathBuf)>,
@@ -49,14 +49,14 @@ pub struct V3Discovery {
     pub user: Option<(String, String)>,
 }
 
-/// `--discovery-srv` and what belongs to it.
+/// `--discovery-srv` and related flags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SrvDiscovery {
     /// The domain.
     pub domain: String,
     /// `--discovery-srv-name`: suffix of the services' names.
     pub suffix: Option<String>,
-    /// `--discovery-srv-server`; those of `/etc/resolv.conf` when not given.
+    /// `--discovery-srv-server`; the servers of `/etc/resolv.conf` by default.
     pub server: Option<SocketAddr>,
 }
 
@@ -70,7 +70,7 @@ impl ValueReader<'_> {
         let fallback = [("exit", false), ("proxy", true)];
         if self.choice("discovery-fallback", &fallback)? {
             warnings.push(
-                "--discovery-fallback=proxy: there is no proxy; a member that finds its cluster full ends"
+                "--discovery-fallback=proxy: there is no v2 proxy; a member that finds its cluster full exits"
                     .to_owned(),
             );
         }
@@ -107,15 +107,15 @@ impl ValueReader<'_> {
                 return Err(self.bad("discovery-proxy", "a proxy is reached over plain HTTP"));
             }
             Some(text) => {
-                let place = text.strip_prefix("http://").unwrap_or(text);
-                let place = place.trim_end_matches('/');
-                let is_place = place
+                let authority = text.strip_prefix("http://").unwrap_or(text);
+                let authority = authority.trim_end_matches('/');
+                let is_authority = authority
                     .rsplit_once(':')
                     .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-                if !is_place {
+                if !is_authority {
                     return Err(self.bad("discovery-proxy", "not HOST:PORT"));
                 }
-                Some(place.to_owned())
+                Some(authority.to_owned())
             }
             None => None,
         };
@@ -138,7 +138,7 @@ impl ValueReader<'_> {
             }
         };
         let skip_verify = self.boolean("discovery-insecure-skip-tls-verify")?;
-        // as in etcd, files of TLS turn it on for endpoints that do not say
+        // as in etcd, TLS files turn TLS on for endpoints without a scheme
         let has_tls = key_pair.is_some()
             || path("discovery-cacert").is_some()
             || !self.boolean("discovery-insecure-transport")?;

@@ -1,5 +1,5 @@
-//! `--feature-gates`: the features that etcd 3.6 switches by name. An unknown name is refused, as in etcd;
-//! one that is known and has no effect here is warned of.
+//! `--feature-gates`: the features that etcd 3.6 switches by name. An unknown name is refused, as in etcd; a known one
+//! without effect here causes a warning.
 
 use witan_gocompat::text::parse_bool;
 
@@ -21,7 +21,7 @@ pub(super) const SET_MEMBER_LOCAL_ADDR: &str = "SetMemberLocalAddr";
 const ALL_ALPHA: &str = "AllAlpha";
 const ALL_BETA: &str = "AllBeta";
 
-/// What a gate does here.
+/// The effect of a gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Effect {
     /// It switches the feature.
@@ -30,7 +30,7 @@ enum Effect {
     Fixed(bool, &'static str),
 }
 
-const RECORDED: Effect = Effect::Fixed(true, "what leases have left is always recorded");
+const RECORDED: Effect = Effect::Fixed(true, "remaining times of leases are always recorded");
 
 /// The gates of etcd 3.6.
 const GATES: [(&str, Effect); 9] = [

@@ -47,8 +47,8 @@ pub(super) fn text() -> String {
 pub fn markdown() -> String {
     let mut out = String::from(
         "# Flags\n\n\
-         Every flag that etcd 3.4 to 3.6 has, and what becomes of it here. This page is generated \
-         from the table in `server/crates/config/src/flags`; `witan --help` shows the same.\n\n\
+         Every flag that etcd 3.4 to 3.6 has, and its effect here. This page is generated from \
+         the table in `server/crates/config/src/flags`; `witan --help` shows the same.\n\n\
          A flag is given as `--name=value`, `--name value` or `-name value`, as an environment \
          variable (`ETCD_` and the name in upper case, with `_` for `-`) or as a key of the YAML \
          file that `--config-file` names. A file wins alone: flags and environment are ignored \

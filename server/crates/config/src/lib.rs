@@ -63,8 +63,8 @@ pub struct Config {
     pub initial_advertise_peer_urls: Vec<Url>,
     /// `--initial-cluster`: every first member's name and peer URLs, sorted.
     pub initial_cluster: Vec<(String, Vec<Url>)>,
-    /// How the first members are found when `--initial-cluster` does not name them; that list is this
-    /// member alone until then.
+    /// How the first members are found when `--initial-cluster` does not name them; until then that list contains this
+    /// member alone.
     pub discovery: Option<Discovery>,
     /// `--initial-cluster-token`.
     pub initial_cluster_token: String,
@@ -80,7 +80,7 @@ pub struct Config {
     pub election_timeout: Duration,
     /// `--pre-vote`.
     pub pre_vote: bool,
-    /// How this member deals with the others.
+    /// Settings for other members.
     pub peers: PeerSettings,
     /// `--unsafe-no-fsync`.
     pub unsafe_no_fsync: bool,
@@ -100,7 +100,7 @@ pub struct Config {
     pub peer_tls: PeerTlsConfig,
     /// Where and how to log.
     pub log: LogConfig,
-    /// What request handlers read.
+    /// Settings of request handlers.
     pub settings: Settings,
     /// `NOTIFY_SOCKET`: the socket on which systemd expects the message that the member is ready.
     pub notify_socket: Option<String>,
@@ -108,7 +108,7 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
-/// What the program has to do for its command line.
+/// The action that the command line asks for.
 #[derive(Clone, Debug)]
 pub enum Invocation {
     /// Start a member with this configuration.
@@ -152,7 +152,7 @@ impl Config {
         let advertised = &self.initial_advertise_peer_urls;
         let lacks = |of: &[Url], in_: &[Url]| {
             of.iter()
-                .find(|url| !in_.iter().any(|other| other.same_place(url)))
+                .find(|url| !in_.iter().any(|other| other.same_endpoint(url)))
                 .cloned()
         };
         let missing = lacks(urls, advertised).or_else(|| lacks(advertised, urls));

@@ -18,10 +18,10 @@ pub(super) struct PeerTlsFlags<'a> {
     pub(super) auto: bool,
     pub(super) years: u32,
     pub(super) skip_san_check: bool,
-    /// URLs that are listened on, and those that others are called at.
+    /// URLs to listen on, and URLs of the other members.
     pub(super) listen: &'a [Url],
     pub(super) call: &'a [Url],
-    /// Suites and versions are those of the client port.
+    /// Suites and versions are the client port's.
     pub(super) client_port: &'a PortTls,
 }
 
@@ -42,7 +42,7 @@ impl PeerTlsFlags<'_> {
             if self.ca.is_empty() && of_files {
                 warnings.push(
                     "without --peer-trusted-ca-file the system's authorities must have signed the \
-                     certificates of other members, and the peer port serves anybody"
+                     certificates of other members, and the peer port accepts any client"
                         .to_owned(),
                 );
             }
@@ -60,7 +60,7 @@ impl PeerTlsFlags<'_> {
         if self.ca.is_empty() && (named || !self.crl.is_empty()) {
             warnings.push(
                 "--peer-cert-allowed-cn, --peer-cert-allowed-hostname and --peer-crl-file have no \
-                 effect without --peer-trusted-ca-file: no member shows a certificate"
+                 effect without --peer-trusted-ca-file: members are not asked for a certificate"
                     .to_owned(),
             );
         }

@@ -1,4 +1,4 @@
-//! How a member deals with the others: what it waits for, and what it does about them by itself.
+//! Settings for other members: timeouts, and automatic reactions.
 
 use std::{net::IpAddr, time::Duration};
 

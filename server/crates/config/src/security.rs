@@ -1,7 +1,7 @@
-//! Configuration of TLS on the client port and on the peer port: files, versions, client certificates.
-//! Contradictions are refused here, with etcd's texts where it has some.
+//! Configuration of TLS on the client port and on the peer port: files, versions, client certificates. Contradictions
+//! are refused here, with etcd's texts if they exist.
 //!
-//! What does *not* live here: the files themselves, which `transport::tls` reads.
+//! Not here: the files themselves, which `transport::tls` reads.
 
 use std::path::PathBuf;
 
@@ -65,10 +65,9 @@ pub struct PortTls {
 /// TLS between members; the default is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PeerTlsConfig {
-    /// The peer port, and what the certificates of other members must be.
+    /// The peer port, and the requirements on certificates of other members.
     pub port: PortTls,
-    /// `--peer-client-cert-file` and `--peer-client-key-file`: with which this member calls others;
-    /// with those of the port if not given.
+    /// `--peer-client-cert-file` and `--peer-client-key-file`: this member's client certificate; the port's by default.
     pub client: Option<(PathBuf, PathBuf)>,
     /// `--peer-skip-client-san-verification`.
     pub skip_san_check: bool,
@@ -157,7 +156,7 @@ impl TlsFlags<'_> {
             ] {
                 if given {
                     warnings.push(format!(
-                        "--{flag} has no effect without --trusted-ca-file: no client shows a \
+                        "--{flag} has no effect without --trusted-ca-file: clients are not asked for a \
                          certificate"
                     ));
                 }

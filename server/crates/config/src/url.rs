@@ -40,7 +40,7 @@ pub enum UrlError {
     Port {
         /// The whole text.
         url: String,
-        /// The text in place of the port.
+        /// The text at the position of the port.
         port: String,
     },
     /// The URL has a path.
@@ -97,7 +97,7 @@ impl Url {
     }
 
     /// Whether both have the same address; `localhost` equals `127.0.0.1`.
-    pub fn same_place(&self, other: &Url) -> bool {
+    pub fn same_endpoint(&self, other: &Url) -> bool {
         fn host(address: &Address) -> (&str, u16) {
             match address {
                 Address::Tcp(host, port) if host == "localhost" => ("127.0.0.1", *port),
@@ -230,6 +230,6 @@ mod tests {
             "http://127.0.0.1:2",
         ]
         .map(|url| url.parse::<Url>().unwrap());
-        assert!(a.same_place(&b) && !a.same_place(&c));
+        assert!(a.same_endpoint(&b) && !a.same_endpoint(&c));
     }
 }

@@ -1,5 +1,5 @@
-//! The given values as texts by flag name, and the checks that do not depend on their source. What
-//! does *not* live here: the meaning of a text (`build`).
+//! The given values as texts by flag name, and the checks that do not depend on their source. Not here: the meaning of
+//! a text (`build`).
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -77,7 +77,7 @@ impl FlagValues {
         self.check_statuses()
     }
 
-    /// Moves the values of old names to the flags they stand for, unless those are given, too. As in etcd, one flag
+    /// Moves the values of old names to the flags that replaced them, unless those are given, too. As in etcd, one flag
     /// is refused under two names.
     fn resolve_aliases(&mut self) -> Result<(), ConfigError> {
         for flag in flags::all() {

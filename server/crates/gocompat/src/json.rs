@@ -38,8 +38,8 @@ fn is_white(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// Checks that `text` begins with a JSON value; what follows is ignored, as by a decoder that reads
-/// a stream of values.
+/// Checks that `text` begins with a JSON value; bytes after it are ignored, as by a decoder that
+/// reads a stream of values.
 pub fn check_first(text: &[u8]) -> Result<(), String> {
     let mut progress = JsonProgress::default();
     match progress.take(text)? {
@@ -133,8 +133,8 @@ fn ended() -> String {
     ENDED.into()
 }
 
-/// Go's error text for an invalid byte; `place` is the end of the text.
-fn unexpected(byte: u8, place: &str) -> String {
+/// Go's error text for an invalid byte; `context` is the end of the text.
+fn unexpected(byte: u8, context: &str) -> String {
     let shown = match byte {
         b'\'' => r"\'".into(),
         b'"' => "\"".into(),
@@ -144,7 +144,7 @@ fn unexpected(byte: u8, place: &str) -> String {
             quoted[1..quoted.len() - 1].to_owned()
         }
     };
-    format!("invalid character '{shown}' {place}")
+    format!("invalid character '{shown}' {context}")
 }
 
 #[cfg(test)]

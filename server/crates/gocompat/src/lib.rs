@@ -1,7 +1,7 @@
-//! What programs of Go do to bytes, for servers whose clients compare answers byte by byte: text, JSON,
-//! media types, paths, queries and URLs as Go's standard library prints and reads them.
+//! Text, JSON, media types, paths, queries and URLs exactly as Go's standard library prints and reads them, for servers
+//! whose clients compare answers byte by byte.
 //!
-//! What does *not* live here: what the texts mean.
+//! Not here: the meaning of the texts.
 //!
 //! Reading order: `text` → `json` (`progress` reads, `write` prints) → `path` → `query`, `url` → `mime`.
 

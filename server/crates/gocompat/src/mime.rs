@@ -1,5 +1,5 @@
-//! Parses content types as Go's `mime` does, with its error texts. What a type means for a request
-//! is not known here.
+//! Parses content types as Go's `mime` does, with its error texts. Their meaning for a request is
+//! decided elsewhere.
 
 use std::collections::HashSet;
 

@@ -1,7 +1,7 @@
 //! Request paths: percent-decoding and cleaning as Go does both, on bytes. Queries and forms are
 //! decoded by the same function. No routing here.
 
-/// What `+` means in a percent-encoded text.
+/// The meaning of `+` in a percent-encoded text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plus {
     /// A space, as in queries and forms.

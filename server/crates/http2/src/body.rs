@@ -82,7 +82,7 @@ impl RequestQueue {
 }
 
 impl RequestSender {
-    /// Adds a message to the queue, or drops it if the call does not read any more.
+    /// Adds a message to the queue, or drops it if the call has stopped reading.
     pub(crate) fn send(&self, message: Bytes) {
         let mut queue = self.0.queue();
         if queue.dropped {

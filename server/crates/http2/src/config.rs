@@ -19,7 +19,7 @@ pub struct Config {
     pub message_timeout: Duration,
     /// A message that arrives at least at this rate is never too slow.
     pub message_bytes_per_second_min: u64,
-    /// How long a client may read nearly nothing of waiting responses before the connection ends.
+    /// How long a client may read nearly nothing of pending responses before the connection ends.
     pub stall_timeout: Duration,
     /// How long a connection that has failed may take to close.
     pub close_timeout: Duration,

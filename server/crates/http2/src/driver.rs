@@ -54,7 +54,7 @@ where
     let mut driver = Driver::new(io, service, config);
     let mut stopped = pin!(stopped);
     let mut stopping = false;
-    // the driver yields by itself
+    // the driver yields on its own
     let served = unconstrained(poll_fn(|cx| {
         if !stopping && stopped.as_mut().poll(cx).is_ready() {
             stopping = true;
@@ -64,21 +64,21 @@ where
     }));
     let ended = served.await?;
     match ended {
-        ConnectionEnd::Here => {
+        ConnectionEnd::ByServer => {
             let goodbye = unconstrained(poll_fn(|cx| driver.poll_linger(cx)));
             // a client that does not read is dropped
             let _ = tokio::time::timeout(LINGER_TIMEOUT, goodbye).await;
         }
-        ConnectionEnd::There => {}
+        ConnectionEnd::ByClient => {}
     }
     Ok(())
 }
 
-/// Which side has ended a connection.
+/// The side that has ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ConnectionEnd {
-    Here,
-    There,
+    ByServer,
+    ByClient,
 }
 
 struct Driver<IO, S: Service> {
@@ -111,8 +111,8 @@ where
         }
     }
 
-    /// Runs, writes and reads for up to [`POLL_TIME_MAX`], then yields. Resolves when nothing more is to be
-    /// sent or received, with the side that ended the connection.
+    /// Runs, writes and reads for up to [`POLL_TIME_MAX`], then yields. Resolves when nothing remains to be sent or
+    /// received, with the side that ended the connection.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<ConnectionEnd>> {
         self.connection.register(cx.waker());
         let began = now();
@@ -120,12 +120,12 @@ where
         while time.saturating_duration_since(began) < POLL_TIME_MAX {
             let mut more = self.connection.run(time);
             if self.connection.is_closed() {
-                return Poll::Ready(Ok(ConnectionEnd::Here));
+                return Poll::Ready(Ok(ConnectionEnd::ByServer));
             }
             more |= self.poll_write(cx)?;
             if let Poll::Ready(read) = self.poll_read(cx) {
                 if read? == 0 {
-                    return Poll::Ready(Ok(ConnectionEnd::There));
+                    return Poll::Ready(Ok(ConnectionEnd::ByClient));
                 }
                 more = true;
             }

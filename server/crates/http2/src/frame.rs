@@ -4,7 +4,8 @@
 /// Length of a frame's head.
 pub const HEAD_BYTES: usize = 9;
 
-/// Largest payload in either direction: what every peer must take, and all that we announce.
+/// Largest payload in either direction: the minimum that every peer must accept, and the maximum
+/// that this side announces.
 pub const PAYLOAD_MAX: usize = 16_384;
 
 /// Types of frames.

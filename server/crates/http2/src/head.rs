@@ -1,4 +1,4 @@
-//! The head of a request, parsed. What does *not* live here: reading header blocks (`heads`).
+//! The head of a request, parsed. Not here: reading header blocks (`heads`).
 
 use std::time::Duration;
 

@@ -5,14 +5,13 @@
 //! socket, reads no clock and starts no task; a call is a future that the connection polls itself.
 //! [`driver`] connects it to a stream of tokio.
 //!
-//! What does *not* live here: TLS, HTTP/1.1, upgrades, clients, server push, priorities, and
-//! everything that a server does around its calls (metrics, budgets, texts of errors), which it
-//! provides as a [`Service`].
+//! Not here: TLS, HTTP/1.1, upgrades, clients, server push, priorities, and the server's own work around calls
+//! (metrics, budgets, texts of errors), which it provides as a [`Service`].
 //!
-//! Reading order: `service` (what the server gives), `refusal` → `config` → `connection` (the state machine:
-//! `receive` frames, run a `call`, `timers`) → `stream`, `ready` (which calls run) → `message`,
-//! `body` (requests) → `send` (frames out, windows) → `meter` (bytes held) → `head`, `heads`,
-//! `hpack`, `frame` (formats) → `ping` → `limits` → `driver`.
+//! Reading order: `service` (the server's side), `refusal` → `config` → `connection` (the state machine: `receive`
+//! frames, run a `call`, `timers`) → `stream`, `ready` (which calls run) → `message`, `body` (requests) → `send`
+//! (frames out, windows) → `meter` (bytes held) → `head`, `heads`, `hpack`, `frame` (formats) → `ping` → `limits` →
+//! `driver`.
 
 mod body;
 mod config;

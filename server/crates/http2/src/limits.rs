@@ -43,7 +43,7 @@ pub(crate) const STALL_BYTES_MIN: u64 = 64 << 10;
 /// Bytes of output that are not sent; while there are more, no call runs.
 pub const OUTPUT_MAX: usize = 128 << 10;
 
-/// Bytes of acknowledgments and resets beyond [`OUTPUT_MAX`]; while there are more, nothing is read.
+/// Bytes of acknowledgments and resets beyond [`OUTPUT_MAX`]; above it nothing is read.
 pub const CONTROL_MAX: usize = 64 << 10;
 
 /// Bytes of requests of one connection, incomplete or in progress; above it, calls are refused.
@@ -58,8 +58,7 @@ pub(crate) const RESERVE_STEP_BYTES: usize = 64 << 10;
 /// Memory of a message in the queue of its call, in addition to its bytes.
 pub(crate) const MESSAGE_OVERHEAD: usize = 96;
 
-/// Streams that may end badly (reset by the client, or because of its error), in excess of those
-/// that ended well.
+/// Streams that may end in error (reset by the client, or by its fault), in excess of those that ended successfully.
 pub const FAULTS_MAX: u32 = 4096;
 
 /// DATA frames without content between two complete requests.

@@ -110,7 +110,7 @@ impl Assembler {
         let Some(&[flag, a, b, c, d]) = begin.first_chunk::<PREFIX_BYTES>() else {
             return Ok(PREFIX_BYTES);
         };
-        // 32 bits fit wherever this runs
+        // usize has at least 32 bits on all targets
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
         match (flag, self.encoding) {
             (0, _) | (1, Encoding::Gzip | Encoding::Unknown) => {}
@@ -187,7 +187,7 @@ impl Messages {
             chunk = &chunk[take..];
             if self.have == self.prefix.len() {
                 let [_compressed, a, b, c, d] = self.prefix;
-                // 32 bits fit wherever this runs
+                // usize has at least 32 bits on all targets
                 self.left = u32::from_be_bytes([a, b, c, d]) as usize;
                 self.have = 0;
                 begun(self.left);

@@ -22,8 +22,7 @@ pub(crate) struct ResourceMeter<S: Service> {
 }
 
 impl<S: Service> ResourceMeter<S> {
-    /// A meter of which nothing is held. The first `free` units are never reserved; what is above
-    /// is reserved in steps of at least `step`.
+    /// An empty meter. The first `free` units are never reserved; the excess is reserved in steps of at least `step`.
     pub(crate) fn new(service: Rc<S>, what: Resource, free: usize, step: usize) -> Rc<Self> {
         Rc::new(Self {
             service,
@@ -39,8 +38,8 @@ impl<S: Service> ResourceMeter<S> {
         self.used.get()
     }
 
-    /// Adds to what is held, and reserves what is missing: a step, or if that is refused the exact
-    /// number. `false` if that is refused, too; then nothing changes.
+    /// Adds to the held amount, and reserves the missing part: a step, or if that is refused the exact number. `false`
+    /// if that is refused, too; then nothing changes.
     fn take(&self, bytes: usize) -> bool {
         let used = self.used.get().saturating_add(bytes);
         let needed = used.saturating_sub(self.free);
@@ -60,8 +59,8 @@ impl<S: Service> ResourceMeter<S> {
         true
     }
 
-    /// Subtracts from what is held. Releases the unused reservation if nothing must be reserved any
-    /// more, or if it exceeds four steps.
+    /// Subtracts from the held amount. Releases the unused reservation if none is needed any more, or if it exceeds
+    /// four steps.
     fn release(&self, bytes: usize) {
         let used = self.used.get() - bytes;
         self.used.set(used);

@@ -72,7 +72,7 @@ mod tests {
             .map(|n| pings.received(at(n * 60), false, false))
             .collect();
         assert_eq!(stays, [true, true, true, false]);
-        // what is sent in between forgives all
+        // a frame that is sent in between resets the count
         let mut pings = Pings::new(min);
         assert!((0..20).all(|n| pings.received(at(n), n % 3 == 0, true)));
     }

@@ -20,7 +20,7 @@ pub enum Resource {
 pub enum Refusal {
     /// The call's deadline has passed.
     Deadline,
-    /// The server shuts down and the call would not end by itself.
+    /// The server shuts down and the call may never end.
     ShuttingDown,
     /// The message is larger than [`crate::Config::message_bytes_max`].
     TooLarge {

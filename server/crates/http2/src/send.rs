@@ -41,7 +41,7 @@ pub(crate) struct FrameWriter {
     pub(crate) sent: u64,
     /// Bytes that were received and for which no WINDOW_UPDATE of the connection was sent.
     pub(crate) unacknowledged: usize,
-    /// Streams that wait for the connection's window or for room in `output`.
+    /// Streams that wait for the connection's window or for capacity of `output`.
     pub(crate) send_queue: VecDeque<usize>,
 }
 
@@ -139,8 +139,8 @@ impl FrameWriter {
         self.initial_window + stream.send_credit
     }
 
-    /// Writes headers, message and trailers of a successful unary response, if the windows and the
-    /// output have room for all of it. Otherwise returns `false` and writes nothing.
+    /// Writes headers, message and trailers of a successful unary response, if all of it fits into
+    /// the windows and the output. Otherwise returns `false` and writes nothing.
     pub(crate) fn whole<S: Service>(&mut self, stream: &Stream<S>, message: &[u8]) -> bool {
         let length = message.len() as i64;
         let large = message.len() > PAYLOAD_MAX || self.is_full();
@@ -176,7 +176,7 @@ impl FrameWriter {
         self.block(id, &block, end);
     }
 
-    /// Writes pending content within the windows. Returns whether nothing is left; if the
+    /// Writes pending content within the windows. Returns whether all of it is written; if the
     /// connection's window or output blocks it, the stream is queued.
     pub(crate) fn pending<S: Service>(&mut self, stream: &mut Stream<S>, slot: usize) -> bool {
         let mut left = VISIT_BYTES;
@@ -206,7 +206,8 @@ impl FrameWriter {
         true
     }
 
-    /// Adds a stream to the queue of those that wait for the connection, unless it is in it.
+    /// Adds a stream to the queue of those that wait for the connection, unless it is queued
+    /// already.
     pub(crate) fn enqueue<S: Service>(&mut self, stream: &mut Stream<S>, slot: usize) {
         if !std::mem::replace(&mut stream.queued, true) {
             self.send_queue.push_back(slot);

@@ -27,7 +27,7 @@ pub enum CallResponse<B> {
 
 /// The server of a connection: it runs the calls, grants memory and chooses error texts.
 pub trait Service {
-    /// What [`Service::method`] derives from the head of a request, once per distinct head.
+    /// Result of [`Service::method`] for the head of a request, computed once per distinct head.
     type Method: fmt::Debug;
     /// Data of one call in progress. It is dropped without [`Service::ended`] if the client cancels
     /// the call.
@@ -59,7 +59,7 @@ pub trait Service {
     /// Called when a call has ended, with its code and duration.
     fn ended(&self, call: Self::Call, code: Code, took: Duration);
 
-    /// Whether a call of this method may never end by itself; a shutdown ends such calls.
+    /// Whether a call of this method may never end; a shutdown ends such calls.
     fn may_run_forever(&self, method: &Self::Method) -> bool;
 
     /// Reserves an amount of a resource; `false` refuses it. The connection releases what was

@@ -54,8 +54,7 @@ pub(crate) struct Stream<S: Service> {
     pub(crate) end: Option<ResponseEnd>,
     /// Its charge against the server's budget of calls.
     pub(crate) call_charge: ResourceCharge<S>,
-    /// Whether it is in the queue of those that wait for the connection's window or for room in the
-    /// output.
+    /// Whether it is in the queue of streams that wait for the connection's window or for capacity of the output.
     pub(crate) queued: bool,
 }
 

@@ -1,7 +1,7 @@
 //! Logs: JSON lines with the keys of etcd's (zap's) logger, or lines for people on a terminal.
 //!
-//! Every room logs through `tracing`; only this one knows where the lines go. Nothing that a client
-//! sent as value, token or password may be logged.
+//! Every module logs through `tracing`; this one decides where the lines go. Values, tokens and passwords of clients
+//! must not be logged.
 
 mod limit;
 mod line;
@@ -33,7 +33,7 @@ pub struct LogLevelHandle(reload::Handle<Targets, Registry>);
 impl LogLevelHandle {
     /// Sets the log level.
     pub fn set(&self, level: LogLevel) {
-        // fails only if the subscriber is gone, and then nothing is logged
+        // fails only if the subscriber was dropped, and then nothing is logged
         let _ = self.0.reload(targets(level));
     }
 }
@@ -74,8 +74,8 @@ fn subscriber(
     )
 }
 
-/// Makes the filter of log lines: this program's at `level`, those of libraries at `WARN` at most, and those
-/// of [`CLIENTS_TARGET`] at `DEBUG` alone.
+/// Makes the filter of log lines: this program's at `level`, those of libraries at `WARN` or above, and those of
+/// [`CLIENTS_TARGET`] only at `DEBUG`.
 fn targets(level: LogLevel) -> Targets {
     let level = match level {
         LogLevel::Debug => LevelFilter::DEBUG,
@@ -230,7 +230,7 @@ mod tests {
             .map(|f| f.unwrap().path())
             .collect();
         files.sort();
-        // 3 lines fit: 5 files were put aside, 2 of them kept; the newest holds one line
+        // 3 lines fit: 5 files were rotated, 2 of them kept; the newest holds one line
         assert_eq!(files.len(), 3, "{files:?}");
         let sizes: Vec<u64> = files
             .iter()

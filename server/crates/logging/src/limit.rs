@@ -1,5 +1,5 @@
-//! Lines that a stranger can cause as often as it likes: some of them a second are logged, of the others
-//! there is a number. What happens is counted by metrics, not by lines.
+//! Limits log lines that a stranger can cause: some per second are logged, the others are counted. Metrics count all
+//! events.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -28,8 +28,7 @@ impl LogLimit {
         Self(Mutex::new(None))
     }
 
-    /// Returns `Some` if a line may be logged now, with the number of lines left out before it; `None` if it
-    /// is to be left out.
+    /// Returns the number of lines left out before if a line may be logged now; `None` if it must be left out.
     pub fn admit(&self) -> Option<u64> {
         self.admit_at(Instant::now())
     }

@@ -123,7 +123,7 @@ impl LogFile {
         (stem, extension)
     }
 
-    /// Returns the files that rotation has put aside, oldest first (their names sort by time).
+    /// Returns the rotated files, oldest first (their names sort by time).
     fn rotated_files(&self) -> io::Result<Vec<PathBuf>> {
         let (stem, extension) = self.name();
         let folder = match self.path.parent() {

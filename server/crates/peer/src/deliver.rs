@@ -1,5 +1,5 @@
-//! Streams that carry one snapshot each: opens one to the member that needs it, and takes those of
-//! others. What is on such a stream, behind the message that it belongs to, is `snapshot`'s.
+//! Streams that carry one snapshot each: opens one to the member that needs it, and takes those of others. `snapshot`
+//! defines the contents of such a stream behind its raft message.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -25,14 +25,14 @@ use super::{
     snapshot::{self, SendError, Transfer},
 };
 
-/// How often one view is sent, each time from where the stream before it broke. Then the core decides
-/// again, and sends a newer one.
+/// How often one view is sent, each time from where the previous stream broke. Then the core decides again, and sends a
+/// newer one.
 const ATTEMPTS: u32 = 6;
 
 /// The delay before the second attempt; doubled before each further one.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Bytes of the message that a snapshot belongs to: it names the configuration alone.
+/// Bytes of the message with a snapshot, which contains only the configuration.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 
 /// Why a snapshot was not delivered by one stream.
@@ -102,8 +102,8 @@ fn transfer(shared: &Shared, member: u64) -> Transfer {
     }
 }
 
-/// Receives the snapshot of another member with its message, passes both to the replica, and answers when the
-/// replica has decided.
+/// Receives the snapshot of another member with its message, passes both to the replica, and answers with the decision
+/// of the replica.
 pub(super) async fn take(
     shared: &Shared,
     mut stream: Box<dyn PeerStream>,
@@ -113,7 +113,7 @@ pub(super) async fn take(
     let first = timeout(shared.settings.read_timeout, first).await;
     let first = first.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     if first.kind != FrameKind::Message {
-        let what = "a snapshot without the message that it belongs to";
+        let what = "a snapshot stream without its raft message";
         return Err(io::Error::new(io::ErrorKind::InvalidData, what));
     }
     let transfer = transfer(shared, hello.from);
@@ -133,7 +133,7 @@ pub(super) async fn take(
     };
     shared.node.receive_snapshot(envelope, received);
     let decided = async {
-        // an error says that the replica did not need it
+        // an error means that the replica did not need it
         let _ = decided.await;
     };
     snapshot::answer(&mut stream, decided).await

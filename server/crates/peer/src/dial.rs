@@ -1,4 +1,4 @@
-//! Opens a stream to another member: connects, and shakes hands.
+//! Opens a stream to another member: connects and does the handshake.
 
 use std::{
     io,
@@ -19,24 +19,24 @@ use super::{
     handshake::{HANDSHAKE_BYTES_MAX, Handshake, MAGIC, PROTOCOL, Refusal, decode_answer},
 };
 
-/// How long it may take until the other member has agreed.
+/// How long the other member may take to accept.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why there is no stream.
+/// Why a stream could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DialError {
-    /// The member has no URL that can be used.
+    /// The member has no usable URL.
     #[error("it has no peer URL")]
     NoUrl,
-    /// The URL asks for TLS.
+    /// The URL requires TLS, which is not configured.
     #[error(
         "its URL asks for TLS, and this member has neither --peer-cert-file nor --peer-auto-tls"
     )]
     NoCertificate,
-    /// The network or the system says no.
+    /// The network or the system failed.
     #[error("{}", error_text(.0))]
     Io(#[from] io::Error),
-    /// The other member says no.
+    /// The other member refused.
     #[error("refused by the other member: {0}")]
     Refused(Refusal),
 }
@@ -47,7 +47,7 @@ impl DialError {
         match self {
             Self::Io(error) => matches!(
                 error.kind(),
-                // of a Unix socket, whose file may be gone
+                // of a Unix socket, whose file may have been removed
                 io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
             ),
             Self::NoUrl | Self::NoCertificate | Self::Refused(_) => false,
@@ -55,7 +55,7 @@ impl DialError {
     }
 }
 
-/// How other members are called.
+/// Opens streams to other members.
 #[derive(Clone, Debug, Default)]
 pub struct PeerDialer {
     /// TLS between members.

@@ -1,5 +1,5 @@
-//! Frames of a stream between members: one byte of kind, three of length, a checksum over both and
-//! the contents, then the contents. What the contents mean is *not* known here.
+//! Frames of a stream between members: one byte of kind, three of length, a checksum over both and the contents, then
+//! the contents. The contents are opaque here.
 
 use std::{collections::VecDeque, io, io::IoSlice, time::Duration};
 
@@ -13,10 +13,10 @@ use witan_replica::limits::{COMMAND_BYTES_MAX, MESSAGE_BYTES_MAX};
 /// Bytes before the contents.
 pub(super) const HEADER_BYTES: usize = 8;
 
-/// The longest contents of a frame: what three bytes can say.
+/// The longest contents of a frame: the maximum of three bytes.
 pub(super) const FRAME_BYTES_MAX: usize = (1 << 24) - 1;
 
-/// What a raft message holds beside its entries.
+/// Bytes of a raft message in addition to its entries.
 const MESSAGE_OVERHEAD_BYTES: usize = 64 << 10;
 
 const _: () = assert!(
@@ -24,23 +24,22 @@ const _: () = assert!(
     "the largest command, with as many small ones before it as a message takes, fits in a frame"
 );
 
-/// Room that a reader makes at once. A frame that says it is longer gets more as its bytes come, so
-/// that a length alone costs no memory.
+/// Bytes that a reader reserves at once. A longer frame gets more as its bytes arrive, so that an announced length
+/// alone costs no memory.
 const READ_BYTES: usize = 64 << 10;
 
 /// The same for the rest of a long frame.
 const LONG_READ_BYTES: usize = 1 << 20;
 
-/// Contents up to this length are copied into one buffer with their neighbors; longer ones are
-/// written from where they lie.
+/// Contents up to this length are copied into one buffer with their neighbors; longer ones are written without a copy.
 const COPIED_BYTES_MAX: usize = 4 << 10;
 
-/// What the contents of a frame are.
+/// The kind of a frame's contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FrameKind {
-    /// Who opens the stream.
+    /// The opener's handshake.
     Handshake = 1,
-    /// Whether it may.
+    /// The answer to a handshake.
     Answer = 2,
     /// A message of the core, opaque.
     Message = 3,
@@ -161,7 +160,7 @@ impl<S: AsyncRead + Unpin> FrameReader<S> {
             self.make_room();
             let reading = self.stream.read_buf(&mut self.buffer);
             let read = timeout(silence, reading).await.map_err(|_| {
-                io::Error::new(io::ErrorKind::TimedOut, "nothing came from the other side")
+                io::Error::new(io::ErrorKind::TimedOut, "the other side sent nothing")
             })??;
             if read == 0 {
                 return if self.buffer.is_empty() {
@@ -201,11 +200,11 @@ pub(super) async fn read_exact<S: AsyncRead + Unpin>(
     decode(&mut whole, max)?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
-/// Frames on their way to a stream, written with as few system calls as possible.
+/// Frames to be written to a stream with few system calls.
 #[derive(Debug, Default)]
 pub(super) struct FrameBatch {
     chunks: VecDeque<Bytes>,
-    /// Where headers and short contents are gathered.
+    /// Collected headers and short contents.
     tail: BytesMut,
     bytes: usize,
 }

@@ -1,5 +1,4 @@
-//! The readers of what comes from other members by themselves, for `tests/fuzz`; built with the feature
-//! `fuzz` alone.
+//! The parsers of input from other members, for `tests/fuzz`; built with the feature `fuzz` alone.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use witan_replica::machine::member::MemberRegistry;

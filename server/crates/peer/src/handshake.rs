@@ -1,13 +1,13 @@
-//! How a stream between members begins: the opener says who it is, whom it means and what it will
-//! send; the other side agrees, or refuses with its reason. Nothing else is read before.
+//! The handshake of a stream between members: the opener names itself, the target member and the kind of stream; the
+//! other side accepts, or refuses with a reason. Nothing else is read before.
 //!
-//! What does *not* live here: TLS, which comes before, and the messages, which come after.
+//! Not here: TLS, which comes before, and the messages, which come after.
 
 use std::fmt;
 
 use witan_replica::{host::Lane, machine::member::MemberRegistry};
 
-/// The first bytes of every stream between members. No request of HTTP begins so.
+/// The first bytes of every stream between members. No HTTP request begins with them.
 pub(super) const MAGIC: [u8; 7] = *b"\x89WITANP";
 
 /// The version of the protocol, which follows [`MAGIC`].
@@ -22,7 +22,7 @@ const RELEASE_BYTES_MAX: usize = 64;
 /// Bytes of the opener's peer URLs, each with the byte before it; URLs beyond it are left out.
 const URLS_BYTES_MAX: usize = 2 << 10;
 
-/// What a stream carries.
+/// The kind of messages on a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum StreamKind {
     /// Heartbeats, votes, and other short messages that must not wait.
@@ -59,7 +59,7 @@ impl From<Lane> for StreamKind {
     }
 }
 
-/// Who opens a stream to whom.
+/// Handshake of a stream: opener, target and kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Handshake {
     pub(super) cluster_id: u64,
@@ -68,7 +68,7 @@ pub(super) struct Handshake {
     pub(super) kind: StreamKind,
     /// Version of the opener's program, for logs and for later versions of this protocol.
     pub(super) release: String,
-    /// Where the opener listens, for a member that does not know it yet.
+    /// URLs at which the opener listens, for a member that does not know it yet.
     pub(super) peer_urls: Vec<String>,
 }
 
@@ -142,23 +142,23 @@ impl Handshake {
 /// Why a stream is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// The protocol has another version here.
+    /// This member has another version of the protocol.
     Protocol(u8),
     /// The opener belongs to another cluster than this one.
     ClusterId(u64),
-    /// The opener meant another member than the one that listens here.
+    /// The opener's target is not the member that listens here.
     WrongTarget(u64),
-    /// The opener says that it is the member that it called.
+    /// The opener claims the identity of the member that it connects to.
     ForeignIdentity,
     /// The opener was removed from the cluster.
     Removed,
     /// The cluster has no such member (yet).
     Unknown,
-    /// What the opener sent is no handshake.
+    /// The opener sent no valid handshake.
     Malformed,
-    /// A stream of this kind is not taken here.
+    /// This member does not accept streams of this kind.
     Kind,
-    /// The opener's certificate is not that of the member for which it speaks.
+    /// The opener's certificate does not belong to the opening member.
     Certificate,
 }
 
@@ -235,7 +235,7 @@ impl fmt::Display for Refusal {
             Self::Removed => f.write_str("this member was removed from the cluster"),
             Self::Unknown => f.write_str("it does not know this member (yet)"),
             Self::Malformed => f.write_str("it could not read the handshake"),
-            Self::Kind => f.write_str("it does not take streams of this kind"),
+            Self::Kind => f.write_str("it does not accept streams of this kind"),
             Self::Certificate => f.write_str(
                 "another stream of this member is open there, with a certificate that is valid for a host of \
                  its peer URLs, and the certificate of this process is not; check --peer-cert-file and the \
@@ -245,7 +245,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// What the other side says to a handshake.
+/// The other side's answer to a handshake.
 pub(super) type Answer = Result<(), Refusal>;
 
 /// Encodes the contents of an answer's frame.
@@ -256,8 +256,8 @@ pub(super) fn encode_answer(answer: Answer) -> Vec<u8> {
     out
 }
 
-/// Decodes the contents of an answer's frame; `None` if they are invalid. What a later version adds at the
-/// end is ignored.
+/// Decodes the contents of an answer's frame; `None` if they are invalid. Fields that a later version appends are
+/// ignored.
 pub(super) fn decode_answer(contents: &[u8]) -> Option<Answer> {
     let (code, rest) = contents.split_first()?;
     let value = u64::from_be_bytes(*rest.first_chunk()?);

@@ -1,5 +1,5 @@
-//! What the peer port answers about this member's state: etcd's `/members/hashkv`, and `/members/statehash`,
-//! by which members find out whether one of them has another state (`corruption`).
+//! Hashes of this member's state on the peer port: etcd's `/members/hashkv`, and `/members/statehash`, by which members
+//! find out whether their states differ (`corruption`).
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -52,13 +52,13 @@ pub(super) async fn of_keys(node: &Node, body: &[u8]) -> Page {
         Ok(revision) => revision,
         Err(error) => return Page::bad_request(&format!("mvcc: {error}")),
     };
-    let Ok(place) = HASHING.try_acquire() else {
+    let Ok(permit) = HASHING.try_acquire() else {
         return Page::unavailable(NodeError::TooMany.of_etcd());
     };
     let (revision, compact_revision) = (kv.revision(), kv.compacted());
     let hash = panics::run_blocking(move || {
         let hash = snapshot::of_keys(&view.machine.kv, hash_revision);
-        drop(place);
+        drop(permit);
         hash
     });
     let Ok(hash) = hash.await else {

@@ -1,5 +1,5 @@
-//! What the peer port answers to HTTP/1: who the members are, which version runs, whether this member has
-//! their state (`hash`), as etcd's. One request a connection.
+//! The HTTP/1 requests of the peer port, as etcd's: the members, the running version, and hashes of the state (`hash`).
+//! One request per connection.
 
 use std::io;
 
@@ -148,8 +148,7 @@ fn body_bytes(head: &Head<'_>, cluster_id: u64) -> Result<usize, Page> {
     head.content_length()
 }
 
-/// Returns the refusal of a request with this head that would ask about this member's state; `None` if it is
-/// accepted.
+/// Returns the refusal of a request with this head about this member's state; `None` if it is accepted.
 #[cfg(feature = "fuzz")]
 pub(super) fn refusal(head: &[u8]) -> Option<Page> {
     body_bytes(&Head::of(head), 0).err()

@@ -1,14 +1,13 @@
-//! The other members on the wire: carries the core's messages to them and theirs to the node. Knows
-//! neither what the messages mean nor what follows from a lost connection.
+//! The other members on the wire: carries the core's messages to them and theirs to the node. The meaning of messages
+//! and the consequences of lost connections are decided by the core.
 //!
-//! A member opens two streams to each other one, and sends on them alone: control (heartbeats,
-//! votes, what is short and must not wait) and bulk (entries). All streams live on one thread.
+//! A member opens two streams to each other one, and sends on them alone: control (heartbeats, votes: short messages
+//! that must not wait) and bulk (entries). All streams live on one thread.
 //!
-//! Reading order: this file ([`Peers`], what the node posts) → `handshake` → `frame` → `queue` (what
-//! waits for a lane) → `link` (streams to others) → `listener` (streams of others) → `http`, `hash` and `page` (what
-//! else the peer port answers) → `remotes` (members that this one does not know yet) → `deliver` (streams that carry a
-//! snapshot) and `snapshot` (what is on them) → `monitor` and `versions` (what runs on the others) → `query`, `dial`,
-//! `lanes`, `metrics`.
+//! Reading order: this file ([`Peers`], [`PeerPost`]) → `handshake` → `frame` → `queue` (messages that wait for a
+//! stream) → `link` (streams to others) → `listener` (streams of others) → `http`, `hash` and `page` (HTTP on the peer
+//! port) → `remotes` (members that this one does not know yet) → `deliver` (streams that carry a snapshot) and
+//! `snapshot` (their contents) → `monitor` (versions and clocks of the others) → `query`, `dial`, `lanes`, `metrics`.
 
 mod deliver;
 mod dial;
@@ -64,10 +63,10 @@ pub use dial::PeerDialer;
 pub use metrics::PeerMetrics;
 pub use snapshot::SnapshotMetrics;
 
-/// How long the last messages may take to leave when the process stops.
+/// How long sending the last messages may take when the process stops.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What all streams share.
+/// State that all streams share.
 #[derive(Debug)]
 struct Shared {
     node: Node,
@@ -76,7 +75,7 @@ struct Shared {
     remotes: Mutex<Remotes>,
     metrics: PeerMetrics,
     settings: PeerSettings,
-    /// Where snapshots of other members go.
+    /// Receives snapshots of other members.
     receiver: SnapshotReceiver,
     snapshot_metrics: SnapshotMetrics,
     dialer: PeerDialer,
@@ -134,7 +133,7 @@ pub struct Peers {
     thread: JoinHandle<()>,
 }
 
-/// What the replica's thread posts through.
+/// Hands messages of the replica's thread to the streams.
 #[derive(Debug)]
 pub struct PeerPost {
     shared: Arc<Shared>,
@@ -195,7 +194,7 @@ pub fn start(
     let (stop, stopped) = oneshot::channel();
     let thread = std::thread::Builder::new().name("peers".into());
     let thread = thread.spawn(move || {
-        // an error says that the sender is gone: the process stops
+        // an error means that the sender was dropped: the process stops
         let _ = runtime.block_on(stopped);
     })?;
     let peers = Peers { shared, stop, thread };
@@ -209,7 +208,7 @@ impl Peers {
         Monitor::new(self.shared.clone()).run()
     }
 
-    /// Waits, for a bounded time, until what is queued is written, and ends all streams.
+    /// Waits, for a bounded time, until queued messages are written, and ends all streams.
     pub async fn stop(self) {
         let peers: Vec<Arc<Peer>> = {
             let peers = self.shared.peers.read();
@@ -224,7 +223,7 @@ impl Peers {
         if tokio::time::timeout(FLUSH_TIMEOUT, flushed).await.is_err() {
             tracing::debug!("the last messages to other members were not all sent");
         }
-        // an error says that the thread has ended
+        // an error means that the thread has ended
         let _ = self.stop.send(());
         if self.thread.join().is_err() {
             tracing::error!("the peers' thread panicked");
@@ -236,7 +235,7 @@ impl Post for PeerPost {
     fn post(&mut self, envelopes: Vec<Envelope>) {
         for envelope in envelopes {
             let Some(link) = self.links.get_mut(&envelope.to) else {
-                // a member that left, or that came with an entry not applied yet
+                // a member that was removed, or whose entry is not applied yet
                 let remotes = self.shared.remotes();
                 if let Some(link) = remotes.0.get(&envelope.to)
                     && envelope.snapshot.is_none()
@@ -246,7 +245,7 @@ impl Post for PeerPost {
                 continue;
             };
             if let Some(view) = envelope.snapshot {
-                // one that is under way reports its own end
+                // a running transfer reports its own end
                 if link.snapshot.as_ref().is_none_or(AbortHandle::is_finished) {
                     let (shared, peer) = (self.shared.clone(), link.peer.clone());
                     let sending = deliver::send(shared, peer, *view, envelope.message);

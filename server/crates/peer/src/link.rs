@@ -1,5 +1,4 @@
-//! One stream to another member: opens it, writes what waits for it, notices its end, and opens it
-//! again.
+//! One stream to another member: opens it, writes queued messages, notices its end, and opens it again.
 
 use std::{
     collections::hash_map::RandomState,
@@ -42,10 +41,10 @@ const RETRY_FIRST: Duration = Duration::from_millis(5);
 /// The longest delay. A member that comes back opens streams itself, which ends all delays.
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
-/// A stream that was open for so long was a good one, so that the next attempt comes at once.
+/// A stream that was open for so long counts as stable, so that the next attempt follows at once.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// Another member, as its two streams share it.
+/// Another member: state that its two streams share.
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) id: u64,
@@ -91,12 +90,12 @@ impl Peer {
         }
     }
 
-    /// Ends the pause of the links that wait for their next attempt, because the member was heard of.
+    /// Ends the pause of links that wait for their next attempt, because a message of the member arrived.
     pub(super) fn retry_now(&self) {
         self.retry.notify_waiters();
     }
 
-    /// Whether its process counts as gone.
+    /// Whether its process counts as ended.
     pub(super) fn is_gone(&self) -> bool {
         self.lanes().is_gone()
     }
@@ -158,12 +157,12 @@ impl Link {
             match self.open().await {
                 Ok(stream) => {
                     let begun = Instant::now();
-                    self.opened();
+                    self.on_opened();
                     let end = self.serve(stream).await;
-                    self.ended(&end);
+                    self.on_ended(&end);
                     lasted = begun.elapsed();
                 }
-                Err(error) => self.failed(&error),
+                Err(error) => self.on_failed(&error),
             }
             let delay = delays.next(lasted);
             if !delay.is_zero() {
@@ -175,8 +174,8 @@ impl Link {
         }
     }
 
-    /// Tries to open the stream at each URL once. If none accepts it, returns the error of one at which
-    /// something listens, if there is one.
+    /// Tries to open the stream at each URL once. If all fail, returns the error of one that is not a refused
+    /// connection, if there is one.
     pub(super) async fn open(&self) -> Result<Box<dyn PeerStream>, DialError> {
         let own_id = self.shared.own_id();
         let members = self.shared.members();
@@ -193,7 +192,7 @@ impl Link {
         for url in self.peer.urls() {
             match self.shared.dialer.open(&url, &hello).await {
                 Ok(stream) => return Ok(stream),
-                // that something listens at one of them counts
+                // one URL at which a process listens counts
                 Err(error) if error.nothing_listens() && !matches!(worst, DialError::NoUrl) => {}
                 Err(error) => worst = error,
             }
@@ -202,10 +201,10 @@ impl Link {
     }
 
     /// Notes that the stream is open: its queue takes messages, and the node sees the member as connected.
-    fn opened(&mut self) {
+    fn on_opened(&mut self) {
         self.peer.queue(self.kind).open();
-        if self.peer.lanes().opened(self.kind) {
-            // the other stream opens before the replica hears the member again and sends on it
+        if self.peer.lanes().on_opened(self.kind) {
+            // the queue opens before the replica hears from the member and sends on it
             self.peer.retry_now();
         }
         self.warned.clear();
@@ -222,7 +221,7 @@ impl Link {
     }
 
     /// Notes that an open stream has ended with this error, and reports it to the replica.
-    fn ended(&self, end: &io::Error) {
+    fn on_ended(&self, end: &io::Error) {
         let (kind, remote_peer_id) = (self.kind.label(), &self.name);
         tracing::warn!(kind, remote_peer_id, error = %end, "lost the stream to a peer");
         if self.kind == StreamKind::Control {
@@ -230,14 +229,14 @@ impl Link {
             self.peer.series.disconnected.inc();
             self.shared.node.peer_link(self.peer.id, false);
         }
-        let gone = self.peer.lanes().ended(self.kind, by_other_side(end));
-        // what was being written may be lost
+        let gone = self.peer.lanes().on_ended(self.kind, by_other_side(end));
+        // the batch that was being written may be lost
         self.report(gone);
     }
 
-    /// Notes that the stream could not be opened: drops what is queued and reports to the replica. The same
-    /// error in a row is warned of once.
-    fn failed(&mut self, error: &DialError) {
+    /// Notes that the stream could not be opened: drops queued messages and reports to the replica. Repetitions of an
+    /// error are not logged as warnings.
+    fn on_failed(&mut self, error: &DialError) {
         self.peer.series.sent_failures.inc();
         if self.kind == StreamKind::Bulk {
             self.shared.node.entries_lost(self.peer.id);
@@ -260,7 +259,10 @@ impl Link {
             let node = &self.shared.node;
             node.peer_event(self.peer.id, PeerEvent::RemovedHere);
         }
-        let gone = self.peer.lanes().failed(self.kind, error.nothing_listens());
+        let gone = self
+            .peer
+            .lanes()
+            .on_failed(self.kind, error.nothing_listens());
         self.report(gone);
     }
 
@@ -343,13 +345,13 @@ fn pong(frame: &Frame) -> Option<u64> {
     (frame.kind == FrameKind::Pong).then_some(u64::from_be_bytes(sent))
 }
 
-/// Writes a batch to its end; fails when the other side takes nothing of it for `patience`.
+/// Writes a whole batch; fails when the other side reads none of it for `patience`.
 pub(super) async fn write_all(
     stream: &mut (impl AsyncWrite + Unpin),
     mut batch: FrameBatch,
     patience: Duration,
 ) -> io::Result<()> {
-    let too_slow = |_| io::Error::new(io::ErrorKind::TimedOut, "the other side takes nothing");
+    let too_slow = |_| io::Error::new(io::ErrorKind::TimedOut, "the other side does not read");
     while batch.has_remaining() {
         let writing = timeout(patience, stream.write_buf(&mut batch));
         if writing.await.map_err(too_slow)?? == 0 {

@@ -1,7 +1,7 @@
-//! The peer port: takes streams of other members, and answers what else is asked there.
+//! The peer port: accepts streams of other members, and answers HTTP requests.
 //!
-//! Before a stream has shown that it is a member's, it costs a few hundred bytes and a bounded time,
-//! and there are few of them, fewer from one network.
+//! Until its handshake a connection costs a few hundred bytes and a bounded time, and their number is bounded, also for
+//! each network.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -35,13 +35,13 @@ use super::{
     hosts, http,
 };
 
-/// How long a connection may take until it has said what it is, and has taken its answer.
+/// How long a connection may take for its handshake, including reading the answer.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connections that have not said it yet; above it, the oldest one ends.
+/// Connections before their handshake; above it, the oldest one ends.
 const GREETINGS_MAX: usize = 256;
 
-/// The same from one network (an IPv4 address, the first half of an IPv6 address).
+/// The same for one network (an IPv4 address, the first half of an IPv6 address).
 const NETWORK_GREETINGS_MAX: usize = 64;
 
 /// Delay after the system refused to accept, for lack of descriptors.
@@ -51,10 +51,10 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// A single message may be longer.
 const WAITING_BYTES_MAX: usize = 32 << 20;
 
-/// A stream ends so long after its member was removed, whatever it sends.
+/// How soon the stream of a removed member ends, whatever it sends.
 const REMOVAL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a message counts at least.
+/// Bytes that a message counts at least.
 const MESSAGE_BYTES_MIN: usize = 1 << 10;
 
 const _: () = assert!(WAITING_BYTES_MAX >= FRAME_BYTES_MAX, "each message fits");
@@ -65,7 +65,7 @@ pub(super) struct Listener {
     shared: Arc<Shared>,
     greetings: Arc<Mutex<Greetings>>,
     streams: Mutex<HashMap<(u64, StreamKind), OpenStream>>,
-    /// Anybody can be refused.
+    /// Limits log lines about refusals, which any client can cause.
     refusals: LogLimit,
 }
 
@@ -84,10 +84,10 @@ impl OpenStream {
     }
 }
 
-/// What a connection has shown when it is a member's stream.
+/// An accepted stream of a member.
 type Greeted = (Box<dyn PeerStream>, Handshake, Option<MemberCertificate>);
 
-/// Connections that have not said what they are, oldest first.
+/// Connections before their handshake, oldest first.
 #[derive(Debug, Default)]
 struct Greetings {
     open: BTreeMap<u64, (ClientNetwork, AbortHandle)>,
@@ -95,8 +95,8 @@ struct Greetings {
 }
 
 impl Greetings {
-    /// Adds a connection that has not said what it is. Where there are too many, of one network or at all,
-    /// aborts the oldest one; returns whether it did.
+    /// Adds a connection before its handshake. If there are too many, of one network or in total, aborts the oldest
+    /// one; returns whether it did.
     fn add(&mut self, id: u64, network: ClientNetwork, task: AbortHandle) -> bool {
         let of_network = |(_, (from, _)): &(&u64, &(ClientNetwork, AbortHandle))| *from == network;
         let mut same = self.open.iter().filter(of_network).peekable();
@@ -117,7 +117,7 @@ impl Greetings {
     }
 }
 
-/// A connection that has not said what it is, until this is dropped.
+/// A connection before its handshake, until this is dropped.
 #[derive(Debug)]
 struct Greeting {
     id: u64,
@@ -197,8 +197,8 @@ impl Listener {
         }
     }
 
-    /// Shakes hands if there is TLS and reads what the connection is: returns the stream of a member, or
-    /// answers anything else and returns `None`.
+    /// Does the TLS handshake, if TLS is on, and reads the first bytes: returns the stream of a member, or answers an
+    /// HTTP request and returns `None`.
     async fn greet(
         &self,
         (stream, address): (Box<dyn PeerStream>, Option<SocketAddr>),
@@ -246,7 +246,7 @@ impl Listener {
                         "rejected a stream from a remote peer"
                     );
                 }
-                // it reads the answer before the connection is reset by what it has sent
+                // the peer reads the answer before unread data resets the connection
                 stream.shutdown().await?;
                 Ok(None)
             }
@@ -266,8 +266,8 @@ impl Listener {
     }
 
     /// Refuses a stream whose certificate is valid for no host of its member's peer URLs while another one is open
-    /// whose certificate is. Without such a one nothing is known: the member may have other certificates to call
-    /// with, call through a proxy, or have moved to URLs of which this member has not heard yet.
+    /// whose certificate is. Without such a stream the mismatch proves nothing: the member may use other certificates
+    /// as a client, connect through a proxy, or have moved to URLs that this member does not know yet.
     fn check_certificate(
         &self,
         from: u64,
@@ -296,7 +296,7 @@ impl Listener {
         let key = (hello.from, hello.kind);
         self.shared.answer_remote(&hello);
         if let Some(peer) = self.shared.peer(hello.from) {
-            // it runs: a link that waits for its next attempt need not wait any longer
+            // the member runs: links need not wait for their next attempt
             peer.retry_now();
             if peer.is_gone() {
                 let node = &self.shared.node;
@@ -324,7 +324,7 @@ impl Listener {
                 }
                 tracing::warn!(kind, remote_peer_id, %error, "lost the stream of a peer");
             }
-            listener.ended(key);
+            listener.on_ended(key);
         });
         let task = serving.abort_handle();
         let before = lock(&self.streams).insert(key, OpenStream { task, certificate });
@@ -333,9 +333,8 @@ impl Listener {
         }
     }
 
-    /// Notes the end of a stream; forgets its member if that was the last one and the member is not known to
-    /// the cluster.
-    fn ended(&self, (from, kind): (u64, StreamKind)) {
+    /// Notes the end of a stream; forgets its member if that was the last one and the member is not in the cluster.
+    fn on_ended(&self, (from, kind): (u64, StreamKind)) {
         let streams = lock(&self.streams);
         let mut others = streams
             .iter()
@@ -350,7 +349,7 @@ impl Listener {
         while self.shared.check(hello).is_ok() {
             sleep(REMOVAL_INTERVAL).await;
         }
-        // the refusal of its next stream says why
+        // the refusal of its next stream contains the reason
         let what = "its member was removed from the cluster";
         io::Error::new(io::ErrorKind::PermissionDenied, what)
     }
@@ -400,7 +399,7 @@ impl Listener {
                 | FrameKind::Snapshot => {
                     return Err(io::Error::new(
                         io::ErrorKind::InvalidData,
-                        "a frame that has no place in an open stream",
+                        "an unexpected frame in an open stream",
                     ));
                 }
             }
@@ -419,6 +418,6 @@ async fn answer(
         stream.write_all(bytes).await?;
         stream.flush().await
     };
-    let too_slow = |_| io::Error::new(io::ErrorKind::TimedOut, "the other side takes nothing");
+    let too_slow = |_| io::Error::new(io::ErrorKind::TimedOut, "the other side does not read");
     timeout(patience, writing).await.map_err(too_slow)?
 }

@@ -5,7 +5,7 @@ use prometheus::{
 };
 use witan_base::metrics::Register;
 
-/// What links and the listener feed.
+/// Series of links and the listener.
 #[derive(Clone, Debug)]
 pub struct PeerMetrics {
     sent_bytes: IntCounterVec,
@@ -19,7 +19,7 @@ pub struct PeerMetrics {
     clocks: GaugeVec,
 }
 
-/// Those of one other member, looked up once.
+/// The series of one other member, looked up once.
 #[derive(Clone, Debug)]
 pub(super) struct PeerSeries {
     pub(super) sent_bytes: IntCounter,
@@ -76,7 +76,7 @@ impl PeerMetrics {
     /// Removes the series of a member that left.
     pub(super) fn remove(&self, own: u64, member: u64) {
         let (own, member) = (format!("{own:x}"), format!("{member:x}"));
-        // an error says that there was no such series
+        // an error means that there was no such series
         let _ = self.active.remove_label_values(&[&own, &member]);
         let _ = self.clocks.remove_label_values(&[&member]);
     }

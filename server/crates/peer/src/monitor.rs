@@ -1,8 +1,8 @@
-//! Watches the other members: which versions they run, from which a leader decides the cluster's
-//! version (`machine::versions`), and how far their clocks are from this member's.
+//! Watches the versions and the clocks of the other members. From the versions a leader decides the cluster's version
+//! (`machine::versions`); differing clocks are reported.
 //!
-//! Each member asks all others for `/version` and `/raft/probing` on their peer ports. Any member that answers
-//! there as etcd does, with the id of this cluster, takes part, whichever release it runs.
+//! Each member asks all others for `/version` and `/raft/probing` on their peer ports. Any member that answers like
+//! etcd, with the id of this cluster, takes part, whatever its release.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ use witan_replica::machine::{
 
 use super::{Shared, query, urls};
 
-/// Between two rounds, as etcd's.
+/// Interval between two rounds, as etcd's.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// The same while the cluster has no version, or an older one than this member runs.
@@ -30,7 +30,7 @@ const UNSETTLED_INTERVAL: Duration = Duration::from_millis(500);
 /// The same before the cluster has a version: its members start.
 const UNDECIDED_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long the members of a new cluster may take until all have said which version they run.
+/// How long the members of a new cluster may take until all have reported their versions.
 const UNDECIDED_MAX: Duration = Duration::from_secs(1);
 
 /// A larger difference of clocks is warned about, as in etcd.
@@ -41,11 +41,11 @@ const NS_PER_S: f64 = 1e9;
 pub(super) struct Monitor {
     shared: Arc<Shared>,
     begun: Instant,
-    /// When it was last looked whether a downgrade is complete.
+    /// Time of the last check whether a downgrade is complete.
     looked_at: Instant,
-    /// The members whose clocks are too far away.
+    /// The members whose clocks differ too much.
     apart: BTreeMap<u64, bool>,
-    /// The members from which something was decided last, and when: it may not be executed yet.
+    /// The members of the last decision and its time: it may not be applied yet.
     decided: Option<(Arc<MemberRegistry>, Instant)>,
 }
 
@@ -94,7 +94,7 @@ impl Monitor {
             Some(now) if Some(now) < release(version::API) => UNSETTLED_INTERVAL,
             Some(_) => INTERVAL,
         };
-        // leaders alone look whether a downgrade has ended
+        // only leaders check whether a downgrade has ended
         let check = self.shared.settings.downgrade_check.filter(|_| leads);
         let check = check.map(|every| every.saturating_sub(self.looked_at.elapsed()));
         wait.min(check.unwrap_or(wait)).max(UNDECIDED_INTERVAL)

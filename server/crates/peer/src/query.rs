@@ -1,5 +1,5 @@
-//! What a member asks of others over HTTP: who is in the cluster, before it is one of their peers, which
-//! state they have, which version they run, and what their clocks say.
+//! HTTP requests to other members: the members of the cluster (before joining it), hashes of their state, their
+//! versions and their clocks.
 //!
 //! The answer comes from `http` of the other member's peer port; any HTTP/1 server that answers as etcd's
 //! peer port does is understood.
@@ -23,10 +23,10 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Largest answer: some thousand members.
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
 
-/// Where the peer port of every member of ours, and none of etcd, answers.
+/// Path that the peer port of every Witan member serves, and etcd's does not.
 const STATE_HASH: &str = "/members/statehash";
 
-/// A cluster as one of its members describes it.
+/// A cluster as reported by one of its members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteCluster {
     /// Cluster id.
@@ -41,15 +41,15 @@ pub async fn cluster(url: &Url, dialer: &PeerDialer) -> io::Result<RemoteCluster
     cluster_of(&answer).map_err(invalid)
 }
 
-/// Whether etcd answers at this peer URL: it says which version it runs, and does not know a path that every
-/// member of ours does. `false` if nothing answers.
+/// Whether an etcd member answers at this peer URL: it reports a version, and answers 404 to a path that every Witan
+/// member knows. `false` without an answer.
 pub async fn is_etcd(url: &Url, dialer: &PeerDialer) -> bool {
     let (version, own) = tokio::join!(get(url, dialer, "/version"), get(url, dialer, STATE_HASH));
     matches!((version, own), (Ok(version), Ok(own)) if is_of_etcd(&version, &own))
 }
 
-/// Asks a member of a cluster at this peer URL for the hash of its state after an entry; `None` if the member
-/// has no such hash.
+/// Asks a member of a cluster at this peer URL for the hash of its state after an entry; `None` if the member has no
+/// such hash.
 pub async fn state_hash(
     url: &Url,
     dialer: &PeerDialer,

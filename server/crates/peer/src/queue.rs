@@ -1,5 +1,5 @@
-//! Messages that wait for one lane of a link: the replica's thread puts them in without waiting, the
-//! link's task takes them out in batches.
+//! Messages that wait for one stream: the replica's thread adds them without waiting, the link's task takes them in
+//! batches.
 
 use std::{
     collections::VecDeque,
@@ -9,11 +9,11 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-/// Messages that wait in a lane. A lane that is slower than its sender drops what comes beyond, and
-/// raft sends it again when the other member says what it lacks.
+/// Messages that wait for a stream. If the stream is slower than the sender, further ones are dropped, and raft sends
+/// them again when the other member reports the gap.
 const MESSAGES_MAX: usize = 16_384;
 
-/// Bytes that wait in a lane, of which one message may always wait.
+/// Bytes that wait for a stream; one message may always wait.
 const BYTES_MAX: usize = 64 << 20;
 
 /// Bytes after which a batch is complete.
@@ -24,7 +24,7 @@ const BATCH_BYTES: usize = 1 << 20;
 pub(super) struct LaneQueue {
     queued: Mutex<Queued>,
     filled: Notify,
-    /// Wakes those who wait until all is written.
+    /// Wakes the tasks that wait until all is written.
     written: Notify,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct LaneQueue {
 struct Queued {
     messages: VecDeque<Bytes>,
     bytes: usize,
-    /// Whether nothing is taken: the other side was not reached.
+    /// Whether messages are dropped: the other side was not reached.
     closed: bool,
     /// Whether the last batch was written: the link has asked for the next one.
     written: bool,

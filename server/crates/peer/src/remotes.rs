@@ -1,9 +1,9 @@
-//! Members of which this one does not have the entry that adds them: it was stopped, or cut off, while they
-//! came. One of them may lead, or need its vote, and those that it knows may be gone. Their streams are taken,
-//! and answered at the URLs that their handshakes name, until the entry comes.
+//! Members whose addition this one has not applied yet: it was stopped, or cut off, while they were added. One of them
+//! may lead, or need its vote, and the members that it knows may have been removed. Their streams are accepted, and
+//! streams to the URLs of their handshakes are opened, until the entry is applied.
 //!
-//! Who knows the cluster's id can say that it is such a member, as it can say that it is a known one: only
-//! certificates keep strangers out.
+//! Any process that knows the cluster's id can pose as such a member, or as a known one: only certificates prevent
+//! that.
 
 use std::collections::BTreeMap;
 
@@ -16,19 +16,19 @@ use super::{
     link_to,
 };
 
-/// How many there are at once: more come and go in no cluster while one of its members is away.
+/// How many there are at once: more than the members that are added while one of them is down.
 const REMOTES_MAX: usize = 16;
 
-/// URLs of one of them that are called.
+/// Number of URLs of one of them that are tried.
 const REMOTE_URLS_MAX: usize = 8;
 
-/// The streams to them.
+/// The streams to unknown members.
 #[derive(Debug, Default)]
 pub(super) struct Remotes(pub(super) BTreeMap<u64, LinkTasks>);
 
 impl Shared {
-    /// Checks whether a stream is accepted: one of a member, or of a member that this one does not know yet.
-    /// The leader knows all members.
+    /// Checks whether a stream is accepted: from a member, or from a member that this one does not know yet. The leader
+    /// knows all members.
     pub(super) fn check(&self, hello: &Handshake) -> Result<(), Refusal> {
         let checked = hello.check(self.own_id(), &self.members());
         if checked != Err(Refusal::Unknown) {
@@ -37,17 +37,17 @@ impl Shared {
         let leads = self.node.status().role == Role::Leader;
         let remotes = self.remotes();
         let known = remotes.0.contains_key(&hello.from);
-        let room = remotes.0.len() < REMOTES_MAX && !urls(hello).is_empty();
-        match !leads && (known || room) {
+        let free = remotes.0.len() < REMOTES_MAX && !urls(hello).is_empty();
+        match !leads && (known || free) {
             true => Ok(()),
             false => checked,
         }
     }
 
-    /// Opens streams to a member that has opened one and that this one does not know yet, [`REMOTES_MAX`] of
-    /// them at most. Called on the thread of all streams.
+    /// Opens streams to an unknown member that has opened one, to at most [`REMOTES_MAX`] of them. Called on the thread
+    /// of all streams.
     pub(super) fn answer_remote(self: &std::sync::Arc<Self>, hello: &Handshake) {
-        // in this order, as in `follow`: a member is not forgotten between the two
+        // in this order, as in `follow`, so that a member is not forgotten between the two
         let mut remotes = self.remotes();
         let urls = urls(hello);
         if self.members().by_id.contains_key(&hello.from) || urls.is_empty() {
@@ -59,7 +59,7 @@ impl Shared {
             let remote_peer_id = format!("{:x}", hello.from);
             tracing::info!(
                 remote_peer_id,
-                "a member called that this one does not know yet"
+                "a member opened a stream whose addition is not applied here yet"
             );
             let runtime = tokio::runtime::Handle::current();
             let link = link_to(self, &runtime, hello.from, urls);
@@ -78,7 +78,7 @@ impl Shared {
 /// Returns the TCP URLs at which the opener says that it listens, [`REMOTE_URLS_MAX`] of them at most.
 fn urls(hello: &Handshake) -> Vec<Url> {
     let urls = hello.peer_urls.iter().filter_map(|url| url.parse().ok());
-    // a path on another machine says nothing here
+    // the path of a Unix socket on another machine is meaningless here
     let urls = urls.filter(|url: &Url| matches!(url.address(), Address::Tcp(..)));
     urls.take(REMOTE_URLS_MAX).collect()
 }

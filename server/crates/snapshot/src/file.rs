@@ -1,7 +1,7 @@
 //! A snapshot as a file for etcd's tools: all of etcd's buckets, and one of our own for state that
 //! etcd does not have. It is made from a frozen view while writes continue, page after page.
 //!
-//! What does *not* live here: the digest that follows such a file, and sending it to clients.
+//! Not here: the digest that follows such a file, and sending it to clients.
 
 use std::io;
 
@@ -38,13 +38,13 @@ impl<'a> SnapshotFile<'a> {
     }
 }
 
-/// Writes etcd's buckets, and one with the records that etcd has no place for.
+/// Writes etcd's buckets, and one with the records that do not exist in etcd.
 fn fill(view: &View, writer: &mut Writer<'_>) -> io::Result<()> {
     schema::walk(view, writer)?;
     writer.bucket(WITAN_BUCKET.as_bytes())?;
     let (mut number, mut value, mut outcome) = (0_u64, Vec::new(), Ok(()));
     view.machine.witan_records(&mut |change| {
-        // without an earlier state there are no deletions
+        // there is no earlier state, so there are no deletions
         let RecordChange::Put { key, value: record } = change else {
             return;
         };

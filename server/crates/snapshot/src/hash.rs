@@ -27,7 +27,7 @@ pub fn of_keys(kv: &Kv, revision: i64) -> u32 {
 pub struct StateChecksums {
     /// `HashKV` at its revision.
     pub keys: u32,
-    /// All records of a checkpoint but those of v3 keys.
+    /// All records of a checkpoint except those of v3 keys.
     pub others: u32,
 }
 

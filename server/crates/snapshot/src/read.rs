@@ -99,16 +99,17 @@ fn import_keys(
     file.records(bucket, &mut |key, value| {
         let wrong =
             |what: &str| BoltError::Record(format!("record {}: {what}", key.escape_ascii()));
-        let (main, sub, deletes) = parse_revision(key).ok_or_else(|| wrong("no revision"))?;
+        let (main, sub, deletes) =
+            parse_revision(key).ok_or_else(|| wrong("its key is no revision"))?;
         if (main, sub) <= last {
-            return Err(wrong("its revision stands twice"));
+            return Err(wrong("its revision occurs twice or out of order"));
         }
         last = (main, sub);
-        let pair =
-            mvccpb::KeyValue::decode(value).map_err(|error| wrong(&format!("no pair: {error}")))?;
+        let pair = mvccpb::KeyValue::decode(value)
+            .map_err(|error| wrong(&format!("its value is no key-value pair: {error}")))?;
         let of_other = pair.mod_revision != main && !deletes && !pair.key.is_empty();
         if of_other {
-            return Err(wrong("its pair is of another revision"));
+            return Err(wrong("its key-value pair has another revision"));
         }
         kv.import_version(&ImportedVersion {
             main,
@@ -131,7 +132,7 @@ fn import_keys(
 /// the new revision.
 fn bump(kv: &mut Kv, latest: i64, by: u64) -> Result<i64, BoltError> {
     let main = i64::try_from(by).ok().and_then(|by| latest.checked_add(by));
-    let main = main.ok_or_else(|| BoltError::Record("the revision cannot be so high".into()))?;
+    let main = main.ok_or_else(|| BoltError::Record("the revision is too high".into()))?;
     let nothing = ImportedVersion { main, ..ImportedVersion::default() };
     kv.import_version(&nothing).map_err(refused)?;
     Ok(main)
@@ -143,8 +144,9 @@ fn compactions(file: &BoltFile, meta: &Bucket) -> Result<[i64; 2], BoltError> {
     file.records(meta, &mut |key, value| {
         let names = [FINISHED_COMPACT, SCHEDULED_COMPACT];
         if let Some(at) = names.iter().position(|name| name.as_bytes() == key) {
-            let (main, ..) = parse_revision(value)
-                .ok_or_else(|| BoltError::Record(format!("{}: no revision", names[at])))?;
+            let (main, ..) = parse_revision(value).ok_or_else(|| {
+                BoltError::Record(format!("{}: its value is no revision", names[at]))
+            })?;
             found[at] = main;
         }
         Ok(())
@@ -155,10 +157,10 @@ fn compactions(file: &BoltFile, meta: &Bucket) -> Result<[i64; 2], BoltError> {
 fn import_leases(file: &BoltFile, leases: &Bucket, kv: &mut Kv) -> Result<(), BoltError> {
     file.records(leases, &mut |key, value| {
         let stored = schema::LeaseMessage::decode(value)
-            .map_err(|error| BoltError::Record(format!("no lease: {error}")))?;
+            .map_err(|error| BoltError::Record(format!("a lease cannot be decoded: {error}")))?;
         if key != stored.id.to_be_bytes() {
             return Err(BoltError::Record(format!(
-                "lease {:016x} is of another id",
+                "lease {:016x}: its record has another id",
                 stored.id
             )));
         }
@@ -190,14 +192,16 @@ fn import_auth(
             let number = value.try_into().map(u64::from_be_bytes).ok();
             revision = number
                 .filter(|number| *number <= record::COUNT_MAX)
-                .ok_or_else(|| BoltError::Record(format!("{AUTH_REVISION}: no number")))?;
+                .ok_or_else(|| {
+                    BoltError::Record(format!("{AUTH_REVISION}: its value is no number"))
+                })?;
         }
         Ok(())
     })?;
     let mut known = Vec::new();
     each(file, roles, &mut |key, value| {
         let stored = authpb::Role::decode(value)
-            .map_err(|error| BoltError::Record(format!("no role: {error}")))?;
+            .map_err(|error| BoltError::Record(format!("a role cannot be decoded: {error}")))?;
         let permissions = stored.key_permission.into_iter();
         known.push(Role {
             name: name(key, &stored.name)?,
@@ -214,7 +218,7 @@ fn import_auth(
     let mut people = Vec::new();
     each(file, users, &mut |key, value| {
         let stored = authpb::User::decode(value)
-            .map_err(|error| BoltError::Record(format!("no user: {error}")))?;
+            .map_err(|error| BoltError::Record(format!("a user cannot be decoded: {error}")))?;
         let mut roles = stored.roles;
         roles.sort_unstable();
         people.push(User {
@@ -232,7 +236,12 @@ fn import_auth(
 fn name(key: &[u8], name: &[u8]) -> Result<String, BoltError> {
     let text = std::str::from_utf8(name).ok().filter(|_| key == name);
     let text = text.filter(|text| !text.is_empty());
-    let wrong = || BoltError::Record(format!("{}: no name", key.escape_ascii()));
+    let wrong = || {
+        BoltError::Record(format!(
+            "{}: its name is empty, not UTF-8 or different from its key",
+            key.escape_ascii()
+        ))
+    };
     text.map(str::to_owned).ok_or_else(wrong)
 }
 
@@ -244,7 +253,7 @@ fn import_alarms(
 ) -> Result<(), BoltError> {
     file.records(alarms, &mut |key, _| {
         let alarm = AlarmMember::decode(key)
-            .map_err(|error| BoltError::Record(format!("no alarm: {error}")))?;
+            .map_err(|error| BoltError::Record(format!("an alarm cannot be decoded: {error}")))?;
         let raise = alarm::AlarmCommand {
             action: alarm::AlarmAction::Activate as i32,
             member: alarm.member_id,
@@ -267,8 +276,11 @@ fn import_witan_records(
     machine: &mut StateMachine,
 ) -> Result<(), BoltError> {
     file.records(own, &mut |_, value| {
-        let (key, value) = decode_witan_record(value)
-            .ok_or_else(|| BoltError::Record("no record of ours".into()))?;
+        let (key, value) = decode_witan_record(value).ok_or_else(|| {
+            BoltError::Record(
+                "a record of the bucket of Witan's own state cannot be decoded".into(),
+            )
+        })?;
         match key.first() {
             Some(&(record::TREE | record::AUTH)) => machine.load(key, value).map_err(refused),
             // of a later release

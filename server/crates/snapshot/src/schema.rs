@@ -1,7 +1,6 @@
 //! The buckets of etcd 3.6's store, made from a frozen view.
 //!
-//! Names and contents are those of etcd's `storage/schema`. What does *not* live here: state that
-//! etcd does not have (`file`).
+//! Names and contents are those of etcd's `storage/schema`. Not here: state that etcd does not have (`file`).
 
 use std::io;
 

@@ -233,8 +233,7 @@ fn numbers() -> impl FnMut(usize) -> usize {
     }
 }
 
-/// Reading a file ends with the state or with an error that explains the damage, whatever the file
-/// contains.
+/// Reading a file ends with the state or with an error that explains the damage, for any contents of the file.
 #[test]
 fn damage_is_an_error_and_never_a_panic() {
     let folder = Folder::new("damage");
@@ -278,7 +277,7 @@ fn files_that_are_no_snapshots_are_refused() {
         read_all(&path).unwrap_err().to_string()
     };
     assert_eq!(told(b""), "it is too short");
-    assert_eq!(told(&[1; 9000]), "it is no bbolt file");
+    assert_eq!(told(&[1; 9000]), "it is not a bbolt file");
     let sound = bytes(&sample(60));
     assert!(told(&sound[..sound.len() - 4096]).starts_with("it ends at byte"));
     let mut loops = sound.clone();

@@ -1,6 +1,5 @@
-//! The checkpoint on disk: a chain of a base and differences, each of which consists of runs
-//! (`run`). What does *not* live here: the meaning of records, and when a checkpoint is written
-//! (`checkpointer`).
+//! The checkpoint on disk: a chain of a base and differences, each of which consists of runs (`run`). Not here: the
+//! meaning of records, and when a checkpoint is written (`checkpointer`).
 //!
 //! - **Published runs are never written again.** Every write creates new folders, which are not read
 //!   until the file `current` names them. Replacing that file is the atomic step (I4): after a crash
@@ -27,7 +26,7 @@ use super::{
     run::{self, RUN_BYTES, RunItem},
 };
 
-/// A longer chain is written anew. Each link costs a start some milliseconds.
+/// A longer chain is rewritten as a base. Each link costs a start some milliseconds.
 const LINKS_MAX: usize = 48;
 
 /// Calls its argument with each changed record to write.
@@ -37,13 +36,13 @@ pub(super) type EmitChanges<'a> = dyn Fn(&mut dyn FnMut(RecordChange)) + 'a;
 #[derive(Debug)]
 pub struct Checkpoint {
     folder: Arc<CheckpointFolder>,
-    /// What is published.
+    /// The published runs.
     manifest: Manifest,
     /// Received snapshots that this process had published when `manifest` was.
     installs: u64,
     /// The next write must be a new base.
     base_required: bool,
-    /// Whether the start found the newest chain, or the file that names it, damaged.
+    /// Whether the start found the newest chain, or its manifest, damaged.
     fell_back: bool,
     /// Outdated bytes that a chain may always hold: as many as the log between two checkpoints.
     outdated_bytes: u64,
@@ -87,21 +86,21 @@ struct PendingLink {
     items: Vec<RunItem>,
     bytes: u64,
     spans: Vec<KeyStretch>,
-    /// Places of the runs of the previous base that were reused.
+    /// Indexes of the runs of the previous base that were reused.
     kept: BTreeSet<usize>,
-    /// Numbers of those that were not.
+    /// Numbers of the written runs.
     written: Vec<u64>,
-    /// Whether something was left out after the last item.
+    /// Whether a record was left out after the last item.
     gap: bool,
 }
 
 impl PendingLink {
     /// Adds a run of the previous base, which contains the next record, unless it was added already.
-    fn keep(&mut self, before: &RunReuse, place: usize) {
+    fn keep(&mut self, before: &RunReuse, index: usize) {
         self.gap = true;
-        if self.kept.insert(place) {
-            self.runs.push(before.run(place).clone());
-            self.reuse.add_kept(before, place);
+        if self.kept.insert(index) {
+            self.runs.push(before.run(index).clone());
+            self.reuse.add_kept(before, index);
         }
     }
 
@@ -164,10 +163,7 @@ impl Checkpoint {
             (self.base_required, self.fell_back) = (true, true);
         }
         if damaged {
-            return Err(OpenError::checkpoint(
-                &path,
-                "it does not name a checkpoint",
-            ));
+            return Err(OpenError::checkpoint(&path, "the file names no checkpoint"));
         }
         (self.base_required, self.fell_back) = (false, false);
         Ok(None)
@@ -246,8 +242,8 @@ impl Checkpoint {
         self.write(since, view)
     }
 
-    /// Appends the difference to the chain, or begins a new chain with the whole state if there is
-    /// no difference or the chain is to be replaced.
+    /// Appends the difference to the chain, or begins a new chain with the whole state if there is no difference or the
+    /// chain must be replaced.
     pub(super) fn store(
         &mut self,
         difference: Option<&EmitChanges<'_>>,
@@ -262,7 +258,7 @@ impl Checkpoint {
 
     /// Writes the difference as a further link of the chain, and publishes the chain.
     fn store_difference(&mut self, difference: &EmitChanges<'_>) -> io::Result<()> {
-        // Taken out: after a panic nothing is reused.
+        // taken out, so that nothing is reused after a panic
         let mut reuse = std::mem::take(&mut self.reuse);
         let link = self.write_link(&RunReuse::default(), |emit| {
             difference(&mut |change| {
@@ -305,8 +301,8 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Whether to write a new base: the chain is too long or holds too many outdated bytes, and the
-    /// disk has room for a base.
+    /// Whether to write a new base: the chain is too long or holds too many outdated bytes, and a base fits on the
+    /// disk.
     fn wants_base(&mut self, whole: &EmitChanges<'_>) -> bool {
         let chain = &self.manifest.chain;
         if self.base_required || chain.links.is_empty() {
@@ -327,8 +323,7 @@ impl Checkpoint {
         (long || outdated) && (fits || self.has_room(weight.new))
     }
 
-    /// Refuses a base for which the disk has no room. An unfinished base would take the space that
-    /// the log needs.
+    /// Refuses a base that does not fit on the disk: an unfinished one would take the space that the log needs.
     fn check_room(&self, reuse: &RunReuse, whole: &EmitChanges<'_>) -> io::Result<()> {
         let surely = 2 * (self.manifest.chain.bytes() + self.outdated_bytes);
         let fits = self.has_room(surely) || self.has_room(Weight::of(reuse, whole).new);
@@ -352,8 +347,8 @@ impl Checkpoint {
             if outcome.is_err() {
                 return;
             }
-            if let Some(place) = before.unchanged(key(&change)) {
-                link.keep(before, place);
+            if let Some(index) = before.unchanged(key(&change)) {
+                link.keep(before, index);
             } else if before.is_hot(key(&change)) {
                 link.gap = true;
                 hot.push(change);
@@ -376,7 +371,7 @@ impl Checkpoint {
             Ok(()) => Ok(link),
             Err(error) => {
                 for number in link.written {
-                    // What stays now goes with the next checkpoint.
+                    // a folder that remains is removed by the next checkpoint
                     let _ = fs::remove_dir_all(folder(&self.folder.dir, number));
                 }
                 Err(error)
@@ -384,7 +379,7 @@ impl Checkpoint {
         }
     }
 
-    /// Writes the collected records of a link as one run, durable but for the name of its folder.
+    /// Writes the collected records of a link as one run, durable except for the name of its folder.
     fn write_run(&self, link: &mut PendingLink) -> io::Result<()> {
         let run = self.folder.write_run(&mut link.items, false)?;
         let spans = std::mem::take(&mut link.spans);
@@ -405,7 +400,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Removes the folders of runs that are not published. A failure is logged: what stays costs only space.
+    /// Removes the folders of runs that are not published. A failure is logged: such a folder costs only space.
     pub(super) fn remove_others(&self) {
         if let Err(error) = self.folder.remove_others(&self.manifest) {
             let dir = self.folder.dir.display();

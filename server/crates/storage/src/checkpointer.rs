@@ -52,21 +52,21 @@ struct CheckpointRequest {
     stop: bool,
     /// Callbacks of requested rewrites; bounded by the number of concurrent requests.
     rewrites: Vec<OnDurable>,
-    /// A received snapshot was published: the chain begins anew with it.
+    /// A received snapshot was published: the next chain begins with it.
     installed: Option<InstalledSnapshot>,
-    /// A received snapshot was given up.
+    /// A receiver has discarded runs, which must be removed.
     clean: bool,
-    /// States that this thread is to drop, because the replica's must not: one for each snapshot
-    /// that it has installed since this thread has looked.
+    /// States to drop on this thread, because dropping them would block the replica's: one for each installed snapshot
+    /// since the thread last looked.
     replaced: Vec<View>,
 }
 
-/// What the thread goes on from after a snapshot was installed.
+/// The installed snapshot from which the thread continues.
 #[derive(Debug)]
 pub(super) struct InstalledSnapshot {
     pub(super) view: View,
     pub(super) files: ReceivedFiles,
-    /// Which one of this process it was.
+    /// How many installations this process had made.
     pub(super) installs: u64,
 }
 
@@ -115,8 +115,8 @@ impl Checkpointer {
         &self.folder
     }
 
-    /// Has the thread continue from a snapshot that was published in place of `replaced` and of offered
-    /// views. Does not wait.
+    /// Makes the thread continue from a snapshot that was published in place of `replaced` and of offered views. Does
+    /// not wait.
     pub(super) fn adopt(&self, installed: InstalledSnapshot, replaced: View) {
         let mut slot = self.shared.lock();
         slot.replaced.push(replaced);
@@ -202,7 +202,7 @@ struct CheckpointWriter {
 }
 
 impl CheckpointWriter {
-    /// Waits for something to do and does it. Returns `false` when the thread is to end.
+    /// Waits for a request and executes it. Returns `false` when the thread must end.
     fn turn(&mut self) -> bool {
         let mut slot = self.shared.lock();
         let view = loop {
@@ -211,7 +211,7 @@ impl CheckpointWriter {
             }
             if let Some(installed) = slot.installed.take() {
                 let replaced = std::mem::take(&mut slot.replaced);
-                // the new checkpoint holds nothing that is outdated
+                // the new checkpoint has no outdated records
                 let rewrites = std::mem::take(&mut slot.rewrites);
                 slot.whole_and_clean = false;
                 drop(slot);
@@ -259,7 +259,7 @@ impl CheckpointWriter {
         }
     }
 
-    /// Writes a view, or a newer one, until that is durable. Returns `false` when the thread is to end.
+    /// Writes a view, or a newer one, until that is durable. Returns `false` when the thread must end.
     fn write_until_durable(&mut self, mut request: WriteRequest) -> bool {
         let mut pause = RETRY_FIRST;
         let known = self.base.as_ref().map(|base| base.position.index);
@@ -288,7 +288,7 @@ impl CheckpointWriter {
                 return false;
             }
             if superseded || slot.installed.is_some() {
-                // the snapshot is the checkpoint that these wait for
+                // the snapshot is the checkpoint that these requests wait for
                 slot.rewrites.append(&mut request.rewrites);
                 return true;
             }

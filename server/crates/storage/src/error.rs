@@ -1,5 +1,5 @@
-//! Why a data directory cannot be opened. Each error has a text for people (what, where, what to
-//! do) and an exit code for scripts.
+//! Why a data directory cannot be opened. Each error has a text for people (the path, the cause,
+//! the remedy) and an exit code for scripts.
 
 use std::{
     io,
@@ -63,7 +63,7 @@ pub enum OpenError {
          running etcd (etcdctl make-mirror)", path.display()
     )]
     Etcd {
-        /// What shows it.
+        /// The damaged or missing file.
         path: PathBuf,
     },
     /// The identity file is missing although there is data, or is invalid.
@@ -112,7 +112,7 @@ pub enum OpenError {
          from its cluster and add it anew", path.display()
     )]
     Log {
-        /// Which file, or the log's folder.
+        /// The file, or the log's folder.
         path: PathBuf,
         /// Where in the file.
         offset: u64,
@@ -125,7 +125,7 @@ pub enum OpenError {
          directory, or remove this member from its cluster and add it anew", path.display()
     )]
     Checkpoint {
-        /// Which folder.
+        /// The folder.
         path: PathBuf,
         /// Description of the damage.
         what: String,

@@ -1,12 +1,12 @@
-//! Tells a data directory of etcd from one of ours: both name the member's folder `member`, and etcd's default
-//! directory is ours, too.
+//! Recognizes a data directory of etcd: both programs name the member's folder `member` and have the same default
+//! directory.
 
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
-/// What etcd keeps in the member's folder, from 2.0 on.
+/// Names in etcd's member folder, from 2.0 on.
 const NAMES: [&str; 2] = ["snap", "wal"];
 
 /// Returns the first of etcd's names in the member's folder; `None` if there is none.

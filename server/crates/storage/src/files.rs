@@ -1,4 +1,5 @@
-//! Makes files and names durable, and the owner's alone. Tests observe every durable step through [`watched`].
+//! Makes files and names durable, and accessible to the owner alone. Tests observe every durable step through
+//! [`watched`].
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
@@ -9,14 +10,14 @@ use std::{
 
 use rustix::fs::OFlags;
 
-/// Modes of what is in the data directory, as etcd's: passwords' hashes and all values are in it.
+/// Modes of files and folders of the data directory, as etcd's: they contain password hashes and all values.
 const DIR_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
-/// Bits of a mode that concern others than the owner.
+/// Mode bits of group and others.
 const OTHERS: u32 = 0o077;
 
-/// Returns options for files that the owner alone may read. A link in the place of the file is not followed.
+/// Returns options for files that the owner alone may read. Symbolic links are not followed.
 pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     let no_link = OFlags::NOFOLLOW.bits().cast_signed();
@@ -35,8 +36,8 @@ pub(super) fn create_dirs(path: &Path) -> io::Result<()> {
     builder.recursive(true).mode(DIR_MODE).create(path)
 }
 
-/// Takes all access away from others than the owner, for one file or a directory with all in it: libraries
-/// create theirs as the umask says, and so did earlier releases. Links are left alone.
+/// Removes the access of group and others, for one file or a directory with its contents: libraries create files with
+/// the umask's mode, as did earlier releases. Links are left alone.
 pub(super) fn make_private(path: &Path) -> io::Result<()> {
     let data = fs::symlink_metadata(path)?;
     if data.is_symlink() {
@@ -54,7 +55,7 @@ pub(super) fn make_private(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the mode of a directory that others than its owner may read or enter.
+/// Returns the mode of a directory if group or others may read or enter it.
 pub(super) fn open_to_others(dir: &Path) -> io::Result<Option<u32>> {
     let mode = fs::metadata(dir)?.permissions().mode() & 0o777;
     Ok((mode & OTHERS != 0).then_some(mode))

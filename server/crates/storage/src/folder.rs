@@ -1,8 +1,8 @@
-//! What the writers to the checkpoint's folder share: the thread of the checkpoint, the receivers of
-//! snapshots, and the replica's thread, which publishes what was received.
+//! State shared by the writers of the checkpoint's folder: the thread of the checkpoint, the receivers of snapshots,
+//! and the replica's thread, which publishes received snapshots.
 //!
-//! No lock here is held while anything waits for a thread or for the inbox. A publication holds one
-//! while it replaces the file `current`.
+//! No lock here is held while anything waits for a thread or for the inbox. A publication holds one while it replaces
+//! the file `current`.
 
 use std::{
     collections::BTreeSet,
@@ -23,7 +23,7 @@ use super::{
 /// Called once the awaited checkpoint is durable; dropped if that fails.
 pub type OnDurable = Box<dyn FnOnce() + Send>;
 
-/// Which snapshot: the last entry that its state holds.
+/// Identity of a snapshot: the last entry that its state contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SnapshotId {
     /// Index of that entry.
@@ -32,19 +32,19 @@ pub struct SnapshotId {
     pub term: u64,
 }
 
-/// Who receives a snapshot.
+/// State of the receiver of snapshots.
 #[derive(Debug, Default)]
 pub(super) enum ReceiverState {
-    /// Nobody.
+    /// No snapshot is being received.
     #[default]
     Idle,
     /// A receiver, or the replica, which has not published it yet.
     Busy,
-    /// Nobody: the stream broke, and another may go on from here.
+    /// The stream of this snapshot broke; another one may continue from here.
     Parked(SnapshotId, Box<DurableRecords>),
 }
 
-/// What of a snapshot is on disk.
+/// The part of a snapshot that is on disk.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DurableRecords {
     pub(super) runs: Vec<Run>,
@@ -55,10 +55,10 @@ pub(super) struct DurableRecords {
 /// See the module's description.
 pub(super) struct CheckpointFolder {
     pub(super) dir: PathBuf,
-    /// Says whether there is room for a run.
+    /// Decides whether a run fits on the disk.
     pub(super) ledger: Arc<Ledger>,
     state: Mutex<FolderState>,
-    /// Runs were given up that the checkpoint's thread is to remove.
+    /// Discarded runs that the checkpoint's thread must remove.
     garbage: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
@@ -74,11 +74,11 @@ impl std::fmt::Debug for CheckpointFolder {
 pub(super) struct FolderState {
     /// Number of the next run; never one that was used before.
     next: u64,
-    /// Runs of snapshots that the checkpoint's thread does not know of and must not remove.
+    /// Runs of snapshots that the checkpoint's thread does not know and must not remove.
     received: BTreeSet<u64>,
     /// Snapshots that were published by this process.
     installs: u64,
-    /// Who receives a snapshot.
+    /// The receiver of snapshots.
     pub(super) receiver: ReceiverState,
 }
 
@@ -111,13 +111,13 @@ impl CheckpointFolder {
         })
     }
 
-    /// Sets the function that is called when runs were given up; it must not wait.
+    /// Sets the function that is called when runs were discarded; it must not wait.
     pub(super) fn on_garbage(&self, garbage: impl Fn() + Send + Sync + 'static) {
-        // one thread writes checkpoints, so nobody else has set it
+        // only one thread writes checkpoints, so it is not set yet
         let _ = self.garbage.set(Box::new(garbage));
     }
 
-    /// Calls the function of [`Self::on_garbage`], because runs were given up.
+    /// Calls the function of [`Self::on_garbage`], because runs were discarded.
     pub(super) fn report_garbage(&self) {
         if let Some(garbage) = self.garbage.get() {
             garbage();
@@ -129,8 +129,8 @@ impl CheckpointFolder {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a run and empties `items`. On return the run is durable, but for the name of its folder; of one
-    /// that fails nothing stays.
+    /// Writes a run and empties `items`. On return the run is durable, except for the name of its folder; a failed one
+    /// is removed.
     pub(super) fn write_run(&self, items: &mut Vec<RunItem>, received: bool) -> io::Result<Run> {
         // Stable, so that of two changes of one key the later one counts.
         items.sort_by(|a, b| b.0.cmp(&a.0));
@@ -194,7 +194,7 @@ impl CheckpointFolder {
         let text = manifest.encode();
         let replaced = replace(&self.dir, CURRENT, text.as_bytes());
         if let Err(error) = replaced {
-            tracing::warn!(%error, "failed to publish a received snapshot; giving up the ballast and retrying");
+            tracing::warn!(%error, "failed to publish a received snapshot; deleting the ballast and retrying");
             self.ledger.release();
             replace(&self.dir, CURRENT, text.as_bytes())?;
         }
@@ -205,7 +205,7 @@ impl CheckpointFolder {
 
     /// Removes all runs that neither `manifest` names nor a receiver holds.
     pub(super) fn remove_others(&self, manifest: &Manifest) -> io::Result<()> {
-        // Listed first: who begins a run afterward is not in the list, and who began before is known.
+        // listed first: runs that begin later are not in the list, and earlier ones are known
         let listed: Vec<PathBuf> = fs::read_dir(&self.dir)?
             .map(|entry| entry.map(|entry| entry.path()))
             .collect::<io::Result<_>>()?;
@@ -233,7 +233,7 @@ impl CheckpointFolder {
     /// Removes received runs that are not going to be published.
     pub(super) fn discard(&self, runs: &[Run]) {
         for run in runs {
-            // what stays goes with the next checkpoint, or at the next start
+            // a folder that remains is removed by the next checkpoint or the next start
             let _ = fs::remove_dir_all(folder(&self.dir, run.number));
         }
         self.forget(runs);
@@ -241,7 +241,7 @@ impl CheckpointFolder {
 }
 
 impl FolderState {
-    /// Takes the next number for a run. A `received` one is not removed before it is published or given up.
+    /// Takes the next number for a run. A `received` one is not removed before it is published or discarded.
     fn take_number(&mut self, received: bool) -> u64 {
         let number = self.next;
         self.next += 1;

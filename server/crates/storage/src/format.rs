@@ -1,4 +1,4 @@
-//! The file `identity` of a data directory: whose data it holds, and in which format.
+//! The file `identity` of a data directory: the owner of the data, and their format.
 
 use std::{
     fs, io,

@@ -1,4 +1,4 @@
-//! Whose data a data directory holds, and in which format.
+//! The identity of a data directory: the owner of the data, and their format.
 
 /// Version of the format of everything in the member's folder. Every change that an older release
 /// could not read increments it.

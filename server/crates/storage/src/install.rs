@@ -1,6 +1,6 @@
-//! How a received snapshot replaces the state on disk: one step, the replacement of the file
-//! `current`, makes its runs the checkpoint (I4) and says that the log below is void. Then the log
-//! restarts behind it. A crash between the two is finished by the next start.
+//! How a received snapshot replaces the state on disk: one step, the replacement of the file `current`, makes its runs
+//! the checkpoint (I4) and marks the earlier log as void. Then the log restarts behind it. A crash between the two is
+//! finished by the next start.
 //!
 //! The checkpoint and the log before it do not stay: a member that has acknowledged a snapshot must
 //! not go back below it.
@@ -52,7 +52,7 @@ pub(super) fn publish(
         std::process::exit(EXIT_WRITE_FAILED);
     }
     log.restart(index);
-    files.published();
+    files.on_published();
     let snapshot = InstalledSnapshot { view, files, installs: folder.installs() };
     (snapshot, installed)
 }

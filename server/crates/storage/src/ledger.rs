@@ -2,7 +2,7 @@
 //! each announces its bytes here before it writes, so that both do not rely on the same bytes. The
 //! ballast is the log's last resort: a file that is deleted when a write of the log finds no space.
 //!
-//! What does *not* live here: how much must stay free, and what is refused otherwise (`space`).
+//! Not here: how much must stay free, and what is refused otherwise (`space`).
 
 use std::{
     fs, io,
@@ -20,8 +20,8 @@ use super::files;
 /// Name of the ballast in the member's folder.
 const BALLAST: &str = "ballast";
 
-/// Bytes that a run takes in addition to its records while it is written: sled allocates segments
-/// of a MiB and writes files of its own beside them.
+/// Bytes that a run takes in addition to its records while it is written: sled allocates segments of a MiB and writes
+/// files of its own.
 const RUN_EXTRA_BYTES: u64 = 2 << 20;
 
 /// Announced bytes of the log and of the run that is being written, and the ballast.
@@ -51,7 +51,7 @@ struct Claims {
     stale: bool,
 }
 
-/// Permission to write a run, to be dropped when it is written.
+/// A claim on the disk for one run, dropped when the run is written.
 #[derive(Debug)]
 pub(super) struct Claim<'a> {
     ledger: &'a Ledger,
@@ -67,8 +67,8 @@ impl Drop for Claim<'_> {
 }
 
 impl Ledger {
-    /// Makes the ledger of a member's folder, without announced bytes. A file in the ballast's place with a
-    /// size other than `ballast_bytes` is not the ballast.
+    /// Makes the ledger of a member's folder, without announced bytes. A file at the ballast's path with a size other
+    /// than `ballast_bytes` is not the ballast.
     pub(super) fn new(member: &Path, ballast_bytes: u64, floor_bytes: u64) -> Self {
         let path = member.join(BALLAST);
         let held = fs::metadata(&path).is_ok_and(|there| there.len() == ballast_bytes);
@@ -80,7 +80,7 @@ impl Ledger {
         self.held.load(Relaxed)
     }
 
-    /// Whether any file exists in the ballast's place.
+    /// Whether any file exists at the ballast's path.
     pub(super) fn is_in_the_way(&self) -> bool {
         self.path.exists()
     }
@@ -157,8 +157,8 @@ impl Ledger {
         self.short.swap(false, Relaxed)
     }
 
-    /// Announces a run of this many bytes below `dir`. An error (`StorageFull`) if the disk has no
-    /// room for it and for the log. Waits while a write of the log is repeated.
+    /// Announces a run of this many bytes below `dir`. An error (`StorageFull`) if it does not fit on the disk beside
+    /// the log. Waits while a write of the log is repeated.
     pub(super) fn begin_run(&self, dir: &Path, bytes: u64) -> io::Result<Claim<'_>> {
         let turn = lock(&self.turn);
         let mut claims = lock(&self.claims);
@@ -169,7 +169,7 @@ impl Ledger {
         Ok(Claim { ledger: self, _turn: turn })
     }
 
-    /// Whether the disk now has room for runs of this many bytes below `dir` and for the log.
+    /// Whether runs of this many bytes below `dir` and the log now fit on the disk.
     pub(super) fn has_room(&self, dir: &Path, bytes: u64) -> bool {
         free_for_run(dir, bytes).is_ok_and(|left| left >= self.floor_bytes + self.promised())
     }

@@ -1,5 +1,5 @@
-//! The data directory of a member: its raft log and its checkpoint. What does *not* live here: the
-//! meaning of entries and records. No other module names a file of the directory.
+//! The data directory of a member: its raft log and its checkpoint. Not here: the meaning of entries and records. No
+//! other module names a file of the directory.
 //!
 //! ```text
 //! DIR/member/LOCK         held while a process uses the directory
@@ -9,13 +9,12 @@
 //! DIR/member/checkpoint/  sled: the state as of some index; `current` names the valid databases
 //! ```
 //!
-//! Reading order: `identity`, `format`, `lock` → `log` (and `tail`, its judge after a crash) → `checkpoint`, made
-//! of `run`s that `manifest` lists and `merge` reads as one (`reuse` says which need not be written
-//! again, `read_ahead` lets a start use two cores) → `checkpointer` (the thread that writes it) → `received`
-//! (snapshots of other members) and `install` (how one becomes the checkpoint). `folder` is what their
-//! threads share. `space`
-//! watches what is free, `ledger` says which thread may take it, `retry` repeats a write of the log that
-//! found nothing. `files` makes things durable. `create` makes a directory at once. `etcd` recognizes etcd's.
+//! Reading order: `identity`, `format`, `lock` → `log` (and `tail`, which checks it after a crash) → `checkpoint`, made
+//! of `run`s that `manifest` lists and `merge` reads as one (`reuse` lists those that need not be written again,
+//! `read_ahead` lets a start use two cores) → `checkpointer` (the thread that writes it) → `received` (snapshots of
+//! other members) and `install` (how one becomes the checkpoint). `folder` is their shared state. `space` watches the
+//! free space, `ledger` allocates it to the threads, `retry` repeats a write of the log that found none. `files` makes
+//! things durable. `create` makes a directory at once. `etcd` recognizes etcd's.
 //!
 //! - **I4** a checkpoint and its index become visible in one atomic step.
 //! - **I5** the log is cut only below the older of the last two durable checkpoints.
@@ -162,10 +161,10 @@ pub fn open(
         .is_none_or(|view| view.position.members() == 1);
     let records = log.read(if alone { applied + 1 } else { 0 }, applied)?;
     if let Err(error) = files::make_private(&member) {
-        tracing::warn!(%error, "failed to take access to the data from other users");
+        tracing::warn!(%error, "failed to restrict the data directory to its owner");
     }
     if view.is_some() && !checkpoint.fell_back() {
-        // what a crash has left of a checkpoint or of a snapshot that was being received
+        // remains of a checkpoint or of a received snapshot after a crash
         checkpoint.remove_others();
     }
     let recovered = Recovered { checkpoint: view, hard_state, records };
@@ -199,7 +198,7 @@ fn check(member: &Path, log: &RaftLog, view: Option<&View>) -> Result<(), OpenEr
     let begin = line.begin;
     let Some(view) = view else {
         if line.was_cut() {
-            let what = format!("no checkpoint is there, but the log begins at entry {begin}");
+            let what = format!("there is no checkpoint, but the log begins at entry {begin}");
             return Err(OpenError::checkpoint(&member.join("checkpoint"), what));
         }
         return Ok(());
@@ -212,7 +211,7 @@ fn check(member: &Path, log: &RaftLog, view: Option<&View>) -> Result<(), OpenEr
     let last = log.last_index();
     // a member of a new cluster may have voted before its first entry
     if last < applied && !log.is_empty() {
-        let what = format!("it ends at entry {last}, the checkpoint at {applied}");
+        let what = format!("the log ends at entry {last}, before the checkpoint's entry {applied}");
         return Err(OpenError::log(&member.join("log"), 0, what));
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! The lock of a data directory: one process at a time uses it, and a second one learns the
-//! holder's process id. And how to wait for the locks that libraries take inside of it.
+//! The lock of a data directory: only one process at a time uses it, and a second one learns the holder's process id.
+//! Also waits for the locks that libraries take inside the directory.
 
 use std::{
     fs::{File, TryLockError},
@@ -14,13 +14,13 @@ use super::{OpenError, files};
 /// Name of the lock file inside the member's folder.
 const FILE: &str = "LOCK";
 
-/// How often a file is looked at until it is unlocked, and the pause between two looks.
+/// How often a locked file is checked, and the pause between two checks.
 const LOOKS: u32 = 200;
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
 
-/// Waits until nobody holds the lock of a file inside of a directory that this process has locked. Only what
-/// this process has closed can hold it still: a task of a library that ends, or a child process that shares
-/// the open files until it runs its program. `Err` if it is locked for a second.
+/// Waits until the lock of a file inside a directory that this process has locked is free. After closing, only a
+/// library's task that is ending can still hold it, or a child process that shares the open files until it runs its
+/// program. `Err` if it stays locked for a second.
 pub(super) fn wait_until_unlocked(path: &Path) -> io::Result<()> {
     let file = File::open(path)?;
     for _ in 0..LOOKS {
@@ -47,10 +47,7 @@ impl LockFile {
         let path = dir.join(FILE);
         let opened = files::private().read(true).create(true).open(&path);
         let mut file = opened.map_err(|error| match path.is_symlink() {
-            true => OpenError::io(
-                &path,
-                io::Error::other("it is a link, which is not followed"),
-            ),
+            true => OpenError::io(&path, io::Error::other("it is a symbolic link")),
             false => OpenError::io(&path, error),
         })?;
         match file.try_lock() {
@@ -79,8 +76,8 @@ impl LockFile {
 
 impl Drop for LockFile {
     fn drop(&mut self) {
-        // Closing would do, but for a child process that is being started at this moment: until it
-        // runs its program it shares the open file, and with it the lock.
+        // Closing would do, except while a child process is being started: until it runs its program it shares the open
+        // file, and with it the lock.
         let _ = self.file.unlock();
     }
 }

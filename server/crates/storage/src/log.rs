@@ -1,13 +1,12 @@
-//! The raft log on disk, on `raft-engine`; the only file that names the crate. What does *not* live
-//! here: the meaning of entries, and where the log may be cut (`Replica::durable`).
+//! The raft log on disk, on `raft-engine`; the only file that names the crate. Not here: the meaning of entries, and
+//! where the log may be cut (`Replica::durable`).
 //!
-//! Every write is synced before it returns. A batch that raft does not ask to be synced (a moved
-//! commit index) is kept in memory and rides on the next one, so that at no time more than one
-//! record on disk is unsynced: [`super::tail`] rests on that.
+//! Every write is synced before it returns. A batch that raft does not ask to be synced (a moved commit index) is kept
+//! in memory and written with the next one. So at most one record on disk is unsynced at any time, on which
+//! [`super::tail`] relies.
 //!
-//! A write that finds no space is repeated once with the room of the ballast (`retry`). Any other write
-//! or sync that fails ends the process: what the disk holds is unknown then, and an acknowledgement
-//! after it would be a guess.
+//! A write that finds no space is repeated once with the space of the ballast (`retry`). Any other failed write or sync
+//! ends the process: the contents of the disk are unknown then, so nothing may be acknowledged.
 
 use std::{
     path::{Path, PathBuf},
@@ -62,7 +61,7 @@ pub struct RaftLog {
     hard_state: Option<Bytes>,
     /// Whether `hard_state` is newer than the one on disk.
     unsaved: bool,
-    /// False with `--unsafe-no-fsync` only.
+    /// False only with `--unsafe-no-fsync`.
     fsync: bool,
     /// Bytes of the entries that the start replays.
     replayed: u64,
@@ -156,8 +155,9 @@ impl RaftLog {
         };
         match log.engine.get(REGION, LOG_START) {
             Some(bytes) => {
-                log.log_start = LogStart::decode(&bytes)
-                    .ok_or_else(|| OpenError::log(dir, 0, "the line record is malformed"))?;
+                log.log_start = LogStart::decode(&bytes).ok_or_else(|| {
+                    OpenError::log(dir, 0, "the record of the log's start is malformed")
+                })?;
             }
             None if fresh => {
                 let mut batch = EngineBatch::default();

@@ -1,9 +1,8 @@
 //! The file `current`: lists the runs of the checkpoint and of the previous one.
 //!
-//! Text, a line each: `chain` or `before`; under it `link` for each difference (the first is the
-//! base), and under that `run` with its folder, what it holds (see [`RunContent`]) and the beginning of
-//! its first key. `install` is there while a received snapshot is being installed (see [`Install`]). Last a
-//! checksum of all that.
+//! Text, a line each: `chain` or `before`; under it `link` for each difference (the first is the base), and under that
+//! `run` with its folder, its contents (see [`RunContent`]) and the beginning of its first key. `install` is present
+//! while a received snapshot is being installed (see [`Install`]). The last line is a checksum of all others.
 
 use std::{fmt::Write as _, fs, io, path::Path};
 
@@ -72,8 +71,8 @@ pub(super) struct Manifest {
     pub(super) install: Option<Install>,
 }
 
-/// A received snapshot that has become the checkpoint. The log, which is of the state before, is void:
-/// a start restarts it behind the snapshot, and can tell it from one that has lost its end.
+/// A received snapshot that has become the checkpoint. The log belongs to the earlier state and is void: a start
+/// restarts it behind the snapshot, and does not take it for one that has lost its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Install {
     /// Index of the snapshot.

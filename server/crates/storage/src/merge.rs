@@ -25,9 +25,8 @@ pub(super) type Records<'a> = dyn Iterator<Item = Result<Record, CheckpointReadE
 /// Free bytes that reading a chain may need: sled adds a segment to each open run.
 const ROOM_TO_OPEN_BYTES: u64 = 64 << 20;
 
-/// Iterator over the records of a chain. A run is opened when its first key is reached and closed
-/// behind its last, so only overlapping runs are open at once. If the disk has no room for that,
-/// each run is read into memory as a whole.
+/// Iterator over the records of a chain. A run is opened when its first key is reached and closed behind its last, so
+/// only overlapping runs are open at once. If the disk has no space for that, each run is read into memory as a whole.
 pub(super) struct MergedRecords {
     sources: Vec<RunSource>,
     heads: BinaryHeap<RunHead>,

@@ -1,6 +1,6 @@
 //! Reads records ahead on another thread while the state is restored from them, so that a start
-//! uses two cores: reading a run takes about as long as building the state from it. What does *not*
-//! live here: the meaning of records.
+//! uses two cores: reading a run takes about as long as building the state from it. Not here: the
+//! meaning of records.
 
 use std::{
     mem,
@@ -51,7 +51,7 @@ fn read_ahead<T>(
             .name("read-ahead".to_owned())
             .spawn_scoped(scope, move || catch_in_library(|| read(records, &send)))?;
         let restored = restore(&mut receive.iter().flatten());
-        // if restoring ends early, the reader must not wait for room
+        // if restoring ends early, the reader must not wait for capacity
         drop(receive);
         match reading.join() {
             Ok(Some(())) => restored,

@@ -1,11 +1,9 @@
-//! Snapshots of other members, on their way to the disk. A receiver writes the records as runs of the
-//! checkpoint that nobody reads until the replica's thread publishes them ([`super::install()`]), and
-//! builds the state from them as they come.
+//! Receives snapshots of other members. A receiver writes the records as runs of the checkpoint, which are not read
+//! until the replica's thread publishes them ([`super::install()`]), and builds the state from them as they arrive.
 //!
-//! At most one snapshot is received at a time. What one has written stays when its stream breaks, so
-//! that the next stream of the same snapshot goes on from there; its state is then built from the disk,
-//! as at a start. In memory are at most two runs, of which one is being written, and the new state
-//! beside the present one.
+//! At most one snapshot is received at a time. Its runs stay when its stream breaks, so that the next stream of the
+//! same snapshot continues from there; its state is then built from the disk, as at a start. Memory holds at most two
+//! runs, of which one is being written, and the new state beside the present one.
 
 use std::{
     io, mem,
@@ -36,10 +34,10 @@ pub enum SnapshotError {
     /// Another one is being received, or waits for the replica.
     #[error("this member is receiving another snapshot")]
     Busy,
-    /// The disk refused, or is full.
+    /// The disk is full or failed.
     #[error("the snapshot cannot be written: {0}")]
     Io(#[from] io::Error),
-    /// The records are no state, or not those that were announced.
+    /// The records form no state, or are not the announced ones.
     #[error("the snapshot is damaged: {0}")]
     Corrupt(String),
 }
@@ -55,7 +53,7 @@ impl SnapshotReceiver {
         Self { folder }
     }
 
-    /// Makes a receiver without a folder, for tests of what never receives a snapshot.
+    /// Makes a receiver without a folder, for tests that receive no snapshot.
     pub fn without_folder() -> Self {
         Self::new(CheckpointFolder::new(PathBuf::new(), Arc::default(), 1))
     }
@@ -118,23 +116,23 @@ impl Drop for ReceiverTurn {
 pub struct IncomingSnapshot {
     id: SnapshotId,
     durable: DurableRecords,
-    /// All records that came in.
+    /// All received records.
     count: RecordCounter,
-    /// What the next run will hold.
+    /// Contents of the next run.
     items: Vec<RunItem>,
     item_bytes: usize,
-    /// The run before, while another thread writes it.
+    /// The previous run, while another thread writes it.
     writing: Option<RunInWriting>,
-    /// The state of all records that came in; `None` if others were on disk before.
+    /// The state of all received records; `None` if others were on disk before.
     builder: Option<ViewBuilder>,
     folder: Arc<CheckpointFolder>,
     turn: Option<ReceiverTurn>,
 }
 
-/// A run that another thread writes, and what is durable with it.
+/// A run that another thread writes, and the part of the snapshot that is durable with it.
 #[derive(Debug)]
 struct RunInWriting {
-    /// `None` if the library panicked.
+    /// Result of the write; `None` if the library panicked.
     thread: JoinHandle<Option<io::Result<Run>>>,
     count: RecordCounter,
     last_key: Vec<u8>,
@@ -198,7 +196,7 @@ impl IncomingSnapshot {
 
     /// Keeps what is durable for the next stream of the same snapshot, because this one broke.
     pub fn park(mut self) {
-        // what the disk refuses now comes once more with the next stream
+        // records that the disk refuses now are sent again by the next stream
         let _ = self.finish_run();
         if !self.durable.runs.is_empty() {
             let records = Box::new(mem::take(&mut self.durable));
@@ -211,7 +209,7 @@ impl IncomingSnapshot {
     pub fn finish(mut self, announced: RecordTotals) -> Result<ReceivedSnapshot, SnapshotError> {
         let came = self.totals();
         if came != announced {
-            let what = format!("{announced:?} were announced, {came:?} came");
+            let what = format!("the sender announced {announced:?} and sent {came:?}");
             return Err(SnapshotError::Corrupt(what));
         }
         self.write_run()?;
@@ -226,7 +224,7 @@ impl IncomingSnapshot {
         let position = &view.position;
         if (position.index, position.term) != (self.id.index, self.id.term) {
             let what = format!(
-                "its state is of entry {} of term {}, not of entry {} of term {}",
+                "its state is that of entry {} of term {}, the announced one is that of entry {} of term {}",
                 position.index, position.term, self.id.index, self.id.term
             );
             return Err(SnapshotError::Corrupt(what));
@@ -259,8 +257,8 @@ impl Drop for IncomingSnapshot {
     }
 }
 
-/// A snapshot that is on disk and in memory, and not published. Dropping it without
-/// [`super::install()`] gives up what is on disk.
+/// A snapshot that is on disk and in memory, and not published. Dropping it without [`super::install()`] discards the
+/// files.
 #[derive(Debug)]
 pub struct ReceivedSnapshot {
     /// The state.
@@ -277,7 +275,7 @@ impl ReceivedSnapshot {
     }
 }
 
-/// A callback, which no `Debug` shows.
+/// A callback, which `Debug` does not print.
 pub(super) struct NotifyInstalled(pub(super) OnDurable);
 
 impl std::fmt::Debug for NotifyInstalled {
@@ -302,14 +300,14 @@ impl ReceivedFiles {
     }
 
     /// Notes that the runs are published, so that another snapshot may be received.
-    pub(super) fn published(&mut self) {
+    pub(super) fn on_published(&mut self) {
         self.turn = None;
     }
 }
 
 impl Drop for ReceivedFiles {
     fn drop(&mut self) {
-        // The checkpoint's thread removes what is not published: this may be the replica's.
+        // the checkpoint's thread removes unpublished files, because this may be the replica's thread
         self.folder.forget(&self.runs);
         self.folder.report_garbage();
     }

@@ -3,7 +3,7 @@
 
 use super::run::{HEADER_BYTES, REMOVED};
 
-/// What a stream of records amounts to.
+/// Totals of a stream of records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecordTotals {
     /// Records.

@@ -1,6 +1,6 @@
-//! Which runs of the newest base are unchanged, so that the next base reuses them instead of
-//! writing the same bytes again. The folder of a reused run is never modified. What does *not* live
-//! here: writing runs.
+//! Tracks the runs of the newest base that are unchanged, so that the next base reuses them instead
+//! of writing the same bytes again. The folder of a reused run is never modified. Not here: writing
+//! runs.
 //!
 //! A base is the whole state, so a run contains every record between two of its keys, if no other
 //! run has keys there, until a key there changes. Nothing of this is on disk: after a start the
@@ -23,10 +23,10 @@ pub(super) struct KeyStretch {
 }
 
 impl KeyStretch {
-    /// Adds the next key of a run to its stretches: to the last one, if the key sorts behind it,
-    /// has the same record type and no record was left out between (`gap`). Record types are not
-    /// written in the order of their first bytes, so a stretch of several could cover keys of other
-    /// runs.
+    /// Adds the next key of a run to its stretches: to the last one, if the key sorts after it, has
+    /// the same record type and no record was left out between (`gap`). Record types are not
+    /// written in the order of their first bytes, so a stretch of several types could cover keys of
+    /// other runs.
     pub(super) fn extend(spans: &mut Vec<KeyStretch>, key: &[u8], gap: bool) {
         match spans.last_mut() {
             Some(span)
@@ -52,7 +52,7 @@ struct ReusableRun {
 #[derive(Debug, Default)]
 pub(super) struct RunReuse {
     runs: Vec<ReusableRun>,
-    /// Stretches of all runs, sorted by first key, with the places of their runs in `runs`.
+    /// Stretches of all runs, sorted by first key, with the indexes of their runs in `runs`.
     spans: Vec<(KeyStretch, usize)>,
     /// Keys that changed since the base: they are likely to change again, so they are kept together
     /// in one run.
@@ -70,8 +70,8 @@ impl RunReuse {
     }
 
     /// Adds a reused run of the previous base.
-    pub(super) fn add_kept(&mut self, before: &RunReuse, place: usize) {
-        self.runs.push(before.runs[place].clone());
+    pub(super) fn add_kept(&mut self, before: &RunReuse, index: usize) {
+        self.runs.push(before.runs[index].clone());
     }
 
     /// Sorts the stretches, when all runs of a base are added. Runs whose stretches overlap are not
@@ -98,23 +98,23 @@ impl RunReuse {
 
     /// Notes that a key was changed, added or removed since the base.
     pub(super) fn mark_changed(&mut self, key: &[u8]) {
-        let Some(place) = self.covering(key) else {
+        let Some(index) = self.covering(key) else {
             return;
         };
-        self.runs[place].changed = true;
+        self.runs[index].changed = true;
         if self.hot_keys.len() < HOT_KEYS_MAX {
             self.hot_keys.insert(key.to_vec());
         }
     }
 
-    /// Returns the place of the unchanged run that contains this key; `None` if there is none.
+    /// Returns the index of the unchanged run that contains this key; `None` if there is none.
     pub(super) fn unchanged(&self, key: &[u8]) -> Option<usize> {
         self.covering(key)
-            .filter(|place| !self.runs[*place].changed)
+            .filter(|index| !self.runs[*index].changed)
     }
 
-    pub(super) fn run(&self, place: usize) -> &Run {
-        &self.runs[place].run
+    pub(super) fn run(&self, index: usize) -> &Run {
+        &self.runs[index].run
     }
 
     /// Whether the key has changed since the base and is likely to change again.
@@ -122,13 +122,13 @@ impl RunReuse {
         self.hot_keys.contains(key)
     }
 
-    /// Returns the place of the run with a stretch that contains this key; `None` if there is none.
+    /// Returns the index of the run with a stretch that contains this key; `None` if there is none.
     fn covering(&self, key: &[u8]) -> Option<usize> {
         let behind = self
             .spans
             .partition_point(|(span, _)| span.first.as_slice() <= key);
-        let (span, place) = self.spans.get(behind.checked_sub(1)?)?;
-        (key <= span.last.as_slice()).then_some(*place)
+        let (span, index) = self.spans.get(behind.checked_sub(1)?)?;
+        (key <= span.last.as_slice()).then_some(*index)
     }
 }
 
@@ -153,8 +153,8 @@ mod tests {
     }
 
     fn kept(reuse: &RunReuse, key: &str) -> Option<u64> {
-        let place = reuse.unchanged(key.as_bytes())?;
-        Some(reuse.run(place).number)
+        let index = reuse.unchanged(key.as_bytes())?;
+        Some(reuse.run(index).number)
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! A run: records in ascending key order in a sled database of its own, written once. The only file
-//! that names `sled`. What does *not* live here: the meaning of records, and how runs make a
-//! checkpoint.
+//! that names `sled`. Not here: the meaning of records, and how runs make a checkpoint.
 //!
 //! The records are one stream of bytes, cut into chunks, and a few chunks make a tree of sled's:
 //! so few that sled never consolidates or splits a page, which would write the same bytes again
@@ -28,7 +27,7 @@ use super::{
     lock::wait_until_unlocked,
 };
 
-/// sled's unit of writing. It has room for the chunks of one tree and sled's overhead.
+/// sled's unit of writing. It fits the chunks of one tree and sled's overhead.
 const SEGMENT_BYTES: usize = 1 << 20;
 /// A quarter of a segment would be too much: sled writes larger ones into files of their own.
 const CHUNK_BYTES: usize = (128 << 10) - 512;
@@ -38,7 +37,7 @@ const CHUNKS_PER_TREE: u32 = 8;
 const CACHE_BYTES: u64 = 1 << 20;
 /// Records are sorted in memory up to this many bytes; then the next run begins.
 pub(super) const RUN_BYTES: u64 = 8 << 20;
-/// Marks a record without a value: the key is gone.
+/// Marks a record without a value: the key is deleted.
 pub(super) const REMOVED: u32 = u32::MAX;
 /// Length of the key, length of the value.
 pub(super) const HEADER_BYTES: usize = 8;
@@ -143,7 +142,7 @@ impl RunWriter {
         if self.chunk.is_empty() {
             return Ok(());
         }
-        let (tree, key) = place(self.chunks);
+        let (tree, key) = tree_and_key(self.chunks);
         self.db
             .open_tree(tree)?
             .insert(key, self.chunk.as_slice())?;
@@ -154,7 +153,7 @@ impl RunWriter {
 }
 
 /// Returns the name of the tree that holds a chunk, and its key there.
-fn place(chunk: u32) -> ([u8; 4], [u8; 1]) {
+fn tree_and_key(chunk: u32) -> ([u8; 4], [u8; 1]) {
     let at = u8::try_from(chunk % CHUNKS_PER_TREE).expect("a tree holds few chunks");
     ((chunk / CHUNKS_PER_TREE).to_be_bytes(), [at])
 }
@@ -199,7 +198,8 @@ fn strip(path: &Path) -> io::Result<()> {
     for entry in fs::read_dir(path)? {
         let path = entry?.path();
         if path.is_dir() {
-            // The folder is empty; if not, a chunk was too large, and this is an error.
+            // The folder must be empty; otherwise a chunk was too large for the file, which is an
+            // error.
             fs::remove_dir(&path)?;
         } else if !path.ends_with(DATABASE) {
             fs::remove_file(&path)?;
@@ -236,7 +236,7 @@ pub(super) struct RunReader {
 impl RunReader {
     /// Checks the checksum of a run's file, cuts what an earlier use has added, and opens it.
     pub(super) fn open(path: &Path, content: &RunContent) -> Result<Self, CheckpointReadError> {
-        // First, because sled repairs by itself what looks like a torn write.
+        // first, because sled repairs damage that looks like a torn write
         let file = path.join(DATABASE);
         if file_sum(&file, content.file_bytes)? != content.file_sum {
             return Err(CorruptRecord::new("the database file fails its checksum").into());
@@ -299,7 +299,7 @@ impl RunReader {
 
     /// Reads the next chunk of the stream; `None` if there is none.
     fn next_chunk(&mut self) -> Result<Option<sled::IVec>, CheckpointReadError> {
-        let (tree, key) = place(self.chunks);
+        let (tree, key) = tree_and_key(self.chunks);
         self.chunks += 1;
         // Opening a missing tree would create it.
         if key == [0] && !self.db.tree_names().contains(&tree.as_slice().into()) {

@@ -1,12 +1,11 @@
-//! Free space of the file system of the data directory, and what is refused when it is scarce. The
-//! ballast is deleted when the disk is full, so that a start, and commands that free space, still
-//! have some.
+//! Free space of the file system of the data directory, and the level below which commands are refused. The ballast is
+//! deleted when the disk is full, so that a start, and commands that free space, still have some.
 //!
 //! Below the reserve, commands that add data are refused, until a quarter more than the reserve is
 //! free and the ballast is restored. Below the floor all commands are refused, because a log that
 //! cannot be written ends the process.
 //!
-//! What does *not* live here: which commands add data, and where they are refused.
+//! Not here: which commands add data, and where they are refused.
 
 use std::{
     path::{Path, PathBuf},
@@ -57,8 +56,8 @@ pub struct LogSizes {
 }
 
 impl LogSizes {
-    /// Chooses the sizes by the total size of the file system that holds `dir` or its nearest existing
-    /// ancestor. A file system that cannot be measured gets the largest ones.
+    /// Chooses the sizes by the total size of the file system that holds `dir` or its nearest existing ancestor. A file
+    /// system that cannot be measured gets the largest sizes.
     pub fn of(dir: &Path) -> Self {
         let total = measure(dir).map_or(u64::MAX, |measured| measured.total);
         Self {
@@ -68,7 +67,7 @@ impl LogSizes {
     }
 }
 
-/// Which commands the disk has room for.
+/// The commands that the free space allows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SpaceLevel {
     /// All commands are accepted.
@@ -86,7 +85,7 @@ pub struct SpaceStatus {
     free_bytes: AtomicU64,
     reserve_bytes: AtomicU64,
     ballast_bytes: AtomicU64,
-    room: AtomicU8,
+    level: AtomicU8,
 }
 
 impl SpaceStatus {
@@ -107,7 +106,7 @@ impl SpaceStatus {
 
     /// Whether commands that add data are refused.
     pub fn is_low(&self) -> bool {
-        self.room.load(Relaxed) != SpaceLevel::Enough as u8
+        self.level.load(Relaxed) != SpaceLevel::Enough as u8
     }
 }
 
@@ -121,8 +120,7 @@ pub struct SpaceMonitor {
     ballast_bytes: u64,
     level: SpaceLevel,
     free: u64,
-    /// Bytes of accepted commands since the last measurement, plus those that were not written by
-    /// then.
+    /// Bytes of accepted commands since the last measurement, plus those that were not written by then.
     bytes_since_check: u64,
     /// Bytes appended to the log since the last measurement: on a follower, of commands that the leader has
     /// accepted.
@@ -220,7 +218,7 @@ impl SpaceMonitor {
         }
         let recovers =
             self.free >= calm && (self.ledger.holds_ballast() || self.ballast_bytes == 0);
-        let room = if self.free < self.floor_bytes() {
+        let level = if self.free < self.floor_bytes() {
             SpaceLevel::None
         } else if self.free < self.reserve_bytes
             || ((short || self.level != SpaceLevel::Enough) && !recovers)
@@ -229,8 +227,8 @@ impl SpaceMonitor {
         } else {
             SpaceLevel::Enough
         };
-        self.publish(room);
-        room
+        self.publish(level);
+        level
     }
 
     /// Whether a command that takes this many bytes of log may be accepted; if so, counts them as
@@ -270,8 +268,8 @@ impl SpaceMonitor {
         }
     }
 
-    /// Returns the bytes by which the log may grow without a look at what commands add: those above the floor.
-    /// Without monitoring there is no bound.
+    /// Returns the bytes by which the log may grow regardless of the commands in it: those above the floor. Without
+    /// monitoring there is no bound.
     pub fn log_room(&self) -> u64 {
         match self.level {
             _ if self.reserve_bytes == 0 => u64::MAX,
@@ -294,10 +292,10 @@ impl SpaceMonitor {
 
     /// Stores a level, free bytes, reserve and ballast for other threads; logs a change of the
     /// level.
-    fn publish(&mut self, room: SpaceLevel) {
+    fn publish(&mut self, level: SpaceLevel) {
         let (free_bytes, reserve_bytes) = (self.free, self.reserve_bytes);
-        if room != self.level {
-            match room {
+        if level != self.level {
+            match level {
                 SpaceLevel::Enough => {
                     tracing::info!(free_bytes, "the disk has space again: writes are accepted");
                 }
@@ -312,13 +310,13 @@ impl SpaceMonitor {
                 ),
             }
         }
-        self.level = room;
+        self.level = level;
         let held = self.ledger.holds_ballast();
         let ballast = if held { self.ballast_bytes } else { 0 };
         self.status.free_bytes.store(free_bytes, Relaxed);
         self.status.reserve_bytes.store(reserve_bytes, Relaxed);
         self.status.ballast_bytes.store(ballast, Relaxed);
-        self.status.room.store(room as u8, Relaxed);
+        self.status.level.store(level as u8, Relaxed);
     }
 }
 

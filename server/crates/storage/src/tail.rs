@@ -1,12 +1,11 @@
-//! Checks the log's files before the engine opens them: complete records are kept, the torn write
-//! of a crash is cut, and corruption is refused. What does *not* live here: the content of entries.
+//! Checks the log's files before the engine opens them: complete records are kept, the torn write of a crash is cut,
+//! and corruption is refused. Not here: the content of entries.
 //!
-//! Why this can be decided: every write of ours is synced before the next one begins, and a file is
-//! synced and closed before the next is created. So a crash can tear only the last record of the
-//! last file, or a file just created. Damage anywhere else, and damage with complete records
-//! behind it up to the end, cannot come from a crash. (A complete record alone may be what a client
-//! has put into a value of the torn one.) Nor can a last record that lacks no sector and is wrong in
-//! a single bit: it was complete, perhaps acknowledged, and is repaired.
+//! Why this can be decided: every write of ours is synced before the next one begins, and a file is synced and closed
+//! before the next is created. So a crash can tear only the last record of the last file, or a file just created.
+//! Damage anywhere else, and damage with complete records behind it up to the end, cannot come from a crash. (A
+//! complete record alone may be part of a client's value inside the torn one.) A last record that lacks no sector and
+//! is wrong in a single bit cannot come from a crash either: it was complete, perhaps acknowledged, and is repaired.
 
 use std::{
     collections::HashSet,
@@ -27,7 +26,7 @@ const MAGIC: &[u8] = b"RAFT-LOG-FILE-HEADER-9986AB3E47F320B394C8E84916EB0ED5";
 const FILE_HEADER_BYTES: usize = MAGIC.len() + 16;
 /// The only version of the engine's format that this release writes.
 const FILE_VERSION: u64 = 2;
-/// Bytes of a record's header: length and place of the footer, eight bytes each.
+/// Bytes of a record's header: length and offset of the footer, eight bytes each.
 const RECORD_HEADER_BYTES: usize = 16;
 const CRC_BYTES: usize = 4;
 /// Bytes that a disk writes completely or not at all; a torn write leaves whole sectors of zeros.
@@ -96,7 +95,7 @@ fn list(dir: &Path, queue: LogFileKind) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(files)
 }
 
-/// How a file is to be repaired.
+/// How to repair a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Whole,
@@ -105,7 +104,7 @@ pub(super) enum Verdict {
         at: usize,
         mask: u8,
     },
-    /// Cut everything behind this byte. `zeros` says that there are only zeros, which is no damage.
+    /// Cut all bytes after this offset. `zeros`: they are only zeros, which is no damage.
     Cut {
         good: usize,
         zeros: bool,
@@ -134,7 +133,7 @@ pub(super) fn judge(
     }
     let at = good.unwrap_or(0);
     if !last {
-        let what = "a file that was closed is damaged".into();
+        let what = "damaged, although a newer file exists: it was synced as a whole, so this is no torn write".into();
         return Err(Damage { at, what });
     }
     let zeros = bytes[at..].iter().all(|b| *b == 0);
@@ -154,12 +153,12 @@ pub(super) fn judge(
     Ok(good.map_or(Verdict::Remove, |good| Verdict::Cut { good, zeros }))
 }
 
-/// Finds the first place from `search` on from which complete records follow one another up to the end, or up
-/// to zeros that reach the end.
+/// Finds the first offset from `search` on from which complete records follow one another up to the end, or up to zeros
+/// that reach the end.
 fn records_to_the_end(bytes: &[u8], search: usize, seq: u64) -> Option<usize> {
     let zeros = bytes.iter().rev().take_while(|byte| **byte == 0).count();
     let end = bytes.len() - zeros;
-    // records from which it is known that no chain reaches the end, so that each is followed once
+    // offsets from which no chain of records reaches the end, so that each is followed once
     let mut visited = HashSet::new();
     (search..end).find(|start| {
         let mut at = *start;
@@ -204,7 +203,7 @@ fn repair_file(
                 let bytes = bytes.len() - good;
                 tracing::warn!(file = %path.display(), offset = good, bytes, "cut a torn last write");
             }
-            // Space that the engine reserved ahead reads as zeros; it is there after every kill.
+            // space that the engine preallocated reads as zeros; it exists after every kill
             OpenOptions::new().write(true).open(path).and_then(|file| {
                 file.set_len(good as u64)?;
                 file.sync_all()
@@ -281,13 +280,13 @@ fn flipped_bit(bytes: &[u8], at: usize, seq: u64) -> Option<(usize, u8)> {
     .find_map(alone)
 }
 
-/// Reads the length of a record and the place of its footer from its header; `None` if they are
-/// invalid. `room` is the number of bytes from the header to the end of the file.
-fn record_layout(header: &[u8], room: usize) -> Option<(usize, usize)> {
+/// Reads the length of a record and the offset of its footer from its header; `None` if they are invalid. `left` is the
+/// number of bytes from the header to the end of the file.
+fn record_layout(header: &[u8], left: usize) -> Option<(usize, usize)> {
     let head = number(header, 0)?;
     let length = usize::try_from(head >> 8).ok()?;
     // The low byte is the compression; the log's records are never compressed.
-    if head & 0xff != 0 || length <= RECORD_HEADER_BYTES || length > room {
+    if head & 0xff != 0 || length <= RECORD_HEADER_BYTES || length > left {
         return None;
     }
     let footer = usize::try_from(number(header, 8)?).ok()?;

@@ -45,7 +45,7 @@ pub(super) struct CallMetrics {
     pub(super) call_type: CallType,
     /// Calls begun.
     pub(super) started: IntCounter,
-    /// Messages that came in.
+    /// Received messages.
     pub(super) received: IntCounter,
     /// Messages that went out.
     pub(super) sent: IntCounter,

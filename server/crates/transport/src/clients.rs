@@ -14,9 +14,9 @@ const VERSIONS_MAX: usize = 64;
 /// Bytes of a version that has series of its own.
 const VERSION_BYTES_MAX: usize = 32;
 
-/// What a client that says nothing is called, as in etcd.
+/// Name of a client without the header, as in etcd.
 const UNKNOWN: &str = "unknown";
-/// What those beyond the bounds are called.
+/// Name of clients beyond the bounds.
 const OTHER: &str = "other";
 
 /// All series of this kind.

@@ -1,6 +1,6 @@
 //! The gRPC server: counting, memory budgets and error texts (etcd's, grpc-go) around every call.
 //!
-//! What does *not* live here: the protocol, which is `witan_http2`, and the calls themselves.
+//! Not here: the protocol, which is `witan_http2`, and the calls themselves.
 
 use std::{
     borrow::Cow,
@@ -43,7 +43,7 @@ pub(super) const NOT_GRPC: &str =
     "this port speaks gRPC over HTTP/2; use HTTP/1.1 for everything else\n";
 const TOO_MANY: &str = "etcdserver: too many requests";
 
-/// With this metadata etcd's clients say which version of the API they speak.
+/// Metadata with the API version of etcd's clients.
 const CLIENT_VERSION: &str = "client-api-version";
 
 /// Serves HTTP/2 connections of one worker.
@@ -56,7 +56,7 @@ pub(super) struct Server<C> {
     stopped: watch::Receiver<bool>,
 }
 
-/// Whom a connection is to.
+/// Properties of a connection's client.
 #[derive(Clone, Debug)]
 pub(super) struct ConnectionInfo {
     pub(super) network: ClientNetwork,
@@ -64,7 +64,7 @@ pub(super) struct ConnectionInfo {
     pub(super) certificate: Option<PeerCertificate>,
 }
 
-/// What holds for the calls of all connections.
+/// Settings for the calls of all connections.
 #[derive(Debug)]
 struct CallRules {
     metrics: Arc<TransportMetrics>,
@@ -132,7 +132,7 @@ struct ConnectionService<C> {
     requests: RefCell<Option<(Option<HeaderValue>, ClientRequests)>>,
 }
 
-/// What is known about the method of a call.
+/// Facts about the method of a call.
 #[derive(Debug)]
 pub struct MethodInfo {
     /// The counters of its method, if it is a known one.
@@ -274,7 +274,7 @@ impl<C: CallHandler> Service for ConnectionService<C> {
     }
 }
 
-/// Returns the error text for a compression that is not supported, as gRPC for Go has it.
+/// Returns grpc-go's error text for an unsupported compression.
 fn unknown_encoding(head: &Head) -> String {
     let name = header(head, "grpc-encoding");
     format!("grpc: Decompressor is not installed for grpc-encoding {name:?}")
@@ -284,7 +284,7 @@ fn bad_timeout(head: &Head) -> String {
     format!("malformed grpc-timeout: {:?}", header(head, "grpc-timeout"))
 }
 
-/// Returns the error text for another method than POST, as gRPC for Go has it.
+/// Returns grpc-go's error text for a method other than POST.
 fn not_post(head: &Head) -> String {
     let method = head.parts().method.as_str();
     format!("Received a HEADERS frame with :method {method:?} which should be POST")
@@ -329,7 +329,7 @@ impl http_body::Body for RequestMessages {
     }
 }
 
-/// A call that runs. Not an async block around the call: its future would be in memory twice.
+/// A running call. Not an async block around the call, whose future would be stored twice.
 pub(super) struct RunningCall(Pin<Box<dyn Future<Output = Outgoing>>>);
 
 impl Future for RunningCall {
@@ -391,7 +391,7 @@ impl CallCounter {
         }
         if unary {
             if code != Code::Ok {
-                // as in etcd, a refusal is an answer, too
+                // as in etcd, a refusal counts as a sent message, too
                 call.sent.inc();
             }
             logging::warn_if_slow(call.method, took, self.rules.expected);

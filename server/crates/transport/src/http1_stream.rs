@@ -44,8 +44,8 @@ impl ClientClosed {
     }
 }
 
-/// Ends what actix reads of a connection whose client asked for a tunnel (`CONNECT`, WebSocket) and does not get
-/// one: actix takes all that follows for a body without an end, and would read it for seconds before it closes.
+/// Ends actix's input on a connection whose client asked for a tunnel (`CONNECT`, WebSocket) and was refused: actix
+/// treats all following bytes as an endless body, and would read it for seconds before it closes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TunnelRefusal(Arc<AtomicBool>);
 
@@ -56,7 +56,7 @@ impl TunnelRefusal {
     }
 }
 
-/// Stands in the data of a connection inside TLS.
+/// Marks the data of a connection inside TLS.
 #[derive(Clone, Copy, Debug)]
 pub struct OverTls;
 
@@ -97,7 +97,7 @@ impl<S> Http1Stream<S> {
         ClientClosed(self.ended.subscribe())
     }
 
-    /// Returns what ends this stream when a tunnel is refused.
+    /// Returns the handle that ends this stream when a tunnel is refused.
     pub(super) fn tunnel(&self) -> TunnelRefusal {
         self.tunnel.clone()
     }
@@ -195,7 +195,7 @@ mod tests {
         ended.wait().await;
     }
 
-    /// A read of nothing would be the end of the stream to the reader.
+    /// A read of zero bytes would be the end of the stream to the reader.
     #[tokio::test]
     async fn withheld_bytes_do_not_end_the_stream() {
         let (mut client, server) = tokio::io::duplex(1);

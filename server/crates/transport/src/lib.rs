@@ -1,10 +1,9 @@
-//! The client port: one port, two stacks, on actix's workers. Knows neither the dialects nor the
-//! node: it calls one function for HTTP/1 requests and one for gRPC calls.
+//! The client port: one port, two stacks, on actix's workers. It is independent of the dialects and the node: it calls
+//! one function for HTTP/1 requests and one for gRPC calls.
 //!
-//! Reading order: `listen` (sockets) → `tls` → `mux` (which stack) → `http1_stream` (what HTTP/1 lets through) →
-//! `grpc` (what is done around a call; how it comes and goes is `witan_http2`) → `stall_timeout` (with
-//! slow clients) → `passthrough` (what a wrapper leaves alone) → `signals` → `limits` → `metrics`
-//! (series), `calls`, `clients`.
+//! Reading order: `listen` (sockets) → `tls` → `mux` (which stack) → `http1_stream` (filters HTTP/1) → `grpc` (the code
+//! around a call; `witan_http2` is the protocol) → `stall_timeout` (slow clients) → `passthrough` (writes of wrapped
+//! streams) → `signals` → `limits` → `metrics` (series), `calls`, `clients`.
 
 mod calls;
 mod clients;
@@ -59,7 +58,7 @@ pub trait CallHandler: Clone + Send + 'static {
         self.clone()
     }
 
-    /// Makes a copy for one connection, whose client is known.
+    /// Makes a copy for the connection of a known client.
     fn of_client(&self, _: ClientNetwork) -> Self {
         self.clone()
     }
@@ -92,7 +91,7 @@ impl CallHandler for Routes {
     }
 }
 
-/// What the port serves: handlers and settings.
+/// Handlers and settings of the port.
 #[derive(Clone)]
 pub struct Handlers<H, C> {
     /// Answers HTTP/1 requests: `Fn(Surface, HttpRequest, Payload) -> impl Future<Output = HttpResponse>`.
@@ -105,9 +104,9 @@ pub struct Handlers<H, C> {
     pub panics: PanicMetrics,
     /// Memory that clients may use.
     pub traffic: ClientBudgets,
-    /// What connections may do.
+    /// Settings of connections.
     pub connections: ConnectionSettings,
-    /// For the URLs that ask for TLS.
+    /// TLS of the URLs that require it.
     pub security: Option<ServerTls>,
 }
 

@@ -11,32 +11,31 @@ pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for a client that does not speak TLS to read the error.
 pub(super) const PLAIN_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Bytes that are read from it meanwhile.
+/// Bytes that are read and dropped before closing.
 pub(super) const PLAIN_DRAIN_BYTES: u64 = 64 << 10;
 
 /// The head of an HTTP/1 request must be whole within this time (Go's ReadHeaderTimeout).
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long an HTTP/1 connection may idle; clients keep theirs for long, and actix's 5 s would
-/// make them reconnect between polls.
+/// How long an HTTP/1 connection may idle. Clients keep theirs open between polls; actix's 5 s would make them
+/// reconnect.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// How long a failed HTTP/1 connection may take to close.
+/// How long closing a failed HTTP/1 connection may take.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a client may stop reading its answer. The kernel wakes a writer only when a third of
-/// its buffer is free, so this is for clients that read next to nothing.
+/// How long a client may stop reading its answer. The kernel wakes a writer only when a third of its buffer is free, so
+/// this affects clients that read next to nothing.
 pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Bytes that wait in the kernel for a slow client: what is answered later (an acknowledgment of a ping,
-/// the end of a call) waits behind them.
+/// Bytes in the kernel's send buffer for a slow client: later frames (an acknowledgment of a ping, the end of a call)
+/// wait behind them.
 pub(super) const UNSENT_BYTES_MAX: u32 = 128 << 10;
 
-/// The body of a request must be whole within this time and what [`BODY_BYTES_PER_SECOND_MIN`]
-/// adds to it.
+/// Time for a whole request body, in addition to the time that [`BODY_BYTES_PER_SECOND_MIN`] allows.
 pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A body that comes at least so fast may take as long as it needs.
+/// A body that arrives at least this fast may take as long as it needs.
 pub(super) const BODY_BYTES_PER_SECOND_MIN: u64 = 16 << 10;
 
 /// No dialect reads a body further than this (v2's forms are the largest).
@@ -48,10 +47,10 @@ pub(super) const BODY_STEP_BYTES: usize = 256 << 10;
 /// Bytes of an HTTP/2 frame's head, which an honest client sends at once.
 pub(super) const FRAME_HEAD_BYTES: usize = 9;
 
-/// Reads in a row that bring less than that before the connection is dropped.
+/// Consecutive reads of fewer bytes before the connection is dropped.
 pub(super) const SHORT_READS_MAX: u32 = 16;
 
-/// Connections at a time; beyond it nothing is accepted until one closes.
+/// Open connections; beyond it none is accepted until one closes.
 pub(super) const CONNECTIONS_MAX: usize = 32_768;
 
 /// File descriptors that connections leave to files and peers (etcd reserves as many).
@@ -60,7 +59,7 @@ pub(super) const DESCRIPTORS_RESERVED: usize = 150;
 /// Connections that the kernel completes while the accepting thread is busy.
 pub(super) const BACKLOG: u32 = 4096;
 
-/// How long answers in flight may take after the stop signal.
+/// How long requests in flight may take after the stop signal.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Returns the connection limit of each worker: its share of `CONNECTIONS_MAX`, or of the limit on file

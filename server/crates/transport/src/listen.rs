@@ -1,5 +1,5 @@
-//! Binds the client and the peer URLs: TCP over IPv4 and IPv6, and Unix sockets named as etcd names
-//! them. Peers are accepted by `peer::listener`, through what is here.
+//! Binds the client and the peer URLs: TCP over IPv4 and IPv6, and Unix sockets named as etcd names them.
+//! `peer::listener` accepts peers through [`PeerListener`].
 
 use std::{
     fs, io,
@@ -15,7 +15,7 @@ use witan_config::{Address, Config, Url};
 
 use super::limits;
 
-/// What a listener serves.
+/// The protocols of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Surface {
     /// Everything: gRPC and HTTP/1.
@@ -29,7 +29,7 @@ pub enum Surface {
 }
 
 impl Surface {
-    /// Returns the name of the surface in logs, as etcd has it.
+    /// Returns the name of the surface in logs; the names are etcd's.
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::All => "grpc+http",
@@ -43,11 +43,11 @@ impl Surface {
 /// A socket that is bound and not yet served.
 #[derive(Debug)]
 pub struct Bound {
-    /// What it will serve.
+    /// The surface to serve.
     pub surface: Surface,
-    /// The URL that was asked for.
+    /// The configured URL.
     pub url: Url,
-    /// The URL of the same address with the other scheme; the first byte of a connection says which it means.
+    /// The URL of the same address with the other scheme; the first byte of a connection selects one.
     pub(super) other: Option<Url>,
     pub(super) socket: Socket,
 }
@@ -62,9 +62,9 @@ pub(super) enum Socket {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {url}: {source}")]
 pub struct BindError {
-    /// Which one.
+    /// The URL.
     pub url: Url,
-    /// Why.
+    /// The error of the system.
     pub source: io::Error,
 }
 
@@ -131,7 +131,7 @@ pub fn bind(config: &Config) -> Result<Vec<Bound>, BindError> {
 /// A peer URL that is bound.
 #[derive(Debug)]
 pub struct BoundPeer {
-    /// The URL that was asked for.
+    /// The configured URL.
     pub url: Url,
     /// Its socket.
     pub socket: PeerSocket,
@@ -215,7 +215,7 @@ fn socket(url: &Url, reuse_port: bool) -> Result<Socket, BindError> {
 /// Binds and listens on the first IPv4 address of a host, or on its first IPv6 address if it has no other. `::` takes IPv4
 /// as well, and is 0.0.0.0 where the kernel has no IPv6.
 fn tcp(host: &str, port: u16, reuse_port: bool) -> io::Result<Socket> {
-    // "localhost" may resolve to both families; one listener is what etcd opens, on IPv4 if there
+    // "localhost" may resolve to both families; as etcd, open one listener, on IPv4 if possible
     let mut addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
     addresses.sort_by_key(SocketAddr::is_ipv6);
     let Some(mut address) = addresses.into_iter().next() else {
@@ -235,7 +235,7 @@ fn tcp(host: &str, port: u16, reuse_port: bool) -> io::Result<Socket> {
     }
     let socket = socket?;
     socket.set_reuseaddr(true)?;
-    // inherited by what is accepted: finds clients whose machine is gone
+    // inherited by accepted sockets: detects clients whose machine is down
     socket.set_keepalive(true)?;
     if reuse_port {
         socket.set_reuseport(true)?;
@@ -244,9 +244,9 @@ fn tcp(host: &str, port: u16, reuse_port: bool) -> io::Result<Socket> {
     Ok(Socket::Tcp(socket.listen(limits::BACKLOG)?.into_std()?))
 }
 
-/// Binds a Unix socket, in place of one that is left there. Another file at the path is an error.
+/// Binds a Unix socket and replaces a stale one. Another file at the path is an error.
 fn unix(path: &str) -> io::Result<Socket> {
-    // a socket that a killed process left; anything else at that path is not ours to remove
+    // a socket of a killed process; any other file at that path must not be removed
     if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
         fs::remove_file(path)?;
     }

@@ -1,4 +1,4 @@
-//! The series of the port: gRPC calls (`calls`), who makes them (`clients`), TLS.
+//! The series of the port: gRPC calls (`calls`), client versions (`clients`), TLS.
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
 use witan_base::metrics::Register;
@@ -8,7 +8,7 @@ use super::{
     clients::ClientVersions,
 };
 
-/// What connections feed.
+/// Series of connections.
 #[derive(Debug)]
 pub struct TransportMetrics {
     pub(super) calls: CallSeries,
@@ -19,7 +19,7 @@ pub struct TransportMetrics {
     pub(super) peer_tls: TlsMetrics,
 }
 
-/// What [`super::ServerTls`] feeds.
+/// Series of [`super::ServerTls`].
 #[derive(Clone, Debug)]
 pub(super) struct TlsMetrics {
     pub(super) expires: IntGauge,

@@ -49,7 +49,7 @@ use super::{
 /// A connection without its TLS.
 type PlainStream<S> = StallTimeout<Secured<S, ReplayedStream<S>>>;
 
-/// What HTTP/1 is read from.
+/// The stream under HTTP/1.
 type Http1Connection<S> = Http1Stream<ReplayedStream<PlainStream<S>>>;
 
 /// A stream that a client opened.
@@ -81,7 +81,7 @@ impl ClientStream for UnixStream {
     }
 }
 
-/// How many connections are open in the whole process.
+/// The number of open connections in the whole process.
 #[derive(Debug, Default)]
 pub(super) struct OpenConnections {
     count: AtomicUsize,
@@ -119,17 +119,17 @@ impl OpenConnection {
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         if self.0.count.fetch_sub(1, Ordering::SeqCst) == 1 {
-            // stores a permit when nobody waits yet, so the last close is not missed
+            // stores a permit if there is no waiter yet, so that the last close is not missed
             self.0.closed.notify_one();
         }
     }
 }
 
-/// What each worker needs to serve one listener.
+/// A worker's state for one listener.
 #[derive(Clone)]
 pub(super) struct Mux<H, C> {
     pub(super) surface: Surface,
-    /// `None` if no URL of the listener asks for TLS.
+    /// TLS; `None` if no URL of the listener requires it.
     pub(super) security: Option<ServerTls>,
     /// Whether connections that do not begin with a TLS handshake are served, too.
     pub(super) plain: bool,
@@ -159,7 +159,7 @@ where
                     let mut stopped = mux.stopped.clone();
                     let (security, plain) = (mux.security.clone(), mux.plain);
                     let metrics = mux.served.panics.clone();
-                    // in a box of its own size: what is moved into a future is kept twice
+                    // in a box of its own size, because values that are moved into a future are stored twice
                     let connection = Box::pin(async move {
                         let _counted = counted;
                         stream.tune()?;
@@ -176,7 +176,7 @@ where
                         };
                         let opened = tokio::select! {
                             opened = open => opened?,
-                            // nothing was asked yet, so nothing is lost
+                            // no request has begun, so none is lost
                             _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
                         };
                         let Some(((stream, http2), (over_tls, certificate))) = opened else {
@@ -235,7 +235,7 @@ where
                 let done = panics::contain(&metrics, PanicSource::Http, plan, work).await;
                 let mut response = contain::response(done, &metrics, plan);
                 let granted = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-                // an answer without an end notices by reading that its client has left
+                // an endless answer notices the client's disconnection by reading
                 let ends = !matches!(response.body().size(), BodySize::Stream);
                 if let Some(tunnel) = tunnel.filter(|_| ends && !granted) {
                     tunnel.refuse();
@@ -252,8 +252,7 @@ where
             .keep_alive(limits::IDLE_TIMEOUT)
             .client_request_timeout(limits::HEAD_TIMEOUT)
             .client_disconnect_timeout(limits::CLOSE_TIMEOUT)
-            // a client may close its side and read its answer; answers that wait for something are
-            // told, and end
+            // a client may close its side and still read its answer; waiting answers are told, and end
             .h1_allow_half_closed(true)
             .on_connect_ext(move |requests: &Http1Connection<S>, data| {
                 data.insert(requests.ended());
@@ -277,7 +276,7 @@ where
     }
 }
 
-/// Returns what to call when the request asks for a tunnel and gets another answer; `None` if it asks for none.
+/// Returns the handle to call when the request asks for a tunnel and is refused; `None` if it asks for none.
 fn asked_tunnel(request: &HttpRequest) -> Option<TunnelRefusal> {
     let asked = request.method() == Method::CONNECT || request.head().upgrade();
     request.conn_data().filter(|_| asked).cloned()

@@ -1,4 +1,4 @@
-//! What a wrapper of a stream does not touch: for those that change what is read, the writes.
+//! Passes the writes of a stream through, for wrappers that change only what is read.
 
 /// Passes writes on to the field `stream`.
 macro_rules! pass_writes {

@@ -1,5 +1,5 @@
-//! A stream whose first bytes were looked at. Why they were is *not* known here: `mux` chooses a
-//! protocol by them, `tls` refuses what is no handshake.
+//! A stream that plays its first bytes back after they were read: `mux` selects a protocol by them,
+//! `tls` refuses bytes that begin no handshake.
 
 use std::{
     io,

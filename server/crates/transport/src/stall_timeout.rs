@@ -28,7 +28,7 @@ pub(super) struct StallTimeout<S> {
     stream: S,
     /// Runs while a write waits for the client.
     stalled: Option<Pin<Box<Sleep>>>,
-    /// Runs while a flush of what TLS has buffered waits for the client.
+    /// Runs while a flush of TLS's buffer waits for the client.
     unflushed: Option<Pin<Box<Sleep>>>,
     /// Whether whole HTTP/2 frames are expected.
     frames: bool,
@@ -47,12 +47,12 @@ impl<S> StallTimeout<S> {
         }
     }
 
-    /// Tells the stream that HTTP/2 frames come from now on.
+    /// Tells the stream that HTTP/2 frames are expected from now on.
     pub(super) fn expect_frames(&mut self) {
         self.frames = true;
     }
 
-    /// Returns when the connection is closed if the client goes on not reading; `None` while no write waits.
+    /// Returns when the connection is closed if the client does not read until then; `None` while no write waits.
     #[cfg(test)]
     pub(super) fn stalls_at(&self) -> Option<Instant> {
         let waiting = self.stalled.as_ref().or(self.unflushed.as_ref());
@@ -83,7 +83,7 @@ fn wait<T>(
     let stalled = stalled
         .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + limits::STALL_TIMEOUT)));
     ready!(stalled.as_mut().poll(cx));
-    Poll::Ready(Err(timed_out("the client takes nothing of its answer")))
+    Poll::Ready(Err(timed_out("the client does not read its answer")))
 }
 
 fn timed_out(what: &'static str) -> io::Error {
@@ -99,7 +99,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for StallTimeout<S> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         let came = buf.filled().len() - before;
-        // a full buffer says nothing about what the client has sent
+        // a full buffer tells nothing about the client's speed
         let all = buf.remaining() > 0;
         if self.frames && all && (1..limits::FRAME_HEAD_BYTES).contains(&came) {
             self.short_reads += 1;
@@ -154,7 +154,7 @@ pub(super) async fn bounded(request: &HttpRequest, payload: Payload) -> Option<P
     let headers = request.headers();
     let traffic = request.conn_data::<ClientBudgets>()?;
     let length = match headers.get(actix_web::http::header::CONTENT_LENGTH) {
-        // no one body is read further than this
+        // bodies are never read further than this
         Some(length) => length
             .to_str()
             .ok()

@@ -247,7 +247,7 @@ async fn unknown_calls_are_named() {
             "/etcdserverpb.Nothing/Call",
             "unknown service etcdserverpb.Nothing",
         ),
-        // counted, but nobody registered its service
+        // counted, but the service is not registered
         ("/etcdserverpb.KV/Put", "unknown service etcdserverpb.KV"),
         (
             "/grpc.health.v1.Health/Call",
@@ -305,7 +305,7 @@ async fn a_stop_completes_what_is_in_flight_and_closes_what_idles() {
 #[actix_rt::test]
 async fn a_unix_socket_serves_and_goes() {
     let path = std::env::temp_dir().join(format!("witan-port-{}:1", std::process::id()));
-    // what a killed process would leave
+    // remains of a killed process
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     let port = port(&format!("unix://{}", path.display())).await;
     let mut io = UnixStream::connect(&path).await.unwrap();

@@ -1,6 +1,6 @@
-//! The discovery service: members of a new cluster that do not know each other's addresses register
-//! below a token, and read there who else did. Speaks as etcd's public service did: `/new`,
-//! `/<token>`, `/<token>/<id>`, `/<token>/_config/size`.
+//! The discovery service: members of a new cluster that do not know each other's addresses register below a token, and
+//! read there which others did. The paths are those of etcd's public service: `/new`, `/<token>`, `/<token>/<id>`,
+//! `/<token>/_config/size`.
 //!
 //! The registry is a directory of v2's tree, so v2 requests on `/v2/keys/_etcd/registry` see the same.
 //! Answers and errors are v2's.
@@ -41,7 +41,7 @@ const SIZE_DEFAULT: u64 = 3;
 const SIZE_MAX: u64 = 32;
 /// Bytes of a registration's value: `NAME=URL` for each of the member's URLs.
 const VALUE_BYTES_MAX: usize = 1024;
-/// Largest form of a request for a token: it holds one number.
+/// Largest form of a request for a token, which contains one number.
 const FORM_BYTES_MAX: usize = 4096;
 
 /// The service with its limits. There is one for the process.
@@ -74,7 +74,7 @@ enum NewTokenError {
         registry::TOKENS_MAX
     )]
     RegistryFull,
-    #[error("the system gives no random numbers")]
+    #[error("the system provides no random numbers")]
     Random,
     #[error("unable to generate token: {}", String::from_utf8_lossy(&.0.cause.concat()))]
     Store(V2Error),
@@ -124,7 +124,7 @@ impl DiscoveryService {
         }
     }
 
-    /// Creates a token and answers with its URL, whatever the method of the request is.
+    /// Creates a token and answers with its URL, for any method of the request.
     pub(crate) async fn new_token(
         &self,
         request: &HttpRequest,
@@ -151,7 +151,7 @@ impl DiscoveryService {
         let size = size(request, payload).await?;
         let base = base_url(&self.ctx, request).ok_or(NewTokenError::Host)?;
         let client = ClientNetwork::of_peer(request.peer_addr());
-        if !self.rate.admits(client) {
+        if !self.rate.admit(client) {
             return Err(NewTokenError::TooOften);
         }
         let mut bits = [0; TOKEN_DIGITS / 2];

@@ -1,5 +1,5 @@
-//! What a browser sees of a token: who has registered, who is missing, how to go on. Plain HTML without
-//! scripts; everything that members wrote is escaped.
+//! The page of a token for browsers: which members have registered, how many are missing, what to do next. Plain HTML
+//! without scripts; everything that members wrote is escaped.
 
 use std::fmt::Write as _;
 
@@ -20,9 +20,9 @@ const STYLE: &str = "body{font-family:sans-serif;margin:2em;max-width:60em}\
                      table{border-collapse:collapse}\
                      td,th{border:1px solid #999;padding:.3em .6em;text-align:left}";
 
-/// What the page shows.
+/// Contents of the page.
 pub(super) struct Shown {
-    /// What members take as `--discovery`; empty if the request does not tell.
+    /// Value for `--discovery`; empty if the request does not tell the host.
     pub(super) url: String,
     /// Members that the cluster begins with.
     pub(super) size: Option<u64>,
@@ -68,7 +68,7 @@ fn html(shown: &Shown) -> String {
          <table>\n<tr><th></th><th>Name</th><th>Peer URLs</th><th>Member ID</th></tr>\n"
     );
     for (at, node) in (1_u64..).zip(&members) {
-        let place = if at <= size {
+        let number = if at <= size {
             at.to_string()
         } else {
             "not a member: the cluster is full".to_owned()
@@ -78,7 +78,7 @@ fn html(shown: &Shown) -> String {
         let id = escape(&String::from_utf8_lossy(id.unwrap_or_default()));
         push(
             &mut out,
-            format_args!("<tr><td>{place}</td><td>{name}</td><td>{urls}</td><td>{id}</td></tr>\n"),
+            format_args!("<tr><td>{number}</td><td>{name}</td><td>{urls}</td><td>{id}</td></tr>\n"),
         );
     }
     for at in registered + 1..=size {

@@ -1,4 +1,4 @@
-//! How many tokens the clients of one network may make.
+//! Limits how many tokens the clients of one network may make.
 
 use std::{
     collections::VecDeque,
@@ -10,7 +10,7 @@ use witan_base::client_network::{ClientNetwork, PerNetwork};
 
 /// The limits count the tokens of this period.
 pub(super) const RATE_PERIOD: Duration = Duration::from_secs(60);
-/// Tokens of one network in a period: a person who tries things out, or a script that builds clusters.
+/// Tokens of one network in a period: enough for a person who tries things out, or a script that builds clusters.
 const TOKENS_PER_NETWORK: usize = 30;
 /// Tokens of all networks in a period. It bounds the memory of this limit, too.
 const TOKENS_PER_PERIOD: usize = 300;
@@ -26,13 +26,12 @@ pub(super) struct TokenRateLimit {
 
 impl TokenRateLimit {
     /// Whether a client may make a token now; counts it if so.
-    pub(super) fn admits(&self, client: ClientNetwork) -> bool {
-        self.admits_at(client, Instant::now())
+    pub(super) fn admit(&self, client: ClientNetwork) -> bool {
+        self.admit_at(client, Instant::now())
     }
 
-    /// Whether a client may make a token at `now`; counts it if so. Tokens older than `RATE_PERIOD`
-    /// count no more.
-    fn admits_at(&self, client: ClientNetwork, now: Instant) -> bool {
+    /// Whether a client may make a token at `now`; if so, counts it. Tokens older than `RATE_PERIOD` do not count.
+    fn admit_at(&self, client: ClientNetwork, now: Instant) -> bool {
         // the queue is whole at every step: a panic elsewhere does not spoil it
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let is_old = |made: &Instant| now.saturating_duration_since(*made) >= RATE_PERIOD;
@@ -63,7 +62,7 @@ mod tests {
         let limit = TokenRateLimit::default();
         let start = Instant::now();
         let admitted = |last, at| {
-            let tries = (0..TOKENS_PER_NETWORK * 2).filter(|_| limit.admits_at(network(last), at));
+            let tries = (0..TOKENS_PER_NETWORK * 2).filter(|_| limit.admit_at(network(last), at));
             tries.count()
         };
         assert_eq!(admitted(1, start), TOKENS_PER_NETWORK);
@@ -77,9 +76,9 @@ mod tests {
         let limit = TokenRateLimit::default();
         let now = Instant::now();
         let admitted = (0..=u8::MAX).cycle().take(TOKENS_PER_PERIOD * 2);
-        let admitted = admitted.filter(|last| limit.admits_at(network(*last), now));
+        let admitted = admitted.filter(|last| limit.admit_at(network(*last), now));
         assert_eq!(admitted.count(), TOKENS_PER_PERIOD);
-        assert!(limit.admits_at(network(1), now + RATE_PERIOD));
+        assert!(limit.admit_at(network(1), now + RATE_PERIOD));
         assert_eq!(limit.recent.lock().unwrap().len(), 1);
     }
 }

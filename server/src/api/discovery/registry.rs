@@ -1,7 +1,7 @@
-//! Tokens in v2's tree: how one is made, and what requests below it may do.
+//! Tokens in v2's tree: how one is made, and the requests below it.
 //!
-//! Every request sees what was committed before it on any member: a token that one member has made can
-//! be used on another at once.
+//! Every request sees all earlier commits of any member: a token that one member has made can be used on another at
+//! once.
 
 use std::time::Duration;
 
@@ -40,10 +40,10 @@ pub(super) const TOKENS_MAX: usize = 1024;
 /// A token ends after this time: as long as the public service kept one. A cluster needs its token only to
 /// begin.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// Registrations for each member that the cluster begins with. Those beyond the size come from members that
-/// begin at the same time; they find that the cluster is full.
+/// Registrations for each member of the size. Members that begin at the same time may register beyond the size; they
+/// find that the cluster is full.
 const REGISTRATIONS_PER_MEMBER: u64 = 2;
-/// Bytes of a registration's name: member ids have 16 digits, the names of etcd 0.4 were people's.
+/// Bytes of a registration's name: member ids have 16 digits, but in etcd 0.4 people chose the names.
 const ID_BYTES_MAX: usize = 64;
 
 /// Creates the directory of a token with the cluster's size; it expires after `TOKEN_LIFETIME`.
@@ -81,16 +81,16 @@ fn directory(token: &str) -> String {
     format!("{REGISTRY}/{token}")
 }
 
-/// What a path below a token names.
+/// A path below a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum RegistryPath {
     Token,
     Registration,
-    /// The size, and what no member writes.
+    /// The size, and other paths that members do not write.
     Other,
 }
 
-impl Place {
+impl RegistryPath {
     /// Returns what the path below a token names; `below` has no slashes at its ends.
     fn of(below: &[u8]) -> Self {
         match below {
@@ -122,7 +122,7 @@ pub(super) async fn handle(
     };
     let below = rest.strip_prefix(b"/").unwrap_or_default();
     let below = below.strip_suffix(b"/").unwrap_or(below);
-    let allow = Place::of(below).methods();
+    let allow = RegistryPath::of(below).methods();
     if !reply::allows(request, allow) {
         return reply::method_not_allowed(Some(allow));
     }
@@ -138,7 +138,7 @@ struct Asked<'a> {
     ctx: &'a Context,
     request: &'a HttpRequest,
     token: &'a str,
-    /// What follows the token, without slashes at its ends.
+    /// The path after the token, without slashes at its ends.
     below: &'a [u8],
 }
 
@@ -184,7 +184,7 @@ impl Asked<'_> {
         if found.node.dir {
             return Ok(found.node);
         }
-        // a file that somebody made by another path
+        // a file that was not written through the service
         let error = V2Error::before_store(ErrorCode::NotDir, path);
         Err(error)
     }
@@ -236,8 +236,8 @@ impl Asked<'_> {
         std::str::from_utf8(&value).ok()?.parse().ok()
     }
 
-    /// Writes a registration that keeps to the bounds. If the token expired meanwhile, deletes the
-    /// directory that the write created and returns `KeyNotFound`.
+    /// Writes a registration within the bounds. If the token has expired since the check, deletes the directory that
+    /// the write created and returns `KeyNotFound`.
     async fn register(&self, params: Params) -> Result<HttpResponse, V2Error> {
         let node = &self.ctx.node;
         let view = node.read().await?;
@@ -287,11 +287,11 @@ impl Asked<'_> {
             ));
         }
         let registered = directory.nodes.as_deref().unwrap_or_default();
-        let places = size.unwrap_or(SIZE_MAX).clamp(1, SIZE_MAX) * REGISTRATIONS_PER_MEMBER;
+        let limit = size.unwrap_or(SIZE_MAX).clamp(1, SIZE_MAX) * REGISTRATIONS_PER_MEMBER;
         let key = self.key();
         let is_new = registered.iter().all(|node| node.path != key);
-        if is_new && registered.len() as u64 >= places {
-            let cause = format!("this token has {places} registrations, which is its limit");
+        if is_new && registered.len() as u64 >= limit {
+            let cause = format!("this token has {limit} registrations, which is its limit");
             return Err(V2Error::before_store(ErrorCode::NoSpace, cause));
         }
         Ok(())
@@ -313,17 +313,17 @@ mod tests {
 
     #[test]
     fn members_write_registrations_alone() {
-        let table: [(&[u8], Place); 7] = [
-            (b"", Place::Token),
-            (b"4eb2dcba58da982f", Place::Registration),
-            (b"machine0", Place::Registration),
-            (b"_config", Place::Other),
-            (b"_config/size", Place::Other),
-            (b"_state", Place::Other),
-            (b"a/b", Place::Other),
+        let table: [(&[u8], RegistryPath); 7] = [
+            (b"", RegistryPath::Token),
+            (b"4eb2dcba58da982f", RegistryPath::Registration),
+            (b"machine0", RegistryPath::Registration),
+            (b"_config", RegistryPath::Other),
+            (b"_config/size", RegistryPath::Other),
+            (b"_state", RegistryPath::Other),
+            (b"a/b", RegistryPath::Other),
         ];
-        for (below, place) in table {
-            assert_eq!(Place::of(below), place, "{below:?}");
+        for (below, path) in table {
+            assert_eq!(RegistryPath::of(below), path, "{below:?}");
         }
     }
 }

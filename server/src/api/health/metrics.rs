@@ -3,7 +3,7 @@
 use prometheus::{IntCounter, IntCounterVec, IntGaugeVec};
 use witan_base::metrics::Register;
 
-/// What answers about health feed.
+/// Series of answers about health.
 #[derive(Debug)]
 pub struct HealthMetrics {
     pub(super) success: IntCounter,

@@ -73,8 +73,8 @@ fn record(member: &Member) -> String {
     format!("raft={peer}&etcd={client}")
 }
 
-/// Answers a request for statistics. Those of the leader are served by the leader; other members
-/// redirect to it (307).
+/// Answers a request for statistics. The leader's own statistics are served by the leader; other members redirect to it
+/// (307).
 pub(super) async fn stats(
     node: &Node,
     reads: &ReadCounters,

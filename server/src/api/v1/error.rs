@@ -1,5 +1,5 @@
-//! Errors of v1: maps node errors to v1 numbers. What an error of the tree means depends on the
-//! operation, so that mapping is in `keys`.
+//! Errors of v1: maps node errors to v1 numbers. The mapping of tree errors depends on the
+//! operation and is in `keys`.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -15,7 +15,7 @@ use crate::api::{Context, error_head, rendering, reply};
 /// An error with its cause, ready to be rendered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct V1Error {
-    /// Which rule was broken.
+    /// The error's code.
     pub(crate) code: ErrorCode,
     /// The cause, in pieces that share the memory of values; bytes, because keys are bytes.
     pub(crate) cause: Vec<Bytes>,

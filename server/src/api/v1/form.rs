@@ -51,7 +51,7 @@ impl V1Fields {
     }
 
     /// Decodes one `name=value` pair and stores its value unless the field has one. Ignores unknown
-    /// names and what cannot be decoded.
+    /// names and invalid encodings.
     fn enter(&mut self, pair: &[u8]) {
         let (name, value) = match pair.iter().position(|byte| *byte == b'=') {
             Some(at) => (&pair[..at], &pair[at + 1..]),

@@ -79,7 +79,7 @@ pub(super) async fn put(node: &Node, put: V1Put) -> Result<Event, V1Error> {
             match present.machine.tree.get(&key, false, 0) {
                 Ok(event) if event.node.dir => V1Error::new(ErrorCode::NotFile, key),
                 Ok(event) => test_failed(event.node.value.unwrap_or_default(), wanted),
-                // it was removed meanwhile
+                // another request removed it in between
                 Err(_) => test_failed(Bytes::new(), wanted),
             }
         }

@@ -1,8 +1,8 @@
 //! The v1 dialect of etcd 0.1: `/v1/keys`, `/v1/watch`, `/v1/leader`, `/v1/machines`, `/v1/stats`.
 //! A view of the v2 store: hidden nodes stay hidden, indexes are the same.
 //!
-//! Reading order: `form` → `request` (what was asked) → `keys` (do it) → `watch` → `render`,
-//! `error` (how the answer looks) → `cluster`. Pure but for `keys`, `watch` and `cluster`.
+//! Reading order: `form` → `request` (parsing) → `keys` (execution) → `watch` → `render`, `error` (the answer) →
+//! `cluster`. All are pure except `keys`, `watch` and `cluster`.
 
 mod cluster;
 mod error;

@@ -9,7 +9,7 @@ use witan_replica::machine::tree::{Action, Event, Node};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
-/// One object; what is empty, false or 0 is left out.
+/// One object; empty strings, false and 0 are left out.
 #[derive(Clone, Copy, Debug, Default)]
 struct V1Response<'a> {
     action: &'static str,
@@ -137,7 +137,7 @@ fn push(out: &mut dyn Sink, shown: &V1Response<'_>) {
     out.push(b'}');
 }
 
-/// Appends `name` as it is and `text` as a JSON string; nothing if the text is empty.
+/// Appends `name` verbatim and `text` as a JSON string; nothing if the text is empty.
 fn push_text(out: &mut dyn Sink, name: &str, text: &[u8]) {
     if !text.is_empty() {
         out.extend_from_slice(name.as_bytes());

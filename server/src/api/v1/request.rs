@@ -12,33 +12,33 @@ use super::{
 /// A request of this dialect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum V1Request {
-    /// Read a file or a directory.
+    /// Reads a file or a directory.
     Get {
         /// Absolute and clean.
         key: Bytes,
     },
-    /// Write a file.
+    /// Writes a file.
     Put(V1Put),
-    /// Remove a file.
+    /// Removes a file.
     Delete {
         /// Absolute and clean.
         key: Bytes,
     },
-    /// Wait for a change at or below a key.
+    /// Waits for a change at or below a key.
     Watch {
         /// Absolute and clean.
         key: Bytes,
         /// The first index that counts; `None` from now on.
         from: Option<u64>,
     },
-    /// Read the members as files.
+    /// Reads the members as files.
     MachineRecords {
         /// One of them; all, if none is named.
         name: Option<Bytes>,
     },
-    /// Who leads.
+    /// The leader.
     Leader,
-    /// Where members listen.
+    /// Client URLs of the members.
     Machines,
     /// Counters.
     Stats(V1Stats),
@@ -57,7 +57,7 @@ pub(crate) struct V1Put {
     pub(crate) prev_value: Option<Bytes>,
 }
 
-/// Whose counters.
+/// The owner of the counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum V1Stats {
     /// The member's.
@@ -71,15 +71,15 @@ pub(crate) enum V1Stats {
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum V1RequestError {
-    /// No such path.
+    /// Unknown path.
     Path,
-    /// No such method on this path.
+    /// The path does not serve the method.
     Method,
-    /// A rule of the dialect.
+    /// A rule of the dialect is broken.
     Rule(V1Error),
 }
 
-/// What a path names.
+/// The target of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum V1Target {
     Key(Bytes),
@@ -90,7 +90,7 @@ enum V1Target {
 }
 
 impl V1Target {
-    /// Returns what a cleaned path names; `None` if it is no path of v1.
+    /// Returns the target of a cleaned path; `None` if it is no path of v1.
     fn of(path: &[u8]) -> Option<Self> {
         let fixed = match path {
             b"/v1/leader" | b"/leader" => Some(Self::Leader),
@@ -128,9 +128,9 @@ pub(crate) fn parse(
     query: &[u8],
     form: Option<&[u8]>,
 ) -> Result<V1Request, V1RequestError> {
-    let place = V1Target::of(path).ok_or(V1RequestError::Path)?;
+    let target = V1Target::of(path).ok_or(V1RequestError::Path)?;
     let fields = V1Fields::new(form, query);
-    match (place, method) {
+    match (target, method) {
         (V1Target::Key(key), "GET") => Ok(read(key)),
         (V1Target::Key(key), "PUT" | "POST") => put(key, &fields)
             .map(V1Request::Put)
@@ -214,7 +214,7 @@ fn index(text: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// Method, path, form (`-` for none), and what they ask for.
+    /// Method, path, form (`-` for none), and the resulting request.
     const REQUESTS: &str = r#"
         GET /v1/keys - get /
         GET /v1/keys/ - get /

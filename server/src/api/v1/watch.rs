@@ -11,8 +11,8 @@ use witan_replica::{
 use super::error::V1Error;
 use crate::api::client::Disconnect;
 
-/// Waits for the first change at or below `key` from index `from` on (`None`: from now on), skipping
-/// what the history no longer holds, as etcd 0.1. `WatcherCleared` on stop or when the client is gone.
+/// Waits for the first change at or below `key` from index `from` on (`None`: from now on), skipping events that the
+/// history no longer holds, as etcd 0.1. `WatcherCleared` on stop or when the client has disconnected.
 pub(super) async fn next(
     node: &Node,
     client: &Disconnect,

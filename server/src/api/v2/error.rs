@@ -10,7 +10,7 @@ use witan_replica::machine::tree;
 /// An error with its cause, ready to be rendered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct V2Error {
-    /// Which rule was broken.
+    /// The error's code.
     pub(crate) code: ErrorCode,
     /// The cause, in pieces that share the memory of values; bytes, because paths are bytes.
     pub(crate) cause: Vec<Bytes>,

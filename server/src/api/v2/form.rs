@@ -10,7 +10,7 @@ use witan_gocompat::{
 
 /// A form body above this is refused, as in etcd.
 pub(crate) const FORM_BYTES_MAX: usize = 10 << 20;
-/// What the refusal says.
+/// Text of the refusal.
 pub(crate) const FORM_TOO_LARGE: &str = "http: POST too large";
 
 /// The parameters of `/v2/keys`, in the order of [`NAMES`].

@@ -35,12 +35,12 @@ use crate::api::{
     reply::{self, BodyError},
 };
 
-/// Anybody may send them.
+/// Limits log lines that any client can cause.
 static IGNORED_BODIES: LogLimit = LogLimit::new();
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// What a method means here.
+/// The meaning of a method for keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::api) enum Intent {
     Get,
@@ -49,7 +49,7 @@ pub(in crate::api) enum Intent {
 }
 
 impl Intent {
-    /// Returns what a method asks for; `None` for a method that `/v2/keys` does not serve.
+    /// Returns the meaning of a method; `None` for a method that `/v2/keys` does not serve.
     fn of(method: &Method) -> Option<Self> {
         match method.as_str() {
             "GET" => Some(Self::Get),

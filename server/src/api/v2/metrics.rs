@@ -1,4 +1,4 @@
-//! The series of v2 requests. What they do to the tree is counted by the node.
+//! The series of v2 requests. The node counts their effects on the tree.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ impl HttpMethod {
 /// Statuses of failures whose counters exist before the first one, so that a rate sees it.
 const COMMON_FAILURES: [&str; 4] = ["400", "404", "412", "500"];
 
-/// What v2 requests feed.
+/// Series of v2 requests.
 #[derive(Debug)]
 pub struct V2Metrics {
     received: [IntCounter; HttpMethod::ALL.len()],

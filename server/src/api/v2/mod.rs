@@ -1,9 +1,9 @@
 //! The v2 dialect of etcd 2.2 to 3.5: `/v2/keys`, `/v2/members`, `/v2/machines`, `/v2/stats`,
 //! `/v2/auth`.
 //!
-//! Reading order: `form` → `parse` (what was asked) → `operation` (which command that is) → `keys`
-//! (do it) → `watch` → `render`, `error`, `headers` (how the answer looks) → `members`, `stats`,
-//! `auth`. Pure but for `keys`, `watch`, `members`, `stats` and `auth`.
+//! Reading order: `form` → `parse` (the request) → `operation` (its command) → `keys` (execution) → `watch` → `render`,
+//! `error`, `headers` (the answer) → `members`, `stats`, `auth`. All are pure except `keys`, `watch`, `members`,
+//! `stats` and `auth`.
 
 pub(super) mod auth;
 pub(super) mod error;

@@ -138,7 +138,7 @@ fn index(fields: &V2Fields, field: V2Field) -> Result<Option<u64>, V2Error> {
     }
 }
 
-/// Parses a boolean, false if not given; `InvalidField` for a text that `boolean` does not know.
+/// Parses a boolean; false if absent, `InvalidField` if the text is not a boolean.
 fn flag(fields: &V2Fields, field: V2Field) -> Result<bool, V2Error> {
     let Some(text) = fields.get(field) else {
         return Ok(false);

@@ -43,19 +43,19 @@ pub(in crate::api) async fn open(
     let view = node.view().await?;
     let index = view.machine.tree.index();
     watch.registered = index;
-    let mut place = WatchCursor {
+    let mut cursor = WatchCursor {
         watch,
         from: params.wait_index.unwrap_or(index + 1),
         idle: false,
     };
-    let first = place.next(&view.machine.tree)?;
+    let first = cursor.next(&view.machine.tree)?;
     drop(view); // a live view makes the next writes copy
     let stream = params.stream;
     let cursor = WatchBody {
         node: node.clone(),
         blocking: ctx.blocking.clone(),
         waiter,
-        cursor: place,
+        cursor,
         ready: first,
         client: Disconnect::of(request),
         stream,
@@ -78,12 +78,12 @@ pub(in crate::api) async fn open(
     Ok(response)
 }
 
-/// What a watch matches, and how far it has read.
+/// The range of a watch, and its position in the history.
 #[derive(Debug)]
 struct WatchCursor {
     watch: Watch,
     from: u64,
-    /// There was no matching event at the last read, and it was woken since.
+    /// The last read found no matching event.
     idle: bool,
 }
 
@@ -93,7 +93,7 @@ impl WatchCursor {
     fn next(&mut self, tree: &Tree) -> Result<Option<Event>, TreeError> {
         let oldest = oldest(tree);
         if self.idle && self.from < oldest {
-            // While it slept, more happened than the history holds, but nothing that matches.
+            // More changes than the history holds may happen between two events that match.
             self.from = oldest;
         }
         let found = tree.next_event(&self.watch, self.from)?;
@@ -145,7 +145,7 @@ impl WatchBody {
         let write = move |out: &mut dyn Sink| render::event(out, &event);
         let line =
             rendering::render(&self.blocking, self.answers.as_ref(), least_bytes, write).await;
-        self.reservation = line.room;
+        self.reservation = line.reservation;
         if matches!(self.reservation, ResponseReservation::Unavailable) {
             self.ended = true;
             return Some(Err(ResponseBudgetExceeded));

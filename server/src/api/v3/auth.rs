@@ -110,8 +110,8 @@ async fn hash(ctx: &Context, user: &str, password: String) -> RpcResult<Bytes> {
     hashed.map_err(|error| error_map::from_hashing(&error))
 }
 
-/// Checks a password and issues a token; starts over if users change meanwhile. Takes as long for an
-/// unknown user as for a wrong password.
+/// Checks a password and issues a token; starts over if users change in between. Takes as long for an unknown user as
+/// for a wrong password.
 pub(super) async fn authenticate(
     ctx: &Context,
     request: AuthenticateRequest,

@@ -24,8 +24,8 @@ use crate::api::{Context, blocking::INLINE_ITEMS_MAX};
 /// Methods of these packages have no codes of their own, as in etcd.
 const WITHOUT_CODES: [&str; 2] = ["/v3lockpb.", "/v3electionpb."];
 
-/// What a learner serves: its own state. Of ranges and lists of members those that are not linearizable.
-/// etcd's serves the first three.
+/// Calls that a learner serves from its own state; ranges and lists of members only if they are not linearizable.
+/// etcd's learners serve the first three.
 const OF_LEARNERS: [&str; 7] = [
     "/etcdserverpb.KV/Range",
     "/etcdserverpb.Maintenance/Status",
@@ -56,10 +56,10 @@ pub(super) async fn call(ctx: &Context, method: &str) -> RpcResult<()> {
     ctx.authenticator.await_token(&ctx.node, &ctx.caller).await;
     let route = GrpcRoute::of(method);
     let streams = route.is_some_and(|route| route.call_type == CallType::BidiStream);
-    // unlisted methods are for administrators
+    // unlisted methods require an administrator
     match route.map_or(Access::Root, |route| route.access) {
         Access::Public | Access::V2Keys => Ok(()),
-        // these begin, and each of their requests is judged and answered, as in etcd
+        // these begin; each of their requests is checked and answered, as in etcd
         Access::V3Keys if streams => Ok(()),
         Access::V3Keys if WITHOUT_CODES.iter().any(|of| method.starts_with(of)) => {
             require_credentials(ctx).map_err(RpcError::plain)
@@ -92,8 +92,8 @@ pub(super) fn admin_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     authenticated_caller(ctx)
 }
 
-/// Returns the caller that the credentials of the request prove; `None` without credentials,
-/// `InvalidAuthToken` for an invalid token.
+/// Returns the caller with the credentials of the request; `None` without credentials, `InvalidAuthToken` for an
+/// invalid token.
 fn authenticated_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     let caller = ctx.authenticator.recognize(&ctx.node, &ctx.caller);
     caller.map_err(|_| RpcError::InvalidAuthToken)

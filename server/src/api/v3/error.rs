@@ -1,5 +1,5 @@
-//! All errors of the v3 dialect with their gRPC codes and texts. Clients compare the texts, so they
-//! are etcd's to the letter. `error_map` says which internal error is which of them.
+//! All errors of the v3 dialect with their gRPC codes and texts. Clients compare the texts, so they are etcd's to the
+//! letter. Not here: the mapping of internal errors (`error_map`).
 
 use tonic::{Code, Status};
 
@@ -91,7 +91,7 @@ errors! {
     MemberNotLearner = FailedPrecondition "etcdserver: can only promote a learner member";
     /// The learner lags behind.
     LearnerNotReady = FailedPrecondition "etcdserver: can only promote a learner member which is in sync with leader";
-    /// No room for another learner.
+    /// The number of learners has reached its limit.
     TooManyLearners = FailedPrecondition "etcdserver: too many learner members in cluster";
     /// The proposal exceeds `--max-request-bytes`.
     RequestTooLarge = InvalidArgument "etcdserver: request is too large";
@@ -113,9 +113,9 @@ errors! {
     Removed = Unavailable "there is no connection available";
     /// The request was not answered in time.
     Timeout = Unavailable "etcdserver: request timed out";
-    /// The same, and the leader changed meanwhile.
+    /// The same, and the leader changed while the request waited.
     TimeoutLeaderFailed = Unavailable "etcdserver: request timed out, possibly due to previous leader failure";
-    /// The same, and the leader could not be reached meanwhile.
+    /// The same, and the leader could not be reached while the request waited.
     TimeoutConnectionLost = Unavailable "etcdserver: request timed out, possibly due to connection lost";
     /// The change of membership could cost the quorum.
     Unhealthy = Unavailable "etcdserver: unhealthy cluster";

@@ -11,7 +11,7 @@ use witan_replica::{
 
 use crate::api::v3::error::RpcError;
 
-/// A refusal of the state machine, in the words of this dialect.
+/// A refusal of the state machine, as an error of this dialect.
 pub(super) trait Refusal {
     fn in_v3(&self) -> RpcError;
 }
@@ -73,7 +73,7 @@ impl Refusal for kv::KvError {
             kv::KvError::NoSpace => RpcError::NoSpace,
             kv::KvError::Corrupt => RpcError::Corrupt,
             kv::KvError::AnswerTooLarge => RpcError::AnswerTooLarge,
-            // it has grown again with each attempt
+            // the value has grown again with each attempt
             kv::KvError::KeptValueGrew => RpcError::TooManyRequests,
             kv::KvError::Denied(error) => error.in_v3(),
         }

@@ -24,9 +24,10 @@ use witan_replica::{
 };
 
 use super::{
-    RpcResult, authorize, header,
+    RpcResult, authorize,
+    fair_semaphore::WithPermit,
+    header,
     kv::{self, ReadSize},
-    large_reads::WithPermit,
     quota,
     stream_end::StreamEnd,
 };

@@ -40,7 +40,7 @@ pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> RpcResult<
         db_size_in_use: bytes(kv.size_in_use_bytes()),
         is_learner: own.is_some_and(|member| member.learner),
         storage_version: version::STORAGE.into(),
-        // etcd shows an unlimited quota as the -1 that asked for it
+        // etcd reports an unlimited quota as the -1 of its flag
         db_size_quota: ctx.settings.quota_bytes.map_or(-1, bytes),
         downgrade_info: Some(DowngradeInfo {
             enabled: !members.downgrade_target.is_empty(),
@@ -99,7 +99,7 @@ pub(super) async fn move_leader(
             .transfer_leadership(Some(request.target_id))
             .await?;
     }
-    // etcd's answer has none
+    // etcd's answer has no header
     Ok(MoveLeaderResponse { header: None })
 }
 
@@ -165,7 +165,7 @@ fn cluster_version(members: &MemberRegistry) -> RpcResult<Release> {
     release(&members.cluster_version).ok_or(RpcError::ClusterVersionUnavailable)
 }
 
-/// Parses `MAJOR.MINOR` or a whole semantic version; what follows the minor version does not count.
+/// Parses `MAJOR.MINOR` or a whole semantic version; the part after the minor version is ignored.
 fn target(version: &str) -> RpcResult<Release> {
     release(version)
         .or_else(|| release(&format!("{version}.0")))

@@ -23,7 +23,7 @@ use witan_api::v3::{
 };
 use witan_transport::{Outgoing, RequestBody, RequestMessages};
 
-use super::{RpcResult, large_reads::WithPermit};
+use super::{RpcResult, fair_semaphore::WithPermit};
 use crate::api::Context;
 use crate::api::v3::error::RpcError;
 
@@ -123,12 +123,12 @@ where
     Q: Message + Default + 'static,
     A: UnaryResponse,
 {
-    let placed = verb(read(ctx, body).await?).await?;
-    if placed.answer.is_large() {
-        let encoded = ctx.blocking.run(move || framed(&placed.answer));
+    let answered = verb(read(ctx, body).await?).await?;
+    if answered.answer.is_large() {
+        let encoded = ctx.blocking.run(move || framed(&answered.answer));
         Ok(Box::pin(encoded).await.map_err(RpcError::from)?)
     } else {
-        Ok(framed(&placed.answer))
+        Ok(framed(&answered.answer))
     }
 }
 

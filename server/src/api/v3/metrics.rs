@@ -5,10 +5,10 @@ use std::time::Duration;
 use prometheus::{Histogram, IntCounter, IntGauge};
 use witan_base::metrics::Register;
 
-/// What v3 calls feed.
+/// Series of v3 calls.
 #[derive(Debug)]
 pub struct V3Metrics {
-    /// Ranges that went well, and those that failed.
+    /// Durations of successful and of failed ranges.
     ranges: [Histogram; 2],
     pub(super) learners_promoted: IntCounter,
     pub(super) leases_renewed: IntCounter,

@@ -1,28 +1,27 @@
 //! The v3 dialect: gRPC services, and the same verbs as JSON (`gateway`).
 //!
-//! A call is implemented once, as `async fn(ctx, request) -> Answer<response>`; gRPC and the
-//! gateway share it. What does *not* live here: connections, deadlines, message limits and the
-//! answer to unknown methods (`transport`), texts of errors and the JSON mapping (`witan_api::v3`).
+//! A call is implemented once, as `async fn(ctx, request) -> Answer<response>`; gRPC and the gateway share it. Not
+//! here: connections, deadlines, message limits and the answer to unknown methods (`transport`), texts of errors and
+//! the JSON mapping (`witan_api::v3`).
 //!
-//! Reading order: `kv` (a file a call) → `authorize` (who may) → `quota`, `large_reads` → `range_stream`, `lease`,
-//! `cluster`, `maintenance`, `backup`, `snapshot`, `auth` → `header`, `error_map` →
-//! `services` (gRPC) → `messages` (its encoding) → `watch` (streams), `stream_end` → `concurrency` (locks,
-//! elections) → `health` → `gateway`.
+//! Reading order: `kv` (a file a call) → `authorize` → `quota`, `fair_semaphore` → `range_stream`, `lease`, `cluster`,
+//! `maintenance`, `maintenance_jobs`, `snapshot`, `auth` → `header`, `error_map` → `services` (gRPC) → `messages` (its
+//! encoding) → `watch` (streams), `stream_end` → `concurrency` (locks, elections) → `health` → `gateway`.
 
 mod auth;
 mod authorize;
-mod backup;
 mod cluster;
 mod concurrency;
 pub(in crate::api) mod error;
 mod error_map;
+mod fair_semaphore;
 pub(crate) mod gateway;
 mod header;
 mod health;
 pub(super) mod kv;
-mod large_reads;
 mod lease;
 mod maintenance;
+mod maintenance_jobs;
 mod messages;
 mod metrics;
 mod quota;
@@ -32,7 +31,7 @@ mod snapshot;
 mod stream_end;
 mod watch;
 
-pub use backup::JobLimits;
+pub use maintenance_jobs::JobLimits;
 pub use metrics::V3Metrics;
 
 use std::sync::Arc;

@@ -2,9 +2,8 @@
 //! every member refuse writes that add data. Invalid and unauthorized requests are refused before,
 //! so they raise no alarm.
 //!
-//! What the alarm stops is decided by the core (`machine/alarm.rs`). Both key spaces, users and roles
-//! count together; what v1 and v2 add, and what is added about users and members, is looked at in
-//! `node/admission.rs`.
+//! The core decides what the alarm stops (`machine/alarm.rs`). Both key spaces, users and roles count together;
+//! `node/admission.rs` checks requests of v1 and v2 and changes of users and members.
 
 use super::RpcResult;
 use crate::api::Context;

@@ -82,14 +82,14 @@ fn check(request: &RangeRequest) -> Result<(), Status> {
 /// A range that is being read.
 struct RangeReader {
     kv: Kv,
-    /// What is still to be read.
+    /// The part of the range that is still to be read.
     range: kv::Range,
-    /// Pairs that the limit still lets through.
+    /// Remaining pairs of the limit.
     left: usize,
     sent: i64,
-    /// For the last answer.
+    /// Header of the last answer.
     header: Option<ResponseHeader>,
-    /// Where many keys are counted.
+    /// Runs counts of many keys.
     blocking: BlockingPool,
 }
 

@@ -13,18 +13,17 @@ use witan_base::client_network::ClientNetwork;
 use witan_transport::{Head, Incoming, Outgoing, PeerCertificate, RequestBody};
 
 use super::{
-    RpcResult, auth, authorize, backup, cluster,
+    RpcResult, auth, authorize, cluster,
     concurrency::{election, lock},
-    kv,
-    large_reads::WithPermit,
-    lease, maintenance,
+    fair_semaphore::WithPermit,
+    kv, lease, maintenance, maintenance_jobs,
     messages::{self, UnaryResponse},
     range_stream, snapshot, watch,
 };
 use crate::api::Context;
 use crate::api::v3::error::RpcError;
 
-/// With this metadata a client asks to be refused while no leader is known.
+/// Metadata by which a client asks to be refused while no leader is known.
 const REQUIRE_LEADER: &str = "hasleader";
 
 /// Serves every service of the dialect.
@@ -59,7 +58,7 @@ impl RpcService {
         Ok(Cow::Owned(ctx))
     }
 
-    /// Returns the context of a call with the credentials that it shows.
+    /// Returns the context of a call with its credentials.
     fn with_credentials(&self, head: &Head) -> Context {
         let shown = head.parts().extensions.get::<PeerCertificate>();
         let certificate = shown.filter(|_| self.ctx.settings.client_cert_auth);
@@ -135,7 +134,7 @@ impl RpcService {
     }
 }
 
-/// Whether the metadata of a call require a leader: the call is to be refused while none is known.
+/// Whether the metadata of a call require a leader: without a known leader the call is refused.
 fn wants_leader(head: &Head) -> bool {
     let value = head.headers().get(REQUIRE_LEADER);
     value.is_some_and(|value| value == "true")
@@ -185,7 +184,7 @@ macro_rules! answer {
     (server_stream $service:ident $head:ident $body:ident $request:path, $verb:path) => {
         Box::pin($service.server_stream(&$head, $body, $verb)).await
     };
-    (placed $service:ident $head:ident $body:ident $request:path, $verb:path) => {{
+    (large $service:ident $head:ident $body:ident $request:path, $verb:path) => {{
         let verb = async |ctx: &Context, asked| $verb(ctx, ctx.node.client(), asked).await;
         $service.unary(&$head, &whole($body), verb).await
     }};

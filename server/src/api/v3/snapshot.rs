@@ -1,4 +1,4 @@
-//! Snapshot: the state as a file of etcd's, sent in chunks while writes go on.
+//! Snapshot: the state as a file in etcd's format, sent in chunks while writes continue.
 
 use std::{
     io,
@@ -30,20 +30,20 @@ use crate::api::v3::error::RpcError;
 /// Bytes of a chunk, as etcd sends them.
 const CHUNK_BYTES: usize = 32 << 10;
 
-/// Chunks that wait for a slow client; the file is not made faster than they are taken.
+/// Chunks that wait for a slow client; the file is made only as fast as the client takes them.
 const CHUNKS_WAITING_MAX: usize = 8;
 
 type Chunk = Result<SnapshotResponse, Status>;
 
-/// Streams the state as a file of etcd's and its digest; another thread makes it as fast as the client
-/// reads. `TooManyRequests` if the places for snapshots are taken.
+/// Streams the state as a file in etcd's format, followed by its digest; another thread makes it as fast as the client
+/// reads. `TooManyRequests` if no permit for snapshots is free.
 pub(in crate::api) async fn snapshot(
     ctx: &Context,
     _request: SnapshotRequest,
     _needs_leader: bool,
 ) -> RpcResult<impl Stream<Item = Chunk> + Send + use<>> {
     // refuse instead of waiting: a waiting client would hold a connection for nothing
-    let place = ctx
+    let permit = ctx
         .job_limits
         .snapshot(ctx.node.client())
         .ok_or(RpcError::TooManyRequests)?;
@@ -52,7 +52,7 @@ pub(in crate::api) async fn snapshot(
     let (took, metrics) = (ctx.v3_metrics.snapshot.clone(), ctx.panics.clone());
     let plan = PlantedPanic::current();
     let job = move || {
-        let _place = place;
+        let _permit = permit;
         let begun = Instant::now();
         let written = panics::catch(PanicSource::Job, || plan.during(|| write(&view, &send)));
         let written = written.unwrap_or_else(|_| {
@@ -68,7 +68,7 @@ pub(in crate::api) async fn snapshot(
             Err(error) => Status::internal(error.to_string()),
         };
         tracing::error!(error = told.message(), "failed to create a snapshot");
-        // it may have disconnected meanwhile
+        // it may have disconnected already
         let _ = send.blocking_send(Err(told));
     };
     // the task ends with the file, or with the client
@@ -89,7 +89,7 @@ fn done(bytes: u64, took: Duration, metric: &prometheus::Histogram) {
     tracing::info!(bytes, ?took, "sent a snapshot");
 }
 
-/// What the client gets.
+/// The response stream of a snapshot.
 struct SnapshotStream {
     chunks: mpsc::Receiver<Chunk>,
     node: Node,
@@ -154,8 +154,8 @@ impl ChunkWriter<'_> {
     fn take(&mut self, mut part: &[u8]) -> io::Result<()> {
         self.digest.update(part);
         while !part.is_empty() {
-            let room = CHUNK_BYTES - self.chunk.len();
-            let (now, later) = part.split_at(room.min(part.len()));
+            let left = CHUNK_BYTES - self.chunk.len();
+            let (now, later) = part.split_at(left.min(part.len()));
             self.chunk.extend_from_slice(now);
             part = later;
             if self.chunk.len() == CHUNK_BYTES {
@@ -175,7 +175,7 @@ impl ChunkWriter<'_> {
         self.post(chunk.into())
     }
 
-    /// Sends a chunk, waiting for room in the channel; `BrokenPipe` if the client is gone.
+    /// Sends a chunk, waiting for capacity in the channel; `BrokenPipe` if the client has disconnected.
     fn post(&self, blob: Bytes) -> io::Result<()> {
         let chunk = SnapshotResponse {
             remaining_bytes: self.left,

@@ -41,26 +41,29 @@ impl Route<'_> {
         self.uri.scheme_str() == Some("https")
     }
 
-    /// Connects within `patience`; the error names the place.
+    /// Connects within `patience`; the error contains the authority.
     pub(super) async fn open(&self) -> Result<Connection, String> {
-        let place = self.proxy.map_or_else(|| self.place(), str::to_owned);
-        match timeout(self.patience, self.dial(&place)).await {
+        let authority = self.proxy.map_or_else(|| self.authority(), str::to_owned);
+        match timeout(self.patience, self.dial(&authority)).await {
             Ok(Ok(stream)) => Ok(TokioIo::new(stream)),
-            Ok(Err(error)) => Err(format!("cannot connect to {place}: {error}")),
-            Err(_) => Err(format!("cannot connect to {place} in {:?}", self.patience)),
+            Ok(Err(error)) => Err(format!("cannot connect to {authority}: {error}")),
+            Err(_) => Err(format!(
+                "cannot connect to {authority} in {:?}",
+                self.patience
+            )),
         }
     }
 
-    /// Connects to `place`, the registry or its proxy, and speaks TLS with the registry if the URL asks for
-    /// it, through a tunnel of the proxy.
-    async fn dial(&self, place: &str) -> io::Result<Box<dyn Stream>> {
-        let mut stream = TcpStream::connect(place).await?;
+    /// Connects to `authority`, the registry or its proxy, and speaks TLS with the registry if the URL asks for it,
+    /// through a tunnel of the proxy.
+    async fn dial(&self, authority: &str) -> io::Result<Box<dyn Stream>> {
+        let mut stream = TcpStream::connect(authority).await?;
         stream.set_nodelay(true)?;
         if !self.is_tls() {
             return Ok(Box::new(stream));
         }
         if self.proxy.is_some() {
-            tunnel(&mut stream, &self.place()).await?;
+            tunnel(&mut stream, &self.authority()).await?;
         }
         let host = self.host().trim_matches(['[', ']']);
         Ok(Box::new(self.tls.secure(host, stream).await?))
@@ -71,18 +74,18 @@ impl Route<'_> {
     }
 
     /// Returns `host:port` of the registry.
-    pub(super) fn place(&self) -> String {
+    pub(super) fn authority(&self) -> String {
         let usual = if self.is_tls() { 443 } else { 80 };
         format!("{}:{}", self.host(), self.uri.port_u16().unwrap_or(usual))
     }
 }
 
-/// Asks a proxy by `CONNECT` for a connection to `place`.
-async fn tunnel(stream: &mut TcpStream, place: &str) -> io::Result<()> {
-    let head = format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n\r\n");
+/// Asks a proxy by `CONNECT` for a connection to `authority`.
+async fn tunnel(stream: &mut TcpStream, authority: &str) -> io::Result<()> {
+    let head = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
     stream.write_all(head.as_bytes()).await?;
     let mut answer = Vec::new();
-    // byte by byte: what follows the head belongs to TLS
+    // byte by byte: bytes after the head belong to TLS
     while !answer.ends_with(b"\r\n\r\n") {
         if answer.len() == PROXY_HEAD_BYTES_MAX {
             return Err(io::Error::other("the proxy's answer is too long"));

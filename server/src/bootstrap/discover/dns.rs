@@ -91,7 +91,7 @@ fn name_servers() -> Result<Vec<SocketAddr>, DnsError> {
 async fn ask(server: SocketAddr, name: &Name<'_>) -> io::Result<Vec<SrvRecord>> {
     let mut id = [0; 2];
     let drawn = SystemRandom::new().fill(&mut id);
-    drawn.map_err(|_| io::Error::other("the system gives no random numbers"))?;
+    drawn.map_err(|_| io::Error::other("the system provides no random numbers"))?;
     let id = u16::from_be_bytes(id);
     let mut query = Packet::new_query(id);
     query.set_flags(PacketFlag::RECURSION_DESIRED);
@@ -109,7 +109,7 @@ async fn ask(server: SocketAddr, name: &Name<'_>) -> io::Result<Vec<SrvRecord>> 
     let mut answer = vec![0; DATAGRAM_BYTES_MAX];
     loop {
         let length = socket.recv(&mut answer).await?;
-        // what does not belong to the question may come from anybody
+        // any host may send packets that do not belong to the question
         match read(&answer[..length], id, name) {
             Ok(Answer::Records(records)) => return Ok(records),
             Ok(Answer::Truncated) => break,
@@ -120,7 +120,9 @@ async fn ask(server: SocketAddr, name: &Name<'_>) -> io::Result<Vec<SrvRecord>> 
     let answer = ask_over_tcp(server, &query).await?;
     match read(&answer, id, name)? {
         Answer::Records(records) => Ok(records),
-        Answer::Truncated | Answer::Foreign => Err(io::Error::other("an answer that does not fit")),
+        Answer::Truncated | Answer::Foreign => {
+            Err(io::Error::other("the answer does not match the question"))
+        }
     }
 }
 
@@ -137,7 +139,7 @@ async fn ask_over_tcp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-/// What a message is to a question.
+/// How a message relates to a question.
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
     Records(Vec<SrvRecord>),

@@ -1,8 +1,8 @@
 //! Finds the first members of a new cluster before storage opens: `--discovery`, `--discovery-endpoints`,
-//! `--discovery-srv`. What is found counts as `--initial-cluster` does. A member with data skips it.
+//! `--discovery-srv`. The result is used as `--initial-cluster`. A member with data skips it.
 //!
-//! Reading order: this file → `registry` (register and wait, whichever the registry) → `v2`, `v3` (the
-//! registries) → `srv`, `dns` → `connect`, `tls` (connections of all of them).
+//! Reading order: this file → `registry` (register and wait, for all registries) → `v2`, `v3` (the registries) → `srv`,
+//! `dns` → `connect`, `tls` (connections of all of them).
 
 mod connect;
 mod dns;

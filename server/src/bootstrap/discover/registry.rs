@@ -1,8 +1,8 @@
-//! How a member registers and waits for the others, in the order of etcd: look whether the cluster is full,
-//! register, wait until as many as it needs have registered. Who registered first is a member.
+//! How a member registers and waits for the others, in the order of etcd: look whether the cluster is full, register,
+//! wait until as many as it needs have registered. The first to register become the members.
 //!
-//! What cannot be reached is tried again for ever, with a line in the log each time: members may start before
-//! the registry does.
+//! A registry that cannot be reached is retried without end, with a log line each time: members may start before the
+//! registry.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub(super) trait Registry {
     async fn wait(&mut self, since: &Look) -> Result<(), Failure>;
 }
 
-/// What is registered.
+/// The registrations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Look {
     /// How many members the cluster begins with; above 0.
@@ -196,7 +196,7 @@ mod tests {
         look: Look,
         /// Registrations that come with each wait.
         others: Vec<Entry>,
-        /// What the tries to register come to, the last one first.
+        /// Results of the attempts to register, the last one first.
         tries: Vec<Failure>,
         /// Whether a failed try has arrived.
         arrives: bool,
@@ -208,7 +208,7 @@ mod tests {
         async fn look(&mut self) -> Result<Look, Failure> {
             if self.silent > 0 {
                 self.silent -= 1;
-                return Err(Failure::Retry("nobody answers".to_owned()));
+                return Err(Failure::Retry("no endpoint answers".to_owned()));
             }
             Ok(self.look.clone())
         }

@@ -1,4 +1,4 @@
-//! TLS of connections to registries: which authorities are trusted, and what this member shows.
+//! TLS of connections to registries: the trusted authorities, and this member's certificate.
 
 use std::{io, path::Path, sync::Arc};
 

@@ -20,7 +20,7 @@ use super::{
 
 /// How long a request may take, as in etcd.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// A wait that nothing ends is begun anew, so that a service that vanished is noticed.
+/// A wait without an event is repeated after this time, so that a service that vanished is noticed.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Largest answer: a list of some hundred members.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
@@ -63,8 +63,8 @@ struct Answered {
 }
 
 impl Answered {
-    /// Parses the answer of a registry and the index in its head. Server errors may be retried; what is no
-    /// answer is a final error.
+    /// Parses the answer of a registry and the index in its head. Server errors may be retried; an invalid answer is a
+    /// final error.
     fn read(self, target: &str) -> Result<(Answer, u64), Failure> {
         if self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS {
             return Err(Failure::Retry(format!("{target}: {}", self.shown())));
@@ -113,10 +113,10 @@ impl Registry {
             patience: REQUEST_TIMEOUT,
         };
         let io = route.open().await?;
-        let place = route.place();
+        let authority = route.authority();
         // a proxy is told the whole URL
         let asked = match &self.proxy {
-            Some(_) if !route.is_tls() => format!("http://{place}{target}"),
+            Some(_) if !route.is_tls() => format!("http://{authority}{target}"),
             Some(_) | None => target.to_owned(),
         };
         let request = Request::builder()
@@ -151,7 +151,7 @@ impl Registry {
         };
         let (head, body) = exchange
             .await
-            .map_err(|error| format!("{place} does not answer: {error}"))?;
+            .map_err(|error| format!("{authority} does not answer: {error}"))?;
         let index = head.headers.get(witan_api::v2::INDEX_HEADER);
         let index = index.and_then(|value| value.to_str().ok()?.parse().ok());
         Ok(Answered { status: head.status, index: index.unwrap_or(0), body })
@@ -166,8 +166,8 @@ impl Registry {
         body: String,
     ) -> Result<(Answer, u64), Failure> {
         let asked = timeout(REQUEST_TIMEOUT, self.ask(method, target, body)).await;
-        let place = &self.uri;
-        let late = |_| Failure::Retry(format!("{place} does not answer in {REQUEST_TIMEOUT:?}"));
+        let uri = &self.uri;
+        let late = |_| Failure::Retry(format!("{uri} does not answer in {REQUEST_TIMEOUT:?}"));
         let answered = asked.map_err(late)?.map_err(Failure::Retry)?;
         answered.read(target)
     }
@@ -212,7 +212,7 @@ impl registry::Registry for Registry {
             self.path,
             since.index + 1
         );
-        // whatever comes, the next look tells
+        // on any result, the next look decides
         match timeout(WAIT_TIMEOUT, self.ask(Method::GET, &target, String::new())).await {
             Ok(Ok(answered)) if answered.status.is_success() => Ok(()),
             Ok(Ok(answered)) => answered.read(&target).and_then(|(answer, _)| {
@@ -229,8 +229,7 @@ impl registry::Registry for Registry {
 }
 
 impl Answer {
-    /// Turns an error in an answer into a failure: those of raft and of the disk may be retried, others are
-    /// final.
+    /// Turns an error in an answer into a failure: errors of raft and of the disk may be retried, others are final.
     fn check(&self, target: &str) -> Result<(), Failure> {
         match self.error_code {
             None => Ok(()),

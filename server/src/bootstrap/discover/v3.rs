@@ -31,7 +31,7 @@ use super::{
     tls::TlsClient,
 };
 
-/// A watch that nothing ends is begun anew, so that a registry that vanished is noticed.
+/// A watch without an event is repeated after this time, so that a registry that vanished is noticed.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 /// A registry with more members is no registry.
 const ENTRIES_MAX: i64 = 1024;
@@ -285,7 +285,7 @@ impl Registry {
         let events = async {
             let mut answers = client.watch(session.request(requests)).await?.into_inner();
             while let Some(answer) = answers.message().await? {
-                // a watch that is canceled, for instance by a compaction, is begun anew after a look
+                // a watch that is canceled, for instance by a compaction, is repeated after a look
                 if !answer.events.is_empty() || answer.canceled {
                     return Ok(());
                 }

@@ -42,7 +42,7 @@ fn certificates_change_without_a_restart() {
     let other = stage.authority.issue(stage.server.dir(), "other", &HOSTS);
     fs::copy(&other.cert, &stage.pair.cert).unwrap();
     assert_eq!(serial(&client, stage.port), second);
-    stage.server.wait_log(0, "the former ones count");
+    stage.server.wait_log(0, "the previous ones stay in use");
     fs::write(&stage.pair.key, "torn").unwrap();
     assert_eq!(serial(&client, stage.port), second);
     fs::copy(&other.key, &stage.pair.key).unwrap();

@@ -31,7 +31,7 @@ pub struct GrpcRoute {
 /// Passes the rows of the table to the macro `$apply`, by service: `"/METHOD" MODULE::VERB(REQUEST)
 /// -> RESPONSE, ACCESS, [PATHS OF THE GATEWAY];`
 ///
-/// `hot` are the most frequent unary calls; `placed` are unary calls that may read much, and then
+/// `hot` are the most frequent unary calls; `large` are unary calls that may read much, and then
 /// hold a permit until the response is encoded. `waiting` are unary calls that may take long, which
 /// the gateway cancels when the client disconnects. `unary` are all others.
 #[macro_export]
@@ -43,7 +43,7 @@ macro_rules! calls {
                 hot {
                     "/etcdserverpb.KV/Put" kv::put(PutRequest) -> PutResponse, V3Keys, ["kv/put"];
                 }
-                placed {
+                large {
                     "/etcdserverpb.KV/Range" kv::range(RangeRequest) -> RangeResponse, V3Keys, ["kv/range"];
                     "/etcdserverpb.KV/Txn" kv::txn(TxnRequest) -> TxnResponse, V3Keys, ["kv/txn"];
                 }
@@ -66,7 +66,7 @@ macro_rules! calls {
                     "/etcdserverpb.Lease/LeaseRevoke" lease::lease_revoke(LeaseRevokeRequest) -> LeaseRevokeResponse, V3Keys, ["lease/revoke", "kv/lease/revoke"];
                     "/etcdserverpb.Lease/LeaseLeases" lease::lease_leases(LeaseLeasesRequest) -> LeaseLeasesResponse, V3Keys, ["lease/leases", "kv/lease/leases"];
                 }
-                placed {
+                large {
                     "/etcdserverpb.Lease/LeaseTimeToLive" lease::lease_time_to_live(LeaseTimeToLiveRequest) -> LeaseTimeToLiveResponse, V3Keys, ["lease/timetolive", "kv/lease/timetolive"];
                 }
                 bidi_stream {
@@ -87,9 +87,9 @@ macro_rules! calls {
                     // listing alarms requires less than raising one; the call checks that itself
                     "/etcdserverpb.Maintenance/Alarm" maintenance::alarm(AlarmRequest) -> AlarmResponse, V3User, ["maintenance/alarm"];
                     "/etcdserverpb.Maintenance/Status" maintenance::status(StatusRequest) -> StatusResponse, V3User, ["maintenance/status"];
-                    "/etcdserverpb.Maintenance/Defragment" backup::defragment(DefragmentRequest) -> DefragmentResponse, Root, ["maintenance/defragment"];
-                    "/etcdserverpb.Maintenance/Hash" backup::hash(HashRequest) -> HashResponse, Root, ["maintenance/hash"];
-                    "/etcdserverpb.Maintenance/HashKV" backup::hash_kv(HashKvRequest) -> HashKvResponse, Root, ["maintenance/hashkv"];
+                    "/etcdserverpb.Maintenance/Defragment" maintenance_jobs::defragment(DefragmentRequest) -> DefragmentResponse, Root, ["maintenance/defragment"];
+                    "/etcdserverpb.Maintenance/Hash" maintenance_jobs::hash(HashRequest) -> HashResponse, Root, ["maintenance/hash"];
+                    "/etcdserverpb.Maintenance/HashKV" maintenance_jobs::hash_kv(HashKvRequest) -> HashKvResponse, Root, ["maintenance/hashkv"];
                     "/etcdserverpb.Maintenance/MoveLeader" maintenance::move_leader(MoveLeaderRequest) -> MoveLeaderResponse, Root, ["maintenance/transfer-leadership"];
                     "/etcdserverpb.Maintenance/Downgrade" maintenance::downgrade(DowngradeRequest) -> DowngradeResponse, Root, ["maintenance/downgrade"];
                 }
@@ -165,7 +165,7 @@ macro_rules! routes {
         ];
     };
     (hot) => { CallType::Unary };
-    (placed) => { CallType::Unary };
+    (large) => { CallType::Unary };
     (unary) => { CallType::Unary };
     (waiting) => { CallType::Unary };
     (server_stream) => { CallType::ServerStream };

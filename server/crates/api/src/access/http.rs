@@ -34,7 +34,7 @@ pub enum Resource {
     Token,
 }
 
-/// Which paths belong to a route.
+/// The paths that belong to a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathScope {
     /// The path alone.
@@ -50,9 +50,9 @@ pub enum PathScope {
 pub struct HttpRoute {
     /// Decoded and clean; `/<token>` for [`PathScope::Token`].
     pub path: &'static str,
-    /// Which paths belong to the route.
+    /// The paths that belong to the route.
     pub scope: PathScope,
-    /// What it names.
+    /// The resource of the route.
     pub resource: Resource,
     /// Methods with the access that each requires.
     pub methods: &'static [(&'static str, Access)],
@@ -92,7 +92,7 @@ pub const HTTP: &[HttpRoute] = &[
     tree("/readyz", Resource::Operations, SHOWN),
     // any method counts as GET, as in etcd
     one("/metrics", Resource::Operations, &[("GET", Public), ("HEAD", Public), ("POST", Public), ("PUT", Public), ("DELETE", Public)]),
-    // shows the command line and what raft knows
+    // shows the command line and raft's state
     one("/debug/vars", Resource::Operations, &[("GET", Root)]),
     one("/config/local/log", Resource::LogLevel, &[("PUT", Root)]),
     one("/openapi.json", Resource::OpenApi, &[("GET", Public), ("HEAD", Public)]),

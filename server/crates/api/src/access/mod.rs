@@ -1,7 +1,6 @@
-//! Who may call what: the one list of routes of all dialects, each with the access that it
-//! requires. The server routes and authorizes by it, `docs/reference/access.md` is printed from it,
-//! and an end-to-end test calls every route of a running member as every kind of caller. What does
-//! *not* live here: the handlers.
+//! The list of routes of all dialects, each with the access that it requires. The server routes and
+//! authorizes by it, `docs/reference/access.md` is printed from it, and an end-to-end test calls
+//! every route of a running member as every kind of caller. Not here: the handlers.
 //!
 //! The rule: a resource is protected equally in all dialects. Keys require the authentication of
 //! their own key space. Administration requires the role root as soon as the authentication of

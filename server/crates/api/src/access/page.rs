@@ -7,27 +7,27 @@ use super::{Access, GRPC, HTTP, PathScope};
 const HEAD: &str = "\
 # Who may call what
 
-What one dialect protects no other gives away. Keys ask the authentication of their own key space:
-v3's keys, leases, watches, locks and elections that of `AuthEnable`, the keys of v2 and v1 that of
-`/v2/auth/enable`. Everything that belongs to both key spaces (users and roles, changes of members,
-snapshots, hashes, defragmentation, alarms, the level of the logs) asks for the role root as soon as
-either is on. The users are the same ones.
+A resource that one dialect protects is protected in all others. Keys require the authentication of their
+own key space: v3's keys, leases, watches, locks and elections that of `AuthEnable`, the keys of v2 and v1
+that of `/v2/auth/enable`. Everything that belongs to both key spaces (users and roles, changes of members,
+snapshots, hashes, defragmentation, alarms, the log level) requires the role root as soon as either is on.
+Both have the same users.
 
-How to prove who calls: gRPC takes a token of `Authenticate` or, with `--client-cert-auth`, a client
-certificate; the gateway and WebSockets take the token; every other path of HTTP/1 takes Basic
-authentication, and everything but keys of v2 and v1 takes the token, too. `Authenticate` gives
-tokens as soon as either authentication is on.
+Credentials: gRPC takes a token of `Authenticate` or, with `--client-cert-auth`, a client certificate; the
+gateway and WebSockets take the token; every other path of HTTP/1 takes Basic authentication, and everything
+but keys of v2 and v1 takes the token, too. `Authenticate` gives tokens as soon as either authentication is
+on.
 
-`/<token>` is a token of discovery, 32 hexadecimal digits. It is a secret of 128 bits: who knows it may
-register a member, because a member that has no cluster yet has no user either. To make a token asks
-for root as soon as either authentication is on.
+`/<token>` is a token of discovery, 32 hexadecimal digits. It is a secret of 128 bits: anyone who knows it may
+register a member, because a member without a cluster has no user yet. To make a token requires root as soon
+as either authentication is on.
 
 With `--enable-v2=false` every path below `/v2`, `/v1` and `/leader`, `/machines`, `/new` and `/<token>`
-is 404, with `--enable-v1=false` those of v1. Both are on by default: v1 shows the keys of v2 and asks what v2
-asks. `--enable-grpc-gateway=false` turns the gateway off.
+is 404, with `--enable-v1=false` those of v1. Both are on by default: v1 shows the keys of v2 and requires the
+same access. `--enable-grpc-gateway=false` turns the gateway off.
 
 This page is printed from `server/crates/api/src/access`, which the server routes and authorizes by.
-`tests/e2e/tests/access` asks every row of a running member as nobody, with a wrong proof, as a
+`tests/e2e/tests/access` calls every row of a running member without credentials, with wrong ones, as a
 user without rights and as root, while no authentication, v2's, v3's and both are on.
 
 ";

@@ -28,8 +28,7 @@ pub struct Node {
     /// Full path; left out for the root.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub key: String,
-    /// Value of a file, possibly empty; left out for a directory and for a file that does not exist
-    /// any more.
+    /// Value of a file, possibly empty; left out for directories and deleted files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
     /// Left out when false.

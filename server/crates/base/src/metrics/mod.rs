@@ -1,8 +1,8 @@
-//! The registry that is handed down to the rooms, and the page that shows it. Each room declares the
-//! series that it feeds in a file `metrics` of its own; here are those of the page and the process.
+//! The registry that is passed to the modules, and the page that shows it. Each module declares its series in a file
+//! `metrics` of its own; here are those of the page and the process.
 //!
-//! Counters on request paths are resolved once, at start; state is copied at each scrape. A series
-//! exists only if something feeds it.
+//! Counters on request paths are resolved once, at start; state is copied at each scrape. A series exists only if it is
+//! used.
 
 mod process;
 mod register;
@@ -25,8 +25,8 @@ pub struct MetricsPage {
 }
 
 impl MetricsPage {
-    /// Makes the page of all series that were registered on `on`, and adds those of the process and of the
-    /// page itself.
+    /// Makes the page of all series that were registered on `on`, and adds the series of the process and of the page
+    /// itself.
     #[rustfmt::skip]
     pub fn new(on: Register) -> Self {
         let scrapes = on.counters("promhttp_metric_handler_requests_total", "Scrapes of this page, by status.", &["code"]);

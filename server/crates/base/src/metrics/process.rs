@@ -7,7 +7,7 @@ use prometheus::{Counter, Gauge, IntGauge};
 use super::{gauge, register::Register};
 use crate::version;
 
-/// Linux counts processor time in hundredths of a second wherever programs see it.
+/// Linux reports processor time in hundredths of a second.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Series of the process. Their values are read from the system at each scrape.

@@ -1,4 +1,4 @@
-//! Creates and registers series. Names are constants of the rooms, so a failure is a bug there.
+//! Creates and registers series. Names are constants, so a failure is a bug of the module that declares them.
 
 use prometheus::{
     Counter, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
@@ -7,7 +7,7 @@ use prometheus::{
 
 const VALID: &str = "metric names are valid constants and each is registered once";
 
-/// The registry while rooms fill it: each registers its own series and keeps their handles.
+/// The registry during start: each module registers its own series and keeps their handles.
 #[derive(Debug, Default)]
 pub struct Register {
     pub(super) registry: Registry,

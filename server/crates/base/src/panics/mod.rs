@@ -1,9 +1,9 @@
 //! Panics: one in the work of a request ends that request, any other the process.
 //!
-//! A panic is contained only where a request's state is dropped with it: [`contain`] for futures,
-//! [`catch`] for one step, [`run_blocking`] for work on another thread. Everywhere else (the replica, the
-//! log, the checkpoint, the workers' own tasks) half of a change may have been made, so the process
-//! ends at once with [`EXIT_PANICKED`]. What a client is answered is not known here.
+//! A panic is contained only where a request's state is dropped with it: [`contain`] for futures, [`catch`] for one
+//! step, [`run_blocking`] for work on another thread. Everywhere else (the replica, the log, the checkpoint, the
+//! workers' own tasks) half of a change may have been made, so the process ends at once with [`EXIT_PANICKED`]. The
+//! answer to the client is decided elsewhere.
 
 mod metrics;
 #[cfg(feature = "planted-panics")]
@@ -39,7 +39,7 @@ thread_local! {
     static UNWINDING: Cell<Option<CaughtPanic>> = const { Cell::new(None) };
 }
 
-/// What a panic on this thread ends now.
+/// The effect of a panic on this thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scope {
     Process,
@@ -51,14 +51,14 @@ enum Scope {
 /// A panic that was contained and logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaughtPanic {
-    place: String,
+    location: String,
     message: String,
 }
 
 impl CaughtPanic {
     fn of(info: &PanicHookInfo<'_>) -> Self {
         Self {
-            place: info.location().map(ToString::to_string).unwrap_or_default(),
+            location: info.location().map(ToString::to_string).unwrap_or_default(),
             message: text(info.payload()).to_owned(),
         }
     }
@@ -130,12 +130,12 @@ pub fn catch<T>(handler: PanicSource, work: impl FnOnce() -> T) -> Result<T, Cau
         };
         let unwinding = UNWINDING.try_with(Cell::take).ok().flatten();
         let panicked = unwinding.unwrap_or_else(|| CaughtPanic {
-            place: String::new(),
+            location: String::new(),
             message: text(&*payload).to_owned(),
         });
         tracing::error!(
             handler = handler.label(),
-            place = panicked.place,
+            location = panicked.location,
             panic = panicked.message,
             "a request panicked; no other is affected. Please report this"
         );
@@ -223,7 +223,7 @@ mod tests {
     use crate::metrics::{MetricsPage, Register};
 
     #[tokio::test]
-    async fn a_panic_is_contained_logged_with_its_place_and_counted() {
+    async fn a_panic_is_contained_logged_with_its_location_and_counted() {
         // the hook of this process is that of the tests, which reports and unwinds
         let on = Register::default();
         let metrics = PanicMetrics::register(&on);

@@ -1,25 +1,25 @@
-//! For tests: a request with the header [`HEADER`] panics at the place that it names. It exists
-//! only in the program `witan-planted`, which the feature `planted-panics` builds.
+//! For tests: a request with the header [`HEADER`] panics at the point that it names. It exists only in the program
+//! `witan-planted`, which the feature `planted-panics` builds.
 
 use std::{
     cell::Cell,
     sync::{Mutex, PoisonError},
 };
 
-/// Header whose value names the place that panics.
+/// Header whose value names the point that panics.
 pub const HEADER: &str = "witan-planted-panic";
 
-/// Prefix of the names of places in threads that belong to no request.
+/// Prefix of the names of points in threads that belong to no request.
 const THREAD: &str = "thread ";
 
 thread_local! {
     static CURRENT: Cell<PlantedPanic> = const { Cell::new(PlantedPanic(None)) };
 }
 
-/// The place that the last request with the prefix [`THREAD`] named.
+/// The point that the last request with the prefix [`THREAD`] named.
 static IN_THREAD: Mutex<Option<&'static str>> = Mutex::new(None);
 
-/// The place at which the work of a request is to panic, if any.
+/// The point at which the work of a request must panic, if any.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PlantedPanic(Option<&'static str>);
 
@@ -43,18 +43,18 @@ impl Headers for actix_web::http::header::HeaderMap {
 }
 
 impl PlantedPanic {
-    /// Returns the panic that the request's headers name. A place with the prefix `THREAD` applies to the
-    /// whole process from now on.
+    /// Returns the panic that the request's headers name. A point with the prefix `THREAD` applies to the whole process
+    /// from now on.
     pub fn of<H: Headers>(headers: &H) -> Self {
-        let Some(place) = headers.planted() else {
+        let Some(point) = headers.planted() else {
             return Self(None);
         };
-        // tests name few places
-        let place: &'static str = String::from_utf8_lossy(place).into_owned().leak();
-        if place.starts_with(THREAD) {
-            *IN_THREAD.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
+        // tests name few points
+        let point: &'static str = String::from_utf8_lossy(point).into_owned().leak();
+        if point.starts_with(THREAD) {
+            *IN_THREAD.lock().unwrap_or_else(PoisonError::into_inner) = Some(point);
         }
-        Self(Some(place))
+        Self(Some(point))
     }
 
     /// Returns the panic planted in the work that runs on this thread now.
@@ -62,8 +62,8 @@ impl PlantedPanic {
         CURRENT.get()
     }
 
-    /// Runs a step of the request's work with this panic planted on the thread: [`here`] panics at
-    /// its place. Afterwards, and when `work` panics, the previous one is restored.
+    /// Runs a step of the request's work with this panic planted on the thread: [`here`] panics at its point.
+    /// Afterwards, and when `work` panics, the previous one is restored.
     pub fn during<T>(self, work: impl FnOnce() -> T) -> T {
         struct Restore(PlantedPanic);
         impl Drop for Restore {
@@ -76,16 +76,16 @@ impl PlantedPanic {
     }
 }
 
-/// Panics if the work on this thread has a panic planted at this place.
+/// Panics if the work on this thread has a panic planted at this point.
 #[track_caller]
-pub fn here(place: &'static str) {
-    assert!(CURRENT.get().0 != Some(place), "planted: {place}");
+pub fn here(point: &'static str) {
+    assert!(CURRENT.get().0 != Some(point), "planted: {point}");
 }
 
-/// Panics if a request has planted a panic at this place of a thread that belongs to no request.
+/// Panics if a request has planted a panic at this point of a thread that belongs to no request.
 #[track_caller]
-pub fn in_thread(place: &'static str) {
+pub fn in_thread(point: &'static str) {
     let asked = *IN_THREAD.lock().unwrap_or_else(PoisonError::into_inner);
     let asked = asked.and_then(|asked| asked.strip_prefix(THREAD));
-    assert!(asked != Some(place), "planted: {place}");
+    assert!(asked != Some(point), "planted: {point}");
 }

@@ -21,7 +21,7 @@ impl PlantedPanic {
     }
 }
 
-/// Does nothing: the place can panic only in the program for tests.
+/// Does nothing: the point can panic only in the program for tests.
 pub fn here(_: &'static str) {}
 
 /// Does nothing, in a thread that belongs to no request.

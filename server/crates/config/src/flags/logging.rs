@@ -3,24 +3,24 @@
 use super::{Flag, FlagKind, accepted, refused, supported};
 use FlagKind::{Bool, Duration, Integer, Text};
 
-const TRACES: &str = "it matters only together with distributed tracing, which is not there";
+const TRACES: &str = "it configures distributed tracing, which is not supported";
 
 #[rustfmt::skip]
 pub(super) const FLAGS: &[Flag] = &[
     Flag::new("listen-metrics-urls", Text, "", "URLs that serve /metrics and /health alone.", supported("http_and_metrics_urls_of_their_own")),
     Flag::new("metrics", Text, "basic", "`basic`, or `extensive` with histograms of how long gRPC calls take.", supported("extensive_metrics_time_calls")),
-    Flag::new("enable-pprof", Bool, "false", "Whether Go profiles are served.", accepted("there is no Go here to profile")),
-    Flag::new("logger", Text, "zap", "Which of its loggers etcd uses; when given, lines are JSON on a terminal, too.", accepted("lines have the shape of zap's")),
-    Flag::new("log-level", Text, "info", "Least level that is logged: debug, info, warn, error, panic or fatal.", supported("logs_go_where_they_are_sent")),
+    Flag::new("enable-pprof", Bool, "false", "Whether Go profiles are served.", accepted("this program is not written in Go")),
+    Flag::new("logger", Text, "zap", "Logger of etcd; when given, log lines are JSON on a terminal, too.", accepted("lines have the shape of zap's")),
+    Flag::new("log-level", Text, "info", "Lowest level that is logged: debug, info, warn, error, panic or fatal.", supported("logs_go_where_they_are_sent")),
     Flag::new("log-outputs", Text, "default", "Where logs go: default, stderr, stdout or files, comma-separated.", supported("logs_go_where_they_are_sent")),
     Flag::new("log-format", Text, "", "json or console; without it and `--logger` readable on a terminal and JSON elsewhere.", supported("logs_go_where_they_are_sent")),
-    Flag::new("enable-log-rotation", Bool, "false", "Whether log files are put aside when they grow.", supported("log_files_rotate")),
-    Flag::new("log-rotation-config-json", Text, r#"{"maxsize": 100, "maxage": 0, "maxbackups": 0, "localtime": false, "compress": false}"#, "When log files are put aside (megabytes) and how many and how long they are kept (days).", supported("log_files_rotate")),
-    Flag::new("log-package-levels", Text, "", "Levels of single packages in etcd 3.4.", accepted("there is one level")),
-    Flag::new("debug", Bool, "false", "The level debug, in etcd 3.4.", accepted("--log-level=debug does it")),
+    Flag::new("enable-log-rotation", Bool, "false", "Whether log files are rotated by size.", supported("log_files_rotate")),
+    Flag::new("log-rotation-config-json", Text, r#"{"maxsize": 100, "maxage": 0, "maxbackups": 0, "localtime": false, "compress": false}"#, "Size at which log files are rotated (megabytes), and how many rotated files are kept for how long (days).", supported("log_files_rotate")),
+    Flag::new("log-package-levels", Text, "", "Levels of single packages in etcd 3.4.", accepted("one level applies to all packages")),
+    Flag::new("debug", Bool, "false", "The level debug, in etcd 3.4.", accepted("use --log-level=debug")),
     Flag::new("warning-apply-duration", Duration, "100ms", "How long applying may take without a warning.", supported("elections_and_warnings")),
     Flag::new("warning-unary-request-duration", Duration, "300ms", "How long a request may take without a warning.", supported("elections_and_warnings")),
-    Flag::new("enable-distributed-tracing", Bool, "false", "Whether traces are sent to an OpenTelemetry collector.", refused("there are no traces to send")),
+    Flag::new("enable-distributed-tracing", Bool, "false", "Whether traces are sent to an OpenTelemetry collector.", refused("distributed tracing is not supported")),
     Flag::new("distributed-tracing-address", Text, "localhost:4317", "Address of the collector of traces.", accepted(TRACES)),
     Flag::new("distributed-tracing-service-name", Text, "etcd", "Name of the service in traces.", accepted(TRACES)),
     Flag::new("distributed-tracing-instance-id", Text, "", "Name of this member in traces.", accepted(TRACES)),

@@ -4,14 +4,14 @@ use super::{Flag, FlagKind, accepted, refused, supported};
 use FlagKind::{Bool, Duration, Integer, Text};
 
 const LOG_AND_CHECKPOINT: &str =
-    "the log and the checkpoints keep their own measure of when to write and what to keep";
+    "Witan decides by itself when to write checkpoints and how much of the log to keep";
 const NO_BBOLT: &str = "there is no bbolt here";
 
 #[rustfmt::skip]
 pub(super) const FLAGS: &[Flag] = &[
     Flag::new("name", Text, "default", "Name of this member, for people.", supported("name_and_data_dir")),
-    Flag::new("data-dir", Text, "", "Directory of everything this member keeps; NAME.etcd when not given.", supported("name_and_data_dir")),
-    Flag::new("wal-dir", Text, "", "Directory of the log, when it is not inside the data directory.", refused("the log lives inside the data directory; make a link of DATA-DIR/member/log if it must lie elsewhere")),
+    Flag::new("data-dir", Text, "", "Directory of all data of this member; NAME.etcd when not given.", supported("name_and_data_dir")),
+    Flag::new("wal-dir", Text, "", "Directory of the log, when it is not inside the data directory.", refused("the log lives inside the data directory; make DATA-DIR/member/log a symbolic link if it must be elsewhere")),
     Flag::new("listen-client-urls", Text, "http://localhost:2379", "URLs to serve clients on: gRPC and, without --listen-client-http-urls, HTTP.", supported("several_client_urls")),
     Flag::new("listen-client-http-urls", Text, "", "URLs to serve HTTP alone on; --listen-client-urls serve gRPC alone then.", supported("http_and_metrics_urls_of_their_own")),
     Flag::new("listen-peer-urls", Text, "http://localhost:2380", "URLs to listen on for other members.", supported("peer_ports_and_their_timeouts")),
@@ -21,24 +21,24 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("heartbeat-interval", Integer, "100", "Milliseconds between heartbeats of a leader.", supported("elections_and_warnings")),
     Flag::new("election-timeout", Integer, "1000", "Milliseconds without a heartbeat after which a member campaigns; at least five heartbeats.", supported("elections_and_warnings")),
     Flag::new("initial-election-tick-advance", Bool, "true", "Whether the first election comes sooner.", accepted("a sole member campaigns at once")),
-    Flag::new("quota-backend-bytes", Integer, "0", "Size at which the key space stops growing; 0 is 2 GiB, a negative number is none.", supported("a_full_quota_refuses_what_grows")),
-    Flag::new("disk-reserve-bytes", Integer, "0", "Free bytes of the disk below which writes are refused; 0 is an eighth of it, 256 MiB at most, a negative number is none.", supported("reserve_and_ballast_are_as_large_as_asked")),
-    Flag::new("disk-ballast-bytes", Integer, "0", "Size of a file that is given up when the disk is full; 0 is a thirty-second of the disk, 16 MiB at most, a negative number is none.", supported("reserve_and_ballast_are_as_large_as_asked")),
-    Flag::new("max-txn-ops", Integer, "128", "Operations that a transaction may have.", supported("limits_of_requests")),
-    Flag::new("max-request-bytes", Integer, "1572864", "Bytes that a request may have.", supported("limits_of_requests")),
-    Flag::new("max-concurrent-streams", Integer, "4294967295", "gRPC calls that one connection may have open.", supported("connection_settings")),
+    Flag::new("quota-backend-bytes", Integer, "0", "Size at which the key space stops growing; 0 means 2 GiB, a negative number no limit.", supported("a_full_quota_refuses_what_grows")),
+    Flag::new("disk-reserve-bytes", Integer, "0", "Free bytes of the disk below which writes are refused; 0 means an eighth of the disk, at most 256 MiB; a negative number disables the check.", supported("reserve_and_ballast_are_as_large_as_asked")),
+    Flag::new("disk-ballast-bytes", Integer, "0", "Size of a file that is deleted when the disk is full; 0 means a thirty-second of the disk, at most 16 MiB; a negative number disables it.", supported("reserve_and_ballast_are_as_large_as_asked")),
+    Flag::new("max-txn-ops", Integer, "128", "Maximum operations of a transaction.", supported("limits_of_requests")),
+    Flag::new("max-request-bytes", Integer, "1572864", "Maximum bytes of a request.", supported("limits_of_requests")),
+    Flag::new("max-concurrent-streams", Integer, "4294967295", "Maximum open gRPC calls of one connection.", supported("connection_settings")),
     Flag::new("grpc-keepalive-min-time", Duration, "5s", "How long a client should wait between pings.", supported("too_many_pings_end_the_connection")),
     Flag::new("grpc-keepalive-interval", Duration, "2h0m0s", "How long a silent gRPC connection waits before it is pinged; 0 never pings.", supported("connection_settings")),
     Flag::new("grpc-keepalive-timeout", Duration, "20s", "How long the answer to a ping may take.", supported("connection_settings")),
     Flag::new("socket-reuse-port", Bool, "false", "Lets several processes listen on one port.", supported("connection_settings")).yaml("socket-options.reuse-port"),
-    Flag::new("socket-reuse-address", Bool, "false", "Lets a port be taken while old connections on it time out.", accepted("it is always so")).yaml("socket-options.reuse-address"),
+    Flag::new("socket-reuse-address", Bool, "false", "Lets a port be taken while old connections on it time out.", accepted("it is always on")).yaml("socket-options.reuse-address"),
     Flag::new("raft-read-timeout", Duration, "5s", "How long a stream of another member may be silent; at least 3s.", supported("peer_ports_and_their_timeouts")),
-    Flag::new("raft-write-timeout", Duration, "5s", "How long another member may take nothing; at least 3s.", supported("peer_ports_and_their_timeouts")),
+    Flag::new("raft-write-timeout", Duration, "5s", "How long another member may not read from a stream; at least 3s.", supported("peer_ports_and_their_timeouts")),
     Flag::new("memory-mlock", Bool, "false", "Keeps the data in memory from being swapped out.", refused("memory cannot be locked; turn swap off for this process instead")),
     Flag::new("backend-bbolt-freelist-type", Text, "map", "How bbolt keeps its free pages.", accepted(NO_BBOLT)),
     Flag::new("backend-batch-interval", Duration, "0s", "How long bbolt gathers a transaction.", accepted(NO_BBOLT)),
     Flag::new("backend-batch-limit", Integer, "0", "Operations that bbolt gathers in a transaction.", accepted(NO_BBOLT)),
-    Flag::new("force-new-cluster", Bool, "false", "Removes all other members at each start, so that this member goes on alone with what it keeps. They can never come back.", supported("a_member_whose_others_are_lost_goes_on_alone")),
+    Flag::new("force-new-cluster", Bool, "false", "Removes all other members at each start, so that this member continues alone with its data. The others can never rejoin.", supported("a_member_whose_others_are_lost_goes_on_alone")),
     Flag::new("unsafe-no-fsync", Bool, "false", "Acknowledges writes before they are on disk: a power cut loses them.", supported("elections_and_warnings")),
     Flag::new("config-file", Text, "", "YAML file to read instead of flags and environment, which are then ignored.", supported("a_file_alone_wins")),
 ];

@@ -8,7 +8,7 @@ mod retired;
 mod security;
 mod tuning;
 
-/// What kind of value a flag takes.
+/// The kind of a flag's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlagKind {
     /// Any text.

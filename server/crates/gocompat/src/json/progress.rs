@@ -1,5 +1,5 @@
-//! Incremental check of one JSON value that arrives in pieces; each byte is examined once. What
-//! does *not* live here: the meaning of the value.
+//! Incremental check of one JSON value that arrives in pieces; each byte is examined once. Not
+//! here: the meaning of the value.
 
 use super::{NO_KEY, is_white, unexpected};
 
@@ -36,7 +36,7 @@ enum Step {
     Number(Number),
 }
 
-/// What a string is in its object or array.
+/// The role of a string in its object or array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StringRole {
     Name,
@@ -56,7 +56,7 @@ enum Number {
     Exponent,
 }
 
-/// How a byte relates to the value.
+/// The relation of a byte to the value.
 enum ByteResult {
     /// It belongs to the value.
     Inside,
@@ -198,8 +198,8 @@ impl JsonProgress {
         let expected = name.as_bytes()[at];
         if byte != expected {
             let expected = char::from(expected);
-            let place = format!("in literal {name} (expecting '{expected}')");
-            return Err(unexpected(byte, &place));
+            let context = format!("in literal {name} (expecting '{expected}')");
+            return Err(unexpected(byte, &context));
         }
         if at + 1 == name.len() {
             return Ok(self.end());
@@ -259,8 +259,8 @@ impl Number {
             (Self::AfterZero | Self::Integer | Self::Fraction, b'e' | b'E') => Self::AfterE,
             (Self::AfterMinus, _) => return Err(unexpected(byte, "in numeric literal")),
             (Self::AfterPoint, _) => {
-                let place = "after decimal point in numeric literal";
-                return Err(unexpected(byte, place));
+                let context = "after decimal point in numeric literal";
+                return Err(unexpected(byte, context));
             }
             (Self::AfterE | Self::AfterSign, _) => {
                 return Err(unexpected(byte, "in exponent of numeric literal"));

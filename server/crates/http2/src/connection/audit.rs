@@ -1,4 +1,4 @@
-//! Two independent counts of what a connection holds, for tests that nothing leaks.
+//! Two independent counts of a connection's resources, for tests that nothing leaks.
 
 use super::Connection;
 use crate::Service;
@@ -21,7 +21,7 @@ pub struct Audit {
     pub output: usize,
     /// Length of the queue of streams that wait for the connection's window.
     pub send_queue: usize,
-    /// Streams that ended badly, less those that ended well.
+    /// Streams that ended in error, minus those that ended successfully.
     pub faults: u32,
     /// Receive window of the connection.
     pub receive_window: i64,

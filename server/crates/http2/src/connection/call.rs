@@ -115,7 +115,7 @@ impl<S: Service> Connection<S> {
 
     /// Handles the end of a request: starts a call that waits for its message, and ends a stream of
     /// messages. A body shorter than `content-length` resets the stream.
-    pub(super) fn request_ended(
+    pub(super) fn on_request_ended(
         &mut self,
         slot: usize,
         mut stream: Box<Stream<S>>,
@@ -190,7 +190,7 @@ impl<S: Service> Connection<S> {
         self.finish(slot, stream);
     }
 
-    /// Runs a stream that was taken out as far as it goes, then keeps or finishes it.
+    /// Runs a stream that was taken out of its slot until it waits, then stores or finishes it.
     pub(super) fn drive(&mut self, slot: usize, mut stream: Box<Stream<S>>) {
         let waker = self.streams.waker(slot);
         let mut cx = Context::from_waker(&waker);
@@ -200,8 +200,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Runs a stream as far as it goes: polls its call, writes its response, and opens its receive
-    /// window. A pending refusal ends it.
+    /// Runs a stream until it waits: polls its call, writes its response, and opens its receive window. A pending
+    /// refusal ends it.
     fn advance(
         &mut self,
         slot: usize,
@@ -228,7 +228,7 @@ impl<S: Service> Connection<S> {
             stream.request.set(stream.request_bytes());
             self.open_window(stream);
         }
-        // such a response does not end by itself
+        // a streaming response may never end
         let endless = self.shutting_down
             && stream.body.is_some()
             && stream
@@ -316,7 +316,7 @@ impl<S: Service> Connection<S> {
                 return StreamProgress::Waits;
             };
             if self.writer.is_full() {
-                // it is polled again when there is room
+                // polled again when the output has capacity
                 self.streams.wake(slot);
                 return StreamProgress::Waits;
             }

@@ -48,9 +48,9 @@ impl EndedStreams {
     /// Classifies a frame of a stream that is not open. `last` says that the frame ends the stream: later
     /// ones are then [`LateFrame::Closed`].
     pub(super) fn late(&mut self, id: u32, last: bool) -> LateFrame {
-        if let Some(place) = self.ended_early.iter().position(|early| *early == id) {
+        if let Some(at) = self.ended_early.iter().position(|early| *early == id) {
             if last {
-                self.ended_early.remove(place);
+                self.ended_early.remove(at);
                 self.push_whole(id);
             }
             return LateFrame::Ignored;

@@ -1,9 +1,8 @@
 //! One connection as a state machine. Its input is received bytes, the time and responses of calls;
 //! its output is bytes to send, calls and wake-ups.
 //!
-//! Each turn does a bounded amount of work. Input is processed whenever there is room for the
-//! resulting output, whether or not the client reads its answers, so a reset, a ping or a window
-//! update never waits behind an answer.
+//! Each turn does a bounded amount of work. Input is processed whenever the output has capacity, whether or not the
+//! client reads its answers, so a reset, a ping or a window update never waits behind an answer.
 
 mod audit;
 mod call;
@@ -72,7 +71,7 @@ pub struct Connection<S: Service> {
     credit_high: i64,
     /// Whether the initial window has grown, so that blocked streams must be polled.
     window_grown: bool,
-    /// Streams that ended badly, less those that ended well.
+    /// Streams that ended in error, minus those that ended successfully.
     faults: u32,
     /// DATA frames without content since the last complete request.
     empty: u32,
@@ -91,7 +90,7 @@ enum Phase {
     Open,
     /// It has failed; its last frames are sent until this time at most.
     Failed(Instant),
-    /// Nothing more is to be sent or received.
+    /// Nothing remains to be sent or received.
     Closed,
 }
 
@@ -210,8 +209,7 @@ impl<S: Service> Connection<S> {
         self.writer.advance(bytes);
     }
 
-    /// The time at which [`Connection::run`] must be called if nothing else happens before; `None`
-    /// without a timer.
+    /// The time at which [`Connection::run`] must be called if nothing else happens before; `None` without a timer.
     pub fn wake_at(&self) -> Option<Instant> {
         match self.phase {
             Phase::Open => self.next_timer(),
@@ -233,12 +231,12 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Whether the connection has ended: there is nothing to send or receive.
+    /// Whether the connection has ended: nothing remains to be sent or received.
     pub fn is_closed(&self) -> bool {
         self.phase == Phase::Closed
     }
 
-    /// Polls all streams that have woken or may send again, while the output has room.
+    /// Polls all streams that have woken or may send again, while the output has capacity.
     fn run_streams(&mut self) {
         if mem::take(&mut self.window_grown) {
             let writer = &mut self.writer;
@@ -252,7 +250,7 @@ impl<S: Service> Connection<S> {
         if self.writer.is_full() {
             return;
         }
-        // in turn: a full output keeps the second of them waiting
+        // alternately: a full output delays the second of them
         self.calls_first = !self.calls_first;
         if self.calls_first {
             self.run_calls();
@@ -263,7 +261,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Sends of each queued response, while the output has room.
+    /// Sends a part of each queued response, while the output has capacity.
     fn send_queued(&mut self) {
         for _ in 0..self.writer.send_queue.len() {
             if self.writer.is_full() || self.writer.send_window <= 0 {
@@ -279,7 +277,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Polls the calls that have woken, while the output has room.
+    /// Polls the calls that have woken, while the output has capacity.
     fn run_calls(&mut self) {
         let mut drained = mem::take(&mut self.drained);
         self.ready.drain(&mut drained);
@@ -409,8 +407,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Counts a stream that ended badly; an error if more than [`FAULTS_MAX`] did, less those that ended
-    /// well.
+    /// Counts a stream that ended in error; fails if these exceed the successful ones by more than [`FAULTS_MAX`].
     fn fault(&mut self) -> Result<(), Reason> {
         self.faults += 1;
         if self.faults > FAULTS_MAX {

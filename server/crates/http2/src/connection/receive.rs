@@ -27,7 +27,7 @@ impl<S: Service> OpenBlock<S> {
     }
 }
 
-/// What a HEADERS frame contains besides its block.
+/// Facts of a HEADERS frame besides its block.
 #[derive(Clone, Copy)]
 struct BlockFlags {
     end: bool,
@@ -174,7 +174,7 @@ impl<S: Service> Connection<S> {
         };
         match reason {
             Some(reason) => self.reset(slot, stream, reason),
-            None => self.request_ended(slot, stream),
+            None => self.on_request_ended(slot, stream),
         }
     }
 
@@ -224,7 +224,7 @@ impl<S: Service> Connection<S> {
             return Ok(());
         }
         if end {
-            return self.request_ended(slot, stream);
+            return self.on_request_ended(slot, stream);
         }
         self.open_window(&mut stream);
         self.streams.keep(slot, stream);
@@ -276,8 +276,8 @@ impl<S: Service> Connection<S> {
             let begun = (assembler.held() > 0).then_some(self.now);
             stream.collecting = begun.map(|now| stream.collecting.unwrap_or(now));
         }
-        let room = stream.request.set(stream.request_bytes());
-        if !room || self.meters.requests.used() > UNFINISHED_MAX {
+        let fits = stream.request.set(stream.request_bytes());
+        if !fits || self.meters.requests.used() > UNFINISHED_MAX {
             return Err(Refusal::NoRoom(Resource::Requests));
         }
         Ok(())

@@ -94,7 +94,7 @@ impl<S: Service> Connection<S> {
     pub(super) fn next_timer(&self) -> Option<Instant> {
         let timers = &self.timers;
         let deadline = timers.deadlines.first().map(|(at, _)| *at);
-        // a call can be ended only when the output has room for its trailers
+        // a call can be ended only when its trailers fit into the output
         let deadline = deadline.filter(|_| !self.writer.is_full());
         [deadline, timers.next_check, timers.keepalive_at()]
             .into_iter()
@@ -128,7 +128,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Refuses the calls whose deadline has passed, while the output has room.
+    /// Refuses the calls whose deadline has passed, while the output has capacity.
     fn end_late_calls(&mut self) {
         while !self.writer.is_full() {
             let Some(&(at, id)) = self.timers.deadlines.first() else {

@@ -19,7 +19,7 @@ pub struct HeaderField {
     pub(crate) known: FieldName,
 }
 
-/// What the name of a field means in a request.
+/// The meaning of a field's name in a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FieldName {
     Method,
@@ -158,10 +158,10 @@ impl Decoder {
 
     /// The field with this index in the static or the dynamic table; indexes begin with 1.
     fn get(&self, index: usize) -> Result<&HeaderField, HpackError> {
-        let place = index.checked_sub(1).ok_or(HpackError)?;
-        let field = match place.checked_sub(STATIC.len()) {
-            None => self.fields.get(place),
-            Some(place) => self.table.get(place),
+        let at = index.checked_sub(1).ok_or(HpackError)?;
+        let field = match at.checked_sub(STATIC.len()) {
+            None => self.fields.get(at),
+            Some(at) => self.table.get(at),
         };
         field.ok_or(HpackError)
     }

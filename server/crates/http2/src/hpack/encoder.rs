@@ -34,8 +34,8 @@ enum ClientTable {
     Unknown,
     No,
     Yes,
-    /// The client has made its table smaller: nothing is added any more, and the next block must
-    /// begin with a table size update.
+    /// The client has made its table smaller: nothing is added any more, and the next block must begin with a table
+    /// size update.
     Closing,
     Closed,
 }

@@ -66,7 +66,7 @@ const fn words() -> CodeTable {
 pub(crate) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), HuffmanError> {
     // a word has five bits at least
     out.reserve(coded.len() * 8 / 5);
-    let (mut code, mut first, mut place, mut length) = (0_u32, 0_u32, 0_u32, 0_usize);
+    let (mut code, mut first, mut offset, mut length) = (0_u32, 0_u32, 0_u32, 0_usize);
     for byte in coded {
         for shift in (0..8).rev() {
             code = code << 1 | u32::from(byte >> shift & 1);
@@ -74,16 +74,16 @@ pub(crate) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), HuffmanError
             length += 1;
             let count = WORDS.count[length];
             if code - first < count {
-                let symbol = WORDS.symbols[(place + code - first) as usize];
+                let symbol = WORDS.symbols[(offset + code - first) as usize];
                 if symbol == EOS {
                     return Err(HuffmanError);
                 }
                 // only the end of a string is beyond a byte
                 out.push(symbol as u8);
-                (code, first, place, length) = (0, 0, 0, 0);
+                (code, first, offset, length) = (0, 0, 0, 0);
             } else {
                 first += count;
-                place += count;
+                offset += count;
             }
         }
     }

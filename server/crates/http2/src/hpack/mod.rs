@@ -69,11 +69,11 @@ mod tests {
     #[test]
     fn the_table_forgets_its_oldest() {
         let mut decoder = Decoder::default();
-        // room for one field of 1 + 1 + 32 bytes
+        // the table fits one field of 1 + 1 + 32 bytes
         read(&mut decoder, b"\x3f\x09\x40\x01a\x011\x40\x01b\x012").unwrap();
         assert_eq!(read(&mut decoder, b"\xbe").unwrap(), pairs(&[("b", "2")]));
         assert_eq!(read(&mut decoder, b"\xbf"), Err(HpackError));
-        // one that never fits empties it
+        // a field that exceeds the table empties it
         let large = [b"\x40\x01c\x28".as_slice(), &[b'x'; 40]].concat();
         read(&mut decoder, &large).unwrap();
         assert_eq!(decoder.table_size(), (0, 0));

@@ -1,4 +1,4 @@
-//! What a client cannot do to others, or make the server hold.
+//! Bounds on a client's effect on others and on the server's memory.
 
 use super::*;
 use crate::limits::{CONTROL_MAX, OUTPUT_MAX};
@@ -140,7 +140,7 @@ fn a_message_is_counted_until_its_call_has_an_answer() {
         CALLS as usize,
         "the others are refused"
     );
-    // a call that ends makes room
+    // a call that ends frees capacity
     client.number(frame::RST_STREAM, 1, 8);
     let before = client.connection.audit().requests.0;
     client.all();
@@ -395,7 +395,7 @@ fn a_large_list_of_headers_is_taken_and_a_larger_one_answered() {
     let mut client = Client::plain();
     send(&mut client, 1, &[block("/echo"), field(20_000)].concat());
     assert!(client.all().iter().any(Got::is_end));
-    // one that enters the table, in a list that is too large
+    // a field that enters the table, in a list that is too large
     let entering = b"\x40\x01a\x01b".to_vec();
     send(
         &mut client,
@@ -421,7 +421,7 @@ fn a_call_that_is_known_to_be_over_may_still_be_heard_of() {
     client.send(frame::DATA, 0, 1, &[0; 1000]);
     client.send(frame::DATA, END_STREAM, 1, &[0; 1000]);
     assert_eq!(client.try_next(), None);
-    // but after its end nothing is
+    // but DATA after its end is not counted
     client.send(frame::DATA, 0, 1, &[0; 1000]);
     assert_eq!(client.disconnected(), Reason::StreamClosed as u32);
 }

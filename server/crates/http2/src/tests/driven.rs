@@ -8,7 +8,7 @@ use tokio::{
 use super::*;
 use crate::driver::serve;
 
-/// Serves one end of a pipe; the other end, the server, and what stops it.
+/// Serves one end of a pipe; the other end, the server, and the stop signal.
 fn served(
     pipe_bytes: usize,
 ) -> (
@@ -115,7 +115,7 @@ fn a_busy_connection_lets_others_run() {
         let (mut polite, _other, _stop2) = served(1 << 16);
         polite.write_all(&hello()).await.unwrap();
         until(&mut polite, frame::SETTINGS, 0).await;
-        // whenever the polite client has its turn, there is more for the busy connection
+        // whenever the polite client is served, the busy connection has more input
         for n in 0..20 {
             io.write_all(&junk).await.unwrap();
             let stream = 2 * n + 1;

@@ -301,7 +301,7 @@ fn an_answer_waits_for_the_windows() {
     client.ask(1, "/large", &[0; 80]);
     assert_eq!(client.next().kind, frame::HEADERS);
     assert_eq!(client.next().payload.len(), 10);
-    // another stream is answered meanwhile
+    // another stream is answered in between
     client.ask(3, "/echo", b"12345");
     let kinds: Vec<_> = [client.next(), client.next(), client.next()]
         .map(|got| (got.stream, got.kind))
@@ -361,7 +361,7 @@ fn streams_beyond_the_limit_are_refused() {
     let got = client.next();
     assert_eq!((got.kind, got.stream), (frame::RST_STREAM, 5));
     assert_eq!(got.payload, (Reason::Refused as u32).to_be_bytes());
-    // one that ends makes room
+    // a stream that ends frees capacity
     client.number(frame::RST_STREAM, 1, 8);
     client.ask(7, "/echo", b"");
     assert_eq!(client.next().stream, 7);

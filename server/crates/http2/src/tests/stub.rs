@@ -18,7 +18,7 @@ use crate::{
 /// Record of the calls of a [`Stub`], and the budgets that it grants.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    /// Calls that ended, with their codes; -1 for one that was canceled.
+    /// Calls that ended, with their codes; -1 for a canceled one.
     pub(super) ended: RefCell<Vec<Code>>,
     pub(super) begun: Cell<usize>,
     pub(super) received: RefCell<Vec<usize>>,
@@ -143,11 +143,11 @@ impl Service for Stub {
 
     fn reserve(&self, what: Resource, amount: usize) -> bool {
         let (held, max) = (&self.0.held[what as usize], &self.0.held_max[what as usize]);
-        let room = held.get() + amount <= max.get();
-        if room {
+        let fits = held.get() + amount <= max.get();
+        if fits {
             held.set(held.get() + amount);
         }
-        room
+        fits
     }
 
     fn release(&self, what: Resource, amount: usize) {

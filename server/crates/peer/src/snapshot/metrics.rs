@@ -5,14 +5,14 @@ use std::time::Instant;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use witan_base::metrics::Register;
 
-/// What senders and receivers feed. Clones share.
+/// Series of senders and receivers. Clones share.
 #[derive(Clone, Debug)]
 pub struct SnapshotMetrics {
     pub(super) sends: TransferSeries,
     pub(super) receives: TransferSeries,
 }
 
-/// Those of one direction, by the other member.
+/// The series of one direction, by the other member.
 #[derive(Clone, Debug)]
 pub(super) struct TransferSeries {
     inflights: IntGaugeVec,

@@ -1,5 +1,5 @@
-//! A snapshot on the wire: the records of a frozen view, from the leader's memory to the disk of a
-//! member that lags. The stream is one of `link` and `listener`, which have shaken hands on it.
+//! A snapshot on the wire: the records of a frozen view, from the leader's memory to the disk of a member that lags.
+//! `link` and `listener` have done the handshake of the stream.
 //!
 //! ```text
 //! sender                                  receiver
@@ -11,12 +11,10 @@
 //!                                       ← outcome: installed, not needed, or refused and why
 //! ```
 //!
-//! The sender walks the view as fast as chunks are taken: it holds some chunks and the view, never a
-//! second copy of the state. The receiver holds the new state beside its own. A stream that broke is
-//! resumed while both still hold their side.
+//! The sender walks the view as fast as chunks are taken: it holds some chunks and the view, never a second copy of the
+//! state. The receiver holds the new state beside its own. A broken stream is resumed while both still hold their side.
 //!
-//! What does not live here: when a snapshot is sent (the core decides), and how it gets onto the disk
-//! (`storage`).
+//! Not here: when a snapshot is sent (the core decides), and how it gets onto the disk (`storage`).
 
 mod metrics;
 mod receive;
@@ -48,16 +46,16 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// Chunks that wait on each side, between the stream and the thread that makes or writes them.
 const CHUNKS_WAITING_MAX: usize = 4;
 
-/// A stream on which nothing moves for so long has stalled: longer than a slow disk takes for a run.
+/// A stream without progress for so long has stalled: longer than a slow disk takes for a run.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often a receiver that works says so.
+/// How often a busy receiver reports that it is alive.
 const ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often progress is logged.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Who sends what to whom.
+/// The two members of a transfer, and its snapshot.
 #[derive(Clone, Debug)]
 pub(super) struct Transfer {
     pub(super) cluster_id: u64,
@@ -66,11 +64,11 @@ pub(super) struct Transfer {
     pub(super) metrics: SnapshotMetrics,
 }
 
-/// Writes one frame; fails if the other side takes nothing for [`STALL_TIMEOUT`].
+/// Writes one frame; fails if the other side does not read for [`STALL_TIMEOUT`].
 async fn write(stream: &mut (impl AsyncWrite + Unpin), contents: &[u8]) -> io::Result<()> {
     let frame = frame::encode(FrameKind::Snapshot, contents);
     let mut left = &frame[..];
-    let stalled = |_| io::Error::new(io::ErrorKind::TimedOut, "the other side takes nothing");
+    let stalled = |_| io::Error::new(io::ErrorKind::TimedOut, "the other side does not read");
     while !left.is_empty() {
         let writing = timeout(STALL_TIMEOUT, stream.write(left));
         let written = writing.await.map_err(stalled)??;

@@ -1,4 +1,4 @@
-//! Receives the records of another member's state, onto the disk.
+//! Receives the records of another member's state and writes them to the disk.
 
 use std::{io, pin::pin};
 
@@ -20,31 +20,31 @@ use super::{
 };
 use crate::frame::FrameReader;
 
-/// Records may be longer in the stream than in the sender's account: by this factor, and this much.
+/// Allowance for records in the stream beyond the sender's estimate: a factor and a number of bytes.
 const ESTIMATE_FACTOR: u64 = 4;
 const ESTIMATE_SLACK_BYTES: u64 = 64 << 20;
 
-/// Why a snapshot was not received. Nothing of it has changed the state.
+/// Why a snapshot was not received. The state is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub(in super::super) enum ReceiveError {
-    /// The stream broke; what is on disk waits for the next one.
+    /// The stream broke; the next one continues from the records on disk.
     #[error("the stream of the snapshot broke: {0}")]
     Stream(#[from] io::Error),
-    /// It does not belong here, or the disk or the records are not fit.
+    /// It belongs to another cluster, or the disk or the records are unusable.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// The sender does not keep to the protocol.
+    /// The sender violates the protocol.
     #[error("the sender of the snapshot {0}")]
     Protocol(String),
 }
 
 impl ReceiveError {
-    /// Returns what the sender is told about this error; `None` if the stream is broken.
+    /// Returns the outcome for the sender; `None` if the stream is broken.
     fn outcome(&self) -> Option<Outcome> {
         let busy = match self {
             Self::Stream(_) => return None,
             Self::Snapshot(error) => match error {
-                // what was kept may be of other records
+                // the records on disk may belong to another snapshot
                 SnapshotError::Busy | SnapshotError::Corrupt(_) => true,
                 SnapshotError::Io(_) => false,
             },
@@ -75,7 +75,7 @@ pub(in super::super) async fn receive(
         Err(error) => {
             tracing::warn!(member, %error, "failed to receive a snapshot");
             if let Some(outcome) = error.outcome() {
-                // it may have gone meanwhile
+                // it may have disconnected already
                 let _ = write(&mut writing, &Part::Outcome(outcome).encode()).await;
             }
         }
@@ -142,7 +142,7 @@ fn check(begin: &Begin, transfer: &Transfer) -> Result<(), ReceiveError> {
     Ok(())
 }
 
-/// What the stream hands to the thread that writes.
+/// A part of the stream for the thread that writes.
 enum Chunk {
     Records(u64, Bytes),
     End(RecordTotals),
@@ -167,7 +167,7 @@ async fn read_records<S: AsyncRead + Unpin>(
                     return Err(unexpected(&other));
                 }
             };
-            // an error says that the writer has failed: it says why
+            // an error means that the writer has failed; its result has the reason
             if chunks.send(chunk).await.is_err() || !more {
                 return Ok(());
             }
@@ -179,7 +179,7 @@ async fn read_records<S: AsyncRead + Unpin>(
     let written = written.unwrap_or_else(|panicked| panics::rethrow(panicked));
     match (read, written) {
         (Ok(()), written) => written,
-        // why writing failed says more than that the stream ended
+        // the reason of a failed write is more specific than the end of the stream
         (Err(ReceiveError::Stream(_)), Err(error)) => Err(error),
         (Err(error), _) => Err(error),
     }
@@ -218,7 +218,7 @@ fn write_records(
             }
             Chunk::End(totals) => return Ok(incoming.finish(totals)?),
             Chunk::Restart => {
-                let what = "it is of other records than those that were kept";
+                let what = "its records differ from those that were kept";
                 return Err(SnapshotError::Corrupt(what.into()).into());
             }
         }
@@ -239,7 +239,7 @@ pub(in super::super) async fn answer(
     write(&mut writing, &Part::Outcome(outcome).encode()).await
 }
 
-/// Waits for `work`, and tells the other side every [`ALIVE_INTERVAL`] that it goes on.
+/// Waits for `work`, and sends the other side a sign of life every [`ALIVE_INTERVAL`].
 async fn alive_while<T>(
     writing: &mut (impl AsyncWrite + Unpin),
     work: impl Future<Output = T>,
@@ -252,7 +252,7 @@ async fn alive_while<T>(
         tokio::select! {
             done = &mut work => return done,
             _ = ticks.tick(), if listens => {
-                // the work itself notices that the sender is gone
+                // the work itself notices that the sender has disconnected
                 listens = write(writing, &Part::Alive.encode()).await.is_ok();
             }
         }
@@ -273,5 +273,5 @@ async fn next<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> Result<Part,
 }
 
 fn unexpected(part: &Part) -> ReceiveError {
-    ReceiveError::Protocol(format!("sent {} where it has no place", part.name()))
+    ReceiveError::Protocol(format!("sent {} out of order", part.name()))
 }

@@ -24,16 +24,16 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Why a snapshot did not arrive.
 #[derive(Debug, thiserror::Error)]
 pub(in super::super) enum SendError {
-    /// The stream broke: another one goes on from what the receiver has.
+    /// The stream broke: the next one continues from the receiver's records.
     #[error("the stream of the snapshot broke: {0}")]
     Stream(#[from] io::Error),
-    /// The receiver has other things to do, for a moment.
+    /// The receiver is busy and may accept it soon.
     #[error("the receiver is busy: {0}")]
     Busy(String),
-    /// The receiver does not take it.
+    /// The receiver refuses it.
     #[error("the receiver refuses the snapshot: {0}")]
     Refused(String),
-    /// What the receiver had kept is of other records; the next attempt begins anew.
+    /// The receiver's records belong to another snapshot; the next attempt starts over.
     #[error("the receiver has kept other records")]
     Restarted,
 }
@@ -97,7 +97,7 @@ pub(in super::super) async fn send(
     let (chunks, waiting) = mpsc::channel(CHUNKS_WAITING_MAX);
     drop(panics::spawn(move || walk(&view, &resume, &chunks)));
     let sending = send_chunks(&mut writing, waiting, &member, bytes);
-    // a receiver that gives up says so in the midst of the records
+    // a receiver that fails reports it before the records end
     let outcome = tokio::select! {
         sent = sending => {
             sent?;
@@ -126,11 +126,11 @@ fn estimate(view: &View) -> u64 {
     sizes.into_iter().sum()
 }
 
-/// What the walk hands to the stream.
+/// A part of the walk for the stream.
 enum Chunk {
     Records(u64, Bytes),
     End(RecordTotals),
-    /// The receiver has kept other records.
+    /// The receiver has kept records of another snapshot.
     Mismatch,
 }
 
@@ -192,7 +192,7 @@ fn walk(view: &View, resume: &Resume, chunks: &mpsc::Sender<Chunk>) {
         chunk.extend_from_slice(&record);
         while chunk.len() >= CHUNK_BYTES && !ended {
             let bytes = chunk.split_to(CHUNK_BYTES).freeze();
-            // an error says that the stream has ended
+            // an error means that the stream has ended
             ended = chunks.blocking_send(Chunk::Records(offset, bytes)).is_err();
             offset += CHUNK_BYTES as u64;
         }
@@ -218,7 +218,7 @@ async fn next<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> io::Result<P
     Part::decode(frame.contents).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, what))
 }
 
-/// Waits for the outcome that the receiver reports, for as long as it says that it works.
+/// Waits for the outcome of the receiver, as long as it reports that it is alive.
 async fn outcome<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> io::Result<Outcome> {
     loop {
         match next(reader).await? {
@@ -235,6 +235,6 @@ async fn outcome<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> io::Resul
 
 fn unexpected(part: &Part) -> io::Error {
     let name = part.name();
-    let what = format!("the receiver sent {name} where it has no place");
+    let what = format!("the receiver sent {name} out of order");
     io::Error::new(io::ErrorKind::InvalidData, what)
 }

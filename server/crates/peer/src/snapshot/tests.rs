@@ -29,10 +29,10 @@ use super::{
 use crate::frame::FrameReader;
 
 const CLUSTER: u64 = 7;
-/// What the stream holds by itself.
+/// Bytes that the stream buffers.
 const PIPE_BYTES: usize = 64 << 10;
 
-/// A member's disk, which goes away with it.
+/// A member's disk, deleted when this is dropped.
 struct Member {
     dir: PathBuf,
     checkpointer: Checkpointer,
@@ -306,7 +306,7 @@ async fn what_does_not_fit_is_refused_and_leaves_no_file() {
         ("a flipped bit", "checksum", vec![begin.clone(), flipped]),
         (
             "other records",
-            "other records",
+            "records differ",
             vec![begin.clone(), framed(&Part::Restart)],
         ),
         (

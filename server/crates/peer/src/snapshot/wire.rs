@@ -1,5 +1,5 @@
-//! What the frames of a snapshot hold: one byte of kind, then a message, or for records their place in
-//! the stream and the bytes.
+//! Contents of a snapshot's frames: one byte of kind, then a message, or for records their offset in the stream and the
+//! bytes.
 
 use std::io;
 
@@ -7,17 +7,16 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use prost::Message;
 use witan_storage::RecordTotals;
 
-/// Version of all that is sent here, the records included.
+/// Version of the format of all parts, records included.
 pub(super) const FORMAT: u32 = 1;
 
-/// The longest record: far above what the bounds of the state allow, and what a member that sends
-/// nonsense may make this one hold.
+/// The longest record: far above the bounds of the state, and the most memory that a malformed announcement can take.
 const RECORD_BYTES_MAX: usize = 1 << 30;
 
 /// Bytes of a record before its key: two lengths.
 const LENGTHS_BYTES: usize = 8;
 
-/// How a snapshot begins.
+/// The first part of a snapshot.
 #[derive(Clone, PartialEq, Message)]
 pub(in super::super) struct Begin {
     /// [`FORMAT`].
@@ -36,7 +35,7 @@ pub(in super::super) struct Begin {
     pub(super) bytes: u64,
 }
 
-/// What the receiver has on disk: the stream goes on behind it.
+/// The records that the receiver has on disk: the stream continues behind them.
 #[derive(Clone, PartialEq, Message)]
 pub(in super::super) struct Resume {
     #[prost(uint64, tag = "1")]
@@ -73,13 +72,13 @@ impl From<End> for RecordTotals {
     }
 }
 
-/// What became of a snapshot.
+/// The result of a snapshot.
 #[derive(Clone, PartialEq, Message)]
 pub(in super::super) struct Outcome {
-    /// It is the receiver's state now, or the receiver had that state already.
+    /// The receiver has installed the state, or had it already.
     #[prost(bool, tag = "1")]
     pub(super) delivered: bool,
-    /// Another attempt may succeed soon: something else is in the way.
+    /// Another attempt may succeed soon.
     #[prost(bool, tag = "2")]
     pub(super) busy: bool,
     /// Why it was refused.
@@ -92,14 +91,13 @@ pub(in super::super) struct Outcome {
 pub(in super::super) enum Part {
     Begin(Begin),
     Resume(Resume),
-    /// Bytes of the stream of records, and where in it they begin.
+    /// Bytes of the stream of records, and their offset in it.
     Records(u64, Bytes),
     End(End),
-    /// The receiver works.
+    /// The receiver is alive.
     Alive,
     Outcome(Outcome),
-    /// The sender has other records than those that the receiver has kept: all begins anew with the
-    /// next stream.
+    /// The sender's records differ from those that the receiver has kept: the next stream starts over.
     Restart,
 }
 
@@ -170,7 +168,7 @@ impl Part {
     }
 }
 
-/// Takes records out of the stream of bytes, wherever it was cut.
+/// Takes records out of the stream of bytes, however it is divided.
 #[derive(Debug, Default)]
 pub(in super::super) struct RecordParser {
     buffer: BytesMut,
@@ -181,8 +179,8 @@ impl RecordParser {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Returns the next whole record; `None` until more bytes come. Reserves memory for the bytes that came,
-    /// not for an announced length.
+    /// Returns the next whole record; `None` until more bytes arrive. Reserves memory for received bytes, not for an
+    /// announced length.
     pub(in super::super) fn next(&mut self) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
         let Some(lengths) = self.buffer.first_chunk::<LENGTHS_BYTES>().copied() else {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! Members with certificates of one authority: whose certificate may speak for which member.
+//! Members with certificates of one authority: a certificate authenticates only its own member.
 
 use std::{
     fs,
@@ -30,7 +30,7 @@ const HOSTS: [Ipv4Addr; 3] = [
 
 static FOLDERS: AtomicUsize = AtomicUsize::new(0);
 
-/// An authority, and a folder of its certificates, gone with it.
+/// An authority, and a folder of its certificates, deleted when this is dropped.
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     dir: PathBuf,
@@ -42,7 +42,7 @@ impl Drop for Authority {
     }
 }
 
-/// What a certificate may be used for.
+/// The key usage of a certificate.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Usage {
     Both,
@@ -171,7 +171,7 @@ fn a_certificate_of_another_host_does_not_speak_for_a_member_with_open_streams()
     let (mut sockets, mut members, addresses) = bound();
     let mut second = started_with(2, sockets.remove(1), &members, by(two));
     let of_third = (HOSTS[2], &third);
-    // what has moved is not known by its old URLs
+    // a member that has moved is not known by its old URLs
     assert_eq!(call(of_third, 1, &addresses), None);
     let first = started_with(1, sockets.remove(0), &members, by(one.clone()));
     first.wait_open(2);

@@ -1,4 +1,4 @@
-//! What was written is read back: log, hard state, checkpoint, and both together.
+//! Written data is read back: log, hard state, checkpoint, and all together.
 
 use std::{
     fs::{self, Permissions},

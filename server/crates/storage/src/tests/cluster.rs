@@ -1,6 +1,6 @@
 //! The simulated clusters of `tests/sim` on this storage: each member's power goes at any sync of an append, a
-//! checkpoint or an installation, pages and names that were not synced are lost by chance, and bits flip in
-//! files at rest. The simulator's invariants judge what comes back.
+//! checkpoint or an installation, pages and names that were not synced are lost by chance, and bits flip in files at
+//! rest. The simulator's invariants check the recovered state.
 
 use std::{
     fs,
@@ -36,7 +36,7 @@ const SEED_WITH_FLIP: u64 = 17;
 /// the step.
 const SYNCS: [usize; 3] = [1, 8, 12];
 
-/// What the storage of a run does wrong, to show that it is found.
+/// Faults of the storage of a run, to show that they are found.
 #[derive(Clone, Copy, PartialEq)]
 enum Lie {
     None,
@@ -46,7 +46,7 @@ enum Lie {
     Flip,
 }
 
-/// What the members of one run share.
+/// Shared state of the members of one run.
 struct Run {
     dir: TempDir,
     lie: Lie,
@@ -136,7 +136,7 @@ impl MemberDirectory {
         }
     }
 
-    /// Loses the last entry, if this run is to be found wrong in that way.
+    /// Loses the last entry, if this run's fault is to do so.
     fn lose(&self, lie: Lie, mut recovered: Recovered) -> Recovered {
         if self.run.lie == lie {
             recovered.records.pop();
@@ -149,8 +149,8 @@ fn data(run: &Run, id: u64, number: u32) -> PathBuf {
     run.dir.0.join(format!("{id}-{number}"))
 }
 
-/// The place of a step in arrays of steps.
-fn place(step: &InterruptedStep) -> usize {
+/// The index of a step in arrays of steps.
+fn index(step: &InterruptedStep) -> usize {
     match step {
         InterruptedStep::Append(_) => 0,
         InterruptedStep::WriteCheckpoint { .. } => 1,
@@ -158,7 +158,7 @@ fn place(step: &InterruptedStep) -> usize {
     }
 }
 
-/// Watches a directory: a planned power cut takes place at one of its syncs.
+/// Watches a directory: a planned power cut happens at one of its syncs.
 fn watch(data: &Path, planned: &Arc<Mutex<Option<PlannedCut>>>) -> Arc<Disk> {
     let planned = planned.clone();
     Disk::watch(data, move |_, kept| {
@@ -211,7 +211,7 @@ impl DataDirectory for MemberDirectory {
         let old = self.data();
         self.number += 1;
         let cut = PlannedCut {
-            syncs: during.map_or(0, |step| chance.below(SYNCS[place(step)] + 1)),
+            syncs: during.map_or(0, |step| chance.below(SYNCS[index(step)] + 1)),
             to: self.data(),
             chance: Box::new(chances(chance.draw())),
         };
@@ -224,7 +224,7 @@ impl DataDirectory for MemberDirectory {
         match (left, during) {
             (Some(mut cut), _) => self.disk.cut(&cut.to, &mut cut.chance),
             (None, Some(step)) => {
-                self.run.interrupted[place(step)].fetch_add(1, Ordering::Relaxed);
+                self.run.interrupted[index(step)].fetch_add(1, Ordering::Relaxed);
             }
             (None, None) => {}
         }
@@ -242,7 +242,7 @@ impl DataDirectory for MemberDirectory {
         find(&self.data(), &mut files);
         files.sort();
         let (path, mut content) = chance.pick(&files).clone();
-        // the engine reserves room behind what it writes
+        // the engine preallocates space behind its writes
         let length = content.iter().rposition(|byte| *byte != 0).unwrap_or(0) + 1;
         content[chance.below(length)] ^= 1 << chance.below(8);
         fs::write(path, content).unwrap();

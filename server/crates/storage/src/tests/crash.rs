@@ -116,7 +116,7 @@ fn size_of(dir: &Path) -> u64 {
 
 #[test]
 fn the_log_at_rest_stays_below_160_mib() {
-    // Of very large entries the engine moves some in order to drop the files they are in.
+    // Very large entries: the engine moves some in order to drop their files.
     for (size, total) in [(64 << 10, 200 << 20), (6 << 20, 300 << 20)] {
         let dir = TempDir::new();
         let (mut storage, _) = reopen(&dir);

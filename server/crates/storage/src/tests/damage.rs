@@ -113,7 +113,7 @@ fn a_torn_record_is_cut_although_a_client_has_put_whole_ones_into_it() {
         torn[unwritten.clone()].fill(!0);
         let found = indexes(&open_with(&dir, &torn).unwrap());
         assert_eq!(found, [2, 3, 4], "{unwritten:?} of {start}..{end}");
-        // what follows the torn record to the end does prove damage
+        // complete records behind the torn one do prove damage
         torn.truncate(end);
         torn.extend(record_without_entries(seq));
         torn.extend([0; 4096]);

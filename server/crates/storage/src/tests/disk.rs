@@ -42,11 +42,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// From now on no file of the log can be synced, in this process.
 pub(super) static BROKEN: AtomicBool = AtomicBool::new(false);
 
-/// A file that takes the room of the log: while it is there, files of the log below this folder cannot
-/// grow, in this process.
+/// A file that takes the space of the log: while it exists, files of the log below this folder cannot grow, in this
+/// process.
 pub(super) static FULL: Mutex<Option<(PathBuf, PathBuf)>> = Mutex::new(None);
 
-/// Lets no file of the log below `root` grow until `by` is gone.
+/// Lets no file of the log below `root` grow until `by` is deleted.
 pub(super) fn fill(root: &Path, by: &Path) {
     *lock(&FULL) = Some((root.to_owned(), by.to_owned()));
 }
@@ -103,7 +103,7 @@ pub(super) struct Disk {
     watcher: Mutex<Box<Watcher>>,
 }
 
-/// What a power cut cannot destroy: synced contents and names.
+/// The part that a power cut cannot destroy: synced contents and names.
 #[derive(Default)]
 pub(super) struct Kept {
     root: PathBuf,

@@ -147,7 +147,7 @@ fn a_base_without_room_is_not_begun_and_the_chain_goes_on() {
     let error = checkpoint.write(None, &large(2)).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     assert_eq!(count(), before);
-    // more differences than a chain has where there is room
+    // more differences than a chain has while space is free
     let mut last = large(1);
     for index in 2..60 {
         let mut next = last.clone();

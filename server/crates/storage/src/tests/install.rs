@@ -1,5 +1,5 @@
-//! A received snapshot becomes the checkpoint: what a crash at each step leaves, and that neither the
-//! replica's thread nor the checkpoint's waits for the other.
+//! A received snapshot becomes the checkpoint: the state after a crash at each step, and that neither the replica's
+//! thread nor the checkpoint's waits for the other.
 
 use std::sync::{
     Mutex,
@@ -17,7 +17,7 @@ use crate::{
     manifest::{Install, Manifest},
 };
 
-/// What cuts at one sync leave to chance is tried so often.
+/// Attempts for cuts at one sync whose result is random.
 const CUTS_AT_ONE: usize = 2;
 /// Entries that the other member is ahead: its state takes several runs.
 const AHEAD: u64 = 40;
@@ -92,7 +92,7 @@ fn a_crash_at_any_step_leaves_the_old_state_or_the_new_one() {
     assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
 }
 
-/// Waits until the checkpoint's thread goes on from the snapshot.
+/// Waits until the checkpoint's thread continues from the snapshot.
 fn wait_until_adopted(dir: &TempDir) {
     let path = dir.data().join("member/checkpoint/current.copy");
     let begun = Instant::now();
@@ -140,7 +140,7 @@ impl Member {
 #[test]
 fn installing_waits_for_no_reader_of_the_inbox() {
     let dir = TempDir::new();
-    // nobody reads it, as nobody reads the inbox during a turn
+    // not read, as during a turn of the replica's thread
     let (inbox, unread) = mpsc::sync_channel(0);
     let mut member = Member::start(&dir, &Arc::default(), inbox);
     let later = view(100, 10);
@@ -191,7 +191,7 @@ fn a_checkpoint_that_was_being_written_does_not_count() {
     let mut member = Member::start(&dir, &ledger, inbox);
     let later = view(100, 10);
     let received = member.receive(&later);
-    // its thread has begun, and waits for its turn to write
+    // its thread has started and waits for the permit to write
     let turn = ledger.begin_run(&dir.data(), 1).unwrap();
     let (done, rewritten) = mpsc::sync_channel(1);
     let done = Box::new(move || done.send(()).unwrap());
@@ -203,7 +203,7 @@ fn a_checkpoint_that_was_being_written_does_not_count() {
         .expect("the snapshot holds nothing outdated");
     assert!(durable.try_recv().is_err(), "it did not become durable");
     assert!(member.checkpointer.healthy());
-    // and differences go on from the snapshot
+    // later differences continue from the snapshot
     let mut last = later.clone();
     last.position.index = 101;
     member.log.append(&batch(101..102, 1));

@@ -44,7 +44,7 @@ const IN_MEMORY: &str = "/dev/shm";
 const IN_MEMORY_BYTES: u64 = 8 << 30;
 
 impl TempDir {
-    /// Makes one that no disk slows down, if the system has memory for it. What a power cut leaves is computed
+    /// Makes one that no disk slows down, if the system has memory for it. The effect of a power cut is computed
     /// (`disk`), so that the tests need no real one.
     pub(crate) fn new() -> Self {
         let room = rustix::fs::statvfs(IN_MEMORY).map_or(0, |fs| fs.f_bavail * fs.f_frsize);
@@ -105,13 +105,12 @@ fn files(dir: &Path, suffix: &str) -> Vec<PathBuf> {
 
 const ME: DataIdentity = DataIdentity { cluster_id: 0xc1, member_id: 0x3e, format: super::FORMAT };
 
-/// A process that is being started holds all locks of this one until its program begins; nothing
-/// is opened meanwhile.
+/// A process that is being started holds all locks of this one until its program begins; until then nothing is opened.
 static STARTING: RwLock<()> = RwLock::new(());
 /// How long the kernel may keep its copies of locks after a process has ended.
 const LATE: Duration = Duration::from_secs(10);
 
-/// Makes metrics that nobody reads.
+/// Makes metrics that are not exported.
 fn metrics() -> StorageMetrics {
     StorageMetrics::register(&Register::default())
 }

@@ -1,4 +1,4 @@
-//! What a power cut leaves of a whole data directory, log and checkpoint together. It is tested
+//! The effect of a power cut on a whole data directory, log and checkpoint together. It is tested
 //! twice: on a disk that drops unsynced pages (`disk`), and on a real file system of its own,
 //! copied from its device while the writing process is stopped, after some of its files were
 //! written to that device at random. The second test needs loop devices; without them it reports
@@ -35,7 +35,7 @@ fn cuts() -> u64 {
     std::env::var(CUTS).map_or(CUTS_USUAL, |cuts| cuts.parse().unwrap())
 }
 
-/// Copies of a device that are tried: the file system writes by itself every few seconds.
+/// Copies of a device that are tried: the file system writes on its own schedule every few seconds.
 const COPIES_MAX: u32 = 50;
 
 /// Compares what a cut left with what was acknowledged before it, and writes a line of the table.
@@ -79,7 +79,7 @@ fn lying_disk(round: u64) {
     let mut chance = chances(round);
     let (mut number, mut wait) = (0, 5);
     let known = acknowledged.clone();
-    // By turns at a sync of the log and at one of the checkpoint, before it counts.
+    // alternately at a sync of the log and at one of the checkpoint, before it counts
     let disk = Disk::watch(&dir.0, move |path, kept| {
         let name = path.to_string_lossy();
         let (log, checkpoint) = (name.contains("/log"), name.contains("/checkpoint"));
@@ -276,7 +276,7 @@ fn real_disk(round: u64, volume: &Volume) {
         for _ in 0..2 + chance(20) {
             steps.recv().expect("the writer lives");
         }
-        // Each cut at another moment of what follows.
+        // each cut at another moment
         std::thread::sleep(Duration::from_millis(chance(100)));
         stop(writer.id());
         let acknowledged = acknowledged.load(Ordering::SeqCst);
@@ -289,7 +289,7 @@ fn real_disk(round: u64, volume: &Volume) {
             acknowledged,
             &mut expected,
         );
-        // Only now, or it would fill the disk meanwhile.
+        // only now, because the stopped writer cannot fill the disk
         signal(Signal::CONT, writer.id());
     }
     writer.kill().unwrap();

@@ -1,5 +1,5 @@
-//! Snapshots on their way to the disk: what is kept, what is refused, and that nothing of what is
-//! given up stays.
+//! Snapshots that are being received: which parts are kept, which are refused, and that discarded
+//! ones leave nothing.
 
 use std::{fs, io};
 

@@ -1,4 +1,4 @@
-//! What is not opened, and that each refusal names its file and has a code of its own.
+//! Directories that are not opened; each refusal names its file and has a code of its own.
 
 use std::{fs, io::Write, process::Stdio, thread, time::Duration};
 
@@ -226,8 +226,8 @@ fn a_full_disk_ends_the_process_and_loses_nothing() {
     let dir = TempDir::new();
     let test = "refusals::a_full_disk_ends_the_process_and_loses_nothing";
     let command = child(test, CHILD, dir.data().as_os_str());
-    // 512-byte blocks: first there is room for hundreds of entries, then for none, then for no file:
-    // a start succeeds, so that something can make room, and the first write ends it.
+    // 512-byte blocks: first hundreds of entries fit, then none, then no file: a start succeeds, so that space can be
+    // freed, and the first write ends it.
     for (blocks, code) in [(6000, 29), (6000, 29), (0, 29)] {
         let mut limited = limited(&command, blocks);
         limited.stdout(Stdio::piped()).stderr(Stdio::null());

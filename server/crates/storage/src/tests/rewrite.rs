@@ -1,5 +1,5 @@
-//! Bases that take over runs of the base before: nothing is written that need not be, and what is
-//! read is always the state.
+//! Bases that reuse runs of the previous base: unchanged runs are not written again, and reading
+//! always gives the state.
 
 use std::collections::BTreeSet;
 
@@ -74,7 +74,7 @@ fn a_rewrite_takes_over_the_runs_in_which_nothing_changed() {
         assert!(kept + 3 >= all.len(), "{kept} of {} runs kept", all.len());
         assert!(now.len() <= all.len() + 2, "{} runs", now.len());
     }
-    // a compaction changes blocks in the middle: nothing of them is taken over
+    // a compaction changes blocks in the middle: none of them is reused
     for name in 100..180 {
         run(&mut view, put(name, 10));
     }
@@ -86,7 +86,7 @@ fn a_rewrite_takes_over_the_runs_in_which_nothing_changed() {
     );
     storage.checkpoint.rewrite(Some(&since), &view).unwrap();
     assert!(numbers(&dir).intersection(&all).count() + 3 < all.len());
-    // of a state that the disk knows nothing of, nothing is
+    // of a state unrelated to the disk's, nothing is reused
     let before = numbers(&dir);
     storage.checkpoint.write(None, &view).unwrap();
     assert!(numbers(&dir).is_disjoint(&before));

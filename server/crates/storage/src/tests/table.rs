@@ -18,7 +18,7 @@ enum Outcome {
     Whole,
     /// The older checkpoint and the log, or a copy, make it good.
     Rebuilt,
-    /// Refused with this exit code; with the bytes back as they were all is there.
+    /// Refused with this exit code; with the original bytes everything is recovered.
     Refused(i32),
 }
 
@@ -32,7 +32,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// A data directory and what was acknowledged in it.
+/// A data directory and the acknowledged writes in it.
 struct Sample {
     dir: TempDir,
     last: u64,

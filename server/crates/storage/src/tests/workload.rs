@@ -231,13 +231,13 @@ pub(super) fn id(view: &View) -> SnapshotId {
     SnapshotId { index: view.position.index, term: view.position.term }
 }
 
-/// What must be there.
+/// The expected contents.
 #[derive(Default)]
 pub(super) struct Expected {
     view: Option<View>,
 }
 
-/// What a start has found.
+/// The result of a start.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) last: u64,

@@ -27,7 +27,7 @@ impl JudgedHeader {
 pub(super) enum HeaderMeaning<'a> {
     /// The head ends.
     End,
-    /// Nothing that matters.
+    /// Irrelevant.
     Nothing,
     Length(u64),
     Chunked,
@@ -39,7 +39,7 @@ pub(super) enum HeaderMeaning<'a> {
     Unclear,
 }
 
-/// Whether a header line that begins like this may have to be judged, see [`judge`].
+/// Whether a header line that begins like this may be relevant, see [`judge`].
 pub(super) fn matters(beginning: &[u8]) -> bool {
     match beginning.first() {
         None => true,

@@ -1,5 +1,5 @@
-//! Parses the requests of a connection, head by body by head, and rewrites what actix must not see
-//! unchanged: see [`RequestFilter`]. No I/O here.
+//! Parses the requests of a connection, heads and bodies in turn, and rewrites parts that actix would misread: see
+//! [`RequestFilter`]. No I/O here.
 
 use super::header::{self, HeaderMeaning};
 
@@ -18,13 +18,13 @@ const NO_HEADER: &[u8] = b":\r\n\r\n";
 /// must agree on where bodies end.
 #[derive(Debug, Default)]
 pub(super) struct RequestFilter {
-    place: FilterState,
-    /// The beginning of the method, or of a header line that matters.
+    state: FilterState,
+    /// The beginning of the method, or of a relevant header line.
     line: Vec<u8>,
     head: HeadState,
 }
 
-/// What is known of a head so far.
+/// The parsed part of a head.
 #[derive(Debug, Default)]
 struct HeadState {
     get: bool,
@@ -47,15 +47,15 @@ enum FilterState {
     Method,
     /// In the rest of the request line.
     Target,
-    /// At the beginning of a header line, or in one that matters.
+    /// At the beginning of a header line, or in one that the filter reads.
     Header,
-    /// In a header line that does not matter.
+    /// In an irrelevant header line.
     OtherHeader,
-    /// In a body, of which so much is to come.
+    /// In a body, with this many bytes to come.
     Body(u64),
     /// In the line before a chunk.
     ChunkSize(ChunkLine),
-    /// In a chunk, of which so much is to come.
+    /// In a chunk, with this many bytes to come.
     Chunk(u64),
     /// In the end of the line after a chunk.
     ChunkEnd(&'static [u8]),
@@ -63,13 +63,13 @@ enum FilterState {
     Trailer(TrailerLine),
     /// After the head of a request for another protocol: no request follows.
     Tunnel,
-    /// After what was refused: nothing more is passed on.
+    /// After a refusal: no further bytes are passed on.
     Refused,
     /// The same inside a body.
     RefusedBody,
 }
 
-/// The line before a chunk, as far as it has come.
+/// The parsed part of the line before a chunk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct ChunkLine {
     bytes: usize,
@@ -77,7 +77,7 @@ struct ChunkLine {
     part: ChunkLinePart,
 }
 
-/// What a byte of the line before a chunk may belong to.
+/// The part of the line before a chunk to which a byte belongs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum ChunkLinePart {
     #[default]
@@ -91,7 +91,7 @@ enum ChunkLinePart {
 }
 
 impl ChunkLine {
-    /// Takes the next byte; `None` if it is none that may come here.
+    /// Takes the next byte; `None` if it is invalid there.
     fn next(self, byte: u8) -> Option<Self> {
         use ChunkLinePart::{Digits, End, Extension, FirstDigit, LineFeed, Space};
         let bytes = self.bytes + 1;
@@ -115,27 +115,27 @@ impl ChunkLine {
     }
 }
 
-/// A line after the last chunk, as far as it has come.
+/// The parsed part of a line after the last chunk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct TrailerLine {
     begun: bool,
     carriage_return: bool,
 }
 
-/// What to do with a piece of the stream.
+/// The action for a piece of the stream.
 enum FilterAction {
-    /// So many bytes pass.
+    /// Pass this many bytes.
     Pass(usize),
-    /// So many bytes of a request target pass, escaped.
+    /// Pass this many bytes of a request target, escaped.
     Target(usize),
-    /// Other bytes are passed on instead of so many.
+    /// Replace this many bytes.
     Replace(usize, Vec<u8>),
 }
 
 impl RequestFilter {
     /// Whether a body was refused. Its reader must be given the end of the stream.
     pub(super) fn has_refused_body(&self) -> bool {
-        self.place == FilterState::RefusedBody
+        self.state == FilterState::RefusedBody
     }
 
     /// Filters the next bytes of the stream. Returns replacement bytes, if they differ.
@@ -168,14 +168,14 @@ impl RequestFilter {
         changed
     }
 
-    /// Takes the bytes up to the next change of place, and returns what becomes of them.
+    /// Takes the bytes up to the next change of state, and returns the action for them.
     fn step(&mut self, rest: &[u8]) -> FilterAction {
-        match self.place {
+        match self.state {
             FilterState::Method => self.method(rest),
             FilterState::Target => {
                 let (line, ends) = line(rest);
                 if ends {
-                    self.place = FilterState::Header;
+                    self.state = FilterState::Header;
                 }
                 FilterAction::Target(line.len())
             }
@@ -183,13 +183,13 @@ impl RequestFilter {
             FilterState::OtherHeader => {
                 let (line, ends) = line(rest);
                 if ends {
-                    self.place = FilterState::Header;
+                    self.state = FilterState::Header;
                 }
                 FilterAction::Pass(line.len())
             }
             FilterState::Body(left) => {
                 let (taken, left) = skip(rest, left);
-                self.place = match left {
+                self.state = match left {
                     0 => FilterState::Method,
                     left => FilterState::Body(left),
                 };
@@ -198,7 +198,7 @@ impl RequestFilter {
             FilterState::ChunkSize(line) => self.chunk_size(rest, line),
             FilterState::Chunk(left) => {
                 let (taken, left) = skip(rest, left);
-                self.place = match left {
+                self.state = match left {
                     0 => FilterState::ChunkEnd(b"\r\n"),
                     left => FilterState::Chunk(left),
                 };
@@ -207,11 +207,11 @@ impl RequestFilter {
             FilterState::ChunkEnd(expected) => match expected.split_first() {
                 Some((first, _)) if rest[0] != *first => self.refuse_body(rest),
                 None | Some((_, [])) => {
-                    self.place = FilterState::ChunkSize(ChunkLine::default());
+                    self.state = FilterState::ChunkSize(ChunkLine::default());
                     FilterAction::Pass(1)
                 }
                 Some((_, more)) => {
-                    self.place = FilterState::ChunkEnd(more);
+                    self.state = FilterState::ChunkEnd(more);
                     FilterAction::Pass(1)
                 }
             },
@@ -231,7 +231,7 @@ impl RequestFilter {
         self.line.extend_from_slice(&rest[..taken.min(room)]);
         if let Some(end) = end {
             if rest[end] == b' ' {
-                self.place = FilterState::Target;
+                self.state = FilterState::Target;
                 self.head = HeadState { get: self.line == GET, ..HeadState::default() };
             }
             self.line.clear();
@@ -239,8 +239,8 @@ impl RequestFilter {
         FilterAction::Pass(taken)
     }
 
-    /// Takes a part of a header line. A line that matters is held back until it is whole, and refused if it
-    /// is longer than [`header::BYTES_MAX`].
+    /// Takes a part of a header line. A relevant line is held back until it is whole, and refused if it is longer than
+    /// [`header::BYTES_MAX`].
     fn header(&mut self, rest: &[u8]) -> FilterAction {
         let (part, ends) = line(rest);
         let held = self.line.len();
@@ -256,7 +256,7 @@ impl RequestFilter {
         self.line.extend_from_slice(part);
         if !header::matters(&self.line) {
             if !ends {
-                self.place = FilterState::OtherHeader;
+                self.state = FilterState::OtherHeader;
             }
             return FilterAction::Replace(part.len(), std::mem::take(&mut self.line));
         }
@@ -319,7 +319,7 @@ impl RequestFilter {
         }
         let websocket = head.get && head.upgrade && head.websocket == Some(true);
         let tunnel = websocket && !head.chunked && length == 0;
-        self.place = match length {
+        self.state = match length {
             _ if tunnel => FilterState::Tunnel,
             _ if head.chunked => FilterState::ChunkSize(ChunkLine::default()),
             0 => FilterState::Method,
@@ -348,14 +348,14 @@ impl RequestFilter {
             };
             line = next;
             if line.part == ChunkLinePart::End {
-                self.place = match line.size {
+                self.state = match line.size {
                     0 => FilterState::Trailer(TrailerLine::default()),
                     size => FilterState::Chunk(size),
                 };
                 return FilterAction::Pass(at + 1);
             }
         }
-        self.place = FilterState::ChunkSize(line);
+        self.state = FilterState::ChunkSize(line);
         FilterAction::Pass(rest.len())
     }
 
@@ -365,7 +365,7 @@ impl RequestFilter {
         for (at, byte) in rest.iter().enumerate() {
             match byte {
                 b'\n' if line.carriage_return && !line.begun => {
-                    self.place = FilterState::Method;
+                    self.state = FilterState::Method;
                     return FilterAction::Pass(at + 1);
                 }
                 b'\n' if line.carriage_return => line = TrailerLine::default(),
@@ -375,20 +375,20 @@ impl RequestFilter {
                 _ => line.begun = true,
             }
         }
-        self.place = FilterState::Trailer(line);
+        self.state = FilterState::Trailer(line);
         FilterAction::Pass(rest.len())
     }
 
     /// Refuses the rest of the stream; returns invalid bytes that make actix answer 400.
     fn refuse(&mut self, by: &[u8]) -> Vec<u8> {
-        self.place = FilterState::Refused;
+        self.state = FilterState::Refused;
         by.to_vec()
     }
 
-    /// Refuses a body from here on. actix takes an error in it for one of the socket and answers nothing,
-    /// so that the stream ends here for it, as if the client had closed its side.
+    /// Refuses a body from here on. actix reports an error in a body as a failed socket, without an answer, so the
+    /// stream ends here for it, as it does when the client closes its side.
     fn refuse_body(&mut self, rest: &[u8]) -> FilterAction {
-        self.place = FilterState::RefusedBody;
+        self.state = FilterState::RefusedBody;
         FilterAction::Replace(rest.len(), Vec::new())
     }
 }
@@ -401,8 +401,7 @@ fn line(bytes: &[u8]) -> (&[u8], bool) {
     }
 }
 
-/// Returns how many of the bytes belong to a part of which `left` are to come, and how many are to come after
-/// them.
+/// Returns how many of the bytes belong to a part with `left` bytes to come, and how many remain after them.
 fn skip(bytes: &[u8], left: u64) -> (usize, u64) {
     let all = bytes.len() as u64;
     if left > all {
@@ -420,7 +419,7 @@ fn is_strange(byte: u8) -> bool {
     )
 }
 
-/// Appends bytes; those that actix would not accept are percent-encoded.
+/// Appends bytes; bytes that actix would not accept are percent-encoded.
 fn push_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
     for &byte in bytes {
         if is_strange(byte) {
@@ -558,7 +557,7 @@ mod tests {
                 assert!(lines.has_refused_body(), "{body}");
             }
         }
-        // as many zeros as one likes say nothing else
+        // any number of leading zeros means the same
         let zeros = format!("{start}{}2\r\n<<\r\n0\r\n\r\n", "0".repeat(300));
         let given = [zeros.as_bytes(), GET].concat();
         assert_passed(&given, &[zeros.as_bytes(), ESCAPED].concat());

@@ -1,6 +1,6 @@
-//! How many paths lead through the certificates that the other side has sent. Certificates that could all
-//! have signed one another keep the library that looks for a path to an authority busy for 50 ms, on a
-//! thread that serves others, and anybody may send them.
+//! Bounds the number of paths through the certificates that the other side has sent. Certificates that could all have
+//! signed one another keep the library's search for an authority busy for 50 ms, on a thread that serves other
+//! connections, and any client may send them.
 
 use std::sync::Arc;
 
@@ -15,15 +15,15 @@ const FEW_INTERMEDIATES: usize = 3;
 /// Intermediate certificates of a chain at most.
 const INTERMEDIATES_MAX: usize = 32;
 
-/// Certificates between the client's and the authority on one path, as the library has it.
+/// Certificates between the client's and the authority on one path, the library's limit.
 const DEPTH_MAX: usize = 6;
 
-/// Certificates on all paths together at most: a chain of six, with a second way at four of its places.
+/// Total of certificates on all paths: enough for a chain of six with two alternatives at four of its levels.
 const STEPS_MAX: usize = 64;
 
 /// Too many paths lead through the certificates.
 #[derive(Debug, thiserror::Error)]
-#[error("too many certificates could have signed one another")]
+#[error("too many possible paths through the certificate chain")]
 struct TooManyPaths;
 
 /// Refuses a chain with too many paths.

@@ -1,54 +1,54 @@
-//! Why TLS cannot be set up, for people, with flag and file.
+//! Errors of the TLS setup, with flag and file.
 
 use std::{io, path::PathBuf};
 
-/// What is wrong with the files of TLS.
+/// An error in the files of TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read.
     #[error("--{flag}={}: {source}", path.display())]
     Read {
-        /// Which flag names it.
+        /// The flag that names it.
         flag: &'static str,
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// A file does not hold what it should.
+    /// The contents of a file are invalid.
     #[error("--{flag}={}: {reason}", path.display())]
     Content {
-        /// Which flag names it.
+        /// The flag that names it.
         flag: &'static str,
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What is missing or wrong.
+        /// The defect.
         reason: String,
     },
-    /// Certificate and key do not belong together, or cannot be used.
+    /// Certificate and key do not belong together, or are unusable.
     #[error("--{}={} with --{}={}: {source}", flags[0], cert.display(), flags[1], key.display())]
     Pair {
-        /// Which flags name them.
+        /// The flags that name them.
         flags: &'static [&'static str; 2],
         /// The certificate.
         cert: PathBuf,
         /// The key.
         key: PathBuf,
-        /// What the library said.
+        /// The error of the library.
         source: rustls::Error,
     },
-    /// Nothing is left of the suites or versions that were asked for.
+    /// No suite or version remains of the configured ones.
     #[error(
-        "--cipher-suites: none of them can be served; here are {available}, and all of TLS 1.3's"
+        "--cipher-suites: none of them is supported; choose among {available}, and all of TLS 1.3's"
     )]
     NoSuite {
-        /// Names of those that can be asked for.
+        /// Names of the supported ones.
         available: String,
     },
-    /// A name that a certificate may have is none.
+    /// A configured name for certificates is invalid.
     #[error("--{flag}: {name:?} is neither a host name nor an address")]
     Hostname {
-        /// Which flag names it.
+        /// The flag that names it.
         flag: &'static str,
         /// The name.
         name: String,
@@ -58,7 +58,7 @@ pub enum TlsError {
     SelfSigned {
         /// Its folder.
         path: PathBuf,
-        /// What went wrong.
+        /// The reason.
         reason: String,
     },
     /// The library refuses the settings.

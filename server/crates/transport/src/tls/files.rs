@@ -27,7 +27,7 @@ use super::{
     verify::{ClientVerifier, Revoked, ServerVerifier},
 };
 
-/// The flags that say what a port uses, for messages.
+/// The flags of a port's TLS, for messages.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PortFlags {
     /// Certificate and key.
@@ -37,7 +37,7 @@ pub(super) struct PortFlags {
     pub(super) hostnames: &'static str,
 }
 
-/// Those of the client port.
+/// Flags of the client port.
 pub(super) const CLIENT_PORT: PortFlags = PortFlags {
     pair: &["cert-file", "key-file"],
     ca: "trusted-ca-file",
@@ -45,7 +45,7 @@ pub(super) const CLIENT_PORT: PortFlags = PortFlags {
     hostnames: "client-cert-allowed-hostname",
 };
 
-/// Those of the peer port.
+/// Flags of the peer port.
 pub(super) const PEER_PORT: PortFlags = PortFlags {
     pair: &["peer-cert-file", "peer-key-file"],
     ca: "peer-trusted-ca-file",
@@ -53,7 +53,7 @@ pub(super) const PEER_PORT: PortFlags = PortFlags {
     hostnames: "peer-cert-allowed-hostname",
 };
 
-/// Those with which a member calls others.
+/// Flags of this member's client certificate for streams to others.
 pub(super) const PEER_CLIENT: PortFlags = PortFlags {
     pair: &["peer-client-cert-file", "peer-client-key-file"],
     ..PEER_PORT
@@ -67,7 +67,7 @@ type FileStamp = Option<[i64; 6]>;
 pub(super) struct TlsParts {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-    /// Whose clients to take; `None` when clients need not show anything.
+    /// Authorities of clients; `None` when clients need no certificate.
     authorities: Option<Arc<TrustedPool>>,
 }
 
@@ -79,7 +79,7 @@ impl TlsParts {
     }
 }
 
-/// Everything that a configuration of rustls is made of.
+/// Everything that makes a configuration of rustls.
 #[derive(Debug)]
 pub(super) struct Files {
     flags: PortFlags,
@@ -90,7 +90,7 @@ pub(super) struct Files {
     hostnames: Vec<ServerName<'static>>,
     common_names: Vec<String>,
     choice: SuiteChoice,
-    /// Whether the certificate was made here, as those of the other members by them.
+    /// Whether the certificate is self-signed, as those of the other members.
     self_signed: bool,
 }
 
@@ -187,16 +187,16 @@ impl Files {
             .with_single_cert(parts.chain.clone(), parts.key.clone_key())
             .map_err(|source| self.bad_pair(source))?;
         if authenticates {
-            // a session that is resumed would not be looked at again
+            // a resumed session would skip the checks of the certificate
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
         Ok(config)
     }
 
-    /// Makes the TLS configuration for calls to members: it presents the certificate, and accepts those of
-    /// the authority that are not revoked. Without an authority it accepts those of the system's, or any if
-    /// its own is self-signed.
+    /// Makes the TLS configuration for calls to members: it presents the certificate, and accepts certificates of the
+    /// authority that are not revoked. Without an authority it trusts the system's authorities, or accepts any
+    /// certificate if its own is self-signed.
     pub(super) fn client_config(
         &self,
         parts: &TlsParts,
@@ -226,7 +226,7 @@ impl Files {
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_client_auth_cert(parts.chain.clone(), parts.key.clone_key())
             .map_err(|source| self.bad_pair(source))?;
-        // a session that is resumed would not be looked at again
+        // a resumed session would skip the checks of the certificate
         config.resumption = Resumption::disabled();
         Ok(config)
     }
@@ -273,10 +273,9 @@ impl Files {
     }
 }
 
-/// Returns what changes with a file: its times, size and inode; `None` without a path, or if nothing is
-/// there.
+/// Returns properties that change with a file: its times, size and inode; `None` without a path or a file.
 fn stamp(path: Option<&Path>) -> FileStamp {
-    // follows links: mounted secrets are replaced by moving one
+    // follows links, because mounted secrets are replaced by moving one
     let found = fs::metadata(path?).ok()?;
     let number = |n: u64| n.cast_signed();
     Some([

@@ -1,5 +1,5 @@
-//! TLS between members: the peer port as a server, and what this member calls others with. Without a
-//! certificate that the other side takes, nothing of a stream is read.
+//! TLS between members: the peer port as a server, and the client for streams to others. Without an accepted
+//! certificate, nothing of a stream is read.
 
 use std::{
     fmt, io,
@@ -26,12 +26,12 @@ pub struct PeerTls(Arc<Inner>);
 
 struct Inner {
     server: ServerTls,
-    /// What this member shows others.
+    /// This member's files as a client.
     client: Files,
-    /// From the last time that the files could be read.
+    /// Configuration of the last files that could be read.
     last: Mutex<Arc<ClientConfig>>,
     skip_san_check: bool,
-    /// Whether this member calls others with another certificate than it is called with, as they may.
+    /// Whether this member's client certificate differs from its server certificate; then others' may differ, too.
     calls_with_another: bool,
 }
 
@@ -63,9 +63,8 @@ impl PeerTls {
         }))))
     }
 
-    /// Shakes hands with a member that calls; `None` if that fails or its certificate is refused, which is
-    /// logged and counted. `hosts` are those of the members' URLs. Returns the certificate, too, if it says
-    /// where its owner is called.
+    /// Does the handshake with a connecting member; `None` if that fails or its certificate is refused, which is logged
+    /// and counted. `hosts` are those of the members' URLs. Also returns the certificate if it has names of hosts.
     pub async fn accept(
         &self,
         stream: Box<dyn PeerStream>,
@@ -97,7 +96,7 @@ impl PeerTls {
         Some((Box::new(stream), of_member))
     }
 
-    /// Shakes hands with a member that is called under the name `host`.
+    /// Does the handshake as the client of a member with the name `host`.
     pub async fn connect(
         &self,
         stream: Box<dyn PeerStream>,
@@ -108,7 +107,7 @@ impl PeerTls {
         Ok(Box::new(connector.connect(name, stream).await?))
     }
 
-    /// Returns the configuration of the files as they are now, or as they were when they could be read last.
+    /// Returns the configuration of the present files, or of the last ones that could be read.
     fn client_config(&self) -> Arc<ClientConfig> {
         let mut last = self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
         match client_config(&self.0.client) {
@@ -116,7 +115,7 @@ impl PeerTls {
             Err(error) => {
                 tracing::error!(
                     %error,
-                    "failed to read the TLS files for calling other members; the former ones count"
+                    "failed to reload the TLS files for connections to other members; the previous ones stay in use"
                 );
             }
         }

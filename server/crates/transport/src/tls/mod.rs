@@ -5,10 +5,11 @@
 //! certificate stays in use; but without a readable revocation list, no client certificate is
 //! accepted.
 //!
-//! What does *not* live here: the rules about flags (`config::security`, `config::peer_security`).
+//! Not here: the rules about flags (`config::security`, `config::peer_security`).
 //!
-//! Reading order: this file (open, handshake) → `files` (what is read) → `suites` → `verify`
-//! (which certificates; `pool`: whose; `chain_paths` bounds what that costs) → `peer` (who they are) → `members` (TLS between members) → `subject_names` → `self_signed` (`--auto-tls`) → `words` → `stream` → `error`.
+//! Reading order: this file (open, handshake) → `files` (reading) → `suites` → `verify` (checks of certificates;
+//! `pool`: authorities; `chain_paths` bounds the cost) → `peer` (the peer's certificate) → `members` (TLS between
+//! members) → `subject_names` → `self_signed` (`--auto-tls`) → `words` → `stream` → `error`.
 
 mod chain_paths;
 mod error;
@@ -69,7 +70,7 @@ const NOT_TLS: &[u8] = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; c
 const H2: &[u8] = b"h2";
 const HTTP1: &[u8] = b"http/1.1";
 
-/// TLS as all listeners share it.
+/// TLS of all listeners.
 #[derive(Clone)]
 pub struct ServerTls(Arc<Inner>);
 
@@ -77,9 +78,9 @@ struct Inner {
     files: Files,
     now: Mutex<LoadedTls>,
     metrics: TlsMetrics,
-    /// What is served, for logs.
+    /// The endpoint's name in logs.
     endpoint: &'static str,
-    /// Anybody can fail to shake hands.
+    /// Limits log lines about failed handshakes, which any client can cause.
     refusals: LogLimit,
 }
 
@@ -155,8 +156,8 @@ impl ServerTls {
         })))
     }
 
-    /// Returns the configuration of a surface for one handshake, built anew if a file has changed. If the
-    /// changed files are invalid, the previous certificate stays in use.
+    /// Returns the configuration of a surface for one handshake, rebuilt if a file has changed. If the changed files
+    /// are invalid, the previous certificate stays in use.
     fn config(&self, surface: Surface) -> Arc<ServerConfig> {
         let files = &self.0.files;
         // no panic can leave it inconsistent
@@ -169,8 +170,8 @@ impl ServerTls {
         now.configs.of(surface).clone()
     }
 
-    /// Replaces `now` by what the files contain. Logs errors: an unreadable revocation list refuses
-    /// all client certificates, and an invalid certificate leaves the previous one in use.
+    /// Replaces `now` by the contents of the files. Logs errors: an unreadable revocation list refuses all client
+    /// certificates, and an invalid certificate leaves the previous one in use.
     fn read_again(&self, now: &mut LoadedTls) {
         let files = &self.0.files;
         let revoked = files.revoked().unwrap_or_else(|error| {
@@ -194,9 +195,9 @@ impl ServerTls {
             Err(error) => {
                 tracing::error!(
                     %error,
-                    "failed to reload the TLS files; the former ones count"
+                    "failed to reload the TLS files; the previous ones stay in use"
                 );
-                // a new revocation list is used all the same
+                // a new revocation list is used nevertheless
                 files.config(&now.parts, revoked)
             }
         };
@@ -208,8 +209,8 @@ impl ServerTls {
         }
     }
 
-    /// Shakes hands within [`HANDSHAKE_TIMEOUT`]. If `plain`, a connection that begins with something else
-    /// than a handshake is returned as it came.
+    /// Does the handshake within [`HANDSHAKE_TIMEOUT`]. If `plain`, a connection that does not begin with a TLS
+    /// handshake is returned unchanged.
     async fn handshake<S>(
         &self,
         stream: S,
@@ -235,8 +236,8 @@ impl ServerTls {
                 return Ok(Secured::Seen(stream));
             }
             if first != [HANDSHAKE_RECORD] {
-                // it may have disconnected; read what it still sends, because a close before that
-                // would take the answer from it
+                // the client may have disconnected; read the bytes in transit, because closing before that would
+                // discard the answer
                 let answer = async {
                     stream.write_all(NOT_TLS).await?;
                     stream.shutdown().await?;
@@ -329,7 +330,7 @@ where
     }
 }
 
-/// Why there is no TLS with a client.
+/// Why the TLS handshake with a client failed.
 #[derive(Debug)]
 enum HandshakeFailure {
     Silent,
@@ -369,9 +370,9 @@ impl fmt::Display for HandshakeFailure {
             Self::Silent => f.write_str("EOF"),
             Self::NotTls => f.write_str("the client does not speak TLS"),
             Self::Timeout => write!(f, "the handshake took longer than {HANDSHAKE_TIMEOUT:?}"),
-            Self::Tls(Error::InvalidCertificate(CertificateError::NotValidForName)) => {
-                f.write_str("client certificate authentication failed: no allowed name in it")
-            }
+            Self::Tls(Error::InvalidCertificate(CertificateError::NotValidForName)) => f.write_str(
+                "client certificate authentication failed: the certificate has no allowed name",
+            ),
             Self::Tls(error) => f.write_str(&words::of(error)),
             Self::Io(error) => error.fmt(f),
         }

@@ -1,5 +1,5 @@
-//! The authorities that certificates are checked by. A certificate that is in their file itself is taken
-//! without a path to another one, as in Go: it may be its own authority, which webpki refuses.
+//! The authorities for checks of certificates. As in Go, a certificate that is in their file itself is accepted without
+//! a path to another one: it may be its own authority, which webpki refuses.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -18,7 +18,7 @@ use x509_cert::{
 
 use super::peer;
 
-/// What a certificate is shown for.
+/// The purpose of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     Client,
@@ -42,7 +42,7 @@ pub(super) struct TrustedPool {
 }
 
 impl TrustedPool {
-    /// Makes a pool of the certificates of a file. The error says why one is no authority.
+    /// Makes a pool of the certificates of a file. The error names the reason why one is no authority.
     pub(super) fn new(certificates: Vec<CertificateDer<'static>>) -> Result<Self, Error> {
         let mut roots = RootCertStore::empty();
         for certificate in &certificates {
@@ -58,8 +58,7 @@ impl TrustedPool {
         Self { roots, certificates: HashSet::new() }
     }
 
-    /// Whether a certificate is in the file. Then the error says that it is not valid at `now` or not for
-    /// `purpose`.
+    /// Whether a certificate is in the file. The error means that it is not valid at `now` or not for `purpose`.
     pub(super) fn holds(
         &self,
         certificate: &CertificateDer<'_>,
@@ -96,7 +95,7 @@ pub(super) fn serves(certificate: &TbsCertificate, purpose: Purpose) -> Option<b
     Some(listed.0.iter().any(|id| wanted.contains(id)))
 }
 
-/// Returns the authorities of the system, or of `SSL_CERT_FILE`. Those that cannot be read are left out.
+/// Returns the authorities of the system, or of `SSL_CERT_FILE`. Unreadable ones are left out.
 pub fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

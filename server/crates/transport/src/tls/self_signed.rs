@@ -63,7 +63,7 @@ pub(super) fn files(
     tracing::warn!(
         path = %cert.display(),
         years,
-        "created a self-signed certificate, which nobody can verify"
+        "created a self-signed certificate, which clients cannot verify"
     );
     Ok((cert, key))
 }

@@ -1,4 +1,4 @@
-//! What a client opened, with or without TLS around it.
+//! A client's stream, with or without TLS.
 
 use std::{
     io,
@@ -9,11 +9,11 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
-/// A stream of plain bytes inside.
+/// Without TLS, or decrypted.
 pub(crate) enum Secured<P, T> {
-    /// As it came.
+    /// Without TLS.
     Plain(P),
-    /// As it came, on a port where that had to be found out.
+    /// Without TLS, on a port where the first bytes decide.
     Seen(T),
     /// Inside TLS.
     Tls(Box<TlsStream<T>>),
@@ -29,7 +29,7 @@ impl<P, T> Secured<P, T> {
     }
 }
 
-/// The same call on whichever stream it is.
+/// Forwards a call to the inner stream.
 macro_rules! either {
     ($self:ident, $stream:ident => $call:expr) => {
         match $self.get_mut() {
@@ -55,7 +55,8 @@ where
             Self::Seen(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => {
                 let read = Pin::new(stream).poll_read(cx, buf);
-                // many clients just close: requests have ends of their own, so nothing is cut off
+                // many clients close without a TLS alert; requests mark their own ends, so
+                // truncation is detected
                 if let Poll::Ready(Err(error)) = &read
                     && error.kind() == io::ErrorKind::UnexpectedEof
                 {

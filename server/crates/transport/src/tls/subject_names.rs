@@ -1,6 +1,6 @@
-//! Whether a member's certificate is of the host that it calls from, as in etcd: one of its subject
-//! alternative names must be the remote address, or a name that leads there. And whether it is of the member for
-//! which it is shown.
+//! Checks, as etcd does, that a member's certificate belongs to the host of its connection: one of its subject
+//! alternative names must be the remote address, or resolve to it. Also checks that it belongs to the member that
+//! presents it.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -18,11 +18,11 @@ use super::{
     words,
 };
 
-/// Names of one certificate that are looked up.
+/// Names of one certificate that are resolved.
 const LOOKUPS_MAX: usize = 16;
 
-/// Refuses a verified certificate with alternative names of which none leads to `remote`; without names it is
-/// accepted. `hosts` are those of the members' URLs, which stand in for names with a wildcard.
+/// Refuses a verified certificate if none of its alternative names resolves to `remote`; without names it is accepted.
+/// `hosts` are those of the members' URLs, which are used for names with a wildcard.
 pub(super) async fn check(
     certificate: &CertificateDer<'_>,
     remote: SocketAddr,
@@ -51,13 +51,12 @@ pub(super) async fn check(
     Err(words::mismatch(&names, &remote.to_string()))
 }
 
-/// A verified certificate of a caller, by which it can be called, too: its names say where.
+/// A verified certificate of a connecting member that is also valid as a server's.
 #[derive(Debug)]
 pub struct MemberCertificate(CertificateDer<'static>);
 
 impl MemberCertificate {
-    /// `None` for a certificate that does not say where its owner is called: it has no names of hosts, or is for
-    /// callers alone.
+    /// `None` for a certificate without names of hosts, or one for clients alone.
     pub(super) fn of(certificate: &CertificateDer<'static>) -> Option<Self> {
         let parsed = peer::parse(certificate)?.tbs_certificate;
         let serves = pool::serves(&parsed, Purpose::Server)?;

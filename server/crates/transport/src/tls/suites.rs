@@ -11,7 +11,7 @@ use witan_config::{PortTls, TlsVersion};
 
 use super::error::TlsError;
 
-/// What connections may agree on.
+/// The suites and versions that connections may negotiate.
 #[derive(Clone, Debug)]
 pub(super) struct SuiteChoice {
     pub(super) provider: Arc<CryptoProvider>,

@@ -1,4 +1,4 @@
-//! One connection inside TLS: who is at its other end, when it stalls.
+//! One connection inside TLS: identity of the peer, stalls.
 
 use std::{future::poll_fn, path::PathBuf, pin::Pin, task::Poll};
 
@@ -20,7 +20,7 @@ use x509_cert::der::pem::{self, LineEnding};
 use super::*;
 use crate::{limits::STALL_TIMEOUT, stall_timeout::StallTimeout};
 
-/// A folder of files, gone with it.
+/// A folder of files, deleted when this is dropped.
 struct Folder(PathBuf);
 
 impl Drop for Folder {
@@ -101,7 +101,7 @@ fn both(test: &str, names: &[&str]) -> Both {
 type Ours = Secured<DuplexStream, ReplayedStream<DuplexStream>>;
 
 impl Both {
-    /// Both ends of a connection through a pipe with room for so many bytes.
+    /// Both ends of a connection through a pipe of this capacity.
     async fn connect(
         &self,
         room: usize,
@@ -136,7 +136,7 @@ async fn the_name_of_a_client_is_in_its_certificate() {
     }
 }
 
-/// TLS takes more than the socket does, so that writing alone shows nothing of a stalled client.
+/// TLS buffers more than the socket, so that writes alone do not show a stalled client.
 #[tokio::test]
 async fn a_client_that_does_not_read_is_disconnected() {
     let both = both("stall", &["someone"]);

@@ -24,7 +24,7 @@ use super::{
     subject_names,
 };
 
-/// What the list of revoked certificates says.
+/// The revocation list.
 #[derive(Clone, Debug)]
 pub(super) enum Revoked {
     /// There is no list.
@@ -182,8 +182,8 @@ fn with_names(error: Error, certificate: &CertificateDer<'_>) -> Error {
 /// Verifies the certificate of a member that is called.
 #[derive(Debug)]
 pub(super) struct ServerVerifier {
-    /// `None` takes any certificate (`--peer-auto-tls`): then the stream is encrypted, and the other
-    /// side is not known.
+    /// `None` accepts any certificate (`--peer-auto-tls`): the stream is encrypted, but the other side is not
+    /// authenticated.
     pub(super) trusted: Option<Arc<TrustedPool>>,
     /// `None` if the pool has no authority.
     pub(super) chain: Option<Arc<WebPkiServerVerifier>>,

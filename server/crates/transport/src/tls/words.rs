@@ -1,4 +1,4 @@
-//! What went wrong in TLS, in the words of Go's libraries: operators of etcd know them and search for them.
+//! Texts of TLS errors as in Go's libraries: operators of etcd know them and search for them.
 
 use std::io;
 

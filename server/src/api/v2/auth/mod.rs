@@ -1,9 +1,9 @@
-//! `/v2/auth`: the switch, users and roles as etcd 3.4 shows them. Users are v3's as well.
+//! `/v2/auth`: enabling, users and roles with etcd 3.4's answers. The users are also v3's.
 //!
-//! What each asks for is listed in `witan_api::access`.
+//! `witan_api::access` lists the access that each route requires.
 //!
-//! Reading order: `api::basic_auth` (who may) → this file (which resource) → `users`, `roles`. What a
-//! change means stands in `witan_replica::machine::auth::path_permissions`.
+//! Reading order: `api::basic_auth` (the caller) → this file (the resource) → `users`, `roles`. Changes are executed by
+//! `witan_replica::machine::auth::path_permissions`.
 
 mod roles;
 mod users;
@@ -161,7 +161,7 @@ pub(super) async fn handle(
     })
 }
 
-/// Executes a request on a resource; its method is one of those that the resource serves.
+/// Executes a request on a resource, with a method that the resource serves.
 async fn serve(
     ctx: &Context,
     request: &HttpRequest,
@@ -210,8 +210,7 @@ where
         .finish())
 }
 
-/// Parses the first JSON value of a body. As in etcd, what follows it is ignored, and `null` is an
-/// empty object.
+/// Parses the first JSON value of a body. As in etcd, bytes after it are ignored, and `null` is an empty object.
 async fn body<T: DeserializeOwned + Default>(
     payload: &mut web::Payload,
 ) -> Result<T, AuthHttpError> {

@@ -133,8 +133,8 @@ async fn create(
     Ok(User { user: name, roles })
 }
 
-/// Returns the bcrypt hash of a password, from the queue of its sender; 400 for one that is too long,
-/// 503 while too many wait.
+/// Returns the bcrypt hash of a password, through the queue of its sender; 400 for one that is too long, 503 while too
+/// many wait.
 async fn hash(
     ctx: &Context,
     sender: PasswordSource<'_>,

@@ -1,4 +1,4 @@
-//! The body of a membership change: `{"peerURLs":[…]}`, judged in the words of etcd's own decoder.
+//! The body of a membership change, `{"peerURLs":[…]}`, with the error texts of etcd's decoder.
 
 use actix_web::{HttpRequest, http::StatusCode, web};
 use serde_json::Value;

@@ -183,12 +183,12 @@ async fn remove(ctx: &Context, id: &str) -> Result<HttpResponse, MembersHttpErro
     Ok(headers::build(&ctx.node, StatusCode::NO_CONTENT).finish())
 }
 
-/// Proposes an addition or a removal; 410 if another request removed the member meanwhile.
+/// Proposes an addition or a removal; 410 if another request removed the member in between.
 async fn replicate(ctx: &Context, change: ChangeMembers) -> Result<(), MembersHttpError> {
     let removed = change.remove;
     match ctx.node.propose(change).await {
         Ok(_) => Ok(()),
-        // another request removed it meanwhile
+        // another request removed it in between
         Err(ProposeError::Refused(member::MembershipError::NotFound)) if removed != 0 => Err(
             MembersHttpError(StatusCode::GONE, format!("{REMOVED}{removed:x}")),
         ),
@@ -227,7 +227,7 @@ async fn members(ctx: &Context) -> Result<MemberRegistry, MembersHttpError> {
     Ok(ctx.node.view().await?.machine.members.clone())
 }
 
-/// Parses an id in hexadecimal digits; anything else is a 404 that repeats the text as it was sent.
+/// Parses an id in hexadecimal digits; anything else is a 404 that repeats the text verbatim.
 fn parse_id(id: &str) -> Result<u64, MembersHttpError> {
     let digits = id.bytes().all(|b| b.is_ascii_hexdigit());
     let number = if digits {

@@ -1,4 +1,4 @@
-//! Peer URLs, judged as etcd judges them.
+//! Validates peer URLs as etcd does.
 
 use witan_gocompat::{text::quote, url};
 

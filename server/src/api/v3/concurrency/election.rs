@@ -31,7 +31,7 @@ const NO_LEADER: &str = "election: no leader";
 const NOT_LEADER: &str = "election: not leader";
 const NO_KEY: &str = "\"leader\" field must be provided";
 
-/// Waits until the caller leads the election; if the caller disconnects meanwhile, its key is deleted.
+/// Waits until the caller leads the election; if the caller disconnects before, its key is deleted.
 pub(in crate::api::v3) async fn campaign(
     ctx: &Context,
     request: CampaignRequest,
@@ -66,7 +66,7 @@ async fn win_election(
                 && let Err(error) =
                     put_value(&ctx, &key, own.create_revision, (&value, lease)).await
             {
-                // it may have disconnected meanwhile
+                // it may have disconnected already
                 let _ = delete_key(&ctx, &key, own.create_revision).await;
                 return Err(error);
             }
@@ -209,7 +209,7 @@ where
     })
 }
 
-/// One who observes.
+/// One observer of an election.
 struct Observer {
     ctx: Context,
     name: Bytes,
@@ -230,7 +230,7 @@ impl Observer {
             let Some(followed) = &mut self.followed else {
                 return self.find().await.transpose();
             };
-            // as in etcd, what a compaction removed is not reported
+            // as in etcd, compacted changes are not reported
             let answer = followed
                 .next()
                 .await?

@@ -23,7 +23,7 @@ use crate::api::{
 /// Error of a lock whose key was deleted with its lease while waiting.
 const EXPIRED: &str = "mutex: session is expired";
 
-/// Waits until the caller owns the lock; if the caller disconnects meanwhile, its key is deleted.
+/// Waits until the caller owns the lock; if the caller disconnects before, its key is deleted.
 pub(in crate::api::v3) async fn lock(
     ctx: &Context,
     request: LockRequest,
@@ -43,8 +43,8 @@ pub(in crate::api::v3) async fn unlock(
     Ok(UnlockResponse { header })
 }
 
-/// Puts the caller's key below the name, waits until it is the oldest, and returns it. Fails with
-/// `EXPIRED` if the key was deleted with its lease meanwhile.
+/// Puts the caller's key below the name, waits until it is the oldest, and returns it. Fails with `EXPIRED` if the key
+/// was deleted with its lease while it waited.
 async fn acquire(ctx: Context, request: LockRequest, gone: CallerGone) -> RpcResult<LockResponse> {
     let lease = session(&ctx, request.lease).await?;
     let key = session_key(&request.name, lease);
@@ -60,7 +60,7 @@ async fn acquire(ctx: Context, request: LockRequest, gone: CallerGone) -> RpcRes
     let there = match waited {
         Ok(()) => kv::range(&ctx, ctx.node.client(), get(&key))
             .await
-            .map(|placed| placed.answer),
+            .map(|answered| answered.answer),
         Err(error) => Err(error),
     };
     match there {

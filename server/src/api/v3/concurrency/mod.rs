@@ -160,7 +160,7 @@ fn open_watch(ctx: &Context, create: WatchCreateRequest, needs_leader: bool) -> 
     Box::pin(watch::watch(ctx, requests, needs_leader))
 }
 
-/// Resolves when the caller has gone.
+/// Resolves when the caller has disconnected.
 struct CallerGone(oneshot::Receiver<()>);
 
 impl CallerGone {

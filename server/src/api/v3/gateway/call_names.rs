@@ -1,4 +1,4 @@
-//! Which verb answers a call of the gateway, made from the table of calls (`witan_api::access`).
+//! Maps the names of the gateway's calls to their functions, from the table of calls (`witan_api::access`).
 
 use actix_web::HttpRequest;
 
@@ -6,13 +6,13 @@ use super::{GatewayError, UnaryCall, unless_disconnected};
 use crate::api::{
     Context,
     v3::{
-        auth, backup, cluster,
+        auth, cluster,
         concurrency::{election, lock},
-        kv, lease, maintenance,
+        kv, lease, maintenance, maintenance_jobs,
     },
 };
 
-/// Runs a call of one row, if that is the one that was asked for.
+/// Runs the call of one row if it is the requested one.
 macro_rules! run {
     (server_stream $($row:tt)+) => {};
     (bidi_stream $($row:tt)+) => {};
@@ -21,11 +21,10 @@ macro_rules! run {
             return unless_disconnected($request, $call.run($verb)).await;
         }
     };
-    (placed $asked:ident $method:literal $call:ident $request:ident $verb:path) => {
+    (large $asked:ident $method:literal $call:ident $request:ident $verb:path) => {
         if $asked == $method {
-            let placed =
-                async |ctx: &Context, request| $verb(ctx, ctx.node.client(), request).await;
-            return $call.run_with_permit(placed).await;
+            let verb = async |ctx: &Context, request| $verb(ctx, ctx.node.client(), request).await;
+            return $call.run_with_permit(verb).await;
         }
     };
     ($unary:ident $asked:ident $method:literal $call:ident $request:ident $verb:path) => {
@@ -41,8 +40,8 @@ macro_rules! dispatch {
             $method:literal $module:ident::$verb:ident($in:ident) -> $out:ident, $access:ident, $paths:tt;
         )+}
     )+})+) => {
-        /// Runs a call that has one answer and returns that as JSON. `NotPost` for calls with streams,
-        /// which are begun elsewhere.
+        /// Runs a call with one answer and returns that as JSON. `NotPost` for calls with streams, which begin
+        /// elsewhere.
         pub(super) async fn run(
             method: &str,
             call: UnaryCall<'_>,

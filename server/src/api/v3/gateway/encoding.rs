@@ -2,7 +2,7 @@
 //! plain strings. In the latter, bytes that are not UTF-8 are base64 in a field with the suffix
 //! [`SUFFIX`], in requests and responses.
 //!
-//! The answers are written here; who reads requests asks [`Encoding::field`] what a name means.
+//! Answers are written here; the readers of requests look up field names by [`Encoding::field`].
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
@@ -21,14 +21,14 @@ pub(super) const SUFFIX: &str = "_base64";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::api) enum Encoding {
     Base64,
-    /// As strings, where they are UTF-8.
+    /// As strings if they are UTF-8.
     Utf8,
 }
 
 /// A field that a request names.
 #[derive(Clone, Copy)]
 pub(super) struct NamedField<'s> {
-    /// Its place in the table.
+    /// Its index in the table.
     pub(super) index: usize,
     pub(super) field: &'s FieldShape,
     /// How this field represents bytes.
@@ -88,8 +88,7 @@ impl Encoding {
     }
 }
 
-/// Converts the base64 of a message, nested messages included, to plain strings where it stands for
-/// UTF-8.
+/// Converts the base64 of a message, nested messages included, to plain strings where the bytes are UTF-8.
 fn plain(value: Value, shape: &MessageShape) -> Value {
     let Value::Object(members) = value else {
         return value;
@@ -116,8 +115,8 @@ fn member((name, value): (String, Value), shape: &MessageShape) -> (String, Valu
     }
 }
 
-/// Decodes base64, or a list of it, to text; `None` if it is not UTF-8. A list needs all of its
-/// elements to be, because they share a name.
+/// Decodes base64, or a list of it, to text; `None` if it is not UTF-8. A list counts as UTF-8 only if all elements
+/// are, because they share a name.
 fn text(value: &Value) -> Option<Value> {
     match value {
         Value::String(base64) => {
@@ -273,7 +272,7 @@ mod tests {
                 r#"{"key":"a","key_base64":"YQ=="}"#,
                 r#"proto: (line 1:12): duplicate field "key_base64""#,
             ),
-            // half a pair is no character, and no bytes stand for it
+            // half of a surrogate pair is no character and encodes no bytes
             (
                 r#"{"key":"\ud800\u0041"}"#,
                 r#"proto: syntax error (line 1:8): invalid escape code "\\u0041" in string"#,
@@ -288,7 +287,7 @@ mod tests {
         assert!(found.is_none());
     }
 
-    /// Text, or whatever.
+    /// UTF-8 or arbitrary bytes.
     fn some_bytes() -> impl Strategy<Value = Bytes> {
         prop_oneof![
             ".{0,6}".prop_map(Bytes::from),

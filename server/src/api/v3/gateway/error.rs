@@ -21,7 +21,7 @@ pub(in crate::api) enum GatewayError {
     Status {
         /// gRPC's code for it.
         code: Code,
-        /// What the client reads.
+        /// The message for the client.
         text: String,
     },
 }
@@ -36,7 +36,7 @@ impl From<RpcError> for GatewayError {
 struct ErrorBodyV36<'a> {
     code: i32,
     message: &'a str,
-    /// As in 3.4: clients of that gateway look for it.
+    /// Only in 3.4's gateway, whose clients read it.
     error: &'a str,
 }
 

@@ -41,7 +41,7 @@ fn value<'a>(scanner: &mut Scanner<'a>) -> ReadResult<&'a [u8]> {
 /// A message that is being built.
 struct JsonpbReader {
     out: MessageWriter,
-    /// Bytes that may still be looked through.
+    /// Bytes that may still be scanned.
     left: usize,
 }
 
@@ -107,7 +107,7 @@ impl JsonpbReader {
         let number = field.number;
         let out = &mut self.out;
         match field.kind {
-            // differs from an empty one, except in a list, where 3.4 would panic
+            // `null` differs from an empty message, except in a list, where 3.4 would panic
             FieldKind::Message(_) if raw == b"null" && !field.list => {}
             FieldKind::Message(shape) => {
                 let nested = out.begin(number);
@@ -127,7 +127,7 @@ impl JsonpbReader {
             FieldKind::Bytes => out.bytes(number, &bytes(raw)?),
             FieldKind::Enum(names) => out.number(number, enumeration(raw, names)?),
             FieldKind::Int64 | FieldKind::Uint64 | FieldKind::Uint32 => {
-                // as if the quotes were not there
+                // the quotes are ignored
                 let bare = raw
                     .strip_prefix(b"\"")
                     .and_then(|raw| raw.strip_suffix(b"\""));
@@ -194,7 +194,7 @@ fn bytes(raw: &[u8]) -> ReadResult<Cow<'_, [u8]>> {
                 .map_err(|at| format!("illegal base64 data at input byte {at}"))
         }
         b'n' => Ok(Cow::Borrowed(b"")),
-        // Go takes a list of numbers for bytes
+        // Go accepts a list of numbers as bytes
         b'[' => items(raw)?
             .into_iter()
             .map(|item| match item {
@@ -326,7 +326,7 @@ mod tests {
             (r#"{"sort_order":true}"#, go("bool", order)),
             (r#"{"keys_only":1}"#, go("number", "bool")),
             ("[]", go("array", "map[string]json.RawMessage")),
-            // the order is the proto's
+            // fields are in the order of the proto
             (r#"{"limit":[],"key":1}"#, go("number", "[]uint8")),
         ] {
             assert_eq!(told::<RangeRequest>(body), expect, "{body}");

@@ -1,8 +1,8 @@
 //! The v3 dialect as JSON over HTTP/1: the same verbs under `/v3` (answers as etcd 3.6 gives them),
 //! `/v3beta` and `/v3alpha` (as 3.4 does).
 //!
-//! Reading order: this file (from request to answer) → `call_names` (which verb) → `streams` → `websocket` →
-//! `encoding` (base64 or plain strings) → `protojson_v36`, `jsonpb_v34` (how the two manners read a body) with `number`,
+//! Reading order: this file (from request to answer) → `call_names` (which verb) → `streams` → `websocket` → `encoding`
+//! (base64 or plain strings) → `protojson_v36`, `jsonpb_v34` (the readers of bodies of both versions) with `number`,
 //! `text` → `error` → `openapi`.
 
 mod call_names;
@@ -36,7 +36,9 @@ use witan_base::{
 use witan_gocompat::json;
 
 use self::{encoding::Encoding, error::GatewayError};
-use super::{RpcResult, authorize, concurrency::election, large_reads::WithPermit, lease, watch};
+use super::{
+    RpcResult, authorize, concurrency::election, fair_semaphore::WithPermit, lease, watch,
+};
 use crate::api::v3::error::RpcError;
 use crate::api::{
     Context,
@@ -45,17 +47,17 @@ use crate::api::{
     reply::{self, BodyError},
 };
 
-/// What etcd lets a gRPC message exceed `--max-request-bytes` by.
+/// The excess over `--max-request-bytes` that etcd allows to a gRPC message.
 const MESSAGE_ALLOWANCE_BYTES: usize = 512 << 10;
 const WATCH: &str = "/etcdserverpb.Watch/Watch";
 const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 const OBSERVE: &str = "/v3electionpb.Election/Observe";
 const SNAPSHOT: &str = "/etcdserverpb.Maintenance/Snapshot";
 
-/// With this header a client asks to be refused while no leader is known.
+/// Header by which a client asks to be refused while no leader is known.
 const REQUIRE_LEADER: &str = "grpc-metadata-hasleader";
 
-/// What carries a token; of the metadata that they become, `token` counts first.
+/// Headers that carry a token; of the resulting metadata, `token` takes precedence.
 const TOKEN_HEADERS: [&str; 3] = [
     "grpc-metadata-token",
     "authorization",
@@ -263,13 +265,12 @@ fn wants_leader(ctx: &Context, request: &HttpRequest) -> Result<bool, GatewayErr
     }
 }
 
-/// Returns the size of the largest body: base64 makes four bytes of three, and some JSON stands around
-/// it.
+/// Returns the size of the largest body: base64 makes four bytes of three, and some JSON surrounds it.
 fn body_bytes_max(ctx: &Context) -> usize {
     (ctx.settings.max_request_bytes + MESSAGE_ALLOWANCE_BYTES) * 2
 }
 
-/// A body on its way through a verb.
+/// A unary call in progress.
 struct UnaryCall<'a> {
     ctx: &'a Context,
     json_format: JsonFormat,
@@ -287,11 +288,11 @@ impl UnaryCall<'_> {
         Q: Shaped + Default + Message + 'static,
         A: Shaped + Serialize + Message + 'static,
     {
-        let placed = async move |ctx: &Context, request| {
+        let verb = async move |ctx: &Context, request| {
             let answer = verb(ctx, request).await;
             answer.map(WithPermit::without)
         };
-        self.run_with_permit(placed).await
+        self.run_with_permit(verb).await
     }
 
     /// Decodes the body, runs the verb and encodes its answer, large ones on another thread. The verb's
@@ -316,11 +317,11 @@ impl UnaryCall<'_> {
         if length > self.message_max {
             return Err(GatewayError::message_too_large(length, self.message_max));
         }
-        let placed = verb(ctx, request).await?;
-        let large = placed.answer.encoded_len() > INLINE_BYTES_MAX;
+        let answered = verb(ctx, request).await?;
+        let large = answered.answer.encoded_len() > INLINE_BYTES_MAX;
         let write = move || {
             let mut json = Vec::new();
-            let written = json_format.encoding.write(&placed.answer, &mut json);
+            let written = json_format.encoding.write(&answered.answer, &mut json);
             written.map(|()| json)
         };
         let written = ctx
@@ -332,8 +333,7 @@ impl UnaryCall<'_> {
     }
 }
 
-/// Decodes one JSON value. As in etcd, an empty body is an empty message and what follows the value
-/// is ignored.
+/// Decodes one JSON value. As in etcd, an empty body is an empty message and bytes after the value are ignored.
 pub(in crate::api) fn decode<Q: Shaped + Default + Message>(
     body: &[u8],
     json_format: JsonFormat,
@@ -356,7 +356,7 @@ fn message<Q: Shaped + Default + Message>(
             json::check_first(body)?;
             jsonpb_v34::read(body, Q::SHAPE)?
         }
-        // 3.4 never read plain bytes, and would not refuse what is no UTF-8
+        // 3.4 never read plain bytes, and accepted invalid UTF-8
         (GatewayVersion::V3_6, _) | (GatewayVersion::V3_4, Encoding::Utf8) => {
             protojson_v36::read(body, Q::SHAPE, encoding).map_err(|fault| match fault {
                 protojson_v36::ReadError::NotJson => json_error(body),
@@ -421,7 +421,7 @@ mod tests {
                     "{body:?}"
                 );
             }
-            // whatever else is wrong before that
+            // the syntax error is reported first
             assert_eq!(refused(r#"{"key":5"#, gateway_version), "unexpected EOF");
             assert_eq!(
                 refused("not json", gateway_version),

@@ -4,7 +4,7 @@ use witan_api::v3::shape::FieldKind;
 
 use witan_gocompat::json::Scanner;
 
-/// Digits of the largest integer, and more than any that is worth writing out.
+/// Digits of the largest integer, and more than any valid number has.
 const DIGITS_MAX: usize = 20;
 
 /// Parses a JSON number for a field of this kind, as the bits of a varint; `None` if it is not whole or
@@ -19,8 +19,8 @@ pub(super) fn in_text(kind: FieldKind, text: &[u8]) -> Option<u64> {
     integer(kind, &leading_integer(text)?)
 }
 
-/// The integer that the text begins with, in plain digits (`1e3` gives `1000`). As in Go's protojson,
-/// no space may surround the text, and whatever follows the number is ignored (`1,x` gives `1`).
+/// The integer that the text begins with, in plain digits (`1e3` gives `1000`). As in Go's protojson, no space may
+/// surround the text, and characters after the number are ignored (`1,x` gives `1`).
 fn leading_integer(text: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(text).ok()?;
     if text.trim().len() != text.len() {

@@ -146,7 +146,7 @@ fn name(reference: &str) -> String {
     reference.trim_start_matches('.').to_owned()
 }
 
-/// All that the protos declare, by full name.
+/// All declarations of the protos, by full name.
 struct Protos<'a> {
     messages: Vec<(String, &'a DescriptorProto)>,
     enums: Vec<(String, &'a EnumDescriptorProto)>,

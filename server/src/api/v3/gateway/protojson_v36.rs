@@ -19,7 +19,7 @@ use super::{
 pub(super) enum ReadError {
     /// The text is no JSON.
     NotJson,
-    /// It is JSON, but not such a message.
+    /// It is JSON, but does not fit the message.
     Refused(String),
 }
 
@@ -36,7 +36,7 @@ type ReadResult<T> = Result<T, ReadError>;
 /// protobuf encoding.
 pub(super) fn read(body: &[u8], shape: &MessageShape, encoding: Encoding) -> ReadResult<Vec<u8>> {
     let mut reader = ProtojsonReader { scanner: Scanner::new(body), body, encoding };
-    // places are told from where the value begins
+    // positions are counted from the beginning of the value
     reader.scanner.peek();
     reader.body = &body[reader.scanner.at()..];
     reader.scanner = Scanner::new(reader.body);
@@ -247,7 +247,7 @@ impl<'a> ProtojsonReader<'a> {
         Ok(closes)
     }
 
-    /// Consumes a value that counts for nothing; its strings must be valid all the same.
+    /// Skips a value; its strings must be valid nevertheless.
     fn skip(&mut self) -> ReadResult<()> {
         let start = self.scanner.at();
         self.scanner.value()?;
@@ -308,7 +308,7 @@ impl<'a> ProtojsonReader<'a> {
         }
     }
 
-    /// Checks that bytes of a string token are UTF-8; the error names the place of the token.
+    /// Checks that bytes of a string token are UTF-8; the error contains the token's position.
     fn utf8(&self, token: &Token<'_>, bytes: &[u8]) -> ReadResult<()> {
         match std::str::from_utf8(bytes) {
             Ok(_) => Ok(()),

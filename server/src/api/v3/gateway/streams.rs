@@ -26,7 +26,7 @@ use crate::api::{
     blocking::{BlockingPool, INLINE_BYTES_MAX},
     client::Disconnect,
     reply::{self, BodyError},
-    v3::snapshot as backup,
+    v3::snapshot,
 };
 
 /// Requests of one body that are processed before the task yields.
@@ -78,8 +78,8 @@ where
     Ok(in_lines(ctx, request, answers, json_format))
 }
 
-/// Begins a stream that has no end of its own. It ends when the client has closed its side, as in etcd: nothing is
-/// heard of a client that goes after that, and a stream that waits for events would keep its connection for hours.
+/// Begins a stream without an end of its own. As in etcd it ends when the client has closed its side: a later
+/// disconnect could not be noticed, and a stream that waits for events would keep its connection for hours.
 pub(super) async fn begin_endless<Q, A, S>(
     ctx: &Context,
     request: &HttpRequest,
@@ -126,7 +126,7 @@ pub(super) async fn snapshot(
         Err(BodyError::Disconnected) => return Err(GatewayError::invalid("unexpected EOF".into())),
     };
     let asked: SnapshotRequest = super::decode(&body, json_format)?;
-    let chunks = backup::snapshot(ctx, asked, false).await?;
+    let chunks = snapshot::snapshot(ctx, asked, false).await?;
     let json_format = JsonFormat { encoding: Encoding::Base64, ..json_format };
     Ok(in_lines(ctx, request, chunks, json_format))
 }

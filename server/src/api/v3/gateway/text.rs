@@ -36,7 +36,7 @@ pub(super) struct Base64Variant {
 }
 
 impl Base64Variant {
-    /// Decodes base64 text, ignoring line breaks; the error is the offset of which Go complains.
+    /// Decodes base64 text, ignoring line breaks; the error is the offset in Go's message.
     pub(super) fn decode(self, text: &[u8]) -> Result<Vec<u8>, usize> {
         let engine = match (self.url, self.padded) {
             (false, true) => &STANDARD_PADDED,
@@ -47,7 +47,7 @@ impl Base64Variant {
         engine.decode(text).or_else(|_| self.decode_slowly(text))
     }
 
-    /// Decodes letter by letter, ignoring line breaks; the error is the offset of which Go complains.
+    /// Decodes letter by letter, ignoring line breaks; the error is the offset in Go's message.
     fn decode_slowly(self, text: &[u8]) -> Result<Vec<u8>, usize> {
         let mut letters = text
             .iter()
@@ -73,7 +73,7 @@ impl Base64Variant {
             if filled == 2 {
                 match letters.next() {
                     Some((_, b'=')) => {}
-                    // as in Go, that is the place of what was read before
+                    // as in Go, this is the position of the character before
                     Some((second, _)) => return Err(second - 1),
                     None => return Err(text.len()),
                 }
@@ -92,7 +92,7 @@ impl Base64Variant {
         Ok(out)
     }
 
-    /// Returns the six bits that a letter stands for; `None` if it is not in the alphabet.
+    /// Returns the six bits of a letter; `None` if it is not in the alphabet.
     fn bits(self, letter: u8) -> Option<u8> {
         Some(match letter {
             b'A'..=b'Z' => letter - b'A',
@@ -107,7 +107,7 @@ impl Base64Variant {
     }
 }
 
-/// Appends the bytes that the two or three letters of an incomplete group stand for.
+/// Appends the bytes of the two or three letters of an incomplete group.
 fn last(out: &mut Vec<u8>, group: u32, filled: usize) {
     match filled {
         2 => out.push((group >> 4).to_le_bytes()[0]),
@@ -122,8 +122,8 @@ pub(super) fn unit(digits: &[u8]) -> Option<u16> {
     u16::from_str_radix(digits, 16).ok()
 }
 
-/// Undoes the escapes of what stands between a JSON string's quotes. Half a surrogate pair and what is
-/// no UTF-8 become replacement characters.
+/// Undoes the escapes in the contents of a JSON string. Halves of surrogate pairs and invalid UTF-8 become replacement
+/// characters.
 pub(super) fn unescape(raw: &[u8]) -> Cow<'_, [u8]> {
     if !raw.contains(&b'\\') {
         return match String::from_utf8_lossy(raw) {
@@ -149,8 +149,7 @@ pub(super) fn unescape(raw: &[u8]) -> Cow<'_, [u8]> {
                 let second = rest.strip_prefix(b"\\u").and_then(unit);
                 let pair = second.map(|second| [first, second]);
                 match pair.and_then(|pair| char::decode_utf16(pair).next()?.ok()) {
-                    // an unpaired surrogate becomes one replacement character together with what
-                    // follows
+                    // an unpaired surrogate and the escape after it become one replacement character
                     Some(letter) if char::from_u32(u32::from(first)).is_none() => {
                         out.push(letter);
                         rest = &rest[6..];
@@ -165,7 +164,7 @@ pub(super) fn unescape(raw: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out.into_bytes())
 }
 
-/// A message on its way to the bytes that prost reads.
+/// A protobuf message that is being built.
 #[derive(Debug, Default)]
 pub(super) struct MessageWriter(Vec<u8>);
 
@@ -199,7 +198,7 @@ impl MessageWriter {
         self.0.extend_from_slice(value);
     }
 
-    /// Begins a nested message as a field, with room for its length, which `end` writes.
+    /// Begins a nested message as a field and leaves space for its length, which `end` writes.
     pub(super) fn begin(&mut self, field: u32) -> Nested {
         self.varint(u64::from(field) << 3 | 2);
         self.0.extend_from_slice(&[0; LENGTH_BYTES]);

@@ -1,8 +1,8 @@
 //! The gateway over a WebSocket, for bidirectional streams (watch, keep-alive): each message is a
 //! request, each response a message.
 //!
-//! As in etcd it is the call by POST, with the messages as its body and the lines of its answer as
-//! messages. Everything runs in sequence, so a client that does not read stops only its own call.
+//! As in etcd, the call is executed as by POST: the messages are its body, and the lines of its answer become messages.
+//! Everything runs in sequence, so a client that does not read stops only its own call.
 
 use std::{collections::VecDeque, convert::Infallible, pin::Pin, time::Duration};
 
@@ -131,7 +131,7 @@ async fn run(
 enum CallState {
     /// It has not answered yet.
     Begun(Pin<Box<dyn Future<Output = HttpResponse>>>),
-    /// What is left of its answer.
+    /// The rest of the answer.
     Answers(BoxBody),
     Done,
 }
@@ -139,14 +139,14 @@ enum CallState {
 /// One connection after its handshake.
 struct WebSocketSession {
     payload: web::Payload,
-    /// Bytes that are no whole frame yet.
+    /// Bytes of an incomplete frame.
     received: BytesMut,
-    /// A message of which more frames are to come.
+    /// A message with further frames to come.
     partial_message: BytesMut,
     /// The longest message.
     bytes_max: usize,
     traffic: Option<ClientBudgets>,
-    /// For a message that is large and not whole.
+    /// Reservation for a large incomplete message.
     reservation: Option<Reservation>,
     /// `None` after the last allowed request.
     requests: Option<mpsc::Sender<Bytes>>,
@@ -169,7 +169,7 @@ enum SocketEvent {
     Received(Result<Bytes, ()>),
     Response(HttpResponse),
     Part(Option<Bytes>),
-    /// The call took the request; `false` if it takes no more.
+    /// The call took the request; `false` if it takes no further ones.
     Taken(bool),
     Ping,
 }
@@ -207,7 +207,7 @@ impl WebSocketSession {
                 }
                 SocketEvent::Part(Some(part)) => {
                     self.send_lines(&part);
-                    // a large answer is always ready; others have their turn between its pieces
+                    // a large answer is always ready; yield to others between its pieces
                     if part.len() > SMALL_BYTES {
                         tokio::task::yield_now().await;
                     }
@@ -218,8 +218,8 @@ impl WebSocketSession {
         }
     }
 
-    /// Sends a ping, or ends the session if `MISSED_PINGS_MAX` of them are unanswered. A session that
-    /// does not read (`listens` is false) goes on.
+    /// Sends a ping, or ends the session if `MISSED_PINGS_MAX` of them are unanswered. A session that does not read
+    /// (`listens` is false) is not ended.
     fn ping(&mut self, listens: bool) {
         if listens && self.missed_pings >= MISSED_PINGS_MAX {
             self.ended = true;
@@ -332,7 +332,7 @@ impl WebSocketSession {
     }
 }
 
-/// Sends a message to the call; false if the call takes no more of them.
+/// Sends a message to the call; false if the call takes no further ones.
 async fn forward(requests: Option<&mpsc::Sender<Bytes>>, asked: &mut BytesMut) -> bool {
     let part = match requests {
         Some(requests) => requests.reserve().await.ok(),

@@ -1,4 +1,4 @@
-//! Compact: forget superseded revisions.
+//! Compact: drops superseded revisions.
 
 use witan_api::v3::etcdserverpb::{CompactionRequest, CompactionResponse};
 use witan_replica::machine::kv;

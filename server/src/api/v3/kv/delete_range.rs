@@ -1,4 +1,4 @@
-//! DeleteRange: delete a key or a range.
+//! DeleteRange: deletes a key or a range.
 
 use witan_api::v3::etcdserverpb::{DeleteRangeRequest, DeleteRangeResponse};
 use witan_base::panics::planted;
@@ -21,10 +21,10 @@ pub(in crate::api::v3) async fn delete_range(
     let delete = operation(request);
     authorize::before(ctx, |caller| caller.delete(&delete)).await?;
     let many = |state: &kv::Kv| state.delete_reads_beyond(&delete, LARGE_READ_KEYS);
-    let place = permit_if(ctx, ctx.node.client(), delete.reads_span(), many).await?;
-    let (done, _place) = match place {
+    let permit = permit_if(ctx, ctx.node.client(), delete.reads_span(), many).await?;
+    let (done, _permit) = match permit {
         None => (authorize::propose(ctx, delete).await?, None),
-        Some(place) => Box::pin(propose_in(ctx, delete, place)).await?,
+        Some(permit) => Box::pin(propose_in(ctx, delete, permit)).await?,
     };
     planted::here("delete");
     let header = header::at(&ctx.node, done.revision);

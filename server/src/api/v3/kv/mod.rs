@@ -1,8 +1,8 @@
-//! The calls of the key space, a file each: what a request must look like, who may send it, what it takes
-//! of the quota, what it is to the core, and what is answered. Keys and values are shared, never copied.
+//! The calls of the key space, a file each: validation, authorization, quota, the operation for the core, and the
+//! answer. Keys and values are shared, never copied.
 //!
-//! Reading order: this file (what they have in common) → `put`, `range`, `delete_range`, `compact` → `txn`,
-//! `overlap`. A range in parts is `range_stream`'s.
+//! Reading order: this file (common parts) → `put`, `range`, `delete_range`, `compact` → `txn`, `overlap`.
+//! `range_stream` sends a range in parts.
 
 mod compact;
 pub(in crate::api) mod delete_range;
@@ -24,9 +24,8 @@ use witan_replica::machine::{
 use super::{
     RpcResult, authorize,
     error_map::Refusal,
-    header,
-    large_reads::{LargeReadPermit, WithPermit},
-    quota,
+    fair_semaphore::{FairPermit, WithPermit},
+    header, quota,
 };
 use crate::api::Context;
 use crate::api::v3::error::RpcError;
@@ -46,23 +45,22 @@ const ENVELOPE_BYTES: usize = 14;
 /// answers.
 const LARGE_READ_KEYS: u64 = 1024;
 
-/// Requests that may take longer than to read so many keys run on another thread. Fewer keep the worker for 1
-/// to 2 ms (5 ms if most of them are deleted); a hand-over would add a third to the CPU of reading and sending
-/// 10,000 pairs.
+/// Requests that may read more keys run on another thread. Fewer keep the worker for 1 to 2 ms (5 ms if most of them
+/// are deleted); a hand-over would add a third to the CPU of reading and sending 10,000 pairs.
 pub(super) const LONG_READ_KEYS: u64 = 16_384;
 
-/// How much work a read may be.
+/// Size class of a read.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ReadSize {
     Small,
-    /// Its answer takes much memory.
+    /// The answer takes much memory.
     Large,
-    /// It would hold up the worker as well.
+    /// It would also block the worker.
     Long,
 }
 
 impl ReadSize {
-    /// By whether the read may be more work, and take longer, than to read so many keys.
+    /// Returns the class of a read that may read this many keys.
     pub(super) fn by(more_than: impl Fn(u64) -> bool, longer_than: impl Fn(u64) -> bool) -> Self {
         if longer_than(LONG_READ_KEYS) {
             Self::Long
@@ -81,30 +79,30 @@ pub(super) async fn read<T: Send + 'static>(
     client: ClientNetwork,
     size: ReadSize,
     work: impl FnOnce() -> T + Send + 'static,
-) -> RpcResult<(T, Option<LargeReadPermit>)> {
+) -> RpcResult<(T, Option<FairPermit>)> {
     match size {
         ReadSize::Small => Ok((work(), None)),
         // a separate future, so that the one of a small read stays small
         ReadSize::Large => Box::pin(read_large(ctx, client, work)).await,
         ReadSize::Long => {
-            let place = Box::pin(ctx.job_limits.large_read(client)).await?;
-            let done = panics::run_blocking(move || (work(), Some(place)));
+            let permit = Box::pin(ctx.job_limits.large_read(client)).await?;
+            let done = panics::run_blocking(move || (work(), Some(permit)));
             done.await.map_err(|_| RpcError::Stopped)
         }
     }
 }
 
-/// Reads on this worker. The permit outlasts the turn of the connection, so that in one turn no more such reads
-/// run than there are permits, however many have come.
+/// Reads on this worker. The permit is held past the current poll of the connection, so that one poll never runs more
+/// such reads than there are permits.
 async fn read_large<T>(
     ctx: &Context,
     client: ClientNetwork,
     work: impl FnOnce() -> T,
-) -> RpcResult<(T, Option<LargeReadPermit>)> {
-    let place = ctx.job_limits.large_read(client).await?;
+) -> RpcResult<(T, Option<FairPermit>)> {
+    let permit = ctx.job_limits.large_read(client).await?;
     let done = work();
     yield_now().await;
-    Ok((done, Some(place)))
+    Ok((done, Some(permit)))
 }
 
 /// Waits for a permit for large reads if a command `spans` ranges and may read `many` keys of the
@@ -114,26 +112,26 @@ async fn permit_if(
     client: ClientNetwork,
     spans: bool,
     many: impl FnOnce(&Kv) -> bool,
-) -> RpcResult<Option<LargeReadPermit>> {
+) -> RpcResult<Option<FairPermit>> {
     if spans && many(&ctx.node.view().await?.machine.kv) {
-        let place = Box::pin(ctx.job_limits.large_read(client)).await?;
-        Ok(Some(place))
+        let permit = Box::pin(ctx.job_limits.large_read(client)).await?;
+        Ok(Some(permit))
     } else {
         Ok(None)
     }
 }
 
-/// Proposes an operation that has a place, and keeps the place until it is applied or has timed out: it is
-/// executed even if the client leaves, and one that leaves could put more into the log meanwhile.
+/// Proposes an operation and holds its permit until it is applied or has timed out: it is executed even if the client
+/// disconnects, so a client that disconnects must not free the permit and put more into the log.
 async fn propose_in<O: Operation<Error: Refusal> + 'static>(
     ctx: &Context,
     operation: O,
-    place: LargeReadPermit,
-) -> RpcResult<(Applied<O::Output>, Option<LargeReadPermit>)> {
+    permit: FairPermit,
+) -> RpcResult<(Applied<O::Output>, Option<FairPermit>)> {
     let ctx = ctx.clone();
     let work = async move { authorize::propose(&ctx, operation).await };
-    let (done, place) = place.run_to_end(work).await?;
-    Ok((done?, Some(place)))
+    let (done, permit) = permit.run_to_end(work).await?;
+    Ok((done?, Some(permit)))
 }
 
 /// Refuses (`RequestTooLarge`) a request whose proposal in etcd would exceed `--max-request-bytes`.

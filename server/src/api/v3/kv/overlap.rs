@@ -1,7 +1,7 @@
 //! Checks that no key is put twice, or put and deleted, by operations of a transaction that can run
 //! together. Refuses exactly what etcd refuses, order of operations included, in O(n log n).
 //!
-//! What an operation must look like by itself is said in its call's file.
+//! Each single operation is validated in its call's file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use witan_api::v3::etcdserverpb::{RequestOp, TxnRequest, request_op::Request};
 use super::RpcResult;
 use crate::api::v3::error::RpcError;
 
-/// What one branch writes, with all that is nested in it.
+/// The writes of one branch, including nested transactions.
 #[derive(Default)]
 pub(super) struct BranchWrites {
     puts: BTreeSet<Bytes>,
@@ -81,8 +81,8 @@ fn merge(into: &mut BTreeSet<Bytes>, mut other: BTreeSet<Bytes>) {
 struct DeletedRanges(BTreeMap<Bytes, Bytes>);
 
 impl DeletedRanges {
-    /// Adds the range of a deletion. A range end of one zero byte is an ordinary end here, before which
-    /// there is no key: so etcd accepts such a delete beside any put.
+    /// Adds the range of a deletion. As in etcd, a range end of one zero byte is an ordinary end here, with no key
+    /// before it, so that such a delete is accepted beside any put.
     fn add(&mut self, key: &Bytes, range_end: &Bytes) {
         let end = if range_end.is_empty() {
             [key, &b"\0"[..]].concat().into()

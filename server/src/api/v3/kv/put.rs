@@ -1,4 +1,4 @@
-//! Put: give a key a value.
+//! Put: sets the value of a key.
 
 use witan_api::v3::etcdserverpb::{PutRequest, PutResponse};
 use witan_base::panics::planted;

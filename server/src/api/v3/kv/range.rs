@@ -1,4 +1,4 @@
-//! Range: read a key or a range at a revision.
+//! Range: reads a key or a range at a revision.
 
 use std::{sync::Arc, time::Instant};
 
@@ -39,11 +39,11 @@ pub(in crate::api::v3) async fn range(
         let reply = view.machine.kv.range(&range);
         reply.map(|reply| response(header, reply))
     };
-    let (answer, place) = read(ctx, client, size, work).await?;
+    let (answer, permit) = read(ctx, client, size, work).await?;
     ctx.v3_metrics.ranged(began.elapsed(), answer.is_ok());
     let answer = answer.map_err(|error| error.in_v3())?;
     ctx.node.ranges_served(1);
-    Ok(WithPermit::new(answer, place))
+    Ok(WithPermit::new(answer, permit))
 }
 
 /// Checks a range and its caller, and returns the state to read: this member's own if the request is

@@ -1,6 +1,6 @@
 //! Txn: compare, then do one of two lists of operations under one revision.
 //!
-//! What two operations may not write together is `overlap`'s.
+//! `overlap` checks which operations may not be combined.
 
 use witan_api::v3::etcdserverpb::{
     Compare, RequestOp, ResponseHeader, ResponseOp, TxnRequest, TxnResponse, compare::TargetUnion,
@@ -9,8 +9,8 @@ use witan_api::v3::etcdserverpb::{
 use witan_replica::machine::kv::{self, OpReply, TxnReply};
 
 use super::{
-    ClientNetwork, Context, Header, LARGE_READ_KEYS, LargeReadPermit, ReadSize, Refusal as _,
-    RpcResult, WithPermit, authorize, delete_range, fits, header, overlap::BranchWrites, permit_if,
+    ClientNetwork, Context, FairPermit, Header, LARGE_READ_KEYS, ReadSize, Refusal as _, RpcResult,
+    WithPermit, authorize, delete_range, fits, header, overlap::BranchWrites, permit_if,
     propose_in, put, quota, range, read,
 };
 use crate::api::v3::error::RpcError;
@@ -18,8 +18,8 @@ use crate::api::v3::error::RpcError;
 /// Transactions with more operations are checked on another thread.
 const LARGE_TXN_OPS: usize = 1024;
 
-/// Transactions below the outermost one. The log's codec reads messages up to 100 levels deep: two
-/// stand around the outermost transaction, and each takes two.
+/// Nesting depth of transactions below the outermost one. The log's codec reads messages up to 100 levels deep: two
+/// surround the outermost transaction, and each nested one takes two.
 const TXNS_NESTED_MAX: usize = 48;
 
 /// Bound on operations and comparisons of a transaction, nested ones included, in units of
@@ -39,7 +39,7 @@ pub(in crate::api::v3) async fn txn(
     }
     authorize::require_credentials(ctx)?;
     let request = checked(ctx, request).await?;
-    let ((reply, revision), place) = if reads_only {
+    let ((reply, revision), permit) = if reads_only {
         let done = read_txn(ctx, client, request).await?;
         ctx.node.ranges_served(done.0.0.replies.len());
         done
@@ -48,7 +48,7 @@ pub(in crate::api::v3) async fn txn(
     };
     let header = header::at(&ctx.node, revision);
     let answer = response(header, reply);
-    Ok(WithPermit::new(answer, place))
+    Ok(WithPermit::new(answer, permit))
 }
 
 /// Checks the operations of a transaction, each alone and all together; above `LARGE_TXN_OPS` the
@@ -62,8 +62,8 @@ async fn checked(ctx: &Context, request: TxnRequest) -> RpcResult<TxnRequest> {
     Box::pin(ctx.blocking.run(check)).await?
 }
 
-/// What a transaction answers, the revision after it, and the place that it has.
-type TxnDone = ((kv::TxnReply, i64), Option<LargeReadPermit>);
+/// Reply of a transaction, the revision after it, and its permit.
+type TxnDone = ((kv::TxnReply, i64), Option<FairPermit>);
 
 /// Authorizes a transaction, checks the quota and proposes it; one that may read more than
 /// `LARGE_READ_KEYS` keys waits for a permit first.
@@ -76,33 +76,33 @@ async fn write_txn(
     let txn = operation(request);
     authorize::before(ctx, |caller| caller.txn(&txn)).await?;
     quota::admit(ctx, cost).await?;
-    let (txn, place) = if txn.compares_values() {
+    let (txn, permit) = if txn.compares_values() {
         Box::pin(within_compared(ctx, client, txn)).await?
     } else {
         let many = |state: &kv::Kv| state.txn_reads_more_than(&txn, LARGE_READ_KEYS);
-        let place = permit_if(ctx, client, txn.reads_spans(), many).await?;
-        (txn, place)
+        let permit = permit_if(ctx, client, txn.reads_spans(), many).await?;
+        (txn, permit)
     };
-    let (done, place) = match place {
+    let (done, permit) = match permit {
         None => (authorize::propose(ctx, txn).await?, None),
-        Some(place) => Box::pin(propose_in(ctx, txn, place)).await?,
+        Some(permit) => Box::pin(propose_in(ctx, txn, permit)).await?,
     };
-    Ok(((done.output, done.revision), place))
+    Ok(((done.output, done.revision), permit))
 }
 
-/// Waits for a permit for large reads, and refuses (`AnswerTooLarge`) a transaction that compares or sorts
-/// too many bytes of values in the present state: nothing else is applied meanwhile.
+/// Waits for a permit for large reads, and refuses (`AnswerTooLarge`) a transaction that compares or sorts too many
+/// bytes of values in the present state: while it runs, no other entry is applied.
 async fn within_compared(
     ctx: &Context,
     client: ClientNetwork,
     txn: kv::Txn,
-) -> RpcResult<(kv::Txn, Option<LargeReadPermit>)> {
+) -> RpcResult<(kv::Txn, Option<FairPermit>)> {
     let view = ctx.node.view().await?;
     let work = move || (view.machine.kv.txn_compares_too_much(&txn), txn);
-    let ((too_much, txn), place) = read(ctx, client, ReadSize::Long, work).await?;
+    let ((too_much, txn), permit) = read(ctx, client, ReadSize::Long, work).await?;
     match too_much {
         true => Err(RpcError::AnswerTooLarge),
-        false => Ok((txn, place)),
+        false => Ok((txn, permit)),
     }
 }
 
@@ -122,9 +122,9 @@ async fn read_txn(ctx: &Context, client: ClientNetwork, request: TxnRequest) -> 
         |keys| kv.txn_reads_longer_than(&txn, keys),
     );
     let work = move || view.machine.kv.read_txn(&txn);
-    let (reply, place) = read(ctx, client, size, work).await?;
+    let (reply, permit) = read(ctx, client, size, work).await?;
     let reply = reply.map_err(|error| error.in_v3())?;
-    Ok(((reply, revision), place))
+    Ok(((reply, revision), permit))
 }
 
 /// Iterates over the operations of both branches.
@@ -132,8 +132,8 @@ fn ops(request: &TxnRequest) -> impl Iterator<Item = &RequestOp> {
     request.success.iter().chain(&request.failure)
 }
 
-/// Whether a transaction consists of ranges alone. As in etcd, a nested transaction counts as a write,
-/// whatever is in it.
+/// Whether a transaction consists of ranges alone. As in etcd, a nested transaction counts as a write, even if it only
+/// reads.
 fn reads_only(request: &TxnRequest) -> bool {
     ops(request).all(|op| matches!(op.request, Some(Request::RequestRange(_))))
 }
@@ -155,8 +155,7 @@ pub(in crate::api) fn check(request: &TxnRequest, ops_max: usize) -> RpcResult<(
     overlaps(request)
 }
 
-/// Checks each operation by itself, in linear time. Returns how many operations and comparisons there
-/// are.
+/// Checks each operation separately, in linear time. Returns the number of operations and comparisons.
 fn operations(request: &TxnRequest, ops_max: usize) -> RpcResult<usize> {
     let total = ops_max.saturating_mul(TXN_LISTS_MAX);
     let mut left = total;
@@ -206,12 +205,12 @@ fn overlaps(request: &TxnRequest) -> RpcResult<()> {
     Ok(())
 }
 
-/// Returns the bytes of the quota that a transaction takes: those of its larger branch.
+/// Returns the bytes of a transaction that count against the quota: those of its larger branch.
 fn quota_bytes(request: &TxnRequest) -> u64 {
     quota_bytes_of_ops(&request.success).max(quota_bytes_of_ops(&request.failure))
 }
 
-/// Returns the bytes of the quota that operations take: those of puts and nested transactions.
+/// Returns the bytes of operations that count against the quota: those of puts and nested transactions.
 fn quota_bytes_of_ops(ops: &[RequestOp]) -> u64 {
     ops.iter()
         .map(|op| match &op.request {
@@ -265,7 +264,7 @@ fn compare(compare: Compare) -> kv::Compare {
 /// Converts a reply to a response; the headers of its operations hold their revision alone.
 pub(in crate::api) fn response(header: Header, reply: TxnReply) -> TxnResponse {
     let responses = reply.replies.into_iter().map(|(reply, revision)| {
-        // an operation's own header carries nothing but the revision
+        // as in etcd, an operation's own header has only the revision
         let header = Some(ResponseHeader { revision, ..Default::default() });
         let response = match reply {
             OpReply::Range(reply) => Response::ResponseRange(range::response(header, reply)),
@@ -364,7 +363,7 @@ mod tests {
         );
     }
 
-    /// Lists within the bound, nested so that together they are far beyond it.
+    /// Lists within the bound, nested so that their total is far beyond it.
     #[test]
     fn nesting_does_not_multiply_without_bound() {
         let range = || RequestOp {

@@ -12,12 +12,12 @@ use super::{
     watchers::{StreamWatchers, Watcher},
 };
 
-/// What is ready to be sent.
+/// A response, or several equal ones, ready to be sent.
 #[derive(Debug)]
 pub(super) enum ReadyResponse {
-    /// An answer as it is.
+    /// A single response.
     Response(Box<WatchResponse>),
-    /// The same answer to several watchers, made one by one: a stream may have a million.
+    /// The same response for several watchers, made one by one: a stream may have a million.
     Repeated {
         answer: Box<WatchResponse>,
         recipients: Recipients,
@@ -25,7 +25,7 @@ pub(super) enum ReadyResponse {
     /// Events for the synced watchers of a group.
     Synced {
         group_id: WatcherGroupId,
-        /// Who had them already.
+        /// The last watcher that got them; `None` before the first one.
         after: Option<i64>,
         events: Vec<WatchEvent>,
     },
@@ -37,12 +37,12 @@ pub(super) enum ReadyResponse {
     },
 }
 
-/// Who gets a repeated answer.
+/// Recipients of a repeated answer.
 #[derive(Debug)]
 pub(super) enum Recipients {
     /// These watchers.
     Watchers(std::vec::IntoIter<i64>),
-    /// No watcher in particular, so many times.
+    /// No watcher in particular, this many times.
     Stream(u32),
 }
 
@@ -318,7 +318,7 @@ mod tests {
         let more: Vec<bool> = parts.iter().map(|part| part.fragment).collect();
         assert_eq!(more, [true, true, false]);
         assert!(parts.iter().all(|part| part.watch_id == 7));
-        // an event that is larger than a part stands alone
+        // an event that is larger than a part is sent alone
         assert!(parts[0].encoded_len() < 500 && parts[2].encoded_len() < 500);
     }
 }

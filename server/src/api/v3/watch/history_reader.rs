@@ -42,8 +42,8 @@ pub(super) struct Compacted(pub(super) i64);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ResumePoint {
     pub(super) revision: i64,
-    /// The place of that revision, once it is known.
-    pub(super) place: Option<Location>,
+    /// The location of that revision, if it is known.
+    pub(super) location: Option<Location>,
 }
 
 impl EventBatch {
@@ -55,7 +55,7 @@ impl EventBatch {
 
     /// Whether a change of this revision may be added: the batch is not full, or it has begun the
     /// revision.
-    fn takes(&self, revision: i64) -> bool {
+    fn accepts(&self, revision: i64) -> bool {
         !self.is_full()
             || self
                 .events
@@ -106,13 +106,13 @@ impl HistoryStates {
         prev_kv: bool,
     ) -> Result<Vec<EventBatch>, Compacted> {
         let mut batches = vec![EventBatch::default()];
-        for place in std::iter::once(touched.first).chain(touched.more.iter().copied()) {
+        for location in std::iter::once(touched.first).chain(touched.more.iter().copied()) {
             let states = std::iter::once(&self.current).chain(self.older.iter().rev());
-            let mut found = states.filter_map(|kv| Some((kv, kv.change_at(place)?)));
+            let mut found = states.filter_map(|kv| Some((kv, kv.change_at(location)?)));
             let (kv, written) = found.next().ok_or(Compacted(self.current.compacted()))?;
             let full = batches
                 .last()
-                .is_none_or(|last| !last.takes(written.revision()));
+                .is_none_or(|last| !last.accepts(written.revision()));
             if full {
                 batches.push(EventBatch::default());
             }
@@ -142,20 +142,20 @@ impl HistoryStates {
             RangeEnd::At(_) | RangeEnd::Never => None,
         };
         let stopped = match rest {
-            Some(places) => {
-                let all = places
+            Some(locations) => {
+                let all = locations
                     .into_iter()
-                    .filter_map(|place| Some((place, kv.change_at(place)?)));
+                    .filter_map(|location| Some((location, kv.change_at(location)?)));
                 read(kv, span, (at.revision, end), all, &mut batch, prev_kv)
             }
             None => {
-                let all = kv.changes_from(at.place.unwrap_or_else(|| kv.seek(at.revision)));
+                let all = kv.changes_from(at.location.unwrap_or_else(|| kv.seek(at.revision)));
                 read(kv, span, (at.revision, end), all, &mut batch, prev_kv)
             }
         };
         *from = match stopped {
             Some(next) => Some(next),
-            None if end < until => Some(ResumePoint { revision: end + 1, place: None }),
+            None if end < until => Some(ResumePoint { revision: end + 1, location: None }),
             None => None,
         };
         Ok(batch)
@@ -189,7 +189,7 @@ fn read<'a>(
 ) -> Option<ResumePoint> {
     let mut seen = 0;
     let mut begun = i64::MIN;
-    for (place, written) in changes {
+    for (location, written) in changes {
         let revision = written.revision();
         if revision < first {
             continue;
@@ -203,8 +203,8 @@ fn read<'a>(
         } else {
             SCAN_MAX
         };
-        if revision != begun && (seen >= scan_max || (wanted && !batch.takes(revision))) {
-            return Some(ResumePoint { revision, place: Some(place) });
+        if revision != begun && (seen >= scan_max || (wanted && !batch.accepts(revision))) {
+            return Some(ResumePoint { revision, location: Some(location) });
         }
         begun = revision;
         seen += 1;
@@ -242,7 +242,7 @@ mod tests {
     /// Reads to the end; how many events each batch has.
     fn batches(states: &HistoryStates, span: &WatchRange, from: i64) -> Vec<usize> {
         let until = states.current.revision();
-        let mut from = Some(ResumePoint { revision: from, place: None });
+        let mut from = Some(ResumePoint { revision: from, location: None });
         let (mut counts, mut next) = (Vec::new(), None);
         while from.is_some() {
             let batch = states
@@ -268,7 +268,7 @@ mod tests {
         }
         let mut kv = Kv::default();
         (0..10).for_each(|_| put(&mut kv, "k", BATCH_BYTES_MAX / 4));
-        // each event has the pair before, but for the first
+        // each event has the previous pair, except the first
         assert_eq!(
             batches(&states(&kv), &WatchRange::new(b"k", b""), 1),
             [3, 2, 2, 2, 1]
@@ -287,16 +287,16 @@ mod tests {
             batches(&states(&kv), &WatchRange::new(b"a", b"c"), 1),
             [0, 0, 1]
         );
-        // a batch that has begun takes what is near
+        // the batch also takes changes of neighboring revisions
         others(&mut kv, SCAN_MAX - 2);
         put(&mut kv, "b", 1);
         let span = WatchRange::new(b"a", b"c");
         let mut from =
-            Some(ResumePoint { revision: 2 * UNWANTED_SCAN_MAX as i64 + 2, place: None });
+            Some(ResumePoint { revision: 2 * UNWANTED_SCAN_MAX as i64 + 2, location: None });
         let batch = states(&kv).changes_since(&span, &mut from, kv.revision(), false, true);
         assert_eq!(batch.expect("not lost").events.len(), 2);
         assert!(from.is_none());
-        // a key knows its own way
+        // changes of one key are found by its links
         let first = kv.revision();
         assert_eq!(
             batches(&states(&kv), &WatchRange::new(b"b", b""), first),
@@ -312,12 +312,13 @@ mod tests {
         let mut kv = Kv::default();
         (0..5).for_each(|_| put(&mut kv, "k", 1));
         let before = Arc::new(kv.clone());
-        let place = before.seek(0);
+        let location = before.seek(0);
         apply(&mut kv, KvOperation::Compact(Compact { revision: 6 }));
         put(&mut kv, "k", 1);
         let mut states = states(&kv);
         let span = WatchRange::new(b"k", b"");
-        let touched = PendingChanges { revision: 2, first: place, more: Vec::new(), rest: false };
+        let touched =
+            PendingChanges { revision: 2, first: location, more: Vec::new(), rest: false };
         assert!(states.at_locations(&touched, false).is_err());
         states.older.push(before);
         assert_eq!(
@@ -327,7 +328,7 @@ mod tests {
             1
         );
         assert_eq!(batches(&states, &span, 2), [5, 1]);
-        let mut from = Some(ResumePoint { revision: 2, place: None });
+        let mut from = Some(ResumePoint { revision: 2, location: None });
         let lost = states.changes_since(&span, &mut from, 7, false, false);
         assert_eq!(lost.expect_err("it does not keep up"), Compacted(6));
     }

@@ -18,8 +18,8 @@ pub(super) const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Changes read before the task yields.
 pub(super) const SCAN_MAX: usize = 4096;
 
-/// The same while none of them is wanted: nothing limits how often a client has such changes read, and
-/// other clients of the worker wait while thousands of streams do.
+/// The same while no watcher wants any of them: a client can cause such reads without limit, and other clients of the
+/// worker wait while thousands of streams do.
 pub(super) const UNWANTED_SCAN_MAX: usize = 512;
 
 /// Changes of one key that are found by its links; for more, the history is scanned.
@@ -31,5 +31,5 @@ pub(super) const LEADER_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Consecutive checks without a leader that end the stream, as in etcd.
 pub(super) const LEADERLESS_MAX: u32 = 3;
 
-/// What etcd lets a gRPC message exceed `--max-request-bytes` by; fragments are that large.
+/// The excess over `--max-request-bytes` that etcd allows to a gRPC message; fragments are that large.
 pub(super) const FRAGMENT_ALLOWANCE_BYTES: usize = 512 << 10;

@@ -1,12 +1,11 @@
 //! Watch: streams of changes, for gRPC and for JSON alike.
 //!
-//! A [`Session`] is one stream with all its watchers. When polled for its next response it takes a
-//! request, reads a batch of history, or sleeps. So a client that does not read stops only its own
-//! session, which holds one batch.
+//! A [`Session`] is one stream with all its watchers. When polled for its next response it takes a request, reads a
+//! batch of history, or sleeps. So a client that does not read stops only its own session, which holds one batch.
 //!
-//! Reading order: `limits` → `watcher_group` → `watchers` (who watches what) → `history_reader` (history to events) →
-//! `unsynced` (whose turn it is) → `delivery` (events to answers) → `progress`, `leader_monitor`, `permission` →
-//! `session` (all of it in turn).
+//! Reading order: `limits` → `watcher_group` → `watchers` (the watchers and their ranges) → `history_reader` (history
+//! to events) → `unsynced` (their order) → `delivery` (events to answers) → `progress`, `leader_monitor`, `permission`
+//! → `session` (the loop over all of it).
 
 mod delivery;
 mod history_reader;

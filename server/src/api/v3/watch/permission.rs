@@ -17,7 +17,7 @@ use crate::api::{
     v3::{RpcResult, authorize, error_map::Refusal as _},
 };
 
-/// Ranges that are judged at once when users or roles change, before the task yields.
+/// Ranges that are checked at once when users or roles change, before the task yields.
 const CHECKED_AT_ONCE: usize = 1024;
 
 /// Auth state of the last check of a stream.
@@ -68,8 +68,8 @@ impl PermissionState {
         })
     }
 
-    /// Returns the watchers that may not read their range any more, grouped by the reason; none unless
-    /// users or roles have changed since the last call.
+    /// Returns the watchers that lost the permission to read their range, grouped by the reason; none unless users or
+    /// roles have changed since the last call.
     pub(super) async fn denied(
         &mut self,
         ctx: &Context,
@@ -113,7 +113,7 @@ impl PermissionState {
     }
 }
 
-/// Returns the end of a range as a request has it: empty for one key, a zero byte for no end.
+/// Returns the end of a range in the form of requests: empty for one key, a zero byte for no end.
 fn range_end(span: &WatchRange) -> &[u8] {
     match &span.end {
         RangeEnd::One => b"",
@@ -124,6 +124,6 @@ fn range_end(span: &WatchRange) -> &[u8] {
 
 /// Formats an error as Go prints a status, which is what etcd gives as the reason.
 pub(super) fn status_text(error: RpcError) -> String {
-    // Go names codes as they are named here
+    // the codes have the same names in Go
     format!("rpc error: code = {:?} desc = {error}", error.code())
 }

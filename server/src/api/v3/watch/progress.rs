@@ -47,7 +47,7 @@ impl ProgressNotifier {
         }
     }
 
-    /// Resolves when the periodic notification is due; never while there is no timer.
+    /// Resolves when the periodic notification is due; never without a timer.
     pub(super) async fn due(&mut self) {
         match &mut self.timer {
             Some(timer) => timer.await,
@@ -63,8 +63,8 @@ impl ProgressNotifier {
         self.timer = None;
     }
 
-    /// Returns who gets a notification that everything up to `notified_revision` was read: ids of
-    /// watchers, and how many requests are answered. `caught_up` says that no watcher is unsynced.
+    /// Returns the recipients of a notification that everything up to `notified_revision` was read: ids of watchers,
+    /// and how many requests are answered. `caught_up` says that no watcher is unsynced.
     pub(super) fn recipients(
         &mut self,
         watchers: &mut StreamWatchers,

@@ -113,7 +113,7 @@ impl<R> Session<R> {
                 self.ctx.v3_metrics.watchers.inc();
                 if unsynced {
                     self.ctx.v3_metrics.slow_watchers.inc();
-                    let from = ResumePoint { revision: request.start_revision, place: None };
+                    let from = ResumePoint { revision: request.start_revision, location: None };
                     self.unsynced.add(id, from, published);
                 }
                 WatchResponse {
@@ -175,8 +175,7 @@ impl<R> Session<R> {
         true
     }
 
-    /// Cancels the watchers that may not read their range any more, after a change of users or
-    /// roles.
+    /// Cancels the watchers that lost the permission to read their range, after a change of users or roles.
     async fn recheck_permissions(&mut self) -> Result<(), Status> {
         let denied = self
             .permission_state
@@ -263,7 +262,7 @@ impl<R> Session<R> {
                 let unread = if touched.rest {
                     UnreadChanges::FromRevision(ResumePoint {
                         revision: touched.revision,
-                        place: Some(touched.first),
+                        location: Some(touched.first),
                     })
                 } else {
                     UnreadChanges::Locations(touched)
@@ -471,7 +470,7 @@ where
         match request {
             Some(Ok(request)) => self.serve(request).await?,
             Some(Err(status)) => return Err(status),
-            // it wants to hear on
+            // the client has closed its side and still gets events
             None => self.requests = None,
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! The unsynced watchers of a stream, which read history in turns.
+//! The unsynced watchers of a stream, which read history in round-robin order.
 
 use std::{
     collections::BTreeMap,
@@ -25,9 +25,8 @@ impl UnsyncedWatchers {
         self.created = self.created.max(created);
     }
 
-    /// Takes the watcher whose turn it is, to be read up to `notified_revision`. None is ready while that
-    /// is below a revision that the client knows from the answer to a creation: the header of the events
-    /// would go back behind it.
+    /// Takes the next watcher, to be read up to `notified_revision`. None is ready while that is below a revision that
+    /// the client knows from the answer to a creation: revisions in headers must not decrease.
     pub(super) fn take_next(&mut self, notified_revision: i64) -> Option<(i64, ResumePoint)> {
         if !self.is_ready(notified_revision) {
             return None;
@@ -82,7 +81,7 @@ mod tests {
     use super::*;
 
     fn from(revision: i64) -> ResumePoint {
-        ResumePoint { revision, place: None }
+        ResumePoint { revision, location: None }
     }
 
     /// Answers to writes leave before the streams are notified.

@@ -25,8 +25,8 @@ impl WatcherGroup {
         Self { span, members: WatcherIds::One(id), prev_kv: 0 }
     }
 
-    /// Returns the watcher with the next id above `id`, for `None` the first; `None` if there is no
-    /// further one.
+    /// Returns the watcher with the next id above `id`, for `None` the first; `None` after the last
+    /// one.
     pub(super) fn after(&self, id: Option<i64>) -> Option<i64> {
         match &self.members {
             WatcherIds::One(one) => Some(*one).filter(|one| id.is_none_or(|id| *one > id)),

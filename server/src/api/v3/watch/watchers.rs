@@ -55,7 +55,7 @@ pub(super) struct Watcher {
     pub(super) flags: WatcherFlags,
 }
 
-/// Why a watcher was not created, as etcd says it.
+/// Why a watcher was not created, with etcd's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum WatchError {
     #[error("mvcc: watcher range is empty")]
@@ -226,8 +226,8 @@ impl StreamWatchers {
         Ok((group_id, published))
     }
 
-    /// Removes a watcher and returns it, with the id of its group if it was the last one in it; `None`
-    /// if there is no such watcher.
+    /// Removes a watcher and returns it, with the id of its group if it was the last one in it; `None` if it does not
+    /// exist.
     pub(super) fn cancel(
         &mut self,
         reader: &WatchStream,
@@ -250,7 +250,7 @@ impl StreamWatchers {
         Some((watcher, Some(watcher.group_id)))
     }
 
-    /// Marks a watcher as compacted: it gets no more events.
+    /// Marks a watcher as compacted: it gets no further events.
     pub(super) fn mark_compacted(&mut self, id: i64) {
         let Some(watcher) = self.by_id.get_mut(&id).filter(|w| !w.flags.compacted) else {
             return;

@@ -46,7 +46,7 @@ pub struct User {
     )]
     pub options: ::core::option::Option<UserAddOptions>,
 }
-/// What may be done to the keys of one range.
+/// A permission for the keys of one range.
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

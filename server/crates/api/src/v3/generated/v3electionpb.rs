@@ -18,7 +18,7 @@ pub struct CampaignRequest {
         with = "crate::v3::json::int64"
     )]
     pub lease: i64,
-    /// What the leader announces.
+    /// Value that the leader announces.
     #[prost(bytes = "bytes", tag = "3")]
     #[serde(
         rename = "value",

@@ -1,5 +1,4 @@
-//! Calls that read the whole store. They run on other threads, on a frozen view, only a few at a
-//! time.
+//! Calls that read the whole store, on other threads and from a frozen view. Only a few run at once.
 
 use std::time::Instant;
 
@@ -12,8 +11,8 @@ use witan_snapshot as snapshot;
 use super::{
     RpcResult,
     error_map::Refusal as _,
+    fair_semaphore::{FairPermit, FairSemaphore},
     header,
-    large_reads::{LargeReadPermit, LargeReadPermits},
 };
 use crate::api::v3::error::RpcError;
 use crate::api::{Context, blocking::run_in};
@@ -31,41 +30,40 @@ const SNAPSHOTS_MAX: usize = 8;
 /// the limits.
 #[derive(Clone, Debug)]
 pub struct JobLimits {
-    scans: LargeReadPermits,
-    reads: LargeReadPermits,
-    snapshots: LargeReadPermits,
+    scans: FairSemaphore,
+    reads: FairSemaphore,
+    snapshots: FairSemaphore,
 }
 
 impl Default for JobLimits {
     fn default() -> Self {
         Self {
-            scans: LargeReadPermits::new(SCANS_MAX),
-            reads: LargeReadPermits::new(LARGE_READS_MAX),
-            snapshots: LargeReadPermits::new(SNAPSHOTS_MAX),
+            scans: FairSemaphore::new(SCANS_MAX),
+            reads: FairSemaphore::new(LARGE_READS_MAX),
+            snapshots: FairSemaphore::new(SNAPSHOTS_MAX),
         }
     }
 }
 
 impl JobLimits {
-    /// Takes a place for a client's snapshot; `None` if all places, or those of the client's network,
-    /// are taken.
-    pub(super) fn snapshot(&self, client: ClientNetwork) -> Option<LargeReadPermit> {
+    /// Takes a permit for a client's snapshot; `None` if all permits, or those of the client's network, are taken.
+    pub(super) fn snapshot(&self, client: ClientNetwork) -> Option<FairPermit> {
         self.snapshots.try_take(client)
     }
 
-    /// Waits for a place for a client's request that reads many keys.
-    pub(super) async fn large_read(&self, client: ClientNetwork) -> RpcResult<LargeReadPermit> {
+    /// Waits for a permit for a client's request that reads many keys.
+    pub(super) async fn large_read(&self, client: ClientNetwork) -> RpcResult<FairPermit> {
         self.reads.take(client).await
     }
 
-    /// Runs `work` on another thread as soon as there is a place for a scan of the client.
+    /// Runs `work` on another thread as soon as the client has a permit for a scan.
     async fn run<T: Send + 'static>(
         &self,
         client: ClientNetwork,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> RpcResult<T> {
-        let place = self.scans.take(client).await?;
-        let done = run_in(place, move || {
+        let permit = self.scans.take(client).await?;
+        let done = run_in(permit, move || {
             planted::here("job");
             work()
         });
@@ -110,7 +108,7 @@ pub(super) async fn defragment(
     _request: DefragmentRequest,
 ) -> RpcResult<DefragmentResponse> {
     let begun = Instant::now();
-    let _place = ctx.job_limits.scans.take(ctx.node.client()).await?;
+    let _permit = ctx.job_limits.scans.take(ctx.node.client()).await?;
     tracing::info!("starting defragment");
     let inflight = ctx.v3_metrics.one_defrag();
     ctx.node.rewrite().await?;
