@@ -2,10 +2,7 @@
 
 use witan_replica::replica::Replica;
 
-use crate::{
-    scenario::Bug,
-    world::{Event, World},
-};
+use crate::world::{Event, World};
 
 /// The steps of a checkpoint; a crash may come between any two.
 #[derive(Clone, Copy, Debug)]
@@ -75,9 +72,6 @@ impl World {
         self.trace.line(self.now, || {
             format!("m{} writes a checkpoint at {index}", place + 1)
         });
-        if self.scenario.bug == Bug::CutAboveDurable {
-            self.disks[place].cut(index + 1);
-        }
         true
     }
 

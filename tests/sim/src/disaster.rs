@@ -287,11 +287,7 @@ impl World {
         if self.disaster.found.is_none() {
             self.disaster.found = Some(Found::of(recovered, id)?);
         }
-        let forced = match self.scenario.bug.in_core() {
-            Some(fault) => Replica::force_new_cluster_with(recovered, id, fault),
-            None => Replica::force_new_cluster(recovered, id),
-        }?;
-        if let Some(forced) = forced {
+        if let Some(forced) = Replica::force_new_cluster(recovered, id)? {
             self.disaster.members = Some(forced.members);
             let chance = &mut self.disaster.chance;
             let cut = self.phase == Phase::Chaos && chance.chance(CUT_PERCENT);

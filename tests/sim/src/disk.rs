@@ -19,7 +19,7 @@ use files::Files;
 use witan_replica::{
     host::{LogBatch, LogRecord, Recovered},
     machine::{
-        record::{CorruptRecord, RecordChange, VIEW},
+        record::{CorruptRecord, RecordChange},
         view::View,
     },
 };
@@ -28,7 +28,6 @@ use crate::{
     data_directory::InterruptedStep,
     net::{records_of, view_of},
     rng::Rng,
-    scenario::Bug,
 };
 
 /// Checkpoint records by key.
@@ -93,7 +92,6 @@ impl Log {
 /// The disk of one member.
 #[derive(Debug)]
 pub struct Disk {
-    bug: Bug,
     live: Log,
     durable: Log,
     /// Written since the last sync, in order.
@@ -107,9 +105,8 @@ pub struct Disk {
 
 impl Disk {
     /// The disk of a member that has never run: the genesis is its checkpoint.
-    pub(crate) fn new(genesis: &View, bug: Bug) -> Self {
+    pub(crate) fn new(genesis: &View) -> Self {
         Self {
-            bug,
             live: Log::default(),
             durable: Log::default(),
             unsynced: Vec::new(),
@@ -128,20 +125,12 @@ impl Disk {
 
     /// Makes everything written to the log durable.
     pub(crate) fn sync(&mut self) {
-        if self.bug == Bug::SyncLies {
-            return;
-        }
         for batch in self.unsynced.drain(..) {
             self.durable.write(&batch);
             if let Some(files) = &mut self.files {
                 files.directory.append(&batch);
             }
         }
-    }
-
-    /// A sync has failed, and what it was to write is lost, though reads still show it.
-    pub(crate) fn lose_unsynced(&mut self) {
-        self.unsynced.clear();
     }
 
     /// Replaces everything by a received snapshot, atomically and durably; terms and votes stay.
@@ -237,18 +226,10 @@ impl Disk {
     }
 
     fn crash_checkpoint(&mut self, rng: &mut Rng) {
-        if let Some(written) = self.written.take() {
-            if self.bug == Bug::CheckpointNotAtomic {
-                let position = written
-                    .records
-                    .get(&vec![VIEW])
-                    .cloned()
-                    .unwrap_or_default();
-                self.newest.records.insert(vec![VIEW], position);
-                self.newest.index = written.index;
-            } else if rng.chance(50) {
-                self.older = Some(std::mem::replace(&mut self.newest, written));
-            }
+        if let Some(written) = self.written.take()
+            && rng.chance(50)
+        {
+            self.older = Some(std::mem::replace(&mut self.newest, written));
         }
         if self.older.is_some()
             && rng.chance(FALLBACK_PERCENT)

@@ -15,7 +15,7 @@ use crate::{
     invariants::{Fact, Ident, fingerprint},
     net::Packet,
     oracle::{Ask, End},
-    scenario::{Bug, UNITS_PER_TICK},
+    scenario::UNITS_PER_TICK,
     world::{Event, Phase, World},
 };
 
@@ -144,14 +144,7 @@ impl<'a> Turn<'a> {
     fn failed_sync(&mut self) {
         self.world.counts.failed_syncs += 1;
         self.trace(|id| format!("the disk of m{id} fails to sync"));
-        match self.world.scenario.bug {
-            Bug::SyncErrorIgnored => self.world.disks[self.place].lose_unsynced(),
-            Bug::None
-            | Bug::Core(_)
-            | Bug::CheckpointNotAtomic
-            | Bug::CutAboveDurable
-            | Bug::SyncLies => self.crashed = true,
-        }
+        self.crashed = true;
     }
 
     fn acknowledge(&mut self, batch: &[Applied]) {
@@ -317,7 +310,8 @@ impl Host for Turn<'_> {
             format!("m{id} executes {first}..={last}, state {fingerprint:016x}")
         });
         self.follow(&batch, view);
-        let fact = Fact::Executed { member: self.id(), batch: &batch, view, fingerprint };
+        let release = self.world.members[self.place].release;
+        let fact = Fact::Executed { member: self.id(), release, batch: &batch, view, fingerprint };
         self.world.judge(&fact);
         self.count_expired(&batch);
         self.acknowledge(&batch);

@@ -456,7 +456,7 @@ impl World {
         member.existence = Existence::Present;
         let mut state = View::default();
         state.machine.members = self.truth.registry.clone();
-        self.disks[place] = Disk::new(&state, self.scenario.bug);
+        self.disks[place] = Disk::new(&state);
         if let Some(make) = &mut self.directories.0 {
             let (directory, recovered) = make(place as u64 + 1, &state);
             self.disks[place].keep_in(directory, recovered);
@@ -492,10 +492,6 @@ impl World {
             }
             if self.scenario.has_lease_questions() {
                 replica.checkpoint_leases_each(1);
-            }
-            replica.pretend(self.members[place].release);
-            if let Some(fault) = self.scenario.bug.in_core() {
-                replica.plant(fault);
             }
             Ok(Some((replica, view, hard_state, members)))
         });

@@ -152,8 +152,7 @@ impl World {
         let id = self.members.len() as u64 + 1;
         let member = Member::new(Existence::Awaited, &mut self.chance);
         self.members.push(member);
-        self.disks
-            .push(Disk::new(&View::default(), self.scenario.bug));
+        self.disks.push(Disk::new(&View::default()));
         self.change(ChangeMembers {
             add: Some(Person { learner, ..person(id, 0) }),
             ..ChangeMembers::default()

@@ -1,8 +1,4 @@
-//! What defines a run: the seed, the number of members and the known bug that is switched on.
-
-use std::fmt;
-
-use witan_replica::faults::InjectedBug;
+//! What defines a run: the seed and the number of members.
 
 use crate::rng::Rng;
 
@@ -47,15 +43,13 @@ pub struct Scenario {
     pub seed: u64,
     /// Number of members, 1 to 7.
     pub members: usize,
-    /// Known bug to run with.
-    pub bug: Bug,
 }
 
 impl Scenario {
     /// The scenario of `seed`; without a wish the seed chooses among 1, 3 and 5 members.
-    pub fn new(seed: u64, members: Option<usize>, bug: Bug) -> Self {
+    pub fn new(seed: u64, members: Option<usize>) -> Self {
         let members = members.unwrap_or([3, 1, 5][(seed % 3) as usize]);
-        Self { seed, members, bug }
+        Self { seed, members }
     }
 
     /// Commands of more keys than this take long, if any do.
@@ -120,139 +114,9 @@ impl Scenario {
 
     /// The command that runs exactly this again.
     pub fn reproduce(&self) -> String {
-        let bug = match self.bug {
-            Bug::None => String::new(),
-            Bug::Core(_)
-            | Bug::CheckpointNotAtomic
-            | Bug::CutAboveDurable
-            | Bug::SyncLies
-            | Bug::SyncErrorIgnored => {
-                format!(" --fault {}", self.bug)
-            }
-        };
         format!(
-            "cargo run -p witan-sim -- --reproduce {} --members {}{bug}",
+            "cargo run -p witan-sim -- --reproduce {} --members {}",
             self.seed, self.members
         )
-    }
-}
-
-/// A known bug, to show that the simulator finds it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Bug {
-    /// The code as it is meant.
-    #[default]
-    None,
-    /// One inside the core.
-    Core(InjectedBug),
-    /// The simulated disk writes a checkpoint's position ahead of the rest of its batch.
-    CheckpointNotAtomic,
-    /// The simulated shell reports a checkpoint as durable when it is only written.
-    CutAboveDurable,
-    /// The simulated disk forgets to sync.
-    SyncLies,
-    /// The simulated shell goes on after a sync that failed: the next one does not bring back what was lost.
-    SyncErrorIgnored,
-}
-
-/// Every bug and the name by which `--fault` calls it.
-pub const BUGS: [(&str, Bug); 34] = [
-    (
-        "ack-before-persist",
-        Bug::Core(InjectedBug::AckBeforePersist),
-    ),
-    ("stale-read", Bug::Core(InjectedBug::StaleRead)),
-    (
-        "vote-not-persisted",
-        Bug::Core(InjectedBug::VoteNotPersisted),
-    ),
-    ("lost-read-retry", Bug::Core(InjectedBug::LostReadRetry)),
-    ("cut-too-high", Bug::Core(InjectedBug::CutTooHigh)),
-    ("position-ahead", Bug::Core(InjectedBug::PositionAhead)),
-    ("position-behind", Bug::Core(InjectedBug::PositionBehind)),
-    ("renewal-lost", Bug::Core(InjectedBug::RenewalLost)),
-    (
-        "renewal-unrecorded",
-        Bug::Core(InjectedBug::RenewalUnrecorded),
-    ),
-    (
-        "old-leader-expires",
-        Bug::Core(InjectedBug::OldLeaderExpires),
-    ),
-    ("proposed-twice", Bug::Core(InjectedBug::ProposedTwice)),
-    ("taken-twice", Bug::Core(InjectedBug::TakenTwice)),
-    ("removed-counts", Bug::Core(InjectedBug::RemovedCounts)),
-    (
-        "change-uncommitted",
-        Bug::Core(InjectedBug::ChangeUncommitted),
-    ),
-    ("snapshot-members", Bug::Core(InjectedBug::SnapshotMembers)),
-    ("snapshot-users", Bug::Core(InjectedBug::SnapshotUsers)),
-    ("stale-caller", Bug::Core(InjectedBug::StaleCaller)),
-    ("command-too-early", Bug::Core(InjectedBug::CommandTooEarly)),
-    (
-        "version-unapplied",
-        Bug::Core(InjectedBug::VersionUnapplied),
-    ),
-    ("update-promotes", Bug::Core(InjectedBug::UpdatePromotes)),
-    ("change-not-synced", Bug::Core(InjectedBug::ChangeNotSynced)),
-    ("leader-leaves-one", Bug::Core(InjectedBug::LeaderLeavesOne)),
-    ("leader-ignored", Bug::Core(InjectedBug::LeaderIgnored)),
-    (
-        "lease-state-behind",
-        Bug::Core(InjectedBug::LeaseStateBehind),
-    ),
-    ("note-on-its-way", Bug::Core(InjectedBug::NoteOnItsWay)),
-    (
-        "rebuild-asked-once",
-        Bug::Core(InjectedBug::RebuildAskedOnce),
-    ),
-    ("watch-compacted", Bug::Core(InjectedBug::WatchCompacted)),
-    (
-        "forced-without-tail",
-        Bug::Core(InjectedBug::ForcedWithoutTail),
-    ),
-    (
-        "forced-up-to-change",
-        Bug::Core(InjectedBug::ForcedUpToChange),
-    ),
-    (
-        "forced-with-removal",
-        Bug::Core(InjectedBug::ForcedWithRemoval),
-    ),
-    ("checkpoint-not-atomic", Bug::CheckpointNotAtomic),
-    ("cut-above-durable", Bug::CutAboveDurable),
-    ("sync-lies", Bug::SyncLies),
-    ("sync-error-ignored", Bug::SyncErrorIgnored),
-];
-
-impl Bug {
-    /// The bug called `name`.
-    pub fn named(name: &str) -> Option<Self> {
-        BUGS.iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, bug)| *bug)
-    }
-
-    /// What the core is told.
-    pub(crate) fn in_core(self) -> Option<InjectedBug> {
-        match self {
-            Bug::Core(fault) => Some(fault),
-            Bug::None
-            | Bug::CheckpointNotAtomic
-            | Bug::CutAboveDurable
-            | Bug::SyncLies
-            | Bug::SyncErrorIgnored => None,
-        }
-    }
-}
-
-impl fmt::Display for Bug {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = BUGS
-            .iter()
-            .find(|(_, bug)| bug == self)
-            .map_or("none", |(name, _)| name);
-        f.write_str(name)
     }
 }

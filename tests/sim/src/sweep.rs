@@ -1,4 +1,4 @@
-//! Many runs: one seed after the other, and how long it takes to find a known bug.
+//! Many runs: one seed after the other.
 
 use std::{
     cell::Cell,
@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    scenario::{Bug, Scenario},
+    scenario::Scenario,
     world::{Counts, Forced, Verdict, Violation, World},
 };
 
@@ -33,7 +33,7 @@ const REFUSED_PERCENT_MAX: u64 = 20;
 const MANY_RUNS: u64 = 100;
 
 /// The name under which a panic is reported: no invariant's.
-pub const PANIC: &str = "panic";
+const PANIC: &str = "panic";
 
 /// Runs one scenario, as [`judge`] does.
 pub fn run(scenario: Scenario, traced: bool) -> Verdict {
@@ -160,12 +160,11 @@ pub fn sweep(
     start: u64,
     seeds: u64,
     members: Option<usize>,
-    bug: Bug,
     progress: &mut dyn FnMut(&Swept),
 ) -> Swept {
     let mut swept = Swept::default();
     for seed in start..start + seeds {
-        let scenario = Scenario::new(seed, members, bug);
+        let scenario = Scenario::new(seed, members);
         swept.add(scenario, run(scenario, false));
         progress(&swept);
     }
@@ -188,7 +187,7 @@ pub fn sweep_on_all_cores(
             if seed >= start + seeds {
                 return;
             }
-            let scenario = Scenario::new(seed, members, Bug::None);
+            let scenario = Scenario::new(seed, members);
             let verdict = run(scenario, false);
             let mut swept = lock();
             swept.add(scenario, verdict);
@@ -202,21 +201,6 @@ pub fn sweep_on_all_cores(
         }
     });
     swept.into_inner().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Runs at most `seeds` seeds from `start` on with `bug`; how many it took until an invariant broke,
-/// and which. Panics do not count.
-pub fn hunt(
-    start: u64,
-    seeds: u64,
-    members: Option<usize>,
-    bug: Bug,
-) -> Option<(u64, Scenario, Violation)> {
-    (start..start + seeds).find_map(|seed| {
-        let scenario = Scenario::new(seed, members, bug);
-        let violation = run(scenario, false).violation?;
-        (violation.invariant != PANIC).then(|| (seed - start + 1, scenario, violation))
-    })
 }
 
 impl Counts {

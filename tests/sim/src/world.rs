@@ -279,9 +279,7 @@ impl World {
         let delay_max = climate.delay;
         let people = (1..=count).map(|id| person(id, 0)).collect();
         let genesis = genesis(0xC1, people);
-        let disks = (0..count)
-            .map(|_| Disk::new(&genesis, scenario.bug))
-            .collect();
+        let disks = (0..count).map(|_| Disk::new(&genesis)).collect();
         let members = (0..count)
             .map(|_| Member::new(Existence::Present, &mut chance))
             .collect();

@@ -1,7 +1,7 @@
 //! Seeds that once broke an invariant, with what they found. They stay clean.
 
 use witan_sim::{
-    scenario::{Bug, Scenario},
+    scenario::Scenario,
     sweep::{failure, run},
 };
 
@@ -100,7 +100,7 @@ const FOUND: [(u64, usize, &str); 15] = [
 #[test]
 fn stay_clean() {
     for (seed, members, what) in FOUND {
-        let scenario = Scenario::new(seed, Some(members), Bug::None);
+        let scenario = Scenario::new(seed, Some(members));
         if let Some(violation) = run(scenario, false).violation {
             panic!("again ({what}): {}", failure(&scenario, &violation));
         }

@@ -1,10 +1,7 @@
 //! A modest number of seeds for each size of cluster: every run ends without a violation, and the
 //! runs together did what they are there for.
 
-use witan_sim::{
-    scenario::Bug,
-    sweep::{failure, sweep},
-};
+use witan_sim::sweep::{failure, sweep};
 
 /// Seeds swept for each number of members.
 const SEEDS: u64 = 20;
@@ -13,7 +10,7 @@ const SEEDS: u64 = 20;
 const FEW_SEEDS: u64 = 5;
 
 fn clean(members: usize, seeds: u64) -> witan_sim::world::Counts {
-    let swept = sweep(0, seeds, Some(members), Bug::None, &mut |_| {});
+    let swept = sweep(0, seeds, Some(members), &mut |_| {});
     let failures: Vec<String> = swept
         .violations
         .iter()

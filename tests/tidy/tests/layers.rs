@@ -106,19 +106,10 @@ fn the_program_that_ships_has_no_feature_of_tests() {
     );
     let tree = String::from_utf8_lossy(&tree.stdout);
     assert!(tree.contains("witan-replica"), "cargo shows the tree");
-    let found = ["known-bugs", "fuzz", "planted-panics"].into_iter();
+    let found = ["fuzz", "planted-panics"].into_iter();
     let found = found.filter(|feature| tree.contains(&format!("feature \"{feature}\"")));
     let found: Vec<String> = found.map(str::to_owned).collect();
     none("no door for tests is in the program", &found);
-    let manifests = files().into_iter();
-    let on = manifests
-        .filter(|file| file.path.ends_with("Cargo.toml") && file.text.contains("\"known-bugs\""));
-    let on: Vec<String> = on.map(|file| file.path).collect();
-    assert_eq!(
-        on,
-        ["tests/sim/Cargo.toml"],
-        "the simulator alone has the switch of known bugs"
-    );
 }
 
 #[test]

@@ -187,19 +187,6 @@ impl Lessor {
         Renewal::Renewed { ttl_s }
     }
 
-    /// Renews a lease as [`Self::renew`] does, but also when the log holds a smaller remaining time: a known
-    /// bug.
-    pub(crate) fn renew_unrecorded(&mut self, id: i64, leases: &Leases) -> Renewal {
-        match (self.renew(id, leases, u64::MAX), leases.get(id)) {
-            (Renewal::NeedsCheckpoint, Some(lease)) => {
-                self.start(id, span_ns(lease.ttl_s));
-                let ttl_s = lease.ttl_s;
-                Renewal::Renewed { ttl_s }
-            }
-            (renewal, _) => renewal,
-        }
-    }
-
     /// The term for which leases are counted; `None` if this member does not count.
     pub(crate) fn term(&self) -> Option<u64> {
         self.term
@@ -264,7 +251,6 @@ impl Lessor {
     }
 
     /// Sets the seconds between two checkpoints of a lease (simulator).
-    #[cfg(feature = "known-bugs")]
     pub(crate) fn set_checkpoint_interval(&mut self, seconds: i64) {
         self.checkpoint_s = Some(seconds);
     }

@@ -7,7 +7,7 @@
 //! Reading order: `machine` (what the state means) → `host` (the whole outside world) →
 //! `replica` (how entries become state) → `long_command` (those that the host executes) → `read_index`, `proposals`, `lease_requests`, `forward` (what is asked of
 //! the leader), `leader_tasks`, `lessor`, `log`,
-//! `wire`, `jitter`, `limits`, `faults` (known bugs, for the simulator).
+//! `wire`, `jitter`, `limits`.
 //!
 //! Invariants kept here (the full list stands in ARCHITECTURE.md):
 //! - **I1** no I/O, no clock: time enters as ticks and stamped values, randomness as a seed.
@@ -17,7 +17,6 @@
 //! - **I9** wall time is stamped by the proposer and travels in the entry.
 //! - **I10** every queue is bounded; the bounds stand in `limits`.
 
-pub mod faults;
 pub mod host;
 pub mod machine;
 pub mod replica;

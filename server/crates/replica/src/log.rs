@@ -69,7 +69,6 @@ impl MemoryLog {
     }
 
     /// Sets how many applied entries are kept for members that were away, instead of [`CATCH_UP_ENTRIES`].
-    #[cfg(feature = "known-bugs")]
     pub(crate) fn keep_entries(&mut self, entries: u64) {
         self.catch_up_entries = entries;
     }

@@ -232,12 +232,6 @@ impl ReadIndexQueue {
         }
     }
 
-    /// Takes all reads that have joined no round, without a barrier: a known bug.
-    pub(crate) fn release_unchecked(&mut self) -> Released {
-        let reads = self.open.drain(..).map(|(_, ticket)| ticket).collect();
-        Released { reads, ..Released::default() }
-    }
-
     /// Forgets open reads older than `patience` ticks, and rounds that were first issued longer ago, with
     /// their reads and unproven answers. Who asked about a lease asks again.
     pub(crate) fn expire(&mut self, tick: u64, patience: u64) {

@@ -32,10 +32,7 @@ pub use peers::{PeerEvent, TransferRefused};
 
 pub use crate::{host::ProposalRejected, leader_tasks::auto_compaction::AutoCompaction};
 
-#[cfg(feature = "known-bugs")]
-use crate::machine::versions::Release;
 use crate::{
-    faults::{Faults, InjectedBug},
     host::{Envelope, Host, LeaseAnswer, Ticket, Unanswered},
     jitter,
     leader_tasks::LeaderTasks,
@@ -202,7 +199,6 @@ pub struct Replica {
     rebuilds: bool,
     /// The state of the snapshot that raft has accepted, until the next turn installs it.
     incoming_snapshot: Option<View>,
-    faults: Faults,
 }
 
 impl std::fmt::Debug for Replica {
@@ -250,12 +246,9 @@ impl Replica {
         self.continue_failover();
         // Entries of earlier leaders may remove leases, so a leader counts only after it has
         // applied all of them.
-        let mut leads = self.leads_with_all_applied().then_some(self.raft.raft.term);
+        let leads = self.leads_with_all_applied().then_some(self.raft.raft.term);
         let leases = self.machine.kv.leases();
         let timers = &mut self.leader_tasks.lessor;
-        if self.faults.has(InjectedBug::OldLeaderExpires) {
-            leads = leads.or(timers.term());
-        }
         timers.set_leader_term(leads, leases, self.config.election_ns);
         timers.advance_clock(steady_ns, leases);
     }
@@ -417,11 +410,7 @@ impl Replica {
             return None;
         }
         self.durable_checkpoints = (self.durable_checkpoints.1, index);
-        if self.faults.has(InjectedBug::CutTooHigh) {
-            return Some(self.raft.store().position().index + 1);
-        }
-        let keep_from = self.durable_checkpoints.0 + 1;
-        Some(keep_from)
+        Some(self.durable_checkpoints.0 + 1)
     }
 
     /// Takes the result of a long command from the host. The next turn goes on from there.
@@ -434,32 +423,17 @@ impl Replica {
         self.apply_queue.turn_keys_max = keys;
     }
 
-    /// Switches a known bug on.
-    #[cfg(feature = "known-bugs")]
-    pub fn plant(&mut self, fault: InjectedBug) {
-        self.faults.plant(fault);
-    }
-
-    /// Knows no command that is newer than a release, as a member of that release.
-    #[cfg(feature = "known-bugs")]
-    pub fn pretend(&mut self, release: Release) {
-        self.faults.pretend(release);
-    }
-
-    /// Keeps so many entries in memory for members that were away: the runs of the simulator are short.
-    #[cfg(feature = "known-bugs")]
+    /// Keeps so many entries in memory for members that were away (simulator: its runs are short).
     pub fn keep_entries(&mut self, entries: u64) {
         self.raft.mut_store().keep_entries(entries);
     }
 
-    /// Records the remaining time of leases so often: theirs are short in the simulator.
-    #[cfg(feature = "known-bugs")]
+    /// Records the remaining time of leases so often (simulator: its leases are short).
     pub fn checkpoint_leases_each(&mut self, seconds: i64) {
         self.leader_tasks.lessor.set_checkpoint_interval(seconds);
     }
 
-    /// The index of the first entry in memory.
-    #[cfg(feature = "known-bugs")]
+    /// The index of the first entry in memory (simulator).
     pub fn log_begins(&self) -> u64 {
         use raft::Storage as _;
         self.raft.store().first_index().unwrap_or_default()
@@ -474,13 +448,9 @@ impl Replica {
 
     /// The frozen present state: O(1).
     pub fn view(&self) -> View {
-        let mut position = self.raft.store().position().clone();
-        if self.faults.has(InjectedBug::PositionBehind) {
-            position.index -= 1;
-        }
         View {
-            machine: self.faults.behind().unwrap_or(&self.machine).clone(),
-            position,
+            machine: self.machine.clone(),
+            position: self.raft.store().position().clone(),
         }
     }
 
@@ -512,8 +482,7 @@ impl Replica {
         PeerMessage::is_proposals(message)
     }
 
-    /// The term in which the sender of the message inside an envelope leads, if it says that it does.
-    #[cfg(feature = "known-bugs")]
+    /// The term in which the sender of the message inside an envelope leads, if it says that it does (simulator).
     pub fn led_term(message: &Bytes) -> Option<u64> {
         match PeerMessage::decode(message) {
             Ok(PeerMessage::Raft(message)) => matches!(
@@ -566,10 +535,7 @@ impl Replica {
             return;
         }
         let leading = self.raft.raft.state == StateRole::Leader;
-        let mut term = leading.then_some(self.raft.raft.term);
-        if self.faults.has(InjectedBug::OldLeaderExpires) {
-            term = term.or(self.leader_tasks.lessor.term());
-        }
+        let term = leading.then_some(self.raft.raft.term);
         let due = self
             .leader_tasks
             .due(&self.machine, term, self.ticks, now_ns);

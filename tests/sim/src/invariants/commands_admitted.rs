@@ -7,16 +7,13 @@ mod access;
 use std::collections::{BTreeMap, BTreeSet};
 
 use access::{Access, accesses, attaches, covers, puts};
-use witan_replica::{
-    machine::{
-        Reply,
-        alarm::{AlarmAction, AlarmCommand, AlarmType},
-        auth::{AuthError, AuthOperation, AuthReply, Caller, Permission, ROOT, RoleGrant},
-        command::{Command, Entry},
-        kv::{KvCommand, KvError, KvOperation, KvReply},
-        view::View,
-    },
-    wire,
+use witan_replica::machine::{
+    Reply,
+    alarm::{AlarmAction, AlarmCommand, AlarmType},
+    auth::{AuthError, AuthOperation, AuthReply, Caller, Permission, ROOT, RoleGrant},
+    command::{Command, Entry},
+    kv::{KvCommand, KvError, KvOperation, KvReply},
+    view::View,
 };
 
 use super::{Fact, Invariant, Scene};
@@ -60,12 +57,9 @@ impl Invariant for CommandsAdmitted {
         let seen = self.seen;
         for applied in batch.iter().filter(|applied| applied.index > seen) {
             let index = applied.index;
-            let record = scene.disk(*member).and_then(|disk| disk.entry(index));
-            // a change of membership has its command elsewhere, and nothing here depends on it
-            let entry =
-                record.and_then(|record| wire::decode_entry(&record.payload.slice(1..)).ok());
             self.seen = index;
-            if let Some(entry) = entry {
+            // nothing here depends on a change of membership
+            if let Some(entry) = scene.command(*member, index) {
                 let before = self.rules.clone();
                 self.rules
                     .replay(&entry, &applied.outcome.reply)

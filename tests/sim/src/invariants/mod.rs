@@ -7,6 +7,7 @@
 mod applied_once;
 mod checkpoint_faithful;
 mod commands_admitted;
+mod commands_known;
 mod committed_on_quorum;
 mod configuration_agrees;
 mod durability_of_acked;
@@ -36,8 +37,9 @@ use bytes::Bytes;
 pub(crate) use elected_by_voters::Vote;
 use witan_replica::{
     host::{Applied, LeaseAnswer, LogRecord},
-    machine::view::View,
+    machine::{command::Entry, versions::Release, view::View},
     replica::Status,
+    wire,
 };
 
 use crate::{
@@ -72,6 +74,8 @@ pub enum Fact<'a> {
     Executed {
         /// Who.
         member: u64,
+        /// What its process runs.
+        release: Release,
         /// The entries, ascending.
         batch: &'a [Applied],
         /// The state after the last of them.
@@ -221,6 +225,13 @@ impl Scene<'_> {
     pub(crate) fn ident(&self, member: u64, index: u64) -> Option<Ident> {
         self.disk(member)?.entry(index).map(Ident::of)
     }
+
+    /// The command entry that `member` holds at `index`; `None` for a change of membership, which has its command
+    /// elsewhere.
+    pub(crate) fn command(&self, member: u64, index: u64) -> Option<Entry> {
+        let record = self.disk(member)?.entry(index)?;
+        wire::decode_entry(&record.payload.slice(1..)).ok()
+    }
 }
 
 /// One rule.
@@ -244,6 +255,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<checkpoint_faithful::CheckpointFaithful>::default(),
         Box::<applied_once::AppliedOnce>::default(),
         Box::<commands_admitted::CommandsAdmitted>::default(),
+        Box::<commands_known::CommandsKnown>::default(),
         Box::<durability_of_acked::DurabilityOfAcked>::default(),
         Box::<linearizable_reads::LinearizableReads>::default(),
         Box::<revision_monotone::RevisionMonotone>::default(),

@@ -26,7 +26,7 @@ impl Invariant for StateMachineEquality {
             self.outcomes.cut(*kept);
             self.states.cut(*kept);
         }
-        let Fact::Executed { member, batch, view, fingerprint } = fact else {
+        let Fact::Executed { member, batch, view, fingerprint, .. } = fact else {
             return Ok(());
         };
         let mut last = None;

@@ -6,7 +6,6 @@ use raft::{Config as RaftConfig, RawNode, ReadOnlyOption, StateRole, eraftpb::Ha
 
 use super::{ApplyQueue, Config, DiskRoom, PendingRemoval, Replica, forwarding::ProposalBatch};
 use crate::{
-    faults::Faults,
     host::Recovered,
     leader_tasks::LeaderTasks,
     lease_requests::LeaseRequests,
@@ -110,7 +109,6 @@ impl Replica {
             beyond_log: None,
             removed_at: BTreeSet::new(),
             removed_in_log: removed,
-            faults: Faults::default(),
             config,
         };
         replica.apply_election_jitter();

@@ -8,7 +8,6 @@ use raft::eraftpb::{Entry as RaftEntry, EntryType, HardState};
 
 use super::Replica;
 use crate::{
-    faults::{Faults, InjectedBug},
     host::{LogBatch, Recovered},
     machine::{
         StateMachine,
@@ -39,26 +38,6 @@ impl Replica {
         recovered: &mut Recovered,
         own: u64,
     ) -> Result<Option<ForcedCluster>, CorruptRecord> {
-        Self::force(recovered, own, &Faults::default())
-    }
-
-    /// The same with a known bug.
-    #[cfg(feature = "known-bugs")]
-    pub fn force_new_cluster_with(
-        recovered: &mut Recovered,
-        own: u64,
-        fault: InjectedBug,
-    ) -> Result<Option<ForcedCluster>, CorruptRecord> {
-        let mut faults = Faults::default();
-        faults.plant(fault);
-        Self::force(recovered, own, &faults)
-    }
-
-    fn force(
-        recovered: &mut Recovered,
-        own: u64,
-        faults: &Faults,
-    ) -> Result<Option<ForcedCluster>, CorruptRecord> {
         let Some(checkpoint) = &recovered.checkpoint else {
             return Ok(None);
         };
@@ -76,11 +55,7 @@ impl Replica {
             if !is_committed {
                 committed.get_or_insert_with(|| machine.members.clone());
             }
-            if !is_committed && faults.forgets(&entry) {
-                break;
-            }
-            let stays = is_committed || faults.has(InjectedBug::ForcedWithRemoval);
-            if !replay(&mut machine, &entry, (!stays).then_some(own))? {
+            if !replay(&mut machine, &entry, (!is_committed).then_some(own))? {
                 break;
             }
             last = (record.index, record.term);

@@ -9,7 +9,6 @@ use raft::{
 
 use super::Replica;
 use crate::{
-    faults::InjectedBug,
     forward::{ForwardedProposals, RefusalReason, RefusedProposal, RefusedProposals},
     host::{Lane, ProposalRejected, Ticket, Unanswered},
     limits::{
@@ -80,7 +79,7 @@ impl Replica {
         if self.proposals.is_full() || self.is_behind() {
             return Err(ProposalRejected::TooMany);
         }
-        if !self.all_know(&command) {
+        if !self.machine.members.all_know(&command) {
             return Err(ProposalRejected::ClusterVersion);
         }
         let stamp = self.proposals.stamp(ticket, stamp.now_ns, self.ticks);
@@ -119,7 +118,7 @@ impl Replica {
         now_ns: i64,
         command: Command,
     ) -> bool {
-        if term != Some(self.raft.raft.term) && !self.faults.has(InjectedBug::OldLeaderExpires) {
+        if term != Some(self.raft.raft.term) {
             return false;
         }
         let entry = Entry {
@@ -128,15 +127,7 @@ impl Replica {
             caller: None,
         };
         let data = wire::encode_entry(&entry).into();
-        let appended = self.append(self.config.id, &entry, &data).is_ok();
-        if !appended && self.faults.has(InjectedBug::OldLeaderExpires) {
-            let ticket = Ticket(u64::MAX - self.ticks);
-            let stamp = self.proposals.stamp(ticket, now_ns, self.ticks);
-            let entry = Entry { stamp: Some(stamp), ..entry };
-            self.proposals
-                .hold(ticket, wire::encode_entry(&entry).into());
-        }
-        appended
+        self.append(self.config.id, &entry, &data).is_ok()
     }
 
     /// Proposes what the leader has decided by looking at `members`. Returns `false`, and appends nothing, if
@@ -186,7 +177,7 @@ impl Replica {
             if self.awaits_version(command) {
                 return Err(NotAppended::NotNow);
             }
-            if !self.all_know(command) {
+            if !self.machine.members.all_know(command) {
                 return Err(NotAppended::Refused(ProposalRejected::ClusterVersion));
             }
         }
@@ -226,20 +217,13 @@ impl Replica {
         Ok(())
     }
 
-    /// Whether all members know a command, by the version of the cluster in this member's state.
-    fn all_know(&self, command: &Command) -> bool {
-        self.machine.members.all_know(command) || self.faults.has(InjectedBug::CommandTooEarly)
-    }
-
     /// Whether this leader's log may hold a change of the cluster version that it has not applied, and the
     /// command depends on that: the command would follow a downgrade, and end the members that had it.
     fn awaits_version(&self, command: &Command) -> bool {
         let depends = changes_version(command) || command.since() > Some(FIRST);
         let (term, index) = self.version_change;
         let unapplied = term == self.raft.raft.term && index > self.raft.store().position().index;
-        depends
-            && (unapplied || !self.leads_with_all_applied())
-            && !self.faults.has(InjectedBug::VersionUnapplied)
+        depends && (unapplied || !self.leads_with_all_applied())
     }
 
     /// Whether entries that came since the last turn are to be appended to the log on disk.
@@ -356,8 +340,7 @@ impl Replica {
         };
         let process = (from, first.incarnation);
         let (term, number) = (message.term, message.number);
-        let again = !self.taken_messages.take(term, process, number);
-        if again && !self.faults.has(InjectedBug::TakenTwice) {
+        if !self.taken_messages.take(term, process, number) {
             return;
         }
         let mut refused = Vec::new();
@@ -421,9 +404,6 @@ impl Replica {
         if now != self.term_and_leader {
             self.term_and_leader = now;
             self.handovers = 0;
-            if self.faults.has(InjectedBug::ProposedTwice) {
-                self.proposals.term_begins(now.0);
-            }
             self.proposals.later_is_now();
             self.lease_requests.ask_again();
             self.read_index.drop_unproven();

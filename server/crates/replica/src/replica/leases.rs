@@ -7,11 +7,9 @@ use raft::StateRole;
 
 use super::Replica;
 use crate::{
-    faults::InjectedBug,
     forward::{ForwardedLeaseAnswer, ForwardedLeaseRequests, LeaseResult},
     host::{Envelope, Lane, LeaseAnswer, LeaseQuestion, ProposalRejected, Ticket},
     lease_requests::{LeaseAsker, UnprovenAnswer},
-    lessor::Renewal,
     wire::PeerMessage,
 };
 
@@ -95,10 +93,7 @@ impl Replica {
         }
         // a timer starts again now, however long the answer takes
         let answer = self.answer_about(lease, question);
-        let mut applied = self.raft.store().position().index;
-        if self.faults.has(InjectedBug::LeaseStateBehind) {
-            applied = u64::MAX;
-        }
+        let applied = self.raft.store().position().index;
         if self.is_sole_voter() && applied >= self.raft.raft.raft_log.committed {
             self.deliver(asker, Some(answer));
         } else {
@@ -118,28 +113,14 @@ impl Replica {
     /// Answers by the present state and timers.
     fn answer_about(&mut self, lease: i64, question: LeaseQuestion) -> LeaseAnswer {
         match question {
-            LeaseQuestion::Renew => LeaseAnswer::Renewal(self.renew(lease)),
+            LeaseQuestion::Renew => {
+                let leases = self.machine.kv.leases();
+                let applied = self.raft.store().position().index;
+                LeaseAnswer::Renewal(self.leader_tasks.lessor.renew(lease, leases, applied))
+            }
             LeaseQuestion::Remaining => {
                 LeaseAnswer::Remaining(self.leader_tasks.lessor.left_ns(lease))
             }
-        }
-    }
-
-    /// Renews a lease in the lessor, or as an injected bug does.
-    fn renew(&mut self, lease: i64) -> Renewal {
-        let leases = self.machine.kv.leases();
-        let applied = match self.faults.has(InjectedBug::NoteOnItsWay) {
-            true => u64::MAX,
-            false => self.raft.store().position().index,
-        };
-        match leases.get(lease) {
-            Some(lease) if self.faults.has(InjectedBug::RenewalLost) => {
-                Renewal::Renewed { ttl_s: lease.ttl_s }
-            }
-            Some(_) if self.faults.has(InjectedBug::RenewalUnrecorded) => {
-                self.leader_tasks.lessor.renew_unrecorded(lease, leases)
-            }
-            _ => self.leader_tasks.lessor.renew(lease, leases, applied),
         }
     }
 

@@ -11,7 +11,6 @@ use raft::{
 
 use super::{Halt, Replica};
 use crate::{
-    faults::InjectedBug,
     host::ProposalRejected,
     limits::{HANDOVERS_MAX, LEAVING_TICKS_MAX},
     wire,
@@ -36,9 +35,6 @@ impl Replica {
         let own = change.get_change_type() == ConfChangeType::RemoveNode
             && change.node_id == self.config.id;
         let leaves_one = self.raft.store().position().voters.len() == 2;
-        if leaves_one && self.faults.has(InjectedBug::LeaderLeavesOne) {
-            return false;
-        }
         if !own || (self.handovers >= HANDOVERS_MAX && !leaves_one) {
             return false;
         }
@@ -128,7 +124,7 @@ impl Replica {
         let leader = self.raft.raft.leader_id;
         let learned = leader != 0 && leader != self.config.id;
         let leaves_one = !learned && self.raft.store().position().voters.len() == 1;
-        if leaves_one && !self.faults.has(InjectedBug::LeaderLeavesOne) {
+        if leaves_one {
             self.leaving_since = Some(self.ticks);
         } else {
             self.halt = Some(Halt::Removed);
@@ -173,7 +169,6 @@ impl Replica {
         // An error says that there is no leader, or that its first entry has not arrived: the next
         // tick tries again.
         let _ = self.raft.request_snapshot();
-        self.rebuilds = !self.faults.has(InjectedBug::RebuildAskedOnce);
     }
 
     /// Whether a snapshot is an earlier one than this member has asked for: raft would install it, and with it forget

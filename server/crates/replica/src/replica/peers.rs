@@ -10,7 +10,6 @@ use raft::{
 
 use super::Replica;
 use crate::{
-    faults::InjectedBug,
     host::Lane,
     jitter,
     limits::{FAILOVER_CAMPAIGNS_MAX, FAILOVER_STEP_NS},
@@ -223,9 +222,7 @@ impl Replica {
         );
         let sent = (message.from, message.term);
         let is_late = |failover: Failover| {
-            failover.gone == sent
-                && (self.steady_ns < failover.ignored_until_ns
-                    || self.faults.has(InjectedBug::LeaderIgnored))
+            failover.gone == sent && self.steady_ns < failover.ignored_until_ns
         };
         leads && self.failover.is_some_and(is_late)
     }

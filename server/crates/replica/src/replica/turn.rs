@@ -4,12 +4,11 @@
 
 use raft::{
     Ready, StateRole,
-    eraftpb::{Entry as RaftEntry, EntryType, HardState, Message, MessageType},
+    eraftpb::{Entry as RaftEntry, EntryType, Message, MessageType},
 };
 
 use super::{Halt, Replica, apply_queue::ExecutingCommand};
 use crate::{
-    faults::InjectedBug,
     host::{Applied, Envelope, Host, Lane, LogBatch, Unanswered},
     log::fill_metadata,
     long_command::{ExecutedCommand, LongCommand},
@@ -59,12 +58,10 @@ fn flush(replica: &mut Replica, host: &mut dyn Host) {
 /// Carries out one `Ready` of raft in the order of the module's description. `Err` if a committed entry
 /// cannot be applied; those before it are answered.
 fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
-    replica.faults.turn_begins(&replica.machine);
     let mut ready = replica.raft.ready();
     replica.apply_election_jitter();
     let is_change = |entry: &RaftEntry| entry.get_entry_type() != EntryType::EntryNormal;
-    let commits_change = commits_change(replica) || ready.committed_entries().iter().any(is_change);
-    let syncs_first = commits_change && !replica.faults.has(InjectedBug::ChangeNotSynced);
+    let syncs_first = commits_change(replica) || ready.committed_entries().iter().any(is_change);
     let mut messages = ready.take_messages();
     if !syncs_first {
         send(replica, host, std::mem::take(&mut messages));
@@ -85,14 +82,11 @@ fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     }
     let mut batch = persist_batch(replica, &ready);
     batch.must_sync |= syncs_first;
-    let late = replica.faults.has(InjectedBug::AckBeforePersist);
-    if !late {
-        // The answer to a removal closes the way to its member: what says there that it is committed goes first.
-        if !syncs_first {
-            answer(replica, host, std::mem::take(&mut applied));
-        }
-        persist(host, &batch);
+    // The answer to a removal closes the way to its member: what says there that it is committed goes first.
+    if !syncs_first {
+        answer(replica, host, std::mem::take(&mut applied));
     }
+    persist(host, &batch);
     messages.extend(ready.take_persisted_messages());
     send(replica, host, messages);
     let mut light = replica.raft.advance_append(ready);
@@ -109,9 +103,6 @@ fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
         applied_to_raft(replica);
     }
     answer(replica, host, applied);
-    if late {
-        persist(host, &batch);
-    }
     result
 }
 
@@ -151,15 +142,11 @@ fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
         "the state beside a snapshot is another one"
     );
     host.install(&view);
-    let mut position = view.position.clone();
-    if replica.faults.has(InjectedBug::SnapshotMembers) {
-        position.voters = replica.raft.store().position().voters.clone();
-    }
-    replica.raft.mut_store().install_snapshot(position);
-    let users = std::mem::replace(&mut replica.machine, view.machine).auth;
-    if replica.faults.has(InjectedBug::SnapshotUsers) {
-        replica.machine.auth = users;
-    }
+    replica
+        .raft
+        .mut_store()
+        .install_snapshot(view.position.clone());
+    replica.machine = view.machine;
     replica.rebuilds = false;
     replica.apply_queue.clear();
     replica.notice_own_removal();
@@ -179,17 +166,13 @@ fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
 fn persist_batch(replica: &mut Replica, ready: &Ready) -> LogBatch {
     let log = replica.raft.mut_store();
     log.append(ready.entries());
-    if replica.faults.has(InjectedBug::ChangeUncommitted) {
-        apply_uncommitted_changes(replica, ready);
-    }
-    let log = replica.raft.mut_store();
     let mut changed = std::mem::take(&mut replica.commit_unpersisted);
     if let Some(state) = ready.hs() {
         log.set_hard_state(state.clone());
         changed = true;
     }
     // Encoded after the append, when raft's own copy and the log agree.
-    let hard_state = changed.then(|| wire::encode_hard_state(&persisted_hard_state(replica)));
+    let hard_state = changed.then(|| wire::encode_hard_state(log.hard_state()));
     LogBatch {
         records: ready.entries().iter().map(wire::encode_record).collect(),
         hard_state,
@@ -208,44 +191,22 @@ fn commits_change(replica: &Replica) -> bool {
 /// Persists the commit index at once, with a sync, if it covers a change of membership that is not applied
 /// yet.
 fn persist_committed_change(replica: &mut Replica, host: &mut dyn Host) {
-    if !commits_change(replica) || replica.faults.has(InjectedBug::ChangeNotSynced) {
+    if !commits_change(replica) {
         return;
     }
     replica.commit_unpersisted = false;
     let batch = LogBatch {
         records: Vec::new(),
-        hard_state: Some(wire::encode_hard_state(&persisted_hard_state(replica))),
+        hard_state: Some(wire::encode_hard_state(replica.raft.store().hard_state())),
         must_sync: true,
     };
     persist(host, &batch);
-}
-
-/// The hard state that the disk is to hold: that of the log in memory, unless an injected bug leaves out the
-/// vote.
-fn persisted_hard_state(replica: &Replica) -> HardState {
-    let mut state = replica.raft.store().hard_state().clone();
-    if replica.faults.has(InjectedBug::VoteNotPersisted) {
-        state.vote = 0;
-    }
-    state
 }
 
 /// Has the host persist a batch, unless it is empty.
 fn persist(host: &mut dyn Host, batch: &LogBatch) {
     if !batch.records.is_empty() || batch.hard_state.is_some() {
         host.persist(batch);
-    }
-}
-
-/// Changes raft's configuration by each change of membership of a `Ready` before it is committed: a known
-/// bug.
-fn apply_uncommitted_changes(replica: &mut Replica, ready: &Ready) {
-    for entry in ready.entries() {
-        if let Ok((_, Some(change))) = wire::decode_raft_entry(entry)
-            && let Ok(changed) = replica.raft.apply_conf_change(&change)
-        {
-            replica.raft.mut_store().set_conf_state(changed);
-        }
     }
 }
 
@@ -275,18 +236,10 @@ fn apply_one(
     entry: &RaftEntry,
 ) -> Result<Option<Applied>, Halt> {
     let index = entry.index;
-    let (mut command, change) = wire::decode_raft_entry(entry).map_err(|error| match error {
+    let (command, change) = wire::decode_raft_entry(entry).map_err(|error| match error {
         EntryError::Unknown => Halt::UnknownCommand { index },
         EntryError::Corrupt(_) => Halt::CorruptEntry { index },
     })?;
-    if replica.faults.is_unknown(&command) {
-        return Err(Halt::UnknownCommand { index });
-    }
-    if let Some(caller) = &mut command.caller
-        && replica.faults.has(InjectedBug::StaleCaller)
-    {
-        caller.revision = u64::MAX;
-    }
     if entry.term > replica.raft.store().position().term {
         replica.proposals.term_begins(entry.term);
     }
@@ -334,12 +287,6 @@ fn conclude(
     command: &Entry,
     outcome: Outcome,
 ) -> Applied {
-    if let Some(Command::PeerUrls(asked)) = &command.command
-        && replica.faults.has(InjectedBug::UpdatePromotes)
-        && let Some(member) = replica.machine.members.by_id.get_mut(&asked.id)
-    {
-        member.learner = false;
-    }
     if let (Some(Command::Lease(command)), Reply::Lease(Ok(reply))) =
         (&command.command, &outcome.reply)
     {
@@ -349,8 +296,7 @@ fn conclude(
     log.advance_position(place.index, place.term);
     // raft's configuration changes only if the member registry accepted the change
     let accepted = outcome.reply == Reply::PeerUrlsSet(Ok(()));
-    let change = place.change.filter(|_| accepted);
-    if let Some(change) = change.filter(|change| !replica.faults.skips(change)) {
+    if let Some(change) = place.change.filter(|_| accepted) {
         let changed = replica.raft.apply_conf_change(&change);
         let configuration = changed.expect("the registry refuses what raft would");
         replica.raft.mut_store().set_conf_state(configuration);
@@ -393,9 +339,6 @@ fn is_hashed(entry: &Entry, reply: &Reply) -> bool {
 /// from before compactions.
 fn answer(replica: &mut Replica, host: &mut dyn Host, applied: Vec<Applied>) {
     if !applied.is_empty() {
-        if replica.faults.has(InjectedBug::WatchCompacted) {
-            replica.machine.kv.clear_states_before_compaction();
-        }
         host.applied(applied, &replica.view());
         replica.machine.kv.clear_states_before_compaction();
     }
@@ -470,17 +413,13 @@ fn lane(kind: MessageType) -> Lane {
 /// Issues the ReadIndex round that is due, unless raft would silently drop it: no leader is known, or this
 /// leader has committed nothing in its term.
 fn issue_reads(replica: &mut Replica) {
-    if replica.faults.has(InjectedBug::StaleRead) {
-        return;
-    }
     let raft = &replica.raft.raft;
     // Raft would silently drop the round.
     let lost = match raft.state {
         StateRole::Leader => !raft.commit_to_current_term(),
         StateRole::Follower | StateRole::Candidate | StateRole::PreCandidate => raft.leader_id == 0,
     };
-    let never_again = replica.faults.has(InjectedBug::LostReadRetry);
-    if (lost && !never_again) || (never_again && replica.read_index.is_asking()) {
+    if lost {
         return;
     }
     let now = (raft.term, raft.leader_id);
@@ -493,13 +432,9 @@ fn issue_reads(replica: &mut Replica) {
 /// Gives the host the reads whose index is applied, and answers questions about leases that waited for theirs.
 /// Whether there were any: the next batch may be open already.
 fn release_reads(replica: &mut Replica, host: &mut dyn Host) -> bool {
-    let Released { reads, questions } = if replica.faults.has(InjectedBug::StaleRead) {
-        replica.read_index.release_unchecked()
-    } else {
-        replica
-            .read_index
-            .release(replica.raft.store().position().index)
-    };
+    let Released { reads, questions } = replica
+        .read_index
+        .release(replica.raft.store().position().index);
     let any = !reads.is_empty() || !questions.is_empty();
     if !reads.is_empty() {
         host.readable(&reads, &replica.view());

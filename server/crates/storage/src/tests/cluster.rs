@@ -10,7 +10,7 @@ use std::{
 use witan_sim::{
     data_directory::{DataDirectory, InterruptedStep, MakeDirectory, PowerCut},
     rng::Rng,
-    scenario::{Bug, Scenario},
+    scenario::Scenario,
     sweep::judge,
     world::{Counts, Verdict, World},
 };
@@ -279,7 +279,7 @@ fn run(seed: u64, lie: Lie) -> (Verdict, [u64; 3]) {
         let (directory, recovered) = MemberDirectory::create(id, made.clone(), state);
         (Box::new(directory), recovered)
     });
-    let scenario = Scenario::new(seed, None, Bug::None);
+    let scenario = Scenario::new(seed, None);
     let verdict = judge(scenario, || World::on_files(scenario, false, make));
     let interrupted = run.interrupted.each_ref();
     (
