@@ -3,6 +3,7 @@
 use std::{
     io::{self, Write},
     process::ExitCode,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
 use witan_sim::{
@@ -97,17 +98,19 @@ fn sweep_seeds(request: &Request, out: &mut impl Write) -> io::Result<ExitCode> 
     let seeds = request.seeds.unwrap_or(100);
     // Nothing is left to do if the output is gone.
     let say = |line: String| drop(writeln!(io::stderr(), "{line}"));
+    let shown = AtomicUsize::new(0);
     let swept = sweep::sweep_on_all_cores(request.start, seeds, request.members, &|so_far| {
         let (runs, violations) = (so_far.runs, so_far.violations.len());
+        if let Some((scenario, violation)) = so_far.violations.get(shown.load(Relaxed)) {
+            shown.fetch_add(1, Relaxed);
+            say(sweep::failure(scenario, violation));
+        }
         if runs % PROGRESS_SEEDS == 0 {
             say(format!("{runs} of {seeds} seeds, {violations} violations"));
         }
     });
     let shortfalls = swept.shortfalls();
     let Swept { violations, counts, long_runs, .. } = swept;
-    for (scenario, violation) in &violations {
-        writeln!(out, "{}", sweep::failure(scenario, violation))?;
-    }
     writeln!(out, "covered: {counts:?}, {} long runs", long_runs.0)?;
     for shortfall in &shortfalls {
         writeln!(out, "too little: {shortfall}")?;
