@@ -17,6 +17,7 @@ use witan_base::{
     panics::PanicMetrics,
 };
 use witan_config::{AutoCompaction, Config, ConfigError, PortTls, ServerCertificate};
+use witan_dialect::{Context, HealthMetrics, SharedContext, V2Metrics, V3Metrics};
 use witan_logging::LogLevelHandle;
 use witan_node::{
     self as node, FrozenStates, Node, NodeMetrics, NodeParts, ProcessIdentity, SharedParts,
@@ -36,8 +37,8 @@ use witan_transport::{
 use disk::OpenedDisk;
 pub use error::BootError;
 
+use crate::api;
 use crate::{
-    api::{self, Context, HealthMetrics, SharedContext, V2Metrics, V3Metrics},
     bootstrap::{
         self,
         join::{self, JoinedCluster},
@@ -488,12 +489,12 @@ fn serve(
         metrics_page: MetricsPage::new(on),
         settings: config.settings.clone(),
         log_level,
-        job_limits: api::v3::JobLimits::default(),
-        blocking: api::blocking::BlockingPool::of_processors(),
+        job_limits: witan_dialect::JobLimits::default(),
+        blocking: witan_dialect::blocking::BlockingPool::of_processors(),
         authenticator,
     };
     let ctx = Context::new(node.clone(), shared);
-    let calls = api::v3::Services::new(ctx.clone());
+    let calls = witan_v3::Services::new(ctx.clone());
     let front = Arc::new(api::http::HttpFrontend::new(ctx));
     let served = Handlers {
         http: move |surface, request, payload| {

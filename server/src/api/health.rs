@@ -1,8 +1,6 @@
 //! Health checks for orchestrators: /health, /livez and /readyz with a path for each of their
 //! checks, with the texts of etcd 3.6. Every answer is counted.
 
-mod metrics;
-
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{
@@ -11,13 +9,10 @@ use actix_web::{
     },
 };
 use serde_json::json;
+use witan_dialect::{Context, reply};
 use witan_gocompat::query::Query;
 use witan_node::NodeError;
 use witan_replica::machine::alarm::{Alarm, AlarmType};
-
-pub use metrics::HealthMetrics;
-
-use super::{Context, reply};
 
 const NO_LEADER: &str = "RAFT NO LEADER";
 

@@ -19,18 +19,18 @@ use actix_web::{
 
 use witan_api::access::{HttpRoute, Resource};
 use witan_config::Settings;
+use witan_dialect::{Context, access, client, read_counters::ReadCounters, reply};
+use witan_discovery as discovery;
 use witan_gocompat::path::{self, Plus};
 use witan_transport::Surface;
-
-use super::{
-    Context, access, client, discovery, log_level, ops,
-    read_counters::ReadCounters,
-    reply, v1, v2,
-    v3::{
-        self,
-        gateway::{openapi, websocket},
-    },
+use witan_v1 as v1;
+use witan_v2 as v2;
+use witan_v3::{
+    self as v3,
+    gateway::{openapi, websocket},
 };
+
+use super::{log_level, ops};
 
 /// A request target above this is answered 414. etcd drops such connections at 4 KiB.
 const TARGET_BYTES_MAX: usize = 32 << 10;

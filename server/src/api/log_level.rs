@@ -9,9 +9,8 @@ use actix_web::{
 use serde_json::Value;
 use witan_api::v2::members::ErrorMessage;
 use witan_config::LogLevel;
+use witan_dialect::{Context, reply};
 use witan_gocompat::json;
-
-use super::{Context, reply};
 
 /// A body names one level; one above this is refused.
 const BODY_BYTES_MAX: usize = 64 << 10;

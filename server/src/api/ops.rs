@@ -6,9 +6,10 @@ use actix_web::{HttpRequest, HttpResponse, http::header::CONTENT_TYPE, web};
 use serde_json::json;
 use witan_api::peer::NOT_DECIDED;
 use witan_base::{metrics, panics::planted, version};
+use witan_dialect::{Context, reply};
 use witan_replica::machine::view::View;
 
-use super::{Context, health, reply};
+use super::health;
 
 /// Whether a cleaned path is one of those that [`handle`] answers.
 pub(crate) fn serves(path: &[u8]) -> bool {

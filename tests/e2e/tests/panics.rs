@@ -278,7 +278,7 @@ fn a_panic_ends_its_request_alone() {
     assert!(server.runs(), "{}", server.tail());
     assert_eq!(panics(&server), count);
     let told = server.wait_log(0, "planted: put");
-    assert!(told.contains("server/src/api/v3/kv/put.rs:"), "{told}");
+    assert!(told.contains("server/crates/v3/src/kv/put.rs:"), "{told}");
     works(&server);
 }
 

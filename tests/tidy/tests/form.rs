@@ -36,7 +36,7 @@ const SLEEPS: &[(&str, &str)] = &[
         "a filled server settles before it is measured",
     ),
     (
-        "server/src/api/v3/lease.rs",
+        "server/crates/v3/src/lease.rs",
         "a keep-alive of an ending lease looks again until it has ended, as in etcd",
     ),
     (

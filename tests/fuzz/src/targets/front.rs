@@ -1,7 +1,7 @@
 //! Paths of requests.
 
-use witan::api::fuzz::gateway_path;
 use witan_gocompat::path::{Plus, clean, unescape};
+use witan_v3::fuzz::gateway_path;
 
 use super::escaped;
 

@@ -5,9 +5,6 @@ use std::fmt::Debug;
 use bytes::Bytes;
 use prost::Message;
 use serde::Serialize;
-use witan::api::fuzz::{
-    answer, delete_range, gateway_body, gateway_plain_answer, gateway_plain_body, put, range, txn,
-};
 use witan_api::v3::{etcdserverpb as pb, shape::Shaped};
 use witan_replica::{
     machine::{
@@ -16,6 +13,9 @@ use witan_replica::{
         kv,
     },
     wire,
+};
+use witan_v3::fuzz::{
+    answer, delete_range, gateway_body, gateway_plain_answer, gateway_plain_body, put, range, txn,
 };
 
 use crate::input::{Input, split_at};

@@ -1,7 +1,7 @@
 //! The v1 dialect: what a request asks for.
 
-use witan::api::fuzz::v1_request;
 use witan_gocompat::path::{Plus, clean, unescape};
+use witan_v1::fuzz::v1_request;
 
 use crate::input::split_at;
 

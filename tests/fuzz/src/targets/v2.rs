@@ -1,7 +1,6 @@
 //! The v2 dialect: requests for keys, and bodies of membership changes.
 
 use bytes::Bytes;
-use witan::api::fuzz::{fields, members_body, peer_url, v2_read, v2_write};
 use witan_gocompat::{
     json,
     path::{Plus, clean, unescape},
@@ -13,6 +12,7 @@ use witan_replica::{
     },
     wire,
 };
+use witan_v2::fuzz::{fields, members_body, peer_url, v2_read, v2_write};
 
 use super::escaped;
 use crate::input::split_at;

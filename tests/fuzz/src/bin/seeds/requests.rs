@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use prost::Message;
 use serde_json::Value;
-use witan::api::fuzz::gateway_body;
 use witan_api::v3::etcdserverpb::{self as pb, request_op::Request};
+use witan_v3::fuzz::gateway_body;
 
 use super::Corpus;
 

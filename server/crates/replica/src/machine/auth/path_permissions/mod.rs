@@ -3,7 +3,7 @@
 //!
 //! Rules and their order are etcd 3.4's. The proposing member checks who may change users, as in
 //! etcd. What does *not* live here: JSON, status codes, passwords in clear
-//! (`server/src/api/v2/auth`).
+//! (`server/crates/v2/src/auth`).
 //!
 //! Reading order: `request` (what can be asked) → this file (state, who may what) → `change`.
 

@@ -1,0 +1,79 @@
+//! Routes and authorizes HTTP/1 requests by the list of routes, before anything else is read.
+//! `v3::permit` authorizes the gateway's calls by the same list.
+
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode};
+use witan_api::access::{HttpRoute, Resource};
+use witan_config::Settings;
+
+use super::{Context, basic_auth};
+
+/// Returns the route of a decoded and cleaned path; `None` if there is none or its dialect is disabled.
+pub fn route(settings: &Settings, path: &[u8]) -> Option<&'static HttpRoute> {
+    let route = HttpRoute::of(path)?;
+    let on = match route.resource {
+        Resource::V1 => settings.enable_v1,
+        Resource::Keys
+        | Resource::Members
+        | Resource::Auth
+        | Resource::Machines
+        | Resource::StatsSelf
+        | Resource::StatsLeader
+        | Resource::StatsStore
+        | Resource::NewToken
+        | Resource::Token => settings.enable_v2,
+        Resource::OpenApi => settings.enable_grpc_gateway,
+        Resource::Operations | Resource::LogLevel => true,
+    };
+    on.then_some(route)
+}
+
+/// Returns the response that refuses a request whose sender may not use the route (401, or 503 if that
+/// cannot be checked); `None` if the sender may.
+pub async fn denied_response(
+    ctx: &Context,
+    request: &HttpRequest,
+    route: &HttpRoute,
+) -> Option<HttpResponse> {
+    if !ctx.node.any_auth_enabled() {
+        return None;
+    }
+    let access = route.access(request.method().as_str());
+    match basic_auth::authorize_route(ctx, request, access).await {
+        Ok(true) => None,
+        Ok(false) => Some(basic_auth::unauthorized()),
+        Err(fault) => Some(basic_auth::error_message(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &fault.to_string(),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_api::access::HTTP;
+
+    use super::*;
+
+    #[test]
+    fn a_dialect_that_is_off_has_no_route() {
+        let served = |settings: &Settings, start: &str| {
+            let paths = HTTP.iter().map(|row| row.path);
+            let mut own = paths.filter(|path| path.starts_with(start)).peekable();
+            assert!(own.peek().is_some());
+            own.any(|path| route(settings, path.as_bytes()).is_some())
+        };
+        let all = Settings::default();
+        let no_v1 = Settings { enable_v1: false, ..Settings::default() };
+        let no_v2 = Settings { enable_v1: false, enable_v2: false, ..Settings::default() };
+        for start in ["/v1/", "/v2/", "/leader", "/machines", "/new", "/health"] {
+            assert!(served(&all, start), "{start}");
+        }
+        for start in ["/v1/", "/leader", "/machines"] {
+            assert!(!served(&no_v1, start), "{start}");
+        }
+        assert!(served(&no_v1, "/v2/"));
+        assert!(!served(&no_v2, "/v1/") && !served(&no_v2, "/v2/"));
+        assert!(!served(&no_v2, "/new"));
+        assert!(served(&no_v2, "/health"));
+    }
+}

@@ -1,0 +1,212 @@
+//! Authentication and authorization of v2: Basic authentication and etcd 3.4's rules. The rules
+//! themselves are part of the state machine (`witan_replica::machine::auth::path_permissions`).
+//!
+//! While authentication of v2 is off, a request of the key space costs one atomic load. A password
+//! that was not verified recently is hashed (`witan_auth`). Certificates are ignored: any web page
+//! could make a browser present one.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header::AUTHORIZATION, header::CONTENT_TYPE},
+};
+use base64::{
+    Engine as _,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use witan_api::{
+    access::{Access, AuthSwitches},
+    v2::members::ErrorMessage,
+};
+use witan_auth::{Credentials, PasswordSource};
+use witan_base::client_network::ClientNetwork;
+use witan_gocompat::json;
+use witan_node::NodeError;
+use witan_replica::machine::auth::{
+    User,
+    path_permissions::{PathAccess, is_path_root},
+};
+
+pub use witan_api::v2::auth::INSUFFICIENT;
+
+use super::{Context, reply};
+
+const BASIC: &str = "basic ";
+
+const DIGITS: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::RequireCanonical)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// The password credentials of a request.
+enum BasicCredentials {
+    Anonymous,
+    User(User),
+    /// Unknown user or wrong password.
+    Invalid,
+}
+
+/// Whether the roles of the sender grant this access to a key of the tree; true while v2's
+/// authentication is off.
+pub async fn authorize_key(
+    ctx: &Context,
+    request: &HttpRequest,
+    key: &[u8],
+    wish: PathAccess,
+) -> Result<bool, NodeError> {
+    if !ctx.node.v2_auth_enabled() {
+        return Ok(true);
+    }
+    let shown = basic_credentials(ctx, request).await?;
+    let view = ctx.node.view().await?;
+    let auth = &view.machine.auth;
+    Ok(match shown {
+        BasicCredentials::Anonymous => auth.allows_path(None, key, wish),
+        BasicCredentials::User(user) => auth.allows_path(Some(&user), key, wish),
+        BasicCredentials::Invalid => false,
+    })
+}
+
+/// Whether the sender may use an HTTP/1 route outside of the key space, by password or by a token
+/// of v3.
+pub(super) async fn authorize_route(
+    ctx: &Context,
+    request: &HttpRequest,
+    access: Access,
+) -> Result<bool, NodeError> {
+    let on = AuthSwitches { v2: ctx.node.v2_auth_enabled(), v3: ctx.node.auth_enabled() };
+    // the handlers of the key space check their keys
+    if access == Access::V2Keys || !access.is_asked(on) {
+        return Ok(true);
+    }
+    let rights = match basic_credentials(ctx, request).await? {
+        BasicCredentials::User(user) => Rights { user: true, root: is_path_root(&user) },
+        BasicCredentials::Invalid => bearer(ctx, request).await?,
+        BasicCredentials::Anonymous => Rights::default(),
+    };
+    Ok(match access {
+        Access::Public | Access::V2Keys => true,
+        Access::V3User => rights.user,
+        // no HTTP/1 route is open to users for their own data
+        Access::V3Keys | Access::V3Root | Access::OwnUser | Access::Root => rights.root,
+    })
+}
+
+/// The rights of the sender of a request.
+#[derive(Default)]
+struct Rights {
+    user: bool,
+    root: bool,
+}
+
+/// Returns the rights of the user that the token in the `Authorization` header names; none without a
+/// valid token.
+async fn bearer(ctx: &Context, request: &HttpRequest) -> Result<Rights, NodeError> {
+    let header = request.headers().get(AUTHORIZATION);
+    let token = header.map(|value| value.to_str().unwrap_or_default());
+    let shown = Credentials::of_token(token);
+    ctx.authenticator.await_token(&ctx.node, &shown).await;
+    let view = ctx.node.view().await?;
+    let Ok(Some(caller)) = ctx.authenticator.recognize(&ctx.node, &shown) else {
+        return Ok(Rights::default());
+    };
+    let auth = &view.machine.auth;
+    Ok(Rights {
+        user: auth.user(&caller.user).is_some(),
+        root: auth.check_admin(Some(&caller)).is_ok(),
+    })
+}
+
+/// Builds the 401 response of routes outside of the key spaces: a JSON object with the message.
+pub(super) fn unauthorized() -> HttpResponse {
+    error_message(StatusCode::UNAUTHORIZED, INSUFFICIENT)
+}
+
+/// Builds a response with a status and a JSON object with the message, the error format of routes
+/// outside of the key spaces.
+pub(super) fn error_message(status: StatusCode, message: &str) -> HttpResponse {
+    let message = message.to_owned();
+    HttpResponse::build(status)
+        .insert_header((CONTENT_TYPE, reply::JSON))
+        .body(json::encode(&ErrorMessage { message }))
+}
+
+/// Checks the Basic credentials of a request: `Anonymous` without a header, `Invalid` if malformed or
+/// wrong. An error if there is no view or the password could not be checked.
+async fn basic_credentials(
+    ctx: &Context,
+    request: &HttpRequest,
+) -> Result<BasicCredentials, NodeError> {
+    let header = request.headers().get(AUTHORIZATION);
+    let Some(header) = header.filter(|header| !header.is_empty()) else {
+        return Ok(BasicCredentials::Anonymous);
+    };
+    let Some((name, password)) = basic(header.as_bytes()) else {
+        return Ok(BasicCredentials::Invalid);
+    };
+    let view = ctx.node.view().await?;
+    let user = view.machine.auth.user(&name).cloned();
+    drop(view);
+    let sender = password_source(request, &name);
+    // takes as long for a user without password as for an unknown one
+    let hashed = user.as_ref().filter(|user| !user.no_password);
+    let hashed = hashed.map(|user| &user.password);
+    match ctx
+        .authenticator
+        .hashing
+        .matches(sender, &password, hashed)
+        .await
+    {
+        Ok(true) => Ok(user.map_or(BasicCredentials::Invalid, BasicCredentials::User)),
+        Ok(false) => {
+            tracing::warn!(user = name, "v2 request with a wrong user or password");
+            Ok(BasicCredentials::Invalid)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "failed to check the password of a v2 request");
+            Err(NodeError::TooMany)
+        }
+    }
+}
+
+/// Identifies the sender of a password for the queue of hashes.
+pub fn password_source<'a>(request: &HttpRequest, user: &'a str) -> PasswordSource<'a> {
+    let client = ClientNetwork::of_peer(request.peer_addr());
+    PasswordSource { client, user }
+}
+
+/// Parses a Basic `Authorization` header into name and password, split at the first colon. `None` for
+/// another scheme or for what is not base64 of UTF-8 text with a colon.
+fn basic(header: &[u8]) -> Option<(String, String)> {
+    let (scheme, digits) = header.split_at_checked(BASIC.len())?;
+    if !scheme.eq_ignore_ascii_case(BASIC.as_bytes()) {
+        return None;
+    }
+    let text = String::from_utf8(DIGITS.decode(digits).ok()?).ok()?;
+    let (name, password) = text.split_once(':')?;
+    Some((name.to_owned(), password.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_passwords_are_taken_apart_at_the_first_colon() {
+        let pair = |name: &str, password: &str| Some((name.into(), password.into()));
+        assert_eq!(basic(b"Basic cm9vdDpwdw=="), pair("root", "pw"));
+        assert_eq!(basic(b"bAsIc cm9vdDpwdw=="), pair("root", "pw"));
+        assert_eq!(basic(b"Basic YTpiOmM="), pair("a", "b:c"));
+        for wrong in [
+            "",
+            "Basic",
+            "Basic cm9vdDpwdw",
+            "Bearer abc",
+            "Basic cm9vdA==",
+        ] {
+            assert_eq!(basic(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! State of a request's connection: whether the client has disconnected, and whether it uses TLS.
+
+use actix_web::HttpRequest;
+use witan_transport::{ClientClosed, OverTls};
+
+/// Signals that the client has disconnected, so that long polls stop waiting. It does not keep the
+/// request in memory.
+#[derive(Clone, Debug)]
+pub struct Disconnect(Option<ClientClosed>);
+
+impl Disconnect {
+    /// Returns the signal for the client of this request.
+    pub fn of(request: &HttpRequest) -> Self {
+        Self(request.conn_data::<ClientClosed>().cloned())
+    }
+
+    /// Resolves when the client has closed its side or disconnected.
+    pub async fn disconnected(&self) {
+        match self.0.clone() {
+            Some(ended) => ended.wait().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Whether a request came over TLS.
+pub fn is_over_tls(request: &HttpRequest) -> bool {
+    request.conn_data::<OverTls>().is_some()
+}

@@ -1,0 +1,39 @@
+//! The series of health questions and probes.
+
+use prometheus::{IntCounter, IntCounterVec, IntGaugeVec};
+use witan_base::metrics::Register;
+
+/// Series of answers about health.
+#[derive(Debug)]
+#[expect(
+    missing_docs,
+    reason = "the help text of its series describes each field"
+)]
+pub struct HealthMetrics {
+    pub success: IntCounter,
+    pub failures: IntCounter,
+    results: IntGaugeVec,
+    checks: IntCounterVec,
+}
+
+impl HealthMetrics {
+    /// Registers the series of health checks.
+    #[rustfmt::skip]
+    pub fn register(on: &Register) -> Self {
+        Self {
+            success: on.counter("etcd_server_health_success", "Health checks that succeeded."),
+            failures: on.counter("etcd_server_health_failures", "Health checks that failed."),
+            results: on.gauges("etcd_server_healthcheck", "1 if a check of a probe went well the last time, else 0.", &["type", "name"]),
+            checks: on.counters("etcd_server_healthchecks_total", "Checks of probes, by how they went.", &["type", "name", "status"]),
+        }
+    }
+
+    /// Records the result of a check of a probe (`livez` or `readyz`).
+    pub fn checked(&self, probe: &str, check: &str, well: bool) {
+        let status = if well { "success" } else { "error" };
+        let result = self.results.with_label_values(&[probe, check]);
+        result.set(well.into());
+        let checks = self.checks.with_label_values(&[probe, check, status]);
+        checks.inc();
+    }
+}

@@ -1,0 +1,68 @@
+//! How many jobs over the whole store run at once.
+
+use witan_base::{client_network::ClientNetwork, panics::planted};
+use witan_node::NodeError;
+
+use super::{
+    blocking::run_in,
+    fair_semaphore::{FairPermit, FairSemaphore},
+};
+
+/// Hash and defragment jobs that run at once; others wait.
+const SCANS_MAX: usize = 4;
+
+/// Large ranges and transactions that run at once; others wait.
+const LARGE_READS_MAX: usize = 4;
+
+/// Snapshots that are sent at once; more are refused.
+const SNAPSHOTS_MAX: usize = 8;
+
+/// Limits how many hash and defragment jobs, large reads and snapshots run at once. Clones share
+/// the limits.
+#[derive(Clone, Debug)]
+pub struct JobLimits {
+    scans: FairSemaphore,
+    reads: FairSemaphore,
+    snapshots: FairSemaphore,
+}
+
+impl Default for JobLimits {
+    fn default() -> Self {
+        Self {
+            scans: FairSemaphore::new(SCANS_MAX),
+            reads: FairSemaphore::new(LARGE_READS_MAX),
+            snapshots: FairSemaphore::new(SNAPSHOTS_MAX),
+        }
+    }
+}
+
+impl JobLimits {
+    /// Takes a permit for a client's snapshot; `None` if all permits, or those of the client's network, are taken.
+    pub fn snapshot(&self, client: ClientNetwork) -> Option<FairPermit> {
+        self.snapshots.try_take(client)
+    }
+
+    /// Waits for a permit for a client's request that reads many keys.
+    pub async fn large_read(&self, client: ClientNetwork) -> Result<FairPermit, NodeError> {
+        self.reads.take(client).await
+    }
+
+    /// Waits for a permit for a client's scan of the whole store.
+    pub async fn scan(&self, client: ClientNetwork) -> Result<FairPermit, NodeError> {
+        self.scans.take(client).await
+    }
+
+    /// Runs `work` on another thread as soon as the client has a permit for a scan.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        client: ClientNetwork,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, NodeError> {
+        let permit = self.scan(client).await?;
+        let done = run_in(permit, move || {
+            planted::here("job");
+            work()
+        });
+        done.await
+    }
+}

@@ -1,0 +1,109 @@
+//! What all dialects are made of: the context of a request, who may send it, and how bodies are read and answers rendered.
+//! It knows no dialect.
+//!
+//! Reading order: this file → `access`, `basic_auth` (who may) → `reply`, `rendering` (answers of HTTP/1) → `blocking`,
+//! `fair_semaphore`, `job_limits` (work that takes long) → `client` (whether it is still there) → `read_counters`, and the
+//! series of each dialect.
+
+pub mod access;
+pub mod basic_auth;
+pub mod blocking;
+pub mod client;
+pub mod error_head;
+pub mod fair_semaphore;
+mod health_metrics;
+mod job_limits;
+pub mod read_counters;
+pub mod rendering;
+pub mod reply;
+pub mod v2_metrics;
+mod v3_metrics;
+
+use std::{ops::Deref, sync::Arc};
+
+use witan_auth::{Authenticator, Credentials, PasswordSource};
+use witan_base::{client_network::ClientNetwork, metrics::MetricsPage, panics::PanicMetrics};
+use witan_config::Settings;
+use witan_logging::LogLevelHandle;
+use witan_node::Node;
+
+pub use health_metrics::HealthMetrics;
+pub use job_limits::JobLimits;
+pub use v2_metrics::V2Metrics;
+pub use v3_metrics::V3Metrics;
+
+use blocking::BlockingPool;
+
+/// State that all handlers share.
+#[derive(Debug)]
+pub struct SharedContext {
+    /// The page `/metrics`.
+    pub metrics_page: MetricsPage,
+    /// Counts requests that panic.
+    pub panics: PanicMetrics,
+    /// Series of answers about health.
+    pub health_metrics: HealthMetrics,
+    /// Series of v2 requests.
+    pub v2_metrics: V2Metrics,
+    /// Series of v3 calls.
+    pub v3_metrics: V3Metrics,
+    /// The settings that handlers read.
+    pub settings: Settings,
+    /// Changes the log level.
+    pub log_level: LogLevelHandle,
+    /// Limits how many jobs over the whole store run at once.
+    pub job_limits: JobLimits,
+    /// Runs work that would block a worker.
+    pub blocking: BlockingPool,
+    /// Authenticates callers.
+    pub authenticator: Arc<Authenticator>,
+}
+
+/// The context of a request: cheap to clone, since each request has its own.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The running member.
+    pub node: Node,
+    /// Credentials of the request.
+    pub caller: Credentials,
+    shared: Arc<SharedContext>,
+}
+
+impl Deref for Context {
+    type Target = SharedContext;
+
+    fn deref(&self) -> &SharedContext {
+        &self.shared
+    }
+}
+
+impl Context {
+    /// Creates a context without credentials and client network, from which the context of each request
+    /// is made.
+    pub fn new(node: Node, shared: SharedContext) -> Self {
+        Self {
+            node,
+            caller: Credentials::default(),
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Returns the context of a request with these credentials from this network.
+    pub fn of(&self, caller: Credentials, client: ClientNetwork) -> Self {
+        Self {
+            node: self.node.of_client(client),
+            caller,
+            shared: self.shared.clone(),
+        }
+    }
+
+    /// Returns this context, credentials included, for a request from this network.
+    pub fn of_client(&self, client: ClientNetwork) -> Self {
+        self.of(self.caller.clone(), client)
+    }
+
+    /// Identifies the sender of a password for the queue of hashes.
+    pub fn password_source<'a>(&self, user: &'a str) -> PasswordSource<'a> {
+        PasswordSource { client: self.node.client(), user }
+    }
+}

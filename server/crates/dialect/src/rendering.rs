@@ -1,0 +1,157 @@
+//! Texts of v1 and v2, which can be six times as long as the paths and values in them. Above [`INLINE_BYTES_MAX`] bytes
+//! of paths and values a text is rendered on another thread, and only when memory for its whole length is reserved.
+
+use actix_web::HttpRequest;
+use bytes::Bytes;
+use witan_base::budget::MemoryBudget;
+use witan_gocompat::text::{Length, Sink};
+use witan_replica::machine::tree::{Event, Node};
+
+use super::{
+    Context,
+    blocking::{BlockingPool, INLINE_BYTES_MAX},
+    reply::{self, FramedBody, RenderedText, ResponseReservation},
+};
+
+/// Bytes of a small text in addition to its paths and values.
+const FRAME_BYTES: usize = 256;
+
+/// Renders texts on any thread.
+#[derive(Debug)]
+pub struct Renderer {
+    answers: Option<MemoryBudget>,
+    large: bool,
+}
+
+impl Renderer {
+    /// Creates a renderer for one connection. `large` texts are measured before they are rendered.
+    pub fn new(answers: Option<&MemoryBudget>, large: bool) -> Self {
+        Self { answers: answers.cloned(), large }
+    }
+
+    /// Renders the output of `write`, which is the same each time, and at least `least_bytes` bytes. A large text is
+    /// refused before rendering, a small one afterwards.
+    pub fn render(&self, least_bytes: usize, write: impl Fn(&mut dyn Sink)) -> RenderedText {
+        if self.large {
+            return self.render_large(least_bytes, write);
+        }
+        let mut bytes = Vec::with_capacity(least_bytes + FRAME_BYTES);
+        write(&mut bytes);
+        let reservation = self.reserve(bytes.len());
+        RenderedText { bytes, reservation }
+    }
+
+    fn render_large(&self, least_bytes: usize, write: impl Fn(&mut dyn Sink)) -> RenderedText {
+        // to measure takes nearly as long as to render
+        if matches!(self.reserve(least_bytes), ResponseReservation::Unavailable) {
+            return RenderedText::refused();
+        }
+        let mut length = Length::default();
+        write(&mut length);
+        let reservation = self.reserve(length.0);
+        if matches!(reservation, ResponseReservation::Unavailable) {
+            return RenderedText::refused();
+        }
+        let mut bytes = Vec::with_capacity(length.0);
+        write(&mut bytes);
+        RenderedText { bytes, reservation }
+    }
+
+    fn reserve(&self, bytes: usize) -> ResponseReservation {
+        ResponseReservation::take(self.answers.as_ref(), bytes)
+    }
+}
+
+/// Renders a text of at least `least_bytes` bytes, on another thread if it is large. Refused also when the
+/// process stops.
+pub async fn render(
+    blocking: &BlockingPool,
+    answers: Option<&MemoryBudget>,
+    least_bytes: usize,
+    write: impl Fn(&mut dyn Sink) + Send + 'static,
+) -> RenderedText {
+    let renderer = Renderer::new(answers, least_bytes > INLINE_BYTES_MAX);
+    let large = renderer.large;
+    let work = move || renderer.render(least_bytes, write);
+    let done = blocking.run_if(large, work).await;
+    done.unwrap_or_else(|_| RenderedText::refused())
+}
+
+/// Renders the body of the answer to a request, as [`render`] does.
+pub async fn body(
+    ctx: &Context,
+    request: &HttpRequest,
+    least_bytes: usize,
+    write: impl Fn(&mut dyn Sink) + Send + 'static,
+) -> FramedBody {
+    let answers = reply::answers_budget(request);
+    let text = render(&ctx.blocking, answers, least_bytes, write).await;
+    reply::framed_text(request, text)
+}
+
+/// Returns the bytes of an event's paths and values, which a text that shows them has at least.
+pub fn least_bytes(event: &Event) -> usize {
+    of_node(&event.node) + event.prev.as_ref().map_or(0, of_node)
+}
+
+fn of_node(node: &Node) -> usize {
+    let below: usize = node.nodes.iter().flatten().map(of_node).sum();
+    node.path.len() + node.value.as_ref().map_or(0, Bytes::len) + below
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use witan_gocompat::json;
+
+    use super::*;
+    use witan_base::{
+        budget::{ANSWERS_BYTES_MAX, BudgetMetrics, ClientBudgets},
+        client_network::ClientNetwork,
+        metrics::Register,
+    };
+
+    #[test]
+    fn a_large_text_is_reserved_before_it_is_rendered() {
+        let budgets = ClientBudgets::new(&BudgetMetrics::register(&Register::default()));
+        let [other, answers] = [1, 2].map(|last| {
+            let network = ClientNetwork::of(Some([10, 0, 0, last].into()));
+            budgets.of_connection(network).answers
+        });
+        let large = Renderer::new(Some(&answers), true);
+        let (value, times) = (vec![b'<'; 1 << 20], Cell::new(0));
+        let write = |out: &mut dyn Sink| {
+            times.set(times.get() + 1);
+            json::push_string(out, &value);
+        };
+        let left = |bytes: usize| other.try_reserve(ANSWERS_BYTES_MAX - bytes);
+
+        let taken = left(value.len() / 2);
+        let refused = large.render(value.len(), write);
+        assert!(matches!(
+            refused.reservation,
+            ResponseReservation::Unavailable
+        ));
+        assert_eq!(times.take(), 0, "the value alone does not fit");
+        drop(taken);
+
+        let taken = left(value.len() * 3);
+        let refused = large.render(value.len(), write);
+        assert!(matches!(
+            refused.reservation,
+            ResponseReservation::Unavailable
+        ));
+        assert_eq!(times.take(), 1, "it is only measured");
+        drop(taken);
+
+        let text = large.render(value.len(), write);
+        assert!(matches!(
+            text.reservation,
+            ResponseReservation::Reserved { .. }
+        ));
+        assert_eq!(text.bytes.capacity(), 2 + value.len() * 6);
+        let small = Renderer::new(None, false).render(value.len(), write);
+        assert_eq!((small.bytes == text.bytes, times.take()), (true, 3));
+    }
+}

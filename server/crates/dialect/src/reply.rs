@@ -1,0 +1,256 @@
+//! Answers and body reading that all HTTP dialects share: Go's plain-text errors, bodies that are
+//! sent in chunks where Go's server would, bounded reading. No routing and no protocol here.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use actix_web::{
+    FromRequest as _, HttpRequest, HttpResponse,
+    body::{BodySize, MessageBody},
+    dev,
+    http::{
+        Method, StatusCode, Version,
+        header::{ALLOW, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
+    },
+    web::{self, Bytes},
+};
+use futures_util::StreamExt as _;
+use witan_base::budget::{ClientBudgets, MemoryBudget, Reservation, SMALL_BYTES};
+
+/// Go's server sends a body above this in chunks, a smaller one with its length.
+const UNCHUNKED_BYTES_MAX: usize = 2048;
+/// The unread rest of a body is drained up to this size, so that the connection stays open and the
+/// client reads its answer; above it, the connection is closed after the answer.
+const DRAIN_BYTES_MAX: usize = 4 << 20;
+/// A large answer is sent in pieces of this size, so that other connections are served between
+/// them.
+const PIECE_BYTES: usize = 256 << 10;
+/// Media type of plain answers.
+pub const TEXT: &str = "text/plain; charset=utf-8";
+/// Media type of JSON answers.
+pub const JSON: &str = "application/json";
+
+/// Builds a plain-text error as Go's `http.Error` sends it; the newline is added.
+pub fn text(status: StatusCode, message: &str) -> HttpResponse {
+    HttpResponse::build(status)
+        .insert_header((CONTENT_TYPE, TEXT))
+        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .body(format!("{message}\n"))
+}
+
+/// Builds the 404 for an unknown path, as Go's server words it.
+pub fn not_found() -> HttpResponse {
+    text(StatusCode::NOT_FOUND, "404 page not found")
+}
+
+/// Builds a 405, with the allowed methods (`GET,PUT`) as `Allow` if given.
+pub fn method_not_allowed(allow: Option<&'static str>) -> HttpResponse {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+    if let Some(allow) = allow {
+        let value = actix_web::http::header::HeaderValue::from_static(allow);
+        response.headers_mut().insert(ALLOW, value);
+    }
+    response
+}
+
+/// Whether the request's method is one of `allow` (`GET,PUT`).
+pub fn allows(request: &HttpRequest, allow: &str) -> bool {
+    allow
+        .split(',')
+        .any(|method| method == request.method().as_str())
+}
+
+/// Makes a body in the framing that etcd would choose: in chunks above `UNCHUNKED_BYTES_MAX` bytes,
+/// else with its length.
+pub fn framed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
+    let reservation = ResponseReservation::take(answers_budget(request), bytes.len());
+    framed_text(request, RenderedText { bytes, reservation })
+}
+
+/// Makes a body of a text whose memory is reserved, in the framing of [`framed`].
+pub fn framed_text(request: &HttpRequest, text: RenderedText) -> FramedBody {
+    let RenderedText { bytes, reservation } = text;
+    let refused = matches!(reservation, ResponseReservation::Unavailable);
+    let size = if refused || bytes.len() > UNCHUNKED_BYTES_MAX {
+        // a refused body must not count as an empty one
+        long(request, bytes.len().max(1))
+    } else {
+        BodySize::Sized(bytes.len() as u64)
+    };
+    FramedBody { size, reservation, bytes: Some(bytes.into()) }
+}
+
+/// Frames a body as Go's server does one of unknown length: in chunks, whatever its length.
+pub fn streamed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
+    FramedBody {
+        size: long(request, bytes.len()),
+        reservation: ResponseReservation::take(answers_budget(request), bytes.len()),
+        bytes: Some(bytes.into()),
+    }
+}
+
+/// Returns the framing of a body that Go's server does not buffer: none for HEAD, chunks on HTTP/1.1,
+/// the length on HTTP/1.0.
+fn long(request: &HttpRequest, bytes: usize) -> BodySize {
+    if *request.method() == Method::HEAD {
+        // Go also omits the length of a body that it does not send
+        BodySize::None
+    } else if request.version() >= Version::HTTP_11 {
+        BodySize::Stream
+    } else {
+        BodySize::Sized(bytes as u64)
+    }
+}
+
+/// See [`framed`].
+#[derive(Debug)]
+pub struct FramedBody {
+    size: BodySize,
+    bytes: Option<Bytes>,
+    reservation: ResponseReservation,
+}
+
+/// Reservation of memory for an answer that its client has not read yet. Held until the answer was
+/// sent.
+#[derive(Debug)]
+pub enum ResponseReservation {
+    /// The answer is too small to be counted.
+    NotNeeded,
+    /// Memory is reserved.
+    Reserved {
+        /// Releases the memory when dropped.
+        _permit: Reservation,
+    },
+    /// The budget is used up; the connection is closed instead.
+    Unavailable,
+}
+
+impl ResponseReservation {
+    /// Reserves memory for an answer of more than `SMALL_BYTES` bytes; `Unavailable` if the budget is
+    /// used up. Smaller answers, and all without a budget (`None`), need no reservation.
+    pub(crate) fn take(answers: Option<&MemoryBudget>, bytes: usize) -> Self {
+        match answers {
+            Some(answers) if bytes > SMALL_BYTES => answers
+                .try_reserve(bytes)
+                .map_or(Self::Unavailable, |permit| Self::Reserved {
+                    _permit: permit,
+                }),
+            Some(_) | None => Self::NotNeeded,
+        }
+    }
+}
+
+/// Returns the budget for answers of a request's connection; `None` in tests, which have none.
+pub fn answers_budget(request: &HttpRequest) -> Option<&MemoryBudget> {
+    request
+        .conn_data()
+        .map(|traffic: &ClientBudgets| &traffic.answers)
+}
+
+/// A text with the memory that is reserved for it. Empty if the budget refused it.
+#[derive(Debug)]
+pub struct RenderedText {
+    /// The text.
+    pub bytes: Vec<u8>,
+    /// Its memory in the budget of answers.
+    pub reservation: ResponseReservation,
+}
+
+impl RenderedText {
+    /// Makes the text of an answer that the budget refuses.
+    pub(crate) fn refused() -> Self {
+        Self {
+            bytes: Vec::new(),
+            reservation: ResponseReservation::Unavailable,
+        }
+    }
+}
+
+/// Too much memory is held by answers that clients have not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("etcdserver: too many requests")]
+pub struct ResponseBudgetExceeded;
+
+impl MessageBody for FramedBody {
+    type Error = ResponseBudgetExceeded;
+
+    fn size(&self) -> BodySize {
+        self.size
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, ResponseBudgetExceeded>>> {
+        if matches!(self.reservation, ResponseReservation::Unavailable) {
+            return Poll::Ready(Some(Err(ResponseBudgetExceeded)));
+        }
+        let Some(mut bytes) = self.bytes.take().filter(|bytes| !bytes.is_empty()) else {
+            return Poll::Ready(None);
+        };
+        let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
+        self.bytes = Some(bytes);
+        Poll::Ready(Some(Ok(piece)))
+    }
+}
+
+/// Why a body could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyError {
+    /// It exceeds the limit.
+    TooLarge,
+    /// The client disconnected.
+    Disconnected,
+}
+
+/// Reads a body of at most `limit` bytes.
+pub async fn read(payload: &mut web::Payload, limit: usize) -> Result<Vec<u8>, BodyError> {
+    let mut body = Vec::new();
+    while let Some(part) = payload.next().await {
+        let part = part.map_err(|_| BodyError::Disconnected)?;
+        if body.len() + part.len() > limit {
+            return Err(BodyError::TooLarge);
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(body)
+}
+
+/// Reads and drops the rest of a body, up to `DRAIN_BYTES_MAX` bytes.
+pub async fn drain(payload: &mut web::Payload) {
+    let mut left = DRAIN_BYTES_MAX;
+    while let Some(Ok(part)) = payload.next().await {
+        let Some(rest) = left.checked_sub(part.len()) else {
+            return;
+        };
+        left = rest;
+    }
+}
+
+/// Returns the payload, or an empty one after a `CONNECT` or a refused WebSocket handshake: the bytes that follow are
+/// no body. They are left unread, and the connection is closed after the answer.
+pub async fn bounded(request: &HttpRequest, payload: web::Payload) -> web::Payload {
+    if *request.method() != Method::CONNECT && !request.head().upgrade() {
+        return payload;
+    }
+    web::Payload::from_request(request, &mut dev::Payload::None)
+        .await
+        .expect("taking a payload cannot fail")
+}
+
+/// The media type of a request's body: before any `;`, trimmed, lower case; empty if none is given.
+pub fn media_type(request: &HttpRequest) -> String {
+    let given = content_type(request);
+    let of_type = given.split(';').next().unwrap_or_default();
+    of_type.trim().to_ascii_lowercase()
+}
+
+/// The `Content-Type` header as sent; empty if none is given.
+pub fn content_type(request: &HttpRequest) -> String {
+    let value = request.headers().get(CONTENT_TYPE);
+    value.map_or_else(String::new, |value| {
+        String::from_utf8_lossy(value.as_bytes()).into_owned()
+    })
+}

@@ -1,0 +1,129 @@
+//! The series of v2 requests. The node counts their effects on the tree.
+
+use std::time::Duration;
+
+use prometheus::{Histogram, IntCounter, IntCounterVec};
+use witan_base::metrics::Register;
+
+/// The method label of the v2 series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpMethod {
+    /// GET.
+    Get,
+    /// GET with `quorum=true`, which goes through consensus.
+    QuorumGet,
+    /// HEAD.
+    Head,
+    /// PUT.
+    Put,
+    /// POST.
+    Post,
+    /// DELETE.
+    Delete,
+}
+
+impl HttpMethod {
+    const ALL: [Self; 6] = [
+        Self::Get,
+        Self::QuorumGet,
+        Self::Head,
+        Self::Put,
+        Self::Post,
+        Self::Delete,
+    ];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::QuorumGet => "QGET",
+            Self::Head => "HEAD",
+            Self::Put => "PUT",
+            Self::Post => "POST",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// Statuses of failures whose counters exist before the first one, so that a rate sees it.
+const COMMON_FAILURES: [&str; 4] = ["400", "404", "412", "500"];
+
+/// Series of v2 requests.
+#[derive(Debug)]
+pub struct V2Metrics {
+    received: [IntCounter; HttpMethod::ALL.len()],
+    successful: [Histogram; HttpMethod::ALL.len()],
+    failed: IntCounterVec,
+    /// Reads of one node or directory, and recursive ones.
+    reads: [IntCounter; 2],
+}
+
+impl V2Metrics {
+    /// Registers the series of v2 requests.
+    #[rustfmt::skip]
+    pub fn register(on: &Register) -> Self {
+        let received = on.counters("etcd_http_received_total", "v2 requests received and understood.", &["method"]);
+        let successful = on.histograms("etcd_http_successful_duration_seconds", "Durations of v2 requests other than watches that succeeded.", (0.0005, 13), &["method"]);
+        let failed = on.counters("etcd_http_failed_total", "v2 requests that failed, by method and status.", &["method", "code"]);
+        for method in HttpMethod::ALL {
+            for code in COMMON_FAILURES {
+                failed.with_label_values(&[method.label(), code]);
+            }
+        }
+        let reads = on.counters("etcd_debugging_store_reads_total", "v2 reads by action, local to this member.", &["action"]);
+        Self {
+            received: HttpMethod::ALL.map(|method| received.with_label_values(&[method.label()])),
+            successful: HttpMethod::ALL.map(|method| successful.with_label_values(&[method.label()])),
+            failed,
+            reads: ["get", "getRecursive"].map(|action| reads.with_label_values(&[action])),
+        }
+    }
+
+    /// Counts a request that was read and understood.
+    pub fn received(&self, method: HttpMethod) {
+        self.received[method as usize].inc();
+    }
+
+    /// Records the answer to a request other than a watch: its duration if `status` is below 400, else
+    /// a failure.
+    pub fn answered(&self, method: HttpMethod, status: u16, took: Duration) {
+        if status < 400 {
+            self.successful[method as usize].observe(took.as_secs_f64());
+        } else {
+            let labels = [method.label(), &status.to_string()];
+            self.failed.with_label_values(&labels).inc();
+        }
+    }
+
+    /// Counts a successful read of a node, with all below it if `recursive`.
+    pub fn read(&self, recursive: bool) {
+        self.reads[usize::from(recursive)].inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use witan_base::metrics::MetricsPage;
+
+    #[test]
+    fn requests_are_counted_by_how_they_end() {
+        let on = Register::default();
+        let metrics = V2Metrics::register(&on);
+        metrics.received(HttpMethod::QuorumGet);
+        metrics.answered(HttpMethod::Put, 412, Duration::from_millis(1));
+        metrics.answered(HttpMethod::Put, 403, Duration::from_millis(1));
+        metrics.answered(HttpMethod::Put, 201, Duration::from_micros(600));
+        let text = MetricsPage::new(on).render();
+        for line in [
+            r#"etcd_http_received_total{method="QGET"} 1"#,
+            r#"etcd_http_failed_total{code="412",method="PUT"} 1"#,
+            r#"etcd_http_failed_total{code="403",method="PUT"} 1"#,
+            r#"etcd_http_failed_total{code="404",method="GET"} 0"#,
+            r#"etcd_http_successful_duration_seconds_bucket{method="PUT",le="0.0005"} 0"#,
+            r#"etcd_http_successful_duration_seconds_bucket{method="PUT",le="0.001"} 1"#,
+            r#"etcd_server_version{server_version="3.6.16"} 1"#,
+        ] {
+            assert!(text.lines().any(|l| l == line), "no {line:?} in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The series of v3 calls: watches, ranges, leases, and work over the whole store.
+
+use std::time::Duration;
+
+use prometheus::{Histogram, IntCounter, IntGauge};
+use witan_base::metrics::Register;
+
+/// Series of v3 calls.
+#[derive(Debug)]
+#[expect(
+    missing_docs,
+    reason = "the help text of its series describes each field"
+)]
+pub struct V3Metrics {
+    /// Durations of successful and of failed ranges.
+    ranges: [Histogram; 2],
+    pub learners_promoted: IntCounter,
+    pub leases_renewed: IntCounter,
+    defrags_now: IntGauge,
+    pub defrag: Histogram,
+    pub snapshot: Histogram,
+    pub hash: Histogram,
+    pub hash_rev: Histogram,
+    pub watch_streams: IntGauge,
+    pub watchers: IntGauge,
+    pub slow_watchers: IntGauge,
+    pub pending_events: IntGauge,
+    pub events: IntCounter,
+}
+
+impl V3Metrics {
+    /// Registers the series of v3 calls.
+    #[rustfmt::skip]
+    pub fn register(on: &Register) -> Self {
+        let ranges = on.histograms("etcd_server_range_duration_seconds", "Durations of ranges.", (0.0001, 20), &["success"]);
+        Self {
+            ranges: ["true", "false"].map(|success| ranges.with_label_values(&[success])),
+            learners_promoted: on.counter("etcd_server_learner_promote_successes", "Learners that became voters through this member."),
+            leases_renewed: on.counter("etcd_debugging_lease_renewed_total", "Keep-alives that this leader took."),
+            defrags_now: on.gauge("etcd_disk_defrag_inflight", "Defragmentations under way."),
+            defrag: on.histogram("etcd_disk_backend_defrag_duration_seconds", "Durations of defragmentations: a checkpoint written anew.", 0.1, 13),
+            snapshot: on.histogram("etcd_disk_backend_snapshot_duration_seconds", "Durations of snapshots sent to clients.", 0.01, 17),
+            hash: on.histogram("etcd_mvcc_hash_duration_seconds", "Durations of hashing the whole store.", 0.01, 15),
+            hash_rev: on.histogram("etcd_mvcc_hash_rev_duration_seconds", "Durations of hashing the key space at a revision.", 0.01, 15),
+            watch_streams: on.gauge("etcd_debugging_mvcc_watch_stream_total", "Watch streams open now."),
+            watchers: on.gauge("etcd_debugging_mvcc_watcher_total", "Watchers open now."),
+            slow_watchers: on.gauge("etcd_debugging_mvcc_slow_watcher_total", "Watchers that have not caught up."),
+            pending_events: on.gauge("etcd_debugging_mvcc_pending_events_total", "Events read for watchers and not sent yet."),
+            events: on.counter("etcd_debugging_mvcc_events_total", "Events sent to watchers."),
+        }
+    }
+
+    /// Records the duration of a range; `well` tells whether it succeeded.
+    pub fn ranged(&self, took: Duration, well: bool) {
+        self.ranges[usize::from(!well)].observe(took.as_secs_f64());
+    }
+
+    /// Counts a defragmentation as in progress until the returned value is dropped.
+    pub fn one_defrag(&self) -> impl Drop + use<> {
+        InProgress::new(&self.defrags_now)
+    }
+}
+
+/// Counts one more in a gauge for as long as it lives.
+struct InProgress(IntGauge);
+
+impl InProgress {
+    /// Increments the gauge; the drop of the returned value decrements it.
+    fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

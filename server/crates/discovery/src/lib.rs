@@ -1,0 +1,219 @@
+//! The discovery service: members of a new cluster that do not know each other's addresses register below a token, and
+//! read there which others did. The paths are those of etcd's public service: `/new`, `/<token>`, `/<token>/<id>`,
+//! `/<token>/_config/size`.
+//!
+//! The registry is a directory of v2's tree, so v2 requests on `/v2/keys/_etcd/registry` see the same.
+//! Answers and errors are v2's.
+//!
+//! Reading order: this file (`/new`) → `registry` (everything below a token) → `page` (what browsers
+//! see) → `rate_limit`.
+
+mod page;
+mod rate_limit;
+mod registry;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        StatusCode,
+        header::{CONTENT_TYPE, HOST, RETRY_AFTER},
+    },
+    web,
+};
+use http::uri::Authority;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use witan_api::discovery::TOKEN_DIGITS;
+use witan_base::{client_network::ClientNetwork, panics::planted};
+use witan_dialect::{
+    Context, client,
+    reply::{self, BodyError},
+};
+use witan_gocompat::query::Query;
+use witan_node::NodeError;
+use witan_v2::error::V2Error;
+
+use rate_limit::{RATE_PERIOD, TokenRateLimit};
+
+/// Size of a cluster whose request names none, as on the public service.
+const SIZE_DEFAULT: u64 = 3;
+/// Largest size of a cluster: more members than raft is used with, and few enough for one list.
+const SIZE_MAX: u64 = 32;
+/// Bytes of a registration's value: `NAME=URL` for each of the member's URLs.
+const VALUE_BYTES_MAX: usize = 1024;
+/// Largest form of a request for a token, which contains one number.
+const FORM_BYTES_MAX: usize = 4096;
+
+/// The service with its limits. There is one for the process.
+#[derive(Debug)]
+pub struct DiscoveryService {
+    ctx: Context,
+    rate: TokenRateLimit,
+    random: SystemRandom,
+}
+
+/// Why no token was made.
+#[derive(Clone, Debug, thiserror::Error)]
+enum NewTokenError {
+    #[error("size {0:?} is not a number from 1 to {SIZE_MAX}")]
+    Size(String),
+    #[error("the form of this request is longer than {FORM_BYTES_MAX} bytes or incomplete")]
+    Form,
+    #[error(
+        "the request names no valid host; start the member with --discovery-service-url to set the \
+         URL of its tokens"
+    )]
+    Host,
+    #[error(
+        "too many tokens were requested; try again in {} seconds",
+        RATE_PERIOD.as_secs()
+    )]
+    TooOften,
+    #[error(
+        "the registry holds {} tokens, which is the limit; delete unused ones or wait until they expire",
+        registry::TOKENS_MAX
+    )]
+    RegistryFull,
+    #[error("the system provides no random numbers")]
+    Random,
+    #[error("unable to generate token: {}", String::from_utf8_lossy(&.0.cause.concat()))]
+    Store(V2Error),
+}
+
+impl NewTokenError {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Size(_) | Self::Form | Self::Host => StatusCode::BAD_REQUEST,
+            Self::TooOften => StatusCode::TOO_MANY_REQUESTS,
+            Self::RegistryFull => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Random => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Store(error) => StatusCode::from_u16(error.code.status())
+                .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        }
+    }
+
+    /// Builds the plain-text response to the error, with `Retry-After` for `TooOften`.
+    fn answer(&self) -> HttpResponse {
+        let mut response = reply::text(self.status(), &self.to_string());
+        if matches!(self, Self::TooOften) {
+            let seconds = RATE_PERIOD.as_secs().into();
+            response.headers_mut().insert(RETRY_AFTER, seconds);
+        }
+        response
+    }
+}
+
+impl From<V2Error> for NewTokenError {
+    fn from(error: V2Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<NodeError> for NewTokenError {
+    fn from(error: NodeError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl DiscoveryService {
+    /// Creates the service of the running member.
+    pub fn new(ctx: Context) -> Self {
+        Self {
+            ctx,
+            rate: TokenRateLimit::default(),
+            random: SystemRandom::new(),
+        }
+    }
+
+    /// Creates a token and answers with its URL, for any method of the request.
+    pub async fn new_token(
+        &self,
+        request: &HttpRequest,
+        mut payload: web::Payload,
+    ) -> HttpResponse {
+        planted::here("discovery");
+        let made = self.make_token(request, &mut payload).await;
+        reply::drain(&mut payload).await;
+        match made {
+            Ok(url) => HttpResponse::Ok()
+                .insert_header((CONTENT_TYPE, reply::TEXT))
+                .body(url),
+            Err(refusal) => refusal.answer(),
+        }
+    }
+
+    /// Draws a random token, creates its directory in the registry and returns its URL. Counts against
+    /// the rate limit of the client's network.
+    async fn make_token(
+        &self,
+        request: &HttpRequest,
+        payload: &mut web::Payload,
+    ) -> Result<String, NewTokenError> {
+        let size = size(request, payload).await?;
+        let base = base_url(&self.ctx, request).ok_or(NewTokenError::Host)?;
+        let client = ClientNetwork::of_peer(request.peer_addr());
+        if !self.rate.admit(client) {
+            return Err(NewTokenError::TooOften);
+        }
+        let mut bits = [0; TOKEN_DIGITS / 2];
+        let drawn = self.random.fill(&mut bits);
+        drawn.map_err(|_| NewTokenError::Random)?;
+        let token: String = bits.iter().map(|byte| format!("{byte:02x}")).collect();
+        registry::create(&self.ctx.node.of_client(client), &token, size).await?;
+        tracing::info!(size, "made a discovery token");
+        Ok(format!("{base}/{token}"))
+    }
+
+    /// Answers a request for a token or something below it.
+    pub async fn registry(
+        &self,
+        request: &HttpRequest,
+        mut payload: web::Payload,
+        path: &[u8],
+    ) -> HttpResponse {
+        planted::here("discovery");
+        let response = registry::handle(&self.ctx, request, &mut payload, path).await;
+        reply::drain(&mut payload).await;
+        response
+    }
+}
+
+/// Reads the size of the new cluster from the form, else from the query, as Go's `FormValue`.
+/// `SIZE_DEFAULT` if neither names one; an error unless it is from 1 to `SIZE_MAX`.
+async fn size(request: &HttpRequest, payload: &mut web::Payload) -> Result<u64, NewTokenError> {
+    let form = if reply::media_type(request) == "application/x-www-form-urlencoded" {
+        let read = reply::read(payload, FORM_BYTES_MAX).await;
+        read.map_err(|_: BodyError| NewTokenError::Form)?
+    } else {
+        Vec::new()
+    };
+    let form = String::from_utf8_lossy(&form);
+    let (form, query) = (
+        Query::of(&form),
+        Query::of(request.uri().query().unwrap_or_default()),
+    );
+    let Some(text) = form.all("size").chain(query.all("size")).next() else {
+        return Ok(SIZE_DEFAULT);
+    };
+    let size = text
+        .parse()
+        .ok()
+        .filter(|size| (1..=SIZE_MAX).contains(size));
+    size.ok_or_else(|| NewTokenError::Size(text.to_owned()))
+}
+
+/// Returns the URL before a token: `--discovery-service-url`, else scheme and host of this request.
+/// `None` if its `Host` is missing, invalid or holds a user name.
+fn base_url(ctx: &Context, request: &HttpRequest) -> Option<String> {
+    if let Some(url) = &ctx.settings.discovery_service_url {
+        return Some(url.clone());
+    }
+    let host = request.headers().get(HOST)?.as_bytes();
+    let host = Authority::try_from(host).ok()?;
+    let scheme = if client::is_over_tls(request) {
+        "https"
+    } else {
+        "http"
+    };
+    // a user name would be sent to every member
+    (!host.as_str().contains('@')).then(|| format!("{scheme}://{host}"))
+}

@@ -1,0 +1,193 @@
+//! The page of a token for browsers: which members have registered, how many are missing, what to do next. Plain HTML
+//! without scripts; everything that members wrote is escaped.
+
+use std::fmt::Write as _;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{
+        CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, VARY,
+        X_CONTENT_TYPE_OPTIONS,
+    },
+};
+use witan_dialect::reply;
+use witan_gocompat::text;
+use witan_replica::machine::tree::Node;
+
+use super::VALUE_BYTES_MAX;
+
+const STYLE: &str = "body{font-family:sans-serif;margin:2em;max-width:60em}\
+                     table{border-collapse:collapse}\
+                     td,th{border:1px solid #999;padding:.3em .6em;text-align:left}";
+
+/// Contents of the page.
+pub(super) struct Shown {
+    /// Value for `--discovery`; empty if the request does not tell the host.
+    pub(super) url: String,
+    /// Members that the cluster begins with.
+    pub(super) size: Option<u64>,
+    /// The token's directory with its registrations.
+    pub(super) directory: Node,
+}
+
+/// Builds the HTML response to a browser. No cache may keep it, because the token is a secret.
+pub(super) fn answer(request: &HttpRequest, shown: &Shown) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
+        // the token is a secret: no cache keeps the page, no other site learns its URL
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header((REFERRER_POLICY, "no-referrer"))
+        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((
+            CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+        ))
+        .insert_header((VARY, "Accept"))
+        .body(reply::framed(request, html(shown).into_bytes()))
+}
+
+/// Renders the page: a summary, a row for each registration in the order of creation, a row for each
+/// missing member, and when the token expires.
+fn html(shown: &Shown) -> String {
+    let mut members: Vec<&Node> = shown.directory.nodes.iter().flatten().collect();
+    // whoever registered first is a member
+    members.sort_by_key(|node| node.created);
+    let size = shown.size.unwrap_or(0);
+    let registered = (members.len() as u64).min(size);
+    let summary = match (shown.size, size - registered) {
+        (None, _) => "This token has no size: no member can use it.".to_owned(),
+        (Some(_), 0) => format!("{size} of {size} members have registered, none is missing."),
+        (Some(_), missing) => {
+            format!("{registered} of {size} members have registered, {missing} missing.")
+        }
+    };
+    let mut out = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">\
+         <title>{summary}</title><style>{STYLE}</style></head>\n<body>\n\
+         <h1>Cluster discovery</h1>\n<p>{summary}</p>\n\
+         <table>\n<tr><th></th><th>Name</th><th>Peer URLs</th><th>Member ID</th></tr>\n"
+    );
+    for (at, node) in (1_u64..).zip(&members) {
+        let number = if at <= size {
+            at.to_string()
+        } else {
+            "not a member: the cluster is full".to_owned()
+        };
+        let (name, urls) = registration(node);
+        let id = node.path.rsplit(|byte| *byte == b'/').next();
+        let id = escape(&String::from_utf8_lossy(id.unwrap_or_default()));
+        push(
+            &mut out,
+            format_args!("<tr><td>{number}</td><td>{name}</td><td>{urls}</td><td>{id}</td></tr>\n"),
+        );
+    }
+    for at in registered + 1..=size {
+        push(
+            &mut out,
+            format_args!("<tr><td>{at}</td><td colspan=\"3\">missing</td></tr>\n"),
+        );
+    }
+    out.push_str("</table>\n");
+    if registered < size && !shown.url.is_empty() {
+        let url = escape(&shown.url);
+        push(
+            &mut out,
+            format_args!("<p>Start the missing members with <code>--discovery {url}</code></p>\n"),
+        );
+    }
+    if let Some(expires_ns) = shown.directory.expires_ns {
+        let time = text::time(expires_ns);
+        push(
+            &mut out,
+            format_args!(
+                "<p>The token expires at {time}. A cluster that has begun does not need it.</p>\n"
+            ),
+        );
+    }
+    out.push_str("</body>\n</html>\n");
+    out
+}
+
+/// Returns the names and the URLs of a registration, joined by commas and escaped for HTML. Its value
+/// is `NAME=URL`, once for each URL; bytes after `VALUE_BYTES_MAX` are ignored.
+fn registration(node: &Node) -> (String, String) {
+    let value = node.value.clone().unwrap_or_default();
+    let value = String::from_utf8_lossy(&value[..value.len().min(VALUE_BYTES_MAX)]);
+    let mut names = Vec::new();
+    let mut urls = Vec::new();
+    for part in value.split(',') {
+        let (name, url) = part.split_once('=').unwrap_or(("", part));
+        if !names.contains(&name) {
+            names.push(name);
+        }
+        urls.push(url);
+    }
+    (escape(&names.join(", ")), escape(&urls.join(", ")))
+}
+
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text)
+        .expect("writing to a String cannot fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(size: Option<u64>, values: &[&str]) -> String {
+        let node = |(at, value): (usize, &&str)| Node {
+            // sorted by name, so the last one registered comes first
+            path: format!("/_etcd/registry/t/{}", 9 - at).into(),
+            value: Some((*value).to_owned().into()),
+            created: at as u64,
+            ..Node::default()
+        };
+        let mut nodes: Vec<Node> = values.iter().enumerate().map(node).collect();
+        nodes.reverse();
+        html(&Shown {
+            url: "http://h/t".to_owned(),
+            size,
+            directory: Node { nodes: Some(nodes), ..Node::default() },
+        })
+    }
+
+    #[test]
+    fn the_page_names_who_is_there_and_counts_who_is_missing() {
+        let page = shown(Some(3), &["a=http://1:1,a=http://1:2", "b=http://2:1"]);
+        for part in [
+            "2 of 3 members have registered, 1 missing.",
+            "<tr><td>1</td><td>a</td><td>http://1:1, http://1:2</td><td>9</td></tr>",
+            "<tr><td>2</td><td>b</td><td>http://2:1</td><td>8</td></tr>",
+            "<tr><td>3</td><td colspan=\"3\">missing</td></tr>",
+            "--discovery http://h/t",
+        ] {
+            assert!(page.contains(part), "{part} is not in {page}");
+        }
+        let page = shown(Some(1), &["a=http://1:1", "b=http://2:1"]);
+        assert!(page.contains("1 of 1 members") && !page.contains("--discovery"));
+        assert!(page.contains("<td>not a member: the cluster is full</td><td>b</td>"));
+        assert!(shown(None, &[]).contains("no size"));
+    }
+
+    #[test]
+    fn what_members_wrote_is_escaped() {
+        let page = shown(Some(1), &["<script>alert(1)</script>=\"'&"]);
+        assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
+        assert!(page.contains("&quot;&#39;&amp;") && !page.contains("<script"));
+    }
+}

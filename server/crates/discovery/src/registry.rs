@@ -1,0 +1,329 @@
+//! Tokens in v2's tree: how one is made, and the requests below it.
+//!
+//! Every request sees all earlier commits of any member: a token that one member has made can be used on another at
+//! once.
+
+use std::time::Duration;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header::ACCEPT},
+    web,
+};
+use bytes::Bytes;
+use witan_api::{
+    discovery::{REGISTRY, SIZE, split_token},
+    v2::error::ErrorCode,
+};
+use witan_dialect::{
+    Context,
+    blocking::{INLINE_BYTES_MAX, INLINE_ITEMS_MAX},
+    rendering::{self, Renderer},
+    reply,
+};
+use witan_gocompat::text::Sink;
+use witan_node::Node;
+use witan_replica::machine::tree::{self, Create, Delete, Mutation, Tree};
+use witan_v2::{
+    error::V2Error,
+    headers,
+    keys::{self, Intent},
+    operation::WriteMethod,
+    parse::Params,
+    render, watch,
+};
+
+use super::{NewTokenError, SIZE_MAX, VALUE_BYTES_MAX, base_url, page};
+
+/// Tokens that exist at once. With the bounds below, all of them hold 64 MiB of values at most.
+pub(super) const TOKENS_MAX: usize = 1024;
+/// A token ends after this time: as long as the public service kept one. A cluster needs its token only to
+/// begin.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Registrations for each member of the size. Members that begin at the same time may register beyond the size; they
+/// find that the cluster is full.
+const REGISTRATIONS_PER_MEMBER: u64 = 2;
+/// Bytes of a registration's name: member ids have 16 digits, but in etcd 0.4 people chose the names.
+const ID_BYTES_MAX: usize = 64;
+
+/// Creates the directory of a token with the cluster's size; it expires after `TOKEN_LIFETIME`.
+/// `RegistryFull` if there are `TOKENS_MAX` tokens.
+pub(super) async fn create(node: &Node, token: &str, size: u64) -> Result<(), NewTokenError> {
+    let view = node.read().await?;
+    let tree = &view.machine.tree;
+    if tree.lists_more_than(REGISTRY.as_bytes(), false, TOKENS_MAX - 1) {
+        return Err(NewTokenError::RegistryFull);
+    }
+    drop(view); // a live view makes the next writes copy
+    let lifetime_ns = i64::try_from(TOKEN_LIFETIME.as_nanos()).unwrap_or(i64::MAX);
+    let path = directory(token);
+    for create in [
+        Create {
+            path: path.clone().into(),
+            dir: true,
+            expires_ns: Some(node.now_ns().saturating_add(lifetime_ns)),
+            ..Create::default()
+        },
+        Create {
+            path: format!("{path}/{SIZE}").into(),
+            value: size.to_string().into(),
+            ..Create::default()
+        },
+    ] {
+        let made = node.propose(Mutation::Create(create)).await;
+        made.map_err(V2Error::from)?;
+    }
+    Ok(())
+}
+
+/// Returns the path of a token's directory in v2's tree.
+fn directory(token: &str) -> String {
+    format!("{REGISTRY}/{token}")
+}
+
+/// A path below a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RegistryPath {
+    Token,
+    Registration,
+    /// The size, and other paths that members do not write.
+    Other,
+}
+
+impl RegistryPath {
+    /// Returns what the path below a token names; `below` has no slashes at its ends.
+    fn of(below: &[u8]) -> Self {
+        match below {
+            b"" => Self::Token,
+            name if name.starts_with(b"_") || name.contains(&b'/') => Self::Other,
+            _ => Self::Registration,
+        }
+    }
+
+    /// Returns the methods that are served there, as `Allow` lists them.
+    fn methods(self) -> &'static str {
+        match self {
+            Self::Token => "GET,HEAD,DELETE",
+            Self::Registration => "GET,HEAD,PUT,DELETE",
+            Self::Other => "GET,HEAD",
+        }
+    }
+}
+
+/// Answers any request for a token or something below it; `path` is the whole cleaned path.
+pub(super) async fn handle(
+    ctx: &Context,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+    path: &[u8],
+) -> HttpResponse {
+    let Some((token, rest)) = split_token(path) else {
+        return reply::not_found();
+    };
+    let below = rest.strip_prefix(b"/").unwrap_or_default();
+    let below = below.strip_suffix(b"/").unwrap_or(below);
+    let allow = RegistryPath::of(below).methods();
+    if !reply::allows(request, allow) {
+        return reply::method_not_allowed(Some(allow));
+    }
+    let asked = Asked { ctx, request, token, below };
+    match asked.serve(payload).await {
+        Ok(response) => response,
+        Err(error) => headers::failure(ctx, request, error).await,
+    }
+}
+
+/// A request below a token.
+struct Asked<'a> {
+    ctx: &'a Context,
+    request: &'a HttpRequest,
+    token: &'a str,
+    /// The path after the token, without slashes at its ends.
+    below: &'a [u8],
+}
+
+impl Asked<'_> {
+    /// Answers a request whose method is allowed: watches, reads, registers, deletes, or shows the
+    /// token's page to a browser.
+    async fn serve(&self, payload: &mut web::Payload) -> Result<HttpResponse, V2Error> {
+        let (ctx, request) = (self.ctx, self.request);
+        let Some((intent, params)) = keys::intent(ctx, request, payload).await? else {
+            return Ok(reply::method_not_allowed(None));
+        };
+        match intent {
+            Intent::Get if params.wait => {
+                self.directory(&ctx.node.read().await?.machine.tree)?;
+                watch::open(ctx, request, self.key(), &params).await
+            }
+            Intent::Get if self.below.is_empty() && wants_page(request) => self.page().await,
+            Intent::Get | Intent::Head => self.get(&params).await,
+            Intent::Write(WriteMethod::Put) => self.register(params).await,
+            Intent::Write(write) => keys::write(ctx, request, write, self.key(), params).await,
+        }
+    }
+
+    /// Returns the v2 key that the request names: the token's directory or a node below it.
+    fn key(&self) -> Bytes {
+        let mut key = directory(self.token).into_bytes();
+        if !self.below.is_empty() {
+            key.push(b'/');
+            key.extend_from_slice(self.below);
+        }
+        key.into()
+    }
+
+    /// Returns the token's directory with its registrations. `NoSpace` if another path gave it more
+    /// than `INLINE_ITEMS_MAX` nodes, which would hold up the worker; `NotDir` if it is a file.
+    fn directory(&self, tree: &Tree) -> Result<tree::Node, V2Error> {
+        let path = directory(self.token);
+        if tree.lists_more_than(path.as_bytes(), false, INLINE_ITEMS_MAX) {
+            let cause = format!("{path} has more than {INLINE_ITEMS_MAX} nodes");
+            return Err(V2Error::before_store(ErrorCode::NoSpace, cause));
+        }
+        let found = tree.get(path.as_bytes(), false, self.ctx.node.now_ns())?;
+        if found.node.dir {
+            return Ok(found.node);
+        }
+        // a file that was not written through the service
+        let error = V2Error::before_store(ErrorCode::NotDir, path);
+        Err(error)
+    }
+
+    /// Reads a node (linearizable) and answers as v2 does, but without the expiration of the token's
+    /// own directory.
+    async fn get(&self, params: &Params) -> Result<HttpResponse, V2Error> {
+        let node = &self.ctx.node;
+        let view = node.read().await?;
+        let (key, recursive, now_ns) = (self.key(), params.recursive, node.now_ns());
+        let (index, is_token) = (view.machine.tree.index(), self.below.is_empty());
+        let tree = &view.machine.tree;
+        let large = tree.shows_more_than(&key, recursive, INLINE_ITEMS_MAX, INLINE_BYTES_MAX);
+        let renderer = Renderer::new(reply::answers_budget(self.request), large);
+        let look = move || {
+            let mut event = view.machine.tree.get(&key, recursive, now_ns)?;
+            if is_token {
+                // the public service shows no expiration; the page and v2's own path do
+                event.node.expires_ns = None;
+                event.node.ttl = 0;
+            }
+            let write = |out: &mut dyn Sink| render::event(out, &event);
+            Ok::<_, tree::TreeError>(renderer.render(rendering::least_bytes(&event), write))
+        };
+        let body = self.ctx.blocking.run_if(large, look).await??;
+        let body = reply::framed_text(self.request, body);
+        Ok(headers::success(node, StatusCode::OK, index).body(body))
+    }
+
+    /// Answers with the HTML page of the token, from a linearizable read.
+    async fn page(&self) -> Result<HttpResponse, V2Error> {
+        let view = self.ctx.node.read().await?;
+        let tree = &view.machine.tree;
+        let shown = page::Shown {
+            url: base_url(self.ctx, self.request)
+                .map_or_else(String::new, |base| format!("{base}/{}", self.token)),
+            size: self.size(tree),
+            directory: self.directory(tree)?,
+        };
+        Ok(page::answer(self.request, &shown))
+    }
+
+    /// Returns the size that the token was made with; `None` if the token was made by hand and has
+    /// none.
+    fn size(&self, tree: &Tree) -> Option<u64> {
+        let path = format!("{}/{SIZE}", directory(self.token));
+        let found = tree.get(path.as_bytes(), false, 0).ok()?;
+        let value = found.node.value?;
+        std::str::from_utf8(&value).ok()?.parse().ok()
+    }
+
+    /// Writes a registration within the bounds. If the token has expired since the check, deletes the directory that
+    /// the write created and returns `KeyNotFound`.
+    async fn register(&self, params: Params) -> Result<HttpResponse, V2Error> {
+        let node = &self.ctx.node;
+        let view = node.read().await?;
+        let before = self.directory(&view.machine.tree)?;
+        self.check_bounds(&before, self.size(&view.machine.tree), &params)?;
+        drop(view); // a live view makes the next writes copy
+        let (put, key) = (WriteMethod::Put, self.key());
+        let response = keys::write(self.ctx, self.request, put, key, params).await?;
+        let after = node.view().await?;
+        let now = self.directory(&after.machine.tree);
+        drop(after);
+        match now {
+            Ok(now) if now.created == before.created => Ok(response),
+            // the token ended in between and the write made a directory that would never end
+            Ok(_) => {
+                let delete = Delete {
+                    path: directory(self.token).into(),
+                    dir: true,
+                    recursive: true,
+                };
+                node.propose(Mutation::Delete(delete)).await?;
+                let cause = directory(self.token);
+                Err(V2Error::before_store(ErrorCode::KeyNotFound, cause))
+            }
+            Err(gone) => Err(gone),
+        }
+    }
+
+    /// Refuses a registration that is a directory, has too long an id or value, or is a new one beyond
+    /// `REGISTRATIONS_PER_MEMBER` for each member of `size`.
+    fn check_bounds(
+        &self,
+        directory: &tree::Node,
+        size: Option<u64>,
+        params: &Params,
+    ) -> Result<(), V2Error> {
+        let invalid = |cause: String| Err(V2Error::before_store(ErrorCode::InvalidField, cause));
+        if params.dir {
+            return invalid("a registration is a value, not a directory".to_owned());
+        }
+        if self.below.len() > ID_BYTES_MAX {
+            return invalid(format!("a member id has at most {ID_BYTES_MAX} bytes"));
+        }
+        if params.value.len() > VALUE_BYTES_MAX {
+            return invalid(format!(
+                "a registration has at most {VALUE_BYTES_MAX} bytes"
+            ));
+        }
+        let registered = directory.nodes.as_deref().unwrap_or_default();
+        let limit = size.unwrap_or(SIZE_MAX).clamp(1, SIZE_MAX) * REGISTRATIONS_PER_MEMBER;
+        let key = self.key();
+        let is_new = registered.iter().all(|node| node.path != key);
+        if is_new && registered.len() as u64 >= limit {
+            let cause = format!("this token has {limit} registrations, which is its limit");
+            return Err(V2Error::before_store(ErrorCode::NoSpace, cause));
+        }
+        Ok(())
+    }
+}
+
+/// Whether the `Accept` header of a request names `text/html`, as those of browsers do.
+fn wants_page(request: &HttpRequest) -> bool {
+    let accepted = request.headers().get_all(ACCEPT);
+    accepted
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|kind| kind.split(';').next().unwrap_or_default().trim() == "text/html")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_write_registrations_alone() {
+        let table: [(&[u8], RegistryPath); 7] = [
+            (b"", RegistryPath::Token),
+            (b"4eb2dcba58da982f", RegistryPath::Registration),
+            (b"machine0", RegistryPath::Registration),
+            (b"_config", RegistryPath::Other),
+            (b"_config/size", RegistryPath::Other),
+            (b"_state", RegistryPath::Other),
+            (b"a/b", RegistryPath::Other),
+        ];
+        for (below, path) in table {
+            assert_eq!(RegistryPath::of(below), path, "{below:?}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Cluster information of v1: leader, client URLs, members as files, statistics.
+
+use actix_web::{HttpRequest, HttpResponse, http::header::LOCATION};
+use witan_api::v1::{
+    MACHINE_RECORDS,
+    error::ErrorCode,
+    stats::{V1LeaderInfo, V1LeaderStats, V1SelfStats, V1StoreStats},
+};
+use witan_dialect::read_counters::ReadCounters;
+use witan_gocompat::{json, text};
+use witan_node::Node;
+use witan_replica::{
+    machine::{member::Member, tree::WriteCounts, view::View},
+    replica::Role,
+};
+
+use super::{error::V1Error, render, request::V1Stats, text};
+
+/// Returns the leader's first peer URL; `LeaderElection` while this member knows no leader.
+pub(super) async fn leader(node: &Node) -> Result<Vec<u8>, V1Error> {
+    let view = node.view().await?;
+    let url = leader_of(node, &view)?.peer_urls.first();
+    Ok(url.cloned().unwrap_or_default().into())
+}
+
+/// Returns the client URLs of all members, sorted and separated by `, `.
+pub(super) async fn machines(node: &Node) -> Result<Vec<u8>, V1Error> {
+    let view = node.view().await?;
+    let members = view.machine.members.by_id.values();
+    let mut urls: Vec<&str> = members
+        .flat_map(|member| &member.client_urls)
+        .map(String::as_str)
+        .collect();
+    urls.sort_unstable();
+    Ok(urls.join(", ").into())
+}
+
+/// Renders the member of this name as a file (`KeyNotFound` if there is none), or without a name all
+/// members as a directory.
+pub(super) async fn records(node: &Node, name: Option<&[u8]>) -> Result<Vec<u8>, V1Error> {
+    let view = node.view().await?;
+    let index = view.machine.tree.index();
+    let members = view.machine.members.by_id.values();
+    // a member that has not started has no name yet
+    let mut members: Vec<&Member> = members.filter(|member| !member.name.is_empty()).collect();
+    members.sort_by_key(|member| &member.name);
+    let mut out = Vec::new();
+    if let Some(name) = name {
+        let key = [MACHINE_RECORDS.as_bytes(), b"/", name].concat();
+        let Some(member) = members.iter().find(|member| member.name.as_bytes() == name) else {
+            return Err(V1Error::new(ErrorCode::KeyNotFound, key));
+        };
+        render::push_record(&mut out, &key, record(member).as_bytes(), index);
+        return Ok(out);
+    }
+    out.push(b'[');
+    for member in members {
+        if out.len() > 1 {
+            out.push(b',');
+        }
+        let key = format!("{MACHINE_RECORDS}/{}", member.name);
+        render::push_record(&mut out, key.as_bytes(), record(member).as_bytes(), index);
+    }
+    out.push(b']');
+    Ok(out)
+}
+
+/// Returns the value of a member's file, `raft=PEER_URL&etcd=CLIENT_URL`, with the first URL of each
+/// kind.
+fn record(member: &Member) -> String {
+    let first = |urls: &[String]| urls.first().cloned().unwrap_or_default();
+    let (peer, client) = (first(&member.peer_urls), first(&member.client_urls));
+    format!("raft={peer}&etcd={client}")
+}
+
+/// Answers a request for statistics. The leader's own statistics are served by the leader; other members redirect to it
+/// (307).
+pub(super) async fn stats(
+    node: &Node,
+    reads: &ReadCounters,
+    request: &HttpRequest,
+    stats: V1Stats,
+) -> Result<HttpResponse, V1Error> {
+    let view = node.view().await?;
+    match stats {
+        V1Stats::Member => Ok(text(request, json::encode(&of_self(node, &view)))),
+        V1Stats::Store => {
+            let stats = of_store(&view.machine.tree.counts(), reads);
+            Ok(text(request, json::encode(&stats)))
+        }
+        V1Stats::Leader => {
+            let leader = leader_of(node, &view)?;
+            if leader.id == node.identity().member_id {
+                let stats =
+                    V1LeaderStats { leader: leader.name.clone(), ..V1LeaderStats::default() };
+                return Ok(text(request, json::encode(&stats)));
+            }
+            let url = leader.client_urls.first().cloned().unwrap_or_default();
+            let location = format!("{url}{}", request.uri());
+            Ok(HttpResponse::TemporaryRedirect()
+                .insert_header((LOCATION, location))
+                .finish())
+        }
+    }
+}
+
+/// Returns the leader that this member knows; `LeaderElection` if it knows none.
+fn leader_of<'a>(node: &Node, view: &'a View) -> Result<&'a Member, V1Error> {
+    let leader = view.machine.members.by_id.get(&node.status().leader);
+    leader.ok_or_else(|| V1Error::new(ErrorCode::LeaderElection, ""))
+}
+
+/// Collects the statistics of this member: role, start, and how long it has known its leader.
+fn of_self(node: &Node, view: &View) -> V1SelfStats {
+    let state = match node.status().role {
+        Role::Follower => "follower",
+        Role::PreCandidate | Role::Candidate => "candidate",
+        Role::Leader => "leader",
+    };
+    let leader = view.machine.members.by_id.get(&node.status().leader);
+    let since_ns = node.leader_since_ns();
+    let uptime_ns = match leader {
+        Some(_) if since_ns != 0 => node.now_ns().saturating_sub(since_ns),
+        Some(_) | None => 0,
+    };
+    V1SelfStats {
+        state: state.into(),
+        start_time: text::time(node.identity().started_ns),
+        leader_info: V1LeaderInfo {
+            leader: leader.map_or_else(String::new, |leader| leader.name.clone()),
+            uptime: text::duration(uptime_ns),
+        },
+        ..V1SelfStats::default()
+    }
+}
+
+/// Converts v2's counters to v1's, which add up successes and failures and count creations and updates
+/// as sets.
+fn of_store(counts: &WriteCounts, reads: &ReadCounters) -> V1StoreStats {
+    V1StoreStats {
+        gets: reads.found() + reads.failed(),
+        sets: counts.sets_success
+            + counts.sets_fail
+            + counts.create_success
+            + counts.create_fail
+            + counts.update_success
+            + counts.update_fail,
+        deletes: counts.delete_success + counts.delete_fail,
+        test_and_sets: counts.compare_and_swap_success + counts.compare_and_swap_fail,
+    }
+}

@@ -1,0 +1,150 @@
+//! Errors of v1: maps node errors to v1 numbers. The mapping of tree errors depends on the
+//! operation and is in `keys`.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header::CONTENT_TYPE},
+};
+use bytes::Bytes;
+use witan_api::v1::error::ErrorCode;
+use witan_dialect::{Context, error_head, rendering, reply};
+use witan_gocompat::text::Sink;
+use witan_node::NodeError;
+
+/// An error with its cause, ready to be rendered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct V1Error {
+    /// The error's code.
+    pub(crate) code: ErrorCode,
+    /// The cause, in pieces that share the memory of values; bytes, because keys are bytes.
+    pub(crate) cause: Vec<Bytes>,
+}
+
+impl V1Error {
+    /// An error with its cause.
+    pub(crate) fn new(code: ErrorCode, cause: impl Into<Bytes>) -> Self {
+        Self { code, cause: vec![cause.into()] }
+    }
+
+    /// Appends the JSON body, which no newline ends.
+    pub(crate) fn write(&self, out: &mut dyn Sink) {
+        let (code, message) = (self.code.code(), self.code.message());
+        error_head::push_error_head(out, code, message, &self.cause);
+        out.push(b'}');
+    }
+
+    /// Builds the response to the error, with the status of its code and the JSON body.
+    pub(super) async fn answer(self, ctx: &Context, request: &HttpRequest) -> HttpResponse {
+        let status =
+            StatusCode::from_u16(self.code.status()).expect("the table holds real statuses");
+        let least_bytes = self.cause.iter().map(Bytes::len).sum();
+        let write = move |out: &mut dyn Sink| self.write(out);
+        let body = rendering::body(ctx, request, least_bytes, write).await;
+        HttpResponse::build(status)
+            .insert_header((CONTENT_TYPE, reply::TEXT))
+            .body(body)
+    }
+}
+
+impl From<NodeError> for V1Error {
+    fn from(fault: NodeError) -> Self {
+        match fault {
+            NodeError::NoLeader => Self::new(ErrorCode::LeaderElection, ""),
+            NodeError::Timeout => Self::new(ErrorCode::RaftInternal, "request timed out"),
+            NodeError::LeaderFailed => Self::new(
+                ErrorCode::RaftInternal,
+                "request timed out, possibly due to previous leader failure",
+            ),
+            NodeError::ConnectionLost => Self::new(
+                ErrorCode::RaftInternal,
+                "request timed out, possibly due to connection lost",
+            ),
+            NodeError::LearnerNotReady => Self::new(
+                ErrorCode::RaftInternal,
+                "learner is not in sync with leader",
+            ),
+            NodeError::ClusterVersion => Self::new(
+                ErrorCode::RaftInternal,
+                "the version of the cluster is too low",
+            ),
+            NodeError::Learner => Self::new(ErrorCode::RaftInternal, "not supported for learner"),
+            NodeError::TooMany => Self::new(ErrorCode::RaftInternal, "too many requests"),
+            NodeError::TooLarge => Self::new(ErrorCode::RaftInternal, "request is too large"),
+            NodeError::NoSpace => Self::new(ErrorCode::RaftInternal, "database space exceeded"),
+            NodeError::Stopped => Self::new(ErrorCode::RaftInternal, "server stopped"),
+            NodeError::Removed => Self::new(ErrorCode::RaftInternal, "member was removed"),
+            NodeError::Internal => Self::new(ErrorCode::RaftInternal, "answer of another command"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_api::v1::error::V1ErrorBody;
+
+    use super::*;
+
+    #[test]
+    fn bodies_are_as_known() {
+        let table = [
+            (
+                ErrorCode::KeyNotFound,
+                "/foo",
+                r#"{"errorCode":100,"message":"Key Not Found","cause":"/foo"}"#,
+            ),
+            (
+                ErrorCode::TestFailed,
+                "TestAndSet: one!=two",
+                r#"{"errorCode":101,"message":"The given PrevValue is not equal to the value of the key","cause":"TestAndSet: one!=two"}"#,
+            ),
+            (
+                ErrorCode::NotFile,
+                "/<",
+                r#"{"errorCode":102,"message":"Not A File","cause":"/\u003c"}"#,
+            ),
+            (
+                ErrorCode::ValueRequired,
+                "Set",
+                r#"{"errorCode":200,"message":"Value is Required in POST form","cause":"Set"}"#,
+            ),
+            (
+                ErrorCode::TtlNotNumber,
+                "Set",
+                r#"{"errorCode":202,"message":"The given TTL in POST form is not a number","cause":"Set"}"#,
+            ),
+            (
+                ErrorCode::IndexNotNumber,
+                "Watch From Index",
+                r#"{"errorCode":203,"message":"The given index in POST form is not a number","cause":"Watch From Index"}"#,
+            ),
+            (
+                ErrorCode::RaftInternal,
+                "",
+                r#"{"errorCode":300,"message":"Raft Internal Error"}"#,
+            ),
+            (
+                ErrorCode::LeaderElection,
+                "",
+                r#"{"errorCode":301,"message":"During Leader Election"}"#,
+            ),
+            (
+                ErrorCode::Keyword,
+                "Set",
+                r#"{"errorCode":400,"message":"The prefix of the given key is a keyword in etcd","cause":"Set"}"#,
+            ),
+            (
+                ErrorCode::WatcherCleared,
+                "/a",
+                r#"{"errorCode":500,"message":"watcher is cleared due to etcd recovery","cause":"/a"}"#,
+            ),
+        ];
+        assert_eq!(table.map(|(code, ..)| code), ErrorCode::ALL);
+        for (code, cause, expect) in table {
+            let mut body = Vec::new();
+            V1Error::new(code, cause).write(&mut body);
+            assert_eq!(String::from_utf8_lossy(&body), expect);
+            let read: V1ErrorBody = serde_json::from_slice(&body).unwrap();
+            assert_eq!((read.error_code, read.cause.as_str()), (code.code(), cause));
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The parser of the dialect for `tests/fuzz`; built with the feature `fuzz` alone.
+
+use bytes::Bytes;
+
+use crate::request::{self, V1Request, V1RequestError};
+
+/// Parses a v1 request; returns its key (the root, if it has none) and the request as text. The error
+/// has a body if a rule of the dialect was broken.
+pub fn v1_request(
+    method: &str,
+    path: &[u8],
+    query: &[u8],
+    form: Option<&[u8]>,
+) -> Result<(Bytes, String), Option<Vec<u8>>> {
+    let request = request::parse(method, path, query, form).map_err(|refusal| match refusal {
+        V1RequestError::Path | V1RequestError::Method => None,
+        V1RequestError::Rule(error) => {
+            let mut body = Vec::new();
+            error.write(&mut body);
+            Some(body)
+        }
+    })?;
+    let text = format!("{request:?}");
+    let key = match request {
+        V1Request::Get { key } | V1Request::Delete { key } | V1Request::Watch { key, .. } => key,
+        V1Request::Put(put) => put.key,
+        V1Request::MachineRecords { .. }
+        | V1Request::Leader
+        | V1Request::Machines
+        | V1Request::Stats(_) => Bytes::from_static(b"/"),
+    };
+    Ok((key, text))
+}

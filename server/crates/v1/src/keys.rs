@@ -1,0 +1,190 @@
+//! `/v1/keys`: maps requests to operations of the tree, and errors of the tree to v1, which can
+//! neither write nor remove directories and mostly treats them as missing.
+
+use bytes::Bytes;
+use witan_api::v1::error::ErrorCode;
+use witan_base::budget::MemoryBudget;
+use witan_dialect::{
+    Context,
+    blocking::{INLINE_BYTES_MAX, INLINE_ITEMS_MAX},
+    read_counters::ReadCounters,
+    rendering::{self, Renderer},
+    reply::RenderedText,
+};
+use witan_gocompat::text::Sink;
+use witan_node::{Node, ProposeError};
+use witan_replica::machine::tree::{
+    self, Cause, CompareAndDelete, CompareAndSwap, Comparison, Create, Delete, Event, Mutation,
+    Set, TreeErrorKind,
+};
+
+use super::{error::V1Error, render, request::V1Put};
+
+const NANOS_PER_SECOND: i64 = 1_000_000_000;
+
+/// Reads a file, or lists a directory, from this member's state. Every failure of the look-up is
+/// `KeyNotFound`.
+pub(super) async fn get(
+    ctx: &Context,
+    reads: &ReadCounters,
+    answers: Option<&MemoryBudget>,
+    key: &Bytes,
+) -> Result<RenderedText, V1Error> {
+    let view = ctx.node.view().await?;
+    let now_ns = ctx.node.now_ns();
+    let tree = &view.machine.tree;
+    let large = tree.shows_more_than(key, false, INLINE_ITEMS_MAX, INLINE_BYTES_MAX);
+    let renderer = Renderer::new(answers, large);
+    let path = key.clone();
+    let look = move || {
+        let event = view.machine.tree.get(&path, false, now_ns)?;
+        let write = |out: &mut dyn Sink| render::read(out, &event, now_ns);
+        Ok::<_, tree::TreeError>(renderer.render(rendering::least_bytes(&event), write))
+    };
+    let found = ctx.blocking.run_if(large, look).await?;
+    reads.count(found.is_ok());
+    found.map_err(|_| V1Error::new(ErrorCode::KeyNotFound, key.clone()))
+}
+
+/// Removes a file and returns the change. A directory counts as missing (`KeyNotFound`).
+pub(super) async fn delete(node: &Node, key: Bytes) -> Result<Event, V1Error> {
+    match node.propose(removal(key.clone())).await {
+        Ok(done) => Ok(done.output),
+        Err(ProposeError::Fault(fault)) => Err(fault.into()),
+        Err(ProposeError::Refused(error)) => {
+            Err(map_tree_error(&error, key, ErrorCode::KeyNotFound))
+        }
+    }
+}
+
+/// Writes a file if the previous value is the expected one (if one is given), and returns the change.
+pub(super) async fn put(node: &Node, put: V1Put) -> Result<Event, V1Error> {
+    let key = put.key.clone();
+    let wanted = put.prev_value.clone();
+    let error = match node.propose(mutation(put, node.now_ns())).await {
+        Ok(done) => return Ok(done.output),
+        Err(ProposeError::Fault(fault)) => return Err(fault.into()),
+        Err(ProposeError::Refused(error)) => error,
+    };
+    Err(match (error.kind, wanted) {
+        (TreeErrorKind::CompareFailed, Some(wanted)) => {
+            let actual = match &error.cause {
+                Cause::Compared(Comparison { value: Some((_, actual)), .. }) => actual.clone(),
+                Cause::Compared(Comparison { value: None, .. }) | Cause::Text(_) => Bytes::new(),
+            };
+            test_failed(actual, wanted)
+        }
+        (TreeErrorKind::NodeExists, Some(wanted)) => {
+            let present = node.view().await?;
+            match present.machine.tree.get(&key, false, 0) {
+                Ok(event) if event.node.dir => V1Error::new(ErrorCode::NotFile, key),
+                Ok(event) => test_failed(event.node.value.unwrap_or_default(), wanted),
+                // another request removed it in between
+                Err(_) => test_failed(Bytes::new(), wanted),
+            }
+        }
+        (_, Some(wanted)) if !wanted.is_empty() => {
+            map_tree_error(&error, key, ErrorCode::KeyNotFound)
+        }
+        (_, _) => map_tree_error(&error, key, ErrorCode::NotFile),
+    })
+}
+
+/// Chooses the tree operation of a write at `now_ns`. An empty previous value makes it a creation,
+/// which fails if the key exists; else a TTL of 0 or less makes it a removal.
+fn mutation(put: V1Put, now_ns: i64) -> Mutation {
+    let V1Put { key: path, value, ttl, prev_value } = put;
+    // a write with an expired TTL removes the key
+    let dead = ttl.is_some_and(|ttl| ttl <= 0);
+    let expires_ns = ttl.map(|ttl| now_ns.saturating_add(ttl.saturating_mul(NANOS_PER_SECOND)));
+    match prev_value {
+        None if dead => removal(path),
+        None => Mutation::Set(Set { path, value, dir: false, expires_ns, refresh: false }),
+        // an empty previous value means that the key must not exist
+        Some(prev) if prev.is_empty() => {
+            Mutation::Create(Create { path, value, dir: false, expires_ns, in_order: false })
+        }
+        Some(_) if dead => {
+            Mutation::DeleteIf(CompareAndDelete { path, prev_value, prev_index: None })
+        }
+        Some(_) => Mutation::Swap(CompareAndSwap {
+            path,
+            value,
+            expires_ns,
+            refresh: false,
+            prev_value,
+            prev_index: None,
+        }),
+    }
+}
+
+/// Builds the operation that removes a file, and fails on a directory.
+fn removal(path: Bytes) -> Mutation {
+    Mutation::Delete(Delete { path, dir: false, recursive: false })
+}
+
+/// Maps an error of the tree to v1; `directory` is the code if there is a directory at the key.
+fn map_tree_error(error: &tree::TreeError, key: Bytes, directory: ErrorCode) -> V1Error {
+    let code = match error.kind {
+        TreeErrorKind::KeyNotFound => ErrorCode::KeyNotFound,
+        TreeErrorKind::NotFile
+        | TreeErrorKind::NotDir
+        | TreeErrorKind::RootReadOnly
+        | TreeErrorKind::DirNotEmpty => directory,
+        TreeErrorKind::CompareFailed | TreeErrorKind::NodeExists => ErrorCode::TestFailed,
+        TreeErrorKind::HistoryCleared => ErrorCode::WatcherCleared,
+    };
+    V1Error::new(code, key)
+}
+
+/// Builds the error `TestFailed`, whose cause shows the actual and the wanted value.
+fn test_failed(actual: Bytes, wanted: Bytes) -> V1Error {
+    let (begin, between) = (
+        Bytes::from_static(b"TestAndSet: "),
+        Bytes::from_static(b"!="),
+    );
+    V1Error {
+        code: ErrorCode::TestFailed,
+        cause: vec![begin, actual, between, wanted],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(ttl: Option<i64>, prev: Option<&'static str>) -> V1Put {
+        V1Put {
+            key: "/k".into(),
+            value: "v".into(),
+            ttl,
+            prev_value: prev.map(Bytes::from),
+        }
+    }
+
+    #[test]
+    fn writes_become_commands() {
+        let name = |ttl, prev| match mutation(put(ttl, prev), 5) {
+            Mutation::Set(set) => format!("set {:?}", set.expires_ns),
+            Mutation::Create(create) => format!("create {:?}", create.expires_ns),
+            Mutation::Swap(swap) => format!("swap {:?}", swap.expires_ns),
+            Mutation::Delete(_) => "delete".into(),
+            Mutation::DeleteIf(_) => "delete if".into(),
+            Mutation::Update(_) => "update".into(),
+        };
+        let table = [
+            (None, None, "set None"),
+            (Some(2), None, "set Some(2000000005)"),
+            (Some(i64::MAX), None, "set Some(9223372036854775807)"),
+            (Some(0), None, "delete"),
+            (Some(i64::MIN), None, "delete"),
+            (None, Some("x"), "swap None"),
+            (Some(1), Some("x"), "swap Some(1000000005)"),
+            (Some(-1), Some("x"), "delete if"),
+            (None, Some(""), "create None"),
+        ];
+        for (ttl, prev, expect) in table {
+            assert_eq!(name(ttl, prev), expect, "{ttl:?} {prev:?}");
+        }
+    }
+}

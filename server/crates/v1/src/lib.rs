@@ -1,0 +1,188 @@
+//! The v1 dialect of etcd 0.1: `/v1/keys`, `/v1/watch`, `/v1/leader`, `/v1/machines`, `/v1/stats`.
+//! A view of the v2 store: hidden nodes stay hidden, indexes are the same.
+//!
+//! Reading order: `form` → `request` (parsing) → `keys` (execution) → `watch` → `render`, `error` (the answer) →
+//! `cluster`. All are pure except `keys`, `watch` and `cluster`.
+
+mod cluster;
+mod error;
+mod form;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
+mod keys;
+mod render;
+mod request;
+mod watch;
+
+use std::sync::Arc;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header::CONTENT_TYPE},
+    web::{self, Payload},
+};
+use bytes::Bytes;
+use witan_api::v1::error::ErrorCode;
+use witan_base::{client_network::ClientNetwork, panics::planted};
+use witan_dialect::{
+    Context,
+    basic_auth::{self, INSUFFICIENT},
+    blocking::INLINE_BYTES_MAX,
+    client::Disconnect,
+    read_counters::ReadCounters,
+    rendering,
+    reply::{self, BodyError, FramedBody},
+};
+use witan_gocompat::text::Sink;
+use witan_replica::machine::auth::path_permissions::PathAccess;
+
+use request::{V1Request, V1RequestError, parse};
+
+use self::error::V1Error;
+
+/// A form body above this is refused, as in all etcds.
+const FORM_BYTES_MAX: usize = 10 << 20;
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The dialect with the counters of reads. Clones share.
+#[derive(Clone, Debug)]
+pub struct V1Dialect {
+    ctx: Context,
+    reads: Arc<ReadCounters>,
+}
+
+impl V1Dialect {
+    /// Creates the dialect of the running member. `reads` are shared by v1 and v2.
+    pub fn new(ctx: Context, reads: Arc<ReadCounters>) -> Self {
+        Self { ctx, reads }
+    }
+
+    /// Answers a request for one of v1's paths and drains its body.
+    pub async fn handle(
+        &self,
+        request: &HttpRequest,
+        mut payload: Payload,
+        path: &[u8],
+    ) -> HttpResponse {
+        planted::here("v1");
+        let answer = self.answer(request, &mut payload, path).await;
+        reply::drain(&mut payload).await;
+        match answer {
+            Ok(response) => response,
+            Err(error) => {
+                if error.code == ErrorCode::RaftInternal {
+                    let cause = Bytes::from(error.cause.concat());
+                    tracing::warn!(?cause, "v1 request failed: no reply from the cluster");
+                }
+                error.answer(&self.ctx, request).await
+            }
+        }
+    }
+
+    /// Parses, authorizes and executes a request. The answers to an unknown path, a wrong method and
+    /// missing permission are responses, all other failures errors.
+    async fn answer(
+        &self,
+        request: &HttpRequest,
+        payload: &mut Payload,
+        path: &[u8],
+    ) -> Result<HttpResponse, V1Error> {
+        let form = form(request, payload).await?;
+        let large = form
+            .as_ref()
+            .is_some_and(|form| form.len() > INLINE_BYTES_MAX);
+        let (method, path) = (request.method().clone(), path.to_vec());
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let read = move || parse(method.as_str(), &path, query.as_bytes(), form.as_deref());
+        let asked = match self.ctx.blocking.run_if(large, read).await? {
+            Ok(asked) => asked,
+            Err(V1RequestError::Path) => return Ok(reply::not_found()),
+            Err(V1RequestError::Method) => return Ok(HttpResponse::MethodNotAllowed().finish()),
+            Err(V1RequestError::Rule(error)) => return Err(error),
+        };
+        if let Some((key, required_access)) = required_access(&asked)
+            && !basic_auth::authorize_key(&self.ctx, request, key, required_access).await?
+        {
+            return Ok(reply::text(StatusCode::UNAUTHORIZED, INSUFFICIENT));
+        }
+        let client = ClientNetwork::of_peer(request.peer_addr());
+        let node = &self.ctx.node.of_client(client);
+        let answers = reply::answers_budget(request);
+        let change = match asked {
+            V1Request::Get { key } => {
+                let found = keys::get(&self.ctx, &self.reads, answers, &key).await?;
+                return Ok(framed(reply::framed_text(request, found)));
+            }
+            V1Request::Put(put) => keys::put(node, put).await?,
+            V1Request::Delete { key } => keys::delete(node, key).await?,
+            V1Request::Watch { key, from } => {
+                watch::next(node, &Disconnect::of(request), key, from).await?
+            }
+            V1Request::MachineRecords { name } => {
+                let records = cluster::records(node, name.as_deref()).await?;
+                return Ok(text(request, records));
+            }
+            V1Request::Leader => {
+                return Ok(text(request, cluster::leader(node).await?));
+            }
+            V1Request::Machines => {
+                return Ok(text(request, cluster::machines(node).await?));
+            }
+            V1Request::Stats(stats) => {
+                return cluster::stats(node, &self.reads, request, stats).await;
+            }
+        };
+        let least_bytes = rendering::least_bytes(&change);
+        let write = move |out: &mut dyn Sink| render::change(out, &change);
+        Ok(framed(
+            rendering::body(&self.ctx, request, least_bytes, write).await,
+        ))
+    }
+}
+
+/// Returns the key and the kind of access that a request needs in v2's authorization; `None` if it
+/// reads no key.
+fn required_access(asked: &V1Request) -> Option<(&[u8], PathAccess)> {
+    let (key, write, recursive) = match asked {
+        V1Request::Get { key } => (key, false, false),
+        V1Request::Put(put) => (&put.key, true, false),
+        V1Request::Delete { key } => (key, true, false),
+        V1Request::Watch { key, .. } => (key, false, true),
+        V1Request::MachineRecords { .. }
+        | V1Request::Leader
+        | V1Request::Machines
+        | V1Request::Stats(_) => return None,
+    };
+    Some((key, PathAccess { write, recursive }))
+}
+
+/// Builds a plain-text response.
+fn text(request: &HttpRequest, body: Vec<u8>) -> HttpResponse {
+    framed(reply::framed(request, body))
+}
+
+/// Builds a plain-text response: Go sniffed this type for all answers of v1.
+fn framed(body: FramedBody) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, reply::TEXT))
+        .body(body)
+}
+
+/// Reads the form body of a PUT or POST; `None` for another method or media type. An error if it
+/// exceeds `FORM_BYTES_MAX` or breaks off.
+async fn form(
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+) -> Result<Option<Vec<u8>>, V1Error> {
+    let may_have = reply::allows(request, "PUT,POST");
+    if !may_have || reply::media_type(request) != FORM {
+        return Ok(None);
+    }
+    // v1 has no error for an unreadable form; it counts as one without a value
+    let refusal = |cause: &'static str| V1Error::new(ErrorCode::ValueRequired, cause);
+    match reply::read(payload, FORM_BYTES_MAX).await {
+        Ok(form) => Ok(Some(form)),
+        Err(BodyError::TooLarge) => Err(refusal("http: POST too large")),
+        Err(BodyError::Disconnected) => Err(refusal("unexpected EOF")),
+    }
+}

@@ -1,0 +1,310 @@
+//! Parses a v1 request: method, path and form to one value, or an error. Pure.
+
+use bytes::Bytes;
+use witan_api::v1::{self, error::ErrorCode};
+use witan_gocompat::path;
+
+use super::{
+    error::V1Error,
+    form::{V1Field, V1Fields},
+};
+
+/// A request of this dialect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum V1Request {
+    /// Reads a file or a directory.
+    Get {
+        /// Absolute and clean.
+        key: Bytes,
+    },
+    /// Writes a file.
+    Put(V1Put),
+    /// Removes a file.
+    Delete {
+        /// Absolute and clean.
+        key: Bytes,
+    },
+    /// Waits for a change at or below a key.
+    Watch {
+        /// Absolute and clean.
+        key: Bytes,
+        /// The first index that counts; `None` from now on.
+        from: Option<u64>,
+    },
+    /// Reads the members as files.
+    MachineRecords {
+        /// One of them; all, if none is named.
+        name: Option<Bytes>,
+    },
+    /// The leader.
+    Leader,
+    /// Client URLs of the members.
+    Machines,
+    /// Counters.
+    Stats(V1Stats),
+}
+
+/// A write of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct V1Put {
+    /// Absolute and clean.
+    pub key: Bytes,
+    /// Never empty.
+    pub(crate) value: Bytes,
+    /// TTL in seconds; 0 or less removes the key at once.
+    pub(crate) ttl: Option<i64>,
+    /// Expected previous value; empty if the key must not exist.
+    pub(crate) prev_value: Option<Bytes>,
+}
+
+/// The owner of the counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum V1Stats {
+    /// The member's.
+    Member,
+    /// The leader's.
+    Leader,
+    /// The store's.
+    Store,
+}
+
+/// Why a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum V1RequestError {
+    /// Unknown path.
+    Path,
+    /// The path does not serve the method.
+    Method,
+    /// A rule of the dialect is broken.
+    Rule(V1Error),
+}
+
+/// The target of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum V1Target {
+    Key(Bytes),
+    Watch(Bytes),
+    Leader,
+    Machines,
+    Stats(V1Stats),
+}
+
+impl V1Target {
+    /// Returns the target of a cleaned path; `None` if it is no path of v1.
+    fn of(path: &[u8]) -> Option<Self> {
+        let fixed = match path {
+            b"/v1/leader" | b"/leader" => Some(Self::Leader),
+            b"/v1/machines" | b"/machines" => Some(Self::Machines),
+            b"/v1/stats/self" => Some(Self::Stats(V1Stats::Member)),
+            b"/v1/stats/leader" => Some(Self::Stats(V1Stats::Leader)),
+            b"/v1/stats/store" => Some(Self::Stats(V1Stats::Store)),
+            _ => None,
+        };
+        fixed
+            .or_else(|| below(path, v1::KEYS).map(Self::Key))
+            .or_else(|| below(path, v1::WATCH).map(Self::Watch))
+    }
+}
+
+/// Returns the key that follows `prefix`: absolute, without a trailing slash, `/` for the root. `None`
+/// if the path is not `prefix` or below it.
+fn below(path: &[u8], prefix: &str) -> Option<Bytes> {
+    let rest = path.strip_prefix(prefix.as_bytes())?;
+    if !rest.is_empty() && !rest.starts_with(b"/") {
+        return None;
+    }
+    let mut key = path::clean(rest);
+    if key.len() > 1 && key.ends_with(b"/") {
+        key.pop();
+    }
+    Some(key.into())
+}
+
+/// Parses a request from its method, its decoded and cleaned path, its query, and its body if that is a
+/// form.
+pub(crate) fn parse(
+    method: &str,
+    path: &[u8],
+    query: &[u8],
+    form: Option<&[u8]>,
+) -> Result<V1Request, V1RequestError> {
+    let target = V1Target::of(path).ok_or(V1RequestError::Path)?;
+    let fields = V1Fields::new(form, query);
+    match (target, method) {
+        (V1Target::Key(key), "GET") => Ok(read(key)),
+        (V1Target::Key(key), "PUT" | "POST") => put(key, &fields)
+            .map(V1Request::Put)
+            .map_err(V1RequestError::Rule),
+        (V1Target::Key(key), "DELETE") if is_keyword(&key) => {
+            Err(rule(ErrorCode::Keyword, "Delete"))
+        }
+        (V1Target::Key(key), "DELETE") => Ok(V1Request::Delete { key }),
+        (V1Target::Watch(key), "GET") => Ok(V1Request::Watch { key, from: None }),
+        (V1Target::Watch(key), "POST") => {
+            let from = fields.get(V1Field::Index).and_then(|text| index(text));
+            let from = from.ok_or_else(|| rule(ErrorCode::IndexNotNumber, "Watch From Index"))?;
+            let from = (from != 0).then_some(from);
+            Ok(V1Request::Watch { key, from })
+        }
+        (V1Target::Key(_) | V1Target::Watch(_), _) => Err(V1RequestError::Method),
+        (V1Target::Leader, _) => Ok(V1Request::Leader),
+        (V1Target::Machines, _) => Ok(V1Request::Machines),
+        (V1Target::Stats(stats), _) => Ok(V1Request::Stats(stats)),
+    }
+}
+
+fn rule(code: ErrorCode, cause: &'static str) -> V1RequestError {
+    V1RequestError::Rule(V1Error::new(code, cause))
+}
+
+/// Returns the request of a GET for a key. Keys at `MACHINE_RECORDS` and one level below ask for the
+/// records of members.
+fn read(key: Bytes) -> V1Request {
+    let Some(rest) = key.strip_prefix(v1::MACHINE_RECORDS.as_bytes()) else {
+        return V1Request::Get { key };
+    };
+    match rest {
+        [] => V1Request::MachineRecords { name: None },
+        [b'/', name @ ..] if !name.contains(&b'/') => {
+            let name = Some(key.slice_ref(name));
+            V1Request::MachineRecords { name }
+        }
+        _ => V1Request::Get { key },
+    }
+}
+
+/// Checks keyword, value and TTL, in this order, and builds the write; a request with two faults is
+/// refused for the first.
+fn put(key: Bytes, fields: &V1Fields) -> Result<V1Put, V1Error> {
+    let refuse = |code| V1Error::new(code, "Set");
+    if is_keyword(&key) {
+        return Err(refuse(ErrorCode::Keyword));
+    }
+    let value = fields.get_nonempty(V1Field::Value);
+    let value = value.ok_or_else(|| refuse(ErrorCode::ValueRequired))?;
+    let ttl = fields.get_nonempty(V1Field::Ttl).map(|text| number(text));
+    let ttl = ttl.map(|ttl| ttl.ok_or_else(|| refuse(ErrorCode::TtlNotNumber)));
+    Ok(V1Put {
+        key,
+        value: value.clone(),
+        ttl: ttl.transpose()?,
+        prev_value: fields.get(V1Field::PrevValue).cloned(),
+    })
+}
+
+/// Whether the first part of a key is one of v1's reserved words (`KEYWORDS`).
+fn is_keyword(key: &[u8]) -> bool {
+    let first = key.split(|byte| *byte == b'/').nth(1).unwrap_or_default();
+    v1::KEYWORDS.iter().any(|word| word.as_bytes() == first)
+}
+
+/// Parses a decimal number with or without a sign; `None` for anything else or out of range.
+fn number(text: &[u8]) -> Option<i64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// Parses decimal digits without a sign; `None` for anything else or out of range.
+fn index(text: &[u8]) -> Option<u64> {
+    let digits = text.iter().all(u8::is_ascii_digit);
+    let text = std::str::from_utf8(text).ok().filter(|_| digits)?;
+    text.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Method, path, form (`-` for none), and the resulting request.
+    const REQUESTS: &str = r#"
+        GET /v1/keys - get /
+        GET /v1/keys/ - get /
+        GET /v1/keys/a/b/ - get /a/b
+        GET /v1/keys/_etcd/x - get /_etcd/x
+        GET /v1/keys/_etcd/machines - members
+        GET /v1/keys/_etcd/machines/n - member n
+        GET /v1/keys/_etcd/machinesx - get /_etcd/machinesx
+        GET /v1/keys/_etcd/machines/n/x - get /_etcd/machines/n/x
+        POST /v1/keys/a value=1 put /a 1 None None
+        PUT /v1/keys/a value=1&ttl=5 put /a 1 Some(5) None
+        PUT /v1/keys/a value=1&ttl= put /a 1 None None
+        PUT /v1/keys/a value=1&ttl=-3 put /a 1 Some(-3) None
+        POST /v1/keys/a value=1&prevValue=x put /a 1 None Some(b"x")
+        POST /v1/keys/a value=1&prevValue= put /a 1 None Some(b"")
+        POST /v1/keys/_etcdx value=1 put /_etcdx 1 None None
+        DELETE /v1/keys/a - delete /a
+        GET /v1/watch/a index=9 watch /a None
+        POST /v1/watch/a index=9 watch /a Some(9)
+        POST /v1/watch/a index=0 watch /a None
+        GET /v1/watch - watch / None
+        GET /v1/leader - leader
+        GET /leader - leader
+        GET /v1/machines - machines
+        GET /machines - machines
+        GET /v1/stats/self - stats Member
+        GET /v1/stats/leader - stats Leader
+        GET /v1/stats/store - stats Store
+        POST /v1/keys/_etcd - 400 Set
+        POST /v1/keys/_etcd/a value=1&ttl=x 400 Set
+        PUT /v1/keys/ephemeralNodes/a value=1 400 Set
+        DELETE /v1/keys/_etcd/machines - 400 Delete
+        POST /v1/keys/a - 200 Set
+        POST /v1/keys/a value=&ttl=x 200 Set
+        POST /v1/keys/a value=%zz 200 Set
+        POST /v1/keys/a value=1&ttl=x 202 Set
+        POST /v1/keys/a value=1&ttl=1.5 202 Set
+        POST /v1/watch/a - 203 Watch From Index
+        POST /v1/watch/a index=-1 203 Watch From Index
+        HEAD /v1/keys/a - no method
+        PUT /v1/watch/a index=1 no method
+        GET /v1/keysx - no path
+        GET /v1 - no path
+        GET /v1/stats - no path
+        GET /v1/leader/ - no path
+    "#;
+
+    fn told(asked: &Result<V1Request, V1RequestError>) -> String {
+        let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+        match asked {
+            Ok(V1Request::Get { key }) => format!("get {}", text(key)),
+            Ok(V1Request::Delete { key }) => format!("delete {}", text(key)),
+            Ok(V1Request::Watch { key, from }) => format!("watch {} {from:?}", text(key)),
+            Ok(V1Request::MachineRecords { name: None }) => "members".into(),
+            Ok(V1Request::MachineRecords { name: Some(name) }) => format!("member {}", text(name)),
+            Ok(V1Request::Leader) => "leader".into(),
+            Ok(V1Request::Machines) => "machines".into(),
+            Ok(V1Request::Stats(stats)) => format!("stats {stats:?}"),
+            Ok(V1Request::Put(put)) => {
+                let (key, value) = (text(&put.key), text(&put.value));
+                format!("put {key} {value} {:?} {:?}", put.ttl, put.prev_value)
+            }
+            Err(V1RequestError::Path) => "no path".into(),
+            Err(V1RequestError::Method) => "no method".into(),
+            Err(V1RequestError::Rule(error)) => {
+                format!(
+                    "{} {}",
+                    error.code.code(),
+                    text(&error.cause.concat().into())
+                )
+            }
+        }
+    }
+
+    #[test]
+    fn requests_are_read_and_refused_in_order() {
+        let lines = REQUESTS.lines().map(str::trim);
+        for line in lines.filter(|line| !line.is_empty()) {
+            let words: Vec<&str> = line.splitn(4, ' ').collect();
+            let form = if words[2] == "-" { "" } else { words[2] };
+            let asked = parse(words[0], words[1].as_bytes(), b"", Some(form.as_bytes()));
+            assert_eq!(told(&asked), words[3], "{line}");
+        }
+    }
+
+    #[test]
+    fn a_query_is_a_form_too() {
+        let asked = parse("PUT", b"/v1/keys/a", b"value=q&ttl=1", Some(b"value=b"));
+        assert_eq!(told(&asked), "put /a b Some(1) None");
+        let asked = parse("POST", b"/v1/watch/a", b"index=3", None);
+        assert_eq!(told(&asked), "watch /a Some(3)");
+    }
+}

@@ -1,0 +1,45 @@
+//! `/v1/watch`: waits for one change at or below a key. Nothing is sent before there is one.
+
+use bytes::Bytes;
+use witan_api::v1::error::ErrorCode;
+use witan_dialect::client::Disconnect;
+use witan_node::Node;
+use witan_replica::{
+    limits::TREE_HISTORY_EVENTS,
+    machine::tree::{Event, Watch},
+};
+
+use super::error::V1Error;
+
+/// Waits for the first change at or below `key` from index `from` on (`None`: from now on), skipping events that the
+/// history no longer holds, as etcd 0.1. `WatcherCleared` on stop or when the client has disconnected.
+pub(super) async fn next(
+    node: &Node,
+    client: &Disconnect,
+    key: Bytes,
+    from: Option<u64>,
+) -> Result<Event, V1Error> {
+    let cleared = || V1Error::new(ErrorCode::WatcherCleared, key.clone());
+    let mut watch = Watch { path: key.clone(), recursive: true, registered: 0 };
+    // the view is taken after the registration, so that no event is missed
+    let mut waiter = node.watch(watch.clone())?;
+    let mut view = node.view().await?;
+    watch.registered = view.machine.tree.index();
+    let mut from = from.unwrap_or(watch.registered + 1);
+    loop {
+        let tree = &view.machine.tree;
+        let oldest = tree.index().saturating_sub(TREE_HISTORY_EVENTS as u64) + 1;
+        from = from.max(oldest);
+        if let Some(event) = tree.next_event(&watch, from).map_err(|_| cleared())? {
+            return Ok(event);
+        }
+        from = from.max(tree.index() + 1);
+        drop(view); // a live view makes the next writes copy
+        tokio::select! {
+            () = node.stopping() => return Err(cleared()),
+            () = client.disconnected() => return Err(cleared()),
+            () = waiter.woken() => {}
+        }
+        view = node.view().await?;
+    }
+}

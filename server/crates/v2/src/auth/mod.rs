@@ -1,0 +1,262 @@
+//! `/v2/auth`: enabling, users and roles with etcd 3.4's answers. The users are also v3's.
+//!
+//! `witan_api::access` lists the access that each route requires.
+//!
+//! Reading order: `api::basic_auth` (the caller) → this file (the resource) → `users`, `roles`. Changes are executed by
+//! `witan_replica::machine::auth::path_permissions`.
+
+mod roles;
+mod users;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header::CONTENT_TYPE},
+    web,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use witan_api::v2::{
+    auth::{ENABLE, Enabled, INVALID_JSON, INVALID_PATH, ROLES, USERS},
+    members::{ErrorMessage, INTERNAL},
+};
+use witan_dialect::{Context, reply};
+use witan_gocompat::json;
+use witan_node::{NodeError, ProposeError};
+use witan_replica::machine::{
+    auth::{self, path_permissions},
+    operation::{ByPath, Operation},
+};
+
+use super::headers;
+
+/// A user or a role is small; a body above this is refused.
+const BODY_BYTES_MAX: usize = 1 << 20;
+
+const LIST: &str = "GET";
+const ONE: &str = "GET,PUT,DELETE";
+
+/// An error response: status and message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct AuthHttpError(StatusCode, String);
+
+impl AuthHttpError {
+    /// Returns the error 400 with this message.
+    fn bad(message: &str) -> Self {
+        Self(StatusCode::BAD_REQUEST, message.into())
+    }
+}
+
+impl From<NodeError> for AuthHttpError {
+    fn from(fault: NodeError) -> Self {
+        tracing::warn!(reason = %fault, "v2 request on users failed: no reply from the cluster");
+        match fault {
+            NodeError::NoSpace => Self(StatusCode::INSUFFICIENT_STORAGE, fault.of_etcd().into()),
+            NodeError::TooLarge => Self::bad(fault.of_etcd()),
+            NodeError::NoLeader
+            | NodeError::Timeout
+            | NodeError::LeaderFailed
+            | NodeError::ConnectionLost
+            | NodeError::LearnerNotReady
+            | NodeError::ClusterVersion
+            | NodeError::Learner
+            | NodeError::TooMany
+            | NodeError::Stopped
+            | NodeError::Removed
+            | NodeError::Internal => Self(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into()),
+        }
+    }
+}
+
+impl From<path_permissions::PathAuthError> for AuthHttpError {
+    fn from(refusal: path_permissions::PathAuthError) -> Self {
+        use path_permissions::PathAuthError as R;
+        let status = match refusal {
+            R::NoRoot
+            | R::Enabled
+            | R::Disabled
+            | R::UserExists(_)
+            | R::RoleAlreadyGranted { .. }
+            | R::RoleNotGranted { .. }
+            | R::RoleExists(_)
+            | R::ReadAlreadyGranted(_)
+            | R::WriteAlreadyGranted(_) => StatusCode::CONFLICT,
+            R::UserMissing(_)
+            | R::UserToDeleteMissing(_)
+            | R::RoleMissing(_)
+            | R::RoleToDeleteMissing(_) => StatusCode::NOT_FOUND,
+            R::RootProtected | R::RootRole(_) => StatusCode::FORBIDDEN,
+            R::UserUnchanged | R::RoleUnchanged => StatusCode::BAD_REQUEST,
+        };
+        Self(status, refusal.to_string())
+    }
+}
+
+impl From<ProposeError<path_permissions::PathAuthError>> for AuthHttpError {
+    fn from(error: ProposeError<path_permissions::PathAuthError>) -> Self {
+        match error {
+            ProposeError::Fault(fault) => fault.into(),
+            ProposeError::Refused(refusal) => refusal.into(),
+        }
+    }
+}
+
+/// A resource below `/v2/auth`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AuthResource<'a> {
+    Enable,
+    Users,
+    User(&'a str),
+    Roles,
+    Role(&'a str),
+}
+
+impl<'a> AuthResource<'a> {
+    /// Returns the resource that a path names; `None` if the path has too many parts or is not below
+    /// `/v2/auth`.
+    fn of(path: &'a str) -> Option<Self> {
+        if path == ENABLE {
+            return Some(Self::Enable);
+        }
+        let (users, rest) = match path.strip_prefix(USERS) {
+            Some(rest) => (true, rest),
+            None => (false, path.strip_prefix(ROLES)?),
+        };
+        let name = rest.strip_prefix('/').unwrap_or(rest);
+        let name = name.strip_suffix('/').unwrap_or(name);
+        match (users, name) {
+            (true, "") => Some(Self::Users),
+            (false, "") => Some(Self::Roles),
+            (_, name) if name.contains('/') => None,
+            (true, name) => Some(Self::User(name)),
+            (false, name) => Some(Self::Role(name)),
+        }
+    }
+
+    /// Returns the methods that the resource serves, as `Allow` lists them.
+    fn methods(self) -> &'static str {
+        match self {
+            Self::Users | Self::Roles => LIST,
+            Self::Enable | Self::User(_) | Self::Role(_) => ONE,
+        }
+    }
+}
+
+/// Answers any request below `/v2/auth`; `path` is the whole cleaned path.
+pub(super) async fn handle(
+    ctx: &Context,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+    path: &[u8],
+) -> HttpResponse {
+    let path = String::from_utf8_lossy(path);
+    let Some(resource) = AuthResource::of(&path) else {
+        return refused(HttpResponse::BadRequest(), INVALID_PATH.into());
+    };
+    if !reply::allows(request, resource.methods()) {
+        return reply::method_not_allowed(Some(resource.methods()));
+    }
+    let answer = serve(ctx, request, payload, resource).await;
+    answer.unwrap_or_else(|AuthHttpError(status, message)| {
+        refused(headers::build(&ctx.node, status), message)
+    })
+}
+
+/// Executes a request on a resource, with a method that the resource serves.
+async fn serve(
+    ctx: &Context,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+    resource: AuthResource<'_>,
+) -> Result<HttpResponse, AuthHttpError> {
+    match (resource, request.method().as_str()) {
+        (AuthResource::Enable, "GET") => {
+            let enabled = ctx.node.view().await?.machine.auth.path_auth_enabled();
+            Ok(shown(ctx, request, StatusCode::OK, &Enabled { enabled }))
+        }
+        (AuthResource::Enable, "PUT") => done(ctx, auth::Enable {}).await,
+        (AuthResource::Enable, _) => done(ctx, auth::Disable {}).await,
+        (AuthResource::Users, _) => users::list(ctx, request).await,
+        (AuthResource::User(name), "GET") => users::get(ctx, request, name).await,
+        (AuthResource::User(name), "PUT") => users::put(ctx, request, payload, name).await,
+        (AuthResource::User(name), _) => {
+            let name = name.to_owned();
+            done(ctx, auth::UserDelete { name }).await
+        }
+        (AuthResource::Roles, _) => roles::list(ctx, request).await,
+        (AuthResource::Role(name), "GET") => roles::get(ctx, request, name).await,
+        (AuthResource::Role(name), "PUT") => roles::put(ctx, request, payload, name).await,
+        (AuthResource::Role(name), _) => {
+            let name = name.to_owned();
+            done(ctx, auth::RoleDelete { name }).await
+        }
+    }
+}
+
+/// Completes a response with the message as a JSON object.
+fn refused(mut builder: actix_web::HttpResponseBuilder, message: String) -> HttpResponse {
+    builder
+        .insert_header((CONTENT_TYPE, reply::JSON))
+        .body(json::encode(&ErrorMessage { message }))
+}
+
+/// Proposes a change and answers with an empty body.
+async fn done<V>(ctx: &Context, verb: V) -> Result<HttpResponse, AuthHttpError>
+where
+    ByPath<V>: Operation<Error = path_permissions::PathAuthError>,
+{
+    ctx.node.propose(ByPath(verb)).await?;
+    Ok(headers::build(&ctx.node, StatusCode::OK)
+        .insert_header((CONTENT_TYPE, reply::JSON))
+        .finish())
+}
+
+/// Parses the first JSON value of a body. As in etcd, bytes after it are ignored, and `null` is an empty object.
+async fn body<T: DeserializeOwned + Default>(
+    payload: &mut web::Payload,
+) -> Result<T, AuthHttpError> {
+    let body = reply::read(payload, BODY_BYTES_MAX).await;
+    let body = body.map_err(|_| AuthHttpError::bad(INVALID_JSON))?;
+    let mut values = serde_json::Deserializer::from_slice(&body).into_iter();
+    match values.next() {
+        Some(Ok(Value::Null)) => Ok(T::default()),
+        Some(Ok(value @ Value::Object(_))) => {
+            serde_json::from_value(value).map_err(|_| AuthHttpError::bad(INVALID_JSON))
+        }
+        Some(_) | None => Err(AuthHttpError::bad(INVALID_JSON)),
+    }
+}
+
+/// Builds a response with `value` as JSON and a newline.
+fn shown(
+    ctx: &Context,
+    request: &HttpRequest,
+    status: StatusCode,
+    value: &impl Serialize,
+) -> HttpResponse {
+    let mut json = json::encode(value);
+    json.push(b'\n');
+    headers::build(&ctx.node, status)
+        .insert_header((CONTENT_TYPE, reply::JSON))
+        .body(reply::framed(request, json))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_name_resources() {
+        let table = [
+            ("/v2/auth/enable", Some(AuthResource::Enable)),
+            ("/v2/auth/users", Some(AuthResource::Users)),
+            ("/v2/auth/users/", Some(AuthResource::Users)),
+            ("/v2/auth/users/bob", Some(AuthResource::User("bob"))),
+            ("/v2/auth/users/bob/", Some(AuthResource::User("bob"))),
+            ("/v2/auth/roles/rw", Some(AuthResource::Role("rw"))),
+            ("/v2/auth/roles/a/b", None),
+        ];
+        for (path, expect) in table {
+            assert_eq!(AuthResource::of(path), expect, "{path}");
+        }
+    }
+}

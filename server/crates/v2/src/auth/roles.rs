@@ -1,0 +1,95 @@
+//! `/v2/auth/roles`.
+
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
+use witan_api::v2::auth::{
+    OTHER_ROLE, PERMISSIONS_AND_GRANT, Patterns, Permissions, Role, RoleChange, RoleList,
+};
+use witan_dialect::Context;
+use witan_replica::machine::{
+    auth::{
+        Auth,
+        path_permissions::{self, RoleCreate, RoleUpdate},
+    },
+    operation::ByPath,
+};
+
+use super::{AuthHttpError, body, shown};
+
+/// Answers with all roles that v2 knows, in order of their names.
+pub(super) async fn list(
+    ctx: &Context,
+    request: &HttpRequest,
+) -> Result<HttpResponse, AuthHttpError> {
+    let view = ctx.node.view().await?;
+    let auth = &view.machine.auth;
+    let names = auth.path_role_names();
+    let roles = names.iter().filter_map(|name| find(auth, name)).collect();
+    Ok(shown(ctx, request, StatusCode::OK, &RoleList { roles }))
+}
+
+/// Answers with one role; `RoleMissing` if v2 knows none of this name.
+pub(super) async fn get(
+    ctx: &Context,
+    request: &HttpRequest,
+    name: &str,
+) -> Result<HttpResponse, AuthHttpError> {
+    let view = ctx.node.view().await?;
+    let role = find(&view.machine.auth, name);
+    let role = role.ok_or_else(|| path_permissions::PathAuthError::RoleMissing(name.to_owned()))?;
+    Ok(shown(ctx, request, StatusCode::OK, &role))
+}
+
+/// Creates a role with the patterns of the body (201), or, if the body grants or revokes patterns,
+/// changes an existing one (200).
+pub(super) async fn put(
+    ctx: &Context,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+    name: &str,
+) -> Result<HttpResponse, AuthHttpError> {
+    let asked: RoleChange = body(payload).await?;
+    if asked.role != name {
+        return Err(AuthHttpError::bad(OTHER_ROLE));
+    }
+    let (grant, revoke) = (
+        asked.grant.unwrap_or_default(),
+        asked.revoke.unwrap_or_default(),
+    );
+    let permissions = asked.permissions.unwrap_or_default();
+    let role = asked.role;
+    if grant.kv.is_empty() && revoke.kv.is_empty() {
+        let create = RoleCreate {
+            name: role.clone(),
+            patterns: patterns(permissions.kv.clone()),
+        };
+        ctx.node.propose(ByPath(create)).await?;
+        let role = Role { role, permissions };
+        return Ok(shown(ctx, request, StatusCode::CREATED, &role));
+    }
+    if !permissions.kv.is_empty() {
+        return Err(AuthHttpError::bad(PERMISSIONS_AND_GRANT));
+    }
+    let update = RoleUpdate {
+        name: role.clone(),
+        grant: patterns(grant.kv),
+        revoke: patterns(revoke.kv),
+    };
+    let now = ctx.node.propose(ByPath(update)).await?.output;
+    Ok(shown(ctx, request, StatusCode::OK, &as_shown(role, now)))
+}
+
+/// Returns a role with its patterns; `None` if v2 knows none of this name.
+pub(super) fn find(auth: &Auth, name: &str) -> Option<Role> {
+    Some(as_shown(name.to_owned(), auth.patterns(name)?))
+}
+
+fn as_shown(role: String, patterns: path_permissions::PathPatterns) -> Role {
+    let kv = Patterns { read: Some(patterns.read), write: Some(patterns.write) };
+    Role { role, permissions: Permissions { kv } }
+}
+
+/// Converts the patterns of a body; a missing list is an empty one.
+fn patterns(asked: Patterns) -> path_permissions::PathPatterns {
+    let [read, write] = [asked.read, asked.write].map(Option::unwrap_or_default);
+    path_permissions::PathPatterns { read, write }
+}

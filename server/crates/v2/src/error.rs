@@ -1,0 +1,121 @@
+//! Errors of `/v2/keys`: maps errors of the tree and of the node to v2 numbers and texts. The table
+//! itself is in the api crate.
+
+use bytes::Bytes;
+use witan_api::v2::error::ErrorCode;
+use witan_gocompat::text::{self, Sink};
+use witan_node::{NodeError, ProposeError};
+use witan_replica::machine::tree;
+
+/// An error with its cause, ready to be rendered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct V2Error {
+    /// The error's code.
+    pub code: ErrorCode,
+    /// The cause, in pieces that share the memory of values; bytes, because paths are bytes.
+    pub cause: Vec<Bytes>,
+    /// The store's index, 0 if the store was not asked.
+    pub(crate) index: u64,
+}
+
+impl V2Error {
+    /// Creates an error that was found before the store was asked; its index is 0.
+    pub fn before_store(code: ErrorCode, cause: impl Into<Bytes>) -> Self {
+        Self { code, cause: vec![cause.into()], index: 0 }
+    }
+
+    /// Appends the JSON body with its newline.
+    pub(crate) fn write(&self, out: &mut dyn Sink) {
+        let (code, message) = (self.code.code(), self.code.message());
+        witan_dialect::error_head::push_error_head(out, code, message, &self.cause);
+        out.extend_from_slice(b",\"index\":");
+        text::push_number(out, self.index);
+        out.extend_from_slice(b"}\n");
+    }
+}
+
+impl From<tree::TreeError> for V2Error {
+    fn from(error: tree::TreeError) -> Self {
+        let code = match error.kind {
+            tree::TreeErrorKind::KeyNotFound => ErrorCode::KeyNotFound,
+            tree::TreeErrorKind::CompareFailed => ErrorCode::CompareFailed,
+            tree::TreeErrorKind::NotFile => ErrorCode::NotFile,
+            tree::TreeErrorKind::NotDir => ErrorCode::NotDir,
+            tree::TreeErrorKind::NodeExists => ErrorCode::NodeExists,
+            tree::TreeErrorKind::RootReadOnly => ErrorCode::RootReadOnly,
+            tree::TreeErrorKind::DirNotEmpty => ErrorCode::DirNotEmpty,
+            tree::TreeErrorKind::HistoryCleared => ErrorCode::HistoryCleared,
+        };
+        Self { code, cause: error.cause.pieces(), index: error.index }
+    }
+}
+
+impl From<NodeError> for V2Error {
+    fn from(fault: NodeError) -> Self {
+        let code = match fault {
+            NodeError::NoSpace => ErrorCode::NoSpace,
+            NodeError::NoLeader
+            | NodeError::Timeout
+            | NodeError::LeaderFailed
+            | NodeError::ConnectionLost
+            | NodeError::LearnerNotReady
+            | NodeError::ClusterVersion
+            | NodeError::Learner
+            | NodeError::TooMany
+            | NodeError::TooLarge
+            | NodeError::Stopped
+            | NodeError::Removed
+            | NodeError::Internal => ErrorCode::RaftInternal,
+        };
+        Self::before_store(code, fault.of_etcd())
+    }
+}
+
+impl From<ProposeError<tree::TreeError>> for V2Error {
+    fn from(error: ProposeError<tree::TreeError>) -> Self {
+        match error {
+            ProposeError::Fault(fault) => fault.into(),
+            ProposeError::Refused(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_api::v2::error::ErrorBody;
+
+    use super::*;
+
+    #[test]
+    fn bodies_are_as_observed() {
+        let table = [
+            (
+                V2Error {
+                    code: ErrorCode::KeyNotFound,
+                    cause: vec!["/nope<>&".into()],
+                    index: 21,
+                },
+                "{\"errorCode\":100,\"message\":\"Key not found\",\"cause\":\"/nope\\u003c\\u003e\\u0026\",\"index\":21}\n",
+            ),
+            (
+                V2Error {
+                    code: ErrorCode::NotFile,
+                    cause: vec![Bytes::new()],
+                    index: 40,
+                },
+                "{\"errorCode\":102,\"message\":\"Not a file\",\"index\":40}\n",
+            ),
+            (
+                NodeError::Timeout.into(),
+                "{\"errorCode\":300,\"message\":\"Raft Internal Error\",\"cause\":\"etcdserver: request timed out\",\"index\":0}\n",
+            ),
+        ];
+        for (error, expect) in table {
+            let mut body = Vec::new();
+            error.write(&mut body);
+            assert_eq!(String::from_utf8_lossy(&body), expect);
+            let read: ErrorBody = serde_json::from_slice(&body).unwrap();
+            assert_eq!(read.error_code, error.code.code());
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! URL queries and form bodies, decoded to the few fields that `/v2/keys` knows. Which values are
+//! acceptable is `parse`'s business.
+
+use bytes::Bytes;
+
+use witan_gocompat::{
+    path::{self, Plus},
+    text,
+};
+
+/// A form body above this is refused, as in etcd.
+pub(crate) const FORM_BYTES_MAX: usize = 10 << 20;
+/// Text of the refusal.
+pub(crate) const FORM_TOO_LARGE: &str = "http: POST too large";
+
+/// The parameters of `/v2/keys`, in the order of [`NAMES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum V2Field {
+    PrevIndex,
+    WaitIndex,
+    Recursive,
+    Sorted,
+    Wait,
+    Dir,
+    Quorum,
+    Stream,
+    PrevValue,
+    NoValueOnSuccess,
+    Ttl,
+    PrevExist,
+    Refresh,
+    Value,
+}
+
+pub(crate) const NAMES: [(&str, V2Field); 14] = [
+    ("prevIndex", V2Field::PrevIndex),
+    ("waitIndex", V2Field::WaitIndex),
+    ("recursive", V2Field::Recursive),
+    ("sorted", V2Field::Sorted),
+    ("wait", V2Field::Wait),
+    ("dir", V2Field::Dir),
+    ("quorum", V2Field::Quorum),
+    ("stream", V2Field::Stream),
+    ("prevValue", V2Field::PrevValue),
+    ("noValueOnSuccess", V2Field::NoValueOnSuccess),
+    ("ttl", V2Field::Ttl),
+    ("prevExist", V2Field::PrevExist),
+    ("refresh", V2Field::Refresh),
+    ("value", V2Field::Value),
+];
+
+impl V2Field {
+    /// The parameter's name.
+    pub(crate) fn name(self) -> &'static str {
+        NAMES[self as usize].0
+    }
+}
+
+/// First value of each known parameter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct V2Fields {
+    values: [Option<Bytes>; NAMES.len()],
+}
+
+impl V2Fields {
+    /// The first value given for a parameter; `None` if it was not given.
+    pub(crate) fn get(&self, field: V2Field) -> Option<&Bytes> {
+        self.values[field as usize].as_ref()
+    }
+
+    /// Parses form-encoded text (a body or a query) into the fields. A field that has a value keeps it:
+    /// the body is parsed before the query. Names are case sensitive; unknown names are ignored.
+    ///
+    /// After an error the remaining pairs are still parsed. As in Go, the error is that of the last
+    /// semicolon, or else that of the first bad escape.
+    pub(crate) fn read(&mut self, text: &[u8]) -> Result<(), String> {
+        let mut fault = None;
+        for pair in text.split(|&b| b == b'&') {
+            if pair.contains(&b';') {
+                fault = Some("invalid semicolon separator in query".to_owned());
+                continue;
+            }
+            if let Err(error) = self.read_pair(pair) {
+                fault.get_or_insert(error);
+            }
+        }
+        fault.map_or(Ok(()), Err)
+    }
+
+    /// Stores the value of one `name=value` pair unless its field has one; unknown names are ignored.
+    /// The error is Go's text for a bad escape.
+    fn read_pair(&mut self, pair: &[u8]) -> Result<(), String> {
+        if pair.is_empty() {
+            return Ok(());
+        }
+        let (name, value) = match pair.iter().position(|&b| b == b'=') {
+            Some(at) => (&pair[..at], &pair[at + 1..]),
+            None => (pair, &[][..]),
+        };
+        let name = unescape(name)?;
+        let value = unescape(value)?;
+        let known = NAMES
+            .iter()
+            .find(|(known, _)| known.as_bytes() == name.as_slice());
+        if let Some((_, field)) = known {
+            self.values[*field as usize].get_or_insert(value.into());
+        }
+        Ok(())
+    }
+}
+
+/// Decodes `%XX` escapes and `+` as a space; the error is Go's text for the first bad escape.
+fn unescape(text: &[u8]) -> Result<Vec<u8>, String> {
+    path::unescape(text, Plus::IsSpace)
+        .map_err(|bad| format!("invalid URL escape {}", text::quote(bad)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stand_at_their_fields_place() {
+        for (at, (name, field)) in NAMES.iter().enumerate() {
+            assert_eq!(*field as usize, at);
+            assert_eq!(field.name(), *name);
+        }
+    }
+
+    #[test]
+    fn bad_forms_are_named_as_go_names_them() {
+        let table = [
+            ("value=%zz", Some(r#"invalid URL escape "%zz""#)),
+            ("value=%", Some(r#"invalid URL escape "%""#)),
+            ("%4=1", Some(r#"invalid URL escape "%4""#)),
+            ("a;b", Some("invalid semicolon separator in query")),
+            (
+                "value=%zz&a;b",
+                Some("invalid semicolon separator in query"),
+            ),
+            (
+                "a;b&value=%zz",
+                Some("invalid semicolon separator in query"),
+            ),
+            ("&&value=1&=&x", None),
+        ];
+        for (text, expect) in table {
+            assert_eq!(
+                V2Fields::default().read(text.as_bytes()).err().as_deref(),
+                expect,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_first_value_counts() {
+        let mut fields = V2Fields::default();
+        fields.read(b"value=a+b%2Bc&value=z&Value=q").unwrap();
+        fields.read(b"value=query&dir=true").unwrap();
+        assert_eq!(fields.get(V2Field::Value).unwrap(), "a b+c");
+        assert_eq!(fields.get(V2Field::Dir).unwrap(), "true");
+        assert_eq!(fields.get(V2Field::Ttl), None);
+    }
+}

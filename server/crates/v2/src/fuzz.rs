@@ -1,0 +1,57 @@
+//! The dialect's parsers for `tests/fuzz`; built with the feature `fuzz` alone. Private types are returned as public ones
+//! or as text.
+
+use bytes::Bytes;
+use witan_replica::machine::tree;
+
+use crate::{
+    form::{self, V2Fields},
+    members::{body, peer_url},
+    operation::{self, WriteMethod},
+    parse::{self, WaitParameter},
+};
+
+/// The parameters of a form or query, in the order of their table, and the parse error.
+pub fn fields(text: &[u8]) -> (Vec<(&'static str, Bytes)>, Option<String>) {
+    let mut fields = V2Fields::default();
+    let fault = fields.read(text).err();
+    let given = form::NAMES
+        .iter()
+        .filter_map(|(name, field)| Some((*name, fields.get(*field)?.clone())));
+    (given.collect(), fault)
+}
+
+/// Parses a v2 write to its operation; the error is code and cause.
+pub fn v2_write(
+    method: &[u8],
+    path: Bytes,
+    query: &[u8],
+    form: Option<&[u8]>,
+    now_ns: i64,
+) -> Result<tree::TreeOperation, (u16, Bytes)> {
+    let write = match method {
+        b"POST" => WriteMethod::Post,
+        b"DELETE" => WriteMethod::Delete,
+        _ => WriteMethod::Put,
+    };
+    let params = parse::params(WaitParameter::Refused, query, form)
+        .map_err(|error| (error.code.code(), error.cause.concat().into()))?;
+    Ok(operation::mutation(write, path, params, now_ns).into())
+}
+
+/// Parses the parameters of a v2 read and returns them as text; the error is code and cause.
+pub fn v2_read(query: &[u8]) -> Result<String, (u16, Bytes)> {
+    parse::params(WaitParameter::Allowed, query, None)
+        .map(|params| format!("{params:?}"))
+        .map_err(|error| (error.code.code(), error.cause.concat().into()))
+}
+
+/// Parses the body of a membership change to its peer URLs, unchecked.
+pub fn members_body(body: &[u8]) -> Result<Vec<String>, String> {
+    body::decode(body)
+}
+
+/// Parses a peer URL as etcd does.
+pub fn peer_url(text: &str) -> Result<String, String> {
+    peer_url::peer_url(text)
+}

@@ -1,0 +1,51 @@
+//! The `X-` headers of the v2 dialect and which answers carry them.
+
+use actix_web::{
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    http::{StatusCode, header::CONTENT_TYPE},
+};
+use bytes::Bytes;
+use witan_api::v2;
+use witan_dialect::{Context, rendering, reply};
+use witan_gocompat::text::Sink;
+use witan_node::Node;
+
+use super::error::V2Error;
+
+/// Begins a response of `/v2/keys`, `/v2/members` or `/v2/auth`, with the id of the cluster as a
+/// header.
+pub(crate) fn build(node: &Node, status: StatusCode) -> HttpResponseBuilder {
+    let mut builder = HttpResponse::build(status);
+    builder.insert_header((v2::CLUSTER_ID_HEADER, hex(node.identity().cluster_id)));
+    builder
+}
+
+/// Begins a successful response of `/v2/keys`, with v2's index and raft's index and term as headers.
+pub fn success(node: &Node, status: StatusCode, index: u64) -> HttpResponseBuilder {
+    let raft = node.status();
+    let mut builder = build(node, status);
+    builder
+        .insert_header((CONTENT_TYPE, reply::JSON))
+        .insert_header((v2::INDEX_HEADER, index))
+        .insert_header((v2::RAFT_INDEX_HEADER, raft.committed))
+        .insert_header((v2::RAFT_TERM_HEADER, raft.term));
+    builder
+}
+
+/// Builds the response to an error of `/v2/keys`, with the error's index as a header and its JSON body.
+pub async fn failure(ctx: &Context, request: &HttpRequest, error: V2Error) -> HttpResponse {
+    let status = StatusCode::from_u16(error.code.status()).expect("the table holds real statuses");
+    let mut response = build(&ctx.node, status);
+    response
+        .insert_header((CONTENT_TYPE, reply::JSON))
+        .insert_header((v2::INDEX_HEADER, error.index));
+    let least_bytes = error.cause.iter().map(Bytes::len).sum();
+    let write = move |out: &mut dyn Sink| error.write(out);
+    let body = rendering::body(ctx, request, least_bytes, write).await;
+    response.body(body)
+}
+
+/// Formats an id as v2 shows it: lower-case hexadecimal digits without leading zeros.
+pub(crate) fn hex(id: u64) -> String {
+    format!("{id:x}")
+}

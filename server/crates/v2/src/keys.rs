@@ -1,0 +1,336 @@
+//! `/v2/keys`: reads, writes and the start of watches. `parse` checks parameters, `operation` builds the
+//! operation of a write.
+
+use std::time::Instant;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{Method, StatusCode, header::CONTENT_LENGTH},
+    web,
+};
+use bytes::Bytes;
+use witan_api::v2::{auth::INSUFFICIENT, error::ErrorCode};
+use witan_base::client_network::ClientNetwork;
+use witan_dialect::v2_metrics::HttpMethod;
+use witan_dialect::{
+    Context, basic_auth,
+    blocking::{INLINE_BYTES_MAX, INLINE_ITEMS_MAX},
+    rendering::{self, Renderer},
+    reply::{self, BodyError},
+};
+use witan_gocompat::{mime, text::Sink};
+use witan_logging::LogLimit;
+use witan_replica::machine::{
+    auth::path_permissions::PathAccess,
+    tree::{Action, Event, TreeError},
+};
+
+use super::{
+    V2Dialect,
+    error::V2Error,
+    form::{FORM_BYTES_MAX, FORM_TOO_LARGE},
+    headers,
+    operation::{self, WriteMethod},
+    parse::{self, Params, WaitParameter},
+    render, watch,
+};
+
+/// Limits log lines that any client can cause.
+static IGNORED_BODIES: LogLimit = LogLimit::new();
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The meaning of a method for keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intent {
+    /// Read.
+    Get,
+    /// Read the headers alone.
+    Head,
+    /// Change.
+    Write(WriteMethod),
+}
+
+impl Intent {
+    /// Returns the meaning of a method; `None` for a method that `/v2/keys` does not serve.
+    fn of(method: &Method) -> Option<Self> {
+        match method.as_str() {
+            "GET" => Some(Self::Get),
+            "HEAD" => Some(Self::Head),
+            "PUT" => Some(Self::Write(WriteMethod::Put)),
+            "POST" => Some(Self::Write(WriteMethod::Post)),
+            "DELETE" => Some(Self::Write(WriteMethod::Delete)),
+            _ => None,
+        }
+    }
+
+    /// Returns the label `method` under which this request is counted.
+    fn metric_label(self, params: &Params) -> HttpMethod {
+        match self {
+            Self::Get if params.quorum => HttpMethod::QuorumGet,
+            Self::Get => HttpMethod::Get,
+            Self::Head => HttpMethod::Head,
+            Self::Write(WriteMethod::Put) => HttpMethod::Put,
+            Self::Write(WriteMethod::Post) => HttpMethod::Post,
+            Self::Write(WriteMethod::Delete) => HttpMethod::Delete,
+        }
+    }
+
+    /// Returns whether `wait=true` is allowed, which it is on GET alone.
+    fn wait_parameter(self) -> WaitParameter {
+        match self {
+            Self::Get => WaitParameter::Allowed,
+            Self::Head | Self::Write(_) => WaitParameter::Refused,
+        }
+    }
+
+    /// Whether the body of a request is read as a form: on PUT and POST.
+    fn reads_form(self) -> bool {
+        match self {
+            Self::Write(WriteMethod::Put | WriteMethod::Post) => true,
+            Self::Get | Self::Head | Self::Write(WriteMethod::Delete) => false,
+        }
+    }
+}
+
+/// Answers any request below `/v2/keys`; `path` is the whole cleaned path.
+pub(super) async fn handle(
+    dialect: &V2Dialect,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+    path: &[u8],
+) -> HttpResponse {
+    match serve(dialect, request, payload, path).await {
+        Ok(response) => response,
+        Err(error) => {
+            if error.code == ErrorCode::RaftInternal {
+                let cause = Bytes::from(error.cause.concat());
+                tracing::warn!(?cause, "v2 request failed: no reply from the cluster");
+            }
+            headers::failure(&dialect.ctx, request, error).await
+        }
+    }
+}
+
+/// Parses, authorizes, executes and measures a request. A watch counts as received, but not as
+/// answered.
+async fn serve(
+    dialect: &V2Dialect,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+    path: &[u8],
+) -> Result<HttpResponse, V2Error> {
+    let Some((intent, params)) = intent(&dialect.ctx, request, payload).await? else {
+        return Ok(reply::method_not_allowed(None));
+    };
+    let key = key(path);
+    let wish = PathAccess {
+        write: matches!(intent, Intent::Write(_)),
+        recursive: params.recursive,
+    };
+    // as in etcd with the final slash: `/app/*` matches `/app/`
+    let sent = super::below(path, witan_api::v2::KEYS.as_bytes()).unwrap_or_default();
+    if !basic_auth::authorize_key(&dialect.ctx, request, sent, wish).await? {
+        return Err(V2Error::before_store(ErrorCode::Unauthorized, INSUFFICIENT));
+    }
+    let (metrics, method) = (&dialect.ctx.v2_metrics, intent.metric_label(&params));
+    metrics.received(method);
+    let began = Instant::now();
+    let watches = intent == Intent::Get && params.wait && !params.quorum;
+    let answer = execute(dialect, request, intent, key, params).await;
+    if !watches {
+        let status = match &answer {
+            Ok(response) => response.status().as_u16(),
+            Err(error) => error.code.status(),
+        };
+        metrics.answered(method, status, began.elapsed());
+    }
+    answer
+}
+
+/// Parses what a request asks for and its parameters, from the query and a form body. `None` for a
+/// method that `/v2/keys` does not serve.
+pub async fn intent(
+    ctx: &Context,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+) -> Result<Option<(Intent, Params)>, V2Error> {
+    let Some(intent) = Intent::of(request.method()) else {
+        return Ok(None);
+    };
+    let form = form(intent, request, payload).await?;
+    let query = request.uri().query().unwrap_or_default();
+    let large = form
+        .as_ref()
+        .is_some_and(|form| form.len() > INLINE_BYTES_MAX);
+    let (waiting, query) = (intent.wait_parameter(), query.to_owned());
+    let read = move || parse::params(waiting, query.as_bytes(), form.as_deref());
+    Ok(Some((intent, ctx.blocking.run_if(large, read).await??)))
+}
+
+/// Executes an authorized request: a quorum read, a watch, a read of this member's state or a write.
+/// With `quorum` a GET ignores `wait`.
+async fn execute(
+    dialect: &V2Dialect,
+    request: &HttpRequest,
+    intent: Intent,
+    key: Bytes,
+    params: Params,
+) -> Result<HttpResponse, V2Error> {
+    match intent {
+        Intent::Get if params.quorum => get(dialect, request, key, &params).await,
+        Intent::Get if params.wait => watch::open(&dialect.ctx, request, key, &params).await,
+        Intent::Get | Intent::Head => {
+            let local = Params { quorum: false, ..params };
+            get(dialect, request, key, &local).await
+        }
+        Intent::Write(write) => self::write(&dialect.ctx, request, write, key, params).await,
+    }
+}
+
+/// Returns the key in the tree that a path names: absolute, without trailing slash, `/` for the root.
+fn key(path: &[u8]) -> Bytes {
+    let rest = super::below(path, witan_api::v2::KEYS.as_bytes()).unwrap_or_default();
+    let rest = rest.strip_suffix(b"/").unwrap_or(rest);
+    if rest.is_empty() {
+        Bytes::from_static(b"/")
+    } else {
+        Bytes::copy_from_slice(rest)
+    }
+}
+
+/// Reads the form body of a PUT or POST, of at most `FORM_BYTES_MAX` bytes; `None` without one. As in
+/// etcd, other bodies are ignored.
+async fn form(
+    intent: Intent,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+) -> Result<Option<Vec<u8>>, V2Error> {
+    if !intent.reads_form() {
+        let sent = request
+            .headers()
+            .get(CONTENT_LENGTH)
+            .is_some_and(|length| length != "0");
+        if intent == Intent::Write(WriteMethod::Delete)
+            && sent
+            && let Some(left_out) = IGNORED_BODIES.admit()
+        {
+            tracing::warn!(
+                left_out,
+                "ignoring the body of a DELETE: conditions belong in the query"
+            );
+        }
+        return Ok(None);
+    }
+    let media = reply::content_type(request);
+    if media.is_empty() {
+        return Ok(None);
+    }
+    let media = mime::parse(&media)
+        .map_err(|fault| V2Error::before_store(ErrorCode::InvalidForm, fault.to_string()))?;
+    if media != FORM {
+        return Ok(None);
+    }
+    let refusal = |text: &'static str| V2Error::before_store(ErrorCode::InvalidForm, text);
+    match reply::read(payload, FORM_BYTES_MAX).await {
+        Ok(form) => Ok(Some(form)),
+        Err(BodyError::TooLarge) => Err(refusal(FORM_TOO_LARGE)),
+        Err(BodyError::Disconnected) => Err(refusal("unexpected EOF")),
+    }
+}
+
+/// Answers with a node: linearizable with `quorum`, else from this member's state. Counts
+/// the read; a large listing is built on another thread.
+async fn get(
+    dialect: &V2Dialect,
+    request: &HttpRequest,
+    key: Bytes,
+    params: &Params,
+) -> Result<HttpResponse, V2Error> {
+    let node = &dialect.ctx.node;
+    let view = if params.quorum {
+        node.read().await?
+    } else {
+        node.view().await?
+    };
+    let index = view.machine.tree.index();
+    let (recursive, now_ns) = (params.recursive, node.now_ns());
+    let tree = &view.machine.tree;
+    let large = tree.shows_more_than(&key, recursive, INLINE_ITEMS_MAX, INLINE_BYTES_MAX);
+    let renderer = Renderer::new(reply::answers_budget(request), large);
+    let look = move || {
+        let event = view.machine.tree.get(&key, recursive, now_ns)?;
+        let write = |out: &mut dyn Sink| render::event(out, &event);
+        Ok::<_, TreeError>(renderer.render(rendering::least_bytes(&event), write))
+    };
+    let found = dialect.ctx.blocking.run_if(large, look).await?;
+    dialect.reads.count(found.is_ok());
+    let body = found?;
+    dialect.ctx.v2_metrics.read(recursive);
+    let mut answer = headers::success(node, StatusCode::OK, index);
+    Ok(answer.body(reply::framed_text(request, body)))
+}
+
+/// Proposes a write and answers with its event, or with the action alone if `noValueOnSuccess` asks for
+/// that.
+pub async fn write(
+    ctx: &Context,
+    request: &HttpRequest,
+    write: WriteMethod,
+    key: Bytes,
+    params: Params,
+) -> Result<HttpResponse, V2Error> {
+    let client = ClientNetwork::of_peer(request.peer_addr());
+    let node = &ctx.node.of_client(client);
+    let bare = params.no_value_on_success && write != WriteMethod::Delete;
+    let mutation = operation::mutation(write, key, params, node.now_ns());
+    let event = node.propose(mutation).await?.output;
+    let mut answer = headers::success(node, status(&event), event.index);
+    let least_bytes = if bare {
+        0
+    } else {
+        rendering::least_bytes(&event)
+    };
+    let write = move |out: &mut dyn Sink| {
+        if bare {
+            render::bare(out, &event);
+        } else {
+            render::event(out, &event);
+        }
+    };
+    let body = rendering::body(ctx, request, least_bytes, write).await;
+    Ok(answer.body(body))
+}
+
+/// Returns the status of a write: 201 for an event that created a node, else 200.
+fn status(event: &Event) -> StatusCode {
+    match event.action {
+        Action::Create => StatusCode::CREATED,
+        Action::Set if event.prev.is_none() => StatusCode::CREATED,
+        Action::Get
+        | Action::Set
+        | Action::Update
+        | Action::CompareAndSwap
+        | Action::CompareAndDelete
+        | Action::Delete
+        | Action::Expire => StatusCode::OK,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_what_follows_the_prefix() {
+        let table = [
+            ("/v2/keys", "/"),
+            ("/v2/keys/", "/"),
+            ("/v2/keys/a", "/a"),
+            ("/v2/keys/a/b/", "/a/b"),
+        ];
+        for (path, expect) in table {
+            assert_eq!(key(path.as_bytes()), expect, "{path}");
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! `/v2/members` and `/v2/machines`: lists members and changes them. A change that may cost the quorum is
+//! refused as in etcd, with the reason in the log.
+
+pub(crate) mod body;
+pub(crate) mod peer_url;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header::CONTENT_TYPE},
+    web,
+};
+use witan_api::{
+    ids,
+    v2::members::{
+        ErrorMessage, ID_EXISTS, INTERNAL, Member, MemberList, NO_LEADER_TEXT, NO_SUCH_MEMBER,
+        NOT_FOUND, PEER_URL_EXISTS, REMOVED,
+    },
+};
+use witan_dialect::{Context, reply};
+use witan_gocompat::json;
+use witan_node::{NodeError, ProposeError, Reconfiguration};
+use witan_replica::machine::{
+    command::{ChangeMembers, UpdatePeerUrls},
+    member::{self, Member as Known, MemberRegistry},
+};
+
+use super::headers;
+
+const NS_PER_SECOND: i64 = 1_000_000_000;
+
+/// An error response: status and message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct MembersHttpError(StatusCode, String);
+
+impl MembersHttpError {
+    /// Logs the reason and returns status 500 with etcd's general text.
+    fn internal(reason: &str) -> Self {
+        tracing::warn!(reason, "membership change refused");
+        Self(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into())
+    }
+
+    /// Returns the error 404 (no such member), whose text repeats `id`.
+    fn unknown(id: &str) -> Self {
+        Self(StatusCode::NOT_FOUND, format!("{NO_SUCH_MEMBER}{id}"))
+    }
+}
+
+impl From<NodeError> for MembersHttpError {
+    fn from(fault: NodeError) -> Self {
+        Self::internal(&fault.to_string())
+    }
+}
+
+/// Answers any request below `/v2/members`; `path` is the whole cleaned path.
+pub(super) async fn handle(
+    ctx: &Context,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+    path: &[u8],
+) -> HttpResponse {
+    let rest = super::below(path, witan_api::v2::MEMBERS.as_bytes()).unwrap_or_default();
+    let rest = String::from_utf8_lossy(rest.strip_prefix(b"/").unwrap_or(rest)).into_owned();
+    let served = match (request.method().as_str(), rest.as_str()) {
+        ("GET", "") => list(ctx, request).await,
+        ("GET", "leader") => leader(ctx, request).await,
+        ("GET", _) => Err(MembersHttpError(StatusCode::NOT_FOUND, NOT_FOUND.into())),
+        ("POST", _) => add(ctx, request, payload).await,
+        ("PUT" | "DELETE", "") => return without_id(ctx),
+        ("PUT", id) => update(ctx, request, payload, id).await,
+        (_, id) => remove(ctx, id).await,
+    };
+    served.unwrap_or_else(|refusal| refused(ctx, refusal))
+}
+
+/// Builds the response to an error: its status with the message as a JSON object.
+fn refused(ctx: &Context, MembersHttpError(status, message): MembersHttpError) -> HttpResponse {
+    headers::build(&ctx.node, status)
+        .insert_header((CONTENT_TYPE, reply::JSON))
+        .body(json::encode(&ErrorMessage { message }))
+}
+
+/// Answers `/v2/machines`: the client URLs of all members as text, sorted and separated by `, `.
+pub(super) async fn machines(ctx: &Context, request: &HttpRequest) -> HttpResponse {
+    let members = match ctx.node.view().await {
+        Ok(view) => view.machine.members.clone(),
+        Err(fault) => return reply::text(StatusCode::SERVICE_UNAVAILABLE, &fault.to_string()),
+    };
+    let mut urls: Vec<&str> = members
+        .by_id
+        .values()
+        .flat_map(|m| &m.client_urls)
+        .map(String::as_str)
+        .collect();
+    urls.sort_unstable();
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, reply::TEXT))
+        .body(reply::framed(request, urls.join(", ").into()))
+}
+
+/// Answers a PUT or DELETE that names no member: 405 with the id of the cluster as a header.
+fn without_id(ctx: &Context) -> HttpResponse {
+    let mut response = reply::method_not_allowed(None);
+    let built = headers::build(&ctx.node, StatusCode::METHOD_NOT_ALLOWED).finish();
+    for (name, value) in built.headers() {
+        response.headers_mut().insert(name.clone(), value.clone());
+    }
+    response
+}
+
+async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, MembersHttpError> {
+    let members = members(ctx).await?;
+    let list = MemberList { members: members.by_id.values().map(shown).collect() };
+    Ok(found(ctx, request, json::encode(&list)))
+}
+
+/// Answers with the leader that this member knows; 503 if it knows none.
+async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, MembersHttpError> {
+    let members = members(ctx).await?;
+    let leader = members.by_id.get(&ctx.node.status().leader);
+    let leader = leader
+        .ok_or_else(|| MembersHttpError(StatusCode::SERVICE_UNAVAILABLE, NO_LEADER_TEXT.into()))?;
+    Ok(found(ctx, request, json::encode(&shown(leader))))
+}
+
+/// Adds a voter with the peer URLs of the body, and answers 201 with the member. Refused if that may
+/// cost the quorum.
+async fn add(
+    ctx: &Context,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+) -> Result<HttpResponse, MembersHttpError> {
+    let urls = body::peer_urls(request, payload).await?;
+    check_quorum(ctx, Reconfiguration::Add { learner: false }).await?;
+    let added_at = ctx.node.now_ns() / NS_PER_SECOND;
+    let member = Known {
+        id: ids::member_id(&urls, "", Some(added_at)),
+        peer_urls: urls,
+        ..Known::default()
+    };
+    let created = json::encode(&shown(&member));
+    let change = ChangeMembers { add: Some(member), voters: true, ..ChangeMembers::default() };
+    replicate(ctx, change).await?;
+    Ok(headers::build(&ctx.node, StatusCode::CREATED)
+        .insert_header((CONTENT_TYPE, reply::JSON))
+        .body(created))
+}
+
+/// Replaces a member's peer URLs and answers 204; 404 for an unknown member, 410 for a removed one, 409
+/// if another member has one of the URLs.
+async fn update(
+    ctx: &Context,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+    id: &str,
+) -> Result<HttpResponse, MembersHttpError> {
+    let number = parse_id(id)?;
+    let urls = body::peer_urls(request, payload).await?;
+    let members = members(ctx).await?;
+    known(&members, number)?;
+    let taken = |other: &&Known| other.id != number && has_any_url(other, &urls);
+    if members.by_id.values().find(taken).is_some() {
+        return Err(MembersHttpError(
+            StatusCode::CONFLICT,
+            PEER_URL_EXISTS.into(),
+        ));
+    }
+    // even the URLs that it has already are a change, which takes an index
+    let change = UpdatePeerUrls { id: number, peer_urls: urls };
+    match ctx.node.propose(change).await {
+        Ok(_) => Ok(headers::build(&ctx.node, StatusCode::NO_CONTENT).finish()),
+        Err(error) => Err(impossible(error, number)),
+    }
+}
+
+/// Removes a member and answers 204; 404 for an unknown member, 410 for a removed one, 500 if that may
+/// cost the quorum.
+async fn remove(ctx: &Context, id: &str) -> Result<HttpResponse, MembersHttpError> {
+    let number = parse_id(id)?;
+    known(&members(ctx).await?, number)?;
+    check_quorum(ctx, Reconfiguration::Remove(number)).await?;
+    let change = ChangeMembers { remove: number, voters: true, ..ChangeMembers::default() };
+    replicate(ctx, change).await?;
+    Ok(headers::build(&ctx.node, StatusCode::NO_CONTENT).finish())
+}
+
+/// Proposes an addition or a removal; 410 if another request removed the member in between.
+async fn replicate(ctx: &Context, change: ChangeMembers) -> Result<(), MembersHttpError> {
+    let removed = change.remove;
+    match ctx.node.propose(change).await {
+        Ok(_) => Ok(()),
+        // another request removed it in between
+        Err(ProposeError::Refused(member::MembershipError::NotFound)) if removed != 0 => Err(
+            MembersHttpError(StatusCode::GONE, format!("{REMOVED}{removed:x}")),
+        ),
+        Err(error) => Err(impossible(error, removed)),
+    }
+}
+
+/// Maps the error of a proposed change of the member `id` to status and text, in etcd's words.
+fn impossible(error: ProposeError<member::MembershipError>, id: u64) -> MembersHttpError {
+    let error = match error {
+        ProposeError::Fault(fault) => return fault.into(),
+        ProposeError::Refused(error) => error,
+    };
+    match error {
+        member::MembershipError::PeerUrlExists => {
+            MembersHttpError(StatusCode::CONFLICT, PEER_URL_EXISTS.into())
+        }
+        member::MembershipError::Exists => MembersHttpError(StatusCode::CONFLICT, ID_EXISTS.into()),
+        member::MembershipError::NotFound => MembersHttpError::unknown(&headers::hex(id)),
+        member::MembershipError::TooManyLearners
+        | member::MembershipError::LastVoter
+        | member::MembershipError::NotLearner => MembersHttpError::internal(&error.to_string()),
+    }
+}
+
+/// Refuses (500) a change that may cost the quorum, unless `--strict-reconfig-check` is off.
+async fn check_quorum(ctx: &Context, change: Reconfiguration) -> Result<(), MembersHttpError> {
+    if !ctx.settings.strict_reconfig_check {
+        return Ok(());
+    }
+    let checked = ctx.node.check_reconfiguration(change).await;
+    checked.map_err(|error| MembersHttpError::internal(&error.to_string()))
+}
+
+async fn members(ctx: &Context) -> Result<MemberRegistry, MembersHttpError> {
+    Ok(ctx.node.view().await?.machine.members.clone())
+}
+
+/// Parses an id in hexadecimal digits; anything else is a 404 that repeats the text verbatim.
+fn parse_id(id: &str) -> Result<u64, MembersHttpError> {
+    let digits = id.bytes().all(|b| b.is_ascii_hexdigit());
+    let number = if digits {
+        u64::from_str_radix(id, 16).ok()
+    } else {
+        None
+    };
+    number.ok_or_else(|| MembersHttpError::unknown(id))
+}
+
+/// Returns a member by its id; 410 if it was removed, 404 if there never was one.
+fn known(members: &MemberRegistry, id: u64) -> Result<&Known, MembersHttpError> {
+    if members.removed_ids.contains(&id) {
+        return Err(MembersHttpError(
+            StatusCode::GONE,
+            format!("{REMOVED}{id:x}"),
+        ));
+    }
+    members
+        .by_id
+        .get(&id)
+        .ok_or_else(|| MembersHttpError::unknown(&headers::hex(id)))
+}
+
+fn has_any_url(member: &Known, urls: &[String]) -> bool {
+    member.peer_urls.iter().any(|url| urls.contains(url))
+}
+
+fn shown(member: &Known) -> Member {
+    Member {
+        id: headers::hex(member.id),
+        name: member.name.clone(),
+        peer_urls: member.peer_urls.clone(),
+        client_urls: member.client_urls.clone(),
+    }
+}
+
+/// Builds the response to a read: 200 with the JSON and a newline.
+fn found(ctx: &Context, request: &HttpRequest, mut json: Vec<u8>) -> HttpResponse {
+    json.push(b'\n');
+    headers::build(&ctx.node, StatusCode::OK)
+        .insert_header((CONTENT_TYPE, reply::JSON))
+        .body(reply::framed(request, json))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_echoed_as_observed() {
+        let unknown =
+            |id: &str| MembersHttpError(StatusCode::NOT_FOUND, format!("No such member: {id}"));
+        assert_eq!(parse_id("zzz"), Err(unknown("zzz")));
+        assert_eq!(parse_id("+1"), Err(unknown("+1")));
+        assert_eq!(
+            parse_id("12345678901234567"),
+            Err(unknown("12345678901234567"))
+        );
+        assert_eq!(parse_id("02cFbef882bb60a"), Ok(0x2c_fbef_882b_b60a));
+    }
+
+    #[test]
+    fn unknown_and_removed_members_differ() {
+        let mut members = MemberRegistry::default();
+        members.removed_ids.insert(0xab);
+        assert_eq!(
+            known(&members, 0xab),
+            Err(MembersHttpError(
+                StatusCode::GONE,
+                "Member permanently removed: ab".into()
+            ))
+        );
+        assert_eq!(
+            known(&members, 0x1234),
+            Err(MembersHttpError(
+                StatusCode::NOT_FOUND,
+                "No such member: 1234".into()
+            ))
+        );
+    }
+}

@@ -1,0 +1,118 @@
+//! Validates peer URLs as etcd does.
+
+use witan_gocompat::{text::quote, url};
+
+/// Returns the URL, trimmed, if it is `http`, `https`, `unix` or `unixs` with host and port and no
+/// path; else etcd's text for the first fault.
+pub(crate) fn peer_url(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let url = url::parse(text).map_err(|e| format!("parse {}: {e}", quote(text.as_bytes())))?;
+    if !matches!(url.scheme.as_str(), "http" | "https" | "unix" | "unixs") {
+        return Err(format!(
+            "URL scheme must be http, https, unix, or unixs: {text}"
+        ));
+    }
+    if !has_port(url.host) {
+        return Err(format!(
+            "URL address does not have the form \"host:port\": {text}"
+        ));
+    }
+    if !url.path.is_empty() {
+        return Err(format!("URL must not contain a path: {text}"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Whether a host has a colon and a port, which may be empty, at its end. An IPv6 address must stand in
+/// brackets.
+fn has_port(host: &str) -> bool {
+    match host.rsplit_once(':') {
+        Some((name, _)) if name.starts_with('[') => name.ends_with(']'),
+        Some((name, _)) => !name.contains(':'),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_judged_as_observed() {
+        let scheme = "URL scheme must be http, https, unix, or unixs: ";
+        let table = [
+            ("foo", format!("{scheme}foo")),
+            ("", scheme.to_owned()),
+            ("ftp://a:1", format!("{scheme}ftp://a:1")),
+            ("a:b:c", format!("{scheme}a:b:c")),
+            ("localhost:80", format!("{scheme}localhost:80")),
+            (
+                "http://bogus",
+                r#"URL address does not have the form "host:port": http://bogus"#.into(),
+            ),
+            (
+                "http://",
+                r#"URL address does not have the form "host:port": http://"#.into(),
+            ),
+            (
+                "unix:///a/b",
+                r#"URL address does not have the form "host:port": unix:///a/b"#.into(),
+            ),
+            (
+                "http://a:1/path",
+                "URL must not contain a path: http://a:1/path".into(),
+            ),
+            (
+                "http://a:1/",
+                "URL must not contain a path: http://a:1/".into(),
+            ),
+        ];
+        for (text, expect) in table {
+            assert_eq!(peer_url(text).unwrap_err(), expect, "{text}");
+        }
+    }
+
+    #[test]
+    fn invalid_urls_have_the_observed_errors() {
+        let table = [
+            (":", "missing protocol scheme"),
+            ("http://a:b", r#"invalid port ":b" after host"#),
+            ("http://a :1", r#"invalid character " " in host name"#),
+            ("http://%zz:1", r#"invalid URL escape "%zz""#),
+            ("http://a:1/%zz", r#"invalid URL escape "%zz""#),
+            ("http://[::1:1", "missing ']' in host"),
+            (
+                "1http://a:1",
+                "first path segment in URL cannot contain colon",
+            ),
+            (
+                "127.0.0.1:80",
+                "first path segment in URL cannot contain colon",
+            ),
+        ];
+        for (text, expect) in table {
+            assert_eq!(peer_url(text), Err(format!("parse \"{text}\": {expect}")));
+        }
+    }
+
+    #[test]
+    fn odd_urls_pass_as_observed() {
+        let accepted = [
+            "http://a:1?x=1",
+            "unix://a:1",
+            "http://[::1]:1",
+            "http://u:p@a:1",
+            "http://a:99999",
+            "http://a:1#f",
+            "http://a:",
+            "http://:1",
+        ];
+        for text in accepted {
+            assert_eq!(peer_url(text).as_deref(), Ok(text));
+        }
+        assert_eq!(
+            peer_url(" http://127.0.0.1:21291 ").unwrap(),
+            "http://127.0.0.1:21291"
+        );
+    }
+}

@@ -1,0 +1,290 @@
+//! Parses the parameters of a `/v2/keys` request, validated in etcd's order, so that a request with
+//! two errors gets the same one. Pure; `operation` builds operations from them.
+
+use bytes::Bytes;
+use witan_api::v2::error::ErrorCode;
+
+use super::{
+    error::V2Error,
+    form::{V2Field, V2Fields},
+};
+
+/// The parameters of one request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Params {
+    /// New value; empty when not given.
+    pub value: Bytes,
+    /// Condition; never empty.
+    pub(crate) prev_value: Option<Bytes>,
+    /// Condition; never 0.
+    pub(crate) prev_index: Option<u64>,
+    /// Condition.
+    pub(crate) prev_exist: Option<bool>,
+    /// Seconds to live.
+    pub(crate) ttl: Option<u64>,
+    /// Keep the value and notify no watcher.
+    pub(crate) refresh: bool,
+    /// The node is a directory.
+    pub dir: bool,
+    /// All levels below.
+    pub recursive: bool,
+    /// Read through the quorum.
+    pub(crate) quorum: bool,
+    /// Watch.
+    pub wait: bool,
+    /// Stream events instead of waiting for one.
+    pub(crate) stream: bool,
+    /// First index to watch; `None` for from now on.
+    pub(crate) wait_index: Option<u64>,
+    /// Answer a write with its action alone.
+    pub(crate) no_value_on_success: bool,
+}
+
+/// Whether `wait` may be given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitParameter {
+    /// On GET.
+    Allowed,
+    /// On everything else.
+    Refused,
+}
+
+/// Parses the parameters of a query and of a form, if one was read. Values and errors of the form come
+/// first.
+pub fn params(
+    waiting: WaitParameter,
+    query: &[u8],
+    form: Option<&[u8]>,
+) -> Result<Params, V2Error> {
+    let mut fields = V2Fields::default();
+    let of_form = form.map_or(Ok(()), |form| fields.read(form));
+    let of_query = fields.read(query);
+    of_form
+        .and(of_query)
+        .map_err(|text| V2Error::before_store(ErrorCode::InvalidForm, text))?;
+    validate(waiting, &fields)
+}
+
+/// Converts the fields to parameters; the first fault in etcd's order is the error.
+fn validate(waiting: WaitParameter, fields: &V2Fields) -> Result<Params, V2Error> {
+    let prev_index = index(fields, V2Field::PrevIndex)?;
+    let wait_index = index(fields, V2Field::WaitIndex)?;
+    let recursive = flag(fields, V2Field::Recursive)?;
+    flag(fields, V2Field::Sorted)?; // listings are always sorted
+    let wait = flag(fields, V2Field::Wait)?;
+    let dir = flag(fields, V2Field::Dir)?;
+    let quorum = flag(fields, V2Field::Quorum)?;
+    let stream = flag(fields, V2Field::Stream)?;
+    if wait && waiting == WaitParameter::Refused {
+        let cause = "\"wait\" can only be used with GET requests";
+        return Err(V2Error::before_store(ErrorCode::InvalidField, cause));
+    }
+    let prev_value = fields.get(V2Field::PrevValue).cloned();
+    if prev_value.as_ref().is_some_and(Bytes::is_empty) {
+        return Err(V2Error::before_store(
+            ErrorCode::PrevValueRequired,
+            "\"prevValue\" cannot be empty",
+        ));
+    }
+    let no_value_on_success = flag(fields, V2Field::NoValueOnSuccess)?;
+    let ttl = match fields.get(V2Field::Ttl) {
+        Some(text) if !text.is_empty() => Some(number(text).ok_or_else(|| {
+            V2Error::before_store(ErrorCode::TtlNotNumber, "invalid value for \"ttl\"")
+        })?),
+        Some(_) | None => None,
+    };
+    let prev_exist = bare_flag(fields, V2Field::PrevExist)?;
+    let value = fields.get(V2Field::Value).cloned().unwrap_or_default();
+    let refresh = bare_flag(fields, V2Field::Refresh)?.unwrap_or(false);
+    if refresh && !value.is_empty() {
+        let cause = "A value was provided on a refresh";
+        return Err(V2Error::before_store(ErrorCode::RefreshValue, cause));
+    }
+    if refresh && ttl.is_none() {
+        return Err(V2Error::before_store(
+            ErrorCode::RefreshTtlRequired,
+            "No TTL value set",
+        ));
+    }
+    Ok(Params {
+        value,
+        prev_value,
+        prev_index,
+        prev_exist,
+        ttl,
+        refresh,
+        dir,
+        recursive,
+        quorum,
+        wait,
+        stream,
+        wait_index,
+        no_value_on_success,
+    })
+}
+
+/// Parses an index: `None` if it is 0 or not given, `IndexNotNumber` for anything but decimal digits.
+fn index(fields: &V2Fields, field: V2Field) -> Result<Option<u64>, V2Error> {
+    let Some(text) = fields.get(field) else {
+        return Ok(None);
+    };
+    match number(text) {
+        Some(0) => Ok(None),
+        Some(number) => Ok(Some(number)),
+        None => {
+            let cause = format!("invalid value for \"{}\"", field.name());
+            Err(V2Error::before_store(ErrorCode::IndexNotNumber, cause))
+        }
+    }
+}
+
+/// Parses a boolean; false if absent, `InvalidField` if the text is not a boolean.
+fn flag(fields: &V2Fields, field: V2Field) -> Result<bool, V2Error> {
+    let Some(text) = fields.get(field) else {
+        return Ok(false);
+    };
+    boolean(text).ok_or_else(|| {
+        V2Error::before_store(
+            ErrorCode::InvalidField,
+            format!("invalid value for \"{}\"", field.name()),
+        )
+    })
+}
+
+/// Parses `prevExist` or `refresh`, whose names etcd's refusal does not quote; `None` if not given.
+fn bare_flag(fields: &V2Fields, field: V2Field) -> Result<Option<bool>, V2Error> {
+    let Some(text) = fields.get(field) else {
+        return Ok(None);
+    };
+    boolean(text).map(Some).ok_or_else(|| {
+        V2Error::before_store(
+            ErrorCode::InvalidField,
+            format!("invalid value for {}", field.name()),
+        )
+    })
+}
+
+/// Parses the spellings that Go's `ParseBool` accepts; `None` for any other text.
+fn boolean(text: &[u8]) -> Option<bool> {
+    match text {
+        b"1" | b"t" | b"T" | b"TRUE" | b"true" | b"True" => Some(true),
+        b"0" | b"f" | b"F" | b"FALSE" | b"false" | b"False" => Some(false),
+        _ => None,
+    }
+}
+
+/// Parses decimal digits without sign or separator; `None` for anything else or out of range.
+fn number(text: &[u8]) -> Option<u64> {
+    if !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(waiting: WaitParameter, query: &str) -> (u16, String) {
+        let error = params(waiting, query.as_bytes(), None).unwrap_err();
+        assert_eq!(error.index, 0);
+        (
+            error.code.code(),
+            String::from_utf8(error.cause.concat()).unwrap(),
+        )
+    }
+
+    #[test]
+    fn refusals_are_as_observed() {
+        let table = [
+            ("value=%zz", 210, "invalid URL escape \"%zz\""),
+            ("a;b", 210, "invalid semicolon separator in query"),
+            ("prevIndex=abc", 203, "invalid value for \"prevIndex\""),
+            ("prevIndex=", 203, "invalid value for \"prevIndex\""),
+            ("prevIndex=-1", 203, "invalid value for \"prevIndex\""),
+            ("prevIndex=%2B1", 203, "invalid value for \"prevIndex\""),
+            (
+                "waitIndex=18446744073709551616",
+                203,
+                "invalid value for \"waitIndex\"",
+            ),
+            (
+                "waitIndex=x&prevIndex=y",
+                203,
+                "invalid value for \"prevIndex\"",
+            ),
+            ("recursive", 209, "invalid value for \"recursive\""),
+            ("recursive=", 209, "invalid value for \"recursive\""),
+            ("sorted=bogus", 209, "invalid value for \"sorted\""),
+            ("dir=tRUE&wait=q", 209, "invalid value for \"wait\""),
+            (
+                "wait=true&prevValue=",
+                209,
+                "\"wait\" can only be used with GET requests",
+            ),
+            ("prevValue=", 201, "\"prevValue\" cannot be empty"),
+            (
+                "prevValue=&noValueOnSuccess=x",
+                201,
+                "\"prevValue\" cannot be empty",
+            ),
+            (
+                "noValueOnSuccess=bogus&ttl=x",
+                209,
+                "invalid value for \"noValueOnSuccess\"",
+            ),
+            ("ttl=abc&prevExist=x", 202, "invalid value for \"ttl\""),
+            ("ttl=-1", 202, "invalid value for \"ttl\""),
+            ("ttl=1.5", 202, "invalid value for \"ttl\""),
+            ("ttl=18446744073709551616", 202, "invalid value for \"ttl\""),
+            ("prevExist=yes", 209, "invalid value for prevExist"),
+            ("prevExist=", 209, "invalid value for prevExist"),
+            ("refresh=bogus", 209, "invalid value for refresh"),
+            (
+                "refresh=true&value=x",
+                211,
+                "A value was provided on a refresh",
+            ),
+            ("refresh=true", 212, "No TTL value set"),
+            ("refresh=true&ttl=", 212, "No TTL value set"),
+        ];
+        for (query, code, cause) in table {
+            assert_eq!(
+                refusal(WaitParameter::Refused, query),
+                (code, cause.to_owned()),
+                "{query}"
+            );
+        }
+    }
+
+    #[test]
+    fn accepted_values() {
+        let query = b"prevIndex=0&waitIndex=0&wait=t&ttl=&recursive=1&prevExist=FALSE&unknown=%41";
+        let read = params(WaitParameter::Allowed, query, None).unwrap();
+        let expect = Params {
+            wait: true,
+            recursive: true,
+            prev_exist: Some(false),
+            ..Params::default()
+        };
+        assert_eq!(read, expect);
+    }
+
+    #[test]
+    fn the_form_beats_the_query_even_when_empty() {
+        let read = params(
+            WaitParameter::Refused,
+            b"value=q&ttl=5",
+            Some(b"value=&dir=T"),
+        )
+        .unwrap();
+        let expect = Params { ttl: Some(5), dir: true, ..Params::default() };
+        assert_eq!(read, expect);
+    }
+
+    #[test]
+    fn a_bad_form_is_named_before_a_bad_query() {
+        let error = params(WaitParameter::Refused, b"a;b", Some(b"%x")).unwrap_err();
+        assert_eq!(error.cause.concat(), *b"invalid URL escape \"%x\"");
+    }
+}

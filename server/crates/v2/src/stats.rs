@@ -1,0 +1,201 @@
+//! `/v2/stats/{self,leader,store}`.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header::CONTENT_TYPE},
+};
+use witan_api::v2::{
+    members::ErrorMessage,
+    stats::{
+        CountsStats, FollowerStats, LatencyStats, LeaderInfo, LeaderStats, NOT_LEADER, SelfStats,
+        StoreStats,
+    },
+};
+use witan_dialect::{Context, read_counters::ReadCounters, reply};
+use witan_gocompat::{json, text};
+use witan_node::{FollowerCounts, Node};
+use witan_replica::{machine::tree::WriteCounts, replica::Role};
+
+use super::{V2Dialect, headers};
+
+/// The shortest of no latencies, as in etcd.
+const NO_LATENCY_MS: f64 = 9_223_372_036_854_775_808.0;
+
+/// Answers `/v2/stats/self`: role, leader and append traffic of this member.
+pub(super) fn of_self(ctx: &Context, request: &HttpRequest) -> HttpResponse {
+    let node = &ctx.node;
+    let identity = node.identity();
+    let [sent, received] = node.append_traffic();
+    let stats = SelfStats {
+        name: identity.name.clone(),
+        id: headers::hex(identity.member_id),
+        state: state(node.status().role).into(),
+        start_time: text::time(identity.started_ns),
+        leader_info: leader_info(node),
+        recv_append_request_cnt: received.messages,
+        recv_pkg_rate: received.message_rate,
+        recv_bandwidth_rate: received.byte_rate,
+        send_append_request_cnt: sent.messages,
+        send_pkg_rate: sent.message_rate,
+        send_bandwidth_rate: sent.byte_rate,
+    };
+    answer(request, StatusCode::OK, json::encode(&stats))
+}
+
+fn state(role: Role) -> &'static str {
+    match role {
+        Role::Follower => "StateFollower",
+        Role::PreCandidate => "StatePreCandidate",
+        Role::Candidate => "StateCandidate",
+        Role::Leader => "StateLeader",
+    }
+}
+
+/// Returns the leader's id and since when this member has seen it lead; no id and Go's zero time
+/// without a leader.
+fn leader_info(node: &Node) -> LeaderInfo {
+    match (node.status().leader, node.leader_since_ns()) {
+        (0, _) | (_, 0) => LeaderInfo {
+            leader: String::new(),
+            uptime: text::duration(0),
+            start_time: "0001-01-01T00:00:00Z".into(), // Go's zero time
+        },
+        (leader, since_ns) => LeaderInfo {
+            leader: headers::hex(leader),
+            uptime: text::duration(node.now_ns().saturating_sub(since_ns)),
+            start_time: text::time(since_ns),
+        },
+    }
+}
+
+/// Answers `/v2/stats/leader` with the leader's counts of its followers; 403 on all other members.
+pub(super) fn of_leader(ctx: &Context, request: &HttpRequest) -> HttpResponse {
+    let id = ctx.node.identity().member_id;
+    if ctx.node.status().role != Role::Leader {
+        let refusal = ErrorMessage { message: NOT_LEADER.into() };
+        return answer(request, StatusCode::FORBIDDEN, json::encode(&refusal));
+    }
+    let followers = ctx.node.followers();
+    let followers = followers.iter();
+    let stats = LeaderStats {
+        leader: headers::hex(id),
+        followers: followers
+            .map(|(id, counts)| (headers::hex(*id), follower(counts)))
+            .collect(),
+    };
+    answer(request, StatusCode::OK, json::encode(&stats))
+}
+
+/// Converts the counts of a follower; without a measured round trip the minimum is `NO_LATENCY_MS`.
+fn follower(counts: &FollowerCounts) -> FollowerStats {
+    let trips = &counts.trips;
+    FollowerStats {
+        latency: LatencyStats {
+            current: trips.last,
+            average: trips.mean(),
+            standard_deviation: trips.deviation(),
+            minimum: match trips.count {
+                0 => NO_LATENCY_MS,
+                _ => trips.least,
+            },
+            maximum: trips.most,
+        },
+        counts: CountsStats { fail: counts.failed, success: counts.sent },
+    }
+}
+
+/// Answers `/v2/stats/store`: counts of operations on the v2 tree, and of watchers.
+pub(super) async fn of_store(dialect: &V2Dialect, request: &HttpRequest) -> HttpResponse {
+    let node = &dialect.ctx.node;
+    let counts = match node.view().await {
+        Ok(view) => view.machine.tree.counts(),
+        Err(fault) => {
+            let message = ErrorMessage { message: fault.to_string() };
+            return answer(
+                request,
+                StatusCode::INTERNAL_SERVER_ERROR,
+                json::encode(&message),
+            );
+        }
+    };
+    let stats = store(&counts, &dialect.reads, node.watchers() as u64);
+    answer(request, StatusCode::OK, json::encode(&stats))
+}
+
+fn store(counts: &WriteCounts, reads: &ReadCounters, watchers: u64) -> StoreStats {
+    StoreStats {
+        gets_success: reads.found(),
+        gets_fail: reads.failed(),
+        sets_success: counts.sets_success,
+        sets_fail: counts.sets_fail,
+        delete_success: counts.delete_success,
+        delete_fail: counts.delete_fail,
+        update_success: counts.update_success,
+        update_fail: counts.update_fail,
+        create_success: counts.create_success,
+        create_fail: counts.create_fail,
+        compare_and_swap_success: counts.compare_and_swap_success,
+        compare_and_swap_fail: counts.compare_and_swap_fail,
+        compare_and_delete_success: counts.compare_and_delete_success,
+        compare_and_delete_fail: counts.compare_and_delete_fail,
+        expire_count: counts.expire_count,
+        watchers,
+    }
+}
+
+fn answer(request: &HttpRequest, status: StatusCode, body: Vec<u8>) -> HttpResponse {
+    HttpResponse::build(status)
+        .insert_header((CONTENT_TYPE, reply::JSON))
+        .body(reply::framed(request, body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_store_is_written_as_observed() {
+        let counts = WriteCounts {
+            sets_success: 1172,
+            sets_fail: 9,
+            delete_success: 19,
+            delete_fail: 6,
+            update_success: 18,
+            update_fail: 2,
+            create_success: 14,
+            create_fail: 7,
+            compare_and_swap_success: 9,
+            compare_and_swap_fail: 9,
+            compare_and_delete_success: 7,
+            compare_and_delete_fail: 1,
+            expire_count: 8,
+        };
+        let reads = ReadCounters::default();
+        for found in [true, true, false] {
+            reads.count(found);
+        }
+        let expect = r#"{"getsSuccess":2,"getsFail":1,"setsSuccess":1172,"setsFail":9,"deleteSuccess":19,"deleteFail":6,"updateSuccess":18,"updateFail":2,"createSuccess":14,"createFail":7,"compareAndSwapSuccess":9,"compareAndSwapFail":9,"compareAndDeleteSuccess":7,"compareAndDeleteFail":1,"expireCount":8,"watchers":3}"#;
+        assert_eq!(
+            String::from_utf8(json::encode(&store(&counts, &reads, 3))).unwrap(),
+            expect
+        );
+    }
+
+    #[test]
+    fn a_member_is_written_as_observed() {
+        let stats = SelfStats {
+            name: "default".into(),
+            id: "667880157b8812c8".into(),
+            state: state(Role::Leader).into(),
+            start_time: "2026-11-20T04:27:43.998938597Z".into(),
+            leader_info: LeaderInfo {
+                leader: "667880157b8812c8".into(),
+                uptime: text::duration(257_101_551_412),
+                start_time: "2026-11-20T04:27:44.800020702Z".into(),
+            },
+            ..SelfStats::default()
+        };
+        let expect = r#"{"name":"default","id":"667880157b8812c8","state":"StateLeader","startTime":"2026-11-20T04:27:43.998938597Z","leaderInfo":{"leader":"667880157b8812c8","uptime":"4m17.101551412s","startTime":"2026-11-20T04:27:44.800020702Z"},"recvAppendRequestCnt":0,"sendAppendRequestCnt":0}"#;
+        assert_eq!(String::from_utf8(json::encode(&stats)).unwrap(), expect);
+    }
+}

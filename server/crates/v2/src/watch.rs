@@ -1,0 +1,178 @@
+//! Long polls and streams on `/v2/keys`. A watch is a cursor into the tree's history; no events are
+//! queued for it. It sends the next matching event and reads on only when the client has taken it.
+//! If there is none, it sleeps until the node wakes it.
+//!
+//! Ends with the first event (unless it streams), with the process, with the client, or when the
+//! client is so slow that the history no longer holds what comes next.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{ConnectionType, StatusCode, Version},
+};
+use bytes::Bytes;
+use futures_util::stream;
+use witan_base::{budget::MemoryBudget, panics::planted};
+use witan_dialect::{
+    Context,
+    blocking::BlockingPool,
+    client::Disconnect,
+    rendering,
+    reply::{self, ResponseBudgetExceeded, ResponseReservation},
+};
+use witan_gocompat::text::Sink;
+use witan_node::{Node, TreeWatcher};
+use witan_replica::{
+    limits::TREE_HISTORY_EVENTS,
+    machine::tree::{Event, Tree, TreeError, Watch},
+};
+
+use super::{error::V2Error, headers, parse::Params, render};
+
+/// Registers a watch on `key` and begins the answer, whose headers go out at once. An error if the
+/// history no longer holds the first index.
+pub async fn open(
+    ctx: &Context,
+    request: &HttpRequest,
+    key: Bytes,
+    params: &Params,
+) -> Result<HttpResponse, V2Error> {
+    let mut watch = Watch { path: key, recursive: params.recursive, registered: 0 };
+    // the view is taken after the registration, so that no event is missed
+    let node = &ctx.node;
+    let waiter = node.watch(watch.clone())?;
+    let view = node.view().await?;
+    let index = view.machine.tree.index();
+    watch.registered = index;
+    let mut cursor = WatchCursor {
+        watch,
+        from: params.wait_index.unwrap_or(index + 1),
+        idle: false,
+    };
+    let first = cursor.next(&view.machine.tree)?;
+    drop(view); // a live view makes the next writes copy
+    let stream = params.stream;
+    let cursor = WatchBody {
+        node: node.clone(),
+        blocking: ctx.blocking.clone(),
+        waiter,
+        cursor,
+        ready: first,
+        client: Disconnect::of(request),
+        stream,
+        ended: false,
+        answers: reply::answers_budget(request).cloned(),
+        reservation: ResponseReservation::NotNeeded,
+    };
+    let lines = stream::unfold(cursor, |mut cursor| async move {
+        let line = cursor.next_line().await?;
+        Some((line, cursor))
+    });
+    let mut response = headers::success(node, StatusCode::OK, index).streaming(lines);
+    if request.version() < Version::HTTP_11 {
+        // HTTP/1.0 has no chunks: the answer ends with the connection
+        response.head_mut().no_chunking(true);
+        response
+            .head_mut()
+            .set_connection_type(ConnectionType::Close);
+    }
+    Ok(response)
+}
+
+/// The range of a watch, and its position in the history.
+#[derive(Debug)]
+struct WatchCursor {
+    watch: Watch,
+    from: u64,
+    /// The last read found no matching event.
+    idle: bool,
+}
+
+impl WatchCursor {
+    /// Returns the next matching event and moves past it; `None` if there is none yet, an error if the
+    /// history no longer holds it.
+    fn next(&mut self, tree: &Tree) -> Result<Option<Event>, TreeError> {
+        let oldest = oldest(tree);
+        if self.idle && self.from < oldest {
+            // More changes than the history holds may happen between two events that match.
+            self.from = oldest;
+        }
+        let found = tree.next_event(&self.watch, self.from)?;
+        match &found {
+            Some(event) => self.from = event.index + 1,
+            None => self.from = self.from.max(tree.index() + 1),
+        }
+        self.idle = found.is_none();
+        Ok(found)
+    }
+}
+
+/// Returns the index of the oldest event that a full history holds.
+fn oldest(tree: &Tree) -> u64 {
+    (tree.index() + 1).saturating_sub(TREE_HISTORY_EVENTS as u64)
+}
+
+/// An open watch.
+#[derive(Debug)]
+struct WatchBody {
+    node: Node,
+    blocking: BlockingPool,
+    waiter: TreeWatcher,
+    cursor: WatchCursor,
+    ready: Option<Event>,
+    client: Disconnect,
+    stream: bool,
+    ended: bool,
+    answers: Option<MemoryBudget>,
+    /// Reservation of the previous line, which was sent when the next one is requested.
+    reservation: ResponseReservation,
+}
+
+impl WatchBody {
+    /// Waits for the next event and renders its line; `None` ends the answer. An error if the client's
+    /// budget for answers is used up.
+    async fn next_line(&mut self) -> Option<Result<Bytes, ResponseBudgetExceeded>> {
+        self.reservation = ResponseReservation::NotNeeded;
+        if self.ended {
+            return None;
+        }
+        let event = match self.ready.take() {
+            Some(event) => event,
+            None => self.next_event().await?,
+        };
+        planted::here("v2.event");
+        self.ended = !self.stream;
+        let least_bytes = rendering::least_bytes(&event);
+        let write = move |out: &mut dyn Sink| render::event(out, &event);
+        let line =
+            rendering::render(&self.blocking, self.answers.as_ref(), least_bytes, write).await;
+        self.reservation = line.reservation;
+        if matches!(self.reservation, ResponseReservation::Unavailable) {
+            self.ended = true;
+            return Some(Err(ResponseBudgetExceeded));
+        }
+        Some(Ok(line.bytes.into()))
+    }
+
+    /// Waits for the next matching event. `None` if the process stops, the client disconnects or the
+    /// history no longer holds what comes next.
+    async fn next_event(&mut self) -> Option<Event> {
+        loop {
+            if self.cursor.idle {
+                tokio::select! {
+                    () = self.node.stopping() => return None,
+                    () = self.client.disconnected() => return None,
+                    () = self.waiter.woken() => {}
+                }
+            }
+            let view = self.node.view().await.ok()?;
+            match self.cursor.next(&view.machine.tree) {
+                Ok(Some(event)) => return Some(event),
+                Ok(None) => {}
+                Err(lost) => {
+                    tracing::info!(%lost, "ending a watch that fell behind the history");
+                    return None;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Calls on users and roles. Passwords are hashed here; only the hash is replicated.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use witan_api::v3::{
+    authpb,
+    etcdserverpb::{
+        AuthDisableRequest, AuthDisableResponse, AuthEnableRequest, AuthEnableResponse,
+        AuthRoleAddRequest, AuthRoleAddResponse, AuthRoleDeleteRequest, AuthRoleDeleteResponse,
+        AuthRoleGetRequest, AuthRoleGetResponse, AuthRoleGrantPermissionRequest,
+        AuthRoleGrantPermissionResponse, AuthRoleListRequest, AuthRoleListResponse,
+        AuthRoleRevokePermissionRequest, AuthRoleRevokePermissionResponse, AuthStatusRequest,
+        AuthStatusResponse, AuthUserAddRequest, AuthUserAddResponse, AuthUserChangePasswordRequest,
+        AuthUserChangePasswordResponse, AuthUserDeleteRequest, AuthUserDeleteResponse,
+        AuthUserGetRequest, AuthUserGetResponse, AuthUserGrantRoleRequest,
+        AuthUserGrantRoleResponse, AuthUserListRequest, AuthUserListResponse,
+        AuthUserRevokeRoleRequest, AuthUserRevokeRoleResponse, AuthenticateRequest,
+        AuthenticateResponse,
+    },
+};
+use witan_dialect::Context;
+use witan_replica::machine::auth::{
+    Authenticate, Disable, Enable, Permission, ROOT, RoleAdd, RoleDelete, RoleGrant, RoleRevoke,
+    UserAdd, UserDelete, UserGrant, UserPassword, UserRevoke,
+};
+
+use super::{
+    RpcResult, authorize,
+    error_map::{self, Refusal as _},
+    header,
+};
+use crate::error::RpcError;
+
+/// A call whose response contains a header alone.
+macro_rules! manage {
+    ($(#[$doc:meta])* $name:ident($request:ident: $asked:ty) -> $answer:ident = $operation:expr) => {
+        $(#[$doc])*
+        pub(super) async fn $name(ctx: &Context, $request: $asked) -> RpcResult<$answer> {
+            let revision = authorize::propose_auth(ctx, $operation).await?;
+            let header = header::at(&ctx.node, revision);
+            Ok($answer { header })
+        }
+    };
+}
+
+manage!(auth_enable(_request: AuthEnableRequest) -> AuthEnableResponse = Enable {});
+manage!(auth_disable(_request: AuthDisableRequest) -> AuthDisableResponse = Disable {});
+manage!(user_delete(request: AuthUserDeleteRequest) -> AuthUserDeleteResponse =
+    UserDelete { name: request.name });
+manage!(user_grant_role(request: AuthUserGrantRoleRequest) -> AuthUserGrantRoleResponse =
+    UserGrant { user: request.user, role: request.role });
+manage!(user_revoke_role(request: AuthUserRevokeRoleRequest) -> AuthUserRevokeRoleResponse =
+    UserRevoke { user: request.name, role: request.role });
+manage!(role_add(request: AuthRoleAddRequest) -> AuthRoleAddResponse =
+    RoleAdd { name: request.name });
+manage!(role_delete(request: AuthRoleDeleteRequest) -> AuthRoleDeleteResponse =
+    RoleDelete { name: request.role });
+manage!(role_grant_permission(request: AuthRoleGrantPermissionRequest) -> AuthRoleGrantPermissionResponse =
+    RoleGrant { role: request.name, permission: request.perm.map(permission) });
+manage!(role_revoke_permission(request: AuthRoleRevokePermissionRequest) -> AuthRoleRevokePermissionResponse =
+RoleRevoke {
+    role: request.role,
+    key: request.key,
+    range_end: request.range_end,
+});
+
+/// Adds a user with the hash of the request's password, or without one if the options say so.
+pub(super) async fn user_add(
+    ctx: &Context,
+    request: AuthUserAddRequest,
+) -> RpcResult<AuthUserAddResponse> {
+    let no_password = request.options.is_some_and(|options| options.no_password);
+    let password = if no_password {
+        Bytes::new()
+    } else {
+        hash(ctx, &request.name, request.password).await?
+    };
+    let user = UserAdd { name: request.name, password, no_password };
+    let revision = authorize::propose_auth(ctx, user).await?;
+    let header = header::at(&ctx.node, revision);
+    Ok(AuthUserAddResponse { header })
+}
+
+/// Replaces a user's password by the hash of the request's password or, if that is empty, by the base64
+/// hash in the request.
+pub(super) async fn user_change_password(
+    ctx: &Context,
+    request: AuthUserChangePasswordRequest,
+) -> RpcResult<AuthUserChangePasswordResponse> {
+    let password = if request.password.is_empty() {
+        let hashed = STANDARD.decode(request.hashed_password);
+        hashed.map_err(|_| RpcError::NoPasswordUser)?.into()
+    } else {
+        hash(ctx, &request.name, request.password).await?
+    };
+    let name = request.name;
+    let revision = authorize::propose_auth(ctx, UserPassword { name, password }).await?;
+    let header = header::at(&ctx.node, revision);
+    Ok(AuthUserChangePasswordResponse { header })
+}
+
+/// Returns the bcrypt hash of a password, from the queue of its sender. It is slow, so callers check
+/// permissions first.
+async fn hash(ctx: &Context, user: &str, password: String) -> RpcResult<Bytes> {
+    let hashed = ctx
+        .authenticator
+        .hashing
+        .hash(ctx.password_source(user), password)
+        .await;
+    hashed.map_err(|error| error_map::from_hashing(&error))
+}
+
+/// Checks a password and issues a token; starts over if users change in between. Takes as long for an unknown user as
+/// for a wrong password.
+pub(super) async fn authenticate(
+    ctx: &Context,
+    request: AuthenticateRequest,
+) -> RpcResult<AuthenticateResponse> {
+    loop {
+        let view = ctx.node.read().await?;
+        let known = &view.machine.auth;
+        if !known.enabled() && !known.path_auth_enabled() {
+            return Err(RpcError::AuthNotEnabled);
+        }
+        let user = known.user(&request.name);
+        if user.is_some_and(|user| user.no_password) {
+            return Err(RpcError::NoPasswordUser);
+        }
+        let checked = known.revision();
+        let hashed = user.map(|user| user.password.clone());
+        drop(view);
+        let (sender, hashing) = (
+            ctx.password_source(&request.name),
+            &ctx.authenticator.hashing,
+        );
+        let matches = hashing.matches(sender, &request.password, hashed.as_ref());
+        let matches = matches.await;
+        if !matches.map_err(|error| error_map::from_hashing(&error))? {
+            tracing::warn!(user = request.name, "invalid authentication was requested");
+            return Err(RpcError::AuthFailed);
+        }
+        let prefix = ctx.authenticator.token_prefix();
+        let prefix = prefix.map_err(error_map::from_token)?;
+        let user = request.name.clone();
+        // the request authenticates itself: no caller
+        let asked = Authenticate { user, prefix: prefix.clone() };
+        let done = ctx.node.propose(asked).await?;
+        if ctx.node.auth().revision == checked {
+            let begun = (&*prefix, done.index);
+            let token = ctx.authenticator.token(&request.name, checked, begun);
+            return Ok(AuthenticateResponse {
+                header: header::at(&ctx.node, done.revision),
+                token: token.map_err(error_map::from_token)?,
+            });
+        }
+    }
+}
+
+/// Returns whether v3's authentication is on, and the auth revision. While any is on, only for the role
+/// root.
+pub(super) async fn auth_status(
+    ctx: &Context,
+    _request: AuthStatusRequest,
+) -> RpcResult<AuthStatusResponse> {
+    let view = ctx.node.read().await?;
+    let known = &view.machine.auth;
+    let caller = authorize::admin_caller(ctx)?;
+    let admitted = known.check_admin(caller.as_ref());
+    admitted.map_err(|error| error.in_v3())?;
+    Ok(AuthStatusResponse {
+        header: header::at(&ctx.node, view.machine.kv.revision()),
+        enabled: known.enabled(),
+        auth_revision: known.revision(),
+    })
+}
+
+/// Returns the roles of a user. Users may see themselves without the role root.
+pub(super) async fn user_get(
+    ctx: &Context,
+    request: AuthUserGetRequest,
+) -> RpcResult<AuthUserGetResponse> {
+    let view = ctx.node.read().await?;
+    let known = &view.machine.auth;
+    let caller = authorize::admin_caller(ctx)?;
+    if let Err(error) = known.check_admin(caller.as_ref())
+        && caller.is_none_or(|caller| caller.user != request.name)
+    {
+        return Err(error.in_v3());
+    }
+    let user = known.user(&request.name).ok_or(RpcError::UserNotFound)?;
+    Ok(AuthUserGetResponse {
+        header: header::at(&ctx.node, view.machine.kv.revision()),
+        roles: user.roles.clone(),
+    })
+}
+
+/// Returns the names of all users. While authentication is on, only for callers with the role root.
+pub(super) async fn user_list(
+    ctx: &Context,
+    _request: AuthUserListRequest,
+) -> RpcResult<AuthUserListResponse> {
+    let view = ctx.node.read().await?;
+    let known = &view.machine.auth;
+    let admitted = known.check_admin(authorize::admin_caller(ctx)?.as_ref());
+    admitted.map_err(|error| error.in_v3())?;
+    Ok(AuthUserListResponse {
+        header: header::at(&ctx.node, view.machine.kv.revision()),
+        users: known.users().map(|user| user.name.clone()).collect(),
+    })
+}
+
+/// Returns the permissions of a role: of the role root one on all keys. Users may see their own roles
+/// without the role root.
+pub(super) async fn role_get(
+    ctx: &Context,
+    request: AuthRoleGetRequest,
+) -> RpcResult<AuthRoleGetResponse> {
+    let view = ctx.node.read().await?;
+    let known = &view.machine.auth;
+    let caller = authorize::admin_caller(ctx)?;
+    let own = || {
+        let user = caller.as_ref().and_then(|caller| known.user(&caller.user));
+        user.is_some_and(|user| user.has(&request.role))
+    };
+    if let Err(error) = known.check_admin(caller.as_ref())
+        && !own()
+    {
+        return Err(error.in_v3());
+    }
+    let role = known.role(&request.role).ok_or(RpcError::RoleNotFound)?;
+    let perm = if role.name == ROOT {
+        vec![authpb::Permission {
+            perm_type: authpb::permission::Type::Readwrite as i32,
+            key: Bytes::new(),
+            range_end: Bytes::from_static(b"\0"),
+        }]
+    } else {
+        role.permissions.iter().map(message).collect()
+    };
+    Ok(AuthRoleGetResponse {
+        header: header::at(&ctx.node, view.machine.kv.revision()),
+        perm,
+    })
+}
+
+/// Returns the names of all roles. While authentication is on, only for callers with the role root.
+pub(super) async fn role_list(
+    ctx: &Context,
+    _request: AuthRoleListRequest,
+) -> RpcResult<AuthRoleListResponse> {
+    let view = ctx.node.read().await?;
+    let known = &view.machine.auth;
+    let admitted = known.check_admin(authorize::admin_caller(ctx)?.as_ref());
+    admitted.map_err(|error| error.in_v3())?;
+    Ok(AuthRoleListResponse {
+        header: header::at(&ctx.node, view.machine.kv.revision()),
+        roles: known.roles().map(|role| role.name.clone()).collect(),
+    })
+}
+
+fn permission(given: authpb::Permission) -> Permission {
+    Permission {
+        kind: given.perm_type,
+        key: given.key,
+        range_end: given.range_end,
+    }
+}
+
+fn message(known: &Permission) -> authpb::Permission {
+    authpb::Permission {
+        perm_type: known.kind,
+        key: known.key.clone(),
+        range_end: known.range_end.clone(),
+    }
+}

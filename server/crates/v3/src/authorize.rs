@@ -1,0 +1,190 @@
+//! Authorization of calls. `witan_api::access` lists the access that each method requires;
+//! [`call`] enforces it before the message is read, so that unauthorized calls cost nothing.
+//! Permissions that depend on the message are rules of the state machine
+//! (`witan_replica::machine::auth`): commands in the log are checked when they are applied, all
+//! others here.
+//!
+//! While authentication is off, each check costs one or two atomic loads.
+
+use std::sync::Arc;
+
+use witan_api::access::{Access, CallType, GrpcRoute};
+use witan_dialect::{Context, blocking::INLINE_ITEMS_MAX};
+use witan_node::Applied;
+use witan_replica::machine::{
+    StateMachine,
+    auth::{self, AccessCheck, Caller},
+    operation::Operation,
+    view::View,
+};
+
+use super::{RpcResult, error_map::Refusal};
+use crate::error::RpcError;
+
+/// Methods of these packages have no codes of their own, as in etcd.
+const WITHOUT_CODES: [&str; 2] = ["/v3lockpb.", "/v3electionpb."];
+
+/// Calls that a learner serves from its own state; ranges and lists of members only if they are not linearizable.
+/// etcd's learners serve the first three.
+const OF_LEARNERS: [&str; 7] = [
+    "/etcdserverpb.KV/Range",
+    "/etcdserverpb.Maintenance/Status",
+    "/etcdserverpb.Maintenance/Snapshot",
+    "/etcdserverpb.Maintenance/Defragment",
+    "/etcdserverpb.Maintenance/Hash",
+    "/etcdserverpb.Maintenance/HashKV",
+    "/etcdserverpb.Cluster/MemberList",
+];
+
+/// Refuses the calls that a learner does not serve, before all other checks, as in etcd. Methods that
+/// are not in the table of calls (health, reflection) are served.
+pub(super) fn refuse_learner(ctx: &Context, method: &str) -> RpcResult<()> {
+    let refusal = ctx.node.refuse_learner();
+    // nearly all members vote
+    if refusal.is_err() && (OF_LEARNERS.contains(&method) || GrpcRoute::of(method).is_none()) {
+        return Ok(());
+    }
+    Ok(refusal?)
+}
+
+/// Checks that the caller may call a gRPC method. The permission for keys is checked by each call.
+pub(super) async fn call(ctx: &Context, method: &str) -> RpcResult<()> {
+    refuse_learner(ctx, method)?;
+    if !ctx.node.any_auth_enabled() {
+        return Ok(());
+    }
+    ctx.authenticator.await_token(&ctx.node, &ctx.caller).await;
+    let route = GrpcRoute::of(method);
+    let streams = route.is_some_and(|route| route.call_type == CallType::BidiStream);
+    // unlisted methods require an administrator
+    match route.map_or(Access::Root, |route| route.access) {
+        Access::Public | Access::V2Keys => Ok(()),
+        // these begin; each of their requests is checked and answered, as in etcd
+        Access::V3Keys if streams => Ok(()),
+        Access::V3Keys if WITHOUT_CODES.iter().any(|of| method.starts_with(of)) => {
+            require_credentials(ctx).map_err(RpcError::plain)
+        }
+        Access::V3Keys | Access::V3User => require_credentials(ctx),
+        Access::V3Root if !ctx.node.auth_enabled() => Ok(()),
+        Access::V3Root | Access::Root => require_admin(ctx).await,
+        Access::OwnUser => match admin_caller(ctx)? {
+            Some(_) => Ok(()),
+            None => Err(RpcError::UserEmpty),
+        },
+    }
+}
+
+/// Returns the caller, `None` while v3's authentication is off. Call it after taking the view that
+/// permissions are checked in, so that the caller's revision is not older.
+pub(super) fn caller(ctx: &Context) -> RpcResult<Option<Caller>> {
+    if !ctx.node.auth_enabled() {
+        return Ok(None);
+    }
+    authenticated_caller(ctx)
+}
+
+/// Returns the caller of an administrative call; `None` while the authentication of both key spaces is
+/// off.
+pub(super) fn admin_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
+    if !ctx.node.any_auth_enabled() {
+        return Ok(None);
+    }
+    authenticated_caller(ctx)
+}
+
+/// Returns the caller with the credentials of the request; `None` without credentials, `InvalidAuthToken` for an
+/// invalid token.
+fn authenticated_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
+    let caller = ctx.authenticator.recognize(&ctx.node, &ctx.caller);
+    caller.map_err(|_| RpcError::InvalidAuthToken)
+}
+
+/// Refuses (`UserEmpty`) a call without an authenticated caller while v3's authentication is on.
+pub(super) fn require_credentials(ctx: &Context) -> RpcResult<()> {
+    if ctx.node.auth_enabled() && caller(ctx)?.is_none() {
+        return Err(RpcError::UserEmpty);
+    }
+    Ok(())
+}
+
+/// Refuses a caller without the role root while authentication of v2 or v3 is on.
+pub(super) async fn require_admin(ctx: &Context) -> RpcResult<()> {
+    if !ctx.node.any_auth_enabled() {
+        return Ok(());
+    }
+    let view = ctx.node.view().await?;
+    let caller = admin_caller(ctx)?;
+    let admitted = view.machine.auth.check_admin(caller.as_ref());
+    admitted.map_err(|error| error.in_v3())
+}
+
+/// Runs the check `may` for the caller on the state that is about to be read; passes while v3's
+/// authentication is off.
+pub(super) fn on(
+    ctx: &Context,
+    machine: &StateMachine,
+    may: impl FnOnce(AccessCheck<'_>) -> Result<(), auth::AuthError>,
+) -> RpcResult<()> {
+    if !ctx.node.auth_enabled() {
+        return Ok(());
+    }
+    let caller = caller(ctx)?;
+    may(machine.check(caller.as_ref())).map_err(|error| error.in_v3())
+}
+
+/// Runs the check `may` for the caller before a proposal, so that a refusal leaves no entry in the log
+/// and raises no quota alarm. Applying the operation checks it again.
+pub(super) async fn before(
+    ctx: &Context,
+    may: impl FnOnce(AccessCheck<'_>) -> Result<(), auth::AuthError>,
+) -> RpcResult<()> {
+    if !ctx.node.auth_enabled() {
+        return Ok(());
+    }
+    let view = ctx.node.view().await?;
+    on(ctx, &view.machine, may)
+}
+
+/// Checks that the caller may list the keys of all leases, on another thread if there are more than
+/// `INLINE_ITEMS_MAX` leases.
+pub(super) async fn list_leases(ctx: &Context, view: &Arc<View>) -> RpcResult<()> {
+    if !ctx.node.auth_enabled() {
+        return Ok(());
+    }
+    let (caller, view) = (caller(ctx)?, view.clone());
+    let large = view.machine.kv.leases().len() > INLINE_ITEMS_MAX;
+    let work = move || view.machine.check(caller.as_ref()).list_leases();
+    let permitted = ctx.blocking.run_if(large, work).await?;
+    permitted.map_err(|error| error.in_v3())
+}
+
+/// Checks that the caller may keep a lease alive, which requires permission to revoke it.
+pub(super) async fn renew_lease(ctx: &Context, lease: i64) -> RpcResult<()> {
+    if !ctx.node.auth_enabled() {
+        return Ok(());
+    }
+    let view = ctx.node.view().await?;
+    let caller = caller(ctx)?.ok_or(RpcError::UserEmpty)?;
+    let permitted = view.machine.check(Some(&caller)).end_lease(lease);
+    permitted.map_err(|error| error.in_v3())
+}
+
+/// Proposes an operation on keys or leases with its caller, whose permissions are checked when it is
+/// applied. There is no caller while v3's authentication is off. Operations on users use
+/// [`propose_auth`].
+pub(super) async fn propose<O: Operation<Error: Refusal>>(
+    ctx: &Context,
+    operation: O,
+) -> RpcResult<Applied<O::Output>> {
+    let caller = caller(ctx)?;
+    Ok(ctx.node.propose_for(operation, caller).await?)
+}
+
+/// Proposes an operation about users with its caller; returns the revision of v3 after it.
+pub(super) async fn propose_auth(
+    ctx: &Context,
+    operation: impl Operation<Output = (), Error = auth::AuthError>,
+) -> RpcResult<i64> {
+    let caller = admin_caller(ctx)?;
+    Ok(ctx.node.propose_for(operation, caller).await?.revision)
+}

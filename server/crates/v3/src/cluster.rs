@@ -1,0 +1,219 @@
+//! Calls on membership. A change is first checked for the quorum (`--strict-reconfig-check`), then replicated;
+//! whether it is possible is decided when it is applied.
+
+use witan_api::{
+    ids,
+    v3::etcdserverpb::{
+        Member, MemberAddRequest, MemberAddResponse, MemberListRequest, MemberListResponse,
+        MemberPromoteRequest, MemberPromoteResponse, MemberRemoveRequest, MemberRemoveResponse,
+        MemberUpdateRequest, MemberUpdateResponse,
+    },
+};
+use witan_config::Url;
+use witan_dialect::Context;
+use witan_node::Reconfiguration;
+use witan_replica::{
+    limits::PEER_URLS_BYTES_MAX,
+    machine::{
+        command::{ChangeMembers, UpdatePeerUrls},
+        member::{Member as Known, MemberRegistry},
+    },
+};
+
+use super::{RpcResult, header};
+use crate::error::RpcError;
+
+const NS_PER_SECOND: i64 = 1_000_000_000;
+
+/// Lists the members, from a linearizable view if the request asks for one, else from this member's
+/// state.
+pub(super) async fn member_list(
+    ctx: &Context,
+    request: MemberListRequest,
+) -> RpcResult<MemberListResponse> {
+    let view = if request.linearizable {
+        ctx.node.read().await?
+    } else {
+        ctx.node.view().await?
+    };
+    Ok(MemberListResponse {
+        header: header::bare(&ctx.node),
+        members: shown(&view.machine.members),
+    })
+}
+
+/// Adds a voter or a learner, unless that may cost the quorum. Returns the new member and the list of
+/// all.
+pub(super) async fn member_add(
+    ctx: &Context,
+    request: MemberAddRequest,
+) -> RpcResult<MemberAddResponse> {
+    let mut urls = peer_urls(&request.peer_urls)?;
+    urls.sort_unstable();
+    let learner = request.is_learner;
+    check_quorum(ctx, Reconfiguration::Add { learner }).await?;
+    let added_at = ctx.node.now_ns() / NS_PER_SECOND;
+    let member = Known {
+        id: ids::member_id(&urls, "", Some(added_at)),
+        peer_urls: urls.into_iter().map(str::to_owned).collect(),
+        learner,
+        ..Known::default()
+    };
+    let shown = shown_one(&member);
+    let change = ChangeMembers {
+        add: Some(member),
+        learners_max: ctx.settings.max_learners,
+        voters: true,
+        ..ChangeMembers::default()
+    };
+    ctx.node.propose(change).await?;
+    Ok(MemberAddResponse {
+        header: header::bare(&ctx.node),
+        member: Some(shown),
+        members: members(ctx).await?,
+    })
+}
+
+/// Removes a member, unless that may cost the quorum; `MemberNotFound` for an unknown id.
+pub(super) async fn member_remove(
+    ctx: &Context,
+    request: MemberRemoveRequest,
+) -> RpcResult<MemberRemoveResponse> {
+    let view = ctx.node.view().await?;
+    known(&view.machine.members, request.id)?;
+    check_quorum(ctx, Reconfiguration::Remove(request.id)).await?;
+    let change = ChangeMembers { remove: request.id, voters: true, ..ChangeMembers::default() };
+    ctx.node.propose(change).await?;
+    Ok(MemberRemoveResponse {
+        header: header::bare(&ctx.node),
+        members: members(ctx).await?,
+    })
+}
+
+/// Replaces a member's peer URLs. As in etcd they are not checked, except that all together have at
+/// most `PEER_URLS_BYTES_MAX` bytes.
+pub(super) async fn member_update(
+    ctx: &Context,
+    request: MemberUpdateRequest,
+) -> RpcResult<MemberUpdateResponse> {
+    check_length(&request.peer_urls)?;
+    let change = UpdatePeerUrls { id: request.id, peer_urls: request.peer_urls };
+    ctx.node.propose(change).await?;
+    Ok(MemberUpdateResponse {
+        header: header::bare(&ctx.node),
+        members: members(ctx).await?,
+    })
+}
+
+/// Makes a learner a voter, unless that may cost the quorum or the learner has not received enough of
+/// the log.
+pub(super) async fn member_promote(
+    ctx: &Context,
+    request: MemberPromoteRequest,
+) -> RpcResult<MemberPromoteResponse> {
+    let view = ctx.node.view().await?;
+    if !known(&view.machine.members, request.id)?.learner {
+        return Err(RpcError::MemberNotLearner);
+    }
+    check_quorum(ctx, Reconfiguration::Promote(request.id)).await?;
+    let change = ChangeMembers {
+        promote: request.id,
+        voters: true,
+        ..ChangeMembers::default()
+    };
+    ctx.node.propose(change).await?;
+    ctx.v3_metrics.learners_promoted.inc();
+    Ok(MemberPromoteResponse {
+        header: header::bare(&ctx.node),
+        members: members(ctx).await?,
+    })
+}
+
+/// Refuses a change that may cost the quorum, unless `--strict-reconfig-check` is off.
+async fn check_quorum(ctx: &Context, change: Reconfiguration) -> RpcResult<()> {
+    if ctx.settings.strict_reconfig_check {
+        ctx.node.check_reconfiguration(change).await?;
+    }
+    Ok(())
+}
+
+async fn members(ctx: &Context) -> RpcResult<Vec<Member>> {
+    Ok(shown(&ctx.node.view().await?.machine.members))
+}
+
+fn known(members: &MemberRegistry, id: u64) -> RpcResult<&Known> {
+    members.by_id.get(&id).ok_or(RpcError::MemberNotFound)
+}
+
+fn shown(members: &MemberRegistry) -> Vec<Member> {
+    members.by_id.values().map(shown_one).collect()
+}
+
+fn shown_one(member: &Known) -> Member {
+    Member {
+        id: member.id,
+        name: member.name.clone(),
+        peer_urls: member.peer_urls.clone(),
+        client_urls: member.client_urls.clone(),
+        is_learner: member.learner,
+    }
+}
+
+/// Trims and checks peer URLs; `MemberBadUrls` if there are none, one is invalid or they are too long.
+fn peer_urls(given: &[String]) -> RpcResult<Vec<&str>> {
+    check_length(given)?;
+    let urls: Vec<&str> = given.iter().map(|url| url.trim()).collect();
+    if urls.is_empty() || urls.iter().any(|url| url.parse::<Url>().is_err()) {
+        return Err(RpcError::MemberBadUrls);
+    }
+    Ok(urls)
+}
+
+/// Refuses URLs of more than `PEER_URLS_BYTES_MAX` bytes together: they are held in memory and in each
+/// checkpoint.
+fn check_length(urls: &[String]) -> RpcResult<()> {
+    if urls.iter().map(String::len).sum::<usize>() > PEER_URLS_BYTES_MAX {
+        return Err(RpcError::MemberBadUrls);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_judged_as_etcd_does() {
+        let judge = |url: &str| peer_urls(&[url.to_owned()]).is_ok();
+        assert!(judge("http://10.0.0.1:2380") && judge(" https://[::1]:2380 "));
+        let long = format!("http://{}:1", "a".repeat(PEER_URLS_BYTES_MAX));
+        for bad in [
+            &*long,
+            "bogus",
+            "http://10.0.0.1",
+            "http://10.0.0.1:2380/x",
+            "ftp://10.0.0.1:1",
+            "",
+        ] {
+            assert!(!judge(bad), "{bad}");
+        }
+        assert_eq!(peer_urls(&[]), Err(RpcError::MemberBadUrls));
+    }
+
+    #[test]
+    fn members_are_shown_by_id_and_found_or_not() {
+        let mut members = MemberRegistry::default();
+        for id in [7, 3] {
+            members.by_id.insert(id, Known { id, ..Known::default() });
+        }
+        assert_eq!(
+            shown(&members).iter().map(|m| m.id).collect::<Vec<_>>(),
+            [3, 7]
+        );
+        assert_eq!(known(&members, 3).map(|m| m.id), Ok(3));
+        assert_eq!(
+            known(&members, 4).map(|m| m.id),
+            Err(RpcError::MemberNotFound)
+        );
+    }
+}

@@ -1,0 +1,300 @@
+//! Calls of the Election service, and the stream that observes an election.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _, stream};
+use tonic::Status;
+use witan_api::v3::{
+    etcdserverpb::{
+        DeleteRangeRequest, ResponseHeader, WatchCreateRequest, range_request::SortOrder,
+        request_op::Request, response_op::Response,
+    },
+    mvccpb::{KeyValue, event::EventType},
+    v3electionpb::{
+        CampaignRequest, CampaignResponse, LeaderKey, LeaderRequest, LeaderResponse,
+        ProclaimRequest, ProclaimResponse, ResignRequest, ResignResponse,
+    },
+};
+use witan_dialect::Context;
+
+use super::{
+    CallerGone, WatchResponses, after, first_or_last_key, get, if_created, op, open_watch, prefix,
+    put, revision, run_to_completion, session, session_key, wait_until_first,
+};
+use crate::error::RpcError;
+use crate::{RpcResult, kv};
+
+const NO_LEADER: &str = "election: no leader";
+const NOT_LEADER: &str = "election: not leader";
+const NO_KEY: &str = "\"leader\" field must be provided";
+
+/// Waits until the caller leads the election; if the caller disconnects before, its key is deleted.
+pub(crate) async fn campaign(
+    ctx: &Context,
+    request: CampaignRequest,
+) -> RpcResult<CampaignResponse> {
+    let (ctx, metrics) = (ctx.clone(), &ctx.panics);
+    run_to_completion(metrics, move |gone| win_election(ctx, request, gone)).await
+}
+
+/// Puts the caller's key below the name, waits until it is the oldest, and returns it. Deletes the key
+/// if the caller disconnects.
+async fn win_election(
+    ctx: Context,
+    request: CampaignRequest,
+    gone: CallerGone,
+) -> RpcResult<CampaignResponse> {
+    let CampaignRequest { name, lease, value } = request;
+    let lease = session(&ctx, lease).await?;
+    let key = session_key(&name, lease);
+    let mut txn = if_created(&key, 0, vec![put(&key, &value, lease)]);
+    txn.failure = vec![op(Request::RequestRange(get(&key)))];
+    let response = kv::txn(&ctx, ctx.node.client(), txn).await?.answer;
+    let own = response.responses.into_iter().find_map(|response| {
+        let Some(Response::ResponseRange(range)) = response.response else {
+            return None;
+        };
+        range.kvs.into_iter().next()
+    });
+    let rev = match own {
+        None => revision(response.header.as_ref()),
+        Some(own) => {
+            if own.value != value
+                && let Err(error) =
+                    put_value(&ctx, &key, own.create_revision, (&value, lease)).await
+            {
+                // it may have disconnected already
+                let _ = delete_key(&ctx, &key, own.create_revision).await;
+                return Err(error);
+            }
+            own.create_revision
+        }
+    };
+    tokio::select! {
+        waited = wait_until_first(&ctx, &name, rev) => waited?,
+        () = gone.wait() => {
+            // if the key cannot be deleted now, its lease will delete it
+            let _ = delete_key(&ctx, &key, rev).await;
+            return Err(RpcError::Stopped);
+        }
+    }
+    Ok(CampaignResponse {
+        header: response.header,
+        leader: Some(LeaderKey { name, key, rev, lease }),
+    })
+}
+
+/// Puts a new value on the leader's key. Fails if the key no longer has the create revision that the
+/// request names.
+pub(crate) async fn proclaim(
+    ctx: &Context,
+    request: ProclaimRequest,
+) -> RpcResult<ProclaimResponse> {
+    let leader = request.leader.ok_or(RpcError::Plain(NO_KEY))?;
+    let proclaimed = async {
+        let lease = session(ctx, leader.lease).await?;
+        put_value(ctx, &leader.key, leader.rev, (&request.value, lease)).await
+    };
+    let header = proclaimed.await.map_err(RpcError::plain)?;
+    Ok(ProclaimResponse { header })
+}
+
+/// Returns the oldest key of the election, which is its leader's; an error if there is none.
+pub(crate) async fn leader(ctx: &Context, request: LeaderRequest) -> RpcResult<LeaderResponse> {
+    let first = first_or_last_key(&request.name, SortOrder::Ascend);
+    let response = kv::range(ctx, ctx.node.client(), first)
+        .await
+        .map_err(RpcError::plain)?
+        .answer;
+    let kv = response.kvs.into_iter().next();
+    Ok(LeaderResponse {
+        header: response.header,
+        kv: Some(kv.ok_or(RpcError::Plain(NO_LEADER))?),
+    })
+}
+
+/// Deletes the leader's key if it still has the create revision that the request names.
+pub(crate) async fn resign(ctx: &Context, request: ResignRequest) -> RpcResult<ResignResponse> {
+    let leader = request.leader.ok_or(RpcError::Plain(NO_KEY))?;
+    let resigned = async {
+        session(ctx, leader.lease).await?;
+        delete_key(ctx, &leader.key, leader.rev).await
+    };
+    let header = resigned.await.map_err(RpcError::plain)?;
+    Ok(ResignResponse { header })
+}
+
+/// Changes the value of a leader's key if it still has this create revision, else fails (`NOT_LEADER`).
+async fn put_value(
+    ctx: &Context,
+    key: &Bytes,
+    created: i64,
+    (value, lease): (&Bytes, i64),
+) -> RpcResult<Option<ResponseHeader>> {
+    let txn = if_created(key, created, vec![put(key, value, lease)]);
+    let response = kv::txn(ctx, ctx.node.client(), txn).await?.answer;
+    if response.succeeded {
+        Ok(response.header)
+    } else {
+        Err(RpcError::Plain(NOT_LEADER))
+    }
+}
+
+/// Deletes a leader's key, if it still has this create revision.
+async fn delete_key(ctx: &Context, key: &Bytes, created: i64) -> RpcResult<Option<ResponseHeader>> {
+    let delete = DeleteRangeRequest { key: key.clone(), ..DeleteRangeRequest::default() };
+    let txn = if_created(key, created, vec![op(Request::RequestDeleteRange(delete))]);
+    Ok(kv::txn(ctx, ctx.node.client(), txn).await?.answer.header)
+}
+
+/// Streams the leader of an election with its value, and every later leader.
+pub(crate) async fn observe(
+    ctx: &Context,
+    request: LeaderRequest,
+    needs_leader: bool,
+) -> RpcResult<impl Stream<Item = Result<LeaderResponse, Status>> + Send + use<>> {
+    Ok(observed(ctx, request, needs_leader))
+}
+
+/// Builds the stream of an election's leaders and their values; an error is its last item.
+fn observed(
+    ctx: &Context,
+    request: LeaderRequest,
+    needs_leader: bool,
+) -> impl Stream<Item = Result<LeaderResponse, Status>> + Send + use<> {
+    let observer = Observer {
+        ctx: ctx.clone(),
+        name: request.name,
+        needs_leader,
+        followed: None,
+        ready: VecDeque::new(),
+    };
+    stream::unfold(Some(observer), |observer| async {
+        let mut observer = observer?;
+        match observer.next().await? {
+            Ok(response) => Some((Ok(response), Some(observer))),
+            Err(error) => Some((Err(RpcError::plain(error).into()), None)),
+        }
+    })
+}
+
+/// Streams the leaders of the election that the first of `requests` names; later requests are not read.
+pub(crate) fn observe_first<R>(
+    ctx: &Context,
+    mut requests: R,
+    needs_leader: bool,
+) -> impl Stream<Item = Result<LeaderResponse, Status>> + use<R>
+where
+    R: Stream<Item = Result<LeaderRequest, Status>> + Unpin,
+{
+    let ctx = ctx.clone();
+    let first = async move {
+        requests
+            .next()
+            .await
+            .unwrap_or_else(|| Ok(LeaderRequest::default()))
+    };
+    stream::once(first).flat_map(move |request| match request {
+        Ok(request) => observed(&ctx, request, needs_leader).left_stream(),
+        Err(status) => stream::iter([Err(status)]).right_stream(),
+    })
+}
+
+/// One observer of an election.
+struct Observer {
+    ctx: Context,
+    name: Bytes,
+    needs_leader: bool,
+    /// The watch of the leader's key.
+    followed: Option<WatchResponses>,
+    /// Announcements of one answer of that watch.
+    ready: VecDeque<LeaderResponse>,
+}
+
+impl Observer {
+    /// Waits for the next leader or value; `None` ends the stream.
+    async fn next(&mut self) -> Option<RpcResult<LeaderResponse>> {
+        loop {
+            if let Some(response) = self.ready.pop_front() {
+                return Some(Ok(response));
+            }
+            let Some(followed) = &mut self.followed else {
+                return self.find().await.transpose();
+            };
+            // as in etcd, compacted changes are not reported
+            let answer = followed
+                .next()
+                .await?
+                .ok()
+                .filter(|answer| !answer.canceled)?;
+            for event in answer.events {
+                if event.r#type() == EventType::Delete {
+                    self.followed = None;
+                    break;
+                }
+                self.ready
+                    .push_back(LeaderResponse { header: answer.header, kv: event.kv });
+            }
+        }
+    }
+
+    /// Finds the leader, waiting for one if there is none, and begins to watch its key. `None` if the
+    /// wait ends without one.
+    async fn find(&mut self) -> RpcResult<Option<LeaderResponse>> {
+        let request = first_or_last_key(&self.name, SortOrder::Ascend);
+        let response = kv::range(&self.ctx, self.ctx.node.client(), request)
+            .await?
+            .answer;
+        let (header, kv) = match response.kvs.into_iter().next() {
+            Some(kv) => (response.header, kv),
+            None => {
+                let from = revision(response.header.as_ref());
+                match first_put(&self.ctx, &self.name, from, self.needs_leader).await {
+                    Some(found) => found,
+                    None => return Ok(None),
+                }
+            }
+        };
+        let follow = WatchCreateRequest {
+            key: kv.key.clone(),
+            start_revision: revision(header.as_ref()) + 1,
+            ..WatchCreateRequest::default()
+        };
+        self.followed = Some(open_watch(&self.ctx, follow, self.needs_leader));
+        Ok(Some(LeaderResponse { header, kv: Some(kv) }))
+    }
+}
+
+/// Waits for the first put below the name from a revision on; `None` if the watch ends before.
+async fn first_put(
+    ctx: &Context,
+    name: &[u8],
+    from: i64,
+    needs_leader: bool,
+) -> Option<(Option<ResponseHeader>, KeyValue)> {
+    let all = WatchCreateRequest {
+        key: prefix(name),
+        range_end: after(name),
+        start_revision: from,
+        ..WatchCreateRequest::default()
+    };
+    let mut answers = open_watch(ctx, all, needs_leader);
+    loop {
+        let answer = answers
+            .next()
+            .await?
+            .ok()
+            .filter(|answer| !answer.canceled)?;
+        let mut puts = answer
+            .events
+            .into_iter()
+            .filter(|event| event.r#type() == EventType::Put);
+        if let Some(kv) = puts.next().and_then(|event| event.kv) {
+            let header = answer
+                .header
+                .map(|header| ResponseHeader { revision: kv.mod_revision, ..header });
+            return Some((header, kv));
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The verbs of locks.
+
+use bytes::Bytes;
+use witan_api::v3::{
+    etcdserverpb::{
+        DeleteRangeRequest, ResponseHeader, range_request::SortOrder, request_op::Request,
+        response_op::Response,
+    },
+    mvccpb::KeyValue,
+    v3lockpb::{LockRequest, LockResponse, UnlockRequest, UnlockResponse},
+};
+use witan_dialect::Context;
+
+use super::{
+    CallerGone, first_or_last_key, get, if_created, op, put, revision, run_to_completion, session,
+    session_key, wait_until_first,
+};
+use crate::error::RpcError;
+use crate::{RpcResult, kv};
+
+/// Error of a lock whose key was deleted with its lease while waiting.
+const EXPIRED: &str = "mutex: session is expired";
+
+/// Waits until the caller owns the lock; if the caller disconnects before, its key is deleted.
+pub(crate) async fn lock(ctx: &Context, request: LockRequest) -> RpcResult<LockResponse> {
+    let (ctx, metrics) = (ctx.clone(), &ctx.panics);
+    run_to_completion(metrics, move |gone| acquire(ctx, request, gone)).await
+}
+
+/// Releases a lock by deleting the key that `lock` returned.
+pub(crate) async fn unlock(ctx: &Context, request: UnlockRequest) -> RpcResult<UnlockResponse> {
+    let header = delete_key(ctx, request.key)
+        .await
+        .map_err(RpcError::plain)?;
+    Ok(UnlockResponse { header })
+}
+
+/// Puts the caller's key below the name, waits until it is the oldest, and returns it. Fails with `EXPIRED` if the key
+/// was deleted with its lease while it waited.
+async fn acquire(ctx: Context, request: LockRequest, gone: CallerGone) -> RpcResult<LockResponse> {
+    let lease = session(&ctx, request.lease).await?;
+    let key = session_key(&request.name, lease);
+    let entered = put_key(&ctx, &request.name, &key, lease).await?;
+    if entered.first {
+        let header = entered.header;
+        return Ok(LockResponse { header, key });
+    }
+    let waited = tokio::select! {
+        waited = wait_until_first(&ctx, &request.name, entered.created) => waited,
+        () = gone.wait() => Err(RpcError::Stopped),
+    };
+    let there = match waited {
+        Ok(()) => kv::range(&ctx, ctx.node.client(), get(&key))
+            .await
+            .map(|answered| answered.answer),
+        Err(error) => Err(error),
+    };
+    match there {
+        Ok(there) if there.kvs.is_empty() => Err(RpcError::Plain(EXPIRED)),
+        Ok(there) => Ok(LockResponse { header: there.header, key }),
+        Err(error) => {
+            // if the key cannot be deleted now, its lease will delete it
+            let _ = delete_key(&ctx, key).await;
+            Err(error)
+        }
+    }
+}
+
+/// Result of putting the caller's key.
+struct LockKey {
+    header: Option<ResponseHeader>,
+    /// When its key was created.
+    created: i64,
+    /// Whether it is the oldest key.
+    first: bool,
+}
+
+/// Puts the caller's key unless it exists; returns when it was created and whether it is the oldest of
+/// the name.
+async fn put_key(ctx: &Context, name: &[u8], key: &Bytes, lease: i64) -> RpcResult<LockKey> {
+    let oldest = || {
+        op(Request::RequestRange(first_or_last_key(
+            name,
+            SortOrder::Ascend,
+        )))
+    };
+    let mut txn = if_created(key, 0, vec![put(key, &Bytes::new(), lease), oldest()]);
+    txn.failure = vec![op(Request::RequestRange(get(key))), oldest()];
+    let response = kv::txn(ctx, ctx.node.client(), txn).await?.answer;
+    let mut found = response
+        .responses
+        .into_iter()
+        .map(|response| match response.response {
+            Some(Response::ResponseRange(range)) => range.kvs.into_iter().next(),
+            Some(
+                Response::ResponsePut(_)
+                | Response::ResponseDeleteRange(_)
+                | Response::ResponseTxn(_),
+            )
+            | None => None,
+        });
+    let (own, oldest): (Option<KeyValue>, _) = (found.next().flatten(), found.next().flatten());
+    let created = own.map_or(revision(response.header.as_ref()), |own| {
+        own.create_revision
+    });
+    let first = oldest.is_none_or(|oldest| oldest.create_revision == created);
+    Ok(LockKey { header: response.header, created, first })
+}
+
+async fn delete_key(ctx: &Context, key: Bytes) -> RpcResult<Option<ResponseHeader>> {
+    let request = DeleteRangeRequest { key, ..DeleteRangeRequest::default() };
+    Ok(kv::delete_range(ctx, request).await?.header)
+}

@@ -1,0 +1,218 @@
+//! Lock and Election: locks and elections built from transactions, leases and watches, for clients
+//! without a library for them.
+//!
+//! A caller puts its own key below the name, `name/LEASE`, and waits until no key there is older.
+//! The key is deleted with the lease, or when the caller disconnects.
+//!
+//! As in etcd these services have no error codes: errors are reported by text alone.
+//!
+//! Reading order: this file (keys, sessions, waiting) → `lock` → `election`.
+
+pub(super) mod election;
+pub(super) mod lock;
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _, stream};
+use tokio::sync::oneshot;
+use tonic::Status;
+use witan_api::v3::{
+    etcdserverpb::{
+        Compare, LeaseGrantRequest, PutRequest, RangeRequest, RequestOp, ResponseHeader,
+        TxnRequest, WatchCreateRequest, WatchRequest, WatchResponse,
+        compare::{CompareResult, CompareTarget, TargetUnion},
+        range_request::{SortOrder, SortTarget},
+        request_op::Request,
+        watch_request::RequestUnion,
+    },
+    mvccpb::event::EventType,
+};
+use witan_base::panics::{
+    self, PanicMetrics, PanicSource,
+    planted::{self, PlantedPanic},
+};
+use witan_dialect::Context;
+use witan_replica::machine::lease::NONE;
+
+use super::{RpcResult, kv, lease, watch};
+use crate::error::RpcError;
+
+/// Seconds of the lease that the server makes for a caller without one, as etcd's session.
+const SESSION_TTL_S: i64 = 60;
+
+/// The answers of a watch.
+type WatchResponses = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
+
+/// Returns the caller's lease, or grants one of `SESSION_TTL_S` seconds if it is `NONE`.
+async fn session(ctx: &Context, lease: i64) -> RpcResult<i64> {
+    if lease != NONE {
+        return Ok(lease);
+    }
+    let request = LeaseGrantRequest { ttl: SESSION_TTL_S, id: NONE };
+    Ok(lease::lease_grant(ctx, request).await?.id)
+}
+
+/// Returns the beginning of all keys of a name.
+fn prefix(name: &[u8]) -> Bytes {
+    [name, b"/"].concat().into()
+}
+
+/// Returns the key of a lease below a name; a negative lease is written as Go does.
+fn session_key(name: &[u8], lease: i64) -> Bytes {
+    let sign: &[u8] = if lease < 0 { b"-" } else { b"" };
+    let digits = format!("{:x}", lease.unsigned_abs());
+    [name, b"/", sign, digits.as_bytes()].concat().into()
+}
+
+/// Builds the range that reads one key of a name: the oldest (`Ascend`) or the youngest (`Descend`).
+fn first_or_last_key(name: &[u8], order: SortOrder) -> RangeRequest {
+    RangeRequest {
+        key: prefix(name),
+        range_end: after(name),
+        limit: 1,
+        sort_order: order as i32,
+        sort_target: SortTarget::Create as i32,
+        ..RangeRequest::default()
+    }
+}
+
+/// Returns the end of the range of a name's keys; `0` follows `/`.
+fn after(name: &[u8]) -> Bytes {
+    [name, b"0"].concat().into()
+}
+
+fn get(key: &Bytes) -> RangeRequest {
+    RangeRequest { key: key.clone(), ..RangeRequest::default() }
+}
+
+fn put(key: &Bytes, value: &Bytes, lease: i64) -> RequestOp {
+    op(Request::RequestPut(PutRequest {
+        key: key.clone(),
+        value: value.clone(),
+        lease,
+        ..PutRequest::default()
+    }))
+}
+
+fn op(request: Request) -> RequestOp {
+    RequestOp { request: Some(request) }
+}
+
+/// Builds a transaction that executes `success` if the key's create revision is `revision`; 0 means
+/// that the key does not exist.
+fn if_created(key: &Bytes, revision: i64, success: Vec<RequestOp>) -> TxnRequest {
+    let compare = Compare {
+        result: CompareResult::Equal as i32,
+        target: CompareTarget::Create as i32,
+        key: key.clone(),
+        target_union: Some(TargetUnion::CreateRevision(revision)),
+        ..Compare::default()
+    };
+    TxnRequest { compare: vec![compare], success, failure: Vec::new() }
+}
+
+fn revision(header: Option<&ResponseHeader>) -> i64 {
+    header.map_or(0, |header| header.revision)
+}
+
+/// Waits until no key of the name has a create revision below `created`.
+async fn wait_until_first(ctx: &Context, name: &[u8], created: i64) -> RpcResult<()> {
+    loop {
+        let older = RangeRequest {
+            max_create_revision: created - 1,
+            ..first_or_last_key(name, SortOrder::Descend)
+        };
+        let response = kv::range(ctx, ctx.node.client(), older).await?.answer;
+        let Some(last) = response.kvs.first() else {
+            return Ok(());
+        };
+        wait_until_deleted(ctx, &last.key, revision(response.header.as_ref())).await?;
+    }
+}
+
+/// Waits for the deletion of a key at revision `from` or later; `Compacted` if that history was
+/// compacted, `Stopped` if the watch ends.
+async fn wait_until_deleted(ctx: &Context, key: &Bytes, from: i64) -> RpcResult<()> {
+    let create = WatchCreateRequest {
+        key: key.clone(),
+        start_revision: from,
+        ..WatchCreateRequest::default()
+    };
+    let mut answers = open_watch(ctx, create, false);
+    while let Some(Ok(answer)) = answers.next().await {
+        let deletes = |event: &witan_api::v3::mvccpb::Event| event.r#type() == EventType::Delete;
+        if answer.events.iter().any(deletes) {
+            return Ok(());
+        }
+        if answer.compact_revision != 0 {
+            return Err(RpcError::Compacted);
+        }
+    }
+    // a valid watch ends only with the process
+    Err(RpcError::Stopped)
+}
+
+/// Opens a watch stream with one watcher inside of this process.
+fn open_watch(ctx: &Context, create: WatchCreateRequest, needs_leader: bool) -> WatchResponses {
+    let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
+    let requests = stream::iter([Ok(create)]).chain(stream::pending());
+    Box::pin(watch::watch(ctx, requests, needs_leader))
+}
+
+/// Resolves when the caller has disconnected.
+struct CallerGone(oneshot::Receiver<()>);
+
+impl CallerGone {
+    async fn wait(self) {
+        // an error means that the sender was dropped
+        let _ = self.0.await;
+    }
+}
+
+/// Runs work that must complete even if its caller disconnects, and returns its result; the work's
+/// `CallerGone` resolves when the caller has disconnected.
+async fn run_to_completion<T: 'static, F: Future<Output = RpcResult<T>> + 'static>(
+    metrics: &PanicMetrics,
+    work: impl FnOnce(CallerGone) -> F,
+) -> RpcResult<T> {
+    let (here, gone) = oneshot::channel();
+    let (tell, told) = oneshot::channel();
+    let (work, metrics) = (work(CallerGone(gone)), metrics.clone());
+    let plan = PlantedPanic::current();
+    actix_web::rt::spawn(async move {
+        let work = async {
+            planted::here("lock");
+            work.await
+        };
+        let done = panics::catch_in(PanicSource::Job, plan, work).await;
+        if let Err(Err(_)) = tell.send(done) {
+            // the caller has disconnected, so the result is not needed
+            metrics.panicked(PanicSource::Job);
+        }
+    });
+    let answer = match told.await {
+        Ok(done) => done.unwrap_or_else(|panicked| panics::rethrow(panicked)),
+        Err(_) => Err(RpcError::Stopped),
+    };
+    drop::<oneshot::Sender<()>>(here);
+    answer.map_err(RpcError::plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_etcds() {
+        assert_eq!(session_key(b"a", 0x32), "a/32");
+        assert_eq!(session_key(b"", 255), "/ff");
+        assert_eq!(session_key(b"a/b", -2), "a/b/-2");
+        assert_eq!(session_key(b"x", i64::MIN), "x/-8000000000000000");
+        let range = first_or_last_key(b"a", SortOrder::Ascend);
+        assert_eq!(
+            (&range.key[..], &range.range_end[..]),
+            (&b"a/"[..], &b"a0"[..])
+        );
+    }
+}

@@ -1,0 +1,352 @@
+//! How the gateway's JSON represents bytes: as base64, as in etcd, or with `?encoding=utf8` as
+//! plain strings. In the latter, bytes that are not UTF-8 are base64 in a field with the suffix
+//! [`SUFFIX`], in requests and responses.
+//!
+//! Answers are written here; the readers of requests look up field names by [`Encoding::field`].
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::Serialize;
+use serde_json::Value;
+use witan_api::v3::shape::{FieldKind, FieldShape, MessageShape, Shaped};
+use witan_gocompat::query::Query;
+
+use super::error::GatewayError;
+
+/// The parameter of the URL.
+pub(super) const PARAMETER: &str = "encoding";
+/// Suffix of a base64 field among plain ones.
+pub(super) const SUFFIX: &str = "_base64";
+
+/// How a bytes field is represented in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// As standard base64.
+    Base64,
+    /// As strings if they are UTF-8.
+    Utf8,
+}
+
+/// A field that a request names.
+#[derive(Clone, Copy)]
+pub(super) struct NamedField<'s> {
+    /// Its index in the table.
+    pub(super) index: usize,
+    pub(super) field: &'s FieldShape,
+    /// How this field represents bytes.
+    pub(super) encoding: Encoding,
+}
+
+impl Encoding {
+    /// The values of the parameter `encoding`.
+    pub(super) const NAMES: [&str; 2] = ["base64", "utf8"];
+
+    /// Reads the parameter `encoding` of a URL's query: base64 by default. Of several values the
+    /// first one counts, as in Go. An unknown value is the error `InvalidArgument`.
+    pub(super) fn from_query(query: &str) -> Result<Self, GatewayError> {
+        if query.is_empty() {
+            return Ok(Self::Base64);
+        }
+        match Query::of(query).all(PARAMETER).next() {
+            None | Some("base64") => Ok(Self::Base64),
+            Some("utf8") => Ok(Self::Utf8),
+            Some(other) => Err(GatewayError::invalid(format!(
+                "unknown {PARAMETER} {other:?}: \"base64\" and \"utf8\" are known"
+            ))),
+        }
+    }
+
+    /// Finds the field that a request calls by its JSON name or its proto name or, with `Utf8`, a bytes
+    /// field by either name and `SUFFIX`. `None` if there is none.
+    pub(super) fn field<'s>(self, shape: &'s MessageShape, name: &[u8]) -> Option<NamedField<'s>> {
+        let find = |name: &[u8]| {
+            let mut fields = shape.fields.iter().enumerate();
+            fields.find(|(_, field)| {
+                field.json_name.as_bytes() == name || field.name.as_bytes() == name
+            })
+        };
+        let named = |encoding| move |(index, field)| NamedField { index, field, encoding };
+        let found = find(name).map(named(self));
+        if found.is_some() || self == Self::Base64 {
+            return found;
+        }
+        find(name.strip_suffix(SUFFIX.as_bytes())?)
+            .filter(|(_, field)| matches!(field.kind, FieldKind::Bytes))
+            .map(named(Self::Base64))
+    }
+
+    /// Appends an answer as JSON.
+    pub fn write<A: Shaped + Serialize>(
+        self,
+        answer: &A,
+        out: &mut Vec<u8>,
+    ) -> serde_json::Result<()> {
+        match self {
+            Self::Base64 => serde_json::to_writer(out, answer),
+            Self::Utf8 => {
+                serde_json::to_writer(out, &plain(serde_json::to_value(answer)?, A::SHAPE))
+            }
+        }
+    }
+}
+
+/// Converts the base64 of a message, nested messages included, to plain strings where the bytes are UTF-8.
+fn plain(value: Value, shape: &MessageShape) -> Value {
+    let Value::Object(members) = value else {
+        return value;
+    };
+    let members = members.into_iter();
+    Value::Object(members.map(|one| member(one, shape)).collect())
+}
+
+/// Converts one field of a message, which keeps its base64 and gets the suffix `SUFFIX` if it holds
+/// bytes that are not UTF-8.
+fn member((name, value): (String, Value), shape: &MessageShape) -> (String, Value) {
+    let field = shape.fields.iter().find(|field| field.name == name);
+    match (field.map(|field| field.kind), value) {
+        (Some(FieldKind::Bytes), value) => match text(&value) {
+            Some(text) => (name, text),
+            None => (name + SUFFIX, value),
+        },
+        (Some(FieldKind::Message(inner)), Value::Array(items)) => {
+            let items = items.into_iter().map(|item| plain(item, inner));
+            (name, Value::Array(items.collect()))
+        }
+        (Some(FieldKind::Message(inner)), value) => (name, plain(value, inner)),
+        (_, value) => (name, value),
+    }
+}
+
+/// Decodes base64, or a list of it, to text; `None` if it is not UTF-8. A list counts as UTF-8 only if all elements
+/// are, because they share a name.
+fn text(value: &Value) -> Option<Value> {
+    match value {
+        Value::String(base64) => {
+            let bytes = STANDARD.decode(base64).ok()?;
+            String::from_utf8(bytes).ok().map(Value::String)
+        }
+        Value::Array(items) => {
+            let items: Option<Vec<Value>> = items.iter().map(text).collect();
+            items.map(Value::Array)
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+
+    use bytes::Bytes;
+    use proptest::prelude::*;
+    use witan_api::v3::{
+        etcdserverpb::{
+            Compare, DeleteRangeRequest, LeaseTimeToLiveResponse, PutRequest, RangeRequest,
+            RangeResponse, RequestOp, TxnRequest, compare::TargetUnion, request_op::Request,
+        },
+        mvccpb::KeyValue,
+    };
+
+    use super::{
+        super::{GatewayVersion, JsonFormat, decode},
+        *,
+    };
+
+    fn written<A: Shaped + Serialize>(answer: &A) -> String {
+        let mut out = Vec::new();
+        Encoding::Utf8.write(answer, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn read<Q: Shaped + Default + prost::Message>(body: &str) -> Result<Q, GatewayError> {
+        let read = [GatewayVersion::V3_6, GatewayVersion::V3_4].map(|gateway_version| {
+            let form = JsonFormat { gateway_version, encoding: Encoding::Utf8 };
+            decode::<Q>(body.as_bytes(), form)
+        });
+        let [present, former] = read;
+        assert_eq!(
+            present.as_ref().map(Q::encode_to_vec),
+            former.as_ref().map(Q::encode_to_vec),
+            "all prefixes read {body} alike"
+        );
+        present
+    }
+
+    fn refused(body: &str) -> String {
+        match read::<RangeRequest>(body) {
+            Err(GatewayError::Status { text, .. }) => text,
+            other => panic!("{body}: {other:?}"),
+        }
+    }
+
+    fn comes_back<M>(message: &M) -> Result<(), TestCaseError>
+    where
+        M: Shaped + Serialize + Default + prost::Message + PartialEq + Debug,
+    {
+        let json = written(message);
+        let read = read::<M>(&json);
+        prop_assert_eq!(read.as_ref(), Ok(message), "{}", json);
+        Ok(())
+    }
+
+    #[test]
+    fn the_parameter_chooses() {
+        for query in ["", "a=b", "encoding=base64", "encoding=base64&encoding=x"] {
+            assert_eq!(Encoding::from_query(query), Ok(Encoding::Base64), "{query}");
+        }
+        for query in ["encoding=utf8", "a=b&encoding=utf8", "encoding=%75tf8"] {
+            assert_eq!(Encoding::from_query(query), Ok(Encoding::Utf8), "{query}");
+        }
+        for (query, told) in [
+            ("encoding=", "\"\""),
+            ("encoding=hex", "\"hex\""),
+            ("encoding=UTF8", "\"UTF8\""),
+        ] {
+            let text = format!("unknown encoding {told}: \"base64\" and \"utf8\" are known");
+            assert_eq!(
+                Encoding::from_query(query),
+                Err(GatewayError::invalid(text))
+            );
+        }
+    }
+
+    #[test]
+    fn strings_stand_for_bytes() {
+        let body = r#"{"key":"ä\n\"/😀","range_end":"\u0000","limit":"7"}"#;
+        let range: RangeRequest = read(body).unwrap();
+        assert_eq!(range.key, "ä\n\"/😀");
+        assert_eq!((&range.range_end[..], range.limit), (&b"\0"[..], 7));
+        assert_eq!(
+            written(&range),
+            r#"{"key":"ä\n\"/😀","range_end":"\u0000","limit":"7"}"#
+        );
+        let range: RangeRequest = read(r#"{"key":"","rangeEnd":"b","sort_order":null}"#).unwrap();
+        assert_eq!(range.range_end, "b");
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_base64_under_their_own_name() {
+        let pair = |key: &'static str, value: &'static [u8]| KeyValue {
+            key: key.into(),
+            value: value.into(),
+            ..KeyValue::default()
+        };
+        let range = RangeResponse {
+            kvs: vec![pair("a", b"\xff\xef"), pair("b", b"c")],
+            count: 2,
+            ..RangeResponse::default()
+        };
+        let json =
+            r#"{"kvs":[{"key":"a","value_base64":"/+8="},{"key":"b","value":"c"}],"count":"2"}"#;
+        assert_eq!(written(&range), json);
+        assert_eq!(read(json), Ok(range));
+        let camel: RangeRequest = read(r#"{"key_base64":"_-8","rangeEnd_base64":"YQ=="}"#).unwrap();
+        assert_eq!(camel.key[..], [0xff, 0xef]);
+        assert_eq!(camel.range_end, "a");
+    }
+
+    #[test]
+    fn a_list_is_plain_as_a_whole_or_not_at_all() {
+        let mut lease = LeaseTimeToLiveResponse {
+            keys: vec!["a".into(), "ä".into()],
+            ..LeaseTimeToLiveResponse::default()
+        };
+        assert_eq!(written(&lease), r#"{"keys":["a","ä"]}"#);
+        lease.keys.push(Bytes::from_static(b"\x80"));
+        let json = r#"{"keys_base64":["YQ==","w6Q=","gA=="]}"#;
+        assert_eq!(written(&lease), json);
+        assert_eq!(read(json), Ok(lease));
+    }
+
+    #[test]
+    fn errors_of_plain_bodies_are_reported() {
+        for (body, expect) in [
+            (
+                r#"{"key":7}"#,
+                "proto: (line 1:8): invalid value for bytes field key: 7",
+            ),
+            (
+                r#"{"key_base64":"!!!!"}"#,
+                r#"proto: (line 1:15): invalid value for bytes field key: "!!!!""#,
+            ),
+            // two names of one field
+            (
+                r#"{"key":"a","key_base64":"YQ=="}"#,
+                r#"proto: (line 1:12): duplicate field "key_base64""#,
+            ),
+            // half of a surrogate pair is no character and encodes no bytes
+            (
+                r#"{"key":"\ud800\u0041"}"#,
+                r#"proto: syntax error (line 1:8): invalid escape code "\\u0041" in string"#,
+            ),
+        ] {
+            assert_eq!(refused(body), expect, "{body}");
+        }
+        // other fields have no second name, and without the parameter none has
+        let range: RangeRequest = read(r#"{"limit_base64":"x"}"#).unwrap();
+        assert_eq!(range, RangeRequest::default());
+        let found = Encoding::Base64.field(RangeRequest::SHAPE, b"key_base64");
+        assert!(found.is_none());
+    }
+
+    /// UTF-8 or arbitrary bytes.
+    fn some_bytes() -> impl Strategy<Value = Bytes> {
+        prop_oneof![
+            ".{0,6}".prop_map(Bytes::from),
+            prop::collection::vec(any::<u8>(), 0..6).prop_map(Bytes::from),
+        ]
+    }
+
+    fn operation() -> impl Strategy<Value = Option<Request>> {
+        let pair = (some_bytes(), some_bytes(), any::<u8>());
+        let leaf = pair.prop_map(|(key, other, kind)| {
+            Some(match kind % 3 {
+                0 => Request::RequestPut(PutRequest { key, value: other, ..PutRequest::default() }),
+                1 => Request::RequestRange(RangeRequest {
+                    key,
+                    range_end: other,
+                    limit: i64::from(kind),
+                    ..RangeRequest::default()
+                }),
+                _ => Request::RequestDeleteRange(DeleteRangeRequest {
+                    key,
+                    range_end: other,
+                    ..DeleteRangeRequest::default()
+                }),
+            })
+        });
+        leaf.prop_recursive(3, 12, 3, |inner| {
+            txn(inner).prop_map(|txn| Some(Request::RequestTxn(txn)))
+        })
+    }
+
+    fn txn(
+        operation: impl Strategy<Value = Option<Request>> + Clone,
+    ) -> impl Strategy<Value = TxnRequest> {
+        let operation = operation.prop_map(|request| RequestOp { request });
+        let operations = || prop::collection::vec(operation.clone(), 0..3);
+        let compare = (some_bytes(), some_bytes()).prop_map(|(key, value)| Compare {
+            key,
+            target: 3,
+            target_union: Some(TargetUnion::Value(value)),
+            ..Compare::default()
+        });
+        let compares = prop::collection::vec(compare, 0..3);
+        (compares, operations(), operations()).prop_map(|(compare, success, failure)| TxnRequest {
+            compare,
+            success,
+            failure,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn nested_transactions_come_back(txn in txn(operation().boxed())) {
+            comes_back(&txn)?;
+        }
+
+        #[test]
+        fn lists_come_back(keys in prop::collection::vec(some_bytes(), 0..5)) {
+            comes_back(&LeaseTimeToLiveResponse { keys, ..LeaseTimeToLiveResponse::default() })?;
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Errors of gateway calls, and their bodies in etcd 3.6 and 3.4.
+
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header::CONTENT_TYPE},
+};
+use serde::Serialize;
+use tonic::Code;
+use witan_dialect::reply;
+
+use super::GatewayVersion;
+use crate::error::RpcError;
+
+/// A call of the gateway that has no answer.
+#[derive(Debug, PartialEq, Eq)]
+pub enum GatewayError {
+    /// No call has this path.
+    NotFound,
+    /// Calls are made by POST.
+    NotPost,
+    /// The call itself failed.
+    Status {
+        /// gRPC's code for it.
+        code: Code,
+        /// The message for the client.
+        text: String,
+    },
+}
+
+impl From<RpcError> for GatewayError {
+    fn from(error: RpcError) -> Self {
+        Self::Status { code: error.code(), text: error.to_string() }
+    }
+}
+
+#[derive(Serialize)]
+struct ErrorBodyV36<'a> {
+    code: i32,
+    message: &'a str,
+    /// Only in 3.4's gateway, whose clients read it.
+    error: &'a str,
+}
+
+#[derive(Serialize)]
+struct ErrorBodyV34<'a> {
+    error: &'a str,
+    message: &'a str,
+    code: i32,
+}
+
+impl GatewayError {
+    /// Returns the error `InvalidArgument` with this text.
+    pub(super) fn invalid(text: String) -> Self {
+        Self::Status { code: Code::InvalidArgument, text }
+    }
+
+    /// Returns the error `Unknown` with this text.
+    pub(super) fn unknown(text: String) -> Self {
+        Self::Status { code: Code::Unknown, text }
+    }
+
+    /// Returns the error of a call whose handler panicked: `Internal`, without the text of the panic.
+    pub(super) fn panicked() -> Self {
+        Self::Status {
+            code: Code::Internal,
+            text: "internal error: the request was not completed".into(),
+        }
+    }
+
+    /// Error for a stream whose first request cannot be read: `Unknown` as in etcd 3.4; for 3.6,
+    /// which does not answer at all, `InvalidArgument`.
+    pub(super) fn unreadable(text: String, gateway_version: GatewayVersion) -> Self {
+        match gateway_version {
+            GatewayVersion::V3_6 => Self::invalid(text),
+            GatewayVersion::V3_4 => Self::unknown(text),
+        }
+    }
+
+    /// Returns the error for a request message of `length` bytes, which is more than `max`.
+    pub(super) fn message_too_large(length: usize, max: usize) -> Self {
+        let text = format!("grpc: received message larger than max ({length} vs. {max})");
+        Self::Status { code: Code::ResourceExhausted, text }
+    }
+
+    /// Returns the error for a request body that was not read to its end, because it is too large; the
+    /// text names `max`, in bytes.
+    pub(super) fn body_too_large(max: usize) -> Self {
+        let text = format!("grpc: received message larger than max ({max})");
+        Self::Status { code: Code::ResourceExhausted, text }
+    }
+
+    /// Builds the response to the error, with the status and the body that the gateway of this version
+    /// gives.
+    pub(super) fn answer(&self, gateway_version: GatewayVersion) -> HttpResponse {
+        let (status, code, text) = match (self, gateway_version) {
+            (Self::NotFound, GatewayVersion::V3_4) => {
+                return reply::text(StatusCode::NOT_FOUND, "Not Found");
+            }
+            (Self::NotPost, GatewayVersion::V3_4) => return reply::method_not_allowed(None),
+            (Self::NotFound, GatewayVersion::V3_6) => {
+                (StatusCode::NOT_FOUND, Code::NotFound, "Not Found")
+            }
+            (Self::NotPost, GatewayVersion::V3_6) => (
+                StatusCode::NOT_IMPLEMENTED,
+                Code::Unimplemented,
+                "Method Not Allowed",
+            ),
+            (Self::Status { code, text }, _) => {
+                (status_of(*code, gateway_version), *code, text.as_str())
+            }
+        };
+        let code = i32::from(code);
+        let json = match gateway_version {
+            GatewayVersion::V3_6 => {
+                serde_json::to_vec(&ErrorBodyV36 { code, message: text, error: text })
+            }
+            GatewayVersion::V3_4 => {
+                serde_json::to_vec(&ErrorBodyV34 { error: text, message: text, code })
+            }
+        };
+        HttpResponse::build(status)
+            .insert_header((CONTENT_TYPE, reply::JSON))
+            .body(json.expect("numbers and strings are always JSON"))
+    }
+}
+
+/// Maps a gRPC code to the HTTP status of this gateway version; they differ in `Cancelled` and
+/// `FailedPrecondition`.
+pub(super) fn status_of(code: Code, gateway_version: GatewayVersion) -> StatusCode {
+    match code {
+        Code::Ok => StatusCode::OK,
+        Code::Cancelled => match gateway_version {
+            GatewayVersion::V3_6 => StatusCode::from_u16(499).expect("three digits"),
+            GatewayVersion::V3_4 => StatusCode::REQUEST_TIMEOUT,
+        },
+        Code::InvalidArgument | Code::OutOfRange => StatusCode::BAD_REQUEST,
+        Code::FailedPrecondition => match gateway_version {
+            GatewayVersion::V3_6 => StatusCode::BAD_REQUEST,
+            GatewayVersion::V3_4 => StatusCode::PRECONDITION_FAILED,
+        },
+        Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::AlreadyExists | Code::Aborted => StatusCode::CONFLICT,
+        Code::PermissionDenied => StatusCode::FORBIDDEN,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+        Code::Unimplemented => StatusCode::NOT_IMPLEMENTED,
+        Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Unknown | Code::Internal | Code::DataLoss => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::body::MessageBody as _;
+
+    use super::*;
+
+    fn shown(failure: &GatewayError, gateway_version: GatewayVersion) -> (u16, String) {
+        let response = failure.answer(gateway_version);
+        let status = response.status().as_u16();
+        let body = response.into_body().try_into_bytes().unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn each_manner_has_its_shape() {
+        let compacted = GatewayError::from(RpcError::Compacted);
+        let text = "etcdserver: mvcc: required revision has been compacted";
+        assert_eq!(
+            shown(&compacted, GatewayVersion::V3_6),
+            (
+                400,
+                format!(r#"{{"code":11,"message":"{text}","error":"{text}"}}"#)
+            )
+        );
+        assert_eq!(
+            shown(&compacted, GatewayVersion::V3_4),
+            (
+                400,
+                format!(r#"{{"error":"{text}","message":"{text}","code":11}}"#)
+            )
+        );
+    }
+
+    #[test]
+    fn a_failed_precondition_changed_its_status() {
+        let failure = GatewayError::from(RpcError::PeerUrlExists);
+        assert_eq!(shown(&failure, GatewayVersion::V3_6).0, 400);
+        assert_eq!(shown(&failure, GatewayVersion::V3_4).0, 412);
+    }
+
+    #[test]
+    fn unknown_paths_and_methods() {
+        let present = |failure: &GatewayError| shown(failure, GatewayVersion::V3_6);
+        let former = |failure: &GatewayError| shown(failure, GatewayVersion::V3_4);
+        assert_eq!(
+            present(&GatewayError::NotFound),
+            (
+                404,
+                r#"{"code":5,"message":"Not Found","error":"Not Found"}"#.into()
+            )
+        );
+        assert_eq!(former(&GatewayError::NotFound), (404, "Not Found\n".into()));
+        assert_eq!(
+            present(&GatewayError::NotPost),
+            (
+                501,
+                r#"{"code":12,"message":"Method Not Allowed","error":"Method Not Allowed"}"#.into()
+            )
+        );
+        assert_eq!(
+            former(&GatewayError::NotPost),
+            (405, "Method Not Allowed\n".into())
+        );
+    }
+}

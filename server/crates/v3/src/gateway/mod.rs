@@ -1,0 +1,431 @@
+//! The v3 dialect as JSON over HTTP/1: the same verbs under `/v3` (answers as etcd 3.6 gives them),
+//! `/v3beta` and `/v3alpha` (as 3.4 does).
+//!
+//! Reading order: this file (from request to answer) → `call_names` (which verb) → `streams` → `websocket` → `encoding`
+//! (base64 or plain strings) → `protojson_v36`, `jsonpb_v34` (the readers of bodies of both versions) with `number`,
+//! `text` → `error` → `openapi`.
+
+mod call_names;
+pub mod encoding;
+pub mod error;
+mod jsonpb_v34;
+mod number;
+pub mod openapi;
+mod protojson_v36;
+mod streams;
+mod text;
+pub mod websocket;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{ConnectionType, Method, header::CONTENT_TYPE},
+    web,
+};
+use bytes::Bytes;
+use prost::Message;
+use serde::Serialize;
+use witan_api::{access::GrpcRoute, v3::shape::Shaped};
+use witan_auth::Credentials;
+use witan_base::{
+    client_network::ClientNetwork,
+    panics::{
+        self, PanicSource,
+        planted::{self, PlantedPanic},
+    },
+};
+use witan_dialect::fair_semaphore::WithPermit;
+use witan_dialect::{
+    Context,
+    blocking::INLINE_BYTES_MAX,
+    client::Disconnect,
+    reply::{self, BodyError},
+};
+use witan_gocompat::json;
+
+use self::{encoding::Encoding, error::GatewayError};
+use super::{RpcResult, authorize, concurrency::election, lease, watch};
+use crate::error::RpcError;
+
+/// The excess over `--max-request-bytes` that etcd allows to a gRPC message.
+const MESSAGE_ALLOWANCE_BYTES: usize = 512 << 10;
+const WATCH: &str = "/etcdserverpb.Watch/Watch";
+const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
+const OBSERVE: &str = "/v3electionpb.Election/Observe";
+const SNAPSHOT: &str = "/etcdserverpb.Maintenance/Snapshot";
+
+/// Header by which a client asks to be refused while no leader is known.
+const REQUIRE_LEADER: &str = "grpc-metadata-hasleader";
+
+/// Headers that carry a token; of the resulting metadata, `token` takes precedence.
+const TOKEN_HEADERS: [&str; 3] = [
+    "grpc-metadata-token",
+    "authorization",
+    "grpc-metadata-authorization",
+];
+
+/// The etcd version that a prefix imitates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GatewayVersion {
+    /// etcd 3.6.
+    V3_6,
+    /// etcd 3.4.
+    V3_4,
+}
+
+/// The JSON format of a call's messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JsonFormat {
+    pub(crate) gateway_version: GatewayVersion,
+    pub(crate) encoding: Encoding,
+}
+
+/// Answers one request whose decoded and cleaned path begins with one of the three prefixes.
+pub async fn handle(
+    ctx: &Context,
+    request: &HttpRequest,
+    payload: web::Payload,
+    path: &[u8],
+) -> HttpResponse {
+    let work = answer(ctx, request, payload, path);
+    let done = panics::contain(
+        &ctx.panics,
+        PanicSource::Gateway,
+        PlantedPanic::current(),
+        work,
+    )
+    .await;
+    done.unwrap_or_else(|_| {
+        let gateway_version =
+            split(path).map_or(GatewayVersion::V3_6, |(gateway_version, _)| gateway_version);
+        let mut response = GatewayError::panicked().answer(gateway_version);
+        // the body may be unread
+        let head = response.head_mut();
+        head.set_connection_type(ConnectionType::Close);
+        response
+    })
+}
+
+/// Authorizes a request and answers it: with a stream if the call is one, else with one message.
+async fn answer(
+    ctx: &Context,
+    request: &HttpRequest,
+    mut payload: web::Payload,
+    path: &[u8],
+) -> HttpResponse {
+    planted::here("gateway");
+    let Some((gateway_version, call)) = split(path).filter(|_| ctx.settings.enable_grpc_gateway)
+    else {
+        reply::drain(&mut payload).await;
+        return reply::not_found();
+    };
+    let client = ClientNetwork::of_peer(request.peer_addr());
+    let ctx = &if ctx.node.any_auth_enabled() {
+        ctx.of(credentials(request), client)
+    } else {
+        ctx.of_client(client)
+    };
+    let route = GrpcRoute::of_path(call);
+    let called = route.filter(|_| is_call(request));
+    if let Some(called) = called
+        && let Err(refusal) = authorize::call(ctx, called.method).await
+    {
+        // the rest of a stream's requests, or of a socket's, may have no end
+        if !(streams(called) || websocket::is_requested(request)) {
+            reply::drain(&mut payload).await;
+        }
+        return GatewayError::from(refusal).answer(gateway_version);
+    }
+    let encoding = match called.map(|_| Encoding::from_query(request.query_string())) {
+        None => Encoding::Base64,
+        Some(Ok(encoding)) => encoding,
+        Some(Err(failure)) => {
+            // the rest of a stream's requests may have no end
+            if !called.is_some_and(streams) {
+                reply::drain(&mut payload).await;
+            }
+            return failure.answer(gateway_version);
+        }
+    };
+    let json_format = JsonFormat { gateway_version, encoding };
+    let asked = (json_format, body_bytes_max(ctx));
+    let begun = match called.map(|called| called.method) {
+        Some(WATCH) => streams::begin_endless(ctx, request, payload, asked, watch::watch).await,
+        Some(KEEP_ALIVE) => {
+            streams::begin(ctx, request, payload, asked, lease::lease_keep_alive).await
+        }
+        Some(OBSERVE) => {
+            streams::begin_endless(ctx, request, payload, asked, election::observe_first).await
+        }
+        Some(SNAPSHOT) => streams::snapshot(ctx, request, &mut payload, asked).await,
+        Some(_) | None => {
+            return unary(ctx, request, &mut payload, (json_format, route)).await;
+        }
+    };
+    begun.unwrap_or_else(|failure| failure.answer(gateway_version))
+}
+
+/// Runs a call that has one answer and builds its response; after an error the rest of the body is
+/// drained.
+async fn unary(
+    ctx: &Context,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+    (json_format, route): (JsonFormat, Option<&GrpcRoute>),
+) -> HttpResponse {
+    match serve(ctx, request, payload, (json_format, route)).await {
+        Ok(json) => HttpResponse::Ok()
+            .insert_header((CONTENT_TYPE, reply::JSON))
+            .insert_header(("Grpc-Metadata-Content-Type", "application/grpc"))
+            .body(reply::framed(request, json)),
+        Err(failure) => {
+            reply::drain(payload).await;
+            failure.answer(json_format.gateway_version)
+        }
+    }
+}
+
+/// Whether a call takes a stream of requests (watch, keep-alive, observe).
+pub(crate) fn streams(route: &GrpcRoute) -> bool {
+    [WATCH, KEEP_ALIVE, OBSERVE].contains(&route.method)
+}
+
+/// Whether a request makes a call: by POST, or by the handshake of a WebSocket.
+fn is_call(request: &HttpRequest) -> bool {
+    *request.method() == Method::POST || websocket::is_requested(request)
+}
+
+/// Returns the credentials of a request: the token in the first of `TOKEN_HEADERS`, else in the
+/// subprotocols of a WebSocket. Certificates are ignored.
+fn credentials(request: &HttpRequest) -> Credentials {
+    let headers = request.headers();
+    let token = TOKEN_HEADERS.iter().find_map(|name| headers.get(*name));
+    let token = token.map(|value| value.to_str().unwrap_or_default());
+    Credentials::of_token(token.or_else(|| websocket::token(request)))
+}
+
+/// Returns the imitated version and the path of the call after the prefix; `None` without one of the
+/// three prefixes.
+pub fn split(path: &[u8]) -> Option<(GatewayVersion, &str)> {
+    let path = std::str::from_utf8(path).ok()?.strip_prefix('/')?;
+    let (prefix, call) = path.split_once('/')?;
+    match prefix {
+        "v3" => Some((GatewayVersion::V3_6, call)),
+        "v3beta" | "v3alpha" => Some((GatewayVersion::V3_4, call)),
+        _ => None,
+    }
+}
+
+/// Reads the body of a call, runs the call and returns its answer as JSON. `NotFound` without a route,
+/// `NotPost` for another method.
+async fn serve(
+    ctx: &Context,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+    (json_format, route): (JsonFormat, Option<&GrpcRoute>),
+) -> Result<Vec<u8>, GatewayError> {
+    let route = route.ok_or(GatewayError::NotFound)?;
+    if !is_call(request) {
+        return Err(GatewayError::NotPost);
+    }
+    wants_leader(ctx, request)?;
+    let message_max = ctx.settings.max_request_bytes + MESSAGE_ALLOWANCE_BYTES;
+    let body = match reply::read(payload, body_bytes_max(ctx)).await {
+        Ok(body) => body,
+        Err(BodyError::TooLarge) => return Err(GatewayError::body_too_large(message_max)),
+        Err(BodyError::Disconnected) => return Err(GatewayError::invalid("unexpected EOF".into())),
+    };
+    let call = UnaryCall { ctx, json_format, body, message_max };
+    call_names::run(route.method, call, request).await
+}
+
+/// Waits for the answer of a call that may take long; fails with `context canceled` if its client
+/// disconnects first.
+async fn unless_disconnected(
+    request: &HttpRequest,
+    answer: impl Future<Output = Result<Vec<u8>, GatewayError>>,
+) -> Result<Vec<u8>, GatewayError> {
+    let client = Disconnect::of(request);
+    tokio::select! {
+        answer = answer => answer,
+        () = client.disconnected() => Err(RpcError::Plain("context canceled").into()),
+    }
+}
+
+/// Whether the client requires a leader; `NoLeader` if it does and none is known.
+fn wants_leader(ctx: &Context, request: &HttpRequest) -> Result<bool, GatewayError> {
+    let wants = request
+        .headers()
+        .get(REQUIRE_LEADER)
+        .is_some_and(|value| value == "true");
+    if wants && ctx.node.status().leader == 0 {
+        Err(RpcError::NoLeader.into())
+    } else {
+        Ok(wants)
+    }
+}
+
+/// Returns the size of the largest body: base64 makes four bytes of three, and some JSON surrounds it.
+fn body_bytes_max(ctx: &Context) -> usize {
+    (ctx.settings.max_request_bytes + MESSAGE_ALLOWANCE_BYTES) * 2
+}
+
+/// A unary call in progress.
+struct UnaryCall<'a> {
+    ctx: &'a Context,
+    json_format: JsonFormat,
+    body: Vec<u8>,
+    message_max: usize,
+}
+
+impl UnaryCall<'_> {
+    /// Decodes the body, runs a verb that takes no permit, and encodes its answer.
+    async fn run<Q, A>(
+        self,
+        verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<A>,
+    ) -> Result<Vec<u8>, GatewayError>
+    where
+        Q: Shaped + Default + Message + 'static,
+        A: Shaped + Serialize + Message + 'static,
+    {
+        let verb = async move |ctx: &Context, request| {
+            let answer = verb(ctx, request).await;
+            answer.map(WithPermit::without)
+        };
+        self.run_with_permit(verb).await
+    }
+
+    /// Decodes the body, runs the verb and encodes its answer, large ones on another thread. The verb's
+    /// permit is held until the answer is encoded.
+    async fn run_with_permit<Q, A>(
+        self,
+        verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<WithPermit<A>>,
+    ) -> Result<Vec<u8>, GatewayError>
+    where
+        Q: Shaped + Default + Message + 'static,
+        A: Shaped + Serialize + Message + 'static,
+    {
+        let (ctx, json_format, body) = (self.ctx, self.json_format, self.body);
+        let large = body.len() > INLINE_BYTES_MAX;
+        let read = move || decode(&body, json_format);
+        let request: Q = ctx
+            .blocking
+            .run_if(large, read)
+            .await
+            .map_err(RpcError::from)??;
+        let length = request.encoded_len();
+        if length > self.message_max {
+            return Err(GatewayError::message_too_large(length, self.message_max));
+        }
+        let answered = verb(ctx, request).await?;
+        let large = answered.answer.encoded_len() > INLINE_BYTES_MAX;
+        let write = move || {
+            let mut json = Vec::new();
+            let written = json_format.encoding.write(&answered.answer, &mut json);
+            written.map(|()| json)
+        };
+        let written = ctx
+            .blocking
+            .run_if(large, write)
+            .await
+            .map_err(RpcError::from)?;
+        written.map_err(|error| GatewayError::unknown(error.to_string()))
+    }
+}
+
+/// Decodes one JSON value. As in etcd, an empty body is an empty message and bytes after the value are ignored.
+pub fn decode<Q: Shaped + Default + Message>(
+    body: &[u8],
+    json_format: JsonFormat,
+) -> Result<Q, GatewayError> {
+    // as Go's decoder finds no value: an empty body is an empty message
+    if json::is_space(body) {
+        return Ok(Q::default());
+    }
+    message(body, json_format).map_err(GatewayError::invalid)
+}
+
+/// Decodes the first JSON value in `body`.
+fn message<Q: Shaped + Default + Message>(
+    body: &[u8],
+    json_format: JsonFormat,
+) -> Result<Q, String> {
+    let JsonFormat { gateway_version, encoding } = json_format;
+    let bytes = match (gateway_version, encoding) {
+        (GatewayVersion::V3_4, Encoding::Base64) => {
+            json::check_first(body)?;
+            jsonpb_v34::read(body, Q::SHAPE)?
+        }
+        // 3.4 never read plain bytes, and accepted invalid UTF-8
+        (GatewayVersion::V3_6, _) | (GatewayVersion::V3_4, Encoding::Utf8) => {
+            protojson_v36::read(body, Q::SHAPE, encoding).map_err(|fault| match fault {
+                protojson_v36::ReadError::NotJson => json_error(body),
+                // a syntax error further on is reported first
+                protojson_v36::ReadError::Refused(told) => {
+                    json::check_first(body).err().unwrap_or(told)
+                }
+            })?
+        }
+    };
+    Q::decode(Bytes::from(bytes)).map_err(|error| error.to_string())
+}
+
+/// Returns Go's error text for a body that is not JSON.
+fn json_error(body: &[u8]) -> String {
+    json::check_first(body)
+        .err()
+        .unwrap_or_else(|| "invalid JSON".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_api::v3::etcdserverpb::RangeRequest;
+
+    use super::*;
+
+    #[test]
+    fn prefixes_choose_the_manner() {
+        assert_eq!(split(b"/v3/kv/put"), Some((GatewayVersion::V3_6, "kv/put")));
+        assert_eq!(
+            split(b"/v3beta/kv/put"),
+            Some((GatewayVersion::V3_4, "kv/put"))
+        );
+        assert_eq!(
+            split(b"/v3alpha/kv/put"),
+            Some((GatewayVersion::V3_4, "kv/put"))
+        );
+        assert_eq!(split(b"/v3/"), Some((GatewayVersion::V3_6, "")));
+        assert_eq!(split(b"/v3gamma/kv/put"), None);
+        assert_eq!(split(b"/v3"), None);
+    }
+
+    fn json_format(gateway_version: GatewayVersion) -> JsonFormat {
+        let encoding = Encoding::Base64;
+        JsonFormat { gateway_version, encoding }
+    }
+
+    fn refused(body: &str, gateway_version: GatewayVersion) -> String {
+        match decode::<RangeRequest>(body.as_bytes(), json_format(gateway_version)) {
+            Err(GatewayError::Status { text, .. }) => text,
+            other => panic!("{body}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn bodies() {
+        for gateway_version in [GatewayVersion::V3_6, GatewayVersion::V3_4] {
+            for body in ["", " \n", "{}", "{} trailing", "{\"nonsense\":1}"] {
+                assert_eq!(
+                    decode(body.as_bytes(), json_format(gateway_version)),
+                    Ok(RangeRequest::default()),
+                    "{body:?}"
+                );
+            }
+            // the syntax error is reported first
+            assert_eq!(refused(r#"{"key":5"#, gateway_version), "unexpected EOF");
+            assert_eq!(
+                refused("not json", gateway_version),
+                "invalid character 'o' in literal null (expecting 'u')"
+            );
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! The OpenAPI document of the gateway, built from its table and the descriptors of the calls, so
+//! that it lists exactly what is served.
+
+use std::{collections::BTreeSet, sync::LazyLock};
+
+use actix_web::{HttpResponse, http::header::CONTENT_TYPE};
+use bytes::Bytes;
+use prost::Message as _;
+use prost_types::{
+    DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorSet,
+    MethodDescriptorProto,
+    field_descriptor_proto::{Label, Type},
+};
+use serde_json::{Map, Value, json};
+use witan_api::{access::gateway_paths, v3::DESCRIPTORS};
+use witan_base::version;
+use witan_dialect::reply;
+
+use super::encoding::{self, Encoding};
+
+/// Answers with the document, which is built once.
+pub fn answer() -> HttpResponse {
+    static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, reply::JSON))
+        .body(DOCUMENT.clone())
+}
+
+/// Builds the document: a path for each call, and the schemas of all types that the calls use.
+fn document() -> Value {
+    let set = FileDescriptorSet::decode(DESCRIPTORS).expect("they are generated and tested");
+    let protos = Protos::new(&set);
+    let mut paths = Map::new();
+    let mut schemas = Map::new();
+    let mut wanted = BTreeSet::new();
+    for (path, route) in gateway_paths() {
+        let call = route.method.trim_start_matches('/');
+        let Some(method) = protos.method(call) else {
+            continue;
+        };
+        paths.insert(format!("/v3/{path}"), operation(path, call, method));
+        wanted.extend([name(method.input_type()), name(method.output_type())]);
+    }
+    while let Some(next) = wanted.pop_first() {
+        if !schemas.contains_key(&next) {
+            let schema = protos.schema(&next, &mut wanted);
+            schemas.insert(next, schema);
+        }
+    }
+    schemas.insert("Error".to_owned(), error());
+    json!({
+        "openapi": "3.0.3",
+        "info": {
+            "title": "etcd v3 as JSON",
+            "version": version::API,
+            "description": "Calls are made by POST. Bytes are base64 unless the query says otherwise, integers of \
+                64 bits are strings. \
+                The same calls stand below /v3beta and /v3alpha, with the errors of etcd 3.4.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "parameters": { encoding::PARAMETER: parameter() },
+            "securitySchemes": {
+                "token": { "type": "apiKey", "in": "header", "name": "Authorization" },
+            },
+        },
+        "security": [{}, { "token": [] }],
+    })
+}
+
+/// Builds the description of a path and its POST; the answers of a stream are described as lines.
+fn operation(path: &str, call: &str, method: &MethodDescriptorProto) -> Value {
+    let content = |schema: Value| json!({ "application/json": { "schema": schema } });
+    let answer = reference(&name(method.output_type()));
+    let (told, answer) = if method.server_streaming() {
+        let line = json!({
+            "type": "object",
+            "properties": { "result": answer, "error": reference("Error") },
+        });
+        ("Lines, each an object of its own.", line)
+    } else {
+        ("The answer.", answer)
+    };
+    let group = path.split('/').next().unwrap_or_default();
+    json!({
+        "post": {
+            // paths that are aliases share their call
+            "operationId": path.replace(['/', '-'], "_"),
+            "summary": call,
+            "tags": [group],
+            "parameters": [{ "$ref": format!("#/components/parameters/{}", encoding::PARAMETER) }],
+            "requestBody": {
+                "required": true,
+                "content": content(reference(&name(method.input_type()))),
+            },
+            "responses": {
+                "200": { "description": told, "content": content(answer) },
+                "default": {
+                    "description": "What went wrong.",
+                    "content": content(reference("Error")),
+                },
+            },
+        },
+    })
+}
+
+/// Builds the description of the parameter `encoding`, which every path takes in its query.
+fn parameter() -> Value {
+    json!({
+        "name": encoding::PARAMETER,
+        "in": "query",
+        "description": format!(
+            "How fields of the format \"byte\" stand in requests and answers: as base64, or with utf8 \
+                as plain strings. With utf8, what is no UTF-8 stands as base64 in a field NAME{} \
+                instead of NAME; requests may say so, too. Snapshots are always base64.",
+            encoding::SUFFIX,
+        ),
+        "schema": {
+            "type": "string",
+            "enum": Encoding::NAMES,
+            "default": Encoding::NAMES[0],
+        },
+    })
+}
+
+/// Builds the schema `Error`, the body of a failed call.
+fn error() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "code": { "type": "integer", "format": "int32", "description": "gRPC's." },
+            "message": { "type": "string" },
+            "error": { "type": "string", "description": "The message, for clients of etcd 3.4." },
+            "details": { "type": "array", "items": { "type": "object" } },
+        },
+    })
+}
+
+fn reference(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+/// Returns the full name of a type from a reference in a descriptor, which has a dot before it.
+fn name(reference: &str) -> String {
+    reference.trim_start_matches('.').to_owned()
+}
+
+/// All declarations of the protos, by full name.
+struct Protos<'a> {
+    messages: Vec<(String, &'a DescriptorProto)>,
+    enums: Vec<(String, &'a EnumDescriptorProto)>,
+    methods: Vec<(String, &'a MethodDescriptorProto)>,
+}
+
+impl<'a> Protos<'a> {
+    /// Collects all messages, enums and methods of the protos by full name.
+    fn new(set: &'a FileDescriptorSet) -> Self {
+        let mut protos = Self { messages: Vec::new(), enums: Vec::new(), methods: Vec::new() };
+        for file in &set.file {
+            let package = file.package();
+            let full = |name: &str| format!("{package}.{name}");
+            for message in &file.message_type {
+                protos.add(full(message.name()), message);
+            }
+            let enums = file.enum_type.iter();
+            protos
+                .enums
+                .extend(enums.map(|one| (full(one.name()), one)));
+            for service in &file.service {
+                let methods = service.method.iter();
+                protos.methods.extend(methods.map(|method| {
+                    let call = format!("{}/{}", full(service.name()), method.name());
+                    (call, method)
+                }));
+            }
+        }
+        protos
+    }
+
+    /// Adds a message and all that is declared inside of it.
+    fn add(&mut self, full: String, message: &'a DescriptorProto) {
+        let enums = message.enum_type.iter();
+        self.enums
+            .extend(enums.map(|one| (format!("{full}.{}", one.name()), one)));
+        for nested in &message.nested_type {
+            self.add(format!("{full}.{}", nested.name()), nested);
+        }
+        self.messages.push((full, message));
+    }
+
+    /// Finds a method by its call, `package.Service/Method`.
+    fn method(&self, call: &str) -> Option<&'a MethodDescriptorProto> {
+        let mut methods = self.methods.iter();
+        methods.find(|(known, _)| known == call).map(|(_, m)| *m)
+    }
+
+    /// Builds the schema of a message or an enum, and adds the types of its fields to `wanted`.
+    fn schema(&self, full: &str, wanted: &mut BTreeSet<String>) -> Value {
+        if let Some((_, known)) = self.enums.iter().find(|(known, _)| known == full) {
+            let names: Vec<&str> = known.value.iter().map(|value| value.name()).collect();
+            return json!({ "type": "string", "enum": names });
+        }
+        let known = self.messages.iter().find(|(known, _)| known == full);
+        let fields = known.map_or(&[][..], |(_, message)| &message.field);
+        let mut properties = Map::new();
+        for field in fields {
+            let one = one(field, wanted);
+            let schema = if field.label() == Label::Repeated {
+                json!({ "type": "array", "items": one })
+            } else {
+                one
+            };
+            properties.insert(field.name().to_owned(), schema);
+        }
+        json!({ "type": "object", "properties": properties })
+    }
+}
+
+/// Builds the schema of a field's value (of one element if it is a list), and adds its type to
+/// `wanted`.
+fn one(field: &FieldDescriptorProto, wanted: &mut BTreeSet<String>) -> Value {
+    match field.r#type() {
+        Type::Bool => json!({ "type": "boolean" }),
+        Type::String => json!({ "type": "string" }),
+        Type::Bytes => json!({ "type": "string", "format": "byte" }),
+        Type::Int64 | Type::Sint64 | Type::Sfixed64 => {
+            json!({ "type": "string", "format": "int64" })
+        }
+        Type::Uint64 | Type::Fixed64 => json!({ "type": "string", "format": "uint64" }),
+        Type::Int32 | Type::Sint32 | Type::Sfixed32 => {
+            json!({ "type": "integer", "format": "int32" })
+        }
+        Type::Uint32 | Type::Fixed32 => json!({ "type": "integer", "format": "int64" }),
+        Type::Float | Type::Double => json!({ "type": "number" }),
+        Type::Message | Type::Enum | Type::Group => {
+            let full = name(field.type_name());
+            wanted.insert(full.clone());
+            reference(&full)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every reference below.
+    fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+        match value {
+            Value::Object(members) => {
+                if let Some(to) = members.get("$ref").and_then(Value::as_str) {
+                    found.push(to);
+                }
+                members.values().for_each(|value| references(value, found));
+            }
+            Value::Array(items) => items.iter().for_each(|value| references(value, found)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
+    #[test]
+    fn every_route_is_in_it_and_every_reference_leads_somewhere() {
+        let document = document();
+        for (path, _) in gateway_paths() {
+            let route = &document["paths"][format!("/v3/{path}")]["post"];
+            assert!(route["summary"].is_string(), "{path}");
+            assert!(route["responses"]["200"]["content"].is_object(), "{path}");
+            assert!(route["parameters"][0]["$ref"].is_string(), "{path}");
+        }
+        let routes = document["paths"].as_object().unwrap();
+        assert_eq!(routes.len(), gateway_paths().count());
+        let ids: BTreeSet<&str> = routes
+            .values()
+            .map(|route| route["post"]["operationId"].as_str().unwrap())
+            .collect();
+        assert_eq!(ids.len(), routes.len(), "ids are distinct");
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(found.len() > 100);
+        for to in found {
+            let pointer = to.strip_prefix('#').unwrap();
+            assert!(document.pointer(pointer).is_some(), "{to} leads nowhere");
+        }
+    }
+
+    #[test]
+    fn fields_say_how_json_holds_them() {
+        let document = document();
+        let schema = |name: &str| document["components"]["schemas"][name]["properties"].clone();
+        let range = schema("etcdserverpb.RangeRequest");
+        assert_eq!(range["key"]["format"], "byte");
+        assert_eq!(
+            (&range["limit"]["type"], &range["limit"]["format"]),
+            (&json!("string"), &json!("int64"))
+        );
+        let order = range["sort_order"]["$ref"].as_str().unwrap();
+        let order = document.pointer(order.strip_prefix('#').unwrap()).unwrap();
+        assert_eq!(order["enum"], json!(["NONE", "ASCEND", "DESCEND"]));
+        assert_eq!(schema("etcdserverpb.RangeResponse")["kvs"]["type"], "array");
+    }
+}

@@ -1,0 +1,274 @@
+//! Streams as JSON over HTTP/1: requests are consecutive JSON objects in the body; responses are
+//! lines, each in its own chunk, because some clients parse chunks.
+
+use std::{convert::Infallible, pin::Pin};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{ConnectionType, Version, header::CONTENT_TYPE},
+    web,
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt as _, stream};
+use prost::Message;
+use serde::Serialize;
+use tonic::{Code, Status};
+use witan_api::v3::{etcdserverpb::SnapshotRequest, shape::Shaped};
+use witan_base::panics::{
+    self, PanicSource,
+    planted::{self, PlantedPanic},
+};
+use witan_dialect::{
+    Context,
+    blocking::{BlockingPool, INLINE_BYTES_MAX},
+    client::Disconnect,
+    reply::{self, BodyError},
+};
+use witan_gocompat::json::JsonProgress;
+
+use super::{GatewayVersion, JsonFormat, encoding::Encoding, error::GatewayError};
+use crate::snapshot;
+
+/// Requests of one body that are processed before the task yields.
+const REQUESTS_IN_A_ROW_MAX: usize = 64;
+
+/// Error text after a panic.
+const PANICKED: &str = "internal error: the stream was not completed";
+
+/// The requests of a client, as a session takes them.
+pub(super) type RequestStream<Q> = Pin<Box<dyn Stream<Item = Result<Q, Status>>>>;
+
+/// Begins a stream. Waits for the first request, so that an unreadable one is answered with an
+/// error; as in etcd, a later unreadable one ends the requests.
+pub(super) async fn begin<Q, A, S>(
+    ctx: &Context,
+    request: &HttpRequest,
+    payload: web::Payload,
+    (json_format, bytes_max): (JsonFormat, usize),
+    answers: impl FnOnce(&Context, RequestStream<Q>, bool) -> S,
+) -> Result<HttpResponse, GatewayError>
+where
+    Q: Shaped + Default + Message + 'static,
+    A: Shaped + Serialize,
+    S: Stream<Item = Result<A, Status>> + 'static,
+{
+    let mut requests = JsonRequests {
+        blocking: ctx.blocking.clone(),
+        in_a_row: 0,
+        payload,
+        buffer: BytesMut::new(),
+        scanned: 0,
+        progress: JsonProgress::default(),
+        bytes_max,
+        json_format,
+        ended: false,
+    };
+    let needs_leader = super::wants_leader(ctx, request)?;
+    let first: Option<Q> = match requests.next().await {
+        Ok(first) => first,
+        Err(text) => return Err(GatewayError::unreadable(text, json_format.gateway_version)),
+    };
+    let rest = stream::unfold(requests, |mut requests| async move {
+        // etcd does not report this error either
+        let request = requests.next().await.ok().flatten()?;
+        Some((request, requests))
+    });
+    let asked: RequestStream<Q> = Box::pin(stream::iter(first).chain(rest).map(Ok));
+    let answers = answers(ctx, asked, needs_leader);
+    Ok(in_lines(ctx, request, answers, json_format))
+}
+
+/// Begins a stream without an end of its own. As in etcd it ends when the client has closed its side: a later
+/// disconnect could not be noticed, and a stream that waits for events would keep its connection for hours.
+pub(super) async fn begin_endless<Q, A, S>(
+    ctx: &Context,
+    request: &HttpRequest,
+    payload: web::Payload,
+    asked: (JsonFormat, usize),
+    answers: impl FnOnce(&Context, RequestStream<Q>, bool) -> S,
+) -> Result<HttpResponse, GatewayError>
+where
+    Q: Shaped + Default + Message + 'static,
+    A: Shaped + Serialize + 'static,
+    S: Stream<Item = Result<A, Status>> + 'static,
+{
+    let client = Disconnect::of(request);
+    let answers = |ctx: &Context, requests, needs_leader| {
+        until_closed(client, answers(ctx, requests, needs_leader))
+    };
+    begin(ctx, request, payload, asked, answers).await
+}
+
+/// Ends a stream when the client has closed its side; answers that are ready come first.
+fn until_closed<A>(client: Disconnect, answers: impl Stream<Item = A>) -> impl Stream<Item = A> {
+    let state = (Box::pin(answers), client);
+    stream::unfold(state, |(mut answers, client)| async move {
+        tokio::select! {
+            biased;
+            answer = answers.next() => Some((answer?, (answers, client))),
+            () = client.disconnected() => None,
+        }
+    })
+}
+
+/// Answers the call `Snapshot`, whose body holds one request or nothing, with a line for each chunk.
+/// Chunks are always base64: a snapshot is never text, though pieces of it may be.
+pub(super) async fn snapshot(
+    ctx: &Context,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+    (json_format, bytes_max): (JsonFormat, usize),
+) -> Result<HttpResponse, GatewayError> {
+    super::wants_leader(ctx, request)?;
+    let body = match reply::read(payload, bytes_max).await {
+        Ok(body) => body,
+        Err(BodyError::TooLarge) => return Err(GatewayError::body_too_large(bytes_max)),
+        Err(BodyError::Disconnected) => return Err(GatewayError::invalid("unexpected EOF".into())),
+    };
+    let asked: SnapshotRequest = super::decode(&body, json_format)?;
+    let chunks = snapshot::snapshot(ctx, asked, false).await?;
+    let json_format = JsonFormat { encoding: Encoding::Base64, ..json_format };
+    Ok(in_lines(ctx, request, chunks, json_format))
+}
+
+/// Builds the response that streams a line for each answer; an error or a panic makes the last line.
+fn in_lines<A: Shaped + Serialize>(
+    ctx: &Context,
+    request: &HttpRequest,
+    answers: impl Stream<Item = Result<A, Status>> + 'static,
+    json_format: JsonFormat,
+) -> HttpResponse {
+    let metrics = ctx.panics.clone();
+    let lines = stream::unfold(Some(Box::pin(answers)), move |answers| {
+        let metrics = metrics.clone();
+        async move {
+            let mut answers = answers?;
+            let next = async {
+                planted::here("gateway.stream");
+                answers.next().await
+            };
+            let plan = PlantedPanic::current();
+            let next = panics::contain(&metrics, PanicSource::GatewayStream, plan, next).await;
+            let next = next.unwrap_or_else(|_| Some(Err(Status::internal(PANICKED))))?;
+            Some(match next {
+                Ok(answer) => (line(&answer, json_format.encoding), Some(answers)),
+                Err(status) => (failed(&status, json_format.gateway_version), None),
+            })
+        }
+    });
+    let mut response = HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, reply::JSON))
+        .insert_header(("Grpc-Metadata-Content-Type", "application/grpc"))
+        .streaming(lines.map(Ok::<_, Infallible>));
+    if request.version() < Version::HTTP_11 {
+        // HTTP/1.0 has no chunks: the answer ends with the connection
+        let head = response.head_mut();
+        head.no_chunking(true);
+        head.set_connection_type(ConnectionType::Close);
+    }
+    response
+}
+
+/// The requests in a body.
+struct JsonRequests {
+    blocking: BlockingPool,
+    /// Requests taken from the buffer since the task last yielded.
+    in_a_row: usize,
+    payload: web::Payload,
+    buffer: BytesMut,
+    /// Bytes of the buffer that `progress` has seen.
+    scanned: usize,
+    progress: JsonProgress,
+    bytes_max: usize,
+    json_format: JsonFormat,
+    ended: bool,
+}
+
+impl JsonRequests {
+    /// Reads the next request; `None` at the end of the body, or why it cannot be read.
+    async fn next<Q>(&mut self) -> Result<Option<Q>, String>
+    where
+        Q: Shaped + Default + Message + 'static,
+    {
+        if self.in_a_row == REQUESTS_IN_A_ROW_MAX {
+            self.in_a_row = 0;
+            tokio::task::yield_now().await;
+        }
+        self.in_a_row += 1;
+        loop {
+            match self.value()? {
+                Some(value) => {
+                    let (json_format, large) = (self.json_format, value.len() > INLINE_BYTES_MAX);
+                    let read = move || super::message(&value, json_format);
+                    let request = self.blocking.run_if(large, read).await;
+                    return request.map_err(|fault| fault.to_string())?.map(Some);
+                }
+                None if self.ended => return Ok(None),
+                None => {}
+            }
+            match self.payload.next().await {
+                Some(Ok(part)) if self.buffer.len() + part.len() <= self.bytes_max => {
+                    self.buffer.extend_from_slice(&part);
+                }
+                Some(Ok(_)) => return Err("request is too large".into()),
+                Some(Err(_)) => return Err("unexpected EOF".into()),
+                None => self.ended = true,
+            }
+        }
+    }
+
+    /// Takes the first whole value from the buffer; `None` if the buffer holds none yet.
+    fn value(&mut self) -> Result<Option<BytesMut>, String> {
+        let end = match self.progress.take(&self.buffer[self.scanned..])? {
+            Some(length) => self.scanned + length,
+            None if self.progress.is_new() => {
+                self.buffer.clear();
+                self.scanned = 0;
+                return Ok(None);
+            }
+            None if !self.ended => {
+                self.scanned = self.buffer.len();
+                return Ok(None);
+            }
+            None if self.progress.may_end() => self.buffer.len(),
+            None => return Err("unexpected EOF".into()),
+        };
+        let value = self.buffer.split_to(end);
+        (self.scanned, self.progress) = (0, JsonProgress::default());
+        Ok(Some(value))
+    }
+}
+
+/// Renders an answer as a line, an object with the member `result`.
+fn line<A: Shaped + Serialize>(answer: &A, encoding: Encoding) -> Bytes {
+    let mut line = br#"{"result":"#.to_vec();
+    match encoding.write(answer, &mut line) {
+        Ok(()) => {
+            line.extend_from_slice(b"}\n");
+            line.into()
+        }
+        Err(error) => failed(&Status::internal(error.to_string()), GatewayVersion::V3_6),
+    }
+}
+
+/// Renders the last line of a stream that failed, as the gateway of this version does.
+fn failed(status: &Status, gateway_version: GatewayVersion) -> Bytes {
+    let (code, message) = (i32::from(status.code()), status.message());
+    let error = match gateway_version {
+        GatewayVersion::V3_6 => serde_json::json!({
+            "code": code,
+            "message": message,
+            "details": [],
+        }),
+        GatewayVersion::V3_4 => {
+            let http = super::error::status_of(Code::from_i32(code), gateway_version);
+            serde_json::json!({
+                "grpc_code": code,
+                "http_code": http.as_u16(),
+                "message": message,
+                "http_status": http.canonical_reason().unwrap_or_default(),
+            })
+        }
+    };
+    format!("{}\n", serde_json::json!({ "error": error })).into()
+}

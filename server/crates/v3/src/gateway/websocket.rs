@@ -1,0 +1,362 @@
+//! The gateway over a WebSocket, for bidirectional streams (watch, keep-alive): each message is a
+//! request, each response a message.
+//!
+//! As in etcd, the call is executed as by POST: the messages are its body, and the lines of its answer become messages.
+//! Everything runs in sequence, so a client that does not read stops only its own call.
+
+use std::{collections::VecDeque, convert::Infallible, pin::Pin, time::Duration};
+
+use actix_http::ws::{self, CloseCode, CloseReason, OpCode, Parser};
+use actix_web::{
+    FromRequest as _, HttpRequest, HttpResponse,
+    body::{BoxBody, MessageBody as _},
+    dev,
+    http::{Method, header},
+    web,
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt as _, stream};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, Interval, interval_at},
+};
+use witan_api::access::GrpcRoute;
+use witan_base::{
+    budget::{ClientBudgets, Reservation, SMALL_BYTES},
+    panics::planted,
+};
+use witan_dialect::Context;
+
+/// Interval between pings; a client that was silent for three of them is disconnected.
+const PING_EVERY: Duration = Duration::from_secs(30);
+/// See [`PING_EVERY`].
+const MISSED_PINGS_MAX: u32 = 2;
+/// Requests that wait for their call to take them.
+const REQUESTS_MAX: usize = 1;
+/// Carries a token where a browser cannot set `Authorization`: `Bearer, <token>`.
+const PROTOCOL: &str = "sec-websocket-protocol";
+const BEARER: &str = "Bearer";
+
+/// Whether a request is a WebSocket handshake for the gateway.
+pub fn is_requested(request: &HttpRequest) -> bool {
+    let upgrade = request.headers().get(header::UPGRADE);
+    *request.method() == Method::GET
+        && upgrade.is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && request.path().starts_with("/v3")
+}
+
+/// Returns the token that a browser sends in the subprotocols of the handshake (`Bearer,TOKEN`); `None`
+/// if there is none.
+pub(super) fn token(request: &HttpRequest) -> Option<&str> {
+    let given = request
+        .headers()
+        .get(PROTOCOL)
+        .filter(|_| is_requested(request));
+    let (_, token) = given?.to_str().ok()?.split_once("Bearer,")?;
+    Some(token.trim())
+}
+
+/// Answers the handshake of a WebSocket; the session is the body of the answer.
+pub fn begin(
+    ctx: &Context,
+    request: &HttpRequest,
+    payload: web::Payload,
+    path: &[u8],
+) -> HttpResponse {
+    let mut response = match ws::handshake(request.head()) {
+        Ok(response) => response,
+        Err(error) => return actix_http::Response::from(error).into(),
+    };
+    let asked = request.headers().get(PROTOCOL);
+    if asked.is_some_and(|asked| asked.as_bytes().starts_with(BEARER.as_bytes())) {
+        response.insert_header((PROTOCOL, BEARER));
+    }
+    let call = super::split(path).map_or("", |(_, call)| call);
+    let route = GrpcRoute::of_path(call).filter(|_| ctx.settings.enable_grpc_gateway);
+    let (requests, asked) = mpsc::channel(REQUESTS_MAX);
+    let socket = WebSocketSession {
+        payload,
+        received: BytesMut::new(),
+        partial_message: BytesMut::new(),
+        bytes_max: super::body_bytes_max(ctx),
+        traffic: request.conn_data().cloned(),
+        reservation: None,
+        // fail early for an unknown path
+        requests: route.map(|_| requests),
+        unsent_request: BytesMut::new(),
+        streams: route.is_some_and(super::streams),
+        call: CallState::Begun(Box::pin(run(
+            ctx.clone(),
+            request.clone(),
+            asked,
+            path.to_owned(),
+        ))),
+        line: BytesMut::new(),
+        ready: VecDeque::new(),
+        ping: interval_at(Instant::now() + PING_EVERY, PING_EVERY),
+        missed_pings: 0,
+        ended: false,
+    };
+    let frames = stream::unfold(socket, |mut socket| async move {
+        let frame = socket.next().await?;
+        Some((Ok::<_, Infallible>(frame), socket))
+    });
+    let frames: Pin<Box<dyn Stream<Item = _>>> = Box::pin(frames);
+    let response = response.message_body(actix_web::body::BodyStream::new(frames).boxed());
+    match response {
+        Ok(response) => response.into(),
+        Err(error) => HttpResponse::from_error(error),
+    }
+}
+
+/// Runs the call that the handshake names, with the messages in `asked` as the body of its request.
+async fn run(
+    ctx: Context,
+    request: HttpRequest,
+    asked: mpsc::Receiver<Bytes>,
+    path: Vec<u8>,
+) -> HttpResponse {
+    let parts = stream::unfold(asked, |mut asked| async move {
+        let part = asked.recv().await?;
+        Some((Ok(part), asked))
+    });
+    // a failed call drains the rest, also after the end
+    let payload = Box::pin(parts.fuse());
+    let payload = web::Payload::from_request(&request, &mut dev::Payload::Stream { payload }).await;
+    let payload = payload.expect("taking a payload cannot fail");
+    super::handle(&ctx, &request, payload, &path).await
+}
+
+enum CallState {
+    /// It has not answered yet.
+    Begun(Pin<Box<dyn Future<Output = HttpResponse>>>),
+    /// The rest of the answer.
+    Answers(BoxBody),
+    Done,
+}
+
+/// One connection after its handshake.
+struct WebSocketSession {
+    payload: web::Payload,
+    /// Bytes of an incomplete frame.
+    received: BytesMut,
+    /// A message with further frames to come.
+    partial_message: BytesMut,
+    /// The longest message.
+    bytes_max: usize,
+    traffic: Option<ClientBudgets>,
+    /// Reservation for a large incomplete message.
+    reservation: Option<Reservation>,
+    /// `None` after the last allowed request.
+    requests: Option<mpsc::Sender<Bytes>>,
+    /// Requests that the call has not taken yet.
+    unsent_request: BytesMut,
+    /// Whether the call takes more than one request.
+    streams: bool,
+    call: CallState,
+    /// The beginning of a line of the answer.
+    line: BytesMut,
+    ready: VecDeque<Bytes>,
+    ping: Interval,
+    /// Consecutive pings without an answer.
+    missed_pings: u32,
+    ended: bool,
+}
+
+/// Why a socket wakes.
+enum SocketEvent {
+    Received(Result<Bytes, ()>),
+    Response(HttpResponse),
+    Part(Option<Bytes>),
+    /// The call took the request; `false` if it takes no further ones.
+    Taken(bool),
+    Ping,
+}
+
+impl WebSocketSession {
+    /// Waits for the next frame to send; `None` when the session has ended.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(frame) = self.ready.pop_front() {
+                return Some(frame);
+            }
+            if self.ended {
+                return None;
+            }
+            // backpressure: read only when the call has taken the last request
+            let listens = self.unsent_request.is_empty();
+            let woken = tokio::select! {
+                part = answer(&mut self.call) => part,
+                taken = forward(self.requests.as_ref(), &mut self.unsent_request), if !listens => {
+                    SocketEvent::Taken(taken)
+                }
+                came = receive(&mut self.payload), if listens => SocketEvent::Received(came),
+                _ = self.ping.tick() => SocketEvent::Ping,
+            };
+            match woken {
+                SocketEvent::Received(Ok(bytes)) => self.take(&bytes),
+                SocketEvent::Received(Err(())) => self.ended = true,
+                SocketEvent::Response(response) => {
+                    self.call = CallState::Answers(response.into_body())
+                }
+                SocketEvent::Taken(wants_more) => {
+                    if !(wants_more && self.streams) {
+                        self.requests = None;
+                    }
+                }
+                SocketEvent::Part(Some(part)) => {
+                    self.send_lines(&part);
+                    // a large answer is always ready; yield to others between its pieces
+                    if part.len() > SMALL_BYTES {
+                        tokio::task::yield_now().await;
+                    }
+                }
+                SocketEvent::Part(None) => self.answered(),
+                SocketEvent::Ping => self.ping(listens),
+            }
+        }
+    }
+
+    /// Sends a ping, or ends the session if `MISSED_PINGS_MAX` of them are unanswered. A session that does not read
+    /// (`listens` is false) is not ended.
+    fn ping(&mut self, listens: bool) {
+        if listens && self.missed_pings >= MISSED_PINGS_MAX {
+            self.ended = true;
+            return;
+        }
+        self.missed_pings += 1;
+        self.send(OpCode::Ping, b"");
+    }
+
+    /// Handles bytes of the client: each whole frame, until the session ends. A protocol error or a too
+    /// large message closes it.
+    fn take(&mut self, bytes: &[u8]) {
+        self.missed_pings = 0;
+        self.received.extend_from_slice(bytes);
+        while !self.ended {
+            match Parser::parse(&mut self.received, true, self.bytes_max) {
+                Ok(Some((last, code, data))) => {
+                    self.frame(last, code, data.unwrap_or_default());
+                }
+                Ok(None) if self.received.len() > self.bytes_max => self.close(CloseCode::Size),
+                Ok(None) => break,
+                Err(ws::ProtocolError::Overflow) => self.close(CloseCode::Size),
+                Err(_) => self.close(CloseCode::Protocol),
+            }
+        }
+        self.pay();
+    }
+
+    /// Reserves memory while an incomplete message is large; closes the session if the budget is used
+    /// up.
+    fn pay(&mut self) {
+        let held = self.received.len() + self.partial_message.len();
+        if held <= SMALL_BYTES {
+            self.reservation = None;
+        } else if self.reservation.is_none()
+            && let Some(traffic) = &self.traffic
+        {
+            self.reservation = traffic.requests.try_reserve(self.bytes_max);
+            if self.reservation.is_none() {
+                self.close(CloseCode::Again);
+            }
+        }
+    }
+
+    /// Handles one frame: collects the parts of a message, answers a ping, or closes the session.
+    fn frame(&mut self, last: bool, code: OpCode, data: BytesMut) {
+        match code {
+            OpCode::Text | OpCode::Binary | OpCode::Continue => {
+                if self.partial_message.len() + data.len() > self.bytes_max {
+                    return self.close(CloseCode::Size);
+                }
+                self.partial_message.extend_from_slice(&data);
+                if last {
+                    let message = std::mem::take(&mut self.partial_message);
+                    self.ask(&message);
+                }
+            }
+            OpCode::Ping => self.send(OpCode::Pong, &data),
+            OpCode::Pong => {}
+            OpCode::Close => self.close(CloseCode::Normal),
+            OpCode::Bad => self.close(CloseCode::Protocol),
+        }
+    }
+
+    /// Queues a complete message as a request of the call. A unary call takes only the first; others
+    /// are dropped.
+    fn ask(&mut self, message: &[u8]) {
+        planted::here("websocket");
+        if self.requests.is_some() && (self.streams || self.unsent_request.is_empty()) {
+            self.unsent_request.extend_from_slice(message);
+            self.unsent_request.extend_from_slice(b"\n");
+        }
+    }
+
+    /// Sends the complete lines of the answer as messages and keeps the rest. Each byte is examined
+    /// once, also in long lines.
+    fn send_lines(&mut self, mut part: &[u8]) {
+        while let Some(end) = part.iter().position(|byte| *byte == b'\n') {
+            let mut line = std::mem::take(&mut self.line);
+            line.extend_from_slice(&part[..end]);
+            self.send(OpCode::Text, &line);
+            part = &part[end + 1..];
+        }
+        self.line.extend_from_slice(part);
+    }
+
+    /// Sends the rest of the answer's last line and closes the session, since the call has completed.
+    fn answered(&mut self) {
+        self.call = CallState::Done;
+        let line = std::mem::take(&mut self.line);
+        if !line.is_empty() {
+            self.send(OpCode::Text, &line);
+        }
+        self.close(CloseCode::Normal);
+    }
+
+    /// Queues an unfragmented frame.
+    fn send(&mut self, code: OpCode, data: &[u8]) {
+        let mut frame = BytesMut::new();
+        Parser::write_message(&mut frame, data, code, true, false);
+        self.ready.push_back(frame.freeze());
+    }
+
+    /// Queues a close frame, after which the session ends.
+    fn close(&mut self, code: CloseCode) {
+        let mut frame = BytesMut::new();
+        Parser::write_close(&mut frame, Some(CloseReason::from(code)), false);
+        self.ready.push_back(frame.freeze());
+        self.ended = true;
+    }
+}
+
+/// Sends a message to the call; false if the call takes no further ones.
+async fn forward(requests: Option<&mpsc::Sender<Bytes>>, asked: &mut BytesMut) -> bool {
+    let part = match requests {
+        Some(requests) => requests.reserve().await.ok(),
+        None => None,
+    };
+    let asked = std::mem::take(asked).freeze();
+    part.map(|permit| permit.send(asked)).is_some()
+}
+
+/// Waits for the next bytes of the client; an error if the connection has ended or failed.
+async fn receive(payload: &mut web::Payload) -> Result<Bytes, ()> {
+    match payload.next().await {
+        Some(Ok(bytes)) => Ok(bytes),
+        Some(Err(_)) | None => Err(()),
+    }
+}
+
+/// Waits for the response of the call or the next part of its body; never resolves after the end.
+async fn answer(call: &mut CallState) -> SocketEvent {
+    match call {
+        CallState::Begun(response) => SocketEvent::Response(response.await),
+        CallState::Answers(body) => {
+            let part = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_next(cx)).await;
+            SocketEvent::Part(part.and_then(Result::ok))
+        }
+        CallState::Done => std::future::pending().await,
+    }
+}

@@ -1,0 +1,20 @@
+//! Compact: drops superseded revisions.
+
+use witan_api::v3::etcdserverpb::{CompactionRequest, CompactionResponse};
+use witan_replica::machine::kv;
+
+use super::{Context, RpcResult, authorize, header};
+
+/// Compacts the history up to a revision. The log entry is durable when the answer is sent; with
+/// `physical` the memory is freed, too.
+pub(crate) async fn compact(
+    ctx: &Context,
+    request: CompactionRequest,
+) -> RpcResult<CompactionResponse> {
+    let revision = request.revision;
+    let done = authorize::propose(ctx, kv::Compact { revision }).await?;
+    while request.physical && ctx.node.view().await?.machine.kv.is_sweeping() {
+        authorize::propose(ctx, kv::Sweep {}).await?;
+    }
+    Ok(CompactionResponse { header: header::at(&ctx.node, done.revision) })
+}

@@ -1,0 +1,60 @@
+//! DeleteRange: deletes a key or a range.
+
+use witan_api::v3::etcdserverpb::{DeleteRangeRequest, DeleteRangeResponse};
+use witan_base::panics::planted;
+use witan_replica::machine::kv::{self, DeleteReply};
+
+use super::{
+    Context, Header, LARGE_READ_KEYS, RpcResult, authorize, fits, header, key_values, permit_if,
+    propose_in,
+};
+use crate::error::RpcError;
+
+/// Checks, authorizes and proposes a deletion; one that returns many pairs waits for a permit for large
+/// reads.
+pub(crate) async fn delete_range(
+    ctx: &Context,
+    request: DeleteRangeRequest,
+) -> RpcResult<DeleteRangeResponse> {
+    check(&request)?;
+    fits(ctx, &request)?;
+    let delete = operation(request);
+    authorize::before(ctx, |caller| caller.delete(&delete)).await?;
+    let many = |state: &kv::Kv| state.delete_reads_beyond(&delete, LARGE_READ_KEYS);
+    let permit = permit_if(ctx, ctx.node.client(), delete.reads_span(), many).await?;
+    let (done, _permit) = match permit {
+        None => (authorize::propose(ctx, delete).await?, None),
+        Some(permit) => Box::pin(propose_in(ctx, delete, permit)).await?,
+    };
+    planted::here("delete");
+    let header = header::at(&ctx.node, done.revision);
+    Ok(response(header, done.output))
+}
+
+/// Refuses a deletion without a key.
+pub(crate) fn check(request: &DeleteRangeRequest) -> RpcResult<()> {
+    if request.key.is_empty() {
+        Err(RpcError::EmptyKey)
+    } else {
+        Ok(())
+    }
+}
+
+/// Converts a deletion to the core's type; the read limits apply (`bounded`) only if it returns pairs.
+pub(crate) fn operation(request: DeleteRangeRequest) -> kv::DeleteRange {
+    kv::DeleteRange {
+        key: request.key,
+        range_end: request.range_end,
+        prev_kv: request.prev_kv,
+        // without returned pairs it reads nothing, so any number of keys may be deleted
+        bounded: request.prev_kv,
+    }
+}
+
+pub(super) fn response(header: Header, reply: DeleteReply) -> DeleteRangeResponse {
+    DeleteRangeResponse {
+        header,
+        deleted: reply.deleted,
+        prev_kvs: key_values(reply.prev_kvs),
+    }
+}

@@ -1,0 +1,180 @@
+//! The calls of the key space, a file each: validation, authorization, quota, the operation for the core, and the
+//! answer. Keys and values are shared, never copied.
+//!
+//! Reading order: this file (common parts) → `put`, `range`, `delete_range`, `compact` → `txn`, `overlap`.
+//! `range_stream` sends a range in parts.
+
+mod compact;
+pub(crate) mod delete_range;
+mod overlap;
+pub(crate) mod put;
+pub(crate) mod range;
+pub(crate) mod txn;
+
+use prost::Message;
+use tokio::task::yield_now;
+use witan_api::v3::{etcdserverpb::ResponseHeader, mvccpb};
+use witan_base::{client_network::ClientNetwork, panics};
+use witan_dialect::Context;
+use witan_dialect::fair_semaphore::{FairPermit, WithPermit};
+use witan_node::Applied;
+use witan_replica::machine::{
+    kv::{KeyValue, Kv},
+    operation::Operation,
+};
+
+use super::{RpcResult, authorize, error_map::Refusal, header, quota};
+use crate::error::RpcError;
+
+pub(super) use compact::compact;
+pub(super) use delete_range::delete_range;
+pub(super) use put::put;
+pub(super) use range::range;
+pub(super) use txn::txn;
+
+type Header = Option<ResponseHeader>;
+
+/// Bytes of the envelope that etcd includes when it measures a request: a header with a request id.
+const ENVELOPE_BYTES: usize = 14;
+
+/// Requests that may read more keys wait for a permit: few of them run at once, which bounds the memory of
+/// answers.
+const LARGE_READ_KEYS: u64 = 1024;
+
+/// Requests that may read more keys run on another thread. Fewer keep the worker for 1 to 2 ms (5 ms if most of them
+/// are deleted); a hand-over would add a third to the CPU of reading and sending 10,000 pairs.
+pub(super) const LONG_READ_KEYS: u64 = 16_384;
+
+/// Size class of a read.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ReadSize {
+    Small,
+    /// The answer takes much memory.
+    Large,
+    /// It would also block the worker.
+    Long,
+}
+
+impl ReadSize {
+    /// Returns the class of a read that may read this many keys.
+    pub(super) fn by(more_than: impl Fn(u64) -> bool, longer_than: impl Fn(u64) -> bool) -> Self {
+        if longer_than(LONG_READ_KEYS) {
+            Self::Long
+        } else if more_than(LARGE_READ_KEYS) {
+            Self::Large
+        } else {
+            Self::Small
+        }
+    }
+}
+
+/// Runs a read: a `Long` one on another thread, the others on this worker. All but `Small` ones wait
+/// for a permit, which is returned with the result.
+pub(super) async fn read<T: Send + 'static>(
+    ctx: &Context,
+    client: ClientNetwork,
+    size: ReadSize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> RpcResult<(T, Option<FairPermit>)> {
+    match size {
+        ReadSize::Small => Ok((work(), None)),
+        // a separate future, so that the one of a small read stays small
+        ReadSize::Large => Box::pin(read_large(ctx, client, work)).await,
+        ReadSize::Long => {
+            let permit = Box::pin(ctx.job_limits.large_read(client)).await?;
+            let done = panics::run_blocking(move || (work(), Some(permit)));
+            done.await.map_err(|_| RpcError::Stopped)
+        }
+    }
+}
+
+/// Reads on this worker. The permit is held past the current poll of the connection, so that one poll never runs more
+/// such reads than there are permits.
+async fn read_large<T>(
+    ctx: &Context,
+    client: ClientNetwork,
+    work: impl FnOnce() -> T,
+) -> RpcResult<(T, Option<FairPermit>)> {
+    let permit = ctx.job_limits.large_read(client).await?;
+    let done = work();
+    yield_now().await;
+    Ok((done, Some(permit)))
+}
+
+/// Waits for a permit for large reads if a command `spans` ranges and may read `many` keys of the
+/// present state; else returns `None` at once.
+async fn permit_if(
+    ctx: &Context,
+    client: ClientNetwork,
+    spans: bool,
+    many: impl FnOnce(&Kv) -> bool,
+) -> RpcResult<Option<FairPermit>> {
+    if spans && many(&ctx.node.view().await?.machine.kv) {
+        let permit = Box::pin(ctx.job_limits.large_read(client)).await?;
+        Ok(Some(permit))
+    } else {
+        Ok(None)
+    }
+}
+
+/// Proposes an operation and holds its permit until it is applied or has timed out: it is executed even if the client
+/// disconnects, so a client that disconnects must not free the permit and put more into the log.
+async fn propose_in<O: Operation<Error: Refusal> + 'static>(
+    ctx: &Context,
+    operation: O,
+    permit: FairPermit,
+) -> RpcResult<(Applied<O::Output>, Option<FairPermit>)> {
+    let ctx = ctx.clone();
+    let work = async move { authorize::propose(&ctx, operation).await };
+    let (done, permit) = permit.run_to_end(work).await?;
+    Ok((done?, Some(permit)))
+}
+
+/// Refuses (`RequestTooLarge`) a request whose proposal in etcd would exceed `--max-request-bytes`.
+fn fits(ctx: &Context, request: &impl Message) -> RpcResult<()> {
+    if proposal_bytes(request) > ctx.settings.max_request_bytes {
+        Err(RpcError::RequestTooLarge)
+    } else {
+        Ok(())
+    }
+}
+
+/// Returns the size of the proposal that etcd would make of a request: the message, its tag and length,
+/// and the envelope.
+fn proposal_bytes(request: &impl Message) -> usize {
+    let length = request.encoded_len();
+    ENVELOPE_BYTES + 1 + prost::length_delimiter_len(length) + length
+}
+
+pub(super) fn key_value(kv: KeyValue) -> mvccpb::KeyValue {
+    mvccpb::KeyValue {
+        key: kv.key,
+        create_revision: kv.create_revision,
+        mod_revision: kv.mod_revision,
+        version: kv.version,
+        value: kv.value,
+        lease: kv.lease,
+    }
+}
+
+fn key_values(kvs: Vec<KeyValue>) -> Vec<mvccpb::KeyValue> {
+    kvs.into_iter().map(key_value).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_api::v3::etcdserverpb::PutRequest;
+
+    use super::*;
+
+    #[test]
+    fn a_proposal_is_measured_with_its_envelope() {
+        let put = PutRequest {
+            key: "k".into(),
+            value: vec![0; 1 << 20].into(),
+            ..Default::default()
+        };
+        // key: 3, value: 1 + 3 + 1 MiB; around it: tag, three bytes of length, envelope
+        assert_eq!(proposal_bytes(&put), (1 << 20) + 7 + 4 + ENVELOPE_BYTES);
+    }
+}

@@ -1,0 +1,185 @@
+//! Checks that no key is put twice, or put and deleted, by operations of a transaction that can run
+//! together. Refuses exactly what etcd refuses, order of operations included, in O(n log n).
+//!
+//! Each single operation is validated in its call's file.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use witan_api::v3::etcdserverpb::{RequestOp, TxnRequest, request_op::Request};
+
+use super::RpcResult;
+use crate::error::RpcError;
+
+/// The writes of one branch, including nested transactions.
+#[derive(Default)]
+pub(super) struct BranchWrites {
+    puts: BTreeSet<Bytes>,
+    deletes: DeletedRanges,
+}
+
+impl BranchWrites {
+    /// Collects what one branch writes; `DuplicateKey` if a key is put twice, or put and deleted. The
+    /// two branches of a nested transaction never run together, so they may put the same key.
+    pub(super) fn of(ops: &[RequestOp]) -> RpcResult<Self> {
+        let mut writes = Self::default();
+        for op in ops {
+            if let Some(Request::RequestDeleteRange(request)) = &op.request {
+                writes.deletes.add(&request.key, &request.range_end);
+            }
+        }
+        for op in ops {
+            if let Some(Request::RequestTxn(request)) = &op.request {
+                writes.nest(request)?;
+            }
+        }
+        for op in ops {
+            if let Some(Request::RequestPut(request)) = &op.request {
+                let key = &request.key;
+                if writes.deletes.take(key) || !writes.puts.insert(key.clone()) {
+                    return Err(RpcError::DuplicateKey);
+                }
+            }
+        }
+        Ok(writes)
+    }
+
+    /// Adds the writes of a nested transaction; `DuplicateKey` if it puts a key that is already put or
+    /// deleted. As in etcd, its deletes count for the operations after it only.
+    fn nest(&mut self, request: &TxnRequest) -> RpcResult<()> {
+        let success = Self::of(&request.success)?;
+        let failure = Self::of(&request.failure)?;
+        for inner in [&success.puts, &failure.puts] {
+            if !disjoint(&self.puts, inner) || self.deletes.covers_any(inner) {
+                return Err(RpcError::DuplicateKey);
+            }
+        }
+        for inner in [success, failure] {
+            merge(&mut self.puts, inner.puts);
+            self.deletes.merge(inner.deletes);
+        }
+        Ok(())
+    }
+}
+
+/// Whether two sets have no key in common, at the cost of the smaller one.
+fn disjoint(a: &BTreeSet<Bytes>, b: &BTreeSet<Bytes>) -> bool {
+    let (small, large) = if a.len() < b.len() { (a, b) } else { (b, a) };
+    small.iter().all(|key| !large.contains(key))
+}
+
+/// Adds one set to another, at the cost of the smaller one.
+fn merge(into: &mut BTreeSet<Bytes>, mut other: BTreeSet<Bytes>) {
+    if into.len() < other.len() {
+        std::mem::swap(into, &mut other);
+    }
+    into.extend(other);
+}
+
+/// Spans of keys that are deleted: from each first key up to its end, without overlaps.
+#[derive(Default)]
+struct DeletedRanges(BTreeMap<Bytes, Bytes>);
+
+impl DeletedRanges {
+    /// Adds the range of a deletion. As in etcd, a range end of one zero byte is an ordinary end here, with no key
+    /// before it, so that such a delete is accepted beside any put.
+    fn add(&mut self, key: &Bytes, range_end: &Bytes) {
+        let end = if range_end.is_empty() {
+            [key, &b"\0"[..]].concat().into()
+        } else {
+            range_end.clone()
+        };
+        if *key < end {
+            self.insert(key.clone(), end);
+        }
+    }
+
+    /// Inserts a span, merged with all spans that it touches.
+    fn insert(&mut self, mut first: Bytes, mut end: Bytes) {
+        while let Some((low, high)) = self.last_from(&end) {
+            if high < first {
+                break;
+            }
+            self.0.remove(&low);
+            first = first.min(low);
+            end = end.max(high);
+        }
+        self.0.insert(first, end);
+    }
+
+    /// Returns the last span that begins at or before a key.
+    fn last_from(&self, key: &Bytes) -> Option<(Bytes, Bytes)> {
+        let span = self.0.range(..=key.clone()).next_back();
+        span.map(|(first, end)| (first.clone(), end.clone()))
+    }
+
+    /// Whether a deleted span covers a key.
+    fn take(&self, key: &Bytes) -> bool {
+        let span = self.0.range::<Bytes, _>(..=key).next_back();
+        span.is_some_and(|(_, end)| key < end)
+    }
+
+    /// Whether a deleted range covers any of the keys, at the cost of the smaller of both.
+    fn covers_any(&self, keys: &BTreeSet<Bytes>) -> bool {
+        if keys.len() < self.0.len() {
+            return keys.iter().any(|key| self.take(key));
+        }
+        let mut spans = self.0.iter();
+        spans.any(|(first, end)| keys.range::<Bytes, _>(first..end).next().is_some())
+    }
+
+    /// Adds the spans of another set, at the cost of the smaller one.
+    fn merge(&mut self, mut other: Self) {
+        if self.0.len() < other.0.len() {
+            std::mem::swap(self, &mut other);
+        }
+        for (first, end) in other.0 {
+            self.insert(first, end);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spans(deleted: &DeletedRanges) -> Vec<(&[u8], &[u8])> {
+        deleted.0.iter().map(|(a, b)| (&a[..], &b[..])).collect()
+    }
+
+    #[test]
+    fn spans_that_touch_become_one() {
+        let mut deleted = DeletedRanges::default();
+        let mut add = |first: &'static str, end: &'static str| {
+            deleted.add(&first.into(), &end.into());
+        };
+        add("m", "p");
+        add("c", "e");
+        add("x", "x");
+        add("x", "\0");
+        add("a", "");
+        add("d", "f");
+        add("b", "n");
+        assert_eq!(
+            spans(&deleted),
+            [(&b"a"[..], &b"a\0"[..]), (&b"b"[..], &b"p"[..])]
+        );
+        for (key, taken) in [
+            ("a", true),
+            ("aa", false),
+            ("b", true),
+            ("o", true),
+            ("p", false),
+        ] {
+            assert_eq!(deleted.take(&key.into()), taken, "{key}");
+            let keys = BTreeSet::from([Bytes::from(key)]);
+            assert_eq!(deleted.covers_any(&keys), taken, "{key} in a small set");
+            let more: BTreeSet<Bytes> = ["q", "r", "s", key].map(Bytes::from).into();
+            assert_eq!(deleted.covers_any(&more), taken, "{key} in a large set");
+        }
+        let mut other = DeletedRanges::default();
+        other.add(&"o".into(), &"z".into());
+        deleted.merge(other);
+        assert_eq!(spans(&deleted).last(), Some(&(&b"b"[..], &b"z"[..])));
+    }
+}

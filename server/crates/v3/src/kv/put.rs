@@ -1,0 +1,82 @@
+//! Put: sets the value of a key.
+
+use witan_api::v3::etcdserverpb::{PutRequest, PutResponse};
+use witan_base::panics::planted;
+use witan_replica::machine::kv::{self, PutReply};
+
+use super::{Context, Header, RpcResult, authorize, fits, header, key_value, quota};
+use crate::error::RpcError;
+
+/// Bytes that etcd adds to key and value of each put in its estimate.
+const QUOTA_BYTES: u64 = 256;
+
+/// Checks, authorizes and proposes a put, unless it would exceed the quota.
+pub(crate) async fn put(ctx: &Context, request: PutRequest) -> RpcResult<PutResponse> {
+    check(&request)?;
+    fits(ctx, &request)?;
+    let cost = quota_bytes(&request);
+    let put = operation(request);
+    authorize::before(ctx, |caller| caller.put(&put)).await?;
+    quota::admit(ctx, cost).await?;
+    let done = authorize::propose(ctx, put).await?;
+    planted::here("put");
+    let header = header::at(&ctx.node, done.revision);
+    Ok(response(header, done.output))
+}
+
+/// Refuses a put without a key, or with a value or lease that it asks to ignore; in the order in which
+/// etcd looks.
+pub(crate) fn check(request: &PutRequest) -> RpcResult<()> {
+    if request.key.is_empty() {
+        Err(RpcError::EmptyKey)
+    } else if request.ignore_value && !request.value.is_empty() {
+        Err(RpcError::ValueProvided)
+    } else if request.ignore_lease && request.lease != 0 {
+        Err(RpcError::LeaseProvided)
+    } else {
+        Ok(())
+    }
+}
+
+/// Returns the bytes of the quota that a put takes.
+pub(super) fn quota_bytes(request: &PutRequest) -> u64 {
+    QUOTA_BYTES + (request.key.len() + request.value.len()) as u64
+}
+
+pub(crate) fn operation(request: PutRequest) -> kv::Put {
+    kv::Put {
+        key: request.key,
+        value: request.value,
+        lease: request.lease,
+        prev_kv: request.prev_kv,
+        ignore_value: request.ignore_value,
+        ignore_lease: request.ignore_lease,
+        kept_bytes_max: None,
+    }
+}
+
+pub(super) fn response(header: Header, reply: PutReply) -> PutResponse {
+    PutResponse { header, prev_kv: reply.prev_kv.map(key_value) }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn the_first_error_in_etcds_order_is_reported() {
+        let both = PutRequest {
+            key: "a".into(),
+            value: "v".into(),
+            lease: 1,
+            ignore_value: true,
+            ignore_lease: true,
+            ..Default::default()
+        };
+        assert_eq!(check(&both), Err(RpcError::ValueProvided));
+        let lease = PutRequest { value: Bytes::new(), ..both };
+        assert_eq!(check(&lease), Err(RpcError::LeaseProvided));
+    }
+}

@@ -1,0 +1,122 @@
+//! Range: reads a key or a range at a revision.
+
+use std::{sync::Arc, time::Instant};
+
+use witan_api::v3::etcdserverpb::{
+    RangeRequest, RangeResponse,
+    range_request::{SortOrder, SortTarget},
+};
+use witan_base::panics::planted;
+use witan_replica::machine::{
+    kv::{self, RangeReply},
+    view::View,
+};
+
+use super::{
+    ClientNetwork, Context, Header, ReadSize, Refusal as _, RpcResult, WithPermit, authorize,
+    header, key_values, read,
+};
+use crate::error::RpcError;
+
+/// Checks, authorizes and executes a range. Bytes are shared with the state until they are encoded; a
+/// large read holds a permit until then.
+pub(crate) async fn range(
+    ctx: &Context,
+    client: ClientNetwork,
+    request: RangeRequest,
+) -> RpcResult<WithPermit<RangeResponse>> {
+    planted::here("range");
+    let view = view_for(ctx, &request).await?;
+    let began = Instant::now();
+    let range = operation(request);
+    let header = header::at(&ctx.node, view.machine.kv.revision());
+    let kv = &view.machine.kv;
+    let size = ReadSize::by(
+        |keys| kv.reads_more_than(&range, keys),
+        |keys| kv.reads_longer_than(&range, keys),
+    );
+    let work = move || {
+        let reply = view.machine.kv.range(&range);
+        reply.map(|reply| response(header, reply))
+    };
+    let (answer, permit) = read(ctx, client, size, work).await?;
+    ctx.v3_metrics.ranged(began.elapsed(), answer.is_ok());
+    let answer = answer.map_err(|error| error.in_v3())?;
+    ctx.node.ranges_served(1);
+    Ok(WithPermit::new(answer, permit))
+}
+
+/// Checks a range and its caller, and returns the state to read: this member's own if the request is
+/// serializable, else a linearizable one.
+pub(crate) async fn view_for(ctx: &Context, request: &RangeRequest) -> RpcResult<Arc<View>> {
+    if !request.serializable {
+        ctx.node.refuse_learner()?;
+    }
+    check(request)?;
+    let view = if request.serializable {
+        ctx.node.view().await?
+    } else {
+        ctx.node.read().await?
+    };
+    authorize::on(ctx, &view.machine, |caller| {
+        caller.read(&request.key, &request.range_end)
+    })?;
+    Ok(view)
+}
+
+/// Refuses a range without a key or with an unknown sort option; in the order in which etcd looks.
+pub(crate) fn check(request: &RangeRequest) -> RpcResult<()> {
+    if request.key.is_empty() {
+        return Err(RpcError::EmptyKey);
+    }
+    let known = SortOrder::try_from(request.sort_order).is_ok()
+        && SortTarget::try_from(request.sort_target).is_ok();
+    if known {
+        Ok(())
+    } else {
+        Err(RpcError::InvalidSortOption)
+    }
+}
+
+pub(crate) fn operation(request: RangeRequest) -> kv::Range {
+    kv::Range {
+        key: request.key,
+        range_end: request.range_end,
+        limit: request.limit,
+        revision: request.revision,
+        sort_order: request.sort_order,
+        sort_target: request.sort_target,
+        keys_only: request.keys_only,
+        count_only: request.count_only,
+        min_mod_revision: request.min_mod_revision,
+        max_mod_revision: request.max_mod_revision,
+        min_create_revision: request.min_create_revision,
+        max_create_revision: request.max_create_revision,
+    }
+}
+
+pub(crate) fn response(header: Header, reply: RangeReply) -> RangeResponse {
+    RangeResponse {
+        header,
+        kvs: key_values(reply.kvs),
+        more: reply.more,
+        count: reply.count,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn the_first_error_in_etcds_order_is_reported() {
+        let range_request = RangeRequest { key: "a".into(), sort_order: 7, ..Default::default() };
+        assert_eq!(check(&range_request), Err(RpcError::InvalidSortOption));
+        assert_eq!(
+            check(&RangeRequest { key: Bytes::new(), ..range_request }),
+            Err(RpcError::EmptyKey)
+        );
+    }
+}

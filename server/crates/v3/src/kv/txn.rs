@@ -1,0 +1,457 @@
+//! Txn: compare, then do one of two lists of operations under one revision.
+//!
+//! `overlap` checks which operations may not be combined.
+
+use witan_api::v3::etcdserverpb::{
+    Compare, RequestOp, ResponseHeader, ResponseOp, TxnRequest, TxnResponse, compare::TargetUnion,
+    request_op::Request, response_op::Response,
+};
+use witan_replica::machine::kv::{self, OpReply, TxnReply};
+
+use super::{
+    ClientNetwork, Context, FairPermit, Header, LARGE_READ_KEYS, ReadSize, Refusal as _, RpcResult,
+    WithPermit, authorize, delete_range, fits, header, overlap::BranchWrites, permit_if,
+    propose_in, put, quota, range, read,
+};
+use crate::error::RpcError;
+
+/// Transactions with more operations are checked on another thread.
+const LARGE_TXN_OPS: usize = 1024;
+
+/// Nesting depth of transactions below the outermost one. The log's codec reads messages up to 100 levels deep: two
+/// surround the outermost transaction, and each nested one takes two.
+const TXNS_NESTED_MAX: usize = 48;
+
+/// Bound on operations and comparisons of a transaction, nested ones included, in units of
+/// `--max-txn-ops`. etcd bounds each list alone, so nesting multiplies without bound.
+const TXN_LISTS_MAX: usize = 64;
+
+/// Checks and executes a transaction: on a frozen state if it only reads, else through the log. One
+/// that may read many keys holds a permit until its answer is encoded.
+pub(crate) async fn txn(
+    ctx: &Context,
+    client: ClientNetwork,
+    request: TxnRequest,
+) -> RpcResult<WithPermit<TxnResponse>> {
+    let reads_only = reads_only(&request);
+    if !reads_only {
+        fits(ctx, &request)?;
+    }
+    authorize::require_credentials(ctx)?;
+    let request = checked(ctx, request).await?;
+    let ((reply, revision), permit) = if reads_only {
+        let done = read_txn(ctx, client, request).await?;
+        ctx.node.ranges_served(done.0.0.replies.len());
+        done
+    } else {
+        write_txn(ctx, client, request).await?
+    };
+    let header = header::at(&ctx.node, revision);
+    let answer = response(header, reply);
+    Ok(WithPermit::new(answer, permit))
+}
+
+/// Checks the operations of a transaction, each alone and all together; above `LARGE_TXN_OPS` the
+/// latter on another thread.
+async fn checked(ctx: &Context, request: TxnRequest) -> RpcResult<TxnRequest> {
+    if operations(&request, ctx.settings.max_txn_ops)? <= LARGE_TXN_OPS {
+        overlaps(&request)?;
+        return Ok(request);
+    }
+    let check = move || overlaps(&request).map(|()| request);
+    Box::pin(ctx.blocking.run(check)).await?
+}
+
+/// Reply of a transaction, the revision after it, and its permit.
+type TxnDone = ((kv::TxnReply, i64), Option<FairPermit>);
+
+/// Authorizes a transaction, checks the quota and proposes it; one that may read more than
+/// `LARGE_READ_KEYS` keys waits for a permit first.
+async fn write_txn(
+    ctx: &Context,
+    client: ClientNetwork,
+    request: TxnRequest,
+) -> RpcResult<TxnDone> {
+    let cost = quota_bytes(&request);
+    let txn = operation(request);
+    authorize::before(ctx, |caller| caller.txn(&txn)).await?;
+    quota::admit(ctx, cost).await?;
+    let (txn, permit) = if txn.compares_values() {
+        Box::pin(within_compared(ctx, client, txn)).await?
+    } else {
+        let many = |state: &kv::Kv| state.txn_reads_more_than(&txn, LARGE_READ_KEYS);
+        let permit = permit_if(ctx, client, txn.reads_spans(), many).await?;
+        (txn, permit)
+    };
+    let (done, permit) = match permit {
+        None => (authorize::propose(ctx, txn).await?, None),
+        Some(permit) => Box::pin(propose_in(ctx, txn, permit)).await?,
+    };
+    Ok(((done.output, done.revision), permit))
+}
+
+/// Waits for a permit for large reads, and refuses (`AnswerTooLarge`) a transaction that compares or sorts too many
+/// bytes of values in the present state: while it runs, no other entry is applied.
+async fn within_compared(
+    ctx: &Context,
+    client: ClientNetwork,
+    txn: kv::Txn,
+) -> RpcResult<(kv::Txn, Option<FairPermit>)> {
+    let view = ctx.node.view().await?;
+    let work = move || (view.machine.kv.txn_compares_too_much(&txn), txn);
+    let ((too_much, txn), permit) = read(ctx, client, ReadSize::Long, work).await?;
+    match too_much {
+        true => Err(RpcError::AnswerTooLarge),
+        false => Ok((txn, permit)),
+    }
+}
+
+/// Executes a read-only transaction on a frozen copy of the state, without the log.
+async fn read_txn(ctx: &Context, client: ClientNetwork, request: TxnRequest) -> RpcResult<TxnDone> {
+    let view = if serializable(&request) {
+        ctx.node.view().await?
+    } else {
+        ctx.node.read().await?
+    };
+    let revision = view.machine.kv.revision();
+    let txn = operation(request);
+    authorize::on(ctx, &view.machine, |caller| caller.txn(&txn))?;
+    let kv = &view.machine.kv;
+    let size = ReadSize::by(
+        |keys| kv.txn_reads_more_than(&txn, keys),
+        |keys| kv.txn_reads_longer_than(&txn, keys),
+    );
+    let work = move || view.machine.kv.read_txn(&txn);
+    let (reply, permit) = read(ctx, client, size, work).await?;
+    let reply = reply.map_err(|error| error.in_v3())?;
+    Ok(((reply, revision), permit))
+}
+
+/// Iterates over the operations of both branches.
+fn ops(request: &TxnRequest) -> impl Iterator<Item = &RequestOp> {
+    request.success.iter().chain(&request.failure)
+}
+
+/// Whether a transaction consists of ranges alone. As in etcd, a nested transaction counts as a write, even if it only
+/// reads.
+fn reads_only(request: &TxnRequest) -> bool {
+    ops(request).all(|op| matches!(op.request, Some(Request::RequestRange(_))))
+}
+
+/// Whether all operations are serializable ranges, which read the state of this member alone.
+fn serializable(request: &TxnRequest) -> bool {
+    ops(request).all(|op| match &op.request {
+        Some(Request::RequestRange(range)) => range.serializable,
+        Some(Request::RequestPut(_) | Request::RequestDeleteRange(_) | Request::RequestTxn(_))
+        | None => false,
+    })
+}
+
+/// Checks a transaction like `checked`, on this thread. No list may be longer than `ops_max`, reduced
+/// in nested transactions by the longest list above.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn check(request: &TxnRequest, ops_max: usize) -> RpcResult<()> {
+    operations(request, ops_max)?;
+    overlaps(request)
+}
+
+/// Checks each operation separately, in linear time. Returns the number of operations and comparisons.
+fn operations(request: &TxnRequest, ops_max: usize) -> RpcResult<usize> {
+    let total = ops_max.saturating_mul(TXN_LISTS_MAX);
+    let mut left = total;
+    each(request, ops_max, TXNS_NESTED_MAX, &mut left)?;
+    Ok(total - left)
+}
+
+/// Checks a transaction and those nested in it. `TooManyOps` if a list exceeds `ops_max`, the depth
+/// `nested_max`, or all operations and comparisons `total`, from which they are deducted.
+fn each(
+    request: &TxnRequest,
+    ops_max: usize,
+    nested_max: usize,
+    total: &mut usize,
+) -> RpcResult<()> {
+    let lists = [
+        request.compare.len(),
+        request.success.len(),
+        request.failure.len(),
+    ];
+    let longest = lists.into_iter().max().unwrap_or_default();
+    let left = ops_max.checked_sub(longest).ok_or(RpcError::TooManyOps)?;
+    let all = lists.into_iter().sum();
+    *total = total.checked_sub(all).ok_or(RpcError::TooManyOps)?;
+    if request.compare.iter().any(|compare| compare.key.is_empty()) {
+        return Err(RpcError::EmptyKey);
+    }
+    for op in request.success.iter().chain(&request.failure) {
+        match &op.request {
+            Some(Request::RequestRange(request)) => range::check(request)?,
+            Some(Request::RequestPut(request)) => put::check(request)?,
+            Some(Request::RequestDeleteRange(request)) => delete_range::check(request)?,
+            Some(Request::RequestTxn(request)) => {
+                let deeper = nested_max.checked_sub(1).ok_or(RpcError::TooManyOps)?;
+                each(request, left, deeper, total)?;
+            }
+            None => return Err(RpcError::KeyNotFound),
+        }
+    }
+    Ok(())
+}
+
+/// Checks that no key is written twice by operations that can run together, in O(n log n).
+fn overlaps(request: &TxnRequest) -> RpcResult<()> {
+    BranchWrites::of(&request.success)?;
+    BranchWrites::of(&request.failure)?;
+    Ok(())
+}
+
+/// Returns the bytes of a transaction that count against the quota: those of its larger branch.
+fn quota_bytes(request: &TxnRequest) -> u64 {
+    quota_bytes_of_ops(&request.success).max(quota_bytes_of_ops(&request.failure))
+}
+
+/// Returns the bytes of operations that count against the quota: those of puts and nested transactions.
+fn quota_bytes_of_ops(ops: &[RequestOp]) -> u64 {
+    ops.iter()
+        .map(|op| match &op.request {
+            Some(Request::RequestPut(put)) => put::quota_bytes(put),
+            Some(Request::RequestTxn(txn)) => quota_bytes(txn),
+            Some(Request::RequestRange(_) | Request::RequestDeleteRange(_)) | None => 0,
+        })
+        .sum()
+}
+
+/// Converts a protobuf transaction to a command marked `bounded`: executing it fails (`AnswerTooLarge`)
+/// if its reads together exceed the limits on keys and bytes.
+pub(crate) fn operation(request: TxnRequest) -> kv::Txn {
+    kv::Txn {
+        compare: request.compare.into_iter().map(compare).collect(),
+        success: request.success.into_iter().map(op).collect(),
+        failure: request.failure.into_iter().map(op).collect(),
+        bounded: true,
+    }
+}
+
+fn op(op: RequestOp) -> kv::TxnOp {
+    let kind = op.request.map(|request| match request {
+        Request::RequestRange(request) => kv::TxnOpKind::Range(range::operation(request)),
+        Request::RequestPut(request) => kv::TxnOpKind::Put(put::operation(request)),
+        Request::RequestDeleteRange(request) => {
+            kv::TxnOpKind::Delete(delete_range::operation(request))
+        }
+        Request::RequestTxn(request) => kv::TxnOpKind::Txn(operation(request)),
+    });
+    kv::TxnOp { kind }
+}
+
+fn compare(compare: Compare) -> kv::Compare {
+    let value = compare.target_union.map(|value| match value {
+        TargetUnion::Version(version) => kv::TargetValue::Version(version),
+        TargetUnion::CreateRevision(revision) => kv::TargetValue::Create(revision),
+        TargetUnion::ModRevision(revision) => kv::TargetValue::Mod(revision),
+        TargetUnion::Value(value) => kv::TargetValue::Value(value),
+        TargetUnion::Lease(lease) => kv::TargetValue::Lease(lease),
+    });
+    kv::Compare {
+        result: compare.result,
+        target: compare.target,
+        key: compare.key,
+        range_end: compare.range_end,
+        value,
+    }
+}
+
+/// Converts a reply to a response; the headers of its operations hold their revision alone.
+pub(crate) fn response(header: Header, reply: TxnReply) -> TxnResponse {
+    let responses = reply.replies.into_iter().map(|(reply, revision)| {
+        // as in etcd, an operation's own header has only the revision
+        let header = Some(ResponseHeader { revision, ..Default::default() });
+        let response = match reply {
+            OpReply::Range(reply) => Response::ResponseRange(range::response(header, reply)),
+            OpReply::Put(reply) => Response::ResponsePut(put::response(header, reply)),
+            OpReply::Delete(reply) => {
+                Response::ResponseDeleteRange(delete_range::response(header, reply))
+            }
+            OpReply::Txn(reply) => Response::ResponseTxn(response(header, reply)),
+        };
+        ResponseOp { response: Some(response) }
+    });
+    TxnResponse {
+        header,
+        succeeded: reply.succeeded,
+        responses: responses.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_api::v3::etcdserverpb::{DeleteRangeRequest, PutRequest, RangeRequest};
+
+    use super::*;
+
+    fn op_put(key: &str) -> RequestOp {
+        let put = PutRequest { key: key.to_owned().into(), ..Default::default() };
+        RequestOp { request: Some(Request::RequestPut(put)) }
+    }
+
+    fn op_delete(key: &str, end: &str) -> RequestOp {
+        let (key, range_end) = (key.to_owned().into(), end.to_owned().into());
+        let delete = DeleteRangeRequest { key, range_end, ..Default::default() };
+        RequestOp { request: Some(Request::RequestDeleteRange(delete)) }
+    }
+
+    fn op_txn(success: Vec<RequestOp>, failure: Vec<RequestOp>) -> RequestOp {
+        let txn = TxnRequest { compare: Vec::new(), success, failure };
+        RequestOp { request: Some(Request::RequestTxn(txn)) }
+    }
+
+    fn check(success: Vec<RequestOp>) -> RpcResult<()> {
+        super::check(&TxnRequest { success, ..Default::default() }, 128)
+    }
+
+    const DUPLICATE: RpcResult<()> = Err(RpcError::DuplicateKey);
+
+    #[test]
+    fn a_key_is_written_once() {
+        assert_eq!(check(vec![op_put("a"), op_put("b")]), Ok(()));
+        assert_eq!(check(vec![op_put("a"), op_put("a")]), DUPLICATE);
+        assert_eq!(check(vec![op_put("a"), op_delete("a", "")]), DUPLICATE);
+        assert_eq!(check(vec![op_delete("a", "c"), op_put("b")]), DUPLICATE);
+        assert_eq!(check(vec![op_delete("a", "c"), op_put("c")]), Ok(()));
+        assert_eq!(check(vec![op_delete("a", ""), op_delete("a", "b")]), Ok(()));
+        assert_eq!(check(vec![op_delete("a", "\0"), op_put("b")]), Ok(()));
+    }
+
+    #[test]
+    fn branches_of_a_nested_txn_may_share_keys_with_each_other_only() {
+        assert_eq!(
+            check(vec![op_txn(vec![op_put("a")], vec![op_put("a")])]),
+            Ok(())
+        );
+        assert_eq!(
+            check(vec![op_txn(vec![op_put("a")], vec![]), op_put("a")]),
+            DUPLICATE
+        );
+        assert_eq!(
+            check(vec![op_txn(vec![], vec![op_put("a")]), op_put("a")]),
+            DUPLICATE
+        );
+        let two = vec![
+            op_txn(vec![op_put("a")], vec![]),
+            op_txn(vec![], vec![op_put("a")]),
+        ];
+        assert_eq!(check(two), DUPLICATE);
+        let deleted = vec![op_txn(vec![op_delete("a", "c")], vec![]), op_put("b")];
+        assert_eq!(check(deleted), DUPLICATE);
+        let outer = vec![op_delete("a", "c"), op_txn(vec![], vec![op_put("b")])];
+        assert_eq!(check(outer), DUPLICATE);
+    }
+
+    #[test]
+    fn nesting_uses_up_operations() {
+        let many = |count: usize| {
+            (0..count)
+                .map(|i| op_put(&i.to_string()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(check(many(128)), Ok(()));
+        assert_eq!(check(many(129)), Err(RpcError::TooManyOps));
+        assert_eq!(check(vec![op_txn(many(127), vec![])]), Ok(()));
+        assert_eq!(
+            check(vec![op_txn(many(128), vec![])]),
+            Err(RpcError::TooManyOps)
+        );
+    }
+
+    /// Lists within the bound, nested so that their total is far beyond it.
+    #[test]
+    fn nesting_does_not_multiply_without_bound() {
+        let range = || RequestOp {
+            request: Some(Request::RequestRange(RangeRequest {
+                key: "k".into(),
+                ..Default::default()
+            })),
+        };
+        let txns = |inner: &[RequestOp], times: usize| {
+            (0..times)
+                .map(|_| op_txn(inner.to_vec(), vec![]))
+                .collect::<Vec<_>>()
+        };
+        let ranges: Vec<_> = (0..30).map(|_| range()).collect();
+        let sane = txns(&txns(&ranges, 30), 8);
+        assert_eq!(check(sane), Ok(()));
+        let vast = txns(&txns(&ranges, 30), 30);
+        assert_eq!(check(vast), Err(RpcError::TooManyOps));
+    }
+
+    #[test]
+    fn nesting_ends_where_the_log_could_not_hold_it() {
+        let deep = |depth: usize| (0..depth).fold(op_put("a"), |op, _| op_txn(vec![op], vec![]));
+        assert_eq!(check(vec![deep(TXNS_NESTED_MAX)]), Ok(()));
+        assert_eq!(
+            check(vec![deep(TXNS_NESTED_MAX + 1)]),
+            Err(RpcError::TooManyOps)
+        );
+    }
+
+    #[test]
+    fn the_first_error_in_etcds_order_is_reported() {
+        assert_eq!(
+            check(vec![RequestOp { request: None }]),
+            Err(RpcError::KeyNotFound)
+        );
+        assert_eq!(
+            check(vec![op_put(""), op_put("a"), op_put("a")]),
+            Err(RpcError::EmptyKey)
+        );
+    }
+
+    fn op_of(request: Request) -> RequestOp {
+        RequestOp { request: Some(request) }
+    }
+
+    #[test]
+    fn only_plain_ranges_are_reads() {
+        let range = |serializable| {
+            op_of(Request::RequestRange(RangeRequest {
+                serializable,
+                ..Default::default()
+            }))
+        };
+        let txn = |success, failure| TxnRequest { success, failure, ..Default::default() };
+        let reads = txn(vec![range(true)], vec![range(false)]);
+        assert!(reads_only(&reads) && !serializable(&reads));
+        assert!(serializable(&txn(vec![range(true)], vec![range(true)])));
+        let nested = txn(
+            vec![op_of(Request::RequestTxn(txn(vec![range(true)], vec![])))],
+            vec![],
+        );
+        assert!(!reads_only(&nested));
+        assert!(!reads_only(&txn(
+            vec![op_of(Request::RequestPut(PutRequest::default()))],
+            vec![]
+        )));
+        assert!(reads_only(&TxnRequest::default()));
+    }
+
+    fn sized(value: usize) -> RequestOp {
+        op_of(Request::RequestPut(PutRequest {
+            key: "k".into(),
+            value: vec![0; value].into(),
+            ..Default::default()
+        }))
+    }
+
+    #[test]
+    fn a_transaction_takes_what_its_larger_branch_does() {
+        let inner = TxnRequest { failure: vec![sized(10)], ..Default::default() };
+        let nested = RequestOp { request: Some(Request::RequestTxn(inner)) };
+        let txn = TxnRequest {
+            success: vec![sized(100)],
+            failure: vec![sized(0), nested],
+            ..Default::default()
+        };
+        assert_eq!(quota_bytes(&txn), 257 + 257 + 10);
+        assert_eq!(quota_bytes(&TxnRequest::default()), 0);
+    }
+}

@@ -1,0 +1,215 @@
+//! Calls on leases, and the stream of keep-alives.
+//!
+//! A stream answers keep-alives in order and buffers few of them, so a client that sends many or
+//! does not read waits itself.
+
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::{Stream, StreamExt as _, stream};
+use tonic::Status;
+use witan_api::v3::etcdserverpb::{
+    LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
+    LeaseLeasesRequest, LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseStatus,
+    LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
+};
+use witan_base::{client_network::ClientNetwork, panics::planted};
+use witan_dialect::fair_semaphore::WithPermit;
+use witan_dialect::{Context, blocking::INLINE_ITEMS_MAX};
+use witan_node::{NodeError, now_ns};
+use witan_replica::{
+    lessor::Renewal,
+    machine::lease::{self, LEASE_BYTES, LeaseGrant, LeaseRevoke, NONE, RemainingTtl},
+};
+
+use super::{
+    RpcResult, authorize, header,
+    kv::{self, ReadSize},
+    quota,
+    stream_end::StreamEnd,
+};
+use crate::error::RpcError;
+
+/// Interval of checks whether an expiring lease is gone.
+const EXPIRING_LOOK: Duration = Duration::from_millis(50);
+
+/// Number of such checks before the keep-alive fails.
+const EXPIRING_LOOKS_MAX: u32 = 200;
+
+/// Concurrent keep-alives of one stream.
+const KEEP_ALIVES_AT_ONCE: usize = 64;
+
+const SECOND_NS: i64 = 1_000_000_000;
+
+/// Grants a lease with the requested id, or a random one for 0. Its TTL is at least the setting
+/// `lease_ttl_min_s`.
+pub(super) async fn lease_grant(
+    ctx: &Context,
+    request: LeaseGrantRequest,
+) -> RpcResult<LeaseGrantResponse> {
+    authorize::require_credentials(ctx)?;
+    quota::admit(ctx, LEASE_BYTES).await?;
+    let id = if request.id == NONE {
+        generate_id()
+    } else {
+        request.id
+    };
+    let ttl_s = request.ttl.max(ctx.settings.lease_ttl_min_s);
+    let done = authorize::propose(ctx, LeaseGrant { id, ttl_s }).await?;
+    Ok(LeaseGrantResponse {
+        header: header::at(&ctx.node, done.revision),
+        id,
+        ttl: done.output.ttl_s,
+        error: String::new(),
+    })
+}
+
+pub(super) async fn lease_revoke(
+    ctx: &Context,
+    request: LeaseRevokeRequest,
+) -> RpcResult<LeaseRevokeResponse> {
+    let done = authorize::propose(ctx, LeaseRevoke { id: request.id }).await?;
+    Ok(LeaseRevokeResponse { header: header::at(&ctx.node, done.revision) })
+}
+
+/// Returns the remaining and the granted TTL of a lease in seconds, with its keys if the request asks
+/// for them. The TTL of an unknown lease is -1.
+pub(super) async fn lease_time_to_live(
+    ctx: &Context,
+    client: ClientNetwork,
+    request: LeaseTimeToLiveRequest,
+) -> RpcResult<WithPermit<LeaseTimeToLiveResponse>> {
+    let view = ctx.node.read().await?;
+    if request.keys {
+        authorize::on(ctx, &view.machine, |caller| caller.list_lease(request.id))?;
+    }
+    let mut response = LeaseTimeToLiveResponse {
+        header: header::at(&ctx.node, view.machine.kv.revision()),
+        id: request.id,
+        ttl: -1,
+        ..LeaseTimeToLiveResponse::default()
+    };
+    let Some(lease) = view.machine.kv.leases().get(request.id) else {
+        return Ok(WithPermit::without(response));
+    };
+    // a lease that has been removed since is unknown
+    let Some(left_ns) = ctx.node.lease_left_ns(request.id).await? else {
+        return Ok(WithPermit::without(response));
+    };
+    response.ttl = left_ns / SECOND_NS;
+    response.granted_ttl = lease.ttl_s;
+    if !request.keys {
+        return Ok(WithPermit::without(response));
+    }
+    let more_than = |keys: u64| {
+        let keys = usize::try_from(keys).unwrap_or(usize::MAX);
+        view.machine
+            .kv
+            .leases()
+            .keys(request.id)
+            .nth(keys)
+            .is_some()
+    };
+    let size = ReadSize::by(more_than, more_than);
+    let keys = move || view.machine.kv.leases().keys(request.id).cloned().collect();
+    let (keys, permit) = kv::read(ctx, client, size, keys).await?;
+    response.keys = keys;
+    Ok(WithPermit::new(response, permit))
+}
+
+/// Lists all leases, in order of expiration on the leader, as in etcd; other members do not know that
+/// order.
+pub(super) async fn lease_leases(
+    ctx: &Context,
+    _: LeaseLeasesRequest,
+) -> RpcResult<LeaseLeasesResponse> {
+    let view = ctx.node.read().await?;
+    authorize::list_leases(ctx, &view).await?;
+    let deadlines = match ctx.node.deadlines().await {
+        Ok(deadlines) => Some(deadlines),
+        Err(NodeError::NoLeader) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let large = view.machine.kv.leases().len() > INLINE_ITEMS_MAX;
+    let revision = view.machine.kv.revision();
+    let list = move || {
+        let ids = match deadlines {
+            Some(deadlines) => deadlines.in_order(),
+            None => view.machine.kv.leases().iter().map(|(id, _)| id).collect(),
+        };
+        ids.into_iter().map(|id| LeaseStatus { id }).collect()
+    };
+    Ok(LeaseLeasesResponse {
+        header: header::at(&ctx.node, revision),
+        leases: ctx.blocking.run_if(large, list).await?,
+    })
+}
+
+/// Keeps a lease alive and returns its TTL, 0 if it is unknown. The header's revision is taken before,
+/// so that a lease is never reported alive at the revision of its removal.
+async fn keep_alive(
+    ctx: &Context,
+    request: LeaseKeepAliveRequest,
+) -> RpcResult<LeaseKeepAliveResponse> {
+    planted::here("keepalive");
+    authorize::renew_lease(ctx, request.id).await?;
+    let header = header::at(&ctx.node, ctx.node.revision());
+    let ttl = renew(ctx, request.id).await?.unwrap_or_default();
+    Ok(LeaseKeepAliveResponse { header, id: request.id, ttl })
+}
+
+/// Keeps a lease alive; returns its TTL in seconds, or `None` if there is no such lease. `Timeout` if
+/// an expiring lease is still there after `EXPIRING_LOOKS_MAX` checks.
+async fn renew(ctx: &Context, id: i64) -> RpcResult<Option<i64>> {
+    for _ in 0..EXPIRING_LOOKS_MAX {
+        match ctx.node.renew(id).await? {
+            Renewal::Renewed { ttl_s } => {
+                ctx.v3_metrics.leases_renewed.inc();
+                return Ok(Some(ttl_s));
+            }
+            Renewal::Unknown => return Ok(None),
+            Renewal::Expiring => tokio::time::sleep(EXPIRING_LOOK).await,
+            Renewal::NeedsCheckpoint => {
+                let left = vec![RemainingTtl { id, seconds: 0 }];
+                authorize::propose(ctx, lease::LeaseCheckpoint { remaining: left }).await?;
+            }
+        }
+    }
+    Err(RpcError::Timeout)
+}
+
+/// Answers keep-alives in their order, `KEEP_ALIVES_AT_ONCE` at once, until the client ends its
+/// requests or the stream must end. An error ends the stream.
+pub(super) fn lease_keep_alive<R>(
+    ctx: &Context,
+    requests: R,
+    needs_leader: bool,
+) -> impl Stream<Item = Result<LeaseKeepAliveResponse, Status>> + use<R>
+where
+    R: Stream<Item = Result<LeaseKeepAliveRequest, Status>> + Unpin,
+{
+    let (ending, ctx) = (StreamEnd::new(ctx, needs_leader), Arc::new(ctx.clone()));
+    let answers = requests.map(move |request| {
+        let ctx = Arc::clone(&ctx);
+        async move { keep_alive(&ctx, request?).await.map_err(Status::from) }
+    });
+    // each needs the replica's thread: those that have arrived are sent together
+    let answers = Box::pin(answers.buffered(KEEP_ALIVES_AT_ONCE));
+    stream::unfold(Some((answers, ending)), |stream| async {
+        let (mut answers, mut ending) = stream?;
+        let answer = tokio::select! {
+            answer = answers.next() => answer?,
+            error = ending.wait() => Err(error.into()),
+        };
+        let goes_on = answer.is_ok().then_some((answers, ending));
+        Some((answer, goes_on))
+    })
+}
+
+/// A random positive id of sixteen hexadecimal digits; a collision has the probability 2^-62.
+fn generate_id() -> i64 {
+    ((RandomState::new().hash_one(now_ns()) >> 1) | 1 << 62).cast_signed()
+}

@@ -1,0 +1,119 @@
+//! The v3 dialect: gRPC services, and the same verbs as JSON (`gateway`).
+//!
+//! A call is implemented once, as `async fn(ctx, request) -> Answer<response>`; gRPC and the gateway share it. Not
+//! here: connections, deadlines, message limits and the answer to unknown methods (`transport`), texts of errors and
+//! the JSON mapping (`witan_api::v3`).
+//!
+//! Reading order: `kv` (a file a call) → `authorize` → `quota`, `fair_semaphore` → `range_stream`, `lease`, `cluster`,
+//! `maintenance`, `maintenance_jobs`, `snapshot`, `auth` → `header`, `error_map` → `services` (gRPC) → `messages` (its
+//! encoding) → `watch` (streams), `stream_end` → `concurrency` (locks, elections) → `health` → `gateway`.
+
+mod auth;
+mod authorize;
+mod cluster;
+mod concurrency;
+mod error;
+mod error_map;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
+pub mod gateway;
+mod header;
+mod health;
+mod kv;
+mod lease;
+mod maintenance;
+mod maintenance_jobs;
+mod messages;
+mod quota;
+mod range_stream;
+mod services;
+mod snapshot;
+mod stream_end;
+mod watch;
+
+use std::sync::Arc;
+
+use tonic::service::Routes;
+use witan_api::v3::DESCRIPTORS;
+use witan_base::client_network::ClientNetwork;
+use witan_dialect::Context;
+use witan_transport::{CallHandler, Incoming, Outgoing};
+
+use crate::error::RpcError;
+
+/// Result of a call.
+pub(crate) type RpcResult<T> = Result<T, RpcError>;
+
+/// All gRPC services. The transport enforces the limit on message size and names unknown methods.
+#[derive(Clone, Debug)]
+pub struct Services(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    service: services::RpcService,
+    routes: Routes,
+}
+
+impl Services {
+    /// Creates the services of the running member.
+    pub fn new(ctx: Context) -> Self {
+        let service = services::RpcService::new(ctx.clone());
+        Self(Arc::new(Shared { routes: routes(ctx), service }))
+    }
+}
+
+impl CallHandler for Services {
+    /// Makes a copy for a worker. Each call changes reference counts; per-worker copies avoid
+    /// contention.
+    fn clone_for_worker(&self) -> Self {
+        Self(Arc::new(Shared {
+            service: self.0.service.clone(),
+            routes: self.0.routes.clone(),
+        }))
+    }
+
+    fn of_client(&self, client: ClientNetwork) -> Self {
+        Self(Arc::new(Shared {
+            service: self.0.service.of_client(client),
+            routes: self.0.routes.clone(),
+        }))
+    }
+
+    fn takes_one_message(&self, path: &str) -> bool {
+        services::takes_one_message(path)
+    }
+
+    async fn call(self, request: Incoming) -> Outgoing {
+        let service = &self.0.service;
+        let request = match service.call(request).await {
+            Ok(answer) => return answer,
+            Err(request) => request,
+        };
+        match service.admit(&request.head).await {
+            Ok(_) => CallHandler::call(self.0.routes.clone(), request).await,
+            Err(refusal) => services::refused(refusal),
+        }
+    }
+}
+
+/// Builds the routes of the services that libraries implement: health and reflection.
+fn routes(ctx: Context) -> Routes {
+    let health = health::server(ctx.node);
+    let mut routes = Routes::builder();
+    routes.add_service(health);
+    add_reflection(&mut routes);
+    routes.routes().prepare()
+}
+
+/// Adds the reflection services `v1` and `v1alpha`, which describe the services of the dialect and
+/// health.
+fn add_reflection(routes: &mut tonic::service::RoutesBuilder) {
+    let builder = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    const WHOLE: &str = "the descriptors are committed and tested to be whole";
+    routes.add_service(builder().build_v1().expect(WHOLE));
+    routes.add_service(builder().build_v1alpha().expect(WHOLE));
+}

@@ -1,0 +1,246 @@
+//! Calls for operators.
+
+use witan_api::v3::etcdserverpb::{
+    AlarmMember, AlarmRequest, AlarmResponse, AlarmType, DowngradeInfo, DowngradeRequest,
+    DowngradeResponse, MoveLeaderRequest, MoveLeaderResponse, StatusRequest, StatusResponse,
+    alarm_request::AlarmAction, downgrade_request::DowngradeAction,
+};
+
+use witan_base::version;
+use witan_dialect::Context;
+use witan_replica::machine::{
+    alarm::{self, Alarm},
+    command::Downgrade,
+    member::MemberRegistry,
+    versions::{Release, release},
+};
+
+use super::{RpcResult, authorize, header};
+use crate::error::RpcError;
+
+/// Returns the status of this member, from its own state.
+pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> RpcResult<StatusResponse> {
+    let view = ctx.node.view().await?;
+    let kv = &view.machine.kv;
+    let raft = ctx.node.status();
+    let members = &view.machine.members;
+    let own = members.by_id.get(&ctx.node.identity().member_id);
+    let no_leader = (raft.leader == 0).then(|| RpcError::NoLeader.to_string());
+    let alarms = ctx.node.alarms(&view, None).map(alarm_text);
+    let errors = no_leader.into_iter().chain(alarms).collect();
+    Ok(StatusResponse {
+        header: header::at(&ctx.node, kv.revision()),
+        version: version::API.into(),
+        db_size: bytes(kv.size_bytes()),
+        leader: raft.leader,
+        raft_index: raft.committed,
+        raft_term: raft.term,
+        raft_applied_index: raft.applied,
+        errors,
+        db_size_in_use: bytes(kv.size_in_use_bytes()),
+        is_learner: own.is_some_and(|member| member.learner),
+        storage_version: version::STORAGE.into(),
+        // etcd reports an unlimited quota as the -1 of its flag
+        db_size_quota: ctx.settings.quota_bytes.map_or(-1, bytes),
+        downgrade_info: Some(DowngradeInfo {
+            enabled: !members.downgrade_target.is_empty(),
+            target_version: members.downgrade_target.clone(),
+        }),
+    })
+}
+
+/// Lists, raises or lowers alarms. An unknown action does nothing (etcd 3.6 crashes).
+pub(super) async fn alarm(ctx: &Context, request: AlarmRequest) -> RpcResult<AlarmResponse> {
+    let action = AlarmAction::try_from(request.action);
+    // listing requires less, which was checked before
+    if action != Ok(AlarmAction::Get) {
+        authorize::require_admin(ctx).await?;
+    }
+    let action = match action {
+        Ok(AlarmAction::Get) => return list(ctx, request.alarm).await,
+        Ok(AlarmAction::Activate) => alarm::AlarmAction::Activate,
+        Ok(AlarmAction::Deactivate) => alarm::AlarmAction::Deactivate,
+        Err(_) => {
+            return Ok(AlarmResponse {
+                header: header::at(&ctx.node, ctx.node.view().await?.machine.kv.revision()),
+                alarms: Vec::new(),
+            });
+        }
+    };
+    let command = alarm::AlarmCommand {
+        action: action as i32,
+        member: request.member_id,
+        kind: request.alarm,
+    };
+    let done = ctx.node.propose(command).await?;
+    Ok(AlarmResponse {
+        header: header::at(&ctx.node, done.revision),
+        alarms: done.output.into_iter().map(message).collect(),
+    })
+}
+
+/// Moves leadership to another voter; only the leader can.
+pub(super) async fn move_leader(
+    ctx: &Context,
+    request: MoveLeaderRequest,
+) -> RpcResult<MoveLeaderResponse> {
+    let own = ctx.node.identity().member_id;
+    if ctx.node.status().leader != own {
+        return Err(RpcError::NotLeader);
+    }
+    let view = ctx.node.view().await?;
+    let target = view.machine.members.by_id.get(&request.target_id);
+    if target.is_none_or(|member| member.learner) {
+        return Err(RpcError::BadLeaderTransferee);
+    }
+    // it may lead already
+    if request.target_id != own {
+        ctx.node
+            .transfer_leadership(Some(request.target_id))
+            .await?;
+    }
+    // etcd's answer has no header
+    Ok(MoveLeaderResponse { header: None })
+}
+
+/// Validates, begins or cancels a downgrade by one minor version. The leader then lowers the version of
+/// the cluster, and ends the downgrade when all members run its target.
+pub(super) async fn downgrade(
+    ctx: &Context,
+    request: DowngradeRequest,
+) -> RpcResult<DowngradeResponse> {
+    let version = match DowngradeAction::try_from(request.action) {
+        Ok(DowngradeAction::Validate) => {
+            let target = target(&request.version)?;
+            validate(&ctx.node.read().await?.machine.members, target)?
+        }
+        Ok(DowngradeAction::Enable) => {
+            let target = target(&request.version)?;
+            let version = validate(&ctx.node.read().await?.machine.members, target)?;
+            record(ctx, format!("{}.{}.0", target.0, target.1)).await?;
+            version
+        }
+        Ok(DowngradeAction::Cancel) => {
+            let view = ctx.node.read().await?;
+            let members = &view.machine.members;
+            // as in etcd, canceling without a downgrade succeeds
+            if !members.downgrade_target.is_empty() {
+                record(ctx, String::new()).await?;
+            }
+            cluster_version(members)?
+        }
+        Err(_) => return Err(RpcError::UnknownMethod),
+    };
+    let revision = ctx.node.view().await?.machine.kv.revision();
+    Ok(DowngradeResponse {
+        header: header::at(&ctx.node, revision),
+        version: format!("{}.{}", version.0, version.1),
+    })
+}
+
+/// Replicates the target version of a downgrade; an empty target ends the downgrade.
+async fn record(ctx: &Context, target: String) -> RpcResult<()> {
+    ctx.node.propose(Downgrade { target }).await?;
+    Ok(())
+}
+
+/// Returns the cluster's version if it may be downgraded to `target`: that is one minor version lower,
+/// and no downgrade is in progress.
+fn validate(members: &MemberRegistry, target: Release) -> RpcResult<Release> {
+    let now = cluster_version(members)?;
+    // the cluster's version may be lowered already
+    if release(&members.downgrade_target) == Some(target) {
+        return Err(RpcError::DowngradeInProgress);
+    }
+    if Some(target) != now.1.checked_sub(1).map(|minor| (now.0, minor)) {
+        Err(RpcError::InvalidDowngradeTarget)
+    } else if members.downgrade_target.is_empty() {
+        Ok(now)
+    } else {
+        Err(RpcError::DowngradeInProgress)
+    }
+}
+
+fn cluster_version(members: &MemberRegistry) -> RpcResult<Release> {
+    release(&members.cluster_version).ok_or(RpcError::ClusterVersionUnavailable)
+}
+
+/// Parses `MAJOR.MINOR` or a whole semantic version; the part after the minor version is ignored.
+fn target(version: &str) -> RpcResult<Release> {
+    release(version)
+        .or_else(|| release(&format!("{version}.0")))
+        .ok_or(RpcError::WrongDowngradeVersionFormat)
+}
+
+/// Lists all alarms, or those of one kind. The member that the request names is ignored, as in etcd.
+async fn list(ctx: &Context, kind: i32) -> RpcResult<AlarmResponse> {
+    let view = ctx.node.read().await?;
+    let kind = (kind != AlarmType::None as i32).then_some(kind);
+    Ok(AlarmResponse {
+        header: header::at(&ctx.node, view.machine.kv.revision()),
+        alarms: ctx.node.alarms(&view, kind).map(message).collect(),
+    })
+}
+
+fn message(Alarm { kind, member }: Alarm) -> AlarmMember {
+    AlarmMember { member_id: member, alarm: kind }
+}
+
+/// Formats an alarm as Go prints its message: fields of zero are left out, and a space follows each
+/// field.
+fn alarm_text(Alarm { kind, member }: Alarm) -> String {
+    let kind = match AlarmType::try_from(kind) {
+        Ok(known) => known.as_str_name().to_owned(),
+        Err(_) => kind.to_string(),
+    };
+    if member == 0 {
+        format!("alarm:{kind} ")
+    } else {
+        format!("memberID:{member} alarm:{kind} ")
+    }
+}
+
+fn bytes(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_to_go_down_to_are_read_as_etcd_does() {
+        for version in ["3.5", "3.5.0", "3.5.1", "3.5.0-rc1", "3.5.0+build.1"] {
+            assert_eq!(target(version), Ok((3, 5)), "{version}");
+        }
+        for version in ["", "3", "v3.5", "abc", "3.", "3.5.0.0", "3.-5", "+3.5"] {
+            assert_eq!(
+                target(version),
+                Err(RpcError::WrongDowngradeVersionFormat),
+                "{version}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_cluster_goes_down_one_minor_version_at_a_time() {
+        let mut members = MemberRegistry::default();
+        assert_eq!(
+            validate(&members, (3, 5)),
+            Err(RpcError::ClusterVersionUnavailable)
+        );
+        members.cluster_version = "3.6.0".into();
+        assert_eq!(validate(&members, (3, 5)), Ok((3, 6)));
+        for other in [(3, 4), (3, 6), (3, 7), (4, 5)] {
+            assert_eq!(
+                validate(&members, other),
+                Err(RpcError::InvalidDowngradeTarget)
+            );
+        }
+        members.downgrade_target = "3.5.0".into();
+        assert_eq!(
+            validate(&members, (3, 5)),
+            Err(RpcError::DowngradeInProgress)
+        );
+    }
+}

@@ -1,0 +1,202 @@
+//! The messages of gRPC calls: how requests are decoded and answers encoded. One message is read from one buffer and
+//! written to one of exact size; large ones are decoded and encoded on another thread.
+//!
+//! Messages are decompressed before they arrive here.
+
+use bytes::{BufMut as _, Bytes};
+use futures_util::Stream;
+use http::{Response, header::CONTENT_TYPE};
+use prost::Message;
+use tonic::{
+    Status, Streaming,
+    body::Body,
+    codec::{Codec as _, EncodeBody, SingleMessageCompressionOverride},
+    metadata::GRPC_CONTENT_TYPE,
+};
+use tonic_prost::ProstCodec;
+use witan_api::v3::{
+    etcdserverpb::{
+        DeleteRangeResponse, LeaseTimeToLiveResponse, RangeResponse, TxnResponse,
+        response_op::Response as OpResponse,
+    },
+    mvccpb::KeyValue,
+};
+use witan_dialect::Context;
+use witan_dialect::fair_semaphore::WithPermit;
+use witan_transport::{Outgoing, RequestBody, RequestMessages};
+
+use super::RpcResult;
+use crate::error::RpcError;
+
+/// Longer messages are decoded on another thread: they can hold an operation in every few bytes.
+const INLINE_REQUEST_BYTES_MAX: usize = 256 << 10;
+
+/// Answers with up to this many pairs are encoded on the worker, within 1 ms.
+const INLINE_PAIRS_MAX: usize = 16_384;
+
+/// Bytes of keys and values in such an answer.
+const INLINE_BYTES_MAX: usize = 4 << 20;
+
+/// Flag and length before each message.
+const PREFIX_BYTES: usize = 5;
+
+/// An answer of one message.
+pub(super) trait UnaryResponse: Message + Sized + 'static {
+    /// Whether the answer is encoded on another thread.
+    fn is_large(&self) -> bool {
+        self.encoded_len() > INLINE_BYTES_MAX
+    }
+}
+
+/// An answer of many pairs, whose length itself takes long to compute.
+trait Pairs {
+    /// Returns the number of pairs in the answer and the bytes of their keys and values.
+    fn weight(&self) -> (usize, usize);
+
+    fn are_many(&self) -> bool {
+        let (pairs, bytes) = self.weight();
+        pairs > INLINE_PAIRS_MAX || bytes > INLINE_BYTES_MAX
+    }
+}
+
+impl Pairs for [KeyValue] {
+    fn weight(&self) -> (usize, usize) {
+        if self.len() > INLINE_PAIRS_MAX {
+            return (self.len(), 0);
+        }
+        let bytes = self.iter().map(|kv| kv.key.len() + kv.value.len());
+        (self.len(), bytes.sum())
+    }
+}
+
+impl Pairs for TxnResponse {
+    fn weight(&self) -> (usize, usize) {
+        let weights = self.responses.iter().map(|op| match &op.response {
+            Some(OpResponse::ResponseRange(range)) => range.kvs.weight(),
+            Some(OpResponse::ResponsePut(put)) => {
+                (1, put.prev_kv.as_ref().map_or(0, |kv| kv.value.len()))
+            }
+            Some(OpResponse::ResponseDeleteRange(delete)) => {
+                let (pairs, bytes) = delete.prev_kvs.weight();
+                (1 + pairs, bytes)
+            }
+            // each level computes the length of all that is nested in it
+            Some(OpResponse::ResponseTxn(txn)) => {
+                let (pairs, bytes) = txn.weight();
+                (pairs.saturating_mul(2), bytes)
+            }
+            None => (0, 0),
+        });
+        weights.fold((0, 0), |sum: (usize, usize), each| {
+            (sum.0.saturating_add(each.0), sum.1 + each.1)
+        })
+    }
+}
+
+impl UnaryResponse for RangeResponse {
+    fn is_large(&self) -> bool {
+        self.kvs.are_many()
+    }
+}
+
+impl UnaryResponse for DeleteRangeResponse {
+    fn is_large(&self) -> bool {
+        self.prev_kvs.are_many()
+    }
+}
+
+impl UnaryResponse for LeaseTimeToLiveResponse {}
+
+impl UnaryResponse for TxnResponse {
+    fn is_large(&self) -> bool {
+        self.are_many()
+    }
+}
+
+/// Decodes the message of a request's body, runs `verb` on it and encodes its answer. The verb's permit is held until
+/// the answer is encoded.
+pub(super) async fn respond<Q, A>(
+    ctx: &Context,
+    body: &Bytes,
+    verb: impl AsyncFnOnce(Q) -> RpcResult<WithPermit<A>>,
+) -> Result<Vec<u8>, Status>
+where
+    Q: Message + Default + 'static,
+    A: UnaryResponse,
+{
+    let answered = verb(read(ctx, body).await?).await?;
+    if answered.answer.is_large() {
+        let encoded = ctx.blocking.run(move || framed(&answered.answer));
+        Ok(Box::pin(encoded).await.map_err(RpcError::from)?)
+    } else {
+        Ok(framed(&answered.answer))
+    }
+}
+
+/// Decodes the message of a call that has one, which is collected.
+async fn read<Q: Message + Default + 'static>(ctx: &Context, body: &Bytes) -> Result<Q, Status> {
+    let message = message(body)?;
+    let decoded = if message.len() > INLINE_REQUEST_BYTES_MAX {
+        let decoded = Box::pin(ctx.blocking.run(move || Q::decode(message))).await;
+        decoded.map_err(RpcError::from)?
+    } else {
+        Q::decode(message)
+    };
+    decoded.map_err(|e| Status::internal(e.to_string()))
+}
+
+/// Returns the messages of a call that has many.
+pub(super) fn read_stream<Q: Message + Default + 'static>(body: RequestBody) -> Streaming<Q> {
+    let decoder = ProstCodec::<Q, Q>::default().decoder();
+    // the transport enforces the limit on message size
+    Streaming::new_request(decoder, RequestMessages(body), None, Some(usize::MAX))
+}
+
+/// Returns the message of a call whose body is not collected, but has one message.
+pub(super) async fn read_first<Q: Message + Default + 'static>(
+    body: RequestBody,
+) -> Result<Q, Status> {
+    let first = read_stream(body).message().await?;
+    first.ok_or_else(|| Status::internal("Missing request message."))
+}
+
+/// Builds the response of a call that is answered with many messages.
+pub(super) fn stream<A: Message + Default + 'static>(
+    answers: impl Stream<Item = Result<A, Status>> + Send + 'static,
+) -> Outgoing {
+    let encoder = ProstCodec::<A, A>::default().encoder();
+    let encoding = SingleMessageCompressionOverride::default();
+    let body = EncodeBody::new_server(encoder, answers, None, encoding, None);
+    let mut response = Response::new(Body::new(body));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
+    Outgoing::Response(response)
+}
+
+/// Returns the message of a body without its prefix (a flag and the length); an error if the body ends
+/// before it.
+fn message(body: &Bytes) -> Result<Bytes, Status> {
+    match body.first_chunk::<PREFIX_BYTES>() {
+        Some(&[_compressed, a, b, c, d]) => {
+            let end = PREFIX_BYTES + u32::from_be_bytes([a, b, c, d]) as usize;
+            if body.len() < end {
+                return Err(Status::internal("Unexpected EOF decoding stream."));
+            }
+            Ok(body.slice(PREFIX_BYTES..end))
+        }
+        None => Err(Status::internal("Missing request message.")),
+    }
+}
+
+/// Encodes a message after its prefix (a flag and the length) into one buffer of exact size.
+fn framed(answer: &impl Message) -> Vec<u8> {
+    let length = answer.encoded_len();
+    let mut bytes = Vec::with_capacity(PREFIX_BYTES + length);
+    bytes.put_u8(0);
+    bytes.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+    answer
+        .encode(&mut bytes)
+        .expect("the buffer has the length that was asked for");
+    bytes
+}

@@ -1,0 +1,241 @@
+//! Serves gRPC calls from the table of calls (`witan_api::access`): each method hands its messages to a verb, which the
+//! gateway shares.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use prost::Message;
+use tonic::{Status, Streaming};
+use witan_api::v3::{etcdserverpb, v3electionpb, v3lockpb};
+use witan_auth::Credentials;
+use witan_base::client_network::ClientNetwork;
+use witan_dialect::Context;
+use witan_dialect::fair_semaphore::WithPermit;
+use witan_transport::{Head, Incoming, Outgoing, PeerCertificate, RequestBody};
+
+use super::{
+    RpcResult, auth, authorize, cluster,
+    concurrency::{election, lock},
+    kv, lease, maintenance, maintenance_jobs,
+    messages::{self, UnaryResponse},
+    range_stream, snapshot, watch,
+};
+use crate::error::RpcError;
+
+/// Metadata by which a client asks to be refused while no leader is known.
+const REQUIRE_LEADER: &str = "hasleader";
+
+/// Serves every service of the dialect.
+#[derive(Clone, Debug)]
+pub(super) struct RpcService {
+    ctx: Context,
+}
+
+impl RpcService {
+    pub(super) fn new(ctx: Context) -> Self {
+        Self { ctx }
+    }
+
+    /// Returns the service of a connection of this client.
+    pub(super) fn of_client(&self, client: ClientNetwork) -> Self {
+        Self { ctx: self.ctx.of_client(client) }
+    }
+
+    /// Returns the context of a call that may begin: this member serves it, a leader is known if the call requires
+    /// one, and the caller has the access that the table of calls names.
+    pub(super) async fn admit(&self, head: &Head) -> RpcResult<Cow<'_, Context>> {
+        authorize::refuse_learner(&self.ctx, head.path())?;
+        if wants_leader(head) && self.ctx.node.status().leader == 0 {
+            return Err(RpcError::NoLeader);
+        }
+        if !self.ctx.node.any_auth_enabled() {
+            return Ok(Cow::Borrowed(&self.ctx));
+        }
+        let ctx = self.with_credentials(head);
+        // a separate future, so that this one stays small
+        Box::pin(authorize::call(&ctx, head.path())).await?;
+        Ok(Cow::Owned(ctx))
+    }
+
+    /// Returns the context of a call with its credentials.
+    fn with_credentials(&self, head: &Head) -> Context {
+        let shown = head.parts().extensions.get::<PeerCertificate>();
+        let certificate = shown.filter(|_| self.ctx.settings.client_cert_auth);
+        let name = certificate.map(|shown| shown.common_name().to_owned());
+        let credentials = Credentials::of_call(head.headers(), name);
+        self.ctx.of(credentials, self.ctx.node.client())
+    }
+
+    /// Answers a call that has one message each way.
+    async fn unary<Q, A>(
+        &self,
+        head: &Head,
+        message: &Bytes,
+        verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<WithPermit<A>>,
+    ) -> Outgoing
+    where
+        Q: Message + Default + 'static,
+        A: UnaryResponse,
+    {
+        let answer = async {
+            let ctx = self.admit(head).await?;
+            messages::respond(&ctx, message, async |asked| verb(&ctx, asked).await).await
+        };
+        match answer.await {
+            Ok(message) => Outgoing::Message(message),
+            Err(refusal) => refused(refusal),
+        }
+    }
+
+    /// Answers a call of one message with a stream.
+    async fn server_stream<Q, A, S, E>(
+        &self,
+        head: &Head,
+        body: RequestBody,
+        verb: impl AsyncFnOnce(&Context, Q, bool) -> Result<S, E>,
+    ) -> Outgoing
+    where
+        Q: Message + Default + 'static,
+        A: Message + Default + 'static,
+        S: Stream<Item = Result<A, Status>> + Send + 'static,
+        Status: From<E>,
+    {
+        let answers = async {
+            let ctx = self.admit(head).await?;
+            let request = messages::read_first(body).await?;
+            Ok::<_, Status>(verb(&ctx, request, wants_leader(head)).await?)
+        };
+        match answers.await {
+            Ok(answers) => messages::stream(answers),
+            Err(refusal) => refused(refusal),
+        }
+    }
+
+    /// Answers a stream of messages with a stream.
+    async fn bidi_stream<Q, A, S>(
+        &self,
+        head: &Head,
+        body: RequestBody,
+        verb: impl FnOnce(&Context, Streaming<Q>, bool) -> S,
+    ) -> Outgoing
+    where
+        Q: Message + Default + 'static,
+        A: Message + Default + 'static,
+        S: Stream<Item = Result<A, Status>> + Send + 'static,
+    {
+        match self.admit(head).await {
+            Ok(ctx) => {
+                let requests = messages::read_stream(body);
+                messages::stream(verb(&ctx, requests, wants_leader(head)))
+            }
+            Err(refusal) => refused(refusal),
+        }
+    }
+}
+
+/// Whether the metadata of a call require a leader: without a known leader the call is refused.
+fn wants_leader(head: &Head) -> bool {
+    let value = head.headers().get(REQUIRE_LEADER);
+    value.is_some_and(|value| value == "true")
+}
+
+/// Returns the response to a call that does not begin.
+pub(super) fn refused(refusal: impl Into<Status>) -> Outgoing {
+    Outgoing::Response(refusal.into().into_http())
+}
+
+/// Whether the message of a group's calls is collected before they begin.
+macro_rules! takes_one_message {
+    (bidi_stream) => {
+        false
+    };
+    (server_stream) => {
+        false
+    };
+    ($group:ident) => {
+        true
+    };
+}
+
+/// Marks the answers of rows that have one message and not many pairs.
+macro_rules! answer_is_short {
+    (hot $response:path) => {
+        impl UnaryResponse for $response {}
+    };
+    (unary etcdserverpb::DeleteRangeResponse) => {};
+    (unary $response:path) => {
+        impl UnaryResponse for $response {}
+    };
+    (waiting $response:path) => {
+        impl UnaryResponse for $response {}
+    };
+    ($other:ident $response:path) => {};
+}
+
+/// Answers a call of a row.
+macro_rules! answer {
+    (bidi_stream $service:ident $head:ident $body:ident $request:path, $verb:path) => {{
+        let verb = |ctx: &Context, asked: Streaming<$request>, needs_leader| {
+            $verb(ctx, asked, needs_leader)
+        };
+        Box::pin($service.bidi_stream(&$head, $body, verb)).await
+    }};
+    (server_stream $service:ident $head:ident $body:ident $request:path, $verb:path) => {
+        Box::pin($service.server_stream(&$head, $body, $verb)).await
+    };
+    (large $service:ident $head:ident $body:ident $request:path, $verb:path) => {{
+        let verb = async |ctx: &Context, asked| $verb(ctx, ctx.node.client(), asked).await;
+        $service.unary(&$head, &whole($body), verb).await
+    }};
+    (hot $service:ident $head:ident $body:ident $request:path, $verb:path) => {{
+        let verb = async |ctx: &Context, asked| $verb(ctx, asked).await.map(WithPermit::without);
+        $service.unary(&$head, &whole($body), verb).await
+    }};
+    // a separate future, so that those of the most frequent calls stay small
+    ($unary:ident $service:ident $head:ident $body:ident $request:path, $verb:path) => {{
+        let verb = async |ctx: &Context, asked| $verb(ctx, asked).await.map(WithPermit::without);
+        Box::pin($service.unary(&$head, &whole($body), verb)).await
+    }};
+}
+
+macro_rules! serve {
+    ($($package:ident {$(
+        $group:ident {$(
+            $method:literal $module:ident::$verb:ident($request:ident) -> $response:ident, $access:ident, $paths:tt;
+        )+}
+    )+})+) => {
+        $($($(answer_is_short!($group $package::$response);)+)+)+
+
+        /// Whether a method of the table takes one message, which is collected before the call begins.
+        pub(super) fn takes_one_message(path: &str) -> bool {
+            match path {
+                $($($($method => takes_one_message!($group),)+)+)+
+                _ => false,
+            }
+        }
+
+        impl RpcService {
+            /// Answers a call; gives it back if its method is not in the table.
+            pub(super) async fn call(&self, request: Incoming) -> Result<Outgoing, Incoming> {
+                let Incoming { head, body } = request;
+                Ok(match head.path() {
+                    $($($($method => {
+                        answer!($group self head body $package::$request, $module::$verb)
+                    })+)+)+
+                    _ => return Err(Incoming { head, body }),
+                })
+            }
+        }
+    };
+}
+
+/// Returns the body of a call of one message, which is collected.
+fn whole(body: RequestBody) -> Bytes {
+    match body {
+        RequestBody::Whole(message) => message,
+        RequestBody::Stream(_) => Bytes::new(),
+    }
+}
+
+witan_api::calls!(serve);

@@ -1,0 +1,190 @@
+//! Snapshot: the state as a file in etcd's format, sent in chunks while writes continue.
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc;
+use tonic::Status;
+use witan_api::v3::etcdserverpb::{SnapshotRequest, SnapshotResponse};
+use witan_base::{
+    panics::{
+        self, PanicSource,
+        planted::{self, PlantedPanic},
+    },
+    version,
+};
+use witan_dialect::Context;
+use witan_node::Node;
+use witan_replica::machine::view::View;
+use witan_snapshot::SnapshotFile;
+
+use super::RpcResult;
+use crate::error::RpcError;
+
+/// Bytes of a chunk, as etcd sends them.
+const CHUNK_BYTES: usize = 32 << 10;
+
+/// Chunks that wait for a slow client; the file is made only as fast as the client takes them.
+const CHUNKS_WAITING_MAX: usize = 8;
+
+type Chunk = Result<SnapshotResponse, Status>;
+
+/// Streams the state as a file in etcd's format, followed by its digest; another thread makes it as fast as the client
+/// reads. `TooManyRequests` if no permit for snapshots is free.
+pub(crate) async fn snapshot(
+    ctx: &Context,
+    _request: SnapshotRequest,
+    _needs_leader: bool,
+) -> RpcResult<impl Stream<Item = Chunk> + Send + use<>> {
+    // refuse instead of waiting: a waiting client would hold a connection for nothing
+    let permit = ctx
+        .job_limits
+        .snapshot(ctx.node.client())
+        .ok_or(RpcError::TooManyRequests)?;
+    let view = ctx.node.view().await?;
+    let (send, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
+    let (took, metrics) = (ctx.v3_metrics.snapshot.clone(), ctx.panics.clone());
+    let plan = PlantedPanic::current();
+    let job = move || {
+        let _permit = permit;
+        let begun = Instant::now();
+        let written = panics::catch(PanicSource::Job, || plan.during(|| write(&view, &send)));
+        let written = written.unwrap_or_else(|_| {
+            metrics.panicked(PanicSource::Job);
+            Err(io::Error::other("internal error"))
+        });
+        let told = match written {
+            Ok(bytes) => return done(bytes, begun.elapsed(), &took),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                tracing::warn!("a client disconnected during its snapshot");
+                return;
+            }
+            Err(error) => Status::internal(error.to_string()),
+        };
+        tracing::error!(error = told.message(), "failed to create a snapshot");
+        // it may have disconnected already
+        let _ = send.blocking_send(Err(told));
+    };
+    // the task ends with the file, or with the client
+    drop(panics::spawn(job));
+    let sending = SnapshotStream { chunks, node: ctx.node.clone(), digest_sent: false };
+    Ok(stream::unfold(Some(sending), |sending| async move {
+        let mut sending = sending?;
+        match sending.next().await? {
+            Ok(chunk) => Some((Ok(chunk), Some(sending))),
+            Err(status) => Some((Err(status), None)),
+        }
+    }))
+}
+
+/// Records the duration of a snapshot that was sent, and logs its size.
+fn done(bytes: u64, took: Duration, metric: &prometheus::Histogram) {
+    metric.observe(took.as_secs_f64());
+    tracing::info!(bytes, ?took, "sent a snapshot");
+}
+
+/// The response stream of a snapshot.
+struct SnapshotStream {
+    chunks: mpsc::Receiver<Chunk>,
+    node: Node,
+    /// Whether the digest, the last part of a snapshot, was sent.
+    digest_sent: bool,
+}
+
+impl SnapshotStream {
+    /// Waits for the next chunk; `None` after the digest. An error if the file is incomplete or the
+    /// process stops.
+    async fn next(&mut self) -> Option<Chunk> {
+        tokio::select! {
+            chunk = self.chunks.recv() => match chunk {
+                Some(chunk) => {
+                    self.digest_sent = matches!(&chunk, Ok(chunk) if is_digest(chunk));
+                    Some(chunk)
+                }
+                None if self.digest_sent => None,
+                None => Some(Err(Status::internal("the snapshot was not made to its end"))),
+            },
+            () = self.node.stopping() => Some(Err(RpcError::Stopped.into())),
+        }
+    }
+}
+
+/// Whether a chunk is the digest after the file: nothing remains, and it is as long as a SHA-256.
+fn is_digest(chunk: &SnapshotResponse) -> bool {
+    chunk.remaining_bytes == 0 && chunk.blob.len() == Sha256::output_size()
+}
+
+/// Sends the file and its digest; returns the size of the file.
+fn write(view: &Arc<View>, send: &mpsc::Sender<Chunk>) -> io::Result<u64> {
+    planted::here("snapshot");
+    let file = SnapshotFile::of(view)?;
+    let bytes = file.bytes();
+    tracing::info!(bytes, "sending a snapshot");
+    let mut cutter = ChunkWriter {
+        send,
+        left: bytes,
+        chunk: Vec::with_capacity(CHUNK_BYTES),
+        digest: Sha256::new(),
+    };
+    file.write(&mut |part| cutter.take(part))?;
+    cutter.flush()?;
+    let digest = cutter.digest.clone().finalize();
+    cutter.post(Bytes::copy_from_slice(&digest))?;
+    Ok(bytes)
+}
+
+/// Cuts the file into chunks.
+struct ChunkWriter<'a> {
+    send: &'a mpsc::Sender<Chunk>,
+    /// Bytes of the file that were not sent.
+    left: u64,
+    chunk: Vec<u8>,
+    digest: Sha256,
+}
+
+impl ChunkWriter<'_> {
+    /// Adds a part of the file to the digest and sends it in chunks of `CHUNK_BYTES`; the rest waits
+    /// for more or for `flush`.
+    fn take(&mut self, mut part: &[u8]) -> io::Result<()> {
+        self.digest.update(part);
+        while !part.is_empty() {
+            let left = CHUNK_BYTES - self.chunk.len();
+            let (now, later) = part.split_at(left.min(part.len()));
+            self.chunk.extend_from_slice(now);
+            part = later;
+            if self.chunk.len() == CHUNK_BYTES {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the bytes that wait as one chunk, if there are any.
+    fn flush(&mut self) -> io::Result<()> {
+        if self.chunk.is_empty() {
+            return Ok(());
+        }
+        let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK_BYTES));
+        self.left -= chunk.len() as u64;
+        self.post(chunk.into())
+    }
+
+    /// Sends a chunk, waiting for capacity in the channel; `BrokenPipe` if the client has disconnected.
+    fn post(&self, blob: Bytes) -> io::Result<()> {
+        let chunk = SnapshotResponse {
+            remaining_bytes: self.left,
+            blob,
+            version: version::STORAGE.into(),
+            ..SnapshotResponse::default()
+        };
+        self.send
+            .blocking_send(Ok(chunk))
+            .map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}

@@ -1,0 +1,42 @@
+//! Watch: streams of changes, for gRPC and for JSON alike.
+//!
+//! A [`Session`] is one stream with all its watchers. When polled for its next response it takes a request, reads a
+//! batch of history, or sleeps. So a client that does not read stops only its own session, which holds one batch.
+//!
+//! Reading order: `limits` → `watcher_group` → `watchers` (the watchers and their ranges) → `history_reader` (history
+//! to events) → `unsynced` (their order) → `delivery` (events to answers) → `progress`, `leader_monitor`, `permission`
+//! → `session` (the loop over all of it).
+
+mod delivery;
+mod history_reader;
+pub(super) mod leader_monitor;
+mod limits;
+mod permission;
+mod progress;
+mod session;
+mod unsynced;
+mod watcher_group;
+mod watchers;
+
+use futures_util::{Stream, stream};
+use tonic::Status;
+use witan_api::v3::etcdserverpb as pb;
+use witan_dialect::Context;
+
+use self::session::Session;
+
+/// Opens a watch session and returns the stream of its responses to `requests`.
+pub(super) fn watch<R>(
+    ctx: &Context,
+    requests: R,
+    needs_leader: bool,
+) -> impl Stream<Item = Result<pb::WatchResponse, Status>> + use<R>
+where
+    R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin,
+{
+    let session = Box::new(Session::new(ctx, requests, needs_leader));
+    stream::unfold(session, |mut session| async move {
+        let answer = session.next().await?;
+        Some((answer, session))
+    })
+}

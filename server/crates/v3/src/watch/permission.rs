@@ -1,0 +1,127 @@
+//! Permissions of watchers: checked when a watcher is created, and for all watchers of a stream
+//! whenever users or roles have changed. etcd checks at creation alone; here a watcher without
+//! permission is canceled before it gets another event.
+
+use tonic::Status;
+use witan_api::v3::etcdserverpb::WatchCreateRequest;
+use witan_dialect::Context;
+use witan_node::AuthState;
+use witan_replica::{
+    machine::auth::Caller,
+    watch::range::{RangeEnd, WatchRange},
+};
+
+use super::watchers::StreamWatchers;
+use crate::error::RpcError;
+use crate::{RpcResult, authorize, error_map::Refusal as _};
+
+/// Ranges that are checked at once when users or roles change, before the task yields.
+const CHECKED_AT_ONCE: usize = 1024;
+
+/// Auth state of the last check of a stream.
+#[derive(Debug, Default)]
+pub(super) struct PermissionState {
+    seen: AuthState,
+    /// The stream's user, once it has created a watcher with authentication on. The token may
+    /// expire before the stream ends.
+    user: Option<String>,
+}
+
+impl PermissionState {
+    pub(super) fn new(ctx: &Context) -> Self {
+        Self { seen: ctx.node.auth(), user: None }
+    }
+
+    /// Returns why a watcher may not be created, or `None` and remembers the stream's user. An error if
+    /// there is no view.
+    pub(super) async fn refusal(
+        &mut self,
+        ctx: &Context,
+        request: &WatchCreateRequest,
+    ) -> Result<Option<RpcError>, Status> {
+        // a revision error is reported first
+        if !ctx.node.auth_enabled() || request.start_revision < 0 {
+            return Ok(None);
+        }
+        let view = ctx.node.view().await.map_err(RpcError::from)?;
+        // an empty key means the smallest one
+        let key = if request.key.is_empty() {
+            b"\0"
+        } else {
+            &request.key[..]
+        };
+        let judge = || -> RpcResult<Option<Caller>> {
+            let caller = authorize::caller(ctx)?;
+            let check = view.machine.check(caller.as_ref());
+            let permitted = check.read(key, &request.range_end);
+            permitted.map_err(|error| error.in_v3())?;
+            Ok(caller)
+        };
+        Ok(match judge() {
+            Ok(caller) => {
+                self.user = caller.map(|caller| caller.user);
+                None
+            }
+            Err(refusal) => Some(refusal),
+        })
+    }
+
+    /// Returns the watchers that lost the permission to read their range, grouped by the reason; none unless users or
+    /// roles have changed since the last call.
+    pub(super) async fn denied(
+        &mut self,
+        ctx: &Context,
+        watchers: &StreamWatchers,
+    ) -> Result<Vec<(RpcError, Vec<i64>)>, Status> {
+        let now = ctx.node.auth();
+        if now == self.seen {
+            return Ok(Vec::new());
+        }
+        self.seen = now;
+        if !now.enabled || watchers.len() == 0 {
+            return Ok(Vec::new());
+        }
+        let view = ctx.node.view().await.map_err(RpcError::from)?;
+        let auth = &view.machine.auth;
+        let caller = match &self.user {
+            Some(user) => Some(Caller { user: user.clone(), revision: auth.revision() }),
+            None => authorize::caller(ctx).ok().flatten(),
+        };
+        let check = view.machine.check(caller.as_ref());
+        let mut denied: Vec<(RpcError, Vec<i64>)> = Vec::new();
+        for (at, group) in watchers.groups().enumerate() {
+            if (at + 1) % CHECKED_AT_ONCE == 0 {
+                tokio::task::yield_now().await;
+            }
+            let span = &group.span;
+            let Err(refusal) = check.read(&span.key, range_end(span)) else {
+                continue;
+            };
+            let refusal = refusal.in_v3();
+            match denied.iter_mut().find(|(reason, _)| *reason == refusal) {
+                Some((_, ids)) => group.add_to(ids),
+                None => {
+                    let mut ids = Vec::new();
+                    group.add_to(&mut ids);
+                    denied.push((refusal, ids));
+                }
+            }
+        }
+        Ok(denied)
+    }
+}
+
+/// Returns the end of a range in the form of requests: empty for one key, a zero byte for no end.
+fn range_end(span: &WatchRange) -> &[u8] {
+    match &span.end {
+        RangeEnd::One => b"",
+        RangeEnd::At(end) => end,
+        RangeEnd::Never => b"\0",
+    }
+}
+
+/// Formats an error as Go prints a status, which is what etcd gives as the reason.
+pub(super) fn status_text(error: RpcError) -> String {
+    // the codes have the same names in Go
+    format!("rpc error: code = {:?} desc = {error}", error.code())
+}

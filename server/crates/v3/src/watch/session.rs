@@ -1,0 +1,547 @@
+//! One watch stream: requests in, responses out, processed in sequence.
+
+use std::{collections::BTreeMap, pin::Pin};
+
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
+use tonic::Status;
+use witan_api::v3::etcdserverpb::{
+    WatchCreateRequest, WatchRequest, WatchResponse, watch_request::RequestUnion,
+};
+use witan_base::panics::planted;
+use witan_dialect::Context;
+use witan_node::{Node, StreamChanges, WatchStream};
+use witan_replica::watch::keys::{PendingChanges, WatcherGroupId};
+
+use super::{
+    delivery::{Recipients, ResponseQueue, ResponseTemplate},
+    history_reader::{Compacted, EventBatch, HistoryStates, ResumePoint},
+    leader_monitor::LeaderMonitor,
+    limits::FRAGMENT_ALLOWANCE_BYTES,
+    permission::{PermissionState, status_text},
+    progress::{NO_WATCHER, ProgressNotifier},
+    unsynced::UnsyncedWatchers,
+    watchers::{CreatedWatcher, StreamWatchers},
+};
+use crate::error::RpcError;
+
+/// Watchers that are canceled at once when users or roles change, before the task yields.
+const CANCELED_AT_ONCE: usize = 256;
+
+/// Steps without a response (many requests may arrive at once) before the task yields.
+const STEPS_IN_A_ROW_MAX: usize = 64;
+
+/// See the module's description.
+pub(crate) struct Session<R> {
+    ctx: Context,
+    /// `None` after the client has closed its side.
+    requests: Option<R>,
+    reader: WatchStream,
+    watchers: StreamWatchers,
+    out: ResponseQueue,
+    permission_state: PermissionState,
+    /// Changes that were taken from `reader` and whose events were not read yet, by group.
+    unread: BTreeMap<WatcherGroupId, UnreadChanges>,
+    unsynced: UnsyncedWatchers,
+    /// All changes up to this revision were taken.
+    notified_revision: i64,
+    progress: ProgressNotifier,
+    template: ResponseTemplate,
+    stopping: Pin<Box<dyn Future<Output = ()> + Send>>,
+    leader: Option<LeaderMonitor>,
+    pending: i64,
+}
+
+/// Changes of a watcher group that the stream has not read.
+enum UnreadChanges {
+    Locations(PendingChanges),
+    FromRevision(ResumePoint),
+}
+
+/// Why a session wakes.
+enum SessionEvent<T> {
+    Request(Option<T>),
+    Changed,
+    ProgressDue,
+    LeaderDue,
+    Stopping,
+}
+
+impl<R> Session<R> {
+    /// Creates a session without watchers. With `needs_leader` it ends with an error when the member
+    /// has had no leader for too long.
+    pub(crate) fn new(ctx: &Context, requests: R, needs_leader: bool) -> Self {
+        ctx.v3_metrics.watch_streams.inc();
+        let identity = ctx.node.identity();
+        let node = ctx.node.clone();
+        Self {
+            requests: Some(requests),
+            reader: ctx.node.watch_stream(),
+            watchers: StreamWatchers::default(),
+            out: ResponseQueue::default(),
+            permission_state: PermissionState::new(ctx),
+            unread: BTreeMap::new(),
+            unsynced: UnsyncedWatchers::default(),
+            notified_revision: 0,
+            progress: ProgressNotifier::default(),
+            template: ResponseTemplate {
+                cluster_id: identity.cluster_id,
+                member_id: identity.member_id,
+                fragment_bytes: ctx.settings.max_request_bytes + FRAGMENT_ALLOWANCE_BYTES,
+            },
+            stopping: Box::pin(async move { node.stopping().await }),
+            leader: needs_leader.then(LeaderMonitor::new),
+            ctx: ctx.clone(),
+            pending: 0,
+        }
+    }
+
+    fn header(&self, revision: i64) -> Option<witan_api::v3::etcdserverpb::ResponseHeader> {
+        Some(self.template.header(revision, self.ctx.node.status().term))
+    }
+
+    /// Creates a watcher, or answers with the reason of a refusal. An error ends the stream.
+    async fn create(&mut self, request: &WatchCreateRequest) -> Result<(), Status> {
+        planted::here("watch.create");
+        let refusal = self.permission_state.refusal(&self.ctx, request).await?;
+        if let Some(refusal) = refusal {
+            let answer = self.refused(status_text(refusal));
+            self.out.push_response(answer);
+            return Ok(());
+        }
+        let answer = match self.watchers.create(&self.reader, request) {
+            Ok(CreatedWatcher { id, published, unsynced }) => {
+                self.ctx.v3_metrics.watchers.inc();
+                if unsynced {
+                    self.ctx.v3_metrics.slow_watchers.inc();
+                    let from = ResumePoint { revision: request.start_revision, location: None };
+                    self.unsynced.add(id, from, published);
+                }
+                WatchResponse {
+                    header: self.header(published),
+                    watch_id: id,
+                    created: true,
+                    ..WatchResponse::default()
+                }
+            }
+            Err(refusal) => self.refused(refusal.to_string()),
+        };
+        self.out.push_response(answer);
+        Ok(())
+    }
+
+    /// Builds the response to a create request that is refused.
+    fn refused(&self, cancel_reason: String) -> WatchResponse {
+        WatchResponse {
+            header: self.header(self.reader.published()),
+            watch_id: NO_WATCHER,
+            created: true,
+            canceled: true,
+            cancel_reason,
+            ..WatchResponse::default()
+        }
+    }
+
+    /// Cancels a watcher and queues the response; as in etcd an unknown id is ignored.
+    fn cancel(&mut self, id: i64) {
+        if self.end(id) {
+            let answer = WatchResponse { watch_id: id, ..self.canceled() };
+            self.out.push_response(answer);
+        }
+    }
+
+    /// Builds the response to the end of a watcher, without its id.
+    fn canceled(&self) -> WatchResponse {
+        WatchResponse {
+            header: self.header(self.reader.published()),
+            canceled: true,
+            ..WatchResponse::default()
+        }
+    }
+
+    /// Removes a watcher. Returns whether there was one.
+    fn end(&mut self, id: i64) -> bool {
+        let Some((watcher, group_id)) = self.watchers.cancel(&self.reader, id) else {
+            return false;
+        };
+        self.ctx.v3_metrics.watchers.dec();
+        if watcher.flags.unsynced {
+            self.ctx.v3_metrics.slow_watchers.dec();
+            self.unsynced.remove(id);
+        }
+        // the group's id may be reused
+        if let Some(group_id) = group_id {
+            self.unread.remove(&group_id);
+        }
+        true
+    }
+
+    /// Cancels the watchers that lost the permission to read their range, after a change of users or roles.
+    async fn recheck_permissions(&mut self) -> Result<(), Status> {
+        let denied = self
+            .permission_state
+            .denied(&self.ctx, &self.watchers)
+            .await?;
+        for (refusal, ids) in denied {
+            for (at, id) in ids.iter().enumerate() {
+                if (at + 1) % CANCELED_AT_ONCE == 0 {
+                    tokio::task::yield_now().await;
+                }
+                self.end(*id);
+            }
+            self.out.forget_removed(&self.watchers);
+            let answer = WatchResponse { cancel_reason: status_text(refusal), ..self.canceled() };
+            let recipients = Recipients::Watchers(ids.into_iter());
+            self.out.push_repeated(answer, recipients);
+        }
+        Ok(())
+    }
+
+    /// Handles a request to create or cancel a watcher or for a progress notification; an empty request
+    /// is ignored.
+    async fn serve(&mut self, request: WatchRequest) -> Result<(), Status> {
+        match request.request_union {
+            Some(RequestUnion::CreateRequest(request)) => self.create(&request).await?,
+            Some(RequestUnion::CancelRequest(request)) => self.cancel(request.watch_id),
+            Some(RequestUnion::ProgressRequest(_)) => {
+                self.progress.ask(&self.watchers, self.reader.published());
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Queues progress notifications, if they are due and everything was read.
+    fn send_progress(&mut self) {
+        let caught_up = self.unsynced.is_empty();
+        let (watchers, asked) =
+            self.progress
+                .recipients(&mut self.watchers, self.notified_revision, caught_up);
+        let answer = WatchResponse {
+            header: self.header(self.notified_revision),
+            ..WatchResponse::default()
+        };
+        if !watchers.is_empty() {
+            let recipients = Recipients::Watchers(watchers.into_iter());
+            self.out.push_repeated(answer.clone(), recipients);
+        }
+        if asked > 0 {
+            self.out.push_repeated(answer, Recipients::Stream(asked));
+        }
+    }
+
+    /// Marks watchers whose changes were compacted and queues their cancellation; as in etcd they keep
+    /// their ids.
+    fn cancel_compacted(&mut self, ids: Vec<i64>, Compacted(compacted): Compacted) {
+        for id in &ids {
+            if self.watchers.get(*id).is_some_and(|w| w.flags.unsynced) {
+                self.ctx.v3_metrics.slow_watchers.dec();
+            }
+            self.watchers.mark_compacted(*id);
+        }
+        let answer = WatchResponse {
+            header: self.header(0),
+            canceled: true,
+            compact_revision: compacted,
+            ..WatchResponse::default()
+        };
+        let recipients = Recipients::Watchers(ids.into_iter());
+        self.out.push_repeated(answer, recipients);
+    }
+
+    /// Reads changes into `out`, for one group or a few synced ones, or else one batch for an
+    /// unsynced watcher. Takes new changes first if all earlier ones were read. Returns `false` if
+    /// there was nothing to read.
+    async fn read(&mut self) -> Result<bool, Status> {
+        if self.unread.is_empty() {
+            let StreamChanges { notified_revision, published, touched } = self
+                .reader
+                .take(self.progress.wanted().max(self.unsynced.wanted()));
+            self.notified_revision = notified_revision;
+            self.unsynced.limit(published);
+            let unread = touched.into_iter().map(|(id, touched)| {
+                let unread = if touched.rest {
+                    UnreadChanges::FromRevision(ResumePoint {
+                        revision: touched.revision,
+                        location: Some(touched.first),
+                    })
+                } else {
+                    UnreadChanges::Locations(touched)
+                };
+                (id, unread)
+            });
+            self.unread.extend(unread);
+        }
+        if self.unread.is_empty() && !self.unsynced.is_ready(self.notified_revision) {
+            return Ok(false);
+        }
+        let states = states(&self.reader, &self.ctx.node, self.notified_revision).await?;
+        let mut read_any = false;
+        while self.out.pending() == 0 {
+            let Some((group_id, unread)) = self.unread.pop_last() else {
+                break;
+            };
+            read_any = true;
+            self.read_synced(&states, group_id, unread);
+            if !self.unread.is_empty() && !self.out.is_empty() {
+                break;
+            }
+        }
+        if !read_any {
+            self.read_unsynced(&states);
+        }
+        drop(states);
+        if self.out.is_empty() {
+            // yield after reading a good part of the history without an event
+            tokio::task::yield_now().await;
+        }
+        Ok(true)
+    }
+
+    /// Reads the events of a group's unread changes. If they do not fit into one batch, the rest
+    /// goes back to `unread`. If they were compacted, the group's synced watchers are canceled.
+    fn read_synced(
+        &mut self,
+        states: &HistoryStates,
+        group_id: WatcherGroupId,
+        unread: UnreadChanges,
+    ) {
+        let Some(group) = self.watchers.group(group_id) else {
+            return;
+        };
+        let prev_kv = group.prev_kv > 0;
+        let read = match unread {
+            UnreadChanges::Locations(touched) => states.at_locations(&touched, prev_kv),
+            UnreadChanges::FromRevision(from) => {
+                let mut from = Some(from);
+                let batch = states.changes_since(
+                    &group.span,
+                    &mut from,
+                    self.notified_revision,
+                    prev_kv,
+                    true,
+                );
+                if let (Ok(_), Some(from)) = (&batch, from) {
+                    self.unread
+                        .insert(group_id, UnreadChanges::FromRevision(from));
+                }
+                batch.map(|batch| vec![batch])
+            }
+        };
+        match read {
+            Ok(batches) => self.out.push_synced(group_id, batches),
+            Err(lost) => {
+                let ids = self.synced_watchers(group_id);
+                self.cancel_compacted(ids, lost);
+            }
+        }
+    }
+
+    /// Returns the ids of a group's synced watchers that must get the changes up to
+    /// `notified_revision`.
+    fn synced_watchers(&self, group_id: WatcherGroupId) -> Vec<i64> {
+        let Some(group) = self.watchers.group(group_id) else {
+            return Vec::new();
+        };
+        std::iter::successors(group.after(None), |id| group.after(Some(*id)))
+            .filter(|id| {
+                let watcher = self.watchers.get(*id);
+                watcher.is_some_and(|w| {
+                    !w.flags.unsynced && !w.flags.compacted && w.next <= self.notified_revision
+                })
+            })
+            .collect()
+    }
+
+    /// Reads one batch of events for the next unsynced watcher in turn. A watcher that has read
+    /// everything becomes synced; one whose changes were compacted is canceled.
+    fn read_unsynced(&mut self, states: &HistoryStates) {
+        let Some((id, from)) = self.unsynced.take_next(self.notified_revision) else {
+            return;
+        };
+        let Some(watcher) = self.watchers.get(id).copied() else {
+            return;
+        };
+        let Some(group) = self.watchers.group(watcher.group_id) else {
+            return;
+        };
+        let mut from = Some(from);
+        let prev_kv = watcher.flags.prev_kv;
+        let batch: Result<EventBatch, Compacted> = states.changes_since(
+            &group.span,
+            &mut from,
+            self.notified_revision,
+            prev_kv,
+            false,
+        );
+        match batch {
+            Ok(batch) => self.out.push_unsynced(id, batch, self.notified_revision),
+            Err(lost) => return self.cancel_compacted(vec![id], lost),
+        }
+        match (from, self.watchers.get_mut(id)) {
+            (Some(from), _) => self.unsynced.put_back(id, from),
+            (None, Some(watcher)) => {
+                watcher.flags.unsynced = false;
+                self.ctx.v3_metrics.slow_watchers.dec();
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// Updates the metric of events that were read and not sent.
+    fn count_pending(&mut self) {
+        let pending = i64::try_from(self.out.pending()).unwrap_or(i64::MAX);
+        if pending != self.pending {
+            self.ctx
+                .v3_metrics
+                .pending_events
+                .add(pending - self.pending);
+            self.pending = pending;
+        }
+    }
+}
+
+impl<R> Session<R>
+where
+    R: Stream<Item = Result<WatchRequest, Status>> + Unpin,
+{
+    /// Waits for the next response. Never `None`: the stream ends with an error.
+    pub(crate) async fn next(&mut self) -> Option<Result<WatchResponse, Status>> {
+        let mut steps = 0;
+        loop {
+            steps += 1;
+            if steps % STEPS_IN_A_ROW_MAX == 0 {
+                tokio::task::yield_now().await;
+            }
+            if let Err(status) = self.recheck_permissions().await {
+                return Some(Err(status));
+            }
+            let term = self.ctx.node.status().term;
+            let answer = self.out.next(&mut self.watchers, &self.template, term);
+            self.count_pending();
+            if let Some(answer) = answer {
+                if !answer.events.is_empty() {
+                    planted::here("watch.event");
+                }
+                self.ctx
+                    .v3_metrics
+                    .events
+                    .inc_by(answer.events.len() as u64);
+                return Some(Ok(answer));
+            }
+            if let Err(status) = self.step().await {
+                return Some(Err(status));
+            }
+        }
+    }
+
+    /// Serves a request, or reads changes, or queues progress notifications, whichever is possible
+    /// first; else waits for the next event and handles it.
+    async fn step(&mut self) -> Result<(), Status> {
+        let request = self
+            .requests
+            .as_mut()
+            .and_then(|requests| requests.next().now_or_never());
+        if let Some(request) = request {
+            return self.on_request(request).await;
+        }
+        if self.read().await? {
+            return Ok(());
+        }
+        self.send_progress();
+        if !self.out.is_empty() {
+            return Ok(());
+        }
+        let interval = self.ctx.settings.watch_progress_interval;
+        let wanted = self.watchers.wants_notifying();
+        self.progress.keep_timer(wanted, interval);
+        match self.next_event().await {
+            SessionEvent::Request(request) => return self.on_request(request).await,
+            SessionEvent::Changed => {}
+            SessionEvent::ProgressDue => self.progress.mark_due(self.reader.published()),
+            SessionEvent::LeaderDue => self.check_leader()?,
+            SessionEvent::Stopping => return Err(RpcError::Stopped.into()),
+        }
+        Ok(())
+    }
+
+    /// Handles an item of the request stream. An error ends the session; after the end (`None`) the
+    /// client still gets events.
+    async fn on_request(&mut self, request: Option<R::Item>) -> Result<(), Status> {
+        match request {
+            Some(Ok(request)) => self.serve(request).await?,
+            Some(Err(status)) => return Err(status),
+            // the client has closed its side and still gets events
+            None => self.requests = None,
+        }
+        Ok(())
+    }
+
+    /// Records whether there is a leader; `NoLeader` after too many checks in a row without one.
+    fn check_leader(&mut self) -> Result<(), Status> {
+        let has_leader = self.ctx.node.status().leader != 0;
+        let goes_on = self
+            .leader
+            .as_mut()
+            .is_none_or(|look| look.observe(has_leader));
+        if goes_on {
+            Ok(())
+        } else {
+            Err(RpcError::NoLeader.into())
+        }
+    }
+
+    /// Waits for a request, new changes, a due timer or the stop of the process, whichever comes first.
+    async fn next_event(&mut self) -> SessionEvent<R::Item> {
+        let request = async {
+            match &mut self.requests {
+                Some(requests) => requests.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            request = request => SessionEvent::Request(request),
+            () = self.reader.woken() => SessionEvent::Changed,
+            () = self.progress.due() => SessionEvent::ProgressDue,
+            () = due(self.leader.as_mut()) => SessionEvent::LeaderDue,
+            () = &mut self.stopping => SessionEvent::Stopping,
+        }
+    }
+}
+
+/// Returns a state that contains everything up to a notified revision, and the states from before the
+/// last compactions.
+async fn states(
+    reader: &WatchStream,
+    node: &Node,
+    notified_revision: i64,
+) -> Result<HistoryStates, Status> {
+    let (current, older) = reader.states(notified_revision);
+    let current = match current {
+        Some(current) => current,
+        None => {
+            let view = node.view().await.map_err(RpcError::from)?;
+            view.machine.kv.clone().into()
+        }
+    };
+    Ok(HistoryStates { current, older })
+}
+
+/// Resolves when the leader must be checked; never if the stream requires none.
+async fn due(look: Option<&mut LeaderMonitor>) {
+    match look {
+        Some(look) => look.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl<R> Drop for Session<R> {
+    fn drop(&mut self) {
+        let metrics = &self.ctx.v3_metrics;
+        metrics.watch_streams.dec();
+        metrics.pending_events.sub(self.pending);
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        metrics.watchers.sub(count(self.watchers.len()));
+        metrics.slow_watchers.sub(count(self.unsynced.len()));
+        self.watchers.clear(&self.reader);
+    }
+}
