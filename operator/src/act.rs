@@ -125,7 +125,8 @@ pub struct Actor<'a, M> {
 impl<M: Members> Actor<'_, M> {
     /// Does a step. Facts that later passes need go into `status`, which the caller writes.
     ///
-    /// # Errors If the step failed, or its result is unknown, the next pass observes again and does the rest.
+    /// # Errors
+    /// The step failed, or its result is unknown: the next pass observes again and does the rest.
     pub async fn act(&self, step: &Step, status: &mut EtcdClusterStatus) -> Result<(), ActError> {
         match step {
             Step::Done | Step::Wait { .. } => Ok(()),
