@@ -118,10 +118,13 @@ fn write(out: &mut String, text: std::fmt::Arguments<'_>) {
 mod tests {
     use super::*;
 
-    /// After a change of the table: `UPDATE=1 cargo test -p witan flags_page`.
+    /// After a change of the table: `UPDATE=1 cargo test -p witan-config flags_page`.
     #[test]
     fn the_flags_page_is_fresh() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/flags.md");
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../../docs/reference/flags.md"
+        );
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(path, markdown()).unwrap();
         }

@@ -171,7 +171,7 @@ const WAIT_BYTES: u64 = 1024;
 #[test]
 fn a_hundred_thousand_waits() {
     if !std::env::args().any(|argument| argument == "--exact") {
-        let test = "node::tests::a_hundred_thousand_waits";
+        let test = "tests::a_hundred_thousand_waits";
         let mut alone = std::process::Command::new(std::env::current_exe().expect("a test's path"));
         alone.args(["--exact", test, "--nocapture"]);
         let ended = alone.output().expect("the test starts again");

@@ -1,8 +1,8 @@
 //! How the gateway's JSON represents bytes: as base64, as in etcd, or with `?encoding=utf8` as
 //! plain strings. In the latter, bytes that are not UTF-8 are base64 in a field with the suffix
-//! [`SUFFIX`], in requests and responses.
+//! `SUFFIX`, in requests and responses.
 //!
-//! Answers are written here; the readers of requests look up field names by [`Encoding::field`].
+//! Answers are written here; the readers of requests look up field names by `Encoding::field`.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
