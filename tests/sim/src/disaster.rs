@@ -79,7 +79,7 @@ pub(crate) struct Disaster {
     chance: Rng,
     prelude: Prelude,
     /// The member that is started with the flag, until it runs.
-    survivor: Option<u64>,
+    pub(crate) survivor: Option<u64>,
     /// What that had on its disk before the first of these starts.
     found: Option<Found>,
     /// The registry that the last of them has written.

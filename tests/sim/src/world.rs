@@ -458,6 +458,7 @@ impl World {
             disks: &self.disks,
             oracle: &self.oracle,
             truth: &self.truth,
+            forces: self.disaster.survivor.is_some(),
         };
         for invariant in &mut self.judges {
             if self.violation.is_some() {

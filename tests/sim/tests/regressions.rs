@@ -7,7 +7,7 @@ use witan_sim::{
 
 /// A seed, its number of members and what it found, with the simulator of its day: when the
 /// simulator changes, a seed gets another run, so each bug has a test of its own where it was.
-const FOUND: [(u64, usize, &str); 15] = [
+const FOUND: [(u64, usize, &str); 17] = [
     // `TakenMessages`: a leader takes a message once.
     (
         1358,
@@ -59,6 +59,18 @@ const FOUND: [(u64, usize, &str); 15] = [
         311_324,
         5,
         "a member that goes on alone followed an old leader before it had executed its removal",
+    ),
+    // `Replica::request_snapshot`
+    (
+        329_537,
+        5,
+        "a member under load asked for the leader's state only at ticks, when its log was rarely committed",
+    ),
+    // the simulator's own: `committed_on_quorum`
+    (
+        134_398,
+        1,
+        "members went on with acknowledgments of disks that were lost since",
     ),
     // the simulator's own: `followers_keep_up`
     (

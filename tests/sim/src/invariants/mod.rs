@@ -213,6 +213,8 @@ pub struct Scene<'a> {
     pub oracle: &'a Oracle,
     /// What the cluster has executed, and who votes in it.
     pub truth: &'a Truth,
+    /// Whether most disks are lost, and one member is about to go on alone.
+    pub forces: bool,
 }
 
 impl Scene<'_> {

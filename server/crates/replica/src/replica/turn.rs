@@ -124,6 +124,8 @@ fn applied_to_raft(replica: &mut Replica) {
     let receivers = replica.slowest_receiver();
     replica.raft.mut_store().trim(receivers);
     replica.apply_election_jitter();
+    // under load the log is committed as a whole only now and then, and rarely at a tick
+    replica.request_snapshot();
 }
 
 /// Installs the snapshot of a `Ready`, if there is one: its state replaces this member's, first on disk.
