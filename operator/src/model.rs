@@ -72,7 +72,7 @@ pub struct Observed {
     pub replace: Option<MemberId>,
     /// The value of the annotation `witan.dev/allow-leader-restart`.
     pub allow_leader_restart: Option<i64>,
-    /// Whether authentication is on; `None` when no member told.
+    /// Whether authentication is on; `None` if no member has answered.
     pub auth_enabled: Option<bool>,
     /// Steps that failed a short time ago.
     pub refused: Vec<Refusal>,

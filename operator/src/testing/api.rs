@@ -24,7 +24,7 @@ struct State {
     refused: Option<Refused>,
 }
 
-/// Which requests are refused, and with which answer.
+/// The requests that are refused, and the answer to them.
 #[derive(Debug)]
 struct Refused {
     end: String,

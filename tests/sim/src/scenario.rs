@@ -1,4 +1,4 @@
-//! What defines a run: the seed and the number of members.
+//! A run is defined by its seed and its number of members.
 
 use crate::rng::Rng;
 

@@ -1,4 +1,4 @@
-//! What manifests cannot say about who uses what. The table is that of `docs/internals/layers.md`, so that the law is
+//! Rules about dependencies that manifests cannot express. The table is that of `docs/internals/layers.md`, so that the law is
 //! written once.
 
 use std::process::Command;

@@ -363,7 +363,7 @@ fn a_disk_of_a_first_try_that_is_fenced_or_may_not_be_deleted_stays() {
 }
 
 /// Before a quorum serves it is unknown whose disk counts: the first members start beside those of an earlier attempt,
-/// which may have been larger, and if they do not come to serve, a person is asked.
+/// which may have been larger, and if they do not begin to serve, the operator waits for a person.
 #[test]
 fn a_first_start_goes_on_beside_the_disks_of_another_one() {
     let said = |cluster_id, members| Said { cluster_id, members, blank: true };

@@ -1,5 +1,4 @@
-//! What every layer of the server uses: who a client is, how much memory requests take, panics, and the registry of
-//! metrics. It knows no protocol, no disk and no raft.
+//! Shared by every layer of the server: client networks, memory of requests, panics, and the registry of metrics. It knows no protocol, no disk and no raft.
 //!
 //! Reading order: `client_network` (whose request it is) → `budget` (bytes in flight) → `panics` (what one ends) →
 //! `metrics` (the registry, the process) → `version`.

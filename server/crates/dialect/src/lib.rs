@@ -1,4 +1,4 @@
-//! What all dialects are made of: the context of a request, who may send it, and how bodies are read and answers rendered.
+//! The parts that all dialects share: the context of a request, access to routes, bodies and answers.
 //! It knows no dialect.
 //!
 //! Reading order: this file → `access`, `basic_auth` (who may) → `reply`, `rendering` (answers of HTTP/1) → `blocking`,

@@ -252,7 +252,7 @@ where
             .keep_alive(limits::IDLE_TIMEOUT)
             .client_request_timeout(limits::HEAD_TIMEOUT)
             .client_disconnect_timeout(limits::CLOSE_TIMEOUT)
-            // a client may close its side and still read its answer; waiting answers are told, and end
+            // a client may close its side and still read its answer; a waiting answer is notified, and ends
             .h1_allow_half_closed(true)
             .on_connect_ext(move |requests: &Http1Connection<S>, data| {
                 data.insert(requests.ended());

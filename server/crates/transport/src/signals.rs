@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// whole group.
 const SAME_REQUEST: Duration = Duration::from_millis(50);
 
-/// The signal that asked for the stop.
+/// The signal that stops the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// SIGTERM.

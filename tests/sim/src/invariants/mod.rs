@@ -74,7 +74,7 @@ pub enum Fact<'a> {
     Executed {
         /// Who.
         member: u64,
-        /// What its process runs.
+        /// The release that its process runs.
         release: Release,
         /// The entries, ascending.
         batch: &'a [Applied],

@@ -124,7 +124,7 @@ fn applied_to_raft(replica: &mut Replica) {
     let receivers = replica.slowest_receiver();
     replica.raft.mut_store().trim(receivers);
     replica.apply_election_jitter();
-    // under load the log is committed as a whole only now and then, and rarely at a tick
+    // Under load the whole log is rarely committed at a tick, which alone retries when nothing is applied.
     replica.request_snapshot();
 }
 
