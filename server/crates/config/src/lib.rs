@@ -5,6 +5,7 @@
 //! (the typed result). `help` shows the table. No other module reads flags or the environment.
 
 mod build;
+mod certificate;
 mod corruption;
 mod discovery;
 mod error;

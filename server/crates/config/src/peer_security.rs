@@ -2,7 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::{PeerTlsConfig, PortTls, ServerCertificate, Url, error::ConfigError};
+use super::{
+    PeerTlsConfig, PortTls, ServerCertificate, Url,
+    certificate::{CertificateFlags, pair},
+    error::ConfigError,
+};
 
 /// The texts of the flags of TLS between members.
 pub(super) struct PeerTlsFlags<'a> {
@@ -28,7 +32,15 @@ pub(super) struct PeerTlsFlags<'a> {
 impl PeerTlsFlags<'_> {
     /// Checks the flags of TLS between members against each other and the URLs; adds warnings to `warnings`.
     pub(super) fn check(self, warnings: &mut Vec<String>) -> Result<PeerTlsConfig, ConfigError> {
-        let certificate = self.certificate(warnings)?;
+        let certificate = CertificateFlags {
+            cert: self.cert,
+            key: self.key,
+            pair: PEER_PAIR,
+            auto: self.auto,
+            years: self.years,
+            port: "peer",
+        }
+        .source(warnings)?;
         let client = match (self.client_cert, self.client_key) {
             ("", "") => None,
             (cert, key) => Some(pair(cert, key, PEER_CLIENT_PAIR)?),
@@ -87,40 +99,7 @@ impl PeerTlsFlags<'_> {
             skip_san_check: self.skip_san_check,
         })
     }
-
-    /// Returns where the certificate between members comes from; `None` without one. Files win over
-    /// `--peer-auto-tls`, with a warning.
-    fn certificate(
-        &self,
-        warnings: &mut Vec<String>,
-    ) -> Result<Option<ServerCertificate>, ConfigError> {
-        match (self.cert, self.key) {
-            ("", "") if self.auto && self.years == 0 => Err(ConfigError::SelfSignedValidity),
-            ("", "") => Ok(self
-                .auto
-                .then_some(ServerCertificate::SelfSigned { years: self.years })),
-            (cert, key) => {
-                let (cert, key) = pair(cert, key, PEER_PAIR)?;
-                if self.auto {
-                    warnings.push("ignoring peer auto TLS since certs given".to_owned());
-                }
-                Ok(Some(ServerCertificate::Files { cert, key }))
-            }
-        }
-    }
 }
 
 const PEER_PAIR: &str = "--peer-cert-file and --peer-key-file";
 const PEER_CLIENT_PAIR: &str = "--peer-client-cert-file and --peer-client-key-file";
-
-/// Returns both paths; if one is missing, the error names `flags`.
-fn pair(cert: &str, key: &str, flags: &'static str) -> Result<(PathBuf, PathBuf), ConfigError> {
-    if cert.is_empty() || key.is_empty() {
-        return Err(ConfigError::IncompleteKeyPair {
-            flags,
-            cert: cert.to_owned(),
-            key: key.to_owned(),
-        });
-    }
-    Ok((PathBuf::from(cert), PathBuf::from(key)))
-}

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use super::{Url, error::ConfigError};
+use super::{Url, certificate::CertificateFlags, error::ConfigError};
 
 /// Cipher suites that Go's TLS knows by name, and the two short names that etcd adds.
 const GO_CIPHER_SUITES: &[&str] = &[
@@ -132,7 +132,15 @@ impl TlsFlags<'_> {
     /// Checks the flags against each other and the URLs; adds warnings to `warnings`.
     pub(super) fn check(self, warnings: &mut Vec<String>) -> Result<PortTls, ConfigError> {
         let (min, max) = self.checked_versions()?;
-        let certificate = self.certificate(warnings)?;
+        let certificate = CertificateFlags {
+            cert: self.cert,
+            key: self.key,
+            pair: "--cert-file and --key-file",
+            auto: self.auto,
+            years: self.years,
+            port: "client",
+        }
+        .source(warnings)?;
         let [clients, metrics] = self.urls.map(|urls| urls.iter().find(|url| url.is_tls()));
         if certificate.is_none() {
             if let Some(url) = clients {
@@ -194,32 +202,6 @@ impl TlsFlags<'_> {
             return Err(ConfigError::CipherSuitesOfTls13);
         }
         Ok((min, max))
-    }
-
-    /// Returns where the certificate of the client ports comes from; `None` without one. Files win over
-    /// `--auto-tls`, with a warning.
-    fn certificate(
-        &self,
-        warnings: &mut Vec<String>,
-    ) -> Result<Option<ServerCertificate>, ConfigError> {
-        match (self.cert, self.key) {
-            ("", "") if self.auto && self.years == 0 => Err(ConfigError::SelfSignedValidity),
-            ("", "") => Ok(self
-                .auto
-                .then_some(ServerCertificate::SelfSigned { years: self.years })),
-            ("", _) | (_, "") => Err(ConfigError::IncompleteKeyPair {
-                flags: "--cert-file and --key-file",
-                cert: self.cert.to_owned(),
-                key: self.key.to_owned(),
-            }),
-            (cert, key) => {
-                if self.auto {
-                    warnings.push("ignoring client auto TLS since certs given".to_owned());
-                }
-                let (cert, key) = (PathBuf::from(cert), PathBuf::from(key));
-                Ok(Some(ServerCertificate::Files { cert, key }))
-            }
-        }
     }
 
     /// Warns of client URLs without TLS, for which the certificate and `--client-cert-auth` are
