@@ -14,11 +14,12 @@ use std::fmt::Debug;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::{Client, ResourceExt as _};
 use serde_json::json;
+use witan_api::v3::etcdserverpb::AlarmType;
 
 use crate::{
     crd::EtcdClusterStatus,
     discovery,
-    members::{Address, CallError, Members, RaisedAlarm},
+    members::{Address, CallError, Login, Members, RaisedAlarm},
     model::{ClaimSeen, Holder, MemberId, Ordinal, Part, PeerTls, Removal, Role, Step, Stop},
     observe::{HELD, Observation, REFUSED_BYTES, REMADE_AT},
     options::Environment,
@@ -60,19 +61,16 @@ pub enum ActError {
 }
 
 impl ActError {
+    /// Makes an error of the API server's answer to an action.
+    fn cannot(what: &'static str) -> impl Fn(kube::Error) -> Self {
+        move |source| ActError::Kubernetes { what, source }
+    }
+
     /// Whether members refuse the step only for now: a learner that has not caught up yet, or members that were not
     /// connected to each other for long enough.
     pub fn is_premature(&self) -> bool {
-        match self {
-            ActError::Member(refusal) => {
-                refusal.says("unhealthy cluster") || refusal.says("in sync with leader")
-            }
-            ActError::Kubernetes { .. }
-            | ActError::Discovery(_)
-            | ActError::Resource(_)
-            | ActError::NameTaken { .. }
-            | ActError::Gone(_) => false,
-        }
+        let said = |text| matches!(self, ActError::Member(refusal) if refusal.says(text));
+        said("unhealthy cluster") || said("in sync with leader")
     }
 
     /// Returns the reason of the API server or the member for refusing the step, or of the spec for making no object;
@@ -94,17 +92,11 @@ impl ActError {
 
     /// Whether the namespace is being deleted: nothing can be created in it, and nothing needs to be.
     pub fn namespace_is_ending(&self) -> bool {
-        match self {
-            ActError::Kubernetes { source: kube::Error::Api(refusal), .. } => {
-                refusal.code == 403 && refusal.message.contains("being terminated")
-            }
-            ActError::Kubernetes { .. }
-            | ActError::Member(_)
-            | ActError::Discovery(_)
-            | ActError::Resource(_)
-            | ActError::NameTaken { .. }
-            | ActError::Gone(_) => false,
-        }
+        matches!(
+            self,
+            ActError::Kubernetes { source: kube::Error::Api(refusal), .. }
+                if refusal.code == 403 && refusal.message.contains("being terminated")
+        )
     }
 }
 
@@ -128,125 +120,83 @@ impl<M: Members> Actor<'_, M> {
     /// # Errors
     /// The step failed, or its result is unknown: the next pass observes again and does the rest.
     pub async fn act(&self, step: &Step, status: &mut EtcdClusterStatus) -> Result<(), ActError> {
-        match step {
-            Step::Done | Step::Wait { .. } => Ok(()),
-            Step::ApplyServices => self.apply_services().await,
-            Step::ApplyBudget { min_available } => self.apply_budget(*min_available).await,
-            Step::IssueCertificate { role } => self.issue(*role).await,
-            Step::RequestCertificate { role } => self.request(*role).await,
-            Step::OwnCertificate { role } => self.own(*role).await,
-            Step::RotateAuthority { to } => self.rotate(*to).await,
+        let through = self.through(None);
+        match step.clone() {
+            // there is nothing to do
+            Step::Done | Step::Wait { .. } => {}
+            Step::ApplyServices => self.apply_services().await?,
+            Step::ApplyBudget { min_available } => self.apply_budget(min_available).await?,
+            Step::IssueCertificate { role } => self.issue(role).await?,
+            Step::RequestCertificate { role } => self.request(role).await?,
+            Step::OwnCertificate { role } => self.own(role).await?,
+            Step::RotateAuthority { to } => self.rotate(to).await?,
             Step::BeginBootstrap { members, discovery_url } => {
-                begin(status, *members, discovery_url.clone());
-                Ok(())
+                begin(status, members, discovery_url);
             }
             Step::CreateDiscoveryToken { members } => {
-                let url =
-                    discovery::create_token(self.client, self.cluster, self.environment, *members)
-                        .await?;
-                begin(status, *members, Some(url));
-                Ok(())
+                let token =
+                    discovery::create_token(self.client, self.cluster, self.environment, members);
+                begin(status, members, Some(token.await?));
             }
             Step::StartMember { ordinal, bootstrap, peer_tls, role } => {
-                let plan = PodPlan {
-                    ordinal: *ordinal,
-                    bootstrap: bootstrap.clone(),
-                    peer_tls: *peer_tls,
-                    role: *role,
-                };
-                self.start(&plan).await
+                let plan = PodPlan { ordinal, bootstrap, peer_tls, role };
+                self.start(&plan).await?;
             }
-            Step::LabelPod { ordinal, role } => self.label(*ordinal, *role).await,
-            Step::DeletePod { ordinal, reason } => {
-                self.before_stop(*ordinal, *reason).await?;
-                let pod = self.observation.objects.pods.get(ordinal);
-                self.delete(pod.map(AsRef::as_ref), "delete the pod of a member")
-                    .await
-            }
-            Step::DeleteClaim { ordinal } => {
-                let claim = self.observation.objects.claims.get(ordinal);
-                self.delete(claim.map(AsRef::as_ref), "delete the claim of a member")
-                    .await
-            }
-            Step::RetireClaim { ordinal, held } => self.retire(*ordinal, *held).await,
-            Step::ApplyClaim { ordinal, peer_tls } => {
-                self.apply_claim(*ordinal, *peer_tls, None).await
-            }
-            Step::GrowClaim { ordinal, bytes } => self.grow(*ordinal, *bytes).await,
-            Step::AddLearner { .. }
-            | Step::Promote { .. }
-            | Step::MoveLeader { .. }
-            | Step::RemoveMember { .. }
-            | Step::UpdatePeerUrl { .. }
-            | Step::DisarmCorrupt { .. }
-            | Step::EnableAuth
-            | Step::DisableAuth => self.change(step).await,
-        }
-    }
-
-    /// Does a step that changes the cluster's members, alarms or authentication by calls to members.
-    async fn change(&self, step: &Step) -> Result<(), ActError> {
-        match step {
             Step::AddLearner { ordinal, peer_tls } => {
-                let url = self.cluster.peer_url(*ordinal, *peer_tls);
-                Ok(self
-                    .members
-                    .add_learner(&self.through(None), &[url])
-                    .await
-                    .map(drop)?)
+                let url = self.cluster.peer_url(ordinal, peer_tls);
+                self.members.add_learner(&through, &[url]).await?;
             }
-            Step::Promote { id } => Ok(self.members.promote(&self.through(None), *id).await?),
+            Step::Promote { id } => self.members.promote(&through, id).await?,
+            Step::LabelPod { ordinal, role } => self.label(ordinal, role).await?,
             Step::MoveLeader { from, to } => {
-                let leader = self
-                    .address(*from)
-                    .ok_or_else(|| ActError::Gone(format!("the leader {from:x}")))?;
-                Ok(self.members.move_leader(&leader, *to).await?)
+                let leader = self.address(from);
+                let leader =
+                    leader.ok_or_else(|| ActError::Gone(format!("the leader {from:x}")))?;
+                self.members.move_leader(&leader, to).await?;
             }
             Step::RemoveMember { id, reason } => {
-                if *reason == Removal::Ephemeral {
-                    self.before_replacement(*id).await?;
+                if reason == Removal::Ephemeral {
+                    self.before_replacement(id).await?;
                 }
-                Ok(self.members.remove(&self.through(Some(*id)), *id).await?)
+                self.members.remove(&self.through(Some(id)), id).await?;
             }
             Step::UpdatePeerUrl { id, ordinal, peer_tls } => {
-                let url = self.cluster.peer_url(*ordinal, *peer_tls);
-                Ok(self
-                    .members
-                    .update(&self.through(None), *id, &[url])
-                    .await?)
+                let url = self.cluster.peer_url(ordinal, peer_tls);
+                self.members.update(&through, id, &[url]).await?;
             }
+            Step::DeletePod { ordinal, reason } => self.stop(ordinal, reason).await?,
+            Step::DeleteClaim { ordinal } => {
+                let claim = self.observation.objects.claims.get(&ordinal);
+                self.delete(claim.map(AsRef::as_ref), "delete the claim of a member")
+                    .await?;
+            }
+            Step::RetireClaim { ordinal, held } => self.retire(ordinal, held).await?,
+            Step::ApplyClaim { ordinal, peer_tls } => {
+                self.apply_claim(ordinal, peer_tls, None).await?;
+            }
+            Step::GrowClaim { ordinal, bytes } => self.grow(ordinal, bytes).await?,
             Step::DisarmCorrupt { id } => {
-                let alarm = RaisedAlarm {
-                    member: *id,
-                    kind: witan_api::v3::etcdserverpb::AlarmType::Corrupt,
-                };
-                Ok(self.members.disarm(&self.through(Some(*id)), alarm).await?)
+                let alarm = RaisedAlarm { member: id, kind: AlarmType::Corrupt };
+                self.members.disarm(&self.through(Some(id)), alarm).await?;
             }
-            Step::EnableAuth => match &self.observation.secrets.login {
-                Some(root) => Ok(self.members.enable_auth(&self.through(None), root).await?),
-                None => Err(ActError::Gone(
-                    "the secret with the password of root".to_owned(),
-                )),
-            },
-            Step::DisableAuth => Ok(self.members.disable_auth(&self.through(None)).await?),
-            Step::Done
-            | Step::Wait { .. }
-            | Step::ApplyServices
-            | Step::ApplyBudget { .. }
-            | Step::IssueCertificate { .. }
-            | Step::RequestCertificate { .. }
-            | Step::OwnCertificate { .. }
-            | Step::RotateAuthority { .. }
-            | Step::BeginBootstrap { .. }
-            | Step::CreateDiscoveryToken { .. }
-            | Step::StartMember { .. }
-            | Step::LabelPod { .. }
-            | Step::DeletePod { .. }
-            | Step::DeleteClaim { .. }
-            | Step::RetireClaim { .. }
-            | Step::ApplyClaim { .. }
-            | Step::GrowClaim { .. } => Ok(()),
+            Step::EnableAuth => self.members.enable_auth(&through, self.root()?).await?,
+            Step::DisableAuth => self.members.disable_auth(&through).await?,
         }
+        Ok(())
+    }
+
+    /// Deletes the pod of a member, after what its reason asks for.
+    async fn stop(&self, ordinal: Ordinal, reason: Stop) -> Result<(), ActError> {
+        self.before_stop(ordinal, reason).await?;
+        let pod = self.observation.objects.pods.get(&ordinal);
+        self.delete(pod.map(AsRef::as_ref), "delete the pod of a member")
+            .await
+    }
+
+    /// Returns name and password of the user `root`; [`ActError::Gone`] if their secret is missing.
+    fn root(&self) -> Result<&Login, ActError> {
+        let root = self.observation.secrets.login.as_ref();
+        root.ok_or_else(|| ActError::Gone("the secret with the password of root".to_owned()))
     }
 
     /// Annotates the claim of a removed member with [`RETIRED`], so that it never starts another one.

@@ -11,11 +11,10 @@ mod status;
 mod watches;
 
 use std::{
-    collections::HashMap,
     fmt::Debug,
     pin::pin,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -59,14 +58,12 @@ use watches::{kept, owner};
 
 /// The longest time between two passes over a cluster: no watch reports the leader or the size of the data.
 const POLL: Duration = Duration::from_secs(10);
-/// The first delay after a pass that failed; each further failure doubles it.
-const BACKOFF_FIRST: Duration = Duration::from_millis(500);
+/// When to repeat a pass that lost a race, or whose step the members refuse for now.
+const RETRY: Duration = Duration::from_millis(500);
 /// How long running passes may take to finish: less than a pod's grace period.
 const LAST_PASSES: Duration = Duration::from_secs(5);
 /// How long a pass may take, so that an API server that does not answer does not delay passes over other clusters.
 const PASS_LONGEST: Duration = Duration::from_secs(60);
-/// The longest delay after a pass that failed.
-const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
 /// The longest note of an event that Kubernetes takes.
 const NOTE_MAX: usize = 1024;
@@ -83,8 +80,8 @@ pub enum PassError {
     /// The step was not done.
     #[error("step {step}: {source}")]
     Act {
-        /// The step's name.
-        step: &'static str,
+        /// The step's kind.
+        step: String,
         /// Why it failed.
         #[source]
         source: Box<ActError>,
@@ -119,7 +116,6 @@ pub struct Operator<M> {
     rollouts: Rollouts,
     limit: u32,
     ends: AtomicBool,
-    failures: Mutex<HashMap<ObjectRef<EtcdCluster>, u32>>,
     tried: AllTried,
 }
 
@@ -158,7 +154,6 @@ impl<M: Members> Operator<M> {
             rollouts: Rollouts::new(limits.rollouts),
             limit: limits.passes.into(),
             ends: AtomicBool::new(false),
-            failures: Mutex::default(),
             tried: AllTried::default(),
             client,
             members,
@@ -275,31 +270,12 @@ impl<M: Members> Operator<M> {
         (stores, logged.boxed())
     }
 
-    /// Counts a failed pass of a cluster and returns when to try again: the delay doubles with each failure
-    /// in a row, from [`BACKOFF_FIRST`] to [`BACKOFF_MAX`].
+    /// Counts a failed pass of a cluster and returns when to try again.
     fn on_failed(&self, cluster: &EtcdCluster, error: &PassError) -> Action {
-        let delay = {
-            let mut failures = self
-                .failures
-                .lock()
-                .expect("no code panics while it holds this lock");
-            let count = failures.entry(ObjectRef::from_obj(cluster)).or_insert(0);
-            *count += 1;
-            BACKOFF_FIRST
-                .saturating_mul(1 << (*count - 1).min(10))
-                .min(BACKOFF_MAX)
-        };
-        tracing::warn!(namespace = cluster.namespace(), cluster = cluster.name_any(), %error, delay_ms = delay.as_millis(), "pass failed; it is repeated after delay_ms");
+        let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
+        let delay = self.tried.of(&namespace, &name, Tried::on_pass_failed);
+        tracing::warn!(namespace, cluster = name, %error, delay_ms = delay.as_millis(), "pass failed; it is repeated after delay_ms");
         Action::requeue(delay)
-    }
-
-    /// Forgets the failures of a cluster, so that the next delay is [`BACKOFF_FIRST`] again.
-    fn succeeded(&self, cluster: &EtcdCluster) {
-        let mut failures = self
-            .failures
-            .lock()
-            .expect("no code panics while it holds this lock");
-        failures.remove(&ObjectRef::from_obj(cluster));
     }
 
     /// Makes the names of a cluster, with the operator's flags about members.
@@ -367,7 +343,9 @@ impl<M: Members> Scope<M> {
             .metrics
             .pass(&namespace, &name, begun.elapsed(), outcome.is_err());
         if outcome.is_ok() {
-            operator.succeeded(cluster);
+            operator
+                .tried
+                .of(&namespace, &name, Tried::on_pass_succeeded);
         }
         outcome
     }
@@ -433,7 +411,7 @@ impl<M: Members> Scope<M> {
         }
         let status = self.report(&named, &facts, &observation, &step);
         if status != before && write(&api, &cluster, &status).await? == Written::Stale {
-            return Ok(Action::requeue(BACKOFF_FIRST));
+            return Ok(Action::requeue(RETRY));
         }
         if !records {
             done = actor.act(&step, &mut facts).await;
@@ -457,8 +435,8 @@ impl<M: Members> Scope<M> {
                 return Ok(Action::await_change());
             }
             if error.is_premature() {
-                tracing::info!(step = report::kind(step), %error, "the members refuse the step for now; it is repeated");
-                return Ok(Action::requeue(BACKOFF_FIRST));
+                tracing::info!(step = step.kind(), %error, "the members refuse the step for now; it is repeated");
+                return Ok(Action::requeue(RETRY));
             }
             if let Some(said) = error.refusal() {
                 let failed = |tried: &mut Tried| tried.on_failed(step, &said, Instant::now());
@@ -468,20 +446,18 @@ impl<M: Members> Scope<M> {
                     self.operator.publish(cluster, &notice).await;
                 }
             }
-            return Err(PassError::Act { step: report::kind(step), source: Box::new(error) });
+            return Err(PassError::Act { step: step.kind(), source: Box::new(error) });
         }
         let notice = report::step(&name, &observation.seen, step);
         if acts(step) {
             let done = |tried: &mut Tried| tried.on_done(step, &observation.seen, Instant::now());
             if self.operator.tried.of(&namespace, &name, done) {
                 tracing::warn!(
-                    step = report::kind(step),
+                    step = step.kind(),
                     "the step has no effect; it is held back"
                 );
             }
-            self.operator
-                .metrics
-                .step(&namespace, &name, report::kind(step));
+            self.operator.metrics.step(&namespace, &name, &step.kind());
             if let Some(notice) = &notice {
                 tracing::info!(
                     reason = notice.reason,

@@ -23,3 +23,10 @@ pub mod tried;
 
 #[cfg(test)]
 mod testing;
+
+/// Locks shared state. No code panics while it holds a lock.
+fn lock<T>(state: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    state
+        .lock()
+        .expect("no code panics while it holds this lock")
+}

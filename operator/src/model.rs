@@ -426,6 +426,15 @@ pub enum Step {
     DisableAuth,
 }
 
+impl Step {
+    /// Returns the kind of the step, a label of a metric: the name of its variant.
+    pub fn kind(&self) -> String {
+        let mut name = format!("{self:?}");
+        name.truncate(name.find(' ').unwrap_or(name.len()));
+        name
+    }
+}
+
 /// Why a member is removed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Removal {

@@ -35,7 +35,7 @@ pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed)
     let early = stop::deleting(&pass)
         .or_else(|| stop::paused(&pass))
         .or_else(|| stop::other_cluster(&pass))
-        .or_else(|| objects::missing(&pass))
+        .or_else(|| objects::next_object_step(&pass))
         .or_else(|| stop::hibernate(&pass))
         .or_else(|| bootstrap::begin(&pass));
     let step = early.unwrap_or_else(|| match pass.joined() {

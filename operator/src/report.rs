@@ -18,7 +18,7 @@ use crate::{
     resources::{CLUSTER, Cluster, tls},
 };
 
-pub use text::{kind, refused, step, turns};
+pub use text::{refused, step, turns};
 
 /// Units of sizes, each 1,024 of the one before.
 const UNITS: [&str; 5] = ["", "Ki", "Mi", "Gi", "Ti"];

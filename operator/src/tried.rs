@@ -1,17 +1,20 @@
 //! The operator's memory of the steps that it has tried for a cluster: refused ones, and one that was repeated without
-//! effect. `plan` skips them until they are due.
+//! effect. `plan` skips them until they are due. Beside them it counts the passes that have failed in a row.
 //!
 //! Nothing else is remembered from one pass to the next, and all of it may be forgotten.
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
-use crate::model::{Observed, Refusal, Step};
+use crate::{
+    lock,
+    model::{Observed, Refusal, Step},
+};
 
-/// The first time for which a refused step is not tried again; each further refusal doubles it.
+/// The first time for which a refused step or a failed pass is not tried again; each further failure doubles it.
 const HELD_FIRST: Duration = Duration::from_millis(500);
 
 /// The longest such time.
@@ -38,18 +41,12 @@ impl AllTried {
     /// Does something with what was tried for a cluster.
     pub fn of<T>(&self, namespace: &str, name: &str, work: impl FnOnce(&mut Tried) -> T) -> T {
         let key = (namespace.to_owned(), name.to_owned());
-        work(self.lock().entry(key).or_default())
+        work(lock(&self.0).entry(key).or_default())
     }
 
     /// Forgets a deleted cluster.
     pub fn forget(&self, namespace: &str, name: &str) {
-        self.lock().remove(&(namespace.to_owned(), name.to_owned()));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Tried>> {
-        self.0
-            .lock()
-            .expect("no code panics while it holds this lock")
+        lock(&self.0).remove(&(namespace.to_owned(), name.to_owned()));
     }
 }
 
@@ -60,6 +57,8 @@ pub struct Tried {
     refused: Vec<Entry>,
     last: Option<(Step, Observed)>,
     repeats: u32,
+    /// Passes that have failed in a row.
+    failures: u32,
 }
 
 #[derive(Debug)]
@@ -74,7 +73,7 @@ impl Tried {
     pub fn refused(&mut self, seen: &Observed, now: Instant) -> Vec<Refusal> {
         let generation = seen.generation;
         if self.generation != generation {
-            *self = Self { generation, ..Self::default() };
+            *self = Self { generation, failures: self.failures, ..Self::default() };
         }
         let same = |(_, before): &mut (Step, Observed)| *before == without_measures(seen);
         self.last = self.last.take_if(same);
@@ -98,7 +97,7 @@ impl Tried {
             .position(|entry| entry.refusal.step == *step);
         let before = at.map(|at| self.refused.remove(at));
         let times = before.as_ref().map_or(0, |entry| entry.times);
-        let held = HELD_FIRST.saturating_mul(1 << times.min(10)).min(HELD_MAX);
+        let held = delay(times);
         if self.refused.len() == REFUSED_MAX {
             self.refused.remove(0);
         }
@@ -106,6 +105,17 @@ impl Tried {
         self.refused
             .push(Entry { refusal, times: times + 1, until: now + held });
         before.is_none_or(|entry| entry.refusal.said != said)
+    }
+
+    /// Counts a failed pass; returns when to try again.
+    pub fn on_pass_failed(&mut self) -> Duration {
+        self.failures += 1;
+        delay(self.failures - 1)
+    }
+
+    /// Forgets the failed passes.
+    pub fn on_pass_succeeded(&mut self) {
+        self.failures = 0;
     }
 
     /// Remembers that a step was done after this was seen; returns whether it has just been done so often on the
@@ -124,6 +134,11 @@ impl Tried {
         }
         self.hold(step, true, IDLE, now)
     }
+}
+
+/// Returns how long to wait after a failure that came after `times` others.
+fn delay(times: u32) -> Duration {
+    HELD_FIRST.saturating_mul(1 << times.min(10)).min(HELD_MAX)
 }
 
 /// Returns an observation without the measures that change without a step.
@@ -166,6 +181,21 @@ mod tests {
         assert_eq!(held(&mut tried, 3 * HELD_FIRST), Some(true));
         assert_eq!(held(&mut tried, 4 * HELD_FIRST), Some(false), "it is due");
         assert_eq!(held(&mut tried, 4 * HELD_FIRST + FORGOTTEN), None);
+    }
+
+    #[test]
+    fn a_pass_that_fails_is_repeated_later_each_time() {
+        let mut tried = Tried::default();
+        assert_eq!(tried.on_pass_failed(), HELD_FIRST);
+        tried.refused(
+            &Observed { generation: 1, ..Observed::default() },
+            Instant::now(),
+        );
+        assert_eq!(tried.on_pass_failed(), 2 * HELD_FIRST, "of any generation");
+        let last = (0..100).map(|_| tried.on_pass_failed()).last();
+        assert_eq!(last, Some(HELD_MAX));
+        tried.on_pass_succeeded();
+        assert_eq!(tried.on_pass_failed(), HELD_FIRST);
     }
 
     #[test]

@@ -94,7 +94,7 @@ class Api:
             return None
 
     def watch(self, path, heard):
-        """Calls `heard(type, object)` for all objects there are, and for every change from then on, for ever."""
+        """Calls `heard(type, object)` for all objects there are, and for every change from then on, without end."""
         while True:
             try:
                 listed = self.get(path)

@@ -107,7 +107,7 @@ class Containers:
         try:
             self.api.create(f"{core}/pods/{name}/binding", {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target})
         except Refused:
-            pass  # it is bound already, or gone
+            pass  # it is bound already, or deleted
 
     def kill(self, namespace, name):
         """kill -9 of a pod's process."""

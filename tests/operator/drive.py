@@ -285,7 +285,7 @@ class Drive(Secure, Issued, Fleet, Release, Documents, Trouble, Refusals, Outsid
         self.until_ready("after a lost pod")
 
     def lose_disk(self):
-        """Claim and pod of a member are gone, and with them its data."""
+        """Claim and pod of a member are deleted, and with them its data."""
         name = self.follower()
         id_before = self.member_id(name)
         self.api.delete(f"{CORE}/persistentvolumeclaims/data-{name}")
@@ -329,7 +329,7 @@ class Drive(Secure, Issued, Fleet, Release, Documents, Trouble, Refusals, Outsid
     def while_fenced(self, name, member, act):
         fence = lambda members: self.api.patch(f"{CLUSTERS}/{name}", {"metadata": {"annotations": {"witan.dev/fenced-members": members}}})
         fence(member)
-        eventually("its pod is gone", lambda: member not in self.pods(name))
+        eventually("its pod is removed", lambda: member not in self.pods(name))
         act()
         fence(None)
         self.until_ready("after the fence", name)
@@ -408,7 +408,7 @@ class Drive(Secure, Issued, Fleet, Release, Documents, Trouble, Refusals, Outsid
         self.api.apply(f"{other}/a", {"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "metadata": {"name": "a"}, "spec": {}})
         eventually("a pod of it", lambda: self.api.items("/api/v1/namespaces/short/pods"))
         self.api.delete("/api/v1/namespaces/short")
-        eventually("the namespace is gone", lambda: self.api.find("/api/v1/namespaces/short") is None, 90)
+        eventually("the namespace is deleted", lambda: self.api.find("/api/v1/namespaces/short") is None, 90)
 
     # the run
 

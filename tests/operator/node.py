@@ -79,7 +79,7 @@ class Nodes:
         self.silent.add(name)
 
     def lose(self, name):
-        """The node is gone, with its processes."""
+        """The node ends, with its processes."""
         self.silent.add(name)
         with self.lock:
             pods = [pod for pod in self.pods.values() if pod.spec.get("nodeName") == name]

@@ -1,4 +1,4 @@
-"""The way to the API server is slow, refuses or is gone; two operators, of which one stops; one build of the operator follows another.
+"""The way to the API server is slow, refuses or is cut; two operators, of which one stops; one build of the operator follows another.
 
     WITAN_OPERATOR_BEFORE=PROGRAM tests/operator/run create operator_upgrade
 
@@ -50,7 +50,7 @@ class Outside:
                 pod = self.follower(name)
                 uid = self.uids(name)[pod]
                 self.api.delete(f"{CORE}/pods/{pod}")
-                eventually("it is gone", lambda: pod not in self.pods(name))
+                eventually("it is deleted", lambda: pod not in self.pods(name))
                 failed = self.world.steps()
                 eventually("the operator has tried", lambda: self.world.steps() > failed or self.world.processes["operator"].poll() is not None, 90)
             finally:

@@ -1,4 +1,4 @@
-"""A TCP proxy before kube-apiserver. The operator goes through it, so that its way to the API server can be slow, refuse, or be gone
+"""A TCP proxy before kube-apiserver. The operator goes through it, so that its way to the API server can be slow, refuse, or be cut
 while everyone else's is as ever. TLS passes through untouched."""
 
 import socket

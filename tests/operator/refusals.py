@@ -112,7 +112,7 @@ class Refusals:
             self.until_ready("another image", name)
 
     def missing_secret(self):
-        """The secret of a given certificate is gone when a pod moves: the member waits for it, with its disk."""
+        """The secret of a given certificate is missing when a pod moves: the member waits for it, with its disk."""
         name, data = "given", self.certificate("given")
         secrets = {role: {"metadata": {"name": f"given-{role}"}, "type": "kubernetes.io/tls", "data": data} for role in ("members", "clients")}
         given = {role: {"secretRef": {"name": f"given-{role}"}} for role in secrets}

@@ -21,7 +21,7 @@ class Release:
     """What `Drive` inherits."""
 
     def helm(self, *arguments, follow=None, namespace=OPERATOR_NAMESPACE):
-        """Runs helm; clients of the cluster `follow` know its ready pods meanwhile."""
+        """Runs helm; clients of the cluster `follow` know its ready pods while it runs."""
         with open(self.world.path("helm.log"), "a+") as log:
             begin = log.tell()
             process = subprocess.Popen(["helm", *arguments, "--namespace", namespace, "--kubeconfig", self.world.kubeconfig], stdout=log, stderr=log)
@@ -54,7 +54,7 @@ class Release:
             self.upgraded()
         finally:
             self.upgrade_chart("replicaCount=0")
-            eventually("the operator's pods are gone", lambda: not self.operator_pods())
+            eventually("the operator's pods are removed", lambda: not self.operator_pods())
             self.start_operator()
 
     def upgraded(self):

@@ -30,7 +30,7 @@ class SameName:
             self.apply(name, replicas=3, storage={"size": "1Gi"}, image=ABSENT)
             eventually("it has disks", lambda: len(self.claims(name)) >= 2)
             self.api.delete(f"{CLUSTERS}/{name}")
-            eventually("its pods are gone", lambda: not self.pods(name))
+            eventually("its pods are removed", lambda: not self.pods(name))
             assert self.claims(name), "its disks stay"
             self.apply(name, replicas=3, storage={"size": "1Gi"})
             self.until_ready("the second try", name)
@@ -50,7 +50,7 @@ class SameName:
                 url = f"http://{alone['status']['podIP']}:2379/v3/maintenance/status"
                 eventually("it has written", lambda: urllib.request.urlopen(urllib.request.Request(url, b"{}"), timeout=10).read())
                 self.api.delete(f"{CLUSTERS}/{name}")
-                eventually("its pods are gone", lambda: not self.pods(name))
+                eventually("its pods are removed", lambda: not self.pods(name))
             finally:
                 for node in NODES:
                     self.kubectl("uncordon", node)
@@ -59,7 +59,7 @@ class SameName:
                 self.apply(name, replicas=replicas, storage={"size": "1Gi"})
                 if replicas == 1:
                     self.degraded(name, f"{name}-0", "delete their claims, and then their pods")
-                    assert disks <= self.claims(name), "a disk is gone that nobody has given up"
+                    assert disks <= self.claims(name), "a disk is deleted that nobody has given up"
                     self.api.delete(f"{CORE}/persistentvolumeclaims/data-{name}-0")
                     self.api.delete(f"{CORE}/pods/{name}-0")
                 self.until_ready(f"the second try, of {replicas}", name, replicas)

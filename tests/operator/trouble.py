@@ -57,10 +57,10 @@ class Trouble:
         """A cluster with all that it has."""
         labelled = f"?labelSelector=witan.dev/cluster%3D{name}"
         self.api.delete(f"{CLUSTERS}/{name}")
-        eventually("its pods are gone", lambda: not self.pods(name))
+        eventually("its pods are removed", lambda: not self.pods(name))
         for claim in self.api.items(f"{CORE}/persistentvolumeclaims{labelled}"):
             self.api.delete(f"{CORE}/persistentvolumeclaims/{claim['metadata']['name']}")
-        eventually("its disks are gone", lambda: not self.api.items(f"{CORE}/persistentvolumeclaims{labelled}"))
+        eventually("its disks are deleted", lambda: not self.api.items(f"{CORE}/persistentvolumeclaims{labelled}"))
 
     def members_and_disks(self, name):
         """Ids of members and identities of their disks, by name."""
@@ -72,7 +72,7 @@ class Trouble:
         return {pod: found["metadata"]["uid"] for pod, found in self.pods(name).items()}
 
     def stays(self, name, seconds, what):
-        """For a time, `what()` is as it was; the client follows meanwhile. The operator has looked at least twice by then."""
+        """For a time, `what()` is as it was; the client follows it all the time. The operator has looked at least twice by then."""
         before, looked, begun = what(), self.passes_of(name), time.monotonic()
         while time.monotonic() < begun + seconds or self.passes_of(name) < looked + 2:
             self.follow(self.pods(name), name)
@@ -141,7 +141,7 @@ class Trouble:
                 self.stays(name, 2 * PATIENCE_S, lambda: self.members_and_disks(name))
                 eventually("its pod is stuck", lambda: self.pods(name)[pod]["metadata"].get("deletionTimestamp"), 4 * NODE_GRACE_S + 60)
                 self.stays(name, 2 * PATIENCE_S, lambda: self.members_and_disks(name))
-                # a pod on another node comes back meanwhile
+                # a pod on another node comes back while this one is stuck
                 self.comes_back(name, self.other_follower(name, away=node))
             finally:
                 self.node.resume(node)

@@ -47,7 +47,7 @@ class World:
         return os.path.join(self.folder, name)
 
     def write(self, name, text):
-        """At once: others read it meanwhile."""
+        """Replaces the file at once: others read it during the write."""
         with open(self.path(name) + ".new", "w") as file:
             file.write(text)
         os.chmod(self.path(name) + ".new", 0o600)

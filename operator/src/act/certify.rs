@@ -88,7 +88,7 @@ impl<M: Members> Actor<'_, M> {
         let what = "delete a Certificate of cert-manager";
         let api = Api::<Certificate>::namespaced(self.client.clone(), &self.cluster.namespace);
         let live = api.get_opt(&tls::secret_name(self.cluster, role)).await;
-        let live = live.map_err(|source| ActError::Kubernetes { what, source })?;
+        let live = live.map_err(ActError::cannot(what))?;
         let ours = live.filter(|live| ownership(self.cluster, live) == Ownership::Ours);
         self.delete(ours.as_ref(), what).await
     }

@@ -53,7 +53,7 @@ impl<M: Members> Actor<'_, M> {
             field_manager: Some(CREATOR.to_owned()),
             ..PostParams::default()
         };
-        let failed = |source| ActError::Kubernetes { what, source };
+        let failed = ActError::cannot(what);
         match self.api::<K>().create(&params, object).await {
             Err(kube::Error::Api(refusal)) if refusal.code == 409 => {}
             other => return other.map(drop).map_err(failed),
@@ -106,7 +106,7 @@ impl<M: Members> Actor<'_, M> {
                 &Patch::Merge(&change),
             )
             .await;
-        let changed = changed.map_err(|source| ActError::Kubernetes { what, source })?;
+        let changed = changed.map_err(ActError::cannot(what))?;
         Ok(changed.resource_version())
     }
 
@@ -121,9 +121,7 @@ impl<M: Members> Actor<'_, M> {
             .api::<K>()
             .patch(&object.name_any(), &params, &Patch::Apply(object))
             .await;
-        applied
-            .map(drop)
-            .map_err(|source| ActError::Kubernetes { what, source })
+        applied.map(drop).map_err(ActError::cannot(what))
     }
 
     /// Changes labels or annotations of exactly this object, by its uid, with a JSON merge patch; `what` names the act in the
@@ -147,9 +145,7 @@ impl<M: Members> Actor<'_, M> {
             .api::<K>()
             .patch_metadata(&live.name_any(), &params, &change)
             .await;
-        marked
-            .map(drop)
-            .map_err(|source| ActError::Kubernetes { what, source })
+        marked.map(drop).map_err(ActError::cannot(what))
     }
 
     /// Deletes exactly this object, by its uid. `None` and an object that is already deleted or replaced count as
@@ -164,9 +160,7 @@ impl<M: Members> Actor<'_, M> {
         let params = DeleteParams { preconditions: Some(this), ..DeleteParams::default() };
         match self.api::<K>().delete(&object.name_any(), &params).await {
             Err(kube::Error::Api(refusal)) if matches!(refusal.code, 404 | 409) => Ok(()),
-            other => other
-                .map(drop)
-                .map_err(|source| ActError::Kubernetes { what, source }),
+            other => other.map(drop).map_err(ActError::cannot(what)),
         }
     }
 

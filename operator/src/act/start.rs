@@ -89,9 +89,7 @@ impl<M: Members> Actor<'_, M> {
         let what = "start a pod of the present template (tried before a member is stopped for it)";
         match self.api::<Pod>().create(&params, &pod).await {
             Err(kube::Error::Api(refusal)) if !known && says_nothing(&refusal.message) => Ok(()),
-            other => other
-                .map(drop)
-                .map_err(|source| ActError::Kubernetes { what, source }),
+            other => other.map(drop).map_err(ActError::cannot(what)),
         }
     }
 }

@@ -1,15 +1,13 @@
 //! Limits how many clusters are updated at once: a new release of the operator, or a member image that does not start,
 //! must not reach all clusters at once.
 
-use std::{
-    collections::HashSet,
-    sync::{Mutex, MutexGuard},
-};
+use std::{collections::HashSet, sync::Mutex};
 
 use kube::runtime::reflector::ObjectRef;
 
 use crate::{
     crd::EtcdCluster,
+    lock,
     model::{Removal, Step, Stop, Why},
 };
 
@@ -28,7 +26,7 @@ impl Rollouts {
 
     /// Whether this cluster is being updated, or may be.
     pub(super) fn admits(&self, cluster: &ObjectRef<EtcdCluster>) -> bool {
-        let under_way = self.lock();
+        let under_way = lock(&self.under_way);
         under_way.len() < self.limit || under_way.contains(cluster)
     }
 
@@ -36,7 +34,7 @@ impl Rollouts {
     /// cluster keeps until its update is complete or waits for a person. Returns `false` if there is no free permit:
     /// the step must not be done.
     pub(super) fn note(&self, cluster: ObjectRef<EtcdCluster>, step: &Step) -> bool {
-        let mut under_way = self.lock();
+        let mut under_way = lock(&self.under_way);
         if rests(step) {
             under_way.remove(&cluster);
         } else if updates(step) && !under_way.contains(&cluster) {
@@ -50,13 +48,7 @@ impl Rollouts {
 
     /// Forgets a deleted cluster.
     pub(super) fn forget(&self, cluster: &ObjectRef<EtcdCluster>) {
-        self.lock().remove(cluster);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashSet<ObjectRef<EtcdCluster>>> {
-        self.under_way
-            .lock()
-            .expect("no code panics while it holds this lock")
+        lock(&self.under_way).remove(cluster);
     }
 }
 

@@ -1,11 +1,6 @@
 //! `Members` over gRPC: etcd's services Cluster, Maintenance and Auth, each member on a connection of its own.
 
-use std::{
-    collections::HashMap,
-    future::Future,
-    sync::{Mutex, MutexGuard},
-    time::Duration,
-};
+use std::{collections::HashMap, future::Future, sync::Mutex, time::Duration};
 
 use futures_util::future::join_all;
 use tonic::{
@@ -19,6 +14,7 @@ use witan_api::v3::etcdserverpb::{
 };
 
 use super::{Address, Answer, CallError, Login, MemberEntry, Members, RaisedAlarm, Report};
+use crate::lock;
 
 /// How long a member has to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -53,7 +49,7 @@ impl GrpcMembers {
     /// call. Drops connections that were not used for [`IDLE_CONNECTION`].
     fn connection(&self, to: &Address) -> Result<Connection, CallError> {
         let now = std::time::Instant::now();
-        let mut connections = self.lock();
+        let mut connections = lock(&self.connections);
         connections.retain(|_, connection| now.duration_since(connection.used) < IDLE_CONNECTION);
         if let Some(known) = connections.get_mut(&to.authority)
             && known.address == *to
@@ -75,16 +71,10 @@ impl GrpcMembers {
         Ok(made)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Connection>> {
-        self.connections
-            .lock()
-            .expect("no code panics while it holds this lock")
-    }
-
     /// Stores the token of a connection and whether the member checks users, for later calls to the same
     /// address.
     fn remember(&self, connection: &Connection) {
-        let mut connections = self.lock();
+        let mut connections = lock(&self.connections);
         if let Some(known) = connections.get_mut(&connection.address.authority)
             && known.address == connection.address
         {
@@ -428,7 +418,7 @@ impl Members for GrpcMembers {
         .await?;
         // A member without authentication refuses no token: only a connection without one finds out that authentication
         // is off.
-        self.lock().clear();
+        lock(&self.connections).clear();
         Ok(())
     }
 }

@@ -14,6 +14,7 @@ use kube::{Api, Client};
 
 use super::ObserveError;
 use crate::{
+    lock,
     members::{ClientTls, Login},
     model::{CertificateRole, CertificateSeen, Holder, ObjectState, Part, RequestSeen},
     resources::{
@@ -88,24 +89,18 @@ impl Secrets {
         }
         let seen = Arc::new(read(client, cluster).await?);
         let kept = Kept { seen: seen.clone(), generation, read: Instant::now() };
-        self.lock().insert(cluster.uid.clone(), kept);
+        lock(&self.0).insert(cluster.uid.clone(), kept);
         Ok(seen)
     }
 
     /// Returns the kept secrets of a cluster if they are of this generation of its spec, after dropping all
     /// that were kept for too long.
     fn kept(&self, uid: &str, generation: Option<i64>) -> Option<Arc<SecretsSeen>> {
-        let mut all = self.lock();
+        let mut all = lock(&self.0);
         all.retain(|_, kept| kept.read.elapsed() < kept.seen.good_for());
         all.get(uid)
             .filter(|kept| kept.generation == generation)
             .map(|kept| kept.seen.clone())
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Kept>> {
-        self.0
-            .lock()
-            .expect("no code panics while it holds this lock")
     }
 }
 

@@ -10,8 +10,9 @@ use crate::{
     model::{CertificateRole, ObjectState, Part, Step, UnixSeconds, Why, quorum},
 };
 
-/// Creates or updates what pods need before they start: the services, then the certificates.
-pub(super) fn missing(pass: &Pass<'_>) -> Option<Step> {
+/// Returns the step for the first object that pods need before they start and that is not current: the services, then
+/// the certificates. Skips names that are taken and steps that were refused.
+pub(super) fn next_object_step(pass: &Pass<'_>) -> Option<Step> {
     let services = [
         (Part::ClientService, pass.seen.client_service),
         (Part::PeerService, pass.seen.peer_service),

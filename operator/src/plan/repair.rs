@@ -197,15 +197,19 @@ pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
     wait
 }
 
+/// The decision about a voter.
 enum Verdict {
+    /// It stays.
     Well,
     Wait(Step),
+    /// Its pod is made again, on its disk.
     Remake,
     Remove(Removal),
 }
 
-/// Decides whether a voter stays, is waited for or is removed, by its alarm, its disk, its answers, its pod and the
-/// number of members that the spec asks for.
+/// Decides whether a voter stays, is waited for or is removed. The first of these that holds counts: it is fenced, its
+/// replacement was asked for, it is corrupt, it does not serve and the spec asks for fewer members, its disk is lost, it does
+/// not serve.
 fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Verdict {
     if joined.pass.is_fenced(ordinal) {
         return Verdict::Well;

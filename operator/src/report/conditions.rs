@@ -260,14 +260,17 @@ mod tests {
 
     #[test]
     fn degraded_has_the_words_of_who_refused_a_step() {
-        for (idle, reason) in [(false, "StepRefused"), (true, "NoProgress")] {
+        let grow = Step::GrowClaim { ordinal: 0, bytes: 1 };
+        for (step, kind, idle, reason) in [
+            (Step::ApplyServices, "ApplyServices", false, "StepRefused"),
+            (grow, "GrowClaim", true, "NoProgress"),
+        ] {
             let said = "exceeded quota: small".to_owned();
-            let step = Step::ApplyServices;
             let refused = vec![Refusal { step, held: true, idle, said }];
             let seen = Observed { refused, ..Observed::default() };
             let found = degraded(&seen, &EtcdClusterStatus::default(), None);
             assert_eq!((found.status, found.reason), ("True", reason));
-            assert_eq!(found.message, "ApplyServices: exceeded quota: small");
+            assert_eq!(found.message, format!("{kind}: exceeded quota: small"));
         }
     }
 

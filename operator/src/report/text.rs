@@ -13,198 +13,42 @@ pub(super) const FOREIGN_ADDRESS: &str = "ForeignAddress";
 pub(super) const TEMPLATE_REFUSED: &str = "TemplateRefused";
 
 /// Describes a step in words; `None` for `Step::Done`.
+#[rustfmt::skip]
 pub fn step(cluster: &str, seen: &Observed, step: &Step) -> Option<Notice> {
-    if let Step::Wait { why, .. } = step {
-        return Some(wait(cluster, seen, why));
-    }
-    let told = |(reason, message)| Notice { reason, member: None, message, warning: false };
-    of_cluster(step)
-        .map(told)
-        .or_else(|| of_member(cluster, seen, step))
-        .or_else(|| of_pod(cluster, step))
-}
-
-/// Returns reason and message of a step that concerns no single member; `None` for others.
-fn of_cluster(step: &Step) -> Option<(&'static str, String)> {
-    Some(match step {
-        Step::ApplyServices => ("ServicesApplied", "applying the services".to_owned()),
-        Step::ApplyBudget { min_available: Some(voters) } => (
-            "DisruptionBudgetApplied",
-            format!("an eviction must leave {voters} voters"),
-        ),
-        Step::ApplyBudget { min_available: None } => (
-            "DisruptionBudgetDeleted",
-            "deleting the pod disruption budget".to_owned(),
-        ),
-        Step::IssueCertificate { role } => (
-            "CertificateIssued",
-            format!("issuing the certificate of role {role:?}").to_lowercase(),
-        ),
-        Step::RequestCertificate { role } => (
-            "CertificateRequested",
-            format!("asking cert-manager for the certificate of role {role:?}").to_lowercase(),
-        ),
-        Step::OwnCertificate { role } => (
-            "CertificateOwned",
-            format!("making the Certificate the owner of the secret of role {role:?}")
-                .to_lowercase(),
-        ),
-        Step::RotateAuthority { to } => (
-            "AuthorityRotated",
-            match to {
-                Rotation::Introduced => "trusting the next authority beside the present one",
-                Rotation::Switched => "signing with the next authority",
-                Rotation::Rest => "removing the former authority from the trusted ones",
-            }
-            .to_owned(),
-        ),
-        Step::BeginBootstrap { members, .. } => (
-            "Bootstrapping",
-            format!("bootstrapping a cluster of {members} members"),
-        ),
-        Step::CreateDiscoveryToken { members } => (
-            "DiscoveryTokenCreated",
-            format!("making a discovery token for {members} members"),
-        ),
-        Step::DisarmCorrupt { id } => (
-            "AlarmCleared",
-            format!("lowering the alarm CORRUPT of the removed member {id:x}"),
-        ),
-        Step::EnableAuth => ("AuthEnabled", "turning authentication on".to_owned()),
-        Step::DisableAuth => ("AuthDisabled", "turning authentication off".to_owned()),
-        Step::Done
-        | Step::Wait { .. }
-        | Step::StartMember { .. }
-        | Step::AddLearner { .. }
-        | Step::Promote { .. }
-        | Step::LabelPod { .. }
-        | Step::MoveLeader { .. }
-        | Step::RemoveMember { .. }
-        | Step::UpdatePeerUrl { .. }
-        | Step::DeletePod { .. }
-        | Step::DeleteClaim { .. }
-        | Step::RetireClaim { .. }
-        | Step::ApplyClaim { .. }
-        | Step::GrowClaim { .. } => return None,
-    })
-}
-
-/// Describes a step that names a member by its id; `None` for others.
-fn of_member(cluster: &str, seen: &Observed, step: &Step) -> Option<Notice> {
+    let pod = |ordinal: &Ordinal| format!("{cluster}-{ordinal}");
     let named = |id: &MemberId| name_of(cluster, seen, *id);
     let (reason, member, message) = match step {
-        Step::Promote { id } => (
-            "LearnerPromoted",
-            named(id),
-            format!("giving member {} its vote", named(id)),
-        ),
-        Step::MoveLeader { from, to } => (
-            "LeaderTransferred",
-            named(to),
-            format!(
-                "handing leadership over from {} to {}",
-                named(from),
-                named(to)
-            ),
-        ),
-        Step::UpdatePeerUrl { id, .. } => (
-            "PeerUrlUpdated",
-            named(id),
-            format!("changing the peer URL of member {}", named(id)),
-        ),
+        Step::Done => return None,
+        Step::Wait { why, .. } => return Some(wait(cluster, seen, why)),
         Step::RemoveMember { id, reason } => return Some(removal(named(id), *reason)),
-        Step::Done
-        | Step::Wait { .. }
-        | Step::ApplyServices
-        | Step::ApplyBudget { .. }
-        | Step::IssueCertificate { .. }
-        | Step::RequestCertificate { .. }
-        | Step::OwnCertificate { .. }
-        | Step::RotateAuthority { .. }
-        | Step::BeginBootstrap { .. }
-        | Step::CreateDiscoveryToken { .. }
-        | Step::StartMember { .. }
-        | Step::AddLearner { .. }
-        | Step::LabelPod { .. }
-        | Step::DeletePod { .. }
-        | Step::DeleteClaim { .. }
-        | Step::RetireClaim { .. }
-        | Step::ApplyClaim { .. }
-        | Step::GrowClaim { .. }
-        | Step::DisarmCorrupt { .. }
-        | Step::EnableAuth
-        | Step::DisableAuth => return None,
-    };
-    Some(Notice { reason, member: Some(member), message, warning: false })
-}
-
-/// Describes a step that names a member by its ordinal; `None` for others.
-fn of_pod(cluster: &str, step: &Step) -> Option<Notice> {
-    let pod = |ordinal: &Ordinal| format!("{cluster}-{ordinal}");
-    let (reason, ordinal, message) = match step {
-        Step::StartMember { ordinal, bootstrap, .. } => (
-            "MemberStarted",
-            ordinal,
-            format!("starting member {} ({:?})", pod(ordinal), bootstrap.kind()),
-        ),
-        Step::AddLearner { ordinal, .. } => (
-            "MemberAdded",
-            ordinal,
-            format!("adding member {} as a learner", pod(ordinal)),
-        ),
-        Step::LabelPod { ordinal, role } => (
-            "MemberLabeled",
-            ordinal,
-            format!("member {} is a {role:?}", pod(ordinal)).to_lowercase(),
-        ),
-        Step::DeleteClaim { ordinal } => (
-            "ClaimDeleted",
-            ordinal,
-            format!("deleting the claim of the removed member {}", pod(ordinal)),
-        ),
-        Step::RetireClaim { ordinal, held } => (
-            "ClaimRetained",
-            ordinal,
-            format!(
-                "keeping the claim of the removed member {}{}",
-                pod(ordinal),
-                if *held {
-                    " until another one votes"
-                } else {
-                    ""
-                }
-            ),
-        ),
-        Step::ApplyClaim { ordinal, .. } => (
-            "ClaimApplied",
-            ordinal,
-            format!("applying owner and labels of the claim of {}", pod(ordinal)),
-        ),
-        Step::GrowClaim { ordinal, bytes } => (
-            "StorageResized",
-            ordinal,
-            format!("growing the claim of {} to {bytes} bytes", pod(ordinal)),
-        ),
         Step::DeletePod { ordinal, reason } => return Some(stop(pod(ordinal), *reason)),
-        Step::Done
-        | Step::Wait { .. }
-        | Step::ApplyServices
-        | Step::ApplyBudget { .. }
-        | Step::IssueCertificate { .. }
-        | Step::RequestCertificate { .. }
-        | Step::OwnCertificate { .. }
-        | Step::RotateAuthority { .. }
-        | Step::BeginBootstrap { .. }
-        | Step::CreateDiscoveryToken { .. }
-        | Step::Promote { .. }
-        | Step::MoveLeader { .. }
-        | Step::RemoveMember { .. }
-        | Step::UpdatePeerUrl { .. }
-        | Step::DisarmCorrupt { .. }
-        | Step::EnableAuth
-        | Step::DisableAuth => return None,
+        Step::ApplyServices => ("ServicesApplied", None, "applying the services".to_owned()),
+        Step::ApplyBudget { min_available: Some(voters) } => ("DisruptionBudgetApplied", None, format!("an eviction must leave {voters} voters")),
+        Step::ApplyBudget { min_available: None } => ("DisruptionBudgetDeleted", None, "deleting the pod disruption budget".to_owned()),
+        Step::IssueCertificate { role } => ("CertificateIssued", None, format!("issuing the certificate of role {role:?}").to_lowercase()),
+        Step::RequestCertificate { role } => ("CertificateRequested", None, format!("asking cert-manager for the certificate of role {role:?}").to_lowercase()),
+        Step::OwnCertificate { role } => ("CertificateOwned", None, format!("making the Certificate the owner of the secret of role {role:?}").to_lowercase()),
+        Step::RotateAuthority { to } => ("AuthorityRotated", None, rotation(*to).to_owned()),
+        Step::BeginBootstrap { members, .. } => ("Bootstrapping", None, format!("bootstrapping a cluster of {members} members")),
+        Step::CreateDiscoveryToken { members } => ("DiscoveryTokenCreated", None, format!("making a discovery token for {members} members")),
+        Step::StartMember { ordinal, bootstrap, .. } => ("MemberStarted", Some(pod(ordinal)), format!("starting member {} ({:?})", pod(ordinal), bootstrap.kind())),
+        Step::AddLearner { ordinal, .. } => ("MemberAdded", Some(pod(ordinal)), format!("adding member {} as a learner", pod(ordinal))),
+        Step::Promote { id } => ("LearnerPromoted", Some(named(id)), format!("giving member {} its vote", named(id))),
+        Step::LabelPod { ordinal, role } => ("MemberLabeled", Some(pod(ordinal)), format!("member {} is a {role:?}", pod(ordinal)).to_lowercase()),
+        Step::MoveLeader { from, to } => ("LeaderTransferred", Some(named(to)), format!("handing leadership over from {} to {}", named(from), named(to))),
+        Step::UpdatePeerUrl { id, .. } => ("PeerUrlUpdated", Some(named(id)), format!("changing the peer URL of member {}", named(id))),
+        Step::DeleteClaim { ordinal } => ("ClaimDeleted", Some(pod(ordinal)), format!("deleting the claim of the removed member {}", pod(ordinal))),
+        Step::RetireClaim { ordinal, held } => {
+            let until = if *held { " until another one votes" } else { "" };
+            ("ClaimRetained", Some(pod(ordinal)), format!("keeping the claim of the removed member {}{until}", pod(ordinal)))
+        }
+        Step::ApplyClaim { ordinal, .. } => ("ClaimApplied", Some(pod(ordinal)), format!("applying owner and labels of the claim of {}", pod(ordinal))),
+        Step::GrowClaim { ordinal, bytes } => ("StorageResized", Some(pod(ordinal)), format!("growing the claim of {} to {bytes} bytes", pod(ordinal))),
+        Step::DisarmCorrupt { id } => ("AlarmCleared", None, format!("lowering the alarm CORRUPT of the removed member {id:x}")),
+        Step::EnableAuth => ("AuthEnabled", None, "turning authentication on".to_owned()),
+        Step::DisableAuth => ("AuthDisabled", None, "turning authentication off".to_owned()),
     };
-    Some(Notice { reason, member: Some(pod(ordinal)), message, warning: false })
+    Some(Notice { reason, member, message, warning: false })
 }
 
 /// Describes a failed step, with the message of the refusal.
@@ -214,38 +58,15 @@ pub fn refused(refusal: &Refusal) -> Notice {
     } else {
         "StepRefused"
     };
-    let message = format!("{}: {}", kind(&refusal.step), refusal.said);
+    let message = format!("{}: {}", refusal.step.kind(), refusal.said);
     Notice { reason, member: None, message, warning: true }
 }
 
-/// Returns the kind of a step, which is a label of a metric.
-pub fn kind(step: &Step) -> &'static str {
-    match step {
-        Step::Done => "Done",
-        Step::Wait { .. } => "Wait",
-        Step::ApplyServices => "ApplyServices",
-        Step::ApplyBudget { .. } => "ApplyBudget",
-        Step::IssueCertificate { .. } => "IssueCertificate",
-        Step::RequestCertificate { .. } => "RequestCertificate",
-        Step::OwnCertificate { .. } => "OwnCertificate",
-        Step::RotateAuthority { .. } => "RotateAuthority",
-        Step::BeginBootstrap { .. } => "BeginBootstrap",
-        Step::CreateDiscoveryToken { .. } => "CreateDiscoveryToken",
-        Step::StartMember { .. } => "StartMember",
-        Step::AddLearner { .. } => "AddLearner",
-        Step::Promote { .. } => "Promote",
-        Step::LabelPod { .. } => "LabelPod",
-        Step::MoveLeader { .. } => "MoveLeader",
-        Step::RemoveMember { .. } => "RemoveMember",
-        Step::UpdatePeerUrl { .. } => "UpdatePeerUrl",
-        Step::DeletePod { .. } => "DeletePod",
-        Step::DeleteClaim { .. } => "DeleteClaim",
-        Step::RetireClaim { .. } => "RetireClaim",
-        Step::ApplyClaim { .. } => "ApplyClaim",
-        Step::GrowClaim { .. } => "GrowClaim",
-        Step::DisarmCorrupt { .. } => "DisarmCorrupt",
-        Step::EnableAuth => "EnableAuth",
-        Step::DisableAuth => "DisableAuth",
+fn rotation(to: Rotation) -> &'static str {
+    match to {
+        Rotation::Introduced => "trusting the next authority beside the present one",
+        Rotation::Switched => "signing with the next authority",
+        Rotation::Rest => "removing the former authority from the trusted ones",
     }
 }
 

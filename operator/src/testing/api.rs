@@ -13,6 +13,8 @@ use http::{Method, Request, Response, StatusCode};
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
 
+use crate::lock;
+
 /// Objects by their paths.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FakeApi(Arc<Mutex<State>>);
@@ -49,7 +51,7 @@ impl FakeApi {
 
     /// Puts an object there as another client would, in place of one of the same name.
     pub(crate) fn put(&self, object: Value) {
-        let mut state = self.0.lock().unwrap();
+        let mut state = lock(&self.0);
         let (kind, name) = (text(&object["kind"]), text(&object["metadata"]["name"]));
         let namespace = text(&object["metadata"]["namespace"]);
         let version = text(&object["apiVersion"]);
@@ -61,7 +63,7 @@ impl FakeApi {
 
     /// Returns the object whose path ends so.
     pub(crate) fn get(&self, end: &str) -> Option<Value> {
-        let state = self.0.lock().unwrap();
+        let state = lock(&self.0);
         let mut objects = state.objects.iter();
         objects
             .find(|(path, _)| path.ends_with(end))
@@ -70,7 +72,7 @@ impl FakeApi {
 
     /// Returns all objects whose path has this part.
     pub(crate) fn all(&self, part: &str) -> Vec<Value> {
-        let state = self.0.lock().unwrap();
+        let state = lock(&self.0);
         let of = state.objects.iter();
         let of = of.filter(|(path, _)| path.contains(part));
         of.map(|(_, object)| object.clone()).collect()
@@ -79,18 +81,18 @@ impl FakeApi {
     /// From now on refuses to create or to apply what has a path that ends so, and this part in its text.
     pub(crate) fn refuse(&self, end: &str, part: &str, (code, words): (StatusCode, &str)) {
         let (end, part, words) = (end.to_owned(), part.to_owned(), words.to_owned());
-        let mut state = self.0.lock().unwrap();
+        let mut state = lock(&self.0);
         state.refused = Some(Refused { end, part, code, words });
     }
 
     /// Stops refusing.
     pub(crate) fn admit(&self) {
-        self.0.lock().unwrap().refused = None;
+        lock(&self.0).refused = None;
     }
 
     /// Removes the object whose path ends so.
     pub(crate) fn remove(&self, end: &str) {
-        let mut state = self.0.lock().unwrap();
+        let mut state = lock(&self.0);
         state.objects.retain(|path, _| !path.ends_with(end));
     }
 }
@@ -226,7 +228,7 @@ impl tower_service::Service<Request<Body>> for FakeApi {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let state = self.0.clone();
+        let fake = self.clone();
         Box::pin(async move {
             let (head, body) = request.into_parts();
             let body = body.collect_bytes().await.unwrap_or_default();
@@ -236,8 +238,7 @@ impl tower_service::Service<Request<Body>> for FakeApi {
                 query: head.uri.query().unwrap_or_default().to_owned(),
                 body: serde_json::from_slice(&body).unwrap_or_default(),
             };
-            let mut state = state.lock().unwrap();
-            let (code, answer) = state.answer(&asked);
+            let (code, answer) = lock(&fake.0).answer(&asked);
             let body = Body::from(answer.to_string().into_bytes());
             let mut response = Response::new(body);
             *response.status_mut() = code;
