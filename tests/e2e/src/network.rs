@@ -25,7 +25,7 @@ use tokio::{
 
 use crate::{linear::client::Choice, ports};
 
-/// What is read at once.
+/// The bytes that one read takes at most.
 const PIECE_BYTES: usize = 32 << 10;
 
 /// Pieces that are on their way in one direction of a connection: the sender waits behind them.
@@ -40,10 +40,10 @@ const OWNER_LOOKS: usize = 500;
 /// Time between them.
 const OWNER_LOOK: Duration = Duration::from_millis(10);
 
-/// What the table of sockets says of one that its process has closed, or left behind.
+/// The inode that the table of sockets shows for a socket that its process has closed, or left behind.
 const NO_INODE: &str = "0";
 
-/// What happens to bytes from one member to another.
+/// The state of the link from one member to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Link {
     /// They arrive.
@@ -57,6 +57,14 @@ pub enum Link {
     Slow(Duration),
     /// Of a hundred segments, so many have to be sent again.
     Lossy(u8),
+}
+
+/// One direction between two members.
+#[derive(Clone, Copy, Debug, Default)]
+struct Direction {
+    link: Link,
+    /// How often it was cut. A connection looks at the link now and then: a cut that is mended before ends it too.
+    cuts: u64,
 }
 
 /// The network.
@@ -78,7 +86,7 @@ struct Door {
 #[derive(Debug)]
 struct Shared {
     /// By sender, then by receiver.
-    links: Vec<Vec<watch::Sender<Link>>>,
+    links: Vec<Vec<watch::Sender<Direction>>>,
     /// Processes of the members.
     pids: Mutex<Vec<Option<u32>>>,
     /// Ports on which the members listen.
@@ -111,7 +119,7 @@ impl Network {
         }
     }
 
-    /// What the members advertise.
+    /// The URLs that the members advertise.
     pub fn urls(&self) -> Vec<String> {
         let url = |door: &Door| format!("http://127.0.0.1:{}", door.port);
         self.doors.iter().map(url).collect()
@@ -134,7 +142,7 @@ impl Network {
         self.doors[at].accepting = Some(task);
     }
 
-    /// Refuses connections to a member, as the system does when its process is gone. Those that are open stay.
+    /// Refuses connections to a member, as the system does after its process has ended. Open ones stay.
     pub fn close(&mut self, at: usize) {
         if let Some(task) = self.doors[at].accepting.take() {
             task.abort();
@@ -148,7 +156,7 @@ impl Network {
 
     /// Changes one direction between two members.
     pub fn set(&self, from: usize, to: usize, link: Link) {
-        self.shared.links[from][to].send_replace(link);
+        change(&self.shared.links[from][to], link);
     }
 
     /// Changes everything that one member sends, or everything that it receives, or both.
@@ -161,10 +169,17 @@ impl Network {
 
     /// Changes everything.
     pub fn set_all(&self, link: Link) {
-        for sender in self.shared.links.iter().flatten() {
-            sender.send_replace(link);
+        for direction in self.shared.links.iter().flatten() {
+            change(direction, link);
         }
     }
+}
+
+fn change(direction: &watch::Sender<Direction>, link: Link) {
+    direction.send_modify(|direction| {
+        direction.link = link;
+        direction.cuts += u64::from(link == Link::Cut);
+    });
 }
 
 impl Shared {
@@ -172,7 +187,7 @@ impl Shared {
         self.pids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn link(&self, from: usize, to: usize) -> watch::Receiver<Link> {
+    fn link(&self, from: usize, to: usize) -> watch::Receiver<Direction> {
         self.links[from][to].subscribe()
     }
 
@@ -194,7 +209,7 @@ impl Shared {
             match look.await {
                 Ok(Some(Some(at))) => return Some(at),
                 Ok(Some(None)) => {}
-                // the other end is gone, or this process ends
+                // the other end is closed, or this process ends
                 Ok(None) | Err(_) => return None,
             }
         }
@@ -246,15 +261,7 @@ async fn connect(
         return;
     };
     let (mut there, mut back) = (shared.link(from, to), shared.link(to, from));
-    let ended = {
-        let (mut there, mut back) = (there.clone(), back.clone());
-        async move {
-            tokio::select! {
-                _ = there.wait_for(|link| *link == Link::Cut) => {}
-                _ = back.wait_for(|link| *link == Link::Cut) => {}
-            }
-        }
-    };
+    let (there_cut, back_cut) = (cut(there.clone()), cut(back.clone()));
     let forwarded = async {
         // neither the request for a connection nor its answer passes
         passable(&mut there).await;
@@ -272,32 +279,46 @@ async fn connect(
         }
     };
     tokio::select! {
-        () = ended => {}
+        // first: nothing that was held arrives after a cut
+        biased;
+        () = there_cut => {}
+        () = back_cut => {}
         () = forwarded => {}
     }
 }
 
-async fn passable(link: &mut watch::Receiver<Link>) {
-    // the network is gone: so is the connection, in a moment
-    let _ = link.wait_for(|link| *link != Link::Held).await;
+/// Completes when a direction is cut, or has been cut since this was called.
+fn cut(mut direction: watch::Receiver<Direction>) -> impl Future<Output = ()> {
+    let before = direction.borrow().cuts;
+    async move {
+        // the network has ended: the connection ends too, in a moment
+        let _ = direction
+            .wait_for(|now| now.link == Link::Cut || now.cuts != before)
+            .await;
+    }
+}
+
+async fn passable(direction: &mut watch::Receiver<Direction>) {
+    // the network has ended: the connection ends too, in a moment
+    let _ = direction.wait_for(|now| now.link != Link::Held).await;
 }
 
 /// Forwards one direction of a connection until it ends.
 async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    mut link: watch::Receiver<Link>,
+    mut direction: watch::Receiver<Direction>,
     mut choice: Choice,
 ) {
     let (sender, mut pieces) = mpsc::channel::<(Instant, Vec<u8>)>(PIECES_MAX);
-    let now = link.clone();
+    let now = direction.clone();
     let reading = async move {
         let mut buffer = vec![0; PIECE_BYTES];
         let mut arrives = Instant::now();
         loop {
             let count = from.read(&mut buffer).await.unwrap_or(0);
-            let late = delay(*now.borrow(), &mut choice);
-            // what is behind a late piece does not overtake it
+            let late = delay(now.borrow().link, &mut choice);
+            // a piece behind a late one does not overtake it
             arrives = arrives.max(Instant::now() + late);
             let sent = sender.send((arrives, buffer[..count].to_vec())).await;
             if sent.is_err() || count == 0 {
@@ -308,7 +329,7 @@ async fn pump(
     let writing = async move {
         while let Some((arrives, piece)) = pieces.recv().await {
             sleep_until(arrives).await;
-            passable(&mut link).await;
+            passable(&mut direction).await;
             if piece.is_empty() || to.write_all(&piece).await.is_err() {
                 return;
             }
@@ -333,9 +354,35 @@ fn delay(link: Link, choice: &mut Choice) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, TcpStream};
+    use std::{
+        io::{Read as _, Write as _},
+        net::{TcpListener, TcpStream},
+    };
 
     use super::*;
+
+    #[test]
+    fn a_cut_that_is_mended_at_once_ends_all_connections() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let mut network = Network::new(&[0, listener.local_addr().unwrap().port()]);
+        network.open(1);
+        network.runs_as(0, std::process::id());
+        let mut pairs: Vec<_> = (0..8)
+            .map(|_| {
+                let mut near = TcpStream::connect(("127.0.0.1", network.doors[1].port)).unwrap();
+                let (mut far, _) = listener.accept().unwrap();
+                near.write_all(b"it passes").unwrap();
+                far.read_exact(&mut [0; 9]).unwrap();
+                (near, far)
+            })
+            .collect();
+        network.set(0, 1, Link::Cut);
+        network.set(0, 1, Link::Open);
+        for (near, far) in &mut pairs {
+            assert_eq!(near.read(&mut [0]).unwrap_or(0), 0);
+            assert_eq!(far.read(&mut [0]).unwrap_or(0), 0);
+        }
+    }
 
     #[test]
     fn a_closed_socket_is_nobodys() {
