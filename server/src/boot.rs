@@ -19,15 +19,13 @@ use witan_base::{
 use witan_config::{AutoCompaction, Config, ConfigError, PortTls, ServerCertificate};
 use witan_dialect::{Context, HealthMetrics, SharedContext, V2Metrics, V3Metrics};
 use witan_logging::LogLevelHandle;
+use witan_machine::{command::PublishAttributes, operation::Operation};
 use witan_node::{
     self as node, FrozenStates, Node, NodeMetrics, NodeParts, ProcessIdentity, SharedParts,
     TransferError, now_ns,
 };
 use witan_peer::{self as peer, PeerDialer, PeerMetrics, Peers, SnapshotMetrics};
-use witan_replica::{
-    machine::{command::PublishAttributes, operation::Operation},
-    replica::{self, Replica},
-};
+use witan_replica::replica::{self, Replica};
 use witan_storage::{self as storage, Checkpointer, DataIdentity, StorageMetrics};
 use witan_transport::{
     self as transport, Bound, BoundPeer, Handlers, PeerTls, RunningServer, ServerTls, Signal,

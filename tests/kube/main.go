@@ -192,7 +192,7 @@ func whole(api *api) {
 			if n%5 == 0 {
 				names = thingNames
 			}
-			expect(names[fmt.Sprintf("o-%d", n)], "o-%d was acknowledged and is gone", n)
+			expect(names[fmt.Sprintf("o-%d", n)], "o-%d was acknowledged and is lost", n)
 		}
 		return true
 	})
@@ -248,11 +248,11 @@ func again(api *api) {
 func empty(api *api) {
 	status, got := api.try("DELETE", "/api/v1/namespaces/load", nil)
 	expect(status == 200, "the deletion: %d %v", status, got)
-	eventually("the namespace is gone", func() bool {
+	eventually("the namespace is deleted", func() bool {
 		status, _ := api.try("GET", "/api/v1/namespaces/load", nil)
 		return status == 404
 	})
-	passed("the namespace is gone with all objects")
+	passed("the namespace is deleted with all objects")
 }
 
 func passed(what string) {
@@ -266,7 +266,7 @@ func eventually(what string, condition func() bool) {
 			return
 		}
 	}
-	fail("waited %v in vain: %s", patience, what)
+	fail("waited %v without success: %s", patience, what)
 }
 
 func expect(holds bool, format string, arguments ...any) {

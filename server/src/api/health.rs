@@ -11,8 +11,8 @@ use actix_web::{
 use serde_json::json;
 use witan_dialect::{Context, reply};
 use witan_gocompat::query::Query;
+use witan_machine::alarm::{Alarm, AlarmType};
 use witan_node::NodeError;
-use witan_replica::machine::alarm::{Alarm, AlarmType};
 
 const NO_LEADER: &str = "RAFT NO LEADER";
 

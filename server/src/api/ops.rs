@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use actix_web::{HttpRequest, HttpResponse, http::header::CONTENT_TYPE, web};
 use serde_json::json;
 use witan_api::peer::NOT_DECIDED;
-use witan_base::{metrics, panics::planted, version};
+use witan_base::{metrics, version};
 use witan_dialect::{Context, reply};
-use witan_replica::machine::view::View;
+use witan_machine::view::View;
 
 use super::health;
 
@@ -31,7 +31,6 @@ pub(crate) async fn handle(
     if !serves(path) {
         return None;
     }
-    planted::here("ops");
     let path = std::str::from_utf8(path).ok()?;
     reply::drain(&mut payload).await;
     // Prometheus' own handler, which etcd uses, does not look at the method

@@ -4,10 +4,10 @@
 use std::path::Path;
 
 use witan_config::Config;
+use witan_machine::{member::MemberRegistry, view::View};
 use witan_replica::{
     host::Recovered,
-    machine::{member::MemberRegistry, view::View},
-    replica::Replica,
+    replica::{ForceError, Replica},
 };
 use witan_storage::{self as storage, SpaceMonitor, Storage, StorageMetrics};
 
@@ -102,8 +102,10 @@ fn force_new_cluster(
     recovered: &mut Recovered,
     own: u64,
 ) -> Result<Option<MemberRegistry>, BootError> {
-    let forced = Replica::force_new_cluster(recovered, own)
-        .map_err(|source| BootError::corrupt(dir, source))?;
+    let forced = Replica::force_new_cluster(recovered, own).map_err(|error| match error {
+        ForceError::Corrupt(source) => BootError::corrupt(dir, source),
+        ForceError::NoState => BootError::ForcedWithoutState { dir: dir.display().to_string() },
+    })?;
     let Some(forced) = forced else {
         return Ok(None);
     };

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use witan_config::ConfigError;
+use witan_machine::record::CorruptRecord;
 use witan_node as node;
-use witan_replica::machine::record::CorruptRecord;
 use witan_storage::OpenError;
 use witan_transport::{BindError, TlsError};
 
@@ -44,6 +44,16 @@ pub enum BootError {
         dir: String,
         /// The contradiction.
         source: CorruptRecord,
+    },
+    /// `--force-new-cluster` on a member that never received the state of its cluster.
+    #[error(
+        "data directory {dir}: --force-new-cluster needs the state of the cluster, and this member joined \
+         without receiving it. Use the flag on a member that has the state, or restore a backup into an \
+         empty directory"
+    )]
+    ForcedWithoutState {
+        /// The directory.
+        dir: String,
     },
     /// Members differ, and it cannot be decided whose state is right.
     #[error(transparent)]
@@ -89,6 +99,7 @@ impl BootError {
             Self::Join(JoinError::Etcd(_)) => EtcdMember::EXIT_CODE,
             Self::Config(_)
             | Self::Discovery(_)
+            | Self::ForcedWithoutState { .. }
             | Self::Join(_)
             | Self::Bind(_)
             | Self::Tls(_)

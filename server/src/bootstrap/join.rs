@@ -6,13 +6,13 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 use witan_config::{ClusterState, Config, Url};
+use witan_machine::{
+    member::{Member, MemberRegistry},
+    view::View,
+};
 use witan_peer::{
     PeerDialer,
     query::{self, RemoteCluster},
-};
-use witan_replica::machine::{
-    member::{Member, MemberRegistry},
-    view::View,
 };
 use witan_storage::DataIdentity;
 use witan_transport::error_text;
@@ -202,6 +202,10 @@ fn text(urls: &[Url]) -> String {
 #[cfg(test)]
 mod tests {
     use witan_api::peer;
+    use witan_replica::{
+        host::Recovered,
+        replica::{ForceError, Replica},
+    };
 
     use super::*;
 
@@ -243,6 +247,11 @@ mod tests {
         let state = found.state();
         assert_eq!(state.machine.members.by_id.len(), 2);
         assert!(state.position.index == 0 && state.position.voters.is_empty());
+        let mut recovered = Recovered { checkpoint: Some(*state), ..Recovered::default() };
+        assert_eq!(
+            Replica::force_new_cluster(&mut recovered, 8),
+            Err(ForceError::NoState)
+        );
 
         let one = cluster(&[(7, "http://127.0.0.1:1")]);
         let refusal = joined(&config, &[one])

@@ -8,10 +8,8 @@ pub mod join;
 
 use witan_api::ids;
 use witan_config::{ClusterState, Config};
-use witan_replica::{
-    machine::{member::Member, record::CorruptRecord, view::View},
-    replica::genesis,
-};
+use witan_machine::{member::Member, record::CorruptRecord, view::View};
+use witan_replica::replica::genesis;
 use witan_storage::DataIdentity;
 
 use join::JoinedCluster;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use witan_config::CorruptionChecks;
+use witan_machine::alarm::{Alarm, AlarmAction, AlarmCommand, AlarmType};
 use witan_node::{Node, NodeError, TransferError};
 use witan_peer::PeerDialer;
-use witan_replica::machine::alarm::{Alarm, AlarmAction, AlarmCommand, AlarmType};
 
 use super::{
     CorruptionMetrics,

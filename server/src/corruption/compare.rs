@@ -6,9 +6,9 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 use witan_base::version;
 use witan_config::Url;
+use witan_machine::member::{Member, MemberRegistry};
 use witan_node::{Node, NodeError, StateHash};
 use witan_peer::{PeerDialer, query};
-use witan_replica::machine::member::{Member, MemberRegistry};
 
 use super::verdict::{MemberHash, ReleaseHash, Verdict, decide};
 

@@ -5,7 +5,7 @@
 //! leader for its state. Once their state equals that of the others, the alarm is lowered.
 //!
 //! Not here: how a state is hashed (`snapshot`), where the hashes are kept (`node`), how other members are asked
-//! (`peer::query`), what an alarm stops (`machine/alarm.rs`).
+//! (`peer::query`), what an alarm stops (`witan_machine::alarm`).
 //!
 //! Reading order: `verdict` (evaluates the hashes; pure) → `compare` (asks the others) → `checker` (schedule and
 //! reaction) → `metrics`.
@@ -17,8 +17,8 @@ mod verdict;
 
 use tokio::sync::mpsc;
 use witan_base::panics;
+use witan_machine::view::View;
 use witan_node::{Node, StateHash};
-use witan_replica::machine::view::View;
 use witan_snapshot::{self as snapshot, StateChecksums};
 use witan_storage::run_at_low_priority;
 

@@ -5,7 +5,7 @@
 use std::{ffi::OsString, io, path::Path, sync::Arc};
 
 use witan_base::metrics::Register;
-use witan_replica::machine::{
+use witan_machine::{
     record::{CorruptRecord, RecordChange},
     view::View,
 };

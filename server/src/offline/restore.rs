@@ -8,7 +8,7 @@ use std::{
 };
 
 use witan_config::{Config, Environment, Invocation};
-use witan_replica::machine::view::View;
+use witan_machine::view::View;
 use witan_snapshot::{self as snapshot, RestoreOptions};
 use witan_storage::{self as storage, DataIdentity};
 

@@ -1,4 +1,4 @@
-//! What a durable write costs at least here: append the bytes of one put to a file, and fdatasync.
+//! The lowest cost of a durable write on this machine: append the bytes of one put to a file, and fdatasync.
 
 use std::{
     fs::{self, OpenOptions},

@@ -22,7 +22,7 @@ pub(crate) const END_HEADERS: u8 = 4;
 pub(crate) const INITIAL_WINDOW_SIZE: u16 = 4;
 /// RFC 9113, 6.9.2: the window of a connection at its start.
 pub(crate) const FIRST_WINDOW: i64 = 65_535;
-/// What the server may send before it hears of us again, and after how much it does.
+/// The window that this client grants: the bytes that the server may send before an update, and the step of the update.
 pub(crate) const OWN_WINDOW: u32 = 1 << 30;
 
 /// One connection.
@@ -150,7 +150,7 @@ impl Wire for Grpc {
     }
 }
 
-/// What a connection begins with: windows so large that the server seldom waits for us.
+/// Writes the beginning of a connection, with windows so large that the server seldom waits for this client.
 pub(crate) fn greet(out: &mut Vec<u8>) {
     out.extend_from_slice(PREFACE);
     head(out, 6, SETTINGS, 0, 0);

@@ -70,7 +70,7 @@ impl Measured {
     }
 }
 
-/// What all clients of a measurement share.
+/// The state that all clients of a measurement share.
 #[derive(Debug, Default)]
 struct Gauge {
     counting: Cell<bool>,

@@ -1,5 +1,4 @@
-//! What the kernel counts about a process: CPU time, memory, bytes written; and the size of a
-//! folder.
+//! The kernel's counts of a process: CPU time, memory, bytes written; and the size of a folder.
 
 use std::{fs, path::Path, time::Duration};
 

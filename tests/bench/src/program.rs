@@ -12,7 +12,7 @@ const QUOTA_BYTES: &str = "8589934592";
 /// One program under test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
-    /// What its rows are called.
+    /// The name of its rows in the tables.
     pub name: String,
     /// Which server it is.
     pub kind: Kind,

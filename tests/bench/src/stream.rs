@@ -28,7 +28,7 @@ pub struct Stream {
     input: Vec<u8>,
     /// Bytes of messages that are not whole yet.
     message: Vec<u8>,
-    /// What the server still takes: on the connection, on the stream.
+    /// The bytes that the server still accepts: on the connection, on the stream.
     windows: [i64; 2],
     waiting: VecDeque<Vec<u8>>,
     received: u32,

@@ -1,5 +1,5 @@
-//! What a load is put on: one server, or the members of a cluster, of which clients ask one or all and
-//! everything is counted together.
+//! The subject of a load: one server, or the members of a cluster. Clients ask one member or all of
+//! them; the counts are the sums over all members.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use witan_e2e::{Cluster, Server, http};
 
 use crate::process;
 
-/// What both etcd and Witan call what a member has sent to the others.
+/// The metric, in etcd and Witan, of the bytes that a member has sent to the others.
 const SENT: &str = "etcd_network_peer_sent_bytes_total{";
 
 /// See the module's description.

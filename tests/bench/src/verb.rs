@@ -1,4 +1,4 @@
-//! What a client asks, over and over, in the bytes of its protocol.
+//! The requests that a client repeats, in the bytes of its protocol.
 
 use std::io::Write as _;
 
@@ -54,7 +54,7 @@ impl Verb {
     /// Length of the value of [`Verb::LargePut`].
     pub const LARGE_BYTES: usize = LARGE_BYTES;
 
-    /// Those of the table, in its order.
+    /// The verbs of the table, in its order.
     pub const ALL: [Verb; 8] = [
         Verb::Put,
         Verb::Get,

@@ -1,4 +1,4 @@
-//! What the two lean clients have in common: one connection, a fixed number of slots with one
+//! The common part of the two lean clients: one connection, a fixed number of slots with one
 //! request each in flight, one write for all requests that answers in one read set free.
 //!
 //! Why clients of our own: on a machine whose processors the server shares with its clients, a
@@ -16,7 +16,7 @@ const READ_BYTES: usize = 64 << 10;
 
 /// A protocol, as bytes: it never touches a socket.
 pub trait Wire {
-    /// What a connection begins with.
+    /// Writes the beginning of a connection.
     fn greet(&mut self, out: &mut Vec<u8>);
 
     /// Asks for `key` in `slot`.

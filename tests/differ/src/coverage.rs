@@ -1,4 +1,4 @@
-//! What a run has reached: a declared table of actions and the codes that each can answer. A run
+//! The coverage of a run: a declared table of actions and the codes that each can answer. A run
 //! that compares nothing at a cell of it proves nothing about that cell, and fails.
 
 use std::{collections::BTreeMap, fmt};

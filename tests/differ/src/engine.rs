@@ -27,7 +27,7 @@ const SLOW_ATTEMPTS: usize = 5;
 /// Sequences that are tried to make a failing one shorter. Each starts both servers anew.
 const SHRINK_ATTEMPTS: usize = 200;
 
-/// What does not change in a dialect.
+/// The constants of a dialect.
 #[derive(Clone, Copy, Debug)]
 pub struct Profile {
     /// On the command line, and of the folder of kept scripts.
@@ -43,7 +43,7 @@ pub trait Dialect {
     /// A request, or another thing that is done to both servers. It prints as a line of a script.
     type Step: Clone + Display;
 
-    /// What is left out of sequences and comparisons, with the reason.
+    /// The requests and fields that sequences and comparisons leave out, with the reason.
     const NOT_COMPARED: &'static [(&'static str, &'static str)] = &[];
 
     /// Its name, its etcd and its table.
@@ -65,7 +65,7 @@ pub trait Dialect {
     /// If the line is no step, or no script holds such steps.
     fn parse(&self, line: &str) -> Result<Self::Step, String>;
 
-    /// What a fresh server of this kind answers to the requests of a script, one line each.
+    /// The answers of a fresh server of this kind to the requests of a script, one line each.
     ///
     /// # Errors
     /// If a line is no step.

@@ -1,4 +1,4 @@
-//! What a command line asks for: how many seeds, which ones, how long a sequence, which scripts.
+//! The command line: how many seeds, which ones, how long a sequence, which scripts.
 
 use std::path::PathBuf;
 
@@ -20,7 +20,7 @@ usage: witan-differ v2|v3|watch|lease|auth [--seeds N] [--seed S]... [--steps N]
 /// The dialects, as a command line names them.
 pub const DIALECTS: [&str; 5] = ["v2", "v3", "watch", "lease", "auth"];
 
-/// What is to be run.
+/// The sequences and scripts that the program runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// One of [`DIALECTS`].

@@ -1,4 +1,4 @@
-//! What a sequence came to: what it reached, what was excused, and in what the two servers differ.
+//! The report of a sequence: its coverage, the excused answers, and the differences between the two servers.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -12,11 +12,11 @@ const SHOWN_MAX: usize = 20_000;
 pub struct Difference {
     /// Which step, from 0 on; as many as there are for what is looked at in the end.
     pub at: usize,
-    /// What was asked.
+    /// The request.
     pub asked: String,
-    /// What etcd said.
+    /// The answer of etcd.
     pub etcd: String,
-    /// What Witan said.
+    /// The answer of Witan.
     pub witan: String,
 }
 
@@ -61,10 +61,10 @@ impl Stop {
     }
 }
 
-/// What a sequence went through.
+/// The results of one sequence.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// What it reached.
+    /// The cells of the table that it reached.
     pub coverage: Coverage,
     /// How often each deliberate difference showed, by its reason.
     pub excused: BTreeMap<String, u64>,

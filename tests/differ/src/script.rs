@@ -1,4 +1,4 @@
-//! What a difference is kept as: a text of requests, one a line, and the answers that etcd gave.
+//! The file of a kept difference: a text of requests, one a line, and the answers that etcd gave.
 //!
 //! ```text
 //! # why this script is kept
@@ -8,7 +8,7 @@
 //! ANSWER
 //! ANSWER
 //! ```
-//! What a line of either kind means is the dialect's.
+//! The dialect defines the meaning of both kinds of lines.
 
 use std::{
     fmt, fs, io,

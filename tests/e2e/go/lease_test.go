@@ -41,7 +41,7 @@ func TestLeaseTakesItsKeysWithIt(t *testing.T) {
 	next(t, watch)
 	next(t, watch)
 	gone := next(t, watch)
-	same(t, "keys gone in one revision", len(gone), 2)
+	same(t, "keys deleted in one revision", len(gone), 2)
 	left, err := client.TimeToLive(within(t), id)
 	must(t, err)
 	same(t, "time to live", left.TTL, int64(-1))
@@ -284,7 +284,7 @@ func TestManyLeasesEndAtOnce(t *testing.T) {
 	for n := range 200 {
 		put(t, client.KV, fmt.Sprintf("many/%d", n), "", clientv3.WithLease(grant(t, client, 1)))
 	}
-	eventually(t, "all keys are gone", func() bool {
+	eventually(t, "all keys are deleted", func() bool {
 		answer, err := client.Get(within(t), "many/", clientv3.WithPrefix(), clientv3.WithCountOnly())
 		must(t, err)
 		return answer.Count == 0

@@ -114,7 +114,7 @@ func eventually(t *testing.T, what string, condition func() bool) {
 			return
 		}
 	}
-	t.Fatalf("waited %v in vain: %s", patience, what)
+	t.Fatalf("waited %v without success: %s", patience, what)
 }
 
 func must(t *testing.T, err error) {

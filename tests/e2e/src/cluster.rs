@@ -10,7 +10,7 @@ pub struct Cluster {
     members: Vec<Server>,
 }
 
-/// What a member says about itself.
+/// A member's report about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
     /// Its id.
@@ -19,7 +19,7 @@ pub struct Status {
     pub leader: u64,
     /// Its raft term.
     pub term: u64,
-    /// What it has applied.
+    /// The raft index up to which it has applied entries.
     pub applied: u64,
 }
 
@@ -216,7 +216,7 @@ fn configure(member: &mut Server, name: &str, listens: &str, advertised: &str) {
     member.add_args(["--initial-advertise-peer-urls", advertised]);
 }
 
-/// What a member says about itself, if it answers.
+/// The report of a member about itself, if it answers.
 pub fn status(member: &Server) -> Option<Status> {
     let said = answer(member, "/v3/maintenance/status")?;
     let number = |value: &Value| value.as_str().unwrap_or("0").parse().ok();

@@ -151,7 +151,7 @@ impl Connection {
     /// How long a read may wait. For "nothing comes" tests.
     ///
     /// # Errors
-    /// If the socket is gone.
+    /// If the socket is closed.
     pub fn patience(&mut self, patience: Duration) -> io::Result<()> {
         self.stream.get_ref().set_read_timeout(Some(patience))
     }
@@ -159,7 +159,7 @@ impl Connection {
     /// Sends a request. `Host` and, for a body, its length and form type are added unless given.
     ///
     /// # Errors
-    /// If the connection is gone.
+    /// If the connection is closed.
     pub fn send(
         &mut self,
         method: &str,
@@ -195,7 +195,7 @@ impl Connection {
     /// Sends bytes as they are: for malformed requests.
     ///
     /// # Errors
-    /// If the connection is gone.
+    /// If the connection is closed.
     pub fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.get_mut().write_all(bytes)
     }
@@ -203,7 +203,7 @@ impl Connection {
     /// Says that nothing more will be sent, and can still read.
     ///
     /// # Errors
-    /// If the connection is gone.
+    /// If the connection is closed.
     pub fn half_close(&mut self) -> io::Result<()> {
         self.stream.get_ref().shutdown(Shutdown::Write)
     }
@@ -296,7 +296,7 @@ impl Connection {
     /// Whether something can be read (or the end was reached) within `patience`, which is not 0.
     ///
     /// # Errors
-    /// If the socket is gone.
+    /// If the socket is closed.
     pub fn ready(&mut self, patience: Duration) -> io::Result<bool> {
         self.patience(patience)?;
         let ready = match self.stream.fill_buf() {

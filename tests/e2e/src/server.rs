@@ -1,5 +1,5 @@
 //! A server as a process: started on free ports and a folder of its own, watched until it is
-//! ready, killed in every way, started again on the same folder, and gone when dropped.
+//! ready, killed in every way, started again on the same folder, and removed when dropped.
 
 use std::{
     fs,
@@ -165,8 +165,8 @@ struct Running {
     child: Child,
     /// Lines of the log before this start.
     log_before: usize,
-    /// Reads its standard input to the end, which comes when this test process is gone however
-    /// it ended, and then kills the server: no run leaves a process behind.
+    /// Reads its standard input to the end, which comes when this test process has ended in whatever
+    /// way, and then kills the server: no run leaves a process behind.
     watchdog: Child,
     readers: Vec<thread::JoinHandle<()>>,
 }
@@ -361,7 +361,7 @@ impl Server {
         signal(name, self.pid());
     }
 
-    /// Kills it at once, as a power cut would end the process, and waits until it is gone.
+    /// Kills it at once, as a power cut would end the process, and waits until it has ended.
     pub fn kill9(&mut self) {
         let mut running = self.running.take().expect("the server runs");
         running.child.kill().expect("an own child can be killed");

@@ -26,7 +26,7 @@ pub enum Tool {
     Etcdutl36,
 }
 
-/// What a finished command said.
+/// The output of a finished command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
     /// Exit code; `None` after a signal.
@@ -163,7 +163,7 @@ impl Following {
         writeln!(stdin, "{line}").expect("the tool reads");
     }
 
-    /// What Ctrl-C at its terminal does.
+    /// Interrupts the tool as Ctrl-C at its terminal does.
     ///
     /// # Panics
     /// If it has ended.

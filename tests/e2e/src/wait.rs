@@ -31,7 +31,7 @@ pub fn within<T>(limit: Duration, what: &str, mut condition: impl FnMut() -> Opt
         }
         assert!(
             Instant::now() < deadline,
-            "waited {limit:?} in vain: {what}"
+            "waited {limit:?} without success: {what}"
         );
         thread::sleep(LOOK);
     }

@@ -21,7 +21,7 @@ pub struct Socket {
     pub head: String,
 }
 
-/// What a server sends.
+/// A frame that a server sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
     /// A message.

@@ -37,7 +37,7 @@ pub struct Written {
     pub key: String,
     /// When it was acknowledged.
     pub at: Instant,
-    /// What members said before one acknowledged it.
+    /// The refusals of members before one acknowledged it.
     pub refusals: Vec<String>,
 }
 

@@ -108,8 +108,8 @@ fn memory_and_disk_shrink_with_what_is_compacted() {
             "all of it is kept: {memory} KiB"
         );
         compact(&kv, revision).await;
-        // what one thread let go comes back with the next work of the one that took it, the log is
-        // cut and the checkpoint written anew while writes go on
+        // memory that one thread frees comes back with the next work of the thread that allocated it, the log
+        // is cut and the checkpoint written anew while writes go on
         let begun = Instant::now();
         while resident_kib(&server) > memory / 2 || disk_bytes(server.dir()) > disk / 2 {
             let now = (resident_kib(&server), disk_bytes(server.dir()));

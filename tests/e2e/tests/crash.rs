@@ -37,7 +37,7 @@ const ACKNOWLEDGED_SPREAD: u64 = 3000;
 /// A range answer with all keys of a round is larger than tonic's default.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
-/// What v2 writers were told: writer to (last value, its index).
+/// The acknowledgements of v2 writers: writer to (last value, its index).
 type Told = BTreeMap<usize, (u64, u64)>;
 
 #[test]
@@ -74,8 +74,8 @@ fn acknowledged_writes_survive_kill_9() {
     }
 }
 
-/// 900 writers that put new keys until the server is gone; each gives its keys with the revisions
-/// it was told.
+/// Starts 900 writers that put new keys until the server has ended; each gives its keys with the
+/// acknowledged revisions.
 async fn write_v3(
     server: &Server,
     round: u64,
@@ -113,8 +113,8 @@ async fn write_v3(
     writers
 }
 
-/// One writer that counts up in one v2 key until the server is gone; gives the last number that
-/// was acknowledged and its index.
+/// Starts one writer that counts up in one v2 key until the server has ended; gives the last number
+/// that was acknowledged and its index.
 fn write_v2(
     server: &Server,
     round: u64,
@@ -150,7 +150,7 @@ fn write_v2(
     })
 }
 
-/// What earlier rounds left behind.
+/// The state that earlier rounds left behind.
 #[derive(Default)]
 struct Past {
     revision: i64,

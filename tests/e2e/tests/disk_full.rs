@@ -80,7 +80,7 @@ fn assert_refused((status, answer): (u16, Value)) {
     assert_eq!(text, Some("etcdserver: mvcc: database space exceeded"));
 }
 
-/// What everybody sees while the disk is full.
+/// Checks the answers of every dialect while the disk is full.
 fn assert_full(server: &Server) {
     assert_refused(put(server, 0, 8));
     assert_refused(call(server, "lease/grant", &json!({ "TTL": "60" })));

@@ -276,7 +276,7 @@ fn environment_variables_speak_where_flags_are_silent() {
     );
     let warning = server.wait_log(0, "unrecognized environment variable");
     assert!(warning.contains("ETCD_NO_SUCH_FLAG"), "{warning}");
-    // what is said twice is refused, as etcd has it
+    // a value that is given twice is refused, as etcd has it
     server.terminate();
     server.add_args(["--name", "from-flag"]);
     server.start_unready_again();

@@ -4,15 +4,15 @@
 
 use std::{fs, path::PathBuf};
 
-use futures_util::stream;
-use tonic::{Code, Request, Status, transport::Channel};
+use futures_util::{StreamExt as _, stream};
+use tonic::{Code, Request, Status, Streaming, transport::Channel};
 use witan_api::v3::{
     etcdserverpb::{
         AuthUserAddRequest, DefragmentRequest, DeleteRangeRequest, HashRequest,
-        LeaseKeepAliveRequest, PutRequest, RangeRequest, SnapshotRequest, WatchCreateRequest,
-        WatchRequest, auth_client::AuthClient, kv_client::KvClient, lease_client::LeaseClient,
-        maintenance_client::MaintenanceClient, watch_client::WatchClient,
-        watch_request::RequestUnion,
+        LeaseKeepAliveRequest, PutRequest, RangeRequest, RequestOp, SnapshotRequest, TxnRequest,
+        WatchCreateRequest, WatchRequest, auth_client::AuthClient, kv_client::KvClient,
+        lease_client::LeaseClient, maintenance_client::MaintenanceClient,
+        request_op::Request as TxnOp, watch_client::WatchClient, watch_request::RequestUnion,
     },
     v3lockpb::{LockRequest, lock_client::LockClient},
 };
@@ -25,7 +25,7 @@ use witan_e2e::{
     websocket::{Frame, Socket},
 };
 
-/// Names the place of a planted panic.
+/// Names the moment of a planted panic: in which contained work, as the label of the counter calls it, and when.
 const HEADER: &str = "witan-planted-panic";
 
 /// The exit codes of a panic, and of a log that cannot be written.
@@ -35,11 +35,11 @@ fn start() -> Server {
     Launch::witan().program(planted()).expect_panics().start()
 }
 
-/// A message with the header that plants a panic at a place.
-fn at<T>(place: &'static str, message: T) -> Request<T> {
+/// A message with the header that plants a panic at a moment.
+fn at<T>(moment: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
-    let place = place.parse().expect("a place is ASCII");
-    request.metadata_mut().insert(HEADER, place);
+    let moment = moment.parse().expect("a moment is ASCII");
+    request.metadata_mut().insert(HEADER, moment);
     request
 }
 
@@ -50,185 +50,243 @@ fn panics(server: &Server) -> u64 {
 
 const KEY: &str = "key";
 
-/// How a call over gRPC ends whose handler panics at this place.
-async fn call(server: &Server, place: &'static str) -> Result<(), Status> {
+/// Bytes of a value so large that it is counted in every budget on its way.
+const LARGE: usize = 300 << 10;
+
+/// How many messages a call over gRPC gets, and how it ends when it panics at a moment.
+async fn call(server: &Server, name: &str, moment: &str) -> (usize, Result<(), Status>) {
     let channel = grpc::connect(&server.address()).await;
-    match place {
-        "range" | "put" | "delete" | "range_stream" => of_keys(channel, place).await,
-        "watch.create" | "watch.event" | "keepalive" => of_streams(channel, place).await,
-        other => of_jobs(channel, other).await,
-    }
+    let mut messages = 0;
+    let ended = match name {
+        "range" | "put" | "small_put" | "delete" | "txn" | "range_stream" => {
+            of_keys(channel, name, moment, &mut messages).await
+        }
+        "watch" | "keepalive" => of_streams(channel, name, moment, &mut messages).await,
+        _ => of_jobs(channel, name, moment, &mut messages).await,
+    };
+    (messages, ended)
 }
 
-async fn of_keys(channel: Channel, place: &'static str) -> Result<(), Status> {
-    let mut kv = KvClient::new(channel);
-    let range = RangeRequest { key: KEY.into(), ..Default::default() };
-    match place {
-        "range" => drop(kv.range(at(place, range)).await?),
-        "put" => {
-            let put = PutRequest {
-                key: KEY.into(),
-                // so large that it is counted in every budget on its way
-                value: vec![b'v'; 300 << 10].into(),
-                ..Default::default()
-            };
-            drop(kv.put(at(place, put)).await?);
-        }
-        // through tonic's layers
-        "delete" => {
-            let delete = DeleteRangeRequest { key: "another".into(), ..Default::default() };
-            drop(kv.delete_range(at(place, delete)).await?);
-        }
-        "range_stream" => {
-            let mut parts = kv.range_stream(at(place, range)).await?.into_inner();
-            while parts.message().await?.is_some() {}
-        }
-        other => panic!("no call for {other}"),
+/// Counts the messages of a stream until its end.
+async fn count<T>(mut answers: Streaming<T>, messages: &mut usize) -> Result<(), Status> {
+    while answers.message().await?.is_some() {
+        *messages += 1;
     }
     Ok(())
 }
 
-async fn of_streams(channel: Channel, place: &'static str) -> Result<(), Status> {
-    match place {
-        "watch.create" | "watch.event" => {
+fn put(value: usize) -> PutRequest {
+    PutRequest {
+        key: KEY.into(),
+        value: vec![b'v'; value].into(),
+        ..Default::default()
+    }
+}
+
+async fn of_keys(
+    channel: Channel,
+    name: &str,
+    moment: &str,
+    messages: &mut usize,
+) -> Result<(), Status> {
+    let mut kv = KvClient::new(channel);
+    let range = RangeRequest { key: KEY.into(), ..Default::default() };
+    match name {
+        "range" => drop(kv.range(at(moment, range)).await?),
+        "put" => drop(kv.put(at(moment, put(LARGE))).await?),
+        "small_put" => drop(kv.put(at(moment, put(1))).await?),
+        "delete" => {
+            let delete = DeleteRangeRequest { key: "another".into(), ..Default::default() };
+            drop(kv.delete_range(at(moment, delete)).await?);
+        }
+        // reads so many keys that it continues without its client
+        "txn" => {
+            let all = RangeRequest {
+                key: MANY.into(),
+                range_end: b"many0".to_vec().into(),
+                ..Default::default()
+            };
+            let success = [TxnOp::RequestRange(all), TxnOp::RequestPut(put(1))];
+            drop(kv.txn(at(moment, txn(success))).await?);
+        }
+        "range_stream" => {
+            let parts = kv.range_stream(at(moment, range)).await?;
+            count(parts.into_inner(), messages).await?;
+        }
+        other => panic!("no call {other}"),
+    }
+    Ok(())
+}
+
+/// Prefix of so many keys that a transaction which counts them needs a permit.
+const MANY: &str = "many/";
+
+fn txn(operations: impl IntoIterator<Item = TxnOp>) -> TxnRequest {
+    let operations = operations.into_iter();
+    let success = operations.map(|request| RequestOp { request: Some(request) });
+    TxnRequest { success: success.collect(), ..Default::default() }
+}
+
+/// Puts the keys below `MANY`: some more than are large, or than a command executes on the replica's thread.
+async fn put_many(server: &Server, keys: usize) {
+    const TXN_OPS: usize = 128;
+    let mut kv = KvClient::new(grpc::connect(&server.address()).await);
+    for first in (0..keys).step_by(TXN_OPS) {
+        let keys = (first..first + TXN_OPS).map(|n| format!("{MANY}{n:05}"));
+        let puts = keys.map(|key| PutRequest { key: key.into(), ..Default::default() });
+        kv.txn(txn(puts.map(TxnOp::RequestPut)))
+            .await
+            .expect("it is written");
+    }
+}
+
+async fn of_streams(
+    channel: Channel,
+    name: &str,
+    moment: &str,
+    messages: &mut usize,
+) -> Result<(), Status> {
+    match name {
+        "watch" => {
             let create = WatchRequest {
                 request_union: Some(RequestUnion::CreateRequest(WatchCreateRequest {
                     key: KEY.into(),
-                    start_revision: 1,
                     ..Default::default()
                 })),
             };
             // it never ends by itself
-            let requests = stream::unfold(Some(create), async |create| match create {
-                Some(create) => Some((create, None)),
-                None => std::future::pending().await,
-            });
-            let mut client = WatchClient::new(channel);
-            let mut answers = client.watch(at(place, requests)).await?.into_inner();
-            while answers.message().await?.is_some() {}
+            let requests = stream::iter([create]).chain(stream::pending());
+            let mut client = WatchClient::new(channel.clone());
+            let mut answers = client.watch(at(moment, requests)).await?.into_inner();
+            while answers.message().await?.is_some() {
+                *messages += 1;
+                // the next event
+                KvClient::new(channel.clone()).put(put(1)).await?;
+            }
         }
         "keepalive" => {
             let requests = stream::iter([LeaseKeepAliveRequest { id: 7 }]);
             let mut client = LeaseClient::new(channel);
-            let mut answers = client
-                .lease_keep_alive(at(place, requests))
-                .await?
-                .into_inner();
-            while answers.message().await?.is_some() {}
+            let answers = client.lease_keep_alive(at(moment, requests)).await?;
+            count(answers.into_inner(), messages).await?;
         }
-        other => panic!("no call for {other}"),
+        other => panic!("no call {other}"),
     }
     Ok(())
 }
 
-async fn of_jobs(channel: Channel, place: &'static str) -> Result<(), Status> {
+async fn of_jobs(
+    channel: Channel,
+    name: &str,
+    moment: &str,
+    messages: &mut usize,
+) -> Result<(), Status> {
     let mut maintenance = MaintenanceClient::new(channel.clone());
-    match place {
-        "job" => drop(maintenance.hash(at(place, HashRequest {})).await?),
+    match name {
+        "hash" => drop(maintenance.hash(at(moment, HashRequest {})).await?),
         "snapshot" => {
-            let mut chunks = maintenance
-                .snapshot(at(place, SnapshotRequest {}))
-                .await?
-                .into_inner();
-            while chunks.message().await?.is_some() {}
+            let chunks = maintenance.snapshot(at(moment, SnapshotRequest {})).await?;
+            count(chunks.into_inner(), messages).await?;
         }
-        "password" => {
+        "user_add" => {
             let user = AuthUserAddRequest {
                 name: "user".into(),
                 password: "secret".into(),
                 ..Default::default()
             };
-            drop(AuthClient::new(channel).user_add(at(place, user)).await?);
+            drop(AuthClient::new(channel).user_add(at(moment, user)).await?);
         }
         "lock" => {
             let lock = LockRequest { name: KEY.into(), lease: 0 };
-            drop(LockClient::new(channel).lock(at(place, lock)).await?);
+            drop(LockClient::new(channel).lock(at(moment, lock)).await?);
         }
-        other => panic!("no call for {other}"),
+        other => panic!("no call {other}"),
     }
     Ok(())
 }
 
-const CALLS: [&str; 11] = [
-    "range",
-    "put",
-    "delete",
-    "range_stream",
-    "watch.create",
-    "watch.event",
-    "keepalive",
-    "job",
-    "snapshot",
-    "password",
-    "lock",
+/// Calls over gRPC, each with the moment at which it panics. At the first poll of a unary call its handler has begun;
+/// its first item is its result.
+const CALLS: [(&str, &str); 17] = [
+    ("range", "grpc poll 1"),
+    ("range", "grpc item 1"),
+    // it waits for the replica
+    ("put", "grpc poll 1"),
+    ("put", "grpc poll 2"),
+    ("put", "grpc item 1"),
+    ("delete", "grpc item 1"),
+    ("txn", "job poll 1"),
+    ("txn", "job item 1"),
+    ("range_stream", "grpc_stream item 1"),
+    ("watch", "grpc poll 1"),
+    ("watch", "grpc_stream item 1"),
+    // an event
+    ("watch", "grpc_stream item 2"),
+    ("keepalive", "grpc_stream item 1"),
+    ("hash", "job call 1"),
+    // the first is around it, and ends the chunks, too
+    ("snapshot", "job call 2"),
+    ("user_add", "job call 1"),
+    ("lock", "job poll 1"),
 ];
 
-/// Requests over HTTP/1, each with the place where it panics, and what its answer holds.
-const REQUESTS: [(&str, &str, &str, &str, &str); 16] = [
-    ("v1", "GET", "/v1/keys/foo", "", ""),
-    ("v2", "GET", "/v2/keys/foo", "", ""),
-    ("v2", "PUT", "/v2/keys/foo", "value=bar", ""),
-    ("v2", "GET", "/v2/keys/foo?wait=true", "", ""),
-    ("discovery", "GET", "/new", "", ""),
+/// The answer of the JSON gateway.
+const CODE: &str = r#""code":13"#;
+
+/// Requests over HTTP/1, each with the moment at which it panics, and what its answer holds.
+const REQUESTS: [(&str, &str, &str, &str, &str); 17] = [
+    ("http poll 1", "GET", "/v1/keys/foo", "", ""),
+    ("http item 1", "GET", "/v2/keys/foo", "", ""),
+    ("http item 1", "PUT", "/v2/keys/foo", "value=bar", ""),
+    // it waits for an event
+    ("http poll 1", "GET", "/v2/keys/foo?wait=true", "", ""),
+    ("http poll 1", "GET", "/new", "", ""),
     (
-        "discovery",
+        "http item 1",
         "PUT",
         "/e77afb997af5a84983baa98fd42cf12f/1",
         "value=a=http://b:1",
         "",
     ),
-    ("ops", "GET", "/version", "", ""),
-    ("ops", "GET", "/metrics", "", ""),
+    ("http poll 1", "GET", "/version", "", ""),
+    ("http item 1", "GET", "/metrics", "", ""),
+    ("gateway poll 1", "POST", "/v3/kv/put", PUT, CODE),
+    ("gateway item 1", "POST", "/v3/kv/put", PUT, CODE),
+    ("gateway item 1", "POST", "/v3beta/kv/range", PUT, CODE),
+    ("gateway item 1", "POST", "/v3/watch", "{}", CODE),
+    ("job call 1", "POST", "/v3/maintenance/hash", "{}", CODE),
     (
-        "gateway",
-        "POST",
-        "/v3/kv/put",
-        r#"{"key":"a2V5"}"#,
-        r#""code":13"#,
-    ),
-    (
-        "put",
-        "POST",
-        "/v3/kv/put",
-        r#"{"key":"a2V5"}"#,
-        r#""code":13"#,
-    ),
-    (
-        "range",
-        "POST",
-        "/v3beta/kv/range",
-        r#"{"key":"a2V5"}"#,
-        r#""code":13"#,
-    ),
-    ("gateway", "POST", "/v3/watch", "{}", r#""code":13"#),
-    ("job", "POST", "/v3/maintenance/hash", "{}", r#""code":13"#),
-    (
-        "password",
+        "job call 1",
         "POST",
         "/v3/auth/user/add",
         r#"{"name":"u","password":"p"}"#,
-        r#""code":13"#,
+        CODE,
     ),
     (
-        "lock",
+        "job poll 1",
         "POST",
         "/v3/lock/lock",
         r#"{"name":"a2V5"}"#,
-        r#""code":13"#,
+        CODE,
     ),
     (
-        "range",
+        "gateway item 1",
         "POST",
         "/v3/kv/range?encoding=utf8",
         r#"{"key":"a"}"#,
-        r#""code":13"#,
+        CODE,
     ),
+    // outside of the gateway
+    ("http item 1", "POST", "/v3/kv/put", PUT, ""),
 ];
 
-fn ask(server: &Server, place: &str, method: &str, target: &str, body: &str) -> Response {
-    let headers = [(HEADER, place)];
+/// A put, and a range, in JSON.
+const PUT: &str = r#"{"key":"a2V5"}"#;
+
+fn ask(server: &Server, moment: &str, method: &str, target: &str, body: &str) -> Response {
+    let headers = [(HEADER, moment)];
     http::try_once(&server.address(), method, target, &headers, body.as_bytes())
-        .unwrap_or_else(|error| panic!("{place} {method} {target}: {error}"))
+        .unwrap_or_else(|error| panic!("{moment} {method} {target}: {error}"))
 }
 
 /// What is open, in the words of `/metrics`.
@@ -257,67 +315,113 @@ fn a_panic_ends_its_request_alone() {
     let mut server = start();
     works(&server);
     let runtime = grpc::runtime();
+    runtime.block_on(put_many(&server, 2048));
     let mut count = 0;
-    for place in CALLS {
-        let ended = runtime.block_on(call(&server, place));
-        let status = ended.expect_err(place);
-        assert_eq!(status.code(), Code::Internal, "{place}: {status:?}");
+    for (name, moment) in CALLS {
+        let (messages, ended) = runtime.block_on(call(&server, name, moment));
+        let status = ended.expect_err(name);
+        assert_eq!(status.code(), Code::Internal, "{name} {moment}: {status:?}");
+        assert_eq!(messages > 0, moment.ends_with("item 2"), "{name} {moment}");
         count += 1;
     }
-    for (place, method, target, body, expect) in REQUESTS {
-        let answer = ask(&server, place, method, target, body);
+    for (moment, method, target, body, expect) in REQUESTS {
+        let answer = ask(&server, moment, method, target, body);
         let text = answer.text();
-        assert_eq!(answer.status, 500, "{place} {method} {target}: {text}");
+        assert_eq!(answer.status, 500, "{moment} {method} {target}: {text}");
         assert!(
             text.contains("internal error") && text.contains(expect),
-            "{place}: {text}"
+            "{moment} {method} {target}: {text}"
         );
         count += 1;
     }
     count += streams(&server);
     assert!(server.runs(), "{}", server.tail());
     assert_eq!(panics(&server), count);
-    let told = server.wait_log(0, "planted: put");
-    assert!(told.contains("server/crates/v3/src/kv/put.rs:"), "{told}");
+    // no connection ended for a request
+    let metrics = server.http("GET", "/metrics", "").text();
+    assert!(metrics.contains("witan_panics_total{handler=\"connection\"} 0\n"));
+    let told = server.wait_log(0, "planted: grpc poll");
+    let place = "server/crates/base/src/panics/planted.rs:";
+    assert!(
+        told.contains(r#""handler":"grpc""#) && told.contains(place),
+        "{told}"
+    );
     works(&server);
 }
 
 /// Panics after the answer has begun: its last line says so, or its end does not come.
 fn streams(server: &Server) -> u64 {
-    // lines of the gateway
+    // lines of the gateway: that the watch was created, and the event
     let create = r#"{"create_request":{"key":"a2V5","start_revision":"1"}}"#;
-    for place in ["gateway.stream", "watch.event"] {
-        let answer = ask(server, place, "POST", "/v3/watch", create);
-        let last = answer.text().lines().last().map(str::to_owned);
-        let last = last.expect("a line");
-        assert!(last.contains(r#""code":13"#), "{place}: {last}");
-        let header = format!("{HEADER}: {place}");
-        let mut socket = Socket::open(&server.address(), "/v3/watch", &[&header]);
+    for (moment, lines) in [("gateway_stream item 1", 1), ("gateway_stream item 2", 2)] {
+        let answer = ask(server, moment, "POST", "/v3/watch", create);
+        let text = answer.text();
+        let last = text.lines().last().expect("a line");
+        assert!(last.contains(CODE), "{moment}: {last}");
+        assert_eq!(text.lines().count(), lines, "{moment}: {text}");
+        let mut socket = socket(server, moment, "/v3/watch");
         socket.send(create).expect("it is sent");
         while let Ok(Frame::Text(text)) = socket.receive() {
-            if text.contains(r#""code":13"#) {
+            if text.contains(CODE) {
                 break;
             }
         }
     }
-    for (place, path) in [("gateway", "/v3/kv/range"), ("websocket", "/v3/kv/range")] {
-        let header = format!("{HEADER}: {place}");
-        let mut socket = Socket::open(&server.address(), path, &[&header]);
+    for moment in ["gateway poll 1", "http_stream item 1"] {
+        let mut socket = socket(server, moment, "/v3/kv/range");
         socket.send("{}").expect("it is sent");
         let end = socket.receive();
         let told = matches!(&end, Ok(Frame::Text(text)) if text.contains("internal error"));
-        assert!(told || end.is_err(), "{place}: {end:?}");
+        assert!(told || end.is_err(), "{moment}: {end:?}");
     }
     // a stream of v2, whose answer has begun before the event
     let mut connection = Connection::open(&server.address()).expect("it listens");
     let target = "/v2/keys/?wait=true&stream=true&recursive=true";
     connection
-        .send("GET", target, &[(HEADER, "v2.event")], b"")
+        .send("GET", target, &[(HEADER, "http_stream item 2")], b"")
         .expect("it is sent");
     assert_eq!(connection.head("GET").expect("a head").status, 200);
     server.http("PUT", "/v2/keys/event", "value=1");
+    assert!(connection.chunk().is_ok(), "an event before");
+    server.http("PUT", "/v2/keys/event", "value=2");
     assert!(connection.chunk().is_err(), "the answer has no end");
     7
+}
+
+fn socket(server: &Server, moment: &str, path: &str) -> Socket {
+    let header = format!("{HEADER}: {moment}");
+    Socket::open(&server.address(), path, &[&header])
+}
+
+/// Each poll of a call may be the last one, also of a handler that waits for what it has asked of the replica.
+#[test]
+fn a_call_may_panic_at_any_poll() {
+    let mut server = start();
+    let runtime = grpc::runtime();
+    for name in ["small_put", "put", "range", "delete", "hash"] {
+        let mut revisions = vec![runtime.block_on(next_revision(&server))];
+        for poll in 1.. {
+            let moment = format!("grpc poll {poll}");
+            let (_, ended) = runtime.block_on(call(&server, name, &moment));
+            let Err(status) = ended else { break };
+            assert_eq!(status.code(), Code::Internal, "{name} {moment}: {status:?}");
+            revisions.push(runtime.block_on(next_revision(&server)));
+        }
+        let written = revisions.windows(2).map(|pair| pair[1] - pair[0] > 1);
+        let written: Vec<bool> = written.collect();
+        assert!(!written.is_empty(), "{name} was polled");
+        // the first poll proposes it, the second one gets its result
+        let twice = written.starts_with(&[true, true]);
+        assert!(twice || name != "small_put", "{name}: {written:?}");
+    }
+    assert!(server.runs(), "{}", server.tail());
+}
+
+/// Writes, and returns the revision: that of the write before and 1, unless a panicking call has written, too.
+async fn next_revision(server: &Server) -> i64 {
+    let mut kv = KvClient::new(grpc::connect(&server.address()).await);
+    let put = kv.put(put(1)).await.expect("it is written");
+    put.into_inner().header.expect("it has a header").revision
 }
 
 /// Nothing that a panicking request held is lost: places, budgets, watchers, connections.
@@ -327,16 +431,21 @@ fn a_thousand_panics_leave_nothing_behind() {
     let mut server = start();
     works(&server);
     let runtime = grpc::runtime();
+    runtime.block_on(put_many(&server, 2048));
     let before = open(&server);
     for round in 0..ROUNDS {
         // hashing passwords takes long
-        let place = CALLS[round % (CALLS.len() - 2)];
-        let ended = runtime.block_on(call(&server, place));
-        assert_eq!(ended.expect_err(place).code(), Code::Internal, "{place}");
+        let (name, moment) = CALLS[round % (CALLS.len() - 2)];
+        let (_, ended) = runtime.block_on(call(&server, name, moment));
+        assert_eq!(
+            ended.expect_err(name).code(),
+            Code::Internal,
+            "{name} {moment}"
+        );
     }
     for round in 0..ROUNDS {
-        let (place, method, target, body, _) = REQUESTS[round % 10];
-        assert_eq!(ask(&server, place, method, target, body).status, 500);
+        let (moment, method, target, body, _) = REQUESTS[round % 10];
+        assert_eq!(ask(&server, moment, method, target, body).status, 500);
     }
     wait::until_true("nothing is open", || open(&server) == before);
     assert!(server.runs(), "{}", server.tail());
@@ -352,26 +461,34 @@ fn a_thousand_panics_leave_nothing_behind() {
 
 #[test]
 fn a_panic_of_the_replica_or_the_disk_ends_the_process() {
-    for (place, exit) in [
+    for (thread, exit) in [
         ("thread replica", EXITS.0),
+        ("thread executor", EXITS.0),
         ("thread checkpoint", EXITS.0),
         ("thread log", EXITS.1),
     ] {
         let mut server = start();
-        let address = server.address();
         grpc::runtime().block_on(async {
-            let channel = grpc::connect(&address).await;
+            let mut keys = DeleteRangeRequest { key: KEY.into(), ..Default::default() };
+            if thread == "thread executor" {
+                put_many(&server, 8192).await;
+                keys = DeleteRangeRequest {
+                    key: MANY.into(),
+                    range_end: b"many0".to_vec().into(),
+                    ..Default::default()
+                };
+            }
+            let channel = grpc::connect(&server.address()).await;
             let mut maintenance = MaintenanceClient::new(channel.clone());
             // whichever is served before the end
             let _ = maintenance
-                .defragment(at(place, DefragmentRequest {}))
+                .defragment(at(thread, DefragmentRequest {}))
                 .await;
-            if place == "thread log" {
-                let put = PutRequest { key: KEY.into(), ..Default::default() };
-                let _ = KvClient::new(channel).put(put).await;
+            if ["thread executor", "thread log"].contains(&thread) {
+                let _ = KvClient::new(channel).delete_range(keys).await;
             }
         });
-        assert_eq!(server.wait_exit().code(), Some(exit), "{place}");
+        assert_eq!(server.wait_exit().code(), Some(exit), "{thread}");
     }
 }
 
@@ -386,6 +503,9 @@ fn the_program_that_ships_has_no_door() {
     assert!(has_door(planted()));
     assert!(!has_door(Kind::Witan.binary()));
     let server = Launch::witan().start();
-    assert_eq!(ask(&server, "ops", "GET", "/version", "").status, 200);
+    assert_eq!(
+        ask(&server, "http poll 1", "GET", "/version", "").status,
+        200
+    );
     assert_eq!(panics(&server), 0);
 }

@@ -60,7 +60,7 @@ fn operations_page_on_etcd() {
     replay_on_one(Kind::Etcd34, "seed_002.txt", form::Page::ThreeMembers);
 }
 
-/// What is asked: one server on free ports that has the ids of the page, or a cluster.
+/// The servers that a replay asks: one on free ports that has the ids of the page, or a cluster.
 struct Subject {
     /// Where each member is asked.
     addresses: Vec<String>,
@@ -160,8 +160,8 @@ impl Subject {
         http::once(address, &request.method, &request.target, &request.body)
     }
 
-    /// Who is asked next: of a cluster the members in turn, once they have applied the same; about
-    /// the cluster the leader.
+    /// The next member to ask: in a cluster the members take turns, once they have applied the same; questions
+    /// about the cluster go to the leader.
     fn address(&self, target: &str) -> &str {
         let Running::Three(cluster) = &self.running else {
             return &self.addresses[0];
@@ -257,7 +257,7 @@ fn written_index(request: &Request, expected: &str) -> Option<u64> {
     if request.method == "GET" {
         return None;
     }
-    // What the terminal lost comes after the index.
+    // The part that the terminal lost comes after the index.
     let after = expected.split_once("\"modifiedIndex\":")?.1.trim_start();
     let digits = after.split(|c: char| !c.is_ascii_digit()).next()?;
     let is_error =

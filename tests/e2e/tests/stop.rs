@@ -60,7 +60,7 @@ fn answers_in_flight_complete_and_stay() {
     }
 }
 
-/// Writes 1, 2, 3 … until the server is gone; gives the last acknowledged number. A torn answer
+/// Writes 1, 2, 3 … until the server has ended; gives the last acknowledged number. A torn answer
 /// is a failure; a connection that ends before an answer began is not.
 fn write_until_refused(address: &str, writer: u64, answers: &AtomicU64) -> u64 {
     let Ok(mut connection) = http::Connection::open(address) else {
@@ -153,7 +153,7 @@ fn a_second_signal_stops_at_once() {
     server.signal("TERM");
     server.wait_log(0, "received signal; shutting down");
     let begun = Instant::now();
-    // what follows the first within a blink counts as the same request, so ask until it is heard
+    // a signal within a blink of the first counts as the same request, so send it until it is heard
     wait::until_true("a second signal ends it", || {
         let runs = server.runs();
         if runs {

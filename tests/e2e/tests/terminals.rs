@@ -1,6 +1,6 @@
-//! What people do with etcdctl 3.6 at one or two terminals: the commands of seed 003 and the pages
+//! Sessions of etcdctl 3.6 at one or two terminals: the commands of seed 003 and the pages
 //! about users and operation, the interactive ones included. The same walk goes to Witan and to
-//! etcd 3.6, and what the terminals show is compared.
+//! etcd 3.6, and the output of the terminals is compared.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use witan_e2e::{
     wait,
 };
 
-/// What has so many hexadecimal digits is an id: etcd's are of 16, and begin with zeros at times.
+/// A number of at least so many hexadecimal digits is an id: etcd's have 16, of which the first may be zeros.
 const ID_DIGITS_MIN: usize = 12;
 
 /// One user's terminals in front of one server, and what they showed, with ids by their order.

@@ -12,7 +12,7 @@ impl<'a> Input<'a> {
         Self { rest }
     }
 
-    /// What was not read yet.
+    /// The bytes that were not read yet.
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
@@ -55,7 +55,7 @@ pub fn push_chunk(out: &mut Vec<u8>, chunk: &[u8]) {
     out.extend_from_slice(chunk);
 }
 
-/// What stands before the first `byte`, and what after it.
+/// The bytes before the first `byte`, and those after it.
 pub fn split_at(bytes: &[u8], byte: u8) -> (&[u8], &[u8]) {
     match bytes.iter().position(|other| *other == byte) {
         Some(at) => (&bytes[..at], &bytes[at + 1..]),

@@ -1,5 +1,5 @@
-//! What RFC 9113 asks of whatever a server sends, held against every frame of it. What does *not*
-//! live here: what it asks of the server's answers to a client's faults, which each test says.
+//! The rules of RFC 9113 for a server, held against every frame that it sends. What does *not* live
+//! here: the rules for the server's answers to a client's faults, which each test states.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -14,9 +14,9 @@ const TABLE_FIRST: u32 = 4096;
 /// One stream, as its client follows it.
 #[derive(Debug)]
 struct Stream {
-    /// What the server may still send.
+    /// The bytes that the server may still send.
     to_client: i64,
-    /// What the client may still send.
+    /// The bytes that the client may still send.
     to_server: i64,
     /// Header blocks that came.
     blocks: usize,
@@ -360,7 +360,7 @@ mod tests {
         Frame::new(kind::DATA, 0, 1, vec![0; length])
     }
 
-    /// What a server says after one request, and the beginning of what is wrong with its last word.
+    /// Frames of a server after one request, and the beginning of the message about the last one.
     fn breaches() -> Vec<(Vec<Frame>, &'static str)> {
         let (heads, end) = (flag::END_HEADERS, flag::END_STREAM);
         let one = |frame: Frame| vec![frame];

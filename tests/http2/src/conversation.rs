@@ -11,7 +11,7 @@ use crate::{
 /// Streams that a client of these conversations may have.
 const STREAMS_MAX: u32 = 12;
 
-/// What the service grants of each kind: little, so that refusals happen.
+/// The bytes that the service grants of each kind: few, so that refusals happen.
 const BUDGET: usize = 400_000;
 
 /// Steps of one conversation.
@@ -21,8 +21,8 @@ const STEPS_MAX: usize = 200;
 const OUTPUT_BOUND: usize =
     witan_http2::limits::OUTPUT_MAX + witan_http2::limits::CONTROL_MAX + (128 << 10);
 
-/// What the windows of all streams and of the connection may hold of requests, with what the
-/// messages take beside their bytes.
+/// The bytes of requests that the windows of all streams and of the connection may hold, with the
+/// overhead of the messages.
 const REQUESTS_BOUND: usize = 8 << 20;
 
 /// Holds the conversation. Panics when what must hold does not.

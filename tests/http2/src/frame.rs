@@ -4,7 +4,7 @@
 /// Bytes of a frame's head.
 pub const HEAD_BYTES: usize = 9;
 
-/// What a client sends first.
+/// The bytes that a client sends first.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Kinds of frames.

@@ -1,10 +1,10 @@
 //! The HTTP/2 code beside RFC 9113, RFC 7541 and the h2 crate: both servers run in memory, take the
 //! same frames, and are judged by the same rules.
 //!
-//! Reading order: `frame` (what a client writes) → `server` (a server, and a client that drives it)
-//! → `check` (what holds for everything that a server sends) → `calls`, `subject`, `reference` (the
-//! two servers) → `script` (sequences of
-//! frames out of bytes) → `conversation`, `blocks` (what the fuzzer runs, too).
+//! Reading order: `frame` (the frames of a client) → `server` (a server, and a client that drives it)
+//! → `check` (the rules for all frames of a server) → `calls`, `subject`, `reference` (the two servers)
+//! → `script` (sequences of frames out of bytes) → `conversation`, `blocks` (the checks that the fuzzer
+//! runs, too).
 //!
 //! What does *not* live here: h2spec, which `run` drives against the program.
 

@@ -115,7 +115,7 @@ impl Reference {
 
     fn run(&mut self) {
         let mut cx = Context::from_waker(Waker::noop());
-        // what a call does lets the connection go on, and the other way round
+        // a step of a call lets the connection go on, and the other way round
         for _ in 0..64 {
             let before = self.pipe.0.borrow().to_client.len();
             self.turn(&mut cx);

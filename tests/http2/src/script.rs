@@ -8,7 +8,7 @@ use crate::{
     frame::{Frame, block, code, flag, head, kind, literal, message, setting},
 };
 
-/// What a client does next.
+/// The next step of a client.
 #[derive(Clone, Debug)]
 pub enum Step {
     /// Sends these frames at once.
@@ -62,10 +62,10 @@ impl<'a> Choices<'a> {
     }
 }
 
-/// What a script may contain.
+/// The steps that a script may contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// What two servers are compared by: no time, no appetite, no shutdown, no raw bytes, and calls
+    /// The steps by which two servers are compared: no time, no appetite, no shutdown, no raw bytes, and calls
     /// that h2's side has, too.
     Shared,
     /// Everything.

@@ -1,5 +1,5 @@
-//! What a server is to these tests: bytes in, bytes out, nothing by itself. What does *not* live
-//! here: the two servers.
+//! The interface of a server in these tests: bytes in, bytes out, nothing by itself. What does *not*
+//! live here: the two servers.
 
 use crate::{
     check::Checker,
@@ -41,7 +41,7 @@ pub struct Client<S> {
     /// Frames that came, in their order.
     pub seen: Vec<Frame>,
     rest: Vec<u8>,
-    /// What was wrong with what came.
+    /// The first breach of a rule in the received frames.
     pub wrong: Option<String>,
     checker: Checker,
     outgoing: Vec<u8>,

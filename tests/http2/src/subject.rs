@@ -25,7 +25,7 @@ use crate::{
     server::Server,
 };
 
-/// What the service has seen, and what it may hold.
+/// The counts of the service, and the bytes that it may hold.
 #[derive(Debug, Default)]
 pub struct Ledger {
     /// Calls that have begun.
@@ -34,7 +34,7 @@ pub struct Ledger {
     pub over: Cell<usize>,
     /// Calls that ended with a code.
     pub ended: Cell<usize>,
-    /// What is reserved, of each kind.
+    /// The reserved bytes, of each kind.
     pub held: [Cell<usize>; 3],
     /// How much may be reserved, of each kind; beyond, calls are refused.
     pub budget: Cell<usize>,
@@ -191,7 +191,7 @@ impl http_body::Body for Reply {
 /// A connection that the HTTP/2 code serves.
 pub struct Subject {
     connection: Connection<Calls>,
-    /// What its service has seen.
+    /// The ledger of its service.
     pub ledger: Rc<Ledger>,
     now: Instant,
     input: Vec<u8>,
@@ -238,7 +238,7 @@ impl Subject {
         self.run();
     }
 
-    /// What the connection holds.
+    /// The resources that the connection holds.
     pub fn audit(&self) -> Audit {
         self.connection.audit()
     }

@@ -432,7 +432,7 @@ fn an_index_of_a_large_field_unfolds_within_the_bound() {
 
 #[test]
 fn a_list_that_is_too_large_leaves_the_tables_alike() {
-    // what a client enters in a list that is refused counts for its next lists
+    // entries of a refused list count for the client's next lists
     let mut client = client();
     let mut large = block(&head(Call::Never.path()));
     for _ in 0..2 * HEADER_LIST_BYTES_MAX / 9000 {

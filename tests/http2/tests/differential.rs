@@ -43,7 +43,7 @@ fn seeds() -> u64 {
     said.map_or(SEEDS, |count| count.parse().expect("a number"))
 }
 
-/// What a server has said so far, without the order that the standard leaves open.
+/// A server's reactions so far, without the order that the standard leaves open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Judgment {
     failed: bool,

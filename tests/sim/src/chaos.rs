@@ -35,7 +35,7 @@ const FULL_TICKS_MAX: u64 = 30;
 /// Seconds by which a wall clock is off at most.
 const JUMP_S_MAX: u64 = 20;
 
-/// What a run is like. Times are in units unless a name says ticks.
+/// The parameters of a run. Times are in units unless a name says ticks.
 #[derive(Clone, Debug)]
 pub(crate) struct Climate {
     /// Length of the first phase.
@@ -88,7 +88,7 @@ pub(crate) struct Climate {
     pub(crate) end_crash_percent: u64,
     /// Whether a member stays down for so long that it needs a snapshot.
     pub(crate) lags: bool,
-    /// What clients ask for.
+    /// The requests that clients prefer.
     pub(crate) mix: Mix,
 }
 

@@ -1,7 +1,5 @@
 //! Checkpoints of a member: their own thread takes a frozen view, writes it, syncs it and reports it.
 
-use witan_replica::replica::Replica;
-
 use crate::world::{Event, World};
 
 /// The steps of a checkpoint; a crash may come between any two.
@@ -9,7 +7,7 @@ use crate::world::{Event, World};
 pub(crate) enum CheckpointStep {
     /// A frozen view is taken.
     Take,
-    /// What changed is written in one batch.
+    /// The changed records are written in one batch.
     Write,
     /// The batch is durable.
     Sync,
@@ -53,7 +51,7 @@ impl World {
 
     fn take_checkpoint(&mut self, place: usize) -> bool {
         let member = &mut self.members[place];
-        let Some(view) = member.replica.as_ref().map(Replica::view) else {
+        let Some(view) = member.replica.as_ref().map(|replica| replica.view()) else {
             return false;
         };
         let moved = view.position.index > member.base.position.index;

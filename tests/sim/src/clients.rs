@@ -1,4 +1,4 @@
-//! What clients and the operator's commands do to members: requests join the inbox of a process, and the
+//! The requests of clients and the operator's commands: they join the inbox of a process, and the
 //! oracle keeps how each of them ends.
 
 use witan_replica::host::LeaseQuestion;

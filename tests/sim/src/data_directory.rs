@@ -2,10 +2,8 @@
 
 use std::fmt;
 
-use witan_replica::{
-    host::{LogBatch, Recovered},
-    machine::view::View,
-};
+use witan_machine::view::View;
+use witan_replica::host::{LogBatch, Recovered};
 
 use crate::rng::Rng;
 
@@ -30,16 +28,16 @@ pub trait DataDirectory: fmt::Debug {
     fn flip_bit(&mut self, chance: &mut Rng) -> Option<Recovered>;
 }
 
-/// What a power cut has left.
+/// The outcome of a power cut.
 #[derive(Debug)]
 pub struct PowerCut {
-    /// What the next start reads.
+    /// The state that the next start reads.
     pub recovered: Recovered,
     /// Whether the step was still under way.
     pub interrupted: bool,
 }
 
-/// What a power cut interrupts.
+/// The step that a power cut interrupts.
 #[derive(Clone, Debug)]
 pub enum InterruptedStep {
     /// [`DataDirectory::append`].

@@ -1,4 +1,4 @@
-//! The loss of most members, in some seeds only: their disks are gone for good, and the operator starts one that is
+//! The loss of most members, in some seeds only: their disks are lost for good, and the operator starts one that is
 //! left with `--force-new-cluster`. The history of the cluster forks there: entries that the survivor does not have
 //! are no part of it any more, and invariants forget what they led to. Members of the old cluster that still run are
 //! outside, and only what they do to the others is judged. What chance decides here is drawn apart.
@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use witan_machine::{member::MemberRegistry, record::CorruptRecord};
 use witan_replica::{
     host::{LogRecord, Recovered},
-    machine::{member::MemberRegistry, record::CorruptRecord},
     replica::{Replica, Role},
 };
 
@@ -48,7 +48,7 @@ const OPERATOR_PAUSE: u64 = 60;
 /// First byte of a record that changes the membership (`wire` of the core; its layout does not change).
 const CHANGE: u8 = 1;
 
-/// What stands behind that byte.
+/// The fields of the record behind that byte.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 struct Change {
     #[prost(int32, tag = "2")]
@@ -80,7 +80,7 @@ pub(crate) struct Disaster {
     prelude: Prelude,
     /// The member that is started with the flag, until it runs.
     pub(crate) survivor: Option<u64>,
-    /// What that had on its disk before the first of these starts.
+    /// The state on the survivor's disk before its first start with the flag.
     found: Option<Found>,
     /// The registry that the last of them has written.
     members: Option<MemberRegistry>,
@@ -88,7 +88,7 @@ pub(crate) struct Disaster {
     outside: BTreeSet<u64>,
 }
 
-/// What a member that is to go on alone has.
+/// The state of a member that is to go on alone.
 #[derive(Debug)]
 struct Found {
     checkpoint: u64,
@@ -98,7 +98,7 @@ struct Found {
     dropped: Option<(u64, Ident)>,
 }
 
-/// What comes before it.
+/// The phase before the loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Prelude {
     None,
@@ -262,7 +262,7 @@ impl World {
             && !receiver.registry.by_id.contains_key(&from)
     }
 
-    /// What a starting member reads, and the members to which it opens streams. `None` if it loses power.
+    /// Reads the state of a starting member, and the members to which it opens streams. `None` if it loses power.
     pub(crate) fn recover(
         &mut self,
         place: usize,
@@ -287,7 +287,9 @@ impl World {
         if self.disaster.found.is_none() {
             self.disaster.found = Some(Found::of(recovered, id)?);
         }
-        if let Some(forced) = Replica::force_new_cluster(recovered, id)? {
+        let forced = Replica::force_new_cluster(recovered, id)
+            .map_err(|error| CorruptRecord::new(error.to_string()))?;
+        if let Some(forced) = forced {
             self.disaster.members = Some(forced.members);
             let chance = &mut self.disaster.chance;
             let cut = self.phase == Phase::Chaos && chance.chance(CUT_PERCENT);

@@ -16,13 +16,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use files::Files;
-use witan_replica::{
-    host::{LogBatch, LogRecord, Recovered},
-    machine::{
-        record::{CorruptRecord, RecordChange},
-        view::View,
-    },
+use witan_machine::{
+    record::{CorruptRecord, RecordChange},
+    view::View,
 };
+use witan_replica::host::{LogBatch, LogRecord, Recovered};
 
 use crate::{
     data_directory::InterruptedStep,
@@ -43,7 +41,7 @@ struct Saved {
     index: u64,
 }
 
-/// What a log holds.
+/// The content of a log.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Log {
     records: BTreeMap<u64, LogRecord>,
@@ -239,7 +237,7 @@ impl Disk {
         }
     }
 
-    /// What a starting member reads.
+    /// Reads the state with which a member starts.
     pub(crate) fn recover(&mut self) -> Result<Recovered, CorruptRecord> {
         if let Some(recovered) = self.files.as_mut().and_then(|files| files.recovered.take()) {
             return Ok(recovered);

@@ -3,11 +3,11 @@
 //! After the crash the core goes on until its turn ends, but nothing that it does reaches the world;
 //! then it is dropped. So a crash needs no panic and leaves exactly what was done before it.
 
+use witan_machine::{Reply, kv, lease, versions::release, view::View};
 use witan_replica::{
     host::{Applied, Envelope, Host, LeaseAnswer, LeaseQuestion, LogBatch, Ticket, Unanswered},
     lessor::Renewal,
     long_command::{ExecutedCommand, LongCommand},
-    machine::{Reply, kv, lease, versions::release, view::View},
 };
 
 use crate::{
@@ -44,7 +44,7 @@ enum Step {
     Done,
     /// The power goes while it is done.
     Torn,
-    /// The power is gone.
+    /// The power is off.
     Dark,
 }
 

@@ -1,12 +1,12 @@
-//! What waits for the thread of a member, and the order in which one round of its loop takes it: the
-//! clock, control messages, bulk messages, what the transport reports, a received snapshot, durable
+//! The inputs that wait for the thread of a member, and the order in which one round of its loop takes them:
+//! the clock, control messages, bulk messages, the transport's reports, a received snapshot, durable
 //! checkpoints, the requests of clients, ticks, then the turn. It is the order of the real thread.
 
 use std::collections::VecDeque;
 
+use witan_machine::command::{Command, Stamp};
 use witan_replica::{
     host::{Lane, LeaseQuestion, Ticket},
-    machine::command::{Command, Stamp},
     replica::{PeerEvent, ProposalRejected, Replica, Status},
 };
 
@@ -22,7 +22,7 @@ use crate::{
 /// Ticks that are made up for after a stall, as the real thread does.
 const CATCH_UP_TICKS_MAX: u32 = 2;
 
-/// What waits for the next round.
+/// The inputs that wait for the next round.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     control: Vec<Packet>,
@@ -35,7 +35,7 @@ pub(crate) struct Inbox {
     ticks: u32,
 }
 
-/// What a client asks of the process.
+/// A request of a client to the process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Request {
     /// An operation of the oracle.
@@ -73,7 +73,7 @@ impl Inbox {
         self.requests.push_back(request);
     }
 
-    /// The clients are gone.
+    /// Forgets the requests of clients, whose connections have ended.
     pub(crate) fn forget_requests(&mut self) {
         self.requests.clear();
     }
@@ -106,12 +106,12 @@ impl World {
 
     /// One round of the thread.
     pub(crate) fn run_loop(&mut self, place: usize) {
-        let steady_ns = self.steady_ns(place);
+        let monotonic_ns = self.monotonic_ns(place);
         let Some(mut replica) = self.members[place].replica.take() else {
             return;
         };
         self.members[place].turn_due = false;
-        replica.advance_clock(steady_ns);
+        replica.advance_clock(monotonic_ns);
         let mut inbox = std::mem::take(&mut self.members[place].inbox);
         for packet in inbox.control.drain(..) {
             self.hand_in(place, &mut replica, packet);

@@ -96,7 +96,7 @@ fn act(request: &Request, out: &mut impl Write) -> io::Result<ExitCode> {
 
 fn sweep_seeds(request: &Request, out: &mut impl Write) -> io::Result<ExitCode> {
     let seeds = request.seeds.unwrap_or(100);
-    // Nothing is left to do if the output is gone.
+    // Nothing is left to do if the output is closed.
     let say = |line: String| drop(writeln!(io::stderr(), "{line}"));
     let shown = AtomicUsize::new(0);
     let swept = sweep::sweep_on_all_cores(request.start, seeds, request.members, &|so_far| {

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use witan_machine::{member::MemberRegistry, versions::Release, view::View};
 use witan_replica::{
     host::Ticket,
     long_command::LongCommand,
-    machine::{member::MemberRegistry, versions::Release, view::View},
     replica::{Config, Halt, PeerEvent, Replica, Status},
 };
 
@@ -59,9 +59,10 @@ pub(crate) enum Existence {
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) existence: Existence,
-    /// What its process runs, and will run when it starts.
+    /// The release that its process runs, or will run when it starts.
     pub(crate) release: Release,
-    pub(crate) replica: Option<Replica>,
+    /// In a box: each turn takes it out and puts it back, and a struct of some KiB would be copied twice.
+    pub(crate) replica: Option<Box<Replica>>,
     pub(crate) incarnation: u64,
     pub(crate) tickets: u64,
     pub(crate) inbox: Inbox,
@@ -106,7 +107,7 @@ struct Clock {
     /// How far the wall clock is off.
     wall_ns: i64,
     /// The zero of the monotonic clock.
-    steady_ns: i64,
+    monotonic_ns: i64,
     drift_per_mille: i64,
 }
 
@@ -117,7 +118,7 @@ impl Clock {
         Self {
             tick_units: chance.range(UNITS_PER_TICK - 1, UNITS_PER_TICK + 1),
             wall_ns: skew(chance),
-            steady_ns: skew(chance),
+            monotonic_ns: skew(chance),
             drift_per_mille: drift - DRIFT_PER_MILLE_MAX as i64,
         }
     }
@@ -152,7 +153,7 @@ impl Member {
         }
     }
 
-    /// What the transport knows of members changes.
+    /// Updates the members that the transport knows.
     pub(crate) fn follow(&mut self, registry: &MemberRegistry) {
         self.registry.clone_from(registry);
         let is_remote =
@@ -160,7 +161,7 @@ impl Member {
         self.remotes.retain(is_remote);
     }
 
-    /// The clients are gone.
+    /// Forgets the requests of all clients, whose connections have ended.
     pub(crate) fn forget_clients(&mut self) {
         self.inbox.forget_requests();
         self.waiting = BTreeMap::new();
@@ -174,7 +175,7 @@ impl Member {
         self.registry.by_id.contains_key(&id) || self.remotes.contains(&id)
     }
 
-    /// Who votes, as far as it knows.
+    /// The voters, as far as the member knows.
     pub(crate) fn voters(&self) -> Vec<u64> {
         let members = self.registry.by_id.values();
         members.filter(|m| !m.learner).map(|m| m.id).collect()
@@ -192,10 +193,10 @@ impl World {
     }
 
     /// A clock that only goes forward, from a zero of the member's own.
-    pub(crate) fn steady_ns(&self, place: usize) -> u64 {
+    pub(crate) fn monotonic_ns(&self, place: usize) -> u64 {
         let clock = &self.members[place].clock;
         let elapsed = self.now as i64 * UNIT_NS;
-        (clock.steady_ns + elapsed + elapsed / 1000 * clock.drift_per_mille) as u64
+        (clock.monotonic_ns + elapsed + elapsed / 1000 * clock.drift_per_mille) as u64
     }
 
     /// The wall clock of a member is set.
@@ -344,7 +345,7 @@ impl World {
         member.replica = Some(replica);
         self.show_status(place, status);
         if let Some(at_ns) = wake_at_ns {
-            let wait_ns = at_ns.saturating_sub(self.steady_ns(place));
+            let wait_ns = at_ns.saturating_sub(self.monotonic_ns(place));
             let incarnation = self.members[place].incarnation;
             let delay = wait_ns.div_ceil(UNIT_NS as u64).max(1);
             self.after(delay, Event::Turn { place, incarnation });
@@ -421,7 +422,7 @@ impl World {
         }
     }
 
-    /// A process is gone, with all that it held.
+    /// Ends a process: it loses everything that it held in memory.
     fn process_gone(&mut self, place: usize) {
         let gone = place as u64 + 1;
         let member = &mut self.members[place];
@@ -511,7 +512,7 @@ impl World {
         });
         // a power cut in the midst of a write may have left it on the disk
         self.judge(&Fact::Written { member: id, records: &[], hard_state: hard_state.as_ref() });
-        // who joins has no state yet
+        // a joining member has no state yet
         if view.position.index > 0 {
             let fingerprint = fingerprint(&view);
             self.judge(&Fact::Restored { member: id, starts: true, view: &view, fingerprint });
@@ -524,7 +525,7 @@ impl World {
         member.base = view;
         member.log_begins = 0;
         member.status = replica.status();
-        member.replica = Some(replica);
+        member.replica = Some(Box::new(replica));
         let incarnation = member.incarnation;
         self.after(0, Event::Turn { place, incarnation });
         let first = self.chance.range(1, UNITS_PER_TICK);

@@ -1,6 +1,6 @@
-//! What goes wrong beside the faults of `chaos`, in some seeds only: members take their leader for gone though it
-//! is there, replace their state by the leader's, or cannot sync their log. What chance decides here is drawn
-//! apart, so that runs without it stay as they are.
+//! Mishaps beside the faults of `chaos`, in some seeds only: members believe that their leader has ended although
+//! it runs, replace their state by the leader's, or cannot sync their log. Their randomness is drawn apart,
+//! so that runs without them stay as they are.
 
 use witan_replica::replica::{PeerEvent, Role, Status};
 
@@ -58,7 +58,7 @@ impl World {
         }
     }
 
-    /// A process has started: others open streams to it, and those who took it for gone notice.
+    /// A process has started: others open streams to it, and those that believed that it had ended notice.
     pub(crate) fn process_back(&mut self, place: usize) {
         for other in 0..self.members.len() {
             let delay = self.mishaps.range(1, BACK_UNITS);
@@ -74,7 +74,7 @@ impl World {
         self.after(delay, Event::Peer { place, incarnation, about, event });
     }
 
-    /// A member is to replace its state by the leader's. It takes no entries meanwhile, so it is one at a time.
+    /// Has a member replace its state by the leader's. Only one does so at a time: it takes no entries until then.
     fn rebuild(&mut self, place: usize) {
         if self.members.iter().any(|member| member.rebuilds) {
             return;

@@ -5,12 +5,12 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use witan_machine::{
+    record::{CorruptRecord, RecordChange},
+    view::View,
+};
 use witan_replica::{
     host::{Envelope, Lane},
-    machine::{
-        record::{CorruptRecord, RecordChange},
-        view::View,
-    },
     replica::Replica,
 };
 
@@ -132,7 +132,7 @@ impl Net {
 }
 
 impl Packet {
-    /// What a trace shows of it.
+    /// The text of the packet in a trace.
     pub(crate) fn text(&self) -> String {
         let snapshot = self.snapshot.as_ref().map_or(String::new(), |records| {
             format!(" with a snapshot of {} records", records.len())

@@ -1,18 +1,16 @@
-//! Who changes the membership: adds learners and voters, promotes, removes, replaces a member whose disk
-//! was lost by one of a new identity, and moves leadership. One change at a time, each a single step.
+//! The operator changes the membership: it adds learners and voters, promotes, removes, replaces a member whose
+//! disk was lost by one of a new identity, and moves leadership. One change at a time, each a single step.
 //!
 //! It is careful as the checks of the dialects make people be: a disk is lost only while all other voters
 //! have theirs and no change is under way or unknown to them, and then the lost member is removed before
 //! anything else.
 
-use witan_replica::{
-    machine::{
-        command::{ChangeMembers, Command, UpdatePeerUrls},
-        member::{Member as Person, MemberRegistry},
-        view::View,
-    },
-    replica::Role,
+use witan_machine::{
+    command::{ChangeMembers, Command, UpdatePeerUrls},
+    member::{Member as Person, MemberRegistry},
+    view::View,
 };
+use witan_replica::replica::Role;
 
 use crate::{
     disk::Disk,
@@ -31,7 +29,7 @@ const LEARNERS_MAX: u32 = 2;
 /// Units after which the operator waits no longer for an answer.
 const PATIENCE: u64 = 400;
 
-/// What the operator knows.
+/// The operator's knowledge.
 #[derive(Debug, Default)]
 pub(crate) struct Operator {
     /// The change that waits for its answer, and since when.

@@ -1,22 +1,19 @@
-//! What clients asked, when, and what they were told: the outside view that the core is held to.
+//! The requests of clients, their times, and their answers: the outside view that the core is held to.
 //!
 //! The oracle never looks into a replica. It keeps *floors*: whatever was completed before an
 //! operation was invoked is the least that the operation has to show.
 
 use std::collections::BTreeMap;
 
-use witan_replica::{
-    host::Applied,
-    machine::{Outcome, Reply, command::Command, tree},
-    replica::ProposalRejected,
-};
+use witan_machine::{Outcome, Reply, command::Command, tree};
+use witan_replica::{host::Applied, replica::ProposalRejected};
 
 use crate::workload::{self, Read};
 
 /// Leases that clients remember.
 const LEASES: usize = 4;
 
-/// What a client asks for.
+/// A request of a client.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ask {
     /// A command for the log.
@@ -36,7 +33,7 @@ pub enum End {
     NoSpace,
     /// A write was answered.
     Applied {
-        /// When.
+        /// The time of the answer.
         at: u64,
         /// Raft index of its entry.
         index: u64,
@@ -45,7 +42,7 @@ pub enum End {
     },
     /// A read was answered.
     Answered {
-        /// When.
+        /// The time of the answer.
         at: u64,
     },
     /// Its member crashed first, or does not know what became of it.
@@ -98,9 +95,9 @@ pub struct Op {
     pub member: u64,
     /// When it was invoked.
     pub invoked: u64,
-    /// What was completed by then.
+    /// The floor of operations that were completed by then.
     pub floor: Floor,
-    /// What it asks.
+    /// The request.
     pub ask: Ask,
     /// How it stands.
     pub end: End,
@@ -195,7 +192,7 @@ impl Oracle {
         }
     }
 
-    /// A member is gone, and with it every answer it owed.
+    /// Ends the operations of a member whose process has ended, and with it every answer it owed.
     pub(crate) fn crashed(&mut self, member: u64) {
         for op in &mut self.ops {
             if op.member == member && op.end == End::Pending {
@@ -214,7 +211,7 @@ impl Oracle {
         self.ops.get(id as usize)
     }
 
-    /// What is completed by now.
+    /// The floor of the operations that are completed by now.
     pub fn floor(&self) -> &Floor {
         &self.floor
     }

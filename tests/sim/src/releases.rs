@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use witan_replica::machine::{
+use witan_machine::{
     alarm::AlarmCommand,
     command::{ClusterVersion, Command, Downgrade},
     member::MemberRegistry,

@@ -15,7 +15,7 @@ const USERS_SEEDS: u64 = 5;
 /// One seed of so many has members of two releases.
 const RELEASES_SEEDS: u64 = 7;
 
-/// One seed of so many has members that take their leader for gone by mistake.
+/// One seed of so many has members that believe by mistake that their leader has ended.
 const MISTAKES_SEEDS: u64 = 4;
 
 /// Two seeds of so many have questions about what a lease has left, and notes of it each second.
@@ -73,7 +73,7 @@ impl Scenario {
         !self.has_releases()
     }
 
-    /// Whether members take their leader for gone by mistake.
+    /// Whether members believe by mistake that their leader has ended.
     pub(crate) fn has_mistakes(&self) -> bool {
         self.is_of_one_release() && self.seed % MISTAKES_SEEDS == 2
     }
@@ -93,7 +93,7 @@ impl Scenario {
         self.is_of_one_release() && self.seed % FAILED_SYNCS_SEEDS == 7
     }
 
-    /// What chance decides about the loss of most members.
+    /// The randomness for the loss of most members.
     pub(crate) fn fate(&self) -> Rng {
         Rng::new(self.seed, 6)
     }

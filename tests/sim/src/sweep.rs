@@ -70,7 +70,7 @@ pub fn current() -> Option<Scenario> {
     CURRENT.get()
 }
 
-/// What a failure says: the rule, what was seen, and how to see it again.
+/// The message of a failure: the rule, the observation, and how to reproduce it.
 pub fn failure(scenario: &Scenario, violation: &Violation) -> String {
     let Violation { invariant, what, at } = violation;
     format!(
@@ -81,12 +81,12 @@ pub fn failure(scenario: &Scenario, violation: &Violation) -> String {
     )
 }
 
-/// What a sweep came to.
+/// The result of a sweep.
 #[derive(Debug, Default)]
 pub struct Swept {
     /// Every violation.
     pub violations: Vec<(Scenario, Violation)>,
-    /// What all runs did together.
+    /// The sums of the counts of all runs.
     pub counts: Counts,
     /// Runs so far.
     pub runs: u64,
@@ -114,7 +114,7 @@ impl Swept {
         }
     }
 
-    /// What the runs should have reached and did not.
+    /// The goals that the runs should have reached and did not.
     pub fn shortfalls(&self) -> Vec<String> {
         let mut short = Vec::new();
         let Counts { asked, refused, denied, lowered, .. } = self.counts;
@@ -130,8 +130,8 @@ impl Swept {
         let mishaps = [mistakes, rebuilds, failed_syncs, lease_times];
         if self.runs >= MANY_RUNS && mishaps.contains(&0) {
             short.push(format!(
-                "{mistakes} members took their leader for gone, {rebuilds} replaced their state, {failed_syncs} syncs \
-                 failed, {lease_times} times of leases were asked for"
+                "{mistakes} members believed that a running leader had ended, {rebuilds} replaced their state, \
+                 {failed_syncs} syncs failed, {lease_times} times of leases were asked for"
             ));
         }
         let Forced { clusters, interrupted, lost } = self.counts.forced;

@@ -1,8 +1,8 @@
-//! Who asks: in the runs with users, clients change users, roles and permissions, and while authentication is
-//! on most writes have a caller. The other runs have no users.
+//! The callers of requests: in the runs with users, clients change users, roles and permissions, and while
+//! authentication is on most writes have a caller. The other runs have no users.
 
 use bytes::Bytes;
-use witan_replica::machine::{
+use witan_machine::{
     auth::{
         AuthCommand, AuthOperation, Authenticate, Caller, Disable, Enable, Permission,
         PermissionType, ROOT, RoleAdd, RoleDelete, RoleGrant, RoleRevoke, UserAdd, UserDelete,
@@ -42,7 +42,7 @@ pub(crate) fn draw(rng: &mut Rng) -> Option<Command> {
     asks.then(|| Command::Auth(AuthCommand { operation: Some(operation(rng)), by_either: true }))
 }
 
-/// Who asks a member for an operation: somebody whom it has authenticated, or nobody.
+/// Draws the caller of an operation: a user whom the member has authenticated, or nobody.
 pub(crate) fn caller(rng: &mut Rng, view: &View) -> Option<Caller> {
     let user = match rng.range(0, 99) {
         0..=44 => ROOT,

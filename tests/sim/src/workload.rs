@@ -1,9 +1,9 @@
-//! What clients ask: v3 and v2 writes on few keys, so that they meet, and linearizable reads.
+//! The requests of clients: v3 and v2 writes on few keys, so that they meet, and linearizable reads.
 //!
 //! Every value names the operation that wrote it, so that a reader knows whose write it sees.
 
 use bytes::Bytes;
-use witan_replica::machine::{
+use witan_machine::{
     Outcome, Reply,
     alarm::{AlarmAction, AlarmCommand, AlarmType},
     command::{ClusterVersion, Command, PublishAttributes},
@@ -25,14 +25,14 @@ const LEASE_S_MAX: u64 = 12;
 /// Length of the values that are padded, so that some fill blocks and pieces of their own.
 const LARGE_BYTES: [usize; 8] = [300, 700, 700, 700, 700, 5_000, 5_000, 40_000];
 
-/// What a linearizable read looks at.
+/// A linearizable read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Read {
     /// A v3 key.
     pub key: Bytes,
 }
 
-/// What clients of a run ask for more than others do.
+/// The shares of requests that clients of a run send more often than others do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mix {
     /// Of a hundred requests, so many are about leases and their keys, beside those of every run.
@@ -43,7 +43,7 @@ pub(crate) struct Mix {
     pub(crate) lease_s_min: u64,
 }
 
-/// What a client knows when it asks.
+/// A client's knowledge when it asks.
 #[derive(Debug)]
 pub(crate) struct Hint<'a> {
     /// Number of the operation.
@@ -80,7 +80,7 @@ pub(crate) fn keep_alive(rng: &mut Rng, floor: &Floor, mix: Mix) -> Option<i64> 
     any.then(|| *rng.pick(&floor.leases))
 }
 
-/// What clears the note of what a lease has left.
+/// The command that clears the recorded remaining time of a lease.
 pub(crate) fn forget_note(id: i64) -> Command {
     let left = vec![lease::RemainingTtl { id, seconds: 0 }];
     about_lease(lease::LeaseOperation::Checkpoint(lease::LeaseCheckpoint {
@@ -315,7 +315,7 @@ pub(crate) fn keys_written(command: &Command, outcome: &Outcome) -> Vec<Vec<u8>>
     }
 }
 
-/// What an acknowledged command promises to have done.
+/// The effect that an acknowledged command promises.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Effect<'a> {
     /// The key has this value at the outcome's revision.
@@ -344,7 +344,7 @@ pub(crate) fn effect<'a>(command: &'a Command, outcome: &'a Outcome) -> Effect<'
         | (Command::Publish(_), Reply::Published)
         | (Command::ClusterVersion(_), Reply::ClusterVersionSet)
         | (Command::Downgrade(_), Reply::DowngradeSet)
-        | (Command::PeerUrls(_) | Command::Members(_), Reply::PeerUrlsSet(_))
+        | (Command::PeerUrls(_) | Command::Members(_), Reply::MembershipChanged(_))
         | (Command::Alarm(_), Reply::Alarm(_))
         | (Command::Lease(_), Reply::Lease(_))
         | (Command::Auth(_), Reply::Auth(_)) => Effect::Nothing,

@@ -4,9 +4,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use witan_machine::{member::MemberRegistry, versions::Release, view::View};
 use witan_replica::{
     long_command::LongCommand,
-    machine::{member::MemberRegistry, versions::Release, view::View},
     replica::{PeerEvent, Role, Status, genesis},
 };
 
@@ -45,7 +45,7 @@ pub(crate) const EPOCH_NS: i64 = 1_700_000_000_000_000_000;
 /// A unit in nanoseconds.
 pub(crate) const UNIT_NS: i64 = 10_000_000;
 
-/// What can happen next.
+/// The events that can happen next.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A member's clock ticks.
@@ -186,8 +186,8 @@ pub struct Forced {
     pub lost: u64,
 }
 
-/// What the cluster as a whole has executed: the highest entry that any member has, and the members of the
-/// configuration after it.
+/// The history that the cluster as a whole has executed: the highest entry that any member has, and the members
+/// of the configuration after it.
 #[derive(Debug, Default)]
 pub struct Truth {
     pub(crate) index: u64,
@@ -195,15 +195,15 @@ pub struct Truth {
     pub(crate) registry: MemberRegistry,
     /// The last entry that has lowered the version of the cluster.
     pub(crate) lowered: u64,
-    /// Who votes after the entry at each index that changed it.
+    /// The voters after the entry at each index that changed them.
     pub(crate) voters: BTreeMap<u64, Vec<u64>>,
     /// The entries, each with the revision after it.
     pub(crate) executed: BTreeMap<u64, (Ident, i64)>,
 }
 
 impl Truth {
-    /// Who may have voted on the entry at `index`: the leader counts by what it has executed, which lacks
-    /// one change at most.
+    /// The voters that may have voted on the entry at `index`: the leader counts by the configuration that it has
+    /// executed, which lacks one change at most.
     pub(crate) fn voters_on(&self, index: u64) -> impl Iterator<Item = &Vec<u64>> {
         let before = self.voters.range(..index).rev();
         before.take(2).map(|(_, voters)| voters)
@@ -215,20 +215,20 @@ impl Truth {
 pub struct Violation {
     /// The invariant's name.
     pub invariant: &'static str,
-    /// What it saw.
+    /// The invariant's message.
     pub what: String,
-    /// When.
+    /// The time at which the rule was broken.
     pub at: u64,
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Verdict {
     /// The first broken rule, if any.
     pub violation: Option<Violation>,
     /// The trace, if it was asked for.
     pub trace: String,
-    /// What the run did.
+    /// The counts of the run's events.
     pub counts: Counts,
     /// Whether a member was down for so long that it needs a snapshot.
     pub lags: bool,
@@ -417,7 +417,7 @@ impl World {
                 other.replica.is_some() && other.registry.removed_ids.contains(*id)
             };
             let voters = member.voters();
-            // who knows of its removal may wait for the one voter that it leaves
+            // a member that knows of its removal may wait for the one voter that it leaves
             let waits = member.registry.removed_ids.contains(*id) && voters.len() == 1;
             let known = member.registry.by_id.keys().copied();
             let others: Vec<u64> = match waits {

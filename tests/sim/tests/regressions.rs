@@ -30,7 +30,7 @@ const FOUND: [(u64, usize, &str); 17] = [
         5,
         "a refused snapshot took the place of the accepted one that waited for its turn",
     ),
-    // `Replica::is_stale_rejection`
+    // `Replica::correct_rejection`
     (
         2371,
         1,
@@ -105,7 +105,7 @@ const FOUND: [(u64, usize, &str); 17] = [
     (
         7984,
         1,
-        "a voter lost its disk while only a leader that was removed and gone knew of its removal",
+        "a voter lost its disk while only a leader that was removed and stopped knew of its removal",
     ),
 ];
 

@@ -54,7 +54,7 @@ impl Page {
         }
     }
 
-    /// What a comment for documentation makes is no code.
+    /// Appends a token, unless it comes from a comment for documentation, which is no code.
     fn put(&mut self, at: LineColumn, shown: &str) {
         let source = self.source.get(at.line - 1).map(|line| &line[at.column..]);
         if matches!(source, Some(['/', '/' | '*', ..])) {

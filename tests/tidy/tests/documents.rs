@@ -1,5 +1,5 @@
 //! Documents name files, flags, metrics and messages that exist. What does *not* live here: their
-//! commands, which `tests/e2e/tests/documents.rs` runs.
+//! commands, which `tests/e2e/tests/documents` runs.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ const FOREIGN_FLAGS: [(&str, &str); 6] = [
     ("--skip-hash-check", "witan snapshot restore"),
 ];
 
-/// What the name of a metric begins with.
+/// The prefixes of metrics' names.
 const SERIES: [&str; 6] = [
     "etcd_",
     "witan_",
@@ -40,7 +40,7 @@ const SERIES: [&str; 6] = [
 /// Prometheus makes these out of one histogram.
 const HISTOGRAM: [&str; 3] = ["_bucket", "_count", "_sum"];
 
-/// What messages for clients begin with.
+/// The prefix of messages for clients.
 const MESSAGE: &str = "etcdserver: ";
 
 /// Everything that people read.

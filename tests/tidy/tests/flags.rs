@@ -41,7 +41,7 @@ fn supported_flags_name_a_test_that_names_them() {
     none("a supported flag has a test", &wrong);
 }
 
-/// What stands between `mark` and the next quotation mark.
+/// The text between `mark` and the next quotation mark.
 fn after<'a>(row: &'a str, mark: &str) -> Option<&'a str> {
     let (_, rest) = row.split_once(mark)?;
     rest.split('"').next()

@@ -9,7 +9,7 @@ const FILE_LINES_MAX: usize = 600;
 const FUNCTION_LINES_MAX: usize = 100;
 
 /// The only files that may allow what a lint says, for it may say nothing. Elsewhere `expect` shows
-/// when the reason is gone.
+/// when the reason no longer holds.
 const ALLOWS: [&str; 1] = ["server/crates/api/src/v3/mod.rs"];
 
 /// The only files that may let time pass, and why.
@@ -220,6 +220,11 @@ fn no_host_of_a_registry_and_no_path_of_a_machine() {
 fn the_cores_clippy_repeats_the_base() {
     let base = file("clippy.toml");
     let own = file("server/crates/replica/clippy.toml");
+    let linked = witan_tidy::root().join("server/crates/machine/clippy.toml");
+    assert!(
+        linked.is_symlink(),
+        "the state machine has the replica's settings"
+    );
     let is_base = |line: &&str| {
         let setting = !line.is_empty() && !line.starts_with('#') && !line.contains("disallowed-");
         // crates that the core cannot name anyway

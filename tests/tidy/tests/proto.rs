@@ -1,4 +1,4 @@
-//! What is committed under `server/crates/api/src/v3/generated` is what the protos say.
+//! The committed files under `server/crates/api/src/v3/generated` equal the output of the protos.
 
 use std::{collections::BTreeMap, fs, path::Path};
 

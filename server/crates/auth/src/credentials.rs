@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::HeaderMap;
-use witan_replica::machine::auth::Caller;
+use witan_machine::auth::Caller;
 
 use super::jwt::{Jwt, VerifiedClaims};
 

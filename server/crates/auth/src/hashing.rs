@@ -5,10 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ring::rand::{SecureRandom as _, SystemRandom};
-use witan_base::{
-    client_network::ClientNetwork,
-    panics::{self, planted},
-};
+use witan_base::{client_network::ClientNetwork, panics};
 
 use super::{
     password,
@@ -142,7 +139,6 @@ impl PasswordHasher {
         // the caller may be dropped; the permit is held until the work is done
         let done = panics::run_blocking(move || {
             let _held = held;
-            planted::here("password");
             work()
         });
         done.await.map_err(|_| HashError::Failed)

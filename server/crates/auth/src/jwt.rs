@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, fs, time::Duration};
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
-use witan_replica::machine::auth::Caller;
+use witan_machine::auth::Caller;
 
 use super::{NS_PER_SECOND, keys};
 

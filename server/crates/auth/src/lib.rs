@@ -1,7 +1,7 @@
 //! Authentication: the user of a request, and the check of passwords.
 //!
 //! Not here: permissions of users and the hashes of passwords, which are in the state
-//! (`server/crates/replica/src/machine/auth`). Secrets are neither logged nor printed by `Debug`.
+//! (`server/crates/machine/src/auth`). Secrets are neither logged nor printed by `Debug`.
 //!
 //! Reading order: `credentials` (token or certificate of a request) → this file (the caller) → `password` (bcrypt's
 //! format) → `hashing` (bcrypt on its own threads) with `queue` (the order of passwords) and `verified` (cache of
@@ -18,8 +18,8 @@ mod verified;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use witan_config::AuthSettings;
 use witan_gocompat::text::parse_duration;
+use witan_machine::auth::Caller;
 use witan_node::Node;
-use witan_replica::machine::auth::Caller;
 
 pub use credentials::Credentials;
 pub use hashing::{HashError, PasswordHasher, PasswordSource};

@@ -22,7 +22,7 @@ pub fn text() -> String {
 
 #[cfg(test)]
 mod tests {
-    use witan_replica::machine::versions::{LATEST, release};
+    use witan_machine::versions::{LATEST, release};
 
     #[test]
     fn the_core_knows_the_commands_of_the_version_that_is_announced() {

@@ -152,6 +152,7 @@ pub(super) struct ValueReader<'a> {
 }
 
 impl ValueReader<'_> {
+    /// Returns the given text of a flag; `None` if it was not given or is empty.
     pub(super) fn given(&self, name: &'static str) -> Option<&str> {
         self.values.given(name)
     }

@@ -1,5 +1,5 @@
 //! Authentication and authorization of v2: Basic authentication and etcd 3.4's rules. The rules
-//! themselves are part of the state machine (`witan_replica::machine::auth::path_permissions`).
+//! themselves are part of the state machine (`witan_machine::auth::path_permissions`).
 //!
 //! While authentication of v2 is off, a request of the key space costs one atomic load. A password
 //! that was not verified recently is hashed (`witan_auth`). Certificates are ignored: any web page
@@ -21,11 +21,11 @@ use witan_api::{
 use witan_auth::{Credentials, PasswordSource};
 use witan_base::client_network::ClientNetwork;
 use witan_gocompat::json;
-use witan_node::NodeError;
-use witan_replica::machine::auth::{
+use witan_machine::auth::{
     User,
     path_permissions::{PathAccess, is_path_root},
 };
+use witan_node::NodeError;
 
 pub use witan_api::v2::auth::INSUFFICIENT;
 

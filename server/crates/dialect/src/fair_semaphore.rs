@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use witan_base::{
     client_network::{ClientNetwork, PerNetwork},
-    panics::{self, PanicSource, planted::PlantedPanic},
+    panics::{self, PanicSource},
 };
 
 use witan_node::NodeError;
@@ -34,7 +34,7 @@ impl FairPermit {
         self,
         work: impl Future<Output = T> + 'static,
     ) -> Result<(T, Self), NodeError> {
-        let work = panics::catch_in(PanicSource::Job, PlantedPanic::current(), work);
+        let work = panics::catch_in(PanicSource::Job, work);
         let task = actix_web::rt::spawn(async move { (work.await, self) });
         let (done, permit) = task.await.map_err(|_| NodeError::Stopped)?;
         let done = done.unwrap_or_else(|panicked| panics::rethrow(panicked));

@@ -1,6 +1,6 @@
 //! How many jobs over the whole store run at once.
 
-use witan_base::{client_network::ClientNetwork, panics::planted};
+use witan_base::client_network::ClientNetwork;
 use witan_node::NodeError;
 
 use super::{
@@ -59,10 +59,6 @@ impl JobLimits {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, NodeError> {
         let permit = self.scan(client).await?;
-        let done = run_in(permit, move || {
-            planted::here("job");
-            work()
-        });
-        done.await
+        run_in(permit, work).await
     }
 }

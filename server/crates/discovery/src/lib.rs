@@ -23,7 +23,7 @@ use actix_web::{
 use http::uri::Authority;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use witan_api::discovery::TOKEN_DIGITS;
-use witan_base::{client_network::ClientNetwork, panics::planted};
+use witan_base::client_network::ClientNetwork;
 use witan_dialect::{
     Context, client,
     reply::{self, BodyError},
@@ -130,7 +130,6 @@ impl DiscoveryService {
         request: &HttpRequest,
         mut payload: web::Payload,
     ) -> HttpResponse {
-        planted::here("discovery");
         let made = self.make_token(request, &mut payload).await;
         reply::drain(&mut payload).await;
         match made {
@@ -170,7 +169,6 @@ impl DiscoveryService {
         mut payload: web::Payload,
         path: &[u8],
     ) -> HttpResponse {
-        planted::here("discovery");
         let response = registry::handle(&self.ctx, request, &mut payload, path).await;
         reply::drain(&mut payload).await;
         response

@@ -12,7 +12,7 @@ use actix_web::{
 };
 use witan_dialect::reply;
 use witan_gocompat::text;
-use witan_replica::machine::tree::Node;
+use witan_machine::tree::Node;
 
 use super::VALUE_BYTES_MAX;
 

@@ -22,8 +22,8 @@ use witan_dialect::{
     reply,
 };
 use witan_gocompat::text::Sink;
+use witan_machine::tree::{self, Create, Delete, Mutation, Tree};
 use witan_node::Node;
-use witan_replica::machine::tree::{self, Create, Delete, Mutation, Tree};
 use witan_v2::{
     error::V2Error,
     headers,

@@ -3,7 +3,7 @@
 //! the v3 key space is looked at in the dialect, as etcd does, with the request's own measure; what a request
 //! of v3 keeps is looked at here.
 
-use witan_replica::machine::{
+use witan_machine::{
     alarm::{self, AlarmType},
     command::Command,
     lease,

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use prometheus::{Histogram, HistogramVec, local::LocalHistogram};
-use witan_replica::machine::{
+use witan_machine::{
     Reply, auth,
     kv::{self, OpReply},
     lease,
@@ -82,6 +82,6 @@ fn op(reply: &Reply) -> Option<usize> {
         Reply::Auth(_) => return None,
         Reply::Kv(Err(_)) | Reply::Lease(Err(_)) => return None,
         // v2's have series of their own, and etcd 3.6 knows no others
-        Reply::Tree(_) | Reply::PeerUrlsSet(_) | Reply::Nothing => return None,
+        Reply::Tree(_) | Reply::MembershipChanged(_) | Reply::Nothing => return None,
     })
 }

@@ -23,7 +23,8 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 use witan_base::budget::Reservation;
-use witan_replica::{host::LeaseAnswer, lessor::LeaseDeadlines, machine::view::View};
+use witan_machine::view::View;
+use witan_replica::{host::LeaseAnswer, lessor::LeaseDeadlines};
 
 use super::{AppliedCommand, NodeError};
 
@@ -42,7 +43,7 @@ pub(super) struct CompletionQueue {
     notify: Notify,
 }
 
-/// What the replica's thread answers to a request of one kind.
+/// The answer of the replica's thread to a request of one kind.
 pub(super) trait CompletionValue: Sized {
     fn wrap(self) -> AnyContent;
     fn unwrap(value: AnyContent) -> Option<Self>;

@@ -1,9 +1,9 @@
-//! What applied commands count, and reads that were served from a view.
+//! Counters of applied commands, and of reads that were served from a view.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use witan_base::metrics::gauge;
-use witan_replica::machine::{
+use witan_machine::{
     Outcome, Reply,
     kv::{self, OpReply},
     lease, tree,
@@ -35,7 +35,7 @@ impl NodeMetrics {
             Reply::Published
             | Reply::ClusterVersionSet
             | Reply::DowngradeSet
-            | Reply::PeerUrlsSet(_)
+            | Reply::MembershipChanged(_)
             | Reply::Alarm(_)
             | Reply::Auth(_)
             | Reply::Nothing => {}

@@ -8,11 +8,12 @@ use std::{
 };
 
 use witan_base::panics::planted;
-use witan_replica::{long_command::LongCommand, machine::StateMachine};
+use witan_machine::StateMachine;
+use witan_replica::long_command::LongCommand;
 
 use super::{Node, NodeMetrics};
 
-/// What waits for the thread: one command, and states to free.
+/// The work that waits for the thread: one command, and states to free.
 const QUEUE_MAX: usize = 4;
 
 enum Work {

@@ -4,7 +4,7 @@
 
 use std::{collections::HashMap, hash::Hash};
 
-/// What a request counts for beside its bytes: to log, to apply and to answer it costs time, too.
+/// Bytes for which a request counts beside its own: to log, to apply and to answer it costs time, too.
 const REQUEST_BYTES: usize = 512;
 
 /// A request that waits.
@@ -16,13 +16,13 @@ pub(super) struct Waiting<S, R> {
 }
 
 impl<S, R> Waiting<S, R> {
-    /// Returns what the request counts for.
+    /// Returns the bytes for which the request counts.
     pub(super) fn cost(&self) -> usize {
         cost_of_all(1, self.bytes)
     }
 }
 
-/// Returns what so many requests count for that have so many bytes together.
+/// Returns the bytes for which so many requests count that have so many bytes together.
 pub(super) fn cost_of_all(requests: usize, bytes: usize) -> usize {
     bytes.saturating_add(REQUEST_BYTES * requests)
 }

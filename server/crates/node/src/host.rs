@@ -5,17 +5,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use witan_machine::{
+    Reply, StateMachine,
+    kv::Kv,
+    lease,
+    member::MemberRegistry,
+    versions::{Release, release},
+    view::View,
+};
 use witan_replica::{
     host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Ticket, Unanswered},
     long_command::{ExecutedCommand, LongCommand},
-    machine::{
-        Reply, StateMachine,
-        kv::Kv,
-        lease,
-        member::MemberRegistry,
-        versions::{Release, release},
-        view::View,
-    },
     replica::Role,
 };
 use witan_storage::{self as storage, Checkpointer, RaftLog, ReceivedSnapshot};
@@ -31,7 +31,7 @@ pub(super) struct NodeHost {
     pub(super) post: Box<dyn Post>,
     pub(super) log: RaftLog,
     pub(super) checkpointer: Checkpointer,
-    /// What the replica may install in this turn.
+    /// The snapshot that the replica may install in this turn.
     pub(super) incoming: Option<IncomingState>,
     pub(super) shared: Arc<Shared>,
     pub(super) writes: PendingRequests<AppliedCommand>,

@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use witan_replica::machine::view::View;
+use witan_machine::view::View;
 
 /// See the module's description. Empty until a read requests it, so that a write-only load copies
 /// nothing.

@@ -1,9 +1,9 @@
-//! What requests have to do with who leads: handing leadership over, and why a request got no answer in time.
+//! Leadership as requests see it: handing it over, and why a request got no answer in time.
 
 use std::sync::Arc;
 
 use tokio::{sync::oneshot, time::timeout};
-use witan_replica::machine::{command::Command, member::MemberRegistry};
+use witan_machine::{command::Command, member::MemberRegistry};
 
 use super::{LoopRequest, Node, NodeError, TransferError};
 

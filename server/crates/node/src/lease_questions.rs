@@ -1,4 +1,4 @@
-//! What a node asks the leader about leases.
+//! The questions that a node asks the leader about leases.
 
 use witan_replica::{
     host::{LeaseAnswer, LeaseQuestion},

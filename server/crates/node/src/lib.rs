@@ -55,14 +55,11 @@ use witan_base::{
     budget::{MemoryBudget, SMALL_BYTES},
     client_network::ClientNetwork,
 };
-use witan_replica::{
-    host::Envelope,
-    machine::{
-        Outcome, Reply, auth::Caller, command::Command, kv::KvError, operation::Operation,
-        tree::Watch, view::View,
-    },
-    replica::PeerEvent,
+use witan_machine::{
+    Outcome, Reply, auth::Caller, command::Command, kv::KvError, operation::Operation, tree::Watch,
+    view::View,
 };
+use witan_replica::{host::Envelope, replica::PeerEvent};
 use witan_storage::{OnDurable, ReceivedSnapshot, SpaceStatus};
 
 use completions::{CompletionFuture, CompletionSender};
@@ -128,9 +125,9 @@ struct Shared {
     removed: watch::Sender<bool>,
 }
 
-/// What all handles of a node share, beside what begins empty.
+/// The parts that all handles of a node share and that do not begin empty.
 pub struct SharedParts {
-    /// Who this process is.
+    /// The ids of this member and its cluster.
     pub identity: ProcessIdentity,
     /// `--election-timeout`.
     pub election_timeout: Duration,
@@ -204,7 +201,7 @@ struct AppliedCommand {
 /// An applied operation.
 #[derive(Clone, Debug)]
 pub struct Applied<T> {
-    /// What the state machine answered.
+    /// The answer of the state machine.
     pub output: T,
     /// v3 revision after it.
     pub revision: i64,
@@ -255,7 +252,7 @@ impl Node {
         self.replicate_once(command, caller).await
     }
 
-    /// Has a command replicated that keeps values, again while a value has grown too much meanwhile, at most
+    /// Has a command replicated that keeps values, again while a value has grown too much since, at most
     /// [`KEPT_VALUE_ATTEMPTS`] times.
     async fn replicate_kept(
         &self,

@@ -1,15 +1,13 @@
-//! What a node knows of its member without asking the replica's thread: the state after the last turn, the disk and the
+//! The facts that a node knows of its member without asking the replica's thread: the state after the last turn, the disk and the
 //! process.
 
 use std::collections::BTreeSet;
 
-use witan_replica::{
-    machine::{
-        alarm::{Alarm, AlarmType},
-        view::View,
-    },
-    replica::Status,
+use witan_machine::{
+    alarm::{Alarm, AlarmType},
+    view::View,
 };
+use witan_replica::replica::Status;
 use witan_storage::SpaceStatus;
 
 use super::{AuthState, Node, ProcessIdentity, Tokens, now_ns};

@@ -40,7 +40,7 @@ impl MessageFaultSeries {
     }
 }
 
-/// What the replica's thread counts and logs.
+/// The faults that the replica's thread counts and logs.
 #[derive(Debug)]
 pub(super) struct MessageFaults {
     series: MessageFaultSeries,

@@ -3,10 +3,8 @@
 
 use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec};
 use witan_base::metrics::{Register, gauge};
-use witan_replica::{
-    machine::{alarm::AlarmType, kv::Kv, tree, view::View},
-    replica::Role,
-};
+use witan_machine::{alarm::AlarmType, kv::Kv, tree, view::View};
+use witan_replica::replica::Role;
 
 use super::{
     Node,
@@ -14,7 +12,7 @@ use super::{
     message_faults::MessageFaultSeries,
 };
 
-/// What the node feeds.
+/// The metrics that the node feeds.
 #[derive(Debug)]
 pub struct NodeMetrics {
     applies: ApplySeries,

@@ -1,4 +1,4 @@
-//! What `/v2/stats` says about other members: append messages by result, their rates, and round-trip times.
+//! The part of `/v2/stats` about other members: append messages by result, their rates, and round-trip times.
 //!
 //! What does *not* live here: the series of `/metrics`, which the links feed themselves.
 

@@ -1,8 +1,9 @@
-//! What the node asks of whoever carries messages to other members.
+//! The interface of the transport that carries messages to other members.
 
 use std::fmt;
 
-use witan_replica::{host::Envelope, machine::member::MemberRegistry};
+use witan_machine::member::MemberRegistry;
+use witan_replica::host::Envelope;
 
 /// Carries messages to other members. Called on the replica's thread, so nothing here may wait.
 pub trait Post: fmt::Debug + Send {

@@ -1,4 +1,4 @@
-//! What the replica's thread takes before the requests of clients: messages and events of other
+//! The inbox that the replica's thread empties before the requests of clients: messages and events of other
 //! members, durable checkpoints, and the end. Requests of clients have a queue of their own, through
 //! which the thread is woken.
 
@@ -38,7 +38,7 @@ pub(super) struct RaftInbox {
     stop: AtomicBool,
 }
 
-/// What waits.
+/// The messages and events that wait.
 #[derive(Debug, Default)]
 struct RaftQueue {
     control: Vec<ReceivedMessage>,
@@ -66,7 +66,7 @@ pub(super) struct ReceivedMessage {
     _room: OwnedSemaphorePermit,
 }
 
-/// What one turn takes.
+/// The messages and events that one turn takes.
 #[derive(Debug, Default)]
 pub(super) struct RaftBatch {
     /// In the order in which they are to be handled.
@@ -108,7 +108,7 @@ impl RaftInbox {
     }
 
     /// Queues an event of a member for the next turn, behind the others, in place of the same one that is
-    /// queued: of a process that is gone and back, the last word counts.
+    /// queued: of a process that ended and was started again, the last event counts.
     pub(super) fn event(&self, member: u64, event: PeerEvent) {
         let mut queued = self.lock();
         queued.events.retain(|queued| *queued != (member, event));

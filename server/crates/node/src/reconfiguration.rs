@@ -4,7 +4,7 @@
 //! What does not live here: what makes a change impossible (unknown ids, used URLs), which is decided when it is
 //! applied.
 
-use witan_replica::machine::member::{Member, MemberRegistry};
+use witan_machine::member::{Member, MemberRegistry};
 
 /// A change of membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

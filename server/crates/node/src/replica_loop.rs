@@ -13,9 +13,9 @@ use std::{
 };
 
 use witan_base::{client_network::ClientNetwork, panics::planted};
+use witan_machine::{versions::release, view::View};
 use witan_replica::{
     host::{Envelope, Ticket},
-    machine::{versions::release, view::View},
     replica::{Halt, Replica, Role, Status},
 };
 use witan_storage::{
@@ -69,7 +69,7 @@ pub const EXIT_LOG_LOST: i32 = 35;
 /// Exit code of a member whose log does not decode, as at start.
 const EXIT_CORRUPT_ENTRY: i32 = 30;
 
-/// What a node is made of.
+/// The parts of a node.
 pub struct NodeParts {
     /// The recovered or fresh replica.
     pub replica: Replica,
@@ -77,9 +77,9 @@ pub struct NodeParts {
     pub log: RaftLog,
     /// How much log the disk has room for.
     pub sizes: LogSizes,
-    /// What is free on the disk.
+    /// Free space of the disk.
     pub space: SpaceMonitor,
-    /// What all handles share.
+    /// The state that all handles share.
     pub shared: SharedParts,
     /// One heartbeat interval.
     pub tick: Duration,
@@ -167,11 +167,11 @@ struct ReplicaLoop {
     last_ticket: u64,
     /// Proposals that wait for those in flight.
     proposals: RequestGroup<HeldProposal>,
-    /// Those in flight.
+    /// Proposals in flight.
     batches: BatchesInFlight,
     /// Linearizable reads that wait for those in flight.
     reads: RequestGroup<CompletionSender<Arc<View>>>,
-    /// Those in flight.
+    /// Linearizable reads in flight.
     last_reads: LastReads,
     /// Whether a linearizable read was asked for since the last turn.
     reads_asked: bool,
@@ -396,13 +396,13 @@ impl ReplicaLoop {
                 // what came before is still appended by this leader
                 let before = self.proposals.take(usize::MAX);
                 self.propose_all(before);
-                // the requester may be gone
+                // the requester may have stopped waiting
                 let _ = taken.send(self.replica.transfer_leadership(to));
             }
             LoopRequest::Decide { command, members, taken } => {
                 let room = self.space.room() != SpaceLevel::None || command.is_required_at_start();
                 let done = room && self.replica.propose_decision(&members, now_ns(), command);
-                // the requester may be gone
+                // the requester may have stopped waiting
                 let _ = taken.send(done);
             }
             LoopRequest::Rebuild => self.replica.rebuild(),
@@ -510,7 +510,7 @@ impl ReplicaLoop {
         let compacted = self.offered_bytes.saturating_sub(size);
         let due = match self.space.room() {
             SpaceLevel::Enough => self.sizes.checkpoint_log_bytes,
-            // What is in a checkpoint needs no log.
+            // The log before a checkpoint is not needed.
             SpaceLevel::Low | SpaceLevel::None => {
                 self.sizes.checkpoint_log_bytes / LOW_SPACE_FACTOR
             }

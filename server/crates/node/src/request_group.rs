@@ -11,8 +11,8 @@
 //! cost once for the next requests of those that were answered, both within bounds; a proposal of a
 //! follower's client may wait so on the follower and again on the leader. What the wait saves is its measure:
 //! where members are far from one another, the answer to a proposal takes much longer than a sync, and
-//! nothing waits for it that long. Where the answered do not come back in time, the second wait is in vain,
-//! and is not repeated with every batch.
+//! nothing waits for it that long. Where the answered do not come back in time, the second wait brings
+//! nothing, and is not repeated with every batch.
 //!
 //! The caller takes at once what saves nothing by waiting: on a sole voter, which answers with its own sync
 //! and reads without a round, on a leader whose thread is about to sync other entries, and the proposals of a
@@ -43,10 +43,10 @@ const HOLD_BYTES_MAX: usize = 1 << 20;
 /// Requests of clients that are held; of more, those are refused of whom most are held.
 const HELD_MAX: usize = 32_768;
 
-/// The most batches that do not wait for the return of the answered after waits in vain.
+/// The most batches that do not wait for the return of the answered after waits that brought none.
 const SKIPPED_GATHERS_MAX: u32 = 256;
 
-/// Who hands a request to this member.
+/// The sender of a request to this member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Source {
     /// A client of its own, on this connection.
@@ -58,7 +58,7 @@ pub(super) enum Source {
 /// Requests that are taken together.
 type Batch<R> = Vec<Waiting<Source, R>>;
 
-/// What one source has handed over, and what may come from it.
+/// The requests that one kind of source has sent, and those that are expected from it.
 #[derive(Debug, Default)]
 struct Arrivals {
     held: usize,
@@ -71,7 +71,7 @@ struct Arrivals {
     expected: usize,
     /// How many of the next batches do not wait for their return.
     to_skip: u32,
-    /// How many batches the last wait in vain has excluded from waiting.
+    /// How many batches the last wait that brought nothing has excluded from waiting.
     skip: u32,
 }
 
@@ -249,20 +249,20 @@ impl<R> RequestGroup<R> {
     /// Learns from a batch that is due who comes back soon after an answer.
     fn learn(&mut self, since: Instant, late: bool, now: Instant) {
         let soon = !self.is_in_flight() && since < self.answered + GATHER_MAX;
-        let in_vain = late && now > since && soon && self.awaits_return();
+        let fruitless = late && now > since && soon && self.awaits_return();
         let clients_awaited = self.clients.are_awaited();
         // a client alone is complete without a wait
         if soon && self.clients.are_back() && self.clients.expected > 1 {
             self.clients.came_back();
-        } else if in_vain && clients_awaited {
+        } else if fruitless && clients_awaited {
             self.clients.stayed_away();
         } else {
             self.clients.batch_passes();
         }
-        // Those of far members come while the next batch is in flight, and are not awaited after an answer.
+        // Messages of far members come while the next batch is in flight, and are not awaited after an answer.
         if soon && self.members.are_back() {
             self.members.came_back();
-        } else if in_vain && !clients_awaited {
+        } else if fruitless && !clients_awaited {
             self.members.stayed_away();
         } else {
             self.members.batch_passes();

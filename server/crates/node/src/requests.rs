@@ -1,13 +1,13 @@
-//! What the replica's thread is asked for by handles. What other members send is in `raft_inbox`.
+//! The requests of handles to the replica's thread. Messages of other members are in `raft_inbox`.
 
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use witan_base::client_network::Connection;
+use witan_machine::{auth::Caller, command::Command, member::MemberRegistry, view::View};
 use witan_replica::{
     host::{LeaseAnswer, LeaseQuestion},
     lessor::LeaseDeadlines,
-    machine::{auth::Caller, command::Command, member::MemberRegistry, view::View},
     replica::TransferRefused,
 };
 use witan_storage::OnDurable;

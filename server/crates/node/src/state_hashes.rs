@@ -9,7 +9,7 @@ use tokio::{
     sync::{mpsc, watch},
     time::timeout,
 };
-use witan_replica::machine::{Reply, view::View};
+use witan_machine::{Reply, view::View};
 
 use super::{LoopRequest, Node, NodeError};
 

@@ -3,13 +3,11 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering::Relaxed};
 
-use witan_replica::{
-    machine::{
-        StateMachine,
-        alarm::{Alarm, AlarmType},
-    },
-    replica::{Role, Status},
+use witan_machine::{
+    StateMachine,
+    alarm::{Alarm, AlarmType},
 };
+use witan_replica::replica::{Role, Status};
 
 /// Users and roles after the last turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

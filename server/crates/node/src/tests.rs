@@ -5,7 +5,7 @@ use std::{pin::Pin, sync::mpsc::Receiver, time::Instant};
 
 use futures_util::FutureExt as _;
 use witan_base::budget::PROPOSALS_BYTES_MAX;
-use witan_replica::machine::{
+use witan_machine::{
     Reply,
     kv::{self, Kv, OpReply},
     tree::{self, Set, Tree},
@@ -164,7 +164,7 @@ fn a_read_of_what_is_shown_asks_no_other_thread() {
 /// More than any machine has sockets.
 const WAITS: usize = 100_000;
 
-/// What one wait may cost, all told.
+/// The longest that one wait may take.
 const WAIT_BYTES: u64 = 1024;
 
 /// In a process of its own: what other tests hold would be counted, too.

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use witan_replica::machine::auth::AuthReply;
+use witan_machine::auth::AuthReply;
 
 /// Tokens of one member.
 const TOKENS_MAX: usize = 262_144;
@@ -226,7 +226,7 @@ impl Tokens {
 
 #[cfg(test)]
 mod tests {
-    use witan_replica::machine::auth::Secret;
+    use witan_machine::auth::Secret;
 
     use super::*;
 

@@ -7,10 +7,8 @@ use std::{
 };
 
 use tokio::sync::Notify;
-use witan_replica::{
-    machine::tree::{Tree, Watch},
-    watch::{WatchHub, WatcherId},
-};
+use witan_machine::tree::{Tree, Watch};
+use witan_replica::watch::{WatchHub, WatcherId};
 
 use super::NodeError;
 

@@ -11,13 +11,13 @@ use std::{
 };
 
 use tokio::sync::Notify;
-use witan_replica::{
+use witan_machine::{
+    kv::{Kv, Location},
     limits::STATES_BEFORE_COMPACTION_MAX,
-    machine::kv::{Kv, Location},
-    watch::{
-        keys::{PendingChanges, WatchStreamId, WatcherGroupId, WatcherGroups},
-        range::WatchRange,
-    },
+};
+use witan_replica::watch::{
+    keys::{PendingChanges, WatchStreamId, WatcherGroupId, WatcherGroups},
+    range::WatchRange,
 };
 
 use super::{
@@ -203,7 +203,7 @@ pub struct StreamChanges {
     pub notified_revision: i64,
     /// The revision that clients may know already.
     pub published: i64,
-    /// What it has to read, in no order.
+    /// The streams that it has to read, in no order.
     pub touched: Vec<(WatcherGroupId, PendingChanges)>,
 }
 
@@ -228,11 +228,11 @@ impl WatchStream {
     }
 
     /// Removes watcher groups, some at a time, because the replica's thread needs the registry, too.
-    pub fn unregister<'a>(&self, gone: impl Iterator<Item = (WatcherGroupId, &'a WatchRange)>) {
-        let mut gone = gone.peekable();
-        while gone.peek().is_some() {
+    pub fn unregister<'a>(&self, ended: impl Iterator<Item = (WatcherGroupId, &'a WatchRange)>) {
+        let mut ended = ended.peekable();
+        while ended.peek().is_some() {
             let mut watch_state = self.streams.watch_state();
-            let some = gone.by_ref().take(UNREGISTERED_AT_ONCE);
+            let some = ended.by_ref().take(UNREGISTERED_AT_ONCE);
             some.for_each(|(id, span)| watch_state.groups.unregister(id, span));
             drop(watch_state);
         }
@@ -283,7 +283,7 @@ impl Drop for WatchStream {
 
 #[cfg(test)]
 mod tests {
-    use witan_replica::machine::kv::{KvCommand, KvOperation, Put};
+    use witan_machine::kv::{KvCommand, KvOperation, Put};
 
     use super::*;
 

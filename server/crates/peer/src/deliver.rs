@@ -9,9 +9,9 @@ use tokio::{
     sync::oneshot,
     time::{sleep, timeout},
 };
+use witan_machine::view::View;
 use witan_replica::{
     host::{Envelope, Lane},
-    machine::view::View,
     replica::PeerEvent,
 };
 use witan_transport::PeerStream;

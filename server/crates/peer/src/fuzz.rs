@@ -1,7 +1,7 @@
 //! The parsers of input from other members, for `tests/fuzz`; built with the feature `fuzz` alone.
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use witan_replica::machine::member::MemberRegistry;
+use witan_machine::member::MemberRegistry;
 use witan_storage::encode_record;
 
 use super::{

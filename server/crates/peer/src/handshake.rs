@@ -5,7 +5,8 @@
 
 use std::fmt;
 
-use witan_replica::{host::Lane, machine::member::MemberRegistry};
+use witan_machine::member::MemberRegistry;
+use witan_replica::host::Lane;
 
 /// The first bytes of every stream between members. No HTTP request begins with them.
 pub(super) const MAGIC: [u8; 7] = *b"\x89WITANP";
@@ -269,7 +270,7 @@ pub(super) fn decode_answer(contents: &[u8]) -> Option<Answer> {
 
 #[cfg(test)]
 mod tests {
-    use witan_replica::machine::member::Member;
+    use witan_machine::member::Member;
 
     use super::*;
 

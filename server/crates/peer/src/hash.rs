@@ -38,7 +38,8 @@ fn is_zero(number: &i64) -> bool {
     *number == 0
 }
 
-/// Answers a request for the hash of the keys at a revision, as etcd does.
+/// Answers a request for the hash of the keys at a revision, as etcd does. One is computed at once; others are
+/// unavailable.
 pub(super) async fn of_keys(node: &Node, body: &[u8]) -> Page {
     let Ok(request) = serde_json::from_slice::<KeysRequest>(body) else {
         return Page::bad_request("error unmarshalling request");

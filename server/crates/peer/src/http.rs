@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use witan_api::peer::{self, NOT_DECIDED};
 use witan_base::version;
 use witan_gocompat::text;
-use witan_replica::machine::member::{Member, MemberRegistry};
+use witan_machine::member::{Member, MemberRegistry};
 use witan_transport::PeerStream;
 
 use super::{Shared, hash, page::Page};

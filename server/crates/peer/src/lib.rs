@@ -44,12 +44,9 @@ use tokio::{
     task::AbortHandle,
 };
 use witan_config::{Address, PeerSettings, Url};
+use witan_machine::member::{Member, MemberRegistry};
 use witan_node::{Node, Post};
-use witan_replica::{
-    host::Envelope,
-    machine::member::{Member, MemberRegistry},
-    replica::PeerEvent,
-};
+use witan_replica::{host::Envelope, replica::PeerEvent};
 use witan_storage::SnapshotReceiver;
 use witan_transport::BoundPeer;
 

@@ -1,5 +1,5 @@
 //! Watches the versions and the clocks of the other members. From the versions a leader decides the cluster's version
-//! (`machine::versions`); differing clocks are reported.
+//! (`witan_machine::versions`); differing clocks are reported.
 //!
 //! Each member asks all others for `/version` and `/raft/probing` on their peer ports. Any member that answers like
 //! etcd, with the id of this cluster, takes part, whatever its release.
@@ -13,7 +13,7 @@ use std::{
 use futures_util::future::join_all;
 use witan_base::version;
 use witan_config::Url;
-use witan_replica::machine::{
+use witan_machine::{
     command::{ClusterVersion, Command, Downgrade},
     member::MemberRegistry,
     versions::{self, Decision, Release, release},

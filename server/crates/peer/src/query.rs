@@ -13,7 +13,7 @@ use tokio::{
 use witan_api::peer::{Member, StateHash};
 use witan_config::Url;
 use witan_gocompat::text;
-use witan_replica::machine::versions::{self, Release};
+use witan_machine::versions::{self, Release};
 
 use super::PeerDialer;
 

@@ -16,11 +16,9 @@ use std::{
 use bytes::Bytes;
 use witan_base::metrics::{MetricsPage, Register};
 use witan_config::Config;
+use witan_machine::member::{Member, MemberRegistry};
 use witan_node::testing::{received, without_replica};
-use witan_replica::{
-    host::Lane,
-    machine::member::{Member, MemberRegistry},
-};
+use witan_replica::host::Lane;
 use witan_transport::bind_peers;
 
 use super::*;
@@ -45,7 +43,7 @@ fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
         if let Some(value) = condition() {
             return value;
         }
-        assert!(Instant::now() < deadline, "in vain: {what}");
+        assert!(Instant::now() < deadline, "waited without success: {what}");
         std::thread::yield_now();
     }
 }

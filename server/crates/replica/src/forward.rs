@@ -1,4 +1,4 @@
-//! What members ask of the leader in messages of the core's own, beside raft's: to take proposals, and
+//! The requests of members to the leader in messages of the core's own, beside raft's: to take proposals, and
 //! to answer requests about leases.
 //!
 //! Every request names the term that its sender sees, and only the leader of that term takes it. So a

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use crate::{
     lessor::Renewal,
     long_command::{ExecutedCommand, LongCommand},
-    machine::{Outcome, StateMachine, member::MemberRegistry, view::View},
 };
+use witan_machine::{Outcome, StateMachine, member::MemberRegistry, view::View};
 
 /// Identifies one waiting request of this process. The shell assigns the numbers and never reuses
 /// one.
@@ -24,7 +24,7 @@ pub struct LogRecord {
     pub payload: Bytes,
 }
 
-/// What one turn makes durable with one fsync.
+/// The records that one turn makes durable with one fsync.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogBatch {
     /// New entries, ascending and without gaps.
@@ -35,7 +35,7 @@ pub struct LogBatch {
     pub must_sync: bool,
 }
 
-/// What was read from disk at start.
+/// The contents of the disk at start.
 #[derive(Clone, Debug, Default)]
 pub struct Recovered {
     /// The newest durable checkpoint.
@@ -77,7 +77,7 @@ pub struct Applied {
     pub index: u64,
     /// Ticket of the request that proposed it, if this process did.
     pub ticket: Option<Ticket>,
-    /// What it did.
+    /// The outcome of the command.
     pub outcome: Outcome,
     /// The member book after it, when the entry changed it.
     pub members: Option<MemberRegistry>,
@@ -113,7 +113,7 @@ pub enum Unanswered {
     LeaderChanged,
 }
 
-/// What is asked about a lease.
+/// A question about a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 pub enum LeaseQuestion {
     /// Give it its full TTL again.
@@ -122,7 +122,7 @@ pub enum LeaseQuestion {
     Remaining = 1,
 }
 
-/// What the leader says about a lease.
+/// The leader's answer about a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseAnswer {
     /// To a keep-alive.

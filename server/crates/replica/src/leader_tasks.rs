@@ -1,4 +1,4 @@
-//! What a leader does on its own, in ticks: expiring v2 nodes and leases, lease checkpoints,
+//! The tasks of a leader that no request causes, in ticks: expiring v2 nodes and leases, lease checkpoints,
 //! automatic compaction, retries of snapshots. The only source of proposals that no client
 //! requested (I6).
 
@@ -12,11 +12,11 @@ use crate::{
     lessor::Lessor,
     limits::{EXPIRE_TICKS, SNAPSHOT_REPORT_TICKS_MAX},
     log::MemoryLog,
-    machine::{
-        StateMachine,
-        command::Command,
-        tree::{self, ExpireNodes, TreeOperation},
-    },
+};
+use witan_machine::{
+    StateMachine,
+    command::Command,
+    tree::{self, ExpireNodes, TreeOperation},
 };
 
 /// Ticks after which it is forgotten when a member answered.

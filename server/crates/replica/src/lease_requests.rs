@@ -9,7 +9,7 @@ use crate::{
     limits::{LEASE_REQUESTS_MAX, READ_INDEX_RETRY_TICKS},
 };
 
-/// Who gets the answer.
+/// The receiver of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum LeaseAsker {
     /// A request of this process.

@@ -5,21 +5,19 @@
 //! it does not know of. A timer starts with the first clock update *after* the event that started
 //! it, so a lease may last longer than promised, but never shorter.
 //!
-//! What does not live here: leases (`machine/lease.rs`) and when a leader checks them (`chores`).
+//! What does not live here: leases (`witan_machine::lease`) and when a leader checks them (`leader_tasks`).
 
 use std::collections::BTreeSet;
 
 use imbl::OrdMap;
 
-use crate::{
-    limits::{
-        LEASE_CHECKPOINT_S_MAX, LEASE_CHECKPOINT_S_MIN, LEASE_CHECKPOINTS_PER_ENTRY_MAX,
-        LEASE_EXPIRATIONS_PER_ENTRY_MAX, LEASE_EXPIRY_RETRY_NS,
-    },
-    machine::lease::{
-        Lease, LeaseCheckpoint, LeaseCommand, LeaseExpire, LeaseOperation, LeaseReply, Leases,
-        RemainingTtl,
-    },
+use crate::limits::{
+    LEASE_CHECKPOINT_S_MAX, LEASE_CHECKPOINT_S_MIN, LEASE_CHECKPOINTS_PER_ENTRY_MAX,
+    LEASE_EXPIRATIONS_PER_ENTRY_MAX, LEASE_EXPIRY_RETRY_NS,
+};
+use witan_machine::lease::{
+    Lease, LeaseCheckpoint, LeaseCommand, LeaseExpire, LeaseOperation, LeaseReply, Leases,
+    RemainingTtl,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -60,10 +58,10 @@ struct LeaseTimer {
 pub struct LeaseDeadlines(OrdMap<i64, LeaseTimer>);
 
 impl LeaseDeadlines {
-    /// Nanoseconds that a lease has left at `now_ns`, negative when it is overdue; `None` if it is unknown.
-    pub fn left_ns(&self, id: i64, now_ns: u64) -> Option<i64> {
+    /// Nanoseconds that a lease has left at `monotonic_ns`, negative when it is overdue; `None` if it is unknown.
+    pub fn left_ns(&self, id: i64, monotonic_ns: u64) -> Option<i64> {
         let timer = self.0.get(&id)?;
-        Some(timer.deadline_ns.wrapping_sub(now_ns).cast_signed())
+        Some(timer.deadline_ns.wrapping_sub(monotonic_ns).cast_signed())
     }
 
     /// Ids of all leases, in the order of their deadlines.
@@ -79,7 +77,7 @@ impl LeaseDeadlines {
 pub(crate) struct Lessor {
     /// The term in which this member leads, once it has applied all entries of earlier terms.
     term: Option<u64>,
-    now_ns: u64,
+    monotonic_ns: u64,
     deadlines: LeaseDeadlines,
     next_checks: BTreeSet<(u64, i64)>,
     /// Leases whose time starts with the next clock update, with their durations.
@@ -90,7 +88,7 @@ pub(crate) struct Lessor {
     checkpoint_s: Option<i64>,
 }
 
-/// What is to be proposed.
+/// The command that is to be proposed.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct DueLeases {
     pub(crate) expired: Vec<i64>,
@@ -141,10 +139,10 @@ impl Lessor {
         }
     }
 
-    /// Advances the monotonic clock to `now_ns` nanoseconds, never back, and lets the leases that were
+    /// Advances the monotonic clock to `monotonic_ns` nanoseconds, never back, and lets the leases that were
     /// started since the last call run from that time.
-    pub(crate) fn advance_clock(&mut self, now_ns: u64, leases: &Leases) {
-        self.now_ns = self.now_ns.max(now_ns);
+    pub(crate) fn advance_clock(&mut self, monotonic_ns: u64, leases: &Leases) {
+        self.monotonic_ns = self.monotonic_ns.max(monotonic_ns);
         for (id, span_ns) in std::mem::take(&mut self.starting) {
             if let Some(lease) = leases.get(id) {
                 self.run_from_now(id, span_ns, lease);
@@ -176,7 +174,7 @@ impl Lessor {
         let (Some(lease), Some(timer)) = (leases.get(id), self.deadlines.0.get(&id)) else {
             return Renewal::Unknown;
         };
-        if timer.expiry_pending || timer.deadline_ns <= self.now_ns {
+        if timer.expiry_pending || timer.deadline_ns <= self.monotonic_ns {
             return Renewal::Expiring;
         }
         if timer.checkpointed_to > applied || lease.remaining_ttl_s > 0 {
@@ -194,7 +192,7 @@ impl Lessor {
 
     /// Nanoseconds that a lease has left, negative when it is overdue; `None` if it is unknown.
     pub(crate) fn left_ns(&self, id: i64) -> Option<i64> {
-        self.deadlines.left_ns(id, self.now_ns)
+        self.deadlines.left_ns(id, self.monotonic_ns)
     }
 
     /// A copy of all deadlines; `None` if this member does not lead.
@@ -211,7 +209,7 @@ impl Lessor {
         while let Some((check_at_ns, id)) = self.next_checks.first().copied() {
             let full = changes >= LEASE_EXPIRATIONS_PER_ENTRY_MAX
                 || due.checkpoints.len() >= LEASE_CHECKPOINTS_PER_ENTRY_MAX;
-            if check_at_ns > self.now_ns || full {
+            if check_at_ns > self.monotonic_ns || full {
                 break;
             }
             let (Some(timer), Some(lease)) = (self.deadlines.0.get(&id).copied(), leases.get(id))
@@ -220,16 +218,16 @@ impl Lessor {
                 continue;
             };
             let mut next = timer;
-            if timer.deadline_ns <= self.now_ns {
+            if timer.deadline_ns <= self.monotonic_ns {
                 changes += 1 + leases
                     .keys(id)
                     .take(LEASE_EXPIRATIONS_PER_ENTRY_MAX)
                     .count();
                 due.expired.push(id);
                 next.expiry_pending = true;
-                next.check_at_ns = self.now_ns.saturating_add(LEASE_EXPIRY_RETRY_NS);
+                next.check_at_ns = self.monotonic_ns.saturating_add(LEASE_EXPIRY_RETRY_NS);
             } else {
-                let seconds = (timer.deadline_ns - self.now_ns).div_ceil(SECOND_NS) as i64;
+                let seconds = (timer.deadline_ns - self.monotonic_ns).div_ceil(SECOND_NS) as i64;
                 if seconds < lease.remaining_s() {
                     due.checkpoints.push(RemainingTtl { id, seconds });
                     self.checkpointing.push(id);
@@ -259,7 +257,7 @@ impl Lessor {
     /// update. A pending expiration is forgotten.
     fn start(&mut self, id: i64, span_ns: u64) {
         self.starting.push((id, span_ns));
-        let deadline_ns = self.now_ns.saturating_add(span_ns);
+        let deadline_ns = self.monotonic_ns.saturating_add(span_ns);
         let before = self.deadlines.0.get(&id);
         let checkpointed_to = before.map_or(0, |timer| timer.checkpointed_to);
         let timer = LeaseTimer {
@@ -277,7 +275,7 @@ impl Lessor {
         let Some(timer) = self.deadlines.0.get(&id).copied() else {
             return;
         };
-        let deadline_ns = self.now_ns.saturating_add(span_ns);
+        let deadline_ns = self.monotonic_ns.saturating_add(span_ns);
         let check_at_ns = self.next_check(deadline_ns, lease);
         let timer = LeaseTimer { deadline_ns, check_at_ns, ..timer };
         self.schedule(id, timer);
@@ -289,7 +287,7 @@ impl Lessor {
     fn next_check(&self, deadline_ns: u64, lease: &Lease) -> u64 {
         let usual_s = (lease.ttl_s / 2).clamp(LEASE_CHECKPOINT_S_MIN, LEASE_CHECKPOINT_S_MAX);
         let pause_s = self.checkpoint_s.unwrap_or(usual_s);
-        deadline_ns.min(self.now_ns.saturating_add(span_ns(pause_s)))
+        deadline_ns.min(self.monotonic_ns.saturating_add(span_ns(pause_s)))
     }
 
     /// Stores the timer of a lease, and lists the lease under its next check instead of the one before.
@@ -318,7 +316,7 @@ fn span_ns(seconds: i64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::{kv::Kv, lease::LeaseGrant};
+    use witan_machine::{kv::Kv, lease::LeaseGrant};
 
     const EXTENSION_NS: u64 = SECOND_NS;
 
@@ -358,8 +356,8 @@ mod tests {
 
         /// What is due then, and not appended.
         fn refused_at(&mut self, seconds: f64) -> DueLeases {
-            let now_ns = (seconds * 1e9) as u64;
-            self.timers.advance_clock(now_ns, self.kv.leases());
+            let monotonic_ns = (seconds * 1e9) as u64;
+            self.timers.advance_clock(monotonic_ns, self.kv.leases());
             let due = self.timers.due(self.kv.leases());
             self.timers.proposed(self.last);
             due

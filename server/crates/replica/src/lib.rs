@@ -1,24 +1,21 @@
-//! The pure core of Witan: consensus and state machine without I/O.
+//! Consensus without I/O: how commands become entries, and entries the state of `witan_machine`.
 //!
 //! What does *not* live here: sockets, files, threads, clocks, randomness, JSON, gRPC. The shell
 //! (`server`, or the simulator in `tests/sim`) calls methods, and effects come back through one
 //! trait, [`host::Host`], in one place, [`replica::Replica::turn`].
 //!
-//! Reading order: `machine` (what the state means) → `host` (the whole outside world) →
-//! `replica` (how entries become state) → `long_command` (those that the host executes) → `read_index`, `proposals`, `lease_requests`, `forward` (what is asked of
-//! the leader), `leader_tasks`, `lessor`, `log`,
-//! `wire`, `jitter`, `limits`.
+//! Reading order: `host` (the whole outside world) → `replica` (how entries become state) → `long_command` (those
+//! that the host executes) → `read_index`, `proposals`, `lease_requests`, `forward` (what is asked of the leader),
+//! `leader_tasks`, `lessor`, `log`, `wire`, `jitter`, `limits`.
 //!
 //! Invariants kept here (the full list stands in ARCHITECTURE.md):
 //! - **I1** no I/O, no clock: time enters as ticks and stamped values, randomness as a seed.
-//! - **I2** [`machine::StateMachine::apply`] is total and deterministic; a domain error is a reply.
 //! - **I3** effects leave only in `Replica::turn`, in one fixed order.
 //! - **I6** apply never proposes; only the leader's `leader_tasks` do.
 //! - **I9** wall time is stamped by the proposer and travels in the entry.
 //! - **I10** every queue is bounded; the bounds stand in `limits`.
 
 pub mod host;
-pub mod machine;
 pub mod replica;
 
 mod forward;

@@ -9,10 +9,8 @@ use raft::{
     util::limit_size,
 };
 
-use crate::{
-    limits::{CATCH_UP_BYTES, CATCH_UP_ENTRIES, RECEIVERS_BYTES},
-    machine::view::Position,
-};
+use crate::limits::{CATCH_UP_BYTES, CATCH_UP_ENTRIES, RECEIVERS_BYTES};
+use witan_machine::view::Position;
 
 /// Entries, and the position just below the first of them.
 #[derive(Debug)]

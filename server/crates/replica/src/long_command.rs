@@ -1,10 +1,10 @@
 //! Commands that take long: executed on a copy of the state by the host, while the replica goes on
-//! with raft. Nothing else is applied meanwhile, so the states that follow each other are the same.
+//! with raft. Nothing else is applied until it ends, so the states that follow each other are the same.
 //!
-//! What does *not* live here: how many keys a command works on (`machine/work.rs`), and when its
+//! What does *not* live here: how many keys a command works on (`witan_machine`), and when its
 //! outcome is applied (`replica/turn.rs`).
 
-use crate::machine::{Outcome, StateMachine, command::Entry, kv::ReadResults};
+use witan_machine::{Outcome, StateMachine, command::Entry, kv::ReadResults};
 
 /// A command with the state that it is to change. The host may execute it on another thread.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub struct LongCommand {
     pub(crate) machine: StateMachine,
 }
 
-/// What became of a [`LongCommand`].
+/// The end of a [`LongCommand`].
 #[derive(Debug)]
 pub struct ExecutedCommand {
     pub(crate) index: u64,

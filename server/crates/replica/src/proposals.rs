@@ -11,8 +11,8 @@ use bytes::Bytes;
 use crate::{
     host::Ticket,
     limits::{PROPOSAL_COPIES_BYTES_MAX, PROPOSALS_MAX},
-    machine::command::Stamp,
 };
+use witan_machine::command::Stamp;
 
 #[derive(Debug)]
 pub(crate) struct Proposals {

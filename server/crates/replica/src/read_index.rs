@@ -27,7 +27,7 @@ struct ReadIndexRound {
     /// Number of the first try; those up to the last number given belong to this round.
     first_number: u64,
     tickets: Vec<Ticket>,
-    /// What a leader says if this round proves that it leads.
+    /// The answers that a leader gives if this round proves that it leads.
     unproven: Vec<UnprovenAnswer>,
     /// Tick of the first issue; the round is dropped after a timeout.
     first_issued: u64,
@@ -37,7 +37,7 @@ struct ReadIndexRound {
     term_and_leader: (u64, u64),
 }
 
-/// What waits until the index of its confirmed round is applied.
+/// A request that waits until the index of its confirmed round is applied.
 #[derive(Debug)]
 struct ConfirmedRound {
     /// The index to wait for.
@@ -55,7 +55,7 @@ impl ConfirmedRound {
     }
 }
 
-/// What need not wait any longer.
+/// The requests that need not wait any longer.
 #[derive(Debug, Default)]
 pub(crate) struct Released {
     pub(crate) reads: Vec<Ticket>,
@@ -75,7 +75,7 @@ pub(crate) struct ReadIndexQueue {
     confirmed: VecDeque<ConfirmedRound>,
     /// Reads and questions in all of them.
     confirmed_len: usize,
-    /// Who has a question in one of them: who asks again is not noted twice.
+    /// Members that have a question in one of them: one that asks again is not noted twice.
     askers: BTreeSet<LeaseAsker>,
     /// Number of the last try.
     number: u64,
@@ -175,9 +175,9 @@ impl ReadIndexQueue {
         own.map(|[_, _, number]| number)
     }
 
-    /// Whether this leader takes a ReadIndex of a member, which it then remembers. `false` for one that is
-    /// not newer than the last one taken, in the name of another member, or invalid.
-    pub(crate) fn takes(&mut self, from: u64, context: &[u8]) -> bool {
+    /// Accepts a ReadIndex of a member, and remembers it. `false` for one that is not newer than the last
+    /// accepted one, in the name of another member, or invalid.
+    pub(crate) fn accept(&mut self, from: u64, context: &[u8]) -> bool {
         let Some([member, seed, number]) = decode_context(context) else {
             return false;
         };
@@ -363,13 +363,13 @@ mod tests {
     fn a_leader_takes_each_request_once() {
         let mut reads = ReadIndexQueue::new(1, 9);
         let request = |seed, number| encode_context([2, seed, number]);
-        assert!(reads.takes(2, &request(5, 1)));
-        assert!(!reads.takes(2, &request(5, 1)), "a copy");
-        assert!(reads.takes(2, &request(5, 3)));
-        assert!(!reads.takes(2, &request(5, 2)), "an earlier one");
-        assert!(reads.takes(2, &request(6, 1)), "another process");
-        assert!(!reads.takes(3, &request(5, 4)), "in another's name");
-        assert!(!reads.takes(2, &[1, 2, 3]));
+        assert!(reads.accept(2, &request(5, 1)));
+        assert!(!reads.accept(2, &request(5, 1)), "a copy");
+        assert!(reads.accept(2, &request(5, 3)));
+        assert!(!reads.accept(2, &request(5, 2)), "an earlier one");
+        assert!(reads.accept(2, &request(6, 1)), "another process");
+        assert!(!reads.accept(3, &request(5, 4)), "in another's name");
+        assert!(!reads.accept(2, &[1, 2, 3]));
     }
 
     #[test]

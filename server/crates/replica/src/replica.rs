@@ -26,7 +26,7 @@ use raft::{
 };
 
 pub use boot::genesis;
-pub use forced::ForcedCluster;
+pub use forced::{ForceError, ForcedCluster};
 pub use message_check::MessageFault;
 pub use peers::{PeerEvent, TransferRefused};
 
@@ -41,7 +41,6 @@ use crate::{
     limits::{APPLY_QUEUE_BYTES_MAX, TERM_RISE_MAX},
     log::MemoryLog,
     long_command::ExecutedCommand,
-    machine::{StateMachine, view::View},
     proposals::Proposals,
     read_index::ReadIndexQueue,
     taken_messages::TakenMessages,
@@ -52,6 +51,7 @@ use disk_room::DiskRoom;
 use log_lost::BeyondLog;
 use membership::PendingRemoval;
 use peers::Failover;
+use witan_machine::{StateMachine, view::View};
 
 /// Settings of a replica.
 #[derive(Clone, Debug)]
@@ -70,7 +70,7 @@ pub struct Config {
     pub seed: u64,
     /// Ask before campaigning (raft thesis 9.6).
     pub pre_vote: bool,
-    /// What the leader compacts by itself.
+    /// The rule by which the leader compacts on its own.
     pub compaction: Option<AutoCompaction>,
     /// Ticks after which the shell has reported a timeout for a request; the core forgets it then.
     pub request_ticks: u64,
@@ -178,8 +178,8 @@ pub struct Replica {
     /// Term and leader at the last look, to see that they changed.
     term_and_leader: (u64, u64),
     /// The monotonic clock at the last look.
-    steady_ns: u64,
-    /// Campaigns because the leader's process is gone.
+    monotonic_ns: u64,
+    /// Campaigns because the leader's process ended.
     failover: Option<Failover>,
     /// How often this leader tried to hand over, so that it can be removed.
     handovers: u32,
@@ -241,8 +241,8 @@ impl Replica {
 
     /// Sets the monotonic clock that leases are counted by, in nanoseconds. Call it before handing
     /// in requests, or leases are counted late.
-    pub fn advance_clock(&mut self, steady_ns: u64) {
-        self.steady_ns = self.steady_ns.max(steady_ns);
+    pub fn advance_clock(&mut self, monotonic_ns: u64) {
+        self.monotonic_ns = self.monotonic_ns.max(monotonic_ns);
         self.continue_failover();
         // Entries of earlier leaders may remove leases, so a leader counts only after it has
         // applied all of them.
@@ -250,7 +250,7 @@ impl Replica {
         let leases = self.machine.kv.leases();
         let timers = &mut self.leader_tasks.lessor;
         timers.set_leader_term(leads, leases, self.config.election_ns);
-        timers.advance_clock(steady_ns, leases);
+        timers.advance_clock(monotonic_ns, leases);
     }
 
     /// Whether this member is the only voter of all configurations.
@@ -354,13 +354,13 @@ impl Replica {
         {
             return Ok(());
         }
-        if self.is_beyond_log(&message, last) || self.is_stale_rejection(&mut message) {
+        if self.check_beyond_log(&message, last) || self.correct_rejection(&mut message) {
             return Ok(());
         }
         if kind == MessageType::MsgReadIndex
             && !self
                 .read_index
-                .takes(message.from, &message.entries[0].data)
+                .accept(message.from, &message.entries[0].data)
         {
             return Ok(());
         }

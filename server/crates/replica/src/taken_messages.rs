@@ -39,7 +39,7 @@ impl TakenMessages {
 #[derive(Debug, Default)]
 struct TakenNumbers {
     highest: u64,
-    /// Those below that have not come.
+    /// Numbers below it that have not come.
     missing: BTreeSet<u64>,
 }
 

@@ -11,10 +11,10 @@ use raft::eraftpb::{
 use crate::{
     forward::{ForwardedLeaseAnswer, ForwardedLeaseRequests, ForwardedProposals, RefusedProposals},
     host::LogRecord,
-    machine::{
-        command::{Command, Entry},
-        record::CorruptRecord,
-    },
+};
+use witan_machine::{
+    command::{Command, Entry},
+    record::CorruptRecord,
 };
 
 /// Version byte of a command payload.

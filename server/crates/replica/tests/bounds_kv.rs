@@ -1,4 +1,4 @@
-//! What one command may read: a refusal is whole, and an entry of a release without limits is replayed
+//! The bound of what one command may read: a refusal is whole, and an entry of a release without limits is replayed
 //! without its answers.
 #![expect(
     clippy::unwrap_used,
@@ -8,16 +8,16 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
+use witan_machine::{
+    Reply,
+    command::{Command, Stamp},
+    kv::{self, Kv, KvError, KvOperation, OpReply, ReadResults, Txn, TxnOp, TxnOpKind},
+    limits::{TXN_READ_BYTES_MAX, TXN_READ_KEYS_MAX},
+    member::Member,
+    view::View,
+};
 use witan_replica::{
     host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Recovered, Ticket, Unanswered},
-    limits::{TXN_READ_BYTES_MAX, TXN_READ_KEYS_MAX},
-    machine::{
-        Reply,
-        command::{Command, Stamp},
-        kv::{self, Kv, KvError, KvOperation, OpReply, ReadResults, Txn, TxnOp, TxnOpKind},
-        member::Member,
-        view::View,
-    },
     replica::{Config, Replica, genesis},
 };
 

@@ -13,17 +13,15 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use model::Model;
 use proptest::prelude::*;
-use witan_replica::{
+use witan_machine::{
     limits::TREE_DEPTH_MAX,
-    machine::{
-        record::RecordChange,
-        tree::{
-            CompareAndDelete, CompareAndSwap, Create, Delete, ExpireNodes, Node, Set, Tree,
-            TreeCommand, TreeError, TreeErrorKind, TreeOperation, TreeReply, Update, Watch,
-        },
+    record::RecordChange,
+    tree::{
+        CompareAndDelete, CompareAndSwap, Create, Delete, ExpireNodes, Node, Set, Tree,
+        TreeCommand, TreeError, TreeErrorKind, TreeOperation, TreeReply, Update, Watch,
     },
-    watch::WatchHub,
 };
+use witan_replica::watch::WatchHub;
 
 /// One step of a history: what is done, and when.
 #[derive(Clone, Debug)]

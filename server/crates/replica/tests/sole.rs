@@ -1,15 +1,15 @@
 //! One replica with a recording host: the sequence of its verbs and what survives a restart.
 
 use bytes::Bytes;
+use witan_machine::{
+    Reply,
+    command::{ChangeMembers, Command, PublishAttributes, Stamp},
+    member::{self, Member},
+    tree,
+    view::View,
+};
 use witan_replica::{
     host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Recovered, Ticket, Unanswered},
-    machine::{
-        Reply,
-        command::{ChangeMembers, Command, PublishAttributes, Stamp},
-        member::{self, Member},
-        tree,
-        view::View,
-    },
     replica::{Config, Replica, Role, genesis},
 };
 
@@ -159,10 +159,10 @@ fn changed(replica: &mut Replica, host: &mut Recorder, change: ChangeMembers) ->
 #[test]
 fn an_absent_learner_stops_nothing_and_is_remembered() {
     let (mut replica, mut host) = fresh();
-    let taken = Some(Reply::PeerUrlsSet(Ok(())));
+    let taken = Some(Reply::MembershipChanged(Ok(())));
     assert_eq!(changed(&mut replica, &mut host, learner(8)), taken);
     assert_eq!(replica.view().position.learners, [8]);
-    let refused = Some(Reply::PeerUrlsSet(Err(
+    let refused = Some(Reply::MembershipChanged(Err(
         member::MembershipError::TooManyLearners,
     )));
     assert_eq!(changed(&mut replica, &mut host, learner(9)), refused);

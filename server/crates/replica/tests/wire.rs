@@ -1,19 +1,17 @@
 //! Golden bytes of what stands in the log: a change here breaks every existing data directory.
 
 use bytes::Bytes;
-use witan_replica::{
-    machine::{
-        alarm, auth,
-        command::{
-            ChangeMembers, ClusterVersion, Command, Downgrade, Entry, PublishAttributes, Stamp,
-            UpdatePeerUrls,
-        },
-        kv, lease,
-        member::Member,
-        tree,
+use witan_machine::{
+    alarm, auth,
+    command::{
+        ChangeMembers, ClusterVersion, Command, Downgrade, Entry, PublishAttributes, Stamp,
+        UpdatePeerUrls,
     },
-    wire::{EntryError, decode_entry, encode_entry},
+    kv, lease,
+    member::Member,
+    tree,
 };
+use witan_replica::wire::{EntryError, decode_entry, encode_entry};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()

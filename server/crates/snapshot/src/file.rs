@@ -6,7 +6,7 @@
 use std::io;
 
 use witan_bolt::{Layout, WriteBytes, Writer};
-use witan_replica::machine::{record::RecordChange, view::View};
+use witan_machine::{record::RecordChange, view::View};
 
 use super::schema::{self, BucketSink};
 

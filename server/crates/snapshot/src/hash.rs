@@ -2,7 +2,7 @@
 
 use std::io;
 
-use witan_replica::machine::{kv::Kv, record::RecordChange, view::View};
+use witan_machine::{kv::Kv, record::RecordChange, view::View};
 
 use super::{
     record::KeyRecord,

@@ -1,7 +1,7 @@
 //! A member's state in the layout of etcd 3.6's store, for hashes and snapshots.
 //!
-//! Not here: the state itself (`witan_replica::machine`), the files of the data directory
-//! (`storage`) and the calls of clients (`api/v3`).
+//! Not here: the state itself (`witan_machine`), the files of the data directory
+//! (`witan_storage`) and the calls of clients (`witan_v3`).
 //!
 //! Reading order: `record` (one version as etcd stores it) → `schema` (all buckets) → `hash` →
 //! `file` (a snapshot is written; pages are `witan_bolt`'s) → `read`, `status` (one is read).

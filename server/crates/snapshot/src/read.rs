@@ -7,7 +7,7 @@ use std::path::Path;
 use prost::Message as _;
 use witan_api::v3::{authpb, etcdserverpb::AlarmMember, mvccpb};
 use witan_bolt::{BoltError, BoltFile, Bucket, VisitRecord};
-use witan_replica::machine::{
+use witan_machine::{
     StateMachine, alarm,
     auth::{Auth, Permission, Role, User},
     command::{Command, Entry},

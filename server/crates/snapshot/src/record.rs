@@ -2,7 +2,7 @@
 
 use prost::Message as _;
 use witan_api::v3::mvccpb;
-use witan_replica::machine::kv::{KeyChange, KeyValue};
+use witan_machine::kv::{KeyChange, KeyValue};
 
 /// Mark behind the revision of a deletion.
 const TOMBSTONE: u8 = b't';

@@ -10,7 +10,7 @@ use witan_api::v3::{
     authpb::{Permission, Role, User, UserAddOptions},
     etcdserverpb::AlarmMember,
 };
-use witan_replica::machine::{member, view::View};
+use witan_machine::{member, view::View};
 
 use super::record::{KeyRecord, revision};
 

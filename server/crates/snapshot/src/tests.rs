@@ -3,7 +3,7 @@
 use std::{cell::Cell, fs, path::PathBuf};
 
 use witan_bolt::{BoltFile as Opened, Layout, Writer};
-use witan_replica::machine::{
+use witan_machine::{
     auth::{self, path_permissions},
     command::{Command, Entry, Stamp},
     kv::{self, KvOperation},
@@ -144,10 +144,7 @@ fn what_was_written_is_read() {
         assert_eq!(of_keys(&ours.kv, revision), of_keys(&theirs.kv, revision));
         // byte for byte, the v2 tree and its history included
         let again = View {
-            machine: witan_replica::machine::StateMachine {
-                members: ours.members.clone(),
-                ..found.machine
-            },
+            machine: witan_machine::StateMachine { members: ours.members.clone(), ..found.machine },
             ..View::default()
         };
         assert_eq!(bytes(&again), bytes(&view), "{keys} keys");

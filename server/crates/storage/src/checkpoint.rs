@@ -12,7 +12,7 @@
 use std::{collections::BTreeSet, fs, io, path::Path, sync::Arc};
 
 use witan_base::panics::catch_in_library;
-use witan_replica::machine::{record::RecordChange, view::View};
+use witan_machine::{record::RecordChange, view::View};
 
 use super::{
     LogSizes, OpenError,

@@ -12,7 +12,7 @@ use std::{
 };
 
 use witan_base::panics::planted;
-use witan_replica::machine::view::View;
+use witan_machine::view::View;
 
 use super::{
     Checkpoint, StorageMetrics,
@@ -330,7 +330,9 @@ impl CheckpointWriter {
 /// A view that is to become the checkpoint.
 struct WriteRequest {
     view: View,
+    /// Writes the whole state, not the difference to the last checkpoint.
     whole: bool,
+    /// Rewrites the base without outdated records, at low priority.
     whole_and_clean: bool,
     rewrites: Vec<OnDurable>,
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use witan_base::metrics::Register;
-use witan_replica::machine::view::View;
+use witan_machine::view::View;
 
 use super::{DataIdentity, OpenError, Storage, StorageMetrics, files::sync_dir, open};
 

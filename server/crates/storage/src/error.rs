@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use witan_replica::machine::record::CorruptRecord;
+use witan_machine::record::CorruptRecord;
 
 use super::identity::{DataIdentity, FORMAT};
 

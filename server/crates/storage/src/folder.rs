@@ -129,8 +129,9 @@ impl CheckpointFolder {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a run and empties `items`. On return the run is durable, except for the name of its folder; a failed one
-    /// is removed.
+    /// Writes a run and empties `items`, of which there is at least one. On return the run is durable, except for the
+    /// name of its folder; a failed one is removed. A `received` run is part of a snapshot: clean-up keeps it until
+    /// the snapshot is published or discarded.
     pub(super) fn write_run(&self, items: &mut Vec<RunItem>, received: bool) -> io::Result<Run> {
         // Stable, so that of two changes of one key the later one counts.
         items.sort_by(|a, b| b.0.cmp(&a.0));

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use witan_replica::machine::view::View;
+use witan_machine::view::View;
 
 use super::{
     Checkpoint, Checkpointer, EXIT_WRITE_FAILED, OpenError, RaftLog,

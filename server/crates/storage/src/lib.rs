@@ -55,7 +55,8 @@ use std::{
     sync::Arc,
 };
 
-use witan_replica::{host::Recovered, machine::view::View};
+use witan_machine::view::View;
+use witan_replica::host::Recovered;
 
 pub use checkpoint::Checkpoint;
 pub use checkpointer::Checkpointer;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use witan_base::panics::catch_in_library;
-use witan_replica::machine::record::CorruptRecord;
+use witan_machine::record::CorruptRecord;
 
 use super::{
     error::CheckpointReadError,

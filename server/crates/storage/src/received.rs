@@ -13,7 +13,7 @@ use std::{
 };
 
 use witan_base::panics::catch_in_library;
-use witan_replica::machine::{
+use witan_machine::{
     record::CorruptRecord,
     view::{View, ViewBuilder},
 };

@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use witan_replica::machine::record::CorruptRecord;
+use witan_machine::record::CorruptRecord;
 
 use super::{
     error::CheckpointReadError,

@@ -51,10 +51,13 @@ impl<C: CallHandler> CallHandler for Contained<C> {
 
     async fn call(self, request: Incoming) -> Outgoing {
         let Self { calls, metrics } = self;
-        let plan = PlantedPanic::of(request.head.headers());
+        let plan = PlantedPanic::of(|name| request.head.headers().get(name));
         // the call itself begins in there, too
         let call = async move { calls.call(request).await };
-        match panics::contain(&metrics, PanicSource::Grpc, plan, call).await {
+        match plan
+            .during(|| panics::contain(&metrics, PanicSource::Grpc, call))
+            .await
+        {
             Ok(Outgoing::Response(response)) => {
                 Outgoing::Response(response.map(|body| stream(body, metrics, plan)))
             }
@@ -73,49 +76,8 @@ fn stream(body: Body, metrics: PanicMetrics, plan: PlantedPanic) -> Body {
     if body.is_end_stream() {
         return body;
     }
-    Body::new(ContainedStream { body: Some(body), metrics, plan })
-}
-
-/// The body of a gRPC response, with contained panics.
-struct ContainedStream {
-    /// `None` after a panic.
-    body: Option<Body>,
-    metrics: PanicMetrics,
-    plan: PlantedPanic,
-}
-
-impl http_body::Body for ContainedStream {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let this = &mut *self;
-        let Some(body) = &mut this.body else {
-            return Poll::Ready(None);
-        };
-        let step = || this.plan.during(|| Pin::new(body).poll_frame(cx));
-        match panics::catch(PanicSource::GrpcStream, step) {
-            Ok(polled) => polled,
-            Err(_) => {
-                this.metrics.panicked(PanicSource::GrpcStream);
-                this.body = None;
-                Poll::Ready(Some(Err(internal())))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body
-            .as_ref()
-            .map_or_else(SizeHint::default, Body::size_hint)
-    }
+    let (body, source) = (Some(body), PanicSource::GrpcStream);
+    Body::new(ContainedBody { body, source, metrics, plan })
 }
 
 /// Returns the response to an HTTP/1 request, or status 500 if its work panicked. A panic while the body is
@@ -135,17 +97,60 @@ pub(super) fn response(
         return response;
     }
     response.map_body(|_, body| {
-        let body = ContainedBody { body: Some(body), metrics: metrics.clone(), plan };
+        let (body, source) = (Some(body), PanicSource::HttpStream);
+        let body = ContainedBody { body, source, metrics: metrics.clone(), plan };
         body.boxed()
     })
 }
 
-/// The body of an HTTP/1 response, with contained panics.
-struct ContainedBody {
+/// The body of a response, with contained panics.
+struct ContainedBody<B> {
     /// `None` after a panic.
-    body: Option<BoxBody>,
+    body: Option<B>,
+    source: PanicSource,
     metrics: PanicMetrics,
     plan: PlantedPanic,
+}
+
+impl<B> ContainedBody<B> {
+    /// Polls the body; `failed` makes its last part after a panic.
+    fn poll<T, E>(
+        &mut self,
+        failed: impl FnOnce() -> E,
+        poll: impl FnOnce(&mut B) -> Poll<Option<Result<T, E>>>,
+    ) -> Poll<Option<Result<T, E>>> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        let step = || panics::catch_poll(self.source, || poll(body));
+        self.plan.during(step).unwrap_or_else(|_| {
+            self.metrics.panicked(self.source);
+            self.body = None;
+            Poll::Ready(Some(Err(failed())))
+        })
+    }
+}
+
+impl http_body::Body for ContainedBody<Body> {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        self.poll(internal, |body| Pin::new(body).poll_frame(cx))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body
+            .as_ref()
+            .map_or_else(SizeHint::default, Body::size_hint)
+    }
 }
 
 /// Ends the connection before the end of the response.
@@ -153,7 +158,7 @@ struct ContainedBody {
 #[error("{INTERNAL}")]
 struct InternalError;
 
-impl MessageBody for ContainedBody {
+impl MessageBody for ContainedBody<BoxBody> {
     type Error = Box<dyn std::error::Error>;
 
     fn size(&self) -> BodySize {
@@ -164,18 +169,7 @@ impl MessageBody for ContainedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        let this = &mut *self;
-        let Some(body) = &mut this.body else {
-            return Poll::Ready(None);
-        };
-        let step = || this.plan.during(|| Pin::new(body).poll_next(cx));
-        match panics::catch(PanicSource::HttpStream, step) {
-            Ok(polled) => polled,
-            Err(_) => {
-                this.metrics.panicked(PanicSource::HttpStream);
-                this.body = None;
-                Poll::Ready(Some(Err(InternalError.into())))
-            }
-        }
+        let failed = || InternalError.into();
+        self.poll(failed, |body| Pin::new(body).poll_next(cx))
     }
 }

@@ -56,7 +56,7 @@ type Http1Connection<S> = Http1Stream<ReplayedStream<PlainStream<S>>>;
 pub(super) trait ClientStream: AsyncRead + AsyncWrite + AsFd + Unpin + 'static {
     /// Returns the address of the client, if it has one.
     fn client_address(&self) -> Option<SocketAddr>;
-    /// Sets the options of the socket.
+    /// Sets the options of a TCP socket: no delay, and at most `UNSENT_BYTES_MAX` bytes that are not sent.
     fn tune(&self) -> io::Result<()>;
 }
 
@@ -199,8 +199,7 @@ where
                         }
                     });
                     async move {
-                        let plan = PlantedPanic::default();
-                        panics::contain(&metrics, PanicSource::Connection, plan, connection)
+                        panics::contain(&metrics, PanicSource::Connection, connection)
                             .await
                             .unwrap_or_else(|_| Err(io::ErrorKind::ConnectionAborted.into()))
                     }
@@ -224,7 +223,7 @@ where
         let handler = move |request: HttpRequest, payload: Payload| {
             let (http, metrics) = (http.clone(), metrics.clone());
             async move {
-                let plan = PlantedPanic::of(request.headers());
+                let plan = PlantedPanic::of(|name| request.headers().get(name));
                 let tunnel = asked_tunnel(&request);
                 let work = async move {
                     match stall_timeout::bounded(&request, payload).await {
@@ -232,7 +231,9 @@ where
                         None => too_many(),
                     }
                 };
-                let done = panics::contain(&metrics, PanicSource::Http, plan, work).await;
+                let done = plan
+                    .during(|| panics::contain(&metrics, PanicSource::Http, work))
+                    .await;
                 let mut response = contain::response(done, &metrics, plan);
                 let granted = response.status() == StatusCode::SWITCHING_PROTOCOLS;
                 // an endless answer notices the client's disconnection by reading

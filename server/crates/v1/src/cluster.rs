@@ -8,11 +8,9 @@ use witan_api::v1::{
 };
 use witan_dialect::read_counters::ReadCounters;
 use witan_gocompat::{json, text};
+use witan_machine::{member::Member, tree::WriteCounts, view::View};
 use witan_node::Node;
-use witan_replica::{
-    machine::{member::Member, tree::WriteCounts, view::View},
-    replica::Role,
-};
+use witan_replica::replica::Role;
 
 use super::{error::V1Error, render, request::V1Stats, text};
 

@@ -12,11 +12,11 @@ use witan_dialect::{
     reply::RenderedText,
 };
 use witan_gocompat::text::Sink;
-use witan_node::{Node, ProposeError};
-use witan_replica::machine::tree::{
+use witan_machine::tree::{
     self, Cause, CompareAndDelete, CompareAndSwap, Comparison, Create, Delete, Event, Mutation,
     Set, TreeErrorKind,
 };
+use witan_node::{Node, ProposeError};
 
 use super::{error::V1Error, render, request::V1Put};
 

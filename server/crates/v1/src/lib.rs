@@ -23,7 +23,7 @@ use actix_web::{
 };
 use bytes::Bytes;
 use witan_api::v1::error::ErrorCode;
-use witan_base::{client_network::ClientNetwork, panics::planted};
+use witan_base::client_network::ClientNetwork;
 use witan_dialect::{
     Context,
     basic_auth::{self, INSUFFICIENT},
@@ -34,7 +34,7 @@ use witan_dialect::{
     reply::{self, BodyError, FramedBody},
 };
 use witan_gocompat::text::Sink;
-use witan_replica::machine::auth::path_permissions::PathAccess;
+use witan_machine::auth::path_permissions::PathAccess;
 
 use request::{V1Request, V1RequestError, parse};
 
@@ -64,7 +64,6 @@ impl V1Dialect {
         mut payload: Payload,
         path: &[u8],
     ) -> HttpResponse {
-        planted::here("v1");
         let answer = self.answer(request, &mut payload, path).await;
         reply::drain(&mut payload).await;
         match answer {

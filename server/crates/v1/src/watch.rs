@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use witan_api::v1::error::ErrorCode;
 use witan_dialect::client::Disconnect;
-use witan_node::Node;
-use witan_replica::{
+use witan_machine::{
     limits::TREE_HISTORY_EVENTS,
-    machine::tree::{Event, Watch},
+    tree::{Event, Watch},
 };
+use witan_node::Node;
 
 use super::error::V1Error;
 

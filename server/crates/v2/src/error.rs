@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use witan_api::v2::error::ErrorCode;
 use witan_gocompat::text::{self, Sink};
+use witan_machine::tree;
 use witan_node::{NodeError, ProposeError};
-use witan_replica::machine::tree;
 
 /// An error with its cause, ready to be rendered.
 #[derive(Clone, Debug, PartialEq, Eq)]

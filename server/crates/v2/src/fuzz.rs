@@ -2,7 +2,7 @@
 //! or as text.
 
 use bytes::Bytes;
-use witan_replica::machine::tree;
+use witan_machine::tree;
 
 use crate::{
     form::{self, V2Fields},

@@ -20,7 +20,7 @@ use witan_dialect::{
 };
 use witan_gocompat::{mime, text::Sink};
 use witan_logging::LogLimit;
-use witan_replica::machine::{
+use witan_machine::{
     auth::path_permissions::PathAccess,
     tree::{Action, Event, TreeError},
 };

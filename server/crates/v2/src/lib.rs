@@ -23,7 +23,6 @@ use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use witan_api::access::Resource;
-use witan_base::panics::planted;
 use witan_dialect::{Context, read_counters::ReadCounters, reply};
 
 /// Returns the methods that a resource of v2 serves, as `Allow` lists them; empty for resources of
@@ -73,7 +72,6 @@ impl V2Dialect {
         mut payload: web::Payload,
         path: &[u8],
     ) -> HttpResponse {
-        planted::here("v2");
         let allow = methods(resource);
         let response = if !reply::allows(request, allow) {
             reply::method_not_allowed(Some(allow))

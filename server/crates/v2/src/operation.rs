@@ -1,7 +1,7 @@
 //! Builds the operation of a write. Pure.
 
 use bytes::Bytes;
-use witan_replica::machine::tree::{
+use witan_machine::tree::{
     CompareAndDelete, CompareAndSwap, Create, Delete, Mutation, Set, Update,
 };
 

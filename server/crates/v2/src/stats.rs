@@ -13,8 +13,9 @@ use witan_api::v2::{
 };
 use witan_dialect::{Context, read_counters::ReadCounters, reply};
 use witan_gocompat::{json, text};
+use witan_machine::tree::WriteCounts;
 use witan_node::{FollowerCounts, Node};
-use witan_replica::{machine::tree::WriteCounts, replica::Role};
+use witan_replica::replica::Role;
 
 use super::{V2Dialect, headers};
 

@@ -11,7 +11,7 @@ use actix_web::{
 };
 use bytes::Bytes;
 use futures_util::stream;
-use witan_base::{budget::MemoryBudget, panics::planted};
+use witan_base::budget::MemoryBudget;
 use witan_dialect::{
     Context,
     blocking::BlockingPool,
@@ -20,11 +20,11 @@ use witan_dialect::{
     reply::{self, ResponseBudgetExceeded, ResponseReservation},
 };
 use witan_gocompat::text::Sink;
-use witan_node::{Node, TreeWatcher};
-use witan_replica::{
+use witan_machine::{
     limits::TREE_HISTORY_EVENTS,
-    machine::tree::{Event, Tree, TreeError, Watch},
+    tree::{Event, Tree, TreeError, Watch},
 };
+use witan_node::{Node, TreeWatcher};
 
 use super::{error::V2Error, headers, parse::Params, render};
 
@@ -139,7 +139,6 @@ impl WatchBody {
             Some(event) => event,
             None => self.next_event().await?,
         };
-        planted::here("v2.event");
         self.ended = !self.stream;
         let least_bytes = rendering::least_bytes(&event);
         let write = move |out: &mut dyn Sink| render::event(out, &event);

@@ -19,7 +19,7 @@ use witan_api::v3::{
     },
 };
 use witan_dialect::Context;
-use witan_replica::machine::auth::{
+use witan_machine::auth::{
     Authenticate, Disable, Enable, Permission, ROOT, RoleAdd, RoleDelete, RoleGrant, RoleRevoke,
     UserAdd, UserDelete, UserGrant, UserPassword, UserRevoke,
 };

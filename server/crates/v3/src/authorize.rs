@@ -1,7 +1,7 @@
 //! Authorization of calls. `witan_api::access` lists the access that each method requires;
 //! [`call`] enforces it before the message is read, so that unauthorized calls cost nothing.
 //! Permissions that depend on the message are rules of the state machine
-//! (`witan_replica::machine::auth`): commands in the log are checked when they are applied, all
+//! (`witan_machine::auth`): commands in the log are checked when they are applied, all
 //! others here.
 //!
 //! While authentication is off, each check costs one or two atomic loads.
@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use witan_api::access::{Access, CallType, GrpcRoute};
 use witan_dialect::{Context, blocking::INLINE_ITEMS_MAX};
-use witan_node::Applied;
-use witan_replica::machine::{
+use witan_machine::{
     StateMachine,
     auth::{self, AccessCheck, Caller},
     operation::Operation,
     view::View,
 };
+use witan_node::Applied;
 
 use super::{RpcResult, error_map::Refusal};
 use crate::error::RpcError;

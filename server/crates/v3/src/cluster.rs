@@ -11,14 +11,12 @@ use witan_api::{
 };
 use witan_config::Url;
 use witan_dialect::Context;
-use witan_node::Reconfiguration;
-use witan_replica::{
-    limits::PEER_URLS_BYTES_MAX,
-    machine::{
-        command::{ChangeMembers, UpdatePeerUrls},
-        member::{Member as Known, MemberRegistry},
-    },
+use witan_machine::{
+    command::{ChangeMembers, UpdatePeerUrls},
+    member::{Member as Known, MemberRegistry},
 };
+use witan_node::Reconfiguration;
+use witan_replica::limits::PEER_URLS_BYTES_MAX;
 
 use super::{RpcResult, header};
 use crate::error::RpcError;

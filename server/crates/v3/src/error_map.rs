@@ -3,11 +3,9 @@
 use std::convert::Infallible;
 
 use witan_auth::{HashError, TokenError};
+use witan_machine::{auth, kv, lease, member};
 use witan_node::{NodeError, ProposeError, TransferError, UnsafeReconfiguration};
-use witan_replica::{
-    machine::{auth, kv, lease, member},
-    replica::TransferRefused,
-};
+use witan_replica::replica::TransferRefused;
 
 use crate::error::RpcError;
 

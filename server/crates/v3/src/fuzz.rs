@@ -6,7 +6,7 @@ use witan_api::{
     access::GrpcRoute,
     v3::{etcdserverpb as pb, shape::Shaped},
 };
-use witan_replica::machine::kv;
+use witan_machine::kv;
 
 use crate::{
     error::RpcError,

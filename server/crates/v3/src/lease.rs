@@ -16,14 +16,12 @@ use witan_api::v3::etcdserverpb::{
     LeaseLeasesRequest, LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseStatus,
     LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
 };
-use witan_base::{client_network::ClientNetwork, panics::planted};
+use witan_base::client_network::ClientNetwork;
 use witan_dialect::fair_semaphore::WithPermit;
 use witan_dialect::{Context, blocking::INLINE_ITEMS_MAX};
+use witan_machine::lease::{self, LEASE_BYTES, LeaseGrant, LeaseRevoke, NONE, RemainingTtl};
 use witan_node::{NodeError, now_ns};
-use witan_replica::{
-    lessor::Renewal,
-    machine::lease::{self, LEASE_BYTES, LeaseGrant, LeaseRevoke, NONE, RemainingTtl},
-};
+use witan_replica::lessor::Renewal;
 
 use super::{
     RpcResult, authorize, header,
@@ -154,7 +152,6 @@ async fn keep_alive(
     ctx: &Context,
     request: LeaseKeepAliveRequest,
 ) -> RpcResult<LeaseKeepAliveResponse> {
-    planted::here("keepalive");
     authorize::renew_lease(ctx, request.id).await?;
     let header = header::at(&ctx.node, ctx.node.revision());
     let ttl = renew(ctx, request.id).await?.unwrap_or_default();

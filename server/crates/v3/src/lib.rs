@@ -1,10 +1,10 @@
 //! The v3 dialect: gRPC services, and the same verbs as JSON (`gateway`).
 //!
-//! A call is implemented once, as `async fn(ctx, request) -> Answer<response>`; gRPC and the gateway share it. Not
-//! here: connections, deadlines, message limits and the answer to unknown methods (`transport`), texts of errors and
-//! the JSON mapping (`witan_api::v3`).
+//! A call is implemented once, as `async fn(ctx, request) -> RpcResult<response>`; gRPC and the gateway share it. Not
+//! here: connections, deadlines, message limits and the answer to unknown methods (`transport`), and the JSON mapping
+//! (`witan_api::v3`).
 //!
-//! Reading order: `kv` (a file a call) → `authorize` → `quota`, `fair_semaphore` → `range_stream`, `lease`, `cluster`,
+//! Reading order: `error` (names and texts of errors) → `kv` (a file a call) → `authorize` → `quota` → `range_stream`, `lease`, `cluster`,
 //! `maintenance`, `maintenance_jobs`, `snapshot`, `auth` → `header`, `error_map` → `services` (gRPC) → `messages` (its
 //! encoding) → `watch` (streams), `stream_end` → `concurrency` (locks, elections) → `health` → `gateway`.
 

@@ -8,7 +8,7 @@ use witan_api::v3::etcdserverpb::{
 
 use witan_base::version;
 use witan_dialect::Context;
-use witan_replica::machine::{
+use witan_machine::{
     alarm::{self, Alarm},
     command::Downgrade,
     member::MemberRegistry,

@@ -2,8 +2,8 @@
 //! every member refuse writes that add data. Invalid and unauthorized requests are refused before,
 //! so they raise no alarm.
 //!
-//! The core decides what the alarm stops (`machine/alarm.rs`). Both key spaces, users and roles count together;
-//! `node/admission.rs` checks requests of v1 and v2 and changes of users and members.
+//! The core decides what the alarm stops (`witan_machine::alarm`). Both key spaces, users and roles count together;
+//! `witan_node` checks requests of v1 and v2 and changes of users and members.
 
 use witan_dialect::Context;
 

@@ -7,9 +7,8 @@ use witan_api::v3::etcdserverpb::{
     RangeRequest, RangeResponse, RangeStreamResponse, ResponseHeader,
     range_request::{SortOrder, SortTarget},
 };
-use witan_base::panics::planted;
 use witan_dialect::{Context, blocking::BlockingPool};
-use witan_replica::machine::kv::{self, Kv, NextPart, RangePartBounds};
+use witan_machine::kv::{self, Kv, NextPart, RangePartBounds};
 
 use super::{
     RpcResult,
@@ -122,7 +121,6 @@ impl RangeReader {
     /// Reads the next part that holds pairs, or the last part, which alone carries the header. Yields
     /// after `PART_KEYS_MAX` keys without a pair.
     async fn next(&mut self) -> RpcResult<RangeResponse> {
-        planted::here("range_stream");
         if self.range.count_only {
             return self.last(Vec::new(), false).await;
         }
@@ -173,7 +171,7 @@ impl RangeReader {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
-    use witan_replica::machine::kv::{KvCommand, KvOperation, Put};
+    use witan_machine::kv::{KvCommand, KvOperation, Put};
 
     use super::*;
 

@@ -13,15 +13,12 @@ use tokio::sync::mpsc;
 use tonic::Status;
 use witan_api::v3::etcdserverpb::{SnapshotRequest, SnapshotResponse};
 use witan_base::{
-    panics::{
-        self, PanicSource,
-        planted::{self, PlantedPanic},
-    },
+    panics::{self, PanicSource},
     version,
 };
 use witan_dialect::Context;
+use witan_machine::view::View;
 use witan_node::Node;
-use witan_replica::machine::view::View;
 use witan_snapshot::SnapshotFile;
 
 use super::RpcResult;
@@ -50,11 +47,10 @@ pub(crate) async fn snapshot(
     let view = ctx.node.view().await?;
     let (send, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
     let (took, metrics) = (ctx.v3_metrics.snapshot.clone(), ctx.panics.clone());
-    let plan = PlantedPanic::current();
     let job = move || {
         let _permit = permit;
         let begun = Instant::now();
-        let written = panics::catch(PanicSource::Job, || plan.during(|| write(&view, &send)));
+        let written = panics::catch(PanicSource::Job, || write(&view, &send));
         let written = written.unwrap_or_else(|_| {
             metrics.panicked(PanicSource::Job);
             Err(io::Error::other("internal error"))
@@ -122,7 +118,6 @@ fn is_digest(chunk: &SnapshotResponse) -> bool {
 
 /// Sends the file and its digest; returns the size of the file.
 fn write(view: &Arc<View>, send: &mpsc::Sender<Chunk>) -> io::Result<u64> {
-    planted::here("snapshot");
     let file = SnapshotFile::of(view)?;
     let bytes = file.bytes();
     tracing::info!(bytes, "sending a snapshot");

@@ -1,4 +1,4 @@
-//! What the disk costs: bytes written per put with one client and with a thousand, the price of
+//! The cost of the disk: bytes written per put with one client and with a thousand, the price of
 //! a checkpoint, and how long a restart takes with a million keys.
 //!
 //! `cargo run --release -p witan-bench --bin disk [KEYS]` drives the server's storage directly, in
@@ -19,14 +19,12 @@ use std::{
 use bytes::Bytes;
 use prost::Message as _;
 use witan_base::metrics::Register;
-use witan_replica::{
-    host::{LogBatch, LogRecord},
-    machine::{
-        command::{Command, Entry, Stamp},
-        kv,
-        view::View,
-    },
+use witan_machine::{
+    command::{Command, Entry, Stamp},
+    kv,
+    view::View,
 };
+use witan_replica::host::{LogBatch, LogRecord};
 use witan_storage::{self as storage, Checkpointer, DataIdentity, StorageMetrics};
 
 #[global_allocator]

@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use witan_replica::machine::kv::{Compact, Kv, KvCommand, KvOperation, Put, Range};
+use witan_machine::kv::{Compact, Kv, KvCommand, KvOperation, Put, Range};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -139,7 +139,7 @@ fn gets(shape: &str, keys: usize, kv: &Kv) -> u64 {
 
 /// How long a restart takes to build the key space from its checkpoint.
 fn restart_ms(kv: &Kv) -> u64 {
-    use witan_replica::machine::record::RecordChange;
+    use witan_machine::record::RecordChange;
     let mut records = Vec::new();
     kv.changes(None, &mut |change| match change {
         RecordChange::Put { key, value } => records.push((key, value)),

@@ -11,7 +11,7 @@ use witan_api::v3::etcdserverpb::{StatusRequest, maintenance_client::Maintenance
 use super::{FILLERS, MEMBERS, Options};
 use crate::{load, program::Program, subject::Subject, table, verb::Verb};
 
-/// Clients that write meanwhile.
+/// Clients that write while the member catches up.
 const WRITERS: usize = 64;
 
 /// Entries that a follower may lack under load.
@@ -81,7 +81,7 @@ async fn caught_up([leader, follower]: &[Channel; 2]) {
     }
 }
 
-/// What a member has applied, if it answers.
+/// The raft index up to which a member has applied entries, if it answers.
 async fn applied(channel: &Channel) -> Option<u64> {
     let mut client = MaintenanceClient::new(channel.clone());
     let answer = timeout(LOOK_MAX, client.status(StatusRequest {})).await;

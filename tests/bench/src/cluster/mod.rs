@@ -18,7 +18,7 @@ const MEMBERS: usize = 3;
 /// Clients that fill a cluster.
 const FILLERS: usize = 256;
 
-/// What is measured.
+/// The parts of the benchmark; each measures one property of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// Requests at the leader, at a follower and at all members.
@@ -84,6 +84,6 @@ pub struct Options {
     pub keys: u64,
     /// How often the leader is killed.
     pub kills: usize,
-    /// What the member of [`Part::CatchUp`] has missed.
+    /// How many MiB of writes the member of [`Part::CatchUp`] has missed.
     pub behind_mib: u64,
 }

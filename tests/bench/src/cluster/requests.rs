@@ -43,14 +43,14 @@ impl Asked {
     }
 }
 
-/// What clients ask, how many, and whom.
+/// A load: the request, the number of clients, and the members that they ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Load {
-    /// What they ask.
+    /// The request that every client sends.
     pub verb: Verb,
-    /// How many do.
+    /// The number of clients.
     pub clients: usize,
-    /// Whom.
+    /// The members that receive the requests.
     pub asked: Asked,
 }
 
@@ -78,7 +78,7 @@ impl Load {
     /// `put:64:leader`, or `follower`, or `all`.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The text that names no load.
     pub fn named(text: &str) -> Result<Self, String> {
         let wrong = || format!("no such load: {text}");
         let (load, at) = text.rsplit_once(':').ok_or_else(wrong)?;

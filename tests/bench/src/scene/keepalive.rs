@@ -43,7 +43,7 @@ pub(super) async fn play(server: &Server, length: Duration) -> String {
                 let mut answered = Vec::new();
                 let heard = |message: &[u8]| {
                     let answer = LeaseKeepAliveResponse::decode(message).expect("an answer");
-                    assert!(answer.ttl > 0, "the lease is gone");
+                    assert!(answer.ttl > 0, "the lease has ended");
                     answered.push(answer.id);
                 };
                 assert!(stream.receive(heard).await, "the server ended the call");

@@ -1,4 +1,4 @@
-//! What is more than one request over and over: watchers, lease keep-alives, chores beside a load,
+//! Loads that are more than one repeated request: watchers, lease keep-alives, chores beside a load,
 //! a backup. Each scene plays on one server and gives the cells of its line.
 
 mod backup;

@@ -25,7 +25,7 @@ const WATCHERS: u64 = STREAMS * WATCHERS_PER_STREAM;
 /// Writers of distinct keys, on one connection.
 const WRITERS: usize = 64;
 
-/// What watchers and writers share.
+/// The state that watchers and writers share.
 #[derive(Default)]
 struct Heard {
     created: RefCell<u64>,

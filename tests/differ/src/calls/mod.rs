@@ -20,7 +20,7 @@ use crate::{
 use side::Side;
 use step::Call;
 
-/// What is called.
+/// The groups of calls that a sequence consists of.
 #[derive(Clone, Copy, Debug)]
 pub enum Calls {
     /// Leases come and go, and keys with them.

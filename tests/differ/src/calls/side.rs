@@ -7,10 +7,10 @@ use witan_e2e::{Kind, Launch, Server, http::Connection};
 
 use super::step::Call;
 
-/// Seconds of a lease that may be gone when it is asked for.
+/// Seconds of a lease that may have passed when the remaining time is asked for.
 const LATE_SECONDS: i64 = 60;
 
-/// What an answer counts as.
+/// The code of the table that an answer counts as.
 pub(super) fn code(answer: &str) -> &'static str {
     if answer.starts_with("200 ") {
         "ok"

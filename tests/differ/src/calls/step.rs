@@ -14,7 +14,7 @@ use serde_json::Value;
 /// A call of the gateway.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
-    /// Who calls.
+    /// The user who calls; `None` without a token.
     pub(super) caller: Option<String>,
     /// The path below `/v3/`.
     pub(super) path: String,

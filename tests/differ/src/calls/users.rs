@@ -7,7 +7,7 @@ use crate::{coverage::Row, rng::Rng};
 
 /// Reads and writes of those who show a token.
 pub(super) const KEYS_ROW: &str = "keys of a user";
-/// What else they call.
+/// The other calls of those users.
 pub(super) const RIGHTS_ROW: &str = "other calls of a user";
 
 /// Everything that a run must reach.
@@ -37,7 +37,7 @@ pub(super) const TABLE: &[Row] = &[
     (RIGHTS_ROW, "ok denied refused"),
 ];
 
-/// Who calls, besides nobody.
+/// The callers who show a token.
 const CALLERS: [&str; 3] = ["root", "ann", "ben"];
 /// Seldom root, without whom nothing changes any more.
 const USERS: [&str; 7] = ["ann", "ben", "ann", "ben", "root", "eve", ""];

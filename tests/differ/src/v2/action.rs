@@ -1,14 +1,14 @@
-//! What a request asks for, in the words of the table that a run must cover, and which codes each
+//! The actions of requests, in the words of the table that a run must cover, and the codes that each
 //! of them can answer.
 
 use super::{answer::Answer, step::Request};
 use crate::coverage::Row;
 
-/// What a read can answer.
+/// The codes that a read can answer.
 const GETS: &str = "200 100 104 201 202 203 209 210 211 212";
-/// What the head of a watch can answer.
+/// The codes that the head of a watch can answer.
 const WATCHES: &str = "200 401 201 202 203 209 210 211 212";
-/// What a watch can be told.
+/// The events that a watch can report.
 const EVENTS: &str = "set create update compareAndSwap compareAndDelete delete expire none";
 
 /// The table. Left out, because no request gets there: 105 and 107 of an in-order create (its name

@@ -30,7 +30,7 @@ const CORS: [(&str, &str); 3] = [
     ("Access-Control-Allow-Origin", "*"),
 ];
 
-/// What was said.
+/// An answer to a request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Answer {
     /// Everything that must be equal.
@@ -48,7 +48,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// What a response says. `sorted`: the order of its lists counts.
+    /// Reads a response. `sorted`: the order of its lists counts.
     pub(super) fn of(method: &str, response: &Response, sorted: bool) -> Self {
         let body = response.text();
         let mut answer = said(&body, sorted);

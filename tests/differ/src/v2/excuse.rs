@@ -9,11 +9,11 @@ use super::{
     step::Request,
 };
 
-/// What both would answer in different ways, and so is never asked or looked at, with the reason.
+/// Requests that both servers answer differently, so that no sequence sends or compares them, with the reason.
 pub(super) const NOT_ASKED: [(&str, &str); 6] = [
     (
         "a time to live above 9223372036 s",
-        "etcd's clock wraps, and the key is gone at once or stays for ever; Witan's stops at the \
+        "etcd's clock wraps, and the key expires at once or stays forever; Witan's stops at the \
          end of time",
     ),
     (

@@ -79,9 +79,9 @@ struct Maker {
     watches: Vec<u32>,
     opened: u32,
     short_left: usize,
-    /// What was written lately: where and what.
+    /// The recent writes: path and value.
     recent: Vec<(String, String)>,
-    /// What comes next in any case.
+    /// Steps that follow before any other is drawn.
     next: VecDeque<Step>,
 }
 
@@ -122,7 +122,7 @@ impl Maker {
         self.noise(kind, &mut asked);
         let plainness = match kind {
             Kind::Watch | Kind::Stream => Plainness::Watched,
-            // what is not there cannot be compared
+            // a missing key cannot be compared
             Kind::Swap | Kind::DeleteIf => Plainness::Plain,
             Kind::Get
             | Kind::QuorumGet

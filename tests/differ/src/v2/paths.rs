@@ -105,7 +105,7 @@ const STRANGE: [&str; 22] = [
     "/V2/keys/a",
 ];
 
-/// What is worth watching.
+/// Paths that watches use.
 const WATCHED: [&str; 8] = [
     "/v2/keys",
     "/v2/keys/",

@@ -35,7 +35,7 @@ pub(super) struct Watch {
     pub(super) stream: bool,
     /// The bytes behind the last whole line.
     rest: String,
-    /// What it was told, line by line as it came.
+    /// The lines that the watch received, in their order.
     pub(super) told: Vec<String>,
     /// It will not be told any more.
     pub(super) ended: bool,
@@ -51,11 +51,11 @@ pub(super) struct Side {
     pub(super) now: u64,
     /// Modified indexes as last seen.
     modified: BTreeMap<String, u64>,
-    /// What will expire soon.
+    /// The keys that expire soon.
     pub(super) short: BTreeSet<String>,
     /// Redirects that were followed.
     pub(super) redirected: u64,
-    /// Something is gone at the next moment.
+    /// Whether a key is to expire at once, because of a TTL of 0 or less.
     pub(super) urgent: bool,
 }
 
@@ -90,7 +90,7 @@ impl Side {
         self.now
     }
 
-    /// What a request becomes at this moment.
+    /// The request with the current indexes in place of its variables.
     pub(super) fn resolved(&self, request: &Request) -> Request {
         let modified = action::key(&request.target)
             .and_then(|key| self.modified.get(&key).copied())
@@ -210,7 +210,7 @@ impl Side {
             self.watches.insert(id, watch);
             return Ok(Answer::of("GET", &response, true));
         }
-        Err(io::Error::other("redirected for ever"))
+        Err(io::Error::other("redirected without end"))
     }
 
     /// Takes an open watch out.
@@ -236,7 +236,7 @@ impl Side {
     }
 
     /// Kills the server, starts it again, and says at which index it is when it has told the
-    /// cluster of itself, which takes an index. All watches are gone with it.
+    /// cluster of itself, which takes an index. All watches end with it.
     pub(super) fn restart(&mut self) -> Answer {
         self.watches.clear();
         let before = self.look("/");
@@ -253,7 +253,7 @@ impl Side {
         }
     }
 
-    /// Waits until everything with a short time to live is gone (or lives longer now), and says
+    /// Waits until everything with a short time to live has expired (or lives longer now), and says
     /// at which index that was.
     pub(super) fn settle(&mut self) -> Answer {
         let deadline = Instant::now() + wait::PATIENCE;
@@ -382,9 +382,9 @@ pub(super) const GRACE: Duration = Duration::from_millis(24);
 /// How much later than the other server one may tell its watch.
 pub(super) const LATE: Duration = Duration::from_secs(4);
 
-/// What is said of no answer.
+/// The answer that stands for an error of the connection.
 fn silent(error: &io::Error) -> Answer {
-    // who closes a connection how is a matter of timing
+    // the way in which a connection closes is a matter of timing
     let closed = [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset];
     let line = if closed.contains(&error.kind()) {
         "no answer".into()

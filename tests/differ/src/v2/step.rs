@@ -82,7 +82,7 @@ impl How {
     }
 }
 
-/// What is done next.
+/// One step of a sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Asks and waits for the answer.
@@ -93,7 +93,7 @@ pub enum Step {
     Reap(u32),
     /// So many sets of one key, not compared but for the last.
     Burst(u32, String),
-    /// Waits until everything with a short time to live is gone.
+    /// Waits until everything with a short time to live has expired.
     Settle,
     /// Kills the server and starts it again on what it left.
     Restart,
@@ -172,7 +172,7 @@ impl Step {
     }
 }
 
-/// What stands in braces becomes numbers.
+/// Replaces the variables in braces by numbers.
 pub(super) fn resolve(text: &str, now: u64, modified: u64) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -2,7 +2,7 @@
 
 use crate::rng::Rng;
 
-/// What a step is meant to be; what it is in the end, `action` says.
+/// The intended kind of a step; `action` says which kind it is in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Get,

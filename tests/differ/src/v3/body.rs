@@ -101,7 +101,7 @@ pub(crate) fn every(
     all
 }
 
-/// What `altered` does.
+/// The kinds of alteration that `altered` makes.
 const CUT: usize = 0;
 const DOUBLED: usize = 1;
 const DOUBLED_BY_BOTH: usize = 2;
@@ -152,7 +152,7 @@ fn lossy(text: Vec<u8>) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// What a member of this name is.
+/// The kind of value that a member of this name has.
 fn kind(name: &str, value: &Value) -> Option<Place> {
     Some(match name {
         "compare" | "success" | "failure" => Place::List,

@@ -1,4 +1,4 @@
-//! What a request and its answer count as, in the terms of `table`.
+//! The cells of `table` that a request and its answer count for.
 
 use prost::Message as _;
 use witan_api::v3::etcdserverpb::{
@@ -42,7 +42,7 @@ const CODES: &[(&str, &str)] = &[
     ),
 ];
 
-/// What an answer is called.
+/// The code of the table that an answer counts as.
 fn code(verb: &str, line: &str) -> &'static str {
     let (first, rest) = line.split_once(' ').unwrap_or((line, ""));
     if first == "ok" || first == "200" {

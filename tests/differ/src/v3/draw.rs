@@ -129,7 +129,7 @@ impl<'a> Draw<'a> {
         }
     }
 
-    /// What it draws from.
+    /// The generator that it draws from.
     pub(crate) fn rng(&mut self) -> &mut Rng {
         self.rng
     }

@@ -46,7 +46,7 @@ impl Keys {
     /// Beside each etcd.
     pub const ALL: [Self; 2] = [Self(Era::Present), Self(Era::Former)];
 
-    /// What stands beside Witan.
+    /// The etcd that runs beside Witan.
     pub fn etcd(&self) -> Kind {
         match self.0 {
             Era::Present => Kind::Etcd36,
@@ -118,7 +118,7 @@ impl Dialect for Keys {
     }
 }
 
-/// What a request has changed, as far as later ones refer to it.
+/// Records the changes that a request has made and later requests refer to.
 fn follow(now: &mut Now, ask: &Ask, answer: &Answer) {
     if let Some(revision) = answer.revision {
         now.revision = now.revision.max(revision);

@@ -1,9 +1,9 @@
-//! What can be odd about a body of the gateway, where it stands, and how either etcd reads it. How
-//! such bodies are made stands in `body`.
+//! The oddities of a body of the gateway: the location of each, and how either etcd reads it. `body`
+//! makes such bodies.
 
 use super::Era;
 
-/// What kind of place in a body an oddity stands in.
+/// The kinds of location in a body where an oddity stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Bytes,
@@ -181,7 +181,7 @@ pub(crate) const ODDITIES: &[Oddity] = oddities! {
     Whole "body: wide letters before" "{\"ä€\": 1, \"key\": 5}" Either Either;
 };
 
-/// What is done to the text of a body, beside the oddities of the table.
+/// Alterations of the text of a body, beside the oddities of the table.
 pub(crate) const TRUNCATED: &str = "body: truncated";
 pub(crate) const DAMAGED: &str = "body: one byte changed";
 pub(crate) const TWICE: &str = "member: twice";

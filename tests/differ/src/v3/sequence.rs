@@ -51,7 +51,7 @@ fn plain(drawn: &Drawn) -> Step {
     Step::new(format!("grpc {} {json}", drawn.verb()))
 }
 
-/// What chance alone reaches too seldom, in groups that belong together.
+/// Steps that chance alone reaches too seldom, in groups that belong together.
 fn every(rng: &mut Rng, many: bool, era: Era) -> Vec<Vec<Step>> {
     let mut draw = Draw::new(rng, many, era);
     let refusals = draw.refusals();

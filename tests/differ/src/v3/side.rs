@@ -28,7 +28,7 @@ const MESSAGE_BYTES_MAX: usize = 256 << 20;
 /// half a MiB longer.
 pub(crate) const REQUEST_BYTES_MAX: usize = 64 << 10;
 
-/// What a server said.
+/// The answer of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     /// In one line.

@@ -15,7 +15,7 @@ use std::fmt::{self, Write as _};
 pub struct Step {
     /// The line.
     pub(crate) line: String,
-    /// What is odd about a body of the gateway, for the counts.
+    /// The oddity of a body of the gateway, for the counts.
     pub(crate) oddity: Option<&'static str>,
 }
 
@@ -42,7 +42,7 @@ pub(crate) enum Ask {
     Json(String, String, Vec<u8>),
 }
 
-/// What the sequence has done so far, as far as requests refer to it.
+/// The state that the sequence has reached, as far as requests refer to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Now {
     /// The newest revision.

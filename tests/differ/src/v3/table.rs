@@ -1,6 +1,6 @@
-//! What a run must have reached: every verb and option with each answer that it can have, every
-//! comparison with both results, every oddity of a body with how it is read. Combinations that
-//! cannot be are left out, the reasons stand beside them.
+//! The cells that a run must have reached: every verb and option with each answer that it can have,
+//! every comparison with both results, every oddity of a body with how it is read. Impossible
+//! combinations are left out, with the reasons beside them.
 
 use super::{
     Era,
@@ -16,7 +16,7 @@ const PUT_LEASE: &str = "empty-key value-given lease-given no-lease";
 const PUT_EMPTY: &str = "ok empty-key lease-given no-key no-lease";
 /// A key that is only partly overwritten must be there.
 const RANGE: &str = "ok empty-key bad-sort future compacted";
-/// What a transaction with one good part can answer.
+/// The codes that a transaction with one good part can answer.
 const TXN: &str = "then else empty-key value-given lease-given no-key no-lease bad-sort \
     too-many-ops duplicate future compacted";
 const PUT_ROWS: &[Row] = &[

@@ -107,14 +107,14 @@ impl Side {
                 String::new()
             }
             Step::Reopen { stream } => {
-                // what it has not heard is nobody's any more
+                // no watcher receives the events that the old stream has not delivered
                 self.streams[*stream] = open(&self.channel).await;
                 String::new()
             }
         }
     }
 
-    /// What each watcher heard since the last time, once everything was heard.
+    /// The events that each watcher received since the last call, after all of them have arrived.
     pub(super) async fn heard(&mut self) -> BTreeMap<String, Vec<String>> {
         self.settle();
         self.put(MARKER, "").await;

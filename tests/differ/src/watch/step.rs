@@ -1,4 +1,4 @@
-//! What can be done, and what it can come to.
+//! The steps of a sequence, and the results that each can have.
 
 use std::fmt;
 

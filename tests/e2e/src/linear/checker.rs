@@ -1,9 +1,9 @@
 //! The search for an order: is there one sequence of all calls on a pair, each at some moment
 //! between its begin and its end, in which every answer is right? (Wing and Gong's search with
-//! Lowe's memory of what was tried in vain.)
+//! Lowe's memory of the states that were tried without success.)
 //!
-//! A call without an answer may have had its effect at any moment until the process that got it was
-//! gone, or never.
+//! A call without an answer may have had its effect at any moment until the process that got it
+//! ended, or never.
 //!
 //! What does *not* live here: revisions and watches (`record`).
 
@@ -32,7 +32,7 @@ pub fn check(history: &[Call]) -> Result<(), Refusal> {
         }
     }
     pairs.into_iter().try_for_each(|(pair, mut calls)| {
-        // those that nobody answered come last, for they are only used where nothing else fits
+        // calls without an answer come last, for they are only used where nothing else fits
         calls.sort_by_key(|call| (call.told.is_none(), call.begun));
         let mut search = Search::new(&calls);
         if search.run() {

@@ -27,7 +27,7 @@ pub const PREFIX: &str = "linear/";
 /// The end of that range.
 pub const PREFIX_END: &str = "linear0";
 
-/// What all clients share.
+/// The state that all clients share.
 #[derive(Debug, Default)]
 pub struct Shared {
     /// Numbers the begins and ends of calls.
@@ -82,7 +82,7 @@ pub async fn work(shared: &Shared, mut gate: Gate, seed: u64) -> Vec<Call> {
         if gate.changed().await.is_err() {
             return calls;
         }
-        // the process that had it is gone
+        // the process that had the call has ended
         if let Some(call) = calls.last_mut() {
             call.lost_by = shared.moment();
         }
@@ -113,7 +113,7 @@ pub async fn last_puts(shared: &Shared, channel: Channel) -> Vec<Call> {
     calls
 }
 
-/// What a client believes of a pair, so that some of its swaps succeed.
+/// Updates the client's belief about a pair by an answer, so that some of its swaps succeed.
 pub fn remember(known: &mut Pair, input: Input, output: Output) {
     match (input, output) {
         (Input::Get(slot) | Input::Cas { slot, .. }, Output::Value(value)) => known[slot] = value,
@@ -136,7 +136,7 @@ impl Choice {
         ((z ^ (z >> 31)) % bound as u64) as usize
     }
 
-    /// What to ask for next about a pair of which the client believes `known`.
+    /// Chooses the next call on a pair of which the client believes `known`.
     pub fn input(&mut self, shared: &Shared, known: Pair) -> Input {
         let slot = self.below(2);
         match self.below(10) {
@@ -253,7 +253,7 @@ fn holds(pair: usize, slot: Slot, value: u64) -> Compare {
     }
 }
 
-/// What the other branch read; `None` if the swap was done.
+/// The values that the other branch read; `None` if the swap was done.
 fn read(answer: &TxnResponse) -> Option<Pair> {
     (!answer.succeeded).then(|| match answer.responses[0].response.as_ref() {
         Some(response_op::Response::ResponseRange(range)) => values(range),

@@ -1,5 +1,5 @@
-//! What the linearizability check takes for the truth: a pair of keys as two registers, what can
-//! be done to them, and what each step must answer in which state.
+//! The model of the linearizability check: a pair of keys as two registers, the calls on them, and
+//! the answer that each call must have in each state.
 //!
 //! What does *not* live here: the search for an order (`checker`), gRPC (`client`).
 
@@ -9,7 +9,7 @@ pub type Pair = [u64; 2];
 /// One of the two keys of a pair.
 pub type Slot = usize;
 
-/// What a client asks for.
+/// A call of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
     /// A linearizable read of one key.
@@ -24,21 +24,21 @@ pub enum Input {
     Cas {
         /// The key.
         slot: Slot,
-        /// What it must hold.
+        /// The value that it must hold.
         old: u64,
-        /// What it holds afterwards.
+        /// The value that it holds afterwards.
         new: u64,
     },
     /// Writes both keys if both hold what is expected; else reads both.
     CasBoth {
-        /// What they must hold.
+        /// The values that they must hold.
         old: Pair,
-        /// What they hold afterwards.
+        /// The values that they hold afterwards.
         new: Pair,
     },
 }
 
-/// What a client was told.
+/// The answer to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
     /// The value of one key.
@@ -57,7 +57,7 @@ impl Input {
         !matches!(self, Self::Get(_) | Self::GetBoth)
     }
 
-    /// What it does to a pair, and what it then answers.
+    /// The state of the pair after the call, and the answer to it.
     pub fn step(self, state: Pair) -> (Pair, Output) {
         match self {
             Self::Get(slot) => (state, Output::Value(state[slot])),
@@ -84,14 +84,14 @@ fn with(mut state: Pair, slot: Slot, value: u64) -> Pair {
 pub struct Call {
     /// Which pair.
     pub pair: usize,
-    /// What was asked.
+    /// The call.
     pub input: Input,
     /// Number of the moment before it was sent, on a counter that all clients share.
     pub begun: u64,
     /// The answer; `None` if nobody knows whether it was done.
     pub told: Option<Told>,
     /// Without an answer: the moment from which on it can have no effect any more, because the
-    /// process that had it was gone by then.
+    /// process that had it had ended by then.
     pub lost_by: u64,
 }
 
@@ -107,7 +107,7 @@ impl Call {
 pub struct Told {
     /// Number of the moment after it came.
     pub ended: u64,
-    /// What it says.
+    /// The content of the answer.
     pub output: Output,
     /// The revision in its header.
     pub revision: i64,

@@ -25,7 +25,7 @@ pub struct Change {
 /// One answer of a watch stream.
 pub type Batch = Vec<Change>;
 
-/// What a watcher saw is in order, without repetition, and no revision is torn.
+/// Checks that the changes of a watcher are in order, without repetition, and that no revision is torn.
 pub fn orderly(batches: &[Batch]) -> Result<Vec<Change>, String> {
     let mut seen: Vec<Change> = Vec::new();
     for batch in batches {
@@ -55,7 +55,7 @@ pub fn orderly(batches: &[Batch]) -> Result<Vec<Change>, String> {
     Ok(seen)
 }
 
-/// What a watcher saw of some keys is exactly what the record has of them, up to where it got.
+/// Checks that a watcher saw exactly the recorded changes of the keys that it watched, up to its last revision.
 pub fn complete(
     record: &[Change],
     seen: &[Change],

@@ -113,7 +113,7 @@ fn a_right_password_does_not_wait_for_wrong_ones() {
             let left = wrong.len();
             assert!(
                 left > CROWD / 4,
-                "the crowd of {crowd} is gone after {:?}",
+                "the crowd of {crowd} has ended after {:?}",
                 begun.elapsed()
             );
             let beside = beside.unwrap();

@@ -1,7 +1,7 @@
-//! Who may call what: every route of every dialect, asked as nobody, with a wrong proof, as a user
-//! without rights and as root, while no authentication, v2's, v3's and both are on. What is expected
-//! is the list that the server authorizes by (`witan_api::access`); that the list is whole is checked
-//! against the descriptors of gRPC and the gateway's own document.
+//! The permissions of every route of every dialect: each is called as nobody, with a wrong proof, as a
+//! user without rights and as root, while no authentication, v2's, v3's and both are on. The expected
+//! answers follow from the list that the server authorizes by (`witan_api::access`); the descriptors of
+//! gRPC and the gateway's own document show that the list is complete.
 #![expect(
     clippy::unwrap_used,
     reason = "clippy knows test functions, not what they call"

@@ -16,14 +16,14 @@ use crate::{
     stage::{Shown, Stage},
 };
 
-/// What an answer of v3 says to whom it refuses; each is etcd's.
+/// The texts with which v3 refuses a caller; each is etcd's.
 const REFUSALS: [&str; 3] = [
     "etcdserver: user name is empty",
     "etcdserver: permission denied",
     "etcdserver: invalid auth token",
 ];
 
-/// What the gateway says of a path that it does not have.
+/// The gateway's answer for a path that it does not have.
 const UNSERVED: &str = r#""Not Found""#;
 
 /// A token of discovery.
@@ -238,7 +238,7 @@ impl Row {
             "" => "{}",
             json => json,
         };
-        // who is refused at once may not be asked any more
+        // the server may close the socket of a refused caller before it reads the message
         let _: io::Result<()> = socket.send(message);
         match socket.receive().unwrap() {
             Frame::Text(text) => !refuses(&text),

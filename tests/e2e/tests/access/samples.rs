@@ -1,5 +1,5 @@
-//! What a call of each method says, so that nothing but the caller decides whether it is admitted.
-//! A method that needs nothing said has an empty message.
+//! A sample request of each method, so that only the caller decides whether the call is admitted.
+//! A method that needs no fields has an empty message.
 
 use prost::Message;
 use serde::Serialize;
@@ -40,7 +40,7 @@ pub(crate) fn lower_alarm() -> Sample {
     })
 }
 
-/// What a call of this method says.
+/// The sample request of this method.
 pub(crate) fn sample(method: &str) -> Sample {
     let (_, method) = method.rsplit_once('/').unwrap();
     keys(method)

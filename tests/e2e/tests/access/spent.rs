@@ -1,4 +1,4 @@
-//! What callers cost who are refused: no hash, no entry of the log, no alarm.
+//! The cost of refused callers: no hash, no entry of the log, no alarm.
 
 use witan_api::access::{AuthSwitches, CallerKind};
 use witan_e2e::{Launch, Server, http};

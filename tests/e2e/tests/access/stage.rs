@@ -26,7 +26,7 @@ pub(crate) struct Stage {
     tokens: [String; 2],
 }
 
-/// What a caller shows.
+/// The proof that a caller shows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shown {
     /// For calls of v3.
@@ -62,7 +62,7 @@ impl Stage {
         self.v2("DELETE", "/v2/auth/enable", "");
     }
 
-    /// What a caller shows of itself.
+    /// The proof that a caller of this kind shows.
     pub(crate) fn shown(&self, who: CallerKind) -> Shown {
         let [root, bob] = &self.tokens;
         let (token, pair) = match who {

@@ -19,7 +19,7 @@ const JUMP_S: i64 = 7200;
 /// A TTL that ends in a jump.
 const TTL_S: i64 = 3600;
 
-/// What would end by a clock has ended by then: the leader looks every half second.
+/// The time after which everything that ends by a clock has ended: the leader looks every half second.
 const LOOKED: Duration = Duration::from_secs(2);
 
 /// Members with clocks of their own.
@@ -153,7 +153,7 @@ fn ttls_of_v2_follow_the_clock_of_the_leader() {
     assert!(there("kept"), "a follower's clock ends nothing");
     clocks.set(leader, JUMP_S);
     wait::until_true("the leader's clock ends it", || !there("kept"));
-    // what was set by a clock that is ahead lasts until then
+    // a key that was set by a clock that is ahead lasts until that time comes again
     set("ahead", 1);
     clocks.set(leader, 0);
     wait::wall_time(LOOKED);

@@ -1,4 +1,4 @@
-//! What a client may ask of any member: what one acknowledged, each other one has.
+//! Every member serves every dialect: a write that one member acknowledged is visible at each other one.
 
 use std::thread;
 

@@ -15,7 +15,7 @@ use witan_e2e::{Cluster, Writers, cluster, grpc, writers::longest_gap};
 /// Keys that one command works on: more than a second for a build without optimization.
 const KEYS: usize = 80_000;
 
-/// What a keep-alive may take on a busy machine.
+/// The delay of a keep-alive that a busy machine excuses.
 const NOISE: Duration = Duration::from_millis(250);
 
 /// The lease that is revoked, and the one that is kept alive.
@@ -25,7 +25,7 @@ const RENEWED: i64 = 8;
 /// Keys of one request.
 const BATCH: usize = 8_000;
 
-/// Clients that write other keys meanwhile.
+/// Clients that write other keys during a long command.
 const WRITERS: usize = 4;
 
 /// Acknowledged writes of theirs after each command.
@@ -86,7 +86,7 @@ async fn longest_renewal(channel: Channel, end: watch::Receiver<bool>) -> Durati
     longest
 }
 
-/// Runs a command and checks that the leader went on meanwhile.
+/// Runs a command and checks that the leader answers keep-alives during it and keeps its term.
 async fn holds(
     cluster: &Cluster,
     writers: &Writers,

@@ -99,6 +99,20 @@ fn a_joining_member_asks_again_while_nobody_answers() {
     cluster.member_mut(at).wait_ready();
 }
 
+/// It would serve an empty cluster under the id of the running one.
+#[test]
+fn a_joining_member_cannot_go_on_alone() {
+    let mut cluster = Cluster::start(1);
+    let at = cluster.prepare_joining(&[0]);
+    let peer_url = cluster.member(at).peer_url();
+    add(cluster.member(0), &peer_url, &["--learner"]);
+    let joining = cluster.member_mut(at);
+    joining.add_args(["--initial-cluster-state", "existing", "--force-new-cluster"]);
+    joining.start_unready_again();
+    joining.wait_log(0, "--force-new-cluster needs the state of the cluster");
+    assert_eq!(joining.wait_exit().code(), Some(1));
+}
+
 /// The one that is away knows neither the leader, nor anyone who runs.
 #[test]
 fn a_member_catches_up_from_one_that_came_while_it_was_away() {

@@ -74,8 +74,8 @@ fn a_rolling_restart_fails_no_request_of_a_client_that_retries() {
     cluster.wait_equal();
 }
 
-/// What etcd's client tries again by itself, elsewhere: there was no connection, or it was closed before
-/// the request was sent.
+/// Whether etcd's client sends the request again by itself to another member: there was no connection,
+/// or it was closed before the request was sent.
 fn may_retry(refusal: &str) -> bool {
     [
         "transport error",

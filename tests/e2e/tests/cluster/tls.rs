@@ -13,14 +13,14 @@ use super::{
     membership::add,
 };
 
-/// What members are called.
+/// The host names of members.
 const HOSTS: [&str; 2] = ["127.0.0.1", "localhost"];
 
 /// Where each member has its certificate, below its own folder.
 const CERT: &str = "peer.crt";
 const KEY: &str = "peer.key";
 
-/// A folder of certificates, gone with it.
+/// A folder of certificates; dropping it removes the folder.
 struct Certificates {
     dir: PathBuf,
     authority: Authority,

@@ -12,7 +12,7 @@ use witan_e2e::{Cluster, Server, Tool, grpc, http, wait::PATIENCE};
 
 const MEMBERS: usize = 3;
 
-/// What is asked with a token that has ended.
+/// The refusal of a token that has ended.
 const INVALID: &str = "invalid auth token";
 
 type Answered<T> = Result<tonic::Response<T>, tonic::Status>;

@@ -31,7 +31,7 @@ impl OtherRelease {
             for stream in listener.incoming().map_while(Result::ok) {
                 let version = said.lock().expect("no panic").clone();
                 let another = another.clone();
-                // the other side may be gone
+                // the other side may have closed the connection
                 thread::spawn(move || drop(answer(stream, &another, &version)));
             }
         });

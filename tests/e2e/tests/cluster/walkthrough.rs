@@ -15,7 +15,7 @@ use witan_e2e::{
 
 use super::authority::{Authority, Pair};
 
-/// What members are called.
+/// The host names of members.
 const HOSTS: [&str; 2] = ["127.0.0.1", "localhost"];
 
 /// curl's exit codes when the server refuses a certificate: in the handshake, or with TLS 1.3 behind it.
@@ -24,7 +24,7 @@ const CURL_REFUSED: [Option<i32>; 3] = [Some(35), Some(55), Some(56)];
 /// curl's exit code when it does not trust the server's certificate.
 const CURL_UNTRUSTED: Option<i32> = Some(60);
 
-/// The page's folder `fixtures/ca`, gone with it.
+/// The page's folder `fixtures/ca`; dropping it removes the folder.
 struct Fixtures {
     dir: PathBuf,
     authority: Authority,

@@ -1,4 +1,4 @@
-//! What no two servers say alike is masked: addresses, ids, times, sizes.
+//! Masks the parts of an answer that no two servers share: addresses, ids, times, sizes.
 //!
 //! What does *not* live here: what is typed (`table`).
 

@@ -15,7 +15,7 @@ fn ctl(server: &Server, args: &[&str]) -> String {
     said.stdout
 }
 
-/// What a server has under a prefix becomes this.
+/// Waits until a server has exactly these keys and values under a prefix.
 fn becomes(server: &Server, prefix: &str, want: &str) {
     wait::until_true("the mirror", || {
         ctl(server, &["get", "--prefix", prefix]) == want

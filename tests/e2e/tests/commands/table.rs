@@ -1,6 +1,6 @@
-//! What is typed: a command a line. `{f}` is the format of the round, so that each round has users
-//! and keys of its own; `{lease}` is the lease that was granted last; `''` is an empty word; what
-//! stands after ` << ` comes from standard input.
+//! The commands of the tests, one a line. `{f}` is the format of the round, so that each round has users
+//! and keys of its own; `{lease}` is the lease that was granted last; `''` is an empty word; the text
+//! after ` << ` comes from standard input.
 //!
 //! What does *not* live here: what is answered; etcd says that.
 
@@ -53,7 +53,7 @@ pub(crate) const MEMBERS: &[&str] = &[
     "endpoint health",
 ];
 
-/// What only 3.6 types, or types alike.
+/// Commands that only etcdctl 3.6 has, or that only it types alike at both servers.
 pub(crate) const MAINTENANCE_36: &[&str] = &[
     "put a-{f} 1",
     "put a-{f} 2",
@@ -152,7 +152,7 @@ pub(crate) const USERS: &[&str] = &[
     "auth enable",
 ];
 
-/// What is typed once authentication is on.
+/// Commands that follow once authentication is on.
 pub(crate) const GUARDED: &[&str] = &[
     "user add root:secret",
     "role add root",

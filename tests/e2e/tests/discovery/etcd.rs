@@ -68,7 +68,7 @@ pub(crate) fn set_size(service: &Server, token: &str, size: &str) {
     assert_eq!(put.code, Some(0), "{}", put.all());
 }
 
-/// What a member takes for v3 discovery.
+/// The flags with which a member uses v3 discovery.
 pub(crate) fn flags_of_v3(service: &Server, token: &str) -> [String; 2] {
     [
         format!("--discovery-token={token}"),

@@ -128,13 +128,13 @@ fn a_member_that_lost_its_data_is_a_duplicate() {
     first.start_unready_again();
     first.wait_log(0, "waiting for the other members to register");
     let id = registered(&service, &path(&url)).remove(0);
-    // it waits for ever, and ends when it is asked to
+    // it waits without limit, and ends when it is asked to
     assert_eq!(first.terminate().code(), Some(0));
     let skip = first.log().len();
     first.start_unready_again();
     assert_eq!(first.wait_exit().code(), Some(1));
     assert!(first.wait_log(skip, "duplicate").contains(&id));
-    // and begins anew when its registration is gone
+    // and begins anew when its registration is removed
     let gone = service.http("DELETE", &format!("{}/{id}", path(&url)), "");
     assert_eq!(error(&gone).0, 200);
     let skip = first.log().len();

@@ -174,7 +174,7 @@ fn refusals_are_those_of_v2() {
     let (status, code, cause) = error(&register(&server, &token, "3", "e=http://f:1"));
     assert_eq!((status, code), (507, 302), "{cause}");
     assert!(cause.contains(&REGISTRATIONS.to_string()), "{cause}");
-    // who is registered may say so again
+    // a registered member may register again
     let again = server.http("PUT", &format!("{token}/2"), "value=c=http://d:2");
     assert_eq!(again.status, 200, "{}", again.text());
     for (method, target, allow) in [
@@ -230,7 +230,7 @@ fn a_token_is_a_directory_of_v2_that_expires() {
     let shown = server.http("GET", &directory, "").json();
     let ttl = shown["node"]["ttl"].as_i64().expect("a TTL");
     assert!((LIFETIME_S - 60..=LIFETIME_S).contains(&ttl), "{ttl}");
-    // what v2 writes is registered, too
+    // a write through v2 registers a member, too
     let put = server.http("PUT", &format!("{directory}/1"), "value=a=http://a:1");
     assert_eq!(put.status, 201);
     let list = server.http("GET", &token, "").json();
@@ -262,7 +262,7 @@ fn one_address_gets_its_share_of_tokens() {
     assert_eq!(made.count(), TOKENS_A_MINUTE);
     let last = answers.last().expect("it was asked");
     assert_eq!((last.status, last.header("Retry-After")), (429, Some("60")));
-    // what was made goes on
+    // the tokens that were made before stay valid
     let token = path(&answers[0].text());
     assert_eq!(register(&server, &token, "1", "a=http://a:1").status, 201);
 }
@@ -345,7 +345,7 @@ fn without_v2_there_is_no_service() {
     }
 }
 
-/// What v2 writes into a token's directory has no bounds of the service; the service keeps its own.
+/// The service's own bounds hold although v2 writes into a token's directory without them.
 #[test]
 fn a_directory_that_v2_has_filled_is_no_registry() {
     let server = Launch::witan().start();

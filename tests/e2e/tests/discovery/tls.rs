@@ -20,7 +20,7 @@ use super::{
     new_token, path,
 };
 
-/// What a registry's user is called, and the password.
+/// The user of a registry, and its password.
 const USER: [&str; 2] = ["root", "secret"];
 
 /// An authority, and a certificate of it for clients and servers.
@@ -135,7 +135,7 @@ fn v3_discovery_over_tls_with_a_user() {
                 &[tls, skip, cert, key, user, password],
                 server::READY,
             ),
-            // what may be mended while the member waits
+            // errors that may be mended while the member waits
             (
                 "foreign",
                 &[foreign, cert, key, user, password],
@@ -146,7 +146,7 @@ fn v3_discovery_over_tls_with_a_user() {
                 &[tls, skip, user, password],
                 "retrying after a pause",
             ),
-            // what may not
+            // errors that end it
             ("nobody", &[ca, cert, key], "bad discovery endpoint"),
             (
                 "wrong",

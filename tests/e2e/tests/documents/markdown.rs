@@ -15,7 +15,7 @@ const OTHERS: [&str; 5] = ["text", "yaml", "ini", "json", "promql"];
 /// Letters that a reason has at least.
 const REASON_MIN: usize = 3;
 
-/// What is done with a block.
+/// The way in which a session treats a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Mark {
     /// Its commands succeed.
@@ -72,7 +72,7 @@ pub(crate) fn blocks(page: &str) -> Result<Vec<Block>, String> {
     Ok(found)
 }
 
-/// What a block is by its language and the line before it; `None` for one that is no command.
+/// The mark of a block by its language and the line before it; `None` for one that is no command.
 fn mark(language: &str, before: &str) -> Result<Option<Mark>, String> {
     let comment = before
         .strip_prefix("<!-- ")

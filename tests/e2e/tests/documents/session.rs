@@ -109,7 +109,7 @@ pub(crate) fn run(page: &str, blocks: &[Block]) -> Result<(), String> {
     outcome
 }
 
-/// What the script does for a block, whose text is in `file`; the block after it is in `next`.
+/// The script's lines for a block, whose text is in `file`; the block after it is in `next`.
 fn step(mark: &Mark, text: &str, file: &Path, next: &Path) -> Option<String> {
     let (file, next) = (file.display(), next.display());
     match mark {
@@ -187,7 +187,7 @@ fn run_in(dir: &Path, page: &str, blocks: &[Block]) -> Result<(), String> {
     compare(page, blocks, &own, &said)
 }
 
-/// What the program's wrapper takes from the session's ports for clients and for peers.
+/// The variables with which the program's wrapper gets the session's ports for clients and for peers.
 fn port_variables([client, peer, _]: [(&str, u16); 3]) -> [(&'static str, String); 2] {
     [
         ("PORT", client.1.to_string()),

@@ -1,4 +1,4 @@
-//! What clients of a store say that keeps every promise: without processes, and the same each time.
+//! The history of clients of a store that keeps every promise: without processes, and the same each time.
 
 use std::collections::BTreeMap;
 
@@ -96,7 +96,7 @@ impl Store {
     }
 }
 
-/// What the clients say.
+/// The history of all clients, without a fault.
 pub(crate) fn told() -> Told {
     let mut store = Store { revision: 1, ..Store::default() };
     let mut choice = Choice(1);

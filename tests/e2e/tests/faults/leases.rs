@@ -22,7 +22,7 @@ pub(crate) const PREFIX: &str = "leased/";
 /// The first key behind all of them.
 pub(crate) const PREFIX_END: &str = "leased0";
 
-/// What is asked for: shorter than some faults last.
+/// The TTL of a lease: shorter than some faults last.
 const TTL_S: i64 = 3;
 
 /// Time between two keep-alives.

@@ -1,4 +1,4 @@
-//! What all clients of a run share, and the clients of v3: calls at pairs of keys, and watches over them.
+//! The state that all clients of a run share, and the clients of v3: calls at pairs of keys, and watches over them.
 //!
 //! What does *not* live here: leases (`leases`), v2 (`tree`), what measures the pauses (`probes`).
 
@@ -35,7 +35,7 @@ pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 /// Pause before a watch is opened at another member.
 const WATCH_AGAIN: Duration = Duration::from_millis(50);
 
-/// What all clients share.
+/// The state that all clients share.
 #[derive(Debug, Default)]
 pub(crate) struct Load {
     /// Moments and values.
@@ -207,7 +207,7 @@ pub(crate) async fn observe(
         let channel = channels[at % channels.len()].clone();
         match client::follow(channel, create, &mut batches, &mut end).await {
             WatchEnd::Seen => return batches,
-            // those that removed members end are opened elsewhere
+            // watches that removed members end are opened elsewhere
             WatchEnd::Broken | WatchEnd::Canceled(_) => at += 1,
         }
     }

@@ -29,7 +29,7 @@ const WAITING_MAX: usize = 100;
 /// An acknowledged probe.
 #[derive(Clone, Debug)]
 pub(crate) struct Acknowledged {
-    /// When.
+    /// The time of the acknowledgement.
     pub(crate) at: Instant,
     /// By which member.
     pub(crate) member: usize,

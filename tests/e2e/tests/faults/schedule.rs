@@ -35,7 +35,7 @@ const LOST_PERCENT: u8 = 15;
 /// The second fault of two begins so long after the first.
 const APART: Duration = Duration::from_millis(800);
 
-/// What goes wrong.
+/// The faults of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fault {
     KillLeader,
@@ -63,7 +63,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// Those of every seed: all but the change of the program.
+    /// The faults of every seed: all but the change of the program.
     pub(crate) const ALL: [Self; 20] = [
         Self::KillLeader,
         Self::KillFollower,
@@ -87,7 +87,7 @@ impl Fault {
         Self::CutOffAndStopped,
     ];
 
-    /// What the table calls it.
+    /// The name of the fault in the table.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::KillLeader => "kill -9 of the leader",
@@ -192,7 +192,7 @@ fn everywhere(stage: &Stage, link: Link) {
     wait::wall_time(LENGTH);
 }
 
-/// What one fault did.
+/// The effect of one fault.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outcome {
     pub(crate) fault: Fault,

@@ -23,7 +23,7 @@ pub(crate) struct Stage {
     pub(crate) network: Network,
     /// Members that were started as new members of a cluster that existed.
     joined: Vec<bool>,
-    /// Unmounted when the members are gone.
+    /// The members' disk, which is unmounted after they have ended.
     pub(crate) disk: Option<Disk>,
 }
 

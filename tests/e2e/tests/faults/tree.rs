@@ -21,7 +21,7 @@ const PAUSE: std::time::Duration = std::time::Duration::from_millis(25);
 const COMPARE_FAILED: u64 = 101;
 const NOT_FOUND: u64 = 100;
 
-/// What a client believes of a key.
+/// A client's belief about a key.
 #[derive(Clone, Copy, Default)]
 struct Known {
     value: u64,
@@ -151,7 +151,7 @@ fn told(load: &Load, input: Input, answer: &Response, known: &mut Known, by_valu
     })
 }
 
-/// What a key holds, by a refusal such as `[7 != 9]`.
+/// The value that a key holds, by a refusal such as `[7 != 9]`.
 fn actual(cause: &str) -> Option<u64> {
     let (_, actual) = cause.strip_suffix(']')?.split_once(" != ")?;
     actual.parse().ok()

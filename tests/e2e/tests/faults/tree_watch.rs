@@ -39,7 +39,7 @@ pub(crate) struct TreeChange {
     pub(crate) before: Option<(u64, u64)>,
 }
 
-/// What one watcher was told.
+/// The changes that one watcher received.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TreeWatch {
     pub(crate) changes: Vec<TreeChange>,
@@ -126,7 +126,7 @@ fn change(body: &Value) -> Option<TreeChange> {
     Some(TreeChange { index, pair, value, before: node(&body["prevNode"]) })
 }
 
-/// What is wrong with what the watchers were told.
+/// Checks that the watchers saw every change in order, and nothing else.
 pub(crate) fn judge(calls: &[Call], watches: &[TreeWatch]) -> Result<(), String> {
     let mut all: BTreeMap<u64, TreeChange> = BTreeMap::new();
     for (at, watch) in watches.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! What must be true when all faults are healed: nothing acknowledged is lost, every history has an order, every
-//! watch saw every change once and in order, leases have ended, and all members have the same state.
+//! The conditions that hold after all faults are healed: nothing acknowledged is lost, every history has an order,
+//! every watch saw every change once and in order, leases have ended, and all members have the same state.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -70,7 +70,7 @@ impl Told {
         text
     }
 
-    /// What is wrong with it.
+    /// Checks everything that the clients saw; fails with the first violation.
     pub(crate) fn judge(&self) -> Result<(), String> {
         CHECKS.iter().try_for_each(|(_, check)| check(self))
     }
@@ -179,7 +179,7 @@ fn linearizable(title: &str, calls: &[Call]) -> Result<(), String> {
     })
 }
 
-/// What is wrong with the members' states.
+/// Waits until the members' states agree and all leases have ended; fails with the difference at the deadline.
 pub(crate) fn judge_states(stage: &Stage, load: &Load, v2: bool) -> Result<(), String> {
     let runtime = grpc::runtime();
     let _context = runtime.enter();
@@ -225,7 +225,7 @@ pub(crate) fn none_lost(
     }
 }
 
-/// What the members hold; `None` of one that does not answer.
+/// The states of all members; `None` of one that does not answer.
 #[derive(Clone, Debug)]
 pub(crate) struct States {
     /// Revision and hash of v3.
@@ -238,7 +238,7 @@ pub(crate) struct States {
 }
 
 impl States {
-    /// What must become true when all clients have stopped.
+    /// Checks the states, which must agree soon after all clients have stopped.
     pub(crate) fn judge(&self) -> Result<(), String> {
         if self.leased.iter().any(|count| *count > 0) {
             return Err(format!(

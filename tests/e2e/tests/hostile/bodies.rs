@@ -9,13 +9,13 @@ use crate::{
     stage::{SLACK_BYTES, case, connect, verdict},
 };
 
-/// What is announced, and sent as far as the server takes it.
+/// The announced length of a body, which is sent as far as the server takes it.
 const BODY_BYTES: usize = 100_000_000;
 
 /// Clients of each kind at a time.
 const CLIENTS: usize = 4;
 
-/// What one such client may make the server hold: v2 reads a form up to 10 MiB, which exists twice
+/// The memory that one such client may make the server hold: v2 reads a form up to 10 MiB, which exists twice
 /// for a moment when its buffer grows.
 const CLIENT_BYTES: u64 = 24 << 20;
 

@@ -35,7 +35,7 @@ fn call(stream: u32, path: &str, encoding: &str, message: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What comes for a call until its stream ends, or so much that it has begun to answer.
+/// Reads the frames of a call until its stream ends, or until the server has begun to answer.
 fn answer(stream: &mut TcpStream, id: u32) -> String {
     let mut text = String::new();
     loop {
@@ -106,7 +106,7 @@ fn every_kind_of_call_takes_gzip() {
     }
 }
 
-/// What a bomb becomes.
+/// The size of a bomb after decompression.
 const BOMB_BYTES: u64 = 200 << 20;
 
 const BOMBS: u32 = 50;

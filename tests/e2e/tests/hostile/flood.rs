@@ -15,7 +15,7 @@ const FLOOD: usize = 200_000;
 /// Frames sent in one write.
 const BATCH: usize = 1000;
 
-/// What one hostile connection may make the server hold: windows, buffers, tables.
+/// The memory that one hostile connection may make the server hold: windows, buffers, tables.
 const CONNECTION_BYTES: u64 = 16 << 20;
 
 /// Connections of each kind at a time.
@@ -33,7 +33,7 @@ fn pour(stream: &mut TcpStream, batch: impl Fn(usize) -> Vec<u8>) -> bool {
 
 /// How a flood ended: with which farewell, or taken whole with the connection still good.
 fn end_of(stream: &mut TcpStream, poured: bool) -> String {
-    // whoever took it all still answers
+    // a server that took all of it still answers
     if poured
         && stream
             .write_all(&h2::frame(h2::PING, 0, 0, b"the last"))
@@ -236,7 +236,7 @@ fn nonsense() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// What a connection may hold before its head is whole.
+/// The memory that a connection may hold before its head is complete.
 const HEAD_BYTES: u64 = 2 << 20;
 
 /// Connections of each kind of nonsense.

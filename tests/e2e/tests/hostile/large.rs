@@ -1,5 +1,5 @@
 //! One request of many bytes or parts, in every dialect whose text a worker reads and writes: other
-//! clients of the same worker are answered meanwhile.
+//! clients of the same worker are answered during it.
 
 use std::{
     io::{Read as _, Write as _},

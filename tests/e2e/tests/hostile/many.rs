@@ -16,7 +16,7 @@ const IDLE: usize = 10_000;
 /// Waiting GETs asked for.
 const WAITING: usize = 15_000;
 
-/// What an idle or waiting connection may cost.
+/// The memory that an idle or waiting connection may cost.
 const CONNECTION_BYTES: u64 = 32 << 10;
 
 /// Descriptors that this process and the server need for themselves.
@@ -103,7 +103,7 @@ fn more_connections_than_descriptors() {
         |server| {
             let streams: Vec<TcpStream> = (0..count).map(|_| connect(server)).collect();
             drop(streams);
-            format!("{count} of 300 descriptors: served when others had gone")
+            format!("{count} of 300 descriptors: served when others had left")
         },
     );
 }

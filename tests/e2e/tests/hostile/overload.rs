@@ -22,7 +22,7 @@ const WRITES: usize = 240;
 const CONNECTIONS: usize = 8;
 const VALUE_BYTES: usize = 1 << 20;
 
-/// What the writes that were done leave behind, in the state and on the way to the checkpoint.
+/// The memory that completed writes leave occupied, in the state and on the way to the checkpoint.
 const KEPT_BYTES: u64 = 2 * (WRITES * VALUE_BYTES) as u64;
 
 /// How one write ended.

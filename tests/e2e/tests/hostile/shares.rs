@@ -21,7 +21,7 @@ use crate::{
 /// The server's own bound on answers that wait for their clients (`budget::ANSWERS_BYTES_MAX`).
 const ANSWERS_BYTES: u64 = 512 << 20;
 
-/// What the data itself takes.
+/// The memory that the data itself takes.
 const DATA_BYTES: u64 = 16 << 20;
 
 /// A value that makes a large answer.
@@ -144,7 +144,7 @@ fn an_address_with_many_connections_leaves_room_for_another() {
     });
 }
 
-/// What the server counts of transactions that began.
+/// The line of the server's metrics that counts the transactions that began.
 fn begun(server: &Server) -> String {
     let metrics = server.http("GET", "/metrics", "").text();
     let mut lines = metrics.lines();

@@ -20,10 +20,10 @@ use crate::{
 /// Slow clients of each kind, and clients that leave.
 const CLIENTS: usize = 20;
 
-/// What a client may make the server hold that has sent next to nothing.
+/// The memory that a client that has sent next to nothing may make the server hold.
 const CLIENT_BYTES: u64 = 64 << 10;
 
-/// What a slow client is to send: at once, then byte by byte for as long as the server bears it.
+/// The bytes that a slow client sends: some at once, then byte by byte for as long as the server bears it.
 struct Slow {
     name: &'static str,
     at_once: Vec<u8>,
@@ -224,11 +224,11 @@ fn leave_rudely(stream: &TcpStream) {
 /// Values of a MiB that make an answer much larger than what a kernel keeps.
 const VALUES: usize = 24;
 
-/// What the client's kernel takes of an answer; Linux doubles it for its own bookkeeping.
+/// The size of the client's receive buffer; Linux doubles it for its own bookkeeping.
 const CLIENT_KERNEL_BYTES: usize = 128 << 10;
 
-/// What lies before the answer to a ping: 128 KiB that are ready, 128 KiB in the server's kernel, and
-/// what the client's own kernel has taken. Without a bound of the second the first try had 3 MB.
+/// Bytes that may precede the answer to a ping: 128 KiB that are ready, 128 KiB in the server's kernel, and
+/// those that the client's own kernel has taken. Without a bound of the second the first try had 3 MB.
 const BEFORE_PING_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes that the kernel keeps for a client of the server.

@@ -16,11 +16,11 @@ use tokio::net::TcpSocket;
 use witan_api::v3::etcdserverpb::{PutRequest, RangeRequest, kv_client::KvClient};
 use witan_e2e::{Launch, Server, grpc, http};
 
-/// What the process may grow by for reasons of its own: the allocator keeps pages, the bystander
+/// The growth of the process for reasons of its own: the allocator keeps pages, the bystander
 /// leaves history, a checkpoint is written.
 pub(crate) const SLACK_BYTES: u64 = 48 << 20;
 
-/// What another client may wait for on a busy machine, whatever a request costs.
+/// The time that another client may wait on a busy machine, whatever a request costs.
 pub(crate) const NOISE: Duration = Duration::from_millis(250);
 
 /// Rounds that the bystander must complete after a case has begun.
@@ -88,7 +88,7 @@ fn run(launch: Launch, name: &str, bound_bytes: u64, act: impl FnOnce(&Server) -
     );
 }
 
-/// What the server's memory grows by at most while `act` runs.
+/// Runs `act`; gives its result and the largest growth of the server's memory during it.
 pub(crate) fn grown<T>(server: &Server, act: impl FnOnce() -> T) -> (T, u64) {
     let before = memory(server, "VmRSS:");
     forget_peak(server);
@@ -187,7 +187,10 @@ pub(crate) fn descriptors(server: &Server) -> usize {
 pub(crate) fn patiently(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + LONG;
     while !condition() {
-        assert!(Instant::now() < deadline, "waited {LONG:?} in vain: {what}");
+        assert!(
+            Instant::now() < deadline,
+            "waited {LONG:?} without success: {what}"
+        );
         witan_e2e::wait::wall_time(Duration::from_millis(100));
     }
 }
@@ -256,7 +259,7 @@ fn live(address: &str, stop: &AtomicBool) -> usize {
     round
 }
 
-/// A raw connection whose writes do not wait for ever.
+/// A raw connection whose writes have a timeout.
 pub(crate) fn connect(server: &Server) -> TcpStream {
     patient(TcpStream::connect(server.address()).expect("the server accepts"))
 }

@@ -14,7 +14,7 @@ use crate::stage::{connect, cpu, longest_wait};
 /// Pieces of one byte.
 const PIECES: usize = 60_000;
 
-/// What another client may wait for an answer on a busy machine.
+/// The longest time that another client may wait for an answer on a busy machine.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// Sends one JSON value whose string comes in pieces of one byte, and reads how the answer begins.
@@ -48,7 +48,7 @@ fn a_value_in_many_chunks_is_scanned_once() {
         };
         let few = spent(PIECES / 10);
         let (many, waited) = longest_wait(&server, || spent(PIECES));
-        // others ask meanwhile, too
+        // other clients cost CPU time during it, too
         let bound = few * 30 + Duration::from_secs(2);
         assert!(
             many <= bound,

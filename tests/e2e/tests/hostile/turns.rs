@@ -25,7 +25,7 @@ const PUTS: u32 = 2_000;
 /// Bytes of a value: it fits into a frame with everything around it.
 const VALUE_BYTES: usize = 16_000;
 
-/// What requests, commands, log and history may take together.
+/// The memory that requests, commands, log and history may take together.
 const FLOOD_BYTES: u64 = 640 << 20;
 
 /// Sends the puts of one connection; returns how long it took until the last one was answered.

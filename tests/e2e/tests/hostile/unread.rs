@@ -29,7 +29,7 @@ const VALUES: usize = 4;
 /// An answer with all of them; base64 makes it a third longer.
 const ANSWER_BYTES: usize = VALUES * VALUE_BYTES * 4 / 3;
 
-/// What the data itself takes, in both key spaces, with log, history and checkpoint.
+/// The memory that the data itself takes, in both key spaces, with log, history and checkpoint.
 const DATA_BYTES: u64 = 48 << 20;
 
 /// Clients that take nothing, and what each asks for one after the other.
@@ -163,7 +163,7 @@ fn http2_without_a_window() {
                     stream
                 })
                 .collect();
-            // those that hold answers are dropped, and what they held is given to others
+            // connections that hold answers are dropped, and their memory is given to others
             patiently("a large answer is given to somebody else", || {
                 let body = r#"{"key":"AA==","range_end":"AA=="}"#;
                 http::try_once(

@@ -71,7 +71,7 @@ fn a_deletion_of_many_keys_under_many_watchers() {
         let waited = longest_put(&mut client).await;
         assert!(waited <= WAIT_MAX, "another client's put took {waited:?}");
         drop(many);
-        // what is left to a stream comes whole, and in order
+        // the remaining stream gets its events whole, and in order
         let keys = one.map(|answer| answer.expect("events").events);
         let mut keys = Box::pin(keys.flat_map(stream::iter));
         for at in 0..KEYS {

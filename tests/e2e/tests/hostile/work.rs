@@ -149,7 +149,7 @@ async fn large_read(address: &str) -> Duration {
     begun.elapsed()
 }
 
-/// Ten connections that do not read ask for this; meanwhile somebody else reads, who is to wait little.
+/// Sends this request on ten connections that do not read, and checks that another client waits little.
 fn ten_ask(server: &Server, what: &str, asked: &TxnRequest, bound_bytes: u64) {
     let runtime = grpc::runtime();
     let address = server.address();

@@ -81,7 +81,7 @@ fn a_lost_update_is_refused() {
     let put = call(1, 2, PUT_1, Output::Written);
     assert!(linearizable(&[put, add(3, 9, 2)]));
     assert!(!linearizable(&[put, add(3, 9, 2), add(4, 8, 3)]));
-    // an acknowledged write that is gone
+    // an acknowledged write that is lost
     assert!(!linearizable(&[put, call(3, 4, GET, one(0))]));
 }
 
@@ -140,7 +140,7 @@ fn unanswered_writes_are_applied_or_not() {
         call(7, 8, GET, one(1)),
         call(9, 10, GET, one(2)),
     ];
-    assert!(!linearizable(&late), "it was gone by then");
+    assert!(!linearizable(&late), "its process had ended by then");
     // not before it was asked for
     assert!(!linearizable(&[
         put,

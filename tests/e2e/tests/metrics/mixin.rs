@@ -223,7 +223,7 @@ const ASKED: &[(&str, &str, &[&str], Source)] = &[
     ),
 ];
 
-/// What of [`ASKED`] a server does not show.
+/// The rows of [`ASKED`] whose series or labels a server does not show.
 fn missing(scrape: &Scrape, from: &[Source]) -> Vec<String> {
     let lacks = |series: &str, label: &&str| {
         let labels = scrape.labels(series);

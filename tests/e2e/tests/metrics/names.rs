@@ -76,7 +76,7 @@ const ABSENT: &[(&str, &str)] = &[
     ("etcd_snap_fsync_duration_seconds", SNAP_FILES),
 ];
 
-/// What clients do in these tests.
+/// The commands that clients run in these tests.
 const SCRIPT: &[&[&str]] = &[
     &["put", "k", "v"],
     &["put", "k", "--ignore-value", "--ignore-lease"],

@@ -37,7 +37,7 @@ impl Scrape {
         labels.map(|(label, _)| label.to_owned()).collect()
     }
 
-    /// What a label of samples of this name says.
+    /// The values of a label in the samples of this name.
     pub(crate) fn values_of(&self, name: &str, label: &str) -> Vec<String> {
         let labels = self.samples(name).flat_map(labels_of);
         let labels = labels.filter(|(known, _)| *known == label);

@@ -30,7 +30,7 @@ fn families_of_etcd_have_etcds_types() {
         match known.get(name) {
             Some(theirs) if theirs == kind => {}
             Some(theirs) => differences.push(format!("{name} is a {theirs} on etcd, not {kind}")),
-            // what etcd does not have goes by our own name; the kernel's numbers belong to all
+            // a metric that etcd lacks has a name of our own; the kernel's numbers belong to all
             None if name.starts_with("witan_") || name.starts_with("process_") => {}
             None => differences.push(format!("{name} is not etcd's")),
         }

@@ -23,7 +23,7 @@ const TTL_SLACK: i64 = 2;
 /// Pairs whose body tells of the process and not of its state.
 const BODY_IS_OWN: &[&str] = &["F054"];
 
-/// What differs, one line each.
+/// The differences between the recorded and the given answer, one line each.
 pub(crate) fn differences(pair: &Pair, given: &Answer) -> Vec<String> {
     let recorded = &pair.answer;
     let mut found = Vec::new();

@@ -39,7 +39,7 @@ const fn shows(id: &'static str, lines: usize, reason: &'static str) -> Differen
 const CLEAN: &str = "an unclean path is served, not redirected: a redirect turns a PUT into a GET";
 const V1: &str = "the v1 dialect of etcd 0.1 is served, too";
 const SATURATES: &str =
-    "a time to live beyond the clock lasts as long as the clock, not for ever or not at all";
+    "a time to live beyond the clock lasts as long as the clock, not forever or not at all";
 const ONCE: &str = "a stream shows each event once";
 const COUNTS: &str = "failed operations are counted as failures, and own look-ups are not counted";
 const LEVEL: &str = "the version is the level of our v3 API";
@@ -197,7 +197,7 @@ fn run(kind: Kind, meant: &[Difference]) -> (usize, Found) {
         match id.as_str() {
             // it writes, which would move every later index
             "A028" if ours => continue,
-            // what etcd took for expired
+            // deletes the key that etcd took for expired
             "D021" if ours => run.replay.act(Act::Send("DELETE", "/ttl/big3", "")),
             "M002" => {
                 if ours {

@@ -23,7 +23,7 @@ pub(crate) struct Pair {
     pub(crate) body: Option<Vec<u8>>,
     /// Its content type.
     pub(crate) content_type: Option<String>,
-    /// Who sends it, as the header `Authorization` says it.
+    /// The user who sends it, as the header `Authorization`.
     pub(crate) authorization: Option<String>,
     /// The answer.
     pub(crate) answer: Answer,

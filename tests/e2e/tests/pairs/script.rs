@@ -1,5 +1,5 @@
-//! What the record leaves out: the writes that its watches saw, and when those were sent. Derived
-//! from the indexes in the answers, and proven by replaying the record on etcd itself.
+//! The actions that the record leaves out: the writes that its watches saw, and when those were sent.
+//! Derived from the indexes in the answers, and proven by replaying the record on etcd itself.
 
 /// Something done around a pair.
 #[derive(Clone, Copy, Debug)]
@@ -14,7 +14,7 @@ pub(crate) enum Act {
 
 use Act::{Open, Send, Spam};
 
-/// What surrounds a pair.
+/// The actions around a pair.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Around {
     /// Done before it is asked.
@@ -39,7 +39,7 @@ const fn after(acts: &'static [Act]) -> Around {
     Around { after: acts, ..NOTHING }
 }
 
-/// What surrounds this pair.
+/// The actions around this pair.
 pub(crate) fn around(id: &str) -> Around {
     match id {
         // these see the same expirations as the watch after them

@@ -1,5 +1,5 @@
-//! The quota and what is known about users and members: names cannot fill a disk, whatever dialect
-//! they come by, and there is room again once they are gone.
+//! The quota and the stored data about users and members: names cannot fill a disk, whatever dialect
+//! they come by, and there is room again after their deletion.
 
 use serde_json::{Value, json};
 use witan_e2e::{Launch, Server, Tool, http, server::READY};
@@ -73,7 +73,7 @@ fn roles_and_users_use_up_the_quota() {
     server.wait_log(skip, READY);
     assert_eq!(v3(&server, "auth/user/add", &user).0, 429);
 
-    // what makes room is taken
+    // requests that make room are taken
     for number in 0..added {
         let gone = v3(
             &server,

@@ -61,7 +61,7 @@ fn a_full_quota_stops_v2_too() {
     assert_eq!((v1.status, &v1.json()["errorCode"]), (500, &json!(300)));
     assert_eq!(put_v3(&server), 429);
 
-    // what ends, is kept alive or removed goes on
+    // expirations, refreshes and removals go on
     wait::until_true("a short key ends", || {
         server.http("GET", "/v2/keys/short", "").status == 404
     });
@@ -78,7 +78,7 @@ fn a_full_quota_stops_v2_too() {
     assert_eq!(put_v3(&server), 200);
 }
 
-/// What v2 takes is missing in v3.
+/// The bytes of v2's keys count against the quota of v3's writes.
 #[test]
 fn both_key_spaces_share_the_quota() {
     let server = Launch::witan().arg("--quota-backend-bytes=500000").start();

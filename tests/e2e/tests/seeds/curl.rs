@@ -1,6 +1,6 @@
 //! A curl command line as the request that curl would send.
 
-/// What is sent.
+/// The request that curl sends.
 #[derive(Debug, Default)]
 pub(crate) struct Request {
     pub(crate) method: String,

@@ -17,7 +17,7 @@ use witan_e2e::wait::PATIENCE;
 
 use super::authority::Pair;
 
-/// What to offer.
+/// A client's side of a handshake: its trust, its certificate, versions and protocols.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     ca: String,

@@ -171,7 +171,7 @@ fn tangled(dir: &Path, twins: usize) -> Pair {
 #[test]
 fn tangled_certificates_of_strangers_are_refused_in_little_time() {
     const HANDSHAKES: u32 = 20;
-    /// What a handshake may cost more than that of another stranger.
+    /// CPU time by which a handshake may exceed that of another stranger.
     const MORE_S: f64 = 0.01;
     let stage = Stage::mutual(Kind::Witan, &[]);
     let dir = stage.server.dir();

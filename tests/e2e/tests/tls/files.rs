@@ -36,7 +36,7 @@ fn certificates_change_without_a_restart() {
     next.replace(&stage.pair);
     let second = serial(&client, stage.port);
     assert_ne!(first, second);
-    // what was agreed on before goes on
+    // an open connection goes on
     assert!(ask(&mut open, "/health").is_ok());
     // half of a change counts for nothing, and a torn file too
     let other = stage.authority.issue(stage.server.dir(), "other", &HOSTS);

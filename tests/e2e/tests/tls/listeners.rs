@@ -1,4 +1,4 @@
-//! What is served where, with which protocol.
+//! The services of each listener, and their protocols.
 
 use std::{
     io::{Read as _, Write as _},
@@ -51,7 +51,7 @@ fn http_and_https_on_one_port() {
         let secure = stage.curl(&["--cert", &cert, "--key", &key], "/health");
         let address = format!("127.0.0.1:{}", stage.port);
         let health = http::once(&address, "GET", "/health", "").text();
-        // who speaks TLS shows a certificate there, too
+        // a client of TLS must show a certificate there, too
         let stranger = stage.etcdctl(Tool::Etcdctl36, None, &["get", "k"]).code;
         (put.stdout, get.stdout, secure, health, stranger)
     });

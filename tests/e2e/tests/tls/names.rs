@@ -4,7 +4,7 @@ use witan_e2e::{Kind, Tool, tool::Said};
 
 use super::stage::Stage;
 
-/// What etcdctl says without its log.
+/// The output of etcdctl without its log.
 fn told(said: &Said) -> String {
     let error = said.stderr.lines().find(|line| line.starts_with("Error:"));
     format!(

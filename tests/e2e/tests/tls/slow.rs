@@ -44,7 +44,7 @@ fn unfinished_handshakes_block_no_other_client_and_time_out() {
     assert_eq!(stage.failures("timeout", all), all);
 }
 
-/// Whoever reaches the port can fail to shake hands, as often as it likes.
+/// Every client that reaches the port can fail to shake hands, as often as it likes.
 #[test]
 fn failed_handshakes_do_not_fill_the_log() {
     const FAILURES: u64 = 300;

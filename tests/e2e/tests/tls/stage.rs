@@ -18,7 +18,7 @@ pub(crate) struct Stage {
     pub(crate) authority: Authority,
     /// File of the authority's certificate.
     pub(crate) ca: String,
-    /// What the server shows.
+    /// The certificate and key that the server shows.
     pub(crate) pair: Pair,
     /// Port with TLS.
     pub(crate) port: u16,

@@ -1,6 +1,6 @@
 //! HTTP as it comes, to witan and to etcd 3.4: targets of any bytes, clients that close their side
-//! and wait for the answer, and what is too large. What too much is answered may differ; that others
-//! are served meanwhile may not.
+//! and wait for the answer, and requests that are too large. The answers to the latter may differ; that
+//! others are served during them may not.
 
 use witan_e2e::{
     Kind, Launch, Server,
@@ -20,7 +20,7 @@ fn open(server: &Server) -> Connection {
     Connection::open(&server.address()).expect("the server listens")
 }
 
-/// What clients go by.
+/// The parts of an answer that clients depend on.
 fn seen(answer: &Response) -> (u16, Vec<Option<String>>, String) {
     let headers = HEADERS.map(|name| answer.header(name).map(str::to_owned));
     (answer.status, headers.into(), answer.text())
@@ -259,6 +259,6 @@ fn reads_while_nothing_is_written_wake_no_other_thread() {
         assert_eq!(connection.response("GET").unwrap().status, 200);
     }
     let waits = waits_of_the_replica(server.pid()) - before;
-    // its clock ticks meanwhile
+    // its clock ticks during the reads
     assert!(waits < ROUNDS / 2, "{waits} waits for {ROUNDS} reads");
 }

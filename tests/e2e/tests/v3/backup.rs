@@ -56,7 +56,7 @@ fn a_downgrade_is_recorded_and_called_off() {
         again.contains("Error: etcdserver: cluster has a downgrade job in progress"),
         "{again}"
     );
-    // the leader may have lowered the cluster's version meanwhile, as etcd's
+    // the leader may have lowered the cluster's version before the cancellation, as etcd's
     let canceled = run(&["downgrade", "cancel"]).stdout;
     assert!(
         canceled.starts_with("Downgrade cancel success, cluster version 3."),

@@ -24,7 +24,7 @@ use witan_e2e::{
 
 use super::{pair, start};
 
-/// What happened, in words.
+/// The answers and events of one run, in words.
 type Told = Vec<String>;
 
 /// Runs the calls on both servers; what comes out must be the same.
@@ -342,7 +342,7 @@ fn a_disconnected_http_caller_loses_its_key() {
         .expect("sent");
     wait::until_true("the second waits", || keys() == "2");
     drop(connection);
-    wait::until_true("the second has gone", || keys() == "1");
+    wait::until_true("the second no longer waits", || keys() == "1");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use protox::{
 };
 use witan_e2e::binaries;
 
-/// What we have beyond etcd 3.6, because etcd 3.7 has it.
+/// Definitions of Witan beyond etcd 3.6, because etcd 3.7 has them.
 const ADDED: [&str; 2] = [
     "method etcdserverpb.KV.RangeStream",
     "message etcdserverpb.RangeStreamResponse",

@@ -7,7 +7,7 @@ use super::pair;
 
 pub(super) const FORMATS: [&str; 5] = ["simple", "json", "fields", "table", "protobuf"];
 
-/// What etcdctl says, without its own log lines and the port.
+/// Runs etcdctl; gives its output without its own log lines and the port.
 pub(super) fn run(server: &Server, args: &[&str], input: &str) -> Said {
     let said = Tool::Etcdctl36.run_with_input(&server.url(), args, input);
     let lines = said

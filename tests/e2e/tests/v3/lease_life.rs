@@ -105,7 +105,7 @@ fn remaining_time_survives_kill_9() {
     put(&server, "MDAy", 8);
     put(&server, "MDAz", 9);
     wait::until_true("the short one ends", || left(&server, 8) == -1);
-    // what it has left is noted after half of its time
+    // the remaining time of a lease is recorded after half of its time
     wait::until_true("half of it is over", || left(&server, 7) < 9);
     call(&server, "lease/keepalive", &json!({"ID": 9}));
     server.kill9();

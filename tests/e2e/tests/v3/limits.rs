@@ -13,10 +13,10 @@ use witan_e2e::{Kind, Launch, Server, grpc};
 /// `--max-request-bytes`.
 const REQUEST_BYTES: usize = 2000;
 
-/// What etcd adds to it to get the largest gRPC message.
+/// The bytes that etcd adds to it to get the largest gRPC message.
 const MESSAGE_ALLOWANCE_BYTES: usize = 512 << 10;
 
-/// What etcd puts around a request varies by a byte or two.
+/// An allowance for the bytes that etcd puts around a request, which vary by one or two.
 const ENVELOPE_BYTES: usize = 32;
 
 type Said = Result<(), (Code, String)>;

@@ -99,7 +99,7 @@ fn people(server: &Server) {
     }
 }
 
-/// What they look like, and whether a password is still the right one.
+/// The users and roles of a server, and whether a password is still the right one.
 fn shown_people(server: &Server) -> Vec<String> {
     let url = server.url();
     let run = |line: &str| {
@@ -131,7 +131,7 @@ fn restored(kind: Kind, snapshot: &str, more: &[&str]) -> Server {
     server
 }
 
-/// What both must agree about: hash, revision, compacted revision, and all keys.
+/// The parts of a state that both must agree about: hash, revision, compacted revision, and all keys.
 fn view(server: &Server) -> Vec<String> {
     let hashes = server.http("POST", "/v3/maintenance/hashkv", "{}").json();
     let keys = server
@@ -185,7 +185,7 @@ fn etcd_starts_from_ours_and_we_start_from_etcds() {
     let back = save(&theirs);
     let again = restored(Kind::Witan, &back, &[]);
     assert_eq!(view(&again), view(&theirs));
-    // what etcd kept without knowing it
+    // etcd kept the keys of v2 without knowing them
     let node = again.http("GET", "/v2/keys/dir/a", "").json();
     assert_eq!(node["node"]["value"], "1");
 }
@@ -409,7 +409,7 @@ fn refusals_are_etcdutls_and_leave_nothing_behind() {
         assert_eq!(complaint(&said), complaint(&theirs), "{case:?}");
         assert_ne!(said.code, Some(0));
     }
-    // what is empty is free
+    // an empty folder is free
     fs::create_dir_all(&data).expect("a folder");
     let skipped = tool(
         Kind::Witan,

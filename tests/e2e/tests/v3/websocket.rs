@@ -97,7 +97,7 @@ fn other_calls_take_one_message() {
     }
 }
 
-/// Whoever sends it: nothing is asked before that.
+/// A bad message, path or query is answered with an error, and the socket is closed in order.
 #[test]
 fn a_call_that_fails_is_answered() {
     let mut server = start(Kind::Witan);

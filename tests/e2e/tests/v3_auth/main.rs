@@ -1,6 +1,6 @@
 //! v3 auth: what real clients are told about users, roles and what they may not do, beside etcd.
 //!
-//! What does *not* live here: the rules one by one (`server/crates/replica/testdata/auth`), v2 auth.
+//! What does *not* live here: the rules one by one (`server/crates/machine/testdata/auth`), v2 auth.
 #![expect(
     clippy::unwrap_used,
     reason = "clippy knows test functions, not what they call"
@@ -18,7 +18,7 @@ fn start(kind: Kind) -> Server {
     Launch::new(kind).arg("--bcrypt-cost=4").start()
 }
 
-/// What a command said that is to be the same everywhere.
+/// The output of a command that must be the same at every server.
 fn said(tool: Tool, server: &Server, args: &[&str], input: &str) -> String {
     let said = tool.run_with_input(&server.url(), args, input);
     // the client's own log

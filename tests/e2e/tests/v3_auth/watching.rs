@@ -1,4 +1,4 @@
-//! What a watcher may not see it is not shown: at its creation, and after a change.
+//! A watcher gets no event that its user may not read: the check is made at its creation, and after a change.
 
 use futures_util::stream;
 use tokio::sync::mpsc;

@@ -165,6 +165,6 @@ fn a_stream_ends_when_its_client_closes_its_side() {
         };
         assert_eq!(watchers(), 1.0);
         connection.half_close().expect("it is open");
-        witan_e2e::wait::until_true("the watcher is gone", || watchers() == 0.0);
+        witan_e2e::wait::until_true("the watcher has ended", || watchers() == 0.0);
     }
 }

@@ -1,5 +1,5 @@
-//! What people build on: nothing is missed and nothing comes twice, over restarts, beside slow
-//! clients and under compaction; limits; what the counters say.
+//! The guarantees of watches: nothing is missed and nothing comes twice, over restarts, beside slow
+//! clients and under compaction; the limits; the counters.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -103,7 +103,7 @@ fn many_watchers_under_load_miss_nothing() {
         for writer in written {
             all.extend(writer.await.expect("no writer fails"));
         }
-        // what ends every watch
+        // the last event of all
         let marker = put(&channel, "marker", "v").await;
         for (name, end, start, mut stream) in watches {
             let created = stream.next().await.header.expect("a header").revision;

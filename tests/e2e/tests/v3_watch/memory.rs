@@ -1,4 +1,4 @@
-//! What idle watchers and idle streams cost.
+//! The memory that idle watchers and idle streams cost.
 
 use witan_e2e::{Launch, Server, grpc};
 

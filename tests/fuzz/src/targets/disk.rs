@@ -1,8 +1,8 @@
-//! What stands beside the log: the small files, and the checkpoint.
+//! The files beside the log: the small files, and the checkpoint.
 
 use std::collections::BTreeMap;
 
-use witan_replica::machine::{
+use witan_machine::{
     record::{self, CorruptRecord},
     view::View,
 };

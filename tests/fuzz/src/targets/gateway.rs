@@ -6,14 +6,12 @@ use bytes::Bytes;
 use prost::Message;
 use serde::Serialize;
 use witan_api::v3::{etcdserverpb as pb, shape::Shaped};
-use witan_replica::{
-    machine::{
-        Reply, StateMachine,
-        command::{Command, Entry},
-        kv,
-    },
-    wire,
+use witan_machine::{
+    Reply, StateMachine,
+    command::{Command, Entry},
+    kv,
 };
+use witan_replica::wire;
 use witan_v3::fuzz::{
     answer, delete_range, gateway_body, gateway_plain_answer, gateway_plain_body, put, range, txn,
 };
@@ -140,7 +138,7 @@ where
     Some(message)
 }
 
-/// What the checks let pass, the log can hold and the machine can do.
+/// Checks that the log can hold and the machine can execute every request that the checks let pass.
 fn serve(asked: Asked) {
     let verb = match asked {
         Asked::Range(request) => {

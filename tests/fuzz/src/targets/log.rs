@@ -1,11 +1,11 @@
 //! The log: its files as they lie on disk, and its entries.
 
 use bytes::Bytes;
+use witan_machine::{member::Member, view::View};
 use witan_replica::{
     host::{
         Applied, Envelope, Host, LeaseAnswer, LogBatch, LogRecord, Recovered, Ticket, Unanswered,
     },
-    machine::{member::Member, view::View},
     replica::{Config, Replica, genesis},
     wire,
 };
@@ -13,7 +13,7 @@ use witan_storage::fuzz::{entry_frame, entry_unframe, log_kept, log_whole_until}
 
 use crate::input::Input;
 
-/// What every file of the engine begins with: magic, version 2, alignment 0.
+/// The beginning of every file of the engine: magic, version 2, alignment 0.
 const HEADER: &[u8] =
     b"RAFT-LOG-FILE-HEADER-9986AB3E47F320B394C8E84916EB0ED5\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\0";
 

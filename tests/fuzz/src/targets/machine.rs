@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use prost::Message;
-use witan_replica::machine::{
+use witan_machine::{
     StateMachine,
     command::{Command, Entry, Stamp},
     kv,
@@ -58,7 +58,7 @@ pub(super) fn apply(bytes: &[u8]) {
     assert_eq!(used(one), Ok(()), "it makes a checkpoint");
 }
 
-/// What is emitted, by key.
+/// The emitted records, by key.
 pub(super) fn records(
     changes: impl FnOnce(&mut dyn FnMut(RecordChange)),
 ) -> BTreeMap<Vec<u8>, Vec<u8>> {

@@ -1,4 +1,4 @@
-//! What comes to the peer port: frames, handshakes, answers, requests of HTTP, snapshots.
+//! Input of the peer port: frames, handshakes, answers, requests of HTTP, snapshots.
 
 use witan_peer::fuzz::{
     answer, frames, handshake, message, page, snapshot_part, snapshot_records, snapshot_stream,

@@ -30,7 +30,7 @@ const ANSWER_BYTES_MAX: u64 = 64 << 20;
 const HEALTH_EVERY: u64 = 256;
 /// How long the member may take to start, or to answer that request.
 const START: Duration = Duration::from_secs(60);
-/// What the folders of members in this process are named, before its id.
+/// The prefix of the folders of members in this process, before its id.
 const FOLDER: &str = "fuzz-port-";
 
 /// The socket of the running member.
@@ -39,7 +39,7 @@ static SOCKET: LazyLock<PathBuf> = LazyLock::new(|| start().expect("a member sta
 static PANICKED: AtomicBool = AtomicBool::new(false);
 static ASKED: AtomicU64 = AtomicU64::new(0);
 
-/// What a client sends.
+/// Sends the bytes of a client to the member and reads its answer.
 pub(super) fn connection(bytes: &[u8]) {
     let mut stream = UnixStream::connect(&*SOCKET).expect("the port accepts");
     let patience = stream.set_read_timeout(Some(PATIENCE));
@@ -55,12 +55,12 @@ pub(super) fn connection(bytes: &[u8]) {
     );
     let asked = ASKED.fetch_add(1, Ordering::Relaxed);
     if asked.is_multiple_of(HEALTH_EVERY) {
-        assert!(healthy(), "others are served meanwhile");
+        assert!(healthy(), "others are served");
     }
     assert!(!PANICKED.load(Ordering::SeqCst), "no thread panics");
 }
 
-/// What comes until the connection or an answer ends, or nothing comes any more.
+/// Reads until the connection or an answer ends, or nothing comes any more.
 fn answer(stream: &mut UnixStream) -> Vec<u8> {
     let (mut answer, mut part) = (Vec::new(), [0; 16 << 10]);
     while !whole(&answer) {
@@ -136,7 +136,7 @@ fn start() -> io::Result<PathBuf> {
     Ok(socket)
 }
 
-/// A new folder beside the running program; those of processes that are gone are removed.
+/// A new folder beside the running program; those of processes that have ended are removed.
 fn folder() -> io::Result<PathBuf> {
     let program = std::env::current_exe()?;
     let beside = program.parent().ok_or(io::ErrorKind::NotFound)?;

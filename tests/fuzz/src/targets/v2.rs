@@ -5,13 +5,11 @@ use witan_gocompat::{
     json,
     path::{Plus, clean, unescape},
 };
-use witan_replica::{
-    machine::{
-        command::{Command, Entry, Stamp},
-        tree::{self, TreeOperation},
-    },
-    wire,
+use witan_machine::{
+    command::{Command, Entry, Stamp},
+    tree::{self, TreeOperation},
 };
+use witan_replica::wire;
 use witan_v2::fuzz::{fields, members_body, peer_url, v2_read, v2_write};
 
 use super::escaped;

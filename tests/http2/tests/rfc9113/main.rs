@@ -2,7 +2,7 @@
 //! put to the HTTP/2 code and to h2. `server/crates/http2/docs/rfc9113.md` says which test shows
 //! which clause.
 //!
-//! Those that need more than one look at the server are in `conversations`.
+//! Tests that need more than one look at the server are in `conversations`.
 //!
 //! What does *not* live here: what every frame of a server has to fulfil (`check`), which each of
 //! these tests holds against all that comes back.

@@ -15,13 +15,13 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Files {
     pub(super) directory: Box<dyn DataDirectory>,
-    /// What the next start reads.
+    /// The state that the next start reads.
     pub(super) recovered: Option<Recovered>,
     /// The step that is under way between two verbs, or that the power cut to come interrupts.
     pub(super) step: Option<InterruptedStep>,
 }
 
-/// What may be there after a power cut.
+/// The states that the files may have after a power cut.
 struct Expected {
     /// Logs, each with the index of the checkpoint that it goes with.
     states: Vec<(Log, u64)>,
@@ -142,7 +142,7 @@ impl Disk {
         };
         let found = Log::of(&recovered);
         let index = checkpoint_index(&recovered);
-        // it may have gone back to the checkpoint before, and reaches as far
+        // it may have fallen back to the checkpoint before, and reaches as far
         let last = |log: &Log| log.span().1.max(index);
         let same = last(&found) >= last(&self.durable).max(self.newest.index)
             && self.durable.above(index) == found.above(index)
@@ -162,7 +162,7 @@ impl Disk {
         Ok(false)
     }
 
-    /// What the files hold is what there is.
+    /// Takes the content of the files as the state of the disk.
     fn reflect(&mut self, recovered: Recovered) {
         self.durable = Log::of(&recovered);
         self.live = self.durable.clone();

@@ -1,4 +1,4 @@
-//! Every request is executed at most once, although a member proposes it again when its leader is gone:
+//! Every request is executed at most once, although a member proposes it again when it has lost its leader:
 //! no two entries of the log have the same stamp.
 
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@ use super::{ByIndex, Fact, Invariant, Scene};
 
 #[derive(Debug, Default)]
 pub(super) struct CheckpointFaithful {
-    /// What executing led to; a restored state is held against it, now or when it is known.
+    /// The fingerprints of executed states; a restored state is held against them, now or when its index is known.
     states: ByIndex<u64>,
 }
 

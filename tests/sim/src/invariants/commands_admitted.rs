@@ -1,13 +1,13 @@
 //! A command on v3 keys is executed exactly if the alarms, the users and the roles of the entries before it
 //! admit it, on every member and after every restart; users and roles are changed by administrators alone.
-//! What alarms, users and roles are is replayed from the log, not asked of a member.
+//! The alarms, users and roles are replayed from the log; no member is asked for them.
 
 mod access;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use access::{Access, accesses, attaches, covers, puts};
-use witan_replica::machine::{
+use witan_machine::{
     Reply,
     alarm::{AlarmAction, AlarmCommand, AlarmType},
     auth::{AuthError, AuthOperation, AuthReply, Caller, Permission, ROOT, RoleGrant},
@@ -23,7 +23,7 @@ pub(super) struct CommandsAdmitted {
     /// Highest index that was looked at.
     seen: u64,
     rules: Rules,
-    /// What they were before the entry at each index that changed them.
+    /// The rules before the entry at each index that changed them.
     before: BTreeMap<u64, Rules>,
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use witan_replica::machine::view::View;
+use witan_machine::view::View;
 
 use super::{Fact, Invariant, Scene};
 

@@ -2,7 +2,7 @@
 //! every state at or after its index, as the client was told. Where a member goes on alone, this holds for the
 //! writes that it has: the oracle forgets the answers to the others.
 
-use witan_replica::machine::{
+use witan_machine::{
     kv,
     tree::{self, Watch},
     view::View,

@@ -30,8 +30,8 @@ impl Vote {
 pub(super) struct ElectedByVoters {
     /// For whom each member has voted in each term.
     votes: BTreeMap<(u64, u64), u64>,
-    /// The last term on the disk of each member. One that has gone on at once has no vote of the term before
-    /// there, and cannot vote in that any more.
+    /// The last term on the disk of each member. A member that entered a later term at once has no vote of the
+    /// term before on its disk, and cannot vote in that term any more.
     terms: BTreeMap<u64, u64>,
     /// The last term whose leader was seen, for each member.
     seen: BTreeMap<u64, u64>,

@@ -24,9 +24,9 @@ pub(super) struct FollowersKeepUp {
     rebuild: BTreeSet<u64>,
     /// Since when each member takes part.
     since: BTreeMap<u64, u64>,
-    /// What leaders had committed at which time, as far as it is not older than the lag.
+    /// The times and commit indexes of leaders, as far as they are not older than the lag.
     committed: VecDeque<(u64, u64)>,
-    /// What was committed before that.
+    /// The highest commit index before that: every member is to know it.
     due: u64,
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use witan_replica::machine::view::View;
+use witan_machine::view::View;
 
 use super::{Fact, Ident, Invariant, Scene};
 

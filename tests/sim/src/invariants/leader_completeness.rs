@@ -11,7 +11,7 @@ use super::{Fact, Ident, Invariant, Scene};
 pub(super) struct LeaderCompleteness {
     /// Committed entries, each with a term by which it was committed.
     committed: BTreeMap<u64, (Ident, u64)>,
-    /// What the member whose turn it is has executed: who, the index and the entry.
+    /// The entries that the member whose turn it is has executed: member, index and entry.
     executed: Vec<(u64, u64, Ident)>,
     seen: BTreeSet<u64>,
 }

@@ -1,5 +1,5 @@
-//! A member that hears its leader follows it within two election timeouts (§5.2), also if it took it for gone by
-//! mistake.
+//! A member that hears its leader follows it within two election timeouts (§5.2), also if it believed by mistake
+//! that the leader had ended.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ impl Invariant for LeaderFollowed {
         match fact {
             Fact::Heard { member, leader, term, timeout, status } => {
                 let ignored = self.heard(*member, (*leader, *term), *timeout, scene.now);
-                // it may take the leader for gone again before its turn ends
+                // it may believe again before its turn ends that the leader has ended
                 self.stands(*member, *status);
                 ignored
             }

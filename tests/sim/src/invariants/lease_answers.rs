@@ -3,15 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use witan_replica::{
-    host::LeaseAnswer,
-    lessor::Renewal,
-    machine::{
-        Reply,
-        command::Command,
-        lease::{LeaseCommand, LeaseOperation, LeaseReply},
-    },
+use witan_machine::{
+    Reply,
+    command::Command,
+    lease::{LeaseCommand, LeaseOperation, LeaseReply},
 };
+use witan_replica::{host::LeaseAnswer, lessor::Renewal};
 
 use super::{Fact, Invariant, Scene};
 use crate::oracle::{Ask, End, Op};
@@ -45,7 +42,7 @@ impl Invariant for LeaseAnswers {
             Fact::LeaseAnswered { lease, answer, asked, .. } => {
                 return self.answered(*lease, *answer, *asked, scene.now);
             }
-            // what comes next says what there is
+            // the history begins anew: later entries show the leases that exist
             Fact::Forced { .. } => *self = Self::default(),
             Fact::Executed { .. }
             | Fact::Turned { .. }

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use witan_machine::{Reply, kv, lease, view::View};
 use witan_replica::{
     host::{Applied, LeaseAnswer},
     lessor::Renewal,
-    machine::{Reply, kv, lease, view::View},
     replica::Status,
 };
 
@@ -25,7 +25,7 @@ const SECOND: u64 = 10 * UNITS_PER_TICK;
 /// slow clock, and the way of the entry that ends it.
 const PATIENCE: u64 = 4 * SECOND;
 
-/// What clients were promised of one lease.
+/// The promises to clients about one lease.
 #[derive(Debug, Default)]
 struct Promises {
     ttl_s: i64,
@@ -194,7 +194,7 @@ impl LeasesKept {
         };
         for (id, lease) in view.machine.kv.leases().iter() {
             let since = self.until(id);
-            // whoever leads now began to count when it was settled, at the latest
+            // the present leader began to count when it was settled, at the latest
             let over = since.max(settled + lease.ttl_s as u64 * SECOND) + PATIENCE;
             if over < now {
                 return Err(format!("lease {id} should have ended by {over}"));

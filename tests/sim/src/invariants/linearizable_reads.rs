@@ -4,7 +4,7 @@
 //! v3 revisions and the v2 index order all writes, so holding each read against the floors of its
 //! invocation is the whole check: no search for an order is needed.
 
-use witan_replica::machine::kv;
+use witan_machine::kv;
 
 use super::{Fact, Invariant, Scene};
 use crate::{
@@ -92,7 +92,7 @@ fn value_is_right(op: &Op, kv: &kv::KeyValue, least: i64, scene: &Scene<'_>) -> 
     Ok(())
 }
 
-/// A key that was there at revision `least` is gone only if somebody asked for that.
+/// A key that existed at revision `least` is absent only if a client asked for its deletion.
 fn absence_is_right(op: &Op, key: &[u8], least: i64, scene: &Scene<'_>) -> Result<(), String> {
     let asked = scene
         .oracle

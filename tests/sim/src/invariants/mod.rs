@@ -1,4 +1,4 @@
-//! What must hold in every run, one file each. Section numbers are those of the extended Raft paper
+//! The invariants of every run, one file each. Section numbers are those of the extended Raft paper
 //! (Ongaro and Ousterhout, 2014).
 //!
 //! An invariant is told [`Fact`]s in the order in which they happen and looks at the [`Scene`]; it
@@ -35,9 +35,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 pub(crate) use elected_by_voters::Vote;
+use witan_machine::{command::Entry, versions::Release, view::View};
 use witan_replica::{
     host::{Applied, LeaseAnswer, LogRecord},
-    machine::{command::Entry, versions::Release, view::View},
     replica::Status,
     wire,
 };
@@ -54,25 +54,25 @@ use crate::{
 pub enum Fact<'a> {
     /// A member finished a turn.
     Turned {
-        /// Who.
+        /// The member's id.
         member: u64,
-        /// What it shows of itself.
+        /// The status of its replica.
         status: Status,
-        /// Who votes as far as it knew before the turn, and knows after it.
+        /// The voters, as far as it knew before the turn, and knows after it.
         voters: &'a [Vec<u64>; 2],
     },
     /// A member's disk took these records.
     Written {
-        /// Whose.
+        /// The member's id.
         member: u64,
-        /// Which.
+        /// The written records.
         records: &'a [LogRecord],
         /// Its term, vote and commit index with them.
         hard_state: Option<&'a Bytes>,
     },
     /// A member executed entries and handed the results out.
     Executed {
-        /// Who.
+        /// The member's id.
         member: u64,
         /// The release that its process runs.
         release: Release,
@@ -97,16 +97,16 @@ pub enum Fact<'a> {
     },
     /// A client received the answer to its question about a lease.
     LeaseAnswered {
-        /// Which.
+        /// The lease's id.
         lease: i64,
-        /// What it was told.
+        /// The answer.
         answer: LeaseAnswer,
         /// When it asked.
         asked: u64,
     },
     /// A member took in a message of a leader.
     Heard {
-        /// Who.
+        /// The member's id.
         member: u64,
         /// The sender.
         leader: u64,
@@ -119,23 +119,23 @@ pub enum Fact<'a> {
     },
     /// A member was told to replace its state by the leader's.
     Rebuilds {
-        /// Who.
+        /// The member's id.
         member: u64,
     },
     /// A member read its disk in order to start, or received a snapshot.
     Restored {
-        /// Who.
+        /// The member's id.
         member: u64,
         /// Whether it starts with it, rather than going on with it.
         starts: bool,
-        /// What it found.
+        /// The state that it found.
         view: &'a View,
         /// Its fingerprint.
         fingerprint: u64,
     },
     /// A member goes on alone (`--force-new-cluster`): the history forks.
     Forced {
-        /// Who.
+        /// The member's id.
         member: u64,
         /// The last entry that any member has executed and that it has, too.
         kept: u64,
@@ -143,7 +143,7 @@ pub enum Fact<'a> {
         revision: i64,
         /// Entries behind it that others have executed.
         lost: u64,
-        /// What is to stay of its log: entries behind a checkpoint of its own.
+        /// The part of its log that is to stay: entries behind a checkpoint of its own.
         log: &'a BTreeMap<u64, Ident>,
         /// Its removal behind these, which is not to stay, and the index of that.
         dropped: Option<(u64, Ident)>,
@@ -152,21 +152,21 @@ pub enum Fact<'a> {
     },
     /// A member does not start from what a crash left of its disk, or ends without a reason to.
     NotStarted {
-        /// Who.
+        /// The member's id.
         member: u64,
-        /// What the core says.
+        /// The error of the core.
         error: String,
     },
     /// Real storage keeps something else than what was durable.
     StorageDiffers {
-        /// Whose.
+        /// The member's id.
         member: u64,
-        /// What it keeps.
+        /// The difference.
         what: String,
     },
     /// The faults have stopped for `scenario`'s time to settle: there must be a leader.
     Settled {
-        /// What the members show of themselves.
+        /// The status of every member.
         statuses: &'a [Status],
     },
     /// The run is over.
@@ -175,7 +175,7 @@ pub enum Fact<'a> {
         views: &'a [(u64, View)],
         /// Members that run, whom the cluster has removed and who should know it.
         unaware: &'a [u64],
-        /// Who leads, 0 if nobody does.
+        /// The leader, 0 if there is none.
         leader: u64,
     },
 }
@@ -202,16 +202,16 @@ impl Fact<'_> {
     }
 }
 
-/// What an invariant may look at.
+/// The parts of the simulation that an invariant may look at.
 #[derive(Debug)]
 pub struct Scene<'a> {
     /// Virtual time in units.
     pub now: u64,
     /// The members' disks; that of member `n` at `n - 1`.
     pub disks: &'a [Disk],
-    /// What clients asked and were told.
+    /// The requests of clients and their answers.
     pub oracle: &'a Oracle,
-    /// What the cluster has executed, and who votes in it.
+    /// The entries that the cluster has executed, and its voters.
     pub truth: &'a Truth,
     /// Whether most disks are lost, and one member is about to go on alone.
     pub forces: bool,

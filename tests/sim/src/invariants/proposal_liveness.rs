@@ -2,10 +2,8 @@
 //! within the stated time, it takes every proposal and answers it in time, and all members end in
 //! the same place.
 
-use witan_replica::{
-    machine::versions::FIRST,
-    replica::{ProposalRejected, Role},
-};
+use witan_machine::versions::FIRST;
+use witan_replica::replica::{ProposalRejected, Role};
 
 use super::{Fact, Invariant, Scene};
 use crate::oracle::{Ask, End};

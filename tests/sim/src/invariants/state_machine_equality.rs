@@ -1,7 +1,7 @@
 //! State Machine Safety (§5.4.3): all members execute the same entry at an index, with the same
 //! answer, and are in the same state after it; so is a member that executes it again after a crash.
 
-use witan_replica::machine::{
+use witan_machine::{
     Outcome, Reply,
     kv::{self, OpReply},
 };
@@ -67,7 +67,7 @@ impl Invariant for StateMachineEquality {
     }
 }
 
-/// What every member answers: pairs that were read are returned only where somebody waits for them.
+/// The part of an outcome that is equal on all members: read pairs are returned only where a request waits for them.
 fn without_pairs(outcome: &Outcome) -> Outcome {
     let mut outcome = outcome.clone();
     if let Reply::Kv(Ok(kv::KvReply::Op(reply))) = &mut outcome.reply {

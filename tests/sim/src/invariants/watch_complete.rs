@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use witan_replica::machine::kv::Kv;
+use witan_machine::kv::Kv;
 
 use super::{Fact, Invariant, Scene};
 

@@ -121,6 +121,19 @@ pub fn catch_in_library<T>(work: impl FnOnce() -> T) -> Option<T> {
 /// Runs one step of a request's work. A panic is logged here; the caller drops the request's state
 /// and counts the panic.
 pub fn catch<T>(handler: PanicSource, work: impl FnOnce() -> T) -> Result<T, CaughtPanic> {
+    catch_any(handler, || planted::call(handler, work))
+}
+
+/// Polls a part of a request's work, as [`catch`] runs a step.
+pub fn catch_poll<T>(
+    handler: PanicSource,
+    poll: impl FnOnce() -> Poll<T>,
+) -> Result<Poll<T>, CaughtPanic> {
+    catch_any(handler, || planted::poll(handler, poll))
+}
+
+/// Runs work, and logs its panic.
+fn catch_any<T>(handler: PanicSource, work: impl FnOnce() -> T) -> Result<T, CaughtPanic> {
     let _guard = UnwindScope::of(Scope::Request);
     panic::catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
         let payload = match payload.downcast::<CaughtPanic>() {
@@ -145,21 +158,13 @@ pub fn catch<T>(handler: PanicSource, work: impl FnOnce() -> T) -> Result<T, Cau
 
 /// Wraps the work of a request, or a part of it. A panic in it is logged, counted in `metrics` and
 /// becomes the error of the future.
-pub fn contain<F: Future>(
-    metrics: &PanicMetrics,
-    handler: PanicSource,
-    plan: PlantedPanic,
-    work: F,
-) -> Contain<'_, F> {
-    Contain { work, handler, plan, metrics: Some(metrics) }
+pub fn contain<F: Future>(metrics: &PanicMetrics, handler: PanicSource, work: F) -> Contain<'_, F> {
+    Contain { metrics: Some(metrics), ..catch_in(handler, work) }
 }
 
 /// Wraps work as [`contain`] does, but counts nothing: the caller counts or propagates the panic.
-pub fn catch_in<F: Future>(
-    handler: PanicSource,
-    plan: PlantedPanic,
-    work: F,
-) -> Contain<'static, F> {
+pub fn catch_in<'a, F: Future>(handler: PanicSource, work: F) -> Contain<'a, F> {
+    let plan = PlantedPanic::current();
     Contain { work, handler, plan, metrics: None }
 }
 
@@ -182,7 +187,7 @@ impl<F: Future> Future for Contain<'_, F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let (handler, plan) = (*this.handler, *this.plan);
-        match catch(handler, || plan.during(|| this.work.poll(cx))) {
+        match plan.during(|| catch_poll(handler, || this.work.poll(cx))) {
             Ok(polled) => polled.map(Ok),
             Err(panicked) => {
                 if let Some(metrics) = this.metrics {
@@ -209,7 +214,7 @@ pub fn spawn<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<Result<T, CaughtPanic>> {
     let plan = PlantedPanic::current();
-    spawn_blocking(move || catch(PanicSource::Job, || plan.during(work)))
+    spawn_blocking(move || plan.during(|| catch(PanicSource::Job, work)))
 }
 
 /// Resumes a caught panic in the task that handles the request, without reporting it again.
@@ -227,29 +232,16 @@ mod tests {
         // the hook of this process is that of the tests, which reports and unwinds
         let on = Register::default();
         let metrics = PanicMetrics::register(&on);
-        let done = contain(
-            &metrics,
-            PanicSource::Grpc,
-            PlantedPanic::default(),
-            async { 7 },
-        )
-        .await;
+        let done = contain(&metrics, PanicSource::Grpc, async { 7 }).await;
         assert_eq!(done, Ok(7));
         let work = async {
             tokio::task::yield_now().await;
             panic!("on {}", "purpose")
         };
-        let done: Result<(), _> =
-            contain(&metrics, PanicSource::Grpc, PlantedPanic::default(), work).await;
+        let done: Result<(), _> = contain(&metrics, PanicSource::Grpc, work).await;
         assert_eq!(done.unwrap_err().message, "on purpose");
         let work = run_blocking(|| panic!("on another thread"));
-        let done: Result<Result<(), _>, _> = contain(
-            &metrics,
-            PanicSource::Gateway,
-            PlantedPanic::default(),
-            work,
-        )
-        .await;
+        let done: Result<Result<(), _>, _> = contain(&metrics, PanicSource::Gateway, work).await;
         assert_eq!(done.unwrap_err().message, "on another thread");
         let rendered = MetricsPage::new(on).render();
         for (handler, count) in [("grpc", 1), ("gateway", 1), ("http", 0)] {

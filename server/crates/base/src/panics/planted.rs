@@ -1,60 +1,59 @@
-//! For tests: a request with the header [`HEADER`] panics at the point that it names. It exists only in the program
-//! `witan-planted`, which the feature `planted-panics` builds.
+//! For tests: a request with the header [`HEADER`] panics at the moment that it names. The panic comes out of the
+//! boundary that contains it, so no handler knows of it. It exists only in the program `witan-planted`, which the
+//! feature `planted-panics` builds.
 
 use std::{
     cell::Cell,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Poll,
 };
 
-/// Header whose value names the point that panics.
-pub const HEADER: &str = "witan-planted-panic";
+use super::PanicSource;
 
-/// Prefix of the names of points in threads that belong to no request.
-const THREAD: &str = "thread ";
+/// Header whose value is a source of panics, as metrics call it, and a moment of the request's work in it:
+///
+/// - `SOURCE poll N`: when the `N`th poll has returned, whether the work is done or waits;
+/// - `SOURCE item N`: when the `N`th poll that is ready has returned: a future's result, or a part of a stream;
+/// - `SOURCE call N`: before the `N`th function that runs at a stretch, with all that it was given.
+///
+/// Or it is `thread NAME`: that thread, which belongs to no request, panics.
+const HEADER: &str = "witan-planted-panic";
 
 thread_local! {
     static CURRENT: Cell<PlantedPanic> = const { Cell::new(PlantedPanic(None)) };
 }
 
-/// The point that the last request with the prefix [`THREAD`] named.
+/// The thread that the last request with `thread NAME` named.
 static IN_THREAD: Mutex<Option<&'static str>> = Mutex::new(None);
 
-/// The point at which the work of a request must panic, if any.
+/// The moment at which the work of a request must panic, if any.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct PlantedPanic(Option<&'static str>);
+pub struct PlantedPanic(Option<&'static Moment>);
 
-/// Request headers, of either HTTP library.
-pub trait Headers {
-    /// Returns the value of [`HEADER`]; `None` without one.
-    fn planted(&self) -> Option<&[u8]>;
-}
-
-impl Headers for http::HeaderMap {
-    fn planted(&self) -> Option<&[u8]> {
-        self.get(HEADER).map(http::HeaderValue::as_bytes)
-    }
-}
-
-impl Headers for actix_web::http::header::HeaderMap {
-    fn planted(&self) -> Option<&[u8]> {
-        self.get(HEADER)
-            .map(actix_web::http::header::HeaderValue::as_bytes)
-    }
+#[derive(Debug)]
+struct Moment {
+    source: &'static str,
+    /// `poll`, `item` or `call`.
+    kind: &'static str,
+    /// How many of these are left, with the one that panics.
+    left: AtomicUsize,
 }
 
 impl PlantedPanic {
-    /// Returns the panic that the request's headers name. A point with the prefix `THREAD` applies to the whole process
-    /// from now on.
-    pub fn of<H: Headers>(headers: &H) -> Self {
-        let Some(point) = headers.planted() else {
+    /// Returns the panic that a request's headers name. One in a thread applies to the whole process from now on.
+    pub fn of<V: AsRef<[u8]>>(header: impl FnOnce(&'static str) -> Option<V>) -> Self {
+        let Some(value) = header(HEADER) else {
             return Self(None);
         };
-        // tests name few points
-        let point: &'static str = String::from_utf8_lossy(point).into_owned().leak();
-        if point.starts_with(THREAD) {
-            *IN_THREAD.lock().unwrap_or_else(PoisonError::into_inner) = Some(point);
+        // tests send few
+        let value: &'static str = String::from_utf8_lossy(value.as_ref()).into_owned().leak();
+        if let Some(name) = value.strip_prefix("thread ") {
+            *IN_THREAD.lock().unwrap_or_else(PoisonError::into_inner) = Some(name);
         }
-        Self(Some(point))
+        Self(Moment::named(value))
     }
 
     /// Returns the panic planted in the work that runs on this thread now.
@@ -62,8 +61,8 @@ impl PlantedPanic {
         CURRENT.get()
     }
 
-    /// Runs a step of the request's work with this panic planted on the thread: [`here`] panics at its point.
-    /// Afterwards, and when `work` panics, the previous one is restored.
+    /// Runs a step of the request's work with this panic planted on the thread. Afterwards, and when `work` panics,
+    /// the previous one is restored.
     pub fn during<T>(self, work: impl FnOnce() -> T) -> T {
         struct Restore(PlantedPanic);
         impl Drop for Restore {
@@ -76,16 +75,43 @@ impl PlantedPanic {
     }
 }
 
-/// Panics if the work on this thread has a panic planted at this point.
-#[track_caller]
-pub fn here(point: &'static str) {
-    assert!(CURRENT.get().0 != Some(point), "planted: {point}");
+impl Moment {
+    /// Returns the moment with this name, `None` if there is none.
+    fn named(name: &'static str) -> Option<&'static Self> {
+        let mut words = name.split(' ');
+        let (source, kind) = (words.next()?, words.next()?);
+        let left = AtomicUsize::new(words.next()?.parse().ok()?);
+        Some(Box::leak(Box::new(Self { source, kind, left })))
+    }
 }
 
-/// Panics if a request has planted a panic at this point of a thread that belongs to no request.
+/// Runs work at a stretch, or panics before.
+pub(super) fn call<T>(source: PanicSource, work: impl FnOnce() -> T) -> T {
+    reached(source, "call");
+    work()
+}
+
+/// Polls work, and panics instead of returning what came of it if that is the moment.
+pub(super) fn poll<T>(source: PanicSource, work: impl FnOnce() -> Poll<T>) -> Poll<T> {
+    let polled = work();
+    reached(source, "poll");
+    if polled.is_ready() {
+        reached(source, "item");
+    }
+    polled
+}
+
+/// Panics if the work on this thread has a panic planted at this moment.
+fn reached(source: PanicSource, kind: &str) {
+    let planted = CURRENT.get().0;
+    let planted = planted.filter(|moment| moment.source == source.label() && moment.kind == kind);
+    let last = planted.is_some_and(|moment| moment.left.fetch_sub(1, Ordering::Relaxed) == 1);
+    assert!(!last, "planted: {} {kind}", source.label());
+}
+
+/// Panics if a request has planted a panic in the thread with this name, which belongs to no request.
 #[track_caller]
-pub fn in_thread(point: &'static str) {
+pub fn in_thread(name: &'static str) {
     let asked = *IN_THREAD.lock().unwrap_or_else(PoisonError::into_inner);
-    let asked = asked.and_then(|asked| asked.strip_prefix(THREAD));
-    assert!(asked != Some(point), "planted: {point}");
+    assert!(asked != Some(name), "planted: {name}");
 }

@@ -1,12 +1,16 @@
 //! `planted` for the released program: the same interface without any effect.
 
+use std::task::Poll;
+
+use super::PanicSource;
+
 /// The panic planted in a request: never one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PlantedPanic(());
 
 impl PlantedPanic {
     /// Ignores the headers.
-    pub fn of<H>(_: &H) -> Self {
+    pub fn of<V: AsRef<[u8]>>(_: impl FnOnce(&'static str) -> Option<V>) -> Self {
         Self(())
     }
 
@@ -21,8 +25,15 @@ impl PlantedPanic {
     }
 }
 
-/// Does nothing: the point can panic only in the program for tests.
-pub fn here(_: &'static str) {}
+/// Runs work at a stretch.
+pub(super) fn call<T>(_: PanicSource, work: impl FnOnce() -> T) -> T {
+    work()
+}
+
+/// Polls work.
+pub(super) fn poll<T>(_: PanicSource, work: impl FnOnce() -> Poll<T>) -> Poll<T> {
+    work()
+}
 
 /// Does nothing, in a thread that belongs to no request.
 pub fn in_thread(_: &'static str) {}

@@ -3,9 +3,9 @@
 
 use std::{collections::VecDeque, time::Instant};
 
+use witan_machine::command::Stamp;
 use witan_replica::{
     host::Ticket,
-    machine::command::Stamp,
     replica::{Role, Status},
 };
 
@@ -20,7 +20,7 @@ use crate::{
 /// (`fair_share`), not in the log, whose order is final.
 const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
 
-/// What waits for the proposals in flight.
+/// A request that waits for the proposals in flight.
 pub(super) enum HeldProposal {
     /// A proposal of a client of this member.
     Own(Proposal),
@@ -48,12 +48,12 @@ impl HeldProposal {
 #[derive(Debug, Default)]
 pub(super) struct BatchesInFlight {
     batches: VecDeque<Batch>,
-    /// What their proposals count for.
+    /// Bytes for which their proposals count.
     bytes: usize,
 }
 
 impl BatchesInFlight {
-    /// Returns what the proposals of the next batch may count for; 0 if there must be none now.
+    /// Returns the bytes for which the proposals of the next batch may count; 0 if there must be none now.
     pub(super) fn room(&self) -> usize {
         IN_FLIGHT_BYTES_MAX.saturating_sub(self.bytes)
     }
@@ -90,7 +90,7 @@ struct Batch {
     is_new: bool,
     /// The end of this member's log after the turn that followed.
     end: u64,
-    /// What its proposals count for.
+    /// Bytes for which its proposals count.
     bytes: usize,
 }
 

@@ -7,12 +7,13 @@ use std::{
 };
 
 use witan_base::client_network::Connection;
-use witan_replica::{host::Ticket, machine::view::View};
+use witan_machine::view::View;
+use witan_replica::host::Ticket;
 
 use super::ReplicaLoop;
 use crate::{completions::CompletionSender, request_group::Source};
 
-/// What a held read counts for in the bound of bytes.
+/// Bytes for which a held read counts.
 const READ_BYTES: usize = 64;
 
 /// The last batch of reads that was passed to the replica.

@@ -8,7 +8,7 @@ use tokio::{
     sync::mpsc,
 };
 use witan_base::panics;
-use witan_replica::machine::{record::RecordChange, view::View};
+use witan_machine::{record::RecordChange, view::View};
 use witan_storage::{RecordCounter, RecordTotals, encode_record};
 
 use super::{

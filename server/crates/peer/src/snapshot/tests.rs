@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use witan_base::metrics::{MetricsPage, Register};
-use witan_replica::machine::{
+use witan_machine::{
     command::{Command, Entry},
     kv,
     record::RecordChange,

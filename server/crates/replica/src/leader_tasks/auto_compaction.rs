@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::machine::{
+use witan_machine::{
     command::Command,
     kv::{self, Compact, Kv, KvOperation, Sweep},
 };
@@ -189,7 +189,7 @@ impl Revisions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::kv::Put;
+    use witan_machine::kv::Put;
 
     /// A tick is a second here.
     const HOUR: u64 = 3600;

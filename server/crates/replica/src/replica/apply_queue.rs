@@ -4,11 +4,8 @@ use std::collections::VecDeque;
 
 use raft::eraftpb::{ConfChange, Entry as RaftEntry};
 
-use crate::{
-    limits::LONG_COMMAND_KEYS,
-    long_command::ExecutedCommand,
-    machine::{StateMachine, command::Entry},
-};
+use crate::{limits::LONG_COMMAND_KEYS, long_command::ExecutedCommand};
+use witan_machine::{StateMachine, command::Entry};
 
 /// Committed entries that are not applied. Empty between turns unless the host executes a command.
 #[derive(Debug)]
@@ -72,9 +69,9 @@ impl ApplyQueue {
         *self = Self { turn_keys_max: self.turn_keys_max, ..Self::default() };
     }
 
-    /// Adds the keys on which a command works to those of this turn. Whether the host is to execute it: the
+    /// Adds the keys on which a command works to those of this turn. Returns whether the host is to execute it: the
     /// sum reaches `turn_keys_max`. A command without such keys is long only if that bound is 0.
-    pub(super) fn is_long(&mut self, machine: &StateMachine, command: &Entry) -> bool {
+    pub(super) fn charge(&mut self, machine: &StateMachine, command: &Entry) -> bool {
         let keys = machine.work(command, self.turn_keys_max);
         self.turn_keys = self.turn_keys.saturating_add(keys);
         self.turn_keys >= self.turn_keys_max && (keys > 0 || self.turn_keys_max == 0)

@@ -14,17 +14,16 @@ use crate::{
         UNCOMMITTED_BYTES_MAX,
     },
     log::MemoryLog,
-    machine::{
-        StateMachine,
-        member::Member,
-        record::CorruptRecord,
-        view::{Position, View},
-    },
-    proposals::Proposals,
-    proposals::incarnation,
+    proposals::{Proposals, incarnation},
     read_index::ReadIndexQueue,
     taken_messages::TakenMessages,
     wire::{self, EntryError},
+};
+use witan_machine::{
+    StateMachine,
+    member::Member,
+    record::CorruptRecord,
+    view::{Position, View},
 };
 
 /// The state that a new cluster starts from: a built-in snapshot at index 1, term 1, with all first
@@ -100,7 +99,7 @@ impl Replica {
             outbox: Vec::new(),
             unanswered: Vec::new(),
             term_and_leader: (0, 0),
-            steady_ns: 0,
+            monotonic_ns: 0,
             failover: None,
             handovers: 0,
             pending_removal: PendingRemoval::default(),

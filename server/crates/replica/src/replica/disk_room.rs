@@ -1,4 +1,4 @@
-//! What a member does while its disk has little or no room for the log: a write that fails would end it.
+//! Behaviour of a member whose disk has little or no room for the log: a write that fails would end it.
 //!
 //! A follower takes the entries for which there is room, as if the leader had sent no others, and so lags until
 //! there is more. A leader without room hands over to a member that may have some, and proposes nothing of its
@@ -11,12 +11,13 @@ use raft::{
 };
 
 use super::Replica;
-use crate::{machine::command::Command, wire};
+use crate::wire;
+use witan_machine::command::Command;
 
 /// Election timeouts between two attempts of a leader to hand over: raft drops proposals for one of them.
 const HANDOVER_TIMEOUTS: u64 = 3;
 
-/// What an entry takes on disk beside its data, at most.
+/// The most bytes that an entry takes on disk beside its data.
 const ENTRY_BYTES: u64 = 64;
 
 /// The room for the log, as the host measured it, without what was taken since.
@@ -55,8 +56,8 @@ impl Replica {
         self.disk_room.full
     }
 
-    /// Whether there is room for a command of another member with so many bytes; if so, takes it.
-    pub(super) fn has_room_for(&mut self, command: Option<&Command>, data: usize) -> bool {
+    /// Takes room for a command of another member with so many bytes; `false` if there is none.
+    pub(super) fn take_room_for(&mut self, command: Option<&Command>, data: usize) -> bool {
         command.is_some_and(Command::is_required_at_start) || self.disk_room.take(data)
     }
 

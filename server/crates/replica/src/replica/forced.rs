@@ -9,20 +9,20 @@ use raft::eraftpb::{Entry as RaftEntry, EntryType, HardState};
 use super::Replica;
 use crate::{
     host::{LogBatch, Recovered},
-    machine::{
-        StateMachine,
-        command::{ChangeMembers, Command, Entry},
-        kv::ReadResults,
-        member::MemberRegistry,
-        record::CorruptRecord,
-    },
     wire::{self, EntryError},
 };
+use witan_machine::{
+    StateMachine,
+    command::{ChangeMembers, Command, Entry},
+    kv::ReadResults,
+    member::MemberRegistry,
+    record::CorruptRecord,
+};
 
-/// What makes a member the only one of its cluster.
+/// The changes that make a member the only one of its cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ForcedCluster {
-    /// What the disk is to take before the member starts.
+    /// The records that the disk must hold before the member starts.
     pub batch: LogBatch,
     /// Ids of the members that are removed.
     pub removed: Vec<u64>,
@@ -30,18 +30,33 @@ pub struct ForcedCluster {
     pub members: MemberRegistry,
 }
 
+/// Why a member cannot become the only one of its cluster.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ForceError {
+    /// A committed entry does not decode, or is of a later release.
+    #[error(transparent)]
+    Corrupt(#[from] CorruptRecord),
+    /// The member joined, but has not received the state of its cluster.
+    #[error("this member has not received the state of its cluster")]
+    NoState,
+}
+
 impl Replica {
     /// Appends changes to what was recovered that make `own` the only member, and returns them for the disk.
     /// `None` if it is alone already, was removed itself, or there is no checkpoint.
-    /// `CorruptRecord` if a committed entry does not decode, or is of a later release.
     pub fn force_new_cluster(
         recovered: &mut Recovered,
         own: u64,
-    ) -> Result<Option<ForcedCluster>, CorruptRecord> {
+    ) -> Result<Option<ForcedCluster>, ForceError> {
         let Some(checkpoint) = &recovered.checkpoint else {
             return Ok(None);
         };
         let place = &checkpoint.position;
+        // A joining member starts with the names of all members and no voters. It receives the state as a snapshot,
+        // with voters, because the log of no cluster reaches back to its start (`genesis`).
+        if place.voters.is_empty() {
+            return Err(ForceError::NoState);
+        }
         let mut hard_state = match &recovered.hard_state {
             Some(bytes) => wire::decode_hard_state(bytes)?,
             None => HardState::default(),
@@ -147,14 +162,11 @@ fn membership_entry(index: u64, term: u64, command: &Entry) -> RaftEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        host::LogRecord,
-        machine::{
-            kv,
-            member::Member,
-            view::{Position, View},
-        },
-        replica::genesis,
+    use crate::{host::LogRecord, replica::genesis};
+    use witan_machine::{
+        kv,
+        member::Member,
+        view::{Position, View},
     };
 
     fn put(index: u64, key: &'static str) -> LogRecord {
@@ -274,6 +286,21 @@ mod tests {
         assert_eq!(Replica::force_new_cluster(&mut removed, 2), Ok(None));
     }
 
+    /// Raft would refuse to remove the last voter of none, and a learner would serve an empty cluster.
+    #[test]
+    fn a_member_that_joined_and_received_nothing_is_refused() {
+        for learner in [None, Some(3)] {
+            let mut joined = View::default();
+            joined.machine.members = state(learner).machine.members;
+            let mut recovered = Recovered { checkpoint: Some(joined), ..Recovered::default() };
+            assert_eq!(
+                Replica::force_new_cluster(&mut recovered, 3),
+                Err(ForceError::NoState)
+            );
+            assert!(recovered.records.is_empty() && recovered.hard_state.is_none());
+        }
+    }
+
     #[test]
     fn a_learner_becomes_the_voter() {
         let mut recovered = recovered(state(Some(3)), 1, &[]);
@@ -285,7 +312,7 @@ mod tests {
         assert_eq!(Replica::force_new_cluster(&mut empty, 3), Ok(None));
         let mut alone = state(None);
         alone.machine.members.by_id = alone.machine.members.by_id.without(&2).without(&3);
-        alone.position = Position { index: 1, ..Position::default() };
+        alone.position = Position { index: 1, voters: vec![1], ..Position::default() };
         let mut alone = super::tests::recovered(alone, 1, &[put(2, "a")]);
         assert_eq!(Replica::force_new_cluster(&mut alone, 1), Ok(None));
     }

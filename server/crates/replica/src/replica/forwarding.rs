@@ -15,14 +15,14 @@ use crate::{
         APPLY_GAP_MAX, COMMAND_BYTES_MAX, FORWARD_AGAIN_BYTES_MAX, FORWARD_BYTES_MAX,
         PROPOSAL_BATCH_BYTES, UNCOMMITTED_BYTES_MAX,
     },
-    machine::{
-        auth::Caller,
-        command::{Command, Entry, Stamp},
-        member::MemberRegistry,
-        versions::FIRST,
-    },
     proposals::HandedIn,
     wire::{self, PeerMessage},
+};
+use witan_machine::{
+    auth::Caller,
+    command::{Command, Entry, Stamp},
+    member::MemberRegistry,
+    versions::FIRST,
 };
 
 /// Why this member did not append an entry. Nothing was written.
@@ -349,7 +349,7 @@ impl Replica {
                 Err(NotAppended::Refused(ProposalRejected::TooLarge))
             } else if self.is_behind() {
                 Err(NotAppended::Refused(ProposalRejected::TooMany))
-            } else if !self.has_room_for(entry.command.as_ref(), data.len()) {
+            } else if !self.take_room_for(entry.command.as_ref(), data.len()) {
                 Err(NotAppended::NotNow)
             } else {
                 self.append(from, &entry, &data)

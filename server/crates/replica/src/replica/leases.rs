@@ -1,5 +1,5 @@
 //! Requests about leases: the leader examines its timers, and answers once a ReadIndex round of the same
-//! term has proven that no other leader counted meanwhile. If its state was behind the index of that round, it
+//! term has proven that no other leader counted since. If its state was behind the index of that round, it
 //! examines them again when it has applied it: a grant or a revoke that is acknowledged may be among these entries.
 //! Other members ask the leader.
 

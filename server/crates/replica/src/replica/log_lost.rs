@@ -10,7 +10,7 @@ use raft::eraftpb::{Entry, Message, MessageType};
 use super::{Halt, Replica};
 use crate::{host::Lane, wire::PeerMessage};
 
-/// What a leader has said about entries that the log does not hold.
+/// Evidence of a leader for entries that the log does not hold.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BeyondLog {
     leader: u64,
@@ -34,10 +34,10 @@ const NO_VOTE_TIMEOUTS: u64 = 3;
 const CONFIRMING_VOTERS_MIN: usize = 3;
 
 impl Replica {
-    /// Whether raft must not see a message: a heartbeat with a commit index beyond `last`, the log's last
+    /// Returns whether raft must not see a message: a heartbeat with a commit index beyond `last`, the log's last
     /// index, at which raft would panic, or the answer by which its leader confirms that it leads. If the
     /// leader goes on for an election timeout, this member has lost what it acknowledged, and halts.
-    pub(super) fn is_beyond_log(&mut self, message: &Message, last: u64) -> bool {
+    pub(super) fn check_beyond_log(&mut self, message: &Message, last: u64) -> bool {
         let kind = message.get_msg_type();
         if kind == MessageType::MsgReadIndexResp {
             return self.confirms_beyond_log(message);

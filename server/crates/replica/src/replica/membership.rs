@@ -1,7 +1,7 @@
-//! What a leader looks at before it takes a change of membership, what a removed member does, and how a member
+//! The checks of a leader before it takes a change of membership, the end of a removed member, and how a member
 //! asks for the state of the others.
 //!
-//! What does not live here: whether the registry accepts a change (`machine/member.rs`), and what the dialects
+//! What does not live here: whether the registry accepts a change (`witan_machine::member`), and what the dialects
 //! check beforehand.
 
 use raft::{
@@ -30,7 +30,7 @@ pub(super) struct PendingRemoval {
 impl Replica {
     /// Whether this leader hands over instead of taking its own removal now. The removal is proposed to the
     /// next leader. If nobody takes over, it is taken all the same, unless only one voter would be left: that one
-    /// could not learn from anyone that the removal was committed, and would wait for the other's vote for ever.
+    /// could not learn from anyone that the removal was committed, and would always wait for the other's vote.
     pub(super) fn hands_over_before(&mut self, change: &ConfChange) -> bool {
         let own = change.get_change_type() == ConfChangeType::RemoveNode
             && change.node_id == self.config.id;

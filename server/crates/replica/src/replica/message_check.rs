@@ -1,4 +1,4 @@
-//! What a raft message must be like before raft sees it. raft-rs panics on messages that no member sends, and
+//! The checks that a raft message passes before raft sees it. raft-rs panics on messages that no member sends, and
 //! one such message of a member that lies, or of a stranger who speaks for it, must not end the others. (`log_lost` says what
 //! a member believes that lies for an election timeout.)
 
@@ -8,12 +8,10 @@ use raft::{
 };
 
 use super::Replica;
-use crate::{
-    machine::{
-        command::{self, Command},
-        versions::{LATEST, release},
-    },
-    wire::{self, EntryError},
+use crate::wire::{self, EntryError};
+use witan_machine::{
+    command::{self, Command},
+    versions::{LATEST, release},
 };
 
 /// Why a message of another member is dropped. What is only late or lost is not among them.

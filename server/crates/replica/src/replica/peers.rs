@@ -1,5 +1,5 @@
-//! What the transport reports about other members, and what follows from it: snapshots that arrived or
-//! failed, a campaign at once when the leader's process is gone, leadership handed over.
+//! The reports of the transport about other members, and what follows from them: snapshots that arrived or
+//! failed, a campaign at once when the leader's process ended, leadership handed over.
 
 use std::cmp::Reverse;
 
@@ -16,14 +16,14 @@ use crate::{
     wire::PeerMessage,
 };
 
-/// What the transport reports about another member.
+/// A report of the transport about another member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerEvent {
     /// A message could not be sent.
     Unreachable,
     /// Both of its streams were closed by the other side, and a new connection was refused.
     ProcessGone,
-    /// It has opened a stream to this member after its process was gone: it runs, or was started again.
+    /// It has opened a stream to this member after its process seemed to have ended: it runs, or was started again.
     ProcessBack,
     /// The bulk stream to it was opened: it runs, and what was sent to it before may be lost.
     StreamOpened,
@@ -49,12 +49,12 @@ pub enum TransferRefused {
     NoTransferee,
 }
 
-/// Campaigns of a follower whose leader's process is gone. Nothing but the wait for the election timeout is
+/// Campaigns of a follower whose leader's process ended. Nothing but the wait for the election timeout is
 /// left out: those that still hear the leader refuse the pre-vote.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Failover {
-    /// The leader that is gone, and the term that it led.
-    gone: (u64, u64),
+    /// The leader whose process ended, and the term that it led.
+    ended: (u64, u64),
     /// Until when its messages count as the last ones of a process that has ended, on the monotonic clock. They
     /// do not arrive for longer than the wait that these campaigns save.
     ignored_until_ns: u64,
@@ -66,7 +66,7 @@ pub(super) struct Failover {
 
 impl Replica {
     /// Takes in what the transport reports about another member, and does what follows: tells raft, campaigns
-    /// if the leader is gone, and halts this member if most of the others have removed it.
+    /// if the process of the leader ended, and halts this member if most of the others have removed it.
     pub fn peer_event(&mut self, member: u64, event: PeerEvent) {
         match event {
             PeerEvent::Unreachable => self.raft.report_unreachable(member),
@@ -110,10 +110,10 @@ impl Replica {
         has.min()
     }
 
-    /// Whether a rejection of entries is to be dropped, because an acknowledgment of them has overtaken it.
-    /// Raises the hint of any other rejection to the acknowledged index: raft would go back below it, where
+    /// Returns whether a rejection of entries is to be dropped, because an acknowledgment of them has overtaken
+    /// it. Raises the hint of any other rejection to the acknowledged index: raft would go back below it, where
     /// the log may end, and send a snapshot.
-    pub(super) fn is_stale_rejection(&self, message: &mut Message) -> bool {
+    pub(super) fn correct_rejection(&self, message: &mut Message) -> bool {
         let raft = &self.raft.raft;
         let leads = raft.state == StateRole::Leader && raft.term == message.term;
         let rejects = message.get_msg_type() == MessageType::MsgAppendResponse
@@ -181,7 +181,7 @@ impl Replica {
         self.raft.report_snapshot(member, status);
     }
 
-    /// Begins campaigns if the process of the leader that this follower knows is gone, and grants pre-votes
+    /// Begins campaigns if the process of the leader that this follower knows ended, and grants pre-votes
     /// from then on. Does nothing without pre-vote: a campaign that cannot be won would disturb the others.
     fn process_gone(&mut self, member: u64) {
         let raft = &mut self.raft.raft;
@@ -195,24 +195,24 @@ impl Replica {
         // It grants pre-votes from now on, as after an election timeout without the leader.
         raft.leader_id = 0;
         self.failover = Some(Failover {
-            gone: (member, raft.term),
-            ignored_until_ns: self.steady_ns.saturating_add(self.config.election_ns),
-            at_ns: self.steady_ns + self.failover_delay_ns(member, 0),
+            ended: (member, raft.term),
+            ignored_until_ns: self.monotonic_ns.saturating_add(self.config.election_ns),
+            at_ns: self.monotonic_ns + self.failover_delay_ns(member, 0),
             campaigns: 0,
         });
         self.continue_failover();
     }
 
-    /// Ends that messages of the leader are dropped whose process was taken for gone: the next one ends the
+    /// Ends that messages of the leader are dropped whose process was believed to have ended: the next one ends the
     /// campaigns. Without one they go on, because a process that was started again does not lead.
     fn process_back(&mut self, member: u64) {
         let failover = self.failover.as_mut();
-        if let Some(failover) = failover.filter(|failover| failover.gone.0 == member) {
+        if let Some(failover) = failover.filter(|failover| failover.ended.0 == member) {
             failover.ignored_until_ns = 0;
         }
     }
 
-    /// Whether a message comes from the leader whose process is gone, in the term that it led, and may be one
+    /// Whether a message comes from the leader whose process ended, in the term that it led, and may be one
     /// of its last: the message would end the campaigns, and have the followers wait for a leader that is not
     /// there. The caller drops it.
     pub(super) fn is_of_gone_leader(&self, message: &Message) -> bool {
@@ -222,17 +222,17 @@ impl Replica {
         );
         let sent = (message.from, message.term);
         let is_late = |failover: Failover| {
-            failover.gone == sent && self.steady_ns < failover.ignored_until_ns
+            failover.ended == sent && self.monotonic_ns < failover.ignored_until_ns
         };
         leads && self.failover.is_some_and(is_late)
     }
 
     /// Nanoseconds until this member campaigns next. Members campaign one after the other, so that the first
-    /// one is rarely disturbed. Each campaign in vain doubles the step between them, up to an election
+    /// one is rarely disturbed. Each campaign without success doubles the step between them, up to an election
     /// timeout: where messages take long, an earlier campaign would end those under way.
-    fn failover_delay_ns(&self, gone: u64, campaigns: u32) -> u64 {
+    fn failover_delay_ns(&self, ended: u64, campaigns: u32) -> u64 {
         let voters = self.raft.store().position().voters.iter();
-        let before = voters.filter(|id| **id < self.config.id && **id != gone);
+        let before = voters.filter(|id| **id < self.config.id && **id != ended);
         let rank = before.count() as u64;
         let Some(doubled) = campaigns.checked_sub(1) else {
             return rank * FAILOVER_STEP_NS;
@@ -244,7 +244,7 @@ impl Replica {
     }
 
     /// Campaigns if it is time to, until there is a leader, this member has no vote any more, or
-    /// [`FAILOVER_CAMPAIGNS_MAX`] campaigns were in vain. Raft itself would let a removed member campaign, and
+    /// [`FAILOVER_CAMPAIGNS_MAX`] campaigns had no success. Raft itself would let a removed member campaign, and
     /// panic when it wins.
     pub(super) fn continue_failover(&mut self) {
         let Some(failover) = self.failover else {
@@ -256,7 +256,7 @@ impl Replica {
             self.failover = None;
             return;
         }
-        if self.steady_ns < failover.at_ns || !self.may_campaign() {
+        if self.monotonic_ns < failover.at_ns || !self.may_campaign() {
             return;
         }
         // An error says that raft has changes of membership to apply first.
@@ -264,7 +264,7 @@ impl Replica {
         self.apply_election_jitter();
         let campaigns = failover.campaigns + 1;
         self.failover = Some(Failover {
-            at_ns: self.steady_ns + self.failover_delay_ns(0, campaigns),
+            at_ns: self.monotonic_ns + self.failover_delay_ns(0, campaigns),
             campaigns,
             ..failover
         });

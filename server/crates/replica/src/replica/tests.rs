@@ -1,4 +1,4 @@
-//! What the seams of [`Replica`] promise when messages come in an unlucky order.
+//! The promises of [`Replica`] when messages come in an unlucky order.
 
 mod log_lost;
 mod removal;
@@ -12,13 +12,13 @@ use crate::{
     host::{Applied, Envelope, Host, Lane, LeaseAnswer, LogBatch, Recovered, Ticket, Unanswered},
     limits::LEAVING_TICKS_MAX,
     log::fill_metadata,
-    machine::{
-        command::{ChangeMembers, Command, Entry, Stamp},
-        kv::KvCommand,
-        member::Member,
-        view::View,
-    },
     wire::{self, PeerMessage},
+};
+use witan_machine::{
+    command::{ChangeMembers, Command, Entry, Stamp},
+    kv::KvCommand,
+    member::Member,
+    view::View,
 };
 
 /// Remembers which snapshots were installed.
@@ -149,7 +149,7 @@ fn only_a_sole_voter_that_has_applied_its_term_reads_without_a_round() {
     }
 }
 
-/// What a leader of term 5 sends to member 2.
+/// A message of the leader of term 5 to member 2.
 fn from_leader(kind: MessageType, fill: impl FnOnce(&mut Message)) -> Envelope {
     let mut message = Message::default();
     message.set_msg_type(kind);
@@ -363,7 +363,7 @@ fn a_removed_member_that_starts_again_stays_until_the_only_voter_left_refuses_it
     assert_eq!(answer, expected, "the voter learns what is committed");
     replica.peer_event(1, PeerEvent::RemovedHere);
     assert_eq!(replica.turn(&mut host), Err(Halt::Removed));
-    // it does not wait for ever
+    // the wait has an end
     let mut replica = member_two_of(removed);
     let ticks = (1..=LEAVING_TICKS_MAX).take_while(|tick| {
         replica.tick(i64::try_from(*tick).expect("it fits"));

@@ -12,13 +12,13 @@ use crate::{
     host::{Applied, Envelope, Host, Lane, LogBatch, Unanswered},
     log::fill_metadata,
     long_command::{ExecutedCommand, LongCommand},
-    machine::{
-        Outcome, Reply,
-        command::{Command, Entry},
-        kv::{KvOperation, ReadResults},
-    },
     read_index::Released,
     wire::{self, EntryError},
+};
+use witan_machine::{
+    Outcome, Reply,
+    command::{Command, Entry},
+    kv::{KvOperation, ReadResults},
 };
 
 /// Carries out all that raft has ready, round by round, until it is quiet. `Err` if the member must end.
@@ -184,7 +184,7 @@ fn persist_batch(replica: &mut Replica, ready: &Ready) -> LogBatch {
 
 /// Whether the leader's commit index covers a change of membership that is not applied yet. The index is
 /// synced before others hear of it: a removed member ends when it knows, and if the only one that stays then
-/// forgot, it would wait for the removed one's vote for ever.
+/// forgot, it would always wait for the removed one's vote.
 fn commits_change(replica: &Replica) -> bool {
     let raft = &replica.raft.raft;
     raft.has_pending_conf() && raft.pending_conf_index <= raft.raft_log.committed
@@ -251,7 +251,7 @@ fn apply_one(
         false => ReadResults::Discard,
     };
     let place = ExecutingCommand { index, term: entry.term, change };
-    if !replica.apply_queue.is_long(&replica.machine, &command) {
+    if !replica.apply_queue.charge(&replica.machine, &command) {
         let outcome = replica.machine.apply_with(&command, results);
         return Ok(Some(conclude(replica, place, &command, outcome)));
     }
@@ -297,7 +297,7 @@ fn conclude(
     let log = replica.raft.mut_store();
     log.advance_position(place.index, place.term);
     // raft's configuration changes only if the member registry accepted the change
-    let accepted = outcome.reply == Reply::PeerUrlsSet(Ok(()));
+    let accepted = outcome.reply == Reply::MembershipChanged(Ok(()));
     if let Some(change) = place.change.filter(|_| accepted) {
         let changed = replica.raft.apply_conf_change(&change);
         let configuration = changed.expect("the registry refuses what raft would");

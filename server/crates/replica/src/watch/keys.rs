@@ -14,10 +14,8 @@ use super::{
     interval_tree::IntervalTree,
     range::{RangeEnd, WatchRange},
 };
-use crate::{
-    limits::{NOTED_LOCATIONS_MAX, WATCHER_GROUPS_MAX},
-    machine::kv::Location,
-};
+use crate::limits::{NOTED_LOCATIONS_MAX, WATCHER_GROUPS_MAX};
+use witan_machine::kv::Location;
 
 /// Identifies a stream; reused after it was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -337,7 +335,7 @@ impl<T> Slab<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::kv::{Kv, KvCommand, KvOperation, Put};
+    use witan_machine::kv::{Kv, KvCommand, KvOperation, Put};
 
     /// Locations of the changes of a store in which one key was put `count` times.
     fn places(count: usize) -> Vec<Location> {

@@ -62,7 +62,7 @@ impl RangeEnd {
         }
     }
 
-    /// What ends are ordered by: the kind of the end, then its key.
+    /// The order of ends: the kind of the end, then its key.
     fn rank(&self) -> (u8, &[u8]) {
         match self {
             RangeEnd::One => (0, &[]),

@@ -1,4 +1,4 @@
-//! What a leader keeps of its log for a member that receives a snapshot.
+//! The part of its log that a leader keeps for a member that receives a snapshot.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Who leads when the leader is gone, and how soon.
+//! The next leader after the process of a leader ended, and how soon it leads.
 
 use super::*;
 
@@ -73,7 +73,7 @@ fn until_followed(cluster: &mut Cluster, by: u64) -> u64 {
     (cluster.now_ns - begun) / MS
 }
 
-/// The follower of the highest rank, which campaigns last, takes its leader for gone.
+/// The follower of the highest rank, which campaigns last, believes that its leader ended.
 fn mistaken(ids: &[u64]) -> (Cluster, u64, u64) {
     let mut cluster = Cluster::new(ids);
     let leader = cluster.leader().expect("it leads");
@@ -100,7 +100,7 @@ fn a_leader_whose_streams_open_again_is_followed_at_its_next_heartbeat() {
     }
 }
 
-/// What a dead process has sent does not arrive for so long.
+/// Messages of a dead process do not arrive for so long.
 #[test]
 fn a_leader_that_is_heard_for_an_election_timeout_is_followed_again() {
     for ids in [&[1, 2, 3][..], &[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5, 6, 7]] {

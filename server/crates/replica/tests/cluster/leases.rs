@@ -1,9 +1,7 @@
 //! Leases asked about at any member, and leaders that do not know that they are leaders no more.
 
-use witan_replica::{
-    lessor::Renewal,
-    machine::lease::{LeaseGrant, LeaseOperation},
-};
+use witan_machine::lease::{LeaseGrant, LeaseOperation};
+use witan_replica::lessor::Renewal;
 
 use super::*;
 

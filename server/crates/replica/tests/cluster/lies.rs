@@ -2,10 +2,8 @@
 
 use protobuf::Message as _;
 use raft::eraftpb::{Entry, Message, MessageType};
-use witan_replica::{
-    host::Lane, limits::TERM_RISE_MAX, machine::command::ClusterVersion, replica::MessageFault,
-    wire,
-};
+use witan_machine::command::ClusterVersion;
+use witan_replica::{host::Lane, limits::TERM_RISE_MAX, replica::MessageFault, wire};
 
 use super::*;
 
@@ -169,8 +167,7 @@ fn version(version: &str) -> Command {
 #[test]
 fn an_entry_of_a_later_release_ends_the_members_of_a_cluster_that_had_it() {
     let raised = |version: Command| {
-        let entry =
-            witan_replica::machine::command::Entry { command: Some(version), ..Default::default() };
+        let entry = witan_machine::command::Entry { command: Some(version), ..Default::default() };
         Bytes::from(wire::encode_entry(&entry))
     };
     // what raises the version is applied, or comes in the same message

@@ -1,9 +1,7 @@
 //! Commands that the host executes while the replica goes on.
 
-use witan_replica::{
-    lessor::Renewal,
-    machine::lease::{LeaseGrant, LeaseOperation, LeaseRevoke},
-};
+use witan_machine::lease::{LeaseGrant, LeaseOperation, LeaseRevoke};
+use witan_replica::lessor::Renewal;
 
 use super::*;
 

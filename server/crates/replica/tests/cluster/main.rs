@@ -15,18 +15,18 @@ mod writes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
+use witan_machine::{
+    command::{Command, Stamp},
+    kv,
+    member::Member,
+    view::View,
+};
 use witan_replica::{
     host::{
         Applied, Envelope, Host, LeaseAnswer, LeaseQuestion, LogBatch, Recovered, Ticket,
         Unanswered,
     },
     long_command::{ExecutedCommand, LongCommand},
-    machine::{
-        command::{Command, Stamp},
-        kv,
-        member::Member,
-        view::View,
-    },
     replica::{Config, Halt, PeerEvent, Replica, Role, genesis},
 };
 
@@ -257,7 +257,7 @@ impl Cluster {
         panic!("it does not come about");
     }
 
-    /// The member's process is gone, and those in `told` see its streams closed.
+    /// The member's process ended, and the members in `told` see its streams closed.
     fn kill(&mut self, id: u64, told: &[u64]) {
         self.members.remove(&id);
         for other in told {

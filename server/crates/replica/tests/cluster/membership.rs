@@ -1,6 +1,6 @@
 //! Members come and go while the others work.
 
-use witan_replica::machine::{Reply, command::ChangeMembers, member::MembershipError};
+use witan_machine::{Reply, command::ChangeMembers, member::MembershipError};
 
 use super::*;
 
@@ -28,7 +28,7 @@ fn done(cluster: &mut Cluster, at: u64, command: Command) -> Result<(), Membersh
     let ticket = cluster.propose(at, command);
     cluster.until(|cluster| cluster.answer(at, ticket).is_some());
     let applied = cluster.answer(at, ticket).expect("answered");
-    let Reply::PeerUrlsSet(done) = &applied.outcome.reply else {
+    let Reply::MembershipChanged(done) = &applied.outcome.reply else {
         panic!("{applied:?}")
     };
     *done

@@ -1,6 +1,6 @@
 //! All members hash their state at one point of the log, and one that has another state gets the leader's.
 
-use witan_replica::machine::{
+use witan_machine::{
     alarm::AlarmCommand,
     kv::Compact,
     record::RecordChange,
@@ -105,7 +105,7 @@ fn a_member_with_another_state_gets_the_leaders() {
         } else {
             cluster.replica(corrupt).rebuild();
         }
-        // meanwhile others write
+        // others write at the same time
         let by = corrupt % 3 + 1;
         let ticket = cluster.propose(by, put("a"));
         cluster.until(|cluster| cluster.answer(by, ticket).is_some());
@@ -140,7 +140,7 @@ fn a_state_is_asked_for_again_from_the_next_leader() {
     cluster.until(|cluster| cluster.answer(corrupt, ticket).is_some());
 }
 
-/// Of three voters one is gone, and the acknowledgment of the other is lost: the leader commits nothing without it.
+/// Of three voters one ended, and the acknowledgment of the other is lost: the leader commits nothing without it.
 #[test]
 fn a_member_takes_entries_until_the_leader_has_committed_its_log() {
     let mut cluster = Cluster::new(&[1, 2, 3]);

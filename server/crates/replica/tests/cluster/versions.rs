@@ -1,13 +1,11 @@
 //! The version of the cluster: a command that not all members know is not proposed.
 
-use witan_replica::{
-    host::{ProposalRejected, Unanswered},
-    machine::{
-        alarm::AlarmCommand,
-        command::{ChangeMembers, ClusterVersion},
-        member::MemberRegistry,
-    },
+use witan_machine::{
+    alarm::AlarmCommand,
+    command::{ChangeMembers, ClusterVersion},
+    member::MemberRegistry,
 };
+use witan_replica::host::{ProposalRejected, Unanswered};
 
 use super::*;
 

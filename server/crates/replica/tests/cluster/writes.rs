@@ -94,7 +94,7 @@ fn a_write_that_arrived_is_not_applied_again() {
     assert_eq!(cluster.count(leader, "k"), 1);
 }
 
-/// The stream opens before the leader is heard again that was taken for gone.
+/// The stream opens before the leader is heard again that was believed to have ended.
 #[test]
 fn a_lost_write_is_forwarded_again_to_a_leader_that_is_not_followed_yet() {
     let mut cluster = Cluster::new(&[1, 2, 3]);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use witan_replica::machine::tree::{
+use witan_machine::tree::{
     Action, CompareAndSwap, Create, Delete, Event, Node, Set, TreeError, TreeErrorKind,
     TreeOperation, TreeReply, Update,
 };
@@ -23,7 +23,7 @@ pub(crate) struct Model {
     flat: BTreeMap<String, Flat>,
 }
 
-/// What a write leaves behind.
+/// The state that a write leaves behind.
 struct Write<'a> {
     action: Action,
     path: String,
@@ -67,7 +67,7 @@ impl Model {
             .collect()
     }
 
-    /// What a recursive read of the root shows.
+    /// The nodes that a recursive read of the root shows.
     pub(crate) fn listing(&self, now_ns: i64) -> Node {
         let nodes = self.children("", now_ns);
         Node { dir: true, nodes, ..Node::default() }

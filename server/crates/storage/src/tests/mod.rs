@@ -28,10 +28,8 @@ use std::{
 
 use bytes::Bytes;
 use witan_base::metrics::Register;
-use witan_replica::{
-    host::{LogBatch, LogRecord, Recovered},
-    machine::{member::Member, view::View},
-};
+use witan_machine::{member::Member, view::View};
+use witan_replica::host::{LogBatch, LogRecord, Recovered};
 
 use super::{DataIdentity, Ledger, OpenError, Storage, StorageMetrics};
 

@@ -3,7 +3,7 @@
 
 use std::{fs, io};
 
-use witan_replica::machine::record::RecordChange;
+use witan_machine::record::RecordChange;
 
 use super::{
     workload::{Driven, first, id, records},

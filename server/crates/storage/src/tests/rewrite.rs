@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use witan_replica::machine::{
+use witan_machine::{
     command::{Command as Verb, Entry},
     kv::{self, Compact, DeleteRange, Put},
     tree,

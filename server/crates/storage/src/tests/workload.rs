@@ -8,7 +8,7 @@ use std::{
 };
 
 use prost::Message as _;
-use witan_replica::machine::{
+use witan_machine::{
     command::{Command as Verb, Entry, Stamp},
     kv,
     record::RecordChange,

@@ -310,7 +310,9 @@ impl RequestFilter {
         Some(Vec::new())
     }
 
-    /// Handles the end of a head: passes on an upgrade that may be granted, and drops others.
+    /// Ends a head: decides how the body is framed, and whether the lines about an upgrade pass. Returns the bytes that
+    /// replace the empty line; `None` if it passes as it is. Refuses a head with both `Content-Length` and chunked
+    /// encoding: another server could frame its body in the other way.
     fn end_of_head(&mut self, line: &[u8]) -> Option<Vec<u8>> {
         let head = std::mem::take(&mut self.head);
         let length = head.length.unwrap_or(0);

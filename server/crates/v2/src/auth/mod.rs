@@ -3,7 +3,7 @@
 //! `witan_api::access` lists the access that each route requires.
 //!
 //! Reading order: `api::basic_auth` (the caller) → this file (the resource) → `users`, `roles`. Changes are executed by
-//! `witan_replica::machine::auth::path_permissions`.
+//! `witan_machine::auth::path_permissions`.
 
 mod roles;
 mod users;
@@ -21,11 +21,11 @@ use witan_api::v2::{
 };
 use witan_dialect::{Context, reply};
 use witan_gocompat::json;
-use witan_node::{NodeError, ProposeError};
-use witan_replica::machine::{
+use witan_machine::{
     auth::{self, path_permissions},
     operation::{ByPath, Operation},
 };
+use witan_node::{NodeError, ProposeError};
 
 use super::headers;
 

@@ -5,7 +5,7 @@ use witan_api::v2::auth::{
     OTHER_ROLE, PERMISSIONS_AND_GRANT, Patterns, Permissions, Role, RoleChange, RoleList,
 };
 use witan_dialect::Context;
-use witan_replica::machine::{
+use witan_machine::{
     auth::{
         Auth,
         path_permissions::{self, RoleCreate, RoleUpdate},

@@ -8,7 +8,7 @@ use witan_api::v2::{
 };
 use witan_auth::{HashError, PasswordSource};
 use witan_dialect::{Context, basic_auth};
-use witan_replica::machine::{
+use witan_machine::{
     auth::{
         Auth, ROOT,
         path_permissions::{self, UserCreate, UserUpdate},

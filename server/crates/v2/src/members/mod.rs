@@ -18,11 +18,11 @@ use witan_api::{
 };
 use witan_dialect::{Context, reply};
 use witan_gocompat::json;
-use witan_node::{NodeError, ProposeError, Reconfiguration};
-use witan_replica::machine::{
+use witan_machine::{
     command::{ChangeMembers, UpdatePeerUrls},
     member::{self, Member as Known, MemberRegistry},
 };
+use witan_node::{NodeError, ProposeError, Reconfiguration};
 
 use super::headers;
 

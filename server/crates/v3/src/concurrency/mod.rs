@@ -28,12 +28,9 @@ use witan_api::v3::{
     },
     mvccpb::event::EventType,
 };
-use witan_base::panics::{
-    self, PanicMetrics, PanicSource,
-    planted::{self, PlantedPanic},
-};
+use witan_base::panics::{self, PanicMetrics, PanicSource};
 use witan_dialect::Context;
-use witan_replica::machine::lease::NONE;
+use witan_machine::lease::NONE;
 
 use super::{RpcResult, kv, lease, watch};
 use crate::error::RpcError;
@@ -178,15 +175,10 @@ async fn run_to_completion<T: 'static, F: Future<Output = RpcResult<T>> + 'stati
 ) -> RpcResult<T> {
     let (here, gone) = oneshot::channel();
     let (tell, told) = oneshot::channel();
-    let (work, metrics) = (work(CallerGone(gone)), metrics.clone());
-    let plan = PlantedPanic::current();
+    let work = panics::catch_in(PanicSource::Job, work(CallerGone(gone)));
+    let metrics = metrics.clone();
     actix_web::rt::spawn(async move {
-        let work = async {
-            planted::here("lock");
-            work.await
-        };
-        let done = panics::catch_in(PanicSource::Job, plan, work).await;
-        if let Err(Err(_)) = tell.send(done) {
+        if let Err(Err(_)) = tell.send(work.await) {
             // the caller has disconnected, so the result is not needed
             metrics.panicked(PanicSource::Job);
         }

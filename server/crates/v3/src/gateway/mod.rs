@@ -28,10 +28,7 @@ use witan_api::{access::GrpcRoute, v3::shape::Shaped};
 use witan_auth::Credentials;
 use witan_base::{
     client_network::ClientNetwork,
-    panics::{
-        self, PanicSource,
-        planted::{self, PlantedPanic},
-    },
+    panics::{self, PanicSource},
 };
 use witan_dialect::fair_semaphore::WithPermit;
 use witan_dialect::{
@@ -87,14 +84,8 @@ pub async fn handle(
     path: &[u8],
 ) -> HttpResponse {
     let work = answer(ctx, request, payload, path);
-    let done = panics::contain(
-        &ctx.panics,
-        PanicSource::Gateway,
-        PlantedPanic::current(),
-        work,
-    )
-    .await;
-    done.unwrap_or_else(|_| {
+    let done = panics::contain(&ctx.panics, PanicSource::Gateway, work);
+    done.await.unwrap_or_else(|_| {
         let gateway_version =
             split(path).map_or(GatewayVersion::V3_6, |(gateway_version, _)| gateway_version);
         let mut response = GatewayError::panicked().answer(gateway_version);
@@ -112,7 +103,6 @@ async fn answer(
     mut payload: web::Payload,
     path: &[u8],
 ) -> HttpResponse {
-    planted::here("gateway");
     let Some((gateway_version, call)) = split(path).filter(|_| ctx.settings.enable_grpc_gateway)
     else {
         reply::drain(&mut payload).await;

@@ -14,10 +14,7 @@ use prost::Message;
 use serde::Serialize;
 use tonic::{Code, Status};
 use witan_api::v3::{etcdserverpb::SnapshotRequest, shape::Shaped};
-use witan_base::panics::{
-    self, PanicSource,
-    planted::{self, PlantedPanic},
-};
+use witan_base::panics::{self, PanicSource};
 use witan_dialect::{
     Context,
     blocking::{BlockingPool, INLINE_BYTES_MAX},
@@ -143,13 +140,10 @@ fn in_lines<A: Shaped + Serialize>(
         let metrics = metrics.clone();
         async move {
             let mut answers = answers?;
-            let next = async {
-                planted::here("gateway.stream");
-                answers.next().await
-            };
-            let plan = PlantedPanic::current();
-            let next = panics::contain(&metrics, PanicSource::GatewayStream, plan, next).await;
-            let next = next.unwrap_or_else(|_| Some(Err(Status::internal(PANICKED))))?;
+            let next = panics::contain(&metrics, PanicSource::GatewayStream, answers.next());
+            let next = next
+                .await
+                .unwrap_or_else(|_| Some(Err(Status::internal(PANICKED))))?;
             Some(match next {
                 Ok(answer) => (line(&answer, json_format.encoding), Some(answers)),
                 Err(status) => (failed(&status, json_format.gateway_version), None),

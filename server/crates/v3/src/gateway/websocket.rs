@@ -21,10 +21,7 @@ use tokio::{
     time::{Instant, Interval, interval_at},
 };
 use witan_api::access::GrpcRoute;
-use witan_base::{
-    budget::{ClientBudgets, Reservation, SMALL_BYTES},
-    panics::planted,
-};
+use witan_base::budget::{ClientBudgets, Reservation, SMALL_BYTES};
 use witan_dialect::Context;
 
 /// Interval between pings; a client that was silent for three of them is disconnected.
@@ -286,7 +283,6 @@ impl WebSocketSession {
     /// Queues a complete message as a request of the call. A unary call takes only the first; others
     /// are dropped.
     fn ask(&mut self, message: &[u8]) {
-        planted::here("websocket");
         if self.requests.is_some() && (self.streams || self.unsent_request.is_empty()) {
             self.unsent_request.extend_from_slice(message);
             self.unsent_request.extend_from_slice(b"\n");

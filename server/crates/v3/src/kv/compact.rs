@@ -1,7 +1,7 @@
 //! Compact: drops superseded revisions.
 
 use witan_api::v3::etcdserverpb::{CompactionRequest, CompactionResponse};
-use witan_replica::machine::kv;
+use witan_machine::kv;
 
 use super::{Context, RpcResult, authorize, header};
 

@@ -1,8 +1,7 @@
 //! DeleteRange: deletes a key or a range.
 
 use witan_api::v3::etcdserverpb::{DeleteRangeRequest, DeleteRangeResponse};
-use witan_base::panics::planted;
-use witan_replica::machine::kv::{self, DeleteReply};
+use witan_machine::kv::{self, DeleteReply};
 
 use super::{
     Context, Header, LARGE_READ_KEYS, RpcResult, authorize, fits, header, key_values, permit_if,
@@ -26,7 +25,6 @@ pub(crate) async fn delete_range(
         None => (authorize::propose(ctx, delete).await?, None),
         Some(permit) => Box::pin(propose_in(ctx, delete, permit)).await?,
     };
-    planted::here("delete");
     let header = header::at(&ctx.node, done.revision);
     Ok(response(header, done.output))
 }

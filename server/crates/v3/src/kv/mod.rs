@@ -17,11 +17,11 @@ use witan_api::v3::{etcdserverpb::ResponseHeader, mvccpb};
 use witan_base::{client_network::ClientNetwork, panics};
 use witan_dialect::Context;
 use witan_dialect::fair_semaphore::{FairPermit, WithPermit};
-use witan_node::Applied;
-use witan_replica::machine::{
+use witan_machine::{
     kv::{KeyValue, Kv},
     operation::Operation,
 };
+use witan_node::Applied;
 
 use super::{RpcResult, authorize, error_map::Refusal, header, quota};
 use crate::error::RpcError;

@@ -1,8 +1,7 @@
 //! Put: sets the value of a key.
 
 use witan_api::v3::etcdserverpb::{PutRequest, PutResponse};
-use witan_base::panics::planted;
-use witan_replica::machine::kv::{self, PutReply};
+use witan_machine::kv::{self, PutReply};
 
 use super::{Context, Header, RpcResult, authorize, fits, header, key_value, quota};
 use crate::error::RpcError;
@@ -19,7 +18,6 @@ pub(crate) async fn put(ctx: &Context, request: PutRequest) -> RpcResult<PutResp
     authorize::before(ctx, |caller| caller.put(&put)).await?;
     quota::admit(ctx, cost).await?;
     let done = authorize::propose(ctx, put).await?;
-    planted::here("put");
     let header = header::at(&ctx.node, done.revision);
     Ok(response(header, done.output))
 }

@@ -6,8 +6,7 @@ use witan_api::v3::etcdserverpb::{
     RangeRequest, RangeResponse,
     range_request::{SortOrder, SortTarget},
 };
-use witan_base::panics::planted;
-use witan_replica::machine::{
+use witan_machine::{
     kv::{self, RangeReply},
     view::View,
 };
@@ -25,7 +24,6 @@ pub(crate) async fn range(
     client: ClientNetwork,
     request: RangeRequest,
 ) -> RpcResult<WithPermit<RangeResponse>> {
-    planted::here("range");
     let view = view_for(ctx, &request).await?;
     let began = Instant::now();
     let range = operation(request);

@@ -6,7 +6,7 @@ use witan_api::v3::etcdserverpb::{
     Compare, RequestOp, ResponseHeader, ResponseOp, TxnRequest, TxnResponse, compare::TargetUnion,
     request_op::Request, response_op::Response,
 };
-use witan_replica::machine::kv::{self, OpReply, TxnReply};
+use witan_machine::kv::{self, OpReply, TxnReply};
 
 use super::{
     ClientNetwork, Context, FairPermit, Header, LARGE_READ_KEYS, ReadSize, Refusal as _, RpcResult,

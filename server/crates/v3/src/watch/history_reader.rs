@@ -4,12 +4,10 @@
 use std::sync::Arc;
 
 use witan_api::v3::mvccpb;
-use witan_replica::{
-    machine::kv::{KeyChange, Kv, Location},
-    watch::{
-        keys::PendingChanges,
-        range::{RangeEnd, WatchRange},
-    },
+use witan_machine::kv::{KeyChange, Kv, Location};
+use witan_replica::watch::{
+    keys::PendingChanges,
+    range::{RangeEnd, WatchRange},
 };
 
 use super::{
@@ -217,7 +215,7 @@ fn read<'a>(
 
 #[cfg(test)]
 mod tests {
-    use witan_replica::machine::kv::{Compact, KvCommand, KvOperation, Put};
+    use witan_machine::kv::{Compact, KvCommand, KvOperation, Put};
 
     use super::*;
 

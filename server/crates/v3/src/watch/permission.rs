@@ -5,11 +5,9 @@
 use tonic::Status;
 use witan_api::v3::etcdserverpb::WatchCreateRequest;
 use witan_dialect::Context;
+use witan_machine::auth::Caller;
 use witan_node::AuthState;
-use witan_replica::{
-    machine::auth::Caller,
-    watch::range::{RangeEnd, WatchRange},
-};
+use witan_replica::watch::range::{RangeEnd, WatchRange};
 
 use super::watchers::StreamWatchers;
 use crate::error::RpcError;

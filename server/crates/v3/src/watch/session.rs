@@ -7,7 +7,6 @@ use tonic::Status;
 use witan_api::v3::etcdserverpb::{
     WatchCreateRequest, WatchRequest, WatchResponse, watch_request::RequestUnion,
 };
-use witan_base::panics::planted;
 use witan_dialect::Context;
 use witan_node::{Node, StreamChanges, WatchStream};
 use witan_replica::watch::keys::{PendingChanges, WatcherGroupId};
@@ -101,7 +100,6 @@ impl<R> Session<R> {
 
     /// Creates a watcher, or answers with the reason of a refusal. An error ends the stream.
     async fn create(&mut self, request: &WatchCreateRequest) -> Result<(), Status> {
-        planted::here("watch.create");
         let refusal = self.permission_state.refusal(&self.ctx, request).await?;
         if let Some(refusal) = refusal {
             let answer = self.refused(status_text(refusal));
@@ -419,9 +417,6 @@ where
             let answer = self.out.next(&mut self.watchers, &self.template, term);
             self.count_pending();
             if let Some(answer) = answer {
-                if !answer.events.is_empty() {
-                    planted::here("watch.event");
-                }
                 self.ctx
                     .v3_metrics
                     .events

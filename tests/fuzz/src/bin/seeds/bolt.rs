@@ -8,7 +8,7 @@ use witan_fuzz::input::push_chunk;
 
 use super::Corpus;
 
-/// What a page may have in the corpus.
+/// The bytes of a page that the corpus keeps.
 const PAGE_BYTES_MAX: usize = 400;
 
 pub(crate) fn add(corpus: &mut Corpus) {

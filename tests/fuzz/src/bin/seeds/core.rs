@@ -1,4 +1,4 @@
-//! What the core writes: log entries, log files, checkpoints.
+//! Files and entries that the core writes: log entries, log files, checkpoints.
 
 use bytes::Bytes;
 use prost::Message;
@@ -6,16 +6,16 @@ use witan_fuzz::{
     input::push_chunk,
     targets::{checkpoint_input, log_file, sole_member},
 };
+use witan_machine::{
+    StateMachine,
+    command::{ClusterVersion, Command, Entry, PublishAttributes, Stamp},
+    kv,
+    member::Member,
+    tree,
+    view::View,
+};
 use witan_replica::{
     host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Recovered, Ticket, Unanswered},
-    machine::{
-        StateMachine,
-        command::{ClusterVersion, Command, Entry, PublishAttributes, Stamp},
-        kv,
-        member::Member,
-        tree,
-        view::View,
-    },
     replica::{Replica, genesis},
 };
 
@@ -202,7 +202,7 @@ impl Host for Disk {
     fn lease_answered(&mut self, _: Ticket, _: LeaseAnswer) {}
 }
 
-/// What a sole member writes while it does these commands, as the target `log-entry` takes it.
+/// The log that a sole member writes for these commands, in the form that the target `log-entry` takes.
 fn log_of(commands: &[Command]) -> Vec<u8> {
     let (config, start) = sole_member();
     let mut disk = Disk::default();

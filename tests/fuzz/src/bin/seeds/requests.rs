@@ -108,7 +108,7 @@ fn http(pair: &Pair) -> Vec<u8> {
     format!("{head}\r\n{body}").into()
 }
 
-/// What a gRPC client's connection begins with: preface, settings, and the head of a call.
+/// The beginning of a gRPC client's connection: preface, settings, and the head of a call.
 fn http2() -> Vec<u8> {
     let mut out = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     out.extend_from_slice(&[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 100]);
@@ -134,7 +134,7 @@ fn http2() -> Vec<u8> {
     out
 }
 
-/// What makes a request another one than those before: all but names and values.
+/// The shape of a request, all but names and values, which tells it from the requests before it.
 fn shape(pair: &Pair) -> String {
     let letters = |text: &str| text.replace(|c: char| c.is_ascii_alphanumeric(), "");
     let names: Vec<&str> = pair

@@ -1,7 +1,7 @@
-//! What a command of the v3 key space reads and writes, and whether permissions reach over it.
+//! The keys that a command of v3 reads and writes, and whether permissions cover them.
 
 use bytes::Bytes;
-use witan_replica::machine::{
+use witan_machine::{
     auth::{Permission, PermissionType},
     kv::{DeleteRange, KvOperation, Put, Txn, TxnOp, TxnOpKind},
 };

@@ -1,15 +1,15 @@
-//! What a removed member hears of its removal.
+//! How a removed member learns of its removal.
 
 use raft::eraftpb::MessageType;
 
 use super::super::Role;
 use crate::{
     host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Ticket, Unanswered},
-    machine::{
-        command::{ChangeMembers, Command, Stamp},
-        view::View,
-    },
     wire::PeerMessage,
+};
+use witan_machine::{
+    command::{ChangeMembers, Command, Stamp},
+    view::View,
 };
 
 /// Member 1, which agrees with everything, and notes what it hears before the change of membership is answered.

@@ -1,0 +1,299 @@
+//! Alarms: which member has raised which. They block the v3 commands that would make things worse.
+//!
+//! Whether a member's quota is used up is *not* decided here: the member measures and proposes the
+//! alarm. What an alarm blocks is part of the state machine, so it is the same on all members.
+
+use imbl::OrdSet;
+
+use super::{
+    kv, lease,
+    member::MemberRegistry,
+    record::{CorruptRecord, RecordChange},
+};
+use crate::limits::ALARMS_MAX;
+
+/// An alarm command as stored in the log.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct AlarmCommand {
+    /// An [`AlarmAction`].
+    #[prost(enumeration = "AlarmAction", tag = "1")]
+    pub action: i32,
+    /// Member that the alarm is about. As in etcd it need not exist.
+    #[prost(fixed64, tag = "2")]
+    pub member: u64,
+    /// An [`AlarmType`]; one of a later version is stored and blocks nothing.
+    #[prost(enumeration = "AlarmType", tag = "3")]
+    pub kind: i32,
+}
+
+/// The actions of an alarm command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+#[expect(missing_docs, reason = "etcd's names")]
+pub enum AlarmAction {
+    Activate = 0,
+    Deactivate = 1,
+    /// Raises and lowers nothing: each member hashes its state after this entry, so that the hashes can be
+    /// compared.
+    HashState = 2,
+}
+
+impl AlarmCommand {
+    /// Builds the command upon which every member hashes its state, so that the hashes can be compared. It
+    /// raises no alarm.
+    pub fn hash_state() -> Self {
+        Self {
+            action: AlarmAction::HashState as i32,
+            member: 0,
+            kind: AlarmType::Corrupt as i32,
+        }
+    }
+
+    /// Whether every member hashes its state once it has applied the command.
+    pub fn hashes_state(&self) -> bool {
+        self.action == AlarmAction::HashState as i32
+    }
+}
+
+/// As etcd's `AlarmType`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum AlarmType {
+    /// No alarm.
+    None = 0,
+    /// The quota is used up: commands that add data are refused.
+    NoSpace = 1,
+    /// Members disagree about the data: all writes are refused.
+    Corrupt = 2,
+}
+
+/// One raised alarm. Ordered as listings show them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Alarm {
+    /// A [`AlarmType`], or the number of a later version's.
+    pub kind: i32,
+    /// Id of the member.
+    pub member: u64,
+}
+
+impl Alarm {
+    /// A member's alarm of a known type.
+    pub fn new(member: u64, kind: AlarmType) -> Self {
+        Self { kind: kind as i32, member }
+    }
+
+    /// Whether the alarm is of this type.
+    pub fn is(&self, kind: AlarmType) -> bool {
+        self.kind == kind as i32
+    }
+}
+
+/// All raised alarms.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Alarms {
+    raised: OrdSet<Alarm>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct StoredAlarms {
+    #[prost(message, repeated, tag = "1")]
+    raised: Vec<StoredAlarm>,
+}
+
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+struct StoredAlarm {
+    #[prost(int32, tag = "1")]
+    kind: i32,
+    #[prost(fixed64, tag = "2")]
+    member: u64,
+}
+
+impl Alarms {
+    /// Returns the raised alarms in the order of kind and member; with `kind`, those of that kind alone.
+    pub fn list(&self, kind: Option<i32>) -> impl Iterator<Item = Alarm> {
+        self.raised
+            .iter()
+            .copied()
+            .filter(move |alarm| kind.is_none_or(|kind| alarm.kind == kind))
+    }
+
+    /// Whether exactly this alarm is raised.
+    pub fn contains(&self, alarm: Alarm) -> bool {
+        self.raised.contains(&alarm)
+    }
+
+    /// Whether any member has raised this kind.
+    pub fn any(&self, kind: AlarmType) -> bool {
+        self.list(Some(kind as i32)).next().is_some()
+    }
+
+    /// Raises or lowers the command's alarm. Returns the alarm that is raised now or was lowered; `None` if
+    /// there was none to lower, `ALARMS_MAX` leaves no room, or the command does neither.
+    pub(crate) fn apply(
+        &mut self,
+        command: &AlarmCommand,
+        members: &MemberRegistry,
+    ) -> Option<Alarm> {
+        let alarm = Alarm { kind: command.kind, member: command.member };
+        if alarm.is(AlarmType::None) {
+            return None;
+        }
+        match AlarmAction::try_from(command.action) {
+            Ok(AlarmAction::Activate) => {
+                let room = self.raised.len() < ALARMS_MAX || is_member_alarm(alarm, members);
+                if room {
+                    self.raised.insert(alarm);
+                }
+                room.then_some(alarm)
+            }
+            Ok(AlarmAction::Deactivate) => self.raised.remove(&alarm),
+            Ok(AlarmAction::HashState) | Err(_) => None,
+        }
+    }
+
+    /// Refuses a v3 command that a raised alarm blocks: `Corrupt` blocks all, `NoSpace` those that contain a
+    /// put.
+    pub(crate) fn admit(&self, command: &kv::KvCommand) -> Result<(), kv::KvError> {
+        if self.raised.is_empty() {
+            Ok(())
+        } else if self.any(AlarmType::Corrupt) {
+            Err(kv::KvError::Corrupt)
+        } else if self.any(AlarmType::NoSpace) && command.puts() {
+            Err(kv::KvError::NoSpace)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Refuses a lease command that a raised alarm blocks: `Corrupt` blocks grants, revocations and
+    /// expirations, `NoSpace` blocks grants. Lease checkpoints are never refused.
+    pub(crate) fn admit_lease(
+        &self,
+        command: &lease::LeaseCommand,
+    ) -> Result<(), lease::LeaseError> {
+        use lease::LeaseOperation;
+        match &command.operation {
+            Some(
+                LeaseOperation::Grant(_) | LeaseOperation::Revoke(_) | LeaseOperation::Expire(_),
+            ) if self.any(AlarmType::Corrupt) => Err(lease::LeaseError::Corrupt),
+            Some(LeaseOperation::Grant(_)) if self.any(AlarmType::NoSpace) => {
+                Err(lease::LeaseError::NoSpace)
+            }
+            Some(
+                LeaseOperation::Grant(_)
+                | LeaseOperation::Revoke(_)
+                | LeaseOperation::Expire(_)
+                | LeaseOperation::Checkpoint(_),
+            )
+            | None => Ok(()),
+        }
+    }
+
+    /// Emits the record of all raised alarms if they differ from `since`, or, if that is `None`, if there are
+    /// any.
+    pub(crate) fn changes(&self, since: Option<&Alarms>, emit: &mut dyn FnMut(RecordChange)) {
+        if since == Some(self) || (since.is_none() && self.raised.is_empty()) {
+            return;
+        }
+        let stored = StoredAlarms {
+            raised: self
+                .raised
+                .iter()
+                .map(|&Alarm { kind, member }| StoredAlarm { kind, member })
+                .collect(),
+        };
+        emit(RecordChange::Put {
+            key: Vec::new(),
+            value: prost::Message::encode_to_vec(&stored),
+        });
+    }
+
+    /// Replaces the raised alarms by those of a checkpoint record; fails if the record cannot be decoded.
+    pub(crate) fn load(&mut self, value: &[u8]) -> Result<(), CorruptRecord> {
+        let stored: StoredAlarms = prost::Message::decode(value)
+            .map_err(|e| CorruptRecord::new(format!("alarms: {e}")))?;
+        self.raised = stored
+            .raised
+            .into_iter()
+            .map(|StoredAlarm { kind, member }| Alarm { kind, member })
+            .collect();
+        Ok(())
+    }
+}
+
+/// Whether an alarm is of an existing member and of a known type, and so exempt from `ALARMS_MAX`.
+fn is_member_alarm(alarm: Alarm, members: &MemberRegistry) -> bool {
+    members.by_id.contains_key(&alarm.member)
+        && (alarm.is(AlarmType::NoSpace) || alarm.is(AlarmType::Corrupt))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::member::Member;
+
+    fn command(action: AlarmAction, member: u64, kind: i32) -> AlarmCommand {
+        AlarmCommand { action: action as i32, member, kind }
+    }
+
+    #[test]
+    fn invented_alarms_are_bounded_and_leave_room_for_real_ones() {
+        let mut members = MemberRegistry::default();
+        let member = Member { id: 7, ..Member::default() };
+        members.by_id.insert(7, member);
+        let mut alarms = Alarms::default();
+        for i in 0..ALARMS_MAX as u64 + 9 {
+            let raised = alarms.apply(&command(AlarmAction::Activate, 100 + i, 1), &members);
+            assert_eq!(raised.is_some(), i < ALARMS_MAX as u64, "{i}");
+        }
+        assert_eq!(
+            alarms.apply(&command(AlarmAction::Activate, 7, 3), &members),
+            None,
+            "a kind that nobody raises has no place kept"
+        );
+        let raised = alarms.apply(&command(AlarmAction::Activate, 7, 1), &members);
+        assert_eq!(raised, Some(Alarm::new(7, AlarmType::NoSpace)));
+        let lowered = alarms.apply(&command(AlarmAction::Deactivate, 7, 1), &members);
+        assert_eq!(lowered, raised);
+    }
+
+    #[test]
+    fn alarms_are_part_of_a_view() {
+        let mut view = crate::view::View::default();
+        let members = MemberRegistry::default();
+        let raise = command(AlarmAction::Activate, 7, 1);
+        view.machine.alarms.apply(&raise, &members);
+        let mut records = Vec::new();
+        view.changes(None, &mut |change| match change {
+            RecordChange::Put { key, value } => records.push(Ok::<_, CorruptRecord>((key, value))),
+            RecordChange::Delete { key } => panic!("{key:?} is in no checkpoint yet"),
+        });
+        records.sort_by_key(|record| record.clone().map(|(key, _)| key).ok());
+        let restored = crate::view::View::restore(records.into_iter()).unwrap();
+        assert_eq!(restored.machine.alarms, view.machine.alarms);
+    }
+
+    #[test]
+    fn alarms_survive_a_checkpoint() {
+        let members = MemberRegistry::default();
+        let mut alarms = Alarms::default();
+        let mut records = Vec::new();
+        alarms.changes(None, &mut |change| records.push(change));
+        assert_eq!(records, [], "a state without alarms has no record of them");
+        alarms.apply(&command(AlarmAction::Activate, 7, 1), &members);
+        alarms.apply(&command(AlarmAction::Activate, 9, 2), &members);
+        let raised = alarms.clone();
+        alarms.apply(&command(AlarmAction::Deactivate, 9, 2), &members);
+        let mut loaded = Alarms::default();
+        for (state, since) in [(&raised, None), (&alarms, Some(&raised))] {
+            state.changes(since, &mut |change| records.push(change));
+            let Some(RecordChange::Put { value, .. }) = records.pop() else {
+                panic!("no record")
+            };
+            loaded.load(&value).unwrap();
+            assert_eq!(&loaded, state);
+        }
+        alarms.changes(Some(&alarms.clone()), &mut |change| records.push(change));
+        assert_eq!(records, [], "nothing has changed");
+    }
+}

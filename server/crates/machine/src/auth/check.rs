@@ -1,0 +1,227 @@
+//! Permission checks of callers, in etcd's order.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use super::{Auth, AuthError, Caller, ROOT, User, range_set::RangeSet};
+use crate::{
+    kv,
+    lease::{self, Leases},
+};
+
+/// Checks the permissions of one caller.
+#[derive(Clone, Copy)]
+pub struct AccessCheck<'a> {
+    auth: &'a Auth,
+    caller: Option<&'a Caller>,
+    leases: &'a Leases,
+}
+
+impl std::fmt::Debug for AccessCheck<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Check")
+            .field("caller", &self.caller)
+            .finish_non_exhaustive()
+    }
+}
+
+enum AccessKind {
+    Read,
+    Write,
+}
+
+impl Auth {
+    /// Requires the role root while authentication of v2 or of v3 is on: both share their users.
+    /// The caller's revision is not checked.
+    pub fn check_admin(&self, caller: Option<&Caller>) -> Result<(), AuthError> {
+        if !self.enabled && !self.paths.enabled {
+            return Ok(());
+        }
+        let caller = caller.filter(|caller| !caller.user.is_empty());
+        let caller = caller.ok_or(AuthError::UserEmpty)?;
+        let user = self.user(&caller.user).ok_or(AuthError::UserNotFound)?;
+        if user.has(ROOT) {
+            Ok(())
+        } else {
+            Err(AuthError::PermissionDenied)
+        }
+    }
+
+    /// Returns the caller's user. Fails without an authenticated caller, if users or roles have changed since
+    /// the authentication, or if the user does not exist.
+    fn authenticated_user(&self, caller: Option<&Caller>) -> Result<&User, AuthError> {
+        let caller = caller.filter(|caller| caller.revision > 0);
+        let caller = caller.ok_or(AuthError::UserEmpty)?;
+        if caller.revision < self.revision {
+            return Err(AuthError::OldRevision);
+        }
+        self.user(&caller.user).ok_or(AuthError::PermissionDenied)
+    }
+}
+
+impl<'a> AccessCheck<'a> {
+    /// Prepares the checks of a caller (`None` if not authenticated) against these users, roles and leases.
+    pub fn new(auth: &'a Auth, caller: Option<&'a Caller>, leases: &'a Leases) -> Self {
+        Self { auth, caller, leases }
+    }
+
+    /// Fails unless the caller may read or write (`wish`) every key of the range. Passes while v3's
+    /// authentication is off.
+    fn check_range(
+        &self,
+        wish: &AccessKind,
+        key: &[u8],
+        range_end: &[u8],
+    ) -> Result<(), AuthError> {
+        match self.granted(wish)? {
+            Some(spans) if !spans.cover(key, range_end) => Err(AuthError::PermissionDenied),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Returns the keys that the caller may read or write; `None` for all, while v3's authentication is off
+    /// or for the role root. Fails if the caller is not authenticated at the current auth revision.
+    fn granted(&self, wish: &AccessKind) -> Result<Option<&'a RangeSet>, AuthError> {
+        if !self.auth.enabled {
+            return Ok(None);
+        }
+        let user = self.auth.authenticated_user(self.caller)?;
+        if user.has(ROOT) {
+            return Ok(None);
+        }
+        let grants = self.auth.grants.get(&user.name);
+        let grants = grants.ok_or(AuthError::PermissionDenied)?;
+        Ok(Some(match wish {
+            AccessKind::Read => &grants.read,
+            AccessKind::Write => &grants.write,
+        }))
+    }
+
+    /// Fails unless the caller may read or write every key of a lease; looks at one key for each granted
+    /// range. As in etcd, a lease without keys passes, and so does an administrator of any auth revision.
+    fn attached(&self, wish: &AccessKind, lease: i64) -> Result<(), AuthError> {
+        let first_from = |from: &Bytes| self.leases.key_from(lease, from);
+        if self.is_admin() || first_from(&Bytes::new()).is_none() {
+            return Ok(());
+        }
+        match self.granted(wish)? {
+            Some(spans) if !spans.cover_all(first_from) => Err(AuthError::PermissionDenied),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Whether the caller has the role root, or the authentication of both v2 and v3 is off.
+    fn is_admin(&self) -> bool {
+        self.auth.check_admin(self.caller).is_ok()
+    }
+
+    /// Fails unless the caller may read every key of the range.
+    pub fn read(&self, key: &[u8], range_end: &[u8]) -> Result<(), AuthError> {
+        self.check_range(&AccessKind::Read, key, range_end)
+    }
+
+    /// Fails unless the caller may write every key of the range.
+    pub fn write(&self, key: &[u8], range_end: &[u8]) -> Result<(), AuthError> {
+        self.check_range(&AccessKind::Write, key, range_end)
+    }
+
+    /// Fails unless the caller may write every key of a lease, since the end of the lease deletes them.
+    /// `lease::NONE` passes.
+    pub fn end_lease(&self, lease: i64) -> Result<(), AuthError> {
+        if lease == lease::NONE {
+            return Ok(());
+        }
+        self.attached(&AccessKind::Write, lease)
+    }
+
+    /// Fails unless the caller may read every key of a lease.
+    pub fn list_lease(&self, lease: i64) -> Result<(), AuthError> {
+        self.attached(&AccessKind::Read, lease)
+    }
+
+    /// Fails unless the caller is an administrator or may read every key of all leases.
+    pub fn list_leases(&self) -> Result<(), AuthError> {
+        if self.is_admin() {
+            return Ok(());
+        }
+        let mut leases = self.leases.with_keys();
+        leases.try_for_each(|lease| self.list_lease(lease))
+    }
+
+    /// Fails if the caller may not execute a lease command. Only revocations are checked: as in etcd
+    /// everybody may grant, and expirations and lease checkpoints come from the leader alone.
+    pub fn lease_command(&self, command: &lease::LeaseCommand) -> Result<(), AuthError> {
+        match &command.operation {
+            Some(lease::LeaseOperation::Revoke(revoke)) => self.end_lease(revoke.id),
+            Some(
+                lease::LeaseOperation::Grant(_)
+                | lease::LeaseOperation::Expire(_)
+                | lease::LeaseOperation::Checkpoint(_),
+            )
+            | None => Ok(()),
+        }
+    }
+
+    /// Fails if the caller may not execute a command of the key space. As in etcd everybody may compact.
+    pub fn command(&self, command: &kv::KvCommand) -> Result<(), AuthError> {
+        match &command.operation {
+            _ if !self.auth.enabled => Ok(()),
+            Some(kv::KvOperation::Put(put)) => self.put(put),
+            Some(kv::KvOperation::Delete(delete)) => self.delete(delete),
+            Some(kv::KvOperation::Txn(txn)) => self.txn(txn),
+            Some(kv::KvOperation::Compact(_) | kv::KvOperation::Sweep(_)) | None => Ok(()),
+        }
+    }
+
+    /// Fails unless the caller may write the key and every key of the lease to attach, and may read the key
+    /// if the pair before is asked for.
+    pub fn put(&self, put: &kv::Put) -> Result<(), AuthError> {
+        self.put_of(put, &mut BTreeSet::new())
+    }
+
+    /// Fails unless the caller may write the range, and may read it if the deleted pairs are asked for.
+    pub fn delete(&self, delete: &kv::DeleteRange) -> Result<(), AuthError> {
+        self.write(&delete.key, &delete.range_end)?;
+        if delete.prev_kv {
+            self.read(&delete.key, &delete.range_end)?;
+        }
+        Ok(())
+    }
+
+    /// Fails unless the caller may read what is compared and execute every operation of both branches.
+    pub fn txn(&self, txn: &kv::Txn) -> Result<(), AuthError> {
+        self.txn_of(txn, &mut BTreeSet::new())
+    }
+
+    /// Checks a put as [`Self::put`] does. `leases` holds the leases that were checked already: each may have
+    /// many keys, and a transaction may name it often.
+    fn put_of(&self, put: &kv::Put, leases: &mut BTreeSet<i64>) -> Result<(), AuthError> {
+        self.write(&put.key, b"")?;
+        if leases.insert(put.lease) {
+            self.end_lease(put.lease)?;
+        }
+        if put.prev_kv {
+            self.read(&put.key, b"")?;
+        }
+        Ok(())
+    }
+
+    /// Checks the comparisons and both branches of a transaction and of those nested in it; `leases` is as in
+    /// [`Self::put_of`].
+    fn txn_of(&self, txn: &kv::Txn, leases: &mut BTreeSet<i64>) -> Result<(), AuthError> {
+        for compare in &txn.compare {
+            self.read(&compare.key, &compare.range_end)?;
+        }
+        for op in txn.success.iter().chain(&txn.failure) {
+            match &op.kind {
+                Some(kv::TxnOpKind::Range(range)) => self.read(&range.key, &range.range_end)?,
+                Some(kv::TxnOpKind::Put(put)) => self.put_of(put, leases)?,
+                Some(kv::TxnOpKind::Delete(delete)) => self.delete(delete)?,
+                Some(kv::TxnOpKind::Txn(txn)) => self.txn_of(txn, leases)?,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,181 @@
+//! One function for each operation. In etcd users and roles are nodes of the v2 store; the first
+//! write creates their directories even if it fails, which `written` records.
+
+use std::collections::BTreeSet;
+
+use super::{GUEST, PathAuthError, PathPatterns, RoleCreate, RoleUpdate, UserCreate, UserUpdate};
+use crate::auth::{Auth, ROOT, RoleDelete, User, UserDelete};
+
+type PathAuthResult<T = ()> = Result<T, PathAuthError>;
+
+impl Auth {
+    /// Enables v2's authentication, which needs the user root. Creates the role guest if it is missing, and
+    /// adds that write to `steps`, by which v2's index advances.
+    pub(super) fn enable_path_auth(&mut self, steps: &mut u64) -> PathAuthResult {
+        if self.paths.enabled {
+            return Err(PathAuthError::Enabled);
+        }
+        if self.user(ROOT).is_none() {
+            return Err(PathAuthError::NoRoot);
+        }
+        self.paths.written = true;
+        if self.role(GUEST).is_none() {
+            self.put_path_role(GUEST, PathPatterns::unrestricted());
+            *steps += 1;
+        }
+        self.paths.enabled = true;
+        Ok(())
+    }
+
+    /// Disables v2's authentication; fails if it is off.
+    pub(super) fn disable_path_auth(&mut self) -> PathAuthResult {
+        if !self.paths.enabled {
+            return Err(PathAuthError::Disabled);
+        }
+        self.paths.enabled = false;
+        Ok(())
+    }
+
+    /// Adds a user with roles, which need not exist; the user root also gets the role root. Fails if the name
+    /// is taken.
+    pub(super) fn path_user_create(&mut self, asked: &UserCreate) -> PathAuthResult {
+        self.paths.written = true;
+        if self.user(&asked.name).is_some() {
+            return Err(PathAuthError::UserExists(asked.name.clone()));
+        }
+        let mut roles: BTreeSet<String> = asked.roles.iter().cloned().collect();
+        if asked.name == ROOT {
+            roles.insert(ROOT.into());
+        }
+        self.put_user(User {
+            name: asked.name.clone(),
+            password: asked.password.clone(),
+            roles: roles.into_iter().collect(),
+            no_password: false,
+        });
+        Ok(())
+    }
+
+    /// Grants and revokes roles and sets the password of a user, all or nothing; returns its roles. Fails if
+    /// nothing changes, or if root would lose the role root while v3's authentication is on.
+    pub(super) fn path_user_update(&mut self, asked: &UserUpdate) -> PathAuthResult<Vec<String>> {
+        let name = &asked.name;
+        let old = self.user(name);
+        let old = old.ok_or_else(|| PathAuthError::UserMissing(name.clone()))?;
+        let (user, before) = (name.clone(), Auth::path_roles(old));
+        let mut roles: BTreeSet<String> = before.iter().cloned().collect();
+        for role in &asked.grant {
+            if !roles.insert(role.clone()) {
+                let role = role.clone();
+                return Err(PathAuthError::RoleAlreadyGranted { role, user });
+            }
+        }
+        for role in &asked.revoke {
+            if !roles.remove(role) {
+                let role = role.clone();
+                return Err(PathAuthError::RoleNotGranted { role, user });
+            }
+        }
+        let roles: Vec<String> = roles.into_iter().collect();
+        if roles == before && asked.password.is_empty() {
+            return Err(PathAuthError::UserUnchanged);
+        }
+        if self.enabled && user == ROOT && !roles.iter().any(|role| role == ROOT) {
+            return Err(PathAuthError::RootProtected);
+        }
+        let mut new = old.clone();
+        new.roles.clone_from(&roles);
+        if !asked.password.is_empty() {
+            new.password = asked.password.clone();
+            new.no_password = false;
+        }
+        self.put_user(new);
+        self.paths.written = true;
+        Ok(roles)
+    }
+
+    /// Deletes a user. Fails if there is none, or for root while authentication of v2 or v3 is on.
+    pub(super) fn path_user_delete(&mut self, asked: &UserDelete) -> PathAuthResult {
+        if (self.paths.enabled || self.enabled) && asked.name == ROOT {
+            return Err(PathAuthError::RootProtected);
+        }
+        self.paths.written = true;
+        if self.user(&asked.name).is_none() {
+            return Err(PathAuthError::UserToDeleteMissing(asked.name.clone()));
+        }
+        self.take_user(&asked.name);
+        self.advance_revision();
+        Ok(())
+    }
+
+    /// Adds a role with patterns; fails for the role root and if the name is taken.
+    pub(super) fn path_role_create(&mut self, asked: &RoleCreate) -> PathAuthResult {
+        if asked.name == ROOT {
+            return Err(PathAuthError::RootRole(asked.name.clone()));
+        }
+        self.paths.written = true;
+        if self.role(&asked.name).is_some() {
+            return Err(PathAuthError::RoleExists(asked.name.clone()));
+        }
+        self.put_path_role(&asked.name, asked.patterns.clone());
+        Ok(())
+    }
+
+    /// Grants, then revokes patterns of a role and returns those that it has then. Fails for the role root or
+    /// a missing role, if a pattern is granted already, and if nothing changes.
+    pub(super) fn path_role_update(&mut self, asked: &RoleUpdate) -> PathAuthResult<PathPatterns> {
+        if asked.name == ROOT {
+            return Err(PathAuthError::RootRole(asked.name.clone()));
+        }
+        let old = self.patterns(&asked.name);
+        let old = old.ok_or_else(|| PathAuthError::RoleMissing(asked.name.clone()))?;
+        let (grant, revoke) = (&asked.grant, &asked.revoke);
+        let read = merged_names(&old.read, &grant.read, &revoke.read)
+            .map_err(PathAuthError::ReadAlreadyGranted)?;
+        let write = merged_names(&old.write, &grant.write, &revoke.write)
+            .map_err(PathAuthError::WriteAlreadyGranted)?;
+        let new = PathPatterns { read, write };
+        if new == old {
+            return Err(PathAuthError::RoleUnchanged);
+        }
+        self.paths.written = true;
+        self.put_path_role(&asked.name, new.clone());
+        Ok(new)
+    }
+
+    /// Deletes a role with its patterns; fails for the role root or a missing role. As in etcd, users keep
+    /// the name of the deleted role.
+    pub(super) fn path_role_delete(&mut self, asked: &RoleDelete) -> PathAuthResult {
+        let name = &asked.name;
+        if name == ROOT {
+            return Err(PathAuthError::RootRole(name.clone()));
+        }
+        self.paths.written = true;
+        if self.role(name).is_none() {
+            return Err(PathAuthError::RoleToDeleteMissing(name.clone()));
+        }
+        self.take_role(name);
+        self.refresh_where(|user| user.has(name));
+        self.advance_revision();
+        Ok(())
+    }
+}
+
+/// Returns the patterns of `old` and `grant` without those of `revoke`, in order; fails with the first of
+/// `grant` that is there already.
+fn merged_names(
+    old: &[String],
+    grant: &[String],
+    revoke: &[String],
+) -> Result<Vec<String>, String> {
+    let mut patterns: BTreeSet<&String> = old.iter().collect();
+    for pattern in grant {
+        if !patterns.insert(pattern) {
+            return Err(pattern.clone());
+        }
+    }
+    for pattern in revoke {
+        patterns.remove(pattern);
+    }
+    Ok(patterns.into_iter().cloned().collect())
+}

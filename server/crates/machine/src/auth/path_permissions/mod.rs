@@ -1,0 +1,278 @@
+//! Users and roles of v2: roles with path patterns, the role guest for anonymous requests, and a
+//! switch of its own. Users and the names of roles are shared with v3.
+//!
+//! Rules and their order are etcd 3.4's. The proposing member checks who may change users, as in
+//! etcd. What does *not* live here: JSON, status codes, passwords in clear
+//! (`server/crates/v2/src/auth`).
+//!
+//! Reading order: `request` (what can be asked) → this file (state, who may what) → `change`.
+
+mod change;
+mod request;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use imbl::OrdMap;
+
+pub use request::{
+    PathAuthCommand, PathAuthOperation, PathPatterns, RoleCreate, RoleUpdate, UserCreate,
+    UserUpdate,
+};
+
+use super::{Auth, ROOT, Role, User};
+
+/// The role of anonymous requests.
+pub const GUEST: &str = "guest";
+
+/// Matches every path.
+const ALL: &str = "/*";
+
+/// Nodes that etcd creates in its v2 store: the directories of users and roles, their parent, and
+/// the switch.
+const ETCD_AUTH_NODES: u64 = 4;
+
+/// State of v2's authentication beside the users and roles of v3.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct PathAuth {
+    pub(super) enabled: bool,
+    /// Whether anything was ever written; etcd creates four nodes in its v2 store then.
+    pub(super) written: bool,
+    /// Patterns by role; a role without an entry has none.
+    pub(super) patterns: OrdMap<String, Arc<PathPatterns>>,
+}
+
+/// Result of applying a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathAuthOutcome {
+    /// By how much the index of the tree advances.
+    pub index_steps: u64,
+    /// The user whose tokens are revoked.
+    pub tokens_revoked_of: Option<String>,
+    /// The answer.
+    pub answer: Result<PathAuthReply, PathAuthError>,
+}
+
+/// The answer of a successful command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathAuthReply {
+    /// Done.
+    Done,
+    /// The user's roles after the change.
+    Roles(Vec<String>),
+    /// The role's patterns after the change.
+    Patterns(PathPatterns),
+}
+
+/// Why a command was refused; nothing was changed. The texts are etcd's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PathAuthError {
+    /// Enabling needs the user root.
+    #[error("auth: No root user available, please create one")]
+    NoRoot,
+    /// It is on.
+    #[error("auth: already enabled")]
+    Enabled,
+    /// It is off.
+    #[error("auth: already disabled")]
+    Disabled,
+    /// The name is taken.
+    #[error("auth: User {0} already exists.")]
+    UserExists(String),
+    /// No such user to show or to change.
+    #[error("auth: User {0} does not exist.")]
+    UserMissing(String),
+    /// No such user to delete.
+    #[error("auth: User {0} does not exist")]
+    UserToDeleteMissing(String),
+    /// The user root cannot be deleted while auth is on.
+    #[error("auth: Cannot delete root user while auth is enabled.")]
+    RootProtected,
+    /// The request changes nothing.
+    #[error("auth: User not updated. Use grant/revoke/password to update the user.")]
+    UserUnchanged,
+    /// The user has the role already.
+    #[error("auth: Granting duplicate role {role} for user {user}")]
+    RoleAlreadyGranted {
+        /// Name of the role.
+        role: String,
+        /// Name of the user.
+        user: String,
+    },
+    /// The user does not have the role.
+    #[error("auth: Revoking ungranted role {role} for user {user}")]
+    RoleNotGranted {
+        /// Name of the role.
+        role: String,
+        /// Name of the user.
+        user: String,
+    },
+    /// The role root cannot be changed or deleted.
+    #[error("auth: Cannot modify role {0}: is root role.")]
+    RootRole(String),
+    /// The name is taken.
+    #[error("auth: Role {0} already exists.")]
+    RoleExists(String),
+    /// No such role to show or to change.
+    #[error("auth: Role {0} does not exist.")]
+    RoleMissing(String),
+    /// No such role to delete.
+    #[error("auth: Role {0} doesn't exist.")]
+    RoleToDeleteMissing(String),
+    /// The request changes nothing.
+    #[error("auth: Role not updated. Use grant/revoke to update the role.")]
+    RoleUnchanged,
+    /// The role has this read pattern already.
+    #[error("auth: Granting duplicate read permission {0}")]
+    ReadAlreadyGranted(String),
+    /// The role has this write pattern already.
+    #[error("auth: Granting duplicate write permission {0}")]
+    WriteAlreadyGranted(String),
+}
+
+/// The kind of access to a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathAccess {
+    /// Write access; otherwise read access.
+    pub write: bool,
+    /// Including everything below the path.
+    pub recursive: bool,
+}
+
+impl PathPatterns {
+    /// Returns patterns that allow reading and writing every path.
+    fn unrestricted() -> Self {
+        Self { read: vec![ALL.into()], write: vec![ALL.into()] }
+    }
+
+    /// Whether a pattern for this kind of access matches the path. Recursive access needs one that ends in
+    /// `*`.
+    fn allows(&self, path: &[u8], wish: PathAccess) -> bool {
+        let patterns = if wish.write { &self.write } else { &self.read };
+        patterns
+            .iter()
+            .any(|pattern| match pattern.strip_suffix('*') {
+                Some(start) => path.starts_with(start.as_bytes()),
+                None => !wish.recursive && path == pattern.as_bytes(),
+            })
+    }
+}
+
+impl Auth {
+    /// Whether authentication of v2 is enabled.
+    pub fn path_auth_enabled(&self) -> bool {
+        self.paths.enabled
+    }
+
+    /// The roles of a user in v2: the user root always has the role root.
+    pub fn path_roles(user: &User) -> Vec<String> {
+        let mut roles: BTreeSet<&str> = user.roles.iter().map(String::as_str).collect();
+        if user.name == ROOT {
+            roles.insert(ROOT);
+        }
+        roles.into_iter().map(str::to_owned).collect()
+    }
+
+    /// The patterns of a role; `None` if there is no such role. The role root always exists.
+    pub fn patterns(&self, role: &str) -> Option<PathPatterns> {
+        if role == ROOT {
+            return Some(PathPatterns::unrestricted());
+        }
+        self.roles.get(role)?;
+        let patterns = self.paths.patterns.get(role);
+        Some(
+            patterns
+                .map(|known| PathPatterns::clone(known))
+                .unwrap_or_default(),
+        )
+    }
+
+    /// The names of all roles as v2 lists them, in order.
+    pub fn path_role_names(&self) -> Vec<String> {
+        let mut names: BTreeSet<&str> = self.roles.keys().map(String::as_str).collect();
+        names.insert(ROOT);
+        names.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Whether the roles of a user (or of an anonymous request, `None`) grant this access to a path, whether
+    /// or not v2's authentication is on.
+    pub fn allows_path(&self, user: Option<&User>, path: &[u8], wish: PathAccess) -> bool {
+        let may = |role: &str| {
+            let patterns = self.paths.patterns.get(role);
+            self.roles.contains_key(role)
+                && patterns.is_some_and(|patterns| patterns.allows(path, wish))
+        };
+        match user {
+            Some(user) => is_path_root(user) || user.roles.iter().any(|role| may(role)),
+            None => may(GUEST),
+        }
+    }
+}
+
+/// Whether the user has the role root in v2.
+pub fn is_path_root(user: &User) -> bool {
+    user.name == ROOT || user.has(ROOT)
+}
+
+impl Auth {
+    /// Executes one committed command of v2 on users and roles (I2); the proposing member has checked the
+    /// caller.
+    pub(super) fn apply_path_auth(&mut self, command: &PathAuthCommand) -> PathAuthOutcome {
+        let begun = self.paths.written;
+        let mut done = PathAuthOutcome {
+            index_steps: 0,
+            tokens_revoked_of: None,
+            answer: Ok(PathAuthReply::Done),
+        };
+        // an older member may read an operation of a newer release here
+        let Some(verb) = &command.operation else {
+            return done;
+        };
+        let is_done = |()| PathAuthReply::Done;
+        done.answer = match verb {
+            PathAuthOperation::Enable(_) => {
+                self.enable_path_auth(&mut done.index_steps).map(is_done)
+            }
+            PathAuthOperation::Disable(_) => self.disable_path_auth().map(is_done),
+            PathAuthOperation::UserCreate(asked) => self.path_user_create(asked).map(is_done),
+            PathAuthOperation::UserUpdate(asked) => {
+                self.path_user_update(asked).map(PathAuthReply::Roles)
+            }
+            PathAuthOperation::UserDelete(asked) => self.path_user_delete(asked).map(is_done),
+            PathAuthOperation::RoleCreate(asked) => self.path_role_create(asked).map(is_done),
+            PathAuthOperation::RoleUpdate(asked) => {
+                self.path_role_update(asked).map(PathAuthReply::Patterns)
+            }
+            PathAuthOperation::RoleDelete(asked) => self.path_role_delete(asked).map(is_done),
+        };
+        if done.answer.is_ok() {
+            done.index_steps += 1;
+            done.tokens_revoked_of = match verb {
+                PathAuthOperation::UserUpdate(asked) if !asked.password.is_empty() => {
+                    Some(asked.name.clone())
+                }
+                PathAuthOperation::UserDelete(asked) => Some(asked.name.clone()),
+                PathAuthOperation::Enable(_)
+                | PathAuthOperation::Disable(_)
+                | PathAuthOperation::UserCreate(_)
+                | PathAuthOperation::UserUpdate(_)
+                | PathAuthOperation::RoleCreate(_)
+                | PathAuthOperation::RoleUpdate(_)
+                | PathAuthOperation::RoleDelete(_) => None,
+            };
+        }
+        if self.paths.written && !begun {
+            done.index_steps += ETCD_AUTH_NODES;
+        }
+        done
+    }
+
+    /// Sets the patterns of a role. A role that does not exist is added, which alone advances the auth
+    /// revision.
+    fn put_path_role(&mut self, name: &str, patterns: PathPatterns) {
+        self.insert_patterns(name.to_owned(), patterns);
+        if !self.roles.contains_key(name) {
+            let role = Role { name: name.to_owned(), permissions: Vec::new() };
+            self.put_role(role);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The operations of v2 on users and roles. They are stored in the log, so field numbers never
+//! change.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use crate::auth::payload::{Disable, Enable, RoleDelete, UserDelete};
+
+/// A command as stored in the log.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct PathAuthCommand {
+    /// The operation.
+    #[prost(oneof = "PathAuthOperation", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    pub operation: Option<PathAuthOperation>,
+}
+
+/// The verbs.
+#[derive(Clone, PartialEq, prost::Oneof)]
+#[expect(missing_docs, reason = "each payload says it")]
+pub enum PathAuthOperation {
+    #[prost(message, tag = "1")]
+    Enable(Enable),
+    #[prost(message, tag = "2")]
+    Disable(Disable),
+    #[prost(message, tag = "3")]
+    UserCreate(UserCreate),
+    #[prost(message, tag = "4")]
+    UserUpdate(UserUpdate),
+    #[prost(message, tag = "5")]
+    UserDelete(UserDelete),
+    #[prost(message, tag = "6")]
+    RoleCreate(RoleCreate),
+    #[prost(message, tag = "7")]
+    RoleUpdate(RoleUpdate),
+    #[prost(message, tag = "8")]
+    RoleDelete(RoleDelete),
+}
+
+/// A new user.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+#[prost(skip_debug)]
+pub struct UserCreate {
+    /// The name.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// bcrypt hash of its password.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub password: Bytes,
+    /// Names of roles, which need not exist.
+    #[prost(string, repeated, tag = "3")]
+    pub roles: Vec<String>,
+}
+
+impl fmt::Debug for UserCreate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserCreate")
+            .field("name", &self.name)
+            .field("roles", &self.roles)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Changes a user's password and roles, completely or not at all.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+#[prost(skip_debug)]
+pub struct UserUpdate {
+    /// The name.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// bcrypt hash of the new password; empty keeps the old one.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub password: Bytes,
+    /// Roles to add.
+    #[prost(string, repeated, tag = "3")]
+    pub grant: Vec<String>,
+    /// Roles to remove.
+    #[prost(string, repeated, tag = "4")]
+    pub revoke: Vec<String>,
+}
+
+impl fmt::Debug for UserUpdate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserUpdate")
+            .field("name", &self.name)
+            .field("grant", &self.grant)
+            .field("revoke", &self.revoke)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Patterns of paths that may be read and written. A pattern that ends in `*` matches every path
+/// with that prefix; any other matches itself.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct PathPatterns {
+    /// Of reads, in order.
+    #[prost(string, repeated, tag = "1")]
+    pub read: Vec<String>,
+    /// Of writes, in order.
+    #[prost(string, repeated, tag = "2")]
+    pub write: Vec<String>,
+}
+
+/// A new role.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct RoleCreate {
+    /// The name.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// Its patterns.
+    #[prost(message, required, tag = "2")]
+    pub patterns: PathPatterns,
+}
+
+/// Adds and removes patterns of a role, completely or not at all.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct RoleUpdate {
+    /// The name.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// Patterns to add.
+    #[prost(message, required, tag = "2")]
+    pub grant: PathPatterns,
+    /// Patterns to remove; those that it does not have are ignored.
+    #[prost(message, required, tag = "3")]
+    pub revoke: PathPatterns,
+}

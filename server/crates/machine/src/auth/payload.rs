@@ -1,0 +1,172 @@
+//! The payload of each verb on users and roles. It enters the log, so field numbers never change.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+/// Enables authentication.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Enable {}
+
+/// Disables authentication.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Disable {}
+
+/// Gives a token to a user whose password was checked.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+#[prost(skip_debug)]
+pub struct Authenticate {
+    /// Name of the user.
+    #[prost(string, tag = "1")]
+    pub user: String,
+    /// Prefix of the token; empty for signed tokens.
+    #[prost(string, tag = "2")]
+    pub prefix: String,
+}
+
+impl fmt::Debug for Authenticate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticate")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A new user.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+#[prost(skip_debug)]
+pub struct UserAdd {
+    /// The name.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// bcrypt hash of its password.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub password: Bytes,
+    /// Whether the user has no password.
+    #[prost(bool, tag = "3")]
+    pub no_password: bool,
+}
+
+impl fmt::Debug for UserAdd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserAdd")
+            .field("name", &self.name)
+            .field("no_password", &self.no_password)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Deletes a user.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct UserDelete {
+    /// The name.
+    #[prost(string, tag = "1")]
+    pub name: String,
+}
+
+/// Changes a user's password.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+#[prost(skip_debug)]
+pub struct UserPassword {
+    /// The name.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// bcrypt hash of the new password. Empty: every password is wrong.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub password: Bytes,
+}
+
+impl fmt::Debug for UserPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserPassword")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Grants a role to a user.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct UserGrant {
+    /// Name of the user.
+    #[prost(string, tag = "1")]
+    pub user: String,
+    /// Name of the role.
+    #[prost(string, tag = "2")]
+    pub role: String,
+}
+
+/// Revokes a role from a user.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct UserRevoke {
+    /// Name of the user.
+    #[prost(string, tag = "1")]
+    pub user: String,
+    /// Name of the role.
+    #[prost(string, tag = "2")]
+    pub role: String,
+}
+
+/// Adds a role without permissions.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct RoleAdd {
+    /// The name.
+    #[prost(string, tag = "1")]
+    pub name: String,
+}
+
+/// Deletes a role and revokes it from all users.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct RoleDelete {
+    /// The name.
+    #[prost(string, tag = "1")]
+    pub name: String,
+}
+
+/// Grants a permission to a role, or changes the type of one that it has.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct RoleGrant {
+    /// Name of the role.
+    #[prost(string, tag = "1")]
+    pub role: String,
+    /// The permission; the command is refused without one.
+    #[prost(message, optional, tag = "2")]
+    pub permission: Option<Permission>,
+}
+
+/// Revokes the permission on a range from a role.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct RoleRevoke {
+    /// Name of the role.
+    #[prost(string, tag = "1")]
+    pub role: String,
+    /// First key.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub key: Bytes,
+    /// End of the range.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub range_end: Bytes,
+}
+
+/// A permission on one range of keys. `range_end` means what it means in a range request.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Permission {
+    /// Type of the permission.
+    #[prost(enumeration = "PermissionType", tag = "1")]
+    pub kind: i32,
+    /// First key.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub key: Bytes,
+    /// End of the range.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub range_end: Bytes,
+}
+
+/// As etcd's `Permission.Type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+#[expect(missing_docs, reason = "etcd's names")]
+pub enum PermissionType {
+    Read = 0,
+    Write = 1,
+    ReadWrite = 2,
+}

@@ -1,0 +1,281 @@
+//! The memory of users, roles and permissions, for the quota, and the longest texts that they may have.
+//! All changes of the maps go through here, so that the count is always theirs.
+//!
+//! The count is derived: a checkpoint does not hold it.
+
+use std::sync::Arc;
+
+use super::{
+    Auth, AuthCommand, AuthOperation, Permission, Role, UnifiedPermissions, User, path_permissions,
+    path_permissions::PathPatterns,
+};
+use crate::limits::{AUTH_KEY_BYTES_MAX, AUTH_NAME_BYTES_MAX};
+
+/// Bytes of a user, a role or the patterns of a role beside its texts.
+const RECORD_BYTES: u64 = 256;
+
+/// Bytes of a granted role, a permission, a pattern or a derived span beside its texts.
+const ITEM_BYTES: u64 = 64;
+
+impl Auth {
+    /// Bytes of all users and roles, and of what is derived from them.
+    pub fn size_bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Inserts or replaces a user and counts its bytes. Merged permissions and the auth revision stay as they
+    /// are.
+    pub(super) fn insert_user(&mut self, user: User) {
+        self.bytes += of_user(&user);
+        let before = self.users.insert(user.name.clone(), Arc::new(user));
+        self.bytes -= before.map_or(0, |user| of_user(&user));
+    }
+
+    /// Removes and returns a user, removes its merged permissions and subtracts the bytes of both; `None` if
+    /// there is no such user.
+    pub(super) fn take_user(&mut self, name: &str) -> Option<Arc<User>> {
+        let user = self.users.remove(name)?;
+        self.bytes -= of_user(&user);
+        let grants = self.grants.remove(name);
+        self.bytes -= grants.map_or(0, |grants| of_grants(&grants));
+        Some(user)
+    }
+
+    /// Inserts or replaces a role and counts its bytes. Merged permissions and the auth revision stay as they
+    /// are.
+    pub(super) fn insert_role(&mut self, role: Role) {
+        self.bytes += of_role(&role);
+        let before = self.roles.insert(role.name.clone(), Arc::new(role));
+        self.bytes -= before.map_or(0, |role| of_role(&role));
+    }
+
+    /// Removes and returns a role, removes its patterns and subtracts the bytes of both; `None` if there is
+    /// no such role.
+    pub(super) fn take_role(&mut self, name: &str) -> Option<Arc<Role>> {
+        let role = self.roles.remove(name)?;
+        self.bytes -= of_role(&role);
+        let patterns = self.paths.patterns.remove(name);
+        self.bytes -= patterns.map_or(0, |patterns| of_patterns(name, &patterns));
+        Some(role)
+    }
+
+    /// Inserts or replaces the patterns of a role and counts their bytes.
+    pub(super) fn insert_patterns(&mut self, name: String, patterns: PathPatterns) {
+        self.bytes += of_patterns(&name, &patterns);
+        let before = self.paths.patterns.insert(name.clone(), Arc::new(patterns));
+        self.bytes -= before.map_or(0, |before| of_patterns(&name, &before));
+    }
+
+    /// Inserts or replaces the merged permissions of a user and counts their bytes.
+    pub(super) fn insert_grants(&mut self, name: String, grants: UnifiedPermissions) {
+        self.bytes += of_grants(&grants);
+        let before = self.grants.insert(name, Arc::new(grants));
+        self.bytes -= before.map_or(0, |grants| of_grants(&grants));
+    }
+}
+
+/// Returns the bytes that a user counts for: `RECORD_BYTES`, its name, its password's hash and its roles.
+fn of_user(user: &User) -> u64 {
+    RECORD_BYTES + bytes(&[user.name.len(), user.password.len()]) + of_texts(&user.roles)
+}
+
+/// Returns the bytes that a role counts for: `RECORD_BYTES`, its name and its permissions.
+fn of_role(role: &Role) -> u64 {
+    let permissions = role.permissions.iter().map(of_permission);
+    RECORD_BYTES + bytes(&[role.name.len()]) + permissions.sum::<u64>()
+}
+
+/// Returns the bytes that a permission of a role counts for: `ITEM_BYTES` and the ends of its range.
+fn of_permission(permission: &Permission) -> u64 {
+    ITEM_BYTES + bytes(&[permission.key.len(), permission.range_end.len()])
+}
+
+/// Returns the bytes that the patterns of a role count for: `RECORD_BYTES`, the role's name and each pattern.
+fn of_patterns(name: &str, patterns: &PathPatterns) -> u64 {
+    RECORD_BYTES + bytes(&[name.len()]) + of_texts(&patterns.read) + of_texts(&patterns.write)
+}
+
+/// Returns the bytes that merged permissions count for: `ITEM_BYTES` for each range, whose keys are the
+/// roles'.
+fn of_grants(grants: &UnifiedPermissions) -> u64 {
+    ITEM_BYTES * (grants.read.len() + grants.write.len()) as u64
+}
+
+/// Returns the bytes that a list of texts counts for: `ITEM_BYTES` and the length of each.
+fn of_texts(texts: &[String]) -> u64 {
+    texts
+        .iter()
+        .map(|text| ITEM_BYTES + text.len() as u64)
+        .sum()
+}
+
+fn bytes(lengths: &[usize]) -> u64 {
+    lengths.iter().sum::<usize>() as u64
+}
+
+impl AuthCommand {
+    /// Returns the bytes that the command is expected to add to `Auth::size_bytes`, without derived data: 0
+    /// for a change of a password and for what takes something away.
+    pub fn growth(&self) -> u64 {
+        match &self.operation {
+            Some(AuthOperation::UserAdd(asked)) => {
+                RECORD_BYTES + bytes(&[asked.name.len(), asked.password.len()])
+            }
+            Some(AuthOperation::UserGrant(asked)) => ITEM_BYTES + bytes(&[asked.role.len()]),
+            Some(AuthOperation::RoleAdd(asked)) => RECORD_BYTES + bytes(&[asked.name.len()]),
+            Some(AuthOperation::RoleGrant(asked)) => {
+                asked.permission.as_ref().map_or(0, of_permission)
+            }
+            Some(AuthOperation::Paths(command)) => growth_of_paths(command),
+            Some(
+                AuthOperation::Enable(_)
+                | AuthOperation::Disable(_)
+                | AuthOperation::Authenticate(_)
+                | AuthOperation::UserDelete(_)
+                | AuthOperation::UserPassword(_)
+                | AuthOperation::UserRevoke(_)
+                | AuthOperation::RoleDelete(_)
+                | AuthOperation::RoleRevoke(_),
+            )
+            | None => 0,
+        }
+    }
+
+    /// Whether a new name or the hash of a changed password is longer than `AUTH_NAME_BYTES_MAX`, or a new
+    /// key or pattern longer than `AUTH_KEY_BYTES_MAX`.
+    pub fn is_too_long(&self) -> bool {
+        let name = |name: &str| name.len() > AUTH_NAME_BYTES_MAX;
+        let names = |of: &[String]| of.iter().any(|each| name(each));
+        let keys = |of: &[String]| of.iter().any(|key| key.len() > AUTH_KEY_BYTES_MAX);
+        let patterns = |of: &PathPatterns| keys(&of.read) || keys(&of.write);
+        match &self.operation {
+            Some(AuthOperation::UserAdd(asked)) => name(&asked.name),
+            Some(AuthOperation::UserPassword(asked)) => asked.password.len() > AUTH_NAME_BYTES_MAX,
+            Some(AuthOperation::RoleAdd(asked)) => name(&asked.name),
+            Some(AuthOperation::RoleGrant(asked)) => {
+                asked.permission.as_ref().is_some_and(|asked| {
+                    asked.key.len().max(asked.range_end.len()) > AUTH_KEY_BYTES_MAX
+                })
+            }
+            Some(AuthOperation::Paths(command)) => match &command.operation {
+                Some(path_permissions::PathAuthOperation::UserCreate(asked)) => {
+                    name(&asked.name) || names(&asked.roles)
+                }
+                Some(path_permissions::PathAuthOperation::UserUpdate(asked)) => names(&asked.grant),
+                Some(path_permissions::PathAuthOperation::RoleCreate(asked)) => {
+                    name(&asked.name) || patterns(&asked.patterns)
+                }
+                Some(path_permissions::PathAuthOperation::RoleUpdate(asked)) => {
+                    patterns(&asked.grant)
+                }
+                Some(
+                    path_permissions::PathAuthOperation::Enable(_)
+                    | path_permissions::PathAuthOperation::Disable(_)
+                    | path_permissions::PathAuthOperation::UserDelete(_)
+                    | path_permissions::PathAuthOperation::RoleDelete(_),
+                )
+                | None => false,
+            },
+            Some(
+                AuthOperation::Enable(_)
+                | AuthOperation::Disable(_)
+                | AuthOperation::Authenticate(_)
+                | AuthOperation::UserDelete(_)
+                | AuthOperation::UserGrant(_)
+                | AuthOperation::UserRevoke(_)
+                | AuthOperation::RoleDelete(_)
+                | AuthOperation::RoleRevoke(_),
+            )
+            | None => false,
+        }
+    }
+}
+
+/// Returns the bytes that a command of v2 on users and roles is expected to add, as [`AuthCommand::growth`].
+fn growth_of_paths(command: &path_permissions::PathAuthCommand) -> u64 {
+    match &command.operation {
+        Some(path_permissions::PathAuthOperation::UserCreate(asked)) => {
+            RECORD_BYTES + bytes(&[asked.name.len(), asked.password.len()]) + of_texts(&asked.roles)
+        }
+        Some(path_permissions::PathAuthOperation::UserUpdate(asked)) => of_texts(&asked.grant),
+        Some(path_permissions::PathAuthOperation::RoleCreate(asked)) => {
+            RECORD_BYTES + bytes(&[asked.name.len()]) + of_patterns(&asked.name, &asked.patterns)
+        }
+        Some(path_permissions::PathAuthOperation::RoleUpdate(asked)) => {
+            of_texts(&asked.grant.read) + of_texts(&asked.grant.write)
+        }
+        Some(
+            path_permissions::PathAuthOperation::Enable(_)
+            | path_permissions::PathAuthOperation::Disable(_)
+            | path_permissions::PathAuthOperation::UserDelete(_)
+            | path_permissions::PathAuthOperation::RoleDelete(_),
+        )
+        | None => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::{
+        PermissionType, RoleAdd, RoleDelete, RoleGrant, UserAdd, UserDelete, UserGrant,
+    };
+
+    fn run(auth: &mut Auth, verb: AuthOperation) {
+        let command = AuthCommand { operation: Some(verb), ..AuthCommand::default() };
+        let before = auth.size_bytes();
+        let growth = command.growth();
+        auth.apply(&command, None).unwrap();
+        let grown = auth.size_bytes().saturating_sub(before);
+        // what is derived comes on top
+        assert!(grown <= growth + ITEM_BYTES, "{grown} {growth}");
+    }
+
+    #[test]
+    fn what_is_added_counts_and_what_goes_is_given_back() {
+        let mut auth = Auth::default();
+        for number in 0..9 {
+            let (user, role) = (format!("user{number}"), format!("role{number}"));
+            let name = role.clone();
+            run(&mut auth, AuthOperation::RoleAdd(RoleAdd { name }));
+            let permission = Some(Permission {
+                kind: PermissionType::Read as i32,
+                key: vec![b'k'; 1000].into(),
+                range_end: "z".into(),
+            });
+            let grant = RoleGrant { role: role.clone(), permission };
+            run(&mut auth, AuthOperation::RoleGrant(grant));
+            let add = UserAdd {
+                name: user.clone(),
+                password: vec![b'h'; 60].into(),
+                no_password: false,
+            };
+            run(&mut auth, AuthOperation::UserAdd(add));
+            run(
+                &mut auth,
+                AuthOperation::UserGrant(UserGrant { user, role }),
+            );
+        }
+        assert!(auth.size_bytes() > 9 * (1000 + 60));
+        let (users, roles) = (auth.users().cloned(), auth.roles().cloned());
+        let restored = Auth::restored(false, 9, users, roles);
+        assert_eq!(restored.size_bytes(), auth.size_bytes());
+        for number in 0..9 {
+            let name = format!("role{number}");
+            run(&mut auth, AuthOperation::RoleDelete(RoleDelete { name }));
+            let name = format!("user{number}");
+            run(&mut auth, AuthOperation::UserDelete(UserDelete { name }));
+        }
+        assert_eq!(auth.size_bytes(), 0);
+    }
+
+    #[test]
+    fn long_texts_are_told_from_others() {
+        let add = |bytes| AuthCommand {
+            operation: Some(AuthOperation::RoleAdd(RoleAdd { name: "n".repeat(bytes) })),
+            ..AuthCommand::default()
+        };
+        assert!(!add(AUTH_NAME_BYTES_MAX).is_too_long());
+        assert!(add(AUTH_NAME_BYTES_MAX + 1).is_too_long());
+    }
+}

@@ -1,0 +1,396 @@
+//! One block of history: versions in revision order, with a directory of slots.
+//!
+//! A version never changes its slot: compaction removes versions and keeps the numbering. A value that is
+//! that of the version before is kept apart, in a buffer that both refer to, so that a put which keeps a large
+//! value takes little memory. Only memory differs: sizes, and so the limits of blocks, and the record on disk
+//! are those of a block with all values. What does not live here: the set of blocks, and which values are
+//! shared (`history`), the record on disk (`checkpoint`).
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::{
+    KeyValue,
+    version::{Location, Version},
+};
+
+/// A block takes no further version when it would grow beyond this. It is a size class of the
+/// allocator, so that closed blocks waste nothing, and less than a checkpoint's record may be. A
+/// larger version stands alone.
+pub(super) const BLOCK_BYTES: usize = 28 << 10;
+
+/// Bytes of a block beside versions and directory; counted against [`BLOCK_BYTES`].
+const HEADER_BYTES: usize = 64;
+
+/// Directory entry of a slot whose version was compacted away.
+const COMPACTED_SLOT: u16 = u16::MAX;
+
+/// Offsets of the versions.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum SlotDirectory {
+    /// One offset for each slot, [`COMPACTED_SLOT`] included.
+    Full(Vec<u16>),
+    /// Slot and offset of each version that compaction left; cheaper once half of the slots are compacted away.
+    Sparse(Vec<(u16, u16)>),
+}
+
+#[derive(Debug)]
+enum BlockBody {
+    /// Versions can be appended.
+    Growing(Vec<u8>),
+    /// Immutable; readers take slices of it without copying.
+    Closed(Bytes),
+}
+
+/// See the module's description.
+#[derive(Debug)]
+pub(super) struct Block {
+    number: u64,
+    /// Revision from which those of the versions count.
+    base: i64,
+    slots: SlotDirectory,
+    body: BlockBody,
+    /// The values that are kept apart, by slot, in order.
+    apart: Vec<(u16, Bytes)>,
+}
+
+impl Clone for Block {
+    /// The copy of an open block has room for what will be appended.
+    fn clone(&self) -> Self {
+        let body = match &self.body {
+            BlockBody::Growing(bytes) => {
+                let mut copy = Vec::with_capacity(bytes.len().max(BLOCK_BYTES));
+                copy.extend_from_slice(bytes);
+                BlockBody::Growing(copy)
+            }
+            BlockBody::Closed(bytes) => BlockBody::Closed(bytes.clone()),
+        };
+        Self {
+            number: self.number,
+            base: self.base,
+            slots: self.slots.clone(),
+            body,
+            apart: self.apart.clone(),
+        }
+    }
+}
+
+impl Block {
+    /// An open block without versions.
+    pub(super) fn new(number: u64) -> Self {
+        Self {
+            number,
+            base: 0,
+            slots: SlotDirectory::Full(Vec::new()),
+            body: BlockBody::Growing(Vec::new()),
+            apart: Vec::new(),
+        }
+    }
+
+    /// Builds a block from the parts of a checkpoint record; `None` if a slot, an offset, a version or one of
+    /// its links is not sound.
+    pub(super) fn from_parts(
+        number: u64,
+        base: i64,
+        slots: SlotDirectory,
+        body: Bytes,
+        open: bool,
+    ) -> Option<Self> {
+        let body = if open {
+            BlockBody::Growing(body.to_vec())
+        } else {
+            BlockBody::Closed(body)
+        };
+        let block = Self { number, base, slots, body, apart: Vec::new() };
+        let entries = block.entries();
+        let mut expected = 0;
+        for (at, (slot, place)) in entries.iter().enumerate() {
+            let bytes = block.bytes().get(place.clone())?;
+            let version = Version::decode(bytes, number, base)?;
+            let own = Location { block: number, slot: *slot };
+            let older = |link: Option<Location>| link.is_none_or(|place| place < own);
+            let ascends = at == 0 || entries[at - 1].0 < *slot;
+            if !ascends
+                || place.start != expected
+                || version.size != bytes.len()
+                || !older(version.links.prev)
+                || !older(version.links.jump)
+            {
+                return None;
+            }
+            expected = place.end;
+        }
+        (expected == block.bytes().len()).then_some(block)
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(super) fn base(&self) -> i64 {
+        self.base
+    }
+
+    pub(super) fn slots(&self) -> &SlotDirectory {
+        &self.slots
+    }
+
+    /// Bytes of the versions with all values, which the quota counts.
+    pub(super) fn len(&self) -> usize {
+        let apart: usize = self.apart.iter().map(|(_, value)| value.len()).sum();
+        self.bytes().len() + apart
+    }
+
+    /// The versions' bytes, without the values that are kept apart.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match &self.body {
+            BlockBody::Growing(bytes) => bytes,
+            BlockBody::Closed(bytes) => bytes,
+        }
+    }
+
+    /// Whether no slot was ever assigned.
+    pub(super) fn has_no_slots(&self) -> bool {
+        match &self.slots {
+            SlotDirectory::Full(offsets) => offsets.is_empty(),
+            SlotDirectory::Sparse(entries) => entries.is_empty(),
+        }
+    }
+
+    /// The version in a slot; `None` if it was compacted away.
+    pub(super) fn get(&self, slot: u16) -> Option<Version<'_>> {
+        let offset = match &self.slots {
+            SlotDirectory::Full(offsets) => *offsets.get(usize::from(slot))?,
+            SlotDirectory::Sparse(entries) => {
+                entries[entries.binary_search_by_key(&slot, |entry| entry.0).ok()?].1
+            }
+        };
+        (offset != COMPACTED_SLOT).then(|| self.decode(slot, usize::from(offset)))
+    }
+
+    /// All versions with their slots, in order.
+    pub(super) fn versions(&self) -> impl Iterator<Item = (u16, Version<'_>)> {
+        self.entries()
+            .into_iter()
+            .map(|(slot, place)| (slot, self.decode(slot, place.start)))
+    }
+
+    /// One beyond the last assigned slot.
+    pub(super) fn end(&self) -> u16 {
+        match &self.slots {
+            SlotDirectory::Full(offsets) => offsets.len() as u16,
+            SlotDirectory::Sparse(entries) => entries.last().map_or(0, |(slot, _)| slot + 1),
+        }
+    }
+
+    /// The versions from a slot on, in order, without looking at those before.
+    pub(super) fn versions_from(&self, slot: u16) -> impl Iterator<Item = (u16, Version<'_>)> {
+        let (begin, end) = match &self.slots {
+            SlotDirectory::Full(offsets) => (usize::from(slot), offsets.len()),
+            SlotDirectory::Sparse(entries) => (
+                entries.partition_point(|entry| entry.0 < slot),
+                entries.len(),
+            ),
+        };
+        (begin..end).filter_map(|at| {
+            let (slot, offset) = match &self.slots {
+                SlotDirectory::Full(offsets) => (at as u16, offsets[at]),
+                SlotDirectory::Sparse(entries) => entries[at],
+            };
+            (offset != COMPACTED_SLOT).then(|| (slot, self.decode(slot, usize::from(offset))))
+        })
+    }
+
+    /// A version as answers show it; slices of the block where it is closed.
+    pub(super) fn key_value(&self, version: &Version<'_>) -> KeyValue {
+        let bytes = |part: &[u8]| match &self.body {
+            BlockBody::Growing(_) => Bytes::copy_from_slice(part),
+            BlockBody::Closed(bytes) => bytes.slice_ref(part),
+        };
+        KeyValue {
+            key: bytes(version.key),
+            value: version
+                .apart
+                .map_or_else(|| bytes(version.value), Bytes::clone),
+            create_revision: version.create,
+            mod_revision: version.main,
+            version: version.version,
+            lease: version.lease,
+        }
+    }
+
+    /// Returns the value of a version in a buffer that later versions may refer to: one that holds little
+    /// else.
+    pub(super) fn shareable_value(&self, version: &Version<'_>) -> Bytes {
+        match (&self.body, version.apart) {
+            (_, Some(apart)) => apart.clone(),
+            (BlockBody::Closed(bytes), None) if bytes.len() < 2 * version.value.len() => {
+                bytes.slice_ref(version.value)
+            }
+            (BlockBody::Closed(_) | BlockBody::Growing(_), None) => {
+                Bytes::copy_from_slice(version.value)
+            }
+        }
+    }
+
+    /// Appends a version and returns its slot and size. `None` if the block is full or closed.
+    pub(super) fn push(&mut self, version: &Version<'_>) -> Option<(u16, usize)> {
+        let new = self.has_no_slots();
+        let base = if new { version.main } else { self.base };
+        let head = version.head(self.number, base);
+        let size = head.len() + version.key.len() + version.value.len();
+        let length = self.len();
+        let (SlotDirectory::Full(offsets), BlockBody::Growing(bytes)) =
+            (&mut self.slots, &mut self.body)
+        else {
+            return None;
+        };
+        let grown = HEADER_BYTES + length + size + 2 * (offsets.len() + 1);
+        if !new && grown > BLOCK_BYTES {
+            return None;
+        }
+        if bytes.capacity() < BLOCK_BYTES {
+            let own = size - version.apart.map_or(0, Bytes::len);
+            bytes.reserve_exact(own.max(BLOCK_BYTES) - bytes.len());
+        }
+        let slot = offsets.len() as u16;
+        offsets.push(bytes.len() as u16);
+        bytes.extend_from_slice(&head);
+        bytes.extend_from_slice(version.key);
+        match version.apart {
+            Some(apart) => self.apart.push((slot, apart.clone())),
+            None => bytes.extend_from_slice(version.value),
+        }
+        self.base = base;
+        Some((slot, size))
+    }
+
+    /// Whether the versions take more than `BLOCK_BYTES`, which is one large version that stands alone.
+    pub(super) fn is_oversized(&self) -> bool {
+        self.len() > BLOCK_BYTES
+    }
+
+    /// Closes the block: frees spare memory and accepts no further version.
+    pub(super) fn close(&mut self) {
+        if let BlockBody::Growing(bytes) = &mut self.body {
+            self.body = BlockBody::Closed(Bytes::from(std::mem::take(bytes).into_boxed_slice()));
+        }
+        self.slots = std::mem::replace(&mut self.slots, SlotDirectory::Sparse(Vec::new())).packed();
+        self.apart.shrink_to_fit();
+    }
+
+    /// A copy of the block without the versions in these slots (ascending), or `None` if all of
+    /// them were removed before. An open block stays open.
+    pub(super) fn without(&self, dead: &[u16]) -> Option<Block> {
+        let is_dead = |slot: u16| dead.binary_search(&slot).is_ok();
+        let mut entries = self.entries();
+        let count = entries.len();
+        entries.retain(|(slot, _)| !is_dead(*slot));
+        let apart = self.apart.iter().filter(|(slot, _)| !is_dead(*slot));
+        (entries.len() < count).then(|| self.rebuilt(entries, apart.cloned().collect()))
+    }
+
+    /// A copy of the block with these values kept apart, which are those of the versions in these slots
+    /// (ascending), and no others.
+    pub(super) fn with_apart(&self, apart: Vec<(u16, Bytes)>) -> Block {
+        self.rebuilt(self.entries(), apart)
+    }
+
+    /// A copy of the block with the versions of these entries, of which the values in `apart` are kept apart.
+    fn rebuilt(&self, entries: Vec<(u16, Range<usize>)>, apart: Vec<(u16, Bytes)>) -> Block {
+        let mut kept = Vec::with_capacity(entries.len());
+        let mut bytes = Vec::with_capacity(self.bytes().len());
+        for (slot, place) in entries {
+            kept.push((slot, bytes.len() as u16));
+            let begin = place.start;
+            bytes.extend_from_slice(&self.bytes()[place]);
+            match (value_in(&self.apart, slot), value_in(&apart, slot)) {
+                (None, None) | (Some(_), Some(_)) => {}
+                (Some(value), None) => bytes.extend_from_slice(value),
+                (None, Some(_)) => {
+                    let value = self.decode(slot, begin).value.len();
+                    bytes.truncate(bytes.len() - value);
+                }
+            }
+        }
+        let (slots, body) = match (&self.slots, &self.body) {
+            (SlotDirectory::Full(offsets), BlockBody::Growing(_)) => {
+                let mut all = vec![COMPACTED_SLOT; offsets.len()];
+                for (slot, offset) in kept {
+                    all[usize::from(slot)] = offset;
+                }
+                (SlotDirectory::Full(all), BlockBody::Growing(bytes))
+            }
+            _ => (
+                SlotDirectory::Sparse(kept),
+                BlockBody::Closed(Bytes::from(bytes.into_boxed_slice())),
+            ),
+        };
+        Block { number: self.number, base: self.base, slots, body, apart }
+    }
+
+    /// Whether any value is kept apart.
+    pub(super) fn has_values_apart(&self) -> bool {
+        !self.apart.is_empty()
+    }
+
+    /// Slots of the versions that exist, and where their bytes are, in order.
+    fn entries(&self) -> Vec<(u16, Range<usize>)> {
+        let present = match &self.slots {
+            SlotDirectory::Full(offsets) => &present_slots(offsets),
+            SlotDirectory::Sparse(entries) => entries,
+        };
+        let ends = present
+            .iter()
+            .skip(1)
+            .map(|(_, offset)| usize::from(*offset));
+        let ends = ends.chain(std::iter::once(self.bytes().len()));
+        let places = present.iter().zip(ends);
+        places
+            .map(|((slot, offset), end)| (*slot, usize::from(*offset)..end))
+            .collect()
+    }
+
+    /// Decodes the version in a slot, which begins at an offset of the block's bytes; panics if none does.
+    fn decode(&self, slot: u16, offset: usize) -> Version<'_> {
+        let bytes = &self.bytes()[offset..];
+        let apart = value_in(&self.apart, slot);
+        Version::decode_with(bytes, self.number, self.base, apart)
+            .expect("written by push, or checked when loaded")
+    }
+}
+
+/// Returns the value of a slot among those that are kept apart.
+pub(super) fn value_in(apart: &[(u16, Bytes)], slot: u16) -> Option<&Bytes> {
+    let at = apart.binary_search_by_key(&slot, |(slot, _)| *slot).ok()?;
+    Some(&apart[at].1)
+}
+
+impl SlotDirectory {
+    /// Converts to the smaller form, without spare capacity.
+    fn packed(self) -> Self {
+        match self {
+            SlotDirectory::Full(offsets) => {
+                let left = present_slots(&offsets);
+                if left.len() * 2 < offsets.len() {
+                    SlotDirectory::Sparse(left.into_boxed_slice().into_vec())
+                } else {
+                    SlotDirectory::Full(offsets.into_boxed_slice().into_vec())
+                }
+            }
+            SlotDirectory::Sparse(entries) => {
+                SlotDirectory::Sparse(entries.into_boxed_slice().into_vec())
+            }
+        }
+    }
+}
+
+/// Returns slot and offset of each version that compaction has left in a full directory, in order.
+fn present_slots(offsets: &[u16]) -> Vec<(u16, u16)> {
+    let slots = offsets.iter().enumerate();
+    slots
+        .filter(|(_, offset)| **offset != COMPACTED_SLOT)
+        .map(|(slot, o)| (slot as u16, *o))
+        .collect()
+}

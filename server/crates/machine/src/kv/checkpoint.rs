@@ -1,0 +1,395 @@
+//! The key space as checkpoint records: one for the counters, one for each block.
+//!
+//! A block's record is written when the block is new or was rewritten by a compaction; the open
+//! block's whenever it has grown. Every record ends with a CRC-32 of what is before it.
+//! The index is not written: loading the blocks in order builds it again.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use imbl::ordmap::DiffItem;
+
+use super::{
+    Kv,
+    block::{Block, SlotDirectory},
+    history::ClosedBlock,
+    index::Index,
+    leaf::BLOCKS_MAX,
+    version::ByteReader,
+};
+use crate::record::{COUNT_MAX, CorruptRecord, RecordChange};
+
+/// Key of the counters; below every block's.
+const META: u8 = b'a';
+/// First byte of a block's key, before its number in eight bytes, highest first.
+const BLOCK: u8 = b'b';
+
+const SLOTS_ALL: u8 = 0;
+const SLOTS_LEFT: u8 = 1;
+
+/// The counters, and the totals that the loaded blocks are checked against.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct KvMeta {
+    #[prost(int64, tag = "1")]
+    revision: i64,
+    #[prost(int64, tag = "2")]
+    compacted: i64,
+    #[prost(uint64, tag = "3")]
+    tail: u64,
+    #[prost(uint64, tag = "4")]
+    compact_from: u64,
+    #[prost(uint64, tag = "5")]
+    live: u64,
+    #[prost(uint64, tag = "6")]
+    live_bytes: u64,
+    #[prost(uint64, tag = "7")]
+    bytes: u64,
+    #[prost(uint64, tag = "8")]
+    blocks: u64,
+    #[prost(bool, tag = "9")]
+    sweeping: bool,
+}
+
+impl KvMeta {
+    /// Whether the counters are consistent.
+    fn is_sound(&self) -> bool {
+        let last = COUNT_MAX.cast_signed();
+        (1..last).contains(&self.revision)
+            && (-1..=self.revision).contains(&self.compacted)
+            && self.tail < BLOCKS_MAX / 2
+            && self.compact_from <= self.tail
+    }
+}
+
+impl Kv {
+    /// Returns the counters and totals of this state as their checkpoint record holds them.
+    fn meta(&self) -> KvMeta {
+        KvMeta {
+            revision: self.revision,
+            compacted: self.compacted,
+            tail: self.history.tail.number(),
+            compact_from: self.next_sweep_block,
+            live: self.index.live() as u64,
+            live_bytes: self.live_bytes,
+            bytes: self.history.bytes,
+            blocks: self.history.blocks.len() as u64,
+            sweeping: self.sweeping,
+        }
+    }
+
+    /// A copy for a later [`Kv::changes`], without the index: it changes with every write and would
+    /// stay in memory twice.
+    pub fn diff_base(&self) -> Kv {
+        Kv {
+            index: Index::default(),
+            leases: self.leases.diff_base(),
+            states_before_compaction: Vec::new(),
+            ..self.clone()
+        }
+    }
+
+    /// Emits the records that changed since `since` (all of them, if `None`), without the leases,
+    /// which are emitted apart.
+    pub fn changes(&self, since: Option<&Kv>, emit: &mut dyn FnMut(RecordChange)) {
+        let meta = self.meta();
+        if since.is_none_or(|since| since.meta() != meta) {
+            let value = with_checksum(prost::Message::encode_to_vec(&meta));
+            emit(RecordChange::Put { key: vec![META], value });
+        }
+        let mut put = |block: &Block| {
+            emit(RecordChange::Put {
+                key: key(block.number()),
+                value: with_checksum(encode(block)),
+            });
+        };
+        let (blocks, tail) = (&self.history.blocks, &self.history.tail);
+        let Some(since) = since else {
+            blocks.values().for_each(|closed| put(&closed.0));
+            if !tail.has_no_slots() {
+                put(tail);
+            }
+            return;
+        };
+        let mut removed = Vec::new();
+        for item in since.history.blocks.diff(blocks) {
+            match item {
+                DiffItem::Add(_, block) | DiffItem::Update { new: (_, block), .. } => put(&block.0),
+                DiffItem::Remove(number, _) => removed.push(*number),
+            }
+        }
+        let before = &since.history.tail;
+        if !Arc::ptr_eq(before, tail) {
+            if !tail.has_no_slots() {
+                put(tail);
+            }
+            if !before.has_no_slots() {
+                removed.push(before.number());
+            }
+        }
+        // The open block of one side may be a closed one of the other.
+        removed.retain(|number| !blocks.contains_key(number) && *number != tail.number());
+        removed
+            .into_iter()
+            .for_each(|number| emit(RecordChange::Delete { key: key(number) }));
+    }
+
+    /// Loads one record; records come in ascending key order.
+    pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
+        let what = || format!("key space record {}", key.escape_ascii());
+        let value = verify_checksum(value)
+            .ok_or_else(|| CorruptRecord::new(format!("{}: bad CRC", what())))?;
+        match key.split_first() {
+            Some((&META, [])) => {
+                let meta: KvMeta = prost::Message::decode(value)
+                    .map_err(|e| CorruptRecord::new(format!("{}: {e}", what())))?;
+                if !meta.is_sound() {
+                    return Err(CorruptRecord::new(format!("{}: {meta:?}", what())));
+                }
+                *self = Kv::default();
+                self.history.tail = Arc::new(Block::new(meta.tail));
+                self.loading = Some(Box::new(meta));
+                Ok(())
+            }
+            Some((&BLOCK, number)) => {
+                let number = number.try_into().map(u64::from_be_bytes);
+                let number =
+                    number.map_err(|_| CorruptRecord::new(format!("{}: bad key", what())))?;
+                let Some(meta) = &self.loading else {
+                    return Err(CorruptRecord::new(format!(
+                        "block {number} before the counters"
+                    )));
+                };
+                let tail = meta.tail;
+                let block = decode(number, value, number == tail)
+                    .ok_or_else(|| CorruptRecord::new(format!("block {number}: not sound")))?;
+                self.take(block, tail)
+            }
+            Some(_) | None => Err(CorruptRecord::new(format!("{}: unknown", what()))),
+        }
+    }
+
+    /// Appends a loaded block: as the open one if its number is `tail`, otherwise as a closed one. Fails if
+    /// its number or its revisions are out of order, or a count is above `COUNT_MAX`.
+    fn take(&mut self, block: Block, tail: u64) -> Result<(), CorruptRecord> {
+        let number = block.number();
+        if number > tail
+            || self
+                .history
+                .blocks
+                .get_max()
+                .is_some_and(|last| last.0 >= number)
+        {
+            return Err(CorruptRecord::new(format!("block {number}: out of order")));
+        }
+        for (_, version) in block.versions() {
+            if version.main < self.revision {
+                return Err(CorruptRecord::new(format!(
+                    "block {number}: revisions descend"
+                )));
+            }
+            let counts = [version.version as u64, version.links.depth, version.sub];
+            if counts.iter().any(|count| *count > COUNT_MAX) {
+                return Err(CorruptRecord::new(format!(
+                    "block {number}: counts too far"
+                )));
+            }
+            self.revision = version.main;
+        }
+        self.history.bytes += block.len() as u64;
+        let block = self.history.with_shared_values(block);
+        if number == tail {
+            self.history.tail = Arc::new(block);
+        } else {
+            self.history
+                .blocks
+                .insert(number, ClosedBlock(Arc::new(block)));
+        }
+        Ok(())
+    }
+
+    /// Loads the record of a lease.
+    pub(crate) fn load_lease(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
+        self.leases.load(key, value)
+    }
+
+    /// Builds derived state after the last record and checks consistency.
+    pub fn finish_load(&mut self) -> Result<(), CorruptRecord> {
+        let Some(meta) = self.loading.take() else {
+            return Err(CorruptRecord::new(
+                "no counters of the key space: the checkpoint is not whole",
+            ));
+        };
+        if self.revision > meta.revision {
+            return Err(CorruptRecord::new(format!(
+                "a revision above {}",
+                meta.revision
+            )));
+        }
+        let leased;
+        (self.index, self.live_bytes, leased) = self.history.index();
+        if leased && !self.attach_leased_keys() {
+            return Err(CorruptRecord::new("a key has a lease that does not exist"));
+        }
+        self.revision = meta.revision;
+        self.compacted = meta.compacted;
+        self.next_sweep_block = meta.compact_from;
+        self.sweeping = meta.sweeping;
+        if self.meta() != *meta {
+            let found = self.meta();
+            return Err(CorruptRecord::new(format!(
+                "found {found:?} where {meta:?} was written"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Returns the record key of the block with this number.
+fn key(number: u64) -> Vec<u8> {
+    let mut key = vec![BLOCK];
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// Encodes a block as a record without its checksum: base revision, kind and length of the directory,
+/// directory, versions with all values; the lowest byte of each number first.
+fn encode(block: &Block) -> Vec<u8> {
+    if block.has_values_apart() {
+        return encode(&block.with_apart(Vec::new()));
+    }
+    let directory = match block.slots() {
+        SlotDirectory::Full(offsets) => offsets.len() * 2,
+        SlotDirectory::Sparse(entries) => entries.len() * 4,
+    };
+    let mut out = Vec::with_capacity(13 + directory + block.bytes().len() + 4);
+    out.extend_from_slice(&block.base().to_le_bytes());
+    match block.slots() {
+        SlotDirectory::Full(offsets) => {
+            out.push(SLOTS_ALL);
+            out.extend_from_slice(&(offsets.len() as u32).to_le_bytes());
+            offsets
+                .iter()
+                .for_each(|offset| out.extend_from_slice(&offset.to_le_bytes()));
+        }
+        SlotDirectory::Sparse(entries) => {
+            out.push(SLOTS_LEFT);
+            out.extend_from_slice(&(entries.len() as u32).to_le_bytes());
+            for (slot, offset) in entries {
+                out.extend_from_slice(&slot.to_le_bytes());
+                out.extend_from_slice(&offset.to_le_bytes());
+            }
+        }
+    }
+    out.extend_from_slice(block.bytes());
+    out
+}
+
+/// Decodes what [`encode`] has written, as an open or a closed block; `None` if it is not sound.
+fn decode(number: u64, value: &[u8], open: bool) -> Option<Block> {
+    let mut input = ByteReader { rest: value };
+    let base = i64::from_le_bytes(input.take(8)?.try_into().ok()?);
+    let kind = input.byte()?;
+    let count = u32::from_le_bytes(input.take(4)?.try_into().ok()?) as usize;
+    let half = |bytes: &[u8], at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+    let slots = match kind {
+        SLOTS_ALL => {
+            let bytes = input.take(count.checked_mul(2)?)?;
+            SlotDirectory::Full((0..count).map(|at| half(bytes, at * 2)).collect())
+        }
+        SLOTS_LEFT => {
+            let bytes = input.take(count.checked_mul(4)?)?;
+            let entry = |at: usize| (half(bytes, at * 4), half(bytes, at * 4 + 2));
+            SlotDirectory::Sparse((0..count).map(entry).collect())
+        }
+        _ => return None,
+    };
+    Block::from_parts(
+        number,
+        base,
+        slots,
+        Bytes::copy_from_slice(input.rest),
+        open,
+    )
+}
+
+/// Appends the CRC-32 of a record's contents to them, lowest byte first.
+fn with_checksum(mut value: Vec<u8>) -> Vec<u8> {
+    let crc = crc32fast::hash(&value);
+    value.extend_from_slice(&crc.to_le_bytes());
+    value
+}
+
+/// Returns the contents of a record without the CRC-32 at its end; `None` if they do not match it.
+fn verify_checksum(value: &[u8]) -> Option<&[u8]> {
+    let (value, crc) = value.split_last_chunk::<4>()?;
+    (crc32fast::hash(value) == u32::from_le_bytes(*crc)).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kv::{Compact, DeleteRange, KvCommand, KvOperation, Put};
+
+    /// The records are a format: every later release reads the records of an older one.
+    #[test]
+    fn records_are_these_bytes() {
+        let mut kv = Kv::default();
+        let key = Bytes::from_static(b"key");
+        let put = |value: &'static [u8]| {
+            KvOperation::Put(Put { key: key.clone(), value: value.into(), ..Put::default() })
+        };
+        let delete =
+            KvOperation::Delete(DeleteRange { key: key.clone(), ..DeleteRange::default() });
+        let compact = KvOperation::Compact(Compact { revision: 3 });
+        for verb in [put(b"one"), put(b"two"), delete, put(b"three"), compact] {
+            kv.apply(&KvCommand { operation: Some(verb) }).unwrap();
+        }
+        let mut lines = Vec::new();
+        kv.changes(None, &mut |change| match change {
+            RecordChange::Put { key, value } => {
+                let hex: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
+                lines.push(format!("{} {hex}", key.escape_ascii()));
+            }
+            RecordChange::Delete { key } => panic!("{key:?} was never written"),
+        });
+        let expected = [
+            "a 08051003280130113829e1fde499",
+            "b\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00 020000000000000000\
+             04000000ffff00000f001800\
+             1001000001010203036b657974776f\
+             1102000102036b6579\
+             3203000203000003056b6579746872656515e7ac3f",
+        ];
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn changes_need_no_index() {
+        let put = |number: i64| {
+            let put = Put {
+                key: Bytes::from(format!("key-{}", number % 50)),
+                value: Bytes::from(vec![b'v'; 1000]),
+                ..Put::default()
+            };
+            let verb = match number % 200 {
+                199 => KvOperation::Compact(Compact { revision: number / 2 }),
+                _ => KvOperation::Put(put),
+            };
+            KvCommand { operation: Some(verb) }
+        };
+        let mut kv = Kv::default();
+        let mut since = kv.clone();
+        for number in 0..1000 {
+            kv.apply(&put(number)).unwrap();
+            if number % 70 == 0 {
+                let collect = |since: &Kv| {
+                    let mut changes = Vec::new();
+                    kv.changes(Some(since), &mut |change| changes.push(change));
+                    changes
+                };
+                assert_eq!(collect(&since.diff_base()), collect(&since), "{number}");
+                since = kv.clone();
+            }
+        }
+    }
+}

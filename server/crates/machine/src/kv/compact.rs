@@ -1,0 +1,209 @@
+//! Compact: drop versions that a later version at or below the compacted revision supersedes.
+//!
+//! Only versions written since the last compaction are looked at: each of them supersedes the one
+//! before it on its key's way back. So the work is that of the revisions compacted, not of the
+//! store. The compacted revision holds at once; what it makes unreachable is swept block by block,
+//! a part with the compaction and a part with each command after it, so that none waits long; where
+//! no commands come, a leader asks for the next part. The sweep depends on nothing but the log.
+
+use super::{Compact, Kv, KvError, version::Location};
+
+/// Blocks that a compaction itself sweeps: about 100,000 versions of 256 bytes, 10 ms.
+pub(super) const SWEEP_BLOCKS_FIRST: usize = 1024;
+
+/// Blocks that each command after it sweeps while something is left. A command rarely fills more
+/// than one, so the sweep always comes to its end.
+pub(super) const SWEEP_BLOCKS_NEXT: usize = 8;
+
+/// The findings of one pass over some blocks.
+struct SweepPass {
+    /// Locations of versions that no request can read any more.
+    dead: Vec<Location>,
+    /// Keys without a version left.
+    removed_keys: Vec<Vec<u8>>,
+    /// Block in which the next pass begins.
+    next: u64,
+    /// Whether the compacted revision was reached.
+    finished: bool,
+}
+
+impl Kv {
+    /// Sets the compacted revision, saves the state before it for watchers and sweeps the first blocks. Fails
+    /// if the revision is compacted already or above the present one.
+    pub(super) fn compact(&mut self, compact: &Compact) -> Result<(), KvError> {
+        let revision = compact.revision;
+        if revision <= self.compacted {
+            return Err(KvError::Compacted { compacted: self.compacted });
+        }
+        if revision > self.revision {
+            return Err(KvError::FutureRevision { current: self.revision });
+        }
+        self.save_for_watchers();
+        self.compacted = revision;
+        self.sweep(SWEEP_BLOCKS_FIRST);
+        Ok(())
+    }
+
+    /// Whether versions removed by a compaction still take space.
+    pub fn is_sweeping(&self) -> bool {
+        self.sweeping
+    }
+
+    /// Sweeps the next `SWEEP_BLOCKS_FIRST` blocks, if any are left. The leader proposes it while idle:
+    /// otherwise the space is freed only as fast as commands arrive.
+    pub(super) fn sweep_on_request(&mut self) {
+        if self.sweeping {
+            self.sweep(SWEEP_BLOCKS_FIRST);
+        }
+    }
+
+    /// Sweeps the next `SWEEP_BLOCKS_NEXT` blocks for an earlier compaction, if any are left; part of every
+    /// command on keys and leases.
+    pub(super) fn continue_sweep(&mut self) {
+        if self.sweeping {
+            self.sweep(SWEEP_BLOCKS_NEXT);
+        }
+    }
+
+    /// Removes the unreadable versions that one pass over about `blocks` blocks finds, and the keys without a
+    /// version left; notes where the next pass begins and whether one is needed.
+    fn sweep(&mut self, blocks: usize) {
+        let SweepPass { mut dead, removed_keys: forgotten, next, finished: done } =
+            self.find_dead(self.compacted, blocks);
+        for key in &forgotten {
+            self.index.remove(key);
+        }
+        // Mostly ascending already, of which the stable sort makes use.
+        dead.sort();
+        dead.dedup();
+        for block in dead.chunk_by(|a, b| a.block == b.block) {
+            let slots: Vec<u16> = block.iter().map(|place| place.slot).collect();
+            self.history.remove(block[0].block, &slots);
+        }
+        self.next_sweep_block = next;
+        self.sweeping = !done;
+    }
+
+    /// Finds the versions to remove. A deletion at the compacted revision itself stays until the
+    /// next compaction, as in etcd 3.6, because a watch from that revision must still see it. So
+    /// the next pass begins where that revision does, and that revision is always examined
+    /// completely.
+    fn find_dead(&self, revision: i64, blocks: usize) -> SweepPass {
+        let (mut dead, mut forgotten, mut next) = (Vec::new(), Vec::new(), None);
+        for (walked, block) in self.history.blocks_from(self.next_sweep_block).enumerate() {
+            if walked >= blocks && next.is_none() {
+                return SweepPass {
+                    dead,
+                    removed_keys: forgotten,
+                    next: block.number(),
+                    finished: false,
+                };
+            }
+            for (slot, version) in block.versions() {
+                if version.main >= revision {
+                    next.get_or_insert(block.number());
+                }
+                if version.main > revision {
+                    let next = next.unwrap_or(block.number());
+                    return SweepPass { dead, removed_keys: forgotten, next, finished: true };
+                }
+                dead.extend(version.links.prev);
+                if version.tombstone && version.main < revision {
+                    let place = Location { block: block.number(), slot };
+                    dead.push(place);
+                    if self
+                        .index
+                        .get(version.key)
+                        .is_some_and(|entry| entry.place == place)
+                    {
+                        forgotten.push(version.key.to_vec());
+                    }
+                }
+            }
+        }
+        let next = next.unwrap_or(self.history.tail.number());
+        SweepPass { dead, removed_keys: forgotten, next, finished: true }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::kv::{
+        DeleteRange, KvOperation, Range,
+        block::BLOCK_BYTES,
+        test_helpers::{apply, put},
+    };
+
+    fn all(kv: &Kv, revision: i64) -> Vec<(Bytes, i64)> {
+        let from = Bytes::from_static(b"\0");
+        let range = Range {
+            key: from.clone(),
+            range_end: from,
+            revision,
+            ..Range::default()
+        };
+        kv.range(&range)
+            .unwrap()
+            .kvs
+            .into_iter()
+            .map(|kv| (kv.key, kv.mod_revision))
+            .collect()
+    }
+
+    /// Returns a store with values that fill a block each, so that a compaction cannot end at once.
+    fn large() -> Kv {
+        let mut kv = Kv::default();
+        for n in 0..SWEEP_BLOCKS_FIRST + 100 {
+            put(&mut kv, &format!("key-{}", n % 10), BLOCK_BYTES);
+        }
+        kv
+    }
+
+    #[test]
+    fn a_large_sweep_continues_with_later_commands() {
+        let mut kv = large();
+        let revision = kv.revision() - 5;
+        let before = (all(&kv, revision), all(&kv, 0));
+        apply(&mut kv, KvOperation::Compact(Compact { revision }));
+        assert!(kv.sweeping);
+        assert_eq!(kv.compacted(), revision);
+        assert_eq!((all(&kv, revision), all(&kv, 0)), before);
+        let mut commands = 0;
+        while kv.sweeping {
+            let size = kv.size_bytes();
+            put(&mut kv, "small", 1);
+            assert!(kv.size_bytes() < size);
+            assert_eq!(all(&kv, revision), before.0);
+            commands += 1;
+        }
+        assert!(commands > 1);
+        // Ten newest versions at the compacted revision, five above it, and the small ones.
+        assert!(kv.size_bytes() < 16 * (BLOCK_BYTES as u64 + 64) + (24 << 10) + 4096);
+    }
+
+    #[test]
+    fn a_compaction_may_follow_an_unfinished_sweep() {
+        let mut kv = large();
+        let first = Bytes::from_static(b"key-3");
+        apply(
+            &mut kv,
+            KvOperation::Delete(DeleteRange { key: first, ..DeleteRange::default() }),
+        );
+        put(&mut kv, "key-4", 1);
+        let revision = kv.revision() - 100;
+        apply(&mut kv, KvOperation::Compact(Compact { revision }));
+        assert!(kv.sweeping);
+        let revision = kv.revision();
+        let before = all(&kv, 0);
+        apply(&mut kv, KvOperation::Compact(Compact { revision }));
+        while kv.sweeping {
+            put(&mut kv, "small", 1);
+        }
+        assert_eq!(all(&kv, revision), before);
+        assert_eq!(kv.index.get(b"key-3"), None);
+        kv.index.check();
+    }
+}

@@ -1,0 +1,272 @@
+//! The history as watchers read it: by location, forward from a location or a revision, or backward
+//! along one key. A watcher keeps its own cursor, which is not known here.
+//!
+//! Synced watchers may not have read yet what a compaction removes: the changes and the compaction
+//! can be of the same round. So the state before it is kept until the watchers are notified
+//! ([`Kv::states_before_compaction`]).
+
+use super::{KeyValue, Kv, block::Block, version::Location, version::Version};
+use crate::limits::STATES_BEFORE_COMPACTION_MAX;
+
+/// One change of one key.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyChange<'a> {
+    pub(super) block: &'a Block,
+    pub(super) version: Version<'a>,
+}
+
+impl<'a> KeyChange<'a> {
+    /// Revision of the change.
+    pub fn revision(&self) -> i64 {
+        self.version.main
+    }
+
+    /// Number of the change among those of the same revision.
+    pub fn sub(&self) -> u64 {
+        self.version.sub
+    }
+
+    /// The key.
+    pub fn key(&self) -> &'a [u8] {
+        self.version.key
+    }
+
+    /// Whether the change deleted the key.
+    pub fn deletes(&self) -> bool {
+        self.version.tombstone
+    }
+
+    /// Whether the change created the key.
+    pub fn creates(&self) -> bool {
+        !self.version.tombstone && self.version.create == self.version.main
+    }
+
+    /// The pair after the change; for a deletion only key and revision.
+    pub fn pair(&self) -> KeyValue {
+        let pair = self.block.key_value(&self.version);
+        if !self.version.tombstone {
+            return pair;
+        }
+        KeyValue {
+            key: pair.key,
+            mod_revision: pair.mod_revision,
+            ..KeyValue::default()
+        }
+    }
+}
+
+impl Kv {
+    /// The location behind the newest change.
+    pub fn end(&self) -> Location {
+        self.history.end()
+    }
+
+    /// A location from which all changes of a revision and later are found; older ones may come
+    /// first.
+    pub fn seek(&self, revision: i64) -> Location {
+        self.history.seek(revision)
+    }
+
+    /// The change at a location, unless it was compacted.
+    pub fn change_at(&self, place: Location) -> Option<KeyChange<'_>> {
+        let (block, version) = self.history.get(place)?;
+        Some(KeyChange { block, version })
+    }
+
+    /// The changes from a location on that were not compacted.
+    pub fn changes_from(&self, place: Location) -> impl Iterator<Item = (Location, KeyChange<'_>)> {
+        let found = self.history.from(place);
+        found.map(|(place, (block, version))| (place, KeyChange { block, version }))
+    }
+
+    /// The locations of one key's changes from a revision on, in order; `None` if there are more
+    /// than `max`.
+    pub fn changes_of_key(&self, key: &[u8], revision: i64, max: usize) -> Option<Vec<Location>> {
+        let mut places = Vec::new();
+        let mut next = self.index.get(key).map(|entry| entry.place);
+        while let Some(place) = next {
+            let Some((_, version)) = self.history.get(place) else {
+                break;
+            };
+            if version.main < revision {
+                break;
+            }
+            if places.len() == max {
+                return None;
+            }
+            places.push(place);
+            next = version.links.prev;
+        }
+        places.reverse();
+        Some(places)
+    }
+
+    /// The pair before a change, if it exists and was not compacted.
+    pub fn previous(&self, written: &KeyChange<'_>) -> Option<KeyValue> {
+        let revision = written.version.main - 1;
+        if revision < self.compacted {
+            return None;
+        }
+        let (block, version) = self.history.at(written.version.links.prev?, revision)?;
+        (!version.tombstone).then(|| block.key_value(&version))
+    }
+
+    /// Returns the states before the last `STATES_BEFORE_COMPACTION_MAX` compactions of this round, oldest
+    /// first. The compacted revision of the first one shows whether there were more.
+    pub fn compacted_states(&self) -> &[Kv] {
+        &self.states_before_compaction
+    }
+
+    /// Drops the states before compactions, after the watchers were notified.
+    pub fn clear_states_before_compaction(&mut self) {
+        if !self.states_before_compaction.is_empty() {
+            self.states_before_compaction = Vec::new();
+        }
+    }
+
+    /// Saves the current state for watchers, before a compaction changes it. Beyond
+    /// `STATES_BEFORE_COMPACTION_MAX` states the oldest is dropped.
+    pub(super) fn save_for_watchers(&mut self) {
+        let mut states = std::mem::take(&mut self.states_before_compaction);
+        if states.len() == STATES_BEFORE_COMPACTION_MAX {
+            states.remove(0);
+        }
+        states.push(self.clone());
+        self.states_before_compaction = states;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::kv::{
+        Compact, DeleteRange, KvCommand, KvOperation,
+        test_helpers::{apply, put},
+    };
+
+    fn delete(kv: &mut Kv, key: &str) {
+        let key = Bytes::copy_from_slice(key.as_bytes());
+        apply(
+            kv,
+            KvOperation::Delete(DeleteRange { key, ..DeleteRange::default() }),
+        );
+    }
+
+    fn told(written: &KeyChange<'_>) -> (i64, String, bool) {
+        let key = String::from_utf8(written.key().to_vec()).unwrap();
+        (written.revision(), key, written.deletes())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_history_is_equal_from_every_start(
+            steps in prop::collection::vec((0..8_u8, 0..3000_usize, any::<bool>()), 1..300),
+            compact in 0..300_i64,
+        ) {
+            let mut kv = Kv::default();
+            let mut all: Vec<(i64, String, bool)> = Vec::new();
+            for (key, size, deletes) in steps {
+                let key = format!("k{key}");
+                if deletes {
+                    delete(&mut kv, &key);
+                } else {
+                    put(&mut kv, &key, size);
+                }
+                // a deletion of nothing is no change, the very first one neither
+                if all.last().map_or(1, |(revision, ..)| *revision) < kv.revision() {
+                    all.push((kv.revision(), key, deletes));
+                }
+            }
+            let compacted = compact.min(kv.revision());
+            if compacted > 1 {
+                apply(&mut kv, KvOperation::Compact(Compact { revision: compacted }));
+                while kv.sweeping {
+                    kv.continue_sweep();
+                }
+            }
+            for revision in compacted.max(1)..=kv.revision() + 1 {
+                let expect: Vec<_> = all.iter().filter(|(r, ..)| *r >= revision).cloned().collect();
+                let found = kv.changes_from(kv.seek(revision));
+                let found: Vec<_> = found
+                    .map(|(_, written)| told(&written))
+                    .filter(|(r, ..)| *r >= revision)
+                    .collect();
+                prop_assert_eq!(found, expect.clone());
+                for key in 0..8 {
+                    let key = format!("k{key}");
+                    let places = kv.changes_of_key(key.as_bytes(), revision, 1000).unwrap();
+                    let found: Vec<_> = places.iter().map(|p| told(&kv.change_at(*p).unwrap())).collect();
+                    let expect: Vec<_> = expect.iter().filter(|(_, k, _)| *k == key).cloned().collect();
+                    prop_assert_eq!(found, expect);
+                }
+            }
+            prop_assert_eq!(kv.changes_from(kv.end()).count(), 0);
+        }
+    }
+
+    #[test]
+    fn a_change_knows_the_pair_before_it() {
+        let mut kv = Kv::default();
+        put(&mut kv, "k", 1);
+        put(&mut kv, "k", 2);
+        delete(&mut kv, "k");
+        put(&mut kv, "k", 3);
+        let previous = |kv: &Kv| -> Vec<Option<usize>> {
+            kv.changes_from(kv.seek(0))
+                .map(|(_, written)| kv.previous(&written).map(|pair| pair.value.len()))
+                .collect()
+        };
+        assert_eq!(previous(&kv), [None, Some(1), Some(2), None]);
+        let creates: Vec<bool> = kv
+            .changes_from(kv.seek(0))
+            .map(|(_, written)| written.creates())
+            .collect();
+        assert_eq!(creates, [true, false, false, true]);
+        apply(&mut kv, KvOperation::Compact(Compact { revision: 3 }));
+        assert_eq!(previous(&kv), [None, Some(2), None]);
+        let deletion = kv.changes_from(kv.seek(4)).find(|(_, w)| w.deletes());
+        let pair = deletion.unwrap().1.pair();
+        assert_eq!((pair.create_revision, pair.mod_revision), (0, 4));
+    }
+
+    #[test]
+    fn a_key_with_too_many_changes_is_not_reported_as_compacted() {
+        let mut kv = Kv::default();
+        (0..10).for_each(|_| put(&mut kv, "k", 1));
+        assert_eq!(kv.changes_of_key(b"k", 0, 10).unwrap().len(), 10);
+        assert_eq!(kv.changes_of_key(b"k", 0, 9), None);
+        assert_eq!(kv.changes_of_key(b"k", 9, 9).unwrap().len(), 3);
+        assert_eq!(kv.changes_of_key(b"other", 0, 9).unwrap(), []);
+    }
+
+    #[test]
+    fn states_before_a_compaction_are_kept_until_watchers_are_notified() {
+        let mut kv = Kv::default();
+        put(&mut kv, "k", 1);
+        put(&mut kv, "k", 2);
+        let compact = |kv: &mut Kv, revision| {
+            let verb = Some(KvOperation::Compact(Compact { revision }));
+            kv.apply(&KvCommand { operation: verb }).unwrap();
+        };
+        compact(&mut kv, 3);
+        let before = kv.compacted_states().first().unwrap();
+        assert_eq!(before.changes_from(before.seek(0)).count(), 2);
+        assert_eq!(kv.changes_from(kv.seek(0)).count(), 1);
+        kv.clear_states_before_compaction();
+        for _ in 0..2 * STATES_BEFORE_COMPACTION_MAX {
+            let mut writes = kv.clone();
+            writes.clear_states_before_compaction();
+            put(&mut writes, "k", 3);
+            writes.states_before_compaction = kv.states_before_compaction;
+            let revision = writes.revision();
+            compact(&mut writes, revision);
+            kv = writes;
+        }
+        assert_eq!(kv.compacted_states().len(), STATES_BEFORE_COMPACTION_MAX);
+    }
+}

@@ -1,0 +1,271 @@
+//! Imports the versions of another store from a snapshot of it.
+//!
+//! What does not live here: the format of the snapshot (the server).
+
+use super::{Compact, IndexEntry, Kv, Version};
+use crate::{
+    lease::{Lease, NONE},
+    record::{COUNT_MAX, CorruptRecord},
+};
+
+/// One version of another store.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ImportedVersion<'a> {
+    /// Revision of the change.
+    pub main: i64,
+    /// Its number among the changes of the same revision.
+    pub sub: u64,
+    /// Whether it deleted the key; then only the key is used.
+    pub deletes: bool,
+    /// The key.
+    pub key: &'a [u8],
+    /// The value.
+    pub value: &'a [u8],
+    /// Revision of the put that created the key.
+    pub create_revision: i64,
+    /// Number of puts since the key was created.
+    pub version: i64,
+    /// Attached lease, 0 for none.
+    pub lease: i64,
+}
+
+impl Kv {
+    /// Imports the next version, in order of revisions, into an empty store.
+    pub fn import_version(&mut self, foreign: &ImportedVersion<'_>) -> Result<(), CorruptRecord> {
+        check(foreign)?;
+        let past = self.previous_version(foreign.key);
+        let tombstone = foreign.deletes;
+        let version = Version {
+            main: foreign.main,
+            sub: foreign.sub,
+            tombstone,
+            create: if tombstone {
+                foreign.main
+            } else {
+                foreign.create_revision
+            },
+            version: if tombstone { 0 } else { foreign.version },
+            lease: if tombstone { NONE } else { foreign.lease },
+            links: past.as_ref().map(|past| past.links).unwrap_or_default(),
+            key: foreign.key,
+            value: if tombstone { &[] } else { foreign.value },
+            apart: None,
+            size: 0,
+        };
+        let (place, size) = self.history.push(&version);
+        let life = past.filter(|past| !past.tombstone);
+        self.live_bytes -= life.map_or(0, |past| past.size);
+        self.live_bytes += if tombstone { 0 } else { size as u64 };
+        self.index.put(foreign.key, IndexEntry { place, tombstone });
+        self.revision = foreign.main;
+        Ok(())
+    }
+
+    /// Completes an import after the last [`Kv::import_version`]: takes over the finished compaction of the
+    /// other store, executes its scheduled one (0 for none) and attaches keys to leases.
+    pub fn finish_import(&mut self, compacted: i64, asked: i64) -> Result<(), CorruptRecord> {
+        if compacted.max(asked) > COUNT_MAX as i64 {
+            return Err(CorruptRecord::new("a compaction counts too far"));
+        }
+        if compacted > 0 {
+            self.compacted = compacted;
+            self.revision = self.revision.max(compacted);
+        }
+        if asked > self.compacted {
+            let compact = Compact { revision: asked };
+            self.compact(&compact)
+                .map_err(|error| CorruptRecord::new(format!("a compaction: {error}")))?;
+            self.clear_states_before_compaction();
+        }
+        while self.sweeping {
+            self.continue_sweep();
+        }
+        if !self.attach_leased_keys() {
+            // the other store never removes such keys
+            self.leases.create_missing();
+        }
+        Ok(())
+    }
+
+    /// Imports a lease, before [`Kv::finish_import`].
+    pub fn import_lease(&mut self, id: i64, lease: Lease) -> Result<(), CorruptRecord> {
+        if id == NONE || !lease.is_sound() {
+            return Err(CorruptRecord::new(format!("lease {id:016x}: {lease:?}")));
+        }
+        self.leases.insert(id, lease);
+        Ok(())
+    }
+}
+
+/// Fails unless the revision is positive, revision and sub are below `COUNT_MAX`, and, of a put, the create
+/// revision is between 0 and the revision and the version not negative.
+fn check(foreign: &ImportedVersion<'_>) -> Result<(), CorruptRecord> {
+    let ImportedVersion { main, sub, create_revision, version, .. } = *foreign;
+    let counted = main > 0 && (main as u64) < COUNT_MAX && sub < COUNT_MAX;
+    let lives = (0..=main).contains(&create_revision) && version >= 0;
+    if counted && (foreign.deletes || lives) {
+        return Ok(());
+    }
+    let key = foreign.key.escape_ascii();
+    Err(CorruptRecord::new(format!(
+        "version {main}.{sub} of key \"{key}\" cannot have been made"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{
+        kv::{DeleteRange, KvOperation, Put, Range, test_helpers::apply},
+        lease::TTL_MAX_S,
+    };
+
+    /// Returns a store after `commands` puts and deletions of a few keys, the same for each number.
+    fn filled(commands: usize) -> Kv {
+        let mut kv = Kv::default();
+        for at in 0..commands {
+            let key = Bytes::from(format!("k{}", at * 7 % 11));
+            let value = vec![b'v'; at * 31 % 200].into();
+            apply(
+                &mut kv,
+                match at % 5 {
+                    3 => KvOperation::Delete(DeleteRange { key, ..DeleteRange::default() }),
+                    _ => KvOperation::Put(Put { key, value, lease: 0, ..Put::default() }),
+                },
+            );
+        }
+        kv
+    }
+
+    /// Imports the retained versions of a store into a new one, as from a snapshot.
+    fn carried(kv: &Kv, compacted: i64, asked: i64) -> Kv {
+        let mut taken = Kv::default();
+        for written in kv.retained_versions() {
+            let pair = written.pair();
+            let foreign = ImportedVersion {
+                main: written.revision(),
+                sub: written.sub(),
+                deletes: written.deletes(),
+                key: written.key(),
+                value: &pair.value,
+                create_revision: pair.create_revision,
+                version: pair.version,
+                lease: pair.lease,
+            };
+            taken.import_version(&foreign).unwrap();
+        }
+        taken.finish_import(compacted, asked).unwrap();
+        taken
+    }
+
+    fn all(kv: &Kv, revision: i64) -> Vec<crate::kv::KeyValue> {
+        let from = Bytes::from_static(b"\0");
+        let range = Range {
+            key: from.clone(),
+            range_end: from,
+            revision,
+            ..Range::default()
+        };
+        kv.range(&range).unwrap().kvs
+    }
+
+    #[test]
+    fn imported_versions_equal_the_original() {
+        let mut kv = filled(400);
+        apply(&mut kv, KvOperation::Compact(Compact { revision: 150 }));
+        while kv.sweeping {
+            kv.continue_sweep();
+        }
+        let mut taken = carried(&kv, 150, 150);
+        assert_eq!((taken.revision(), taken.compacted()), (kv.revision(), 150));
+        assert_eq!(taken.len(), kv.len());
+        for revision in [150, 200, 301, kv.revision()] {
+            assert_eq!(all(&taken, revision), all(&kv, revision), "{revision}");
+        }
+        // and it goes on as the other does
+        for kv in [&mut kv, &mut taken] {
+            apply(kv, KvOperation::Compact(Compact { revision: 300 }));
+            while kv.sweeping {
+                kv.continue_sweep();
+            }
+            let key = Bytes::from_static(b"k1");
+            apply(kv, KvOperation::Put(Put { key, ..Put::default() }));
+        }
+        assert_eq!(all(&taken, 0), all(&kv, 0));
+        assert_eq!(
+            taken.retained_versions().count(),
+            kv.retained_versions().count()
+        );
+        // places differ, and with them the bytes that say where a version before stands
+        assert_eq!(taken.live_bytes, taken.history.index().1);
+    }
+
+    #[test]
+    fn a_scheduled_compaction_is_executed() {
+        let mut kv = filled(100);
+        let taken = carried(&kv, 0, 80);
+        apply(&mut kv, KvOperation::Compact(Compact { revision: 80 }));
+        assert_eq!(taken.compacted(), 80);
+        assert_eq!(
+            taken.retained_versions().count(),
+            kv.retained_versions().count()
+        );
+        assert!(taken.compacted_states().is_empty());
+    }
+
+    #[test]
+    fn leases_get_their_keys_and_keys_their_leases() {
+        let mut kv = Kv::default();
+        for (at, lease) in [7, 9, 0].into_iter().enumerate() {
+            let key = format!("k{at}");
+            let foreign = ImportedVersion {
+                main: 2 + at as i64,
+                key: key.as_bytes(),
+                create_revision: 2 + at as i64,
+                version: 1,
+                lease,
+                ..ImportedVersion::default()
+            };
+            kv.import_version(&foreign).unwrap();
+        }
+        let lease = Lease { ttl_s: 60, remaining_ttl_s: 5 };
+        kv.import_lease(7, lease).unwrap();
+        kv.finish_import(0, 0).unwrap();
+        assert_eq!(kv.leases().get(7), Some(&lease));
+        assert_eq!(kv.leases().keys(7).count(), 1);
+        // nobody knows this one, and its key stays
+        assert_eq!(kv.leases().get(9).map(|lease| lease.ttl_s), Some(TTL_MAX_S));
+        let unsound = Lease { ttl_s: i64::MAX, ..lease };
+        assert!(kv.import_lease(8, unsound).is_err());
+        assert!(kv.import_lease(NONE, lease).is_err());
+    }
+
+    #[test]
+    fn inconsistent_versions_are_refused() {
+        let sound = ImportedVersion {
+            main: 5,
+            key: b"k",
+            create_revision: 5,
+            version: 1,
+            ..ImportedVersion::default()
+        };
+        assert!(Kv::default().import_version(&sound).is_ok());
+        for wrong in [
+            ImportedVersion { main: 0, ..sound },
+            ImportedVersion { main: -5, ..sound },
+            ImportedVersion { main: i64::MAX, ..sound },
+            ImportedVersion { create_revision: 6, ..sound },
+            ImportedVersion { version: -1, ..sound },
+            ImportedVersion { sub: u64::MAX, ..sound },
+        ] {
+            let error = Kv::default().import_version(&wrong).unwrap_err();
+            assert!(error.to_string().contains("of key \"k\""), "{error}");
+        }
+        let mut kv = Kv::default();
+        kv.import_version(&sound).unwrap();
+        assert!(kv.clone().finish_import(0, 9).is_err());
+        assert!(kv.finish_import(i64::MAX, 0).is_err());
+    }
+}

@@ -1,0 +1,504 @@
+//! The keys and the location of each key's newest version. Values are not here.
+//!
+//! Two levels: a persistent map from a lowest key to a page of keys. The first page's lowest key
+//! is the empty one, so every key has its page.
+
+use std::{hint::black_box, ops::Bound, sync::Arc};
+
+use bytes::Bytes;
+use imbl::OrdMap;
+
+use super::{
+    key_range::KeyRange,
+    leaf::{IndexEntry, LEAF_BYTES, Leaf, PackedEntry},
+    sort::{self, SortKey},
+    version::Location,
+};
+
+/// Keys that are prefetched together while an index is built: in key order they are scattered over
+/// all blocks.
+const FETCHED: usize = 32;
+
+/// A version on its way into the index.
+#[derive(Clone, Copy)]
+pub(super) struct IndexRow<'a> {
+    key: &'a [u8],
+    entry: PackedEntry,
+    /// Bytes of the version.
+    size: usize,
+}
+
+impl<'a> IndexRow<'a> {
+    pub(super) fn new(key: &'a [u8], entry: IndexEntry, size: usize) -> Self {
+        let entry = entry.pack();
+        Self { key, entry, size }
+    }
+}
+
+impl AsRef<[u8]> for IndexRow<'_> {
+    fn as_ref(&self) -> &[u8] {
+        self.key
+    }
+}
+
+/// The result of a walk over the live keys of a span.
+pub(super) enum Walked<'a> {
+    /// A key, and where its newest version stands.
+    Live(&'a [u8], Location),
+    /// So many keys whose newest version is a deletion.
+    Deleted(usize),
+}
+
+/// How many keys a span has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Count {
+    /// Keys whose newest version is no deletion.
+    pub(super) live: usize,
+    /// All of them.
+    pub(super) all: usize,
+}
+
+impl Count {
+    /// More than any span has.
+    pub(super) const MAX: Count = Count { live: usize::MAX, all: usize::MAX };
+
+    /// Counts a key by its entry; `None` counts nothing.
+    fn add(&mut self, entry: Option<IndexEntry>) {
+        if let Some(entry) = entry {
+            self.live += usize::from(!entry.tombstone);
+            self.all += 1;
+        }
+    }
+}
+
+/// Whether all keys of a page that a walk enters at `from` are in the span.
+fn is_whole(leaf: &Leaf, from: usize, span: &KeyRange<'_>) -> bool {
+    let last = leaf.len().checked_sub(1);
+    from == 0 && last.is_none_or(|last| span.reaches(leaf.key(last)))
+}
+
+/// An index that is filled with ascending keys.
+#[derive(Default)]
+struct IndexBuilder {
+    index: Index,
+    live_bytes: u64,
+    /// The page that is being filled, and its lowest key.
+    leaf: Leaf,
+    low: Bytes,
+}
+
+impl IndexBuilder {
+    /// Adds a key that is greater than all before it; begins a new page if the present one has no room.
+    fn add(&mut self, row: &IndexRow<'_>) {
+        if !self.leaf.has_room(row.key) {
+            self.close_page();
+            self.low = Bytes::copy_from_slice(row.key);
+        }
+        let entry = IndexEntry::unpack(row.entry);
+        self.leaf.insert(self.leaf.len(), row.key, entry);
+        if !entry.tombstone {
+            self.index.live += 1;
+            self.live_bytes += row.size as u64;
+        }
+    }
+
+    /// Moves the page that is being filled into the index, without its spare memory, and begins an empty one.
+    fn close_page(&mut self) {
+        let page = Arc::new(self.leaf.slice(0, self.leaf.len()));
+        self.index
+            .leaves
+            .insert(std::mem::take(&mut self.low), page);
+        self.leaf.clear();
+    }
+}
+
+/// See the module's description. Cloning is O(1).
+#[derive(Clone, Debug)]
+pub(super) struct Index {
+    leaves: OrdMap<Bytes, Arc<Leaf>>,
+    live: usize,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self { leaves: OrdMap::unit(Bytes::new(), Arc::default()), live: 0 }
+    }
+}
+
+impl Index {
+    /// Builds the index of these versions, given in order of location, so that a key's last one is
+    /// its newest. Pages are full. Also returns the bytes of the newest versions of all live keys.
+    pub(super) fn build(rows: &[IndexRow<'_>]) -> (Self, u64) {
+        let mut filling = IndexBuilder::default();
+        let mut last: Option<&IndexRow<'_>> = None;
+        for tags in sort::sorted(rows).chunks(FETCHED) {
+            // all at once, so that the cache misses overlap
+            let first = |tag: &SortKey| rows[tag.at()].key.first().copied().unwrap_or_default();
+            black_box(tags.iter().fold(0, |sum, tag| sum ^ first(tag)));
+            for tag in tags {
+                let row = &rows[tag.at()];
+                if let Some(newest) = last.filter(|last| last.key != row.key) {
+                    filling.add(newest);
+                }
+                last = Some(row);
+            }
+        }
+        if let Some(newest) = last {
+            filling.add(newest);
+        }
+        filling.close_page();
+        (filling.index, filling.live_bytes)
+    }
+
+    /// Number of pages.
+    pub(super) fn pages(&self) -> usize {
+        self.leaves.len()
+    }
+
+    /// Number of keys whose newest version is no deletion.
+    pub(super) fn live(&self) -> usize {
+        self.live
+    }
+
+    /// Returns the entry of a key, which may be that of a deletion; `None` if no version of the key is left.
+    pub(super) fn get(&self, key: &[u8]) -> Option<IndexEntry> {
+        let (_, leaf) = self.leaf(key);
+        leaf.search(key).ok().map(|at| leaf.entry(at))
+    }
+
+    /// Returns the page in which a key is or would be, with the lowest key of the page.
+    fn leaf(&self, key: &[u8]) -> (&Bytes, &Arc<Leaf>) {
+        self.leaves
+            .get_prev(key)
+            .expect("the first page begins at the empty key")
+    }
+
+    /// Sets the entry of a key, or adds the key, and splits its page if that is full.
+    pub(super) fn put(&mut self, key: &[u8], entry: IndexEntry) {
+        let (low, leaf) = self
+            .leaves
+            .get_prev_mut(key)
+            .expect("the first page begins at the empty key");
+        match leaf.search(key) {
+            Ok(at) => {
+                self.live -= usize::from(!leaf.entry(at).tombstone);
+                Arc::make_mut(leaf).set(at, entry);
+            }
+            Err(at) if leaf.has_room(key) => Arc::make_mut(leaf).insert(at, key, entry),
+            Err(at) => {
+                let low = low.clone();
+                let full = leaf.clone();
+                self.split_page(low, &full, at, (key, entry));
+            }
+        }
+        self.live += usize::from(!entry.tombstone);
+    }
+
+    /// Splits a full page for a new key at `at`. At either end the new key begins a new page, so
+    /// that ascending and descending fills leave full pages; otherwise the page is halved.
+    fn split_page(&mut self, low: Bytes, full: &Leaf, at: usize, new: (&[u8], IndexEntry)) {
+        let (key, entry) = new;
+        let mut alone = Leaf::default();
+        alone.insert(0, key, entry);
+        if at == full.len() {
+            self.leaves.insert(low, Arc::new(full.slice(0, full.len())));
+            self.leaves
+                .insert(Bytes::copy_from_slice(key), Arc::new(alone));
+        } else if at == 0 {
+            let first = Bytes::copy_from_slice(full.key(0));
+            self.leaves
+                .insert(first, Arc::new(full.slice(0, full.len())));
+            self.leaves.insert(low, Arc::new(alone));
+        } else {
+            let middle = full.len() / 2;
+            let first = Bytes::copy_from_slice(full.key(middle));
+            let (mut left, mut right) = (full.slice(0, middle), full.slice(middle, full.len()));
+            let (half, at) = if at <= middle {
+                (&mut left, at)
+            } else {
+                (&mut right, at - middle)
+            };
+            let fits = half.has_room(key);
+            if fits {
+                half.insert(at, key, entry);
+            }
+            self.leaves.insert(low.clone(), Arc::new(left));
+            self.leaves.insert(first.clone(), Arc::new(right));
+            if !fits {
+                // Long keys: the half is full too, and has fewer keys than the page had.
+                let low = if key < &first[..] { low } else { first };
+                let full = self.leaves.get(&low).expect("just inserted").clone();
+                let at = full.search(key).expect_err("the key is new");
+                self.split_page(low, &full, at, new);
+            }
+        }
+    }
+
+    /// Removes a key, if it is there, and merges its page with the one before if it has become small.
+    pub(super) fn remove(&mut self, key: &[u8]) {
+        let (low, leaf) = self
+            .leaves
+            .get_prev_mut(key)
+            .expect("the first page begins at the empty key");
+        let Ok(at) = leaf.search(key) else { return };
+        self.live -= usize::from(!leaf.entry(at).tombstone);
+        Arc::make_mut(leaf).remove(at);
+        if leaf.used() < LEAF_BYTES / 4 && !low.is_empty() {
+            let (low, leaf) = (low.clone(), leaf.clone());
+            self.merge_into_previous(&low, &leaf);
+        }
+    }
+
+    /// Merges a small page into the page before it, if that has room.
+    fn merge_into_previous(&mut self, low: &Bytes, leaf: &Leaf) {
+        let below = (Bound::Unbounded, Bound::Excluded(&low[..]));
+        let (before_low, before) = self
+            .leaves
+            .range::<_, [u8]>(below)
+            .next_back()
+            .expect("it is not the first page");
+        if before.used() + leaf.used() <= LEAF_BYTES / 2 || leaf.len() == 0 {
+            let (before_low, joined) = (before_low.clone(), before.concat(leaf));
+            self.leaves.insert(before_low, Arc::new(joined));
+            self.leaves.remove(low);
+        }
+    }
+
+    /// Calls `visit` with each key of the span in order, until it returns false.
+    pub(super) fn visit<'a>(
+        &'a self,
+        span: &KeyRange<'_>,
+        visit: &mut dyn FnMut(&'a [u8], IndexEntry) -> bool,
+    ) {
+        if let KeyRange::One(key) = span {
+            let (_, leaf) = self.leaf(key);
+            if let Ok(at) = leaf.search(key) {
+                visit(leaf.key(at), leaf.entry(at));
+            }
+            return;
+        }
+        for (leaf, from) in self.leaves_of(span) {
+            for at in from..leaf.len() {
+                let key = leaf.key(at);
+                if !span.reaches(key) || !visit(key, leaf.entry(at)) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Calls `visit` with live keys and numbers of deleted ones, in the order of keys, until it returns
+    /// false. Pages without a live key are passed at once: the numbers depend on the pages, their sum before
+    /// a live key does not.
+    pub(super) fn visit_live<'a>(
+        &'a self,
+        span: &KeyRange<'_>,
+        visit: &mut dyn FnMut(Walked<'a>) -> bool,
+    ) {
+        let one = |key, entry: IndexEntry| {
+            if entry.tombstone {
+                Walked::Deleted(1)
+            } else {
+                Walked::Live(key, entry.place)
+            }
+        };
+        if let KeyRange::One(_) = span {
+            return self.visit(span, &mut |key, entry| visit(one(key, entry)));
+        }
+        for (leaf, from) in self.leaves_of(span) {
+            if leaf.live() == 0 && is_whole(leaf, from, span) {
+                if !visit(Walked::Deleted(leaf.len())) {
+                    return;
+                }
+                continue;
+            }
+            for at in from..leaf.len() {
+                let key = leaf.key(at);
+                if !span.reaches(key) || !visit(one(key, leaf.entry(at))) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Counts the live keys of the span and all of them, deleted ones included. Stops before the next page
+    /// once either number reaches that of `enough`; the result can exceed it.
+    pub(super) fn count(&self, span: &KeyRange<'_>, enough: Count) -> Count {
+        let mut count = Count::default();
+        if let KeyRange::One(key) = span {
+            count.add(self.get(key));
+            return count;
+        }
+        for (leaf, from) in self.leaves_of(span) {
+            if count.live >= enough.live || count.all >= enough.all {
+                return count;
+            }
+            if is_whole(leaf, from, span) {
+                count.live += leaf.live() as usize;
+                count.all += leaf.len();
+                continue;
+            }
+            for at in from..leaf.len() {
+                if !span.reaches(leaf.key(at)) {
+                    return count;
+                }
+                count.add(Some(leaf.entry(at)));
+            }
+        }
+        count
+    }
+
+    /// Returns the pages from the one that a span begins in to the last of the index, each with the position
+    /// to begin at.
+    fn leaves_of<'a>(&'a self, span: &KeyRange<'_>) -> impl Iterator<Item = (&'a Leaf, usize)> {
+        let key = span.first();
+        let (low, leaf) = self.leaf(key);
+        let from = leaf.search(key).unwrap_or_else(|at| at);
+        let above = (Bound::Excluded(&low[..]), Bound::Unbounded);
+        let rest = self
+            .leaves
+            .range::<_, [u8]>(above)
+            .map(|(_, leaf)| (leaf.as_ref(), 0));
+        std::iter::once((leaf.as_ref(), from)).chain(rest)
+    }
+
+    /// Checks what everything else relies on.
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        let mut before: Option<Vec<u8>> = None;
+        let mut live = 0;
+        for (low, leaf) in &self.leaves {
+            let counted = (0..leaf.len())
+                .filter(|at| !leaf.entry(*at).tombstone)
+                .count();
+            assert_eq!(
+                counted,
+                leaf.live() as usize,
+                "live keys of the page at {low:?}"
+            );
+            assert_eq!(
+                leaf.used(),
+                leaf.slice(0, leaf.len()).used(),
+                "bytes of the page at {low:?}"
+            );
+            live += counted;
+            for at in 0..leaf.len() {
+                assert!(leaf.key(at) >= &low[..], "a key below its page");
+                assert!(
+                    before.as_deref().is_none_or(|b| b < leaf.key(at)),
+                    "keys ascend"
+                );
+                before = Some(leaf.key(at).to_vec());
+            }
+        }
+        assert_eq!(live, self.live);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entry(block: u64, tombstone: bool) -> IndexEntry {
+        IndexEntry { place: Location { block, slot: block as u16 % 7 }, tombstone }
+    }
+
+    /// Generates short keys that crowd together, and long ones of which few or one fill a page.
+    fn key() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            30 => (0..3000_u16).prop_map(|n| format!("key-{n:05}").into_bytes()),
+            1 => (0..3000_u16, 800..5000_usize).prop_map(|(n, len)| {
+                let mut key = format!("key-{n:05}").into_bytes();
+                key.resize(len, b'x');
+                key
+            }),
+        ]
+    }
+
+    type Mirror = std::collections::BTreeMap<Vec<u8>, IndexEntry>;
+
+    fn same(index: &Index, mirror: &Mirror) {
+        index.check();
+        let mut found = Vec::new();
+        index.visit(&KeyRange::From(b""), &mut |key, entry| {
+            found.push((key.to_vec(), entry));
+            true
+        });
+        let expected: Vec<_> = mirror.iter().map(|(k, e)| (k.clone(), *e)).collect();
+        assert!(
+            found == expected,
+            "{} keys where {} are",
+            found.len(),
+            expected.len()
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_index_is_a_sorted_map(
+            puts in prop::collection::vec((key(), any::<bool>()), 1..2500),
+            spans in prop::collection::vec((key(), key()), 8),
+        ) {
+            let mut index = Index::default();
+            let mut mirror = Mirror::new();
+            let mut all = Vec::new();
+            for (at, (key, tombstone)) in puts.iter().enumerate() {
+                let entry = entry(at as u64, *tombstone);
+                index.put(key, entry);
+                mirror.insert(key.clone(), entry);
+                all.push(IndexRow::new(key, entry, 1));
+            }
+            same(&index, &mirror);
+            let (built, live_bytes) = Index::build(&all);
+            same(&built, &mirror);
+            prop_assert_eq!(live_bytes, built.live() as u64);
+            for (from, to) in &spans {
+                for span in [KeyRange::One(from), KeyRange::From(from), KeyRange::Between(from, to)] {
+                    let inside = || mirror.iter().filter(|(key, _)| *key >= from && span.reaches(key));
+                    let alive = inside().filter(|(_, e)| !e.tombstone);
+                    let count = Count { live: alive.clone().count(), all: inside().count() };
+                    prop_assert_eq!(index.count(&span, Count::MAX), count);
+                    let some = index.count(&span, Count { live: 50, all: 100 });
+                    prop_assert!(some == count || some.live >= 50 || some.all >= 100);
+                    let (mut seen, mut deleted) = (Vec::new(), 0);
+                    index.visit_live(&span, &mut |walked| {
+                        match walked {
+                            Walked::Live(key, place) => seen.push((key.to_vec(), place)),
+                            Walked::Deleted(keys) => deleted += keys,
+                        }
+                        true
+                    });
+                    let alive: Vec<_> = alive.map(|(key, e)| (key.clone(), e.place)).collect();
+                    prop_assert!(seen == alive && deleted == count.all - count.live);
+                }
+            }
+            let frozen = index.clone();
+            let before = mirror.clone();
+            for (key, _) in puts.iter().skip(puts.len() / 10) {
+                index.remove(key);
+                mirror.remove(key);
+                prop_assert_eq!(index.get(key), None);
+            }
+            same(&index, &mirror);
+            same(&frozen, &before);
+        }
+    }
+
+    #[test]
+    fn ascending_and_descending_fills_leave_full_pages() {
+        let pages = |keys: &mut dyn Iterator<Item = u32>| {
+            let mut index = Index::default();
+            keys.for_each(|n| index.put(format!("key-{n:012}").as_bytes(), entry(1, false)));
+            index.check();
+            index.leaves.len()
+        };
+        let per_page = LEAF_BYTES / 25;
+        let full = 10_000_usize.div_ceil(per_page);
+        assert!(pages(&mut (0..10_000)) <= full + 1);
+        assert!(pages(&mut (0..10_000).rev()) <= full + 1);
+    }
+}

@@ -1,0 +1,155 @@
+//! Values that puts keep (`ignore_value`). To keep a value is to store it again, so it counts as if the client
+//! had sent it: the proposer looks how long it is, and the put says how long it may be when it is applied.
+//! Without that, puts of a few bytes could follow one that makes the value large, before any member has seen
+//! it. A refused put has changed nothing, and is proposed again with what its value is then.
+
+use super::{Kv, KvCommand, KvError, KvOperation, Put, Txn, TxnOpKind};
+
+/// A value up to this length may be kept whatever it was: a command takes as much in the log.
+const KEPT_BYTES_FREE: u64 = 512;
+
+impl KvCommand {
+    /// Whether the command has a put that keeps a value.
+    pub fn keeps_values(&self) -> bool {
+        let mut operation = self.operation.iter();
+        operation.any(|operation| operation.has_put(&|put| put.ignore_value))
+    }
+}
+
+impl Put {
+    /// Whether it says how long the value may be that it keeps.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.kept_bytes_max.is_some()
+    }
+}
+
+impl Kv {
+    /// Returns the bytes of the values that a command keeps, by the present state; of a transaction, those of
+    /// its larger branch. Notes in the command how long each of them may be when it is applied: up to the next
+    /// power of two, so that a change in between rarely matters.
+    pub(crate) fn bound_kept_values(&self, command: &mut KvCommand) -> u64 {
+        match &mut command.operation {
+            Some(KvOperation::Put(put)) => self.bound_kept_value(put),
+            Some(KvOperation::Txn(txn)) => self.bound_values_kept_by(txn),
+            Some(KvOperation::Delete(_) | KvOperation::Compact(_) | KvOperation::Sweep(_))
+            | None => 0,
+        }
+    }
+
+    /// The same for a transaction.
+    fn bound_values_kept_by(&self, txn: &mut Txn) -> u64 {
+        let branches = [&mut txn.success, &mut txn.failure];
+        let bytes = branches.map(|branch| {
+            let kept = branch.iter_mut().map(|op| match &mut op.kind {
+                Some(TxnOpKind::Put(put)) => self.bound_kept_value(put),
+                Some(TxnOpKind::Txn(txn)) => self.bound_values_kept_by(txn),
+                Some(TxnOpKind::Range(_) | TxnOpKind::Delete(_)) | None => 0,
+            });
+            kept.sum::<u64>()
+        });
+        bytes.into_iter().max().unwrap_or_default()
+    }
+
+    /// The same for a put.
+    fn bound_kept_value(&self, put: &mut Put) -> u64 {
+        if !put.ignore_value {
+            return 0;
+        }
+        let bytes = self.value_bytes(&put.key);
+        put.kept_bytes_max = Some(bytes.max(KEPT_BYTES_FREE).next_power_of_two());
+        bytes
+    }
+
+    /// Fails if the value that a put keeps is longer than the put says.
+    pub(super) fn check_kept_value(&self, put: &Put) -> Result<(), KvError> {
+        match put.kept_bytes_max.filter(|_| put.ignore_value) {
+            Some(max) if self.value_bytes(&put.key) > max => Err(KvError::KeptValueGrew),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Returns the length of a key's value, 0 if the key does not exist.
+    fn value_bytes(&self, key: &[u8]) -> u64 {
+        let entry = self.index.get(key).filter(|entry| !entry.tombstone);
+        let found = entry.and_then(|entry| self.history.get(entry.place));
+        found.map_or(0, |(_, version)| version.value.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::kv::{
+        TxnOp,
+        test_helpers::{apply, put},
+    };
+
+    fn keep(key: &'static str) -> Put {
+        Put { key: key.into(), ignore_value: true, ..Put::default() }
+    }
+
+    fn command(operation: KvOperation) -> KvCommand {
+        KvCommand { operation: Some(operation) }
+    }
+
+    fn txn(success: Vec<TxnOpKind>, failure: Vec<TxnOpKind>) -> Txn {
+        let ops = |kinds: Vec<TxnOpKind>| {
+            let ops = kinds.into_iter().map(|kind| TxnOp { kind: Some(kind) });
+            ops.collect()
+        };
+        Txn {
+            success: ops(success),
+            failure: ops(failure),
+            ..Txn::default()
+        }
+    }
+
+    #[test]
+    fn kept_values_count_as_if_they_were_sent() {
+        let mut kv = Kv::default();
+        put(&mut kv, "large", 10_000);
+        put(&mut kv, "small", 10);
+        let kept = |operation| {
+            let mut command = command(operation);
+            let keeps = command.keeps_values();
+            (keeps, kv.bound_kept_values(&mut command))
+        };
+        assert_eq!(kept(KvOperation::Put(keep("large"))), (true, 10_000));
+        assert_eq!(kept(KvOperation::Put(keep("none"))), (true, 0));
+        let sent = Put { ignore_value: false, ..keep("large") };
+        assert_eq!(kept(KvOperation::Put(sent)), (false, 0));
+        let nested = txn(vec![TxnOpKind::Put(keep("small"))], vec![]);
+        let both = vec![TxnOpKind::Put(keep("large")), TxnOpKind::Txn(nested)];
+        let one = vec![TxnOpKind::Put(keep("small"))];
+        assert_eq!(kept(KvOperation::Txn(txn(both, one))), (true, 10_010));
+    }
+
+    #[test]
+    fn a_value_that_has_grown_since_is_not_kept() {
+        let mut kv = Kv::default();
+        put(&mut kv, "key", 10);
+        let mut before = command(KvOperation::Put(keep("key")));
+        let of_earlier_release = before.clone();
+        let txn = txn(vec![TxnOpKind::Put(keep("key"))], vec![]);
+        let mut within = command(KvOperation::Txn(txn));
+        kv.bound_kept_values(&mut before);
+        kv.bound_kept_values(&mut within);
+        put(&mut kv, "key", 500);
+        assert!(kv.apply(&before).is_ok());
+        put(&mut kv, "key", 100_000);
+        let (revision, size) = (kv.revision(), kv.size_bytes());
+        for command in [&before, &within] {
+            assert_eq!(kv.apply(command), Err(KvError::KeptValueGrew));
+        }
+        assert_eq!((kv.revision(), kv.size_bytes()), (revision, size));
+        apply(&mut kv, of_earlier_release.operation.unwrap());
+        kv.bound_kept_values(&mut before);
+        assert!(kv.apply(&before).is_ok());
+        assert_eq!(
+            kv.newest(b"key").unwrap().value,
+            Bytes::from(vec![b'v'; 100_000])
+        );
+    }
+}

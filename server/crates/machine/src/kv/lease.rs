@@ -1,0 +1,96 @@
+//! The lease operations on the key space: grant, revoke, expire, checkpoint.
+//!
+//! What does not live here: the table of leases (`machine/lease.rs`), attaching and detaching (each
+//! write does it, see [`Kv::write`]).
+
+use bytes::Bytes;
+
+use super::{KeyRange, Kv, ReadBudget, ReadResults};
+use crate::lease::{
+    Granted, Lease, LeaseCommand, LeaseError, LeaseGrant, LeaseOperation, LeaseReply, Leases, NONE,
+    TTL_MAX_S,
+};
+
+impl Kv {
+    /// Executes one committed lease command (I2).
+    pub fn apply_lease(&mut self, command: &LeaseCommand) -> Result<LeaseReply, LeaseError> {
+        self.continue_sweep();
+        match &command.operation {
+            Some(LeaseOperation::Grant(grant)) => Ok(LeaseReply::Granted(self.grant(*grant)?)),
+            Some(LeaseOperation::Revoke(revoke)) => {
+                let ended = self.end_lease(revoke.id);
+                ended
+                    .then_some(LeaseReply::Revoked)
+                    .ok_or(LeaseError::NotFound)
+            }
+            Some(LeaseOperation::Expire(expire)) => {
+                let mut ids = expire.ids.clone();
+                ids.retain(|id| self.end_lease(*id));
+                Ok(LeaseReply::Expired { ids })
+            }
+            Some(LeaseOperation::Checkpoint(checkpoint)) => {
+                for left in &checkpoint.remaining {
+                    self.leases.checkpoint(*left);
+                }
+                Ok(LeaseReply::Checkpointed)
+            }
+            // Never proposed; an older member may read an operation of a newer release here.
+            None => Ok(LeaseReply::Checkpointed),
+        }
+    }
+
+    /// The leases of this key space.
+    pub fn leases(&self) -> &Leases {
+        &self.leases
+    }
+
+    /// Adds a lease. Fails if the id is [`NONE`] or taken, or if the TTL is above [`TTL_MAX_S`].
+    fn grant(&mut self, LeaseGrant { id, ttl_s }: LeaseGrant) -> Result<Granted, LeaseError> {
+        if id == NONE {
+            return Err(LeaseError::NotFound);
+        }
+        if ttl_s > TTL_MAX_S {
+            return Err(LeaseError::TtlTooLarge);
+        }
+        if self.leases.get(id).is_some() {
+            return Err(LeaseError::Exists);
+        }
+        self.leases.insert(id, Lease { ttl_s, remaining_ttl_s: 0 });
+        Ok(Granted { ttl_s })
+    }
+
+    /// Removes a lease and deletes its keys, in order, in one revision. Returns whether there was
+    /// such a lease.
+    fn end_lease(&mut self, id: i64) -> bool {
+        if !self.leases.remove(id) {
+            return false;
+        }
+        let keys: Vec<Bytes> = self.leases.keys(id).cloned().collect();
+        let mut batch = self.begin_write(ReadBudget::of_command(false, ReadResults::Discard));
+        for key in &keys {
+            self.write(&mut batch, key, None);
+        }
+        self.revision = self.revision_within(&batch);
+        true
+    }
+
+    /// Attaches all live keys to their leases after a checkpoint was loaded or versions were imported.
+    /// `false` if a lease does not exist; its keys are attached all the same.
+    pub(super) fn attach_leased_keys(&mut self) -> bool {
+        let mut found = Vec::new();
+        self.index.visit(&KeyRange::From(b""), &mut |key, entry| {
+            let version = self.history.get(entry.place);
+            if let Some((_, version)) = version.filter(|_| !entry.tombstone)
+                && version.lease != NONE
+            {
+                found.push((version.lease, Bytes::copy_from_slice(key)));
+            }
+            true
+        });
+        let known = found.iter().all(|(id, _)| self.leases.get(*id).is_some());
+        for (id, key) in found {
+            self.leases.reattach(&key, NONE, id);
+        }
+        known
+    }
+}

@@ -1,0 +1,140 @@
+//! Put: give a key a value.
+
+use super::{Kv, KvError, Put, PutReply, WriteBatch};
+use crate::lease;
+
+impl Kv {
+    /// Checks a put outside of a transaction, without changing anything.
+    pub(super) fn check_put(&self, put: &Put) -> Result<(), KvError> {
+        self.check_lease(put)?;
+        self.check_present(put)?;
+        self.check_kept_value(put)
+    }
+
+    /// Checks a put inside a transaction, where etcd checks the key before the lease.
+    pub(super) fn check_put_in_txn(&self, put: &Put) -> Result<(), KvError> {
+        self.check_present(put)?;
+        self.check_lease(put)?;
+        self.check_kept_value(put)
+    }
+
+    /// Fails if the put attaches a lease that does not exist.
+    fn check_lease(&self, put: &Put) -> Result<(), KvError> {
+        if put.lease != lease::NONE && self.leases.get(put.lease).is_none() {
+            Err(KvError::LeaseNotFound)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Fails if the put keeps the value or the lease of a key that does not exist.
+    fn check_present(&self, put: &Put) -> Result<(), KvError> {
+        let keeps = put.ignore_value || put.ignore_lease;
+        let present = || {
+            self.index
+                .get(&put.key)
+                .is_some_and(|entry| !entry.tombstone)
+        };
+        if keeps && !present() {
+            Err(KvError::KeyNotFound)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Executes a checked put. If the same transaction deleted the key before, there is no value or
+    /// lease to keep; the API refuses such transactions.
+    pub(super) fn put(&mut self, batch: &mut WriteBatch, put: &Put) -> Result<PutReply, KvError> {
+        let looks = put.prev_kv || put.ignore_value || put.ignore_lease;
+        let before = if looks { self.newest(&put.key) } else { None };
+        if let Some(before) = before.as_ref().filter(|_| put.prev_kv) {
+            batch.reads.hold()?;
+            batch.reads.return_pair(before)?;
+        }
+        let kept = before.clone().unwrap_or_default();
+        let value = if put.ignore_value {
+            &kept.value
+        } else {
+            &put.value
+        };
+        let lease = if put.ignore_lease {
+            kept.lease
+        } else {
+            put.lease
+        };
+        self.write(batch, &put.key, Some((value, lease)));
+        Ok(PutReply { prev_kv: batch.reads.answer(before.filter(|_| put.prev_kv)) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{
+        kv::{Compact, KvOperation, test_helpers::apply},
+        record::RecordChange,
+    };
+
+    /// Returns the operation that gives the key a value of `size` times this byte, or keeps the value without
+    /// one.
+    fn operation(byte: Option<u8>, size: usize) -> KvOperation {
+        KvOperation::Put(Put {
+            key: Bytes::from_static(b"key"),
+            value: byte.map_or_else(Bytes::new, |byte| vec![byte; size].into()),
+            ignore_value: byte.is_none(),
+            ..Put::default()
+        })
+    }
+
+    /// Returns how many different buffers the values of all versions are in.
+    fn buffers(kv: &Kv) -> usize {
+        let changes = kv.changes_from(kv.seek(0));
+        // all at once: one copy must not take the place of another
+        let values: Vec<Bytes> = changes.map(|(_, change)| change.pair().value).collect();
+        let places: BTreeSet<*const u8> = values.iter().map(|value| value.as_ptr()).collect();
+        places.len()
+    }
+
+    fn loaded(kv: &Kv) -> Kv {
+        let mut copy = Kv::default();
+        kv.changes(None, &mut |change| match change {
+            RecordChange::Put { key, value } => copy.load(&key, &value).unwrap(),
+            RecordChange::Delete { key } => panic!("{key:?} was never written"),
+        });
+        copy.finish_load().unwrap();
+        copy
+    }
+
+    #[test]
+    fn a_kept_value_is_in_memory_once_and_counts_as_often_as_it_is_written() {
+        for size in [600, 40_000] {
+            let (mut kept, mut written) = (Kv::default(), Kv::default());
+            for put in 0..200 {
+                apply(&mut kept, operation((put == 0).then_some(b'v'), size));
+                apply(&mut written, operation(Some(put), size));
+            }
+            // the one of the first put, and the one that the others share
+            assert!(buffers(&kept) <= 2, "{} buffers", buffers(&kept));
+            assert_eq!(buffers(&written), 200);
+            let sizes = |kv: &Kv| (kv.size_bytes(), kv.size_in_use_bytes(), kv.end());
+            assert_eq!(sizes(&kept), sizes(&written));
+            let mut restarted = loaded(&kept);
+            assert!(buffers(&restarted) <= 2);
+            assert_eq!(restarted.fingerprint(), kept.fingerprint());
+            for kv in [&mut kept, &mut restarted, &mut written] {
+                let revision = kv.revision() - 50;
+                apply(kv, KvOperation::Compact(Compact { revision }));
+                assert_eq!(kv.retained_versions().count(), 51);
+                assert_eq!(kv.newest(b"key").unwrap().value.len(), size);
+            }
+            assert_eq!((buffers(&restarted), buffers(&kept)), (1, 1));
+            assert_eq!(loaded(&kept).fingerprint(), restarted.fingerprint());
+            assert_eq!(sizes(&kept), sizes(&written));
+            assert_eq!(sizes(&kept), sizes(&restarted));
+        }
+    }
+}

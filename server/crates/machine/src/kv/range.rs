@@ -1,0 +1,385 @@
+//! Range: read the keys of a span at a revision, at once or in parts.
+
+use std::cmp::Ordering;
+
+use bytes::Bytes;
+
+use super::{
+    KeyRange, KeyValue, Kv, KvError, Range, RangeReply, ReadBudget, SortOrder, SortTarget,
+    history::BlockVersion,
+    index::{Count, Walked},
+    version::Version,
+};
+
+/// Keys of 16 bytes that a page of the index holds.
+const KEYS_PER_PAGE: usize = 140;
+
+/// Versions that are looked at to find that of an older revision, if a key has about a hundred.
+const VERSIONS_PER_KEY: u64 = 16;
+
+/// Bounds of one part of a range.
+#[derive(Clone, Copy, Debug)]
+pub struct RangePartBounds {
+    /// Pairs.
+    pub pairs: usize,
+    /// Bytes of keys and values; the pair that reaches it is still part of it.
+    pub bytes: usize,
+    /// Keys to look at, whether or not they are alive.
+    pub keys: usize,
+}
+
+/// A part of a range, in the order of keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RangePart {
+    /// The pairs.
+    pub kvs: Vec<KeyValue>,
+    /// The part that follows.
+    pub next: NextPart,
+}
+
+/// The part that follows a part of a range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NextPart {
+    /// Nothing.
+    End,
+    /// More pairs, beginning with this key.
+    Pair(Bytes),
+    /// The bound on keys was reached: the rest begins at this key or above.
+    Unread(Bytes),
+}
+
+impl Kv {
+    /// Reads the first pairs of a range in key order; sort options, filters and limit are ignored.
+    /// To continue, call it on the same state with `key` set to what follows.
+    pub fn range_part(
+        &self,
+        range: &Range,
+        bounds: &RangePartBounds,
+    ) -> Result<RangePart, KvError> {
+        self.check_range(range, self.revision)?;
+        let at_newest = range.revision <= 0 || range.revision >= self.revision;
+        let span = KeyRange::new(&range.key, &range.range_end);
+        let mut part = RangePart { kvs: Vec::new(), next: NextPart::End };
+        let (mut bytes, mut keys) = (0, 0);
+        self.index.visit(&span, &mut |key, entry| {
+            if keys == bounds.keys {
+                part.next = NextPart::Unread(Bytes::copy_from_slice(key));
+                return false;
+            }
+            keys += 1;
+            let found = if at_newest {
+                self.history.get(entry.place).filter(|_| !entry.tombstone)
+            } else {
+                self.history.at(entry.place, range.revision)
+            };
+            let Some((block, version)) = found.filter(|(_, version)| !version.tombstone) else {
+                return true;
+            };
+            if part.kvs.len() >= bounds.pairs || bytes >= bounds.bytes {
+                part.next = NextPart::Pair(Bytes::copy_from_slice(key));
+                return false;
+            }
+            let mut kv = block.key_value(&version);
+            if range.keys_only {
+                kv.value = Bytes::new();
+            }
+            bytes += kv.key.len() + kv.value.len();
+            part.kvs.push(kv);
+            true
+        });
+        Ok(part)
+    }
+
+    /// Checks that the requested revision can be read; `current` is the newest one.
+    pub(super) fn check_range(&self, range: &Range, current: i64) -> Result<(), KvError> {
+        if range.revision > current {
+            Err(KvError::FutureRevision { current })
+        } else if range.revision > 0 && range.revision < self.compacted {
+            Err(KvError::Compacted { compacted: self.compacted })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Checks the revision of a range inside a transaction, where etcd also refuses a negative one below the
+    /// compacted revision.
+    pub(super) fn check_range_in_txn(&self, range: &Range) -> Result<(), KvError> {
+        if range.revision < 0 && range.revision < self.compacted {
+            return Err(KvError::Compacted { compacted: self.compacted });
+        }
+        self.check_range(range, self.revision)
+    }
+
+    /// Executes a checked range; a revision of 0 or less means `current`.
+    pub(super) fn read(
+        &self,
+        range: &Range,
+        current: i64,
+        reads: &mut ReadBudget,
+    ) -> Result<RangeReply, KvError> {
+        let revision = if range.revision > 0 {
+            range.revision
+        } else {
+            current
+        };
+        let at = (revision < current).then_some(revision);
+        let span = KeyRange::new(&range.key, &range.range_end);
+        if range.count_only {
+            let count = self.count(&span, at, reads)?;
+            return Ok(RangeReply { count, ..RangeReply::default() });
+        }
+        let (mut kvs, whole) = self.collect_pairs(range, at, reads)?;
+        let count = match whole {
+            Some(count) => count,
+            None => self.count(&span, at, reads)?,
+        };
+        let limit = usize::try_from(range.limit).unwrap_or(0);
+        let more = limit > 0 && kvs.len() > limit;
+        let by_order = |a: &KeyValue, b: &KeyValue| order(range, a, b);
+        if more {
+            if sorts(range) {
+                kvs.select_nth_unstable_by(limit - 1, by_order);
+            }
+            kvs.truncate(limit);
+        }
+        // what is charged depends on which pairs are answered, not on their order
+        if sorts(range) && reads.returns_results() {
+            kvs.sort_unstable_by(by_order);
+        }
+        if range.keys_only {
+            kvs.iter_mut().for_each(|kv| kv.value = Bytes::new());
+        }
+        kvs.iter().try_for_each(|kv| reads.return_pair(kv))?;
+        Ok(reads.answer(RangeReply { kvs, more, count }))
+    }
+
+    /// Reads keys in their order, up to `fetch_limit`, at a revision or the newest. Returns the pairs
+    /// that pass the filters, and the number of keys of the range if the read did not stop at the
+    /// limit.
+    fn collect_pairs(
+        &self,
+        range: &Range,
+        at: Option<i64>,
+        reads: &mut ReadBudget,
+    ) -> Result<(Vec<KeyValue>, Option<i64>), KvError> {
+        let span = KeyRange::new(&range.key, &range.range_end);
+        let limit = fetch_limit(range);
+        let without_values = range.keys_only && range.sort_target() != SortTarget::Value;
+        let (mut kvs, mut count) = (Vec::new(), 0);
+        reads.read_key()?;
+        self.walk(&span, at, reads, |(block, version), reads| {
+            count += 1;
+            if passes(range, &version) {
+                reads.hold()?;
+                let mut kv = block.key_value(&version);
+                if without_values {
+                    kv.value = Bytes::new();
+                }
+                kvs.push(kv);
+            }
+            Ok(count < limit)
+        })?;
+        Ok((kvs, (count < limit).then_some(count as i64)))
+    }
+
+    /// Charges the values that a range sorts, and the keys that it reads for that; nothing if it sorts no values.
+    pub(super) fn charge_sorted_values(
+        &self,
+        range: &Range,
+        reads: &mut ReadBudget,
+    ) -> Result<(), KvError> {
+        if !range.compares_values() {
+            return Ok(());
+        }
+        let at = range.reads_history(self.revision).then_some(range.revision);
+        let span = KeyRange::new(&range.key, &range.range_end);
+        let (limit, mut count) = (fetch_limit(range), 0);
+        self.walk(&span, at, reads, |(_, version), reads| {
+            count += 1;
+            if passes(range, &version) {
+                reads.compare_bytes(version.value.len())?;
+            }
+            Ok(count < limit)
+        })
+    }
+
+    /// Calls `visit` with the version of each key of a span that is alive at an older revision or now, in
+    /// the order of keys, until it returns false. Whatever is looked at is charged.
+    pub(super) fn walk<'a>(
+        &'a self,
+        span: &KeyRange<'_>,
+        at: Option<i64>,
+        reads: &mut ReadBudget,
+        mut visit: impl FnMut(BlockVersion<'a>, &mut ReadBudget) -> Result<bool, KvError>,
+    ) -> Result<(), KvError> {
+        let mut outcome = Ok(());
+        // only an error is kept: this runs for each key
+        let mut goes_on = |step: Result<bool, KvError>| {
+            step.unwrap_or_else(|error| {
+                outcome = Err(error);
+                false
+            })
+        };
+        let mut found = |found: Option<BlockVersion<'a>>, reads: &mut ReadBudget| {
+            reads.read_key()?;
+            match found {
+                Some(found) if !found.1.tombstone => visit(found, reads),
+                Some(_) | None => Ok(true),
+            }
+        };
+        let mut newest = self.history.reader();
+        match at {
+            Some(revision) => self.index.visit(span, &mut |_, entry| {
+                goes_on(found(self.history.at(entry.place, revision), reads))
+            }),
+            None => self.index.visit_live(span, &mut |walked| {
+                goes_on(match walked {
+                    Walked::Live(_, place) => found(newest.get(place), reads),
+                    Walked::Deleted(keys) => reads.passed(keys).map(|()| true),
+                })
+            }),
+        }
+        outcome
+    }
+
+    /// Counts the live keys of a span, at an older revision or now (`None`), and charges for it; fails if the
+    /// budget does not suffice.
+    fn count(
+        &self,
+        span: &KeyRange<'_>,
+        at: Option<i64>,
+        reads: &mut ReadBudget,
+    ) -> Result<i64, KvError> {
+        let mut count = 0;
+        if at.is_none() {
+            let found = self.index.count(span, reads.enough_counted());
+            reads.count_keys(found.all)?;
+            count = found.live as i64;
+        } else {
+            self.walk(span, at, reads, |_, _| {
+                count += 1;
+                Ok(true)
+            })?;
+        }
+        Ok(count)
+    }
+
+    /// Whether a range may be more work than to read `keys` keys; the estimate costs a part of that work.
+    pub fn reads_more_than(&self, range: &Range, keys: u64) -> bool {
+        let mut reads = ReadBudget::of_estimate(keys);
+        self.estimate(range, &mut reads).is_err()
+    }
+
+    /// Whether a range may take longer than to read so many keys at the newest revision.
+    pub fn reads_longer_than(&self, range: &Range, keys: u64) -> bool {
+        let history = range.reads_history(self.revision);
+        range.compares_values() || self.reads_more_than(range, keys_in_time(keys, history))
+    }
+
+    /// Charges what the work of a range will be, or somewhat more; fails if the budget does not suffice.
+    pub(super) fn estimate(&self, range: &Range, reads: &mut ReadBudget) -> Result<(), KvError> {
+        if range.range_end.is_empty() {
+            return reads.read_key();
+        }
+        let span = KeyRange::new(&range.key, &range.range_end);
+        if range.revision > 0 && range.revision < self.revision {
+            // a limit does not help: all keys are counted
+            return self.estimate_walk(&span, None, reads);
+        }
+        if range.count_only {
+            return self.estimate_count(&span, reads);
+        }
+        let limit = fetch_limit(range);
+        self.estimate_walk(&span, Some(limit), reads)?;
+        if limit == usize::MAX {
+            return Ok(());
+        }
+        self.estimate_count(&span, reads)
+    }
+
+    /// Charges what a walk over a span will be: until `limit` live keys were seen, or (`None`) over all keys
+    /// at an older revision. Fails if the budget does not suffice.
+    pub(super) fn estimate_walk(
+        &self,
+        span: &KeyRange<'_>,
+        limit: Option<usize>,
+        reads: &mut ReadBudget,
+    ) -> Result<(), KvError> {
+        let Some(limit) = limit else {
+            let enough = Count { all: reads.keys_left().saturating_add(1), ..Count::MAX };
+            return reads.keys(self.index.count(span, enough).all);
+        };
+        let enough = Count { live: limit, all: reads.passed_left().saturating_add(1) };
+        let count = self.index.count(span, enough);
+        reads.keys(count.live.min(limit))?;
+        reads.passed(count.all - count.live)
+    }
+
+    /// Charges what a count of a span will be. If the budget suffices for the whole index, charges that
+    /// without counting.
+    fn estimate_count(&self, span: &KeyRange<'_>, reads: &mut ReadBudget) -> Result<(), KvError> {
+        // in a store of ordinary size not even pages need to be counted
+        if reads.count_keys(self.index.pages() * KEYS_PER_PAGE).is_ok() {
+            return Ok(());
+        }
+        let count = self.index.count(span, reads.enough_counted());
+        reads.count_keys(count.all)
+    }
+}
+
+/// How many keys can be read in the time of so many at the newest revision.
+pub(super) fn keys_in_time(keys: u64, history: bool) -> u64 {
+    if history {
+        keys / VERSIONS_PER_KEY
+    } else {
+        keys
+    }
+}
+
+/// Returns how many pairs to read: `limit` and one more, or all if there is a filter, an order or no limit.
+/// As in etcd, a sort target without an order sorts only the pairs read.
+fn fetch_limit(range: &Range) -> usize {
+    let filters = [
+        range.min_mod_revision,
+        range.max_mod_revision,
+        range.min_create_revision,
+        range.max_create_revision,
+    ];
+    let all = range.sort_order() != SortOrder::None || filters.iter().any(|filter| *filter != 0);
+    match usize::try_from(range.limit) {
+        Ok(limit) if limit > 0 && !all => limit.saturating_add(1),
+        Ok(_) | Err(_) => usize::MAX,
+    }
+}
+
+/// Whether a version passes the range's filters by mod and create revision, of which 0 is none.
+fn passes(range: &Range, version: &Version<'_>) -> bool {
+    let least = |filter: i64, revision: i64| filter == 0 || revision >= filter;
+    let most = |filter: i64, revision: i64| filter == 0 || revision <= filter;
+    least(range.min_mod_revision, version.main)
+        && most(range.max_mod_revision, version.main)
+        && least(range.min_create_revision, version.create)
+        && most(range.max_create_revision, version.create)
+}
+
+/// Whether a range asks for another order than that of ascending keys, in which pairs are read.
+fn sorts(range: &Range) -> bool {
+    range.sort_target() != SortTarget::Key || range.sort_order() == SortOrder::Descend
+}
+
+/// Returns the order of two pairs that the range asks for; equal ones are in ascending order of keys in either
+/// direction.
+fn order(range: &Range, a: &KeyValue, b: &KeyValue) -> Ordering {
+    let ascending = match range.sort_target() {
+        SortTarget::Key => a.key.cmp(&b.key),
+        SortTarget::Version => a.version.cmp(&b.version),
+        SortTarget::Create => a.create_revision.cmp(&b.create_revision),
+        SortTarget::Mod => a.mod_revision.cmp(&b.mod_revision),
+        SortTarget::Value => a.value.cmp(&b.value),
+    };
+    let asked = match range.sort_order() {
+        SortOrder::None | SortOrder::Ascend => ascending,
+        SortOrder::Descend => ascending.reverse(),
+    };
+    asked.then_with(|| a.key.cmp(&b.key))
+}

@@ -1,0 +1,178 @@
+//! The versions that etcd's store would hold of the same history: those that its hash covers and
+//! that a snapshot contains.
+//!
+//! Versions that a compaction removed are excluded, even if the sweep has not reached them. What
+//! does not live here: their encoding and the hash itself (the server).
+
+use super::{Kv, KvError, events::KeyChange, version::Version};
+
+impl Kv {
+    /// All versions that can still be read, in order of revisions.
+    pub fn retained_versions(&self) -> impl Iterator<Item = KeyChange<'_>> {
+        self.history
+            .from(self.history.seek(0))
+            .map(|(_, (block, version))| KeyChange { block, version })
+            .filter(|written| !self.sweeping || self.is_retained(&written.version))
+    }
+
+    /// Returns the revision that a hash request means, 0 being the current one; fails if it is compacted or
+    /// above the current one.
+    pub fn hash_revision(&self, revision: i64) -> Result<i64, KvError> {
+        if revision > 0 && revision < self.compacted {
+            return Err(KvError::Compacted { compacted: self.compacted });
+        }
+        if revision > self.revision {
+            return Err(KvError::FutureRevision { current: self.revision });
+        }
+        Ok(if revision == 0 {
+            self.revision
+        } else {
+            revision
+        })
+    }
+
+    /// The versions that etcd's hash at `revision` covers, in order: at or below the compacted
+    /// revision only those that are the newest at `revision` (all of them if no key is alive then),
+    /// without deletions at the compacted revision itself.
+    pub fn hashed_versions(&self, revision: i64) -> impl Iterator<Item = KeyChange<'_>> {
+        let one_is_alive = self.is_any_key_alive_at(revision);
+        self.retained_versions()
+            .take_while(move |written| written.version.main <= revision)
+            .filter(move |written| {
+                let version = &written.version;
+                if version.main > self.compacted {
+                    true
+                } else if one_is_alive {
+                    !version.tombstone && self.is_newest(version, revision)
+                } else {
+                    !(version.tombstone && version.main == self.compacted)
+                }
+            })
+    }
+
+    /// Whether compaction keeps a version: above the compacted revision all, otherwise the newest of its key
+    /// up to there, a deletion only at that revision itself.
+    fn is_retained(&self, version: &Version<'_>) -> bool {
+        version.main > self.compacted
+            || (self.is_newest(version, self.compacted)
+                && (!version.tombstone || version.main == self.compacted))
+    }
+
+    /// Whether no other version of its key at or below `revision` came after it.
+    fn is_newest(&self, version: &Version<'_>, revision: i64) -> bool {
+        let newest = self
+            .index
+            .get(version.key)
+            .and_then(|entry| self.history.at(entry.place, revision));
+        newest.is_some_and(|(_, newest)| (newest.main, newest.sub) == (version.main, version.sub))
+    }
+
+    /// Whether any key exists at `revision`: its newest retained version up to there is not a
+    /// tombstone.
+    fn is_any_key_alive_at(&self, revision: i64) -> bool {
+        self.retained_versions()
+            .map(|written| written.version)
+            .take_while(|version| version.main <= revision)
+            .any(|version| !version.tombstone && self.is_newest(&version, revision))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::kv::{
+        Compact, DeleteRange, KvOperation,
+        test_helpers::{apply, put},
+    };
+
+    fn delete(kv: &mut Kv, key: &'static str) {
+        let key = Bytes::from_static(key.as_bytes());
+        apply(
+            kv,
+            KvOperation::Delete(DeleteRange { key, ..DeleteRange::default() }),
+        );
+    }
+
+    fn revisions<'a>(versions: impl Iterator<Item = KeyChange<'a>>) -> Vec<i64> {
+        versions.map(|written| written.revision()).collect()
+    }
+
+    /// Returns a store with key a put at 2 and 5, b put at 3 and deleted at 4, c put at 6 and deleted at 7,
+    /// compacted at `compact` if that is not 0.
+    fn sample(compact: i64) -> Kv {
+        let mut kv = Kv::default();
+        put(&mut kv, "a", 1);
+        put(&mut kv, "b", 1);
+        delete(&mut kv, "b");
+        put(&mut kv, "a", 1);
+        put(&mut kv, "c", 1);
+        delete(&mut kv, "c");
+        if compact > 0 {
+            apply(&mut kv, KvOperation::Compact(Compact { revision: compact }));
+        }
+        kv
+    }
+
+    #[test]
+    fn without_compaction_everything_counts() {
+        let kv = sample(0);
+        assert_eq!(revisions(kv.retained_versions()), [2, 3, 4, 5, 6, 7]);
+        assert_eq!(revisions(kv.hashed_versions(5)), [2, 3, 4, 5]);
+        assert_eq!(revisions(kv.hashed_versions(-3)), [0; 0]);
+        assert_eq!(kv.hash_revision(0), Ok(7));
+        assert_eq!(kv.hash_revision(-3), Ok(-3));
+        assert_eq!(
+            kv.hash_revision(8),
+            Err(KvError::FutureRevision { current: 7 })
+        );
+    }
+
+    #[test]
+    fn below_the_compacted_revision_only_the_newest_counts() {
+        let kv = sample(4);
+        // the deletion at the compacted revision is kept, and not hashed
+        assert_eq!(revisions(kv.retained_versions()), [2, 4, 5, 6, 7]);
+        assert_eq!(revisions(kv.hashed_versions(4)), [2]);
+        // by then a newer one has taken its place
+        assert_eq!(revisions(kv.hashed_versions(5)), [5]);
+        assert_eq!(
+            kv.hash_revision(3),
+            Err(KvError::Compacted { compacted: 4 })
+        );
+    }
+
+    #[test]
+    fn without_live_keys_superseded_versions_are_hashed() {
+        let mut kv = sample(5);
+        delete(&mut kv, "a");
+        assert_eq!(revisions(kv.retained_versions()), [5, 6, 7, 8]);
+        assert_eq!(revisions(kv.hashed_versions(8)), [5, 6, 7, 8]);
+        assert_eq!(revisions(kv.hashed_versions(7)), [5, 6, 7]);
+    }
+
+    #[test]
+    fn an_unfinished_sweep_does_not_change_retained_versions() {
+        let mut swept = sample(5);
+        let mut unswept = sample(0);
+        unswept.compacted = 5;
+        unswept.sweeping = true;
+        assert_eq!(
+            revisions(unswept.retained_versions()),
+            revisions(swept.retained_versions())
+        );
+        assert_eq!(
+            revisions(unswept.hashed_versions(7)),
+            revisions(swept.hashed_versions(7))
+        );
+        delete(&mut swept, "a");
+        unswept.sweeping = false;
+        delete(&mut unswept, "a");
+        unswept.sweeping = true;
+        assert_eq!(
+            revisions(unswept.hashed_versions(8)),
+            revisions(swept.hashed_versions(8))
+        );
+    }
+}

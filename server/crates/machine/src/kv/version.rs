@@ -1,0 +1,302 @@
+//! One version of a key as stored in a block: its fields and their encoding.
+//!
+//! What does not live here: its location (`block`), which version is the newest (`index`).
+//!
+//! The encoding is part of the checkpoint format: a flag byte, then variable-length integers, then
+//! key and value. A fresh key costs six bytes beside its key and value. In memory, a value may be kept apart
+//! (see `block`).
+
+use bytes::Bytes;
+
+/// Location of a version. It never changes and is never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Location {
+    /// Number of the block.
+    pub(super) block: u64,
+    /// Slot within the block.
+    pub(super) slot: u16,
+}
+
+/// Links from a version to older ones of the same key.
+///
+/// `prev` leads to the one before. `jump` leads further back, by the lowest digit of `depth` in
+/// the skew-binary system, so that any older version is found in O(log n) steps. Places of
+/// versions that were compacted away lead nowhere; all older versions were compacted away, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Links {
+    /// The version before.
+    pub(super) prev: Option<Location>,
+    /// A version further back, where that is not the version before.
+    pub(super) jump: Option<Location>,
+    /// Number of earlier versions of this key, including those before deletions.
+    pub(super) depth: u64,
+}
+
+/// A decoded version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Version<'a> {
+    /// Revision of the change.
+    pub(super) main: i64,
+    /// Its number among the changes of the same revision.
+    pub(super) sub: u64,
+    /// The key was deleted by this change.
+    pub(super) tombstone: bool,
+    /// Revision that began the key's life; of a tombstone, its own.
+    pub(super) create: i64,
+    /// Number of puts in this life; 0 of a tombstone.
+    pub(super) version: i64,
+    /// Attached lease, 0 for none.
+    pub(super) lease: i64,
+    /// Way to older versions.
+    pub(super) links: Links,
+    /// The key.
+    pub(super) key: &'a [u8],
+    /// The value; empty of a tombstone.
+    pub(super) value: &'a [u8],
+    /// The buffer of the value, if it is kept apart.
+    pub(super) apart: Option<&'a Bytes>,
+    /// Bytes of its encoding with key and value; 0 until it is written.
+    pub(super) size: usize,
+}
+
+const TOMBSTONE: u8 = 1;
+/// First version of a life: create revision and version need no bytes.
+const FRESH: u8 = 2;
+const SUB: u8 = 4;
+const LEASE: u8 = 8;
+const PREV: u8 = 16;
+const JUMP: u8 = 32;
+const KNOWN: u8 = TOMBSTONE | FRESH | SUB | LEASE | PREV | JUMP;
+
+impl<'a> Version<'a> {
+    /// Encodes everything before the key, for a version in block `block` whose revisions are
+    /// relative to `base`.
+    pub(super) fn head(&self, block: u64, base: i64) -> Vec<u8> {
+        let fresh = !self.tombstone && self.version == 1 && self.create == self.main;
+        let flags = flag(self.tombstone, TOMBSTONE)
+            | flag(fresh, FRESH)
+            | flag(self.sub != 0, SUB)
+            | flag(self.lease != 0, LEASE)
+            | flag(self.links.prev.is_some(), PREV)
+            | flag(self.links.jump.is_some(), JUMP);
+        let mut out = Vec::with_capacity(32);
+        out.push(flags);
+        write(&mut out, self.main.wrapping_sub(base) as u64);
+        if self.sub != 0 {
+            write(&mut out, self.sub);
+        }
+        if let Some(prev) = self.links.prev {
+            write_place(&mut out, block, prev);
+            write(&mut out, self.links.depth);
+        }
+        if let Some(jump) = self.links.jump {
+            write_place(&mut out, block, jump);
+        }
+        if !self.tombstone && !fresh {
+            write(&mut out, self.main.wrapping_sub(self.create) as u64);
+            write(&mut out, self.version as u64);
+        }
+        if self.lease != 0 {
+            write(&mut out, self.lease as u64);
+        }
+        write(&mut out, self.key.len() as u64);
+        if !self.tombstone {
+            write(&mut out, self.value.len() as u64);
+        }
+        out
+    }
+
+    /// Reads the version at the beginning of `bytes`. `None` if these are not a version's bytes.
+    pub(super) fn decode(bytes: &'a [u8], block: u64, base: i64) -> Option<Self> {
+        Self::decode_with(bytes, block, base, None)
+    }
+
+    /// Reads a version as [`Self::decode`] does; its value is not in `bytes` if it is kept `apart`.
+    pub(super) fn decode_with(
+        bytes: &'a [u8],
+        block: u64,
+        base: i64,
+        apart: Option<&'a Bytes>,
+    ) -> Option<Self> {
+        let mut input = ByteReader { rest: bytes };
+        let flags = input.byte()?;
+        let has = |flag: u8| flags & flag != 0;
+        if flags & !KNOWN != 0 || (has(TOMBSTONE) && flags & (FRESH | LEASE) != 0) {
+            return None;
+        }
+        let main = base.checked_add(i64::try_from(input.varint()?).ok()?)?;
+        let sub = if has(SUB) { input.varint()? } else { 0 };
+        let mut links = Links::default();
+        if has(PREV) {
+            links.prev = Some(input.place(block)?);
+            links.depth = input.varint()?;
+        }
+        if has(JUMP) {
+            links.jump = Some(input.place(block)?);
+        }
+        let (create, version) = if has(TOMBSTONE) {
+            (main, 0)
+        } else if has(FRESH) {
+            (main, 1)
+        } else {
+            let create = main.checked_sub(i64::try_from(input.varint()?).ok()?)?;
+            (create, i64::try_from(input.varint()?).ok()?)
+        };
+        let lease = if has(LEASE) {
+            input.varint()? as i64
+        } else {
+            0
+        };
+        let key_len = usize::try_from(input.varint()?).ok()?;
+        let value_len = if has(TOMBSTONE) {
+            0
+        } else {
+            usize::try_from(input.varint()?).ok()?
+        };
+        let key = input.take(key_len)?;
+        let value = match apart {
+            Some(apart) => apart,
+            None => input.take(value_len)?,
+        };
+        let tombstone = has(TOMBSTONE);
+        let size = bytes.len() - input.rest.len() + apart.map_or(0, Bytes::len);
+        Some(Version {
+            main,
+            sub,
+            tombstone,
+            create,
+            version,
+            lease,
+            links,
+            key,
+            value,
+            apart,
+            size,
+        })
+    }
+}
+
+/// How far the jump of a version at `depth` reaches back: the lowest digit's weight of `depth` in
+/// the skew-binary system, whose weights are 1, 3, 7, 15 and so on. 0 for the first version.
+pub(super) fn reach(depth: u64) -> u64 {
+    let mut rest = depth;
+    let mut weight = 0;
+    while rest > 0 {
+        // The largest 2^k - 1 that is not above what is left.
+        weight = if rest == u64::MAX {
+            rest
+        } else {
+            (1 << (rest + 1).ilog2()) - 1
+        };
+        rest -= weight;
+    }
+    weight
+}
+
+fn flag(set: bool, flag: u8) -> u8 {
+    if set { flag } else { 0 }
+}
+
+/// Appends a variable-length integer, seven bits a byte, lowest first.
+pub(super) fn write(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// Appends a location as the distance of its block from `block`, which is not below it, and its slot.
+fn write_place(out: &mut Vec<u8>, block: u64, place: Location) {
+    write(out, block - place.block);
+    write(out, u64::from(place.slot));
+}
+
+/// Bytes still to be read.
+pub(super) struct ByteReader<'a> {
+    pub(super) rest: &'a [u8],
+}
+
+impl<'a> ByteReader<'a> {
+    pub(super) fn byte(&mut self) -> Option<u8> {
+        let (first, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(*first)
+    }
+
+    /// Takes an integer that [`write()`] appended; `None` if the bytes end within it or it has more than ten
+    /// bytes.
+    pub(super) fn varint(&mut self) -> Option<u64> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    pub(super) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(len)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    /// Takes a location that [`write_place`] appended for a version in `block`; `None` if it is not sound.
+    fn place(&mut self, block: u64) -> Option<Location> {
+        let block = block.checked_sub(self.varint()?)?;
+        let slot = u16::try_from(self.varint()?).ok()?;
+        Some(Location { block, slot })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round(version: &Version<'_>) {
+        let mut bytes = version.head(9, 100);
+        bytes.extend_from_slice(version.key);
+        bytes.extend_from_slice(version.value);
+        let whole = Version { size: bytes.len(), ..*version };
+        assert_eq!(Version::decode(&bytes, 9, 100), Some(whole));
+        for cut in 0..bytes.len() {
+            assert_eq!(Version::decode(&bytes[..cut], 9, 100), None, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_version_comes_back_and_a_cut_one_does_not() {
+        let fresh = Version {
+            main: 105,
+            sub: 0,
+            tombstone: false,
+            create: 105,
+            version: 1,
+            lease: 0,
+            links: Links::default(),
+            key: b"sixteen bytes it",
+            value: &[7; 256],
+            apart: None,
+            size: 0,
+        };
+        assert_eq!(fresh.head(9, 100).len(), 5);
+        round(&fresh);
+        let links = Links {
+            prev: Some(Location { block: 9, slot: 3 }),
+            jump: Some(Location { block: 1, slot: 14_000 }),
+            depth: 300,
+        };
+        round(&Version { create: 7, version: 12, lease: -5, sub: 4, links, ..fresh });
+        round(&Version { tombstone: true, version: 0, value: b"", links, ..fresh });
+    }
+
+    #[test]
+    fn reach_is_the_lowest_skew_binary_digit() {
+        let reaches: Vec<u64> = (0..16).map(reach).collect();
+        assert_eq!(reaches, [0, 1, 1, 3, 1, 1, 3, 7, 1, 1, 3, 1, 1, 3, 7, 15]);
+        assert_eq!(reach(u64::MAX), u64::MAX);
+    }
+}

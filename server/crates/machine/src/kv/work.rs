@@ -1,0 +1,115 @@
+//! How many keys a command of the key space works on, see `machine/work.rs`.
+
+use super::{
+    DeleteRange, KeyRange, Kv, KvCommand, KvError, KvOperation, ReadBudget, Txn, TxnOp, TxnOpKind,
+    compact::{SWEEP_BLOCKS_FIRST, SWEEP_BLOCKS_NEXT},
+};
+use crate::lease::{LeaseCommand, LeaseOperation};
+
+/// Versions that a sweep handles in one block, of the size that most have.
+const VERSIONS_PER_BLOCK: u64 = 128;
+
+/// Operations of single keys that are not counted.
+const SMALL_TXN_OPERATIONS: usize = 64;
+
+impl Kv {
+    /// Estimates how many keys a command and the sweep that goes on with it work on, 0 for single keys. The
+    /// keys of the command itself are counted up to `max`, which it is taken for if it compares values.
+    pub(crate) fn work(&self, command: &KvCommand, max: u64) -> u64 {
+        let of_verb = match &command.operation {
+            Some(KvOperation::Put(_)) | None => 0,
+            Some(KvOperation::Delete(delete)) => {
+                charged(max, |reads| self.charge_deletion(delete, reads))
+            }
+            // a few keys may have values of many megabytes
+            Some(KvOperation::Txn(txn)) if txn.compares_values() => max,
+            Some(KvOperation::Txn(txn)) => charged(max, |reads| self.charge_txn(txn, reads)),
+            Some(KvOperation::Compact(compact)) => {
+                self.sweep_work(compact.revision, SWEEP_BLOCKS_FIRST)
+            }
+            Some(KvOperation::Sweep(_)) => self.sweep_work(self.compacted(), SWEEP_BLOCKS_FIRST),
+        };
+        of_verb.saturating_add(self.next_sweep_work())
+    }
+
+    /// Returns how many keys are attached to the leases that a command ends, each counted up to `max`, and
+    /// adds what the sweep that goes on with it works on.
+    pub(crate) fn lease_work(&self, command: &LeaseCommand, max: u64) -> u64 {
+        let most = usize::try_from(max).unwrap_or(usize::MAX);
+        let attached = |id: i64| self.leases().keys(id).take(most).count() as u64;
+        let of_verb = match &command.operation {
+            Some(LeaseOperation::Revoke(revoke)) => attached(revoke.id),
+            Some(LeaseOperation::Expire(expire)) => expire.ids.iter().map(|id| attached(*id)).sum(),
+            Some(LeaseOperation::Grant(_) | LeaseOperation::Checkpoint(_)) | None => 0,
+        };
+        of_verb.saturating_add(self.next_sweep_work())
+    }
+
+    /// Estimates the versions that each command sweeps for the compaction before it; 0 if there are none left
+    /// or the pass is of usual length.
+    fn next_sweep_work(&self) -> u64 {
+        if !self.is_sweeping() {
+            return 0;
+        }
+        // a pass is short, unless it meets the compacted revision, which it handles as a whole
+        match self.sweep_work(self.compacted(), SWEEP_BLOCKS_NEXT) {
+            work if work > SWEEP_BLOCKS_NEXT as u64 * VERSIONS_PER_BLOCK => work,
+            _ => 0,
+        }
+    }
+
+    /// Estimates the versions that a pass over `blocks` blocks up to a compacted revision handles.
+    fn sweep_work(&self, revision: i64, blocks: usize) -> u64 {
+        let revision = revision.min(self.revision());
+        let first = self.seek(revision).block;
+        let last = self.seek(revision.saturating_add(1)).block;
+        let before = first.saturating_sub(self.next_sweep_block);
+        let swept = match before.checked_sub(blocks as u64) {
+            Some(_) => blocks as u64,
+            None => before + last.saturating_sub(first),
+        };
+        swept.saturating_mul(VERSIONS_PER_BLOCK)
+    }
+
+    /// Charges the keys of the ranges that the comparisons and both branches of a transaction work on; the
+    /// operations too, if there are more than `SMALL_TXN_OPERATIONS`.
+    fn charge_txn(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<(), KvError> {
+        for compare in txn.compare.iter().filter(|c| !c.range_end.is_empty()) {
+            let span = KeyRange::new(&compare.key, &compare.range_end);
+            self.estimate_walk(&span, Some(usize::MAX), reads)?;
+        }
+        let operations = txn.success.len() + txn.failure.len();
+        if operations > SMALL_TXN_OPERATIONS {
+            reads.keys(operations)?;
+        }
+        let branches = txn.success.iter().chain(&txn.failure);
+        for TxnOp { kind } in branches {
+            match kind {
+                Some(TxnOpKind::Range(range)) if range.range_end.is_empty() => {}
+                Some(TxnOpKind::Range(range)) => self.estimate(range, reads)?,
+                Some(TxnOpKind::Delete(delete)) => self.charge_deletion(delete, reads)?,
+                Some(TxnOpKind::Txn(txn)) => self.charge_txn(txn, reads)?,
+                Some(TxnOpKind::Put(_)) | None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Charges the keys of a range to delete; nothing for a single key.
+    fn charge_deletion(&self, delete: &DeleteRange, reads: &mut ReadBudget) -> Result<(), KvError> {
+        if delete.range_end.is_empty() {
+            return Ok(());
+        }
+        let span = KeyRange::new(&delete.key, &delete.range_end);
+        self.estimate_walk(&span, Some(usize::MAX), reads)
+    }
+}
+
+/// Returns how many keys `charge` charges, or `max` if there are more.
+fn charged(max: u64, charge: impl FnOnce(&mut ReadBudget) -> Result<(), KvError>) -> u64 {
+    let mut reads = ReadBudget::of_estimate(max);
+    match charge(&mut reads) {
+        Ok(()) => max - reads.keys_left() as u64,
+        Err(_) => max,
+    }
+}

@@ -1,0 +1,314 @@
+//! Leases: their time to live and the keys attached to them.
+//!
+//! What does not live here: clocks. A lease never expires by itself (I6): the leader counts its
+//! time (`lessor`) and proposes its expiration. The effects on the key space are in `kv/lease.rs`.
+
+use bytes::Bytes;
+use imbl::{OrdMap, OrdSet, ordmap::DiffItem};
+
+use super::{
+    auth_error,
+    record::{CorruptRecord, RecordChange},
+};
+
+/// The id that means "no lease".
+pub const NONE: i64 = 0;
+
+/// Maximum TTL in seconds, as in etcd: as nanoseconds it fits into 63 bits.
+pub const TTL_MAX_S: i64 = 9_000_000_000;
+
+/// Bytes that a lease adds to the size of the key space: about its memory.
+pub const LEASE_BYTES: u64 = 256;
+
+/// A lease command as stored in the log.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct LeaseCommand {
+    /// The operation.
+    #[prost(oneof = "LeaseOperation", tags = "1, 2, 3, 4")]
+    pub operation: Option<LeaseOperation>,
+}
+
+/// The operations on leases.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum LeaseOperation {
+    /// Grants a lease to a client.
+    #[prost(message, tag = "1")]
+    Grant(LeaseGrant),
+    /// Revokes a lease for a client.
+    #[prost(message, tag = "2")]
+    Revoke(LeaseRevoke),
+    /// Removes leases whose time is over; proposed by the leader.
+    #[prost(message, tag = "3")]
+    Expire(LeaseExpire),
+    /// Records the remaining time of leases; proposed by the leader.
+    #[prost(message, tag = "4")]
+    Checkpoint(LeaseCheckpoint),
+}
+
+/// Grant a lease.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct LeaseGrant {
+    /// Chosen by the client or by the server; not [`NONE`].
+    #[prost(sfixed64, tag = "1")]
+    pub id: i64,
+    /// TTL in seconds, at least the minimum of the proposer.
+    #[prost(int64, tag = "2")]
+    pub ttl_s: i64,
+}
+
+/// Revoke a lease and delete its keys in one revision.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct LeaseRevoke {
+    /// Id of the lease.
+    #[prost(sfixed64, tag = "1")]
+    pub id: i64,
+}
+
+/// Remove leases, each with its keys in its own revision; unknown ones are ignored.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct LeaseExpire {
+    /// Lease ids, in the order of removal.
+    #[prost(sfixed64, repeated, tag = "1")]
+    pub ids: Vec<i64>,
+}
+
+/// Record the remaining time of leases; unknown ones are ignored.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct LeaseCheckpoint {
+    /// The remaining times.
+    #[prost(message, repeated, tag = "1")]
+    pub remaining: Vec<RemainingTtl>,
+}
+
+/// The remaining time of one lease.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct RemainingTtl {
+    /// Id of the lease.
+    #[prost(sfixed64, tag = "1")]
+    pub id: i64,
+    /// Remaining seconds; 0 for the full TTL, after a keep-alive.
+    #[prost(int64, tag = "2")]
+    pub seconds: i64,
+}
+
+/// Answer of a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// Seconds of the lease.
+    pub ttl_s: i64,
+}
+
+/// Answer of a successful lease command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LeaseReply {
+    /// The lease was granted.
+    Granted(Granted),
+    /// The lease and its keys were removed.
+    Revoked,
+    /// These leases and their keys were removed.
+    Expired {
+        /// The ids that existed.
+        ids: Vec<i64>,
+    },
+    /// The remaining times were recorded.
+    Checkpointed,
+}
+
+/// Why a lease command failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LeaseError {
+    /// The id is taken.
+    #[error("lease already exists")]
+    Exists,
+    /// There is none.
+    #[error("requested lease not found")]
+    NotFound,
+    /// More than [`TTL_MAX_S`].
+    #[error("too large lease TTL")]
+    TtlTooLarge,
+    /// A member's quota is used up.
+    #[error("database space exceeded")]
+    NoSpace,
+    /// Members disagree about the data.
+    #[error("corrupt cluster")]
+    Corrupt,
+    /// The caller may not do that.
+    #[error(transparent)]
+    Denied(#[from] auth_error::AuthError),
+}
+
+/// One lease.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Lease {
+    /// TTL: seconds that it lasts after each keep-alive.
+    #[prost(int64, tag = "1")]
+    pub ttl_s: i64,
+    /// Remaining seconds at the last checkpoint; 0 for the full TTL.
+    #[prost(int64, tag = "2")]
+    pub remaining_ttl_s: i64,
+}
+
+impl Lease {
+    /// Returns the seconds that a new leader gives the lease: those at the last checkpoint, or the full TTL.
+    pub fn remaining_s(&self) -> i64 {
+        if self.remaining_ttl_s > 0 {
+            self.remaining_ttl_s
+        } else {
+            self.ttl_s
+        }
+    }
+
+    /// Whether both times are at most [`TTL_MAX_S`] and the remaining one is not negative.
+    pub(super) fn is_sound(&self) -> bool {
+        self.ttl_s <= TTL_MAX_S && (0..=TTL_MAX_S).contains(&self.remaining_ttl_s)
+    }
+}
+
+/// All leases and the keys attached to them. Cloning is O(1).
+#[derive(Clone, Default)]
+pub struct Leases {
+    by_id: OrdMap<i64, Lease>,
+    /// Live keys by their lease. Not in a checkpoint: it is derived from the keys.
+    attached: OrdSet<(i64, Bytes)>,
+}
+
+impl std::fmt::Debug for Leases {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Leases")
+            .field("len", &self.by_id.len())
+            .field("attached", &self.attached.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Leases {
+    /// One lease.
+    pub fn get(&self, id: i64) -> Option<&Lease> {
+        self.by_id.get(&id)
+    }
+
+    /// Returns all leases in ascending order of their ids.
+    pub fn iter(&self) -> impl Iterator<Item = (i64, &Lease)> {
+        self.by_id.iter().map(|(id, lease)| (*id, lease))
+    }
+
+    /// Number of leases.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether there is no lease.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// The keys of a lease, in ascending order.
+    pub fn keys(&self, id: i64) -> impl Iterator<Item = &Bytes> {
+        self.attached
+            .range((id, Bytes::new())..)
+            .take_while(move |(of, _)| *of == id)
+            .map(|(_, key)| key)
+    }
+
+    /// The first key of a lease at or above a key.
+    pub(super) fn key_from(&self, id: i64, from: &Bytes) -> Option<&Bytes> {
+        let (of, key) = self.attached.range((id, from.clone())..).next()?;
+        (*of == id).then_some(key)
+    }
+
+    /// The leases that have keys, in ascending order.
+    pub(super) fn with_keys(&self) -> impl Iterator<Item = i64> {
+        let first_from = |id: i64| Some(self.attached.range((id, Bytes::new())..).next()?.0);
+        std::iter::successors(first_from(i64::MIN), move |id| {
+            first_from(id.checked_add(1)?)
+        })
+    }
+
+    /// Number of keys that have a lease.
+    pub fn attached(&self) -> usize {
+        self.attached.len()
+    }
+
+    pub(super) fn insert(&mut self, id: i64, lease: Lease) {
+        self.by_id.insert(id, lease);
+    }
+
+    /// Removes a lease and leaves its keys attached; `false` if there is no such lease.
+    pub(super) fn remove(&mut self, id: i64) -> bool {
+        self.by_id.remove(&id).is_some()
+    }
+
+    /// Records the remaining seconds of a lease, brought between 0 and [`TTL_MAX_S`]; ignores an unknown
+    /// lease.
+    pub(super) fn checkpoint(&mut self, left: RemainingTtl) {
+        if let Some(lease) = self.by_id.get_mut(&left.id) {
+            lease.remaining_ttl_s = left.seconds.clamp(0, TTL_MAX_S);
+        }
+    }
+
+    /// Moves a key from one lease to another; either may be [`NONE`].
+    pub(super) fn reattach(&mut self, key: &[u8], from: i64, to: i64) {
+        if from == to {
+            return;
+        }
+        if from != NONE {
+            self.attached.remove(&(from, Bytes::copy_from_slice(key)));
+        }
+        if to != NONE {
+            self.attached.insert((to, Bytes::copy_from_slice(key)));
+        }
+    }
+
+    /// Creates leases that never expire for keys whose lease does not exist.
+    pub(super) fn create_missing(&mut self) {
+        for (id, _) in &self.attached {
+            if !self.by_id.contains_key(id) {
+                let lease = Lease { ttl_s: TTL_MAX_S, remaining_ttl_s: 0 };
+                self.by_id.insert(*id, lease);
+            }
+        }
+    }
+
+    /// Returns a copy without the attached keys, for a later [`Leases::changes`].
+    pub(super) fn diff_base(&self) -> Leases {
+        Leases { by_id: self.by_id.clone(), attached: OrdSet::default() }
+    }
+
+    /// Emits the leases that changed since `since` (all, if `None`), one record each with the id as key.
+    pub(crate) fn changes(&self, since: Option<&Leases>, emit: &mut dyn FnMut(RecordChange)) {
+        let mut put = |id: i64, lease: &Lease| {
+            emit(RecordChange::Put {
+                key: id.to_be_bytes().to_vec(),
+                value: prost::Message::encode_to_vec(lease),
+            });
+        };
+        let Some(since) = since else {
+            self.by_id.iter().for_each(|(id, lease)| put(*id, lease));
+            return;
+        };
+        let mut removed = Vec::new();
+        for item in since.by_id.diff(&self.by_id) {
+            match item {
+                DiffItem::Add(id, lease) | DiffItem::Update { new: (id, lease), .. } => {
+                    put(*id, lease)
+                }
+                DiffItem::Remove(id, _) => removed.push(*id),
+            }
+        }
+        for id in removed {
+            emit(RecordChange::Delete { key: id.to_be_bytes().to_vec() });
+        }
+    }
+
+    /// Loads the record of one lease; fails if its id or its values are not sound.
+    pub(crate) fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
+        let id = key.try_into().map(i64::from_be_bytes).unwrap_or(NONE);
+        let lease: Lease = prost::Message::decode(value)
+            .map_err(|e| CorruptRecord::new(format!("lease {id:016x}: {e}")))?;
+        if id == NONE || !lease.is_sound() {
+            return Err(CorruptRecord::new(format!("lease {id:016x}: {lease:?}")));
+        }
+        self.by_id.insert(id, lease);
+        Ok(())
+    }
+}

@@ -1,0 +1,249 @@
+//! The state machine: the v3 key space, the v2 tree, the member registry, the alarms and the users,
+//! all changed by one [`StateMachine::apply`].
+//!
+//! What does *not* live here: raft and tickets (`witan_replica`), sockets, files, threads, clocks, JSON, gRPC.
+//!
+//! All of it is made of persistent data structures, so a clone is O(1). Readers, checkpoints and
+//! snapshots work on a clone while commands are applied (see [`view::View`]).
+//!
+//! Reading order: `command` (what can be executed) → `operation` (the same with the types of its answers) → `kv`,
+//! `lease`, `tree`, `member`, `alarm`, `auth` → `work` (how much a command costs) → `record`, `view` (what a
+//! checkpoint and a reader get), `versions`, `limits`.
+//!
+//! Invariants kept here (the full list stands in ARCHITECTURE.md):
+//! - **I1** no I/O, no clock: wall time is stamped by the proposer and travels in the entry (I9).
+//! - **I2** [`StateMachine::apply`] is total and deterministic; a domain error is a reply.
+
+pub mod alarm;
+pub mod auth;
+mod auth_error;
+pub mod command;
+mod fingerprint;
+pub mod kv;
+pub mod lease;
+pub mod limits;
+pub mod member;
+pub mod operation;
+pub mod record;
+pub mod tree;
+pub mod versions;
+pub mod view;
+mod work;
+
+use alarm::{Alarm, Alarms};
+use auth::{AccessCheck, Auth, Caller};
+use command::{Command, Entry};
+use kv::ReadResults;
+use member::MemberRegistry;
+use record::{CorruptRecord, Emit, in_room};
+
+/// The replicated state of one member. Cloning is O(1) and freezes it.
+#[derive(Clone, Debug, Default)]
+pub struct StateMachine {
+    /// v3 key space (MVCC) and its leases.
+    pub kv: kv::Kv,
+    /// v2 (and v1) key space.
+    pub tree: tree::Tree,
+    /// The members of the cluster.
+    pub members: MemberRegistry,
+    /// Raised alarms.
+    pub alarms: Alarms,
+    /// Users, roles and permissions.
+    pub auth: Auth,
+}
+
+/// Reply of an executed command, one variant for each [`Command`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// Answer of a v3 command.
+    Kv(Result<kv::KvReply, kv::KvError>),
+    /// Answer of a lease command.
+    Lease(Result<lease::LeaseReply, lease::LeaseError>),
+    /// Answer of a v2 command.
+    Tree(Result<tree::TreeReply, tree::TreeError>),
+    /// A member's attributes were recorded.
+    Published,
+    /// The cluster version was recorded.
+    ClusterVersionSet,
+    /// Result of adding, promoting or removing a member, or of a change of its peer URLs.
+    MembershipChanged(Result<(), member::MembershipError>),
+    /// The downgrade target was recorded or cleared.
+    DowngradeSet,
+    /// The alarm that was raised or lowered, if any.
+    Alarm(Option<Alarm>),
+    /// Answer of a command about users and roles.
+    Auth(Result<auth::AuthReply, auth::AuthError>),
+    /// An entry without a command (raft's own, at the start of a term).
+    Nothing,
+}
+
+/// The outcome of applying one entry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// The reply to the proposer.
+    pub reply: Reply,
+    /// v3 revision of the key space after this entry (goes into response headers).
+    pub revision: i64,
+}
+
+impl StateMachine {
+    /// Executes one committed command. Total and deterministic (I2).
+    pub fn apply(&mut self, entry: &Entry) -> Outcome {
+        self.apply_with(entry, ReadResults::Return)
+    }
+
+    /// Executes one committed command (I2). `answers` says whether the reply holds the results of reads; the
+    /// state afterward does not depend on it.
+    pub fn apply_with(&mut self, entry: &Entry, answers: ReadResults) -> Outcome {
+        let reply = match &entry.command {
+            Some(command) => self.execute(command, entry, answers),
+            None => Reply::Nothing,
+        };
+        Outcome { reply, revision: self.kv.revision() }
+    }
+
+    /// Executes a command of the v3 key space, unless an alarm or the caller's permissions forbid it.
+    fn execute_kv(
+        &mut self,
+        command: &kv::KvCommand,
+        caller: Option<&Caller>,
+        answers: ReadResults,
+    ) -> Result<kv::KvReply, kv::KvError> {
+        self.alarms.admit(command)?;
+        self.check(caller).command(command)?;
+        self.kv.apply_with(command, answers)
+    }
+
+    /// Executes a lease command, unless an alarm or the caller's permissions forbid it.
+    fn execute_lease(
+        &mut self,
+        command: &lease::LeaseCommand,
+        caller: Option<&Caller>,
+    ) -> Result<lease::LeaseReply, lease::LeaseError> {
+        self.alarms.admit_lease(command)?;
+        self.check(caller).lease_command(command)?;
+        self.kv.apply_lease(command)
+    }
+
+    /// Executes a command on its part of the state, and advances the v2 index where etcd would have changed
+    /// its v2 store.
+    fn execute(&mut self, command: &Command, entry: &Entry, answers: ReadResults) -> Reply {
+        let caller = entry.caller.as_ref();
+        match command {
+            Command::Kv(command) => Reply::Kv(self.execute_kv(command, caller, answers)),
+            Command::Lease(command) => Reply::Lease(self.execute_lease(command, caller)),
+            Command::Tree(command) => {
+                let stamp = entry.stamp.unwrap_or_default();
+                Reply::Tree(self.tree.apply(command, stamp.now_ns))
+            }
+            Command::Publish(publish) => {
+                self.members.publish(publish);
+                self.tree.advance_index();
+                Reply::Published
+            }
+            Command::ClusterVersion(version) => {
+                self.members.cluster_version = version.version.clone();
+                self.tree.advance_index();
+                Reply::ClusterVersionSet
+            }
+            Command::PeerUrls(asked) => {
+                let done = self.members.set_peer_urls(asked);
+                if done.is_ok() {
+                    self.tree.advance_index();
+                }
+                Reply::MembershipChanged(done)
+            }
+            Command::Members(asked) => {
+                let done = self.members.change(asked);
+                // in etcd, a member is a node of the v2 store: added, replaced by another one, or changed
+                let entries = match (&asked.add, asked.promote) {
+                    (Some(_), _) => 1,
+                    (None, 0) => 2,
+                    (None, _) => 1,
+                };
+                for _ in 0..entries {
+                    if done.is_ok() {
+                        self.tree.advance_index();
+                    }
+                }
+                Reply::MembershipChanged(done)
+            }
+            Command::Downgrade(downgrade) => {
+                self.members.downgrade_target.clone_from(&downgrade.target);
+                Reply::DowngradeSet
+            }
+            Command::Alarm(command) => Reply::Alarm(self.alarms.apply(command, &self.members)),
+            Command::Auth(command) => {
+                let done = self.auth.apply(command, caller);
+                if let Ok(auth::AuthReply::Paths(done)) = &done {
+                    // users and roles are nodes of etcd's v2 store
+                    (0..done.index_steps).for_each(|_| self.tree.advance_index());
+                }
+                Reply::Auth(done)
+            }
+        }
+    }
+
+    /// Returns the permission checks of a caller in this state; nothing is checked yet.
+    pub fn check<'a>(&'a self, caller: Option<&'a Caller>) -> AccessCheck<'a> {
+        AccessCheck::new(&self.auth, caller, self.kv.leases())
+    }
+
+    /// Emits the records that turn a checkpoint of `since` (nothing, if `None`) into one of `self`.
+    pub fn changes(&self, since: Option<&StateMachine>, emit: &mut Emit<'_>) {
+        self.kv
+            .changes(since.map(|m| &m.kv), &mut in_room(record::KV, emit));
+        self.changes_beside_keys(since, emit);
+    }
+
+    /// Emits what [`Self::changes`] emits without the v3 keys. Members with the same state emit the same
+    /// records.
+    pub fn changes_beside_keys(&self, since: Option<&StateMachine>, emit: &mut Emit<'_>) {
+        self.kv.leases().changes(
+            since.map(|m| m.kv.leases()),
+            &mut in_room(record::LEASE, emit),
+        );
+        self.tree
+            .changes(since.map(|m| &m.tree), &mut in_room(record::TREE, emit));
+        self.members.changes(
+            since.map(|m| &m.members),
+            &mut in_room(record::MEMBER, emit),
+        );
+        self.alarms
+            .changes(since.map(|m| &m.alarms), &mut in_room(record::ALARM, emit));
+        self.auth
+            .changes(since.map(|m| &m.auth), &mut in_room(record::AUTH, emit));
+    }
+
+    /// Emits the records of state that etcd 3.6's store cannot represent.
+    pub fn witan_records(&self, emit: &mut Emit<'_>) {
+        self.tree.changes(None, &mut in_room(record::TREE, emit));
+        self.auth
+            .path_auth_changes(None, &mut in_room(record::AUTH, emit));
+    }
+
+    /// Loads one record that [`StateMachine::changes`] emitted. Records come in ascending key order.
+    pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
+        let Some((room, key)) = key.split_first() else {
+            return Err(CorruptRecord::new("empty record key"));
+        };
+        match *room {
+            record::KV => self.kv.load(key, value),
+            record::LEASE => self.kv.load_lease(key, value),
+            record::TREE => self.tree.load(key, value),
+            record::MEMBER => self.members.load(key, value),
+            record::ALARM => self.alarms.load(value),
+            record::AUTH => self.auth.load(key, value),
+            other => Err(CorruptRecord::new(format!(
+                "record of unknown room {other}"
+            ))),
+        }
+    }
+
+    /// Builds derived state and checks consistency; called once after the last [`StateMachine::load`].
+    pub fn finish_load(&mut self) -> Result<(), CorruptRecord> {
+        self.auth.finish_load();
+        self.kv.finish_load()?;
+        self.tree.finish_load()
+    }
+}

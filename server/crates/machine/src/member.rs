@@ -1,0 +1,382 @@
+//! The member book: identity, URLs and role of every member, the ids of those removed, and the
+//! commands that change it. The commands are log payload: field numbers never change.
+
+use std::collections::BTreeSet;
+
+use imbl::{OrdMap, OrdSet};
+
+use super::record::{CorruptRecord, RecordChange};
+
+/// One member as the cluster knows it.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Member {
+    /// Computed as etcd computes it; never reused.
+    #[prost(fixed64, tag = "1")]
+    pub id: u64,
+    /// Empty until the member has started for the first time.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// Where other members reach it.
+    #[prost(string, repeated, tag = "3")]
+    pub peer_urls: Vec<String>,
+    /// Where clients reach it; empty until it has started.
+    #[prost(string, repeated, tag = "4")]
+    pub client_urls: Vec<String>,
+    /// Receives the log, does not vote.
+    #[prost(bool, tag = "5")]
+    pub learner: bool,
+}
+
+/// A member's attributes, proposed by itself at each start.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct PublishAttributes {
+    /// Member id.
+    #[prost(fixed64, tag = "1")]
+    pub id: u64,
+    /// `--name`.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// `--advertise-client-urls`.
+    #[prost(string, repeated, tag = "3")]
+    pub client_urls: Vec<String>,
+}
+
+/// New peer URLs of a member.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct UpdatePeerUrls {
+    /// Member id.
+    #[prost(fixed64, tag = "1")]
+    pub id: u64,
+    /// Replaces all of its peer URLs.
+    #[prost(string, repeated, tag = "2")]
+    pub peer_urls: Vec<String>,
+}
+
+/// Adds, removes or promotes one member.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ChangeMembers {
+    /// The member to add.
+    #[prost(message, optional, tag = "1")]
+    pub add: Option<Member>,
+    /// Maximum number of learners after adding.
+    #[prost(uint32, tag = "2")]
+    pub learners_max: u32,
+    /// Id of the member to remove, 0 for none.
+    #[prost(fixed64, tag = "3")]
+    pub remove: u64,
+    /// Id of the learner that is to vote, 0 for none.
+    #[prost(fixed64, tag = "4")]
+    pub promote: u64,
+    /// Whether voters may be added, removed and made of learners; otherwise learners come and go.
+    #[prost(bool, tag = "5")]
+    pub voters: bool,
+}
+
+/// The cluster version, `MAJOR.MINOR.0`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ClusterVersion {
+    /// For instance `3.6.0`.
+    #[prost(string, tag = "1")]
+    pub version: String,
+}
+
+/// Begins a downgrade of the cluster, or cancels it.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Downgrade {
+    /// Target version, `MAJOR.MINOR.0`; empty cancels.
+    #[prost(string, tag = "1")]
+    pub target: String,
+}
+
+/// All members by id, in the numeric order in which etcd lists them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MemberRegistry {
+    /// Computed once from the first members' ids.
+    pub cluster_id: u64,
+    /// `MAJOR.MINOR.0`, empty until the leader has decided it.
+    pub cluster_version: String,
+    /// `MAJOR.MINOR.0` that the cluster is to be brought down to, empty for none.
+    pub downgrade_target: String,
+    /// Present members.
+    pub by_id: OrdMap<u64, Member>,
+    /// Ids of removed members, which are never reused.
+    pub removed_ids: OrdSet<u64>,
+}
+
+/// Why the member registry was not changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MembershipError {
+    /// No such member.
+    #[error("member not found")]
+    NotFound,
+    /// Another member has one of the URLs.
+    #[error("peer URL exists")]
+    PeerUrlExists,
+    /// There is a member of this id.
+    #[error("member exists")]
+    Exists,
+    /// The maximum number of learners is reached.
+    #[error("too many learners")]
+    TooManyLearners,
+    /// The member votes, and only a learner can be changed so.
+    #[error("not a learner")]
+    NotLearner,
+    /// Nobody else votes.
+    #[error("the last voter")]
+    LastVoter,
+}
+
+/// Bytes of a member beside its texts.
+const MEMBER_BYTES: u64 = 256;
+
+/// Bytes of an id that was removed.
+const REMOVED_BYTES: u64 = 64;
+
+/// Returns the bytes that a member counts for: `MEMBER_BYTES`, its name and its URLs.
+fn of_member(member: &Member) -> u64 {
+    let urls = member.peer_urls.iter().chain(&member.client_urls);
+    MEMBER_BYTES + urls.map(|url| url.len() as u64).sum::<u64>() + member.name.len() as u64
+}
+
+impl ChangeMembers {
+    /// Returns the bytes that the change may add to `MemberRegistry::size_bytes`. A removal leaves the
+    /// member's id, which its addition has paid for.
+    pub fn growth(&self) -> u64 {
+        self.add.as_ref().map_or(0, of_member)
+    }
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct StoredRegistry {
+    #[prost(fixed64, tag = "1")]
+    cluster_id: u64,
+    #[prost(string, tag = "2")]
+    cluster_version: String,
+    #[prost(message, repeated, tag = "3")]
+    members: Vec<Member>,
+    #[prost(fixed64, repeated, tag = "4")]
+    removed: Vec<u64>,
+    #[prost(string, tag = "5")]
+    downgrade_target: String,
+}
+
+impl MemberRegistry {
+    /// Records a member's name and client URLs; ignores an unknown (removed) member.
+    pub(crate) fn publish(&mut self, publish: &PublishAttributes) {
+        if let Some(member) = self.by_id.get_mut(&publish.id) {
+            member.name.clone_from(&publish.name);
+            member.client_urls.clone_from(&publish.client_urls);
+        }
+    }
+
+    /// Replaces a member's peer URLs. Fails if the member does not exist, or if another one has one of the
+    /// URLs.
+    pub(crate) fn set_peer_urls(&mut self, asked: &UpdatePeerUrls) -> Result<(), MembershipError> {
+        // A list can be as long as a request, and is compared with all others.
+        let wanted: BTreeSet<&String> = asked.peer_urls.iter().collect();
+        let taken = |member: &Member| {
+            let mut urls = member.peer_urls.iter();
+            member.id != asked.id && urls.any(|url| wanted.contains(url))
+        };
+        if self.by_id.values().any(taken) {
+            return Err(MembershipError::PeerUrlExists);
+        }
+        let member = self
+            .by_id
+            .get_mut(&asked.id)
+            .ok_or(MembershipError::NotFound)?;
+        member.peer_urls.clone_from(&asked.peer_urls);
+        Ok(())
+    }
+
+    /// Adds, removes or promotes a member. Checked in etcd's order.
+    pub(crate) fn change(&mut self, asked: &ChangeMembers) -> Result<(), MembershipError> {
+        match &asked.add {
+            Some(member) => self.add(member, asked),
+            None if asked.promote != 0 => self.promote(asked),
+            None => self.remove(asked),
+        }
+    }
+
+    /// Adds a member. Fails if its id was removed or exists, if another member has one of its peer URLs, if
+    /// it votes and `voters` is not set, or if there are `learners_max` learners.
+    fn add(&mut self, member: &Member, asked: &ChangeMembers) -> Result<(), MembershipError> {
+        if self.removed_ids.contains(&member.id) {
+            return Err(MembershipError::NotFound);
+        }
+        if self.by_id.contains_key(&member.id) {
+            return Err(MembershipError::Exists);
+        }
+        let wanted: BTreeSet<&String> = member.peer_urls.iter().collect();
+        let shares = |known: &Member| {
+            let mut urls = known.peer_urls.iter();
+            urls.any(|url| wanted.contains(url))
+        };
+        if self.by_id.values().any(shares) {
+            return Err(MembershipError::PeerUrlExists);
+        }
+        if !member.learner && !asked.voters {
+            return Err(MembershipError::NotLearner);
+        }
+        let learners = self.by_id.values().filter(|known| known.learner).count();
+        if member.learner && learners >= asked.learners_max as usize {
+            return Err(MembershipError::TooManyLearners);
+        }
+        self.by_id.insert(member.id, member.clone());
+        Ok(())
+    }
+
+    /// Makes a voter of a learner; fails if there is no such learner, or if `voters` is not set.
+    fn promote(&mut self, asked: &ChangeMembers) -> Result<(), MembershipError> {
+        let member = self.by_id.get_mut(&asked.promote);
+        let member = member.ok_or(MembershipError::NotFound)?;
+        if !member.learner || !asked.voters {
+            return Err(MembershipError::NotLearner);
+        }
+        member.learner = false;
+        Ok(())
+    }
+
+    /// Removes a member and keeps its id as removed. Fails if it does not exist, if it votes and `voters` is
+    /// not set, or if it is the last voter.
+    fn remove(&mut self, asked: &ChangeMembers) -> Result<(), MembershipError> {
+        let id = asked.remove;
+        let member = self.by_id.get(&id).ok_or(MembershipError::NotFound)?;
+        if !member.learner && !asked.voters {
+            return Err(MembershipError::NotLearner);
+        }
+        let others = self.by_id.values().filter(|other| other.id != id);
+        if !member.learner && others.filter(|other| !other.learner).count() == 0 {
+            return Err(MembershipError::LastVoter);
+        }
+        self.by_id.remove(&id);
+        self.removed_ids.insert(id);
+        Ok(())
+    }
+
+    /// Bytes of all members and of the ids that were removed, for the quota.
+    pub fn size_bytes(&self) -> u64 {
+        let members = self.by_id.values().map(of_member);
+        members.sum::<u64>() + REMOVED_BYTES * self.removed_ids.len() as u64
+    }
+
+    /// Emits the one record of the registry, unless it equals `since`.
+    pub(crate) fn changes(
+        &self,
+        since: Option<&MemberRegistry>,
+        emit: &mut dyn FnMut(RecordChange),
+    ) {
+        if since == Some(self) {
+            return;
+        }
+        let stored = StoredRegistry {
+            cluster_id: self.cluster_id,
+            cluster_version: self.cluster_version.clone(),
+            members: self.by_id.values().cloned().collect(),
+            removed: self.removed_ids.iter().copied().collect(),
+            downgrade_target: self.downgrade_target.clone(),
+        };
+        emit(RecordChange::Put {
+            key: Vec::new(),
+            value: prost::Message::encode_to_vec(&stored),
+        });
+    }
+
+    /// Replaces the registry by that of a checkpoint record; fails if the record cannot be decoded.
+    pub(crate) fn load(&mut self, _key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
+        let stored: StoredRegistry = prost::Message::decode(value)
+            .map_err(|e| CorruptRecord::new(format!("members: {e}")))?;
+        self.cluster_id = stored.cluster_id;
+        self.cluster_version = stored.cluster_version;
+        self.by_id = stored.members.into_iter().map(|m| (m.id, m)).collect();
+        self.removed_ids = stored.removed.into_iter().collect();
+        self.downgrade_target = stored.downgrade_target;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(id: u64, url: &str, learner: bool) -> Member {
+        Member {
+            id,
+            peer_urls: vec![url.into()],
+            learner,
+            ..Member::default()
+        }
+    }
+
+    fn add(member: Member, learners_max: u32) -> ChangeMembers {
+        ChangeMembers { add: Some(member), learners_max, ..ChangeMembers::default() }
+    }
+
+    fn remove(remove: u64) -> ChangeMembers {
+        ChangeMembers { remove, ..ChangeMembers::default() }
+    }
+
+    #[test]
+    fn learners_come_and_go_and_voters_stay() {
+        let mut members = MemberRegistry::default();
+        members.by_id.insert(1, member(1, "a", false));
+        let learner = |id, url| add(member(id, url, true), 1);
+        assert_eq!(
+            members.change(&learner(1, "b")),
+            Err(MembershipError::Exists)
+        );
+        assert_eq!(
+            members.change(&learner(2, "a")),
+            Err(MembershipError::PeerUrlExists)
+        );
+        assert_eq!(
+            members.change(&add(member(2, "b", false), 1)),
+            Err(MembershipError::NotLearner)
+        );
+        assert_eq!(members.change(&learner(2, "b")), Ok(()));
+        assert_eq!(
+            members.change(&learner(3, "c")),
+            Err(MembershipError::TooManyLearners)
+        );
+        assert_eq!(members.change(&remove(1)), Err(MembershipError::NotLearner));
+        assert_eq!(members.change(&remove(4)), Err(MembershipError::NotFound));
+        assert_eq!(members.change(&remove(2)), Ok(()));
+        assert_eq!(members.change(&remove(2)), Err(MembershipError::NotFound));
+        // an id never comes back
+        assert_eq!(
+            members.change(&learner(2, "b")),
+            Err(MembershipError::NotFound)
+        );
+        assert_eq!(members.change(&learner(3, "b")), Ok(()));
+    }
+
+    #[test]
+    fn voters_come_and_go_until_one_is_left() {
+        let mut members = MemberRegistry::default();
+        members.by_id.insert(1, member(1, "a", false));
+        let voters = |change| ChangeMembers { voters: true, ..change };
+        let promote = |promote| voters(ChangeMembers { promote, ..ChangeMembers::default() });
+        assert_eq!(
+            members.change(&voters(remove(1))),
+            Err(MembershipError::LastVoter)
+        );
+        assert_eq!(
+            members.change(&voters(add(member(2, "b", false), 0))),
+            Ok(())
+        );
+        assert_eq!(members.change(&add(member(3, "c", true), 1)), Ok(()));
+        assert_eq!(members.change(&promote(4)), Err(MembershipError::NotFound));
+        assert_eq!(
+            members.change(&promote(2)),
+            Err(MembershipError::NotLearner)
+        );
+        assert_eq!(members.change(&promote(3)), Ok(()));
+        assert!(!members.by_id[&3].learner);
+        assert_eq!(members.change(&voters(remove(1))), Ok(()));
+        assert_eq!(members.change(&voters(remove(2))), Ok(()));
+        assert_eq!(
+            members.change(&voters(remove(3))),
+            Err(MembershipError::LastVoter)
+        );
+    }
+}

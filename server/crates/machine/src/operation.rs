@@ -1,0 +1,168 @@
+//! The operations that can be proposed, each with the type of its output and of its error.
+//!
+//! A command and its reply cross queues as closed enums ([`Command`], [`Reply`]). This table is the one
+//! place that packs an operation into the first and takes its output out of the second. What a verb does
+//! does not live here.
+
+use std::convert::Infallible;
+
+use super::{
+    Reply,
+    alarm::{self, Alarm},
+    auth::{self, path_permissions},
+    command::{
+        ChangeMembers, ClusterVersion, Command, Downgrade, PublishAttributes, UpdatePeerUrls,
+    },
+    kv::{self, OpReply},
+    lease, member, tree,
+};
+
+/// A command with a typed answer.
+pub trait Operation: Into<Command> {
+    /// The output of the operation.
+    type Output;
+    /// Why it is refused.
+    type Error;
+
+    /// Takes this operation's result out of a reply; `None` if the reply is that of another operation.
+    fn output(reply: Reply) -> Option<Result<Self::Output, Self::Error>>;
+}
+
+/// One operation: its command, and the replies that are its own.
+macro_rules! operation {
+    (
+        $operation:ty => $output:ty, $error:ty;
+        $this:ident => $command:expr;
+        $($reply:pat => $result:expr),+
+    ) => {
+        impl From<$operation> for Command {
+            fn from($this: $operation) -> Self {
+                $command
+            }
+        }
+
+        impl Operation for $operation {
+            type Output = $output;
+            type Error = $error;
+
+            fn output(reply: Reply) -> Option<Result<$output, $error>> {
+                match reply {
+                    $($reply => Some($result),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+/// Operations that are verbs of one room, whose replies are results.
+macro_rules! operations {
+    (
+        $room:ident, $module:ident, $list:ident, $error:ident;
+        $($verb:ident($operation:ty) => $output:ty, $reply:pat => $result:expr;)+
+    ) => {$(
+        operation! {
+            $operation => $output, $module::$error;
+            verb => $module::$list::$verb(verb).into();
+            Reply::$room(Ok($reply)) => Ok($result),
+            Reply::$room(Err(error)) => Err(error)
+        }
+    )+};
+}
+
+operations! {
+    Kv, kv, KvOperation, KvError;
+    Put(kv::Put) => kv::PutReply, kv::KvReply::Op(OpReply::Put(put)) => put;
+    Delete(kv::DeleteRange) => kv::DeleteReply, kv::KvReply::Op(OpReply::Delete(delete)) => delete;
+    Txn(kv::Txn) => kv::TxnReply, kv::KvReply::Op(OpReply::Txn(txn)) => txn;
+    Compact(kv::Compact) => (), kv::KvReply::Compact => ();
+    Sweep(kv::Sweep) => (), kv::KvReply::Compact => ();
+}
+
+operations! {
+    Lease, lease, LeaseOperation, LeaseError;
+    Grant(lease::LeaseGrant) => lease::Granted, lease::LeaseReply::Granted(granted) => granted;
+    Revoke(lease::LeaseRevoke) => (), lease::LeaseReply::Revoked => ();
+    Checkpoint(lease::LeaseCheckpoint) => (), lease::LeaseReply::Checkpointed => ();
+}
+
+operation! {
+    tree::Mutation => tree::Event, tree::TreeError;
+    mutation => tree::TreeOperation::from(mutation).into();
+    Reply::Tree(Ok(tree::TreeReply::Event(event))) => Ok(*event),
+    Reply::Tree(Err(error)) => Err(error)
+}
+
+operations! {
+    Auth, auth, AuthOperation, AuthError;
+    Enable(auth::Enable) => (), auth::AuthReply::Done => ();
+    Disable(auth::Disable) => (), auth::AuthReply::Disabled => ();
+    Authenticate(auth::Authenticate) => (), auth::AuthReply::Authenticated { .. } => ();
+    UserAdd(auth::UserAdd) => (), auth::AuthReply::Done => ();
+    UserDelete(auth::UserDelete) => (), auth::AuthReply::TokensRevoked { .. } => ();
+    UserPassword(auth::UserPassword) => (), auth::AuthReply::TokensRevoked { .. } => ();
+    UserGrant(auth::UserGrant) => (), auth::AuthReply::Done => ();
+    UserRevoke(auth::UserRevoke) => (), auth::AuthReply::Done => ();
+    RoleAdd(auth::RoleAdd) => (), auth::AuthReply::Done => ();
+    RoleDelete(auth::RoleDelete) => (), auth::AuthReply::Done => ();
+    RoleGrant(auth::RoleGrant) => (), auth::AuthReply::Done => ();
+    RoleRevoke(auth::RoleRevoke) => (), auth::AuthReply::Done => ();
+}
+
+/// A verb of v2 about users and roles: some have the same fields as v3's, and other answers.
+#[derive(Clone, Debug)]
+pub struct ByPath<V>(pub V);
+
+/// Operations of v2 about users and roles.
+macro_rules! by_path {
+    ($($verb:ident($operation:ty) => $output:ty, $answer:pat => $result:expr;)+) => {$(
+        operation! {
+            ByPath<$operation> => $output, path_permissions::PathAuthError;
+            verb => path_permissions::PathAuthOperation::$verb(verb.0).into();
+            Reply::Auth(Ok(auth::AuthReply::Paths(path_permissions::PathAuthOutcome { answer: Ok($answer), .. }))) => Ok($result),
+            Reply::Auth(Ok(auth::AuthReply::Paths(path_permissions::PathAuthOutcome { answer: Err(refusal), .. }))) => Err(refusal)
+        }
+    )+};
+}
+
+by_path! {
+    Enable(auth::Enable) => (), path_permissions::PathAuthReply::Done => ();
+    Disable(auth::Disable) => (), path_permissions::PathAuthReply::Done => ();
+    UserCreate(path_permissions::UserCreate) => (), path_permissions::PathAuthReply::Done => ();
+    UserUpdate(path_permissions::UserUpdate) => Vec<String>, path_permissions::PathAuthReply::Roles(roles) => roles;
+    UserDelete(auth::UserDelete) => (), path_permissions::PathAuthReply::Done => ();
+    RoleCreate(path_permissions::RoleCreate) => (), path_permissions::PathAuthReply::Done => ();
+    RoleUpdate(path_permissions::RoleUpdate) => path_permissions::PathPatterns, path_permissions::PathAuthReply::Patterns(patterns) => patterns;
+    RoleDelete(auth::RoleDelete) => (), path_permissions::PathAuthReply::Done => ();
+}
+
+operation! {
+    PublishAttributes => (), Infallible;
+    publish => Command::Publish(publish);
+    Reply::Published => Ok(())
+}
+operation! {
+    ClusterVersion => (), Infallible;
+    version => Command::ClusterVersion(version);
+    Reply::ClusterVersionSet => Ok(())
+}
+operation! {
+    Downgrade => (), Infallible;
+    downgrade => Command::Downgrade(downgrade);
+    Reply::DowngradeSet => Ok(())
+}
+operation! {
+    UpdatePeerUrls => (), member::MembershipError;
+    change => Command::PeerUrls(change);
+    Reply::MembershipChanged(done) => done
+}
+operation! {
+    ChangeMembers => (), member::MembershipError;
+    change => Command::Members(change);
+    Reply::MembershipChanged(done) => done
+}
+operation! {
+    alarm::AlarmCommand => Option<Alarm>, Infallible;
+    change => Command::Alarm(change);
+    Reply::Alarm(alarm) => Ok(alarm)
+}

@@ -1,0 +1,74 @@
+//! The difference between two versions of the tree, as checkpoint records. Shared subtrees are
+//! skipped, so the cost is proportional to the changes.
+
+use imbl::ordmap::DiffItem;
+
+use super::{
+    Tree,
+    checkpoint::{changed_events, node_key, put_meta, put_node},
+    inode::{Children, Inode, NodeRef, visit},
+};
+use crate::record::RecordChange;
+
+impl Tree {
+    /// Emits what changed since `since` (everything, if `None`). Keys are the room's own.
+    pub fn changes(&self, since: Option<&Tree>, emit: &mut dyn FnMut(RecordChange)) {
+        let nothing = Tree::default();
+        let old = since.unwrap_or(&nothing);
+        changed_events(old, self, emit);
+        if since.is_none() || old.index != self.index || old.counts != self.counts {
+            emit(put_meta(self));
+        }
+        below(
+            &mut Vec::new(),
+            old.root.children(),
+            self.root.children(),
+            emit,
+        );
+    }
+}
+
+/// Emits the changes below one directory; `None` for a side that is not a directory.
+fn below(
+    path: &mut Vec<u8>,
+    old: Option<&Children>,
+    new: Option<&Children>,
+    emit: &mut dyn FnMut(RecordChange),
+) {
+    let none = Children::new();
+    let length = path.len();
+    for item in old.unwrap_or(&none).diff(new.unwrap_or(&none)) {
+        let (DiffItem::Add(name, _)
+        | DiffItem::Remove(name, _)
+        | DiffItem::Update { new: (name, _), .. }) = item;
+        path.push(b'/');
+        path.extend_from_slice(name);
+        match item {
+            DiffItem::Add(_, link) => put_all(path, link, emit),
+            DiffItem::Remove(_, link) => visit(path, link, &mut |path, _| {
+                emit(RecordChange::Delete { key: node_key(path) });
+            }),
+            DiffItem::Update { old: (_, old), new: (_, new) } => {
+                if !same_record(old, new) {
+                    emit(put_node(path, new));
+                }
+                below(path, old.children(), new.children(), emit);
+            }
+        }
+        path.truncate(length);
+    }
+}
+
+/// Emits the records of a node and of all nodes below it.
+fn put_all(path: &mut Vec<u8>, link: &NodeRef, emit: &mut dyn FnMut(RecordChange)) {
+    visit(path, link, &mut |path, inode| emit(put_node(path, inode)));
+}
+
+/// Whether both nodes are directories with equal records: a directory is copied for every change below it.
+/// `false` for files.
+fn same_record(old: &Inode, new: &Inode) -> bool {
+    old.is_dir()
+        && new.is_dir()
+        && (old.created, old.modified, old.expires_ns)
+            == (new.created, new.modified, new.expires_ns)
+}

@@ -1,0 +1,305 @@
+//! The tree as checkpoint records.
+//!
+//! Keys: `h` and an index, big-endian, for an event of the history; `m` for what belongs to no
+//! node; `n` and the path for a node. A path is a prefix of the paths below it, so ascending key
+//! order puts parents before children. Every value ends with the CRC-32 of key and contents.
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::{
+    Action, Event, Node, Tree, WriteCounts,
+    history::{HistoryEntry, oldest},
+    identity_arc::IdentityArc,
+    inode::{Children, Inode, NodeBody, NodeRef, find_mut, split},
+};
+use crate::record::{COUNT_MAX, CorruptRecord, RecordChange};
+
+const HISTORY: u8 = b'h';
+const META: u8 = b'm';
+const NODE: u8 = b'n';
+const CRC_BYTES: usize = 4;
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredNode {
+    #[prost(uint64, tag = "1")]
+    created: u64,
+    #[prost(uint64, tag = "2")]
+    modified: u64,
+    #[prost(sint64, optional, tag = "3")]
+    expires_ns: Option<i64>,
+    /// Absent for a directory.
+    #[prost(bytes = "bytes", optional, tag = "4")]
+    value: Option<Bytes>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredTreeMeta {
+    #[prost(uint64, tag = "1")]
+    index: u64,
+    /// In the order of the fields of [`WriteCounts`].
+    #[prost(uint64, repeated, tag = "2")]
+    counts: Vec<u64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredEvent {
+    #[prost(uint32, tag = "1")]
+    action: u32,
+    #[prost(message, optional, tag = "2")]
+    node: Option<StoredEventNode>,
+    #[prost(message, optional, tag = "3")]
+    prev: Option<StoredEventNode>,
+}
+
+/// A node as an event shows it: never with children.
+#[derive(Clone, PartialEq, Message)]
+struct StoredEventNode {
+    #[prost(bytes = "bytes", tag = "1")]
+    path: Bytes,
+    #[prost(message, optional, tag = "2")]
+    node: Option<StoredNode>,
+    #[prost(bool, tag = "3")]
+    dir: bool,
+    #[prost(sint64, tag = "4")]
+    ttl: i64,
+}
+
+/// Returns the record of a message with the checksum of key and contents at its end.
+pub(super) fn put(key: Vec<u8>, message: &impl Message) -> RecordChange {
+    let mut value = Vec::with_capacity(message.encoded_len() + CRC_BYTES);
+    message.encode(&mut value).expect("a vector has room");
+    let crc = crc(&key, &value);
+    value.extend_from_slice(&crc.to_le_bytes());
+    RecordChange::Put { key, value }
+}
+
+fn crc(key: &[u8], contents: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(key);
+    hasher.update(contents);
+    hasher.finalize()
+}
+
+pub(super) fn node_key(path: &[u8]) -> Vec<u8> {
+    [&[NODE], path].concat()
+}
+
+pub(super) fn event_key(index: u64) -> Vec<u8> {
+    [&[HISTORY][..], &index.to_be_bytes()].concat()
+}
+
+/// Returns the record of one node, without its children.
+pub(super) fn put_node(path: &[u8], inode: &Inode) -> RecordChange {
+    let value = match &inode.body {
+        NodeBody::File(value) => Some(value.clone()),
+        NodeBody::Dir(_) => None,
+    };
+    let Inode { created, modified, expires_ns, .. } = *inode;
+    put(
+        node_key(path),
+        &StoredNode { created, modified, expires_ns, value },
+    )
+}
+
+/// Returns the record of one event of the history.
+pub(super) fn put_event(event: &Event) -> RecordChange {
+    let stored = StoredEvent {
+        action: event.action as u32,
+        node: Some(StoredEventNode::new(&event.node)),
+        prev: event.prev.as_ref().map(StoredEventNode::new),
+    };
+    put(event_key(event.index), &stored)
+}
+
+/// Returns the record of the index and the write counters.
+pub(super) fn put_meta(tree: &Tree) -> RecordChange {
+    let meta = StoredTreeMeta { index: tree.index, counts: tree.counts.numbers().to_vec() };
+    put(vec![META], &meta)
+}
+
+impl StoredEventNode {
+    fn new(node: &Node) -> Self {
+        let Node { created, modified, expires_ns, .. } = *node;
+        let stored = StoredNode { created, modified, expires_ns, value: node.value.clone() };
+        Self {
+            path: node.path.clone(),
+            node: Some(stored),
+            dir: node.dir,
+            ttl: node.ttl,
+        }
+    }
+
+    /// Converts the stored node back, without children; `None` if its fields are missing.
+    fn into_node(self) -> Option<Node> {
+        let StoredNode { created, modified, expires_ns, value } = self.node?;
+        let Self { path, dir, ttl, .. } = self;
+        Some(Node {
+            path,
+            value,
+            dir,
+            expires_ns,
+            ttl,
+            nodes: None,
+            modified,
+            created,
+        })
+    }
+}
+
+impl StoredEvent {
+    /// Converts the stored event back, with the index of its key; `None` if the action is unknown or a node
+    /// is not whole.
+    fn into_event(self, index: u64) -> Option<Event> {
+        let action = action(self.action)?;
+        let node = self.node?.into_node()?;
+        let prev = match self.prev {
+            Some(prev) => Some(prev.into_node()?),
+            None => None,
+        };
+        Some(Event { action, node, prev, index, refresh: false })
+    }
+}
+
+fn action(number: u32) -> Option<Action> {
+    let all = [
+        Action::Get,
+        Action::Set,
+        Action::Create,
+        Action::Update,
+        Action::CompareAndSwap,
+        Action::CompareAndDelete,
+        Action::Delete,
+        Action::Expire,
+    ];
+    all.into_iter().find(|action| *action as u32 == number)
+}
+
+impl Tree {
+    /// Loads one record; records come in ascending key order.
+    pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
+        let Some((contents, check)) = value.split_last_chunk::<CRC_BYTES>() else {
+            return Err(corrupt(key, "is too short"));
+        };
+        if crc(key, contents) != u32::from_le_bytes(*check) {
+            return Err(corrupt(key, "does not match its checksum"));
+        }
+        match key.split_first() {
+            Some((&HISTORY, index)) => self.load_event(key, index, contents),
+            Some((&META, [])) => self.load_meta(key, contents),
+            Some((&NODE, path)) => self.load_node(key, path, contents),
+            Some(_) | None => Err(corrupt(key, "is of no known kind")),
+        }
+    }
+
+    /// Adds an event to the history; `index` are the bytes of the record's key that hold its index.
+    fn load_event(
+        &mut self,
+        key: &[u8],
+        index: &[u8],
+        contents: &[u8],
+    ) -> Result<(), CorruptRecord> {
+        let stored: StoredEvent = decode(key, contents)?;
+        let index = index.try_into().map_err(|_| corrupt(key, "has no index"))?;
+        let event = stored.into_event(u64::from_be_bytes(index));
+        let event = event.ok_or_else(|| corrupt(key, "is not a whole event"))?;
+        self.history.push(event, None);
+        Ok(())
+    }
+
+    /// Loads the index and the write counters; fails if one is missing or above `COUNT_MAX`.
+    fn load_meta(&mut self, key: &[u8], contents: &[u8]) -> Result<(), CorruptRecord> {
+        let stored: StoredTreeMeta = decode(key, contents)?;
+        let counts = stored
+            .counts
+            .try_into()
+            .map_err(|_| corrupt(key, "has other counters"))?;
+        let counts = WriteCounts::from_numbers(counts);
+        let counted = counts.numbers().into_iter().chain([stored.index]);
+        if counted.max().is_some_and(|count| count > COUNT_MAX) {
+            return Err(corrupt(key, "counts too far"));
+        }
+        self.index = stored.index;
+        self.counts = counts;
+        self.has_meta = true;
+        Ok(())
+    }
+
+    /// Inserts a node at `path` and its expiration time; fails if the parent directory was not loaded before.
+    fn load_node(&mut self, key: &[u8], path: &[u8], contents: &[u8]) -> Result<(), CorruptRecord> {
+        let stored: StoredNode = decode(key, contents)?;
+        let body = stored
+            .value
+            .map_or(NodeBody::Dir(Children::new()), NodeBody::File);
+        let StoredNode { created, modified, expires_ns, .. } = stored;
+        let inode = Inode { created, modified, expires_ns, body };
+        let (dir, name) = split(path);
+        if name.is_empty() || !path.starts_with(b"/") {
+            return Err(corrupt(key, "is not a path"));
+        }
+        self.deadlines.insert(&Bytes::copy_from_slice(path), &inode);
+        let Some(NodeBody::Dir(children)) = find_mut(&mut self.root, dir).map(|dir| &mut dir.body)
+        else {
+            return Err(corrupt(key, "has no parent directory"));
+        };
+        children.insert(Bytes::copy_from_slice(name), NodeRef::new(inode));
+        Ok(())
+    }
+
+    /// Checks consistency after the last record, and computes the size.
+    pub fn finish_load(&mut self) -> Result<(), CorruptRecord> {
+        let holds_nodes = self
+            .root
+            .children()
+            .is_some_and(|children| !children.is_empty());
+        let has_events = !self.history.events.is_empty();
+        if (holds_nodes || has_events) && !self.has_meta {
+            return Err(CorruptRecord::new(
+                "v2 tree: the record of its index is missing",
+            ));
+        }
+        let kept = oldest(self.index)..=self.index;
+        for index in self.history.events.keys() {
+            if !kept.contains(index) {
+                let text = format!("v2 tree: event {index} lies outside of the history {kept:?}");
+                return Err(CorruptRecord::new(text));
+            }
+        }
+        self.measure();
+        Ok(())
+    }
+}
+
+/// Decodes the contents of a record; the error names the record by its key.
+fn decode<M: Message + Default>(key: &[u8], contents: &[u8]) -> Result<M, CorruptRecord> {
+    // Copied once, so that values do not keep the whole record alive.
+    M::decode(contents).map_err(|error| corrupt(key, &error.to_string()))
+}
+
+/// Builds an error that names the record with this key and says what is wrong with it.
+fn corrupt(key: &[u8], what: &str) -> CorruptRecord {
+    let name = match key.split_first() {
+        Some((&NODE, path)) => format!("node {}", path.escape_ascii()),
+        Some((&HISTORY, index)) if index.len() == 8 => {
+            let index = index
+                .iter()
+                .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+            format!("event {index}")
+        }
+        Some(_) | None => format!("record {}", key.escape_ascii()),
+    };
+    CorruptRecord::new(format!("v2 tree: {name} {what}"))
+}
+
+/// Emits a record for each event that was added to the history or replaced, and a deletion for each evicted
+/// one; events are compared by identity.
+pub(super) fn changed_events(old: &Tree, new: &Tree, emit: &mut dyn FnMut(RecordChange)) {
+    use imbl::ordmap::DiffItem;
+    let put = |kept: &IdentityArc<HistoryEntry>| put_event(&kept.event);
+    for item in old.history.events.diff(&new.history.events) {
+        match item {
+            DiffItem::Add(_, kept) | DiffItem::Update { new: (_, kept), .. } => emit(put(kept)),
+            DiffItem::Remove(index, _) => emit(RecordChange::Delete { key: event_key(*index) }),
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The nodes: files and directories, and how a path leads to them.
+//!
+//! What does not live here: the index counter, the queue of expirations, the history.
+
+use bytes::Bytes;
+use imbl::OrdMap;
+
+use super::{TreeErrorKind, identity_arc::IdentityArc};
+
+/// One node of the tree.
+#[derive(Clone, Debug)]
+pub(crate) struct Inode {
+    pub(crate) created: u64,
+    /// Of a directory: never changes after its creation.
+    pub(crate) modified: u64,
+    /// Absolute expiration, Unix nanoseconds.
+    pub(crate) expires_ns: Option<i64>,
+    pub(crate) body: NodeBody,
+}
+
+/// The contents of a node.
+#[derive(Clone, Debug)]
+pub(crate) enum NodeBody {
+    File(Bytes),
+    Dir(Children),
+}
+
+pub(crate) type NodeRef = IdentityArc<Inode>;
+/// Children by component name, in the byte order in which listings show them.
+pub(crate) type Children = OrdMap<Bytes, NodeRef>;
+
+/// A path that does not lead to a node.
+#[derive(Debug)]
+pub(crate) struct LookupError {
+    pub(crate) kind: TreeErrorKind,
+    pub(crate) cause: Bytes,
+}
+
+impl Inode {
+    /// Returns an empty directory that was created at an index and does not expire.
+    pub(crate) fn dir(index: u64) -> Self {
+        let body = NodeBody::Dir(Children::new());
+        Self { created: index, modified: index, expires_ns: None, body }
+    }
+
+    pub(crate) fn is_dir(&self) -> bool {
+        matches!(self.body, NodeBody::Dir(_))
+    }
+
+    /// The children of a directory.
+    pub(crate) fn children(&self) -> Option<&Children> {
+        match &self.body {
+            NodeBody::File(_) => None,
+            NodeBody::Dir(children) => Some(children),
+        }
+    }
+}
+
+/// The root: always there, never recorded.
+impl Default for Inode {
+    fn default() -> Self {
+        Self::dir(0)
+    }
+}
+
+/// The components of an absolute path that are not empty, each with the offset at which it ends.
+pub(crate) fn components(path: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    path.split(|byte| *byte == b'/')
+        .skip(1)
+        .scan(0, |end, name| {
+            *end += 1 + name.len();
+            Some((*end, name))
+        })
+        .filter(|(_, name)| !name.is_empty())
+}
+
+/// A cleaned copy of a path: no empty component, no final slash.
+pub(crate) fn clean(path: &[u8]) -> Bytes {
+    let mut clean = Vec::with_capacity(path.len());
+    for (_, name) in components(path) {
+        clean.push(b'/');
+        clean.extend_from_slice(name);
+    }
+    if clean.is_empty() {
+        clean.push(b'/');
+    }
+    clean.into()
+}
+
+/// The parent's path and the last component.
+pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    let at = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+    (&path[..at], path.get(at + 1..).unwrap_or_default())
+}
+
+/// The path relative to a directory, without a leading slash; `None` if it is the directory itself or
+/// outside of it.
+pub(crate) fn below<'a>(dir: &[u8], path: &'a [u8]) -> Option<&'a [u8]> {
+    let dir = if dir == b"/" { &dir[..0] } else { dir };
+    let rest = path.strip_prefix(dir)?.strip_prefix(b"/")?;
+    (!rest.is_empty()).then_some(rest)
+}
+
+/// Whether a component makes its node hidden.
+pub(crate) fn is_hidden(name: &[u8]) -> bool {
+    name.first() == Some(&b'_')
+}
+
+/// The node at `path`; the error names the first missing path or the file in the way.
+pub(crate) fn find<'a>(root: &'a NodeRef, path: &[u8]) -> Result<&'a NodeRef, LookupError> {
+    let mut current = root;
+    let mut parent_end = 0;
+    for (end, name) in components(path) {
+        let Some(children) = current.children() else {
+            let cause = Bytes::copy_from_slice(&path[..parent_end]);
+            return Err(LookupError { kind: TreeErrorKind::NotDir, cause });
+        };
+        let Some(child) = children.get(name) else {
+            let cause = Bytes::copy_from_slice(&path[..end]);
+            return Err(LookupError { kind: TreeErrorKind::KeyNotFound, cause });
+        };
+        current = child;
+        parent_end = end;
+    }
+    Ok(current)
+}
+
+/// Returns the node at `path` for writing, and copies nodes on the way that are shared; `None` if there is
+/// none.
+pub(crate) fn find_mut<'a>(root: &'a mut NodeRef, path: &[u8]) -> Option<&'a mut Inode> {
+    let mut current = root.make_mut();
+    for (_, name) in components(path) {
+        let NodeBody::Dir(children) = &mut current.body else {
+            return None;
+        };
+        current = children.get_mut(name)?.make_mut();
+    }
+    Some(current)
+}
+
+/// The children of directory `path`, for writing; missing directories are created with `index`.
+/// `None` if a file is in the way (directories created before stay, so call [`find`] first).
+pub(crate) fn make_dirs<'a>(
+    root: &'a mut NodeRef,
+    path: &[u8],
+    index: u64,
+) -> Option<&'a mut Children> {
+    let mut current = root.make_mut();
+    for (_, name) in components(path) {
+        let NodeBody::Dir(children) = &mut current.body else {
+            return None;
+        };
+        if !children.contains_key(name) {
+            children.insert(
+                Bytes::copy_from_slice(name),
+                NodeRef::new(Inode::dir(index)),
+            );
+        }
+        current = children
+            .get_mut(name)
+            .expect("inserted if it was not there")
+            .make_mut();
+    }
+    match &mut current.body {
+        NodeBody::File(_) => None,
+        NodeBody::Dir(children) => Some(children),
+    }
+}
+
+/// Visits `link` and everything below it, parents first, children in order.
+pub(crate) fn visit(path: &mut Vec<u8>, link: &NodeRef, each: &mut dyn FnMut(&[u8], &Inode)) {
+    each(path, link);
+    for (name, child) in link.children().into_iter().flatten() {
+        let length = path.len();
+        path.push(b'/');
+        path.extend_from_slice(name);
+        visit(path, child, each);
+        path.truncate(length);
+    }
+}

@@ -1,0 +1,247 @@
+//! The v2 key space: a tree of directories and files with one index counter and a history of
+//! events. v1 is a view on it. Rules: etcd 2.2 to 3.5, as collected in the project's v2 notes.
+//!
+//! Each operation has its own file: `set`, `create`, `update`, `compare_and_swap`, `delete`,
+//! `create_in_order`, `expire`.
+
+mod cause;
+mod changes;
+mod checkpoint;
+mod compare_and_swap;
+mod counts;
+mod create;
+mod create_in_order;
+mod delete;
+mod expire;
+mod fingerprint;
+mod history;
+mod identity_arc;
+mod inode;
+mod insert;
+mod request;
+mod set;
+mod show;
+mod size;
+mod ttl;
+mod update;
+mod work;
+
+pub use cause::{Cause, Comparison};
+pub use counts::WriteCounts;
+pub use request::{
+    CompareAndDelete, CompareAndSwap, Create, Delete, ExpireNodes, Mutation, Set, TreeCommand,
+    TreeOperation, Update,
+};
+pub use size::NODE_BYTES;
+
+use bytes::Bytes;
+
+/// The action names of the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names of etcd's JSON")]
+pub enum Action {
+    Get,
+    Set,
+    Create,
+    Update,
+    CompareAndSwap,
+    CompareAndDelete,
+    Delete,
+    Expire,
+}
+
+/// One node as answers show it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    /// Full path beginning with `/`; empty for the root. Raw bytes, without `/` inside components.
+    pub path: Bytes,
+    /// Value of a file. `None` where the answer shows none (directories, deleted nodes).
+    pub value: Option<Bytes>,
+    /// Whether it is a directory.
+    pub dir: bool,
+    /// Absolute expiration, Unix nanoseconds.
+    pub expires_ns: Option<i64>,
+    /// Remaining seconds, rounded up, at the time of the action; 0 is not shown.
+    pub ttl: i64,
+    /// Children (a listed directory that has visible ones), sorted by path.
+    pub nodes: Option<Vec<Node>>,
+    /// Index of the last change.
+    pub modified: u64,
+    /// Index of creation.
+    pub created: u64,
+}
+
+/// A change of one node, as a write answers and as watchers see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The action that changed it.
+    pub action: Action,
+    /// The node after it.
+    pub node: Node,
+    /// The node before it, where there was one.
+    pub prev: Option<Node>,
+    /// The event's index (`X-Etcd-Index` of the answer).
+    pub index: u64,
+    /// A refresh: watchers do not see it.
+    pub refresh: bool,
+}
+
+/// Answer of one successful v2 command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TreeReply {
+    /// The event of a write.
+    Event(Box<Event>),
+    /// How many nodes an `ExpireNodes` removed.
+    Expired(usize),
+}
+
+/// Why a v2 request could not be done; nothing was changed. Every error carries the index at
+/// which it was found (`index` of the JSON and `X-Etcd-Index`).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind:?} at index {index}: {cause:?}")]
+pub struct TreeError {
+    /// Which rule was broken.
+    pub kind: TreeErrorKind,
+    /// The path or comparison concerned; empty for none.
+    pub cause: Cause,
+    /// The store's index.
+    pub index: u64,
+}
+
+/// The rules that the tree itself can find broken, with their v2 error codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TreeErrorKind {
+    /// 100; cause: the first missing path.
+    KeyNotFound,
+    /// 101; cause: `[wanted != actual]`.
+    CompareFailed,
+    /// 102; cause: the path.
+    NotFile,
+    /// 104; cause: the file in the way.
+    NotDir,
+    /// 105; cause: the path.
+    NodeExists,
+    /// 107; cause: `/`.
+    RootReadOnly,
+    /// 108; cause: the path.
+    DirNotEmpty,
+    /// 401; cause: `the requested history has been cleared [oldest/wanted]`.
+    HistoryCleared,
+}
+
+/// The events that a watcher wants to see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// Cleaned path, `/` for the root.
+    pub path: Bytes,
+    /// Descendants too.
+    pub recursive: bool,
+    /// The index at which the watcher was registered: events up to it are matched by the rules of
+    /// history, later ones by the rules of live watching.
+    pub registered: u64,
+}
+
+/// The v2 state. Cloning is O(1).
+#[derive(Clone, Debug, Default)]
+pub struct Tree {
+    /// Index of the last change.
+    index: u64,
+    root: inode::NodeRef,
+    deadlines: ttl::TtlQueue,
+    history: history::EventHistory,
+    counts: WriteCounts,
+    /// See `size`.
+    nodes_bytes: u64,
+    /// Whether the record with `index` and `counts` was loaded.
+    has_meta: bool,
+}
+
+impl Tree {
+    /// Executes one committed command at the proposer's time `now_ns` (I2, I9).
+    pub fn apply(&mut self, command: &TreeCommand, now_ns: i64) -> Result<TreeReply, TreeError> {
+        let Some(verb) = &command.operation else {
+            return Ok(TreeReply::Expired(0));
+        };
+        let done = match verb {
+            TreeOperation::Set(set) => self.set(set, now_ns),
+            TreeOperation::Create(create) if create.in_order => {
+                self.create_in_order(create, now_ns)
+            }
+            TreeOperation::Create(create) => self.create(create, now_ns),
+            TreeOperation::Update(update) => self.update(update, now_ns),
+            TreeOperation::CompareAndSwap(swap) => self.compare_and_swap(swap, now_ns),
+            TreeOperation::CompareAndDelete(delete) => self.compare_and_delete(delete, now_ns),
+            TreeOperation::Delete(delete) => self.delete(delete, now_ns),
+            TreeOperation::Expire(_) => return Ok(TreeReply::Expired(self.expire(now_ns))),
+        };
+        self.counts.count(verb, done.is_ok());
+        done.map(|event| TreeReply::Event(Box::new(event)))
+    }
+
+    /// Advances the index for a change of cluster data (members, version), which as in etcd takes
+    /// an index and a slot of the history.
+    pub fn advance_index(&mut self) {
+        self.take_index();
+    }
+
+    /// The store's index (`X-Etcd-Index`).
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// The earliest expiration of any node, Unix nanoseconds.
+    pub fn next_expiration_ns(&self) -> Option<i64> {
+        self.deadlines.first().map(|(expires_ns, _)| *expires_ns)
+    }
+
+    /// Write counters.
+    pub fn counts(&self) -> WriteCounts {
+        self.counts
+    }
+
+    /// Advances the index, evicts the event that the new index displaces from the history, and returns the
+    /// index.
+    fn take_index(&mut self) -> u64 {
+        self.index += 1;
+        self.history.advance(self.index);
+        self.index
+    }
+
+    /// Builds the event of a change at the current index and adds it to the history. A refresh is not
+    /// added: watchers do not see it.
+    fn record_event(
+        &mut self,
+        action: Action,
+        node: Node,
+        prev: Option<Node>,
+        refresh: bool,
+    ) -> Event {
+        let event = Event { action, node, prev, index: self.index, refresh };
+        if !refresh {
+            self.history.push(event.clone(), None);
+        }
+        event
+    }
+
+    /// Builds an error at the present index.
+    fn error(&self, kind: TreeErrorKind, cause: impl Into<Cause>) -> TreeError {
+        TreeError { kind, cause: cause.into(), index: self.index }
+    }
+
+    fn lookup_failed(&self, miss: inode::LookupError) -> TreeError {
+        self.error(miss.kind, miss.cause)
+    }
+
+    /// Fails if a cleaned path is that of the root, which cannot be written.
+    fn refuse_root(&self, path: &Bytes) -> Result<(), TreeError> {
+        if path == "/" {
+            return Err(self.error(TreeErrorKind::RootReadOnly, path.clone()));
+        }
+        Ok(())
+    }
+}
+
+/// Copies bytes: a slice of a request would keep its whole buffer in memory.
+fn copy_bytes(bytes: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(bytes)
+}

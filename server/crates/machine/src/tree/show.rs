@@ -1,0 +1,174 @@
+//! How nodes look in answers: hidden children left out, children sorted, ttl rounded up.
+
+use bytes::Bytes;
+
+use super::{
+    Action, Event, Node, Tree, TreeError,
+    inode::{Children, Inode, NodeBody, clean, find, is_hidden},
+};
+
+const NS_PER_S: i64 = 1_000_000_000;
+
+/// How many levels below a directory are listed.
+#[derive(Clone, Copy)]
+pub(crate) enum ListingDepth {
+    Nothing,
+    Children,
+    Everything,
+}
+
+impl ListingDepth {
+    /// The depth for the children of a node; `None` if they are not listed.
+    fn below(self) -> Option<Self> {
+        match self {
+            Self::Nothing => None,
+            Self::Children => Some(Self::Nothing),
+            Self::Everything => Some(Self::Everything),
+        }
+    }
+}
+
+impl Tree {
+    /// Reads one node; a directory with one level of children, or all levels if `recursive`.
+    pub fn get(&self, path: &[u8], recursive: bool, now_ns: i64) -> Result<Event, TreeError> {
+        let link = find(&self.root, path).map_err(|miss| self.lookup_failed(miss))?;
+        let depth = listing_depth(recursive);
+        let path = clean(path);
+        // The root shows no key.
+        let path = if path == "/" { Bytes::new() } else { path };
+        let node = show(link, path, depth, now_ns);
+        Ok(Event {
+            action: Action::Get,
+            node,
+            prev: None,
+            index: self.index,
+            refresh: false,
+        })
+    }
+
+    /// Whether there are more than `nodes` nodes in a directory, or with `recursive` anywhere below it,
+    /// hidden ones included; `false` if there is no such directory.
+    pub fn lists_more_than(&self, path: &[u8], recursive: bool, nodes: usize) -> bool {
+        self.shows_more_than(path, recursive, nodes, usize::MAX)
+    }
+
+    /// Whether a read shows more than `nodes` nodes below the one at `path`, or all that it shows has more than
+    /// `bytes` bytes of paths and values. Hidden nodes count; `false` if there is no such node.
+    pub fn shows_more_than(
+        &self,
+        path: &[u8],
+        recursive: bool,
+        nodes: usize,
+        bytes: usize,
+    ) -> bool {
+        let mut left = ListingLimit { nodes, bytes };
+        let depth = listing_depth(recursive);
+        find(&self.root, path).is_ok_and(|link| !left.take(link, path.len(), depth))
+    }
+}
+
+/// The nodes and bytes that a listing may still show.
+struct ListingLimit {
+    nodes: usize,
+    bytes: usize,
+}
+
+impl ListingLimit {
+    /// Subtracts a node, whose path has `path_bytes` bytes, and the nodes that are listed below it; `false` if
+    /// they are more than was left.
+    fn take(&mut self, inode: &Inode, path_bytes: usize, depth: ListingDepth) -> bool {
+        let subtract = |left: &mut usize, taken| {
+            let rest = left.checked_sub(taken);
+            *left = rest.unwrap_or_default();
+            rest.is_some()
+        };
+        let children = match &inode.body {
+            NodeBody::File(value) => return subtract(&mut self.bytes, path_bytes + value.len()),
+            NodeBody::Dir(children) => children,
+        };
+        let fits = subtract(&mut self.bytes, path_bytes);
+        let Some(deeper) = depth.below() else {
+            return fits;
+        };
+        fits && subtract(&mut self.nodes, children.len())
+            && children.iter().all(|(name, child)| {
+                let path_bytes = path_bytes + 1 + name.len();
+                self.take(child, path_bytes, deeper)
+            })
+    }
+}
+
+/// How deep a read shows what is below a directory.
+fn listing_depth(recursive: bool) -> ListingDepth {
+    if recursive {
+        ListingDepth::Everything
+    } else {
+        ListingDepth::Children
+    }
+}
+
+/// The node as an answer shows it at `now_ns`.
+pub(crate) fn show(inode: &Inode, path: Bytes, depth: ListingDepth, now_ns: i64) -> Node {
+    let (value, nodes) = match &inode.body {
+        NodeBody::File(value) => (Some(value.clone()), None),
+        NodeBody::Dir(children) => (None, list(children, &path, depth, now_ns)),
+    };
+    Node {
+        path,
+        value,
+        dir: inode.is_dir(),
+        expires_ns: inode.expires_ns,
+        ttl: inode
+            .expires_ns
+            .map_or(0, |expires_ns| remaining_s(expires_ns, now_ns)),
+        nodes,
+        modified: inode.modified,
+        created: inode.created,
+    }
+}
+
+/// The visible children as an answer shows them: without hidden ones, and with expired ones until an
+/// applied command removes them. `None` if `depth` asks for none or none is visible.
+fn list(children: &Children, path: &[u8], depth: ListingDepth, now_ns: i64) -> Option<Vec<Node>> {
+    let deeper = depth.below()?;
+    let visible = children.iter().filter(|(name, _)| !is_hidden(name));
+    let nodes: Vec<Node> = visible
+        .map(|(name, child)| show(child, [path, b"/", name].concat().into(), deeper, now_ns))
+        .collect();
+    (!nodes.is_empty()).then_some(nodes)
+}
+
+/// Remaining seconds, rounded up; negative once expiry is more than a second late.
+pub(crate) fn remaining_s(expires_ns: i64, now_ns: i64) -> i64 {
+    let left_ns = expires_ns.saturating_sub(now_ns);
+    left_ns / NS_PER_S + i64::from(left_ns % NS_PER_S > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::Set;
+
+    #[test]
+    fn what_a_read_shows_is_measured_by_nodes_and_by_bytes() {
+        let mut tree = Tree::default();
+        for (path, bytes) in [("/d/a", 100), ("/d/_hidden", 10), ("/d/e/f", 1000)] {
+            let (path, value) = (path.into(), vec![b'v'; bytes].into());
+            let set = Set { path, value, ..Set::default() };
+            tree.set(&set, 0).unwrap();
+        }
+        let table = [
+            ("/d/a", true, 0, 104),
+            ("/d", false, 3, 2 + 104 + 20 + 4),
+            ("/d", true, 4, 2 + 104 + 20 + 4 + 1006),
+        ];
+        for (path, recursive, nodes, bytes) in table {
+            let exceeds =
+                |nodes, bytes| tree.shows_more_than(path.as_bytes(), recursive, nodes, bytes);
+            assert!(!exceeds(nodes, bytes), "{path}");
+            assert!(exceeds(nodes, bytes - 1), "{path}");
+            assert!(nodes == 0 || exceeds(nodes - 1, bytes), "{path}");
+        }
+        assert!(!tree.shows_more_than(b"/none", true, 0, 0));
+    }
+}

@@ -1,0 +1,283 @@
+//! Since which version of the cluster each command of the log exists, and which version a cluster has: its
+//! leader decides that from the versions that the members run. No member proposes a command that is newer
+//! than the cluster's version: a member of an earlier release would have to stop at it.
+//!
+//! Every new command, verb and action gets a row here.
+
+use super::{
+    StateMachine,
+    alarm::{AlarmAction, AlarmCommand},
+    auth::{AuthOperation, path_permissions::PathAuthOperation},
+    command::Command,
+    kv::{KvCommand, KvOperation, Put},
+    lease::LeaseOperation,
+    member::MemberRegistry,
+    tree::TreeOperation,
+};
+
+/// Major and minor of a version.
+pub type Release = (u64, u64);
+
+/// The first version of a cluster. All members know what came with it, also while the cluster has none.
+pub const FIRST: Release = (3, 0);
+
+const V3_6: Release = (3, 6);
+
+/// The last version of which this release knows all commands.
+pub const LATEST: Release = V3_6;
+
+/// The version since which puts say how long a value may be that they keep.
+const BOUNDED_PUTS: Release = V3_6;
+
+/// Parses major and minor of `MAJOR.MINOR.PATCH`, with what etcd's parser of semantic versions lets follow;
+/// `None` if it is no such version.
+pub fn release(version: &str) -> Option<Release> {
+    let core = version.split_once('+').map_or(version, |(core, _)| core);
+    let core = core.split_once('-').map_or(core, |(core, _)| core);
+    let mut parts = core.splitn(3, '.').map(|part| {
+        let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| part.parse().ok()).flatten()
+    });
+    let (major, minor, _patch): (u64, u64, u64) = (parts.next()??, parts.next()??, parts.next()??);
+    Some((major, minor))
+}
+
+impl MemberRegistry {
+    /// Whether all members know a command, by the cluster version. Before that is decided, they know what
+    /// [`FIRST`] has.
+    pub fn all_know(&self, command: &Command) -> bool {
+        match command.since() {
+            Some(FIRST) => true,
+            Some(since) => release(&self.cluster_version).is_some_and(|now| since <= now),
+            None => false,
+        }
+    }
+}
+
+impl StateMachine {
+    /// Returns the bytes of the values that a command keeps, and has it say how long they may be, unless a
+    /// member does not know that.
+    pub fn bound_kept_values(&self, command: &mut KvCommand) -> u64 {
+        let bounded = release(&self.members.cluster_version).is_some_and(|now| now >= BOUNDED_PUTS);
+        if bounded {
+            return self.kv.bound_kept_values(command);
+        }
+        self.kv.bound_kept_values(&mut command.clone())
+    }
+}
+
+impl Command {
+    /// Returns the cluster version since which the command exists; `None` if this release does not know its
+    /// action.
+    pub fn since(&self) -> Option<Release> {
+        match self {
+            Self::Kv(command) => Some(command.operation.as_ref().map_or(FIRST, of_kv)),
+            Self::Lease(command) => Some(command.operation.as_ref().map_or(FIRST, of_lease)),
+            Self::Tree(command) => Some(command.operation.as_ref().map_or(FIRST, of_tree)),
+            Self::Auth(command) => Some(command.operation.as_ref().map_or(FIRST, of_auth)),
+            Self::Alarm(command) => of_alarm(command),
+            Self::Publish(_)
+            | Self::ClusterVersion(_)
+            | Self::PeerUrls(_)
+            | Self::Members(_)
+            | Self::Downgrade(_) => Some(FIRST),
+        }
+    }
+}
+
+/// Returns the cluster version since which an operation on the v3 key space exists.
+fn of_kv(operation: &KvOperation) -> Release {
+    match operation {
+        operation if operation.has_put(&Put::is_bounded) => BOUNDED_PUTS,
+        KvOperation::Put(_)
+        | KvOperation::Delete(_)
+        | KvOperation::Txn(_)
+        | KvOperation::Compact(_)
+        | KvOperation::Sweep(_) => FIRST,
+    }
+}
+
+/// Returns the cluster version since which an operation on leases exists.
+fn of_lease(operation: &LeaseOperation) -> Release {
+    match operation {
+        LeaseOperation::Grant(_)
+        | LeaseOperation::Revoke(_)
+        | LeaseOperation::Expire(_)
+        | LeaseOperation::Checkpoint(_) => FIRST,
+    }
+}
+
+/// Returns the cluster version since which an operation on the v2 tree exists.
+fn of_tree(operation: &TreeOperation) -> Release {
+    match operation {
+        TreeOperation::Set(_)
+        | TreeOperation::Create(_)
+        | TreeOperation::Update(_)
+        | TreeOperation::CompareAndSwap(_)
+        | TreeOperation::CompareAndDelete(_)
+        | TreeOperation::Delete(_)
+        | TreeOperation::Expire(_) => FIRST,
+    }
+}
+
+/// Returns the cluster version since which an operation on users and roles exists.
+fn of_auth(operation: &AuthOperation) -> Release {
+    match operation {
+        AuthOperation::Enable(_)
+        | AuthOperation::Disable(_)
+        | AuthOperation::Authenticate(_)
+        | AuthOperation::UserAdd(_)
+        | AuthOperation::UserDelete(_)
+        | AuthOperation::UserPassword(_)
+        | AuthOperation::UserGrant(_)
+        | AuthOperation::UserRevoke(_)
+        | AuthOperation::RoleAdd(_)
+        | AuthOperation::RoleDelete(_)
+        | AuthOperation::RoleGrant(_)
+        | AuthOperation::RoleRevoke(_) => FIRST,
+        AuthOperation::Paths(command) => command.operation.as_ref().map_or(FIRST, of_paths),
+    }
+}
+
+/// Returns the cluster version since which an operation of v2 on users and roles exists.
+fn of_paths(operation: &PathAuthOperation) -> Release {
+    match operation {
+        PathAuthOperation::Enable(_)
+        | PathAuthOperation::Disable(_)
+        | PathAuthOperation::UserCreate(_)
+        | PathAuthOperation::UserUpdate(_)
+        | PathAuthOperation::UserDelete(_)
+        | PathAuthOperation::RoleCreate(_)
+        | PathAuthOperation::RoleUpdate(_)
+        | PathAuthOperation::RoleDelete(_) => FIRST,
+    }
+}
+
+/// Returns the cluster version since which an alarm action exists; `None` if this release does not know it.
+fn of_alarm(command: &AlarmCommand) -> Option<Release> {
+    match AlarmAction::try_from(command.action).ok()? {
+        AlarmAction::Activate | AlarmAction::Deactivate => Some(FIRST),
+        AlarmAction::HashState => Some(V3_6),
+    }
+}
+
+/// The record that the leader must propose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Nothing.
+    Keep,
+    /// The cluster's version.
+    Set(Release),
+    /// The downgrade is complete: all members run its target.
+    EndDowngrade,
+}
+
+/// Decides by the versions that the members run, `None` for those that did not say. `waits` says that
+/// members of a new cluster may still start, `ends` that it is time to look whether a downgrade is complete.
+pub fn decide(
+    known: &MemberRegistry,
+    running: &[Option<Release>],
+    waits: bool,
+    ends: bool,
+) -> Decision {
+    let all: Option<Vec<Release>> = running.iter().copied().collect();
+    let lowest = all.as_ref().and_then(|all| all.iter().min().copied());
+    let Some(now) = release(&known.cluster_version) else {
+        return match lowest {
+            Some(lowest) => Decision::Set(lowest),
+            None if waits => Decision::Keep,
+            // as etcd decides while its members are not all known
+            None => Decision::Set(FIRST),
+        };
+    };
+    match release(&known.downgrade_target) {
+        Some(target) if ends && all.is_some_and(|all| all.iter().all(|one| *one == target)) => {
+            Decision::EndDowngrade
+        }
+        Some(target) if now == (target.0, target.1 + 1) => Decision::Set(target),
+        Some(_) => Decision::Keep,
+        None => match lowest {
+            Some(lowest) if lowest > now => Decision::Set(lowest),
+            Some(_) | None => Decision::Keep,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(version: &str, target: &str) -> MemberRegistry {
+        MemberRegistry {
+            cluster_version: version.into(),
+            downgrade_target: target.into(),
+            ..MemberRegistry::default()
+        }
+    }
+
+    const NEW: Option<Release> = Some((3, 6));
+    const OLD: Option<Release> = Some((3, 5));
+
+    #[test]
+    fn a_new_cluster_has_the_lowest_version_of_its_members() {
+        let new = known("", "");
+        assert_eq!(decide(&new, &[NEW, NEW], true, true), Decision::Set((3, 6)));
+        assert_eq!(
+            decide(&new, &[NEW, OLD, NEW], false, true),
+            Decision::Set((3, 5))
+        );
+        assert_eq!(decide(&new, &[NEW, None], true, true), Decision::Keep);
+        assert_eq!(
+            decide(&new, &[NEW, None], false, true),
+            Decision::Set(FIRST)
+        );
+    }
+
+    #[test]
+    fn the_version_rises_when_all_members_run_a_later_one() {
+        let old = known("3.5.0", "");
+        assert_eq!(
+            decide(&old, &[NEW, NEW], false, true),
+            Decision::Set((3, 6))
+        );
+        assert_eq!(decide(&old, &[NEW, OLD], false, true), Decision::Keep);
+        assert_eq!(decide(&old, &[NEW, None], false, true), Decision::Keep);
+        // it does not fall without a downgrade
+        assert_eq!(
+            decide(&known("3.6.0", ""), &[OLD], false, true),
+            Decision::Keep
+        );
+    }
+
+    #[test]
+    fn a_downgrade_lowers_the_version_first_and_ends_when_all_members_run_it() {
+        let begun = known("3.6.0", "3.5.0");
+        assert_eq!(
+            decide(&begun, &[NEW, None], false, true),
+            Decision::Set((3, 5))
+        );
+        let lowered = known("3.5.0", "3.5.0");
+        for running in [[NEW, NEW], [NEW, OLD], [OLD, None]] {
+            assert_eq!(decide(&lowered, &running, false, true), Decision::Keep);
+        }
+        assert_eq!(
+            decide(&lowered, &[OLD, OLD], false, true),
+            Decision::EndDowngrade
+        );
+        assert_eq!(
+            decide(&begun, &[OLD, OLD], false, true),
+            Decision::EndDowngrade
+        );
+    }
+
+    #[test]
+    fn a_downgrade_does_not_end_unless_it_is_time_to_look() {
+        let begun = known("3.6.0", "3.5.0");
+        assert_eq!(
+            decide(&begun, &[OLD, OLD], false, false),
+            Decision::Set((3, 5))
+        );
+        let lowered = known("3.5.0", "3.5.0");
+        assert_eq!(decide(&lowered, &[OLD, OLD], false, false), Decision::Keep);
+    }
+}

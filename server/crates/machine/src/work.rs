@@ -1,0 +1,170 @@
+//! How many keys a command works on, without doing the work: what takes long is executed beside the
+//! replica's thread. A single key is not counted, so that commands of single keys cost nothing here.
+
+use super::{
+    StateMachine,
+    auth::{AuthCommand, AuthOperation},
+    command::{Command, Entry},
+};
+
+impl StateMachine {
+    /// Estimates how many keys, nodes and users an entry works on, `max` at most, at a small part of the cost
+    /// of that work.
+    pub fn work(&self, entry: &Entry, max: u64) -> u64 {
+        let work = match &entry.command {
+            Some(Command::Kv(command)) => self.kv.work(command, max),
+            Some(Command::Lease(command)) => self.kv.lease_work(command, max),
+            Some(Command::Tree(command)) => {
+                let now_ns = entry.stamp.unwrap_or_default().now_ns;
+                self.tree.work(command, now_ns, max)
+            }
+            Some(Command::Auth(command)) => self.auth_work(command),
+            Some(
+                Command::Publish(_)
+                | Command::ClusterVersion(_)
+                | Command::Alarm(_)
+                | Command::PeerUrls(_)
+                | Command::Members(_)
+                | Command::Downgrade(_),
+            )
+            | None => 0,
+        };
+        work.min(max)
+    }
+
+    /// Returns the number of users, all of which may have the role that a command changes; 0 for an
+    /// authentication.
+    fn auth_work(&self, command: &AuthCommand) -> u64 {
+        match &command.operation {
+            Some(AuthOperation::Authenticate(_)) | None => 0,
+            Some(
+                AuthOperation::Enable(_)
+                | AuthOperation::Disable(_)
+                | AuthOperation::UserAdd(_)
+                | AuthOperation::UserDelete(_)
+                | AuthOperation::UserPassword(_)
+                | AuthOperation::UserGrant(_)
+                | AuthOperation::UserRevoke(_)
+                | AuthOperation::RoleAdd(_)
+                | AuthOperation::RoleDelete(_)
+                | AuthOperation::RoleGrant(_)
+                | AuthOperation::RoleRevoke(_)
+                | AuthOperation::Paths(_),
+            ) => self.auth.len() as u64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{
+        command::Stamp,
+        kv::{self, KvOperation, TxnOp, TxnOpKind},
+        lease::{LeaseGrant, LeaseOperation, LeaseRevoke},
+        tree::{self, TreeOperation},
+    };
+
+    const MAX: u64 = 1000;
+
+    fn entry(command: impl Into<Command>) -> Entry {
+        Entry {
+            stamp: Some(Stamp { now_ns: 7, ..Stamp::default() }),
+            command: Some(command.into()),
+            caller: None,
+        }
+    }
+
+    fn deletion(key: &'static [u8], range_end: &'static [u8]) -> kv::DeleteRange {
+        kv::DeleteRange {
+            key: Bytes::from_static(key),
+            range_end: Bytes::from_static(range_end),
+            ..kv::DeleteRange::default()
+        }
+    }
+
+    fn txn(ops: Vec<TxnOpKind>) -> Entry {
+        let success = ops.into_iter().map(|kind| TxnOp { kind: Some(kind) });
+        entry(KvOperation::Txn(kv::Txn {
+            success: success.collect(),
+            ..kv::Txn::default()
+        }))
+    }
+
+    /// Returns a state with 500 keys of a lease and 300 nodes, of which 100 have expired.
+    fn filled() -> StateMachine {
+        let mut machine = StateMachine::default();
+        let grant = LeaseGrant { id: 7, ttl_s: 60 };
+        machine.apply(&entry(LeaseOperation::Grant(grant)));
+        for key in 0..500 {
+            machine.apply(&entry(KvOperation::Put(kv::Put {
+                key: format!("k{key:03}").into(),
+                lease: 7,
+                ..kv::Put::default()
+            })));
+        }
+        for node in 0..300 {
+            let expires_ns = (node < 100).then_some(5);
+            let set = tree::Set {
+                path: format!("/dir/{node}").into(),
+                expires_ns,
+                ..tree::Set::default()
+            };
+            machine.apply(&entry(TreeOperation::Set(set)));
+        }
+        machine
+    }
+
+    #[test]
+    fn work_is_known_before_it_is_done() {
+        let machine = filled();
+        let work = |entry: &Entry| machine.work(entry, MAX);
+        let delete = |key, end| entry(KvOperation::Delete(deletion(key, end)));
+        assert_eq!(work(&delete(b"k001", b"")), 0);
+        assert_eq!(work(&delete(b"k100", b"k200")), 100);
+        assert_eq!(work(&delete(b"k", b"l")), 500);
+        assert_eq!(machine.work(&delete(b"k", b"l"), 50), 50);
+        let of = |key, end| TxnOpKind::Delete(deletion(key, end));
+        assert_eq!(work(&txn(vec![of(b"k001", b"")])), 0);
+        assert_eq!(work(&txn(vec![of(b"k", b"l"), of(b"k1", b"k2")])), 600);
+        assert_eq!(work(&txn(vec![of(b"k001", b""); 100])), 100);
+        let by_value = TxnOpKind::Range(kv::Range {
+            key: Bytes::from_static(b"k1"),
+            range_end: Bytes::from_static(b"k2"),
+            sort_target: kv::SortTarget::Value as i32,
+            ..kv::Range::default()
+        });
+        assert_eq!(work(&txn(vec![by_value])), MAX, "values may be long");
+        let revoke = LeaseOperation::Revoke(LeaseRevoke { id: 7 });
+        assert_eq!(work(&entry(revoke)), 500);
+        let rm = |recursive| {
+            entry(TreeOperation::Delete(tree::Delete {
+                path: Bytes::from_static(b"/dir"),
+                dir: true,
+                recursive,
+            }))
+        };
+        assert_eq!((work(&rm(false)), work(&rm(true))), (0, 301));
+        let expire = TreeOperation::Expire(tree::ExpireNodes {});
+        assert_eq!(work(&entry(expire)), 100);
+    }
+
+    #[test]
+    fn a_sweep_that_meets_a_large_revision_is_work_for_the_command_that_does_it() {
+        let mut machine = filled();
+        for key in 0..20_000 {
+            machine.apply(&entry(KvOperation::Put(kv::Put {
+                key: format!("m{key:05}").into(),
+                ..kv::Put::default()
+            })));
+        }
+        machine.apply(&entry(KvOperation::Delete(deletion(b"m", b"n"))));
+        let revision = machine.kv.revision();
+        let compact = entry(KvOperation::Compact(kv::Compact { revision }));
+        assert_eq!(machine.work(&compact, MAX), MAX);
+        let small = entry(KvOperation::Put(kv::Put::default()));
+        assert_eq!(machine.work(&small, MAX), 0);
+    }
+}

@@ -1,0 +1,60 @@
+//! Log entries about users that an older release wrote keep the meaning that they had.
+
+use witan_machine::{
+    Reply, StateMachine,
+    auth::{self, AuthError, path_permissions},
+    command::{Command, Entry},
+};
+
+fn apply(machine: &mut StateMachine, verb: auth::AuthOperation, by_either: bool) -> Reply {
+    let command = auth::AuthCommand { operation: Some(verb), by_either };
+    let entry = Entry { command: Some(Command::Auth(command)), ..Entry::default() };
+    machine.apply(&entry).reply
+}
+
+/// Users and a root, with auth of v2 on and of v3 off.
+fn guarded_by_v2() -> StateMachine {
+    let mut machine = StateMachine::default();
+    let user = auth::UserAdd {
+        name: "root".into(),
+        no_password: true,
+        ..auth::UserAdd::default()
+    };
+    let role = auth::RoleAdd { name: "root".into() };
+    let grant = auth::UserGrant { user: "root".into(), role: "root".into() };
+    let enable = path_permissions::PathAuthCommand {
+        operation: Some(path_permissions::PathAuthOperation::Enable(auth::Enable {})),
+    };
+    for verb in [
+        auth::AuthOperation::UserAdd(user),
+        auth::AuthOperation::RoleAdd(role),
+        auth::AuthOperation::UserGrant(grant),
+        auth::AuthOperation::Paths(enable),
+    ] {
+        apply(&mut machine, verb, true);
+    }
+    machine
+}
+
+#[test]
+fn an_old_entry_that_enables_auth_of_v3_still_enables_it() {
+    let enable = auth::AuthOperation::Enable(auth::Enable {});
+    let mut machine = guarded_by_v2();
+    let refused = apply(&mut machine, enable.clone(), true);
+    assert_eq!(refused, Reply::Auth(Err(AuthError::UserEmpty)));
+    let replayed = apply(&mut machine, enable, false);
+    assert_eq!(replayed, Reply::Auth(Ok(auth::AuthReply::Done)));
+    let refused = apply(
+        &mut machine,
+        auth::AuthOperation::Disable(auth::Disable {}),
+        false,
+    );
+    assert_eq!(refused, Reply::Auth(Err(AuthError::UserEmpty)));
+}
+
+#[test]
+fn an_old_entry_that_changes_a_user_beside_v2_alone_is_still_refused() {
+    let role = auth::AuthOperation::RoleAdd(auth::RoleAdd { name: "r".into() });
+    let replayed = apply(&mut guarded_by_v2(), role, false);
+    assert_eq!(replayed, Reply::Auth(Err(AuthError::PermissionDenied)));
+}

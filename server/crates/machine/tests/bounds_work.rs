@@ -1,0 +1,288 @@
+//! Work that a request causes beyond the pairs it answers: deleted keys that it passes over, keys that it
+//! counts, keys of a lease that it asks permission for. Work is seen by what is refused. How often a
+//! lease is looked at stands in `auth/range_set.rs`.
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy knows test functions, not what they call"
+)]
+
+use witan_machine::{
+    auth::{AccessCheck, Auth, Caller, Permission, PermissionType, Role, User},
+    kv::{
+        self, Compact, Compare, DeleteRange, Kv, KvError, KvOperation, Put, Range, SortTarget, Txn,
+        TxnOp, TxnOpKind,
+    },
+    lease,
+    record::RecordChange,
+};
+
+/// The most work that a worker of the server does by itself.
+const INLINE_KEYS: u64 = 1024;
+
+const LEASE: i64 = 7;
+
+fn apply(kv: &mut Kv, verb: KvOperation) {
+    kv.apply(&kv::KvCommand { operation: Some(verb) }).unwrap();
+}
+
+fn op(kind: TxnOpKind) -> TxnOp {
+    TxnOp { kind: Some(kind) }
+}
+
+/// Keys in an order that leaves pages of the index half full.
+fn keys(many: usize) -> impl Iterator<Item = String> {
+    (0..many).map(move |at| format!("k{:06}", at * 7919 % many))
+}
+
+fn put(key: String, lease: i64) -> Put {
+    Put { key: key.into(), value: "v".into(), lease, ..Put::default() }
+}
+
+fn fill(kv: &mut Kv, many: usize, lease: i64) {
+    let puts: Vec<TxnOp> = keys(many)
+        .map(|key| op(TxnOpKind::Put(put(key, lease))))
+        .collect();
+    for success in puts.chunks(1000).map(<[TxnOp]>::to_vec) {
+        let txn = Txn { success, ..Txn::default() };
+        apply(kv, KvOperation::Txn(txn));
+    }
+}
+
+fn delete(key: &str, range_end: &str, prev_kv: bool) -> DeleteRange {
+    DeleteRange {
+        key: key.to_owned().into(),
+        range_end: range_end.to_owned().into(),
+        prev_kv,
+        bounded: prev_kv,
+    }
+}
+
+/// Keys `k000000` and on, all of them deleted.
+fn deleted(many: usize) -> Kv {
+    let mut kv = Kv::default();
+    fill(&mut kv, many, lease::NONE);
+    apply(&mut kv, KvOperation::Delete(delete("k", "l", false)));
+    kv
+}
+
+fn all() -> Range {
+    Range { key: "k".into(), range_end: "l".into(), ..Range::default() }
+}
+
+fn counted() -> Range {
+    Range { count_only: true, ..all() }
+}
+
+fn txn(success: Vec<TxnOp>) -> kv::KvCommand {
+    let verb = KvOperation::Txn(Txn { success, bounded: true, ..Txn::default() });
+    kv::KvCommand { operation: Some(verb) }
+}
+
+fn compares(times: usize) -> kv::KvCommand {
+    let compare = Compare {
+        key: "k".into(),
+        range_end: "l".into(),
+        result: kv::CompareResult::Equal as i32,
+        target: kv::CompareTarget::Version as i32,
+        value: Some(kv::TargetValue::Version(0)),
+    };
+    let verb = KvOperation::Txn(Txn {
+        compare: vec![compare; times],
+        bounded: true,
+        ..Txn::default()
+    });
+    kv::KvCommand { operation: Some(verb) }
+}
+
+#[test]
+fn deleted_keys_are_charged_where_they_are_walked() {
+    let kv = deleted(50_000);
+    let refused = |command: &kv::KvCommand| {
+        let outcome = kv.clone().apply(command);
+        assert!(
+            matches!(outcome, Ok(_) | Err(KvError::AnswerTooLarge)),
+            "{outcome:?}"
+        );
+        outcome.is_err()
+    };
+    let limited = Range { limit: 1, ..all() };
+    for (what, kind, few, many) in [
+        ("count", TxnOpKind::Range(counted()), 1000, 12_000),
+        ("range", TxnOpKind::Range(all()), 20, 100),
+        ("limited range", TxnOpKind::Range(limited), 20, 100),
+        (
+            "delete",
+            TxnOpKind::Delete(delete("k", "l", false)),
+            20,
+            100,
+        ),
+        (
+            "delete and return",
+            TxnOpKind::Delete(delete("k", "l", true)),
+            20,
+            100,
+        ),
+    ] {
+        let ops = |times| txn(vec![op(kind.clone()); times]);
+        assert!(!refused(&ops(few)), "{few} times {what}");
+        assert!(refused(&ops(many)), "{many} times {what}");
+    }
+    assert!(!refused(&compares(20)) && refused(&compares(100)));
+    // what was logged by a release without limits has its effects
+    let mut old = kv.clone();
+    let mut ops = vec![op(TxnOpKind::Range(counted())); 12_000];
+    ops.push(op(TxnOpKind::Put(put("new".into(), lease::NONE))));
+    let unbounded = Txn { success: ops, ..Txn::default() };
+    apply(&mut old, KvOperation::Txn(unbounded));
+    assert_eq!(old.len(), 1);
+}
+
+#[test]
+fn a_worker_leaves_walks_over_deleted_keys_to_others() {
+    let kv = deleted(50_000);
+    let at_revision = Range { revision: kv.revision() - 1, limit: 1, ..all() };
+    let limited = Range { limit: 1, ..all() };
+    for range in [all(), limited, at_revision] {
+        assert!(kv.reads_more_than(&range, INLINE_KEYS), "{range:?}");
+    }
+    assert!(!kv.reads_more_than(&counted(), INLINE_KEYS));
+    let beyond = |command: &kv::KvCommand| match &command.operation {
+        Some(KvOperation::Txn(txn)) => kv.txn_reads_more_than(txn, INLINE_KEYS),
+        Some(KvOperation::Delete(delete)) => kv.delete_reads_beyond(delete, INLINE_KEYS),
+        Some(KvOperation::Put(_) | KvOperation::Compact(_) | KvOperation::Sweep(_)) | None => false,
+    };
+    let ranges = |range: Range, times| txn(vec![op(TxnOpKind::Range(range)); times]);
+    assert!(beyond(&ranges(all(), 1)) && beyond(&compares(1)));
+    assert!(beyond(&ranges(counted(), 127)) && !beyond(&ranges(counted(), 4)));
+    let taken = |prev_kv| kv::KvCommand {
+        operation: Some(KvOperation::Delete(delete("k", "l", prev_kv))),
+    };
+    assert!(beyond(&taken(true)) && !beyond(&taken(false)));
+    // an ordinary page of a list stays where it is
+    let mut kv = Kv::default();
+    fill(&mut kv, 50_000, lease::NONE);
+    let page = Range { limit: 500, ..all() };
+    assert!(!kv.reads_more_than(&page, INLINE_KEYS) && kv.reads_more_than(&all(), INLINE_KEYS));
+    // few values can be as long as many keys are, and a key can have many versions
+    let longer = |range: Range| kv.reads_longer_than(&range, 16 * INLINE_KEYS);
+    let two = Range { range_end: "k000002".into(), ..all() };
+    let by_value = Range { sort_target: SortTarget::Value as i32, ..two.clone() };
+    let before =
+        |to: &'static str| Range { range_end: to.into(), revision: kv.revision() - 1, ..all() };
+    assert!(longer(by_value.clone()) && longer(all()) && longer(before("k002000")));
+    assert!(!longer(two) && !longer(page) && !longer(before("k001000")));
+    let longer = |of: &kv::KvCommand| match &of.operation {
+        Some(KvOperation::Txn(txn)) => kv.txn_reads_longer_than(txn, 16 * INLINE_KEYS),
+        _ => false,
+    };
+    assert!(longer(&ranges(by_value, 1)) && longer(&ranges(before("k002000"), 1)));
+    assert!(!longer(&ranges(before("k001000"), 1)));
+}
+
+/// A member that has started from a checkpoint has other pages than one that has not.
+#[test]
+fn what_is_refused_does_not_depend_on_the_pages_of_the_index() {
+    let mut kv = deleted(9000);
+    fill(&mut kv, 3001, lease::NONE);
+    apply(
+        &mut kv,
+        KvOperation::Delete(delete("k001000", "k001500", false)),
+    );
+    let revision = kv.revision();
+    apply(&mut kv, KvOperation::Compact(Compact { revision }));
+    apply(
+        &mut kv,
+        KvOperation::Delete(delete("k002000", "k002950", false)),
+    );
+    let mut restored = Kv::default();
+    kv.changes(None, &mut |change| match change {
+        RecordChange::Put { key, value } => restored.load(&key, &value).unwrap(),
+        RecordChange::Delete { .. } => unreachable!("it is a whole checkpoint"),
+    });
+    restored.finish_load().unwrap();
+    let limited = Range { key: "k001990".into(), limit: 20, ..all() };
+    let mut ops = [all(), counted(), limited]
+        .map(|range| op(TxnOpKind::Range(range)))
+        .to_vec();
+    ops.push(op(TxnOpKind::Delete(delete("k002000", "k002980", true))));
+    let fits = |kv: &Kv, times| {
+        let command = txn(vec![ops.clone(); times].concat());
+        kv.clone().apply(&command).is_ok()
+    };
+    let (mut low, mut high) = (64, 256);
+    while low + 1 < high {
+        let middle = usize::midpoint(low, high);
+        if fits(&kv, middle) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    assert!(fits(&kv, low) && fits(&restored, low), "{low} times");
+    assert!(!fits(&kv, high) && !fits(&restored, high), "{high} times");
+}
+
+#[test]
+fn a_transaction_that_only_reads_does_not_hold_the_store_many_times() {
+    let mut kv = Kv::default();
+    fill(&mut kv, 20_000, lease::NONE);
+    let names = Range { keys_only: true, ..all() };
+    let read = |times| {
+        let success = vec![op(TxnOpKind::Range(names.clone())); times];
+        kv.read_txn(&Txn { success, ..Txn::default() })
+    };
+    assert!(read(10).is_ok());
+    assert_eq!(read(127), Err(KvError::AnswerTooLarge));
+}
+
+fn caller() -> (Auth, Caller) {
+    let range = |key: &str, end: &str| Permission {
+        kind: PermissionType::ReadWrite as i32,
+        key: key.to_owned().into(),
+        range_end: end.to_owned().into(),
+    };
+    let role = Role {
+        name: "r".into(),
+        permissions: vec![range("a", ""), range("k", "l"), range("x", "z")],
+    };
+    let user = User { name: "u".into(), roles: vec!["r".into()], ..User::default() };
+    let caller = Caller { user: "u".into(), revision: 1 };
+    (Auth::restored(true, 1, [user], [role]), caller)
+}
+
+#[test]
+fn permission_for_a_lease_is_permission_for_each_of_its_keys() {
+    let (auth, caller) = caller();
+    let mut kv = Kv::default();
+    let grant = lease::LeaseGrant { id: LEASE, ttl_s: 60 };
+    let granted = kv
+        .apply_lease(&lease::LeaseCommand { operation: Some(lease::LeaseOperation::Grant(grant)) });
+    granted.unwrap();
+    let write = kv::KvCommand { operation: Some(KvOperation::Put(put("k".into(), LEASE))) };
+    let ask = |kv: &Kv| {
+        let check = AccessCheck::new(&auth, Some(&caller), kv.leases());
+        let asked = [
+            check.end_lease(LEASE),
+            check.list_lease(LEASE),
+            check.list_leases(),
+            check.command(&write),
+        ];
+        assert!(asked.windows(2).all(|two| two[0] == two[1]), "{asked:?}");
+        let mut keys = kv.leases().keys(LEASE);
+        let each = keys.all(|key| check.write(key, b"").is_ok());
+        assert_eq!(asked[0].is_ok(), each);
+        each
+    };
+    assert!(ask(&kv));
+    fill(&mut kv, 3000, LEASE);
+    for key in ["a", "x", "yy"] {
+        apply(&mut kv, KvOperation::Put(put(key.into(), LEASE)));
+    }
+    assert!(ask(&kv));
+    // one key among all of them that the caller may not write
+    for key in ["m", "A", "a0", "z"] {
+        let mut kv = kv.clone();
+        apply(&mut kv, KvOperation::Put(put(key.into(), LEASE)));
+        assert!(!ask(&kv), "{key}");
+    }
+}

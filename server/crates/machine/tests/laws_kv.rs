@@ -1,0 +1,347 @@
+//! Laws of the v3 key space, checked on random histories against a naive model: every version of
+//! every key in a sorted map, nothing ever forgotten.
+//!
+//! The model never compacts, so that its agreement is also the proof that a compaction changes no
+//! answer that may still be asked for.
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy knows test functions, not what they call"
+)]
+
+#[path = "laws_kv/model.rs"]
+mod model;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use model::Model;
+use proptest::prelude::*;
+use witan_machine::{
+    kv::{
+        Compact, Compare, CompareResult, CompareTarget, DeleteRange, Kv, KvCommand, KvOperation,
+        Put, Range, ReadResults, SortOrder, SortTarget, TargetValue, Txn, TxnOp, TxnOpKind,
+    },
+    record::RecordChange,
+};
+
+/// One step of a history.
+#[derive(Clone, Debug)]
+enum Step {
+    Apply(KvOperation),
+    /// Compact so many revisions below the present one (above it, if negative).
+    CompactBehind(i64),
+    Range(Range),
+    /// Write a checkpoint; go on with what loads from it, or with what there was.
+    Checkpoint {
+        go_on_with_loaded: bool,
+    },
+    Freeze,
+}
+
+fn key() -> impl Strategy<Value = Bytes> {
+    prop_oneof![
+        8 => (b'a'..b'g').prop_map(|c| Bytes::from(vec![c])),
+        1 => Just(Bytes::from_static(b"\0")),
+        1 => (0..200_u8).prop_map(|n| Bytes::from(vec![b'd', n])),
+        1 => (900..4000_usize).prop_map(|n| Bytes::from(vec![b'c'; n])),
+    ]
+}
+
+fn end() -> impl Strategy<Value = Bytes> {
+    prop_oneof![4 => Just(Bytes::new()), 2 => key(), 1 => Just(Bytes::from_static(b"\0"))]
+}
+
+/// Mostly short; some fill a block with a few, some stand alone in one.
+fn value() -> impl Strategy<Value = Bytes> {
+    prop_oneof![
+        12 => (0..4_u8).prop_map(|n| Bytes::from(vec![n])),
+        1 => Just(Bytes::new()),
+        2 => (5000..15_000_usize).prop_map(|n| Bytes::from(vec![1; n])),
+        1 => (27_000..80_000_usize).prop_map(|n| Bytes::from(vec![2; n])),
+    ]
+}
+
+fn put() -> impl Strategy<Value = Put> {
+    let lease = prop_oneof![15 => Just(0), 1 => Just(7)];
+    let keeps = prop::bool::weighted(0.1);
+    (
+        key(),
+        value(),
+        lease,
+        any::<bool>(),
+        keeps,
+        prop::bool::weighted(0.1),
+    )
+        .prop_map(
+            |(key, value, lease, prev_kv, ignore_value, ignore_lease)| Put {
+                key,
+                value,
+                lease,
+                prev_kv,
+                ignore_value,
+                ignore_lease,
+                kept_bytes_max: None,
+            },
+        )
+}
+
+fn delete() -> impl Strategy<Value = DeleteRange> {
+    (key(), end(), any::<bool>()).prop_map(|(key, range_end, prev_kv)| DeleteRange {
+        key,
+        range_end,
+        prev_kv,
+        bounded: false,
+    })
+}
+
+fn range() -> impl Strategy<Value = Range> {
+    let filters = prop_oneof![3 => Just([0; 4]), 1 => prop::array::uniform4(0..15_i64)];
+    (
+        (
+            key(),
+            end(),
+            -1..6_i64,
+            prop_oneof![2 => Just(0), 3 => -2..25_i64],
+        ),
+        (0..3, 0..5, any::<bool>(), prop::bool::weighted(0.2)),
+        filters,
+    )
+        .prop_map(|(what, how, filters)| Range {
+            key: what.0,
+            range_end: what.1,
+            limit: what.2,
+            revision: what.3,
+            sort_order: SortOrder::try_from(how.0).unwrap() as i32,
+            sort_target: SortTarget::try_from(how.1).unwrap() as i32,
+            keys_only: how.2,
+            count_only: how.3,
+            min_mod_revision: filters[0],
+            max_mod_revision: filters[1],
+            min_create_revision: filters[2],
+            max_create_revision: filters[3],
+        })
+}
+
+fn compare() -> impl Strategy<Value = Compare> {
+    let wanted = prop_oneof![
+        (0..4_i64).prop_map(TargetValue::Version),
+        (0..12_i64).prop_map(TargetValue::Create),
+        (0..12_i64).prop_map(TargetValue::Mod),
+        value().prop_map(TargetValue::Value),
+        (0..2_i64).prop_map(TargetValue::Lease),
+    ];
+    (key(), end(), 0..4, 0..5, prop::option::of(wanted)).prop_map(
+        |(key, range_end, result, target, value)| Compare {
+            key,
+            range_end,
+            result: CompareResult::try_from(result).unwrap() as i32,
+            target: CompareTarget::try_from(target).unwrap() as i32,
+            value,
+        },
+    )
+}
+
+fn txn() -> impl Strategy<Value = Txn> {
+    let leaf = prop_oneof![
+        4 => put().prop_map(TxnOpKind::Put),
+        2 => delete().prop_map(TxnOpKind::Delete),
+        3 => range().prop_map(TxnOpKind::Range),
+    ];
+    let kind = leaf.prop_recursive(2, 12, 4, |inner| branches(inner).prop_map(TxnOpKind::Txn));
+    branches(kind)
+}
+
+fn branches(kind: impl Strategy<Value = TxnOpKind> + Clone) -> impl Strategy<Value = Txn> {
+    let ops = prop::collection::vec(kind.prop_map(|kind| TxnOp { kind: Some(kind) }), 0..4);
+    let compare = prop::collection::vec(compare(), 0..3);
+    (compare, ops.clone(), ops, any::<bool>())
+        .prop_map(|(compare, success, failure, bounded)| Txn { compare, success, failure, bounded })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        10 => put().prop_map(|put| Step::Apply(KvOperation::Put(put))),
+        3 => delete().prop_map(|delete| Step::Apply(KvOperation::Delete(delete))),
+        4 => txn().prop_map(|txn| Step::Apply(KvOperation::Txn(txn))),
+        2 => (-1..6_i64).prop_map(Step::CompactBehind),
+        4 => range().prop_map(Step::Range),
+        2 => any::<bool>().prop_map(|go_on_with_loaded| Step::Checkpoint { go_on_with_loaded }),
+        1 => Just(Step::Freeze),
+    ]
+}
+
+type Records = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn write(kv: &Kv, since: Option<&Kv>, records: &mut Records) {
+    kv.changes(since, &mut |change| match change {
+        RecordChange::Put { key, value } => drop(records.insert(key, value)),
+        RecordChange::Delete { key } => assert!(records.remove(&key).is_some(), "no such record"),
+    });
+}
+
+fn load(records: &Records) -> Kv {
+    let mut kv = Kv::default();
+    records
+        .iter()
+        .for_each(|(key, value)| kv.load(key, value).unwrap());
+    kv.finish_load().unwrap();
+    kv
+}
+
+/// All answers about all keys at every revision that can be asked for.
+fn agrees(kv: &Kv, model: &Model) -> Result<(), TestCaseError> {
+    prop_assert_eq!(kv.revision(), model.revision);
+    prop_assert_eq!(kv.compacted(), model.compacted);
+    let all = Range { range_end: Bytes::from_static(b"\0"), ..Range::default() };
+    for revision in model.compacted.max(1)..=model.revision {
+        let range = Range { revision, ..all.clone() };
+        prop_assert_eq!(
+            kv.range(&range),
+            model.range(&range),
+            "at revision {}",
+            revision
+        );
+    }
+    prop_assert_eq!(kv.len(), model.pairs(&all, model.revision).len());
+    prop_assert!(kv.size_in_use_bytes() <= kv.size_bytes());
+    Ok(())
+}
+
+fn same(a: &Kv, b: &Kv) -> Result<(), TestCaseError> {
+    prop_assert_eq!(a.fingerprint(), b.fingerprint());
+    prop_assert_eq!(a.size_bytes(), b.size_bytes());
+    prop_assert_eq!(a.size_in_use_bytes(), b.size_in_use_bytes());
+    prop_assert_eq!(
+        (a.revision(), a.compacted(), a.len()),
+        (b.revision(), b.compacted(), b.len())
+    );
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_answer_is_the_models(steps in prop::collection::vec(step(), 1..60)) {
+        let mut kv = Kv::default();
+        let mut replayed = Kv::default();
+        let mut model = Model::default();
+        let mut records = Records::new();
+        let mut since: Option<Kv> = None;
+        let mut frozen: Vec<(Kv, Model)> = Vec::new();
+        for step in steps {
+            let verb = match step {
+                Step::Apply(verb) => verb,
+                Step::CompactBehind(behind) => {
+                    KvOperation::Compact(Compact { revision: model.revision - behind })
+                }
+                Step::Range(range) => {
+                    prop_assert_eq!(kv.range(&range), model.range(&range));
+                    continue;
+                }
+                Step::Checkpoint { go_on_with_loaded } => {
+                    write(&kv, since.as_ref(), &mut records);
+                    let mut whole = Records::new();
+                    write(&kv, None, &mut whole);
+                    prop_assert_eq!(&whole, &records, "a checkpoint by changes is a whole one");
+                    let loaded = load(&records);
+                    same(&loaded, &kv)?;
+                    since = Some(kv.clone());
+                    if go_on_with_loaded {
+                        kv = loaded;
+                    }
+                    continue;
+                }
+                Step::Freeze => {
+                    frozen.push((kv.clone(), model.clone()));
+                    continue;
+                }
+            };
+            let command = KvCommand { operation: Some(verb) };
+            prop_assert_eq!(kv.apply(&command), model.apply(&command), "{:?}", command);
+            let _ = replayed.apply_with(&command, ReadResults::Discard);
+        }
+        agrees(&kv, &model)?;
+        same(&kv, &replayed)?;
+        for (kv, model) in &frozen {
+            agrees(kv, model)?;
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_is_found(
+        puts in prop::collection::vec(put(), 1..20),
+        record in any::<prop::sample::Index>(),
+        at in any::<prop::sample::Index>(),
+        bit in 0..8_u8,
+    ) {
+        let mut kv = Kv::default();
+        for put in puts {
+            let put = Put { lease: 0, ignore_value: false, ignore_lease: false, ..put };
+            kv.apply(&KvCommand { operation: Some(KvOperation::Put(put)) }).unwrap();
+        }
+        let mut records = Records::new();
+        write(&kv, None, &mut records);
+        let which = record.index(records.len());
+        let (_, value) = records.iter_mut().nth(which).unwrap();
+        let at = at.index(value.len());
+        value[at] ^= 1_u8 << bit;
+        let mut loaded = Kv::default();
+        prop_assert!(records.iter().any(|(key, value)| loaded.load(key, value).is_err()));
+    }
+
+    #[test]
+    fn a_missing_record_is_found(
+        values in prop::collection::vec(value(), 1..20),
+        record in any::<prop::sample::Index>(),
+    ) {
+        let mut kv = Kv::default();
+        for value in values {
+            let put = Put { key: Bytes::from_static(b"k"), value, ..Put::default() };
+            kv.apply(&KvCommand { operation: Some(KvOperation::Put(put)) }).unwrap();
+        }
+        let mut records = Records::new();
+        write(&kv, None, &mut records);
+        let missing = records.keys().nth(record.index(records.len())).unwrap().clone();
+        records.remove(&missing);
+        let mut loaded = Kv::default();
+        let mut failed = records.iter().any(|(key, value)| loaded.load(key, value).is_err());
+        failed |= loaded.finish_load().is_err();
+        prop_assert!(failed, "record {:?} was not missed", missing);
+    }
+}
+
+#[test]
+fn an_emptied_store_gives_everything_back() {
+    let mut kv = Kv::default();
+    let empty = kv.size_bytes();
+    assert!(empty <= 32 << 10);
+    let mut apply = |verb| kv.apply(&KvCommand { operation: Some(verb) }).unwrap();
+    for n in 0..2000_u32 {
+        let key = Bytes::from(format!("key-{:04}", n % 500));
+        apply(KvOperation::Put(Put {
+            key,
+            value: vec![0; 300].into(),
+            ..Put::default()
+        }));
+    }
+    let all = Bytes::from_static(b"\0");
+    let delete = DeleteRange {
+        key: all.clone(),
+        range_end: all,
+        prev_kv: false,
+        bounded: false,
+    };
+    apply(KvOperation::Delete(delete));
+    apply(KvOperation::Put(Put {
+        key: Bytes::from_static(b"last"),
+        ..Put::default()
+    }));
+    apply(KvOperation::Compact(Compact { revision: 2003 }));
+    assert_eq!(kv.len(), 1);
+    assert_eq!(kv.size_bytes(), empty + 4096);
+    assert_eq!(kv.size_in_use_bytes(), empty + 4096);
+    let mut records = Records::new();
+    write(&kv, None, &mut records);
+    assert_eq!(records.len(), 2, "the counters and the open block");
+}

@@ -1,0 +1,170 @@
+//! Golden scripts: what a room answers to commands, written down in `testdata/<room>/*.txt`.
+//!
+//! A script is a list of stanzas: commands, a line `----`, the expected output, a blank line. A
+//! command begins in column 0; indented lines below belong to it. Lines beginning with `#` and
+//! blank lines between stanzas are comment. Each file starts with a fresh room.
+//!
+//! `WITAN_UPDATE_SCRIPTS=1 cargo test -p witan-machine --test script` writes what comes out into
+//! the files; read the difference before committing it.
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy knows test functions, not what they call"
+)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the core reads no files; its scripts are files"
+)]
+
+#[path = "script/alarm.rs"]
+mod alarm;
+#[path = "script/auth.rs"]
+mod auth;
+#[path = "script/auth_paths.rs"]
+mod auth_paths;
+#[path = "script/kv.rs"]
+mod kv;
+#[path = "script/lease.rs"]
+mod lease;
+#[path = "script/tree.rs"]
+mod tree;
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Something that commands can be given to.
+trait Room {
+    /// Executes one command (its indented lines included) and returns the lines it answers.
+    fn run(&mut self, command: &str) -> String;
+}
+
+#[test]
+fn kv_scripts_hold() {
+    folder("kv", &|| Box::new(kv::KvRoom::default()));
+}
+
+#[test]
+fn txn_scripts_hold() {
+    folder("txn", &|| Box::new(kv::KvRoom::default()));
+}
+
+#[test]
+fn alarm_scripts_hold() {
+    folder("alarm", &|| Box::new(alarm::AlarmRoom::default()));
+}
+
+#[test]
+fn lease_scripts_hold() {
+    folder("lease", &|| Box::new(lease::LeaseRoom::default()));
+}
+
+#[test]
+fn auth_scripts_hold() {
+    folder("auth", &|| Box::new(auth::AuthRoom::default()));
+}
+
+#[test]
+fn v2_scripts_hold() {
+    folder("v2", &|| Box::new(tree::TreeRoom::default()));
+}
+
+/// Runs every script of a folder and reports all that differ.
+fn folder(name: &str, room: &dyn Fn() -> Box<dyn Room>) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("testdata")
+        .join(name);
+    let mut files: Vec<PathBuf> = fs::read_dir(&folder)
+        .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "txt"))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "no scripts in {}", folder.display());
+    let update = std::env::var_os("WITAN_UPDATE_SCRIPTS").is_some();
+    let mut failures = String::new();
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let actual = replay(&text, room().as_mut());
+        if actual == text {
+            continue;
+        }
+        if update {
+            fs::write(&file, &actual).unwrap();
+        } else {
+            write!(
+                failures,
+                "{}:\n{}\n",
+                file.display(),
+                difference(&text, &actual)
+            )
+            .unwrap();
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "scripts differ (- expected, + actual)\n{failures}"
+    );
+}
+
+/// The script with the outputs that really come out.
+fn replay(text: &str, room: &mut dyn Room) -> String {
+    let mut out = String::new();
+    let mut lines = text.lines().peekable();
+    let mut commands: Vec<String> = Vec::new();
+    while let Some(line) = lines.next() {
+        writeln!(out, "{line}").unwrap();
+        if line == "----" {
+            assert!(!commands.is_empty(), "an output without a command");
+            for command in commands.drain(..) {
+                for answer in room.run(&command).lines() {
+                    assert!(
+                        !answer.is_empty(),
+                        "a blank line in the answer to {command:?}"
+                    );
+                    writeln!(out, "{answer}").unwrap();
+                }
+            }
+            while lines.next_if(|line| !line.is_empty()).is_some() {}
+        } else if line.starts_with(' ') {
+            let last = commands
+                .last_mut()
+                .expect("an indented line follows a command");
+            last.push('\n');
+            last.push_str(line);
+        } else if !line.is_empty() && !line.starts_with('#') {
+            commands.push(line.to_owned());
+        }
+    }
+    assert!(
+        commands.is_empty(),
+        "commands without a line ---- after them: {commands:?}"
+    );
+    out
+}
+
+/// The lines from the first difference on, a screenful at most.
+fn difference(expected: &str, actual: &str) -> String {
+    let same = expected
+        .lines()
+        .zip(actual.lines())
+        .take_while(|(e, a)| e == a)
+        .count();
+    let mut out = String::new();
+    let shown = |text: &str| -> Vec<String> {
+        text.lines()
+            .skip(same.saturating_sub(3))
+            .take(12)
+            .map(str::to_owned)
+            .collect()
+    };
+    writeln!(out, "  line {}", same + 1).unwrap();
+    for line in shown(expected) {
+        writeln!(out, "  - {line}").unwrap();
+    }
+    for line in shown(actual) {
+        writeln!(out, "  + {line}").unwrap();
+    }
+    out
+}

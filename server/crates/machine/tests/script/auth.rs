@@ -1,0 +1,182 @@
+//! Users and roles as a room for scripts.
+//!
+//! `enable`, `disable`, `login USER`, `user add|add-no-password|delete|passwd NAME`,
+//! `user grant|revoke NAME ROLE`, `role add|delete NAME`,
+//! `role grant NAME read|write|readwrite KEY [END]`, `role revoke NAME KEY [END]`, `show`; every
+//! other command is one of the v3 key space, and `read KEY [END]` asks whether it may be read. All
+//! are the caller's that `as USER [REVISION]` named last; `as nobody` names none. An end `^` means
+//! all keys from the first on.
+//!
+//! `v2 enable|disable|show`, `v2 user create|update|delete NAME [password] [+ROLE …] [-ROLE …]`,
+//! `v2 role create|update|delete NAME [+rPATTERN …] [+wPATTERN …] [-rPATTERN …] [-wPATTERN …]` and
+//! `v2 may USER|- read|write|read-all|write-all PATH` are those of v2; they tell the tree's index.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use witan_machine::{
+    Reply, StateMachine,
+    auth::{
+        AuthCommand, AuthOperation, Authenticate, Caller, Disable, Enable, Permission,
+        PermissionType, RoleAdd, RoleDelete, RoleGrant, RoleRevoke, UserAdd, UserDelete, UserGrant,
+        UserPassword, UserRevoke,
+    },
+    command::{Command, Entry},
+    kv,
+};
+
+use crate::{Room, auth_paths as paths, kv as keys};
+
+#[derive(Default)]
+pub(crate) struct AuthRoom {
+    machine: StateMachine,
+    /// Name and, if it is not the present one, revision.
+    caller: Option<(String, Option<u64>)>,
+}
+
+impl Room for AuthRoom {
+    fn run(&mut self, command: &str) -> String {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        if let ["v2", words @ ..] = &words[..] {
+            return paths::run(&mut self.machine, words);
+        }
+        if let Some(verb) = verb(&words) {
+            let command = AuthCommand { operation: Some(verb), by_either: true };
+            let Reply::Auth(reply) = self.apply(Command::Auth(command)) else {
+                panic!("a command about users answers as one")
+            };
+            return match reply {
+                Ok(reply) => format!("{reply:?}\n"),
+                Err(error) => format!("error: {error}\n"),
+            };
+        }
+        match words[..] {
+            ["as", "nobody"] => self.caller = None,
+            ["as", name] => self.caller = Some((name.into(), None)),
+            ["as", name, revision] => {
+                self.caller = Some((name.into(), Some(revision.parse().unwrap())));
+            }
+            ["show"] => return self.show(),
+            ["read", key] => return self.may_read(key, ""),
+            ["read", key, end] => return self.may_read(key, end),
+            _ => {
+                let verb = Some(keys::verb(command));
+                let reply = self.apply(Command::Kv(kv::KvCommand { operation: verb }));
+                let Reply::Kv(reply) = reply else {
+                    panic!("{reply:?}")
+                };
+                return keys::shown_reply(&reply, self.machine.kv.revision());
+            }
+        }
+        String::new()
+    }
+}
+
+impl AuthRoom {
+    fn caller(&self) -> Option<Caller> {
+        let (user, revision) = self.caller.clone()?;
+        Some(Caller {
+            user,
+            revision: revision.unwrap_or(self.machine.auth.revision()),
+        })
+    }
+
+    fn apply(&mut self, command: Command) -> Reply {
+        let entry = Entry { stamp: None, command: Some(command), caller: self.caller() };
+        self.machine.apply(&entry).reply
+    }
+
+    fn may_read(&self, key: &str, end: &str) -> String {
+        let caller = self.caller();
+        let check = self.machine.check(caller.as_ref());
+        match check.read(key.as_bytes(), &range_end(end)) {
+            Ok(()) => "may\n".into(),
+            Err(error) => format!("denied: {error}\n"),
+        }
+    }
+
+    fn show(&self) -> String {
+        let auth = &self.machine.auth;
+        let mut out = String::new();
+        let on = if auth.enabled() { "on" } else { "off" };
+        writeln!(out, "{on} revision={}", auth.revision()).unwrap();
+        for user in auth.users() {
+            let (name, password) = (&user.name, String::from_utf8_lossy(&user.password));
+            let no_password = if user.no_password { " no-password" } else { "" };
+            writeln!(
+                out,
+                "user {name} [{password}] {:?}{no_password}",
+                user.roles
+            )
+            .unwrap();
+        }
+        for role in auth.roles() {
+            writeln!(out, "role {}", role.name).unwrap();
+            for Permission { kind, key, range_end } in &role.permissions {
+                let kind =
+                    PermissionType::try_from(*kind).map_or("?".into(), |kind| format!("{kind:?}"));
+                writeln!(out, "  {kind} {key:?} {range_end:?}").unwrap();
+            }
+        }
+        out
+    }
+}
+
+fn verb(words: &[&str]) -> Option<AuthOperation> {
+    let text = |word: &str| word.to_owned();
+    Some(match *words {
+        ["enable"] => AuthOperation::Enable(Enable {}),
+        ["disable"] => AuthOperation::Disable(Disable {}),
+        ["login", user] => {
+            AuthOperation::Authenticate(Authenticate { user: text(user), prefix: "secret".into() })
+        }
+        ["user", add @ ("add" | "add-no-password"), name] => AuthOperation::UserAdd(UserAdd {
+            name: text(name),
+            password: if add == "add" { "hash" } else { "" }.into(),
+            no_password: add != "add",
+        }),
+        ["user", "add"] => AuthOperation::UserAdd(UserAdd::default()),
+        ["user", "delete", name] => AuthOperation::UserDelete(UserDelete { name: text(name) }),
+        ["user", "passwd", name] => {
+            AuthOperation::UserPassword(UserPassword { name: text(name), password: "other".into() })
+        }
+        ["user", "grant", user, role] => {
+            AuthOperation::UserGrant(UserGrant { user: text(user), role: text(role) })
+        }
+        ["user", "revoke", user, role] => {
+            AuthOperation::UserRevoke(UserRevoke { user: text(user), role: text(role) })
+        }
+        ["role", "add"] => AuthOperation::RoleAdd(RoleAdd::default()),
+        ["role", "add", name] => AuthOperation::RoleAdd(RoleAdd { name: text(name) }),
+        ["role", "delete", name] => AuthOperation::RoleDelete(RoleDelete { name: text(name) }),
+        ["role", "grant", role] => {
+            AuthOperation::RoleGrant(RoleGrant { role: text(role), permission: None })
+        }
+        ["role", "grant", role, kind, key, ref end @ ..] => AuthOperation::RoleGrant(RoleGrant {
+            role: text(role),
+            permission: Some(Permission {
+                kind: match kind {
+                    "read" => PermissionType::Read as i32,
+                    "write" => PermissionType::Write as i32,
+                    "readwrite" => PermissionType::ReadWrite as i32,
+                    number => number.parse().unwrap(),
+                },
+                key: text(key).into(),
+                range_end: range_end(end.first().unwrap_or(&"")),
+            }),
+        }),
+        ["role", "revoke", role, key, ref end @ ..] => AuthOperation::RoleRevoke(RoleRevoke {
+            role: text(role),
+            key: text(key).into(),
+            range_end: range_end(end.first().unwrap_or(&"")),
+        }),
+        _ => return None,
+    })
+}
+
+fn range_end(word: &str) -> Bytes {
+    match word {
+        "^" => Bytes::from_static(b"\0"),
+        end => Bytes::from(end.to_owned()),
+    }
+}

@@ -1,0 +1,362 @@
+//! The v3 key space as a room for scripts.
+//!
+//! `put KEY VALUE [lease=N] [prev] [ignore_value] [ignore_lease]`, `del KEY [END] [prev]`,
+//! `get KEY [END] [rev= limit= order= by= keys count min_mod= max_mod= min_create= max_create=]`,
+//! `compact N`, `state`, and `txn` with indented lines `if TARGET KEY [END] OP VALUE`,
+//! `then COMMAND`, `else COMMAND`, where the command may be a `txn` indented further.
+//! `''` is the empty string, `\0` and `\xNN` are bytes.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use witan_machine::kv::{
+    Compact, Compare, CompareResult, CompareTarget, DeleteRange, KeyValue, Kv, KvCommand, KvError,
+    KvOperation, KvReply, OpReply, Put, Range, RangeReply, SortOrder, SortTarget, TargetValue, Txn,
+    TxnOp, TxnOpKind,
+};
+
+use crate::Room;
+
+#[derive(Default)]
+pub(crate) struct KvRoom {
+    kv: Kv,
+}
+
+impl Room for KvRoom {
+    fn run(&mut self, command: &str) -> String {
+        let lines: Vec<&str> = command.lines().collect();
+        match lines[0].split_whitespace().next().unwrap() {
+            "get" => read(&self.kv, lines[0]),
+            "state" => format!(
+                "rev={} compacted={} keys={}\n",
+                self.kv.revision(),
+                self.kv.compacted(),
+                self.kv.len()
+            ),
+            _ => self.apply(verb(command)),
+        }
+    }
+}
+
+/// The columns that a `get` shows.
+pub(crate) fn read(kv: &Kv, line: &str) -> String {
+    match kv.range(&range(&words(line))) {
+        Ok(reply) => shown_range(&reply, ""),
+        Err(error) => shown_error(&error),
+    }
+}
+
+/// Any command but a read.
+pub(crate) fn verb(command: &str) -> KvOperation {
+    let lines: Vec<&str> = command.lines().collect();
+    if let ["compact", revision] = words(lines[0])[..] {
+        let revision = revision.parse().unwrap();
+        return KvOperation::Compact(Compact { revision });
+    }
+    match op(&lines).kind.unwrap() {
+        TxnOpKind::Put(put) => KvOperation::Put(put),
+        TxnOpKind::Delete(delete) => KvOperation::Delete(delete),
+        TxnOpKind::Txn(txn) => KvOperation::Txn(txn),
+        TxnOpKind::Range(_) => panic!("a get is no command: {command:?}"),
+    }
+}
+
+impl KvRoom {
+    fn apply(&mut self, verb: KvOperation) -> String {
+        let reply = self.kv.apply(&KvCommand { operation: Some(verb) });
+        shown_reply(&reply, self.kv.revision())
+    }
+}
+
+pub(crate) fn shown_reply(reply: &Result<KvReply, KvError>, revision: i64) -> String {
+    match reply {
+        Ok(reply) => {
+            let mut out = match reply {
+                KvReply::Op(reply) => shown(reply, ""),
+                KvReply::Compact => "compacted\n".to_owned(),
+            };
+            writeln!(out, "rev={revision}").unwrap();
+            out
+        }
+        Err(error) => shown_error(error),
+    }
+}
+
+fn shown_error(error: &KvError) -> String {
+    match error {
+        KvError::Compacted { compacted } => format!("error: {error} ({compacted})\n"),
+        KvError::FutureRevision { current } => format!("error: {error} ({current})\n"),
+        KvError::KeyNotFound
+        | KvError::LeaseNotFound
+        | KvError::NoSpace
+        | KvError::Corrupt
+        | KvError::KeptValueGrew
+        | KvError::AnswerTooLarge => format!("error: {error}\n"),
+        KvError::Denied(error) => format!("denied: {error}\n"),
+    }
+}
+
+fn shown(reply: &OpReply, indent: &str) -> String {
+    let mut out = String::new();
+    match reply {
+        OpReply::Put(put) => {
+            writeln!(out, "{indent}ok").unwrap();
+            put.prev_kv
+                .iter()
+                .for_each(|kv| writeln!(out, "{indent}  was {}", shown_kv(kv)).unwrap());
+        }
+        OpReply::Delete(delete) => {
+            writeln!(out, "{indent}deleted {}", delete.deleted).unwrap();
+            delete
+                .prev_kvs
+                .iter()
+                .for_each(|kv| writeln!(out, "{indent}  was {}", shown_kv(kv)).unwrap());
+        }
+        OpReply::Range(reply) => out.push_str(&shown_range(reply, indent)),
+        OpReply::Txn(txn) => {
+            writeln!(
+                out,
+                "{indent}{}",
+                if txn.succeeded { "success" } else { "failure" }
+            )
+            .unwrap();
+            for (reply, revision) in &txn.replies {
+                writeln!(out, "{indent}  @{revision}").unwrap();
+                out.push_str(&shown(reply, &format!("{indent}    ")));
+            }
+        }
+    }
+    out
+}
+
+fn shown_range(reply: &RangeReply, indent: &str) -> String {
+    let mut out = String::new();
+    for kv in &reply.kvs {
+        writeln!(out, "{indent}{}", shown_kv(kv)).unwrap();
+    }
+    writeln!(
+        out,
+        "{indent}count={}{}",
+        reply.count,
+        if reply.more { " more" } else { "" }
+    )
+    .unwrap();
+    out
+}
+
+fn shown_kv(kv: &KeyValue) -> String {
+    let mut out = format!(
+        "{} = {} create={} mod={} version={}",
+        shown_bytes(&kv.key),
+        shown_bytes(&kv.value),
+        kv.create_revision,
+        kv.mod_revision,
+        kv.version
+    );
+    if kv.lease != 0 {
+        write!(out, " lease={}", kv.lease).unwrap();
+    }
+    out
+}
+
+fn shown_bytes(bytes: &[u8]) -> String {
+    if bytes.is_empty() {
+        "''".to_owned()
+    } else {
+        bytes.escape_ascii().to_string()
+    }
+}
+
+fn bytes(word: &str) -> Bytes {
+    if word == "''" {
+        return Bytes::new();
+    }
+    let mut out = Vec::new();
+    let mut chars = word.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => match chars.next() {
+                Some('0') => out.push(0),
+                Some('x') => {
+                    let digits: String = chars.by_ref().take(2).collect();
+                    out.push(u8::from_str_radix(&digits, 16).unwrap());
+                }
+                other => panic!("unknown escape {other:?} in {word:?}"),
+            },
+            c => out.extend(c.to_string().bytes()),
+        }
+    }
+    Bytes::from(out)
+}
+
+fn words(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
+}
+
+/// Positional words after the verb, then `name=value` and flags: an end of a range may not look
+/// like either.
+fn parts<'a>(words: &[&'a str], flags: &[&str]) -> (Vec<&'a str>, Vec<(&'a str, &'a str)>) {
+    let mut positional = Vec::new();
+    let mut options = Vec::new();
+    for word in &words[1..] {
+        match word.split_once('=') {
+            Some((name, value)) if flags.contains(&name) => options.push((name, value)),
+            _ if flags.contains(word) => options.push((*word, "")),
+            _ => positional.push(*word),
+        }
+    }
+    (positional, options)
+}
+
+fn range(words: &[&str]) -> Range {
+    let names = [
+        "rev",
+        "limit",
+        "order",
+        "by",
+        "keys",
+        "count",
+        "min_mod",
+        "max_mod",
+        "min_create",
+        "max_create",
+    ];
+    let (positional, options) = parts(words, &names);
+    let mut range = Range { key: bytes(positional[0]), ..Range::default() };
+    range.range_end = positional.get(1).map(|end| bytes(end)).unwrap_or_default();
+    assert!(positional.len() < 3, "{words:?}");
+    for (name, value) in options {
+        match name {
+            "rev" => range.revision = value.parse().unwrap(),
+            "limit" => range.limit = value.parse().unwrap(),
+            "order" => range.sort_order = order(value) as i32,
+            "by" => range.sort_target = by(value) as i32,
+            "keys" => range.keys_only = true,
+            "count" => range.count_only = true,
+            "min_mod" => range.min_mod_revision = value.parse().unwrap(),
+            "max_mod" => range.max_mod_revision = value.parse().unwrap(),
+            "min_create" => range.min_create_revision = value.parse().unwrap(),
+            "max_create" => range.max_create_revision = value.parse().unwrap(),
+            other => unreachable!("{other}"),
+        }
+    }
+    range
+}
+
+fn order(word: &str) -> SortOrder {
+    match word {
+        "none" => SortOrder::None,
+        "ascend" => SortOrder::Ascend,
+        "descend" => SortOrder::Descend,
+        other => panic!("no order {other:?}"),
+    }
+}
+
+fn by(word: &str) -> SortTarget {
+    match word {
+        "key" => SortTarget::Key,
+        "version" => SortTarget::Version,
+        "create" => SortTarget::Create,
+        "mod" => SortTarget::Mod,
+        "value" => SortTarget::Value,
+        other => panic!("no sort target {other:?}"),
+    }
+}
+
+/// One operation: its first line, and for a transaction the lines below.
+fn op(lines: &[&str]) -> TxnOp {
+    let words = words(lines[0]);
+    let kind = match words[0] {
+        "put" => TxnOpKind::Put(put(&words)),
+        "del" => {
+            let (positional, options) = parts(&words, &["prev"]);
+            TxnOpKind::Delete(DeleteRange {
+                key: bytes(positional[0]),
+                range_end: positional.get(1).map(|end| bytes(end)).unwrap_or_default(),
+                prev_kv: !options.is_empty(),
+                bounded: true,
+            })
+        }
+        "get" => TxnOpKind::Range(range(&words)),
+        "txn" => TxnOpKind::Txn(txn(&lines[1..])),
+        other => panic!("no command {other:?}"),
+    };
+    TxnOp { kind: Some(kind) }
+}
+
+fn put(words: &[&str]) -> Put {
+    let (positional, options) = parts(words, &["lease", "prev", "ignore_value", "ignore_lease"]);
+    let mut put = Put { key: bytes(positional[0]), ..Put::default() };
+    put.value = positional
+        .get(1)
+        .map(|value| bytes(value))
+        .unwrap_or_default();
+    for (name, value) in options {
+        match name {
+            "lease" => put.lease = value.parse().unwrap(),
+            "prev" => put.prev_kv = true,
+            "ignore_value" => put.ignore_value = true,
+            "ignore_lease" => put.ignore_lease = true,
+            other => unreachable!("{other}"),
+        }
+    }
+    put
+}
+
+fn txn(lines: &[&str]) -> Txn {
+    let mut txn = Txn::default();
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let mut rest = lines;
+    while let Some(first) = rest.first() {
+        let below = rest[1..]
+            .iter()
+            .take_while(|line| indent(line) > indent(first))
+            .count();
+        let (mine, others) = rest.split_at(1 + below);
+        rest = others;
+        let (word, command) = first.trim_start().split_once(' ').unwrap();
+        let command: Vec<&str> = [command]
+            .into_iter()
+            .chain(mine[1..].iter().copied())
+            .collect();
+        match word {
+            "if" => txn.compare.push(compare(command[0])),
+            "then" => txn.success.push(op(&command)),
+            "else" => txn.failure.push(op(&command)),
+            other => panic!("no part of a transaction: {other:?}"),
+        }
+    }
+    txn
+}
+
+fn compare(line: &str) -> Compare {
+    let words = words(line);
+    let (range_end, op, value) = match words[..] {
+        [_, _, op, value] => (Bytes::new(), op, value),
+        [_, _, end, op, value] => (bytes(end), op, value),
+        _ => panic!("no comparison: {line:?}"),
+    };
+    let number = || value.parse::<i64>().unwrap();
+    let (target, value) = match words[0] {
+        "version" => (CompareTarget::Version, TargetValue::Version(number())),
+        "create" => (CompareTarget::Create, TargetValue::Create(number())),
+        "mod" => (CompareTarget::Mod, TargetValue::Mod(number())),
+        "value" => (CompareTarget::Value, TargetValue::Value(bytes(value))),
+        "lease" => (CompareTarget::Lease, TargetValue::Lease(number())),
+        other => panic!("no target {other:?}"),
+    };
+    let result = match op {
+        "=" => CompareResult::Equal,
+        ">" => CompareResult::Greater,
+        "<" => CompareResult::Less,
+        "!=" => CompareResult::NotEqual,
+        other => panic!("no relation {other:?}"),
+    };
+    Compare {
+        result: result as i32,
+        target: target as i32,
+        key: bytes(words[1]),
+        range_end,
+        value: Some(value),
+    }
+}

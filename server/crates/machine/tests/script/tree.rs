@@ -1,0 +1,285 @@
+//! The v2 tree as a room for scripts, in the terms of its HTTP dialect.
+//!
+//! `GET|PUT|POST|DELETE /PATH[?QUERY] [FORM]` answers status and body as the wire shows them;
+//! parameters are the dialect's (`value ttl dir recursive prevExist prevValue prevIndex refresh`),
+//! percent-encoded. `now SECONDS` sets the clock, `expire` lets time have its way, `bump [N]`
+//! stands for changes of cluster data. `watch NAME /PATH [recursive] [from=N]` enters a watcher,
+//! `next NAME` shows what it sees next (`-` for nothing). `restart` puts the tree through its
+//! checkpoint records. `state` and `counts` show the rest. A room begins at index 3, as a fresh
+//! cluster of one member does.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "test code: clippy knows only the test functions"
+)]
+
+#[path = "tree/json.rs"]
+mod json;
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use bytes::Bytes;
+use witan_machine::{
+    record::RecordChange,
+    tree::{
+        CompareAndDelete, CompareAndSwap, Create, Delete, Event, ExpireNodes, Set, Tree,
+        TreeCommand, TreeError, TreeErrorKind, TreeOperation, TreeReply, Update, Watch,
+    },
+};
+
+use crate::Room;
+
+pub(crate) struct TreeRoom {
+    tree: Tree,
+    now_ns: i64,
+    watches: BTreeMap<String, (Watch, u64)>,
+}
+
+impl Default for TreeRoom {
+    fn default() -> Self {
+        let mut tree = Tree::default();
+        (0..3).for_each(|_| tree.advance_index());
+        Self { tree, now_ns: 0, watches: BTreeMap::new() }
+    }
+}
+
+impl Room for TreeRoom {
+    fn run(&mut self, command: &str) -> String {
+        let words: Vec<&str> = command.split(' ').collect();
+        match words[0] {
+            "now" => {
+                self.now_ns = nanoseconds(words[1]);
+                String::new()
+            }
+            "bump" => {
+                let times = words.get(1).map_or(1, |n| n.parse().unwrap());
+                (0..times).for_each(|_| self.tree.advance_index());
+                String::new()
+            }
+            "expire" => self.expire(),
+            "watch" => self.watch(&words[1..]),
+            "next" => self.next(words[1]),
+            "restart" => self.restart(),
+            "counts" => format!("{:?}\n", self.tree.counts()),
+            "state" => format!(
+                "index {} next expiration {:?}\n",
+                self.tree.index(),
+                self.tree.next_expiration_ns().map(json::date)
+            ),
+            method => self.request(method, &words[1..]),
+        }
+    }
+}
+
+impl TreeRoom {
+    fn request(&mut self, method: &str, words: &[&str]) -> String {
+        let (path, query) = words[0].split_once('?').unwrap_or((words[0], ""));
+        let path = Bytes::from(decoded(path, false));
+        let form = words.get(1).copied().unwrap_or_default();
+        let parameters = Parameters::new(form, query);
+        if method == "GET" {
+            let event = self
+                .tree
+                .get(&path, parameters.is("recursive"), self.now_ns);
+            return shown(event);
+        }
+        let verb = parameters.verb(method, path, self.now_ns);
+        match self
+            .tree
+            .apply(&TreeCommand { operation: Some(verb) }, self.now_ns)
+        {
+            Ok(TreeReply::Event(event)) => shown(Ok(*event)),
+            Ok(TreeReply::Expired(_)) => unreachable!("not an expiry"),
+            Err(error) => shown(Err(error)),
+        }
+    }
+
+    fn expire(&mut self) -> String {
+        let before = self.tree.index();
+        let verb = Some(TreeOperation::Expire(ExpireNodes {}));
+        let reply = self
+            .tree
+            .apply(&TreeCommand { operation: verb }, self.now_ns);
+        let Ok(TreeReply::Expired(count)) = reply else {
+            panic!("{reply:?}")
+        };
+        let mut out = format!("expired {count}\n");
+        for event in self.tree.events_since(before).unwrap() {
+            writeln!(out, "{}", json::event(event)).unwrap();
+        }
+        out
+    }
+
+    fn watch(&mut self, words: &[&str]) -> String {
+        let path = Bytes::from(decoded(words[1], false));
+        let registered = self.tree.index();
+        let mut watch = Watch { path, recursive: false, registered };
+        let mut from = registered + 1;
+        for word in &words[2..] {
+            match word.split_once('=') {
+                Some(("from", n)) => from = n.parse().unwrap(),
+                None if *word == "recursive" => watch.recursive = true,
+                _ => panic!("no option of a watch: {word:?}"),
+            }
+        }
+        self.watches.insert(words[0].to_owned(), (watch, from));
+        format!("at {registered}\n")
+    }
+
+    fn next(&mut self, name: &str) -> String {
+        let (watch, from) = self.watches.get_mut(name).expect("a watch of this name");
+        match self.tree.next_event(watch, *from) {
+            Ok(Some(event)) => {
+                *from = event.index + 1;
+                format!("{}\n", json::event(&event))
+            }
+            Ok(None) => "-\n".to_owned(),
+            Err(error) => shown(Err(error)),
+        }
+    }
+
+    fn restart(&mut self) -> String {
+        let mut records = BTreeMap::new();
+        self.tree.changes(None, &mut |change| match change {
+            RecordChange::Put { key, value } => {
+                records.insert(key, value);
+            }
+            RecordChange::Delete { key } => panic!("nothing to delete at {key:?}"),
+        });
+        let mut tree = Tree::default();
+        for (key, value) in &records {
+            tree.load(key, value).unwrap();
+        }
+        tree.finish_load().unwrap();
+        assert_eq!(tree.fingerprint(), self.tree.fingerprint());
+        self.tree = tree;
+        String::new()
+    }
+}
+
+/// Parameters by name; those of the form come first and the first counts.
+struct Parameters(Vec<(String, Vec<u8>)>);
+
+impl Parameters {
+    fn new(form: &str, query: &str) -> Self {
+        let pairs = form
+            .split('&')
+            .chain(query.split('&'))
+            .filter(|pair| !pair.is_empty());
+        Self(
+            pairs
+                .map(|pair| {
+                    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                    (name.to_owned(), decoded(value, true))
+                })
+                .collect(),
+        )
+    }
+
+    fn get(&self, name: &str) -> Option<Bytes> {
+        self.0
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| Bytes::from(value.clone()))
+    }
+
+    fn is(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|value| value == "true")
+    }
+
+    fn number(&self, name: &str) -> Option<u64> {
+        let value = String::from_utf8(self.get(name)?.to_vec()).unwrap();
+        (!value.is_empty()).then(|| value.parse().unwrap())
+    }
+
+    fn verb(&self, method: &str, path: Bytes, now_ns: i64) -> TreeOperation {
+        let value = self.get("value").unwrap_or_default();
+        let (dir, refresh) = (self.is("dir"), self.is("refresh"));
+        let expires_ns = self.number("ttl").map(|ttl| {
+            let ns = i64::try_from(ttl)
+                .unwrap_or(i64::MAX)
+                .saturating_mul(1_000_000_000);
+            now_ns.saturating_add(ns)
+        });
+        let prev_value = self.get("prevValue");
+        let prev_index = self.number("prevIndex").filter(|n| *n > 0);
+        let conditional = prev_value.is_some() || prev_index.is_some();
+        let exists = self.get("prevExist");
+        match method {
+            "POST" => {
+                TreeOperation::Create(Create { path, value, dir, expires_ns, in_order: true })
+            }
+            "DELETE" if conditional => {
+                TreeOperation::CompareAndDelete(CompareAndDelete { path, prev_value, prev_index })
+            }
+            "DELETE" => {
+                let recursive = self.is("recursive");
+                TreeOperation::Delete(Delete { path, dir: dir || recursive, recursive })
+            }
+            "PUT" if exists.as_deref() == Some(b"false") => {
+                TreeOperation::Create(Create { path, value, dir, expires_ns, in_order: false })
+            }
+            "PUT" if conditional => TreeOperation::CompareAndSwap(CompareAndSwap {
+                path,
+                value,
+                expires_ns,
+                refresh,
+                prev_value,
+                prev_index,
+            }),
+            "PUT" if exists.is_some() => {
+                TreeOperation::Update(Update { path, value, expires_ns, refresh })
+            }
+            "PUT" => TreeOperation::Set(Set { path, value, dir, expires_ns, refresh }),
+            other => panic!("no command {other:?}"),
+        }
+    }
+}
+
+fn shown(answer: Result<Event, TreeError>) -> String {
+    match answer {
+        Ok(event) => {
+            let status = if json::is_new(&event) { 201 } else { 200 };
+            format!("{status} {}\n", json::event(&event))
+        }
+        Err(error) => {
+            let (status, code, message) = match error.kind {
+                TreeErrorKind::KeyNotFound => (404, 100, "Key not found"),
+                TreeErrorKind::CompareFailed => (412, 101, "Compare failed"),
+                TreeErrorKind::NotFile => (403, 102, "Not a file"),
+                TreeErrorKind::NotDir => (400, 104, "Not a directory"),
+                TreeErrorKind::NodeExists => (412, 105, "Key already exists"),
+                TreeErrorKind::RootReadOnly => (400, 107, "Root is read only"),
+                TreeErrorKind::DirNotEmpty => (403, 108, "Directory not empty"),
+                TreeErrorKind::HistoryCleared => (
+                    400,
+                    401,
+                    "The event in requested index is outdated and cleared",
+                ),
+            };
+            format!("{status} {}\n", json::error(code, message, &error))
+        }
+    }
+}
+
+fn nanoseconds(seconds: &str) -> i64 {
+    let (whole, fraction) = seconds.split_once('.').unwrap_or((seconds, ""));
+    let fraction: i64 = format!("{fraction:0<9}").parse().unwrap();
+    whole.parse::<i64>().unwrap() * 1_000_000_000 + fraction
+}
+
+fn decoded(text: &str, form: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'%' => {
+                let digits: String = bytes.by_ref().take(2).map(char::from).collect();
+                out.push(u8::from_str_radix(&digits, 16).unwrap());
+            }
+            b'+' if form => out.push(b' '),
+            byte => out.push(byte),
+        }
+    }
+    out
+}
