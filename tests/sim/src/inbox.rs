@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use witan_machine::command::{Command, Stamp};
+use witan_machine::command::Command;
 use witan_replica::{
     host::{Lane, LeaseQuestion, Ticket},
     replica::{PeerEvent, ProposalRejected, Replica, Status},
@@ -219,13 +219,12 @@ impl World {
                         Err(End::Refused(ProposalRejected::ClusterVersion))
                     }
                     Ask::Write(command) => {
-                        let stamp = Stamp { now_ns, ..Stamp::default() };
                         let caller = match self.scenario.has_users() {
                             true => users::caller(&mut self.callers, &replica.view()),
                             false => None,
                         };
                         replica
-                            .propose_for(ticket, stamp, command, caller)
+                            .propose(ticket, now_ns, command, caller)
                             .map_err(End::Refused)
                     }
                 };

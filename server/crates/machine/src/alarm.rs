@@ -153,12 +153,12 @@ impl Alarms {
 
     /// Refuses a v3 command that a raised alarm blocks: `Corrupt` blocks all, `NoSpace` those that contain a
     /// put.
-    pub(crate) fn admit(&self, command: &kv::KvCommand) -> Result<(), kv::KvError> {
+    pub(crate) fn check(&self, command: &kv::KvCommand) -> Result<(), kv::KvError> {
         if self.raised.is_empty() {
             Ok(())
         } else if self.any(AlarmType::Corrupt) {
             Err(kv::KvError::Corrupt)
-        } else if self.any(AlarmType::NoSpace) && command.puts() {
+        } else if self.any(AlarmType::NoSpace) && command.growth() > 0 {
             Err(kv::KvError::NoSpace)
         } else {
             Ok(())
@@ -167,7 +167,7 @@ impl Alarms {
 
     /// Refuses a lease command that a raised alarm blocks: `Corrupt` blocks grants, revocations and
     /// expirations, `NoSpace` blocks grants. Lease checkpoints are never refused.
-    pub(crate) fn admit_lease(
+    pub(crate) fn check_lease(
         &self,
         command: &lease::LeaseCommand,
     ) -> Result<(), lease::LeaseError> {

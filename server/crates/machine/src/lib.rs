@@ -24,6 +24,7 @@ pub mod lease;
 pub mod limits;
 pub mod member;
 pub mod operation;
+mod quota;
 pub mod record;
 pub mod tree;
 pub mod versions;
@@ -109,7 +110,7 @@ impl StateMachine {
         caller: Option<&Caller>,
         answers: ReadResults,
     ) -> Result<kv::KvReply, kv::KvError> {
-        self.alarms.admit(command)?;
+        self.alarms.check(command)?;
         self.check(caller).command(command)?;
         self.kv.apply_with(command, answers)
     }
@@ -120,7 +121,7 @@ impl StateMachine {
         command: &lease::LeaseCommand,
         caller: Option<&Caller>,
     ) -> Result<lease::LeaseReply, lease::LeaseError> {
-        self.alarms.admit_lease(command)?;
+        self.alarms.check_lease(command)?;
         self.check(caller).lease_command(command)?;
         self.kv.apply_lease(command)
     }

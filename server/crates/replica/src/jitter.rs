@@ -1,5 +1,5 @@
-//! Election jitter as a function of a seed. raft-rs draws a random one; it is overwritten after
-//! each call into raft (I1), so that a run with the same seed repeats exactly.
+//! Election jitter as a function of a seed. raft-rs draws a random one; it is overwritten at
+//! the start of each turn (I1), so that a run with the same seed repeats exactly.
 
 /// Ticks until this member campaigns: `election_ticks` and up to as much again.
 ///

@@ -13,6 +13,7 @@ mod log_lost;
 mod membership;
 mod message_check;
 mod peers;
+mod proposing;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -146,7 +147,7 @@ pub struct Replica {
     /// Committed entries that wait for a long command.
     apply_queue: ApplyQueue,
     proposals: Proposals,
-    batch: forwarding::ProposalBatch,
+    batch: proposing::ProposalBatch,
     taken_messages: TakenMessages,
     /// The term and index of the last entry by which this leader changes the cluster version.
     version_change: (u64, u64),
@@ -161,8 +162,8 @@ pub struct Replica {
     term_max: u64,
     /// Number of campaigns since the start.
     campaigns: u64,
-    /// The role at the last check, to count campaigns.
-    role: StateRole,
+    /// Role and term at the last check, to count campaigns.
+    role_and_term: (StateRole, u64),
     /// Indexes of the last two durable checkpoints, older first.
     durable_checkpoints: (u64, u64),
     /// A commit index that raft advanced after the last persist.
@@ -227,7 +228,6 @@ impl Replica {
                 let _ = self.raft.campaign();
             }
         }
-        self.apply_election_jitter();
         let patience = self.config.request_ticks;
         self.continue_leaving();
         self.hand_over_if_full();
@@ -341,7 +341,6 @@ impl Replica {
         message_check::check(&message, leads.then_some(last), || self.has_later())?;
         if let Some(lower) = message_check::of_lower_term(&message, self.term_max) {
             let _ = self.raft.step(lower);
-            self.apply_election_jitter();
             return Ok(());
         }
         self.cut_to_room(&mut message);
@@ -378,7 +377,6 @@ impl Replica {
         {
             self.incoming_snapshot = state;
         }
-        self.apply_election_jitter();
         Ok(())
     }
 
@@ -558,14 +556,16 @@ impl Replica {
         }
     }
 
-    /// Replaces the election jitter that raft drew with ours (I1), and counts a campaign that has begun.
-    fn apply_election_jitter(&mut self) {
+    /// Replaces the random election timeout that raft drew since the last turn (I1), and counts a campaign that has
+    /// begun. A draw restarts raft's count of ticks, so no tick sees it when a turn follows within an election timeout.
+    fn set_election_timeout(&mut self) {
         let raft = &mut self.raft.raft;
         let campaigning = matches!(raft.state, StateRole::Candidate | StateRole::PreCandidate);
-        if campaigning && self.role != raft.state {
+        let now = (raft.state, raft.term);
+        if campaigning && self.role_and_term != now {
             self.campaigns += 1;
         }
-        self.role = raft.state;
+        self.role_and_term = now;
         raft.set_randomized_election_timeout(jitter::election_ticks(
             self.config.seed,
             self.config.id,

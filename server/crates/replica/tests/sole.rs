@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use witan_machine::{
     Reply,
-    command::{ChangeMembers, Command, PublishAttributes, Stamp},
+    command::{ChangeMembers, Command, PublishAttributes},
     member::{self, Member},
     tree,
     view::View,
@@ -86,7 +86,7 @@ fn a_sole_voter_leads_at_once_and_answers_after_the_fsync() {
     assert_eq!((replica.status().term, replica.status().applied), (2, 2));
     host.verbs.clear();
     replica
-        .propose(Ticket(5), Stamp::default(), set("/a"))
+        .propose(Ticket(5), 0, set("/a"), None)
         .expect("a leader takes it");
     replica.read(Ticket(6)).expect("room");
     replica.turn(&mut host).expect("it goes on");
@@ -102,7 +102,7 @@ fn a_restart_applies_what_was_persisted_and_answers_no_old_ticket() {
     let (mut replica, mut host) = fresh();
     let publish = PublishAttributes { id: ID, name: "m".into(), client_urls: vec![] };
     replica
-        .propose(Ticket(1), Stamp::default(), Command::Publish(publish))
+        .propose(Ticket(1), 0, Command::Publish(publish), None)
         .expect("taken");
     replica.turn(&mut host).expect("it goes on");
     let before = replica.view();
@@ -118,7 +118,7 @@ fn a_log_that_ends_below_the_commit_is_refused() {
     let (mut replica, mut host) = fresh();
     for ticket in 1..=3 {
         replica
-            .propose(Ticket(ticket), Stamp::default(), set("/a"))
+            .propose(Ticket(ticket), 0, set("/a"), None)
             .expect("taken");
         replica.turn(&mut host).expect("it goes on");
     }
@@ -148,7 +148,7 @@ fn learner(id: u64) -> ChangeMembers {
 /// Proposes and answers what came of it.
 fn changed(replica: &mut Replica, host: &mut Recorder, change: ChangeMembers) -> Option<Reply> {
     let ticket = Ticket(host.applied.len() as u64 + 100);
-    let asked = replica.propose(ticket, Stamp::default(), Command::Members(change));
+    let asked = replica.propose(ticket, 0, Command::Members(change), None);
     asked.expect("a leader takes it");
     replica.turn(host).expect("it goes on");
     let answers = host.applied.iter().rev();
@@ -176,7 +176,7 @@ fn an_absent_learner_stops_nothing_and_is_remembered() {
     for ticket in 0..3 {
         replica.tick(0);
         replica
-            .propose(Ticket(ticket), Stamp::default(), set("/a"))
+            .propose(Ticket(ticket), 0, set("/a"), None)
             .expect("a leader takes it");
         replica.read(Ticket(ticket + 10)).expect("room");
         replica.turn(&mut host).expect("it goes on");
@@ -205,11 +205,7 @@ fn an_absent_learner_stops_nothing_and_is_remembered() {
 fn one_change_of_members_at_a_time() {
     let (mut replica, mut host) = fresh();
     let propose = |replica: &mut Replica, ticket, id| {
-        replica.propose(
-            Ticket(ticket),
-            Stamp::default(),
-            Command::Members(learner(id)),
-        )
+        replica.propose(Ticket(ticket), 0, Command::Members(learner(id)), None)
     };
     assert_eq!(propose(&mut replica, 1, 8), Ok(()));
     // raft would turn it into nothing: it waits for the first one

@@ -19,14 +19,13 @@ use witan_api::v3::etcdserverpb::{
 use witan_base::client_network::ClientNetwork;
 use witan_dialect::fair_semaphore::WithPermit;
 use witan_dialect::{Context, blocking::INLINE_ITEMS_MAX};
-use witan_machine::lease::{self, LEASE_BYTES, LeaseGrant, LeaseRevoke, NONE, RemainingTtl};
+use witan_machine::lease::{self, LeaseGrant, LeaseRevoke, NONE, RemainingTtl};
 use witan_node::{NodeError, now_ns};
 use witan_replica::lessor::Renewal;
 
 use super::{
     RpcResult, authorize, header,
     kv::{self, ReadSize},
-    quota,
     stream_end::StreamEnd,
 };
 use crate::error::RpcError;
@@ -49,7 +48,6 @@ pub(super) async fn lease_grant(
     request: LeaseGrantRequest,
 ) -> RpcResult<LeaseGrantResponse> {
     authorize::require_credentials(ctx)?;
-    quota::admit(ctx, LEASE_BYTES).await?;
     let id = if request.id == NONE {
         generate_id()
     } else {

@@ -4,7 +4,7 @@
 //! here: connections, deadlines, message limits and the answer to unknown methods (`transport`), and the JSON mapping
 //! (`witan_api::v3`).
 //!
-//! Reading order: `error` (names and texts of errors) → `kv` (a file a call) → `authorize` → `quota` → `range_stream`, `lease`, `cluster`,
+//! Reading order: `error` (names and texts of errors) → `kv` (a file a call) → `authorize` → `range_stream`, `lease`, `cluster`,
 //! `maintenance`, `maintenance_jobs`, `snapshot`, `auth` → `header`, `error_map` → `services` (gRPC) → `messages` (its
 //! encoding) → `watch` (streams), `stream_end` → `concurrency` (locks, elections) → `health` → `gateway`.
 
@@ -24,7 +24,6 @@ mod lease;
 mod maintenance;
 mod maintenance_jobs;
 mod messages;
-mod quota;
 mod range_stream;
 mod services;
 mod snapshot;

@@ -11,12 +11,6 @@ pub struct KvCommand {
 }
 
 impl KvCommand {
-    /// Whether the command is a put, or a transaction with one in any branch.
-    pub fn puts(&self) -> bool {
-        let mut operation = self.operation.iter();
-        operation.any(|operation| operation.has_put(&|_| true))
-    }
-
     /// Whether the read limits apply: `false` for an entry of a release without limits and for a command that
     /// reads one pair at most.
     pub(super) fn bounded(&self) -> bool {

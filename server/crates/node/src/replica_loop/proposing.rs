@@ -3,7 +3,6 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use witan_machine::command::Stamp;
 use witan_replica::{
     host::Ticket,
     replica::{Role, Status},
@@ -11,8 +10,7 @@ use witan_replica::{
 
 use super::ReplicaLoop;
 use crate::{
-    NodeError, Proposal, admission::grows, fair_share::Waiting, raft_inbox::ReceivedMessage,
-    request_group::Source,
+    NodeError, Proposal, fair_share::Waiting, raft_inbox::ReceivedMessage, request_group::Source,
 };
 
 /// Bytes of proposals, with what each counts for beside them, that are on their way at once: some tens of
@@ -169,19 +167,18 @@ impl ReplicaLoop {
     }
 
     /// Proposes a command and returns its ticket; refuses it with [`NodeError::NoSpace`] if the disk has no
-    /// room and no start needs it.
+    /// space for it and no start needs it.
     fn propose(&mut self, proposal: Proposal) -> Option<Ticket> {
         let Proposal { command, caller, now_ns, bytes, to, connection: _ } = proposal;
-        let room = self.space.take(bytes as u64, grows(&command));
-        if !room && !command.is_required_at_start() {
+        let has_space = self.space.take(bytes as u64, command.growth() > 0);
+        if !has_space && !command.is_required_at_start() {
             to.refuse(NodeError::NoSpace);
             return None;
         }
         // a published state would be copied on write
         self.shared.latest.clear();
         let ticket = self.ticket();
-        let stamp = Stamp { now_ns, ..Stamp::default() };
-        match self.replica.propose_for(ticket, stamp, *command, caller) {
+        match self.replica.propose(ticket, now_ns, *command, caller) {
             Ok(()) => {
                 self.host.writes.insert(ticket, self.ticks, to);
                 Some(ticket)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use raft::{Config as RaftConfig, RawNode, ReadOnlyOption, StateRole, eraftpb::HardState};
 
-use super::{ApplyQueue, Config, DiskRoom, PendingRemoval, Replica, forwarding::ProposalBatch};
+use super::{ApplyQueue, Config, DiskRoom, PendingRemoval, Replica, proposing::ProposalBatch};
 use crate::{
     host::Recovered,
     leader_tasks::LeaderTasks,
@@ -91,7 +91,7 @@ impl Replica {
             ticks: 0,
             term_max: hard_term + TERM_RISE_MAX,
             campaigns: 0,
-            role: StateRole::Follower,
+            role_and_term: (StateRole::Follower, 0),
             durable_checkpoints: (0, place.index),
             commit_unpersisted: false,
             rebuilds: false,
@@ -110,14 +110,12 @@ impl Replica {
             removed_in_log: removed,
             config,
         };
-        replica.apply_election_jitter();
         replica.notice_own_removal();
         if replica.is_sole_voter() {
             replica
                 .raft
                 .campaign()
                 .map_err(|e| CorruptRecord::new(format!("campaign: {e}")))?;
-            replica.apply_election_jitter();
         }
         Ok(replica)
     }

@@ -44,7 +44,7 @@ impl Replica {
 
     /// Refuses to promote a learner with less than [`LEARNER_READY_PERCENT`] percent of the leader's log: it
     /// would count for the quorum at once.
-    pub(super) fn admit_change(&self, change: &ConfChange) -> Result<(), ProposalRejected> {
+    pub(super) fn check_change(&self, change: &ConfChange) -> Result<(), ProposalRejected> {
         let raft = &self.raft.raft;
         let id = change.node_id;
         let promotes = change.get_change_type() == ConfChangeType::AddNode

@@ -83,7 +83,6 @@ impl Replica {
             PeerEvent::SnapshotFailed => self.snapshot_ended(member, SnapshotStatus::Failure),
             PeerEvent::RemovedHere => self.removed_at(member),
         }
-        self.apply_election_jitter();
     }
 
     /// Index of the last entry that the slowest member has of those that this leader brings up to date now;
@@ -261,7 +260,6 @@ impl Replica {
         }
         // An error says that raft has changes of membership to apply first.
         let _ = self.raft.campaign();
-        self.apply_election_jitter();
         let campaigns = failover.campaigns + 1;
         self.failover = Some(Failover {
             at_ns: self.monotonic_ns + self.failover_delay_ns(0, campaigns),
@@ -308,7 +306,6 @@ impl Replica {
             None => self.transferee(None)?,
         };
         self.raft.transfer_leader(to);
-        self.apply_election_jitter();
         Ok(to)
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     wire::{self, PeerMessage},
 };
 use witan_machine::{
-    command::{ChangeMembers, Command, Entry, Stamp},
+    command::{ChangeMembers, Command, Entry},
     kv::KvCommand,
     member::Member,
     view::View,
@@ -275,7 +275,7 @@ fn a_leader_syncs_the_commit_index_of_a_change_of_membership() {
         learners_max: 1,
         ..ChangeMembers::default()
     });
-    assert_eq!(replica.propose(Ticket(1), Stamp::default(), add), Ok(()));
+    assert_eq!(replica.propose(Ticket(1), 0, add, None), Ok(()));
     assert_eq!(replica.turn(&mut host), Ok(()));
     assert_eq!(replica.view().position.learners, [3]);
 }
@@ -285,7 +285,7 @@ fn a_message_that_forwards_proposals_says_so() {
     let (mut replica, mut host) = (follower(), Sent::default());
     replica.receive(from_leader(MessageType::MsgHeartbeat, |_| {}));
     let command = Command::Kv(KvCommand::default());
-    let proposed = replica.propose(Ticket(1), Stamp::default(), command);
+    let proposed = replica.propose(Ticket(1), 0, command, None);
     assert_eq!(proposed, Ok(()));
     assert_eq!(replica.turn(&mut host), Ok(()));
     let mut said: Vec<(bool, bool)> = Vec::new();
@@ -307,10 +307,7 @@ fn a_copy_of_a_refusal_does_not_count_for_the_next_attempt() {
     let (mut replica, mut host) = (follower(), Sent::default());
     replica.receive(from_leader(MessageType::MsgHeartbeat, |_| {}));
     let command = Command::Kv(KvCommand::default());
-    assert_eq!(
-        replica.propose(Ticket(1), Stamp::default(), command),
-        Ok(())
-    );
+    assert_eq!(replica.propose(Ticket(1), 0, command, None), Ok(()));
     let mut forwarded = |replica: &mut Replica| {
         assert_eq!(replica.turn(&mut host), Ok(()));
         let sent = host.0.drain(..).map(|sent| sent.message);

@@ -23,6 +23,7 @@ use witan_machine::{
 
 /// Carries out all that raft has ready, round by round, until it is quiet. `Err` if the member must end.
 pub(super) fn turn(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
+    replica.set_election_timeout();
     replica.apply_queue.turn_keys = 0;
     loop {
         replica.notice_leader();
@@ -59,7 +60,6 @@ fn flush(replica: &mut Replica, host: &mut dyn Host) {
 /// cannot be applied; those before it are answered.
 fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     let mut ready = replica.raft.ready();
-    replica.apply_election_jitter();
     let is_change = |entry: &RaftEntry| entry.get_entry_type() != EntryType::EntryNormal;
     let syncs_first = commits_change(replica) || ready.committed_entries().iter().any(is_change);
     let mut messages = ready.take_messages();
@@ -90,7 +90,6 @@ fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     messages.extend(ready.take_persisted_messages());
     send(replica, host, messages);
     let mut light = replica.raft.advance_append(ready);
-    replica.apply_election_jitter();
     if let Some(commit) = light.commit_index() {
         replica.raft.mut_store().set_commit(commit);
         replica.commit_unpersisted = true;
@@ -123,7 +122,6 @@ fn applied_to_raft(replica: &mut Replica) {
     replica.raft.advance_apply_to(applied);
     let receivers = replica.slowest_receiver();
     replica.raft.mut_store().trim(receivers);
-    replica.apply_election_jitter();
     // Under load the whole log is rarely committed at a tick, which alone retries when nothing is applied.
     replica.request_snapshot();
 }
@@ -427,7 +425,6 @@ fn issue_reads(replica: &mut Replica) {
     let now = (raft.term, raft.leader_id);
     if let Some(context) = replica.read_index.due(replica.ticks, now) {
         replica.raft.read_index(context);
-        replica.apply_election_jitter();
     }
 }
 

@@ -51,6 +51,11 @@ impl Cluster {
 
     /// Has a write at each member answered.
     fn serves(&mut self) {
+        // an election between distant terms takes longer than a proposal waits
+        self.until(|cluster| {
+            let mut members = cluster.members.values();
+            members.all(|(replica, _)| replica.status().leader != 0)
+        });
         for id in self.members.keys().copied().collect::<Vec<_>>() {
             let ticket = self.propose(id, put("served"));
             self.until(|cluster| cluster.answer(id, ticket).is_some());

@@ -15,12 +15,7 @@ mod writes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use witan_machine::{
-    command::{Command, Stamp},
-    kv,
-    member::Member,
-    view::View,
-};
+use witan_machine::{command::Command, kv, member::Member, view::View};
 use witan_replica::{
     host::{
         Applied, Envelope, Host, LeaseAnswer, LeaseQuestion, LogBatch, Recovered, Ticket,
@@ -299,7 +294,7 @@ impl Cluster {
         self.tickets += 1;
         let ticket = self.tickets;
         self.replica(at)
-            .propose(Ticket(ticket), Stamp::default(), command.into())
+            .propose(Ticket(ticket), 0, command.into(), None)
             .expect("it is taken");
         ticket
     }

@@ -159,7 +159,7 @@ fn a_learner_without_the_log_is_not_promoted() {
     assert_eq!(done(&mut cluster, 1, add(2, true)), Ok(()));
     let refused = cluster
         .replica(1)
-        .propose(Ticket(1000), Stamp::default(), promote(2));
+        .propose(Ticket(1000), 0, promote(2), None);
     let not_ready = witan_replica::replica::ProposalRejected::LearnerNotReady;
     assert_eq!(refused, Err(not_ready));
     assert_eq!(cluster.replica(1).view().position.voters, [1]);

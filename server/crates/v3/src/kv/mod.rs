@@ -1,4 +1,4 @@
-//! The calls of the key space, a file each: validation, authorization, quota, the operation for the core, and the
+//! The calls of the key space, a file each: validation, authorization, the operation for the core, and the
 //! answer. Keys and values are shared, never copied.
 //!
 //! Reading order: this file (common parts) → `put`, `range`, `delete_range`, `compact` → `txn`, `overlap`.
@@ -23,7 +23,7 @@ use witan_machine::{
 };
 use witan_node::Applied;
 
-use super::{RpcResult, authorize, error_map::Refusal, header, quota};
+use super::{RpcResult, authorize, error_map::Refusal, header};
 use crate::error::RpcError;
 
 pub(super) use compact::compact;

@@ -3,20 +3,15 @@
 use witan_api::v3::etcdserverpb::{PutRequest, PutResponse};
 use witan_machine::kv::{self, PutReply};
 
-use super::{Context, Header, RpcResult, authorize, fits, header, key_value, quota};
+use super::{Context, Header, RpcResult, authorize, fits, header, key_value};
 use crate::error::RpcError;
 
-/// Bytes that etcd adds to key and value of each put in its estimate.
-const QUOTA_BYTES: u64 = 256;
-
-/// Checks, authorizes and proposes a put, unless it would exceed the quota.
+/// Checks, authorizes and proposes a put.
 pub(crate) async fn put(ctx: &Context, request: PutRequest) -> RpcResult<PutResponse> {
     check(&request)?;
     fits(ctx, &request)?;
-    let cost = quota_bytes(&request);
     let put = operation(request);
     authorize::before(ctx, |caller| caller.put(&put)).await?;
-    quota::admit(ctx, cost).await?;
     let done = authorize::propose(ctx, put).await?;
     let header = header::at(&ctx.node, done.revision);
     Ok(response(header, done.output))
@@ -34,11 +29,6 @@ pub(crate) fn check(request: &PutRequest) -> RpcResult<()> {
     } else {
         Ok(())
     }
-}
-
-/// Returns the bytes of the quota that a put takes.
-pub(super) fn quota_bytes(request: &PutRequest) -> u64 {
-    QUOTA_BYTES + (request.key.len() + request.value.len()) as u64
 }
 
 pub(crate) fn operation(request: PutRequest) -> kv::Put {

@@ -11,7 +11,7 @@ use witan_machine::kv::{self, OpReply, TxnReply};
 use super::{
     ClientNetwork, Context, FairPermit, Header, LARGE_READ_KEYS, ReadSize, Refusal as _, RpcResult,
     WithPermit, authorize, delete_range, fits, header, overlap::BranchWrites, permit_if,
-    propose_in, put, quota, range, read,
+    propose_in, put, range, read,
 };
 use crate::error::RpcError;
 
@@ -65,17 +65,15 @@ async fn checked(ctx: &Context, request: TxnRequest) -> RpcResult<TxnRequest> {
 /// Reply of a transaction, the revision after it, and its permit.
 type TxnDone = ((kv::TxnReply, i64), Option<FairPermit>);
 
-/// Authorizes a transaction, checks the quota and proposes it; one that may read more than
+/// Authorizes a transaction and proposes it; one that may read more than
 /// `LARGE_READ_KEYS` keys waits for a permit first.
 async fn write_txn(
     ctx: &Context,
     client: ClientNetwork,
     request: TxnRequest,
 ) -> RpcResult<TxnDone> {
-    let cost = quota_bytes(&request);
     let txn = operation(request);
     authorize::before(ctx, |caller| caller.txn(&txn)).await?;
-    quota::admit(ctx, cost).await?;
     let (txn, permit) = if txn.compares_values() {
         Box::pin(within_compared(ctx, client, txn)).await?
     } else {
@@ -203,22 +201,6 @@ fn overlaps(request: &TxnRequest) -> RpcResult<()> {
     BranchWrites::of(&request.success)?;
     BranchWrites::of(&request.failure)?;
     Ok(())
-}
-
-/// Returns the bytes of a transaction that count against the quota: those of its larger branch.
-fn quota_bytes(request: &TxnRequest) -> u64 {
-    quota_bytes_of_ops(&request.success).max(quota_bytes_of_ops(&request.failure))
-}
-
-/// Returns the bytes of operations that count against the quota: those of puts and nested transactions.
-fn quota_bytes_of_ops(ops: &[RequestOp]) -> u64 {
-    ops.iter()
-        .map(|op| match &op.request {
-            Some(Request::RequestPut(put)) => put::quota_bytes(put),
-            Some(Request::RequestTxn(txn)) => quota_bytes(txn),
-            Some(Request::RequestRange(_) | Request::RequestDeleteRange(_)) | None => 0,
-        })
-        .sum()
 }
 
 /// Converts a protobuf transaction to a command marked `bounded`: executing it fails (`AnswerTooLarge`)
@@ -432,26 +414,5 @@ mod tests {
             vec![]
         )));
         assert!(reads_only(&TxnRequest::default()));
-    }
-
-    fn sized(value: usize) -> RequestOp {
-        op_of(Request::RequestPut(PutRequest {
-            key: "k".into(),
-            value: vec![0; value].into(),
-            ..Default::default()
-        }))
-    }
-
-    #[test]
-    fn a_transaction_takes_what_its_larger_branch_does() {
-        let inner = TxnRequest { failure: vec![sized(10)], ..Default::default() };
-        let nested = RequestOp { request: Some(Request::RequestTxn(inner)) };
-        let txn = TxnRequest {
-            success: vec![sized(100)],
-            failure: vec![sized(0), nested],
-            ..Default::default()
-        };
-        assert_eq!(quota_bytes(&txn), 257 + 257 + 10);
-        assert_eq!(quota_bytes(&TxnRequest::default()), 0);
     }
 }

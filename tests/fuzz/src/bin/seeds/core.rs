@@ -210,7 +210,7 @@ fn log_of(commands: &[Command]) -> Vec<u8> {
     replica.turn(&mut disk).expect("it goes on");
     for (at, command) in commands.iter().enumerate() {
         let stamp = stamped(command.clone(), at).stamp.unwrap_or_default();
-        let taken = replica.propose(Ticket(at as u64), stamp, command.clone());
+        let taken = replica.propose(Ticket(at as u64), stamp.now_ns, command.clone(), None);
         taken.expect("a sole member leads");
         replica.turn(&mut disk).expect("it goes on");
     }

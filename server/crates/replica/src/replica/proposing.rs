@@ -1,0 +1,239 @@
+//! Proposals for the log that this member leads: they are batched, and appended in one message a turn. While it does
+//! not lead, its own wait to be forwarded (`forwarding`).
+
+use bytes::Bytes;
+use raft::{
+    StateRole,
+    eraftpb::{Entry as RaftEntry, EntryType, Message, MessageType},
+};
+
+use super::Replica;
+use crate::{
+    host::{ProposalRejected, Ticket},
+    limits::{APPLY_GAP_MAX, COMMAND_BYTES_MAX, PROPOSAL_BATCH_BYTES, UNCOMMITTED_BYTES_MAX},
+    proposals::HandedIn,
+    wire,
+};
+use witan_machine::{
+    auth::Caller,
+    command::{Command, Entry},
+    member::MemberRegistry,
+    versions::FIRST,
+};
+
+/// Why this member did not append an entry. Nothing was written.
+pub(super) enum NotAppended {
+    /// It does not lead, or has something to do first.
+    NotNow,
+    Refused(ProposalRejected),
+}
+
+/// Whether a command changes the version of the cluster, or what follows from it.
+fn changes_version(command: &Command) -> bool {
+    match command {
+        Command::ClusterVersion(_) | Command::Downgrade(_) => true,
+        Command::Kv(_)
+        | Command::Lease(_)
+        | Command::Tree(_)
+        | Command::Alarm(_)
+        | Command::Auth(_)
+        | Command::Publish(_)
+        | Command::PeerUrls(_)
+        | Command::Members(_) => false,
+    }
+}
+
+/// Entries that wait for the same turn.
+#[derive(Debug, Default)]
+pub(super) struct ProposalBatch {
+    entries: Vec<RaftEntry>,
+    bytes: u64,
+}
+
+impl Replica {
+    /// Proposes a command of a client at the Unix time `now_ns`; the permissions of a `caller` are checked when it is
+    /// executed. The result comes through `Host::applied` with the same ticket, or `Host::unanswered`, or neither
+    /// (the shell reports a timeout for a lost proposal). While there is no leader the proposal waits.
+    pub fn propose(
+        &mut self,
+        ticket: Ticket,
+        now_ns: i64,
+        command: Command,
+        caller: Option<Caller>,
+    ) -> Result<(), ProposalRejected> {
+        if self.proposals.is_full() || self.is_behind() {
+            return Err(ProposalRejected::TooMany);
+        }
+        if !self.machine.members.all_know(&command) {
+            return Err(ProposalRejected::ClusterVersion);
+        }
+        let stamp = self.proposals.stamp(ticket, now_ns, self.ticks);
+        let entry = Entry { stamp: Some(stamp), command: Some(command), caller };
+        let data = Bytes::from(wire::encode_entry(&entry));
+        if data.len() > COMMAND_BYTES_MAX {
+            self.proposals.forget(ticket);
+            return Err(ProposalRejected::TooLarge);
+        }
+        // A sole voter loses nothing that it appends, so it keeps no copy.
+        let copy = (!self.is_sole_voter()).then(|| data.clone());
+        match self.batch_entry(self.config.id, &entry, &data) {
+            Ok(()) => {
+                let handed_in = self.own_term();
+                if let Some(data) = copy {
+                    self.proposals.keep(ticket, data, handed_in);
+                }
+                Ok(())
+            }
+            Err(NotAppended::NotNow) => {
+                self.proposals.hold(ticket, data);
+                Ok(())
+            }
+            Err(NotAppended::Refused(refusal)) => {
+                self.proposals.forget(ticket);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Proposes what only the leader of `term` may propose: it is appended in that term or never. Whether it
+    /// was appended.
+    pub(super) fn propose_as_leader(
+        &mut self,
+        term: Option<u64>,
+        now_ns: i64,
+        command: Command,
+    ) -> bool {
+        if term != Some(self.raft.raft.term) {
+            return false;
+        }
+        let entry = Entry {
+            stamp: Some(self.proposals.internal_stamp(now_ns)),
+            command: Some(command),
+            caller: None,
+        };
+        let data = wire::encode_entry(&entry).into();
+        self.batch_entry(self.config.id, &entry, &data).is_ok()
+    }
+
+    /// Proposes what the leader has decided by looking at `members`. Returns `false`, and appends nothing, if
+    /// members, cluster version or downgrade target have changed since, or a change of one of them may be in
+    /// the log and not applied.
+    pub fn propose_decision(
+        &mut self,
+        members: &MemberRegistry,
+        now_ns: i64,
+        command: Command,
+    ) -> bool {
+        let raft = &self.raft.raft;
+        let now = &self.machine.members;
+        let unchanged = now.by_id.keys().eq(members.by_id.keys())
+            && now.cluster_version == members.cluster_version
+            && now.downgrade_target == members.downgrade_target;
+        let current = unchanged && !raft.has_pending_conf();
+        current && self.propose_as_leader(Some(raft.term), now_ns, command)
+    }
+
+    /// Whether more than [`APPLY_GAP_MAX`] committed entries wait to be applied here.
+    pub(super) fn is_behind(&self) -> bool {
+        let committed = self.raft.raft.raft_log.committed;
+        committed.saturating_sub(self.raft.store().position().index) > APPLY_GAP_MAX
+    }
+
+    /// The place of a proposal that this member appends to its own log in the present term.
+    pub(super) fn own_term(&self) -> HandedIn {
+        HandedIn { term: self.raft.raft.term, leader: self.config.id, number: 0 }
+    }
+
+    /// Batches an entry of `proposer` for [`Self::append_batch`], which appends it in the term that this
+    /// member leads; nothing else appends one. A change of membership is appended at once. `NotNow` if the
+    /// entry may be tried again, `Refused` if not.
+    pub(super) fn batch_entry(
+        &mut self,
+        proposer: u64,
+        entry: &Entry,
+        data: &Bytes,
+    ) -> Result<(), NotAppended> {
+        let raft = &self.raft.raft;
+        let leads = raft.state == StateRole::Leader && raft.lead_transferee.is_none();
+        if !leads || raft.prs().get(self.config.id).is_none() {
+            return Err(NotAppended::NotNow);
+        }
+        // What follows its removal in the log a member does not see executed: it could not answer for it.
+        if self.is_removing(proposer) {
+            return Err(NotAppended::NotNow);
+        }
+        // its proposer may not know of a downgrade
+        if let Some(command) = &entry.command {
+            if self.awaits_version(command) {
+                return Err(NotAppended::NotNow);
+            }
+            if !self.machine.members.all_know(command) {
+                return Err(NotAppended::Refused(ProposalRejected::ClusterVersion));
+            }
+        }
+        let mut proposed = RaftEntry::default();
+        let change = wire::conf_change(entry, data);
+        if let Some(change) = &change {
+            self.append_batch();
+            // one at a time, or raft silently drops the second
+            if self.raft.raft.has_pending_conf() || self.hands_over_before(change) {
+                return Err(NotAppended::NotNow);
+            }
+            self.check_change(change).map_err(NotAppended::Refused)?;
+            proposed.set_entry_type(EntryType::EntryConfChange);
+            proposed.data = wire::encode_conf_change(change);
+        } else {
+            proposed.data = data.clone();
+        }
+        let bytes = proposed.data.len() as u64;
+        // raft drops what exceeds the bound of uncommitted bytes
+        let uncommitted = self.raft.raft.uncommitted_size() as u64 + self.batch.bytes;
+        if uncommitted > 0 && uncommitted + bytes > UNCOMMITTED_BYTES_MAX {
+            return Err(NotAppended::Refused(ProposalRejected::TooMany));
+        }
+        if self.batch.bytes + bytes > PROPOSAL_BATCH_BYTES {
+            self.append_batch();
+        }
+        self.batch.bytes += bytes;
+        self.batch.entries.push(proposed);
+        if entry.command.as_ref().is_some_and(changes_version) {
+            let raft = &self.raft.raft;
+            let index = raft.raft_log.last_index() + self.batch.entries.len() as u64;
+            self.version_change = (raft.term, index);
+        }
+        if change.is_some() {
+            self.append_batch();
+        }
+        Ok(())
+    }
+
+    /// Whether this leader's log may hold a change of the cluster version that it has not applied, and the
+    /// command depends on that: the command would follow a downgrade, and end the members that had it.
+    fn awaits_version(&self, command: &Command) -> bool {
+        let depends = changes_version(command) || command.since() > Some(FIRST);
+        let (term, index) = self.version_change;
+        let unapplied = term == self.raft.raft.term && index > self.raft.store().position().index;
+        depends && (unapplied || !self.leads_with_all_applied())
+    }
+
+    /// Whether entries that came since the last turn are to be appended to the log on disk.
+    pub fn has_unpersisted(&self) -> bool {
+        let log = &self.raft.raft.raft_log;
+        !self.batch.entries.is_empty() || log.persisted < log.last_index()
+    }
+
+    /// Puts what was appended since the last call into the log, with one message to each other member. Must
+    /// come before anything that may end this member's leadership.
+    pub(super) fn append_batch(&mut self) {
+        if self.batch.entries.is_empty() {
+            return;
+        }
+        let batch = std::mem::take(&mut self.batch);
+        let mut message = Message::default();
+        message.set_msg_type(MessageType::MsgPropose);
+        message.from = self.config.id;
+        message.set_entries(batch.entries.into());
+        let appended = self.raft.raft.step(message);
+        appended.expect("a leader appends what fits its bounds");
+    }
+}
