@@ -13,7 +13,7 @@ use witan_machine::{
     operation::ByPath,
 };
 
-use super::{AuthHttpError, body, shown};
+use super::{AuthHttpError, body, headers};
 
 /// Answers with all roles that v2 knows, in order of their names.
 pub(super) async fn list(
@@ -24,7 +24,12 @@ pub(super) async fn list(
     let auth = &view.machine.auth;
     let names = auth.path_role_names();
     let roles = names.iter().filter_map(|name| find(auth, name)).collect();
-    Ok(shown(ctx, request, StatusCode::OK, &RoleList { roles }))
+    Ok(headers::json(
+        ctx,
+        request,
+        StatusCode::OK,
+        &RoleList { roles },
+    ))
 }
 
 /// Answers with one role; `RoleMissing` if v2 knows none of this name.
@@ -36,7 +41,7 @@ pub(super) async fn get(
     let view = ctx.node.view().await?;
     let role = find(&view.machine.auth, name);
     let role = role.ok_or_else(|| path_permissions::PathAuthError::RoleMissing(name.to_owned()))?;
-    Ok(shown(ctx, request, StatusCode::OK, &role))
+    Ok(headers::json(ctx, request, StatusCode::OK, &role))
 }
 
 /// Creates a role with the patterns of the body (201), or, if the body grants or revokes patterns,
@@ -64,7 +69,7 @@ pub(super) async fn put(
         };
         ctx.node.propose(ByPath(create)).await?;
         let role = Role { role, permissions };
-        return Ok(shown(ctx, request, StatusCode::CREATED, &role));
+        return Ok(headers::json(ctx, request, StatusCode::CREATED, &role));
     }
     if !permissions.kv.is_empty() {
         return Err(AuthHttpError::bad(PERMISSIONS_AND_GRANT));
@@ -75,7 +80,12 @@ pub(super) async fn put(
         revoke: patterns(revoke.kv),
     };
     let now = ctx.node.propose(ByPath(update)).await?.output;
-    Ok(shown(ctx, request, StatusCode::OK, &as_shown(role, now)))
+    Ok(headers::json(
+        ctx,
+        request,
+        StatusCode::OK,
+        &as_shown(role, now),
+    ))
 }
 
 /// Returns a role with its patterns; `None` if v2 knows none of this name.
