@@ -170,7 +170,7 @@ async fn serve(
     match (resource, request.method().as_str()) {
         (AuthResource::Enable, "GET") => {
             let enabled = ctx.node.view().await?.machine.auth.path_auth_enabled();
-            Ok(headers::json(
+            Ok(headers::shown(
                 ctx,
                 request,
                 StatusCode::OK,

@@ -13,7 +13,8 @@ use witan_machine::{
     operation::ByPath,
 };
 
-use super::{AuthHttpError, body, headers};
+use super::{AuthHttpError, body};
+use crate::headers::shown;
 
 /// Answers with all roles that v2 knows, in order of their names.
 pub(super) async fn list(
@@ -24,12 +25,7 @@ pub(super) async fn list(
     let auth = &view.machine.auth;
     let names = auth.path_role_names();
     let roles = names.iter().filter_map(|name| find(auth, name)).collect();
-    Ok(headers::json(
-        ctx,
-        request,
-        StatusCode::OK,
-        &RoleList { roles },
-    ))
+    Ok(shown(ctx, request, StatusCode::OK, &RoleList { roles }))
 }
 
 /// Answers with one role; `RoleMissing` if v2 knows none of this name.
@@ -41,7 +37,7 @@ pub(super) async fn get(
     let view = ctx.node.view().await?;
     let role = find(&view.machine.auth, name);
     let role = role.ok_or_else(|| path_permissions::PathAuthError::RoleMissing(name.to_owned()))?;
-    Ok(headers::json(ctx, request, StatusCode::OK, &role))
+    Ok(shown(ctx, request, StatusCode::OK, &role))
 }
 
 /// Creates a role with the patterns of the body (201), or, if the body grants or revokes patterns,
@@ -69,7 +65,7 @@ pub(super) async fn put(
         };
         ctx.node.propose(ByPath(create)).await?;
         let role = Role { role, permissions };
-        return Ok(headers::json(ctx, request, StatusCode::CREATED, &role));
+        return Ok(shown(ctx, request, StatusCode::CREATED, &role));
     }
     if !permissions.kv.is_empty() {
         return Err(AuthHttpError::bad(PERMISSIONS_AND_GRANT));
@@ -80,12 +76,7 @@ pub(super) async fn put(
         revoke: patterns(revoke.kv),
     };
     let now = ctx.node.propose(ByPath(update)).await?.output;
-    Ok(headers::json(
-        ctx,
-        request,
-        StatusCode::OK,
-        &as_shown(role, now),
-    ))
+    Ok(shown(ctx, request, StatusCode::OK, &as_shown(role, now)))
 }
 
 /// Returns a role with its patterns; `None` if v2 knows none of this name.

@@ -16,7 +16,8 @@ use witan_machine::{
     operation::ByPath,
 };
 
-use super::{AuthHttpError, body, headers, roles};
+use super::{AuthHttpError, body, roles};
+use crate::headers::shown;
 
 /// Lists users. Roles that do not exist are left out.
 pub(super) async fn list(
@@ -34,12 +35,7 @@ pub(super) async fn list(
         })
         .collect();
     let users = Some(users).filter(|users| !users.is_empty());
-    Ok(headers::json(
-        ctx,
-        request,
-        StatusCode::OK,
-        &UserList { users },
-    ))
+    Ok(shown(ctx, request, StatusCode::OK, &UserList { users }))
 }
 
 /// Shows a user. A role that does not exist is an error.
@@ -58,7 +54,7 @@ pub(super) async fn get(
         found.push(role.ok_or(path_permissions::PathAuthError::RoleMissing(name))?);
     }
     let user = UserShown { user: user.name.clone(), roles: found };
-    Ok(headers::json(ctx, request, StatusCode::OK, &user))
+    Ok(shown(ctx, request, StatusCode::OK, &user))
 }
 
 /// Creates a user, or changes an existing one, depending on the fields of the body.
@@ -90,7 +86,7 @@ pub(super) async fn put(
             false => StatusCode::OK,
         };
         let user = create(ctx, request, asked).await?;
-        return Ok(headers::json(ctx, request, status, &user));
+        return Ok(shown(ctx, request, status, &user));
     }
     if !known {
         return Err(path_permissions::PathAuthError::UserMissing(name.to_owned()).into());
@@ -108,7 +104,7 @@ pub(super) async fn put(
     };
     let done = ctx.node.propose(ByPath(update)).await?;
     let user = User { user: name.to_owned(), roles: Some(done.output) };
-    Ok(headers::json(ctx, request, StatusCode::OK, &user))
+    Ok(shown(ctx, request, StatusCode::OK, &user))
 }
 
 /// Creates a user with a hashed password; the user root always gets the role root. An empty password is

@@ -99,7 +99,7 @@ fn without_id(ctx: &Context) -> HttpResponse {
 async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, MembersHttpError> {
     let members = members(ctx).await?;
     let list = MemberList { members: members.by_id.values().map(shown).collect() };
-    Ok(headers::json(ctx, request, StatusCode::OK, &list))
+    Ok(headers::shown(ctx, request, StatusCode::OK, &list))
 }
 
 /// Answers with the leader that this member knows; 503 if it knows none.
@@ -108,7 +108,7 @@ async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Me
     let leader = members.by_id.get(&ctx.node.status().leader);
     let leader = leader
         .ok_or_else(|| MembersHttpError(StatusCode::SERVICE_UNAVAILABLE, NO_LEADER_TEXT.into()))?;
-    Ok(headers::json(ctx, request, StatusCode::OK, &shown(leader)))
+    Ok(headers::shown(ctx, request, StatusCode::OK, &shown(leader)))
 }
 
 /// Adds a voter with the peer URLs of the body, and answers 201 with the member. Refused if that may
