@@ -1,16 +1,10 @@
 //! `/config/local/log`: sets the log level at run time, as etcd 2.2 to 3.4, with their names of
 //! levels.
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::{StatusCode, header::CONTENT_TYPE},
-    web,
-};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::Value;
-use witan_api::v2::members::ErrorMessage;
 use witan_config::LogLevel;
 use witan_dialect::{Context, reply};
-use witan_gocompat::json;
 
 /// A body names one level; one above this is refused.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -38,9 +32,7 @@ pub(crate) async fn handle(
             ctx.log_level.set(level);
             HttpResponse::NoContent().finish()
         }
-        Err(message) => HttpResponse::build(StatusCode::BAD_REQUEST)
-            .insert_header((CONTENT_TYPE, reply::JSON))
-            .body(json::encode(&ErrorMessage { message })),
+        Err(message) => reply::error_message(HttpResponse::BadRequest(), message),
     }
 }
 

@@ -1,11 +1,11 @@
 //! Routes and authorizes HTTP/1 requests by the list of routes, before anything else is read.
-//! `v3::permit` authorizes the gateway's calls by the same list.
+//! v3's `authorize` authorizes the gateway's calls by the same list.
 
-use actix_web::{HttpRequest, HttpResponse, http::StatusCode};
+use actix_web::{HttpRequest, HttpResponse};
 use witan_api::access::{HttpRoute, Resource};
 use witan_config::Settings;
 
-use super::{Context, basic_auth};
+use super::{Context, basic_auth, reply};
 
 /// Returns the route of a decoded and cleaned path; `None` if there is none or its dialect is disabled.
 pub fn route(settings: &Settings, path: &[u8]) -> Option<&'static HttpRoute> {
@@ -41,9 +41,9 @@ pub async fn denied_response(
     match basic_auth::authorize_route(ctx, request, access).await {
         Ok(true) => None,
         Ok(false) => Some(basic_auth::unauthorized()),
-        Err(fault) => Some(basic_auth::error_message(
-            StatusCode::SERVICE_UNAVAILABLE,
-            &fault.to_string(),
+        Err(fault) => Some(reply::error_message(
+            HttpResponse::ServiceUnavailable(),
+            fault.to_string(),
         )),
     }
 }

@@ -5,22 +5,15 @@
 //! that was not verified recently is hashed (`witan_auth`). Certificates are ignored: any web page
 //! could make a browser present one.
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::{StatusCode, header::AUTHORIZATION, header::CONTENT_TYPE},
-};
+use actix_web::{HttpRequest, HttpResponse, http::header::AUTHORIZATION};
 use base64::{
     Engine as _,
     alphabet::STANDARD,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use witan_api::{
-    access::{Access, AuthSwitches},
-    v2::members::ErrorMessage,
-};
+use witan_api::access::{Access, AuthSwitches};
 use witan_auth::{Credentials, PasswordSource};
 use witan_base::client_network::ClientNetwork;
-use witan_gocompat::json;
 use witan_machine::auth::{
     User,
     path_permissions::{PathAccess, is_path_root},
@@ -121,16 +114,7 @@ async fn bearer(ctx: &Context, request: &HttpRequest) -> Result<Rights, NodeErro
 
 /// Builds the 401 response of routes outside of the key spaces: a JSON object with the message.
 pub(super) fn unauthorized() -> HttpResponse {
-    error_message(StatusCode::UNAUTHORIZED, INSUFFICIENT)
-}
-
-/// Builds a response with a status and a JSON object with the message, the error format of routes
-/// outside of the key spaces.
-pub(super) fn error_message(status: StatusCode, message: &str) -> HttpResponse {
-    let message = message.to_owned();
-    HttpResponse::build(status)
-        .insert_header((CONTENT_TYPE, reply::JSON))
-        .body(json::encode(&ErrorMessage { message }))
+    reply::error_message(HttpResponse::Unauthorized(), INSUFFICIENT.into())
 }
 
 /// Checks the Basic credentials of a request: `Anonymous` without a header, `Invalid` if malformed or

@@ -7,17 +7,19 @@ use std::{
 };
 
 use actix_web::{
-    FromRequest as _, HttpRequest, HttpResponse,
+    FromRequest as _, HttpRequest, HttpResponse, HttpResponseBuilder,
     body::{BodySize, MessageBody},
     dev,
     http::{
-        Method, StatusCode, Version,
+        ConnectionType, Method, StatusCode, Version,
         header::{ALLOW, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
     },
     web::{self, Bytes},
 };
 use futures_util::StreamExt as _;
+use witan_api::v2::members::ErrorMessage;
 use witan_base::budget::{ClientBudgets, MemoryBudget, Reservation, SMALL_BYTES};
+use witan_gocompat::json;
 
 /// Go's server sends a body above this in chunks, a smaller one with its length.
 const UNCHUNKED_BYTES_MAX: usize = 2048;
@@ -31,6 +33,10 @@ const PIECE_BYTES: usize = 256 << 10;
 pub const TEXT: &str = "text/plain; charset=utf-8";
 /// Media type of JSON answers.
 pub const JSON: &str = "application/json";
+/// Media type of forms.
+pub const FORM: &str = "application/x-www-form-urlencoded";
+/// A form above this is refused, as in all etcds.
+const FORM_BYTES_MAX: usize = 10 << 20;
 
 /// Builds a plain-text error as Go's `http.Error` sends it; the newline is added.
 pub fn text(status: StatusCode, message: &str) -> HttpResponse {
@@ -38,6 +44,14 @@ pub fn text(status: StatusCode, message: &str) -> HttpResponse {
         .insert_header((CONTENT_TYPE, TEXT))
         .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .body(format!("{message}\n"))
+}
+
+/// Completes an error with a JSON object that holds the message: the format of errors outside of the
+/// key spaces.
+pub fn error_message(mut builder: HttpResponseBuilder, message: String) -> HttpResponse {
+    builder
+        .insert_header((CONTENT_TYPE, JSON))
+        .body(json::encode(&ErrorMessage { message }))
 }
 
 /// Builds the 404 for an unknown path, as Go's server words it.
@@ -101,6 +115,15 @@ fn long(request: &HttpRequest, bytes: usize) -> BodySize {
         BodySize::Stream
     } else {
         BodySize::Sized(bytes as u64)
+    }
+}
+
+/// Ends a stream to a client of HTTP/1.0 with its connection: it knows no chunks.
+pub fn end_with_connection(request: &HttpRequest, response: &mut HttpResponse) {
+    if request.version() < Version::HTTP_11 {
+        let head = response.head_mut();
+        head.no_chunking(true);
+        head.set_connection_type(ConnectionType::Close);
     }
 }
 
@@ -216,6 +239,15 @@ pub async fn read(payload: &mut web::Payload, limit: usize) -> Result<Vec<u8>, B
         body.extend_from_slice(&part);
     }
     Ok(body)
+}
+
+/// Reads a form of at most `FORM_BYTES_MAX` bytes; the error is Go's text.
+pub async fn read_form(payload: &mut web::Payload) -> Result<Vec<u8>, &'static str> {
+    let form = read(payload, FORM_BYTES_MAX).await;
+    form.map_err(|error| match error {
+        BodyError::TooLarge => "http: POST too large",
+        BodyError::Disconnected => "unexpected EOF",
+    })
 }
 
 /// Reads and drops the rest of a body, up to `DRAIN_BYTES_MAX` bytes.

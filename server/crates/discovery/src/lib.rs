@@ -178,7 +178,7 @@ impl DiscoveryService {
 /// Reads the size of the new cluster from the form, else from the query, as Go's `FormValue`.
 /// `SIZE_DEFAULT` if neither names one; an error unless it is from 1 to `SIZE_MAX`.
 async fn size(request: &HttpRequest, payload: &mut web::Payload) -> Result<u64, NewTokenError> {
-    let form = if reply::media_type(request) == "application/x-www-form-urlencoded" {
+    let form = if reply::media_type(request) == reply::FORM {
         let read = reply::read(payload, FORM_BYTES_MAX).await;
         read.map_err(|_: BodyError| NewTokenError::Form)?
     } else {

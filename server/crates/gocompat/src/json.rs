@@ -66,6 +66,11 @@ impl<'a> Scanner<'a> {
         self.at
     }
 
+    /// Goes to an offset; the text before it must be checked.
+    pub fn seek(&mut self, at: usize) {
+        self.at = at;
+    }
+
     /// The text from an offset up to the position.
     pub fn since(&self, start: usize) -> &'a [u8] {
         &self.text[start..self.at]

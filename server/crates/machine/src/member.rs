@@ -138,6 +138,17 @@ fn of_member(member: &Member) -> u64 {
     MEMBER_BYTES + urls.map(|url| url.len() as u64).sum::<u64>() + member.name.len() as u64
 }
 
+impl MemberRegistry {
+    /// Returns the client URLs of all members, sorted.
+    pub fn client_urls(&self) -> Vec<&str> {
+        let members = self.by_id.values();
+        let urls = members.flat_map(|member| &member.client_urls);
+        let mut urls: Vec<&str> = urls.map(String::as_str).collect();
+        urls.sort_unstable();
+        urls
+    }
+}
+
 impl ChangeMembers {
     /// Returns the bytes that the change may add to `MemberRegistry::size_bytes`. A removal leaves the
     /// member's id, which its addition has paid for.

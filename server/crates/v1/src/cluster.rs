@@ -24,13 +24,7 @@ pub(super) async fn leader(node: &Node) -> Result<Vec<u8>, V1Error> {
 /// Returns the client URLs of all members, sorted and separated by `, `.
 pub(super) async fn machines(node: &Node) -> Result<Vec<u8>, V1Error> {
     let view = node.view().await?;
-    let members = view.machine.members.by_id.values();
-    let mut urls: Vec<&str> = members
-        .flat_map(|member| &member.client_urls)
-        .map(String::as_str)
-        .collect();
-    urls.sort_unstable();
-    Ok(urls.join(", ").into())
+    Ok(view.machine.members.client_urls().join(", ").into())
 }
 
 /// Renders the member of this name as a file (`KeyNotFound` if there is none), or without a name all

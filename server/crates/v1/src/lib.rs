@@ -31,7 +31,7 @@ use witan_dialect::{
     client::Disconnect,
     read_counters::ReadCounters,
     rendering,
-    reply::{self, BodyError, FramedBody},
+    reply::{self, FramedBody},
 };
 use witan_gocompat::text::Sink;
 use witan_machine::auth::path_permissions::PathAccess;
@@ -39,10 +39,6 @@ use witan_machine::auth::path_permissions::PathAccess;
 use request::{V1Request, V1RequestError, parse};
 
 use self::error::V1Error;
-
-/// A form body above this is refused, as in all etcds.
-const FORM_BYTES_MAX: usize = 10 << 20;
-const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The dialect with the counters of reads. Clones share.
 #[derive(Clone, Debug)]
@@ -168,20 +164,18 @@ fn framed(body: FramedBody) -> HttpResponse {
 }
 
 /// Reads the form body of a PUT or POST; `None` for another method or media type. An error if it
-/// exceeds `FORM_BYTES_MAX` or breaks off.
+/// is too large or breaks off.
 async fn form(
     request: &HttpRequest,
     payload: &mut web::Payload,
 ) -> Result<Option<Vec<u8>>, V1Error> {
     let may_have = reply::allows(request, "PUT,POST");
-    if !may_have || reply::media_type(request) != FORM {
+    if !may_have || reply::media_type(request) != reply::FORM {
         return Ok(None);
     }
     // v1 has no error for an unreadable form; it counts as one without a value
-    let refusal = |cause: &'static str| V1Error::new(ErrorCode::ValueRequired, cause);
-    match reply::read(payload, FORM_BYTES_MAX).await {
+    match reply::read_form(payload).await {
         Ok(form) => Ok(Some(form)),
-        Err(BodyError::TooLarge) => Err(refusal("http: POST too large")),
-        Err(BodyError::Disconnected) => Err(refusal("unexpected EOF")),
+        Err(cause) => Err(V1Error::new(ErrorCode::ValueRequired, cause)),
     }
 }

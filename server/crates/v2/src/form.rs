@@ -8,11 +8,6 @@ use witan_gocompat::{
     text,
 };
 
-/// A form body above this is refused, as in etcd.
-pub(crate) const FORM_BYTES_MAX: usize = 10 << 20;
-/// Text of the refusal.
-pub(crate) const FORM_TOO_LARGE: &str = "http: POST too large";
-
 /// The parameters of `/v2/keys`, in the order of [`NAMES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum V2Field {

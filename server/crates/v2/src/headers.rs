@@ -5,9 +5,10 @@ use actix_web::{
     http::{StatusCode, header::CONTENT_TYPE},
 };
 use bytes::Bytes;
+use serde::Serialize;
 use witan_api::v2;
 use witan_dialect::{Context, rendering, reply};
-use witan_gocompat::text::Sink;
+use witan_gocompat::{json, text::Sink};
 use witan_node::Node;
 
 use super::error::V2Error;
@@ -30,6 +31,20 @@ pub fn success(node: &Node, status: StatusCode, index: u64) -> HttpResponseBuild
         .insert_header((v2::RAFT_INDEX_HEADER, raft.committed))
         .insert_header((v2::RAFT_TERM_HEADER, raft.term));
     builder
+}
+
+/// Builds a response of `/v2/members` or `/v2/auth` with `value` as JSON and a newline.
+pub(crate) fn shown(
+    ctx: &Context,
+    request: &HttpRequest,
+    status: StatusCode,
+    value: &impl Serialize,
+) -> HttpResponse {
+    let mut json = json::encode(value);
+    json.push(b'\n');
+    build(&ctx.node, status)
+        .insert_header((CONTENT_TYPE, reply::JSON))
+        .body(reply::framed(request, json))
 }
 
 /// Builds the response to an error of `/v2/keys`, with the error's index as a header and its JSON body.

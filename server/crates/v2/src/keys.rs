@@ -16,7 +16,7 @@ use witan_dialect::{
     Context, basic_auth,
     blocking::{INLINE_BYTES_MAX, INLINE_ITEMS_MAX},
     rendering::{self, Renderer},
-    reply::{self, BodyError},
+    reply,
 };
 use witan_gocompat::{mime, text::Sink};
 use witan_logging::LogLimit;
@@ -28,7 +28,6 @@ use witan_machine::{
 use super::{
     V2Dialect,
     error::V2Error,
-    form::{FORM_BYTES_MAX, FORM_TOO_LARGE},
     headers,
     operation::{self, WriteMethod},
     parse::{self, Params, WaitParameter},
@@ -37,8 +36,6 @@ use super::{
 
 /// Limits log lines that any client can cause.
 static IGNORED_BODIES: LogLimit = LogLimit::new();
-
-const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The meaning of a method for keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,8 +196,7 @@ fn key(path: &[u8]) -> Bytes {
     }
 }
 
-/// Reads the form body of a PUT or POST, of at most `FORM_BYTES_MAX` bytes; `None` without one. As in
-/// etcd, other bodies are ignored.
+/// Reads the form body of a PUT or POST; `None` without one. As in etcd, other bodies are ignored.
 async fn form(
     intent: Intent,
     request: &HttpRequest,
@@ -228,14 +224,12 @@ async fn form(
     }
     let media = mime::parse(&media)
         .map_err(|fault| V2Error::before_store(ErrorCode::InvalidForm, fault.to_string()))?;
-    if media != FORM {
+    if media != reply::FORM {
         return Ok(None);
     }
-    let refusal = |text: &'static str| V2Error::before_store(ErrorCode::InvalidForm, text);
-    match reply::read(payload, FORM_BYTES_MAX).await {
+    match reply::read_form(payload).await {
         Ok(form) => Ok(Some(form)),
-        Err(BodyError::TooLarge) => Err(refusal(FORM_TOO_LARGE)),
-        Err(BodyError::Disconnected) => Err(refusal("unexpected EOF")),
+        Err(cause) => Err(V2Error::before_store(ErrorCode::InvalidForm, cause)),
     }
 }
 

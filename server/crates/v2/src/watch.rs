@@ -5,10 +5,7 @@
 //! Ends with the first event (unless it streams), with the process, with the client, or when the
 //! client is so slow that the history no longer holds what comes next.
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::{ConnectionType, StatusCode, Version},
-};
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode};
 use bytes::Bytes;
 use futures_util::stream;
 use witan_base::budget::MemoryBudget;
@@ -68,13 +65,7 @@ pub async fn open(
         Some((line, cursor))
     });
     let mut response = headers::success(node, StatusCode::OK, index).streaming(lines);
-    if request.version() < Version::HTTP_11 {
-        // HTTP/1.0 has no chunks: the answer ends with the connection
-        response.head_mut().no_chunking(true);
-        response
-            .head_mut()
-            .set_connection_type(ConnectionType::Close);
-    }
+    reply::end_with_connection(request, &mut response);
     Ok(response)
 }
 

@@ -9,8 +9,6 @@ macro_rules! errors {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum RpcError {
             $($(#[$doc])* $name,)*
-            /// A call that this server knows and does not serve yet.
-            Unimplemented(&'static str),
             /// An error of locks and elections, which have no codes of their own.
             Plain(&'static str),
         }
@@ -23,27 +21,15 @@ macro_rules! errors {
             pub const fn code(self) -> Code {
                 match self {
                     $(RpcError::$name => Code::$code,)*
-                    RpcError::Unimplemented(_) => Code::Unimplemented,
                     RpcError::Plain(_) => Code::Unknown,
                 }
             }
 
-            /// An error with the same text whose code is `Unknown`, as from locks and elections.
-            pub const fn plain(self) -> RpcError {
-                RpcError::Plain(match self {
-                    $(RpcError::$name => $text,)*
-                    RpcError::Unimplemented(call) => call,
-                    RpcError::Plain(text) => text,
-                })
-            }
-        }
-
-        impl std::fmt::Display for RpcError {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            /// The text that clients compare.
+            pub const fn text(self) -> &'static str {
                 match self {
-                    $(RpcError::$name => f.write_str($text),)*
-                    RpcError::Unimplemented(call) => write!(f, "etcdserver: {call} is not served yet"),
-                    RpcError::Plain(text) => f.write_str(text),
+                    $(RpcError::$name => $text,)*
+                    RpcError::Plain(text) => text,
                 }
             }
         }
@@ -104,8 +90,6 @@ errors! {
     NoLeader = Unavailable "etcdserver: no leader";
     /// Only the leader can do this.
     NotLeader = FailedPrecondition "etcdserver: not leader";
-    /// The leader changed while the request waited.
-    LeaderChanged = Unavailable "etcdserver: leader changed";
     /// The process is stopping.
     Stopped = Unavailable "etcdserver: server stopped";
     /// The member was removed, and the request was not executed. These are the words by which etcd's clients
@@ -181,6 +165,19 @@ errors! {
     PasswordTooLong = Unknown "bcrypt: password length exceeds 72 bytes";
 }
 
+impl RpcError {
+    /// An error with the same text whose code is `Unknown`, as from locks and elections.
+    pub const fn plain(self) -> Self {
+        Self::Plain(self.text())
+    }
+}
+
+impl std::fmt::Display for RpcError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
 impl std::error::Error for RpcError {}
 
 impl From<RpcError> for Status {
@@ -219,11 +216,6 @@ mod tests {
         assert_eq!(
             status.message(),
             "etcdserver: mvcc: required revision has been compacted"
-        );
-        let status = Status::from(RpcError::Unimplemented("etcdserverpb.Lease/LeaseGrant"));
-        assert_eq!(
-            status.message(),
-            "etcdserver: etcdserverpb.Lease/LeaseGrant is not served yet"
         );
     }
 }

@@ -1,13 +1,19 @@
 //! When the server ends a stream: the process stops, or the leader is lost and the client requires
 //! one.
 
-use std::pin::Pin;
+use std::{pin::Pin, time::Duration};
 
+use tokio::time::{Instant, Sleep, sleep_until};
 use witan_dialect::Context;
 use witan_node::Node;
 
-use super::watch::leader_monitor::LeaderMonitor;
 use crate::error::RpcError;
+
+/// Interval of checks for a leader.
+const LEADER_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Consecutive checks without a leader that end the stream, as in etcd.
+const LEADERLESS_MAX: u32 = 3;
 
 /// See the module's description.
 pub(super) struct StreamEnd {
@@ -44,5 +50,49 @@ impl StreamEnd {
                 }
             }
         }
+    }
+}
+
+/// Checks periodically whether there is a leader.
+struct LeaderMonitor {
+    timer: Pin<Box<Sleep>>,
+    leaderless: u32,
+}
+
+impl LeaderMonitor {
+    /// Creates a monitor whose first check is due after `LEADER_CHECK_INTERVAL`.
+    fn new() -> Self {
+        Self {
+            timer: Box::pin(sleep_until(Instant::now() + LEADER_CHECK_INTERVAL)),
+            leaderless: 0,
+        }
+    }
+
+    /// Resolves when the next check is due.
+    async fn wait(&mut self) {
+        self.timer.as_mut().await;
+    }
+
+    /// Records a check and schedules the next one. Returns false, so that the stream ends, after
+    /// `LEADERLESS_MAX` checks in a row without a leader.
+    fn observe(&mut self, has_leader: bool) -> bool {
+        self.timer
+            .as_mut()
+            .reset(Instant::now() + LEADER_CHECK_INTERVAL);
+        self.leaderless = if has_leader { 0 } else { self.leaderless + 1 };
+        self.leaderless < LEADERLESS_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_leader_may_be_missing_for_a_while() {
+        let mut look = LeaderMonitor::new();
+        let seen = [false, false, true, false, false, false];
+        let goes_on = seen.map(|has_leader| look.observe(has_leader));
+        assert_eq!(goes_on, [true, true, true, true, true, false]);
     }
 }

@@ -13,14 +13,13 @@ use actix_web::{
     http::{StatusCode, header::CONTENT_TYPE},
     web,
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use witan_api::v2::{
     auth::{ENABLE, Enabled, INVALID_JSON, INVALID_PATH, ROLES, USERS},
-    members::{ErrorMessage, INTERNAL},
+    members::INTERNAL,
 };
 use witan_dialect::{Context, reply};
-use witan_gocompat::json;
 use witan_machine::{
     auth::{self, path_permissions},
     operation::{ByPath, Operation},
@@ -150,14 +149,14 @@ pub(super) async fn handle(
 ) -> HttpResponse {
     let path = String::from_utf8_lossy(path);
     let Some(resource) = AuthResource::of(&path) else {
-        return refused(HttpResponse::BadRequest(), INVALID_PATH.into());
+        return reply::error_message(HttpResponse::BadRequest(), INVALID_PATH.into());
     };
     if !reply::allows(request, resource.methods()) {
         return reply::method_not_allowed(Some(resource.methods()));
     }
     let answer = serve(ctx, request, payload, resource).await;
     answer.unwrap_or_else(|AuthHttpError(status, message)| {
-        refused(headers::build(&ctx.node, status), message)
+        reply::error_message(headers::build(&ctx.node, status), message)
     })
 }
 
@@ -171,7 +170,12 @@ async fn serve(
     match (resource, request.method().as_str()) {
         (AuthResource::Enable, "GET") => {
             let enabled = ctx.node.view().await?.machine.auth.path_auth_enabled();
-            Ok(shown(ctx, request, StatusCode::OK, &Enabled { enabled }))
+            Ok(headers::shown(
+                ctx,
+                request,
+                StatusCode::OK,
+                &Enabled { enabled },
+            ))
         }
         (AuthResource::Enable, "PUT") => done(ctx, auth::Enable {}).await,
         (AuthResource::Enable, _) => done(ctx, auth::Disable {}).await,
@@ -190,13 +194,6 @@ async fn serve(
             done(ctx, auth::RoleDelete { name }).await
         }
     }
-}
-
-/// Completes a response with the message as a JSON object.
-fn refused(mut builder: actix_web::HttpResponseBuilder, message: String) -> HttpResponse {
-    builder
-        .insert_header((CONTENT_TYPE, reply::JSON))
-        .body(json::encode(&ErrorMessage { message }))
 }
 
 /// Proposes a change and answers with an empty body.
@@ -224,20 +221,6 @@ async fn body<T: DeserializeOwned + Default>(
         }
         Some(_) | None => Err(AuthHttpError::bad(INVALID_JSON)),
     }
-}
-
-/// Builds a response with `value` as JSON and a newline.
-fn shown(
-    ctx: &Context,
-    request: &HttpRequest,
-    status: StatusCode,
-    value: &impl Serialize,
-) -> HttpResponse {
-    let mut json = json::encode(value);
-    json.push(b'\n');
-    headers::build(&ctx.node, status)
-        .insert_header((CONTENT_TYPE, reply::JSON))
-        .body(reply::framed(request, json))
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ use witan_machine::{
     operation::ByPath,
 };
 
-use super::{AuthHttpError, body, shown};
+use super::{AuthHttpError, body};
+use crate::headers::shown;
 
 /// Answers with all roles that v2 knows, in order of their names.
 pub(super) async fn list(

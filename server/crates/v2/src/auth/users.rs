@@ -16,7 +16,8 @@ use witan_machine::{
     operation::ByPath,
 };
 
-use super::{AuthHttpError, body, roles, shown};
+use super::{AuthHttpError, body, roles};
+use crate::headers::shown;
 
 /// Lists users. Roles that do not exist are left out.
 pub(super) async fn list(

@@ -12,8 +12,8 @@ use actix_web::{
 use witan_api::{
     ids,
     v2::members::{
-        ErrorMessage, ID_EXISTS, INTERNAL, Member, MemberList, NO_LEADER_TEXT, NO_SUCH_MEMBER,
-        NOT_FOUND, PEER_URL_EXISTS, REMOVED,
+        ID_EXISTS, INTERNAL, Member, MemberList, NO_LEADER_TEXT, NO_SUCH_MEMBER, NOT_FOUND,
+        PEER_URL_EXISTS, REMOVED,
     },
 };
 use witan_dialect::{Context, reply};
@@ -69,14 +69,9 @@ pub(super) async fn handle(
         ("PUT", id) => update(ctx, request, payload, id).await,
         (_, id) => remove(ctx, id).await,
     };
-    served.unwrap_or_else(|refusal| refused(ctx, refusal))
-}
-
-/// Builds the response to an error: its status with the message as a JSON object.
-fn refused(ctx: &Context, MembersHttpError(status, message): MembersHttpError) -> HttpResponse {
-    headers::build(&ctx.node, status)
-        .insert_header((CONTENT_TYPE, reply::JSON))
-        .body(json::encode(&ErrorMessage { message }))
+    served.unwrap_or_else(|MembersHttpError(status, message)| {
+        reply::error_message(headers::build(&ctx.node, status), message)
+    })
 }
 
 /// Answers `/v2/machines`: the client URLs of all members as text, sorted and separated by `, `.
@@ -85,16 +80,10 @@ pub(super) async fn machines(ctx: &Context, request: &HttpRequest) -> HttpRespon
         Ok(view) => view.machine.members.clone(),
         Err(fault) => return reply::text(StatusCode::SERVICE_UNAVAILABLE, &fault.to_string()),
     };
-    let mut urls: Vec<&str> = members
-        .by_id
-        .values()
-        .flat_map(|m| &m.client_urls)
-        .map(String::as_str)
-        .collect();
-    urls.sort_unstable();
+    let urls = members.client_urls().join(", ");
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, reply::TEXT))
-        .body(reply::framed(request, urls.join(", ").into()))
+        .body(reply::framed(request, urls.into()))
 }
 
 /// Answers a PUT or DELETE that names no member: 405 with the id of the cluster as a header.
@@ -110,7 +99,7 @@ fn without_id(ctx: &Context) -> HttpResponse {
 async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, MembersHttpError> {
     let members = members(ctx).await?;
     let list = MemberList { members: members.by_id.values().map(shown).collect() };
-    Ok(found(ctx, request, json::encode(&list)))
+    Ok(headers::shown(ctx, request, StatusCode::OK, &list))
 }
 
 /// Answers with the leader that this member knows; 503 if it knows none.
@@ -119,7 +108,7 @@ async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Me
     let leader = members.by_id.get(&ctx.node.status().leader);
     let leader = leader
         .ok_or_else(|| MembersHttpError(StatusCode::SERVICE_UNAVAILABLE, NO_LEADER_TEXT.into()))?;
-    Ok(found(ctx, request, json::encode(&shown(leader))))
+    Ok(headers::shown(ctx, request, StatusCode::OK, &shown(leader)))
 }
 
 /// Adds a voter with the peer URLs of the body, and answers 201 with the member. Refused if that may
@@ -263,14 +252,6 @@ fn shown(member: &Known) -> Member {
         peer_urls: member.peer_urls.clone(),
         client_urls: member.client_urls.clone(),
     }
-}
-
-/// Builds the response to a read: 200 with the JSON and a newline.
-fn found(ctx: &Context, request: &HttpRequest, mut json: Vec<u8>) -> HttpResponse {
-    json.push(b'\n');
-    headers::build(&ctx.node, StatusCode::OK)
-        .insert_header((CONTENT_TYPE, reply::JSON))
-        .body(reply::framed(request, json))
 }
 
 #[cfg(test)]

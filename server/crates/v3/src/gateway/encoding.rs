@@ -29,8 +29,6 @@ pub enum Encoding {
 /// A field that a request names.
 #[derive(Clone, Copy)]
 pub(super) struct NamedField<'s> {
-    /// Its index in the table.
-    pub(super) index: usize,
     pub(super) field: &'s FieldShape,
     /// How this field represents bytes.
     pub(super) encoding: Encoding,
@@ -59,18 +57,18 @@ impl Encoding {
     /// field by either name and `SUFFIX`. `None` if there is none.
     pub(super) fn field<'s>(self, shape: &'s MessageShape, name: &[u8]) -> Option<NamedField<'s>> {
         let find = |name: &[u8]| {
-            let mut fields = shape.fields.iter().enumerate();
-            fields.find(|(_, field)| {
-                field.json_name.as_bytes() == name || field.name.as_bytes() == name
-            })
+            shape
+                .fields
+                .iter()
+                .find(|field| field.json_name.as_bytes() == name || field.name.as_bytes() == name)
         };
-        let named = |encoding| move |(index, field)| NamedField { index, field, encoding };
+        let named = |encoding| move |field| NamedField { field, encoding };
         let found = find(name).map(named(self));
         if found.is_some() || self == Self::Base64 {
             return found;
         }
         find(name.strip_suffix(SUFFIX.as_bytes())?)
-            .filter(|(_, field)| matches!(field.kind, FieldKind::Bytes))
+            .filter(|field| matches!(field.kind, FieldKind::Bytes))
             .map(named(Self::Base64))
     }
 

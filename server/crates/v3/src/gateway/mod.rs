@@ -2,18 +2,14 @@
 //! `/v3beta` and `/v3alpha` (as 3.4 does).
 //!
 //! Reading order: this file (from request to answer) → `call_names` (which verb) → `streams` → `websocket` → `encoding`
-//! (base64 or plain strings) → `protojson_v36`, `jsonpb_v34` (the readers of bodies of both versions) with `number`,
-//! `text` → `error` → `openapi`.
+//! (base64 or plain strings) → `reader` (of bodies, in the dialects of both versions) → `error` → `openapi`.
 
 mod call_names;
 pub mod encoding;
 pub mod error;
-mod jsonpb_v34;
-mod number;
 pub mod openapi;
-mod protojson_v36;
+mod reader;
 mod streams;
-mod text;
 pub mod websocket;
 
 use actix_web::{
@@ -39,7 +35,7 @@ use witan_dialect::{
 };
 use witan_gocompat::json;
 
-use self::{encoding::Encoding, error::GatewayError};
+use self::{encoding::Encoding, error::GatewayError, reader::JsonDialect};
 use super::{RpcResult, authorize, concurrency::election, lease, watch};
 use crate::error::RpcError;
 
@@ -339,31 +335,20 @@ fn message<Q: Shaped + Default + Message>(
     body: &[u8],
     json_format: JsonFormat,
 ) -> Result<Q, String> {
-    let JsonFormat { gateway_version, encoding } = json_format;
-    let bytes = match (gateway_version, encoding) {
+    let dialect = match (json_format.gateway_version, json_format.encoding) {
         (GatewayVersion::V3_4, Encoding::Base64) => {
             json::check_first(body)?;
-            jsonpb_v34::read(body, Q::SHAPE)?
+            JsonDialect::Jsonpb
         }
         // 3.4 never read plain bytes, and accepted invalid UTF-8
-        (GatewayVersion::V3_6, _) | (GatewayVersion::V3_4, Encoding::Utf8) => {
-            protojson_v36::read(body, Q::SHAPE, encoding).map_err(|fault| match fault {
-                protojson_v36::ReadError::NotJson => json_error(body),
-                // a syntax error further on is reported first
-                protojson_v36::ReadError::Refused(told) => {
-                    json::check_first(body).err().unwrap_or(told)
-                }
-            })?
+        (GatewayVersion::V3_6, encoding) | (GatewayVersion::V3_4, encoding @ Encoding::Utf8) => {
+            JsonDialect::Protojson(encoding)
         }
     };
+    let read = reader::read(body, Q::SHAPE, dialect);
+    // a syntax error further on is reported first
+    let bytes = read.map_err(|told| json::check_first(body).err().unwrap_or(told))?;
     Q::decode(Bytes::from(bytes)).map_err(|error| error.to_string())
-}
-
-/// Returns Go's error text for a body that is not JSON.
-fn json_error(body: &[u8]) -> String {
-    json::check_first(body)
-        .err()
-        .unwrap_or_else(|| "invalid JSON".into())
 }
 
 #[cfg(test)]

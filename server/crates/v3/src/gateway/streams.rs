@@ -3,11 +3,7 @@
 
 use std::{convert::Infallible, pin::Pin};
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::{ConnectionType, Version, header::CONTENT_TYPE},
-    web,
-};
+use actix_web::{HttpRequest, HttpResponse, http::header::CONTENT_TYPE, web};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _, stream};
 use prost::Message;
@@ -154,12 +150,7 @@ fn in_lines<A: Shaped + Serialize>(
         .insert_header((CONTENT_TYPE, reply::JSON))
         .insert_header(("Grpc-Metadata-Content-Type", "application/grpc"))
         .streaming(lines.map(Ok::<_, Infallible>));
-    if request.version() < Version::HTTP_11 {
-        // HTTP/1.0 has no chunks: the answer ends with the connection
-        let head = response.head_mut();
-        head.no_chunking(true);
-        head.set_connection_type(ConnectionType::Close);
-    }
+    reply::end_with_connection(request, &mut response);
     response
 }
 

@@ -1,7 +1,5 @@
 //! Bounds of watch streams, one sentence each.
 
-use std::time::Duration;
-
 /// Watchers of one stream; more are refused.
 pub(super) const WATCHERS_MAX: usize = 1 << 20;
 
@@ -24,12 +22,6 @@ pub(super) const UNWANTED_SCAN_MAX: usize = 512;
 
 /// Changes of one key that are found by its links; for more, the history is scanned.
 pub(super) const KEY_HISTORY_MAX: usize = 8192;
-
-/// Interval of checks for a leader.
-pub(super) const LEADER_CHECK_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Consecutive checks without a leader that end the stream, as in etcd.
-pub(super) const LEADERLESS_MAX: u32 = 3;
 
 /// The excess over `--max-request-bytes` that etcd allows to a gRPC message; fragments are that large.
 pub(super) const FRAGMENT_ALLOWANCE_BYTES: usize = 512 << 10;

@@ -4,12 +4,11 @@
 //! batch of history, or sleeps. So a client that does not read stops only its own session, which holds one batch.
 //!
 //! Reading order: `limits` → `watcher_group` → `watchers` (the watchers and their ranges) → `history_reader` (history
-//! to events) → `unsynced` (their order) → `delivery` (events to answers) → `progress`, `leader_monitor`, `permission`
-//! → `session` (the loop over all of it).
+//! to events) → `unsynced` (their order) → `delivery` (events to answers) → `progress`, `permission` →
+//! `session` (the loop over all of it).
 
 mod delivery;
 mod history_reader;
-pub(super) mod leader_monitor;
 mod limits;
 mod permission;
 mod progress;

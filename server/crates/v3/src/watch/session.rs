@@ -1,6 +1,6 @@
 //! One watch stream: requests in, responses out, processed in sequence.
 
-use std::{collections::BTreeMap, pin::Pin};
+use std::collections::BTreeMap;
 
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use tonic::Status;
@@ -14,14 +14,13 @@ use witan_replica::watch::keys::{PendingChanges, WatcherGroupId};
 use super::{
     delivery::{Recipients, ResponseQueue, ResponseTemplate},
     history_reader::{Compacted, EventBatch, HistoryStates, ResumePoint},
-    leader_monitor::LeaderMonitor,
     limits::FRAGMENT_ALLOWANCE_BYTES,
     permission::{PermissionState, status_text},
     progress::{NO_WATCHER, ProgressNotifier},
     unsynced::UnsyncedWatchers,
     watchers::{CreatedWatcher, StreamWatchers},
 };
-use crate::error::RpcError;
+use crate::{error::RpcError, stream_end::StreamEnd};
 
 /// Watchers that are canceled at once when users or roles change, before the task yields.
 const CANCELED_AT_ONCE: usize = 256;
@@ -45,8 +44,7 @@ pub(crate) struct Session<R> {
     notified_revision: i64,
     progress: ProgressNotifier,
     template: ResponseTemplate,
-    stopping: Pin<Box<dyn Future<Output = ()> + Send>>,
-    leader: Option<LeaderMonitor>,
+    stream_end: StreamEnd,
     pending: i64,
 }
 
@@ -61,8 +59,7 @@ enum SessionEvent<T> {
     Request(Option<T>),
     Changed,
     ProgressDue,
-    LeaderDue,
-    Stopping,
+    Ended(RpcError),
 }
 
 impl<R> Session<R> {
@@ -71,7 +68,6 @@ impl<R> Session<R> {
     pub(crate) fn new(ctx: &Context, requests: R, needs_leader: bool) -> Self {
         ctx.v3_metrics.watch_streams.inc();
         let identity = ctx.node.identity();
-        let node = ctx.node.clone();
         Self {
             requests: Some(requests),
             reader: ctx.node.watch_stream(),
@@ -87,8 +83,7 @@ impl<R> Session<R> {
                 member_id: identity.member_id,
                 fragment_bytes: ctx.settings.max_request_bytes + FRAGMENT_ALLOWANCE_BYTES,
             },
-            stopping: Box::pin(async move { node.stopping().await }),
-            leader: needs_leader.then(LeaderMonitor::new),
+            stream_end: StreamEnd::new(ctx, needs_leader),
             ctx: ctx.clone(),
             pending: 0,
         }
@@ -453,8 +448,7 @@ where
             SessionEvent::Request(request) => return self.on_request(request).await,
             SessionEvent::Changed => {}
             SessionEvent::ProgressDue => self.progress.mark_due(self.reader.published()),
-            SessionEvent::LeaderDue => self.check_leader()?,
-            SessionEvent::Stopping => return Err(RpcError::Stopped.into()),
+            SessionEvent::Ended(error) => return Err(error.into()),
         }
         Ok(())
     }
@@ -471,21 +465,7 @@ where
         Ok(())
     }
 
-    /// Records whether there is a leader; `NoLeader` after too many checks in a row without one.
-    fn check_leader(&mut self) -> Result<(), Status> {
-        let has_leader = self.ctx.node.status().leader != 0;
-        let goes_on = self
-            .leader
-            .as_mut()
-            .is_none_or(|look| look.observe(has_leader));
-        if goes_on {
-            Ok(())
-        } else {
-            Err(RpcError::NoLeader.into())
-        }
-    }
-
-    /// Waits for a request, new changes, a due timer or the stop of the process, whichever comes first.
+    /// Waits for a request, new changes, a due timer or the end of the stream, whichever comes first.
     async fn next_event(&mut self) -> SessionEvent<R::Item> {
         let request = async {
             match &mut self.requests {
@@ -497,8 +477,7 @@ where
             request = request => SessionEvent::Request(request),
             () = self.reader.woken() => SessionEvent::Changed,
             () = self.progress.due() => SessionEvent::ProgressDue,
-            () = due(self.leader.as_mut()) => SessionEvent::LeaderDue,
-            () = &mut self.stopping => SessionEvent::Stopping,
+            error = self.stream_end.wait() => SessionEvent::Ended(error),
         }
     }
 }
@@ -519,14 +498,6 @@ async fn states(
         }
     };
     Ok(HistoryStates { current, older })
-}
-
-/// Resolves when the leader must be checked; never if the stream requires none.
-async fn due(look: Option<&mut LeaderMonitor>) {
-    match look {
-        Some(look) => look.wait().await,
-        None => std::future::pending().await,
-    }
 }
 
 impl<R> Drop for Session<R> {

@@ -1,5 +1,4 @@
-//! Shared by both readers of bodies: strings, base64 as Go reads it, and a writer of protobuf
-//! messages.
+//! Strings, base64 as Go reads it, and a writer of protobuf messages.
 
 use std::borrow::Cow;
 
@@ -8,9 +7,6 @@ use base64::{
     alphabet::{STANDARD, URL_SAFE},
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-
-/// Nesting depth of messages; prost reads no more.
-pub(super) const MESSAGE_DEPTH_MAX: usize = 100;
 
 /// Bytes of the length before a nested message, which is written once it is known.
 const LENGTH_BYTES: usize = 5;

@@ -1,4 +1,4 @@
-//! Reads integers as etcd 3.6 does: any notation of a whole number, bare or in a string.
+//! Reads integers: plain digits, or as etcd 3.6 does any notation of a whole number, bare or in a string.
 
 use witan_api::v3::shape::FieldKind;
 
@@ -6,6 +6,12 @@ use witan_gocompat::json::Scanner;
 
 /// Digits of the largest integer, and more than any valid number has.
 const DIGITS_MAX: usize = 20;
+
+/// Parses plain digits for a field of this kind, as the bits of a varint; `None` if they are not plain or
+/// not in range.
+pub(super) fn plain(kind: FieldKind, digits: &[u8]) -> Option<u64> {
+    integer(kind, std::str::from_utf8(digits).ok()?)
+}
 
 /// Parses a JSON number for a field of this kind, as the bits of a varint; `None` if it is not whole or
 /// not in range.

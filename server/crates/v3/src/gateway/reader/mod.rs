@@ -1,0 +1,218 @@
+//! Reads the body of a call: one walk over the JSON and the table of a message's fields, in the
+//! dialect of Go's `jsonpb` or of `protojson`.
+//!
+//! Here: which members of an object count, in which order, and how deep they may nest. How the
+//! dialects take strings is in `token`, how they take values in `scalar`.
+
+mod number;
+mod scalar;
+#[cfg(test)]
+mod tests;
+mod text;
+mod token;
+
+use std::ops::Range;
+
+use witan_api::v3::shape::{FieldKind, MessageShape};
+use witan_gocompat::json::Scanner;
+
+use self::text::MessageWriter;
+use super::encoding::{Encoding, NamedField};
+
+/// Nesting depth of messages; prost reads no more.
+const MESSAGE_DEPTH_MAX: usize = 100;
+
+/// Bound on scanned bytes per body in `jsonpb`: each level of nesting is scanned again, so deep and
+/// large bodies would block a worker. A request of usual size may nest 20 deep.
+const SCANNED_BYTES_MAX: usize = 64 << 20;
+
+/// The library whose reading and whose error texts are imitated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum JsonDialect {
+    /// `jsonpb` on top of Go's decoder, in etcd 3.4: an object is read completely, the last member of
+    /// a name counts, then its fields are read in the order of the proto.
+    Jsonpb,
+    /// `protojson` with unknown fields ignored, in etcd 3.6: one pass that stops at the first error,
+    /// reported with line and column.
+    Protojson(Encoding),
+}
+
+/// A result with the dialect's error text. The text is of no use if the body is not JSON, whose error
+/// the caller builds.
+type ReadResult<T> = Result<T, String>;
+
+/// Reads the JSON object that `body` begins with as a message of this shape; returns the message's
+/// protobuf encoding. `Jsonpb` expects that it is JSON.
+pub(super) fn read(body: &[u8], shape: &MessageShape, dialect: JsonDialect) -> ReadResult<Vec<u8>> {
+    // positions are counted from the beginning of the value
+    let mut scanner = Scanner::new(body);
+    scanner.peek();
+    let body = &body[scanner.at()..];
+    let mut reader = Reader {
+        dialect,
+        body,
+        scanner: Scanner::new(body),
+        out: MessageWriter::default(),
+        left: SCANNED_BYTES_MAX,
+    };
+    reader.message(shape, 1)?;
+    Ok(reader.out.into_bytes())
+}
+
+/// A body that is being read, and the message that is being built.
+struct Reader<'a> {
+    dialect: JsonDialect,
+    body: &'a [u8],
+    scanner: Scanner<'a>,
+    out: MessageWriter,
+    /// Bytes that `jsonpb` may still scan.
+    left: usize,
+}
+
+impl Reader<'_> {
+    /// Reads an object of this shape and appends its fields; an error beyond the depth
+    /// `MESSAGE_DEPTH_MAX`.
+    fn message(&mut self, shape: &MessageShape, depth: usize) -> ReadResult<()> {
+        let too_deep = depth > MESSAGE_DEPTH_MAX;
+        match self.dialect {
+            JsonDialect::Jsonpb if too_deep => Err("exceeded max depth".into()),
+            JsonDialect::Protojson(_) if too_deep => {
+                Err("proto: exceeded max recursion depth".into())
+            }
+            // a message without fields
+            JsonDialect::Jsonpb if self.scanner.peek() == Some(b'n') => self.scanner.value(),
+            JsonDialect::Jsonpb => self.members_by_field(shape, depth),
+            JsonDialect::Protojson(encoding) => {
+                let (mut seen, mut oneof) = (Vec::new(), false);
+                self.container(b'{', |reader| {
+                    reader.member(shape, encoding, (&mut seen, &mut oneof), depth)
+                })
+            }
+        }
+    }
+
+    /// Reads an object in the order of the proto; fields of a oneof come after all others.
+    fn members_by_field(&mut self, shape: &MessageShape, depth: usize) -> ReadResult<()> {
+        let start = self.scanner.at();
+        let mut members = Vec::new();
+        self.container(b'{', |reader| {
+            let name = reader.name()?.text();
+            members.push((name, reader.value()?));
+            Ok(())
+        })?;
+        let end = self.scanner.at();
+        self.spend(&(start..end))?;
+        let named = |name: &str| {
+            let mut from_the_last = members.iter().rev();
+            let found = from_the_last.find(|(known, _)| &**known == name.as_bytes());
+            found.map(|(_, place)| place)
+        };
+        let of_oneof = |wanted: bool| {
+            let fields = shape.fields.iter();
+            fields.filter(move |field| field.oneof.is_some() == wanted)
+        };
+        for field in of_oneof(false).chain(of_oneof(true)) {
+            if let Some(place) = named(field.json_name).or_else(|| named(field.name)) {
+                self.scanner.seek(place.start);
+                if field.list && self.scanner.peek() == Some(b'[') {
+                    self.spend(place)?;
+                }
+                let encoding = Encoding::Base64;
+                self.field(NamedField { field, encoding }, depth)?;
+            }
+        }
+        self.scanner.seek(end);
+        Ok(())
+    }
+
+    /// Reads the next member of an object. Unknown names and `null` are skipped; a second value of a
+    /// field or of a oneof is an error.
+    fn member(
+        &mut self,
+        shape: &MessageShape,
+        encoding: Encoding,
+        (seen, oneof): (&mut Vec<u32>, &mut bool),
+        depth: usize,
+    ) -> ReadResult<()> {
+        let name = self.name()?;
+        let Some(named) = encoding.field(shape, &name.text()) else {
+            return self.skip();
+        };
+        let told = || String::from_utf8_lossy(name.raw);
+        let NamedField { field, .. } = named;
+        if seen.contains(&field.number) {
+            return Err(self.refused(name.at, &format!("duplicate field {}", told())));
+        }
+        seen.push(field.number);
+        if self.scanner.peek() == Some(b'n') {
+            return self.skip();
+        }
+        if let Some(full_name) = field.oneof {
+            if *oneof {
+                let told = format!("error parsing {}, oneof {full_name} is already set", told());
+                return Err(self.refused(name.at, &told));
+            }
+            *oneof = true;
+        }
+        self.field(named, depth)
+    }
+
+    /// Reads the value of a field, each element if it is a list, and appends it to the message.
+    fn field(&mut self, named: NamedField<'_>, depth: usize) -> ReadResult<()> {
+        let is_container = named.field.list || matches!(named.field.kind, FieldKind::Message(_));
+        // an empty list; and `null` differs from an empty message, except in a list, where 3.4 would panic
+        if is_container && self.scanner.peek() == Some(b'n') {
+            return self.scanner.value();
+        }
+        if named.field.list {
+            self.container(b'[', |reader| reader.one(named, depth))
+        } else {
+            self.one(named, depth)
+        }
+    }
+
+    /// Reads one value of a field, or one element of a list, and appends it to the message.
+    fn one(&mut self, named: NamedField<'_>, depth: usize) -> ReadResult<()> {
+        let FieldKind::Message(shape) = named.field.kind else {
+            return self.scalar(named);
+        };
+        let nested = self.out.begin(named.field.number);
+        self.message(shape, depth + 1)?;
+        self.out.end(&nested);
+        Ok(())
+    }
+
+    /// Reads a container that begins with the byte `open`, each member or element by `one`.
+    fn container(
+        &mut self,
+        open: u8,
+        mut one: impl FnMut(&mut Self) -> ReadResult<()>,
+    ) -> ReadResult<()> {
+        let token = self.token()?;
+        if token.raw != [open] {
+            return Err(self.not_container(token, open));
+        }
+        // the code of the closing character is that of the opening one plus two
+        let close = open + 2;
+        if self.scanner.peek() == Some(close) {
+            self.scanner.token()?;
+            return Ok(());
+        }
+        loop {
+            one(self)?;
+            match self.scanner.token()? {
+                b',' => {}
+                byte if byte == close => return Ok(()),
+                _ => return Err("invalid JSON".into()),
+            }
+        }
+    }
+
+    /// Deducts the length of a text from the bytes that may still be scanned; an error if too few are
+    /// left.
+    fn spend(&mut self, text: &Range<usize>) -> ReadResult<()> {
+        let left = self.left.checked_sub(text.len());
+        self.left = left.ok_or("exceeded max depth for its length")?;
+        Ok(())
+    }
+}

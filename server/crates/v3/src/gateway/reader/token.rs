@@ -1,0 +1,153 @@
+//! The tokens of a body, the strings that `protojson` refuses, and the places in its errors.
+
+use std::{borrow::Cow, ops::Range};
+
+use witan_gocompat::{json::Scanner, text::quote};
+
+use super::{JsonDialect, ReadResult, Reader, text};
+
+/// A scalar value, the name of a member, or the byte that opens a container.
+#[derive(Clone, Copy)]
+pub(super) struct Token<'a> {
+    pub(super) at: usize,
+    pub(super) raw: &'a [u8],
+}
+
+impl<'a> Token<'a> {
+    /// Whether the token is a string.
+    pub(super) fn is_string(self) -> bool {
+        self.raw[0] == b'"'
+    }
+
+    /// A string between its quotes.
+    pub(super) fn inner(self) -> &'a [u8] {
+        &self.raw[1..self.raw.len() - 1]
+    }
+
+    /// A string without its escapes.
+    pub(super) fn text(self) -> Cow<'a, [u8]> {
+        text::unescape(self.inner())
+    }
+}
+
+impl<'a> Reader<'a> {
+    /// Consumes the next scalar or the byte that opens a container.
+    pub(super) fn token(&mut self) -> ReadResult<Token<'a>> {
+        self.scanner.peek();
+        let at = self.scanner.at();
+        let first = self.scanner.token()?;
+        if !matches!(first, b'{' | b'[') {
+            self.scanner.scalar(first)?;
+        }
+        let token = Token { at, raw: self.scanner.since(at) };
+        if token.is_string() {
+            self.check_string(token)?;
+        }
+        Ok(token)
+    }
+
+    /// Consumes the name of a member and the colon after it.
+    pub(super) fn name(&mut self) -> ReadResult<Token<'a>> {
+        self.scanner.peek();
+        let at = self.scanner.at();
+        self.scanner.key()?;
+        let token = Token { at, raw: self.scanner.since(at) };
+        self.check_string(token)?;
+        self.scanner.colon()?;
+        Ok(token)
+    }
+
+    /// Consumes a value unread; returns its place.
+    pub(super) fn value(&mut self) -> ReadResult<Range<usize>> {
+        self.scanner.peek();
+        let start = self.scanner.at();
+        self.scanner.value()?;
+        Ok(start..self.scanner.at())
+    }
+
+    /// Skips a value; its strings must be valid nevertheless.
+    pub(super) fn skip(&mut self) -> ReadResult<()> {
+        let Range { start, end } = self.value()?;
+        let skipped = &self.body[start..end];
+        if !skipped.contains(&b'\\') && std::str::from_utf8(skipped).is_ok() {
+            return Ok(());
+        }
+        let mut at = 0;
+        while let Some(quote) = skipped[at..].iter().position(|byte| *byte == b'"') {
+            let mut string = Scanner::new(&skipped[at + quote..]);
+            string.key()?;
+            let raw = string.since(0);
+            self.check_string(Token { at: start + at + quote, raw })?;
+            at += quote + raw.len();
+        }
+        Ok(())
+    }
+
+    /// Checks a string. `protojson`, unlike `jsonpb`, refuses invalid UTF-8 and unpaired surrogates.
+    fn check_string(&self, token: Token<'_>) -> ReadResult<()> {
+        if self.dialect == JsonDialect::Jsonpb {
+            return Ok(());
+        }
+        let inner = token.inner();
+        let mut from = 0;
+        while let Some(escape) = inner[from..].iter().position(|byte| *byte == b'\\') {
+            self.check_utf8(token, &inner[from..from + escape])?;
+            let at = from + escape;
+            from = at + 2;
+            if inner[at + 1] != b'u' {
+                continue;
+            }
+            from += 4;
+            let first = text::unit(&inner[at + 2..]).unwrap_or_default();
+            if !(0xd800..0xe000).contains(&first) {
+                continue;
+            }
+            // Go reads past the string's end here
+            let rest = &self.body[token.at + 1 + from..];
+            let next = rest.get(..6).ok_or("proto: unexpected EOF")?;
+            let second = next.strip_prefix(b"\\u").and_then(text::unit);
+            let whole = second.is_some_and(|second| {
+                char::decode_utf16([first, second])
+                    .next()
+                    .is_some_and(|letter| letter.is_ok())
+            });
+            if !whole {
+                let told = format!("invalid escape code {} in string", quote(next));
+                return Err(self.syntax(token.at, &told));
+            }
+            from += 6;
+        }
+        self.check_utf8(token, &inner[from..])
+    }
+
+    /// Checks that bytes of a string are UTF-8; the error contains the string's place.
+    fn check_utf8(&self, token: Token<'_>, bytes: &[u8]) -> ReadResult<()> {
+        match std::str::from_utf8(bytes) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(self.syntax(token.at, "invalid UTF-8 in string")),
+        }
+    }
+
+    /// Returns `protojson`'s error for JSON at the offset `at` that does not fit the message.
+    pub(super) fn refused(&self, at: usize, told: &str) -> String {
+        format!("proto: {}: {told}", self.place(at))
+    }
+
+    /// Returns `protojson`'s syntax error for the text at the offset `at`.
+    pub(super) fn syntax(&self, at: usize, told: &str) -> String {
+        format!("proto: syntax error {}: {told}", self.place(at))
+    }
+
+    /// Formats an offset as line and column, which count from 1, columns in characters.
+    fn place(&self, at: usize) -> String {
+        let before = &self.body[..at];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let start = before.iter().rposition(|byte| *byte == b'\n');
+        let row = &before[start.map_or(0, |newline| newline + 1)..];
+        let valid = row.utf8_chunks();
+        let letters: usize = valid
+            .map(|chunk| chunk.valid().chars().count() + chunk.invalid().len())
+            .sum();
+        format!("(line {line}:{})", letters + 1)
+    }
+}
