@@ -31,7 +31,7 @@ const BALLAST_PART: u64 = 32;
 /// The floor, as a part of the reserve.
 const FLOOR_PART: u64 = 32;
 
-/// The log between two checkpoints, as a part of the file system, see [`LogSizes`].
+/// The log between two checkpoints, as a part of the file system.
 const CHECKPOINT_PART: u64 = 32;
 
 /// Maximum and minimum bytes of log between two checkpoints. A start replays up to that, and the
@@ -48,23 +48,11 @@ pub struct SpaceConfig {
     pub ballast_bytes: Option<u64>,
 }
 
-/// Sizes of the log that suit a file system: smaller on a small one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogSizes {
-    /// Bytes of log between two checkpoints.
-    pub checkpoint_log_bytes: u64,
-}
-
-impl LogSizes {
-    /// Chooses the sizes by the total size of the file system that holds `dir` or its nearest existing ancestor. A file
-    /// system that cannot be measured gets the largest sizes.
-    pub fn of(dir: &Path) -> Self {
-        let total = measure(dir).map_or(u64::MAX, |measured| measured.total);
-        Self {
-            checkpoint_log_bytes: (total / CHECKPOINT_PART)
-                .clamp(CHECKPOINT_LOG_BYTES_MIN, CHECKPOINT_LOG_BYTES_MAX),
-        }
-    }
+/// Returns the bytes of log between two checkpoints that suit the file system of `dir` or of its nearest existing
+/// ancestor: fewer on a small one.
+pub(super) fn checkpoint_log_bytes(dir: &Path) -> u64 {
+    let suited = measure(dir).total / CHECKPOINT_PART;
+    suited.clamp(CHECKPOINT_LOG_BYTES_MIN, CHECKPOINT_LOG_BYTES_MAX)
 }
 
 /// The commands that the free space allows.
@@ -120,10 +108,7 @@ pub struct SpaceMonitor {
     ballast_bytes: u64,
     level: SpaceLevel,
     free: u64,
-    /// Bytes of accepted commands since the last measurement, plus those that were not written by then.
-    bytes_since_check: u64,
-    /// Bytes appended to the log since the last measurement: on a follower, of commands that the leader has
-    /// accepted.
+    /// Bytes appended to the log since the last measurement.
     appended_since_check: u64,
     status: Arc<SpaceStatus>,
 }
@@ -132,7 +117,7 @@ impl SpaceMonitor {
     /// Measures the file system and resolves the settings. Must be called before the data directory
     /// is opened: on a full disk it deletes an existing ballast, so that the log can be opened.
     pub fn open(dir: &Path, wanted: SpaceConfig) -> Self {
-        let total = measure(dir).map_or(u64::MAX, |measured| measured.total);
+        let total = measure(dir).total;
         let reserve = || (total / RESERVE_PART).min(RESERVE_BYTES_MAX);
         let reserve_bytes = wanted.reserve_bytes.unwrap_or_else(reserve);
         let ballast = || (total / BALLAST_PART).min(BALLAST_BYTES_MAX);
@@ -150,7 +135,6 @@ impl SpaceMonitor {
             ballast_bytes,
             level: SpaceLevel::Enough,
             free: 0,
-            bytes_since_check: 0,
             appended_since_check: 0,
             status: Arc::new(SpaceStatus::default()),
         };
@@ -198,16 +182,15 @@ impl SpaceMonitor {
     /// Measures free space, deletes or restores the ballast, and returns and publishes the new
     /// level.
     pub fn check(&mut self) -> SpaceLevel {
-        // marks that other threads set from here on are for the next check
+        // runs that begin or end from here on are for the next check
         self.ledger.take_stale();
-        let short = self.ledger.take_short();
-        self.bytes_since_check = self.ledger.promised();
-        self.appended_since_check = 0;
         self.measure();
         if self.ledger.holds_ballast() && self.is_full() {
             self.ledger.release();
             self.measure();
         }
+        // or a write that found no space has deleted it
+        let deleted = self.status.ballast_bytes() > 0 && !self.ledger.holds_ballast();
         let calm = self.reserve_bytes + self.reserve_bytes / 4;
         let wants_ballast = !self.ledger.holds_ballast() && self.ballast_bytes > 0;
         if wants_ballast && self.free >= calm + self.ballast_bytes {
@@ -221,7 +204,7 @@ impl SpaceMonitor {
         let level = if self.free < self.floor_bytes() {
             SpaceLevel::None
         } else if self.free < self.reserve_bytes
-            || ((short || self.level != SpaceLevel::Enough) && !recovers)
+            || ((deleted || self.level != SpaceLevel::Enough) && !recovers)
         {
             SpaceLevel::Low
         } else {
@@ -240,30 +223,25 @@ impl SpaceMonitor {
         if self.ledger.take_stale() {
             self.check();
         }
-        let left = self.free.saturating_sub(self.bytes_since_check + bytes);
-        let fits = match self.level {
-            SpaceLevel::Enough if grows => left >= self.reserve_bytes / 2,
-            SpaceLevel::Enough => left >= self.floor_bytes(),
-            SpaceLevel::Low => !grows && left >= self.floor_bytes(),
-            SpaceLevel::None => false,
+        let kept_bytes = match (self.level, grows) {
+            (SpaceLevel::Enough, true) => self.reserve_bytes / 2,
+            (SpaceLevel::Enough | SpaceLevel::Low, false) => self.floor_bytes(),
+            (SpaceLevel::Low, true) | (SpaceLevel::None, _) => return false,
         };
-        let fits = fits && self.ledger.promise(bytes);
-        if fits {
-            self.bytes_since_check += bytes;
-        }
-        fits
+        self.ledger.promise(bytes, self.free_above(kept_bytes))
     }
 
     /// Measures free space again if the level may have changed; must be called after `appended` bytes of log
-    /// were written.
+    /// were written, among them those of all accepted commands.
     pub fn written(&mut self, appended: u64) {
-        self.ledger.keep_promises();
+        self.ledger.written(appended);
         self.appended_since_check += appended;
-        let much = self.bytes_since_check > self.reserve_bytes / 8
-            || (self.reserve_bytes > 0 && self.appended_since_check > self.floor_bytes() / 2);
-        let scarce = self.bytes_since_check.max(self.appended_since_check) > 0
-            && self.level != SpaceLevel::Enough;
-        if much || scarce || self.ledger.take_stale() {
+        let due = match self.level {
+            _ if self.reserve_bytes == 0 => u64::MAX,
+            SpaceLevel::Enough => self.floor_bytes() / 2,
+            SpaceLevel::Low | SpaceLevel::None => 0,
+        };
+        if self.appended_since_check > due || self.ledger.take_stale() {
             self.check();
         }
     }
@@ -275,19 +253,24 @@ impl SpaceMonitor {
             _ if self.reserve_bytes == 0 => u64::MAX,
             SpaceLevel::None => 0,
             SpaceLevel::Low | SpaceLevel::Enough => {
-                let used = self.bytes_since_check.max(self.appended_since_check);
-                self.free.saturating_sub(self.floor_bytes() + used)
+                self.ledger.left(self.free_above(self.floor_bytes()))
             }
         }
+    }
+
+    /// Returns the free bytes in excess of `kept_bytes`, less what was written since they were measured.
+    fn free_above(&self, kept_bytes: u64) -> u64 {
+        self.free
+            .saturating_sub(self.appended_since_check + kept_bytes)
     }
 
     fn floor_bytes(&self) -> u64 {
         self.ledger.floor_bytes()
     }
 
-    /// Measures free space; if that is not possible, it counts as unlimited.
     fn measure(&mut self) {
-        self.free = measure(&self.dir).map_or(u64::MAX, |measured| measured.free);
+        self.free = measure(&self.dir).free;
+        self.appended_since_check = 0;
     }
 
     /// Stores a level, free bytes, reserve and ballast for other threads; logs a change of the
@@ -379,6 +362,25 @@ mod tests {
     }
 
     /// A follower's log grows by what the leader has accepted.
+    #[test]
+    fn entries_of_others_and_a_checkpoint_never_count_on_the_same_bytes() {
+        let dir = TempDir::new();
+        let member = member_dir(&dir.data());
+        fs::create_dir_all(&member).unwrap();
+        let mut space = open(&dir.data());
+        space.check();
+        let ledger = space.ledger().clone();
+        let most = space.free / 4 * 3;
+        let run = ledger.begin_run(&member, most).unwrap();
+        let left = space.log_room();
+        assert!(left > 0 && left < most, "the run needs them");
+        space.written(1000);
+        assert_eq!(space.log_room(), left - 1000);
+        drop(run);
+        space.written(0);
+        assert!(space.log_room() > most);
+    }
+
     #[test]
     fn free_space_is_measured_again_after_much_log_of_others() {
         let dir = TempDir::new();
