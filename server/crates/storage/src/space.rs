@@ -361,6 +361,21 @@ mod tests {
         assert!(ledger.begin_run(&member, most).is_ok());
     }
 
+    #[test]
+    fn what_adds_data_leaves_half_of_the_reserve_to_what_removes_some() {
+        let dir = TempDir::new();
+        fs::create_dir_all(member_dir(&dir.data())).unwrap();
+        let mut space = open(&dir.data());
+        assert_eq!(space.check(), SpaceLevel::Enough);
+        space.free = space.reserve_bytes;
+        let half = space.reserve_bytes / 2;
+        assert!(!space.take(half + 1, true));
+        assert!(space.take(half, true));
+        assert!(!space.take(1, true));
+        assert!(space.take(half - space.floor_bytes(), false));
+        assert!(!space.take(1, false), "the log itself needs the floor");
+    }
+
     /// A follower's log grows by what the leader has accepted.
     #[test]
     fn entries_of_others_and_a_checkpoint_never_count_on_the_same_bytes() {
