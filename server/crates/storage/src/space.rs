@@ -1,9 +1,9 @@
 //! Free space of the file system of the data directory, and the level below which commands are refused. The ballast is
 //! deleted when the disk is full, so that a start, and commands that free space, still have some.
 //!
-//! Below the reserve, commands that add data are refused, until a quarter more than the reserve is
-//! free and the ballast is restored. Below the floor all commands are refused, because a log that
-//! cannot be written ends the process.
+//! Below the reserve, commands that add data are refused, until a quarter more than the reserve is free and the ballast
+//! is restored. Below the floor all commands are refused, because a log that cannot be written ends the process.
+//! `docs/internals/paths.md` names the fault that each bound prevents.
 //!
 //! Not here: which commands add data, and where they are refused.
 
@@ -114,17 +114,16 @@ pub struct SpaceMonitor {
 }
 
 impl SpaceMonitor {
-    /// Measures the file system and resolves the settings. Must be called before the data directory
-    /// is opened: on a full disk it deletes an existing ballast, so that the log can be opened.
+    /// Measures the file system and resolves the settings. Must be called before the data directory is opened: on a full
+    /// disk it deletes an existing ballast, so that the log can be opened.
     pub fn open(dir: &Path, wanted: SpaceConfig) -> Self {
         let total = measure(dir).total;
-        let reserve = || (total / RESERVE_PART).min(RESERVE_BYTES_MAX);
-        let reserve_bytes = wanted.reserve_bytes.unwrap_or_else(reserve);
-        let ballast = || (total / BALLAST_PART).min(BALLAST_BYTES_MAX);
-        let ballast_bytes = match wanted.ballast_bytes {
-            _ if reserve_bytes == 0 => 0,
-            Some(bytes) => bytes,
-            None => ballast(),
+        let reserve = (total / RESERVE_PART).min(RESERVE_BYTES_MAX);
+        let reserve_bytes = wanted.reserve_bytes.unwrap_or(reserve);
+        let ballast = (total / BALLAST_PART).min(BALLAST_BYTES_MAX);
+        let ballast_bytes = match reserve_bytes {
+            0 => 0,
+            _ => wanted.ballast_bytes.unwrap_or(ballast),
         };
         let member = super::member_dir(dir);
         let ledger = Ledger::new(&member, ballast_bytes, reserve_bytes / FLOOR_PART);
@@ -179,8 +178,7 @@ impl SpaceMonitor {
         self.level
     }
 
-    /// Measures free space, deletes or restores the ballast, and returns and publishes the new
-    /// level.
+    /// Measures free space, deletes or restores the ballast, and returns and publishes the new level.
     pub fn check(&mut self) -> SpaceLevel {
         // runs that begin or end from here on are for the next check
         self.ledger.take_stale();
@@ -214,8 +212,8 @@ impl SpaceMonitor {
         level
     }
 
-    /// Whether a command that takes this many bytes of log may be accepted; if so, counts them as
-    /// used. `grows` says that it adds data.
+    /// Whether a command that takes this many bytes of log may be accepted; if so, announces them. `grows` says that it
+    /// adds data.
     pub fn take(&mut self, bytes: u64, grows: bool) -> bool {
         if self.reserve_bytes == 0 {
             return true;
@@ -249,12 +247,9 @@ impl SpaceMonitor {
     /// Returns the bytes by which the log may grow regardless of the commands in it: those above the floor. Without
     /// monitoring there is no bound.
     pub fn log_room(&self) -> u64 {
-        match self.level {
-            _ if self.reserve_bytes == 0 => u64::MAX,
-            SpaceLevel::None => 0,
-            SpaceLevel::Low | SpaceLevel::Enough => {
-                self.ledger.left(self.free_above(self.floor_bytes()))
-            }
+        match self.reserve_bytes {
+            0 => u64::MAX,
+            _ => self.ledger.left(self.free_above(self.floor_bytes())),
         }
     }
 
@@ -273,8 +268,7 @@ impl SpaceMonitor {
         self.appended_since_check = 0;
     }
 
-    /// Stores a level, free bytes, reserve and ballast for other threads; logs a change of the
-    /// level.
+    /// Stores a level, free bytes, reserve and ballast for other threads; logs a change of the level.
     fn publish(&mut self, level: SpaceLevel) {
         let (free_bytes, reserve_bytes) = (self.free, self.reserve_bytes);
         if level != self.level {
@@ -304,125 +298,4 @@ impl SpaceMonitor {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-    use crate::{member_dir, tests::TempDir};
-
-    const BALLAST_BYTES: u64 = 200_000;
-
-    fn open(dir: &Path) -> SpaceMonitor {
-        let wanted = SpaceConfig {
-            reserve_bytes: Some(1 << 20),
-            ballast_bytes: Some(BALLAST_BYTES),
-        };
-        SpaceMonitor::open(dir, wanted)
-    }
-
-    #[test]
-    fn a_ballast_of_another_size_is_replaced_under_the_lock() {
-        let dir = TempDir::new();
-        let member = member_dir(&dir.data());
-        fs::create_dir_all(&member).unwrap();
-        let ballast = member.join("ballast");
-        fs::write(&ballast, b"cut short").unwrap();
-        let lock = LockFile::take(&member).unwrap();
-        assert!(!open(&dir.data()).ledger.holds_ballast());
-        assert!(ballast.exists(), "it is another process's");
-        drop(lock);
-        let mut space = open(&dir.data());
-        assert!(!ballast.exists());
-        space.check();
-        assert_eq!(fs::metadata(&ballast).unwrap().len(), BALLAST_BYTES);
-        assert!(space.ledger.holds_ballast());
-        assert!(open(&dir.data()).ledger.holds_ballast());
-    }
-
-    #[test]
-    fn the_log_and_a_checkpoint_never_count_on_the_same_bytes() {
-        let dir = TempDir::new();
-        let member = member_dir(&dir.data());
-        fs::create_dir_all(&member).unwrap();
-        let mut space = open(&dir.data());
-        space.check();
-        let ledger = space.ledger().clone();
-        let most = space.free / 4 * 3;
-        let run = ledger.begin_run(&member, most).unwrap();
-        assert!(space.take(1000, false));
-        assert!(!space.take(most, false), "the run needs them");
-        drop(run);
-        assert!(space.take(most, false));
-        let error = ledger.begin_run(&member, most).unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
-        space.check();
-        assert!(!space.take(most, false), "they are taken and not written");
-        space.written(0);
-        assert!(ledger.begin_run(&member, most).is_ok());
-    }
-
-    #[test]
-    fn what_adds_data_leaves_half_of_the_reserve_to_what_removes_some() {
-        let dir = TempDir::new();
-        fs::create_dir_all(member_dir(&dir.data())).unwrap();
-        let mut space = open(&dir.data());
-        assert_eq!(space.check(), SpaceLevel::Enough);
-        space.free = space.reserve_bytes;
-        let half = space.reserve_bytes / 2;
-        assert!(!space.take(half + 1, true));
-        assert!(space.take(half, true));
-        assert!(!space.take(1, true));
-        assert!(space.take(half - space.floor_bytes(), false));
-        assert!(!space.take(1, false), "the log itself needs the floor");
-    }
-
-    /// A follower's log grows by what the leader has accepted.
-    #[test]
-    fn entries_of_others_and_a_checkpoint_never_count_on_the_same_bytes() {
-        let dir = TempDir::new();
-        let member = member_dir(&dir.data());
-        fs::create_dir_all(&member).unwrap();
-        let mut space = open(&dir.data());
-        space.check();
-        let ledger = space.ledger().clone();
-        let most = space.free / 4 * 3;
-        let run = ledger.begin_run(&member, most).unwrap();
-        let left = space.log_room();
-        assert!(left > 0 && left < most, "the run needs them");
-        space.written(1000);
-        assert_eq!(space.log_room(), left - 1000);
-        drop(run);
-        space.written(0);
-        assert!(space.log_room() > most);
-    }
-
-    #[test]
-    fn free_space_is_measured_again_after_much_log_of_others() {
-        let dir = TempDir::new();
-        fs::create_dir_all(member_dir(&dir.data())).unwrap();
-        let mut space = open(&dir.data());
-        space.check();
-        space.free = 0;
-        space.written(space.floor_bytes() / 2);
-        assert_eq!(space.free, 0, "not yet");
-        space.written(1);
-        assert!(space.free > 0);
-        assert!(space.log_room() > 0 && space.log_room() < space.free);
-        space.level = SpaceLevel::None;
-        assert_eq!(space.log_room(), 0);
-    }
-
-    #[test]
-    fn a_deleted_ballast_is_restored() {
-        let dir = TempDir::new();
-        let ballast = member_dir(&dir.data()).join("ballast");
-        fs::create_dir_all(member_dir(&dir.data())).unwrap();
-        let mut space = open(&dir.data());
-        space.check();
-        fs::remove_file(&ballast).unwrap();
-        space.ledger.release();
-        assert!(!space.ledger.holds_ballast());
-        space.check();
-        assert!(space.ledger.holds_ballast() && ballast.exists());
-    }
-}
+mod tests;
