@@ -304,7 +304,7 @@ fn start_node(
     let parts = NodeParts {
         replica,
         log: storage.log,
-        sizes: storage.sizes,
+        checkpoint_log_bytes: storage.checkpoint_log_bytes,
         space,
         shared: shared_parts(config, &identity, (metrics, budgets), stopping),
         tick: config.heartbeat_interval,

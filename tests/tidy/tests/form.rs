@@ -80,10 +80,6 @@ const SLEEPS: &[(&str, &str)] = &[
         "the kernel wakes nobody who would take a lock without a wait of unknown length",
     ),
     (
-        "server/crates/storage/src/run.rs",
-        "sled says by no other means when it has let go of a lock",
-    ),
-    (
         "server/crates/storage/src/tests/power.rs",
         "a power cut comes at any moment",
     ),

@@ -19,8 +19,7 @@ use witan_replica::{
     replica::{Halt, Replica, Role, Status},
 };
 use witan_storage::{
-    Checkpointer, DirectoryLock, LogSizes, OnDurable, RaftLog, SnapshotReceiver, SpaceLevel,
-    SpaceMonitor,
+    Checkpointer, DirectoryLock, OnDurable, RaftLog, SnapshotReceiver, SpaceLevel, SpaceMonitor,
 };
 
 use proposing::{BatchesInFlight, HeldProposal};
@@ -75,8 +74,8 @@ pub struct NodeParts {
     pub replica: Replica,
     /// Its log on disk.
     pub log: RaftLog,
-    /// How much log the disk has room for.
-    pub sizes: LogSizes,
+    /// Bytes of log between two checkpoints that suit the disk.
+    pub checkpoint_log_bytes: u64,
     /// Free space of the disk.
     pub space: SpaceMonitor,
     /// The state that all handles share.
@@ -137,7 +136,7 @@ pub fn start(
         message_faults: MessageFaults::new(shared.metrics.message_faults.clone()),
         shared,
         _hold: parts.lock,
-        sizes: parts.sizes,
+        checkpoint_log_bytes: parts.checkpoint_log_bytes,
         space: parts.space,
         last_ticket: 0,
         proposals: RequestGroup::new(Instant::now()),
@@ -161,7 +160,7 @@ struct ReplicaLoop {
     host: NodeHost,
     shared: Arc<Shared>,
     _hold: DirectoryLock,
-    sizes: LogSizes,
+    checkpoint_log_bytes: u64,
     space: SpaceMonitor,
     message_faults: MessageFaults,
     last_ticket: u64,
@@ -509,11 +508,9 @@ impl ReplicaLoop {
         let size = self.shared.status.size_bytes();
         let compacted = self.offered_bytes.saturating_sub(size);
         let due = match self.space.room() {
-            SpaceLevel::Enough => self.sizes.checkpoint_log_bytes,
+            SpaceLevel::Enough => self.checkpoint_log_bytes,
             // The log before a checkpoint is not needed.
-            SpaceLevel::Low | SpaceLevel::None => {
-                self.sizes.checkpoint_log_bytes / LOW_SPACE_FACTOR
-            }
+            SpaceLevel::Low | SpaceLevel::None => self.checkpoint_log_bytes / LOW_SPACE_FACTOR,
         };
         let forced = std::mem::take(&mut self.host.checkpoint_due);
         if forced || self.host.bytes_since_checkpoint.max(compacted) >= due {

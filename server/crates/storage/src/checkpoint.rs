@@ -15,7 +15,7 @@ use witan_base::panics::catch_in_library;
 use witan_machine::{record::RecordChange, view::View};
 
 use super::{
-    LogSizes, OpenError,
+    OpenError,
     error::CheckpointReadError,
     folder::CheckpointFolder,
     ledger::Ledger,
@@ -24,6 +24,7 @@ use super::{
     read_ahead::read_chain,
     reuse::{KeyStretch, RunReuse},
     run::{self, RUN_BYTES, RunItem},
+    space::checkpoint_log_bytes,
 };
 
 /// A longer chain is rewritten as a base. Each link costs a start some milliseconds.
@@ -127,7 +128,7 @@ impl Checkpoint {
             installs: 0,
             base_required: false,
             fell_back: false,
-            outdated_bytes: LogSizes::of(dir).checkpoint_log_bytes,
+            outdated_bytes: checkpoint_log_bytes(dir),
             compact_threshold: 0,
             reuse: RunReuse::default(),
             run_bytes: RUN_BYTES,

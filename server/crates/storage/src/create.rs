@@ -53,7 +53,7 @@ fn fill(dir: &Path, identity: &DataIdentity, view: &View) -> Result<(), OpenErro
     // an offline command has no metrics page
     let metrics = StorageMetrics::register(&Register::default());
     let (storage, _) = open(dir, identity, &Arc::default(), &metrics)?;
-    let Storage { log, mut checkpoint, lock: hold, sizes: _ } = storage;
+    let Storage { log, mut checkpoint, lock: hold, checkpoint_log_bytes: _ } = storage;
     let written = checkpoint.write(None, view);
     log.close();
     drop(hold);

@@ -31,8 +31,6 @@ pub struct Ledger {
     path: PathBuf,
     /// Whether the ballast exists.
     held: AtomicBool,
-    /// Whether a write of the log found no space since the last call of [`Ledger::take_short`].
-    short: AtomicBool,
     /// Bytes that a checkpoint leaves free, so that the log can be written.
     floor_bytes: u64,
     claims: Mutex<Claims>,
@@ -49,6 +47,15 @@ struct Claims {
     left_by_run: Option<u64>,
     /// Whether the last measurement is outdated, see [`Ledger::take_stale`].
     stale: bool,
+}
+
+impl Claims {
+    /// Returns how many of `free` bytes the log may still take: those that are neither announced nor needed by the
+    /// run in progress.
+    fn left(&self, free: u64) -> u64 {
+        let free = free.saturating_sub(self.promised);
+        self.left_by_run.map_or(free, |left| left.min(free))
+    }
 }
 
 /// A claim on the disk for one run, dropped when the run is written.
@@ -123,27 +130,29 @@ impl Ledger {
         made.is_ok()
     }
 
-    /// Announces bytes of a command. Returns `false` if the run in progress does not leave enough.
-    pub(super) fn promise(&self, bytes: u64) -> bool {
+    /// Announces bytes of a command. Returns `false` if that takes more than is left of `free` bytes.
+    pub(super) fn promise(&self, bytes: u64, free: u64) -> bool {
         let mut claims = lock(&self.claims);
-        if let Some(left) = &mut claims.left_by_run {
-            let Some(rest) = left.checked_sub(bytes) else {
-                return false;
-            };
-            *left = rest;
+        let fits = bytes <= claims.left(free);
+        if fits {
+            claims.promised += bytes;
+            claims.left_by_run = claims.left_by_run.map(|left| left - bytes);
         }
-        claims.promised += bytes;
-        true
+        fits
     }
 
-    /// Notes that the log has written all announced bytes.
-    pub(super) fn keep_promises(&self) {
-        lock(&self.claims).promised = 0;
+    /// Returns how many of `free` bytes the log may still take.
+    pub(super) fn left(&self, free: u64) -> u64 {
+        lock(&self.claims).left(free)
     }
 
-    /// Returns the announced bytes of commands that are not written yet.
-    pub(super) fn promised(&self) -> u64 {
-        lock(&self.claims).promised
+    /// Notes that the log has written this many bytes: all announced ones, and on a follower those of the leader.
+    pub(super) fn written(&self, bytes: u64) {
+        let mut claims = lock(&self.claims);
+        let unannounced = bytes.saturating_sub(claims.promised);
+        claims.promised = 0;
+        let left = claims.left_by_run;
+        claims.left_by_run = left.map(|left| left.saturating_sub(unannounced));
     }
 
     /// Whether the last measurement of free space is outdated: since the last call a run has begun
@@ -152,18 +161,12 @@ impl Ledger {
         std::mem::take(&mut lock(&self.claims).stale)
     }
 
-    /// Whether a write of the log found no space since the last call of this.
-    pub(super) fn take_short(&self) -> bool {
-        self.short.swap(false, Relaxed)
-    }
-
     /// Announces a run of this many bytes below `dir`. An error (`StorageFull`) if it does not fit on the disk beside
     /// the log. Waits while a write of the log is repeated.
     pub(super) fn begin_run(&self, dir: &Path, bytes: u64) -> io::Result<Claim<'_>> {
         let turn = lock(&self.turn);
         let mut claims = lock(&self.claims);
-        let left = free_for_run(dir, bytes)?.checked_sub(self.floor_bytes + claims.promised);
-        let left = left.ok_or(io::ErrorKind::StorageFull)?;
+        let left = left_beside_run(dir, bytes, self.floor_bytes + claims.promised)?;
         claims.left_by_run = Some(left + self.floor_bytes);
         claims.stale = true;
         Ok(Claim { ledger: self, _turn: turn })
@@ -171,7 +174,8 @@ impl Ledger {
 
     /// Whether runs of this many bytes below `dir` and the log now fit on the disk.
     pub(super) fn has_room(&self, dir: &Path, bytes: u64) -> bool {
-        free_for_run(dir, bytes).is_ok_and(|left| left >= self.floor_bytes + self.promised())
+        let kept_bytes = self.floor_bytes + lock(&self.claims).promised;
+        left_beside_run(dir, bytes, kept_bytes).is_ok()
     }
 
     /// Deletes the ballast for a write of the log that found no space, after waiting for the run in
@@ -179,16 +183,16 @@ impl Ledger {
     pub(super) fn make_room(&self) -> impl Drop + '_ {
         let turn = lock(&self.turn);
         self.release();
-        self.short.store(true, Relaxed);
         lock(&self.claims).stale = true;
         turn
     }
 }
 
-/// Returns the free bytes that a run of this many bytes would leave below `dir`; an error if it does not fit.
-fn free_for_run(dir: &Path, bytes: u64) -> io::Result<u64> {
-    let free = measure(dir).map_or(u64::MAX, |measured| measured.free);
-    let left = free.checked_sub(bytes.saturating_add(RUN_EXTRA_BYTES));
+/// Returns the free bytes in excess of `kept_bytes` that a run of this many bytes would leave below `dir`; an error
+/// (`StorageFull`) if it does not fit.
+fn left_beside_run(dir: &Path, bytes: u64, kept_bytes: u64) -> io::Result<u64> {
+    let taken = bytes.saturating_add(RUN_EXTRA_BYTES + kept_bytes);
+    let left = measure(dir).free.checked_sub(taken);
     left.ok_or(io::ErrorKind::StorageFull.into())
 }
 
@@ -197,22 +201,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether this many bytes are free below `dir`; `true` if that cannot be measured.
-pub(super) fn has_room(dir: &Path, bytes: u64) -> bool {
-    measure(dir).is_none_or(|measured| measured.free >= bytes)
-}
-
+/// Size of a file system; unlimited if the system cannot tell.
 pub(super) struct Measured {
     pub(super) total: u64,
     pub(super) free: u64,
 }
 
-/// Measures total and free bytes of the file system of `dir`; `None` if the system cannot.
-pub(super) fn measure(dir: &Path) -> Option<Measured> {
+/// Measures the file system of `dir`, or of its nearest existing ancestor.
+pub(super) fn measure(dir: &Path) -> Measured {
     let dir = dir.ancestors().find(|dir| dir.exists());
     let dir = dir.filter(|dir| !dir.as_os_str().is_empty());
-    let stat = statvfs(dir.unwrap_or(Path::new("."))).ok()?;
-    let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
-    (stat.f_blocks > 0)
-        .then(|| Measured { total: bytes(stat.f_blocks), free: bytes(stat.f_bavail) })
+    match statvfs(dir.unwrap_or(Path::new("."))) {
+        Ok(stat) if stat.f_blocks > 0 => {
+            let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+            Measured { total: bytes(stat.f_blocks), free: bytes(stat.f_bavail) }
+        }
+        Ok(_) | Err(_) => Measured { total: u64::MAX, free: u64::MAX },
+    }
 }

@@ -71,7 +71,7 @@ pub use low_priority::run_at_low_priority;
 pub use metrics::StorageMetrics;
 pub use received::{IncomingSnapshot, ReceivedSnapshot, SnapshotError, SnapshotReceiver};
 pub use record_stream::{RecordCounter, RecordTotals, encode_record};
-pub use space::{LogSizes, SpaceConfig, SpaceLevel, SpaceMonitor, SpaceStatus};
+pub use space::{SpaceConfig, SpaceLevel, SpaceMonitor, SpaceStatus};
 
 /// An opened data directory. Its parts go to different threads: the log to the replica's, the
 /// checkpoint into a [`Checkpointer`].
@@ -81,8 +81,8 @@ pub struct Storage {
     pub log: RaftLog,
     /// The checkpoint.
     pub checkpoint: Checkpoint,
-    /// Sizes of the log that suit the file system.
-    pub sizes: LogSizes,
+    /// Bytes of log between two checkpoints that suit the file system.
+    pub checkpoint_log_bytes: u64,
     /// Lock of the directory, to be kept until the process ends.
     pub lock: DirectoryLock,
 }
@@ -139,7 +139,6 @@ pub fn open(
         tracing::warn!(%path, "there are files of etcd in the data directory; they are ignored");
     }
     let fresh = known.is_none();
-    let sizes = LogSizes::of(&member);
     let dir_of_log = member.join("log");
     let (mut log, hard_state) =
         log::RaftLog::open(&dir_of_log, fresh, ledger.clone(), metrics.clone())?;
@@ -170,7 +169,12 @@ pub fn open(
     }
     let recovered = Recovered { checkpoint: view, hard_state, records };
     Ok((
-        Storage { log, checkpoint, sizes, lock: DirectoryLock { _lock: lock } },
+        Storage {
+            log,
+            checkpoint,
+            checkpoint_log_bytes: space::checkpoint_log_bytes(&member),
+            lock: DirectoryLock { _lock: lock },
+        },
         recovered,
     ))
 }

@@ -30,8 +30,8 @@ use witan_replica::host::{LogBatch, LogRecord};
 #[cfg(test)]
 use super::tests::disk::Watched as Files;
 use super::{
-    LogSizes, OpenError, StorageMetrics, ledger::Ledger, lock::wait_until_unlocked,
-    retry::Retrying, tail,
+    OpenError, StorageMetrics, ledger::Ledger, lock::wait_until_unlocked, retry::Retrying,
+    space::checkpoint_log_bytes, tail,
 };
 
 /// Size of a log file: the log between two checkpoints divided by this.
@@ -130,7 +130,7 @@ impl RaftLog {
             wait_until_unlocked(&lock).map_err(|e| OpenError::io(&lock, e))?;
         }
         tail::repair(dir)?;
-        let worth = LogSizes::of(dir).checkpoint_log_bytes;
+        let worth = checkpoint_log_bytes(dir);
         let config = Config {
             dir: dir.to_str().ok_or_else(|| OpenError::name(dir))?.to_owned(),
             recovery_mode: RecoveryMode::AbsoluteConsistency,

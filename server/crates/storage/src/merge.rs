@@ -11,7 +11,7 @@ use witan_machine::record::CorruptRecord;
 
 use super::{
     error::CheckpointReadError,
-    ledger,
+    ledger::measure,
     manifest::{Chain, Run},
     run::{self, RunItem, RunReader},
 };
@@ -119,7 +119,7 @@ impl RunItems {
     /// Opens a run. If the disk lacks the [`ROOM_TO_OPEN_BYTES`] that this takes, the whole run is read into
     /// memory.
     fn of(path: &Path, run: &Run) -> Result<Self, CheckpointReadError> {
-        if ledger::has_room(path, ROOM_TO_OPEN_BYTES) {
+        if measure(path).free >= ROOM_TO_OPEN_BYTES {
             return Ok(Self::Disk(Box::new(RunReader::open(path, &run.content)?)));
         }
         let items = run::read_whole(path, &run.content)?;

@@ -15,8 +15,6 @@ use std::{
     fs::{self, File},
     io::{self, Read as _},
     path::Path,
-    thread,
-    time::Duration,
 };
 
 use witan_machine::record::CorruptRecord;
@@ -43,9 +41,6 @@ pub(super) const REMOVED: u32 = u32::MAX;
 pub(super) const HEADER_BYTES: usize = 8;
 /// The database file in a run's folder.
 const DATABASE: &str = "db";
-/// Retries of opening a database that sled still holds, and the pause between them.
-const REOPEN_TRIES: u32 = 200;
-const REOPEN_PAUSE: Duration = Duration::from_millis(5);
 
 /// A key and its value; `None` for a deleted key.
 pub(super) type RunItem = (Vec<u8>, Option<Vec<u8>>);
@@ -180,19 +175,6 @@ impl From<sled::Error> for CheckpointReadError {
     }
 }
 
-/// Opens a database; retries while a task of sled still holds it from an earlier use.
-fn reopen(path: &Path) -> sled::Result<sled::Db> {
-    for _ in 0..REOPEN_TRIES {
-        match open(path) {
-            Err(sled::Error::Io(e)) if e.kind() == io::ErrorKind::Other => {
-                thread::sleep(REOPEN_PAUSE);
-            }
-            opened => return opened,
-        }
-    }
-    open(path)
-}
-
 /// Removes all files of a run's folder except the database file.
 fn strip(path: &Path) -> io::Result<()> {
     for entry in fs::read_dir(path)? {
@@ -206,6 +188,18 @@ fn strip(path: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Removes what sled has added to a run by opening it, once it is closed: the file's bytes behind the first
+/// `file_bytes`, and all other files.
+fn cut(path: &Path, file_bytes: u64) -> io::Result<()> {
+    let file = path.join(DATABASE);
+    wait_until_unlocked(&file)?;
+    if file.metadata()?.len() > file_bytes {
+        let file = File::options().write(true).open(&file)?;
+        file.set_len(file_bytes)?;
+    }
+    strip(path)
 }
 
 /// Computes the CRC-32 of the first `bytes` bytes of a file, or of all of it if it is shorter.
@@ -237,17 +231,12 @@ impl RunReader {
     /// Checks the checksum of a run's file, cuts what an earlier use has added, and opens it.
     pub(super) fn open(path: &Path, content: &RunContent) -> Result<Self, CheckpointReadError> {
         // first, because sled repairs damage that looks like a torn write
-        let file = path.join(DATABASE);
-        if file_sum(&file, content.file_bytes)? != content.file_sum {
+        if file_sum(&path.join(DATABASE), content.file_bytes)? != content.file_sum {
             return Err(CorruptRecord::new("the database file fails its checksum").into());
         }
-        if file.metadata()?.len() > content.file_bytes {
-            let file = File::options().write(true).open(&file)?;
-            file.set_len(content.file_bytes)?;
-        }
-        strip(path)?;
+        cut(path, content.file_bytes)?;
         Ok(Self {
-            db: reopen(path)?,
+            db: open(path)?,
             chunk: sled::IVec::default(),
             at: 0,
             chunks: 0,
@@ -321,9 +310,6 @@ pub(super) fn read_whole(
         items.push(item);
     }
     drop(reader);
-    wait_until_unlocked(&path.join(DATABASE))?;
-    let file = File::options().write(true).open(path.join(DATABASE))?;
-    file.set_len(content.file_bytes)?;
-    strip(path)?;
+    cut(path, content.file_bytes)?;
     Ok(items)
 }

@@ -1,9 +1,9 @@
 //! Free space of the file system of the data directory, and the level below which commands are refused. The ballast is
 //! deleted when the disk is full, so that a start, and commands that free space, still have some.
 //!
-//! Below the reserve, commands that add data are refused, until a quarter more than the reserve is
-//! free and the ballast is restored. Below the floor all commands are refused, because a log that
-//! cannot be written ends the process.
+//! Below the reserve, commands that add data are refused, until a quarter more than the reserve is free and the ballast
+//! is restored. Below the floor all commands are refused, because a log that cannot be written ends the process.
+//! `docs/internals/paths.md` names the fault that each bound prevents.
 //!
 //! Not here: which commands add data, and where they are refused.
 
@@ -31,7 +31,7 @@ const BALLAST_PART: u64 = 32;
 /// The floor, as a part of the reserve.
 const FLOOR_PART: u64 = 32;
 
-/// The log between two checkpoints, as a part of the file system, see [`LogSizes`].
+/// The log between two checkpoints, as a part of the file system.
 const CHECKPOINT_PART: u64 = 32;
 
 /// Maximum and minimum bytes of log between two checkpoints. A start replays up to that, and the
@@ -48,23 +48,11 @@ pub struct SpaceConfig {
     pub ballast_bytes: Option<u64>,
 }
 
-/// Sizes of the log that suit a file system: smaller on a small one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogSizes {
-    /// Bytes of log between two checkpoints.
-    pub checkpoint_log_bytes: u64,
-}
-
-impl LogSizes {
-    /// Chooses the sizes by the total size of the file system that holds `dir` or its nearest existing ancestor. A file
-    /// system that cannot be measured gets the largest sizes.
-    pub fn of(dir: &Path) -> Self {
-        let total = measure(dir).map_or(u64::MAX, |measured| measured.total);
-        Self {
-            checkpoint_log_bytes: (total / CHECKPOINT_PART)
-                .clamp(CHECKPOINT_LOG_BYTES_MIN, CHECKPOINT_LOG_BYTES_MAX),
-        }
-    }
+/// Returns the bytes of log between two checkpoints that suit the file system of `dir` or of its nearest existing
+/// ancestor: fewer on a small one.
+pub(super) fn checkpoint_log_bytes(dir: &Path) -> u64 {
+    let suited = measure(dir).total / CHECKPOINT_PART;
+    suited.clamp(CHECKPOINT_LOG_BYTES_MIN, CHECKPOINT_LOG_BYTES_MAX)
 }
 
 /// The commands that the free space allows.
@@ -120,26 +108,22 @@ pub struct SpaceMonitor {
     ballast_bytes: u64,
     level: SpaceLevel,
     free: u64,
-    /// Bytes of accepted commands since the last measurement, plus those that were not written by then.
-    bytes_since_check: u64,
-    /// Bytes appended to the log since the last measurement: on a follower, of commands that the leader has
-    /// accepted.
+    /// Bytes appended to the log since the last measurement.
     appended_since_check: u64,
     status: Arc<SpaceStatus>,
 }
 
 impl SpaceMonitor {
-    /// Measures the file system and resolves the settings. Must be called before the data directory
-    /// is opened: on a full disk it deletes an existing ballast, so that the log can be opened.
+    /// Measures the file system and resolves the settings. Must be called before the data directory is opened: on a full
+    /// disk it deletes an existing ballast, so that the log can be opened.
     pub fn open(dir: &Path, wanted: SpaceConfig) -> Self {
-        let total = measure(dir).map_or(u64::MAX, |measured| measured.total);
-        let reserve = || (total / RESERVE_PART).min(RESERVE_BYTES_MAX);
-        let reserve_bytes = wanted.reserve_bytes.unwrap_or_else(reserve);
-        let ballast = || (total / BALLAST_PART).min(BALLAST_BYTES_MAX);
-        let ballast_bytes = match wanted.ballast_bytes {
-            _ if reserve_bytes == 0 => 0,
-            Some(bytes) => bytes,
-            None => ballast(),
+        let total = measure(dir).total;
+        let reserve = (total / RESERVE_PART).min(RESERVE_BYTES_MAX);
+        let reserve_bytes = wanted.reserve_bytes.unwrap_or(reserve);
+        let ballast = (total / BALLAST_PART).min(BALLAST_BYTES_MAX);
+        let ballast_bytes = match reserve_bytes {
+            0 => 0,
+            _ => wanted.ballast_bytes.unwrap_or(ballast),
         };
         let member = super::member_dir(dir);
         let ledger = Ledger::new(&member, ballast_bytes, reserve_bytes / FLOOR_PART);
@@ -150,7 +134,6 @@ impl SpaceMonitor {
             ballast_bytes,
             level: SpaceLevel::Enough,
             free: 0,
-            bytes_since_check: 0,
             appended_since_check: 0,
             status: Arc::new(SpaceStatus::default()),
         };
@@ -195,19 +178,17 @@ impl SpaceMonitor {
         self.level
     }
 
-    /// Measures free space, deletes or restores the ballast, and returns and publishes the new
-    /// level.
+    /// Measures free space, deletes or restores the ballast, and returns and publishes the new level.
     pub fn check(&mut self) -> SpaceLevel {
-        // marks that other threads set from here on are for the next check
+        // runs that begin or end from here on are for the next check
         self.ledger.take_stale();
-        let short = self.ledger.take_short();
-        self.bytes_since_check = self.ledger.promised();
-        self.appended_since_check = 0;
         self.measure();
         if self.ledger.holds_ballast() && self.is_full() {
             self.ledger.release();
             self.measure();
         }
+        // or a write that found no space has deleted it
+        let deleted = self.status.ballast_bytes() > 0 && !self.ledger.holds_ballast();
         let calm = self.reserve_bytes + self.reserve_bytes / 4;
         let wants_ballast = !self.ledger.holds_ballast() && self.ballast_bytes > 0;
         if wants_ballast && self.free >= calm + self.ballast_bytes {
@@ -221,7 +202,7 @@ impl SpaceMonitor {
         let level = if self.free < self.floor_bytes() {
             SpaceLevel::None
         } else if self.free < self.reserve_bytes
-            || ((short || self.level != SpaceLevel::Enough) && !recovers)
+            || ((deleted || self.level != SpaceLevel::Enough) && !recovers)
         {
             SpaceLevel::Low
         } else {
@@ -231,8 +212,8 @@ impl SpaceMonitor {
         level
     }
 
-    /// Whether a command that takes this many bytes of log may be accepted; if so, counts them as
-    /// used. `grows` says that it adds data.
+    /// Whether a command that takes this many bytes of log may be accepted; if so, announces them. `grows` says that it
+    /// adds data.
     pub fn take(&mut self, bytes: u64, grows: bool) -> bool {
         if self.reserve_bytes == 0 {
             return true;
@@ -240,30 +221,25 @@ impl SpaceMonitor {
         if self.ledger.take_stale() {
             self.check();
         }
-        let left = self.free.saturating_sub(self.bytes_since_check + bytes);
-        let fits = match self.level {
-            SpaceLevel::Enough if grows => left >= self.reserve_bytes / 2,
-            SpaceLevel::Enough => left >= self.floor_bytes(),
-            SpaceLevel::Low => !grows && left >= self.floor_bytes(),
-            SpaceLevel::None => false,
+        let kept_bytes = match (self.level, grows) {
+            (SpaceLevel::Enough, true) => self.reserve_bytes / 2,
+            (SpaceLevel::Enough | SpaceLevel::Low, false) => self.floor_bytes(),
+            (SpaceLevel::Low, true) | (SpaceLevel::None, _) => return false,
         };
-        let fits = fits && self.ledger.promise(bytes);
-        if fits {
-            self.bytes_since_check += bytes;
-        }
-        fits
+        self.ledger.promise(bytes, self.free_above(kept_bytes))
     }
 
     /// Measures free space again if the level may have changed; must be called after `appended` bytes of log
-    /// were written.
+    /// were written, among them those of all accepted commands.
     pub fn written(&mut self, appended: u64) {
-        self.ledger.keep_promises();
+        self.ledger.written(appended);
         self.appended_since_check += appended;
-        let much = self.bytes_since_check > self.reserve_bytes / 8
-            || (self.reserve_bytes > 0 && self.appended_since_check > self.floor_bytes() / 2);
-        let scarce = self.bytes_since_check.max(self.appended_since_check) > 0
-            && self.level != SpaceLevel::Enough;
-        if much || scarce || self.ledger.take_stale() {
+        let due = match self.level {
+            _ if self.reserve_bytes == 0 => u64::MAX,
+            SpaceLevel::Enough => self.floor_bytes() / 2,
+            SpaceLevel::Low | SpaceLevel::None => 0,
+        };
+        if self.appended_since_check > due || self.ledger.take_stale() {
             self.check();
         }
     }
@@ -271,27 +247,28 @@ impl SpaceMonitor {
     /// Returns the bytes by which the log may grow regardless of the commands in it: those above the floor. Without
     /// monitoring there is no bound.
     pub fn log_room(&self) -> u64 {
-        match self.level {
-            _ if self.reserve_bytes == 0 => u64::MAX,
-            SpaceLevel::None => 0,
-            SpaceLevel::Low | SpaceLevel::Enough => {
-                let used = self.bytes_since_check.max(self.appended_since_check);
-                self.free.saturating_sub(self.floor_bytes() + used)
-            }
+        match self.reserve_bytes {
+            0 => u64::MAX,
+            _ => self.ledger.left(self.free_above(self.floor_bytes())),
         }
+    }
+
+    /// Returns the free bytes in excess of `kept_bytes`, less what was written since they were measured.
+    fn free_above(&self, kept_bytes: u64) -> u64 {
+        self.free
+            .saturating_sub(self.appended_since_check + kept_bytes)
     }
 
     fn floor_bytes(&self) -> u64 {
         self.ledger.floor_bytes()
     }
 
-    /// Measures free space; if that is not possible, it counts as unlimited.
     fn measure(&mut self) {
-        self.free = measure(&self.dir).map_or(u64::MAX, |measured| measured.free);
+        self.free = measure(&self.dir).free;
+        self.appended_since_check = 0;
     }
 
-    /// Stores a level, free bytes, reserve and ballast for other threads; logs a change of the
-    /// level.
+    /// Stores a level, free bytes, reserve and ballast for other threads; logs a change of the level.
     fn publish(&mut self, level: SpaceLevel) {
         let (free_bytes, reserve_bytes) = (self.free, self.reserve_bytes);
         if level != self.level {
@@ -321,91 +298,4 @@ impl SpaceMonitor {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-    use crate::{member_dir, tests::TempDir};
-
-    const BALLAST_BYTES: u64 = 200_000;
-
-    fn open(dir: &Path) -> SpaceMonitor {
-        let wanted = SpaceConfig {
-            reserve_bytes: Some(1 << 20),
-            ballast_bytes: Some(BALLAST_BYTES),
-        };
-        SpaceMonitor::open(dir, wanted)
-    }
-
-    #[test]
-    fn a_ballast_of_another_size_is_replaced_under_the_lock() {
-        let dir = TempDir::new();
-        let member = member_dir(&dir.data());
-        fs::create_dir_all(&member).unwrap();
-        let ballast = member.join("ballast");
-        fs::write(&ballast, b"cut short").unwrap();
-        let lock = LockFile::take(&member).unwrap();
-        assert!(!open(&dir.data()).ledger.holds_ballast());
-        assert!(ballast.exists(), "it is another process's");
-        drop(lock);
-        let mut space = open(&dir.data());
-        assert!(!ballast.exists());
-        space.check();
-        assert_eq!(fs::metadata(&ballast).unwrap().len(), BALLAST_BYTES);
-        assert!(space.ledger.holds_ballast());
-        assert!(open(&dir.data()).ledger.holds_ballast());
-    }
-
-    #[test]
-    fn the_log_and_a_checkpoint_never_count_on_the_same_bytes() {
-        let dir = TempDir::new();
-        let member = member_dir(&dir.data());
-        fs::create_dir_all(&member).unwrap();
-        let mut space = open(&dir.data());
-        space.check();
-        let ledger = space.ledger().clone();
-        let most = space.free / 4 * 3;
-        let run = ledger.begin_run(&member, most).unwrap();
-        assert!(space.take(1000, false));
-        assert!(!space.take(most, false), "the run needs them");
-        drop(run);
-        assert!(space.take(most, false));
-        let error = ledger.begin_run(&member, most).unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
-        space.check();
-        assert!(!space.take(most, false), "they are taken and not written");
-        space.written(0);
-        assert!(ledger.begin_run(&member, most).is_ok());
-    }
-
-    /// A follower's log grows by what the leader has accepted.
-    #[test]
-    fn free_space_is_measured_again_after_much_log_of_others() {
-        let dir = TempDir::new();
-        fs::create_dir_all(member_dir(&dir.data())).unwrap();
-        let mut space = open(&dir.data());
-        space.check();
-        space.free = 0;
-        space.written(space.floor_bytes() / 2);
-        assert_eq!(space.free, 0, "not yet");
-        space.written(1);
-        assert!(space.free > 0);
-        assert!(space.log_room() > 0 && space.log_room() < space.free);
-        space.level = SpaceLevel::None;
-        assert_eq!(space.log_room(), 0);
-    }
-
-    #[test]
-    fn a_deleted_ballast_is_restored() {
-        let dir = TempDir::new();
-        let ballast = member_dir(&dir.data()).join("ballast");
-        fs::create_dir_all(member_dir(&dir.data())).unwrap();
-        let mut space = open(&dir.data());
-        space.check();
-        fs::remove_file(&ballast).unwrap();
-        space.ledger.release();
-        assert!(!space.ledger.holds_ballast());
-        space.check();
-        assert!(space.ledger.holds_ballast() && ballast.exists());
-    }
-}
+mod tests;

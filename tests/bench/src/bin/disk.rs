@@ -148,7 +148,7 @@ fn put(clients: u64, puts: u64) -> Outcome {
         let bytes = storage.log.append(&batch) as u64;
         logged += bytes;
         since += bytes;
-        if since >= storage.sizes.checkpoint_log_bytes {
+        if since >= storage.checkpoint_log_bytes {
             since = 0;
             offered = view.position.index;
             checkpointer.offer(view.clone());

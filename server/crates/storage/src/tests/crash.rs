@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::*;
-use crate::{Checkpointer, LogSizes};
+use crate::{Checkpointer, space::checkpoint_log_bytes};
 
 /// Variable that makes a test function play the child's part.
 const CHILD: &str = "WITAN_TEST_KILLED";
@@ -129,7 +129,7 @@ fn the_log_at_rest_stays_below_160_mib() {
                 hard_state: Some("h".into()),
                 must_sync: true,
             });
-            if since as u64 >= LogSizes::of(&dir.data()).checkpoint_log_bytes {
+            if since as u64 >= checkpoint_log_bytes(&dir.data()) {
                 since = 0;
                 storage.log.cut(std::mem::replace(&mut saved, index));
                 largest = largest.max(size_of(&dir.data().join("member/log")));

@@ -4,9 +4,13 @@
 //! the tests report that; `refusals` fills a disk by other means.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, BufRead, BufReader, Write},
     process::Stdio,
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use super::{
@@ -105,7 +109,7 @@ fn a_write_that_finds_no_space_gives_up_the_ballast_and_is_repeated() {
     let file = fs::File::create(&ballast).unwrap();
     file.set_len(BALLAST_BYTES).unwrap();
     // more is free than the reserve, and less than takes the alarm away
-    let free = measure(&member).unwrap().free;
+    let free = measure(&member).free;
     let wanted = SpaceConfig {
         reserve_bytes: Some(free / 10 * 9),
         ballast_bytes: Some(BALLAST_BYTES),
@@ -134,19 +138,18 @@ fn a_base_without_room_is_not_begun_and_the_chain_goes_on() {
         return;
     };
     let large = |index| view(index, 12 << 20);
-    let count = || {
+    let runs = || {
         let entries = fs::read_dir(dir.data().join("member/checkpoint")).unwrap();
-        entries
-            .filter(|entry| entry.as_ref().unwrap().path().is_dir())
-            .count()
+        let numbers = entries.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+        numbers.collect::<BTreeSet<u64>>()
     };
     let (mut storage, _) = reopen(&dir);
     let checkpoint = &mut storage.checkpoint;
     checkpoint.write(None, &large(1)).unwrap();
-    let before = count();
+    let before = runs();
     let error = checkpoint.write(None, &large(2)).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-    assert_eq!(count(), before);
+    assert_eq!(runs(), before);
     // more differences than a chain has while space is free
     let mut last = large(1);
     for index in 2..60 {
@@ -154,10 +157,30 @@ fn a_base_without_room_is_not_begun_and_the_chain_goes_on() {
         next.position.index = index;
         checkpoint.write(Some(&last), &next).unwrap();
         last = next;
+        let first_new = runs().difference(&before).next().copied();
+        assert_eq!(first_new, before.last().map(|newest| newest + 1));
     }
     drop(storage);
     let (_storage, recovered) = reopen(&dir);
     same(recovered.checkpoint.as_ref(), &last);
+}
+
+/// The run might take the bytes of the ballast, too, and frees its own if it fails.
+#[test]
+fn a_repeated_write_of_the_log_waits_for_the_run_in_progress() {
+    let dir = TempDir::new();
+    let ledger = Ledger::default();
+    let run = ledger.begin_run(&dir.data(), 1).unwrap();
+    let (made_room, waits) = mpsc::sync_channel(1);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            drop(ledger.make_room());
+            made_room.send(()).unwrap();
+        });
+        assert!(waits.recv_timeout(Duration::from_millis(100)).is_err());
+        drop(run);
+        waits.recv().unwrap();
+    });
 }
 
 #[test]

@@ -1,0 +1,122 @@
+//! Levels, the ballast, and who may count on which bytes.
+
+use std::fs;
+
+use super::*;
+use crate::{member_dir, tests::TempDir};
+
+const BALLAST_BYTES: u64 = 200_000;
+
+fn open(dir: &Path) -> SpaceMonitor {
+    let wanted = SpaceConfig {
+        reserve_bytes: Some(1 << 20),
+        ballast_bytes: Some(BALLAST_BYTES),
+    };
+    SpaceMonitor::open(dir, wanted)
+}
+
+#[test]
+fn a_ballast_of_another_size_is_replaced_under_the_lock() {
+    let dir = TempDir::new();
+    let member = member_dir(&dir.data());
+    fs::create_dir_all(&member).unwrap();
+    let ballast = member.join("ballast");
+    fs::write(&ballast, b"cut short").unwrap();
+    let lock = LockFile::take(&member).unwrap();
+    assert!(!open(&dir.data()).ledger.holds_ballast());
+    assert!(ballast.exists(), "it is another process's");
+    drop(lock);
+    let mut space = open(&dir.data());
+    assert!(!ballast.exists());
+    space.check();
+    assert_eq!(fs::metadata(&ballast).unwrap().len(), BALLAST_BYTES);
+    assert!(space.ledger.holds_ballast());
+    assert!(open(&dir.data()).ledger.holds_ballast());
+}
+
+#[test]
+fn the_log_and_a_checkpoint_never_count_on_the_same_bytes() {
+    let dir = TempDir::new();
+    let member = member_dir(&dir.data());
+    fs::create_dir_all(&member).unwrap();
+    let mut space = open(&dir.data());
+    space.check();
+    let ledger = space.ledger().clone();
+    let most = space.free / 4 * 3;
+    let run = ledger.begin_run(&member, most).unwrap();
+    assert!(space.take(1000, false));
+    assert!(!space.take(most, false), "the run needs them");
+    drop(run);
+    assert!(space.take(most, false));
+    let error = ledger.begin_run(&member, most).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+    space.check();
+    assert!(!space.take(most, false), "they are taken and not written");
+    space.written(0);
+    assert!(ledger.begin_run(&member, most).is_ok());
+}
+
+#[test]
+fn what_adds_data_leaves_half_of_the_reserve_to_what_removes_some() {
+    let dir = TempDir::new();
+    fs::create_dir_all(member_dir(&dir.data())).unwrap();
+    let mut space = open(&dir.data());
+    assert_eq!(space.check(), SpaceLevel::Enough);
+    space.free = space.reserve_bytes;
+    let half = space.reserve_bytes / 2;
+    assert!(!space.take(half + 1, true));
+    assert!(space.take(half, true));
+    assert!(!space.take(1, true));
+    assert!(space.take(half - space.floor_bytes(), false));
+    assert!(!space.take(1, false), "the log itself needs the floor");
+}
+
+/// A follower's log grows by what the leader has accepted.
+#[test]
+fn entries_of_others_and_a_checkpoint_never_count_on_the_same_bytes() {
+    let dir = TempDir::new();
+    let member = member_dir(&dir.data());
+    fs::create_dir_all(&member).unwrap();
+    let mut space = open(&dir.data());
+    space.check();
+    let ledger = space.ledger().clone();
+    let most = space.free / 4 * 3;
+    let run = ledger.begin_run(&member, most).unwrap();
+    let left = space.log_room();
+    assert!(left > 0 && left < most, "the run needs them");
+    space.written(1000);
+    assert_eq!(space.log_room(), left - 1000);
+    drop(run);
+    space.written(0);
+    assert!(space.log_room() > most);
+}
+
+#[test]
+fn free_space_is_measured_again_after_much_log_of_others() {
+    let dir = TempDir::new();
+    fs::create_dir_all(member_dir(&dir.data())).unwrap();
+    let mut space = open(&dir.data());
+    space.check();
+    space.free = 0;
+    space.written(space.floor_bytes() / 2);
+    assert_eq!(space.free, 0, "not yet");
+    space.written(1);
+    assert!(space.free > 0);
+    assert!(space.log_room() > 0 && space.log_room() < space.free);
+    space.free = space.floor_bytes() - 1;
+    assert_eq!(space.log_room(), 0);
+}
+
+#[test]
+fn a_deleted_ballast_is_restored() {
+    let dir = TempDir::new();
+    let ballast = member_dir(&dir.data()).join("ballast");
+    fs::create_dir_all(member_dir(&dir.data())).unwrap();
+    let mut space = open(&dir.data());
+    space.check();
+    fs::remove_file(&ballast).unwrap();
+    space.ledger.release();
+    assert!(!space.ledger.holds_ballast());
+    space.check();
+    assert!(space.ledger.holds_ballast() && ballast.exists());
+}
