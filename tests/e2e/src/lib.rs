@@ -29,3 +29,20 @@ pub use network::Network;
 pub use server::{Launch, Server};
 pub use tool::Tool;
 pub use writers::Writers;
+
+use std::{panic, thread};
+
+/// Does the same with Witan and with an etcd, beside each other: both mostly wait.
+///
+/// # Panics
+/// If one of both does.
+pub fn beside<T: Send>(etcd: Kind, act: impl Fn(Kind) -> T + Sync) -> [T; 2] {
+    thread::scope(|scope| {
+        let theirs = scope.spawn(|| act(etcd));
+        let ours = act(Kind::Witan);
+        match theirs.join() {
+            Ok(theirs) => [ours, theirs],
+            Err(panicked) => panic::resume_unwind(panicked),
+        }
+    })
+}

@@ -73,6 +73,16 @@ impl Launch {
         self
     }
 
+    /// Syncs nothing to the disk, where the server can do without: for tests that make many writes and ask nothing of
+    /// the disk.
+    #[must_use]
+    pub fn without_fsync(self) -> Self {
+        match self.kind {
+            Kind::Witan | Kind::Etcd36 => self.arg("--unsafe-no-fsync"),
+            Kind::Etcd34 => self,
+        }
+    }
+
     /// Panics in its log do not fail the test.
     #[must_use]
     pub fn expect_panics(mut self) -> Self {
@@ -471,7 +481,7 @@ impl Running {
 ///
 /// # Panics
 /// If there is no such process.
-pub(crate) fn signal(name: &str, pid: u32) {
+fn signal(name: &str, pid: u32) {
     // the shell's own kill: no unsafe code, no other program
     let status = Command::new("sh")
         .args(["-c", &format!("kill -{name} {pid}")])

@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use crate::{binaries::cached, server, wait::PATIENCE};
+use crate::{binaries::cached, wait::PATIENCE};
 
 /// Lines of a running tool that wait to be read; a tool that says more waits itself.
 const LINES_MAX: usize = 1024;
@@ -105,7 +105,7 @@ impl Tool {
     }
 
     /// Starts the tool with its three streams piped (watches, lock holders).
-    pub fn spawn(self, url: &str, args: &[&str]) -> Child {
+    fn spawn(self, url: &str, args: &[&str]) -> Child {
         self.command(url)
             .args(args)
             .stdin(Stdio::piped())
@@ -118,7 +118,7 @@ impl Tool {
 
 impl Following {
     /// Reads on what a started tool says; its standard output is piped.
-    pub fn of(mut child: Child) -> Self {
+    fn of(mut child: Child) -> Self {
         let stdout = child.stdout.take().expect("stdout is piped");
         let (send, lines) = sync_channel(LINES_MAX);
         thread::spawn(move || {
@@ -161,14 +161,6 @@ impl Following {
     pub fn type_line(&mut self, line: &str) {
         let stdin = self.child.stdin.as_mut().expect("stdin is piped");
         writeln!(stdin, "{line}").expect("the tool reads");
-    }
-
-    /// Interrupts the tool as Ctrl-C at its terminal does.
-    ///
-    /// # Panics
-    /// If it has ended.
-    pub fn interrupt(&self) {
-        server::signal("INT", self.child.id());
     }
 
     /// Waits for its end and gives the exit code and the lines that were still to be read.

@@ -52,62 +52,6 @@ fn version_begins_as_etcds() {
 }
 
 #[test]
-fn help_lists_the_flags() {
-    let said = witan(&["--help"]);
-    assert!(said.status.success());
-    let out = text(&said.stdout);
-    for flag in [
-        "--listen-client-urls",
-        "--data-dir",
-        "--quota-backend-bytes",
-        "--config-file",
-    ] {
-        assert!(out.contains(flag), "{flag} is not in:\n{out}");
-    }
-}
-
-#[test]
-fn a_typo_gets_a_suggestion() {
-    let said = witan(&["--listen-client-url", "http://127.0.0.1:1"]);
-    assert!(!said.status.success());
-    assert!(
-        text(&said.stderr).contains("--listen-client-urls"),
-        "{}",
-        text(&said.stderr)
-    );
-}
-
-#[test]
-fn flags_take_one_dash_two_and_an_equals_sign() {
-    let mut server = Launch::witan().bare().prepare();
-    let (client, peer) = (server.url(), server.peer_url());
-    server.add_args([
-        &format!("-listen-client-urls={client}"),
-        "-advertise-client-urls",
-        &client,
-    ]);
-    server.add_args([&format!("--listen-peer-urls={peer}"), "-name=single"]);
-    server.add_args(["--initial-advertise-peer-urls", &peer]);
-    server.add_args([&format!("--initial-cluster=single={peer}")]);
-    server.start_again();
-    assert_eq!(
-        server.http("GET", "/v2/stats/self", "").json()["name"],
-        "single"
-    );
-}
-
-#[test]
-fn advertise_is_required_with_listen() {
-    let said = witan(&["--listen-client-urls", "http://127.0.0.1:1"]);
-    assert!(!said.status.success());
-    let said = text(&said.stderr);
-    assert!(
-        said.contains("--advertise-client-urls is required when --listen-client-urls is set"),
-        "{said}"
-    );
-}
-
-#[test]
 fn several_client_urls() {
     let second = format!("http://127.0.0.1:{}", ports::free());
     let mut server = Launch::witan().bare().prepare();

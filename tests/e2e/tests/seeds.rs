@@ -11,7 +11,7 @@ mod curl;
 #[path = "seeds/form.rs"]
 mod form;
 
-use std::{cell::Cell, fs};
+use std::{cell::Cell, fs, thread};
 
 use curl::Request;
 use serde_json::Value;
@@ -20,44 +20,33 @@ use witan_e2e::{Cluster, Kind, Launch, Server, binaries, http, ports, wait};
 /// Keeps the store's index moving without showing in any listing.
 const PAD: &str = "/v2/keys/_pad";
 
-#[test]
-fn basics_page_on_witan() {
-    replay_on_one(Kind::Witan, "seed_000.txt", form::Page::OneMember);
-}
+/// The pages, and how each shows its answers.
+const PAGES: [(&str, form::Page); 4] = [
+    ("seed_000.txt", form::Page::OneMember),
+    ("seed_001.txt", form::Page::Sorted),
+    ("seed_002.txt", form::Page::ThreeMembers),
+    ("seed_003.txt", form::Page::OneMember),
+];
 
+/// Beside each other: most of the time they wait for keys to expire.
 #[test]
-fn basics_page_on_etcd() {
-    replay_on_one(Kind::Etcd34, "seed_000.txt", form::Page::OneMember);
-}
-
-#[test]
-fn interface_page_on_witan() {
-    replay_on_one(Kind::Witan, "seed_001.txt", form::Page::Sorted);
-}
-
-#[test]
-fn interface_page_on_etcd() {
-    replay_on_one(Kind::Etcd34, "seed_001.txt", form::Page::Sorted);
-}
-
-#[test]
-fn notes_page_on_witan() {
-    replay_on_one(Kind::Witan, "seed_003.txt", form::Page::OneMember);
-}
-
-#[test]
-fn notes_page_on_etcd() {
-    replay_on_one(Kind::Etcd34, "seed_003.txt", form::Page::OneMember);
-}
-
-#[test]
-fn operations_page_on_witan() {
-    replay_on_one(Kind::Witan, "seed_002.txt", form::Page::ThreeMembers);
-}
-
-#[test]
-fn operations_page_on_etcd() {
-    replay_on_one(Kind::Etcd34, "seed_002.txt", form::Page::ThreeMembers);
+fn pages_on_witan_on_etcd_and_on_a_cluster() {
+    thread::scope(|scope| {
+        // the name is told by a panic
+        let named = |file: &str, on: &str| thread::Builder::new().name(format!("{file} on {on}"));
+        for kind in [Kind::Witan, Kind::Etcd34] {
+            for (file, page) in PAGES {
+                let replay = move || replay(start(kind, page), file);
+                let reader = named(file, kind.name()).spawn_scoped(scope, replay);
+                reader.expect("a thread");
+            }
+        }
+        for (file, page) in cluster::PAGES {
+            let replay = move || cluster::replay_page(file, page);
+            let reader = named(file, "a cluster").spawn_scoped(scope, replay);
+            reader.expect("a thread");
+        }
+    });
 }
 
 /// The servers that a replay asks: one on free ports that has the ids of the page, or a cluster.
@@ -76,10 +65,6 @@ struct Subject {
 enum Running {
     One(#[expect(dead_code, reason = "it runs until it is dropped")] Box<Server>),
     Three(Cluster),
-}
-
-fn replay_on_one(kind: Kind, file: &str, page: form::Page) {
-    replay(start(kind, page), file);
 }
 
 fn replay(mut subject: Subject, file: &str) {

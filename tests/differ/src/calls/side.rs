@@ -32,7 +32,10 @@ impl Side {
     /// A fresh cluster of one member, whose passwords are hashed quickly.
     pub(super) fn start(kind: Kind) -> Self {
         let mut side = Self {
-            server: Launch::new(kind).arg("--bcrypt-cost=4").start(),
+            server: Launch::new(kind)
+                .arg("--bcrypt-cost=4")
+                .without_fsync()
+                .start(),
             tokens: BTreeMap::new(),
             header: Value::Null,
         };

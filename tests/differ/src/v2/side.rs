@@ -62,7 +62,7 @@ pub(super) struct Side {
 impl Side {
     /// Starts a server and waits until its own first changes are done.
     pub(super) fn start(kind: Kind) -> Self {
-        let server = Launch::new(kind).start();
+        let server = Launch::new(kind).without_fsync().start();
         wait::until_true("the cluster's version is decided", || {
             let version = server.http("GET", "/version", "").text();
             !version.contains("not_decided")

@@ -58,6 +58,7 @@ impl Side {
     /// A fresh cluster of one member.
     pub(crate) async fn start(kind: Kind) -> Self {
         let server = Launch::new(kind)
+            .without_fsync()
             .arg(format!("--max-request-bytes={REQUEST_BYTES_MAX}"))
             .start();
         let channel = grpc::connect(&server.address()).await;

@@ -56,7 +56,7 @@ impl Watching {
 impl Side {
     /// A fresh cluster of one member.
     pub(super) async fn start(kind: Kind) -> Self {
-        let server = Launch::new(kind).start();
+        let server = Launch::new(kind).without_fsync().start();
         let channel = grpc::connect(&server.address()).await;
         let mut streams = Vec::new();
         for _ in 0..STREAMS {

@@ -74,11 +74,8 @@ fn a_dialect_that_is_turned_off_is_not_there() {
 }
 
 #[test]
-fn v1_and_v2_are_served_by_default_and_v1_requires_v2() {
+fn v1_requires_v2() {
     let server = Launch::witan().arg("--enable-v2=false").start();
     assert!(is_gone(&server, |resource| resource == Resource::V1
         || is_v2(resource)));
-    let server = Launch::witan().start();
-    assert_eq!(ask(&server, "PUT", "/v1/keys/a").status, 200);
-    assert_eq!(ask(&server, "GET", "/v2/keys/a").status, 200);
 }

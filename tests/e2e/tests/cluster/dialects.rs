@@ -57,8 +57,16 @@ fn v3(member: &Server, path: &str, body: &Value) -> Value {
 #[test]
 fn every_member_serves_every_dialect() {
     let cluster = Cluster::start(MEMBERS);
+    writes_are_seen(&cluster);
+    waits_and_watches_see_writes(&cluster);
+    a_lease_is_known_to_all_and_ends_everywhere(&cluster);
+    cluster.wait_equal();
+}
+
+/// What one member has acknowledged each other one shows.
+fn writes_are_seen(cluster: &Cluster) {
     grpc::runtime().block_on(async {
-        let channels = channels(&cluster).await;
+        let channels = channels(cluster).await;
         for (write, read) in pairs() {
             let (key, value) = (format!("g{write}{read}"), format!("{write}"));
             put(&channels[write], &key, &value, 0).await;
@@ -96,25 +104,26 @@ fn every_member_serves_every_dialect() {
             got.status == 200 && got.json()["value"] == "v1"
         });
     }
-    cluster.wait_equal();
 }
 
-#[test]
-fn waits_and_watches_at_one_member_see_writes_at_another() {
-    let cluster = Cluster::start(MEMBERS);
+/// At one member, those of another one.
+fn waits_and_watches_see_writes(cluster: &Cluster) {
     for (write, read) in pairs() {
         let target = format!("/v2/keys/w{write}{read}");
-        let mut waiting = http::Connection::open(&cluster.member(read).address()).unwrap();
+        let mut waiting =
+            http::Connection::open(&cluster.member(read).address()).expect("it listens");
         let long_poll = format!("{target}?wait=true&waitIndex=1");
-        waiting.send("GET", &long_poll, &[], b"").unwrap();
+        waiting
+            .send("GET", &long_poll, &[], b"")
+            .expect("it is sent");
         let writer = cluster.member(write).address();
         let sending = thread::spawn(move || http::once(&writer, "PUT", &target, "value=x"));
-        let seen = waiting.response("GET").unwrap();
+        let seen = waiting.response("GET").expect("an answer");
         assert_eq!(seen.json()["node"]["value"], "x", "{}", seen.text());
-        assert_eq!(sending.join().unwrap().status, 201);
+        assert_eq!(sending.join().expect("no panic").status, 201);
     }
     grpc::runtime().block_on(async {
-        let channels = channels(&cluster).await;
+        let channels = channels(cluster).await;
         for (write, read) in pairs() {
             let key = format!("w{write}{read}");
             let create = WatchRequest {
@@ -141,13 +150,12 @@ fn waits_and_watches_at_one_member_see_writes_at_another() {
     });
 }
 
-#[test]
-fn a_lease_that_one_member_grants_is_known_to_all_and_ends_everywhere() {
-    let cluster = Cluster::start(MEMBERS);
+/// That one member grants.
+fn a_lease_is_known_to_all_and_ends_everywhere(cluster: &Cluster) {
     let follower = cluster.follower();
     let other = (0..MEMBERS).find(|at| *at != follower).expect("three");
     grpc::runtime().block_on(async {
-        let channels = channels(&cluster).await;
+        let channels = channels(cluster).await;
         let mut grants = LeaseClient::new(channels[follower].clone());
         let grant = |id, ttl| LeaseGrantRequest { id, ttl };
         let short = grants.lease_grant(grant(7, 1)).await.expect("a lease");
@@ -170,5 +178,4 @@ fn a_lease_that_one_member_grants_is_known_to_all_and_ends_everywhere() {
             assert!(get(channel, "long").await.is_some());
         }
     });
-    cluster.wait_equal();
 }

@@ -1,6 +1,4 @@
-//! The peer port: who may speak there, what it answers over HTTP, what silence costs.
-
-use std::net::TcpStream;
+//! The peer port: what it answers over HTTP, what silence costs. Who may speak there is tried in `server/crates/peer`.
 
 use serde_json::Value;
 use witan_e2e::{Cluster, Server, http, wait};
@@ -47,43 +45,4 @@ fn peer_ports_and_their_timeouts() {
         active(cluster.member(leader), stopped.id) == Some(1)
     });
     cluster.wait_equal();
-}
-
-/// A leader that does not run for a while (a paused machine) is followed by another one; when it runs
-/// again it learns of that.
-#[test]
-fn a_leader_that_was_paused_follows() {
-    let mut cluster = Cluster::start(3);
-    let paused = cluster.leader();
-    cluster.member(paused).signal("STOP");
-    let others: Vec<usize> = (0..3).filter(|at| *at != paused).collect();
-    let id = |at: usize| witan_e2e::cluster::status(cluster.member(at)).map(|s| (s.leader, s.id));
-    let before = id(others[0]).map(|(leader, _)| leader);
-    wait::until_true("another one leads", || {
-        let leader = id(others[0]).map(|(leader, _)| leader);
-        leader.is_some_and(|leader| leader != 0) && leader != before
-    });
-    let put = cluster
-        .member(others[0])
-        .http("PUT", "/v2/keys/a", "value=1");
-    assert_eq!(put.status, 201, "{}", put.text());
-    cluster.member(paused).signal("CONT");
-    assert_ne!(cluster.leader(), paused);
-    cluster.wait_equal();
-    cluster.member_mut(paused).kill9();
-}
-
-/// Connections that say nothing, or something else, keep no member from coming back.
-#[test]
-fn strangers_at_the_peer_port_keep_no_member_out() {
-    let mut cluster = Cluster::start(3);
-    let (leader, follower) = (cluster.leader(), cluster.follower());
-    let address = format!("127.0.0.1:{}", cluster.member(leader).peer_port());
-    let silent: Vec<TcpStream> = (0..300)
-        .map(|_| TcpStream::connect(&address).expect("it is accepted"))
-        .collect();
-    cluster.member_mut(follower).kill9();
-    cluster.member_mut(follower).start_again();
-    cluster.wait_equal();
-    drop(silent);
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 use witan_e2e::{Cluster, Tool};
 
 #[test]
-fn etcdctl_sees_all_members() {
+fn etcdctl_sees_all_members_and_moves_the_leader() {
     let cluster = Cluster::start(3);
     let urls: Vec<String> = cluster.members().iter().map(|m| m.url()).collect();
     for tool in [Tool::Etcdctl36, Tool::Etcdctl34V3] {
@@ -46,11 +46,10 @@ fn etcdctl_sees_all_members() {
         "{}",
         health.all()
     );
+    moves_the_leader(&cluster);
 }
 
-#[test]
-fn etcdctl_moves_the_leader() {
-    let cluster = Cluster::start(3);
+fn moves_the_leader(cluster: &Cluster) {
     let (leader, follower) = (cluster.leader(), cluster.follower());
     let status = witan_e2e::cluster::status(cluster.member(follower)).expect("it runs");
     let target = format!("{:x}", status.id);

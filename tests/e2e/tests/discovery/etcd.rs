@@ -108,13 +108,6 @@ fn by_v2(service: &Server, url: &str, shown: &str) {
 }
 
 #[test]
-fn etcd_3_4_begins_by_the_service() {
-    let service = Launch::witan().start();
-    let url = new_token(&service, 3);
-    by_v2(&service, &url, &path(&url));
-}
-
-#[test]
 fn etcd_3_4_begins_by_the_keys_of_v2() {
     let service = Launch::witan().start();
     // a token that was made by hand, longer than those of the service
@@ -123,10 +116,6 @@ fn etcd_3_4_begins_by_the_keys_of_v2() {
     let size = service.http("PUT", &format!("{key}/_config/size"), "value=3");
     assert_eq!(size.status, 201, "{}", size.text());
     by_v2(&service, &format!("{}{key}", service.url()), &key);
-    // and one that the service made
-    let url = new_token(&service, 3);
-    let key = format!("/v2/keys/_etcd/registry{}", path(&url));
-    by_v2(&service, &format!("{}{key}", service.url()), &path(&url));
 }
 
 /// The registry belongs to the cluster, not to the member that made the token.

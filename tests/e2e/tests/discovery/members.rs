@@ -27,8 +27,10 @@ fn registered(service: &Server, list: &str) -> Vec<String> {
     found
 }
 
-/// Members begin by a v2 registry; who comes late ends.
-fn by_v2(service: &Server) {
+/// The registry is etcd's: what ours answers to the same requests, etcd's members say (`etcd`).
+#[test]
+fn witan_begins_by_a_registry_on_etcd_3_4() {
+    let service = &Launch::new(Kind::Etcd34).start();
     for size in [1, 3] {
         let list = format!("/v2/keys/_etcd/registry/token{size}");
         let target = format!("{list}/_config/size");
@@ -43,14 +45,8 @@ fn by_v2(service: &Server) {
 }
 
 #[test]
-fn witan_begins_by_a_registry_on_etcd_3_4() {
-    by_v2(&Launch::new(Kind::Etcd34).start());
-}
-
-#[test]
 fn witan_begins_by_its_own_service() {
     let service = Launch::witan().start();
-    by_v2(&service);
     let url = new_token(&service, 3);
     let mut members = begin(Kind::Witan, 3, &[format!("--discovery={url}")]);
     assert_eq!(registered(&service, &path(&url)), ids(&members[0]));
@@ -65,8 +61,9 @@ fn witan_begins_by_its_own_service() {
     assert_eq!(read["node"]["value"], "b");
 }
 
-/// Members begin by v3 discovery; who comes late ends.
-fn by_v3(service: &Server) {
+#[test]
+fn witan_begins_by_v3_discovery_on_etcd_3_6() {
+    let service = &Launch::new(Kind::Etcd36).start();
     for size in [1, 3] {
         let token = format!("token{size}");
         set_size(service, &token, &size.to_string());
@@ -81,16 +78,6 @@ fn by_v3(service: &Server) {
         assert_eq!(found, ids(&members[0]));
         is_full(Kind::Witan, &flags);
     }
-}
-
-#[test]
-fn witan_begins_by_v3_discovery_on_etcd_3_6() {
-    by_v3(&Launch::new(Kind::Etcd36).start());
-}
-
-#[test]
-fn witan_begins_by_v3_discovery_on_witan() {
-    by_v3(&Launch::witan().start());
 }
 
 /// A member with these flags ends and says this.

@@ -333,22 +333,10 @@ fn a_browser_sees_who_is_missing() {
     assert_eq!(ask(&format!("{token}/1")).json()["action"], "get");
 }
 
-#[test]
-fn without_v2_there_is_no_service() {
-    let server = Launch::witan().arg("--enable-v2=false").start();
-    for target in ["/new", &format!("/{}", "0".repeat(32))] {
-        let absent = server.http("GET", target, "");
-        assert_eq!(
-            (absent.status, absent.text()),
-            (404, "404 page not found\n".into())
-        );
-    }
-}
-
 /// The service's own bounds hold although v2 writes into a token's directory without them.
 #[test]
 fn a_directory_that_v2_has_filled_is_no_registry() {
-    let server = Launch::witan().start();
+    let server = Launch::witan().without_fsync().start();
     let token = path(&new_token(&server, 3));
     let directory = format!("/v2/keys/_etcd/registry{token}");
     let mut connection = Connection::open(&server.address()).expect("the server listens");

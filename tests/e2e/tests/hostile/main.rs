@@ -9,6 +9,7 @@ mod framing;
 mod h2;
 mod kept;
 mod large;
+mod long;
 mod many;
 mod overload;
 mod pings;

@@ -138,8 +138,7 @@ fn refused(said: &[u8]) -> bool {
     false
 }
 
-#[test]
-fn one_byte_a_second() {
+pub(crate) fn one_byte_a_second() {
     let kinds = kinds();
     let bound = SLACK_BYTES + (CLIENTS * kinds.len()) as u64 * CLIENT_BYTES;
     case("one byte a second", bound, |server| {

@@ -71,8 +71,7 @@ fn until_dropped(server: &Server, before: usize, streams: Vec<TcpStream>) {
     drop(streams);
 }
 
-#[test]
-fn http1_answers_unread() {
+pub(crate) fn http1_answers_unread() {
     case_on(
         Launch::witan(),
         "HTTP/1 answers never read",
@@ -110,8 +109,7 @@ fn http1_answers_unread() {
 /// Events of so many bytes go to each stream.
 const EVENTS: usize = 24;
 
-#[test]
-fn v2_streams_unread() {
+pub(crate) fn v2_streams_unread() {
     case_on(
         Launch::witan(),
         "v2 watch streams never read",
@@ -140,8 +138,7 @@ fn v2_streams_unread() {
 /// Calls of each connection without a window.
 const CALLS: u32 = 200;
 
-#[test]
-fn http2_without_a_window() {
+pub(crate) fn http2_without_a_window() {
     case_on(
         Launch::witan(),
         "HTTP/2 window of 0",

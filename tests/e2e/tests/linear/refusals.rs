@@ -167,34 +167,6 @@ fn change(revision: i64, slot: usize, value: u64) -> Change {
 }
 
 #[test]
-fn a_reordered_watch_is_refused() {
-    let [a, b, c] = [change(2, 0, 1), change(3, 0, 2), change(4, 1, 3)];
-    assert_eq!(record::orderly(&[vec![a], vec![b, c]]).unwrap(), [a, b, c]);
-    assert!(record::orderly(&[vec![b], vec![a, c]]).is_err());
-    assert!(record::orderly(&[vec![a, c, b]]).is_err());
-    assert!(record::orderly(&[vec![a], vec![a, b]]).is_err(), "repeated");
-    assert!(record::orderly(&[vec![a, a]]).is_err(), "twice in one");
-}
-
-#[test]
-fn a_torn_revision_is_refused() {
-    let [a, b] = [change(2, 0, 1), change(2, 1, 2)];
-    assert!(record::orderly(&[vec![a, b]]).is_ok());
-    assert!(record::orderly(&[vec![a], vec![b]]).is_err());
-}
-
-#[test]
-fn a_hole_in_a_watch_is_refused() {
-    let truth = [change(2, 0, 1), change(3, 0, 2), change(4, 1, 3)];
-    let all = |_: &Change| true;
-    assert!(record::complete(&truth, &truth[..2], all).is_ok());
-    assert!(record::complete(&truth, &[truth[0], truth[2]], all).is_err());
-    assert!(record::complete(&truth, &truth[1..], all).is_err());
-    let upper = |change: &Change| change.slot == 1;
-    assert!(record::complete(&truth, &truth[2..], upper).is_ok());
-}
-
-#[test]
 fn answers_are_held_against_the_record() {
     let truth = [change(2, 0, 1), change(3, 0, 2), change(4, 0, 0)];
     let history = [

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use witan_e2e::{Kind, Launch, Server, Tool};
+use witan_e2e::{Kind, Launch, Tool};
 
 use super::scrape::{Scrape, scrape};
 
@@ -93,19 +93,24 @@ const SCRIPT: &[&[&str]] = &[
     &["alarm", "list"],
 ];
 
-fn after_the_script(kind: Kind) -> (Server, Scrape) {
+fn after_the_script(kind: Kind) -> Scrape {
     let server = Launch::new(kind).arg("--metrics=extensive").start();
     for args in SCRIPT {
         Tool::Etcdctl36.run(&server.url(), args);
     }
     server.http("GET", "/readyz", "");
-    let scraped = scrape(&server);
-    (server, scraped)
+    scrape(&server)
 }
 
 #[test]
-fn families_have_etcds_names_types_labels_and_buckets() {
-    let [ours, theirs] = [Kind::Witan, Kind::Etcd36].map(|kind| after_the_script(kind).1);
+fn families_and_calls_are_etcds_after_the_same_script() {
+    let [ours, theirs] = [Kind::Witan, Kind::Etcd36].map(after_the_script);
+    same_families(&ours, &theirs);
+    same_counts(&ours, &theirs);
+}
+
+/// Names, types, labels and buckets.
+fn same_families(ours: &Scrape, theirs: &Scrape) {
     let absent: BTreeMap<&str, &str> = ABSENT.iter().copied().collect();
     let mut wrong = Vec::new();
     for (family, kind) in &theirs.types {
@@ -137,8 +142,8 @@ fn families_have_etcds_names_types_labels_and_buckets() {
             let bounds = bounds.map(|text| text.trim_start_matches('+').parse::<f64>());
             bounds.map(|bound| format!("{bound:?}")).collect()
         };
-        if kind == "histogram" && bounds(&ours) != bounds(&theirs) {
-            wrong.push(format!("{family} has buckets {:?}", bounds(&ours)));
+        if kind == "histogram" && bounds(ours) != bounds(theirs) {
+            wrong.push(format!("{family} has buckets {:?}", bounds(ours)));
         }
     }
     for (family, _) in ABSENT {
@@ -150,9 +155,7 @@ fn families_have_etcds_names_types_labels_and_buckets() {
 }
 
 /// The same script counts the same.
-#[test]
-fn calls_count_as_on_etcd() {
-    let [ours, theirs] = [Kind::Witan, Kind::Etcd36].map(|kind| after_the_script(kind).1);
+fn same_counts(ours: &Scrape, theirs: &Scrape) {
     let counted = |scrape: &Scrape| -> BTreeMap<String, u64> {
         let series = scrape.series.iter().filter(|(name, _)| {
             let calls = name.starts_with("grpc_server_") && !name.contains("_seconds");
@@ -169,7 +172,7 @@ fn calls_count_as_on_etcd() {
             .map(|(name, value)| (name.clone(), *value as u64))
             .collect()
     };
-    let (got, want) = (counted(&ours), counted(&theirs));
+    let (got, want) = (counted(ours), counted(theirs));
     let names: BTreeSet<&String> = got.keys().chain(want.keys()).collect();
     let wrong: Vec<String> = names
         .into_iter()

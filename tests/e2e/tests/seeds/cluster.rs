@@ -30,28 +30,32 @@ fn subject(cluster: Cluster, page: form::Page) -> Subject {
     }
 }
 
-#[test]
-fn interface_page_on_a_cluster() {
+/// The pages whose readers have a cluster, or may have one.
+pub(crate) const PAGES: [(&str, form::Page); 2] = [
+    ("seed_001.txt", form::Page::SortedOnThree),
+    ("seed_002.txt", form::Page::ThreeMembers),
+];
+
+pub(crate) fn replay_page(file: &str, page: form::Page) {
     let (_service, _, cluster) = begin();
-    replay(subject(cluster, form::Page::SortedOnThree), "seed_001.txt");
+    replay(subject(cluster, page), file);
 }
 
 #[test]
-fn operations_page_on_a_cluster() {
-    let (_service, _, cluster) = begin();
-    replay(subject(cluster, form::Page::ThreeMembers), "seed_002.txt");
+fn registry_statistics_and_members_of_the_pages() {
+    let (service, url, mut cluster) = begin();
+    registry_and_statistics(&service, &url, &cluster);
+    change_members(&mut cluster);
 }
 
 /// "Send a GET to the discovery of the cluster to see its members", "send a DELETE to remove one".
-#[test]
-fn registry_and_statistics_of_the_operations_page() {
-    let (service, url, cluster) = begin();
+fn registry_and_statistics(service: &Server, url: &str, cluster: &Cluster) {
     let path = url.strip_prefix(&service.url()).expect("the service's URL");
     let listed = service.http("GET", path, "").json();
     let registry = format!("/_etcd/registry{path}");
     assert_eq!(listed["node"]["key"], *registry);
     let nodes = listed["node"]["nodes"].as_array().expect("a list");
-    let ids: Vec<String> = ids(&cluster);
+    let ids: Vec<String> = ids(cluster);
     let mut keys: Vec<String> = ids.iter().map(|id| format!("{registry}/{id}")).collect();
     keys.sort();
     let found: Vec<&Value> = nodes.iter().map(|node| &node["key"]).collect();
@@ -99,10 +103,8 @@ fn ids(cluster: &Cluster) -> Vec<String> {
 }
 
 /// The last section of the interface page: other peer URLs, a member removed, added and started anew.
-#[test]
-fn members_section_of_the_interface_page() {
-    let (_service, _, mut cluster) = begin();
-    let ids = ids(&cluster);
+fn change_members(cluster: &mut Cluster) {
+    let ids = ids(cluster);
     let leader = cluster.leader();
     let at = (leader + 1) % SIZE;
     let (url, peer_url) = (cluster.member(leader).url(), cluster.member(at).peer_url());

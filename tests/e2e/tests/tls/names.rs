@@ -1,6 +1,6 @@
 //! A certificate's common name as the user of a call, beside etcd 3.6.
 
-use witan_e2e::{Kind, Tool, tool::Said};
+use witan_e2e::{Kind, Tool, beside, tool::Said};
 
 use super::stage::Stage;
 
@@ -17,7 +17,7 @@ fn told(said: &Said) -> String {
 
 #[test]
 fn a_certificate_names_the_user_of_a_call_and_not_of_the_gateway() {
-    let said = [Kind::Witan, Kind::Etcd36].map(|kind| {
+    let said = beside(Kind::Etcd36, |kind| {
         let stage = Stage::mutual(kind, &[]);
         let [alice, root, nobody] = ["alice", "root", "nobody"].map(|name| stage.issue(name));
         for line in [

@@ -3,7 +3,7 @@
 use std::fs;
 
 use rustls::version::{TLS12, TLS13};
-use witan_e2e::{Kind, Launch, ports};
+use witan_e2e::{Kind, Launch, beside, ports};
 
 use super::stage::Stage;
 
@@ -14,7 +14,7 @@ fn versions_of_tls() {
         ("--tls-min-version=TLS1.3", [false, true]),
         ("--tls-max-version=TLS1.2", [true, false]),
     ] {
-        let seen = [Kind::Witan, Kind::Etcd36].map(|kind| {
+        let seen = beside(Kind::Etcd36, |kind| {
             let stage = Stage::start(kind, &[flag]);
             let agreed = [&TLS12, &TLS13].map(|version| {
                 let client = stage.client().only(version).alpn(&["h2"]);
@@ -33,7 +33,7 @@ fn cipher_suites() {
     let name = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256";
     // the second one is not served here, and is no reason to refuse the first
     let flag = format!("--cipher-suites={name},TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA");
-    let agreed = [Kind::Witan, Kind::Etcd36].map(|kind| {
+    let agreed = beside(Kind::Etcd36, |kind| {
         let stage = Stage::start(kind, &[&flag]);
         [&TLS12, &TLS13].map(|version| {
             let client = stage.client().only(version).alpn(&["h2"]);
@@ -72,29 +72,7 @@ fn refused(args: &[&str], parts: [&str; 2]) {
 }
 
 #[test]
-fn settings_that_cannot_be_served_are_refused_at_start() {
-    let one = "--auto-tls";
-    refused(
-        &[],
-        [
-            "TLS key/cert (--cert-file, --key-file) must be provided",
-            "with HTTPS scheme",
-        ],
-    );
-    let version = "unexpected TLS version \"TLS1.1\"";
-    refused(
-        &[one, "--tls-min-version=TLS1.1"],
-        [version, "must be one of"],
-    );
-    let suite = "--cipher-suites=TLS_RSA_WITH_RC4_128_SHA";
-    refused(
-        &[one, suite],
-        ["--cipher-suites: none of them", "TLS_ECDHE"],
-    );
-}
-
-#[test]
-fn files_that_cannot_be_served_are_refused_at_start() {
+fn files_and_suites_that_cannot_be_served_are_refused_at_start() {
     let stage = Stage::prepare(Kind::Witan);
     let dir = stage.server.dir();
     let other = stage.authority.issue(dir, "other", &[]);
@@ -126,5 +104,10 @@ fn files_that_cannot_be_served_are_refused_at_start() {
     refused(
         &[c, cert, k, key, "--client-cert-auth"],
         ["--client-cert-auth", "needs --trusted-ca-file"],
+    );
+    let suite = "--cipher-suites=TLS_RSA_WITH_RC4_128_SHA";
+    refused(
+        &["--auto-tls", suite],
+        ["--cipher-suites: none of them", "TLS_ECDHE"],
     );
 }

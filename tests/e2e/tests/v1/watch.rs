@@ -137,7 +137,7 @@ fn a_post_reads_the_history_or_waits() {
 #[test]
 fn changes_beyond_the_history_are_skipped() {
     const HISTORY: u64 = 1000;
-    let server = Launch::witan().start();
+    let server = Launch::witan().without_fsync().start();
     let first = write(&server, "POST", "/v1/keys/h", "value=0").json();
     let first = first["index"].as_u64().expect("an index");
     let mut connection = http::Connection::open(&server.address()).expect("the server listens");

@@ -209,7 +209,7 @@ const ROUNDS: u64 = 1000;
 
 #[test]
 fn a_read_sees_every_write_that_was_answered_on_whichever_connection() {
-    let server = Launch::witan().start();
+    let server = Launch::witan().without_fsync().start();
     // of four connections two workers serve two each, or one all of them
     let mut connections: Vec<Connection> = (0..4).map(|_| open(&server)).collect();
     let count = connections.len() as u64;

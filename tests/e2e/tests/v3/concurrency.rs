@@ -1,10 +1,10 @@
-//! Locks and elections beside etcd 3.6: over gRPC, as JSON, and by etcdctl, which does by itself what
-//! the two services do.
+//! Locks and elections beside etcd 3.6, over gRPC and as JSON. etcdctl does by itself what the two services do:
+//! `tests/commands/running.rs`.
 
 use std::future::Future;
 
 use serde_json::{Value, json};
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Status, transport::Channel};
 use witan_api::v3::{
     etcdserverpb::{
         LeaseGrantRequest, LeaseRevokeRequest, RangeRequest, kv_client::KvClient,
@@ -17,7 +17,7 @@ use witan_api::v3::{
     v3lockpb::{LockRequest, UnlockRequest, lock_client::LockClient},
 };
 use witan_e2e::{
-    Kind, Server, Tool, grpc,
+    Kind, Server, grpc,
     http::{self, Connection},
     wait,
 };
@@ -343,41 +343,4 @@ fn a_disconnected_http_caller_loses_its_key() {
     wait::until_true("the second waits", || keys() == "2");
     drop(connection);
     wait::until_true("the second no longer waits", || keys() == "1");
-}
-
-#[test]
-fn etcdctl_locks_and_elects() {
-    let server = start(Kind::Witan);
-    for tool in [Tool::Etcdctl34V3, Tool::Etcdctl36] {
-        let url = server.url();
-        let mut first = tool.follow(&url, &["lock", "l", "--ttl", "5"]);
-        let key = first.line().expect("it owns the lock");
-        assert!(key.starts_with("l/"), "{key}");
-        let mut second = tool.follow(&url, &["lock", "l"]);
-        drop(first);
-        // it was killed, so its lease must end first
-        let next = second.line().expect("it owns the lock");
-        assert!(next.starts_with("l/") && next != key, "{next}");
-        drop(second);
-        let said = tool.run(&url, &["lock", "--ttl=5", "m", "echo", "owned"]);
-        assert_eq!((said.code, said.stdout.as_str()), (Some(0), "owned\n"));
-        let mut leader = tool.follow(&url, &["elect", "e", "one"]);
-        let key = leader.line().expect("it is elected");
-        assert!(key.starts_with("e/"), "{key}");
-        assert_eq!(leader.line().as_deref(), Some("one"));
-        let mut listens = tool.follow(&url, &["elect", "-l", "e"]);
-        assert_eq!(listens.line().as_deref(), Some(key.as_str()));
-        assert_eq!(listens.line().as_deref(), Some("one"));
-        drop(listens);
-        let id = key.trim_start_matches("e/");
-        drop(leader);
-        assert_eq!(tool.run(&url, &["lease", "revoke", id]).code, Some(0));
-    }
-    let code = |status: Status| status.code();
-    let runtime = grpc::runtime();
-    let answer = runtime.block_on(async {
-        let mut elections = ElectionClient::new(grpc::connect(&server.address()).await);
-        elections.leader(LeaderRequest { name: "e".into() }).await
-    });
-    assert_eq!(answer.map(|_| ()).map_err(code), Err(Code::Unknown));
 }

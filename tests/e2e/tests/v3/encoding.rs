@@ -1,4 +1,5 @@
-//! `?encoding=utf8`, which etcd has not: plain strings for bytes on the gateway's routes.
+//! `?encoding=utf8`, which etcd has not: plain strings for bytes on the gateway's routes. How each message is written
+//! and read is tested where that is done.
 
 use serde_json::{Value, json};
 use witan_e2e::{
@@ -58,51 +59,6 @@ fn keys_and_values_are_strings() {
         plain(&server, "kv/deleterange", &deleted),
         json!({ "deleted": "1", "prev_kvs": [first] })
     );
-}
-
-#[test]
-fn transactions_and_leases() {
-    let server = start(Kind::Witan);
-    plain(&server, "lease/grant", &json!({ "ID": "7", "TTL": "600" }));
-    let txn = json!({
-        "compare": [{ "key": "k", "target": "VALUE", "value": "v" }],
-        "success": [{ "request_range": { "key": "k" } }],
-        "failure": [
-            { "request_put": { "key": "k", "value": "v", "lease": "7" } },
-            { "request_txn": { "success": [{ "request_range": { "key": "k" } }] } },
-        ],
-    });
-    let first = plain(&server, "kv/txn", &txn);
-    let nested = &first["responses"][1]["response_txn"]["responses"][0];
-    assert_eq!(nested["response_range"]["kvs"][0]["key"], "k", "{first}");
-    let second = plain(&server, "kv/txn", &txn);
-    assert_eq!(second["succeeded"], true, "{second}");
-    let found = &second["responses"][0]["response_range"]["kvs"][0];
-    assert_eq!(found["value"], "v", "{second}");
-    let asked = json!({ "ID": "7", "keys": true });
-    assert_eq!(
-        plain(&server, "lease/timetolive", &asked)["keys"],
-        json!(["k"])
-    );
-}
-
-#[test]
-fn bytes_that_are_not_utf8_are_preserved() {
-    let server = start(Kind::Witan);
-    put(&server, "a", "text");
-    let binary = json!({ "key": "b", "value_base64": "/+8=" });
-    plain(&server, "kv/put", &binary);
-    let all = plain(
-        &server,
-        "kv/range",
-        &json!({ "key": "a", "range_end_base64": "AA==" }),
-    );
-    assert_eq!(all["kvs"][0]["value"], "text", "{all}");
-    assert_eq!(all["kvs"][1]["key"], "b", "{all}");
-    assert_eq!(all["kvs"][1]["value_base64"], "/+8=", "{all}");
-    assert!(all["kvs"][1].get("value").is_none(), "{all}");
-    let without = call(&server, "/v3/kv/range", &json!({ "key": "Yg==" })).json();
-    assert_eq!(without["kvs"][0]["value"], "/+8=");
     // a snapshot is base64 as ever
     let snapshot = server.http("POST", "/v3/maintenance/snapshot?encoding=utf8", "{}");
     let text = snapshot.text();
@@ -160,37 +116,6 @@ fn streams_of_lines() {
     assert_eq!(line()["result"]["created"], true);
     put(&server, "w/ö", "seen");
     assert_eq!(event(&line()), ["w/ö", "seen"]);
-}
-
-#[test]
-fn locks_and_elections() {
-    let server = start(Kind::Witan);
-    plain(&server, "lease/grant", &json!({ "ID": "7", "TTL": "600" }));
-    let lock = plain(&server, "lock/lock", &json!({ "name": "l", "lease": "7" }));
-    assert_eq!(lock["key"], "l/7");
-    plain(&server, "lock/unlock", &lock);
-    let asked = json!({ "name": "e", "lease": "7", "value": "first" });
-    let leader = plain(&server, "election/campaign", &asked)["leader"].clone();
-    assert_eq!([&leader["name"], &leader["key"]], ["e", "e/7"]);
-    let mut connection = Connection::open(&server.address()).expect("the server listens");
-    connection
-        .send(
-            "POST",
-            "/v3/election/observe?encoding=utf8",
-            &[],
-            br#"{"name":"e"}"#,
-        )
-        .expect("sent");
-    assert_eq!(connection.head("POST").expect("a head").status, 200);
-    let mut value = || {
-        let chunk = connection.chunk().expect("a chunk").expect("no end");
-        let line: Value = serde_json::from_slice(&chunk).expect("a document");
-        line["result"]["kv"]["value"].clone()
-    };
-    assert_eq!(value(), "first");
-    let asked = json!({ "leader": leader, "value_base64": "c2Vjb25k" });
-    plain(&server, "election/proclaim", &asked);
-    assert_eq!(value(), "second");
 }
 
 #[test]

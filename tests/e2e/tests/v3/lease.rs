@@ -1,6 +1,7 @@
-//! Leases beside etcd 3.6: etcdctl in every format, the gateway in both manners, gRPC errors.
+//! Leases beside etcd 3.6: the gateway in both manners, gRPC errors. What etcdctl says of them is in
+//! `tests/commands`.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tonic::{Code, transport::Channel};
 use witan_api::v3::etcdserverpb::{
     LeaseGrantRequest, LeaseKeepAliveRequest, LeaseLeasesRequest, LeaseRevokeRequest,
@@ -9,135 +10,9 @@ use witan_api::v3::etcdserverpb::{
 use witan_e2e::{
     Server, grpc,
     http::{self, Connection},
-    tool::Said,
-    wait,
 };
 
-use super::{
-    etcdctl::{FORMATS, run},
-    grpc::outcome,
-    pair,
-};
-
-/// Leases and keys on both servers.
-fn set_up(servers: &[Server; 2]) {
-    for server in servers {
-        for body in [
-            json!({"TTL": 9000, "ID": "7"}),
-            json!({"TTL": 8000, "ID": "255"}),
-            json!({"TTL": 7000, "ID": "-2"}),
-        ] {
-            let response = server.http("POST", "/v3/lease/grant", &body.to_string());
-            assert_eq!(response.status, 200, "{}", response.text());
-        }
-        for args in [
-            ["put", "b", "1", "--lease=7"],
-            ["put", "a", "1", "--lease=7"],
-        ] {
-            assert_eq!(run(server, &args, "").code, Some(0));
-        }
-    }
-}
-
-/// Runs a command on both servers until they say the same: their leases began a moment apart, so
-/// that what they have left may differ by a second at times.
-fn same_at_times(servers: &[Server; 2], args: &[&str]) -> Said {
-    let mut last = String::new();
-    let [ours, theirs] = servers;
-    wait::until(&format!("{args:?} says the same\n{last}"), || {
-        let (got, want) = (run(ours, args, ""), run(theirs, args, ""));
-        last = format!("got {}\nwant {}", got.all(), want.all());
-        (got == want).then_some(got)
-    })
-}
-
-#[test]
-fn time_to_live_in_every_format() {
-    let servers = pair();
-    set_up(&servers);
-    for format in FORMATS {
-        for args in [
-            &["lease", "timetolive", "7"][..],
-            &["lease", "timetolive", "7", "--keys"],
-            &["lease", "timetolive", "ff", "--keys"],
-            &["lease", "timetolive", "63"],
-        ] {
-            same_at_times(&servers, &[args, &["-w", format]].concat());
-        }
-    }
-    let told = same_at_times(&servers, &["lease", "timetolive", "7", "--keys"]);
-    assert!(
-        told.stdout.contains("TTL(9000s)") && told.stdout.contains("attached keys([a b])"),
-        "{}",
-        told.all()
-    );
-}
-
-#[test]
-fn list_keep_alive_and_revoke_in_every_format() {
-    let servers = pair();
-    set_up(&servers);
-    let [ours, theirs] = &servers;
-    for format in FORMATS {
-        for args in [
-            &["lease", "list"][..],
-            &["lease", "keep-alive", "--once", "ff"],
-            &["lease", "keep-alive", "--once", "7"],
-            &["lease", "keep-alive", "--once", "63"],
-            &["lease", "list"],
-            &["put", "c", "1", "--lease=63"],
-            &["put", "c", "1", "--lease=ff"],
-            &["get", "", "--prefix"],
-            &["lease", "revoke", "63"],
-            &["lease", "revoke", "nonsense"],
-            &["lease", "grant"],
-            &["lease", "grant", "x"],
-            &["lease", "grant", "9000000001"],
-        ] {
-            let args = [args, &["-w", format]].concat();
-            let (got, want) = (run(ours, &args, ""), run(theirs, &args, ""));
-            assert_eq!(got, want, "{args:?}");
-        }
-    }
-    for args in [
-        &["lease", "revoke", "7", "-w", "json"][..],
-        &["lease", "revoke", "ff", "-w", "fields"],
-        &["get", "", "--prefix", "-w", "json"],
-        &["lease", "list", "-w", "simple"],
-    ] {
-        let (got, want) = (run(ours, args, ""), run(theirs, args, ""));
-        assert_eq!(got, want, "{args:?}");
-    }
-}
-
-/// Without numbers that only ids have.
-fn without_ids(said: Said) -> Said {
-    let mut stdout = String::new();
-    for word in said.stdout.split_inclusive([' ', ':', ',', '\n', '}']) {
-        let digits = word.trim_end_matches([' ', ':', ',', '\n', '}']);
-        if digits.len() >= 15 && digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-            stdout.push_str("ID");
-        } else {
-            stdout.push_str(digits);
-        }
-        stdout.push_str(&word[digits.len()..]);
-    }
-    Said { stdout, ..said }
-}
-
-#[test]
-fn grants_of_ids_that_the_server_chooses() {
-    let servers = pair();
-    for format in ["simple", "json", "fields", "table"] {
-        for ttl in ["60", "1", "-5"] {
-            let args = ["lease", "grant", "-w", format, "--", ttl];
-            let [got, want] = servers
-                .each_ref()
-                .map(|server| without_ids(run(server, &args, "")));
-            assert_eq!(got, want, "{args:?}");
-        }
-    }
-}
+use super::{grpc::outcome, pair};
 
 /// A body of a call, and what is left of the answer when what differs at times is taken out.
 fn call(server: &Server, path: &str, body: &str) -> (u16, Value) {

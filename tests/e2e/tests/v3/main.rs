@@ -1,24 +1,22 @@
-//! The v3 dialect beside etcd 3.6: etcdctl, gRPC and JSON say the same on both.
+//! The v3 dialect beside etcd 3.6: gRPC and JSON say the same on both. What keys and transactions mean is compared by
+//! `tests/differ`, what etcdctl says by `tests/commands`.
 //!
 //! Both servers advertise the same URLs, so that they have the same ids and their answers can be
 //! compared to the byte.
 //!
-//! Reading order: this file → `descriptors` → `etcdctl` → `grpc` → `gateway` → `encoding` → `limits` → `lease` →
-//! `concurrency` → `range_stream` → `record` → `backup` → `snapshot`.
+//! Reading order: this file → `descriptors` → `grpc` → `gateway` → `encoding` → `lease` →
+//! `concurrency` → `range_stream` → `backup` → `snapshot`.
 
 mod backup;
 mod concurrency;
 mod descriptors;
 mod encoding;
-mod etcdctl;
 mod gateway;
 mod grpc;
 mod lease;
 mod lease_life;
-mod limits;
 mod members;
 mod range_stream;
-mod record;
 mod snapshot;
 mod websocket;
 

@@ -7,7 +7,7 @@ use witan_api::v3::etcdserverpb::{
 };
 use witan_e2e::{Kind, Launch, Server, grpc, wait};
 
-use crate::{done, populate, start};
+use crate::{populate, start};
 
 struct Client {
     kv: KvClient<Channel>,
@@ -71,32 +71,6 @@ fn users_outlive_a_kill_and_tokens_do_not() {
     });
     let log = server.log().join("\n");
     assert!(!log.contains(&token), "a token in the log");
-}
-
-#[test]
-fn a_token_ends_with_its_password() {
-    for kind in [Kind::Witan, Kind::Etcd36] {
-        let server = start(kind);
-        populate(&server);
-        grpc::runtime().block_on(async {
-            let mut client = Client::of(&server).await;
-            let alice = client.token("alice", "a").await;
-            let root = client.token("root", "r").await;
-            let request = AuthUserChangePasswordRequest {
-                name: "alice".into(),
-                password: "other".into(),
-                ..AuthUserChangePasswordRequest::default()
-            };
-            let request = with(request, &root);
-            client.auth.user_change_password(request).await.unwrap();
-            assert_eq!(client.get("a", &alice).await, invalid(), "{kind:?}");
-            assert_eq!(client.get("a", &root).await, Ok(1), "{kind:?}");
-            let alice = client.token("alice", "other").await;
-            assert_eq!(client.get("a", &alice).await, Ok(1), "{kind:?}");
-        });
-        done(&server, &["--user", "root:r", "auth", "disable"]);
-        done(&server, &["put", "x", "2"]);
-    }
 }
 
 #[test]

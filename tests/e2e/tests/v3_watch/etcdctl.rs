@@ -1,7 +1,5 @@
 //! Real etcdctl, 3.4 and 3.6, on ours: what `watch` prints.
 
-use std::io::Write as _;
-
 use witan_e2e::{Launch, Server, Tool, tool::Following};
 
 const TOOLS: [Tool; 2] = [Tool::Etcdctl34V3, Tool::Etcdctl36];
@@ -41,12 +39,9 @@ fn several_watches_typed_in() {
     for tool in TOOLS {
         let server = Launch::witan().start();
         ctl(&server, &["put", "foo", "a"]);
-        let mut child = tool.spawn(&server.url(), &["watch", "-i"]);
-        let mut typed = child.stdin.take().expect("stdin is piped");
-        typed
-            .write_all(b"watch foo --rev 2\nwatch bar baz --rev 2\n")
-            .expect("it reads");
-        let mut watch = Following::of(child);
+        let mut watch = tool.follow(&server.url(), &["watch", "-i"]);
+        watch.type_line("watch foo --rev 2");
+        watch.type_line("watch bar baz --rev 2");
         expect(&mut watch, &["PUT", "foo", "a"]);
         ctl(&server, &["put", "bay", "b"]);
         expect(&mut watch, &["PUT", "bay", "b"]);

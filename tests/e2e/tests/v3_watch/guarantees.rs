@@ -137,7 +137,7 @@ fn many_watchers_under_load_miss_nothing() {
 fn an_unread_stream_does_not_block_others() {
     const BUSY: usize = 1000;
     const ROUNDS: usize = 10;
-    let server = Launch::witan().start();
+    let server = Launch::witan().without_fsync().start();
     run(&server, async |channel| {
         let address = server.address();
         let apart = grpc::connect(&address).await;

@@ -3,7 +3,7 @@
 
 use futures_util::{Stream, stream};
 use tokio::{sync::mpsc, time::timeout};
-use tonic::{Request, Status, Streaming, transport::Channel};
+use tonic::{Status, Streaming, transport::Channel};
 use witan_api::v3::etcdserverpb::{
     CompactionRequest, DeleteRangeRequest, PutRequest, WatchCancelRequest, WatchCreateRequest,
     WatchProgressRequest, WatchRequest, WatchResponse, kv_client::KvClient,
@@ -53,30 +53,15 @@ pub(crate) fn from(key_: &str, range_end: &str, start_revision: i64) -> WatchCre
 impl Watching {
     /// Opens a stream with its first request.
     pub(crate) async fn open(channel: &Channel, first: WatchRequest) -> Self {
-        Self::try_open(channel, first, None)
-            .await
-            .expect("a watch stream")
-    }
-
-    /// The same, with metadata.
-    pub(crate) async fn try_open(
-        channel: &Channel,
-        first: WatchRequest,
-        metadata: Option<(&'static str, &'static str)>,
-    ) -> Result<Self, Status> {
         let (requests, queue) = mpsc::channel(REQUESTS_MAX);
         requests.send(first).await.expect("the queue is open");
-        let mut request = Request::new(stream_of(queue));
-        if let Some((name, value)) = metadata {
-            let value = value.parse().expect("metadata");
-            request.metadata_mut().insert(name, value);
-        }
         let answers = WatchClient::new(channel.clone())
             .max_decoding_message_size(usize::MAX)
-            .watch(request)
-            .await?
+            .watch(stream_of(queue))
+            .await
+            .expect("a watch stream")
             .into_inner();
-        Ok(Self { requests, answers })
+        Self { requests, answers }
     }
 
     pub(crate) async fn send(&self, request: WatchRequest) {

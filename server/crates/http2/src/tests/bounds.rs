@@ -20,61 +20,7 @@ fn window(bytes: u32) -> Vec<u8> {
 }
 
 #[test]
-fn a_deadline_in_mid_message_leaves_the_connection_good() {
-    let mut client = Client::plain();
-    client.send(frame::HEADERS, END_HEADERS, 1, &timed("/echo", "100m"));
-    client.send(frame::DATA, 0, 1, &[0, 0, 0, 16, 0]);
-    client.send(frame::DATA, 0, 1, &[7; 3000]);
-    assert!(client.connection.audit().requests.0 >= 3005);
-    client.wait(Duration::from_millis(100));
-    assert!(client.next().is_end());
-    assert_eq!(client.next().kind, frame::RST_STREAM);
-    assert_eq!(client.connection.audit().requests, (0, 0));
-    for stream in [3, 5] {
-        client.ask(stream, "/echo", b"still good");
-        assert_eq!(client.all().len(), 3);
-    }
-    assert_eq!(*client.ledger.ended.borrow(), [4, 0, 0]);
-}
-
-#[test]
-fn settings_change_the_windows_of_all_streams_at_once() {
-    const STREAMS: u32 = 30_000;
-    let mut client = Client::plain();
-    let opening: Vec<u8> = (0..STREAMS)
-        .flat_map(|n| frame(frame::HEADERS, END_HEADERS, 2 * n + 1, &block("/never")))
-        .collect();
-    client.write(&opening);
-    assert_eq!(client.connection.audit().streams, STREAMS as usize);
-    // 2,700 entries in each frame, in as little time as without streams
-    let entries = [window(60_000), window(60_001)].concat().repeat(1350);
-    let flood = frame(frame::SETTINGS, 0, 0, &entries).repeat(90);
-    let took = |client: &mut Client| {
-        let began = Instant::now();
-        let mut at = 0;
-        while at < flood.len() {
-            client.connection.run(client.now);
-            at += client.connection.receive(client.now, &flood[at..]);
-        }
-        client.connection.run(client.now);
-        began.elapsed()
-    };
-    let mut alone = Client::plain();
-    let (beside, alone) = (took(&mut client), took(&mut alone));
-    assert!(
-        beside < alone * 20 + Duration::from_millis(200),
-        "{beside:?}, {alone:?}"
-    );
-}
-
-#[test]
-fn a_window_that_overflows_by_settings_ends_the_connection() {
-    let mut client = Client::plain();
-    client.ask(1, "/never", b"");
-    client.number(frame::WINDOW_UPDATE, 1, (1 << 31) - 1 - 65_535);
-    client.send(frame::SETTINGS, 0, 0, &window(65_536));
-    assert_eq!(client.disconnected(), Reason::FlowControl as u32);
-    // a stream that has ended does not count
+fn a_stream_that_has_ended_has_no_window_that_settings_lift_too_high() {
     let mut client = Client::plain();
     client.ask(1, "/never", b"");
     client.number(frame::WINDOW_UPDATE, 1, (1 << 31) - 1 - 65_535);
@@ -247,18 +193,6 @@ fn unfinished_messages_of_streams_are_counted() {
     }
     assert!(sent > 2 * (4 << 20));
     assert!(client.ledger.ended.borrow().contains(&8));
-}
-
-#[test]
-fn a_byte_in_each_frame_takes_no_more_memory_than_the_bytes() {
-    let mut client = Client::plain();
-    client.send(frame::HEADERS, END_HEADERS, 1, &block("/parts"));
-    client.send(frame::DATA, 0, 1, &[0, 0, 1, 0, 0]);
-    let single = frame(frame::DATA, 0, 1, b"z").repeat(50_000);
-    client.write(&single);
-    let (held, sum) = client.connection.audit().requests;
-    assert_eq!(held, sum);
-    assert!((50_005..=100_010).contains(&held), "{held}");
 }
 
 #[test]

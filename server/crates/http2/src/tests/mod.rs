@@ -15,7 +15,7 @@ use std::{
 use crate::{
     Config, Connection, KeepAlive, PREFACE, Resource,
     frame::{self, ACK, END_HEADERS, END_STREAM, Frame, HEAD_BYTES, PAYLOAD_MAX, Reason},
-    limits::{CONTINUATIONS_MAX, EMPTY_MAX, FAULTS_MAX, SETTINGS_BURST, WINDOW_BYTES},
+    limits::{SETTINGS_BURST, WINDOW_BYTES},
     ping::{KEEP_ALIVE, SHUTTING_DOWN},
 };
 
@@ -332,26 +332,6 @@ fn an_answer_waits_for_the_windows() {
 }
 
 #[test]
-fn a_smaller_initial_window_may_make_a_window_negative() {
-    let mut client = Client::greeted(Config::default(), 1000);
-    client.ask(1, "/large", &[0; 2]);
-    assert_eq!(client.next().kind, frame::HEADERS);
-    assert_eq!(client.next().payload.len(), 1000);
-    let window = |bytes: u32| {
-        let mut payload = frame::INITIAL_WINDOW_SIZE.to_be_bytes().to_vec();
-        payload.extend_from_slice(&bytes.to_be_bytes());
-        payload
-    };
-    client.send(frame::SETTINGS, 0, 0, &window(400));
-    assert_eq!(client.next().kind, frame::SETTINGS);
-    client.number(frame::WINDOW_UPDATE, 1, 700);
-    assert_eq!(client.next().payload.len(), 100);
-    client.send(frame::SETTINGS, 0, 0, &window(500));
-    let kinds = [client.next(), client.next()].map(|got| got.kind);
-    assert!(kinds.contains(&frame::SETTINGS) && kinds.contains(&frame::DATA));
-}
-
-#[test]
 fn streams_beyond_the_limit_are_refused() {
     let settings = Config { streams_max: 2, ..Config::default() };
     let mut client = Client::greeted(settings, 65_535);
@@ -401,40 +381,6 @@ fn a_large_message_is_taken_and_a_larger_one_refused_at_its_beginning() {
     client.send(frame::DATA, END_STREAM, 3, b"rest");
     client.ask(5, "/echo", b"");
     assert_eq!(client.answer().stream, 5);
-}
-
-#[test]
-fn a_stop_completes_what_is_in_flight() {
-    let mut client = Client::plain();
-    client.send(frame::HEADERS, END_HEADERS, 1, &block("/echo"));
-    client.connection.shut_down();
-    let got = client.next();
-    assert_eq!(got.kind, frame::GOAWAY);
-    assert_eq!(got.payload, [0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
-    let got = client.next();
-    assert_eq!(
-        (got.kind, got.payload.as_slice()),
-        (frame::PING, SHUTTING_DOWN.as_slice())
-    );
-    // on its way before the client knew
-    client.ask(3, "/echo", b"late");
-    assert_eq!(client.next().stream, 3);
-    let rest = [client.next(), client.next()].map(|got| got.kind);
-    assert_eq!(rest, [frame::DATA, frame::HEADERS]);
-    client.send(frame::PING, ACK, 0, &SHUTTING_DOWN);
-    let got = client.next();
-    assert_eq!(
-        (got.kind, &got.payload[..4]),
-        (frame::GOAWAY, [0, 0, 0, 3].as_slice())
-    );
-    client.ask(5, "/echo", b"too late");
-    let got = client.next();
-    assert_eq!((got.kind, got.stream), (frame::RST_STREAM, 5));
-    client.send(frame::DATA, END_STREAM, 1, b"\0\0\0\0\x01x");
-    let kinds = [client.next(), client.next(), client.next()];
-    assert!(kinds.iter().all(|got| got.stream == 1), "{kinds:?}");
-    assert_eq!(client.try_next(), None);
-    assert!(client.connection.is_closed());
 }
 
 #[test]

@@ -1,0 +1,21 @@
+//! The cases that last as long as the server's timeouts, a minute most of them. They mostly wait, and each has a server of
+//! its own: they run beside each other.
+
+use std::thread;
+
+use crate::{slow, unread};
+
+#[test]
+fn clients_that_are_waited_for_until_a_timeout() {
+    let cases = [
+        slow::one_byte_a_second,
+        unread::http1_answers_unread,
+        unread::v2_streams_unread,
+        unread::http2_without_a_window,
+    ];
+    thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(case);
+        }
+    });
+}
