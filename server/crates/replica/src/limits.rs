@@ -14,11 +14,8 @@ pub const LONG_COMMAND_KEYS: u64 = 4096;
 /// and sent again.
 pub const APPLY_QUEUE_BYTES_MAX: usize = 64 << 20;
 
-/// Proposals waiting for their entry to be applied; more are refused.
+/// Proposals waiting for their entry to be applied; more are refused. The host bounds their bytes.
 pub const PROPOSALS_MAX: usize = 65_536;
-
-/// Bytes of encoded proposals that a member keeps to propose them again; more proposals are refused.
-pub const PROPOSAL_COPIES_BYTES_MAX: usize = 256 << 20;
 
 /// Bytes of proposals in one message to the leader; a larger proposal has one of its own.
 pub const FORWARD_BYTES_MAX: usize = 1 << 20;
@@ -85,9 +82,6 @@ pub const PROPOSAL_BATCH_BYTES: u64 = MESSAGE_BYTES_MAX / 2;
 
 /// Append messages on their way to one member before raft waits for answers.
 pub const INFLIGHT_MESSAGES_MAX: usize = 256;
-
-/// Bytes of proposals that a leader holds uncommitted; raft drops proposals beyond.
-pub const UNCOMMITTED_BYTES_MAX: u64 = 256 << 20;
 
 /// Bytes of committed entries applied in one round, so that a long log does not hold up a turn.
 pub const APPLY_ROUND_BYTES_MAX: u64 = 16 << 20;

@@ -8,10 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
-use crate::{
-    host::Ticket,
-    limits::{PROPOSAL_COPIES_BYTES_MAX, PROPOSALS_MAX},
-};
+use crate::{host::Ticket, limits::PROPOSALS_MAX};
 use witan_machine::command::Stamp;
 
 #[derive(Debug)]
@@ -21,7 +18,6 @@ pub(crate) struct Proposals {
     waiting: BTreeMap<u64, u64>,
     by_age: VecDeque<(u64, u64)>,
     copies: BTreeMap<u64, ProposalCopy>,
-    copies_bytes: usize,
     /// Tickets whose entries are to be handed in at the next turn.
     held: VecDeque<u64>,
     /// The same for the next tick, or for the next leader.
@@ -55,16 +51,15 @@ impl Proposals {
             waiting: BTreeMap::new(),
             by_age: VecDeque::new(),
             copies: BTreeMap::new(),
-            copies_bytes: 0,
             held: VecDeque::new(),
             later: Vec::new(),
             forwarded: 0,
         }
     }
 
-    /// Whether [`PROPOSALS_MAX`] tickets wait or their copies take [`PROPOSAL_COPIES_BYTES_MAX`] bytes.
+    /// Whether [`PROPOSALS_MAX`] tickets wait.
     pub(crate) fn is_full(&self) -> bool {
-        self.waiting.len() >= PROPOSALS_MAX || self.copies_bytes >= PROPOSAL_COPIES_BYTES_MAX
+        self.waiting.len() >= PROPOSALS_MAX
     }
 
     /// Builds the stamp of a proposal of this process, and records its ticket as waiting since `tick`,
@@ -87,12 +82,14 @@ impl Proposals {
 
     /// Keeps a copy of an entry that was handed in, to propose it again if it is lost.
     pub(crate) fn keep(&mut self, ticket: Ticket, data: Bytes, handed_in: HandedIn) {
-        self.insert_copy(ticket.0, data, Some(handed_in));
+        let copy = ProposalCopy { handed_in: Some(handed_in), data };
+        self.copies.insert(ticket.0, copy);
     }
 
     /// Keeps the entry of a waiting ticket; the next turn that knows a leader hands it in.
     pub(crate) fn hold(&mut self, ticket: Ticket, data: Bytes) {
-        self.insert_copy(ticket.0, data, None);
+        self.copies
+            .insert(ticket.0, ProposalCopy { handed_in: None, data });
         self.held.push_back(ticket.0);
     }
 
@@ -209,9 +206,7 @@ impl Proposals {
 
     /// Drops a ticket with the copy of its entry; `false` if the ticket did not wait.
     pub(crate) fn forget(&mut self, ticket: Ticket) -> bool {
-        if let Some(copy) = self.copies.remove(&ticket.0) {
-            self.copies_bytes -= copy.data.len();
-        }
+        self.copies.remove(&ticket.0);
         self.waiting.remove(&ticket.0).is_some()
     }
 
@@ -227,13 +222,6 @@ impl Proposals {
                 self.forget(Ticket(ticket));
             }
         }
-    }
-
-    /// Stores the copy of an entry and counts its bytes; `handed_in` is `None` while it is certainly in no
-    /// log.
-    fn insert_copy(&mut self, ticket: u64, data: Bytes, handed_in: Option<HandedIn>) {
-        self.copies_bytes += data.len();
-        self.copies.insert(ticket, ProposalCopy { handed_in, data });
     }
 }
 

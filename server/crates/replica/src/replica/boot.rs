@@ -9,10 +9,7 @@ use crate::{
     host::Recovered,
     leader_tasks::LeaderTasks,
     lease_requests::LeaseRequests,
-    limits::{
-        APPLY_ROUND_BYTES_MAX, INFLIGHT_MESSAGES_MAX, MESSAGE_BYTES_MAX, TERM_RISE_MAX,
-        UNCOMMITTED_BYTES_MAX,
-    },
+    limits::{APPLY_ROUND_BYTES_MAX, INFLIGHT_MESSAGES_MAX, MESSAGE_BYTES_MAX, TERM_RISE_MAX},
     log::MemoryLog,
     proposals::{Proposals, incarnation},
     read_index::ReadIndexQueue,
@@ -132,7 +129,6 @@ fn raft_config(config: &Config, applied: u64) -> RaftConfig {
         check_quorum: true,
         pre_vote: config.pre_vote,
         read_only_option: ReadOnlyOption::Safe,
-        max_uncommitted_size: UNCOMMITTED_BYTES_MAX,
         max_committed_size_per_ready: APPLY_ROUND_BYTES_MAX,
         ..RaftConfig::default()
     }

@@ -10,7 +10,7 @@ use raft::{
 use super::Replica;
 use crate::{
     host::{ProposalRejected, Ticket},
-    limits::{APPLY_GAP_MAX, COMMAND_BYTES_MAX, PROPOSAL_BATCH_BYTES, UNCOMMITTED_BYTES_MAX},
+    limits::{APPLY_GAP_MAX, COMMAND_BYTES_MAX, PROPOSAL_BATCH_BYTES},
     proposals::HandedIn,
     wire,
 };
@@ -186,11 +186,6 @@ impl Replica {
             proposed.data = data.clone();
         }
         let bytes = proposed.data.len() as u64;
-        // raft drops what exceeds the bound of uncommitted bytes
-        let uncommitted = self.raft.raft.uncommitted_size() as u64 + self.batch.bytes;
-        if uncommitted > 0 && uncommitted + bytes > UNCOMMITTED_BYTES_MAX {
-            return Err(NotAppended::Refused(ProposalRejected::TooMany));
-        }
         if self.batch.bytes + bytes > PROPOSAL_BATCH_BYTES {
             self.append_batch();
         }
@@ -234,6 +229,6 @@ impl Replica {
         message.from = self.config.id;
         message.set_entries(batch.entries.into());
         let appended = self.raft.raft.step(message);
-        appended.expect("a leader appends what fits its bounds");
+        appended.expect("a leader appends what is proposed");
     }
 }
