@@ -2,10 +2,13 @@
 //! outgoing connections, so that nothing else takes one between the check and its use.
 
 use std::{
-    net::TcpListener,
+    io,
+    net::SocketAddr,
     process,
     sync::atomic::{AtomicU32, Ordering},
 };
+
+use tokio::net::TcpSocket;
 
 /// First port that tests may use.
 const FIRST: u32 = 22_000;
@@ -25,9 +28,34 @@ pub fn free() -> u16 {
     for _ in 0..COUNT {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = u16::try_from(FIRST + (begin + step) % COUNT).expect("the range fits");
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        if bind(port).is_ok() {
             return port;
         }
     }
     panic!("no free port between {FIRST} and {}", FIRST + COUNT)
+}
+
+/// Binds a port on which nobody listens, and does not listen there itself: a process that another thread starts has a
+/// copy of each socket for a moment, and would keep a listener's port for as long.
+fn bind(port: u16) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], port)))?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_looked_at_can_be_listened_on() {
+        let port = free();
+        let looked_at = bind(port).unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+        drop(looked_at);
+        assert!(bind(port).is_err(), "somebody listens: {listener:?}");
+    }
 }
