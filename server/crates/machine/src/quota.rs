@@ -1,5 +1,5 @@
-//! By how many bytes a command may raise what counts against `--quota-backend-bytes`. A transaction counts as the
-//! larger of its branches does, whichever will be executed.
+//! The growth of a command: the bytes by which it may raise what counts against `--quota-backend-bytes`. A transaction
+//! counts as the larger of its branches does, whichever will be executed.
 //!
 //! Not here: values that puts keep (`kv/kept.rs`), and who refuses what exceeds the quota (`witan_node`).
 

@@ -1,4 +1,4 @@
-//! Which commands this member takes now. All dialects propose through here, so none of them can be forgotten.
+//! Admission decides which commands this member takes now. All dialects propose through it, so no dialect can skip it.
 //!
 //! Not here: whether the disk has space, which the replica's thread knows (`replica_loop/proposing.rs`), and which
 //! commands an alarm stops when they are applied (`witan_machine::alarm`).

@@ -15,6 +15,14 @@ fn open(dir: &Path) -> SpaceMonitor {
     SpaceMonitor::open(dir, wanted)
 }
 
+/// Opens an empty data directory and checks it once, which makes the ballast.
+fn checked(dir: &TempDir) -> SpaceMonitor {
+    fs::create_dir_all(member_dir(&dir.data())).unwrap();
+    let mut space = open(&dir.data());
+    assert_eq!(space.check(), SpaceLevel::Enough);
+    space
+}
+
 #[test]
 fn a_ballast_of_another_size_is_replaced_under_the_lock() {
     let dir = TempDir::new();
@@ -38,9 +46,7 @@ fn a_ballast_of_another_size_is_replaced_under_the_lock() {
 fn the_log_and_a_checkpoint_never_count_on_the_same_bytes() {
     let dir = TempDir::new();
     let member = member_dir(&dir.data());
-    fs::create_dir_all(&member).unwrap();
-    let mut space = open(&dir.data());
-    space.check();
+    let mut space = checked(&dir);
     let ledger = space.ledger().clone();
     let most = space.free / 4 * 3;
     let run = ledger.begin_run(&member, most).unwrap();
@@ -59,9 +65,7 @@ fn the_log_and_a_checkpoint_never_count_on_the_same_bytes() {
 #[test]
 fn what_adds_data_leaves_half_of_the_reserve_to_what_removes_some() {
     let dir = TempDir::new();
-    fs::create_dir_all(member_dir(&dir.data())).unwrap();
-    let mut space = open(&dir.data());
-    assert_eq!(space.check(), SpaceLevel::Enough);
+    let mut space = checked(&dir);
     space.free = space.reserve_bytes;
     let half = space.reserve_bytes / 2;
     assert!(!space.take(half + 1, true));
@@ -76,9 +80,7 @@ fn what_adds_data_leaves_half_of_the_reserve_to_what_removes_some() {
 fn entries_of_others_and_a_checkpoint_never_count_on_the_same_bytes() {
     let dir = TempDir::new();
     let member = member_dir(&dir.data());
-    fs::create_dir_all(&member).unwrap();
-    let mut space = open(&dir.data());
-    space.check();
+    let mut space = checked(&dir);
     let ledger = space.ledger().clone();
     let most = space.free / 4 * 3;
     let run = ledger.begin_run(&member, most).unwrap();
@@ -94,9 +96,7 @@ fn entries_of_others_and_a_checkpoint_never_count_on_the_same_bytes() {
 #[test]
 fn free_space_is_measured_again_after_much_log_of_others() {
     let dir = TempDir::new();
-    fs::create_dir_all(member_dir(&dir.data())).unwrap();
-    let mut space = open(&dir.data());
-    space.check();
+    let mut space = checked(&dir);
     space.free = 0;
     space.written(space.floor_bytes() / 2);
     assert_eq!(space.free, 0, "not yet");
@@ -111,9 +111,7 @@ fn free_space_is_measured_again_after_much_log_of_others() {
 fn a_deleted_ballast_is_restored() {
     let dir = TempDir::new();
     let ballast = member_dir(&dir.data()).join("ballast");
-    fs::create_dir_all(member_dir(&dir.data())).unwrap();
-    let mut space = open(&dir.data());
-    space.check();
+    let mut space = checked(&dir);
     fs::remove_file(&ballast).unwrap();
     space.ledger.release();
     assert!(!space.ledger.holds_ballast());
