@@ -9,7 +9,6 @@ import json
 import os
 import pathlib
 import secrets
-import socket
 import ssl
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import yaml
 
 import charts
 import deploy
+from ports import free_port
 from report import Report
 
 DEADLINE_S = 120
@@ -44,7 +44,7 @@ class Server:
     """A store, kube-apiserver on it, and the administrator."""
 
     def __init__(self, program: str, kube: pathlib.Path, work: pathlib.Path):
-        store, peer, api = free_ports(3)
+        store, peer, api = free_port(), free_port(), free_port()
         token = secrets.token_hex(16)
         (work / "tokens.csv").write_text(f'{token},admin,1,"system:masters"\n')
         subprocess.run(["openssl", "genrsa", "-out", str(work / "sa.key"), "2048"], check=True, capture_output=True)
@@ -104,17 +104,6 @@ class Server:
         for process in reversed(self.processes):
             process.kill()
             process.wait()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on."""
-    sockets = [socket.socket() for _ in range(count)]
-    for on in sockets:
-        on.bind(("127.0.0.1", 0))
-    ports = [on.getsockname()[1] for on in sockets]
-    for on in sockets:
-        on.close()
-    return ports
 
 
 def wait_for(what: str, check) -> None:

@@ -59,11 +59,27 @@ func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
 
 func (w *world) write(name, text string) { must(os.WriteFile(w.path(name), []byte(text), 0o600)) }
 
+// step begins at different places in processes that run side by side.
+var step = 61 * os.Getpid()
+
+// freeAddress names a port on which nobody listens, each once. Ports come from below the range from
+// which the kernel takes the local ports of outgoing connections: a client that tries a port before its
+// server listens would otherwise take it, even by a connection to itself. Nothing listens for the check: a
+// process that starts meanwhile would hold a copy of the listener.
 func freeAddress() string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(err)
-	defer listener.Close()
-	return listener.Addr().String()
+	for range 10_000 {
+		step++
+		port := 22_000 + step%10_000
+		socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+		must(err)
+		must(syscall.SetsockoptInt(socket, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1))
+		err = syscall.Bind(socket, &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}})
+		must(syscall.Close(socket))
+		if err == nil {
+			return fmt.Sprintf("127.0.0.1:%d", port)
+		}
+	}
+	panic("no free port")
 }
 
 func (w *world) spawn(program string, arguments ...string) *exec.Cmd {

@@ -9,11 +9,11 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 
 from api import Api, eventually
+from ports import free_port
 from proxy import Proxy
 
 OPERATOR_NAMESPACE = "witan-system"
@@ -25,12 +25,6 @@ NODE_GRACE_S = 20
 API_ADDRESS, API_PORT = "10.96.0.1", 443
 # the place is the controllers' own choice
 VOLUMES = "/tmp/hostpath_pv"
-
-
-def free_port():
-    with socket.socket() as on:
-        on.bind(("127.0.0.1", 0))
-        return on.getsockname()[1]
 
 
 class World:

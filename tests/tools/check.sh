@@ -8,11 +8,7 @@ bin=${WITAN_CACHE:-$root/.cache}/bin
 program=$(realpath "${1:-${WITAN_BIN:-${CARGO_TARGET_DIR:-$root/target}/release/witan}}")
 [ -x "$program" ] || { echo "$0: no program $program" >&2; exit 2; }
 work=$(mktemp -d)
-read -r port peer < <(python3 -c '
-import socket
-sockets = [socket.socket() for _ in range(2)]
-for s in sockets: s.bind(("127.0.0.1", 0))
-print(*[s.getsockname()[1] for s in sockets])')
+read -r port peer < <(python3 "$here/ports.py" 2)
 url=http://127.0.0.1:$port
 "$program" --data-dir "$work/data" --listen-client-urls "$url" --advertise-client-urls "$url" \
     --listen-peer-urls "http://127.0.0.1:$peer" --initial-advertise-peer-urls "http://127.0.0.1:$peer" \

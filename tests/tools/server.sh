@@ -6,11 +6,7 @@
 start_server() {
     local peer urls
     for _ in 1 2 3 4 5; do
-        read -r clear tls peer < <(python3 -c '
-import socket
-sockets = [socket.socket() for _ in range(3)]
-for s in sockets: s.bind(("127.0.0.1", 0))
-print(*[s.getsockname()[1] for s in sockets])')
+        read -r clear tls peer < <(python3 "$(dirname "${BASH_SOURCE[0]}")/ports.py" 3)
         urls=http://127.0.0.1:$clear,https://127.0.0.1:$tls
         "$1" --data-dir "$2/data" --auto-tls --listen-client-urls "$urls" --advertise-client-urls "$urls" \
             --listen-peer-urls "http://127.0.0.1:$peer" --initial-advertise-peer-urls "http://127.0.0.1:$peer" \

@@ -6,10 +6,10 @@ package client
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,7 +30,7 @@ type server struct {
 // start gives a fresh server that answers.
 func start(t *testing.T) *server {
 	t.Helper()
-	s := &server{t: t, dir: t.TempDir(), url: freeURL(t), peerURL: freeURL(t)}
+	s := &server{t: t, dir: t.TempDir(), url: "http://" + freeAddress(t), peerURL: "http://" + freeAddress(t)}
 	t.Cleanup(func() {
 		if s.process != nil {
 			s.kill()
@@ -45,12 +45,28 @@ func start(t *testing.T) *server {
 	return s
 }
 
-func freeURL(t *testing.T) string {
+// step begins at different places in processes that run side by side.
+var step = 61 * os.Getpid()
+
+// freeAddress names a port on which nobody listens, each once. Ports come from below the range from
+// which the kernel takes the local ports of outgoing connections: a client that tries a port before its
+// server listens would otherwise take it, even by a connection to itself. Nothing listens for the check: a
+// process that starts meanwhile would hold a copy of the listener.
+func freeAddress(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer listener.Close()
-	return "http://" + listener.Addr().String()
+	for range 10_000 {
+		step++
+		port := 22_000 + step%10_000
+		socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+		must(t, err)
+		must(t, syscall.SetsockoptInt(socket, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1))
+		err = syscall.Bind(socket, &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}})
+		must(t, syscall.Close(socket))
+		if err == nil {
+			return fmt.Sprintf("127.0.0.1:%d", port)
+		}
+	}
+	panic("no free port")
 }
 
 func (s *server) logFile() string { return filepath.Join(s.dir, "log") }
