@@ -337,7 +337,9 @@ impl Host for Turn<'_> {
             self.trace(|id| format!("m{id} has no reply to op{op}: {reason:?}"));
             match reason {
                 Unanswered::Refused(refusal) => self.world.refused(op, End::Refused(*refusal)),
-                Unanswered::LeaderChanged => self.world.oracle.unanswered(op, End::Crashed),
+                Unanswered::Expired | Unanswered::LeaderChanged => {
+                    self.world.oracle.unanswered(op, End::Crashed);
+                }
             }
         }
     }

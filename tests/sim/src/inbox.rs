@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use witan_machine::command::Command;
 use witan_replica::{
-    host::{Lane, LeaseQuestion, Ticket},
+    host::{Connection, Lane, LeaseQuestion, Ticket},
     replica::{PeerEvent, ProposalRejected, Replica, Status},
 };
 
@@ -21,6 +21,9 @@ use crate::{
 
 /// Ticks that are made up for after a stall, as the real thread does.
 const CATCH_UP_TICKS_MAX: u32 = 2;
+
+/// Connections of clients to each member.
+const CLIENTS: u64 = 5;
 
 /// The inputs that wait for the next round.
 #[derive(Debug, Default)]
@@ -111,6 +114,7 @@ impl World {
             return;
         };
         self.members[place].turn_due = false;
+        replica.set_sync_cost(self.scenario.sync_cost_ns());
         replica.advance_clock(monotonic_ns);
         let mut inbox = std::mem::take(&mut self.members[place].inbox);
         for packet in inbox.control.drain(..) {
@@ -223,8 +227,9 @@ impl World {
                             true => users::caller(&mut self.callers, &replica.view()),
                             false => None,
                         };
+                        let connection = Connection(u128::from(id % CLIENTS));
                         replica
-                            .propose(ticket, now_ns, command, caller)
+                            .propose(ticket, connection, now_ns, command, caller)
                             .map_err(End::Refused)
                     }
                 };

@@ -1,6 +1,6 @@
 //! A run is defined by its seed and its number of members.
 
-use crate::rng::Rng;
+use crate::{rng::Rng, world::UNIT_NS};
 
 /// Virtual time between two ticks of a member. A unit stands for 10 ms, a tick for 100 ms.
 pub const UNITS_PER_TICK: u64 = 10;
@@ -26,6 +26,9 @@ const REBUILDS_SEEDS: u64 = 8;
 
 /// One seed of so many has disks that fail to sync.
 const FAILED_SYNCS_SEEDS: u64 = 13;
+
+/// One seed of so many has members that hold proposals for those in flight.
+const HOLDING_SEEDS: u64 = 3;
 
 /// One seed of so many has the request timeout of production.
 const TIMEOUTS_SEEDS: u64 = 11;
@@ -109,6 +112,14 @@ impl Scenario {
         match self.is_of_one_release() && self.seed % TIMEOUTS_SEEDS == 3 {
             true => production,
             false => long,
+        }
+    }
+
+    /// How long a sync is taken to last, by which members hold proposals: for some runs as long as they may be held.
+    pub(crate) fn sync_cost_ns(&self) -> u64 {
+        match self.seed % HOLDING_SEEDS {
+            1 => UNIT_NS as u64,
+            _ => 0,
         }
     }
 

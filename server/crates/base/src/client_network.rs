@@ -19,6 +19,19 @@ pub struct Connection {
     port: u16,
 }
 
+impl Connection {
+    /// Returns a number that no other connection has at the same time.
+    pub fn number(self) -> u128 {
+        let port = u128::from(self.port);
+        match self.network {
+            None => port,
+            Some(IpAddr::V4(network)) => 1 << 64 | u128::from(network.to_bits()) << 16 | port,
+            // the lower half is 0
+            Some(IpAddr::V6(network)) => network.to_bits() | port,
+        }
+    }
+}
+
 impl PartialEq for ClientNetwork {
     fn eq(&self, other: &Self) -> bool {
         self.0.network == other.0.network

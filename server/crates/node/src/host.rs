@@ -1,6 +1,7 @@
 //! The host of the replica in production: the log on disk, waiting requests, watchers.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -21,12 +22,31 @@ use witan_replica::{
 use witan_storage::{self as storage, Checkpointer, RaftLog, ReceivedSnapshot};
 
 use super::{
-    AppliedCommand, FrozenStates, NodeError, Post, Shared, applies::ApplyTally,
-    completions::CompletionBatch, executor::Executor, pending_requests::PendingRequests,
+    AppliedCommand, FrozenStates, NodeError, Post, Shared,
+    applies::ApplyTally,
+    completions::{CompletionBatch, CompletionSender},
+    executor::Executor,
 };
 
-/// The effects of the replica's thread. The replica bounds waiting requests by refusing tickets
-/// beyond its limits.
+/// A request that the replica has taken, and answers under its ticket.
+#[derive(Debug)]
+pub(super) enum PendingRequest {
+    Write(CompletionSender<AppliedCommand>),
+    Read(CompletionSender<Arc<View>>),
+    Lease(CompletionSender<LeaseAnswer>),
+}
+
+impl PendingRequest {
+    fn refuse(self, error: NodeError) {
+        match self {
+            Self::Write(to) => to.refuse(error),
+            Self::Read(to) => to.refuse(error),
+            Self::Lease(to) => to.refuse(error),
+        }
+    }
+}
+
+/// The effects of the replica's thread.
 pub(super) struct NodeHost {
     pub(super) post: Box<dyn Post>,
     pub(super) log: RaftLog,
@@ -34,9 +54,8 @@ pub(super) struct NodeHost {
     /// The snapshot that the replica may install in this turn.
     pub(super) incoming: Option<IncomingState>,
     pub(super) shared: Arc<Shared>,
-    pub(super) writes: PendingRequests<AppliedCommand>,
-    pub(super) reads: PendingRequests<Arc<View>>,
-    pub(super) leases: PendingRequests<LeaseAnswer>,
+    /// The replica bounds them, and ends each of them.
+    pub(super) pending: BTreeMap<Ticket, PendingRequest>,
     /// States that are to be hashed.
     pub(super) frozen: FrozenStates,
     /// Answers of the present turn.
@@ -54,8 +73,8 @@ pub(super) struct NodeHost {
     /// When the current turn began to apply.
     pub(super) applying: Instant,
     pub(super) executor: Executor,
-    /// How long the last synced append took.
-    pub(super) last_sync: Duration,
+    /// How long the last synced append took, in nanoseconds.
+    pub(super) sync_ns: u64,
     /// How long the command took that the executor has executed.
     pub(super) executed_took: Duration,
     /// v2 index up to which watchers were woken.
@@ -69,18 +88,18 @@ pub(super) struct IncomingState {
 }
 
 impl NodeHost {
-    /// Drops requests that have waited since before `tick`.
-    pub(super) fn expire_requests(&mut self, tick: u64) {
-        self.writes.expire(tick);
-        self.reads.expire(tick);
-        self.leases.expire(tick);
-        self.shared.watch_streams.expire_old_states();
-    }
-
     /// Refuses all writes that wait, with this error.
     pub(super) fn refuse_writes(&mut self, error: NodeError) {
-        for to in std::mem::take(&mut self.writes).into_waiting() {
-            to.refuse(error);
+        let is_write = |_: &Ticket, it: &mut PendingRequest| matches!(it, PendingRequest::Write(_));
+        for (_, write) in self.pending.extract_if(.., is_write) {
+            write.refuse(error);
+        }
+    }
+
+    /// Refuses the request that waits with this ticket.
+    pub(super) fn refuse(&mut self, ticket: Ticket, error: NodeError) {
+        if let Some(request) = self.pending.remove(&ticket) {
+            request.refuse(error);
         }
     }
 
@@ -154,7 +173,8 @@ impl Host for NodeHost {
         self.appended_bytes += bytes;
         self.applying = Instant::now();
         if batch.must_sync {
-            self.last_sync = self.applying - begun;
+            let took = (self.applying - begun).as_nanos();
+            self.sync_ns = u64::try_from(took).unwrap_or(u64::MAX);
         }
     }
 
@@ -204,7 +224,8 @@ impl Host for NodeHost {
             {
                 self.shared.metrics.leases_expired.inc_by(ids.len() as u64);
             }
-            if let Some(to) = ticket.and_then(|ticket| self.writes.remove(ticket)) {
+            let request = ticket.and_then(|ticket| self.pending.remove(&ticket));
+            if let Some(PendingRequest::Write(to)) = request {
                 self.completions.push(to, AppliedCommand { outcome, index });
             }
         }
@@ -227,11 +248,10 @@ impl Host for NodeHost {
 
     fn readable(&mut self, tickets: &[Ticket], view: &View) {
         let view = Arc::new(view.clone());
-        for to in tickets
-            .iter()
-            .filter_map(|ticket| self.reads.remove(*ticket))
-        {
-            self.completions.push(to, view.clone());
+        for ticket in tickets {
+            if let Some(PendingRequest::Read(to)) = self.pending.remove(ticket) {
+                self.completions.push(to, view.clone());
+            }
         }
         self.completions.flush();
     }
@@ -240,16 +260,15 @@ impl Host for NodeHost {
         for (ticket, reason) in requests {
             let error = match reason {
                 Unanswered::Refused(refusal) => NodeError::from(*refusal),
+                Unanswered::Expired => NodeError::Timeout,
                 Unanswered::LeaderChanged => NodeError::LeaderFailed,
             };
-            if let Some(to) = self.writes.remove(*ticket) {
-                to.refuse(error);
-            }
+            self.refuse(*ticket, error);
         }
     }
 
     fn lease_answered(&mut self, ticket: Ticket, answer: LeaseAnswer) {
-        if let Some(to) = self.leases.remove(ticket) {
+        if let Some(PendingRequest::Lease(to)) = self.pending.remove(&ticket) {
             self.completions.push(to, answer);
             self.completions.flush();
         }

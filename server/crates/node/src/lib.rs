@@ -1,9 +1,9 @@
 //! [`Node`]: the clonable handle through which every dialect reaches the replica. Dialects see no
 //! raft, no disk and no thread, only these methods.
 //!
-//! Reading order: this file → `requests` (what it is sent), `replica_loop` (the loop that owns the replica) → `request_group`, `fair_share` (which requests are taken together, and whose) → `raft_inbox` (what it takes
+//! Reading order: this file → `requests` (what it is sent), `replica_loop` (the loop that owns the replica) → `raft_inbox` (what it takes
 //! first), `message_faults` (what it drops of that) → `host` (where its effects go) → `executor` (commands that take long) → `post` (who carries messages), `peer_links`, `leadership`, `reconfiguration`
-//! → `pending_requests`, `completions` (how answers come back) → `latest_view` (reads without a hop) →
+//! → `completions` (how answers come back) → `latest_view` (reads without a hop) →
 //! `tree_watchers` (v2 watchers) → `watch_streams` (v3 watches) → `status` → `state_hashes` (to compare members) → `tokens` → `admission` (what the quota and the disk
 //! refuse) → `metrics` (series), `counts`, `applies` (what feeds them), `peer_stats` (of v2).
 
@@ -14,7 +14,6 @@ mod completions;
 mod counts;
 pub mod error;
 mod executor;
-mod fair_share;
 mod host;
 mod latest_view;
 mod leadership;
@@ -24,12 +23,10 @@ mod message_faults;
 mod metrics;
 mod peer_links;
 mod peer_stats;
-mod pending_requests;
 mod post;
 mod raft_inbox;
 mod reconfiguration;
 mod replica_loop;
-mod request_group;
 mod requests;
 mod state_hashes;
 mod status;

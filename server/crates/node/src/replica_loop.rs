@@ -1,9 +1,9 @@
 //! The one OS thread that owns the replica: drain the inbox, tick, turn, publish.
 
-mod proposing;
-mod reading;
+mod submit;
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, sync_channel},
@@ -15,27 +15,22 @@ use std::{
 use witan_base::{client_network::ClientNetwork, panics::planted};
 use witan_machine::{versions::release, view::View};
 use witan_replica::{
-    host::{Envelope, Ticket},
+    host::Envelope,
     replica::{Halt, Replica, Role, Status},
 };
 use witan_storage::{
     Checkpointer, DirectoryLock, OnDurable, RaftLog, SnapshotReceiver, SpaceLevel, SpaceMonitor,
 };
 
-use proposing::{BatchesInFlight, HeldProposal};
-use reading::LastReads;
-
 use super::{
     FrozenStates, INBOX_MAX, LoopRequest, Node, NodeError, Shared, SharedParts,
-    completions::{CompletionBatch, CompletionSender},
+    completions::CompletionBatch,
     executor::Executor,
     host::{IncomingState, NodeHost},
     message_faults::MessageFaults,
     now_ns,
-    pending_requests::PendingRequests,
     post::Post,
     raft_inbox::{RaftBatch, ReceivedState},
-    request_group::RequestGroup,
 };
 
 /// Requests taken from the inbox in one turn: so many that whose proposals are next is decided among all that
@@ -53,8 +48,8 @@ const CATCH_UP_TICKS_MAX: u32 = 2;
 /// On an almost full disk checkpoints are this many times as frequent.
 const LOW_SPACE_FACTOR: u64 = 16;
 
-/// Ticks between two checks for timed out requests.
-const EXPIRE_REQUESTS_TICKS: u64 = 50;
+/// Ticks between two looks for old states that nobody watches from any more.
+const EXPIRE_STATES_TICKS: u64 = 50;
 
 /// Exit code of a member whose log holds a command that this release does not know.
 const EXIT_UNKNOWN_COMMAND: i32 = 33;
@@ -119,15 +114,13 @@ pub fn start(
         appended_bytes: 0,
         log: parts.log,
         shared: shared.clone(),
-        writes: PendingRequests::default(),
-        reads: PendingRequests::default(),
-        leases: PendingRequests::default(),
+        pending: BTreeMap::new(),
         completions: CompletionBatch::default(),
         tally: shared.metrics.apply_tally(),
         applying: Instant::now(),
         executor: Executor::start(node.clone(), parts.slow_apply)?,
         executed_took: Duration::ZERO,
-        last_sync: Duration::ZERO,
+        sync_ns: 0,
         tree_index,
     };
     let keeper = ReplicaLoop {
@@ -139,10 +132,6 @@ pub fn start(
         checkpoint_log_bytes: parts.checkpoint_log_bytes,
         space: parts.space,
         last_ticket: 0,
-        proposals: RequestGroup::new(Instant::now()),
-        batches: BatchesInFlight::default(),
-        reads: RequestGroup::new(Instant::now()),
-        last_reads: LastReads::new(Instant::now()),
         reads_asked: false,
         ticks: 0,
         tick: parts.tick,
@@ -164,14 +153,6 @@ struct ReplicaLoop {
     space: SpaceMonitor,
     message_faults: MessageFaults,
     last_ticket: u64,
-    /// Proposals that wait for those in flight.
-    proposals: RequestGroup<HeldProposal>,
-    /// Proposals in flight.
-    batches: BatchesInFlight,
-    /// Linearizable reads that wait for those in flight.
-    reads: RequestGroup<CompletionSender<Arc<View>>>,
-    /// Linearizable reads in flight.
-    last_reads: LastReads,
     /// Whether a linearizable read was asked for since the last turn.
     reads_asked: bool,
     ticks: u64,
@@ -220,10 +201,6 @@ impl ReplicaLoop {
             if now >= next_tick {
                 next_tick = self.run_ticks(next_tick, late);
             }
-            if goes_on {
-                self.propose_due(now);
-                self.read_due(now);
-            }
             removed = self.turn();
             if !goes_on || removed {
                 break;
@@ -248,10 +225,8 @@ impl ReplicaLoop {
     fn end_removed(&mut self, requests: &Receiver<LoopRequest>) {
         self.host.completions.flush();
         // They were never proposed.
-        for held in self.proposals.take(usize::MAX) {
-            if let HeldProposal::Own(proposal) = held.request {
-                proposal.to.refuse(NodeError::Removed);
-            }
+        for ticket in self.replica.drop_held() {
+            self.host.refuse(ticket, NodeError::Removed);
         }
         let members = self.replica.view().machine.members;
         // Without its own removal, what it has proposed before may be executed yet.
@@ -269,16 +244,9 @@ impl ReplicaLoop {
         self.shared.removed.send_replace(true);
     }
 
-    /// Returns how long to wait for requests: until the next tick, until held requests are due, or until the
-    /// replica wants to campaign.
+    /// Returns how long to wait for requests: until the next tick, or until the replica wants a turn.
     fn wait_until(&self, next_tick: Instant) -> Duration {
-        let has_room = self.batches.room() > 0;
-        let proposals_due = self.proposals.deadline(self.host.last_sync);
-        let proposals_due = proposals_due.filter(|_| has_room);
-        let reads_due = self.reads.deadline(self.last_reads.took);
-        let due = proposals_due.into_iter().chain(reads_due).min();
-        let next = due.map_or(next_tick, |due| due.min(next_tick));
-        let wait = next.saturating_duration_since(Instant::now());
+        let wait = next_tick.saturating_duration_since(Instant::now());
         let wake = self.replica.wake_at_ns().map(|at_ns| {
             Duration::from_nanos(at_ns.saturating_sub(self.shared.monotonic.now_ns()))
         });
@@ -298,12 +266,8 @@ impl ReplicaLoop {
             self.ticks += 1;
             self.replica.tick(now_ns());
         }
-        if self.ticks.is_multiple_of(EXPIRE_REQUESTS_TICKS) {
-            // twice, because workers read their clocks at other times
-            let timeout = 2 * self.shared.request_timeout.as_nanos() / self.tick.as_nanos().max(1);
-            let timeout = u64::try_from(timeout).unwrap_or(u64::MAX);
-            self.host
-                .expire_requests(self.ticks.saturating_sub(timeout));
+        if self.ticks.is_multiple_of(EXPIRE_STATES_TICKS) {
+            self.shared.watch_streams.expire_old_states();
         }
         due.max(Instant::now().checked_sub(self.tick).unwrap_or(due)) + self.tick
     }
@@ -311,13 +275,8 @@ impl ReplicaLoop {
     /// Passes messages, then events, a snapshot, an executed command and the durable index to the replica. An
     /// event may say that no more messages will come.
     fn take_raft(&mut self, raft: RaftBatch) {
-        let leads = self.replica.is_leader_of_others();
         for message in raft.messages {
-            if leads && Replica::forwards_proposals(&message.envelope.message) {
-                self.hold_proposal(HeldProposal::Forwarded(message));
-            } else {
-                self.receive(message.envelope);
-            }
+            self.receive(message.envelope);
         }
         for (member, event) in raft.events {
             self.replica.peer_event(member, event);
@@ -361,12 +320,11 @@ impl ReplicaLoop {
         }
     }
 
-    /// Passes a request to the replica, where it waits under a ticket, or answers it at once. Proposals and
-    /// linearizable reads are held until they are due.
+    /// Passes a request to the replica, where it waits under a ticket, or answers it at once.
     fn take(&mut self, inbound: LoopRequest) {
         match inbound {
-            LoopRequest::Propose(proposal) => self.hold_proposal(HeldProposal::Own(proposal)),
-            LoopRequest::Read { to } => self.hold_read(to),
+            LoopRequest::Propose(proposal) => self.propose(proposal),
+            LoopRequest::Read { to } => self.read(to),
             LoopRequest::View { to } => {
                 let view = self.latest();
                 self.host.completions.push(to, view);
@@ -380,21 +338,12 @@ impl ReplicaLoop {
                 }
             }
             LoopRequest::Shrink { done } => self.rewrite(done),
-            LoopRequest::Lease { lease, question, to } => {
-                let ticket = self.ticket();
-                match self.replica.ask_about_lease(ticket, lease, question) {
-                    Ok(()) => self.host.leases.insert(ticket, self.ticks, to),
-                    Err(refusal) => to.refuse(refusal.into()),
-                }
-            }
+            LoopRequest::Lease { lease, question, to } => self.ask_about_lease(lease, question, to),
             LoopRequest::Deadlines { to } => match self.replica.deadlines() {
                 Some(deadlines) => self.host.completions.push(to, deadlines),
                 None => to.refuse(NodeError::NoLeader),
             },
             LoopRequest::Transfer { to, taken } => {
-                // what came before is still appended by this leader
-                let before = self.proposals.take(usize::MAX);
-                self.propose_all(before);
                 // the requester may have stopped waiting
                 let _ = taken.send(self.replica.transfer_leadership(to));
             }
@@ -449,6 +398,10 @@ impl ReplicaLoop {
         let before = self.replica.status().applied;
         self.host.applying = begun;
         self.host.completions.flush();
+        if self.replica.proposals_waiting() > 0 {
+            // a published state would be copied on write
+            self.shared.latest.clear();
+        }
         let halted = self.replica.turn(&mut self.host).err();
         // the replica did not need it
         self.host.incoming = None;
@@ -464,11 +417,10 @@ impl ReplicaLoop {
                 tracing::warn!(?took, entries, "apply request took too long");
             }
         }
-        let now = Instant::now();
-        self.follow_batches(&status, now);
-        self.follow_last_reads(now);
-        let pending = self.host.writes.len() + self.proposals.held_of_clients();
-        self.shared.metrics.proposals_pending.set(pending as i64);
+        self.replica.set_sync_cost(self.host.sync_ns);
+        self.replica.advance_clock(self.shared.monotonic.now_ns());
+        let waiting = self.replica.proposals_waiting();
+        self.shared.metrics.proposals_pending.set(waiting as i64);
         self.publish(&status);
         match halted {
             None => false,
@@ -520,12 +472,6 @@ impl ReplicaLoop {
         } else {
             self.offered_bytes = self.offered_bytes.max(size);
         }
-    }
-
-    /// Returns a ticket above all earlier ones.
-    fn ticket(&mut self) -> Ticket {
-        self.last_ticket += 1;
-        Ticket(self.last_ticket)
     }
 }
 

@@ -14,8 +14,7 @@ use witan_storage::OnDurable;
 
 use super::{AppliedCommand, completions::CompletionSender};
 
-/// Requests to the replica's thread, in the order in which they come; proposals and reads follow the others
-/// that are taken with them, and may be held (`request_group`).
+/// Requests to the replica's thread, in the order in which they come.
 pub(super) enum LoopRequest {
     Propose(Proposal),
     Read {

@@ -13,6 +13,10 @@ use witan_machine::{Outcome, StateMachine, member::MemberRegistry, view::View};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
+/// The connection of a client, among which those share the log that wait for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Connection(pub u128);
+
 /// One raft entry in the form in which it reaches the disk and comes back from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRecord {
@@ -106,8 +110,10 @@ pub enum ProposalRejected {
 /// Why a request that was taken gets no reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unanswered {
-    /// The leader refused it: nothing was written.
+    /// It was refused: nothing was written.
     Refused(ProposalRejected),
+    /// It waited for too long: its client has got a timeout.
+    Expired,
     /// The leader changed, and a snapshot replaced the entries that would show what became of the
     /// request: it may have been applied.
     LeaderChanged,

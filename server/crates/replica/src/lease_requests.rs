@@ -113,12 +113,15 @@ impl LeaseRequests {
         self.ask_those_again(|_| true);
     }
 
-    /// Drops requests that have waited for more than `patience` ticks, and has the next turn hand in again
-    /// those that were asked [`READ_INDEX_RETRY_TICKS`] ticks ago or earlier.
-    pub(crate) fn tick(&mut self, tick: u64, patience: u64) {
-        self.waiting
-            .retain(|_, request| tick.saturating_sub(request.since) <= patience);
+    /// Drops and returns requests that have waited for more than `patience` ticks, and has the next turn hand in
+    /// again those that were asked [`READ_INDEX_RETRY_TICKS`] ticks ago or earlier.
+    pub(crate) fn tick(&mut self, tick: u64, patience: u64) -> Vec<Ticket> {
+        let is_old =
+            |_: &u64, request: &mut LeaseRequest| tick.saturating_sub(request.since) > patience;
+        let expired = self.waiting.extract_if(.., is_old);
+        let expired = expired.map(|(ticket, _)| Ticket(ticket)).collect();
         self.ask_those_again(|asked| tick >= asked + READ_INDEX_RETRY_TICKS);
+        expired
     }
 
     /// Has the next turn hand in again each asked request for whose tick of asking `due` is true.

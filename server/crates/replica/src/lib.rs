@@ -18,6 +18,8 @@
 pub mod host;
 pub mod replica;
 
+mod batches_in_flight;
+mod fair_share;
 mod forward;
 mod jitter;
 mod leader_tasks;
@@ -28,6 +30,7 @@ mod log;
 pub mod long_command;
 mod proposals;
 mod read_index;
+mod request_group;
 mod taken_messages;
 pub mod watch;
 pub mod wire;

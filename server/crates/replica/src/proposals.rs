@@ -3,6 +3,8 @@
 //!
 //! Where others vote, the encoded entry is kept with the term in which it was handed in, so that it can
 //! be proposed again when it is known that it never entered the log. A sole voter keeps nothing.
+//!
+//! Tickets grow, so they are in the order of their age.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,15 +17,20 @@ use witan_machine::command::Stamp;
 pub(crate) struct Proposals {
     member: u64,
     incarnation: u32,
-    waiting: BTreeMap<u64, u64>,
-    by_age: VecDeque<(u64, u64)>,
-    copies: BTreeMap<u64, ProposalCopy>,
+    waiting: BTreeMap<u64, WaitingProposal>,
     /// Tickets whose entries are to be handed in at the next turn.
     held: VecDeque<u64>,
     /// The same for the next tick, or for the next leader.
     later: Vec<u64>,
     /// Number of the last message that forwarded entries.
     forwarded: u64,
+}
+
+#[derive(Debug)]
+struct WaitingProposal {
+    /// The tick in which it came.
+    since: u64,
+    copy: Option<ProposalCopy>,
 }
 
 #[derive(Debug)]
@@ -49,12 +56,15 @@ impl Proposals {
             member,
             incarnation: incarnation(seed),
             waiting: BTreeMap::new(),
-            by_age: VecDeque::new(),
-            copies: BTreeMap::new(),
             held: VecDeque::new(),
             later: Vec::new(),
             forwarded: 0,
         }
+    }
+
+    /// How many tickets wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
     }
 
     /// Whether [`PROPOSALS_MAX`] tickets wait.
@@ -62,11 +72,8 @@ impl Proposals {
         self.waiting.len() >= PROPOSALS_MAX
     }
 
-    /// Builds the stamp of a proposal of this process, and records its ticket as waiting since `tick`,
-    /// by which [`Self::expire`] drops it.
-    pub(crate) fn stamp(&mut self, ticket: Ticket, now_ns: i64, tick: u64) -> Stamp {
-        self.waiting.insert(ticket.0, tick);
-        self.by_age.push_back((tick, ticket.0));
+    /// The stamp of a proposal of this process.
+    pub(crate) fn stamp(&self, ticket: Ticket, now_ns: i64) -> Stamp {
         Stamp {
             now_ns,
             member: self.member,
@@ -75,28 +82,31 @@ impl Proposals {
         }
     }
 
+    /// Records a ticket as waiting since `tick`, by which [`Self::expire`] drops it, with a copy of its entry, which
+    /// is in no log.
+    pub(crate) fn add(&mut self, ticket: Ticket, copy: Option<Bytes>, tick: u64) {
+        let copy = copy.map(|data| ProposalCopy { handed_in: None, data });
+        self.waiting
+            .insert(ticket.0, WaitingProposal { since: tick, copy });
+    }
+
     /// The stamp of the leader's own proposals, which have no waiting request.
     pub(crate) fn internal_stamp(&self, now_ns: i64) -> Stamp {
         Stamp { now_ns, member: self.member, ticket: 0, incarnation: 0 }
     }
 
-    /// Keeps a copy of an entry that was handed in, to propose it again if it is lost.
-    pub(crate) fn keep(&mut self, ticket: Ticket, data: Bytes, handed_in: HandedIn) {
-        let copy = ProposalCopy { handed_in: Some(handed_in), data };
-        self.copies.insert(ticket.0, copy);
-    }
-
     /// Keeps the entry of a waiting ticket; the next turn that knows a leader hands it in.
     pub(crate) fn hold(&mut self, ticket: Ticket, data: Bytes) {
-        self.copies
-            .insert(ticket.0, ProposalCopy { handed_in: None, data });
-        self.held.push_back(ticket.0);
+        if let Some(waiting) = self.waiting.get_mut(&ticket.0) {
+            waiting.copy = Some(ProposalCopy { handed_in: None, data });
+            self.held.push_back(ticket.0);
+        }
     }
 
     /// Holds an entry until the next tick or the next leader, because the present leader does not take it
     /// now; does nothing without a copy.
     pub(crate) fn hold_for_later(&mut self, ticket: Ticket) {
-        if let Some(copy) = self.copies.get_mut(&ticket.0) {
+        if let Some(copy) = self.copy(ticket) {
             copy.handed_in = None;
             self.later.push(ticket.0);
         }
@@ -115,7 +125,7 @@ impl Proposals {
     /// handed in.
     pub(crate) fn take_held(&mut self) -> Option<(Ticket, Bytes)> {
         while let Some(ticket) = self.held.pop_front() {
-            if let Some(copy) = self.copies.get(&ticket)
+            if let Some(copy) = self.copy(Ticket(ticket))
                 && copy.handed_in.is_none()
             {
                 return Some((Ticket(ticket), copy.data.clone()));
@@ -126,9 +136,13 @@ impl Proposals {
 
     /// Records where the entry of a ticket was handed in; does nothing without a copy.
     pub(crate) fn handed_in(&mut self, ticket: Ticket, to: HandedIn) {
-        if let Some(copy) = self.copies.get_mut(&ticket.0) {
+        if let Some(copy) = self.copy(ticket) {
             copy.handed_in = Some(to);
         }
+    }
+
+    fn copy(&mut self, ticket: Ticket) -> Option<&mut ProposalCopy> {
+        self.waiting.get_mut(&ticket.0)?.copy.as_mut()
     }
 
     /// Draws the number of the next message that forwards entries.
@@ -139,7 +153,8 @@ impl Proposals {
 
     /// Whether the entry of this ticket was last handed in at this place.
     pub(crate) fn was_handed_in(&self, ticket: Ticket, to: HandedIn) -> bool {
-        let copy = self.copies.get(&ticket.0);
+        let waiting = self.waiting.get(&ticket.0);
+        let copy = waiting.and_then(|waiting| waiting.copy.as_ref());
         copy.is_some_and(|copy| copy.handed_in == Some(to))
     }
 
@@ -147,7 +162,8 @@ impl Proposals {
     /// message, those of each in the order of their tickets.
     pub(crate) fn unanswered_messages(&self, to: u64) -> BTreeMap<(u64, u64), Vec<Bytes>> {
         let mut messages: BTreeMap<_, Vec<Bytes>> = BTreeMap::new();
-        for copy in self.copies.values() {
+        let copies = self.waiting.values().filter_map(|it| it.copy.as_ref());
+        for copy in copies {
             if let Some(there) = copy.handed_in.filter(|there| there.leader == to) {
                 let message = messages.entry((there.term, there.number));
                 message.or_default().push(copy.data.clone());
@@ -159,8 +175,10 @@ impl Proposals {
     /// Holds the entries again that were handed in before `term` and still wait: an entry of `term` is
     /// applied, so they are in no log and never will be.
     pub(crate) fn term_begins(&mut self, term: u64) {
-        for (ticket, copy) in &mut self.copies {
-            if copy.handed_in.is_some_and(|at| at.term < term) {
+        for (ticket, waiting) in &mut self.waiting {
+            if let Some(copy) = &mut waiting.copy
+                && copy.handed_in.is_some_and(|at| at.term < term)
+            {
                 copy.handed_in = None;
                 self.held.push_back(*ticket);
             }
@@ -170,17 +188,12 @@ impl Proposals {
     /// Forgets and returns the waiting tickets whose entries were handed in or have no copy: a snapshot has
     /// replaced entries of the log, so it cannot be known whether they were written.
     pub(crate) fn entries_skipped(&mut self) -> Vec<Ticket> {
-        let handed_in = |ticket: &u64| {
-            let copy = self.copies.get(ticket);
+        let is_lost = |_: &u64, waiting: &mut WaitingProposal| {
+            let copy = waiting.copy.as_ref();
             copy.is_none_or(|copy| copy.handed_in.is_some())
         };
-        let lost: Vec<u64> = self.waiting.keys().copied().filter(handed_in).collect();
-        lost.into_iter()
-            .map(|ticket| {
-                self.forget(Ticket(ticket));
-                Ticket(ticket)
-            })
-            .collect()
+        let lost = self.waiting.extract_if(.., is_lost);
+        lost.map(|(ticket, _)| Ticket(ticket)).collect()
     }
 
     /// Whether an incarnation is that of this process, and not of an earlier one of this member.
@@ -204,24 +217,25 @@ impl Proposals {
             .then_some(Ticket(stamp.ticket))
     }
 
+    /// Whether this ticket waits.
+    pub(crate) fn waits(&self, ticket: Ticket) -> bool {
+        self.waiting.contains_key(&ticket.0)
+    }
+
     /// Drops a ticket with the copy of its entry; `false` if the ticket did not wait.
     pub(crate) fn forget(&mut self, ticket: Ticket) -> bool {
-        self.copies.remove(&ticket.0);
         self.waiting.remove(&ticket.0).is_some()
     }
 
-    /// Drops tickets that have waited for more than `patience` ticks.
-    pub(crate) fn expire(&mut self, tick: u64, patience: u64) {
-        while let Some((since, ticket)) = self.by_age.front().copied() {
-            let old = tick.saturating_sub(since) > patience;
-            if !old && self.waiting.contains_key(&ticket) {
-                break;
-            }
-            self.by_age.pop_front();
-            if old {
-                self.forget(Ticket(ticket));
-            }
+    /// Drops and returns the tickets that have waited for more than `patience` ticks.
+    pub(crate) fn expire(&mut self, tick: u64, patience: u64) -> Vec<Ticket> {
+        let mut expired = Vec::new();
+        while let Some(first) = self.waiting.first_entry()
+            && tick.saturating_sub(first.get().since) > patience
+        {
+            expired.push(Ticket(first.remove_entry().0));
         }
+        expired
     }
 }
 

@@ -1,6 +1,6 @@
-//! The linearizable read barrier (raft thesis 6.4): reads join the open batch, one ReadIndex round
-//! serves a batch, and a batch is released once its index is applied. The next round does not wait for
-//! that. Answers about leases are proven by the same rounds: those from a state at the index or after it need not
+//! The linearizable read barrier (raft thesis 6.4): reads wait in a [`RequestGroup`] for the next ReadIndex
+//! round, one round serves all of them, and they are released once its index is applied. The next round does not
+//! wait for that. Answers about leases are proven by the same rounds: those from a state at the index or after it need not
 //! wait.
 //!
 //! raft-rs silently drops a ReadIndex when the leader has not committed in its term, when no leader
@@ -14,10 +14,17 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{
-    host::Ticket,
+    host::{Connection, Ticket},
     lease_requests::{LeaseAsker, UnprovenAnswer},
     limits::{READ_INDEX_REQUESTS_MAX, READ_INDEX_RETRY_TICKS},
+    request_group::{RequestGroup, Source},
 };
+
+/// Bytes for which a held read counts.
+const READ_BYTES: usize = 64;
+
+/// One round serves all reads, so it does not matter whose they are.
+const READER: Source = Source::Client(Connection(0));
 
 /// A request context on the wire: member, seed and number, 8 bytes each.
 type Context = [u64; 3];
@@ -35,6 +42,19 @@ struct ReadIndexRound {
     last_issued: u64,
     /// Term and leader at the last issue; if they change, raft has dropped the round.
     term_and_leader: (u64, u64),
+    /// The time of the monotonic clock at the first issue.
+    begun_ns: u64,
+}
+
+/// The present when a round may be issued.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadIndexTry {
+    pub(crate) tick: u64,
+    pub(crate) term_and_leader: (u64, u64),
+    /// The monotonic clock.
+    pub(crate) now_ns: u64,
+    /// Whether reads are held for others, with which they may share a round.
+    pub(crate) holds: bool,
 }
 
 /// A request that waits until the index of its confirmed round is applied.
@@ -68,9 +88,11 @@ pub(crate) struct ReadIndexQueue {
     member: u64,
     seed: u64,
     /// The next round's reads, with the ticks at which they came.
-    open: VecDeque<(u64, Ticket)>,
+    open: RequestGroup<(u64, Ticket)>,
     open_unproven: Vec<UnprovenAnswer>,
     round: Option<ReadIndexRound>,
+    /// How long the last round took.
+    round_took_ns: u64,
     /// In the order of their indexes.
     confirmed: VecDeque<ConfirmedRound>,
     /// Reads and questions in all of them.
@@ -90,9 +112,10 @@ impl ReadIndexQueue {
         Self {
             member,
             seed,
-            open: VecDeque::new(),
+            open: RequestGroup::default(),
             open_unproven: Vec::new(),
             round: None,
+            round_took_ns: 0,
             confirmed: VecDeque::new(),
             confirmed_len: 0,
             askers: BTreeSet::new(),
@@ -108,18 +131,14 @@ impl ReadIndexQueue {
         waiting >= READ_INDEX_REQUESTS_MAX
     }
 
-    /// Whether a round has begun that is not confirmed.
-    pub(crate) fn is_asking(&self) -> bool {
-        self.round.is_some()
-    }
-
-    /// Whether reads or unproven answers wait for the next round.
-    pub(crate) fn is_open(&self) -> bool {
-        !self.open.is_empty() || !self.open_unproven.is_empty()
-    }
-
     pub(crate) fn enqueue(&mut self, ticket: Ticket, tick: u64) {
-        self.open.push_back((tick, ticket));
+        self.open.push(READER, (tick, ticket), READ_BYTES);
+    }
+
+    /// When the held reads are due, if nothing changes before; `None` without any, and while a round is under way.
+    pub(crate) fn deadline(&self) -> Option<u64> {
+        let due = self.open.deadline(self.round_took_ns);
+        due.filter(|_| self.round.is_none())
     }
 
     /// Keeps an answer about a lease until the next round proves that this member leads.
@@ -129,29 +148,36 @@ impl ReadIndexQueue {
 
     /// Returns the context of the ReadIndex to issue now: a new round of all open reads, or another try of a
     /// round whose leader has changed or that was last issued [`READ_INDEX_RETRY_TICKS`] ticks ago. `None` if
-    /// nothing is due.
-    pub(crate) fn due(&mut self, tick: u64, term_and_leader: (u64, u64)) -> Option<Vec<u8>> {
+    /// nothing is due. Reads are not held for others if a round is needed anyway.
+    pub(crate) fn due(&mut self, now: &ReadIndexTry) -> Option<Vec<u8>> {
         if let Some(round) = &mut self.round {
-            let stale = round.term_and_leader != term_and_leader
-                || tick >= round.last_issued + READ_INDEX_RETRY_TICKS;
+            let stale = round.term_and_leader != now.term_and_leader
+                || now.tick >= round.last_issued + READ_INDEX_RETRY_TICKS;
             if !stale {
                 return None;
             }
-            (round.last_issued, round.term_and_leader) = (tick, term_and_leader);
+            (round.last_issued, round.term_and_leader) = (now.tick, now.term_and_leader);
             return Some(self.next_context());
         }
-        if self.open.is_empty() && self.open_unproven.is_empty() {
+        let reads = match now.holds && self.open_unproven.is_empty() {
+            true => self
+                .open
+                .take_due(self.round_took_ns, now.now_ns, usize::MAX),
+            false => self.open.take(usize::MAX),
+        };
+        if reads.is_empty() && self.open_unproven.is_empty() {
             return None;
         }
-        let tickets = self.open.drain(..).map(|(_, ticket)| ticket).collect();
+        let tickets = reads.into_iter().map(|read| read.request.1).collect();
         let unproven = std::mem::take(&mut self.open_unproven);
         self.round = Some(ReadIndexRound {
             first_number: self.number + 1,
             tickets,
             unproven,
-            first_issued: tick,
-            last_issued: tick,
-            term_and_leader,
+            first_issued: now.tick,
+            last_issued: now.tick,
+            term_and_leader: now.term_and_leader,
+            begun_ns: now.now_ns,
         });
         Some(self.next_context())
     }
@@ -193,7 +219,12 @@ impl ReadIndexQueue {
     /// leases that were answered from a state before that. Returns the other answers that waited for a proof
     /// that this member leads; the caller checks that it led one term all the time. Does nothing if another
     /// round, or none, is in progress.
-    pub(crate) fn confirmed(&mut self, context: &[u8], index: u64) -> Vec<UnprovenAnswer> {
+    pub(crate) fn confirmed(
+        &mut self,
+        context: &[u8],
+        index: u64,
+        now_ns: u64,
+    ) -> Vec<UnprovenAnswer> {
         let (own, last) = (self.own_number(context), self.number);
         let asked = |round: &mut ReadIndexRound| {
             own.is_some_and(|number| (round.first_number..=last).contains(&number))
@@ -201,6 +232,8 @@ impl ReadIndexQueue {
         let Some(round) = self.round.take_if(asked) else {
             return Vec::new();
         };
+        self.round_took_ns = now_ns.saturating_sub(round.begun_ns);
+        self.open.answered(now_ns);
         let (mut questions, proven): (Vec<_>, Vec<_>) =
             round.unproven.into_iter().partition(|a| a.applied < index);
         questions.retain(|question| self.askers.insert(question.asker));
@@ -233,18 +266,20 @@ impl ReadIndexQueue {
     }
 
     /// Forgets open reads older than `patience` ticks, and rounds that were first issued longer ago, with
-    /// their reads and unproven answers. Who asked about a lease asks again.
-    pub(crate) fn expire(&mut self, tick: u64, patience: u64) {
+    /// their reads and unproven answers; returns the reads. Who asked about a lease asks again.
+    pub(crate) fn expire(&mut self, tick: u64, patience: u64) -> Vec<Ticket> {
         let is_old = |since: u64| tick.saturating_sub(since) > patience;
-        if self.round.as_ref().is_some_and(|r| is_old(r.first_issued)) {
-            self.round = None;
+        let mut expired = Vec::new();
+        if let Some(round) = self.round.take_if(|round| is_old(round.first_issued)) {
+            expired.extend(round.tickets);
         }
         while let Some(round) = self.confirmed.pop_front_if(|round| is_old(round.issued)) {
             self.forget(&round);
+            expired.extend(round.tickets);
         }
-        while self.open.front().is_some_and(|(since, _)| is_old(*since)) {
-            self.open.pop_front();
-        }
+        let open = self.open.remove_old(|(since, _)| is_old(*since));
+        expired.extend(open.into_iter().map(|(_, ticket)| ticket));
+        expired
     }
 
     /// Drops all unproven answers and waiting questions about leases: the leader has changed, and is asked
@@ -278,21 +313,25 @@ mod tests {
     use super::*;
     use crate::host::{LeaseAnswer, LeaseQuestion};
 
+    fn at(tick: u64, term_and_leader: (u64, u64)) -> ReadIndexTry {
+        ReadIndexTry { tick, term_and_leader, now_ns: 0, holds: true }
+    }
+
     #[test]
     fn a_round_serves_all_that_joined_before_it() {
         let mut reads = ReadIndexQueue::new(1, 9);
         reads.enqueue(Ticket(1), 0);
         reads.enqueue(Ticket(2), 0);
-        let round = reads.due(0, (2, 1)).expect("reads wait");
+        let round = reads.due(&at(0, (2, 1))).expect("reads wait");
         reads.enqueue(Ticket(3), 0);
-        assert_eq!(reads.due(1, (2, 1)), None, "one round at a time");
-        reads.confirmed(&round, 7);
+        assert_eq!(reads.due(&at(1, (2, 1))), None, "one round at a time");
+        reads.confirmed(&round, 7, 0);
         let next = reads
-            .due(1, (2, 1))
+            .due(&at(1, (2, 1)))
             .expect("it does not wait for the apply");
         assert_ne!(next, round);
-        reads.confirmed(&round, 6);
-        reads.confirmed(&next, 8);
+        reads.confirmed(&round, 6, 0);
+        reads.confirmed(&next, 8, 0);
         assert!(reads.release(6).reads.is_empty());
         assert_eq!(reads.release(7).reads, vec![Ticket(1), Ticket(2)]);
         assert_eq!(reads.release(9).reads, vec![Ticket(3)]);
@@ -314,8 +353,8 @@ mod tests {
             // the second time they are asked again
             reads.prove(unproven(1, 7));
             reads.prove(unproven(2, 6));
-            let context = reads.due(round, (2, 1)).expect("answers wait");
-            let proven = reads.confirmed(&context, 7);
+            let context = reads.due(&at(round, (2, 1))).expect("answers wait");
+            let proven = reads.confirmed(&context, 7, 0);
             assert_eq!(proven, [unproven(1, 7)]);
         }
         assert!(reads.release(6).questions.is_empty());
@@ -323,11 +362,11 @@ mod tests {
         assert_eq!((reads.confirmed_len, reads.askers.len()), (0, 0));
         for end in [
             ReadIndexQueue::drop_unproven,
-            |reads: &mut ReadIndexQueue| reads.expire(99, 70),
+            |reads: &mut ReadIndexQueue| assert_eq!(reads.expire(99, 70), []),
         ] {
             reads.prove(unproven(3, 8));
-            let context = reads.due(9, (2, 1)).expect("answers wait");
-            assert_eq!(reads.confirmed(&context, 9), []);
+            let context = reads.due(&at(9, (2, 1))).expect("answers wait");
+            assert_eq!(reads.confirmed(&context, 9, 0), []);
             end(&mut reads);
             assert!(reads.release(9).questions.is_empty());
             assert_eq!((reads.confirmed_len, reads.askers.len()), (0, 0));
@@ -341,20 +380,22 @@ mod tests {
             reads.enqueue(Ticket(1), 0);
             let before = encode_context([1, 9, 0]);
             let tries = [
-                reads.due(0, (2, 1)).expect("reads wait"),
-                reads.due(READ_INDEX_RETRY_TICKS, (2, 1)).expect("late"),
+                reads.due(&at(0, (2, 1))).expect("reads wait"),
                 reads
-                    .due(READ_INDEX_RETRY_TICKS, (3, 2))
+                    .due(&at(READ_INDEX_RETRY_TICKS, (2, 1)))
+                    .expect("late"),
+                reads
+                    .due(&at(READ_INDEX_RETRY_TICKS, (3, 2)))
                     .expect("a new leader"),
             ];
             assert!(tries[0] != tries[1] && tries[1] != tries[2]);
-            reads.confirmed(&before, 7);
+            reads.confirmed(&before, 7, 0);
             assert!(reads.release(7).reads.is_empty(), "an earlier round");
-            reads.confirmed(&tries[answered], 7);
+            reads.confirmed(&tries[answered], 7, 0);
             assert_eq!(reads.release(7).reads, vec![Ticket(1)]);
             reads.enqueue(Ticket(2), 0);
-            assert!(reads.due(9, (3, 2)).is_some());
-            reads.confirmed(&tries[2], 8);
+            assert!(reads.due(&at(9, (3, 2))).is_some());
+            reads.confirmed(&tries[2], 8, 0);
             assert!(reads.release(8).reads.is_empty(), "of the round before");
         }
     }
@@ -379,11 +420,12 @@ mod tests {
             reads.enqueue(Ticket(ticket), ticket / 1000);
         }
         assert!(reads.is_full());
-        reads.expire(70, 70);
-        assert!(reads.is_full(), "none is older than 70 ticks");
-        reads.expire(71, 70);
+        assert_eq!(reads.expire(70, 70), [], "none is older than 70 ticks");
+        assert!(reads.is_full());
+        assert_eq!(reads.expire(71, 70).len(), 1000);
         assert!(!reads.is_full());
-        reads.expire(1000, 70);
-        assert_eq!(reads.due(1000, (2, 1)), None);
+        let rest = reads.expire(1000, 70);
+        assert_eq!(rest.len(), READ_INDEX_REQUESTS_MAX - 1000);
+        assert_eq!(reads.due(&at(1000, (2, 1))), None);
     }
 }

@@ -8,6 +8,7 @@ mod boot;
 mod disk_room;
 mod forced;
 mod forwarding;
+mod group_commit;
 mod leases;
 mod log_lost;
 mod membership;
@@ -34,6 +35,7 @@ pub use peers::{PeerEvent, TransferRefused};
 pub use crate::{host::ProposalRejected, leader_tasks::auto_compaction::AutoCompaction};
 
 use crate::{
+    batches_in_flight::BatchesInFlight,
     host::{Envelope, Host, LeaseAnswer, Ticket, Unanswered},
     jitter,
     leader_tasks::LeaderTasks,
@@ -44,11 +46,13 @@ use crate::{
     long_command::ExecutedCommand,
     proposals::Proposals,
     read_index::ReadIndexQueue,
+    request_group::RequestGroup,
     taken_messages::TakenMessages,
     wire::PeerMessage,
 };
 use apply_queue::ApplyQueue;
 use disk_room::DiskRoom;
+use group_commit::HeldProposal;
 use log_lost::BeyondLog;
 use membership::PendingRemoval;
 use peers::Failover;
@@ -147,6 +151,12 @@ pub struct Replica {
     /// Committed entries that wait for a long command.
     apply_queue: ApplyQueue,
     proposals: Proposals,
+    /// Proposals that wait for those in flight.
+    group: RequestGroup<HeldProposal>,
+    /// Proposals in flight.
+    batches: BatchesInFlight,
+    /// How long the last sync of the log took.
+    sync_cost_ns: u64,
     batch: proposing::ProposalBatch,
     taken_messages: TakenMessages,
     /// The term and index of the last entry by which this leader changes the cluster version.
@@ -231,18 +241,22 @@ impl Replica {
         let patience = self.config.request_ticks;
         self.continue_leaving();
         self.hand_over_if_full();
-        self.proposals.expire(self.ticks, patience);
+        let mut expired = self.proposals.expire(self.ticks, patience);
         self.proposals.later_is_now();
         self.request_snapshot();
-        self.lease_requests.tick(self.ticks, patience);
-        self.read_index.expire(self.ticks, patience);
+        expired.extend(self.lease_requests.tick(self.ticks, patience));
+        expired.extend(self.read_index.expire(self.ticks, patience));
+        let expired = expired.into_iter();
+        self.unanswered
+            .extend(expired.map(|ticket| (ticket, Unanswered::Expired)));
         self.run_leader_tasks(now_ns);
     }
 
-    /// Sets the monotonic clock that leases are counted by, in nanoseconds. Call it before handing
-    /// in requests, or leases are counted late.
+    /// Sets the monotonic clock that leases and waiting requests are counted by, in nanoseconds. Call it before
+    /// handing in requests, or leases are counted late, and after a turn, or requests wait too short.
     pub fn advance_clock(&mut self, monotonic_ns: u64) {
         self.monotonic_ns = self.monotonic_ns.max(monotonic_ns);
+        self.follow_batches();
         self.continue_failover();
         // Entries of earlier leaders may remove leases, so a leader counts only after it has
         // applied all of them.
@@ -259,8 +273,16 @@ impl Replica {
         place.voters == [self.config.id] && place.voters_outgoing.is_empty()
     }
 
+    /// When [`Self::advance_clock`] and a turn are due, in nanoseconds of the monotonic clock, if nothing comes
+    /// before: a campaign or held requests wait for it. The next tick may be earlier.
+    pub fn wake_at_ns(&self) -> Option<u64> {
+        let failover = self.failover.map(|failover| failover.at_ns);
+        let held = [self.proposals_due_ns(), self.reads_due_ns()];
+        failover.into_iter().chain(held.into_iter().flatten()).min()
+    }
+
     /// Whether this member leads, and others vote.
-    pub fn is_leader_of_others(&self) -> bool {
+    fn is_leader_of_others(&self) -> bool {
         self.raft.raft.state == StateRole::Leader && !self.is_sole_voter()
     }
 
@@ -301,7 +323,7 @@ impl Replica {
                 return self.step(message, snapshot.map(|view| *view)).err();
             }
             Ok(PeerMessage::Proposals(proposals) | PeerMessage::ProposalsAgain(proposals)) => {
-                self.take_forwarded(from, proposals);
+                self.hold_forwarded(from, proposals, message.len());
             }
             Ok(PeerMessage::Refused(refused)) => self.proposals_refused(from, &refused),
             Ok(PeerMessage::LeaseRequests(requests)) => self.take_lease_requests(from, &requests),
@@ -380,7 +402,7 @@ impl Replica {
         Ok(())
     }
 
-    /// Requests a linearizable read. `Host::readable` follows, or never if there is no quorum.
+    /// Requests a linearizable read. `Host::readable` follows, or `Host::unanswered` if there is no quorum.
     pub fn read(&mut self, ticket: Ticket) -> Result<(), ProposalRejected> {
         if self.read_index.is_full() {
             return Err(ProposalRejected::TooMany);
@@ -389,16 +411,21 @@ impl Replica {
         Ok(())
     }
 
-    /// Whether a ReadIndex round follows that reads may share without a cost: others wait for it already, or
-    /// this leader has to prove an answer about a lease.
-    pub fn has_open_round(&self) -> bool {
-        let leads = self.raft.raft.state == StateRole::Leader;
-        self.read_index.is_open() || (leads && self.lease_requests.has_unsent())
+    /// Whether a ReadIndex would be answered: raft silently drops it while no leader is known, and on a leader that
+    /// has committed nothing in its term.
+    fn can_read_index(&self) -> bool {
+        let raft = &self.raft.raft;
+        match raft.state {
+            StateRole::Leader => raft.commit_to_current_term(),
+            StateRole::Follower | StateRole::Candidate | StateRole::PreCandidate => {
+                raft.leader_id != 0
+            }
+        }
     }
 
-    /// Whether a ReadIndex round is under way.
-    pub fn is_in_round(&self) -> bool {
-        self.read_index.is_asking()
+    /// When held reads are due, in nanoseconds of the monotonic clock, if nothing changes before.
+    fn reads_due_ns(&self) -> Option<u64> {
+        self.read_index.deadline().filter(|_| self.can_read_index())
     }
 
     /// Notes that a checkpoint up to `index` is durable. Returns the index below which the log on disk may be
@@ -473,11 +500,6 @@ impl Replica {
                 StateRole::Leader => Role::Leader,
             },
         }
-    }
-
-    /// Whether the message inside an envelope forwards proposals.
-    pub fn forwards_proposals(message: &Bytes) -> bool {
-        PeerMessage::is_proposals(message)
     }
 
     /// The term in which the sender of the message inside an envelope leads, if it says that it does (simulator).

@@ -236,14 +236,6 @@ impl PeerMessage {
         bytes.into()
     }
 
-    /// Whether an encoded message is [`Self::Proposals`] or [`Self::ProposalsAgain`].
-    pub(crate) fn is_proposals(bytes: &Bytes) -> bool {
-        matches!(
-            bytes.first(),
-            Some(&(MESSAGE_PROPOSALS | MESSAGE_PROPOSALS_AGAIN))
-        )
-    }
-
     /// Decodes a message. An error may also say that the kind is unknown: a later release may send more.
     pub(crate) fn decode(bytes: &Bytes) -> Result<Self, CorruptRecord> {
         let Some(kind) = bytes.first() else {

@@ -17,7 +17,9 @@ use witan_machine::{
     view::View,
 };
 use witan_replica::{
-    host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Recovered, Ticket, Unanswered},
+    host::{
+        Applied, Connection, Envelope, Host, LeaseAnswer, LogBatch, Recovered, Ticket, Unanswered,
+    },
     replica::{Config, Replica, genesis},
 };
 
@@ -388,7 +390,7 @@ fn an_entry_without_limits_is_replayed_with_its_effects_and_without_its_answers(
     host.crashes = true;
     for (ticket, bounded) in [(1, false), (2, true)] {
         let command = Command::Kv(many(&check_interval_ticks("k", "l"), 2000, bounded));
-        let asked = replica.propose(Ticket(ticket), 0, command, None);
+        let asked = replica.propose(Ticket(ticket), Connection::default(), 0, command, None);
         asked.unwrap();
     }
     let crashed = catch_unwind(AssertUnwindSafe(|| replica.turn(&mut host)));

@@ -9,7 +9,9 @@ use witan_machine::{
     view::View,
 };
 use witan_replica::{
-    host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Recovered, Ticket, Unanswered},
+    host::{
+        Applied, Connection, Envelope, Host, LeaseAnswer, LogBatch, Recovered, Ticket, Unanswered,
+    },
     replica::{Config, Replica, Role, genesis},
 };
 
@@ -86,7 +88,7 @@ fn a_sole_voter_leads_at_once_and_answers_after_the_fsync() {
     assert_eq!((replica.status().term, replica.status().applied), (2, 2));
     host.verbs.clear();
     replica
-        .propose(Ticket(5), 0, set("/a"), None)
+        .propose(Ticket(5), Connection::default(), 0, set("/a"), None)
         .expect("a leader takes it");
     replica.read(Ticket(6)).expect("room");
     replica.turn(&mut host).expect("it goes on");
@@ -102,7 +104,13 @@ fn a_restart_applies_what_was_persisted_and_answers_no_old_ticket() {
     let (mut replica, mut host) = fresh();
     let publish = PublishAttributes { id: ID, name: "m".into(), client_urls: vec![] };
     replica
-        .propose(Ticket(1), 0, Command::Publish(publish), None)
+        .propose(
+            Ticket(1),
+            Connection::default(),
+            0,
+            Command::Publish(publish),
+            None,
+        )
         .expect("taken");
     replica.turn(&mut host).expect("it goes on");
     let before = replica.view();
@@ -118,7 +126,7 @@ fn a_log_that_ends_below_the_commit_is_refused() {
     let (mut replica, mut host) = fresh();
     for ticket in 1..=3 {
         replica
-            .propose(Ticket(ticket), 0, set("/a"), None)
+            .propose(Ticket(ticket), Connection::default(), 0, set("/a"), None)
             .expect("taken");
         replica.turn(&mut host).expect("it goes on");
     }
@@ -148,7 +156,13 @@ fn learner(id: u64) -> ChangeMembers {
 /// Proposes and answers what came of it.
 fn changed(replica: &mut Replica, host: &mut Recorder, change: ChangeMembers) -> Option<Reply> {
     let ticket = Ticket(host.applied.len() as u64 + 100);
-    let asked = replica.propose(ticket, 0, Command::Members(change), None);
+    let asked = replica.propose(
+        ticket,
+        Connection::default(),
+        0,
+        Command::Members(change),
+        None,
+    );
     asked.expect("a leader takes it");
     replica.turn(host).expect("it goes on");
     let answers = host.applied.iter().rev();
@@ -176,7 +190,7 @@ fn an_absent_learner_stops_nothing_and_is_remembered() {
     for ticket in 0..3 {
         replica.tick(0);
         replica
-            .propose(Ticket(ticket), 0, set("/a"), None)
+            .propose(Ticket(ticket), Connection::default(), 0, set("/a"), None)
             .expect("a leader takes it");
         replica.read(Ticket(ticket + 10)).expect("room");
         replica.turn(&mut host).expect("it goes on");
@@ -205,7 +219,13 @@ fn an_absent_learner_stops_nothing_and_is_remembered() {
 fn one_change_of_members_at_a_time() {
     let (mut replica, mut host) = fresh();
     let propose = |replica: &mut Replica, ticket, id| {
-        replica.propose(Ticket(ticket), 0, Command::Members(learner(id)), None)
+        replica.propose(
+            Ticket(ticket),
+            Connection::default(),
+            0,
+            Command::Members(learner(id)),
+            None,
+        )
     };
     assert_eq!(propose(&mut replica, 1, 8), Ok(()));
     // raft would turn it into nothing: it waits for the first one

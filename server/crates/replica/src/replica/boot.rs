@@ -6,6 +6,7 @@ use raft::{Config as RaftConfig, RawNode, ReadOnlyOption, StateRole, eraftpb::Ha
 
 use super::{ApplyQueue, Config, DiskRoom, PendingRemoval, Replica, proposing::ProposalBatch};
 use crate::{
+    batches_in_flight::BatchesInFlight,
     host::Recovered,
     leader_tasks::LeaderTasks,
     lease_requests::LeaseRequests,
@@ -13,6 +14,7 @@ use crate::{
     log::MemoryLog,
     proposals::{Proposals, incarnation},
     read_index::ReadIndexQueue,
+    request_group::RequestGroup,
     taken_messages::TakenMessages,
     wire::{self, EntryError},
 };
@@ -73,6 +75,9 @@ impl Replica {
             .map_err(|e| CorruptRecord::new(format!("raft refuses the recovered state: {e}")))?;
         let mut replica = Self {
             proposals: Proposals::new(config.id, config.seed),
+            group: RequestGroup::default(),
+            batches: BatchesInFlight::default(),
+            sync_cost_ns: 0,
             batch: ProposalBatch::default(),
             taken_messages: TakenMessages::default(),
             version_change: (0, 0),

@@ -90,7 +90,7 @@ impl Replica {
         let before = last.map(|(_, to)| to);
         let to = self.transferee(before).or_else(|_| self.transferee(None));
         // refused by who does not lead, or without another active voter
-        if let Ok(to) = to.and_then(|to| self.transfer_leadership(Some(to))) {
+        if let Ok(to) = to.and_then(|to| self.hand_over(Some(to))) {
             self.disk_room.handed_over = Some((self.ticks, to));
         }
     }

@@ -7,7 +7,7 @@ use raft::StateRole;
 use super::{Replica, proposing::NotAppended};
 use crate::{
     forward::{ForwardedProposals, RefusalReason, RefusedProposal, RefusedProposals},
-    host::{Lane, ProposalRejected, Ticket, Unanswered},
+    host::{Lane, ProposalRejected, Ticket},
     limits::{COMMAND_BYTES_MAX, FORWARD_AGAIN_BYTES_MAX, FORWARD_BYTES_MAX},
     proposals::HandedIn,
     wire::{self, PeerMessage},
@@ -75,18 +75,20 @@ impl Replica {
             match self.batch_entry(self.config.id, &entry, &data) {
                 Ok(()) => self.proposals.handed_in(ticket, self.own_term()),
                 Err(NotAppended::NotNow) => self.proposals.hold_for_later(ticket),
-                Err(NotAppended::Refused(refusal)) => {
-                    self.proposals.forget(ticket);
-                    self.unanswered.push((ticket, Unanswered::Refused(refusal)));
-                }
+                Err(NotAppended::Refused(refusal)) => self.refuse(ticket, refusal),
             }
         }
     }
 
     /// Appends what another member proposes, if this member leads the term that it means, and sends back
-    /// which of them were not appended and why. Ignores a message that it has taken before, and entries that do not
-    /// decode or that another member has stamped.
-    pub(super) fn take_forwarded(&mut self, from: u64, message: ForwardedProposals) {
+    /// which of them were not appended and why; without room none of them is. Ignores a message that it has taken
+    /// before, and entries that do not decode or that another member has stamped.
+    pub(super) fn take_forwarded(
+        &mut self,
+        from: u64,
+        message: ForwardedProposals,
+        has_room: bool,
+    ) {
         let raft = &self.raft.raft;
         if raft.state != StateRole::Leader || raft.term != message.term {
             // It may have taken a copy when it led that term, before a restart even: a refusal would have the
@@ -116,7 +118,7 @@ impl Replica {
                 Err(NotAppended::Refused(ProposalRejected::TooLarge))
             } else if self.is_behind() {
                 Err(NotAppended::Refused(ProposalRejected::TooMany))
-            } else if !self.take_room_for(entry.command.as_ref(), data.len()) {
+            } else if !has_room || !self.take_room_for(entry.command.as_ref(), data.len()) {
                 Err(NotAppended::NotNow)
             } else {
                 self.batch_entry(from, &entry, &data)
@@ -155,10 +157,7 @@ impl Replica {
             };
             match reason.rejection() {
                 None => self.proposals.hold_for_later(ticket),
-                Some(refusal) => {
-                    self.proposals.forget(ticket);
-                    self.unanswered.push((ticket, Unanswered::Refused(refusal)));
-                }
+                Some(refusal) => self.refuse(ticket, refusal),
             }
         }
     }

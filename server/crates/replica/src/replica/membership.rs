@@ -39,7 +39,7 @@ impl Replica {
             return false;
         }
         self.handovers = self.handovers.saturating_add(1);
-        self.transfer_leadership(None).is_ok() || leaves_one
+        self.hand_over(None).is_ok() || leaves_one
     }
 
     /// Refuses to promote a learner with less than [`LEARNER_READY_PERCENT`] percent of the leader's log: it

@@ -59,7 +59,7 @@ pub(super) struct Failover {
     /// do not arrive for longer than the wait that these campaigns save.
     ignored_until_ns: u64,
     /// When to campaign next, on the monotonic clock.
-    at_ns: u64,
+    pub(super) at_ns: u64,
     /// How often it was tried.
     campaigns: u32,
 }
@@ -268,12 +268,6 @@ impl Replica {
         });
     }
 
-    /// When [`Replica::advance_clock`] is to be called at the latest, in nanoseconds of the monotonic clock,
-    /// if a campaign waits for it; the next tick may be earlier.
-    pub fn wake_at_ns(&self) -> Option<u64> {
-        self.failover.map(|failover| failover.at_ns)
-    }
-
     /// Returns the other voter, but `except`, with the longest log of those that this leader has heard of
     /// lately.
     pub(super) fn transferee(&self, except: Option<u64>) -> Result<u64, TransferRefused> {
@@ -292,8 +286,15 @@ impl Replica {
     }
 
     /// Hands leadership to another voter, by default to the one with the longest log of those heard of
-    /// lately. Returns its id; [`Replica::status`] shows when it leads.
+    /// lately. Returns its id; [`Replica::status`] shows when it leads. What was proposed before is appended by this
+    /// leader.
     pub fn transfer_leadership(&mut self, to: Option<u64>) -> Result<u64, TransferRefused> {
+        self.hand_in_all();
+        self.hand_over(to)
+    }
+
+    /// Hands leadership over without what is held.
+    pub(super) fn hand_over(&mut self, to: Option<u64>) -> Result<u64, TransferRefused> {
         self.append_batch();
         let raft = &self.raft.raft;
         if raft.state != StateRole::Leader {

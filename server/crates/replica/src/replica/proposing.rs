@@ -1,5 +1,5 @@
-//! Proposals for the log that this member leads: they are batched, and appended in one message a turn. While it does
-//! not lead, its own wait to be forwarded (`forwarding`).
+//! Proposals for the log that this member leads: they are batched, and appended in one message a turn. They are held
+//! before (`group_commit`); while it does not lead, its own wait to be forwarded (`forwarding`).
 
 use bytes::Bytes;
 use raft::{
@@ -9,7 +9,7 @@ use raft::{
 
 use super::Replica;
 use crate::{
-    host::{ProposalRejected, Ticket},
+    host::{Connection, ProposalRejected, Ticket},
     limits::{APPLY_GAP_MAX, COMMAND_BYTES_MAX, PROPOSAL_BATCH_BYTES},
     proposals::HandedIn,
     wire,
@@ -52,11 +52,12 @@ pub(super) struct ProposalBatch {
 
 impl Replica {
     /// Proposes a command of a client at the Unix time `now_ns`; the permissions of a `caller` are checked when it is
-    /// executed. The result comes through `Host::applied` with the same ticket, or `Host::unanswered`, or neither
-    /// (the shell reports a timeout for a lost proposal). While there is no leader the proposal waits.
+    /// executed. The result comes through `Host::applied` with the same ticket, or `Host::unanswered`. While there is
+    /// no leader the proposal waits. Tickets must grow.
     pub fn propose(
         &mut self,
         ticket: Ticket,
+        connection: Connection,
         now_ns: i64,
         command: Command,
         caller: Option<Caller>,
@@ -67,32 +68,22 @@ impl Replica {
         if !self.machine.members.all_know(&command) {
             return Err(ProposalRejected::ClusterVersion);
         }
-        let stamp = self.proposals.stamp(ticket, now_ns, self.ticks);
+        let stamp = self.proposals.stamp(ticket, now_ns);
         let entry = Entry { stamp: Some(stamp), command: Some(command), caller };
         let data = Bytes::from(wire::encode_entry(&entry));
         if data.len() > COMMAND_BYTES_MAX {
-            self.proposals.forget(ticket);
             return Err(ProposalRejected::TooLarge);
         }
         // A sole voter loses nothing that it appends, so it keeps no copy.
         let copy = (!self.is_sole_voter()).then(|| data.clone());
-        match self.batch_entry(self.config.id, &entry, &data) {
-            Ok(()) => {
-                let handed_in = self.own_term();
-                if let Some(data) = copy {
-                    self.proposals.keep(ticket, data, handed_in);
-                }
-                Ok(())
-            }
-            Err(NotAppended::NotNow) => {
-                self.proposals.hold(ticket, data);
-                Ok(())
-            }
-            Err(NotAppended::Refused(refusal)) => {
-                self.proposals.forget(ticket);
-                Err(refusal)
-            }
-        }
+        self.proposals.add(ticket, copy, self.ticks);
+        self.hold_own(connection, ticket, entry, data);
+        Ok(())
+    }
+
+    /// How many proposals of clients wait to be applied.
+    pub fn proposals_waiting(&self) -> usize {
+        self.proposals.len()
     }
 
     /// Proposes what only the leader of `term` may propose: it is appended in that term or never. Whether it
@@ -212,7 +203,7 @@ impl Replica {
     }
 
     /// Whether entries that came since the last turn are to be appended to the log on disk.
-    pub fn has_unpersisted(&self) -> bool {
+    pub(super) fn has_unpersisted(&self) -> bool {
         let log = &self.raft.raft.raft_log;
         !self.batch.entries.is_empty() || log.persisted < log.last_index()
     }

@@ -9,7 +9,10 @@ use raft::eraftpb::{Entry as RaftEntry, EntryType, Message, MessageType};
 use super::{Config, Halt, LeaderTasks, MessageFault, PeerEvent, Replica, Role, genesis};
 use crate::{
     forward::{RefusalReason, RefusedProposal, RefusedProposals},
-    host::{Applied, Envelope, Host, Lane, LeaseAnswer, LogBatch, Recovered, Ticket, Unanswered},
+    host::{
+        Applied, Connection, Envelope, Host, Lane, LeaseAnswer, LogBatch, Recovered, Ticket,
+        Unanswered,
+    },
     limits::LEAVING_TICKS_MAX,
     log::fill_metadata,
     wire::{self, PeerMessage},
@@ -275,31 +278,12 @@ fn a_leader_syncs_the_commit_index_of_a_change_of_membership() {
         learners_max: 1,
         ..ChangeMembers::default()
     });
-    assert_eq!(replica.propose(Ticket(1), 0, add, None), Ok(()));
+    assert_eq!(
+        replica.propose(Ticket(1), Connection::default(), 0, add, None),
+        Ok(())
+    );
     assert_eq!(replica.turn(&mut host), Ok(()));
     assert_eq!(replica.view().position.learners, [3]);
-}
-
-#[test]
-fn a_message_that_forwards_proposals_says_so() {
-    let (mut replica, mut host) = (follower(), Sent::default());
-    replica.receive(from_leader(MessageType::MsgHeartbeat, |_| {}));
-    let command = Command::Kv(KvCommand::default());
-    let proposed = replica.propose(Ticket(1), 0, command, None);
-    assert_eq!(proposed, Ok(()));
-    assert_eq!(replica.turn(&mut host), Ok(()));
-    let mut said: Vec<(bool, bool)> = Vec::new();
-    for sent in host.0 {
-        let decoded = PeerMessage::decode(&sent.message).expect("an own message");
-        let forwards = matches!(decoded, PeerMessage::Proposals(_));
-        said.push((Replica::forwards_proposals(&sent.message), forwards));
-    }
-    said.sort_unstable();
-    let expected = [(false, false), (true, true)];
-    assert_eq!(
-        said, expected,
-        "the answer to the heartbeat, and the proposal"
-    );
 }
 
 #[test]
@@ -307,7 +291,10 @@ fn a_copy_of_a_refusal_does_not_count_for_the_next_attempt() {
     let (mut replica, mut host) = (follower(), Sent::default());
     replica.receive(from_leader(MessageType::MsgHeartbeat, |_| {}));
     let command = Command::Kv(KvCommand::default());
-    assert_eq!(replica.propose(Ticket(1), 0, command, None), Ok(()));
+    assert_eq!(
+        replica.propose(Ticket(1), Connection::default(), 0, command, None),
+        Ok(())
+    );
     let mut forwarded = |replica: &mut Replica| {
         assert_eq!(replica.turn(&mut host), Ok(()));
         let sent = host.0.drain(..).map(|sent| sent.message);

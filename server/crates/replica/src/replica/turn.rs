@@ -3,7 +3,7 @@
 //! `LightReady` adds, readable.
 
 use raft::{
-    Ready, StateRole,
+    Ready,
     eraftpb::{Entry as RaftEntry, EntryType, Message, MessageType},
 };
 
@@ -12,7 +12,7 @@ use crate::{
     host::{Applied, Envelope, Host, Lane, LogBatch, Unanswered},
     log::fill_metadata,
     long_command::{ExecutedCommand, LongCommand},
-    read_index::Released,
+    read_index::{ReadIndexTry, Released},
     wire::{self, EntryError},
 };
 use witan_machine::{
@@ -25,6 +25,7 @@ use witan_machine::{
 pub(super) fn turn(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     replica.set_election_timeout();
     replica.apply_queue.turn_keys = 0;
+    replica.hand_in_due();
     loop {
         replica.notice_leader();
         replica.hand_in_proposals();
@@ -37,6 +38,7 @@ pub(super) fn turn(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Hal
         } else if replica.apply_queue.executed.is_some() {
             resume(replica, host)?;
         } else if !release_reads(replica, host) {
+            replica.batches.turned(replica.last_index());
             return replica.halt.map_or(Ok(()), Err);
         }
     }
@@ -68,9 +70,10 @@ fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     }
     install(replica, host, &ready);
     for state in ready.take_read_states() {
-        let unproven = replica
-            .read_index
-            .confirmed(&state.request_ctx, state.index);
+        let unproven =
+            replica
+                .read_index
+                .confirmed(&state.request_ctx, state.index, replica.monotonic_ns);
         replica.proven(unproven);
     }
     let mut applied = Vec::new();
@@ -410,20 +413,20 @@ fn lane(kind: MessageType) -> Lane {
     }
 }
 
-/// Issues the ReadIndex round that is due, unless raft would silently drop it: no leader is known, or this
-/// leader has committed nothing in its term.
+/// Issues the ReadIndex round that is due, if it would be answered. A sole voter needs no round for its reads, so
+/// they do not wait for one another.
 fn issue_reads(replica: &mut Replica) {
-    let raft = &replica.raft.raft;
-    // Raft would silently drop the round.
-    let lost = match raft.state {
-        StateRole::Leader => !raft.commit_to_current_term(),
-        StateRole::Follower | StateRole::Candidate | StateRole::PreCandidate => raft.leader_id == 0,
-    };
-    if lost {
+    if !replica.can_read_index() {
         return;
     }
-    let now = (raft.term, raft.leader_id);
-    if let Some(context) = replica.read_index.due(replica.ticks, now) {
+    let raft = &replica.raft.raft;
+    let now = ReadIndexTry {
+        tick: replica.ticks,
+        term_and_leader: (raft.term, raft.leader_id),
+        now_ns: replica.monotonic_ns,
+        holds: !replica.is_sole_voter(),
+    };
+    if let Some(context) = replica.read_index.due(&now) {
         replica.raft.read_index(context);
     }
 }

@@ -18,8 +18,8 @@ use bytes::Bytes;
 use witan_machine::{command::Command, kv, member::Member, view::View};
 use witan_replica::{
     host::{
-        Applied, Envelope, Host, LeaseAnswer, LeaseQuestion, LogBatch, Recovered, Ticket,
-        Unanswered,
+        Applied, Connection, Envelope, Host, LeaseAnswer, LeaseQuestion, LogBatch, Recovered,
+        Ticket, Unanswered,
     },
     long_command::{ExecutedCommand, LongCommand},
     replica::{Config, Halt, PeerEvent, Replica, Role, genesis},
@@ -294,7 +294,13 @@ impl Cluster {
         self.tickets += 1;
         let ticket = self.tickets;
         self.replica(at)
-            .propose(Ticket(ticket), 0, command.into(), None)
+            .propose(
+                Ticket(ticket),
+                Connection::default(),
+                0,
+                command.into(),
+                None,
+            )
             .expect("it is taken");
         ticket
     }

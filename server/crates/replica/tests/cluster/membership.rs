@@ -1,6 +1,7 @@
 //! Members come and go while the others work.
 
 use witan_machine::{Reply, command::ChangeMembers, member::MembershipError};
+use witan_replica::host::{ProposalRejected, Unanswered};
 
 use super::*;
 
@@ -157,10 +158,9 @@ fn a_learner_without_the_log_is_not_promoted() {
         cluster.propose(1, put("k"));
     }
     assert_eq!(done(&mut cluster, 1, add(2, true)), Ok(()));
-    let refused = cluster
-        .replica(1)
-        .propose(Ticket(1000), 0, promote(2), None);
-    let not_ready = witan_replica::replica::ProposalRejected::LearnerNotReady;
-    assert_eq!(refused, Err(not_ready));
+    let ticket = cluster.propose(1, promote(2));
+    cluster.settle();
+    let not_ready = Unanswered::Refused(ProposalRejected::LearnerNotReady);
+    assert_eq!(cluster.world(1).unanswered, [(Ticket(ticket), not_ready)]);
     assert_eq!(cluster.replica(1).view().position.voters, [1]);
 }

@@ -35,9 +35,13 @@ fn a_newer_command_is_refused_until_the_version_of_the_cluster_rises() {
     for lower in ["3.5.0", ""] {
         set_version(&mut cluster, members[1], lower);
         for member in members {
-            let refused = cluster
-                .replica(member)
-                .propose(Ticket(1000), 0, hash_state(), None);
+            let refused = cluster.replica(member).propose(
+                Ticket(1000),
+                Connection::default(),
+                0,
+                hash_state(),
+                None,
+            );
             assert_eq!(refused, Err(ProposalRejected::ClusterVersion), "{lower}");
             let ticket = cluster.propose(member, put("a"));
             cluster.until(|cluster| cluster.answer(member, ticket).is_some());
@@ -121,9 +125,10 @@ fn the_leader_refuses_a_newer_command_of_a_member_that_has_not_heard_of_a_downgr
     cluster.stop(follower);
     set_version(&mut cluster, leader, "3.5.0");
     let ticket = Ticket(1000);
-    let taken = cluster
-        .replica(follower)
-        .propose(ticket, 0, hash_state(), None);
+    let taken =
+        cluster
+            .replica(follower)
+            .propose(ticket, Connection::default(), 0, hash_state(), None);
     assert_eq!(taken, Ok(()));
     cluster.go_on(follower);
     let refused = Unanswered::Refused(ProposalRejected::ClusterVersion);

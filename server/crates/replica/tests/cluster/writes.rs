@@ -119,7 +119,7 @@ fn forwarded(cluster: &mut Cluster, asked: u64) -> (u64, Envelope) {
     let (replica, world) = cluster.members.get_mut(&asked).expect("it runs");
     replica.turn(world).expect("it goes on");
     let mut sent = std::mem::take(&mut world.sent).into_iter();
-    let forwards = |sent: &Envelope| Replica::forwards_proposals(&sent.message);
+    let forwards = |sent: &Envelope| Replica::describe(&sent.message).starts_with("Proposals");
     (ticket, sent.find(forwards).expect("it forwards the write"))
 }
 

@@ -15,7 +15,9 @@ use witan_machine::{
     view::View,
 };
 use witan_replica::{
-    host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Recovered, Ticket, Unanswered},
+    host::{
+        Applied, Connection, Envelope, Host, LeaseAnswer, LogBatch, Recovered, Ticket, Unanswered,
+    },
     replica::{Replica, genesis},
 };
 
@@ -210,7 +212,13 @@ fn log_of(commands: &[Command]) -> Vec<u8> {
     replica.turn(&mut disk).expect("it goes on");
     for (at, command) in commands.iter().enumerate() {
         let stamp = stamped(command.clone(), at).stamp.unwrap_or_default();
-        let taken = replica.propose(Ticket(at as u64), stamp.now_ns, command.clone(), None);
+        let taken = replica.propose(
+            Ticket(at as u64),
+            Connection::default(),
+            stamp.now_ns,
+            command.clone(),
+            None,
+        );
         taken.expect("a sole member leads");
         replica.turn(&mut disk).expect("it goes on");
     }

@@ -4,7 +4,7 @@ use raft::eraftpb::MessageType;
 
 use super::super::Role;
 use crate::{
-    host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Ticket, Unanswered},
+    host::{Applied, Connection, Envelope, Host, LeaseAnswer, LogBatch, Ticket, Unanswered},
     wire::PeerMessage,
 };
 use witan_machine::{
@@ -81,7 +81,7 @@ fn a_removed_member_hears_that_its_removal_is_committed_before_it_is_answered() 
             assert_eq!(replica.turn(&mut host), Ok(()));
         }
         if replica.status().role == Role::Leader && !proposed {
-            let accepted = replica.propose(Ticket(1), 0, remove(), None);
+            let accepted = replica.propose(Ticket(1), Connection::default(), 0, remove(), None);
             proposed = accepted.is_ok();
         }
     }

@@ -15,40 +15,38 @@
 //! nothing, and is not repeated with every batch.
 //!
 //! The caller takes at once what saves nothing by waiting: on a sole voter, which answers with its own sync
-//! and reads without a round, on a leader whose thread is about to sync other entries, and the proposals of a
+//! and reads without a round, on a leader that is about to sync other entries, and the proposals of a
 //! member without a leader.
 //!
 //! A batch has a bound. Beyond it, senders share it (`fair_share`), and the rest waits for the next one.
+//!
+//! Times are nanoseconds of the monotonic clock, durations nanoseconds.
 
-use std::time::{Duration, Instant};
-
-use witan_base::client_network::Connection;
-
-use super::fair_share::{self, Waiting};
+use crate::{
+    fair_share::{self, Waiting},
+    host::Connection,
+};
 
 /// A request waits for the answers to a batch so many times its cost at most. More than once, because the
 /// answer to a proposal takes the sync of another member too, and the way there and back.
-const HOLD_COSTS: u32 = 3;
+const HOLD_COSTS: u64 = 3;
 
 /// The longest that a request waits for the answers to a batch, however slow disk and network are.
-const HOLD_MAX: Duration = Duration::from_millis(10);
+const HOLD_NS_MAX: u64 = 10_000_000;
 
 /// The longest wait, after the answers, for the next requests of those that got them.
-const GATHER_MAX: Duration = Duration::from_millis(1);
+const GATHER_NS_MAX: u64 = 1_000_000;
 
 /// Requests of so many bytes do not wait: to write them costs more than one more sync, and what is held is
 /// bounded.
 const HOLD_BYTES_MAX: usize = 1 << 20;
 
-/// Requests of clients that are held; of more, those are refused of whom most are held.
-const HELD_MAX: usize = 32_768;
-
 /// The most batches that do not wait for the return of the answered after waits that brought none.
 const SKIPPED_GATHERS_MAX: u32 = 256;
 
 /// The sender of a request to this member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Source {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Source {
     /// A client of its own, on this connection.
     Client(Connection),
     /// Another member, a message with proposals.
@@ -62,6 +60,8 @@ type Batch<R> = Vec<Waiting<Source, R>>;
 #[derive(Debug, Default)]
 struct Arrivals {
     held: usize,
+    /// The bytes of those that are held.
+    bytes: usize,
     /// How many of the last batch are on their way, 0 once it is answered.
     in_flight: usize,
     /// How many were held when the last batch was answered.
@@ -77,15 +77,14 @@ struct Arrivals {
 
 /// The requests that wait to be taken together.
 #[derive(Debug)]
-pub(super) struct RequestGroup<R> {
+pub(crate) struct RequestGroup<R> {
     held: Vec<Waiting<Source, R>>,
-    bytes: usize,
     /// Whether some were left for want of room when the last ones were taken.
     left: bool,
     /// When the first of them was seen to wait; `None` before.
-    since: Option<Instant>,
+    since: Option<u64>,
     /// When the last batch was answered.
-    answered: Instant,
+    answered: u64,
     clients: Arrivals,
     members: Arrivals,
 }
@@ -121,10 +120,11 @@ impl Arrivals {
         self.to_skip = self.to_skip.saturating_sub(1);
     }
 
-    fn taken(&mut self, count: usize) {
+    /// Notes that all but these were taken.
+    fn left(&mut self, held: usize, bytes: usize) {
         self.expected = self.held + self.in_flight;
-        self.in_flight = count;
-        self.held -= count;
+        self.in_flight = self.held - held;
+        (self.held, self.bytes) = (held, bytes);
     }
 
     fn answered(&mut self) {
@@ -133,37 +133,43 @@ impl Arrivals {
     }
 }
 
-impl<R> RequestGroup<R> {
-    pub(super) fn new(now: Instant) -> Self {
+impl<R> Default for RequestGroup<R> {
+    fn default() -> Self {
         Self {
             held: Vec::new(),
-            bytes: 0,
             left: false,
             since: None,
-            answered: now,
+            answered: 0,
             clients: Arrivals::default(),
             members: Arrivals::default(),
         }
     }
+}
 
-    /// How many requests of clients are held.
-    pub(super) fn held_of_clients(&self) -> usize {
-        self.clients.held
+impl<R> RequestGroup<R> {
+    pub(crate) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// The bytes of the held messages of members.
+    pub(crate) fn bytes_of_members(&self) -> usize {
+        self.members.bytes
     }
 
     /// Adds a request of so many bytes.
-    pub(super) fn push(&mut self, sender: Source, request: R, bytes: usize) {
+    pub(crate) fn push(&mut self, sender: Source, request: R, bytes: usize) {
         self.held.push(Waiting { sender, bytes, request });
-        self.bytes += bytes;
-        match sender {
-            Source::Client(_) => self.clients.held += 1,
-            Source::Member(_) => self.members.held += 1,
-        }
+        let arrivals = match sender {
+            Source::Client(_) => &mut self.clients,
+            Source::Member(_) => &mut self.members,
+        };
+        arrivals.held += 1;
+        arrivals.bytes += bytes;
     }
 
-    /// Removes the requests of clients that are too many, those of clients that have most of them.
-    pub(super) fn remove_excess(&mut self) -> Vec<R> {
-        if self.clients.held <= HELD_MAX {
+    /// Removes requests of clients if there are more than `max`, those of clients that have most of them.
+    pub(crate) fn remove_excess(&mut self, max: usize) -> Vec<R> {
+        if self.clients.held <= max {
             return Vec::new();
         }
         let is_client =
@@ -172,14 +178,24 @@ impl<R> RequestGroup<R> {
         let all: usize = excess.iter().map(Waiting::cost).sum();
         let kept = fair_share::take(&mut excess, all / 4 * 3);
         self.clients.held = kept.len();
+        self.clients.bytes = bytes(&kept);
         self.held.extend(kept);
-        self.bytes -= excess.iter().map(|waiting| waiting.bytes).sum::<usize>();
         excess.into_iter().map(|waiting| waiting.request).collect()
     }
 
-    /// Notes after a turn whether the last batch still waits for its answers.
-    pub(super) fn turned(&mut self, waits: bool, now: Instant) {
-        if self.is_in_flight() && !waits {
+    /// Removes the requests of clients for which `is_old` holds, from the first one to the first that stays.
+    pub(crate) fn remove_old(&mut self, is_old: impl Fn(&R) -> bool) -> Vec<R> {
+        let old = self.held.iter().take_while(|held| is_old(&held.request));
+        let old = old.count();
+        let removed: Vec<_> = self.held.drain(..old).collect();
+        self.clients.held -= removed.len();
+        self.clients.bytes -= bytes(&removed);
+        removed.into_iter().map(|waiting| waiting.request).collect()
+    }
+
+    /// Notes that the last batch does not wait for its answers any more.
+    pub(crate) fn answered(&mut self, now: u64) {
+        if self.is_in_flight() {
             self.clients.answered();
             self.members.answered();
             self.answered = now;
@@ -188,23 +204,26 @@ impl<R> RequestGroup<R> {
 
     /// Returns when the held requests are due, if nothing changes before; `None` without any, or before
     /// [`Self::take_due`] has seen them. `cost` is how long what a batch costs took last: a sync, or a round.
-    pub(super) fn deadline(&self, cost: Duration) -> Option<Instant> {
+    pub(crate) fn deadline(&self, cost: u64) -> Option<u64> {
+        if self.held.is_empty() {
+            return None;
+        }
         if self.left {
             return Some(self.answered);
         }
         let since = self.since?;
         let wait = if self.is_in_flight() {
-            (cost * HOLD_COSTS).min(HOLD_MAX)
+            (cost * HOLD_COSTS).min(HOLD_NS_MAX)
         } else if self.gathers(since) {
-            cost.min(GATHER_MAX)
+            cost.min(GATHER_NS_MAX)
         } else {
-            Duration::ZERO
+            0
         };
         Some(since.max(self.answered) + wait)
     }
 
     /// Takes the held requests if they are due, else nothing; at most as many as [`Self::take`].
-    pub(super) fn take_due(&mut self, cost: Duration, now: Instant, room: usize) -> Batch<R> {
+    pub(crate) fn take_due(&mut self, cost: u64, now: u64, room: usize) -> Batch<R> {
         if self.held.is_empty() {
             return Vec::new();
         }
@@ -218,7 +237,7 @@ impl<R> RequestGroup<R> {
         }
         let complete = !self.is_in_flight() && self.clients.is_complete() && !self.awaits_return();
         let late = self.deadline(cost).is_some_and(|deadline| now >= deadline);
-        if !complete && !late && self.bytes < HOLD_BYTES_MAX {
+        if !complete && !late && self.clients.bytes + self.members.bytes < HOLD_BYTES_MAX {
             return Vec::new();
         }
         self.learn(since, late, now);
@@ -227,28 +246,34 @@ impl<R> RequestGroup<R> {
 
     /// Takes the held requests, which are the last batch from now on; without any, the last batch stays what
     /// it was. If they count for more than `room`, their senders share it, and the rest stays held.
-    pub(super) fn take(&mut self, room: usize) -> Batch<R> {
+    pub(crate) fn take(&mut self, room: usize) -> Batch<R> {
         if self.held.is_empty() {
             return Vec::new();
         }
-        let batch = match fair_share::cost_of_all(self.held.len(), self.bytes) <= room {
-            true => std::mem::take(&mut self.held),
-            false => fair_share::take(&mut self.held, room),
-        };
+        let batch =
+            match fair_share::cost_of_all(self.held.len(), self.clients.bytes + self.members.bytes)
+                <= room
+            {
+                true => std::mem::take(&mut self.held),
+                false => fair_share::take(&mut self.held, room),
+            };
         let of_members = |rest: &&Waiting<Source, R>| matches!(rest.sender, Source::Member(_));
-        let rest_of_members = self.held.iter().filter(of_members).count();
-        let rest_of_clients = self.held.len() - rest_of_members;
-        self.members.taken(self.members.held - rest_of_members);
-        self.clients.taken(self.clients.held - rest_of_clients);
-        self.bytes = self.held.iter().map(|waiting| waiting.bytes).sum();
+        let (mut members, mut member_bytes) = (0, 0);
+        for rest in self.held.iter().filter(of_members) {
+            members += 1;
+            member_bytes += rest.bytes;
+        }
+        let client_bytes = bytes(&self.held) - member_bytes;
+        self.members.left(members, member_bytes);
+        self.clients.left(self.held.len() - members, client_bytes);
         self.left = !self.held.is_empty();
         self.since = None;
         batch
     }
 
     /// Learns from a batch that is due who comes back soon after an answer.
-    fn learn(&mut self, since: Instant, late: bool, now: Instant) {
-        let soon = !self.is_in_flight() && since < self.answered + GATHER_MAX;
+    fn learn(&mut self, since: u64, late: bool, now: u64) {
+        let soon = !self.is_in_flight() && since < self.answered + GATHER_NS_MAX;
         let fruitless = late && now > since && soon && self.awaits_return();
         let clients_awaited = self.clients.are_awaited();
         // a client alone is complete without a wait
@@ -274,8 +299,8 @@ impl<R> RequestGroup<R> {
     }
 
     /// Whether requests that wait `since` then wait for those that were answered.
-    fn gathers(&self, since: Instant) -> bool {
-        self.awaits_return() && since < self.answered + GATHER_MAX
+    fn gathers(&self, since: u64) -> bool {
+        self.awaits_return() && since < self.answered + GATHER_NS_MAX
     }
 
     fn awaits_return(&self) -> bool {
@@ -283,16 +308,20 @@ impl<R> RequestGroup<R> {
     }
 }
 
+/// The bytes of all of them.
+fn bytes<R>(waiting: &[Waiting<Source, R>]) -> usize {
+    waiting.iter().map(|waiting| waiting.bytes).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use witan_base::client_network::ClientNetwork;
 
-    const SYNC: Duration = Duration::from_micros(500);
+    const HELD_MAX: usize = 100;
+    const SYNC: u64 = 500_000;
 
-    fn client(port: u16) -> Source {
-        let peer = ([127, 0, 0, 1], port).into();
-        Source::Client(ClientNetwork::of_peer(Some(peer)).connection())
+    fn client(connection: u128) -> Source {
+        Source::Client(Connection(connection))
     }
 
     fn numbers(batch: &[Waiting<Source, u32>]) -> Vec<u32> {
@@ -302,19 +331,18 @@ mod tests {
     /// A group, and the time, which each step moves on.
     struct Scene {
         group: RequestGroup<u32>,
-        now: Instant,
+        now: u64,
         pushed: u32,
     }
 
     impl Scene {
         fn new() -> Self {
-            let now = Instant::now();
-            Self { group: RequestGroup::new(now), now, pushed: 0 }
+            Self { group: RequestGroup::default(), now: 0, pushed: 0 }
         }
 
         /// Lets microseconds pass.
         fn after(&mut self, micros: u64) -> &mut Self {
-            self.now += Duration::from_micros(micros);
+            self.now += micros * 1000;
             self
         }
 
@@ -339,13 +367,13 @@ mod tests {
             self.due(SYNC)
         }
 
-        fn due(&mut self, sync: Duration) -> usize {
+        fn due(&mut self, sync: u64) -> usize {
             self.group.take_due(sync, self.now, usize::MAX).len()
         }
 
         /// The last batch is answered.
         fn answer(&mut self) -> &mut Self {
-            self.group.turned(false, self.now);
+            self.group.answered(self.now);
             self
         }
     }
@@ -355,7 +383,6 @@ mod tests {
         let mut scene = Scene::new();
         assert_eq!(scene.group.deadline(SYNC), None);
         assert_eq!(scene.push(1), 1);
-        scene.group.turned(true, scene.now);
         assert_eq!(scene.after(300).answer().push(1), 1);
     }
 
@@ -363,7 +390,6 @@ mod tests {
     fn two_groups_of_clients_become_one() {
         let mut scene = Scene::new();
         assert_eq!(scene.push(32), 32);
-        scene.group.turned(true, scene.now);
         // The other half comes while the first one is in flight, which comes back after the answers.
         assert_eq!(scene.after(100).push(32), 0);
         assert_eq!(scene.after(300).answer().push(31), 0);
@@ -378,10 +404,7 @@ mod tests {
 
     #[test]
     fn a_proposal_waits_for_the_answers_as_long_as_some_syncs_take_within_the_bound() {
-        for (sync, bound) in [
-            (SYNC, HOLD_COSTS * SYNC),
-            (Duration::from_secs(3), HOLD_MAX),
-        ] {
+        for (sync, bound) in [(SYNC, HOLD_COSTS * SYNC), (3_000_000_000, HOLD_NS_MAX)] {
             let mut scene = Scene::new();
             assert_eq!(scene.push(1), 1);
             assert_eq!(scene.after(100).push(1), 0);
@@ -393,7 +416,7 @@ mod tests {
 
     #[test]
     fn the_wait_for_returning_clients_begins_with_the_answers() {
-        for (sync, bound) in [(SYNC, SYNC), (Duration::from_secs(3), GATHER_MAX)] {
+        for (sync, bound) in [(SYNC, SYNC), (3_000_000_000, GATHER_NS_MAX)] {
             let mut scene = Scene::new();
             assert_eq!(scene.push(3), 3);
             assert_eq!(scene.after(100).push(1), 0);
@@ -576,7 +599,7 @@ mod tests {
         let due = scene.group.deadline(SYNC);
         assert!(due.is_some_and(|due| due <= scene.now));
         assert_eq!(take(&mut scene), [4, 5, 6, 7]);
-        assert_eq!(scene.group.held_of_clients(), 2);
+        assert_eq!(scene.group.clients.held, 2);
         assert_eq!(numbers(&scene.group.take(4_000_000)), [8, 9]);
         assert_eq!(scene.group.deadline(SYNC), None);
     }
@@ -586,12 +609,12 @@ mod tests {
         let mut scene = Scene::new();
         scene.group.push(Source::Member(7), 0, 1);
         (0..HELD_MAX).for_each(|_| scene.hold(1));
-        assert!(scene.group.remove_excess().is_empty());
+        assert!(scene.group.remove_excess(HELD_MAX).is_empty());
         scene.group.push(client(2), u32::MAX, 1);
-        let removed = scene.group.remove_excess();
+        let removed = scene.group.remove_excess(HELD_MAX);
         assert_eq!(removed.len(), (HELD_MAX + 1) / 4);
         assert!(!removed.contains(&u32::MAX));
-        assert_eq!(scene.group.held_of_clients(), HELD_MAX + 1 - removed.len());
+        assert_eq!(scene.group.clients.held, HELD_MAX + 1 - removed.len());
         assert_eq!(
             scene.group.take(usize::MAX).len(),
             HELD_MAX + 2 - removed.len()

@@ -2,38 +2,38 @@
 //! sender, which is a connection or another member, gets the same share of the log, however many requests it
 //! has sent, and one with few requests does not wait behind those of another with many.
 
-use std::{collections::HashMap, hash::Hash};
+use std::collections::BTreeMap;
 
 /// Bytes for which a request counts beside its own: to log, to apply and to answer it costs time, too.
 const REQUEST_BYTES: usize = 512;
 
 /// A request that waits.
 #[derive(Debug)]
-pub(super) struct Waiting<S, R> {
-    pub(super) sender: S,
-    pub(super) bytes: usize,
-    pub(super) request: R,
+pub(crate) struct Waiting<S, R> {
+    pub(crate) sender: S,
+    pub(crate) bytes: usize,
+    pub(crate) request: R,
 }
 
 impl<S, R> Waiting<S, R> {
     /// Returns the bytes for which the request counts.
-    pub(super) fn cost(&self) -> usize {
+    pub(crate) fn cost(&self) -> usize {
         cost_of_all(1, self.bytes)
     }
 }
 
 /// Returns the bytes for which so many requests count that have so many bytes together.
-pub(super) fn cost_of_all(requests: usize, bytes: usize) -> usize {
+pub(crate) fn cost_of_all(requests: usize, bytes: usize) -> usize {
     bytes.saturating_add(REQUEST_BYTES * requests)
 }
 
 /// Takes requests until they count for `room` or more, and leaves the rest; both stay in their order. `waiting`
 /// are in the order in which they came.
-pub(super) fn take<S: Copy + Eq + Hash, R>(
+pub(crate) fn take<S: Copy + Ord, R>(
     waiting: &mut Vec<Waiting<S, R>>,
     room: usize,
 ) -> Vec<Waiting<S, R>> {
-    let mut sent: HashMap<S, usize> = HashMap::new();
+    let mut sent: BTreeMap<S, usize> = BTreeMap::new();
     let mut turns: Vec<(usize, usize)> = Vec::with_capacity(waiting.len());
     for (place, request) in waiting.iter().enumerate() {
         let before = sent.entry(request.sender).or_default();

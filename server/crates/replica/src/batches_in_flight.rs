@@ -1,0 +1,118 @@
+//! The batches of proposals that wait for their answers, in their order.
+
+use std::collections::VecDeque;
+
+use crate::{
+    host::Ticket,
+    limits::IN_FLIGHT_BYTES_MAX,
+    replica::{Role, Status},
+};
+
+#[derive(Debug, Default)]
+pub(crate) struct BatchesInFlight {
+    batches: VecDeque<Batch>,
+    /// Bytes for which their proposals count.
+    bytes: usize,
+}
+
+/// A batch of proposals that were handed in together.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// Ticket of the last of them that came from this process.
+    pub(crate) ticket: Option<Ticket>,
+    /// The end of this member's log after the turn in which they were handed in; `None` in that turn.
+    pub(crate) end: Option<u64>,
+    /// Bytes for which its proposals count.
+    pub(crate) bytes: usize,
+}
+
+impl BatchesInFlight {
+    /// Returns the bytes for which the proposals of the next batch may count; 0 if there must be none now.
+    pub(crate) fn room(&self) -> usize {
+        IN_FLIGHT_BYTES_MAX.saturating_sub(self.bytes)
+    }
+
+    pub(crate) fn push(&mut self, batch: Batch) {
+        self.bytes += batch.bytes;
+        self.batches.push_back(batch);
+    }
+
+    /// Notes where the log ends after the turn in which the newest ones were handed in.
+    pub(crate) fn turned(&mut self, end: u64) {
+        let batches = self.batches.iter_mut().rev();
+        for batch in batches.take_while(|batch| batch.end.is_none()) {
+            batch.end = Some(end);
+        }
+    }
+
+    /// Forgets the oldest ones that do not wait any more. Returns whether the newest one waits.
+    pub(crate) fn follow(&mut self, waits: impl Fn(&Batch) -> bool) -> bool {
+        let newest_waits = self.batches.back().is_some_and(&waits);
+        while let Some(first) = self.batches.pop_front_if(|first| !waits(first)) {
+            self.bytes -= first.bytes;
+        }
+        newest_waits
+    }
+}
+
+impl Batch {
+    /// Whether the batch waits for its answers. That of a leader holds what others have forwarded, and waits
+    /// until the log up to its end is applied, or up to `last` if it ends before since; that of another member
+    /// until its last proposal is answered.
+    pub(crate) fn waits(
+        &self,
+        status: &Status,
+        last: u64,
+        is_waiting: impl Fn(Ticket) -> bool,
+    ) -> bool {
+        match status.role {
+            Role::Leader => self.end.is_none_or(|end| status.applied < end.min(last)),
+            Role::Follower | Role::Candidate | Role::PreCandidate => {
+                self.ticket.is_some_and(is_waiting)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leader_waits_for_its_log_and_a_follower_for_its_own_proposals() {
+        let batch = Batch { ticket: Some(Ticket(7)), end: Some(100), bytes: 1 };
+        let waits = |role, applied, waiting: &[u64]| {
+            let status = Status { role, applied, ..Status::default() };
+            batch.waits(&status, 100, |ticket| waiting.contains(&ticket.0))
+        };
+        assert!(
+            waits(Role::Leader, 99, &[]),
+            "what others forward has no ticket"
+        );
+        assert!(!waits(Role::Leader, 100, &[7]));
+        assert!(waits(Role::Follower, 100, &[6, 7]));
+        assert!(!waits(Role::Follower, 99, &[6]));
+        let cut_off = Status { role: Role::Leader, applied: 90, ..Status::default() };
+        assert!(
+            !batch.waits(&cut_off, 90, |_| true),
+            "its log ends before since"
+        );
+        let refused = Batch { ticket: None, ..batch };
+        let status = Status { role: Role::Follower, ..Status::default() };
+        assert!(!refused.waits(&status, 100, |_| true));
+    }
+
+    #[test]
+    fn what_waits_in_flight_leaves_less_room() {
+        let mut batches = BatchesInFlight::default();
+        for bytes in [1 << 20, 2 << 20, 8 << 20] {
+            batches.push(Batch { bytes, ..Batch::default() });
+            batches.turned(bytes as u64);
+        }
+        assert_eq!(batches.room(), 0);
+        assert!(batches.follow(|batch| batch.end > Some(1 << 20)));
+        assert_eq!(batches.room(), 0);
+        assert!(!batches.follow(|_| false));
+        assert_eq!(batches.room(), IN_FLIGHT_BYTES_MAX);
+    }
+}

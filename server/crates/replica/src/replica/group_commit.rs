@@ -1,0 +1,165 @@
+//! Proposals on their way to the log or to the leader: those of this process, and on a leader those that other
+//! members forward. They are held in a [`RequestGroup`] until they are due.
+
+use bytes::Bytes;
+
+use super::{Replica, Role, Status, proposing::NotAppended};
+use crate::{
+    batches_in_flight::Batch,
+    fair_share::Waiting,
+    forward::ForwardedProposals,
+    host::{Connection, ProposalRejected, Ticket, Unanswered},
+    limits::{FORWARDED_HELD_BYTES_MAX, PROPOSALS_HELD_MAX},
+    request_group::Source,
+};
+use witan_machine::command::Entry;
+
+/// A request that waits for the proposals in flight.
+#[derive(Debug)]
+pub(super) enum HeldProposal {
+    /// A proposal of this process, with its entry in both forms.
+    Own {
+        ticket: Ticket,
+        entry: Box<Entry>,
+        data: Bytes,
+    },
+    /// A message with proposals of another member.
+    Forwarded {
+        from: u64,
+        message: ForwardedProposals,
+    },
+}
+
+impl Replica {
+    /// Sets how long the last sync of the log took, in nanoseconds: what a batch of proposals costs.
+    pub fn set_sync_cost(&mut self, took_ns: u64) {
+        self.sync_cost_ns = took_ns;
+    }
+
+    /// Holds a proposal of a client until it is due.
+    pub(super) fn hold_own(
+        &mut self,
+        connection: Connection,
+        ticket: Ticket,
+        entry: Entry,
+        data: Bytes,
+    ) {
+        let bytes = data.len();
+        let held = HeldProposal::Own { ticket, entry: Box::new(entry), data };
+        self.group.push(Source::Client(connection), held, bytes);
+        for excess in self.group.remove_excess(PROPOSALS_HELD_MAX) {
+            if let HeldProposal::Own { ticket, .. } = excess {
+                self.refuse(ticket, ProposalRejected::TooMany);
+            }
+        }
+    }
+
+    /// Holds a message of `bytes` with proposals of another member until it is due, if this member leads others and
+    /// there is room; else it is taken at once.
+    pub(super) fn hold_forwarded(&mut self, from: u64, message: ForwardedProposals, bytes: usize) {
+        let has_room = self.group.bytes_of_members() + bytes <= FORWARDED_HELD_BYTES_MAX;
+        if self.is_leader_of_others() && has_room {
+            let held = HeldProposal::Forwarded { from, message };
+            self.group.push(Source::Member(from), held, bytes);
+        } else {
+            self.take_forwarded(from, message, has_room);
+        }
+    }
+
+    /// Hands in the held proposals that are due. A leader does not hold them if it has other entries to append,
+    /// with which they share a sync; a sole voter and a member without a leader never do.
+    pub(super) fn hand_in_due(&mut self) {
+        let Status { role, leader, .. } = self.status();
+        let holds = match role {
+            Role::Leader => self.is_leader_of_others() && !self.has_unpersisted(),
+            Role::Follower => leader != 0,
+            Role::Candidate | Role::PreCandidate => false,
+        };
+        let room = self.batches.room();
+        if room == 0 {
+            return;
+        }
+        let due = match holds {
+            true => self
+                .group
+                .take_due(self.sync_cost_ns, self.monotonic_ns, room),
+            false => self.group.take(room),
+        };
+        self.hand_in_batch(due);
+    }
+
+    /// Hands in all held proposals, before this member gives up leadership.
+    pub(super) fn hand_in_all(&mut self) {
+        let all = self.group.take(usize::MAX);
+        self.hand_in_batch(all);
+    }
+
+    fn hand_in_batch(&mut self, due: Vec<Waiting<Source, HeldProposal>>) {
+        if due.is_empty() {
+            return;
+        }
+        let mut batch = Batch::default();
+        for held in due {
+            batch.bytes = batch.bytes.saturating_add(held.cost());
+            batch.ticket = self.hand_in_held(held.request).or(batch.ticket);
+        }
+        self.batches.push(batch);
+    }
+
+    /// Hands in a held request. Returns the ticket of a proposal of this process that waits still.
+    fn hand_in_held(&mut self, held: HeldProposal) -> Option<Ticket> {
+        match held {
+            HeldProposal::Own { ticket, entry, data } => {
+                // it may have expired
+                if !self.proposals.waits(ticket) {
+                    return None;
+                }
+                match self.batch_entry(self.config.id, &entry, &data) {
+                    Ok(()) => self.proposals.handed_in(ticket, self.own_term()),
+                    Err(NotAppended::NotNow) => self.proposals.hold(ticket, data),
+                    Err(NotAppended::Refused(refusal)) => {
+                        self.refuse(ticket, refusal);
+                        return None;
+                    }
+                }
+                Some(ticket)
+            }
+            HeldProposal::Forwarded { from, message } => {
+                self.take_forwarded(from, message, true);
+                None
+            }
+        }
+    }
+
+    /// Forgets a proposal of this process, and answers it with the rejection.
+    pub(super) fn refuse(&mut self, ticket: Ticket, refusal: ProposalRejected) {
+        self.proposals.forget(ticket);
+        self.unanswered.push((ticket, Unanswered::Refused(refusal)));
+    }
+
+    /// Notes which batches still wait for their answers.
+    pub(super) fn follow_batches(&mut self) {
+        let (status, last) = (self.status(), self.last_index());
+        let proposals = &self.proposals;
+        let waits = |batch: &Batch| batch.waits(&status, last, |ticket| proposals.waits(ticket));
+        if !self.batches.follow(waits) {
+            self.group.answered(self.monotonic_ns);
+        }
+    }
+
+    /// When held proposals are due, in nanoseconds of the monotonic clock, if nothing changes before.
+    pub(super) fn proposals_due_ns(&self) -> Option<u64> {
+        let due = self.group.deadline(self.sync_cost_ns);
+        due.filter(|_| self.batches.room() > 0)
+    }
+
+    /// Drops the proposals that are held, which are in no log, and returns their tickets: this member ends.
+    pub fn drop_held(&mut self) -> Vec<Ticket> {
+        let held = self.group.take(usize::MAX).into_iter();
+        let own = held.filter_map(|held| match held.request {
+            HeldProposal::Own { ticket, .. } => Some(ticket),
+            HeldProposal::Forwarded { .. } => None,
+        });
+        own.collect()
+    }
+}
