@@ -10,7 +10,7 @@ use prost::Message;
 use super::{
     Action, CorruptTree, EmitRecord, Event, Node, Tree, WriteCounts,
     history::oldest,
-    inode::{Children, Inode, NodeBody, NodeRef, find_mut, split},
+    inode::{Children, Inode, NodeBody, NodeRef, clean, find_mut, split},
 };
 
 const HISTORY: u8 = b'h';
@@ -228,7 +228,8 @@ impl Tree {
         let StoredNode { created, modified, expires_ns, .. } = stored;
         let inode = Inode { created, modified, expires_ns, body };
         let (dir, name) = split(path);
-        if name.is_empty() || !path.starts_with(b"/") {
+        // an expiration is found by the path that it was recorded with
+        if name.is_empty() || clean(path) != path {
             return Err(corrupt(key, "is not a path"));
         }
         self.deadlines.insert(&Bytes::copy_from_slice(path), &inode);
@@ -293,6 +294,28 @@ pub(super) fn changed_events(old: &Tree, new: &Tree, emit: &mut EmitRecord<'_>) 
                 put_event(&kept.event, emit);
             }
             DiffItem::Remove(index, _) => emit(event_key(*index), None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_loaded_from_a_clean_path_alone() {
+        let inode = Inode { expires_ns: Some(5), ..Inode::dir(1) };
+        let load = |path: &str| {
+            let mut loaded = None;
+            put_node(path.as_bytes(), &inode, &mut |key, value| {
+                let value = value.expect("a node has contents");
+                loaded = Some(Tree::default().load(&key, &value));
+            });
+            loaded.expect("a node has a record")
+        };
+        assert!(load("/a").is_ok());
+        for path in ["", "/", "a", "//a", "/a/"] {
+            assert!(load(path).is_err(), "{path}");
         }
     }
 }
