@@ -37,20 +37,7 @@ impl StateMachine {
     fn auth_work(&self, command: &AuthCommand) -> u64 {
         match &command.operation {
             Some(AuthOperation::Authenticate(_)) | None => 0,
-            Some(
-                AuthOperation::Enable(_)
-                | AuthOperation::Disable(_)
-                | AuthOperation::UserAdd(_)
-                | AuthOperation::UserDelete(_)
-                | AuthOperation::UserPassword(_)
-                | AuthOperation::UserGrant(_)
-                | AuthOperation::UserRevoke(_)
-                | AuthOperation::RoleAdd(_)
-                | AuthOperation::RoleDelete(_)
-                | AuthOperation::RoleGrant(_)
-                | AuthOperation::RoleRevoke(_)
-                | AuthOperation::Paths(_),
-            ) => self.auth.len() as u64,
+            Some(_) => self.auth.len() as u64,
         }
     }
 }
