@@ -45,7 +45,7 @@ use bytes::Bytes;
 
 use history::History;
 use index::Index;
-use key_range::KeyRange;
+pub(crate) use key_range::KeyRange;
 use leaf::IndexEntry;
 use read_budget::ReadBudget;
 pub use version::Location;
