@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use witan_machine::{Outcome, Reply, command::Command, tree};
+use witan_machine::{Outcome, Reply, command::Command};
 use witan_replica::{host::Applied, replica::ProposalRejected};
 
 use crate::workload::{self, Read};
@@ -218,10 +218,10 @@ impl Oracle {
 }
 
 /// The v2 index that an answer shows.
-fn tree_index(reply: &Result<tree::TreeReply, tree::TreeError>) -> u64 {
+fn tree_index(reply: &Result<witan_tree::TreeReply, witan_tree::TreeError>) -> u64 {
     match reply {
-        Ok(tree::TreeReply::Event(event)) => event.index,
-        Ok(tree::TreeReply::Expired(_)) => 0,
+        Ok(witan_tree::TreeReply::Event(event)) => event.index,
+        Ok(witan_tree::TreeReply::Expired(_)) => 0,
         Err(error) => error.index,
     }
 }

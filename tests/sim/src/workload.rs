@@ -8,7 +8,7 @@ use witan_machine::{
     alarm::{AlarmAction, AlarmCommand, AlarmType},
     command::{ClusterVersion, Command, PublishAttributes},
     kv::{self, OpReply},
-    lease, tree,
+    lease,
 };
 
 use crate::{
@@ -67,7 +67,7 @@ pub(crate) fn draw(rng: &mut Rng, member: u64, hint: &Hint<'_>) -> Ask {
         57..=66 => v3(kv::KvOperation::Txn(txn(rng, hint))),
         67..=68 => v3(kv::KvOperation::Compact(compact(rng, floor))),
         69..=73 => leased(rng, hint),
-        74..=97 => Command::Tree(tree::TreeCommand { operation: Some(verb(rng, hint)) }),
+        74..=97 => Command::Tree(witan_tree::TreeCommand { operation: Some(verb(rng, hint)) }),
         98 => about_alarms(rng, member),
         _ => about_members(rng, member, id),
     };
@@ -225,7 +225,7 @@ fn expires(rng: &mut Rng, now_ns: i64) -> Option<i64> {
         .then(|| now_ns + rng.range(1, TTL_NS_MAX) as i64)
 }
 
-fn verb(rng: &mut Rng, hint: &Hint<'_>) -> tree::TreeOperation {
+fn verb(rng: &mut Rng, hint: &Hint<'_>) -> witan_tree::TreeOperation {
     let Hint { id, now_ns, floor, .. } = hint;
     let prev_index = floor.tree_index.saturating_sub(rng.range(0, 4)).max(1);
     let path = path(rng);
@@ -234,29 +234,35 @@ fn verb(rng: &mut Rng, hint: &Hint<'_>) -> tree::TreeOperation {
         0..=34 => {
             let dir = rng.chance(10);
             let value = if dir { Bytes::new() } else { value(rng, *id) };
-            tree::TreeOperation::Set(tree::Set { path, value, dir, expires_ns, refresh: false })
+            witan_tree::TreeOperation::Set(witan_tree::Set {
+                path,
+                value,
+                dir,
+                expires_ns,
+                refresh: false,
+            })
         }
-        35..=49 => tree::TreeOperation::Create(tree::Create {
+        35..=49 => witan_tree::TreeOperation::Create(witan_tree::Create {
             path,
             value: value(rng, *id),
             dir: false,
             expires_ns,
             in_order: false,
         }),
-        50..=64 => tree::TreeOperation::Create(tree::Create {
+        50..=64 => witan_tree::TreeOperation::Create(witan_tree::Create {
             path: Bytes::from_static(b"/q"),
             value: value(rng, *id),
             dir: false,
             expires_ns,
             in_order: true,
         }),
-        65..=74 => tree::TreeOperation::Update(tree::Update {
+        65..=74 => witan_tree::TreeOperation::Update(witan_tree::Update {
             path,
             value: value(rng, *id),
             expires_ns,
             refresh: rng.chance(20),
         }),
-        75..=84 => tree::TreeOperation::CompareAndSwap(tree::CompareAndSwap {
+        75..=84 => witan_tree::TreeOperation::CompareAndSwap(witan_tree::CompareAndSwap {
             path,
             value: value(rng, *id),
             expires_ns,
@@ -264,14 +270,14 @@ fn verb(rng: &mut Rng, hint: &Hint<'_>) -> tree::TreeOperation {
             prev_value: None,
             prev_index: Some(prev_index),
         }),
-        85..=89 => tree::TreeOperation::CompareAndDelete(tree::CompareAndDelete {
+        85..=89 => witan_tree::TreeOperation::CompareAndDelete(witan_tree::CompareAndDelete {
             path,
             prev_value: None,
             prev_index: Some(prev_index),
         }),
         _ => {
             let recursive = rng.chance(40);
-            tree::TreeOperation::Delete(tree::Delete {
+            witan_tree::TreeOperation::Delete(witan_tree::Delete {
                 path,
                 dir: recursive || rng.chance(30),
                 recursive,
@@ -326,7 +332,7 @@ pub(crate) enum Effect<'a> {
         range_end: &'a Bytes,
     },
     /// The event stands in the v2 history.
-    Event(&'a tree::Event),
+    Event(&'a witan_tree::Event),
     /// Nothing that stays visible.
     Nothing,
     /// The answer is none to this command.
@@ -339,7 +345,9 @@ pub(crate) fn effect<'a>(command: &'a Command, outcome: &'a Outcome) -> Effect<'
         (Command::Kv(kv::KvCommand { operation: Some(verb) }), Reply::Kv(reply)) => {
             v3_effect(verb, reply)
         }
-        (Command::Tree(_), Reply::Tree(Ok(tree::TreeReply::Event(event)))) => Effect::Event(event),
+        (Command::Tree(_), Reply::Tree(Ok(witan_tree::TreeReply::Event(event)))) => {
+            Effect::Event(event)
+        }
         (Command::Tree(_), Reply::Tree(Err(_)))
         | (Command::Publish(_), Reply::Published)
         | (Command::ClusterVersion(_), Reply::ClusterVersionSet)

@@ -216,11 +216,10 @@ fn no_host_of_a_registry_and_no_path_of_a_machine() {
 fn the_cores_clippy_repeats_the_base() {
     let base = file("clippy.toml");
     let own = file("server/crates/replica/clippy.toml");
-    let linked = witan_tidy::root().join("server/crates/machine/clippy.toml");
-    assert!(
-        linked.is_symlink(),
-        "the state machine has the replica's settings"
-    );
+    for name in ["tree", "machine"] {
+        let linked = witan_tidy::root().join(format!("server/crates/{name}/clippy.toml"));
+        assert!(linked.is_symlink(), "{name} has the replica's settings");
+    }
     let is_base = |line: &&str| {
         let setting = !line.is_empty() && !line.starts_with('#') && !line.contains("disallowed-");
         // crates that the core cannot name anyway

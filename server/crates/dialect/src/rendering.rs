@@ -5,7 +5,7 @@ use actix_web::HttpRequest;
 use bytes::Bytes;
 use witan_base::budget::MemoryBudget;
 use witan_gocompat::text::{Length, Sink};
-use witan_machine::tree::{Event, Node};
+use witan_tree::{Event, Node};
 
 use super::{
     Context,

@@ -12,7 +12,7 @@ use actix_web::{
 };
 use witan_dialect::reply;
 use witan_gocompat::text;
-use witan_machine::tree::Node;
+use witan_tree::Node;
 
 use super::VALUE_BYTES_MAX;
 

@@ -22,8 +22,8 @@ use witan_dialect::{
     reply,
 };
 use witan_gocompat::text::Sink;
-use witan_machine::tree::{self, Create, Delete, Mutation, Tree};
 use witan_node::Node;
+use witan_tree::{Create, Delete, Mutation, Tree};
 use witan_v2::{
     error::V2Error,
     headers,
@@ -174,7 +174,7 @@ impl Asked<'_> {
 
     /// Returns the token's directory with its registrations. `NoSpace` if another path gave it more
     /// than `INLINE_ITEMS_MAX` nodes, which would hold up the worker; `NotDir` if it is a file.
-    fn directory(&self, tree: &Tree) -> Result<tree::Node, V2Error> {
+    fn directory(&self, tree: &Tree) -> Result<witan_tree::Node, V2Error> {
         let path = directory(self.token);
         if tree.lists_more_than(path.as_bytes(), false, INLINE_ITEMS_MAX) {
             let cause = format!("{path} has more than {INLINE_ITEMS_MAX} nodes");
@@ -207,7 +207,7 @@ impl Asked<'_> {
                 event.node.ttl = 0;
             }
             let write = |out: &mut dyn Sink| render::event(out, &event);
-            Ok::<_, tree::TreeError>(renderer.render(rendering::least_bytes(&event), write))
+            Ok::<_, witan_tree::TreeError>(renderer.render(rendering::least_bytes(&event), write))
         };
         let body = self.ctx.blocking.run_if(large, look).await??;
         let body = reply::framed_text(self.request, body);
@@ -270,7 +270,7 @@ impl Asked<'_> {
     /// `REGISTRATIONS_PER_MEMBER` for each member of `size`.
     fn check_bounds(
         &self,
-        directory: &tree::Node,
+        directory: &witan_tree::Node,
         size: Option<u64>,
         params: &Params,
     ) -> Result<(), V2Error> {

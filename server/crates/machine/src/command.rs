@@ -1,7 +1,7 @@
 //! All commands of the log. The structs are the log payload: prost-derived, behind a version byte
 //! (`wire`), never messages of a public protocol. Field numbers never change.
 
-use super::{alarm, auth, kv, lease, tree};
+use super::{alarm, auth, kv, lease};
 
 pub use super::member::{
     ChangeMembers, ClusterVersion, Downgrade, PublishAttributes, UpdatePeerUrls,
@@ -70,7 +70,7 @@ pub enum Command {
     Kv(kv::KvCommand),
     /// v2 tree.
     #[prost(message, tag = "3")]
-    Tree(tree::TreeCommand),
+    Tree(witan_tree::TreeCommand),
     /// A started member publishes its name and client URLs.
     #[prost(message, tag = "4")]
     Publish(PublishAttributes),
@@ -127,9 +127,9 @@ impl From<lease::LeaseOperation> for Command {
     }
 }
 
-impl From<tree::TreeOperation> for Command {
-    fn from(verb: tree::TreeOperation) -> Self {
-        Self::Tree(tree::TreeCommand { operation: Some(verb) })
+impl From<witan_tree::TreeOperation> for Command {
+    fn from(verb: witan_tree::TreeOperation) -> Self {
+        Self::Tree(witan_tree::TreeCommand { operation: Some(verb) })
     }
 }
 

@@ -1,39 +1,42 @@
-//! The hash behind fingerprints of a state: the same on every machine and in every build.
-//!
-//! What does *not* live here: what a state is made of (`kv`, `tree`).
+//! Fingerprints of a state: equal ones have the same, on every machine and in every build. For tests.
+
+use std::hash::{Hash, Hasher};
+
+/// Returns the fingerprint of a state.
+pub fn of(state: &impl Hash) -> u64 {
+    let mut hasher = FingerprintHasher(0);
+    state.hash(&mut hasher);
+    hasher.finish()
+}
 
 /// Multiply and mix, a word at a time. Not against an adversary.
-#[derive(Debug)]
-pub(super) struct FingerprintHasher(u64);
+struct FingerprintHasher(u64);
 
 /// 2^64 divided by the golden ratio, odd.
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
-impl FingerprintHasher {
-    pub(super) fn new() -> Self {
-        Self(0)
-    }
-
-    /// Mixes one word into the hash.
-    pub(super) fn word(&mut self, word: u64) {
+impl Hasher for FingerprintHasher {
+    fn write_u64(&mut self, word: u64) {
         self.0 = (self.0 ^ word).wrapping_mul(MULTIPLIER);
         self.0 ^= self.0 >> 29;
     }
 
-    /// Mixes a byte string into the hash: its length, then its words of eight bytes, the last filled up with
-    /// zeros.
-    pub(super) fn bytes(&mut self, bytes: &[u8]) {
-        self.word(bytes.len() as u64);
+    fn write_usize(&mut self, number: usize) {
+        self.write_u64(number as u64);
+    }
+
+    /// Mixes words of eight bytes, the last filled up with zeros: what is hashed says its length before.
+    fn write(&mut self, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks::<8>();
         for word in words {
-            self.word(u64::from_le_bytes(*word));
+            self.write_u64(u64::from_le_bytes(*word));
         }
         let mut last = [0; 8];
         last[..rest.len()].copy_from_slice(rest);
-        self.word(u64::from_le_bytes(last));
+        self.write_u64(u64::from_le_bytes(last));
     }
 
-    pub(super) fn finish(self) -> u64 {
+    fn finish(&self) -> u64 {
         self.0
     }
 }

@@ -7,7 +7,7 @@
 //! snapshots work on a clone while commands are applied (see [`view::View`]).
 //!
 //! Reading order: `command` (what can be executed) → `operation` (the same with the types of its answers) → `kv`,
-//! `lease`, `tree`, `member`, `alarm`, `auth` → `work` (how much a command costs) → `record`, `view` (what a
+//! `lease`, `witan_tree`, `member`, `alarm`, `auth` → `work` (how much a command costs) → `record`, `view` (what a
 //! checkpoint and a reader get), `versions`, `limits`.
 //!
 //! Invariants kept here (the full list stands in ARCHITECTURE.md):
@@ -18,7 +18,7 @@ pub mod alarm;
 pub mod auth;
 mod auth_error;
 pub mod command;
-mod fingerprint;
+pub mod fingerprint;
 pub mod kv;
 pub mod lease;
 pub mod limits;
@@ -26,7 +26,6 @@ pub mod member;
 pub mod operation;
 mod quota;
 pub mod record;
-pub mod tree;
 pub mod versions;
 pub mod view;
 mod work;
@@ -36,7 +35,8 @@ use auth::{AccessCheck, Auth, Caller};
 use command::{Command, Entry};
 use kv::ReadResults;
 use member::MemberRegistry;
-use record::{CorruptRecord, Emit, in_room};
+use record::{CorruptRecord, Emit, RecordChange, in_room};
+use witan_tree::{Tree, TreeError, TreeReply};
 
 /// The replicated state of one member. Cloning is O(1) and freezes it.
 #[derive(Clone, Debug, Default)]
@@ -44,7 +44,7 @@ pub struct StateMachine {
     /// v3 key space (MVCC) and its leases.
     pub kv: kv::Kv,
     /// v2 (and v1) key space.
-    pub tree: tree::Tree,
+    pub tree: Tree,
     /// The members of the cluster.
     pub members: MemberRegistry,
     /// Raised alarms.
@@ -61,7 +61,7 @@ pub enum Reply {
     /// Answer of a lease command.
     Lease(Result<lease::LeaseReply, lease::LeaseError>),
     /// Answer of a v2 command.
-    Tree(Result<tree::TreeReply, tree::TreeError>),
+    Tree(Result<TreeReply, TreeError>),
     /// A member's attributes were recorded.
     Published,
     /// The cluster version was recorded.
@@ -204,8 +204,7 @@ impl StateMachine {
             since.map(|m| m.kv.leases()),
             &mut in_room(record::LEASE, emit),
         );
-        self.tree
-            .changes(since.map(|m| &m.tree), &mut in_room(record::TREE, emit));
+        self.tree_changes(since.map(|m| &m.tree), emit);
         self.members.changes(
             since.map(|m| &m.members),
             &mut in_room(record::MEMBER, emit),
@@ -216,9 +215,20 @@ impl StateMachine {
             .changes(since.map(|m| &m.auth), &mut in_room(record::AUTH, emit));
     }
 
+    /// Emits the records of the v2 tree that changed since `since`.
+    fn tree_changes(&self, since: Option<&Tree>, emit: &mut Emit<'_>) {
+        let mut emit = in_room(record::TREE, emit);
+        self.tree.changes(since, &mut |key, value| {
+            emit(match value {
+                Some(value) => RecordChange::Put { key, value },
+                None => RecordChange::Delete { key },
+            });
+        });
+    }
+
     /// Emits the records of state that etcd 3.6's store cannot represent.
     pub fn witan_records(&self, emit: &mut Emit<'_>) {
-        self.tree.changes(None, &mut in_room(record::TREE, emit));
+        self.tree_changes(None, emit);
         self.auth
             .path_auth_changes(None, &mut in_room(record::AUTH, emit));
     }
@@ -231,7 +241,7 @@ impl StateMachine {
         match *room {
             record::KV => self.kv.load(key, value),
             record::LEASE => self.kv.load_lease(key, value),
-            record::TREE => self.tree.load(key, value),
+            record::TREE => self.tree.load(key, value).map_err(CorruptRecord::from),
             record::MEMBER => self.members.load(key, value),
             record::ALARM => self.alarms.load(value),
             record::AUTH => self.auth.load(key, value),
@@ -245,6 +255,6 @@ impl StateMachine {
     pub fn finish_load(&mut self) -> Result<(), CorruptRecord> {
         self.auth.finish_load();
         self.kv.finish_load()?;
-        self.tree.finish_load()
+        Ok(self.tree.finish_load()?)
     }
 }

@@ -14,7 +14,7 @@ use super::{
         ChangeMembers, ClusterVersion, Command, Downgrade, PublishAttributes, UpdatePeerUrls,
     },
     kv::{self, OpReply},
-    lease, member, tree,
+    lease, member,
 };
 
 /// A command with a typed answer.
@@ -87,9 +87,9 @@ operations! {
 }
 
 operation! {
-    tree::Mutation => tree::Event, tree::TreeError;
-    mutation => tree::TreeOperation::from(mutation).into();
-    Reply::Tree(Ok(tree::TreeReply::Event(event))) => Ok(*event),
+    witan_tree::Mutation => witan_tree::Event, witan_tree::TreeError;
+    mutation => witan_tree::TreeOperation::from(mutation).into();
+    Reply::Tree(Ok(witan_tree::TreeReply::Event(event))) => Ok(*event),
     Reply::Tree(Err(error)) => Err(error)
 }
 

@@ -1,11 +1,10 @@
-//! The growth of a command: the bytes by which it may raise what counts against `--quota-backend-bytes`. A transaction
-//! counts as the larger of its branches does, whichever will be executed.
+//! The growth of a command: the bytes by which it may raise what counts against `--quota-backend-bytes`.
 //!
 //! Not here: values that puts keep (`kv/kept.rs`), and who refuses what exceeds the quota (`witan_node`).
 
 use super::{
     command::Command,
-    kv::{KvCommand, KvOperation, Put, Txn, TxnOp, TxnOpKind},
+    kv::{KvCommand, Put},
     lease::{LEASE_BYTES, LeaseCommand, LeaseOperation},
 };
 
@@ -33,35 +32,9 @@ impl Command {
 
 impl KvCommand {
     pub(crate) fn growth(&self) -> u64 {
-        match &self.operation {
-            Some(KvOperation::Put(put)) => put.growth(),
-            Some(KvOperation::Txn(txn)) => txn.growth(),
-            Some(KvOperation::Delete(_) | KvOperation::Compact(_) | KvOperation::Sweep(_))
-            | None => 0,
-        }
-    }
-}
-
-impl Put {
-    fn growth(&self) -> u64 {
-        PUT_BYTES + (self.key.len() + self.value.len()) as u64
-    }
-}
-
-impl Txn {
-    fn growth(&self) -> u64 {
-        let of_branch = |branch: &[TxnOp]| branch.iter().map(TxnOp::growth).sum::<u64>();
-        of_branch(&self.success).max(of_branch(&self.failure))
-    }
-}
-
-impl TxnOp {
-    fn growth(&self) -> u64 {
-        match &self.kind {
-            Some(TxnOpKind::Put(put)) => put.growth(),
-            Some(TxnOpKind::Txn(txn)) => txn.growth(),
-            Some(TxnOpKind::Range(_) | TxnOpKind::Delete(_)) | None => 0,
-        }
+        let of_put = |put: &Put| PUT_BYTES + (put.key.len() + put.value.len()) as u64;
+        let operation = self.operation.as_ref();
+        operation.map_or(0, |operation| operation.sum_puts(&of_put))
     }
 }
 
@@ -82,6 +55,7 @@ impl LeaseCommand {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kv::{KvOperation, Txn, TxnOp, TxnOpKind};
 
     #[test]
     fn a_transaction_takes_what_its_larger_branch_does() {
@@ -100,7 +74,8 @@ mod tests {
             failure: vec![put(0), nested],
             ..Txn::default()
         };
-        assert_eq!(txn.growth(), 257 + 257 + 10);
-        assert_eq!(Txn::default().growth(), 0);
+        let growth = |txn| Command::from(KvOperation::Txn(txn)).growth();
+        assert_eq!(growth(txn), 257 + 257 + 10);
+        assert_eq!(growth(Txn::default()), 0);
     }
 }

@@ -52,6 +52,12 @@ impl CorruptRecord {
     }
 }
 
+impl From<witan_tree::CorruptTree> for CorruptRecord {
+    fn from(error: witan_tree::CorruptTree) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
 /// Receives changed records one by one.
 pub type Emit<'a> = dyn FnMut(RecordChange) + 'a;
 

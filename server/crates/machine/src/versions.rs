@@ -4,6 +4,8 @@
 //!
 //! Every new command, verb and action gets a row here.
 
+use witan_tree::TreeOperation;
+
 use super::{
     StateMachine,
     alarm::{AlarmAction, AlarmCommand},
@@ -12,7 +14,6 @@ use super::{
     kv::{KvCommand, KvOperation, Put},
     lease::LeaseOperation,
     member::MemberRegistry,
-    tree::TreeOperation,
 };
 
 /// Major and minor of a version.

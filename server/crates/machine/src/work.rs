@@ -37,20 +37,7 @@ impl StateMachine {
     fn auth_work(&self, command: &AuthCommand) -> u64 {
         match &command.operation {
             Some(AuthOperation::Authenticate(_)) | None => 0,
-            Some(
-                AuthOperation::Enable(_)
-                | AuthOperation::Disable(_)
-                | AuthOperation::UserAdd(_)
-                | AuthOperation::UserDelete(_)
-                | AuthOperation::UserPassword(_)
-                | AuthOperation::UserGrant(_)
-                | AuthOperation::UserRevoke(_)
-                | AuthOperation::RoleAdd(_)
-                | AuthOperation::RoleDelete(_)
-                | AuthOperation::RoleGrant(_)
-                | AuthOperation::RoleRevoke(_)
-                | AuthOperation::Paths(_),
-            ) => self.auth.len() as u64,
+            Some(_) => self.auth.len() as u64,
         }
     }
 }
@@ -64,7 +51,6 @@ mod tests {
         command::Stamp,
         kv::{self, KvOperation, TxnOp, TxnOpKind},
         lease::{LeaseGrant, LeaseOperation, LeaseRevoke},
-        tree::{self, TreeOperation},
     };
 
     const MAX: u64 = 1000;
@@ -107,12 +93,12 @@ mod tests {
         }
         for node in 0..300 {
             let expires_ns = (node < 100).then_some(5);
-            let set = tree::Set {
+            let set = witan_tree::Set {
                 path: format!("/dir/{node}").into(),
                 expires_ns,
-                ..tree::Set::default()
+                ..witan_tree::Set::default()
             };
-            machine.apply(&entry(TreeOperation::Set(set)));
+            machine.apply(&entry(witan_tree::TreeOperation::Set(set)));
         }
         machine
     }
@@ -140,14 +126,14 @@ mod tests {
         let revoke = LeaseOperation::Revoke(LeaseRevoke { id: 7 });
         assert_eq!(work(&entry(revoke)), 500);
         let rm = |recursive| {
-            entry(TreeOperation::Delete(tree::Delete {
+            entry(witan_tree::TreeOperation::Delete(witan_tree::Delete {
                 path: Bytes::from_static(b"/dir"),
                 dir: true,
                 recursive,
             }))
         };
         assert_eq!((work(&rm(false)), work(&rm(true))), (0, 301));
-        let expire = TreeOperation::Expire(tree::ExpireNodes {});
+        let expire = witan_tree::TreeOperation::Expire(witan_tree::ExpireNodes {});
         assert_eq!(work(&entry(expire)), 100);
     }
 

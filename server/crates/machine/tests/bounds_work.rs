@@ -177,6 +177,10 @@ fn a_worker_leaves_walks_over_deleted_keys_to_others() {
     };
     assert!(longer(&ranges(by_value, 1)) && longer(&ranges(before("k002000"), 1)));
     assert!(!longer(&ranges(before("k001000"), 1)));
+    let Some(KvOperation::Txn(nested)) = ranges(before("k002000"), 1).operation else {
+        unreachable!("it is a transaction")
+    };
+    assert!(longer(&txn(vec![op(TxnOpKind::Txn(nested))])));
 }
 
 /// A member that has started from a checkpoint has other pages than one that has not.

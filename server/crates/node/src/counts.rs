@@ -6,7 +6,7 @@ use witan_base::metrics::gauge;
 use witan_machine::{
     Outcome, Reply,
     kv::{self, OpReply},
-    lease, tree,
+    lease,
 };
 
 use super::metrics::NodeMetrics;
@@ -21,13 +21,13 @@ impl NodeMetrics {
                     .set(gauge(now.unwrap_or_default().as_secs()));
             }
             Reply::Kv(Ok(kv::KvReply::Op(reply))) => self.kv_done(reply),
-            Reply::Tree(Ok(tree::TreeReply::Event(event))) => {
+            Reply::Tree(Ok(witan_tree::TreeReply::Event(event))) => {
                 if let Some((_, writes)) = self.tree_writes.iter().find(|(a, _)| *a == event.action)
                 {
                     writes.inc();
                 }
             }
-            Reply::Tree(Ok(tree::TreeReply::Expired(nodes))) => {
+            Reply::Tree(Ok(witan_tree::TreeReply::Expired(nodes))) => {
                 self.tree_expires.inc_by(*nodes as u64)
             }
             Reply::Lease(Ok(reply)) => self.lease_done(reply),

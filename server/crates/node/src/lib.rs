@@ -53,11 +53,11 @@ use witan_base::{
     client_network::ClientNetwork,
 };
 use witan_machine::{
-    Outcome, Reply, auth::Caller, command::Command, kv::KvError, operation::Operation, tree::Watch,
-    view::View,
+    Outcome, Reply, auth::Caller, command::Command, kv::KvError, operation::Operation, view::View,
 };
 use witan_replica::{host::Envelope, replica::PeerEvent};
 use witan_storage::{OnDurable, ReceivedSnapshot, SpaceStatus};
+use witan_tree::Watch;
 
 use completions::{CompletionFuture, CompletionSender};
 use requests::{LoopRequest, Proposal};

@@ -3,7 +3,7 @@
 
 use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec};
 use witan_base::metrics::{Register, gauge};
-use witan_machine::{alarm::AlarmType, kv::Kv, tree, view::View};
+use witan_machine::{alarm::AlarmType, kv::Kv, view::View};
 use witan_replica::replica::Role;
 
 use super::{
@@ -32,7 +32,7 @@ pub struct NodeMetrics {
     pub(super) leases_revoked: IntCounter,
     pub(super) leases_expired: IntCounter,
     pub(super) lease_ttls: Histogram,
-    pub(super) tree_writes: [(tree::Action, IntCounter); 6],
+    pub(super) tree_writes: [(witan_tree::Action, IntCounter); 6],
     pub(super) tree_expires: IntCounter,
     pub(super) tree_watch_requests: IntCounter,
     state: StateSeries,
@@ -127,15 +127,15 @@ impl NodeMetrics {
 }
 
 #[rustfmt::skip]
-fn tree_writes(on: &Register) -> [(tree::Action, IntCounter); 6] {
+fn tree_writes(on: &Register) -> [(witan_tree::Action, IntCounter); 6] {
     let writes = on.counters("etcd_debugging_store_writes_total", "v2 writes by action, seen by this member.", &["action"]);
     [
-        (tree::Action::Set, "set"),
-        (tree::Action::Create, "create"),
-        (tree::Action::Update, "update"),
-        (tree::Action::CompareAndSwap, "compareAndSwap"),
-        (tree::Action::CompareAndDelete, "compareAndDelete"),
-        (tree::Action::Delete, "delete"),
+        (witan_tree::Action::Set, "set"),
+        (witan_tree::Action::Create, "create"),
+        (witan_tree::Action::Update, "update"),
+        (witan_tree::Action::CompareAndSwap, "compareAndSwap"),
+        (witan_tree::Action::CompareAndDelete, "compareAndDelete"),
+        (witan_tree::Action::Delete, "delete"),
     ]
     .map(|(action, label)| (action, writes.with_label_values(&[label])))
 }

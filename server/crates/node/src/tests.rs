@@ -8,9 +8,9 @@ use witan_base::budget::PROPOSALS_BYTES_MAX;
 use witan_machine::{
     Reply,
     kv::{self, Kv, OpReply},
-    tree::{self, Set, Tree},
 };
 use witan_replica::watch::{keys::WatcherGroups, range::WatchRange};
+use witan_tree::{Set, Tree};
 
 use super::{testing::stalled_as, *};
 
@@ -202,8 +202,8 @@ fn a_hundred_thousand_waits() {
         grown <= bound,
         "{grown} bytes for {WAITS} waits, bound {bound}"
     );
-    let set = tree::TreeCommand {
-        operation: Some(tree::TreeOperation::Set(Set {
+    let set = witan_tree::TreeCommand {
+        operation: Some(witan_tree::TreeOperation::Set(Set {
             path: "/awaited".into(),
             ..Set::default()
         })),

@@ -7,8 +7,8 @@ use std::{
 };
 
 use tokio::sync::Notify;
-use witan_machine::tree::{Tree, Watch};
 use witan_replica::watch::{WatchHub, WatcherId};
+use witan_tree::{Tree, Watch};
 
 use super::NodeError;
 

@@ -13,11 +13,8 @@ use crate::{
     limits::{EXPIRE_TICKS, SNAPSHOT_REPORT_TICKS_MAX},
     log::MemoryLog,
 };
-use witan_machine::{
-    StateMachine,
-    command::Command,
-    tree::{self, ExpireNodes, TreeOperation},
-};
+use witan_machine::{StateMachine, command::Command};
+use witan_tree::{ExpireNodes, TreeOperation};
 
 /// Ticks after which it is forgotten when a member answered.
 const HEARD_TICKS: u64 = 1000;
@@ -64,7 +61,7 @@ impl LeaderTasks {
                 .is_some_and(|at| at <= now_ns);
         let mut commands = Vec::new();
         if expired {
-            commands.push(Command::Tree(tree::TreeCommand {
+            commands.push(Command::Tree(witan_tree::TreeCommand {
                 operation: Some(TreeOperation::Expire(ExpireNodes {})),
             }));
         }

@@ -2,7 +2,7 @@
 //! are in `keys`.
 //!
 //! There are no queues and no events here. A woken watcher reads the history of a view from its own
-//! cursor ([`witan_machine::tree::Tree::next_event`]), which alone decides what it sees. Spurious
+//! cursor ([`witan_tree::Tree::next_event`]), which alone decides what it sees. Spurious
 //! wake-ups are possible, missing ones are not.
 
 mod interval_tree;
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use crate::limits::WATCHERS_MAX;
-use witan_machine::tree::{Event, Watch};
+use witan_tree::{Event, Watch};
 
 /// Identifies one registered watcher; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -126,7 +126,7 @@ fn ancestors(path: &[u8]) -> impl Iterator<Item = &[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use witan_machine::tree::{Action, Node};
+    use witan_tree::{Action, Node};
 
     fn watch(path: &'static str, recursive: bool) -> Watch {
         Watch {

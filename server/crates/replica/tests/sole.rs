@@ -5,7 +5,6 @@ use witan_machine::{
     Reply,
     command::{ChangeMembers, Command, PublishAttributes},
     member::{self, Member},
-    tree,
     view::View,
 };
 use witan_replica::{
@@ -74,11 +73,11 @@ fn fresh() -> (Replica, Recorder) {
 }
 
 fn set(path: &'static str) -> Command {
-    let set = tree::Set {
+    let set = witan_tree::Set {
         path: Bytes::from_static(path.as_bytes()),
-        ..tree::Set::default()
+        ..witan_tree::Set::default()
     };
-    Command::Tree(tree::TreeCommand { operation: Some(tree::TreeOperation::Set(set)) })
+    Command::Tree(witan_tree::TreeCommand { operation: Some(witan_tree::TreeOperation::Set(set)) })
 }
 
 #[test]

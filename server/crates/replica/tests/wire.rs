@@ -9,7 +9,6 @@ use witan_machine::{
     },
     kv, lease,
     member::Member,
-    tree,
 };
 use witan_replica::wire::{EntryError, decode_entry, encode_entry};
 
@@ -139,11 +138,11 @@ fn entries_keep_their_bytes() {
         lease: 9,
         ..kv::Put::default()
     };
-    let set = tree::Set {
+    let set = witan_tree::Set {
         path: "/a".into(),
         value: "x".into(),
         expires_ns: Some(-2),
-        ..tree::Set::default()
+        ..witan_tree::Set::default()
     };
     let publish = PublishAttributes { id: 7, name: "m".into(), client_urls: vec!["u".into()] };
     let cases = [
@@ -152,7 +151,9 @@ fn entries_keep_their_bytes() {
             "120a0a080a016b120176 1809",
         ),
         (
-            Command::Tree(tree::TreeCommand { operation: Some(tree::TreeOperation::Set(set)) }),
+            Command::Tree(witan_tree::TreeCommand {
+                operation: Some(witan_tree::TreeOperation::Set(set)),
+            }),
             "1a0b0a090a022f61120178 2003",
         ),
         (

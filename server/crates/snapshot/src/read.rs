@@ -79,7 +79,8 @@ pub fn read(
     let own = find(WITAN_BUCKET);
     if let Some(own) = own {
         import_witan_records(&file, own, &mut machine)?;
-        machine.tree.finish_load().map_err(refused)?;
+        let loaded = machine.tree.finish_load();
+        loaded.map_err(|error| refused(error.into()))?;
     }
     Ok(ImportedSnapshot { machine, has_tree: own.is_some() })
 }

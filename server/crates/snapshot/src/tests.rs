@@ -7,7 +7,6 @@ use witan_machine::{
     auth::{self, path_permissions},
     command::{Command, Entry, Stamp},
     kv::{self, KvOperation},
-    tree,
     view::View,
 };
 
@@ -65,13 +64,16 @@ fn compact(view: &mut View, revision: i64) {
 }
 
 fn set(view: &mut View, path: &str) {
-    let set = tree::Set {
+    let set = witan_tree::Set {
         path: path.to_owned().into(),
         value: "x".into(),
-        ..tree::Set::default()
+        ..witan_tree::Set::default()
     };
-    let verb = Some(tree::TreeOperation::Set(set));
-    apply(view, Command::Tree(tree::TreeCommand { operation: verb }));
+    let verb = Some(witan_tree::TreeOperation::Set(set));
+    apply(
+        view,
+        Command::Tree(witan_tree::TreeCommand { operation: verb }),
+    );
 }
 
 /// Makes a state with some of everything: small and large values, deletions, a compaction, a v2 tree, and

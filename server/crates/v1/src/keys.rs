@@ -12,11 +12,11 @@ use witan_dialect::{
     reply::RenderedText,
 };
 use witan_gocompat::text::Sink;
-use witan_machine::tree::{
-    self, Cause, CompareAndDelete, CompareAndSwap, Comparison, Create, Delete, Event, Mutation,
-    Set, TreeErrorKind,
-};
 use witan_node::{Node, ProposeError};
+use witan_tree::{
+    Cause, CompareAndDelete, CompareAndSwap, Comparison, Create, Delete, Event, Mutation, Set,
+    TreeErrorKind,
+};
 
 use super::{error::V1Error, render, request::V1Put};
 
@@ -39,7 +39,7 @@ pub(super) async fn get(
     let look = move || {
         let event = view.machine.tree.get(&path, false, now_ns)?;
         let write = |out: &mut dyn Sink| render::read(out, &event, now_ns);
-        Ok::<_, tree::TreeError>(renderer.render(rendering::least_bytes(&event), write))
+        Ok::<_, witan_tree::TreeError>(renderer.render(rendering::least_bytes(&event), write))
     };
     let found = ctx.blocking.run_if(large, look).await?;
     reads.count(found.is_ok());
@@ -124,7 +124,7 @@ fn removal(path: Bytes) -> Mutation {
 }
 
 /// Maps an error of the tree to v1; `directory` is the code if there is a directory at the key.
-fn map_tree_error(error: &tree::TreeError, key: Bytes, directory: ErrorCode) -> V1Error {
+fn map_tree_error(error: &witan_tree::TreeError, key: Bytes, directory: ErrorCode) -> V1Error {
     let code = match error.kind {
         TreeErrorKind::KeyNotFound => ErrorCode::KeyNotFound,
         TreeErrorKind::NotFile

@@ -5,7 +5,7 @@ use witan_gocompat::{
     json,
     text::{self, Sink},
 };
-use witan_machine::tree::{Action, Event, Node};
+use witan_tree::{Action, Event, Node};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 

@@ -3,11 +3,8 @@
 use bytes::Bytes;
 use witan_api::v1::error::ErrorCode;
 use witan_dialect::client::Disconnect;
-use witan_machine::{
-    limits::TREE_HISTORY_EVENTS,
-    tree::{Event, Watch},
-};
 use witan_node::Node;
+use witan_tree::{Event, Watch, limits::TREE_HISTORY_EVENTS};
 
 use super::error::V1Error;
 

@@ -4,7 +4,6 @@
 use bytes::Bytes;
 use witan_api::v2::error::ErrorCode;
 use witan_gocompat::text::{self, Sink};
-use witan_machine::tree;
 use witan_node::{NodeError, ProposeError};
 
 /// An error with its cause, ready to be rendered.
@@ -34,17 +33,17 @@ impl V2Error {
     }
 }
 
-impl From<tree::TreeError> for V2Error {
-    fn from(error: tree::TreeError) -> Self {
+impl From<witan_tree::TreeError> for V2Error {
+    fn from(error: witan_tree::TreeError) -> Self {
         let code = match error.kind {
-            tree::TreeErrorKind::KeyNotFound => ErrorCode::KeyNotFound,
-            tree::TreeErrorKind::CompareFailed => ErrorCode::CompareFailed,
-            tree::TreeErrorKind::NotFile => ErrorCode::NotFile,
-            tree::TreeErrorKind::NotDir => ErrorCode::NotDir,
-            tree::TreeErrorKind::NodeExists => ErrorCode::NodeExists,
-            tree::TreeErrorKind::RootReadOnly => ErrorCode::RootReadOnly,
-            tree::TreeErrorKind::DirNotEmpty => ErrorCode::DirNotEmpty,
-            tree::TreeErrorKind::HistoryCleared => ErrorCode::HistoryCleared,
+            witan_tree::TreeErrorKind::KeyNotFound => ErrorCode::KeyNotFound,
+            witan_tree::TreeErrorKind::CompareFailed => ErrorCode::CompareFailed,
+            witan_tree::TreeErrorKind::NotFile => ErrorCode::NotFile,
+            witan_tree::TreeErrorKind::NotDir => ErrorCode::NotDir,
+            witan_tree::TreeErrorKind::NodeExists => ErrorCode::NodeExists,
+            witan_tree::TreeErrorKind::RootReadOnly => ErrorCode::RootReadOnly,
+            witan_tree::TreeErrorKind::DirNotEmpty => ErrorCode::DirNotEmpty,
+            witan_tree::TreeErrorKind::HistoryCleared => ErrorCode::HistoryCleared,
         };
         Self { code, cause: error.cause.pieces(), index: error.index }
     }
@@ -71,8 +70,8 @@ impl From<NodeError> for V2Error {
     }
 }
 
-impl From<ProposeError<tree::TreeError>> for V2Error {
-    fn from(error: ProposeError<tree::TreeError>) -> Self {
+impl From<ProposeError<witan_tree::TreeError>> for V2Error {
+    fn from(error: ProposeError<witan_tree::TreeError>) -> Self {
         match error {
             ProposeError::Fault(fault) => fault.into(),
             ProposeError::Refused(error) => error.into(),

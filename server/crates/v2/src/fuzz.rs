@@ -2,7 +2,6 @@
 //! or as text.
 
 use bytes::Bytes;
-use witan_machine::tree;
 
 use crate::{
     form::{self, V2Fields},
@@ -28,7 +27,7 @@ pub fn v2_write(
     query: &[u8],
     form: Option<&[u8]>,
     now_ns: i64,
-) -> Result<tree::TreeOperation, (u16, Bytes)> {
+) -> Result<witan_tree::TreeOperation, (u16, Bytes)> {
     let write = match method {
         b"POST" => WriteMethod::Post,
         b"DELETE" => WriteMethod::Delete,

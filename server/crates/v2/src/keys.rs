@@ -20,10 +20,8 @@ use witan_dialect::{
 };
 use witan_gocompat::{mime, text::Sink};
 use witan_logging::LogLimit;
-use witan_machine::{
-    auth::path_permissions::PathAccess,
-    tree::{Action, Event, TreeError},
-};
+use witan_machine::auth::path_permissions::PathAccess;
+use witan_tree::{Action, Event, TreeError};
 
 use super::{
     V2Dialect,

@@ -1,9 +1,7 @@
 //! Builds the operation of a write. Pure.
 
 use bytes::Bytes;
-use witan_machine::tree::{
-    CompareAndDelete, CompareAndSwap, Create, Delete, Mutation, Set, Update,
-};
+use witan_tree::{CompareAndDelete, CompareAndSwap, Create, Delete, Mutation, Set, Update};
 
 use super::parse::Params;
 

@@ -5,7 +5,7 @@ use witan_gocompat::{
     json,
     text::{self, Sink},
 };
-use witan_machine::tree::{Action, Event, Node};
+use witan_tree::{Action, Event, Node};
 
 /// The name of an action on the wire.
 pub(crate) fn action(action: Action) -> &'static str {

@@ -13,9 +13,9 @@ use witan_api::v2::{
 };
 use witan_dialect::{Context, read_counters::ReadCounters, reply};
 use witan_gocompat::{json, text};
-use witan_machine::tree::WriteCounts;
 use witan_node::{FollowerCounts, Node};
 use witan_replica::replica::Role;
+use witan_tree::WriteCounts;
 
 use super::{V2Dialect, headers};
 

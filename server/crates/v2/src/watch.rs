@@ -17,11 +17,8 @@ use witan_dialect::{
     reply::{self, ResponseBudgetExceeded, ResponseReservation},
 };
 use witan_gocompat::text::Sink;
-use witan_machine::{
-    limits::TREE_HISTORY_EVENTS,
-    tree::{Event, Tree, TreeError, Watch},
-};
 use witan_node::{Node, TreeWatcher};
+use witan_tree::{Event, Tree, TreeError, Watch, limits::TREE_HISTORY_EVENTS};
 
 use super::{error::V2Error, headers, parse::Params, render};
 

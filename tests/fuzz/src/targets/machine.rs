@@ -7,9 +7,8 @@ use prost::Message;
 use witan_machine::{
     StateMachine,
     command::{Command, Entry, Stamp},
-    kv,
+    fingerprint, kv,
     record::{CorruptRecord, RecordChange},
-    tree,
 };
 
 use crate::input::Input;
@@ -72,8 +71,8 @@ pub(super) fn records(
 
 /// Two machines that should be the same.
 pub(super) fn compared(one: &StateMachine, two: &StateMachine) {
-    assert_eq!(one.kv.fingerprint(), two.kv.fingerprint());
-    assert_eq!(one.tree.fingerprint(), two.tree.fingerprint());
+    assert_eq!(fingerprint::of(&one.kv), fingerprint::of(&two.kv));
+    assert_eq!(fingerprint::of(&one.tree), fingerprint::of(&two.tree));
     assert_eq!(one.members, two.members);
     let sizes = |machine: &StateMachine| {
         let kv = &machine.kv;
@@ -120,10 +119,10 @@ pub(super) fn used(mut machine: StateMachine) -> Result<(), CorruptRecord> {
         value: Bytes::from_static(b"v"),
         ..kv::Put::default()
     };
-    let set = tree::Set {
+    let set = witan_tree::Set {
         path: Bytes::from_static(b"/used"),
         expires_ns: Some(2),
-        ..tree::Set::default()
+        ..witan_tree::Set::default()
     };
     let delete = kv::DeleteRange {
         key: everything.key.clone(),
@@ -133,7 +132,10 @@ pub(super) fn used(mut machine: StateMachine) -> Result<(), CorruptRecord> {
     };
     step(&mut machine, kv_command(kv::KvOperation::Put(put)));
     let revision = machine.kv.revision();
-    step(&mut machine, tree_command(tree::TreeOperation::Set(set)));
+    step(
+        &mut machine,
+        tree_command(witan_tree::TreeOperation::Set(set)),
+    );
     step(
         &mut machine,
         kv_command(kv::KvOperation::Compact(kv::Compact { revision })),
@@ -141,7 +143,9 @@ pub(super) fn used(mut machine: StateMachine) -> Result<(), CorruptRecord> {
     step(&mut machine, kv_command(kv::KvOperation::Delete(delete)));
     step(
         &mut machine,
-        tree_command(tree::TreeOperation::Expire(tree::ExpireNodes {})),
+        tree_command(witan_tree::TreeOperation::Expire(
+            witan_tree::ExpireNodes {},
+        )),
     );
     assert!(machine.kv.is_empty());
     let whole = records(|emit| machine.changes(None, emit));
@@ -164,6 +168,6 @@ fn kv_command(verb: kv::KvOperation) -> Command {
     Command::Kv(kv::KvCommand { operation: Some(verb) })
 }
 
-fn tree_command(verb: tree::TreeOperation) -> Command {
-    Command::Tree(tree::TreeCommand { operation: Some(verb) })
+fn tree_command(verb: witan_tree::TreeOperation) -> Command {
+    Command::Tree(witan_tree::TreeCommand { operation: Some(verb) })
 }

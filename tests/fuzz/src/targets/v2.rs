@@ -5,11 +5,9 @@ use witan_gocompat::{
     json,
     path::{Plus, clean, unescape},
 };
-use witan_machine::{
-    command::{Command, Entry, Stamp},
-    tree::{self, TreeOperation},
-};
+use witan_machine::command::{Command, Entry, Stamp};
 use witan_replica::wire;
+use witan_tree::TreeOperation;
 use witan_v2::fuzz::{fields, members_body, peer_url, v2_read, v2_write};
 
 use super::escaped;
@@ -84,7 +82,9 @@ fn written(verb: TreeOperation, path: &Bytes) {
     );
     let entry = Entry {
         stamp: Some(Stamp { now_ns: NOW_NS, ..Stamp::default() }),
-        command: Some(Command::Tree(tree::TreeCommand { operation: Some(verb) })),
+        command: Some(Command::Tree(witan_tree::TreeCommand {
+            operation: Some(verb),
+        })),
         caller: None,
     };
     let read = wire::decode_entry(&wire::encode_entry(&entry).into());

@@ -2,11 +2,8 @@
 //! every state at or after its index, as the client was told. Where a member goes on alone, this holds for the
 //! writes that it has: the oracle forgets the answers to the others.
 
-use witan_machine::{
-    kv,
-    tree::{self, Watch},
-    view::View,
-};
+use witan_machine::{kv, view::View};
+use witan_tree::Watch;
 
 use super::{Fact, Invariant, Scene};
 use crate::{
@@ -119,7 +116,7 @@ fn at_revision(view: &View, key: &[u8], end: &[u8], revision: i64) -> Option<Vec
     }
 }
 
-fn event_missing(event: &tree::Event, view: &View) -> Option<String> {
+fn event_missing(event: &witan_tree::Event, view: &View) -> Option<String> {
     if event.refresh {
         return None;
     }

@@ -327,8 +327,8 @@ impl<T: PartialEq + Clone> ByIndex<T> {
 pub fn fingerprint(view: &View) -> u64 {
     let machine = &view.machine;
     let mut hash = Fnv::default()
-        .number(machine.kv.fingerprint())
-        .number(machine.tree.fingerprint())
+        .number(witan_machine::fingerprint::of(&machine.kv))
+        .number(witan_machine::fingerprint::of(&machine.tree))
         .number(machine.kv.revision() as u64)
         .number(machine.kv.compacted() as u64)
         .number(machine.kv.len() as u64)

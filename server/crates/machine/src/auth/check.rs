@@ -189,9 +189,21 @@ impl<'a> AccessCheck<'a> {
         Ok(())
     }
 
-    /// Fails unless the caller may read what is compared and execute every operation of both branches.
+    /// Fails unless the caller may read what is compared and execute every operation of all branches.
     pub fn txn(&self, txn: &kv::Txn) -> Result<(), AuthError> {
-        self.txn_of(txn, &mut BTreeSet::new())
+        let mut leases = BTreeSet::new();
+        for compare in txn.comparisons() {
+            self.read(&compare.key, &compare.range_end)?;
+        }
+        for operation in txn.operations() {
+            match operation {
+                kv::TxnOpKind::Range(range) => self.read(&range.key, &range.range_end)?,
+                kv::TxnOpKind::Put(put) => self.put_of(put, &mut leases)?,
+                kv::TxnOpKind::Delete(delete) => self.delete(delete)?,
+                kv::TxnOpKind::Txn(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Checks a put as [`Self::put`] does. `leases` holds the leases that were checked already: each may have
@@ -203,24 +215,6 @@ impl<'a> AccessCheck<'a> {
         }
         if put.prev_kv {
             self.read(&put.key, b"")?;
-        }
-        Ok(())
-    }
-
-    /// Checks the comparisons and both branches of a transaction and of those nested in it; `leases` is as in
-    /// [`Self::put_of`].
-    fn txn_of(&self, txn: &kv::Txn, leases: &mut BTreeSet<i64>) -> Result<(), AuthError> {
-        for compare in &txn.compare {
-            self.read(&compare.key, &compare.range_end)?;
-        }
-        for op in txn.success.iter().chain(&txn.failure) {
-            match &op.kind {
-                Some(kv::TxnOpKind::Range(range)) => self.read(&range.key, &range.range_end)?,
-                Some(kv::TxnOpKind::Put(put)) => self.put_of(put, leases)?,
-                Some(kv::TxnOpKind::Delete(delete)) => self.delete(delete)?,
-                Some(kv::TxnOpKind::Txn(txn)) => self.txn_of(txn, leases)?,
-                None => {}
-            }
         }
         Ok(())
     }

@@ -146,14 +146,15 @@ impl Default for Auth {
 }
 
 impl Auth {
-    /// Builds the state from imported users and roles, for instance of a backup.
+    /// Builds the state from imported users and roles, for instance of a backup. A revision of 0 counts as that
+    /// before the first change.
     pub fn restored(
         enabled: bool,
         revision: u64,
         users: impl IntoIterator<Item = User>,
         roles: impl IntoIterator<Item = Role>,
     ) -> Self {
-        let mut auth = Self { enabled, revision, ..Self::default() };
+        let mut auth = Self { enabled, revision: revision.max(1), ..Self::default() };
         users.into_iter().for_each(|user| auth.insert_user(user));
         roles.into_iter().for_each(|role| auth.insert_role(role));
         auth.refresh_where(|_| true);

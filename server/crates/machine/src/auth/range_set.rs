@@ -1,9 +1,8 @@
 //! A set of keys given as ranges: what several permissions cover together.
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 
-/// The end of a range that means "all keys from the first on".
-pub(super) const UNBOUNDED: &[u8] = b"\0";
+use crate::kv::KeyRange;
 
 /// Sorted ranges that neither overlap nor touch. Ends are exclusive; `None` means no end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,9 +38,11 @@ impl RangeSet {
         match self.end_of(key) {
             None => false,
             Some(None) => true,
-            Some(Some(end)) => {
-                range_end.is_empty() || range_end != UNBOUNDED && range_end <= &end[..]
-            }
+            Some(Some(end)) => match KeyRange::new(key, range_end) {
+                KeyRange::One(_) => true,
+                KeyRange::From(_) => false,
+                KeyRange::Between(_, last) => last <= end,
+            },
         }
     }
 
@@ -75,15 +76,10 @@ impl RangeSet {
 /// Returns the exclusive end of a range of a request; `None` if it has no end. That of a single key is the
 /// key with a zero byte behind it.
 fn end(key: &Bytes, range_end: &Bytes) -> Option<Bytes> {
-    if range_end.is_empty() {
-        let mut next = BytesMut::with_capacity(key.len() + 1);
-        next.put_slice(key);
-        next.put_u8(0);
-        Some(next.freeze())
-    } else if range_end == UNBOUNDED {
-        None
-    } else {
-        Some(range_end.clone())
+    match KeyRange::new(key, range_end) {
+        KeyRange::One(key) => Some([key, b"\0"].concat().into()),
+        KeyRange::From(_) => None,
+        KeyRange::Between(..) => Some(range_end.clone()),
     }
 }
 

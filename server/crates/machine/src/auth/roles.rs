@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::{
     Auth, AuthError, Permission, PermissionType, ROOT, Role, RoleAdd, RoleDelete, RoleGrant,
-    RoleRevoke, User, range_set::UNBOUNDED,
+    RoleRevoke, User,
 };
+use crate::kv::KeyRange;
 
 impl Permission {
     /// The permission's type; one of a later version is `None` and allows nothing.
@@ -20,8 +21,11 @@ impl Permission {
 
     /// Whether its range can contain a key.
     fn is_valid(&self) -> bool {
-        let end = &self.range_end;
-        !self.key.is_empty() && (end.is_empty() || end == UNBOUNDED || self.key < end)
+        let is_empty = match KeyRange::new(&self.key, &self.range_end) {
+            KeyRange::One(_) | KeyRange::From(_) => false,
+            KeyRange::Between(key, end) => key >= end,
+        };
+        !self.key.is_empty() && !is_empty
     }
 }
 

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use super::{
-    Auth, AuthCommand, AuthOperation, Permission, Role, UnifiedPermissions, User, path_permissions,
-    path_permissions::PathPatterns,
+    Auth, AuthCommand, AuthOperation, Permission, Role, UnifiedPermissions, User,
+    path_permissions::{PathAuthCommand, PathAuthOperation, PathPatterns},
 };
 use crate::limits::{AUTH_KEY_BYTES_MAX, AUTH_NAME_BYTES_MAX};
 
@@ -113,105 +113,114 @@ fn bytes(lengths: &[usize]) -> u64 {
     lengths.iter().sum::<usize>() as u64
 }
 
+/// What an operation brings along.
+#[derive(Default)]
+struct Additions {
+    /// Bytes that it is expected to add to `Auth::size_bytes`, without derived data.
+    growth: u64,
+    /// Bytes of the longest new name or hash of a password.
+    name: usize,
+    /// Bytes of the longest new key or pattern.
+    key: usize,
+}
+
 impl AuthCommand {
     /// Returns the bytes that the command is expected to add to `Auth::size_bytes`, without derived data: 0
     /// for a change of a password and for what takes something away.
     pub fn growth(&self) -> u64 {
-        match &self.operation {
-            Some(AuthOperation::UserAdd(asked)) => {
-                RECORD_BYTES + bytes(&[asked.name.len(), asked.password.len()])
-            }
-            Some(AuthOperation::UserGrant(asked)) => ITEM_BYTES + bytes(&[asked.role.len()]),
-            Some(AuthOperation::RoleAdd(asked)) => RECORD_BYTES + bytes(&[asked.name.len()]),
-            Some(AuthOperation::RoleGrant(asked)) => {
-                asked.permission.as_ref().map_or(0, of_permission)
-            }
-            Some(AuthOperation::Paths(command)) => growth_of_paths(command),
-            Some(
-                AuthOperation::Enable(_)
-                | AuthOperation::Disable(_)
-                | AuthOperation::Authenticate(_)
-                | AuthOperation::UserDelete(_)
-                | AuthOperation::UserPassword(_)
-                | AuthOperation::UserRevoke(_)
-                | AuthOperation::RoleDelete(_)
-                | AuthOperation::RoleRevoke(_),
-            )
-            | None => 0,
-        }
+        self.additions().growth
     }
 
-    /// Whether a new name or the hash of a changed password is longer than `AUTH_NAME_BYTES_MAX`, or a new
-    /// key or pattern longer than `AUTH_KEY_BYTES_MAX`.
+    /// Whether a new name or the hash of a password is longer than `AUTH_NAME_BYTES_MAX`, or a new key or
+    /// pattern longer than `AUTH_KEY_BYTES_MAX`.
     pub fn is_too_long(&self) -> bool {
-        let name = |name: &str| name.len() > AUTH_NAME_BYTES_MAX;
-        let names = |of: &[String]| of.iter().any(|each| name(each));
-        let keys = |of: &[String]| of.iter().any(|key| key.len() > AUTH_KEY_BYTES_MAX);
-        let patterns = |of: &PathPatterns| keys(&of.read) || keys(&of.write);
+        let Additions { name, key, .. } = self.additions();
+        name > AUTH_NAME_BYTES_MAX || key > AUTH_KEY_BYTES_MAX
+    }
+
+    fn additions(&self) -> Additions {
         match &self.operation {
-            Some(AuthOperation::UserAdd(asked)) => name(&asked.name),
-            Some(AuthOperation::UserPassword(asked)) => asked.password.len() > AUTH_NAME_BYTES_MAX,
-            Some(AuthOperation::RoleAdd(asked)) => name(&asked.name),
-            Some(AuthOperation::RoleGrant(asked)) => {
-                asked.permission.as_ref().is_some_and(|asked| {
-                    asked.key.len().max(asked.range_end.len()) > AUTH_KEY_BYTES_MAX
-                })
+            Some(AuthOperation::UserAdd(asked)) => added_user(&asked.name, &asked.password, &[]),
+            Some(AuthOperation::UserPassword(asked)) => {
+                Additions { name: asked.password.len(), ..Additions::default() }
             }
-            Some(AuthOperation::Paths(command)) => match &command.operation {
-                Some(path_permissions::PathAuthOperation::UserCreate(asked)) => {
-                    name(&asked.name) || names(&asked.roles)
-                }
-                Some(path_permissions::PathAuthOperation::UserUpdate(asked)) => names(&asked.grant),
-                Some(path_permissions::PathAuthOperation::RoleCreate(asked)) => {
-                    name(&asked.name) || patterns(&asked.patterns)
-                }
-                Some(path_permissions::PathAuthOperation::RoleUpdate(asked)) => {
-                    patterns(&asked.grant)
-                }
-                Some(
-                    path_permissions::PathAuthOperation::Enable(_)
-                    | path_permissions::PathAuthOperation::Disable(_)
-                    | path_permissions::PathAuthOperation::UserDelete(_)
-                    | path_permissions::PathAuthOperation::RoleDelete(_),
-                )
-                | None => false,
+            Some(AuthOperation::UserGrant(asked)) => {
+                let growth = ITEM_BYTES + bytes(&[asked.role.len()]);
+                Additions { growth, ..Additions::default() }
+            }
+            Some(AuthOperation::RoleAdd(asked)) => {
+                let name = asked.name.len();
+                Additions { growth: RECORD_BYTES + bytes(&[name]), name, key: 0 }
+            }
+            Some(AuthOperation::RoleGrant(asked)) => match &asked.permission {
+                Some(permission) => Additions {
+                    growth: of_permission(permission),
+                    name: 0,
+                    key: permission.key.len().max(permission.range_end.len()),
+                },
+                None => Additions::default(),
             },
+            Some(AuthOperation::Paths(command)) => path_additions(command),
             Some(
                 AuthOperation::Enable(_)
                 | AuthOperation::Disable(_)
                 | AuthOperation::Authenticate(_)
                 | AuthOperation::UserDelete(_)
-                | AuthOperation::UserGrant(_)
                 | AuthOperation::UserRevoke(_)
                 | AuthOperation::RoleDelete(_)
                 | AuthOperation::RoleRevoke(_),
             )
-            | None => false,
+            | None => Additions::default(),
         }
     }
 }
 
-/// Returns the bytes that a command of v2 on users and roles is expected to add, as [`AuthCommand::growth`].
-fn growth_of_paths(command: &path_permissions::PathAuthCommand) -> u64 {
+/// Returns what a command of v2 on users and roles brings along.
+fn path_additions(command: &PathAuthCommand) -> Additions {
     match &command.operation {
-        Some(path_permissions::PathAuthOperation::UserCreate(asked)) => {
-            RECORD_BYTES + bytes(&[asked.name.len(), asked.password.len()]) + of_texts(&asked.roles)
+        Some(PathAuthOperation::UserCreate(asked)) => {
+            added_user(&asked.name, &asked.password, &asked.roles)
         }
-        Some(path_permissions::PathAuthOperation::UserUpdate(asked)) => of_texts(&asked.grant),
-        Some(path_permissions::PathAuthOperation::RoleCreate(asked)) => {
-            RECORD_BYTES + bytes(&[asked.name.len()]) + of_patterns(&asked.name, &asked.patterns)
+        Some(PathAuthOperation::UserUpdate(asked)) => Additions {
+            growth: of_texts(&asked.grant),
+            name: longest(&asked.grant),
+            key: 0,
+        },
+        Some(PathAuthOperation::RoleCreate(asked)) => {
+            let (name, patterns) = (&asked.name, &asked.patterns);
+            let growth = RECORD_BYTES + bytes(&[name.len()]) + of_patterns(name, patterns);
+            Additions { growth, name: name.len(), key: longest_pattern(patterns) }
         }
-        Some(path_permissions::PathAuthOperation::RoleUpdate(asked)) => {
-            of_texts(&asked.grant.read) + of_texts(&asked.grant.write)
-        }
+        Some(PathAuthOperation::RoleUpdate(asked)) => Additions {
+            growth: of_texts(&asked.grant.read) + of_texts(&asked.grant.write),
+            name: 0,
+            key: longest_pattern(&asked.grant),
+        },
         Some(
-            path_permissions::PathAuthOperation::Enable(_)
-            | path_permissions::PathAuthOperation::Disable(_)
-            | path_permissions::PathAuthOperation::UserDelete(_)
-            | path_permissions::PathAuthOperation::RoleDelete(_),
+            PathAuthOperation::Enable(_)
+            | PathAuthOperation::Disable(_)
+            | PathAuthOperation::UserDelete(_)
+            | PathAuthOperation::RoleDelete(_),
         )
-        | None => 0,
+        | None => Additions::default(),
     }
+}
+
+/// Returns what a new user with these roles brings along.
+fn added_user(name: &str, password: &[u8], roles: &[String]) -> Additions {
+    Additions {
+        growth: RECORD_BYTES + bytes(&[name.len(), password.len()]) + of_texts(roles),
+        name: name.len().max(password.len()).max(longest(roles)),
+        key: 0,
+    }
+}
+
+fn longest_pattern(patterns: &PathPatterns) -> usize {
+    longest(&patterns.read).max(longest(&patterns.write))
+}
+
+fn longest(texts: &[String]) -> usize {
+    texts.iter().map(String::len).max().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -260,6 +269,7 @@ mod tests {
         let (users, roles) = (auth.users().cloned(), auth.roles().cloned());
         let restored = Auth::restored(false, 9, users, roles);
         assert_eq!(restored.size_bytes(), auth.size_bytes());
+        assert_eq!(Auth::restored(false, 0, [], []).revision(), 1);
         for number in 0..9 {
             let name = format!("role{number}");
             run(&mut auth, AuthOperation::RoleDelete(RoleDelete { name }));

@@ -32,7 +32,7 @@ pub struct ImportedVersion<'a> {
 impl Kv {
     /// Imports the next version, in order of revisions, into an empty store.
     pub fn import_version(&mut self, foreign: &ImportedVersion<'_>) -> Result<(), CorruptRecord> {
-        check(foreign)?;
+        self.check_foreign(foreign)?;
         let past = self.previous_version(foreign.key);
         let tombstone = foreign.deletes;
         let version = Version {
@@ -64,7 +64,7 @@ impl Kv {
     /// Completes an import after the last [`Kv::import_version`]: takes over the finished compaction of the
     /// other store, executes its scheduled one (0 for none) and attaches keys to leases.
     pub fn finish_import(&mut self, compacted: i64, asked: i64) -> Result<(), CorruptRecord> {
-        if compacted.max(asked) > COUNT_MAX as i64 {
+        if compacted.max(asked) >= COUNT_MAX as i64 {
             return Err(CorruptRecord::new("a compaction counts too far"));
         }
         if compacted > 0 {
@@ -95,21 +95,22 @@ impl Kv {
         self.leases.insert(id, lease);
         Ok(())
     }
-}
 
-/// Fails unless the revision is positive, revision and sub are below `COUNT_MAX`, and, of a put, the create
-/// revision is between 0 and the revision and the version not negative.
-fn check(foreign: &ImportedVersion<'_>) -> Result<(), CorruptRecord> {
-    let ImportedVersion { main, sub, create_revision, version, .. } = *foreign;
-    let counted = main > 0 && (main as u64) < COUNT_MAX && sub < COUNT_MAX;
-    let lives = (0..=main).contains(&create_revision) && version >= 0;
-    if counted && (foreign.deletes || lives) {
-        return Ok(());
+    /// Fails unless a checkpoint may hold the version: the revision is not below those before, all counts are
+    /// below `COUNT_MAX`, and the create revision of a put is between 0 and the revision.
+    fn check_foreign(&self, foreign: &ImportedVersion<'_>) -> Result<(), CorruptRecord> {
+        let ImportedVersion { main, sub, create_revision, version, .. } = *foreign;
+        let last = COUNT_MAX as i64;
+        let counted = (self.revision..last).contains(&main) && sub < COUNT_MAX;
+        let lives = (0..=main).contains(&create_revision) && (0..last).contains(&version);
+        if counted && (foreign.deletes || lives) {
+            return Ok(());
+        }
+        let key = foreign.key.escape_ascii();
+        Err(CorruptRecord::new(format!(
+            "version {main}.{sub} of key \"{key}\" cannot have been made"
+        )))
     }
-    let key = foreign.key.escape_ascii();
-    Err(CorruptRecord::new(format!(
-        "version {main}.{sub} of key \"{key}\" cannot have been made"
-    )))
 }
 
 #[cfg(test)]
@@ -258,6 +259,7 @@ mod tests {
             ImportedVersion { main: i64::MAX, ..sound },
             ImportedVersion { create_revision: 6, ..sound },
             ImportedVersion { version: -1, ..sound },
+            ImportedVersion { version: i64::MAX, ..sound },
             ImportedVersion { sub: u64::MAX, ..sound },
         ] {
             let error = Kv::default().import_version(&wrong).unwrap_err();
@@ -265,7 +267,11 @@ mod tests {
         }
         let mut kv = Kv::default();
         kv.import_version(&sound).unwrap();
+        let earlier = ImportedVersion { main: 4, create_revision: 4, ..sound };
+        assert!(kv.import_version(&earlier).is_err());
         assert!(kv.clone().finish_import(0, 9).is_err());
-        assert!(kv.finish_import(i64::MAX, 0).is_err());
+        for too_far in [i64::MAX, COUNT_MAX as i64] {
+            assert!(kv.clone().finish_import(too_far, 0).is_err());
+        }
     }
 }

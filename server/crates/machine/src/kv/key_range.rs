@@ -5,7 +5,7 @@ const UNBOUNDED: &[u8] = b"\0";
 
 /// A range of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum KeyRange<'a> {
+pub(crate) enum KeyRange<'a> {
     /// One key.
     One(&'a [u8]),
     /// All keys from this on.
@@ -17,7 +17,7 @@ pub(super) enum KeyRange<'a> {
 impl<'a> KeyRange<'a> {
     /// Reads the ends of a range as a request means them: without `range_end` one key, with `\0` all keys
     /// from `key` on.
-    pub(super) fn new(key: &'a [u8], range_end: &'a [u8]) -> Self {
+    pub(crate) fn new(key: &'a [u8], range_end: &'a [u8]) -> Self {
         if range_end.is_empty() {
             KeyRange::One(key)
         } else if range_end == UNBOUNDED {
@@ -28,14 +28,14 @@ impl<'a> KeyRange<'a> {
     }
 
     /// The first key that can be in it.
-    pub(super) fn first(&self) -> &'a [u8] {
+    pub(crate) fn first(&self) -> &'a [u8] {
         match self {
             KeyRange::One(key) | KeyRange::From(key) | KeyRange::Between(key, _) => key,
         }
     }
 
     /// Whether a key at or above the first one lies before the end.
-    pub(super) fn reaches(&self, key: &[u8]) -> bool {
+    pub(crate) fn reaches(&self, key: &[u8]) -> bool {
         match self {
             KeyRange::One(one) => key == *one,
             KeyRange::From(_) => true,

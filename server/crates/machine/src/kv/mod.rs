@@ -5,15 +5,14 @@
 //! Reading order: `request` (what can be asked) → `read_budget` (how much of it) → `version` and `block`
 //! (what is kept) → `history` (all of it) → `leaf` and `index` (which key stands where; `sort` helps to
 //! build it) → the verbs → `kept` (values that puts keep) → `lease` → `events` (what
-//! watchers read) → `retained` (what etcd's store would hold) → `import` (what was such a store) → `fingerprint`,
-//! `checkpoint`.
+//! watchers read) → `retained` (what etcd's store would hold) → `import` (what was such a store) → `hash`, `checkpoint`.
 
 mod block;
 mod checkpoint;
 mod compact;
 mod delete;
 mod events;
-mod fingerprint;
+mod hash;
 mod history;
 mod import;
 mod index;
@@ -46,7 +45,7 @@ use bytes::Bytes;
 
 use history::History;
 use index::Index;
-use key_range::KeyRange;
+pub(crate) use key_range::KeyRange;
 use leaf::IndexEntry;
 use read_budget::ReadBudget;
 pub use version::Location;

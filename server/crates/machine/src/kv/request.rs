@@ -48,10 +48,16 @@ pub enum KvOperation {
 impl KvOperation {
     /// Whether it is a put that is `wanted`, or a transaction with one in any branch.
     pub(crate) fn has_put(&self, wanted: &dyn Fn(&Put) -> bool) -> bool {
+        self.sum_puts(&|put| u64::from(wanted(put))) > 0
+    }
+
+    /// Sums what `of` says of each put. A transaction counts as the larger of its branches does, whichever will
+    /// be executed.
+    pub(crate) fn sum_puts(&self, of: &dyn Fn(&Put) -> u64) -> u64 {
         match self {
-            Self::Put(put) => wanted(put),
-            Self::Txn(txn) => txn.has_put(wanted),
-            Self::Delete(_) | Self::Compact(_) | Self::Sweep(_) => false,
+            Self::Put(put) => of(put),
+            Self::Txn(txn) => txn.sum_puts(of),
+            Self::Delete(_) | Self::Compact(_) | Self::Sweep(_) => 0,
         }
     }
 }
@@ -203,50 +209,74 @@ impl Range {
 impl Txn {
     /// Whether any branch reads a range of keys rather than single keys.
     pub fn reads_spans(&self) -> bool {
-        let mut ops = self.success.iter().chain(&self.failure);
-        let mut compares = self.compare.iter();
-        compares.any(|compare| !compare.range_end.is_empty())
-            || ops.any(|op| match &op.kind {
-                Some(TxnOpKind::Range(range)) => !range.range_end.is_empty(),
-                Some(TxnOpKind::Delete(delete)) => delete.reads_span(),
-                Some(TxnOpKind::Txn(txn)) => txn.reads_spans(),
-                Some(TxnOpKind::Put(_)) | None => false,
+        self.comparisons()
+            .any(|compare| !compare.range_end.is_empty())
+            || self.operations().any(|operation| match operation {
+                TxnOpKind::Range(range) => !range.range_end.is_empty(),
+                TxnOpKind::Delete(delete) => delete.reads_span(),
+                TxnOpKind::Txn(_) | TxnOpKind::Put(_) => false,
             })
     }
 
     /// Whether it compares or sorts the values of several keys in any branch, or one nested in it does.
     pub fn compares_values(&self) -> bool {
-        let mut ops = self.success.iter().chain(&self.failure);
-        self.compare.iter().any(Compare::compares_values)
-            || ops.any(|op| match &op.kind {
-                Some(TxnOpKind::Range(range)) => range.compares_values(),
-                Some(TxnOpKind::Txn(txn)) => txn.compares_values(),
-                Some(TxnOpKind::Delete(_) | TxnOpKind::Put(_)) | None => false,
-            })
+        self.comparisons().any(Compare::compares_values)
+            || self.ranges().any(Range::compares_values)
     }
 
-    /// Whether a range of it reads several keys at a revision before the `newest`.
+    /// Whether a range in any branch reads several keys at a revision before the `newest`.
     pub(super) fn reads_history(&self, newest: i64) -> bool {
         self.ranges().any(|range| range.reads_history(newest))
     }
 
-    /// The ranges of both branches, without those of nested transactions.
-    fn ranges(&self) -> impl Iterator<Item = &Range> {
-        let ops = self.success.iter().chain(&self.failure);
-        ops.filter_map(|op| match &op.kind {
-            Some(TxnOpKind::Range(range)) => Some(range),
-            Some(TxnOpKind::Delete(_) | TxnOpKind::Txn(_) | TxnOpKind::Put(_)) | None => None,
+    /// The ranges in all branches.
+    pub(super) fn ranges(&self) -> impl Iterator<Item = &Range> {
+        self.operations().filter_map(|operation| match operation {
+            TxnOpKind::Range(range) => Some(range),
+            TxnOpKind::Delete(_) | TxnOpKind::Txn(_) | TxnOpKind::Put(_) => None,
         })
     }
 
-    /// Whether any branch, of nested transactions too, contains a put that is `wanted`.
-    fn has_put(&self, wanted: &dyn Fn(&Put) -> bool) -> bool {
-        let mut ops = self.success.iter().chain(&self.failure);
-        ops.any(|op| match &op.kind {
-            Some(TxnOpKind::Put(put)) => wanted(put),
-            Some(TxnOpKind::Txn(txn)) => txn.has_put(wanted),
-            Some(TxnOpKind::Range(_) | TxnOpKind::Delete(_)) | None => false,
+    /// The comparisons of the transaction and of those nested in it, in no particular order.
+    pub(crate) fn comparisons(&self) -> impl Iterator<Item = &Compare> {
+        self.all().flat_map(|txn| &txn.compare)
+    }
+
+    /// The operations in both branches of the transaction and of those nested in it, in no particular order.
+    pub(crate) fn operations(&self) -> impl Iterator<Item = &TxnOpKind> {
+        self.all().flat_map(Txn::branches)
+    }
+
+    /// The operations in both branches, without those of nested transactions.
+    fn branches(&self) -> impl Iterator<Item = &TxnOpKind> {
+        let operations = self.success.iter().chain(&self.failure);
+        operations.filter_map(|operation| operation.kind.as_ref())
+    }
+
+    /// The transaction and those nested in it.
+    fn all(&self) -> impl Iterator<Item = &Txn> {
+        let mut left = vec![self];
+        std::iter::from_fn(move || {
+            let txn = left.pop()?;
+            left.extend(txn.branches().filter_map(|operation| match operation {
+                TxnOpKind::Txn(nested) => Some(nested),
+                TxnOpKind::Range(_) | TxnOpKind::Put(_) | TxnOpKind::Delete(_) => None,
+            }));
+            Some(txn)
         })
+    }
+
+    /// See [`KvOperation::sum_puts`].
+    fn sum_puts(&self, of: &dyn Fn(&Put) -> u64) -> u64 {
+        let branches = [&self.success, &self.failure].map(|branch| {
+            let puts = branch.iter().map(|operation| match &operation.kind {
+                Some(TxnOpKind::Put(put)) => of(put),
+                Some(TxnOpKind::Txn(nested)) => nested.sum_puts(of),
+                Some(TxnOpKind::Range(_) | TxnOpKind::Delete(_)) | None => 0,
+            });
+            puts.sum::<u64>()
+        });
+        branches[0].max(branches[1])
     }
 }
 

@@ -71,11 +71,8 @@ impl Kv {
 
     /// Charges the values of ranges that a transaction compares or sorts in both branches, and the keys there.
     fn charge_compared_values(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<(), KvError> {
-        for compare in txn
-            .compare
-            .iter()
-            .filter(|compare| compare.compares_values())
-        {
+        let compares_values = |compare: &&Compare| compare.compares_values();
+        for compare in txn.comparisons().filter(compares_values) {
             let wanted = match &compare.value {
                 Some(TargetValue::Value(value)) => value.len(),
                 Some(_) | None => 0,
@@ -86,12 +83,8 @@ impl Kv {
                 Ok(true)
             })?;
         }
-        let mut ops = txn.success.iter().chain(&txn.failure);
-        ops.try_for_each(|op| match &op.kind {
-            Some(TxnOpKind::Range(range)) => self.charge_sorted_values(range, reads),
-            Some(TxnOpKind::Txn(txn)) => self.charge_compared_values(txn, reads),
-            Some(TxnOpKind::Delete(_) | TxnOpKind::Put(_)) | None => Ok(()),
-        })
+        txn.ranges()
+            .try_for_each(|range| self.charge_sorted_values(range, reads))
     }
 
     /// Whether a transaction may take longer than to read so many keys at the newest revision.
@@ -109,16 +102,15 @@ impl Kv {
     /// Charges what the comparisons and both branches of a transaction, and of those nested in it, will read;
     /// fails if the budget does not suffice.
     fn estimate_txn(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<(), KvError> {
-        for compare in &txn.compare {
+        for compare in txn.comparisons() {
             let span = KeyRange::new(&compare.key, &compare.range_end);
             self.estimate_walk(&span, Some(usize::MAX), reads)?;
         }
-        for op in txn.success.iter().chain(&txn.failure) {
-            match &op.kind {
-                Some(TxnOpKind::Range(range)) => self.estimate(range, reads)?,
-                Some(TxnOpKind::Delete(delete)) => self.estimate_delete(delete, reads)?,
-                Some(TxnOpKind::Txn(txn)) => self.estimate_txn(txn, reads)?,
-                Some(TxnOpKind::Put(_)) | None => {}
+        for operation in txn.operations() {
+            match operation {
+                TxnOpKind::Range(range) => self.estimate(range, reads)?,
+                TxnOpKind::Delete(delete) => self.estimate_delete(delete, reads)?,
+                TxnOpKind::Txn(_) | TxnOpKind::Put(_) => {}
             }
         }
         Ok(())

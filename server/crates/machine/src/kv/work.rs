@@ -1,7 +1,7 @@
 //! How many keys a command of the key space works on, see `machine/work.rs`.
 
 use super::{
-    DeleteRange, KeyRange, Kv, KvCommand, KvError, KvOperation, ReadBudget, Txn, TxnOp, TxnOpKind,
+    DeleteRange, KeyRange, Kv, KvCommand, KvError, KvOperation, ReadBudget, Txn, TxnOpKind,
     compact::{SWEEP_BLOCKS_FIRST, SWEEP_BLOCKS_NEXT},
 };
 use crate::lease::{LeaseCommand, LeaseOperation};
@@ -74,22 +74,20 @@ impl Kv {
     /// Charges the keys of the ranges that the comparisons and both branches of a transaction work on; the
     /// operations too, if there are more than `SMALL_TXN_OPERATIONS`.
     fn charge_txn(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<(), KvError> {
-        for compare in txn.compare.iter().filter(|c| !c.range_end.is_empty()) {
+        for compare in txn.comparisons().filter(|c| !c.range_end.is_empty()) {
             let span = KeyRange::new(&compare.key, &compare.range_end);
             self.estimate_walk(&span, Some(usize::MAX), reads)?;
         }
-        let operations = txn.success.len() + txn.failure.len();
+        let operations = txn.operations().count();
         if operations > SMALL_TXN_OPERATIONS {
             reads.keys(operations)?;
         }
-        let branches = txn.success.iter().chain(&txn.failure);
-        for TxnOp { kind } in branches {
-            match kind {
-                Some(TxnOpKind::Range(range)) if range.range_end.is_empty() => {}
-                Some(TxnOpKind::Range(range)) => self.estimate(range, reads)?,
-                Some(TxnOpKind::Delete(delete)) => self.charge_deletion(delete, reads)?,
-                Some(TxnOpKind::Txn(txn)) => self.charge_txn(txn, reads)?,
-                Some(TxnOpKind::Put(_)) | None => {}
+        for operation in txn.operations() {
+            match operation {
+                TxnOpKind::Range(range) if range.range_end.is_empty() => {}
+                TxnOpKind::Range(range) => self.estimate(range, reads)?,
+                TxnOpKind::Delete(delete) => self.charge_deletion(delete, reads)?,
+                TxnOpKind::Txn(_) | TxnOpKind::Put(_) => {}
             }
         }
         Ok(())

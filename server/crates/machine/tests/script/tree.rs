@@ -19,12 +19,10 @@ mod json;
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use bytes::Bytes;
-use witan_machine::{
-    record::RecordChange,
-    tree::{
-        CompareAndDelete, CompareAndSwap, Create, Delete, Event, ExpireNodes, Set, Tree,
-        TreeCommand, TreeError, TreeErrorKind, TreeOperation, TreeReply, Update, Watch,
-    },
+use witan_machine::fingerprint;
+use witan_tree::{
+    CompareAndDelete, CompareAndSwap, Create, Delete, Event, ExpireNodes, Set, Tree, TreeCommand,
+    TreeError, TreeErrorKind, TreeOperation, TreeReply, Update, Watch,
 };
 
 use crate::Room;
@@ -140,18 +138,15 @@ impl TreeRoom {
 
     fn restart(&mut self) -> String {
         let mut records = BTreeMap::new();
-        self.tree.changes(None, &mut |change| match change {
-            RecordChange::Put { key, value } => {
-                records.insert(key, value);
-            }
-            RecordChange::Delete { key } => panic!("nothing to delete at {key:?}"),
+        self.tree.changes(None, &mut |key, value| {
+            records.insert(key, value.expect("there is nothing to delete"));
         });
         let mut tree = Tree::default();
         for (key, value) in &records {
             tree.load(key, value).unwrap();
         }
         tree.finish_load().unwrap();
-        assert_eq!(tree.fingerprint(), self.tree.fingerprint());
+        assert_eq!(fingerprint::of(&tree), fingerprint::of(&self.tree));
         self.tree = tree;
         String::new()
     }

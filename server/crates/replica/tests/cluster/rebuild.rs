@@ -1,11 +1,7 @@
 //! All members hash their state at one point of the log, and one that has another state gets the leader's.
 
-use witan_machine::{
-    alarm::AlarmCommand,
-    kv::Compact,
-    record::RecordChange,
-    tree::{Set, TreeOperation},
-};
+use witan_machine::{alarm::AlarmCommand, kv::Compact, record::RecordChange};
+use witan_tree::{Set, TreeOperation};
 
 use super::*;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use witan_machine::tree::{
+use witan_tree::{
     Action, CompareAndSwap, Create, Delete, Event, Node, Set, TreeError, TreeErrorKind,
     TreeOperation, TreeReply, Update,
 };

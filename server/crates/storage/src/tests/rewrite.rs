@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use witan_machine::{
     command::{Command as Verb, Entry},
     kv::{self, Compact, DeleteRange, Put},
-    tree,
 };
 
 use super::{
@@ -131,11 +130,11 @@ fn command(chance: &mut impl FnMut(u64) -> u64, revision: i64) -> Verb {
             key: format!("key-{:05}", chance(200)).into(),
             ..DeleteRange::default()
         })),
-        3..6 => Verb::Tree(tree::TreeCommand {
-            operation: Some(tree::TreeOperation::Set(tree::Set {
+        3..6 => Verb::Tree(witan_tree::TreeCommand {
+            operation: Some(witan_tree::TreeOperation::Set(witan_tree::Set {
                 path: format!("/dir{}/{}", chance(9), chance(50)).into(),
                 value: vec![b'v'; size as usize].into(),
-                ..tree::Set::default()
+                ..witan_tree::Set::default()
             })),
         }),
         _ => put(chance(200), size),

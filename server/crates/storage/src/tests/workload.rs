@@ -12,7 +12,6 @@ use witan_machine::{
     command::{Command as Verb, Entry, Stamp},
     kv,
     record::RecordChange,
-    tree,
 };
 
 use super::*;
@@ -52,18 +51,18 @@ fn entry(index: u64) -> Entry {
     let value = Bytes::from(mix(index).to_le_bytes().repeat(size / 8));
     let name = mix(index ^ 0x55) % NAMES;
     let path = Bytes::from(format!("/dir{}/{name}", name % 3));
-    let v2 = |verb| Verb::Tree(tree::TreeCommand { operation: Some(verb) });
+    let v2 = |verb| Verb::Tree(witan_tree::TreeCommand { operation: Some(verb) });
     let command = match index % 4 {
         _ if size == LARGEST_BYTES || index.is_multiple_of(4) => {
-            v2(tree::TreeOperation::Set(tree::Set {
+            v2(witan_tree::TreeOperation::Set(witan_tree::Set {
                 path,
                 value,
-                ..tree::Set::default()
+                ..witan_tree::Set::default()
             }))
         }
-        1 if index.is_multiple_of(3) => v2(tree::TreeOperation::Delete(tree::Delete {
+        1 if index.is_multiple_of(3) => v2(witan_tree::TreeOperation::Delete(witan_tree::Delete {
             path,
-            ..tree::Delete::default()
+            ..witan_tree::Delete::default()
         })),
         _ => Verb::Kv(kv::KvCommand {
             operation: Some(kv::KvOperation::Put(kv::Put {

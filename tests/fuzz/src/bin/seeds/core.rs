@@ -11,7 +11,6 @@ use witan_machine::{
     command::{ClusterVersion, Command, Entry, PublishAttributes, Stamp},
     kv,
     member::Member,
-    tree,
     view::View,
 };
 use witan_replica::{
@@ -113,39 +112,39 @@ fn v3() -> Vec<Command> {
 
 fn v2() -> Vec<Command> {
     let set = |path: &str, value: &str, ttl: Option<i64>| {
-        tree::TreeOperation::Set(tree::Set {
+        witan_tree::TreeOperation::Set(witan_tree::Set {
             path: bytes(path),
             value: bytes(value),
             expires_ns: ttl.map(|seconds| NOW_NS + seconds * 1_000_000_000),
-            ..tree::Set::default()
+            ..witan_tree::Set::default()
         })
     };
     let create = |path: &str, dir, in_order| {
-        tree::TreeOperation::Create(tree::Create {
+        witan_tree::TreeOperation::Create(witan_tree::Create {
             path: bytes(path),
             dir,
             in_order,
-            ..tree::Create::default()
+            ..witan_tree::Create::default()
         })
     };
-    let swap = tree::CompareAndSwap {
+    let swap = witan_tree::CompareAndSwap {
         path: bytes("/a/b"),
         value: bytes("swapped"),
         prev_value: Some(bytes("one")),
-        ..tree::CompareAndSwap::default()
+        ..witan_tree::CompareAndSwap::default()
     };
-    let update = tree::Update {
+    let update = witan_tree::Update {
         path: bytes("/ttl"),
         value: bytes("u"),
         expires_ns: Some(NOW_NS + 5),
         refresh: true,
     };
-    let delete_if = tree::CompareAndDelete {
+    let delete_if = witan_tree::CompareAndDelete {
         path: bytes("/a/b"),
         prev_index: Some(3),
-        ..tree::CompareAndDelete::default()
+        ..witan_tree::CompareAndDelete::default()
     };
-    let delete = tree::Delete { path: bytes("/a"), dir: true, recursive: true };
+    let delete = witan_tree::Delete { path: bytes("/a"), dir: true, recursive: true };
     let verbs = [
         set("/a/b", "one", None),
         set("/_hidden", "h", None),
@@ -153,14 +152,14 @@ fn v2() -> Vec<Command> {
         create("/dir", true, false),
         create("/queue", false, true),
         create("/queue", false, true),
-        tree::TreeOperation::CompareAndSwap(swap),
-        tree::TreeOperation::Update(update),
-        tree::TreeOperation::CompareAndDelete(delete_if),
-        tree::TreeOperation::Expire(tree::ExpireNodes {}),
-        tree::TreeOperation::Delete(delete),
+        witan_tree::TreeOperation::CompareAndSwap(swap),
+        witan_tree::TreeOperation::Update(update),
+        witan_tree::TreeOperation::CompareAndDelete(delete_if),
+        witan_tree::TreeOperation::Expire(witan_tree::ExpireNodes {}),
+        witan_tree::TreeOperation::Delete(delete),
         set("/last", "l", Some(100)),
     ];
-    let command = |verb| Command::Tree(tree::TreeCommand { operation: Some(verb) });
+    let command = |verb| Command::Tree(witan_tree::TreeCommand { operation: Some(verb) });
     verbs.into_iter().map(command).collect()
 }
 

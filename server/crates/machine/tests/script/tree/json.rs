@@ -8,7 +8,7 @@
 
 use std::fmt::Write as _;
 
-use witan_machine::tree::{Action, Event, Node, TreeError};
+use witan_tree::{Action, Event, Node, TreeError};
 
 pub(crate) fn is_new(event: &Event) -> bool {
     match event.action {

@@ -1,4 +1,4 @@
-//! How many nodes a command of the tree works on, see `machine/work.rs`.
+//! How many nodes a command of the tree works on, without doing the work.
 
 use super::{
     Tree, TreeCommand, TreeOperation,
@@ -8,7 +8,7 @@ use super::{
 impl Tree {
     /// Counts the nodes that a recursive deletion or an expiration removes, `max` at most; 0 for other
     /// commands.
-    pub(crate) fn work(&self, command: &TreeCommand, now_ns: i64, max: u64) -> u64 {
+    pub fn work(&self, command: &TreeCommand, now_ns: i64, max: u64) -> u64 {
         let mut left = max;
         match &command.operation {
             Some(TreeOperation::Delete(delete)) if delete.recursive => {

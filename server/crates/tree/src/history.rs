@@ -5,13 +5,13 @@
 
 use imbl::OrdMap;
 
+use super::limits::{TREE_HISTORY_EVENTS, TREE_REMOVED_EVENTS};
 use super::{
     Action, Event, Tree, TreeError, TreeErrorKind, Watch,
     identity_arc::IdentityArc,
     inode::{NodeRef, below, find, is_hidden},
     size::of_event,
 };
-use crate::limits::{TREE_HISTORY_EVENTS, TREE_REMOVED_EVENTS};
 
 /// An event with the data that matching watchers needs.
 #[derive(Debug)]

@@ -147,7 +147,7 @@ pub(crate) fn remaining_s(expires_ns: i64, now_ns: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::Set;
+    use crate::Set;
 
     #[test]
     fn what_a_read_shows_is_measured_by_nodes_and_by_bytes() {

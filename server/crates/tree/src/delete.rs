@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 
+use super::limits::TREE_REMOVED_BYTES_MAX;
 use super::{
     Action, CompareAndDelete, Delete, Event, Node, Tree, TreeError, TreeErrorKind,
     inode::{NodeBody, NodeRef, clean, find, find_mut, split},
     show::{ListingDepth, show},
     size::of_subtree,
 };
-use crate::limits::TREE_REMOVED_BYTES_MAX;
 
 impl Tree {
     /// Removes a node. A directory needs `dir` or `recursive`, one that is not empty needs `recursive`; the

@@ -8,17 +8,18 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::{
-    Action, Event, Node, Tree, WriteCounts,
-    history::{HistoryEntry, oldest},
-    identity_arc::IdentityArc,
-    inode::{Children, Inode, NodeBody, NodeRef, find_mut, split},
+    Action, CorruptTree, EmitRecord, Event, Node, Tree, WriteCounts,
+    history::oldest,
+    inode::{Children, Inode, NodeBody, NodeRef, clean, find_mut, split},
 };
-use crate::record::{COUNT_MAX, CorruptRecord, RecordChange};
 
 const HISTORY: u8 = b'h';
 const META: u8 = b'm';
 const NODE: u8 = b'n';
 const CRC_BYTES: usize = 4;
+
+/// Upper bound of the index and of the counters in a record: counting up from below it never overflows.
+const COUNT_MAX: u64 = 1 << 62;
 
 #[derive(Clone, PartialEq, Message)]
 struct StoredNode {
@@ -65,13 +66,13 @@ struct StoredEventNode {
     ttl: i64,
 }
 
-/// Returns the record of a message with the checksum of key and contents at its end.
-pub(super) fn put(key: Vec<u8>, message: &impl Message) -> RecordChange {
+/// Emits the record of a message with the checksum of key and contents at its end.
+fn put(key: Vec<u8>, message: &impl Message, emit: &mut EmitRecord<'_>) {
     let mut value = Vec::with_capacity(message.encoded_len() + CRC_BYTES);
     message.encode(&mut value).expect("a vector has room");
     let crc = crc(&key, &value);
     value.extend_from_slice(&crc.to_le_bytes());
-    RecordChange::Put { key, value }
+    emit(key, Some(value));
 }
 
 fn crc(key: &[u8], contents: &[u8]) -> u32 {
@@ -85,37 +86,35 @@ pub(super) fn node_key(path: &[u8]) -> Vec<u8> {
     [&[NODE], path].concat()
 }
 
-pub(super) fn event_key(index: u64) -> Vec<u8> {
+fn event_key(index: u64) -> Vec<u8> {
     [&[HISTORY][..], &index.to_be_bytes()].concat()
 }
 
-/// Returns the record of one node, without its children.
-pub(super) fn put_node(path: &[u8], inode: &Inode) -> RecordChange {
+/// Emits the record of one node, without its children.
+pub(super) fn put_node(path: &[u8], inode: &Inode, emit: &mut EmitRecord<'_>) {
     let value = match &inode.body {
         NodeBody::File(value) => Some(value.clone()),
         NodeBody::Dir(_) => None,
     };
     let Inode { created, modified, expires_ns, .. } = *inode;
-    put(
-        node_key(path),
-        &StoredNode { created, modified, expires_ns, value },
-    )
+    let stored = StoredNode { created, modified, expires_ns, value };
+    put(node_key(path), &stored, emit);
 }
 
-/// Returns the record of one event of the history.
-pub(super) fn put_event(event: &Event) -> RecordChange {
+/// Emits the record of one event of the history.
+fn put_event(event: &Event, emit: &mut EmitRecord<'_>) {
     let stored = StoredEvent {
         action: event.action as u32,
         node: Some(StoredEventNode::new(&event.node)),
         prev: event.prev.as_ref().map(StoredEventNode::new),
     };
-    put(event_key(event.index), &stored)
+    put(event_key(event.index), &stored, emit);
 }
 
-/// Returns the record of the index and the write counters.
-pub(super) fn put_meta(tree: &Tree) -> RecordChange {
+/// Emits the record of the index and the write counters.
+pub(super) fn put_meta(tree: &Tree, emit: &mut EmitRecord<'_>) {
     let meta = StoredTreeMeta { index: tree.index, counts: tree.counts.numbers().to_vec() };
-    put(vec![META], &meta)
+    put(vec![META], &meta, emit);
 }
 
 impl StoredEventNode {
@@ -177,7 +176,7 @@ fn action(number: u32) -> Option<Action> {
 
 impl Tree {
     /// Loads one record; records come in ascending key order.
-    pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
+    pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptTree> {
         let Some((contents, check)) = value.split_last_chunk::<CRC_BYTES>() else {
             return Err(corrupt(key, "is too short"));
         };
@@ -193,12 +192,7 @@ impl Tree {
     }
 
     /// Adds an event to the history; `index` are the bytes of the record's key that hold its index.
-    fn load_event(
-        &mut self,
-        key: &[u8],
-        index: &[u8],
-        contents: &[u8],
-    ) -> Result<(), CorruptRecord> {
+    fn load_event(&mut self, key: &[u8], index: &[u8], contents: &[u8]) -> Result<(), CorruptTree> {
         let stored: StoredEvent = decode(key, contents)?;
         let index = index.try_into().map_err(|_| corrupt(key, "has no index"))?;
         let event = stored.into_event(u64::from_be_bytes(index));
@@ -208,7 +202,7 @@ impl Tree {
     }
 
     /// Loads the index and the write counters; fails if one is missing or above `COUNT_MAX`.
-    fn load_meta(&mut self, key: &[u8], contents: &[u8]) -> Result<(), CorruptRecord> {
+    fn load_meta(&mut self, key: &[u8], contents: &[u8]) -> Result<(), CorruptTree> {
         let stored: StoredTreeMeta = decode(key, contents)?;
         let counts = stored
             .counts
@@ -226,7 +220,7 @@ impl Tree {
     }
 
     /// Inserts a node at `path` and its expiration time; fails if the parent directory was not loaded before.
-    fn load_node(&mut self, key: &[u8], path: &[u8], contents: &[u8]) -> Result<(), CorruptRecord> {
+    fn load_node(&mut self, key: &[u8], path: &[u8], contents: &[u8]) -> Result<(), CorruptTree> {
         let stored: StoredNode = decode(key, contents)?;
         let body = stored
             .value
@@ -234,7 +228,8 @@ impl Tree {
         let StoredNode { created, modified, expires_ns, .. } = stored;
         let inode = Inode { created, modified, expires_ns, body };
         let (dir, name) = split(path);
-        if name.is_empty() || !path.starts_with(b"/") {
+        // an expiration is found by the path that it was recorded with
+        if name.is_empty() || clean(path) != path {
             return Err(corrupt(key, "is not a path"));
         }
         self.deadlines.insert(&Bytes::copy_from_slice(path), &inode);
@@ -247,22 +242,20 @@ impl Tree {
     }
 
     /// Checks consistency after the last record, and computes the size.
-    pub fn finish_load(&mut self) -> Result<(), CorruptRecord> {
+    pub fn finish_load(&mut self) -> Result<(), CorruptTree> {
         let holds_nodes = self
             .root
             .children()
             .is_some_and(|children| !children.is_empty());
         let has_events = !self.history.events.is_empty();
         if (holds_nodes || has_events) && !self.has_meta {
-            return Err(CorruptRecord::new(
-                "v2 tree: the record of its index is missing",
-            ));
+            return Err(CorruptTree("the record of its index is missing".to_owned()));
         }
         let kept = oldest(self.index)..=self.index;
         for index in self.history.events.keys() {
             if !kept.contains(index) {
-                let text = format!("v2 tree: event {index} lies outside of the history {kept:?}");
-                return Err(CorruptRecord::new(text));
+                let text = format!("event {index} lies outside of the history {kept:?}");
+                return Err(CorruptTree(text));
             }
         }
         self.measure();
@@ -271,13 +264,13 @@ impl Tree {
 }
 
 /// Decodes the contents of a record; the error names the record by its key.
-fn decode<M: Message + Default>(key: &[u8], contents: &[u8]) -> Result<M, CorruptRecord> {
+fn decode<M: Message + Default>(key: &[u8], contents: &[u8]) -> Result<M, CorruptTree> {
     // Copied once, so that values do not keep the whole record alive.
     M::decode(contents).map_err(|error| corrupt(key, &error.to_string()))
 }
 
 /// Builds an error that names the record with this key and says what is wrong with it.
-fn corrupt(key: &[u8], what: &str) -> CorruptRecord {
+fn corrupt(key: &[u8], what: &str) -> CorruptTree {
     let name = match key.split_first() {
         Some((&NODE, path)) => format!("node {}", path.escape_ascii()),
         Some((&HISTORY, index)) if index.len() == 8 => {
@@ -288,18 +281,41 @@ fn corrupt(key: &[u8], what: &str) -> CorruptRecord {
         }
         Some(_) | None => format!("record {}", key.escape_ascii()),
     };
-    CorruptRecord::new(format!("v2 tree: {name} {what}"))
+    CorruptTree(format!("{name} {what}"))
 }
 
 /// Emits a record for each event that was added to the history or replaced, and a deletion for each evicted
 /// one; events are compared by identity.
-pub(super) fn changed_events(old: &Tree, new: &Tree, emit: &mut dyn FnMut(RecordChange)) {
+pub(super) fn changed_events(old: &Tree, new: &Tree, emit: &mut EmitRecord<'_>) {
     use imbl::ordmap::DiffItem;
-    let put = |kept: &IdentityArc<HistoryEntry>| put_event(&kept.event);
     for item in old.history.events.diff(&new.history.events) {
         match item {
-            DiffItem::Add(_, kept) | DiffItem::Update { new: (_, kept), .. } => emit(put(kept)),
-            DiffItem::Remove(index, _) => emit(RecordChange::Delete { key: event_key(*index) }),
+            DiffItem::Add(_, kept) | DiffItem::Update { new: (_, kept), .. } => {
+                put_event(&kept.event, emit);
+            }
+            DiffItem::Remove(index, _) => emit(event_key(*index), None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_loaded_from_a_clean_path_alone() {
+        let inode = Inode { expires_ns: Some(5), ..Inode::dir(1) };
+        let load = |path: &str| {
+            let mut loaded = None;
+            put_node(path.as_bytes(), &inode, &mut |key, value| {
+                let value = value.expect("a node has contents");
+                loaded = Some(Tree::default().load(&key, &value));
+            });
+            loaded.expect("a node has a record")
+        };
+        assert!(load("/a").is_ok());
+        for path in ["", "/", "a", "//a", "/a/"] {
+            assert!(load(path).is_err(), "{path}");
         }
     }
 }

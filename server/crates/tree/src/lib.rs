@@ -1,8 +1,11 @@
-//! The v2 key space: a tree of directories and files with one index counter and a history of
+//! The v2 store: a tree of directories and files with one index counter and a history of
 //! events. v1 is a view on it. Rules: etcd 2.2 to 3.5, as collected in the project's v2 notes.
 //!
 //! Each operation has its own file: `set`, `create`, `update`, `compare_and_swap`, `delete`,
 //! `create_in_order`, `expire`.
+//!
+//! What does *not* live here: the log, the state machine around it (`witan_machine`), JSON, HTTP. Time comes
+//! with each command (I1, I9). All of it is made of persistent data structures, so a clone is O(1).
 
 mod cause;
 mod changes;
@@ -13,11 +16,12 @@ mod create;
 mod create_in_order;
 mod delete;
 mod expire;
-mod fingerprint;
+mod hash;
 mod history;
 mod identity_arc;
 mod inode;
 mod insert;
+pub mod limits;
 mod request;
 mod set;
 mod show;
@@ -37,7 +41,7 @@ pub use size::NODE_BYTES;
 use bytes::Bytes;
 
 /// The action names of the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names of etcd's JSON")]
 pub enum Action {
     Get,
@@ -51,7 +55,7 @@ pub enum Action {
 }
 
 /// One node as answers show it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Node {
     /// Full path beginning with `/`; empty for the root. Raw bytes, without `/` inside components.
     pub path: Bytes,
@@ -72,7 +76,7 @@ pub struct Node {
 }
 
 /// A change of one node, as a write answers and as watchers see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Event {
     /// The action that changed it.
     pub action: Action,
@@ -140,6 +144,14 @@ pub struct Watch {
     /// history, later ones by the rules of live watching.
     pub registered: u64,
 }
+
+/// Receives changed records of a checkpoint: a key, and its value unless the record is deleted.
+pub type EmitRecord<'a> = dyn FnMut(Vec<u8>, Option<Vec<u8>>) + 'a;
+
+/// A record of a checkpoint with invalid contents.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("v2 tree: {0}")]
+pub struct CorruptTree(String);
 
 /// The v2 state. Cloning is O(1).
 #[derive(Clone, Debug, Default)]

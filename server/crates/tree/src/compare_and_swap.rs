@@ -57,7 +57,7 @@ impl Tree {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::Set;
+    use crate::Set;
 
     #[test]
     fn a_refused_comparison_shares_the_value_of_the_tree() {

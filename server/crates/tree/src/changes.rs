@@ -4,20 +4,19 @@
 use imbl::ordmap::DiffItem;
 
 use super::{
-    Tree,
+    EmitRecord, Tree,
     checkpoint::{changed_events, node_key, put_meta, put_node},
     inode::{Children, Inode, NodeRef, visit},
 };
-use crate::record::RecordChange;
 
 impl Tree {
-    /// Emits what changed since `since` (everything, if `None`). Keys are the room's own.
-    pub fn changes(&self, since: Option<&Tree>, emit: &mut dyn FnMut(RecordChange)) {
+    /// Emits what changed since `since` (everything, if `None`).
+    pub fn changes(&self, since: Option<&Tree>, emit: &mut EmitRecord<'_>) {
         let nothing = Tree::default();
         let old = since.unwrap_or(&nothing);
         changed_events(old, self, emit);
         if since.is_none() || old.index != self.index || old.counts != self.counts {
-            emit(put_meta(self));
+            put_meta(self, emit);
         }
         below(
             &mut Vec::new(),
@@ -33,7 +32,7 @@ fn below(
     path: &mut Vec<u8>,
     old: Option<&Children>,
     new: Option<&Children>,
-    emit: &mut dyn FnMut(RecordChange),
+    emit: &mut EmitRecord<'_>,
 ) {
     let none = Children::new();
     let length = path.len();
@@ -46,11 +45,11 @@ fn below(
         match item {
             DiffItem::Add(_, link) => put_all(path, link, emit),
             DiffItem::Remove(_, link) => visit(path, link, &mut |path, _| {
-                emit(RecordChange::Delete { key: node_key(path) });
+                emit(node_key(path), None);
             }),
             DiffItem::Update { old: (_, old), new: (_, new) } => {
                 if !same_record(old, new) {
-                    emit(put_node(path, new));
+                    put_node(path, new, emit);
                 }
                 below(path, old.children(), new.children(), emit);
             }
@@ -60,8 +59,8 @@ fn below(
 }
 
 /// Emits the records of a node and of all nodes below it.
-fn put_all(path: &mut Vec<u8>, link: &NodeRef, emit: &mut dyn FnMut(RecordChange)) {
-    visit(path, link, &mut |path, inode| emit(put_node(path, inode)));
+fn put_all(path: &mut Vec<u8>, link: &NodeRef, emit: &mut EmitRecord<'_>) {
+    visit(path, link, &mut |path, inode| put_node(path, inode, emit));
 }
 
 /// Whether both nodes are directories with equal records: a directory is copied for every change below it.

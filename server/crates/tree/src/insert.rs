@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 
+use super::limits::TREE_DEPTH_MAX;
 use super::{
     Node, Tree, TreeError, TreeErrorKind,
     inode::{Children, Inode, NodeBody, NodeRef, components, find, make_dirs, split},
     show::{ListingDepth, show},
     size::of_node,
 };
-use crate::limits::TREE_DEPTH_MAX;
 
 /// A node to insert; its path is cleaned and its bytes are copied.
 pub(super) struct NewNode {

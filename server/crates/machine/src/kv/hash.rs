@@ -1,0 +1,20 @@
+//! What two key spaces must have in common to be the same to readers and watchers, however the versions lie in
+//! blocks.
+
+use std::hash::{Hash, Hasher};
+
+use super::Kv;
+
+/// The whole visible state and history.
+impl Hash for Kv {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.revision, self.compacted, self.len()).hash(state);
+        for block in self.history.blocks_from(0) {
+            for (_, version) in block.versions() {
+                (version.main, version.sub, version.tombstone).hash(state);
+                (version.create, version.version, version.lease).hash(state);
+                (version.key, version.value).hash(state);
+            }
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! What two trees must have in common to be the same to readers and watchers.
+
+use std::hash::{Hash, Hasher};
+
+use super::{
+    Tree,
+    inode::{NodeBody, visit},
+};
+
+/// The whole visible state and history.
+impl Hash for Tree {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.index.hash(state);
+        visit(&mut Vec::new(), &self.root, &mut |path, inode| {
+            path.hash(state);
+            (inode.created, inode.modified, inode.expires_ns).hash(state);
+            match &inode.body {
+                NodeBody::File(value) => value.hash(state),
+                NodeBody::Dir(children) => children.len().hash(state),
+            }
+        });
+        for kept in self.history.events.values() {
+            kept.event.hash(state);
+        }
+    }
+}
