@@ -114,7 +114,6 @@ impl World {
             return;
         };
         self.members[place].turn_due = false;
-        replica.set_sync_cost(self.scenario.sync_cost_ns());
         replica.advance_clock(monotonic_ns);
         let mut inbox = std::mem::take(&mut self.members[place].inbox);
         for packet in inbox.control.drain(..) {

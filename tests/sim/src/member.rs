@@ -327,6 +327,7 @@ impl World {
             self.power_lost(place);
             return;
         }
+        replica.turned(self.monotonic_ns(place), self.scenario.sync_cost_ns());
         let status = replica.status();
         if halted != Some(Halt::Removed) {
             let voters = [voters_before, self.members[place].voters()];

@@ -6,24 +6,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use witan_machine::{
-    Reply, StateMachine,
-    kv::Kv,
-    lease,
-    member::MemberRegistry,
-    versions::{Release, release},
-    view::View,
-};
+use witan_machine::{Reply, StateMachine, kv::Kv, lease, view::View};
 use witan_replica::{
     host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Ticket, Unanswered},
     long_command::{ExecutedCommand, LongCommand},
     replica::Role,
 };
-use witan_storage::{self as storage, Checkpointer, RaftLog, ReceivedSnapshot};
+use witan_storage::{self as storage, RaftLog, ReceivedSnapshot};
 
 use super::{
     AppliedCommand, FrozenStates, NodeError, Post, Shared,
     applies::ApplyTally,
+    checkpoints::Checkpoints,
     completions::{CompletionBatch, CompletionSender},
     executor::Executor,
 };
@@ -50,7 +44,7 @@ impl PendingRequest {
 pub(super) struct NodeHost {
     pub(super) post: Box<dyn Post>,
     pub(super) log: RaftLog,
-    pub(super) checkpointer: Checkpointer,
+    pub(super) checkpoints: Checkpoints,
     /// The snapshot that the replica may install in this turn.
     pub(super) incoming: Option<IncomingState>,
     pub(super) shared: Arc<Shared>,
@@ -60,12 +54,6 @@ pub(super) struct NodeHost {
     pub(super) frozen: FrozenStates,
     /// Answers of the present turn.
     pub(super) completions: CompletionBatch,
-    /// Bytes appended to the log since the last checkpoint was taken.
-    pub(super) bytes_since_checkpoint: u64,
-    /// Whether a checkpoint is to be taken whatever was appended.
-    pub(super) checkpoint_due: bool,
-    /// The version of the cluster in the state; `None` before it is decided.
-    pub(super) cluster_version: Option<Release>,
     /// Bytes appended to the log in the current turn.
     pub(super) appended_bytes: u64,
     /// Counts what is applied.
@@ -103,14 +91,6 @@ impl NodeHost {
         }
     }
 
-    /// Notes the version of the cluster. When it falls, a checkpoint is due: an older release, which may be
-    /// started here from now on, does not know all commands in the log before.
-    fn follow_version(&mut self, members: &MemberRegistry) {
-        let version = release(&members.cluster_version);
-        self.checkpoint_due |= version < self.cluster_version;
-        self.cluster_version = version;
-    }
-
     /// Publishes a state that has replaced the one with `before`: status, members, tokens, watches and the
     /// cleared latest view.
     fn show_replaced(&mut self, view: &View, before: &Kv) {
@@ -121,7 +101,6 @@ impl NodeHost {
         let member_id = self.shared.identity.member_id;
         self.shared.status.store_state(&view.machine, member_id);
         self.post.follow(&view.machine.members);
-        self.cluster_version = release(&view.machine.members.cluster_version);
         if self.shared.status.auth() != auth_before {
             self.shared.tokens.end_all();
             self.shared.watch_streams.wake_all(&mut self.completions);
@@ -156,8 +135,9 @@ impl Host for NodeHost {
         };
         let begun = Instant::now();
         let before = replaced.machine.kv.clone();
-        storage::install(&mut self.log, &self.checkpointer, received, replaced);
-        self.bytes_since_checkpoint = 0;
+        let checkpointer = &self.checkpoints.checkpointer;
+        storage::install(&mut self.log, checkpointer, received, replaced);
+        self.checkpoints.installed(&snapshot.machine.members);
         self.shared.state_hashes.clear();
         self.show_replaced(snapshot, &before);
         self.shared.installs.send_modify(|installs| *installs += 1);
@@ -169,7 +149,7 @@ impl Host for NodeHost {
     fn persist(&mut self, batch: &LogBatch) {
         let begun = Instant::now();
         let bytes = self.log.append(batch) as u64;
-        self.bytes_since_checkpoint += bytes;
+        self.checkpoints.appended(bytes);
         self.appended_bytes += bytes;
         self.applying = Instant::now();
         if batch.must_sync {
@@ -212,7 +192,7 @@ impl Host for NodeHost {
             }
             if let Some(members) = members {
                 self.post.follow(&members);
-                self.follow_version(&members);
+                self.checkpoints.follow_version(&members);
             }
             self.shared.metrics.applied(&outcome);
             self.tally.applied(&outcome.reply, took);

@@ -13,7 +13,7 @@ use std::{
 };
 
 use witan_base::{client_network::ClientNetwork, panics::planted};
-use witan_machine::{versions::release, view::View};
+use witan_machine::view::View;
 use witan_replica::{
     host::Envelope,
     replica::{Halt, Replica, Role, Status},
@@ -24,6 +24,7 @@ use witan_storage::{
 
 use super::{
     FrozenStates, INBOX_MAX, LoopRequest, Node, NodeError, Shared, SharedParts,
+    checkpoints::Checkpoints,
     completions::CompletionBatch,
     executor::Executor,
     host::{IncomingState, NodeHost},
@@ -44,9 +45,6 @@ const _: () = assert!(
 
 /// Ticks that are made up for after a stall; more would start needless elections.
 const CATCH_UP_TICKS_MAX: u32 = 2;
-
-/// On an almost full disk checkpoints are this many times as frequent.
-const LOW_SPACE_FACTOR: u64 = 16;
 
 /// Ticks between two looks for old states that nobody watches from any more.
 const EXPIRE_STATES_TICKS: u64 = 50;
@@ -96,21 +94,20 @@ pub fn start(
     let (disk, last_index) = (parts.space.seen(), parts.replica.last_index());
     let shared = Arc::new(Shared::new(inbox, parts.shared, disk, last_index));
     let state = parts.replica.view().machine;
-    let tree_index = state.tree.index();
+    let (tree_index, members) = (state.tree.index(), state.members.clone());
     shared.status.store_state(&state, shared.identity.member_id);
     shared.watch_streams.begin(&state.kv);
-    let cluster_version = release(&state.members.cluster_version);
     drop(state);
     let node = Node { shared: shared.clone(), client: ClientNetwork::default() };
     let checkpointer = checkpointer(node.clone())?;
+    let post = post(node.clone(), checkpointer.receiver())?;
+    let replayed_bytes = parts.log.replayed_bytes();
+    let log_bytes = parts.checkpoint_log_bytes;
     let host = NodeHost {
-        post: post(node.clone(), checkpointer.receiver())?,
-        checkpointer,
+        post,
+        checkpoints: Checkpoints::new(checkpointer, log_bytes, replayed_bytes, &members),
         incoming: None,
         frozen: parts.frozen,
-        bytes_since_checkpoint: parts.log.replayed_bytes(),
-        checkpoint_due: false,
-        cluster_version,
         appended_bytes: 0,
         log: parts.log,
         shared: shared.clone(),
@@ -129,7 +126,6 @@ pub fn start(
         message_faults: MessageFaults::new(shared.metrics.message_faults.clone()),
         shared,
         _hold: parts.lock,
-        checkpoint_log_bytes: parts.checkpoint_log_bytes,
         space: parts.space,
         last_ticket: 0,
         reads_asked: false,
@@ -138,7 +134,6 @@ pub fn start(
         slow_apply: parts.slow_apply,
         leader: 0,
         durable: 0,
-        offered_bytes: 0,
     };
     let thread = std::thread::Builder::new().name("replica".into());
     Ok((node, thread.spawn(move || keeper.run(requests))?))
@@ -149,7 +144,6 @@ struct ReplicaLoop {
     host: NodeHost,
     shared: Arc<Shared>,
     _hold: DirectoryLock,
-    checkpoint_log_bytes: u64,
     space: SpaceMonitor,
     message_faults: MessageFaults,
     last_ticket: u64,
@@ -162,8 +156,6 @@ struct ReplicaLoop {
     leader: u64,
     /// Index of the last durable checkpoint that the replica knows of.
     durable: u64,
-    /// The largest that the v3 key space was since the last checkpoint was taken.
-    offered_bytes: u64,
 }
 
 impl ReplicaLoop {
@@ -209,14 +201,16 @@ impl ReplicaLoop {
                 // the next reads take it from there
                 self.latest();
             }
-            self.offer_checkpoint();
+            let size = self.shared.status.size_bytes();
+            let view = || self.replica.view();
+            self.host.checkpoints.offer(size, self.space.room(), view);
         }
         if removed {
             self.end_removed(&requests);
         }
         // those who wait get an answer at once; what others have forwarded they propose again in a later term
         drop(requests);
-        self.host.checkpointer.stop();
+        self.host.checkpoints.checkpointer.stop();
         self.host.log.close();
     }
 
@@ -368,10 +362,9 @@ impl ReplicaLoop {
         })
     }
 
-    /// Has the checkpointer write the present state as a new base; `done` is called when that is durable.
+    /// Writes the present state as a new base; `done` is called when that is durable.
     fn rewrite(&mut self, done: OnDurable) {
-        self.host.checkpointer.rewrite(self.replica.view(), done);
-        self.host.bytes_since_checkpoint = 0;
+        self.host.checkpoints.rewrite(self.replica.view(), done);
     }
 
     /// Writes a new base as [`Self::rewrite`] does, and then a second one: the disk has little room, and only
@@ -417,8 +410,8 @@ impl ReplicaLoop {
                 tracing::warn!(?took, entries, "apply request took too long");
             }
         }
-        self.replica.set_sync_cost(self.host.sync_ns);
-        self.replica.advance_clock(self.shared.monotonic.now_ns());
+        self.replica
+            .turned(self.shared.monotonic.now_ns(), self.host.sync_ns);
         let waiting = self.replica.proposals_waiting();
         self.shared.metrics.proposals_pending.set(waiting as i64);
         self.publish(&status);
@@ -451,27 +444,6 @@ impl ReplicaLoop {
         self.shared.metrics.leader_changes.inc();
         let leads = status.role == Role::Leader;
         tracing::info!(term, leader, leads, "elected leader");
-    }
-
-    /// Offers a frozen view to the checkpointer if enough log was written since the last offer, or if a
-    /// compaction freed enough: the previous checkpoint keeps compacted data in memory and on disk. On
-    /// a disk that is almost full, less is enough.
-    fn offer_checkpoint(&mut self) {
-        let size = self.shared.status.size_bytes();
-        let compacted = self.offered_bytes.saturating_sub(size);
-        let due = match self.space.room() {
-            SpaceLevel::Enough => self.checkpoint_log_bytes,
-            // The log before a checkpoint is not needed.
-            SpaceLevel::Low | SpaceLevel::None => self.checkpoint_log_bytes / LOW_SPACE_FACTOR,
-        };
-        let forced = std::mem::take(&mut self.host.checkpoint_due);
-        if forced || self.host.bytes_since_checkpoint.max(compacted) >= due {
-            self.host.checkpointer.offer(self.replica.view());
-            self.host.bytes_since_checkpoint = 0;
-            self.offered_bytes = size;
-        } else {
-            self.offered_bytes = self.offered_bytes.max(size);
-        }
     }
 }
 

@@ -253,7 +253,7 @@ impl Replica {
     }
 
     /// Sets the monotonic clock that leases and waiting requests are counted by, in nanoseconds. Call it before
-    /// handing in requests, or leases are counted late, and after a turn, or requests wait too short.
+    /// handing in requests, or leases are counted late.
     pub fn advance_clock(&mut self, monotonic_ns: u64) {
         self.monotonic_ns = self.monotonic_ns.max(monotonic_ns);
         self.follow_batches();
