@@ -1,11 +1,13 @@
 //! [`Node`]: the clonable handle through which every dialect reaches the replica. Dialects see no
 //! raft, no disk and no thread, only these methods.
 //!
-//! Reading order: this file → `requests` (what it is sent), `replica_loop` (the loop that owns the replica) → `raft_inbox` (what it takes
-//! first), `message_faults` (what it drops of that) → `host` (where its effects go) → `checkpoints` (when the state is written) → `executor` (commands that take long) → `post` (who carries messages), `peer_links`, `leadership`, `reconfiguration`
-//! → `completions` (how answers come back) → `latest_view` (reads without a hop) →
-//! `tree_watchers` (v2 watchers) → `watch_streams` (v3 watches) → `status` → `state_hashes` (to compare members) → `tokens` → `admission` (what the quota and the disk
-//! refuse) → `metrics` (series), `counts`, `applies` (what feeds them), `peer_stats` (of v2).
+//! Reading order: this file → `requests` (what it is sent), `replica_loop` (the loop that owns the replica) →
+//! `raft_inbox` (what it takes first), `message_faults` (what it drops of that) → `host` (where its effects go) →
+//! `checkpoints` (when the state is written) → `executor` (commands that take long) → `post` (who carries
+//! messages), `peer_links`, `leadership`, `reconfiguration` → `completions` (how answers come back) → `latest_view`
+//! (reads without a hop) → `tree_watchers` (v2 watchers) → `watch_streams` (v3 watches) → `status` → `state_hashes`
+//! (to compare members) → `tokens` → `admission` (what the quota and the disk refuse) → `metrics` (series),
+//! `counts`, `applies` (what feeds them), `peer_stats` (of v2).
 
 mod admission;
 mod applies;
