@@ -1,5 +1,5 @@
 //! Authorization of calls. `witan_api::access` lists the access that each method requires;
-//! [`call`] enforces it before the message is read, so that unauthorized calls cost nothing.
+//! [`admit`] enforces it before the message is read, so that unauthorized calls cost nothing; the verbs do not ask it again.
 //! Permissions that depend on the message are rules of the state machine
 //! (`witan_machine::auth`): commands in the log are checked when they are applied, all
 //! others here.
@@ -47,12 +47,18 @@ pub(super) fn refuse_learner(ctx: &Context, method: &str) -> RpcResult<()> {
     Ok(refusal?)
 }
 
-/// Checks that the caller may call a gRPC method. The permission for keys is checked by each call.
-pub(super) async fn call(ctx: &Context, method: &str) -> RpcResult<()> {
+/// Checks that this member serves a gRPC method and that the caller may call it.
+pub(super) async fn admit(ctx: &Context, method: &str) -> RpcResult<()> {
     refuse_learner(ctx, method)?;
-    if !ctx.node.any_auth_enabled() {
-        return Ok(());
+    match ctx.node.any_auth_enabled() {
+        true => call(ctx, method).await,
+        false => Ok(()),
     }
+}
+
+/// Checks, while the authentication of v2 or v3 is on, that the caller may call a gRPC method. The permission for keys
+/// is checked by each call.
+pub(super) async fn call(ctx: &Context, method: &str) -> RpcResult<()> {
     ctx.authenticator.await_token(&ctx.node, &ctx.caller).await;
     let route = GrpcRoute::of(method);
     let streams = route.is_some_and(|route| route.call_type == CallType::BidiStream);
@@ -100,7 +106,7 @@ fn authenticated_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
 }
 
 /// Refuses (`UserEmpty`) a call without an authenticated caller while v3's authentication is on.
-pub(super) fn require_credentials(ctx: &Context) -> RpcResult<()> {
+fn require_credentials(ctx: &Context) -> RpcResult<()> {
     if ctx.node.auth_enabled() && caller(ctx)?.is_none() {
         return Err(RpcError::UserEmpty);
     }

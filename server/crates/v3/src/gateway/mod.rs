@@ -113,7 +113,7 @@ async fn answer(
     let route = GrpcRoute::of_path(call);
     let called = route.filter(|_| is_call(request));
     if let Some(called) = called
-        && let Err(refusal) = authorize::call(ctx, called.method).await
+        && let Err(refusal) = authorize::admit(ctx, called.method).await
     {
         // the rest of a stream's requests, or of a socket's, may have no end
         if !(streams(called) || websocket::is_requested(request)) {
