@@ -4,8 +4,8 @@
 //! Reading order: this file → `requests` (what it is sent), `replica_loop` (the loop that owns the replica) → `request_group`, `fair_share` (which requests are taken together, and whose) → `raft_inbox` (what it takes
 //! first), `message_faults` (what it drops of that) → `host` (where its effects go) → `executor` (commands that take long) → `post` (who carries messages), `peer_links`, `leadership`, `reconfiguration`
 //! → `pending_requests`, `completions` (how answers come back) → `latest_view` (reads without a hop) →
-//! `tree_watchers` (v2 watchers) → `watch_streams` (v3 watches) → `status` → `state_hashes` (to compare members) → `tokens` → `admission` (what the quota and the disk
-//! refuse) → `metrics` (series), `counts`, `applies` (what feeds them), `peer_stats` (of v2).
+//! `tree_watchers` (v2 watchers) → `watch_streams` (v3 watches) → `status` → `state_hashes` (to compare members) → `tokens` → `admission` (the one door
+//! before a command is proposed) → `metrics` (series), `counts`, `applies` (what feeds them), `peer_stats` (of v2).
 
 mod admission;
 mod applies;
@@ -51,10 +51,7 @@ use std::{
 
 use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
-use witan_base::{
-    budget::{MemoryBudget, SMALL_BYTES},
-    client_network::ClientNetwork,
-};
+use witan_base::{budget::MemoryBudget, client_network::ClientNetwork};
 use witan_machine::{
     Outcome, Reply, auth::Caller, command::Command, kv::KvError, operation::Operation, tree::Watch,
     view::View,
@@ -62,6 +59,7 @@ use witan_machine::{
 use witan_replica::{host::Envelope, replica::PeerEvent};
 use witan_storage::{OnDurable, ReceivedSnapshot, SpaceStatus};
 
+use admission::Admission;
 use completions::{CompletionFuture, CompletionSender};
 use requests::{LoopRequest, Proposal};
 
@@ -276,9 +274,9 @@ impl Node {
         mut command: Command,
         caller: Option<Caller>,
     ) -> Result<AppliedCommand, NodeError> {
-        let kept = self.admit(&mut command).await?;
+        let admission = Admission::of(self, &mut command).await?;
         let begun_ns = now_ns();
-        let done = match self.send_command(command, caller, begun_ns, kept) {
+        let done = match self.send_command(command, caller, begun_ns, admission) {
             Ok(answer) => answer.await,
             Err(refusal) => Err(refusal),
         };
@@ -418,27 +416,17 @@ impl Node {
         }
     }
 
-    /// Hands a command to the replica's thread; the future completes when it is applied or timed out. More
-    /// than [`SMALL_BYTES`], with the bytes of values that it keeps, count against the client's budget of
-    /// proposals: `TooMany` if that is used up.
+    /// Hands an admitted command to the replica's thread; the future completes when it is applied or timed out.
     fn send_command(
         &self,
         command: Command,
         caller: Option<Caller>,
         now_ns: i64,
-        kept: u64,
+        admission: Admission,
     ) -> Result<CompletionFuture<AppliedCommand>, NodeError> {
-        let bytes = command.encoded_len();
-        let stored = bytes.saturating_add(usize::try_from(kept).unwrap_or(usize::MAX));
-        let large = stored > SMALL_BYTES;
-        let permit = large
-            .then(|| {
-                let proposals = self.shared.proposals.of_address(self.client);
-                proposals.try_reserve(stored).ok_or(NodeError::TooMany)
-            })
-            .transpose()?;
+        let Admission { bytes, memory } = admission;
         let (mut to, answer) = CompletionSender::new(self.shared.request_timeout);
-        to.permit = permit;
+        to.permit = memory;
         self.send(LoopRequest::Propose(Proposal {
             command: Box::new(command),
             connection: self.client.connection(),
