@@ -25,7 +25,7 @@ const READ_BYTES: usize = 64 << 10;
 
 /// After this time in one poll the connection yields to the others of its thread; a turn of the
 /// state machine is shorter.
-const POLL_TIME_MAX: Duration = Duration::from_millis(1);
+const POLL_TIME: Duration = Duration::from_millis(1);
 
 /// Bytes that are read and dropped after a connection has failed, so that the client gets the last
 /// frames: closing a socket with unread bytes discards them.
@@ -111,13 +111,13 @@ where
         }
     }
 
-    /// Runs, writes and reads for up to [`POLL_TIME_MAX`], then yields. Resolves when nothing remains to be sent or
+    /// Runs, writes and reads for up to [`POLL_TIME`], then yields. Resolves when nothing remains to be sent or
     /// received, with the side that ended the connection.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<ConnectionEnd>> {
         self.connection.register(cx.waker());
         let began = now();
         let mut time = began;
-        while time.saturating_duration_since(began) < POLL_TIME_MAX {
+        while time.saturating_duration_since(began) < POLL_TIME {
             let mut more = self.connection.run(time);
             if self.connection.is_closed() {
                 return Poll::Ready(Ok(ConnectionEnd::ByServer));
