@@ -39,8 +39,6 @@ use self::{encoding::Encoding, error::GatewayError, reader::JsonDialect};
 use super::{RpcResult, authorize, concurrency::election, lease, watch};
 use crate::error::RpcError;
 
-/// The excess over `--max-request-bytes` that etcd allows to a gRPC message.
-const MESSAGE_ALLOWANCE_BYTES: usize = 512 << 10;
 const WATCH: &str = "/etcdserverpb.Watch/Watch";
 const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 const OBSERVE: &str = "/v3electionpb.Election/Observe";
@@ -214,7 +212,7 @@ async fn serve(
         return Err(GatewayError::NotPost);
     }
     wants_leader(ctx, request)?;
-    let message_max = ctx.settings.max_request_bytes + MESSAGE_ALLOWANCE_BYTES;
+    let message_max = ctx.settings.max_message_bytes();
     let body = match reply::read(payload, body_bytes_max(ctx)).await {
         Ok(body) => body,
         Err(BodyError::TooLarge) => return Err(GatewayError::body_too_large(message_max)),
@@ -252,7 +250,7 @@ fn wants_leader(ctx: &Context, request: &HttpRequest) -> Result<bool, GatewayErr
 
 /// Returns the size of the largest body: base64 makes four bytes of three, and some JSON surrounds it.
 fn body_bytes_max(ctx: &Context) -> usize {
-    (ctx.settings.max_request_bytes + MESSAGE_ALLOWANCE_BYTES) * 2
+    ctx.settings.max_message_bytes().saturating_mul(2)
 }
 
 /// A unary call in progress.

@@ -22,6 +22,3 @@ pub(super) const UNWANTED_SCAN_MAX: usize = 512;
 
 /// Changes of one key that are found by its links; for more, the history is scanned.
 pub(super) const KEY_HISTORY_MAX: usize = 8192;
-
-/// The excess over `--max-request-bytes` that etcd allows to a gRPC message; fragments are that large.
-pub(super) const FRAGMENT_ALLOWANCE_BYTES: usize = 512 << 10;

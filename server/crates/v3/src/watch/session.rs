@@ -14,7 +14,6 @@ use witan_replica::watch::keys::{PendingChanges, WatcherGroupId};
 use super::{
     delivery::{Recipients, ResponseQueue, ResponseTemplate},
     history_reader::{Compacted, EventBatch, HistoryStates, ResumePoint},
-    limits::FRAGMENT_ALLOWANCE_BYTES,
     permission::{PermissionState, status_text},
     progress::{NO_WATCHER, ProgressNotifier},
     unsynced::UnsyncedWatchers,
@@ -81,7 +80,7 @@ impl<R> Session<R> {
             template: ResponseTemplate {
                 cluster_id: identity.cluster_id,
                 member_id: identity.member_id,
-                fragment_bytes: ctx.settings.max_request_bytes + FRAGMENT_ALLOWANCE_BYTES,
+                fragment_bytes: ctx.settings.max_message_bytes(),
             },
             stream_end: StreamEnd::new(ctx, needs_leader),
             ctx: ctx.clone(),
