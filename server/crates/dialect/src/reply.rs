@@ -20,6 +20,7 @@ use futures_util::StreamExt as _;
 use witan_api::v2::members::ErrorMessage;
 use witan_base::budget::{ClientBudgets, MemoryBudget, Reservation, SMALL_BYTES};
 use witan_gocompat::json;
+use witan_transport::BODY_BYTES_MAX;
 
 /// Go's server sends a body above this in chunks, a smaller one with its length.
 const UNCHUNKED_BYTES_MAX: usize = 2048;
@@ -35,8 +36,6 @@ pub const TEXT: &str = "text/plain; charset=utf-8";
 pub const JSON: &str = "application/json";
 /// Media type of forms.
 pub const FORM: &str = "application/x-www-form-urlencoded";
-/// A form above this is refused, as in all etcds.
-const FORM_BYTES_MAX: usize = 10 << 20;
 
 /// Builds a plain-text error as Go's `http.Error` sends it; the newline is added.
 pub fn text(status: StatusCode, message: &str) -> HttpResponse {
@@ -241,9 +240,9 @@ pub async fn read(payload: &mut web::Payload, limit: usize) -> Result<Vec<u8>, B
     Ok(body)
 }
 
-/// Reads a form of at most `FORM_BYTES_MAX` bytes; the error is Go's text.
+/// Reads a form of at most [`BODY_BYTES_MAX`] bytes; the error is Go's text.
 pub async fn read_form(payload: &mut web::Payload) -> Result<Vec<u8>, &'static str> {
-    let form = read(payload, FORM_BYTES_MAX).await;
+    let form = read(payload, BODY_BYTES_MAX).await;
     form.map_err(|error| match error {
         BodyError::TooLarge => "http: POST too large",
         BodyError::Disconnected => "unexpected EOF",

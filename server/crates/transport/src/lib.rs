@@ -35,6 +35,7 @@ use witan_config::{ConnectionSettings, Url};
 pub use grpc::MethodInfo;
 pub use grpc::RequestMessages;
 pub use http1_stream::{ClientClosed, OverTls};
+pub use limits::BODY_BYTES_MAX;
 pub use listen::{
     BindError, Bound, BoundPeer, PeerListener, PeerStream, Surface, bind, bind_peers,
 };
