@@ -23,7 +23,7 @@ use witan_gocompat::json;
 use witan_transport::BODY_BYTES_MAX;
 
 /// Go's server sends a body above this in chunks, a smaller one with its length.
-const UNCHUNKED_BYTES_MAX: usize = 2048;
+const UNCHUNKED_BYTES: usize = 2048;
 /// The unread rest of a body is drained up to this size, so that the connection stays open and the
 /// client reads its answer; above it, the connection is closed after the answer.
 const DRAIN_BYTES_MAX: usize = 4 << 20;
@@ -75,7 +75,7 @@ pub fn allows(request: &HttpRequest, allow: &str) -> bool {
         .any(|method| method == request.method().as_str())
 }
 
-/// Makes a body in the framing that etcd would choose: in chunks above `UNCHUNKED_BYTES_MAX` bytes,
+/// Makes a body in the framing that etcd would choose: in chunks above `UNCHUNKED_BYTES` bytes,
 /// else with its length.
 pub fn framed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
     let reservation = ResponseReservation::take(answers_budget(request), bytes.len());
@@ -86,7 +86,7 @@ pub fn framed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
 pub fn framed_text(request: &HttpRequest, text: RenderedText) -> FramedBody {
     let RenderedText { bytes, reservation } = text;
     let refused = matches!(reservation, ResponseReservation::Unavailable);
-    let size = if refused || bytes.len() > UNCHUNKED_BYTES_MAX {
+    let size = if refused || bytes.len() > UNCHUNKED_BYTES {
         // a refused body must not count as an empty one
         long(request, bytes.len().max(1))
     } else {

@@ -27,7 +27,7 @@ use witan_api::discovery::TOKEN_DIGITS;
 use witan_base::client_network::ClientNetwork;
 use witan_dialect::{
     Context,
-    blocking::INLINE_BYTES_MAX,
+    blocking::INLINE_BYTES,
     client,
     fair_semaphore::FairSemaphore,
     reply::{self, BodyError},
@@ -63,7 +63,7 @@ pub struct DiscoveryService {
 enum NewTokenError {
     #[error("size {0:?} is not a number from 1 to {SIZE_MAX}")]
     Size(String),
-    #[error("the form of this request is longer than {INLINE_BYTES_MAX} bytes or incomplete")]
+    #[error("the form of this request is longer than {INLINE_BYTES} bytes or incomplete")]
     Form,
     #[error(
         "the request names no valid host; start the member with --discovery-service-url to set the \
@@ -185,7 +185,7 @@ impl DiscoveryService {
 /// `SIZE_DEFAULT` if neither names one; an error unless it is from 1 to `SIZE_MAX`.
 async fn size(request: &HttpRequest, payload: &mut web::Payload) -> Result<u64, NewTokenError> {
     let form = if reply::media_type(request) == reply::FORM {
-        let read = reply::read(payload, INLINE_BYTES_MAX).await;
+        let read = reply::read(payload, INLINE_BYTES).await;
         read.map_err(|_: BodyError| NewTokenError::Form)?
     } else {
         Vec::new()

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use witan_api::access::{Access, CallType, GrpcRoute};
-use witan_dialect::{Context, blocking::INLINE_ITEMS_MAX};
+use witan_dialect::{Context, blocking::INLINE_ITEMS};
 use witan_machine::{
     StateMachine,
     auth::{self, AccessCheck, Caller},
@@ -152,13 +152,13 @@ pub(super) async fn before(
 }
 
 /// Checks that the caller may list the keys of all leases, on another thread if there are more than
-/// `INLINE_ITEMS_MAX` leases.
+/// `INLINE_ITEMS` leases.
 pub(super) async fn list_leases(ctx: &Context, view: &Arc<View>) -> RpcResult<()> {
     if !ctx.node.auth_enabled() {
         return Ok(());
     }
     let (caller, view) = (caller(ctx)?, view.clone());
-    let large = view.machine.kv.leases().len() > INLINE_ITEMS_MAX;
+    let large = view.machine.kv.leases().len() > INLINE_ITEMS;
     let work = move || view.machine.check(caller.as_ref()).list_leases();
     let permitted = ctx.blocking.run_if(large, work).await?;
     permitted.map_err(|error| error.in_v3())

@@ -29,7 +29,7 @@ use witan_base::{
 use witan_dialect::fair_semaphore::WithPermit;
 use witan_dialect::{
     Context,
-    blocking::INLINE_BYTES_MAX,
+    blocking::INLINE_BYTES,
     client::Disconnect,
     reply::{self, BodyError},
 };
@@ -289,7 +289,7 @@ impl UnaryCall<'_> {
         A: Shaped + Serialize + Message + 'static,
     {
         let (ctx, json_format, body) = (self.ctx, self.json_format, self.body);
-        let large = body.len() > INLINE_BYTES_MAX;
+        let large = body.len() > INLINE_BYTES;
         let read = move || decode(&body, json_format);
         let request: Q = ctx
             .blocking
@@ -301,7 +301,7 @@ impl UnaryCall<'_> {
             return Err(GatewayError::message_too_large(length, self.message_max));
         }
         let answered = verb(ctx, request).await?;
-        let large = answered.answer.encoded_len() > INLINE_BYTES_MAX;
+        let large = answered.answer.encoded_len() > INLINE_BYTES;
         let write = move || {
             let mut json = Vec::new();
             let written = json_format.encoding.write(&answered.answer, &mut json);

@@ -25,7 +25,7 @@ use crate::{error::RpcError, stream_end::StreamEnd};
 const CANCELED_AT_ONCE: usize = 256;
 
 /// Steps without a response (many requests may arrive at once) before the task yields.
-const STEPS_IN_A_ROW_MAX: usize = 64;
+const STEPS_IN_A_ROW: usize = 64;
 
 /// See the module's description.
 pub(crate) struct Session<R> {
@@ -401,7 +401,7 @@ where
         let mut steps = 0;
         loop {
             steps += 1;
-            if steps % STEPS_IN_A_ROW_MAX == 0 {
+            if steps % STEPS_IN_A_ROW == 0 {
                 tokio::task::yield_now().await;
             }
             if let Err(status) = self.recheck_permissions().await {
