@@ -124,28 +124,30 @@ pub(super) async fn require_admin(ctx: &Context) -> RpcResult<()> {
     admitted.map_err(|error| error.in_v3())
 }
 
-/// Runs the check `may` for the caller on the state that is about to be read; passes while v3's
+/// Runs the check `may` for the caller on the state that is about to be read, and returns the caller; `None` while v3's
 /// authentication is off.
 pub(super) fn on(
     ctx: &Context,
     machine: &StateMachine,
     may: impl FnOnce(AccessCheck<'_>) -> Result<(), auth::AuthError>,
-) -> RpcResult<()> {
+) -> RpcResult<Option<Caller>> {
     if !ctx.node.auth_enabled() {
-        return Ok(());
+        return Ok(None);
     }
     let caller = caller(ctx)?;
-    may(machine.check(caller.as_ref())).map_err(|error| error.in_v3())
+    let permitted = may(machine.check(caller.as_ref()));
+    permitted.map_err(|error| error.in_v3())?;
+    Ok(caller)
 }
 
 /// Runs the check `may` for the caller before a proposal, so that a refusal leaves no entry in the log
-/// and raises no quota alarm. Applying the operation checks it again.
+/// and raises no quota alarm; returns the caller to propose with. Applying the operation checks it again.
 pub(super) async fn before(
     ctx: &Context,
     may: impl FnOnce(AccessCheck<'_>) -> Result<(), auth::AuthError>,
-) -> RpcResult<()> {
+) -> RpcResult<Option<Caller>> {
     if !ctx.node.auth_enabled() {
-        return Ok(());
+        return Ok(None);
     }
     let view = ctx.node.view().await?;
     on(ctx, &view.machine, may)
