@@ -20,13 +20,10 @@ use futures_util::StreamExt as _;
 use witan_api::v2::members::ErrorMessage;
 use witan_base::budget::{ClientBudgets, MemoryBudget, Reservation, SMALL_BYTES};
 use witan_gocompat::json;
-use witan_transport::BODY_BYTES_MAX;
+use witan_transport::{BODY_BYTES_MAX, LINGER_BYTES_MAX};
 
 /// Go's server sends a body above this in chunks, a smaller one with its length.
 const UNCHUNKED_BYTES: usize = 2048;
-/// The unread rest of a body is drained up to this size, so that the connection stays open and the
-/// client reads its answer; above it, the connection is closed after the answer.
-const DRAIN_BYTES_MAX: usize = 4 << 20;
 /// A large answer is sent in pieces of this size, so that other connections are served between
 /// them.
 const PIECE_BYTES: usize = 256 << 10;
@@ -249,9 +246,10 @@ pub async fn read_form(payload: &mut web::Payload) -> Result<Vec<u8>, &'static s
     })
 }
 
-/// Reads and drops the rest of a body, up to `DRAIN_BYTES_MAX` bytes.
+/// Reads and drops the unread rest of a body, up to [`LINGER_BYTES_MAX`] bytes, so that the connection stays open and
+/// the client reads its answer; above it, the connection is closed after the answer.
 pub async fn drain(payload: &mut web::Payload) {
-    let mut left = DRAIN_BYTES_MAX;
+    let mut left = LINGER_BYTES_MAX;
     while let Some(Ok(part)) = payload.next().await {
         let Some(rest) = left.checked_sub(part.len()) else {
             return;

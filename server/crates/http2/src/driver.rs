@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use crate::{Config, Connection, Service};
+use crate::{Config, Connection, Service, limits::LINGER_BYTES_MAX};
 
 /// Size of the read buffer, which the connections of a thread share.
 const READ_BYTES: usize = 64 << 10;
@@ -26,10 +26,6 @@ const READ_BYTES: usize = 64 << 10;
 /// After this time in one poll the connection yields to the others of its thread; a turn of the
 /// state machine is shorter.
 const POLL_TIME: Duration = Duration::from_millis(1);
-
-/// Bytes that are read and dropped after a connection has failed, so that the client gets the last
-/// frames: closing a socket with unread bytes discards them.
-const LINGER_BYTES_MAX: usize = 4 << 20;
 
 /// How long reading and dropping may take, see [`LINGER_BYTES_MAX`].
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);

@@ -52,6 +52,10 @@ pub(crate) const RESERVE_STEP_BYTES: usize = 64 << 10;
 /// Memory of a message in the queue of its call, in addition to its bytes.
 pub(crate) const MESSAGE_OVERHEAD: usize = 96;
 
+/// Bytes that are read and dropped after a failure, so that the client gets the last frames: closing a socket with
+/// unread bytes discards them.
+pub const LINGER_BYTES_MAX: usize = 4 << 20;
+
 /// What a client may do that brings nothing: streams that end in error (reset by the client, or by its fault), in
 /// excess of those that ended successfully, and DATA frames without content between two complete requests.
 pub const FAULTS_MAX: u32 = 4096;
