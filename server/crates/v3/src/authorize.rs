@@ -1,5 +1,6 @@
 //! Authorization of calls. `witan_api::access` lists the access that each method requires;
-//! [`admit`] enforces it before the message is read, so that unauthorized calls cost nothing; the verbs do not ask it again.
+//! [`admit`] enforces it before the message is read, so that unauthorized calls cost nothing; the verbs do not ask it
+//! again.
 //! Permissions that depend on the message are rules of the state machine
 //! (`witan_machine::auth`): commands in the log are checked when they are applied, all
 //! others here.
