@@ -4,10 +4,8 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::Value;
 use witan_config::LogLevel;
-use witan_dialect::{Context, reply};
+use witan_dialect::{Context, blocking::INLINE_BYTES, reply};
 
-/// A body names one level; one above this is refused.
-const BODY_BYTES_MAX: usize = 64 << 10;
 const FIELD: &str = "Level";
 /// The body is no JSON object with a text for a level (400).
 const NO_JSON: &str = "Invalid json body";
@@ -24,7 +22,7 @@ pub(crate) async fn handle(
     if !reply::allows(request, "PUT") {
         return reply::method_not_allowed(Some("PUT"));
     }
-    let body = reply::read(payload, BODY_BYTES_MAX).await;
+    let body = reply::read(payload, INLINE_BYTES).await;
     let level = body.map_err(|_| NO_JSON.to_owned());
     match level.and_then(|body| requested_level(&body)) {
         Ok(level) => {

@@ -7,8 +7,7 @@
 use std::time::{Duration, Instant};
 
 use witan_http2::limits::{
-    CONTINUATIONS_MAX, CONTROL_MAX, EMPTY_MAX, FAULTS_MAX, HEADER_LIST_BYTES_MAX, OUTPUT_MAX,
-    SETTINGS_BURST,
+    CONTINUATIONS_MAX, CONTROL_MAX, FAULTS_MAX, HEADER_LIST_BYTES_MAX, OUTPUT_MAX, SETTINGS_BURST,
 };
 use witan_http2_tests::{
     calls::{Call, LARGE_BYTES},
@@ -332,16 +331,16 @@ fn a_client_that_takes_nothing_is_cut() {
 fn empty_frames_are_counted() {
     let mut first = client();
     first.send(&[begin(1, Call::Never)]);
-    let sent = until_judged(&mut first, 2 * EMPTY_MAX, |_| {
+    let sent = until_judged(&mut first, 2 * FAULTS_MAX, |_| {
         vec![Frame::new(kind::DATA, 0, 1, [])]
     });
-    assert!(sent <= EMPTY_MAX);
+    assert!(sent <= FAULTS_MAX);
     assert_eq!(first.verdict(), CALM);
     let mut padded = client();
     padded.send(&[begin(1, Call::Never)]);
     let frame = Frame::new(kind::DATA, flag::PADDED, 1, [3, 0, 0, 0]);
-    let sent = until_judged(&mut padded, 2 * EMPTY_MAX, |_| vec![frame.clone()]);
-    assert!(sent <= EMPTY_MAX);
+    let sent = until_judged(&mut padded, 2 * FAULTS_MAX, |_| vec![frame.clone()]);
+    assert!(sent <= FAULTS_MAX);
     assert_eq!(padded.verdict(), CALM);
 }
 

@@ -15,6 +15,10 @@ const ALLOWS: [&str; 1] = ["server/crates/api/src/v3/mod.rs"];
 /// The only files that may let time pass, and why.
 const SLEEPS: &[(&str, &str)] = &[
     (
+        "server/crates/dialect/src/fair_semaphore.rs",
+        "permits that are held for a time limit a rate",
+    ),
+    (
         "tests/e2e/src/wait.rs",
         "the pause between two looks at a condition, and TTLs",
     ),

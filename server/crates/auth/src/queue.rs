@@ -14,18 +14,15 @@ use std::{
 use tokio::{sync::oneshot, time::timeout};
 use witan_base::client_network::ClientNetwork;
 
-/// Waiting passwords of all addresses; above it, the address with the most loses its newest.
+/// Waiting passwords of all addresses; above it, the address with the most loses its newest, or is refused.
 const WAITING_MAX: usize = 4096;
-
-/// Waiting passwords of one address; more are refused.
-const WAITING_PER_ADDRESS_MAX: usize = 1024;
 
 /// Groups of user names within an address: a flood of names delays others by one turn of each
 /// group.
 const GROUPS: usize = 8;
 
 /// Maximum wait; clients have timed out by then.
-const WAIT_MAX: Duration = Duration::from_secs(10);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Too many passwords wait, or one has waited too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,14 +121,14 @@ impl PasswordQueue {
     }
 
     /// Waits for a free thread on behalf of a client and user. Fails at once if the queue is full,
-    /// or when the password was dropped from it or has waited [`WAIT_MAX`].
+    /// or when the password was dropped from it or has waited [`WAIT_TIMEOUT`].
     pub(super) async fn enter(
         self: &Arc<Self>,
         client: ClientNetwork,
         user: &str,
     ) -> Result<HashingPermit, QueueFull> {
         let mut ticket = self.enqueue(client, user)?;
-        let called = timeout(WAIT_MAX, &mut ticket.ready).await;
+        let called = timeout(WAIT_TIMEOUT, &mut ticket.ready).await;
         match called {
             Ok(Ok(())) => {
                 ticket.taken = true;
@@ -155,9 +152,7 @@ impl PasswordQueue {
             .clients
             .get(&client)
             .map_or(0, |client| client.waiting);
-        if own >= WAITING_PER_ADDRESS_MAX
-            || (state.waiting >= WAITING_MAX && !state.drop_newest_of_largest(own))
-        {
+        if state.waiting >= WAITING_MAX && !state.drop_newest_of_largest(own) {
             return Err(QueueFull);
         }
         let (call, called) = oneshot::channel();
@@ -398,13 +393,16 @@ mod tests {
         let queue = Arc::new(PasswordQueue::new(1));
         let _held = queue.enter(client(0), "root").await.unwrap();
         let mut tickets = Vec::new();
-        for address in 1..=4 {
-            for at in 0..WAITING_PER_ADDRESS_MAX {
-                tickets.push(queue.enqueue(client(address), &at.to_string()).unwrap());
-            }
-            assert!(queue.enqueue(client(address), "one more").is_err());
+        for at in 0..WAITING_MAX {
+            tickets.push(queue.enqueue(client(1), &at.to_string()).unwrap());
         }
+        assert!(queue.enqueue(client(1), "one more").is_err());
         assert_eq!(queue.state().waiting, WAITING_MAX);
+        // others get as much as it has
+        for at in 0..WAITING_MAX / 2 {
+            tickets.push(queue.enqueue(client(2), &at.to_string()).unwrap());
+        }
+        assert!(queue.enqueue(client(2), "one more").is_err());
         let newcomer = queue.enqueue(client(9), "alice").unwrap();
         assert_eq!(queue.state().waiting, WAITING_MAX);
         drop((tickets, newcomer));

@@ -2,7 +2,7 @@
 //!
 //! A file is untrusted: every number in it is checked before it is used. A walk is bounded by a
 //! depth and by the number of pages, where a page counts with its overflow. Keys must ascend and
-//! records must not overlap, so a file yields no more bytes than it has. One leaf at a time is in
+//! records must not overlap, so a file yields no more bytes and buckets than it has. One leaf at a time is in
 //! memory. Every defect is a [`BoltError`] that says where it is.
 
 use std::{fs, io, os::unix::fs::FileExt as _, path::Path};
@@ -17,9 +17,6 @@ const DEPTH_MAX: usize = 64;
 
 /// Maximum bytes of a page with its overflow, and so of a record.
 const RUN_BYTES_MAX: u64 = 1 << 30;
-
-/// Maximum number of buckets; a store needs about ten.
-const BUCKETS_MAX: usize = 1024;
 
 /// Maximum bytes of a key that bbolt writes.
 const KEY_BYTES_MAX: usize = 32 << 10;
@@ -92,9 +89,6 @@ impl BoltFile {
     pub fn buckets(&self) -> Result<Vec<(Vec<u8>, Bucket)>, BoltError> {
         let mut found = Vec::new();
         self.walk(&Bucket::Root(self.meta.root), true, &mut |name, value| {
-            if found.len() == BUCKETS_MAX {
-                return Err(BoltError::File("it has too many buckets".into()));
-            }
             let root = u64_at(value, 0);
             let bucket = match (root, value.get(BUCKET_BYTES..)) {
                 (Some(0), Some(page)) if page.len() as u64 > self.meta.page_bytes => {

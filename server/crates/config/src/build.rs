@@ -21,8 +21,6 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 const ELECTION_MS_MAX: u64 = 50_000;
 /// Default of `--quota-backend-bytes`.
 const QUOTA_BYTES: u64 = 2 << 30;
-/// Bytes that a gRPC message may have beyond its request.
-const MESSAGE_OVERHEAD_BYTES: usize = 512 << 10;
 /// Default of `--watch-progress-notify-interval`.
 const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// Lower bound of `--watch-progress-notify-interval`: a shorter interval becomes this, as in etcd.
@@ -84,7 +82,7 @@ pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Co
         },
         warning_apply_duration: read.duration("warning-apply-duration")?,
         auto_compaction,
-        connections: read.connections(settings.max_request_bytes)?,
+        connections: read.connections(settings.max_message_bytes())?,
         extensive_metrics: read.choice("metrics", &[("basic", false), ("extensive", true)])?,
         tls: PortTls::default(),
         peer_tls: PeerTlsConfig::default(),
@@ -370,7 +368,7 @@ impl ValueReader<'_> {
         Ok(i64::try_from(shortest_ms.div_ceil(1000)).unwrap_or(i64::MAX))
     }
 
-    fn connections(&self, max_request_bytes: usize) -> Result<ConnectionSettings, ConfigError> {
+    fn connections(&self, max_message_bytes: usize) -> Result<ConnectionSettings, ConfigError> {
         let interval = self.duration("grpc-keepalive-interval")?;
         Ok(ConnectionSettings {
             keepalive_min_time: self.duration("grpc-keepalive-min-time")?,
@@ -378,7 +376,7 @@ impl ValueReader<'_> {
             keepalive_timeout: self.duration("grpc-keepalive-timeout")?,
             max_concurrent_streams: self.number("max-concurrent-streams")?,
             reuse_port: self.boolean("socket-reuse-port")?,
-            max_message_bytes: max_request_bytes.saturating_add(MESSAGE_OVERHEAD_BYTES),
+            max_message_bytes,
             unary_expected: self.duration("warning-unary-request-duration")?,
         })
     }

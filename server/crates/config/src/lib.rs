@@ -248,7 +248,7 @@ pub struct ConnectionSettings {
     pub max_concurrent_streams: u32,
     /// `--socket-reuse-port`.
     pub reuse_port: bool,
-    /// Largest gRPC message that is read: `--max-request-bytes` and etcd's allowance of 512 KiB.
+    /// See [`Settings::max_message_bytes`].
     pub max_message_bytes: usize,
     /// `--warning-unary-request-duration`.
     pub unary_expected: Duration,
@@ -408,6 +408,17 @@ impl Default for AuthSettings {
             token_ttl: Duration::from_secs(300),
             bcrypt_cost: 10,
         }
+    }
+}
+
+/// Bytes that a gRPC message may have beyond its request, as in etcd.
+const MESSAGE_OVERHEAD_BYTES: usize = 512 << 10;
+
+impl Settings {
+    /// Largest message of v3, as gRPC or as JSON: `--max-request-bytes` and etcd's allowance.
+    pub fn max_message_bytes(&self) -> usize {
+        self.max_request_bytes
+            .saturating_add(MESSAGE_OVERHEAD_BYTES)
     }
 }
 

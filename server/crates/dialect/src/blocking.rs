@@ -8,10 +8,10 @@ use witan_node::NodeError;
 
 /// JSON and forms up to this size are read and written on the worker, which takes a few milliseconds. Texts of v1 and
 /// v2 count without their escapes, which make them up to six times as long.
-pub const INLINE_BYTES_MAX: usize = 128 << 10;
+pub const INLINE_BYTES: usize = 128 << 10;
 
 /// Up to this many leases or nodes are listed on the worker.
-pub const INLINE_ITEMS_MAX: usize = 2048;
+pub const INLINE_ITEMS: usize = 2048;
 
 /// Runs jobs on other threads, at most so many at once; further ones wait. Clones share.
 #[derive(Clone, Debug)]

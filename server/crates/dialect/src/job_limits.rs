@@ -8,14 +8,12 @@ use super::{
     fair_semaphore::{FairPermit, FairSemaphore},
 };
 
-/// Hash and defragment jobs that run at once; others wait.
-const SCANS_MAX: usize = 4;
+/// Jobs over the whole store that run at once, of each kind: hash and defragment jobs, and large ranges and
+/// transactions. Others wait.
+const JOBS_MAX: usize = 4;
 
-/// Large ranges and transactions that run at once; others wait.
-const LARGE_READS_MAX: usize = 4;
-
-/// Snapshots that are sent at once; more are refused.
-const SNAPSHOTS_MAX: usize = 8;
+/// Snapshots that are sent at once, at the pace of who receives them; more are refused.
+const SNAPSHOTS_MAX: usize = 2 * JOBS_MAX;
 
 /// Limits how many hash and defragment jobs, large reads and snapshots run at once. Clones share
 /// the limits.
@@ -29,8 +27,8 @@ pub struct JobLimits {
 impl Default for JobLimits {
     fn default() -> Self {
         Self {
-            scans: FairSemaphore::new(SCANS_MAX),
-            reads: FairSemaphore::new(LARGE_READS_MAX),
+            scans: FairSemaphore::new(JOBS_MAX),
+            reads: FairSemaphore::new(JOBS_MAX),
             snapshots: FairSemaphore::new(SNAPSHOTS_MAX),
         }
     }

@@ -1,4 +1,4 @@
-//! Texts of v1 and v2, which can be six times as long as the paths and values in them. Above [`INLINE_BYTES_MAX`] bytes
+//! Texts of v1 and v2, which can be six times as long as the paths and values in them. Above [`INLINE_BYTES`] bytes
 //! of paths and values a text is rendered on another thread, and only when memory for its whole length is reserved.
 
 use actix_web::HttpRequest;
@@ -9,7 +9,7 @@ use witan_tree::{Event, Node};
 
 use super::{
     Context,
-    blocking::{BlockingPool, INLINE_BYTES_MAX},
+    blocking::{BlockingPool, INLINE_BYTES},
     reply::{self, FramedBody, RenderedText, ResponseReservation},
 };
 
@@ -70,7 +70,7 @@ pub async fn render(
     least_bytes: usize,
     write: impl Fn(&mut dyn Sink) + Send + 'static,
 ) -> RenderedText {
-    let renderer = Renderer::new(answers, least_bytes > INLINE_BYTES_MAX);
+    let renderer = Renderer::new(answers, least_bytes > INLINE_BYTES);
     let large = renderer.large;
     let work = move || renderer.render(least_bytes, write);
     let done = blocking.run_if(large, work).await;

@@ -20,12 +20,10 @@ use futures_util::StreamExt as _;
 use witan_api::v2::members::ErrorMessage;
 use witan_base::budget::{ClientBudgets, MemoryBudget, Reservation, SMALL_BYTES};
 use witan_gocompat::json;
+use witan_transport::{BODY_BYTES_MAX, LINGER_BYTES_MAX};
 
 /// Go's server sends a body above this in chunks, a smaller one with its length.
-const UNCHUNKED_BYTES_MAX: usize = 2048;
-/// The unread rest of a body is drained up to this size, so that the connection stays open and the
-/// client reads its answer; above it, the connection is closed after the answer.
-const DRAIN_BYTES_MAX: usize = 4 << 20;
+const UNCHUNKED_BYTES: usize = 2048;
 /// A large answer is sent in pieces of this size, so that other connections are served between
 /// them.
 const PIECE_BYTES: usize = 256 << 10;
@@ -35,8 +33,6 @@ pub const TEXT: &str = "text/plain; charset=utf-8";
 pub const JSON: &str = "application/json";
 /// Media type of forms.
 pub const FORM: &str = "application/x-www-form-urlencoded";
-/// A form above this is refused, as in all etcds.
-const FORM_BYTES_MAX: usize = 10 << 20;
 
 /// Builds a plain-text error as Go's `http.Error` sends it; the newline is added.
 pub fn text(status: StatusCode, message: &str) -> HttpResponse {
@@ -76,7 +72,7 @@ pub fn allows(request: &HttpRequest, allow: &str) -> bool {
         .any(|method| method == request.method().as_str())
 }
 
-/// Makes a body in the framing that etcd would choose: in chunks above `UNCHUNKED_BYTES_MAX` bytes,
+/// Makes a body in the framing that etcd would choose: in chunks above `UNCHUNKED_BYTES` bytes,
 /// else with its length.
 pub fn framed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
     let reservation = ResponseReservation::take(answers_budget(request), bytes.len());
@@ -87,7 +83,7 @@ pub fn framed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
 pub fn framed_text(request: &HttpRequest, text: RenderedText) -> FramedBody {
     let RenderedText { bytes, reservation } = text;
     let refused = matches!(reservation, ResponseReservation::Unavailable);
-    let size = if refused || bytes.len() > UNCHUNKED_BYTES_MAX {
+    let size = if refused || bytes.len() > UNCHUNKED_BYTES {
         // a refused body must not count as an empty one
         long(request, bytes.len().max(1))
     } else {
@@ -241,18 +237,19 @@ pub async fn read(payload: &mut web::Payload, limit: usize) -> Result<Vec<u8>, B
     Ok(body)
 }
 
-/// Reads a form of at most `FORM_BYTES_MAX` bytes; the error is Go's text.
+/// Reads a form of at most [`BODY_BYTES_MAX`] bytes; the error is Go's text.
 pub async fn read_form(payload: &mut web::Payload) -> Result<Vec<u8>, &'static str> {
-    let form = read(payload, FORM_BYTES_MAX).await;
+    let form = read(payload, BODY_BYTES_MAX).await;
     form.map_err(|error| match error {
         BodyError::TooLarge => "http: POST too large",
         BodyError::Disconnected => "unexpected EOF",
     })
 }
 
-/// Reads and drops the rest of a body, up to `DRAIN_BYTES_MAX` bytes.
+/// Reads and drops the unread rest of a body, up to [`LINGER_BYTES_MAX`] bytes, so that the connection stays open and
+/// the client reads its answer; above it, the connection is closed after the answer.
 pub async fn drain(payload: &mut web::Payload) {
-    let mut left = DRAIN_BYTES_MAX;
+    let mut left = LINGER_BYTES_MAX;
     while let Some(Ok(part)) = payload.next().await {
         let Some(rest) = left.checked_sub(part.len()) else {
             return;

@@ -6,11 +6,12 @@
 //! Answers and errors are v2's.
 //!
 //! Reading order: this file (`/new`) → `registry` (everything below a token) → `page` (what browsers
-//! see) → `rate_limit`.
+//! see).
 
 mod page;
-mod rate_limit;
 mod registry;
+
+use std::time::Duration;
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -25,14 +26,15 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use witan_api::discovery::TOKEN_DIGITS;
 use witan_base::client_network::ClientNetwork;
 use witan_dialect::{
-    Context, client,
+    Context,
+    blocking::INLINE_BYTES,
+    client,
+    fair_semaphore::FairSemaphore,
     reply::{self, BodyError},
 };
 use witan_gocompat::query::Query;
 use witan_node::NodeError;
 use witan_v2::error::V2Error;
-
-use rate_limit::{RATE_PERIOD, TokenRateLimit};
 
 /// Size of a cluster whose request names none, as on the public service.
 const SIZE_DEFAULT: u64 = 3;
@@ -40,14 +42,19 @@ const SIZE_DEFAULT: u64 = 3;
 const SIZE_MAX: u64 = 32;
 /// Bytes of a registration's value: `NAME=URL` for each of the member's URLs.
 const VALUE_BYTES_MAX: usize = 1024;
-/// Largest form of a request for a token, which contains one number.
-const FORM_BYTES_MAX: usize = 4096;
+/// The limits count the tokens of this period.
+const RATE_PERIOD: Duration = Duration::from_secs(60);
+/// Tokens of one network in a period: enough for a person who tries things out, or a script that builds clusters.
+const TOKENS_PER_NETWORK: usize = 30;
+/// Tokens of all networks in a period.
+const TOKENS_PER_PERIOD: usize = 300;
 
 /// The service with its limits. There is one for the process.
 #[derive(Debug)]
 pub struct DiscoveryService {
     ctx: Context,
-    rate: TokenRateLimit,
+    /// A permit for each token that was made in the last period.
+    rate: FairSemaphore,
     random: SystemRandom,
 }
 
@@ -56,7 +63,7 @@ pub struct DiscoveryService {
 enum NewTokenError {
     #[error("size {0:?} is not a number from 1 to {SIZE_MAX}")]
     Size(String),
-    #[error("the form of this request is longer than {FORM_BYTES_MAX} bytes or incomplete")]
+    #[error("the form of this request is longer than {INLINE_BYTES} bytes or incomplete")]
     Form,
     #[error(
         "the request names no valid host; start the member with --discovery-service-url to set the \
@@ -119,7 +126,7 @@ impl DiscoveryService {
     pub fn new(ctx: Context) -> Self {
         Self {
             ctx,
-            rate: TokenRateLimit::default(),
+            rate: FairSemaphore::with_share(TOKENS_PER_PERIOD, TOKENS_PER_NETWORK),
             random: SystemRandom::new(),
         }
     }
@@ -150,9 +157,8 @@ impl DiscoveryService {
         let size = size(request, payload).await?;
         let base = base_url(&self.ctx, request).ok_or(NewTokenError::Host)?;
         let client = ClientNetwork::of_peer(request.peer_addr());
-        if !self.rate.admit(client) {
-            return Err(NewTokenError::TooOften);
-        }
+        let permit = self.rate.try_take(client);
+        permit.ok_or(NewTokenError::TooOften)?.hold_for(RATE_PERIOD);
         let mut bits = [0; TOKEN_DIGITS / 2];
         let drawn = self.random.fill(&mut bits);
         drawn.map_err(|_| NewTokenError::Random)?;
@@ -179,7 +185,7 @@ impl DiscoveryService {
 /// `SIZE_DEFAULT` if neither names one; an error unless it is from 1 to `SIZE_MAX`.
 async fn size(request: &HttpRequest, payload: &mut web::Payload) -> Result<u64, NewTokenError> {
     let form = if reply::media_type(request) == reply::FORM {
-        let read = reply::read(payload, FORM_BYTES_MAX).await;
+        let read = reply::read(payload, INLINE_BYTES).await;
         read.map_err(|_: BodyError| NewTokenError::Form)?
     } else {
         Vec::new()

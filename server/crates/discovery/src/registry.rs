@@ -17,7 +17,7 @@ use witan_api::{
 };
 use witan_dialect::{
     Context,
-    blocking::{INLINE_BYTES_MAX, INLINE_ITEMS_MAX},
+    blocking::{INLINE_BYTES, INLINE_ITEMS},
     rendering::{self, Renderer},
     reply,
 };
@@ -173,11 +173,11 @@ impl Asked<'_> {
     }
 
     /// Returns the token's directory with its registrations. `NoSpace` if another path gave it more
-    /// than `INLINE_ITEMS_MAX` nodes, which would hold up the worker; `NotDir` if it is a file.
+    /// than `INLINE_ITEMS` nodes, which would hold up the worker; `NotDir` if it is a file.
     fn directory(&self, tree: &Tree) -> Result<witan_tree::Node, V2Error> {
         let path = directory(self.token);
-        if tree.lists_more_than(path.as_bytes(), false, INLINE_ITEMS_MAX) {
-            let cause = format!("{path} has more than {INLINE_ITEMS_MAX} nodes");
+        if tree.lists_more_than(path.as_bytes(), false, INLINE_ITEMS) {
+            let cause = format!("{path} has more than {INLINE_ITEMS} nodes");
             return Err(V2Error::before_store(ErrorCode::NoSpace, cause));
         }
         let found = tree.get(path.as_bytes(), false, self.ctx.node.now_ns())?;
@@ -197,7 +197,7 @@ impl Asked<'_> {
         let (key, recursive, now_ns) = (self.key(), params.recursive, node.now_ns());
         let (index, is_token) = (view.machine.tree.index(), self.below.is_empty());
         let tree = &view.machine.tree;
-        let large = tree.shows_more_than(&key, recursive, INLINE_ITEMS_MAX, INLINE_BYTES_MAX);
+        let large = tree.shows_more_than(&key, recursive, INLINE_ITEMS, INLINE_BYTES);
         let renderer = Renderer::new(reply::answers_budget(self.request), large);
         let look = move || {
             let mut event = view.machine.tree.get(&key, recursive, now_ns)?;

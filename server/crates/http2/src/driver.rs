@@ -18,18 +18,14 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use crate::{Config, Connection, Service};
+use crate::{Config, Connection, Service, limits::LINGER_BYTES_MAX};
 
 /// Size of the read buffer, which the connections of a thread share.
 const READ_BYTES: usize = 64 << 10;
 
 /// After this time in one poll the connection yields to the others of its thread; a turn of the
 /// state machine is shorter.
-const POLL_TIME_MAX: Duration = Duration::from_millis(1);
-
-/// Bytes that are read and dropped after a connection has failed, so that the client gets the last
-/// frames: closing a socket with unread bytes discards them.
-const LINGER_BYTES_MAX: usize = 4 << 20;
+const POLL_TIME: Duration = Duration::from_millis(1);
 
 /// How long reading and dropping may take, see [`LINGER_BYTES_MAX`].
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -111,13 +107,13 @@ where
         }
     }
 
-    /// Runs, writes and reads for up to [`POLL_TIME_MAX`], then yields. Resolves when nothing remains to be sent or
+    /// Runs, writes and reads for up to [`POLL_TIME`], then yields. Resolves when nothing remains to be sent or
     /// received, with the side that ended the connection.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<ConnectionEnd>> {
         self.connection.register(cx.waker());
         let began = now();
         let mut time = began;
-        while time.saturating_duration_since(began) < POLL_TIME_MAX {
+        while time.saturating_duration_since(began) < POLL_TIME {
             let mut more = self.connection.run(time);
             if self.connection.is_closed() {
                 return Poll::Ready(Ok(ConnectionEnd::ByServer));

@@ -9,7 +9,7 @@ use http::{
 use crate::{
     Head, Refusal, Service,
     hpack::{Decoder, FieldName, HeaderField, HpackError},
-    limits::{CACHED_HEAD_BYTES_MAX, CACHED_HEADS, HEADER_LIST_BYTES_MAX},
+    limits::{CACHED_HEAD_BYTES, CACHED_HEADS, HEADER_LIST_BYTES_MAX},
     message::Encoding,
 };
 
@@ -66,7 +66,7 @@ impl<M> HeadCache<M> {
         };
         let head = Rc::new(head);
         // a block that changes the table means something else the next time
-        if self.decoder.generation == generation && block.len() <= CACHED_HEAD_BYTES_MAX {
+        if self.decoder.generation == generation && block.len() <= CACHED_HEAD_BYTES {
             let entry = (block.to_vec(), generation, head.clone());
             if self.remembered.len() < CACHED_HEADS {
                 self.remembered.push(entry);

@@ -6,9 +6,6 @@ use std::time::Duration;
 /// answered with 431.
 pub const HEADER_LIST_BYTES_MAX: usize = 64 << 10;
 
-/// Bytes of a compressed header block; a longer one ends the connection.
-pub const HEADER_BLOCK_BYTES_MAX: usize = 128 << 10;
-
 /// CONTINUATION frames of one block: empty ones would not reach the limit of bytes.
 pub const CONTINUATIONS_MAX: usize = 32;
 
@@ -16,7 +13,7 @@ pub const CONTINUATIONS_MAX: usize = 32;
 pub(crate) const CACHED_HEADS: usize = 4;
 
 /// Largest header block that is cached.
-pub(crate) const CACHED_HEAD_BYTES_MAX: usize = 4 << 10;
+pub(crate) const CACHED_HEAD_BYTES: usize = 4 << 10;
 
 /// Largest head that is not charged to its request. Heads that requests share are never charged.
 pub(crate) const HEAD_FREE_BYTES: usize = 1 << 10;
@@ -46,9 +43,6 @@ pub const OUTPUT_MAX: usize = 128 << 10;
 /// Bytes of acknowledgments and resets beyond [`OUTPUT_MAX`]; above it nothing is read.
 pub const CONTROL_MAX: usize = 64 << 10;
 
-/// Bytes of requests of one connection, incomplete or in progress; above it, calls are refused.
-pub const UNFINISHED_MAX: usize = 64 << 20;
-
 /// Bytes of each kind that a connection holds without a reservation.
 pub(crate) const UNRESERVED_BYTES: usize = 32 << 10;
 
@@ -58,11 +52,13 @@ pub(crate) const RESERVE_STEP_BYTES: usize = 64 << 10;
 /// Memory of a message in the queue of its call, in addition to its bytes.
 pub(crate) const MESSAGE_OVERHEAD: usize = 96;
 
-/// Streams that may end in error (reset by the client, or by its fault), in excess of those that ended successfully.
-pub const FAULTS_MAX: u32 = 4096;
+/// Bytes that are read and dropped after a failure, so that the client gets the last frames: closing a socket with
+/// unread bytes discards them.
+pub const LINGER_BYTES_MAX: usize = 4 << 20;
 
-/// DATA frames without content between two complete requests.
-pub const EMPTY_MAX: u32 = 4096;
+/// What a client may do that brings nothing: streams that end in error (reset by the client, or by its fault), in
+/// excess of those that ended successfully, and DATA frames without content between two complete requests.
+pub const FAULTS_MAX: u32 = 4096;
 
 /// SETTINGS frames that a client may send at once.
 pub const SETTINGS_BURST: u32 = 256;

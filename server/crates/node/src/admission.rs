@@ -1,8 +1,13 @@
-//! Admission decides which commands this member takes now. All dialects propose through it, so no dialect can skip it.
+//! Admission is the one door before a command is proposed: how long it is, whether this member is a learner, the quota,
+//! the alarm about it and the memory for it are asked here and nowhere else in the shell. All dialects propose through
+//! it, so that none can skip a question.
 //!
-//! Not here: whether the disk has space, which the replica's thread knows (`replica_loop/proposing.rs`), and which
-//! commands an alarm stops when they are applied (`witan_machine::alarm`).
+//! Not here: who sends the request, which the dialects know (`witan_v3`'s and `witan_dialect`'s access) and which is
+//! asked again when the entry is applied; how many requests wait (the inbox); whether the disk has space, which the
+//! replica's thread knows (`replica_loop/proposing.rs`); and which commands an alarm stops when they are applied
+//! (`witan_machine::alarm`).
 
+use witan_base::budget::{Reservation, SMALL_BYTES};
 use witan_machine::{
     alarm::{AlarmAction, AlarmCommand, AlarmType},
     command::Command,
@@ -14,52 +19,82 @@ use super::{Node, NodeError, now_ns};
 /// decided on a full member, too, as on etcd, which has no quota for it.
 const MANAGEMENT_BYTES_ALWAYS: u64 = 64 << 10;
 
-impl Node {
-    /// Refuses a command that this member does not take now: it is too long, the member is a learner, or the quota
-    /// (`--quota-backend-bytes`) is used up, which raises the alarm NOSPACE. Returns the bytes of the values that
-    /// the command keeps. Call it when the caller is authorized: a stranger raises no alarm.
-    pub(super) async fn admit(&self, command: &mut Command) -> Result<u64, NodeError> {
+/// What a command got that this member takes now.
+#[derive(Debug)]
+pub(super) struct Admission {
+    /// Length of the command's encoding.
+    pub(super) bytes: usize,
+    /// Its share of the memory for proposals until it is applied; `None` if it is too small to be counted.
+    pub(super) memory: Option<Reservation>,
+}
+
+impl Admission {
+    /// Admits a command, or refuses it: it is too long, the member is a learner, the quota (`--quota-backend-bytes`) is
+    /// used up, which raises the alarm NOSPACE, or too many bytes of commands are in flight. Notes in it how long the
+    /// values may be that it keeps. Call it when the caller is authorized: a stranger raises no alarm.
+    pub(super) async fn of(node: &Node, command: &mut Command) -> Result<Self, NodeError> {
         if let Command::Auth(command) = command
             && command.is_too_long()
         {
             return Err(NodeError::TooLarge);
         }
         if !command.is_required_at_start() {
-            self.refuse_learner()?;
+            node.refuse_learner()?;
         }
-        let kept = self.bound_kept_values(command).await?;
-        let bytes = command.growth().saturating_add(kept);
-        let manages = matches!(command, Command::Auth(_) | Command::Members(_));
-        if bytes == 0 || (manages && self.auth_bytes() + bytes <= MANAGEMENT_BYTES_ALWAYS) {
-            return Ok(kept);
-        }
-        // the state machine refuses puts and leases: an alarm that another member has lowered may stand here yet
-        let alarm_is_checked = matches!(command, Command::Kv(_) | Command::Lease(_));
-        if !alarm_is_checked && self.shared.status.any_no_space() {
+        let kept = bound_kept_values(node, command).await?;
+        if exceeds_quota(node, command, kept)? {
+            // A future of its own, so that those of all other commands stay small.
+            Box::pin(node.raise_no_space()).await;
             return Err(NodeError::NoSpace);
         }
-        let size = self.quota_used_bytes();
-        let quota = self.shared.quota_bytes;
-        if quota.is_none_or(|quota| size.saturating_add(bytes) < quota) {
-            return Ok(kept);
-        }
-        // A future of its own, so that those of all other commands stay small.
-        Box::pin(self.raise_no_space()).await;
-        Err(NodeError::NoSpace)
+        let admitted = Self::holding(node, command, kept);
+        admitted.inspect_err(|_| node.shared.metrics.proposals_failed.inc())
     }
 
-    /// Notes in a command how long the values may be that it keeps; returns their bytes now.
-    async fn bound_kept_values(&self, command: &mut Command) -> Result<u64, NodeError> {
-        let Command::Kv(command) = command else {
-            return Ok(0);
-        };
-        if !command.keeps_values() {
-            return Ok(0);
+    /// Reserves memory for a command of which nothing else is asked. More than [`SMALL_BYTES`], with the bytes of
+    /// values that it keeps, count against the client's budget of proposals: `TooMany` if that is used up.
+    fn holding(node: &Node, command: &Command, kept: u64) -> Result<Self, NodeError> {
+        let bytes = command.encoded_len();
+        let stored = bytes.saturating_add(usize::try_from(kept).unwrap_or(usize::MAX));
+        if stored <= SMALL_BYTES {
+            return Ok(Self { bytes, memory: None });
         }
-        let view = Box::pin(self.view()).await?;
-        Ok(view.machine.bound_kept_values(command))
+        let proposals = node.shared.proposals.of_address(node.client);
+        let memory = proposals.try_reserve(stored).ok_or(NodeError::TooMany)?;
+        Ok(Self { bytes, memory: Some(memory) })
     }
+}
 
+/// Whether the quota has no room for a command that keeps so many bytes of values; `NoSpace` while an alarm says so.
+fn exceeds_quota(node: &Node, command: &Command, kept: u64) -> Result<bool, NodeError> {
+    let bytes = command.growth().saturating_add(kept);
+    let manages = matches!(command, Command::Auth(_) | Command::Members(_));
+    if bytes == 0 || (manages && node.auth_bytes() + bytes <= MANAGEMENT_BYTES_ALWAYS) {
+        return Ok(false);
+    }
+    // the state machine refuses puts and leases: an alarm that another member has lowered may stand here yet
+    let alarm_is_checked = matches!(command, Command::Kv(_) | Command::Lease(_));
+    if !alarm_is_checked && node.shared.status.any_no_space() {
+        return Err(NodeError::NoSpace);
+    }
+    let size = node.quota_used_bytes();
+    let quota = node.shared.quota_bytes;
+    Ok(quota.is_some_and(|quota| size.saturating_add(bytes) >= quota))
+}
+
+/// Notes in a command how long the values may be that it keeps; returns their bytes now.
+async fn bound_kept_values(node: &Node, command: &mut Command) -> Result<u64, NodeError> {
+    let Command::Kv(command) = command else {
+        return Ok(0);
+    };
+    if !command.keeps_values() {
+        return Ok(0);
+    }
+    let view = Box::pin(node.view()).await?;
+    Ok(view.machine.bound_kept_values(command))
+}
+
+impl Node {
     /// Refuses requests that a learner does not serve, as etcd does: a learner may be far behind.
     pub fn refuse_learner(&self) -> Result<(), NodeError> {
         match self.shared.status.is_learner() {
@@ -95,10 +130,10 @@ impl Node {
     /// Proposes a change of an alarm, which needs no room and which learners may propose, too. Returns the
     /// raft index of its entry.
     pub async fn report_alarm(&self, command: AlarmCommand) -> Result<u64, NodeError> {
-        let applied = self
-            .send_command(command.into(), None, now_ns(), 0)?
-            .await?;
-        Ok(applied.index)
+        let command = command.into();
+        let admission = Admission::holding(self, &command, 0)?;
+        let answer = self.send_command(command, None, now_ns(), admission)?;
+        Ok(answer.await?.index)
     }
 
     /// Has all members hash their state at one point of the log; returns the raft index of that entry.

@@ -6,7 +6,8 @@
 //! `checkpoints` (when the state is written) → `executor` (commands that take long) → `post` (who carries
 //! messages), `peer_links`, `leadership`, `reconfiguration` → `completions` (how answers come back) → `latest_view`
 //! (reads without a hop) → `tree_watchers` (v2 watchers) → `watch_streams` (v3 watches) → `status` → `state_hashes`
-//! (to compare members) → `tokens` → `admission` (what the quota and the disk refuse) → `metrics` (series),
+//! (to compare members) → `tokens` → `admission` (the one door before a command is
+//! proposed) → `metrics` (series),
 //! `counts`, `applies` (what feeds them), `peer_stats` (of v2).
 
 mod admission;
@@ -51,10 +52,7 @@ use std::{
 
 use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
-use witan_base::{
-    budget::{MemoryBudget, SMALL_BYTES},
-    client_network::ClientNetwork,
-};
+use witan_base::{budget::MemoryBudget, client_network::ClientNetwork};
 use witan_machine::{
     Outcome, Reply, auth::Caller, command::Command, kv::KvError, operation::Operation, view::View,
 };
@@ -62,6 +60,7 @@ use witan_replica::{host::Envelope, replica::PeerEvent};
 use witan_storage::{OnDurable, ReceivedSnapshot, SpaceStatus};
 use witan_tree::Watch;
 
+use admission::Admission;
 use completions::{CompletionFuture, CompletionSender};
 use requests::{LoopRequest, Proposal};
 
@@ -276,9 +275,9 @@ impl Node {
         mut command: Command,
         caller: Option<Caller>,
     ) -> Result<AppliedCommand, NodeError> {
-        let kept = self.admit(&mut command).await?;
+        let admission = Admission::of(self, &mut command).await?;
         let begun_ns = now_ns();
-        let done = match self.send_command(command, caller, begun_ns, kept) {
+        let done = match self.send_command(command, caller, begun_ns, admission) {
             Ok(answer) => answer.await,
             Err(refusal) => Err(refusal),
         };
@@ -418,27 +417,17 @@ impl Node {
         }
     }
 
-    /// Hands a command to the replica's thread; the future completes when it is applied or timed out. More
-    /// than [`SMALL_BYTES`], with the bytes of values that it keeps, count against the client's budget of
-    /// proposals: `TooMany` if that is used up.
+    /// Hands an admitted command to the replica's thread; the future completes when it is applied or timed out.
     fn send_command(
         &self,
         command: Command,
         caller: Option<Caller>,
         now_ns: i64,
-        kept: u64,
+        admission: Admission,
     ) -> Result<CompletionFuture<AppliedCommand>, NodeError> {
-        let bytes = command.encoded_len();
-        let stored = bytes.saturating_add(usize::try_from(kept).unwrap_or(usize::MAX));
-        let large = stored > SMALL_BYTES;
-        let permit = large
-            .then(|| {
-                let proposals = self.shared.proposals.of_address(self.client);
-                proposals.try_reserve(stored).ok_or(NodeError::TooMany)
-            })
-            .transpose()?;
+        let Admission { bytes, memory } = admission;
         let (mut to, answer) = CompletionSender::new(self.shared.request_timeout);
-        to.permit = permit;
+        to.permit = memory;
         self.send(LoopRequest::Propose(Proposal {
             command: Box::new(command),
             connection: self.client.connection(),

@@ -32,7 +32,7 @@ const READ_BYTES: usize = 64 << 10;
 const LONG_READ_BYTES: usize = 1 << 20;
 
 /// Contents up to this length are copied into one buffer with their neighbors; longer ones are written without a copy.
-const COPIED_BYTES_MAX: usize = 4 << 10;
+const COPIED_BYTES: usize = 4 << 10;
 
 /// The kind of a frame's contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,11 +210,11 @@ pub(super) struct FrameBatch {
 }
 
 impl FrameBatch {
-    /// Adds a frame; contents of more than [`COPIED_BYTES_MAX`] are not copied.
+    /// Adds a frame; contents of more than [`COPIED_BYTES`] are not copied.
     pub(super) fn push(&mut self, kind: FrameKind, contents: &Bytes) {
         self.bytes += HEADER_BYTES + contents.len();
         self.tail.put_slice(&header(kind, contents));
-        if contents.len() <= COPIED_BYTES_MAX {
+        if contents.len() <= COPIED_BYTES {
             self.tail.put_slice(contents);
         } else {
             let before = self.tail.split().freeze();
@@ -281,7 +281,7 @@ mod tests {
 
     #[tokio::test]
     async fn frames_of_all_lengths_arrive_whole_through_a_narrow_stream() {
-        let lengths = [0, 1, 7, COPIED_BYTES_MAX, COPIED_BYTES_MAX + 1, 3 << 20];
+        let lengths = [0, 1, 7, COPIED_BYTES, COPIED_BYTES + 1, 3 << 20];
         let contents: Vec<Bytes> = lengths
             .into_iter()
             .enumerate()

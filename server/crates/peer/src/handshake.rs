@@ -14,14 +14,8 @@ pub(super) const MAGIC: [u8; 7] = *b"\x89WITANP";
 /// The version of the protocol, which follows [`MAGIC`].
 pub(super) const PROTOCOL: u8 = 1;
 
-/// Bytes of the longest contents of a handshake or its answer.
-pub(super) const HANDSHAKE_BYTES_MAX: usize = FIXED_BYTES + RELEASE_BYTES_MAX + URLS_BYTES_MAX;
-
-/// Bytes of a release's name that are kept.
-const RELEASE_BYTES_MAX: usize = 64;
-
-/// Bytes of the opener's peer URLs, each with the byte before it; URLs beyond it are left out.
-const URLS_BYTES_MAX: usize = 2 << 10;
+/// Bytes of the longest contents of a handshake or its answer; URLs beyond it are left out.
+pub(super) const HANDSHAKE_BYTES_MAX: usize = 2 << 10;
 
 /// The kind of messages on a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,9 +79,8 @@ impl Handshake {
         }
         out.push(self.kind as u8);
         out.extend_from_slice(self.release.as_bytes());
-        let longest = out.len() + URLS_BYTES_MAX;
         for url in &self.peer_urls {
-            if out.len() + 1 + url.len() <= longest {
+            if out.len() + 1 + url.len() <= HANDSHAKE_BYTES_MAX {
                 out.push(0);
                 out.extend_from_slice(url.as_bytes());
             }
@@ -97,6 +90,9 @@ impl Handshake {
 
     /// Decodes the contents of a handshake's frame; `None` if they are invalid.
     pub(super) fn decode(contents: &[u8]) -> Option<Self> {
+        if contents.len() > HANDSHAKE_BYTES_MAX {
+            return None;
+        }
         let (ids, rest) = contents.split_at_checked(FIXED_BYTES - 1)?;
         let (kind, texts) = rest.split_first()?;
         let mut ids = ids
@@ -105,10 +101,6 @@ impl Handshake {
         let mut texts = std::str::from_utf8(texts).ok()?.split('\0');
         let release = texts.next()?.to_owned();
         let peer_urls: Vec<String> = texts.map(str::to_owned).collect();
-        let urls_bytes: usize = peer_urls.iter().map(|url| 1 + url.len()).sum();
-        if release.len() > RELEASE_BYTES_MAX || urls_bytes > URLS_BYTES_MAX {
-            return None;
-        }
         Some(Self {
             cluster_id: ids.next()?,
             from: ids.next()?,
@@ -319,12 +311,13 @@ mod tests {
         for length in 0..FIXED_BYTES {
             assert_eq!(Handshake::decode(&whole[..length]), None, "{length} bytes");
         }
-        let long = Handshake { release: "x".repeat(RELEASE_BYTES_MAX + 1), ..hello(2) };
+        let long = Handshake { release: "x".repeat(HANDSHAKE_BYTES_MAX), ..hello(2) };
         assert_eq!(Handshake::decode(&long.encode()), None);
         let url = |bytes: usize| "x".repeat(bytes - 1);
         let urls = |peer_urls| Handshake { peer_urls, ..hello(2) };
-        let too_long = urls(vec![url(URLS_BYTES_MAX - 8), url(9), url(8)]);
-        let fits = urls(vec![url(URLS_BYTES_MAX - 8), url(8)]);
+        let left = HANDSHAKE_BYTES_MAX - urls(vec![]).encode().len();
+        let too_long = urls(vec![url(left - 8), url(9), url(8)]);
+        let fits = urls(vec![url(left - 8), url(8)]);
         assert_eq!(Handshake::decode(&too_long.encode()), Some(fits.clone()));
         let more = [&fits.encode()[..], b"\0"].concat();
         assert_eq!(Handshake::decode(&more), None);

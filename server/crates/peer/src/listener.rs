@@ -1,9 +1,10 @@
 //! The peer port: accepts streams of other members, and answers HTTP requests.
 //!
-//! Until its handshake a connection costs a few hundred bytes and a bounded time, and their number is bounded, also for
-//! each network.
+//! Until its handshake a connection costs a few hundred bytes and a bounded time, and their number is bounded: whose
+//! network has most of them gives way.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashMap},
     io,
     net::SocketAddr,
@@ -17,7 +18,7 @@ use tokio::{
     task::{AbortHandle, yield_now},
     time::{sleep, timeout},
 };
-use witan_base::client_network::ClientNetwork;
+use witan_base::{budget::SMALL_BYTES, client_network::ClientNetwork};
 use witan_config::Url;
 use witan_logging::LogLimit;
 use witan_replica::{
@@ -38,24 +39,19 @@ use super::{
 /// How long a connection may take for its handshake, including reading the answer.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connections before their handshake; above it, the oldest one ends.
+/// Connections before their handshake; above it, the oldest one ends of the network (an IPv4 address, the first half of
+/// an IPv6 address) that has most of them.
 const GREETINGS_MAX: usize = 256;
-
-/// The same for one network (an IPv4 address, the first half of an IPv6 address).
-const NETWORK_GREETINGS_MAX: usize = 64;
 
 /// Delay after the system refused to accept, for lack of descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// Bytes of the messages of one stream that wait for the replica; then nothing more is read from it.
-/// A single message may be longer.
+/// A single message may be longer, and each counts [`SMALL_BYTES`] at least.
 const WAITING_BYTES_MAX: usize = 32 << 20;
 
 /// How soon the stream of a removed member ends, whatever it sends.
 const REMOVAL_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Bytes that a message counts at least.
-const MESSAGE_BYTES_MIN: usize = 1 << 10;
 
 const _: () = assert!(WAITING_BYTES_MAX >= FRAME_BYTES_MAX, "each message fits");
 
@@ -95,25 +91,28 @@ struct Greetings {
 }
 
 impl Greetings {
-    /// Adds a connection before its handshake. If there are too many, of one network or in total, aborts the oldest
-    /// one; returns whether it did.
+    /// Adds a connection before its handshake. If there are too many, aborts the oldest one of the network that has
+    /// most of them, or as many as any other; returns whether it did.
     fn add(&mut self, id: u64, network: ClientNetwork, task: AbortHandle) -> bool {
-        let of_network = |(_, (from, _)): &(&u64, &(ClientNetwork, AbortHandle))| *from == network;
-        let mut same = self.open.iter().filter(of_network).peekable();
-        let oldest = same.peek().map(|(id, _)| **id);
-        let oldest = match same.count() >= NETWORK_GREETINGS_MAX {
-            true => oldest,
-            false => None,
-        };
-        let first = || self.open.keys().next().copied();
         let full = self.open.len() >= GREETINGS_MAX;
-        let ended = oldest.or_else(|| full.then(first).flatten());
+        let ended = full.then(|| self.oldest_of_largest()).flatten();
         let ended = ended.and_then(|id| self.open.remove(&id));
         if let Some((_, task)) = &ended {
             task.abort();
         }
         self.open.insert(id, (network, task));
         ended.is_some()
+    }
+
+    /// Returns the oldest connection of the network that has most of them.
+    fn oldest_of_largest(&self) -> Option<u64> {
+        let mut networks: HashMap<ClientNetwork, (usize, Reverse<u64>)> = HashMap::new();
+        for (id, (network, _)) in &self.open {
+            let (count, _) = networks.entry(*network).or_insert((0, Reverse(*id)));
+            *count += 1;
+        }
+        let largest = networks.into_values().max();
+        largest.map(|(_, Reverse(oldest))| oldest)
     }
 }
 
@@ -369,7 +368,7 @@ impl Listener {
                 .inc_by((frame::HEADER_BYTES + contents.len()) as u64);
             match kind {
                 FrameKind::Message => {
-                    let bytes = contents.len().max(MESSAGE_BYTES_MIN);
+                    let bytes = contents.len().max(SMALL_BYTES);
                     let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
                     let permit = room.clone().acquire_many_owned(bytes).await;
                     let permit = permit.map_err(io::Error::other)?;
@@ -420,4 +419,36 @@ async fn answer(
     };
     let too_slow = |_| io::Error::new(io::ErrorKind::TimedOut, "the other side does not read");
     timeout(patience, writing).await.map_err(too_slow)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_network_with_the_most_greetings_gives_way() {
+        let network = |last: u8| ClientNetwork::of(Some([10, 0, 0, last].into()));
+        let mut greetings = Greetings::default();
+        let mut next = 0;
+        let mut add = |greetings: &mut Greetings, of: u8| {
+            next += 1;
+            let task = tokio::spawn(std::future::pending::<()>());
+            (next, greetings.add(next, network(of), task.abort_handle()))
+        };
+        let (honest, _) = add(&mut greetings, 1);
+        let first: Vec<u64> = (1..GREETINGS_MAX)
+            .map(|_| add(&mut greetings, 2).0)
+            .collect();
+        assert_eq!(greetings.open.len(), GREETINGS_MAX);
+        // a flood ends its own connections, oldest first, however many networks it has
+        assert!(add(&mut greetings, 2).1);
+        assert!(!greetings.open.contains_key(&first[0]));
+        for of in (3..=9).cycle().take(2 * GREETINGS_MAX) {
+            assert!(add(&mut greetings, of).1);
+        }
+        assert_eq!(greetings.open.len(), GREETINGS_MAX);
+        assert!(greetings.open.contains_key(&honest));
+        let (newcomer, ended) = add(&mut greetings, 10);
+        assert!(ended && greetings.open.contains_key(&newcomer));
+    }
 }

@@ -31,7 +31,7 @@ const UNSETTLED_INTERVAL: Duration = Duration::from_millis(500);
 const UNDECIDED_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How long the members of a new cluster may take until all have reported their versions.
-const UNDECIDED_MAX: Duration = Duration::from_secs(1);
+const UNDECIDED_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A larger difference of clocks is warned about, as in etcd.
 const CLOCK_DIFFERENCE_MAX_S: f64 = 1.0;
@@ -142,7 +142,7 @@ impl Monitor {
     /// Proposes a new version of the cluster, or the end of a downgrade, if [`versions::decide`] asks for it;
     /// not again within [`INTERVAL`] while the members stay the same.
     async fn decide(&mut self, members: Arc<MemberRegistry>, running: &[Option<Release>]) {
-        let waits = self.begun.elapsed() < UNDECIDED_MAX;
+        let waits = self.begun.elapsed() < UNDECIDED_TIMEOUT;
         let node = &self.shared.node;
         let every = self.shared.settings.downgrade_check;
         let ends = every.is_some_and(|every| self.looked_at.elapsed() >= every);

@@ -8,12 +8,11 @@ use std::{
 
 use bytes::Bytes;
 use tokio::sync::Notify;
+use witan_base::budget::SMALL_BYTES;
 
-/// Messages that wait for a stream. If the stream is slower than the sender, further ones are dropped, and raft sends
-/// them again when the other member reports the gap.
-const MESSAGES_MAX: usize = 16_384;
-
-/// Bytes that wait for a stream; one message may always wait.
+/// Bytes that wait for a stream, of which each message counts [`SMALL_BYTES`] at least; one may always wait. If the
+/// stream is slower than the sender, further ones are dropped, and raft sends them again when the other member reports
+/// the gap.
 const BYTES_MAX: usize = 64 << 20;
 
 /// Bytes after which a batch is complete.
@@ -42,11 +41,12 @@ impl LaneQueue {
     /// Queues a message; `false` if it was dropped.
     pub(super) fn push(&self, message: Bytes) -> bool {
         let mut queued = self.lock();
-        let fits = queued.bytes == 0 || queued.bytes + message.len() <= BYTES_MAX;
-        if queued.closed || queued.messages.len() >= MESSAGES_MAX || !fits {
+        let counted = counted(&message);
+        let fits = queued.bytes == 0 || queued.bytes + counted <= BYTES_MAX;
+        if queued.closed || !fits {
             return false;
         }
-        queued.bytes += message.len();
+        queued.bytes += counted;
         queued.messages.push_back(message);
         queued.written = false;
         if queued.messages.len() == 1 {
@@ -109,11 +109,16 @@ impl Queued {
             }
             bytes += message.len();
             count += 1;
+            self.bytes -= counted(message);
         }
-        self.bytes -= bytes;
         self.written = count == 0;
         self.messages.drain(..count).collect()
     }
+}
+
+/// Returns the bytes that a message counts in the queue.
+fn counted(message: &Bytes) -> usize {
+    message.len().max(SMALL_BYTES)
 }
 
 #[cfg(test)]
@@ -123,17 +128,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lane_is_bounded_by_bytes_and_by_count_and_drops_what_comes_beyond() {
+    fn a_lane_is_bounded_by_bytes_of_which_each_message_counts_some() {
         let queue = LaneQueue::default();
         let large = Bytes::from(vec![0; BYTES_MAX + 1]);
         assert!(queue.push(large), "one message always fits");
         assert!(!queue.push(Bytes::from_static(b"x")));
         let batch = queue.next_batch().now_or_never();
         assert_eq!(batch.map(|batch| batch.len()), Some(1));
-        let taken = (0..2 * MESSAGES_MAX)
+        let taken = (0..BYTES_MAX / 1024)
             .filter(|_| queue.push(Bytes::new()))
             .count();
-        assert_eq!(taken, MESSAGES_MAX);
+        assert_eq!(taken, BYTES_MAX / SMALL_BYTES);
+        while queue.next_batch().now_or_never().is_some() {}
+        assert_eq!(queue.lock().bytes, 0);
     }
 
     #[test]

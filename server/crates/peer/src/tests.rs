@@ -286,8 +286,8 @@ fn the_stream_of_a_removed_member_ends_although_it_never_pings() {
     stop(two);
 }
 
-/// Connections that say nothing.
-const SILENT: usize = 200;
+/// Connections that say nothing: more than there may be.
+const SILENT: usize = 350;
 
 #[test]
 fn silent_connections_keep_no_member_out() {
@@ -314,8 +314,8 @@ fn silent_connections_keep_no_member_out() {
     stop(two);
 }
 
-/// Connections of a stranger that are opened again as soon as they end.
-const RENEWED: usize = 100;
+/// Connections of a stranger that are opened again as soon as they end: more than there may be.
+const RENEWED: usize = 300;
 
 #[test]
 fn silent_connections_that_are_renewed_keep_no_member_out() {

@@ -30,7 +30,7 @@ use self::request_filter::RequestFilter;
 use super::{passthrough::pass_writes, tls::PeerCertificate};
 
 /// Consecutive reads without output before the task yields.
-const EMPTY_READS_MAX: u32 = 16;
+const EMPTY_READS_IN_A_ROW: u32 = 16;
 
 /// Signals that the client has closed its side.
 #[derive(Clone, Debug)]
@@ -156,7 +156,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Http1Stream<S> {
             buf.set_filled(before);
             this.held = (changed, 0);
             empty_reads += 1;
-            if empty_reads == EMPTY_READS_MAX && this.held.0.is_empty() {
+            if empty_reads == EMPTY_READS_IN_A_ROW && this.held.0.is_empty() {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }

@@ -35,6 +35,7 @@ use witan_config::{ConnectionSettings, Url};
 pub use grpc::MethodInfo;
 pub use grpc::RequestMessages;
 pub use http1_stream::{ClientClosed, OverTls};
+pub use limits::BODY_BYTES_MAX;
 pub use listen::{
     BindError, Bound, BoundPeer, PeerListener, PeerStream, Surface, bind, bind_peers,
 };
@@ -43,7 +44,7 @@ pub use signals::{Signal, first_signal};
 pub use tls::{
     MemberCertificate, PeerCertificate, PeerTls, ServerTls, TlsError, error_text, system_roots,
 };
-pub use witan_http2::Body as RequestBody;
+pub use witan_http2::{Body as RequestBody, limits::LINGER_BYTES_MAX};
 
 /// The head of a request.
 pub type Head = witan_http2::Head<MethodInfo>;

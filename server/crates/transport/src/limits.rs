@@ -28,18 +28,15 @@ pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// this affects clients that read next to nothing.
 pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Bytes in the kernel's send buffer for a slow client: later frames (an acknowledgment of a ping, the end of a call)
-/// wait behind them.
-pub(super) const UNSENT_BYTES_MAX: u32 = 128 << 10;
-
 /// Time for a whole request body, in addition to the time that [`BODY_BYTES_PER_SECOND_MIN`] allows.
 pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A body that arrives at least this fast may take as long as it needs.
 pub(super) const BODY_BYTES_PER_SECOND_MIN: u64 = 16 << 10;
 
-/// No dialect reads a body further than this (v2's forms are the largest).
-pub(super) const BODY_BYTES_MAX: usize = 10 << 20;
+/// No dialect reads a body further than this: v2's forms are the largest, as in all etcds. Those of JSON calls follow
+/// `--max-request-bytes`.
+pub const BODY_BYTES_MAX: usize = 10 << 20;
 
 /// Reservation step of a body of unknown length.
 pub(super) const BODY_STEP_BYTES: usize = 256 << 10;

@@ -34,7 +34,7 @@ use witan_base::{
     client_network::ClientNetwork,
     panics::{self, PanicSource, planted::PlantedPanic},
 };
-use witan_http2::PREFACE;
+use witan_http2::{PREFACE, limits::OUTPUT_MAX};
 
 use super::{
     CallHandler, Handlers, Surface, contain,
@@ -56,7 +56,9 @@ type Http1Connection<S> = Http1Stream<ReplayedStream<PlainStream<S>>>;
 pub(super) trait ClientStream: AsyncRead + AsyncWrite + AsFd + Unpin + 'static {
     /// Returns the address of the client, if it has one.
     fn client_address(&self) -> Option<SocketAddr>;
-    /// Sets the options of a TCP socket: no delay, and at most `UNSENT_BYTES_MAX` bytes that are not sent.
+    /// Sets the options of a TCP socket: no delay, and at most as many bytes that are not sent as
+    /// a connection of HTTP/2 holds itself: later frames (an acknowledgment of a ping, the end of a call) wait behind
+    /// them.
     fn tune(&self) -> io::Result<()>;
 }
 
@@ -66,7 +68,7 @@ impl ClientStream for TcpStream {
     }
 
     fn tune(&self) -> io::Result<()> {
-        SockRef::from(self).set_tcp_notsent_lowat(limits::UNSENT_BYTES_MAX)?;
+        SockRef::from(self).set_tcp_notsent_lowat(OUTPUT_MAX as u32)?;
         self.set_nodelay(true)
     }
 }

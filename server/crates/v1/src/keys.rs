@@ -6,7 +6,7 @@ use witan_api::v1::error::ErrorCode;
 use witan_base::budget::MemoryBudget;
 use witan_dialect::{
     Context,
-    blocking::{INLINE_BYTES_MAX, INLINE_ITEMS_MAX},
+    blocking::{INLINE_BYTES, INLINE_ITEMS},
     read_counters::ReadCounters,
     rendering::{self, Renderer},
     reply::RenderedText,
@@ -33,7 +33,7 @@ pub(super) async fn get(
     let view = ctx.node.view().await?;
     let now_ns = ctx.node.now_ns();
     let tree = &view.machine.tree;
-    let large = tree.shows_more_than(key, false, INLINE_ITEMS_MAX, INLINE_BYTES_MAX);
+    let large = tree.shows_more_than(key, false, INLINE_ITEMS, INLINE_BYTES);
     let renderer = Renderer::new(answers, large);
     let path = key.clone();
     let look = move || {

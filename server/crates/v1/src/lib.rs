@@ -27,7 +27,7 @@ use witan_base::client_network::ClientNetwork;
 use witan_dialect::{
     Context,
     basic_auth::{self, INSUFFICIENT},
-    blocking::INLINE_BYTES_MAX,
+    blocking::INLINE_BYTES,
     client::Disconnect,
     read_counters::ReadCounters,
     rendering,
@@ -83,9 +83,7 @@ impl V1Dialect {
         path: &[u8],
     ) -> Result<HttpResponse, V1Error> {
         let form = form(request, payload).await?;
-        let large = form
-            .as_ref()
-            .is_some_and(|form| form.len() > INLINE_BYTES_MAX);
+        let large = form.as_ref().is_some_and(|form| form.len() > INLINE_BYTES);
         let (method, path) = (request.method().clone(), path.to_vec());
         let query = request.uri().query().unwrap_or_default().to_owned();
         let read = move || parse(method.as_str(), &path, query.as_bytes(), form.as_deref());

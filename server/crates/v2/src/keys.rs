@@ -14,7 +14,7 @@ use witan_base::client_network::ClientNetwork;
 use witan_dialect::v2_metrics::HttpMethod;
 use witan_dialect::{
     Context, basic_auth,
-    blocking::{INLINE_BYTES_MAX, INLINE_ITEMS_MAX},
+    blocking::{INLINE_BYTES, INLINE_ITEMS},
     rendering::{self, Renderer},
     reply,
 };
@@ -155,9 +155,7 @@ pub async fn intent(
     };
     let form = form(intent, request, payload).await?;
     let query = request.uri().query().unwrap_or_default();
-    let large = form
-        .as_ref()
-        .is_some_and(|form| form.len() > INLINE_BYTES_MAX);
+    let large = form.as_ref().is_some_and(|form| form.len() > INLINE_BYTES);
     let (waiting, query) = (intent.wait_parameter(), query.to_owned());
     let read = move || parse::params(waiting, query.as_bytes(), form.as_deref());
     Ok(Some((intent, ctx.blocking.run_if(large, read).await??)))
@@ -248,7 +246,7 @@ async fn get(
     let index = view.machine.tree.index();
     let (recursive, now_ns) = (params.recursive, node.now_ns());
     let tree = &view.machine.tree;
-    let large = tree.shows_more_than(&key, recursive, INLINE_ITEMS_MAX, INLINE_BYTES_MAX);
+    let large = tree.shows_more_than(&key, recursive, INLINE_ITEMS, INLINE_BYTES);
     let renderer = Renderer::new(reply::answers_budget(request), large);
     let look = move || {
         let event = view.machine.tree.get(&key, recursive, now_ns)?;

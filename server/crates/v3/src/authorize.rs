@@ -1,5 +1,6 @@
 //! Authorization of calls. `witan_api::access` lists the access that each method requires;
-//! [`call`] enforces it before the message is read, so that unauthorized calls cost nothing.
+//! [`admit`] enforces it before the message is read, so that unauthorized calls cost nothing; the verbs do not ask it
+//! again.
 //! Permissions that depend on the message are rules of the state machine
 //! (`witan_machine::auth`): commands in the log are checked when they are applied, all
 //! others here.
@@ -9,7 +10,7 @@
 use std::sync::Arc;
 
 use witan_api::access::{Access, CallType, GrpcRoute};
-use witan_dialect::{Context, blocking::INLINE_ITEMS_MAX};
+use witan_dialect::{Context, blocking::INLINE_ITEMS};
 use witan_machine::{
     StateMachine,
     auth::{self, AccessCheck, Caller},
@@ -47,12 +48,18 @@ pub(super) fn refuse_learner(ctx: &Context, method: &str) -> RpcResult<()> {
     Ok(refusal?)
 }
 
-/// Checks that the caller may call a gRPC method. The permission for keys is checked by each call.
-pub(super) async fn call(ctx: &Context, method: &str) -> RpcResult<()> {
+/// Checks that this member serves a gRPC method and that the caller may call it.
+pub(super) async fn admit(ctx: &Context, method: &str) -> RpcResult<()> {
     refuse_learner(ctx, method)?;
-    if !ctx.node.any_auth_enabled() {
-        return Ok(());
+    match ctx.node.any_auth_enabled() {
+        true => call(ctx, method).await,
+        false => Ok(()),
     }
+}
+
+/// Checks, while the authentication of v2 or v3 is on, that the caller may call a gRPC method. The permission for keys
+/// is checked by each call.
+pub(super) async fn call(ctx: &Context, method: &str) -> RpcResult<()> {
     ctx.authenticator.await_token(&ctx.node, &ctx.caller).await;
     let route = GrpcRoute::of(method);
     let streams = route.is_some_and(|route| route.call_type == CallType::BidiStream);
@@ -100,7 +107,7 @@ fn authenticated_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
 }
 
 /// Refuses (`UserEmpty`) a call without an authenticated caller while v3's authentication is on.
-pub(super) fn require_credentials(ctx: &Context) -> RpcResult<()> {
+fn require_credentials(ctx: &Context) -> RpcResult<()> {
     if ctx.node.auth_enabled() && caller(ctx)?.is_none() {
         return Err(RpcError::UserEmpty);
     }
@@ -118,41 +125,43 @@ pub(super) async fn require_admin(ctx: &Context) -> RpcResult<()> {
     admitted.map_err(|error| error.in_v3())
 }
 
-/// Runs the check `may` for the caller on the state that is about to be read; passes while v3's
+/// Runs the check `may` for the caller on the state that is about to be read, and returns the caller; `None` while v3's
 /// authentication is off.
 pub(super) fn on(
     ctx: &Context,
     machine: &StateMachine,
     may: impl FnOnce(AccessCheck<'_>) -> Result<(), auth::AuthError>,
-) -> RpcResult<()> {
+) -> RpcResult<Option<Caller>> {
     if !ctx.node.auth_enabled() {
-        return Ok(());
+        return Ok(None);
     }
     let caller = caller(ctx)?;
-    may(machine.check(caller.as_ref())).map_err(|error| error.in_v3())
+    let permitted = may(machine.check(caller.as_ref()));
+    permitted.map_err(|error| error.in_v3())?;
+    Ok(caller)
 }
 
 /// Runs the check `may` for the caller before a proposal, so that a refusal leaves no entry in the log
-/// and raises no quota alarm. Applying the operation checks it again.
+/// and raises no quota alarm; returns the caller to propose with. Applying the operation checks it again.
 pub(super) async fn before(
     ctx: &Context,
     may: impl FnOnce(AccessCheck<'_>) -> Result<(), auth::AuthError>,
-) -> RpcResult<()> {
+) -> RpcResult<Option<Caller>> {
     if !ctx.node.auth_enabled() {
-        return Ok(());
+        return Ok(None);
     }
     let view = ctx.node.view().await?;
     on(ctx, &view.machine, may)
 }
 
 /// Checks that the caller may list the keys of all leases, on another thread if there are more than
-/// `INLINE_ITEMS_MAX` leases.
+/// `INLINE_ITEMS` leases.
 pub(super) async fn list_leases(ctx: &Context, view: &Arc<View>) -> RpcResult<()> {
     if !ctx.node.auth_enabled() {
         return Ok(());
     }
     let (caller, view) = (caller(ctx)?, view.clone());
-    let large = view.machine.kv.leases().len() > INLINE_ITEMS_MAX;
+    let large = view.machine.kv.leases().len() > INLINE_ITEMS;
     let work = move || view.machine.check(caller.as_ref()).list_leases();
     let permitted = ctx.blocking.run_if(large, work).await?;
     permitted.map_err(|error| error.in_v3())

@@ -29,13 +29,13 @@ use super::RpcResult;
 use crate::error::RpcError;
 
 /// Longer messages are decoded on another thread: they can hold an operation in every few bytes.
-const INLINE_REQUEST_BYTES_MAX: usize = 256 << 10;
+const INLINE_REQUEST_BYTES: usize = 256 << 10;
 
 /// Answers with up to this many pairs are encoded on the worker, within 1 ms.
-const INLINE_PAIRS_MAX: usize = 16_384;
+const INLINE_PAIRS: usize = 16_384;
 
 /// Bytes of keys and values in such an answer.
-const INLINE_BYTES_MAX: usize = 4 << 20;
+const INLINE_BYTES: usize = 4 << 20;
 
 /// Flag and length before each message.
 const PREFIX_BYTES: usize = 5;
@@ -44,7 +44,7 @@ const PREFIX_BYTES: usize = 5;
 pub(super) trait UnaryResponse: Message + Sized + 'static {
     /// Whether the answer is encoded on another thread.
     fn is_large(&self) -> bool {
-        self.encoded_len() > INLINE_BYTES_MAX
+        self.encoded_len() > INLINE_BYTES
     }
 }
 
@@ -55,13 +55,13 @@ trait Pairs {
 
     fn are_many(&self) -> bool {
         let (pairs, bytes) = self.weight();
-        pairs > INLINE_PAIRS_MAX || bytes > INLINE_BYTES_MAX
+        pairs > INLINE_PAIRS || bytes > INLINE_BYTES
     }
 }
 
 impl Pairs for [KeyValue] {
     fn weight(&self) -> (usize, usize) {
-        if self.len() > INLINE_PAIRS_MAX {
+        if self.len() > INLINE_PAIRS {
             return (self.len(), 0);
         }
         let bytes = self.iter().map(|kv| kv.key.len() + kv.value.len());
@@ -136,7 +136,7 @@ where
 /// Decodes the message of a call that has one, which is collected.
 async fn read<Q: Message + Default + 'static>(ctx: &Context, body: &Bytes) -> Result<Q, Status> {
     let message = message(body)?;
-    let decoded = if message.len() > INLINE_REQUEST_BYTES_MAX {
+    let decoded = if message.len() > INLINE_REQUEST_BYTES {
         let decoded = Box::pin(ctx.blocking.run(move || Q::decode(message))).await;
         decoded.map_err(RpcError::from)?
     } else {

@@ -18,12 +18,12 @@ use super::{
 };
 
 /// Bytes of pairs in one message, which can exceed this by one pair.
-const PART_BYTES_MAX: usize = 1 << 20;
+const PART_BYTES: usize = 1 << 20;
 
 /// Keys read before the task yields.
-const PART_KEYS_MAX: usize = 4096;
+const PART_KEYS: usize = 4096;
 
-/// Streams the pairs of a range in parts of about `PART_BYTES_MAX` bytes, all read from one frozen
+/// Streams the pairs of a range in parts of about `PART_BYTES` bytes, all read from one frozen
 /// state. A range that cannot be read is refused before the first part.
 pub(super) async fn range_stream(
     ctx: &Context,
@@ -119,14 +119,13 @@ impl RangeReader {
     }
 
     /// Reads the next part that holds pairs, or the last part, which alone carries the header. Yields
-    /// after `PART_KEYS_MAX` keys without a pair.
+    /// after `PART_KEYS` keys without a pair.
     async fn next(&mut self) -> RpcResult<RangeResponse> {
         if self.range.count_only {
             return self.last(Vec::new(), false).await;
         }
         loop {
-            let bounds =
-                RangePartBounds { pairs: self.left, bytes: PART_BYTES_MAX, keys: PART_KEYS_MAX };
+            let bounds = RangePartBounds { pairs: self.left, bytes: PART_BYTES, keys: PART_KEYS };
             let part = self.kv.range_part(&self.range, &bounds);
             let part = part.map_err(|error| error.in_v3())?;
             self.left -= part.kvs.len();
@@ -218,14 +217,14 @@ mod tests {
     #[tokio::test]
     async fn parts_together_are_the_range() {
         // more keys than are looked at in one go, and more bytes than fit into a part
-        let kv = filled(PART_KEYS_MAX * 2 + 10, 300);
+        let kv = filled(PART_KEYS * 2 + 10, 300);
         for (limit, count_only, keys_only) in [
             (0, false, false),
             (0, false, true),
             (0, true, false),
             (1, false, false),
-            (PART_KEYS_MAX as i64, false, true),
-            (PART_KEYS_MAX as i64 * 2 + 10, false, false),
+            (PART_KEYS as i64, false, true),
+            (PART_KEYS as i64 * 2 + 10, false, false),
         ] {
             let range = kv::Range {
                 key: "k".into(),
@@ -238,7 +237,7 @@ mod tests {
             let (sizes, parts) = all(&kv, &range).await;
             let whole = range::response(None, kv.range(&range).unwrap());
             assert_eq!(parts, whole, "{limit} {count_only} {keys_only}");
-            assert!(sizes.iter().all(|size| *size < PART_BYTES_MAX + 306));
+            assert!(sizes.iter().all(|size| *size < PART_BYTES + 306));
         }
     }
 
@@ -268,7 +267,7 @@ mod tests {
 
     #[tokio::test]
     async fn keys_that_are_gone_end_no_part_in_vain() {
-        let mut kv = filled(PART_KEYS_MAX * 2, 1);
+        let mut kv = filled(PART_KEYS * 2, 1);
         let before = kv.revision();
         let delete = kv::DeleteRange {
             key: "k".into(),

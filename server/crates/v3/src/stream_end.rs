@@ -13,7 +13,7 @@ use crate::error::RpcError;
 const LEADER_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Consecutive checks without a leader that end the stream, as in etcd.
-const LEADERLESS_MAX: u32 = 3;
+const LEADERLESS_CHECKS: u32 = 3;
 
 /// See the module's description.
 pub(super) struct StreamEnd {
@@ -74,13 +74,13 @@ impl LeaderMonitor {
     }
 
     /// Records a check and schedules the next one. Returns false, so that the stream ends, after
-    /// `LEADERLESS_MAX` checks in a row without a leader.
+    /// `LEADERLESS_CHECKS` checks in a row without a leader.
     fn observe(&mut self, has_leader: bool) -> bool {
         self.timer
             .as_mut()
             .reset(Instant::now() + LEADER_CHECK_INTERVAL);
         self.leaderless = if has_leader { 0 } else { self.leaderless + 1 };
-        self.leaderless < LEADERLESS_MAX
+        self.leaderless < LEADERLESS_CHECKS
     }
 }
 

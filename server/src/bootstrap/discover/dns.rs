@@ -25,7 +25,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Rounds through all name servers.
 const ROUNDS: usize = 3;
 /// Largest answer over UDP that is read.
-const DATAGRAM_BYTES_MAX: usize = 4096;
+const DATAGRAM_BYTES: usize = 4096;
 /// Most records that are taken: more members than a cluster has.
 const RECORDS_MAX: usize = 64;
 
@@ -106,7 +106,7 @@ async fn ask(server: SocketAddr, name: &Name<'_>) -> io::Result<Vec<SrvRecord>> 
     let socket = UdpSocket::bind((any, 0)).await?;
     socket.connect(server).await?;
     socket.send(&query).await?;
-    let mut answer = vec![0; DATAGRAM_BYTES_MAX];
+    let mut answer = vec![0; DATAGRAM_BYTES];
     loop {
         let length = socket.recv(&mut answer).await?;
         // any host may send packets that do not belong to the question

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{DiscoverError, Registration};
 
 /// Pause before the first repetition; it doubles with each one.
-const RETRY_MIN: Duration = Duration::from_secs(1);
+const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// The longest pause between two tries.
 const RETRY_MAX: Duration = Duration::from_secs(32);
 
@@ -150,7 +150,7 @@ struct Pause(Duration);
 
 impl Default for Pause {
     fn default() -> Self {
-        Self(RETRY_MIN)
+        Self(RETRY_FIRST)
     }
 }
 

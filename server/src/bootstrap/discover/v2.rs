@@ -25,7 +25,7 @@ const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Largest answer: a list of some hundred members.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Letters of an answer that an error shows.
-const SHOWN_MAX: usize = 200;
+const SHOWN_CHARS: usize = 200;
 
 /// A token's URL and how it is reached.
 pub(super) struct Registry {
@@ -80,10 +80,10 @@ impl Answered {
         }
     }
 
-    /// Returns the HTTP status and the first [`SHOWN_MAX`] characters of the body, for errors.
+    /// Returns the HTTP status and the first [`SHOWN_CHARS`] characters of the body, for errors.
     fn shown(&self) -> String {
         let text = String::from_utf8_lossy(&self.body);
-        let text: String = text.trim().chars().take(SHOWN_MAX).collect();
+        let text: String = text.trim().chars().take(SHOWN_CHARS).collect();
         format!("{} {text:?}", self.status)
     }
 }

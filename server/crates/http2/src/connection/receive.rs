@@ -6,7 +6,7 @@ use crate::{
     Refusal, Resource, Service,
     frame::{self, END_HEADERS, END_STREAM, Frame, PRIORITY_FLAG, Reason},
     heads::HeaderBlock,
-    limits::{CONTINUATIONS_MAX, EMPTY_MAX, HEADER_BLOCK_BYTES_MAX, UNFINISHED_MAX},
+    limits::{CONTINUATIONS_MAX, FAULTS_MAX, HEADER_LIST_BYTES_MAX},
     message::PREFIX_BYTES,
     meter::ResourceCharge,
     stream::{Receiving, Stream},
@@ -105,7 +105,8 @@ impl<S: Service> Connection<S> {
         let mut open = self.open_block.take().ok_or(Reason::Protocol)?;
         open.frames += 1;
         let bytes = open.bytes.len() + frame.payload.len();
-        let too_much = bytes > HEADER_BLOCK_BYTES_MAX || open.frames > CONTINUATIONS_MAX;
+        // what is compressed is longer than its list only where a code takes more than 8 bits
+        let too_much = bytes > 2 * HEADER_LIST_BYTES_MAX || open.frames > CONTINUATIONS_MAX;
         if too_much || !open.charge.set(bytes) {
             return Err(Reason::Calm);
         }
@@ -200,7 +201,7 @@ impl<S: Service> Connection<S> {
         let end = frame.has(END_STREAM);
         if content.is_empty() && !end {
             self.empty += 1;
-            if self.empty > EMPTY_MAX {
+            if self.empty > FAULTS_MAX {
                 return Err(Reason::Calm);
             }
         }
@@ -276,8 +277,7 @@ impl<S: Service> Connection<S> {
             let begun = (assembler.held() > 0).then_some(self.now);
             stream.collecting = begun.map(|now| stream.collecting.unwrap_or(now));
         }
-        let fits = stream.request.set(stream.request_bytes());
-        if !fits || self.meters.requests.used() > UNFINISHED_MAX {
+        if !stream.request.set(stream.request_bytes()) {
             return Err(Refusal::NoRoom(Resource::Requests));
         }
         Ok(())

@@ -5,7 +5,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HuffmanError;
 
-const LENGTH_MAX: usize = 30;
+/// Bits of the longest code word.
+const LONGEST_CODE: usize = 30;
 
 /// End of string, which must not occur.
 const EOS: u16 = 256;
@@ -35,7 +36,7 @@ const LENGTHS: [u8; 257] = [
 /// The canonical code: code words of one length are consecutive numbers, so their count for each
 /// length determines them.
 struct CodeTable {
-    count: [u32; LENGTH_MAX + 1],
+    count: [u32; LONGEST_CODE + 1],
     /// Symbols ordered by the length of their code word, then by value.
     symbols: [u16; LENGTHS.len()],
 }
@@ -44,9 +45,9 @@ const WORDS: CodeTable = words();
 
 /// Computes the canonical code from [`LENGTHS`].
 const fn words() -> CodeTable {
-    let (mut count, mut symbols) = ([0; LENGTH_MAX + 1], [0; LENGTHS.len()]);
+    let (mut count, mut symbols) = ([0; LONGEST_CODE + 1], [0; LENGTHS.len()]);
     let (mut length, mut at) = (1, 0);
-    while length <= LENGTH_MAX {
+    while length <= LONGEST_CODE {
         let mut symbol = 0;
         while symbol < LENGTHS.len() {
             if LENGTHS[symbol] as usize == length {

@@ -3,24 +3,25 @@
 use actix_web::{HttpRequest, http::StatusCode, web};
 use serde_json::Value;
 use witan_api::v2::members::{MEDIA_TYPE, NO_URLS};
-use witan_dialect::reply::{self, BodyError};
+use witan_dialect::{
+    blocking::INLINE_BYTES,
+    reply::{self, BodyError},
+};
 use witan_gocompat::json;
 use witan_replica::limits::PEER_URLS_BYTES_MAX;
 
 use super::{MembersHttpError, peer_url};
 
-/// A body names a handful of URLs; one above this is refused.
-const BODY_BYTES_MAX: usize = 1 << 20;
 const FIELD: &str = "peerURLs";
 
-/// Reads a body and returns its peer URLs, checked and sorted. An error if there are none or they
-/// exceed `PEER_URLS_BYTES_MAX` together.
+/// Reads a body, of no more than a worker reads inline, and returns its peer URLs, checked and sorted. An error if
+/// there are none or they exceed `PEER_URLS_BYTES_MAX` together.
 pub(super) async fn peer_urls(
     request: &HttpRequest,
     payload: &mut web::Payload,
 ) -> Result<Vec<String>, MembersHttpError> {
     check_media_type(&reply::content_type(request))?;
-    let body = match reply::read(payload, BODY_BYTES_MAX).await {
+    let body = match reply::read(payload, INLINE_BYTES).await {
         Ok(body) => body,
         Err(BodyError::TooLarge) => return Err(bad("http: request body too large".into())),
         Err(BodyError::Disconnected) => return Err(bad("unexpected EOF".into())),

@@ -29,7 +29,7 @@ use witan_base::{
 use witan_dialect::fair_semaphore::WithPermit;
 use witan_dialect::{
     Context,
-    blocking::INLINE_BYTES_MAX,
+    blocking::INLINE_BYTES,
     client::Disconnect,
     reply::{self, BodyError},
 };
@@ -39,8 +39,6 @@ use self::{encoding::Encoding, error::GatewayError, reader::JsonDialect};
 use super::{RpcResult, authorize, concurrency::election, lease, watch};
 use crate::error::RpcError;
 
-/// The excess over `--max-request-bytes` that etcd allows to a gRPC message.
-const MESSAGE_ALLOWANCE_BYTES: usize = 512 << 10;
 const WATCH: &str = "/etcdserverpb.Watch/Watch";
 const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 const OBSERVE: &str = "/v3electionpb.Election/Observe";
@@ -113,7 +111,7 @@ async fn answer(
     let route = GrpcRoute::of_path(call);
     let called = route.filter(|_| is_call(request));
     if let Some(called) = called
-        && let Err(refusal) = authorize::call(ctx, called.method).await
+        && let Err(refusal) = authorize::admit(ctx, called.method).await
     {
         // the rest of a stream's requests, or of a socket's, may have no end
         if !(streams(called) || websocket::is_requested(request)) {
@@ -214,7 +212,7 @@ async fn serve(
         return Err(GatewayError::NotPost);
     }
     wants_leader(ctx, request)?;
-    let message_max = ctx.settings.max_request_bytes + MESSAGE_ALLOWANCE_BYTES;
+    let message_max = ctx.settings.max_message_bytes();
     let body = match reply::read(payload, body_bytes_max(ctx)).await {
         Ok(body) => body,
         Err(BodyError::TooLarge) => return Err(GatewayError::body_too_large(message_max)),
@@ -252,7 +250,7 @@ fn wants_leader(ctx: &Context, request: &HttpRequest) -> Result<bool, GatewayErr
 
 /// Returns the size of the largest body: base64 makes four bytes of three, and some JSON surrounds it.
 fn body_bytes_max(ctx: &Context) -> usize {
-    (ctx.settings.max_request_bytes + MESSAGE_ALLOWANCE_BYTES) * 2
+    ctx.settings.max_message_bytes().saturating_mul(2)
 }
 
 /// A unary call in progress.
@@ -291,7 +289,7 @@ impl UnaryCall<'_> {
         A: Shaped + Serialize + Message + 'static,
     {
         let (ctx, json_format, body) = (self.ctx, self.json_format, self.body);
-        let large = body.len() > INLINE_BYTES_MAX;
+        let large = body.len() > INLINE_BYTES;
         let read = move || decode(&body, json_format);
         let request: Q = ctx
             .blocking
@@ -303,7 +301,7 @@ impl UnaryCall<'_> {
             return Err(GatewayError::message_too_large(length, self.message_max));
         }
         let answered = verb(ctx, request).await?;
-        let large = answered.answer.encoded_len() > INLINE_BYTES_MAX;
+        let large = answered.answer.encoded_len() > INLINE_BYTES;
         let write = move || {
             let mut json = Vec::new();
             let written = json_format.encoding.write(&answered.answer, &mut json);

@@ -13,7 +13,7 @@ use witan_api::v3::{etcdserverpb::SnapshotRequest, shape::Shaped};
 use witan_base::panics::{self, PanicSource};
 use witan_dialect::{
     Context,
-    blocking::{BlockingPool, INLINE_BYTES_MAX},
+    blocking::{BlockingPool, INLINE_BYTES},
     client::Disconnect,
     reply::{self, BodyError},
 };
@@ -23,7 +23,7 @@ use super::{GatewayVersion, JsonFormat, encoding::Encoding, error::GatewayError}
 use crate::snapshot;
 
 /// Requests of one body that are processed before the task yields.
-const REQUESTS_IN_A_ROW_MAX: usize = 64;
+const REQUESTS_IN_A_ROW: usize = 64;
 
 /// Error text after a panic.
 const PANICKED: &str = "internal error: the stream was not completed";
@@ -175,7 +175,7 @@ impl JsonRequests {
     where
         Q: Shaped + Default + Message + 'static,
     {
-        if self.in_a_row == REQUESTS_IN_A_ROW_MAX {
+        if self.in_a_row == REQUESTS_IN_A_ROW {
             self.in_a_row = 0;
             tokio::task::yield_now().await;
         }
@@ -183,7 +183,7 @@ impl JsonRequests {
         loop {
             match self.value()? {
                 Some(value) => {
-                    let (json_format, large) = (self.json_format, value.len() > INLINE_BYTES_MAX);
+                    let (json_format, large) = (self.json_format, value.len() > INLINE_BYTES);
                     let read = move || super::message(&value, json_format);
                     let request = self.blocking.run_if(large, read).await;
                     return request.map_err(|fault| fault.to_string())?.map(Some);

@@ -11,8 +11,8 @@ pub(crate) async fn put(ctx: &Context, request: PutRequest) -> RpcResult<PutResp
     check(&request)?;
     fits(ctx, &request)?;
     let put = operation(request);
-    authorize::before(ctx, |caller| caller.put(&put)).await?;
-    let done = authorize::propose(ctx, put).await?;
+    let caller = authorize::before(ctx, |caller| caller.put(&put)).await?;
+    let done = ctx.node.propose_for(put, caller).await?;
     let header = header::at(&ctx.node, done.revision);
     Ok(response(header, done.output))
 }

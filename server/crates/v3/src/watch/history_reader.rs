@@ -12,7 +12,7 @@ use witan_replica::watch::{
 
 use super::{
     super::kv::key_value,
-    limits::{BATCH_BYTES_MAX, BATCH_REVISIONS_MAX, KEY_HISTORY_MAX, SCAN_MAX, UNWANTED_SCAN_MAX},
+    limits::{BATCH_BYTES, BATCH_REVISIONS, LINKED_CHANGES, SCAN_CHANGES, UNWANTED_SCAN_CHANGES},
 };
 
 /// One event, with the fields that filters need.
@@ -48,7 +48,7 @@ impl EventBatch {
     /// Whether the batch has reached a bound, so that a further revision has to wait for the next
     /// batch.
     fn is_full(&self) -> bool {
-        self.revisions >= BATCH_REVISIONS_MAX || self.bytes >= BATCH_BYTES_MAX
+        self.revisions >= BATCH_REVISIONS || self.bytes >= BATCH_BYTES
     }
 
     /// Whether a change of this revision may be added: the batch is not full, or it has begun the
@@ -136,7 +136,7 @@ impl HistoryStates {
         };
         let (kv, end) = self.state_for(at.revision, until, synced)?;
         let rest = match span.end {
-            RangeEnd::One => kv.changes_of_key(&span.key, at.revision, KEY_HISTORY_MAX),
+            RangeEnd::One => kv.changes_of_key(&span.key, at.revision, LINKED_CHANGES),
             RangeEnd::At(_) | RangeEnd::Never => None,
         };
         let stopped = match rest {
@@ -197,9 +197,9 @@ fn read<'a>(
         }
         let wanted = span.contains(written.key());
         let scan_max = if batch.events.is_empty() {
-            UNWANTED_SCAN_MAX
+            UNWANTED_SCAN_CHANGES
         } else {
-            SCAN_MAX
+            SCAN_CHANGES
         };
         if revision != begun && (seen >= scan_max || (wanted && !batch.accepts(revision))) {
             return Some(ResumePoint { revision, location: Some(location) });
@@ -265,7 +265,7 @@ mod tests {
             assert_eq!(batches(&states(&kv), &span, 2502), [0]);
         }
         let mut kv = Kv::default();
-        (0..10).for_each(|_| put(&mut kv, "k", BATCH_BYTES_MAX / 4));
+        (0..10).for_each(|_| put(&mut kv, "k", BATCH_BYTES / 4));
         // each event has the previous pair, except the first
         assert_eq!(
             batches(&states(&kv), &WatchRange::new(b"k", b""), 1),
@@ -279,18 +279,20 @@ mod tests {
         let others = |kv: &mut Kv, count| {
             (0..count).for_each(|n| put(kv, &format!("x{n}"), 1));
         };
-        others(&mut kv, 2 * UNWANTED_SCAN_MAX);
+        others(&mut kv, 2 * UNWANTED_SCAN_CHANGES);
         put(&mut kv, "b", 1);
         assert_eq!(
             batches(&states(&kv), &WatchRange::new(b"a", b"c"), 1),
             [0, 0, 1]
         );
         // the batch also takes changes of neighboring revisions
-        others(&mut kv, SCAN_MAX - 2);
+        others(&mut kv, SCAN_CHANGES - 2);
         put(&mut kv, "b", 1);
         let span = WatchRange::new(b"a", b"c");
-        let mut from =
-            Some(ResumePoint { revision: 2 * UNWANTED_SCAN_MAX as i64 + 2, location: None });
+        let mut from = Some(ResumePoint {
+            revision: 2 * UNWANTED_SCAN_CHANGES as i64 + 2,
+            location: None,
+        });
         let batch = states(&kv).changes_since(&span, &mut from, kv.revision(), false, true);
         assert_eq!(batch.expect("not lost").events.len(), 2);
         assert!(from.is_none());
@@ -300,9 +302,9 @@ mod tests {
             batches(&states(&kv), &WatchRange::new(b"b", b""), first),
             [1]
         );
-        (0..=KEY_HISTORY_MAX).for_each(|_| put(&mut kv, "b", 1));
+        (0..=LINKED_CHANGES).for_each(|_| put(&mut kv, "b", 1));
         let counts = batches(&states(&kv), &WatchRange::new(b"b", b""), first);
-        assert_eq!(counts.iter().sum::<usize>(), KEY_HISTORY_MAX + 2);
+        assert_eq!(counts.iter().sum::<usize>(), LINKED_CHANGES + 2);
     }
 
     #[test]

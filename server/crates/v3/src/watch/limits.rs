@@ -1,4 +1,4 @@
-//! Bounds of watch streams, one sentence each.
+//! Bounds of watch streams, and the sizes of their steps, one sentence each.
 
 /// Watchers of one stream; more are refused.
 pub(super) const WATCHERS_MAX: usize = 1 << 20;
@@ -7,21 +7,18 @@ pub(super) const WATCHERS_MAX: usize = 1 << 20;
 pub(super) const KEY_BYTES_MAX: usize = 64 << 20;
 
 /// Revisions in one answer, as etcd's `watchBatchMaxRevs`.
-pub(super) const BATCH_REVISIONS_MAX: usize = 1000;
+pub(super) const BATCH_REVISIONS: usize = 1000;
 
 /// Bytes of events after which an answer takes no further revision. A revision is never split, so
 /// an answer can exceed this by one revision.
-pub(super) const BATCH_BYTES_MAX: usize = 1 << 20;
+pub(super) const BATCH_BYTES: usize = 1 << 20;
 
 /// Changes read before the task yields.
-pub(super) const SCAN_MAX: usize = 4096;
+pub(super) const SCAN_CHANGES: usize = 4096;
 
 /// The same while no watcher wants any of them: a client can cause such reads without limit, and other clients of the
 /// worker wait while thousands of streams do.
-pub(super) const UNWANTED_SCAN_MAX: usize = 512;
+pub(super) const UNWANTED_SCAN_CHANGES: usize = 512;
 
 /// Changes of one key that are found by its links; for more, the history is scanned.
-pub(super) const KEY_HISTORY_MAX: usize = 8192;
-
-/// The excess over `--max-request-bytes` that etcd allows to a gRPC message; fragments are that large.
-pub(super) const FRAGMENT_ALLOWANCE_BYTES: usize = 512 << 10;
+pub(super) const LINKED_CHANGES: usize = 8192;

@@ -14,7 +14,6 @@ use witan_replica::watch::keys::{PendingChanges, WatcherGroupId};
 use super::{
     delivery::{Recipients, ResponseQueue, ResponseTemplate},
     history_reader::{Compacted, EventBatch, HistoryStates, ResumePoint},
-    limits::FRAGMENT_ALLOWANCE_BYTES,
     permission::{PermissionState, status_text},
     progress::{NO_WATCHER, ProgressNotifier},
     unsynced::UnsyncedWatchers,
@@ -26,7 +25,7 @@ use crate::{error::RpcError, stream_end::StreamEnd};
 const CANCELED_AT_ONCE: usize = 256;
 
 /// Steps without a response (many requests may arrive at once) before the task yields.
-const STEPS_IN_A_ROW_MAX: usize = 64;
+const STEPS_IN_A_ROW: usize = 64;
 
 /// See the module's description.
 pub(crate) struct Session<R> {
@@ -81,7 +80,7 @@ impl<R> Session<R> {
             template: ResponseTemplate {
                 cluster_id: identity.cluster_id,
                 member_id: identity.member_id,
-                fragment_bytes: ctx.settings.max_request_bytes + FRAGMENT_ALLOWANCE_BYTES,
+                fragment_bytes: ctx.settings.max_message_bytes(),
             },
             stream_end: StreamEnd::new(ctx, needs_leader),
             ctx: ctx.clone(),
@@ -402,7 +401,7 @@ where
         let mut steps = 0;
         loop {
             steps += 1;
-            if steps % STEPS_IN_A_ROW_MAX == 0 {
+            if steps % STEPS_IN_A_ROW == 0 {
                 tokio::task::yield_now().await;
             }
             if let Err(status) = self.recheck_permissions().await {

@@ -5,7 +5,7 @@ use witan_api::v3::shape::FieldKind;
 use witan_gocompat::json::Scanner;
 
 /// Digits of the largest integer, and more than any valid number has.
-const DIGITS_MAX: usize = 20;
+const LONGEST_INTEGER_DIGITS: usize = 20;
 
 /// Parses plain digits for a field of this kind, as the bits of a varint; `None` if they are not plain or
 /// not in range.
@@ -70,7 +70,7 @@ fn whole(number: &[u8]) -> Option<String> {
     };
     let shift = usize::try_from(exponent.unsigned_abs()).ok()?;
     let digits = if exponent >= 0 {
-        if after.len() > shift || before.len() + shift > DIGITS_MAX {
+        if after.len() > shift || before.len() + shift > LONGEST_INTEGER_DIGITS {
             return None;
         }
         let zeros = "0".repeat(shift - after.len());
