@@ -114,6 +114,12 @@ pub fn holder<K: ResourceExt>(cluster: &Cluster<'_>, kind: &str, object: &K) -> 
     }
 }
 
+/// Returns the text of a value that has no fields, as it stands in a spec, a label or an annotation.
+fn word(value: impl serde::Serialize) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    value.as_str().unwrap_or_default().to_owned()
+}
+
 /// Returns the fingerprint of an object, which is stored in its annotation [`SPEC`].
 fn fingerprint(object: &impl serde::Serialize) -> String {
     let text = serde_json::to_vec(object).unwrap_or_default();
