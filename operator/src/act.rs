@@ -14,12 +14,11 @@ use std::fmt::Debug;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::{Client, ResourceExt as _};
 use serde_json::json;
-use witan_api::v3::etcdserverpb::AlarmType;
 
 use crate::{
     crd::EtcdClusterStatus,
     discovery,
-    members::{Address, CallError, Login, Members, RaisedAlarm},
+    members::{Address, CallError, Change, Login, Members},
     model::{ClaimSeen, Holder, MemberId, Ordinal, Part, PeerTls, Removal, Role, Step, Stop},
     observe::{HELD, Observation, REFUSED_BYTES, REMADE_AT},
     options::Environment,
@@ -120,7 +119,6 @@ impl<M: Members> Actor<'_, M> {
     /// # Errors
     /// The step failed, or its result is unknown: the next pass observes again and does the rest.
     pub async fn act(&self, step: &Step, status: &mut EtcdClusterStatus) -> Result<(), ActError> {
-        let through = self.through(None);
         match step.clone() {
             // there is nothing to do
             Step::Done | Step::Wait { .. } => {}
@@ -144,25 +142,26 @@ impl<M: Members> Actor<'_, M> {
             }
             Step::AddLearner { ordinal, peer_tls } => {
                 let url = self.cluster.peer_url(ordinal, peer_tls);
-                self.members.add_learner(&through, &[url]).await?;
+                self.change(None, Change::AddLearner(vec![url])).await?;
             }
-            Step::Promote { id } => self.members.promote(&through, id).await?,
+            Step::Promote { id } => self.change(None, Change::Promote(id)).await?,
             Step::LabelPod { ordinal, role } => self.label(ordinal, role).await?,
             Step::MoveLeader { from, to } => {
                 let leader = self.address(from);
                 let leader =
                     leader.ok_or_else(|| ActError::Gone(format!("the leader {from:x}")))?;
-                self.members.move_leader(&leader, to).await?;
+                let change = Change::MoveLeader(to);
+                self.members.change(&[leader], &change).await?;
             }
             Step::RemoveMember { id, reason } => {
                 if reason == Removal::Ephemeral {
                     self.before_replacement(id).await?;
                 }
-                self.members.remove(&self.through(Some(id)), id).await?;
+                self.change(Some(id), Change::Remove(id)).await?;
             }
             Step::UpdatePeerUrl { id, ordinal, peer_tls } => {
                 let url = self.cluster.peer_url(ordinal, peer_tls);
-                self.members.update(&through, id, &[url]).await?;
+                self.change(None, Change::PeerUrls(id, vec![url])).await?;
             }
             Step::DeletePod { ordinal, reason } => self.stop(ordinal, reason).await?,
             Step::DeleteClaim { ordinal } => {
@@ -175,12 +174,9 @@ impl<M: Members> Actor<'_, M> {
                 self.apply_claim(ordinal, peer_tls, None).await?;
             }
             Step::GrowClaim { ordinal, bytes } => self.grow(ordinal, bytes).await?,
-            Step::DisarmCorrupt { id } => {
-                let alarm = RaisedAlarm { member: id, kind: AlarmType::Corrupt };
-                self.members.disarm(&self.through(Some(id)), alarm).await?;
-            }
-            Step::EnableAuth => self.members.enable_auth(&through, self.root()?).await?,
-            Step::DisableAuth => self.members.disable_auth(&through).await?,
+            Step::DisarmCorrupt { id } => self.change(Some(id), Change::DisarmCorrupt(id)).await?,
+            Step::EnableAuth => self.change(None, Change::EnableAuth(self.root()?)).await?,
+            Step::DisableAuth => self.change(None, Change::DisableAuth).await?,
         }
         Ok(())
     }
@@ -194,8 +190,8 @@ impl<M: Members> Actor<'_, M> {
     }
 
     /// Returns name and password of the user `root`; [`ActError::Gone`] if their secret is missing.
-    fn root(&self) -> Result<&Login, ActError> {
-        let root = self.observation.secrets.login.as_ref();
+    fn root(&self) -> Result<Login, ActError> {
+        let root = self.observation.secrets.login.clone();
         root.ok_or_else(|| ActError::Gone("the secret with the password of root".to_owned()))
     }
 
@@ -341,6 +337,11 @@ impl<M: Members> Actor<'_, M> {
         let live = live.map(AsRef::as_ref);
         self.apply(&claim, live, "apply the claim of a member")
             .await
+    }
+
+    /// Asks the members other than `but` for a change.
+    async fn change(&self, but: Option<MemberId>, change: Change) -> Result<(), ActError> {
+        Ok(self.members.change(&self.through(but), &change).await?)
     }
 
     /// Returns the addresses for a change: healthy voters other than `but`, the leader first; if there are none, all

@@ -2,7 +2,7 @@
 
 pub(crate) mod api;
 
-use crate::members::{Address, Answer, CallError, Login, Members, RaisedAlarm};
+use crate::members::{Address, Answer, CallError, Change, Members};
 
 /// Members none of which answers.
 pub(crate) struct NoMembers;
@@ -13,28 +13,7 @@ impl Members for NoMembers {
             |to: &Address| Answer { member: to.member.clone(), report: Err(CallError::NoMember) };
         of.iter().map(answer).collect()
     }
-    async fn add_learner(&self, _: &[Address], _: &[String]) -> Result<u64, CallError> {
-        Err(CallError::NoMember)
-    }
-    async fn promote(&self, _: &[Address], _: u64) -> Result<(), CallError> {
-        Err(CallError::NoMember)
-    }
-    async fn remove(&self, _: &[Address], _: u64) -> Result<(), CallError> {
-        Err(CallError::NoMember)
-    }
-    async fn update(&self, _: &[Address], _: u64, _: &[String]) -> Result<(), CallError> {
-        Err(CallError::NoMember)
-    }
-    async fn move_leader(&self, _: &Address, _: u64) -> Result<(), CallError> {
-        Err(CallError::NoMember)
-    }
-    async fn disarm(&self, _: &[Address], _: RaisedAlarm) -> Result<(), CallError> {
-        Err(CallError::NoMember)
-    }
-    async fn enable_auth(&self, _: &[Address], _: &Login) -> Result<(), CallError> {
-        Err(CallError::NoMember)
-    }
-    async fn disable_auth(&self, _: &[Address]) -> Result<(), CallError> {
+    async fn change(&self, _: &[Address], _: &Change) -> Result<(), CallError> {
         Err(CallError::NoMember)
     }
 }
