@@ -22,7 +22,7 @@ use crate::{
     model::{ClaimSeen, Holder, MemberId, Ordinal, Part, PeerTls, Removal, Role, Step, Stop},
     observe::{HELD, Observation, REFUSED_BYTES, REMADE_AT},
     options::Environment,
-    resources::{self, Cluster, PodPlan, RETIRED, ROLE, ResourceError},
+    resources::{self, Cluster, RETIRED, ROLE, ResourceError},
 };
 
 /// Why a step failed. The step may still have been done.
@@ -123,28 +123,25 @@ impl<M: Members> Actor<'_, M> {
             // there is nothing to do
             Step::Done | Step::Wait { .. } => {}
             Step::ApplyServices => self.apply_services().await?,
-            Step::ApplyBudget { min_available } => self.apply_budget(min_available).await?,
-            Step::IssueCertificate { role } => self.issue(role).await?,
-            Step::RequestCertificate { role } => self.request(role).await?,
-            Step::OwnCertificate { role } => self.own(role).await?,
-            Step::RotateAuthority { to } => self.rotate(to).await?,
+            Step::ApplyBudget(min_available) => self.apply_budget(min_available).await?,
+            Step::IssueCertificate(role) => self.issue(role).await?,
+            Step::RequestCertificate(role) => self.request(role).await?,
+            Step::OwnCertificate(role) => self.own(role).await?,
+            Step::RotateAuthority(to) => self.rotate(to).await?,
             Step::BeginBootstrap { members, discovery_url } => {
                 begin(status, members, discovery_url);
             }
-            Step::CreateDiscoveryToken { members } => {
+            Step::CreateDiscoveryToken(members) => {
                 let token =
                     discovery::create_token(self.client, self.cluster, self.environment, members);
                 begin(status, members, Some(token.await?));
             }
-            Step::StartMember { ordinal, bootstrap, peer_tls, role } => {
-                let plan = PodPlan { ordinal, bootstrap, peer_tls, role };
-                self.start(&plan).await?;
-            }
+            Step::StartMember(plan) => self.start(&plan).await?,
             Step::AddLearner { ordinal, peer_tls } => {
                 let url = self.cluster.peer_url(ordinal, peer_tls);
                 self.change(None, Change::AddLearner(vec![url])).await?;
             }
-            Step::Promote { id } => self.change(None, Change::Promote(id)).await?,
+            Step::Promote(id) => self.change(None, Change::Promote(id)).await?,
             Step::LabelPod { ordinal, role } => self.label(ordinal, role).await?,
             Step::MoveLeader { from, to } => {
                 let leader = self.address(from);
@@ -164,7 +161,7 @@ impl<M: Members> Actor<'_, M> {
                 self.change(None, Change::PeerUrls(id, vec![url])).await?;
             }
             Step::DeletePod { ordinal, reason } => self.stop(ordinal, reason).await?,
-            Step::DeleteClaim { ordinal } => {
+            Step::DeleteClaim(ordinal) => {
                 let claim = self.observation.objects.claims.get(&ordinal);
                 self.delete(claim.map(AsRef::as_ref), "delete the claim of a member")
                     .await?;
@@ -174,7 +171,7 @@ impl<M: Members> Actor<'_, M> {
                 self.apply_claim(ordinal, peer_tls, None).await?;
             }
             Step::GrowClaim { ordinal, bytes } => self.grow(ordinal, bytes).await?,
-            Step::DisarmCorrupt { id } => self.change(Some(id), Change::DisarmCorrupt(id)).await?,
+            Step::DisarmCorrupt(id) => self.change(Some(id), Change::DisarmCorrupt(id)).await?,
             Step::EnableAuth => self.change(None, Change::EnableAuth(self.root()?)).await?,
             Step::DisableAuth => self.change(None, Change::DisableAuth).await?,
         }
@@ -206,24 +203,18 @@ impl<M: Members> Actor<'_, M> {
 
     /// Tries the next template before a member is stopped for it, or notes that a silent one is made again.
     async fn before_stop(&self, ordinal: Ordinal, reason: Stop) -> Result<(), ActError> {
+        if reason == Stop::Silent {
+            return self.note_remade(ordinal).await;
+        }
         let seen = self.observation.seen.ordinals.get(&ordinal);
-        let pod = seen.and_then(|at| at.pod.as_ref());
-        match reason {
-            Stop::Silent => self.note_remade(ordinal).await,
-            Stop::Outdated => match pod {
-                Some(pod) => self.try_out(ordinal, pod.peer_tls).await,
-                None => Ok(()),
-            },
-            Stop::PeerTls => match self.claim_seen(ordinal) {
-                Some(claim) => self.try_out(ordinal, claim.peer_tls).await,
-                None => Ok(()),
-            },
-            Stop::NotAMember
-            | Stop::ScaleIn
-            | Stop::Ended
-            | Stop::WrongStart
-            | Stop::Fenced
-            | Stop::Hibernated => Ok(()),
+        let pod = seen.and_then(|at| at.pod.as_ref()).map(|pod| pod.peer_tls);
+        let claim = seen
+            .and_then(|at| at.claim.as_ref())
+            .map(|claim| claim.peer_tls);
+        let next = pod.filter(|_| reason == Stop::Outdated);
+        match next.or(claim.filter(|_| reason == Stop::PeerTls)) {
+            Some(peer_tls) => self.try_out(ordinal, peer_tls).await,
+            None => Ok(()),
         }
     }
 

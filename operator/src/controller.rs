@@ -43,11 +43,11 @@ use crate::{
     crd::{EtcdCluster, EtcdClusterStatus},
     members::Members,
     metrics::Metrics,
-    model::{Refusal, Step, Why},
+    model::{Notice, Refusal, Step, Why},
     observe::{Objects, Observation, ObserveError, Secrets, Stores, observe},
     options::Environment,
     plan::plan,
-    report::{self, Notice, Subject},
+    report::{self, Subject},
     resources::{Cluster, MANAGER, ResourceError},
     serve::Readiness,
     tried::{AllTried, Tried},
@@ -359,7 +359,7 @@ impl<M: Members> Scope<M> {
         let before = cluster.status.clone().unwrap_or_default();
         let step = plan(&cluster.spec, &before, &observation.seen);
         let status = self.report(&named, &before, &observation, &step);
-        if acts(&step) || status != before {
+        if step.acts() || status != before {
             return self.act(cluster).await;
         }
         self.operator
@@ -403,7 +403,7 @@ impl<M: Members> Scope<M> {
         // the record of a step is written before anything depends on it; other steps are announced before they are done
         let records = matches!(
             step,
-            Step::BeginBootstrap { .. } | Step::CreateDiscoveryToken { .. }
+            Step::BeginBootstrap { .. } | Step::CreateDiscoveryToken(_)
         );
         let mut done = Ok(());
         if records {
@@ -442,14 +442,14 @@ impl<M: Members> Scope<M> {
                 let failed = |tried: &mut Tried| tried.on_failed(step, &said, Instant::now());
                 if self.operator.tried.of(&namespace, &name, failed) {
                     let (step, idle) = (step.clone(), false);
-                    let notice = report::refused(&Refusal { step, held: true, idle, said });
+                    let notice = Refusal { step, held: true, idle, said }.notice();
                     self.operator.publish(cluster, &notice).await;
                 }
             }
             return Err(PassError::Act { step: step.kind(), source: Box::new(error) });
         }
-        let notice = report::step(&name, &observation.seen, step);
-        if acts(step) {
+        let notice = step.notice(&name, &observation.seen);
+        if step.acts() {
             let done = |tried: &mut Tried| tried.on_done(step, &observation.seen, Instant::now());
             if self.operator.tried.of(&namespace, &name, done) {
                 tracing::warn!(
@@ -478,7 +478,7 @@ impl<M: Members> Scope<M> {
             );
             self.operator.publish(cluster, &notice).await;
         }
-        for notice in report::turns(before, status) {
+        for notice in report::events(before, status) {
             self.operator.publish(cluster, &notice).await;
         }
         Ok(again(step))
@@ -544,10 +544,6 @@ fn changed(before: &EtcdClusterStatus, after: &EtcdClusterStatus, kind: &str) ->
     reason(before) != reason(after)
 }
 
-fn acts(step: &Step) -> bool {
-    !matches!(step, Step::Done | Step::Wait { .. })
-}
-
 /// Returns when the next pass runs: at once after a step, else after the time that the step waits, [`POLL`]
 /// at most.
 fn again(step: &Step) -> Action {
@@ -558,7 +554,7 @@ fn again(step: &Step) -> Action {
             Action::requeue((*after).min(POLL))
         };
     }
-    Action::requeue(if acts(step) { Duration::ZERO } else { POLL })
+    Action::requeue(if step.acts() { Duration::ZERO } else { POLL })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! A pass over a cluster in its desired state gives the present status again, and nothing is written.
 
 mod conditions;
-mod text;
+mod events;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
@@ -14,27 +14,14 @@ use crate::{
         OperationStatus,
     },
     metrics::ClusterState,
-    model::{MemberSeen, Membership, Observed, Ordinal, Step, quorum},
+    model::{MemberSeen, Membership, Notice, Observed, Ordinal, Step, quorum},
     resources::{CLUSTER, Cluster, tls},
 };
 
-pub use text::{refused, step, turns};
+pub use events::events;
 
 /// Units of sizes, each 1,024 of the one before.
 const UNITS: [&str; 5] = ["", "Ki", "Mi", "Gi", "Ti"];
-
-/// A step or a reason to wait, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
-    /// In CamelCase: reason of an event, type of the operation.
-    pub reason: &'static str,
-    /// The member concerned.
-    pub member: Option<String>,
-    /// A sentence.
-    pub message: String,
-    /// Whether a person has to look.
-    pub warning: bool,
-}
 
 /// The cluster, and its present status.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +48,7 @@ pub fn is_true(status: &EtcdClusterStatus, kind: &str) -> bool {
 pub fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClusterStatus {
     let membership = seen.membership.as_ref();
     let members = members(of, seen);
-    let notice = text::step(of.name, seen, next);
+    let notice = next.notice(of.name, seen);
     let leader = membership.and_then(|membership| membership.by_id(membership.leader?));
     let mut status = EtcdClusterStatus {
         observed_generation: Some(seen.generation),
@@ -92,7 +79,7 @@ pub fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClusterStatu
             .or_else(|| cluster_id(membership?)),
         admitted_spec: admitted_spec(of, seen),
         bootstrap_members: of.before.bootstrap_members,
-        leader: leader.map(|leader| text::name_of(of.name, seen, leader.id)),
+        leader: leader.map(|leader| seen.name_of(of.name, leader.id)),
         leader_id: leader.map(|leader| format!("{:x}", leader.id)),
         db_size: membership
             .and_then(|all| all.members.iter().map(|member| member.db_size).max())
@@ -170,7 +157,7 @@ fn members(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
         .flat_map(|all| all.members.iter().filter(|member| member.ordinal.is_none()));
     let mut all: Vec<MemberStatus> = own.collect();
     for member in foreign {
-        let name = text::name_of(of.name, seen, member.id);
+        let name = seen.name_of(of.name, member.id);
         let unique = all.iter().all(|other| other.name != name);
         let name = if unique {
             name
@@ -232,7 +219,7 @@ fn reason(seen: &Observed, ordinal: Ordinal) -> Option<String> {
     let elsewhere = member.is_some_and(|member| member.foreign_address);
     obstacle
         .map(|obstacle| format!("{obstacle:?}"))
-        .or_else(|| elsewhere.then(|| text::FOREIGN_ADDRESS.to_owned()))
+        .or_else(|| elsewhere.then(|| events::FOREIGN_ADDRESS.to_owned()))
 }
 
 /// Returns the text of `status.phase`: that of the notice, with a capital letter. No notice is a healthy
@@ -265,7 +252,7 @@ fn operation(
     next: &Step,
     now: i64,
 ) -> Option<OperationStatus> {
-    let notice = notice.filter(|_| conditions::progresses(next))?;
+    let notice = notice.filter(|_| next.progresses())?;
     let same = before
         .operation
         .as_ref()
@@ -317,7 +304,7 @@ fn alarms(cluster: &str, seen: &Observed) -> Vec<String> {
     let members = seen.membership.iter().flat_map(|all| &all.members);
     let of = |member: &MemberSeen| {
         let kinds = [(member.no_space, "NOSPACE"), (member.corrupt, "CORRUPT")];
-        let name = text::name_of(cluster, seen, member.id);
+        let name = seen.name_of(cluster, member.id);
         kinds
             .into_iter()
             .filter(|(raised, _)| *raised)

@@ -8,7 +8,6 @@ mod merge;
 mod names;
 mod pod;
 mod services;
-mod start;
 pub mod tls;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -24,7 +23,6 @@ pub use names::{
 };
 pub use pod::{CONTAINER, pod, template};
 pub use services::{client_service, peer_service};
-pub use start::PodPlan;
 
 use crate::{
     crd::EtcdCluster,

@@ -8,8 +8,8 @@ use super::{ActError, Actor};
 use crate::{
     crd::{EtcdCluster, EtcdClusterSpec},
     members::Members,
-    model::{Bootstrap, Ordinal, PeerTls, Role},
-    resources::{self, Cluster, MANAGER, PodPlan, REFUSED},
+    model::{Bootstrap, Ordinal, PeerTls, PodPlan, Role},
+    resources::{self, Cluster, MANAGER, REFUSED},
 };
 
 impl<M: Members> Actor<'_, M> {

@@ -8,11 +8,10 @@ use serde_json::{Value, json};
 use super::{ActError, Actor};
 use crate::{
     crd::EtcdCluster,
-    model::{Bootstrap, PeerTls, Role, Step, Stop},
+    model::{Bootstrap, PeerTls, PodPlan, Role, Step, Stop},
     observe::{Objects, Secrets, observe},
     options::Environment,
     plan::plan,
-    report,
     resources::{CLUSTER, Cluster},
     testing::{NoMembers, api::FakeApi},
 };
@@ -55,7 +54,7 @@ async fn pass(fake: &FakeApi) -> (Step, String, Result<(), ActError>) {
     let observation = observe(&named, objects, secrets.expect("secrets"), &NoMembers).await;
     let mut status = resource.status.clone().unwrap_or_default();
     let step = plan(&resource.spec, &status, &observation.seen);
-    let said = report::step("orders", &observation.seen, &step);
+    let said = step.notice("orders", &observation.seen);
     let actor = Actor {
         client: &client,
         members: &NoMembers,
@@ -375,7 +374,7 @@ fn with_a_lost_pod(fake: &FakeApi, spec: &Value) {
 
 fn start(ordinal: u32) -> Step {
     let (bootstrap, peer_tls, role) = (Bootstrap::Restart, PeerTls::Off, Role::Voter);
-    Step::StartMember { ordinal, bootstrap, peer_tls, role }
+    Step::StartMember(PodPlan { ordinal, bootstrap, peer_tls, role })
 }
 
 /// A spec that the API server refuses must not cost the quorum.
@@ -420,7 +419,7 @@ async fn a_template_that_was_refused_needs_a_dry_run_that_admits_it() {
 async fn a_pod_that_the_former_template_does_not_help_stays_refused() {
     let (bootstrap, peer_tls) = (Bootstrap::Join { members: vec![] }, PeerTls::Off);
     let role = Role::Learner;
-    let new = Step::StartMember { ordinal: 1, bootstrap, peer_tls, role };
+    let new = Step::StartMember(PodPlan { ordinal: 1, bootstrap, peer_tls, role });
     let all = [
         (start(0), "witan:former", "/pods/orders-0", "witan"),
         (start(0), "witan:present", "/data-orders-0", ""),

@@ -5,11 +5,7 @@ use std::{collections::HashSet, sync::Mutex};
 
 use kube::runtime::reflector::ObjectRef;
 
-use crate::{
-    crd::EtcdCluster,
-    lock,
-    model::{Removal, Step, Stop, Why},
-};
+use crate::{crd::EtcdCluster, lock, model::Step};
 
 /// The clusters that are being updated, at most as many as the limit.
 #[derive(Debug)]
@@ -35,9 +31,9 @@ impl Rollouts {
     /// the step must not be done.
     pub(super) fn note(&self, cluster: ObjectRef<EtcdCluster>, step: &Step) -> bool {
         let mut under_way = lock(&self.under_way);
-        if rests(step) {
+        if step.rests() {
             under_way.remove(&cluster);
-        } else if updates(step) && !under_way.contains(&cluster) {
+        } else if step.updates() && !under_way.contains(&cluster) {
             if under_way.len() >= self.limit {
                 return false;
             }
@@ -52,37 +48,10 @@ impl Rollouts {
     }
 }
 
-/// Whether a step stops a member for a new template.
-fn updates(step: &Step) -> bool {
-    matches!(
-        step,
-        Step::DeletePod { reason: Stop::Outdated | Stop::PeerTls, .. }
-            | Step::RemoveMember { reason: Removal::Ephemeral, .. }
-    )
-}
-
-/// Whether no update is in progress after a step: nothing is left to do, or only a person can continue.
-fn rests(step: &Step) -> bool {
-    let Step::Wait { why, .. } = step else {
-        return *step == Step::Done;
-    };
-    matches!(
-        why,
-        Why::Paused
-            | Why::Hibernated
-            | Why::Deleting
-            | Why::Approval(_)
-            | Why::VersionStep { .. }
-            | Why::OnlyCopy(_)
-            | Why::CertManagerMissing
-            | Why::NameTaken(_)
-            | Why::GrowthRefused(_)
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Stop, Why};
 
     fn cluster(name: &str) -> ObjectRef<EtcdCluster> {
         ObjectRef::new(name).within("shop")

@@ -10,7 +10,9 @@
 use super::{IDLE, SOON, objects::secrets_missing, pass::Pass, soon};
 use crate::{
     crd::Discovery,
-    model::{Bootstrap, ClaimSeen, Ordinal, Part, PodPhase, PodSeen, Role, Step, Stop, Why},
+    model::{
+        Bootstrap, ClaimSeen, Ordinal, Part, PodPhase, PodPlan, PodSeen, Role, Step, Stop, Why,
+    },
 };
 
 /// Returns the next step of the first start; `None` once a quorum has served, or if there are disks of a cluster that
@@ -92,7 +94,7 @@ fn record(pass: &Pass<'_>, discovery: Option<&Discovery>) -> Option<Step> {
     let members = pass.spec.members();
     let url = discovery.and_then(|discovery| discovery.url.clone());
     Some(match (discovery, url) {
-        (Some(_), None) => Step::CreateDiscoveryToken { members },
+        (Some(_), None) => Step::CreateDiscoveryToken(members),
         (_, discovery_url) => Step::BeginBootstrap { members, discovery_url },
     })
 }
@@ -112,7 +114,7 @@ fn start_first(pass: &Pass<'_>, ordinal: Ordinal, members: u32) -> Step {
     let first = pods.chain(claims.map(|claim| claim.peer_tls)).next();
     let discovery = pass.status.discovery.as_ref();
     let url = discovery.and_then(|discovery| discovery.url.clone());
-    Step::StartMember {
+    Step::StartMember(PodPlan {
         ordinal,
         bootstrap: match url {
             Some(url) => Bootstrap::Discovery { url },
@@ -120,7 +122,7 @@ fn start_first(pass: &Pass<'_>, ordinal: Ordinal, members: u32) -> Step {
         },
         peer_tls: first.unwrap_or_else(|| pass.peer_tls_of_new()),
         role: Role::Voter,
-    }
+    })
 }
 
 /// Deletes a pod of the first start that has ended, that others cannot reach, or that is stuck with an
@@ -159,12 +161,12 @@ pub(super) fn bring_back(pass: &Pass<'_>) -> Step {
                 taken = taken.or(Some(wait));
                 continue;
             }
-            let step = Step::StartMember {
+            let step = Step::StartMember(PodPlan {
                 ordinal,
                 bootstrap: Bootstrap::Restart,
                 peer_tls: pass.peer_tls_of(ordinal),
                 role: Role::Voter,
-            };
+            });
             if pass.is_refused(&step) {
                 refused = soon(Why::Refused);
                 continue;

@@ -31,7 +31,7 @@ pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
     }
     // A learner's pod is not ready: etcd's readiness is that of a voter.
     if member.healthy && has_caught_up(joined, member) {
-        return Some(Step::Promote { id });
+        return Some(Step::Promote(id));
     }
     catch_up(joined, ordinal, member)
 }

@@ -14,8 +14,8 @@ use super::{
 use crate::{
     crd::{OnCorruption, Retention},
     model::{
-        Bootstrap, ClaimSeen, JoinMember, MemberSeen, Obstacle, Ordinal, PodPhase, PodSeen,
-        Removal, Role, StartKind, Step, Stop, Why,
+        Bootstrap, ClaimSeen, JoinMember, MemberSeen, Obstacle, Ordinal, PodPhase, PodPlan,
+        PodSeen, Removal, Role, StartKind, Step, Stop, Why,
     },
 };
 
@@ -36,7 +36,7 @@ pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
         let reason = Stop::NotAMember;
         match claim {
             // a learner has no vote, and all data on its disk came from the others
-            Some(_) if pod.role == Role::Learner => Some(Step::DeleteClaim { ordinal }),
+            Some(_) if pod.role == Role::Learner => Some(Step::DeleteClaim(ordinal)),
             Some(_) | None => (!pod.deleting).then_some(Step::DeletePod { ordinal, reason }),
         }
     });
@@ -51,7 +51,7 @@ fn give_up(joined: &Joined<'_>, ordinal: Ordinal, claim: &ClaimSeen) -> Option<S
     let deletes = joined.pass.spec.claim_retention().when_scaled == Retention::Delete;
     match claim.retired && !claim.held {
         true => None,
-        false if deletes && !of_use => Some(Step::DeleteClaim { ordinal }),
+        false if deletes && !of_use => Some(Step::DeleteClaim(ordinal)),
         false => (!claim.retired).then_some(Step::RetireClaim { ordinal, held: deletes }),
     }
 }
@@ -100,12 +100,12 @@ pub(super) fn start(joined: &Joined<'_>) -> Option<Step> {
             (true, false) => return None,
             (false, _) => join(joined),
         };
-        Some(Step::StartMember {
+        Some(Step::StartMember(PodPlan {
             ordinal,
             bootstrap,
             peer_tls: pass.peer_tls_of(ordinal),
             role: role(member),
-        })
+        }))
     }))
 }
 
@@ -292,7 +292,7 @@ fn wait(why: Why, after: Duration) -> Verdict {
 /// Lowers the alarm CORRUPT of a removed member, which stays raised otherwise.
 pub(super) fn disarm(joined: &Joined<'_>) -> Option<Step> {
     let id = *joined.list.stale_corrupt.first()?;
-    Some(Step::DisarmCorrupt { id })
+    Some(Step::DisarmCorrupt(id))
 }
 
 /// Returns why no planned change may begin now, and how long to wait: a member does not serve, is fenced, or

@@ -49,7 +49,7 @@ pub(super) fn left_over(joined: &Joined<'_>) -> Option<Step> {
     joined.first(left.filter_map(|(ordinal, _)| {
         let reason = Stop::NotAMember;
         match (pass.claim(ordinal)?.deleting, pass.pod(ordinal)?.deleting) {
-            (false, _) => Some(Step::DeleteClaim { ordinal }),
+            (false, _) => Some(Step::DeleteClaim(ordinal)),
             (true, false) => Some(Step::DeletePod { ordinal, reason }),
             (true, true) => soon(Why::PodEnding(ordinal)),
         }

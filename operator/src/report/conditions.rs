@@ -2,10 +2,10 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::{Notice, Subject, count, refused, text::TEMPLATE_REFUSED, time};
+use super::{Subject, count, events::TEMPLATE_REFUSED, time};
 use crate::{
     crd::EtcdClusterStatus,
-    model::{Observed, Step, Why},
+    model::{Notice, Observed, Step, Why},
 };
 
 /// Value, reason and message of a condition.
@@ -13,23 +13,6 @@ struct Verdict {
     status: &'static str,
     reason: &'static str,
     message: String,
-}
-
-/// Whether the cluster is changing: a step is done now, or the effect of one is awaited.
-pub(super) fn progresses(next: &Step) -> bool {
-    let Step::Wait { why, .. } = next else {
-        return *next != Step::Done;
-    };
-    matches!(
-        why,
-        Why::Bootstrapping
-            | Why::CertificatesPending
-            | Why::PodEnding(_)
-            | Why::ClaimEnding(_)
-            | Why::LearnerBehind(_)
-            | Why::Settling(_)
-            | Why::Deleting
-    )
 }
 
 /// Returns all conditions of the status. The transition time of a condition changes only with its status.
@@ -142,7 +125,7 @@ fn ready(
     let exact = wanted > 0
         && seen.refused.is_empty()
         && seen.rejected.is_none()
-        && !progresses(next)
+        && !next.progresses()
         && [healthy, total].iter().all(|number| *number == wanted)
         && [
             status.replicas,
@@ -170,7 +153,7 @@ fn ready(
 /// Judges the condition `Progressing`: `True` if a step is done or under way.
 fn progressing(next: &Step, notice: Option<&Notice>) -> Verdict {
     match notice {
-        Some(notice) if progresses(next) => verdict(true, notice.reason, notice.message.clone()),
+        Some(notice) if next.progresses() => verdict(true, notice.reason, notice.message.clone()),
         Some(notice) => verdict(false, notice.reason, notice.message.clone()),
         None => verdict(false, "Stable", "the cluster is as its spec asks"),
     }
@@ -183,7 +166,7 @@ fn degraded(seen: &Observed, status: &EtcdClusterStatus, notice: Option<&Notice>
         return verdict(true, "SpecRejected", said.clone());
     }
     if let Some(refusal) = seen.refused.first() {
-        let notice = refused(refusal);
+        let notice = refusal.notice();
         return verdict(true, notice.reason, notice.message);
     }
     let mut pods = seen.ordinals.values().filter_map(|at| at.pod.as_ref());

@@ -2,12 +2,11 @@
 
 use super::{
     names::{Cluster, ports, scheme},
-    start::PodPlan,
     word,
 };
 use crate::{
     crd::Options,
-    model::{Bootstrap, JoinMember, PeerTls},
+    model::{Bootstrap, JoinMember, PeerTls, PodPlan},
 };
 
 /// Mount path of a member's volume; the data is in a folder below it, because file systems put files of their own at

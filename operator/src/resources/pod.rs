@@ -20,12 +20,11 @@ use super::{
     ResourceError, fingerprint, flags,
     merge::{merge, typed},
     names::{CLIENT_TLS, Cluster, PEER_TLS, RESTARTED_AT, ROLE, START, TEMPLATE, TRUST, ports},
-    start::PodPlan,
     tls, word,
 };
 use crate::{
     crd::{AntiAffinity, OpenObject, Storage},
-    model::{Bootstrap, CertificateRole, PeerTls, Role},
+    model::{Bootstrap, CertificateRole, PeerTls, PodPlan, Role},
 };
 
 /// Name of the container.

@@ -127,7 +127,7 @@ fn with_tls() -> World {
 fn rotations(world: &World) -> Vec<Rotation> {
     let steps = world.taken.iter();
     let rotations = steps.filter_map(|step| {
-        if let Step::RotateAuthority { to } = step {
+        if let Step::RotateAuthority(to) = step {
             Some(*to)
         } else {
             None
@@ -156,7 +156,7 @@ fn clients_have_time_after_each_step() {
     world.authority.overlap = 7200;
     for to in [Rotation::Introduced, Rotation::Switched, Rotation::Rest] {
         let began = world.now;
-        let done = |_: &World, step: &Step| *step == Step::RotateAuthority { to };
+        let done = |_: &World, step: &Step| *step == Step::RotateAuthority(to);
         assert!(world.run(4000, done), "{to:?}: {:#?}", world.last());
         assert!(to == Rotation::Introduced || world.now - began >= 7190);
     }
@@ -172,7 +172,7 @@ fn an_authority_is_followed_a_year_before_its_end() {
         authority.expect("one").not_after = seen.now + days * DAY;
         let to = Rotation::Introduced;
         let wanted = if follows {
-            Step::RotateAuthority { to }
+            Step::RotateAuthority(to)
         } else {
             Step::Done
         };

@@ -6,8 +6,8 @@ use super::{faults::disk, why, world::World};
 use crate::{
     crd::EtcdClusterSpec,
     model::{
-        Bootstrap, ClaimSeen, Membership, Obstacle, PodSeen, Refusal, Removal, Said, Step, Stop,
-        Why,
+        Bootstrap, ClaimSeen, Membership, Obstacle, PodPlan, PodSeen, Refusal, Removal, Said, Step,
+        Stop, Why,
     },
 };
 
@@ -35,7 +35,7 @@ pub(super) fn removals(world: &World) -> Vec<Removal> {
 pub(super) fn started(world: &World) -> Vec<u32> {
     let steps = world.taken.iter();
     let started = steps.filter_map(|step| {
-        if let Step::StartMember { ordinal, .. } = step {
+        if let Step::StartMember(PodPlan { ordinal, .. }) = step {
             Some(*ordinal)
         } else {
             None
@@ -75,7 +75,7 @@ fn the_first_members_start_together() {
     let news = world.taken.iter().filter(|step| {
         matches!(
             step,
-            Step::StartMember { bootstrap: Bootstrap::New { members: 3 }, .. }
+            Step::StartMember(PodPlan { bootstrap: Bootstrap::New { members: 3 }, .. })
         )
     });
     assert!(news.count() >= 3);
@@ -95,7 +95,7 @@ fn discovery_is_for_the_first_start_alone() {
         world.settle();
         let expected = url.unwrap_or("http://d/token");
         let discovered = world.taken.iter().filter(|step| {
-            matches!(step, Step::StartMember { bootstrap: Bootstrap::Discovery { url }, .. } if url == expected)
+            matches!(step, Step::StartMember(PodPlan { bootstrap: Bootstrap::Discovery { url }, .. }) if url == expected)
         });
         assert!(discovered.count() >= 3);
         world.taken.clear();
@@ -107,7 +107,7 @@ fn discovery_is_for_the_first_start_alone() {
         let again = world.taken.iter().any(|step| {
             matches!(
                 step,
-                Step::StartMember { bootstrap: Bootstrap::Discovery { .. }, .. }
+                Step::StartMember(PodPlan { bootstrap: Bootstrap::Discovery { .. }, .. })
             )
         });
         assert!(!again, "the token is used up");
@@ -125,7 +125,7 @@ fn a_size_that_changes_during_the_first_start_changes_it_afterwards() {
     world.spec.replicas = 5;
     world.settle();
     let sizes = world.taken.iter().filter_map(|step| {
-        if let Step::StartMember { bootstrap: Bootstrap::New { members }, .. } = step {
+        if let Step::StartMember(PodPlan { bootstrap: Bootstrap::New { members }, .. }) = step {
             Some(*members)
         } else {
             None
@@ -170,7 +170,7 @@ fn a_member_that_a_person_removes_is_replaced_by_identity() {
     let deletes = world
         .taken
         .iter()
-        .any(|step| matches!(step, Step::DeleteClaim { ordinal: 0 }));
+        .any(|step| matches!(step, Step::DeleteClaim(0)));
     assert!(deletes, "the disk of the removed member is not used again");
 }
 
@@ -253,7 +253,7 @@ fn a_corrupt_member_is_replaced_and_its_alarm_lowered() {
     );
     world.settle();
     assert_eq!(removals(&world), [Removal::Corrupt]);
-    assert!(world.taken.contains(&Step::DisarmCorrupt { id }));
+    assert!(world.taken.contains(&Step::DisarmCorrupt(id)));
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn a_disk_that_is_left_of_a_first_try_gives_way() {
         crate::plan::plan(&world.spec, &world.status, &seen)
     };
     let step = planned(|_, _, _, _| {});
-    assert_eq!(step, Step::DeleteClaim { ordinal: 2 });
+    assert_eq!(step, Step::DeleteClaim(2));
     let reason = Stop::NotAMember;
     let step = planned(|_, claim, _, _| claim.deleting = true);
     assert_eq!(step, Step::DeletePod { ordinal: 2, reason });
@@ -339,13 +339,13 @@ fn a_disk_of_a_first_try_that_is_fenced_or_may_not_be_deleted_stays() {
     let other = Said { cluster_id: 0xbeef, members: 3, blank: true };
     (list.members[2].answers, list.members[2].healthy) = (false, false);
     list.said.insert(2, other);
-    let step = Step::DeleteClaim { ordinal: 2 };
+    let step = Step::DeleteClaim(2);
     let (held, idle, said) = (true, false, String::new());
     let mut refused = seen.clone();
     refused.refused = vec![Refusal { step, held, idle, said }];
     let step = crate::plan::plan(&world.spec, &world.status, &refused);
     assert!(
-        matches!(step, Step::StartMember { ordinal: 1, .. }),
+        matches!(step, Step::StartMember(PodPlan { ordinal: 1, .. })),
         "{step:?}"
     );
     seen.fenced = [2].into();
@@ -357,7 +357,7 @@ fn a_disk_of_a_first_try_that_is_fenced_or_may_not_be_deleted_stays() {
     let reason = Stop::Fenced;
     assert_eq!(reached[0], Step::DeletePod { ordinal: 2, reason });
     assert!(
-        matches!(reached[1], Step::StartMember { ordinal: 1, .. }),
+        matches!(reached[1], Step::StartMember(PodPlan { ordinal: 1, .. })),
         "{reached:?}"
     );
 }
@@ -386,7 +386,8 @@ fn a_first_start_goes_on_beside_the_disks_of_another_one() {
         for ordinal in 1..replicas {
             let step = planned(&world, true);
             let next = u32::try_from(ordinal).expect("an ordinal");
-            let starts = matches!(step, Step::StartMember { ordinal, .. } if ordinal == next);
+            let starts =
+                matches!(step, Step::StartMember(PodPlan { ordinal, .. }) if ordinal == next);
             assert!(starts, "{step:?}");
             assert!(world.run(50, |world, _| world.pods.contains_key(&next)));
         }
@@ -429,7 +430,7 @@ fn a_lost_status_does_not_begin_a_new_cluster() {
     let new = world.taken.iter().any(|step| {
         matches!(
             step,
-            Step::StartMember { bootstrap: Bootstrap::New { .. }, .. }
+            Step::StartMember(PodPlan { bootstrap: Bootstrap::New { .. }, .. })
         )
     });
     assert!(!new);

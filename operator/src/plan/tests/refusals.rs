@@ -3,7 +3,7 @@
 use super::{cases::cluster, cases::started, why, world::World};
 use crate::{
     crd::EtcdClusterSpec,
-    model::{Obstacle, PodPhase, Refusal, Step, Why},
+    model::{Obstacle, PodPhase, PodPlan, Refusal, Step, Why},
     plan::plan,
 };
 
@@ -17,7 +17,7 @@ fn a_learner_that_cannot_start_keeps_no_voter_away() {
     let mut world = cluster(3);
     world.spec.replicas = 4;
     refuses(&mut world, |step| {
-        matches!(step, Step::StartMember { ordinal: 3, .. })
+        matches!(step, Step::StartMember(PodPlan { ordinal: 3, .. }))
     });
     world.run(50, |_, step| why(step) == Some(&Why::Refused));
     world.taken.clear();
@@ -32,8 +32,9 @@ fn a_learner_that_cannot_start_keeps_no_voter_away() {
 #[test]
 fn one_refused_member_keeps_no_other_away() {
     for refused in [
-        (|step: &Step| matches!(step, Step::StartMember { ordinal: 0, .. })) as fn(&Step) -> bool,
-        |step| matches!(step, Step::StartMember { ordinal: 1, .. }),
+        (|step: &Step| matches!(step, Step::StartMember(PodPlan { ordinal: 0, .. })))
+            as fn(&Step) -> bool,
+        |step| matches!(step, Step::StartMember(PodPlan { ordinal: 1, .. })),
     ] {
         for quorum in [true, false] {
             let mut world = cluster(5);
@@ -54,7 +55,7 @@ fn one_refused_member_keeps_no_other_away() {
 fn a_first_start_goes_past_a_refused_pod() {
     let mut world = World::new(EtcdClusterSpec::minimal(), 3);
     refuses(&mut world, |step| {
-        matches!(step, Step::StartMember { ordinal: 0, .. })
+        matches!(step, Step::StartMember(PodPlan { ordinal: 0, .. }))
     });
     assert!(world.run(50, |world, _| world.pods.len() == 2));
     assert!(!started(&world).is_empty());
@@ -65,7 +66,7 @@ fn a_first_start_goes_past_a_refused_pod() {
 fn refused_objects_keep_no_lost_pod_away() {
     for refused in [
         (|step: &Step| matches!(step, Step::ApplyServices)) as fn(&Step) -> bool,
-        |step| matches!(step, Step::ApplyBudget { .. }),
+        |step| matches!(step, Step::ApplyBudget(_)),
     ] {
         let mut world = cluster(3);
         world.services = false;
