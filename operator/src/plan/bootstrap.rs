@@ -7,7 +7,7 @@
 //! status excludes it: it records the number of members before the first pod, and the cluster id from the first answer
 //! on. A cluster with an id is never bootstrapped again.
 
-use super::{IDLE, SOON, objects::secrets_missing, pass::Pass, soon};
+use super::{idle, objects::secrets_missing, pass::Pass, soon};
 use crate::{
     crd::Discovery,
     model::{
@@ -44,7 +44,7 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
             }
             let step = start_first(pass, ordinal, members);
             if pass.is_refused(&step) {
-                refused = soon(Why::Refused);
+                refused = Some(soon(Why::Refused));
                 continue;
             }
             return Some(step);
@@ -57,7 +57,7 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
         .or(refused)
         .or_else(|| secrets_missing(pass))
         .or_else(|| hindered(pass))
-        .or_else(|| soon(Why::Bootstrapping))
+        .or_else(|| Some(soon(Why::Bootstrapping)))
 }
 
 /// Waits for the first pod that has been prevented from starting for a while, and says why.
@@ -69,7 +69,7 @@ fn hindered(pass: &Pass<'_>) -> Option<Step> {
         let apart = is_apart(pass, ordinal).then_some(Why::ClusterIdMismatch);
         obstacle.or(exits).or(apart)
     });
-    soon(reasons.next()?)
+    reasons.next().map(soon)
 }
 
 /// Whether a member is in another cluster than others, or in one that this EtcdCluster has not bootstrapped: its list
@@ -104,8 +104,7 @@ fn record(pass: &Pass<'_>, discovery: Option<&Discovery>) -> Option<Step> {
 fn start_first(pass: &Pass<'_>, ordinal: Ordinal, members: u32) -> Step {
     let claim = pass.claim(ordinal);
     if claim.is_some_and(|claim: &ClaimSeen| claim.deleting) {
-        let why = Why::ClaimEnding(ordinal);
-        return Step::Wait { why, after: SOON };
+        return soon(Why::ClaimEnding(ordinal));
     }
     // All of them get the same list of URLs, even if the spec changes during the first start.
     let pods = pass.pods().map(|(_, pod)| pod.peer_tls);
@@ -168,7 +167,7 @@ pub(super) fn bring_back(pass: &Pass<'_>) -> Step {
                 role: Role::Voter,
             });
             if pass.is_refused(&step) {
-                refused = soon(Why::Refused);
+                refused = Some(soon(Why::Refused));
                 continue;
             }
             return step;
@@ -185,13 +184,11 @@ pub(super) fn bring_back(pass: &Pass<'_>) -> Step {
     let disks = pass.seen.ordinals.keys();
     let disks = disks.filter(|ordinal| pass.has_disk(**ordinal)).count();
     if disks == 0 && (pass.spec.is_durable() || pass.pods().next().is_none()) {
-        let why = Why::DataLost;
-        return Step::Wait { why, after: IDLE };
+        return idle(Why::DataLost);
     }
-    let (why, after) = match ending {
-        Some(ordinal) => (Why::PodEnding(ordinal), SOON),
-        None if pass.pods().all(|(_, pod)| pod.ready) => (Why::Unreachable, SOON),
-        None => (Why::QuorumLost, SOON),
-    };
-    Step::Wait { why, after }
+    soon(match ending {
+        Some(ordinal) => Why::PodEnding(ordinal),
+        None if pass.pods().all(|(_, pod)| pod.ready) => Why::Unreachable,
+        None => Why::QuorumLost,
+    })
 }

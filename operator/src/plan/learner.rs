@@ -48,16 +48,16 @@ fn has_caught_up(joined: &Joined<'_>, member: &MemberSeen) -> bool {
 fn catch_up(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Option<Step> {
     let behind = Why::LearnerBehind(member.id);
     let Some(pod) = joined.pass.pod(ordinal) else {
-        return soon(behind);
+        return Some(soon(behind));
     };
     if pod.ready || member.answers {
-        return soon(behind);
+        return Some(soon(behind));
     }
     let remove = |reason| Some(Step::RemoveMember { id: member.id, reason });
     match evidence::of(joined, ordinal, pod) {
         Evidence::BadDisk => remove(Removal::BadDisk),
         Evidence::Silent if pod.phase == PodPhase::Running => remove(Removal::Dead),
-        Evidence::Silent | Evidence::Wait(Why::Unhealthy(_)) => soon(behind),
-        Evidence::Wait(why) => soon(why),
+        Evidence::Silent | Evidence::Wait(Why::Unhealthy(_)) => Some(soon(behind)),
+        Evidence::Wait(why) => Some(soon(why)),
     }
 }

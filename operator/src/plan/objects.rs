@@ -55,9 +55,9 @@ pub(super) fn secrets_missing(pass: &Pass<'_>) -> Option<Step> {
     }
     let mut pending = pass.seen.requests.values().filter(|seen| !seen.issued);
     match pending.next() {
-        None => idle(Why::SecretsMissing),
-        Some(seen) if seen.request.is_none() => idle(Why::CertManagerMissing),
-        Some(_) => soon(Why::CertificatesPending),
+        None => Some(idle(Why::SecretsMissing)),
+        Some(seen) if seen.request.is_none() => Some(idle(Why::CertManagerMissing)),
+        Some(_) => Some(soon(Why::CertificatesPending)),
     }
 }
 
@@ -76,7 +76,7 @@ pub(super) fn taken(joined: &Joined<'_>) -> Option<Step> {
 pub(super) fn unrequested(joined: &Joined<'_>) -> Option<Step> {
     let mut requests = joined.pass.seen.requests.values();
     let unknown = requests.any(|seen| seen.request.is_none());
-    unknown.then(|| idle(Why::CertManagerMissing)).flatten()
+    unknown.then(|| idle(Why::CertManagerMissing))
 }
 
 /// Issues the first certificate that is missing, does not fit or ends soon; the authority is the first,

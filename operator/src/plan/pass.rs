@@ -1,6 +1,6 @@
 //! The shared facts of the checks of a plan: the arguments, and the state of a cluster whose quorum serves.
 
-use super::{IDLE, SOON};
+use super::{idle, soon};
 use crate::{
     crd::{EtcdClusterSpec, EtcdClusterStatus, UpdateKind},
     model::{
@@ -53,8 +53,8 @@ impl<'a> Pass<'a> {
     pub(super) fn taken(&self, of: impl Fn(Part) -> bool) -> Option<Step> {
         let mut taken = self.seen.taken.iter().filter(|(part, _)| of(**part));
         let (part, holder) = taken.next()?;
-        let after = if holder.ending { SOON } else { IDLE };
-        Some(Step::Wait { why: Why::NameTaken(*part), after })
+        let wait = if holder.ending { soon } else { idle };
+        Some(wait(Why::NameTaken(*part)))
     }
 
     /// Waits while another object has the name of the pod or the claim of this ordinal; `None` otherwise.
@@ -201,7 +201,7 @@ impl<'a> Joined<'a> {
     pub(super) fn first(&self, steps: impl Iterator<Item = Step>) -> Option<Step> {
         let mut other = None;
         for step in steps {
-            if !matches!(step, Step::Wait { .. }) && !self.pass.is_refused(&step) {
+            if step.acts() && !self.pass.is_refused(&step) {
                 return Some(step);
             }
             other = other.or(Some(step));
