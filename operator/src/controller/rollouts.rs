@@ -80,4 +80,23 @@ mod tests {
         rollouts.forget(&cluster("b"));
         assert!(rollouts.admits(&cluster("d")));
     }
+
+    /// A rejected spec stops its own update for as long as its author likes, and no other cluster's.
+    #[test]
+    fn a_cluster_that_waits_for_a_person_keeps_no_permit() {
+        for why in [
+            Why::Paused,
+            Why::SpecRejected,
+            Why::SecretsMissing,
+            Why::CannotHibernate,
+        ] {
+            let rollouts = Rollouts::new(1);
+            let update = Step::DeletePod { ordinal: 0, reason: Stop::Outdated };
+            assert!(rollouts.note(cluster("a"), &update));
+            assert!(!rollouts.admits(&cluster("b")));
+            let after = super::super::POLL;
+            rollouts.note(cluster("a"), &Step::Wait { why: why.clone(), after });
+            assert!(rollouts.admits(&cluster("b")), "{why:?}");
+        }
+    }
 }

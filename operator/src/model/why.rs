@@ -95,12 +95,17 @@ impl Why {
         )
     }
 
-    /// Whether only a person can end the wait, by other means than the repair of a member.
+    /// Whether a person has to act or to allow, so that the wait may take any time: the spec, an annotation or an object
+    /// beside the cluster must change. A member that an update has stopped and that does not come back is no such
+    /// reason: other clusters must not meet the same image.
     pub(super) fn needs_a_person(&self) -> bool {
         matches!(
             self,
             Why::Paused
                 | Why::Hibernated
+                | Why::CannotHibernate
+                | Why::SpecRejected
+                | Why::SecretsMissing
                 | Why::Deleting
                 | Why::Approval(_)
                 | Why::VersionStep { .. }
