@@ -517,14 +517,9 @@ impl<M: Members> Scope<M> {
         observation: &Observation,
         step: &Step,
     ) -> EtcdClusterStatus {
-        let of = Subject {
-            cluster,
-            name: &cluster.name,
-            spec: cluster.spec(),
-            before: facts,
-        };
+        let of = Subject { cluster, before: facts };
         let status = report::status(of, &observation.seen, step);
-        let state = report::state(of.spec, &observation.seen, &status);
+        let state = report::state(cluster.spec(), &observation.seen, &status);
         self.operator
             .metrics
             .cluster(&cluster.namespace, &cluster.name, state);

@@ -28,10 +28,6 @@ const UNITS: [&str; 5] = ["", "Ki", "Mi", "Gi", "Ti"];
 pub struct Subject<'a> {
     /// The cluster.
     pub cluster: &'a Cluster<'a>,
-    /// Its name.
-    pub name: &'a str,
-    /// The user's spec.
-    pub spec: &'a EtcdClusterSpec,
     /// The previous status, with the facts of this one.
     pub before: &'a EtcdClusterStatus,
 }
@@ -48,7 +44,7 @@ pub fn is_true(status: &EtcdClusterStatus, kind: &str) -> bool {
 pub fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClusterStatus {
     let membership = seen.membership.as_ref();
     let members = members(of, seen);
-    let notice = next.notice(of.name, seen);
+    let notice = next.notice(&of.cluster.name, seen);
     let leader = membership.and_then(|membership| membership.by_id(membership.leader?));
     let mut status = EtcdClusterStatus {
         observed_generation: Some(seen.generation),
@@ -69,9 +65,9 @@ pub fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClusterStatu
         learners: Some(count(membership.map_or(0, |all| {
             all.members.iter().filter(|member| member.learner).count()
         }))),
-        selector: Some(format!("{CLUSTER}={}", of.name)),
+        selector: Some(format!("{CLUSTER}={}", of.cluster.name)),
         current_version: lowest_version(seen).or_else(|| of.before.current_version.clone()),
-        target_version: of.spec.version.clone(),
+        target_version: of.cluster.spec().version.clone(),
         cluster_id: of
             .before
             .cluster_id
@@ -79,12 +75,12 @@ pub fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClusterStatu
             .or_else(|| cluster_id(membership?)),
         admitted_spec: admitted_spec(of, seen),
         bootstrap_members: of.before.bootstrap_members,
-        leader: leader.map(|leader| seen.name_of(of.name, leader.id)),
+        leader: leader.map(|leader| seen.name_of(&of.cluster.name, leader.id)),
         leader_id: leader.map(|leader| format!("{:x}", leader.id)),
         db_size: membership
             .and_then(|all| all.members.iter().map(|member| member.db_size).max())
             .map(rounded),
-        alarms: alarms(of.name, seen),
+        alarms: alarms(&of.cluster.name, seen),
         client_endpoint: Some(of.cluster.client_endpoint()),
         members,
         operation: operation(of.before, notice.as_ref(), next, seen.now),
@@ -122,7 +118,7 @@ pub fn state(spec: &EtcdClusterSpec, seen: &Observed, status: &EtcdClusterStatus
 fn admitted_spec(of: Subject<'_>, seen: &Observed) -> Option<String> {
     let mut pods = seen.ordinals.values().filter_map(|at| at.pod.as_ref());
     let present = seen.rejected.is_none() && pods.any(|pod| !pod.outdated);
-    let present = present.then(|| serde_json::to_string(of.spec).ok());
+    let present = present.then(|| serde_json::to_string(of.cluster.spec()).ok());
     let before = || of.before.admitted_spec.clone();
     present.flatten().or_else(before)
 }
@@ -157,7 +153,7 @@ fn members(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
         .flat_map(|all| all.members.iter().filter(|member| member.ordinal.is_none()));
     let mut all: Vec<MemberStatus> = own.collect();
     for member in foreign {
-        let name = seen.name_of(of.name, member.id);
+        let name = seen.name_of(&of.cluster.name, member.id);
         let unique = all.iter().all(|other| other.name != name);
         let name = if unique {
             name
@@ -231,7 +227,9 @@ fn phase(of: Subject<'_>, seen: &Observed, notice: Option<&Notice>) -> String {
             format!(
                 "Bootstrapping {}/{}",
                 ready(seen),
-                of.before.bootstrap_members.unwrap_or(of.spec.replicas)
+                of.before
+                    .bootstrap_members
+                    .unwrap_or(of.cluster.spec().replicas)
             )
         }
         Some(notice) => {
@@ -270,7 +268,7 @@ fn operation(
 fn discovery(of: Subject<'_>, seen: &Observed) -> Option<crate::crd::DiscoveryStatus> {
     let mut discovery = of.before.discovery.clone()?;
     if discovery.url.is_some() && of.before.cluster_id.is_none() {
-        let expected = discovery.expected.unwrap_or(of.spec.replicas);
+        let expected = discovery.expected.unwrap_or(of.cluster.spec().replicas);
         let has_come = |ordinal: Ordinal| {
             seen.membership
                 .as_ref()
@@ -397,12 +395,7 @@ mod tests {
         });
         let resource: crate::crd::EtcdCluster = serde_json::from_value(resource).unwrap();
         let cluster = Cluster::new(&resource, "image:1").unwrap();
-        let of = Subject {
-            cluster: &cluster,
-            name: "a",
-            spec: &resource.spec,
-            before: &EtcdClusterStatus::default(),
-        };
+        let of = Subject { cluster: &cluster, before: &EtcdClusterStatus::default() };
         let member = |id, ordinal| MemberSeen {
             id,
             name: "a-0".to_owned(),

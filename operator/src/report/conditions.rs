@@ -31,11 +31,11 @@ pub(super) fn all(
         ("MembersReady", members_ready(of, status)),
         ("UpToDate", up_to_date(status)),
         ("AlarmActive", alarm(status)),
-        ("Paused", flag(of.spec.paused, "Paused", "Active")),
+        ("Paused", flag(of.cluster.spec().paused, "Paused", "Active")),
         (
             "Hibernated",
             flag(
-                of.spec.replicas == 0 && status.replicas == Some(0),
+                of.cluster.spec().replicas == 0 && status.replicas == Some(0),
                 "Hibernated",
                 "Running",
             ),
@@ -117,7 +117,7 @@ fn ready(
     next: &Step,
     notice: Option<&Notice>,
 ) -> Verdict {
-    let wanted = usize::try_from(of.spec.replicas).unwrap_or(0);
+    let wanted = usize::try_from(of.cluster.spec().replicas).unwrap_or(0);
     let healthy = seen.membership.as_ref().map_or(0, |all| {
         all.voters().filter(|member| member.healthy).count()
     });
@@ -133,7 +133,7 @@ fn ready(
             status.updated_replicas,
         ]
         .iter()
-        .all(|number| *number == Some(of.spec.replicas));
+        .all(|number| *number == Some(of.cluster.spec().replicas));
     match notice {
         _ if exact => verdict(
             true,
@@ -196,7 +196,7 @@ fn degraded(seen: &Observed, status: &EtcdClusterStatus, notice: Option<&Notice>
 /// ready.
 fn members_ready(of: Subject<'_>, status: &EtcdClusterStatus) -> Verdict {
     let ready = status.ready_replicas.unwrap_or(0);
-    let all = ready == of.spec.replicas && status.replicas == status.ready_replicas;
+    let all = ready == of.cluster.spec().replicas && status.replicas == status.ready_replicas;
     verdict(
         all,
         if all {
@@ -204,7 +204,7 @@ fn members_ready(of: Subject<'_>, status: &EtcdClusterStatus) -> Verdict {
         } else {
             "MembersNotReady"
         },
-        format!("{ready} of {} pods are ready", of.spec.replicas),
+        format!("{ready} of {} pods are ready", of.cluster.spec().replicas),
     )
 }
 
