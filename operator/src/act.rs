@@ -19,7 +19,7 @@ use crate::{
     crd::EtcdClusterStatus,
     discovery,
     members::{Address, CallError, Change, Login, Members},
-    model::{ClaimSeen, Holder, MemberId, Ordinal, Part, PeerTls, Removal, Role, Step, Stop},
+    model::{Holder, MemberId, Ordinal, Part, PeerTls, Removal, Role, Step, Stop},
     observe::{HELD, Observation, REFUSED_BYTES, REMADE_AT},
     options::Environment,
     resources::{self, Cluster, RETIRED, ROLE, ResourceError},
@@ -162,9 +162,8 @@ impl<M: Members> Actor<'_, M> {
             }
             Step::DeletePod { ordinal, reason } => self.stop(ordinal, reason).await?,
             Step::DeleteClaim(ordinal) => {
-                let claim = self.observation.objects.claims.get(&ordinal);
-                self.delete(claim.map(AsRef::as_ref), "delete the claim of a member")
-                    .await?;
+                let claim = self.observation.objects.claim(ordinal);
+                self.delete(claim, "delete the claim of a member").await?;
             }
             Step::RetireClaim { ordinal, held } => self.retire(ordinal, held).await?,
             Step::ApplyClaim { ordinal, peer_tls } => {
@@ -181,9 +180,8 @@ impl<M: Members> Actor<'_, M> {
     /// Deletes the pod of a member, after what its reason asks for.
     async fn stop(&self, ordinal: Ordinal, reason: Stop) -> Result<(), ActError> {
         self.before_stop(ordinal, reason).await?;
-        let pod = self.observation.objects.pods.get(&ordinal);
-        self.delete(pod.map(AsRef::as_ref), "delete the pod of a member")
-            .await
+        let pod = self.observation.objects.pod(ordinal);
+        self.delete(pod, "delete the pod of a member").await
     }
 
     /// Returns name and password of the user `root`; [`ActError::Gone`] if their secret is missing.
@@ -196,9 +194,9 @@ impl<M: Members> Actor<'_, M> {
     async fn retire(&self, ordinal: Ordinal, held: bool) -> Result<(), ActError> {
         let value = if held { HELD } else { "true" };
         let marks = json!({"annotations": {RETIRED: value}});
-        let live = self.observation.objects.claims.get(&ordinal);
+        let live = self.observation.objects.claim(ordinal);
         let what = "annotate the claim of a removed member";
-        self.mark(live.map(AsRef::as_ref), marks, what).await
+        self.mark(live, marks, what).await
     }
 
     /// Tries the next template before a member is stopped for it, or notes that a silent one is made again.
@@ -206,11 +204,9 @@ impl<M: Members> Actor<'_, M> {
         if reason == Stop::Silent {
             return self.note_remade(ordinal).await;
         }
-        let seen = self.observation.seen.ordinals.get(&ordinal);
-        let pod = seen.and_then(|at| at.pod.as_ref()).map(|pod| pod.peer_tls);
-        let claim = seen
-            .and_then(|at| at.claim.as_ref())
-            .map(|claim| claim.peer_tls);
+        let seen = &self.observation.seen;
+        let pod = seen.pod(ordinal).map(|pod| pod.peer_tls);
+        let claim = seen.claim(ordinal).map(|claim| claim.peer_tls);
         let next = pod.filter(|_| reason == Stop::Outdated);
         match next.or(claim.filter(|_| reason == Stop::PeerTls)) {
             Some(peer_tls) => self.try_out(ordinal, peer_tls).await,
@@ -232,13 +228,9 @@ impl<M: Members> Actor<'_, M> {
     async fn note_remade(&self, ordinal: Ordinal) -> Result<(), ActError> {
         let now = self.observation.seen.now.to_string();
         let marks = json!({"annotations": {REMADE_AT: now}});
-        let live = self.observation.objects.claims.get(&ordinal);
+        let live = self.observation.objects.claim(ordinal);
         let what = "annotate the claim of a member whose pod is recreated";
-        self.mark(live.map(AsRef::as_ref), marks, what).await
-    }
-
-    fn claim_seen(&self, ordinal: Ordinal) -> Option<&ClaimSeen> {
-        self.observation.seen.ordinals.get(&ordinal)?.claim.as_ref()
+        self.mark(live, marks, what).await
     }
 
     /// Applies the services, except one whose name belongs to another object.
@@ -280,15 +272,18 @@ impl<M: Members> Actor<'_, M> {
     /// remove all other fields.
     async fn label(&self, ordinal: Ordinal, role: Role) -> Result<(), ActError> {
         let marks = json!({"labels": {ROLE: role}});
-        let live = self.observation.objects.pods.get(&ordinal);
-        self.mark(live.map(AsRef::as_ref), marks, "label the pod of a member")
-            .await
+        let live = self.observation.objects.pod(ordinal);
+        self.mark(live, marks, "label the pod of a member").await
     }
 
     /// Asks for a larger claim. If Kubernetes refuses (403 or 422), annotates the claim with the size and the answer,
     /// so that the plan does not ask for it again. A quota may allow it later.
     async fn grow(&self, ordinal: Ordinal, bytes: u64) -> Result<(), ActError> {
-        let peer_tls = self.claim_seen(ordinal).map(|claim| claim.peer_tls);
+        let peer_tls = self
+            .observation
+            .seen
+            .claim(ordinal)
+            .map(|claim| claim.peer_tls);
         let grown = self
             .apply_claim(ordinal, peer_tls.unwrap_or_default(), Some(bytes))
             .await;
@@ -298,13 +293,9 @@ impl<M: Members> Actor<'_, M> {
         {
             let words = format!("{bytes}: {}", refusal.message);
             let marks = json!({"annotations": {REFUSED_BYTES: words}});
-            let live = self.observation.objects.claims.get(&ordinal);
-            self.mark(
-                live.map(AsRef::as_ref),
-                marks,
-                "mark a claim that cannot grow",
-            )
-            .await?;
+            let live = self.observation.objects.claim(ordinal);
+            self.mark(live, marks, "mark a claim that cannot grow")
+                .await?;
         }
         grown
     }
@@ -317,7 +308,7 @@ impl<M: Members> Actor<'_, M> {
         peer_tls: PeerTls,
         bytes: Option<u64>,
     ) -> Result<(), ActError> {
-        let live = self.observation.objects.claims.get(&ordinal);
+        let live = self.observation.objects.claim(ordinal);
         let mut claim = resources::claim(self.cluster, ordinal, peer_tls)?;
         if let Some(live) = live {
             claim = resources::onto(claim, live);
@@ -325,7 +316,6 @@ impl<M: Members> Actor<'_, M> {
         if let Some(bytes) = bytes {
             claim = resources::grown(claim, bytes);
         }
-        let live = live.map(AsRef::as_ref);
         self.apply(&claim, live, "apply the claim of a member")
             .await
     }

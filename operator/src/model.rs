@@ -3,10 +3,10 @@
 //! They use no type of Kubernetes or of the network, so that `plan` can be tested without either.
 
 mod certificates;
+mod membership;
 mod notice;
 mod reasons;
 mod refusal;
-mod said;
 mod start;
 mod step;
 mod taken;
@@ -17,10 +17,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 pub use certificates::{AuthoritySeen, CertificateRole, CertificateSeen, RequestSeen, Rotation};
+pub use membership::{MemberSeen, Membership, Said, quorum};
 pub use notice::Notice;
 pub use reasons::{Obstacle, Removal, Stop};
 pub use refusal::Refusal;
-pub use said::Said;
 pub use start::{Bootstrap, JoinMember, PodPlan, StartKind};
 pub use step::Step;
 pub use taken::{Holder, Part};
@@ -218,81 +218,52 @@ pub struct ClaimSeen {
     pub state: ObjectState,
 }
 
-/// The members' reports about their cluster.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Membership {
-    /// The id of the cluster that has this list.
-    pub cluster_id: u64,
-    /// The cluster of each pod as it reports it; a pod can be in another cluster.
-    pub said: BTreeMap<Ordinal, Said>,
-    /// The list of members was confirmed by a quorum. Without that the cluster must not be changed.
-    pub linearizable: bool,
-    /// The leader according to the confirmed answer.
-    pub leader: Option<MemberId>,
-    /// Ids that are no member and for which the alarm CORRUPT is raised.
-    pub stale_corrupt: Vec<MemberId>,
-    /// All members, including those that did not answer, in the order of their ids.
-    pub members: Vec<MemberSeen>,
-}
-
-/// A member of the cluster.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct MemberSeen {
-    /// Its id.
-    pub id: MemberId,
-    /// Its name; empty until it has started.
-    pub name: String,
-    /// The ordinal of its pod; `None` for a member that is no pod of this cluster.
-    pub ordinal: Option<Ordinal>,
-    /// It is a pod of this cluster, and its peer URLs are not those of the pod.
-    pub foreign_address: bool,
-    /// URLs for other members.
-    pub peer_urls: Vec<String>,
-    /// It has announced client URLs, which it does once it serves.
-    pub started: bool,
-    /// It has no vote.
-    pub learner: bool,
-    /// It answered the operator: its process runs on its disk.
-    pub answers: bool,
-    /// It answered, knows a leader and has no alarm of corruption.
-    pub healthy: bool,
-    /// The version that it reported.
-    pub version: Option<String>,
-    /// The last index of its log that it has applied.
-    pub raft_index: u64,
-    /// Bytes of its key space.
-    pub db_size: u64,
-    /// The alarm CORRUPT is raised for it.
-    pub corrupt: bool,
-    /// The alarm NOSPACE is raised for it.
-    pub no_space: bool,
-}
-
-impl Membership {
-    /// Iterates over the pods whose member is in another cluster than that of this list.
-    pub fn strangers(&self) -> impl Iterator<Item = (Ordinal, &Said)> {
-        let said = self.said.iter().map(|(ordinal, said)| (*ordinal, said));
-        said.filter(|(_, said)| said.cluster_id != self.cluster_id)
+impl Observed {
+    /// Returns the pod of an ordinal; `None` if there is none.
+    pub fn pod(&self, ordinal: Ordinal) -> Option<&PodSeen> {
+        self.ordinals.get(&ordinal)?.pod.as_ref()
     }
 
-    /// Iterates over the members that vote.
-    pub fn voters(&self) -> impl Iterator<Item = &MemberSeen> {
-        self.members.iter().filter(|member| !member.learner)
+    /// Returns the claim of an ordinal; `None` if there is none.
+    pub fn claim(&self, ordinal: Ordinal) -> Option<&ClaimSeen> {
+        self.ordinals.get(&ordinal)?.claim.as_ref()
     }
 
-    /// Returns the member whose pod has this ordinal; `None` if there is none.
-    pub fn of(&self, ordinal: Ordinal) -> Option<&MemberSeen> {
-        let mut members = self.members.iter();
-        members.find(|member| member.ordinal == Some(ordinal))
+    /// Iterates over all pods in the order of their ordinals.
+    pub fn pods(&self) -> impl Iterator<Item = (Ordinal, &PodSeen)> {
+        let ordinals = self.ordinals.iter();
+        ordinals.filter_map(|(ordinal, seen)| Some((*ordinal, seen.pod.as_ref()?)))
     }
 
-    /// Returns the member with this id; `None` if there is none.
-    pub fn by_id(&self, id: MemberId) -> Option<&MemberSeen> {
-        self.members.iter().find(|member| member.id == id)
+    /// Iterates over all claims.
+    pub fn claims(&self) -> impl Iterator<Item = &ClaimSeen> {
+        let ordinals = self.ordinals.values();
+        ordinals.filter_map(|seen| seen.claim.as_ref())
     }
-}
 
-/// Returns how many votes a decision of `voters` members needs.
-pub fn quorum(voters: usize) -> usize {
-    voters / 2 + 1
+    /// Returns the member of an ordinal from the list of members, whether a quorum confirmed the list or not.
+    pub fn member(&self, ordinal: Ordinal) -> Option<&MemberSeen> {
+        self.membership.as_ref()?.of(ordinal)
+    }
+
+    /// Iterates over the list of members; there are none if no member answered.
+    pub fn members(&self) -> impl Iterator<Item = &MemberSeen> {
+        self.membership.iter().flat_map(|list| &list.members)
+    }
+
+    /// Counts the voters that are healthy.
+    pub fn healthy_voters(&self) -> usize {
+        let voters = self.members().filter(|member| !member.learner);
+        voters.filter(|voter| voter.healthy).count()
+    }
+
+    /// Returns the name of a member: its own, else the one that its peer URL contains, else its id.
+    pub fn name_of(&self, cluster: &str, id: MemberId) -> String {
+        let member = self.members().find(|member| member.id == id);
+        let name = member.map(|member| member.name.clone());
+        let ordinal = member.and_then(|member| member.ordinal);
+        name.filter(|name| !name.is_empty())
+            .or_else(|| ordinal.map(|ordinal| format!("{cluster}-{ordinal}")))
+            .unwrap_or_else(|| format!("{id:x}"))
+    }
 }

@@ -186,6 +186,16 @@ impl Objects {
 }
 
 impl Objects {
+    /// Returns the pod of an ordinal; `None` if there is none.
+    pub fn pod(&self, ordinal: Ordinal) -> Option<&Pod> {
+        self.pods.get(&ordinal).map(AsRef::as_ref)
+    }
+
+    /// Returns the claim of an ordinal; `None` if there is none.
+    pub fn claim(&self, ordinal: Ordinal) -> Option<&PersistentVolumeClaim> {
+        self.claims.get(&ordinal).map(AsRef::as_ref)
+    }
+
     /// Returns the ordinals that have a pod or a claim.
     fn ordinals(&self) -> BTreeSet<Ordinal> {
         self.pods

@@ -50,15 +50,3 @@ impl Notices<'_> {
         self.seen.name_of(self.cluster, id)
     }
 }
-
-impl Observed {
-    /// Returns the name of a member: its own, else the one that its peer URL contains, else its id.
-    pub fn name_of(&self, cluster: &str, id: MemberId) -> String {
-        let member = self.membership.as_ref().and_then(|list| list.by_id(id));
-        let name = member.map(|member| member.name.clone());
-        let ordinal = member.and_then(|member| member.ordinal);
-        name.filter(|name| !name.is_empty())
-            .or_else(|| ordinal.map(|ordinal| format!("{cluster}-{ordinal}")))
-            .unwrap_or_else(|| format!("{id:x}"))
-    }
-}

@@ -175,8 +175,7 @@ impl Why {
                 warn.all("CertManagerMissing", text)
             }
             Why::GrowthRefused(at) => {
-                let claim = seen.ordinals.get(at).and_then(|at| at.claim.as_ref());
-                let said = claim.map_or("", |claim| claim.refusal.as_str());
+                let said = seen.claim(*at).map_or("", |claim| claim.refusal.as_str());
                 let text = "the claim of {member} cannot grow to spec.storage.size";
                 warn.pod(*at, "StorageNotResized", format!("{text}: {said}"))
             }
@@ -211,8 +210,7 @@ impl Why {
             }
             Why::Obstacle(at, obstacle) => {
                 let (reason, text) = obstacle.words();
-                let pod = seen.ordinals.get(at).and_then(|at| at.pod.as_ref());
-                let said = pod.and_then(|pod| pod.said.as_ref());
+                let said = seen.pod(*at).and_then(|pod| pod.said.as_ref());
                 let said = said.map(|said| format!(": {said}")).unwrap_or_default();
                 warn.pod(*at, reason, format!("member {{member}} {text}{said}"))
             }

@@ -24,8 +24,7 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
     let discovery = pass.spec.bootstrap.as_ref();
     let discovery = discovery.and_then(|source| source.discovery.as_ref());
     let Some(members) = pass.status.bootstrap_members else {
-        let known = pass.seen.ordinals.values();
-        let mut claims = known.filter_map(|seen| seen.claim.as_ref());
+        let mut claims = pass.seen.claims();
         // Claims of a failed first start are used again: a member with data ignores the bootstrap flags.
         if claims.any(|claim| claim.served && !claim.deleting) {
             return None;
@@ -108,9 +107,9 @@ fn start_first(pass: &Pass<'_>, ordinal: Ordinal, members: u32) -> Step {
     }
     // All of them get the same list of URLs, even if the spec changes during the first start.
     let pods = pass.pods().map(|(_, pod)| pod.peer_tls);
-    let claims = pass.seen.ordinals.values();
-    let claims = claims.filter_map(|seen| seen.claim.as_ref());
-    let first = pods.chain(claims.map(|claim| claim.peer_tls)).next();
+    let first = pods
+        .chain(pass.seen.claims().map(|claim| claim.peer_tls))
+        .next();
     let discovery = pass.status.discovery.as_ref();
     let url = discovery.and_then(|discovery| discovery.url.clone());
     Step::StartMember(PodPlan {

@@ -23,6 +23,7 @@ pub(super) fn all(
     next: &Step,
     notice: Option<&Notice>,
 ) -> Vec<Condition> {
+    let hibernated = of.cluster.spec().replicas == 0 && status.replicas == Some(0);
     let verdicts = [
         ("Available", available(seen, next)),
         ("Ready", ready(of, seen, status, next, notice)),
@@ -31,14 +32,13 @@ pub(super) fn all(
         ("MembersReady", members_ready(of, status)),
         ("UpToDate", up_to_date(status)),
         ("AlarmActive", alarm(status)),
-        ("Paused", flag(of.cluster.spec().paused, "Paused", "Active")),
+        (
+            "Paused",
+            flag(of.cluster.spec().paused, ["Paused", "Active"], ""),
+        ),
         (
             "Hibernated",
-            flag(
-                of.cluster.spec().replicas == 0 && status.replicas == Some(0),
-                "Hibernated",
-                "Running",
-            ),
+            flag(hibernated, ["Hibernated", "Running"], ""),
         ),
     ];
     let condition = |(kind, verdict): (&str, Verdict)| {
@@ -70,8 +70,9 @@ fn verdict(holds: bool, reason: &'static str, message: impl Into<String>) -> Ver
     }
 }
 
-fn flag(set: bool, yes: &'static str, no: &'static str) -> Verdict {
-    verdict(set, if set { yes } else { no }, "")
+/// Makes a verdict whose reason follows from its value.
+fn flag(holds: bool, [yes, no]: [&'static str; 2], message: impl Into<String>) -> Verdict {
+    verdict(holds, if holds { yes } else { no }, message)
 }
 
 /// Judges the condition `Available`: `True` if a quorum confirms reads and a leader is known; `Unknown` if
@@ -100,7 +101,7 @@ fn available(seen: &Observed, next: &Step) -> Verdict {
         ("Hibernated", "no member runs")
     } else if waits(&[Why::QuorumLost, Why::DataLost]) {
         ("QuorumLost", "no member answers")
-    } else if seen.ordinals.values().all(|ordinal| ordinal.pod.is_none()) {
+    } else if seen.pods().next().is_none() {
         ("NoMembers", "no member runs")
     } else {
         ("BootstrapInProgress", "no member answers yet")
@@ -118,10 +119,8 @@ fn ready(
     notice: Option<&Notice>,
 ) -> Verdict {
     let wanted = usize::try_from(of.cluster.spec().replicas).unwrap_or(0);
-    let healthy = seen.membership.as_ref().map_or(0, |all| {
-        all.voters().filter(|member| member.healthy).count()
-    });
-    let total = seen.membership.as_ref().map_or(0, |all| all.members.len());
+    let healthy = seen.healthy_voters();
+    let total = seen.members().count();
     let exact = wanted > 0
         && seen.refused.is_empty()
         && seen.rejected.is_none()
@@ -169,8 +168,7 @@ fn degraded(seen: &Observed, status: &EtcdClusterStatus, notice: Option<&Notice>
         let notice = refusal.notice();
         return verdict(true, notice.reason, notice.message);
     }
-    let mut pods = seen.ordinals.values().filter_map(|at| at.pod.as_ref());
-    if let Some(said) = pods.find_map(|pod| pod.refused.as_ref()) {
+    if let Some(said) = seen.pods().find_map(|(_, pod)| pod.refused.as_ref()) {
         let text = "lost pods are recreated from the last admitted template, because the present one is refused";
         return verdict(true, TEMPLATE_REFUSED, format!("{text}: {said}"));
     }
@@ -197,13 +195,9 @@ fn degraded(seen: &Observed, status: &EtcdClusterStatus, notice: Option<&Notice>
 fn members_ready(of: Subject<'_>, status: &EtcdClusterStatus) -> Verdict {
     let ready = status.ready_replicas.unwrap_or(0);
     let all = ready == of.cluster.spec().replicas && status.replicas == status.ready_replicas;
-    verdict(
+    flag(
         all,
-        if all {
-            "AllMembersReady"
-        } else {
-            "MembersNotReady"
-        },
+        ["AllMembersReady", "MembersNotReady"],
         format!("{ready} of {} pods are ready", of.cluster.spec().replicas),
     )
 }
@@ -216,24 +210,16 @@ fn up_to_date(status: &EtcdClusterStatus) -> Verdict {
     );
     let same = all == updated;
     let outdated = count(usize::try_from(all - updated).unwrap_or(0));
-    verdict(
+    flag(
         same,
-        if same {
-            "AllMembersUpdated"
-        } else {
-            "MembersOutdated"
-        },
+        ["AllMembersUpdated", "MembersOutdated"],
         format!("{outdated} pods have an earlier template"),
     )
 }
 
 fn alarm(status: &EtcdClusterStatus) -> Verdict {
     let raised = !status.alarms.is_empty();
-    verdict(
-        raised,
-        if raised { "AlarmRaised" } else { "NoAlarm" },
-        status.alarms.join(", "),
-    )
+    flag(raised, ["AlarmRaised", "NoAlarm"], status.alarms.join(", "))
 }
 
 #[cfg(test)]
