@@ -193,9 +193,19 @@ impl<M: Members> Actor<'_, M> {
     /// Annotates the claim of a removed member with [`RETIRED`], so that it never starts another one.
     async fn retire(&self, ordinal: Ordinal, held: bool) -> Result<(), ActError> {
         let value = if held { HELD } else { "true" };
-        let marks = json!({"annotations": {RETIRED: value}});
-        let live = self.observation.objects.claim(ordinal);
         let what = "annotate the claim of a removed member";
+        self.annotate(ordinal, [RETIRED, value], what).await
+    }
+
+    /// Annotates the claim of a member.
+    async fn annotate(
+        &self,
+        ordinal: Ordinal,
+        [key, value]: [&str; 2],
+        what: &'static str,
+    ) -> Result<(), ActError> {
+        let live = self.observation.objects.claim(ordinal);
+        let marks = json!({"annotations": {key: value}});
         self.mark(live, marks, what).await
     }
 
@@ -227,10 +237,8 @@ impl<M: Members> Actor<'_, M> {
     /// Notes on the claim of a silent member that its pod is recreated now.
     async fn note_remade(&self, ordinal: Ordinal) -> Result<(), ActError> {
         let now = self.observation.seen.now.to_string();
-        let marks = json!({"annotations": {REMADE_AT: now}});
-        let live = self.observation.objects.claim(ordinal);
         let what = "annotate the claim of a member whose pod is recreated";
-        self.mark(live, marks, what).await
+        self.annotate(ordinal, [REMADE_AT, &now], what).await
     }
 
     /// Applies the services, except one whose name belongs to another object.
@@ -292,9 +300,8 @@ impl<M: Members> Actor<'_, M> {
             && !refusal.message.contains("exceeded quota")
         {
             let words = format!("{bytes}: {}", refusal.message);
-            let marks = json!({"annotations": {REFUSED_BYTES: words}});
-            let live = self.observation.objects.claim(ordinal);
-            self.mark(live, marks, "mark a claim that cannot grow")
+            let what = "mark a claim that cannot grow";
+            self.annotate(ordinal, [REFUSED_BYTES, &words], what)
                 .await?;
         }
         grown

@@ -54,7 +54,7 @@ use crate::{
 };
 use rollouts::Rollouts;
 use status::{Written, write};
-use watches::{kept, owner};
+use watches::{api, owner, watched};
 
 /// The longest time between two passes over a cluster: no watch reports the leader or the size of the data.
 const POLL: Duration = Duration::from_secs(10);
@@ -225,14 +225,15 @@ impl<M: Members> Operator<M> {
         namespace: Option<&str>,
     ) -> (Stores, futures_util::stream::BoxStream<'static, ()>) {
         let client = self.client.clone();
-        let (clusters, cluster_events) = readable::clusters(&client, namespace);
+        let (clusters, cluster_events) = readable::clusters(api(&client, namespace));
         let ours =
             watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
-        let (pods, pod_events) = kept::<Pod>(&client, namespace, ours.clone());
+        let (pods, pod_events) = watched::<Pod>(api(&client, namespace), ours.clone());
         let (claims, claim_events) =
-            kept::<PersistentVolumeClaim>(&client, namespace, ours.clone());
-        let (services, service_events) = kept::<Service>(&client, namespace, ours.clone());
-        let (budgets, budget_events) = kept::<PodDisruptionBudget>(&client, namespace, ours);
+            watched::<PersistentVolumeClaim>(api(&client, namespace), ours.clone());
+        let (services, service_events) = watched::<Service>(api(&client, namespace), ours.clone());
+        let (budgets, budget_events) =
+            watched::<PodDisruptionBudget>(api(&client, namespace), ours);
         let queue = stream::select_all([
             trigger_self(cluster_events, ()).boxed(),
             trigger_with(pod_events, owner::<Pod>).boxed(),
