@@ -80,6 +80,36 @@ pub enum Why {
     Settling(Ordinal),
 }
 
+// the longer texts of the table below
+const CANNOT_HIBERNATE: &str = "spec.replicas is 0, and without disks all data would be lost";
+const QUORUM_LOST: &str = "too few voters serve; pods that can come back are started, \
+    nothing else is changed";
+const DATA_LOST: &str = "the disks of all members are lost: restore a backup into a new cluster";
+const CERT_MANAGER_MISSING: &str =
+    "cert-manager is not installed: the API server knows no Certificates";
+const ROLLOUT_QUEUED: &str = "the members are updated after other clusters: \
+    the operator's --max-concurrent-rollouts is reached";
+const UNHEALTHY: &str = "member {member} is not healthy; \
+    it is replaced or restarted if it does not recover in time";
+const SILENT: &str = "member {member} does not answer, and nothing says that its disk is \
+    bad; its pod was recreated within the last hour. To replace the \
+    member, delete the claim of its disk and pod {member}";
+const UNPROVEN_TEMPLATE: &str = "the process of member {member} says that its disk cannot be used, but \
+    no member serves with the same image and flags: see the log of pod \
+    {member}";
+const CANNOT_REPLACE: &str = "member {member} has to be replaced, and the others alone have no \
+    quorum or spec.selfHealing forbids it";
+const CORRUPT: &str = "the data of member {member} differs from that of the others; \
+    spec.selfHealing leaves it to a person";
+const FOREIGN_UNHEALTHY: &str = "member {member} is no pod of this cluster and is not healthy";
+const CANNOT_FENCE: &str = "member {member} cannot be fenced: the others alone have no quorum";
+const FENCED: &str = "member {member} is fenced; planned changes wait until the annotation \
+    witan.dev/fenced-members does not name it any more";
+const APPROVAL: &str = "the leader {member} is the last to restart and waits for the \
+    annotation witan.dev/allow-leader-restart";
+const ONLY_COPY: &str = "member {member} has the only copy of the data and no disk: \
+    scale out to change its template";
+
 impl Why {
     /// Whether the effect of an earlier step is awaited.
     pub(super) fn ends_by_itself(&self) -> bool {
@@ -117,7 +147,6 @@ impl Why {
     }
 
     /// Describes the reason for people.
-    #[expect(clippy::too_many_lines, reason = "a table with a row for each reason")]
     pub(super) fn notice(&self, cluster: &str, seen: &Observed) -> Notice {
         let tell = Notices { cluster, seen, warning: false };
         let warn = Notices { warning: true, ..tell };
@@ -126,16 +155,9 @@ impl Why {
             Why::Deleting => tell.all("Deleting", "the cluster is being deleted"),
             Why::Paused => tell.all("Paused", "spec.paused is set: nothing is changed"),
             Why::Hibernated => tell.all("Hibernated", "no member runs; the disks are kept"),
-            Why::CannotHibernate => {
-                let text = "spec.replicas is 0, and without disks all data would be lost";
-                warn.all("SpecRejected", text)
-            }
+            Why::CannotHibernate => warn.all("SpecRejected", CANNOT_HIBERNATE),
             Why::ClusterIdMismatch => warn.all("ClusterIDMismatch", strangers(cluster, seen)),
-            Why::QuorumLost => {
-                let text = "too few voters serve; pods that can come back are started, \
-                            nothing else is changed";
-                warn.all("QuorumLost", text)
-            }
+            Why::QuorumLost => warn.all("QuorumLost", QUORUM_LOST),
             Why::Unreachable => {
                 let error = seen
                     .call_error
@@ -144,10 +166,7 @@ impl Why {
                 let text = "pods are ready and no member answers the operator";
                 warn.all("ClusterUnreachable", format!("{text}: {error}"))
             }
-            Why::DataLost => {
-                let text = "the disks of all members are lost: restore a backup into a new cluster";
-                warn.all("DataLost", text)
-            }
+            Why::DataLost => warn.all("DataLost", DATA_LOST),
             Why::Bootstrapping => tell.all("BootstrapInProgress", "the first members are starting"),
             Why::NameTaken(part) => {
                 let holder = seen.taken.get(part);
@@ -170,20 +189,13 @@ impl Why {
                             tls.key; their Certificates say why";
                 tell.all("CertificatePending", format!("{text}: {}", missing()))
             }
-            Why::CertManagerMissing => {
-                let text = "cert-manager is not installed: the API server knows no Certificates";
-                warn.all("CertManagerMissing", text)
-            }
+            Why::CertManagerMissing => warn.all("CertManagerMissing", CERT_MANAGER_MISSING),
             Why::GrowthRefused(at) => {
                 let said = seen.claim(*at).map_or("", |claim| claim.refusal.as_str());
                 let text = "the claim of {member} cannot grow to spec.storage.size";
                 warn.pod(*at, "StorageNotResized", format!("{text}: {said}"))
             }
-            Why::RolloutQueued => {
-                let text = "the members are updated after other clusters: \
-                            the operator's --max-concurrent-rollouts is reached";
-                tell.all("RolloutQueued", text)
-            }
+            Why::RolloutQueued => tell.all("RolloutQueued", ROLLOUT_QUEUED),
             Why::VersionStep { from, to } => {
                 let text = "set spec.version to the next minor version first";
                 let text = format!("version {from} cannot be updated to {to} in one step: {text}");
@@ -203,67 +215,27 @@ impl Why {
             Why::LearnerBehind(id) => {
                 tell.member(*id, "LearnerCatchingUp", "learner {member} is catching up")
             }
-            Why::Unhealthy(at) => {
-                let text = "member {member} is not healthy; \
-                            it is replaced or restarted if it does not recover in time";
-                warn.pod(*at, "MemberUnhealthy", text)
-            }
+            Why::Unhealthy(at) => warn.pod(*at, "MemberUnhealthy", UNHEALTHY),
             Why::Obstacle(at, obstacle) => {
                 let (reason, text) = obstacle.words();
                 let said = seen.pod(*at).and_then(|pod| pod.said.as_ref());
                 let said = said.map(|said| format!(": {said}")).unwrap_or_default();
                 warn.pod(*at, reason, format!("member {{member}} {text}{said}"))
             }
-            Why::Silent(at) => {
-                let text = "member {member} does not answer, and nothing says that its disk is \
-                            bad; its pod was recreated within the last hour. To replace the \
-                            member, delete the claim of its disk and pod {member}";
-                warn.pod(*at, "MemberSilent", text)
-            }
+            Why::Silent(at) => warn.pod(*at, "MemberSilent", SILENT),
             Why::Exited(at, code) => {
                 let text = "which a new disk would not fix: see the log of pod {member}";
                 let ends = format!("the process of member {{member}} ends with exit code {code}");
                 warn.pod(*at, "MemberExits", format!("{ends}, {text}"))
             }
-            Why::UnprovenTemplate(at) => {
-                let text = "the process of member {member} says that its disk cannot be used, but \
-                            no member serves with the same image and flags: see the log of pod \
-                            {member}";
-                warn.pod(*at, "UnprovenTemplate", text)
-            }
-            Why::CannotReplace(at) => {
-                let text = "member {member} has to be replaced, and the others alone have no \
-                            quorum or spec.selfHealing forbids it";
-                warn.pod(*at, "CannotReplaceMember", text)
-            }
-            Why::Corrupt(at) => {
-                let text = "the data of member {member} differs from that of the others; \
-                            spec.selfHealing leaves it to a person";
-                warn.pod(*at, "MemberCorrupt", text)
-            }
-            Why::ForeignUnhealthy(id) => {
-                let text = "member {member} is no pod of this cluster and is not healthy";
-                warn.member(*id, "MemberUnhealthy", text)
-            }
-            Why::CannotFence(at) => {
-                let text = "member {member} cannot be fenced: the others alone have no quorum";
-                warn.pod(*at, "CannotFenceMember", text)
-            }
-            Why::Fenced(at) => {
-                let text = "member {member} is fenced; planned changes wait until the annotation \
-                            witan.dev/fenced-members does not name it any more";
-                tell.pod(*at, "MemberFenced", text)
-            }
-            Why::Approval(at) => {
-                let text = "the leader {member} is the last to restart and waits for the \
-                            annotation witan.dev/allow-leader-restart";
-                tell.pod(*at, "WaitingForApproval", text)
-            }
-            Why::OnlyCopy(at) => {
-                let text = "member {member} has the only copy of the data and no disk: \
-                            scale out to change its template";
-                warn.pod(*at, "OnlyCopy", text)
-            }
+            Why::UnprovenTemplate(at) => warn.pod(*at, "UnprovenTemplate", UNPROVEN_TEMPLATE),
+            Why::CannotReplace(at) => warn.pod(*at, "CannotReplaceMember", CANNOT_REPLACE),
+            Why::Corrupt(at) => warn.pod(*at, "MemberCorrupt", CORRUPT),
+            Why::ForeignUnhealthy(id) => warn.member(*id, "MemberUnhealthy", FOREIGN_UNHEALTHY),
+            Why::CannotFence(at) => warn.pod(*at, "CannotFenceMember", CANNOT_FENCE),
+            Why::Fenced(at) => tell.pod(*at, "MemberFenced", FENCED),
+            Why::Approval(at) => tell.pod(*at, "WaitingForApproval", APPROVAL),
+            Why::OnlyCopy(at) => warn.pod(*at, "OnlyCopy", ONLY_COPY),
             Why::Settling(at) => tell.pod(
                 *at,
                 "MemberSettling",
