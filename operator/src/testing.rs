@@ -2,7 +2,10 @@
 
 pub(crate) mod api;
 
-use crate::members::{Address, Answer, CallError, Change, Members};
+use crate::{
+    members::{Address, Answer, CallError, Change, Members},
+    options::Environment,
+};
 
 /// Members none of which answers.
 pub(crate) struct NoMembers;
@@ -15,5 +18,14 @@ impl Members for NoMembers {
     }
     async fn change(&self, _: &[Address], _: &Change) -> Result<(), CallError> {
         Err(CallError::NoMember)
+    }
+}
+
+/// Settings with this image of members.
+pub(crate) fn environment(member_image: &str) -> Environment {
+    Environment {
+        member_image: member_image.to_owned(),
+        discovery_service_url: None,
+        member_image_pull_secrets: Vec::new(),
     }
 }

@@ -10,10 +10,9 @@ use crate::{
     crd::EtcdCluster,
     model::{Bootstrap, PeerTls, PodPlan, Role, Step, Stop},
     observe::{Objects, Secrets, observe},
-    options::Environment,
     plan::plan,
     resources::{CLUSTER, Cluster},
-    testing::{NoMembers, api::FakeApi},
+    testing::{NoMembers, api::FakeApi, environment},
 };
 
 /// A cluster of the name `orders` in the namespace `shop`.
@@ -43,11 +42,7 @@ async fn pass(fake: &FakeApi) -> (Step, String, Result<(), ActError>) {
     let client = fake.client();
     let resource = fake.get("/etcdclusters/orders").expect("the cluster");
     let resource: EtcdCluster = serde_json::from_value(resource).expect("a cluster");
-    let environment = Environment {
-        member_image: "registry.example/witan:1.0.0".to_owned(),
-        discovery_service_url: None,
-        member_image_pull_secrets: Vec::new(),
-    };
+    let environment = environment("registry.example/witan:1.0.0");
     let named = Cluster::new(&resource, &environment.member_image).expect("names");
     let objects = Objects::live(&client, &named).await.expect("objects");
     let secrets = Secrets::default().of(&client, &named, true).await;
@@ -79,11 +74,7 @@ async fn try_step(fake: &FakeApi, step: &Step, between: impl Fn()) -> Result<(),
     let resource: EtcdCluster = serde_json::from_value(resource).expect("a cluster");
     let named = Cluster::new(&resource, "witan:1").expect("names");
     let client = fake.client();
-    let environment = Environment {
-        member_image: "witan:1".to_owned(),
-        discovery_service_url: None,
-        member_image_pull_secrets: Vec::new(),
-    };
+    let environment = environment("witan:1");
     let objects = Objects::live(&client, &named).await.expect("objects");
     let observed = observe(&named, objects, Arc::default(), &NoMembers).await;
     between();

@@ -12,7 +12,7 @@ impl World {
         reason = "the other steps need no check"
     )]
     pub(super) fn judge(&self, step: &Step, seen: &Observed) {
-        let again = crate::plan::plan(&self.spec, &self.status, seen);
+        let again = self.plan(seen);
         assert_eq!(again, *step, "the same arguments give the same step");
         match step {
             Step::AddLearner { ordinal, .. } => self.judge_learner(step, *ordinal),

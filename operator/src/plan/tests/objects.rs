@@ -190,9 +190,9 @@ fn users_are_checked_when_the_spec_says_so() {
         root_credentials_secret_ref: Some(SecretRef { name: "root".to_owned() }),
     });
     let mut seen = world.observe();
-    assert_eq!(plan(&world.spec, &world.status, &seen), Step::EnableAuth);
+    assert_eq!(world.plan(&seen), Step::EnableAuth);
     seen.auth_enabled = Some(true);
-    assert_eq!(plan(&world.spec, &world.status, &seen), Step::Done);
+    assert_eq!(world.plan(&seen), Step::Done);
     world.spec.auth = Some(Auth::default());
-    assert_eq!(plan(&world.spec, &world.status, &seen), Step::DisableAuth);
+    assert_eq!(world.plan(&seen), Step::DisableAuth);
 }

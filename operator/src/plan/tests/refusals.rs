@@ -4,7 +4,6 @@ use super::{cases::cluster, cases::started, why, world::World};
 use crate::{
     crd::EtcdClusterSpec,
     model::{Obstacle, PodPhase, PodPlan, Refusal, Step, Why},
-    plan::plan,
 };
 
 fn refuses(world: &mut World, refused: fn(&Step) -> bool) {
@@ -90,7 +89,7 @@ fn a_refused_step_is_waited_for_and_tried_again() {
     world.elapse(20);
     world.template += 1;
     let mut seen = world.observe();
-    let step = plan(&world.spec, &world.status, &seen);
+    let step = world.plan(&seen);
     assert!(!matches!(step, Step::Wait { .. } | Step::Done), "{step:?}");
     let refusal = |held| Refusal {
         step: step.clone(),
@@ -99,10 +98,10 @@ fn a_refused_step_is_waited_for_and_tried_again() {
         said: "exceeded quota".to_owned(),
     };
     seen.refused = vec![refusal(true)];
-    let held = plan(&world.spec, &world.status, &seen);
+    let held = world.plan(&seen);
     assert_eq!(why(&held), Some(&Why::Refused), "{held:?}");
     seen.refused = vec![refusal(false)];
-    assert_eq!(plan(&world.spec, &world.status, &seen), step);
+    assert_eq!(world.plan(&seen), step);
 }
 
 /// The spec cannot be realized: lost pods are recreated, and the cluster does not count as wanted.
@@ -111,7 +110,7 @@ fn a_spec_that_makes_no_pod_is_reported() {
     let world = cluster(3);
     let mut seen = world.observe();
     seen.rejected = Some("spec.tolerations does not fit".to_owned());
-    let step = plan(&world.spec, &world.status, &seen);
+    let step = world.plan(&seen);
     assert_eq!(why(&step), Some(&Why::SpecRejected), "{step:?}");
 }
 
@@ -127,13 +126,13 @@ fn a_first_start_says_why_it_waits() {
         pod.obstacle = Some(Obstacle::CannotStart);
         pod.ready_changed = seen.now - 60;
     }
-    let step = plan(&world.spec, &world.status, &seen);
+    let step = world.plan(&seen);
     let pull = Why::Obstacle(0, Obstacle::CannotStart);
     assert_eq!(why(&step), Some(&pull), "{step:?}");
     for at in seen.ordinals.values_mut() {
         let pod = at.pod.as_mut().expect("a pod");
         (pod.obstacle, pod.exit) = (None, Some(1));
     }
-    let step = plan(&world.spec, &world.status, &seen);
+    let step = world.plan(&seen);
     assert_eq!(why(&step), Some(&Why::Exited(0, 1)), "{step:?}");
 }

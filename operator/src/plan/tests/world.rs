@@ -8,7 +8,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::{authority::Authority, random::Random};
 use crate::{
     crd::{DiscoveryStatus, EtcdClusterSpec, EtcdClusterStatus, Storage},
-    model::{Bootstrap, MemberId, Obstacle, Ordinal, PeerTls, PodPlan, Role, Step, Stop, quorum},
+    model::{
+        Bootstrap, MemberId, Observed, Obstacle, Ordinal, PeerTls, PodPlan, Role, Step, Stop,
+        quorum,
+    },
     plan::plan,
 };
 
@@ -125,10 +128,19 @@ impl World {
         }
     }
 
+    pub(super) fn plan(&self, seen: &Observed) -> Step {
+        plan(&self.spec, &self.status, seen)
+    }
+
+    /// Whether any such step was taken.
+    pub(super) fn took(&self, is: impl FnMut(&Step) -> bool) -> bool {
+        self.taken.iter().any(is)
+    }
+
     /// Runs one pass: plans a step, judges it and does it; returns the step.
     pub(super) fn pass(&mut self) -> Step {
         let seen = self.observe();
-        let step = plan(&self.spec, &self.status, &seen);
+        let step = self.plan(&seen);
         self.judge(&step, &seen);
         self.taken.push(step.clone());
         self.refused.retain(|(other, _)| *other != step);
