@@ -282,9 +282,7 @@ impl<M: Members> Operator<M> {
     /// Makes the names of a cluster, with the operator's flags about members.
     fn named<'a>(&self, resource: &'a EtcdCluster) -> Result<Cluster<'a>, ResourceError> {
         let mut named = Cluster::new(resource, &self.environment.member_image)?;
-        named
-            .pull_secrets
-            .clone_from(&self.environment.member_image_pull_secrets);
+        named.pull_secrets = self.environment.pull_secrets();
         Ok(named)
     }
 

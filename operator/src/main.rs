@@ -18,7 +18,7 @@ use witan_operator::{
     logging,
     members::GrpcMembers,
     metrics::Metrics,
-    options::{Command, CommandLine, Environment, Options},
+    options::{Command, CommandLine, Options},
     serve::{self, Readiness},
 };
 
@@ -92,12 +92,11 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         }
     }
     metrics.acts(true);
-    let environment = Environment::new(options);
     let operator = Operator::new(
         client,
         GrpcMembers::default(),
         metrics.clone(),
-        environment,
+        options.environment.clone(),
         &identity,
         Limits {
             passes: options.max_concurrent_reconciles,
