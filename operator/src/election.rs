@@ -51,13 +51,14 @@ impl Election {
         }
     }
 
-    /// Waits until this process holds the lease.
-    pub async fn won(&self) {
+    /// Waits until this process holds the lease; returns when the attempt began that took it.
+    pub async fn won(&self) -> Instant {
         let mut seen: Option<Seen> = None;
         let mut reported = String::new();
         let mut attempts = tokio::time::interval(RETRY_PERIOD);
         loop {
             attempts.tick().await;
+            let started = Instant::now();
             let attempt = tokio::time::timeout(RENEW_DEADLINE, self.attempt(&mut seen));
             let Ok(attempt) = attempt.await else {
                 tracing::warn!(
@@ -73,7 +74,7 @@ impl Election {
                         identity = self.identity,
                         "acquired the lease; this replica acts"
                     );
-                    return;
+                    return started;
                 }
                 Ok(false) => {
                     let holder = seen
@@ -97,11 +98,10 @@ impl Election {
         }
     }
 
-    /// Renews the lease; completes when renewing has failed for `RENEW_DEADLINE`, or when another process
-    /// holds the lease.
-    pub async fn lost(&self) {
+    /// Renews the lease, which was taken at `renewed`; completes when renewing has failed for `RENEW_DEADLINE`, or when
+    /// another process holds the lease. Others count from the write of the lease, not from its answer.
+    pub async fn lost(&self, mut renewed: Instant) {
         let mut seen = None;
-        let mut renewed = Instant::now();
         let mut attempts = tokio::time::interval(RETRY_PERIOD);
         while renewed.elapsed() < RENEW_DEADLINE {
             attempts.tick().await;
@@ -246,6 +246,16 @@ mod tests {
         assert!(!free("other", 0));
         assert!(!free("other", 15));
         assert!(free("other", 16));
+    }
+
+    /// The lease was written long before the API server answered: another process may take it now.
+    #[tokio::test]
+    async fn a_lease_that_was_taken_too_long_ago_is_lost() {
+        let client = crate::testing::api::FakeApi::default().client();
+        let election = Election::new(client, "ns", "lease", "me");
+        let taken = Instant::now() - RENEW_DEADLINE;
+        let lost = tokio::time::timeout(Duration::from_secs(1), election.lost(taken)).await;
+        assert!(lost.is_ok());
     }
 
     #[test]
