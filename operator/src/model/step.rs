@@ -158,6 +158,7 @@ impl Step {
     }
 
     /// Describes the step for people; `None` for `Step::Done`.
+    #[expect(clippy::too_many_lines, reason = "a table with a row for each variant")]
     pub fn notice(&self, cluster: &str, seen: &Observed) -> Option<Notice> {
         let tell = Notices { cluster, seen, warning: false };
         let of =

@@ -147,6 +147,7 @@ impl Why {
     }
 
     /// Describes the reason for people.
+    #[expect(clippy::too_many_lines, reason = "a table with a row for each variant")]
     pub(super) fn notice(&self, cluster: &str, seen: &Observed) -> Notice {
         let tell = Notices { cluster, seen, warning: false };
         let warn = Notices { warning: true, ..tell };
