@@ -125,9 +125,9 @@ impl Why {
         )
     }
 
-    /// Whether a person has to act or to allow, so that the wait may take any time: the spec, an annotation or an object
-    /// beside the cluster must change. A member that an update has stopped and that does not come back is no such
-    /// reason: other clusters must not meet the same image.
+    /// Whether a person has to act or to allow, so that the wait may take any time: the spec, an annotation or another
+    /// object must change. A member that an update has stopped and that does not come back is no such reason: other
+    /// clusters must not meet the same image.
     pub(super) fn needs_a_person(&self) -> bool {
         matches!(
             self,

@@ -158,8 +158,8 @@ fn progressing(next: &Step, notice: Option<&Notice>) -> Verdict {
     }
 }
 
-/// Judges the condition `Degraded`: `True` if a step was refused or the spec is, if the notice is a warning, an alarm is raised, or a voter is not
-/// healthy.
+/// Judges the condition `Degraded`: `True` if a step was refused or the spec is, if the notice is a warning, an alarm is
+/// raised, or a voter is not healthy.
 fn degraded(seen: &Observed, status: &EtcdClusterStatus, notice: Option<&Notice>) -> Verdict {
     if let Some(said) = &seen.rejected {
         return verdict(true, "SpecRejected", said.clone());
