@@ -14,16 +14,15 @@ use std::fmt::Debug;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::{Client, ResourceExt as _};
 use serde_json::json;
-use witan_api::v3::etcdserverpb::AlarmType;
 
 use crate::{
     crd::EtcdClusterStatus,
     discovery,
-    members::{Address, CallError, Login, Members, RaisedAlarm},
-    model::{ClaimSeen, Holder, MemberId, Ordinal, Part, PeerTls, Removal, Role, Step, Stop},
+    members::{Address, CallError, Change, Login, Members},
+    model::{Holder, MemberId, Ordinal, Part, PeerTls, Removal, Role, Step, Stop},
     observe::{HELD, Observation, REFUSED_BYTES, REMADE_AT},
     options::Environment,
-    resources::{self, Cluster, PodPlan, RETIRED, ROLE, ResourceError},
+    resources::{self, Cluster, RETIRED, ROLE, ResourceError},
 };
 
 /// Why a step failed. The step may still have been done.
@@ -120,67 +119,60 @@ impl<M: Members> Actor<'_, M> {
     /// # Errors
     /// The step failed, or its result is unknown: the next pass observes again and does the rest.
     pub async fn act(&self, step: &Step, status: &mut EtcdClusterStatus) -> Result<(), ActError> {
-        let through = self.through(None);
         match step.clone() {
             // there is nothing to do
             Step::Done | Step::Wait { .. } => {}
             Step::ApplyServices => self.apply_services().await?,
-            Step::ApplyBudget { min_available } => self.apply_budget(min_available).await?,
-            Step::IssueCertificate { role } => self.issue(role).await?,
-            Step::RequestCertificate { role } => self.request(role).await?,
-            Step::OwnCertificate { role } => self.own(role).await?,
-            Step::RotateAuthority { to } => self.rotate(to).await?,
+            Step::ApplyBudget(min_available) => self.apply_budget(min_available).await?,
+            Step::IssueCertificate(role) => self.issue(role).await?,
+            Step::RequestCertificate(role) => self.request(role).await?,
+            Step::OwnCertificate(role) => self.own(role).await?,
+            Step::RotateAuthority(to) => self.rotate(to).await?,
             Step::BeginBootstrap { members, discovery_url } => {
                 begin(status, members, discovery_url);
             }
-            Step::CreateDiscoveryToken { members } => {
+            Step::CreateDiscoveryToken(members) => {
                 let token =
                     discovery::create_token(self.client, self.cluster, self.environment, members);
                 begin(status, members, Some(token.await?));
             }
-            Step::StartMember { ordinal, bootstrap, peer_tls, role } => {
-                let plan = PodPlan { ordinal, bootstrap, peer_tls, role };
-                self.start(&plan).await?;
-            }
+            Step::StartMember(plan) => self.start(&plan).await?,
             Step::AddLearner { ordinal, peer_tls } => {
                 let url = self.cluster.peer_url(ordinal, peer_tls);
-                self.members.add_learner(&through, &[url]).await?;
+                self.change(None, Change::AddLearner(vec![url])).await?;
             }
-            Step::Promote { id } => self.members.promote(&through, id).await?,
+            Step::Promote(id) => self.change(None, Change::Promote(id)).await?,
             Step::LabelPod { ordinal, role } => self.label(ordinal, role).await?,
             Step::MoveLeader { from, to } => {
                 let leader = self.address(from);
                 let leader =
                     leader.ok_or_else(|| ActError::Gone(format!("the leader {from:x}")))?;
-                self.members.move_leader(&leader, to).await?;
+                let change = Change::MoveLeader(to);
+                self.members.change(&[leader], &change).await?;
             }
             Step::RemoveMember { id, reason } => {
                 if reason == Removal::Ephemeral {
                     self.before_replacement(id).await?;
                 }
-                self.members.remove(&self.through(Some(id)), id).await?;
+                self.change(Some(id), Change::Remove(id)).await?;
             }
             Step::UpdatePeerUrl { id, ordinal, peer_tls } => {
                 let url = self.cluster.peer_url(ordinal, peer_tls);
-                self.members.update(&through, id, &[url]).await?;
+                self.change(None, Change::PeerUrls(id, vec![url])).await?;
             }
             Step::DeletePod { ordinal, reason } => self.stop(ordinal, reason).await?,
-            Step::DeleteClaim { ordinal } => {
-                let claim = self.observation.objects.claims.get(&ordinal);
-                self.delete(claim.map(AsRef::as_ref), "delete the claim of a member")
-                    .await?;
+            Step::DeleteClaim(ordinal) => {
+                let claim = self.observation.objects.claim(ordinal);
+                self.delete(claim, "delete the claim of a member").await?;
             }
             Step::RetireClaim { ordinal, held } => self.retire(ordinal, held).await?,
             Step::ApplyClaim { ordinal, peer_tls } => {
                 self.apply_claim(ordinal, peer_tls, None).await?;
             }
             Step::GrowClaim { ordinal, bytes } => self.grow(ordinal, bytes).await?,
-            Step::DisarmCorrupt { id } => {
-                let alarm = RaisedAlarm { member: id, kind: AlarmType::Corrupt };
-                self.members.disarm(&self.through(Some(id)), alarm).await?;
-            }
-            Step::EnableAuth => self.members.enable_auth(&through, self.root()?).await?,
-            Step::DisableAuth => self.members.disable_auth(&through).await?,
+            Step::DisarmCorrupt(id) => self.change(Some(id), Change::DisarmCorrupt(id)).await?,
+            Step::EnableAuth => self.change(None, Change::EnableAuth(self.root()?)).await?,
+            Step::DisableAuth => self.change(None, Change::DisableAuth).await?,
         }
         Ok(())
     }
@@ -188,46 +180,47 @@ impl<M: Members> Actor<'_, M> {
     /// Deletes the pod of a member, after what its reason asks for.
     async fn stop(&self, ordinal: Ordinal, reason: Stop) -> Result<(), ActError> {
         self.before_stop(ordinal, reason).await?;
-        let pod = self.observation.objects.pods.get(&ordinal);
-        self.delete(pod.map(AsRef::as_ref), "delete the pod of a member")
-            .await
+        let pod = self.observation.objects.pod(ordinal);
+        self.delete(pod, "delete the pod of a member").await
     }
 
     /// Returns name and password of the user `root`; [`ActError::Gone`] if their secret is missing.
-    fn root(&self) -> Result<&Login, ActError> {
-        let root = self.observation.secrets.login.as_ref();
+    fn root(&self) -> Result<Login, ActError> {
+        let root = self.observation.secrets.login.clone();
         root.ok_or_else(|| ActError::Gone("the secret with the password of root".to_owned()))
     }
 
     /// Annotates the claim of a removed member with [`RETIRED`], so that it never starts another one.
     async fn retire(&self, ordinal: Ordinal, held: bool) -> Result<(), ActError> {
         let value = if held { HELD } else { "true" };
-        let marks = json!({"annotations": {RETIRED: value}});
-        let live = self.observation.objects.claims.get(&ordinal);
         let what = "annotate the claim of a removed member";
-        self.mark(live.map(AsRef::as_ref), marks, what).await
+        self.annotate(ordinal, [RETIRED, value], what).await
+    }
+
+    /// Annotates the claim of a member.
+    async fn annotate(
+        &self,
+        ordinal: Ordinal,
+        [key, value]: [&str; 2],
+        what: &'static str,
+    ) -> Result<(), ActError> {
+        let live = self.observation.objects.claim(ordinal);
+        let marks = json!({"annotations": {key: value}});
+        self.mark(live, marks, what).await
     }
 
     /// Tries the next template before a member is stopped for it, or notes that a silent one is made again.
     async fn before_stop(&self, ordinal: Ordinal, reason: Stop) -> Result<(), ActError> {
-        let seen = self.observation.seen.ordinals.get(&ordinal);
-        let pod = seen.and_then(|at| at.pod.as_ref());
-        match reason {
-            Stop::Silent => self.note_remade(ordinal).await,
-            Stop::Outdated => match pod {
-                Some(pod) => self.try_out(ordinal, pod.peer_tls).await,
-                None => Ok(()),
-            },
-            Stop::PeerTls => match self.claim_seen(ordinal) {
-                Some(claim) => self.try_out(ordinal, claim.peer_tls).await,
-                None => Ok(()),
-            },
-            Stop::NotAMember
-            | Stop::ScaleIn
-            | Stop::Ended
-            | Stop::WrongStart
-            | Stop::Fenced
-            | Stop::Hibernated => Ok(()),
+        if reason == Stop::Silent {
+            return self.note_remade(ordinal).await;
+        }
+        let seen = &self.observation.seen;
+        let pod = seen.pod(ordinal).map(|pod| pod.peer_tls);
+        let claim = seen.claim(ordinal).map(|claim| claim.peer_tls);
+        let next = pod.filter(|_| reason == Stop::Outdated);
+        match next.or(claim.filter(|_| reason == Stop::PeerTls)) {
+            Some(peer_tls) => self.try_out(ordinal, peer_tls).await,
+            None => Ok(()),
         }
     }
 
@@ -244,14 +237,8 @@ impl<M: Members> Actor<'_, M> {
     /// Notes on the claim of a silent member that its pod is recreated now.
     async fn note_remade(&self, ordinal: Ordinal) -> Result<(), ActError> {
         let now = self.observation.seen.now.to_string();
-        let marks = json!({"annotations": {REMADE_AT: now}});
-        let live = self.observation.objects.claims.get(&ordinal);
         let what = "annotate the claim of a member whose pod is recreated";
-        self.mark(live.map(AsRef::as_ref), marks, what).await
-    }
-
-    fn claim_seen(&self, ordinal: Ordinal) -> Option<&ClaimSeen> {
-        self.observation.seen.ordinals.get(&ordinal)?.claim.as_ref()
+        self.annotate(ordinal, [REMADE_AT, &now], what).await
     }
 
     /// Applies the services, except one whose name belongs to another object.
@@ -293,15 +280,18 @@ impl<M: Members> Actor<'_, M> {
     /// remove all other fields.
     async fn label(&self, ordinal: Ordinal, role: Role) -> Result<(), ActError> {
         let marks = json!({"labels": {ROLE: role}});
-        let live = self.observation.objects.pods.get(&ordinal);
-        self.mark(live.map(AsRef::as_ref), marks, "label the pod of a member")
-            .await
+        let live = self.observation.objects.pod(ordinal);
+        self.mark(live, marks, "label the pod of a member").await
     }
 
     /// Asks for a larger claim. If Kubernetes refuses (403 or 422), annotates the claim with the size and the answer,
     /// so that the plan does not ask for it again. A quota may allow it later.
     async fn grow(&self, ordinal: Ordinal, bytes: u64) -> Result<(), ActError> {
-        let peer_tls = self.claim_seen(ordinal).map(|claim| claim.peer_tls);
+        let peer_tls = self
+            .observation
+            .seen
+            .claim(ordinal)
+            .map(|claim| claim.peer_tls);
         let grown = self
             .apply_claim(ordinal, peer_tls.unwrap_or_default(), Some(bytes))
             .await;
@@ -310,14 +300,9 @@ impl<M: Members> Actor<'_, M> {
             && !refusal.message.contains("exceeded quota")
         {
             let words = format!("{bytes}: {}", refusal.message);
-            let marks = json!({"annotations": {REFUSED_BYTES: words}});
-            let live = self.observation.objects.claims.get(&ordinal);
-            self.mark(
-                live.map(AsRef::as_ref),
-                marks,
-                "mark a claim that cannot grow",
-            )
-            .await?;
+            let what = "mark a claim that cannot grow";
+            self.annotate(ordinal, [REFUSED_BYTES, &words], what)
+                .await?;
         }
         grown
     }
@@ -330,7 +315,7 @@ impl<M: Members> Actor<'_, M> {
         peer_tls: PeerTls,
         bytes: Option<u64>,
     ) -> Result<(), ActError> {
-        let live = self.observation.objects.claims.get(&ordinal);
+        let live = self.observation.objects.claim(ordinal);
         let mut claim = resources::claim(self.cluster, ordinal, peer_tls)?;
         if let Some(live) = live {
             claim = resources::onto(claim, live);
@@ -338,9 +323,13 @@ impl<M: Members> Actor<'_, M> {
         if let Some(bytes) = bytes {
             claim = resources::grown(claim, bytes);
         }
-        let live = live.map(AsRef::as_ref);
         self.apply(&claim, live, "apply the claim of a member")
             .await
+    }
+
+    /// Asks the members other than `but` for a change.
+    async fn change(&self, but: Option<MemberId>, change: Change) -> Result<(), ActError> {
+        Ok(self.members.change(&self.through(but), &change).await?)
     }
 
     /// Returns the addresses for a change: healthy voters other than `but`, the leader first; if there are none, all

@@ -43,18 +43,18 @@ use crate::{
     crd::{EtcdCluster, EtcdClusterStatus},
     members::Members,
     metrics::Metrics,
-    model::{Refusal, Step, Why},
+    model::{Notice, Refusal, Step, Why},
     observe::{Objects, Observation, ObserveError, Secrets, Stores, observe},
     options::Environment,
     plan::plan,
-    report::{self, Notice, Subject},
+    report::{self, Subject},
     resources::{Cluster, MANAGER, ResourceError},
     serve::Readiness,
     tried::{AllTried, Tried},
 };
 use rollouts::Rollouts;
 use status::{Written, write};
-use watches::{kept, owner};
+use watches::{api, owner, watched};
 
 /// The longest time between two passes over a cluster: no watch reports the leader or the size of the data.
 const POLL: Duration = Duration::from_secs(10);
@@ -225,14 +225,15 @@ impl<M: Members> Operator<M> {
         namespace: Option<&str>,
     ) -> (Stores, futures_util::stream::BoxStream<'static, ()>) {
         let client = self.client.clone();
-        let (clusters, cluster_events) = readable::clusters(&client, namespace);
+        let (clusters, cluster_events) = readable::clusters(api(&client, namespace));
         let ours =
             watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
-        let (pods, pod_events) = kept::<Pod>(&client, namespace, ours.clone());
+        let (pods, pod_events) = watched::<Pod>(api(&client, namespace), ours.clone());
         let (claims, claim_events) =
-            kept::<PersistentVolumeClaim>(&client, namespace, ours.clone());
-        let (services, service_events) = kept::<Service>(&client, namespace, ours.clone());
-        let (budgets, budget_events) = kept::<PodDisruptionBudget>(&client, namespace, ours);
+            watched::<PersistentVolumeClaim>(api(&client, namespace), ours.clone());
+        let (services, service_events) = watched::<Service>(api(&client, namespace), ours.clone());
+        let (budgets, budget_events) =
+            watched::<PodDisruptionBudget>(api(&client, namespace), ours);
         let queue = stream::select_all([
             trigger_self(cluster_events, ()).boxed(),
             trigger_with(pod_events, owner::<Pod>).boxed(),
@@ -281,9 +282,7 @@ impl<M: Members> Operator<M> {
     /// Makes the names of a cluster, with the operator's flags about members.
     fn named<'a>(&self, resource: &'a EtcdCluster) -> Result<Cluster<'a>, ResourceError> {
         let mut named = Cluster::new(resource, &self.environment.member_image)?;
-        named
-            .pull_secrets
-            .clone_from(&self.environment.member_image_pull_secrets);
+        named.pull_secrets = self.environment.pull_secrets();
         Ok(named)
     }
 
@@ -359,7 +358,7 @@ impl<M: Members> Scope<M> {
         let before = cluster.status.clone().unwrap_or_default();
         let step = plan(&cluster.spec, &before, &observation.seen);
         let status = self.report(&named, &before, &observation, &step);
-        if acts(&step) || status != before {
+        if step.acts() || status != before {
             return self.act(cluster).await;
         }
         self.operator
@@ -403,7 +402,7 @@ impl<M: Members> Scope<M> {
         // the record of a step is written before anything depends on it; other steps are announced before they are done
         let records = matches!(
             step,
-            Step::BeginBootstrap { .. } | Step::CreateDiscoveryToken { .. }
+            Step::BeginBootstrap { .. } | Step::CreateDiscoveryToken(_)
         );
         let mut done = Ok(());
         if records {
@@ -442,14 +441,14 @@ impl<M: Members> Scope<M> {
                 let failed = |tried: &mut Tried| tried.on_failed(step, &said, Instant::now());
                 if self.operator.tried.of(&namespace, &name, failed) {
                     let (step, idle) = (step.clone(), false);
-                    let notice = report::refused(&Refusal { step, held: true, idle, said });
+                    let notice = Refusal { step, held: true, idle, said }.notice();
                     self.operator.publish(cluster, &notice).await;
                 }
             }
             return Err(PassError::Act { step: step.kind(), source: Box::new(error) });
         }
-        let notice = report::step(&name, &observation.seen, step);
-        if acts(step) {
+        let notice = step.notice(&name, &observation.seen);
+        if step.acts() {
             let done = |tried: &mut Tried| tried.on_done(step, &observation.seen, Instant::now());
             if self.operator.tried.of(&namespace, &name, done) {
                 tracing::warn!(
@@ -478,7 +477,7 @@ impl<M: Members> Scope<M> {
             );
             self.operator.publish(cluster, &notice).await;
         }
-        for notice in report::turns(before, status) {
+        for notice in report::events(before, status) {
             self.operator.publish(cluster, &notice).await;
         }
         Ok(again(step))
@@ -517,14 +516,9 @@ impl<M: Members> Scope<M> {
         observation: &Observation,
         step: &Step,
     ) -> EtcdClusterStatus {
-        let of = Subject {
-            cluster,
-            name: &cluster.name,
-            spec: cluster.spec(),
-            before: facts,
-        };
+        let of = Subject { cluster, before: facts };
         let status = report::status(of, &observation.seen, step);
-        let state = report::state(of.spec, &observation.seen, &status);
+        let state = report::state(cluster.spec(), &observation.seen, &status);
         self.operator
             .metrics
             .cluster(&cluster.namespace, &cluster.name, state);
@@ -544,10 +538,6 @@ fn changed(before: &EtcdClusterStatus, after: &EtcdClusterStatus, kind: &str) ->
     reason(before) != reason(after)
 }
 
-fn acts(step: &Step) -> bool {
-    !matches!(step, Step::Done | Step::Wait { .. })
-}
-
 /// Returns when the next pass runs: at once after a step, else after the time that the step waits, [`POLL`]
 /// at most.
 fn again(step: &Step) -> Action {
@@ -558,7 +548,7 @@ fn again(step: &Step) -> Action {
             Action::requeue((*after).min(POLL))
         };
     }
-    Action::requeue(if acts(step) { Duration::ZERO } else { POLL })
+    Action::requeue(if step.acts() { Duration::ZERO } else { POLL })
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub use status::{
     OperationStatus,
 };
 pub use storage::{AccessMode, ClaimRetention, Medium, Retention, Storage};
-pub use text::{ByteQuantity, IntOrText, OpenObject, Span};
+pub use text::{ByteQuantity, OpenObject, Span};
 
 /// Number of members if the spec does not set it.
 pub const REPLICAS_DEFAULT: i32 = 3;

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, api::ListParams};
 
 use crate::{
+    observe::{client_address, is_ready},
     options::Environment,
     resources::{CLUSTER, Cluster, ports},
 };
@@ -105,28 +106,11 @@ async fn service(
         .await;
     let pods =
         pods.map_err(|source| DiscoveryError::Lookup { service: service.clone(), source })?;
-    let ready = |pod: &Pod| {
-        let conditions = pod
-            .status
-            .iter()
-            .flat_map(|status| status.conditions.iter().flatten());
-        conditions
-            .into_iter()
-            .any(|condition| condition.type_ == "Ready" && condition.status == "True")
-    };
-    let address = pods
-        .items
-        .iter()
-        .filter(|pod| ready(pod))
-        .find_map(|pod| pod.status.as_ref()?.pod_ip.clone());
+    let mut ready = pods.items.iter().filter(|pod| is_ready(pod));
+    let address = ready.find_map(client_address);
     let address = address.ok_or_else(|| DiscoveryError::NotReady(service.clone()))?;
-    let host = if address.contains(':') {
-        format!("[{address}]")
-    } else {
-        address
-    };
     let shown = format!("http://{service}-client.{namespace}.svc:{}", ports::CLIENT);
-    Ok((format!("http://{host}:{}", ports::CLIENT), shown))
+    Ok((format!("http://{address}"), shown))
 }
 
 /// Gets a URL over plain HTTP and returns the body, which has at most [`ANSWER_MAX_BYTES`]. Any status but

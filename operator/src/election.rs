@@ -41,17 +41,6 @@ struct Seen {
     changed: Instant,
 }
 
-/// The action that follows from an observed lease.
-#[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    /// This process holds it.
-    Renew,
-    /// Its holder has released it or let it expire.
-    Take,
-    /// Another process holds it.
-    Wait,
-}
-
 impl Election {
     /// Makes an election by the lease `name` in a namespace, in which this process is `identity`.
     pub fn new(client: Client, namespace: &str, name: &str, identity: &str) -> Self {
@@ -62,13 +51,14 @@ impl Election {
         }
     }
 
-    /// Waits until this process holds the lease.
-    pub async fn won(&self) {
+    /// Waits until this process holds the lease; returns when the attempt began that took it.
+    pub async fn won(&self) -> Instant {
         let mut seen: Option<Seen> = None;
         let mut reported = String::new();
         let mut attempts = tokio::time::interval(RETRY_PERIOD);
         loop {
             attempts.tick().await;
+            let started = Instant::now();
             let attempt = tokio::time::timeout(RENEW_DEADLINE, self.attempt(&mut seen));
             let Ok(attempt) = attempt.await else {
                 tracing::warn!(
@@ -84,7 +74,7 @@ impl Election {
                         identity = self.identity,
                         "acquired the lease; this replica acts"
                     );
-                    return;
+                    return started;
                 }
                 Ok(false) => {
                     let holder = seen
@@ -108,11 +98,10 @@ impl Election {
         }
     }
 
-    /// Renews the lease; completes when renewing has failed for `RENEW_DEADLINE`, or when another process
-    /// holds the lease.
-    pub async fn lost(&self) {
+    /// Renews the lease, which was taken at `renewed`; completes when renewing has failed for `RENEW_DEADLINE`, or when
+    /// another process holds the lease. Others count from the write of the lease, not from its answer.
+    pub async fn lost(&self, mut renewed: Instant) {
         let mut seen = None;
-        let mut renewed = Instant::now();
         let mut attempts = tokio::time::interval(RETRY_PERIOD);
         while renewed.elapsed() < RENEW_DEADLINE {
             attempts.tick().await;
@@ -177,20 +166,13 @@ impl Election {
             }
             other => other.insert(Seen { lease, changed: now }),
         };
-        match verdict(seen, &self.identity, now) {
-            Verdict::Wait => Ok(false),
-            Verdict::Renew | Verdict::Take => {
-                let lease = Lease {
-                    spec: Some(self.held(seen.lease.spec.as_ref())),
-                    ..seen.lease.clone()
-                };
-                raced(
-                    self.leases
-                        .replace(&self.name, &PostParams::default(), &lease)
-                        .await,
-                )
-            }
+        if !is_free(seen, &self.identity, now) {
+            return Ok(false);
         }
+        let spec = Some(self.held(seen.lease.spec.as_ref()));
+        let lease = Lease { spec, ..seen.lease.clone() };
+        let params = PostParams::default();
+        raced(self.leases.replace(&self.name, &params, &lease).await)
     }
 
     /// Returns the lease spec that this process writes to take or to renew the lease.
@@ -217,21 +199,16 @@ fn holder(lease: &Lease) -> Option<&String> {
     lease.spec.as_ref()?.holder_identity.as_ref()
 }
 
-/// Decides about the lease: the holder renews it; others take it if it has no holder or this process has seen no change
-/// for its duration, and wait otherwise.
-fn verdict(seen: &Seen, identity: &str, now: Instant) -> Verdict {
+/// Whether this process may write the lease: it holds it, nobody does, or it has seen no change for the lease's duration.
+fn is_free(seen: &Seen, identity: &str, now: Instant) -> bool {
     let granted = seen
         .lease
         .spec
         .as_ref()
         .and_then(|spec| u64::try_from(spec.lease_duration_seconds?).ok());
     let granted = granted.map_or(LEASE_DURATION, Duration::from_secs);
-    match holder(&seen.lease).map_or("", String::as_str) {
-        "" => Verdict::Take,
-        held if held == identity => Verdict::Renew,
-        _ if now.duration_since(seen.changed) > granted => Verdict::Take,
-        _ => Verdict::Wait,
-    }
+    let holder = holder(&seen.lease).map_or("", String::as_str);
+    holder.is_empty() || holder == identity || now.duration_since(seen.changed) > granted
 }
 
 /// Turns a write that lost a race into `Ok(false)`: the next attempt sees the lease of the other process.
@@ -258,22 +235,32 @@ mod tests {
         (Seen { lease, changed }, changed + age)
     }
 
-    fn judge(holder: &str, age_s: u64) -> Verdict {
+    fn free(holder: &str, age_s: u64) -> bool {
         let (seen, now) = seen(holder, Duration::from_secs(age_s));
-        verdict(&seen, "me", now)
+        is_free(&seen, "me", now)
     }
 
     #[test]
     fn a_lease_is_taken_when_it_is_free_or_has_expired() {
-        assert_eq!(judge("", 0), Verdict::Take);
-        assert_eq!(judge("other", 0), Verdict::Wait);
-        assert_eq!(judge("other", 15), Verdict::Wait);
-        assert_eq!(judge("other", 16), Verdict::Take);
+        assert!(free("", 0));
+        assert!(!free("other", 0));
+        assert!(!free("other", 15));
+        assert!(free("other", 16));
+    }
+
+    /// The lease was written long before the API server answered: another process may take it now.
+    #[tokio::test]
+    async fn a_lease_that_was_taken_too_long_ago_is_lost() {
+        let client = crate::testing::api::FakeApi::default().client();
+        let election = Election::new(client, "ns", "lease", "me");
+        let taken = Instant::now() - RENEW_DEADLINE;
+        let lost = tokio::time::timeout(Duration::from_secs(1), election.lost(taken)).await;
+        assert!(lost.is_ok());
     }
 
     #[test]
     fn a_restarted_holder_does_not_wait() {
-        assert_eq!(judge("me", 0), Verdict::Renew);
-        assert_eq!(judge("me", 100), Verdict::Renew);
+        assert!(free("me", 0));
+        assert!(free("me", 100));
     }
 }

@@ -6,6 +6,7 @@ use std::{
     io::Write,
     process::ExitCode,
     sync::Arc,
+    time::Instant,
 };
 
 use clap::Parser;
@@ -18,7 +19,7 @@ use witan_operator::{
     logging,
     members::GrpcMembers,
     metrics::Metrics,
-    options::{Command, CommandLine, Environment, Options},
+    options::{Command, CommandLine, Options},
     serve::{self, Readiness},
 };
 
@@ -82,22 +83,22 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         .then(|| Election::new(client.clone(), &namespace, &options.lease_name, &identity));
     let mut end = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut taken = Instant::now();
     if let Some(election) = &election {
         // a standby replica is ready, too: a rolling update of the operator waits for that
         readiness.set(true);
         tokio::select! {
-            () = election.won() => {}
+            at = election.won() => taken = at,
             _ = end.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
         }
     }
     metrics.acts(true);
-    let environment = Environment::new(options);
     let operator = Operator::new(
         client,
         GrpcMembers::default(),
         metrics.clone(),
-        environment,
+        options.environment.clone(),
         &identity,
         Limits {
             passes: options.max_concurrent_reconciles,
@@ -109,7 +110,7 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         tokio::select! {
             _ = end.recv() => true,
             _ = interrupt.recv() => true,
-            () = lost(election.as_ref()) => false,
+            () = lost(election.as_ref(), taken) => false,
         }
     };
     let asked = operator.run(options.scopes(), readiness, ended).await;
@@ -148,10 +149,10 @@ fn serve(
     Ok(())
 }
 
-/// Completes when the lease is lost; without an election it never completes.
-async fn lost(election: Option<&Election>) {
+/// Completes when the lease that was taken then is lost; without an election it never completes.
+async fn lost(election: Option<&Election>, taken: Instant) {
     match election {
-        Some(election) => election.lost().await,
+        Some(election) => election.lost(taken).await,
         None => std::future::pending().await,
     }
 }

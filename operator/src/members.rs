@@ -100,16 +100,12 @@ pub struct Report {
     pub version: String,
     /// Size of its store in bytes.
     pub db_size: u64,
-    /// Bytes of `db_size` that are in use.
-    pub db_size_in_use: u64,
     /// The revision of its key space; 1 while it is empty.
     pub revision: i64,
     /// Index of the last entry of its log.
     pub raft_index: u64,
     /// Index of the last applied entry.
     pub raft_applied_index: u64,
-    /// Whether it does not vote.
-    pub learner: bool,
     /// Whether it answered a read that a quorum had to confirm.
     pub linearizable: bool,
     /// The members it knows; confirmed by a quorum if `linearizable`.
@@ -174,64 +170,36 @@ impl CallError {
     }
 }
 
-/// Calls to members. Changes go through the first member of `through` that answers.
+/// A change of a cluster. One that was made before is no error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Adds a learner with these peer URLs.
+    AddLearner(Vec<String>),
+    /// Makes a learner a voter.
+    Promote(u64),
+    /// Removes a member from the cluster.
+    Remove(u64),
+    /// Replaces the peer URLs of a member.
+    PeerUrls(u64, Vec<String>),
+    /// Hands leadership over to a voter. Only the leader can do that.
+    MoveLeader(u64),
+    /// Lowers the alarm CORRUPT of a member.
+    DisarmCorrupt(u64),
+    /// Turns authentication on, after adding the user root and its role.
+    EnableAuth(Login),
+    /// Turns authentication off.
+    DisableAuth,
+}
+
+/// Calls to members.
 pub trait Members: Send + Sync + 'static {
     /// Asks all addresses for a report at once; returns one answer for each.
     fn survey(&self, of: &[Address]) -> impl Future<Output = Vec<Answer>> + Send;
 
-    /// Adds a learner with these peer URLs, and returns its id.
-    fn add_learner(
+    /// Asks for a change through the first member of `through` that answers.
+    fn change(
         &self,
         through: &[Address],
-        peer_urls: &[String],
-    ) -> impl Future<Output = Result<u64, CallError>> + Send;
-
-    /// Makes a learner a voter.
-    fn promote(
-        &self,
-        through: &[Address],
-        id: u64,
-    ) -> impl Future<Output = Result<(), CallError>> + Send;
-
-    /// Removes a member from the cluster; one that is not in the cluster counts as removed.
-    fn remove(
-        &self,
-        through: &[Address],
-        id: u64,
-    ) -> impl Future<Output = Result<(), CallError>> + Send;
-
-    /// Replaces the peer URLs of a member.
-    fn update(
-        &self,
-        through: &[Address],
-        id: u64,
-        peer_urls: &[String],
-    ) -> impl Future<Output = Result<(), CallError>> + Send;
-
-    /// Asks the leader to hand leadership over to the voter `to`.
-    fn move_leader(
-        &self,
-        leader: &Address,
-        to: u64,
-    ) -> impl Future<Output = Result<(), CallError>> + Send;
-
-    /// Lowers an alarm of a member.
-    fn disarm(
-        &self,
-        through: &[Address],
-        alarm: RaisedAlarm,
-    ) -> impl Future<Output = Result<(), CallError>> + Send;
-
-    /// Turns authentication on, after adding the user root and its role. Existing ones are no error.
-    fn enable_auth(
-        &self,
-        through: &[Address],
-        root: &Login,
-    ) -> impl Future<Output = Result<(), CallError>> + Send;
-
-    /// Turns authentication off.
-    fn disable_auth(
-        &self,
-        through: &[Address],
+        change: &Change,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 }

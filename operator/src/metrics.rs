@@ -6,7 +6,7 @@ use std::{fs, time::Duration};
 
 use prometheus::{
     Encoder as _, Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Registry, TextEncoder, core::Collector as _,
 };
 
 /// The content type of [`Metrics::render`].
@@ -130,22 +130,24 @@ impl Metrics {
     /// Removes all series of a deleted cluster.
     pub fn forget(&self, namespace: &str, name: &str) {
         let labels = [namespace, name];
-        let all = self.states(ClusterState::default());
-        let missing = all
-            .into_iter()
-            .filter(|(series, _)| series.remove_label_values(&labels).is_err())
-            .count();
-        if missing > 0 {
-            tracing::debug!(namespace, name, missing, "cluster had no series");
+        // a series that the cluster never had is no error
+        for (series, _) in self.states(ClusterState::default()) {
+            drop(series.remove_label_values(&labels));
         }
-        let absent = self.errors.remove_label_values(&labels).is_err()
-            || self.durations.remove_label_values(&labels).is_err();
-        tracing::debug!(
-            namespace,
-            name,
-            absent,
-            "removed the series of a deleted cluster"
-        );
+        drop(self.errors.remove_label_values(&labels));
+        drop(self.durations.remove_label_values(&labels));
+        for family in self.steps.collect() {
+            for series in family.get_metric() {
+                // labels are in the order of their names
+                if let [of, within, step] = series.get_label()
+                    && (within.value(), of.value()) == (namespace, name)
+                {
+                    let labels = [namespace, name, step.value()];
+                    drop(self.steps.remove_label_values(&labels));
+                }
+            }
+        }
+        tracing::debug!(namespace, name, "removed the series of a deleted cluster");
     }
 
     /// Counts a pass, its duration and whether it failed.
@@ -254,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deleted_cluster_leaves_no_gauge() {
+    fn a_deleted_cluster_leaves_no_series() {
         let metrics = Metrics::new().unwrap();
         metrics.cluster(
             "a",
@@ -262,6 +264,8 @@ mod tests {
             ClusterState { members: 3, ..ClusterState::default() },
         );
         metrics.pass("a", "b", Duration::from_millis(3), false);
+        metrics.step("a", "b", "AddLearner");
+        metrics.step("a", "other", "AddLearner");
         let shown = metrics.render();
         assert!(
             shown.contains(r#"witan_operator_cluster_members{name="b",namespace="a"} 3"#),
@@ -274,6 +278,7 @@ mod tests {
         metrics.forget("a", "b");
         let shown = metrics.render();
         assert!(!shown.contains(r#"name="b""#), "{shown}");
+        assert!(shown.contains(r#"name="other""#), "{shown}");
     }
 
     #[test]

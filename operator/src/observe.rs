@@ -23,7 +23,6 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::{Api, Client, Resource, ResourceExt as _, api::ListParams, runtime::reflector::Store};
-use serde::de::DeserializeOwned;
 
 use crate::{
     crd::EtcdCluster,
@@ -33,12 +32,12 @@ use crate::{
         UnixSeconds,
     },
     resources::{
-        self, ALLOW_LEADER_RESTART, CLUSTER, Cluster, FENCED_MEMBERS, Ownership, REPLACE_MEMBER,
-        tls,
+        self, ALLOW_LEADER_RESTART, CLUSTER, Cluster, FENCED_MEMBERS, Object, Ownership,
+        REPLACE_MEMBER, tls,
     },
 };
 
-pub use pods::{HELD, REFUSED_BYTES, REMADE_AT};
+pub use pods::{HELD, REFUSED_BYTES, REMADE_AT, client_address, is_ready};
 pub use secrets::{Secrets, SecretsSeen};
 
 /// The objects of one cluster.
@@ -186,6 +185,16 @@ impl Objects {
 }
 
 impl Objects {
+    /// Returns the pod of an ordinal; `None` if there is none.
+    pub fn pod(&self, ordinal: Ordinal) -> Option<&Pod> {
+        self.pods.get(&ordinal).map(AsRef::as_ref)
+    }
+
+    /// Returns the claim of an ordinal; `None` if there is none.
+    pub fn claim(&self, ordinal: Ordinal) -> Option<&PersistentVolumeClaim> {
+        self.claims.get(&ordinal).map(AsRef::as_ref)
+    }
+
     /// Returns the ordinals that have a pod or a claim.
     fn ordinals(&self) -> BTreeSet<Ordinal> {
         self.pods
@@ -329,17 +338,11 @@ fn is_part<K: Resource>(object: &K, cluster: &Cluster<'_>) -> bool {
 
 /// Lists the objects of a kind that have the label of the cluster, from the API server; `what` names them in
 /// the error.
-async fn list<K>(
+async fn list<K: Object>(
     client: &Client,
     cluster: &Cluster<'_>,
     what: &'static str,
-) -> Result<Vec<Arc<K>>, ObserveError>
-where
-    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug,
-{
+) -> Result<Vec<Arc<K>>, ObserveError> {
     let of = ListParams::default().labels(&format!("{CLUSTER}={}", cluster.name));
     let found = Api::<K>::namespaced(client.clone(), &cluster.namespace)
         .list(&of)

@@ -31,21 +31,9 @@ pub struct Options {
     /// Namespaces to watch, separated by commas; all if empty.
     #[arg(long, env = "WATCH_NAMESPACES", value_delimiter = ',', global = true)]
     pub watch_namespaces: Vec<String>,
-    /// Image of members, as repository:tag. spec.version of a cluster replaces the tag, spec.image the whole.
-    #[arg(long, env = "MEMBER_IMAGE", default_value = concat!("ghcr.io/witan/witan:", env!("CARGO_PKG_VERSION")), global = true)]
-    pub member_image: String,
-    /// Names of the secrets with which members of clusters without spec.imagePullSecrets pull their image, separated by
-    /// commas. The secrets must exist in each namespace.
-    #[arg(
-        long,
-        env = "MEMBER_IMAGE_PULL_SECRETS",
-        value_delimiter = ',',
-        global = true
-    )]
-    pub member_image_pull_secrets: Vec<String>,
-    /// URL of the discovery service for clusters with bootstrap.discovery.local and no clusterRef.
-    #[arg(long, env = "DISCOVERY_SERVICE_URL", global = true)]
-    pub discovery_service_url: Option<String>,
+    /// Settings for passes.
+    #[command(flatten)]
+    pub environment: Environment,
     /// Address that serves /metrics.
     #[arg(long, env = "METRICS_ADDR", default_value = "[::]:8080", global = true)]
     pub metrics_addr: SocketAddr,
@@ -91,14 +79,23 @@ pub struct Options {
     pub log_format: LogFormat,
 }
 
-/// Settings for passes, from the flags.
-#[derive(Debug, Clone)]
+/// Flags of `run` about passes.
+#[derive(Debug, Clone, Args)]
 pub struct Environment {
-    /// Image of members, as repository:tag.
+    /// Image of members, as repository:tag. spec.version of a cluster replaces the tag, spec.image the whole.
+    #[arg(long, env = "MEMBER_IMAGE", default_value = concat!("ghcr.io/witan/witan:", env!("CARGO_PKG_VERSION")), global = true)]
     pub member_image: String,
-    /// Secrets with which members of clusters that name none pull it.
+    /// Names of the secrets with which members of clusters without spec.imagePullSecrets pull their image, separated by
+    /// commas. The secrets must exist in each namespace.
+    #[arg(
+        long,
+        env = "MEMBER_IMAGE_PULL_SECRETS",
+        value_delimiter = ',',
+        global = true
+    )]
     pub member_image_pull_secrets: Vec<String>,
-    /// Discovery service of clusters that name none.
+    /// URL of the discovery service for clusters with bootstrap.discovery.local and no clusterRef.
+    #[arg(long, env = "DISCOVERY_SERVICE_URL", global = true)]
     pub discovery_service_url: Option<String>,
 }
 
@@ -115,13 +112,9 @@ impl Options {
 }
 
 impl Environment {
-    /// Takes the settings for passes from the flags.
-    pub fn new(options: &Options) -> Self {
-        Self {
-            member_image: options.member_image.clone(),
-            member_image_pull_secrets: names(&options.member_image_pull_secrets),
-            discovery_service_url: options.discovery_service_url.clone(),
-        }
+    /// Returns the secrets with which members of clusters that name none pull their image.
+    pub fn pull_secrets(&self) -> Vec<String> {
+        names(&self.member_image_pull_secrets)
     }
 }
 
@@ -171,7 +164,10 @@ mod tests {
     fn pull_secrets_are_a_list_or_none() {
         let parse = |list: &str| {
             let arguments = ["witan-operator", "--member-image-pull-secrets", list];
-            Environment::new(&CommandLine::parse_from(arguments).options).member_image_pull_secrets
+            CommandLine::parse_from(arguments)
+                .options
+                .environment
+                .pull_secrets()
         };
         assert_eq!(parse("mine, ours"), ["mine", "ours"]);
         assert!(parse("").is_empty());

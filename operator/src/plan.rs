@@ -43,8 +43,7 @@ pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed)
         None => bootstrap::bring_back(&pass),
     });
     if pass.is_refused(&step) {
-        let why = Why::Refused;
-        return Step::Wait { why, after: SOON };
+        return soon(Why::Refused);
     }
     step
 }
@@ -52,8 +51,7 @@ pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed)
 /// Returns the next step of a cluster with a quorum: repairs first, and planned changes once all repairs are done. A
 /// refused step does not block the others.
 fn serve(joined: &Joined<'_>) -> Step {
-    let mut waits = Vec::new();
-    let mut refused = None;
+    let (mut wait, mut refused) = (None, None);
     for verb in [
         objects::budget,
         stop::left_over,
@@ -67,15 +65,14 @@ fn serve(joined: &Joined<'_>) -> Step {
         repair::disarm,
     ] {
         match verb(joined) {
-            Some(Step::Wait { why, after }) => waits.push((why, after)),
-            Some(step) if joined.pass.is_refused(&step) => refused = soon(Why::Refused),
+            Some(step) if !step.acts() => wait = wait.or(Some(step)),
+            Some(step) if joined.pass.is_refused(&step) => refused = Some(soon(Why::Refused)),
             Some(step) => return step,
             None => {}
         }
     }
-    waits.extend(repair::unsettled(joined));
-    if let Some((why, after)) = waits.into_iter().next() {
-        return refused.unwrap_or(Step::Wait { why, after });
+    if let Some(wait) = wait.or_else(|| repair::unsettled(joined)) {
+        return refused.unwrap_or(wait);
     }
     for verb in [
         objects::auth,
@@ -89,28 +86,24 @@ fn serve(joined: &Joined<'_>) -> Step {
         disks::refused,
     ] {
         match verb(joined) {
-            Some(step) if joined.pass.is_refused(&step) => refused = soon(Why::Refused),
-            Some(step) => return refused.filter(|_| is_wait(&step)).unwrap_or(step),
+            Some(step) if joined.pass.is_refused(&step) => refused = Some(soon(Why::Refused)),
+            Some(step) => return refused.filter(|_| !step.acts()).unwrap_or(step),
             None => {}
         }
     }
-    let rejected = joined.pass.seen.rejected.is_some();
-    let rejected = rejected.then(|| idle(Why::SpecRejected)).flatten();
+    let rejected = joined.pass.seen.rejected.as_ref();
+    let rejected = rejected.map(|_| idle(Why::SpecRejected));
     refused.or(rejected).unwrap_or(Step::Done)
 }
 
-fn is_wait(step: &Step) -> bool {
-    matches!(step, Step::Wait { .. })
-}
-
 /// Makes a step that waits [`IDLE`], or until an object changes.
-fn idle(why: Why) -> Option<Step> {
-    Some(Step::Wait { why, after: IDLE })
+fn idle(why: Why) -> Step {
+    Step::Wait { why, after: IDLE }
 }
 
 /// Makes a step that waits [`SOON`].
-fn soon(why: Why) -> Option<Step> {
-    Some(Step::Wait { why, after: SOON })
+fn soon(why: Why) -> Step {
+    Step::Wait { why, after: SOON }
 }
 
 #[cfg(test)]

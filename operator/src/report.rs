@@ -4,7 +4,9 @@
 //! A pass over a cluster in its desired state gives the present status again, and nothing is written.
 
 mod conditions;
-mod text;
+mod events;
+
+use std::collections::BTreeSet;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
@@ -14,37 +16,20 @@ use crate::{
         OperationStatus,
     },
     metrics::ClusterState,
-    model::{MemberSeen, Membership, Observed, Ordinal, Step, quorum},
+    model::{MemberSeen, Membership, Notice, Observed, Ordinal, Step, quorum},
     resources::{CLUSTER, Cluster, tls},
 };
 
-pub use text::{refused, step, turns};
+pub use events::events;
 
 /// Units of sizes, each 1,024 of the one before.
 const UNITS: [&str; 5] = ["", "Ki", "Mi", "Gi", "Ti"];
-
-/// A step or a reason to wait, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
-    /// In CamelCase: reason of an event, type of the operation.
-    pub reason: &'static str,
-    /// The member concerned.
-    pub member: Option<String>,
-    /// A sentence.
-    pub message: String,
-    /// Whether a person has to look.
-    pub warning: bool,
-}
 
 /// The cluster, and its present status.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
     /// The cluster.
     pub cluster: &'a Cluster<'a>,
-    /// Its name.
-    pub name: &'a str,
-    /// The user's spec.
-    pub spec: &'a EtcdClusterSpec,
     /// The previous status, with the facts of this one.
     pub before: &'a EtcdClusterStatus,
 }
@@ -61,30 +46,20 @@ pub fn is_true(status: &EtcdClusterStatus, kind: &str) -> bool {
 pub fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClusterStatus {
     let membership = seen.membership.as_ref();
     let members = members(of, seen);
-    let notice = text::step(of.name, seen, next);
+    let notice = next.notice(&of.cluster.name, seen);
     let leader = membership.and_then(|membership| membership.by_id(membership.leader?));
     let mut status = EtcdClusterStatus {
         observed_generation: Some(seen.generation),
         phase: Some(phase(of, seen, notice.as_ref())),
-        replicas: Some(count(
-            seen.ordinals
-                .values()
-                .filter(|ordinal| ordinal.pod.is_some())
-                .count(),
-        )),
+        replicas: Some(count(seen.pods().count())),
         ready_replicas: Some(count(ready(seen))),
-        updated_replicas: Some(count(
-            seen.ordinals
-                .values()
-                .filter(|ordinal| ordinal.pod.as_ref().is_some_and(|pod| !pod.outdated))
-                .count(),
+        updated_replicas: Some(count(seen.pods().filter(|(_, pod)| !pod.outdated).count())),
+        learners: Some(count(
+            seen.members().filter(|member| member.learner).count(),
         )),
-        learners: Some(count(membership.map_or(0, |all| {
-            all.members.iter().filter(|member| member.learner).count()
-        }))),
-        selector: Some(format!("{CLUSTER}={}", of.name)),
+        selector: Some(format!("{CLUSTER}={}", of.cluster.name)),
         current_version: lowest_version(seen).or_else(|| of.before.current_version.clone()),
-        target_version: of.spec.version.clone(),
+        target_version: of.cluster.spec().version.clone(),
         cluster_id: of
             .before
             .cluster_id
@@ -92,12 +67,14 @@ pub fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClusterStatu
             .or_else(|| cluster_id(membership?)),
         admitted_spec: admitted_spec(of, seen),
         bootstrap_members: of.before.bootstrap_members,
-        leader: leader.map(|leader| text::name_of(of.name, seen, leader.id)),
+        leader: leader.map(|leader| seen.name_of(&of.cluster.name, leader.id)),
         leader_id: leader.map(|leader| format!("{:x}", leader.id)),
-        db_size: membership
-            .and_then(|all| all.members.iter().map(|member| member.db_size).max())
+        db_size: seen
+            .members()
+            .map(|member| member.db_size)
+            .max()
             .map(rounded),
-        alarms: alarms(of.name, seen),
+        alarms: alarms(&of.cluster.name, seen),
         client_endpoint: Some(of.cluster.client_endpoint()),
         members,
         operation: operation(of.before, notice.as_ref(), next, seen.now),
@@ -112,20 +89,15 @@ pub fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClusterStatu
 
 /// Returns the values of the gauges of a cluster.
 pub fn state(spec: &EtcdClusterSpec, seen: &Observed, status: &EtcdClusterStatus) -> ClusterState {
-    let membership = seen.membership.as_ref();
-    let healthy = membership.map_or(0, |all| {
-        all.voters().filter(|member| member.healthy).count()
-    });
-    let voters = membership.map_or(0, |all| all.voters().count());
+    let leader = seen.membership.as_ref().and_then(|all| all.leader);
+    let voters = seen.members().filter(|member| !member.learner).count();
     ClusterState {
         members_desired: i64::from(spec.replicas),
-        members: membership.map_or(0, |all| {
-            i64::try_from(all.members.len()).unwrap_or(i64::MAX)
-        }),
+        members: i64::try_from(seen.members().count()).unwrap_or(i64::MAX),
         members_ready: i64::from(status.ready_replicas.unwrap_or(0)),
         learners: i64::from(status.learners.unwrap_or(0)),
-        has_quorum: voters > 0 && healthy >= quorum(voters),
-        has_leader: membership.is_some_and(|all| all.leader.is_some()),
+        has_quorum: voters > 0 && seen.healthy_voters() >= quorum(voters),
+        has_leader: leader.is_some(),
         available: is_true(status, "Available"),
         paused: spec.paused,
     }
@@ -133,9 +105,9 @@ pub fn state(spec: &EtcdClusterSpec, seen: &Observed, status: &EtcdClusterStatus
 
 /// Returns the present spec in JSON if there is a pod of its template; else that of the present status.
 fn admitted_spec(of: Subject<'_>, seen: &Observed) -> Option<String> {
-    let mut pods = seen.ordinals.values().filter_map(|at| at.pod.as_ref());
-    let present = seen.rejected.is_none() && pods.any(|pod| !pod.outdated);
-    let present = present.then(|| serde_json::to_string(of.spec).ok());
+    let mut pods = seen.pods();
+    let present = seen.rejected.is_none() && pods.any(|(_, pod)| !pod.outdated);
+    let present = present.then(|| serde_json::to_string(of.cluster.spec()).ok());
     let before = || of.before.admitted_spec.clone();
     present.flatten().or_else(before)
 }
@@ -144,19 +116,11 @@ fn admitted_spec(of: Subject<'_>, seen: &Observed) -> Option<String> {
 /// this cluster, each under a name of its own.
 fn members(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
     let membership = seen.membership.as_ref();
-    let of_pods = seen
-        .ordinals
-        .iter()
-        .filter(|(_, ordinal)| ordinal.pod.is_some())
-        .map(|(ordinal, _)| *ordinal);
-    let of_members = membership
-        .into_iter()
-        .flat_map(|all| all.members.iter().filter_map(|member| member.ordinal));
-    let mut ordinals: Vec<Ordinal> = of_pods.chain(of_members).collect();
-    ordinals.sort_unstable();
-    ordinals.dedup();
+    let of_pods = seen.pods().map(|(ordinal, _)| ordinal);
+    let of_members = seen.members().filter_map(|member| member.ordinal);
+    let ordinals: BTreeSet<Ordinal> = of_pods.chain(of_members).collect();
     let own = ordinals.into_iter().map(|ordinal| {
-        let member = membership.and_then(|all| all.of(ordinal));
+        let member = seen.member(ordinal);
         MemberStatus {
             name: of.cluster.member(ordinal),
             ordinal: i32::try_from(ordinal).ok(),
@@ -165,12 +129,10 @@ fn members(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
             ..of_member(membership, member)
         }
     });
-    let foreign = membership
-        .into_iter()
-        .flat_map(|all| all.members.iter().filter(|member| member.ordinal.is_none()));
+    let foreign = seen.members().filter(|member| member.ordinal.is_none());
     let mut all: Vec<MemberStatus> = own.collect();
     for member in foreign {
-        let name = text::name_of(of.name, seen, member.id);
+        let name = seen.name_of(&of.cluster.name, member.id);
         let unique = all.iter().all(|other| other.name != name);
         let name = if unique {
             name
@@ -202,10 +164,7 @@ fn of_member(membership: Option<&Membership>, member: Option<&MemberSeen>) -> Me
 }
 
 fn member_phase(seen: &Observed, ordinal: Ordinal, member: Option<&MemberSeen>) -> MemberPhase {
-    let pod = seen
-        .ordinals
-        .get(&ordinal)
-        .and_then(|ordinal| ordinal.pod.as_ref());
+    let pod = seen.pod(ordinal);
     match (member, pod) {
         _ if seen.fenced.contains(&ordinal) && pod.is_none() => MemberPhase::Fenced,
         (None, Some(pod)) if seen.membership.is_none() && !pod.deleting => {
@@ -223,16 +182,17 @@ fn member_phase(seen: &Observed, ordinal: Ordinal, member: Option<&MemberSeen>) 
 /// Returns why the pod of an ordinal is not ready: `PodEnding`, or the name of its obstacle; else that its peer URL is
 /// not its pod's. `None` if there is no pod or no reason.
 fn reason(seen: &Observed, ordinal: Ordinal) -> Option<String> {
-    let pod = seen.ordinals.get(&ordinal)?.pod.as_ref()?;
+    let pod = seen.pod(ordinal)?;
     if pod.deleting {
         return Some("PodEnding".to_owned());
     }
     let obstacle = pod.obstacle.filter(|_| !pod.ready);
-    let member = seen.membership.as_ref().and_then(|all| all.of(ordinal));
-    let elsewhere = member.is_some_and(|member| member.foreign_address);
+    let elsewhere = seen
+        .member(ordinal)
+        .is_some_and(|member| member.foreign_address);
     obstacle
         .map(|obstacle| format!("{obstacle:?}"))
-        .or_else(|| elsewhere.then(|| text::FOREIGN_ADDRESS.to_owned()))
+        .or_else(|| elsewhere.then(|| events::FOREIGN_ADDRESS.to_owned()))
 }
 
 /// Returns the text of `status.phase`: that of the notice, with a capital letter. No notice is a healthy
@@ -244,7 +204,9 @@ fn phase(of: Subject<'_>, seen: &Observed, notice: Option<&Notice>) -> String {
             format!(
                 "Bootstrapping {}/{}",
                 ready(seen),
-                of.before.bootstrap_members.unwrap_or(of.spec.replicas)
+                of.before
+                    .bootstrap_members
+                    .unwrap_or(of.cluster.spec().replicas)
             )
         }
         Some(notice) => {
@@ -265,7 +227,7 @@ fn operation(
     next: &Step,
     now: i64,
 ) -> Option<OperationStatus> {
-    let notice = notice.filter(|_| conditions::progresses(next))?;
+    let notice = notice.filter(|_| next.progresses())?;
     let same = before
         .operation
         .as_ref()
@@ -283,16 +245,9 @@ fn operation(
 fn discovery(of: Subject<'_>, seen: &Observed) -> Option<crate::crd::DiscoveryStatus> {
     let mut discovery = of.before.discovery.clone()?;
     if discovery.url.is_some() && of.before.cluster_id.is_none() {
-        let expected = discovery.expected.unwrap_or(of.spec.replicas);
+        let expected = discovery.expected.unwrap_or(of.cluster.spec().replicas);
         let has_come = |ordinal: Ordinal| {
-            seen.membership
-                .as_ref()
-                .is_some_and(|all| all.of(ordinal).is_some())
-                || seen
-                    .ordinals
-                    .get(&ordinal)
-                    .and_then(|ordinal| ordinal.pod.as_ref())
-                    .is_some_and(|pod| pod.ready)
+            seen.member(ordinal).is_some() || seen.pod(ordinal).is_some_and(|pod| pod.ready)
         };
         let all = 0..Ordinal::try_from(expected).unwrap_or(0);
         discovery.missing = all
@@ -314,16 +269,15 @@ fn certificates(cluster: &Cluster<'_>, seen: &Observed) -> Vec<CertificateStatus
 
 /// Returns the raised alarms as texts such as `NOSPACE:name-0`.
 fn alarms(cluster: &str, seen: &Observed) -> Vec<String> {
-    let members = seen.membership.iter().flat_map(|all| &all.members);
     let of = |member: &MemberSeen| {
         let kinds = [(member.no_space, "NOSPACE"), (member.corrupt, "CORRUPT")];
-        let name = text::name_of(cluster, seen, member.id);
+        let name = seen.name_of(cluster, member.id);
         kinds
             .into_iter()
             .filter(|(raised, _)| *raised)
             .map(move |(_, kind)| format!("{kind}:{name}"))
     };
-    members.flat_map(of).collect()
+    seen.members().flat_map(of).collect()
 }
 
 /// Returns the id of the cluster in hexadecimal; `None` unless a quorum confirmed the members and all of them
@@ -341,27 +295,18 @@ fn lowest_version(seen: &Observed) -> Option<String> {
             .map(|part| part.parse().unwrap_or(0))
             .collect()
     };
-    let pods = seen.ordinals.values().filter_map(|at| at.pod.as_ref());
-    let images = pods.filter_map(|pod| pod.version.as_ref());
-    let members = seen.membership.iter().flat_map(|list| &list.members);
-    let said = members.filter_map(|member| member.version.as_ref());
+    let images = seen.pods().filter_map(|(_, pod)| pod.version.as_ref());
+    let said = seen.members().filter_map(|member| member.version.as_ref());
     let lowest = images.min_by_key(|version| number(version));
     lowest
         .or_else(|| said.min_by_key(|version| number(version)))
         .cloned()
 }
 
-/// Counts the pods of members that are ready.
+/// Counts the pods that are ready.
 fn ready(seen: &Observed) -> usize {
-    seen.ordinals
-        .values()
-        .filter(|ordinal| {
-            ordinal
-                .pod
-                .as_ref()
-                .is_some_and(|pod| pod.ready && !pod.deleting)
-        })
-        .count()
+    let ready = seen.pods().filter(|(_, pod)| pod.ready && !pod.deleting);
+    ready.count()
 }
 
 /// Keeps the previous raft indexes if nothing else has changed: they change with every write, which alone is no reason
@@ -410,12 +355,7 @@ mod tests {
         });
         let resource: crate::crd::EtcdCluster = serde_json::from_value(resource).unwrap();
         let cluster = Cluster::new(&resource, "image:1").unwrap();
-        let of = Subject {
-            cluster: &cluster,
-            name: "a",
-            spec: &resource.spec,
-            before: &EtcdClusterStatus::default(),
-        };
+        let of = Subject { cluster: &cluster, before: &EtcdClusterStatus::default() };
         let member = |id, ordinal| MemberSeen {
             id,
             name: "a-0".to_owned(),

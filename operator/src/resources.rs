@@ -8,11 +8,16 @@ mod merge;
 mod names;
 mod pod;
 mod services;
-mod start;
 pub mod tls;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use std::fmt::Debug;
+
+use k8s_openapi::{
+    NamespaceResourceScope,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+};
 use kube::{Resource, ResourceExt};
+use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
 pub use budget::budget;
@@ -24,12 +29,36 @@ pub use names::{
 };
 pub use pod::{CONTAINER, pod, template};
 pub use services::{client_service, peer_service};
-pub use start::PodPlan;
 
 use crate::{
     crd::EtcdCluster,
     model::{Holder, PeerTls},
 };
+
+/// An object in a cluster's namespace.
+pub trait Object:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Serialize
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<K> Object for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Serialize
+        + Send
+        + Sync
+        + 'static
+{
+}
 
 /// Why an object cannot be built from the spec.
 #[derive(Debug, thiserror::Error)]
@@ -114,8 +143,14 @@ pub fn holder<K: ResourceExt>(cluster: &Cluster<'_>, kind: &str, object: &K) -> 
     }
 }
 
+/// Returns the text of a value that has no fields, as it stands in a spec, a label or an annotation.
+fn word(value: impl Serialize) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    value.as_str().unwrap_or_default().to_owned()
+}
+
 /// Returns the fingerprint of an object, which is stored in its annotation [`SPEC`].
-fn fingerprint(object: &impl serde::Serialize) -> String {
+fn fingerprint(object: &impl Serialize) -> String {
     let text = serde_json::to_vec(object).unwrap_or_default();
     let digest = Sha256::digest(&text);
     digest
@@ -126,10 +161,7 @@ fn fingerprint(object: &impl serde::Serialize) -> String {
 }
 
 /// Adds the fingerprint of an object to its annotations.
-fn with_fingerprint<K>(mut object: K) -> K
-where
-    K: serde::Serialize + Resource<DynamicType = ()>,
-{
+fn with_fingerprint<K: Object>(mut object: K) -> K {
     let print = fingerprint(&object);
     let meta: &mut ObjectMeta = object.meta_mut();
     let annotations = meta.annotations.get_or_insert_default();

@@ -2,7 +2,10 @@
 
 pub(crate) mod api;
 
-use crate::members::{Address, Answer, CallError, Login, Members, RaisedAlarm};
+use crate::{
+    members::{Address, Answer, CallError, Change, Members},
+    options::Environment,
+};
 
 /// Members none of which answers.
 pub(crate) struct NoMembers;
@@ -13,28 +16,16 @@ impl Members for NoMembers {
             |to: &Address| Answer { member: to.member.clone(), report: Err(CallError::NoMember) };
         of.iter().map(answer).collect()
     }
-    async fn add_learner(&self, _: &[Address], _: &[String]) -> Result<u64, CallError> {
+    async fn change(&self, _: &[Address], _: &Change) -> Result<(), CallError> {
         Err(CallError::NoMember)
     }
-    async fn promote(&self, _: &[Address], _: u64) -> Result<(), CallError> {
-        Err(CallError::NoMember)
-    }
-    async fn remove(&self, _: &[Address], _: u64) -> Result<(), CallError> {
-        Err(CallError::NoMember)
-    }
-    async fn update(&self, _: &[Address], _: u64, _: &[String]) -> Result<(), CallError> {
-        Err(CallError::NoMember)
-    }
-    async fn move_leader(&self, _: &Address, _: u64) -> Result<(), CallError> {
-        Err(CallError::NoMember)
-    }
-    async fn disarm(&self, _: &[Address], _: RaisedAlarm) -> Result<(), CallError> {
-        Err(CallError::NoMember)
-    }
-    async fn enable_auth(&self, _: &[Address], _: &Login) -> Result<(), CallError> {
-        Err(CallError::NoMember)
-    }
-    async fn disable_auth(&self, _: &[Address]) -> Result<(), CallError> {
-        Err(CallError::NoMember)
+}
+
+/// Settings with this image of members.
+pub(crate) fn environment(member_image: &str) -> Environment {
+    Environment {
+        member_image: member_image.to_owned(),
+        discovery_service_url: None,
+        member_image_pull_secrets: Vec::new(),
     }
 }

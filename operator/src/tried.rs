@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn a_step_that_changes_nothing_is_held() {
         let (mut tried, now) = (Tried::default(), Instant::now());
-        let step = Step::IssueCertificate { role: CertificateRole::Server };
+        let step = Step::IssueCertificate(CertificateRole::Server);
         let seen = |pass| {
             let mut seen = Observed { now: pass, ..Observed::default() };
             let issued = CertificateSeen { not_after: 90 + pass, fits: false };
@@ -249,7 +249,7 @@ mod tests {
     fn what_is_remembered_has_a_bound() {
         let (mut tried, now) = (Tried::default(), Instant::now());
         for ordinal in 0..100 {
-            tried.on_failed(&Step::DeleteClaim { ordinal }, "no", now);
+            tried.on_failed(&Step::DeleteClaim(ordinal), "no", now);
         }
         assert_eq!(tried.refused(&Observed::default(), now).len(), REFUSED_MAX);
     }

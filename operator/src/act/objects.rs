@@ -1,19 +1,16 @@
 //! Creates, applies, annotates and deletes one object. Which object and when is decided elsewhere.
 
-use std::fmt::Debug;
-
-use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{
-    Api, Resource, ResourceExt as _,
+    Api, ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
 };
-use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
 use super::{ActError, Actor};
 use crate::{
     members::Members,
-    resources::{self, MANAGER, Ownership},
+    resources::{self, MANAGER, Object, Ownership},
 };
 
 /// The field manager of objects that a POST creates. The first apply takes its fields over, so that fields which are no
@@ -167,23 +164,4 @@ impl<M: Members> Actor<'_, M> {
     pub(super) fn api<K: Object>(&self) -> Api<K> {
         Api::namespaced(self.client.clone(), &self.cluster.namespace)
     }
-}
-
-/// An object in the cluster's namespace that the operator applies.
-pub(super) trait Object:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + Clone
-    + DeserializeOwned
-    + Serialize
-    + Debug
-{
-}
-
-impl<K> Object for K where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + Serialize
-        + Debug
-{
 }

@@ -8,8 +8,8 @@ use super::{ActError, Actor};
 use crate::{
     crd::{EtcdCluster, EtcdClusterSpec},
     members::Members,
-    model::{Bootstrap, Ordinal, PeerTls, Role},
-    resources::{self, Cluster, MANAGER, PodPlan, REFUSED},
+    model::{Bootstrap, Ordinal, PeerTls, PodPlan, Role},
+    resources::{self, Cluster, MANAGER, REFUSED},
 };
 
 impl<M: Members> Actor<'_, M> {
@@ -82,9 +82,8 @@ impl<M: Members> Actor<'_, M> {
         let plan = PodPlan { ordinal, bootstrap, peer_tls, role };
         let mut pod = resources::pod(self.cluster, &plan)?;
         pod.metadata.name = Some(format!("{}-trial", self.cluster.member(ordinal)));
-        let pods = self.observation.seen.ordinals.values();
-        let mut pods = pods.filter_map(|at| at.pod.as_ref());
-        let known = pods.any(|pod| pod.refused.is_some());
+        let mut pods = self.observation.seen.pods();
+        let known = pods.any(|(_, pod)| pod.refused.is_some());
         let params = PostParams { dry_run: true, field_manager: Some(MANAGER.to_owned()) };
         let what = "start a pod of the present template (tried before a member is stopped for it)";
         match self.api::<Pod>().create(&params, &pod).await {

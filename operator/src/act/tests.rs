@@ -8,13 +8,11 @@ use serde_json::{Value, json};
 use super::{ActError, Actor};
 use crate::{
     crd::EtcdCluster,
-    model::{Bootstrap, PeerTls, Role, Step, Stop},
+    model::{Bootstrap, PeerTls, PodPlan, Role, Step, Stop},
     observe::{Objects, Secrets, observe},
-    options::Environment,
     plan::plan,
-    report,
     resources::{CLUSTER, Cluster},
-    testing::{NoMembers, api::FakeApi},
+    testing::{NoMembers, api::FakeApi, environment},
 };
 
 /// A cluster of the name `orders` in the namespace `shop`.
@@ -44,18 +42,14 @@ async fn pass(fake: &FakeApi) -> (Step, String, Result<(), ActError>) {
     let client = fake.client();
     let resource = fake.get("/etcdclusters/orders").expect("the cluster");
     let resource: EtcdCluster = serde_json::from_value(resource).expect("a cluster");
-    let environment = Environment {
-        member_image: "registry.example/witan:1.0.0".to_owned(),
-        discovery_service_url: None,
-        member_image_pull_secrets: Vec::new(),
-    };
+    let environment = environment("registry.example/witan:1.0.0");
     let named = Cluster::new(&resource, &environment.member_image).expect("names");
     let objects = Objects::live(&client, &named).await.expect("objects");
     let secrets = Secrets::default().of(&client, &named, true).await;
     let observation = observe(&named, objects, secrets.expect("secrets"), &NoMembers).await;
     let mut status = resource.status.clone().unwrap_or_default();
     let step = plan(&resource.spec, &status, &observation.seen);
-    let said = report::step("orders", &observation.seen, &step);
+    let said = step.notice("orders", &observation.seen);
     let actor = Actor {
         client: &client,
         members: &NoMembers,
@@ -80,11 +74,7 @@ async fn try_step(fake: &FakeApi, step: &Step, between: impl Fn()) -> Result<(),
     let resource: EtcdCluster = serde_json::from_value(resource).expect("a cluster");
     let named = Cluster::new(&resource, "witan:1").expect("names");
     let client = fake.client();
-    let environment = Environment {
-        member_image: "witan:1".to_owned(),
-        discovery_service_url: None,
-        member_image_pull_secrets: Vec::new(),
-    };
+    let environment = environment("witan:1");
     let objects = Objects::live(&client, &named).await.expect("objects");
     let observed = observe(&named, objects, Arc::default(), &NoMembers).await;
     between();
@@ -375,7 +365,7 @@ fn with_a_lost_pod(fake: &FakeApi, spec: &Value) {
 
 fn start(ordinal: u32) -> Step {
     let (bootstrap, peer_tls, role) = (Bootstrap::Restart, PeerTls::Off, Role::Voter);
-    Step::StartMember { ordinal, bootstrap, peer_tls, role }
+    Step::StartMember(PodPlan { ordinal, bootstrap, peer_tls, role })
 }
 
 /// A spec that the API server refuses must not cost the quorum.
@@ -420,7 +410,7 @@ async fn a_template_that_was_refused_needs_a_dry_run_that_admits_it() {
 async fn a_pod_that_the_former_template_does_not_help_stays_refused() {
     let (bootstrap, peer_tls) = (Bootstrap::Join { members: vec![] }, PeerTls::Off);
     let role = Role::Learner;
-    let new = Step::StartMember { ordinal: 1, bootstrap, peer_tls, role };
+    let new = Step::StartMember(PodPlan { ordinal: 1, bootstrap, peer_tls, role });
     let all = [
         (start(0), "witan:former", "/pods/orders-0", "witan"),
         (start(0), "witan:present", "/data-orders-0", ""),

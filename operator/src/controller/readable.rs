@@ -3,42 +3,27 @@
 
 use futures_util::{Stream, TryStreamExt as _, future};
 use kube::{
-    Api, Client, ResourceExt as _,
+    Api, ResourceExt as _,
     core::DeserializeGuard,
     runtime::{
         WatchStreamExt as _,
-        reflector::{self, Store},
+        reflector::Store,
         watcher::{self, Event},
     },
 };
 
+use super::watches::stored;
 use crate::crd::EtcdCluster;
 
-/// Watches all EtcdClusters of a namespace, `None` for all; returns the store of the parsed ones, and the stream of
-/// their changes.
+/// Watches EtcdClusters; returns the store of the parsed ones, and the stream of their changes.
 pub(super) fn clusters(
-    client: &Client,
-    namespace: Option<&str>,
+    api: Api<DeserializeGuard<EtcdCluster>>,
 ) -> (
     Store<EtcdCluster>,
-    impl Stream<Item = Result<EtcdCluster, watcher::Error>> + Send + use<>,
+    impl Stream<Item = Result<EtcdCluster, watcher::Error>> + Send,
 ) {
-    let api = match namespace {
-        Some(namespace) => {
-            Api::<DeserializeGuard<EtcdCluster>>::namespaced(client.clone(), namespace)
-        }
-        None => Api::all(client.clone()),
-    };
-    let (store, writer) = reflector::store::<EtcdCluster>();
-    let events = kube::runtime::watcher(api, watcher::Config::default())
-        .default_backoff()
-        .try_filter_map(|event| future::ok(readable(event)))
-        .reflect(writer)
-        .touched_objects();
-    (
-        store,
-        events.inspect_err(|error| tracing::debug!(%error, "watch")),
-    )
+    let events = kube::runtime::watcher(api, watcher::Config::default()).default_backoff();
+    stored(events.try_filter_map(|event| future::ok(readable(event))))
 }
 
 /// Returns the event if its object can be read.

@@ -5,11 +5,7 @@ use std::{collections::HashSet, sync::Mutex};
 
 use kube::runtime::reflector::ObjectRef;
 
-use crate::{
-    crd::EtcdCluster,
-    lock,
-    model::{Removal, Step, Stop, Why},
-};
+use crate::{crd::EtcdCluster, lock, model::Step};
 
 /// The clusters that are being updated, at most as many as the limit.
 #[derive(Debug)]
@@ -35,9 +31,9 @@ impl Rollouts {
     /// the step must not be done.
     pub(super) fn note(&self, cluster: ObjectRef<EtcdCluster>, step: &Step) -> bool {
         let mut under_way = lock(&self.under_way);
-        if rests(step) {
+        if step.rests() {
             under_way.remove(&cluster);
-        } else if updates(step) && !under_way.contains(&cluster) {
+        } else if step.updates() && !under_way.contains(&cluster) {
             if under_way.len() >= self.limit {
                 return false;
             }
@@ -52,37 +48,10 @@ impl Rollouts {
     }
 }
 
-/// Whether a step stops a member for a new template.
-fn updates(step: &Step) -> bool {
-    matches!(
-        step,
-        Step::DeletePod { reason: Stop::Outdated | Stop::PeerTls, .. }
-            | Step::RemoveMember { reason: Removal::Ephemeral, .. }
-    )
-}
-
-/// Whether no update is in progress after a step: nothing is left to do, or only a person can continue.
-fn rests(step: &Step) -> bool {
-    let Step::Wait { why, .. } = step else {
-        return *step == Step::Done;
-    };
-    matches!(
-        why,
-        Why::Paused
-            | Why::Hibernated
-            | Why::Deleting
-            | Why::Approval(_)
-            | Why::VersionStep { .. }
-            | Why::OnlyCopy(_)
-            | Why::CertManagerMissing
-            | Why::NameTaken(_)
-            | Why::GrowthRefused(_)
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Stop, Why};
 
     fn cluster(name: &str) -> ObjectRef<EtcdCluster> {
         ObjectRef::new(name).within("shop")
@@ -110,5 +79,24 @@ mod tests {
         assert!(rollouts.note(cluster("c"), &update));
         rollouts.forget(&cluster("b"));
         assert!(rollouts.admits(&cluster("d")));
+    }
+
+    /// A rejected spec stops its own update for as long as its author likes, and no other cluster's.
+    #[test]
+    fn a_cluster_that_waits_for_a_person_keeps_no_permit() {
+        for why in [
+            Why::Paused,
+            Why::SpecRejected,
+            Why::SecretsMissing,
+            Why::CannotHibernate,
+        ] {
+            let rollouts = Rollouts::new(1);
+            let update = Step::DeletePod { ordinal: 0, reason: Stop::Outdated };
+            assert!(rollouts.note(cluster("a"), &update));
+            assert!(!rollouts.admits(&cluster("b")));
+            let after = super::super::POLL;
+            rollouts.note(cluster("a"), &Step::Wait { why: why.clone(), after });
+            assert!(rollouts.admits(&cluster("b")), "{why:?}");
+        }
     }
 }

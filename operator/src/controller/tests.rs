@@ -11,8 +11,7 @@ use crate::{
     crd::EtcdCluster,
     metrics::Metrics,
     observe::Stores,
-    options::Environment,
-    testing::{NoMembers, api::FakeApi},
+    testing::{NoMembers, api::FakeApi, environment},
 };
 
 /// The EtcdCluster `shop/orders`, of which one spec follows another.
@@ -25,11 +24,7 @@ fn cluster(fake: &FakeApi, generation: i64, spec: &Value) {
 }
 
 fn scope(fake: &FakeApi) -> Scope<NoMembers> {
-    let environment = Environment {
-        member_image: "registry.example/witan:1.0.0".to_owned(),
-        discovery_service_url: None,
-        member_image_pull_secrets: Vec::new(),
-    };
+    let environment = environment("registry.example/witan:1.0.0");
     let limits = Limits { passes: 1, rollouts: 1 };
     let metrics = Arc::new(Metrics::new().expect("series"));
     let operator = Operator::new(fake.client(), NoMembers, metrics, environment, "a", limits);

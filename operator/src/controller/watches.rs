@@ -1,7 +1,5 @@
 //! The watches that lead to a cluster.
 
-use std::fmt::Debug;
-
 use futures_util::{Stream, TryStreamExt as _};
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
@@ -13,9 +11,11 @@ use kube::{
         watcher,
     },
 };
-use serde::de::DeserializeOwned;
 
-use crate::{crd::EtcdCluster, resources::CLUSTER};
+use crate::{
+    crd::EtcdCluster,
+    resources::{CLUSTER, Object},
+};
 
 /// Returns the cluster of an object by its label; `None` without the label. A claim that was kept has no
 /// owner reference.
@@ -25,35 +25,37 @@ pub(super) fn owner<K: Resource>(object: K) -> Option<ReconcileRequest<EtcdClust
     Some(ObjectRef::new(name).within(namespace).into())
 }
 
-/// Watches all objects of a kind; returns the store that holds them and the stream of their changes.
-pub(super) fn kept<K>(
-    client: &Client,
-    namespace: Option<&str>,
+/// Returns the API of a namespace, `None` for all.
+pub(super) fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+/// Watches objects of a kind; returns the store that holds them and the stream of their changes.
+pub(super) fn watched<K: Object>(
+    api: Api<K>,
     config: watcher::Config,
 ) -> (
     Store<K>,
-    impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>,
-)
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + Debug
-        + Send
-        + Sync
-        + 'static,
-{
-    let api = match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
+    impl Stream<Item = Result<K, watcher::Error>> + Send,
+) {
+    stored(watcher(api, config).default_backoff())
+}
+
+/// Keeps the objects of a watch in a store; returns the store and the stream of their changes.
+pub(super) fn stored<K: Object>(
+    events: impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send,
+) -> (
+    Store<K>,
+    impl Stream<Item = Result<K, watcher::Error>> + Send,
+) {
     let (store, writer) = reflector::store::<K>();
-    let events = watcher(api, config)
-        .default_backoff()
-        .reflect(writer)
-        .touched_objects();
-    (
-        store,
-        events.inspect_err(|error| tracing::debug!(%error, "watch")),
-    )
+    let changes = events.reflect(writer).touched_objects();
+    let changes = changes.inspect_err(|error| tracing::debug!(%error, "watch"));
+    (store, changes)
 }

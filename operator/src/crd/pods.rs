@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::text::{IntOrText, Span};
+use super::text::{Span, share_schema};
 
 /// When an image is pulled.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,10 +56,12 @@ pub struct BudgetOptions {
     pub enabled: bool,
     /// Voters that an eviction leaves, instead of a quorum.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub min_available: Option<IntOrText>,
+    #[schemars(schema_with = "share_schema")]
+    pub min_available: Option<IntOrString>,
     /// Voters that an eviction may take, instead of all but a quorum.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_unavailable: Option<IntOrText>,
+    #[schemars(schema_with = "share_schema")]
+    pub max_unavailable: Option<IntOrString>,
     /// Whether pods that are not ready may be evicted whatever the budget says.
     pub unhealthy_pod_eviction_policy: EvictionPolicy,
 }

@@ -4,7 +4,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 /// An amount of bytes as Kubernetes writes it: `8Gi`, `500M`, `1024`.
@@ -71,52 +71,16 @@ impl JsonSchema for ByteQuantity {
     }
 }
 
-/// A number or a percentage.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum IntOrText {
-    /// A number.
-    Int(i64),
-    /// A percentage.
-    Text(String),
-}
-
-impl Serialize for IntOrText {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Int(number) => to.serialize_i64(*number),
-            Self::Text(text) => to.serialize_str(text),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for IntOrText {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(from)?;
-        match (value.as_i64(), value.as_str()) {
-            (Some(number), _) => Ok(Self::Int(number)),
-            (None, Some(text)) => Ok(Self::Text(text.to_owned())),
-            (None, None) => Err(serde::de::Error::custom("a number or a percentage")),
-        }
-    }
-}
-
-impl JsonSchema for IntOrText {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        "IntOrText".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "x-kubernetes-int-or-string": true,
-            "anyOf": [{"type": "integer"}, {"type": "string"}],
-            "maxLength": 8,
-            "pattern": "^[0-9]+%?$",
-            "minimum": 0,
-            "maximum": 100,
-        })
-    }
+/// Returns the schema of a number or a percentage of pods.
+pub(super) fn share_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "x-kubernetes-int-or-string": true,
+        "anyOf": [{"type": "integer"}, {"type": "string"}],
+        "maxLength": 8,
+        "pattern": "^[0-9]+%?$",
+        "minimum": 0,
+        "maximum": 100,
+    })
 }
 
 /// A span of time: `90s`, `5m`, `2160h`, `1h30m`.

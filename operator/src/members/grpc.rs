@@ -13,7 +13,7 @@ use witan_api::v3::etcdserverpb::{
     maintenance_client::MaintenanceClient,
 };
 
-use super::{Address, Answer, CallError, Login, MemberEntry, Members, RaisedAlarm, Report};
+use super::{Address, Answer, CallError, Change, Login, MemberEntry, Members, RaisedAlarm, Report};
 use crate::lock;
 
 /// How long a member has to accept a connection.
@@ -175,44 +175,6 @@ impl GrpcMembers {
         }
     }
 
-    /// Tries a call on the members in turn, see [`Self::in_turn`].
-    async fn through<A, R, F>(
-        &self,
-        members: &[Address],
-        call: Call,
-        body: A,
-        send: impl Fn(Channel, Request<A>) -> F,
-    ) -> Result<R, CallError>
-    where
-        A: Clone,
-        F: Future<Output = Result<tonic::Response<R>, Status>>,
-    {
-        let (body, send) = (&body, &send);
-        let ask = |to: Address| async move { self.call(&to, call, body.clone(), send).await };
-        self.in_turn(members, ask).await
-    }
-
-    /// Asks the members in turn and returns the first answer or refusal. Tries the next member only if one cannot be
-    /// reached.
-    async fn in_turn<R, F>(
-        &self,
-        members: &[Address],
-        ask: impl Fn(Address) -> F,
-    ) -> Result<R, CallError>
-    where
-        F: Future<Output = Result<R, CallError>>,
-    {
-        let mut last = CallError::NoMember;
-        for member in members {
-            match ask(member.clone()).await {
-                Ok(done) => return Ok(done),
-                Err(error) if error.is_refusal() => return Err(error),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    }
-
     /// Asks a member for its status, the list of members and, if its status has errors, the alarms.
     /// `linearizable` says whether a quorum confirmed the list.
     async fn report(&self, of: &Address) -> Result<Report, CallError> {
@@ -242,11 +204,9 @@ impl GrpcMembers {
             leader_id: status.leader,
             version: status.version,
             db_size: u64::try_from(status.db_size).unwrap_or(0),
-            db_size_in_use: u64::try_from(status.db_size_in_use).unwrap_or(0),
             revision: header.revision,
             raft_index: status.raft_index,
             raft_applied_index: status.raft_applied_index,
-            learner: status.is_learner,
             linearizable,
             members,
             alarms,
@@ -271,29 +231,88 @@ impl GrpcMembers {
 
     /// Asks a member for all alarms of the cluster; alarms of unknown types are left out.
     async fn alarms(&self, of: &Address) -> Result<Vec<RaisedAlarm>, CallError> {
-        let all = pb::AlarmRequest {
-            action: AlarmAction::Get.into(),
-            member_id: 0,
-            alarm: pb::AlarmType::None.into(),
-        };
-        let list = self
-            .call(of, ALARM, all, |channel, request| async move {
-                MaintenanceClient::new(channel).alarm(request).await
-            })
-            .await?;
+        let list = self.alarm(of, AlarmAction::Get, 0, pb::AlarmType::None);
         let raised = |alarm: pb::AlarmMember| {
             Some(RaisedAlarm { member: alarm.member_id, kind: alarm.alarm.try_into().ok()? })
         };
-        Ok(list.alarms.into_iter().filter_map(raised).collect())
+        Ok(list.await?.alarms.into_iter().filter_map(raised).collect())
+    }
+
+    async fn alarm(
+        &self,
+        of: &Address,
+        action: AlarmAction,
+        member_id: u64,
+        alarm: pb::AlarmType,
+    ) -> Result<pb::AlarmResponse, CallError> {
+        let (action, alarm) = (action.into(), alarm.into());
+        let body = pb::AlarmRequest { action, member_id, alarm };
+        self.call(of, ALARM, body, |channel, request| async move {
+            MaintenanceClient::new(channel).alarm(request).await
+        })
+        .await
+    }
+
+    /// Asks a member for a change.
+    async fn ask(&self, of: &Address, change: &Change) -> Result<(), CallError> {
+        match change {
+            Change::AddLearner(peer_urls) => {
+                let body = pb::MemberAddRequest { peer_urls: peer_urls.clone(), is_learner: true };
+                let added = self.call(of, MEMBER_ADD, body, |channel, request| async move {
+                    ClusterClient::new(channel).member_add(request).await
+                });
+                added.await.map(drop)
+            }
+            Change::Promote(id) => {
+                let body = pb::MemberPromoteRequest { id: *id };
+                let promoted = self.call(of, MEMBER_PROMOTE, body, |channel, request| async move {
+                    ClusterClient::new(channel).member_promote(request).await
+                });
+                unless(promoted.await.map(drop), "can only promote a learner")
+            }
+            Change::Remove(id) => {
+                let body = pb::MemberRemoveRequest { id: *id };
+                let removed = self.call(of, MEMBER_REMOVE, body, |channel, request| async move {
+                    ClusterClient::new(channel).member_remove(request).await
+                });
+                unless(removed.await.map(drop), "member not found")
+            }
+            Change::PeerUrls(id, peer_urls) => {
+                let body = pb::MemberUpdateRequest { id: *id, peer_urls: peer_urls.clone() };
+                let updated = self.call(of, MEMBER_UPDATE, body, |channel, request| async move {
+                    ClusterClient::new(channel).member_update(request).await
+                });
+                updated.await.map(drop)
+            }
+            Change::MoveLeader(to) => {
+                let body = pb::MoveLeaderRequest { target_id: *to };
+                let moved = self.call(of, MOVE_LEADER, body, |channel, request| async move {
+                    MaintenanceClient::new(channel).move_leader(request).await
+                });
+                moved.await.map(drop)
+            }
+            Change::DisarmCorrupt(id) => {
+                let (action, alarm) = (AlarmAction::Deactivate, pb::AlarmType::Corrupt);
+                self.alarm(of, action, *id, alarm).await.map(drop)
+            }
+            Change::EnableAuth(root) => self.enable_auth(of, root).await,
+            Change::DisableAuth => {
+                let body = pb::AuthDisableRequest {};
+                let disabled = self.call(of, AUTH_DISABLE, body, |channel, request| async move {
+                    AuthClient::new(channel).auth_disable(request).await
+                });
+                disabled.await?;
+                // A member without authentication refuses no token: only a connection without one finds out that
+                // authentication is off.
+                lock(&self.connections).clear();
+                Ok(())
+            }
+        }
     }
 
     /// Adds the user and the role root, grants the role and turns authentication on. An existing user or role is no
     /// error.
-    async fn auth(&self, on: &Address, root: &Login) -> Result<(), CallError> {
-        let done = |result: Result<(), CallError>, already: &str| match result {
-            Err(error) if error.says(already) => Ok(()),
-            other => other,
-        };
+    async fn enable_auth(&self, on: &Address, root: &Login) -> Result<(), CallError> {
         let user = pb::AuthUserAddRequest {
             name: root.user.clone(),
             password: root.password.clone(),
@@ -302,12 +321,12 @@ impl GrpcMembers {
         let added = self.call(on, USER_ADD, user, |channel, request| async move {
             AuthClient::new(channel).user_add(request).await
         });
-        done(added.await.map(drop), "user name already exists")?;
+        unless(added.await.map(drop), "user name already exists")?;
         let role = pb::AuthRoleAddRequest { name: ROOT.to_owned() };
         let added = self.call(on, ROLE_ADD, role, |channel, request| async move {
             AuthClient::new(channel).role_add(request).await
         });
-        done(added.await.map(drop), "role name already exists")?;
+        unless(added.await.map(drop), "role name already exists")?;
         let grant = pb::AuthUserGrantRoleRequest { user: root.user.clone(), role: ROOT.to_owned() };
         self.call(on, GRANT, grant, |channel, request| async move {
             AuthClient::new(channel).user_grant_role(request).await
@@ -333,93 +352,24 @@ impl Members for GrpcMembers {
         .await
     }
 
-    async fn add_learner(
-        &self,
-        through: &[Address],
-        peer_urls: &[String],
-    ) -> Result<u64, CallError> {
-        let body = pb::MemberAddRequest { peer_urls: peer_urls.to_vec(), is_learner: true };
-        let added = self
-            .through(through, MEMBER_ADD, body, |channel, request| async move {
-                ClusterClient::new(channel).member_add(request).await
-            })
-            .await?;
-        Ok(added.member.map_or(0, |member| member.id))
+    async fn change(&self, through: &[Address], change: &Change) -> Result<(), CallError> {
+        let mut last = CallError::NoMember;
+        for member in through {
+            match self.ask(member, change).await {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_refusal() => return Err(error),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
     }
+}
 
-    async fn promote(&self, through: &[Address], id: u64) -> Result<(), CallError> {
-        let body = pb::MemberPromoteRequest { id };
-        self.through(through, MEMBER_PROMOTE, body, |channel, request| async move {
-            ClusterClient::new(channel).member_promote(request).await
-        })
-        .await
-        .map(drop)
-        .or_else(|error| error.says("can only promote a learner").then_some(()).ok_or(error))
-    }
-
-    async fn remove(&self, through: &[Address], id: u64) -> Result<(), CallError> {
-        let body = pb::MemberRemoveRequest { id };
-        self.through(through, MEMBER_REMOVE, body, |channel, request| async move {
-            ClusterClient::new(channel).member_remove(request).await
-        })
-        .await
-        .map(drop)
-        .or_else(|error| error.says("member not found").then_some(()).ok_or(error))
-    }
-
-    async fn update(
-        &self,
-        through: &[Address],
-        id: u64,
-        peer_urls: &[String],
-    ) -> Result<(), CallError> {
-        let body = pb::MemberUpdateRequest { id, peer_urls: peer_urls.to_vec() };
-        self.through(through, MEMBER_UPDATE, body, |channel, request| async move {
-            ClusterClient::new(channel).member_update(request).await
-        })
-        .await
-        .map(drop)
-    }
-
-    async fn move_leader(&self, leader: &Address, to: u64) -> Result<(), CallError> {
-        self.call(leader, MOVE_LEADER, pb::MoveLeaderRequest { target_id: to }, |channel, request| async move {
-            MaintenanceClient::new(channel).move_leader(request).await
-        })
-        .await
-        .map(drop)
-    }
-
-    async fn disarm(&self, through: &[Address], alarm: RaisedAlarm) -> Result<(), CallError> {
-        let body = pb::AlarmRequest {
-            action: AlarmAction::Deactivate.into(),
-            member_id: alarm.member,
-            alarm: alarm.kind.into(),
-        };
-        self.through(through, ALARM, body, |channel, request| async move {
-            MaintenanceClient::new(channel).alarm(request).await
-        })
-        .await
-        .map(drop)
-    }
-
-    async fn enable_auth(&self, through: &[Address], root: &Login) -> Result<(), CallError> {
-        self.in_turn(
-            through,
-            |to: Address| async move { self.auth(&to, root).await },
-        )
-        .await
-    }
-
-    async fn disable_auth(&self, through: &[Address]) -> Result<(), CallError> {
-        let body = pb::AuthDisableRequest {};
-        self.through(through, AUTH_DISABLE, body, |channel, request| async move {
-            AuthClient::new(channel).auth_disable(request).await
-        })
-        .await?;
-        // A member without authentication refuses no token: only a connection without one finds out that authentication
-        // is off.
-        lock(&self.connections).clear();
-        Ok(())
+/// Takes a refusal that contains `already` for a success.
+fn unless(done: Result<(), CallError>, already: &str) -> Result<(), CallError> {
+    match done {
+        Err(error) if error.says(already) => Ok(()),
+        other => other,
     }
 }
 

@@ -50,6 +50,17 @@ pub enum Rotation {
     Switched,
 }
 
+impl Rotation {
+    /// Describes the step to this stage for people.
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Rotation::Introduced => "trusting the next authority beside the present one",
+            Rotation::Switched => "signing with the next authority",
+            Rotation::Rest => "removing the former authority from the trusted ones",
+        }
+    }
+}
+
 /// The authority of a cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AuthoritySeen {

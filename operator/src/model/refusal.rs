@@ -1,6 +1,6 @@
 //! Steps that failed: the only memory of earlier passes.
 
-use super::Step;
+use super::{Notice, Step};
 
 /// A step that the API server or a member has refused, or that had no effect.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,4 +13,17 @@ pub struct Refusal {
     pub idle: bool,
     /// The message of the refusal.
     pub said: String,
+}
+
+impl Refusal {
+    /// Describes the failed step for people, with the message of the refusal.
+    pub fn notice(&self) -> Notice {
+        let reason = if self.idle {
+            "NoProgress"
+        } else {
+            "StepRefused"
+        };
+        let message = format!("{}: {}", self.step.kind(), self.said);
+        Notice { reason, member: None, message, warning: true }
+    }
 }

@@ -2,7 +2,20 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{MemberId, Ordinal};
+use super::{MemberId, Ordinal, PeerTls, Role};
+
+/// The properties by which one pod of a cluster differs from another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodPlan {
+    /// The member's ordinal.
+    pub ordinal: Ordinal,
+    /// The flags about its cluster.
+    pub bootstrap: Bootstrap,
+    /// Its peer TLS.
+    pub peer_tls: PeerTls,
+    /// Its label.
+    pub role: Role,
+}
 
 /// A starting member's flags about its cluster. A member with data on its disk ignores them.
 #[derive(Clone, Debug, PartialEq)]

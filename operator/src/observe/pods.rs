@@ -1,7 +1,6 @@
 //! Converts a pod and a claim of Kubernetes to values for `plan`, and to the address of the member.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use k8s_openapi::api::core::v1::{
     ContainerStatus, PersistentVolumeClaim, Pod, PodCondition, PodStatus,
@@ -68,7 +67,7 @@ pub(super) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSee
         deleting: pod.metadata.deletion_timestamp.is_some(),
         overdue: is_overdue(pod, now),
         phase: phase(pod),
-        ready: ready.is_some_and(|ready| ready.status == "True"),
+        ready: is_ready(pod),
         ready_changed: ready
             .and_then(|ready| ready.last_transition_time.as_ref())
             .map_or(created, |time| time.0.as_second()),
@@ -138,19 +137,8 @@ pub(super) fn addresses(
     secrets: &SecretsSeen,
 ) -> BTreeMap<Ordinal, Address> {
     let address = |ordinal: Ordinal, pod: &Pod| {
-        let ip = pod
-            .status
-            .as_ref()?
-            .pod_ip
-            .as_ref()
-            .filter(|ip| !ip.is_empty())?;
-        let authority = if ip.contains(':') {
-            format!("[{ip}]")
-        } else {
-            ip.clone()
-        };
         Some(Address {
-            authority: format!("{authority}:{}", ports::CLIENT),
+            authority: client_address(pod)?.to_string(),
             server_name: cluster.host(ordinal),
             tls: speaks_tls(pod)
                 .then(|| secrets.client_tls.clone())
@@ -163,6 +151,17 @@ pub(super) fn addresses(
     let pods = pods.iter().filter(|(_, pod)| live(pod));
     pods.filter_map(|(ordinal, pod)| Some((*ordinal, address(*ordinal, pod)?)))
         .collect()
+}
+
+/// Returns the address of the client port of a pod; `None` if the pod has none yet.
+pub fn client_address(pod: &Pod) -> Option<SocketAddr> {
+    let ip = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
+    Some(SocketAddr::new(ip, u16::try_from(ports::CLIENT).ok()?))
+}
+
+/// Whether the condition `Ready` of a pod is true.
+pub fn is_ready(pod: &Pod) -> bool {
+    condition(pod, "Ready").is_some_and(|ready| ready.status == "True")
 }
 
 /// Whether a member speaks TLS to clients, by the annotation of its pod: the spec may have changed since the

@@ -4,20 +4,16 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::try_join_all;
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::{
-        core::v1::{PersistentVolumeClaim, Pod, Service},
-        policy::v1::PodDisruptionBudget,
-    },
+use k8s_openapi::api::{
+    core::v1::{PersistentVolumeClaim, Pod, Service},
+    policy::v1::PodDisruptionBudget,
 };
-use kube::{Api, Client, Resource};
-use serde::de::DeserializeOwned;
+use kube::{Api, Client};
 
 use super::{Objects, ObserveError};
 use crate::{
     model::{Holder, Ordinal, Part},
-    resources::{Cluster, Ownership, holder, ownership},
+    resources::{Cluster, Object, Ownership, holder, ownership},
 };
 
 /// Ordinals above the wanted ones that are looked up while one of those is free: a new member may get one of them.
@@ -90,17 +86,11 @@ fn missing(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
 }
 
 /// Returns the object of this name and its owner; `None` if there is none, or if it belongs to the cluster.
-async fn get<K>(
+async fn get<K: Object>(
     client: &Client,
     cluster: &Cluster<'_>,
     name: String,
-) -> Result<Option<Holder>, ObserveError>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug,
-{
+) -> Result<Option<Holder>, ObserveError> {
     let found = Api::<K>::namespaced(client.clone(), &cluster.namespace)
         .get_metadata_opt(&name)
         .await;

@@ -7,10 +7,12 @@
 //! status excludes it: it records the number of members before the first pod, and the cluster id from the first answer
 //! on. A cluster with an id is never bootstrapped again.
 
-use super::{IDLE, SOON, objects::secrets_missing, pass::Pass, soon};
+use super::{idle, objects::secrets_missing, pass::Pass, soon};
 use crate::{
     crd::Discovery,
-    model::{Bootstrap, ClaimSeen, Ordinal, Part, PodPhase, PodSeen, Role, Step, Stop, Why},
+    model::{
+        Bootstrap, ClaimSeen, Ordinal, Part, PodPhase, PodPlan, PodSeen, Role, Step, Stop, Why,
+    },
 };
 
 /// Returns the next step of the first start; `None` once a quorum has served, or if there are disks of a cluster that
@@ -22,8 +24,7 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
     let discovery = pass.spec.bootstrap.as_ref();
     let discovery = discovery.and_then(|source| source.discovery.as_ref());
     let Some(members) = pass.status.bootstrap_members else {
-        let known = pass.seen.ordinals.values();
-        let mut claims = known.filter_map(|seen| seen.claim.as_ref());
+        let mut claims = pass.seen.claims();
         // Claims of a failed first start are used again: a member with data ignores the bootstrap flags.
         if claims.any(|claim| claim.served && !claim.deleting) {
             return None;
@@ -42,7 +43,7 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
             }
             let step = start_first(pass, ordinal, members);
             if pass.is_refused(&step) {
-                refused = soon(Why::Refused);
+                refused = Some(soon(Why::Refused));
                 continue;
             }
             return Some(step);
@@ -55,7 +56,7 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
         .or(refused)
         .or_else(|| secrets_missing(pass))
         .or_else(|| hindered(pass))
-        .or_else(|| soon(Why::Bootstrapping))
+        .or_else(|| Some(soon(Why::Bootstrapping)))
 }
 
 /// Waits for the first pod that has been prevented from starting for a while, and says why.
@@ -67,7 +68,7 @@ fn hindered(pass: &Pass<'_>) -> Option<Step> {
         let apart = is_apart(pass, ordinal).then_some(Why::ClusterIdMismatch);
         obstacle.or(exits).or(apart)
     });
-    soon(reasons.next()?)
+    reasons.next().map(soon)
 }
 
 /// Whether a member is in another cluster than others, or in one that this EtcdCluster has not bootstrapped: its list
@@ -92,7 +93,7 @@ fn record(pass: &Pass<'_>, discovery: Option<&Discovery>) -> Option<Step> {
     let members = pass.spec.members();
     let url = discovery.and_then(|discovery| discovery.url.clone());
     Some(match (discovery, url) {
-        (Some(_), None) => Step::CreateDiscoveryToken { members },
+        (Some(_), None) => Step::CreateDiscoveryToken(members),
         (_, discovery_url) => Step::BeginBootstrap { members, discovery_url },
     })
 }
@@ -102,17 +103,16 @@ fn record(pass: &Pass<'_>, discovery: Option<&Discovery>) -> Option<Step> {
 fn start_first(pass: &Pass<'_>, ordinal: Ordinal, members: u32) -> Step {
     let claim = pass.claim(ordinal);
     if claim.is_some_and(|claim: &ClaimSeen| claim.deleting) {
-        let why = Why::ClaimEnding(ordinal);
-        return Step::Wait { why, after: SOON };
+        return soon(Why::ClaimEnding(ordinal));
     }
     // All of them get the same list of URLs, even if the spec changes during the first start.
     let pods = pass.pods().map(|(_, pod)| pod.peer_tls);
-    let claims = pass.seen.ordinals.values();
-    let claims = claims.filter_map(|seen| seen.claim.as_ref());
-    let first = pods.chain(claims.map(|claim| claim.peer_tls)).next();
+    let first = pods
+        .chain(pass.seen.claims().map(|claim| claim.peer_tls))
+        .next();
     let discovery = pass.status.discovery.as_ref();
     let url = discovery.and_then(|discovery| discovery.url.clone());
-    Step::StartMember {
+    Step::StartMember(PodPlan {
         ordinal,
         bootstrap: match url {
             Some(url) => Bootstrap::Discovery { url },
@@ -120,7 +120,7 @@ fn start_first(pass: &Pass<'_>, ordinal: Ordinal, members: u32) -> Step {
         },
         peer_tls: first.unwrap_or_else(|| pass.peer_tls_of_new()),
         role: Role::Voter,
-    }
+    })
 }
 
 /// Deletes a pod of the first start that has ended, that others cannot reach, or that is stuck with an
@@ -159,14 +159,14 @@ pub(super) fn bring_back(pass: &Pass<'_>) -> Step {
                 taken = taken.or(Some(wait));
                 continue;
             }
-            let step = Step::StartMember {
+            let step = Step::StartMember(PodPlan {
                 ordinal,
                 bootstrap: Bootstrap::Restart,
                 peer_tls: pass.peer_tls_of(ordinal),
                 role: Role::Voter,
-            };
+            });
             if pass.is_refused(&step) {
-                refused = soon(Why::Refused);
+                refused = Some(soon(Why::Refused));
                 continue;
             }
             return step;
@@ -183,13 +183,11 @@ pub(super) fn bring_back(pass: &Pass<'_>) -> Step {
     let disks = pass.seen.ordinals.keys();
     let disks = disks.filter(|ordinal| pass.has_disk(**ordinal)).count();
     if disks == 0 && (pass.spec.is_durable() || pass.pods().next().is_none()) {
-        let why = Why::DataLost;
-        return Step::Wait { why, after: IDLE };
+        return idle(Why::DataLost);
     }
-    let (why, after) = match ending {
-        Some(ordinal) => (Why::PodEnding(ordinal), SOON),
-        None if pass.pods().all(|(_, pod)| pod.ready) => (Why::Unreachable, SOON),
-        None => (Why::QuorumLost, SOON),
-    };
-    Step::Wait { why, after }
+    soon(match ending {
+        Some(ordinal) => Why::PodEnding(ordinal),
+        None if pass.pods().all(|(_, pod)| pod.ready) => Why::Unreachable,
+        None => Why::QuorumLost,
+    })
 }

@@ -31,6 +31,6 @@ pub(super) fn refused(joined: &Joined<'_>) -> Option<Step> {
     joined.own().find_map(|(ordinal, _)| {
         let claim = joined.pass.claim(ordinal)?;
         let small = claim.requested_bytes < wanted && claim.refused_bytes == Some(wanted);
-        small.then(|| idle(Why::GrowthRefused(ordinal))).flatten()
+        small.then(|| idle(Why::GrowthRefused(ordinal)))
     })
 }

@@ -31,7 +31,7 @@ pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
     }
     // A learner's pod is not ready: etcd's readiness is that of a voter.
     if member.healthy && has_caught_up(joined, member) {
-        return Some(Step::Promote { id });
+        return Some(Step::Promote(id));
     }
     catch_up(joined, ordinal, member)
 }
@@ -48,16 +48,16 @@ fn has_caught_up(joined: &Joined<'_>, member: &MemberSeen) -> bool {
 fn catch_up(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Option<Step> {
     let behind = Why::LearnerBehind(member.id);
     let Some(pod) = joined.pass.pod(ordinal) else {
-        return soon(behind);
+        return Some(soon(behind));
     };
     if pod.ready || member.answers {
-        return soon(behind);
+        return Some(soon(behind));
     }
     let remove = |reason| Some(Step::RemoveMember { id: member.id, reason });
     match evidence::of(joined, ordinal, pod) {
         Evidence::BadDisk => remove(Removal::BadDisk),
         Evidence::Silent if pod.phase == PodPhase::Running => remove(Removal::Dead),
-        Evidence::Silent | Evidence::Wait(Why::Unhealthy(_)) => soon(behind),
-        Evidence::Wait(why) => soon(why),
+        Evidence::Silent | Evidence::Wait(Why::Unhealthy(_)) => Some(soon(behind)),
+        Evidence::Wait(why) => Some(soon(why)),
     }
 }

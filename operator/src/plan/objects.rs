@@ -37,9 +37,9 @@ fn request(pass: &Pass<'_>) -> Option<Step> {
             return None;
         }
         if state != ObjectState::Current {
-            return Some(Step::RequestCertificate { role });
+            return Some(Step::RequestCertificate(role));
         }
-        (seen.issued && !seen.owned).then_some(Step::OwnCertificate { role })
+        (seen.issued && !seen.owned).then_some(Step::OwnCertificate(role))
     })
 }
 
@@ -55,9 +55,9 @@ pub(super) fn secrets_missing(pass: &Pass<'_>) -> Option<Step> {
     }
     let mut pending = pass.seen.requests.values().filter(|seen| !seen.issued);
     match pending.next() {
-        None => idle(Why::SecretsMissing),
-        Some(seen) if seen.request.is_none() => idle(Why::CertManagerMissing),
-        Some(_) => soon(Why::CertificatesPending),
+        None => Some(idle(Why::SecretsMissing)),
+        Some(seen) if seen.request.is_none() => Some(idle(Why::CertManagerMissing)),
+        Some(_) => Some(soon(Why::CertificatesPending)),
     }
 }
 
@@ -76,7 +76,7 @@ pub(super) fn taken(joined: &Joined<'_>) -> Option<Step> {
 pub(super) fn unrequested(joined: &Joined<'_>) -> Option<Step> {
     let mut requests = joined.pass.seen.requests.values();
     let unknown = requests.any(|seen| seen.request.is_none());
-    unknown.then(|| idle(Why::CertManagerMissing)).flatten()
+    unknown.then(|| idle(Why::CertManagerMissing))
 }
 
 /// Issues the first certificate that is missing, does not fit or ends soon; the authority is the first,
@@ -114,7 +114,7 @@ fn certificate(pass: &Pass<'_>) -> Option<Step> {
     };
     roles.into_iter().find_map(|(role, source)| {
         let source = source.filter(|_| !blocked(role))?;
-        due(role, source).then_some(Step::IssueCertificate { role })
+        due(role, source).then_some(Step::IssueCertificate(role))
     })
 }
 
@@ -138,7 +138,7 @@ pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
         }
     };
     let taken = joined.pass.seen.taken.contains_key(&Part::Budget);
-    (!fits && !taken).then_some(Step::ApplyBudget { min_available })
+    (!fits && !taken).then_some(Step::ApplyBudget(min_available))
 }
 
 /// Turns authentication on or off as the spec asks; `None` if that is done, or if the present state is unknown.

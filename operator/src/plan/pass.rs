@@ -1,11 +1,11 @@
 //! The shared facts of the checks of a plan: the arguments, and the state of a cluster whose quorum serves.
 
-use super::{IDLE, SOON};
+use super::{idle, soon};
 use crate::{
     crd::{EtcdClusterSpec, EtcdClusterStatus, UpdateKind},
     model::{
-        ClaimSeen, MemberId, MemberSeen, Membership, Observed, Ordinal, OrdinalSeen, Part, PeerTls,
-        PodSeen, Step, UnixSeconds, Why, quorum,
+        ClaimSeen, MemberId, MemberSeen, Membership, Observed, Ordinal, Part, PeerTls, PodSeen,
+        Step, UnixSeconds, Why, quorum,
     },
 };
 
@@ -31,30 +31,24 @@ pub(super) struct Joined<'a> {
 }
 
 impl<'a> Pass<'a> {
-    pub(super) fn ordinal(&self, ordinal: Ordinal) -> Option<&'a OrdinalSeen> {
-        self.seen.ordinals.get(&ordinal)
-    }
-
     pub(super) fn pod(&self, ordinal: Ordinal) -> Option<&'a PodSeen> {
-        self.ordinal(ordinal)?.pod.as_ref()
+        self.seen.pod(ordinal)
     }
 
     pub(super) fn claim(&self, ordinal: Ordinal) -> Option<&'a ClaimSeen> {
-        self.ordinal(ordinal)?.claim.as_ref()
+        self.seen.claim(ordinal)
     }
 
-    /// Iterates over all pods in the order of their ordinals.
     pub(super) fn pods(&self) -> impl Iterator<Item = (Ordinal, &'a PodSeen)> + use<'a> {
-        let ordinals = self.seen.ordinals.iter();
-        ordinals.filter_map(|(ordinal, seen)| Some((*ordinal, seen.pod.as_ref()?)))
+        self.seen.pods()
     }
 
     /// Waits while another object has the name of one of these parts; `None` otherwise.
     pub(super) fn taken(&self, of: impl Fn(Part) -> bool) -> Option<Step> {
         let mut taken = self.seen.taken.iter().filter(|(part, _)| of(**part));
         let (part, holder) = taken.next()?;
-        let after = if holder.ending { SOON } else { IDLE };
-        Some(Step::Wait { why: Why::NameTaken(*part), after })
+        let wait = if holder.ending { soon } else { idle };
+        Some(wait(Why::NameTaken(*part)))
     }
 
     /// Waits while another object has the name of the pod or the claim of this ordinal; `None` otherwise.
@@ -92,22 +86,16 @@ impl<'a> Pass<'a> {
         !pod.ready && self.seen.now.saturating_sub(pod.ready_changed) >= STUCK_SECONDS
     }
 
-    /// Returns the member of an ordinal from the list of members, whether a quorum confirmed the list or not.
-    pub(super) fn member(&self, ordinal: Ordinal) -> Option<&'a MemberSeen> {
-        self.seen.membership.as_ref()?.of(ordinal)
-    }
-
     /// Returns the peer TLS of a member's pod: by the member's peer URL in the list, or, without a member, by the
     /// claim's annotation.
     pub(super) fn peer_tls_of(&self, ordinal: Ordinal) -> PeerTls {
-        let member = self.member(ordinal);
+        let member = self.seen.member(ordinal);
         let Some(member) = member.filter(|member| !member.foreign_address) else {
             return self
                 .claim(ordinal)
                 .map_or_else(PeerTls::default, |claim| claim.peer_tls);
         };
-        let mut members = self.seen.membership.iter().flat_map(|list| &list.members);
-        let (on, others_on) = (uses_tls(member), members.any(uses_tls));
+        let (on, others_on) = (uses_tls(member), self.seen.members().any(uses_tls));
         if on {
             PeerTls::On
         } else if self.spec.peer_tls().is_some() || others_on {
@@ -120,7 +108,7 @@ impl<'a> Pass<'a> {
     /// Records the peer TLS of its pod on a member's claim; `None` if the record agrees with the peer URL. The record
     /// is used when no member answers.
     pub(super) fn note(&self, ordinal: Ordinal) -> Option<Step> {
-        let (claim, member) = (self.claim(ordinal)?, self.member(ordinal)?);
+        let (claim, member) = (self.claim(ordinal)?, self.seen.member(ordinal)?);
         let differs =
             !member.foreign_address && (claim.peer_tls == PeerTls::On) != uses_tls(member);
         differs.then(|| Step::ApplyClaim { ordinal, peer_tls: self.peer_tls_of(ordinal) })
@@ -129,7 +117,7 @@ impl<'a> Pass<'a> {
     /// Whether others cannot reach a member: its pod listens with TLS and its peer URL says clear text, or
     /// the reverse.
     pub(super) fn is_cut_off(&self, ordinal: Ordinal, pod: &PodSeen) -> bool {
-        let member = self.member(ordinal);
+        let member = self.seen.member(ordinal);
         // a proxy between may terminate TLS
         let own = member.filter(|member| !member.foreign_address);
         own.is_some_and(|member| uses_tls(member) != (pod.peer_tls == PeerTls::On))
@@ -201,7 +189,7 @@ impl<'a> Joined<'a> {
     pub(super) fn first(&self, steps: impl Iterator<Item = Step>) -> Option<Step> {
         let mut other = None;
         for step in steps {
-            if !matches!(step, Step::Wait { .. }) && !self.pass.is_refused(&step) {
+            if step.acts() && !self.pass.is_refused(&step) {
                 return Some(step);
             }
             other = other.or(Some(step));

@@ -1,10 +1,7 @@
 //! Repairs a cluster: recreates missing pods, replaces members that do not come back, and removes leftovers of removed
 //! members. Members are compared by identity; counts decide nothing here.
 
-use std::time::Duration;
-
 use super::{
-    IDLE, SOON,
     evidence::{self, Evidence, lost_disk},
     idle,
     objects::secrets_missing,
@@ -14,8 +11,8 @@ use super::{
 use crate::{
     crd::{OnCorruption, Retention},
     model::{
-        Bootstrap, ClaimSeen, JoinMember, MemberSeen, Obstacle, Ordinal, PodPhase, PodSeen,
-        Removal, Role, StartKind, Step, Stop, Why,
+        Bootstrap, ClaimSeen, JoinMember, MemberSeen, Obstacle, Ordinal, PodPhase, PodPlan,
+        PodSeen, Removal, Role, StartKind, Step, Stop, Why,
     },
 };
 
@@ -36,7 +33,7 @@ pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
         let reason = Stop::NotAMember;
         match claim {
             // a learner has no vote, and all data on its disk came from the others
-            Some(_) if pod.role == Role::Learner => Some(Step::DeleteClaim { ordinal }),
+            Some(_) if pod.role == Role::Learner => Some(Step::DeleteClaim(ordinal)),
             Some(_) | None => (!pod.deleting).then_some(Step::DeletePod { ordinal, reason }),
         }
     });
@@ -51,7 +48,7 @@ fn give_up(joined: &Joined<'_>, ordinal: Ordinal, claim: &ClaimSeen) -> Option<S
     let deletes = joined.pass.spec.claim_retention().when_scaled == Retention::Delete;
     match claim.retired && !claim.held {
         true => None,
-        false if deletes && !of_use => Some(Step::DeleteClaim { ordinal }),
+        false if deletes && !of_use => Some(Step::DeleteClaim(ordinal)),
         false => (!claim.retired).then_some(Step::RetireClaim { ordinal, held: deletes }),
     }
 }
@@ -90,22 +87,19 @@ pub(super) fn start(joined: &Joined<'_>) -> Option<Step> {
         if let Some(claim) = pass.claim(ordinal)
             && (claim.deleting || claim.lost)
         {
-            return claim
-                .deleting
-                .then(|| soon(Why::ClaimEnding(ordinal)))
-                .flatten();
+            return claim.deleting.then(|| soon(Why::ClaimEnding(ordinal)));
         }
         let bootstrap = match (member.started, pass.has_disk(ordinal)) {
             (true, true) => Bootstrap::Restart,
             (true, false) => return None,
             (false, _) => join(joined),
         };
-        Some(Step::StartMember {
+        Some(Step::StartMember(PodPlan {
             ordinal,
             bootstrap,
             peer_tls: pass.peer_tls_of(ordinal),
             role: role(member),
-        })
+        }))
     }))
 }
 
@@ -179,13 +173,13 @@ pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
                 let reason = Stop::Silent;
                 return Some(Step::DeletePod { ordinal, reason });
             }
-            Verdict::Remake => wait = wait.or(soon(Why::Silent(ordinal))),
+            Verdict::Remake => wait = wait.or(Some(soon(Why::Silent(ordinal)))),
             Verdict::Remove(reason) => {
                 let asked = matches!(reason, Removal::ScaleIn | Removal::Asked);
                 let allowed =
                     reason == Removal::ScaleIn || ((heals || asked) && !joined.has_learner());
                 if !allowed || !joined.may_remove(member.id) {
-                    wait = wait.or(idle(Why::CannotReplace(ordinal)));
+                    wait = wait.or(Some(idle(Why::CannotReplace(ordinal))));
                     continue;
                 }
                 let id = member.id;
@@ -221,10 +215,10 @@ fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Verdict 
         return match joined.pass.spec.self_healing().on_corruption {
             // A member rebuilds itself from the leader without a change of membership.
             OnCorruption::Replace if !joined.pass.alarmed_for(REBUILD_SECONDS) => {
-                wait(Why::Corrupt(ordinal), SOON)
+                Verdict::Wait(soon(Why::Corrupt(ordinal)))
             }
             OnCorruption::Replace => Verdict::Remove(Removal::Corrupt),
-            OnCorruption::AlarmOnly => wait(Why::Corrupt(ordinal), IDLE),
+            OnCorruption::AlarmOnly => Verdict::Wait(idle(Why::Corrupt(ordinal))),
         };
     }
     let serves = joined.serves(member);
@@ -232,7 +226,7 @@ fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Verdict 
         let ending = joined.pass.pod(ordinal).filter(|pod| pod.deleting);
         // It may still answer its clients while its node is reachable.
         return match ending.is_some_and(|pod| !joined.pass.is_stuck(pod)) {
-            true => wait(Why::PodEnding(ordinal), SOON),
+            true => Verdict::Wait(soon(Why::PodEnding(ordinal))),
             false => Verdict::Remove(Removal::ScaleIn),
         };
     }
@@ -269,7 +263,7 @@ fn without_service(
 ) -> Verdict {
     if member.answers {
         let why = pod.obstacle.map(|found| Why::Obstacle(ordinal, found));
-        return wait(why.unwrap_or(Why::Unhealthy(ordinal)), SOON);
+        return Verdict::Wait(soon(why.unwrap_or(Why::Unhealthy(ordinal))));
     }
     if joined.surplus() && joined.unready_too_long(pod) {
         // It is not replaced, so an obstacle is no reason to keep it.
@@ -278,40 +272,35 @@ fn without_service(
     let durable = joined.pass.spec.is_durable();
     match evidence::of(joined, ordinal, pod) {
         Evidence::BadDisk if evidence::condemns(joined, pod) => Verdict::Remove(Removal::BadDisk),
-        Evidence::BadDisk => wait(Why::UnprovenTemplate(ordinal), SOON),
+        Evidence::BadDisk => Verdict::Wait(soon(Why::UnprovenTemplate(ordinal))),
         Evidence::Silent if durable => Verdict::Remake,
         Evidence::Silent => Verdict::Remove(Removal::Dead),
-        Evidence::Wait(why) => wait(why, SOON),
+        Evidence::Wait(why) => Verdict::Wait(soon(why)),
     }
-}
-
-fn wait(why: Why, after: Duration) -> Verdict {
-    Verdict::Wait(Step::Wait { why, after })
 }
 
 /// Lowers the alarm CORRUPT of a removed member, which stays raised otherwise.
 pub(super) fn disarm(joined: &Joined<'_>) -> Option<Step> {
     let id = *joined.list.stale_corrupt.first()?;
-    Some(Step::DisarmCorrupt { id })
+    Some(Step::DisarmCorrupt(id))
 }
 
-/// Returns why no planned change may begin now, and how long to wait: a member does not serve, is fenced, or
-/// does not vote yet.
-pub(super) fn unsettled(joined: &Joined<'_>) -> Option<(Why, Duration)> {
+/// Waits while a member does not serve, is fenced, or does not vote yet: no planned change may begin now.
+pub(super) fn unsettled(joined: &Joined<'_>) -> Option<Step> {
     joined.list.members.iter().find_map(|member| {
         let Some(ordinal) = member.ordinal else {
-            let why = Why::ForeignUnhealthy(member.id);
-            return (!member.healthy || member.learner).then_some((why, SOON));
+            let foreign = !member.healthy || member.learner;
+            return foreign.then(|| soon(Why::ForeignUnhealthy(member.id)));
         };
         if joined.pass.is_fenced(ordinal) {
-            return Some((Why::Fenced(ordinal), IDLE));
+            return Some(idle(Why::Fenced(ordinal)));
         }
         if joined.pass.pod(ordinal).is_some_and(|pod| pod.deleting) {
-            return Some((Why::PodEnding(ordinal), SOON));
+            return Some(soon(Why::PodEnding(ordinal)));
         }
         if member.learner {
-            return Some((Why::LearnerBehind(member.id), SOON));
+            return Some(soon(Why::LearnerBehind(member.id)));
         }
-        (!joined.serves(member)).then_some((Why::Unhealthy(ordinal), SOON))
+        (!joined.serves(member)).then(|| soon(Why::Unhealthy(ordinal)))
     })
 }

@@ -32,17 +32,17 @@ pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
         return Some(wait);
     }
     if let Some((from, to)) = joined.pass.refused_version() {
-        return idle(Why::VersionStep { from, to });
+        return Some(idle(Why::VersionStep { from, to }));
     }
     if joined.pass.seen.rollout_queued {
-        return soon(Why::RolloutQueued);
+        return Some(soon(Why::RolloutQueued));
     }
     if let Some(wait) = settling(joined) {
         return Some(wait);
     }
     let approved = joined.pass.seen.allow_leader_restart == Some(joined.pass.seen.generation);
     if due.leads && spec.update_strategy().supervised && !approved {
-        return idle(Why::Approval(due.ordinal));
+        return Some(idle(Why::Approval(due.ordinal)));
     }
     Some(advance(joined, &due))
 }
@@ -90,9 +90,7 @@ fn settling(joined: &Joined<'_>) -> Option<Step> {
     joined.own().find_map(|(ordinal, _)| {
         let pod = joined.pass.pod(ordinal)?;
         let since = joined.now().saturating_sub(pod.ready_changed);
-        (since < seconds)
-            .then(|| soon(Why::Settling(ordinal)))
-            .flatten()
+        (since < seconds).then(|| soon(Why::Settling(ordinal)))
     })
 }
 
@@ -128,5 +126,5 @@ pub(super) fn only_copy(joined: &Joined<'_>) -> Option<Step> {
         return None;
     }
     let mut due = joined.own().filter_map(|at| differs(joined, at));
-    due.find_map(|due| idle(Why::OnlyCopy(due.ordinal)))
+    due.next().map(|due| idle(Why::OnlyCopy(due.ordinal)))
 }

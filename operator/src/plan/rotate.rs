@@ -28,7 +28,7 @@ pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     };
     let begins = to == Rotation::Introduced;
     let known = begins || seen.now.saturating_sub(authority.since) >= authority.overlap;
-    (known && all_have_it(joined)).then_some(Step::RotateAuthority { to })
+    (known && all_have_it(joined)).then_some(Step::RotateAuthority(to))
 }
 
 /// Whether every member has a pod with the present template, and with it the present certificates.

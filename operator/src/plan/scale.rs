@@ -33,8 +33,8 @@ fn grow(joined: &Joined<'_>) -> Option<Step> {
             }
             (_, Some(claim)) if claim.overdue || !claim.deleting => {}
             (Some(pod), _) if pod.overdue => {}
-            (Some(_), _) => return soon(Why::PodEnding(ordinal)),
-            (None, Some(_)) => return soon(Why::ClaimEnding(ordinal)),
+            (Some(_), _) => return Some(soon(Why::PodEnding(ordinal))),
+            (None, Some(_)) => return Some(soon(Why::ClaimEnding(ordinal))),
         }
     }
     None

@@ -9,11 +9,11 @@ use crate::model::{Ordinal, Said, Step, Stop, Why};
 
 /// Waits if the cluster is being deleted: Kubernetes deletes what the cluster owns.
 pub(super) fn deleting(pass: &Pass<'_>) -> Option<Step> {
-    pass.seen.deleting.then(|| idle(Why::Deleting)).flatten()
+    pass.seen.deleting.then(|| idle(Why::Deleting))
 }
 
 pub(super) fn paused(pass: &Pass<'_>) -> Option<Step> {
-    pass.spec.paused.then(|| idle(Why::Paused)).flatten()
+    pass.spec.paused.then(|| idle(Why::Paused))
 }
 
 /// Waits for a person if members report different cluster ids, or another one than the status records, unless only
@@ -28,7 +28,7 @@ pub(super) fn other_cluster(pass: &Pass<'_>) -> Option<Step> {
         // where no member has data the others start: that touches no disk
         false => strangers.next().is_some() && list.said.values().any(|said| !said.blank),
     };
-    idle(Why::ClusterIdMismatch).filter(|_| other || differ)
+    (other || differ).then(|| idle(Why::ClusterIdMismatch))
 }
 
 /// Whether a member is left from an earlier EtcdCluster of this name and has no data: it is in another cluster than the
@@ -49,9 +49,9 @@ pub(super) fn left_over(joined: &Joined<'_>) -> Option<Step> {
     joined.first(left.filter_map(|(ordinal, _)| {
         let reason = Stop::NotAMember;
         match (pass.claim(ordinal)?.deleting, pass.pod(ordinal)?.deleting) {
-            (false, _) => Some(Step::DeleteClaim { ordinal }),
+            (false, _) => Some(Step::DeleteClaim(ordinal)),
             (true, false) => Some(Step::DeletePod { ordinal, reason }),
-            (true, true) => soon(Why::PodEnding(ordinal)),
+            (true, true) => Some(soon(Why::PodEnding(ordinal))),
         }
     }))
 }
@@ -63,12 +63,12 @@ pub(super) fn hibernate(pass: &Pass<'_>) -> Option<Step> {
         return None;
     }
     if !pass.spec.is_durable() && pass.was_born() {
-        return idle(Why::CannotHibernate);
+        return Some(idle(Why::CannotHibernate));
     }
     let running = pass.pods().filter(|(_, pod)| !pod.deleting);
     match running.map(|(ordinal, _)| ordinal).max() {
         Some(ordinal) => Some(Step::DeletePod { ordinal, reason: Stop::Hibernated }),
-        None => idle(Why::Hibernated),
+        None => Some(idle(Why::Hibernated)),
     }
 }
 
@@ -84,7 +84,7 @@ pub(super) fn fence(joined: &Joined<'_>) -> Option<Step> {
         let ready = joined.pass.pod(*ordinal).is_some_and(|pod| pod.ready);
         let votes = !member.learner && (ready || member.answers);
         if votes && !joined.may_stop(member.id) {
-            wait = wait.or(idle(Why::CannotFence(*ordinal)));
+            wait = wait.or(Some(idle(Why::CannotFence(*ordinal))));
             continue;
         }
         return joined.hand_over(member.id).or(Some(Step::DeletePod {

@@ -2,10 +2,10 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::{Notice, Subject, count, refused, text::TEMPLATE_REFUSED, time};
+use super::{Subject, count, events::TEMPLATE_REFUSED, time};
 use crate::{
     crd::EtcdClusterStatus,
-    model::{Observed, Step, Why},
+    model::{Notice, Observed, Step, Why},
 };
 
 /// Value, reason and message of a condition.
@@ -13,23 +13,6 @@ struct Verdict {
     status: &'static str,
     reason: &'static str,
     message: String,
-}
-
-/// Whether the cluster is changing: a step is done now, or the effect of one is awaited.
-pub(super) fn progresses(next: &Step) -> bool {
-    let Step::Wait { why, .. } = next else {
-        return *next != Step::Done;
-    };
-    matches!(
-        why,
-        Why::Bootstrapping
-            | Why::CertificatesPending
-            | Why::PodEnding(_)
-            | Why::ClaimEnding(_)
-            | Why::LearnerBehind(_)
-            | Why::Settling(_)
-            | Why::Deleting
-    )
 }
 
 /// Returns all conditions of the status. The transition time of a condition changes only with its status.
@@ -40,6 +23,7 @@ pub(super) fn all(
     next: &Step,
     notice: Option<&Notice>,
 ) -> Vec<Condition> {
+    let hibernated = of.cluster.spec().replicas == 0 && status.replicas == Some(0);
     let verdicts = [
         ("Available", available(seen, next)),
         ("Ready", ready(of, seen, status, next, notice)),
@@ -48,14 +32,13 @@ pub(super) fn all(
         ("MembersReady", members_ready(of, status)),
         ("UpToDate", up_to_date(status)),
         ("AlarmActive", alarm(status)),
-        ("Paused", flag(of.spec.paused, "Paused", "Active")),
+        (
+            "Paused",
+            flag(of.cluster.spec().paused, ["Paused", "Active"], ""),
+        ),
         (
             "Hibernated",
-            flag(
-                of.spec.replicas == 0 && status.replicas == Some(0),
-                "Hibernated",
-                "Running",
-            ),
+            flag(hibernated, ["Hibernated", "Running"], ""),
         ),
     ];
     let condition = |(kind, verdict): (&str, Verdict)| {
@@ -87,8 +70,9 @@ fn verdict(holds: bool, reason: &'static str, message: impl Into<String>) -> Ver
     }
 }
 
-fn flag(set: bool, yes: &'static str, no: &'static str) -> Verdict {
-    verdict(set, if set { yes } else { no }, "")
+/// Makes a verdict whose reason follows from its value.
+fn flag(holds: bool, [yes, no]: [&'static str; 2], message: impl Into<String>) -> Verdict {
+    verdict(holds, if holds { yes } else { no }, message)
 }
 
 /// Judges the condition `Available`: `True` if a quorum confirms reads and a leader is known; `Unknown` if
@@ -117,7 +101,7 @@ fn available(seen: &Observed, next: &Step) -> Verdict {
         ("Hibernated", "no member runs")
     } else if waits(&[Why::QuorumLost, Why::DataLost]) {
         ("QuorumLost", "no member answers")
-    } else if seen.ordinals.values().all(|ordinal| ordinal.pod.is_none()) {
+    } else if seen.pods().next().is_none() {
         ("NoMembers", "no member runs")
     } else {
         ("BootstrapInProgress", "no member answers yet")
@@ -134,15 +118,13 @@ fn ready(
     next: &Step,
     notice: Option<&Notice>,
 ) -> Verdict {
-    let wanted = usize::try_from(of.spec.replicas).unwrap_or(0);
-    let healthy = seen.membership.as_ref().map_or(0, |all| {
-        all.voters().filter(|member| member.healthy).count()
-    });
-    let total = seen.membership.as_ref().map_or(0, |all| all.members.len());
+    let wanted = usize::try_from(of.cluster.spec().replicas).unwrap_or(0);
+    let healthy = seen.healthy_voters();
+    let total = seen.members().count();
     let exact = wanted > 0
         && seen.refused.is_empty()
         && seen.rejected.is_none()
-        && !progresses(next)
+        && !next.progresses()
         && [healthy, total].iter().all(|number| *number == wanted)
         && [
             status.replicas,
@@ -150,7 +132,7 @@ fn ready(
             status.updated_replicas,
         ]
         .iter()
-        .all(|number| *number == Some(of.spec.replicas));
+        .all(|number| *number == Some(of.cluster.spec().replicas));
     match notice {
         _ if exact => verdict(
             true,
@@ -170,24 +152,23 @@ fn ready(
 /// Judges the condition `Progressing`: `True` if a step is done or under way.
 fn progressing(next: &Step, notice: Option<&Notice>) -> Verdict {
     match notice {
-        Some(notice) if progresses(next) => verdict(true, notice.reason, notice.message.clone()),
+        Some(notice) if next.progresses() => verdict(true, notice.reason, notice.message.clone()),
         Some(notice) => verdict(false, notice.reason, notice.message.clone()),
         None => verdict(false, "Stable", "the cluster is as its spec asks"),
     }
 }
 
-/// Judges the condition `Degraded`: `True` if a step was refused or the spec is, if the notice is a warning, an alarm is raised, or a voter is not
-/// healthy.
+/// Judges the condition `Degraded`: `True` if a step was refused or the spec is, if the notice is a warning, an alarm is
+/// raised, or a voter is not healthy.
 fn degraded(seen: &Observed, status: &EtcdClusterStatus, notice: Option<&Notice>) -> Verdict {
     if let Some(said) = &seen.rejected {
         return verdict(true, "SpecRejected", said.clone());
     }
     if let Some(refusal) = seen.refused.first() {
-        let notice = refused(refusal);
+        let notice = refusal.notice();
         return verdict(true, notice.reason, notice.message);
     }
-    let mut pods = seen.ordinals.values().filter_map(|at| at.pod.as_ref());
-    if let Some(said) = pods.find_map(|pod| pod.refused.as_ref()) {
+    if let Some(said) = seen.pods().find_map(|(_, pod)| pod.refused.as_ref()) {
         let text = "lost pods are recreated from the last admitted template, because the present one is refused";
         return verdict(true, TEMPLATE_REFUSED, format!("{text}: {said}"));
     }
@@ -213,15 +194,11 @@ fn degraded(seen: &Observed, status: &EtcdClusterStatus, notice: Option<&Notice>
 /// ready.
 fn members_ready(of: Subject<'_>, status: &EtcdClusterStatus) -> Verdict {
     let ready = status.ready_replicas.unwrap_or(0);
-    let all = ready == of.spec.replicas && status.replicas == status.ready_replicas;
-    verdict(
+    let all = ready == of.cluster.spec().replicas && status.replicas == status.ready_replicas;
+    flag(
         all,
-        if all {
-            "AllMembersReady"
-        } else {
-            "MembersNotReady"
-        },
-        format!("{ready} of {} pods are ready", of.spec.replicas),
+        ["AllMembersReady", "MembersNotReady"],
+        format!("{ready} of {} pods are ready", of.cluster.spec().replicas),
     )
 }
 
@@ -233,24 +210,16 @@ fn up_to_date(status: &EtcdClusterStatus) -> Verdict {
     );
     let same = all == updated;
     let outdated = count(usize::try_from(all - updated).unwrap_or(0));
-    verdict(
+    flag(
         same,
-        if same {
-            "AllMembersUpdated"
-        } else {
-            "MembersOutdated"
-        },
+        ["AllMembersUpdated", "MembersOutdated"],
         format!("{outdated} pods have an earlier template"),
     )
 }
 
 fn alarm(status: &EtcdClusterStatus) -> Verdict {
     let raised = !status.alarms.is_empty();
-    verdict(
-        raised,
-        if raised { "AlarmRaised" } else { "NoAlarm" },
-        status.alarms.join(", "),
-    )
+    flag(raised, ["AlarmRaised", "NoAlarm"], status.alarms.join(", "))
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@ use k8s_openapi::{
 
 use super::{
     names::{Cluster, ROLE},
-    with_fingerprint,
+    with_fingerprint, word,
 };
-use crate::crd::{EvictionPolicy, IntOrText};
+use crate::model::Role;
 
 /// Makes the disruption budget of the voters. The spec's number takes precedence over `min_available`.
 pub fn budget(cluster: &Cluster<'_>, min_available: u32) -> PodDisruptionBudget {
@@ -19,15 +19,11 @@ pub fn budget(cluster: &Cluster<'_>, min_available: u32) -> PodDisruptionBudget 
         .clone()
         .unwrap_or_default();
     let mut selector = cluster.selector();
-    selector.insert(ROLE.to_owned(), "voter".to_owned());
+    selector.insert(ROLE.to_owned(), word(Role::Voter));
     let number = i32::try_from(min_available).unwrap_or(i32::MAX);
-    let max = options.max_unavailable.as_ref().map(amount);
-    let min = options.min_available.as_ref().map(amount);
+    let max = options.max_unavailable;
+    let min = options.min_available;
     let min = min.or_else(|| max.is_none().then_some(IntOrString::Int(number)));
-    let policy = match options.unhealthy_pod_eviction_policy {
-        EvictionPolicy::IfHealthyBudget => "IfHealthyBudget",
-        EvictionPolicy::AlwaysAllow => "AlwaysAllow",
-    };
     with_fingerprint(PodDisruptionBudget {
         metadata: cluster.meta(cluster.name.clone()),
         spec: Some(PodDisruptionBudgetSpec {
@@ -37,16 +33,8 @@ pub fn budget(cluster: &Cluster<'_>, min_available: u32) -> PodDisruptionBudget 
                 match_labels: Some(selector),
                 ..LabelSelector::default()
             }),
-            unhealthy_pod_eviction_policy: Some(policy.to_owned()),
+            unhealthy_pod_eviction_policy: Some(word(options.unhealthy_pod_eviction_policy)),
         }),
         status: None,
     })
-}
-
-/// Converts an amount of pods, a number or a percentage, into Kubernetes' type.
-fn amount(amount: &IntOrText) -> IntOrString {
-    match amount {
-        IntOrText::Int(number) => IntOrString::Int(i32::try_from(*number).unwrap_or(i32::MAX)),
-        IntOrText::Text(text) => IntOrString::String(text.clone()),
-    }
 }

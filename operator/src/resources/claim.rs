@@ -11,7 +11,7 @@ use super::{
     ResourceError,
     merge::typed,
     names::{CLUSTER_ID, Cluster, PEER_TLS},
-    with_fingerprint,
+    with_fingerprint, word,
 };
 use crate::{
     crd::{AccessMode, Retention, Storage},
@@ -52,7 +52,7 @@ pub fn claim(
     let mut claim = with_fingerprint(claim);
     claim.spec.get_or_insert_default().resources = resources;
     let annotations = claim.metadata.annotations.get_or_insert_default();
-    annotations.insert(PEER_TLS.to_owned(), word(peer_tls).to_owned());
+    annotations.insert(PEER_TLS.to_owned(), word(peer_tls));
     Ok(claim)
 }
 
@@ -81,13 +81,10 @@ fn complete(spec: &mut PersistentVolumeClaimSpec, storage: Option<&Storage>) {
     let modes = storage
         .map(|storage| storage.access_modes.clone())
         .unwrap_or_default();
-    let modes: Vec<String> = modes
-        .into_iter()
-        .map(|mode| mode_name(mode).to_owned())
-        .collect();
-    if !modes.is_empty() || spec.access_modes.is_none() {
-        let default = || vec![mode_name(AccessMode::ReadWriteOnce).to_owned()];
-        spec.access_modes = Some(if modes.is_empty() { default() } else { modes });
+    if !modes.is_empty() {
+        spec.access_modes = Some(modes.into_iter().map(word).collect());
+    } else if spec.access_modes.is_none() {
+        spec.access_modes = Some(vec![word(AccessMode::ReadWriteOnce)]);
     }
     if let Some(class) = storage.and_then(|storage| storage.storage_class_name.clone()) {
         spec.storage_class_name = Some(class);
@@ -97,21 +94,4 @@ fn complete(spec: &mut PersistentVolumeClaimSpec, storage: Option<&Storage>) {
         requests: Some(BTreeMap::from([("storage".to_owned(), size)])),
         limits: None,
     });
-}
-
-fn mode_name(mode: AccessMode) -> &'static str {
-    match mode {
-        AccessMode::ReadWriteOnce => "ReadWriteOnce",
-        AccessMode::ReadWriteOncePod => "ReadWriteOncePod",
-        AccessMode::ReadWriteMany => "ReadWriteMany",
-    }
-}
-
-/// Returns the word by which annotations record how a member speaks to others.
-pub(super) fn word(peer_tls: PeerTls) -> &'static str {
-    match peer_tls {
-        PeerTls::Off => "off",
-        PeerTls::Ready => "ready",
-        PeerTls::On => "on",
-    }
 }

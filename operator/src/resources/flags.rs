@@ -2,11 +2,11 @@
 
 use super::{
     names::{Cluster, ports, scheme},
-    start::PodPlan,
+    word,
 };
 use crate::{
-    crd::{CompactionMode, LogLevel, MetricsDetail, Options},
-    model::{Bootstrap, JoinMember, PeerTls},
+    crd::Options,
+    model::{Bootstrap, JoinMember, PeerTls, PodPlan},
 };
 
 /// Mount path of a member's volume; the data is in a folder below it, because file systems put files of their own at
@@ -130,22 +130,8 @@ fn tls(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
 
 /// Returns the flags that the options of the server become; an option without a value gets no flag.
 fn server(options: &Options) -> Vec<String> {
-    let mode = match options.auto_compaction_mode {
-        CompactionMode::Periodic => "periodic",
-        CompactionMode::Revision => "revision",
-    };
-    let metrics = match options.metrics {
-        MetricsDetail::Basic => "basic",
-        MetricsDetail::Extensive => "extensive",
-    };
-    let level = match options.log_level {
-        LogLevel::Debug => "debug",
-        LogLevel::Info => "info",
-        LogLevel::Warn => "warn",
-        LogLevel::Error => "error",
-    };
     let mut flags = vec![
-        flag("auto-compaction-mode", mode),
+        flag("auto-compaction-mode", &word(options.auto_compaction_mode)),
         flag(
             "auto-compaction-retention",
             &options.auto_compaction_retention,
@@ -155,8 +141,8 @@ fn server(options: &Options) -> Vec<String> {
             &options.heartbeat_interval_ms.to_string(),
         ),
         flag("election-timeout", &options.election_timeout_ms.to_string()),
-        flag("metrics", metrics),
-        flag("log-level", level),
+        flag("metrics", &word(options.metrics)),
+        flag("log-level", &word(options.log_level)),
     ];
     let quota = options.quota_backend_bytes.as_ref();
     let numbers = [

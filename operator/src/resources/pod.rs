@@ -17,17 +17,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
-    ResourceError,
-    claim::word,
-    fingerprint, flags,
+    ResourceError, fingerprint, flags,
     merge::{merge, typed},
     names::{CLIENT_TLS, Cluster, PEER_TLS, RESTARTED_AT, ROLE, START, TEMPLATE, TRUST, ports},
-    start::PodPlan,
-    tls,
+    tls, word,
 };
 use crate::{
-    crd::{AntiAffinity, OpenObject, PullPolicy, Storage},
-    model::{Bootstrap, CertificateRole, PeerTls, Role, StartKind},
+    crd::{AntiAffinity, OpenObject, Storage},
+    model::{Bootstrap, CertificateRole, PeerTls, PodPlan, Role},
 };
 
 /// Name of the container.
@@ -57,17 +54,11 @@ pub fn template(cluster: &Cluster<'_>, peer_tls: PeerTls) -> Result<String, Reso
 pub fn pod(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
     let mut pod = unmarked(cluster, plan)?;
     let tls = cluster.spec().client_tls().is_some();
-    let start = match plan.bootstrap.kind() {
-        StartKind::New => "new",
-        StartKind::Discovery => "discovery",
-        StartKind::Join => "join",
-        StartKind::Restart => "restart",
-    };
     let marks = [
         (TEMPLATE, template(cluster, plan.peer_tls)?),
-        (PEER_TLS, word(plan.peer_tls).to_owned()),
+        (PEER_TLS, word(plan.peer_tls)),
         (CLIENT_TLS, tls.to_string()),
-        (START, start.to_owned()),
+        (START, word(plan.bootstrap.kind())),
     ];
     let annotations = pod.metadata.annotations.get_or_insert_default();
     annotations.extend(marks.map(|(key, value)| (key.to_owned(), value)));
@@ -104,12 +95,8 @@ fn own(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
     let spec = cluster.spec();
     let name = cluster.member(plan.ordinal);
     let mut metadata = cluster.member_meta(name.clone(), plan.ordinal);
-    let role = match plan.role {
-        Role::Voter => "voter",
-        Role::Learner => "learner",
-    };
     let labels = metadata.labels.get_or_insert_default();
-    labels.insert(ROLE.to_owned(), role.to_owned());
+    labels.insert(ROLE.to_owned(), word(plan.role));
     let annotations = metadata.annotations.get_or_insert_default();
     let evict = "cluster-autoscaler.kubernetes.io/safe-to-evict";
     annotations.insert(evict.to_owned(), "true".to_owned());
@@ -186,11 +173,6 @@ fn security() -> PodSecurityContext {
 /// Makes the container of a member: its flags, ports, volume mounts, probes and security context.
 fn container(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Container, ResourceError> {
     let spec = cluster.spec();
-    let policy = match spec.image_pull_policy {
-        PullPolicy::Always => "Always",
-        PullPolicy::IfNotPresent => "IfNotPresent",
-        PullPolicy::Never => "Never",
-    };
     let port = |name: &str, number| ContainerPort {
         name: Some(name.to_owned()),
         container_port: number,
@@ -213,7 +195,7 @@ fn container(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Container, Resourc
     Ok(Container {
         name: CONTAINER.to_owned(),
         image: Some(cluster.image.clone()),
-        image_pull_policy: Some(policy.to_owned()),
+        image_pull_policy: Some(word(spec.image_pull_policy)),
         args: Some(flags::flags(cluster, plan)),
         ports: Some(vec![
             port("client", ports::CLIENT),

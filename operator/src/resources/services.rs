@@ -7,9 +7,9 @@ use k8s_openapi::{
 
 use super::{
     names::{Cluster, ROLE, SERVICE, ports},
-    with_fingerprint,
+    with_fingerprint, word,
 };
-use crate::crd::ServiceType;
+use crate::model::Role;
 
 /// Makes the service for clients, which selects voters that are ready.
 pub fn client_service(cluster: &Cluster<'_>) -> Service {
@@ -26,16 +26,11 @@ pub fn client_service(cluster: &Cluster<'_>) -> Service {
         .get_or_insert_default()
         .extend(options.annotations);
     let mut selector = cluster.selector();
-    selector.insert(ROLE.to_owned(), "voter".to_owned());
-    let kind = match options.kind {
-        ServiceType::ClusterIP => "ClusterIP",
-        ServiceType::NodePort => "NodePort",
-        ServiceType::LoadBalancer => "LoadBalancer",
-    };
+    selector.insert(ROLE.to_owned(), word(Role::Voter));
     with_fingerprint(Service {
         metadata: meta,
         spec: Some(ServiceSpec {
-            type_: Some(kind.to_owned()),
+            type_: Some(word(options.kind)),
             selector: Some(selector),
             ports: Some(vec![port("client", ports::CLIENT)]),
             traffic_distribution: options.traffic_distribution,

@@ -8,12 +8,12 @@ use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ObjectM
 use serde_json::{Value, json};
 
 use super::{
-    CLUSTER, Cluster, MEMBER, PodPlan, ResourceError, budget, claim, client_service, grown,
-    is_current, peer_service, pod, template, tls,
+    CLUSTER, Cluster, MEMBER, ResourceError, budget, claim, client_service, grown, is_current,
+    peer_service, pod, template, tls,
 };
 use crate::{
     crd::EtcdCluster,
-    model::{Bootstrap, CertificateRole, JoinMember, PeerTls, Role, Rotation},
+    model::{Bootstrap, CertificateRole, JoinMember, PeerTls, PodPlan, Role, Rotation},
 };
 
 const IMAGE: &str = "registry.example:5000/witan:1.0.0";

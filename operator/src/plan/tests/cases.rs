@@ -6,8 +6,8 @@ use super::{faults::disk, why, world::World};
 use crate::{
     crd::EtcdClusterSpec,
     model::{
-        Bootstrap, ClaimSeen, Membership, Obstacle, PodSeen, Refusal, Removal, Said, Step, Stop,
-        Why,
+        Bootstrap, ClaimSeen, Membership, Obstacle, PodPlan, PodSeen, Refusal, Removal, Said, Step,
+        Stop, Why,
     },
 };
 
@@ -23,11 +23,10 @@ pub(super) fn cluster(replicas: i32) -> World {
 pub(super) fn removals(world: &World) -> Vec<Removal> {
     let steps = world.taken.iter();
     let removals = steps.filter_map(|step| {
-        if let Step::RemoveMember { reason, .. } = step {
-            Some(*reason)
-        } else {
-            None
-        }
+        let Step::RemoveMember { reason, .. } = step else {
+            return None;
+        };
+        Some(*reason)
     });
     removals.collect()
 }
@@ -35,11 +34,10 @@ pub(super) fn removals(world: &World) -> Vec<Removal> {
 pub(super) fn started(world: &World) -> Vec<u32> {
     let steps = world.taken.iter();
     let started = steps.filter_map(|step| {
-        if let Step::StartMember { ordinal, .. } = step {
-            Some(*ordinal)
-        } else {
-            None
-        }
+        let Step::StartMember(PodPlan { ordinal, .. }) = step else {
+            return None;
+        };
+        Some(*ordinal)
     });
     let mut started: Vec<u32> = started.collect();
     started.dedup();
@@ -49,11 +47,10 @@ pub(super) fn started(world: &World) -> Vec<u32> {
 pub(super) fn stopped(world: &World) -> Vec<u32> {
     let steps = world.taken.iter();
     let stopped = steps.filter_map(|step| {
-        if let Step::DeletePod { ordinal, .. } = step {
-            Some(*ordinal)
-        } else {
-            None
-        }
+        let Step::DeletePod { ordinal, .. } = step else {
+            return None;
+        };
+        Some(*ordinal)
     });
     stopped.collect()
 }
@@ -75,14 +72,11 @@ fn the_first_members_start_together() {
     let news = world.taken.iter().filter(|step| {
         matches!(
             step,
-            Step::StartMember { bootstrap: Bootstrap::New { members: 3 }, .. }
+            Step::StartMember(PodPlan { bootstrap: Bootstrap::New { members: 3 }, .. })
         )
     });
     assert!(news.count() >= 3);
-    let changes = world
-        .taken
-        .iter()
-        .any(|step| matches!(step, Step::AddLearner { .. }));
+    let changes = world.took(|step| matches!(step, Step::AddLearner { .. }));
     assert!(!changes, "no change of membership is needed");
 }
 
@@ -95,7 +89,7 @@ fn discovery_is_for_the_first_start_alone() {
         world.settle();
         let expected = url.unwrap_or("http://d/token");
         let discovered = world.taken.iter().filter(|step| {
-            matches!(step, Step::StartMember { bootstrap: Bootstrap::Discovery { url }, .. } if url == expected)
+            matches!(step, Step::StartMember(PodPlan { bootstrap: Bootstrap::Discovery { url }, .. }) if url == expected)
         });
         assert!(discovered.count() >= 3);
         world.taken.clear();
@@ -104,10 +98,10 @@ fn discovery_is_for_the_first_start_alone() {
         world.pods.remove(&2);
         world.elapse(1);
         world.settle();
-        let again = world.taken.iter().any(|step| {
+        let again = world.took(|step| {
             matches!(
                 step,
-                Step::StartMember { bootstrap: Bootstrap::Discovery { .. }, .. }
+                Step::StartMember(PodPlan { bootstrap: Bootstrap::Discovery { .. }, .. })
             )
         });
         assert!(!again, "the token is used up");
@@ -125,11 +119,10 @@ fn a_size_that_changes_during_the_first_start_changes_it_afterwards() {
     world.spec.replicas = 5;
     world.settle();
     let sizes = world.taken.iter().filter_map(|step| {
-        if let Step::StartMember { bootstrap: Bootstrap::New { members }, .. } = step {
-            Some(*members)
-        } else {
-            None
-        }
+        let Step::StartMember(PodPlan { bootstrap: Bootstrap::New { members }, .. }) = step else {
+            return None;
+        };
+        Some(*members)
     });
     assert!(sizes.into_iter().all(|members| members == 3));
     assert_eq!(world.members.len(), 5);
@@ -167,10 +160,7 @@ fn a_member_that_a_person_removes_is_replaced_by_identity() {
     world.settle();
     assert_eq!(stopped(&world), [0]);
     assert_eq!(started(&world), [3], "beside the disk of the removed one");
-    let deletes = world
-        .taken
-        .iter()
-        .any(|step| matches!(step, Step::DeleteClaim { ordinal: 0 }));
+    let deletes = world.took(|step| matches!(step, Step::DeleteClaim(0)));
     assert!(deletes, "the disk of the removed member is not used again");
 }
 
@@ -253,7 +243,7 @@ fn a_corrupt_member_is_replaced_and_its_alarm_lowered() {
     );
     world.settle();
     assert_eq!(removals(&world), [Removal::Corrupt]);
-    assert!(world.taken.contains(&Step::DisarmCorrupt { id }));
+    assert!(world.taken.contains(&Step::DisarmCorrupt(id)));
 }
 
 #[test]
@@ -285,7 +275,7 @@ fn different_cluster_ids_stop_everything() {
     let mut world = cluster(3);
     world.status.cluster_id = Some("beef".to_owned());
     let seen = world.observe();
-    let step = crate::plan::plan(&world.spec, &world.status, &seen);
+    let step = world.plan(&seen);
     assert_eq!(why(&step), Some(&Why::ClusterIdMismatch), "{step:?}");
 }
 
@@ -306,10 +296,10 @@ fn a_disk_that_is_left_of_a_first_try_gives_way() {
         claim.served = false;
         change(&mut said, claim, pod, &mut list.linearizable);
         list.said.insert(2, said);
-        crate::plan::plan(&world.spec, &world.status, &seen)
+        world.plan(&seen)
     };
     let step = planned(|_, _, _, _| {});
-    assert_eq!(step, Step::DeleteClaim { ordinal: 2 });
+    assert_eq!(step, Step::DeleteClaim(2));
     let reason = Stop::NotAMember;
     let step = planned(|_, claim, _, _| claim.deleting = true);
     assert_eq!(step, Step::DeletePod { ordinal: 2, reason });
@@ -339,25 +329,25 @@ fn a_disk_of_a_first_try_that_is_fenced_or_may_not_be_deleted_stays() {
     let other = Said { cluster_id: 0xbeef, members: 3, blank: true };
     (list.members[2].answers, list.members[2].healthy) = (false, false);
     list.said.insert(2, other);
-    let step = Step::DeleteClaim { ordinal: 2 };
+    let step = Step::DeleteClaim(2);
     let (held, idle, said) = (true, false, String::new());
     let mut refused = seen.clone();
     refused.refused = vec![Refusal { step, held, idle, said }];
-    let step = crate::plan::plan(&world.spec, &world.status, &refused);
+    let step = world.plan(&refused);
     assert!(
-        matches!(step, Step::StartMember { ordinal: 1, .. }),
+        matches!(step, Step::StartMember(PodPlan { ordinal: 1, .. })),
         "{step:?}"
     );
     seen.fenced = [2].into();
     let mut reached = Vec::new();
     for _ in 0..2 {
-        reached.push(crate::plan::plan(&world.spec, &world.status, &seen));
+        reached.push(world.plan(&seen));
         seen.ordinals.get_mut(&2).expect("a member").pod = None;
     }
     let reason = Stop::Fenced;
     assert_eq!(reached[0], Step::DeletePod { ordinal: 2, reason });
     assert!(
-        matches!(reached[1], Step::StartMember { ordinal: 1, .. }),
+        matches!(reached[1], Step::StartMember(PodPlan { ordinal: 1, .. })),
         "{reached:?}"
     );
 }
@@ -381,12 +371,13 @@ fn a_first_start_goes_on_beside_the_disks_of_another_one() {
             let said = BTreeMap::from_iter(said);
             let cluster_id = 0xbeef;
             seen.membership = Some(Membership { cluster_id, said, ..Membership::default() });
-            crate::plan::plan(&world.spec, &world.status, &seen)
+            world.plan(&seen)
         };
         for ordinal in 1..replicas {
             let step = planned(&world, true);
             let next = u32::try_from(ordinal).expect("an ordinal");
-            let starts = matches!(step, Step::StartMember { ordinal, .. } if ordinal == next);
+            let starts =
+                matches!(step, Step::StartMember(PodPlan { ordinal, .. }) if ordinal == next);
             assert!(starts, "{step:?}");
             assert!(world.run(50, |world, _| world.pods.contains_key(&next)));
         }
@@ -403,7 +394,7 @@ fn members_that_only_the_operator_does_not_reach_are_left_alone() {
     let world = cluster(3);
     let mut seen = world.observe();
     seen.membership = None;
-    let step = crate::plan::plan(&world.spec, &world.status, &seen);
+    let step = world.plan(&seen);
     assert_eq!(why(&step), Some(&Why::Unreachable), "{step:?}");
 }
 
@@ -414,7 +405,7 @@ fn deletion_makes_nothing() {
     let mut seen = world.observe();
     seen.deleting = true;
     seen.ordinals.clear();
-    let step = crate::plan::plan(&world.spec, &world.status, &seen);
+    let step = world.plan(&seen);
     assert_eq!(why(&step), Some(&Why::Deleting), "{step:?}");
 }
 
@@ -426,10 +417,10 @@ fn a_lost_status_does_not_begin_a_new_cluster() {
     world.pods.clear();
     world.elapse(1);
     world.settle();
-    let new = world.taken.iter().any(|step| {
+    let new = world.took(|step| {
         matches!(
             step,
-            Step::StartMember { bootstrap: Bootstrap::New { .. }, .. }
+            Step::StartMember(PodPlan { bootstrap: Bootstrap::New { .. }, .. })
         )
     });
     assert!(!new);

@@ -111,7 +111,7 @@ fn a_bad_disk_is_kept_until_another_member_votes() {
     let mut world = cluster(3);
     world.claims.get_mut(&1).expect("a claim").damaged = true;
     world.elapse(1);
-    let votes = |step: &Step| matches!(step, Step::Promote { .. });
+    let votes = |step: &Step| matches!(step, Step::Promote(_));
     assert!(world.run(200, |_, step| votes(step)), "{:?}", world.last());
     let kept = world.claims.get(&1).expect("its claim is there");
     assert!(kept.retired && kept.data.is_some());

@@ -7,7 +7,7 @@ use crate::{
         BootstrapSource, ByteQuantity, CertificateSource, Discovery, LocalDiscovery,
         ManagedCertificate, PeerTlsSource, Storage, Tls,
     },
-    model::{Obstacle, Ordinal, Step, quorum},
+    model::{Obstacle, Ordinal, PodPlan, Step, quorum},
 };
 
 impl World {
@@ -91,8 +91,8 @@ impl World {
     /// Has the API server or the members refuse some steps from now on, or none.
     fn refuse(&mut self) {
         let kinds: [fn(&Step) -> bool; 4] = [
-            |step| matches!(step, Step::StartMember { ordinal: 0 | 3, .. }),
-            |step| matches!(step, Step::ApplyServices | Step::ApplyBudget { .. }),
+            |step| matches!(step, Step::StartMember(PodPlan { ordinal: 0 | 3, .. })),
+            |step| matches!(step, Step::ApplyServices | Step::ApplyBudget(_)),
             |step| matches!(step, Step::DeletePod { .. } | Step::LabelPod { .. }),
             |step| matches!(step, Step::AddLearner { .. } | Step::RemoveMember { .. }),
         ];

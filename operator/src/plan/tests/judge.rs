@@ -1,16 +1,22 @@
 //! Invariants that every step must keep in every observed state.
 
 use super::world::World;
-use crate::model::{Bootstrap, MemberId, Observed, Ordinal, PeerTls, Removal, Step, Stop, quorum};
+use crate::model::{
+    Bootstrap, MemberId, Observed, Ordinal, PeerTls, PodPlan, Removal, Step, Stop, quorum,
+};
 
 impl World {
     /// Checks a step before it is done.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the other steps need no check"
+    )]
     pub(super) fn judge(&self, step: &Step, seen: &Observed) {
-        let again = crate::plan::plan(&self.spec, &self.status, seen);
+        let again = self.plan(seen);
         assert_eq!(again, *step, "the same arguments give the same step");
         match step {
             Step::AddLearner { ordinal, .. } => self.judge_learner(step, *ordinal),
-            Step::Promote { id } => {
+            Step::Promote(id) => {
                 let learner = self.members.iter().find(|member| member.id == *id);
                 let ready =
                     learner.is_some_and(|one| self.serves(one) && self.now >= one.caught_up_at);
@@ -25,7 +31,7 @@ impl World {
                     self.judge_stop(step, member.id, *reason);
                 }
             }
-            Step::DeleteClaim { ordinal } | Step::RetireClaim { ordinal, .. } => {
+            Step::DeleteClaim(ordinal) | Step::RetireClaim { ordinal, .. } => {
                 assert!(self.has_quorum(), "only a confirmed list counts: {step:?}");
                 assert!(
                     self.member(*ordinal).is_none(),
@@ -33,14 +39,14 @@ impl World {
                 );
                 let claim = self.claims.get(ordinal);
                 let of_use = claim.is_some_and(|claim| claim.voted && !claim.lost);
-                let deletes = matches!(step, Step::DeleteClaim { .. });
+                let deletes = matches!(step, Step::DeleteClaim(_));
                 let wanted = usize::try_from(self.spec.members()).unwrap_or_default();
                 assert!(
                     !deletes || !of_use || self.voters() >= wanted,
                     "a disk is kept until another member votes: {step:?}"
                 );
             }
-            Step::StartMember { ordinal, bootstrap, peer_tls, .. } => {
+            Step::StartMember(PodPlan { ordinal, bootstrap, peer_tls, .. }) => {
                 self.judge_start(step, *ordinal, bootstrap);
                 self.judge_tls(*peer_tls);
             }
@@ -51,22 +57,8 @@ impl World {
                 assert!(able, "a serving voter takes over: {step:?}");
             }
             Step::UpdatePeerUrl { .. } => self.all_serve(step),
-            Step::RotateAuthority { .. } => self.judge_rotation(step),
-            Step::Done
-            | Step::Wait { .. }
-            | Step::ApplyServices
-            | Step::ApplyBudget { .. }
-            | Step::IssueCertificate { .. }
-            | Step::RequestCertificate { .. }
-            | Step::OwnCertificate { .. }
-            | Step::BeginBootstrap { .. }
-            | Step::CreateDiscoveryToken { .. }
-            | Step::LabelPod { .. }
-            | Step::ApplyClaim { .. }
-            | Step::GrowClaim { .. }
-            | Step::DisarmCorrupt { .. }
-            | Step::EnableAuth
-            | Step::DisableAuth => {}
+            Step::RotateAuthority(_) => self.judge_rotation(step),
+            _ => {}
         }
     }
 

@@ -9,7 +9,6 @@ use super::{
 use crate::{
     crd::{ByteQuantity, ClaimRetention, Retention, SelfHealing, UpdateKind, UpdateStrategy},
     model::{Obstacle, Removal, Step, Stop, Why},
-    plan::plan,
 };
 
 /// coreos: the victim of a scale-in is random; etcd-io: the last of a list sorted by text.
@@ -270,10 +269,10 @@ fn growth_that_is_refused_stays_in_sight_and_stops_nothing() {
     for at in seen.ordinals.values_mut() {
         at.claim.as_mut().expect("a claim").refused_bytes = Some(9 << 30);
     }
-    let step = plan(&world.spec, &world.status, &seen);
+    let step = world.plan(&seen);
     assert!(format!("{step:?}").contains("GrowthRefused(0)"), "{step:?}");
     world.spec.replicas = 4;
-    let step = plan(&world.spec, &world.status, &seen);
+    let step = world.plan(&seen);
     assert!(matches!(step, Step::AddLearner { .. }), "{step:?}");
 }
 

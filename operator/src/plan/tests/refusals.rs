@@ -3,8 +3,7 @@
 use super::{cases::cluster, cases::started, why, world::World};
 use crate::{
     crd::EtcdClusterSpec,
-    model::{Obstacle, PodPhase, Refusal, Step, Why},
-    plan::plan,
+    model::{Obstacle, PodPhase, PodPlan, Refusal, Step, Why},
 };
 
 fn refuses(world: &mut World, refused: fn(&Step) -> bool) {
@@ -17,7 +16,7 @@ fn a_learner_that_cannot_start_keeps_no_voter_away() {
     let mut world = cluster(3);
     world.spec.replicas = 4;
     refuses(&mut world, |step| {
-        matches!(step, Step::StartMember { ordinal: 3, .. })
+        matches!(step, Step::StartMember(PodPlan { ordinal: 3, .. }))
     });
     world.run(50, |_, step| why(step) == Some(&Why::Refused));
     world.taken.clear();
@@ -32,8 +31,9 @@ fn a_learner_that_cannot_start_keeps_no_voter_away() {
 #[test]
 fn one_refused_member_keeps_no_other_away() {
     for refused in [
-        (|step: &Step| matches!(step, Step::StartMember { ordinal: 0, .. })) as fn(&Step) -> bool,
-        |step| matches!(step, Step::StartMember { ordinal: 1, .. }),
+        (|step: &Step| matches!(step, Step::StartMember(PodPlan { ordinal: 0, .. })))
+            as fn(&Step) -> bool,
+        |step| matches!(step, Step::StartMember(PodPlan { ordinal: 1, .. })),
     ] {
         for quorum in [true, false] {
             let mut world = cluster(5);
@@ -54,7 +54,7 @@ fn one_refused_member_keeps_no_other_away() {
 fn a_first_start_goes_past_a_refused_pod() {
     let mut world = World::new(EtcdClusterSpec::minimal(), 3);
     refuses(&mut world, |step| {
-        matches!(step, Step::StartMember { ordinal: 0, .. })
+        matches!(step, Step::StartMember(PodPlan { ordinal: 0, .. }))
     });
     assert!(world.run(50, |world, _| world.pods.len() == 2));
     assert!(!started(&world).is_empty());
@@ -65,7 +65,7 @@ fn a_first_start_goes_past_a_refused_pod() {
 fn refused_objects_keep_no_lost_pod_away() {
     for refused in [
         (|step: &Step| matches!(step, Step::ApplyServices)) as fn(&Step) -> bool,
-        |step| matches!(step, Step::ApplyBudget { .. }),
+        |step| matches!(step, Step::ApplyBudget(_)),
     ] {
         let mut world = cluster(3);
         world.services = false;
@@ -89,7 +89,7 @@ fn a_refused_step_is_waited_for_and_tried_again() {
     world.elapse(20);
     world.template += 1;
     let mut seen = world.observe();
-    let step = plan(&world.spec, &world.status, &seen);
+    let step = world.plan(&seen);
     assert!(!matches!(step, Step::Wait { .. } | Step::Done), "{step:?}");
     let refusal = |held| Refusal {
         step: step.clone(),
@@ -98,10 +98,10 @@ fn a_refused_step_is_waited_for_and_tried_again() {
         said: "exceeded quota".to_owned(),
     };
     seen.refused = vec![refusal(true)];
-    let held = plan(&world.spec, &world.status, &seen);
+    let held = world.plan(&seen);
     assert_eq!(why(&held), Some(&Why::Refused), "{held:?}");
     seen.refused = vec![refusal(false)];
-    assert_eq!(plan(&world.spec, &world.status, &seen), step);
+    assert_eq!(world.plan(&seen), step);
 }
 
 /// The spec cannot be realized: lost pods are recreated, and the cluster does not count as wanted.
@@ -110,7 +110,7 @@ fn a_spec_that_makes_no_pod_is_reported() {
     let world = cluster(3);
     let mut seen = world.observe();
     seen.rejected = Some("spec.tolerations does not fit".to_owned());
-    let step = plan(&world.spec, &world.status, &seen);
+    let step = world.plan(&seen);
     assert_eq!(why(&step), Some(&Why::SpecRejected), "{step:?}");
 }
 
@@ -126,13 +126,13 @@ fn a_first_start_says_why_it_waits() {
         pod.obstacle = Some(Obstacle::CannotStart);
         pod.ready_changed = seen.now - 60;
     }
-    let step = plan(&world.spec, &world.status, &seen);
+    let step = world.plan(&seen);
     let pull = Why::Obstacle(0, Obstacle::CannotStart);
     assert_eq!(why(&step), Some(&pull), "{step:?}");
     for at in seen.ordinals.values_mut() {
         let pod = at.pod.as_mut().expect("a pod");
         (pod.obstacle, pod.exit) = (None, Some(1));
     }
-    let step = plan(&world.spec, &world.status, &seen);
+    let step = world.plan(&seen);
     assert_eq!(why(&step), Some(&Why::Exited(0, 1)), "{step:?}");
 }

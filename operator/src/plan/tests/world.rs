@@ -8,7 +8,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::{authority::Authority, random::Random};
 use crate::{
     crd::{DiscoveryStatus, EtcdClusterSpec, EtcdClusterStatus, Storage},
-    model::{Bootstrap, MemberId, Obstacle, Ordinal, PeerTls, Role, Step, Stop, quorum},
+    model::{
+        Bootstrap, MemberId, Observed, Obstacle, Ordinal, PeerTls, PodPlan, Role, Step, Stop,
+        quorum,
+    },
     plan::plan,
 };
 
@@ -125,10 +128,19 @@ impl World {
         }
     }
 
+    pub(super) fn plan(&self, seen: &Observed) -> Step {
+        plan(&self.spec, &self.status, seen)
+    }
+
+    /// Whether any such step was taken.
+    pub(super) fn took(&self, is: impl FnMut(&Step) -> bool) -> bool {
+        self.taken.iter().any(is)
+    }
+
     /// Runs one pass: plans a step, judges it and does it; returns the step.
     pub(super) fn pass(&mut self) -> Step {
         let seen = self.observe();
-        let step = plan(&self.spec, &self.status, &seen);
+        let step = self.plan(&seen);
         self.judge(&step, &seen);
         self.taken.push(step.clone());
         self.refused.retain(|(other, _)| *other != step);
@@ -407,26 +419,26 @@ impl World {
             | Step::Wait { .. }
             | Step::EnableAuth
             | Step::DisableAuth
-            | Step::RequestCertificate { .. }
-            | Step::OwnCertificate { .. } => {}
+            | Step::RequestCertificate(_)
+            | Step::OwnCertificate(_) => {}
             Step::ApplyServices => self.services = true,
-            Step::ApplyBudget { min_available } => self.budget = *min_available,
-            Step::IssueCertificate { role } => self.authority.issue(*role),
-            Step::RotateAuthority { to } => {
+            Step::ApplyBudget(min_available) => self.budget = *min_available,
+            Step::IssueCertificate(role) => self.authority.issue(*role),
+            Step::RotateAuthority(to) => {
                 self.authority.rotate(*to, self.now);
                 self.template += 1;
             }
             Step::BeginBootstrap { members, discovery_url } => {
                 self.begin(*members, discovery_url.clone())
             }
-            Step::CreateDiscoveryToken { members } => {
+            Step::CreateDiscoveryToken(members) => {
                 self.begin(*members, Some("http://d/token".to_owned()));
             }
-            Step::StartMember { ordinal, bootstrap, peer_tls, role } => {
+            Step::StartMember(PodPlan { ordinal, bootstrap, peer_tls, role }) => {
                 self.start(*ordinal, bootstrap, *peer_tls, *role);
             }
             Step::AddLearner { ordinal, peer_tls } => self.add(*ordinal, *peer_tls),
-            Step::Promote { id } => self.change(*id, |member| member.learner = false),
+            Step::Promote(id) => self.change(*id, |member| member.learner = false),
             Step::LabelPod { ordinal, role } => {
                 if let Some(pod) = self.pods.get_mut(ordinal) {
                     pod.role = *role;
@@ -447,7 +459,7 @@ impl World {
                 }
                 self.delete_pod(*ordinal);
             }
-            Step::DeleteClaim { ordinal } => {
+            Step::DeleteClaim(ordinal) => {
                 if let Some(claim) = self.claims.get_mut(ordinal) {
                     claim.deleting = true;
                 }
@@ -469,7 +481,7 @@ impl World {
                     claim.bytes = *bytes;
                 }
             }
-            Step::DisarmCorrupt { id } => self.stale_corrupt.retain(|stale| stale != id),
+            Step::DisarmCorrupt(id) => self.stale_corrupt.retain(|stale| stale != id),
         }
     }
 

@@ -1,0 +1,52 @@
+//! Steps and reasons to wait in words: for events, for `status.operation` and `status.phase`, for logs.
+
+use super::{MemberId, Observed, Ordinal};
+
+/// A step or a reason to wait, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// In CamelCase: reason of an event, type of the operation.
+    pub reason: &'static str,
+    /// The member concerned.
+    pub member: Option<String>,
+    /// A sentence.
+    pub message: String,
+    /// Whether a person has to look.
+    pub warning: bool,
+}
+
+/// Makes notices about a cluster. `{member}` in a text is the name of the member concerned.
+pub(super) struct Notices<'a> {
+    pub(super) cluster: &'a str,
+    pub(super) seen: &'a Observed,
+    pub(super) warning: bool,
+}
+
+impl Notices<'_> {
+    pub(super) fn all(&self, reason: &'static str, text: impl Into<String>) -> Notice {
+        let (member, message, warning) = (None, text.into(), self.warning);
+        Notice { reason, member, message, warning }
+    }
+
+    pub(super) fn pod(&self, at: Ordinal, reason: &'static str, text: impl Into<String>) -> Notice {
+        self.about(format!("{}-{at}", self.cluster), reason, text.into())
+    }
+
+    pub(super) fn member(
+        &self,
+        id: MemberId,
+        reason: &'static str,
+        text: impl Into<String>,
+    ) -> Notice {
+        self.about(self.name_of(id), reason, text.into())
+    }
+
+    fn about(&self, member: String, reason: &'static str, text: String) -> Notice {
+        let (message, warning) = (text.replace("{member}", &member), self.warning);
+        Notice { reason, member: Some(member), message, warning }
+    }
+
+    pub(super) fn name_of(&self, id: MemberId) -> String {
+        self.seen.name_of(self.cluster, id)
+    }
+}

@@ -1,0 +1,150 @@
+//! Why a member is removed, a pod is stopped, or a pod is not ready.
+
+use super::Notice;
+
+/// Why a member is removed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Removal {
+    /// The spec asks for fewer members.
+    ScaleIn,
+    /// It did not come back in time, and has no disk of value.
+    Dead,
+    /// Its process ended with an exit code which says that its disk cannot be used.
+    BadDisk,
+    /// The annotation names it.
+    Asked,
+    /// Its disk is lost.
+    DiskLost,
+    /// Its data differs from that of the others.
+    Corrupt,
+    /// It has no disk of its own, so that a new template means a new member.
+    Ephemeral,
+}
+
+impl Removal {
+    /// Describes the removal of a member for people.
+    pub(super) fn notice(self, member: String) -> Notice {
+        let (reason, because, warning) = match self {
+            Removal::ScaleIn => (
+                "MemberRemoved",
+                "spec.replicas asks for fewer members",
+                false,
+            ),
+            Removal::Dead => ("ReplacingDeadMember", "it did not come back in time", true),
+            Removal::BadDisk => (
+                "ReplacingDeadMember",
+                "its process says that its disk cannot be used; the disk is kept until another member votes",
+                true,
+            ),
+            Removal::Asked => (
+                "ReplacingMember",
+                "the annotation witan.dev/replace-member names it",
+                false,
+            ),
+            Removal::DiskLost => ("ReplacingDeadMember", "its disk is lost", true),
+            Removal::Corrupt => (
+                "ReplacingCorruptMember",
+                "its data differs from that of the others",
+                true,
+            ),
+            Removal::Ephemeral => (
+                "MemberRemoved",
+                "it has no disk, and its template changed",
+                false,
+            ),
+        };
+        let message = format!("removing member {member}: {because}");
+        Notice { reason, member: Some(member), message, warning }
+    }
+}
+
+/// Why a pod is stopped.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stop {
+    /// Its member was removed, or never was one.
+    NotAMember,
+    /// The spec asks for fewer: its member is removed next.
+    ScaleIn,
+    /// The template changed.
+    Outdated,
+    /// It changes between clear text and TLS.
+    PeerTls,
+    /// It has ended and will not be restarted.
+    Ended,
+    /// Its flags do not fit the present state of the cluster.
+    WrongStart,
+    /// Its member is silent for longer than allowed: it may come back on another node.
+    Silent,
+    /// The annotation names it.
+    Fenced,
+    /// `spec.replicas` is 0.
+    Hibernated,
+}
+
+impl Stop {
+    /// Describes the stop of a pod for people.
+    pub(super) fn notice(self, pod: String) -> Notice {
+        let (reason, because) = match self {
+            Stop::NotAMember => ("PodRemoved", "it belongs to no member of the cluster"),
+            Stop::ScaleIn => ("MemberStopped", "spec.replicas asks for fewer members"),
+            Stop::Outdated => ("MemberUpdated", "its template changed"),
+            Stop::PeerTls => ("MemberUpdated", "it changes between clear text and TLS"),
+            Stop::Ended => (
+                "MemberRestarted",
+                "its container has ended and is not restarted",
+            ),
+            Stop::WrongStart => (
+                "MemberRestarted",
+                "its flags do not fit the present state of the cluster",
+            ),
+            Stop::Silent => (
+                "MemberRestarted",
+                "it does not answer, and nothing says that its disk is bad",
+            ),
+            Stop::Fenced => (
+                "MemberFenced",
+                "the annotation witan.dev/fenced-members names it",
+            ),
+            Stop::Hibernated => ("MemberHibernated", "spec.replicas is 0"),
+        };
+        let message = format!("stopping pod {pod}: {because}");
+        Notice { reason, member: Some(pod), message, warning: false }
+    }
+}
+
+/// Why a pod is not ready although its member may be healthy: reported, and no reason to replace the member.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Obstacle {
+    /// No node has the capacity for it, or its volume cannot be attached.
+    Unschedulable,
+    /// Its image cannot be pulled, or its configuration (a secret, a volume) is missing.
+    CannotStart,
+    /// It was killed at its memory limit.
+    OutOfMemory,
+    /// Its node does not report: its containers are ready, and the pod is not.
+    NodeNotReady,
+    /// Its containers are ready, but a readiness gate of the pod is not.
+    ReadinessGate,
+}
+
+impl Obstacle {
+    /// Returns the reason and the words for people.
+    pub(super) fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Obstacle::Unschedulable => (
+                "Unschedulable",
+                "cannot be scheduled: no node has enough free resources, or its volume cannot be attached",
+            ),
+            Obstacle::CannotStart => (
+                "CannotStart",
+                "cannot start: its image cannot be pulled, or a secret or volume is missing",
+            ),
+            Obstacle::OutOfMemory => (
+                "OutOfMemory",
+                "was killed at its memory limit: raise spec.resources.limits.memory",
+            ),
+            Obstacle::NodeNotReady => ("NodeNotReady", "is on a node that does not report"),
+            Obstacle::ReadinessGate => ("ReadinessGate", "waits for a readiness gate of its pod"),
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! The steps, and how each of them is shown.
+
+use std::time::Duration;
+
+use super::{
+    CertificateRole, MemberId, Notice, Observed, Ordinal, PeerTls, PodPlan, Removal, Role,
+    Rotation, Stop, Why, notice::Notices,
+};
+
+/// The next action for the observed state. Every step may be repeated, and may be the last before the operator ends.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Nothing differs from the spec.
+    Done,
+    /// Nothing may be done now. The pass repeats after `after`, or when an object changes.
+    Wait {
+        /// The reason.
+        why: Why,
+        /// When to look again.
+        after: Duration,
+    },
+    /// Applies both services.
+    ApplyServices,
+    /// Applies the pod disruption budget, which leaves this many voters, or deletes it.
+    ApplyBudget(Option<u32>),
+    /// Issues a certificate (with its authority first, when that is the role) into its secret.
+    IssueCertificate(CertificateRole),
+    /// Applies cert-manager's Certificate of a role.
+    RequestCertificate(CertificateRole),
+    /// Makes the Certificate the owner of the secret that cert-manager has written for it.
+    OwnCertificate(CertificateRole),
+    /// Takes the rotation of the authority to this stage, in the authority's secret alone.
+    RotateAuthority(Rotation),
+    /// Records the number of members at bootstrap in the status, before the first pod.
+    BeginBootstrap {
+        /// The number of members.
+        members: u32,
+        /// The token's URL, if the members find each other by discovery.
+        discovery_url: Option<String>,
+    },
+    /// Makes a discovery token for this many members and records both in the status, as `BeginBootstrap` does.
+    CreateDiscoveryToken(u32),
+    /// Applies the claim and then the pod of a member.
+    StartMember(PodPlan),
+    /// Adds the member of this ordinal as a learner, with the peer URL that `peer_tls` gives it.
+    AddLearner {
+        /// The member's ordinal.
+        ordinal: Ordinal,
+        /// `On` gives an `https` URL.
+        peer_tls: PeerTls,
+    },
+    /// Gives a learner its vote.
+    Promote(MemberId),
+    /// Sets the label `witan.dev/role` of a pod.
+    LabelPod {
+        /// The member's ordinal.
+        ordinal: Ordinal,
+        /// The label.
+        role: Role,
+    },
+    /// Hands leadership over.
+    MoveLeader {
+        /// The present leader.
+        from: MemberId,
+        /// The next leader.
+        to: MemberId,
+    },
+    /// Removes a member from the cluster.
+    RemoveMember {
+        /// The member's id.
+        id: MemberId,
+        /// The reason.
+        reason: Removal,
+    },
+    /// Gives a member another peer URL, before its pod begins to listen there.
+    UpdatePeerUrl {
+        /// The member's id.
+        id: MemberId,
+        /// Its ordinal.
+        ordinal: Ordinal,
+        /// `On` gives an `https` URL, the others an `http` one.
+        peer_tls: PeerTls,
+    },
+    /// Stops a pod. Starting it again is another step.
+    DeletePod {
+        /// The member's ordinal.
+        ordinal: Ordinal,
+        /// The reason.
+        reason: Stop,
+    },
+    /// Deletes the claim of a removed member, with its data.
+    DeleteClaim(Ordinal),
+    /// Marks the claim of a removed member: it is kept, and no member starts from it.
+    RetireClaim {
+        /// The member's ordinal.
+        ordinal: Ordinal,
+        /// Whether it is deleted as soon as another member votes in place of its own.
+        held: bool,
+    },
+    /// Applies owner, labels and annotations of a claim.
+    ApplyClaim {
+        /// The member's ordinal.
+        ordinal: Ordinal,
+        /// The value of its annotation `witan.dev/peer-tls`.
+        peer_tls: PeerTls,
+    },
+    /// Raises the requested size of a claim.
+    GrowClaim {
+        /// The member's ordinal.
+        ordinal: Ordinal,
+        /// Bytes.
+        bytes: u64,
+    },
+    /// Lowers the alarm CORRUPT of a removed member.
+    DisarmCorrupt(MemberId),
+    /// Creates the user `root` with the password of its secret, and turns authentication on.
+    EnableAuth,
+    /// Turns authentication off.
+    DisableAuth,
+}
+
+impl Step {
+    /// Returns the kind of the step, a label of a metric: the name of its variant.
+    pub fn kind(&self) -> String {
+        let mut name = format!("{self:?}");
+        name.truncate(name.find([' ', '(']).unwrap_or(name.len()));
+        name
+    }
+
+    /// Whether the step changes something.
+    pub fn acts(&self) -> bool {
+        !matches!(self, Step::Done | Step::Wait { .. })
+    }
+
+    /// Whether the step stops a member for a new template.
+    pub fn updates(&self) -> bool {
+        matches!(
+            self,
+            Step::DeletePod { reason: Stop::Outdated | Stop::PeerTls, .. }
+                | Step::RemoveMember { reason: Removal::Ephemeral, .. }
+        )
+    }
+
+    /// Whether the cluster is changing: the step is done now, or the effect of one is awaited.
+    pub fn progresses(&self) -> bool {
+        let Step::Wait { why, .. } = self else {
+            return *self != Step::Done;
+        };
+        why.ends_by_itself()
+    }
+
+    /// Whether no update is in progress: nothing is left to do, or only a person can continue.
+    pub fn rests(&self) -> bool {
+        let Step::Wait { why, .. } = self else {
+            return *self == Step::Done;
+        };
+        why.needs_a_person()
+    }
+
+    /// Describes the step for people; `None` for `Step::Done`.
+    #[expect(clippy::too_many_lines, reason = "a table with a row for each variant")]
+    pub fn notice(&self, cluster: &str, seen: &Observed) -> Option<Notice> {
+        let tell = Notices { cluster, seen, warning: false };
+        let of =
+            |what: &str, role: &CertificateRole| format!("{what} of role {role:?}").to_lowercase();
+        Some(match self {
+            Step::Done => return None,
+            Step::Wait { why, .. } => why.notice(cluster, seen),
+            Step::ApplyServices => tell.all("ServicesApplied", "applying the services"),
+            Step::ApplyBudget(Some(voters)) => {
+                let text = format!("an eviction must leave {voters} voters");
+                tell.all("DisruptionBudgetApplied", text)
+            }
+            Step::ApplyBudget(None) => tell.all(
+                "DisruptionBudgetDeleted",
+                "deleting the pod disruption budget",
+            ),
+            Step::IssueCertificate(role) => {
+                tell.all("CertificateIssued", of("issuing the certificate", role))
+            }
+            Step::RequestCertificate(role) => {
+                let text = of("asking cert-manager for the certificate", role);
+                tell.all("CertificateRequested", text)
+            }
+            Step::OwnCertificate(role) => {
+                let text = of("making the Certificate the owner of the secret", role);
+                tell.all("CertificateOwned", text)
+            }
+            Step::RotateAuthority(to) => tell.all("AuthorityRotated", to.text()),
+            Step::BeginBootstrap { members, .. } => {
+                let text = format!("bootstrapping a cluster of {members} members");
+                tell.all("Bootstrapping", text)
+            }
+            Step::CreateDiscoveryToken(members) => {
+                let text = format!("making a discovery token for {members} members");
+                tell.all("DiscoveryTokenCreated", text)
+            }
+            Step::StartMember(plan) => {
+                let text = format!("starting member {{member}} ({:?})", plan.bootstrap.kind());
+                tell.pod(plan.ordinal, "MemberStarted", text)
+            }
+            Step::AddLearner { ordinal, .. } => tell.pod(
+                *ordinal,
+                "MemberAdded",
+                "adding member {member} as a learner",
+            ),
+            Step::Promote(id) => {
+                tell.member(*id, "LearnerPromoted", "giving member {member} its vote")
+            }
+            Step::LabelPod { ordinal, role } => {
+                let text = match role {
+                    Role::Voter => "member {member} is a voter",
+                    Role::Learner => "member {member} is a learner",
+                };
+                tell.pod(*ordinal, "MemberLabeled", text)
+            }
+            Step::MoveLeader { from, to } => {
+                let text = format!(
+                    "handing leadership over from {} to {{member}}",
+                    tell.name_of(*from)
+                );
+                tell.member(*to, "LeaderTransferred", text)
+            }
+            Step::RemoveMember { id, reason } => reason.notice(tell.name_of(*id)),
+            Step::UpdatePeerUrl { id, .. } => tell.member(
+                *id,
+                "PeerUrlUpdated",
+                "changing the peer URL of member {member}",
+            ),
+            Step::DeletePod { ordinal, reason } => reason.notice(format!("{cluster}-{ordinal}")),
+            Step::DeleteClaim(ordinal) => {
+                let text = "deleting the claim of the removed member {member}";
+                tell.pod(*ordinal, "ClaimDeleted", text)
+            }
+            Step::RetireClaim { ordinal, held } => {
+                let until = if *held {
+                    " until another one votes"
+                } else {
+                    ""
+                };
+                let text = format!("keeping the claim of the removed member {{member}}{until}");
+                tell.pod(*ordinal, "ClaimRetained", text)
+            }
+            Step::ApplyClaim { ordinal, .. } => {
+                let text = "applying owner and labels of the claim of {member}";
+                tell.pod(*ordinal, "ClaimApplied", text)
+            }
+            Step::GrowClaim { ordinal, bytes } => {
+                let text = format!("growing the claim of {{member}} to {bytes} bytes");
+                tell.pod(*ordinal, "StorageResized", text)
+            }
+            Step::DisarmCorrupt(id) => {
+                let text = format!("lowering the alarm CORRUPT of the removed member {id:x}");
+                tell.all("AlarmCleared", text)
+            }
+            Step::EnableAuth => tell.all("AuthEnabled", "turning authentication on"),
+            Step::DisableAuth => tell.all("AuthDisabled", "turning authentication off"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_the_name_of_a_variant() {
+        let label = Step::LabelPod { ordinal: 0, role: Role::Voter };
+        for (step, kind) in [
+            (Step::ApplyServices, "ApplyServices"),
+            (Step::Promote(7), "Promote"),
+            (label, "LabelPod"),
+        ] {
+            assert_eq!(step.kind(), kind);
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! The reasons to wait, and how each of them is shown.
+
+use super::{MemberId, Membership, Notice, Observed, Obstacle, Ordinal, Part, notice::Notices};
+
+/// Why a pass waits, or which action of a person it needs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Why {
+    /// The EtcdCluster is being deleted; Kubernetes collects what it owns.
+    Deleting,
+    /// `spec.paused`.
+    Paused,
+    /// `spec.replicas` is 0 and no pod runs.
+    Hibernated,
+    /// `spec.replicas` is 0, and without disks all data would be lost.
+    CannotHibernate,
+    /// Members report different cluster ids, or another one than the status: a person has to decide.
+    ClusterIdMismatch,
+    /// Too few voters serve. Pods that can come back are started; nothing else is touched.
+    QuorumLost,
+    /// Pods are ready and no member answers the operator: nothing is touched.
+    Unreachable,
+    /// All disks are lost, and the data with them: a person has to decide.
+    DataLost,
+    /// The first members are starting.
+    Bootstrapping,
+    /// Another object has the name of a part of the cluster.
+    NameTaken(Part),
+    /// Secrets that the spec names do not exist.
+    SecretsMissing,
+    /// cert-manager has not issued yet.
+    CertificatesPending,
+    /// The spec asks for certificates of cert-manager, which is not installed.
+    CertManagerMissing,
+    /// A claim should grow, and the API server refuses that.
+    GrowthRefused(Ordinal),
+    /// The limit on concurrent updates is reached.
+    RolloutQueued,
+    /// The wanted version is more than one minor version away from the running one.
+    VersionStep {
+        /// The running version.
+        from: String,
+        /// The version of `spec.version` or of the operator's member image.
+        to: String,
+    },
+    /// A step was refused, and there is nothing else to do.
+    Refused,
+    /// The spec makes no pods or claims.
+    SpecRejected,
+    /// A pod is being deleted, and the next step waits for its end.
+    PodEnding(Ordinal),
+    /// A claim is being deleted, and the next step waits for its end.
+    ClaimEnding(Ordinal),
+    /// A learner catches up.
+    LearnerBehind(MemberId),
+    /// A member is not healthy, and may still recover.
+    Unhealthy(Ordinal),
+    /// A member is not healthy for a reason that replacing it would not fix.
+    Obstacle(Ordinal, Obstacle),
+    /// A member does not answer, and there is no evidence against its disk.
+    Silent(Ordinal),
+    /// A member's process ends with this exit code, which a new disk would not fix.
+    Exited(Ordinal, i32),
+    /// A member's process finds its disk bad, but none that serves has the same template.
+    UnprovenTemplate(Ordinal),
+    /// A member must be replaced, and the others alone would have no quorum, or the spec forbids it.
+    CannotReplace(Ordinal),
+    /// A member is corrupt, and the spec asks to raise the alarm only.
+    Corrupt(Ordinal),
+    /// A member that is no pod of this cluster is not healthy.
+    ForeignUnhealthy(MemberId),
+    /// The annotation fences a member, and the others alone would have no quorum.
+    CannotFence(Ordinal),
+    /// A member is fenced: no planned change starts until the fence is removed.
+    Fenced(Ordinal),
+    /// The leader is the last to restart, and the spec asks for approval.
+    Approval(Ordinal),
+    /// The only member has no disk, so that a new template would lose the data.
+    OnlyCopy(Ordinal),
+    /// A member has just become ready.
+    Settling(Ordinal),
+}
+
+// the longer texts of the table below
+const CANNOT_HIBERNATE: &str = "spec.replicas is 0, and without disks all data would be lost";
+const QUORUM_LOST: &str = "too few voters serve; pods that can come back are started, \
+    nothing else is changed";
+const DATA_LOST: &str = "the disks of all members are lost: restore a backup into a new cluster";
+const CERT_MANAGER_MISSING: &str =
+    "cert-manager is not installed: the API server knows no Certificates";
+const ROLLOUT_QUEUED: &str = "the members are updated after other clusters: \
+    the operator's --max-concurrent-rollouts is reached";
+const UNHEALTHY: &str = "member {member} is not healthy; \
+    it is replaced or restarted if it does not recover in time";
+const SILENT: &str = "member {member} does not answer, and nothing says that its disk is \
+    bad; its pod was recreated within the last hour. To replace the \
+    member, delete the claim of its disk and pod {member}";
+const UNPROVEN_TEMPLATE: &str = "the process of member {member} says that its disk cannot be used, but \
+    no member serves with the same image and flags: see the log of pod \
+    {member}";
+const CANNOT_REPLACE: &str = "member {member} has to be replaced, and the others alone have no \
+    quorum or spec.selfHealing forbids it";
+const CORRUPT: &str = "the data of member {member} differs from that of the others; \
+    spec.selfHealing leaves it to a person";
+const FOREIGN_UNHEALTHY: &str = "member {member} is no pod of this cluster and is not healthy";
+const CANNOT_FENCE: &str = "member {member} cannot be fenced: the others alone have no quorum";
+const FENCED: &str = "member {member} is fenced; planned changes wait until the annotation \
+    witan.dev/fenced-members does not name it any more";
+const APPROVAL: &str = "the leader {member} is the last to restart and waits for the \
+    annotation witan.dev/allow-leader-restart";
+const ONLY_COPY: &str = "member {member} has the only copy of the data and no disk: \
+    scale out to change its template";
+
+impl Why {
+    /// Whether the effect of an earlier step is awaited.
+    pub(super) fn ends_by_itself(&self) -> bool {
+        matches!(
+            self,
+            Why::Bootstrapping
+                | Why::CertificatesPending
+                | Why::PodEnding(_)
+                | Why::ClaimEnding(_)
+                | Why::LearnerBehind(_)
+                | Why::Settling(_)
+                | Why::Deleting
+        )
+    }
+
+    /// Whether a person has to act or to allow, so that the wait may take any time: the spec, an annotation or another
+    /// object must change. A member that an update has stopped and that does not come back is no such reason: other
+    /// clusters must not meet the same image.
+    pub(super) fn needs_a_person(&self) -> bool {
+        matches!(
+            self,
+            Why::Paused
+                | Why::Hibernated
+                | Why::CannotHibernate
+                | Why::SpecRejected
+                | Why::SecretsMissing
+                | Why::Deleting
+                | Why::Approval(_)
+                | Why::VersionStep { .. }
+                | Why::OnlyCopy(_)
+                | Why::CertManagerMissing
+                | Why::NameTaken(_)
+                | Why::GrowthRefused(_)
+        )
+    }
+
+    /// Describes the reason for people.
+    #[expect(clippy::too_many_lines, reason = "a table with a row for each variant")]
+    pub(super) fn notice(&self, cluster: &str, seen: &Observed) -> Notice {
+        let tell = Notices { cluster, seen, warning: false };
+        let warn = Notices { warning: true, ..tell };
+        let missing = || Vec::from_iter(seen.missing_secrets.iter().map(String::as_str)).join(", ");
+        match self {
+            Why::Deleting => tell.all("Deleting", "the cluster is being deleted"),
+            Why::Paused => tell.all("Paused", "spec.paused is set: nothing is changed"),
+            Why::Hibernated => tell.all("Hibernated", "no member runs; the disks are kept"),
+            Why::CannotHibernate => warn.all("SpecRejected", CANNOT_HIBERNATE),
+            Why::ClusterIdMismatch => warn.all("ClusterIDMismatch", strangers(cluster, seen)),
+            Why::QuorumLost => warn.all("QuorumLost", QUORUM_LOST),
+            Why::Unreachable => {
+                let error = seen
+                    .call_error
+                    .as_deref()
+                    .unwrap_or("no pod has an address");
+                let text = "pods are ready and no member answers the operator";
+                warn.all("ClusterUnreachable", format!("{text}: {error}"))
+            }
+            Why::DataLost => warn.all("DataLost", DATA_LOST),
+            Why::Bootstrapping => tell.all("BootstrapInProgress", "the first members are starting"),
+            Why::NameTaken(part) => {
+                let holder = seen.taken.get(part);
+                let whose = holder.map(|holder| holder.object.clone());
+                let whose = whose.unwrap_or_else(|| format!("{part:?}"));
+                if holder.is_some_and(|holder| holder.ending) {
+                    let text = "is being deleted with an earlier cluster of this name";
+                    return tell.all("NameTaken", format!("{whose} {text}"));
+                }
+                let text = "has a name that this cluster needs: remove it, \
+                            or give the cluster another name";
+                warn.all("NameTaken", format!("{whose} {text}"))
+            }
+            Why::SecretsMissing => {
+                let text = "secrets that the specification names do not exist";
+                warn.all("SecretMissing", format!("{text}: {}", missing()))
+            }
+            Why::CertificatesPending => {
+                let text = "cert-manager has not written these secrets with ca.crt, tls.crt and \
+                            tls.key; their Certificates say why";
+                tell.all("CertificatePending", format!("{text}: {}", missing()))
+            }
+            Why::CertManagerMissing => warn.all("CertManagerMissing", CERT_MANAGER_MISSING),
+            Why::GrowthRefused(at) => {
+                let said = seen.claim(*at).map_or("", |claim| claim.refusal.as_str());
+                let text = "the claim of {member} cannot grow to spec.storage.size";
+                warn.pod(*at, "StorageNotResized", format!("{text}: {said}"))
+            }
+            Why::RolloutQueued => tell.all("RolloutQueued", ROLLOUT_QUEUED),
+            Why::VersionStep { from, to } => {
+                let text = "set spec.version to the next minor version first";
+                let text = format!("version {from} cannot be updated to {to} in one step: {text}");
+                warn.all("SpecRejected", text)
+            }
+            Why::Refused => match seen.refused.first() {
+                Some(refusal) => refusal.notice(),
+                None => warn.all("StepRefused", "a step was refused"),
+            },
+            Why::SpecRejected => {
+                warn.all("SpecRejected", seen.rejected.clone().unwrap_or_default())
+            }
+            Why::PodEnding(at) => tell.pod(*at, "PodEnding", "pod {member} is being deleted"),
+            Why::ClaimEnding(at) => {
+                tell.pod(*at, "ClaimEnding", "the claim of {member} is being deleted")
+            }
+            Why::LearnerBehind(id) => {
+                tell.member(*id, "LearnerCatchingUp", "learner {member} is catching up")
+            }
+            Why::Unhealthy(at) => warn.pod(*at, "MemberUnhealthy", UNHEALTHY),
+            Why::Obstacle(at, obstacle) => {
+                let (reason, text) = obstacle.words();
+                let said = seen.pod(*at).and_then(|pod| pod.said.as_ref());
+                let said = said.map(|said| format!(": {said}")).unwrap_or_default();
+                warn.pod(*at, reason, format!("member {{member}} {text}{said}"))
+            }
+            Why::Silent(at) => warn.pod(*at, "MemberSilent", SILENT),
+            Why::Exited(at, code) => {
+                let text = "which a new disk would not fix: see the log of pod {member}";
+                let ends = format!("the process of member {{member}} ends with exit code {code}");
+                warn.pod(*at, "MemberExits", format!("{ends}, {text}"))
+            }
+            Why::UnprovenTemplate(at) => warn.pod(*at, "UnprovenTemplate", UNPROVEN_TEMPLATE),
+            Why::CannotReplace(at) => warn.pod(*at, "CannotReplaceMember", CANNOT_REPLACE),
+            Why::Corrupt(at) => warn.pod(*at, "MemberCorrupt", CORRUPT),
+            Why::ForeignUnhealthy(id) => warn.member(*id, "MemberUnhealthy", FOREIGN_UNHEALTHY),
+            Why::CannotFence(at) => warn.pod(*at, "CannotFenceMember", CANNOT_FENCE),
+            Why::Fenced(at) => tell.pod(*at, "MemberFenced", FENCED),
+            Why::Approval(at) => tell.pod(*at, "WaitingForApproval", APPROVAL),
+            Why::OnlyCopy(at) => warn.pod(*at, "OnlyCopy", ONLY_COPY),
+            Why::Settling(at) => tell.pod(
+                *at,
+                "MemberSettling",
+                "member {member} has just become ready",
+            ),
+        }
+    }
+}
+
+/// Says which members are in which cluster, and how a person can resolve it.
+fn strangers(cluster: &str, seen: &Observed) -> String {
+    let list = seen.membership.as_ref();
+    let id = list.map_or(0, |list| list.cluster_id);
+    let others = list.into_iter().flat_map(Membership::strangers);
+    let others =
+        others.map(|(ordinal, said)| format!("{cluster}-{ordinal} is in {:x}", said.cluster_id));
+    let others: Vec<_> = others.collect();
+    if !others.is_empty() {
+        return format!(
+            "members are in different clusters: {}, the others are in {id:x}. Nothing is changed \
+             until a person decides which data to keep and deletes the claims, and then the pods, \
+             of the other members",
+            others.join(", ")
+        );
+    }
+    let all = list.into_iter().flat_map(|list| list.said.keys());
+    let all: Vec<_> = all.map(|ordinal| format!("{cluster}-{ordinal}")).collect();
+    format!(
+        "in cluster {id:x}, which is not that of this EtcdCluster, are {}: nothing is changed \
+         until a person decides. To use the cluster's own data, restore its claims; to use the data \
+         of these members, recreate the EtcdCluster without its status and with their number of \
+         replicas; to discard their data, delete their claims, and then their pods",
+        all.join(", ")
+    )
+}

@@ -1,0 +1,62 @@
+//! Events about what changed between two statuses.
+
+use super::is_true;
+use crate::{crd::EtcdClusterStatus, model::Notice};
+
+/// The reason of a member whose peer URLs are not its pod's.
+pub(super) const FOREIGN_ADDRESS: &str = "ForeignAddress";
+
+/// The reason of `Degraded` while a pod has an earlier template because the present one was refused.
+pub(super) const TEMPLATE_REFUSED: &str = "TemplateRefused";
+
+/// Returns events for conditions that changed between two statuses.
+pub fn events(before: &EtcdClusterStatus, after: &EtcdClusterStatus) -> Vec<Notice> {
+    let mut notices = Vec::new();
+    let notice = |reason, message: &str, warning| Notice {
+        reason,
+        member: None,
+        message: message.to_owned(),
+        warning,
+    };
+    match (is_true(before, "Available"), is_true(after, "Available")) {
+        _ if before.cluster_id.is_none() => {}
+        (true, false) => notices.push(notice("QuorumLost", "the cluster does not serve", true)),
+        (false, true) => notices.push(notice("QuorumRestored", "the cluster serves", false)),
+        (true, true) | (false, false) => {}
+    }
+    let elsewhere = |status: &EtcdClusterStatus| -> Vec<String> {
+        let reason = Some(FOREIGN_ADDRESS);
+        let members = status.members.iter();
+        let those = members.filter(|member| member.reason.as_deref() == reason);
+        those.map(|member| member.name.clone()).collect()
+    };
+    let known = elsewhere(before);
+    for name in elsewhere(after)
+        .into_iter()
+        .filter(|name| !known.contains(name))
+    {
+        let message = format!(
+            "the peer URL of member {name} is not that of its pod: other members reach it elsewhere, or not at all"
+        );
+        notices.push(Notice {
+            reason: FOREIGN_ADDRESS,
+            member: Some(name),
+            message,
+            warning: true,
+        });
+    }
+    let refused = |status: &EtcdClusterStatus| {
+        let mut conditions = status.conditions.iter();
+        let found = conditions.find(|each| each.reason == TEMPLATE_REFUSED);
+        found.map(|each| each.message.clone())
+    };
+    if let (None, Some(message)) = (refused(before), refused(after)) {
+        notices.push(notice(TEMPLATE_REFUSED, &message, true));
+    }
+    match (before.alarms.is_empty(), after.alarms.is_empty()) {
+        (true, false) => notices.push(notice("AlarmRaised", &after.alarms.join(", "), true)),
+        (false, true) => notices.push(notice("AlarmCleared", "no alarm is raised any more", false)),
+        (true, true) | (false, false) => {}
+    }
+    notices
+}
