@@ -15,8 +15,8 @@ use witan_e2e::{Cluster, Writers, cluster, grpc, wait};
 /// Keys that one command works on: more than a second for a build without optimization.
 const KEYS: usize = 80_000;
 
-/// The delay of a keep-alive that a busy machine excuses.
-const NOISE: Duration = Duration::from_millis(250);
+/// The delay of a keep-alive that a busy machine excuses: as long as no election begins by it.
+const NOISE: Duration = Duration::from_secs(1);
 
 /// The lease that is revoked, and the one that is kept alive.
 const REVOKED: i64 = 7;
