@@ -11,6 +11,9 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// Pause between two looks at a condition.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// How often something is measured that other processes of the machine can disturb.
+const ATTEMPTS: usize = 5;
+
 /// Looks at `condition` until it gives something.
 ///
 /// # Panics
@@ -43,6 +46,19 @@ pub fn within<T>(limit: Duration, what: &str, mut condition: impl FnMut() -> Opt
 /// After [`PATIENCE`], naming `what`.
 pub fn until_true(what: &str, mut condition: impl FnMut() -> bool) {
     until(what, || condition().then_some(()));
+}
+
+/// Measures until a measure is within its bound. Another process that takes the machine or the disk for a moment disturbs
+/// one attempt; a server that keeps others waiting does so in all of them.
+///
+/// # Panics
+/// If every attempt says what was wrong.
+pub fn undisturbed(mut attempt: impl FnMut() -> Result<(), String>) {
+    let mut wrong = Vec::new();
+    while let Err(text) = attempt() {
+        wrong.push(text);
+        assert!(wrong.len() < ATTEMPTS, "in each attempt: {wrong:#?}");
+    }
 }
 
 /// Lets wall time pass. Only for what *is* wall time: a TTL, the absence of an event.

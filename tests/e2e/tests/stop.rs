@@ -16,8 +16,8 @@ const WRITERS: u64 = 32;
 /// Answers before the signal, so that it comes into full traffic.
 const ANSWERS_BEFORE: u64 = 500;
 
-/// A stop with nothing to wait for takes at most this long on two busy cores.
-const PROMPT: Duration = Duration::from_secs(10);
+/// A stop with nothing to wait for takes less than this on two busy cores; one that waits takes ten seconds.
+const PROMPT: Duration = Duration::from_secs(9);
 
 #[test]
 fn answers_in_flight_complete_and_stay() {
@@ -162,9 +162,5 @@ fn a_second_signal_stops_at_once() {
         !runs
     });
     server.wait_exit();
-    assert!(
-        begun.elapsed() < Duration::from_secs(3),
-        "{:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() < PROMPT, "{:?}", begun.elapsed());
 }

@@ -59,7 +59,7 @@ pub fn descriptors(bytes: &[u8]) -> io::Result<FileDescriptorSet> {
     FileDescriptorSet::decode(bytes).map_err(io::Error::other)
 }
 
-const DERIVE: &str = "#[derive(serde::Serialize, serde::Deserialize)]";
+const DERIVE: &str = "#[derive(serde::Serialize)]";
 
 fn attributes(
     mut builder: tonic_prost_build::Builder,
@@ -68,9 +68,6 @@ fn attributes(
 ) -> tonic_prost_build::Builder {
     let name = format!(".{package}.{}", message.name());
     builder = builder.message_attribute(&name, DERIVE);
-    if !message.field.is_empty() {
-        builder = builder.message_attribute(&name, "#[serde(default)]");
-    }
     for oneof in &message.oneof_decl {
         builder = builder.enum_attribute(format!("{name}.{}", oneof.name()), DERIVE);
     }
@@ -90,57 +87,45 @@ fn attributes(
     builder
 }
 
-/// Original name out; original or lowerCamel name in.
-fn names(field: &FieldDescriptorProto) -> Vec<String> {
-    let mut rules = vec![format!("rename = {:?}", field.name())];
-    if field.json_name() != field.name() {
-        rules.push(format!("alias = {:?}", field.json_name()));
-    }
-    rules
+fn name(field: &FieldDescriptorProto) -> String {
+    format!("rename = {:?}", field.name())
 }
 
 fn field_rules(field: &FieldDescriptorProto) -> Vec<String> {
-    let mut rules = names(field);
+    let mut rules = vec![name(field)];
     rules.push("skip_serializing_if = \"crate::v3::json::is_default\"".into());
+    rules.extend(form(field));
+    rules
+}
+
+fn variant_rules(field: &FieldDescriptorProto) -> Vec<String> {
+    [name(field)].into_iter().chain(form(field)).collect()
+}
+
+/// The types whose JSON form is not serde's own, with the function that writes it.
+const FORMS: [(Type, &str); 4] = [
+    (Type::Int64, "integer"),
+    (Type::Uint64, "integer"),
+    (Type::Bytes, "bytes"),
+    (Type::Enum, "named"),
+];
+
+fn form(field: &FieldDescriptorProto) -> Option<String> {
+    let known = FORMS.iter().find(|(kind, _)| *kind == field.r#type());
+    let (kind, function) = known?;
     let list = if field.label() == Label::Repeated {
         "_list"
     } else {
         ""
     };
-    match module(field) {
-        Some(module) => rules.push(format!("with = \"crate::v3::json::{module}{list}\"")),
-        None if field.r#type() == Type::Enum => {
-            let of = enum_path(field);
-            for way in ["serialize", "deserialize"] {
-                rules.push(format!(
-                    "{way}_with = \"crate::v3::json::enum{list}_{way}::<{of}, _>\""
-                ));
-            }
-        }
-        None => rules.push("deserialize_with = \"crate::v3::json::nullable\"".into()),
-    }
-    rules
-}
-
-fn variant_rules(field: &FieldDescriptorProto) -> Vec<String> {
-    let mut rules = names(field);
-    if let Some(module) = module(field) {
-        rules.push(format!("with = \"crate::v3::json::{module}\""));
-    }
-    rules
-}
-
-/// The types whose JSON form is not serde's own, with the module that knows it.
-const MODULES: [(Type, &str); 4] = [
-    (Type::Int64, "int64"),
-    (Type::Uint64, "uint64"),
-    (Type::Uint32, "uint32"),
-    (Type::Bytes, "bytes"),
-];
-
-fn module(field: &FieldDescriptorProto) -> Option<&'static str> {
-    let known = MODULES.iter().find(|(kind, _)| *kind == field.r#type());
-    known.map(|(_, module)| *module)
+    let of = if *kind == Type::Enum {
+        format!("::<{}, _>", enum_path(field))
+    } else {
+        String::new()
+    };
+    Some(format!(
+        "serialize_with = \"crate::v3::json::{function}{list}{of}\""
+    ))
 }
 
 /// `.pkg.Message.Enum` seen from the module `pkg`.

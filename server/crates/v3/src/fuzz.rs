@@ -1,4 +1,4 @@
-//! The dialect's parsers for `tests/fuzz`; built with the feature `fuzz` alone.
+//! The dialect's parsers for `tests/fuzz` and `tests/differ`; built with the feature `fuzz` alone.
 
 use prost::Message;
 use serde::Serialize;

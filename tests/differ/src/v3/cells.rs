@@ -1,14 +1,18 @@
 //! The cells of `table` that a request and its answer count for.
 
-use prost::Message as _;
-use witan_api::v3::etcdserverpb::{
-    CompactionRequest, Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp,
-    TxnRequest, compare::TargetUnion, request_op::Request,
+use prost::Message;
+use witan_api::v3::{
+    etcdserverpb::{
+        CompactionRequest, Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp,
+        TxnRequest, compare::TargetUnion, request_op::Request,
+    },
+    shape::Shaped,
 };
 
 use super::{
     Era,
     oddity::{self, Read},
+    side::read,
     step::{Ask, Step},
     table::{RESULTS, TARGETS},
 };
@@ -65,17 +69,13 @@ fn code(verb: &str, line: &str) -> &'static str {
 pub(crate) fn compacted(ask: &Ask) -> Option<i64> {
     let revision = match ask {
         Ask::Grpc(verb, json) if verb == "compact" => {
-            serde_json::from_str::<CompactionRequest>(json)
-                .ok()?
-                .revision
+            read::<CompactionRequest>(json.as_bytes())?.revision
         }
         Ask::Raw(verb, message) if verb == "compact" => {
             CompactionRequest::decode(message.as_slice()).ok()?.revision
         }
         Ask::Json(_, path, body) if path == "kv/compaction" => {
-            serde_json::from_slice::<CompactionRequest>(body)
-                .ok()?
-                .revision
+            read::<CompactionRequest>(body)?.revision
         }
         Ask::Grpc(..) | Ask::Raw(..) | Ask::Json(..) => return None,
     };
@@ -89,11 +89,11 @@ pub(crate) fn hit(coverage: &mut Coverage, era: Era, step: &Step, ask: &Ask, ans
             let code = code(verb, answer);
             let mut hit = |name: &str| coverage.hit(name, code);
             match verb.as_str() {
-                "put" => put(&read(json), code, &mut hit),
-                "range" => range(&read(json), code, answer, &mut hit),
-                "delete" => delete(&read(json), code, &mut hit),
-                "txn" => txn(&read(json), code, &mut hit),
-                _ => compact(&read(json), code, &mut hit),
+                "put" => put(&sent(json), code, &mut hit),
+                "range" => range(&sent(json), code, answer, &mut hit),
+                "delete" => delete(&sent(json), code, &mut hit),
+                "txn" => txn(&sent(json), code, &mut hit),
+                _ => compact(&sent(json), code, &mut hit),
             }
         }
         Ask::Raw(..) => {
@@ -125,8 +125,8 @@ pub(crate) fn hit(coverage: &mut Coverage, era: Era, step: &Step, ask: &Ask, ans
     }
 }
 
-fn read<M: serde::de::DeserializeOwned>(json: &str) -> M {
-    serde_json::from_str(json).expect("it was sent")
+fn sent<M: Shaped + Default + Message>(json: &str) -> M {
+    read(json.as_bytes()).expect("it was sent")
 }
 
 /// Counts what was given.

@@ -3,21 +3,25 @@
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 use prost::Message;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use tonic::{
     Request, Status,
     client::Grpc,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     transport::Channel,
 };
-use witan_api::v3::etcdserverpb::{
-    CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest,
-    PutResponse, RangeRequest, RangeResponse, ResponseHeader, TxnRequest, TxnResponse,
+use witan_api::v3::{
+    etcdserverpb::{
+        CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest,
+        PutResponse, RangeRequest, RangeResponse, ResponseHeader, TxnRequest, TxnResponse,
+    },
+    shape::Shaped,
 };
 use witan_e2e::{
     Kind, Launch, Server, grpc,
     http::{self, Connection},
 };
+use witan_v3::fuzz::gateway_body;
 
 use super::step::Ask;
 
@@ -235,9 +239,14 @@ pub(crate) fn message(verb: &str, json: &str) -> Result<Bytes, String> {
     }
 }
 
-fn encoded<M: Message + DeserializeOwned>(json: &str) -> Result<Bytes, String> {
-    let message: M = serde_json::from_str(json).map_err(|error| format!("{error}: {json}"))?;
+fn encoded<M: Shaped + Default + Message>(json: &str) -> Result<Bytes, String> {
+    let message: M = read(json.as_bytes()).ok_or_else(|| format!("no message: {json}"))?;
     Ok(message.encode_to_vec().into())
+}
+
+/// A message of a script, or of a body, as etcd 3.6 reads it.
+pub(crate) fn read<M: Shaped + Default + Message>(json: &[u8]) -> Option<M> {
+    gateway_body(json, false).ok()
 }
 
 /// Messages as the bytes they are.

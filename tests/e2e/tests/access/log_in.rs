@@ -186,40 +186,38 @@ fn a_password_that_was_changed_is_wrong_at_once() {
     });
 }
 
+/// The least time of several wrong passwords, of a user and of nobody: what else the machine does lengthens some of them.
 #[test]
 fn the_time_of_an_answer_does_not_tell_who_is_a_user() {
     let server = start();
-    runtime().block_on(async {
-        let channel = connect(&server.address()).await;
-        let (mut known, mut unknown) = (Duration::ZERO, Duration::ZERO);
+    let least = |refused: &dyn Fn(&str, &str)| {
+        let mut least = [Duration::MAX; 2];
         for at in 0..4 {
-            for (name, time) in [("bob", &mut known), ("nobody", &mut unknown)] {
+            for (name, least) in ["bob", "nobody"].into_iter().zip(&mut least) {
                 let begun = Instant::now();
-                assert!(!log_in(channel.clone(), name, &format!("wrong{at}")).await);
-                *time += begun.elapsed();
+                refused(name, &format!("wrong{at}"));
+                *least = begun.elapsed().min(*least);
             }
         }
+        least
+    };
+    let runtime = runtime();
+    let channel = runtime.block_on(connect(&server.address()));
+    let of_grpc = least(&|name, password| {
+        assert!(!runtime.block_on(log_in(channel.clone(), name, password)));
+    });
+    let of_http = least(&|name, password| {
+        let basic = basic(name, password);
+        let headers = [("Authorization", basic.as_str())];
+        let refused = http::try_once(&server.address(), "GET", "/v2/keys/", &headers, b"");
+        assert_eq!(refused.unwrap().status, 401);
+    });
+    for [known, unknown] in [of_grpc, of_http] {
         assert!(
             known < unknown * 3 && unknown < known * 3,
             "{known:?} {unknown:?}"
         );
-        let status = |basic: String| {
-            let headers = [("Authorization", basic.as_str())];
-            let begun = Instant::now();
-            let refused = http::try_once(&server.address(), "GET", "/v2/keys/", &headers, b"");
-            assert_eq!(refused.unwrap().status, 401);
-            begun.elapsed()
-        };
-        let mut times = [Duration::ZERO; 2];
-        for _ in 0..4 {
-            times[0] += status(basic("bob", "wrong"));
-            times[1] += status(basic("nobody", "wrong"));
-        }
-        assert!(
-            times[0] < times[1] * 3 && times[1] < times[0] * 3,
-            "{times:?}"
-        );
-    });
+    }
 }
 
 #[test]

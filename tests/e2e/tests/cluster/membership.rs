@@ -90,6 +90,11 @@ fn a_joining_member_asks_again_while_nobody_answers() {
     let at = cluster.prepare_joining(&[0]);
     let peer_url = cluster.member(at).peer_url();
     add(cluster.member(0), &peer_url, &["--learner"]);
+    // a member that starts answers before it has applied its log: the addition stands in the checkpoint
+    let done = cluster
+        .member(0)
+        .http("POST", "/v3/maintenance/defragment", "{}");
+    assert_eq!(done.status, 200, "{}", done.text());
     cluster.member_mut(0).kill9();
     let joining = cluster.member_mut(at);
     joining.add_args(["--initial-cluster-state", "existing"]);

@@ -120,17 +120,17 @@ fn the_cluster_has_the_lowest_version_of_its_members() {
     until(&cluster.members()[..2], "3.6.0");
 
     for member in &cluster.members()[..2] {
-        wait::until_true("the clocks of both others are known", || {
-            clocks(member).len() == 2
+        // a look takes its time on a busy machine
+        wait::until_true("the clock of one of both others is ahead", || {
+            let clocks = clocks(member);
+            let near = |seconds: f64| {
+                clocks
+                    .iter()
+                    .filter(|s| (**s - seconds).abs() < 1.0)
+                    .count()
+            };
+            (near(0.0), near(5.0)) == (1, 1)
         });
-        let ahead = clocks(member);
-        let apart = |seconds: &&f64| (**seconds - 5.0).abs() < 1.0;
-        assert_eq!(ahead.iter().filter(apart).count(), 1, "{ahead:?}");
-        assert_eq!(
-            ahead.iter().filter(|s| s.abs() < 1.0).count(),
-            1,
-            "{ahead:?}"
-        );
         assert!(
             member
                 .log()

@@ -128,8 +128,7 @@ fn grpc_verdict(stream: &mut TcpStream) -> String {
     "closed".into()
 }
 
-#[test]
-fn a_hundred_megabytes() {
+pub(crate) fn a_hundred_megabytes() {
     let ways = ways();
     let bound = SLACK_BYTES + CLIENTS as u64 * CLIENT_BYTES;
     case("bodies of 100 MB", bound, |server| {

@@ -103,8 +103,7 @@ fn rapid_reset() {
     });
 }
 
-#[test]
-fn streams_that_are_never_ended() {
+pub(crate) fn streams_that_are_never_ended() {
     let watch = h2::call("/etcdserverpb.KV/Put");
     flood_case("HTTP/2 streams left open", |batch| {
         ids(batch)

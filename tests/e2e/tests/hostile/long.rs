@@ -3,11 +3,13 @@
 
 use std::thread;
 
-use crate::{slow, unread};
+use crate::{bodies, flood, slow, unread};
 
 #[test]
 fn clients_that_are_waited_for_until_a_timeout() {
     let cases = [
+        bodies::a_hundred_megabytes,
+        flood::streams_that_are_never_ended,
         slow::one_byte_a_second,
         unread::http1_answers_unread,
         unread::v2_streams_unread,

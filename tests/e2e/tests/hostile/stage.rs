@@ -14,7 +14,7 @@ use std::{
 
 use tokio::net::TcpSocket;
 use witan_api::v3::etcdserverpb::{PutRequest, RangeRequest, kv_client::KvClient};
-use witan_e2e::{Launch, Server, grpc, http};
+use witan_e2e::{Launch, Server, grpc, http, wait};
 
 /// The growth of the process for reasons of its own: the allocator keeps pages, the bystander
 /// leaves history, a checkpoint is written.
@@ -152,7 +152,7 @@ pub(crate) fn longest_wait<T>(server: &Server, act: impl FnOnce() -> T) -> (T, D
             let answer = connection.response("GET").expect("an answer");
             assert_eq!(answer.status, 200);
             longest = longest.max(begun.elapsed());
-            witan_e2e::wait::wall_time(Duration::from_millis(2));
+            wait::wall_time(Duration::from_millis(2));
         }
         longest
     };
@@ -167,6 +167,22 @@ pub(crate) fn longest_wait<T>(server: &Server, act: impl FnOnce() -> T) -> (T, D
         });
         (done, waits.max().unwrap_or_default())
     })
+}
+
+/// Runs `act` and checks that others waited little: a quarter of the time that it takes at most, beside what a busy machine
+/// excuses.
+pub(crate) fn others_go_on(server: &Server, what: &str, mut act: impl FnMut()) {
+    wait::undisturbed(|| {
+        let begun = Instant::now();
+        let ((), waited) = longest_wait(server, &mut act);
+        let took = begun.elapsed();
+        if waited <= took / 4 + NOISE {
+            return Ok(());
+        }
+        Err(format!(
+            "{what}: another client waited {waited:?} of {took:?}"
+        ))
+    });
 }
 
 /// Sets a flag when it is dropped, also by a panic.
@@ -191,7 +207,7 @@ pub(crate) fn patiently(what: &str, mut condition: impl FnMut() -> bool) {
             Instant::now() < deadline,
             "waited {LONG:?} without success: {what}"
         );
-        witan_e2e::wait::wall_time(Duration::from_millis(100));
+        wait::wall_time(Duration::from_millis(100));
     }
 }
 
@@ -283,7 +299,7 @@ pub(crate) fn connect_from(server: &Server, address: IpAddr) -> TcpStream {
 
 fn patient(stream: TcpStream) -> TcpStream {
     stream.set_nodelay(true).expect("a TCP socket");
-    let patience = Some(witan_e2e::wait::PATIENCE);
+    let patience = Some(wait::PATIENCE);
     stream.set_write_timeout(patience).expect("a TCP socket");
     stream.set_read_timeout(patience).expect("a TCP socket");
     stream
