@@ -142,9 +142,34 @@ fn check_not_started(own: u64, clusters: &[RemoteCluster]) -> Result<(), JoinErr
     }
 }
 
-/// Finds each member of `--initial-cluster` in the first of the answers, by its peer URLs.
+/// Joins the cluster of the first of the answers that fits: a member that executes its log may not know the latest
+/// members yet. The error is that of the first answer.
 fn joined(config: &Config, clusters: &[RemoteCluster]) -> Result<JoinedCluster, JoinError> {
-    let cluster = &clusters[0];
+    let fits = |cluster| own_id_in(config, cluster).map(|id| (cluster, id));
+    let later = |error| {
+        let mut fitting = clusters[1..]
+            .iter()
+            .filter_map(|cluster| fits(cluster).ok());
+        fitting.next().ok_or(error)
+    };
+    let (cluster, own_id) = fits(&clusters[0]).or_else(later)?;
+    check_not_started(own_id, clusters)?;
+    let mut members = MemberRegistry { cluster_id: cluster.id, ..MemberRegistry::default() };
+    for member in &cluster.members {
+        let member = Member {
+            id: member.id,
+            name: member.name.clone(),
+            peer_urls: member.peer_urls.clone(),
+            client_urls: member.client_urls.clone(),
+            learner: member.is_learner,
+        };
+        members.by_id.insert(member.id, member);
+    }
+    Ok(JoinedCluster { identity: DataIdentity::new(cluster.id, own_id), members })
+}
+
+/// Finds each member of `--initial-cluster` in an answer, by its peer URLs; returns the id of this one.
+fn own_id_in(config: &Config, cluster: &RemoteCluster) -> Result<u64, JoinError> {
     let known = || {
         let members = cluster.members.iter();
         let urls = members.map(|member| member.peer_urls.join(","));
@@ -168,19 +193,7 @@ fn joined(config: &Config, clusters: &[RemoteCluster]) -> Result<JoinedCluster, 
             own_id = found.id;
         }
     }
-    check_not_started(own_id, clusters)?;
-    let mut members = MemberRegistry { cluster_id: cluster.id, ..MemberRegistry::default() };
-    for member in &cluster.members {
-        let member = Member {
-            id: member.id,
-            name: member.name.clone(),
-            peer_urls: member.peer_urls.clone(),
-            client_urls: member.client_urls.clone(),
-            learner: member.is_learner,
-        };
-        members.by_id.insert(member.id, member);
-    }
-    Ok(JoinedCluster { identity: DataIdentity::new(cluster.id, own_id), members })
+    Ok(own_id)
 }
 
 /// Whether both lists contain the same addresses.
@@ -254,6 +267,11 @@ mod tests {
         );
 
         let one = cluster(&[(7, "http://127.0.0.1:1")]);
+        let latest = cluster(&[(7, "http://127.0.0.1:1"), (8, "http://127.0.0.1:2")]);
+        assert!(
+            joined(&config, &[one.clone(), latest]).is_ok(),
+            "the first one executes its log"
+        );
         let refusal = joined(&config, &[one])
             .expect_err("it was not added")
             .to_string();

@@ -15,10 +15,9 @@ mod compare;
 mod metrics;
 mod verdict;
 
-use tokio::sync::mpsc;
 use witan_base::panics;
 use witan_machine::view::View;
-use witan_node::{Node, StateHash};
+use witan_node::{Node, StateHash, StatesToHash};
 use witan_snapshot::{self as snapshot, StateChecksums};
 use witan_storage::run_at_low_priority;
 
@@ -27,8 +26,8 @@ pub use metrics::CorruptionMetrics;
 
 /// Hashes each state that the replica's thread has frozen, one after the other, and keeps the hashes. Ends
 /// with that thread.
-pub async fn hash_states(node: Node, mut frozen: mpsc::Receiver<View>) {
-    while let Some(view) = frozen.recv().await {
+pub async fn hash_states(node: Node, mut frozen: StatesToHash) {
+    while let Some(view) = frozen.next().await {
         let hashing = panics::run_blocking(move || run_at_low_priority(|| Ok(hash(&view))));
         match hashing.await {
             Ok(Ok(hash)) => node.state_hashes().add(hash),

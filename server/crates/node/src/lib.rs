@@ -72,7 +72,7 @@ pub use post::Post;
 pub use reconfiguration::{Reconfiguration, UnsafeReconfiguration};
 pub use replica_loop::{EXIT_LOG_LOST, EXIT_REMOVED};
 pub use replica_loop::{NodeParts, start};
-pub use state_hashes::{FrozenStates, StateHash, StateHashes};
+pub use state_hashes::{FrozenStates, StateHash, StateHashes, StatesToHash};
 pub use status::AuthState;
 pub use tokens::Tokens;
 pub use tree_watchers::TreeWatcher;

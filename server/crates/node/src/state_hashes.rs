@@ -6,7 +6,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{broadcast, broadcast::error::RecvError, watch},
     time::timeout,
 };
 use witan_machine::{Reply, view::View};
@@ -16,7 +16,8 @@ use super::{LoopRequest, Node, NodeError};
 /// Hashes that are kept; etcd keeps ten.
 const HASHES_MAX: usize = 16;
 
-/// Frozen states that wait to be hashed. Further ones are not hashed, and not compared.
+/// Frozen states that wait to be hashed. Beyond it the oldest one is not hashed: a start freezes states for the
+/// commands of the log that it executes again, and then the one that it compares.
 const FROZEN_MAX: usize = 2;
 
 /// How long receiving and installing the leader's state may take.
@@ -64,24 +65,41 @@ pub struct StateHash {
 /// Where the replica's thread puts states that are to be hashed.
 #[derive(Clone, Debug)]
 pub struct FrozenStates {
-    to: mpsc::Sender<View>,
+    to: broadcast::Sender<View>,
     /// Whether states after compactions are hashed.
     compactions: bool,
 }
 
 impl FrozenStates {
-    /// Makes a queue of states to hash, and its receiver. Without `compactions`, states after compactions are
+    /// Makes a queue of states to hash, and its end. Without `compactions`, states after compactions are
     /// not queued.
-    pub fn new(compactions: bool) -> (Self, mpsc::Receiver<View>) {
-        let (to, frozen) = mpsc::channel(FROZEN_MAX);
-        (Self { to, compactions }, frozen)
+    pub fn new(compactions: bool) -> (Self, StatesToHash) {
+        let (to, frozen) = broadcast::channel(FROZEN_MAX);
+        (Self { to, compactions }, StatesToHash(frozen))
     }
 
-    /// Queues the state after an entry with this reply for hashing; drops it if [`FROZEN_MAX`] wait.
+    /// Queues the state after an entry with this reply for hashing; drops the oldest one if [`FROZEN_MAX`] wait.
     pub(super) fn offer(&self, view: View, reply: &Reply) {
         if self.compactions || !matches!(reply, Reply::Kv(_)) {
-            // one that finds no room is not compared
-            let _ = self.to.try_send(view);
+            // an error says that the process ends
+            let _ = self.to.send(view);
+        }
+    }
+}
+
+/// The states that are to be hashed.
+#[derive(Debug)]
+pub struct StatesToHash(broadcast::Receiver<View>);
+
+impl StatesToHash {
+    /// Takes the oldest state that waits, or the next one; `None` when the replica's thread has ended.
+    pub async fn next(&mut self) -> Option<View> {
+        loop {
+            match self.0.recv().await {
+                Ok(view) => return Some(view),
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return None,
+            }
         }
     }
 }
@@ -150,6 +168,22 @@ mod tests {
         assert_eq!(hashes.behind(last - 2), [hash(last), hash(last - 1)]);
         hashes.clear();
         assert_eq!(hashes.at(last), None);
+    }
+
+    #[tokio::test]
+    async fn the_latest_states_are_hashed_when_more_wait_than_are_kept() {
+        let (frozen, mut to_hash) = FrozenStates::new(true);
+        for index in 1..=9 {
+            let mut view = View::default();
+            view.position.index = index;
+            frozen.offer(view, &Reply::Published);
+        }
+        drop(frozen);
+        for index in [8, 9] {
+            let next = to_hash.next().await.map(|view| view.position.index);
+            assert_eq!(next, Some(index));
+        }
+        assert!(to_hash.next().await.is_none());
     }
 
     #[tokio::test]
