@@ -1,0 +1,307 @@
+//! What is held, for how long, and who is waited for.
+
+use super::*;
+
+const HELD_MAX: usize = 100;
+const SYNC: u64 = 500_000;
+
+fn client(connection: u128) -> Source {
+    Source::Client(Connection(connection))
+}
+
+fn numbers(batch: &[Waiting<Source, u32>]) -> Vec<u32> {
+    batch.iter().map(|taken| taken.request).collect()
+}
+
+/// A group, and the time, which each step moves on.
+struct Scene {
+    group: RequestGroup<u32>,
+    now: u64,
+    pushed: u32,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self { group: RequestGroup::default(), now: 0, pushed: 0 }
+    }
+
+    /// Lets microseconds pass.
+    fn after(&mut self, micros: u64) -> &mut Self {
+        self.now += micros * 1000;
+        self
+    }
+
+    /// Holds so many more proposals of clients, of one byte each; returns how many are due now.
+    fn push(&mut self, proposals: u32) -> usize {
+        for _ in 0..proposals {
+            self.hold(1);
+        }
+        self.due(SYNC)
+    }
+
+    /// Holds a proposal of a client.
+    fn hold(&mut self, bytes: usize) {
+        self.group.push(client(1), self.pushed, bytes);
+        self.pushed += 1;
+    }
+
+    /// Holds a message of another member; returns how many are due now.
+    fn forward(&mut self) -> usize {
+        self.group.push(Source::Member(7), self.pushed, 1);
+        self.pushed += 1;
+        self.due(SYNC)
+    }
+
+    fn due(&mut self, sync: u64) -> usize {
+        self.group.take_due(sync, self.now, usize::MAX).len()
+    }
+
+    /// The last batch is answered.
+    fn answer(&mut self) -> &mut Self {
+        self.group.answered(self.now);
+        self
+    }
+}
+
+#[test]
+fn a_proposal_without_others_does_not_wait() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.group.deadline(SYNC), None);
+    assert_eq!(scene.push(1), 1);
+    assert_eq!(scene.after(300).answer().push(1), 1);
+}
+
+#[test]
+fn two_groups_of_clients_become_one() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.push(32), 32);
+    // The other half comes while the first one is in flight, which comes back after the answers.
+    assert_eq!(scene.after(100).push(32), 0);
+    assert_eq!(scene.after(300).answer().push(31), 0);
+    scene.hold(1);
+    let batch = scene.group.take_due(SYNC, scene.now, usize::MAX);
+    assert_eq!(numbers(&batch), (32..96).collect::<Vec<_>>(), "in order");
+    // From now on all of them come together.
+    scene.pushed = 0;
+    assert_eq!(scene.after(500).answer().after(100).push(63), 0);
+    assert_eq!(scene.after(100).push(1), 64);
+}
+
+#[test]
+fn a_proposal_waits_for_the_answers_as_long_as_some_syncs_take_within_the_bound() {
+    for (sync, bound) in [(SYNC, HOLD_COSTS * SYNC), (3_000_000_000, HOLD_NS_MAX)] {
+        let mut scene = Scene::new();
+        assert_eq!(scene.push(1), 1);
+        assert_eq!(scene.after(100).push(1), 0);
+        assert_eq!(scene.group.deadline(sync), Some(scene.now + bound));
+        scene.now += bound;
+        assert_eq!(scene.due(sync), 1);
+    }
+}
+
+#[test]
+fn the_wait_for_returning_clients_begins_with_the_answers() {
+    for (sync, bound) in [(SYNC, SYNC), (3_000_000_000, GATHER_NS_MAX)] {
+        let mut scene = Scene::new();
+        assert_eq!(scene.push(3), 3);
+        assert_eq!(scene.after(100).push(1), 0);
+        scene.after(300).answer();
+        let deadline = scene.now + bound;
+        assert_eq!(scene.group.deadline(sync), Some(deadline));
+        // a turn that answers nothing changes nothing
+        scene.after(100).answer();
+        assert_eq!(scene.group.deadline(sync), Some(deadline));
+        scene.now = deadline;
+        assert_eq!(scene.due(sync), 1);
+    }
+}
+
+#[test]
+fn clients_that_do_not_come_back_are_waited_for_ever_more_rarely() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.push(1), 1);
+    let mut waits = 0;
+    // In each round a proposal comes while the one before is in flight, and no client comes back.
+    for _ in 0..1000 {
+        assert_eq!(scene.after(100).push(1), 0);
+        if scene.after(300).answer().due(SYNC) == 0 {
+            waits += 1;
+            assert_eq!(scene.after(500).due(SYNC), 1);
+        }
+    }
+    assert_eq!(waits, 11, "after 1, 2, 4 ... 256, 256 batches");
+    // Those that come back once more are waited for again.
+    assert_eq!(scene.after(100).push(1), 0);
+    assert_eq!(scene.after(300).answer().push(1), 2);
+    assert_eq!(
+        (scene.group.clients.skip, scene.group.clients.to_skip),
+        (0, 0)
+    );
+}
+
+#[test]
+fn single_proposals_in_between_do_not_bring_waits_in_vain_back() {
+    let mut scene = Scene::new();
+    let mut waits = 0;
+    for _ in 0..1000 {
+        // one alone, then one that comes while it is in flight, and no client that comes back
+        assert_eq!(scene.after(5000).answer().push(1), 1);
+        assert_eq!(scene.after(100).push(1), 0);
+        if scene.after(300).answer().due(SYNC) == 0 {
+            waits += 1;
+            assert_eq!(scene.after(500).due(SYNC), 1);
+        }
+    }
+    assert!(waits < 20, "{waits}");
+}
+
+#[test]
+fn a_batch_is_in_flight_though_nothing_more_was_held() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.push(3), 3);
+    assert!(scene.group.take(usize::MAX).is_empty());
+    assert_eq!(scene.push(1), 0);
+}
+
+#[test]
+fn a_batch_that_was_late_counts_with_the_one_before() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.push(2), 2);
+    assert_eq!(scene.after(100).push(3), 0);
+    assert_eq!(scene.after(1500).due(SYNC), 3);
+    assert_eq!(scene.after(100).answer().after(100).push(4), 0);
+    assert_eq!(scene.push(1), 5, "as many as were in flight");
+}
+
+#[test]
+fn a_proposal_that_comes_long_after_the_answers_does_not_wait() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.push(3), 3);
+    assert_eq!(scene.answer().after(1000).push(1), 1);
+}
+
+#[test]
+fn a_large_batch_does_not_wait() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.push(1), 1);
+    scene.hold(HOLD_BYTES_MAX - 1);
+    assert_eq!(scene.due(SYNC), 0);
+    assert_eq!(scene.push(1), 2);
+    assert_eq!(scene.push(1), 0, "the bytes are of one batch");
+}
+
+#[test]
+fn messages_of_near_members_and_clients_are_one_group() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.push(20), 20);
+    assert_eq!(scene.after(100).forward(), 0);
+    assert_eq!(scene.forward(), 0);
+    assert_eq!(scene.after(300).answer().push(20), 22);
+    for _ in 0..10 {
+        assert_eq!(scene.after(300).answer().push(20), 0);
+        assert_eq!(scene.after(100).forward(), 0);
+        assert_eq!(scene.after(100).forward(), 22);
+    }
+}
+
+#[test]
+fn members_that_come_back_in_time_are_awaited_again() {
+    let mut scene = Scene::new();
+    let miss = |scene: &mut Scene| {
+        assert_eq!(scene.after(300).answer().push(20), 0);
+        assert_eq!(scene.after(500).due(SYNC), 20);
+        assert_eq!(scene.group.members.skip, 1);
+        // it comes in the next flight
+        assert_eq!(scene.after(100).forward(), 0);
+        assert_eq!(scene.after(300).answer().push(20), 21);
+    };
+    assert_eq!(scene.push(20), 20);
+    assert_eq!(scene.after(100).forward(), 0);
+    assert_eq!(scene.after(300).answer().push(20), 21);
+    miss(&mut scene);
+    assert_eq!(scene.after(300).answer().push(20), 0);
+    assert_eq!(scene.after(100).forward(), 21, "in time");
+    miss(&mut scene);
+}
+
+#[test]
+fn proposals_that_come_together_long_after_the_answers_show_nobody_who_comes_back() {
+    let mut scene = Scene::new();
+    let mut waits = 0;
+    for _ in 0..1000 {
+        assert_eq!(scene.after(5000).push(2), 2);
+        assert_eq!(scene.after(100).push(1), 0);
+        if scene.after(300).answer().due(SYNC) == 0 {
+            waits += 1;
+            assert_eq!(scene.after(500).due(SYNC), 1);
+        }
+        scene.after(300).answer();
+    }
+    assert!(waits < 20, "{waits}");
+}
+
+#[test]
+fn clients_wait_ever_more_rarely_for_messages_of_a_far_member() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.push(60), 60);
+    let mut waits = 0;
+    // The message comes back while the next batch is in flight, each time.
+    for round in 0..1000 {
+        assert_eq!(scene.after(500).forward(), 0, "round {round}");
+        assert_eq!(
+            scene.after(500).answer().due(SYNC),
+            0,
+            "the clients are back soon"
+        );
+        assert_eq!(scene.after(100).push(60), 61, "round {round}");
+        let next = scene.after(1000).answer().push(60);
+        if next == 0 {
+            waits += 1;
+            assert_eq!(scene.after(500).due(SYNC), 60);
+        } else {
+            assert_eq!(next, 60, "without it");
+        }
+    }
+    assert!((5..20).contains(&waits), "{waits}");
+}
+
+#[test]
+fn messages_of_members_wait_for_one_another_without_clients() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.forward(), 1);
+    assert_eq!(scene.after(100).forward(), 0);
+    assert_eq!(scene.after(300).answer().forward(), 2);
+    assert_eq!(scene.after(300).answer().forward(), 0);
+    assert_eq!(scene.after(100).forward(), 2);
+}
+
+#[test]
+fn what_has_no_room_is_taken_with_the_next_batches_without_a_wait() {
+    let mut scene = Scene::new();
+    (0..10).for_each(|_| scene.hold(1_000_000));
+    let take = |scene: &mut Scene| numbers(&scene.group.take_due(SYNC, scene.now, 4_000_000));
+    assert_eq!(take(&mut scene), [0, 1, 2, 3]);
+    let due = scene.group.deadline(SYNC);
+    assert!(due.is_some_and(|due| due <= scene.now));
+    assert_eq!(take(&mut scene), [4, 5, 6, 7]);
+    assert_eq!(scene.group.clients.held, 2);
+    assert_eq!(numbers(&scene.group.take(4_000_000)), [8, 9]);
+    assert_eq!(scene.group.deadline(SYNC), None);
+}
+
+#[test]
+fn those_give_way_of_whom_most_are_held() {
+    let mut scene = Scene::new();
+    scene.group.push(Source::Member(7), 0, 1);
+    (0..HELD_MAX).for_each(|_| scene.hold(1));
+    assert!(scene.group.remove_excess(HELD_MAX).is_empty());
+    scene.group.push(client(2), u32::MAX, 1);
+    let removed = scene.group.remove_excess(HELD_MAX);
+    assert_eq!(removed.len(), (HELD_MAX + 1) / 4);
+    assert!(!removed.contains(&u32::MAX));
+    assert_eq!(scene.group.clients.held, HELD_MAX + 1 - removed.len());
+    assert_eq!(
+        scene.group.take(usize::MAX).len(),
+        HELD_MAX + 2 - removed.len()
+    );
+}
