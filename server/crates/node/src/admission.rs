@@ -4,7 +4,7 @@
 //!
 //! Not here: who sends the request, which the dialects know (`witan_v3`'s and `witan_dialect`'s access) and which is
 //! asked again when the entry is applied; how many requests wait (the inbox); whether the disk has space, which the
-//! replica's thread knows (`replica_loop/proposing.rs`); and which commands an alarm stops when they are applied
+//! replica's thread knows (`replica_loop/submit.rs`); and which commands an alarm stops when they are applied
 //! (`witan_machine::alarm`).
 
 use witan_base::budget::{Reservation, SMALL_BYTES};

@@ -129,6 +129,7 @@ pub fn start(
         space: parts.space,
         last_ticket: 0,
         reads_asked: false,
+        proposed: false,
         ticks: 0,
         tick: parts.tick,
         slow_apply: parts.slow_apply,
@@ -149,6 +150,8 @@ struct ReplicaLoop {
     last_ticket: u64,
     /// Whether a linearizable read was asked for since the last turn.
     reads_asked: bool,
+    /// Whether a command was proposed since the last turn.
+    proposed: bool,
     ticks: u64,
     tick: Duration,
     slow_apply: Duration,
@@ -391,7 +394,7 @@ impl ReplicaLoop {
         let before = self.replica.status().applied;
         self.host.applying = begun;
         self.host.completions.flush();
-        if self.replica.proposals_waiting() > 0 {
+        if std::mem::take(&mut self.proposed) {
             // a published state would be copied on write
             self.shared.latest.clear();
         }
@@ -399,7 +402,7 @@ impl ReplicaLoop {
         // the replica did not need it
         self.host.incoming = None;
         let appended = std::mem::take(&mut self.host.appended_bytes);
-        self.space.written(appended);
+        self.space.written(appended, self.replica.held_bytes());
         self.replica.set_log_room(self.space.log_room());
         let status = self.replica.status();
         if status.applied != before {

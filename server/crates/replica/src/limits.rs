@@ -17,11 +17,14 @@ pub const APPLY_QUEUE_BYTES_MAX: usize = 64 << 20;
 /// Proposals waiting for their entry to be applied; more are refused. The host bounds their bytes.
 pub const PROPOSALS_MAX: usize = 65_536;
 
-/// Those of them that are held before they are handed in; of more, those are refused of whom most are held.
+/// Proposals that are held before they are handed in; beyond it, those of the connections with the most are refused.
 pub const PROPOSALS_HELD_MAX: usize = 32_768;
 
-/// Bytes of messages with proposals of other members that are held; more are refused, and come again.
-pub const FORWARDED_HELD_BYTES_MAX: usize = 64 << 20;
+/// Bytes of messages with proposals of one other member that are held; more are refused, and come again.
+pub const FORWARDED_HELD_BYTES_MAX: usize = 32 << 20;
+
+/// Bytes for which such a message counts at least.
+pub const FORWARDED_HELD_BYTES_MIN: usize = 4 << 10;
 
 /// Bytes of proposals, with what each counts for beside them, that are on their way at once: some tens of
 /// milliseconds of writing, for which those that come next wait. More wait where their senders share

@@ -30,7 +30,33 @@ pub(crate) struct Proposals {
 struct WaitingProposal {
     /// The tick in which it came.
     since: u64,
-    copy: Option<ProposalCopy>,
+    stage: Stage,
+}
+
+/// How far a proposal has come.
+#[derive(Debug)]
+enum Stage {
+    /// It is held before it is handed in, so it is in no log.
+    Held,
+    /// In the log of a sole voter, without a copy.
+    Appended,
+    Copied(ProposalCopy),
+}
+
+impl Stage {
+    fn copy(&self) -> Option<&ProposalCopy> {
+        match self {
+            Self::Copied(copy) => Some(copy),
+            Self::Held | Self::Appended => None,
+        }
+    }
+
+    fn copy_mut(&mut self) -> Option<&mut ProposalCopy> {
+        match self {
+            Self::Copied(copy) => Some(copy),
+            Self::Held | Self::Appended => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -82,12 +108,20 @@ impl Proposals {
         }
     }
 
-    /// Records a ticket as waiting since `tick`, by which [`Self::expire`] drops it, with a copy of its entry, which
-    /// is in no log.
-    pub(crate) fn add(&mut self, ticket: Ticket, copy: Option<Bytes>, tick: u64) {
-        let copy = copy.map(|data| ProposalCopy { handed_in: None, data });
-        self.waiting
-            .insert(ticket.0, WaitingProposal { since: tick, copy });
+    /// Records a ticket as waiting since `tick`, by which [`Self::expire`] drops it. Its entry is in no log.
+    pub(crate) fn add(&mut self, ticket: Ticket, tick: u64) {
+        let waiting = WaitingProposal { since: tick, stage: Stage::Held };
+        self.waiting.insert(ticket.0, waiting);
+    }
+
+    /// Records that the entry of a ticket was appended by this member, with a copy unless it is the sole voter.
+    pub(crate) fn appended(&mut self, ticket: Ticket, copy: Option<Bytes>, to: HandedIn) {
+        if let Some(waiting) = self.waiting.get_mut(&ticket.0) {
+            waiting.stage = match copy {
+                None => Stage::Appended,
+                Some(data) => Stage::Copied(ProposalCopy { handed_in: Some(to), data }),
+            };
+        }
     }
 
     /// The stamp of the leader's own proposals, which have no waiting request.
@@ -98,7 +132,7 @@ impl Proposals {
     /// Keeps the entry of a waiting ticket; the next turn that knows a leader hands it in.
     pub(crate) fn hold(&mut self, ticket: Ticket, data: Bytes) {
         if let Some(waiting) = self.waiting.get_mut(&ticket.0) {
-            waiting.copy = Some(ProposalCopy { handed_in: None, data });
+            waiting.stage = Stage::Copied(ProposalCopy { handed_in: None, data });
             self.held.push_back(ticket.0);
         }
     }
@@ -121,8 +155,9 @@ impl Proposals {
         !self.held.is_empty()
     }
 
-    /// Takes the next entry to hand in, `None` if there is none. Skips tickets that wait no longer or were
-    /// handed in.
+    /// Removes the next ticket to hand in from the queue, and returns it with its entry; `None` if there is none. Skips
+    /// tickets that wait no longer or were handed in. The caller must call [`Self::handed_in`] or
+    /// [`Self::hold_for_later`], or answer it: otherwise it waits until its timeout.
     pub(crate) fn take_held(&mut self) -> Option<(Ticket, Bytes)> {
         while let Some(ticket) = self.held.pop_front() {
             if let Some(copy) = self.copy(Ticket(ticket))
@@ -142,7 +177,7 @@ impl Proposals {
     }
 
     fn copy(&mut self, ticket: Ticket) -> Option<&mut ProposalCopy> {
-        self.waiting.get_mut(&ticket.0)?.copy.as_mut()
+        self.waiting.get_mut(&ticket.0)?.stage.copy_mut()
     }
 
     /// Draws the number of the next message that forwards entries.
@@ -154,7 +189,7 @@ impl Proposals {
     /// Whether the entry of this ticket was last handed in at this place.
     pub(crate) fn was_handed_in(&self, ticket: Ticket, to: HandedIn) -> bool {
         let waiting = self.waiting.get(&ticket.0);
-        let copy = waiting.and_then(|waiting| waiting.copy.as_ref());
+        let copy = waiting.and_then(|waiting| waiting.stage.copy());
         copy.is_some_and(|copy| copy.handed_in == Some(to))
     }
 
@@ -162,7 +197,7 @@ impl Proposals {
     /// message, those of each in the order of their tickets.
     pub(crate) fn unanswered_messages(&self, to: u64) -> BTreeMap<(u64, u64), Vec<Bytes>> {
         let mut messages: BTreeMap<_, Vec<Bytes>> = BTreeMap::new();
-        let copies = self.waiting.values().filter_map(|it| it.copy.as_ref());
+        let copies = self.waiting.values().filter_map(|it| it.stage.copy());
         for copy in copies {
             if let Some(there) = copy.handed_in.filter(|there| there.leader == to) {
                 let message = messages.entry((there.term, there.number));
@@ -176,7 +211,7 @@ impl Proposals {
     /// applied, so they are in no log and never will be.
     pub(crate) fn term_begins(&mut self, term: u64) {
         for (ticket, waiting) in &mut self.waiting {
-            if let Some(copy) = &mut waiting.copy
+            if let Some(copy) = waiting.stage.copy_mut()
                 && copy.handed_in.is_some_and(|at| at.term < term)
             {
                 copy.handed_in = None;
@@ -188,9 +223,10 @@ impl Proposals {
     /// Forgets and returns the waiting tickets whose entries were handed in or have no copy: a snapshot has
     /// replaced entries of the log, so it cannot be known whether they were written.
     pub(crate) fn entries_skipped(&mut self) -> Vec<Ticket> {
-        let is_lost = |_: &u64, waiting: &mut WaitingProposal| {
-            let copy = waiting.copy.as_ref();
-            copy.is_none_or(|copy| copy.handed_in.is_some())
+        let is_lost = |_: &u64, waiting: &mut WaitingProposal| match &waiting.stage {
+            Stage::Held => false,
+            Stage::Appended => true,
+            Stage::Copied(copy) => copy.handed_in.is_some(),
         };
         let lost = self.waiting.extract_if(.., is_lost);
         lost.map(|(ticket, _)| Ticket(ticket)).collect()

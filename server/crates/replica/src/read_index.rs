@@ -277,7 +277,7 @@ impl ReadIndexQueue {
             self.forget(&round);
             expired.extend(round.tickets);
         }
-        let open = self.open.remove_old(|(since, _)| is_old(*since));
+        let open = self.open.remove(|(since, _)| is_old(*since));
         expired.extend(open.into_iter().map(|(_, ticket)| ticket));
         expired
     }

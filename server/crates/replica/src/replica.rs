@@ -153,6 +153,8 @@ pub struct Replica {
     proposals: Proposals,
     /// Proposals that wait for those in flight.
     group: RequestGroup<HeldProposal>,
+    /// Bytes of the held messages of each member.
+    forwarded_bytes: BTreeMap<u64, usize>,
     /// Proposals in flight.
     batches: BatchesInFlight,
     /// How long the last sync of the log took.
@@ -242,6 +244,9 @@ impl Replica {
         self.continue_leaving();
         self.hand_over_if_full();
         let mut expired = self.proposals.expire(self.ticks, patience);
+        if !expired.is_empty() {
+            self.drop_expired();
+        }
         self.proposals.later_is_now();
         self.request_snapshot();
         expired.extend(self.lease_requests.tick(self.ticks, patience));
@@ -276,7 +281,8 @@ impl Replica {
     /// When [`Self::advance_clock`] and a turn are due, in nanoseconds of the monotonic clock, if nothing comes
     /// before: a campaign or held requests wait for it. The next tick may be earlier.
     pub fn wake_at_ns(&self) -> Option<u64> {
-        let failover = self.failover.map(|failover| failover.at_ns);
+        let failover = self.failover.filter(|_| self.may_campaign());
+        let failover = failover.map(|failover| failover.at_ns);
         let held = [self.proposals_due_ns(), self.reads_due_ns()];
         failover.into_iter().chain(held.into_iter().flatten()).min()
     }

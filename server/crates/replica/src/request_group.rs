@@ -151,9 +151,16 @@ impl<R> RequestGroup<R> {
         self.held.len()
     }
 
-    /// The bytes of the held messages of members.
-    pub(crate) fn bytes_of_members(&self) -> usize {
-        self.members.bytes
+    /// The bytes of the held requests of clients.
+    pub(crate) fn bytes_of_clients(&self) -> usize {
+        self.clients.bytes
+    }
+
+    /// Notes that the held requests wait from `now_ns` on, if they were not seen before.
+    pub(crate) fn see(&mut self, now_ns: u64) {
+        if !self.held.is_empty() {
+            self.since.get_or_insert(now_ns);
+        }
     }
 
     /// Adds a request of so many bytes.
@@ -176,18 +183,24 @@ impl<R> RequestGroup<R> {
             |waiting: &mut Waiting<Source, R>| matches!(waiting.sender, Source::Client(_));
         let mut excess: Vec<_> = self.held.extract_if(.., is_client).collect();
         let all: usize = excess.iter().map(Waiting::cost).sum();
-        let kept = fair_share::take(&mut excess, all / 4 * 3);
+        let mut kept = fair_share::take(&mut excess, all / 4 * 3);
+        // a few large ones may be most of the bytes
+        if kept.len() > max / 8 * 7 {
+            excess.extend(kept.split_off(max / 8 * 7));
+        }
         self.clients.held = kept.len();
         self.clients.bytes = bytes(&kept);
         self.held.extend(kept);
         excess.into_iter().map(|waiting| waiting.request).collect()
     }
 
-    /// Removes the requests of clients for which `is_old` holds, from the first one to the first that stays.
-    pub(crate) fn remove_old(&mut self, is_old: impl Fn(&R) -> bool) -> Vec<R> {
-        let old = self.held.iter().take_while(|held| is_old(&held.request));
-        let old = old.count();
-        let removed: Vec<_> = self.held.drain(..old).collect();
+    /// Removes and returns the requests of clients that `goes` names.
+    pub(crate) fn remove(&mut self, goes: impl Fn(&R) -> bool) -> Vec<R> {
+        let of_client = |held: &Waiting<Source, R>| matches!(held.sender, Source::Client(_));
+        let removed = self
+            .held
+            .extract_if(.., |held| of_client(held) && goes(&held.request));
+        let removed: Vec<_> = removed.collect();
         self.clients.held -= removed.len();
         self.clients.bytes -= bytes(&removed);
         removed.into_iter().map(|waiting| waiting.request).collect()

@@ -44,9 +44,14 @@ struct StoredHardState {
     commit: u64,
 }
 
+/// The length of a command entry as data of a raft entry.
+pub(crate) fn entry_bytes(entry: &Entry) -> usize {
+    1 + entry.encoded_len()
+}
+
 /// Encodes a command entry as data of a raft entry: a version byte, then the command entry.
 pub fn encode_entry(entry: &Entry) -> Vec<u8> {
-    let mut data = Vec::with_capacity(1 + entry.encoded_len());
+    let mut data = Vec::with_capacity(entry_bytes(entry));
     data.push(COMMAND_V1);
     entry.encode(&mut data).expect("a vector grows as needed");
     data

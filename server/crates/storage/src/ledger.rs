@@ -146,11 +146,13 @@ impl Ledger {
         lock(&self.claims).left(free)
     }
 
-    /// Notes that the log has written this many bytes: all announced ones, and on a follower those of the leader.
-    pub(super) fn written(&self, bytes: u64) {
+    /// Notes that the log has written this many bytes: all announced ones but `held`, and on a follower those of the
+    /// leader.
+    pub(super) fn written(&self, bytes: u64, held: u64) {
         let mut claims = lock(&self.claims);
-        let unannounced = bytes.saturating_sub(claims.promised);
-        claims.promised = 0;
+        let held = held.min(claims.promised);
+        let unannounced = bytes.saturating_sub(claims.promised - held);
+        claims.promised = held;
         let left = claims.left_by_run;
         claims.left_by_run = left.map(|left| left.saturating_sub(unannounced));
     }

@@ -230,9 +230,9 @@ impl SpaceMonitor {
     }
 
     /// Measures free space again if the level may have changed; must be called after `appended` bytes of log
-    /// were written, among them those of all accepted commands.
-    pub fn written(&mut self, appended: u64) {
-        self.ledger.written(appended);
+    /// were written, among them those of all accepted commands but the last `held` bytes.
+    pub fn written(&mut self, appended: u64, held: u64) {
+        self.ledger.written(appended, held);
         self.appended_since_check += appended;
         let due = match self.level {
             _ if self.reserve_bytes == 0 => u64::MAX,

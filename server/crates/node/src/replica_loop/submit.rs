@@ -25,6 +25,7 @@ impl ReplicaLoop {
         let taken = self
             .replica
             .propose(ticket, connection, now_ns, *command, caller);
+        self.proposed |= taken.is_ok();
         self.wait(ticket, PendingRequest::Write(to), taken);
     }
 

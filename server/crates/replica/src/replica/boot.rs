@@ -76,6 +76,7 @@ impl Replica {
         let mut replica = Self {
             proposals: Proposals::new(config.id, config.seed),
             group: RequestGroup::default(),
+            forwarded_bytes: BTreeMap::new(),
             batches: BatchesInFlight::default(),
             sync_cost_ns: 0,
             batch: ProposalBatch::default(),

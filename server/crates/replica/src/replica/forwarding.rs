@@ -80,14 +80,15 @@ impl Replica {
         }
     }
 
-    /// Appends what another member proposes, if this member leads the term that it means, and sends back
-    /// which of them were not appended and why; without room none of them is. Ignores a message that it has taken
-    /// before, and entries that do not decode or that another member has stamped.
+    /// Appends what another member proposes, and sends back which of them were not appended and why: none of them
+    /// unless `within_bound`. Ignores the whole message unless this member leads the term that it names, because a
+    /// refusal could have the proposals executed twice; a message that it has taken before; and entries that do not
+    /// decode or that another member has stamped.
     pub(super) fn take_forwarded(
         &mut self,
         from: u64,
         message: ForwardedProposals,
-        has_room: bool,
+        within_bound: bool,
     ) {
         let raft = &self.raft.raft;
         if raft.state != StateRole::Leader || raft.term != message.term {
@@ -118,7 +119,7 @@ impl Replica {
                 Err(NotAppended::Refused(ProposalRejected::TooLarge))
             } else if self.is_behind() {
                 Err(NotAppended::Refused(ProposalRejected::TooMany))
-            } else if !has_room || !self.take_room_for(entry.command.as_ref(), data.len()) {
+            } else if !within_bound || !self.take_room_for(entry.command.as_ref(), data.len()) {
                 Err(NotAppended::NotNow)
             } else {
                 self.batch_entry(from, &entry, &data)

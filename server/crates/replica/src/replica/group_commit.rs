@@ -9,24 +9,23 @@ use crate::{
     fair_share::Waiting,
     forward::ForwardedProposals,
     host::{Connection, ProposalRejected, Ticket, Unanswered},
-    limits::{FORWARDED_HELD_BYTES_MAX, PROPOSALS_HELD_MAX},
+    limits::{FORWARDED_HELD_BYTES_MAX, FORWARDED_HELD_BYTES_MIN, PROPOSALS_HELD_MAX},
     request_group::Source,
+    wire,
 };
 use witan_machine::command::Entry;
 
 /// A request that waits for the proposals in flight.
 #[derive(Debug)]
 pub(super) enum HeldProposal {
-    /// A proposal of this process, with its entry in both forms.
-    Own {
-        ticket: Ticket,
-        entry: Box<Entry>,
-        data: Bytes,
-    },
+    /// A proposal of this process.
+    Own { ticket: Ticket, entry: Box<Entry> },
     /// A message with proposals of another member.
     Forwarded {
         from: u64,
         message: ForwardedProposals,
+        /// The bytes for which it counts while it is held.
+        bytes: usize,
     },
 }
 
@@ -40,16 +39,15 @@ impl Replica {
         self.follow_batches();
     }
 
-    /// Holds a proposal of a client until it is due.
+    /// Holds a proposal of a client, whose entry has so many `bytes`, until it is due.
     pub(super) fn hold_own(
         &mut self,
         connection: Connection,
         ticket: Ticket,
         entry: Entry,
-        data: Bytes,
+        bytes: usize,
     ) {
-        let bytes = data.len();
-        let held = HeldProposal::Own { ticket, entry: Box::new(entry), data };
+        let held = HeldProposal::Own { ticket, entry: Box::new(entry) };
         self.group.push(Source::Client(connection), held, bytes);
         for excess in self.group.remove_excess(PROPOSALS_HELD_MAX) {
             if let HeldProposal::Own { ticket, .. } = excess {
@@ -59,15 +57,32 @@ impl Replica {
     }
 
     /// Holds a message of `bytes` with proposals of another member until it is due, if this member leads others and
-    /// there is room; else it is taken at once.
+    /// the messages of that member do not exceed their bound; else it is taken at once.
     pub(super) fn hold_forwarded(&mut self, from: u64, message: ForwardedProposals, bytes: usize) {
-        let has_room = self.group.bytes_of_members() + bytes <= FORWARDED_HELD_BYTES_MAX;
-        if self.is_leader_of_others() && has_room {
-            let held = HeldProposal::Forwarded { from, message };
+        let bytes = bytes.max(FORWARDED_HELD_BYTES_MIN);
+        let held = self.forwarded_bytes.get(&from).copied().unwrap_or_default();
+        let within_bound = held + bytes <= FORWARDED_HELD_BYTES_MAX;
+        if self.is_leader_of_others() && within_bound {
+            self.forwarded_bytes.insert(from, held + bytes);
+            let held = HeldProposal::Forwarded { from, message, bytes };
             self.group.push(Source::Member(from), held, bytes);
         } else {
-            self.take_forwarded(from, message, has_room);
+            self.take_forwarded(from, message, within_bound);
         }
+    }
+
+    /// Drops held proposals whose tickets do not wait any more: they have expired, and their memory counts for nobody.
+    pub(super) fn drop_expired(&mut self) {
+        let proposals = &self.proposals;
+        self.group.remove(|held| match held {
+            HeldProposal::Own { ticket, .. } => !proposals.waits(*ticket),
+            HeldProposal::Forwarded { .. } => false,
+        });
+    }
+
+    /// Bytes of the held proposals of this process.
+    pub fn held_bytes(&self) -> u64 {
+        self.group.bytes_of_clients() as u64
     }
 
     /// Hands in the held proposals that are due. A leader does not hold them if it has other entries to append,
@@ -79,6 +94,8 @@ impl Replica {
             Role::Follower => leader != 0,
             Role::Candidate | Role::PreCandidate => false,
         };
+        // they are due when there is room, though nothing else happens then
+        self.group.see(self.monotonic_ns);
         let room = self.batches.room();
         if room == 0 {
             return;
@@ -110,29 +127,42 @@ impl Replica {
         self.batches.push(batch);
     }
 
-    /// Hands in a held request. Returns the ticket of a proposal of this process that waits still.
+    /// Hands in a held request. Returns the ticket of a proposal of this process that waits still. What a member has
+    /// forwarded that was removed since is dropped: its clients hear that it was not executed.
     fn hand_in_held(&mut self, held: HeldProposal) -> Option<Ticket> {
         match held {
-            HeldProposal::Own { ticket, entry, data } => {
-                // it may have expired
-                if !self.proposals.waits(ticket) {
-                    return None;
-                }
-                match self.batch_entry(self.config.id, &entry, &data) {
-                    Ok(()) => self.proposals.handed_in(ticket, self.own_term()),
-                    Err(NotAppended::NotNow) => self.proposals.hold(ticket, data),
-                    Err(NotAppended::Refused(refusal)) => {
-                        self.refuse(ticket, refusal);
-                        return None;
-                    }
-                }
-                Some(ticket)
+            HeldProposal::Own { ticket, entry } if self.proposals.waits(ticket) => {
+                self.hand_in_own(ticket, &entry)
             }
-            HeldProposal::Forwarded { from, message } => {
-                self.take_forwarded(from, message, true);
+            // it was answered, or has expired
+            HeldProposal::Own { .. } => None,
+            HeldProposal::Forwarded { from, message, bytes } => {
+                if let Some(held) = self.forwarded_bytes.get_mut(&from) {
+                    *held -= bytes;
+                }
+                if !self.is_removed(from) {
+                    self.take_forwarded(from, message, true);
+                }
                 None
             }
         }
+    }
+
+    /// Hands in a proposal of this process. A sole voter loses nothing that it appends, so it keeps no copy.
+    fn hand_in_own(&mut self, ticket: Ticket, entry: &Entry) -> Option<Ticket> {
+        let data = Bytes::from(wire::encode_entry(entry));
+        match self.batch_entry(self.config.id, entry, &data) {
+            Ok(()) => {
+                let copy = (!self.is_sole_voter()).then_some(data);
+                self.proposals.appended(ticket, copy, self.own_term());
+            }
+            Err(NotAppended::NotNow) => self.proposals.hold(ticket, data),
+            Err(NotAppended::Refused(refusal)) => {
+                self.refuse(ticket, refusal);
+                return None;
+            }
+        }
+        Some(ticket)
     }
 
     /// Forgets a proposal of this process, and answers it with the rejection.

@@ -70,14 +70,12 @@ impl Replica {
         }
         let stamp = self.proposals.stamp(ticket, now_ns);
         let entry = Entry { stamp: Some(stamp), command: Some(command), caller };
-        let data = Bytes::from(wire::encode_entry(&entry));
-        if data.len() > COMMAND_BYTES_MAX {
+        let bytes = wire::entry_bytes(&entry);
+        if bytes > COMMAND_BYTES_MAX {
             return Err(ProposalRejected::TooLarge);
         }
-        // A sole voter loses nothing that it appends, so it keeps no copy.
-        let copy = (!self.is_sole_voter()).then(|| data.clone());
-        self.proposals.add(ticket, copy, self.ticks);
-        self.hold_own(connection, ticket, entry, data);
+        self.proposals.add(ticket, self.ticks);
+        self.hold_own(connection, ticket, entry, bytes);
         Ok(())
     }
 

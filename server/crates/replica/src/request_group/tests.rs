@@ -290,6 +290,29 @@ fn what_has_no_room_is_taken_with_the_next_batches_without_a_wait() {
 }
 
 #[test]
+fn what_comes_without_room_is_due_when_there_is_some() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.push(1), 1);
+    scene.after(100).hold(1);
+    assert_eq!(scene.group.deadline(SYNC), None, "it was not seen");
+    scene.group.see(scene.now);
+    scene.after(300).answer();
+    assert!(scene.group.deadline(SYNC).is_some());
+}
+
+#[test]
+fn many_small_ones_beside_a_large_one_give_way_too() {
+    let mut scene = Scene::new();
+    scene.hold(1 << 30);
+    (0..HELD_MAX).for_each(|_| scene.hold(1));
+    scene.group.remove_excess(HELD_MAX);
+    assert!(scene.group.clients.held <= HELD_MAX / 8 * 7);
+    let bytes = scene.group.bytes_of_clients();
+    let taken = scene.group.take(usize::MAX);
+    assert_eq!(taken.iter().map(|taken| taken.bytes).sum::<usize>(), bytes);
+}
+
+#[test]
 fn those_give_way_of_whom_most_are_held() {
     let mut scene = Scene::new();
     scene.group.push(Source::Member(7), 0, 1);

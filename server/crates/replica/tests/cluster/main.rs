@@ -4,6 +4,7 @@
 mod catch_up;
 mod disk_room;
 mod failover;
+mod held;
 mod leases;
 mod lies;
 mod long_commands;

@@ -58,7 +58,9 @@ fn the_log_and_a_checkpoint_never_count_on_the_same_bytes() {
     assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
     space.check();
     assert!(!space.take(most, false), "they are taken and not written");
-    space.written(0);
+    space.written(0, most);
+    assert!(ledger.begin_run(&member, most).is_err(), "they are held");
+    space.written(0, 0);
     assert!(ledger.begin_run(&member, most).is_ok());
 }
 
@@ -86,10 +88,10 @@ fn entries_of_others_and_a_checkpoint_never_count_on_the_same_bytes() {
     let run = ledger.begin_run(&member, most).unwrap();
     let left = space.log_room();
     assert!(left > 0 && left < most, "the run needs them");
-    space.written(1000);
+    space.written(1000, 0);
     assert_eq!(space.log_room(), left - 1000);
     drop(run);
-    space.written(0);
+    space.written(0, 0);
     assert!(space.log_room() > most);
 }
 
@@ -98,9 +100,9 @@ fn free_space_is_measured_again_after_much_log_of_others() {
     let dir = TempDir::new();
     let mut space = checked(&dir);
     space.free = 0;
-    space.written(space.floor_bytes() / 2);
+    space.written(space.floor_bytes() / 2, 0);
     assert_eq!(space.free, 0, "not yet");
-    space.written(1);
+    space.written(1, 0);
     assert!(space.free > 0);
     assert!(space.log_room() > 0 && space.log_room() < space.free);
     space.free = space.floor_bytes() - 1;

@@ -1,0 +1,91 @@
+//! Proposals that are held for those in flight.
+
+use witan_machine::command::ChangeMembers;
+use witan_replica::host::Unanswered;
+
+use super::*;
+
+/// The cost of a sync, by which a leader holds proposals for up to 10 ms.
+const SYNC_NS: u64 = 5_000_000;
+
+/// A cluster whose leader holds proposals, and the leader.
+fn holding() -> (Cluster, u64) {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let leader = cluster.leader().expect("it leads");
+    let now_ns = cluster.now_ns;
+    cluster.replica(leader).turned(now_ns, SYNC_NS);
+    (cluster, leader)
+}
+
+fn large(bytes: usize) -> kv::KvOperation {
+    kv::KvOperation::Put(kv::Put {
+        key: Bytes::from_static(b"large"),
+        value: vec![0; bytes].into(),
+        ..kv::Put::default()
+    })
+}
+
+#[test]
+fn a_proposal_waits_for_the_one_in_flight_and_for_its_time_at_most() {
+    let (mut cluster, leader) = holding();
+    for other in [1, 2, 3].into_iter().filter(|id| *id != leader) {
+        cluster.stop(other);
+    }
+    cluster.propose(leader, put("first"));
+    cluster.settle();
+    let before = cluster.replica(leader).last_index();
+    cluster.propose(leader, put("second"));
+    cluster.settle();
+    assert_eq!(cluster.replica(leader).last_index(), before, "it is held");
+    let wake_at_ns = cluster.replica(leader).wake_at_ns().expect("it is due");
+    cluster.pass(wake_at_ns - cluster.now_ns);
+    assert_eq!(cluster.replica(leader).last_index(), before + 1);
+}
+
+/// The removed member refuses its clients, which may ask another one.
+#[test]
+fn what_a_member_has_forwarded_is_not_executed_after_its_removal() {
+    let (mut cluster, leader) = holding();
+    let removed = cluster.follower();
+    let third = 6 - leader - removed;
+    cluster.propose(removed, put("k"));
+    let (replica, world) = cluster.members.get_mut(&removed).expect("it runs");
+    replica.turn(world).expect("it goes on");
+    let forwarded = std::mem::take(&mut world.sent);
+    cluster.stop(removed);
+    cluster.stop(third);
+    let remove = ChangeMembers { remove: removed, voters: true, ..ChangeMembers::default() };
+    cluster.propose(leader, Command::Members(remove));
+    cluster.settle();
+    for message in forwarded {
+        cluster.deliver(message);
+    }
+    cluster.settle();
+    cluster.go_on(third);
+    assert_eq!(cluster.replica(leader).view().position.voters.len(), 2);
+    cluster.pass(SYNC_NS);
+    cluster.ticks(3);
+    assert_eq!(cluster.count(leader, "k"), 0);
+    cluster.propose(leader, put("after"));
+    cluster.ticks(3);
+    assert_eq!(cluster.count(leader, "after"), 1);
+}
+
+/// Its memory counts for no client any more.
+#[test]
+fn a_proposal_that_has_expired_is_held_no_longer() {
+    let (mut cluster, leader) = holding();
+    for other in [1, 2, 3].into_iter().filter(|id| *id != leader) {
+        cluster.replica(other).set_log_room(0);
+    }
+    cluster.propose(leader, large(5 << 20));
+    cluster.settle();
+    let held = cluster.propose(leader, large(5 << 20));
+    cluster.settle();
+    assert!(cluster.replica(leader).held_bytes() > 5 << 20);
+    cluster.ticks(80);
+    assert_eq!(cluster.leader(), Some(leader), "it hears of the others");
+    let expired = (Ticket(held), Unanswered::Expired);
+    assert!(cluster.world(leader).unanswered.contains(&expired));
+    assert_eq!(cluster.replica(leader).held_bytes(), 0);
+}
