@@ -71,9 +71,9 @@ impl GrpcMembers {
         Ok(made)
     }
 
-    /// Stores the token of a connection and whether the member checks users, for later calls to the same
-    /// address.
-    fn remember(&self, connection: &Connection) {
+    /// Stores the token of a known connection, whether the member checks users and whether it refused the last login,
+    /// for later calls; does nothing if its address has changed.
+    fn update_known(&self, connection: &Connection) {
         let mut connections = lock(&self.connections);
         if let Some(known) = connections.get_mut(&connection.address.authority)
             && known.address == connection.address
@@ -146,13 +146,13 @@ impl GrpcMembers {
             Ok(answer) => {
                 connection.token = answer.token.parse().ok();
                 connection.users = Some(true);
-                self.remember(connection);
+                self.update_known(connection);
                 Ok(())
             }
             // authentication is off
             Err(status) if status.code() == tonic::Code::FailedPrecondition => {
                 connection.users = Some(false);
-                self.remember(connection);
+                self.update_known(connection);
                 Ok(())
             }
             Err(status) if falls_back(&connection.address, &status) => {
@@ -164,7 +164,7 @@ impl GrpcMembers {
                 );
                 connection.users = Some(true);
                 connection.refused = true;
-                self.remember(connection);
+                self.update_known(connection);
                 Ok(())
             }
             Err(status) => Err(CallError::Refused {

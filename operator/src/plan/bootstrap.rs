@@ -138,9 +138,9 @@ fn broken(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option<Step> {
     (!pod.deleting).then_some(note.unwrap_or(Step::DeletePod { ordinal, reason }))
 }
 
-/// Deletes a pod of a cluster without a quorum if it cannot serve. A pod whose container runs may be reading its disk
-/// and keeps its template.
-fn unable(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option<Step> {
+/// Deletes a pod of a cluster without a quorum if it cannot serve; for an outdated template only if its container does
+/// not run, because it may be reading its disk, and if updates are allowed.
+fn stop_if_it_cannot_serve(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option<Step> {
     let step = broken(pass, ordinal, pod)?;
     let outdated = matches!(step, Step::DeletePod { reason: Stop::Outdated, .. });
     (!outdated || (!pod.running && pass.may_update())).then_some(step)
@@ -173,7 +173,7 @@ pub(super) fn bring_back(pass: &Pass<'_>) -> Step {
         };
         if pod.deleting {
             ending = ending.or(Some(ordinal));
-        } else if let Some(step) = unable(pass, ordinal, pod) {
+        } else if let Some(step) = stop_if_it_cannot_serve(pass, ordinal, pod) {
             return step;
         }
     }

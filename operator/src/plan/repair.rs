@@ -19,8 +19,8 @@ use crate::{
 /// How long a corrupt member may take to rebuild itself. Until then v3 writes are refused.
 const REBUILD_SECONDS: i64 = 60;
 
-/// Deletes the first pod whose ordinal has no member, after its claim if it was a learner's; then handles the claim of
-/// a removed member.
+/// By ordinal, for each without a member: deletes its pod, after its claim if it was a learner's; without a pod, deletes
+/// or retires its claim.
 pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
     let ordinals = joined.pass.seen.ordinals.iter();
     let gone = ordinals.filter(|(ordinal, _)| joined.list.of(**ordinal).is_none());

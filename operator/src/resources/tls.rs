@@ -97,8 +97,8 @@ fn new_authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<[String; 2], 
     let key = KeyPair::generate().map_err(failed)?;
     let params = authority_params(cluster, now)?;
     let certificate = params.self_signed(&key).map_err(failed)?;
-    let certificate = text("CERTIFICATE", certificate.der())?;
-    Ok([certificate, text("PRIVATE KEY", key.serialized_der())?])
+    let certificate = pem_text("CERTIFICATE", certificate.der())?;
+    Ok([certificate, pem_text("PRIVATE KEY", key.serialized_der())?])
 }
 
 fn of_authority(cluster: &Cluster<'_>, files: Vec<(&str, String)>) -> Secret {
@@ -135,8 +135,8 @@ pub fn leaf(
     let authority_key = KeyPair::try_from(authority_key.as_slice()).map_err(failed)?;
     let issuer = Issuer::new(authority_params(cluster, now)?, authority_key);
     let certificate = params.signed_by(&key, &issuer).map_err(failed)?;
-    let certificate = text("CERTIFICATE", certificate.der())?;
-    let key = text("PRIVATE KEY", key.serialized_der())?;
+    let certificate = pem_text("CERTIFICATE", certificate.der())?;
+    let key = pem_text("PRIVATE KEY", key.serialized_der())?;
     let trusted = String::from_utf8_lossy(value(authority, "ca.crt")?).into_owned();
     let files = vec![
         ("tls.crt", certificate),
@@ -317,7 +317,7 @@ fn value<'a>(secret: &'a Secret, file: &str) -> Result<&'a [u8], ResourceError> 
     data.map(|bytes| bytes.0.as_slice()).ok_or_else(missing)
 }
 
-fn text(label: &str, der: &[u8]) -> Result<String, ResourceError> {
+fn pem_text(label: &str, der: &[u8]) -> Result<String, ResourceError> {
     pem::encode_string(label, LineEnding::LF, der).map_err(failed)
 }
 

@@ -256,10 +256,7 @@ impl TreeWalk<'_, '_> {
             let (flags, position) = (number(0)?, number(4)? as usize);
             let (key_bytes, value_bytes) = (number(8)? as usize, number(12)? as usize);
             if (flags == IS_BUCKET) != self.of_buckets {
-                return Err(wrong(
-                    page,
-                    "a bucket stands among records, or the other way round",
-                ));
+                return Err(wrong(page, "the page mixes buckets and records"));
             }
             let begin = at + position;
             let middle = begin + key_bytes;

@@ -43,7 +43,7 @@ const GATES: [(&str, Effect); 9] = [
     (SET_MEMBER_LOCAL_ADDR, Effect::Switches),
     (
         "StopGRPCServiceOnDefrag",
-        Effect::Fixed(false, "there is nothing to defragment"),
+        Effect::Fixed(false, "a defragmentation never stops serving"),
     ),
     (
         "TxnModeWriteWithSharedBuffer",

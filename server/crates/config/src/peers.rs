@@ -44,6 +44,8 @@ impl Default for PeerSettings {
 }
 
 impl ValueReader<'_> {
+    /// Reads timeouts and the local address of connections to members. Raft's timeouts are at least
+    /// [`RAFT_TIMEOUT_MIN`].
     pub(super) fn peer_settings(
         &self,
         (gates, advertised): (&FeatureGates, &[Url]),

@@ -43,7 +43,8 @@ impl BlockingPool {
         run_in(self.acquire().await?, work).await
     }
 
-    /// Runs `work` at once on this thread, or with a permit on another thread if it is `large`.
+    /// Runs `work` at once on this thread, or with a permit on another thread if it is `large`; `Stopped` if the
+    /// runtime ends before.
     pub async fn run_if<T: Send + 'static>(
         &self,
         large: bool,

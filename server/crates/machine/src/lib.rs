@@ -35,7 +35,7 @@ use auth::{AccessCheck, Auth, Caller};
 use command::{Command, Entry};
 use kv::ReadResults;
 use member::MemberRegistry;
-use record::{CorruptRecord, Emit, RecordChange, in_room};
+use record::{CorruptRecord, Emit, RecordChange, in_section};
 use witan_tree::{Tree, TreeError, TreeReply};
 
 /// The replicated state of one member. Cloning is O(1) and freezes it.
@@ -193,7 +193,7 @@ impl StateMachine {
     /// Emits the records that turn a checkpoint of `since` (nothing, if `None`) into one of `self`.
     pub fn changes(&self, since: Option<&StateMachine>, emit: &mut Emit<'_>) {
         self.kv
-            .changes(since.map(|m| &m.kv), &mut in_room(record::KV, emit));
+            .changes(since.map(|m| &m.kv), &mut in_section(record::KV, emit));
         self.changes_beside_keys(since, emit);
     }
 
@@ -202,22 +202,24 @@ impl StateMachine {
     pub fn changes_beside_keys(&self, since: Option<&StateMachine>, emit: &mut Emit<'_>) {
         self.kv.leases().changes(
             since.map(|m| m.kv.leases()),
-            &mut in_room(record::LEASE, emit),
+            &mut in_section(record::LEASE, emit),
         );
         self.tree_changes(since.map(|m| &m.tree), emit);
         self.members.changes(
             since.map(|m| &m.members),
-            &mut in_room(record::MEMBER, emit),
+            &mut in_section(record::MEMBER, emit),
         );
-        self.alarms
-            .changes(since.map(|m| &m.alarms), &mut in_room(record::ALARM, emit));
+        self.alarms.changes(
+            since.map(|m| &m.alarms),
+            &mut in_section(record::ALARM, emit),
+        );
         self.auth
-            .changes(since.map(|m| &m.auth), &mut in_room(record::AUTH, emit));
+            .changes(since.map(|m| &m.auth), &mut in_section(record::AUTH, emit));
     }
 
     /// Emits the records of the v2 tree that changed since `since`.
     fn tree_changes(&self, since: Option<&Tree>, emit: &mut Emit<'_>) {
-        let mut emit = in_room(record::TREE, emit);
+        let mut emit = in_section(record::TREE, emit);
         self.tree.changes(since, &mut |key, value| {
             emit(match value {
                 Some(value) => RecordChange::Put { key, value },
@@ -230,7 +232,7 @@ impl StateMachine {
     pub fn witan_records(&self, emit: &mut Emit<'_>) {
         self.tree_changes(None, emit);
         self.auth
-            .path_auth_changes(None, &mut in_room(record::AUTH, emit));
+            .path_auth_changes(None, &mut in_section(record::AUTH, emit));
     }
 
     /// Loads one record that [`StateMachine::changes`] emitted. Records come in ascending key order.
@@ -246,7 +248,7 @@ impl StateMachine {
             record::ALARM => self.alarms.load(value),
             record::AUTH => self.auth.load(key, value),
             other => Err(CorruptRecord::new(format!(
-                "record of unknown room {other}"
+                "record of an unknown section {other}"
             ))),
         }
     }

@@ -1,4 +1,4 @@
-//! The member book: identity, URLs and role of every member, the ids of those removed, and the
+//! The member registry: identity, URLs and role of every member, the ids of those removed, and the
 //! commands that change it. The commands are log payload: field numbers never change.
 
 use std::collections::BTreeSet;

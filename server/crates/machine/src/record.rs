@@ -1,22 +1,22 @@
 //! Checkpoint records: the one representation of state outside memory, used by the checkpoint on
 //! disk, by snapshots between members and by the simulated disk.
 //!
-//! A record is a key and a value of bytes. The first byte of a key names the room. The rooms
+//! A record is a key and a value of bytes. The first byte of a key names the section. The sections
 //! choose the rest so that ascending key order is an order in which they can be loaded.
 
-/// Room of the v3 key space.
+/// Section of the v3 key space.
 pub const KV: u8 = b'k';
-/// Room of the leases; loaded after the key space.
+/// Section of the leases; loaded after the key space.
 pub const LEASE: u8 = b'l';
-/// Room of the v2 tree.
+/// Section of the v2 tree.
 pub const TREE: u8 = b't';
-/// Room of the member book.
+/// Section of the member registry.
 pub const MEMBER: u8 = b'm';
-/// Room of the alarms.
+/// Section of the alarms.
 pub const ALARM: u8 = b'a';
-/// Room of users and roles.
+/// Section of users and roles.
 pub const AUTH: u8 = b'u';
-/// Room of the view itself: position in the log and configuration.
+/// Section of the view itself: position in the log and configuration.
 pub const VIEW: u8 = b'v';
 
 /// Upper bound of all counters: a larger one in a record is corruption. Counting up from below it
@@ -61,16 +61,16 @@ impl From<witan_tree::CorruptTree> for CorruptRecord {
 /// Receives changed records one by one.
 pub type Emit<'a> = dyn FnMut(RecordChange) + 'a;
 
-/// An emitter that puts the room's byte before every key.
-pub(crate) fn in_room(room: u8, emit: &mut Emit<'_>) -> impl FnMut(RecordChange) {
+/// An emitter that puts the section's byte before every key.
+pub(crate) fn in_section(section: u8, emit: &mut Emit<'_>) -> impl FnMut(RecordChange) {
     move |change| {
         emit(match change {
             RecordChange::Put { mut key, value } => {
-                key.insert(0, room);
+                key.insert(0, section);
                 RecordChange::Put { key, value }
             }
             RecordChange::Delete { mut key } => {
-                key.insert(0, room);
+                key.insert(0, section);
                 RecordChange::Delete { key }
             }
         });

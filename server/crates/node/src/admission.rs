@@ -1,4 +1,4 @@
-//! Admission is the one door before a command is proposed: how long it is, whether this member is a learner, the quota,
+//! Admission is the only check before a command is proposed: how long it is, whether this member is a learner, the quota,
 //! the alarm about it and the memory for it are asked here and nowhere else in the shell. All dialects propose through
 //! it, so that none can skip a question.
 //!

@@ -6,7 +6,7 @@
 //! `checkpoints` (when the state is written) → `executor` (commands that take long) → `post` (who carries
 //! messages), `peer_links`, `leadership`, `reconfiguration` → `completions` (how answers come back) → `latest_view`
 //! (reads without a hop) → `tree_watchers` (v2 watchers) → `watch_streams` (v3 watches) → `status` → `state_hashes`
-//! (to compare members) → `tokens` → `admission` (the one door before a command is
+//! (to compare members) → `tokens` → `admission` (the only check before a command is
 //! proposed) → `metrics` (series),
 //! `counts`, `applies` (what feeds them), `peer_stats` (of v2).
 

@@ -37,7 +37,7 @@ pub struct NodeMetrics {
     pub(super) tree_watch_requests: IntCounter,
     state: StateSeries,
     /// etcd's old names of counters, with what they follow.
-    twins: [(IntCounter, IntCounter); 4],
+    aliases: [(IntCounter, IntCounter); 4],
 }
 
 /// Series that are set at each scrape.
@@ -76,7 +76,7 @@ impl NodeMetrics {
         let kv_deletes = on.counter("etcd_mvcc_delete_total", "Deletions that this member has seen.");
         let kv_txns = on.counter("etcd_mvcc_txn_total", "Transactions that this member has seen.");
         Self {
-            twins: [
+            aliases: [
                 (kv_ranges.clone(), on.counter("etcd_debugging_mvcc_range_total", "Ranges that this member has seen (old name).")),
                 (kv_puts.clone(), on.counter("etcd_debugging_mvcc_put_total", "Puts that this member has seen (old name).")),
                 (kv_deletes.clone(), on.counter("etcd_debugging_mvcc_delete_total", "Deletions that this member has seen (old name).")),
@@ -120,7 +120,7 @@ impl NodeMetrics {
 
     /// Raises each counter with an old name of etcd to the value of the counter that it follows.
     pub(super) fn show_twins(&self) {
-        for (source, twin) in &self.twins {
+        for (source, twin) in &self.aliases {
             twin.inc_by(source.get().saturating_sub(twin.get()));
         }
     }
@@ -153,11 +153,11 @@ impl StateSeries {
             tree_bytes: on.gauge("witan_v2_size_bytes", "Size of the v2 tree and its history, which counts against the quota."),
             auth_bytes: on.gauge("witan_auth_size_bytes", "Size of users, roles, permissions and members, which counts against the quota."),
             free_bytes: on.gauge("witan_disk_free_bytes", "Free bytes of the file system that holds the data."),
-            reserve_bytes: on.gauge("witan_disk_reserve_bytes", "Free bytes below which writes are refused, 0 when nobody watches."),
+            reserve_bytes: on.gauge("witan_disk_reserve_bytes", "Free bytes below which writes are refused, 0 if free space is not checked."),
             ballast_bytes: on.gauge("witan_disk_ballast_bytes", "Bytes of the ballast file that is there."),
             tree_watchers: on.gauge("etcd_debugging_store_watchers", "v2 watchers waiting now."),
             id: on.gauges("etcd_server_id", "Always 1; the label is this member's id.", &["server_id"]),
-            alarms: on.gauges("etcd_debugging_server_alarms", "1 for each alarm that stands, by the member that raised it.", &["server_id", "alarm_type"]),
+            alarms: on.gauges("etcd_debugging_server_alarms", "1 for each active alarm, by the member that raised it.", &["server_id", "alarm_type"]),
             cluster_version: on.gauges("etcd_cluster_version", "Always 1; the label is the cluster's version.", &["cluster_version"]),
             known_peers: on.gauges("etcd_network_known_peers", "1 for each known member.", &["Local", "Remote"]),
             db_size: [

@@ -103,13 +103,13 @@ impl WatchStreams {
         }
         watch_state.notified_revision = kv.revision();
         watch_state.end = Some(kv.end());
-        watch_state.current = matched.then(|| without_index(kv));
+        watch_state.current = matched.then(|| without_compacted_states(kv));
         if watch_state.groups.is_empty() {
             watch_state.older = Vec::new();
         } else if !kv.compacted_states().is_empty() {
             watch_state
                 .older
-                .extend(kv.compacted_states().iter().map(without_index));
+                .extend(kv.compacted_states().iter().map(without_compacted_states));
             let excess = watch_state
                 .older
                 .len()
@@ -128,7 +128,7 @@ impl WatchStreams {
         let mut watch_state = self.watch_state();
         watch_state.end = None;
         if !watch_state.groups.is_empty() {
-            watch_state.older.push(without_index(before));
+            watch_state.older.push(without_compacted_states(before));
             watch_state.older_checks = 0;
         }
     }
@@ -190,7 +190,7 @@ fn note(watch_state: &mut WatchState, kv: &Kv, woken: &mut Vec<WatchStreamId>) -
 }
 
 /// Copies the key space without the states from before its last compactions, which hold memory.
-fn without_index(kv: &Kv) -> Arc<Kv> {
+fn without_compacted_states(kv: &Kv) -> Arc<Kv> {
     let mut kv = kv.clone();
     kv.clear_states_before_compaction();
     Arc::new(kv)

@@ -28,7 +28,7 @@ pub(crate) struct Batch {
 
 impl BatchesInFlight {
     /// Returns the bytes for which the proposals of the next batch may count; 0 if there must be none now.
-    pub(crate) fn room(&self) -> usize {
+    pub(crate) fn bytes_left(&self) -> usize {
         IN_FLIGHT_BYTES_MAX.saturating_sub(self.bytes)
     }
 
@@ -109,10 +109,10 @@ mod tests {
             batches.push(Batch { bytes, ..Batch::default() });
             batches.turned(bytes as u64);
         }
-        assert_eq!(batches.room(), 0);
+        assert_eq!(batches.bytes_left(), 0);
         assert!(batches.follow(|batch| batch.end > Some(1 << 20)));
-        assert_eq!(batches.room(), 0);
+        assert_eq!(batches.bytes_left(), 0);
         assert!(!batches.follow(|_| false));
-        assert_eq!(batches.room(), IN_FLIGHT_BYTES_MAX);
+        assert_eq!(batches.bytes_left(), IN_FLIGHT_BYTES_MAX);
     }
 }

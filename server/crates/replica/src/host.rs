@@ -83,7 +83,7 @@ pub struct Applied {
     pub ticket: Option<Ticket>,
     /// The outcome of the command.
     pub outcome: Outcome,
-    /// The member book after it, when the entry changed it.
+    /// The member registry after it, when the entry changed it.
     pub members: Option<MemberRegistry>,
     /// The frozen state after it, when all members may hash theirs to compare them: after a compaction, or
     /// when a member has asked for it.

@@ -16,7 +16,7 @@ use crate::{
 use witan_machine::{StateMachine, command::Command};
 use witan_tree::{ExpireNodes, TreeOperation};
 
-/// Ticks after which it is forgotten when a member answered.
+/// Ticks for which the last answer of a member is remembered.
 const HEARD_TICKS: u64 = 1000;
 
 #[derive(Debug)]

@@ -15,6 +15,7 @@ mod membership;
 mod message_check;
 mod peers;
 mod proposing;
+mod reads;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -376,7 +377,7 @@ impl Replica {
             kind == MessageType::MsgRequestVote || kind == MessageType::MsgRequestPreVote;
         if (kind == MessageType::MsgTimeoutNow && (self.has_full_disk() || !self.may_campaign()))
             || (asks_for_vote && self.may_have_lost_log())
-            || self.is_of_gone_leader(&message)
+            || self.is_late_from_ended_leader(&message)
             || self.falls_short(&message)
         {
             return Ok(());
@@ -406,32 +407,6 @@ impl Replica {
             self.incoming_snapshot = state;
         }
         Ok(())
-    }
-
-    /// Requests a linearizable read. `Host::readable` follows, or `Host::unanswered` if there is no quorum.
-    pub fn read(&mut self, ticket: Ticket) -> Result<(), ProposalRejected> {
-        if self.read_index.is_full() {
-            return Err(ProposalRejected::TooMany);
-        }
-        self.read_index.enqueue(ticket, self.ticks);
-        Ok(())
-    }
-
-    /// Whether a ReadIndex would be answered: raft silently drops it while no leader is known, and on a leader that
-    /// has committed nothing in its term.
-    fn can_read_index(&self) -> bool {
-        let raft = &self.raft.raft;
-        match raft.state {
-            StateRole::Leader => raft.commit_to_current_term(),
-            StateRole::Follower | StateRole::Candidate | StateRole::PreCandidate => {
-                raft.leader_id != 0
-            }
-        }
-    }
-
-    /// When held reads are due, in nanoseconds of the monotonic clock, if nothing changes before.
-    fn reads_due_ns(&self) -> Option<u64> {
-        self.read_index.deadline().filter(|_| self.can_read_index())
     }
 
     /// Notes that a checkpoint up to `index` is durable. Returns the index below which the log on disk may be

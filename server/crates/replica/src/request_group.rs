@@ -227,7 +227,7 @@ impl<R> RequestGroup<R> {
         let since = self.since?;
         let wait = if self.is_in_flight() {
             (cost * HOLD_COSTS).min(HOLD_NS_MAX)
-        } else if self.gathers(since) {
+        } else if self.waits_for_returns(since) {
             cost.min(GATHER_NS_MAX)
         } else {
             0
@@ -311,8 +311,8 @@ impl<R> RequestGroup<R> {
         self.clients.in_flight + self.members.in_flight > 0
     }
 
-    /// Whether requests that wait `since` then wait for those that were answered.
-    fn gathers(&self, since: u64) -> bool {
+    /// Whether requests held since then wait for the next ones of the clients that were answered just before.
+    fn waits_for_returns(&self, since: u64) -> bool {
         self.awaits_return() && since < self.answered + GATHER_NS_MAX
     }
 

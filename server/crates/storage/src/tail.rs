@@ -120,7 +120,8 @@ pub(super) struct Damage {
 }
 
 /// Decides how a file with these bytes is to be repaired. `seq` is its sequence number, and `last`
-/// says whether it is the newest of its kind. Damage that no crash explains is an error.
+/// says whether it is the newest of its kind. There, a flipped bit is repaired; other damage that no torn write explains
+/// is an error.
 pub(super) fn judge(
     bytes: &[u8],
     seq: u64,

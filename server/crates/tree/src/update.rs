@@ -36,7 +36,11 @@ impl Tree {
         Ok(self.record_event(Action::Update, node, Some(prev), update.refresh))
     }
 
-    /// Writes into the existing node `old` with a new index; returns the node after and before.
+    /// Writes into the existing node `old` with a new index; returns the node after and before. A directory keeps its
+    /// stored modified index, and only the returned node shows the new one.
+    ///
+    /// # Panics
+    /// If the node does not exist.
     pub(super) fn overwrite(
         &mut self,
         old: NodeRef,

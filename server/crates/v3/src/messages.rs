@@ -40,7 +40,7 @@ const INLINE_BYTES: usize = 4 << 20;
 /// Flag and length before each message.
 const PREFIX_BYTES: usize = 5;
 
-/// An answer of one message.
+/// A response of one message.
 pub(super) trait UnaryResponse: Message + Sized + 'static {
     /// Whether the answer is encoded on another thread.
     fn is_large(&self) -> bool {
@@ -50,7 +50,8 @@ pub(super) trait UnaryResponse: Message + Sized + 'static {
 
 /// An answer of many pairs, whose length itself takes long to compute.
 trait Pairs {
-    /// Returns the number of pairs in the answer and the bytes of their keys and values.
+    /// Returns the number of pairs in the answer and the bytes of their keys and values, as far as [`Self::are_many`]
+    /// needs them: 0 bytes if the number decides.
     fn weight(&self) -> (usize, usize);
 
     fn are_many(&self) -> bool {

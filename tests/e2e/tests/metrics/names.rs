@@ -66,7 +66,7 @@ const ABSENT: &[(&str, &str)] = &[
     ("etcd_mvcc_db_open_read_transactions", BBOLT),
     (
         "etcd_server_feature_enabled",
-        "there are no gates: what is there is on",
+        "no series shows the feature gates",
     ),
     ("etcd_server_go_version", "there is no Go"),
     ("etcd_server_heartbeat_send_failures_total", PEERS),

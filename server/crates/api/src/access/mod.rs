@@ -114,7 +114,7 @@ impl Access {
             Self::V3Keys => "a user with a permission on the keys, while v3's authentication is on",
             Self::V3User => "any user, while v3's authentication is on",
             Self::V3Root => {
-                "a user with the role root, while v3's authentication is on (v3's history alone changes)"
+                "a user with the role root, while v3's authentication is on (only v3's history is affected)"
             }
             Self::V2Keys => {
                 "a user, or the guest, with a pattern that covers the key, while v2's authentication is on"

@@ -22,9 +22,9 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("watch-progress-notify-interval", Duration, "10m0s", "Interval of progress notifications to idle watchers.", supported("an_idle_watcher_gets_progress_notifications")),
     Flag::new("downgrade-check-time", Duration, "5s", "How often a leader checks whether a downgrade is complete; 0 turns the check off.", supported("a_downgrade_ends_when_it_is_looked_at")),
     Flag::new("snapshot-catchup-entries", Integer, "5000", "Entries of the log that are kept for slow members.", accepted(LOG_BY_BYTES)),
-    Flag::new("bootstrap-defrag-threshold-megabytes", Integer, "0", "Free space at which etcd defragments before it starts.", accepted("there is nothing to defragment")),
+    Flag::new("bootstrap-defrag-threshold-megabytes", Integer, "0", "Free space at which etcd defragments before it starts.", accepted("nothing is fragmented at a start")),
     Flag::new("experimental-enable-lease-checkpoint", Bool, "false", "Whether remaining times of leases are recorded.", accepted("remaining times of leases are always recorded")),
     Flag::new("experimental-enable-lease-checkpoint-persist", Bool, "false", "Whether they are kept over a change of leader.", accepted("remaining times of leases are always recorded")),
     Flag::new("experimental-txn-mode-write-with-shared-buffer", Bool, "true", "Whether transactions share bbolt's buffer.", accepted("there is no bbolt here")),
-    Flag::new("experimental-stop-grpc-service-on-defrag", Bool, "false", "Whether etcd stops serving while it defragments.", accepted("there is nothing to defragment")),
+    Flag::new("experimental-stop-grpc-service-on-defrag", Bool, "false", "Whether etcd stops serving while it defragments.", accepted("a defragmentation never stops serving")),
 ];

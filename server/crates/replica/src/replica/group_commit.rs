@@ -96,7 +96,7 @@ impl Replica {
         };
         // they are due when there is room, though nothing else happens then
         self.group.see(self.monotonic_ns);
-        let room = self.batches.room();
+        let room = self.batches.bytes_left();
         if room == 0 {
             return;
         }
@@ -184,7 +184,7 @@ impl Replica {
     /// When held proposals are due, in nanoseconds of the monotonic clock, if nothing changes before.
     pub(super) fn proposals_due_ns(&self) -> Option<u64> {
         let due = self.group.deadline(self.sync_cost_ns);
-        due.filter(|_| self.batches.room() > 0)
+        due.filter(|_| self.batches.bytes_left() > 0)
     }
 
     /// Drops the proposals that are held, which are in no log, and returns their tickets: this member ends.

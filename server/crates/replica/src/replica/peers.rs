@@ -212,9 +212,9 @@ impl Replica {
     }
 
     /// Whether a message comes from the leader whose process ended, in the term that it led, and may be one
-    /// of its last: the message would end the campaigns, and have the followers wait for a leader that is not
+    /// of its last, because it comes within an election timeout of the report: the message would end the campaigns, and have the followers wait for a leader that is not
     /// there. The caller drops it.
-    pub(super) fn is_of_gone_leader(&self, message: &Message) -> bool {
+    pub(super) fn is_late_from_ended_leader(&self, message: &Message) -> bool {
         let leads = matches!(
             message.get_msg_type(),
             MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot

@@ -179,7 +179,8 @@ fn observed(
     })
 }
 
-/// Streams the leaders of the election that the first of `requests` names; later requests are not read.
+/// Streams the leaders of the election that the first of `requests` names; later requests are not read. Without a
+/// request it is the election with the empty name.
 pub(crate) fn observe_first<R>(
     ctx: &Context,
     mut requests: R,

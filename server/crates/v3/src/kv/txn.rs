@@ -64,8 +64,9 @@ async fn checked(ctx: &Context, request: TxnRequest) -> RpcResult<TxnRequest> {
 /// Reply of a transaction, the revision after it, and its permit.
 type TxnDone = ((kv::TxnReply, i64), Option<FairPermit>);
 
-/// Authorizes a transaction and proposes it; one that may read more than
-/// `LARGE_READ_KEYS` keys waits for a permit first.
+/// Authorizes a transaction and proposes it; returns the permit that it has waited for, if it may read more than
+/// `LARGE_READ_KEYS` keys. One that compares or sorts values is evaluated before, and may be refused with
+/// `AnswerTooLarge`.
 async fn write_txn(
     ctx: &Context,
     client: ClientNetwork,

@@ -1,0 +1,34 @@
+//! Linearizable reads: when they are taken, and when their ReadIndex round may begin.
+
+use raft::StateRole;
+
+use super::Replica;
+use crate::host::{ProposalRejected, Ticket};
+
+impl Replica {
+    /// Requests a linearizable read. `Host::readable` follows, or `Host::unanswered` if there is no quorum.
+    pub fn read(&mut self, ticket: Ticket) -> Result<(), ProposalRejected> {
+        if self.read_index.is_full() {
+            return Err(ProposalRejected::TooMany);
+        }
+        self.read_index.enqueue(ticket, self.ticks);
+        Ok(())
+    }
+
+    /// Whether a ReadIndex would be answered: raft silently drops it while no leader is known, and on a leader that
+    /// has committed nothing in its term.
+    pub(super) fn can_read_index(&self) -> bool {
+        let raft = &self.raft.raft;
+        match raft.state {
+            StateRole::Leader => raft.commit_to_current_term(),
+            StateRole::Follower | StateRole::Candidate | StateRole::PreCandidate => {
+                raft.leader_id != 0
+            }
+        }
+    }
+
+    /// When held reads are due, in nanoseconds of the monotonic clock, if nothing changes before.
+    pub(super) fn reads_due_ns(&self) -> Option<u64> {
+        self.read_index.deadline().filter(|_| self.can_read_index())
+    }
+}
