@@ -80,7 +80,7 @@ pub fn named<T: NamedEnum, S: Serializer>(value: &i32, serializer: S) -> Result<
     EnumValue::<T>(*value, PhantomData).serialize(serializer)
 }
 
-/// Serializes a list of enum values, each as [`named`] does.
+/// Serializes a list of enum values, each as [`named()`] does.
 pub fn named_list<T: NamedEnum, S: Serializer>(
     values: &[i32],
     serializer: S,

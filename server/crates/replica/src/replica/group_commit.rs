@@ -1,5 +1,5 @@
 //! Proposals on their way to the log or to the leader: those of this process, and on a leader those that other
-//! members forward. They are held in a [`RequestGroup`] until they are due.
+//! members forward. They are held in a `RequestGroup` until they are due.
 
 use bytes::Bytes;
 
