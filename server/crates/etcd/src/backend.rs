@@ -1,0 +1,157 @@
+//! What the backend, a bbolt file, says about the cluster. Buckets and keys are those of etcd's `storage/schema`.
+
+use std::{fs, path::PathBuf};
+
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use witan_bolt::{BoltError, BoltFile};
+
+use super::{ConfState, EtcdError};
+
+/// What the backend says about the cluster.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BackendMeta {
+    /// The file: `db`, or the one that was received with the snapshot.
+    pub path: PathBuf,
+    /// Its length.
+    pub length: u64,
+    /// The last entry that it holds; 0 if there is none.
+    pub consistent_index: u64,
+    /// The term of that entry; 0 in 3.4.
+    pub term: u64,
+    /// The members.
+    pub members: Vec<EtcdMember>,
+    /// The members that were removed.
+    pub removed: Vec<u64>,
+    /// The cluster version.
+    pub cluster_version: Option<String>,
+    /// A downgrade that was asked for; since 3.5.
+    pub downgrade: Option<Downgrade>,
+    /// The version of the layout; since 3.6.
+    pub storage_version: Option<String>,
+    /// The voters and learners; since 3.5.
+    pub conf_state: Option<ConfState>,
+}
+
+/// A member.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct EtcdMember {
+    /// Its id.
+    pub id: u64,
+    /// Its name; empty until it has started.
+    pub name: String,
+    /// The URLs for other members.
+    #[serde(rename = "peerURLs", deserialize_with = "nullable")]
+    pub peer_urls: Vec<String>,
+    /// The URLs for clients.
+    #[serde(rename = "clientURLs", deserialize_with = "nullable")]
+    pub client_urls: Vec<String>,
+    /// Whether it does not vote.
+    pub is_learner: bool,
+}
+
+/// The context of a change of one member.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct MemberContext {
+    /// The member as it becomes.
+    #[serde(flatten)]
+    pub member: EtcdMember,
+    /// Whether a learner becomes a voter.
+    pub is_promote: bool,
+}
+
+impl MemberContext {
+    /// Reads the context of a [`crate::ConfChange`]; `None` if it is no such JSON.
+    pub fn parse(context: &[u8]) -> Option<Self> {
+        serde_json::from_slice(context).ok()
+    }
+}
+
+/// A downgrade.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Downgrade {
+    /// Where it leads.
+    #[serde(rename = "target-version")]
+    pub target_version: String,
+    /// Whether it is on its way.
+    pub enabled: bool,
+}
+
+/// Go writes an empty list as null.
+fn nullable<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+impl BackendMeta {
+    /// Reads the file.
+    pub(crate) fn read(path: PathBuf) -> Result<Self, EtcdError> {
+        let length = fs::metadata(&path)
+            .map_err(|error| EtcdError::io(&path, error))?
+            .len();
+        let mut meta = Self { path, length, ..Self::default() };
+        match meta.fill() {
+            Ok(()) => Ok(meta),
+            Err(error) => Err(EtcdError::Backend { path: meta.path, error }),
+        }
+    }
+
+    fn fill(&mut self) -> Result<(), BoltError> {
+        let file = BoltFile::open(&self.path, self.length)?;
+        for (name, bucket) in file.buckets()? {
+            if ![&b"meta"[..], b"members", b"members_removed", b"cluster"].contains(&&name[..]) {
+                continue;
+            }
+            file.records(&bucket, &mut |key, value| {
+                self.take(&name, key, value).map_err(|what| {
+                    let (name, key) = (name.escape_ascii(), key.escape_ascii());
+                    BoltError::Record(format!("bucket {name}, key {key}: {what}"))
+                })
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Takes a record of a bucket; keys of a later release are passed over.
+    fn take(&mut self, bucket: &[u8], key: &[u8], value: &[u8]) -> Result<(), String> {
+        match (bucket, key) {
+            (b"meta", b"consistent_index") => self.consistent_index = number(value)?,
+            (b"meta", b"term") => self.term = number(value)?,
+            (b"meta", b"confState") => self.conf_state = Some(json(value)?),
+            (b"meta", b"storageVersion") => self.storage_version = Some(text(value)?),
+            (b"cluster", b"clusterVersion") => self.cluster_version = Some(text(value)?),
+            (b"cluster", b"downgrade") => self.downgrade = Some(json(value)?),
+            (b"members", key) => {
+                let member: EtcdMember = json(value)?;
+                if member.id != member_id(key)? {
+                    return Err("its value is that of another member".into());
+                }
+                self.members.push(member);
+            }
+            (b"members_removed", key) => self.removed.push(member_id(key)?),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn number(value: &[u8]) -> Result<u64, String> {
+    let bytes = value.try_into();
+    bytes
+        .map(u64::from_be_bytes)
+        .map_err(|_| "it is no number of 8 bytes".into())
+}
+
+fn text(value: &[u8]) -> Result<String, String> {
+    String::from_utf8(value.to_vec()).map_err(|error| error.to_string())
+}
+
+fn json<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(value).map_err(|error| error.to_string())
+}
+
+/// A member's id, which keys hold as hexadecimal text.
+fn member_id(key: &[u8]) -> Result<u64, String> {
+    u64::from_str_radix(&text(key)?, 16).map_err(|_| "it is no member's id".into())
+}

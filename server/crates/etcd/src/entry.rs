@@ -1,0 +1,100 @@
+//! Decodes the entries of the log, as etcd does when it applies them.
+
+use bytes::{Buf as _, Bytes};
+use prost::{
+    DecodeError, Message as _,
+    encoding::{DecodeContext, decode_key, skip_field},
+};
+
+use super::{
+    EtcdError,
+    raft_internal::{self, InternalRaftRequest, RequestV2},
+    raft_messages::{ConfChange, ConfChangeKind, ConfChangeV2, RaftEntry, RaftEntryKind},
+};
+
+/// An entry of the log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogEntry {
+    /// Its index.
+    pub index: u64,
+    /// Its term.
+    pub term: u64,
+    /// What it does.
+    pub payload: EntryPayload,
+}
+
+/// What an entry does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EntryPayload {
+    /// Nothing: the first entry of a leader.
+    Empty,
+    /// A request of v3, about the cluster version or about a member.
+    Request(Box<InternalRaftRequest>),
+    /// A request of v2.
+    RequestV2(Box<RequestV2>),
+    /// A change of one member.
+    ConfChange(ConfChange),
+    /// A change of several members.
+    ConfChangeV2(ConfChangeV2),
+}
+
+/// Decodes an entry; its values are slices of the segment.
+pub(crate) fn decode(entry: RaftEntry) -> Result<LogEntry, EtcdError> {
+    let RaftEntry { kind, term, index, data } = entry;
+    let refused = |what: String| EtcdError::Entry { index, what };
+    let undecodable = |error: DecodeError| refused(error.to_string());
+    let payload = match RaftEntryKind::try_from(kind) {
+        Ok(RaftEntryKind::Normal) if data.is_empty() => EntryPayload::Empty,
+        Ok(RaftEntryKind::Normal) => request(data).map_err(refused)?,
+        Ok(RaftEntryKind::ConfChange) => {
+            let change = ConfChange::decode(data).map_err(undecodable)?;
+            if ConfChangeKind::try_from(change.kind).is_err() {
+                let kind = change.kind;
+                return Err(refused(format!(
+                    "its change of the members has the unknown type {kind}"
+                )));
+            }
+            EntryPayload::ConfChange(change)
+        }
+        Ok(RaftEntryKind::ConfChangeV2) => {
+            EntryPayload::ConfChangeV2(ConfChangeV2::decode(data).map_err(undecodable)?)
+        }
+        Err(_) => return Err(refused(format!("it has the unknown type {kind}"))),
+    };
+    Ok(LogEntry { index, term, payload })
+}
+
+/// Decodes the data of a normal entry. That of v2 never decodes as a request of v3: it always has field 5, a boolean,
+/// where the other one has a message.
+fn request(data: Bytes) -> Result<EntryPayload, String> {
+    let Ok(mut request) = InternalRaftRequest::decode(data.clone()) else {
+        let request = RequestV2::decode(data)
+            .map_err(|error| format!("it is neither a request of v3 nor of v2: {error}"))?;
+        return Ok(EntryPayload::RequestV2(Box::new(request)));
+    };
+    if let Some(request) = request.v2.take() {
+        return Ok(EntryPayload::RequestV2(request));
+    }
+    let tags = tags(data).map_err(|error| error.to_string())?;
+    if let Some(tag) = tags.iter().find(|tag| !raft_internal::is_known(**tag)) {
+        return Err(format!(
+            "it holds a request of a kind that this release does not know (field {tag})"
+        ));
+    }
+    let envelope = [raft_internal::ID_TAG, raft_internal::HEADER_TAG];
+    if tags.iter().all(|tag| envelope.contains(tag)) {
+        return Err("it holds no request".into());
+    }
+    Ok(EntryPayload::Request(Box::new(request)))
+}
+
+/// The tags of a message's fields.
+fn tags(mut data: Bytes) -> Result<Vec<u32>, DecodeError> {
+    let mut tags = Vec::new();
+    while data.has_remaining() {
+        let (tag, wire_type) = decode_key(&mut data)?;
+        skip_field(wire_type, tag, &mut data, DecodeContext::default())?;
+        tags.push(tag);
+    }
+    Ok(tags)
+}

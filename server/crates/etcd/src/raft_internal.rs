@@ -1,0 +1,225 @@
+//! The requests that etcd writes to its log: `raft_internal.proto`, `membership.proto`, and v2's `etcdserver.proto`.
+
+use bytes::Bytes;
+use witan_api::v3::etcdserverpb::{
+    AlarmRequest, AuthDisableRequest, AuthEnableRequest, AuthRoleAddRequest, AuthRoleDeleteRequest,
+    AuthRoleGetRequest, AuthRoleGrantPermissionRequest, AuthRoleListRequest,
+    AuthRoleRevokePermissionRequest, AuthStatusRequest, AuthUserAddRequest,
+    AuthUserChangePasswordRequest, AuthUserDeleteRequest, AuthUserGetRequest,
+    AuthUserGrantRoleRequest, AuthUserListRequest, AuthUserRevokeRoleRequest, CompactionRequest,
+    DeleteRangeRequest, DowngradeVersionTestRequest, LeaseCheckpointRequest, LeaseGrantRequest,
+    LeaseRevokeRequest, PutRequest, RangeRequest, TxnRequest,
+};
+
+/// Who proposed a request.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RequestHeader {
+    /// Identifies the request at the member that proposed it.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// The user; empty without authentication.
+    #[prost(string, tag = "2")]
+    pub username: String,
+    /// The auth revision at which the user was checked.
+    #[prost(uint64, tag = "3")]
+    pub auth_revision: u64,
+}
+
+/// A request of v3. One of the fields after `id` is set.
+#[derive(Clone, PartialEq, prost::Message)]
+#[allow(missing_docs, reason = "the fields are the requests")]
+pub struct InternalRaftRequest {
+    #[prost(message, optional, tag = "100")]
+    pub header: Option<RequestHeader>,
+    /// Identifies the request if there is no header.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    #[prost(message, optional, boxed, tag = "2")]
+    pub v2: Option<Box<RequestV2>>,
+    #[prost(message, optional, tag = "3")]
+    pub range: Option<RangeRequest>,
+    #[prost(message, optional, tag = "4")]
+    pub put: Option<PutRequest>,
+    #[prost(message, optional, tag = "5")]
+    pub delete_range: Option<DeleteRangeRequest>,
+    #[prost(message, optional, tag = "6")]
+    pub txn: Option<TxnRequest>,
+    #[prost(message, optional, tag = "7")]
+    pub compaction: Option<CompactionRequest>,
+    #[prost(message, optional, tag = "8")]
+    pub lease_grant: Option<LeaseGrantRequest>,
+    #[prost(message, optional, tag = "9")]
+    pub lease_revoke: Option<LeaseRevokeRequest>,
+    #[prost(message, optional, tag = "10")]
+    pub alarm: Option<AlarmRequest>,
+    #[prost(message, optional, tag = "11")]
+    pub lease_checkpoint: Option<LeaseCheckpointRequest>,
+    #[prost(message, optional, tag = "1000")]
+    pub auth_enable: Option<AuthEnableRequest>,
+    #[prost(message, optional, tag = "1011")]
+    pub auth_disable: Option<AuthDisableRequest>,
+    #[prost(message, optional, tag = "1012")]
+    pub authenticate: Option<InternalAuthenticateRequest>,
+    #[prost(message, optional, tag = "1013")]
+    pub auth_status: Option<AuthStatusRequest>,
+    #[prost(message, optional, tag = "1100")]
+    pub auth_user_add: Option<AuthUserAddRequest>,
+    #[prost(message, optional, tag = "1101")]
+    pub auth_user_delete: Option<AuthUserDeleteRequest>,
+    #[prost(message, optional, tag = "1102")]
+    pub auth_user_get: Option<AuthUserGetRequest>,
+    #[prost(message, optional, tag = "1103")]
+    pub auth_user_change_password: Option<AuthUserChangePasswordRequest>,
+    #[prost(message, optional, tag = "1104")]
+    pub auth_user_grant_role: Option<AuthUserGrantRoleRequest>,
+    #[prost(message, optional, tag = "1105")]
+    pub auth_user_revoke_role: Option<AuthUserRevokeRoleRequest>,
+    #[prost(message, optional, tag = "1106")]
+    pub auth_user_list: Option<AuthUserListRequest>,
+    #[prost(message, optional, tag = "1107")]
+    pub auth_role_list: Option<AuthRoleListRequest>,
+    #[prost(message, optional, tag = "1200")]
+    pub auth_role_add: Option<AuthRoleAddRequest>,
+    #[prost(message, optional, tag = "1201")]
+    pub auth_role_delete: Option<AuthRoleDeleteRequest>,
+    #[prost(message, optional, tag = "1202")]
+    pub auth_role_get: Option<AuthRoleGetRequest>,
+    #[prost(message, optional, tag = "1203")]
+    pub auth_role_grant_permission: Option<AuthRoleGrantPermissionRequest>,
+    #[prost(message, optional, tag = "1204")]
+    pub auth_role_revoke_permission: Option<AuthRoleRevokePermissionRequest>,
+    #[prost(message, optional, tag = "1300")]
+    pub cluster_version_set: Option<ClusterVersionSetRequest>,
+    #[prost(message, optional, tag = "1301")]
+    pub cluster_member_attr_set: Option<ClusterMemberAttrSetRequest>,
+    #[prost(message, optional, tag = "1302")]
+    pub downgrade_info_set: Option<DowngradeInfoSetRequest>,
+    #[prost(message, optional, tag = "9900")]
+    pub downgrade_version_test: Option<DowngradeVersionTestRequest>,
+}
+
+/// The tags of `id` and of the header, which are no requests.
+pub(crate) const ID_TAG: u32 = 1;
+pub(crate) const HEADER_TAG: u32 = 100;
+
+/// Whether [`InternalRaftRequest`] has a field of this tag.
+pub(crate) fn is_known(tag: u32) -> bool {
+    let ranges = [1..=11, 100..=100, 1000..=1000, 1011..=1013, 1100..=1107];
+    let newer = [1200..=1204, 1300..=1302, 9900..=9900];
+    ranges
+        .iter()
+        .chain(&newer)
+        .any(|range| range.contains(&tag))
+}
+
+/// A login.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct InternalAuthenticateRequest {
+    /// The user.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// The password, emptied before it is proposed.
+    #[prost(string, tag = "2")]
+    pub password: String,
+    /// The token that the member made.
+    #[prost(string, tag = "3")]
+    pub simple_token: String,
+}
+
+/// Sets the cluster version; since 3.5.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ClusterVersionSetRequest {
+    /// The version.
+    #[prost(string, tag = "1")]
+    pub version: String,
+}
+
+/// Sets what a member says of itself; since 3.5.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ClusterMemberAttrSetRequest {
+    /// The member.
+    #[prost(uint64, tag = "1")]
+    pub member_id: u64,
+    /// Its name and client URLs.
+    #[prost(message, optional, tag = "2")]
+    pub attributes: Option<MemberAttributes>,
+}
+
+/// What a member says of itself.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct MemberAttributes {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// The URLs for clients.
+    #[prost(string, repeated, tag = "2")]
+    pub client_urls: Vec<String>,
+}
+
+/// Begins or ends a downgrade; since 3.5.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct DowngradeInfoSetRequest {
+    /// Whether one is on its way.
+    #[prost(bool, tag = "1")]
+    pub enabled: bool,
+    /// The version that it leads to.
+    #[prost(string, tag = "2")]
+    pub version: String,
+}
+
+/// A request of v2, and in 3.4 also of a member about itself and the cluster version. etcd does not check that texts
+/// are UTF-8.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RequestV2 {
+    /// Identifies the request at the member that proposed it.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// GET, PUT, POST, DELETE, QGET or SYNC.
+    #[prost(string, tag = "2")]
+    pub method: String,
+    /// Path in the v2 store, with its namespace: `/1/...` for keys, `/0/...` for members and the version.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub path: Bytes,
+    /// The value.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub val: Bytes,
+    /// Whether it is about a directory.
+    #[prost(bool, tag = "5")]
+    pub dir: bool,
+    /// The value that must be there.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub prev_value: Bytes,
+    /// The index that the node must have, or 0.
+    #[prost(uint64, tag = "7")]
+    pub prev_index: u64,
+    /// Whether the node must be there.
+    #[prost(bool, optional, tag = "8")]
+    pub prev_exist: Option<bool>,
+    /// Nanoseconds since 1970, or 0.
+    #[prost(int64, tag = "9")]
+    pub expiration: i64,
+    /// Of a watch.
+    #[prost(bool, tag = "10")]
+    pub wait: bool,
+    /// Of a watch.
+    #[prost(uint64, tag = "11")]
+    pub since: u64,
+    /// Whether it reaches everything below.
+    #[prost(bool, tag = "12")]
+    pub recursive: bool,
+    /// Of a GET.
+    #[prost(bool, tag = "13")]
+    pub sorted: bool,
+    /// Of a GET.
+    #[prost(bool, tag = "14")]
+    pub quorum: bool,
+    /// Of a SYNC: nanoseconds since 1970, up to which nodes expire.
+    #[prost(int64, tag = "15")]
+    pub time: i64,
+    /// Of a watch.
+    #[prost(bool, tag = "16")]
+    pub stream: bool,
+    /// Whether only the expiration changes.
+    #[prost(bool, optional, tag = "17")]
+    pub refresh: Option<bool>,
+}

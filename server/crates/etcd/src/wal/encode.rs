@@ -1,0 +1,74 @@
+//! Writes a segment of the log in memory.
+
+use prost::Message;
+
+use super::{
+    super::{
+        HardState,
+        raft_messages::{RaftEntry, RecordKind, WalMetadata, WalRecord, WalSnapshot},
+    },
+    frame::LENGTH_BYTES,
+};
+
+/// Encodes one segment.
+#[derive(Clone, Debug)]
+pub struct SegmentEncoder {
+    bytes: Vec<u8>,
+    crc: u32,
+}
+
+impl SegmentEncoder {
+    /// Begins a segment. `crc` is that of the segment before it; 0 for the first one.
+    pub fn new(crc: u32, metadata: WalMetadata) -> Self {
+        let mut segment = Self { bytes: Vec::new(), crc };
+        segment.record(RecordKind::Crc, Vec::new());
+        segment.record(RecordKind::Metadata, metadata.encode_to_vec());
+        segment
+    }
+
+    /// The name of the file. `index` is that of the entry after the last one of the segment before.
+    pub fn name(sequence: u64, index: u64) -> String {
+        format!("{sequence:016x}-{index:016x}.wal")
+    }
+
+    /// The bytes so far.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The checksum of all records so far.
+    pub fn crc(&self) -> u32 {
+        self.crc
+    }
+
+    /// Adds an entry.
+    pub fn entry(&mut self, entry: &RaftEntry) {
+        self.record(RecordKind::Entry, entry.encode_to_vec());
+    }
+
+    /// Adds raft's durable state.
+    pub fn state(&mut self, state: &HardState) {
+        self.record(RecordKind::State, state.encode_to_vec());
+    }
+
+    /// Adds a reference to a snapshot; each log begins with an empty one.
+    pub fn snapshot(&mut self, snapshot: &WalSnapshot) {
+        self.record(RecordKind::Snapshot, snapshot.encode_to_vec());
+    }
+
+    fn record(&mut self, kind: RecordKind, data: Vec<u8>) {
+        self.crc = crc32c::crc32c_append(self.crc, &data);
+        let record = WalRecord { kind: kind as i64, crc: self.crc, data: data.into() };
+        let record = record.encode_to_vec();
+        let padding = record.len().next_multiple_of(LENGTH_BYTES) - record.len();
+        let flag = if padding == 0 {
+            0
+        } else {
+            0x80 | padding as u64
+        };
+        let length = record.len() as u64 | flag << 56;
+        self.bytes.extend_from_slice(&length.to_le_bytes());
+        self.bytes.extend_from_slice(&record);
+        self.bytes.resize(self.bytes.len() + padding, 0);
+    }
+}

@@ -1,0 +1,80 @@
+//! One frame of the log: a length of 8 bytes, the record, and zeros up to a multiple of 8 bytes.
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use super::super::raft_messages::{RecordKind, WalRecord};
+
+/// Bytes of the length, and what frames are a multiple of.
+pub(super) const LENGTH_BYTES: usize = 8;
+
+/// What a disk writes completely or not at all.
+const SECTOR_BYTES: usize = 512;
+
+/// A frame that lies within its segment.
+pub(super) struct Frame {
+    /// The record's bytes.
+    pub(super) record: Bytes,
+    /// The offset of the next frame.
+    pub(super) end: usize,
+}
+
+/// What is at an offset of a segment.
+pub(super) enum Place {
+    /// A frame.
+    Frame(Frame),
+    /// A length that reaches beyond the segment's end.
+    Beyond,
+    /// Nothing: the end, or the zeros that a segment is filled with in advance.
+    Nothing,
+}
+
+/// Reads the length at an offset. Its lower 56 bits are the record's; the highest bit says that there is padding, of so
+/// many bytes as bits 56 to 58 say.
+pub(super) fn at(segment: &Bytes, at: usize) -> Place {
+    let Some(word) = segment.get(at..at + LENGTH_BYTES) else {
+        return Place::Nothing;
+    };
+    let word = word.try_into().map_or(0, u64::from_le_bytes);
+    if word == 0 {
+        return Place::Nothing;
+    }
+    let padding = if word >> 63 == 1 { (word >> 56) & 7 } else { 0 };
+    let begin = at + LENGTH_BYTES;
+    let bytes = (word & ((1 << 56) - 1)) as usize;
+    let end = begin + bytes + padding as usize;
+    if end > segment.len() {
+        return Place::Beyond;
+    }
+    Place::Frame(Frame { record: segment.slice(begin..begin + bytes), end })
+}
+
+impl Frame {
+    /// Decodes the record, without its checksum; the values are slices of the segment.
+    pub(super) fn decode(&self) -> Option<(RecordKind, WalRecord)> {
+        let record = WalRecord::decode(self.record.clone()).ok()?;
+        Some((RecordKind::of(record.kind)?, record))
+    }
+
+    /// Whether the frame can be one that was not written to its end: a sector of it, or its last byte, is still zero.
+    /// `at` is its offset.
+    pub(super) fn is_torn(&self, at: usize) -> bool {
+        let begin = at + LENGTH_BYTES;
+        let first = (SECTOR_BYTES - begin % SECTOR_BYTES).min(self.record.len());
+        let (first, rest) = self.record.split_at(first);
+        let mut sectors = std::iter::once(first).chain(rest.chunks(SECTOR_BYTES));
+        self.record.last() == Some(&0) || sectors.any(|sector| sector.iter().all(|byte| *byte == 0))
+    }
+}
+
+/// Finds the offset of an intact record at `from` or later.
+pub(super) fn find(segment: &Bytes, from: usize) -> Option<usize> {
+    (from..segment.len())
+        .step_by(LENGTH_BYTES)
+        .find(|offset| match at(segment, *offset) {
+            Place::Frame(frame) => frame
+                .decode()
+                .is_some_and(|(_, record)| record.encoded_len() == frame.record.len()),
+            Place::Beyond | Place::Nothing => false,
+        })
+}

@@ -1,0 +1,145 @@
+//! Reads the write-ahead log: which segments there are, what they say as a whole, and their entries.
+//!
+//! The log is read twice, because only its end says which snapshot counts, and so how much of it is to be held. A frame
+//! is `frame`'s, the order of frames `scan`'s.
+
+pub mod encode;
+mod frame;
+mod scan;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::{
+    EtcdError, HardState, LogEntry, entry,
+    raft_messages::{RaftEntry, RecordKind, WalMetadata, WalSnapshot},
+};
+use scan::{Place, scan};
+
+/// A file of the log.
+#[derive(Clone, Debug)]
+pub(crate) struct Segment {
+    path: PathBuf,
+    /// Its number; the first one is 0.
+    sequence: u64,
+    /// The entry that was to be written next when it was begun.
+    index: u64,
+}
+
+/// What the log says as a whole.
+#[derive(Clone, Debug)]
+pub(crate) struct Summary {
+    pub(crate) metadata: WalMetadata,
+    pub(crate) hard_state: HardState,
+    /// The snapshots that are committed.
+    pub(crate) snapshots: Vec<WalSnapshot>,
+    pub(crate) torn_bytes: u64,
+}
+
+/// Finds the segments of the log in a folder and checks that none is missing between them. Files of other names are
+/// passed over: etcd leaves unfinished and damaged ones there.
+pub(crate) fn segments(dir: &Path) -> Result<Vec<Segment>, EtcdError> {
+    let failed = |error| EtcdError::io(dir, error);
+    let mut found = Vec::new();
+    for file in fs::read_dir(dir).map_err(failed)? {
+        let path = file.map_err(failed)?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        if let Some((sequence, index)) = name.and_then(parse_name) {
+            found.push(Segment { path, sequence, index });
+        }
+    }
+    found.sort_by_key(|segment| segment.sequence);
+    let incomplete = |what| EtcdError::Log { path: dir.into(), what };
+    if found.is_empty() {
+        return Err(incomplete("there is no file *.wal".into()));
+    }
+    for pair in found.windows(2) {
+        let next = pair[0].sequence + 1;
+        if pair[1].sequence != next {
+            return Err(incomplete(format!("the file {next:016x}-*.wal is missing")));
+        }
+    }
+    Ok(found)
+}
+
+/// Reads sequence and index from a name like `0000000000000001-000000000000002a.wal`.
+fn parse_name(name: &str) -> Option<(u64, u64)> {
+    let (sequence, index) = name.strip_suffix(".wal")?.split_once('-')?;
+    let number = |text| u64::from_str_radix(text, 16).ok();
+    Some((number(sequence)?, number(index)?))
+}
+
+/// Reads the whole log, without its entries.
+pub(crate) fn summarize(segments: &[Segment]) -> Result<Summary, EtcdError> {
+    let mut metadata = None;
+    let mut hard_state = HardState::default();
+    let mut snapshots: Vec<WalSnapshot> = Vec::new();
+    let torn_bytes = scan(segments, &mut |place, kind, data| {
+        match kind {
+            RecordKind::Metadata => {
+                let read: WalMetadata = message(place, data)?;
+                if metadata.is_some_and(|known| known != read) {
+                    return Err(place.damaged("the segment is of another member"));
+                }
+                metadata = Some(read);
+            }
+            RecordKind::State => hard_state = message(place, data)?,
+            RecordKind::Snapshot => snapshots.push(message(place, data)?),
+            RecordKind::Entry | RecordKind::Crc => {}
+        }
+        Ok(())
+    })?;
+    snapshots.retain(|snapshot| snapshot.index <= hard_state.commit);
+    let metadata = metadata.ok_or_else(|| incomplete(segments, "it does not say whose it is"))?;
+    Ok(Summary { metadata, hard_state, snapshots, torn_bytes })
+}
+
+/// Reads the entries after a snapshot; 0 if there is none.
+pub(crate) fn entries(segments: &[Segment], after: u64) -> Result<Vec<LogEntry>, EtcdError> {
+    let first = segments.iter().rposition(|segment| segment.index <= after);
+    let first = first.ok_or_else(|| {
+        let begin = segments[0].index;
+        let what = format!(
+            "it begins at entry {begin}, and of the snapshots up to there (member/snap/*.snap) none is intact"
+        );
+        incomplete(segments, &what)
+    })?;
+    let mut entries: Vec<RaftEntry> = Vec::new();
+    scan(&segments[first..], &mut |place, kind, data| {
+        if kind != RecordKind::Entry {
+            return Ok(());
+        }
+        let entry: RaftEntry = message(place, data)?;
+        let Some(at) = entry.index.checked_sub(after + 1) else {
+            return Ok(());
+        };
+        let missing = after + 1 + entries.len() as u64;
+        if entry.index > missing {
+            let what = format!("entry {missing} is missing before entry {}", entry.index);
+            return Err(place.damaged(&what));
+        }
+        entries.truncate(at as usize);
+        entries.push(entry);
+        Ok(())
+    })?;
+    entries.into_iter().map(entry::decode).collect()
+}
+
+/// Decodes a record's message.
+fn message<M: Message + Default>(place: &Place<'_>, data: Bytes) -> Result<M, EtcdError> {
+    M::decode(data).map_err(|error| place.damaged(&error.to_string()))
+}
+
+/// The error of a log that lacks something.
+fn incomplete(segments: &[Segment], what: &str) -> EtcdError {
+    let dir = segments.first().and_then(|segment| segment.path.parent());
+    EtcdError::Log {
+        path: dir.map(Path::to_path_buf).unwrap_or_default(),
+        what: what.into(),
+    }
+}

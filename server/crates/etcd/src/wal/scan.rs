@@ -1,0 +1,110 @@
+//! Reads segments record by record, checks the chain of checksums, and tells a write that was cut off at the end of the
+//! log from damage.
+
+use std::{fs, path::Path};
+
+use bytes::Bytes;
+
+use super::{
+    super::{EtcdError, raft_messages::RecordKind},
+    Segment,
+    frame::{self, LENGTH_BYTES},
+};
+
+/// Where a record is.
+pub(super) struct Place<'a> {
+    path: &'a Path,
+    offset: usize,
+}
+
+impl Place<'_> {
+    /// The error of what is there.
+    pub(super) fn damaged(&self, what: &str) -> EtcdError {
+        EtcdError::Damaged {
+            path: self.path.into(),
+            offset: self.offset as u64,
+            what: what.into(),
+        }
+    }
+}
+
+/// Called with each record.
+pub(super) type VisitRecord<'a> =
+    dyn FnMut(&Place<'_>, RecordKind, Bytes) -> Result<(), EtcdError> + 'a;
+
+/// Why records end where they do.
+enum Stop {
+    /// Nothing follows.
+    End,
+    /// The frame can be the beginning of one that was not written to its end.
+    Torn,
+    /// The frame is damaged.
+    Damaged(&'static str),
+}
+
+/// Calls `visit` with each record of the segments. Returns the bytes at the end that were not written completely.
+pub(super) fn scan(segments: &[Segment], visit: &mut VisitRecord<'_>) -> Result<u64, EtcdError> {
+    // The checksum of the segment before the first one is not known: its first record says it.
+    let mut crc = None;
+    let mut torn = 0;
+    for (position, Segment { path, .. }) in segments.iter().enumerate() {
+        let bytes = Bytes::from(fs::read(path).map_err(|error| EtcdError::io(path, error))?);
+        let (offset, stop) = scan_segment(path, &bytes, &mut crc, visit)?;
+        let place = Place { path, offset };
+        torn = bytes[offset..]
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .map_or(0, |last| last as u64 + 1);
+        let is_last = position + 1 == segments.len();
+        match stop {
+            Stop::Damaged(what) => return Err(place.damaged(what)),
+            _ if torn == 0 => {}
+            _ if !is_last => {
+                return Err(place.damaged("a record is incomplete, and another segment follows"));
+            }
+            Stop::End | Stop::Torn => {
+                if let Some(next) = frame::find(&bytes, offset + LENGTH_BYTES) {
+                    let what =
+                        format!("a record is incomplete, and another one follows at byte {next}");
+                    return Err(place.damaged(&what));
+                }
+            }
+        }
+    }
+    Ok(torn)
+}
+
+/// Visits the records of one segment; returns where and why they end. `crc` is the checksum of all data before.
+fn scan_segment(
+    path: &Path,
+    bytes: &Bytes,
+    crc: &mut Option<u32>,
+    visit: &mut VisitRecord<'_>,
+) -> Result<(usize, Stop), EtcdError> {
+    let mut offset = 0;
+    loop {
+        let frame = match frame::at(bytes, offset) {
+            frame::Place::Frame(frame) => frame,
+            frame::Place::Beyond => return Ok((offset, Stop::Torn)),
+            frame::Place::Nothing => return Ok((offset, Stop::End)),
+        };
+        let invalid = |what| match frame.is_torn(offset) {
+            true => Ok((offset, Stop::Torn)),
+            false => Ok((offset, Stop::Damaged(what))),
+        };
+        let Some((kind, record)) = frame.decode() else {
+            return invalid("it is no record of a log");
+        };
+        let sum = match (kind, *crc) {
+            (RecordKind::Crc, None) => record.crc,
+            (_, None) => return invalid("the segment does not begin with a checksum"),
+            (_, Some(before)) => crc32c::crc32c_append(before, &record.data),
+        };
+        if sum != record.crc {
+            return invalid("the record's checksum is wrong");
+        }
+        *crc = Some(sum);
+        visit(&Place { path, offset }, kind, record.data)?;
+        offset = frame.end;
+    }
+}
