@@ -4,7 +4,8 @@
 //! (`witan_storage`) and the calls of clients (`witan_v3`).
 //!
 //! Reading order: `record` (one version as etcd stores it) → `schema` (all buckets) → `hash` →
-//! `file` (a snapshot is written; pages are `witan_bolt`'s) → `read`, `status` (one is read).
+//! `file` (a snapshot is written; pages are `witan_bolt`'s) → `read`, `status` (one is read) → `v2_store` (etcd's
+//! store of v2, which is not in its snapshots but in files of its data directory).
 
 mod file;
 mod hash;
@@ -14,6 +15,7 @@ mod schema;
 mod status;
 #[cfg(test)]
 mod tests;
+pub mod v2_store;
 
 pub use file::SnapshotFile;
 pub use hash::{StateChecksums, of_keys, of_state, of_store};

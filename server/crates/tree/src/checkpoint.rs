@@ -19,7 +19,7 @@ const NODE: u8 = b'n';
 const CRC_BYTES: usize = 4;
 
 /// Upper bound of the index and of the counters in a record: counting up from below it never overflows.
-const COUNT_MAX: u64 = 1 << 62;
+pub(super) const COUNT_MAX: u64 = 1 << 62;
 
 #[derive(Clone, PartialEq, Message)]
 struct StoredNode {
@@ -227,18 +227,27 @@ impl Tree {
             .map_or(NodeBody::Dir(Children::new()), NodeBody::File);
         let StoredNode { created, modified, expires_ns, .. } = stored;
         let inode = Inode { created, modified, expires_ns, body };
+        self.insert_loaded(path, inode)
+            .map_err(|what| corrupt(key, what))
+    }
+
+    /// Inserts a node at `path` and its expiration time; the error says why that cannot be.
+    pub(super) fn insert_loaded(&mut self, path: &[u8], inode: Inode) -> Result<(), &'static str> {
         let (dir, name) = split(path);
         // an expiration is found by the path that it was recorded with
         if name.is_empty() || clean(path) != path {
-            return Err(corrupt(key, "is not a path"));
+            return Err("is not a path");
         }
-        self.deadlines.insert(&Bytes::copy_from_slice(path), &inode);
         let Some(NodeBody::Dir(children)) = find_mut(&mut self.root, dir).map(|dir| &mut dir.body)
         else {
-            return Err(corrupt(key, "has no parent directory"));
+            return Err("has no parent directory");
         };
-        children.insert(Bytes::copy_from_slice(name), NodeRef::new(inode));
-        Ok(())
+        let link = NodeRef::new(inode);
+        self.deadlines.insert(&Bytes::copy_from_slice(path), &link);
+        match children.insert(Bytes::copy_from_slice(name), link) {
+            Some(_) => Err("occurs twice"),
+            None => Ok(()),
+        }
     }
 
     /// Checks consistency after the last record, and computes the size.

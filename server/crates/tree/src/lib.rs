@@ -19,6 +19,7 @@ mod expire;
 mod hash;
 mod history;
 mod identity_arc;
+mod import;
 mod inode;
 mod insert;
 pub mod limits;
@@ -32,6 +33,7 @@ mod work;
 
 pub use cause::{Cause, Comparison};
 pub use counts::WriteCounts;
+pub use import::ImportedNode;
 pub use request::{
     CompareAndDelete, CompareAndSwap, Create, Delete, ExpireNodes, Mutation, Set, TreeCommand,
     TreeOperation, Update,

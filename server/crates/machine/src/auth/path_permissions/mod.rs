@@ -8,6 +8,7 @@
 //! Reading order: `request` (what can be asked) → this file (state, who may what) → `change`.
 
 mod change;
+mod import;
 mod request;
 
 use std::{collections::BTreeSet, sync::Arc};

@@ -1,0 +1,118 @@
+//! etcd's store of v2 with all of its namespaces: `/0` the members and the version of the cluster, `/1` the keys of
+//! users, `/2` users and roles of v2. It is read from a snapshot of etcd's data directory, executes the entries of
+//! etcd's log after it, and becomes our state.
+//!
+//! All namespaces stay one tree until the end because they share one index: each write that succeeds advances it, be
+//! it of a key, of a member's attributes or of a user, and one that fails does not.
+//!
+//! Not here: etcd's files and its log.
+//!
+//! Reading order: this file → `json` (the snapshot) → `request` (the log) → `members`, `auth` (what `/0` and `/2` say).
+
+mod auth;
+mod json;
+mod members;
+mod request;
+#[cfg(test)]
+mod tests;
+
+use bytes::Bytes;
+use witan_gocompat::path;
+use witan_tree::{ImportedNode, Node, Tree, TreeCommand, TreeOperation, WriteCounts};
+
+pub use request::{V2Change, V2Request};
+
+/// Where users' keys are.
+const KEYS: &str = "/1";
+
+/// Nodes that etcd never writes itself; below the namespaces it writes.
+const READ_ONLY: [&str; 3] = ["/", "/0", KEYS];
+
+/// The store, or a node of `/0` or `/2`, is not what etcd writes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("etcd's v2 store: {0}")]
+pub struct V2StoreError(String);
+
+/// etcd's store of v2.
+#[derive(Clone, Debug)]
+pub struct V2Store {
+    tree: Tree,
+}
+
+impl Default for V2Store {
+    /// The store before the first entry of the log, for a data directory without a snapshot.
+    fn default() -> Self {
+        let mut tree = Tree::at_index(0).expect("0 is a small index");
+        for path in ["/0", KEYS] {
+            let node = ImportedNode { path: path.into(), ..ImportedNode::default() };
+            tree.import_node(node).expect("a directory of the root");
+        }
+        let done = tree.finish_import(WriteCounts::default());
+        done.expect("there are no events");
+        Self { tree }
+    }
+}
+
+impl V2Store {
+    /// Reads the data of a snapshot (`data` of `raftpb.Snapshot`).
+    pub fn read(json: &[u8]) -> Result<Self, V2StoreError> {
+        Ok(Self { tree: json::read(json)? })
+    }
+
+    /// Executes a request of the log in its namespace. Only the remaining seconds that events of nodes with a TTL show
+    /// depend on `now_ns`.
+    pub fn apply(&mut self, request: &V2Request, now_ns: i64) {
+        let path = path::clean(&request.path);
+        let writes_path = request.method == "PUT" || request.method == "DELETE";
+        let is_read_only = READ_ONLY.iter().any(|known| known.as_bytes() == path);
+        if (writes_path && is_read_only) || self.is_of_removed_member(request) {
+            return;
+        }
+        if let Some(operation) = request.operation(request.path.clone()) {
+            let is_sync = request.method == "SYNC";
+            let command = TreeCommand { operation: Some(operation) };
+            let now_ns = if is_sync { request.time_ns } else { now_ns };
+            // as in etcd, what failed has changed nothing
+            let _ = self.tree.apply(&command, now_ns);
+        }
+    }
+
+    /// Returns the keys of users with their history, at the index of the whole store.
+    pub fn keys(&self) -> Tree {
+        self.tree.subtree(KEYS.as_bytes())
+    }
+
+    /// Executes an operation on permanent nodes; returns whether it succeeded.
+    fn write(&mut self, operation: TreeOperation) -> bool {
+        let command = TreeCommand { operation: Some(operation) };
+        self.tree.apply(&command, 0).is_ok()
+    }
+
+    /// Returns the nodes in a directory with all nodes below them; none if there is no such directory.
+    fn list(&self, path: &str) -> Vec<Node> {
+        let found = self.tree.get(path.as_bytes(), true, 0).ok();
+        found.and_then(|event| event.node.nodes).unwrap_or_default()
+    }
+
+    /// Returns the value of a file; `None` if there is no such file.
+    fn value(&self, path: &str) -> Option<Bytes> {
+        self.tree.get(path.as_bytes(), false, 0).ok()?.node.value
+    }
+}
+
+/// The last component of a node's path.
+fn name(node: &Node) -> Result<&str, V2StoreError> {
+    let at = node.path.iter().rposition(|byte| *byte == b'/');
+    let name = &node.path[at.map_or(0, |at| at + 1)..];
+    std::str::from_utf8(name).map_err(|_| wrong(&node.path, "its name is not UTF-8"))
+}
+
+/// Reads the JSON that a file has as its value.
+fn decode<T: serde::de::DeserializeOwned>(node: &Node) -> Result<T, V2StoreError> {
+    let value = node.value.as_deref().unwrap_or_default();
+    serde_json::from_slice(value).map_err(|error| wrong(&node.path, &error.to_string()))
+}
+
+fn wrong(path: &[u8], what: &str) -> V2StoreError {
+    V2StoreError(format!("node {}: {what}", path.escape_ascii()))
+}

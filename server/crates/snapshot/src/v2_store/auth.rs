@@ -1,0 +1,62 @@
+//! Users and roles of v2 (`/2`).
+
+use serde::Deserialize;
+use witan_machine::auth::{Auth, User, path_permissions::PathPatterns};
+
+use super::{V2Store, V2StoreError, decode, name};
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct StoredUser {
+    password: String,
+    roles: Option<Vec<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct StoredRole {
+    permissions: StoredPermissions,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct StoredPermissions {
+    kv: StoredPatterns,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct StoredPatterns {
+    read: Option<Vec<String>>,
+    write: Option<Vec<String>>,
+}
+
+impl V2Store {
+    /// Adds users and roles of v2 to those of v3, and switches v2's authentication as it was. Users and the names of
+    /// roles are shared: returns those that v2 and v3 both had (see [`Auth::import_path_auth`]).
+    pub fn import_auth(&self, auth: &mut Auth) -> Result<Vec<String>, V2StoreError> {
+        let Some(enabled) = self.value("/2/enabled") else {
+            return Ok(Vec::new());
+        };
+        let users = self.list("/2/users");
+        let users = users.iter().map(|node| {
+            let stored: StoredUser = decode(node)?;
+            Ok(User {
+                name: name(node)?.to_owned(),
+                password: stored.password.into(),
+                roles: stored.roles.unwrap_or_default(),
+                no_password: false,
+            })
+        });
+        let roles = self.list("/2/roles");
+        let roles = roles.iter().map(|node| {
+            let StoredRole { permissions: StoredPermissions { kv } } = decode(node)?;
+            let read = kv.read.unwrap_or_default();
+            let write = kv.write.unwrap_or_default();
+            Ok((name(node)?.to_owned(), PathPatterns { read, write }))
+        });
+        let users = users.collect::<Result<_, V2StoreError>>()?;
+        let roles = roles.collect::<Result<_, V2StoreError>>()?;
+        Ok(auth.import_path_auth(enabled == "true", users, roles))
+    }
+}

@@ -1,0 +1,236 @@
+//! The store as etcd's snapshots hold it.
+
+use serde::Deserialize;
+use witan_gocompat::{json::Scanner, text};
+use witan_tree::{
+    Action, Event, ImportedNode, Node, Tree, WriteCounts, limits::TREE_HISTORY_EVENTS,
+};
+
+use super::V2StoreError;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct StoredHub {
+    event_history: StoredHistory,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct StoredHistory {
+    queue: StoredQueue,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct StoredQueue {
+    /// A ring; unused places are null.
+    events: Vec<Option<StoredEvent>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StoredEvent {
+    action: String,
+    node: StoredNode,
+    prev_node: Option<StoredNode>,
+    #[serde(default)]
+    refresh: bool,
+}
+
+/// A node as an event shows it.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct StoredNode {
+    key: String,
+    value: Option<String>,
+    dir: bool,
+    expiration: Option<String>,
+    ttl: i64,
+    modified_index: u64,
+    created_index: u64,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct StoredCounts {
+    sets_success: u64,
+    sets_fail: u64,
+    delete_success: u64,
+    delete_fail: u64,
+    update_success: u64,
+    update_fail: u64,
+    create_success: u64,
+    create_fail: u64,
+    compare_and_swap_success: u64,
+    compare_and_swap_fail: u64,
+    compare_and_delete_success: u64,
+    compare_and_delete_fail: u64,
+    expire_count: u64,
+}
+
+/// Reads a store with all of its namespaces.
+pub(super) fn read(json: &[u8]) -> Result<Tree, V2StoreError> {
+    let mut index = None;
+    let (mut root, mut hub, mut counts) = (None, None, None);
+    each_field(json, &mut |name, raw| {
+        match name.as_str() {
+            "CurrentIndex" => index = Some(value(raw)?),
+            "Root" => root = Some(raw),
+            "WatcherHub" => hub = Some(value(raw)?),
+            "Stats" => counts = Some(value(raw)?),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    let (Some(index), Some(root)) = (index, root) else {
+        return Err(V2StoreError("its index or its root is missing".into()));
+    };
+    let corrupt = |error: witan_tree::CorruptTree| V2StoreError(error.to_string());
+    let mut tree = Tree::at_index(index).map_err(corrupt)?;
+    let children = read_inode(Vec::new(), root)?.1.unwrap_or(b"{}");
+    // Not by recursion: a file may be nested as deep as it likes.
+    let mut dirs = vec![(Vec::new(), children)];
+    while let Some((dir, children)) = dirs.pop() {
+        each_field(children, &mut |name, raw| {
+            let path = [&dir, &b"/"[..], name.as_bytes()].concat();
+            let (node, children) = read_inode(path.clone(), raw)?;
+            tree.import_node(node).map_err(corrupt)?;
+            dirs.extend(children.map(|children| (path, children)));
+            Ok(())
+        })?;
+    }
+    let StoredHub { event_history } = hub.unwrap_or(StoredHub {
+        event_history: StoredHistory { queue: StoredQueue { events: Vec::new() } },
+    });
+    for stored in event_history.queue.events.into_iter().flatten() {
+        let at = stored.node.modified_index;
+        let is_kept = at <= index && index - at < TREE_HISTORY_EVENTS as u64;
+        if is_kept && !stored.refresh {
+            tree.import_event(stored.into_event()?);
+        }
+    }
+    let counts: StoredCounts = counts.unwrap_or_default();
+    tree.finish_import(counts.into()).map_err(corrupt)?;
+    Ok(tree)
+}
+
+/// Reads one node of the tree; the JSON of its children too, if it is a directory.
+fn read_inode(path: Vec<u8>, raw: &[u8]) -> Result<(ImportedNode, Option<&[u8]>), V2StoreError> {
+    let mut node = ImportedNode { path: path.into(), ..ImportedNode::default() };
+    let mut children = None;
+    each_field(raw, &mut |name, raw| {
+        match name.as_str() {
+            "CreatedIndex" => node.created = value(raw)?,
+            "ModifiedIndex" => node.modified = value(raw)?,
+            "ExpireTime" => node.expires_ns = time(value::<&str>(raw)?)?,
+            "Value" => node.value = Some(value::<String>(raw)?.into()),
+            "Children" if raw != b"null" => children = Some(raw),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    node.value = match children {
+        Some(_) => None,
+        None => node.value.or_else(|| Some(Default::default())),
+    };
+    Ok((node, children))
+}
+
+/// Calls `visit` with the names and the values of an object's fields.
+fn each_field<'a>(
+    raw: &'a [u8],
+    visit: &mut dyn FnMut(String, &'a [u8]) -> Result<(), V2StoreError>,
+) -> Result<(), V2StoreError> {
+    let mut scanner = Scanner::new(raw);
+    let mut end = match scanner.token().map_err(V2StoreError)? {
+        b'{' => scanner.peek().filter(|byte| *byte == b'}'),
+        _ => return Err(V2StoreError("it has no object where one belongs".into())),
+    };
+    while end != Some(b'}') {
+        scanner.peek();
+        let start = scanner.at();
+        scanner.key().map_err(V2StoreError)?;
+        let name = value(scanner.since(start))?;
+        scanner.colon().map_err(V2StoreError)?;
+        scanner.peek();
+        let start = scanner.at();
+        scanner.value().map_err(V2StoreError)?;
+        visit(name, scanner.since(start))?;
+        end = Some(scanner.token().map_err(V2StoreError)?);
+        if !matches!(end, Some(b',' | b'}')) {
+            return Err(V2StoreError("an object does not go on".into()));
+        }
+    }
+    Ok(())
+}
+
+fn value<'a, T: Deserialize<'a>>(raw: &'a [u8]) -> Result<T, V2StoreError> {
+    serde_json::from_slice(raw).map_err(|error| V2StoreError(error.to_string()))
+}
+
+/// Reads a time: Unix nanoseconds, `None` for Go's zero time.
+fn time(text: &str) -> Result<Option<i64>, V2StoreError> {
+    if text.starts_with("0001-") {
+        return Ok(None);
+    }
+    let read = text::parse_time(text);
+    let read =
+        read.ok_or_else(|| V2StoreError(format!("\"{text}\" is no time of an expiration")))?;
+    Ok(Some(read))
+}
+
+impl StoredEvent {
+    fn into_event(self) -> Result<Event, V2StoreError> {
+        let node = self.node.into_node()?;
+        let prev = self.prev_node.map(StoredNode::into_node).transpose()?;
+        let action = match self.action.as_str() {
+            "set" => Action::Set,
+            "create" => Action::Create,
+            "update" => Action::Update,
+            "compareAndSwap" => Action::CompareAndSwap,
+            "compareAndDelete" => Action::CompareAndDelete,
+            "delete" => Action::Delete,
+            "expire" => Action::Expire,
+            other => return Err(V2StoreError(format!("an event has the action \"{other}\""))),
+        };
+        let index = node.modified;
+        Ok(Event { action, node, prev, index, refresh: false })
+    }
+}
+
+impl StoredNode {
+    fn into_node(self) -> Result<Node, V2StoreError> {
+        Ok(Node {
+            path: self.key.into(),
+            value: self.value.map(Into::into),
+            dir: self.dir,
+            expires_ns: self.expiration.as_deref().map(time).transpose()?.flatten(),
+            ttl: self.ttl,
+            nodes: None,
+            modified: self.modified_index,
+            created: self.created_index,
+        })
+    }
+}
+
+impl From<StoredCounts> for WriteCounts {
+    fn from(stored: StoredCounts) -> Self {
+        let StoredCounts { sets_success, sets_fail, delete_success, delete_fail, .. } = stored;
+        let StoredCounts { update_success, update_fail, create_success, create_fail, .. } = stored;
+        Self {
+            sets_success,
+            sets_fail,
+            delete_success,
+            delete_fail,
+            update_success,
+            update_fail,
+            create_success,
+            create_fail,
+            compare_and_swap_success: stored.compare_and_swap_success,
+            compare_and_swap_fail: stored.compare_and_swap_fail,
+            compare_and_delete_success: stored.compare_and_delete_success,
+            compare_and_delete_fail: stored.compare_and_delete_fail,
+            expire_count: stored.expire_count,
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The members and the version of the cluster (`/0`). etcd 3.4 and later also have them in their key-value store; the index
+//! of v2 advances with each change.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use witan_machine::{
+    command::{ChangeMembers, ClusterVersion, PublishAttributes, UpdatePeerUrls},
+    member::{Member, MemberRegistry},
+};
+use witan_tree::{Create, Delete, Node, Set, TreeOperation, Update};
+
+use super::{V2Store, V2StoreError, decode, name, wrong};
+
+pub(super) const MEMBERS: &str = "/0/members";
+pub(super) const ATTRIBUTES: &str = "attributes";
+pub(super) const VERSION: &str = "/0/version";
+const RAFT_ATTRIBUTES: &str = "raftAttributes";
+const REMOVED: &str = "/0/removed_members";
+
+/// What the cluster decides about a member.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+struct RaftAttributes {
+    #[serde(rename = "peerURLs")]
+    peer_urls: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    is_learner: bool,
+}
+
+/// What a member says of itself.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default)]
+struct Attributes {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    name: String,
+    #[serde(rename = "clientURLs", skip_serializing_if = "Option::is_none")]
+    client_urls: Option<Vec<String>>,
+}
+
+/// Reads the attributes of a member.
+pub(super) fn publish(id: u64, json: &[u8]) -> Result<PublishAttributes, V2StoreError> {
+    let read: Attributes = serde_json::from_slice(json)
+        .map_err(|error| V2StoreError(format!("attributes of member {id:x}: {error}")))?;
+    let client_urls = read.client_urls.unwrap_or_default();
+    Ok(PublishAttributes { id, name: read.name, client_urls })
+}
+
+fn path_of(id: u64) -> String {
+    format!("{MEMBERS}/{id:x}")
+}
+
+/// The value of a member's raft attributes.
+fn raft_attributes(peer_urls: &[String], is_learner: bool) -> Vec<u8> {
+    let peer_urls = Some(peer_urls.to_vec());
+    let value = serde_json::to_vec(&RaftAttributes { peer_urls, is_learner });
+    value.expect("texts have a JSON")
+}
+
+impl V2Store {
+    /// Returns the members, the ids of removed ones and the version of the cluster. The id of the cluster is not in
+    /// the store and left at 0.
+    pub fn members(&self) -> Result<MemberRegistry, V2StoreError> {
+        let id_of = |node: &Node| {
+            let id = u64::from_str_radix(name(node)?, 16);
+            id.map_err(|_| wrong(&node.path, "its name is no id of a member"))
+        };
+        let mut registry = MemberRegistry::default();
+        for node in self.list(MEMBERS) {
+            let mut member = Member { id: id_of(&node)?, ..Member::default() };
+            for file in node.nodes.iter().flatten() {
+                match name(file)? {
+                    RAFT_ATTRIBUTES => {
+                        let read: RaftAttributes = decode(file)?;
+                        member.peer_urls = read.peer_urls.unwrap_or_default();
+                        member.learner = read.is_learner;
+                    }
+                    ATTRIBUTES => {
+                        let read = publish(member.id, file.value.as_deref().unwrap_or_default())?;
+                        (member.name, member.client_urls) = (read.name, read.client_urls);
+                    }
+                    _ => return Err(wrong(&file.path, "a member has no such attribute")),
+                }
+            }
+            registry.by_id.insert(member.id, member);
+        }
+        let removed: Result<BTreeSet<u64>, _> = self.list(REMOVED).iter().map(id_of).collect();
+        registry.removed_ids = removed?.into_iter().collect();
+        let version = self.value(VERSION).unwrap_or_default();
+        registry.cluster_version = String::from_utf8_lossy(&version).into_owned();
+        Ok(registry)
+    }
+
+    /// Executes a change of the configuration (an entry of raft); one of a member that is missing, there already or
+    /// removed does nothing.
+    pub fn change_members(&mut self, asked: &ChangeMembers) {
+        if let Some(member) = &asked.add {
+            self.add_member(member);
+        } else if asked.promote != 0 {
+            self.update_member(asked.promote, |known| known.is_learner = false);
+        } else {
+            let path = path_of(asked.remove).into();
+            let removed = self.write(TreeOperation::Delete(Delete {
+                path,
+                dir: true,
+                recursive: true,
+            }));
+            let path = format!("{REMOVED}/{:x}", asked.remove).into();
+            if removed {
+                self.write(TreeOperation::Create(Create { path, ..Create::default() }));
+            }
+        }
+    }
+
+    fn add_member(&mut self, member: &Member) {
+        let removed = format!("{REMOVED}/{:x}", member.id);
+        if self.value(&removed).is_none() {
+            let path = format!("{}/{RAFT_ATTRIBUTES}", path_of(member.id)).into();
+            let value = raft_attributes(&member.peer_urls, member.learner).into();
+            self.write(TreeOperation::Create(Create {
+                path,
+                value,
+                ..Create::default()
+            }));
+        }
+    }
+
+    /// Executes a change of a member's peer URLs (an entry of raft); nothing if there is no such member.
+    pub fn set_peer_urls(&mut self, asked: &UpdatePeerUrls) {
+        self.update_member(asked.id, |known| {
+            known.peer_urls = Some(asked.peer_urls.clone());
+        });
+    }
+
+    fn update_member(&mut self, id: u64, change: impl FnOnce(&mut RaftAttributes)) {
+        let path = format!("{}/{RAFT_ATTRIBUTES}", path_of(id));
+        let known = self.value(&path).unwrap_or_default();
+        let mut known: RaftAttributes = serde_json::from_slice(&known).unwrap_or_default();
+        change(&mut known);
+        let value = raft_attributes(&known.peer_urls.unwrap_or_default(), known.is_learner).into();
+        self.write(TreeOperation::Update(Update {
+            path: path.into(),
+            value,
+            ..Update::default()
+        }));
+    }
+
+    /// Executes a request of v3 about a member's attributes (`ClusterMemberAttrSet`, since etcd 3.5); nothing if there
+    /// is no such member.
+    pub fn publish(&mut self, asked: &PublishAttributes) {
+        if self.has_member(asked.id) {
+            let attributes = Attributes {
+                name: asked.name.clone(),
+                client_urls: Some(asked.client_urls.clone()).filter(|urls| !urls.is_empty()),
+            };
+            let value = serde_json::to_vec(&attributes).expect("texts have a JSON");
+            let path = format!("{}/{ATTRIBUTES}", path_of(asked.id)).into();
+            self.write(TreeOperation::Set(Set {
+                path,
+                value: value.into(),
+                ..Set::default()
+            }));
+        }
+    }
+
+    /// Executes a request of v3 about the cluster's version (`ClusterVersionSet`, since etcd 3.5).
+    pub fn set_cluster_version(&mut self, asked: &ClusterVersion) {
+        let (path, value) = (VERSION.into(), asked.version.clone().into());
+        self.write(TreeOperation::Set(Set { path, value, ..Set::default() }));
+    }
+
+    pub(super) fn has_member(&self, id: u64) -> bool {
+        self.tree.get(path_of(id).as_bytes(), false, 0).is_ok()
+    }
+}

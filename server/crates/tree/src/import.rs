@@ -1,0 +1,94 @@
+//! A tree made of another store's nodes and events, and a tree made of one directory of another tree.
+
+use bytes::Bytes;
+
+use super::{
+    CorruptTree, Event, Node, Tree, WriteCounts,
+    checkpoint::COUNT_MAX,
+    history::EventHistory,
+    inode::{Children, Inode, NodeBody, NodeRef, below, components, find, visit},
+    limits::TREE_DEPTH_MAX,
+    ttl::TtlQueue,
+};
+
+/// A node of another store, without its children.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImportedNode {
+    /// Cleaned, absolute; never the root.
+    pub path: Bytes,
+    /// `None` for a directory.
+    pub value: Option<Bytes>,
+    /// Index of creation.
+    pub created: u64,
+    /// Index of the last change.
+    pub modified: u64,
+    /// Absolute expiration, Unix nanoseconds.
+    pub expires_ns: Option<i64>,
+}
+
+impl Tree {
+    /// Returns a tree at `index` without nodes, events and counted requests.
+    pub fn at_index(index: u64) -> Result<Self, CorruptTree> {
+        if index > COUNT_MAX {
+            return Err(CorruptTree(format!("index {index} counts too far")));
+        }
+        Ok(Self { index, has_meta: true, ..Self::default() })
+    }
+
+    /// Adds a node; its directory must have been added before.
+    pub fn import_node(&mut self, node: ImportedNode) -> Result<(), CorruptTree> {
+        let ImportedNode { path, value, created, modified, expires_ns } = node;
+        let body = value.map_or(NodeBody::Dir(Children::new()), NodeBody::File);
+        let inode = Inode { created, modified, expires_ns, body };
+        let added = if components(&path).count() > TREE_DEPTH_MAX {
+            Err("has more components than a key may have")
+        } else {
+            self.insert_loaded(&path, inode)
+        };
+        added.map_err(|what| CorruptTree(format!("node {} {what}", path.escape_ascii())))
+    }
+
+    /// Adds an event to the history, in any order.
+    pub fn import_event(&mut self, event: Event) {
+        self.history.push(event, None);
+    }
+
+    /// Completes an import: sets the counters, checks the history and computes the size.
+    pub fn finish_import(&mut self, counts: WriteCounts) -> Result<(), CorruptTree> {
+        self.counts = counts;
+        self.finish_load()
+    }
+
+    /// Returns the directory at `path` as a tree of its own, at the same index and with the same counters; of the
+    /// history it has the events below that directory. Empty if there is no such directory.
+    pub fn subtree(&self, path: &[u8]) -> Self {
+        let root = find(&self.root, path).ok().filter(|root| root.is_dir());
+        let root: NodeRef = root.cloned().unwrap_or_default();
+        let mut deadlines = TtlQueue::default();
+        visit(&mut Vec::new(), &root, &mut |path, inode| {
+            if inode.expires_ns.is_some() {
+                deadlines.insert(&Bytes::copy_from_slice(path), inode);
+            }
+        });
+        let mut history = EventHistory::default();
+        for kept in self.history.events.values() {
+            if let Some(event) = event_below(path, &kept.event) {
+                history.push(event, None);
+            }
+        }
+        let mut tree = Self { root, deadlines, history, ..self.clone() };
+        tree.measure();
+        tree
+    }
+}
+
+/// Returns the event with paths relative to a directory; `None` if it is of a node outside of it.
+fn event_below(dir: &[u8], event: &Event) -> Option<Event> {
+    let node_below = |node: &Node| {
+        let path = [b"/", below(dir, &node.path)?].concat();
+        Some(Node { path: path.into(), ..node.clone() })
+    };
+    let node = node_below(&event.node)?;
+    let prev = event.prev.as_ref().and_then(node_below);
+    Some(Event { node, prev, ..event.clone() })
+}
