@@ -26,7 +26,7 @@ use witan_node::{
 };
 use witan_peer::{self as peer, PeerDialer, PeerMetrics, Peers, SnapshotMetrics};
 use witan_replica::replica::{self, Replica};
-use witan_storage::{self as storage, Checkpointer, DataIdentity, StorageMetrics};
+use witan_storage::{self as storage, Checkpointer, DataIdentity, OpenError, StorageMetrics};
 use witan_transport::{
     self as transport, Bound, BoundPeer, Handlers, PeerTls, RunningServer, ServerTls, Signal,
     TransportMetrics,
@@ -37,6 +37,7 @@ pub use error::BootError;
 
 use crate::api;
 use crate::{
+    adopt::{self, Adopted, Progress},
     bootstrap::{
         self,
         join::{self, JoinedCluster},
@@ -260,7 +261,10 @@ async fn prepare(
     tls: Option<&PeerTls>,
     metrics: &TransportMetrics,
 ) -> Result<(Config, Option<JoinedCluster>), BootError> {
-    let found = storage::identity(&config.data_dir)?;
+    let found = match storage::identity(&config.data_dir) {
+        Err(OpenError::Etcd { .. }) if config.adopt_etcd => Some(adopt_etcd(&config).await?),
+        found => found?,
+    };
     let config = bootstrap::discover::complete(config, found).await?;
     if found.is_some() && storage::has_state(&config.data_dir) {
         return Ok((config, None));
@@ -276,6 +280,33 @@ async fn prepare(
     };
     let joined = join::ask(&config, &dialer).await?;
     Ok((config, joined))
+}
+
+/// Takes over the data of etcd in the data directory.
+async fn adopt_etcd(config: &Config) -> Result<DataIdentity, BootError> {
+    let dir = config.data_dir.clone();
+    tracing::info!(data_dir = %dir.display(), "adopting the data of etcd");
+    let adopting = move || {
+        let mut log_step = |progress| {
+            if let Progress::Step(step, bytes) = progress {
+                tracing::info!(step, bytes, "adopting the data of etcd");
+            }
+        };
+        adopt::adopt(&dir, None, &mut log_step)
+    };
+    let adopted = tokio::task::spawn_blocking(adopting).await;
+    let adopted =
+        adopted.map_err(|error| BootError::io("adopt the data of etcd")(error.into()))??;
+    let Adopted { identity, index, undecided, revision, keys, members } = adopted;
+    tracing::info!(
+        index,
+        undecided,
+        revision,
+        keys,
+        members,
+        "adopted the data of etcd"
+    );
+    Ok(identity)
 }
 
 /// Parts of the streams between members: sockets, dialer, series.

@@ -11,16 +11,15 @@ use witan_logging as logging;
 
 use crate::{boot, offline};
 
-/// Runs what the arguments select: `snapshot` and its subcommands, the version, the help text, or a
+/// Runs what the arguments select: `snapshot` and its subcommands, `adopt`, the version, the help text, or a
 /// member. Returns when the member has stopped.
 pub fn main() -> ExitCode {
     panics::install_hook();
     let mut arguments = std::env::args_os().skip(1).peekable();
-    if arguments
-        .peek()
-        .is_some_and(|word| word == offline::SNAPSHOT)
-    {
-        return without_member(offline::run(arguments.skip(1)));
+    match arguments.peek().and_then(|word| word.to_str()) {
+        Some(offline::SNAPSHOT) => return without_member(offline::run(arguments.skip(1))),
+        Some(offline::ADOPT) => return without_member(offline::adopt(arguments.skip(1))),
+        Some(_) | None => {}
     }
     #[cfg(feature = "planted-panics")]
     if arguments.peek().is_some_and(|word| word == offline::ALTER) {

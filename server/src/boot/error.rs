@@ -9,6 +9,7 @@ use witan_storage::OpenError;
 use witan_transport::{BindError, TlsError};
 
 use crate::{
+    adopt::AdoptError,
     bootstrap::{discover::DiscoverError, etcd::EtcdMember, join::JoinError},
     corruption::InconsistentState,
 };
@@ -31,6 +32,9 @@ pub enum BootError {
     /// The data directory cannot be used.
     #[error(transparent)]
     Storage(#[from] OpenError),
+    /// The data of etcd in the data directory cannot be adopted.
+    #[error(transparent)]
+    Adopt(#[from] AdoptError),
     /// The cluster that this member should join does not accept it.
     #[error(transparent)]
     Join(#[from] JoinError),
@@ -97,7 +101,9 @@ impl BootError {
             Self::Removed => node::EXIT_REMOVED,
             Self::Join(JoinError::Bootstrapped(_)) => node::EXIT_LOG_LOST,
             Self::Join(JoinError::Etcd(_)) => EtcdMember::EXIT_CODE,
+            Self::Adopt(AdoptError::Storage(error)) => error.exit_code(),
             Self::Config(_)
+            | Self::Adopt(_)
             | Self::Discovery(_)
             | Self::ForcedWithoutState { .. }
             | Self::Join(_)

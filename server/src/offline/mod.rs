@@ -1,13 +1,17 @@
 //! Offline commands: `witan snapshot status` and `restore`, as in etcdutl, texts and exit codes
-//! included.
+//! included, and `witan adopt`.
 //!
-//! Not here: the format of snapshots (`snapshot`), the data directory (`storage`).
+//! Not here: the format of snapshots (`snapshot`), the data directory (`storage`), how etcd's data become ours
+//! (`crate::adopt`).
 //!
-//! Reading order: this file (the command line) → `digest` → `restore` → `show`; `alter` is for tests alone.
+//! Reading order: this file (the command line) → `digest` → `restore` → `show` → `adopt`, `progress`; `alter` is for tests
+//! alone.
 
+mod adopt;
 #[cfg(feature = "planted-panics")]
 mod alter;
 mod digest;
+mod progress;
 mod restore;
 mod show;
 
@@ -25,8 +29,13 @@ use witan_config::ConfigError;
 use witan_snapshot as snapshot;
 use witan_storage::OpenError;
 
+use crate::adopt::AdoptError;
+
 /// The name of the subcommand.
 pub const SNAPSHOT: &str = "snapshot";
+
+/// The name of the subcommand.
+pub const ADOPT: &str = "adopt";
 
 /// etcdutl's code for anything that went wrong.
 const EXIT_ERROR: u8 = 1;
@@ -85,6 +94,9 @@ pub enum OfflineError {
     /// The data directory could not be created.
     #[error(transparent)]
     Storage(#[from] OpenError),
+    /// A data directory of etcd could not be adopted.
+    #[error(transparent)]
+    Adopt(#[from] AdoptError),
 }
 
 impl OfflineError {
@@ -112,7 +124,8 @@ impl OfflineError {
             | Self::Digest { .. }
             | Self::DirectoryNotEmpty(_)
             | Self::Config(_)
-            | Self::Storage(_) => EXIT_ERROR,
+            | Self::Storage(_)
+            | Self::Adopt(_) => EXIT_ERROR,
         }
     }
 }
@@ -197,6 +210,19 @@ struct RestoreArguments {
     mark_compacted: bool,
 }
 
+/// Goes on with the data of etcd: makes a member's data directory of Witan in that of a stopped member of etcd 3.4 to 3.7.
+/// etcd's files stay as they are. Afterwards start witan on the directory with etcd's flags.
+#[derive(Debug, Parser)]
+#[command(name = "witan adopt", bin_name = "witan adopt")]
+struct AdoptArguments {
+    /// etcd's data directory (the folder that contains "member").
+    #[arg(long)]
+    data_dir: PathBuf,
+    /// What etcd got as --wal-dir, if anything.
+    #[arg(long)]
+    wal_dir: Option<PathBuf>,
+}
+
 /// Result of a command line.
 #[derive(Debug)]
 pub enum CommandResult {
@@ -210,14 +236,28 @@ pub enum CommandResult {
 
 /// Runs `witan snapshot` with these arguments.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> CommandResult {
-    let program = std::iter::once(OsString::from(SNAPSHOT));
-    let line = match SnapshotArguments::try_parse_from(program.chain(arguments)) {
-        Ok(line) => line,
-        Err(error) => return CommandResult::Usage(Box::new(error)),
-    };
-    let done = match line.verb {
-        SnapshotCommand::Status(status) => show::status(&status.file, &status.write_out),
-        SnapshotCommand::Restore(restore) => restore::restore(&restore),
-    };
-    done.map_or_else(CommandResult::Failed, CommandResult::Done)
+    parse(SNAPSHOT, arguments, |line: SnapshotArguments| {
+        match line.verb {
+            SnapshotCommand::Status(status) => show::status(&status.file, &status.write_out),
+            SnapshotCommand::Restore(restore) => restore::restore(&restore),
+        }
+    })
+}
+
+/// Runs `witan adopt` with these arguments.
+pub fn adopt(arguments: impl Iterator<Item = OsString>) -> CommandResult {
+    parse(ADOPT, arguments, |line: AdoptArguments| adopt::adopt(&line))
+}
+
+/// Parses the arguments of `command` and runs it.
+fn parse<T: Parser>(
+    command: &str,
+    arguments: impl Iterator<Item = OsString>,
+    run: impl FnOnce(T) -> Result<String, OfflineError>,
+) -> CommandResult {
+    let program = std::iter::once(OsString::from(command));
+    match T::try_parse_from(program.chain(arguments)) {
+        Ok(line) => run(line).map_or_else(CommandResult::Failed, CommandResult::Done),
+        Err(error) => CommandResult::Usage(Box::new(error)),
+    }
 }

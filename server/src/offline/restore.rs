@@ -2,8 +2,7 @@
 
 use std::{
     ffi::OsString,
-    fs,
-    io::{self, IsTerminal as _, Write as _},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -12,7 +11,7 @@ use witan_machine::view::View;
 use witan_snapshot::{self as snapshot, RestoreOptions};
 use witan_storage::{self as storage, DataIdentity};
 
-use super::{OfflineError, RestoreArguments, digest};
+use super::{OfflineError, RestoreArguments, digest, progress::ProgressBar};
 use crate::bootstrap::{self, Start};
 
 /// Creates a data directory from a snapshot; returns the text to print.
@@ -25,15 +24,15 @@ pub(super) fn restore(arguments: &RestoreArguments) -> Result<String, OfflineErr
         return Err(OfflineError::DirectoryNotEmpty(dir.display().to_string()));
     }
     let (length, has_digest) = digest::length("open", &arguments.file)?;
-    let mut bar = ProgressBar::new(length);
+    let mut bar = ProgressBar::new();
     if !arguments.skip_hash_check {
         if !has_digest {
             return Err(OfflineError::NoDigest);
         }
-        bar.begin("checking");
+        bar.begin("checking", length);
         digest::check(&arguments.file, length, &mut |bytes| bar.advance(bytes))?;
     }
-    bar.begin("reading");
+    bar.begin("reading", length);
     let changes = RestoreOptions { bump_revision: arguments.bump_revision };
     let found = snapshot::read(&arguments.file, length, changes, &mut |bytes| {
         bar.advance(bytes)
@@ -54,7 +53,7 @@ pub(super) fn restore(arguments: &RestoreArguments) -> Result<String, OfflineErr
         identity.member_id,
         identity.cluster_id,
     );
-    bar.begin("writing");
+    bar.begin("writing", 0);
     storage::create(&dir, &identity, &View { machine, position })?;
     bar.end();
     Ok(text)
@@ -96,71 +95,5 @@ fn is_free(dir: &Path) -> bool {
     match fs::read_dir(dir) {
         Ok(mut entries) => entries.next().is_none(),
         Err(error) => error.kind() == io::ErrorKind::NotFound,
-    }
-}
-
-/// A progress bar on standard error, if that is a terminal.
-struct ProgressBar {
-    shown: bool,
-    total: u64,
-    step: &'static str,
-    done: u64,
-    percent: u64,
-}
-
-impl ProgressBar {
-    /// Makes a bar for `total` bytes, which is shown only if stderr is a terminal.
-    fn new(total: u64) -> Self {
-        Self {
-            shown: io::stderr().is_terminal(),
-            total: total.max(1),
-            step: "",
-            done: 0,
-            percent: 0,
-        }
-    }
-
-    /// Begins a step at 0 %.
-    fn begin(&mut self, step: &'static str) {
-        (self.step, self.done, self.percent) = (step, 0, 0);
-        self.draw();
-    }
-
-    /// Counts more bytes as done, and draws the bar if its percentage has changed.
-    fn advance(&mut self, bytes: usize) {
-        self.done += bytes as u64;
-        let percent = (self.done * 100 / self.total).min(100);
-        if percent != self.percent {
-            self.percent = percent;
-            self.draw();
-        }
-    }
-
-    /// Prints the bar over the previous one, if it is shown.
-    fn draw(&self) {
-        if self.shown {
-            let full = (self.percent / 4) as usize;
-            let bar = format!("{:<25}", "#".repeat(full));
-            // an error is ignored: the terminal may be closed
-            let _ = write!(
-                io::stderr(),
-                "\r{:<8} [{bar}] {:>3} %",
-                self.step,
-                self.percent
-            );
-        }
-    }
-
-    /// Clears the line of the bar.
-    fn end(&self) {
-        if self.shown {
-            let _ = write!(io::stderr(), "\r\x1b[2K");
-        }
-    }
-}
-
-impl Drop for ProgressBar {
-    fn drop(&mut self) {
-        self.end();
     }
 }

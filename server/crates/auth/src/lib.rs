@@ -11,7 +11,7 @@ mod credentials;
 mod hashing;
 mod jwt;
 mod keys;
-mod password;
+pub mod password;
 mod queue;
 mod verified;
 

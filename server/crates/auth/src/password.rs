@@ -27,11 +27,11 @@ const DIGITS: GeneralPurpose = GeneralPurpose::new(
 
 /// The password is longer than 72 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TooLong;
+pub struct TooLong;
 
 /// Hashes a password, in Go's format. Takes about 60 ms at a cost of 10, and twice as long for each
 /// further step.
-pub(super) fn hash(password: &str, cost: u32, salt: [u8; 16]) -> Result<String, TooLong> {
+pub fn hash(password: &str, cost: u32, salt: [u8; 16]) -> Result<String, TooLong> {
     if password.len() > BYTES_MAX {
         return Err(TooLong);
     }

@@ -69,6 +69,7 @@ pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Co
                 ("existing", ClusterState::Existing),
             ],
         )?,
+        adopt_etcd: read.boolean("adopt-etcd")?,
         force_new_cluster: read.boolean("force-new-cluster")?,
         corruption: read.corruption_checks(&gates)?,
         heartbeat_interval,

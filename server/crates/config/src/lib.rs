@@ -71,6 +71,8 @@ pub struct Config {
     pub initial_cluster_token: String,
     /// `--initial-cluster-state`.
     pub initial_cluster_state: ClusterState,
+    /// `--adopt-etcd`: the data directory may be one of etcd, whose data are taken over.
+    pub adopt_etcd: bool,
     /// `--force-new-cluster`: all other members are removed at start.
     pub force_new_cluster: bool,
     /// When members compare their states.
@@ -194,6 +196,7 @@ impl Default for Config {
             discovery: None,
             initial_cluster_token: "etcd-cluster".into(),
             initial_cluster_state: ClusterState::New,
+            adopt_etcd: false,
             force_new_cluster: false,
             corruption: CorruptionChecks::default(),
             heartbeat_interval: Duration::from_millis(100),

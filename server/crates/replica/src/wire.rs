@@ -149,6 +149,32 @@ pub(crate) fn decode_raft_entry(
     }
 }
 
+/// The raft entry of a command at this place of the log. One that changes membership changes raft's configuration.
+pub(crate) fn raft_entry(index: u64, term: u64, command: &Entry) -> RaftEntry {
+    let encoded = encode_entry(command).into();
+    let mut entry = RaftEntry { index, term, ..RaftEntry::default() };
+    match conf_change(command, &encoded) {
+        Some(change) => {
+            entry.data = encode_conf_change(&change);
+            entry.set_entry_type(EntryType::EntryConfChange);
+        }
+        // raft's own entries have no data
+        None if command.command.is_none() => {}
+        None => entry.data = encoded,
+    }
+    entry
+}
+
+/// The record of a command that another program has logged at this place.
+pub fn log_record(index: u64, term: u64, command: &Entry) -> LogRecord {
+    encode_record(&raft_entry(index, term, command))
+}
+
+/// The hard state of a member that another program has run.
+pub fn hard_state(term: u64, vote: u64, commit: u64) -> Bytes {
+    encode_hard_state(&HardState { term, vote, commit, ..HardState::default() })
+}
+
 /// The error for a change of configuration that does not follow from its command.
 fn foreign_change(entry: &RaftEntry) -> CorruptRecord {
     CorruptRecord::new(format!(

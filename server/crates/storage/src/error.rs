@@ -56,15 +56,36 @@ pub enum OpenError {
     },
     /// etcd wrote the data.
     #[error(
-        "this is a data directory of etcd, which this program does not read: {} is etcd's. Nothing was changed. \
-         To take the data over, start etcd on it, save a snapshot (etcdctl snapshot save FILE), make a \
-         directory of it (witan snapshot restore FILE --data-dir DIR, with this member's --name and \
-         --initial-* flags) and start on that; or start on an empty directory and copy the keys of the \
-         running etcd (etcdctl make-mirror)", path.display()
+        "this is a data directory of etcd: {} is etcd's. Nothing was changed. To go on with its data: witan adopt \
+         --data-dir DIR, or start with --adopt-etcd; etcd's files stay as they are", path.display()
     )]
     Etcd {
-        /// The damaged or missing file.
+        /// etcd's folder.
         path: PathBuf,
+    },
+    /// The data of etcd were adopted before.
+    #[error(
+        "{} says that this directory has data of Witan already, of member {:x} of cluster {:x}. Start witan on it; or, to \
+         adopt etcd's data again, remove this file first: what was written since the first adoption is lost then",
+        path.display(), found.member_id, found.cluster_id
+    )]
+    Adopted {
+        /// The identity file.
+        path: PathBuf,
+        /// The identity in it.
+        found: DataIdentity,
+    },
+    /// etcd ran on the directory after its data were adopted.
+    #[error(
+        "{} has changed since the data of etcd in this directory were adopted: etcd has run on it again. If what was \
+         written through etcd counts, remove {} and adopt the directory again; if not, move etcd's folders snap and wal \
+         away", etcd.display(), identity.display()
+    )]
+    EtcdRanSince {
+        /// The file of etcd's log.
+        etcd: PathBuf,
+        /// The identity file.
+        identity: PathBuf,
     },
     /// The identity file is missing although there is data, or is invalid.
     #[error(
@@ -146,6 +167,7 @@ impl OpenError {
             Self::Log { .. } => 27,
             Self::Checkpoint { .. } => 28,
             Self::Etcd { .. } => 37,
+            Self::Adopted { .. } | Self::EtcdRanSince { .. } => 38,
         }
     }
 

@@ -2,9 +2,11 @@
 //! directory.
 
 use std::{
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
+
+use super::{OpenError, format};
 
 /// Names in etcd's member folder, from 2.0 on.
 const NAMES: [&str; 2] = ["snap", "wal"];
@@ -17,4 +19,22 @@ pub(super) fn find(member: &Path) -> io::Result<Option<PathBuf>> {
         }
     }
     Ok(None)
+}
+
+/// Refuses a directory on which etcd has run after its data were adopted: what it has written would be lost. Only etcd
+/// writes its log, and our identity is written by the adoption and never again.
+pub(super) fn refuse_newer(member: &Path) -> Result<(), OpenError> {
+    let Ok(files) = fs::read_dir(member.join("wal")) else {
+        return Ok(());
+    };
+    let identity = format::path(member);
+    let changed = |path: &Path| fs::metadata(path).and_then(|data| data.modified());
+    let adopted = changed(&identity).map_err(|error| OpenError::io(&identity, error))?;
+    for file in files.flatten() {
+        let etcd = file.path();
+        if changed(&etcd).is_ok_and(|changed| changed > adopted) {
+            return Err(OpenError::EtcdRanSince { etcd, identity });
+        }
+    }
+    Ok(())
 }

@@ -14,9 +14,14 @@ use super::{
 /// Name of the file inside the member's folder.
 const FILE: &str = "identity";
 
+/// The file in the member's folder.
+pub(super) fn path(member: &Path) -> PathBuf {
+    member.join(FILE)
+}
+
 /// Reads the identity of a directory; `None` if its set-up was never finished.
 pub(super) fn read(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
-    let path = dir.join(FILE);
+    let path = path(dir);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),

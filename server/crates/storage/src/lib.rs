@@ -60,7 +60,7 @@ use witan_replica::host::Recovered;
 
 pub use checkpoint::Checkpoint;
 pub use checkpointer::Checkpointer;
-pub use create::create;
+pub use create::{adopt, create};
 pub use error::{EXIT_WRITE_FAILED, OpenError};
 pub use folder::{OnDurable, SnapshotId};
 pub use identity::{DataIdentity, FORMAT};
@@ -93,6 +93,11 @@ pub struct DirectoryLock {
     _lock: lock::LockFile,
 }
 
+/// Returns the free bytes of the file system of `dir`; `u64::MAX` if the system cannot tell.
+pub fn free_bytes(dir: &Path) -> u64 {
+    ledger::measure(dir).free
+}
+
 /// Reads the identity of a data directory; `None` if its set-up was never finished. A restart uses
 /// it instead of computing the ids again. A directory of etcd is refused.
 pub fn identity(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
@@ -100,7 +105,8 @@ pub fn identity(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
     let known = format::read(&member)?;
     match etcd::find(&member).map_err(|e| OpenError::io(&member, e))? {
         Some(path) if known.is_none() => Err(OpenError::Etcd { path }),
-        Some(_) | None => Ok(known),
+        Some(_) => etcd::refuse_newer(&member).map(|()| known),
+        None => Ok(known),
     }
 }
 
@@ -136,7 +142,7 @@ pub fn open(
     }
     if let Ok(Some(path)) = etcd::find(&member) {
         let path = path.display();
-        tracing::warn!(%path, "there are files of etcd in the data directory; they are ignored");
+        tracing::info!(%path, "there are files of etcd in the data directory; they are not used");
     }
     let fresh = known.is_none();
     let dir_of_log = member.join("log");

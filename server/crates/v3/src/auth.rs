@@ -258,7 +258,8 @@ pub(super) async fn role_list(
     })
 }
 
-fn permission(given: authpb::Permission) -> Permission {
+/// Converts a permission to the core's type.
+pub fn permission(given: authpb::Permission) -> Permission {
     Permission {
         kind: given.perm_type,
         key: given.key,

@@ -6,7 +6,7 @@
 //!
 //! Reading order: `error` (names and texts of errors) → `kv` (a file a call) → `authorize` → `range_stream`, `lease`, `cluster`,
 //! `maintenance`, `maintenance_jobs`, `snapshot`, `auth` → `header`, `error_map` → `services` (gRPC) → `messages` (its
-//! encoding) → `watch` (streams), `stream_end` → `concurrency` (locks, elections) → `health` → `gateway`.
+//! encoding) → `watch` (streams), `stream_end` → `concurrency` (locks, elections) → `health` → `gateway` → `operation`.
 
 mod auth;
 mod authorize;
@@ -24,6 +24,7 @@ mod lease;
 mod maintenance;
 mod maintenance_jobs;
 mod messages;
+pub mod operation;
 mod range_stream;
 mod services;
 mod snapshot;

@@ -11,6 +11,7 @@ const NO_BBOLT: &str = "there is no bbolt here";
 pub(super) const FLAGS: &[Flag] = &[
     Flag::new("name", Text, "default", "Name of this member, for people.", supported("name_and_data_dir")),
     Flag::new("data-dir", Text, "", "Directory of all data of this member; NAME.etcd when not given.", supported("name_and_data_dir")),
+    Flag::new("adopt-etcd", Bool, "false", "Takes over the data of etcd 3.4 to 3.7 if the data directory has them and none of Witan; etcd's files stay as they are.", supported("a_start_adopts_the_data_of_etcd")),
     Flag::new("wal-dir", Text, "", "Directory of the log, when it is not inside the data directory.", refused("the log lives inside the data directory; make DATA-DIR/member/log a symbolic link if it must be elsewhere")),
     Flag::new("listen-client-urls", Text, "http://localhost:2379", "URLs to serve clients on: gRPC and, without --listen-client-http-urls, HTTP.", supported("several_client_urls")),
     Flag::new("listen-client-http-urls", Text, "", "URLs to serve HTTP alone on; --listen-client-urls serve gRPC alone then.", supported("http_and_metrics_urls_of_their_own")),

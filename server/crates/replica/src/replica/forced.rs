@@ -4,7 +4,7 @@
 //! All entries of the log are kept, also those that this member does not know to be committed: they may have
 //! been acknowledged. Its own removal among those, and what follows it, is not.
 
-use raft::eraftpb::{Entry as RaftEntry, EntryType, HardState};
+use raft::eraftpb::{Entry as RaftEntry, HardState};
 
 use super::Replica;
 use crate::{
@@ -85,7 +85,7 @@ impl Replica {
         for change in removals(&machine.members, own) {
             index += 1;
             let command = Entry { command: Some(Command::Members(change)), ..Entry::default() };
-            let entry = membership_entry(index, term, &command);
+            let entry = wire::raft_entry(index, term, &command);
             replay(&mut machine, &entry, None)?;
             batch.records.push(wire::encode_record(&entry));
         }
@@ -145,20 +145,6 @@ fn removals(members: &MemberRegistry, own: u64) -> Vec<ChangeMembers> {
     promotion.into_iter().chain(removals).collect()
 }
 
-/// The raft entry with a change of membership at this index and term. Panics if `command` is not one.
-fn membership_entry(index: u64, term: u64, command: &Entry) -> RaftEntry {
-    let encoded = wire::encode_entry(command).into();
-    let change = wire::conf_change(command, &encoded).expect("the command changes membership");
-    let mut entry = RaftEntry {
-        index,
-        term,
-        data: wire::encode_conf_change(&change),
-        ..RaftEntry::default()
-    };
-    entry.set_entry_type(EntryType::EntryConfChange);
-    entry
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,7 +175,7 @@ mod tests {
             })),
             ..Entry::default()
         };
-        wire::encode_record(&membership_entry(index, 3, &entry))
+        wire::encode_record(&wire::raft_entry(index, 3, &entry))
     }
 
     fn state(learner: Option<u64>) -> View {

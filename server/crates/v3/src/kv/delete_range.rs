@@ -39,7 +39,7 @@ pub(crate) fn check(request: &DeleteRangeRequest) -> RpcResult<()> {
 }
 
 /// Converts a deletion to the core's type; the read limits apply (`bounded`) only if it returns pairs.
-pub(crate) fn operation(request: DeleteRangeRequest) -> kv::DeleteRange {
+pub fn operation(request: DeleteRangeRequest) -> kv::DeleteRange {
     kv::DeleteRange {
         key: request.key,
         range_end: request.range_end,

@@ -31,7 +31,8 @@ pub(crate) fn check(request: &PutRequest) -> RpcResult<()> {
     }
 }
 
-pub(crate) fn operation(request: PutRequest) -> kv::Put {
+/// Converts a put to the core's type.
+pub fn operation(request: PutRequest) -> kv::Put {
     kv::Put {
         key: request.key,
         value: request.value,

@@ -205,7 +205,7 @@ fn overlaps(request: &TxnRequest) -> RpcResult<()> {
 
 /// Converts a protobuf transaction to a command marked `bounded`: executing it fails (`AnswerTooLarge`)
 /// if its reads together exceed the limits on keys and bytes.
-pub(crate) fn operation(request: TxnRequest) -> kv::Txn {
+pub fn operation(request: TxnRequest) -> kv::Txn {
     kv::Txn {
         compare: request.compare.into_iter().map(compare).collect(),
         success: request.success.into_iter().map(op).collect(),

@@ -1,0 +1,343 @@
+//! One entry of etcd's log as one entry of ours.
+//!
+//! The result depends on the entry alone, so that all members of a cluster, each of which is adopted by itself, get the
+//! same log.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use witan_api::v3::etcdserverpb::{
+    AlarmRequest, AuthUserAddRequest, AuthUserChangePasswordRequest,
+};
+use witan_auth::password;
+use witan_etcd::{
+    ConfChange, ConfChangeKind, EntryPayload, InternalRaftRequest, LogEntry, MemberContext,
+    RequestV2,
+};
+use witan_machine::{
+    alarm::{AlarmAction, AlarmCommand},
+    auth::{
+        AuthOperation, Caller, Disable, Enable, RoleAdd, RoleDelete, RoleGrant, RoleRevoke,
+        UserAdd, UserDelete, UserGrant, UserPassword, UserRevoke,
+    },
+    command::{
+        ChangeMembers, ClusterVersion, Command, Downgrade, Entry, PublishAttributes, Stamp,
+        UpdatePeerUrls,
+    },
+    kv::{Compact, KvOperation, TxnOp, TxnOpKind},
+    lease::{LeaseCheckpoint, LeaseGrant, LeaseOperation, LeaseRevoke, RemainingTtl},
+    member::Member,
+};
+use witan_snapshot::v2_store::{V2Change, V2Request};
+use witan_v3::operation;
+
+use super::AdoptError;
+
+/// The shortest TTL that etcd grants with the default election timeout, in seconds.
+const LEASE_TTL_MIN_S: i64 = 2;
+
+/// What etcd has without `--bcrypt-cost`.
+const BCRYPT_COST: u32 = 10;
+
+/// What an entry of etcd's log is in ours.
+#[derive(Debug, PartialEq)]
+pub(super) enum Change {
+    /// It changes nothing: a read, a login, or the first entry of a leader.
+    None,
+    /// It changes users of v2, for which there is no entry of ours.
+    PathAuth,
+    /// It is this entry.
+    Entry(Box<Entry>),
+}
+
+impl Change {
+    fn command(command: impl Into<Command>) -> Self {
+        Self::Entry(Box::new(Entry {
+            command: Some(command.into()),
+            ..Entry::default()
+        }))
+    }
+}
+
+/// Converts an entry of the log of cluster `cluster_id`.
+pub(super) fn of(log: &LogEntry, cluster_id: u64) -> Result<Change, AdoptError> {
+    match &log.payload {
+        EntryPayload::Empty => Ok(Change::None),
+        EntryPayload::Request(request) => of_v3(request, log.index, cluster_id),
+        EntryPayload::RequestV2(request) => of_v2(&v2_request(request), log.index),
+        EntryPayload::ConfChange(change) => members(change, log.index).map(Change::command),
+        EntryPayload::ConfChangeV2(_) => Err(AdoptError::entry(
+            log.index,
+            "it changes several members at once, which etcd never does",
+        )),
+    }
+}
+
+/// Converts a request of v2.
+pub(super) fn v2_request(request: &RequestV2) -> V2Request {
+    V2Request {
+        method: request.method.clone(),
+        path: request.path.clone(),
+        value: request.val.clone(),
+        dir: request.dir,
+        prev_value: request.prev_value.clone(),
+        prev_index: request.prev_index,
+        prev_exist: request.prev_exist,
+        expires_ns: request.expiration,
+        time_ns: request.time,
+        refresh: request.refresh.unwrap_or_default(),
+        recursive: request.recursive,
+    }
+}
+
+fn of_v2(request: &V2Request, index: u64) -> Result<Change, AdoptError> {
+    let change = request.change();
+    Ok(
+        match change.map_err(|error| AdoptError::entry(index, error.to_string()))? {
+            V2Change::Tree(operation) => Change::Entry(Box::new(Entry {
+                stamp: Some(Stamp { now_ns: request.time_ns, ..Stamp::default() }),
+                command: Some(operation.into()),
+                caller: None,
+            })),
+            V2Change::Publish(publish) => Change::command(Command::Publish(publish)),
+            V2Change::ClusterVersion(version) => Change::command(Command::ClusterVersion(version)),
+            V2Change::Auth => Change::PathAuth,
+            V2Change::Nothing => Change::None,
+        },
+    )
+}
+
+/// Converts a change of raft's configuration.
+pub(super) fn members(change: &ConfChange, index: u64) -> Result<Command, AdoptError> {
+    let kind = ConfChangeKind::try_from(change.kind);
+    let kind = kind.map_err(|_| AdoptError::entry(index, "its kind of change is unknown"))?;
+    let asked = ChangeMembers {
+        learners_max: u32::MAX,
+        voters: true,
+        ..ChangeMembers::default()
+    };
+    if kind == ConfChangeKind::RemoveNode {
+        return Ok(Command::Members(ChangeMembers {
+            remove: change.node_id,
+            ..asked
+        }));
+    }
+    let context = MemberContext::parse(&change.context)
+        .ok_or_else(|| AdoptError::entry(index, "the member that it adds cannot be read"))?;
+    let (id, known) = (change.node_id, context.member);
+    Ok(match kind {
+        ConfChangeKind::UpdateNode => {
+            Command::PeerUrls(UpdatePeerUrls { id, peer_urls: known.peer_urls })
+        }
+        ConfChangeKind::AddNode if context.is_promote => {
+            Command::Members(ChangeMembers { promote: id, ..asked })
+        }
+        _ => {
+            let member = Member {
+                id,
+                name: known.name,
+                peer_urls: known.peer_urls,
+                client_urls: known.client_urls,
+                learner: kind == ConfChangeKind::AddLearnerNode,
+            };
+            Command::Members(ChangeMembers { add: Some(member), ..asked })
+        }
+    })
+}
+
+/// Converts a request of v3. The caller is the one whom etcd has noted.
+fn of_v3(request: &InternalRaftRequest, index: u64, cluster_id: u64) -> Result<Change, AdoptError> {
+    let command = keys(request)
+        .or_else(|| leases(request))
+        .or_else(|| cluster(request));
+    let command = match command {
+        Some(command) => Some(command),
+        None => auth(request, index, cluster_id)?.map(Command::from),
+    };
+    let Some(command) = command else {
+        return Ok(Change::None);
+    };
+    let header = request.header.as_ref();
+    let caller = header.filter(|header| !header.username.is_empty());
+    let caller = caller.map(|header| Caller {
+        user: header.username.clone(),
+        revision: header.auth_revision,
+    });
+    Ok(Change::Entry(Box::new(Entry {
+        stamp: None,
+        command: Some(command),
+        caller,
+    })))
+}
+
+/// A request on keys. etcd has no bound on what a transaction reads, and has executed it.
+fn keys(request: &InternalRaftRequest) -> Option<Command> {
+    let operation = if let Some(put) = &request.put {
+        KvOperation::Put(operation::put(put.clone()))
+    } else if let Some(delete) = &request.delete_range {
+        let mut delete = operation::delete_range(delete.clone());
+        delete.bounded = false;
+        KvOperation::Delete(delete)
+    } else if let Some(txn) = &request.txn {
+        let mut txn = operation::txn(txn.clone());
+        unbound(&mut txn);
+        KvOperation::Txn(txn)
+    } else {
+        let revision = request.compaction.as_ref()?.revision;
+        KvOperation::Compact(Compact { revision })
+    };
+    Some(operation.into())
+}
+
+fn unbound(txn: &mut witan_machine::kv::Txn) {
+    txn.bounded = false;
+    for TxnOp { kind } in txn.success.iter_mut().chain(&mut txn.failure) {
+        match kind {
+            Some(TxnOpKind::Delete(delete)) => delete.bounded = false,
+            Some(TxnOpKind::Txn(txn)) => unbound(txn),
+            Some(TxnOpKind::Range(_) | TxnOpKind::Put(_)) | None => {}
+        }
+    }
+}
+
+fn leases(request: &InternalRaftRequest) -> Option<Command> {
+    let operation = if let Some(grant) = &request.lease_grant {
+        let ttl_s = grant.ttl.max(LEASE_TTL_MIN_S);
+        LeaseOperation::Grant(LeaseGrant { id: grant.id, ttl_s })
+    } else if let Some(revoke) = &request.lease_revoke {
+        LeaseOperation::Revoke(LeaseRevoke { id: revoke.id })
+    } else {
+        let checkpoints = request.lease_checkpoint.as_ref()?.checkpoints.iter();
+        let remaining =
+            checkpoints.map(|lease| RemainingTtl { id: lease.id, seconds: lease.remaining_ttl });
+        LeaseOperation::Checkpoint(LeaseCheckpoint { remaining: remaining.collect() })
+    };
+    Some(operation.into())
+}
+
+/// A request about the cluster: alarms, the version, a member's attributes.
+fn cluster(request: &InternalRaftRequest) -> Option<Command> {
+    if let Some(alarm) = &request.alarm {
+        return alarm_command(alarm).map(Command::Alarm);
+    }
+    if let Some(set) = &request.cluster_version_set {
+        let version = set.version.clone();
+        return Some(Command::ClusterVersion(ClusterVersion { version }));
+    }
+    if let Some(set) = &request.downgrade_info_set {
+        let target = if set.enabled {
+            set.version.clone()
+        } else {
+            String::new()
+        };
+        return Some(Command::Downgrade(Downgrade { target }));
+    }
+    let set = request.cluster_member_attr_set.as_ref()?;
+    let attributes = set.attributes.clone().unwrap_or_default();
+    Some(Command::Publish(PublishAttributes {
+        id: set.member_id,
+        name: attributes.name,
+        client_urls: attributes.client_urls,
+    }))
+}
+
+/// etcd logs the question for alarms, too.
+fn alarm_command(request: &AlarmRequest) -> Option<AlarmCommand> {
+    use witan_api::v3::etcdserverpb::alarm_request::AlarmAction as Asked;
+    let action = match request.action() {
+        Asked::Get => return None,
+        Asked::Activate => AlarmAction::Activate,
+        Asked::Deactivate => AlarmAction::Deactivate,
+    };
+    Some(AlarmCommand {
+        action: action as i32,
+        member: request.member_id,
+        kind: request.alarm,
+    })
+}
+
+/// A change of users or roles of v3. Questions and logins change nothing.
+fn auth(
+    request: &InternalRaftRequest,
+    index: u64,
+    cluster_id: u64,
+) -> Result<Option<AuthOperation>, AdoptError> {
+    let operation = if request.auth_enable.is_some() {
+        AuthOperation::Enable(Enable {})
+    } else if request.auth_disable.is_some() {
+        AuthOperation::Disable(Disable {})
+    } else if let Some(asked) = &request.auth_user_add {
+        AuthOperation::UserAdd(user_add(asked, index, cluster_id)?)
+    } else if let Some(asked) = &request.auth_user_change_password {
+        AuthOperation::UserPassword(user_password(asked, index, cluster_id)?)
+    } else if let Some(asked) = request.auth_user_delete.clone() {
+        AuthOperation::UserDelete(UserDelete { name: asked.name })
+    } else if let Some(asked) = request.auth_user_grant_role.clone() {
+        AuthOperation::UserGrant(UserGrant { user: asked.user, role: asked.role })
+    } else if let Some(asked) = request.auth_user_revoke_role.clone() {
+        AuthOperation::UserRevoke(UserRevoke { user: asked.name, role: asked.role })
+    } else if let Some(asked) = request.auth_role_add.clone() {
+        AuthOperation::RoleAdd(RoleAdd { name: asked.name })
+    } else if let Some(asked) = request.auth_role_delete.clone() {
+        AuthOperation::RoleDelete(RoleDelete { name: asked.role })
+    } else if let Some(asked) = request.auth_role_grant_permission.clone() {
+        let permission = asked.perm.map(operation::permission);
+        AuthOperation::RoleGrant(RoleGrant { role: asked.name, permission })
+    } else if let Some(asked) = request.auth_role_revoke_permission.clone() {
+        AuthOperation::RoleRevoke(RoleRevoke {
+            role: asked.role,
+            key: asked.key,
+            range_end: asked.range_end,
+        })
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(operation))
+}
+
+fn user_add(
+    asked: &AuthUserAddRequest,
+    index: u64,
+    cluster_id: u64,
+) -> Result<UserAdd, AdoptError> {
+    let options = asked.options.as_ref();
+    let no_password = options.is_some_and(|options| options.no_password);
+    let password = if no_password {
+        Bytes::new()
+    } else {
+        password_hash(&asked.hashed_password, &asked.password, index, cluster_id)?
+    };
+    Ok(UserAdd { name: asked.name.clone(), password, no_password })
+}
+
+fn user_password(
+    asked: &AuthUserChangePasswordRequest,
+    index: u64,
+    cluster_id: u64,
+) -> Result<UserPassword, AdoptError> {
+    let password = password_hash(&asked.hashed_password, &asked.password, index, cluster_id)?;
+    Ok(UserPassword { name: asked.name.clone(), password })
+}
+
+/// The bcrypt hash in the entry. etcd 3.4 logs the password itself and lets each member hash it: then the salt is made of
+/// the entry's place, so that all members get the same hash.
+fn password_hash(
+    hashed: &str,
+    clear: &str,
+    index: u64,
+    cluster_id: u64,
+) -> Result<Bytes, AdoptError> {
+    if !hashed.is_empty() {
+        let decoded = STANDARD.decode(hashed);
+        let decoded = decoded.map_err(|_| AdoptError::entry(index, "its password is no base64"));
+        return decoded.map(Bytes::from);
+    }
+    let mut place = Sha256::new();
+    place.update(cluster_id.to_be_bytes());
+    place.update(index.to_be_bytes());
+    let digest = place.finalize();
+    let salt = std::array::from_fn(|at| digest[at]);
+    let hashed = password::hash(clear, BCRYPT_COST, salt);
+    let hashed = hashed.map_err(|_| AdoptError::entry(index, "its password is too long"));
+    hashed.map(Bytes::from)
+}

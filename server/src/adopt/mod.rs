@@ -1,0 +1,152 @@
+//! Takes over the data directory of a member of etcd 3.4 to 3.7: its keys, leases, users, members and alarms at the last
+//! entry that is known to be committed, and the entries after it as the log. etcd's files stay as they are.
+//!
+//! The committed part becomes the checkpoint. Entries after it may have been acknowledged by a quorum that this member has
+//! not heard of, so they are kept at their index and term, and the members decide about them by an election as etcd's
+//! would have done.
+//!
+//! Reading order: `state` (backend and committed entries) → `entry` (one entry of etcd's log as one of ours).
+
+mod entry;
+mod state;
+
+use std::path::Path;
+
+use witan_api::ids;
+use witan_etcd::EtcdDirectory;
+use witan_machine::{command::Entry, view::View};
+use witan_replica::{host::LogBatch, wire};
+use witan_snapshot::{BoltError, v2_store::V2StoreError};
+use witan_storage::{self as storage, DataIdentity, OpenError};
+
+/// Free bytes that adopting needs, as a multiple of the size of etcd's backend. Runs are not larger than its pages.
+const FREE_TIMES: u64 = 1;
+
+/// Why a data directory is not adopted. Nothing of etcd's was changed, and nothing of ours counts.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    /// etcd's files cannot be read.
+    #[error(transparent)]
+    Etcd(#[from] witan_etcd::EtcdError),
+    /// The backend cannot be read.
+    #[error(transparent)]
+    Backend(#[from] BoltError),
+    /// The store of v2 cannot be read.
+    #[error("{0}. It is in the newest file in member/snap that ends with .snap")]
+    V2(#[from] V2StoreError),
+    /// Our files cannot be written.
+    #[error(transparent)]
+    Storage(#[from] OpenError),
+    /// An entry has no counterpart.
+    #[error("entry {index} of etcd's log: {what}")]
+    Entry {
+        /// Its index.
+        index: u64,
+        /// What it is, and what to do.
+        what: String,
+    },
+    /// The member is not one of its cluster's.
+    #[error(
+        "member {} was removed from its cluster: adopt a member that is still in it, or add a new one",
+        ids::hex(*member_id)
+    )]
+    Removed {
+        /// Its id.
+        member_id: u64,
+    },
+    /// The disk is too small.
+    #[error(
+        "there are {free} bytes free, and the data need up to {needed}: make room, nothing was changed"
+    )]
+    NoSpace {
+        /// Free bytes.
+        free: u64,
+        /// The bytes that are needed.
+        needed: u64,
+    },
+}
+
+impl AdoptError {
+    /// Makes an [`Self::Entry`].
+    fn entry(index: u64, what: impl Into<String>) -> Self {
+        Self::Entry { index, what: what.into() }
+    }
+}
+
+/// What was adopted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adopted {
+    /// Whose data they are.
+    pub identity: DataIdentity,
+    /// The last entry in the checkpoint.
+    pub index: u64,
+    /// Entries after it, which the cluster decides about.
+    pub undecided: usize,
+    /// v3 revision.
+    pub revision: i64,
+    /// Number of v3 keys.
+    pub keys: usize,
+    /// Number of members.
+    pub members: usize,
+}
+
+/// Adopts the data directory `dir` of etcd; `wal_dir` is its `--wal-dir`, if it had one. `progress` gets the name of the
+/// step and, of the longest step, the bytes of each record.
+pub fn adopt(
+    dir: &Path,
+    wal_dir: Option<&Path>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Adopted, AdoptError> {
+    progress(Progress::Step("log", 0));
+    let etcd = witan_etcd::open(dir, wal_dir)?;
+    let needed = etcd.backend.length.saturating_mul(FREE_TIMES);
+    let free = storage::free_bytes(dir);
+    if free < needed {
+        return Err(AdoptError::NoSpace { free, needed });
+    }
+    progress(Progress::Step("keys", etcd.backend.length));
+    let view = state::committed(&etcd, &mut |bytes| progress(Progress::Bytes(bytes)))?;
+    let log = undecided(&etcd, &view)?;
+    let identity = DataIdentity::new(etcd.cluster_id, etcd.member_id);
+    progress(Progress::Step("writing", 0));
+    storage::adopt(dir, &identity, &view, &log)?;
+    Ok(Adopted {
+        identity,
+        index: view.position.index,
+        undecided: log.records.len(),
+        revision: view.machine.kv.revision(),
+        keys: view.machine.kv.len(),
+        members: view.machine.members.by_id.len(),
+    })
+}
+
+/// How far [`adopt`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// A step begins, with its number of bytes, 0 if it is unknown.
+    Step(&'static str, u64),
+    /// Bytes are done.
+    Bytes(usize),
+}
+
+/// The entries after the checkpoint and the hard state, for our log.
+fn undecided(etcd: &EtcdDirectory, view: &View) -> Result<LogBatch, AdoptError> {
+    let applied = view.position.index;
+    let mut records = Vec::new();
+    for log in etcd.entries.iter().filter(|log| log.index > applied) {
+        let entry = match entry::of(log, etcd.cluster_id)? {
+            entry::Change::None => Entry::default(),
+            entry::Change::Entry(entry) => *entry,
+            entry::Change::PathAuth => {
+                let what = "it changes users of v2 and is not known to be committed. Start etcd on this directory and \
+                            stop it without a write, so that it is";
+                return Err(AdoptError::entry(log.index, what));
+            }
+        };
+        records.push(wire::log_record(log.index, log.term, &entry));
+    }
+    let state = etcd.hard_state;
+    let term = state.term.max(view.position.term);
+    let hard_state = wire::hard_state(term, state.vote, state.commit.max(applied));
+    Ok(LogBatch { records, hard_state: Some(hard_state), must_sync: true })
+}

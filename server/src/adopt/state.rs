@@ -1,0 +1,151 @@
+//! The state of a member of etcd at the last entry that is known to be committed: its backend, and the entries after it.
+
+use witan_etcd::{BackendMeta, EntryPayload, EtcdDirectory, LogEntry};
+use witan_machine::{
+    StateMachine,
+    command::Command,
+    kv::ReadResults,
+    member::{Member, MemberRegistry},
+    view::{Position, View},
+};
+use witan_snapshot::{self as snapshot, RestoreOptions, v2_store::V2Store};
+
+use super::{AdoptError, entry};
+
+/// Reads the state. `progress` is called with the bytes of each record of the backend.
+pub(super) fn committed(
+    etcd: &EtcdDirectory,
+    progress: &mut dyn FnMut(usize),
+) -> Result<View, AdoptError> {
+    let backend = &etcd.backend;
+    let options = RestoreOptions::default();
+    let mut machine = snapshot::read(&backend.path, backend.length, options, progress)?.machine;
+    let mut v2 = v2_at_snapshot(etcd)?;
+    machine.members = registry(backend, &v2)?;
+    machine.members.cluster_id = etcd.cluster_id;
+    // a leader may have executed an entry that its own log did not have yet
+    let last = etcd.hard_state.commit.max(backend.consistent_index);
+    for log in etcd.entries.iter().filter(|log| log.index <= last) {
+        let change = entry::of(log, etcd.cluster_id)?;
+        apply_v2(&mut v2, log, &change);
+        if let entry::Change::Entry(entry) = change
+            && log.index > backend.consistent_index
+        {
+            machine.apply_with(&entry, ReadResults::Discard);
+        }
+    }
+    machine.tree = v2.keys();
+    let shared = v2.import_auth(&mut machine.auth)?;
+    if !shared.is_empty() {
+        tracing::warn!(names = ?shared, "users or roles of v2 and v3 had the same names: they are one now");
+    }
+    let position = position(etcd, last, &machine)?;
+    Ok(View { machine, position })
+}
+
+/// The store of v2 at raft's snapshot.
+fn v2_at_snapshot(etcd: &EtcdDirectory) -> Result<V2Store, AdoptError> {
+    match &etcd.snapshot {
+        Some(snapshot) if !snapshot.data.is_empty() => Ok(V2Store::read(&snapshot.data)?),
+        Some(_) | None => Ok(V2Store::default()),
+    }
+}
+
+/// The members in the backend; those in the store of v2 if it has none yet.
+fn registry(backend: &BackendMeta, v2: &V2Store) -> Result<MemberRegistry, AdoptError> {
+    if backend.members.is_empty() {
+        return Ok(v2.members()?);
+    }
+    let members = backend.members.iter().map(|known| {
+        let member = Member {
+            id: known.id,
+            name: known.name.clone(),
+            peer_urls: known.peer_urls.clone(),
+            client_urls: known.client_urls.clone(),
+            learner: known.is_learner,
+        };
+        (known.id, member)
+    });
+    let downgrade = backend
+        .downgrade
+        .as_ref()
+        .filter(|downgrade| downgrade.enabled);
+    Ok(MemberRegistry {
+        cluster_id: 0,
+        cluster_version: backend.cluster_version.clone().unwrap_or_default(),
+        downgrade_target: downgrade.map_or_else(String::new, |d| d.target_version.clone()),
+        by_id: members.collect(),
+        removed_ids: backend.removed.iter().copied().collect(),
+    })
+}
+
+/// Executes an entry on the store of v2, where it has an effect there.
+fn apply_v2(v2: &mut V2Store, log: &LogEntry, change: &entry::Change) {
+    if let EntryPayload::RequestV2(request) = &log.payload {
+        let request = entry::v2_request(request);
+        v2.apply(&request, request.time_ns);
+        return;
+    }
+    let entry::Change::Entry(entry) = change else {
+        return;
+    };
+    match &entry.command {
+        Some(Command::Members(asked)) => v2.change_members(asked),
+        Some(Command::PeerUrls(asked)) => v2.set_peer_urls(asked),
+        Some(Command::Publish(asked)) => v2.publish(asked),
+        Some(Command::ClusterVersion(asked)) => v2.set_cluster_version(asked),
+        Some(
+            Command::Kv(_)
+            | Command::Lease(_)
+            | Command::Tree(_)
+            | Command::Alarm(_)
+            | Command::Auth(_)
+            | Command::Downgrade(_),
+        )
+        | None => {}
+    }
+}
+
+/// The place of the state in the log, with raft's configuration: in etcd it always is that of the members.
+fn position(
+    etcd: &EtcdDirectory,
+    index: u64,
+    machine: &StateMachine,
+) -> Result<Position, AdoptError> {
+    let member_id = etcd.member_id;
+    let members = &machine.members.by_id;
+    if !members.contains_key(&member_id) {
+        return Err(AdoptError::Removed { member_id });
+    }
+    let (learners, voters): (Vec<&Member>, Vec<&Member>) =
+        members.values().partition(|member| member.learner);
+    let ids = |members: Vec<&Member>| members.iter().map(|member| member.id).collect();
+    Ok(Position {
+        index,
+        term: term(etcd, index)?,
+        voters: ids(voters),
+        learners: ids(learners),
+        ..Position::default()
+    })
+}
+
+/// The term of the entry at `index`.
+fn term(etcd: &EtcdDirectory, index: u64) -> Result<u64, AdoptError> {
+    let of_entry = etcd.entries.iter().find(|log| log.index == index);
+    let of_snapshot = etcd
+        .snapshot
+        .as_ref()
+        .filter(|snapshot| snapshot.index == index);
+    let of_backend = (etcd.backend.consistent_index == index).then_some(etcd.backend.term);
+    of_entry
+        .map(|log| log.term)
+        .or_else(|| of_snapshot.map(|snapshot| snapshot.term))
+        .or(of_backend)
+        .filter(|term| *term != 0)
+        .ok_or_else(|| {
+            AdoptError::entry(
+                index,
+                "it is in the backend, but not in the log; take another member's directory",
+            )
+        })
+}

@@ -1,0 +1,32 @@
+//! `witan adopt`: takes over a data directory of etcd.
+
+use witan_api::ids;
+
+use super::{AdoptArguments, OfflineError, progress::ProgressBar};
+use crate::adopt::{self, Progress};
+
+/// Adopts the data directory; returns the text to print.
+pub(super) fn adopt(arguments: &AdoptArguments) -> Result<String, OfflineError> {
+    let mut bar = ProgressBar::new();
+    let adopted = adopt::adopt(
+        &arguments.data_dir,
+        arguments.wal_dir.as_deref(),
+        &mut |progress| match progress {
+            Progress::Step(step, bytes) => bar.begin(step, bytes),
+            Progress::Bytes(bytes) => bar.advance(bytes),
+        },
+    )?;
+    bar.end();
+    Ok(format!(
+        "adopted {}: member {} of cluster {}, {} members, {} keys, revision {}, entry {}, {} entries after it for the \
+         cluster to decide about\n",
+        arguments.data_dir.display(),
+        ids::hex(adopted.identity.member_id),
+        ids::hex(adopted.identity.cluster_id),
+        adopted.members,
+        adopted.keys,
+        adopted.revision,
+        adopted.index,
+        adopted.undecided,
+    ))
+}

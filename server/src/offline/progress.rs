@@ -1,0 +1,69 @@
+//! How far a long offline command is, for people.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+/// A progress bar on standard error, if that is a terminal.
+pub(super) struct ProgressBar {
+    shown: bool,
+    total: u64,
+    step: &'static str,
+    done: u64,
+    percent: u64,
+}
+
+impl ProgressBar {
+    /// Makes a bar, which is shown only if stderr is a terminal.
+    pub(super) fn new() -> Self {
+        Self {
+            shown: io::stderr().is_terminal(),
+            total: 1,
+            step: "",
+            done: 0,
+            percent: 0,
+        }
+    }
+
+    /// Begins a step of `total` bytes at 0 %.
+    pub(super) fn begin(&mut self, step: &'static str, total: u64) {
+        (self.step, self.total, self.done, self.percent) = (step, total.max(1), 0, 0);
+        self.draw();
+    }
+
+    /// Counts more bytes as done, and draws the bar if its percentage has changed.
+    pub(super) fn advance(&mut self, bytes: usize) {
+        self.done += bytes as u64;
+        let percent = (self.done * 100 / self.total).min(100);
+        if percent != self.percent {
+            self.percent = percent;
+            self.draw();
+        }
+    }
+
+    /// Prints the bar over the previous one, if it is shown.
+    fn draw(&self) {
+        if self.shown {
+            let full = (self.percent / 4) as usize;
+            let bar = format!("{:<25}", "#".repeat(full));
+            // an error is ignored: the terminal may be closed
+            let _ = write!(
+                io::stderr(),
+                "\r{:<8} [{bar}] {:>3} %",
+                self.step,
+                self.percent
+            );
+        }
+    }
+
+    /// Clears the line of the bar.
+    pub(super) fn end(&self) {
+        if self.shown {
+            let _ = write!(io::stderr(), "\r\x1b[2K");
+        }
+    }
+}
+
+impl Drop for ProgressBar {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
