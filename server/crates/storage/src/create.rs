@@ -15,8 +15,8 @@ use witan_machine::view::View;
 use witan_replica::host::LogBatch;
 
 use super::{
-    DataIdentity, OpenError, Storage, StorageMetrics, files::sync_dir, format, lock, make_dir,
-    member_dir, open,
+    DataIdentity, OpenError, Storage, StorageMetrics, etcd, files::sync_dir, format, lock,
+    make_dir, member_dir, open,
 };
 
 /// The folder in a data directory of etcd in which ours is made.
@@ -72,7 +72,8 @@ pub fn adopt(
         fs::rename(filled.join(folder), &path).map_err(|error| OpenError::io(&path, error))?;
     }
     let path = format::path(&member);
-    sync_dir(&member)
+    etcd::note_adopted(&member, view.position.index)
+        .and_then(|()| sync_dir(&member))
         .and_then(|()| fs::rename(format::path(&filled), &path))
         .and_then(|()| sync_dir(&member))
         .map_err(|error| OpenError::io(&path, error))?;

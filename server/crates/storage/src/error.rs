@@ -167,7 +167,7 @@ impl OpenError {
             Self::Log { .. } => 27,
             Self::Checkpoint { .. } => 28,
             Self::Etcd { .. } => 37,
-            Self::Adopted { .. } | Self::EtcdRanSince { .. } => 38,
+            Self::Adopted { .. } | Self::EtcdRanSince { .. } => 39,
         }
     }
 

@@ -58,7 +58,7 @@ fn check_refused(etcd: &Server) {
     assert_eq!(witan.wait_exit().code(), Some(ETCD_DIRECTORY));
     assert_eq!(contents(&data), before);
     let reason = witan.wait_log(0, "data directory of etcd");
-    for part in ["/data/member/", "snapshot save", "witan snapshot restore"] {
+    for part in ["/data/member/", "witan adopt", "--adopt-etcd"] {
         assert!(reason.contains(part), "{reason}");
     }
 }

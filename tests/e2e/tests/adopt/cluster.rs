@@ -1,0 +1,75 @@
+//! Clusters of three.
+
+use witan_e2e::{Cluster, Kind, Launch, Writers, writers};
+
+use super::{ETCDS, adopt, become_witan, hash, run};
+
+fn start(kind: Kind) -> Cluster {
+    let mut cluster = Cluster::prepare_of(&Launch::new(kind), "http", 3);
+    cluster.start_all();
+    cluster
+}
+
+/// The members have different ends of the log, and none knows what the last leader had told its clients.
+#[test]
+fn three_members_are_adopted_each_by_itself_and_are_the_same_cluster() {
+    for kind in ETCDS {
+        let mut cluster = start(kind);
+        let members = run(cluster.member(0), &["member", "list"]);
+        let writers = Writers::start(16, &cluster.addresses());
+        writers.wait_more(400);
+        // the others still write for a moment
+        for at in 0..3 {
+            cluster.member_mut(at).kill9();
+        }
+        let written = writers.stop();
+        for at in 0..3 {
+            adopt(cluster.member(at));
+            become_witan(cluster.member_mut(at));
+        }
+        cluster.start_all();
+        cluster.wait_equal();
+        for member in cluster.members() {
+            writers::assert_all_there(member, &written);
+        }
+        let hashes: Vec<_> = cluster
+            .members()
+            .iter()
+            .map(|member| hash(member, 100))
+            .collect();
+        assert!(hashes.iter().all(|other| *other == hashes[0]), "{hashes:?}");
+        assert_eq!(run(cluster.member(0), &["member", "list"]), members);
+        run(cluster.member(0), &["put", "after", "1"]);
+        let leader = cluster.leader();
+        cluster.member_mut(leader).kill9();
+        let follower = cluster.follower();
+        run(cluster.member(follower), &["put", "after", "2"]);
+    }
+}
+
+/// The others are made anew: they join the one that was adopted.
+#[test]
+fn one_member_is_adopted_and_another_joins_it() {
+    let mut cluster = start(Kind::Etcd36);
+    run(cluster.member(0), &["put", "a", "1"]);
+    for at in 0..3 {
+        cluster.member_mut(at).terminate();
+    }
+    adopt(cluster.member(0));
+    become_witan(cluster.member_mut(0));
+    cluster.member_mut(0).add_args(["--force-new-cluster"]);
+    cluster.member_mut(0).start_again();
+    let joining = cluster.prepare_joining_of(&Launch::witan(), "http", &[0]);
+    let member = cluster.member(joining);
+    let (name, peer_url) = (format!("m{joining}"), member.peer_url());
+    run(
+        cluster.member(0),
+        &["member", "add", &name, "--peer-urls", &peer_url],
+    );
+    let member = cluster.member_mut(joining);
+    member.add_args(["--initial-cluster-state", "existing"]);
+    member.start_again();
+    assert_eq!(run(cluster.member(joining), &["get", "a"]), "a\n1\n");
+    let members = run(cluster.member(0), &["member", "list"]);
+    assert_eq!(members.lines().count(), 2, "{members}");
+}

@@ -1,0 +1,54 @@
+//! An adoption that is killed at any moment begins again.
+
+use std::{
+    process::{Command, Stdio},
+    thread,
+    time::Instant,
+};
+
+use witan_e2e::{Kind, Launch, Writers, writers};
+
+use super::{adopt, become_witan, copy, data};
+
+/// Kills, spread over the time that an adoption takes.
+const KILLS: u32 = 20;
+
+#[test]
+fn an_adoption_that_is_killed_begins_again() {
+    let mut etcd = Launch::new(Kind::Etcd36).without_fsync().start();
+    let writers = Writers::start(32, &[etcd.address()]);
+    writers.wait_more(5000);
+    etcd.kill9();
+    let written = writers.stop();
+    let saved = etcd.dir().join("saved");
+    copy(&data(&etcd), &saved);
+    let begun = Instant::now();
+    adopt(&etcd);
+    let whole = begun.elapsed();
+    let mut killed = 0;
+    for kill in 0..KILLS {
+        std::fs::remove_dir_all(data(&etcd)).expect("a folder");
+        copy(&saved, &data(&etcd));
+        let mut adopting = Command::new(Kind::Witan.binary())
+            .args(["adopt", "--data-dir"])
+            .arg(data(&etcd))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        thread::sleep(whole * kill / KILLS);
+        adopting.kill().expect("an own child can be killed");
+        let ended = adopting.wait().expect("a child can be waited for");
+        if !ended.success() {
+            killed += 1;
+            adopt(&etcd);
+        }
+    }
+    assert!(
+        killed > 0,
+        "each of {KILLS} ended within {whole:?}, before it was killed"
+    );
+    become_witan(&mut etcd);
+    etcd.start_again();
+    writers::assert_all_there(&etcd, &written);
+}

@@ -1,0 +1,113 @@
+//! Data directories of etcd are adopted: Witan goes on with every acknowledged write, the same revisions, leases, users,
+//! members and ids, and etcd can be started again on its files.
+//!
+//! `member` (one member, in every way to end), `cluster` (several), `kills` (an adoption that is killed).
+
+mod cluster;
+mod kills;
+mod member;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use witan_api::v3::etcdserverpb::{HashKvRequest, maintenance_client::MaintenanceClient};
+use witan_e2e::{Kind, Server, Tool, grpc};
+
+const ETCDS: [Kind; 2] = [Kind::Etcd34, Kind::Etcd36];
+
+/// A result of [`hash`] for a revision that is compacted or does not exist yet.
+const NO_HASH: (i64, u32) = (0, 0);
+
+fn run(server: &Server, args: &[&str]) -> String {
+    let said = Tool::Etcdctl36.run(&server.url(), args);
+    assert_eq!(said.code, Some(0), "{args:?}: {}", said.all());
+    said.stdout
+}
+
+fn data(server: &Server) -> PathBuf {
+    server.dir().join("data")
+}
+
+/// Copies a folder with everything in it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let target = to.join(path.file_name().expect("it has a name"));
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(&path, &target).expect("a file");
+        }
+    }
+}
+
+/// Adopts the data directory of a server that does not run; returns what the command said.
+fn adopt(server: &Server) -> String {
+    let (is_done, said) = try_adopt(&data(server));
+    assert!(is_done, "{said}");
+    said
+}
+
+fn try_adopt(data: &Path) -> (bool, String) {
+    let output = Command::new(Kind::Witan.binary())
+        .args(["adopt", "--data-dir"])
+        .arg(data)
+        .output()
+        .expect("the program starts");
+    let said = [output.stdout, output.stderr].concat();
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
+}
+
+/// Starts Witan, with etcd's flags, from now on.
+fn become_witan(etcd: &mut Server) {
+    etcd.use_program(Kind::Witan.binary());
+}
+
+/// Revision up to which the keys are compacted, and the hash of all keys at `revision`, 0 for the latest.
+fn hash(server: &Server, revision: i64) -> (i64, u32) {
+    grpc::runtime().block_on(async {
+        let channel = grpc::connect(&server.address()).await;
+        let asked = MaintenanceClient::new(channel).hash_kv(HashKvRequest { revision });
+        asked.await.map_or(NO_HASH, |answer| {
+            let answer = answer.into_inner();
+            (answer.compact_revision, answer.hash)
+        })
+    })
+}
+
+/// What must be the same before and after: keys at revisions, leases, members, users, roles, alarms.
+fn observe(server: &Server, revisions: &[i64]) -> String {
+    let mut seen = String::new();
+    for revision in revisions {
+        seen += &format!("{revision}: {:?}\n", hash(server, *revision));
+    }
+    let lists: [&[&str]; 7] = [
+        &["get", "", "--prefix", "-w", "fields"],
+        &["lease", "list"],
+        &["member", "list"],
+        &["user", "list"],
+        &["role", "list"],
+        &["alarm", "list"],
+        &["auth", "status"],
+    ];
+    for args in lists {
+        let said = run(server, args);
+        // raft's term moves with each start
+        let lines = said.lines().filter(|line| !line.contains("RaftTerm"));
+        seen.extend(lines.map(|line| format!("{line}\n")));
+    }
+    for user in run(server, &["user", "list"]).lines() {
+        seen += &run(server, &["user", "get", user]);
+    }
+    for role in run(server, &["role", "list"]).lines() {
+        seen += &run(server, &["role", "get", role]);
+    }
+    seen
+}

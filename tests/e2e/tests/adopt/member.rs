@@ -1,0 +1,220 @@
+//! One member, ended in every way.
+
+use std::fs;
+
+use witan_e2e::{Kind, Launch, Server, Tool, Writers, writers};
+
+use super::{ETCDS, NO_HASH, adopt, become_witan, copy, data, hash, observe, run, try_adopt};
+
+/// Exit code of a member on a directory on which etcd has run since its data were adopted.
+const ETCD_RAN_SINCE: i32 = 39;
+
+/// Writes something of each kind that etcd keeps. Returns a lease's id.
+fn write_all_kinds(etcd: &Server) -> String {
+    for key in ["a", "b", "c", "d"] {
+        run(etcd, &["put", key, "1"]);
+        run(etcd, &["put", key, "\u{1}binary \u{fffd}"]);
+    }
+    let granted = run(etcd, &["lease", "grant", "600"]);
+    let lease = granted
+        .split_whitespace()
+        .nth(1)
+        .expect("lease ID granted")
+        .to_owned();
+    run(etcd, &["put", "leased", "x", "--lease", &lease]);
+    run(etcd, &["del", "c"]);
+    let txn = "value(\"d\") != \"1\"\n\nput t1 1\nput t2 2\ndel b\n\nput t3 3\n\n";
+    let said = Tool::Etcdctl36.run_with_input(&etcd.url(), &["txn"], txn);
+    assert!(said.stdout.contains("SUCCESS"), "{}", said.all());
+    run(etcd, &["role", "add", "reader"]);
+    run(
+        etcd,
+        &["role", "grant-permission", "reader", "read", "a", "d"],
+    );
+    run(etcd, &["user", "add", "anne:secret"]);
+    run(etcd, &["user", "add", "root:root"]);
+    run(etcd, &["user", "grant-role", "root", "root"]);
+    run(etcd, &["user", "grant-role", "anne", "reader"]);
+    lease
+}
+
+/// Starts etcd on its own files, observes it, and puts the files back as they were.
+fn observe_on_a_copy(etcd: &mut Server, revisions: &[i64]) -> String {
+    let saved = etcd.dir().join("saved");
+    copy(&data(etcd), &saved);
+    etcd.start_again();
+    let seen = observe(etcd, revisions);
+    etcd.kill9();
+    fs::remove_dir_all(data(etcd)).expect("a folder");
+    fs::rename(&saved, data(etcd)).expect("a folder");
+    seen
+}
+
+/// Checks that the present directory of `etcd`, which does not run, is adopted and holds the same.
+fn check_adopted(etcd: &mut Server, revisions: &[i64]) {
+    let before = observe_on_a_copy(etcd, revisions);
+    let said = adopt(etcd);
+    assert!(said.starts_with("adopted "), "{said}");
+    become_witan(etcd);
+    etcd.start_again();
+    assert_eq!(observe(etcd, revisions), before);
+}
+
+#[test]
+fn a_member_killed_under_load_is_adopted_with_every_acknowledged_write() {
+    for kind in ETCDS {
+        for snapshot_count in ["10000", "100"] {
+            let mut etcd = Launch::new(kind)
+                .arg(format!("--snapshot-count={snapshot_count}"))
+                .start();
+            write_all_kinds(&etcd);
+            let writers = Writers::start(8, &[etcd.address()]);
+            writers.wait_more(300);
+            run(&etcd, &["compact", "15"]);
+            writers.wait_more(100);
+            etcd.kill9();
+            let written = writers.stop();
+            check_adopted(&mut etcd, &[0, 15, 20, 100, 300]);
+            assert_ne!(hash(&etcd, 100), NO_HASH);
+            writers::assert_all_there(&etcd, &written);
+            let stays = run(&etcd, &["get", "leased"]);
+            assert_eq!(stays, "leased\nx\n");
+        }
+    }
+}
+
+#[test]
+fn a_stopped_member_is_adopted_and_its_users_sign_in() {
+    for kind in ETCDS {
+        let mut etcd = Launch::new(kind).start();
+        let lease = write_all_kinds(&etcd);
+        etcd.terminate();
+        check_adopted(&mut etcd, &[0, 5]);
+        run(&etcd, &["lease", "revoke", &lease]);
+        assert_eq!(run(&etcd, &["get", "leased"]), "");
+        run(&etcd, &["auth", "enable"]);
+        assert_eq!(
+            run(&etcd, &["get", "a", "--user", "anne:secret"]),
+            "a\n\u{1}binary \u{fffd}\n"
+        );
+        let refused = Tool::Etcdctl36.run(&etcd.url(), &["get", "a", "--user", "anne:wrong"]);
+        assert_ne!(refused.code, Some(0));
+    }
+}
+
+/// The users are in the log alone, and 3.4 logs their passwords instead of hashes.
+#[test]
+fn users_that_the_backend_does_not_have_yet_are_adopted() {
+    for kind in ETCDS {
+        let mut etcd = Launch::new(kind).start();
+        run(&etcd, &["user", "add", "root:root"]);
+        run(&etcd, &["user", "grant-role", "root", "root"]);
+        run(&etcd, &["auth", "enable"]);
+        run(&etcd, &["put", "a", "1", "--user", "root:root"]);
+        etcd.kill9();
+        adopt(&etcd);
+        become_witan(&mut etcd);
+        etcd.start_again();
+        assert_eq!(run(&etcd, &["get", "a", "--user", "root:root"]), "a\n1\n");
+        let refused = Tool::Etcdctl36.run(&etcd.url(), &["get", "a"]);
+        assert!(
+            refused.stderr.contains("user name is empty"),
+            "{}",
+            refused.all()
+        );
+    }
+}
+
+#[test]
+fn keys_of_v2_are_adopted_with_their_indexes_and_their_history() {
+    let mut etcd = Launch::new(Kind::Etcd34).arg("--snapshot-count=20").start();
+    for at in 0..30 {
+        etcd.http(
+            "PUT",
+            &format!("/v2/keys/dir/k{}?ttl=600", at % 7),
+            &format!("value={at}"),
+        );
+    }
+    etcd.http("PUT", "/v2/keys/_hidden", "value=x");
+    etcd.http("DELETE", "/v2/keys/dir/k3", "");
+    etcd.http("POST", "/v2/keys/queue", "value=first");
+    let ask = |server: &Server, target: &str| server.http("GET", target, "").json();
+    let strip = |server: &Server, target: &str| {
+        let text = ask(server, target).to_string();
+        // seconds that are left
+        let parts = text.split("\"ttl\":");
+        parts
+            .map(|part| {
+                part.trim_start_matches(|digit: char| digit.is_ascii_digit())
+                    .to_owned()
+            })
+            .collect::<Vec<String>>()
+    };
+    let targets = [
+        "/v2/keys/?recursive=true&sorted=true",
+        "/v2/keys/_hidden",
+        "/v2/keys/dir/k1?wait=true&waitIndex=8",
+        "/v2/keys/?recursive=true&wait=true&waitIndex=12",
+    ];
+    let before = targets.map(|target| strip(&etcd, target));
+    etcd.kill9();
+    adopt(&etcd);
+    become_witan(&mut etcd);
+    etcd.start_again();
+    let after = targets.map(|target| strip(&etcd, target));
+    assert_eq!(after, before);
+}
+
+#[test]
+fn a_start_adopts_the_data_of_etcd() {
+    let mut etcd = Launch::new(Kind::Etcd36).start();
+    run(&etcd, &["put", "a", "etcd"]);
+    etcd.terminate();
+    become_witan(&mut etcd);
+    etcd.add_args(["--adopt-etcd"]);
+    etcd.start_again();
+    assert_eq!(run(&etcd, &["get", "a"]), "a\netcd\n");
+    run(&etcd, &["put", "a", "witan"]);
+    etcd.kill9();
+    etcd.start_again();
+    assert_eq!(run(&etcd, &["get", "a"]), "a\nwitan\n");
+    etcd.terminate();
+    let (is_done, said) = try_adopt(&data(&etcd));
+    assert!(
+        !is_done && said.contains("has data of Witan already"),
+        "{said}"
+    );
+}
+
+#[test]
+fn etcd_goes_on_with_its_files_after_an_adoption_and_is_not_forgotten() {
+    for kind in ETCDS {
+        let mut etcd = Launch::new(kind).start();
+        run(&etcd, &["put", "a", "1"]);
+        etcd.terminate();
+        adopt(&etcd);
+        etcd.start_again();
+        assert_eq!(run(&etcd, &["get", "a"]), "a\n1\n");
+        run(&etcd, &["put", "a", "2"]);
+        etcd.terminate();
+        // what etcd has written since would be lost
+        become_witan(&mut etcd);
+        etcd.start_unready_again();
+        assert_eq!(etcd.wait_exit().code(), Some(ETCD_RAN_SINCE));
+        etcd.wait_log(0, "etcd has run on it again");
+        fs::remove_file(data(&etcd).join("member/identity")).expect("our identity");
+        adopt(&etcd);
+        etcd.start_again();
+        assert_eq!(run(&etcd, &["get", "a"]), "a\n2\n");
+    }
+}
+
+#[test]
+fn a_running_etcd_is_refused() {
+    for kind in ETCDS {
+        let etcd = Launch::new(kind).start();
+        let (is_done, said) = try_adopt(&data(&etcd));
+        assert!(!is_done && said.contains("stop etcd"), "{said}");
+        assert!(!data(&etcd).join("member/identity").exists());
+    }
+}
