@@ -59,6 +59,20 @@ impl Tree {
         self.finish_load()
     }
 
+    /// Returns all files below the directory at `path`, hidden ones too, with their paths in it (`a/b`) and values; none
+    /// if there is no such directory.
+    pub fn files_below(&self, path: &[u8]) -> Vec<(Bytes, Bytes)> {
+        let mut files = Vec::new();
+        if let Ok(dir) = find(&self.root, path) {
+            visit(&mut Vec::new(), dir, &mut |path, inode| {
+                if let (Some(path), NodeBody::File(value)) = (below(b"/", path), &inode.body) {
+                    files.push((Bytes::copy_from_slice(path), value.clone()));
+                }
+            });
+        }
+        files
+    }
+
     /// Returns the directory at `path` as a tree of its own, at the same index and with the same counters; of the
     /// history it has the events below that directory. Empty if there is no such directory.
     pub fn subtree(&self, path: &[u8]) -> Self {
