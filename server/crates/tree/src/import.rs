@@ -55,6 +55,9 @@ impl Tree {
 
     /// Completes an import: sets the counters, checks the history and computes the size.
     pub fn finish_import(&mut self, counts: WriteCounts) -> Result<(), CorruptTree> {
+        if counts.numbers().into_iter().any(|count| count > COUNT_MAX) {
+            return Err(CorruptTree("its counters count too far".to_owned()));
+        }
         self.counts = counts;
         self.finish_load()
     }
