@@ -18,7 +18,7 @@ mod tests;
 
 use bytes::Bytes;
 use witan_gocompat::path;
-use witan_tree::{ImportedNode, Node, Tree, TreeCommand, TreeOperation, WriteCounts};
+use witan_tree::{ImportedNode, Tree, TreeCommand, TreeOperation, WriteCounts};
 
 pub use request::{V2Change, V2Request};
 
@@ -88,10 +88,14 @@ impl V2Store {
         self.tree.apply(&command, 0).is_ok()
     }
 
-    /// Returns the nodes in a directory with all nodes below them; none if there is no such directory.
-    fn list(&self, path: &str) -> Vec<Node> {
-        let found = self.tree.get(path.as_bytes(), true, 0).ok();
-        found.and_then(|event| event.node.nodes).unwrap_or_default()
+    /// Returns all files below a directory with their paths in it.
+    fn files(&self, dir: &str) -> Result<Vec<(String, Bytes)>, V2StoreError> {
+        let files = self.tree.files_below(dir.as_bytes()).into_iter();
+        let named = files.map(|(path, value)| match String::from_utf8(path.to_vec()) {
+            Ok(path) => Ok((path, value)),
+            Err(_) => Err(V2StoreError(format!("{dir}: a name is not UTF-8"))),
+        });
+        named.collect()
     }
 
     /// Returns the value of a file; `None` if there is no such file.
@@ -100,19 +104,7 @@ impl V2Store {
     }
 }
 
-/// The last component of a node's path.
-fn name(node: &Node) -> Result<&str, V2StoreError> {
-    let at = node.path.iter().rposition(|byte| *byte == b'/');
-    let name = &node.path[at.map_or(0, |at| at + 1)..];
-    std::str::from_utf8(name).map_err(|_| wrong(&node.path, "its name is not UTF-8"))
-}
-
 /// Reads the JSON that a file has as its value.
-fn decode<T: serde::de::DeserializeOwned>(node: &Node) -> Result<T, V2StoreError> {
-    let value = node.value.as_deref().unwrap_or_default();
-    serde_json::from_slice(value).map_err(|error| wrong(&node.path, &error.to_string()))
-}
-
-fn wrong(path: &[u8], what: &str) -> V2StoreError {
-    V2StoreError(format!("node {}: {what}", path.escape_ascii()))
+fn decode<T: serde::de::DeserializeOwned>(path: &str, value: &[u8]) -> Result<T, V2StoreError> {
+    serde_json::from_slice(value).map_err(|error| V2StoreError(format!("{path}: {error}")))
 }

@@ -55,8 +55,25 @@ impl Tree {
 
     /// Completes an import: sets the counters, checks the history and computes the size.
     pub fn finish_import(&mut self, counts: WriteCounts) -> Result<(), CorruptTree> {
+        if counts.numbers().into_iter().any(|count| count > COUNT_MAX) {
+            return Err(CorruptTree("its counters count too far".to_owned()));
+        }
         self.counts = counts;
         self.finish_load()
+    }
+
+    /// Returns all files below the directory at `path`, hidden ones too, with their paths in it (`a/b`) and values; none
+    /// if there is no such directory.
+    pub fn files_below(&self, path: &[u8]) -> Vec<(Bytes, Bytes)> {
+        let mut files = Vec::new();
+        if let Ok(dir) = find(&self.root, path) {
+            visit(&mut Vec::new(), dir, &mut |path, inode| {
+                if let (Some(path), NodeBody::File(value)) = (below(b"/", path), &inode.body) {
+                    files.push((Bytes::copy_from_slice(path), value.clone()));
+                }
+            });
+        }
+        files
     }
 
     /// Returns the directory at `path` as a tree of its own, at the same index and with the same counters; of the

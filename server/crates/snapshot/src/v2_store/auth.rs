@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use witan_machine::auth::{Auth, User, path_permissions::PathPatterns};
 
-use super::{V2Store, V2StoreError, decode, name};
+use super::{V2Store, V2StoreError, decode};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -38,22 +38,20 @@ impl V2Store {
         let Some(enabled) = self.value("/2/enabled") else {
             return Ok(Vec::new());
         };
-        let users = self.list("/2/users");
-        let users = users.iter().map(|node| {
-            let stored: StoredUser = decode(node)?;
+        let users = self.files("/2/users")?.into_iter().map(|(name, value)| {
+            let stored: StoredUser = decode(&name, &value)?;
             Ok(User {
-                name: name(node)?.to_owned(),
+                name,
                 password: stored.password.into(),
                 roles: stored.roles.unwrap_or_default(),
                 no_password: false,
             })
         });
-        let roles = self.list("/2/roles");
-        let roles = roles.iter().map(|node| {
-            let StoredRole { permissions: StoredPermissions { kv } } = decode(node)?;
+        let roles = self.files("/2/roles")?.into_iter().map(|(name, value)| {
+            let StoredRole { permissions: StoredPermissions { kv } } = decode(&name, &value)?;
             let read = kv.read.unwrap_or_default();
             let write = kv.write.unwrap_or_default();
-            Ok((name(node)?.to_owned(), PathPatterns { read, write }))
+            Ok((name, PathPatterns { read, write }))
         });
         let users = users.collect::<Result<_, V2StoreError>>()?;
         let roles = roles.collect::<Result<_, V2StoreError>>()?;

@@ -1,16 +1,14 @@
 //! The members and the version of the cluster (`/0`). etcd 3.4 and later also have them in their key-value store; the index
 //! of v2 advances with each change.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 use witan_machine::{
     command::{ChangeMembers, ClusterVersion, PublishAttributes, UpdatePeerUrls},
     member::{Member, MemberRegistry},
 };
-use witan_tree::{Create, Delete, Node, Set, TreeOperation, Update};
+use witan_tree::{Create, Delete, Set, TreeOperation, Update};
 
-use super::{V2Store, V2StoreError, decode, name, wrong};
+use super::{V2Store, V2StoreError, decode};
 
 pub(super) const MEMBERS: &str = "/0/members";
 pub(super) const ATTRIBUTES: &str = "attributes";
@@ -61,31 +59,30 @@ impl V2Store {
     /// Returns the members, the ids of removed ones and the version of the cluster. The id of the cluster is not in
     /// the store and left at 0.
     pub fn members(&self) -> Result<MemberRegistry, V2StoreError> {
-        let id_of = |node: &Node| {
-            let id = u64::from_str_radix(name(node)?, 16);
-            id.map_err(|_| wrong(&node.path, "its name is no id of a member"))
+        let id_of = |text: &str| {
+            let id = u64::from_str_radix(text, 16);
+            id.map_err(|_| V2StoreError(format!("\"{text}\" is no id of a member")))
         };
         let mut registry = MemberRegistry::default();
-        for node in self.list(MEMBERS) {
-            let mut member = Member { id: id_of(&node)?, ..Member::default() };
-            for file in node.nodes.iter().flatten() {
-                match name(file)? {
-                    RAFT_ATTRIBUTES => {
-                        let read: RaftAttributes = decode(file)?;
-                        member.peer_urls = read.peer_urls.unwrap_or_default();
-                        member.learner = read.is_learner;
-                    }
-                    ATTRIBUTES => {
-                        let read = publish(member.id, file.value.as_deref().unwrap_or_default())?;
-                        (member.name, member.client_urls) = (read.name, read.client_urls);
-                    }
-                    _ => return Err(wrong(&file.path, "a member has no such attribute")),
-                }
+        for (path, value) in self.files(MEMBERS)? {
+            let (id, file) = path.split_once('/').unwrap_or((&path, ""));
+            let id = id_of(id)?;
+            let new = || Member { id, ..Member::default() };
+            let member = registry.by_id.entry(id).or_insert_with(new);
+            if file == RAFT_ATTRIBUTES {
+                let read: RaftAttributes = decode(&path, &value)?;
+                member.peer_urls = read.peer_urls.unwrap_or_default();
+                member.learner = read.is_learner;
+            } else if file == ATTRIBUTES {
+                let read = publish(id, &value)?;
+                (member.name, member.client_urls) = (read.name, read.client_urls);
+            } else {
+                return Err(V2StoreError(format!("a member has no \"{path}\"")));
             }
-            registry.by_id.insert(member.id, member);
         }
-        let removed: Result<BTreeSet<u64>, _> = self.list(REMOVED).iter().map(id_of).collect();
-        registry.removed_ids = removed?.into_iter().collect();
+        for (id, _) in self.files(REMOVED)? {
+            registry.removed_ids.insert(id_of(&id)?);
+        }
         let version = self.value(VERSION).unwrap_or_default();
         registry.cluster_version = String::from_utf8_lossy(&version).into_owned();
         Ok(registry)

@@ -1,1 +1,292 @@
-//! A store that etcd 3.4 wrote, and what etcd answered.
+//! A store, the log that led to it and the answers of the member: etcd 3.4.23 with `--enable-v2 --snapshot-count 10`.
+//! The files in `testdata/v2_store` are the data of its newest snapshot, the requests of its log up to there, and what
+//! clients got at that index.
+
+mod namespaces;
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use witan_gocompat::text;
+use witan_machine::{auth::Auth, command::ChangeMembers, member::Member};
+use witan_tree::{Action, Event, Node, Tree, Watch, WriteCounts};
+
+use super::{V2Change, V2Request, V2Store};
+
+const STORE: &str = include_str!("../../testdata/v2_store/store.json");
+const ANSWERS: &str = include_str!("../../testdata/v2_store/answers.json");
+const LOG: &str = include_str!("../../testdata/v2_store/log.json");
+
+#[derive(Deserialize)]
+struct Answers {
+    index: u64,
+    now_ns: i64,
+    gets: Vec<Answer>,
+    watches: Vec<Answer>,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    path: String,
+    recursive: bool,
+    #[serde(default)]
+    from: u64,
+    answer: Option<Value>,
+}
+
+fn store() -> V2Store {
+    V2Store::read(STORE.as_bytes()).unwrap()
+}
+
+fn node_json(node: &Node) -> Value {
+    let mut shown = json!({});
+    let mut put = |name: &str, value: Value| shown[name] = value;
+    let text = |bytes: &[u8]| json!(str::from_utf8(bytes).unwrap());
+    if !node.path.is_empty() {
+        put("key", text(&node.path));
+    }
+    if let Some(value) = &node.value {
+        put("value", text(value));
+    }
+    if node.dir {
+        put("dir", json!(true));
+    }
+    if let Some(expires_ns) = node.expires_ns {
+        put("expiration", json!(text::time(expires_ns)));
+    }
+    if node.ttl != 0 {
+        put("ttl", json!(node.ttl));
+    }
+    if let Some(nodes) = &node.nodes {
+        put("nodes", nodes.iter().map(node_json).collect());
+    }
+    if node.modified != 0 {
+        put("modifiedIndex", json!(node.modified));
+        put("createdIndex", json!(node.created));
+    }
+    shown
+}
+
+/// The event as v2 answers with it.
+fn event_json(event: &Event) -> Value {
+    let action = match event.action {
+        Action::Get => "get",
+        Action::Set => "set",
+        Action::Create => "create",
+        Action::Update => "update",
+        Action::CompareAndSwap => "compareAndSwap",
+        Action::CompareAndDelete => "compareAndDelete",
+        Action::Delete => "delete",
+        Action::Expire => "expire",
+    };
+    let mut shown = json!({"action": action, "node": node_json(&event.node)});
+    if let Some(prev) = &event.prev {
+        shown["prevNode"] = node_json(prev);
+    }
+    shown
+}
+
+type Records = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// The tree as a checkpoint.
+fn records(tree: &Tree) -> Records {
+    let mut found = Records::new();
+    tree.changes(None, &mut |key, value| {
+        found.insert(key, value.unwrap());
+    });
+    found
+}
+
+/// The records of nodes.
+fn nodes(tree: &Tree) -> Records {
+    let mut found = records(tree);
+    found.retain(|key, _| key.starts_with(b"n"));
+    found
+}
+
+/// The history without remaining seconds, which depend on when a member has executed what.
+fn history(tree: &Tree) -> Vec<Event> {
+    let events = tree
+        .events_since(tree.index().saturating_sub(1000))
+        .unwrap()
+        .cloned();
+    let timeless = events.map(|mut event| {
+        event.node.ttl = 0;
+        if let Some(prev) = &mut event.prev {
+            prev.ttl = 0;
+        }
+        event
+    });
+    timeless.collect()
+}
+
+#[test]
+fn reads_and_watches_are_answered_as_etcd_does() {
+    let answers: Answers = serde_json::from_str(ANSWERS).unwrap();
+    let keys = store().keys();
+    assert_eq!(keys.index(), answers.index);
+    for get in &answers.gets {
+        let event = keys.get(get.path.as_bytes(), get.recursive, answers.now_ns);
+        assert_eq!(
+            event.ok().map(|event| event_json(&event)),
+            get.answer,
+            "{}",
+            get.path
+        );
+    }
+    // recursive watchers see hidden nodes in etcd's history, and in ours as little as live
+    let is_seen = |wait: &&Answer| {
+        let key = wait
+            .answer
+            .as_ref()
+            .map(|event| event["node"]["key"].to_string());
+        !key.is_some_and(|key| key.contains("/_")) || wait.path.contains("/_")
+    };
+    for wait in answers.watches.iter().filter(is_seen) {
+        let (path, recursive) = (wait.path.clone().into(), wait.recursive);
+        let watch = Watch { path, recursive, registered: answers.index };
+        let event = keys.next_event(&watch, wait.from).unwrap();
+        let (path, from) = (&wait.path, wait.from);
+        assert_eq!(
+            event.as_ref().map(event_json),
+            wait.answer,
+            "{path} from {from}"
+        );
+    }
+    let watched = |answer: &Answer| answer.answer.is_some();
+    assert!(answers.gets.iter().all(watched) && answers.watches.iter().any(watched));
+    // what expires goes on to expire
+    let next = keys
+        .get(b"/long", false, 0)
+        .unwrap()
+        .node
+        .expires_ns
+        .unwrap();
+    assert_eq!(keys.next_expiration_ns(), Some(next));
+    let counts = WriteCounts {
+        sets_success: 27,
+        sets_fail: 1,
+        delete_success: 4,
+        delete_fail: 2,
+        update_success: 7,
+        update_fail: 4,
+        create_success: 14,
+        create_fail: 1,
+        compare_and_swap_success: 1,
+        compare_and_swap_fail: 2,
+        compare_and_delete_success: 2,
+        compare_and_delete_fail: 0,
+        expire_count: 2,
+    };
+    assert_eq!(keys.counts(), counts);
+}
+
+/// Reads a request as it is in the file.
+fn request(entry: &Value) -> V2Request {
+    let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+    let is = |name: &str| entry[name].as_bool().unwrap_or_default();
+    V2Request {
+        method: text("method"),
+        path: text("path").into(),
+        value: text("value").into(),
+        dir: is("dir"),
+        prev_value: text("prev_value").into(),
+        prev_index: entry["prev_index"].as_u64().unwrap_or_default(),
+        prev_exist: entry["prev_exist"].as_bool(),
+        expires_ns: entry["expires_ns"].as_i64().unwrap_or_default(),
+        time_ns: entry["time_ns"].as_i64().unwrap_or_default(),
+        refresh: is("refresh"),
+        recursive: is("recursive"),
+    }
+}
+
+#[test]
+fn the_log_leads_to_the_store_of_the_snapshot() {
+    let mut replayed = V2Store::default();
+    let log: Vec<Value> = serde_json::from_str(LOG).unwrap();
+    for entry in &log {
+        if let Some(id) = entry["add"]["id"].as_u64() {
+            let urls = entry["add"]["peerURLs"].as_array().unwrap().iter();
+            let peer_urls = urls.map(|url| url.as_str().unwrap().to_owned()).collect();
+            let add = Some(Member { id, peer_urls, ..Member::default() });
+            replayed.change_members(&ChangeMembers { add, ..ChangeMembers::default() });
+        } else {
+            replayed.apply(&request(entry), 0);
+        }
+    }
+    let read = store();
+    assert_eq!(replayed.tree.index(), read.tree.index());
+    assert_eq!(nodes(&replayed.tree), nodes(&read.tree));
+    assert_eq!(history(&replayed.tree), history(&read.tree));
+    assert!(!nodes(&read.tree).is_empty() && !history(&read.tree).is_empty());
+}
+
+#[test]
+fn the_keys_make_a_checkpoint() {
+    let keys = store().keys();
+    let mut loaded = Tree::default();
+    for (key, value) in records(&keys) {
+        loaded.load(&key, &value).unwrap();
+    }
+    loaded.finish_load().unwrap();
+    assert_eq!(records(&loaded), records(&keys));
+    let derived = |tree: &Tree| (tree.next_expiration_ns(), tree.size_bytes());
+    assert_eq!(derived(&loaded), derived(&keys));
+}
+
+#[test]
+fn a_new_node_that_expired_before_2000_is_permanent() {
+    let mut store = V2Store::default();
+    let mut put = V2Request {
+        method: "PUT".into(),
+        path: "/1/k".into(),
+        expires_ns: -5,
+        ..V2Request::default()
+    };
+    store.apply(&put, 0);
+    assert_eq!(store.keys().next_expiration_ns(), None);
+    put.prev_exist = Some(true);
+    store.apply(&put, 0);
+    assert_eq!(store.keys().next_expiration_ns(), Some(-5));
+}
+
+#[test]
+fn damaged_stores_are_refused() {
+    let nested = |depth: usize| {
+        let open = r#"{"Children":{"d":"#.repeat(depth);
+        let close = "}}".repeat(depth);
+        format!(r#"{{"CurrentIndex":1,"Root":{open}{{"Value":"v"}}{close}}}"#)
+    };
+    assert!(V2Store::read(nested(256).as_bytes()).is_ok());
+    let twice = r#"{"CurrentIndex":1,"Root":{"Children":{"a":{},"a":{}}}}"#;
+    let time = r#"{"CurrentIndex":1,"Root":{"Children":{"a":{"ExpireTime":"soon"}}}}"#;
+    let table = [
+        ("", "unexpected end of JSON input"),
+        ("[]", "no object"),
+        ("{}", "missing"),
+        (&STORE[..STORE.len() / 2], "unexpected end of JSON input"),
+        (&nested(257), "components"),
+        (&nested(100_000), "exceeded max depth"),
+        (twice, "node /a occurs twice"),
+        (time, "no time"),
+        (
+            r#"{"CurrentIndex":9223372036854775807,"Root":{}}"#,
+            "too far",
+        ),
+    ];
+    for (json, expect) in table {
+        let error = V2Store::read(json.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains(expect), "{error}");
+    }
+    for at in (0..STORE.len()).step_by(23) {
+        let mut damaged = STORE.as_bytes().to_vec();
+        damaged[at] ^= 1 << (at % 7);
+        if let Ok(mut store) = V2Store::read(&damaged) {
+            let _ = (store.members(), store.import_auth(&mut Auth::default()));
+            let (method, time_ns) = ("SYNC".into(), i64::MAX);
+            store.apply(&V2Request { method, time_ns, ..V2Request::default() }, 0);
+            assert_eq!(store.keys().next_expiration_ns(), None);
+        }
+    }
+}
