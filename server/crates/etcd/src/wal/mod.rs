@@ -3,7 +3,7 @@
 //! The log is read twice, because only its end says which snapshot counts, and so how much of it is to be held. A frame
 //! is `frame`'s, the order of frames `scan`'s.
 
-pub mod encode;
+pub(crate) mod encode;
 mod frame;
 mod scan;
 
@@ -45,6 +45,10 @@ pub(crate) struct Summary {
 /// passed over: etcd leaves unfinished and damaged ones there.
 pub(crate) fn segments(dir: &Path) -> Result<Vec<Segment>, EtcdError> {
     let failed = |error| EtcdError::io(dir, error);
+    let incomplete = |what| EtcdError::Log { path: dir.into(), what };
+    if !dir.is_dir() {
+        return Err(incomplete("there is no such folder".into()));
+    }
     let mut found = Vec::new();
     for file in fs::read_dir(dir).map_err(failed)? {
         let path = file.map_err(failed)?.path();
@@ -54,7 +58,6 @@ pub(crate) fn segments(dir: &Path) -> Result<Vec<Segment>, EtcdError> {
         }
     }
     found.sort_by_key(|segment| segment.sequence);
-    let incomplete = |what| EtcdError::Log { path: dir.into(), what };
     if found.is_empty() {
         return Err(incomplete("there is no file *.wal".into()));
     }
@@ -101,7 +104,9 @@ pub(crate) fn summarize(segments: &[Segment]) -> Result<Summary, EtcdError> {
 
 /// Reads the entries after a snapshot; 0 if there is none.
 pub(crate) fn entries(segments: &[Segment], after: u64) -> Result<Vec<LogEntry>, EtcdError> {
-    let first = segments.iter().rposition(|segment| segment.index <= after);
+    let first = segments
+        .iter()
+        .rposition(|segment| segment.index <= after + 1);
     let first = first.ok_or_else(|| {
         let begin = segments[0].index;
         let what = format!(
