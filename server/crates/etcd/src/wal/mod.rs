@@ -62,7 +62,7 @@ pub(crate) fn segments(dir: &Path) -> Result<Vec<Segment>, EtcdError> {
         return Err(incomplete("there is no file *.wal".into()));
     }
     for pair in found.windows(2) {
-        let next = pair[0].sequence + 1;
+        let next = pair[0].sequence.saturating_add(1);
         if pair[1].sequence != next {
             return Err(incomplete(format!("the file {next:016x}-*.wal is missing")));
         }
@@ -104,9 +104,8 @@ pub(crate) fn summarize(segments: &[Segment]) -> Result<Summary, EtcdError> {
 
 /// Reads the entries after a snapshot; 0 if there is none.
 pub(crate) fn entries(segments: &[Segment], after: u64) -> Result<Vec<LogEntry>, EtcdError> {
-    let first = segments
-        .iter()
-        .rposition(|segment| segment.index <= after + 1);
+    let next = after.saturating_add(1);
+    let first = segments.iter().rposition(|segment| segment.index <= next);
     let first = first.ok_or_else(|| {
         let begin = segments[0].index;
         let what = format!(
@@ -120,10 +119,10 @@ pub(crate) fn entries(segments: &[Segment], after: u64) -> Result<Vec<LogEntry>,
             return Ok(());
         }
         let entry: RaftEntry = message(place, data)?;
-        let Some(at) = entry.index.checked_sub(after + 1) else {
+        let Some(at) = entry.index.checked_sub(next) else {
             return Ok(());
         };
-        let missing = after + 1 + entries.len() as u64;
+        let missing = next.saturating_add(entries.len() as u64);
         if entry.index > missing {
             let what = format!("entry {missing} is missing before entry {}", entry.index);
             return Err(place.damaged(&what));

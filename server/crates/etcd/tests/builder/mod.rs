@@ -1,6 +1,7 @@
 //! Writes data directories as etcd does, in the temporary directory.
 
 #![allow(dead_code, reason = "each test program uses a part")]
+#![allow(clippy::unwrap_used, reason = "the lint knows tests in src alone")]
 
 use std::{
     fs, io,
@@ -24,6 +25,9 @@ pub(crate) const OWNER: WalMetadata = WalMetadata { member_id: 0xa1, cluster_id:
 pub(crate) const SPARE: usize = 2048;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// Keys and values of a bucket.
+type Records<'a> = &'a [(&'a str, &'a [u8])];
 
 /// A data directory, deleted at the end.
 pub(crate) struct Directory {
@@ -58,7 +62,7 @@ impl Directory {
     }
 
     /// Writes a backend; buckets and keys ascend.
-    pub(crate) fn backend(&self, name: &str, buckets: &[(&str, &[(&str, &[u8])])]) {
+    pub(crate) fn backend(&self, name: &str, buckets: &[(&str, Records<'_>)]) {
         let fill = |writer: &mut Writer<'_>| {
             for (name, records) in buckets {
                 writer.bucket(name.as_bytes())?;
@@ -152,8 +156,8 @@ pub(crate) fn wal_snapshot(index: u64, term: u64) -> WalSnapshot {
 
 /// The offset that an error names, if it is damage of `path`.
 pub(crate) fn damaged_at(error: &EtcdError, path: &Path) -> Option<u64> {
-    match error {
-        EtcdError::Damaged { path: named, offset, .. } if named == path => Some(*offset),
-        _ => None,
-    }
+    let EtcdError::Damaged { path: named, offset, .. } = error else {
+        return None;
+    };
+    (named == path).then_some(*offset)
 }
