@@ -124,3 +124,40 @@ fn a_bucket_inside_a_page_fits_into_one() {
     assert!(refused.to_string().ends_with("is too long"), "{refused}");
     assert_eq!(HEADER_BYTES + ELEMENT_BYTES, 32);
 }
+
+/// The meta page of another transaction, root and page size.
+fn meta(transaction: u64, root: u64, page_bytes: u64) -> [u8; PAGE_BYTES] {
+    MetaPage { root, free: u64::MAX, end: PAGES, transaction, page_bytes }.page()
+}
+
+#[test]
+fn the_newer_valid_meta_page_counts() {
+    let mut crafted = Crafted::new("metas");
+    let root = |crafted: &Crafted| {
+        let named = crafted.open().buckets().unwrap();
+        named.first().map(|(name, _)| name[0])
+    };
+    for (page, name) in [(2, b"a"), (3, b"b")] {
+        let header = PageHeader { id: page, kind: LEAF, count: 1, overflow: 0 };
+        let rest = [&name[..], &3_u64.to_le_bytes(), &[0; 8]].concat();
+        crafted.page(header, &[[IS_BUCKET, ELEMENT_BYTES as u32, 1, 16]], &rest);
+    }
+    // a value at page 4 that looks like a newer one of a file of larger pages
+    crafted.bytes[4 * PAGE_BYTES..][..PAGE_BYTES].copy_from_slice(&meta(
+        99,
+        7,
+        4 * PAGE_BYTES as u64,
+    ));
+    let page_bytes = PAGE_BYTES as u64;
+    crafted.bytes[..PAGE_BYTES].copy_from_slice(&meta(6, 2, page_bytes));
+    crafted.bytes[PAGE_BYTES..2 * PAGE_BYTES].copy_from_slice(&meta(5, 3, page_bytes));
+    assert_eq!(root(&crafted), Some(b'a'));
+    crafted.bytes[PAGE_BYTES..2 * PAGE_BYTES].copy_from_slice(&meta(7, 3, page_bytes));
+    assert_eq!(root(&crafted), Some(b'b'));
+    // it was being written when the process ended
+    crafted.bytes[PAGE_BYTES + 60] ^= 1;
+    assert_eq!(root(&crafted), Some(b'a'));
+    crafted.bytes[PAGE_BYTES + 60] ^= 1;
+    crafted.bytes[60] ^= 1;
+    assert_eq!(root(&crafted), Some(b'b'));
+}

@@ -164,30 +164,32 @@ impl BoltFile {
     }
 }
 
-/// Finds the valid meta page with the higher transaction. The error says what is wrong with the
-/// first one.
+/// Finds the valid meta page with the higher transaction. The second one is at the page size, which only they contain:
+/// if the first one is damaged, at the lowest offset that is its own page size, because a value behind it can look
+/// like one. The error says what is wrong with the first one.
 fn newest_meta(file: &fs::File, length: u64) -> Result<MetaPage, BoltError> {
-    let mut newest: Option<MetaPage> = None;
-    let mut reason = "it is too short";
-    // the offset of the second one depends on the page size, which only they contain
-    for at in std::iter::once(0).chain(PAGE_SIZES) {
+    let parse_at = |at: u64| -> Result<Result<MetaPage, &'static str>, BoltError> {
         let mut page = [0; META_PAGE_BYTES];
         if at + META_PAGE_BYTES as u64 > length {
-            continue;
+            return Ok(Err("it is too short"));
         }
         file.read_exact_at(&mut page, at)?;
-        match MetaPage::parse(&page) {
-            Ok(meta) if at != 0 && at != meta.page_bytes => {}
-            Ok(meta) => {
-                if newest.is_none_or(|known| known.transaction < meta.transaction) {
-                    newest = Some(meta);
-                }
+        Ok(MetaPage::parse(&page))
+    };
+    let first = parse_at(0)?;
+    for at in PAGE_SIZES {
+        let is_its_own = first.is_err() || first.is_ok_and(|first| first.page_bytes == at);
+        match parse_at(at)? {
+            Ok(second) if is_its_own && second.page_bytes == at => {
+                let newer = first
+                    .ok()
+                    .filter(|first| first.transaction > second.transaction);
+                return Ok(newer.unwrap_or(second));
             }
-            Err(what) if at == 0 => reason = what,
-            Err(_) => {}
+            Ok(_) | Err(_) => {}
         }
     }
-    newest.ok_or_else(|| BoltError::File(reason.into()))
+    first.map_err(|reason| BoltError::File(reason.into()))
 }
 
 /// Bytes of a meta page that are read.

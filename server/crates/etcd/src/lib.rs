@@ -10,7 +10,7 @@ mod error;
 pub mod raft_internal;
 pub mod raft_messages;
 mod snap;
-pub mod wal;
+mod wal;
 
 use std::{
     fs::{File, TryLockError},
@@ -24,6 +24,7 @@ pub use entry::{EntryPayload, LogEntry};
 pub use error::EtcdError;
 pub use raft_internal::{InternalRaftRequest, RequestV2};
 pub use raft_messages::{ConfChange, ConfChangeKind, ConfChangeV2, ConfState, HardState};
+pub use wal::encode::SegmentEncoder;
 
 /// What a data directory holds.
 #[derive(Clone, Debug)]

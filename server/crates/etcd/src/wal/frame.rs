@@ -52,6 +52,9 @@ pub(super) fn at(segment: &Bytes, at: usize) -> Place {
 impl Frame {
     /// Decodes the record, without its checksum; the values are slices of the segment.
     pub(super) fn decode(&self) -> Option<(RecordKind, WalRecord)> {
+        if !self.end.is_multiple_of(LENGTH_BYTES) {
+            return None;
+        }
         let record = WalRecord::decode(self.record.clone()).ok()?;
         Some((RecordKind::of(record.kind)?, record))
     }

@@ -3,7 +3,7 @@
 //! The log is read twice, because only its end says which snapshot counts, and so how much of it is to be held. A frame
 //! is `frame`'s, the order of frames `scan`'s.
 
-pub mod encode;
+pub(crate) mod encode;
 mod frame;
 mod scan;
 
@@ -45,6 +45,10 @@ pub(crate) struct Summary {
 /// passed over: etcd leaves unfinished and damaged ones there.
 pub(crate) fn segments(dir: &Path) -> Result<Vec<Segment>, EtcdError> {
     let failed = |error| EtcdError::io(dir, error);
+    let incomplete = |what| EtcdError::Log { path: dir.into(), what };
+    if !dir.is_dir() {
+        return Err(incomplete("there is no such folder".into()));
+    }
     let mut found = Vec::new();
     for file in fs::read_dir(dir).map_err(failed)? {
         let path = file.map_err(failed)?.path();
@@ -54,12 +58,11 @@ pub(crate) fn segments(dir: &Path) -> Result<Vec<Segment>, EtcdError> {
         }
     }
     found.sort_by_key(|segment| segment.sequence);
-    let incomplete = |what| EtcdError::Log { path: dir.into(), what };
     if found.is_empty() {
         return Err(incomplete("there is no file *.wal".into()));
     }
     for pair in found.windows(2) {
-        let next = pair[0].sequence + 1;
+        let next = pair[0].sequence.saturating_add(1);
         if pair[1].sequence != next {
             return Err(incomplete(format!("the file {next:016x}-*.wal is missing")));
         }
@@ -101,7 +104,8 @@ pub(crate) fn summarize(segments: &[Segment]) -> Result<Summary, EtcdError> {
 
 /// Reads the entries after a snapshot; 0 if there is none.
 pub(crate) fn entries(segments: &[Segment], after: u64) -> Result<Vec<LogEntry>, EtcdError> {
-    let first = segments.iter().rposition(|segment| segment.index <= after);
+    let next = after.saturating_add(1);
+    let first = segments.iter().rposition(|segment| segment.index <= next);
     let first = first.ok_or_else(|| {
         let begin = segments[0].index;
         let what = format!(
@@ -115,10 +119,10 @@ pub(crate) fn entries(segments: &[Segment], after: u64) -> Result<Vec<LogEntry>,
             return Ok(());
         }
         let entry: RaftEntry = message(place, data)?;
-        let Some(at) = entry.index.checked_sub(after + 1) else {
+        let Some(at) = entry.index.checked_sub(next) else {
             return Ok(());
         };
-        let missing = after + 1 + entries.len() as u64;
+        let missing = next.saturating_add(entries.len() as u64);
         if entry.index > missing {
             let what = format!("entry {missing} is missing before entry {}", entry.index);
             return Err(place.damaged(&what));

@@ -1,0 +1,224 @@
+//! What a crash or a bad disk leaves of a log: the end is cut off where it was not written, and nothing else is passed
+//! over.
+
+mod builder;
+
+use std::fs;
+
+use builder::{
+    Directory, OWNER, SPARE, commit, damaged_at, first_segment, positions, put, wal_snapshot,
+};
+use witan_etcd::SegmentEncoder;
+
+/// A log of three entries, of which `bytes` long ones; returns its bytes and where the last entry begins.
+fn three_entries(bytes: usize) -> (Vec<u8>, usize) {
+    let mut segment = first_segment();
+    segment.entry(&put(1, 1, bytes));
+    segment.entry(&put(2, 1, bytes));
+    segment.state(&commit(1, 2));
+    let begin = segment.bytes().len();
+    segment.entry(&put(3, 1, bytes));
+    (segment.bytes().to_vec(), begin)
+}
+
+#[test]
+fn a_torn_end_is_dropped_wherever_it_is() {
+    for (length, step) in [(20, 1), (1500, 7)] {
+        let (whole, begin) = three_entries(length);
+        let directory = Directory::new(2);
+        let path = directory.segment(0, 0, &whole);
+        assert_eq!(positions(&directory.open().unwrap()).len(), 3);
+        let padding = whole.iter().rev().take_while(|byte| **byte == 0).count();
+        for cut in (begin..whole.len()).step_by(step) {
+            let written = whole[begin..cut].iter().rposition(|byte| *byte != 0);
+            let torn = written.map_or(0, |last| last as u64 + 1);
+            let zeros = [&whole[..cut], &vec![0; whole.len() - cut + SPARE]].concat();
+            for (bytes, filled) in [(&whole[..cut], false), (&zeros[..], true)] {
+                fs::write(&path, bytes).unwrap();
+                let read = directory.open().unwrap();
+                let is_whole = filled && cut + padding >= whole.len();
+                let expected = if is_whole { (3, 0) } else { (2, torn) };
+                assert_eq!(
+                    (read.entries.len(), read.torn_bytes),
+                    expected,
+                    "cut at {cut}"
+                );
+            }
+        }
+    }
+}
+
+/// The sectors of a write can reach the disk in any order.
+#[test]
+fn a_sector_of_the_last_record_may_be_missing() {
+    let (mut bytes, begin) = three_entries(3000);
+    let sector = begin.next_multiple_of(512);
+    bytes[sector..sector + 512].fill(0);
+    let directory = Directory::new(2);
+    directory.segment(0, 0, &bytes);
+    let read = directory.open().unwrap();
+    assert_eq!(positions(&read), [(1, 1), (2, 1)]);
+    assert!(read.torn_bytes > 2000);
+}
+
+/// etcd would cut the log at a sector of zeros, and lose the entries behind it.
+#[test]
+fn records_behind_a_gap_are_not_passed_over() {
+    let mut segment = first_segment();
+    let begin = segment.bytes().len();
+    segment.entry(&put(1, 1, 2000));
+    let next = segment.bytes().len();
+    segment.entry(&put(2, 1, 10));
+    let directory = Directory::new(0);
+    let sector = begin.next_multiple_of(512);
+    for gap in [begin..next, begin..begin + 8, sector..sector + 512] {
+        let mut bytes = segment.bytes().to_vec();
+        bytes[gap].fill(0);
+        let path = directory.segment(0, 0, &bytes);
+        let error = directory.open().unwrap_err();
+        assert_eq!(damaged_at(&error, &path), Some(begin as u64), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains(&format!("another one follows at byte {next}")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_changed_byte_is_found() {
+    let mut segment = first_segment();
+    let begin = segment.bytes().len();
+    segment.entry(&put(1, 1, 20));
+    let end = segment.bytes().len();
+    segment.entry(&put(2, 1, 20));
+    segment.entry(&put(3, 1, 20));
+    let whole = segment.bytes();
+    let padding = whole[..end]
+        .iter()
+        .rev()
+        .take_while(|byte| **byte == 0)
+        .count();
+    let directory = Directory::new(0);
+    for at in begin..end - padding {
+        let mut bytes = whole.to_vec();
+        bytes[at] ^= 0xff;
+        let path = directory.segment(0, 0, &bytes);
+        let error = directory.open().unwrap_err();
+        assert_eq!(
+            damaged_at(&error, &path),
+            Some(begin as u64),
+            "byte {at}: {error}"
+        );
+    }
+    let mut bytes = whole.to_vec();
+    let last = whole.len() - 12;
+    bytes[last] ^= 0xff;
+    directory.segment(0, 0, &bytes);
+    assert!(
+        directory
+            .refused()
+            .contains("the record's checksum is wrong"),
+        "{}",
+        directory.refused()
+    );
+}
+
+#[test]
+fn an_earlier_segment_is_complete() {
+    let (whole, begin) = three_entries(20);
+    let directory = Directory::new(0);
+    let mut second = SegmentEncoder::new(0, OWNER);
+    second.entry(&put(4, 1, 20));
+    directory.segment(1, 4, second.bytes());
+    let first = directory.segment(0, 0, &whole[..whole.len() - 20]);
+    let error = directory.open().unwrap_err();
+    assert_eq!(damaged_at(&error, &first), Some(begin as u64), "{error}");
+    // its last record is missing as a whole
+    directory.segment(0, 0, &whole[..begin]);
+    let error = directory.refused();
+    assert!(
+        error.contains(
+            "0000000000000001-0000000000000004.wal: byte 0: the record's checksum is wrong"
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn no_segment_is_missing() {
+    let mut segments = vec![first_segment()];
+    for index in 1..=4 {
+        let last = segments.last_mut().unwrap();
+        last.entry(&put(index, 1, 20));
+        last.state(&commit(1, index));
+        let crc = last.crc();
+        segments.push(SegmentEncoder::new(crc, OWNER));
+    }
+    segments[2].snapshot(&wal_snapshot(2, 1));
+    let rewritten: Vec<_> = segments
+        .iter()
+        .map(|segment| segment.bytes().to_vec())
+        .collect();
+    let directory = Directory::new(4);
+    let paths: Vec<_> = (0..4)
+        .map(|number| {
+            directory.segment(
+                number,
+                number + u64::from(number > 0),
+                &rewritten[number as usize],
+            )
+        })
+        .collect();
+    // what follows the record that was added has other checksums
+    assert!(
+        directory.refused().contains("checksum"),
+        "{}",
+        directory.refused()
+    );
+    fs::remove_file(&paths[3]).unwrap();
+    assert_eq!(
+        positions(&directory.open().unwrap()),
+        [(1, 1), (2, 1), (3, 1)]
+    );
+    fs::remove_file(&paths[1]).unwrap();
+    assert!(
+        directory
+            .refused()
+            .contains("the file 0000000000000001-*.wal is missing")
+    );
+    fs::remove_file(&paths[0]).unwrap();
+    let error = directory.refused();
+    assert!(
+        error.contains("it begins at entry 3") && error.contains("none is intact"),
+        "{error}"
+    );
+    let snapshot = directory.snapshot(2, 1);
+    assert_eq!(positions(&directory.open().unwrap()), [(3, 1)]);
+    fs::write(snapshot, "x").unwrap();
+    assert_eq!(directory.refused(), error);
+    fs::remove_file(&paths[2]).unwrap();
+    assert!(directory.refused().contains("there is no file *.wal"));
+}
+
+#[test]
+fn what_is_committed_is_there() {
+    let mut segment = first_segment();
+    segment.entry(&put(1, 1, 20));
+    segment.state(&commit(1, 2));
+    let directory = Directory::new(1);
+    directory.segment(0, 0, segment.bytes());
+    let error = directory.refused();
+    assert!(
+        error.contains("it ends at entry 1, but entries up to 2 were committed"),
+        "{error}"
+    );
+    segment.entry(&put(3, 1, 20));
+    directory.segment(0, 0, segment.bytes());
+    let error = directory.refused();
+    assert!(
+        error.contains("entry 2 is missing before entry 3"),
+        "{error}"
+    );
+}
