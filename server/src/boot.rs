@@ -297,7 +297,21 @@ async fn adopt_etcd(config: &Config) -> Result<DataIdentity, BootError> {
     let adopted = tokio::task::spawn_blocking(adopting).await;
     let adopted =
         adopted.map_err(|error| BootError::io("adopt the data of etcd")(error.into()))??;
-    let Adopted { identity, index, undecided, revision, keys, members } = adopted;
+    let Adopted {
+        identity,
+        index,
+        undecided,
+        revision,
+        keys,
+        members,
+        shared_names,
+    } = adopted;
+    if !shared_names.is_empty() {
+        tracing::warn!(
+            ?shared_names,
+            "users or roles of v2 and v3 had the same names and are one now"
+        );
+    }
     tracing::info!(
         index,
         undecided,

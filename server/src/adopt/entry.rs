@@ -36,6 +36,8 @@ use super::AdoptError;
 /// The shortest TTL that etcd grants with the default election timeout, in seconds.
 const LEASE_TTL_MIN_S: i64 = 2;
 
+const SECOND_NS: i64 = 1_000_000_000;
+
 /// What etcd has without `--bcrypt-cost`.
 const BCRYPT_COST: u32 = 10;
 
@@ -95,7 +97,7 @@ fn of_v2(request: &V2Request, index: u64) -> Result<Change, AdoptError> {
     Ok(
         match change.map_err(|error| AdoptError::entry(index, error.to_string()))? {
             V2Change::Tree(operation) => Change::Entry(Box::new(Entry {
-                stamp: Some(Stamp { now_ns: request.time_ns, ..Stamp::default() }),
+                stamp: Some(Stamp { now_ns: v2_time_ns(request), ..Stamp::default() }),
                 command: Some(operation.into()),
                 caller: None,
             })),
@@ -105,6 +107,15 @@ fn of_v2(request: &V2Request, index: u64) -> Result<Change, AdoptError> {
             V2Change::Nothing => Change::None,
         },
     )
+}
+
+/// When a request was executed, for a log that does not say: so that its event shows a TTL of 1 second, as those in the
+/// history do.
+fn v2_time_ns(request: &V2Request) -> i64 {
+    match request.method.as_str() {
+        "SYNC" => request.time_ns,
+        _ => request.expires_ns.saturating_sub(SECOND_NS).max(0),
+    }
 }
 
 /// Converts a change of raft's configuration.

@@ -88,6 +88,8 @@ pub struct Adopted {
     pub keys: usize,
     /// Number of members.
     pub members: usize,
+    /// Users and roles that v2 and v3 both had, which are one here.
+    pub shared_names: Vec<String>,
 }
 
 /// Adopts the data directory `dir` of etcd; `wal_dir` is its `--wal-dir`, if it had one. `progress` gets the name of the
@@ -105,7 +107,8 @@ pub fn adopt(
         return Err(AdoptError::NoSpace { free, needed });
     }
     progress(Progress::Step("keys", etcd.backend.length));
-    let view = state::committed(&etcd, &mut |bytes| progress(Progress::Bytes(bytes)))?;
+    let (view, shared_names) =
+        state::committed(&etcd, &mut |bytes| progress(Progress::Bytes(bytes)))?;
     let log = undecided(&etcd, &view)?;
     let identity = DataIdentity::new(etcd.cluster_id, etcd.member_id);
     progress(Progress::Step("writing", 0));
@@ -117,6 +120,7 @@ pub fn adopt(
         revision: view.machine.kv.revision(),
         keys: view.machine.kv.len(),
         members: view.machine.members.by_id.len(),
+        shared_names,
     })
 }
 

@@ -12,11 +12,11 @@ use witan_snapshot::{self as snapshot, RestoreOptions, v2_store::V2Store};
 
 use super::{AdoptError, entry};
 
-/// Reads the state. `progress` is called with the bytes of each record of the backend.
+/// Reads the state, with the names of users and roles that v2 and v3 both had. `progress` is called with the bytes of each record of the backend.
 pub(super) fn committed(
     etcd: &EtcdDirectory,
     progress: &mut dyn FnMut(usize),
-) -> Result<View, AdoptError> {
+) -> Result<(View, Vec<String>), AdoptError> {
     let backend = &etcd.backend;
     let options = RestoreOptions::default();
     let mut machine = snapshot::read(&backend.path, backend.length, options, progress)?.machine;
@@ -35,12 +35,9 @@ pub(super) fn committed(
         }
     }
     machine.tree = v2.keys();
-    let shared = v2.import_auth(&mut machine.auth)?;
-    if !shared.is_empty() {
-        tracing::warn!(names = ?shared, "users or roles of v2 and v3 had the same names: they are one now");
-    }
+    let shared_names = v2.import_auth(&mut machine.auth)?;
     let position = position(etcd, last, &machine)?;
-    Ok(View { machine, position })
+    Ok((View { machine, position }, shared_names))
 }
 
 /// The store of v2 at raft's snapshot.

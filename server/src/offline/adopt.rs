@@ -17,9 +17,15 @@ pub(super) fn adopt(arguments: &AdoptArguments) -> Result<String, OfflineError> 
         },
     )?;
     bar.end();
+    let shared = match adopted.shared_names.join(", ") {
+        names if names.is_empty() => names,
+        names => {
+            format!("users or roles of v2 and v3 had the same names and are one now: {names}\n")
+        }
+    };
     Ok(format!(
         "adopted {}: member {} of cluster {}, {} members, {} keys, revision {}, entry {}, {} entries after it for the \
-         cluster to decide about\n",
+         cluster to decide about\n{shared}",
         arguments.data_dir.display(),
         ids::hex(adopted.identity.member_id),
         ids::hex(adopted.identity.cluster_id),

@@ -77,7 +77,9 @@ impl Tree {
     }
 
     /// Returns the directory at `path` as a tree of its own, at the same index and with the same counters; of the
-    /// history it has the events below that directory. Empty if there is no such directory.
+    /// history it has the events below that directory, in which each node that expires has a TTL of 1 second: the real one
+    /// depends on the clock of the member that has executed the event, and members must not differ. Empty if there is no
+    /// such directory.
     pub fn subtree(&self, path: &[u8]) -> Self {
         let root = find(&self.root, path).ok().filter(|root| root.is_dir());
         let root: NodeRef = root.cloned().unwrap_or_default();
@@ -103,7 +105,8 @@ impl Tree {
 fn event_below(dir: &[u8], event: &Event) -> Option<Event> {
     let node_below = |node: &Node| {
         let path = [b"/", below(dir, &node.path)?].concat();
-        Some(Node { path: path.into(), ..node.clone() })
+        let ttl = i64::from(node.expires_ns.is_some());
+        Some(Node { path: path.into(), ttl, ..node.clone() })
     };
     let node = node_below(&event.node)?;
     let prev = event.prev.as_ref().and_then(node_below);

@@ -74,7 +74,7 @@ fn a_member_killed_under_load_is_adopted_with_every_acknowledged_write() {
             writers.wait_more(100);
             etcd.kill9();
             let written = writers.stop();
-            check_adopted(&mut etcd, &[0, 15, 20, 100, 300]);
+            check_adopted(&mut etcd, &[0, 16, 20, 100, 300]);
             assert_ne!(hash(&etcd, 100), NO_HASH);
             writers::assert_all_there(&etcd, &written);
             let stays = run(&etcd, &["get", "leased"]);
