@@ -27,7 +27,7 @@ pub struct RequestHeader {
 
 /// A request of v3. One of the fields after `id` is set.
 #[derive(Clone, PartialEq, prost::Message)]
-#[allow(missing_docs, reason = "the fields are the requests")]
+#[expect(missing_docs, reason = "the fields are the requests")]
 pub struct InternalRaftRequest {
     #[prost(message, optional, tag = "100")]
     pub header: Option<RequestHeader>,

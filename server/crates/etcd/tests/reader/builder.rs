@@ -1,7 +1,6 @@
 //! Writes data directories as etcd does, in the temporary directory.
 
-#![allow(dead_code, reason = "each test program uses a part")]
-#![allow(clippy::unwrap_used, reason = "the lint knows tests in src alone")]
+#![expect(clippy::unwrap_used, reason = "the lint knows tests in src alone")]
 
 use std::{
     fs, io,

@@ -1,11 +1,9 @@
 //! What a crash or a bad disk leaves of a log: the end is cut off where it was not written, and nothing else is passed
 //! over.
 
-mod builder;
-
 use std::fs;
 
-use builder::{
+use super::builder::{
     Directory, OWNER, SPARE, commit, damaged_at, first_segment, positions, put, wal_snapshot,
 };
 use witan_etcd::SegmentEncoder;

@@ -1,10 +1,10 @@
 //! Data directories as etcd leaves them when nothing is damaged.
 
-mod builder;
-
 use std::fs::{self, File};
 
-use builder::{Directory, OWNER, commit, first_segment, normal, positions, put, wal_snapshot};
+use super::builder::{
+    Directory, OWNER, commit, first_segment, normal, positions, put, wal_snapshot,
+};
 use bytes::Bytes;
 use prost::Message as _;
 use witan_etcd::{

@@ -1,0 +1,8 @@
+//! Reads data directories that the builder writes.
+
+#[path = "reader/builder.rs"]
+mod builder;
+#[path = "reader/damage.rs"]
+mod damage;
+#[path = "reader/directory.rs"]
+mod directory;
