@@ -352,3 +352,6 @@ fn password_hash(
     let hashed = hashed.map_err(|_| AdoptError::entry(index, "its password is too long"));
     hashed.map(Bytes::from)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,11 +2,10 @@
 
 use std::{
     process::{Command, Stdio},
-    thread,
     time::Instant,
 };
 
-use witan_e2e::{Kind, Launch, Writers, writers};
+use witan_e2e::{Kind, Launch, Writers, wait, writers};
 
 use super::{adopt, become_witan, copy, data};
 
@@ -36,7 +35,7 @@ fn an_adoption_that_is_killed_begins_again() {
             .stderr(Stdio::null())
             .spawn()
             .expect("the program starts");
-        thread::sleep(whole * kill / KILLS);
+        wait::wall_time(whole * kill / KILLS);
         adopting.kill().expect("an own child can be killed");
         let ended = adopting.wait().expect("a child can be waited for");
         if !ended.success() {

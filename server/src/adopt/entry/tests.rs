@@ -1,0 +1,136 @@
+use witan_api::v3::etcdserverpb::{
+    AlarmRequest, DeleteRangeRequest, LeaseGrantRequest, PutRequest, RequestOp, TxnRequest,
+    request_op::Request,
+};
+use witan_etcd::raft_internal::RequestHeader;
+use witan_machine::{
+    StateMachine,
+    kv::{KvCommand, Txn},
+    lease::LeaseCommand,
+};
+
+use super::*;
+
+fn log(payload: EntryPayload) -> LogEntry {
+    LogEntry { index: 7, term: 2, payload }
+}
+
+fn entry(request: InternalRaftRequest) -> Entry {
+    let change = of(&log(EntryPayload::Request(Box::new(request))), 1).expect("it converts");
+    match change {
+        Change::Entry(entry) => *entry,
+        other => panic!("{other:?} is no entry"),
+    }
+}
+
+#[test]
+fn the_caller_is_the_one_whom_etcd_has_noted() {
+    let put = PutRequest { key: "k".into(), ..PutRequest::default() };
+    let header =
+        |username: &str| RequestHeader { id: 1, username: username.into(), auth_revision: 3 };
+    let of_user = |username| {
+        entry(InternalRaftRequest {
+            header: Some(header(username)),
+            put: Some(put.clone()),
+            ..InternalRaftRequest::default()
+        })
+    };
+    assert_eq!(of_user("").caller, None);
+    let caller = Caller { user: "anne".into(), revision: 3 };
+    assert_eq!(of_user("anne").caller, Some(caller));
+}
+
+/// Ours would be refused: it reads more than one request may.
+#[test]
+fn a_transaction_that_etcd_has_executed_has_no_bound() {
+    let delete = DeleteRangeRequest { key: "a".into(), prev_kv: true, ..Default::default() };
+    let op = |request| RequestOp { request: Some(request) };
+    let inner = TxnRequest {
+        failure: vec![op(Request::RequestDeleteRange(delete))],
+        ..TxnRequest::default()
+    };
+    let outer = TxnRequest {
+        success: vec![op(Request::RequestTxn(inner))],
+        ..TxnRequest::default()
+    };
+    let converted = entry(InternalRaftRequest { txn: Some(outer), ..Default::default() });
+    let Some(Command::Kv(KvCommand { operation: Some(KvOperation::Txn(txn)) })) = converted.command
+    else {
+        panic!("no transaction")
+    };
+    let Some(TxnOpKind::Txn(Txn { failure, bounded: false, .. })) = &txn.success[0].kind else {
+        panic!("{txn:?}")
+    };
+    assert!(!txn.bounded);
+    assert!(matches!(&failure[0].kind, Some(TxnOpKind::Delete(delete)) if !delete.bounded));
+}
+
+#[test]
+fn a_lease_lasts_at_least_as_long_as_etcd_has_granted() {
+    for (asked, granted) in [(1, 2), (60, 60)] {
+        let grant = LeaseGrantRequest { id: 5, ttl: asked };
+        let converted =
+            entry(InternalRaftRequest { lease_grant: Some(grant), ..Default::default() });
+        let grant = LeaseOperation::Grant(LeaseGrant { id: 5, ttl_s: granted });
+        let command = LeaseCommand { operation: Some(grant) };
+        assert_eq!(converted.command, Some(Command::Lease(command)));
+    }
+}
+
+#[test]
+fn reads_and_logins_change_nothing() {
+    let asked = AlarmRequest::default();
+    for request in [
+        InternalRaftRequest { alarm: Some(asked), ..Default::default() },
+        InternalRaftRequest { authenticate: Some(Default::default()), ..Default::default() },
+        InternalRaftRequest { range: Some(Default::default()), ..Default::default() },
+    ] {
+        let change = of(&log(EntryPayload::Request(Box::new(request))), 1);
+        assert_eq!(change.expect("it converts"), Change::None);
+    }
+}
+
+/// All members must come to the same hash, and etcd 3.4 has logged the password.
+#[test]
+fn a_password_in_the_log_gets_the_same_hash_at_each_member() {
+    let asked = AuthUserAddRequest {
+        name: "anne".into(),
+        password: "secret".into(),
+        ..AuthUserAddRequest::default()
+    };
+    let [one, other] = [(); 2].map(|()| user_add(&asked, 7, 1).expect("it hashes").password);
+    assert_eq!(one, other);
+    assert!(one.starts_with(b"$2a$10$"), "{one:?}");
+    let elsewhere = user_add(&asked, 8, 1).expect("it hashes").password;
+    assert_ne!(one, elsewhere);
+}
+
+#[test]
+fn members_come_change_and_go() {
+    let mut machine = StateMachine::default();
+    let mut change = |kind: ConfChangeKind, node_id, context: &str| {
+        let change = ConfChange {
+            kind: kind as i32,
+            node_id,
+            context: context.to_owned().into(),
+            ..ConfChange::default()
+        };
+        let command = members(&change, 7).expect("it converts");
+        machine.apply(&Entry { command: Some(command), ..Entry::default() });
+        machine.members.clone()
+    };
+    let (added, learns) = (ConfChangeKind::AddNode, ConfChangeKind::AddLearnerNode);
+    let first = change(added, 1, r#"{"id":1,"peerURLs":["http://a:1"],"name":"a"}"#);
+    assert_eq!(first.by_id[&1].peer_urls, ["http://a:1"]);
+    let learner = r#"{"id":2,"peerURLs":["http://b:1"],"isLearner":true,"isPromote":false}"#;
+    assert!(change(learns, 2, learner).by_id[&2].learner);
+    let promoted = r#"{"id":2,"peerURLs":null,"isPromote":true}"#;
+    let voter = change(added, 2, promoted);
+    assert!(!voter.by_id[&2].learner);
+    assert_eq!(voter.by_id[&2].peer_urls, ["http://b:1"]);
+    let moved = r#"{"id":2,"peerURLs":["http://c:1"]}"#;
+    let moved = change(ConfChangeKind::UpdateNode, 2, moved);
+    assert_eq!(moved.by_id[&2].peer_urls, ["http://c:1"]);
+    let left = change(ConfChangeKind::RemoveNode, 1, "");
+    assert!(left.removed_ids.contains(&1) && !left.by_id.contains_key(&1));
+}
