@@ -66,8 +66,8 @@ pub enum EtcdError {
     },
     /// An entry cannot be decoded.
     #[error(
-        "entry {index} of the log cannot be decoded: {what}. Entries of etcd 3.4 to 3.7 can: let that etcd write a \
-         snapshot of its log (--snapshot-count 1 for one start and one write), which makes the entry unnecessary"
+        "entry {index} of the log cannot be decoded: {what}. Start the etcd that wrote it once more with a small \
+         --snapshot-count, write some keys and stop it: the log then begins after this entry"
     )]
     Entry {
         /// Its index.

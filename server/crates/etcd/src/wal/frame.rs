@@ -19,8 +19,8 @@ pub(super) struct Frame {
     pub(super) end: usize,
 }
 
-/// What is at an offset of a segment.
-pub(super) enum Place {
+/// What begins at an offset of a segment.
+pub(super) enum NextFrame {
     /// A frame.
     Frame(Frame),
     /// A length that reaches beyond the segment's end.
@@ -31,22 +31,22 @@ pub(super) enum Place {
 
 /// Reads the length at an offset. Its lower 56 bits are the record's; the highest bit says that there is padding, of so
 /// many bytes as bits 56 to 58 say.
-pub(super) fn at(segment: &Bytes, at: usize) -> Place {
+pub(super) fn at(segment: &Bytes, at: usize) -> NextFrame {
     let Some(word) = segment.get(at..at + LENGTH_BYTES) else {
-        return Place::Nothing;
+        return NextFrame::Nothing;
     };
     let word = word.try_into().map_or(0, u64::from_le_bytes);
     if word == 0 {
-        return Place::Nothing;
+        return NextFrame::Nothing;
     }
     let padding = if word >> 63 == 1 { (word >> 56) & 7 } else { 0 };
     let begin = at + LENGTH_BYTES;
     let bytes = (word & ((1 << 56) - 1)) as usize;
     let end = begin + bytes + padding as usize;
     if end > segment.len() {
-        return Place::Beyond;
+        return NextFrame::Beyond;
     }
-    Place::Frame(Frame { record: segment.slice(begin..begin + bytes), end })
+    NextFrame::Frame(Frame { record: segment.slice(begin..begin + bytes), end })
 }
 
 impl Frame {
@@ -75,9 +75,9 @@ pub(super) fn find(segment: &Bytes, from: usize) -> Option<usize> {
     (from..segment.len())
         .step_by(LENGTH_BYTES)
         .find(|offset| match at(segment, *offset) {
-            Place::Frame(frame) => frame
+            NextFrame::Frame(frame) => frame
                 .decode()
                 .is_some_and(|(_, record)| record.encoded_len() == frame.record.len()),
-            Place::Beyond | Place::Nothing => false,
+            NextFrame::Beyond | NextFrame::Nothing => false,
         })
 }

@@ -109,7 +109,7 @@ pub(crate) fn entries(segments: &[Segment], after: u64) -> Result<Vec<LogEntry>,
     let first = first.ok_or_else(|| {
         let begin = segments[0].index;
         let what = format!(
-            "it begins at entry {begin}, and of the snapshots up to there (member/snap/*.snap) none is intact"
+            "it begins at entry {begin}, after the newest intact snapshot (member/snap/*.snap), which ends at entry {after}"
         );
         incomplete(segments, &what)
     })?;

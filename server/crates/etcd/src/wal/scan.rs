@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{
     super::{EtcdError, raft_messages::RecordKind},
     Segment,
-    frame::{self, LENGTH_BYTES},
+    frame::{self, LENGTH_BYTES, NextFrame},
 };
 
 /// Where a record is.
@@ -84,9 +84,9 @@ fn scan_segment(
     let mut offset = 0;
     loop {
         let frame = match frame::at(bytes, offset) {
-            frame::Place::Frame(frame) => frame,
-            frame::Place::Beyond => return Ok((offset, Stop::Torn)),
-            frame::Place::Nothing => return Ok((offset, Stop::End)),
+            NextFrame::Frame(frame) => frame,
+            NextFrame::Beyond => return Ok((offset, Stop::Torn)),
+            NextFrame::Nothing => return Ok((offset, Stop::End)),
         };
         let invalid = |what| match frame.is_torn(offset) {
             true => Ok((offset, Stop::Torn)),
