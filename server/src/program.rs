@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write as _},
+    path::Path,
     process::ExitCode,
 };
 
@@ -11,11 +12,19 @@ use witan_logging as logging;
 
 use crate::{boot, offline};
 
-/// Runs what the arguments select: `snapshot` and its subcommands, `adopt`, the version, the help text, or a
+/// Runs what the program's name selects, etcdutl or a member, and what the arguments select: `snapshot` and its subcommands, `adopt`, the version, the help text, or a
 /// member. Returns when the member has stopped.
 pub fn main() -> ExitCode {
     panics::install_hook();
-    let mut arguments = std::env::args_os().skip(1).peekable();
+    let mut arguments = std::env::args_os();
+    let called = arguments.next().unwrap_or_default();
+    if Path::new(&called)
+        .file_name()
+        .is_some_and(|name| name == offline::ETCDUTL)
+    {
+        return without_member(offline::etcdutl(arguments));
+    }
+    let mut arguments = arguments.peekable();
     match arguments.peek().and_then(|word| word.to_str()) {
         Some(offline::SNAPSHOT) => return without_member(offline::run(arguments.skip(1))),
         Some(offline::ADOPT) => return without_member(offline::adopt(arguments.skip(1))),

@@ -4,13 +4,14 @@
 //! Not here: the format of snapshots (`snapshot`), the data directory (`storage`), how etcd's data become ours
 //! (`crate::adopt`).
 //!
-//! Reading order: this file (the command line) → `digest` → `restore` → `show` → `adopt`, `progress`; `alter` is for tests
-//! alone.
+//! Reading order: this file (the command line) → `digest` → `restore` → `show` → `adopt`, `progress` → `etcdutl` (the whole of
+//! its commands, under that name); `alter` is for tests alone.
 
 mod adopt;
 #[cfg(feature = "planted-panics")]
 mod alter;
 mod digest;
+mod etcdutl;
 mod progress;
 mod restore;
 mod show;
@@ -26,7 +27,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use witan_config::ConfigError;
-use witan_snapshot as snapshot;
+use witan_snapshot::BoltError;
 use witan_storage::OpenError;
 
 use crate::adopt::AdoptError;
@@ -36,6 +37,9 @@ pub const SNAPSHOT: &str = "snapshot";
 
 /// The name of the subcommand.
 pub const ADOPT: &str = "adopt";
+
+/// The name by which the program is called to be etcdutl.
+pub const ETCDUTL: &str = "etcdutl";
 
 /// etcdutl's code for anything that went wrong.
 const EXIT_ERROR: u8 = 1;
@@ -72,7 +76,7 @@ pub enum OfflineError {
         /// Path of the snapshot.
         path: String,
         /// The defect and its location in the file.
-        source: snapshot::BoltError,
+        source: BoltError,
     },
     /// The file does not end with a digest.
     #[error("snapshot missing hash but --skip-hash-check=false")]
@@ -88,6 +92,18 @@ pub enum OfflineError {
     /// The data directory exists and is not empty.
     #[error("data-dir \"{0}\" not empty or could not be read")]
     DirectoryNotEmpty(String),
+    /// The revision to hash is compacted.
+    #[error("mvcc: required revision has been compacted")]
+    Compacted,
+    /// The revision to hash does not exist.
+    #[error("mvcc: required revision is a future revision")]
+    FutureRevision,
+    /// There are no data.
+    #[error("{0}: there is no member's data")]
+    NoData(String),
+    /// There is no such version.
+    #[error("--target-version {0}: not one of 3.5 and 3.6")]
+    TargetVersion(String),
     /// The flags do not describe a member that can begin a cluster.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -108,7 +124,7 @@ impl OfflineError {
     }
 
     /// For `map_err`: makes [`Self::Broken`] of a defect of the snapshot at `path`.
-    fn broken(path: &Path) -> impl FnOnce(snapshot::BoltError) -> Self {
+    fn broken(path: &Path) -> impl FnOnce(BoltError) -> Self {
         let path = path.display().to_string();
         move |source| Self::Broken { path, source }
     }
@@ -123,6 +139,10 @@ impl OfflineError {
             | Self::NoDigest
             | Self::Digest { .. }
             | Self::DirectoryNotEmpty(_)
+            | Self::Compacted
+            | Self::FutureRevision
+            | Self::NoData(_)
+            | Self::TargetVersion(_)
             | Self::Config(_)
             | Self::Storage(_)
             | Self::Adopt(_) => EXIT_ERROR,
@@ -152,6 +172,9 @@ fn go_error_text(error: &io::Error) -> String {
 #[derive(Debug, Parser)]
 #[command(name = "witan snapshot", bin_name = "witan snapshot")]
 struct SnapshotArguments {
+    /// The output format (simple, table, json, fields).
+    #[arg(short, long, global = true, default_value = "simple")]
+    write_out: String,
     #[command(subcommand)]
     verb: SnapshotCommand,
 }
@@ -159,18 +182,12 @@ struct SnapshotArguments {
 #[derive(Debug, Subcommand)]
 enum SnapshotCommand {
     /// Shows hash, revision, number of keys, size and version of a snapshot.
-    Status(StatusArguments),
+    Status {
+        /// The snapshot.
+        file: PathBuf,
+    },
     /// Creates the data directory of a member from a snapshot of etcd or of Witan.
     Restore(Box<RestoreArguments>),
-}
-
-#[derive(Debug, Args)]
-struct StatusArguments {
-    /// The snapshot.
-    file: PathBuf,
-    /// The output format (simple, table, json, fields).
-    #[arg(short, long, default_value = "simple")]
-    write_out: String,
 }
 
 /// `witan snapshot restore`.
@@ -237,11 +254,20 @@ pub enum CommandResult {
 /// Runs `witan snapshot` with these arguments.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> CommandResult {
     parse(SNAPSHOT, arguments, |line: SnapshotArguments| {
-        match line.verb {
-            SnapshotCommand::Status(status) => show::status(&status.file, &status.write_out),
-            SnapshotCommand::Restore(restore) => restore::restore(&restore),
-        }
+        snapshot(&line.verb, &line.write_out)
     })
+}
+
+fn snapshot(verb: &SnapshotCommand, write_out: &str) -> Result<String, OfflineError> {
+    match verb {
+        SnapshotCommand::Status { file } => show::status(file, write_out),
+        SnapshotCommand::Restore(arguments) => restore::restore(arguments),
+    }
+}
+
+/// Runs `etcdutl` with these arguments.
+pub fn etcdutl(arguments: impl Iterator<Item = OsString>) -> CommandResult {
+    parse(ETCDUTL, arguments, |line| etcdutl::run(&line))
 }
 
 /// Runs `witan adopt` with these arguments.

@@ -1,10 +1,14 @@
-//! `witan snapshot status`: a snapshot's numbers in etcdutl's formats.
+//! A snapshot's numbers in etcdutl's formats: `snapshot status` and `hashkv`.
 
 use std::path::Path;
 
-use witan_snapshot::{self as snapshot, SnapshotStatus};
+use witan_machine::kv::KvError;
+use witan_snapshot::{self as snapshot, RestoreOptions, SnapshotStatus};
 
 use super::{OfflineError, digest};
+
+/// etcd's revision of the last compaction where there was none.
+const NEVER_COMPACTED: i64 = -1;
 
 const TITLES: [&str; 5] = ["HASH", "REVISION", "TOTAL KEYS", "TOTAL SIZE", "VERSION"];
 
@@ -12,15 +16,76 @@ const TITLES: [&str; 5] = ["HASH", "REVISION", "TOTAL KEYS", "TOTAL SIZE", "VERS
 pub(super) fn status(path: &Path, format: &str) -> Result<String, OfflineError> {
     let show: fn(&SnapshotStatus) -> Result<String, OfflineError> = match format {
         "simple" => |status| Ok(format!("{}\n", cells(status).join(", "))),
-        "table" => |status| Ok(table(&cells(status))),
-        "json" => |status| json(status),
+        "table" => |status| Ok(table(&TITLES, &cells(status))),
+        "json" => json,
         "fields" => |status| Ok(fields(status)),
-        "protobuf" => |_| Err(OfflineError::NotInFormat("protobuf")),
-        _ => return Err(OfflineError::Format),
+        _ => return Err(refused(format)),
     };
     let (length, _) = digest::length("stat", path)?;
     let status = snapshot::status(path, length).map_err(OfflineError::broken(path))?;
     show(&status)
+}
+
+/// The error for a format that is none of a command's.
+fn refused(format: &str) -> OfflineError {
+    match format {
+        "protobuf" => OfflineError::NotInFormat("protobuf"),
+        _ => OfflineError::Format,
+    }
+}
+
+/// The hash of a key space, as `hashkv` shows it.
+#[derive(Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+struct KeysHash {
+    hash: u32,
+    hash_revision: i64,
+    compact_revision: i64,
+}
+
+/// Computes the hash of the keys in a snapshot or in etcd's backend at `revision`, 0 for the last one.
+pub(super) fn hash_kv(path: &Path, revision: i64, format: &str) -> Result<String, OfflineError> {
+    let show: fn(&KeysHash) -> Result<String, OfflineError> = match format {
+        "simple" => |found| Ok(format!("{}\n", found.cells().join(", "))),
+        "table" => |found| Ok(table(&KeysHash::TITLES, &found.cells())),
+        "json" => json,
+        "fields" => |found| Ok(found.fields()),
+        _ => return Err(refused(format)),
+    };
+    let (length, _) = digest::length("stat", path)?;
+    let found = snapshot::read(path, length, RestoreOptions::default(), &mut |_| {});
+    let kv = found.map_err(OfflineError::broken(path))?.machine.kv;
+    let hash_revision = kv.hash_revision(revision).map_err(|error| match error {
+        KvError::Compacted { .. } => OfflineError::Compacted,
+        _ => OfflineError::FutureRevision,
+    })?;
+    show(&KeysHash {
+        hash: snapshot::of_keys(&kv, hash_revision),
+        hash_revision,
+        compact_revision: match kv.compacted() {
+            0 => NEVER_COMPACTED,
+            compacted => compacted,
+        },
+    })
+}
+
+impl KeysHash {
+    const TITLES: [&str; 3] = ["HASH", "HASH REVISION", "COMPACT REVISION"];
+
+    fn cells(&self) -> [String; 3] {
+        [
+            self.hash.to_string(),
+            self.hash_revision.to_string(),
+            self.compact_revision.to_string(),
+        ]
+    }
+
+    fn fields(&self) -> String {
+        let [hash, hash_revision, compact_revision] = self.cells();
+        format!(
+            "\"Hash\" : {hash}\n\"Hash revision\" : {hash_revision}\n\"Compact revision\" : {compact_revision}\n"
+        )
+    }
 }
 
 /// Returns the cells of the table that etcdutl prints.
@@ -34,8 +99,8 @@ fn cells(status: &SnapshotStatus) -> [String; 5] {
     ]
 }
 
-fn json(status: &SnapshotStatus) -> Result<String, OfflineError> {
-    match serde_json::to_string(status) {
+fn json<T: serde::Serialize>(found: &T) -> Result<String, OfflineError> {
+    match serde_json::to_string(found) {
         Ok(text) => Ok(format!("{text}\n")),
         Err(_) => Err(OfflineError::NotInFormat("json")),
     }
@@ -50,8 +115,8 @@ fn fields(status: &SnapshotStatus) -> String {
 }
 
 /// Formats a table with one row: titles are centered, cells aligned to the right.
-fn table(cells: &[String; 5]) -> String {
-    let widths: Vec<usize> = TITLES
+fn table<const N: usize>(titles: &[&str; N], cells: &[String; N]) -> String {
+    let widths: Vec<usize> = titles
         .iter()
         .zip(cells)
         .map(|(title, cell)| title.len().max(cell.len()))
@@ -60,7 +125,7 @@ fn table(cells: &[String; 5]) -> String {
         .iter()
         .map(|width| format!("+{}", "-".repeat(width + 2)))
         .collect();
-    let titles: String = TITLES
+    let titles: String = titles
         .iter()
         .zip(&widths)
         .map(|(title, width)| format!("| {title:^width$} "))
@@ -124,7 +189,7 @@ mod tests {
     #[test]
     fn a_table_is_etcdutls() {
         assert_eq!(
-            table(&cells(&sample())),
+            table(&TITLES, &cells(&sample())),
             "\
 +----------+----------+------------+------------+---------+
 |   HASH   | REVISION | TOTAL KEYS | TOTAL SIZE | VERSION |

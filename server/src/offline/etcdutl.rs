@@ -1,0 +1,108 @@
+//! etcdutl's command line, for a program that is called by that name.
+
+use std::path::{Path, PathBuf};
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+use witan_base::version;
+use witan_machine::versions;
+use witan_storage as storage;
+
+use super::{OfflineError, SnapshotCommand, show, snapshot};
+
+/// The oldest version to which etcd's data can be migrated.
+const MIGRATED_MIN: versions::Release = (3, 5);
+
+/// Works on the data of etcd and of Witan without a running member.
+#[derive(Debug, Parser)]
+#[command(name = "etcdutl", bin_name = "etcdutl")]
+pub(super) struct EtcdutlArguments {
+    /// The output format (fields, json, protobuf, simple, table).
+    #[arg(short, long, global = true, default_value = "simple")]
+    write_out: String,
+    #[command(subcommand)]
+    command: EtcdutlCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum EtcdutlCommand {
+    /// Manages snapshots.
+    Snapshot {
+        #[command(subcommand)]
+        verb: SnapshotCommand,
+    },
+    /// Prints the hash of the keys of a snapshot or of etcd's backend.
+    Hashkv {
+        /// The file.
+        file: PathBuf,
+        /// Revision up to which keys count; the last one unless given.
+        #[arg(long, default_value_t = 0)]
+        rev: i64,
+    },
+    /// Succeeds on a data directory of Witan, which needs no defragmentation.
+    Defrag {
+        /// The data directory.
+        #[arg(long)]
+        data_dir: PathBuf,
+    },
+    /// Succeeds on a data directory of Witan, which serves every version of a cluster.
+    Migrate {
+        /// The data directory.
+        #[arg(long)]
+        data_dir: PathBuf,
+        /// The version, as X.Y.
+        #[arg(long)]
+        target_version: String,
+        /// No effect: there is nothing that could fail.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Prints the version.
+    Version,
+    /// Prints a script for a shell that completes commands.
+    Completion {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// Runs a command; returns the text to print.
+pub(super) fn run(line: &EtcdutlArguments) -> Result<String, OfflineError> {
+    match &line.command {
+        EtcdutlCommand::Snapshot { verb } => snapshot(verb, &line.write_out),
+        EtcdutlCommand::Hashkv { file, rev } => show::hash_kv(file, *rev, &line.write_out),
+        EtcdutlCommand::Defrag { data_dir } => unneeded(data_dir, "it needs no defragmentation"),
+        EtcdutlCommand::Migrate { data_dir, target_version, force: _ } => {
+            let release = versions::release(&format!("{target_version}.0"));
+            match release.filter(|asked| (MIGRATED_MIN..=versions::LATEST).contains(asked)) {
+                Some(_) => unneeded(data_dir, "its format serves every version of a cluster"),
+                None => Err(OfflineError::TargetVersion(target_version.clone())),
+            }
+        }
+        EtcdutlCommand::Version => {
+            let (api, (major, minor)) = (version::API, versions::LATEST);
+            Ok(format!(
+                "etcdutl version: {api}\nAPI version: {major}.{minor}\n"
+            ))
+        }
+        EtcdutlCommand::Completion { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(
+                *shell,
+                &mut EtcdutlArguments::command(),
+                "etcdutl",
+                &mut script,
+            );
+            Ok(String::from_utf8_lossy(&script).into_owned())
+        }
+    }
+}
+
+/// Says why there is nothing to do in a data directory of Witan; an error for any other directory.
+fn unneeded(dir: &Path, why: &str) -> Result<String, OfflineError> {
+    let shown = dir.display();
+    match storage::identity(dir)? {
+        Some(_) => Ok(format!("{shown} is a data directory of Witan: {why}\n")),
+        None => Err(OfflineError::NoData(shown.to_string())),
+    }
+}

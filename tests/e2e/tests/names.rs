@@ -1,0 +1,138 @@
+//! The program under etcd's names: as `etcd` it is a member, as `etcdutl` it answers as etcd's own does.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use witan_e2e::{Kind, Launch, Server, Tool, binaries, server::fresh_dir};
+
+/// A folder with the program under another name; removed at the end.
+struct Named(PathBuf);
+
+impl Named {
+    fn new(name: &str) -> Self {
+        let dir = fresh_dir(name);
+        fs::create_dir_all(&dir).expect("the temporary folder is writable");
+        symlink(Kind::Witan.binary(), dir.join(name)).expect("a link");
+        Self(dir.join(name))
+    }
+
+    /// Exit code and both streams.
+    fn run(&self, args: &[&str]) -> (Option<i32>, String, String) {
+        run(&self.0, args)
+    }
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        let dir = self.0.parent().expect("it is in a folder");
+        // nobody misses it
+        let _ = fs::remove_dir_all(dir);
+    }
+}
+
+fn run(program: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(program).args(args).output();
+    let output = output.expect("the program starts");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+fn data(server: &Server) -> String {
+    server.dir().join("data").display().to_string()
+}
+
+#[test]
+fn as_etcd_it_starts_a_member() {
+    let etcd = Named::new("etcd");
+    let member = Launch::witan().program(etcd.0.clone()).start();
+    let put = Tool::Etcdctl36.run(&member.url(), &["put", "a", "1"]);
+    assert_eq!(put.code, Some(0), "{}", put.all());
+    let (code, version, _) = etcd.run(&["--version"]);
+    assert_eq!(code, Some(0));
+    assert!(version.starts_with("etcd Version: 3."), "{version}");
+}
+
+/// Keys with a lease are not written: etcd's own etcdutl panics on them.
+#[test]
+fn as_etcdutl_it_answers_as_etcds() {
+    let theirs = binaries::cached("etcdutl36", "tests/tools/etcd36.sh");
+    let ours = Named::new("etcdutl");
+    let etcd = Launch::new(Kind::Etcd36).start();
+    for at in 0..9 {
+        Tool::Etcdctl36.run(&etcd.url(), &["put", &format!("k{at}"), "v"]);
+    }
+    let mut files = Vec::new();
+    for name in ["whole.db", "compacted.db"] {
+        let file = etcd.dir().join(name).display().to_string();
+        Tool::Etcdctl36.run(&etcd.url(), &["snapshot", "save", &file]);
+        Tool::Etcdctl36.run(&etcd.url(), &["compact", "4"]);
+        files.push(file);
+    }
+    let mut asked = vec![
+        vec!["version"],
+        vec!["hashkv", "/no/such/file"],
+        vec!["snapshot", "status", "/no/such/file"],
+    ];
+    for file in &files {
+        for format in ["simple", "table", "json", "fields", "protobuf", "other"] {
+            asked.push(vec!["hashkv", file, "-w", format]);
+            asked.push(vec!["--write-out", format, "snapshot", "status", file]);
+        }
+        for revision in ["2", "4", "7", "30"] {
+            asked.push(vec!["hashkv", file, "--rev", revision]);
+        }
+    }
+    for args in asked {
+        assert_eq!(ours.run(&args), run(&theirs, &args), "{args:?}");
+    }
+}
+
+#[test]
+fn as_etcdutl_it_says_what_it_need_not_do() {
+    let etcdutl = Named::new("etcdutl");
+    let mut witan = Launch::witan().start();
+    witan.terminate();
+    let mut etcd = Launch::new(Kind::Etcd36).start();
+    etcd.terminate();
+    let migrate = |dir: &str, version: &str| {
+        etcdutl.run(&["migrate", "--data-dir", dir, "--target-version", version])
+    };
+    let (code, said, _) = etcdutl.run(&["defrag", "--data-dir", &data(&witan)]);
+    assert!(
+        code == Some(0) && said.contains("needs no defragmentation"),
+        "{said}"
+    );
+    let (code, said, _) = migrate(&data(&witan), "3.5");
+    assert!(code == Some(0) && said.contains("every version"), "{said}");
+    let (code, _, said) = migrate(&data(&witan), "4.0");
+    assert!(
+        code == Some(1) && said.contains("--target-version 4.0"),
+        "{said}"
+    );
+    for (code, _, said) in [
+        etcdutl.run(&["defrag", "--data-dir", &data(&etcd)]),
+        migrate(&data(&etcd), "3.5"),
+    ] {
+        assert!(
+            code == Some(1) && said.contains("data directory of etcd"),
+            "{said}"
+        );
+    }
+    let (code, _, said) = etcdutl.run(&["defrag", "--data-dir", "/no/such/dir"]);
+    assert!(code == Some(1) && said.contains("/no/such/dir"), "{said}");
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        let (code, script, _) = etcdutl.run(&["completion", shell]);
+        assert!(
+            code == Some(0) && script.contains("hashkv"),
+            "{shell}: {script}"
+        );
+    }
+}
