@@ -43,10 +43,7 @@ mod tree_watchers;
 mod watch_streams;
 
 use std::{
-    sync::{
-        Arc,
-        mpsc::{SyncSender, TrySendError},
-    },
+    sync::{Arc, mpsc::SyncSender},
     time::Duration,
 };
 
@@ -61,8 +58,8 @@ use witan_storage::{OnDurable, ReceivedSnapshot, SpaceStatus};
 use witan_tree::Watch;
 
 use admission::Admission;
-use completions::{CompletionFuture, CompletionSender};
-use requests::{LoopRequest, Proposal};
+use completions::CompletionSender;
+use requests::LoopRequest;
 
 pub use clock::now_ns;
 pub use error::{NodeError, ProposeError, TransferError};
@@ -415,43 +412,6 @@ impl Node {
         if self.shared.raft_inbox.needs_wake() {
             let _ = self.shared.inbox.try_send(LoopRequest::Wake);
         }
-    }
-
-    /// Hands an admitted command to the replica's thread; the future completes when it is applied or timed out.
-    fn send_command(
-        &self,
-        command: Command,
-        caller: Option<Caller>,
-        now_ns: i64,
-        admission: Admission,
-    ) -> Result<CompletionFuture<AppliedCommand>, NodeError> {
-        let Admission { bytes, memory } = admission;
-        let (mut to, answer) = CompletionSender::new(self.shared.request_timeout);
-        to.permit = memory;
-        self.send(LoopRequest::Propose(Proposal {
-            command: Box::new(command),
-            connection: self.client.connection(),
-            caller,
-            now_ns,
-            bytes,
-            to,
-        }))?;
-        Ok(answer)
-    }
-
-    /// Queues a request for the replica's thread without waiting: `TooMany` if the queue is full, `Removed`
-    /// or `Stopped` if the thread has ended.
-    fn send(&self, inbound: LoopRequest) -> Result<(), NodeError> {
-        self.shared
-            .inbox
-            .try_send(inbound)
-            .map_err(|refused| match refused {
-                TrySendError::Full(_) => NodeError::TooMany,
-                TrySendError::Disconnected(_) if *self.shared.removed.borrow() => {
-                    NodeError::Removed
-                }
-                TrySendError::Disconnected(_) => NodeError::Stopped,
-            })
     }
 }
 
