@@ -19,7 +19,7 @@ use super::{
 const ALARM_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How often a member replaces its state before it waits for [`REBUILD_PAUSE`].
-const REBUILDS_MAX: u32 = 3;
+const REBUILD_ATTEMPTS: u32 = 3;
 
 /// Pause after attempts to replace the state that have failed.
 const REBUILD_PAUSE: Duration = Duration::from_secs(10);
@@ -191,12 +191,12 @@ impl CorruptionChecker {
         }
     }
 
-    /// Replaces this member's state until most others have the same, [`REBUILDS_MAX`] times at most; returns
+    /// Replaces this member's state until most others have the same, [`REBUILD_ATTEMPTS`] times at most; returns
     /// how the state compares then.
     async fn make_sound(&self) -> Result<Standing, CompareError> {
         let own = self.node.identity().member_id;
         let mut rebuilt = false;
-        for _ in 0..REBUILDS_MAX {
+        for _ in 0..REBUILD_ATTEMPTS {
             let enough = |members: &[MemberHash]| is_confirmed(members, own);
             let comparison = compare::now(&self.node, &self.dialer, enough).await?;
             self.metrics.compared(&comparison.verdict);

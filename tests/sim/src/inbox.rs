@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Ticks that are made up for after a stall, as the real thread does.
-const CATCH_UP_TICKS_MAX: u32 = 2;
+const TICKS_MADE_UP: u32 = 2;
 
 /// Connections of clients to each member.
 const CLIENTS: u64 = 5;
@@ -197,7 +197,7 @@ impl World {
         let full = self.members[place].full_until > self.now;
         replica.set_log_room(if full { 0 } else { u64::MAX });
         let now_ns = self.now_ns(place);
-        for _ in 0..due.min(CATCH_UP_TICKS_MAX + 1) {
+        for _ in 0..due.min(TICKS_MADE_UP + 1) {
             replica.tick(now_ns);
         }
     }

@@ -13,7 +13,7 @@ use witan_replica::replica::Role;
 use super::Node;
 
 /// Batches over which rates are measured, as in etcd.
-const RECENT_MAX: usize = 200;
+const RATE_BATCHES: usize = 200;
 
 /// Rates are 0 when the last batch is older, as in etcd.
 const RECENT_AGE: Duration = Duration::from_secs(1);
@@ -113,10 +113,10 @@ impl RoundTrips {
 }
 
 impl Traffic {
-    /// Counts the messages of a batch, and keeps the last [`RECENT_MAX`] batches for the rates.
+    /// Counts the messages of a batch, and keeps the last [`RATE_BATCHES`] batches for the rates.
     fn add(&mut self, messages: u64, bytes: u64, at: Instant) {
         self.messages += messages;
-        if self.recent.len() == RECENT_MAX {
+        if self.recent.len() == RATE_BATCHES {
             self.recent.pop_front();
         }
         let batch = Batch { at, messages, bytes };

@@ -36,15 +36,15 @@ use super::{
 
 /// Requests taken from the inbox in one turn: so many that whose proposals are next is decided among all that
 /// wait.
-const BATCH_MAX: usize = INBOX_MAX / 2;
+const TURN_REQUESTS: usize = INBOX_MAX / 2;
 
 const _: () = assert!(
-    BATCH_MAX < INBOX_MAX,
+    TURN_REQUESTS < INBOX_MAX,
     "a full inbox wakes the thread once more, so that a wake-up that found no room is not lost"
 );
 
 /// Ticks that are made up for after a stall; more would start needless elections.
-const CATCH_UP_TICKS_MAX: u32 = 2;
+const TICKS_MADE_UP: u32 = 2;
 
 /// Ticks between two looks for old states that nobody watches from any more.
 const EXPIRE_STATES_TICKS: u64 = 50;
@@ -250,14 +250,11 @@ impl ReplicaLoop {
         wake.map_or(wait, |wake| wake.min(wait))
     }
 
-    /// Ticks once for each interval that has passed, [`CATCH_UP_TICKS_MAX`] + 1 times at most. Returns when
+    /// Ticks once for each interval that has passed, [`TICKS_MADE_UP`] + 1 times at most. Returns when
     /// to tick next.
     fn run_ticks(&mut self, due: Instant, late: Duration) -> Instant {
         let behind = late.as_nanos() / self.tick.as_nanos().max(1);
-        let times = u32::try_from(behind)
-            .unwrap_or(u32::MAX)
-            .min(CATCH_UP_TICKS_MAX)
-            + 1;
+        let times = u32::try_from(behind).unwrap_or(u32::MAX).min(TICKS_MADE_UP) + 1;
         self.check_disk();
         for _ in 0..times {
             self.ticks += 1;
@@ -310,9 +307,9 @@ impl ReplicaLoop {
         self.replica.receive(envelope);
     }
 
-    /// Takes the requests that are queued already, at most [`BATCH_MAX`].
+    /// Takes the requests that are queued already, at most [`TURN_REQUESTS`].
     fn drain(&mut self, requests: &Receiver<LoopRequest>) {
-        for inbound in requests.try_iter().take(BATCH_MAX) {
+        for inbound in requests.try_iter().take(TURN_REQUESTS) {
             self.take(inbound);
         }
     }

@@ -39,7 +39,7 @@ const ANSWER_BYTES_MAX: usize = 64;
 const RETRY_FIRST: Duration = Duration::from_millis(5);
 
 /// The longest delay. A member that comes back opens streams itself, which ends all delays.
-const RETRY_MAX: Duration = Duration::from_secs(1);
+const RETRY_LONGEST: Duration = Duration::from_secs(1);
 
 /// A stream that was open for so long counts as stable, so that the next attempt follows at once.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -392,13 +392,13 @@ impl Delays {
     }
 
     /// Returns the delay after a stream that has lasted for `lasted`, zero if none was opened. It doubles up
-    /// to [`RETRY_MAX`], and a random part of up to half of it is left out.
+    /// to [`RETRY_LONGEST`], and a random part of up to half of it is left out.
     fn next(&mut self, lasted: Duration) -> Duration {
         if lasted >= SETTLED {
             self.start_over();
         }
         let delay = self.next;
-        self.next = (2 * delay).clamp(RETRY_FIRST, RETRY_MAX);
+        self.next = (2 * delay).clamp(RETRY_FIRST, RETRY_LONGEST);
         self.drawn += 1;
         // between half and all of it
         let share = self.random.hash_one(self.drawn) % 512 + 512;
@@ -421,7 +421,7 @@ mod tests {
                 delay >= bound / 2 && delay <= bound,
                 "{delay:?} of {bound:?}"
             );
-            bound = (2 * bound).min(RETRY_MAX);
+            bound = (2 * bound).min(RETRY_LONGEST);
         }
         assert_eq!(delays.next(SETTLED), Duration::ZERO);
         assert!(!delays.next(SETTLED / 2).is_zero(), "a stream that flaps");

@@ -20,7 +20,7 @@ use super::{
 const REMOTES_MAX: usize = 16;
 
 /// Number of URLs of one of them that are tried.
-const REMOTE_URLS_MAX: usize = 8;
+const REMOTE_URLS_TRIED: usize = 8;
 
 /// The streams to unknown members.
 #[derive(Debug, Default)]
@@ -75,10 +75,10 @@ impl Shared {
     }
 }
 
-/// Returns the TCP URLs at which the opener says that it listens, [`REMOTE_URLS_MAX`] of them at most.
+/// Returns the TCP URLs at which the opener says that it listens, [`REMOTE_URLS_TRIED`] of them at most.
 fn urls(hello: &Handshake) -> Vec<Url> {
     let urls = hello.peer_urls.iter().filter_map(|url| url.parse().ok());
     // the path of a Unix socket on another machine is meaningless here
     let urls = urls.filter(|url: &Url| matches!(url.address(), Address::Tcp(..)));
-    urls.take(REMOTE_URLS_MAX).collect()
+    urls.take(REMOTE_URLS_TRIED).collect()
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::{
     forward::ForwardedLeaseRequest,
     host::{LeaseAnswer, LeaseQuestion, Ticket},
-    limits::{LEASE_REQUESTS_MAX, READ_INDEX_RETRY_TICKS},
+    limits::{READ_INDEX_RETRY_TICKS, WAITING_REQUESTS_MAX},
 };
 
 /// The receiver of the answer.
@@ -58,7 +58,7 @@ impl LeaseRequests {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.waiting.len() >= LEASE_REQUESTS_MAX
+        self.waiting.len() >= WAITING_REQUESTS_MAX
     }
 
     /// Adds a request that came at `tick`; the next turn hands it in.

@@ -12,8 +12,8 @@ use std::collections::BTreeSet;
 use imbl::OrdMap;
 
 use crate::limits::{
-    LEASE_CHECKPOINT_S_MAX, LEASE_CHECKPOINT_S_MIN, LEASE_CHECKPOINTS_PER_ENTRY_MAX,
-    LEASE_EXPIRATIONS_PER_ENTRY_MAX, LEASE_EXPIRY_RETRY_NS,
+    LEASE_CHECKPOINT_S_MAX, LEASE_CHECKPOINT_S_MIN, LEASE_CHECKPOINTS_PER_ENTRY,
+    LEASE_EXPIRATIONS_PER_ENTRY, LEASE_EXPIRY_RETRY_NS,
 };
 use witan_machine::lease::{
     Lease, LeaseCheckpoint, LeaseCommand, LeaseExpire, LeaseOperation, LeaseReply, Leases,
@@ -201,14 +201,14 @@ impl Lessor {
     }
 
     /// Takes the leases to expire and to checkpoint now, and schedules their next checks. Stops at
-    /// [`LEASE_EXPIRATIONS_PER_ENTRY_MAX`] leases and attached keys, or [`LEASE_CHECKPOINTS_PER_ENTRY_MAX`]
+    /// [`LEASE_EXPIRATIONS_PER_ENTRY`] leases and attached keys, or [`LEASE_CHECKPOINTS_PER_ENTRY`]
     /// checkpoints; the rest is due at the next call. [`Self::proposed`] must follow before the next keep-alive.
     pub(crate) fn due(&mut self, leases: &Leases) -> DueLeases {
         let mut due = DueLeases::default();
         let mut changes = 0;
         while let Some((check_at_ns, id)) = self.next_checks.first().copied() {
-            let full = changes >= LEASE_EXPIRATIONS_PER_ENTRY_MAX
-                || due.checkpoints.len() >= LEASE_CHECKPOINTS_PER_ENTRY_MAX;
+            let full = changes >= LEASE_EXPIRATIONS_PER_ENTRY
+                || due.checkpoints.len() >= LEASE_CHECKPOINTS_PER_ENTRY;
             if check_at_ns > self.monotonic_ns || full {
                 break;
             }
@@ -219,10 +219,7 @@ impl Lessor {
             };
             let mut next = timer;
             if timer.deadline_ns <= self.monotonic_ns {
-                changes += 1 + leases
-                    .keys(id)
-                    .take(LEASE_EXPIRATIONS_PER_ENTRY_MAX)
-                    .count();
+                changes += 1 + leases.keys(id).take(LEASE_EXPIRATIONS_PER_ENTRY).count();
                 due.expired.push(id);
                 next.expiry_pending = true;
                 next.check_at_ns = self.monotonic_ns.saturating_add(LEASE_EXPIRY_RETRY_NS);
@@ -491,7 +488,7 @@ mod tests {
     #[test]
     fn thousands_of_expirations_are_split_into_bounded_entries() {
         let mut leader = Leader::new();
-        let all = 3 * LEASE_EXPIRATIONS_PER_ENTRY_MAX as i64;
+        let all = 3 * LEASE_EXPIRATIONS_PER_ENTRY as i64;
         (1..=all).for_each(|id| leader.grant(id, 5));
         leader.at(0.0);
         let mut ended = 0;
@@ -499,7 +496,7 @@ mod tests {
         while ended < all {
             let ids = leader.at(5.0).expired;
             assert!(
-                !ids.is_empty() && ids.len() <= LEASE_EXPIRATIONS_PER_ENTRY_MAX,
+                !ids.is_empty() && ids.len() <= LEASE_EXPIRATIONS_PER_ENTRY,
                 "{ended}"
             );
             ended += ids.len() as i64;

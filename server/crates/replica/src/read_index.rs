@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::{
     host::{Connection, Ticket},
     lease_requests::{LeaseAsker, UnprovenAnswer},
-    limits::{READ_INDEX_REQUESTS_MAX, READ_INDEX_RETRY_TICKS},
+    limits::{READ_INDEX_RETRY_TICKS, WAITING_REQUESTS_MAX},
     request_group::{RequestGroup, Source},
 };
 
@@ -124,11 +124,11 @@ impl ReadIndexQueue {
         }
     }
 
-    /// Whether [`READ_INDEX_REQUESTS_MAX`] reads and unproven answers wait, without those of the round in
+    /// Whether [`WAITING_REQUESTS_MAX`] reads and unproven answers wait, without those of the round in
     /// progress.
     pub(crate) fn is_full(&self) -> bool {
         let waiting = self.open.len() + self.open_unproven.len() + self.confirmed_len;
-        waiting >= READ_INDEX_REQUESTS_MAX
+        waiting >= WAITING_REQUESTS_MAX
     }
 
     pub(crate) fn enqueue(&mut self, ticket: Ticket, tick: u64) {
@@ -416,7 +416,7 @@ mod tests {
     #[test]
     fn reads_without_a_quorum_are_forgotten_when_they_have_timed_out() {
         let mut reads = ReadIndexQueue::new(1, 9);
-        for ticket in 0..READ_INDEX_REQUESTS_MAX as u64 {
+        for ticket in 0..WAITING_REQUESTS_MAX as u64 {
             reads.enqueue(Ticket(ticket), ticket / 1000);
         }
         assert!(reads.is_full());
@@ -425,7 +425,7 @@ mod tests {
         assert_eq!(reads.expire(71, 70).len(), 1000);
         assert!(!reads.is_full());
         let rest = reads.expire(1000, 70);
-        assert_eq!(rest.len(), READ_INDEX_REQUESTS_MAX - 1000);
+        assert_eq!(rest.len(), WAITING_REQUESTS_MAX - 1000);
         assert_eq!(reads.due(&at(1000, (2, 1))), None);
     }
 }

@@ -11,7 +11,7 @@ use super::{DiscoverError, Registration};
 /// Pause before the first repetition; it doubles with each one.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// The longest pause between two tries.
-const RETRY_MAX: Duration = Duration::from_secs(32);
+const RETRY_LONGEST: Duration = Duration::from_secs(32);
 
 /// Where members register.
 pub(super) trait Registry {
@@ -155,7 +155,7 @@ impl Default for Pause {
 }
 
 impl Pause {
-    /// Waits after a failure that may pass, twice as long each time, [`RETRY_MAX`] at most; returns the error
+    /// Waits after a failure that may pass, twice as long each time, [`RETRY_LONGEST`] at most; returns the error
     /// of any other failure.
     async fn after(&mut self, failure: Failure) -> Result<(), DiscoverError> {
         let reason = match failure {
@@ -169,7 +169,7 @@ impl Pause {
             "discovery is not available; retrying after a pause"
         );
         tokio::time::sleep(self.0).await;
-        self.0 = (self.0 * 2).min(RETRY_MAX);
+        self.0 = (self.0 * 2).min(RETRY_LONGEST);
         Ok(())
     }
 }

@@ -17,7 +17,7 @@ use super::{
 
 /// A value that is that of the version before shares its memory from this length on. A shorter one is no
 /// longer than a command that keeps it takes in memory and log, times a few.
-const SHARED_VALUE_BYTES_MIN: usize = 512;
+const SHARED_VALUE_BYTES: usize = 512;
 
 /// A closed block. Compared by identity, which tells a checkpoint whether it changed.
 #[derive(Clone, Debug)]
@@ -162,7 +162,7 @@ impl History {
     /// shared.
     fn value_before(&self, version: &Version<'_>) -> Option<Bytes> {
         let value = version.value;
-        if value.len() < SHARED_VALUE_BYTES_MIN {
+        if value.len() < SHARED_VALUE_BYTES {
             return None;
         }
         let (block, before) = self.get(version.links.prev?)?;
@@ -181,7 +181,7 @@ impl History {
                 .filter(|prev| prev.block == block.number());
             let shared = match own {
                 None => self.value_before(&version),
-                Some(_) if version.value.len() < SHARED_VALUE_BYTES_MIN => None,
+                Some(_) if version.value.len() < SHARED_VALUE_BYTES => None,
                 Some(prev) => block
                     .get(prev.slot)
                     .filter(|before| before.value == version.value)

@@ -44,7 +44,7 @@ use super::frame::{self, FrameKind};
 const CHUNK_BYTES: usize = 256 << 10;
 
 /// Chunks that wait on each side, between the stream and the thread that makes or writes them.
-const CHUNKS_WAITING_MAX: usize = 4;
+const CHUNKS_AHEAD: usize = 4;
 
 /// A stream without progress for so long has stalled: longer than a slow disk takes for a run.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);

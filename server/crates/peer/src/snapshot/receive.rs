@@ -14,7 +14,7 @@ use witan_storage::{
 };
 
 use super::{
-    ALIVE_INTERVAL, CHUNK_BYTES, CHUNKS_WAITING_MAX, STALL_TIMEOUT, Transfer,
+    ALIVE_INTERVAL, CHUNK_BYTES, CHUNKS_AHEAD, STALL_TIMEOUT, Transfer,
     wire::{Begin, FORMAT, Outcome, Part, RECORDS_HEADER_BYTES, RecordParser, Resume},
     write,
 };
@@ -155,7 +155,7 @@ async fn read_records<S: AsyncRead + Unpin>(
     incoming: IncomingSnapshot,
     limit: u64,
 ) -> Result<ReceivedSnapshot, ReceiveError> {
-    let (chunks, waiting) = mpsc::channel(CHUNKS_WAITING_MAX);
+    let (chunks, waiting) = mpsc::channel(CHUNKS_AHEAD);
     let writer = panics::spawn(move || write_records(incoming, waiting, limit));
     let read = async {
         loop {

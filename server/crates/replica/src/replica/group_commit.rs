@@ -9,7 +9,7 @@ use crate::{
     fair_share::Waiting,
     forward::ForwardedProposals,
     host::{Connection, ProposalRejected, Ticket, Unanswered},
-    limits::{FORWARDED_HELD_BYTES_MAX, FORWARDED_HELD_BYTES_MIN, PROPOSALS_HELD_MAX},
+    limits::{FORWARDED_COST_BYTES, FORWARDED_HELD_BYTES_MAX, PROPOSALS_HELD_MAX},
     request_group::Source,
     wire,
 };
@@ -59,7 +59,7 @@ impl Replica {
     /// Holds a message of `bytes` with proposals of another member until it is due, if this member leads others and
     /// the messages of that member do not exceed their bound; else it is taken at once.
     pub(super) fn hold_forwarded(&mut self, from: u64, message: ForwardedProposals, bytes: usize) {
-        let bytes = bytes.max(FORWARDED_HELD_BYTES_MIN);
+        let bytes = bytes.max(FORWARDED_COST_BYTES);
         let held = self.forwarded_bytes.get(&from).copied().unwrap_or_default();
         let within_bound = held + bytes <= FORWARDED_HELD_BYTES_MAX;
         if self.is_leader_of_others() && within_bound {

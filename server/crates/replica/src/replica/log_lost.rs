@@ -31,7 +31,7 @@ pub(super) struct BeyondLog {
 const NO_VOTE_TIMEOUTS: u64 = 3;
 
 /// Voters from which on a leader has a quorum without one of them.
-const CONFIRMING_VOTERS_MIN: usize = 3;
+const CONFIRMING_VOTERS: usize = 3;
 
 impl Replica {
     /// Returns whether raft must not see a message: a heartbeat with a commit index beyond `last`, the log's last
@@ -94,7 +94,7 @@ impl Replica {
         }
         let voters = members.values().filter(|member| !member.learner);
         let votes = members.get(&self.config.id).is_some_and(|own| !own.learner);
-        !votes || voters.count() >= CONFIRMING_VOTERS_MIN
+        !votes || voters.count() >= CONFIRMING_VOTERS
     }
 
     /// Sends a leader a ReadIndex and returns its number. It does not go through raft, which may not know

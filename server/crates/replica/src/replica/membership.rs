@@ -12,7 +12,7 @@ use raft::{
 use super::{Halt, Replica};
 use crate::{
     host::ProposalRejected,
-    limits::{HANDOVERS_MAX, LEAVING_TICKS_MAX},
+    limits::{HANDOVER_ATTEMPTS, LEAVING_TICKS},
     wire,
 };
 
@@ -35,7 +35,7 @@ impl Replica {
         let own = change.get_change_type() == ConfChangeType::RemoveNode
             && change.node_id == self.config.id;
         let leaves_one = self.raft.store().position().voters.len() == 2;
-        if !own || (self.handovers >= HANDOVERS_MAX && !leaves_one) {
+        if !own || (self.handovers >= HANDOVER_ATTEMPTS && !leaves_one) {
             return false;
         }
         self.handovers = self.handovers.saturating_add(1);
@@ -137,11 +137,11 @@ impl Replica {
         }
     }
 
-    /// Halts this removed member if the voter that it leaves has not refused it for [`LEAVING_TICKS_MAX`]
+    /// Halts this removed member if the voter that it leaves has not refused it for [`LEAVING_TICKS`]
     /// ticks.
     pub(super) fn continue_leaving(&mut self) {
         let since = self.leaving_since;
-        if since.is_some_and(|since| self.ticks >= since + LEAVING_TICKS_MAX) {
+        if since.is_some_and(|since| self.ticks >= since + LEAVING_TICKS) {
             self.halt = Some(Halt::Removed);
         }
     }

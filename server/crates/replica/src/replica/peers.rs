@@ -12,7 +12,7 @@ use super::Replica;
 use crate::{
     host::Lane,
     jitter,
-    limits::{FAILOVER_CAMPAIGNS_MAX, FAILOVER_STEP_NS},
+    limits::{FAILOVER_CAMPAIGNS, FAILOVER_STEP_NS},
     wire::PeerMessage,
 };
 
@@ -237,20 +237,20 @@ impl Replica {
             return rank * FAILOVER_STEP_NS;
         };
         let longest = self.config.election_ns.max(FAILOVER_STEP_NS);
-        let step = (FAILOVER_STEP_NS << doubled.min(FAILOVER_CAMPAIGNS_MAX)).min(longest);
+        let step = (FAILOVER_STEP_NS << doubled.min(FAILOVER_CAMPAIGNS)).min(longest);
         let draw = self.campaigns + u64::from(campaigns);
         (1 + rank) * step + jitter::below(self.config.seed, draw, step)
     }
 
     /// Campaigns if it is time to, until there is a leader, this member has no vote any more, or
-    /// [`FAILOVER_CAMPAIGNS_MAX`] campaigns had no success. Raft itself would let a removed member campaign, and
+    /// [`FAILOVER_CAMPAIGNS`] campaigns had no success. Raft itself would let a removed member campaign, and
     /// panic when it wins.
     pub(super) fn continue_failover(&mut self) {
         let Some(failover) = self.failover else {
             return;
         };
         let raft = &self.raft.raft;
-        let in_vain = failover.campaigns >= FAILOVER_CAMPAIGNS_MAX;
+        let in_vain = failover.campaigns >= FAILOVER_CAMPAIGNS;
         if raft.leader_id != 0 || !raft.promotable() || in_vain {
             self.failover = None;
             return;

@@ -13,7 +13,7 @@ use crate::{
         Applied, Connection, Envelope, Host, Lane, LeaseAnswer, LogBatch, Recovered, Ticket,
         Unanswered,
     },
-    limits::LEAVING_TICKS_MAX,
+    limits::LEAVING_TICKS,
     log::fill_metadata,
     wire::{self, PeerMessage},
 };
@@ -349,11 +349,11 @@ fn a_removed_member_that_starts_again_stays_until_the_only_voter_left_refuses_it
     assert_eq!(replica.turn(&mut host), Err(Halt::Removed));
     // the wait has an end
     let mut replica = member_two_of(removed);
-    let ticks = (1..=LEAVING_TICKS_MAX).take_while(|tick| {
+    let ticks = (1..=LEAVING_TICKS).take_while(|tick| {
         replica.tick(i64::try_from(*tick).expect("it fits"));
         replica.turn(&mut host).is_ok()
     });
-    assert_eq!(ticks.count() as u64, LEAVING_TICKS_MAX - 1);
+    assert_eq!(ticks.count() as u64, LEAVING_TICKS - 1);
 }
 
 #[test]
