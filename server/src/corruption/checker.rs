@@ -11,8 +11,8 @@ use witan_peer::PeerDialer;
 
 use super::{
     CorruptionMetrics,
+    agreement::{MemberHash, StateAgreement, decide},
     compare::{self, CompareError, Comparison},
-    verdict::{MemberHash, Verdict, decide},
 };
 
 /// How often a member checks whether it has the alarm.
@@ -149,7 +149,7 @@ impl CorruptionChecker {
                     break;
                 };
                 self.raise_alarms(&comparison).await;
-                if comparison.verdict != (Verdict::Agreed { complete: false }) {
+                if comparison.agreement != (StateAgreement::Agreed { complete: false }) {
                     checked = hash.index;
                     break;
                 }
@@ -199,11 +199,11 @@ impl CorruptionChecker {
         for _ in 0..REBUILD_ATTEMPTS {
             let enough = |members: &[MemberHash]| is_confirmed(members, own);
             let comparison = compare::now(&self.node, &self.dialer, enough).await?;
-            self.metrics.compared(&comparison.verdict);
-            let majority = match &comparison.verdict {
-                Verdict::Agreed { .. } => return Ok(Standing::Sound { rebuilt }),
-                Verdict::Undecided => return Ok(Standing::Unknown(comparison)),
-                Verdict::Outvoted { majority, .. } => majority,
+            self.metrics.compared(&comparison.agreement);
+            let majority = match &comparison.agreement {
+                StateAgreement::Agreed { .. } => return Ok(Standing::Sound { rebuilt }),
+                StateAgreement::Undecided => return Ok(Standing::Unknown(comparison)),
+                StateAgreement::Outvoted { majority, .. } => majority,
             };
             if majority.contains(&own) {
                 return Ok(Standing::Sound { rebuilt });
@@ -255,15 +255,15 @@ impl CorruptionChecker {
     /// Raises the alarm CORRUPT for the members that most others contradict; for the whole cluster if no
     /// majority agrees.
     async fn raise_alarms(&self, comparison: &Comparison) {
-        self.metrics.compared(&comparison.verdict);
+        self.metrics.compared(&comparison.agreement);
         let (index, hashes) = (comparison.index, comparison.hashes());
-        let corrupt = match &comparison.verdict {
-            Verdict::Agreed { complete } => {
+        let corrupt = match &comparison.agreement {
+            StateAgreement::Agreed { complete } => {
                 tracing::debug!(index, complete, "compared the members' states");
                 return;
             }
-            Verdict::Outvoted { corrupt, .. } => corrupt.clone(),
-            Verdict::Undecided => vec![WHOLE_CLUSTER],
+            StateAgreement::Outvoted { corrupt, .. } => corrupt.clone(),
+            StateAgreement::Undecided => vec![WHOLE_CLUSTER],
         };
         let Ok(view) = self.node.view().await else {
             return;
@@ -311,9 +311,9 @@ impl CorruptionChecker {
 fn is_confirmed(members: &[MemberHash], own: u64) -> bool {
     let found = members.iter().filter(|member| member.found.is_some());
     let agreed = match decide(members) {
-        Verdict::Agreed { .. } => found.map(|member| member.member).collect(),
-        Verdict::Outvoted { majority, .. } => majority,
-        Verdict::Undecided => Vec::new(),
+        StateAgreement::Agreed { .. } => found.map(|member| member.member).collect(),
+        StateAgreement::Outvoted { majority, .. } => majority,
+        StateAgreement::Undecided => Vec::new(),
     };
     let votes = |member: &&MemberHash| member.votes;
     let voters = members.iter().filter(votes).count();

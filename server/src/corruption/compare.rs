@@ -10,7 +10,7 @@ use witan_machine::member::{Member, MemberRegistry};
 use witan_node::{Node, NodeError, StateHash};
 use witan_peer::{PeerDialer, query};
 
-use super::verdict::{MemberHash, ReleaseHash, Verdict, decide};
+use super::agreement::{MemberHash, ReleaseHash, StateAgreement, decide};
 
 /// How long this member may take to hash its state.
 const HASH_TIMEOUT: Duration = Duration::from_secs(30);
@@ -36,7 +36,7 @@ pub(super) enum CompareError {
 pub(super) struct Comparison {
     pub(super) index: u64,
     pub(super) members: Vec<MemberHash>,
-    pub(super) verdict: Verdict,
+    pub(super) agreement: StateAgreement,
 }
 
 impl Comparison {
@@ -115,7 +115,7 @@ pub(super) async fn at(
             }
         }
         if waiting.is_empty() || enough(&members) || Instant::now() >= deadline {
-            return Ok(Comparison { index, verdict: decide(&members), members });
+            return Ok(Comparison { index, agreement: decide(&members), members });
         }
         sleep(RETRY_PAUSE).await;
     }

@@ -128,7 +128,7 @@ impl Alarms {
     }
 
     /// Raises or lowers the command's alarm. Returns the alarm that is raised now or was lowered; `None` if
-    /// there was none to lower, `ALARMS_MAX` leaves no room, or the command does neither.
+    /// there was none to lower, there are `ALARMS_MAX`, or the command does neither.
     pub(crate) fn apply(
         &mut self,
         command: &AlarmCommand,
@@ -140,11 +140,11 @@ impl Alarms {
         }
         match AlarmAction::try_from(command.action) {
             Ok(AlarmAction::Activate) => {
-                let room = self.raised.len() < ALARMS_MAX || is_member_alarm(alarm, members);
-                if room {
+                let allowed = self.raised.len() < ALARMS_MAX || is_member_alarm(alarm, members);
+                if allowed {
                     self.raised.insert(alarm);
                 }
-                room.then_some(alarm)
+                allowed.then_some(alarm)
             }
             Ok(AlarmAction::Deactivate) => self.raised.remove(&alarm),
             Ok(AlarmAction::HashState) | Err(_) => None,

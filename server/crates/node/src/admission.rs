@@ -72,7 +72,7 @@ impl Admission {
     }
 }
 
-/// Whether the quota has no room for a command that keeps so many bytes of values; `NoSpace` while an alarm says so.
+/// Whether the quota does not allow a command that keeps so many bytes of values; `NoSpace` while an alarm says so.
 fn exceeds_quota(node: &Node, command: &Command, kept: u64) -> Result<bool, NodeError> {
     let bytes = command.growth().saturating_add(kept);
     let manages = matches!(command, Command::Auth(_) | Command::Members(_));
@@ -134,7 +134,7 @@ impl Node {
         }
     }
 
-    /// Proposes a change of an alarm, which needs no room and which learners may propose, too. Returns the
+    /// Proposes a change of an alarm, which takes nothing of the quota and which learners may propose, too. Returns the
     /// raft index of its entry.
     pub async fn report_alarm(&self, command: AlarmCommand) -> Result<u64, NodeError> {
         let command = command.into();

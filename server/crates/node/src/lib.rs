@@ -86,7 +86,7 @@ const KEPT_VALUE_ATTEMPTS: usize = 4;
 #[derive(Clone, Debug)]
 pub struct Node {
     shared: Arc<Shared>,
-    /// Whose share of the room for commands is used.
+    /// Whose share of the memory for commands is used.
     client: ClientNetwork,
 }
 
@@ -232,7 +232,7 @@ impl Node {
         operation: O,
         caller: Option<Caller>,
     ) -> impl Future<Output = Proposed<O>> {
-        // an `async fn` would keep room for the operation beside its command
+        // an `async fn` would keep memory for the operation beside its command
         self.replicate(operation.into(), caller).map(typed::<O>)
     }
 
@@ -375,9 +375,9 @@ impl Node {
         self.shared.metrics.show(self, view.as_deref());
     }
 
-    /// Queues a message of another member for the replica; `room` is released when the replica has taken it.
-    pub fn receive(&self, envelope: Envelope, room: OwnedSemaphorePermit) {
-        self.shared.raft_inbox.receive(envelope, room);
+    /// Queues a message of another member for the replica; `permit` is released when the replica has taken it.
+    pub fn receive(&self, envelope: Envelope, permit: OwnedSemaphorePermit) {
+        self.shared.raft_inbox.receive(envelope, permit);
         self.wake();
     }
 

@@ -26,7 +26,7 @@ use witan_storage::ReceivedSnapshot;
 /// answering heartbeats.
 const TURN_BYTES: usize = 16 << 20;
 
-/// See the module's description. Messages are bounded by the room that their streams have
+/// See the module's description. Messages are bounded by the permits that their streams have
 /// (`peer::listener`), events by the number of members.
 #[derive(Debug, Default)]
 pub(super) struct RaftInbox {
@@ -59,11 +59,11 @@ pub(super) struct ReceivedState {
     pub(super) snapshot: ReceivedSnapshot,
 }
 
-/// A message, and the room that it takes until the replica has it.
+/// A message, and the permit that it holds until the replica has it.
 #[derive(Debug)]
 pub(super) struct ReceivedMessage {
     pub(super) envelope: Envelope,
-    _room: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// The messages and events that one turn takes.
@@ -82,11 +82,11 @@ pub(super) struct RaftBatch {
 }
 
 impl RaftInbox {
-    /// Queues a message of another member by its lane, and wakes nobody; `room` is released when the replica
+    /// Queues a message of another member by its lane, and wakes nobody; `permit` is released when the replica
     /// has taken it.
-    pub(super) fn receive(&self, envelope: Envelope, room: OwnedSemaphorePermit) {
+    pub(super) fn receive(&self, envelope: Envelope, permit: OwnedSemaphorePermit) {
         let lane = envelope.lane;
-        let message = ReceivedMessage { envelope, _room: room };
+        let message = ReceivedMessage { envelope, _permit: permit };
         let mut queued = self.lock();
         match lane {
             Lane::Control => queued.control.push(message),
@@ -185,8 +185,8 @@ mod tests {
     #[test]
     fn short_messages_pass_long_ones_and_a_turn_takes_a_bounded_share_of_those() {
         let inbox = RaftInbox::default();
-        let room = Arc::new(Semaphore::new(100));
-        let permit = || room.clone().try_acquire_owned().expect("there is room");
+        let permits = Arc::new(Semaphore::new(100));
+        let permit = || permits.clone().try_acquire_owned().expect("one is free");
         let long = Bytes::from(vec![0; TURN_BYTES / 2]);
         for _ in 0..3 {
             inbox.receive(envelope(Lane::Bulk, long.clone()), permit());
@@ -199,9 +199,13 @@ mod tests {
         assert_eq!(batch.messages.len(), 3);
         assert_eq!(batch.messages[0].envelope.lane, Lane::Control);
         assert!(batch.more && inbox.needs_wake());
-        assert_eq!(room.available_permits(), 96);
+        assert_eq!(permits.available_permits(), 96);
         drop(batch);
-        assert_eq!(room.available_permits(), 99, "handled messages make room");
+        assert_eq!(
+            permits.available_permits(),
+            99,
+            "handled messages free theirs"
+        );
         let batch = inbox.take();
         assert_eq!((batch.messages.len(), batch.more), (1, false));
     }

@@ -40,7 +40,7 @@ const TURN_REQUESTS: usize = INBOX_MAX / 2;
 
 const _: () = assert!(
     TURN_REQUESTS < INBOX_MAX,
-    "a full inbox wakes the thread once more, so that a wake-up that found no room is not lost"
+    "a full inbox wakes the thread once more, so that a wake-up that found no free slot is not lost"
 );
 
 /// Ticks that are made up for after a stall; more would start needless elections.

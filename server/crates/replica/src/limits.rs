@@ -1,6 +1,6 @@
 //! Every bound of the replica, one sentence each (I10).
 
-/// A command above this is refused: v2's 10 MiB form plus room for its path and framing.
+/// A command above this is refused: v2's 10 MiB form, its path and framing.
 pub const COMMAND_BYTES_MAX: usize = 11 << 20;
 
 /// Entries committed and not yet applied, beyond which proposals are refused, as etcd's apply gap.
@@ -35,8 +35,8 @@ pub const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
 /// Bytes of proposals in one message to the leader; a larger proposal has one of its own.
 pub const FORWARD_BYTES: usize = 1 << 20;
 
-/// Bytes of proposals that are sent again when a stream was opened: half of what its queue takes, which leaves room for
-/// new ones.
+/// Bytes of proposals that are sent again when a stream was opened: half of what its queue takes, which leaves the rest
+/// to new ones.
 pub const FORWARD_AGAIN_BYTES: usize = 32 << 20;
 
 /// Messages with proposals of one process that may be missing between others and are still taken when they come. The

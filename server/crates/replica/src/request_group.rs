@@ -79,7 +79,7 @@ struct Arrivals {
 #[derive(Debug)]
 pub(crate) struct RequestGroup<R> {
     held: Vec<Waiting<Source, R>>,
-    /// Whether some were left for want of room when the last ones were taken.
+    /// Whether some were left because they were too many when the last ones were taken.
     left: bool,
     /// When the first of them was seen to wait; `None` before.
     since: Option<u64>,
@@ -236,12 +236,12 @@ impl<R> RequestGroup<R> {
     }
 
     /// Takes the held requests if they are due, else nothing; at most as many as [`Self::take`].
-    pub(crate) fn take_due(&mut self, cost: u64, now: u64, room: usize) -> Batch<R> {
+    pub(crate) fn take_due(&mut self, cost: u64, now: u64, budget: usize) -> Batch<R> {
         if self.held.is_empty() {
             return Vec::new();
         }
         if self.left {
-            return self.take(room);
+            return self.take(budget);
         }
         let since = *self.since.get_or_insert(now);
         for arrivals in [&mut self.clients, &mut self.members] {
@@ -254,21 +254,21 @@ impl<R> RequestGroup<R> {
             return Vec::new();
         }
         self.learn(since, late, now);
-        self.take(room)
+        self.take(budget)
     }
 
     /// Takes the held requests, which are the last batch from now on; without any, the last batch stays what
-    /// it was. If they count for more than `room`, their senders share it, and the rest stays held.
-    pub(crate) fn take(&mut self, room: usize) -> Batch<R> {
+    /// it was. If they count for more than `budget`, their senders share it, and the rest stays held.
+    pub(crate) fn take(&mut self, budget: usize) -> Batch<R> {
         if self.held.is_empty() {
             return Vec::new();
         }
         let batch =
             match fair_share::cost_of_all(self.held.len(), self.clients.bytes + self.members.bytes)
-                <= room
+                <= budget
             {
                 true => std::mem::take(&mut self.held),
-                false => fair_share::take(&mut self.held, room),
+                false => fair_share::take(&mut self.held, budget),
             };
         let of_members = |rest: &&Waiting<Source, R>| matches!(rest.sender, Source::Member(_));
         let (mut members, mut member_bytes) = (0, 0);

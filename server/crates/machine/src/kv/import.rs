@@ -52,11 +52,12 @@ impl Kv {
             apart: None,
             size: 0,
         };
-        let (place, size) = self.history.push(&version);
+        let (location, size) = self.history.push(&version);
         let life = past.filter(|past| !past.tombstone);
         self.live_bytes -= life.map_or(0, |past| past.size);
         self.live_bytes += if tombstone { 0 } else { size as u64 };
-        self.index.put(foreign.key, IndexEntry { place, tombstone });
+        self.index
+            .put(foreign.key, IndexEntry { location, tombstone });
         self.revision = foreign.main;
         Ok(())
     }
@@ -199,7 +200,7 @@ mod tests {
             taken.retained_versions().count(),
             kv.retained_versions().count()
         );
-        // places differ, and with them the bytes that say where a version before stands
+        // locations differ, and with them the bytes that say where a version before stands
         assert_eq!(taken.live_bytes, taken.history.index().1);
     }
 

@@ -79,7 +79,7 @@ impl Kv {
     pub(super) fn attach_leased_keys(&mut self) -> bool {
         let mut found = Vec::new();
         self.index.visit(&KeyRange::From(b""), &mut |key, entry| {
-            let version = self.history.get(entry.place);
+            let version = self.history.get(entry.location);
             if let Some((_, version)) = version.filter(|_| !entry.tombstone)
                 && version.lease != NONE
             {

@@ -295,13 +295,13 @@ impl Kv {
     /// if no version is left.
     fn previous_version(&self, key: &[u8]) -> Option<PreviousVersion> {
         let entry = self.index.get(key)?;
-        let (_, before) = self.history.get(entry.place)?;
+        let (_, before) = self.history.get(entry.location)?;
         Some(PreviousVersion {
             size: before.size as u64,
             create: before.create,
             version: before.version,
             lease: before.lease,
-            links: self.history.links_after(entry.place, &before.links),
+            links: self.history.links_after(entry.location, &before.links),
             tombstone: before.tombstone,
         })
     }
@@ -332,18 +332,18 @@ impl Kv {
             apart: None,
             size: 0,
         };
-        let (place, size) = self.history.push(&version);
+        let (location, size) = self.history.push(&version);
         self.live_bytes -= life.map_or(0, |past| past.size);
         self.live_bytes += if written.is_some() { size as u64 } else { 0 };
         self.index
-            .put(key, IndexEntry { place, tombstone: written.is_none() });
+            .put(key, IndexEntry { location, tombstone: written.is_none() });
         batch.written += 1;
     }
 
     /// Returns the newest pair of a live key; `None` if the key does not exist.
     fn newest(&self, key: &[u8]) -> Option<KeyValue> {
         let entry = self.index.get(key).filter(|entry| !entry.tombstone)?;
-        self.history.key_value(entry.place)
+        self.history.key_value(entry.location)
     }
 
     /// Reads a range at the present or an older revision.

@@ -86,11 +86,11 @@ impl<'a> Version<'a> {
             write(&mut out, self.sub);
         }
         if let Some(prev) = self.links.prev {
-            write_place(&mut out, block, prev);
+            write_location(&mut out, block, prev);
             write(&mut out, self.links.depth);
         }
         if let Some(jump) = self.links.jump {
-            write_place(&mut out, block, jump);
+            write_location(&mut out, block, jump);
         }
         if !self.tombstone && !fresh {
             write(&mut out, self.main.wrapping_sub(self.create) as u64);
@@ -128,11 +128,11 @@ impl<'a> Version<'a> {
         let sub = if has(SUB) { input.varint()? } else { 0 };
         let mut links = Links::default();
         if has(PREV) {
-            links.prev = Some(input.place(block)?);
+            links.prev = Some(input.location(block)?);
             links.depth = input.varint()?;
         }
         if has(JUMP) {
-            links.jump = Some(input.place(block)?);
+            links.jump = Some(input.location(block)?);
         }
         let (create, version) = if has(TOMBSTONE) {
             (main, 0)
@@ -207,9 +207,9 @@ pub(super) fn write(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Appends a location as the distance of its block from `block`, which is not below it, and its slot.
-fn write_place(out: &mut Vec<u8>, block: u64, place: Location) {
-    write(out, block - place.block);
-    write(out, u64::from(place.slot));
+fn write_location(out: &mut Vec<u8>, block: u64, location: Location) {
+    write(out, block - location.block);
+    write(out, u64::from(location.slot));
 }
 
 /// Bytes still to be read.
@@ -244,8 +244,8 @@ impl<'a> ByteReader<'a> {
         Some(taken)
     }
 
-    /// Takes a location that [`write_place`] appended for a version in `block`; `None` if it is not sound.
-    fn place(&mut self, block: u64) -> Option<Location> {
+    /// Takes a location that [`write_location`] appended for a version in `block`; `None` if it is not sound.
+    fn location(&mut self, block: u64) -> Option<Location> {
         let block = block.checked_sub(self.varint()?)?;
         let slot = u16::try_from(self.varint()?).ok()?;
         Some(Location { block, slot })

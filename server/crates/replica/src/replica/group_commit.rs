@@ -94,17 +94,17 @@ impl Replica {
             Role::Follower => leader != 0,
             Role::Candidate | Role::PreCandidate => false,
         };
-        // they are due when there is room, though nothing else happens then
+        // they are due when some may be in flight again, though nothing else happens then
         self.group.see(self.monotonic_ns);
-        let room = self.batches.bytes_left();
-        if room == 0 {
+        let bytes_left = self.batches.bytes_left();
+        if bytes_left == 0 {
             return;
         }
         let due = match holds {
             true => self
                 .group
-                .take_due(self.sync_cost_ns, self.monotonic_ns, room),
-            false => self.group.take(room),
+                .take_due(self.sync_cost_ns, self.monotonic_ns, bytes_left),
+            false => self.group.take(bytes_left),
         };
         self.hand_in_batch(due);
     }

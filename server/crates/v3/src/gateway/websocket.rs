@@ -241,12 +241,12 @@ impl WebSocketSession {
                 Err(_) => self.close(CloseCode::Protocol),
             }
         }
-        self.pay();
+        self.reserve_held();
     }
 
     /// Reserves memory while an incomplete message is large; closes the session if the budget is used
     /// up.
-    fn pay(&mut self) {
+    fn reserve_held(&mut self) {
         let held = self.received.len() + self.partial_message.len();
         if held <= SMALL_BYTES {
             self.reservation = None;
