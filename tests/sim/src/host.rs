@@ -352,7 +352,7 @@ impl Host for Turn<'_> {
         let Some((lease, asked)) = member.lease_questions.remove(&ticket) else {
             return;
         };
-        self.trace(|id| format!("m{id} on lease {lease}: {answer:?}"));
+        self.trace(|id| format!("m{id} on lease {}: {answer:?}", lease.0));
         match answer {
             LeaseAnswer::Renewal(Renewal::Renewed { .. }) => self.world.counts.renewed += 1,
             LeaseAnswer::Renewal(Renewal::NeedsCheckpoint) => {

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use witan_machine::command::Command;
+use witan_machine::{command::Command, lease::LeaseId};
 use witan_replica::{
     host::{Connection, Lane, LeaseQuestion, Ticket},
     replica::{PeerEvent, ProposalRejected, Replica, Status},
@@ -45,7 +45,7 @@ pub(crate) enum Request {
     Operation(u64),
     /// A question about a lease; since when its client waits.
     Lease {
-        lease: i64,
+        lease: LeaseId,
         question: LeaseQuestion,
         asked: u64,
     },

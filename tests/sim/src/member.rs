@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use witan_machine::{member::MemberRegistry, versions::Release, view::View};
+use witan_machine::{lease::LeaseId, member::MemberRegistry, versions::Release, view::View};
 use witan_replica::{
     host::Ticket,
     long_command::LongCommand,
@@ -69,12 +69,12 @@ pub(crate) struct Member {
     /// Which operation each ticket stands for.
     pub(crate) waiting: BTreeMap<Ticket, u64>,
     /// Questions about leases that wait for an answer: the lease, and when it was asked for.
-    pub(crate) lease_questions: BTreeMap<Ticket, (i64, u64)>,
+    pub(crate) lease_questions: BTreeMap<Ticket, (LeaseId, u64)>,
     /// Leases whose note of the remaining time must be cleared before they can be kept alive, and when that was
     /// asked for.
-    pub(crate) noted: Vec<(i64, u64)>,
+    pub(crate) noted: Vec<(LeaseId, u64)>,
     /// Operations that clear a note, after which the keep-alive is tried again.
-    pub(crate) clearings: BTreeMap<u64, (i64, u64)>,
+    pub(crate) clearings: BTreeMap<u64, (LeaseId, u64)>,
     /// Whether it is to replace its state by the leader's.
     pub(crate) rebuilds: bool,
     /// Until when the process is stopped, as by SIGSTOP, or waits for its disk.

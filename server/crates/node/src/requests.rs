@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use witan_base::client_network::Connection;
-use witan_machine::{auth::Caller, command::Command, member::MemberRegistry, view::View};
+use witan_machine::{
+    auth::Caller, command::Command, lease::LeaseId, member::MemberRegistry, view::View,
+};
 use witan_replica::{
     host::{LeaseAnswer, LeaseQuestion},
     lessor::LeaseDeadlines,
@@ -33,7 +35,7 @@ pub(super) enum LoopRequest {
     },
     /// A client keeps a lease alive, or asks when it ends.
     Lease {
-        lease: i64,
+        lease: LeaseId,
         question: LeaseQuestion,
         to: CompletionSender<LeaseAnswer>,
     },

@@ -138,14 +138,14 @@ fn leases(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     take.bucket(LEASE)?;
     let leases = view.machine.kv.leases();
     // in the order of bytes, negative ids follow the others
-    let others = leases.iter().filter(|(id, _)| *id >= 0);
-    for (id, lease) in others.chain(leases.iter().filter(|(id, _)| *id < 0)) {
+    let others = leases.iter().filter(|(id, _)| id.0 >= 0);
+    for (id, lease) in others.chain(leases.iter().filter(|(id, _)| id.0 < 0)) {
         let stored = LeaseMessage {
-            id,
+            id: id.0,
             ttl_s: lease.ttl_s,
             remaining_ttl_s: lease.remaining_ttl_s,
         };
-        take.record(&id.to_be_bytes(), &stored.encode_to_vec())?;
+        take.record(&id.0.to_be_bytes(), &stored.encode_to_vec())?;
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ mod writes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use witan_machine::{command::Command, kv, member::Member, view::View};
+use witan_machine::{command::Command, kv, lease::LeaseId, member::Member, view::View};
 use witan_replica::{
     host::{
         Applied, Connection, Envelope, Host, LeaseAnswer, LeaseQuestion, LogBatch, Recovered,
@@ -306,7 +306,7 @@ impl Cluster {
         ticket
     }
 
-    fn ask_lease(&mut self, at: u64, lease: i64, question: LeaseQuestion) -> u64 {
+    fn ask_lease(&mut self, at: u64, lease: LeaseId, question: LeaseQuestion) -> u64 {
         self.tickets += 1;
         let ticket = self.tickets;
         self.replica(at)
