@@ -5,7 +5,11 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use witan_base::client_network::Connection;
 use witan_machine::{
-    auth::Caller, command::Command, lease::LeaseId, member::MemberRegistry, view::View,
+    auth::Caller,
+    command::Command,
+    lease::LeaseId,
+    member::{MemberId, MemberRegistry},
+    view::View,
 };
 use witan_replica::{
     host::{LeaseAnswer, LeaseQuestion},
@@ -45,8 +49,8 @@ pub(super) enum LoopRequest {
     },
     /// Hand leadership over, to a certain member or to the best.
     Transfer {
-        to: Option<u64>,
-        taken: oneshot::Sender<Result<u64, TransferRefused>>,
+        to: Option<MemberId>,
+        taken: oneshot::Sender<Result<MemberId, TransferRefused>>,
     },
     /// The leader has decided something from these members.
     Decide {

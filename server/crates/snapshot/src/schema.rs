@@ -10,7 +10,10 @@ use witan_api::v3::{
     authpb::{Permission, Role, User, UserAddOptions},
     etcdserverpb::AlarmMember,
 };
-use witan_machine::{member, view::View};
+use witan_machine::{
+    member::{Member, MemberId},
+    view::View,
+};
 
 use super::record::{KeyRecord, revision};
 
@@ -68,7 +71,7 @@ fn alarms(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
         .machine
         .alarms
         .list(None)
-        .map(|alarm| AlarmMember { member_id: alarm.member, alarm: alarm.kind });
+        .map(|alarm| AlarmMember { member_id: alarm.member.0, alarm: alarm.kind });
     let mut keys: Vec<Vec<u8>> = messages.map(|alarm| alarm.encode_to_vec()).collect();
     keys.sort_unstable();
     keys.iter().try_for_each(|key| take.record(key, &[]))
@@ -155,10 +158,10 @@ fn members(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     let members = &view.machine.members;
     take.bucket("members")?;
     // the keys are texts, whose order differs from that of the numbers
-    let mut known: Vec<(String, &member::Member)> = members
+    let mut known: Vec<(String, &Member)> = members
         .by_id
         .values()
-        .map(|member| (format!("{:x}", member.id), member))
+        .map(|member| (member.member_id().to_string(), member))
         .collect();
     known.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     for (id, member) in known {
@@ -175,7 +178,7 @@ fn members(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     let mut removed: Vec<String> = members
         .removed_ids
         .iter()
-        .map(|id| format!("{id:x}"))
+        .map(MemberId::to_string)
         .collect();
     removed.sort_unstable();
     removed

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use witan_machine::{
     Reply, kv,
     lease::{self, LeaseId},
+    member::MemberId,
     view::View,
 };
 use witan_replica::{
@@ -84,7 +85,9 @@ impl Invariant for LeasesKept {
                 }
             }
             Fact::Settled { statuses } => {
-                let led = statuses.iter().any(|Status { leader, .. }| *leader != 0);
+                let led = statuses
+                    .iter()
+                    .any(|Status { leader, .. }| *leader != MemberId::NONE);
                 self.settled = led.then_some(scene.now);
             }
             Fact::Ended { views, .. } => {

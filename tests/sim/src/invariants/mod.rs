@@ -362,7 +362,7 @@ pub fn fingerprint(view: &View) -> u64 {
         }
     }
     for alarm in machine.alarms.list(None) {
-        hash = hash.number(alarm.member).number(alarm.kind as u64);
+        hash = hash.number(alarm.member.0).number(alarm.kind as u64);
     }
     for (id, lease) in machine.kv.leases().iter() {
         hash = hash
@@ -377,7 +377,7 @@ pub fn fingerprint(view: &View) -> u64 {
         hash = hash.bytes(&prost::Message::encode_to_vec(member));
     }
     for removed in &machine.members.removed_ids {
-        hash = hash.number(*removed);
+        hash = hash.number(removed.0);
     }
     hash.finish()
 }

@@ -4,7 +4,7 @@
 //! Other members ask the leader.
 
 use raft::StateRole;
-use witan_machine::lease::LeaseId;
+use witan_machine::{lease::LeaseId, member::MemberId};
 
 use super::Replica;
 use crate::{
@@ -169,8 +169,8 @@ impl Replica {
     /// Queues one of the core's own messages, which the next turn sends.
     pub(super) fn post(&mut self, to: u64, lane: Lane, message: &PeerMessage) {
         self.outbox.push(Envelope {
-            to,
-            from: self.config.id,
+            to: MemberId(to),
+            from: MemberId(self.config.id),
             lane,
             message: message.encode(),
             snapshot: None,

@@ -56,7 +56,7 @@ fn the_leader_leads_on_and_everything_is_applied_in_order() {
         assert!(waits(&cluster, id), "at {id}");
         assert_eq!(cluster.count(id, "k2"), 1, "the state before at {id}");
         let status = cluster.replica(id).status();
-        assert_eq!((status.leader, status.term), (leader, term), "at {id}");
+        assert_eq!((status.leader.0, status.term), (leader, term), "at {id}");
         assert!(status.committed > status.applied, "at {id}");
     }
     assert!(cluster.answer(leader, deletion).is_none());
