@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use witan_machine::member::MemberId;
 use witan_node::StateHash;
 
 /// The state hash of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MemberHash {
-    pub(super) member: u64,
+    pub(super) member: MemberId,
     pub(super) votes: bool,
     /// `None` if it does not answer, or did not hash its state there.
     pub(super) found: Option<ReleaseHash>,
@@ -31,9 +32,9 @@ pub(super) enum StateAgreement {
     /// Most of the voters agree, and some members differ from them.
     Outvoted {
         /// Members that agree with each other.
-        majority: Vec<u64>,
+        majority: Vec<MemberId>,
         /// Members whose state is another one.
-        corrupt: Vec<u64>,
+        corrupt: Vec<MemberId>,
     },
     /// Members differ, and it cannot be decided whose state is right.
     Undecided,
@@ -82,7 +83,7 @@ mod tests {
         let hash =
             |keys| StateHash { index: 9, revision: 5, compact_revision: -1, keys, others: 7 };
         MemberHash {
-            member,
+            member: MemberId(member),
             votes: true,
             found: keys.map(|keys| ReleaseHash { release: "1".into(), hash: hash(keys) }),
         }
@@ -94,7 +95,8 @@ mod tests {
     }
 
     fn outvoted(majority: &[u64], corrupt: &[u64]) -> StateAgreement {
-        StateAgreement::Outvoted { majority: majority.to_vec(), corrupt: corrupt.to_vec() }
+        let ids = |ids: &[u64]| ids.iter().copied().map(MemberId).collect();
+        StateAgreement::Outvoted { majority: ids(majority), corrupt: ids(corrupt) }
     }
 
     #[test]

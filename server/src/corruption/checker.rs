@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use witan_config::CorruptionChecks;
-use witan_machine::alarm::{Alarm, AlarmAction, AlarmCommand, AlarmType};
+use witan_machine::{
+    alarm::{Alarm, AlarmAction, AlarmCommand, AlarmType},
+    member::MemberId,
+};
 use witan_node::{Node, NodeError, TransferError};
 use witan_peer::PeerDialer;
 
@@ -25,7 +28,7 @@ const REBUILD_ATTEMPTS: u32 = 3;
 const REBUILD_PAUSE: Duration = Duration::from_secs(10);
 
 /// Member of an alarm that concerns the whole cluster, as in etcd: it cannot be decided whose state is right.
-const WHOLE_CLUSTER: u64 = 0;
+const WHOLE_CLUSTER: MemberId = MemberId::NONE;
 
 /// A member that starts has another state than others, and none of them can be trusted more.
 #[derive(Debug, thiserror::Error)]
@@ -231,11 +234,11 @@ impl CorruptionChecker {
 
     /// Replaces this member's state by the leader's, after handing leadership over to a voter of `majority`
     /// if this member leads.
-    async fn rebuild(&self, majority: &[u64]) -> Result<(), RebuildError> {
+    async fn rebuild(&self, majority: &[MemberId]) -> Result<(), RebuildError> {
         if self.leads() {
             let view = self.node.view().await?;
             let members = &view.machine.members.by_id;
-            let votes = |id: &&u64| members.get(*id).is_some_and(|member| !member.learner);
+            let votes = |id: &&MemberId| members.get(*id).is_some_and(|member| !member.learner);
             let next = majority.iter().find(votes).copied();
             self.node.transfer_leadership(next).await?;
         }
@@ -273,7 +276,7 @@ impl CorruptionChecker {
             if view.machine.alarms.contains(alarm) {
                 continue;
             }
-            let member = format!("{member:x}");
+            let member = member.to_string();
             tracing::error!(
                 member,
                 index,
@@ -288,7 +291,7 @@ impl CorruptionChecker {
     async fn change(&self, alarm: Alarm, action: AlarmAction) {
         let command = AlarmCommand {
             action: action as i32,
-            member: alarm.member,
+            member: alarm.member.0,
             kind: alarm.kind,
         };
         if let Err(error) = self.node.report_alarm(command).await {
@@ -308,7 +311,7 @@ impl CorruptionChecker {
 }
 
 /// Whether most voters have the same state as this member.
-fn is_confirmed(members: &[MemberHash], own: u64) -> bool {
+fn is_confirmed(members: &[MemberHash], own: MemberId) -> bool {
     let found = members.iter().filter(|member| member.found.is_some());
     let agreed = match decide(members) {
         StateAgreement::Agreed { .. } => found.map(|member| member.member).collect(),

@@ -118,7 +118,7 @@ impl Node {
         }
         let command = AlarmCommand {
             action: AlarmAction::Activate as i32,
-            member: self.identity().member_id,
+            member: self.identity().member_id.0,
             kind: AlarmType::NoSpace as i32,
         };
         let (size_bytes, tree_bytes) = (self.size_bytes(), self.tree_bytes());

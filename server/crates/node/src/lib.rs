@@ -51,7 +51,8 @@ use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use witan_base::{budget::MemoryBudget, client_network::ClientNetwork};
 use witan_machine::{
-    Outcome, Reply, auth::Caller, command::Command, kv::KvError, operation::Operation, view::View,
+    Outcome, Reply, auth::Caller, command::Command, kv::KvError, member::MemberId,
+    operation::Operation, view::View,
 };
 use witan_replica::{host::Envelope, replica::PeerEvent};
 use witan_storage::{OnDurable, ReceivedSnapshot, SpaceStatus};
@@ -95,8 +96,7 @@ struct Shared {
     inbox: SyncSender<LoopRequest>,
     raft_inbox: raft_inbox::RaftInbox,
     peer_links: peer_links::PeerLinks,
-    /// The leader, 0 for none.
-    leader: watch::Sender<u64>,
+    leader: watch::Sender<MemberId>,
     election_timeout: Duration,
     status: status::PublishedStatus,
     latest: latest_view::LatestView,
@@ -178,7 +178,7 @@ impl Shared {
 #[derive(Clone, Debug, Default)]
 pub struct ProcessIdentity {
     /// Own member id.
-    pub member_id: u64,
+    pub member_id: MemberId,
     /// Cluster id.
     pub cluster_id: u64,
     /// `--name`.
@@ -389,7 +389,7 @@ impl Node {
     }
 
     /// Reports an event of the transport to the replica.
-    pub fn peer_event(&self, member: u64, event: PeerEvent) {
+    pub fn peer_event(&self, member: MemberId, event: PeerEvent) {
         self.shared.raft_inbox.event(member, event);
         self.wake();
     }

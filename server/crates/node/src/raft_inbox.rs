@@ -15,6 +15,7 @@ use std::{
 };
 
 use tokio::sync::OwnedSemaphorePermit;
+use witan_machine::member::MemberId;
 use witan_replica::{
     host::{Envelope, Lane},
     long_command::ExecutedCommand,
@@ -43,7 +44,7 @@ pub(super) struct RaftInbox {
 struct RaftQueue {
     control: Vec<ReceivedMessage>,
     bulk: VecDeque<ReceivedMessage>,
-    events: Vec<(u64, PeerEvent)>,
+    events: Vec<(MemberId, PeerEvent)>,
     snapshot: Option<Box<ReceivedState>>,
     executed: Option<Executed>,
 }
@@ -71,7 +72,7 @@ pub(super) struct ReceivedMessage {
 pub(super) struct RaftBatch {
     /// In the order in which they are to be handled.
     pub(super) messages: Vec<ReceivedMessage>,
-    pub(super) events: Vec<(u64, PeerEvent)>,
+    pub(super) events: Vec<(MemberId, PeerEvent)>,
     pub(super) snapshot: Option<Box<ReceivedState>>,
     pub(super) executed: Option<Executed>,
     /// Index of the last durable checkpoint.
@@ -109,7 +110,7 @@ impl RaftInbox {
 
     /// Queues an event of a member for the next turn, behind the others, in place of the same one that is
     /// queued: of a process that ended and was started again, the last event counts.
-    pub(super) fn event(&self, member: u64, event: PeerEvent) {
+    pub(super) fn event(&self, member: MemberId, event: PeerEvent) {
         let mut queued = self.lock();
         queued.events.retain(|queued| *queued != (member, event));
         queued.events.push((member, event));
@@ -179,7 +180,13 @@ mod tests {
     use super::*;
 
     fn envelope(lane: Lane, message: Bytes) -> Envelope {
-        Envelope { to: 1, from: 2, lane, message, snapshot: None }
+        Envelope {
+            to: MemberId(1),
+            from: MemberId(2),
+            lane,
+            message,
+            snapshot: None,
+        }
     }
 
     #[test]
@@ -214,17 +221,20 @@ mod tests {
     fn an_event_waits_once_and_the_last_one_comes_last() {
         let inbox = RaftInbox::default();
         for _ in 0..1000 {
-            inbox.event(2, PeerEvent::Unreachable);
+            inbox.event(MemberId(2), PeerEvent::Unreachable);
         }
-        inbox.event(3, PeerEvent::Unreachable);
-        inbox.event(2, PeerEvent::ProcessGone);
+        inbox.event(MemberId(3), PeerEvent::Unreachable);
+        inbox.event(MemberId(2), PeerEvent::ProcessGone);
         assert_eq!(inbox.take().events.len(), 3);
         assert!(inbox.take().events.is_empty());
         let (gone, back) = (PeerEvent::ProcessGone, PeerEvent::StreamOpened);
         for event in [back, gone, back] {
-            inbox.event(2, event);
+            inbox.event(MemberId(2), event);
         }
-        assert_eq!(inbox.take().events, [(2, gone), (2, back)]);
+        assert_eq!(
+            inbox.take().events,
+            [(MemberId(2), gone), (MemberId(2), back)]
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::{
 };
 
 use witan_base::{client_network::ClientNetwork, panics::planted};
-use witan_machine::view::View;
+use witan_machine::{member::MemberId, view::View};
 use witan_replica::{
     host::Envelope,
     replica::{Halt, Replica, Role, Status},
@@ -133,7 +133,7 @@ pub fn start(
         ticks: 0,
         tick: parts.tick,
         slow_apply: parts.slow_apply,
-        leader: 0,
+        leader: MemberId::NONE,
         durable: 0,
     };
     let thread = std::thread::Builder::new().name("replica".into());
@@ -156,7 +156,7 @@ struct ReplicaLoop {
     tick: Duration,
     slow_apply: Duration,
     /// The leader at the last look, 0 for none.
-    leader: u64,
+    leader: MemberId,
     /// Index of the last durable checkpoint that the replica knows of.
     durable: u64,
 }
@@ -427,7 +427,11 @@ impl ReplicaLoop {
         let mut since = self.shared.status.leader_since_ns();
         if status.leader != self.leader {
             self.leader = status.leader;
-            since = if status.leader == 0 { 0 } else { now_ns() };
+            since = if status.leader == MemberId::NONE {
+                0
+            } else {
+                now_ns()
+            };
             self.log_leader_change(status);
             self.shared.leader.send_replace(status.leader);
         }
@@ -436,8 +440,8 @@ impl ReplicaLoop {
 
     /// Logs a new leader, and counts it, or logs that there is none.
     fn log_leader_change(&self, status: &Status) {
-        let (term, leader) = (status.term, format!("{:x}", status.leader));
-        if status.leader == 0 {
+        let (term, leader) = (status.term, status.leader.to_string());
+        if status.leader == MemberId::NONE {
             tracing::warn!(term, "lost the leader");
             return;
         }

@@ -16,6 +16,7 @@ use tokio::{
 };
 use witan_base::version;
 use witan_config::Url;
+use witan_machine::member::MemberId;
 use witan_replica::replica::PeerEvent;
 use witan_transport::PeerStream;
 
@@ -47,7 +48,7 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// Another member: state that its two streams share.
 #[derive(Debug)]
 pub(super) struct Peer {
-    pub(super) id: u64,
+    pub(super) id: MemberId,
     urls: RwLock<Vec<Url>>,
     control: LaneQueue,
     bulk: LaneQueue,
@@ -58,7 +59,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(id: u64, urls: Vec<Url>, series: PeerSeries) -> Self {
+    pub(super) fn new(id: MemberId, urls: Vec<Url>, series: PeerSeries) -> Self {
         // the series exist from the start
         series.active.set(0);
         Self {
@@ -141,7 +142,7 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(shared: Arc<Shared>, peer: Arc<Peer>, kind: StreamKind) -> Self {
         Self {
-            name: format!("{:x}", peer.id),
+            name: peer.id.to_string(),
             warned: String::new(),
             shared,
             peer,

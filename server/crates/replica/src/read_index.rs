@@ -312,6 +312,7 @@ fn decode_context(bytes: &[u8]) -> Option<Context> {
 mod tests {
     use super::*;
     use crate::host::{LeaseAnswer, LeaseQuestion};
+    use witan_machine::lease::LeaseId;
 
     fn at(tick: u64, term_and_leader: (u64, u64)) -> ReadIndexTry {
         ReadIndexTry { tick, term_and_leader, now_ns: 0, holds: true }
@@ -344,7 +345,7 @@ mod tests {
         let unproven = |ticket, applied| UnprovenAnswer {
             term: 2,
             asker: LeaseAsker::Own(Ticket(ticket)),
-            lease: 7,
+            lease: LeaseId(7),
             question: LeaseQuestion::Remaining,
             answer: LeaseAnswer::Remaining(None),
             applied,

@@ -41,7 +41,7 @@ pub enum OpenError {
     },
     /// The data belongs to another member or cluster.
     #[error(
-        "{} belongs to member {:x} of cluster {:x}, but this is member {:x} of cluster {:x}. \
+        "{} belongs to member {} of cluster {:x}, but this is member {} of cluster {:x}. \
          Choose this member's own directory with --data-dir, or check --name and \
          --initial-cluster", path.display(), found.member_id, found.cluster_id, own.member_id,
         own.cluster_id

@@ -14,6 +14,7 @@ use super::{
     leaf::IndexEntry,
     version::{Links, Location, Version, reach},
 };
+use crate::lease::LeaseId;
 
 /// A value that is that of the version before shares its memory from this length on. A shorter one is no
 /// longer than a command that keeps it takes in memory and log, times a few.
@@ -271,7 +272,7 @@ impl History {
         let mut leased = false;
         for block in self.blocks_from(0) {
             rows.extend(block.versions().map(|(slot, version)| {
-                leased |= version.lease != 0;
+                leased |= version.lease != LeaseId::NONE;
                 let location = Location { block: block.number(), slot };
                 let tombstone = version.tombstone;
                 IndexRow::new(
@@ -324,7 +325,7 @@ mod tests {
                 tombstone,
                 create,
                 version,
-                lease: 0,
+                lease: LeaseId::NONE,
                 links,
                 key,
                 value,

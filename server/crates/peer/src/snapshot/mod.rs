@@ -33,6 +33,8 @@ use tokio::{
 pub use metrics::SnapshotMetrics;
 #[cfg(test)]
 use receive::ReceiveError;
+use witan_machine::member::MemberId;
+
 pub(super) use receive::{answer, receive};
 pub(super) use send::{SendError, send};
 #[cfg(feature = "fuzz")]
@@ -60,7 +62,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 pub(super) struct Transfer {
     pub(super) cluster_id: u64,
     /// The other member.
-    pub(super) member: u64,
+    pub(super) member: MemberId,
     pub(super) metrics: SnapshotMetrics,
 }
 

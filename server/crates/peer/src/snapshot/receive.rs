@@ -65,7 +65,7 @@ pub(in super::super) async fn receive(
     let (reading, mut writing) = tokio::io::split(stream);
     let mut reader = FrameReader::new(reading, CHUNK_BYTES + RECORDS_HEADER_BYTES);
     let received = take(&mut reader, &mut writing, into, transfer).await;
-    let member = format!("{:x}", transfer.member);
+    let member = transfer.member.to_string();
     match &received {
         Ok(received) => {
             let (index, took) = (received.view.position.index, timer.begun.elapsed());
@@ -110,7 +110,7 @@ where
         bytes: durable.bytes,
         last_key: last_key.to_vec(),
     };
-    let (member, from_byte) = (format!("{:x}", transfer.member), resume.bytes);
+    let (member, from_byte) = (transfer.member.to_string(), resume.bytes);
     tracing::info!(
         index = id.index,
         member,

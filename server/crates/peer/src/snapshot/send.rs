@@ -74,7 +74,7 @@ pub(in super::super) async fn send(
         term: position.term,
         bytes: estimate(&view),
     };
-    let (index, member) = (begin.index, format!("{:x}", transfer.member));
+    let (index, member) = (begin.index, transfer.member.to_string());
     write(&mut writing, &Part::Begin(begin.clone()).encode()).await?;
     let resume = match next(&mut reader).await? {
         Part::Resume(resume) => resume,

@@ -41,7 +41,7 @@ pub fn genesis(cluster_id: u64, members: Vec<Member>) -> View {
     };
     for member in members {
         machine.tree.advance_index();
-        machine.members.by_id.insert(member.id, member);
+        machine.members.by_id.insert(member.member_id(), member);
     }
     View { machine, position }
 }

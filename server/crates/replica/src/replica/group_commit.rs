@@ -13,7 +13,7 @@ use crate::{
     request_group::Source,
     wire,
 };
-use witan_machine::command::Entry;
+use witan_machine::{command::Entry, member::MemberId};
 
 /// A request that waits for the proposals in flight.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl Replica {
         let Status { role, leader, .. } = self.status();
         let holds = match role {
             Role::Leader => self.is_leader_of_others() && !self.has_unpersisted(),
-            Role::Follower => leader != 0,
+            Role::Follower => leader != MemberId::NONE,
             Role::Candidate | Role::PreCandidate => false,
         };
         // they are due when some may be in flight again, though nothing else happens then

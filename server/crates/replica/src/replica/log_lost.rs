@@ -9,6 +9,7 @@ use raft::eraftpb::{Entry, Message, MessageType};
 
 use super::{Halt, Replica};
 use crate::{host::Lane, wire::PeerMessage};
+use witan_machine::member::MemberId;
 
 /// Evidence of a leader for entries that the log does not hold.
 #[derive(Clone, Copy, Debug)]
@@ -89,11 +90,13 @@ impl Replica {
     /// member, as far as this one knows, or this one does not know it.
     fn is_leader_confirmable(&self, leader: u64) -> bool {
         let members = &self.machine.members.by_id;
-        if !members.contains_key(&leader) {
+        if !members.contains_key(&MemberId(leader)) {
             return true;
         }
         let voters = members.values().filter(|member| !member.learner);
-        let votes = members.get(&self.config.id).is_some_and(|own| !own.learner);
+        let votes = members
+            .get(&MemberId(self.config.id))
+            .is_some_and(|own| !own.learner);
         !votes || voters.count() >= CONFIRMING_VOTERS
     }
 

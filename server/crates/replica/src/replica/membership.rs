@@ -15,6 +15,7 @@ use crate::{
     limits::{HANDOVER_ATTEMPTS, LEAVING_TICKS},
     wire,
 };
+use witan_machine::member::MemberId;
 
 /// A learner may vote when it has this share of the leader's log, in percent, as in etcd.
 const LEARNER_READY_PERCENT: u64 = 90;
@@ -97,7 +98,7 @@ impl Replica {
     /// sends nothing more to a removed member. A member that leaves a single voter halts when that one knows.
     pub(super) fn removed_at(&mut self, member: u64) {
         let members = &self.machine.members.by_id;
-        if member == self.config.id || !members.contains_key(&member) {
+        if member == self.config.id || !members.contains_key(&MemberId(member)) {
             return;
         }
         if self.leaving_since.is_some() {
@@ -108,7 +109,7 @@ impl Replica {
             return;
         }
         self.removed_at.insert(member);
-        let others = members.keys().filter(|id| **id != self.config.id).count();
+        let others = members.keys().filter(|id| id.0 != self.config.id).count();
         if self.removed_at.len() > others / 2 {
             self.halt = Some(Halt::Removed);
         }
@@ -118,7 +119,12 @@ impl Replica {
     /// leaves a single voter, from which it has not learned of the removal, it stays until that voter, which
     /// may need its vote to learn of it, refuses it. A restarted member does not know whether it led.
     pub(super) fn notice_own_removal(&mut self) {
-        if !self.machine.members.removed_ids.contains(&self.config.id) {
+        if !self
+            .machine
+            .members
+            .removed_ids
+            .contains(&MemberId(self.config.id))
+        {
             return;
         }
         let leader = self.raft.raft.leader_id;

@@ -15,6 +15,7 @@ use crate::{
     limits::{FAILOVER_CAMPAIGNS, FAILOVER_STEP_NS},
     wire::PeerMessage,
 };
+use witan_machine::member::MemberId;
 
 /// A report of the transport about another member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +68,7 @@ pub(super) struct Failover {
 impl Replica {
     /// Takes in what the transport reports about another member, and does what follows: tells raft, campaigns
     /// if the process of the leader ended, and halts this member if most of the others have removed it.
-    pub fn peer_event(&mut self, member: u64, event: PeerEvent) {
+    pub fn peer_event(&mut self, MemberId(member): MemberId, event: PeerEvent) {
         match event {
             PeerEvent::Unreachable => self.raft.report_unreachable(member),
             PeerEvent::ProcessGone => {
@@ -288,9 +289,12 @@ impl Replica {
     /// Hands leadership to another voter, by default to the one with the longest log of those heard of
     /// lately. Returns its id; [`Replica::status`] shows when it leads. What was proposed before is appended by this
     /// leader.
-    pub fn transfer_leadership(&mut self, to: Option<u64>) -> Result<u64, TransferRefused> {
+    pub fn transfer_leadership(
+        &mut self,
+        to: Option<MemberId>,
+    ) -> Result<MemberId, TransferRefused> {
         self.hand_in_all();
-        self.hand_over(to)
+        self.hand_over(to.map(|MemberId(id)| id)).map(MemberId)
     }
 
     /// Hands leadership over without what is held.
