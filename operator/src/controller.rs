@@ -66,7 +66,7 @@ const LAST_PASSES: Duration = Duration::from_secs(5);
 const PASS_LONGEST: Duration = Duration::from_secs(60);
 
 /// The longest note of an event that Kubernetes takes.
-const NOTE_MAX: usize = 1024;
+const EVENT_NOTE_BYTES: usize = 1024;
 
 /// Why a pass failed.
 #[derive(Debug, thiserror::Error)]
@@ -295,7 +295,7 @@ impl<M: Members> Operator<M> {
             resource_version: cluster.resource_version(),
             ..cluster.object_ref(&())
         };
-        let end = notice.message.floor_char_boundary(NOTE_MAX);
+        let end = notice.message.floor_char_boundary(EVENT_NOTE_BYTES);
         let event = Event {
             type_: if notice.warning {
                 EventType::Warning

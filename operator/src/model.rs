@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 pub use certificates::{AuthoritySeen, CertificateRole, CertificateSeen, RequestSeen, Rotation};
-pub use membership::{MemberSeen, Membership, Said, quorum};
+pub use membership::{ClusterReport, MemberSeen, Membership, quorum};
 pub use notice::Notice;
 pub use reasons::{Obstacle, Removal, Stop};
 pub use refusal::Refusal;

@@ -283,7 +283,7 @@ fn alarms(cluster: &str, seen: &Observed) -> Vec<String> {
 /// Returns the id of the cluster in hexadecimal; `None` unless a quorum confirmed the members and all of them
 /// report one id.
 fn cluster_id(membership: &Membership) -> Option<String> {
-    let one = membership.strangers().next().is_none();
+    let one = membership.of_other_clusters().next().is_none();
     (one && membership.linearizable).then(|| format!("{:x}", membership.cluster_id))
 }
 

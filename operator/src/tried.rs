@@ -18,13 +18,13 @@ use crate::{
 const HELD_FIRST: Duration = Duration::from_millis(500);
 
 /// The longest such time.
-const HELD_MAX: Duration = Duration::from_secs(30);
+const HELD_LONGEST: Duration = Duration::from_secs(30);
 
 /// How long after that a step which the plan does not return to is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(30);
 
 /// Steps of one cluster that are remembered as refused. A cluster has fewer that may be due.
-const REFUSED_MAX: usize = 32;
+const REFUSED_REMEMBERED: usize = 32;
 
 /// How often a step is done on the same observation before it counts as one without effect: members may lag a moment
 /// behind their own changes.
@@ -98,7 +98,7 @@ impl Tried {
         let before = at.map(|at| self.refused.remove(at));
         let times = before.as_ref().map_or(0, |entry| entry.times);
         let held = delay(times);
-        if self.refused.len() == REFUSED_MAX {
+        if self.refused.len() == REFUSED_REMEMBERED {
             self.refused.remove(0);
         }
         let refusal = Refusal { step: step.clone(), held: true, idle, said: said.to_owned() };
@@ -138,7 +138,9 @@ impl Tried {
 
 /// Returns how long to wait after a failure that came after `times` others.
 fn delay(times: u32) -> Duration {
-    HELD_FIRST.saturating_mul(1 << times.min(10)).min(HELD_MAX)
+    HELD_FIRST
+        .saturating_mul(1 << times.min(10))
+        .min(HELD_LONGEST)
 }
 
 /// Returns an observation without the measures that change without a step.
@@ -193,7 +195,7 @@ mod tests {
         );
         assert_eq!(tried.on_pass_failed(), 2 * HELD_FIRST, "of any generation");
         let last = (0..100).map(|_| tried.on_pass_failed()).last();
-        assert_eq!(last, Some(HELD_MAX));
+        assert_eq!(last, Some(HELD_LONGEST));
         tried.on_pass_succeeded();
         assert_eq!(tried.on_pass_failed(), HELD_FIRST);
     }
@@ -251,6 +253,9 @@ mod tests {
         for ordinal in 0..100 {
             tried.on_failed(&Step::DeleteClaim(ordinal), "no", now);
         }
-        assert_eq!(tried.refused(&Observed::default(), now).len(), REFUSED_MAX);
+        assert_eq!(
+            tried.refused(&Observed::default(), now).len(),
+            REFUSED_REMEMBERED
+        );
     }
 }

@@ -19,7 +19,7 @@ use witan_base::{
 use witan_config::{AutoCompaction, Config, ConfigError, PortTls, ServerCertificate};
 use witan_dialect::{Context, HealthMetrics, SharedContext, V2Metrics, V3Metrics};
 use witan_logging::LogLevelHandle;
-use witan_machine::{command::PublishAttributes, operation::Operation};
+use witan_machine::{command::PublishAttributes, member::MemberId, operation::Operation};
 use witan_node::{
     self as node, FrozenStates, Node, NodeMetrics, NodeParts, ProcessIdentity, SharedParts,
     TransferError, now_ns,
@@ -182,7 +182,7 @@ impl RunningMember {
     async fn hand_over(&self) {
         match self.node.transfer_leadership(None).await {
             Ok(leader) => {
-                let leader = format!("{leader:x}");
+                let leader = leader.to_string();
                 tracing::info!(leader, "transferred leadership");
             }
             // no leader, or alone
@@ -304,6 +304,7 @@ async fn adopt_etcd(config: &Config) -> Result<DataIdentity, BootError> {
         revision,
         keys,
         members,
+        torn_bytes,
         shared_names,
     } = adopted;
     if !shared_names.is_empty() {
@@ -318,6 +319,7 @@ async fn adopt_etcd(config: &Config) -> Result<DataIdentity, BootError> {
         revision,
         keys,
         members,
+        torn_bytes,
         "adopted the data of etcd"
     );
     Ok(identity)
@@ -419,10 +421,10 @@ fn request_timeout(config: &Config) -> Duration {
 }
 
 /// Makes the settings of the replica, with times in ticks of one heartbeat interval.
-fn replica_config(config: &Config, id: u64) -> replica::Config {
+fn replica_config(config: &Config, id: MemberId) -> replica::Config {
     let in_ticks = |time: Duration| time.as_nanos() / config.heartbeat_interval.as_nanos().max(1);
     replica::Config {
-        id,
+        id: id.0,
         election_ticks: usize::try_from(in_ticks(config.election_timeout)).unwrap_or(usize::MAX),
         heartbeat_ticks: 1,
         election_ns: u64::try_from(config.election_timeout.as_nanos()).unwrap_or(u64::MAX),
@@ -473,7 +475,7 @@ async fn report_ready(node: Node, config: Config, mut published: watch::Receiver
         return;
     }
     tracing::info!(
-        member_id = format!("{:x}", node.identity().member_id),
+        member_id = node.identity().member_id.to_string(),
         cluster_id = format!("{:x}", node.identity().cluster_id),
         name = config.name,
         "ready to serve client requests"
@@ -489,7 +491,7 @@ async fn publish(node: Node, config: Config, published: watch::Sender<bool>) {
         .iter()
         .map(ToString::to_string)
         .collect();
-    let id = node.identity().member_id;
+    let id = node.identity().member_id.0;
     let publish = PublishAttributes { id, name: config.name.clone(), client_urls };
     until_applied(&node, publish).await;
     while !has_cluster_version(&node).await {

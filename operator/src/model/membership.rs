@@ -10,7 +10,7 @@ pub struct Membership {
     /// The id of the cluster that has this list.
     pub cluster_id: u64,
     /// The cluster of each pod as it reports it; a pod can be in another cluster.
-    pub said: BTreeMap<Ordinal, Said>,
+    pub reports: BTreeMap<Ordinal, ClusterReport>,
     /// The list of members was confirmed by a quorum. Without that the cluster must not be changed.
     pub linearizable: bool,
     /// The leader according to the confirmed answer.
@@ -56,7 +56,7 @@ pub struct MemberSeen {
 
 /// A member's report about its cluster.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Said {
+pub struct ClusterReport {
     /// Its id. Different ids among the pods of one cluster mean that their disks hold different data.
     pub cluster_id: u64,
     /// Members in its list.
@@ -67,9 +67,12 @@ pub struct Said {
 
 impl Membership {
     /// Iterates over the pods whose member is in another cluster than that of this list.
-    pub fn strangers(&self) -> impl Iterator<Item = (Ordinal, &Said)> {
-        let said = self.said.iter().map(|(ordinal, said)| (*ordinal, said));
-        said.filter(|(_, said)| said.cluster_id != self.cluster_id)
+    pub fn of_other_clusters(&self) -> impl Iterator<Item = (Ordinal, &ClusterReport)> {
+        let reports = self
+            .reports
+            .iter()
+            .map(|(ordinal, report)| (*ordinal, report));
+        reports.filter(|(_, report)| report.cluster_id != self.cluster_id)
     }
 
     /// Iterates over the members that vote.

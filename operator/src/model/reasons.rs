@@ -8,7 +8,7 @@ pub enum Removal {
     /// The spec asks for fewer members.
     ScaleIn,
     /// It did not come back in time, and has no disk of value.
-    Dead,
+    Silent,
     /// Its process ended with an exit code which says that its disk cannot be used.
     BadDisk,
     /// The annotation names it.
@@ -30,7 +30,7 @@ impl Removal {
                 "spec.replicas asks for fewer members",
                 false,
             ),
-            Removal::Dead => ("ReplacingDeadMember", "it did not come back in time", true),
+            Removal::Silent => ("ReplacingDeadMember", "it did not come back in time", true),
             Removal::BadDisk => (
                 "ReplacingDeadMember",
                 "its process says that its disk cannot be used; the disk is kept until another member votes",

@@ -157,7 +157,7 @@ impl Why {
             Why::Paused => tell.all("Paused", "spec.paused is set: nothing is changed"),
             Why::Hibernated => tell.all("Hibernated", "no member runs; the disks are kept"),
             Why::CannotHibernate => warn.all("SpecRejected", CANNOT_HIBERNATE),
-            Why::ClusterIdMismatch => warn.all("ClusterIDMismatch", strangers(cluster, seen)),
+            Why::ClusterIdMismatch => warn.all("ClusterIDMismatch", clusters_differ(cluster, seen)),
             Why::QuorumLost => warn.all("QuorumLost", QUORUM_LOST),
             Why::Unreachable => {
                 let error = seen
@@ -247,12 +247,12 @@ impl Why {
 }
 
 /// Says which members are in which cluster, and how a person can resolve it.
-fn strangers(cluster: &str, seen: &Observed) -> String {
+fn clusters_differ(cluster: &str, seen: &Observed) -> String {
     let list = seen.membership.as_ref();
     let id = list.map_or(0, |list| list.cluster_id);
-    let others = list.into_iter().flat_map(Membership::strangers);
-    let others =
-        others.map(|(ordinal, said)| format!("{cluster}-{ordinal} is in {:x}", said.cluster_id));
+    let others = list.into_iter().flat_map(Membership::of_other_clusters);
+    let others = others
+        .map(|(ordinal, report)| format!("{cluster}-{ordinal} is in {:x}", report.cluster_id));
     let others: Vec<_> = others.collect();
     if !others.is_empty() {
         return format!(
@@ -262,7 +262,7 @@ fn strangers(cluster: &str, seen: &Observed) -> String {
             others.join(", ")
         );
     }
-    let all = list.into_iter().flat_map(|list| list.said.keys());
+    let all = list.into_iter().flat_map(|list| list.reports.keys());
     let all: Vec<_> = all.map(|ordinal| format!("{cluster}-{ordinal}")).collect();
     format!(
         "in cluster {id:x}, which is not that of this EtcdCluster, are {}: nothing is changed \

@@ -6,7 +6,7 @@ use witan_api::v3::etcdserverpb::AlarmType;
 
 use crate::{
     members::{Answer, CallError, MemberEntry, Report},
-    model::{MemberId, MemberSeen, Membership, Ordinal, Said},
+    model::{ClusterReport, MemberId, MemberSeen, Membership, Ordinal},
     resources::Cluster,
 };
 
@@ -55,9 +55,9 @@ pub(super) fn judge(
     members.sort_by_key(|member| member.id);
     Some(Membership {
         cluster_id: best.cluster_id,
-        said: reports
+        reports: reports
             .iter()
-            .filter_map(|(pod, report)| Some((cluster.ordinal(pod)?, said(report))))
+            .filter_map(|(pod, report)| Some((cluster.ordinal(pod)?, cluster_report(report))))
             .collect(),
         linearizable: best.linearizable,
         leader: Some(best.leader_id).filter(|id| *id != 0 && best.linearizable),
@@ -66,10 +66,10 @@ pub(super) fn judge(
     })
 }
 
-fn said(report: &Report) -> Said {
+fn cluster_report(report: &Report) -> ClusterReport {
     let last = report.raft_index.max(report.raft_applied_index);
     let stored = last > FIRST_INDEX || report.revision > FIRST_REVISION;
-    Said {
+    ClusterReport {
         cluster_id: report.cluster_id,
         members: report.members.len(),
         blank: !stored && !report.linearizable,
@@ -280,7 +280,7 @@ mod tests {
             panic!("a report");
         };
         let fresh = Report { raft_index: 1, raft_applied_index: 1, ..fresh };
-        assert!(said(&fresh).blank);
+        assert!(cluster_report(&fresh).blank);
         for report in [
             Report { raft_index: 2, ..fresh.clone() },
             Report { raft_applied_index: 2, ..fresh.clone() },
@@ -289,7 +289,7 @@ mod tests {
             // its quorum serves since its status was read
             Report { linearizable: true, ..fresh },
         ] {
-            assert!(!said(&report).blank, "{report:?}");
+            assert!(!cluster_report(&report).blank, "{report:?}");
         }
     }
 

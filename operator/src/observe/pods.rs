@@ -36,7 +36,7 @@ pub const HELD: &str = "replaced";
 const LATE_SECONDS: i64 = 60;
 
 /// The longest text of the kubelet or the scheduler that is passed on.
-const SAID_MAX: usize = 512;
+const SHOWN_BYTES: usize = 512;
 
 /// Reasons of a waiting container that need a person: a missing image or configuration.
 const CANNOT_START: [&str; 8] = [
@@ -232,10 +232,10 @@ fn containers(status: &PodStatus) -> impl Iterator<Item = &ContainerStatus> {
     containers.chain(&status.init_container_statuses).flatten()
 }
 
-/// Returns the first [`SAID_MAX`] bytes of a text; `None` for an empty one.
+/// Returns the first [`SHOWN_BYTES`] bytes of a text; `None` for an empty one.
 fn said(text: Option<&String>) -> Option<String> {
     let text = text.filter(|text| !text.is_empty())?;
-    let mut end = text.len().min(SAID_MAX);
+    let mut end = text.len().min(SHOWN_BYTES);
     while !text.is_char_boundary(end) {
         end -= 1;
     }

@@ -77,11 +77,11 @@ fn is_apart(pass: &Pass<'_>, ordinal: Ordinal) -> bool {
     let Some(list) = &pass.seen.membership else {
         return false;
     };
-    let members = list.said.get(&ordinal).map(|said| said.members);
+    let members = list.reports.get(&ordinal).map(|report| report.members);
     let begun = pass.status.bootstrap_members;
     let begun = begun.and_then(|begun| usize::try_from(begun).ok());
     let other = members.is_some() && members != begun && pass.status.discovery.is_none();
-    other || list.strangers().next().is_some()
+    other || list.of_other_clusters().next().is_some()
 }
 
 /// Records with how many members and by which discovery URL the cluster begins; waits while secrets that its

@@ -167,14 +167,14 @@ pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
     let heals = joined.pass.spec.self_healing().enabled;
     for (ordinal, member) in joined.own().filter(|(_, member)| !member.learner) {
         match judge(joined, ordinal, member) {
-            Verdict::Well => {}
-            Verdict::Wait(step) => wait = wait.or(Some(step)),
-            Verdict::Remake if heals && !evidence::was_remade(joined, ordinal) => {
+            VoterDecision::Well => {}
+            VoterDecision::Wait(step) => wait = wait.or(Some(step)),
+            VoterDecision::Remake if heals && !evidence::was_remade(joined, ordinal) => {
                 let reason = Stop::Silent;
                 return Some(Step::DeletePod { ordinal, reason });
             }
-            Verdict::Remake => wait = wait.or(Some(soon(Why::Silent(ordinal)))),
-            Verdict::Remove(reason) => {
+            VoterDecision::Remake => wait = wait.or(Some(soon(Why::Silent(ordinal)))),
+            VoterDecision::Remove(reason) => {
                 let asked = matches!(reason, Removal::ScaleIn | Removal::Asked);
                 let allowed =
                     reason == Removal::ScaleIn || ((heals || asked) && !joined.has_learner());
@@ -192,7 +192,7 @@ pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
 }
 
 /// The decision about a voter.
-enum Verdict {
+enum VoterDecision {
     /// It stays.
     Well,
     Wait(Step),
@@ -204,21 +204,21 @@ enum Verdict {
 /// Decides whether a voter stays, is waited for or is removed. The first of these that holds counts: it is fenced, its
 /// replacement was asked for, it is corrupt, it does not serve and the spec asks for fewer members, its disk is lost, it does
 /// not serve.
-fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Verdict {
+fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> VoterDecision {
     if joined.pass.is_fenced(ordinal) {
-        return Verdict::Well;
+        return VoterDecision::Well;
     }
     if joined.pass.seen.replace == Some(member.id) {
-        return Verdict::Remove(Removal::Asked);
+        return VoterDecision::Remove(Removal::Asked);
     }
     if member.corrupt {
         return match joined.pass.spec.self_healing().on_corruption {
             // A member rebuilds itself from the leader without a change of membership.
             OnCorruption::Replace if !joined.pass.alarmed_for(REBUILD_SECONDS) => {
-                Verdict::Wait(soon(Why::Corrupt(ordinal)))
+                VoterDecision::Wait(soon(Why::Corrupt(ordinal)))
             }
-            OnCorruption::Replace => Verdict::Remove(Removal::Corrupt),
-            OnCorruption::AlarmOnly => Verdict::Wait(idle(Why::Corrupt(ordinal))),
+            OnCorruption::Replace => VoterDecision::Remove(Removal::Corrupt),
+            OnCorruption::AlarmOnly => VoterDecision::Wait(idle(Why::Corrupt(ordinal))),
         };
     }
     let serves = joined.serves(member);
@@ -226,8 +226,8 @@ fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Verdict 
         let ending = joined.pass.pod(ordinal).filter(|pod| pod.deleting);
         // It may still answer its clients while its node is reachable.
         return match ending.is_some_and(|pod| !joined.pass.is_stuck(pod)) {
-            true => Verdict::Wait(soon(Why::PodEnding(ordinal))),
-            false => Verdict::Remove(Removal::ScaleIn),
+            true => VoterDecision::Wait(soon(Why::PodEnding(ordinal))),
+            false => VoterDecision::Remove(Removal::ScaleIn),
         };
     }
     if lost_disk(joined, ordinal, member) {
@@ -235,21 +235,21 @@ fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Verdict 
     }
     match joined.pass.pod(ordinal) {
         Some(pod) if !serves => without_service(joined, ordinal, member, pod),
-        Some(_) | None => Verdict::Well,
+        Some(_) | None => VoterDecision::Well,
     }
 }
 
 /// Decides about a voter whose disk is lost: it is replaced, once a new member could start.
-fn without_disk(joined: &Joined<'_>, serves: bool) -> Verdict {
+fn without_disk(joined: &Joined<'_>, serves: bool) -> VoterDecision {
     let heals = joined.pass.spec.self_healing().enabled;
     match joined.surplus() {
         // A claim that is being deleted exists until its pod is deleted: the highest ordinal is removed first, as
         // always.
-        true if serves && !heals => Verdict::Well,
-        true => Verdict::Remove(Removal::ScaleIn),
+        true if serves && !heals => VoterDecision::Well,
+        true => VoterDecision::Remove(Removal::ScaleIn),
         false => match secrets_missing(&joined.pass) {
-            Some(step) => Verdict::Wait(step),
-            None => Verdict::Remove(Removal::DiskLost),
+            Some(step) => VoterDecision::Wait(step),
+            None => VoterDecision::Remove(Removal::DiskLost),
         },
     }
 }
@@ -260,22 +260,24 @@ fn without_service(
     ordinal: Ordinal,
     member: &MemberSeen,
     pod: &PodSeen,
-) -> Verdict {
+) -> VoterDecision {
     if member.answers {
         let why = pod.obstacle.map(|found| Why::Obstacle(ordinal, found));
-        return Verdict::Wait(soon(why.unwrap_or(Why::Unhealthy(ordinal))));
+        return VoterDecision::Wait(soon(why.unwrap_or(Why::Unhealthy(ordinal))));
     }
     if joined.surplus() && joined.unready_too_long(pod) {
         // It is not replaced, so an obstacle is no reason to keep it.
-        return Verdict::Remove(Removal::ScaleIn);
+        return VoterDecision::Remove(Removal::ScaleIn);
     }
     let durable = joined.pass.spec.is_durable();
     match evidence::of(joined, ordinal, pod) {
-        Evidence::BadDisk if evidence::condemns(joined, pod) => Verdict::Remove(Removal::BadDisk),
-        Evidence::BadDisk => Verdict::Wait(soon(Why::UnprovenTemplate(ordinal))),
-        Evidence::Silent if durable => Verdict::Remake,
-        Evidence::Silent => Verdict::Remove(Removal::Dead),
-        Evidence::Wait(why) => Verdict::Wait(soon(why)),
+        Evidence::BadDisk if evidence::condemns(joined, pod) => {
+            VoterDecision::Remove(Removal::BadDisk)
+        }
+        Evidence::BadDisk => VoterDecision::Wait(soon(Why::UnprovenTemplate(ordinal))),
+        Evidence::Silent if durable => VoterDecision::Remake,
+        Evidence::Silent => VoterDecision::Remove(Removal::Silent),
+        Evidence::Wait(why) => VoterDecision::Wait(soon(why)),
     }
 }
 

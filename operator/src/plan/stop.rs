@@ -5,7 +5,7 @@ use super::{
     pass::{Joined, Pass},
     soon,
 };
-use crate::model::{Ordinal, Said, Step, Stop, Why};
+use crate::model::{ClusterReport, Ordinal, Step, Stop, Why};
 
 /// Waits if the cluster is being deleted: Kubernetes deletes what the cluster owns.
 pub(super) fn deleting(pass: &Pass<'_>) -> Option<Step> {
@@ -22,29 +22,29 @@ pub(super) fn other_cluster(pass: &Pass<'_>) -> Option<Step> {
     let list = pass.seen.membership.as_ref()?;
     let recorded = pass.status.cluster_id.as_ref();
     let other = recorded.is_some_and(|id| *id != format!("{:x}", list.cluster_id));
-    let mut strangers = list.strangers();
+    let mut others = list.of_other_clusters();
     let differ = match pass.was_born() {
-        true => strangers.any(|(ordinal, said)| !is_left_over(pass, ordinal, said)),
+        true => others.any(|(ordinal, report)| !is_left_over(pass, ordinal, report)),
         // where no member has data the others start: that touches no disk
-        false => strangers.next().is_some() && list.said.values().any(|said| !said.blank),
+        false => others.next().is_some() && list.reports.values().any(|report| !report.blank),
     };
     (other || differ).then(|| idle(Why::ClusterIdMismatch))
 }
 
 /// Whether a member is left from an earlier EtcdCluster of this name and has no data: it is in another cluster than the
 /// serving quorum, is blank, and its claim is not marked as served.
-fn is_left_over(pass: &Pass<'_>, ordinal: Ordinal, said: &Said) -> bool {
+fn is_left_over(pass: &Pass<'_>, ordinal: Ordinal, report: &ClusterReport) -> bool {
     let joined = pass.joined();
-    let elsewhere = joined.is_some_and(|joined| joined.list.cluster_id != said.cluster_id);
+    let elsewhere = joined.is_some_and(|joined| joined.list.cluster_id != report.cluster_id);
     let unserved = pass.claim(ordinal).is_some_and(|claim| !claim.served);
-    elsewhere && said.blank && unserved
+    elsewhere && report.blank && unserved
 }
 
 /// Deletes the claim and then the pod of a leftover of a first attempt, unless a person has fenced it.
 pub(super) fn left_over(joined: &Joined<'_>) -> Option<Step> {
     let pass = &joined.pass;
-    let strangers = joined.list.strangers();
-    let left = strangers.filter(|(ordinal, said)| is_left_over(pass, *ordinal, said));
+    let others = joined.list.of_other_clusters();
+    let left = others.filter(|(ordinal, report)| is_left_over(pass, *ordinal, report));
     let left = left.filter(|(ordinal, _)| !pass.is_fenced(*ordinal));
     joined.first(left.filter_map(|(ordinal, _)| {
         let reason = Stop::NotAMember;

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Value, reason and message of a condition.
-struct Verdict {
+struct ConditionState {
     status: &'static str,
     reason: &'static str,
     message: String,
@@ -24,7 +24,7 @@ pub(super) fn all(
     notice: Option<&Notice>,
 ) -> Vec<Condition> {
     let hibernated = of.cluster.spec().replicas == 0 && status.replicas == Some(0);
-    let verdicts = [
+    let states = [
         ("Available", available(seen, next)),
         ("Ready", ready(of, seen, status, next, notice)),
         ("Progressing", progressing(next, notice)),
@@ -41,17 +41,17 @@ pub(super) fn all(
             flag(hibernated, ["Hibernated", "Running"], ""),
         ),
     ];
-    let condition = |(kind, verdict): (&str, Verdict)| {
+    let condition = |(kind, state): (&str, ConditionState)| {
         let before = of
             .before
             .conditions
             .iter()
-            .find(|before| before.type_ == kind && before.status == verdict.status);
+            .find(|before| before.type_ == kind && before.status == state.status);
         Condition {
             type_: kind.to_owned(),
-            status: verdict.status.to_owned(),
-            reason: verdict.reason.to_owned(),
-            message: verdict.message,
+            status: state.status.to_owned(),
+            reason: state.reason.to_owned(),
+            message: state.message,
             observed_generation: Some(seen.generation),
             last_transition_time: before.map_or_else(
                 || time(seen.now),
@@ -59,33 +59,33 @@ pub(super) fn all(
             ),
         }
     };
-    verdicts.into_iter().map(condition).collect()
+    states.into_iter().map(condition).collect()
 }
 
-fn verdict(holds: bool, reason: &'static str, message: impl Into<String>) -> Verdict {
-    Verdict {
+fn state(holds: bool, reason: &'static str, message: impl Into<String>) -> ConditionState {
+    ConditionState {
         status: if holds { "True" } else { "False" },
         reason,
         message: message.into(),
     }
 }
 
-/// Makes a verdict whose reason follows from its value.
-fn flag(holds: bool, [yes, no]: [&'static str; 2], message: impl Into<String>) -> Verdict {
-    verdict(holds, if holds { yes } else { no }, message)
+/// Makes a state whose reason follows from its value.
+fn flag(holds: bool, [yes, no]: [&'static str; 2], message: impl Into<String>) -> ConditionState {
+    state(holds, if holds { yes } else { no }, message)
 }
 
 /// Judges the condition `Available`: `True` if a quorum confirms reads and a leader is known; `Unknown` if
 /// pods are ready and no member answers.
-fn available(seen: &Observed, next: &Step) -> Verdict {
+fn available(seen: &Observed, next: &Step) -> ConditionState {
     if let Some(membership) = &seen.membership {
         return match membership.leader {
-            Some(_) => verdict(
+            Some(_) => state(
                 true,
                 "QuorumHealthy",
                 "a quorum confirms reads and a leader is known",
             ),
-            None => verdict(
+            None => state(
                 false,
                 "QuorumLost",
                 "members answer, but no quorum confirms a read",
@@ -95,7 +95,7 @@ fn available(seen: &Observed, next: &Step) -> Verdict {
     let waits = |for_what: &[Why]| matches!(next, Step::Wait { why, .. } if for_what.contains(why));
     if waits(&[Why::Unreachable]) {
         let message = "pods are ready, and no member answers the operator".to_owned();
-        return Verdict { status: "Unknown", reason: "ClusterUnreachable", message };
+        return ConditionState { status: "Unknown", reason: "ClusterUnreachable", message };
     }
     let (reason, message) = if waits(&[Why::Hibernated]) {
         ("Hibernated", "no member runs")
@@ -106,7 +106,7 @@ fn available(seen: &Observed, next: &Step) -> Verdict {
     } else {
         ("BootstrapInProgress", "no member answers yet")
     };
-    verdict(false, reason, message)
+    state(false, reason, message)
 }
 
 /// Judges the condition `Ready`: `True` if as many members as the spec asks for are healthy voters with ready
@@ -117,7 +117,7 @@ fn ready(
     status: &EtcdClusterStatus,
     next: &Step,
     notice: Option<&Notice>,
-) -> Verdict {
+) -> ConditionState {
     let wanted = usize::try_from(of.cluster.spec().replicas).unwrap_or(0);
     let healthy = seen.healthy_voters();
     let total = seen.members().count();
@@ -134,14 +134,14 @@ fn ready(
         .iter()
         .all(|number| *number == Some(of.cluster.spec().replicas));
     match notice {
-        _ if exact => verdict(
+        _ if exact => state(
             true,
             "MembersReady",
             format!("all {wanted} members vote, are healthy and up to date"),
         ),
-        _ if wanted == 0 => verdict(false, "Hibernated", "spec.replicas is 0"),
-        Some(notice) => verdict(false, notice.reason, notice.message.clone()),
-        None => verdict(
+        _ if wanted == 0 => state(false, "Hibernated", "spec.replicas is 0"),
+        Some(notice) => state(false, notice.reason, notice.message.clone()),
+        None => state(
             false,
             "MembersNotReady",
             format!("{healthy} of {wanted} members are healthy"),
@@ -150,27 +150,31 @@ fn ready(
 }
 
 /// Judges the condition `Progressing`: `True` if a step is done or under way.
-fn progressing(next: &Step, notice: Option<&Notice>) -> Verdict {
+fn progressing(next: &Step, notice: Option<&Notice>) -> ConditionState {
     match notice {
-        Some(notice) if next.progresses() => verdict(true, notice.reason, notice.message.clone()),
-        Some(notice) => verdict(false, notice.reason, notice.message.clone()),
-        None => verdict(false, "Stable", "the cluster is as its spec asks"),
+        Some(notice) if next.progresses() => state(true, notice.reason, notice.message.clone()),
+        Some(notice) => state(false, notice.reason, notice.message.clone()),
+        None => state(false, "Stable", "the cluster is as its spec asks"),
     }
 }
 
 /// Judges the condition `Degraded`: `True` if a step was refused or the spec is, if the notice is a warning, an alarm is
 /// raised, or a voter is not healthy.
-fn degraded(seen: &Observed, status: &EtcdClusterStatus, notice: Option<&Notice>) -> Verdict {
+fn degraded(
+    seen: &Observed,
+    status: &EtcdClusterStatus,
+    notice: Option<&Notice>,
+) -> ConditionState {
     if let Some(said) = &seen.rejected {
-        return verdict(true, "SpecRejected", said.clone());
+        return state(true, "SpecRejected", said.clone());
     }
     if let Some(refusal) = seen.refused.first() {
         let notice = refusal.notice();
-        return verdict(true, notice.reason, notice.message);
+        return state(true, notice.reason, notice.message);
     }
     if let Some(said) = seen.pods().find_map(|(_, pod)| pod.refused.as_ref()) {
         let text = "lost pods are recreated from the last admitted template, because the present one is refused";
-        return verdict(true, TEMPLATE_REFUSED, format!("{text}: {said}"));
+        return state(true, TEMPLATE_REFUSED, format!("{text}: {said}"));
     }
     let unhealthy: Vec<&str> = status
         .members
@@ -179,20 +183,20 @@ fn degraded(seen: &Observed, status: &EtcdClusterStatus, notice: Option<&Notice>
         .map(|member| member.name.as_str())
         .collect();
     match notice.filter(|notice| notice.warning) {
-        Some(notice) => verdict(true, notice.reason, notice.message.clone()),
-        None if !status.alarms.is_empty() => verdict(true, "AlarmActive", status.alarms.join(", ")),
-        None if !unhealthy.is_empty() => verdict(
+        Some(notice) => state(true, notice.reason, notice.message.clone()),
+        None if !status.alarms.is_empty() => state(true, "AlarmActive", status.alarms.join(", ")),
+        None if !unhealthy.is_empty() => state(
             true,
             "MemberUnhealthy",
             format!("not healthy: {}", unhealthy.join(", ")),
         ),
-        None => verdict(false, "Healthy", ""),
+        None => state(false, "Healthy", ""),
     }
 }
 
 /// Judges the condition `MembersReady`: `True` if there are as many pods as the spec asks for, and all are
 /// ready.
-fn members_ready(of: Subject<'_>, status: &EtcdClusterStatus) -> Verdict {
+fn members_ready(of: Subject<'_>, status: &EtcdClusterStatus) -> ConditionState {
     let ready = status.ready_replicas.unwrap_or(0);
     let all = ready == of.cluster.spec().replicas && status.replicas == status.ready_replicas;
     flag(
@@ -203,7 +207,7 @@ fn members_ready(of: Subject<'_>, status: &EtcdClusterStatus) -> Verdict {
 }
 
 /// Judges the condition `UpToDate`: `True` if all pods have the present template.
-fn up_to_date(status: &EtcdClusterStatus) -> Verdict {
+fn up_to_date(status: &EtcdClusterStatus) -> ConditionState {
     let (all, updated) = (
         status.replicas.unwrap_or(0),
         status.updated_replicas.unwrap_or(0),
@@ -217,7 +221,7 @@ fn up_to_date(status: &EtcdClusterStatus) -> Verdict {
     )
 }
 
-fn alarm(status: &EtcdClusterStatus) -> Verdict {
+fn alarm(status: &EtcdClusterStatus) -> ConditionState {
     let raised = !status.alarms.is_empty();
     flag(raised, ["AlarmRaised", "NoAlarm"], status.alarms.join(", "))
 }

@@ -12,9 +12,8 @@ mod state;
 
 use std::path::Path;
 
-use witan_api::ids;
 use witan_etcd::EtcdDirectory;
-use witan_machine::{command::Entry, view::View};
+use witan_machine::{command::Entry, member::MemberId, view::View};
 use witan_replica::{host::LogBatch, wire};
 use witan_snapshot::{BoltError, v2_store::V2StoreError};
 use witan_storage::{self as storage, DataIdentity, OpenError};
@@ -47,12 +46,22 @@ pub enum AdoptError {
     },
     /// The member is not one of its cluster's.
     #[error(
-        "member {} was removed from its cluster: adopt a member that is still in it, or add a new one",
-        ids::hex(*member_id)
+        "member {member_id} was removed from its cluster: adopt a member that is still in it, or add a new one"
     )]
     Removed {
         /// Its id.
-        member_id: u64,
+        member_id: MemberId,
+    },
+    /// The members in the data are not those of raft's configuration.
+    #[error(
+        "the voters and learners in the data are {registered:x?}, and in raft's configuration {in_raft:x?}. Start etcd on \
+         this directory and stop it, or take another member's directory"
+    )]
+    Members {
+        /// Voters and learners in the data.
+        registered: [Vec<u64>; 2],
+        /// Voters and learners in raft's configuration.
+        in_raft: [Vec<u64>; 2],
     },
     /// The disk is too small.
     #[error(
@@ -88,6 +97,8 @@ pub struct Adopted {
     pub keys: usize,
     /// Number of members.
     pub members: usize,
+    /// Bytes at the end of etcd's log that were not written completely.
+    pub torn_bytes: u64,
     /// Users and roles that v2 and v3 both had, which are one here.
     pub shared_names: Vec<String>,
 }
@@ -110,9 +121,9 @@ pub fn adopt(
     let (view, shared_names) =
         state::committed(&etcd, &mut |bytes| progress(Progress::Bytes(bytes)))?;
     let log = undecided(&etcd, &view)?;
-    let identity = DataIdentity::new(etcd.cluster_id, etcd.member_id);
+    let identity = DataIdentity::new(etcd.cluster_id, MemberId(etcd.member_id));
     progress(Progress::Step("writing", 0));
-    storage::adopt(dir, &identity, &view, &log)?;
+    storage::adopt(dir, &etcd.wal_dir, &identity, &view, &log)?;
     Ok(Adopted {
         identity,
         index: view.position.index,
@@ -120,6 +131,7 @@ pub fn adopt(
         revision: view.machine.kv.revision(),
         keys: view.machine.kv.len(),
         members: view.machine.members.by_id.len(),
+        torn_bytes: etcd.torn_bytes,
         shared_names,
     })
 }

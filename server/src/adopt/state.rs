@@ -1,18 +1,21 @@
 //! The state of a member of etcd at the last entry that is known to be committed: its backend, and the entries after it.
 
-use witan_etcd::{BackendMeta, EntryPayload, EtcdDirectory, LogEntry};
+use std::collections::BTreeSet;
+
+use witan_etcd::{BackendMeta, ConfChangeKind, EntryPayload, EtcdDirectory, LogEntry};
 use witan_machine::{
     StateMachine,
     command::Command,
     kv::ReadResults,
-    member::{Member, MemberRegistry},
+    member::{Member, MemberId, MemberRegistry},
     view::{Position, View},
 };
 use witan_snapshot::{self as snapshot, RestoreOptions, v2_store::V2Store};
 
 use super::{AdoptError, entry};
 
-/// Reads the state, with the names of users and roles that v2 and v3 both had. `progress` is called with the bytes of each record of the backend.
+/// Reads the state, with the names of users and roles that v2 and v3 both had. `progress` is called with the bytes of
+/// each record of the backend.
 pub(super) fn committed(
     etcd: &EtcdDirectory,
     progress: &mut dyn FnMut(usize),
@@ -21,8 +24,7 @@ pub(super) fn committed(
     let options = RestoreOptions::default();
     let mut machine = snapshot::read(&backend.path, backend.length, options, progress)?.machine;
     let mut v2 = v2_at_snapshot(etcd)?;
-    machine.members = registry(backend, &v2)?;
-    machine.members.cluster_id = etcd.cluster_id;
+    machine.members = registry(backend);
     // a leader may have executed an entry that its own log did not have yet
     let last = etcd.hard_state.commit.max(backend.consistent_index);
     for log in etcd.entries.iter().filter(|log| log.index <= last) {
@@ -34,6 +36,13 @@ pub(super) fn committed(
             machine.apply_with(&entry, ReadResults::Discard);
         }
     }
+    // Up to 3.5 etcd starts from the members in the store of v2, and `etcdctl snapshot restore` leaves those of another
+    // cluster in the backend.
+    if backend.storage_version.is_none() {
+        let downgrade_target = std::mem::take(&mut machine.members.downgrade_target);
+        machine.members = MemberRegistry { downgrade_target, ..v2.members()? };
+    }
+    machine.members.cluster_id = etcd.cluster_id;
     machine.tree = v2.keys();
     let shared_names = v2.import_auth(&mut machine.auth)?;
     let position = position(etcd, last, &machine)?;
@@ -48,11 +57,8 @@ fn v2_at_snapshot(etcd: &EtcdDirectory) -> Result<V2Store, AdoptError> {
     }
 }
 
-/// The members in the backend; those in the store of v2 if it has none yet.
-fn registry(backend: &BackendMeta, v2: &V2Store) -> Result<MemberRegistry, AdoptError> {
-    if backend.members.is_empty() {
-        return Ok(v2.members()?);
-    }
+/// The members in the backend.
+fn registry(backend: &BackendMeta) -> MemberRegistry {
     let members = backend.members.iter().map(|known| {
         let member = Member {
             id: known.id,
@@ -61,19 +67,19 @@ fn registry(backend: &BackendMeta, v2: &V2Store) -> Result<MemberRegistry, Adopt
             client_urls: known.client_urls.clone(),
             learner: known.is_learner,
         };
-        (known.id, member)
+        (MemberId(known.id), member)
     });
     let downgrade = backend
         .downgrade
         .as_ref()
         .filter(|downgrade| downgrade.enabled);
-    Ok(MemberRegistry {
+    MemberRegistry {
         cluster_id: 0,
         cluster_version: backend.cluster_version.clone().unwrap_or_default(),
         downgrade_target: downgrade.map_or_else(String::new, |d| d.target_version.clone()),
         by_id: members.collect(),
-        removed_ids: backend.removed.iter().copied().collect(),
-    })
+        removed_ids: backend.removed.iter().copied().map(MemberId).collect(),
+    }
 }
 
 /// Executes an entry on the store of v2, where it has an effect there.
@@ -103,13 +109,13 @@ fn apply_v2(v2: &mut V2Store, log: &LogEntry, change: &entry::Change) {
     }
 }
 
-/// The place of the state in the log, with raft's configuration: in etcd it always is that of the members.
+/// The place of the state in the log, with raft's configuration, which must be that of the members.
 fn position(
     etcd: &EtcdDirectory,
     index: u64,
     machine: &StateMachine,
 ) -> Result<Position, AdoptError> {
-    let member_id = etcd.member_id;
+    let member_id = MemberId(etcd.member_id);
     let members = &machine.members.by_id;
     if !members.contains_key(&member_id) {
         return Err(AdoptError::Removed { member_id });
@@ -117,13 +123,49 @@ fn position(
     let (learners, voters): (Vec<&Member>, Vec<&Member>) =
         members.values().partition(|member| member.learner);
     let ids = |members: Vec<&Member>| members.iter().map(|member| member.id).collect();
+    let registered = [ids(voters), ids(learners)];
+    let in_raft = configuration(etcd, index);
+    if registered != in_raft {
+        return Err(AdoptError::Members { registered, in_raft });
+    }
+    let [voters, learners] = registered;
     Ok(Position {
         index,
         term: term(etcd, index)?,
-        voters: ids(voters),
-        learners: ids(learners),
+        voters,
+        learners,
         ..Position::default()
     })
+}
+
+/// The voters and the learners in raft's configuration at entry `index`, each in ascending order.
+fn configuration(etcd: &EtcdDirectory, index: u64) -> [Vec<u64>; 2] {
+    let [mut voters, mut learners] = [BTreeSet::new(), BTreeSet::new()];
+    if let Some(snapshot) = &etcd.snapshot {
+        voters.extend(&snapshot.conf_state.voters);
+        learners.extend(&snapshot.conf_state.learners);
+    }
+    for log in etcd.entries.iter().filter(|log| log.index <= index) {
+        let EntryPayload::ConfChange(change) = &log.payload else {
+            continue;
+        };
+        let id = change.node_id;
+        match ConfChangeKind::try_from(change.kind) {
+            Ok(ConfChangeKind::AddNode) => {
+                learners.remove(&id);
+                voters.insert(id);
+            }
+            Ok(ConfChangeKind::AddLearnerNode) => {
+                learners.insert(id);
+            }
+            Ok(ConfChangeKind::RemoveNode) => {
+                voters.remove(&id);
+                learners.remove(&id);
+            }
+            Ok(ConfChangeKind::UpdateNode) | Err(_) => {}
+        }
+    }
+    [voters, learners].map(|ids| ids.into_iter().collect())
 }
 
 /// The term of the entry at `index`.

@@ -11,7 +11,10 @@ use actix_web::{
 use serde_json::json;
 use witan_dialect::{Context, reply};
 use witan_gocompat::query::Query;
-use witan_machine::alarm::{Alarm, AlarmType};
+use witan_machine::{
+    alarm::{Alarm, AlarmType},
+    member::MemberId,
+};
 use witan_node::NodeError;
 
 const NO_LEADER: &str = "RAFT NO LEADER";
@@ -39,7 +42,7 @@ async fn health(ctx: &Context, query: &Query<'_>) -> HttpResponse {
     let asked = query.all("serializable").next();
     let reason = if asked == Some("true") {
         ctx.node.fresh_view().await.map(drop)
-    } else if ctx.node.status().leader == 0 {
+    } else if ctx.node.status().leader == MemberId::NONE {
         Err(NodeError::NoLeader)
     } else {
         ctx.node.read_index().await.map(drop)

@@ -80,12 +80,11 @@ fn vars(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let (_, descriptors) = metrics::file_descriptors();
     let resident = metrics::resident_bytes();
     let status = ctx.node.status();
-    let id = |id: u64| format!("{id:x}");
     let raft = json!({
-        "id": id(status.id),
+        "id": status.id.to_string(),
         "term": status.term,
         "commit": status.committed,
-        "lead": id(status.leader),
+        "lead": status.leader.to_string(),
         "raftState": format!("State{:?}", status.role),
         "applied": status.applied,
     });

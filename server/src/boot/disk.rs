@@ -4,7 +4,10 @@
 use std::path::Path;
 
 use witan_config::Config;
-use witan_machine::{member::MemberRegistry, view::View};
+use witan_machine::{
+    member::{MemberId, MemberRegistry},
+    view::View,
+};
 use witan_replica::{
     host::Recovered,
     replica::{ForceError, Replica},
@@ -100,7 +103,7 @@ fn force_new_cluster(
     dir: &Path,
     storage: &mut Storage,
     recovered: &mut Recovered,
-    own: u64,
+    own: MemberId,
 ) -> Result<Option<MemberRegistry>, BootError> {
     let forced = Replica::force_new_cluster(recovered, own).map_err(|error| match error {
         ForceError::Corrupt(source) => BootError::corrupt(dir, source),
@@ -110,7 +113,7 @@ fn force_new_cluster(
         return Ok(None);
     };
     storage.log.append(&forced.batch);
-    let removed: Vec<String> = forced.removed.iter().map(|id| format!("{id:x}")).collect();
+    let removed: Vec<String> = forced.removed.iter().map(MemberId::to_string).collect();
     tracing::warn!(?removed, "--force-new-cluster: removed all other members");
     Ok(Some(forced.members))
 }

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 use witan_config::{ClusterState, Config, Url};
 use witan_machine::{
-    member::{Member, MemberRegistry},
+    member::{Member, MemberId, MemberRegistry},
     view::View,
 };
 use witan_peer::{
@@ -46,10 +46,10 @@ pub enum JoinError {
     )]
     Unmatched { known: String, urls: String },
     #[error(
-        "member {0:x} has already been bootstrapped. If its data is lost, remove it from the cluster \
+        "member {0} has already been bootstrapped. If its data is lost, remove it from the cluster \
          (member remove), add it again, and start it with --initial-cluster-state=existing"
     )]
-    Bootstrapped(u64),
+    Bootstrapped(MemberId),
     #[error(transparent)]
     Etcd(#[from] EtcdMember),
 }
@@ -134,9 +134,9 @@ async fn ask_all(urls: &[&Url], dialer: &PeerDialer) -> (Vec<RemoteCluster>, Vec
 
 /// Refuses to start without data if another member knows client URLs of this one, which it publishes when it has
 /// data: it could vote twice in one term, or for a member that lacks what it has acknowledged.
-fn check_not_started(own: u64, clusters: &[RemoteCluster]) -> Result<(), JoinError> {
+fn check_not_started(own: MemberId, clusters: &[RemoteCluster]) -> Result<(), JoinError> {
     let mut members = clusters.iter().flat_map(|cluster| &cluster.members);
-    match members.any(|member| member.id == own && !member.client_urls.is_empty()) {
+    match members.any(|member| MemberId(member.id) == own && !member.client_urls.is_empty()) {
         true => Err(JoinError::Bootstrapped(own)),
         false => Ok(()),
     }
@@ -163,13 +163,13 @@ fn joined(config: &Config, clusters: &[RemoteCluster]) -> Result<JoinedCluster, 
             client_urls: member.client_urls.clone(),
             learner: member.is_learner,
         };
-        members.by_id.insert(member.id, member);
+        members.by_id.insert(member.member_id(), member);
     }
     Ok(JoinedCluster { identity: DataIdentity::new(cluster.id, own_id), members })
 }
 
 /// Finds each member of `--initial-cluster` in an answer, by its peer URLs; returns the id of this one.
-fn own_id_in(config: &Config, cluster: &RemoteCluster) -> Result<u64, JoinError> {
+fn own_id_in(config: &Config, cluster: &RemoteCluster) -> Result<MemberId, JoinError> {
     let known = || {
         let members = cluster.members.iter();
         let urls = members.map(|member| member.peer_urls.join(","));
@@ -179,7 +179,7 @@ fn own_id_in(config: &Config, cluster: &RemoteCluster) -> Result<u64, JoinError>
         let given = config.initial_cluster.len();
         return Err(JoinError::Count { known: known(), given });
     }
-    let mut own_id = 0;
+    let mut own_id = MemberId::NONE;
     for (name, urls) in &config.initial_cluster {
         let found = cluster
             .members
@@ -190,7 +190,7 @@ fn own_id_in(config: &Config, cluster: &RemoteCluster) -> Result<u64, JoinError>
             urls: format!("{name}={}", text(urls)),
         })?;
         if *name == config.name {
-            own_id = found.id;
+            own_id = MemberId(found.id);
         }
     }
     Ok(own_id)
@@ -256,13 +256,13 @@ mod tests {
         let config = config(ClusterState::Existing);
         let two = cluster(&[(7, "http://127.0.0.1:1"), (8, "http://localhost:2")]);
         let found = joined(&config, &[two]).expect("both are known");
-        assert_eq!(found.identity, DataIdentity::new(0xC1, 8));
+        assert_eq!(found.identity, DataIdentity::new(0xC1, MemberId(8)));
         let state = found.state();
         assert_eq!(state.machine.members.by_id.len(), 2);
         assert!(state.position.index == 0 && state.position.voters.is_empty());
         let mut recovered = Recovered { checkpoint: Some(*state), ..Recovered::default() };
         assert_eq!(
-            Replica::force_new_cluster(&mut recovered, 8),
+            Replica::force_new_cluster(&mut recovered, MemberId(8)),
             Err(ForceError::NoState)
         );
 
@@ -288,7 +288,7 @@ mod tests {
         let joins = config(ClusterState::Existing);
         let behind = cluster(&[(7, "http://127.0.0.1:1"), (8, "http://127.0.0.1:2")]);
         assert!(
-            check_not_started(8, std::slice::from_ref(&behind)).is_ok(),
+            check_not_started(MemberId(8), std::slice::from_ref(&behind)).is_ok(),
             "it never started"
         );
         assert!(
@@ -298,7 +298,7 @@ mod tests {
         let mut known = behind.clone();
         known.members[1].client_urls = known.members[0].client_urls.clone();
         let refusals = [
-            check_not_started(8, &[known.clone()]).expect_err("it was started"),
+            check_not_started(MemberId(8), &[known.clone()]).expect_err("it was started"),
             joined(&joins, &[known.clone()]).expect_err("it was started"),
             joined(&joins, &[behind, known]).expect_err("one of them knows"),
         ];

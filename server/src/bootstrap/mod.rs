@@ -8,7 +8,11 @@ pub mod join;
 
 use witan_api::ids;
 use witan_config::{ClusterState, Config};
-use witan_machine::{member::Member, record::CorruptRecord, view::View};
+use witan_machine::{
+    member::{Member, MemberId},
+    record::CorruptRecord,
+    view::View,
+};
 use witan_replica::replica::genesis;
 use witan_storage::DataIdentity;
 
@@ -67,11 +71,11 @@ fn beginning(config: &Config, joined: Option<&JoinedCluster>) -> (DataIdentity, 
 }
 
 /// Returns the id of this member in a new cluster; 0 if `--initial-cluster` does not name it.
-fn own_id(config: &Config) -> u64 {
+fn own_id(config: &Config) -> MemberId {
     let members = first_members(config);
     let mut named = members.iter().zip(&config.initial_cluster);
     let own = named.find(|(_, (name, _))| *name == config.name);
-    own.map_or(0, |(member, _)| member.id)
+    own.map_or(MemberId::NONE, |(member, _)| member.member_id())
 }
 
 /// Returns the members of `--initial-cluster` with their computed ids. They have no names until they publish

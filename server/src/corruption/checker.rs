@@ -5,27 +5,30 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use witan_config::CorruptionChecks;
-use witan_machine::alarm::{Alarm, AlarmAction, AlarmCommand, AlarmType};
+use witan_machine::{
+    alarm::{Alarm, AlarmAction, AlarmCommand, AlarmType},
+    member::MemberId,
+};
 use witan_node::{Node, NodeError, TransferError};
 use witan_peer::PeerDialer;
 
 use super::{
     CorruptionMetrics,
+    agreement::{MemberHash, StateAgreement, decide},
     compare::{self, CompareError, Comparison},
-    verdict::{MemberHash, Verdict, decide},
 };
 
 /// How often a member checks whether it has the alarm.
 const ALARM_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How often a member replaces its state before it waits for [`REBUILD_PAUSE`].
-const REBUILDS_MAX: u32 = 3;
+const REBUILD_ATTEMPTS: u32 = 3;
 
 /// Pause after attempts to replace the state that have failed.
 const REBUILD_PAUSE: Duration = Duration::from_secs(10);
 
 /// Member of an alarm that concerns the whole cluster, as in etcd: it cannot be decided whose state is right.
-const WHOLE_CLUSTER: u64 = 0;
+const WHOLE_CLUSTER: MemberId = MemberId::NONE;
 
 /// A member that starts has another state than others, and none of them can be trusted more.
 #[derive(Debug, thiserror::Error)]
@@ -149,7 +152,7 @@ impl CorruptionChecker {
                     break;
                 };
                 self.raise_alarms(&comparison).await;
-                if comparison.verdict != (Verdict::Agreed { complete: false }) {
+                if comparison.agreement != (StateAgreement::Agreed { complete: false }) {
                     checked = hash.index;
                     break;
                 }
@@ -191,19 +194,19 @@ impl CorruptionChecker {
         }
     }
 
-    /// Replaces this member's state until most others have the same, [`REBUILDS_MAX`] times at most; returns
+    /// Replaces this member's state until most others have the same, [`REBUILD_ATTEMPTS`] times at most; returns
     /// how the state compares then.
     async fn make_sound(&self) -> Result<Standing, CompareError> {
         let own = self.node.identity().member_id;
         let mut rebuilt = false;
-        for _ in 0..REBUILDS_MAX {
+        for _ in 0..REBUILD_ATTEMPTS {
             let enough = |members: &[MemberHash]| is_confirmed(members, own);
             let comparison = compare::now(&self.node, &self.dialer, enough).await?;
-            self.metrics.compared(&comparison.verdict);
-            let majority = match &comparison.verdict {
-                Verdict::Agreed { .. } => return Ok(Standing::Sound { rebuilt }),
-                Verdict::Undecided => return Ok(Standing::Unknown(comparison)),
-                Verdict::Outvoted { majority, .. } => majority,
+            self.metrics.compared(&comparison.agreement);
+            let majority = match &comparison.agreement {
+                StateAgreement::Agreed { .. } => return Ok(Standing::Sound { rebuilt }),
+                StateAgreement::Undecided => return Ok(Standing::Unknown(comparison)),
+                StateAgreement::Outvoted { majority, .. } => majority,
             };
             if majority.contains(&own) {
                 return Ok(Standing::Sound { rebuilt });
@@ -231,11 +234,11 @@ impl CorruptionChecker {
 
     /// Replaces this member's state by the leader's, after handing leadership over to a voter of `majority`
     /// if this member leads.
-    async fn rebuild(&self, majority: &[u64]) -> Result<(), RebuildError> {
+    async fn rebuild(&self, majority: &[MemberId]) -> Result<(), RebuildError> {
         if self.leads() {
             let view = self.node.view().await?;
             let members = &view.machine.members.by_id;
-            let votes = |id: &&u64| members.get(*id).is_some_and(|member| !member.learner);
+            let votes = |id: &&MemberId| members.get(*id).is_some_and(|member| !member.learner);
             let next = majority.iter().find(votes).copied();
             self.node.transfer_leadership(next).await?;
         }
@@ -255,15 +258,15 @@ impl CorruptionChecker {
     /// Raises the alarm CORRUPT for the members that most others contradict; for the whole cluster if no
     /// majority agrees.
     async fn raise_alarms(&self, comparison: &Comparison) {
-        self.metrics.compared(&comparison.verdict);
+        self.metrics.compared(&comparison.agreement);
         let (index, hashes) = (comparison.index, comparison.hashes());
-        let corrupt = match &comparison.verdict {
-            Verdict::Agreed { complete } => {
+        let corrupt = match &comparison.agreement {
+            StateAgreement::Agreed { complete } => {
                 tracing::debug!(index, complete, "compared the members' states");
                 return;
             }
-            Verdict::Outvoted { corrupt, .. } => corrupt.clone(),
-            Verdict::Undecided => vec![WHOLE_CLUSTER],
+            StateAgreement::Outvoted { corrupt, .. } => corrupt.clone(),
+            StateAgreement::Undecided => vec![WHOLE_CLUSTER],
         };
         let Ok(view) = self.node.view().await else {
             return;
@@ -273,7 +276,7 @@ impl CorruptionChecker {
             if view.machine.alarms.contains(alarm) {
                 continue;
             }
-            let member = format!("{member:x}");
+            let member = member.to_string();
             tracing::error!(
                 member,
                 index,
@@ -288,7 +291,7 @@ impl CorruptionChecker {
     async fn change(&self, alarm: Alarm, action: AlarmAction) {
         let command = AlarmCommand {
             action: action as i32,
-            member: alarm.member,
+            member: alarm.member.0,
             kind: alarm.kind,
         };
         if let Err(error) = self.node.report_alarm(command).await {
@@ -308,12 +311,12 @@ impl CorruptionChecker {
 }
 
 /// Whether most voters have the same state as this member.
-fn is_confirmed(members: &[MemberHash], own: u64) -> bool {
+fn is_confirmed(members: &[MemberHash], own: MemberId) -> bool {
     let found = members.iter().filter(|member| member.found.is_some());
     let agreed = match decide(members) {
-        Verdict::Agreed { .. } => found.map(|member| member.member).collect(),
-        Verdict::Outvoted { majority, .. } => majority,
-        Verdict::Undecided => Vec::new(),
+        StateAgreement::Agreed { .. } => found.map(|member| member.member).collect(),
+        StateAgreement::Outvoted { majority, .. } => majority,
+        StateAgreement::Undecided => Vec::new(),
     };
     let votes = |member: &&MemberHash| member.votes;
     let voters = members.iter().filter(votes).count();

@@ -6,11 +6,11 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 use witan_base::version;
 use witan_config::Url;
-use witan_machine::member::{Member, MemberRegistry};
+use witan_machine::member::{Member, MemberId, MemberRegistry};
 use witan_node::{Node, NodeError, StateHash};
 use witan_peer::{PeerDialer, query};
 
-use super::verdict::{MemberHash, ReleaseHash, Verdict, decide};
+use super::agreement::{MemberHash, ReleaseHash, StateAgreement, decide};
 
 /// How long this member may take to hash its state.
 const HASH_TIMEOUT: Duration = Duration::from_secs(30);
@@ -36,7 +36,7 @@ pub(super) enum CompareError {
 pub(super) struct Comparison {
     pub(super) index: u64,
     pub(super) members: Vec<MemberHash>,
-    pub(super) verdict: Verdict,
+    pub(super) agreement: StateAgreement,
 }
 
 impl Comparison {
@@ -45,9 +45,9 @@ impl Comparison {
         let of = |member: &MemberHash| {
             let id = member.member;
             match &member.found {
-                None => format!("{id:x} has none"),
+                None => format!("{id} has none"),
                 Some(ReleaseHash { hash, .. }) => format!(
-                    "{id:x} has {:08x} and {:08x} at revision {}",
+                    "{id} has {:08x} and {:08x} at revision {}",
                     hash.keys, hash.others, hash.revision
                 ),
             }
@@ -93,13 +93,13 @@ pub(super) async fn at(
     let registry = &view.machine.members;
     let own_id = node.identity().member_id;
     let of_member = |member: &Member| MemberHash {
-        member: member.id,
+        member: member.member_id(),
         votes: !member.learner,
-        found: (member.id == own_id)
+        found: (member.member_id() == own_id)
             .then(|| ReleaseHash { release: version::WITAN.to_owned(), hash: own }),
     };
     let mut members: Vec<MemberHash> = registry.by_id.values().map(of_member).collect();
-    let mut waiting: Vec<u64> = registry.by_id.keys().copied().collect();
+    let mut waiting: Vec<MemberId> = registry.by_id.keys().copied().collect();
     waiting.retain(|id| *id != own_id);
     loop {
         let answers = ask(registry, dialer, &waiting, index).await;
@@ -115,7 +115,7 @@ pub(super) async fn at(
             }
         }
         if waiting.is_empty() || enough(&members) || Instant::now() >= deadline {
-            return Ok(Comparison { index, verdict: decide(&members), members });
+            return Ok(Comparison { index, agreement: decide(&members), members });
         }
         sleep(RETRY_PAUSE).await;
     }
@@ -126,13 +126,13 @@ pub(super) async fn at(
 async fn ask(
     registry: &MemberRegistry,
     dialer: &PeerDialer,
-    members: &[u64],
+    members: &[MemberId],
     index: u64,
-) -> Vec<(u64, Answer)> {
+) -> Vec<(MemberId, Answer)> {
     let members = members.iter().filter_map(|id| registry.by_id.get(id));
     let asking = members.map(|member| async move {
         let answer = ask_one(registry.cluster_id, member, dialer, index).await;
-        (member.id, answer)
+        (member.member_id(), answer)
     });
     join_all(asking).await
 }
@@ -155,7 +155,7 @@ async fn ask_one(cluster_id: u64, member: &Member, dialer: &PeerDialer, index: u
             }
             Ok(None) => return Answer::NotYet,
             Err(error) => {
-                let member = format!("{:x}", member.id);
+                let member = member.member_id().to_string();
                 tracing::debug!(member, %url, %error, "cannot get the state hash of a member");
             }
         }

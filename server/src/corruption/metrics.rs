@@ -3,7 +3,7 @@
 use prometheus::{IntCounter, IntCounterVec};
 use witan_base::metrics::Register;
 
-use super::verdict::Verdict;
+use super::agreement::StateAgreement;
 
 /// Series of the checker.
 #[derive(Clone, Debug)]
@@ -22,13 +22,13 @@ impl CorruptionMetrics {
         }
     }
 
-    /// Counts a comparison under the label of its verdict.
-    pub(super) fn compared(&self, verdict: &Verdict) {
-        let outcome = match verdict {
-            Verdict::Agreed { complete: true } => "agreed",
-            Verdict::Agreed { complete: false } => "incomplete",
-            Verdict::Outvoted { .. } => "outvoted",
-            Verdict::Undecided => "undecided",
+    /// Counts a comparison under the label of its agreement.
+    pub(super) fn compared(&self, agreement: &StateAgreement) {
+        let outcome = match agreement {
+            StateAgreement::Agreed { complete: true } => "agreed",
+            StateAgreement::Agreed { complete: false } => "incomplete",
+            StateAgreement::Outvoted { .. } => "outvoted",
+            StateAgreement::Undecided => "undecided",
         };
         self.checks.with_label_values(&[outcome]).inc();
     }

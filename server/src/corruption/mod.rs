@@ -7,13 +7,13 @@
 //! Not here: how a state is hashed (`snapshot`), where the hashes are kept (`node`), how other members are asked
 //! (`peer::query`), what an alarm stops (`witan_machine::alarm`).
 //!
-//! Reading order: `verdict` (evaluates the hashes; pure) → `compare` (asks the others) → `checker` (schedule and
+//! Reading order: `agreement` (evaluates the hashes; pure) → `compare` (asks the others) → `checker` (schedule and
 //! reaction) → `metrics`.
 
+mod agreement;
 mod checker;
 mod compare;
 mod metrics;
-mod verdict;
 
 use witan_base::panics;
 use witan_machine::view::View;

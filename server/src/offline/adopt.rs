@@ -23,11 +23,17 @@ pub(super) fn adopt(arguments: &AdoptArguments) -> Result<String, OfflineError> 
             format!("users or roles of v2 and v3 had the same names and are one now: {names}\n")
         }
     };
+    let torn = match adopted.torn_bytes {
+        0 => String::new(),
+        bytes => format!(
+            "left out {bytes} bytes at the end of etcd's log, which were not written completely\n"
+        ),
+    };
     Ok(format!(
         "adopted {}: member {} of cluster {}, {} members, {} keys, revision {}, entry {}, {} entries after it for the \
-         cluster to decide about\n{shared}",
+         cluster to decide about\n{torn}{shared}",
         arguments.data_dir.display(),
-        ids::hex(adopted.identity.member_id),
+        adopted.identity.member_id,
         ids::hex(adopted.identity.cluster_id),
         adopted.members,
         adopted.keys,

@@ -45,7 +45,7 @@ pub(super) fn restore(arguments: &RestoreArguments) -> Result<String, OfflineErr
         machine.tree = first.tree;
     }
     let text = format!(
-        "restored {} into {}: revision {}, {} keys, member {:x} of cluster {:x}\n",
+        "restored {} into {}: revision {}, {} keys, member {} of cluster {:x}\n",
         arguments.file.display(),
         dir.display(),
         machine.kv.revision(),

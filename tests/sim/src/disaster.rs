@@ -6,7 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use witan_machine::{member::MemberRegistry, record::CorruptRecord};
+use witan_machine::{
+    member::{MemberId, MemberRegistry},
+    record::CorruptRecord,
+};
 use witan_replica::{
     host::{LogRecord, Recovered},
     replica::{Replica, Role},
@@ -259,7 +262,7 @@ impl World {
         self.is_outside(from)
             && !self.is_outside(to)
             && receiver.status.role == Role::Leader
-            && !receiver.registry.by_id.contains_key(&from)
+            && !receiver.registry.by_id.contains_key(&MemberId(from))
     }
 
     /// Reads the state of a starting member, and the members to which it opens streams. `None` if it loses power.
@@ -287,7 +290,7 @@ impl World {
         if self.disaster.found.is_none() {
             self.disaster.found = Some(Found::of(recovered, id)?);
         }
-        let forced = Replica::force_new_cluster(recovered, id)
+        let forced = Replica::force_new_cluster(recovered, MemberId(id))
             .map_err(|error| CorruptRecord::new(error.to_string()))?;
         if let Some(forced) = forced {
             self.disaster.members = Some(forced.members);

@@ -352,7 +352,7 @@ impl Host for Turn<'_> {
         let Some((lease, asked)) = member.lease_questions.remove(&ticket) else {
             return;
         };
-        self.trace(|id| format!("m{id} on lease {lease}: {answer:?}"));
+        self.trace(|id| format!("m{id} on lease {}: {answer:?}", lease.0));
         match answer {
             LeaseAnswer::Renewal(Renewal::Renewed { .. }) => self.world.counts.renewed += 1,
             LeaseAnswer::Renewal(Renewal::NeedsCheckpoint) => {
@@ -410,11 +410,12 @@ impl World {
         let (before, now) = (&before.by_id, &registry.by_id);
         let added: Vec<u64> = now
             .keys()
-            .copied()
-            .filter(|id| !before.contains_key(id))
+            .filter(|id| !before.contains_key(*id))
+            .map(|id| id.0)
             .collect();
         let promoted = now.values().filter(|m| !m.learner);
-        let promoted = promoted.filter(|m| before.get(&m.id).is_some_and(|then| then.learner));
+        let promoted =
+            promoted.filter(|m| before.get(&m.member_id()).is_some_and(|then| then.learner));
         self.counts.promoted += promoted.count() as u64;
         self.counts.added += added.len() as u64;
         self.counts.removed += before.keys().filter(|id| !now.contains_key(*id)).count() as u64;

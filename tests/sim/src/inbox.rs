@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use witan_machine::command::Command;
+use witan_machine::{command::Command, lease::LeaseId, member::MemberId};
 use witan_replica::{
     host::{Connection, Lane, LeaseQuestion, Ticket},
     replica::{PeerEvent, ProposalRejected, Replica, Status},
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Ticks that are made up for after a stall, as the real thread does.
-const CATCH_UP_TICKS_MAX: u32 = 2;
+const TICKS_MADE_UP: u32 = 2;
 
 /// Connections of clients to each member.
 const CLIENTS: u64 = 5;
@@ -45,7 +45,7 @@ pub(crate) enum Request {
     Operation(u64),
     /// A question about a lease; since when its client waits.
     Lease {
-        lease: i64,
+        lease: LeaseId,
         question: LeaseQuestion,
         asked: u64,
     },
@@ -129,7 +129,7 @@ impl World {
             let id = place + 1;
             self.trace
                 .line(self.now, || format!("m{id} on m{about}: {event:?}"));
-            replica.peer_event(about, event);
+            replica.peer_event(MemberId(about), event);
         }
         let mut taken = None;
         if let Some((number, packet)) = inbox.snapshot.take() {
@@ -183,7 +183,7 @@ impl World {
     /// A member hears a leader, unless it knows that the sender was removed.
     fn note_leader(&mut self, place: usize, (leader, term): (u64, u64), status: Status) {
         let removed = &self.members[place].registry.removed_ids;
-        if !removed.contains(&leader) {
+        if !removed.contains(&MemberId(leader)) {
             let timeout = self.climate.election_ticks as u64 * UNITS_PER_TICK;
             let member = place as u64 + 1;
             self.judge(&Fact::Heard { member, leader, term, timeout, status });
@@ -197,7 +197,7 @@ impl World {
         let full = self.members[place].full_until > self.now;
         replica.set_log_room(if full { 0 } else { u64::MAX });
         let now_ns = self.now_ns(place);
-        for _ in 0..due.min(CATCH_UP_TICKS_MAX + 1) {
+        for _ in 0..due.min(TICKS_MADE_UP + 1) {
             replica.tick(now_ns);
         }
     }
@@ -250,7 +250,7 @@ impl World {
                 self.judge(&Fact::Rebuilds { member: place as u64 + 1 });
             }
             Request::Transfer(to) => {
-                let done = replica.transfer_leadership(to);
+                let done = replica.transfer_leadership(to.map(MemberId)).map(|id| id.0);
                 self.counts.transfers += u64::from(done.is_ok());
                 self.trace.line(self.now, || {
                     format!("m{} hands over to {to:?}: {done:?}", place + 1)

@@ -2,7 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use witan_machine::{member::MemberRegistry, versions::Release, view::View};
+use witan_machine::{
+    lease::LeaseId,
+    member::{MemberId, MemberRegistry},
+    versions::Release,
+    view::View,
+};
 use witan_replica::{
     host::Ticket,
     long_command::LongCommand,
@@ -69,12 +74,12 @@ pub(crate) struct Member {
     /// Which operation each ticket stands for.
     pub(crate) waiting: BTreeMap<Ticket, u64>,
     /// Questions about leases that wait for an answer: the lease, and when it was asked for.
-    pub(crate) lease_questions: BTreeMap<Ticket, (i64, u64)>,
+    pub(crate) lease_questions: BTreeMap<Ticket, (LeaseId, u64)>,
     /// Leases whose note of the remaining time must be cleared before they can be kept alive, and when that was
     /// asked for.
-    pub(crate) noted: Vec<(i64, u64)>,
+    pub(crate) noted: Vec<(LeaseId, u64)>,
     /// Operations that clear a note, after which the keep-alive is tried again.
-    pub(crate) clearings: BTreeMap<u64, (i64, u64)>,
+    pub(crate) clearings: BTreeMap<u64, (LeaseId, u64)>,
     /// Whether it is to replace its state by the leader's.
     pub(crate) rebuilds: bool,
     /// Until when the process is stopped, as by SIGSTOP, or waits for its disk.
@@ -156,8 +161,10 @@ impl Member {
     /// Updates the members that the transport knows.
     pub(crate) fn follow(&mut self, registry: &MemberRegistry) {
         self.registry.clone_from(registry);
-        let is_remote =
-            |id: &u64| !registry.by_id.contains_key(id) && !registry.removed_ids.contains(id);
+        let is_remote = |id: &u64| {
+            let id = MemberId(*id);
+            !registry.by_id.contains_key(&id) && !registry.removed_ids.contains(&id)
+        };
         self.remotes.retain(is_remote);
     }
 
@@ -172,7 +179,7 @@ impl Member {
 
     /// Whether it has streams to a member.
     pub(crate) fn reaches(&self, id: u64) -> bool {
-        self.registry.by_id.contains_key(&id) || self.remotes.contains(&id)
+        self.registry.by_id.contains_key(&MemberId(id)) || self.remotes.contains(&id)
     }
 
     /// The voters, as far as the member knows.
@@ -216,7 +223,7 @@ impl World {
             .truth
             .registry
             .removed_ids
-            .contains(&(place as u64 + 1));
+            .contains(&MemberId(place as u64 + 1));
         self.time_out(place);
         let percent = match removed {
             true => STREAMS_CLOSED_PERCENT,
@@ -255,11 +262,15 @@ impl World {
         // the processes of a cluster that was forced began when these were removed
         let never_open = self.is_outside(packet.from) && !self.is_outside(packet.to);
         let receiver = &mut self.members[place];
-        if receiver.registry.removed_ids.contains(&packet.from) {
+        if receiver
+            .registry
+            .removed_ids
+            .contains(&MemberId(packet.from))
+        {
             if never_open || !self.chance.chance(OPEN_STREAM_PERCENT) {
                 return self.report(packet.from, packet.to, PeerEvent::RemovedHere);
             }
-        } else if !receiver.registry.by_id.contains_key(&packet.from) {
+        } else if !receiver.registry.by_id.contains_key(&MemberId(packet.from)) {
             receiver.remotes.insert(packet.from);
         }
         self.members[place].inbox.receive(packet);
@@ -273,14 +284,19 @@ impl World {
         if self.members[place].replica.is_none() {
             return;
         }
-        let known: Vec<u64> = self.members[place].registry.by_id.keys().copied().collect();
+        let known: Vec<u64> = self.members[place]
+            .registry
+            .by_id
+            .keys()
+            .map(|id| id.0)
+            .collect();
         for other in known.into_iter().filter(|other| *other != id) {
             let member = &self.members[(other - 1) as usize];
             let cut = self.net.cut.contains(&(id, other)) || self.net.cut.contains(&(other, id));
             if member.replica.is_none() || cut {
                 continue;
             }
-            if member.registry.removed_ids.contains(&id) {
+            if member.registry.removed_ids.contains(&MemberId(id)) {
                 self.report(id, other, PeerEvent::RemovedHere);
             } else {
                 self.peer_event(place, other, PeerEvent::StreamOpened);
@@ -363,7 +379,7 @@ impl World {
         if (before.role, before.term, before.leader) != (status.role, status.term, status.leader) {
             self.counts.terms = self.counts.terms.max(status.term);
             self.trace.line(self.now, || {
-                let Status { term, leader, role, .. } = status;
+                let Status { term, leader: MemberId(leader), role, .. } = status;
                 format!(
                     "m{} is {role:?} of term {term}, leader m{leader}",
                     place + 1
@@ -376,7 +392,8 @@ impl World {
     fn halted(&mut self, place: usize, halt: Halt) {
         let id = place as u64 + 1;
         self.trace.line(self.now, || format!("m{id} ends: {halt}"));
-        let removed = self.truth.registry.removed_ids.contains(&id) || self.is_outside(id);
+        let removed =
+            self.truth.registry.removed_ids.contains(&MemberId(id)) || self.is_outside(id);
         if halt != Halt::Removed || !removed {
             return self.judge(&Fact::NotStarted { member: id, error: halt.to_string() });
         }

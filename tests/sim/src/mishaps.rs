@@ -33,7 +33,7 @@ impl World {
         let rebuilds = self.scenario.has_rebuilds();
         let may_go_wrong = |status: Status| match rebuilds {
             true => status.role != Role::Leader,
-            false => status.role == Role::Follower && status.leader != 0,
+            false => status.role == Role::Follower && status.leader.0 != 0,
         };
         let places: Vec<usize> = (0..self.members.len())
             .filter(|place| {
@@ -49,7 +49,7 @@ impl World {
         if rebuilds {
             return self.rebuild(place);
         }
-        let about = self.members[place].status.leader;
+        let about = self.members[place].status.leader.0;
         self.counts.mistakes += 1;
         self.hears_of(place, about, PeerEvent::ProcessGone, 1);
         if self.mishaps.chance(BACK_PERCENT) {

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use witan_machine::{
+    member::MemberId,
     record::{CorruptRecord, RecordChange},
     view::View,
 };
@@ -31,8 +32,8 @@ impl Packet {
     pub(crate) fn new(envelope: Envelope) -> Self {
         let Envelope { to, from, lane, message, snapshot } = envelope;
         Self {
-            to,
-            from,
+            to: to.0,
+            from: from.0,
             lane,
             message,
             snapshot: snapshot.map(|view| records_of(&view)),
@@ -48,8 +49,8 @@ impl Packet {
             .transpose()?
             .map(Box::new);
         Ok(Envelope {
-            to: self.to,
-            from: self.from,
+            to: MemberId(self.to),
+            from: MemberId(self.from),
             lane: self.lane,
             message: self.message,
             snapshot,

@@ -7,7 +7,7 @@
 
 use witan_machine::{
     command::{ChangeMembers, Command, UpdatePeerUrls},
-    member::{Member as Person, MemberRegistry},
+    member::{Member as Person, MemberId, MemberRegistry},
     view::View,
 };
 use witan_replica::replica::Role;
@@ -52,7 +52,7 @@ impl World {
             return;
         }
         if let Some(lost) = self.operator.lost {
-            if self.truth.registry.by_id.contains_key(&lost) {
+            if self.truth.registry.by_id.contains_key(&MemberId(lost)) {
                 return self.change(ChangeMembers { remove: lost, ..ChangeMembers::default() });
             }
             self.operator.lost = None;
@@ -236,9 +236,9 @@ impl World {
         let leaders = self
             .members
             .iter()
-            .filter(|m| m.replica.is_some() && !self.is_outside(m.status.id));
+            .filter(|m| m.replica.is_some() && !self.is_outside(m.status.id.0));
         let last = leaders.filter(leads).max_by_key(|m| m.status.term);
-        last.map(|member| member.status.id)
+        last.map(|member| member.status.id.0)
     }
 }
 

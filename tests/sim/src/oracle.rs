@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use witan_machine::{Outcome, Reply, command::Command};
+use witan_machine::{Outcome, Reply, command::Command, lease::LeaseId};
 use witan_replica::{host::Applied, replica::ProposalRejected};
 
 use crate::workload::{self, Read};
@@ -61,7 +61,7 @@ pub struct Floor {
     /// For each v3 key, the revision of the last completed write to it or read of it.
     pub keys: BTreeMap<Vec<u8>, i64>,
     /// The last leases that were granted.
-    pub leases: Vec<i64>,
+    pub leases: Vec<LeaseId>,
 }
 
 impl Floor {

@@ -57,14 +57,14 @@ impl World {
             let Some(replica) = &self.members[place].replica else {
                 continue;
             };
-            if replica.status().leader != id {
+            if replica.status().leader.0 != id {
                 continue;
             }
             let members = Arc::new(replica.view().machine.members.clone());
             let running: Vec<Option<Release>> = members
                 .by_id
                 .keys()
-                .map(|other| self.running(id, *other))
+                .map(|other| self.running(id, other.0))
                 .collect();
             let delay = self.hand.range(1, DECIDE_UNITS);
             let incarnation = self.members[place].incarnation;

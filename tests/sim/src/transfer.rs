@@ -2,6 +2,7 @@
 //! breaks is opened again some times and goes on where it was, if the receiver still runs; then the
 //! sender reports that it failed. There is one at a time between two members.
 
+use witan_machine::member::MemberId;
 use witan_replica::replica::PeerEvent;
 
 use crate::{
@@ -78,7 +79,7 @@ impl World {
         let receiver = &self.members[to];
         let busy = transfer.arrived + 1 >= transfer.pieces && receiver.inbox.snapshot.is_some();
         let open = receiver.replica.is_some()
-            && !receiver.registry.removed_ids.contains(&way.0)
+            && !receiver.registry.removed_ids.contains(&MemberId(way.0))
             && !self.refuses_stranger(way.0, way.1)
             && !self.net.cut.contains(&way)
             && !self.net.cut.contains(&(way.1, way.0));
@@ -102,7 +103,11 @@ impl World {
             self.transfers.insert(way, transfer);
             return self.next_piece(way, number, 0);
         }
-        if !self.members[to].registry.by_id.contains_key(&way.0) {
+        if !self.members[to]
+            .registry
+            .by_id
+            .contains_key(&MemberId(way.0))
+        {
             self.members[to].remotes.insert(way.0);
         }
         self.members[to].inbox.snapshot = Some((number, transfer.packet.clone()));

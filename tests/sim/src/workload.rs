@@ -8,7 +8,7 @@ use witan_machine::{
     alarm::{AlarmAction, AlarmCommand, AlarmType},
     command::{ClusterVersion, Command, PublishAttributes},
     kv::{self, OpReply},
-    lease,
+    lease::{self, LeaseId},
 };
 
 use crate::{
@@ -75,25 +75,25 @@ pub(crate) fn draw(rng: &mut Rng, member: u64, hint: &Hint<'_>) -> Ask {
 }
 
 /// A lease to be kept alive now, sometimes.
-pub(crate) fn keep_alive(rng: &mut Rng, floor: &Floor, mix: Mix) -> Option<i64> {
+pub(crate) fn keep_alive(rng: &mut Rng, floor: &Floor, mix: Mix) -> Option<LeaseId> {
     let any = !floor.leases.is_empty() && rng.chance(mix.keep_alive_percent);
     any.then(|| *rng.pick(&floor.leases))
 }
 
 /// The command that clears the recorded remaining time of a lease.
-pub(crate) fn forget_note(id: i64) -> Command {
-    let left = vec![lease::RemainingTtl { id, seconds: 0 }];
+pub(crate) fn forget_note(lease: LeaseId) -> Command {
+    let left = vec![lease::RemainingTtl { id: lease.0, seconds: 0 }];
     about_lease(lease::LeaseOperation::Checkpoint(lease::LeaseCheckpoint {
         remaining: left,
     }))
 }
 
 /// The lease that an answered operation has begun.
-pub(crate) fn granted(ask: &Ask, outcome: &Outcome) -> Option<i64> {
+pub(crate) fn granted(ask: &Ask, outcome: &Outcome) -> Option<LeaseId> {
     match (ask, &outcome.reply) {
         (Ask::Write(Command::Lease(command)), Reply::Lease(Ok(lease::LeaseReply::Granted(_)))) => {
             match &command.operation {
-                Some(lease::LeaseOperation::Grant(grant)) => Some(grant.id),
+                Some(lease::LeaseOperation::Grant(grant)) => Some(grant.lease_id()),
                 _ => None,
             }
         }
@@ -117,12 +117,12 @@ fn leased(rng: &mut Rng, hint: &Hint<'_>) -> Command {
         35..=89 if !known.is_empty() => v3(kv::KvOperation::Put(kv::Put {
             key: Bytes::from(format!("l{}", rng.below(KEYS))),
             value: Bytes::from(format!("op{} ", hint.id)),
-            lease: *rng.pick(known),
+            lease: rng.pick(known).0,
             ..kv::Put::default()
         })),
         90..=99 if !known.is_empty() => {
             about_lease(lease::LeaseOperation::Revoke(lease::LeaseRevoke {
-                id: *rng.pick(known),
+                id: rng.pick(known).0,
             }))
         }
         _ => v3(kv::KvOperation::Delete(delete(rng))),

@@ -403,7 +403,7 @@ impl World {
     /// The members of the cluster that have their disks.
     pub(crate) fn present(&self) -> impl Iterator<Item = (u64, &Member)> {
         let ids = self.truth.registry.by_id.keys();
-        let members = ids.map(|id| (*id, &self.members[(*id - 1) as usize]));
+        let members = ids.map(|id| (id.0, &self.members[(id.0 - 1) as usize]));
         members.filter(|(_, member)| member.existence == Existence::Present)
     }
 
@@ -411,7 +411,7 @@ impl World {
     fn unaware(&self) -> Vec<u64> {
         let ids = self.truth.registry.removed_ids.iter();
         let run_on = ids.filter(|id| {
-            let member = &self.members[(**id - 1) as usize];
+            let member = &self.members[(id.0 - 1) as usize];
             let refuses = |other: &&u64| {
                 let other = &self.members[(**other - 1) as usize];
                 other.replica.is_some() && other.registry.removed_ids.contains(*id)
@@ -419,14 +419,14 @@ impl World {
             let voters = member.voters();
             // a member that knows of its removal may wait for the one voter that it leaves
             let waits = member.registry.removed_ids.contains(*id) && voters.len() == 1;
-            let known = member.registry.by_id.keys().copied();
+            let known = member.registry.by_id.keys().map(|known| known.0);
             let others: Vec<u64> = match waits {
                 true => voters,
-                false => known.filter(|other| other != *id).collect(),
+                false => known.filter(|other| *other != id.0).collect(),
             };
             member.replica.is_some() && others.iter().filter(refuses).count() > others.len() / 2
         });
-        run_on.copied().collect()
+        run_on.map(|id| id.0).collect()
     }
 
     /// Whether everything asked is answered, all members stand at the same entry, and removed ones have ended.

@@ -6,8 +6,8 @@ use super::{faults::disk, why, world::World};
 use crate::{
     crd::EtcdClusterSpec,
     model::{
-        Bootstrap, ClaimSeen, Membership, Obstacle, PodPlan, PodSeen, Refusal, Removal, Said, Step,
-        Stop, Why,
+        Bootstrap, ClaimSeen, ClusterReport, Membership, Obstacle, PodPlan, PodSeen, Refusal,
+        Removal, Step, Stop, Why,
     },
 };
 
@@ -265,7 +265,7 @@ fn a_stuck_learner_gives_way() {
     assert!(learner);
     break_pod(&mut world, 3, None);
     world.settle();
-    assert_eq!(removals(&world), [Removal::Dead]);
+    assert_eq!(removals(&world), [Removal::Silent]);
     assert_eq!(world.serving(), 4);
 }
 
@@ -283,8 +283,8 @@ fn different_cluster_ids_stop_everything() {
 #[test]
 fn a_disk_that_is_left_of_a_first_try_gives_way() {
     let world = cluster(3);
-    let other = Said { cluster_id: 0xbeef, members: 3, blank: true };
-    let planned = |change: fn(&mut Said, &mut ClaimSeen, &mut PodSeen, &mut bool)| {
+    let other = ClusterReport { cluster_id: 0xbeef, members: 3, blank: true };
+    let planned = |change: fn(&mut ClusterReport, &mut ClaimSeen, &mut PodSeen, &mut bool)| {
         let mut seen = world.observe();
         let at = seen.ordinals.get_mut(&2).expect("a member");
         let (claim, pod) = (at.claim.as_mut(), at.pod.as_mut());
@@ -295,7 +295,7 @@ fn a_disk_that_is_left_of_a_first_try_gives_way() {
         let mut said = other;
         claim.served = false;
         change(&mut said, claim, pod, &mut list.linearizable);
-        list.said.insert(2, said);
+        list.reports.insert(2, said);
         world.plan(&seen)
     };
     let step = planned(|_, _, _, _| {});
@@ -307,7 +307,7 @@ fn a_disk_that_is_left_of_a_first_try_gives_way() {
     assert_eq!(why(&step), Some(&Why::PodEnding(2)), "{step:?}");
     for keeps in [
         (|said, _, _, _| said.blank = false)
-            as fn(&mut Said, &mut ClaimSeen, &mut PodSeen, &mut bool),
+            as fn(&mut ClusterReport, &mut ClaimSeen, &mut PodSeen, &mut bool),
         |_, claim, _, _| claim.served = true,
         |_, _, _, linearizable| *linearizable = false,
     ] {
@@ -326,9 +326,9 @@ fn a_disk_of_a_first_try_that_is_fenced_or_may_not_be_deleted_stays() {
     at.pod.as_mut().expect("a pod").ready = false;
     seen.ordinals.get_mut(&1).expect("a member").pod = None;
     let list = seen.membership.as_mut().expect("a list");
-    let other = Said { cluster_id: 0xbeef, members: 3, blank: true };
+    let other = ClusterReport { cluster_id: 0xbeef, members: 3, blank: true };
     (list.members[2].answers, list.members[2].healthy) = (false, false);
-    list.said.insert(2, other);
+    list.reports.insert(2, other);
     let step = Step::DeleteClaim(2);
     let (held, idle, said) = (true, false, String::new());
     let mut refused = seen.clone();
@@ -356,7 +356,7 @@ fn a_disk_of_a_first_try_that_is_fenced_or_may_not_be_deleted_stays() {
 /// which may have been larger, and if they do not begin to serve, the operator waits for a person.
 #[test]
 fn a_first_start_goes_on_beside_the_disks_of_another_one() {
-    let said = |cluster_id, members| Said { cluster_id, members, blank: true };
+    let said = |cluster_id, members| ClusterReport { cluster_id, members, blank: true };
     for (replicas, others) in [(1, vec![]), (3, vec![said(0xc1, 3)])] {
         let spec = EtcdClusterSpec { replicas, ..EtcdClusterSpec::minimal() };
         let mut world = World::new(spec, 3);
@@ -370,7 +370,8 @@ fn a_first_start_goes_on_beside_the_disks_of_another_one() {
             let said = (0..).zip([vec![said(0xbeef, 3)], others.clone()].concat());
             let said = BTreeMap::from_iter(said);
             let cluster_id = 0xbeef;
-            seen.membership = Some(Membership { cluster_id, said, ..Membership::default() });
+            seen.membership =
+                Some(Membership { cluster_id, reports: said, ..Membership::default() });
             world.plan(&seen)
         };
         for ordinal in 1..replicas {

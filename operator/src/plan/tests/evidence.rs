@@ -215,6 +215,6 @@ fn a_member_without_a_disk_is_replaced_after_its_time() {
     let began = world.now;
     let removed = world.run(200, |_, step| matches!(step, Step::RemoveMember { .. }));
     assert!(removed && world.now - began >= 295, "{}", world.now - began);
-    assert_eq!(removals(&world), [Removal::Dead]);
+    assert_eq!(removals(&world), [Removal::Silent]);
     world.settle();
 }

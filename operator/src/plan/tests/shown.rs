@@ -149,7 +149,7 @@ impl World {
         });
         Some(Membership {
             cluster_id: CLUSTER_ID,
-            said: BTreeMap::new(),
+            reports: BTreeMap::new(),
             linearizable: self.leader.is_some(),
             leader: self.leader,
             stale_corrupt: self.stale_corrupt.clone(),

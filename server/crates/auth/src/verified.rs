@@ -18,7 +18,7 @@ use ring::{
 };
 
 /// Cached passwords; above it, the oldest is evicted.
-const VERIFIED_MAX: usize = 1024;
+const VERIFIED_CACHED: usize = 1024;
 
 /// Lifetime of an entry.
 const VERIFIED_TTL: Duration = Duration::from_secs(5 * 60);
@@ -57,11 +57,11 @@ impl VerifiedPasswords {
     pub(super) fn insert(&self, password: &str, hashed: &[u8]) {
         let mark = self.digest(password, hashed);
         let mut known = self.known();
-        if known.len() >= VERIFIED_MAX && !known.contains_key(&mark) {
+        if known.len() >= VERIFIED_CACHED && !known.contains_key(&mark) {
             known.retain(|_, since| since.elapsed() < VERIFIED_TTL);
             let first = known.iter().min_by_key(|(_, since)| **since);
             let first = first.map(|(mark, _)| *mark);
-            if let Some(first) = first.filter(|_| known.len() >= VERIFIED_MAX) {
+            if let Some(first) = first.filter(|_| known.len() >= VERIFIED_CACHED) {
                 known.remove(&first);
             }
         }
@@ -111,10 +111,10 @@ mod tests {
     #[test]
     fn the_number_of_entries_is_bounded() {
         let verified = VerifiedPasswords::new(&SystemRandom::new()).unwrap();
-        for at in 0..=VERIFIED_MAX {
+        for at in 0..=VERIFIED_CACHED {
             verified.insert(&at.to_string(), b"hash");
         }
-        assert_eq!(verified.known().len(), VERIFIED_MAX);
+        assert_eq!(verified.known().len(), VERIFIED_CACHED);
         assert!(!verified.contains("0", b"hash"), "the first made room");
         assert!(verified.contains("1024", b"hash"));
     }

@@ -24,7 +24,7 @@ const QUOTA_BYTES: u64 = 2 << 30;
 /// Default of `--watch-progress-notify-interval`.
 const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// Lower bound of `--watch-progress-notify-interval`: a shorter interval becomes this, as in etcd.
-const WATCH_PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
+const WATCH_PROGRESS_INTERVAL_FLOOR: Duration = Duration::from_millis(100);
 /// etcd warns when requests may be larger than this.
 const REQUEST_BYTES_RECOMMENDED: usize = 10 << 20;
 /// Builds the configuration from the given values and defaults, and checks it. Warnings are added
@@ -319,7 +319,7 @@ impl ValueReader<'_> {
             enable_v1: self.boolean("enable-v1")? && self.boolean("enable-v2")?,
             watch_progress_interval: match self.duration("watch-progress-notify-interval")? {
                 Duration::ZERO => WATCH_PROGRESS_INTERVAL,
-                interval => interval.max(WATCH_PROGRESS_INTERVAL_MIN),
+                interval => interval.max(WATCH_PROGRESS_INTERVAL_FLOOR),
             },
             client_cert_auth: self.boolean("client-cert-auth")?,
             quota_bytes: match self.number::<i64>("quota-backend-bytes")? {

@@ -10,7 +10,7 @@ use super::{
 
 /// Shorter ones of `--raft-read-timeout` and `--raft-write-timeout` are made this long: members send
 /// something each second.
-const RAFT_TIMEOUT_MIN: Duration = Duration::from_secs(3);
+const RAFT_TIMEOUT_FLOOR: Duration = Duration::from_secs(3);
 
 /// See the module's description.
 #[derive(Clone, Copy, Debug)]
@@ -45,14 +45,14 @@ impl Default for PeerSettings {
 
 impl ValueReader<'_> {
     /// Reads timeouts and the local address of connections to members. Raft's timeouts are at least
-    /// [`RAFT_TIMEOUT_MIN`].
+    /// [`RAFT_TIMEOUT_FLOOR`].
     pub(super) fn peer_settings(
         &self,
         (gates, advertised): (&FeatureGates, &[Url]),
         warnings: &mut Vec<String>,
     ) -> Result<PeerSettings, ConfigError> {
         let unless_zero = |time: Duration| (!time.is_zero()).then_some(time);
-        let raft_timeout = |name| Ok(self.duration(name)?.max(RAFT_TIMEOUT_MIN));
+        let raft_timeout = |name| Ok(self.duration(name)?.max(RAFT_TIMEOUT_FLOOR));
         let local_address = gates.has(SET_MEMBER_LOCAL_ADDR);
         let local_address = local_address.then(|| local_address_of(advertised));
         if local_address == Some(None) {

@@ -20,7 +20,7 @@ use futures_util::StreamExt as _;
 use witan_api::v2::members::ErrorMessage;
 use witan_base::budget::{ClientBudgets, MemoryBudget, Reservation, SMALL_BYTES};
 use witan_gocompat::json;
-use witan_transport::{BODY_BYTES_MAX, LINGER_BYTES_MAX};
+use witan_transport::{BODY_BYTES_MAX, LINGER_BYTES};
 
 /// Go's server sends a body above this in chunks, a smaller one with its length.
 const UNCHUNKED_BYTES: usize = 2048;
@@ -246,10 +246,10 @@ pub async fn read_form(payload: &mut web::Payload) -> Result<Vec<u8>, &'static s
     })
 }
 
-/// Reads and drops the unread rest of a body, up to [`LINGER_BYTES_MAX`] bytes, so that the connection stays open and
+/// Reads and drops the unread rest of a body, up to [`LINGER_BYTES`] bytes, so that the connection stays open and
 /// the client reads its answer; above it, the connection is closed after the answer.
 pub async fn drain(payload: &mut web::Payload) {
-    let mut left = LINGER_BYTES_MAX;
+    let mut left = LINGER_BYTES;
     while let Some(Ok(part)) = payload.next().await {
         let Some(rest) = left.checked_sub(part.len()) else {
             return;

@@ -15,6 +15,7 @@ mod wal;
 use std::{
     fs::{File, TryLockError},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -43,6 +44,10 @@ pub struct EtcdDirectory {
     pub torn_bytes: u64,
     /// What the backend says about the cluster.
     pub backend: BackendMeta,
+    /// The folder of the log.
+    pub wal_dir: PathBuf,
+    /// Until it is dropped, an etcd that is started on the directory waits.
+    _lock: Arc<File>,
 }
 
 /// Raft's snapshot: the v2 store at an entry of the log.
@@ -59,7 +64,7 @@ pub struct RaftSnapshot {
 }
 
 /// Reads the data directory `dir`; `wal_dir` is what etcd was given as `--wal-dir`, if anything. No etcd may run on it,
-/// now or while [`BackendMeta::path`] is read.
+/// now or while [`BackendMeta::path`] is read: the result holds etcd's lock.
 pub fn open(dir: &Path, wal_dir: Option<&Path>) -> Result<EtcdDirectory, EtcdError> {
     let member = dir.join("member");
     let snap_dir = member.join("snap");
@@ -67,7 +72,7 @@ pub fn open(dir: &Path, wal_dir: Option<&Path>) -> Result<EtcdDirectory, EtcdErr
     if !db.is_file() {
         return Err(EtcdError::NoData { path: db });
     }
-    refuse_if_locked(&db)?;
+    let lock = lock(&db)?;
     let wal_dir = wal_dir.map_or_else(|| member.join("wal"), Path::to_path_buf);
     let segments = wal::segments(&wal_dir)?;
     let summary = wal::summarize(&segments)?;
@@ -93,14 +98,16 @@ pub fn open(dir: &Path, wal_dir: Option<&Path>) -> Result<EtcdDirectory, EtcdErr
         entries,
         torn_bytes: summary.torn_bytes,
         backend,
+        wal_dir,
+        _lock: Arc::new(lock),
     })
 }
 
-/// A running etcd holds a lock on its backend from its start to its end.
-fn refuse_if_locked(db: &Path) -> Result<(), EtcdError> {
+/// Locks the backend, as a running etcd does from its start to its end; one that is started now waits.
+fn lock(db: &Path) -> Result<File, EtcdError> {
     let file = File::open(db).map_err(|error| EtcdError::io(db, error))?;
     match file.try_lock_shared() {
-        Ok(()) => file.unlock().map_err(|error| EtcdError::io(db, error)),
+        Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(EtcdError::Running { path: db.into() }),
         Err(TryLockError::Error(error)) => Err(EtcdError::io(db, error)),
     }

@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use crate::{Config, Connection, Service, limits::LINGER_BYTES_MAX};
+use crate::{Config, Connection, Service, limits::LINGER_BYTES};
 
 /// Size of the read buffer, which the connections of a thread share.
 const READ_BYTES: usize = 64 << 10;
@@ -27,7 +27,7 @@ const READ_BYTES: usize = 64 << 10;
 /// state machine is shorter.
 const POLL_TIME: Duration = Duration::from_millis(1);
 
-/// How long reading and dropping may take, see [`LINGER_BYTES_MAX`].
+/// How long reading and dropping may take, see [`LINGER_BYTES`].
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
 thread_local! {
@@ -202,7 +202,7 @@ where
             ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
             self.shut = true;
         }
-        while self.lingered < LINGER_BYTES_MAX {
+        while self.lingered < LINGER_BYTES {
             let mut scratch = SCRATCH.take();
             scratch.resize(READ_BYTES, 0);
             let mut buffer = ReadBuf::new(&mut scratch);

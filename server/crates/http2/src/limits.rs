@@ -25,7 +25,7 @@ pub const STREAMS_MAX: usize = 32_768;
 pub const STREAMS_FREE: usize = 64;
 
 /// Remembered streams that ended before their requests were complete; frames of them are ignored.
-pub(crate) const ENDED_EARLY_MAX: usize = 1024;
+pub(crate) const ENDED_EARLY_REMEMBERED: usize = 1024;
 
 /// Flow-control window of a stream and of a connection: a large message takes one round trip.
 pub const WINDOW_BYTES: u32 = 1 << 20;
@@ -54,7 +54,7 @@ pub(crate) const MESSAGE_OVERHEAD: usize = 96;
 
 /// Bytes that are read and dropped after a failure, so that the client gets the last frames: closing a socket with
 /// unread bytes discards them.
-pub const LINGER_BYTES_MAX: usize = 4 << 20;
+pub const LINGER_BYTES: usize = 4 << 20;
 
 /// What a client may do that brings nothing: streams that end in error (reset by the client, or by its fault), in
 /// excess of those that ended successfully, and DATA frames without content between two complete requests.
@@ -91,4 +91,4 @@ pub(crate) const SLOTS_KEPT: usize = 64;
 
 /// Remembered streams that ended after complete requests; they make it possible to tell why a late
 /// frame is an error.
-pub(crate) const ENDED_MAX: usize = 32;
+pub(crate) const ENDED_REMEMBERED: usize = 32;

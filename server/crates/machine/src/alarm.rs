@@ -7,7 +7,7 @@ use imbl::OrdSet;
 
 use super::{
     kv, lease,
-    member::MemberRegistry,
+    member::{MemberId, MemberRegistry},
     record::{CorruptRecord, RecordChange},
 };
 use crate::limits::ALARMS_MAX;
@@ -72,13 +72,13 @@ pub enum AlarmType {
 pub struct Alarm {
     /// A [`AlarmType`], or the number of a later version's.
     pub kind: i32,
-    /// Id of the member.
-    pub member: u64,
+    /// The member that it is about.
+    pub member: MemberId,
 }
 
 impl Alarm {
     /// A member's alarm of a known type.
-    pub fn new(member: u64, kind: AlarmType) -> Self {
+    pub fn new(member: MemberId, kind: AlarmType) -> Self {
         Self { kind: kind as i32, member }
     }
 
@@ -128,23 +128,23 @@ impl Alarms {
     }
 
     /// Raises or lowers the command's alarm. Returns the alarm that is raised now or was lowered; `None` if
-    /// there was none to lower, `ALARMS_MAX` leaves no room, or the command does neither.
+    /// there was none to lower, there are `ALARMS_MAX`, or the command does neither.
     pub(crate) fn apply(
         &mut self,
         command: &AlarmCommand,
         members: &MemberRegistry,
     ) -> Option<Alarm> {
-        let alarm = Alarm { kind: command.kind, member: command.member };
+        let alarm = Alarm { kind: command.kind, member: MemberId(command.member) };
         if alarm.is(AlarmType::None) {
             return None;
         }
         match AlarmAction::try_from(command.action) {
             Ok(AlarmAction::Activate) => {
-                let room = self.raised.len() < ALARMS_MAX || is_member_alarm(alarm, members);
-                if room {
+                let allowed = self.raised.len() < ALARMS_MAX || is_member_alarm(alarm, members);
+                if allowed {
                     self.raised.insert(alarm);
                 }
-                room.then_some(alarm)
+                allowed.then_some(alarm)
             }
             Ok(AlarmAction::Deactivate) => self.raised.remove(&alarm),
             Ok(AlarmAction::HashState) | Err(_) => None,
@@ -199,7 +199,7 @@ impl Alarms {
             raised: self
                 .raised
                 .iter()
-                .map(|&Alarm { kind, member }| StoredAlarm { kind, member })
+                .map(|&Alarm { kind, member }| StoredAlarm { kind, member: member.0 })
                 .collect(),
         };
         emit(RecordChange::Put {
@@ -215,7 +215,7 @@ impl Alarms {
         self.raised = stored
             .raised
             .into_iter()
-            .map(|StoredAlarm { kind, member }| Alarm { kind, member })
+            .map(|StoredAlarm { kind, member }| Alarm { kind, member: MemberId(member) })
             .collect();
         Ok(())
     }
@@ -240,7 +240,7 @@ mod tests {
     fn invented_alarms_are_bounded_and_leave_room_for_real_ones() {
         let mut members = MemberRegistry::default();
         let member = Member { id: 7, ..Member::default() };
-        members.by_id.insert(7, member);
+        members.by_id.insert(member.member_id(), member);
         let mut alarms = Alarms::default();
         for i in 0..ALARMS_MAX as u64 + 9 {
             let raised = alarms.apply(&command(AlarmAction::Activate, 100 + i, 1), &members);
@@ -252,7 +252,7 @@ mod tests {
             "a kind that nobody raises has no place kept"
         );
         let raised = alarms.apply(&command(AlarmAction::Activate, 7, 1), &members);
-        assert_eq!(raised, Some(Alarm::new(7, AlarmType::NoSpace)));
+        assert_eq!(raised, Some(Alarm::new(MemberId(7), AlarmType::NoSpace)));
         let lowered = alarms.apply(&command(AlarmAction::Deactivate, 7, 1), &members);
         assert_eq!(lowered, raised);
     }

@@ -3,6 +3,8 @@
 //! What does not live here: clocks. A lease never expires by itself (I6): the leader counts its
 //! time (`lessor`) and proposes its expiration. The effects on the key space are in `kv/lease.rs`.
 
+use std::fmt;
+
 use bytes::Bytes;
 use imbl::{OrdMap, OrdSet, ordmap::DiffItem};
 
@@ -11,8 +13,21 @@ use super::{
     record::{CorruptRecord, RecordChange},
 };
 
-/// The id that means "no lease".
-pub const NONE: i64 = 0;
+/// The id of a lease, as clients and servers choose it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct LeaseId(pub i64);
+
+impl LeaseId {
+    /// The id that means "no lease".
+    pub const NONE: Self = Self(0);
+}
+
+/// Sixteen hexadecimal digits, as in etcd's messages.
+impl fmt::Display for LeaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
 
 /// Maximum TTL in seconds, as in etcd: as nanoseconds it fits into 63 bits.
 pub const TTL_MAX_S: i64 = 9_000_000_000;
@@ -48,12 +63,19 @@ pub enum LeaseOperation {
 /// Grant a lease.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct LeaseGrant {
-    /// Chosen by the client or by the server; not [`NONE`].
+    /// Chosen by the client or by the server; not [`LeaseId::NONE`].
     #[prost(sfixed64, tag = "1")]
     pub id: i64,
     /// TTL in seconds, at least the minimum of the proposer.
     #[prost(int64, tag = "2")]
     pub ttl_s: i64,
+}
+
+impl LeaseGrant {
+    /// The lease.
+    pub fn lease_id(&self) -> LeaseId {
+        LeaseId(self.id)
+    }
 }
 
 /// Revoke a lease and delete its keys in one revision.
@@ -64,12 +86,26 @@ pub struct LeaseRevoke {
     pub id: i64,
 }
 
+impl LeaseRevoke {
+    /// The lease.
+    pub fn lease_id(&self) -> LeaseId {
+        LeaseId(self.id)
+    }
+}
+
 /// Remove leases, each with its keys in its own revision; unknown ones are ignored.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct LeaseExpire {
     /// Lease ids, in the order of removal.
     #[prost(sfixed64, repeated, tag = "1")]
     pub ids: Vec<i64>,
+}
+
+impl LeaseExpire {
+    /// The leases, in the order of removal.
+    pub fn lease_ids(&self) -> impl Iterator<Item = LeaseId> {
+        self.ids.iter().map(|id| LeaseId(*id))
+    }
 }
 
 /// Record the remaining time of leases; unknown ones are ignored.
@@ -91,6 +127,13 @@ pub struct RemainingTtl {
     pub seconds: i64,
 }
 
+impl RemainingTtl {
+    /// The lease.
+    pub fn lease_id(&self) -> LeaseId {
+        LeaseId(self.id)
+    }
+}
+
 /// Answer of a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Granted {
@@ -108,7 +151,7 @@ pub enum LeaseReply {
     /// These leases and their keys were removed.
     Expired {
         /// The ids that existed.
-        ids: Vec<i64>,
+        ids: Vec<LeaseId>,
     },
     /// The remaining times were recorded.
     Checkpointed,
@@ -167,13 +210,13 @@ impl Lease {
 /// All leases and the keys attached to them. Cloning is O(1).
 #[derive(Clone, Default)]
 pub struct Leases {
-    by_id: OrdMap<i64, Lease>,
+    by_id: OrdMap<LeaseId, Lease>,
     /// Live keys by their lease. Not in a checkpoint: it is derived from the keys.
-    attached: OrdSet<(i64, Bytes)>,
+    attached: OrdSet<(LeaseId, Bytes)>,
 }
 
-impl std::fmt::Debug for Leases {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Leases {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Leases")
             .field("len", &self.by_id.len())
             .field("attached", &self.attached.len())
@@ -183,12 +226,12 @@ impl std::fmt::Debug for Leases {
 
 impl Leases {
     /// One lease.
-    pub fn get(&self, id: i64) -> Option<&Lease> {
+    pub fn get(&self, id: LeaseId) -> Option<&Lease> {
         self.by_id.get(&id)
     }
 
     /// Returns all leases in ascending order of their ids.
-    pub fn iter(&self) -> impl Iterator<Item = (i64, &Lease)> {
+    pub fn iter(&self) -> impl Iterator<Item = (LeaseId, &Lease)> {
         self.by_id.iter().map(|(id, lease)| (*id, lease))
     }
 
@@ -203,7 +246,7 @@ impl Leases {
     }
 
     /// The keys of a lease, in ascending order.
-    pub fn keys(&self, id: i64) -> impl Iterator<Item = &Bytes> {
+    pub fn keys(&self, id: LeaseId) -> impl Iterator<Item = &Bytes> {
         self.attached
             .range((id, Bytes::new())..)
             .take_while(move |(of, _)| *of == id)
@@ -211,16 +254,16 @@ impl Leases {
     }
 
     /// The first key of a lease at or above a key.
-    pub(super) fn key_from(&self, id: i64, from: &Bytes) -> Option<&Bytes> {
+    pub(super) fn key_from(&self, id: LeaseId, from: &Bytes) -> Option<&Bytes> {
         let (of, key) = self.attached.range((id, from.clone())..).next()?;
         (*of == id).then_some(key)
     }
 
     /// The leases that have keys, in ascending order.
-    pub(super) fn with_keys(&self) -> impl Iterator<Item = i64> {
-        let first_from = |id: i64| Some(self.attached.range((id, Bytes::new())..).next()?.0);
-        std::iter::successors(first_from(i64::MIN), move |id| {
-            first_from(id.checked_add(1)?)
+    pub(super) fn with_keys(&self) -> impl Iterator<Item = LeaseId> {
+        let first_from = |id: LeaseId| Some(self.attached.range((id, Bytes::new())..).next()?.0);
+        std::iter::successors(first_from(LeaseId(i64::MIN)), move |id| {
+            first_from(LeaseId(id.0.checked_add(1)?))
         })
     }
 
@@ -229,32 +272,32 @@ impl Leases {
         self.attached.len()
     }
 
-    pub(super) fn insert(&mut self, id: i64, lease: Lease) {
+    pub(super) fn insert(&mut self, id: LeaseId, lease: Lease) {
         self.by_id.insert(id, lease);
     }
 
     /// Removes a lease and leaves its keys attached; `false` if there is no such lease.
-    pub(super) fn remove(&mut self, id: i64) -> bool {
+    pub(super) fn remove(&mut self, id: LeaseId) -> bool {
         self.by_id.remove(&id).is_some()
     }
 
     /// Records the remaining seconds of a lease, brought between 0 and [`TTL_MAX_S`]; ignores an unknown
     /// lease.
     pub(super) fn checkpoint(&mut self, left: RemainingTtl) {
-        if let Some(lease) = self.by_id.get_mut(&left.id) {
+        if let Some(lease) = self.by_id.get_mut(&left.lease_id()) {
             lease.remaining_ttl_s = left.seconds.clamp(0, TTL_MAX_S);
         }
     }
 
-    /// Moves a key from one lease to another; either may be [`NONE`].
-    pub(super) fn reattach(&mut self, key: &[u8], from: i64, to: i64) {
+    /// Moves a key from one lease to another; either may be [`LeaseId::NONE`].
+    pub(super) fn reattach(&mut self, key: &[u8], from: LeaseId, to: LeaseId) {
         if from == to {
             return;
         }
-        if from != NONE {
+        if from != LeaseId::NONE {
             self.attached.remove(&(from, Bytes::copy_from_slice(key)));
         }
-        if to != NONE {
+        if to != LeaseId::NONE {
             self.attached.insert((to, Bytes::copy_from_slice(key)));
         }
     }
@@ -276,9 +319,9 @@ impl Leases {
 
     /// Emits the leases that changed since `since` (all, if `None`), one record each with the id as key.
     pub(crate) fn changes(&self, since: Option<&Leases>, emit: &mut dyn FnMut(RecordChange)) {
-        let mut put = |id: i64, lease: &Lease| {
+        let mut put = |id: LeaseId, lease: &Lease| {
             emit(RecordChange::Put {
-                key: id.to_be_bytes().to_vec(),
+                key: id.0.to_be_bytes().to_vec(),
                 value: prost::Message::encode_to_vec(lease),
             });
         };
@@ -296,17 +339,18 @@ impl Leases {
             }
         }
         for id in removed {
-            emit(RecordChange::Delete { key: id.to_be_bytes().to_vec() });
+            emit(RecordChange::Delete { key: id.0.to_be_bytes().to_vec() });
         }
     }
 
     /// Loads the record of one lease; fails if its id or its values are not sound.
     pub(crate) fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
-        let id = key.try_into().map(i64::from_be_bytes).unwrap_or(NONE);
+        let id = key.try_into().map(i64::from_be_bytes);
+        let id = id.map_or(LeaseId::NONE, LeaseId);
         let lease: Lease = prost::Message::decode(value)
-            .map_err(|e| CorruptRecord::new(format!("lease {id:016x}: {e}")))?;
-        if id == NONE || !lease.is_sound() {
-            return Err(CorruptRecord::new(format!("lease {id:016x}: {lease:?}")));
+            .map_err(|e| CorruptRecord::new(format!("lease {id}: {e}")))?;
+        if id == LeaseId::NONE || !lease.is_sound() {
+            return Err(CorruptRecord::new(format!("lease {id}: {lease:?}")));
         }
         self.by_id.insert(id, lease);
         Ok(())

@@ -237,10 +237,10 @@ impl StateMachine {
 
     /// Loads one record that [`StateMachine::changes`] emitted. Records come in ascending key order.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
-        let Some((room, key)) = key.split_first() else {
+        let Some((section, key)) = key.split_first() else {
             return Err(CorruptRecord::new("empty record key"));
         };
-        match *room {
+        match *section {
             record::KV => self.kv.load(key, value),
             record::LEASE => self.kv.load_lease(key, value),
             record::TREE => self.tree.load(key, value).map_err(CorruptRecord::from),

@@ -1,11 +1,27 @@
 //! The member registry: identity, URLs and role of every member, the ids of those removed, and the
 //! commands that change it. The commands are log payload: field numbers never change.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use imbl::{OrdMap, OrdSet};
 
 use super::record::{CorruptRecord, RecordChange};
+
+/// The id of a member. It is never that of another member, and raft knows the member by it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct MemberId(pub u64);
+
+impl MemberId {
+    /// No member: as the leader, that none is known.
+    pub const NONE: Self = Self(0);
+}
+
+/// Hexadecimal digits without leading zeros, as in etcd's logs, metrics and JSON of v2.
+impl fmt::Display for MemberId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}", self.0)
+    }
+}
 
 /// One member as the cluster knows it.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -98,9 +114,9 @@ pub struct MemberRegistry {
     /// `MAJOR.MINOR.0` that the cluster is to be brought down to, empty for none.
     pub downgrade_target: String,
     /// Present members.
-    pub by_id: OrdMap<u64, Member>,
+    pub by_id: OrdMap<MemberId, Member>,
     /// Ids of removed members, which are never reused.
-    pub removed_ids: OrdSet<u64>,
+    pub removed_ids: OrdSet<MemberId>,
 }
 
 /// Why the member registry was not changed.
@@ -149,6 +165,13 @@ impl MemberRegistry {
     }
 }
 
+impl Member {
+    /// The id.
+    pub fn member_id(&self) -> MemberId {
+        MemberId(self.id)
+    }
+}
+
 impl ChangeMembers {
     /// Returns the bytes that the change may add to `MemberRegistry::size_bytes`. A removal leaves the
     /// member's id, which its addition has paid for.
@@ -174,7 +197,7 @@ struct StoredRegistry {
 impl MemberRegistry {
     /// Records a member's name and client URLs; ignores an unknown (removed) member.
     pub(crate) fn publish(&mut self, publish: &PublishAttributes) {
-        if let Some(member) = self.by_id.get_mut(&publish.id) {
+        if let Some(member) = self.by_id.get_mut(&MemberId(publish.id)) {
             member.name.clone_from(&publish.name);
             member.client_urls.clone_from(&publish.client_urls);
         }
@@ -194,7 +217,7 @@ impl MemberRegistry {
         }
         let member = self
             .by_id
-            .get_mut(&asked.id)
+            .get_mut(&MemberId(asked.id))
             .ok_or(MembershipError::NotFound)?;
         member.peer_urls.clone_from(&asked.peer_urls);
         Ok(())
@@ -212,10 +235,10 @@ impl MemberRegistry {
     /// Adds a member. Fails if its id was removed or exists, if another member has one of its peer URLs, if
     /// it votes and `voters` is not set, or if there are `learners_max` learners.
     fn add(&mut self, member: &Member, asked: &ChangeMembers) -> Result<(), MembershipError> {
-        if self.removed_ids.contains(&member.id) {
+        if self.removed_ids.contains(&member.member_id()) {
             return Err(MembershipError::NotFound);
         }
-        if self.by_id.contains_key(&member.id) {
+        if self.by_id.contains_key(&member.member_id()) {
             return Err(MembershipError::Exists);
         }
         let wanted: BTreeSet<&String> = member.peer_urls.iter().collect();
@@ -233,13 +256,13 @@ impl MemberRegistry {
         if member.learner && learners >= asked.learners_max as usize {
             return Err(MembershipError::TooManyLearners);
         }
-        self.by_id.insert(member.id, member.clone());
+        self.by_id.insert(member.member_id(), member.clone());
         Ok(())
     }
 
     /// Makes a voter of a learner; fails if there is no such learner, or if `voters` is not set.
     fn promote(&mut self, asked: &ChangeMembers) -> Result<(), MembershipError> {
-        let member = self.by_id.get_mut(&asked.promote);
+        let member = self.by_id.get_mut(&MemberId(asked.promote));
         let member = member.ok_or(MembershipError::NotFound)?;
         if !member.learner || !asked.voters {
             return Err(MembershipError::NotLearner);
@@ -251,12 +274,12 @@ impl MemberRegistry {
     /// Removes a member and keeps its id as removed. Fails if it does not exist, if it votes and `voters` is
     /// not set, or if it is the last voter.
     fn remove(&mut self, asked: &ChangeMembers) -> Result<(), MembershipError> {
-        let id = asked.remove;
+        let id = MemberId(asked.remove);
         let member = self.by_id.get(&id).ok_or(MembershipError::NotFound)?;
         if !member.learner && !asked.voters {
             return Err(MembershipError::NotLearner);
         }
-        let others = self.by_id.values().filter(|other| other.id != id);
+        let others = self.by_id.values().filter(|other| other.member_id() != id);
         if !member.learner && others.filter(|other| !other.learner).count() == 0 {
             return Err(MembershipError::LastVoter);
         }
@@ -284,7 +307,7 @@ impl MemberRegistry {
             cluster_id: self.cluster_id,
             cluster_version: self.cluster_version.clone(),
             members: self.by_id.values().cloned().collect(),
-            removed: self.removed_ids.iter().copied().collect(),
+            removed: self.removed_ids.iter().map(|id| id.0).collect(),
             downgrade_target: self.downgrade_target.clone(),
         };
         emit(RecordChange::Put {
@@ -299,8 +322,12 @@ impl MemberRegistry {
             .map_err(|e| CorruptRecord::new(format!("members: {e}")))?;
         self.cluster_id = stored.cluster_id;
         self.cluster_version = stored.cluster_version;
-        self.by_id = stored.members.into_iter().map(|m| (m.id, m)).collect();
-        self.removed_ids = stored.removed.into_iter().collect();
+        self.by_id = stored
+            .members
+            .into_iter()
+            .map(|m| (m.member_id(), m))
+            .collect();
+        self.removed_ids = stored.removed.into_iter().map(MemberId).collect();
         self.downgrade_target = stored.downgrade_target;
         Ok(())
     }
@@ -330,7 +357,7 @@ mod tests {
     #[test]
     fn learners_come_and_go_and_voters_stay() {
         let mut members = MemberRegistry::default();
-        members.by_id.insert(1, member(1, "a", false));
+        members.by_id.insert(MemberId(1), member(1, "a", false));
         let learner = |id, url| add(member(id, url, true), 1);
         assert_eq!(
             members.change(&learner(1, "b")),
@@ -364,7 +391,7 @@ mod tests {
     #[test]
     fn voters_come_and_go_until_one_is_left() {
         let mut members = MemberRegistry::default();
-        members.by_id.insert(1, member(1, "a", false));
+        members.by_id.insert(MemberId(1), member(1, "a", false));
         let voters = |change| ChangeMembers { voters: true, ..change };
         let promote = |promote| voters(ChangeMembers { promote, ..ChangeMembers::default() });
         assert_eq!(
@@ -382,7 +409,7 @@ mod tests {
             Err(MembershipError::NotLearner)
         );
         assert_eq!(members.change(&promote(3)), Ok(()));
-        assert!(!members.by_id[&3].learner);
+        assert!(!members.by_id[&MemberId(3)].learner);
         assert_eq!(members.change(&voters(remove(1))), Ok(()));
         assert_eq!(members.change(&voters(remove(2))), Ok(()));
         assert_eq!(

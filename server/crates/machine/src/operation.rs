@@ -55,17 +55,17 @@ macro_rules! operation {
     };
 }
 
-/// Operations that are verbs of one room, whose replies are results.
+/// Operations on one section of the state, whose replies are results.
 macro_rules! operations {
     (
-        $room:ident, $module:ident, $list:ident, $error:ident;
+        $section:ident, $module:ident, $list:ident, $error:ident;
         $($verb:ident($operation:ty) => $output:ty, $reply:pat => $result:expr;)+
     ) => {$(
         operation! {
             $operation => $output, $module::$error;
             verb => $module::$list::$verb(verb).into();
-            Reply::$room(Ok($reply)) => Ok($result),
-            Reply::$room(Err(error)) => Err(error)
+            Reply::$section(Ok($reply)) => Ok($result),
+            Reply::$section(Err(error)) => Err(error)
         }
     )+};
 }

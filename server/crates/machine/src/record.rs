@@ -28,14 +28,14 @@ pub const COUNT_MAX: u64 = 1 << 62;
 pub enum RecordChange {
     /// Write or overwrite a record.
     Put {
-        /// Room byte, then the room's own key.
+        /// Byte of the section, then the section's own key.
         key: Vec<u8>,
         /// The record.
         value: Vec<u8>,
     },
     /// Delete a record.
     Delete {
-        /// Room byte, then the room's own key.
+        /// Byte of the section, then the section's own key.
         key: Vec<u8>,
     },
 }

@@ -12,14 +12,14 @@ use witan_machine::{
         self, Compact, Compare, DeleteRange, Kv, KvError, KvOperation, Put, Range, SortTarget, Txn,
         TxnOp, TxnOpKind,
     },
-    lease,
+    lease::{self, LeaseId},
     record::RecordChange,
 };
 
 /// The most work that a worker of the server does by itself.
 const INLINE_KEYS: u64 = 1024;
 
-const LEASE: i64 = 7;
+const LEASE: LeaseId = LeaseId(7);
 
 fn apply(kv: &mut Kv, verb: KvOperation) {
     kv.apply(&kv::KvCommand { operation: Some(verb) }).unwrap();
@@ -34,11 +34,16 @@ fn keys(many: usize) -> impl Iterator<Item = String> {
     (0..many).map(move |at| format!("k{:06}", at * 7919 % many))
 }
 
-fn put(key: String, lease: i64) -> Put {
-    Put { key: key.into(), value: "v".into(), lease, ..Put::default() }
+fn put(key: String, lease: LeaseId) -> Put {
+    Put {
+        key: key.into(),
+        value: "v".into(),
+        lease: lease.0,
+        ..Put::default()
+    }
 }
 
-fn fill(kv: &mut Kv, many: usize, lease: i64) {
+fn fill(kv: &mut Kv, many: usize, lease: LeaseId) {
     let puts: Vec<TxnOp> = keys(many)
         .map(|key| op(TxnOpKind::Put(put(key, lease))))
         .collect();
@@ -60,7 +65,7 @@ fn delete(key: &str, range_end: &str, prev_kv: bool) -> DeleteRange {
 /// Keys `k000000` and on, all of them deleted.
 fn deleted(many: usize) -> Kv {
     let mut kv = Kv::default();
-    fill(&mut kv, many, lease::NONE);
+    fill(&mut kv, many, LeaseId::NONE);
     apply(&mut kv, KvOperation::Delete(delete("k", "l", false)));
     kv
 }
@@ -131,7 +136,7 @@ fn deleted_keys_are_charged_where_they_are_walked() {
     // what was logged by a release without limits has its effects
     let mut old = kv.clone();
     let mut ops = vec![op(TxnOpKind::Range(counted())); 12_000];
-    ops.push(op(TxnOpKind::Put(put("new".into(), lease::NONE))));
+    ops.push(op(TxnOpKind::Put(put("new".into(), LeaseId::NONE))));
     let unbounded = Txn { success: ops, ..Txn::default() };
     apply(&mut old, KvOperation::Txn(unbounded));
     assert_eq!(old.len(), 1);
@@ -160,7 +165,7 @@ fn a_worker_leaves_walks_over_deleted_keys_to_others() {
     assert!(beyond(&taken(true)) && !beyond(&taken(false)));
     // an ordinary page of a list stays where it is
     let mut kv = Kv::default();
-    fill(&mut kv, 50_000, lease::NONE);
+    fill(&mut kv, 50_000, LeaseId::NONE);
     let page = Range { limit: 500, ..all() };
     assert!(!kv.reads_more_than(&page, INLINE_KEYS) && kv.reads_more_than(&all(), INLINE_KEYS));
     // few values can be as long as many keys are, and a key can have many versions
@@ -187,7 +192,7 @@ fn a_worker_leaves_walks_over_deleted_keys_to_others() {
 #[test]
 fn what_is_refused_does_not_depend_on_the_pages_of_the_index() {
     let mut kv = deleted(9000);
-    fill(&mut kv, 3001, lease::NONE);
+    fill(&mut kv, 3001, LeaseId::NONE);
     apply(
         &mut kv,
         KvOperation::Delete(delete("k001000", "k001500", false)),
@@ -229,7 +234,7 @@ fn what_is_refused_does_not_depend_on_the_pages_of_the_index() {
 #[test]
 fn a_transaction_that_only_reads_does_not_hold_the_store_many_times() {
     let mut kv = Kv::default();
-    fill(&mut kv, 20_000, lease::NONE);
+    fill(&mut kv, 20_000, LeaseId::NONE);
     let names = Range { keys_only: true, ..all() };
     let read = |times| {
         let success = vec![op(TxnOpKind::Range(names.clone())); times];
@@ -258,7 +263,7 @@ fn caller() -> (Auth, Caller) {
 fn permission_for_a_lease_is_permission_for_each_of_its_keys() {
     let (auth, caller) = caller();
     let mut kv = Kv::default();
-    let grant = lease::LeaseGrant { id: LEASE, ttl_s: 60 };
+    let grant = lease::LeaseGrant { id: LEASE.0, ttl_s: 60 };
     let granted = kv
         .apply_lease(&lease::LeaseCommand { operation: Some(lease::LeaseOperation::Grant(grant)) });
     granted.unwrap();

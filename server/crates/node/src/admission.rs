@@ -1,19 +1,26 @@
-//! Admission is the only check before a command is proposed: how long it is, whether this member is a learner, the quota,
-//! the alarm about it and the memory for it are asked here and nowhere else in the shell. All dialects propose through
-//! it, so that none can skip a question.
+//! Admission is the only check before a command is handed to the replica's thread: how long it is, whether this member is
+//! a learner, the quota, the alarm about it, the memory for it and a slot in the inbox are asked here and nowhere else
+//! in the shell. All dialects propose through it, so that none can skip a question.
 //!
 //! Not here: who sends the request, which the dialects know (`witan_v3`'s and `witan_dialect`'s access) and which is
-//! asked again when the entry is applied; how many requests wait (the inbox); whether the disk has space, which the
-//! replica's thread knows (`replica_loop/submit.rs`); and which commands an alarm stops when they are applied
-//! (`witan_machine::alarm`).
+//! asked again when the entry is applied; whether the disk has space, which the replica's thread knows
+//! (`replica_loop/submit.rs`); and which commands an alarm stops when they are applied (`witan_machine::alarm`).
+
+use std::sync::mpsc::TrySendError;
 
 use witan_base::budget::{Reservation, SMALL_BYTES};
 use witan_machine::{
     alarm::{AlarmAction, AlarmCommand, AlarmType},
+    auth::Caller,
     command::Command,
 };
 
-use super::{Node, NodeError, now_ns};
+use super::{
+    AppliedCommand, Node, NodeError,
+    completions::{CompletionFuture, CompletionSender},
+    now_ns,
+    requests::{LoopRequest, Proposal},
+};
 
 /// Users, roles and members may take so many bytes whatever the quota is: who may do what can be
 /// decided on a full member, too, as on etcd, which has no quota for it.
@@ -65,7 +72,7 @@ impl Admission {
     }
 }
 
-/// Whether the quota has no room for a command that keeps so many bytes of values; `NoSpace` while an alarm says so.
+/// Whether the quota does not allow a command that keeps so many bytes of values; `NoSpace` while an alarm says so.
 fn exceeds_quota(node: &Node, command: &Command, kept: u64) -> Result<bool, NodeError> {
     let bytes = command.growth().saturating_add(kept);
     let manages = matches!(command, Command::Auth(_) | Command::Members(_));
@@ -111,7 +118,7 @@ impl Node {
         }
         let command = AlarmCommand {
             action: AlarmAction::Activate as i32,
-            member: self.identity().member_id,
+            member: self.identity().member_id.0,
             kind: AlarmType::NoSpace as i32,
         };
         let (size_bytes, tree_bytes) = (self.size_bytes(), self.tree_bytes());
@@ -127,7 +134,7 @@ impl Node {
         }
     }
 
-    /// Proposes a change of an alarm, which needs no room and which learners may propose, too. Returns the
+    /// Proposes a change of an alarm, which takes nothing of the quota and which learners may propose, too. Returns the
     /// raft index of its entry.
     pub async fn report_alarm(&self, command: AlarmCommand) -> Result<u64, NodeError> {
         let command = command.into();
@@ -139,5 +146,42 @@ impl Node {
     /// Has all members hash their state at one point of the log; returns the raft index of that entry.
     pub async fn request_state_hashes(&self) -> Result<u64, NodeError> {
         self.report_alarm(AlarmCommand::hash_state()).await
+    }
+
+    /// Hands an admitted command to the replica's thread; the future completes when it is applied or timed out.
+    pub(super) fn send_command(
+        &self,
+        command: Command,
+        caller: Option<Caller>,
+        now_ns: i64,
+        admission: Admission,
+    ) -> Result<CompletionFuture<AppliedCommand>, NodeError> {
+        let Admission { bytes, memory } = admission;
+        let (mut to, answer) = CompletionSender::new(self.shared.request_timeout);
+        to.permit = memory;
+        self.send(LoopRequest::Propose(Proposal {
+            command: Box::new(command),
+            connection: self.client.connection(),
+            caller,
+            now_ns,
+            bytes,
+            to,
+        }))?;
+        Ok(answer)
+    }
+
+    /// Queues a request for the replica's thread without waiting: `TooMany` if the queue is full, `Removed`
+    /// or `Stopped` if the thread has ended.
+    pub(super) fn send(&self, inbound: LoopRequest) -> Result<(), NodeError> {
+        self.shared
+            .inbox
+            .try_send(inbound)
+            .map_err(|refused| match refused {
+                TrySendError::Full(_) => NodeError::TooMany,
+                TrySendError::Disconnected(_) if *self.shared.removed.borrow() => {
+                    NodeError::Removed
+                }
+                TrySendError::Disconnected(_) => NodeError::Stopped,
+            })
     }
 }

@@ -3,14 +3,20 @@
 use std::sync::Arc;
 
 use tokio::{sync::oneshot, time::timeout};
-use witan_machine::{command::Command, member::MemberRegistry};
+use witan_machine::{
+    command::Command,
+    member::{MemberId, MemberRegistry},
+};
 
 use super::{LoopRequest, Node, NodeError, TransferError};
 
 impl Node {
     /// Hands leadership over to a member, or to the one that lags least, and waits until it leads, at most as
     /// long as an election takes. Returns the new leader.
-    pub async fn transfer_leadership(&self, to: Option<u64>) -> Result<u64, TransferError> {
+    pub async fn transfer_leadership(
+        &self,
+        to: Option<MemberId>,
+    ) -> Result<MemberId, TransferError> {
         let (taken, answer) = oneshot::channel();
         self.send(LoopRequest::Transfer { to, taken })?;
         let to = answer.await.map_err(|_| NodeError::Stopped)??;
@@ -48,7 +54,7 @@ impl Node {
             return NodeError::LeaderFailed;
         }
         let leader = self.status().leader;
-        let elsewhere = leader != 0 && leader != self.identity().member_id;
+        let elsewhere = leader != MemberId::NONE && leader != self.identity().member_id;
         if elsewhere && !self.shared.peer_links.since(leader, begun_ns) {
             return NodeError::ConnectionLost;
         }

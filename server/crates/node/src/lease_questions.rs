@@ -1,5 +1,6 @@
 //! The questions that a node asks the leader about leases.
 
+use witan_machine::lease::LeaseId;
 use witan_replica::{
     host::{LeaseAnswer, LeaseQuestion},
     lessor::{LeaseDeadlines, Renewal},
@@ -9,7 +10,7 @@ use super::{Node, NodeError, completions::CompletionSender, requests::LoopReques
 
 impl Node {
     /// Renews a lease at the leader, without an entry in the log.
-    pub async fn renew(&self, lease: i64) -> Result<Renewal, NodeError> {
+    pub async fn renew(&self, lease: LeaseId) -> Result<Renewal, NodeError> {
         match self.ask_about_lease(lease, LeaseQuestion::Renew).await? {
             LeaseAnswer::Renewal(renewal) => Ok(renewal),
             LeaseAnswer::Remaining(_) => Err(NodeError::Internal),
@@ -18,7 +19,7 @@ impl Node {
 
     /// Returns the nanoseconds that a lease has left at the leader, negative when it is overdue; `None` if
     /// the lease is unknown.
-    pub async fn lease_left_ns(&self, lease: i64) -> Result<Option<i64>, NodeError> {
+    pub async fn lease_left_ns(&self, lease: LeaseId) -> Result<Option<i64>, NodeError> {
         match self
             .ask_about_lease(lease, LeaseQuestion::Remaining)
             .await?
@@ -32,7 +33,7 @@ impl Node {
     /// learners refuse.
     async fn ask_about_lease(
         &self,
-        lease: i64,
+        lease: LeaseId,
         question: LeaseQuestion,
     ) -> Result<LeaseAnswer, NodeError> {
         self.refuse_learner()?;

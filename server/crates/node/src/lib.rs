@@ -43,10 +43,7 @@ mod tree_watchers;
 mod watch_streams;
 
 use std::{
-    sync::{
-        Arc,
-        mpsc::{SyncSender, TrySendError},
-    },
+    sync::{Arc, mpsc::SyncSender},
     time::Duration,
 };
 
@@ -54,15 +51,16 @@ use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use witan_base::{budget::MemoryBudget, client_network::ClientNetwork};
 use witan_machine::{
-    Outcome, Reply, auth::Caller, command::Command, kv::KvError, operation::Operation, view::View,
+    Outcome, Reply, auth::Caller, command::Command, kv::KvError, member::MemberId,
+    operation::Operation, view::View,
 };
 use witan_replica::{host::Envelope, replica::PeerEvent};
 use witan_storage::{OnDurable, ReceivedSnapshot, SpaceStatus};
 use witan_tree::Watch;
 
 use admission::Admission;
-use completions::{CompletionFuture, CompletionSender};
-use requests::{LoopRequest, Proposal};
+use completions::CompletionSender;
+use requests::LoopRequest;
 
 pub use clock::now_ns;
 pub use error::{NodeError, ProposeError, TransferError};
@@ -89,7 +87,7 @@ const KEPT_VALUE_ATTEMPTS: usize = 4;
 #[derive(Clone, Debug)]
 pub struct Node {
     shared: Arc<Shared>,
-    /// Whose share of the room for commands is used.
+    /// Whose share of the memory for commands is used.
     client: ClientNetwork,
 }
 
@@ -98,8 +96,7 @@ struct Shared {
     inbox: SyncSender<LoopRequest>,
     raft_inbox: raft_inbox::RaftInbox,
     peer_links: peer_links::PeerLinks,
-    /// The leader, 0 for none.
-    leader: watch::Sender<u64>,
+    leader: watch::Sender<MemberId>,
     election_timeout: Duration,
     status: status::PublishedStatus,
     latest: latest_view::LatestView,
@@ -181,7 +178,7 @@ impl Shared {
 #[derive(Clone, Debug, Default)]
 pub struct ProcessIdentity {
     /// Own member id.
-    pub member_id: u64,
+    pub member_id: MemberId,
     /// Cluster id.
     pub cluster_id: u64,
     /// `--name`.
@@ -235,7 +232,7 @@ impl Node {
         operation: O,
         caller: Option<Caller>,
     ) -> impl Future<Output = Proposed<O>> {
-        // an `async fn` would keep room for the operation beside its command
+        // an `async fn` would keep memory for the operation beside its command
         self.replicate(operation.into(), caller).map(typed::<O>)
     }
 
@@ -378,9 +375,9 @@ impl Node {
         self.shared.metrics.show(self, view.as_deref());
     }
 
-    /// Queues a message of another member for the replica; `room` is released when the replica has taken it.
-    pub fn receive(&self, envelope: Envelope, room: OwnedSemaphorePermit) {
-        self.shared.raft_inbox.receive(envelope, room);
+    /// Queues a message of another member for the replica; `permit` is released when the replica has taken it.
+    pub fn receive(&self, envelope: Envelope, permit: OwnedSemaphorePermit) {
+        self.shared.raft_inbox.receive(envelope, permit);
         self.wake();
     }
 
@@ -392,7 +389,7 @@ impl Node {
     }
 
     /// Reports an event of the transport to the replica.
-    pub fn peer_event(&self, member: u64, event: PeerEvent) {
+    pub fn peer_event(&self, member: MemberId, event: PeerEvent) {
         self.shared.raft_inbox.event(member, event);
         self.wake();
     }
@@ -415,43 +412,6 @@ impl Node {
         if self.shared.raft_inbox.needs_wake() {
             let _ = self.shared.inbox.try_send(LoopRequest::Wake);
         }
-    }
-
-    /// Hands an admitted command to the replica's thread; the future completes when it is applied or timed out.
-    fn send_command(
-        &self,
-        command: Command,
-        caller: Option<Caller>,
-        now_ns: i64,
-        admission: Admission,
-    ) -> Result<CompletionFuture<AppliedCommand>, NodeError> {
-        let Admission { bytes, memory } = admission;
-        let (mut to, answer) = CompletionSender::new(self.shared.request_timeout);
-        to.permit = memory;
-        self.send(LoopRequest::Propose(Proposal {
-            command: Box::new(command),
-            connection: self.client.connection(),
-            caller,
-            now_ns,
-            bytes,
-            to,
-        }))?;
-        Ok(answer)
-    }
-
-    /// Queues a request for the replica's thread without waiting: `TooMany` if the queue is full, `Removed`
-    /// or `Stopped` if the thread has ended.
-    fn send(&self, inbound: LoopRequest) -> Result<(), NodeError> {
-        self.shared
-            .inbox
-            .try_send(inbound)
-            .map_err(|refused| match refused {
-                TrySendError::Full(_) => NodeError::TooMany,
-                TrySendError::Disconnected(_) if *self.shared.removed.borrow() => {
-                    NodeError::Removed
-                }
-                TrySendError::Disconnected(_) => NodeError::Stopped,
-            })
     }
 }
 

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use prometheus::{IntCounter, IntCounterVec};
+use witan_machine::member::MemberId;
 use witan_replica::replica::MessageFault;
 
 /// Between two log lines: a leader repeats an append that is not acknowledged.
@@ -70,9 +71,9 @@ impl MessageFaults {
 
     /// Counts a dropped message of member `from`; logs a warning if the last one is at least [`LOG_INTERVAL`]
     /// ago.
-    pub(super) fn report(&mut self, from: u64, fault: MessageFault) {
+    pub(super) fn report(&mut self, from: MemberId, fault: MessageFault) {
         if let Some(messages) = self.count(fault, Instant::now()) {
-            let remote_peer_id = format!("{from:x}");
+            let remote_peer_id = from.to_string();
             tracing::warn!(
                 remote_peer_id,
                 error = %fault,

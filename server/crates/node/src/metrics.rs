@@ -3,7 +3,7 @@
 
 use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec};
 use witan_base::metrics::{Register, gauge};
-use witan_machine::{alarm::AlarmType, kv::Kv, view::View};
+use witan_machine::{alarm::AlarmType, kv::Kv, member::MemberId, view::View};
 use witan_replica::replica::Role;
 
 use super::{
@@ -175,7 +175,8 @@ impl StateSeries {
     /// Sets the gauges that need no view of the state.
     fn set(&self, node: &Node) {
         let (status, disk) = (node.status(), node.disk());
-        self.has_leader.set((status.leader != 0).into());
+        self.has_leader
+            .set((status.leader != MemberId::NONE).into());
         self.is_leader.set((status.role == Role::Leader).into());
         self.committed.set(gauge(status.committed));
         self.applied.set(gauge(status.applied));
@@ -187,7 +188,7 @@ impl StateSeries {
         self.reserve_bytes.set(gauge(disk.reserve_bytes()));
         self.ballast_bytes.set(gauge(disk.ballast_bytes()));
         self.tree_watchers.set(gauge(node.watchers() as u64));
-        let id = format!("{:x}", node.identity().member_id);
+        let id = node.identity().member_id.to_string();
         self.id.with_label_values(&[id]).set(1);
     }
 
@@ -214,14 +215,14 @@ impl StateSeries {
         let Some(view) = view else {
             return;
         };
-        let own = format!("{:x}", node.identity().member_id);
+        let own = node.identity().member_id.to_string();
         // an alert finds the series before there is an alarm
         for kind in [AlarmType::NoSpace, AlarmType::Corrupt] {
             let labels = [own.clone(), alarm_type(kind as i32)];
             self.alarms.with_label_values(&labels).set(0);
         }
         for alarm in node.alarms(view, None) {
-            let labels = [format!("{:x}", alarm.member), alarm_type(alarm.kind)];
+            let labels = [alarm.member.to_string(), alarm_type(alarm.kind)];
             self.alarms.with_label_values(&labels).set(1);
         }
         let members = &view.machine.members;
@@ -231,7 +232,7 @@ impl StateSeries {
                 .set(1);
         }
         for member in members.by_id.keys() {
-            let labels = [own.clone(), format!("{member:x}")];
+            let labels = [own.clone(), member.to_string()];
             self.known_peers.with_label_values(&labels).set(1);
         }
     }

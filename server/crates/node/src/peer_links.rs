@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use witan_machine::member::MemberId;
+
 use super::{
     Node, ProposeError, now_ns,
     peer_stats::PeerStats,
@@ -20,29 +22,29 @@ const HEALTHY_AFTER: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(super) struct PeerLinks {
     /// When each member that is connected was.
-    since: Mutex<BTreeMap<u64, i64>>,
+    since: Mutex<BTreeMap<MemberId, i64>>,
     pub(super) stats: PeerStats,
 }
 
 impl PeerLinks {
     /// Notes that a member is connected since `now_ns`, or since before if it was connected already.
-    pub(super) fn connected(&self, member: u64, now_ns: i64) {
+    pub(super) fn connected(&self, member: MemberId, now_ns: i64) {
         self.lock().entry(member).or_insert(now_ns);
     }
 
     /// Notes that a member is not connected from now on, or since before if it was not connected already.
-    pub(super) fn lost(&self, member: u64) {
+    pub(super) fn lost(&self, member: MemberId) {
         self.lock().remove(&member);
     }
 
     /// Forgets both when a member was connected and when it was lost.
-    pub(super) fn forget(&self, member: u64) {
+    pub(super) fn forget(&self, member: MemberId) {
         self.lock().remove(&member);
     }
 
     /// Returns how a member is connected: `Settled` since `before_ns` or earlier, `Recent` since then, or
     /// `Lost`.
-    pub(super) fn connection(&self, member: u64, before_ns: i64) -> Connection {
+    pub(super) fn connection(&self, member: MemberId, before_ns: i64) -> Connection {
         match self.lock().get(&member) {
             None => Connection::Lost,
             Some(since) if *since <= before_ns => Connection::Settled,
@@ -51,20 +53,20 @@ impl PeerLinks {
     }
 
     /// Whether a member is connected since `before_ns` or earlier.
-    pub(super) fn since(&self, member: u64, before_ns: i64) -> bool {
+    pub(super) fn since(&self, member: MemberId, before_ns: i64) -> bool {
         self.lock()
             .get(&member)
             .is_some_and(|since| *since <= before_ns)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, i64>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<MemberId, i64>> {
         self.since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Node {
     /// Notes that a member is connected, or no longer connected, from now on.
-    pub fn peer_link(&self, member: u64, connected: bool) {
+    pub fn peer_link(&self, member: MemberId, connected: bool) {
         if connected {
             self.shared.peer_links.connected(member, now_ns());
         } else {

@@ -8,12 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use witan_machine::member::MemberId;
 use witan_replica::replica::Role;
 
 use super::Node;
 
 /// Batches over which rates are measured, as in etcd.
-const RECENT_MAX: usize = 200;
+const RATE_BATCHES: usize = 200;
 
 /// Rates are 0 when the last batch is older, as in etcd.
 const RECENT_AGE: Duration = Duration::from_secs(1);
@@ -26,7 +27,7 @@ pub(super) struct PeerStats(Mutex<Counts>);
 struct Counts {
     sent: Traffic,
     received: Traffic,
-    followers: BTreeMap<u64, FollowerCounts>,
+    followers: BTreeMap<MemberId, FollowerCounts>,
 }
 
 /// Append messages in one direction.
@@ -113,10 +114,10 @@ impl RoundTrips {
 }
 
 impl Traffic {
-    /// Counts the messages of a batch, and keeps the last [`RECENT_MAX`] batches for the rates.
+    /// Counts the messages of a batch, and keeps the last [`RATE_BATCHES`] batches for the rates.
     fn add(&mut self, messages: u64, bytes: u64, at: Instant) {
         self.messages += messages;
-        if self.recent.len() == RECENT_MAX {
+        if self.recent.len() == RATE_BATCHES {
             self.recent.pop_front();
         }
         let batch = Batch { at, messages, bytes };
@@ -151,7 +152,7 @@ impl PeerStats {
 impl Node {
     /// Counts messages with entries that were written to another member, as append messages; only while this
     /// member leads.
-    pub fn entries_sent(&self, to: u64, messages: u64, bytes: u64) {
+    pub fn entries_sent(&self, to: MemberId, messages: u64, bytes: u64) {
         if self.status().role == Role::Leader {
             let mut counts = self.shared.peer_links.stats.lock();
             counts.followers.entry(to).or_default().sent += messages;
@@ -160,13 +161,13 @@ impl Node {
     }
 
     /// Counts a failure of sending entries to another member: they were dropped, or the stream ended.
-    pub fn entries_lost(&self, to: u64) {
+    pub fn entries_lost(&self, to: MemberId) {
         let mut counts = self.shared.peer_links.stats.lock();
         counts.followers.entry(to).or_default().failed += 1;
     }
 
     /// Counts a message with entries from another member as an append message, if that member leads.
-    pub fn entries_received(&self, from: u64, bytes: u64) {
+    pub fn entries_received(&self, from: MemberId, bytes: u64) {
         if self.status().leader == from {
             let mut counts = self.shared.peer_links.stats.lock();
             counts.received.add(1, bytes, Instant::now());
@@ -174,13 +175,13 @@ impl Node {
     }
 
     /// Notes the time that a ping to another member and back took.
-    pub fn round_trip(&self, member: u64, took: Duration) {
+    pub fn round_trip(&self, member: MemberId, took: Duration) {
         let mut counts = self.shared.peer_links.stats.lock();
         counts.followers.entry(member).or_default().trips.add(took);
     }
 
     /// Forgets the numbers of a member that left.
-    pub fn forget_peer(&self, member: u64) {
+    pub fn forget_peer(&self, member: MemberId) {
         let links = &self.shared.peer_links;
         links.forget(member);
         links.stats.lock().followers.remove(&member);
@@ -194,7 +195,7 @@ impl Node {
     }
 
     /// Returns the numbers of the other members by their ids.
-    pub fn followers(&self) -> BTreeMap<u64, FollowerCounts> {
+    pub fn followers(&self) -> BTreeMap<MemberId, FollowerCounts> {
         self.shared.peer_links.stats.lock().followers.clone()
     }
 }

@@ -15,6 +15,7 @@ use std::{
 };
 
 use tokio::sync::OwnedSemaphorePermit;
+use witan_machine::member::MemberId;
 use witan_replica::{
     host::{Envelope, Lane},
     long_command::ExecutedCommand,
@@ -26,7 +27,7 @@ use witan_storage::ReceivedSnapshot;
 /// answering heartbeats.
 const TURN_BYTES: usize = 16 << 20;
 
-/// See the module's description. Messages are bounded by the room that their streams have
+/// See the module's description. Messages are bounded by the permits that their streams have
 /// (`peer::listener`), events by the number of members.
 #[derive(Debug, Default)]
 pub(super) struct RaftInbox {
@@ -43,7 +44,7 @@ pub(super) struct RaftInbox {
 struct RaftQueue {
     control: Vec<ReceivedMessage>,
     bulk: VecDeque<ReceivedMessage>,
-    events: Vec<(u64, PeerEvent)>,
+    events: Vec<(MemberId, PeerEvent)>,
     snapshot: Option<Box<ReceivedState>>,
     executed: Option<Executed>,
 }
@@ -59,11 +60,11 @@ pub(super) struct ReceivedState {
     pub(super) snapshot: ReceivedSnapshot,
 }
 
-/// A message, and the room that it takes until the replica has it.
+/// A message, and the permit that it holds until the replica has it.
 #[derive(Debug)]
 pub(super) struct ReceivedMessage {
     pub(super) envelope: Envelope,
-    _room: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// The messages and events that one turn takes.
@@ -71,7 +72,7 @@ pub(super) struct ReceivedMessage {
 pub(super) struct RaftBatch {
     /// In the order in which they are to be handled.
     pub(super) messages: Vec<ReceivedMessage>,
-    pub(super) events: Vec<(u64, PeerEvent)>,
+    pub(super) events: Vec<(MemberId, PeerEvent)>,
     pub(super) snapshot: Option<Box<ReceivedState>>,
     pub(super) executed: Option<Executed>,
     /// Index of the last durable checkpoint.
@@ -82,11 +83,11 @@ pub(super) struct RaftBatch {
 }
 
 impl RaftInbox {
-    /// Queues a message of another member by its lane, and wakes nobody; `room` is released when the replica
+    /// Queues a message of another member by its lane, and wakes nobody; `permit` is released when the replica
     /// has taken it.
-    pub(super) fn receive(&self, envelope: Envelope, room: OwnedSemaphorePermit) {
+    pub(super) fn receive(&self, envelope: Envelope, permit: OwnedSemaphorePermit) {
         let lane = envelope.lane;
-        let message = ReceivedMessage { envelope, _room: room };
+        let message = ReceivedMessage { envelope, _permit: permit };
         let mut queued = self.lock();
         match lane {
             Lane::Control => queued.control.push(message),
@@ -109,7 +110,7 @@ impl RaftInbox {
 
     /// Queues an event of a member for the next turn, behind the others, in place of the same one that is
     /// queued: of a process that ended and was started again, the last event counts.
-    pub(super) fn event(&self, member: u64, event: PeerEvent) {
+    pub(super) fn event(&self, member: MemberId, event: PeerEvent) {
         let mut queued = self.lock();
         queued.events.retain(|queued| *queued != (member, event));
         queued.events.push((member, event));
@@ -179,14 +180,20 @@ mod tests {
     use super::*;
 
     fn envelope(lane: Lane, message: Bytes) -> Envelope {
-        Envelope { to: 1, from: 2, lane, message, snapshot: None }
+        Envelope {
+            to: MemberId(1),
+            from: MemberId(2),
+            lane,
+            message,
+            snapshot: None,
+        }
     }
 
     #[test]
     fn short_messages_pass_long_ones_and_a_turn_takes_a_bounded_share_of_those() {
         let inbox = RaftInbox::default();
-        let room = Arc::new(Semaphore::new(100));
-        let permit = || room.clone().try_acquire_owned().expect("there is room");
+        let permits = Arc::new(Semaphore::new(100));
+        let permit = || permits.clone().try_acquire_owned().expect("one is free");
         let long = Bytes::from(vec![0; TURN_BYTES / 2]);
         for _ in 0..3 {
             inbox.receive(envelope(Lane::Bulk, long.clone()), permit());
@@ -199,9 +206,13 @@ mod tests {
         assert_eq!(batch.messages.len(), 3);
         assert_eq!(batch.messages[0].envelope.lane, Lane::Control);
         assert!(batch.more && inbox.needs_wake());
-        assert_eq!(room.available_permits(), 96);
+        assert_eq!(permits.available_permits(), 96);
         drop(batch);
-        assert_eq!(room.available_permits(), 99, "handled messages make room");
+        assert_eq!(
+            permits.available_permits(),
+            99,
+            "handled messages free theirs"
+        );
         let batch = inbox.take();
         assert_eq!((batch.messages.len(), batch.more), (1, false));
     }
@@ -210,17 +221,20 @@ mod tests {
     fn an_event_waits_once_and_the_last_one_comes_last() {
         let inbox = RaftInbox::default();
         for _ in 0..1000 {
-            inbox.event(2, PeerEvent::Unreachable);
+            inbox.event(MemberId(2), PeerEvent::Unreachable);
         }
-        inbox.event(3, PeerEvent::Unreachable);
-        inbox.event(2, PeerEvent::ProcessGone);
+        inbox.event(MemberId(3), PeerEvent::Unreachable);
+        inbox.event(MemberId(2), PeerEvent::ProcessGone);
         assert_eq!(inbox.take().events.len(), 3);
         assert!(inbox.take().events.is_empty());
         let (gone, back) = (PeerEvent::ProcessGone, PeerEvent::StreamOpened);
         for event in [back, gone, back] {
-            inbox.event(2, event);
+            inbox.event(MemberId(2), event);
         }
-        assert_eq!(inbox.take().events, [(2, gone), (2, back)]);
+        assert_eq!(
+            inbox.take().events,
+            [(MemberId(2), gone), (MemberId(2), back)]
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! What does not live here: what makes a change impossible (unknown ids, used URLs), which is decided when it is
 //! applied.
 
-use witan_machine::member::{Member, MemberRegistry};
+use witan_machine::member::{Member, MemberId, MemberRegistry};
 
 /// A change of membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,9 +15,9 @@ pub enum Reconfiguration {
         learner: bool,
     },
     /// This member goes.
-    Remove(u64),
+    Remove(MemberId),
     /// This learner votes from now on.
-    Promote(u64),
+    Promote(MemberId),
 }
 
 /// Why a change might cost the quorum.
@@ -46,12 +46,12 @@ pub(super) enum Connection {
 pub(super) fn check(
     change: Reconfiguration,
     members: &MemberRegistry,
-    connection: impl Fn(u64) -> Connection,
+    connection: impl Fn(MemberId) -> Connection,
 ) -> Result<(), UnsafeReconfiguration> {
     let voters: Vec<&Member> = members.by_id.values().filter(|m| !m.learner).collect();
     let settled = voters
         .iter()
-        .filter(|voter| connection(voter.id) == Connection::Settled)
+        .filter(|voter| connection(voter.member_id()) == Connection::Settled)
         .count();
     match change {
         Reconfiguration::Add { learner } => {
@@ -75,10 +75,10 @@ pub(super) fn check(
             }
         }
         Reconfiguration::Remove(id) => {
-            if !voters.iter().any(|voter| voter.id == id) {
+            if !voters.iter().any(|voter| voter.member_id() == id) {
                 return Ok(());
             }
-            let others = voters.iter().filter(|voter| voter.id != id);
+            let others = voters.iter().filter(|voter| voter.member_id() != id);
             let started = others.filter(|voter| is_started(voter)).count();
             if voters.len() == 1 || started < quorum(voters.len() - 1) {
                 return Err(UnsafeReconfiguration::NotEnoughStarted);
@@ -106,12 +106,20 @@ fn quorum(voters: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use Reconfiguration::{Add, Promote, Remove};
+    use Reconfiguration::Add;
     use UnsafeReconfiguration::{NotEnoughStarted, Unhealthy};
 
     use super::*;
 
     const ADD: Reconfiguration = Add { learner: false };
+
+    fn remove(id: u64) -> Reconfiguration {
+        Reconfiguration::Remove(MemberId(id))
+    }
+
+    fn promote(id: u64) -> Reconfiguration {
+        Reconfiguration::Promote(MemberId(id))
+    }
 
     /// Makes members 1, 2 and so on: `s` a started voter, `u` one that has never started, `l` a learner.
     fn members(kinds: &str) -> MemberRegistry {
@@ -127,7 +135,7 @@ mod tests {
                 learner: kind == 'l',
                 ..Member::default()
             };
-            members.by_id.insert(id, member);
+            members.by_id.insert(member.member_id(), member);
         }
         members
     }
@@ -143,9 +151,9 @@ mod tests {
             ("sssu", ADD, Ok(())),
             ("ssu", ADD, Err(NotEnoughStarted)),
             ("ssu", Add { learner: true }, Ok(())),
-            ("ssl", Promote(3), Ok(())),
-            ("sul", Promote(3), Ok(())),
-            ("suul", Promote(4), Err(NotEnoughStarted)),
+            ("ssl", promote(3), Ok(())),
+            ("sul", promote(3), Ok(())),
+            ("suul", promote(4), Err(NotEnoughStarted)),
         ] {
             assert_eq!(check(change, &members(kinds), all), expect, "{kinds}");
         }
@@ -161,7 +169,7 @@ mod tests {
                 ("sssss", 2, Err(Unhealthy)),
             ] {
                 let up = kinds.len() as u64 - down;
-                let last = |id| if id > up { state } else { Connection::Settled };
+                let last = |MemberId(id)| if id > up { state } else { Connection::Settled };
                 for change in [ADD, Add { learner: true }] {
                     let got = check(change, &members(kinds), last);
                     assert_eq!(got, expect, "{kinds} with {down} down, {change:?}");
@@ -174,25 +182,25 @@ mod tests {
     fn removals_keep_a_quorum_of_those_that_serve() {
         let all = |_| Connection::Settled;
         let without = |lost: u64| {
-            move |id| match id == lost {
+            move |MemberId(id)| match id == lost {
                 true => Connection::Lost,
                 false => Connection::Settled,
             }
         };
-        assert_eq!(check(Remove(1), &members("s"), all), Err(NotEnoughStarted));
-        assert_eq!(check(Remove(2), &members("ss"), all), Ok(()));
-        assert_eq!(check(Remove(1), &members("su"), all), Err(NotEnoughStarted));
-        assert_eq!(check(Remove(2), &members("su"), all), Ok(()));
-        assert_eq!(check(Remove(3), &members("sss"), without(3)), Ok(()));
+        assert_eq!(check(remove(1), &members("s"), all), Err(NotEnoughStarted));
+        assert_eq!(check(remove(2), &members("ss"), all), Ok(()));
+        assert_eq!(check(remove(1), &members("su"), all), Err(NotEnoughStarted));
+        assert_eq!(check(remove(2), &members("su"), all), Ok(()));
+        assert_eq!(check(remove(3), &members("sss"), without(3)), Ok(()));
         assert_eq!(
-            check(Remove(2), &members("sss"), without(3)),
+            check(remove(2), &members("sss"), without(3)),
             Err(Unhealthy)
         );
         assert_eq!(
-            check(Remove(3), &members("ssl"), without(2)),
+            check(remove(3), &members("ssl"), without(2)),
             Ok(()),
             "a learner"
         );
-        assert_eq!(check(Remove(4), &members("ssss"), without(3)), Ok(()));
+        assert_eq!(check(remove(4), &members("ssss"), without(3)), Ok(()));
     }
 }

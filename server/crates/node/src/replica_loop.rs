@@ -13,7 +13,7 @@ use std::{
 };
 
 use witan_base::{client_network::ClientNetwork, panics::planted};
-use witan_machine::view::View;
+use witan_machine::{member::MemberId, view::View};
 use witan_replica::{
     host::Envelope,
     replica::{Halt, Replica, Role, Status},
@@ -36,15 +36,15 @@ use super::{
 
 /// Requests taken from the inbox in one turn: so many that whose proposals are next is decided among all that
 /// wait.
-const BATCH_MAX: usize = INBOX_MAX / 2;
+const TURN_REQUESTS: usize = INBOX_MAX / 2;
 
 const _: () = assert!(
-    BATCH_MAX < INBOX_MAX,
-    "a full inbox wakes the thread once more, so that a wake-up that found no room is not lost"
+    TURN_REQUESTS < INBOX_MAX,
+    "a full inbox wakes the thread once more, so that a wake-up that found no free slot is not lost"
 );
 
 /// Ticks that are made up for after a stall; more would start needless elections.
-const CATCH_UP_TICKS_MAX: u32 = 2;
+const TICKS_MADE_UP: u32 = 2;
 
 /// Ticks between two looks for old states that nobody watches from any more.
 const EXPIRE_STATES_TICKS: u64 = 50;
@@ -133,7 +133,7 @@ pub fn start(
         ticks: 0,
         tick: parts.tick,
         slow_apply: parts.slow_apply,
-        leader: 0,
+        leader: MemberId::NONE,
         durable: 0,
     };
     let thread = std::thread::Builder::new().name("replica".into());
@@ -156,7 +156,7 @@ struct ReplicaLoop {
     tick: Duration,
     slow_apply: Duration,
     /// The leader at the last look, 0 for none.
-    leader: u64,
+    leader: MemberId,
     /// Index of the last durable checkpoint that the replica knows of.
     durable: u64,
 }
@@ -250,14 +250,11 @@ impl ReplicaLoop {
         wake.map_or(wait, |wake| wake.min(wait))
     }
 
-    /// Ticks once for each interval that has passed, [`CATCH_UP_TICKS_MAX`] + 1 times at most. Returns when
+    /// Ticks once for each interval that has passed, [`TICKS_MADE_UP`] + 1 times at most. Returns when
     /// to tick next.
     fn run_ticks(&mut self, due: Instant, late: Duration) -> Instant {
         let behind = late.as_nanos() / self.tick.as_nanos().max(1);
-        let times = u32::try_from(behind)
-            .unwrap_or(u32::MAX)
-            .min(CATCH_UP_TICKS_MAX)
-            + 1;
+        let times = u32::try_from(behind).unwrap_or(u32::MAX).min(TICKS_MADE_UP) + 1;
         self.check_disk();
         for _ in 0..times {
             self.ticks += 1;
@@ -310,9 +307,9 @@ impl ReplicaLoop {
         self.replica.receive(envelope);
     }
 
-    /// Takes the requests that are queued already, at most [`BATCH_MAX`].
+    /// Takes the requests that are queued already, at most [`TURN_REQUESTS`].
     fn drain(&mut self, requests: &Receiver<LoopRequest>) {
-        for inbound in requests.try_iter().take(BATCH_MAX) {
+        for inbound in requests.try_iter().take(TURN_REQUESTS) {
             self.take(inbound);
         }
     }
@@ -430,7 +427,11 @@ impl ReplicaLoop {
         let mut since = self.shared.status.leader_since_ns();
         if status.leader != self.leader {
             self.leader = status.leader;
-            since = if status.leader == 0 { 0 } else { now_ns() };
+            since = if status.leader == MemberId::NONE {
+                0
+            } else {
+                now_ns()
+            };
             self.log_leader_change(status);
             self.shared.leader.send_replace(status.leader);
         }
@@ -439,8 +440,8 @@ impl ReplicaLoop {
 
     /// Logs a new leader, and counts it, or logs that there is none.
     fn log_leader_change(&self, status: &Status) {
-        let (term, leader) = (status.term, format!("{:x}", status.leader));
-        if status.leader == 0 {
+        let (term, leader) = (status.term, status.leader.to_string());
+        if status.leader == MemberId::NONE {
             tracing::warn!(term, "lost the leader");
             return;
         }

@@ -4,7 +4,13 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use witan_base::client_network::Connection;
-use witan_machine::{auth::Caller, command::Command, member::MemberRegistry, view::View};
+use witan_machine::{
+    auth::Caller,
+    command::Command,
+    lease::LeaseId,
+    member::{MemberId, MemberRegistry},
+    view::View,
+};
 use witan_replica::{
     host::{LeaseAnswer, LeaseQuestion},
     lessor::LeaseDeadlines,
@@ -33,7 +39,7 @@ pub(super) enum LoopRequest {
     },
     /// A client keeps a lease alive, or asks when it ends.
     Lease {
-        lease: i64,
+        lease: LeaseId,
         question: LeaseQuestion,
         to: CompletionSender<LeaseAnswer>,
     },
@@ -43,8 +49,8 @@ pub(super) enum LoopRequest {
     },
     /// Hand leadership over, to a certain member or to the best.
     Transfer {
-        to: Option<u64>,
-        taken: oneshot::Sender<Result<u64, TransferRefused>>,
+        to: Option<MemberId>,
+        taken: oneshot::Sender<Result<MemberId, TransferRefused>>,
     },
     /// The leader has decided something from these members.
     Decide {

@@ -14,7 +14,7 @@ use witan_machine::{Reply, view::View};
 use super::{LoopRequest, Node, NodeError};
 
 /// Hashes that are kept; etcd keeps ten.
-const HASHES_MAX: usize = 16;
+const HASHES_KEPT: usize = 16;
 
 /// Frozen states that wait to be hashed. Beyond it the oldest one is not hashed: a start freezes states for the
 /// commands of the log that it executes again, and then the one that it compares.
@@ -111,10 +111,10 @@ pub struct StateHashes {
 }
 
 impl StateHashes {
-    /// Keeps a hash; forgets the oldest one if there are `HASHES_MAX`.
+    /// Keeps a hash; forgets the oldest one if there are `HASHES_KEPT`.
     pub fn add(&self, hash: StateHash) {
         self.kept.send_modify(|kept| {
-            if kept.len() == HASHES_MAX {
+            if kept.len() == HASHES_KEPT {
                 kept.pop_front();
             }
             kept.push_back(hash);
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn the_last_hashes_are_kept() {
         let hashes = StateHashes::default();
-        let last = HASHES_MAX as u64 + 3;
+        let last = HASHES_KEPT as u64 + 3;
         (1..=last).for_each(|index| hashes.add(hash(index)));
         assert_eq!((hashes.at(3), hashes.at(4)), (None, Some(hash(4))));
         assert_eq!(hashes.behind(last - 2), [hash(last), hash(last - 1)]);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering::Re
 use witan_machine::{
     StateMachine,
     alarm::{Alarm, AlarmType},
+    member::MemberId,
 };
 use witan_replica::replica::{Role, Status};
 
@@ -51,8 +52,8 @@ pub(super) struct PublishedStatus {
 
 impl PublishedStatus {
     pub(super) fn store(&self, status: &Status, leader_since_ns: i64) {
-        self.id.store(status.id, Relaxed);
-        self.leader.store(status.leader, Relaxed);
+        self.id.store(status.id.0, Relaxed);
+        self.leader.store(status.leader.0, Relaxed);
         self.leader_since_ns.store(leader_since_ns, Relaxed);
         self.term.store(status.term, Relaxed);
         self.committed.store(status.committed, Relaxed);
@@ -61,7 +62,7 @@ impl PublishedStatus {
     }
 
     /// Publishes the sizes, the revision, the alarms and the authentication of the state.
-    pub(super) fn store_state(&self, machine: &StateMachine, member_id: u64) {
+    pub(super) fn store_state(&self, machine: &StateMachine, member_id: MemberId) {
         self.size_bytes.store(machine.kv.size_bytes(), Relaxed);
         self.revision.store(machine.kv.revision(), Relaxed);
         let own = Alarm::new(member_id, AlarmType::NoSpace);
@@ -136,8 +137,8 @@ impl PublishedStatus {
         let role = self.role.load(Relaxed);
         let roles = [Role::PreCandidate, Role::Candidate, Role::Leader];
         Status {
-            id: self.id.load(Relaxed),
-            leader: self.leader.load(Relaxed),
+            id: MemberId(self.id.load(Relaxed)),
+            leader: MemberId(self.leader.load(Relaxed)),
             term: self.term.load(Relaxed),
             committed: self.committed.load(Relaxed),
             applied: self.applied.load(Relaxed),

@@ -7,14 +7,14 @@ use witan_base::{budget::BudgetMetrics, metrics::Register};
 use super::*;
 
 /// Makes a node without a replica, for tests of what brings it messages.
-pub fn without_replica(member_id: u64, cluster_id: u64) -> Node {
+pub fn without_replica(member_id: MemberId, cluster_id: u64) -> Node {
     let (node, _) =
         stalled_as(ProcessIdentity { member_id, cluster_id, ..ProcessIdentity::default() });
     node
 }
 
 /// Takes the messages and events that the replica of a node without one would get now.
-pub fn received(node: &Node) -> (Vec<Envelope>, Vec<(u64, PeerEvent)>) {
+pub fn received(node: &Node) -> (Vec<Envelope>, Vec<(MemberId, PeerEvent)>) {
     let batch = node.shared.raft_inbox.take();
     let messages = batch.messages.into_iter();
     (messages.map(|m| m.envelope).collect(), batch.events)

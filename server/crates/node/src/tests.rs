@@ -12,7 +12,7 @@ use witan_machine::{
 use witan_replica::watch::{keys::WatcherGroups, range::WatchRange};
 use witan_tree::{Set, Tree};
 
-use super::{testing::stalled_as, *};
+use super::{requests::Proposal, testing::stalled_as, *};
 
 /// Makes a node without a replica's thread, and the receiver of what that thread would take.
 fn stalled() -> (Node, Receiver<LoopRequest>) {

@@ -23,7 +23,7 @@ use witan_machine::auth::AuthReply;
 const TOKENS_MAX: usize = 262_144;
 
 /// Tokens that have ended and that one log-in sweeps away: more than it adds.
-const SWEPT_MAX: usize = 4;
+const SWEPT_PER_LOGIN: usize = 4;
 
 /// A token that is used moves behind the others once in this part of its life: the order in which
 /// tokens end is as exact as that.
@@ -111,9 +111,9 @@ impl TokenTable {
         }
     }
 
-    /// Removes tokens that have ended, [`SWEPT_MAX`] at most.
+    /// Removes tokens that have ended, [`SWEPT_PER_LOGIN`] at most.
     fn sweep(&mut self, now: Instant) {
-        for _ in 0..SWEPT_MAX {
+        for _ in 0..SWEPT_PER_LOGIN {
             let first = self.order.values().next().cloned();
             match first {
                 Some(token) if self.by_token[&token].ends < now => self.remove(&token),

@@ -9,7 +9,7 @@ use tokio::{
     sync::oneshot,
     time::{sleep, timeout},
 };
-use witan_machine::view::View;
+use witan_machine::{member::MemberId, view::View};
 use witan_replica::{
     host::{Envelope, Lane},
     replica::PeerEvent,
@@ -57,7 +57,7 @@ impl DeliverError {
 /// Sends a snapshot to a member, in [`ATTEMPTS`] attempts at most, and reports to the replica whether the
 /// member has it.
 pub(super) async fn send(shared: Arc<Shared>, peer: Arc<Peer>, view: View, message: Bytes) {
-    let member = format!("{:x}", peer.id);
+    let member = peer.id.to_string();
     let mut event = PeerEvent::SnapshotFailed;
     for attempt in 1..=ATTEMPTS {
         match send_once(&shared, &peer, view.clone(), &message).await {
@@ -94,7 +94,7 @@ async fn send_once(
     Ok(snapshot::send(view, stream, &transfer(shared, peer.id)).await?)
 }
 
-fn transfer(shared: &Shared, member: u64) -> Transfer {
+fn transfer(shared: &Shared, member: MemberId) -> Transfer {
     Transfer {
         cluster_id: shared.node.identity().cluster_id,
         member,

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use witan_machine::member::MemberRegistry;
+use witan_machine::member::{MemberId, MemberRegistry};
 use witan_replica::host::Lane;
 
 /// The first bytes of every stream between members. No HTTP request begins with them.
@@ -58,8 +58,8 @@ impl From<Lane> for StreamKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Handshake {
     pub(super) cluster_id: u64,
-    pub(super) from: u64,
-    pub(super) to: u64,
+    pub(super) from: MemberId,
+    pub(super) to: MemberId,
     pub(super) kind: StreamKind,
     /// Version of the opener's program, for logs and for later versions of this protocol.
     pub(super) release: String,
@@ -74,7 +74,7 @@ impl Handshake {
     /// Encodes the contents of a handshake's frame.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(FIXED_BYTES + self.release.len());
-        for id in [self.cluster_id, self.from, self.to] {
+        for id in [self.cluster_id, self.from.0, self.to.0] {
             out.extend_from_slice(&id.to_be_bytes());
         }
         out.push(self.kind as u8);
@@ -103,8 +103,8 @@ impl Handshake {
         let peer_urls: Vec<String> = texts.map(str::to_owned).collect();
         Some(Self {
             cluster_id: ids.next()?,
-            from: ids.next()?,
-            to: ids.next()?,
+            from: MemberId(ids.next()?),
+            to: MemberId(ids.next()?),
             kind: StreamKind::of(*kind)?,
             release,
             peer_urls,
@@ -112,7 +112,7 @@ impl Handshake {
     }
 
     /// Checks whether the member `own` accepts this stream; the error says why not.
-    pub(super) fn check(&self, own: u64, members: &MemberRegistry) -> Result<(), Refusal> {
+    pub(super) fn check(&self, own: MemberId, members: &MemberRegistry) -> Result<(), Refusal> {
         if self.cluster_id != members.cluster_id {
             return Err(Refusal::ClusterId(members.cluster_id));
         }
@@ -140,7 +140,7 @@ pub(super) enum Refusal {
     /// The opener belongs to another cluster than this one.
     ClusterId(u64),
     /// The opener's target is not the member that listens here.
-    WrongTarget(u64),
+    WrongTarget(MemberId),
     /// The opener claims the identity of the member that it connects to.
     ForeignIdentity,
     /// The opener was removed from the cluster.
@@ -161,7 +161,7 @@ impl Refusal {
         match self {
             Self::Protocol(version) => (1, version.into()),
             Self::ClusterId(id) => (2, id),
-            Self::WrongTarget(id) => (3, id),
+            Self::WrongTarget(id) => (3, id.0),
             Self::ForeignIdentity => (4, 0),
             Self::Removed => (5, 0),
             Self::Unknown => (6, 0),
@@ -191,7 +191,7 @@ impl Refusal {
         let refusals = [
             Self::Protocol(u8::try_from(value).unwrap_or(u8::MAX)),
             Self::ClusterId(value),
-            Self::WrongTarget(value),
+            Self::WrongTarget(MemberId(value)),
             Self::ForeignIdentity,
             Self::Removed,
             Self::Unknown,
@@ -219,7 +219,7 @@ impl fmt::Display for Refusal {
             ),
             Self::WrongTarget(id) => write!(
                 f,
-                "member {id:x} listens there; check the peer URLs of the member that was meant"
+                "member {id} listens there; check the peer URLs of the member that was meant"
             ),
             Self::ForeignIdentity => f.write_str(
                 "it has the identity of this member; two members must not run with one data \
@@ -269,17 +269,18 @@ mod tests {
     fn members() -> MemberRegistry {
         let mut members = MemberRegistry { cluster_id: 7, ..MemberRegistry::default() };
         for id in [1, 2] {
-            members.by_id.insert(id, Member { id, ..Member::default() });
+            let member = Member { id, ..Member::default() };
+            members.by_id.insert(member.member_id(), member);
         }
-        members.removed_ids.insert(3);
+        members.removed_ids.insert(MemberId(3));
         members
     }
 
     fn hello(from: u64) -> Handshake {
         Handshake {
             cluster_id: 7,
-            from,
-            to: 1,
+            from: MemberId(from),
+            to: MemberId(1),
             kind: StreamKind::Bulk,
             release: "0.1.0".into(),
             peer_urls: vec!["http://a:1".into(), "https://b:2".into()],
@@ -290,16 +291,16 @@ mod tests {
     fn each_refusal_has_its_reason() {
         let members = members();
         let other_cluster = Handshake { cluster_id: 8, ..hello(2) };
-        let other_target = Handshake { to: 2, ..hello(2) };
+        let other_target = Handshake { to: MemberId(2), ..hello(2) };
         for (hello, answer) in [
             (hello(2), Ok(())),
             (other_cluster, Err(Refusal::ClusterId(7))),
-            (other_target, Err(Refusal::WrongTarget(1))),
+            (other_target, Err(Refusal::WrongTarget(MemberId(1)))),
             (hello(1), Err(Refusal::ForeignIdentity)),
             (hello(3), Err(Refusal::Removed)),
             (hello(4), Err(Refusal::Unknown)),
         ] {
-            assert_eq!(hello.check(1, &members), answer, "{hello:?}");
+            assert_eq!(hello.check(MemberId(1), &members), answer, "{hello:?}");
             assert_eq!(Handshake::decode(&hello.encode()), Some(hello));
             assert_eq!(decode_answer(&encode_answer(answer)), Some(answer));
         }

@@ -215,7 +215,7 @@ mod tests {
             client_urls: vec!["http://127.0.0.1:2379".into()],
             learner: false,
         };
-        members.by_id.insert(member.id, member);
+        members.by_id.insert(member.member_id(), member);
         let page = |head: &[u8]| page(head, &members).response(members.cluster_id);
         let asked = page(b"GET /members HTTP/1.1\r\n\r\n");
         assert!(asked.starts_with("HTTP/1.1 200 OK\r\n"), "{asked}");

@@ -44,7 +44,7 @@ use tokio::{
     task::AbortHandle,
 };
 use witan_config::{Address, PeerSettings, Url};
-use witan_machine::member::{Member, MemberRegistry};
+use witan_machine::member::{Member, MemberId, MemberRegistry};
 use witan_node::{Node, Post};
 use witan_replica::{host::Envelope, replica::PeerEvent};
 use witan_storage::SnapshotReceiver;
@@ -68,7 +68,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 struct Shared {
     node: Node,
     members: RwLock<Arc<MemberRegistry>>,
-    peers: RwLock<BTreeMap<u64, Arc<Peer>>>,
+    peers: RwLock<BTreeMap<MemberId, Arc<Peer>>>,
     remotes: Mutex<Remotes>,
     metrics: PeerMetrics,
     settings: PeerSettings,
@@ -79,7 +79,7 @@ struct Shared {
 }
 
 impl Shared {
-    fn own_id(&self) -> u64 {
+    fn own_id(&self) -> MemberId {
         self.node.identity().member_id
     }
 
@@ -94,7 +94,7 @@ impl Shared {
         self.members().by_id.values().flat_map(hosts).collect()
     }
 
-    fn peer(&self, id: u64) -> Option<Arc<Peer>> {
+    fn peer(&self, id: MemberId) -> Option<Arc<Peer>> {
         let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
         peers.get(&id).cloned()
     }
@@ -116,7 +116,7 @@ impl Shared {
     }
 
     /// Forgets the series and the numbers of a member whose streams have ended for good.
-    fn forget(&self, id: u64) {
+    fn forget(&self, id: MemberId) {
         self.metrics.remove(self.own_id(), id);
         self.node.forget_peer(id);
     }
@@ -134,7 +134,7 @@ pub struct Peers {
 #[derive(Debug)]
 pub struct PeerPost {
     shared: Arc<Shared>,
-    links: BTreeMap<u64, LinkTasks>,
+    links: BTreeMap<MemberId, LinkTasks>,
     runtime: Handle,
 }
 
@@ -256,7 +256,7 @@ impl Post for PeerPost {
 
     fn follow(&mut self, members: &MemberRegistry) {
         let own = self.shared.own_id();
-        let gone = |id: &u64, _: &mut LinkTasks| !members.by_id.contains_key(id);
+        let gone = |id: &MemberId, _: &mut LinkTasks| !members.by_id.contains_key(id);
         for (id, link) in self.links.extract_if(.., gone) {
             self.shared.metrics.remove(own, id);
             let node = self.shared.node.clone();
@@ -270,15 +270,20 @@ impl Post for PeerPost {
         }
         let shared = self.shared.clone();
         let mut remotes = shared.remotes();
-        for member in members.by_id.values().filter(|member| member.id != own) {
-            if let Some(link) = remotes.0.remove(&member.id) {
-                self.links.insert(member.id, link);
+        for member in members
+            .by_id
+            .values()
+            .filter(|member| member.member_id() != own)
+        {
+            let id = member.member_id();
+            if let Some(link) = remotes.0.remove(&id) {
+                self.links.insert(id, link);
             }
-            match self.links.get(&member.id) {
+            match self.links.get(&id) {
                 Some(link) => link.peer.set_urls(urls(member)),
                 None => {
-                    let link = link_to(&shared, &self.runtime, member.id, urls(member));
-                    self.links.insert(member.id, link);
+                    let link = link_to(&shared, &self.runtime, id, urls(member));
+                    self.links.insert(id, link);
                 }
             }
         }
@@ -301,7 +306,7 @@ impl Post for PeerPost {
 }
 
 /// Starts to open the control and the bulk stream to a member, and to keep them open.
-fn link_to(shared: &Arc<Shared>, runtime: &Handle, id: u64, urls: Vec<Url>) -> LinkTasks {
+fn link_to(shared: &Arc<Shared>, runtime: &Handle, id: MemberId, urls: Vec<Url>) -> LinkTasks {
     let series = shared.metrics.of(shared.own_id(), id);
     let peer = Arc::new(Peer::new(id, urls, series));
     shared.node.peer_link(id, false);
@@ -326,7 +331,7 @@ fn urls(member: &Member) -> Vec<Url> {
     let parsed = member.peer_urls.iter().filter_map(|text| {
         let url = text.parse();
         url.inspect_err(|error| {
-            let member = format!("{:x}", member.id);
+            let member = member.member_id().to_string();
             tracing::warn!(%error, member, "a member has a peer URL that cannot be used");
         })
         .ok()

@@ -16,6 +16,7 @@ use tokio::{
 };
 use witan_base::version;
 use witan_config::Url;
+use witan_machine::member::MemberId;
 use witan_replica::replica::PeerEvent;
 use witan_transport::PeerStream;
 
@@ -39,7 +40,7 @@ const ANSWER_BYTES_MAX: usize = 64;
 const RETRY_FIRST: Duration = Duration::from_millis(5);
 
 /// The longest delay. A member that comes back opens streams itself, which ends all delays.
-const RETRY_MAX: Duration = Duration::from_secs(1);
+const RETRY_LONGEST: Duration = Duration::from_secs(1);
 
 /// A stream that was open for so long counts as stable, so that the next attempt follows at once.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -47,7 +48,7 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// Another member: state that its two streams share.
 #[derive(Debug)]
 pub(super) struct Peer {
-    pub(super) id: u64,
+    pub(super) id: MemberId,
     urls: RwLock<Vec<Url>>,
     control: LaneQueue,
     bulk: LaneQueue,
@@ -58,7 +59,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(id: u64, urls: Vec<Url>, series: PeerSeries) -> Self {
+    pub(super) fn new(id: MemberId, urls: Vec<Url>, series: PeerSeries) -> Self {
         // the series exist from the start
         series.active.set(0);
         Self {
@@ -141,7 +142,7 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(shared: Arc<Shared>, peer: Arc<Peer>, kind: StreamKind) -> Self {
         Self {
-            name: format!("{:x}", peer.id),
+            name: peer.id.to_string(),
             warned: String::new(),
             shared,
             peer,
@@ -392,13 +393,13 @@ impl Delays {
     }
 
     /// Returns the delay after a stream that has lasted for `lasted`, zero if none was opened. It doubles up
-    /// to [`RETRY_MAX`], and a random part of up to half of it is left out.
+    /// to [`RETRY_LONGEST`], and a random part of up to half of it is left out.
     fn next(&mut self, lasted: Duration) -> Duration {
         if lasted >= SETTLED {
             self.start_over();
         }
         let delay = self.next;
-        self.next = (2 * delay).clamp(RETRY_FIRST, RETRY_MAX);
+        self.next = (2 * delay).clamp(RETRY_FIRST, RETRY_LONGEST);
         self.drawn += 1;
         // between half and all of it
         let share = self.random.hash_one(self.drawn) % 512 + 512;
@@ -421,7 +422,7 @@ mod tests {
                 delay >= bound / 2 && delay <= bound,
                 "{delay:?} of {bound:?}"
             );
-            bound = (2 * bound).min(RETRY_MAX);
+            bound = (2 * bound).min(RETRY_LONGEST);
         }
         assert_eq!(delays.next(SETTLED), Duration::ZERO);
         assert!(!delays.next(SETTLED / 2).is_zero(), "a stream that flaps");

@@ -21,6 +21,7 @@ use tokio::{
 use witan_base::{budget::SMALL_BYTES, client_network::ClientNetwork};
 use witan_config::Url;
 use witan_logging::LogLimit;
+use witan_machine::member::MemberId;
 use witan_replica::{
     host::{Envelope, Lane},
     replica::PeerEvent,
@@ -60,7 +61,7 @@ const _: () = assert!(WAITING_BYTES_MAX >= FRAME_BYTES_MAX, "each message fits")
 pub(super) struct Listener {
     shared: Arc<Shared>,
     greetings: Arc<Mutex<Greetings>>,
-    streams: Mutex<HashMap<(u64, StreamKind), OpenStream>>,
+    streams: Mutex<HashMap<(MemberId, StreamKind), OpenStream>>,
     /// Limits log lines about refusals, which any client can cause.
     refusals: LogLimit,
 }
@@ -269,7 +270,7 @@ impl Listener {
     /// as a client, connect through a proxy, or have moved to URLs that this member does not know yet.
     fn check_certificate(
         &self,
-        from: u64,
+        from: MemberId,
         certificate: Option<&MemberCertificate>,
     ) -> Result<(), Refusal> {
         let members = self.shared.members();
@@ -302,7 +303,7 @@ impl Listener {
                 node.peer_event(hello.from, PeerEvent::ProcessBack);
             }
         }
-        let (kind, remote_peer_id) = (hello.kind.label(), format!("{:x}", hello.from));
+        let (kind, remote_peer_id) = (hello.kind.label(), hello.from.to_string());
         let release = hello.release.clone();
         tracing::info!(kind, remote_peer_id, release, "accepted a stream of a peer");
         let listener = self.clone();
@@ -333,7 +334,7 @@ impl Listener {
     }
 
     /// Notes the end of a stream; forgets its member if that was the last one and the member is not in the cluster.
-    fn on_ended(&self, (from, kind): (u64, StreamKind)) {
+    fn on_ended(&self, (from, kind): (MemberId, StreamKind)) {
         let streams = lock(&self.streams);
         let mut others = streams
             .iter()

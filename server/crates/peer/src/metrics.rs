@@ -4,6 +4,7 @@ use prometheus::{
     GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
 };
 use witan_base::metrics::Register;
+use witan_machine::member::MemberId;
 
 /// Series of links and the listener.
 #[derive(Clone, Debug)]
@@ -49,8 +50,8 @@ impl PeerMetrics {
     }
 
     /// Returns the series of the member `member`, as the member `own` counts them.
-    pub(super) fn of(&self, own: u64, member: u64) -> PeerSeries {
-        let (own, member) = (format!("{own:x}"), format!("{member:x}"));
+    pub(super) fn of(&self, own: MemberId, member: MemberId) -> PeerSeries {
+        let (own, member) = (own.to_string(), member.to_string());
         let (one, both) = ([member.as_str()], [own.as_str(), member.as_str()]);
         PeerSeries {
             sent_bytes: self.sent_bytes.with_label_values(&one),
@@ -68,14 +69,14 @@ impl PeerMetrics {
     }
 
     /// Shows by how many seconds the clock of a member is ahead.
-    pub(super) fn clock(&self, member: u64, ahead_s: f64) {
-        let to = format!("{member:x}");
+    pub(super) fn clock(&self, member: MemberId, ahead_s: f64) {
+        let to = member.to_string();
         self.clocks.with_label_values(&[&to]).set(ahead_s);
     }
 
     /// Removes the series of a member that left.
-    pub(super) fn remove(&self, own: u64, member: u64) {
-        let (own, member) = (format!("{own:x}"), format!("{member:x}"));
+    pub(super) fn remove(&self, own: MemberId, member: MemberId) {
+        let (own, member) = (own.to_string(), member.to_string());
         // an error means that there was no such series
         let _ = self.active.remove_label_values(&[&own, &member]);
         let _ = self.clocks.remove_label_values(&[&member]);

@@ -15,7 +15,7 @@ use witan_base::version;
 use witan_config::Url;
 use witan_machine::{
     command::{ClusterVersion, Command, Downgrade},
-    member::MemberRegistry,
+    member::{MemberId, MemberRegistry},
     versions::{self, Decision, Release, release},
 };
 
@@ -44,7 +44,7 @@ pub(super) struct Monitor {
     /// Time of the last check whether a downgrade is complete.
     looked_at: Instant,
     /// The members whose clocks differ too much.
-    apart: BTreeMap<u64, bool>,
+    apart: BTreeMap<MemberId, bool>,
     /// The members of the last decision and its time: it may not be applied yet.
     decided: Option<(Arc<MemberRegistry>, Instant)>,
 }
@@ -75,8 +75,13 @@ impl Monitor {
     async fn round(&mut self) -> Duration {
         let members = self.shared.members();
         let own_id = self.shared.own_id();
-        let others = members.by_id.values().filter(|member| member.id != own_id);
-        let asked: Vec<(u64, Vec<Url>)> = others.map(|other| (other.id, urls(other))).collect();
+        let others = members
+            .by_id
+            .values()
+            .filter(|member| member.member_id() != own_id);
+        let asked: Vec<(MemberId, Vec<Url>)> = others
+            .map(|other| (other.member_id(), urls(other)))
+            .collect();
         let answers = asked.iter().map(|(_, urls)| self.ask(urls));
         let answers = join_all(answers).await;
         let mut running = vec![release(version::API)];
@@ -122,12 +127,12 @@ impl Monitor {
 
     /// Shows by how many seconds the clock of a member is ahead, and logs when the difference becomes larger
     /// or smaller than [`CLOCK_DIFFERENCE_MAX_S`]. `None` does nothing.
-    fn show_clock(&mut self, member: u64, ahead_s: Option<f64>) {
+    fn show_clock(&mut self, member: MemberId, ahead_s: Option<f64>) {
         let Some(ahead_s) = ahead_s else { return };
         self.shared.metrics.clock(member, ahead_s);
         let apart = ahead_s.abs() > CLOCK_DIFFERENCE_MAX_S;
         if self.apart.insert(member, apart).unwrap_or_default() != apart {
-            let remote_peer_id = format!("{member:x}");
+            let remote_peer_id = member.to_string();
             match apart {
                 true => tracing::warn!(
                     remote_peer_id,

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use witan_config::{Address, Url};
+use witan_machine::member::MemberId;
 use witan_replica::replica::Role;
 
 use super::{
@@ -20,11 +21,11 @@ use super::{
 const REMOTES_MAX: usize = 16;
 
 /// Number of URLs of one of them that are tried.
-const REMOTE_URLS_MAX: usize = 8;
+const REMOTE_URLS_TRIED: usize = 8;
 
 /// The streams to unknown members.
 #[derive(Debug, Default)]
-pub(super) struct Remotes(pub(super) BTreeMap<u64, LinkTasks>);
+pub(super) struct Remotes(pub(super) BTreeMap<MemberId, LinkTasks>);
 
 impl Shared {
     /// Checks whether a stream is accepted: from a member, or from a member that this one does not know yet. The leader
@@ -56,7 +57,7 @@ impl Shared {
         if let Some(link) = remotes.0.get(&hello.from) {
             link.peer.set_urls(urls);
         } else if remotes.0.len() < REMOTES_MAX {
-            let remote_peer_id = format!("{:x}", hello.from);
+            let remote_peer_id = hello.from.to_string();
             tracing::info!(
                 remote_peer_id,
                 "a member opened a stream whose addition is not applied here yet"
@@ -68,17 +69,17 @@ impl Shared {
     }
 
     /// Ends the streams to an unknown member that has no stream left.
-    pub(super) fn forget_remote(&self, id: u64) {
+    pub(super) fn forget_remote(&self, id: MemberId) {
         if self.remotes().0.remove(&id).is_some() {
             self.forget(id);
         }
     }
 }
 
-/// Returns the TCP URLs at which the opener says that it listens, [`REMOTE_URLS_MAX`] of them at most.
+/// Returns the TCP URLs at which the opener says that it listens, [`REMOTE_URLS_TRIED`] of them at most.
 fn urls(hello: &Handshake) -> Vec<Url> {
     let urls = hello.peer_urls.iter().filter_map(|url| url.parse().ok());
     // the path of a Unix socket on another machine is meaningless here
     let urls = urls.filter(|url: &Url| matches!(url.address(), Address::Tcp(..)));
-    urls.take(REMOTE_URLS_MAX).collect()
+    urls.take(REMOTE_URLS_TRIED).collect()
 }

@@ -69,7 +69,7 @@ fn sockets(count: u64) -> (Vec<Vec<BoundPeer>>, MemberRegistry, Vec<SocketAddr>)
                 peer_urls: vec![format!("http://{address}")],
                 ..Member::default()
             };
-            members.by_id.insert(id, member);
+            members.by_id.insert(MemberId(id), member);
             bound
         })
         .collect();
@@ -86,7 +86,7 @@ fn started_with(
     members: &MemberRegistry,
     dialer: PeerDialer,
 ) -> Running {
-    let node = without_replica(id, members.cluster_id);
+    let node = without_replica(MemberId(id), members.cluster_id);
     let settings = PeerSettings::default();
     let on = Register::default();
     let metrics = PeerMetrics::register(&on);
@@ -110,6 +110,7 @@ fn stop(running: Running) {
 impl Running {
     fn send(&mut self, to: u64, lane: Lane, message: Bytes) {
         let from = self.node.identity().member_id;
+        let to = MemberId(to);
         self.post
             .post(vec![Envelope { to, from, lane, message, snapshot: None }]);
     }
@@ -117,7 +118,7 @@ impl Running {
     /// Waits until both streams to a member are open.
     fn wait_open(&self, to: u64) {
         until("both streams open", || {
-            let peer = self.post.shared.peer(to)?;
+            let peer = self.post.shared.peer(MemberId(to))?;
             peer.is_open().then_some(())
         });
     }
@@ -139,7 +140,7 @@ fn messages_of_both_lanes_arrive_in_order_once_and_with_their_sender() {
     let mut seen = [Vec::new(), Vec::new()];
     until("all messages", || {
         for envelope in received(&two.node).0 {
-            assert_eq!((envelope.from, envelope.to), (1, 2));
+            assert_eq!((envelope.from, envelope.to), (MemberId(1), MemberId(2)));
             let lane = usize::from(envelope.lane == Lane::Bulk);
             let at = u32::from_be_bytes(*envelope.message.first_chunk().unwrap());
             seen[lane].push(at);
@@ -149,7 +150,7 @@ fn messages_of_both_lanes_arrive_in_order_once_and_with_their_sender() {
     for seen in seen {
         assert_eq!(seen, (0..count).collect::<Vec<_>>());
     }
-    let opened = (2, PeerEvent::StreamOpened);
+    let opened = (MemberId(2), PeerEvent::StreamOpened);
     assert_eq!(received(&one.node).1, [opened], "nothing was lost");
     let page = two.page.render();
     let line = "etcd_network_peer_received_bytes_total{From=\"1\"} ";
@@ -173,13 +174,16 @@ fn a_member_whose_process_ended_is_reported_at_once_and_is_found_again() {
     stop(two);
     until("the end is noticed", || {
         let events = received(&one.node).1;
-        events.contains(&(2, PeerEvent::ProcessGone)).then_some(())
+        events
+            .contains(&(MemberId(2), PeerEvent::ProcessGone))
+            .then_some(())
     });
     // the queue of the second stream closes when its own reconnect is refused
     until("a message to it is reported", || {
         one.send(2, Lane::Bulk, Bytes::from_static(b"lost"));
         let lost = received(&one.node).1;
-        lost.contains(&(2, PeerEvent::Unreachable)).then_some(())
+        lost.contains(&(MemberId(2), PeerEvent::Unreachable))
+            .then_some(())
     });
     let page = one.page.render();
     let line = "etcd_network_active_peers{Local=\"1\",Remote=\"2\"} 0";
@@ -199,7 +203,9 @@ fn a_member_whose_process_ended_is_reported_at_once_and_is_found_again() {
     let two = started(2, again, &members);
     until("the replica hears of it again", || {
         let events = received(&one.node).1;
-        events.contains(&(2, PeerEvent::StreamOpened)).then_some(())
+        events
+            .contains(&(MemberId(2), PeerEvent::StreamOpened))
+            .then_some(())
     });
     one.wait_open(2);
     one.send(2, Lane::Bulk, Bytes::from_static(b"found"));
@@ -225,8 +231,8 @@ fn asked(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 fn greeting(cluster_id: u64, from: u64, to: u64) -> Vec<u8> {
     let hello = handshake::Handshake {
         cluster_id,
-        from,
-        to,
+        from: MemberId(from),
+        to: MemberId(to),
         kind: StreamKind::Bulk,
         release: "test".into(),
         peer_urls: Vec::new(),
@@ -238,7 +244,7 @@ fn greeting(cluster_id: u64, from: u64, to: u64) -> Vec<u8> {
 #[test]
 fn strangers_are_refused_with_a_reason_and_nothing_of_them_reaches_the_node() {
     let (mut bound, mut members, addresses) = sockets(2);
-    members.removed_ids.insert(3);
+    members.removed_ids.insert(MemberId(3));
     let two = started(2, bound.remove(1), &members);
     for (opening, reason) in [
         (greeting(8, 1, 2), "cluster_id"),
@@ -276,8 +282,8 @@ fn the_stream_of_a_removed_member_ends_although_it_never_pings() {
     let message = frame::encode(frame::FrameKind::Message, b"of a member");
     stream.write_all(&message).unwrap();
     until("its message arrives", || received(&two.node).0.pop());
-    members.by_id.remove(&1);
-    members.removed_ids.insert(1);
+    members.by_id.remove(&MemberId(1));
+    members.removed_ids.insert(MemberId(1));
     two.post.follow(&members);
     until("its stream ends", || {
         received(&two.node);
@@ -348,7 +354,7 @@ fn silent_connections_that_are_renewed_keep_no_member_out() {
 fn a_member_that_left_is_forgotten_and_one_that_came_is_called() {
     let (mut bound, members, _) = sockets(3);
     let mut alone = members.clone();
-    alone.by_id.remove(&3);
+    alone.by_id.remove(&MemberId(3));
     let third = bound.remove(2);
     let mut one = started(1, bound.remove(0), &alone);
     one.send(3, Lane::Bulk, Bytes::from_static(b"dropped"));
@@ -359,9 +365,9 @@ fn a_member_that_left_is_forgotten_and_one_that_came_is_called() {
     one.send(3, Lane::Bulk, Bytes::from_static(b"kept"));
     let first = until("a message", || received(&three.node).0.pop());
     assert_eq!(first.message, "kept");
-    alone.removed_ids.insert(3);
+    alone.removed_ids.insert(MemberId(3));
     one.post.follow(&alone);
-    assert!(one.post.shared.peer(3).is_none());
+    assert!(one.post.shared.peer(MemberId(3)).is_none());
     let line = "etcd_network_active_peers{Local=\"1\",Remote=\"3\"}";
     assert!(!one.page.render().contains(line));
     stop(one);
@@ -372,10 +378,10 @@ fn a_member_that_left_is_forgotten_and_one_that_came_is_called() {
 fn a_member_that_is_not_known_yet_is_answered_at_the_url_that_it_names() {
     let (mut bound, members, _) = sockets(3);
     let mut alone = members.clone();
-    alone.by_id.remove(&1);
-    alone.by_id.remove(&3);
+    alone.by_id.remove(&MemberId(1));
+    alone.by_id.remove(&MemberId(3));
     let mut known = members.clone();
-    known.by_id.remove(&3);
+    known.by_id.remove(&MemberId(3));
     let three = started(3, bound.remove(2), &members);
     let mut two = started(2, bound.remove(1), &alone);
     let mut one = started(1, bound.remove(0), &members);
@@ -383,7 +389,7 @@ fn a_member_that_is_not_known_yet_is_answered_at_the_url_that_it_names() {
     three.wait_open(2);
     let passes = |from: &mut Running, to: &Running, text: &'static str| {
         until("a message arrives", || {
-            let id = to.node.identity().member_id;
+            let id = to.node.identity().member_id.0;
             from.send(id, Lane::Control, Bytes::from_static(text.as_bytes()));
             let messages = received(&to.node).0;
             messages.iter().any(|m| m.message == text).then_some(())
@@ -394,7 +400,7 @@ fn a_member_that_is_not_known_yet_is_answered_at_the_url_that_it_names() {
     passes(&mut two, &three, "another answer");
     // the entry that adds the first of them comes
     two.post.follow(&known);
-    assert!(two.post.shared.remotes().0.keys().eq(&[3]));
+    assert!(two.post.shared.remotes().0.keys().eq(&[MemberId(3)]));
     passes(&mut two, &one, "as a member");
     // the other one ends before it becomes a member
     stop(three);

@@ -27,28 +27,28 @@ pub(crate) fn cost_of_all(requests: usize, bytes: usize) -> usize {
     bytes.saturating_add(REQUEST_BYTES * requests)
 }
 
-/// Takes requests until they count for `room` or more, and leaves the rest; both stay in their order. `waiting`
+/// Takes requests until they count for `budget` or more, and leaves the rest; both stay in their order. `waiting`
 /// are in the order in which they came.
 pub(crate) fn take<S: Copy + Ord, R>(
     waiting: &mut Vec<Waiting<S, R>>,
-    room: usize,
+    budget: usize,
 ) -> Vec<Waiting<S, R>> {
     let mut sent: BTreeMap<S, usize> = BTreeMap::new();
     let mut turns: Vec<(usize, usize)> = Vec::with_capacity(waiting.len());
-    for (place, request) in waiting.iter().enumerate() {
+    for (at, request) in waiting.iter().enumerate() {
         let before = sent.entry(request.sender).or_default();
-        turns.push((*before, place));
+        turns.push((*before, at));
         *before = before.saturating_add(request.cost());
     }
     turns.sort_unstable();
     let mut taken = vec![false; waiting.len()];
     let mut used = 0_usize;
-    for (_, place) in turns {
-        if used >= room {
+    for (_, at) in turns {
+        if used >= budget {
             break;
         }
-        taken[place] = true;
-        used = used.saturating_add(waiting[place].cost());
+        taken[at] = true;
+        used = used.saturating_add(waiting[at].cost());
     }
     let mut taken = taken.into_iter();
     waiting

@@ -12,6 +12,7 @@
 //! `lease_requests`).
 
 use bytes::Bytes;
+use witan_machine::lease::LeaseId;
 
 use crate::{
     host::{LeaseAnswer, LeaseQuestion, ProposalRejected},
@@ -112,6 +113,13 @@ pub(crate) struct ForwardedLeaseRequest {
     pub(crate) lease: i64,
     #[prost(enumeration = "LeaseQuestion", tag = "4")]
     pub(crate) question: i32,
+}
+
+impl ForwardedLeaseRequest {
+    /// The lease.
+    pub(crate) fn lease_id(&self) -> LeaseId {
+        LeaseId(self.lease)
+    }
 }
 
 /// An answer to a forwarded request about a lease.

@@ -6,7 +6,11 @@ use crate::{
     lessor::Renewal,
     long_command::{ExecutedCommand, LongCommand},
 };
-use witan_machine::{Outcome, StateMachine, member::MemberRegistry, view::View};
+use witan_machine::{
+    Outcome, StateMachine,
+    member::{MemberId, MemberRegistry},
+    view::View,
+};
 
 /// Identifies one waiting request of this process. The shell assigns the numbers and never reuses
 /// one.
@@ -63,9 +67,9 @@ pub enum Lane {
 #[derive(Clone, Debug)]
 pub struct Envelope {
     /// Receiving member.
-    pub to: u64,
+    pub to: MemberId,
     /// Sending member.
-    pub from: u64,
+    pub from: MemberId,
     /// The stream that it takes.
     pub lane: Lane,
     /// The message in the core's own encoding, which begins with the byte of its kind.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     lessor::Lessor,
-    limits::{EXPIRE_TICKS, SNAPSHOT_REPORT_TICKS_MAX},
+    limits::{EXPIRE_TICKS, SNAPSHOT_REPORT_TICKS},
     log::MemoryLog,
 };
 use witan_machine::{StateMachine, command::Command};
@@ -106,11 +106,11 @@ impl LeaderTasks {
     }
 
     /// Reports to raft as failed each snapshot whose end the transport has not reported for
-    /// [`SNAPSHOT_REPORT_TICKS_MAX`] ticks, and forgets it. Raft, which would wait without a limit, probes
+    /// [`SNAPSHOT_REPORT_TICKS`] ticks, and forgets it. Raft, which would wait without a limit, probes
     /// the member again.
     pub(crate) fn retry_snapshots(&mut self, raft: &mut RawNode<MemoryLog>, tick: u64) {
         let lost = self.snapshots.extract_if(.., |_, begun| {
-            tick.saturating_sub(*begun) > SNAPSHOT_REPORT_TICKS_MAX
+            tick.saturating_sub(*begun) > SNAPSHOT_REPORT_TICKS
         });
         for (to, _) in lost {
             raft.report_snapshot(to, SnapshotStatus::Failure);

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use witan_machine::lease::LeaseId;
+
 use crate::{
     forward::ForwardedLeaseRequest,
     host::{LeaseAnswer, LeaseQuestion, Ticket},
-    limits::{LEASE_REQUESTS_MAX, READ_INDEX_RETRY_TICKS},
+    limits::{READ_INDEX_RETRY_TICKS, WAITING_REQUESTS_MAX},
 };
 
 /// The receiver of the answer.
@@ -28,7 +30,7 @@ pub(crate) enum LeaseAsker {
 pub(crate) struct UnprovenAnswer {
     pub(crate) term: u64,
     pub(crate) asker: LeaseAsker,
-    pub(crate) lease: i64,
+    pub(crate) lease: LeaseId,
     pub(crate) question: LeaseQuestion,
     /// The answer by the state at `applied`.
     pub(crate) answer: LeaseAnswer,
@@ -37,7 +39,7 @@ pub(crate) struct UnprovenAnswer {
 
 #[derive(Debug)]
 struct LeaseRequest {
-    lease: i64,
+    lease: LeaseId,
     question: LeaseQuestion,
     since: u64,
     /// The tick at which it was handed to a leader; `None` if it is to be handed in now.
@@ -58,11 +60,17 @@ impl LeaseRequests {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.waiting.len() >= LEASE_REQUESTS_MAX
+        self.waiting.len() >= WAITING_REQUESTS_MAX
     }
 
     /// Adds a request that came at `tick`; the next turn hands it in.
-    pub(crate) fn add(&mut self, ticket: Ticket, lease: i64, question: LeaseQuestion, tick: u64) {
+    pub(crate) fn add(
+        &mut self,
+        ticket: Ticket,
+        lease: LeaseId,
+        question: LeaseQuestion,
+        tick: u64,
+    ) {
         let request = LeaseRequest { lease, question, since: tick, asked: None };
         self.waiting.insert(ticket.0, request);
         self.unsent.push(ticket.0);
@@ -70,7 +78,7 @@ impl LeaseRequests {
 
     /// Takes the requests to hand in now, and marks them as asked at `tick`. Leaves out those that wait no
     /// longer.
-    pub(crate) fn take_unsent(&mut self, tick: u64) -> Vec<(Ticket, i64, LeaseQuestion)> {
+    pub(crate) fn take_unsent(&mut self, tick: u64) -> Vec<(Ticket, LeaseId, LeaseQuestion)> {
         let mut taken = Vec::with_capacity(self.unsent.len());
         for ticket in std::mem::take(&mut self.unsent) {
             if let Some(request) = self.waiting.get_mut(&ticket) {
@@ -88,12 +96,12 @@ impl LeaseRequests {
     /// A request in the form in which it is forwarded.
     pub(crate) fn forwarded(
         &self,
-        (ticket, lease, question): (Ticket, i64, LeaseQuestion),
+        (ticket, lease, question): (Ticket, LeaseId, LeaseQuestion),
     ) -> ForwardedLeaseRequest {
         ForwardedLeaseRequest {
             ticket: ticket.0,
             incarnation: self.incarnation,
-            lease,
+            lease: lease.0,
             question: question as i32,
         }
     }

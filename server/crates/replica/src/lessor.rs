@@ -12,11 +12,11 @@ use std::collections::BTreeSet;
 use imbl::OrdMap;
 
 use crate::limits::{
-    LEASE_CHECKPOINT_S_MAX, LEASE_CHECKPOINT_S_MIN, LEASE_CHECKPOINTS_PER_ENTRY_MAX,
-    LEASE_EXPIRATIONS_PER_ENTRY_MAX, LEASE_EXPIRY_RETRY_NS,
+    LEASE_CHECKPOINT_S_MAX, LEASE_CHECKPOINT_S_MIN, LEASE_CHECKPOINTS_PER_ENTRY,
+    LEASE_EXPIRATIONS_PER_ENTRY, LEASE_EXPIRY_RETRY_NS,
 };
 use witan_machine::lease::{
-    Lease, LeaseCheckpoint, LeaseCommand, LeaseExpire, LeaseOperation, LeaseReply, Leases,
+    Lease, LeaseCheckpoint, LeaseCommand, LeaseExpire, LeaseId, LeaseOperation, LeaseReply, Leases,
     RemainingTtl,
 };
 
@@ -55,18 +55,19 @@ struct LeaseTimer {
 
 /// A frozen copy of the deadlines of all leases.
 #[derive(Clone, Debug, Default)]
-pub struct LeaseDeadlines(OrdMap<i64, LeaseTimer>);
+pub struct LeaseDeadlines(OrdMap<LeaseId, LeaseTimer>);
 
 impl LeaseDeadlines {
     /// Nanoseconds that a lease has left at `monotonic_ns`, negative when it is overdue; `None` if it is unknown.
-    pub fn left_ns(&self, id: i64, monotonic_ns: u64) -> Option<i64> {
+    pub fn left_ns(&self, id: LeaseId, monotonic_ns: u64) -> Option<i64> {
         let timer = self.0.get(&id)?;
         Some(timer.deadline_ns.wrapping_sub(monotonic_ns).cast_signed())
     }
 
     /// Ids of all leases, in the order of their deadlines.
-    pub fn in_order(&self) -> Vec<i64> {
-        let mut all: Vec<(u64, i64)> = self.0.iter().map(|(id, t)| (t.deadline_ns, *id)).collect();
+    pub fn in_order(&self) -> Vec<LeaseId> {
+        let all = self.0.iter().map(|(id, timer)| (timer.deadline_ns, *id));
+        let mut all: Vec<(u64, LeaseId)> = all.collect();
         all.sort_unstable();
         all.into_iter().map(|(_, id)| id).collect()
     }
@@ -79,11 +80,11 @@ pub(crate) struct Lessor {
     term: Option<u64>,
     monotonic_ns: u64,
     deadlines: LeaseDeadlines,
-    next_checks: BTreeSet<(u64, i64)>,
+    next_checks: BTreeSet<(u64, LeaseId)>,
     /// Leases whose time starts with the next clock update, with their durations.
-    starting: Vec<(i64, u64)>,
+    starting: Vec<(LeaseId, u64)>,
     /// Leases with a checkpoint that was due and whose index is not known yet.
-    checkpointing: Vec<i64>,
+    checkpointing: Vec<LeaseId>,
     /// Seconds between two checkpoints of a lease, if not by its TTL (simulator).
     checkpoint_s: Option<i64>,
 }
@@ -91,14 +92,15 @@ pub(crate) struct Lessor {
 /// The command that is to be proposed.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct DueLeases {
-    pub(crate) expired: Vec<i64>,
+    pub(crate) expired: Vec<LeaseId>,
     pub(crate) checkpoints: Vec<RemainingTtl>,
 }
 
 impl DueLeases {
     /// Turns what is due into commands: at most one expiration and one checkpoint, neither of them empty.
     pub(crate) fn commands(self) -> impl Iterator<Item = LeaseCommand> {
-        let expire = LeaseOperation::Expire(LeaseExpire { ids: self.expired });
+        let ids = self.expired.iter().map(|id| id.0).collect();
+        let expire = LeaseOperation::Expire(LeaseExpire { ids });
         let note = LeaseOperation::Checkpoint(LeaseCheckpoint { remaining: self.checkpoints });
         [expire, note].into_iter().filter_map(|verb| {
             let empty = match &verb {
@@ -158,9 +160,11 @@ impl Lessor {
         }
         match (&command.operation, reply) {
             (Some(LeaseOperation::Grant(grant)), LeaseReply::Granted(granted)) => {
-                self.start(grant.id, span_ns(granted.ttl_s));
+                self.start(grant.lease_id(), span_ns(granted.ttl_s));
             }
-            (Some(LeaseOperation::Revoke(revoke)), LeaseReply::Revoked) => self.stop(revoke.id),
+            (Some(LeaseOperation::Revoke(revoke)), LeaseReply::Revoked) => {
+                self.stop(revoke.lease_id())
+            }
             (Some(LeaseOperation::Expire(_)), LeaseReply::Expired { ids }) => {
                 ids.iter().for_each(|id| self.stop(*id));
             }
@@ -170,7 +174,7 @@ impl Lessor {
 
     /// Handles a keep-alive on the leader, which has applied its log up to `applied`: starts the full TTL of the
     /// lease again, or says why not.
-    pub(crate) fn renew(&mut self, id: i64, leases: &Leases, applied: u64) -> Renewal {
+    pub(crate) fn renew(&mut self, id: LeaseId, leases: &Leases, applied: u64) -> Renewal {
         let (Some(lease), Some(timer)) = (leases.get(id), self.deadlines.0.get(&id)) else {
             return Renewal::Unknown;
         };
@@ -191,7 +195,7 @@ impl Lessor {
     }
 
     /// Nanoseconds that a lease has left, negative when it is overdue; `None` if it is unknown.
-    pub(crate) fn left_ns(&self, id: i64) -> Option<i64> {
+    pub(crate) fn left_ns(&self, id: LeaseId) -> Option<i64> {
         self.deadlines.left_ns(id, self.monotonic_ns)
     }
 
@@ -201,14 +205,14 @@ impl Lessor {
     }
 
     /// Takes the leases to expire and to checkpoint now, and schedules their next checks. Stops at
-    /// [`LEASE_EXPIRATIONS_PER_ENTRY_MAX`] leases and attached keys, or [`LEASE_CHECKPOINTS_PER_ENTRY_MAX`]
+    /// [`LEASE_EXPIRATIONS_PER_ENTRY`] leases and attached keys, or [`LEASE_CHECKPOINTS_PER_ENTRY`]
     /// checkpoints; the rest is due at the next call. [`Self::proposed`] must follow before the next keep-alive.
     pub(crate) fn due(&mut self, leases: &Leases) -> DueLeases {
         let mut due = DueLeases::default();
         let mut changes = 0;
         while let Some((check_at_ns, id)) = self.next_checks.first().copied() {
-            let full = changes >= LEASE_EXPIRATIONS_PER_ENTRY_MAX
-                || due.checkpoints.len() >= LEASE_CHECKPOINTS_PER_ENTRY_MAX;
+            let full = changes >= LEASE_EXPIRATIONS_PER_ENTRY
+                || due.checkpoints.len() >= LEASE_CHECKPOINTS_PER_ENTRY;
             if check_at_ns > self.monotonic_ns || full {
                 break;
             }
@@ -219,17 +223,14 @@ impl Lessor {
             };
             let mut next = timer;
             if timer.deadline_ns <= self.monotonic_ns {
-                changes += 1 + leases
-                    .keys(id)
-                    .take(LEASE_EXPIRATIONS_PER_ENTRY_MAX)
-                    .count();
+                changes += 1 + leases.keys(id).take(LEASE_EXPIRATIONS_PER_ENTRY).count();
                 due.expired.push(id);
                 next.expiry_pending = true;
                 next.check_at_ns = self.monotonic_ns.saturating_add(LEASE_EXPIRY_RETRY_NS);
             } else {
                 let seconds = (timer.deadline_ns - self.monotonic_ns).div_ceil(SECOND_NS) as i64;
                 if seconds < lease.remaining_s() {
-                    due.checkpoints.push(RemainingTtl { id, seconds });
+                    due.checkpoints.push(RemainingTtl { id: id.0, seconds });
                     self.checkpointing.push(id);
                 }
                 next.check_at_ns = self.next_check(timer.deadline_ns, lease);
@@ -255,7 +256,7 @@ impl Lessor {
 
     /// Starts a lease with `span_ns` nanoseconds to live: provisionally from now, finally from the next clock
     /// update. A pending expiration is forgotten.
-    fn start(&mut self, id: i64, span_ns: u64) {
+    fn start(&mut self, id: LeaseId, span_ns: u64) {
         self.starting.push((id, span_ns));
         let deadline_ns = self.monotonic_ns.saturating_add(span_ns);
         let before = self.deadlines.0.get(&id);
@@ -271,7 +272,7 @@ impl Lessor {
 
     /// Sets the deadline of a lease to `span_ns` nanoseconds from now, and its next check; does nothing
     /// without a timer.
-    fn run_from_now(&mut self, id: i64, span_ns: u64, lease: &Lease) {
+    fn run_from_now(&mut self, id: LeaseId, span_ns: u64, lease: &Lease) {
         let Some(timer) = self.deadlines.0.get(&id).copied() else {
             return;
         };
@@ -291,7 +292,7 @@ impl Lessor {
     }
 
     /// Stores the timer of a lease, and lists the lease under its next check instead of the one before.
-    fn schedule(&mut self, id: i64, timer: LeaseTimer) {
+    fn schedule(&mut self, id: LeaseId, timer: LeaseTimer) {
         if let Some(before) = self.deadlines.0.insert(id, timer) {
             self.next_checks.remove(&(before.check_at_ns, id));
         }
@@ -299,7 +300,7 @@ impl Lessor {
     }
 
     /// Drops the timer of a lease with its next check.
-    fn stop(&mut self, id: i64) {
+    fn stop(&mut self, id: LeaseId) {
         if let Some(timer) = self.deadlines.0.remove(&id) {
             self.next_checks.remove(&(timer.check_at_ns, id));
         }
@@ -368,7 +369,7 @@ mod tests {
             let due = self.refused_at(seconds);
             self.last += u64::from(due != DueLeases::default());
             for checkpoint in &due.checkpoints {
-                self.timers.checkpointing.push(checkpoint.id);
+                self.timers.checkpointing.push(checkpoint.lease_id());
             }
             self.timers.proposed(self.last);
             due
@@ -381,12 +382,13 @@ mod tests {
         }
 
         fn renew(&mut self, id: i64) -> Renewal {
-            self.timers.renew(id, self.kv.leases(), self.applied)
+            self.timers
+                .renew(LeaseId(id), self.kv.leases(), self.applied)
         }
     }
 
-    fn expired(ids: &[i64]) -> DueLeases {
-        DueLeases { expired: ids.to_vec(), checkpoints: Vec::new() }
+    fn expired(id: i64) -> DueLeases {
+        DueLeases { expired: vec![LeaseId(id)], checkpoints: Vec::new() }
     }
 
     #[test]
@@ -399,10 +401,10 @@ mod tests {
         assert_eq!(leader.renew(7), Renewal::Renewed { ttl_s: 5 });
         assert_eq!(leader.at(18.0), DueLeases::default(), "it runs from here");
         assert_eq!(leader.at(22.9), DueLeases::default());
-        assert_eq!(leader.at(23.0), expired(&[7]));
+        assert_eq!(leader.at(23.0), expired(7));
         assert_eq!(leader.renew(7), Renewal::Expiring);
         assert_eq!(leader.at(25.9), DueLeases::default(), "it was proposed");
-        assert_eq!(leader.at(26.0), expired(&[7]), "the proposal was lost");
+        assert_eq!(leader.at(26.0), expired(7), "the proposal was lost");
         leader.apply(LeaseOperation::Expire(LeaseExpire { ids: vec![7] }));
         assert_eq!(leader.renew(7), Renewal::Unknown);
         assert_eq!(leader.at(99.0), DueLeases::default());
@@ -439,7 +441,7 @@ mod tests {
         leader.at(40.0);
         let ended = leader.at(70.9).expired;
         assert_eq!(ended, [], "it has 30 s and the extension");
-        assert_eq!(leader.at(71.0).expired, [7]);
+        assert_eq!(leader.at(71.0), expired(7));
         leader.last = leader.applied;
         leader.checkpoint(7, 0);
         leader.lead(Some(3));
@@ -469,7 +471,7 @@ mod tests {
         leader.lead(Some(2));
         leader.at(601.0);
         let deadlines = leader.timers.deadlines().expect("it leads");
-        let left_ns = deadlines.left_ns(7, 601 * SECOND_NS);
+        let left_ns = deadlines.left_ns(LeaseId(7), 601 * SECOND_NS);
         assert!(
             left_ns >= Some(3600 * SECOND_NS.cast_signed()),
             "{left_ns:?}"
@@ -491,7 +493,7 @@ mod tests {
     #[test]
     fn thousands_of_expirations_are_split_into_bounded_entries() {
         let mut leader = Leader::new();
-        let all = 3 * LEASE_EXPIRATIONS_PER_ENTRY_MAX as i64;
+        let all = 3 * LEASE_EXPIRATIONS_PER_ENTRY as i64;
         (1..=all).for_each(|id| leader.grant(id, 5));
         leader.at(0.0);
         let mut ended = 0;
@@ -499,11 +501,12 @@ mod tests {
         while ended < all {
             let ids = leader.at(5.0).expired;
             assert!(
-                !ids.is_empty() && ids.len() <= LEASE_EXPIRATIONS_PER_ENTRY_MAX,
+                !ids.is_empty() && ids.len() <= LEASE_EXPIRATIONS_PER_ENTRY,
                 "{ended}"
             );
             ended += ids.len() as i64;
             steps += 1;
+            let ids = ids.iter().map(|id| id.0).collect();
             leader.apply(LeaseOperation::Expire(LeaseExpire { ids }));
         }
         assert_eq!((ended, steps), (all, 3));
@@ -517,9 +520,10 @@ mod tests {
         leader.grant(2, 5);
         leader.at(1.0);
         let deadlines = leader.timers.deadlines().expect("it leads");
-        assert_eq!(deadlines.in_order(), [2, 1]);
-        assert_eq!(deadlines.left_ns(2, 2 * SECOND_NS), Some(4_000_000_000));
-        assert_eq!(deadlines.left_ns(2, 7 * SECOND_NS), Some(-1_000_000_000));
-        assert_eq!(deadlines.left_ns(3, 0), None);
+        assert_eq!(deadlines.in_order(), [2, 1].map(LeaseId));
+        let left_ns = |id, now_ns| deadlines.left_ns(LeaseId(id), now_ns);
+        assert_eq!(left_ns(2, 2 * SECOND_NS), Some(4_000_000_000));
+        assert_eq!(left_ns(2, 7 * SECOND_NS), Some(-1_000_000_000));
+        assert_eq!(left_ns(3, 0), None);
     }
 }

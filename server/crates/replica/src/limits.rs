@@ -1,6 +1,6 @@
 //! Every bound of the replica, one sentence each (I10).
 
-/// A command above this is refused: v2's 10 MiB form plus room for its path and framing.
+/// A command above this is refused: v2's 10 MiB form, its path and framing.
 pub const COMMAND_BYTES_MAX: usize = 11 << 20;
 
 /// Entries committed and not yet applied, beyond which proposals are refused, as etcd's apply gap.
@@ -14,8 +14,9 @@ pub const LONG_COMMAND_KEYS: u64 = 4096;
 /// and sent again.
 pub const APPLY_QUEUE_BYTES_MAX: usize = 64 << 20;
 
-/// Proposals waiting for their entry to be applied; more are refused. The host bounds their bytes.
-pub const PROPOSALS_MAX: usize = 65_536;
+/// Requests of each kind that wait here: proposals until their entry is applied (the host bounds their bytes),
+/// linearizable reads until their barrier, requests about leases until the leader answers. More are refused.
+pub const WAITING_REQUESTS_MAX: usize = 65_536;
 
 /// Proposals that are held before they are handed in; beyond it, those of the connections with the most are refused.
 pub const PROPOSALS_HELD_MAX: usize = 32_768;
@@ -24,7 +25,7 @@ pub const PROPOSALS_HELD_MAX: usize = 32_768;
 pub const FORWARDED_HELD_BYTES_MAX: usize = 32 << 20;
 
 /// Bytes for which such a message counts at least.
-pub const FORWARDED_HELD_BYTES_MIN: usize = 4 << 10;
+pub const FORWARDED_COST_BYTES: usize = 4 << 10;
 
 /// Bytes of proposals, with what each counts for beside them, that are on their way at once: some tens of
 /// milliseconds of writing, for which those that come next wait. More wait where their senders share
@@ -32,11 +33,11 @@ pub const FORWARDED_HELD_BYTES_MIN: usize = 4 << 10;
 pub const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
 
 /// Bytes of proposals in one message to the leader; a larger proposal has one of its own.
-pub const FORWARD_BYTES_MAX: usize = 1 << 20;
+pub const FORWARD_BYTES: usize = 1 << 20;
 
-/// Bytes of proposals that are sent again when a stream was opened: half of what its queue takes, which leaves room for
-/// new ones.
-pub const FORWARD_AGAIN_BYTES_MAX: usize = 32 << 20;
+/// Bytes of proposals that are sent again when a stream was opened: half of what its queue takes, which leaves the rest
+/// to new ones.
+pub const FORWARD_AGAIN_BYTES: usize = 32 << 20;
 
 /// Messages with proposals of one process that may be missing between others and are still taken when they come. The
 /// requests of earlier ones wait for their timeout.
@@ -46,12 +47,6 @@ pub const LOST_MESSAGES_MAX: usize = 4096;
 /// last: a member runs in one at a time.
 pub const TAKEN_PROCESSES_MAX: usize = 4;
 
-/// Requests about leases that wait for the leader's answer; more are refused.
-pub const LEASE_REQUESTS_MAX: usize = 65_536;
-
-/// Linearizable reads waiting for their barrier; more are refused.
-pub const READ_INDEX_REQUESTS_MAX: usize = 65_536;
-
 /// Ticks after which a ReadIndex round that brought no answer is issued again.
 pub const READ_INDEX_RETRY_TICKS: u64 = 5;
 
@@ -60,17 +55,17 @@ pub const READ_INDEX_RETRY_TICKS: u64 = 5;
 pub const FAILOVER_STEP_NS: u64 = 20_000_000;
 
 /// Campaigns of one member because the leader's process ended; then it waits for election timeouts.
-pub const FAILOVER_CAMPAIGNS_MAX: u32 = 12;
+pub const FAILOVER_CAMPAIGNS: u32 = 12;
 
 /// How often a leader that is to be removed tries to hand over first, with a tick or a failed transfer between.
-pub const HANDOVERS_MAX: u32 = 3;
+pub const HANDOVER_ATTEMPTS: u32 = 3;
 
 /// Ticks for which a removed leader waits until the only voter that is left refuses it.
-pub const LEAVING_TICKS_MAX: u64 = 600;
+pub const LEAVING_TICKS: u64 = 600;
 
 /// Ticks after which a snapshot of which the transport reports no end counts as failed: much longer than any
 /// transfer takes.
-pub const SNAPSHOT_REPORT_TICKS_MAX: u64 = 36_000;
+pub const SNAPSHOT_REPORT_TICKS: u64 = 36_000;
 
 /// Terms by which messages raise a member's term in one election timeout: more than a member campaigns in a century
 /// alone. A message of a higher term still raises the term, so that members that are further apart meet.
@@ -95,10 +90,10 @@ pub const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 pub const PROPOSAL_BATCH_BYTES: u64 = MESSAGE_BYTES_MAX / 2;
 
 /// Append messages on their way to one member before raft waits for answers.
-pub const INFLIGHT_MESSAGES_MAX: usize = 256;
+pub const INFLIGHT_MESSAGES: usize = 256;
 
 /// Bytes of committed entries applied in one round, so that a long log does not hold up a turn.
-pub const APPLY_ROUND_BYTES_MAX: u64 = 16 << 20;
+pub const APPLY_ROUND_BYTES: u64 = 16 << 20;
 
 /// Ticks between two checks for expired v2 nodes (etcd: 500 ms at 100 ms a tick).
 pub const EXPIRE_TICKS: u64 = 5;
@@ -118,10 +113,10 @@ pub const NOTED_LOCATIONS_MAX: usize = 1024;
 
 /// Leases and attached keys that one expiration entry of the leader removes: half a millisecond of
 /// applying.
-pub const LEASE_EXPIRATIONS_PER_ENTRY_MAX: usize = 500;
+pub const LEASE_EXPIRATIONS_PER_ENTRY: usize = 500;
 
 /// Leases whose remaining time the leader checkpoints in one entry, as in etcd.
-pub const LEASE_CHECKPOINTS_PER_ENTRY_MAX: usize = 1000;
+pub const LEASE_CHECKPOINTS_PER_ENTRY: usize = 1000;
 
 /// Nanoseconds after which the expiration of a lease that still exists is proposed again, as in
 /// etcd.

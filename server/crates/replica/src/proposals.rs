@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
-use crate::{host::Ticket, limits::PROPOSALS_MAX};
+use crate::{host::Ticket, limits::WAITING_REQUESTS_MAX};
 use witan_machine::command::Stamp;
 
 #[derive(Debug)]
@@ -93,9 +93,9 @@ impl Proposals {
         self.waiting.len()
     }
 
-    /// Whether [`PROPOSALS_MAX`] tickets wait.
+    /// Whether [`WAITING_REQUESTS_MAX`] tickets wait.
     pub(crate) fn is_full(&self) -> bool {
-        self.waiting.len() >= PROPOSALS_MAX
+        self.waiting.len() >= WAITING_REQUESTS_MAX
     }
 
     /// The stamp of a proposal of this process.

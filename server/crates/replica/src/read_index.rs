@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::{
     host::{Connection, Ticket},
     lease_requests::{LeaseAsker, UnprovenAnswer},
-    limits::{READ_INDEX_REQUESTS_MAX, READ_INDEX_RETRY_TICKS},
+    limits::{READ_INDEX_RETRY_TICKS, WAITING_REQUESTS_MAX},
     request_group::{RequestGroup, Source},
 };
 
@@ -124,11 +124,11 @@ impl ReadIndexQueue {
         }
     }
 
-    /// Whether [`READ_INDEX_REQUESTS_MAX`] reads and unproven answers wait, without those of the round in
+    /// Whether [`WAITING_REQUESTS_MAX`] reads and unproven answers wait, without those of the round in
     /// progress.
     pub(crate) fn is_full(&self) -> bool {
         let waiting = self.open.len() + self.open_unproven.len() + self.confirmed_len;
-        waiting >= READ_INDEX_REQUESTS_MAX
+        waiting >= WAITING_REQUESTS_MAX
     }
 
     pub(crate) fn enqueue(&mut self, ticket: Ticket, tick: u64) {
@@ -312,6 +312,7 @@ fn decode_context(bytes: &[u8]) -> Option<Context> {
 mod tests {
     use super::*;
     use crate::host::{LeaseAnswer, LeaseQuestion};
+    use witan_machine::lease::LeaseId;
 
     fn at(tick: u64, term_and_leader: (u64, u64)) -> ReadIndexTry {
         ReadIndexTry { tick, term_and_leader, now_ns: 0, holds: true }
@@ -344,7 +345,7 @@ mod tests {
         let unproven = |ticket, applied| UnprovenAnswer {
             term: 2,
             asker: LeaseAsker::Own(Ticket(ticket)),
-            lease: 7,
+            lease: LeaseId(7),
             question: LeaseQuestion::Remaining,
             answer: LeaseAnswer::Remaining(None),
             applied,
@@ -416,7 +417,7 @@ mod tests {
     #[test]
     fn reads_without_a_quorum_are_forgotten_when_they_have_timed_out() {
         let mut reads = ReadIndexQueue::new(1, 9);
-        for ticket in 0..READ_INDEX_REQUESTS_MAX as u64 {
+        for ticket in 0..WAITING_REQUESTS_MAX as u64 {
             reads.enqueue(Ticket(ticket), ticket / 1000);
         }
         assert!(reads.is_full());
@@ -425,7 +426,7 @@ mod tests {
         assert_eq!(reads.expire(71, 70).len(), 1000);
         assert!(!reads.is_full());
         let rest = reads.expire(1000, 70);
-        assert_eq!(rest.len(), READ_INDEX_REQUESTS_MAX - 1000);
+        assert_eq!(rest.len(), WAITING_REQUESTS_MAX - 1000);
         assert_eq!(reads.due(&at(1000, (2, 1))), None);
     }
 }

@@ -57,12 +57,12 @@ use group_commit::HeldProposal;
 use log_lost::BeyondLog;
 use membership::PendingRemoval;
 use peers::Failover;
-use witan_machine::{StateMachine, view::View};
+use witan_machine::{StateMachine, member::MemberId, view::View};
 
 /// Settings of a replica.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Own member id.
+    /// Own member id, as raft takes it.
     pub id: u64,
     /// Election timeout in ticks; jitter adds up to as much again.
     pub election_ticks: usize,
@@ -120,9 +120,9 @@ pub enum Halt {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Status {
     /// Id of this member.
-    pub id: u64,
-    /// Leader's id, 0 when unknown.
-    pub leader: u64,
+    pub id: MemberId,
+    /// Leader's id, [`MemberId::NONE`] when unknown.
+    pub leader: MemberId,
     /// Present term.
     pub term: u64,
     /// Commit index.
@@ -321,7 +321,7 @@ impl Replica {
     /// Handles a message from another member; one of a removed member is dropped. Returns the fault, for a
     /// person to see, of a message that no member sends, which is dropped, too.
     pub fn receive(&mut self, envelope: Envelope) -> Option<MessageFault> {
-        let Envelope { from, message, snapshot, .. } = envelope;
+        let Envelope { from: MemberId(from), message, snapshot, .. } = envelope;
         if self.is_removed(from) {
             return None;
         }
@@ -346,7 +346,7 @@ impl Replica {
     fn is_removed(&self, member: u64) -> bool {
         let applied = self.raft.store().position().index;
         let ahead = self.removed_in_log.get(&member);
-        self.machine.members.removed_ids.contains(&member)
+        self.machine.members.removed_ids.contains(&MemberId(member))
             || ahead.is_some_and(|index| *index > applied)
     }
 
@@ -469,8 +469,8 @@ impl Replica {
     pub fn status(&self) -> Status {
         let raft = &self.raft.raft;
         Status {
-            id: self.config.id,
-            leader: raft.leader_id,
+            id: MemberId(self.config.id),
+            leader: MemberId(raft.leader_id),
             term: raft.term,
             committed: raft.raft_log.committed,
             applied: self.raft.store().position().index,

@@ -32,17 +32,17 @@ use crate::{
 const HOLD_COSTS: u64 = 3;
 
 /// The longest that a request waits for the answers to a batch, however slow disk and network are.
-const HOLD_NS_MAX: u64 = 10_000_000;
+const LONGEST_HOLD_NS: u64 = 10_000_000;
 
 /// The longest wait, after the answers, for the next requests of those that got them.
-const GATHER_NS_MAX: u64 = 1_000_000;
+const LONGEST_GATHER_NS: u64 = 1_000_000;
 
 /// Requests of so many bytes do not wait: to write them costs more than one more sync, and what is held is
 /// bounded.
-const HOLD_BYTES_MAX: usize = 1 << 20;
+const UNHELD_BYTES: usize = 1 << 20;
 
 /// The most batches that do not wait for the return of the answered after waits that brought none.
-const SKIPPED_GATHERS_MAX: u32 = 256;
+const SKIPPED_GATHERS: u32 = 256;
 
 /// The sender of a request to this member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,7 +79,7 @@ struct Arrivals {
 #[derive(Debug)]
 pub(crate) struct RequestGroup<R> {
     held: Vec<Waiting<Source, R>>,
-    /// Whether some were left for want of room when the last ones were taken.
+    /// Whether some were left because they were too many when the last ones were taken.
     left: bool,
     /// When the first of them was seen to wait; `None` before.
     since: Option<u64>,
@@ -112,7 +112,7 @@ impl Arrivals {
 
     /// They were awaited after the answer, and did not come back.
     fn stayed_away(&mut self) {
-        self.skip = (2 * self.skip).clamp(1, SKIPPED_GATHERS_MAX);
+        self.skip = (2 * self.skip).clamp(1, SKIPPED_GATHERS);
         self.to_skip = self.skip;
     }
 
@@ -226,9 +226,9 @@ impl<R> RequestGroup<R> {
         }
         let since = self.since?;
         let wait = if self.is_in_flight() {
-            (cost * HOLD_COSTS).min(HOLD_NS_MAX)
+            (cost * HOLD_COSTS).min(LONGEST_HOLD_NS)
         } else if self.waits_for_returns(since) {
-            cost.min(GATHER_NS_MAX)
+            cost.min(LONGEST_GATHER_NS)
         } else {
             0
         };
@@ -236,12 +236,12 @@ impl<R> RequestGroup<R> {
     }
 
     /// Takes the held requests if they are due, else nothing; at most as many as [`Self::take`].
-    pub(crate) fn take_due(&mut self, cost: u64, now: u64, room: usize) -> Batch<R> {
+    pub(crate) fn take_due(&mut self, cost: u64, now: u64, budget: usize) -> Batch<R> {
         if self.held.is_empty() {
             return Vec::new();
         }
         if self.left {
-            return self.take(room);
+            return self.take(budget);
         }
         let since = *self.since.get_or_insert(now);
         for arrivals in [&mut self.clients, &mut self.members] {
@@ -250,25 +250,25 @@ impl<R> RequestGroup<R> {
         }
         let complete = !self.is_in_flight() && self.clients.is_complete() && !self.awaits_return();
         let late = self.deadline(cost).is_some_and(|deadline| now >= deadline);
-        if !complete && !late && self.clients.bytes + self.members.bytes < HOLD_BYTES_MAX {
+        if !complete && !late && self.clients.bytes + self.members.bytes < UNHELD_BYTES {
             return Vec::new();
         }
         self.learn(since, late, now);
-        self.take(room)
+        self.take(budget)
     }
 
     /// Takes the held requests, which are the last batch from now on; without any, the last batch stays what
-    /// it was. If they count for more than `room`, their senders share it, and the rest stays held.
-    pub(crate) fn take(&mut self, room: usize) -> Batch<R> {
+    /// it was. If they count for more than `budget`, their senders share it, and the rest stays held.
+    pub(crate) fn take(&mut self, budget: usize) -> Batch<R> {
         if self.held.is_empty() {
             return Vec::new();
         }
         let batch =
             match fair_share::cost_of_all(self.held.len(), self.clients.bytes + self.members.bytes)
-                <= room
+                <= budget
             {
                 true => std::mem::take(&mut self.held),
-                false => fair_share::take(&mut self.held, room),
+                false => fair_share::take(&mut self.held, budget),
             };
         let of_members = |rest: &&Waiting<Source, R>| matches!(rest.sender, Source::Member(_));
         let (mut members, mut member_bytes) = (0, 0);
@@ -286,7 +286,7 @@ impl<R> RequestGroup<R> {
 
     /// Learns from a batch that is due who comes back soon after an answer.
     fn learn(&mut self, since: u64, late: bool, now: u64) {
-        let soon = !self.is_in_flight() && since < self.answered + GATHER_NS_MAX;
+        let soon = !self.is_in_flight() && since < self.answered + LONGEST_GATHER_NS;
         let fruitless = late && now > since && soon && self.awaits_return();
         let clients_awaited = self.clients.are_awaited();
         // a client alone is complete without a wait
@@ -313,7 +313,7 @@ impl<R> RequestGroup<R> {
 
     /// Whether requests held since then wait for the next ones of the clients that were answered just before.
     fn waits_for_returns(&self, since: u64) -> bool {
-        self.awaits_return() && since < self.answered + GATHER_NS_MAX
+        self.awaits_return() && since < self.answered + LONGEST_GATHER_NS
     }
 
     fn awaits_return(&self) -> bool {

@@ -78,7 +78,7 @@ pub fn decode_entry(data: &Bytes) -> Result<Entry, EntryError> {
     }
     let entry = Entry::decode(data.slice(1..))
         .map_err(|e| CorruptRecord::new(format!("log entry: {e}")))?;
-    // A decoder skips fields that it does not know, at any depth; all others take the same room again.
+    // A decoder skips fields that it does not know, at any depth; all others take the same bytes again.
     let skipped = 1 + entry.encoded_len() != data.len();
     let unknown = |command: &Command| command.since().is_none();
     if skipped || entry.command.as_ref().is_some_and(unknown) {

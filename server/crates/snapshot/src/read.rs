@@ -12,7 +12,7 @@ use witan_machine::{
     auth::{Auth, Permission, Role, User},
     command::{Command, Entry},
     kv::{ImportedVersion, Kv},
-    lease::Lease,
+    lease::{Lease, LeaseId},
     record,
 };
 
@@ -120,7 +120,7 @@ fn import_keys(
             value: &pair.value,
             create_revision: pair.create_revision,
             version: pair.version,
-            lease: pair.lease,
+            lease: LeaseId(pair.lease),
         })
         .map_err(refused)?;
         progress(key.len() + value.len());
@@ -159,14 +159,14 @@ fn import_leases(file: &BoltFile, leases: &Bucket, kv: &mut Kv) -> Result<(), Bo
     file.records(leases, &mut |key, value| {
         let stored = schema::LeaseMessage::decode(value)
             .map_err(|error| BoltError::Record(format!("a lease cannot be decoded: {error}")))?;
+        let id = LeaseId(stored.id);
         if key != stored.id.to_be_bytes() {
             return Err(BoltError::Record(format!(
-                "lease {:016x}: its record has another id",
-                stored.id
+                "lease {id}: its record has another id"
             )));
         }
         let lease = Lease { ttl_s: stored.ttl_s, remaining_ttl_s: stored.remaining_ttl_s };
-        kv.import_lease(stored.id, lease).map_err(refused)
+        kv.import_lease(id, lease).map_err(refused)
     })
 }
 

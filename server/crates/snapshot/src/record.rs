@@ -64,7 +64,7 @@ impl KeyRecord {
             mod_revision: pair.mod_revision,
             version: pair.version,
             value: pair.value,
-            lease: pair.lease,
+            lease: pair.lease.0,
         };
         message
             .encode(&mut self.value)

@@ -10,7 +10,10 @@ use witan_api::v3::{
     authpb::{Permission, Role, User, UserAddOptions},
     etcdserverpb::AlarmMember,
 };
-use witan_machine::{member, view::View};
+use witan_machine::{
+    member::{Member, MemberId},
+    view::View,
+};
 
 use super::record::{KeyRecord, revision};
 
@@ -68,7 +71,7 @@ fn alarms(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
         .machine
         .alarms
         .list(None)
-        .map(|alarm| AlarmMember { member_id: alarm.member, alarm: alarm.kind });
+        .map(|alarm| AlarmMember { member_id: alarm.member.0, alarm: alarm.kind });
     let mut keys: Vec<Vec<u8>> = messages.map(|alarm| alarm.encode_to_vec()).collect();
     keys.sort_unstable();
     keys.iter().try_for_each(|key| take.record(key, &[]))
@@ -138,14 +141,14 @@ fn leases(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     take.bucket(LEASE)?;
     let leases = view.machine.kv.leases();
     // in the order of bytes, negative ids follow the others
-    let others = leases.iter().filter(|(id, _)| *id >= 0);
-    for (id, lease) in others.chain(leases.iter().filter(|(id, _)| *id < 0)) {
+    let others = leases.iter().filter(|(id, _)| id.0 >= 0);
+    for (id, lease) in others.chain(leases.iter().filter(|(id, _)| id.0 < 0)) {
         let stored = LeaseMessage {
-            id,
+            id: id.0,
             ttl_s: lease.ttl_s,
             remaining_ttl_s: lease.remaining_ttl_s,
         };
-        take.record(&id.to_be_bytes(), &stored.encode_to_vec())?;
+        take.record(&id.0.to_be_bytes(), &stored.encode_to_vec())?;
     }
     Ok(())
 }
@@ -155,10 +158,10 @@ fn members(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     let members = &view.machine.members;
     take.bucket("members")?;
     // the keys are texts, whose order differs from that of the numbers
-    let mut known: Vec<(String, &member::Member)> = members
+    let mut known: Vec<(String, &Member)> = members
         .by_id
         .values()
-        .map(|member| (format!("{:x}", member.id), member))
+        .map(|member| (member.member_id().to_string(), member))
         .collect();
     known.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     for (id, member) in known {
@@ -175,7 +178,7 @@ fn members(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     let mut removed: Vec<String> = members
         .removed_ids
         .iter()
-        .map(|id| format!("{id:x}"))
+        .map(MemberId::to_string)
         .collect();
     removed.sort_unstable();
     removed

@@ -28,7 +28,7 @@ use super::{
 };
 
 /// A longer chain is rewritten as a base. Each link costs a start some milliseconds.
-const LINKS_MAX: usize = 48;
+const LINKS_BEFORE_REWRITE: usize = 48;
 
 /// Calls its argument with each changed record to write.
 pub(super) type EmitChanges<'a> = dyn Fn(&mut dyn FnMut(RecordChange)) + 'a;
@@ -309,7 +309,7 @@ impl Checkpoint {
         if self.base_required || chain.links.is_empty() {
             return true;
         }
-        let long = chain.links.len() >= LINKS_MAX;
+        let long = chain.links.len() >= LINKS_BEFORE_REWRITE;
         let fits = self.has_room(chain.bytes());
         if long && fits {
             return true;

@@ -24,7 +24,7 @@ use super::{
 /// Wait after a failed write; doubled with every further failure.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// The longest wait after a failed write.
-const RETRY_MAX: Duration = Duration::from_secs(30);
+const RETRY_LONGEST: Duration = Duration::from_secs(30);
 
 /// The handle of the thread.
 pub struct Checkpointer {
@@ -298,7 +298,7 @@ impl CheckpointWriter {
                 request.whole_and_clean |= std::mem::take(&mut slot.whole_and_clean);
                 request.rewrites.append(&mut slot.rewrites);
             }
-            pause = (pause * 2).min(RETRY_MAX);
+            pause = (pause * 2).min(RETRY_LONGEST);
             begun = Instant::now();
         }
         self.shared.failing.store(false, Ordering::Relaxed);

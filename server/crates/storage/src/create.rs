@@ -4,7 +4,7 @@
 //! failure or a crash leaves nothing at that path.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     process,
     sync::Arc,
@@ -15,8 +15,9 @@ use witan_machine::view::View;
 use witan_replica::host::LogBatch;
 
 use super::{
-    DataIdentity, OpenError, Storage, StorageMetrics, etcd, files::sync_dir, format, lock,
-    make_dir, member_dir, open,
+    DataIdentity, OpenError, Storage, StorageMetrics, etcd,
+    files::{self, sync_dir},
+    format, lock, make_dir, member_dir, open,
 };
 
 /// The folder in a data directory of etcd in which ours is made.
@@ -49,10 +50,11 @@ pub fn create(dir: &Path, identity: &DataIdentity, view: &View) -> Result<(), Op
 }
 
 /// Creates our files beside those of etcd in the data directory `dir`: `view` as the checkpoint, and `log`, which follows
-/// it. etcd's files stay. The identity is moved last, so that what was interrupted begins again. Fails if the directory
-/// has our files already.
+/// it. etcd's files, and its log in `wal`, stay. The identity is moved last, so that what was interrupted begins again.
+/// Ours get the owner of etcd's folder `snap`. Fails if the directory has our files already.
 pub fn adopt(
     dir: &Path,
+    wal: &Path,
     identity: &DataIdentity,
     view: &View,
     log: &LogBatch,
@@ -67,28 +69,40 @@ pub fn adopt(
     make_dir(&staged)?;
     fill(&staged, identity, view, Some(log))?;
     let filled = member_dir(&staged);
-    for folder in FOLDERS {
-        let path = member.join(folder);
-        fs::rename(filled.join(folder), &path).map_err(|error| OpenError::io(&path, error))?;
-    }
-    let path = format::path(&member);
-    etcd::note_adopted(&member, view.position.index)
-        .and_then(|()| sync_dir(&member))
-        .and_then(|()| fs::rename(format::path(&filled), &path))
-        .and_then(|()| sync_dir(&member))
-        .map_err(|error| OpenError::io(&path, error))?;
+    etcd::note_adopted(&filled, wal, wal == member.join("wal"))
+        .and_then(|()| files::give_to_owner_of(&member.join("snap"), &filled))
+        .and_then(|()| files::give_to_owner_of(&member.join("snap"), &member.join(lock::FILE)))
+        .map_err(|error| OpenError::io(&filled, error))?;
+    let moved = |name: &str| {
+        let path = member.join(name);
+        fs::rename(filled.join(name), &path).map_err(|error| OpenError::io(&path, error))
+    };
+    FOLDERS.iter().try_for_each(|name| moved(name))?;
+    moved(etcd::ADOPTED)?;
+    sync_dir(&member).map_err(|error| OpenError::io(&member, error))?;
+    moved(format::FILE)?;
+    sync_dir(&member).map_err(|error| OpenError::io(&member, error))?;
     // holds nothing that is needed
     let _ = fs::remove_dir_all(&staged);
     Ok(())
 }
 
-/// Removes what an interrupted [`adopt`] has left.
+/// Removes what an interrupted [`adopt`] has left, or an adoption whose identity somebody has removed. Anything else of
+/// those names is refused.
 fn remove_unfinished(dir: &Path) -> Result<(), OpenError> {
     let member = member_dir(dir);
+    let staged = dir.join(ADOPTING);
+    let is_folder = |path: &Path| fs::symlink_metadata(path).map(|found| found.is_dir());
+    let begun = is_folder(&staged).unwrap_or_default() || etcd::was_adopted(&member);
     let folders = FOLDERS.map(|folder| member.join(folder));
-    for path in folders.into_iter().chain([dir.join(ADOPTING)]) {
-        if path.exists() {
-            fs::remove_dir_all(&path).map_err(|error| OpenError::io(&path, error))?;
+    for path in folders.into_iter().chain([staged]) {
+        match is_folder(&path) {
+            Ok(true) if begun => {
+                fs::remove_dir_all(&path).map_err(|error| OpenError::io(&path, error))?;
+            }
+            Ok(_) => return Err(OpenError::InTheWay { path }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(OpenError::io(&path, error)),
         }
     }
     Ok(())

@@ -41,7 +41,7 @@ pub enum OpenError {
     },
     /// The data belongs to another member or cluster.
     #[error(
-        "{} belongs to member {:x} of cluster {:x}, but this is member {:x} of cluster {:x}. \
+        "{} belongs to member {} of cluster {:x}, but this is member {} of cluster {:x}. \
          Choose this member's own directory with --data-dir, or check --name and \
          --initial-cluster", path.display(), found.member_id, found.cluster_id, own.member_id,
         own.cluster_id
@@ -65,7 +65,7 @@ pub enum OpenError {
     },
     /// The data of etcd were adopted before.
     #[error(
-        "{} says that this directory has data of Witan already, of member {:x} of cluster {:x}. Start witan on it; or, to \
+        "{} says that this directory has data of Witan already, of member {} of cluster {:x}. Start witan on it; or, to \
          adopt etcd's data again, remove this file first: what was written since the first adoption is lost then",
         path.display(), found.member_id, found.cluster_id
     )]
@@ -75,14 +75,22 @@ pub enum OpenError {
         /// The identity in it.
         found: DataIdentity,
     },
+    /// Something has the name of our files.
+    #[error(
+        "{} is in the way: it is not of an adoption that was interrupted. Move it away", path.display()
+    )]
+    InTheWay {
+        /// The file or folder.
+        path: PathBuf,
+    },
     /// etcd ran on the directory after its data were adopted.
     #[error(
         "{} has changed since the data of etcd in this directory were adopted: etcd has run on it again. If what was \
-         written through etcd counts, remove {} and adopt the directory again; if not, move etcd's folders snap and wal \
-         away", etcd.display(), identity.display()
+         written through etcd does not count, move etcd's folders snap and wal away. If it counts, remove {} and adopt \
+         the directory again: what was written through witan is lost then", etcd.display(), identity.display()
     )]
     EtcdRanSince {
-        /// The file of etcd's log.
+        /// The folder of etcd's log.
         etcd: PathBuf,
         /// The identity file.
         identity: PathBuf,
@@ -167,7 +175,7 @@ impl OpenError {
             Self::Log { .. } => 27,
             Self::Checkpoint { .. } => 28,
             Self::Etcd { .. } => 37,
-            Self::Adopted { .. } | Self::EtcdRanSince { .. } => 39,
+            Self::Adopted { .. } | Self::InTheWay { .. } | Self::EtcdRanSince { .. } => 39,
         }
     }
 

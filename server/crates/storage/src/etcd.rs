@@ -21,30 +21,65 @@ pub(super) fn find(member: &Path) -> io::Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// The file in the member's folder that says that the data of etcd beside it were adopted, and when: its time of
-/// modification.
-const ADOPTED: &str = "adopted";
+/// The file in the member's folder that says up to where etcd's log was adopted: the folder of the log, empty for
+/// `wal` beside it, and its last segment without the zeros at the end: name, bytes and checksum.
+pub(super) const ADOPTED: &str = "adopted";
 
-/// Notes in the member's folder that etcd's data were adopted up to this entry.
-pub(super) fn note_adopted(member: &Path, index: u64) -> io::Result<()> {
-    let text = format!("the data of etcd in this folder up to entry {index}\n");
-    files::replace(member, ADOPTED, text.as_bytes())
+/// Describes the end of etcd's log in the folder `wal`; `None` if there is no log.
+fn end_of_log(wal: &Path) -> io::Result<Option<String>> {
+    let mut segments = Vec::new();
+    for file in fs::read_dir(wal)? {
+        let path = file?.path();
+        if path.extension().is_some_and(|extension| extension == "wal") {
+            segments.push(path);
+        }
+    }
+    let Some(last) = segments.into_iter().max() else {
+        return Ok(None);
+    };
+    let bytes = fs::read(&last)?;
+    let used = bytes.iter().rposition(|byte| *byte != 0);
+    let used = &bytes[..used.map_or(0, |at| at + 1)];
+    let name = last.file_name().unwrap_or_default().to_string_lossy();
+    let (length, crc) = (used.len(), crc32fast::hash(used));
+    Ok(Some(format!("{name} {length} {crc:08x}")))
+}
+
+/// Notes in the folder `filled`, which becomes the member's, up to where the log of etcd in `wal` was adopted; `is_beside`
+/// says that it is in the member's folder.
+pub(super) fn note_adopted(filled: &Path, wal: &Path, is_beside: bool) -> io::Result<()> {
+    let end = end_of_log(wal)?.unwrap_or_default();
+    let place = match is_beside {
+        true => String::new(),
+        false => std::path::absolute(wal)?.display().to_string(),
+    };
+    files::replace(filled, ADOPTED, format!("{place}\n{end}\n").as_bytes())
+}
+
+/// Whether the data of etcd in the member's folder were adopted.
+pub(super) fn was_adopted(member: &Path) -> bool {
+    member.join(ADOPTED).exists()
 }
 
 /// Refuses a directory on which etcd has run after its data were adopted: what it has written would be lost.
 pub(super) fn refuse_newer(member: &Path) -> Result<(), OpenError> {
-    let changed = |path: &Path| fs::metadata(path).and_then(|data| data.modified());
-    let Ok(adopted) = changed(&member.join(ADOPTED)) else {
-        return Ok(());
+    let note = member.join(ADOPTED);
+    let text = match fs::read_to_string(&note) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(OpenError::io(&note, error)),
     };
-    let Ok(files) = fs::read_dir(member.join("wal")) else {
-        return Ok(());
+    let mut lines = text.lines();
+    let wal = match lines.next() {
+        None | Some("") => member.join("wal"),
+        Some(place) => PathBuf::from(place),
     };
-    for file in files.flatten() {
-        let etcd = file.path();
-        if changed(&etcd).is_ok_and(|changed| changed > adopted) {
-            return Err(OpenError::EtcdRanSince { etcd, identity: format::path(member) });
-        }
+    let adopted = lines.next().filter(|end| !end.is_empty());
+    match end_of_log(&wal) {
+        Ok(None) => Ok(()),
+        Ok(now) if now.as_deref() == adopted => Ok(()),
+        Ok(_) => Err(OpenError::EtcdRanSince { etcd: wal, identity: format::path(member) }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(OpenError::io(&wal, error)),
     }
-    Ok(())
 }

@@ -4,7 +4,9 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{
+        DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, lchown,
+    },
     path::{Path, PathBuf},
 };
 
@@ -50,6 +52,24 @@ pub(super) fn make_private(path: &Path) -> io::Result<()> {
     if data.is_dir() {
         for entry in fs::read_dir(path)? {
             make_private(&entry?.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives a file, or a folder with everything in it, to the owner of `model`: a privileged user may have made it for the
+/// user that runs the member. Without the right to do so nothing changes.
+pub(super) fn give_to_owner_of(model: &Path, path: &Path) -> io::Result<()> {
+    let (owner, found) = (fs::metadata(model)?, fs::symlink_metadata(path)?);
+    if (owner.uid(), owner.gid()) != (found.uid(), found.gid()) {
+        match lchown(path, Some(owner.uid()), Some(owner.gid())) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
+            changed => changed?,
+        }
+    }
+    if found.is_dir() {
+        for entry in fs::read_dir(path)? {
+            give_to_owner_of(model, &entry?.path())?;
         }
     }
     Ok(())

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use witan_machine::member::MemberId;
+
 use super::{
     OpenError,
     files::replace,
@@ -12,7 +14,7 @@ use super::{
 };
 
 /// Name of the file inside the member's folder.
-const FILE: &str = "identity";
+pub(super) const FILE: &str = "identity";
 
 /// The file in the member's folder.
 pub(super) fn path(member: &Path) -> PathBuf {
@@ -50,7 +52,9 @@ pub(super) fn parse(path: PathBuf, text: &str) -> Result<DataIdentity, OpenError
         return Err(OpenError::NewerFormat { path, found: format });
     }
     match (number("cluster", 16), number("member", 16)) {
-        (Some(cluster_id), Some(member_id)) => Ok(DataIdentity { cluster_id, member_id, format }),
+        (Some(cluster_id), Some(member_id)) => {
+            Ok(DataIdentity { cluster_id, member_id: MemberId(member_id), format })
+        }
         _ => Err(OpenError::Unreadable { path }),
     }
 }
@@ -64,7 +68,7 @@ pub(super) fn write(identity: &DataIdentity, dir: &Path) -> io::Result<()> {
 pub(super) fn text(identity: &DataIdentity) -> String {
     format!(
         "format {}\ncluster {:016x}\nmember {:016x}\n",
-        identity.format, identity.cluster_id, identity.member_id
+        identity.format, identity.cluster_id, identity.member_id.0
     )
 }
 

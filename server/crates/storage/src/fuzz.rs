@@ -10,7 +10,7 @@ use super::{
     identity::DataIdentity,
     log,
     manifest::Manifest,
-    tail::{self, LogFileKind, Verdict},
+    tail::{self, LogFileKind, LogFileRepair},
 };
 
 /// Returns the end of the last complete record of a log file with sequence number `seq`; `None` if the file's
@@ -23,11 +23,11 @@ pub fn log_whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
 /// explains.
 pub fn log_kept(bytes: &[u8], seq: u64, last: bool) -> Result<usize, String> {
     match tail::judge(bytes, seq, LogFileKind::Append, last) {
-        Ok(Verdict::Whole) => Ok(bytes.len()),
+        Ok(LogFileRepair::Whole) => Ok(bytes.len()),
         // The record behind it becomes valid only by changing a byte.
-        Ok(Verdict::Repair { .. }) => Ok(tail::whole_until(bytes, seq).unwrap_or(0)),
-        Ok(Verdict::Cut { good, .. }) => Ok(good),
-        Ok(Verdict::Remove) => Ok(0),
+        Ok(LogFileRepair::Repair { .. }) => Ok(tail::whole_until(bytes, seq).unwrap_or(0)),
+        Ok(LogFileRepair::Cut { good, .. }) => Ok(good),
+        Ok(LogFileRepair::Remove) => Ok(0),
         Err(damage) => Err(format!("{damage:?}")),
     }
 }

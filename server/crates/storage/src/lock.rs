@@ -12,7 +12,7 @@ use std::{
 use super::{OpenError, files};
 
 /// Name of the lock file inside the member's folder.
-const FILE: &str = "LOCK";
+pub(super) const FILE: &str = "LOCK";
 
 /// How often a locked file is checked, and the pause between two checks.
 const LOOKS: u32 = 200;

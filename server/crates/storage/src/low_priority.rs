@@ -8,7 +8,7 @@ use rustix::process::{getpriority_process, setpriority_process};
 /// Increment of the nice value. The thread gets a ninth of the processor share of a normal one.
 const NICE_INCREMENT: i32 = 10;
 /// The highest nice value, which is the lowest priority.
-const NICE_MAX: i32 = 19;
+const LOWEST_PRIORITY: i32 = 19;
 
 /// Runs `work` on a new thread with a low priority and waits for its result. It needs its own
 /// thread, because an unprivileged process cannot raise a priority again.
@@ -29,7 +29,7 @@ pub fn run_at_low_priority<T: Send>(work: impl FnOnce() -> io::Result<T> + Send)
 /// Lowers the priority of the calling thread (id 0): Linux has a priority for each thread.
 fn lower_priority() -> rustix::io::Result<()> {
     let now = getpriority_process(None)?;
-    setpriority_process(None, (now + NICE_INCREMENT).min(NICE_MAX))
+    setpriority_process(None, (now + NICE_INCREMENT).min(LOWEST_PRIORITY))
 }
 
 #[cfg(test)]
@@ -40,7 +40,7 @@ mod tests {
     fn quiet_work_has_a_lower_priority_and_its_caller_has_not() {
         let own = getpriority_process(None).unwrap();
         let quiet = run_at_low_priority(|| Ok(getpriority_process(None)?)).unwrap();
-        assert_eq!(quiet, (own + NICE_INCREMENT).min(NICE_MAX));
+        assert_eq!(quiet, (own + NICE_INCREMENT).min(LOWEST_PRIORITY));
         assert_eq!(getpriority_process(None).unwrap(), own);
     }
 

@@ -15,7 +15,7 @@ pub(super) const COPY: &str = "current.copy";
 /// First line of the file.
 const TITLE: &str = "witan checkpoint 2";
 /// Bytes of a run's first key that are stored; it only determines when the run must be opened.
-const FIRST_BYTES_MAX: usize = 32;
+const FIRST_KEY_BYTES: usize = 32;
 
 /// One run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,9 +28,9 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Makes the entry of a run, with the first [`FIRST_BYTES_MAX`] bytes of its first key.
+    /// Makes the entry of a run, with the first [`FIRST_KEY_BYTES`] bytes of its first key.
     pub(super) fn new(number: u64, first: &[u8], content: RunContent) -> Self {
-        let first = first[..first.len().min(FIRST_BYTES_MAX)].to_vec();
+        let first = first[..first.len().min(FIRST_KEY_BYTES)].to_vec();
         Self { number, first, content }
     }
 }

@@ -21,7 +21,7 @@ use super::{
 /// Approximate bytes of a portion, in which records pass between the threads.
 const PORTION_BYTES: usize = 256 << 10;
 /// Maximum number of waiting portions.
-const PORTIONS_MAX: usize = 4;
+const PORTIONS_AHEAD: usize = 4;
 
 type Portion = Vec<Result<Record, CheckpointReadError>>;
 
@@ -46,7 +46,7 @@ fn read_ahead<T>(
     restore: &mut dyn FnMut(&mut Records<'_>) -> Result<T, CheckpointReadError>,
 ) -> Result<T, CheckpointReadError> {
     thread::scope(|scope| {
-        let (send, receive) = sync_channel(PORTIONS_MAX);
+        let (send, receive) = sync_channel(PORTIONS_AHEAD);
         let reading = thread::Builder::new()
             .name("read-ahead".to_owned())
             .spawn_scoped(scope, move || catch_in_library(|| read(records, &send)))?;

@@ -11,9 +11,9 @@ use std::collections::BTreeSet;
 use super::manifest::Run;
 
 /// Maximum stretches of keys of a reusable run: scattered keys are likely to change soon.
-const SPANS_MAX: usize = 16;
+const REUSABLE_SPANS: usize = 16;
 /// Maximum number of frequently changed keys that are kept together in one run.
-const HOT_KEYS_MAX: usize = 64;
+const HOT_KEYS: usize = 64;
 
 /// A stretch of ascending keys of one record type (first byte) in a run, including both ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl RunReuse {
     /// `bytes_min`, is never reused.
     pub(super) fn add(&mut self, run: &Run, spans: Vec<KeyStretch>, bytes_min: u64) {
         // small runs are rewritten with their neighbors, so that there are not too many
-        let changed = spans.len() > SPANS_MAX || run.content.bytes < bytes_min;
+        let changed = spans.len() > REUSABLE_SPANS || run.content.bytes < bytes_min;
         let run = run.clone();
         self.runs.push(ReusableRun { run, spans, changed });
     }
@@ -102,7 +102,7 @@ impl RunReuse {
             return;
         };
         self.runs[index].changed = true;
-        if self.hot_keys.len() < HOT_KEYS_MAX {
+        if self.hot_keys.len() < HOT_KEYS {
             self.hot_keys.insert(key.to_vec());
         }
     }

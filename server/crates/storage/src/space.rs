@@ -21,11 +21,11 @@ use super::{
 };
 
 /// The default reserve: an eighth of the file system, and at most this much.
-const RESERVE_BYTES_MAX: u64 = 256 << 20;
+const DEFAULT_RESERVE_BYTES: u64 = 256 << 20;
 const RESERVE_PART: u64 = 8;
 
 /// The default ballast: a thirty-second of the file system, and at most this much.
-const BALLAST_BYTES_MAX: u64 = 16 << 20;
+const DEFAULT_BALLAST_BYTES: u64 = 16 << 20;
 const BALLAST_PART: u64 = 32;
 
 /// The floor, as a part of the reserve.
@@ -118,9 +118,9 @@ impl SpaceMonitor {
     /// disk it deletes an existing ballast, so that the log can be opened.
     pub fn open(dir: &Path, wanted: SpaceConfig) -> Self {
         let total = measure(dir).total;
-        let reserve = (total / RESERVE_PART).min(RESERVE_BYTES_MAX);
+        let reserve = (total / RESERVE_PART).min(DEFAULT_RESERVE_BYTES);
         let reserve_bytes = wanted.reserve_bytes.unwrap_or(reserve);
-        let ballast = (total / BALLAST_PART).min(BALLAST_BYTES_MAX);
+        let ballast = (total / BALLAST_PART).min(DEFAULT_BALLAST_BYTES);
         let ballast_bytes = match reserve_bytes {
             0 => 0,
             _ => wanted.ballast_bytes.unwrap_or(ballast),

@@ -97,7 +97,7 @@ fn list(dir: &Path, queue: LogFileKind) -> io::Result<Vec<(u64, PathBuf)>> {
 
 /// How to repair a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum LogFileRepair {
     Whole,
     /// Change one byte by this mask; then judge the file again.
     Repair {
@@ -127,10 +127,10 @@ pub(super) fn judge(
     seq: u64,
     queue: LogFileKind,
     last: bool,
-) -> Result<Verdict, Damage> {
+) -> Result<LogFileRepair, Damage> {
     let good = whole_until(bytes, seq);
     if good == Some(bytes.len()) {
-        return Ok(Verdict::Whole);
+        return Ok(LogFileRepair::Whole);
     }
     let at = good.unwrap_or(0);
     if !last {
@@ -141,7 +141,7 @@ pub(super) fn judge(
     if let (false, Some(good)) = (zeros, good)
         && let Some((at, mask)) = flipped_bit(bytes, good, seq)
     {
-        return Ok(Verdict::Repair { at, mask });
+        return Ok(LogFileRepair::Repair { at, mask });
     }
     if !zeros && queue == LogFileKind::Append {
         let search = if good.is_some() { at + 1 } else { 0 };
@@ -151,7 +151,12 @@ pub(super) fn judge(
             return Err(Damage { at, what });
         }
     }
-    Ok(good.map_or(Verdict::Remove, |good| Verdict::Cut { good, zeros }))
+    Ok(
+        good.map_or(LogFileRepair::Remove, |good| LogFileRepair::Cut {
+            good,
+            zeros,
+        }),
+    )
 }
 
 /// Finds the first offset from `search` on from which complete records follow one another up to the end, or up to zeros
@@ -186,11 +191,11 @@ fn repair_file(
     last: bool,
 ) -> Result<(), OpenError> {
     let bytes = fs::read(path).map_err(|e| OpenError::io(path, e))?;
-    let verdict = judge(&bytes, seq, queue, last)
+    let repair = judge(&bytes, seq, queue, last)
         .map_err(|damage| OpenError::log(path, damage.at, damage.what))?;
-    let cut = match verdict {
-        Verdict::Whole => return Ok(()),
-        Verdict::Repair { at, mask } => {
+    let cut = match repair {
+        LogFileRepair::Whole => return Ok(()),
+        LogFileRepair::Repair { at, mask } => {
             tracing::warn!(file = %path.display(), offset = at, "repaired a flipped bit in the last write");
             let file = OpenOptions::new().write(true).open(path);
             return file
@@ -199,7 +204,7 @@ fn repair_file(
                 .map_err(|e| OpenError::io(path, e))
                 .and_then(|()| repair_file(dir, path, seq, queue, last));
         }
-        Verdict::Cut { good, zeros } => {
+        LogFileRepair::Cut { good, zeros } => {
             if !zeros {
                 let bytes = bytes.len() - good;
                 tracing::warn!(file = %path.display(), offset = good, bytes, "cut a torn last write");
@@ -210,7 +215,7 @@ fn repair_file(
                 file.sync_all()
             })
         }
-        Verdict::Remove => {
+        LogFileRepair::Remove => {
             tracing::warn!(file = %path.display(), "removed an incomplete new log file");
             fs::remove_file(path).and_then(|()| sync_dir(dir))
         }

@@ -1,9 +1,15 @@
-//! The byte stream of an HTTP/1 connection between the socket and actix.
+//! The byte stream of an HTTP/1 connection between the socket and actix. actix parses and bounds HTTP/1 itself; this
+//! filter stands before it for three answers of etcd that actix cannot give:
 //!
-//! A request target may contain bytes that Go accepts and actix's URI type does not (raw UTF-8,
-//! `<`, `#`, …): `request_filter` escapes them in every request line of the connection. A refused protocol
-//! upgrade is removed from the head, so that the request keeps its body. A head with ambiguous
-//! framing is refused, and a malformed body. Other bodies pass unchanged. `header` judges one header line.
+//! - A request target may contain bytes that Go accepts and actix's URI type does not (raw UTF-8, `<`, `#`, …):
+//!   `request_filter` escapes them in every request line of the connection.
+//! - A wish for another protocol that is refused (`Upgrade: h2c`, a WebSocket with a body) is removed from the head: actix
+//!   would take the body for an endless one.
+//! - A malformed chunk is answered by 400: actix closes the connection without an answer.
+//!
+//! To find the next request line the filter must know where bodies end, as actix does. Heads that could be read in two
+//! ways pass, because actix refuses them; `tests::actix_refuses_heads_of_ambiguous_framing` fails if it no longer does.
+//! `header` judges one header line.
 //!
 //! When a client closes its side or disconnects, waiting answers end: see [`ClientClosed`].
 

@@ -44,7 +44,7 @@ pub use signals::{Signal, first_signal};
 pub use tls::{
     MemberCertificate, PeerCertificate, PeerTls, ServerTls, TlsError, error_text, system_roots,
 };
-pub use witan_http2::{Body as RequestBody, limits::LINGER_BYTES_MAX};
+pub use witan_http2::{Body as RequestBody, limits::LINGER_BYTES};
 
 /// The head of a request.
 pub type Head = witan_http2::Head<MethodInfo>;

@@ -79,8 +79,9 @@ impl Bound {
         std::iter::once(&self.url).chain(&self.other)
     }
 
-    /// Whether `url` has the same address and the other scheme. Port 0 is another port each time.
-    fn is_twin_of(&self, url: &Url) -> bool {
+    /// Whether `url` is served on this socket, too: it has the same address and the other scheme. Port 0 is another port
+    /// each time.
+    fn also_serves(&self, url: &Url) -> bool {
         self.url.address() == url.address()
             && self.url.is_tls() != url.is_tls()
             && !matches!(url.address(), Address::Tcp(_, 0))
@@ -112,9 +113,9 @@ pub fn bind(config: &Config) -> Result<Vec<Bound>, BindError> {
     ] {
         for url in urls {
             let mut known = bound.iter_mut();
-            let twin = known.find(|bound| bound.surface == surface && bound.is_twin_of(url));
-            if let Some(twin) = twin {
-                twin.other = Some(url.clone());
+            let shared = known.find(|bound| bound.surface == surface && bound.also_serves(url));
+            if let Some(shared) = shared {
+                shared.other = Some(url.clone());
                 continue;
             }
             bound.push(Bound {

@@ -173,7 +173,7 @@ pub(super) async fn bounded(request: &HttpRequest, payload: Payload) -> Option<P
         payload,
         began: Instant::now(),
         received: 0,
-        paid: length.max(SMALL_BYTES),
+        reserved: length.max(SMALL_BYTES),
         late: None,
         requests: traffic.requests.clone(),
         permits,
@@ -190,7 +190,7 @@ struct BoundedBody {
     began: Instant,
     received: usize,
     /// Bytes that are reserved or need no reservation.
-    paid: usize,
+    reserved: usize,
     late: Option<Pin<Box<Sleep>>>,
     requests: MemoryBudget,
     permits: Vec<Reservation>,
@@ -198,13 +198,13 @@ struct BoundedBody {
 
 impl BoundedBody {
     /// Reserves memory for bytes beyond the announced length. `false` if the budget is used up.
-    fn pay(&mut self) -> bool {
-        while self.received > self.paid {
+    fn reserve_received(&mut self) -> bool {
+        while self.received > self.reserved {
             let Some(permit) = self.requests.try_reserve(limits::BODY_STEP_BYTES) else {
                 return false;
             };
             self.permits.push(permit);
-            self.paid += limits::BODY_STEP_BYTES;
+            self.reserved += limits::BODY_STEP_BYTES;
         }
         true
     }
@@ -224,7 +224,7 @@ impl Stream for BoundedBody {
         if let Poll::Ready(part) = Pin::new(&mut this.payload).poll_next(cx) {
             if let Some(Ok(part)) = &part {
                 this.received += part.len();
-                if !this.pay() {
+                if !this.reserve_received() {
                     return Poll::Ready(Some(Err(PayloadError::Overflow)));
                 }
             }

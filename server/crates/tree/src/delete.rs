@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::limits::TREE_REMOVED_BYTES_MAX;
+use super::limits::TREE_REMOVED_BYTES;
 use super::{
     Action, CompareAndDelete, Delete, Event, Node, Tree, TreeError, TreeErrorKind,
     inode::{NodeBody, NodeRef, clean, find, find_mut, split},
@@ -55,7 +55,7 @@ impl Tree {
         let event = Event { action, node, prev: Some(prev), index, refresh: false };
         let bytes = of_subtree(path, &link);
         self.nodes_bytes -= bytes;
-        let held = link.is_dir() && bytes <= TREE_REMOVED_BYTES_MAX;
+        let held = link.is_dir() && bytes <= TREE_REMOVED_BYTES;
         self.history.push(event.clone(), held.then_some(link));
         event
     }

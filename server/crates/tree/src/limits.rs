@@ -9,7 +9,7 @@ pub const TREE_HISTORY_EVENTS: usize = 1000;
 pub const TREE_REMOVED_EVENTS: u64 = 100;
 
 /// Bytes of such a directory. A larger one is not kept, and every watcher below it is woken.
-pub const TREE_REMOVED_BYTES_MAX: u64 = 1 << 20;
+pub const TREE_REMOVED_BYTES: u64 = 1 << 20;
 
 /// Components of a v2 path: deeper nodes are refused, since walking and dropping the tree takes
 /// stack (a thread of 2 MiB overflowed at 1000; etcd takes what a 4 KiB request line holds).

@@ -83,7 +83,7 @@ pub(super) async fn stats(
         }
         V1Stats::Leader => {
             let leader = leader_of(node, &view)?;
-            if leader.id == node.identity().member_id {
+            if leader.member_id() == node.identity().member_id {
                 let stats =
                     V1LeaderStats { leader: leader.name.clone(), ..V1LeaderStats::default() };
                 return Ok(text(request, json::encode(&stats)));

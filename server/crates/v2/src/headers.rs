@@ -6,7 +6,7 @@ use actix_web::{
 };
 use bytes::Bytes;
 use serde::Serialize;
-use witan_api::v2;
+use witan_api::{ids, v2};
 use witan_dialect::{Context, rendering, reply};
 use witan_gocompat::{json, text::Sink};
 use witan_node::Node;
@@ -17,7 +17,7 @@ use super::error::V2Error;
 /// header.
 pub(crate) fn build(node: &Node, status: StatusCode) -> HttpResponseBuilder {
     let mut builder = HttpResponse::build(status);
-    builder.insert_header((v2::CLUSTER_ID_HEADER, hex(node.identity().cluster_id)));
+    builder.insert_header((v2::CLUSTER_ID_HEADER, ids::hex(node.identity().cluster_id)));
     builder
 }
 
@@ -58,9 +58,4 @@ pub async fn failure(ctx: &Context, request: &HttpRequest, error: V2Error) -> Ht
     let write = move |out: &mut dyn Sink| error.write(out);
     let body = rendering::body(ctx, request, least_bytes, write).await;
     response.body(body)
-}
-
-/// Formats an id as v2 shows it: lower-case hexadecimal digits without leading zeros.
-pub(crate) fn hex(id: u64) -> String {
-    format!("{id:x}")
 }

@@ -13,11 +13,12 @@ use witan_api::v2::{
 };
 use witan_dialect::{Context, read_counters::ReadCounters, reply};
 use witan_gocompat::{json, text};
+use witan_machine::member::MemberId;
 use witan_node::{FollowerCounts, Node};
 use witan_replica::replica::Role;
 use witan_tree::WriteCounts;
 
-use super::{V2Dialect, headers};
+use super::V2Dialect;
 
 /// The shortest of no latencies, as in etcd.
 const NO_LATENCY_MS: f64 = 9_223_372_036_854_775_808.0;
@@ -29,7 +30,7 @@ pub(super) fn of_self(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let [sent, received] = node.append_traffic();
     let stats = SelfStats {
         name: identity.name.clone(),
-        id: headers::hex(identity.member_id),
+        id: identity.member_id.to_string(),
         state: state(node.status().role).into(),
         start_time: text::time(identity.started_ns),
         leader_info: leader_info(node),
@@ -56,13 +57,13 @@ fn state(role: Role) -> &'static str {
 /// without a leader.
 fn leader_info(node: &Node) -> LeaderInfo {
     match (node.status().leader, node.leader_since_ns()) {
-        (0, _) | (_, 0) => LeaderInfo {
+        (MemberId::NONE, _) | (_, 0) => LeaderInfo {
             leader: String::new(),
             uptime: text::duration(0),
             start_time: "0001-01-01T00:00:00Z".into(), // Go's zero time
         },
         (leader, since_ns) => LeaderInfo {
-            leader: headers::hex(leader),
+            leader: leader.to_string(),
             uptime: text::duration(node.now_ns().saturating_sub(since_ns)),
             start_time: text::time(since_ns),
         },
@@ -79,9 +80,9 @@ pub(super) fn of_leader(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let followers = ctx.node.followers();
     let followers = followers.iter();
     let stats = LeaderStats {
-        leader: headers::hex(id),
+        leader: id.to_string(),
         followers: followers
-            .map(|(id, counts)| (headers::hex(*id), follower(counts)))
+            .map(|(id, counts)| (id.to_string(), follower(counts)))
             .collect(),
     };
     answer(request, StatusCode::OK, json::encode(&stats))

@@ -14,6 +14,7 @@ use witan_dialect::{Context, blocking::INLINE_ITEMS};
 use witan_machine::{
     StateMachine,
     auth::{self, AccessCheck, Caller},
+    lease::LeaseId,
     operation::Operation,
     view::View,
 };
@@ -168,7 +169,7 @@ pub(super) async fn list_leases(ctx: &Context, view: &Arc<View>) -> RpcResult<()
 }
 
 /// Checks that the caller may keep a lease alive, which requires permission to revoke it.
-pub(super) async fn renew_lease(ctx: &Context, lease: i64) -> RpcResult<()> {
+pub(super) async fn renew_lease(ctx: &Context, lease: LeaseId) -> RpcResult<()> {
     if !ctx.node.auth_enabled() {
         return Ok(());
     }

@@ -13,7 +13,7 @@ use witan_config::Url;
 use witan_dialect::Context;
 use witan_machine::{
     command::{ChangeMembers, UpdatePeerUrls},
-    member::{Member as Known, MemberRegistry},
+    member::{Member as Known, MemberId, MemberRegistry},
 };
 use witan_node::Reconfiguration;
 use witan_replica::limits::PEER_URLS_BYTES_MAX;
@@ -78,8 +78,9 @@ pub(super) async fn member_remove(
     request: MemberRemoveRequest,
 ) -> RpcResult<MemberRemoveResponse> {
     let view = ctx.node.view().await?;
-    known(&view.machine.members, request.id)?;
-    check_quorum(ctx, Reconfiguration::Remove(request.id)).await?;
+    let id = MemberId(request.id);
+    known(&view.machine.members, id)?;
+    check_quorum(ctx, Reconfiguration::Remove(id)).await?;
     let change = ChangeMembers { remove: request.id, voters: true, ..ChangeMembers::default() };
     ctx.node.propose(change).await?;
     Ok(MemberRemoveResponse {
@@ -110,10 +111,11 @@ pub(super) async fn member_promote(
     request: MemberPromoteRequest,
 ) -> RpcResult<MemberPromoteResponse> {
     let view = ctx.node.view().await?;
-    if !known(&view.machine.members, request.id)?.learner {
+    let id = MemberId(request.id);
+    if !known(&view.machine.members, id)?.learner {
         return Err(RpcError::MemberNotLearner);
     }
-    check_quorum(ctx, Reconfiguration::Promote(request.id)).await?;
+    check_quorum(ctx, Reconfiguration::Promote(id)).await?;
     let change = ChangeMembers {
         promote: request.id,
         voters: true,
@@ -139,7 +141,7 @@ async fn members(ctx: &Context) -> RpcResult<Vec<Member>> {
     Ok(shown(&ctx.node.view().await?.machine.members))
 }
 
-fn known(members: &MemberRegistry, id: u64) -> RpcResult<&Known> {
+fn known(members: &MemberRegistry, id: MemberId) -> RpcResult<&Known> {
     members.by_id.get(&id).ok_or(RpcError::MemberNotFound)
 }
 
@@ -202,15 +204,16 @@ mod tests {
     fn members_are_shown_by_id_and_found_or_not() {
         let mut members = MemberRegistry::default();
         for id in [7, 3] {
-            members.by_id.insert(id, Known { id, ..Known::default() });
+            let member = Known { id, ..Known::default() };
+            members.by_id.insert(member.member_id(), member);
         }
         assert_eq!(
             shown(&members).iter().map(|m| m.id).collect::<Vec<_>>(),
             [3, 7]
         );
-        assert_eq!(known(&members, 3).map(|m| m.id), Ok(3));
+        assert_eq!(known(&members, MemberId(3)).map(|m| m.id), Ok(3));
         assert_eq!(
-            known(&members, 4).map(|m| m.id),
+            known(&members, MemberId(4)).map(|m| m.id),
             Err(RpcError::MemberNotFound)
         );
     }

@@ -12,7 +12,7 @@ pub(super) fn at(node: &Node, revision: i64) -> Option<ResponseHeader> {
     let identity = node.identity();
     Some(ResponseHeader {
         cluster_id: identity.cluster_id,
-        member_id: identity.member_id,
+        member_id: identity.member_id.0,
         revision,
         raft_term: node.status().term,
     })

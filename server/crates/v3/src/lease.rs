@@ -19,7 +19,7 @@ use witan_api::v3::etcdserverpb::{
 use witan_base::client_network::ClientNetwork;
 use witan_dialect::fair_semaphore::WithPermit;
 use witan_dialect::{Context, blocking::INLINE_ITEMS};
-use witan_machine::lease::{self, LeaseGrant, LeaseRevoke, NONE, RemainingTtl};
+use witan_machine::lease::{self, LeaseGrant, LeaseId, LeaseRevoke, RemainingTtl};
 use witan_node::{NodeError, now_ns};
 use witan_replica::lessor::Renewal;
 
@@ -47,8 +47,8 @@ pub(super) async fn lease_grant(
     ctx: &Context,
     request: LeaseGrantRequest,
 ) -> RpcResult<LeaseGrantResponse> {
-    let id = if request.id == NONE {
-        generate_id()
+    let id = if LeaseId(request.id) == LeaseId::NONE {
+        generate_id().0
     } else {
         request.id
     };
@@ -77,21 +77,22 @@ pub(super) async fn lease_time_to_live(
     client: ClientNetwork,
     request: LeaseTimeToLiveRequest,
 ) -> RpcResult<WithPermit<LeaseTimeToLiveResponse>> {
+    let id = LeaseId(request.id);
     let view = ctx.node.read().await?;
     if request.keys {
-        authorize::on(ctx, &view.machine, |caller| caller.list_lease(request.id))?;
+        authorize::on(ctx, &view.machine, |caller| caller.list_lease(id))?;
     }
     let mut response = LeaseTimeToLiveResponse {
         header: header::at(&ctx.node, view.machine.kv.revision()),
-        id: request.id,
+        id: id.0,
         ttl: -1,
         ..LeaseTimeToLiveResponse::default()
     };
-    let Some(lease) = view.machine.kv.leases().get(request.id) else {
+    let Some(lease) = view.machine.kv.leases().get(id) else {
         return Ok(WithPermit::without(response));
     };
     // a lease that has been removed since is unknown
-    let Some(left_ns) = ctx.node.lease_left_ns(request.id).await? else {
+    let Some(left_ns) = ctx.node.lease_left_ns(id).await? else {
         return Ok(WithPermit::without(response));
     };
     response.ttl = left_ns / SECOND_NS;
@@ -101,15 +102,10 @@ pub(super) async fn lease_time_to_live(
     }
     let more_than = |keys: u64| {
         let keys = usize::try_from(keys).unwrap_or(usize::MAX);
-        view.machine
-            .kv
-            .leases()
-            .keys(request.id)
-            .nth(keys)
-            .is_some()
+        view.machine.kv.leases().keys(id).nth(keys).is_some()
     };
     let size = ReadSize::by(more_than, more_than);
-    let keys = move || view.machine.kv.leases().keys(request.id).cloned().collect();
+    let keys = move || view.machine.kv.leases().keys(id).cloned().collect();
     let (keys, permit) = kv::read(ctx, client, size, keys).await?;
     response.keys = keys;
     Ok(WithPermit::new(response, permit))
@@ -135,7 +131,7 @@ pub(super) async fn lease_leases(
             Some(deadlines) => deadlines.in_order(),
             None => view.machine.kv.leases().iter().map(|(id, _)| id).collect(),
         };
-        ids.into_iter().map(|id| LeaseStatus { id }).collect()
+        ids.into_iter().map(|id| LeaseStatus { id: id.0 }).collect()
     };
     Ok(LeaseLeasesResponse {
         header: header::at(&ctx.node, revision),
@@ -149,15 +145,16 @@ async fn keep_alive(
     ctx: &Context,
     request: LeaseKeepAliveRequest,
 ) -> RpcResult<LeaseKeepAliveResponse> {
-    authorize::renew_lease(ctx, request.id).await?;
+    let id = LeaseId(request.id);
+    authorize::renew_lease(ctx, id).await?;
     let header = header::at(&ctx.node, ctx.node.revision());
-    let ttl = renew(ctx, request.id).await?.unwrap_or_default();
-    Ok(LeaseKeepAliveResponse { header, id: request.id, ttl })
+    let ttl = renew(ctx, id).await?.unwrap_or_default();
+    Ok(LeaseKeepAliveResponse { header, id: id.0, ttl })
 }
 
 /// Keeps a lease alive; returns its TTL in seconds, or `None` if there is no such lease. `Timeout` if
 /// an expiring lease is still there after `EXPIRING_LOOKS` checks.
-async fn renew(ctx: &Context, id: i64) -> RpcResult<Option<i64>> {
+async fn renew(ctx: &Context, id: LeaseId) -> RpcResult<Option<i64>> {
     for _ in 0..EXPIRING_LOOKS {
         match ctx.node.renew(id).await? {
             Renewal::Renewed { ttl_s } => {
@@ -167,7 +164,7 @@ async fn renew(ctx: &Context, id: i64) -> RpcResult<Option<i64>> {
             Renewal::Unknown => return Ok(None),
             Renewal::Expiring => tokio::time::sleep(EXPIRING_LOOK).await,
             Renewal::NeedsCheckpoint => {
-                let left = vec![RemainingTtl { id, seconds: 0 }];
+                let left = vec![RemainingTtl { id: id.0, seconds: 0 }];
                 authorize::propose(ctx, lease::LeaseCheckpoint { remaining: left }).await?;
             }
         }
@@ -204,6 +201,6 @@ where
 }
 
 /// A random positive id of sixteen hexadecimal digits; a collision has the probability 2^-62.
-fn generate_id() -> i64 {
-    ((RandomState::new().hash_one(now_ns()) >> 1) | 1 << 62).cast_signed()
+fn generate_id() -> LeaseId {
+    LeaseId(((RandomState::new().hash_one(now_ns()) >> 1) | 1 << 62).cast_signed())
 }

@@ -11,7 +11,7 @@ use witan_dialect::Context;
 use witan_machine::{
     alarm::{self, Alarm},
     command::Downgrade,
-    member::MemberRegistry,
+    member::{MemberId, MemberRegistry},
     versions::{Release, release},
 };
 
@@ -25,14 +25,14 @@ pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> RpcResult<
     let raft = ctx.node.status();
     let members = &view.machine.members;
     let own = members.by_id.get(&ctx.node.identity().member_id);
-    let no_leader = (raft.leader == 0).then(|| RpcError::NoLeader.to_string());
+    let no_leader = (raft.leader == MemberId::NONE).then(|| RpcError::NoLeader.to_string());
     let alarms = ctx.node.alarms(&view, None).map(alarm_text);
     let errors = no_leader.into_iter().chain(alarms).collect();
     Ok(StatusResponse {
         header: header::at(&ctx.node, kv.revision()),
         version: version::API.into(),
         db_size: bytes(kv.size_bytes()),
-        leader: raft.leader,
+        leader: raft.leader.0,
         raft_index: raft.committed,
         raft_term: raft.term,
         raft_applied_index: raft.applied,
@@ -88,16 +88,15 @@ pub(super) async fn move_leader(
     if ctx.node.status().leader != own {
         return Err(RpcError::NotLeader);
     }
+    let target_id = MemberId(request.target_id);
     let view = ctx.node.view().await?;
-    let target = view.machine.members.by_id.get(&request.target_id);
+    let target = view.machine.members.by_id.get(&target_id);
     if target.is_none_or(|member| member.learner) {
         return Err(RpcError::BadLeaderTransferee);
     }
     // it may lead already
-    if request.target_id != own {
-        ctx.node
-            .transfer_leadership(Some(request.target_id))
-            .await?;
+    if target_id != own {
+        ctx.node.transfer_leadership(Some(target_id)).await?;
     }
     // etcd's answer has no header
     Ok(MoveLeaderResponse { header: None })
@@ -183,7 +182,7 @@ async fn list(ctx: &Context, kind: i32) -> RpcResult<AlarmResponse> {
 }
 
 fn message(Alarm { kind, member }: Alarm) -> AlarmMember {
-    AlarmMember { member_id: member, alarm: kind }
+    AlarmMember { member_id: member.0, alarm: kind }
 }
 
 /// Formats an alarm as Go prints its message: fields of zero are left out, and a space follows each
@@ -193,10 +192,10 @@ fn alarm_text(Alarm { kind, member }: Alarm) -> String {
         Ok(known) => known.as_str_name().to_owned(),
         Err(_) => kind.to_string(),
     };
-    if member == 0 {
+    if member == MemberId::NONE {
         format!("alarm:{kind} ")
     } else {
-        format!("memberID:{member} alarm:{kind} ")
+        format!("memberID:{} alarm:{kind} ", member.0)
     }
 }
 

@@ -12,6 +12,7 @@ use witan_auth::Credentials;
 use witan_base::client_network::ClientNetwork;
 use witan_dialect::Context;
 use witan_dialect::fair_semaphore::WithPermit;
+use witan_machine::member::MemberId;
 use witan_transport::{Head, Incoming, Outgoing, PeerCertificate, RequestBody};
 
 use super::{
@@ -46,7 +47,7 @@ impl RpcService {
     /// one, and the caller has the access that the table of calls names.
     pub(super) async fn admit(&self, head: &Head) -> RpcResult<Cow<'_, Context>> {
         authorize::refuse_learner(&self.ctx, head.path())?;
-        if wants_leader(head) && self.ctx.node.status().leader == 0 {
+        if wants_leader(head) && self.ctx.node.status().leader == MemberId::NONE {
             return Err(RpcError::NoLeader);
         }
         if !self.ctx.node.any_auth_enabled() {

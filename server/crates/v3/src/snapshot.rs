@@ -28,7 +28,7 @@ use crate::error::RpcError;
 const CHUNK_BYTES: usize = 32 << 10;
 
 /// Chunks that wait for a slow client; the file is made only as fast as the client takes them.
-const CHUNKS_WAITING_MAX: usize = 8;
+const CHUNKS_AHEAD: usize = 8;
 
 type Chunk = Result<SnapshotResponse, Status>;
 
@@ -45,7 +45,7 @@ pub(crate) async fn snapshot(
         .snapshot(ctx.node.client())
         .ok_or(RpcError::TooManyRequests)?;
     let view = ctx.node.view().await?;
-    let (send, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
+    let (send, chunks) = mpsc::channel(CHUNKS_AHEAD);
     let (took, metrics) = (ctx.v3_metrics.snapshot.clone(), ctx.panics.clone());
     let job = move || {
         let _permit = permit;

@@ -5,6 +5,7 @@ use std::{pin::Pin, time::Duration};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 use witan_dialect::Context;
+use witan_machine::member::MemberId;
 use witan_node::Node;
 
 use crate::error::RpcError;
@@ -44,7 +45,7 @@ impl StreamEnd {
             tokio::select! {
                 () = self.stopping.as_mut() => return RpcError::Stopped,
                 () = leader.wait() => {
-                    if !leader.observe(self.node.status().leader != 0) {
+                    if !leader.observe(self.node.status().leader != MemberId::NONE) {
                         return RpcError::NoLeader;
                     }
                 }

@@ -16,6 +16,7 @@ use std::collections::HashSet;
 
 use witan_api::ids;
 use witan_config::{ClusterState, Config, Discovery, MembersError, Url, members};
+use witan_machine::member::MemberId;
 use witan_storage::DataIdentity;
 
 /// Why the first members were not found. The beginnings are etcd's.
@@ -36,10 +37,10 @@ pub enum DiscoverError {
     )]
     Full { size: u64 },
     #[error(
-        "discovery: found duplicate id: {0:016x} has registered already. A member that had begun needs its \
-         data directory; otherwise delete this registration, or use a new token"
+        "discovery: found duplicate id: {:016x} has registered already. A member that had begun needs its \
+         data directory; otherwise delete this registration, or use a new token", .0.0
     )]
-    Duplicate(u64),
+    Duplicate(MemberId),
     #[error("discovery: bad discovery endpoint: {0}")]
     Endpoint(String),
     #[error("discovery: the registrations {registered:?} do not name members: {source}")]
@@ -108,7 +109,7 @@ pub async fn complete(
 #[derive(Clone, Debug)]
 struct Registration {
     /// The id that it will have in the cluster of this token.
-    id: u64,
+    id: MemberId,
     /// `NAME=URL` for each of its URLs.
     value: String,
 }
@@ -119,7 +120,7 @@ fn own(config: &Config, token: &str) -> Registration {
     let mut sorted: Vec<String> = urls.iter().map(ToString::to_string).collect();
     sorted.sort_unstable();
     Registration {
-        id: ids::member_id(&sorted, token, None),
+        id: MemberId(ids::member_id(&sorted, token, None)),
         value: text(&[(config.name.clone(), urls.clone())]),
     }
 }

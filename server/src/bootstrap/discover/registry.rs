@@ -11,7 +11,7 @@ use super::{DiscoverError, Registration};
 /// Pause before the first repetition; it doubles with each one.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// The longest pause between two tries.
-const RETRY_MAX: Duration = Duration::from_secs(32);
+const RETRY_LONGEST: Duration = Duration::from_secs(32);
 
 /// Where members register.
 pub(super) trait Registry {
@@ -126,7 +126,7 @@ async fn register(
             }
         }
     }
-    let id = format!("{:x}", own.id);
+    let id = own.id.to_string();
     tracing::info!(id, value = own.value, "registered at discovery");
     Ok(())
 }
@@ -138,7 +138,7 @@ fn first_members<'a>(look: &'a Look, own: &Registration) -> Result<Vec<&'a Entry
     entries.sort_by_key(|entry| entry.created);
     let size = usize::try_from(look.size).unwrap_or(usize::MAX);
     entries.truncate(size);
-    let own = format!("{:x}", own.id);
+    let own = own.id.to_string();
     if entries.len() == size && entries.iter().all(|entry| entry.id != own) {
         return Err(DiscoverError::Full { size: look.size });
     }
@@ -155,7 +155,7 @@ impl Default for Pause {
 }
 
 impl Pause {
-    /// Waits after a failure that may pass, twice as long each time, [`RETRY_MAX`] at most; returns the error
+    /// Waits after a failure that may pass, twice as long each time, [`RETRY_LONGEST`] at most; returns the error
     /// of any other failure.
     async fn after(&mut self, failure: Failure) -> Result<(), DiscoverError> {
         let reason = match failure {
@@ -169,7 +169,7 @@ impl Pause {
             "discovery is not available; retrying after a pause"
         );
         tokio::time::sleep(self.0).await;
-        self.0 = (self.0 * 2).min(RETRY_MAX);
+        self.0 = (self.0 * 2).min(RETRY_LONGEST);
         Ok(())
     }
 }
@@ -177,6 +177,7 @@ impl Pause {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use witan_machine::member::MemberId;
 
     fn entry(id: u64, created: u64) -> Entry {
         Entry {
@@ -187,7 +188,7 @@ mod tests {
     }
 
     fn own(id: u64) -> Registration {
-        Registration { id, value: entry(id, 0).value }
+        Registration { id: MemberId(id), value: entry(id, 0).value }
     }
 
     /// A registry that answers as a script says.
@@ -218,7 +219,7 @@ mod tests {
             if failure.is_none() || self.arrives {
                 let created = self.look.entries.len() as u64 + 1;
                 self.arrives = false;
-                self.look.entries.push(entry(own.id, created));
+                self.look.entries.push(entry(own.id.0, created));
             }
             failure.map_or(Ok(()), Err)
         }
@@ -260,7 +261,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_registration_that_arrived_without_an_answer_is_no_duplicate() {
-        let duplicate = || Failure::Final(DiscoverError::Duplicate(1));
+        let duplicate = || Failure::Final(DiscoverError::Duplicate(MemberId(1)));
         let lost = || Failure::Retry("the connection ended".to_owned());
         let mut script = Script {
             look: Look { size: 1, ..Look::default() },
@@ -275,6 +276,9 @@ mod tests {
             ..Script::default()
         };
         let refusal = join(&mut script, &own(1)).await.unwrap_err();
-        assert!(matches!(refusal, DiscoverError::Duplicate(1)), "{refusal}");
+        assert!(
+            matches!(refusal, DiscoverError::Duplicate(MemberId(1))),
+            "{refusal}"
+        );
     }
 }

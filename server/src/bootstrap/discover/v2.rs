@@ -197,7 +197,7 @@ impl registry::Registry for Registry {
     }
 
     async fn register(&mut self, own: &Registration) -> Result<(), Failure> {
-        let target = format!("{}/{:x}?prevExist=false", self.path, own.id);
+        let target = format!("{}/{}?prevExist=false", self.path, own.id);
         let body = format!("value={}", escape(&own.value));
         let (answer, _) = self.request(Method::PUT, &target, body).await?;
         if answer.error_code == Some(ErrorCode::NodeExists.code()) {

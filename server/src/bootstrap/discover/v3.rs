@@ -254,7 +254,7 @@ impl Registry {
     async fn try_register(&mut self, own: &Registration) -> Result<(), Failure> {
         let session = self.session().await?;
         let put = PutRequest {
-            key: self.key(&format!("members/{:x}", own.id)).into(),
+            key: self.key(&format!("members/{}", own.id)).into(),
             value: own.value.clone().into(),
             ..PutRequest::default()
         };

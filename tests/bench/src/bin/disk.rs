@@ -22,6 +22,7 @@ use witan_base::metrics::Register;
 use witan_machine::{
     command::{Command, Entry, Stamp},
     kv,
+    member::MemberId,
     view::View,
 };
 use witan_replica::host::{LogBatch, LogRecord};
@@ -84,7 +85,7 @@ fn dir(name: &str) -> PathBuf {
 }
 
 fn identity() -> DataIdentity {
-    DataIdentity::new(1, 1)
+    DataIdentity::new(1, MemberId(1))
 }
 
 /// The entry of one put.

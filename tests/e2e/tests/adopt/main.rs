@@ -53,9 +53,14 @@ fn adopt(server: &Server) -> String {
 }
 
 fn try_adopt(data: &Path) -> (bool, String) {
+    try_adopt_with(data, &[])
+}
+
+fn try_adopt_with(data: &Path, args: &[String]) -> (bool, String) {
     let output = Command::new(Kind::Witan.binary())
         .args(["adopt", "--data-dir"])
         .arg(data)
+        .args(args)
         .output()
         .expect("the program starts");
     let said = [output.stdout, output.stderr].concat();

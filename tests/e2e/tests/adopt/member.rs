@@ -1,10 +1,12 @@
 //! One member, ended in every way.
 
-use std::fs;
+use std::{fs, time::SystemTime};
 
-use witan_e2e::{Kind, Launch, Server, Tool, Writers, writers};
+use witan_e2e::{Cluster, Kind, Launch, Server, Tool, Writers, writers};
 
-use super::{ETCDS, NO_HASH, adopt, become_witan, copy, data, hash, observe, run, try_adopt};
+use super::{
+    ETCDS, NO_HASH, adopt, become_witan, copy, data, hash, observe, run, try_adopt, try_adopt_with,
+};
 
 /// Exit code of a member on a directory on which etcd has run since its data were adopted.
 const ETCD_RAN_SINCE: i32 = 39;
@@ -217,4 +219,96 @@ fn a_running_etcd_is_refused() {
         assert!(!is_done && said.contains("stop etcd"), "{said}");
         assert!(!data(&etcd).join("member/identity").exists());
     }
+}
+
+/// etcd 3.4 leaves the members of the saved cluster in the backend, beside those that the flags name.
+#[test]
+fn a_directory_that_was_restored_from_a_snapshot_has_the_members_that_etcd_sees() {
+    for (kind, tool) in [
+        (Kind::Etcd34, Tool::Etcdctl34V3),
+        (Kind::Etcd36, Tool::Etcdutl36),
+    ] {
+        let mut cluster = Cluster::prepare_of(&Launch::new(kind), "http", 3);
+        cluster.start_all();
+        run(cluster.member(0), &["put", "a", "1"]);
+        let file = cluster
+            .member(0)
+            .dir()
+            .join("saved.db")
+            .display()
+            .to_string();
+        run(cluster.member(0), &["snapshot", "save", &file]);
+        for has_run in [false, true] {
+            let mut restored = Launch::new(kind).prepare();
+            let (data_dir, peer_url) = (data(&restored).display().to_string(), restored.peer_url());
+            let said = tool.run(
+                &restored.url(),
+                &[
+                    "snapshot",
+                    "restore",
+                    &file,
+                    "--name=default",
+                    &format!("--data-dir={data_dir}"),
+                    &format!("--initial-cluster=default={peer_url}"),
+                    &format!("--initial-advertise-peer-urls={peer_url}"),
+                ],
+            );
+            assert_eq!(said.code, Some(0), "{}", said.all());
+            if has_run {
+                restored.start_again();
+                run(&restored, &["put", "b", "2"]);
+                restored.kill9();
+            }
+            let said = adopt(&restored);
+            assert!(said.contains(", 1 members,"), "{said}");
+            become_witan(&mut restored);
+            restored.start_again();
+            assert_eq!(run(&restored, &["get", "a"]), "a\n1\n");
+        }
+    }
+}
+
+/// The log is elsewhere, and the files are older than the adoption by their times.
+#[test]
+fn what_etcd_has_written_since_is_found_by_content() {
+    let mut etcd = Launch::new(Kind::Etcd36)
+        .arg("--wal-dir=log-of-etcd")
+        .start();
+    run(&etcd, &["put", "a", "1"]);
+    etcd.terminate();
+    let wal = etcd.dir().join("log-of-etcd");
+    let args = ["--wal-dir", &wal.display().to_string()].map(str::to_owned);
+    let (is_done, said) = try_adopt_with(&data(&etcd), &args);
+    assert!(is_done, "{said}");
+    etcd.start_again();
+    run(&etcd, &["put", "a", "2"]);
+    etcd.terminate();
+    for file in fs::read_dir(&wal).expect("a folder") {
+        let file = fs::File::options()
+            .write(true)
+            .open(file.expect("a file").path());
+        let file = file.expect("a file");
+        file.set_modified(SystemTime::UNIX_EPOCH)
+            .expect("its own file");
+    }
+    let witan = Launch::witan().dir(etcd.dir().to_owned());
+    let mut witan = witan.start_unready();
+    assert_eq!(witan.wait_exit().code(), Some(ETCD_RAN_SINCE));
+}
+
+#[test]
+fn what_is_not_of_an_adoption_is_not_removed() {
+    let mut etcd = Launch::new(Kind::Etcd36).start();
+    etcd.terminate();
+    let foreign = data(&etcd).join("member/log");
+    fs::create_dir(&foreign).expect("a folder");
+    fs::write(foreign.join("mine"), "x").expect("a file");
+    let (is_done, said) = try_adopt(&data(&etcd));
+    assert!(
+        !is_done && said.contains("member/log is in the way"),
+        "{said}"
+    );
+    assert!(foreign.join("mine").exists());
+    fs::rename(&foreign, etcd.dir().join("elsewhere")).expect("a folder");
+    adopt(&etcd);
 }

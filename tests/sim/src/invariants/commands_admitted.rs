@@ -284,7 +284,7 @@ impl Rules {
             && users.eq(self.roles_of.clone())
             && roles.eq(expected)
             && alarms
-                .map(|alarm| (alarm.kind, alarm.member))
+                .map(|alarm| (alarm.kind, alarm.member.0))
                 .eq(self.alarms.clone());
         match same {
             true => Ok(()),

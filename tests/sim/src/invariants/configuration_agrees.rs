@@ -65,7 +65,7 @@ impl ConfigurationAgrees {
                 of(true)
             ));
         }
-        let removed: BTreeSet<u64> = registry.removed_ids.iter().copied().collect();
+        let removed: BTreeSet<u64> = registry.removed_ids.iter().map(|id| id.0).collect();
         let mut counted = voters.union(&learners);
         if let Some(back) = counted.find(|id| removed.contains(id)) {
             return Err(format!(

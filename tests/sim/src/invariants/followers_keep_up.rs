@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use witan_machine::member::MemberId;
 use witan_replica::replica::Role;
 
 use super::{Fact, Invariant, Scene};
@@ -48,7 +49,7 @@ impl Invariant for FollowersKeepUp {
                 {
                     self.due = self.due.max(index);
                 }
-                let counts = scene.truth.registry.by_id.contains_key(member);
+                let counts = scene.truth.registry.by_id.contains_key(&MemberId(*member));
                 if counts && since + CATCH_UP < now && status.committed < self.due {
                     return Err(format!(
                         "m{member} knows of {}, {} was committed {LAG} units ago",

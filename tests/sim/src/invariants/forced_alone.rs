@@ -30,10 +30,10 @@ impl Invariant for ForcedAlone {
                 self.end = scene.truth.index;
                 self.begins(*member, *dropped, scene)
             }
-            Fact::Turned { member, status, .. } if self.outside.contains(&status.leader) => {
+            Fact::Turned { member, status, .. } if self.outside.contains(&status.leader.0) => {
                 Err(format!(
                     "m{member} follows m{}, which is in no cluster",
-                    status.leader
+                    status.leader.0
                 ))
             }
             Fact::Executed { member, batch, view, .. } => {
@@ -89,7 +89,7 @@ impl ForcedAlone {
     }
 
     fn none_back(&self, member: u64, view: &View) -> Result<(), String> {
-        let members = view.machine.members.by_id.keys();
+        let members = view.machine.members.by_id.keys().map(|id| id.0);
         let mut back = members.filter(|id| self.outside.contains(id));
         match back.next() {
             Some(back) if view.position.index >= self.end => Err(format!(

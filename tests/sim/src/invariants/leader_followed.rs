@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use witan_machine::member::MemberId;
 use witan_replica::replica::Status;
 
 use super::{Fact, Invariant, Scene};
@@ -64,7 +65,7 @@ impl Invariant for LeaderFollowed {
 
 impl LeaderFollowed {
     /// A member follows the leader that it ignored, or knows a later term.
-    fn stands(&mut self, member: u64, Status { leader, term, .. }: Status) {
+    fn stands(&mut self, member: u64, Status { leader: MemberId(leader), term, .. }: Status) {
         let follows = |ignored: &Ignored| {
             (ignored.leader, ignored.term) == (leader, term) || ignored.term < term
         };

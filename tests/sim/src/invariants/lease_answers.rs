@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use witan_machine::{
     Reply,
     command::Command,
-    lease::{LeaseCommand, LeaseOperation, LeaseReply},
+    lease::{LeaseCommand, LeaseId, LeaseOperation, LeaseReply},
 };
 use witan_replica::{host::LeaseAnswer, lessor::Renewal};
 
@@ -17,9 +17,9 @@ use crate::oracle::{Ask, End, Op};
 pub(super) struct LeaseAnswers {
     /// The last entry that any member has executed, and the leases after it.
     index: u64,
-    leases: BTreeSet<i64>,
+    leases: BTreeSet<LeaseId>,
     /// When a client learned that a lease has ended. Its id is not granted again.
-    known_ended: BTreeMap<i64, u64>,
+    known_ended: BTreeMap<LeaseId, u64>,
 }
 
 impl Invariant for LeaseAnswers {
@@ -64,7 +64,7 @@ impl LeaseAnswers {
     /// Clients ask about leases whose grant was acknowledged.
     fn answered(
         &mut self,
-        lease: i64,
+        lease: LeaseId,
         answer: LeaseAnswer,
         asked: u64,
         now: u64,
@@ -78,8 +78,8 @@ impl LeaseAnswers {
         };
         if !is_known && self.leases.contains(&lease) {
             return Err(format!(
-                "{answer:?} on lease {lease}, which entry {} has left",
-                self.index
+                "{answer:?} on lease {}, which entry {} has left",
+                lease.0, self.index
             ));
         }
         if let Some(ended) = self
@@ -88,7 +88,8 @@ impl LeaseAnswers {
             .filter(|at| is_known && **at < asked)
         {
             return Err(format!(
-                "{answer:?} on lease {lease}, asked at {asked}: a client knew at {ended} that it had ended"
+                "{answer:?} on lease {}, asked at {asked}: a client knew at {ended} that it had ended",
+                lease.0
             ));
         }
         if !is_known {
@@ -99,14 +100,14 @@ impl LeaseAnswers {
 }
 
 /// The lease that an answered operation has revoked.
-fn revoked(op: &Op) -> Option<i64> {
+fn revoked(op: &Op) -> Option<LeaseId> {
     match (&op.ask, &op.end) {
         (
             Ask::Write(Command::Lease(LeaseCommand {
                 operation: Some(LeaseOperation::Revoke(revoke)),
             })),
             End::Applied { outcome, .. },
-        ) if outcome.reply == Reply::Lease(Ok(LeaseReply::Revoked)) => Some(revoke.id),
+        ) if outcome.reply == Reply::Lease(Ok(LeaseReply::Revoked)) => Some(revoke.lease_id()),
         _ => None,
     }
 }

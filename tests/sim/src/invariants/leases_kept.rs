@@ -3,7 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use witan_machine::{Reply, kv, lease, view::View};
+use witan_machine::{
+    Reply, kv,
+    lease::{self, LeaseId},
+    member::MemberId,
+    view::View,
+};
 use witan_replica::{
     host::{Applied, LeaseAnswer},
     lessor::Renewal,
@@ -38,11 +43,11 @@ struct Promises {
 #[derive(Debug, Default)]
 pub(super) struct LeasesKept {
     /// Until when each lease was promised to last.
-    promised: BTreeMap<i64, Promises>,
+    promised: BTreeMap<LeaseId, Promises>,
     /// Entries that were looked at.
     seen: u64,
     /// Leases that have ended, and by which entry: an id is granted once in a run.
-    ended: BTreeMap<i64, u64>,
+    ended: BTreeMap<LeaseId, u64>,
     /// When the faults had stopped and there was a leader.
     settled: Option<u64>,
 }
@@ -80,7 +85,9 @@ impl Invariant for LeasesKept {
                 }
             }
             Fact::Settled { statuses } => {
-                let led = statuses.iter().any(|Status { leader, .. }| *leader != 0);
+                let led = statuses
+                    .iter()
+                    .any(|Status { leader, .. }| *leader != MemberId::NONE);
                 self.settled = led.then_some(scene.now);
             }
             Fact::Ended { views, .. } => {
@@ -102,7 +109,7 @@ impl Invariant for LeasesKept {
 
 impl LeasesKept {
     /// At `now`, a client is promised that the lease lasts for its TTL from when it asked.
-    fn promise(&mut self, lease: i64, ttl_s: i64, asked: u64, now: u64) {
+    fn promise(&mut self, lease: LeaseId, ttl_s: i64, asked: u64, now: u64) {
         let promises = self.promised.entry(lease).or_default();
         let units = ttl_s as u64 * SECOND;
         let until = asked + units - units * DRIFT_PER_MILLE_MAX / 1000 - 1;
@@ -116,7 +123,7 @@ impl LeasesKept {
     /// Takes in an answer about a lease, and compares what it has left with the promises before the question.
     fn answered(
         &mut self,
-        lease: i64,
+        lease: LeaseId,
         answer: LeaseAnswer,
         asked: u64,
         now: u64,
@@ -139,14 +146,15 @@ impl LeasesKept {
         let left = u64::try_from(left_ns).unwrap_or_default() / UNIT_NS as u64;
         if now + left + left * DRIFT_PER_MILLE_MAX / 1000 + 2 < until {
             return Err(format!(
-                "lease {lease} was promised until {until}, and has {left} units left"
+                "lease {} was promised until {until}, and has {left} units left",
+                lease.0
             ));
         }
         // a new leader adds an election timeout
         if left > promises.ttl_s as u64 * SECOND + SECOND {
             return Err(format!(
-                "lease {lease} of {} s has {left} units left",
-                promises.ttl_s
+                "lease {} of {} s has {left} units left",
+                lease.0, promises.ttl_s
             ));
         }
         Ok(())
@@ -173,17 +181,18 @@ impl LeasesKept {
             let until = self.until(*id);
             if until > now {
                 return Err(format!(
-                    "lease {id} was promised until {until} and has ended"
+                    "lease {} was promised until {until} and has ended",
+                    id.0
                 ));
             }
             if self.ended.insert(*id, applied.index).is_some() {
-                return Err(format!("lease {id} has ended twice"));
+                return Err(format!("lease {} has ended twice", id.0));
             }
         }
         Ok(())
     }
 
-    fn until(&self, lease: i64) -> u64 {
+    fn until(&self, lease: LeaseId) -> u64 {
         let promises = self.promised.get(&lease);
         promises.map_or(0, |promises| promises.until)
     }
@@ -197,7 +206,7 @@ impl LeasesKept {
             // the present leader began to count when it was settled, at the latest
             let over = since.max(settled + lease.ttl_s as u64 * SECOND) + PATIENCE;
             if over < now {
-                return Err(format!("lease {id} should have ended by {over}"));
+                return Err(format!("lease {} should have ended by {over}", id.0));
             }
         }
         Ok(())
@@ -216,13 +225,13 @@ fn attached(view: &View) -> Result<(), String> {
     let kvs = kv.range(&all).map_err(|error| error.to_string())?.kvs;
     let leases = kv.leases();
     let mut count = 0;
-    for pair in kvs.iter().filter(|pair| pair.lease != lease::NONE) {
+    for pair in kvs.iter().filter(|pair| pair.lease != LeaseId::NONE) {
         count += 1;
         let known = leases.get(pair.lease).is_some();
         if !known || !leases.keys(pair.lease).any(|key| *key == pair.key) {
             return Err(format!(
                 "{:?} has lease {}, which does not have it (exists: {known})",
-                pair.key, pair.lease
+                pair.key, pair.lease.0
             ));
         }
     }

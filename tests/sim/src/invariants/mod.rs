@@ -35,7 +35,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 pub(crate) use elected_by_voters::Vote;
-use witan_machine::{command::Entry, versions::Release, view::View};
+use witan_machine::{command::Entry, lease::LeaseId, versions::Release, view::View};
 use witan_replica::{
     host::{Applied, LeaseAnswer, LogRecord},
     replica::Status,
@@ -98,7 +98,7 @@ pub enum Fact<'a> {
     /// A client received the answer to its question about a lease.
     LeaseAnswered {
         /// The lease's id.
-        lease: i64,
+        lease: LeaseId,
         /// The answer.
         answer: LeaseAnswer,
         /// When it asked.
@@ -362,11 +362,11 @@ pub fn fingerprint(view: &View) -> u64 {
         }
     }
     for alarm in machine.alarms.list(None) {
-        hash = hash.number(alarm.member).number(alarm.kind as u64);
+        hash = hash.number(alarm.member.0).number(alarm.kind as u64);
     }
     for (id, lease) in machine.kv.leases().iter() {
         hash = hash
-            .number(id as u64)
+            .number(id.0 as u64)
             .number(lease.ttl_s as u64)
             .number(lease.remaining_ttl_s as u64);
         for key in machine.kv.leases().keys(id) {
@@ -377,7 +377,7 @@ pub fn fingerprint(view: &View) -> u64 {
         hash = hash.bytes(&prost::Message::encode_to_vec(member));
     }
     for removed in &machine.members.removed_ids {
-        hash = hash.number(*removed);
+        hash = hash.number(removed.0);
     }
     hash.finish()
 }

@@ -2,7 +2,7 @@
 //! within the stated time, it takes every proposal and answers it in time, and all members end in
 //! the same place.
 
-use witan_machine::versions::FIRST;
+use witan_machine::{member::MemberId, versions::FIRST};
 use witan_replica::replica::{ProposalRejected, Role};
 
 use super::{Fact, Invariant, Scene};
@@ -21,8 +21,8 @@ impl Invariant for ProposalLiveness {
             let leader = statuses
                 .iter()
                 .find(|s| s.role == Role::Leader)
-                .map_or(0, |s| s.id);
-            if leader == 0 || statuses.iter().any(|s| s.leader != leader) {
+                .map_or(MemberId::NONE, |s| s.id);
+            if leader == MemberId::NONE || statuses.iter().any(|s| s.leader != leader) {
                 return Err(format!(
                     "the members have not settled on a leader: {statuses:?}"
                 ));

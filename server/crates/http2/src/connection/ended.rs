@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::limits::{ENDED_EARLY_MAX, ENDED_MAX};
+use crate::limits::{ENDED_EARLY_REMEMBERED, ENDED_REMEMBERED};
 
 /// Classification of a frame for a stream that is not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(super) struct EndedStreams {
 impl EndedStreams {
     /// Adds a stream of which the client may still send frames.
     pub(super) fn push_early(&mut self, id: u32) {
-        if self.ended_early.len() == ENDED_EARLY_MAX
+        if self.ended_early.len() == ENDED_EARLY_REMEMBERED
             && let Some(oldest) = self.ended_early.pop_front()
         {
             self.forgotten = self.forgotten.max(oldest);
@@ -39,7 +39,7 @@ impl EndedStreams {
 
     /// Adds a stream of which the client must not send frames.
     pub(super) fn push_whole(&mut self, id: u32) {
-        if self.ended_complete.len() == ENDED_MAX {
+        if self.ended_complete.len() == ENDED_REMEMBERED {
             self.ended_complete.pop_front();
         }
         self.ended_complete.push_back(id);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{Auth, AuthError, Caller, ROOT, User, range_set::RangeSet};
 use crate::{
     kv,
-    lease::{self, Leases},
+    lease::{self, LeaseId, Leases},
 };
 
 /// Checks the permissions of one caller.
@@ -100,7 +100,7 @@ impl<'a> AccessCheck<'a> {
 
     /// Fails unless the caller may read or write every key of a lease; looks at one key for each granted
     /// range. As in etcd, a lease without keys passes, and so does an administrator of any auth revision.
-    fn attached(&self, wish: &AccessKind, lease: i64) -> Result<(), AuthError> {
+    fn attached(&self, wish: &AccessKind, lease: LeaseId) -> Result<(), AuthError> {
         let first_from = |from: &Bytes| self.leases.key_from(lease, from);
         if self.is_admin() || first_from(&Bytes::new()).is_none() {
             return Ok(());
@@ -127,16 +127,16 @@ impl<'a> AccessCheck<'a> {
     }
 
     /// Fails unless the caller may write every key of a lease, since the end of the lease deletes them.
-    /// `lease::NONE` passes.
-    pub fn end_lease(&self, lease: i64) -> Result<(), AuthError> {
-        if lease == lease::NONE {
+    /// `LeaseId::NONE` passes.
+    pub fn end_lease(&self, lease: LeaseId) -> Result<(), AuthError> {
+        if lease == LeaseId::NONE {
             return Ok(());
         }
         self.attached(&AccessKind::Write, lease)
     }
 
     /// Fails unless the caller may read every key of a lease.
-    pub fn list_lease(&self, lease: i64) -> Result<(), AuthError> {
+    pub fn list_lease(&self, lease: LeaseId) -> Result<(), AuthError> {
         self.attached(&AccessKind::Read, lease)
     }
 
@@ -153,7 +153,7 @@ impl<'a> AccessCheck<'a> {
     /// everybody may grant, and expirations and lease checkpoints come from the leader alone.
     pub fn lease_command(&self, command: &lease::LeaseCommand) -> Result<(), AuthError> {
         match &command.operation {
-            Some(lease::LeaseOperation::Revoke(revoke)) => self.end_lease(revoke.id),
+            Some(lease::LeaseOperation::Revoke(revoke)) => self.end_lease(revoke.lease_id()),
             Some(
                 lease::LeaseOperation::Grant(_)
                 | lease::LeaseOperation::Expire(_)
@@ -208,10 +208,10 @@ impl<'a> AccessCheck<'a> {
 
     /// Checks a put as [`Self::put`] does. `leases` holds the leases that were checked already: each may have
     /// many keys, and a transaction may name it often.
-    fn put_of(&self, put: &kv::Put, leases: &mut BTreeSet<i64>) -> Result<(), AuthError> {
+    fn put_of(&self, put: &kv::Put, leases: &mut BTreeSet<LeaseId>) -> Result<(), AuthError> {
         self.write(&put.key, b"")?;
-        if leases.insert(put.lease) {
-            self.end_lease(put.lease)?;
+        if leases.insert(put.lease_id()) {
+            self.end_lease(put.lease_id())?;
         }
         if put.prev_kv {
             self.read(&put.key, b"")?;

@@ -105,21 +105,21 @@ impl Block {
         let block = Self { number, base, slots, body, apart: Vec::new() };
         let entries = block.entries();
         let mut expected = 0;
-        for (at, (slot, place)) in entries.iter().enumerate() {
-            let bytes = block.bytes().get(place.clone())?;
+        for (at, (slot, range)) in entries.iter().enumerate() {
+            let bytes = block.bytes().get(range.clone())?;
             let version = Version::decode(bytes, number, base)?;
             let own = Location { block: number, slot: *slot };
-            let older = |link: Option<Location>| link.is_none_or(|place| place < own);
+            let older = |link: Option<Location>| link.is_none_or(|older| older < own);
             let ascends = at == 0 || entries[at - 1].0 < *slot;
             if !ascends
-                || place.start != expected
+                || range.start != expected
                 || version.size != bytes.len()
                 || !older(version.links.prev)
                 || !older(version.links.jump)
             {
                 return None;
             }
-            expected = place.end;
+            expected = range.end;
         }
         (expected == block.bytes().len()).then_some(block)
     }
@@ -173,7 +173,7 @@ impl Block {
     pub(super) fn versions(&self) -> impl Iterator<Item = (u16, Version<'_>)> {
         self.entries()
             .into_iter()
-            .map(|(slot, place)| (slot, self.decode(slot, place.start)))
+            .map(|(slot, range)| (slot, self.decode(slot, range.start)))
     }
 
     /// One beyond the last assigned slot.
@@ -301,10 +301,10 @@ impl Block {
     fn rebuilt(&self, entries: Vec<(u16, Range<usize>)>, apart: Vec<(u16, Bytes)>) -> Block {
         let mut kept = Vec::with_capacity(entries.len());
         let mut bytes = Vec::with_capacity(self.bytes().len());
-        for (slot, place) in entries {
+        for (slot, range) in entries {
             kept.push((slot, bytes.len() as u16));
-            let begin = place.start;
-            bytes.extend_from_slice(&self.bytes()[place]);
+            let begin = range.start;
+            bytes.extend_from_slice(&self.bytes()[range]);
             match (value_in(&self.apart, slot), value_in(&apart, slot)) {
                 (None, None) | (Some(_), Some(_)) => {}
                 (Some(value), None) => bytes.extend_from_slice(value),
@@ -346,8 +346,8 @@ impl Block {
             .skip(1)
             .map(|(_, offset)| usize::from(*offset));
         let ends = ends.chain(std::iter::once(self.bytes().len()));
-        let places = present.iter().zip(ends);
-        places
+        let ranges = present.iter().zip(ends);
+        ranges
             .map(|((slot, offset), end)| (*slot, usize::from(*offset)..end))
             .collect()
     }

@@ -77,7 +77,7 @@ impl Kv {
         dead.sort();
         dead.dedup();
         for block in dead.chunk_by(|a, b| a.block == b.block) {
-            let slots: Vec<u16> = block.iter().map(|place| place.slot).collect();
+            let slots: Vec<u16> = block.iter().map(|location| location.slot).collect();
             self.history.remove(block[0].block, &slots);
         }
         self.next_sweep_block = next;
@@ -109,12 +109,12 @@ impl Kv {
                 }
                 dead.extend(version.links.prev);
                 if version.tombstone && version.main < revision {
-                    let place = Location { block: block.number(), slot };
-                    dead.push(place);
+                    let location = Location { block: block.number(), slot };
+                    dead.push(location);
                     if self
                         .index
                         .get(version.key)
-                        .is_some_and(|entry| entry.place == place)
+                        .is_some_and(|entry| entry.location == location)
                     {
                         forgotten.push(version.key.to_vec());
                     }

@@ -25,9 +25,9 @@ impl Kv {
             match walked {
                 Walked::Deleted(passed) if charged => outcome = reads.passed(passed),
                 Walked::Deleted(_) => {}
-                Walked::Live(key, place) => {
+                Walked::Live(key, location) => {
                     keys.push(Bytes::copy_from_slice(key));
-                    if returns && let Some(kv) = self.history.key_value(place) {
+                    if returns && let Some(kv) = self.history.key_value(location) {
                         outcome = reads
                             .read_key()
                             .and_then(|()| reads.hold())

@@ -68,37 +68,40 @@ impl Kv {
     }
 
     /// The change at a location, unless it was compacted.
-    pub fn change_at(&self, place: Location) -> Option<KeyChange<'_>> {
-        let (block, version) = self.history.get(place)?;
+    pub fn change_at(&self, location: Location) -> Option<KeyChange<'_>> {
+        let (block, version) = self.history.get(location)?;
         Some(KeyChange { block, version })
     }
 
     /// The changes from a location on that were not compacted.
-    pub fn changes_from(&self, place: Location) -> impl Iterator<Item = (Location, KeyChange<'_>)> {
-        let found = self.history.from(place);
-        found.map(|(place, (block, version))| (place, KeyChange { block, version }))
+    pub fn changes_from(
+        &self,
+        location: Location,
+    ) -> impl Iterator<Item = (Location, KeyChange<'_>)> {
+        let found = self.history.from(location);
+        found.map(|(location, (block, version))| (location, KeyChange { block, version }))
     }
 
     /// The locations of one key's changes from a revision on, in order; `None` if there are more
     /// than `max`.
     pub fn changes_of_key(&self, key: &[u8], revision: i64, max: usize) -> Option<Vec<Location>> {
-        let mut places = Vec::new();
-        let mut next = self.index.get(key).map(|entry| entry.place);
-        while let Some(place) = next {
-            let Some((_, version)) = self.history.get(place) else {
+        let mut locations = Vec::new();
+        let mut next = self.index.get(key).map(|entry| entry.location);
+        while let Some(location) = next {
+            let Some((_, version)) = self.history.get(location) else {
                 break;
             };
             if version.main < revision {
                 break;
             }
-            if places.len() == max {
+            if locations.len() == max {
                 return None;
             }
-            places.push(place);
+            locations.push(location);
             next = version.links.prev;
         }
-        places.reverse();
-        Some(places)
+        locations.reverse();
+        Some(locations)
     }
 
     /// The pair before a change, if it exists and was not compacted.
@@ -199,8 +202,8 @@ mod tests {
                 prop_assert_eq!(found, expect.clone());
                 for key in 0..8 {
                     let key = format!("k{key}");
-                    let places = kv.changes_of_key(key.as_bytes(), revision, 1000).unwrap();
-                    let found: Vec<_> = places.iter().map(|p| told(&kv.change_at(*p).unwrap())).collect();
+                    let locations = kv.changes_of_key(key.as_bytes(), revision, 1000).unwrap();
+                    let found: Vec<_> = locations.iter().map(|p| told(&kv.change_at(*p).unwrap())).collect();
                     let expect: Vec<_> = expect.iter().filter(|(_, k, _)| *k == key).cloned().collect();
                     prop_assert_eq!(found, expect);
                 }

@@ -14,10 +14,11 @@ use super::{
     leaf::IndexEntry,
     version::{Links, Location, Version, reach},
 };
+use crate::lease::LeaseId;
 
 /// A value that is that of the version before shares its memory from this length on. A shorter one is no
 /// longer than a command that keeps it takes in memory and log, times a few.
-const SHARED_VALUE_BYTES_MIN: usize = 512;
+const SHARED_VALUE_BYTES: usize = 512;
 
 /// A closed block. Compared by identity, which tells a checkpoint whether it changed.
 #[derive(Clone, Debug)]
@@ -58,18 +59,18 @@ pub(super) struct HistoryReader<'a> {
 }
 
 impl<'a> HistoryReader<'a> {
-    /// Returns the version at a place, or `None` if it was compacted away, and keeps its block for the next
+    /// Returns the version at a location, or `None` if it was compacted away, and keeps its block for the next
     /// call.
-    pub(super) fn get(&mut self, place: Location) -> Option<BlockVersion<'a>> {
+    pub(super) fn get(&mut self, location: Location) -> Option<BlockVersion<'a>> {
         let block = match self.last {
-            Some((number, block)) if number == place.block => block,
+            Some((number, block)) if number == location.block => block,
             _ => {
-                let block = self.history.block(place.block)?;
-                self.last = Some((place.block, block));
+                let block = self.history.block(location.block)?;
+                self.last = Some((location.block, block));
                 block
             }
         };
-        Some((block, block.get(place.slot)?))
+        Some((block, block.get(location.slot)?))
     }
 }
 
@@ -86,21 +87,21 @@ impl History {
         self.blocks.get(&number).map(|closed| closed.0.as_ref())
     }
 
-    /// Returns a reader for many places, most of which are in few blocks.
+    /// Returns a reader for many locations, most of which are in few blocks.
     pub(super) fn reader(&self) -> HistoryReader<'_> {
         HistoryReader { history: self, last: None }
     }
 
-    /// The version at a place; `None` if it was compacted away.
-    pub(super) fn get(&self, place: Location) -> Option<BlockVersion<'_>> {
-        let block = self.block(place.block)?;
-        Some((block, block.get(place.slot)?))
+    /// The version at a location; `None` if it was compacted away.
+    pub(super) fn get(&self, location: Location) -> Option<BlockVersion<'_>> {
+        let block = self.block(location.block)?;
+        Some((block, block.get(location.slot)?))
     }
 
-    /// Returns the newest version at or below `revision`, found by the links from `place` backward; `None` if
+    /// Returns the newest version at or below `revision`, found by the links from `location` backward; `None` if
     /// there is none or it was compacted away.
-    pub(super) fn at(&self, place: Location, revision: i64) -> Option<BlockVersion<'_>> {
-        let mut found = self.get(place)?;
+    pub(super) fn at(&self, location: Location, revision: i64) -> Option<BlockVersion<'_>> {
+        let mut found = self.get(location)?;
         while found.1.main > revision {
             found = self.step_back(&found.1.links, revision)?;
         }
@@ -116,14 +117,14 @@ impl History {
         }
     }
 
-    /// Returns the pair at a place as answers show it; `None` if it was compacted away.
-    pub(super) fn key_value(&self, place: Location) -> Option<KeyValue> {
-        self.get(place)
+    /// Returns the pair at a location as answers show it; `None` if it was compacted away.
+    pub(super) fn key_value(&self, location: Location) -> Option<KeyValue> {
+        self.get(location)
             .map(|(block, version)| block.key_value(&version))
     }
 
-    /// Returns the links of a version that follows the one at `place`, whose links are `before`.
-    pub(super) fn links_after(&self, place: Location, before: &Links) -> Links {
+    /// Returns the links of a version that follows the one at `location`, whose links are `before`.
+    pub(super) fn links_after(&self, location: Location, before: &Links) -> Links {
         let depth = before.depth + 1;
         let far = |links: &Links| links.jump.or(links.prev);
         let jump = if reach(depth) > 1 {
@@ -133,10 +134,10 @@ impl History {
         } else {
             None
         };
-        Links { prev: Some(place), jump, depth }
+        Links { prev: Some(location), jump, depth }
     }
 
-    /// Appends a version and returns its place and its size in bytes. Closes the open block before, if it is
+    /// Appends a version and returns its location and its size in bytes. Closes the open block before, if it is
     /// full, and after, if it holds one large version. A value that is that of the version before is kept
     /// once.
     pub(super) fn push(&mut self, version: &Version<'_>) -> (Location, usize) {
@@ -151,18 +152,18 @@ impl History {
             }
         };
         self.bytes += size as u64;
-        let place = Location { block: self.tail.number(), slot };
+        let location = Location { block: self.tail.number(), slot };
         if self.tail.is_oversized() {
             self.close_tail();
         }
-        (place, size)
+        (location, size)
     }
 
     /// Returns the value of the version before, if it is the value of `version`, too, and long enough to be
     /// shared.
     fn value_before(&self, version: &Version<'_>) -> Option<Bytes> {
         let value = version.value;
-        if value.len() < SHARED_VALUE_BYTES_MIN {
+        if value.len() < SHARED_VALUE_BYTES {
             return None;
         }
         let (block, before) = self.get(version.links.prev?)?;
@@ -181,7 +182,7 @@ impl History {
                 .filter(|prev| prev.block == block.number());
             let shared = match own {
                 None => self.value_before(&version),
-                Some(_) if version.value.len() < SHARED_VALUE_BYTES_MIN => None,
+                Some(_) if version.value.len() < SHARED_VALUE_BYTES => None,
                 Some(prev) => block
                     .get(prev.slot)
                     .filter(|before| before.value == version.value)
@@ -244,18 +245,22 @@ impl History {
         Location { block: low, slot: 0 }
     }
 
-    /// The versions from a place on, in order.
+    /// The versions from a location on, in order.
     pub(super) fn from(
         &self,
-        place: Location,
+        location: Location,
     ) -> impl Iterator<Item = (Location, BlockVersion<'_>)> {
-        self.blocks_from(place.block).flat_map(move |block| {
+        self.blocks_from(location.block).flat_map(move |block| {
             let number = block.number();
-            let slot = if number == place.block { place.slot } else { 0 };
+            let slot = if number == location.block {
+                location.slot
+            } else {
+                0
+            };
             let versions = block.versions_from(slot);
             versions.map(move |(slot, version)| {
-                let place = Location { block: number, slot };
-                (place, (block, version))
+                let location = Location { block: number, slot };
+                (location, (block, version))
             })
         })
     }
@@ -267,10 +272,14 @@ impl History {
         let mut leased = false;
         for block in self.blocks_from(0) {
             rows.extend(block.versions().map(|(slot, version)| {
-                leased |= version.lease != 0;
-                let place = Location { block: block.number(), slot };
+                leased |= version.lease != LeaseId::NONE;
+                let location = Location { block: block.number(), slot };
                 let tombstone = version.tombstone;
-                IndexRow::new(version.key, IndexEntry { place, tombstone }, version.size)
+                IndexRow::new(
+                    version.key,
+                    IndexEntry { location, tombstone },
+                    version.size,
+                )
             }));
         }
         let (index, live_bytes) = Index::build(&rows);
@@ -316,7 +325,7 @@ mod tests {
                 tombstone,
                 create,
                 version,
-                lease: 0,
+                lease: LeaseId::NONE,
                 links,
                 key,
                 value,
@@ -325,17 +334,17 @@ mod tests {
             };
             newest = Some((history.push(&version).0, links));
         }
-        let (place, _) = newest.unwrap();
+        let (location, _) = newest.unwrap();
         let mut most = 0;
         for revision in (1..=VERSIONS).step_by(37) {
-            let mut found = history.get(place).unwrap();
+            let mut found = history.get(location).unwrap();
             let mut steps = 0;
             while found.1.main > revision {
                 found = history.step_back(&found.1.links, revision).unwrap();
                 steps += 1;
             }
             assert_eq!(found.1.main, revision);
-            assert_eq!(history.at(place, revision).unwrap().1.main, revision);
+            assert_eq!(history.at(location, revision).unwrap().1.main, revision);
             most = most.max(steps);
         }
         // Down the digits and up again: at most thrice the logarithm.

@@ -4,7 +4,7 @@
 
 use super::{Compact, IndexEntry, Kv, Version};
 use crate::{
-    lease::{Lease, NONE},
+    lease::{Lease, LeaseId},
     record::{COUNT_MAX, CorruptRecord},
 };
 
@@ -26,7 +26,7 @@ pub struct ImportedVersion<'a> {
     /// Number of puts since the key was created.
     pub version: i64,
     /// Attached lease, 0 for none.
-    pub lease: i64,
+    pub lease: LeaseId,
 }
 
 impl Kv {
@@ -45,18 +45,23 @@ impl Kv {
                 foreign.create_revision
             },
             version: if tombstone { 0 } else { foreign.version },
-            lease: if tombstone { NONE } else { foreign.lease },
+            lease: if tombstone {
+                LeaseId::NONE
+            } else {
+                foreign.lease
+            },
             links: past.as_ref().map(|past| past.links).unwrap_or_default(),
             key: foreign.key,
             value: if tombstone { &[] } else { foreign.value },
             apart: None,
             size: 0,
         };
-        let (place, size) = self.history.push(&version);
+        let (location, size) = self.history.push(&version);
         let life = past.filter(|past| !past.tombstone);
         self.live_bytes -= life.map_or(0, |past| past.size);
         self.live_bytes += if tombstone { 0 } else { size as u64 };
-        self.index.put(foreign.key, IndexEntry { place, tombstone });
+        self.index
+            .put(foreign.key, IndexEntry { location, tombstone });
         self.revision = foreign.main;
         Ok(())
     }
@@ -88,9 +93,9 @@ impl Kv {
     }
 
     /// Imports a lease, before [`Kv::finish_import`].
-    pub fn import_lease(&mut self, id: i64, lease: Lease) -> Result<(), CorruptRecord> {
-        if id == NONE || !lease.is_sound() {
-            return Err(CorruptRecord::new(format!("lease {id:016x}: {lease:?}")));
+    pub fn import_lease(&mut self, id: LeaseId, lease: Lease) -> Result<(), CorruptRecord> {
+        if id == LeaseId::NONE || !lease.is_sound() {
+            return Err(CorruptRecord::new(format!("lease {id}: {lease:?}")));
         }
         self.leases.insert(id, lease);
         Ok(())
@@ -199,7 +204,7 @@ mod tests {
             taken.retained_versions().count(),
             kv.retained_versions().count()
         );
-        // places differ, and with them the bytes that say where a version before stands
+        // locations differ, and with them the bytes that say where a version before stands
         assert_eq!(taken.live_bytes, taken.history.index().1);
     }
 
@@ -219,7 +224,7 @@ mod tests {
     #[test]
     fn leases_get_their_keys_and_keys_their_leases() {
         let mut kv = Kv::default();
-        for (at, lease) in [7, 9, 0].into_iter().enumerate() {
+        for (at, lease) in [7, 9, 0].map(LeaseId).into_iter().enumerate() {
             let key = format!("k{at}");
             let foreign = ImportedVersion {
                 main: 2 + at as i64,
@@ -232,15 +237,16 @@ mod tests {
             kv.import_version(&foreign).unwrap();
         }
         let lease = Lease { ttl_s: 60, remaining_ttl_s: 5 };
-        kv.import_lease(7, lease).unwrap();
+        kv.import_lease(LeaseId(7), lease).unwrap();
         kv.finish_import(0, 0).unwrap();
-        assert_eq!(kv.leases().get(7), Some(&lease));
-        assert_eq!(kv.leases().keys(7).count(), 1);
+        assert_eq!(kv.leases().get(LeaseId(7)), Some(&lease));
+        assert_eq!(kv.leases().keys(LeaseId(7)).count(), 1);
         // nobody knows this one, and its key stays
-        assert_eq!(kv.leases().get(9).map(|lease| lease.ttl_s), Some(TTL_MAX_S));
+        let missing = kv.leases().get(LeaseId(9)).map(|lease| lease.ttl_s);
+        assert_eq!(missing, Some(TTL_MAX_S));
         let unsound = Lease { ttl_s: i64::MAX, ..lease };
-        assert!(kv.import_lease(8, unsound).is_err());
-        assert!(kv.import_lease(NONE, lease).is_err());
+        assert!(kv.import_lease(LeaseId(8), unsound).is_err());
+        assert!(kv.import_lease(LeaseId::NONE, lease).is_err());
     }
 
     #[test]

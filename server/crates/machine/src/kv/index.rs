@@ -299,7 +299,7 @@ impl Index {
             if entry.tombstone {
                 Walked::Deleted(1)
             } else {
-                Walked::Live(key, entry.place)
+                Walked::Live(key, entry.location)
             }
         };
         if let KeyRange::One(_) = span {
@@ -402,7 +402,10 @@ mod tests {
     use super::*;
 
     fn entry(block: u64, tombstone: bool) -> IndexEntry {
-        IndexEntry { place: Location { block, slot: block as u16 % 7 }, tombstone }
+        IndexEntry {
+            location: Location { block, slot: block as u16 % 7 },
+            tombstone,
+        }
     }
 
     /// Generates short keys that crowd together, and long ones of which few or one fill a page.
@@ -467,12 +470,12 @@ mod tests {
                     let (mut seen, mut deleted) = (Vec::new(), 0);
                     index.visit_live(&span, &mut |walked| {
                         match walked {
-                            Walked::Live(key, place) => seen.push((key.to_vec(), place)),
+                            Walked::Live(key, location) => seen.push((key.to_vec(), location)),
                             Walked::Deleted(keys) => deleted += keys,
                         }
                         true
                     });
-                    let alive: Vec<_> = alive.map(|(key, e)| (key.clone(), e.place)).collect();
+                    let alive: Vec<_> = alive.map(|(key, e)| (key.clone(), e.location)).collect();
                     prop_assert!(seen == alive && deleted == count.all - count.live);
                 }
             }

@@ -71,7 +71,7 @@ impl Kv {
     /// Returns the length of a key's value, 0 if the key does not exist.
     fn value_bytes(&self, key: &[u8]) -> u64 {
         let entry = self.index.get(key).filter(|entry| !entry.tombstone);
-        let found = entry.and_then(|entry| self.history.get(entry.place));
+        let found = entry.and_then(|entry| self.history.get(entry.location));
         found.map_or(0, |(_, version)| version.value.len() as u64)
     }
 }

@@ -1,4 +1,4 @@
-//! One page of the index: sorted keys with the places of their newest versions.
+//! One page of the index: sorted keys with the locations of their newest versions.
 //!
 //! A page is two buffers, so a key costs its bytes and eleven more. It is changed in place while
 //! nobody shares it.
@@ -13,15 +13,15 @@ pub(super) const LEAF_BYTES: usize = 3584;
 const GROWTH_BYTES: usize = 512;
 
 const SLOT_BITS: u32 = 16;
-/// Numbers of blocks are below this, so that a place fits into eight bytes.
+/// Numbers of blocks are below this, so that a location fits into eight bytes.
 pub(super) const BLOCKS_MAX: u64 = 1 << (63 - SLOT_BITS);
-const PLACE_BYTES: usize = 8;
+const LOCATION_BYTES: usize = 8;
 
 /// The index entry of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct IndexEntry {
     /// Location of the newest version.
-    pub(super) place: Location,
+    pub(super) location: Location,
     /// Whether that version is a deletion.
     pub(super) tombstone: bool,
 }
@@ -35,16 +35,16 @@ impl IndexEntry {
     /// tombstone.
     pub(super) fn pack(self) -> PackedEntry {
         PackedEntry(
-            (self.place.block << (SLOT_BITS + 1))
-                | (u64::from(self.place.slot) << 1)
+            (self.location.block << (SLOT_BITS + 1))
+                | (u64::from(self.location.slot) << 1)
                 | u64::from(self.tombstone),
         )
     }
 
     /// Restores an entry from what [`Self::pack`] returned.
     pub(super) fn unpack(PackedEntry(packed): PackedEntry) -> Self {
-        let place = Location { block: packed >> (SLOT_BITS + 1), slot: (packed >> 1) as u16 };
-        Self { place, tombstone: packed & 1 == 1 }
+        let location = Location { block: packed >> (SLOT_BITS + 1), slot: (packed >> 1) as u16 };
+        Self { location, tombstone: packed & 1 == 1 }
     }
 }
 
@@ -72,7 +72,7 @@ impl Leaf {
 
     pub(super) fn key(&self, at: usize) -> &[u8] {
         let mut input = ByteReader {
-            rest: &self.data[usize::from(self.offsets[at]) + PLACE_BYTES..],
+            rest: &self.data[usize::from(self.offsets[at]) + LOCATION_BYTES..],
         };
         let len = input.varint().expect("written by push");
         &input.rest[..len as usize]
@@ -80,7 +80,7 @@ impl Leaf {
 
     pub(super) fn entry(&self, at: usize) -> IndexEntry {
         let offset = usize::from(self.offsets[at]);
-        let bytes = self.data[offset..offset + PLACE_BYTES]
+        let bytes = self.data[offset..offset + LOCATION_BYTES]
             .try_into()
             .expect("eight bytes");
         IndexEntry::unpack(PackedEntry(u64::from_le_bytes(bytes)))
@@ -135,7 +135,7 @@ impl Leaf {
         self.live -= u32::from(!self.entry(at).tombstone);
         self.live += u32::from(!entry.tombstone);
         let offset = usize::from(self.offsets[at]);
-        self.data[offset..offset + PLACE_BYTES].copy_from_slice(&entry.pack().0.to_le_bytes());
+        self.data[offset..offset + LOCATION_BYTES].copy_from_slice(&entry.pack().0.to_le_bytes());
     }
 
     /// Removes the key at a position; repacks the page when more than half of its bytes are garbage.
@@ -176,5 +176,5 @@ impl Leaf {
 /// Returns the bytes that a key takes in a page: location, length of the key, key.
 fn entry_bytes(key: &[u8]) -> usize {
     // The length is a variable-length integer, seven bits a byte.
-    PLACE_BYTES + (key.len().max(1).ilog2() / 7 + 1) as usize + key.len()
+    LOCATION_BYTES + (key.len().max(1).ilog2() / 7 + 1) as usize + key.len()
 }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::{KeyRange, Kv, ReadBudget, ReadResults};
 use crate::lease::{
-    Granted, Lease, LeaseCommand, LeaseError, LeaseGrant, LeaseOperation, LeaseReply, Leases, NONE,
-    TTL_MAX_S,
+    Granted, Lease, LeaseCommand, LeaseError, LeaseGrant, LeaseId, LeaseOperation, LeaseReply,
+    Leases, TTL_MAX_S,
 };
 
 impl Kv {
@@ -18,14 +18,14 @@ impl Kv {
         match &command.operation {
             Some(LeaseOperation::Grant(grant)) => Ok(LeaseReply::Granted(self.grant(*grant)?)),
             Some(LeaseOperation::Revoke(revoke)) => {
-                let ended = self.end_lease(revoke.id);
+                let ended = self.end_lease(revoke.lease_id());
                 ended
                     .then_some(LeaseReply::Revoked)
                     .ok_or(LeaseError::NotFound)
             }
             Some(LeaseOperation::Expire(expire)) => {
-                let mut ids = expire.ids.clone();
-                ids.retain(|id| self.end_lease(*id));
+                let ids = expire.lease_ids();
+                let ids = ids.filter(|id| self.end_lease(*id)).collect();
                 Ok(LeaseReply::Expired { ids })
             }
             Some(LeaseOperation::Checkpoint(checkpoint)) => {
@@ -44,9 +44,10 @@ impl Kv {
         &self.leases
     }
 
-    /// Adds a lease. Fails if the id is [`NONE`] or taken, or if the TTL is above [`TTL_MAX_S`].
-    fn grant(&mut self, LeaseGrant { id, ttl_s }: LeaseGrant) -> Result<Granted, LeaseError> {
-        if id == NONE {
+    /// Adds a lease. Fails if the id is [`LeaseId::NONE`] or taken, or if the TTL is above [`TTL_MAX_S`].
+    fn grant(&mut self, grant: LeaseGrant) -> Result<Granted, LeaseError> {
+        let (id, ttl_s) = (grant.lease_id(), grant.ttl_s);
+        if id == LeaseId::NONE {
             return Err(LeaseError::NotFound);
         }
         if ttl_s > TTL_MAX_S {
@@ -61,7 +62,7 @@ impl Kv {
 
     /// Removes a lease and deletes its keys, in order, in one revision. Returns whether there was
     /// such a lease.
-    fn end_lease(&mut self, id: i64) -> bool {
+    fn end_lease(&mut self, id: LeaseId) -> bool {
         if !self.leases.remove(id) {
             return false;
         }
@@ -79,9 +80,9 @@ impl Kv {
     pub(super) fn attach_leased_keys(&mut self) -> bool {
         let mut found = Vec::new();
         self.index.visit(&KeyRange::From(b""), &mut |key, entry| {
-            let version = self.history.get(entry.place);
+            let version = self.history.get(entry.location);
             if let Some((_, version)) = version.filter(|_| !entry.tombstone)
-                && version.lease != NONE
+                && version.lease != LeaseId::NONE
             {
                 found.push((version.lease, Bytes::copy_from_slice(key)));
             }
@@ -89,7 +90,7 @@ impl Kv {
         });
         let known = found.iter().all(|(id, _)| self.leases.get(*id).is_some());
         for (id, key) in found {
-            self.leases.reattach(&key, NONE, id);
+            self.leases.reattach(&key, LeaseId::NONE, id);
         }
         known
     }

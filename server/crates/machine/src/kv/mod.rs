@@ -52,7 +52,7 @@ pub use version::Location;
 
 use super::{
     auth_error,
-    lease::{LEASE_BYTES, Leases},
+    lease::{LEASE_BYTES, LeaseId, Leases},
 };
 use version::{Links, Version};
 
@@ -70,7 +70,7 @@ pub struct KeyValue {
     /// Number of puts since the key was created.
     pub version: i64,
     /// Attached lease, 0 for none.
-    pub lease: i64,
+    pub lease: LeaseId,
 }
 
 /// Answer of a range.
@@ -233,7 +233,7 @@ struct PreviousVersion {
     size: u64,
     create: i64,
     version: i64,
-    lease: i64,
+    lease: LeaseId,
     links: Links,
     tombstone: bool,
 }
@@ -295,20 +295,20 @@ impl Kv {
     /// if no version is left.
     fn previous_version(&self, key: &[u8]) -> Option<PreviousVersion> {
         let entry = self.index.get(key)?;
-        let (_, before) = self.history.get(entry.place)?;
+        let (_, before) = self.history.get(entry.location)?;
         Some(PreviousVersion {
             size: before.size as u64,
             create: before.create,
             version: before.version,
             lease: before.lease,
-            links: self.history.links_after(entry.place, &before.links),
+            links: self.history.links_after(entry.location, &before.links),
             tombstone: before.tombstone,
         })
     }
 
     /// Writes one version: a value with its lease, or a deletion if `written` is `None`. Detaches the key
     /// from its previous lease.
-    fn write(&mut self, batch: &mut WriteBatch, key: &[u8], written: Option<(&[u8], i64)>) {
+    fn write(&mut self, batch: &mut WriteBatch, key: &[u8], written: Option<(&[u8], LeaseId)>) {
         let past = self.previous_version(key);
         let life = past.as_ref().filter(|past| !past.tombstone);
         let (create, version) = match (written, life) {
@@ -317,8 +317,8 @@ impl Kv {
             (Some(_), Some(past)) => (past.create, past.version + 1),
         };
         let (value, lease) = written.unwrap_or_default();
-        self.leases
-            .reattach(key, life.map_or(0, |past| past.lease), lease);
+        let past_lease = life.map_or(LeaseId::NONE, |past| past.lease);
+        self.leases.reattach(key, past_lease, lease);
         let version = Version {
             main: batch.main,
             sub: batch.written,
@@ -332,18 +332,18 @@ impl Kv {
             apart: None,
             size: 0,
         };
-        let (place, size) = self.history.push(&version);
+        let (location, size) = self.history.push(&version);
         self.live_bytes -= life.map_or(0, |past| past.size);
         self.live_bytes += if written.is_some() { size as u64 } else { 0 };
         self.index
-            .put(key, IndexEntry { place, tombstone: written.is_none() });
+            .put(key, IndexEntry { location, tombstone: written.is_none() });
         batch.written += 1;
     }
 
     /// Returns the newest pair of a live key; `None` if the key does not exist.
     fn newest(&self, key: &[u8]) -> Option<KeyValue> {
         let entry = self.index.get(key).filter(|entry| !entry.tombstone)?;
-        self.history.key_value(entry.place)
+        self.history.key_value(entry.location)
     }
 
     /// Reads a range at the present or an older revision.

@@ -1,7 +1,7 @@
 //! Put: give a key a value.
 
 use super::{Kv, KvError, Put, PutReply, WriteBatch};
-use crate::lease;
+use crate::lease::LeaseId;
 
 impl Kv {
     /// Checks a put outside of a transaction, without changing anything.
@@ -20,7 +20,7 @@ impl Kv {
 
     /// Fails if the put attaches a lease that does not exist.
     fn check_lease(&self, put: &Put) -> Result<(), KvError> {
-        if put.lease != lease::NONE && self.leases.get(put.lease).is_none() {
+        if put.lease_id() != LeaseId::NONE && self.leases.get(put.lease_id()).is_none() {
             Err(KvError::LeaseNotFound)
         } else {
             Ok(())
@@ -60,7 +60,7 @@ impl Kv {
         let lease = if put.ignore_lease {
             kept.lease
         } else {
-            put.lease
+            put.lease_id()
         };
         self.write(batch, &put.key, Some((value, lease)));
         Ok(PutReply { prev_kv: batch.reads.answer(before.filter(|_| put.prev_kv)) })

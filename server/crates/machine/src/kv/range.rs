@@ -68,9 +68,11 @@ impl Kv {
             }
             keys += 1;
             let found = if at_newest {
-                self.history.get(entry.place).filter(|_| !entry.tombstone)
+                self.history
+                    .get(entry.location)
+                    .filter(|_| !entry.tombstone)
             } else {
-                self.history.at(entry.place, range.revision)
+                self.history.at(entry.location, range.revision)
             };
             let Some((block, version)) = found.filter(|(_, version)| !version.tombstone) else {
                 return true;
@@ -230,11 +232,11 @@ impl Kv {
         let mut newest = self.history.reader();
         match at {
             Some(revision) => self.index.visit(span, &mut |_, entry| {
-                goes_on(found(self.history.at(entry.place, revision), reads))
+                goes_on(found(self.history.at(entry.location, revision), reads))
             }),
             None => self.index.visit_live(span, &mut |walked| {
                 goes_on(match walked {
-                    Walked::Live(_, place) => found(newest.get(place), reads),
+                    Walked::Live(_, location) => found(newest.get(location), reads),
                     Walked::Deleted(keys) => reads.passed(keys).map(|()| true),
                 })
             }),

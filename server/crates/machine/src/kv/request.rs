@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::lease::LeaseId;
+
 /// A v3 command as stored in the log.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct KvCommand {
@@ -86,6 +88,13 @@ pub struct Put {
     /// The most bytes of a value that it keeps. Entries of releases without this limit lack the field.
     #[prost(uint64, optional, tag = "7")]
     pub kept_bytes_max: Option<u64>,
+}
+
+impl Put {
+    /// The lease to attach.
+    pub fn lease_id(&self) -> LeaseId {
+        LeaseId(self.lease)
+    }
 }
 
 /// Delete `[key, range_end)`; the meaning of the end is as in [`Range`].

@@ -63,7 +63,7 @@ impl Kv {
         let newest = self
             .index
             .get(version.key)
-            .and_then(|entry| self.history.at(entry.place, revision));
+            .and_then(|entry| self.history.at(entry.location, revision));
         newest.is_some_and(|(_, newest)| (newest.main, newest.sub) == (version.main, version.sub))
     }
 

@@ -12,7 +12,7 @@ const HEAD_BYTES: usize = 7;
 /// Bytes of keys that are compared at once to find what they begin with, at first.
 const WINDOW_BYTES: usize = 64;
 /// Groups of up to this many keys are sorted by comparison: another radix pass would cost as much.
-const COMPARISON_SORT_MAX: usize = 8;
+const FEW_KEYS: usize = 8;
 
 /// A key's position in the input, and the bytes that this pass sorts by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,7 +35,7 @@ pub(super) fn sorted<K: AsRef<[u8]>>(keys: &[K]) -> Vec<SortKey> {
     while let Some((group, from)) = groups.pop() {
         let first = group.start;
         let tags = &mut tags[group];
-        if tags.len() <= COMPARISON_SORT_MAX {
+        if tags.len() <= FEW_KEYS {
             tags.sort_unstable_by(|a, b| {
                 let tail = |tag: &SortKey| &keys[tag.at].as_ref()[from..];
                 tail(a).cmp(tail(b)).then(a.at.cmp(&b.at))

@@ -12,6 +12,7 @@ use super::{
     RangeReply, ReadBudget, ReadResults, TargetValue, Txn, TxnOp, TxnOpKind, TxnReply, WriteBatch,
     range::keys_in_time,
 };
+use crate::lease::LeaseId;
 
 /// The branch that a transaction takes, and those of its nested transactions.
 struct TxnPath {
@@ -267,8 +268,8 @@ fn holds_for(compare: &Compare, kv: &KeyValue) -> bool {
             _ => kv.value[..].cmp(&[]),
         },
         Ok(CompareTarget::Lease) => match wanted {
-            Some(TargetValue::Lease(lease)) => kv.lease.cmp(lease),
-            _ => kv.lease.cmp(&0),
+            Some(TargetValue::Lease(lease)) => kv.lease.cmp(&LeaseId(*lease)),
+            _ => kv.lease.cmp(&LeaseId::NONE),
         },
         Err(_) => Ordering::Equal,
     };

@@ -8,6 +8,8 @@
 
 use bytes::Bytes;
 
+use crate::lease::LeaseId;
+
 /// Location of a version. It never changes and is never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Location {
@@ -46,7 +48,7 @@ pub(super) struct Version<'a> {
     /// Number of puts in this life; 0 of a tombstone.
     pub(super) version: i64,
     /// Attached lease, 0 for none.
-    pub(super) lease: i64,
+    pub(super) lease: LeaseId,
     /// Way to older versions.
     pub(super) links: Links,
     /// The key.
@@ -76,7 +78,7 @@ impl<'a> Version<'a> {
         let flags = flag(self.tombstone, TOMBSTONE)
             | flag(fresh, FRESH)
             | flag(self.sub != 0, SUB)
-            | flag(self.lease != 0, LEASE)
+            | flag(self.lease != LeaseId::NONE, LEASE)
             | flag(self.links.prev.is_some(), PREV)
             | flag(self.links.jump.is_some(), JUMP);
         let mut out = Vec::with_capacity(32);
@@ -86,18 +88,18 @@ impl<'a> Version<'a> {
             write(&mut out, self.sub);
         }
         if let Some(prev) = self.links.prev {
-            write_place(&mut out, block, prev);
+            write_location(&mut out, block, prev);
             write(&mut out, self.links.depth);
         }
         if let Some(jump) = self.links.jump {
-            write_place(&mut out, block, jump);
+            write_location(&mut out, block, jump);
         }
         if !self.tombstone && !fresh {
             write(&mut out, self.main.wrapping_sub(self.create) as u64);
             write(&mut out, self.version as u64);
         }
-        if self.lease != 0 {
-            write(&mut out, self.lease as u64);
+        if self.lease != LeaseId::NONE {
+            write(&mut out, self.lease.0 as u64);
         }
         write(&mut out, self.key.len() as u64);
         if !self.tombstone {
@@ -128,11 +130,11 @@ impl<'a> Version<'a> {
         let sub = if has(SUB) { input.varint()? } else { 0 };
         let mut links = Links::default();
         if has(PREV) {
-            links.prev = Some(input.place(block)?);
+            links.prev = Some(input.location(block)?);
             links.depth = input.varint()?;
         }
         if has(JUMP) {
-            links.jump = Some(input.place(block)?);
+            links.jump = Some(input.location(block)?);
         }
         let (create, version) = if has(TOMBSTONE) {
             (main, 0)
@@ -143,9 +145,9 @@ impl<'a> Version<'a> {
             (create, i64::try_from(input.varint()?).ok()?)
         };
         let lease = if has(LEASE) {
-            input.varint()? as i64
+            LeaseId(input.varint()? as i64)
         } else {
-            0
+            LeaseId::NONE
         };
         let key_len = usize::try_from(input.varint()?).ok()?;
         let value_len = if has(TOMBSTONE) {
@@ -207,9 +209,9 @@ pub(super) fn write(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Appends a location as the distance of its block from `block`, which is not below it, and its slot.
-fn write_place(out: &mut Vec<u8>, block: u64, place: Location) {
-    write(out, block - place.block);
-    write(out, u64::from(place.slot));
+fn write_location(out: &mut Vec<u8>, block: u64, location: Location) {
+    write(out, block - location.block);
+    write(out, u64::from(location.slot));
 }
 
 /// Bytes still to be read.
@@ -244,8 +246,8 @@ impl<'a> ByteReader<'a> {
         Some(taken)
     }
 
-    /// Takes a location that [`write_place`] appended for a version in `block`; `None` if it is not sound.
-    fn place(&mut self, block: u64) -> Option<Location> {
+    /// Takes a location that [`write_location`] appended for a version in `block`; `None` if it is not sound.
+    fn location(&mut self, block: u64) -> Option<Location> {
         let block = block.checked_sub(self.varint()?)?;
         let slot = u16::try_from(self.varint()?).ok()?;
         Some(Location { block, slot })
@@ -275,7 +277,7 @@ mod tests {
             tombstone: false,
             create: 105,
             version: 1,
-            lease: 0,
+            lease: LeaseId::NONE,
             links: Links::default(),
             key: b"sixteen bytes it",
             value: &[7; 256],
@@ -289,7 +291,14 @@ mod tests {
             jump: Some(Location { block: 1, slot: 14_000 }),
             depth: 300,
         };
-        round(&Version { create: 7, version: 12, lease: -5, sub: 4, links, ..fresh });
+        round(&Version {
+            create: 7,
+            version: 12,
+            lease: LeaseId(-5),
+            sub: 4,
+            links,
+            ..fresh
+        });
         round(&Version { tombstone: true, version: 0, value: b"", links, ..fresh });
     }
 

@@ -4,7 +4,7 @@ use super::{
     DeleteRange, KeyRange, Kv, KvCommand, KvError, KvOperation, ReadBudget, Txn, TxnOpKind,
     compact::{SWEEP_BLOCKS_FIRST, SWEEP_BLOCKS_NEXT},
 };
-use crate::lease::{LeaseCommand, LeaseOperation};
+use crate::lease::{LeaseCommand, LeaseId, LeaseOperation};
 
 /// Versions that a sweep handles in one block, of the size that most have.
 const VERSIONS_PER_BLOCK: u64 = 128;
@@ -36,10 +36,10 @@ impl Kv {
     /// adds what the sweep that goes on with it works on.
     pub(crate) fn lease_work(&self, command: &LeaseCommand, max: u64) -> u64 {
         let most = usize::try_from(max).unwrap_or(usize::MAX);
-        let attached = |id: i64| self.leases().keys(id).take(most).count() as u64;
+        let attached = |id: LeaseId| self.leases().keys(id).take(most).count() as u64;
         let of_verb = match &command.operation {
-            Some(LeaseOperation::Revoke(revoke)) => attached(revoke.id),
-            Some(LeaseOperation::Expire(expire)) => expire.ids.iter().map(|id| attached(*id)).sum(),
+            Some(LeaseOperation::Revoke(revoke)) => attached(revoke.lease_id()),
+            Some(LeaseOperation::Expire(expire)) => expire.lease_ids().map(attached).sum(),
             Some(LeaseOperation::Grant(_) | LeaseOperation::Checkpoint(_)) | None => 0,
         };
         of_verb.saturating_add(self.next_sweep_work())

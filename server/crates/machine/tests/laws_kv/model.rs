@@ -174,7 +174,7 @@ impl Model {
             lease: if put.ignore_lease {
                 old.lease
             } else {
-                put.lease
+                put.lease_id()
             },
         };
         self.keys
@@ -276,8 +276,8 @@ fn relation(compare: &Compare, kv: &KeyValue) -> bool {
         (CompareTarget::Create, _) => number(kv.create_revision, None),
         (CompareTarget::Mod, Some(TargetValue::Mod(r))) => number(kv.mod_revision, Some(*r)),
         (CompareTarget::Mod, _) => number(kv.mod_revision, None),
-        (CompareTarget::Lease, Some(TargetValue::Lease(l))) => number(kv.lease, Some(*l)),
-        (CompareTarget::Lease, _) => number(kv.lease, None),
+        (CompareTarget::Lease, Some(TargetValue::Lease(l))) => number(kv.lease.0, Some(*l)),
+        (CompareTarget::Lease, _) => number(kv.lease.0, None),
         (CompareTarget::Value, Some(TargetValue::Value(value))) => kv.value.cmp(value),
         (CompareTarget::Value, _) => kv.value.cmp(&Bytes::new()),
     };

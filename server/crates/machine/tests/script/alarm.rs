@@ -69,8 +69,10 @@ fn shown(alarms: impl Iterator<Item = Alarm>) -> String {
     let mut out = String::new();
     for Alarm { kind, member } in alarms {
         match AlarmType::try_from(kind) {
-            Ok(kind) => writeln!(out, "{member} {}", format!("{kind:?}").to_lowercase()).unwrap(),
-            Err(_) => writeln!(out, "{member} {kind}").unwrap(),
+            Ok(kind) => {
+                writeln!(out, "{} {}", member.0, format!("{kind:?}").to_lowercase()).unwrap()
+            }
+            Err(_) => writeln!(out, "{} {kind}", member.0).unwrap(),
         }
     }
     if out.is_empty() {

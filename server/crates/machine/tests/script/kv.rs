@@ -9,10 +9,13 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use witan_machine::kv::{
-    Compact, Compare, CompareResult, CompareTarget, DeleteRange, KeyValue, Kv, KvCommand, KvError,
-    KvOperation, KvReply, OpReply, Put, Range, RangeReply, SortOrder, SortTarget, TargetValue, Txn,
-    TxnOp, TxnOpKind,
+use witan_machine::{
+    kv::{
+        Compact, Compare, CompareResult, CompareTarget, DeleteRange, KeyValue, Kv, KvCommand,
+        KvError, KvOperation, KvReply, OpReply, Put, Range, RangeReply, SortOrder, SortTarget,
+        TargetValue, Txn, TxnOp, TxnOpKind,
+    },
+    lease::LeaseId,
 };
 
 use crate::Room;
@@ -153,8 +156,8 @@ fn shown_kv(kv: &KeyValue) -> String {
         kv.mod_revision,
         kv.version
     );
-    if kv.lease != 0 {
-        write!(out, " lease={}", kv.lease).unwrap();
+    if kv.lease != LeaseId::NONE {
+        write!(out, " lease={}", kv.lease.0).unwrap();
     }
     out
 }

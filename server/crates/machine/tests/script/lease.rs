@@ -76,7 +76,10 @@ impl LeaseRoom {
                 format!("granted {ttl_s}\nrev={revision}\n")
             }
             Ok(lease::LeaseReply::Revoked) => format!("revoked\nrev={revision}\n"),
-            Ok(lease::LeaseReply::Expired { ids }) => format!("expired {ids:?}\nrev={revision}\n"),
+            Ok(lease::LeaseReply::Expired { ids }) => {
+                let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+                format!("expired {ids:?}\nrev={revision}\n")
+            }
             Ok(lease::LeaseReply::Checkpointed) => "noted\n".into(),
             Err(error) => format!("error: {error}\n"),
         }
@@ -86,7 +89,7 @@ impl LeaseRoom {
         let leases = self.machine.kv.leases();
         let mut out = String::new();
         for (id, lease) in leases.iter() {
-            write!(out, "{id} ttl={}", lease.ttl_s).unwrap();
+            write!(out, "{} ttl={}", id.0, lease.ttl_s).unwrap();
             if lease.remaining_ttl_s != 0 {
                 write!(out, " left={}", lease.remaining_ttl_s).unwrap();
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use witan_machine::view::View;
+use witan_machine::{lease::LeaseId, view::View};
 use witan_replica::{
     host::{Connection, LeaseAnswer, LeaseQuestion, Ticket},
     replica::ProposalRejected,
@@ -40,7 +40,7 @@ impl ReplicaLoop {
     /// Asks the leader about a lease.
     pub(super) fn ask_about_lease(
         &mut self,
-        lease: i64,
+        lease: LeaseId,
         question: LeaseQuestion,
         to: CompletionSender<LeaseAnswer>,
     ) {

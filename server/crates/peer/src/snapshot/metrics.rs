@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use witan_base::metrics::Register;
+use witan_machine::member::MemberId;
 
 /// Series of senders and receivers. Clones share.
 #[derive(Clone, Debug)]
@@ -44,8 +45,8 @@ impl SnapshotMetrics {
 
 impl TransferSeries {
     /// Starts to time a transfer; one that is dropped before its end counts as failed.
-    pub(super) fn begin(&self, member: u64) -> TransferTimer {
-        let labels = &[&*format!("{member:x}")];
+    pub(super) fn begin(&self, member: MemberId) -> TransferTimer {
+        let labels = &[&*member.to_string()];
         let inflights = self.inflights.with_label_values(labels);
         inflights.inc();
         TransferTimer {

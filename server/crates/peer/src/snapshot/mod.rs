@@ -33,6 +33,8 @@ use tokio::{
 pub use metrics::SnapshotMetrics;
 #[cfg(test)]
 use receive::ReceiveError;
+use witan_machine::member::MemberId;
+
 pub(super) use receive::{answer, receive};
 pub(super) use send::{SendError, send};
 #[cfg(feature = "fuzz")]
@@ -44,7 +46,7 @@ use super::frame::{self, FrameKind};
 const CHUNK_BYTES: usize = 256 << 10;
 
 /// Chunks that wait on each side, between the stream and the thread that makes or writes them.
-const CHUNKS_WAITING_MAX: usize = 4;
+const CHUNKS_AHEAD: usize = 4;
 
 /// A stream without progress for so long has stalled: longer than a slow disk takes for a run.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -60,7 +62,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 pub(super) struct Transfer {
     pub(super) cluster_id: u64,
     /// The other member.
-    pub(super) member: u64,
+    pub(super) member: MemberId,
     pub(super) metrics: SnapshotMetrics,
 }
 

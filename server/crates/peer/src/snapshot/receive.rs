@@ -14,7 +14,7 @@ use witan_storage::{
 };
 
 use super::{
-    ALIVE_INTERVAL, CHUNK_BYTES, CHUNKS_WAITING_MAX, STALL_TIMEOUT, Transfer,
+    ALIVE_INTERVAL, CHUNK_BYTES, CHUNKS_AHEAD, STALL_TIMEOUT, Transfer,
     wire::{Begin, FORMAT, Outcome, Part, RECORDS_HEADER_BYTES, RecordParser, Resume},
     write,
 };
@@ -65,7 +65,7 @@ pub(in super::super) async fn receive(
     let (reading, mut writing) = tokio::io::split(stream);
     let mut reader = FrameReader::new(reading, CHUNK_BYTES + RECORDS_HEADER_BYTES);
     let received = take(&mut reader, &mut writing, into, transfer).await;
-    let member = format!("{:x}", transfer.member);
+    let member = transfer.member.to_string();
     match &received {
         Ok(received) => {
             let (index, took) = (received.view.position.index, timer.begun.elapsed());
@@ -110,7 +110,7 @@ where
         bytes: durable.bytes,
         last_key: last_key.to_vec(),
     };
-    let (member, from_byte) = (format!("{:x}", transfer.member), resume.bytes);
+    let (member, from_byte) = (transfer.member.to_string(), resume.bytes);
     tracing::info!(
         index = id.index,
         member,
@@ -155,7 +155,7 @@ async fn read_records<S: AsyncRead + Unpin>(
     incoming: IncomingSnapshot,
     limit: u64,
 ) -> Result<ReceivedSnapshot, ReceiveError> {
-    let (chunks, waiting) = mpsc::channel(CHUNKS_WAITING_MAX);
+    let (chunks, waiting) = mpsc::channel(CHUNKS_AHEAD);
     let writer = panics::spawn(move || write_records(incoming, waiting, limit));
     let read = async {
         loop {

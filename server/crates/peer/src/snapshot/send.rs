@@ -12,7 +12,7 @@ use witan_machine::{record::RecordChange, view::View};
 use witan_storage::{RecordCounter, RecordTotals, encode_record};
 
 use super::{
-    CHUNK_BYTES, CHUNKS_WAITING_MAX, PROGRESS_INTERVAL, STALL_TIMEOUT, Transfer,
+    CHUNK_BYTES, CHUNKS_AHEAD, PROGRESS_INTERVAL, STALL_TIMEOUT, Transfer,
     wire::{Begin, FORMAT, Outcome, Part, Resume},
     write,
 };
@@ -74,7 +74,7 @@ pub(in super::super) async fn send(
         term: position.term,
         bytes: estimate(&view),
     };
-    let (index, member) = (begin.index, format!("{:x}", transfer.member));
+    let (index, member) = (begin.index, transfer.member.to_string());
     write(&mut writing, &Part::Begin(begin.clone()).encode()).await?;
     let resume = match next(&mut reader).await? {
         Part::Resume(resume) => resume,
@@ -94,7 +94,7 @@ pub(in super::super) async fn send(
         "sending a snapshot to a member"
     );
 
-    let (chunks, waiting) = mpsc::channel(CHUNKS_WAITING_MAX);
+    let (chunks, waiting) = mpsc::channel(CHUNKS_AHEAD);
     drop(panics::spawn(move || walk(&view, &resume, &chunks)));
     let sending = send_chunks(&mut writing, waiting, &member, bytes);
     // a receiver that fails reports it before the records end

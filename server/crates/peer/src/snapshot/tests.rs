@@ -47,7 +47,7 @@ impl Member {
         let name = format!("witan-snapshot-{}-{number}", std::process::id());
         let dir = std::env::temp_dir().join(name);
         let metrics = StorageMetrics::register(&Register::default());
-        let identity = DataIdentity::new(CLUSTER, 1);
+        let identity = DataIdentity::new(CLUSTER, MemberId(1));
         let (storage, _) = storage::open(&dir, &identity, &Arc::default(), &metrics).unwrap();
         let Storage { log, checkpoint, lock, .. } = storage;
         let checkpointer = Checkpointer::start(checkpoint, None, metrics, |_| ()).unwrap();
@@ -79,7 +79,7 @@ impl Drop for Member {
 fn transfer() -> Transfer {
     Transfer {
         cluster_id: CLUSTER,
-        member: 2,
+        member: MemberId(2),
         metrics: SnapshotMetrics::register(&Register::default()),
     }
 }

@@ -124,7 +124,7 @@ fn bound() -> (Vec<Vec<BoundPeer>>, MemberRegistry, Vec<SocketAddr>) {
             peer_urls: vec![format!("https://{address}")],
             ..Member::default()
         };
-        members.by_id.insert(id, member);
+        members.by_id.insert(MemberId(id), member);
         addresses.push(address);
         sockets.push(bound);
     }
@@ -179,7 +179,7 @@ fn a_certificate_of_another_host_does_not_speak_for_a_member_with_open_streams()
     assert_eq!(call((HOSTS[0], &one), 1, &addresses), None);
     // a member that is about to move has the certificate for its new URLs, or still the old one
     let url = format!("https://{}:{}", HOSTS[2], addresses[0].port());
-    members.by_id.get_mut(&1).unwrap().peer_urls = vec![url];
+    members.by_id.get_mut(&MemberId(1)).unwrap().peer_urls = vec![url];
     second.post.follow(&members);
     assert_eq!(call((HOSTS[0], &one), 1, &addresses), None);
     assert_eq!(call(of_third, 1, &addresses), None);

@@ -10,7 +10,7 @@ use crate::{
     host::Recovered,
     leader_tasks::LeaderTasks,
     lease_requests::LeaseRequests,
-    limits::{APPLY_ROUND_BYTES_MAX, INFLIGHT_MESSAGES_MAX, MESSAGE_BYTES_MAX, TERM_RISE_MAX},
+    limits::{APPLY_ROUND_BYTES, INFLIGHT_MESSAGES, MESSAGE_BYTES_MAX, TERM_RISE_MAX},
     log::MemoryLog,
     proposals::{Proposals, incarnation},
     read_index::ReadIndexQueue,
@@ -41,7 +41,7 @@ pub fn genesis(cluster_id: u64, members: Vec<Member>) -> View {
     };
     for member in members {
         machine.tree.advance_index();
-        machine.members.by_id.insert(member.id, member);
+        machine.members.by_id.insert(member.member_id(), member);
     }
     View { machine, position }
 }
@@ -131,11 +131,11 @@ fn raft_config(config: &Config, applied: u64) -> RaftConfig {
         heartbeat_tick: config.heartbeat_ticks,
         applied,
         max_size_per_msg: MESSAGE_BYTES_MAX,
-        max_inflight_msgs: INFLIGHT_MESSAGES_MAX,
+        max_inflight_msgs: INFLIGHT_MESSAGES,
         check_quorum: true,
         pre_vote: config.pre_vote,
         read_only_option: ReadOnlyOption::Safe,
-        max_committed_size_per_ready: APPLY_ROUND_BYTES_MAX,
+        max_committed_size_per_ready: APPLY_ROUND_BYTES,
         ..RaftConfig::default()
     }
 }

@@ -15,7 +15,7 @@ use witan_machine::{
     StateMachine,
     command::{ChangeMembers, Command, Entry},
     kv::ReadResults,
-    member::MemberRegistry,
+    member::{MemberId, MemberRegistry},
     record::CorruptRecord,
 };
 
@@ -25,7 +25,7 @@ pub struct ForcedCluster {
     /// The records that the disk must hold before the member starts.
     pub batch: LogBatch,
     /// Ids of the members that are removed.
-    pub removed: Vec<u64>,
+    pub removed: Vec<MemberId>,
     /// The registry without them.
     pub members: MemberRegistry,
 }
@@ -46,7 +46,7 @@ impl Replica {
     /// `None` if it is alone already, was removed itself, or there is no checkpoint.
     pub fn force_new_cluster(
         recovered: &mut Recovered,
-        own: u64,
+        own: MemberId,
     ) -> Result<Option<ForcedCluster>, ForceError> {
         let Some(checkpoint) = &recovered.checkpoint else {
             return Ok(None);
@@ -90,12 +90,12 @@ impl Replica {
             batch.records.push(wire::encode_record(&entry));
         }
         let now = machine.members.removed_ids.iter().copied();
-        let removed: Vec<u64> = now.filter(|id| !before.removed_ids.contains(id)).collect();
+        let removed: Vec<MemberId> = now.filter(|id| !before.removed_ids.contains(id)).collect();
         // A log that already removes all other members still needs its commit index raised: no other member can do it.
         if removed.is_empty() {
             return Ok(None);
         }
-        (hard_state.term, hard_state.vote, hard_state.commit) = (term, own, index);
+        (hard_state.term, hard_state.vote, hard_state.commit) = (term, own.0, index);
         batch.hard_state = Some(wire::encode_hard_state(&hard_state));
         recovered.hard_state.clone_from(&batch.hard_state);
         recovered.records.retain(|record| record.index <= last.0);
@@ -113,7 +113,7 @@ impl Replica {
 fn replay(
     machine: &mut StateMachine,
     entry: &RaftEntry,
-    undecided_of: Option<u64>,
+    undecided_of: Option<MemberId>,
 ) -> Result<bool, CorruptRecord> {
     let index = entry.index;
     let (command, change) = match wire::decode_raft_entry(entry) {
@@ -126,7 +126,9 @@ fn replay(
             )));
         }
     };
-    let removed = change.filter(wire::is_removal).map(|change| change.node_id);
+    let removed = change
+        .filter(wire::is_removal)
+        .map(|change| MemberId(change.node_id));
     if removed.is_some() && removed == undecided_of {
         return Ok(false);
     }
@@ -136,12 +138,12 @@ fn replay(
 
 /// The changes of membership that leave `own` as the only voter, in the order in which the registry accepts
 /// them.
-fn removals(members: &MemberRegistry, own: u64) -> Vec<ChangeMembers> {
+fn removals(members: &MemberRegistry, own: MemberId) -> Vec<ChangeMembers> {
     let change = ChangeMembers { voters: true, ..ChangeMembers::default() };
     let learns = members.by_id.get(&own).is_some_and(|member| member.learner);
-    let promotion = learns.then(|| ChangeMembers { promote: own, ..change.clone() });
+    let promotion = learns.then(|| ChangeMembers { promote: own.0, ..change.clone() });
     let others = members.by_id.keys().filter(|id| **id != own);
-    let removals = others.map(|id| ChangeMembers { remove: *id, ..change.clone() });
+    let removals = others.map(|id| ChangeMembers { remove: id.0, ..change.clone() });
     promotion.into_iter().chain(removals).collect()
 }
 
@@ -193,7 +195,7 @@ mod tests {
     }
 
     fn forced(recovered: &mut Recovered, own: u64) -> ForcedCluster {
-        let forced = Replica::force_new_cluster(recovered, own).expect("the log decodes");
+        let forced = Replica::force_new_cluster(recovered, MemberId(own)).expect("the log decodes");
         forced.expect("there are others")
     }
 
@@ -202,7 +204,7 @@ mod tests {
         let records = [put(2, "a"), put(3, "b"), put(4, "c")];
         let mut recovered = recovered(state(None), 2, &records);
         let forced = forced(&mut recovered, 2);
-        assert_eq!(forced.removed, [1, 3]);
+        assert_eq!(forced.removed, [1, 3].map(MemberId));
         let indexes: Vec<u64> = forced.batch.records.iter().map(|r| r.index).collect();
         assert_eq!(indexes, [5, 6]);
         assert_eq!(recovered.records.len(), 5);
@@ -220,11 +222,12 @@ mod tests {
         assert_eq!(forced.members.by_id.len(), 1);
         assert!(
             [1, 3]
+                .map(MemberId)
                 .iter()
                 .all(|id| forced.members.removed_ids.contains(id))
         );
         // the next start with the flag finds nobody to remove
-        let again = Replica::force_new_cluster(&mut recovered, 2);
+        let again = Replica::force_new_cluster(&mut recovered, MemberId(2));
         assert_eq!(again, Ok(None));
     }
 
@@ -233,10 +236,10 @@ mod tests {
         let records = [put(2, "a"), removal(3, 1), put(4, "b")];
         let mut recovered = recovered(state(None), 2, &records);
         let forced = forced(&mut recovered, 2);
-        assert_eq!(forced.removed, [1, 3]);
+        assert_eq!(forced.removed, [1, 3].map(MemberId));
         assert_eq!(forced.batch.records.len(), 1);
         assert_eq!(recovered.records[..3], records);
-        assert!(forced.members.removed_ids.contains(&1));
+        assert!(forced.members.removed_ids.contains(&MemberId(1)));
     }
 
     #[test]
@@ -246,7 +249,7 @@ mod tests {
         let forced = forced(&mut recovered, 2);
         assert_eq!(
             (forced.removed.as_slice(), forced.batch.records.len()),
-            (&[1, 3][..], 0)
+            (&[1, 3].map(MemberId)[..], 0)
         );
         assert_eq!(recovered.records, records);
         let hard_state = forced.batch.hard_state.expect("it is committed");
@@ -256,7 +259,10 @@ mod tests {
                 .commit,
             5
         );
-        assert_eq!(Replica::force_new_cluster(&mut recovered, 2), Ok(None));
+        assert_eq!(
+            Replica::force_new_cluster(&mut recovered, MemberId(2)),
+            Ok(None)
+        );
     }
 
     #[test]
@@ -264,12 +270,15 @@ mod tests {
         let records = [put(2, "a"), removal(3, 2), put(4, "b")];
         let mut undecided = recovered(state(None), 2, &records);
         let dropped = forced(&mut undecided, 2);
-        assert_eq!(dropped.removed, [1, 3]);
+        assert_eq!(dropped.removed, [1, 3].map(MemberId));
         assert_eq!(dropped.batch.records[0].index, 3);
         assert_eq!(undecided.records.len(), 3);
         // a committed removal counts: this member never comes back
         let mut removed = recovered(state(None), 4, &records);
-        assert_eq!(Replica::force_new_cluster(&mut removed, 2), Ok(None));
+        assert_eq!(
+            Replica::force_new_cluster(&mut removed, MemberId(2)),
+            Ok(None)
+        );
     }
 
     /// Raft would refuse to remove the last voter of none, and a learner would serve an empty cluster.
@@ -280,7 +289,7 @@ mod tests {
             joined.machine.members = state(learner).machine.members;
             let mut recovered = Recovered { checkpoint: Some(joined), ..Recovered::default() };
             assert_eq!(
-                Replica::force_new_cluster(&mut recovered, 3),
+                Replica::force_new_cluster(&mut recovered, MemberId(3)),
                 Err(ForceError::NoState)
             );
             assert!(recovered.records.is_empty() && recovered.hard_state.is_none());
@@ -291,15 +300,22 @@ mod tests {
     fn a_learner_becomes_the_voter() {
         let mut recovered = recovered(state(Some(3)), 1, &[]);
         let forced = forced(&mut recovered, 3);
-        assert_eq!(forced.removed, [1, 2]);
+        assert_eq!(forced.removed, [1, 2].map(MemberId));
         assert_eq!(forced.batch.records.len(), 3);
-        assert!(!forced.members.by_id[&3].learner);
+        assert!(!forced.members.by_id[&MemberId(3)].learner);
         let mut empty = Recovered::default();
-        assert_eq!(Replica::force_new_cluster(&mut empty, 3), Ok(None));
+        assert_eq!(
+            Replica::force_new_cluster(&mut empty, MemberId(3)),
+            Ok(None)
+        );
         let mut alone = state(None);
-        alone.machine.members.by_id = alone.machine.members.by_id.without(&2).without(&3);
+        let members = &mut alone.machine.members.by_id;
+        *members = members.without(&MemberId(2)).without(&MemberId(3));
         alone.position = Position { index: 1, voters: vec![1], ..Position::default() };
         let mut alone = super::tests::recovered(alone, 1, &[put(2, "a")]);
-        assert_eq!(Replica::force_new_cluster(&mut alone, 1), Ok(None));
+        assert_eq!(
+            Replica::force_new_cluster(&mut alone, MemberId(1)),
+            Ok(None)
+        );
     }
 }

@@ -8,7 +8,7 @@ use super::{Replica, proposing::NotAppended};
 use crate::{
     forward::{ForwardedProposals, RefusalReason, RefusedProposal, RefusedProposals},
     host::{Lane, ProposalRejected, Ticket},
-    limits::{COMMAND_BYTES_MAX, FORWARD_AGAIN_BYTES_MAX, FORWARD_BYTES_MAX},
+    limits::{COMMAND_BYTES_MAX, FORWARD_AGAIN_BYTES, FORWARD_BYTES},
     proposals::HandedIn,
     wire::{self, PeerMessage},
 };
@@ -32,7 +32,7 @@ impl Replica {
         let mut entries = Vec::new();
         let mut bytes = 0;
         while let Some((ticket, data)) = self.proposals.take_held() {
-            if bytes + data.len() > FORWARD_BYTES_MAX && !entries.is_empty() {
+            if bytes + data.len() > FORWARD_BYTES && !entries.is_empty() {
                 self.forward(to, std::mem::take(&mut entries));
                 to.number = self.proposals.next_number();
                 bytes = 0;
@@ -52,14 +52,14 @@ impl Replica {
         }
     }
 
-    /// Sends the messages with proposals again that a leader may not have got, up to [`FORWARD_AGAIN_BYTES_MAX`]; the
+    /// Sends the messages with proposals again that a leader may not have got, up to [`FORWARD_AGAIN_BYTES`]; the
     /// requests of others wait for their timeout. The leader takes each of them once, and only in the term that they
     /// name.
     pub(super) fn forward_again(&mut self, leader: u64) {
         let mut bytes = 0;
         for ((term, number), entries) in self.proposals.unanswered_messages(leader) {
             bytes += entries.iter().map(Bytes::len).sum::<usize>();
-            if bytes > FORWARD_AGAIN_BYTES_MAX {
+            if bytes > FORWARD_AGAIN_BYTES {
                 break;
             }
             let message = ForwardedProposals { term, entries, number };

@@ -9,11 +9,11 @@ use crate::{
     fair_share::Waiting,
     forward::ForwardedProposals,
     host::{Connection, ProposalRejected, Ticket, Unanswered},
-    limits::{FORWARDED_HELD_BYTES_MAX, FORWARDED_HELD_BYTES_MIN, PROPOSALS_HELD_MAX},
+    limits::{FORWARDED_COST_BYTES, FORWARDED_HELD_BYTES_MAX, PROPOSALS_HELD_MAX},
     request_group::Source,
     wire,
 };
-use witan_machine::command::Entry;
+use witan_machine::{command::Entry, member::MemberId};
 
 /// A request that waits for the proposals in flight.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Replica {
     /// Holds a message of `bytes` with proposals of another member until it is due, if this member leads others and
     /// the messages of that member do not exceed their bound; else it is taken at once.
     pub(super) fn hold_forwarded(&mut self, from: u64, message: ForwardedProposals, bytes: usize) {
-        let bytes = bytes.max(FORWARDED_HELD_BYTES_MIN);
+        let bytes = bytes.max(FORWARDED_COST_BYTES);
         let held = self.forwarded_bytes.get(&from).copied().unwrap_or_default();
         let within_bound = held + bytes <= FORWARDED_HELD_BYTES_MAX;
         if self.is_leader_of_others() && within_bound {
@@ -91,20 +91,20 @@ impl Replica {
         let Status { role, leader, .. } = self.status();
         let holds = match role {
             Role::Leader => self.is_leader_of_others() && !self.has_unpersisted(),
-            Role::Follower => leader != 0,
+            Role::Follower => leader != MemberId::NONE,
             Role::Candidate | Role::PreCandidate => false,
         };
-        // they are due when there is room, though nothing else happens then
+        // they are due when some may be in flight again, though nothing else happens then
         self.group.see(self.monotonic_ns);
-        let room = self.batches.bytes_left();
-        if room == 0 {
+        let bytes_left = self.batches.bytes_left();
+        if bytes_left == 0 {
             return;
         }
         let due = match holds {
             true => self
                 .group
-                .take_due(self.sync_cost_ns, self.monotonic_ns, room),
-            false => self.group.take(room),
+                .take_due(self.sync_cost_ns, self.monotonic_ns, bytes_left),
+            false => self.group.take(bytes_left),
         };
         self.hand_in_batch(due);
     }

@@ -4,6 +4,7 @@
 //! Other members ask the leader.
 
 use raft::StateRole;
+use witan_machine::{lease::LeaseId, member::MemberId};
 
 use super::Replica;
 use crate::{
@@ -19,7 +20,7 @@ impl Replica {
     pub fn ask_about_lease(
         &mut self,
         ticket: Ticket,
-        lease: i64,
+        lease: LeaseId,
         question: LeaseQuestion,
     ) -> Result<(), ProposalRejected> {
         if self.lease_requests.is_full() {
@@ -63,7 +64,7 @@ impl Replica {
             };
             let taken = message.term == self.raft.raft.term
                 && LeaseQuestion::try_from(request.question)
-                    .is_ok_and(|question| self.examine(asker, request.lease, question));
+                    .is_ok_and(|question| self.examine(asker, request.lease_id(), question));
             if !taken {
                 self.deliver(asker, None);
             }
@@ -86,7 +87,7 @@ impl Replica {
     /// Makes the answer to a question about a lease. It is delivered when a ReadIndex round has proven that
     /// this member leads, for a sole voter at once. `false`, without an answer, if this member does not lead,
     /// does not count leases yet, or has too many reads waiting.
-    fn examine(&mut self, asker: LeaseAsker, lease: i64, question: LeaseQuestion) -> bool {
+    fn examine(&mut self, asker: LeaseAsker, lease: LeaseId, question: LeaseQuestion) -> bool {
         let term = self.raft.raft.term;
         if !self.counts_leases(term) || self.read_index.is_full() {
             return false;
@@ -111,7 +112,7 @@ impl Replica {
     }
 
     /// Answers by the present state and timers.
-    fn answer_about(&mut self, lease: i64, question: LeaseQuestion) -> LeaseAnswer {
+    fn answer_about(&mut self, lease: LeaseId, question: LeaseQuestion) -> LeaseAnswer {
         match question {
             LeaseQuestion::Renew => {
                 let leases = self.machine.kv.leases();
@@ -168,8 +169,8 @@ impl Replica {
     /// Queues one of the core's own messages, which the next turn sends.
     pub(super) fn post(&mut self, to: u64, lane: Lane, message: &PeerMessage) {
         self.outbox.push(Envelope {
-            to,
-            from: self.config.id,
+            to: MemberId(to),
+            from: MemberId(self.config.id),
             lane,
             message: message.encode(),
             snapshot: None,

@@ -9,6 +9,7 @@ use raft::eraftpb::{Entry, Message, MessageType};
 
 use super::{Halt, Replica};
 use crate::{host::Lane, wire::PeerMessage};
+use witan_machine::member::MemberId;
 
 /// Evidence of a leader for entries that the log does not hold.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +32,7 @@ pub(super) struct BeyondLog {
 const NO_VOTE_TIMEOUTS: u64 = 3;
 
 /// Voters from which on a leader has a quorum without one of them.
-const CONFIRMING_VOTERS_MIN: usize = 3;
+const CONFIRMING_VOTERS: usize = 3;
 
 impl Replica {
     /// Returns whether raft must not see a message: a heartbeat with a commit index beyond `last`, the log's last
@@ -89,12 +90,14 @@ impl Replica {
     /// member, as far as this one knows, or this one does not know it.
     fn is_leader_confirmable(&self, leader: u64) -> bool {
         let members = &self.machine.members.by_id;
-        if !members.contains_key(&leader) {
+        if !members.contains_key(&MemberId(leader)) {
             return true;
         }
         let voters = members.values().filter(|member| !member.learner);
-        let votes = members.get(&self.config.id).is_some_and(|own| !own.learner);
-        !votes || voters.count() >= CONFIRMING_VOTERS_MIN
+        let votes = members
+            .get(&MemberId(self.config.id))
+            .is_some_and(|own| !own.learner);
+        !votes || voters.count() >= CONFIRMING_VOTERS
     }
 
     /// Sends a leader a ReadIndex and returns its number. It does not go through raft, which may not know

@@ -12,9 +12,10 @@ use raft::{
 use super::{Halt, Replica};
 use crate::{
     host::ProposalRejected,
-    limits::{HANDOVERS_MAX, LEAVING_TICKS_MAX},
+    limits::{HANDOVER_ATTEMPTS, LEAVING_TICKS},
     wire,
 };
+use witan_machine::member::MemberId;
 
 /// A learner may vote when it has this share of the leader's log, in percent, as in etcd.
 const LEARNER_READY_PERCENT: u64 = 90;
@@ -35,7 +36,7 @@ impl Replica {
         let own = change.get_change_type() == ConfChangeType::RemoveNode
             && change.node_id == self.config.id;
         let leaves_one = self.raft.store().position().voters.len() == 2;
-        if !own || (self.handovers >= HANDOVERS_MAX && !leaves_one) {
+        if !own || (self.handovers >= HANDOVER_ATTEMPTS && !leaves_one) {
             return false;
         }
         self.handovers = self.handovers.saturating_add(1);
@@ -97,7 +98,7 @@ impl Replica {
     /// sends nothing more to a removed member. A member that leaves a single voter halts when that one knows.
     pub(super) fn removed_at(&mut self, member: u64) {
         let members = &self.machine.members.by_id;
-        if member == self.config.id || !members.contains_key(&member) {
+        if member == self.config.id || !members.contains_key(&MemberId(member)) {
             return;
         }
         if self.leaving_since.is_some() {
@@ -108,7 +109,7 @@ impl Replica {
             return;
         }
         self.removed_at.insert(member);
-        let others = members.keys().filter(|id| **id != self.config.id).count();
+        let others = members.keys().filter(|id| id.0 != self.config.id).count();
         if self.removed_at.len() > others / 2 {
             self.halt = Some(Halt::Removed);
         }
@@ -118,7 +119,12 @@ impl Replica {
     /// leaves a single voter, from which it has not learned of the removal, it stays until that voter, which
     /// may need its vote to learn of it, refuses it. A restarted member does not know whether it led.
     pub(super) fn notice_own_removal(&mut self) {
-        if !self.machine.members.removed_ids.contains(&self.config.id) {
+        if !self
+            .machine
+            .members
+            .removed_ids
+            .contains(&MemberId(self.config.id))
+        {
             return;
         }
         let leader = self.raft.raft.leader_id;
@@ -137,11 +143,11 @@ impl Replica {
         }
     }
 
-    /// Halts this removed member if the voter that it leaves has not refused it for [`LEAVING_TICKS_MAX`]
+    /// Halts this removed member if the voter that it leaves has not refused it for [`LEAVING_TICKS`]
     /// ticks.
     pub(super) fn continue_leaving(&mut self) {
         let since = self.leaving_since;
-        if since.is_some_and(|since| self.ticks >= since + LEAVING_TICKS_MAX) {
+        if since.is_some_and(|since| self.ticks >= since + LEAVING_TICKS) {
             self.halt = Some(Halt::Removed);
         }
     }

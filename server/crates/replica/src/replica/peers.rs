@@ -12,9 +12,10 @@ use super::Replica;
 use crate::{
     host::Lane,
     jitter,
-    limits::{FAILOVER_CAMPAIGNS_MAX, FAILOVER_STEP_NS},
+    limits::{FAILOVER_CAMPAIGNS, FAILOVER_STEP_NS},
     wire::PeerMessage,
 };
+use witan_machine::member::MemberId;
 
 /// A report of the transport about another member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +68,7 @@ pub(super) struct Failover {
 impl Replica {
     /// Takes in what the transport reports about another member, and does what follows: tells raft, campaigns
     /// if the process of the leader ended, and halts this member if most of the others have removed it.
-    pub fn peer_event(&mut self, member: u64, event: PeerEvent) {
+    pub fn peer_event(&mut self, MemberId(member): MemberId, event: PeerEvent) {
         match event {
             PeerEvent::Unreachable => self.raft.report_unreachable(member),
             PeerEvent::ProcessGone => {
@@ -237,20 +238,20 @@ impl Replica {
             return rank * FAILOVER_STEP_NS;
         };
         let longest = self.config.election_ns.max(FAILOVER_STEP_NS);
-        let step = (FAILOVER_STEP_NS << doubled.min(FAILOVER_CAMPAIGNS_MAX)).min(longest);
+        let step = (FAILOVER_STEP_NS << doubled.min(FAILOVER_CAMPAIGNS)).min(longest);
         let draw = self.campaigns + u64::from(campaigns);
         (1 + rank) * step + jitter::below(self.config.seed, draw, step)
     }
 
     /// Campaigns if it is time to, until there is a leader, this member has no vote any more, or
-    /// [`FAILOVER_CAMPAIGNS_MAX`] campaigns had no success. Raft itself would let a removed member campaign, and
+    /// [`FAILOVER_CAMPAIGNS`] campaigns had no success. Raft itself would let a removed member campaign, and
     /// panic when it wins.
     pub(super) fn continue_failover(&mut self) {
         let Some(failover) = self.failover else {
             return;
         };
         let raft = &self.raft.raft;
-        let in_vain = failover.campaigns >= FAILOVER_CAMPAIGNS_MAX;
+        let in_vain = failover.campaigns >= FAILOVER_CAMPAIGNS;
         if raft.leader_id != 0 || !raft.promotable() || in_vain {
             self.failover = None;
             return;
@@ -288,9 +289,12 @@ impl Replica {
     /// Hands leadership to another voter, by default to the one with the longest log of those heard of
     /// lately. Returns its id; [`Replica::status`] shows when it leads. What was proposed before is appended by this
     /// leader.
-    pub fn transfer_leadership(&mut self, to: Option<u64>) -> Result<u64, TransferRefused> {
+    pub fn transfer_leadership(
+        &mut self,
+        to: Option<MemberId>,
+    ) -> Result<MemberId, TransferRefused> {
         self.hand_in_all();
-        self.hand_over(to)
+        self.hand_over(to.map(|MemberId(id)| id)).map(MemberId)
     }
 
     /// Hands leadership over without what is held.

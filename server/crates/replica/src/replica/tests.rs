@@ -13,14 +13,14 @@ use crate::{
         Applied, Connection, Envelope, Host, Lane, LeaseAnswer, LogBatch, Recovered, Ticket,
         Unanswered,
     },
-    limits::LEAVING_TICKS_MAX,
+    limits::LEAVING_TICKS,
     log::fill_metadata,
     wire::{self, PeerMessage},
 };
 use witan_machine::{
     command::{ChangeMembers, Command, Entry},
     kv::KvCommand,
-    member::Member,
+    member::{Member, MemberId},
     view::View,
 };
 
@@ -93,8 +93,8 @@ fn snapshot(from: u64, term: u64, index: u64) -> Envelope {
     fill_metadata(message.mut_snapshot(), &view.position);
     let message = wire::encode_message(&message);
     Envelope {
-        to: 2,
-        from,
+        to: MemberId(2),
+        from: MemberId(from),
         lane: Lane::Bulk,
         message,
         snapshot: Some(Box::new(view)),
@@ -118,8 +118,8 @@ fn a_snapshot_without_its_state_counts_as_lost() {
     let other = snapshot(1, 5, 61).snapshot;
     replica.receive(Envelope { snapshot: other, ..snapshot(1, 5, 60) });
     replica.receive(Envelope {
-        to: 2,
-        from: 1,
+        to: MemberId(2),
+        from: MemberId(1),
         lane: Lane::Control,
         message: Bytes::from_static(b"?"),
         snapshot: None,
@@ -159,8 +159,8 @@ fn from_leader(kind: MessageType, fill: impl FnOnce(&mut Message)) -> Envelope {
     (message.from, message.to, message.term) = (1, 2, 5);
     fill(&mut message);
     Envelope {
-        to: 2,
-        from: 1,
+        to: MemberId(2),
+        from: MemberId(1),
         lane: Lane::Control,
         message: wire::encode_message(&message),
         snapshot: None,
@@ -191,7 +191,7 @@ fn a_candidate_of_an_earlier_term_is_told_the_present_one() {
     };
     let kind = message.get_msg_type();
     assert_eq!(kind, MessageType::MsgRequestVoteResponse);
-    assert_eq!((answer.to, message.term, message.reject), (1, 5, true));
+    assert_eq!((answer.to.0, message.term, message.reject), (1, 5, true));
 }
 
 /// An entry of term 5.
@@ -220,7 +220,7 @@ fn the_only_voter_left_persists_what_it_received_before_it_campaigns() {
             (m.from, m.index, m.log_term, m.commit) = (3, index - 1, log_term, 2);
             m.set_entries(vec![entry].into());
         });
-        envelope.from = 3;
+        envelope.from = MemberId(3);
         envelope
     };
     replica.receive(from_third(
@@ -317,8 +317,8 @@ fn a_copy_of_a_refusal_does_not_count_for_the_next_attempt() {
         number: first.number,
     };
     let refusal = || Envelope {
-        to: 2,
-        from: 1,
+        to: MemberId(2),
+        from: MemberId(1),
         lane: Lane::Control,
         message: PeerMessage::Refused(refused.clone()).encode(),
         snapshot: None,
@@ -334,7 +334,7 @@ fn a_copy_of_a_refusal_does_not_count_for_the_next_attempt() {
 #[test]
 fn a_removed_member_that_starts_again_stays_until_the_only_voter_left_refuses_it() {
     let mut removed = state_of(&[1]);
-    removed.machine.members.removed_ids.insert(2);
+    removed.machine.members.removed_ids.insert(MemberId(2));
     let mut left_alone = removed.clone();
     (left_alone.position.index, left_alone.position.term) = (9, 5);
     let (mut replica, mut host) = (member_two_of(left_alone), Sent::default());
@@ -345,15 +345,15 @@ fn a_removed_member_that_starts_again_stays_until_the_only_voter_left_refuses_it
     let answer = Replica::describe(&answer.message);
     let expected = "MsgRequestVoteResponse term=6 log=0/0 commit=9 entries=0 reject=true";
     assert_eq!(answer, expected, "the voter learns what is committed");
-    replica.peer_event(1, PeerEvent::RemovedHere);
+    replica.peer_event(MemberId(1), PeerEvent::RemovedHere);
     assert_eq!(replica.turn(&mut host), Err(Halt::Removed));
     // the wait has an end
     let mut replica = member_two_of(removed);
-    let ticks = (1..=LEAVING_TICKS_MAX).take_while(|tick| {
+    let ticks = (1..=LEAVING_TICKS).take_while(|tick| {
         replica.tick(i64::try_from(*tick).expect("it fits"));
         replica.turn(&mut host).is_ok()
     });
-    assert_eq!(ticks.count() as u64, LEAVING_TICKS_MAX - 1);
+    assert_eq!(ticks.count() as u64, LEAVING_TICKS - 1);
 }
 
 #[test]
@@ -366,7 +366,7 @@ fn a_message_that_no_member_sends_is_dropped_with_a_reason() {
             m.set_entries(vec![entry(2, EntryType::EntryNormal, data)].into());
         })
     };
-    let of_another = Envelope { from: 3, ..append(b"") };
+    let of_another = Envelope { from: MemberId(3), ..append(b"") };
     let unreadable = Envelope { message: Bytes::from_static(b"?"), ..append(b"") };
     for (message, fault) in [
         (

@@ -19,6 +19,7 @@ use witan_machine::{
     Outcome, Reply,
     command::{Command, Entry},
     kv::{KvOperation, ReadResults},
+    member::MemberId,
 };
 
 /// Carries out all that raft has ready, round by round, until it is quiet. `Err` if the member must end.
@@ -383,8 +384,8 @@ fn envelope(replica: &mut Replica, mut message: Message) -> Option<Envelope> {
         snapshot = Some(Box::new(view));
     }
     Some(Envelope {
-        to: message.to,
-        from: message.from,
+        to: MemberId(message.to),
+        from: MemberId(message.from),
         lane: lane(message.get_msg_type()),
         message: wire::encode_message(&message),
         snapshot,

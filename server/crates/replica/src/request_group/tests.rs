@@ -2,7 +2,7 @@
 
 use super::*;
 
-const HELD_MAX: usize = 100;
+const HELD: usize = 100;
 const SYNC: u64 = 500_000;
 
 fn client(connection: u128) -> Source {
@@ -89,7 +89,7 @@ fn two_groups_of_clients_become_one() {
 
 #[test]
 fn a_proposal_waits_for_the_answers_as_long_as_some_syncs_take_within_the_bound() {
-    for (sync, bound) in [(SYNC, HOLD_COSTS * SYNC), (3_000_000_000, HOLD_NS_MAX)] {
+    for (sync, bound) in [(SYNC, HOLD_COSTS * SYNC), (3_000_000_000, LONGEST_HOLD_NS)] {
         let mut scene = Scene::new();
         assert_eq!(scene.push(1), 1);
         assert_eq!(scene.after(100).push(1), 0);
@@ -101,7 +101,7 @@ fn a_proposal_waits_for_the_answers_as_long_as_some_syncs_take_within_the_bound(
 
 #[test]
 fn the_wait_for_returning_clients_begins_with_the_answers() {
-    for (sync, bound) in [(SYNC, SYNC), (3_000_000_000, GATHER_NS_MAX)] {
+    for (sync, bound) in [(SYNC, SYNC), (3_000_000_000, LONGEST_GATHER_NS)] {
         let mut scene = Scene::new();
         assert_eq!(scene.push(3), 3);
         assert_eq!(scene.after(100).push(1), 0);
@@ -184,7 +184,7 @@ fn a_proposal_that_comes_long_after_the_answers_does_not_wait() {
 fn a_large_batch_does_not_wait() {
     let mut scene = Scene::new();
     assert_eq!(scene.push(1), 1);
-    scene.hold(HOLD_BYTES_MAX - 1);
+    scene.hold(UNHELD_BYTES - 1);
     assert_eq!(scene.due(SYNC), 0);
     assert_eq!(scene.push(1), 2);
     assert_eq!(scene.push(1), 0, "the bytes are of one batch");
@@ -304,9 +304,9 @@ fn what_comes_without_room_is_due_when_there_is_some() {
 fn many_small_ones_beside_a_large_one_give_way_too() {
     let mut scene = Scene::new();
     scene.hold(1 << 30);
-    (0..HELD_MAX).for_each(|_| scene.hold(1));
-    scene.group.remove_excess(HELD_MAX);
-    assert!(scene.group.clients.held <= HELD_MAX / 8 * 7);
+    (0..HELD).for_each(|_| scene.hold(1));
+    scene.group.remove_excess(HELD);
+    assert!(scene.group.clients.held <= HELD / 8 * 7);
     let bytes = scene.group.bytes_of_clients();
     let taken = scene.group.take(usize::MAX);
     assert_eq!(taken.iter().map(|taken| taken.bytes).sum::<usize>(), bytes);
@@ -316,15 +316,12 @@ fn many_small_ones_beside_a_large_one_give_way_too() {
 fn those_give_way_of_whom_most_are_held() {
     let mut scene = Scene::new();
     scene.group.push(Source::Member(7), 0, 1);
-    (0..HELD_MAX).for_each(|_| scene.hold(1));
-    assert!(scene.group.remove_excess(HELD_MAX).is_empty());
+    (0..HELD).for_each(|_| scene.hold(1));
+    assert!(scene.group.remove_excess(HELD).is_empty());
     scene.group.push(client(2), u32::MAX, 1);
-    let removed = scene.group.remove_excess(HELD_MAX);
-    assert_eq!(removed.len(), (HELD_MAX + 1) / 4);
+    let removed = scene.group.remove_excess(HELD);
+    assert_eq!(removed.len(), (HELD + 1) / 4);
     assert!(!removed.contains(&u32::MAX));
-    assert_eq!(scene.group.clients.held, HELD_MAX + 1 - removed.len());
-    assert_eq!(
-        scene.group.take(usize::MAX).len(),
-        HELD_MAX + 2 - removed.len()
-    );
+    assert_eq!(scene.group.clients.held, HELD + 1 - removed.len());
+    assert_eq!(scene.group.take(usize::MAX).len(), HELD + 2 - removed.len());
 }

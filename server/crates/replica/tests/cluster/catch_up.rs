@@ -23,7 +23,7 @@ fn one_snapshot_is_enough_for_a_member_that_the_leader_has_not_heard_of() {
     cluster.cut_off(lagging);
     cluster
         .replica(first)
-        .transfer_leadership(Some(leader))
+        .transfer_leadership(Some(MemberId(leader)))
         .unwrap();
     cluster.until(|cluster| cluster.leader() == Some(leader));
     write(&mut cluster, leader, MANY);

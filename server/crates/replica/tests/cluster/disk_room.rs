@@ -27,7 +27,7 @@ fn a_follower_with_a_full_disk_takes_no_entries_until_there_is_room() {
     cluster.replica(full).set_log_room(u64::MAX);
     cluster.ticks(3);
     assert_eq!(cluster.count(full, "k"), 30);
-    assert_eq!(cluster.replica(full).status().leader, leader);
+    assert_eq!(cluster.replica(full).status().leader.0, leader);
     assert_eq!(cluster.replica(full).status().term, term);
     assert_eq!(cluster.snapshots_sent, 0);
 }

@@ -44,7 +44,7 @@ fn what_a_dead_leader_has_sent_before_does_not_bring_it_back() {
     cluster.members.remove(&leader);
     for other in &others {
         let event = PeerEvent::ProcessGone;
-        cluster.replica(*other).peer_event(leader, event);
+        cluster.replica(*other).peer_event(MemberId(leader), event);
     }
     for envelope in late {
         cluster.deliver(envelope);
@@ -59,7 +59,7 @@ fn what_a_dead_leader_has_sent_before_does_not_bring_it_back() {
 fn until_followed(cluster: &mut Cluster, by: u64) -> u64 {
     const STEP_NS: u64 = 5 * MS;
     let begun = cluster.now_ns;
-    while cluster.replica(by).status().leader == 0 {
+    while cluster.replica(by).status().leader.0 == 0 {
         assert!(cluster.now_ns < begun + 60_000 * MS, "it never follows");
         cluster.pass(STEP_NS);
         if cluster.now_ns % TICK_NS < STEP_NS {
@@ -80,9 +80,11 @@ fn mistaken(ids: &[u64]) -> (Cluster, u64, u64) {
     let others = ids.iter().copied().filter(|id| *id != leader);
     let follower = others.max().expect("there are others");
     let event = PeerEvent::ProcessGone;
-    cluster.replica(follower).peer_event(leader, event);
+    cluster
+        .replica(follower)
+        .peer_event(MemberId(leader), event);
     cluster.settle();
-    assert_eq!(cluster.replica(follower).status().leader, 0);
+    assert_eq!(cluster.replica(follower).status().leader.0, 0);
     (cluster, leader, follower)
 }
 
@@ -92,11 +94,11 @@ fn a_leader_whose_streams_open_again_is_followed_at_its_next_heartbeat() {
         let (mut cluster, leader, follower) = mistaken(ids);
         let term = cluster.replica(leader).status().term;
         let back = PeerEvent::StreamOpened;
-        cluster.replica(follower).peer_event(leader, back);
+        cluster.replica(follower).peer_event(MemberId(leader), back);
         let took = until_followed(&mut cluster, follower);
         assert!(took <= 100, "{took} ms with {} members", ids.len());
         let status = cluster.replica(follower).status();
-        assert_eq!((status.leader, status.term), (leader, term));
+        assert_eq!((status.leader.0, status.term), (leader, term));
     }
 }
 
@@ -108,7 +110,7 @@ fn a_leader_that_is_heard_for_an_election_timeout_is_followed_again() {
         let took = until_followed(&mut cluster, follower);
         let longest = (ELECTION_TICKS + 1) * TICK_NS / MS;
         assert!(took <= longest, "{took} ms with {} members", ids.len());
-        assert_eq!(cluster.replica(follower).status().leader, leader);
+        assert_eq!(cluster.replica(follower).status().leader.0, leader);
         assert_eq!(cluster.leader(), Some(leader));
     }
 }
@@ -122,7 +124,7 @@ fn a_leader_that_was_started_again_is_replaced_as_fast() {
     cluster.members.remove(&leader);
     for other in &others {
         for event in [PeerEvent::ProcessGone, PeerEvent::StreamOpened] {
-            cluster.replica(*other).peer_event(leader, event);
+            cluster.replica(*other).peer_event(MemberId(leader), event);
         }
     }
     cluster.settle();
@@ -139,7 +141,7 @@ fn leadership_is_handed_over_at_once() {
         .transfer_leadership(None)
         .expect("there are others");
     cluster.settle();
-    assert_eq!(cluster.leader(), Some(to));
+    assert_eq!(cluster.leader(), Some(to.0));
     assert!(until_written(&mut cluster, leader) < 10);
     let refused = cluster.replica(leader).transfer_leadership(None);
     assert!(refused.is_err(), "a follower has nothing to hand over");
@@ -160,7 +162,7 @@ fn leadership_is_handed_over_between_a_check_of_the_quorum_and_the_next_answer()
         let to = cluster.replica(leader).transfer_leadership(None);
         let to = to.unwrap_or_else(|refused| panic!("after {ticks} ticks: {refused}"));
         cluster.settle();
-        assert_eq!(cluster.leader(), Some(to), "after {ticks} ticks");
+        assert_eq!(cluster.leader(), Some(to.0), "after {ticks} ticks");
     }
 }
 
@@ -174,7 +176,7 @@ fn slow_failover(ids: &[u64], delay_ms: u64) -> (u64, u64) {
     cluster.members.remove(&leader);
     for other in &others {
         let event = PeerEvent::ProcessGone;
-        cluster.replica(*other).peer_event(leader, event);
+        cluster.replica(*other).peer_event(MemberId(leader), event);
     }
     let mut on_the_way: VecDeque<(u64, Envelope)> = VecDeque::new();
     for ms in 1..20_000 {
@@ -197,8 +199,8 @@ fn slow_failover(ids: &[u64], delay_ms: u64) -> (u64, u64) {
             .values()
             .map(|(replica, _)| replica.status());
         let statuses: Vec<_> = statuses.collect();
-        let known = statuses[0].leader;
-        if known != 0 && statuses.iter().all(|status| status.leader == known) {
+        let known = statuses[0].leader.0;
+        if known != 0 && statuses.iter().all(|status| status.leader.0 == known) {
             return (ms, statuses[0].term - term);
         }
     }

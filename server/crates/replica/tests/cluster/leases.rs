@@ -1,17 +1,17 @@
 //! Leases asked about at any member, and leaders that do not know that they are leaders no more.
 
-use witan_machine::lease::{LeaseGrant, LeaseOperation};
+use witan_machine::lease::{LeaseGrant, LeaseId, LeaseOperation};
 use witan_replica::lessor::Renewal;
 
 use super::*;
 
 const TTL_S: i64 = 5;
-const LEASE: i64 = 7;
+const LEASE: LeaseId = LeaseId(7);
 
 fn granted(ids: &[u64]) -> Cluster {
     let mut cluster = Cluster::new(ids);
     let leader = cluster.leader().expect("it leads");
-    let grant = LeaseGrant { id: LEASE, ttl_s: TTL_S };
+    let grant = LeaseGrant { id: LEASE.0, ttl_s: TTL_S };
     cluster.propose(leader, LeaseOperation::Grant(grant));
     cluster.ticks(2);
     cluster
@@ -39,7 +39,7 @@ fn any_member_renews_a_lease_and_knows_what_it_has_left() {
         };
         assert!(*left_ns > (TTL_S - 1) * 1_000_000_000, "{left_ns}");
     }
-    let unknown = cluster.ask_lease(1, 8, LeaseQuestion::Renew);
+    let unknown = cluster.ask_lease(1, LeaseId(8), LeaseQuestion::Renew);
     cluster.ticks(1);
     let answer = LeaseAnswer::Renewal(Renewal::Unknown);
     assert_eq!(cluster.world(1).leases.get(&unknown), Some(&answer));

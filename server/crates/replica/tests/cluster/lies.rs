@@ -34,8 +34,8 @@ fn envelope(message: &Message) -> Envelope {
     let mut bytes = vec![0];
     bytes.extend(message.write_to_bytes().expect("it is complete"));
     Envelope {
-        to: message.to,
-        from: message.from,
+        to: MemberId(message.to),
+        from: MemberId(message.from),
         lane: Lane::Control,
         message: bytes.into(),
         snapshot: None,
@@ -54,7 +54,7 @@ impl Cluster {
         // an election between distant terms takes longer than a proposal waits
         self.until(|cluster| {
             let mut members = cluster.members.values();
-            members.all(|(replica, _)| replica.status().leader != 0)
+            members.all(|(replica, _)| replica.status().leader.0 != 0)
         });
         for id in self.members.keys().copied().collect::<Vec<_>>() {
             let ticket = self.propose(id, put("served"));

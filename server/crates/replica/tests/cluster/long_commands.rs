@@ -1,6 +1,6 @@
 //! Commands that the host executes while the replica goes on.
 
-use witan_machine::lease::{LeaseGrant, LeaseOperation, LeaseRevoke};
+use witan_machine::lease::{LeaseGrant, LeaseId, LeaseOperation, LeaseRevoke};
 use witan_replica::lessor::Renewal;
 
 use super::*;
@@ -56,7 +56,7 @@ fn the_leader_leads_on_and_everything_is_applied_in_order() {
         assert!(waits(&cluster, id), "at {id}");
         assert_eq!(cluster.count(id, "k2"), 1, "the state before at {id}");
         let status = cluster.replica(id).status();
-        assert_eq!((status.leader, status.term), (leader, term), "at {id}");
+        assert_eq!((status.leader.0, status.term), (leader, term), "at {id}");
         assert!(status.committed > status.applied, "at {id}");
     }
     assert!(cluster.answer(leader, deletion).is_none());
@@ -125,7 +125,7 @@ fn a_snapshot_replaces_the_state_that_is_worked_on() {
     assert_eq!(cluster.count(follower, "k1"), cluster.count(leader, "k1"));
 }
 
-const LEASE: i64 = 7;
+const LEASE: LeaseId = LeaseId(7);
 const TTL_S: i64 = 60;
 const RENEWED: LeaseAnswer = LeaseAnswer::Renewal(Renewal::Renewed { ttl_s: TTL_S });
 
@@ -140,7 +140,7 @@ fn answers(cluster: &Cluster, at: u64, asked: [u64; 2]) -> [Option<LeaseAnswer>;
 }
 
 fn grant() -> LeaseOperation {
-    LeaseOperation::Grant(LeaseGrant { id: LEASE, ttl_s: TTL_S })
+    LeaseOperation::Grant(LeaseGrant { id: LEASE.0, ttl_s: TTL_S })
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn a_lease_that_was_revoked_is_not_renewed_while_the_leader_executes_a_long_comm
     cluster.propose(leader, grant());
     cluster.ticks(2);
     cluster.propose(leader, delete_all());
-    let revoke = LeaseOperation::Revoke(LeaseRevoke { id: LEASE });
+    let revoke = LeaseOperation::Revoke(LeaseRevoke { id: LEASE.0 });
     let revoked = cluster.propose(follower, revoke);
     cluster.settle();
     execute(&mut cluster, follower);
@@ -202,7 +202,7 @@ fn a_lease_that_is_kept_alive_does_not_end_behind_a_command_longer_than_its_ttl(
     let leader = cluster.leader().expect("it leads");
     cluster.propose(
         leader,
-        LeaseOperation::Grant(LeaseGrant { id: LEASE, ttl_s: 5 }),
+        LeaseOperation::Grant(LeaseGrant { id: LEASE.0, ttl_s: 5 }),
     );
     cluster.ticks(2);
     cluster.propose(leader, delete_all());

@@ -16,7 +16,13 @@ mod writes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use witan_machine::{command::Command, kv, member::Member, view::View};
+use witan_machine::{
+    command::Command,
+    kv,
+    lease::LeaseId,
+    member::{Member, MemberId},
+    view::View,
+};
 use witan_replica::{
     host::{
         Applied, Connection, Envelope, Host, LeaseAnswer, LeaseQuestion, LogBatch, Recovered,
@@ -191,7 +197,7 @@ impl Cluster {
     }
 
     fn deliver(&mut self, envelope: Envelope) {
-        let (from, to) = (envelope.from, envelope.to);
+        let (from, to) = (envelope.from.0, envelope.to.0);
         let text = Replica::describe(&envelope.message);
         if text.starts_with("MsgAppend ") && !text.contains("entries=0") {
             *self.appends_sent.entry(to).or_default() += 1;
@@ -213,7 +219,7 @@ impl Cluster {
             replica.receive(envelope);
         }
         if is_snapshot && let Some((sender, _)) = self.members.get_mut(&from) {
-            sender.peer_event(to, PeerEvent::SnapshotDelivered);
+            sender.peer_event(MemberId(to), PeerEvent::SnapshotDelivered);
         }
     }
 
@@ -257,7 +263,8 @@ impl Cluster {
     fn kill(&mut self, id: u64, told: &[u64]) {
         self.members.remove(&id);
         for other in told {
-            self.replica(*other).peer_event(id, PeerEvent::ProcessGone);
+            self.replica(*other)
+                .peer_event(MemberId(id), PeerEvent::ProcessGone);
         }
         self.settle();
     }
@@ -265,7 +272,7 @@ impl Cluster {
     /// A member opens a stream to another one again.
     fn stream_opens(&mut self, by: u64, to: u64) {
         let event = PeerEvent::StreamOpened;
-        self.replica(by).peer_event(to, event);
+        self.replica(by).peer_event(MemberId(to), event);
         self.settle();
     }
 
@@ -306,7 +313,7 @@ impl Cluster {
         ticket
     }
 
-    fn ask_lease(&mut self, at: u64, lease: i64, question: LeaseQuestion) -> u64 {
+    fn ask_lease(&mut self, at: u64, lease: LeaseId, question: LeaseQuestion) -> u64 {
         self.tickets += 1;
         let ticket = self.tickets;
         self.replica(at)

@@ -141,12 +141,12 @@ fn a_removed_member_ends_when_most_others_refuse_it() {
     assert_eq!(done(&mut cluster, leader, remove(removed)), Ok(()));
     for _ in 0..2 {
         let replica = cluster.replica(removed);
-        replica.peer_event(leader, PeerEvent::RemovedHere);
+        replica.peer_event(MemberId(leader), PeerEvent::RemovedHere);
         cluster.settle();
         assert!(!cluster.ended.contains_key(&removed), "one has said it");
     }
     let replica = cluster.replica(removed);
-    replica.peer_event(other, PeerEvent::RemovedHere);
+    replica.peer_event(MemberId(other), PeerEvent::RemovedHere);
     cluster.settle();
     assert_eq!(cluster.ended.get(&removed), Some(&Halt::Removed));
 }

@@ -96,8 +96,10 @@ fn a_member_with_another_state_gets_the_leaders() {
             cluster.ticks(3);
             assert_eq!(cluster.world(corrupt).installs, 0);
             let to = corrupt % 3 + 1;
-            let moved = cluster.replica(corrupt).transfer_leadership(Some(to));
-            assert_eq!(moved, Ok(to));
+            let moved = cluster
+                .replica(corrupt)
+                .transfer_leadership(Some(MemberId(to)));
+            assert_eq!(moved, Ok(MemberId(to)));
         } else {
             cluster.replica(corrupt).rebuild();
         }
@@ -128,8 +130,10 @@ fn a_state_is_asked_for_again_from_the_next_leader() {
     cluster.until(|cluster| cluster.leader().is_some());
     if cluster.leader() == Some(corrupt) {
         let to = 6 - leader - corrupt;
-        let moved = cluster.replica(corrupt).transfer_leadership(Some(to));
-        assert_eq!(moved, Ok(to));
+        let moved = cluster
+            .replica(corrupt)
+            .transfer_leadership(Some(MemberId(to)));
+        assert_eq!(moved, Ok(MemberId(to)));
     }
     cluster.until(|cluster| cluster.world(corrupt).installs == 1);
     let ticket = cluster.propose(corrupt, put("a"));
@@ -166,7 +170,9 @@ fn an_earlier_state_than_was_asked_for_is_not_installed() {
     cluster.settle();
     assert_eq!(cluster.world(member).installs, 1);
     let delivered = PeerEvent::SnapshotDelivered;
-    cluster.replica(leader).peer_event(member, delivered);
+    cluster
+        .replica(leader)
+        .peer_event(MemberId(member), delivered);
     cluster.ticks(2);
     let first = cluster.replica(member).last_index();
     let third = 6 - member - leader;

@@ -23,7 +23,7 @@ fn a_write_waits_for_a_leader_and_is_answered_once_there_is_one() {
     cluster.kill(leader, &[]);
     cluster.ticks(ELECTION_TICKS * 2);
     cluster.cut_off(follower);
-    cluster.until(|cluster| cluster.members[&follower].0.status().leader == 0);
+    cluster.until(|cluster| cluster.members[&follower].0.status().leader.0 == 0);
     let ticket = cluster.propose(follower, put("k"));
     cluster.ticks(5);
     assert!(cluster.answer(follower, ticket).is_none());
@@ -103,10 +103,10 @@ fn a_lost_write_is_forwarded_again_to_a_leader_that_is_not_followed_yet() {
     let lost = cluster.propose(asked, put("k"));
     cluster.settle();
     let gone = PeerEvent::ProcessGone;
-    cluster.replica(asked).peer_event(leader, gone);
+    cluster.replica(asked).peer_event(MemberId(leader), gone);
     cluster.settle();
     cluster.cut.clear();
-    assert_eq!(cluster.replica(asked).status().leader, 0);
+    assert_eq!(cluster.replica(asked).status().leader.0, 0);
     cluster.stream_opens(asked, leader);
     cluster.until(|cluster| cluster.answer(asked, lost).is_some());
     assert_eq!(cluster.leader(), Some(leader), "nobody else was elected");
@@ -142,8 +142,10 @@ fn a_write_that_finds_no_leader_where_it_was_sent_does_not_wait_for_a_tick() {
     let (asked, leader) = (cluster.follower(), cluster.leader().expect("it leads"));
     let (ticket, message) = forwarded(&mut cluster, asked);
     let next = 6 - asked - leader;
-    let handed_over = cluster.replica(leader).transfer_leadership(Some(next));
-    assert_eq!(handed_over, Ok(next));
+    let handed_over = cluster
+        .replica(leader)
+        .transfer_leadership(Some(MemberId(next)));
+    assert_eq!(handed_over, Ok(MemberId(next)));
     cluster.settle();
     cluster.deliver(message);
     cluster.settle();
@@ -189,7 +191,7 @@ fn what_a_member_cannot_have_stamped_is_not_appended() {
         .into_iter()
         .find(|id| *id != asked && *id != leader);
     for mut envelope in std::mem::take(&mut world.sent) {
-        envelope.from = third.expect("there are three");
+        envelope.from = MemberId(third.expect("there are three"));
         cluster.deliver(envelope);
     }
     cluster.settle();

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use witan_machine::{
     command::{ChangeMembers, ClusterVersion, PublishAttributes, UpdatePeerUrls},
-    member::{Member, MemberRegistry},
+    member::{Member, MemberId, MemberRegistry},
 };
 use witan_tree::{Create, Delete, Set, TreeOperation, Update};
 
@@ -68,7 +68,7 @@ impl V2Store {
             let (id, file) = path.split_once('/').unwrap_or((&path, ""));
             let id = id_of(id)?;
             let new = || Member { id, ..Member::default() };
-            let member = registry.by_id.entry(id).or_insert_with(new);
+            let member = registry.by_id.entry(MemberId(id)).or_insert_with(new);
             if file == RAFT_ATTRIBUTES {
                 let read: RaftAttributes = decode(&path, &value)?;
                 member.peer_urls = read.peer_urls.unwrap_or_default();
@@ -81,7 +81,7 @@ impl V2Store {
             }
         }
         for (id, _) in self.files(REMOVED)? {
-            registry.removed_ids.insert(id_of(&id)?);
+            registry.removed_ids.insert(MemberId(id_of(&id)?));
         }
         let version = self.value(VERSION).unwrap_or_default();
         registry.cluster_version = String::from_utf8_lossy(&version).into_owned();

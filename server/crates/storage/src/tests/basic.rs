@@ -169,7 +169,7 @@ fn a_chain_stays_short_and_holds_little_that_is_outdated() {
 fn a_member_that_voted_before_its_first_entry_starts_again() {
     let dir = TempDir::new();
     let (mut storage, _) = reopen(&dir);
-    let member = Member { id: ME.member_id, ..Member::default() };
+    let member = Member { id: ME.member_id.0, ..Member::default() };
     let first = witan_replica::replica::genesis(ME.cluster_id, vec![member]);
     storage.checkpoint.write(None, &first).unwrap();
     storage.log.append(&LogBatch {
@@ -190,7 +190,7 @@ fn a_member_that_voted_before_its_first_entry_starts_again() {
 fn a_member_with_others_reads_entries_below_its_checkpoint() {
     let dir = TempDir::new();
     let (mut storage, _) = reopen(&dir);
-    let members = [ME.member_id, 7].map(|id| Member { id, ..Member::default() });
+    let members = [ME.member_id.0, 7].map(|id| Member { id, ..Member::default() });
     let mut state = witan_replica::replica::genesis(ME.cluster_id, members.to_vec());
     storage.checkpoint.write(None, &state).unwrap();
     storage.log.append(&batch(2..10, 1));

@@ -7,6 +7,7 @@ use std::{
     sync::{Mutex, atomic::AtomicU64},
 };
 
+use witan_machine::member::MemberId;
 use witan_sim::{
     data_directory::{DataDirectory, InterruptedStep, MakeDirectory, PowerCut},
     rng::Rng,
@@ -111,7 +112,7 @@ impl MemberDirectory {
     }
 
     fn open(&mut self) -> Result<Recovered, OpenError> {
-        let identity = DataIdentity { member_id: self.id, ..ME };
+        let identity = DataIdentity { member_id: MemberId(self.id), ..ME };
         let (storage, recovered) = open(&self.data(), &identity)?;
         self.storage = Some(storage);
         Ok(recovered)

@@ -28,7 +28,10 @@ use std::{
 
 use bytes::Bytes;
 use witan_base::metrics::Register;
-use witan_machine::{member::Member, view::View};
+use witan_machine::{
+    member::{Member, MemberId},
+    view::View,
+};
 use witan_replica::host::{LogBatch, LogRecord, Recovered};
 
 use super::{DataIdentity, Ledger, OpenError, Storage, StorageMetrics};
@@ -101,7 +104,11 @@ fn files(dir: &Path, suffix: &str) -> Vec<PathBuf> {
     files
 }
 
-const ME: DataIdentity = DataIdentity { cluster_id: 0xc1, member_id: 0x3e, format: super::FORMAT };
+const ME: DataIdentity = DataIdentity {
+    cluster_id: 0xc1,
+    member_id: MemberId(0x3e),
+    format: super::FORMAT,
+};
 
 /// A process that is being started holds all locks of this one until its program begins; until then nothing is opened.
 static STARTING: RwLock<()> = RwLock::new(());
@@ -175,7 +182,7 @@ fn view(index: u64, size: usize) -> View {
     view.machine
         .members
         .by_id
-        .insert(1, Member { id: 1, name, ..Member::default() });
+        .insert(MemberId(1), Member { id: 1, name, ..Member::default() });
     view
 }
 

@@ -36,7 +36,7 @@ fn cuts() -> u64 {
 }
 
 /// Copies of a device that are tried: the file system writes on its own schedule every few seconds.
-const COPIES_MAX: u32 = 50;
+const COPIES: u32 = 50;
 
 /// Compares what a cut left with what was acknowledged before it, and writes a line of the table.
 fn judge(what: &str, data: &Path, acknowledged: u64, expected: &mut Expected) {
@@ -169,7 +169,7 @@ impl Volume {
     /// Another volume, with what the device holds at one moment: a copy counts only if nothing
     /// reached the device while it was made.
     fn copied(&self) -> Self {
-        for _ in 0..COPIES_MAX {
+        for _ in 0..COPIES {
             let before = self.writes();
             let copy = Self::mount(Some(&self.image())).expect("what a cut leaves can be mounted");
             if self.writes() == before {

@@ -94,7 +94,12 @@ fn another_members_directory_is_refused() {
     let dir = TempDir::new();
     drop(reopen(&dir));
     assert_eq!(
-        refused(&dir, &DataIdentity { member_id: 7, ..ME }, "identity").exit_code(),
+        refused(
+            &dir,
+            &DataIdentity { member_id: MemberId(7), ..ME },
+            "identity"
+        )
+        .exit_code(),
         22
     );
     assert_eq!(

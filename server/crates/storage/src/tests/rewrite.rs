@@ -119,6 +119,47 @@ fn whatever_changes_between_rewrites_the_state_is_what_is_read() {
     }
 }
 
+/// Nodes of the v2 tree are a record each, so a few that change again and again would be spread over as many runs.
+#[test]
+fn keys_that_change_again_and_again_are_kept_in_one_run() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    storage.checkpoint.cut_runs_at(RUN_BYTES);
+    let mut view = first();
+    for node in 0..400 {
+        run(&mut view, set(node));
+    }
+    storage.checkpoint.write(None, &view).unwrap();
+    let mut written = Vec::new();
+    for _ in 0..3 {
+        let since = view.clone();
+        for node in 0..8 {
+            run(&mut view, set(node * 50));
+        }
+        let before = numbers(&dir);
+        storage.checkpoint.rewrite(Some(&since), &view).unwrap();
+        written.push(numbers(&dir).difference(&before).count());
+    }
+    // the first rewrite finds them where they were
+    assert!(written[0] >= 8, "{written:?} runs written");
+    assert!(
+        written[1] <= 4 && written[2] <= 4,
+        "{written:?} runs written"
+    );
+    compare(&dir, &view);
+}
+
+/// Sets a node of the v2 tree, several of which are in one run.
+fn set(node: u64) -> Verb {
+    Verb::Tree(witan_tree::TreeCommand {
+        operation: Some(witan_tree::TreeOperation::Set(witan_tree::Set {
+            path: format!("/dir/{node:03}").into(),
+            value: vec![b'v'; 4000].into(),
+            ..witan_tree::Set::default()
+        })),
+    })
+}
+
 /// A write of any kind: most of them small, keys old and new.
 fn command(chance: &mut impl FnMut(u64) -> u64, revision: i64) -> Verb {
     let size = [10, 500, 4000, 40_000][chance(4) as usize];

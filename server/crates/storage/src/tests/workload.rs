@@ -75,7 +75,7 @@ fn entry(index: u64) -> Entry {
     Entry {
         stamp: Some(Stamp {
             now_ns: 1_700_000_000_000_000_000 + i64::try_from(index).unwrap(),
-            member: ME.member_id,
+            member: ME.member_id.0,
             ticket: index,
             ..Stamp::default()
         }),
@@ -87,7 +87,7 @@ fn entry(index: u64) -> Entry {
 pub(super) fn first() -> View {
     let mut view = View::default();
     (view.position.index, view.position.term) = (1, 1);
-    view.position.voters = vec![ME.member_id];
+    view.position.voters = vec![ME.member_id.0];
     view
 }
 

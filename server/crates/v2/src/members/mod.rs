@@ -20,7 +20,7 @@ use witan_dialect::{Context, reply};
 use witan_gocompat::json;
 use witan_machine::{
     command::{ChangeMembers, UpdatePeerUrls},
-    member::{self, Member as Known, MemberRegistry},
+    member::{self, Member as Known, MemberId, MemberRegistry},
 };
 use witan_node::{NodeError, ProposeError, Reconfiguration};
 
@@ -146,7 +146,7 @@ async fn update(
     let urls = body::peer_urls(request, payload).await?;
     let members = members(ctx).await?;
     known(&members, number)?;
-    let taken = |other: &&Known| other.id != number && has_any_url(other, &urls);
+    let taken = |other: &&Known| other.member_id() != number && has_any_url(other, &urls);
     if members.by_id.values().find(taken).is_some() {
         return Err(MembersHttpError(
             StatusCode::CONFLICT,
@@ -154,7 +154,7 @@ async fn update(
         ));
     }
     // even the URLs that it has already are a change, which takes an index
-    let change = UpdatePeerUrls { id: number, peer_urls: urls };
+    let change = UpdatePeerUrls { id: number.0, peer_urls: urls };
     match ctx.node.propose(change).await {
         Ok(_) => Ok(headers::build(&ctx.node, StatusCode::NO_CONTENT).finish()),
         Err(error) => Err(impossible(error, number)),
@@ -167,26 +167,31 @@ async fn remove(ctx: &Context, id: &str) -> Result<HttpResponse, MembersHttpErro
     let number = parse_id(id)?;
     known(&members(ctx).await?, number)?;
     check_quorum(ctx, Reconfiguration::Remove(number)).await?;
-    let change = ChangeMembers { remove: number, voters: true, ..ChangeMembers::default() };
+    let change = ChangeMembers { remove: number.0, voters: true, ..ChangeMembers::default() };
     replicate(ctx, change).await?;
     Ok(headers::build(&ctx.node, StatusCode::NO_CONTENT).finish())
 }
 
 /// Proposes an addition or a removal; 410 if another request removed the member in between.
 async fn replicate(ctx: &Context, change: ChangeMembers) -> Result<(), MembersHttpError> {
-    let removed = change.remove;
+    let removed = MemberId(change.remove);
     match ctx.node.propose(change).await {
         Ok(_) => Ok(()),
         // another request removed it in between
-        Err(ProposeError::Refused(member::MembershipError::NotFound)) if removed != 0 => Err(
-            MembersHttpError(StatusCode::GONE, format!("{REMOVED}{removed:x}")),
-        ),
+        Err(ProposeError::Refused(member::MembershipError::NotFound))
+            if removed != MemberId::NONE =>
+        {
+            Err(MembersHttpError(
+                StatusCode::GONE,
+                format!("{REMOVED}{removed}"),
+            ))
+        }
         Err(error) => Err(impossible(error, removed)),
     }
 }
 
 /// Maps the error of a proposed change of the member `id` to status and text, in etcd's words.
-fn impossible(error: ProposeError<member::MembershipError>, id: u64) -> MembersHttpError {
+fn impossible(error: ProposeError<member::MembershipError>, id: MemberId) -> MembersHttpError {
     let error = match error {
         ProposeError::Fault(fault) => return fault.into(),
         ProposeError::Refused(error) => error,
@@ -196,7 +201,7 @@ fn impossible(error: ProposeError<member::MembershipError>, id: u64) -> MembersH
             MembersHttpError(StatusCode::CONFLICT, PEER_URL_EXISTS.into())
         }
         member::MembershipError::Exists => MembersHttpError(StatusCode::CONFLICT, ID_EXISTS.into()),
-        member::MembershipError::NotFound => MembersHttpError::unknown(&headers::hex(id)),
+        member::MembershipError::NotFound => MembersHttpError::unknown(&id.to_string()),
         member::MembershipError::TooManyLearners
         | member::MembershipError::LastVoter
         | member::MembershipError::NotLearner => MembersHttpError::internal(&error.to_string()),
@@ -217,28 +222,27 @@ async fn members(ctx: &Context) -> Result<MemberRegistry, MembersHttpError> {
 }
 
 /// Parses an id in hexadecimal digits; anything else is a 404 that repeats the text verbatim.
-fn parse_id(id: &str) -> Result<u64, MembersHttpError> {
+fn parse_id(id: &str) -> Result<MemberId, MembersHttpError> {
     let digits = id.bytes().all(|b| b.is_ascii_hexdigit());
     let number = if digits {
         u64::from_str_radix(id, 16).ok()
     } else {
         None
     };
-    number.ok_or_else(|| MembersHttpError::unknown(id))
+    number
+        .map(MemberId)
+        .ok_or_else(|| MembersHttpError::unknown(id))
 }
 
 /// Returns a member by its id; 410 if it was removed, 404 if there never was one.
-fn known(members: &MemberRegistry, id: u64) -> Result<&Known, MembersHttpError> {
+fn known(members: &MemberRegistry, id: MemberId) -> Result<&Known, MembersHttpError> {
     if members.removed_ids.contains(&id) {
-        return Err(MembersHttpError(
-            StatusCode::GONE,
-            format!("{REMOVED}{id:x}"),
-        ));
+        return Err(MembersHttpError(StatusCode::GONE, format!("{REMOVED}{id}")));
     }
     members
         .by_id
         .get(&id)
-        .ok_or_else(|| MembersHttpError::unknown(&headers::hex(id)))
+        .ok_or_else(|| MembersHttpError::unknown(&id.to_string()))
 }
 
 fn has_any_url(member: &Known, urls: &[String]) -> bool {
@@ -247,7 +251,7 @@ fn has_any_url(member: &Known, urls: &[String]) -> bool {
 
 fn shown(member: &Known) -> Member {
     Member {
-        id: headers::hex(member.id),
+        id: member.member_id().to_string(),
         name: member.name.clone(),
         peer_urls: member.peer_urls.clone(),
         client_urls: member.client_urls.clone(),
@@ -268,22 +272,25 @@ mod tests {
             parse_id("12345678901234567"),
             Err(unknown("12345678901234567"))
         );
-        assert_eq!(parse_id("02cFbef882bb60a"), Ok(0x2c_fbef_882b_b60a));
+        assert_eq!(
+            parse_id("02cFbef882bb60a"),
+            Ok(MemberId(0x2c_fbef_882b_b60a))
+        );
     }
 
     #[test]
     fn unknown_and_removed_members_differ() {
         let mut members = MemberRegistry::default();
-        members.removed_ids.insert(0xab);
+        members.removed_ids.insert(MemberId(0xab));
         assert_eq!(
-            known(&members, 0xab),
+            known(&members, MemberId(0xab)),
             Err(MembersHttpError(
                 StatusCode::GONE,
                 "Member permanently removed: ab".into()
             ))
         );
         assert_eq!(
-            known(&members, 0x1234),
+            known(&members, MemberId(0x1234)),
             Err(MembersHttpError(
                 StatusCode::NOT_FOUND,
                 "No such member: 1234".into()

@@ -17,6 +17,7 @@ use witan_api::v3::{
     },
 };
 use witan_dialect::Context;
+use witan_machine::lease::LeaseId;
 
 use super::{
     CallerGone, WatchResponses, after, first_or_last_key, get, if_created, op, open_watch, prefix,
@@ -46,7 +47,7 @@ async fn win_election(
     gone: CallerGone,
 ) -> RpcResult<CampaignResponse> {
     let CampaignRequest { name, lease, value } = request;
-    let lease = session(&ctx, lease).await?;
+    let lease = session(&ctx, LeaseId(lease)).await?;
     let key = session_key(&name, lease);
     let mut txn = if_created(&key, 0, vec![put(&key, &value, lease)]);
     txn.failure = vec![op(Request::RequestRange(get(&key)))];
@@ -81,7 +82,7 @@ async fn win_election(
     }
     Ok(CampaignResponse {
         header: response.header,
-        leader: Some(LeaderKey { name, key, rev, lease }),
+        leader: Some(LeaderKey { name, key, rev, lease: lease.0 }),
     })
 }
 
@@ -93,7 +94,7 @@ pub(crate) async fn proclaim(
 ) -> RpcResult<ProclaimResponse> {
     let leader = request.leader.ok_or(RpcError::Plain(NO_KEY))?;
     let proclaimed = async {
-        let lease = session(ctx, leader.lease).await?;
+        let lease = session(ctx, LeaseId(leader.lease)).await?;
         put_value(ctx, &leader.key, leader.rev, (&request.value, lease)).await
     };
     let header = proclaimed.await.map_err(RpcError::plain)?;
@@ -118,7 +119,7 @@ pub(crate) async fn leader(ctx: &Context, request: LeaderRequest) -> RpcResult<L
 pub(crate) async fn resign(ctx: &Context, request: ResignRequest) -> RpcResult<ResignResponse> {
     let leader = request.leader.ok_or(RpcError::Plain(NO_KEY))?;
     let resigned = async {
-        session(ctx, leader.lease).await?;
+        session(ctx, LeaseId(leader.lease)).await?;
         delete_key(ctx, &leader.key, leader.rev).await
     };
     let header = resigned.await.map_err(RpcError::plain)?;
@@ -130,7 +131,7 @@ async fn put_value(
     ctx: &Context,
     key: &Bytes,
     created: i64,
-    (value, lease): (&Bytes, i64),
+    (value, lease): (&Bytes, LeaseId),
 ) -> RpcResult<Option<ResponseHeader>> {
     let txn = if_created(key, created, vec![put(key, value, lease)]);
     let response = kv::txn(ctx, ctx.node.client(), txn).await?.answer;

@@ -10,6 +10,7 @@ use witan_api::v3::{
     v3lockpb::{LockRequest, LockResponse, UnlockRequest, UnlockResponse},
 };
 use witan_dialect::Context;
+use witan_machine::lease::LeaseId;
 
 use super::{
     CallerGone, first_or_last_key, get, if_created, op, put, revision, run_to_completion, session,
@@ -38,7 +39,7 @@ pub(crate) async fn unlock(ctx: &Context, request: UnlockRequest) -> RpcResult<U
 /// Puts the caller's key below the name, waits until it is the oldest, and returns it. Fails with `EXPIRED` if the key
 /// was deleted with its lease while it waited.
 async fn acquire(ctx: Context, request: LockRequest, gone: CallerGone) -> RpcResult<LockResponse> {
-    let lease = session(&ctx, request.lease).await?;
+    let lease = session(&ctx, LeaseId(request.lease)).await?;
     let key = session_key(&request.name, lease);
     let entered = put_key(&ctx, &request.name, &key, lease).await?;
     if entered.first {
@@ -77,7 +78,7 @@ struct LockKey {
 
 /// Puts the caller's key unless it exists; returns when it was created and whether it is the oldest of
 /// the name.
-async fn put_key(ctx: &Context, name: &[u8], key: &Bytes, lease: i64) -> RpcResult<LockKey> {
+async fn put_key(ctx: &Context, name: &[u8], key: &Bytes, lease: LeaseId) -> RpcResult<LockKey> {
     let oldest = || {
         op(Request::RequestRange(first_or_last_key(
             name,

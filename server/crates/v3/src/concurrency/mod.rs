@@ -30,7 +30,7 @@ use witan_api::v3::{
 };
 use witan_base::panics::{self, PanicMetrics, PanicSource};
 use witan_dialect::Context;
-use witan_machine::lease::NONE;
+use witan_machine::lease::LeaseId;
 
 use super::{RpcResult, kv, lease, watch};
 use crate::error::RpcError;
@@ -41,13 +41,14 @@ const SESSION_TTL_S: i64 = 60;
 /// The answers of a watch.
 type WatchResponses = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
 
-/// Returns the caller's lease, or grants one of `SESSION_TTL_S` seconds if it is `NONE`.
-async fn session(ctx: &Context, lease: i64) -> RpcResult<i64> {
-    if lease != NONE {
+/// Returns the caller's lease, or grants one of `SESSION_TTL_S` seconds if it is `LeaseId::NONE`.
+async fn session(ctx: &Context, lease: LeaseId) -> RpcResult<LeaseId> {
+    if lease != LeaseId::NONE {
         return Ok(lease);
     }
-    let request = LeaseGrantRequest { ttl: SESSION_TTL_S, id: NONE };
-    Ok(lease::lease_grant(ctx, request).await?.id)
+    let request = LeaseGrantRequest { ttl: SESSION_TTL_S, id: LeaseId::NONE.0 };
+    let granted = lease::lease_grant(ctx, request).await?;
+    Ok(LeaseId(granted.id))
 }
 
 /// Returns the beginning of all keys of a name.
@@ -56,9 +57,9 @@ fn prefix(name: &[u8]) -> Bytes {
 }
 
 /// Returns the key of a lease below a name; a negative lease is written as Go does.
-fn session_key(name: &[u8], lease: i64) -> Bytes {
-    let sign: &[u8] = if lease < 0 { b"-" } else { b"" };
-    let digits = format!("{:x}", lease.unsigned_abs());
+fn session_key(name: &[u8], lease: LeaseId) -> Bytes {
+    let sign: &[u8] = if lease.0 < 0 { b"-" } else { b"" };
+    let digits = format!("{:x}", lease.0.unsigned_abs());
     [name, b"/", sign, digits.as_bytes()].concat().into()
 }
 
@@ -83,11 +84,11 @@ fn get(key: &Bytes) -> RangeRequest {
     RangeRequest { key: key.clone(), ..RangeRequest::default() }
 }
 
-fn put(key: &Bytes, value: &Bytes, lease: i64) -> RequestOp {
+fn put(key: &Bytes, value: &Bytes, lease: LeaseId) -> RequestOp {
     op(Request::RequestPut(PutRequest {
         key: key.clone(),
         value: value.clone(),
-        lease,
+        lease: lease.0,
         ..PutRequest::default()
     }))
 }
@@ -197,10 +198,10 @@ mod tests {
 
     #[test]
     fn keys_are_etcds() {
-        assert_eq!(session_key(b"a", 0x32), "a/32");
-        assert_eq!(session_key(b"", 255), "/ff");
-        assert_eq!(session_key(b"a/b", -2), "a/b/-2");
-        assert_eq!(session_key(b"x", i64::MIN), "x/-8000000000000000");
+        assert_eq!(session_key(b"a", LeaseId(0x32)), "a/32");
+        assert_eq!(session_key(b"", LeaseId(255)), "/ff");
+        assert_eq!(session_key(b"a/b", LeaseId(-2)), "a/b/-2");
+        assert_eq!(session_key(b"x", LeaseId(i64::MIN)), "x/-8000000000000000");
         let range = first_or_last_key(b"a", SortOrder::Ascend);
         assert_eq!(
             (&range.key[..], &range.range_end[..]),

@@ -34,6 +34,7 @@ use witan_dialect::{
     reply::{self, BodyError},
 };
 use witan_gocompat::json;
+use witan_machine::member::MemberId;
 
 use self::{encoding::Encoding, error::GatewayError, reader::JsonDialect};
 use super::{RpcResult, authorize, concurrency::election, lease, watch};
@@ -241,7 +242,7 @@ fn wants_leader(ctx: &Context, request: &HttpRequest) -> Result<bool, GatewayErr
         .headers()
         .get(REQUIRE_LEADER)
         .is_some_and(|value| value == "true");
-    if wants && ctx.node.status().leader == 0 {
+    if wants && ctx.node.status().leader == MemberId::NONE {
         Err(RpcError::NoLeader.into())
     } else {
         Ok(wants)

@@ -27,7 +27,7 @@ use witan_dialect::Context;
 /// Interval between pings; a client that was silent for three of them is disconnected.
 const PING_EVERY: Duration = Duration::from_secs(30);
 /// See [`PING_EVERY`].
-const MISSED_PINGS_MAX: u32 = 2;
+const MISSED_PINGS: u32 = 2;
 /// Requests that wait for their call to take them.
 const REQUESTS_MAX: usize = 1;
 /// Carries a token where a browser cannot set `Authorization`: `Bearer, <token>`.
@@ -214,10 +214,10 @@ impl WebSocketSession {
         }
     }
 
-    /// Sends a ping, or ends the session if `MISSED_PINGS_MAX` of them are unanswered. A session that does not read
+    /// Sends a ping, or ends the session if `MISSED_PINGS` of them are unanswered. A session that does not read
     /// (`listens` is false) is not ended.
     fn ping(&mut self, listens: bool) {
-        if listens && self.missed_pings >= MISSED_PINGS_MAX {
+        if listens && self.missed_pings >= MISSED_PINGS {
             self.ended = true;
             return;
         }
@@ -241,12 +241,12 @@ impl WebSocketSession {
                 Err(_) => self.close(CloseCode::Protocol),
             }
         }
-        self.pay();
+        self.reserve_held();
     }
 
     /// Reserves memory while an incomplete message is large; closes the session if the budget is used
     /// up.
-    fn pay(&mut self) {
+    fn reserve_held(&mut self) {
         let held = self.received.len() + self.partial_message.len();
         if held <= SMALL_BYTES {
             self.reservation = None;

@@ -153,7 +153,7 @@ pub(super) fn key_value(kv: KeyValue) -> mvccpb::KeyValue {
         mod_revision: kv.mod_revision,
         version: kv.version,
         value: kv.value,
-        lease: kv.lease,
+        lease: kv.lease.0,
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use prost::Message as _;
 use witan_api::v3::etcdserverpb::{ResponseHeader, WatchResponse};
+use witan_machine::member::MemberId;
 use witan_replica::watch::keys::WatcherGroupId;
 
 use super::{
@@ -83,7 +84,7 @@ pub(super) struct ResponseQueue {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ResponseTemplate {
     pub(super) cluster_id: u64,
-    pub(super) member_id: u64,
+    pub(super) member_id: MemberId,
     /// Answers of watchers that asked for it are split at this size.
     pub(super) fragment_bytes: usize,
 }
@@ -92,7 +93,7 @@ impl ResponseTemplate {
     pub(super) fn header(&self, revision: i64, raft_term: u64) -> ResponseHeader {
         ResponseHeader {
             cluster_id: self.cluster_id,
-            member_id: self.member_id,
+            member_id: self.member_id.0,
             revision,
             raft_term,
         }

@@ -18,7 +18,7 @@ fn confirmations(host: &mut Sent) -> Vec<Envelope> {
             return None;
         };
         assert_eq!(
-            (sent.to, question.get_msg_type()),
+            (sent.to.0, question.get_msg_type()),
             (1, MessageType::MsgReadIndex)
         );
         Some(from_leader(MessageType::MsgReadIndexResp, |m| {
@@ -78,7 +78,7 @@ fn a_member_does_not_end_while_nobody_confirms_that_its_log_is_lost() {
         replica.tick(tick);
         assert_eq!(replica.turn(&mut host), Ok(()), "tick {tick}");
         for mut confirmation in confirmations(&mut host) {
-            confirmation.from = 3;
+            confirmation.from = MemberId(3);
             replica.receive(confirmation);
         }
         let guess = from_leader(MessageType::MsgReadIndexResp, |m| {
@@ -104,7 +104,7 @@ fn a_leader_that_is_heard_contradicts_another_member_and_a_stranger() {
         let mut envelope = from_leader(MessageType::MsgHeartbeat, |m| {
             (m.from, m.term, m.commit) = (3, term, commit);
         });
-        envelope.from = 3;
+        envelope.from = MemberId(3);
         envelope
     };
     for tick in 0..100 {
@@ -117,13 +117,13 @@ fn a_leader_that_is_heard_contradicts_another_member_and_a_stranger() {
         assert_eq!(replica.turn(&mut host), Ok(()), "tick {tick}");
         // the leader answers what it is asked because of the stranger
         host.0.retain(|sent| {
-            sent.to == 1 && Replica::describe(&sent.message).starts_with("MsgReadIndex ")
+            sent.to.0 == 1 && Replica::describe(&sent.message).starts_with("MsgReadIndex ")
         });
         for confirmation in confirmations(&mut host) {
             replica.receive(confirmation);
         }
     }
-    assert_eq!((replica.status().term, replica.status().leader), (5, 1));
+    assert_eq!((replica.status().term, replica.status().leader.0), (5, 1));
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn a_single_message_of_a_broken_member_does_not_end_another() {
         replica.tick(tick);
         assert_eq!(replica.turn(&mut host), Ok(()), "tick {tick}");
     }
-    assert_eq!((replica.status().term, replica.status().leader), (5, 1));
+    assert_eq!((replica.status().term, replica.status().leader.0), (5, 1));
     replica.receive(asks_for_vote(6));
     assert_eq!(replica.turn(&mut host), Ok(()));
 }

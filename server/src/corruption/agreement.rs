@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use witan_machine::member::MemberId;
 use witan_node::StateHash;
 
 /// The state hash of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MemberHash {
-    pub(super) member: u64,
+    pub(super) member: MemberId,
     pub(super) votes: bool,
     /// `None` if it does not answer, or did not hash its state there.
     pub(super) found: Option<ReleaseHash>,
@@ -22,7 +23,7 @@ pub(super) struct ReleaseHash {
 
 /// The outcome of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum StateAgreement {
     /// No two members differ.
     Agreed {
         /// Whether all members were compared.
@@ -31,9 +32,9 @@ pub(super) enum Verdict {
     /// Most of the voters agree, and some members differ from them.
     Outvoted {
         /// Members that agree with each other.
-        majority: Vec<u64>,
+        majority: Vec<MemberId>,
         /// Members whose state is another one.
-        corrupt: Vec<u64>,
+        corrupt: Vec<MemberId>,
     },
     /// Members differ, and it cannot be decided whose state is right.
     Undecided,
@@ -42,7 +43,7 @@ pub(super) enum Verdict {
 /// Compares the states of all members, at one point of the log.
 ///
 /// Releases may lay out records other than keys differently, so these are compared only if all members run one release.
-pub(super) fn decide(members: &[MemberHash]) -> Verdict {
+pub(super) fn decide(members: &[MemberHash]) -> StateAgreement {
     let found = || members.iter().filter_map(|member| member.found.as_ref());
     let mut releases = found().map(|found| &found.release);
     let first = releases.next();
@@ -57,7 +58,7 @@ pub(super) fn decide(members: &[MemberHash]) -> Verdict {
     }
     if groups.len() <= 1 {
         let complete = found().count() == members.len();
-        return Verdict::Agreed { complete };
+        return StateAgreement::Agreed { complete };
     }
     let ids = |group: &[&MemberHash]| group.iter().map(|member| member.member).collect();
     let voters = members.iter().filter(|member| member.votes).count();
@@ -67,8 +68,10 @@ pub(super) fn decide(members: &[MemberHash]) -> Verdict {
     };
     let (majority, others): (Vec<_>, Vec<_>) = groups.into_values().partition(is_majority);
     match majority.first() {
-        Some(group) => Verdict::Outvoted { majority: ids(group), corrupt: ids(&others.concat()) },
-        None => Verdict::Undecided,
+        Some(group) => {
+            StateAgreement::Outvoted { majority: ids(group), corrupt: ids(&others.concat()) }
+        }
+        None => StateAgreement::Undecided,
     }
 }
 
@@ -80,40 +83,41 @@ mod tests {
         let hash =
             |keys| StateHash { index: 9, revision: 5, compact_revision: -1, keys, others: 7 };
         MemberHash {
-            member,
+            member: MemberId(member),
             votes: true,
             found: keys.map(|keys| ReleaseHash { release: "1".into(), hash: hash(keys) }),
         }
     }
 
-    fn of(keys: &[Option<u32>]) -> Verdict {
+    fn of(keys: &[Option<u32>]) -> StateAgreement {
         let members = (1..).zip(keys).map(|(id, keys)| member(id, *keys));
         decide(&members.collect::<Vec<_>>())
     }
 
-    fn outvoted(majority: &[u64], corrupt: &[u64]) -> Verdict {
-        Verdict::Outvoted { majority: majority.to_vec(), corrupt: corrupt.to_vec() }
+    fn outvoted(majority: &[u64], corrupt: &[u64]) -> StateAgreement {
+        let ids = |ids: &[u64]| ids.iter().copied().map(MemberId).collect();
+        StateAgreement::Outvoted { majority: ids(majority), corrupt: ids(corrupt) }
     }
 
     #[test]
     fn most_voters_decide() {
         let (a, b, c, none) = (Some(1), Some(2), Some(3), None);
-        let agreed = |complete| Verdict::Agreed { complete };
-        for (keys, verdict) in [
+        let agreed = |complete| StateAgreement::Agreed { complete };
+        for (keys, agreement) in [
             (&[a, a, a][..], agreed(true)),
             (&[a, a, none], agreed(false)),
             (&[none, none, none], agreed(false)),
             (&[a], agreed(true)),
             (&[a, b, a], outvoted(&[1, 3], &[2])),
             (&[b, a, a], outvoted(&[2, 3], &[1])),
-            (&[a, b, c], Verdict::Undecided),
-            (&[a, b, none], Verdict::Undecided),
-            (&[a, b], Verdict::Undecided),
-            (&[a, a, b, b], Verdict::Undecided),
+            (&[a, b, c], StateAgreement::Undecided),
+            (&[a, b, none], StateAgreement::Undecided),
+            (&[a, b], StateAgreement::Undecided),
+            (&[a, a, b, b], StateAgreement::Undecided),
             (&[a, a, a, b, c], outvoted(&[1, 2, 3], &[4, 5])),
-            (&[a, a, none, none, b], Verdict::Undecided),
+            (&[a, a, none, none, b], StateAgreement::Undecided),
         ] {
-            assert_eq!(of(keys), verdict, "{keys:?}");
+            assert_eq!(of(keys), agreement, "{keys:?}");
         }
     }
 
@@ -127,7 +131,7 @@ mod tests {
         members[1].votes = false;
         members[2].votes = false;
         // the two voters differ
-        assert_eq!(decide(&members), Verdict::Undecided);
+        assert_eq!(decide(&members), StateAgreement::Undecided);
         members[3] = member(4, Some(1));
         assert_eq!(decide(&members), outvoted(&[1, 4], &[2, 3]));
     }
@@ -141,7 +145,7 @@ mod tests {
         };
         let differs = outvoted(&[1, 2], &[3]);
         assert_eq!(change(|found| found.hash.others += 1), differs);
-        let agreed = Verdict::Agreed { complete: true };
+        let agreed = StateAgreement::Agreed { complete: true };
         assert_eq!(change(|found| found.release.push('2')), agreed);
         // the keys are laid out as etcd does
         assert_eq!(change(|found| found.hash.keys += 1), differs);
