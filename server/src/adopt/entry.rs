@@ -127,23 +127,21 @@ pub(super) fn members(change: &ConfChange, index: u64) -> Result<Command, AdoptE
         voters: true,
         ..ChangeMembers::default()
     };
-    if kind == ConfChangeKind::RemoveNode {
-        return Ok(Command::Members(ChangeMembers {
-            remove: change.node_id,
-            ..asked
-        }));
-    }
-    let context = MemberContext::parse(&change.context)
-        .ok_or_else(|| AdoptError::entry(index, "the member that it adds cannot be read"))?;
-    let (id, known) = (change.node_id, context.member);
+    let id = change.node_id;
+    let context = || {
+        let read = MemberContext::parse(&change.context);
+        read.ok_or_else(|| AdoptError::entry(index, "the member that it adds cannot be read"))
+    };
     Ok(match kind {
+        ConfChangeKind::RemoveNode => Command::Members(ChangeMembers { remove: id, ..asked }),
         ConfChangeKind::UpdateNode => {
-            Command::PeerUrls(UpdatePeerUrls { id, peer_urls: known.peer_urls })
+            Command::PeerUrls(UpdatePeerUrls { id, peer_urls: context()?.member.peer_urls })
         }
-        ConfChangeKind::AddNode if context.is_promote => {
-            Command::Members(ChangeMembers { promote: id, ..asked })
-        }
-        _ => {
+        ConfChangeKind::AddNode | ConfChangeKind::AddLearnerNode => {
+            let MemberContext { member: known, is_promote } = context()?;
+            if is_promote {
+                return Ok(Command::Members(ChangeMembers { promote: id, ..asked }));
+            }
             let member = Member {
                 id,
                 name: known.name,

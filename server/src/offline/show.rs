@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use witan_machine::kv::KvError;
 use witan_snapshot::{self as snapshot, RestoreOptions, SnapshotStatus};
 
 use super::{OfflineError, digest};
@@ -55,9 +54,10 @@ pub(super) fn hash_kv(path: &Path, revision: i64, format: &str) -> Result<String
     let (length, _) = digest::length("stat", path)?;
     let found = snapshot::read(path, length, RestoreOptions::default(), &mut |_| {});
     let kv = found.map_err(OfflineError::broken(path))?.machine.kv;
-    let hash_revision = kv.hash_revision(revision).map_err(|error| match error {
-        KvError::Compacted { .. } => OfflineError::Compacted,
-        _ => OfflineError::FutureRevision,
+    let hash_revision = kv.hash_revision(revision);
+    let hash_revision = hash_revision.map_err(|_| match revision < kv.compacted() {
+        true => OfflineError::Compacted,
+        false => OfflineError::FutureRevision,
     })?;
     show(&KeysHash {
         hash: snapshot::of_keys(&kv, hash_revision),

@@ -33,10 +33,7 @@ pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Co
     let read = ValueReader { values: &values };
     let (heartbeat_interval, election_timeout) = read.elections()?;
     let name = read.text("name").to_owned();
-    let data_dir = match read.values.given("data-dir") {
-        Some(path) => PathBuf::from(path),
-        None => PathBuf::from(format!("{name}.etcd")),
-    };
+    let data_dir = read.data_dir(&name);
     let settings = read.settings()?;
     if values.given("listen-client-urls").is_some()
         && values.given("advertise-client-urls").is_none()
@@ -164,6 +161,14 @@ impl ValueReader<'_> {
     pub(super) fn bad(&self, flag: &'static str, reason: &str) -> ConfigError {
         let value = self.text(flag).to_owned();
         ConfigError::Value { value, flag, reason: reason.to_owned() }
+    }
+
+    /// `--data-dir`, or the default of a member of this name.
+    fn data_dir(&self, name: &str) -> PathBuf {
+        match self.values.given("data-dir") {
+            Some(path) => PathBuf::from(path),
+            None => PathBuf::from(format!("{name}.etcd")),
+        }
     }
 
     pub(super) fn boolean(&self, flag: &'static str) -> Result<bool, ConfigError> {

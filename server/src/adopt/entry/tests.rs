@@ -1,3 +1,5 @@
+//! Entries of etcd's log as ours.
+
 use witan_api::v3::etcdserverpb::{
     AlarmRequest, DeleteRangeRequest, LeaseGrantRequest, PutRequest, RequestOp, TxnRequest,
     request_op::Request,
@@ -7,6 +9,7 @@ use witan_machine::{
     StateMachine,
     kv::{KvCommand, Txn},
     lease::LeaseCommand,
+    member::MemberId,
 };
 
 use super::*;
@@ -19,7 +22,7 @@ fn entry(request: InternalRaftRequest) -> Entry {
     let change = of(&log(EntryPayload::Request(Box::new(request))), 1).expect("it converts");
     match change {
         Change::Entry(entry) => *entry,
-        other => panic!("{other:?} is no entry"),
+        Change::None | Change::PathAuth => panic!("it is no entry"),
     }
 }
 
@@ -121,16 +124,16 @@ fn members_come_change_and_go() {
     };
     let (added, learns) = (ConfChangeKind::AddNode, ConfChangeKind::AddLearnerNode);
     let first = change(added, 1, r#"{"id":1,"peerURLs":["http://a:1"],"name":"a"}"#);
-    assert_eq!(first.by_id[&1].peer_urls, ["http://a:1"]);
+    assert_eq!(first.by_id[&MemberId(1)].peer_urls, ["http://a:1"]);
     let learner = r#"{"id":2,"peerURLs":["http://b:1"],"isLearner":true,"isPromote":false}"#;
-    assert!(change(learns, 2, learner).by_id[&2].learner);
+    assert!(change(learns, 2, learner).by_id[&MemberId(2)].learner);
     let promoted = r#"{"id":2,"peerURLs":null,"isPromote":true}"#;
     let voter = change(added, 2, promoted);
-    assert!(!voter.by_id[&2].learner);
-    assert_eq!(voter.by_id[&2].peer_urls, ["http://b:1"]);
+    assert!(!voter.by_id[&MemberId(2)].learner);
+    assert_eq!(voter.by_id[&MemberId(2)].peer_urls, ["http://b:1"]);
     let moved = r#"{"id":2,"peerURLs":["http://c:1"]}"#;
     let moved = change(ConfChangeKind::UpdateNode, 2, moved);
-    assert_eq!(moved.by_id[&2].peer_urls, ["http://c:1"]);
+    assert_eq!(moved.by_id[&MemberId(2)].peer_urls, ["http://c:1"]);
     let left = change(ConfChangeKind::RemoveNode, 1, "");
-    assert!(left.removed_ids.contains(&1) && !left.by_id.contains_key(&1));
+    assert!(left.removed_ids.contains(&MemberId(1)) && !left.by_id.contains_key(&MemberId(1)));
 }

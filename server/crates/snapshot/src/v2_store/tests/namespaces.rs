@@ -3,7 +3,7 @@
 use witan_machine::{
     auth::{Auth, Role, User, path_permissions::PathPatterns},
     command::{ChangeMembers, ClusterVersion, PublishAttributes, UpdatePeerUrls},
-    member::Member,
+    member::{Member, MemberId},
 };
 
 use super::{V2Change, V2Request, V2Store, store};
@@ -19,7 +19,7 @@ fn members_and_the_version_are_read() {
         client_urls: vec!["http://127.0.0.1:22379".into()],
         learner: false,
     };
-    assert_eq!(registry.by_id.get(&id), Some(&member));
+    assert_eq!(registry.by_id.get(&MemberId(id)), Some(&member));
     assert_eq!(registry.by_id.len(), 1);
     assert_eq!(registry.cluster_version, "3.4.0");
     assert!(registry.removed_ids.is_empty());
@@ -48,7 +48,10 @@ fn members_come_change_and_go_as_in_etcd() {
     };
     store.change_members(&add);
     assert_eq!(steps(&store), 1);
-    assert_eq!(store.members().unwrap().by_id.get(&5), Some(&member));
+    assert_eq!(
+        store.members().unwrap().by_id.get(&MemberId(5)),
+        Some(&member)
+    );
     store.change_members(&ChangeMembers { promote: 5, ..ChangeMembers::default() });
     store.set_peer_urls(&UpdatePeerUrls { id: 5, peer_urls: urls("http://b:1") });
     store.publish(&publish("http://c:1"));
@@ -62,12 +65,12 @@ fn members_come_change_and_go_as_in_etcd() {
         learner: false,
         id: 5,
     };
-    assert_eq!(registry.by_id.get(&5), Some(&changed));
+    assert_eq!(registry.by_id.get(&MemberId(5)), Some(&changed));
     assert_eq!(registry.cluster_version, "3.5.0");
     let remove = ChangeMembers { remove: 5, ..ChangeMembers::default() };
     store.change_members(&remove);
     assert_eq!(steps(&store), 2);
-    assert!(store.members().unwrap().removed_ids.contains(&5));
+    assert!(store.members().unwrap().removed_ids.contains(&MemberId(5)));
     // all of them of a member that is gone
     store.change_members(&remove);
     store.change_members(&add);
