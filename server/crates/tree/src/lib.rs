@@ -213,6 +213,12 @@ impl Tree {
         self.counts
     }
 
+    /// Returns the tree as it is, with all counts of writes at 0.
+    #[must_use]
+    pub fn without_counts(&self) -> Self {
+        Self { counts: WriteCounts::default(), ..self.clone() }
+    }
+
     /// Advances the index, evicts the event that the new index displaces from the history, and returns the
     /// index.
     fn take_index(&mut self) -> u64 {
