@@ -14,7 +14,7 @@ use witan_auth::Authenticator;
 use witan_base::{
     budget::{BudgetMetrics, ClientBudgets, MemoryBudget},
     metrics::{MetricsPage, Register},
-    panics::PanicMetrics,
+    panics::{self, PanicMetrics},
 };
 use witan_config::{AutoCompaction, Config, ConfigError, PortTls, ServerCertificate};
 use witan_dialect::{Context, HealthMetrics, SharedContext, V2Metrics, V3Metrics};
@@ -294,7 +294,7 @@ async fn adopt_etcd(config: &Config) -> Result<DataIdentity, BootError> {
         };
         adopt::adopt(&dir, None, &mut log_step)
     };
-    let adopted = tokio::task::spawn_blocking(adopting).await;
+    let adopted = panics::run_blocking(adopting).await;
     let adopted =
         adopted.map_err(|error| BootError::io("adopt the data of etcd")(error.into()))??;
     let Adopted {
