@@ -177,8 +177,8 @@ impl RunningMember {
         outcome
     }
 
-    /// Hands leadership over to another member before the stop, so that clients need not wait for an
-    /// election. A failure is logged.
+    /// If this member leads, hands leadership over to another one before the stop, so that clients need not wait
+    /// for an election. A failure is logged.
     async fn hand_over(&self) {
         match self.node.transfer_leadership(None).await {
             Ok(leader) => {

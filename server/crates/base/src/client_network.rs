@@ -33,6 +33,7 @@ impl Connection {
 }
 
 impl PartialEq for ClientNetwork {
+    /// Compares networks alone: connections of one network share its bounds whatever their port.
     fn eq(&self, other: &Self) -> bool {
         self.0.network == other.0.network
     }

@@ -104,7 +104,7 @@ fn transfer(shared: &Shared, member: MemberId) -> Transfer {
 
 /// Receives the snapshot of another member with its message, passes both to the replica, and answers with the decision
 /// of the replica.
-pub(super) async fn take(
+pub(super) async fn receive_snapshot(
     shared: &Shared,
     mut stream: Box<dyn PeerStream>,
     hello: &Handshake,

@@ -47,7 +47,8 @@ pub fn answer(contents: &[u8]) -> Option<Vec<u8>> {
     handshake::decode_answer(contents).map(handshake::encode_answer)
 }
 
-/// Returns the response to an HTTP request with this head, if it is refused or asks about the cluster.
+/// Returns the whole HTTP/1.1 response of the peer port to a request with this head, for a cluster without members:
+/// a refusal, a page about the cluster, or 404.
 pub fn page(head: &[u8]) -> String {
     let refusal = http::refusal(head);
     let page = refusal.unwrap_or_else(|| http::page(head, &MemberRegistry::default()));

@@ -311,7 +311,9 @@ impl Listener {
             let serving = async {
                 match hello.kind {
                     StreamKind::Control | StreamKind::Bulk => listener.serve(stream, &hello).await,
-                    StreamKind::Snapshot => deliver::take(&listener.shared, stream, &hello).await,
+                    StreamKind::Snapshot => {
+                        deliver::receive_snapshot(&listener.shared, stream, &hello).await
+                    }
                 }
             };
             let end = tokio::select! {

@@ -117,7 +117,7 @@ impl Checkpointer {
 
     /// Makes the thread continue from a snapshot that was published in place of `replaced` and of offered views. Does
     /// not wait.
-    pub(super) fn adopt(&self, installed: InstalledSnapshot, replaced: View) {
+    pub(super) fn continue_from(&self, installed: InstalledSnapshot, replaced: View) {
         let mut slot = self.shared.lock();
         slot.replaced.push(replaced);
         let outdated = slot.view.take();

@@ -26,7 +26,7 @@ pub fn install(
     replaced: View,
 ) {
     let (snapshot, installed) = publish(log, checkpointer.folder(), received);
-    checkpointer.adopt(snapshot, replaced);
+    checkpointer.continue_from(snapshot, replaced);
     if let Some(installed) = installed {
         (installed.0)();
     }

@@ -182,9 +182,12 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Decodes hexadecimal digits; `None` if there is another character.
+/// Decodes pairs of hexadecimal digits; `None` if one is incomplete or there is another character.
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
+    if !digits.len().is_multiple_of(2) || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
     let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     digits.chunks(2).map(pair).collect()
 }
@@ -192,6 +195,14 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_pairs_of_digits_are_a_key() {
+        assert_eq!(unhex("00ff"), Some(vec![0, 0xff]));
+        for text in ["0", "00f", "+1", "0g", "\u{e4}"] {
+            assert_eq!(unhex(text), None, "{text}");
+        }
+    }
 
     fn manifest() -> Manifest {
         let run = |number: u64| {

@@ -142,9 +142,9 @@ pub(super) fn on(
     Ok(caller)
 }
 
-/// Runs the check `may` for the caller before a proposal, so that a refusal leaves no entry in the log
-/// and raises no quota alarm; returns the caller to propose with. Applying the operation checks it again.
-pub(super) async fn before(
+/// Runs the check `may` on the present state before an operation is proposed: a refused operation then leaves no
+/// entry in the log and raises no quota alarm. Returns the caller to propose with. Applying the operation checks it again.
+pub(super) async fn before_proposal(
     ctx: &Context,
     may: impl FnOnce(AccessCheck<'_>) -> Result<(), auth::AuthError>,
 ) -> RpcResult<Option<Caller>> {

@@ -113,13 +113,13 @@ fn bytes(lengths: &[usize]) -> u64 {
     lengths.iter().sum::<usize>() as u64
 }
 
-/// What an operation brings along.
+/// What an operation would add to users and roles.
 #[derive(Default)]
 struct Additions {
     /// Bytes that it is expected to add to `Auth::size_bytes`, without derived data.
     growth: u64,
-    /// Bytes of the longest new name or hash of a password.
-    name: usize,
+    /// Bytes of the longest new name or hash of a password; both have the bound `AUTH_NAME_BYTES_MAX`.
+    text: usize,
     /// Bytes of the longest new key or pattern.
     key: usize,
 }
@@ -134,15 +134,16 @@ impl AuthCommand {
     /// Whether a new name or the hash of a password is longer than `AUTH_NAME_BYTES_MAX`, or a new key or
     /// pattern longer than `AUTH_KEY_BYTES_MAX`.
     pub fn is_too_long(&self) -> bool {
-        let Additions { name, key, .. } = self.additions();
-        name > AUTH_NAME_BYTES_MAX || key > AUTH_KEY_BYTES_MAX
+        let Additions { text, key, .. } = self.additions();
+        text > AUTH_NAME_BYTES_MAX || key > AUTH_KEY_BYTES_MAX
     }
 
+    /// Measures what the command would add; all 0 for one that only takes away.
     fn additions(&self) -> Additions {
         match &self.operation {
             Some(AuthOperation::UserAdd(asked)) => added_user(&asked.name, &asked.password, &[]),
             Some(AuthOperation::UserPassword(asked)) => {
-                Additions { name: asked.password.len(), ..Additions::default() }
+                Additions { text: asked.password.len(), ..Additions::default() }
             }
             Some(AuthOperation::UserGrant(asked)) => {
                 let growth = ITEM_BYTES + bytes(&[asked.role.len()]);
@@ -150,12 +151,12 @@ impl AuthCommand {
             }
             Some(AuthOperation::RoleAdd(asked)) => {
                 let name = asked.name.len();
-                Additions { growth: RECORD_BYTES + bytes(&[name]), name, key: 0 }
+                Additions { growth: RECORD_BYTES + bytes(&[name]), text: name, key: 0 }
             }
             Some(AuthOperation::RoleGrant(asked)) => match &asked.permission {
                 Some(permission) => Additions {
                     growth: of_permission(permission),
-                    name: 0,
+                    text: 0,
                     key: permission.key.len().max(permission.range_end.len()),
                 },
                 None => Additions::default(),
@@ -183,17 +184,17 @@ fn path_additions(command: &PathAuthCommand) -> Additions {
         }
         Some(PathAuthOperation::UserUpdate(asked)) => Additions {
             growth: of_texts(&asked.grant),
-            name: longest(&asked.grant),
+            text: longest(&asked.grant),
             key: 0,
         },
         Some(PathAuthOperation::RoleCreate(asked)) => {
             let (name, patterns) = (&asked.name, &asked.patterns);
             let growth = RECORD_BYTES + bytes(&[name.len()]) + of_patterns(name, patterns);
-            Additions { growth, name: name.len(), key: longest_pattern(patterns) }
+            Additions { growth, text: name.len(), key: longest_pattern(patterns) }
         }
         Some(PathAuthOperation::RoleUpdate(asked)) => Additions {
             growth: of_texts(&asked.grant.read) + of_texts(&asked.grant.write),
-            name: 0,
+            text: 0,
             key: longest_pattern(&asked.grant),
         },
         Some(
@@ -210,7 +211,7 @@ fn path_additions(command: &PathAuthCommand) -> Additions {
 fn added_user(name: &str, password: &[u8], roles: &[String]) -> Additions {
     Additions {
         growth: RECORD_BYTES + bytes(&[name.len(), password.len()]) + of_texts(roles),
-        name: name.len().max(password.len()).max(longest(roles)),
+        text: name.len().max(password.len()).max(longest(roles)),
         key: 0,
     }
 }

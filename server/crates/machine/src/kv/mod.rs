@@ -244,7 +244,8 @@ impl Kv {
         self.apply_with(command, ReadResults::Return)
     }
 
-    /// Executes one committed command (I2). `answers` says whether the reply holds the results of reads; the
+    /// Executes one committed command (I2), after a step of the sweep of compacted versions, if one is going on.
+    /// `answers` says whether the reply holds the results of reads; the
     /// state after the command does not depend on it.
     pub fn apply_with(
         &mut self,

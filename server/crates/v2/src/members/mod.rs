@@ -217,6 +217,7 @@ async fn check_quorum(ctx: &Context, change: Reconfiguration) -> Result<(), Memb
     checked.map_err(|error| MembersHttpError::internal(&error.to_string()))
 }
 
+/// Returns the members as this member has them now, without a ReadIndex round, as etcd's v2 handlers do.
 async fn members(ctx: &Context) -> Result<MemberRegistry, MembersHttpError> {
     Ok(ctx.node.view().await?.machine.members.clone())
 }

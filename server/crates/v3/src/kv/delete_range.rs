@@ -18,7 +18,7 @@ pub(crate) async fn delete_range(
     check(&request)?;
     fits(ctx, &request)?;
     let delete = operation(request);
-    authorize::before(ctx, |caller| caller.delete(&delete)).await?;
+    authorize::before_proposal(ctx, |caller| caller.delete(&delete)).await?;
     let many = |state: &kv::Kv| state.delete_reads_beyond(&delete, LARGE_READ_KEYS);
     let permit = permit_if(ctx, ctx.node.client(), delete.reads_span(), many).await?;
     let (done, _permit) = match permit {

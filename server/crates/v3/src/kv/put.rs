@@ -11,7 +11,7 @@ pub(crate) async fn put(ctx: &Context, request: PutRequest) -> RpcResult<PutResp
     check(&request)?;
     fits(ctx, &request)?;
     let put = operation(request);
-    let caller = authorize::before(ctx, |caller| caller.put(&put)).await?;
+    let caller = authorize::before_proposal(ctx, |caller| caller.put(&put)).await?;
     let done = ctx.node.propose_for(put, caller).await?;
     let header = header::at(&ctx.node, done.revision);
     Ok(response(header, done.output))

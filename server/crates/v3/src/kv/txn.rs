@@ -73,7 +73,7 @@ async fn write_txn(
     request: TxnRequest,
 ) -> RpcResult<TxnDone> {
     let txn = operation(request);
-    authorize::before(ctx, |caller| caller.txn(&txn)).await?;
+    authorize::before_proposal(ctx, |caller| caller.txn(&txn)).await?;
     let (txn, permit) = if txn.compares_values() {
         Box::pin(within_compared(ctx, client, txn)).await?
     } else {
