@@ -12,8 +12,8 @@ use witan_logging as logging;
 
 use crate::{boot, offline};
 
-/// Runs what the program's name selects, etcdutl or a member, and what the arguments select: `snapshot` and its subcommands, `adopt`, the version, the help text, or a
-/// member. Returns when the member has stopped.
+/// Runs what the program's name selects, etcdutl or a member, and what the arguments select: `snapshot` and its subcommands, `adopt`, `export`, the version, the help
+/// text, or a member. Returns when the member has stopped.
 pub fn main() -> ExitCode {
     panics::install_hook();
     let mut arguments = std::env::args_os();
@@ -28,6 +28,7 @@ pub fn main() -> ExitCode {
     match arguments.peek().and_then(|word| word.to_str()) {
         Some(offline::SNAPSHOT) => return without_member(offline::run(arguments.skip(1))),
         Some(offline::ADOPT) => return without_member(offline::adopt(arguments.skip(1))),
+        Some(offline::EXPORT) => return without_member(offline::export(arguments.skip(1))),
         Some(_) | None => {}
     }
     #[cfg(feature = "planted-panics")]

@@ -1,17 +1,18 @@
 //! Offline commands: `witan snapshot status` and `restore`, as in etcdutl, texts and exit codes
-//! included, and `witan adopt`.
+//! included, `witan adopt` and `witan export`.
 //!
-//! Not here: the format of snapshots (`snapshot`), the data directory (`storage`), how etcd's data become ours
-//! (`crate::adopt`).
+//! Not here: the format of snapshots (`snapshot`), the data directories (`storage`, `witan_etcd`), how etcd's data become
+//! ours (`crate::adopt`).
 //!
-//! Reading order: this file (the command line) → `digest` → `restore` → `show` → `adopt`, `progress` → `etcdutl` (the whole of
-//! its commands, under that name); `alter` is for tests alone.
+//! Reading order: this file (the command line) → `digest` → `restore` → `show` → `adopt`, `export`, `progress` → `etcdutl`
+//! (the whole of its commands, under that name); `alter` is for tests alone.
 
 mod adopt;
 #[cfg(feature = "planted-panics")]
 mod alter;
 mod digest;
 mod etcdutl;
+mod export;
 mod progress;
 mod restore;
 mod show;
@@ -27,6 +28,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use witan_config::ConfigError;
+use witan_machine::record::CorruptRecord;
 use witan_snapshot::BoltError;
 use witan_storage::OpenError;
 
@@ -37,6 +39,9 @@ pub const SNAPSHOT: &str = "snapshot";
 
 /// The name of the subcommand.
 pub const ADOPT: &str = "adopt";
+
+/// The name of the subcommand.
+pub const EXPORT: &str = "export";
 
 /// The name by which the program is called to be etcdutl.
 pub const ETCDUTL: &str = "etcdutl";
@@ -102,7 +107,7 @@ pub enum OfflineError {
     #[error("{0}: there is no member's data")]
     NoData(String),
     /// There is no such version.
-    #[error("--target-version {0}: not one of 3.5 and 3.6")]
+    #[error("--target-version {0}: not one of 3.5, 3.6 and 3.7")]
     TargetVersion(String),
     /// The flags do not describe a member that can begin a cluster.
     #[error(transparent)]
@@ -113,6 +118,22 @@ pub enum OfflineError {
     /// A data directory of etcd could not be adopted.
     #[error(transparent)]
     Adopt(#[from] AdoptError),
+    /// A data directory of etcd could not be created.
+    #[error("write {path}: {source}")]
+    Export {
+        /// The directory.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The member's log or checkpoint cannot be read.
+    #[error("{dir}: {source}")]
+    Corrupt {
+        /// The data directory.
+        dir: String,
+        /// What is wrong.
+        source: CorruptRecord,
+    },
 }
 
 impl OfflineError {
@@ -127,6 +148,12 @@ impl OfflineError {
     fn broken(path: &Path) -> impl FnOnce(BoltError) -> Self {
         let path = path.display().to_string();
         move |source| Self::Broken { path, source }
+    }
+
+    /// For `map_err`: makes [`Self::Export`] of a failure to write the data directory at `path`.
+    fn export(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.display().to_string();
+        move |source| Self::Export { path, source }
     }
 
     /// Returns the exit code of the process: that of etcdutl for this error.
@@ -145,7 +172,9 @@ impl OfflineError {
             | Self::TargetVersion(_)
             | Self::Config(_)
             | Self::Storage(_)
-            | Self::Adopt(_) => EXIT_ERROR,
+            | Self::Adopt(_)
+            | Self::Export { .. }
+            | Self::Corrupt { .. } => EXIT_ERROR,
         }
     }
 }
@@ -240,6 +269,19 @@ struct AdoptArguments {
     wal_dir: Option<PathBuf>,
 }
 
+/// Goes back to etcd: writes the state of a stopped member of Witan as a data directory of etcd 3.6 or later, with the same
+/// revisions, leases, users, member and cluster id. The member is the only one of its cluster there; others join it anew.
+#[derive(Debug, Parser)]
+#[command(name = "witan export", bin_name = "witan export")]
+struct ExportArguments {
+    /// Witan's data directory (the folder that contains "member").
+    #[arg(long)]
+    data_dir: PathBuf,
+    /// Where etcd's data directory is made; missing or empty.
+    #[arg(long)]
+    etcd: PathBuf,
+}
+
 /// Result of a command line.
 #[derive(Debug)]
 pub enum CommandResult {
@@ -273,6 +315,13 @@ pub fn etcdutl(arguments: impl Iterator<Item = OsString>) -> CommandResult {
 /// Runs `witan adopt` with these arguments.
 pub fn adopt(arguments: impl Iterator<Item = OsString>) -> CommandResult {
     parse(ADOPT, arguments, |line: AdoptArguments| adopt::adopt(&line))
+}
+
+/// Runs `witan export` with these arguments.
+pub fn export(arguments: impl Iterator<Item = OsString>) -> CommandResult {
+    parse(EXPORT, arguments, |line: ExportArguments| {
+        export::export(&line)
+    })
 }
 
 /// Parses the arguments of `command` and runs it.

@@ -14,6 +14,12 @@ Usage:
   witan snapshot restore FILE [--data-dir DIR] [--name NAME] [--initial-cluster ...]
     Look at a snapshot of etcd or of Witan, or start a member from it (witan snapshot help restore).
 
+  witan adopt --data-dir DIR
+    Go on with the data of a stopped member of etcd (witan adopt --help).
+
+  witan export --data-dir DIR --etcd NEWDIR
+    Go back to etcd with the data of a stopped member (witan export --help).
+
   witan --version
     Show the version.
 
@@ -47,7 +53,7 @@ pub(super) fn text() -> String {
 pub fn markdown() -> String {
     let mut out = String::from(
         "# Flags\n\n\
-         Every flag that etcd 3.4 to 3.6 has, and its effect here. This page is generated from \
+         Every flag that etcd 3.4 to 3.7 has, and its effect here. This page is generated from \
          the table in `server/crates/config/src/flags`; `witan --help` shows the same.\n\n\
          A flag is given as `--name=value`, `--name value` or `-name value`, as an environment \
          variable (`ETCD_` and the name in upper case, with `_` for `-`) or as a key of the YAML \

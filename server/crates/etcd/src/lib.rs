@@ -1,10 +1,11 @@
 //! Reads the data directory of a member of etcd 3.4 to 3.7, which it never changes: the write-ahead log, the newest
-//! snapshot of raft, and what the backend says about the cluster.
+//! snapshot of raft, and what the backend says about the cluster. Creates one for etcd 3.6 and later.
 //!
-//! Reading order: `raft_messages` (what is stored) → `wal` → `snap` → `entry` → `backend`. Not here: the keys, leases and
-//! users in the backend (`server/crates/snapshot`), and what entries do to a state.
+//! Reading order: `raft_messages` (what is stored) → `wal` → `snap` → `entry` → `backend`; `create`. Not here: the keys,
+//! leases and users in the backend (`server/crates/snapshot`), and what entries do to a state.
 
 mod backend;
+mod create;
 mod entry;
 mod error;
 pub mod raft_internal;
@@ -21,6 +22,7 @@ use std::{
 use bytes::Bytes;
 
 pub use backend::{BackendMeta, Downgrade, EtcdMember, MemberContext};
+pub use create::{Origin, create};
 pub use entry::{EntryPayload, LogEntry};
 pub use error::EtcdError;
 pub use raft_internal::{InternalRaftRequest, RequestV2};

@@ -1,9 +1,11 @@
 //! Data directories of etcd are adopted: Witan goes on with every acknowledged write, the same revisions, leases, users,
 //! members and ids, and etcd can be started again on its files.
 //!
-//! `member` (one member, in every way to end), `cluster` (several), `kills` (an adoption that is killed).
+//! `member` (one member, in every way to end), `cluster` (several), `kills` (an adoption that is killed), `export` (the way
+//! back).
 
 mod cluster;
+mod export;
 mod kills;
 mod member;
 
@@ -16,7 +18,7 @@ use std::{
 use witan_api::v3::etcdserverpb::{HashKvRequest, maintenance_client::MaintenanceClient};
 use witan_e2e::{Kind, Server, Tool, grpc};
 
-const ETCDS: [Kind; 2] = [Kind::Etcd34, Kind::Etcd36];
+const ETCDS: [Kind; 3] = [Kind::Etcd34, Kind::Etcd36, Kind::Etcd37];
 
 /// A result of [`hash`] for a revision that is compacted or does not exist yet.
 const NO_HASH: (i64, u32) = (0, 0);

@@ -12,7 +12,7 @@ use super::{
 const ETCD_RAN_SINCE: i32 = 39;
 
 /// Writes something of each kind that etcd keeps. Returns a lease's id.
-fn write_all_kinds(etcd: &Server) -> String {
+pub(super) fn write_all_kinds(etcd: &Server) -> String {
     for key in ["a", "b", "c", "d"] {
         run(etcd, &["put", key, "1"]);
         run(etcd, &["put", key, "\u{1}binary \u{fffd}"]);

@@ -38,6 +38,7 @@ const NOT_RUN: &[(&str, &str)] = &[
         "kubectl port-forward service/plain-client 2379:2379 &",
     ),
     ("docs/start/coming-from-etcd.md", "systemctl stop etcd"),
+    ("docs/start/coming-from-etcd.md", "systemctl stop witan"),
     (
         "docs/start/kubernetes.md",
         "docker build --target server --tag ghcr.io/witan/witan:0.1.0 .",

@@ -17,6 +17,7 @@ use witan_machine::{
     kv::ReadResults,
     member::{MemberId, MemberRegistry},
     record::CorruptRecord,
+    view::{Position, View},
 };
 
 /// The changes that make a member the only one of its cluster.
@@ -106,6 +107,26 @@ impl Replica {
             members: machine.members,
         }))
     }
+
+    /// Returns the state after all entries of what was recovered; `None` unless `own` is then the only member, as after
+    /// [`Self::force_new_cluster`].
+    pub fn state_alone(recovered: &Recovered, own: MemberId) -> Result<Option<View>, ForceError> {
+        let Some(mut view) = recovered.checkpoint.clone() else {
+            return Ok(None);
+        };
+        let (mut index, mut term) = (view.position.index, view.position.term);
+        let after = recovered.records.iter();
+        for record in after.filter(|record| record.index > view.position.index) {
+            replay(&mut view.machine, &wire::decode_record(record)?, None)?;
+            (index, term) = (record.index, record.term);
+        }
+        let members = &view.machine.members.by_id;
+        if members.len() != 1 || !members.contains_key(&own) {
+            return Ok(None);
+        }
+        view.position = Position { index, term, voters: vec![own.0], ..Position::default() };
+        Ok(Some(view))
+    }
 }
 
 /// Executes an entry. Returns `false`, and executes nothing, for one that is not to be kept: if it is not
@@ -151,11 +172,7 @@ fn removals(members: &MemberRegistry, own: MemberId) -> Vec<ChangeMembers> {
 mod tests {
     use super::*;
     use crate::{host::LogRecord, replica::genesis};
-    use witan_machine::{
-        kv,
-        member::Member,
-        view::{Position, View},
-    };
+    use witan_machine::{kv, member::Member};
 
     fn put(index: u64, key: &'static str) -> LogRecord {
         let put = kv::KvOperation::Put(kv::Put { key: key.into(), ..kv::Put::default() });
@@ -229,6 +246,24 @@ mod tests {
         // the next start with the flag finds nobody to remove
         let again = Replica::force_new_cluster(&mut recovered, MemberId(2));
         assert_eq!(again, Ok(None));
+    }
+
+    #[test]
+    fn the_state_of_the_only_member_has_all_entries() {
+        let records = [put(2, "a"), put(3, "b")];
+        let mut recovered = recovered(state(None), 2, &records);
+        let alone = |recovered: &Recovered| {
+            Replica::state_alone(recovered, MemberId(2)).expect("the log decodes")
+        };
+        assert!(alone(&recovered).is_none());
+        forced(&mut recovered, 2);
+        let View { machine, position } = alone(&recovered).expect("the others are removed");
+        assert_eq!(
+            (position.index, position.term, &*position.voters),
+            (5, 5, &[2][..])
+        );
+        assert_eq!((machine.kv.len(), machine.members.by_id.len()), (2, 1));
+        assert!(alone(&Recovered::default()).is_none());
     }
 
     #[test]
