@@ -2,4 +2,4 @@ module witan-upstream-cases
 
 go 1.26.0
 
-require go.etcd.io/etcd/tests/v3 v3.6.16
+require go.etcd.io/etcd/tests/v3 v3.7.3

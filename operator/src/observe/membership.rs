@@ -197,7 +197,7 @@ mod tests {
             cluster_id: 7,
             member_id,
             leader_id,
-            version: "3.6.16".to_owned(),
+            version: "3.7.3".to_owned(),
             db_size: 20480,
             revision: 1,
             raft_index: 9,

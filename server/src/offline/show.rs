@@ -121,21 +121,26 @@ fn table<const N: usize>(titles: &[&str; N], cells: &[String; N]) -> String {
         .zip(cells)
         .map(|(title, cell)| title.len().max(cell.len()))
         .collect();
-    let line: String = widths
-        .iter()
-        .map(|width| format!("+{}", "-".repeat(width + 2)))
-        .collect();
+    let line = |begin: char, between: &str, end: char| {
+        let dashes: Vec<String> = widths.iter().map(|width| "─".repeat(width + 2)).collect();
+        format!("{begin}{}{end}\n", dashes.join(between))
+    };
     let titles: String = titles
         .iter()
         .zip(&widths)
-        .map(|(title, width)| format!("| {title:^width$} "))
+        .map(|(title, width)| format!("│ {title:^width$} "))
         .collect();
     let row: String = cells
         .iter()
         .zip(&widths)
-        .map(|(cell, width)| format!("| {cell:>width$} "))
+        .map(|(cell, width)| format!("│ {cell:>width$} "))
         .collect();
-    format!("{line}+\n{titles}|\n{line}+\n{row}|\n{line}+\n")
+    let [top, middle, bottom] = [
+        line('┌', "┬", '┐'),
+        line('├', "┼", '┤'),
+        line('└', "┴", '┘'),
+    ];
+    format!("{top}{titles}│\n{middle}{row}│\n{bottom}")
 }
 
 /// Formats a size with a decimal unit (1 kB is 1000 bytes), with one decimal place below 10.
@@ -191,11 +196,11 @@ mod tests {
         assert_eq!(
             table(&TITLES, &cells(&sample())),
             "\
-+----------+----------+------------+------------+---------+
-|   HASH   | REVISION | TOTAL KEYS | TOTAL SIZE | VERSION |
-+----------+----------+------------+------------+---------+
-| 1964ab9a |        5 |          1 |      20 kB |   3.6.0 |
-+----------+----------+------------+------------+---------+
+┌──────────┬──────────┬────────────┬────────────┬─────────┐
+│   HASH   │ REVISION │ TOTAL KEYS │ TOTAL SIZE │ VERSION │
+├──────────┼──────────┼────────────┼────────────┼─────────┤
+│ 1964ab9a │        5 │          1 │      20 kB │   3.6.0 │
+└──────────┴──────────┴────────────┴────────────┴─────────┘
 "
         );
     }

@@ -41,7 +41,7 @@ impl Program {
     pub fn cluster(&self, members: usize) -> Cluster {
         let launch = match self.kind {
             Kind::Witan | Kind::Etcd34 => self.launch(),
-            Kind::Etcd36 => self.launch().arg("--log-level=warn"),
+            Kind::Etcd36 | Kind::Etcd37 => self.launch().arg("--log-level=warn"),
         };
         Cluster::prepare_of(&launch, "http", members)
     }
@@ -59,7 +59,9 @@ pub fn programs(servers: &str, builds: Option<&str>) -> Result<Vec<Program>, Str
         let kind = Kind::named(name).ok_or_else(|| format!("no such server: {name}"))?;
         match (kind, &builds) {
             (Kind::Witan, Some(builds)) => programs.extend(builds.iter().cloned()),
-            (Kind::Witan | Kind::Etcd34 | Kind::Etcd36, _) => programs.push(Program::usual(kind)),
+            (Kind::Witan | Kind::Etcd34 | Kind::Etcd36 | Kind::Etcd37, _) => {
+                programs.push(Program::usual(kind))
+            }
         }
     }
     Ok(programs)

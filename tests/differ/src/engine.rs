@@ -264,7 +264,7 @@ mod tests {
         fn profile(&self) -> Profile {
             Profile {
                 name: "numbers",
-                etcd: Kind::Etcd36,
+                etcd: Kind::Etcd37,
                 table: &[("number", "asked")],
             }
         }

@@ -13,13 +13,15 @@ pub enum Kind {
     Witan,
     /// Debian's etcd 3.4.23, which still serves the v2 API.
     Etcd34,
-    /// etcd 3.6.16, the level of the v3 API.
+    /// etcd 3.6.16, whose members and snapshots are taken over.
     Etcd36,
+    /// etcd 3.7.3, the level of the v3 API.
+    Etcd37,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 3] = [Self::Witan, Self::Etcd36, Self::Etcd34];
+    pub const ALL: [Kind; 4] = [Self::Witan, Self::Etcd37, Self::Etcd36, Self::Etcd34];
 
     /// The kind of this short name.
     pub fn named(name: &str) -> Option<Self> {
@@ -31,7 +33,8 @@ impl Kind {
         match self {
             Self::Witan => witan(),
             Self::Etcd34 => cached("etcd34", "tests/tools/debian-etcd.sh"),
-            Self::Etcd36 => cached("etcd36", "tests/tools/etcd36.sh"),
+            Self::Etcd36 => cached("etcd36", "tests/tools/etcd.sh 36"),
+            Self::Etcd37 => cached("etcd37", "tests/tools/etcd.sh 37"),
         }
     }
 
@@ -41,6 +44,7 @@ impl Kind {
             Self::Witan => "witan",
             Self::Etcd34 => "etcd34",
             Self::Etcd36 => "etcd36",
+            Self::Etcd37 => "etcd37",
         }
     }
 }

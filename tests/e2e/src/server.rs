@@ -78,7 +78,7 @@ impl Launch {
     #[must_use]
     pub fn without_fsync(self) -> Self {
         match self.kind {
-            Kind::Witan | Kind::Etcd36 => self.arg("--unsafe-no-fsync"),
+            Kind::Witan | Kind::Etcd36 | Kind::Etcd37 => self.arg("--unsafe-no-fsync"),
             Kind::Etcd34 => self,
         }
     }
@@ -358,7 +358,7 @@ impl Server {
         match self.launch.kind {
             Kind::Witan => {}
             Kind::Etcd34 => args.push("--enable-v2=true".into()),
-            Kind::Etcd36 => args.push("--log-level=warn".into()),
+            Kind::Etcd36 | Kind::Etcd37 => args.push("--log-level=warn".into()),
         }
         args
     }

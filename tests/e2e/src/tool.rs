@@ -22,8 +22,12 @@ pub enum Tool {
     Etcdctl34V3,
     /// etcdctl 3.6.
     Etcdctl36,
+    /// etcdctl 3.7.
+    Etcdctl37,
     /// etcdutl 3.6.
     Etcdutl36,
+    /// etcdutl 3.7.
+    Etcdutl37,
 }
 
 /// The output of a finished command.
@@ -53,8 +57,10 @@ impl Tool {
             Self::Etcdctl34V2 | Self::Etcdctl34V3 => {
                 cached("etcdctl34", "tests/tools/debian-etcd.sh")
             }
-            Self::Etcdctl36 => cached("etcdctl36", "tests/tools/etcd36.sh"),
-            Self::Etcdutl36 => cached("etcdutl36", "tests/tools/etcd36.sh"),
+            Self::Etcdctl36 => cached("etcdctl36", "tests/tools/etcd.sh 36"),
+            Self::Etcdctl37 => cached("etcdctl37", "tests/tools/etcd.sh 37"),
+            Self::Etcdutl36 => cached("etcdutl36", "tests/tools/etcd.sh 36"),
+            Self::Etcdutl37 => cached("etcdutl37", "tests/tools/etcd.sh 37"),
         }
     }
 
@@ -71,10 +77,10 @@ impl Tool {
             Self::Etcdctl34V3 => {
                 command.env("ETCDCTL_API", "3").arg("--endpoints").arg(url);
             }
-            Self::Etcdctl36 => {
+            Self::Etcdctl36 | Self::Etcdctl37 => {
                 command.arg("--endpoints").arg(url);
             }
-            Self::Etcdutl36 => {}
+            Self::Etcdutl36 | Self::Etcdutl37 => {}
         }
         command
     }

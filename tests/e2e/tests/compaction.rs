@@ -17,7 +17,7 @@ fn old_revisions_go_by_themselves() {
         "--auto-compaction-mode=periodic",
         "--auto-compaction-retention=1s",
     ];
-    let said = [Kind::Witan, Kind::Etcd36].map(|kind| {
+    let said = [Kind::Witan, Kind::Etcd37].map(|kind| {
         let server = Launch::new(kind).arg(flags[0]).arg(flags[1]).start();
         for value in ["a", "b", "c"] {
             Tool::Etcdctl36.run(&server.url(), &["put", "k", value]);

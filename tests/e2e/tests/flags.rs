@@ -47,7 +47,7 @@ fn version_begins_as_etcds() {
     let said = witan(&["--version"]);
     assert!(said.status.success());
     let out = text(&said.stdout);
-    assert_eq!(out.lines().next(), Some("etcd Version: 3.6.16"), "{out}");
+    assert_eq!(out.lines().next(), Some("etcd Version: 3.7.3"), "{out}");
     assert!(out.contains("Witan"), "{out}");
 }
 
@@ -241,7 +241,7 @@ fn every_flag_of_etcd_is_known() {
     let ours = witan(&["--help"]);
     let ours = text(&ours.stdout);
     let ours = flags_in(&ours);
-    for theirs in [Kind::Etcd34, Kind::Etcd36] {
+    for theirs in [Kind::Etcd34, Kind::Etcd36, Kind::Etcd37] {
         let said = Command::new(theirs.binary())
             .arg("--help")
             .output()

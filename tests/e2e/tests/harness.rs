@@ -4,7 +4,7 @@ use witan_e2e::{Kind, Launch, http, wait};
 
 #[test]
 fn a_dropped_server_leaves_nothing_behind() {
-    let etcd = Launch::new(Kind::Etcd36).start();
+    let etcd = Launch::new(Kind::Etcd37).start();
     let (address, dir) = (etcd.address(), etcd.dir().to_path_buf());
     drop(etcd);
     wait::until_true("nobody listens", || {

@@ -114,7 +114,7 @@ fn raise(server: &Server, kind: u8) -> u16 {
 
 #[test]
 fn answers_are_etcds_with_and_without_alarms() {
-    let [(ours, at_ours), (theirs, at_theirs)] = [Kind::Witan, Kind::Etcd36].map(start);
+    let [(ours, at_ours), (theirs, at_theirs)] = [Kind::Witan, Kind::Etcd37].map(start);
     let mut all = Vec::new();
     for alarm in ["no alarm", "NOSPACE", "CORRUPT"] {
         for server in [&ours, &theirs] {

@@ -63,9 +63,9 @@ fn as_etcd_it_starts_a_member() {
 /// Keys with a lease are not written: etcd's own etcdutl panics on them.
 #[test]
 fn as_etcdutl_it_answers_as_etcds() {
-    let theirs = binaries::cached("etcdutl36", "tests/tools/etcd36.sh");
+    let theirs = binaries::cached("etcdutl37", "tests/tools/etcd.sh 37");
     let ours = Named::new("etcdutl");
-    let etcd = Launch::new(Kind::Etcd36).start();
+    let etcd = Launch::new(Kind::Etcd37).start();
     for at in 0..9 {
         Tool::Etcdctl36.run(&etcd.url(), &["put", &format!("k{at}"), "v"]);
     }

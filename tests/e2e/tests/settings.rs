@@ -42,7 +42,7 @@ fn ids_are_etcds() {
 #[test]
 fn limits_of_requests() {
     let servers = pair(
-        Kind::Etcd36,
+        Kind::Etcd37,
         &["--max-request-bytes=2000", "--max-txn-ops=2"],
     );
     let said = servers.map(|server| {

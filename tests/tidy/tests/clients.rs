@@ -5,15 +5,25 @@ use witan_tidy::{file, none};
 const PAGE: &str = "docs/reference/clients.md";
 
 /// A client as the page names it, the file that pins it, and the text before the version there.
-const PINS: [(&str, &str, &str); 8] = [
+const PINS: [(&str, &str, &str); 10] = [
     (
         "etcdctl",
+        "tests/tools/etcd37/go.mod",
+        "go.etcd.io/etcd/etcdctl/v3 v",
+    ),
+    (
+        "etcdctl 3.6",
         "tests/tools/etcd36/go.mod",
         "go.etcd.io/etcd/etcdctl/v3 v",
     ),
     (
+        "etcd's own test suite (packages `common` and `e2e`)",
+        "tests/upstream/go.mod",
+        "go.etcd.io/etcd/tests/v3 v",
+    ),
+    (
         "etcdutl",
-        "tests/tools/etcd36/go.mod",
+        "tests/tools/etcd37/go.mod",
         "go.etcd.io/etcd/etcdutl/v3 v",
     ),
     (

@@ -137,7 +137,7 @@ impl World {
             learner: member.learner,
             answers: self.answers(member),
             healthy: self.serves(member) && self.leader.is_some() && !member.corrupt,
-            version: Some("3.6.16".to_owned()),
+            version: Some("3.7.3".to_owned()),
             raft_index: if self.now >= member.caught_up_at {
                 1000
             } else {

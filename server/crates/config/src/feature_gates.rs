@@ -1,4 +1,4 @@
-//! `--feature-gates`: the features that etcd 3.6 switches by name. An unknown name is refused, as in etcd; a known one
+//! `--feature-gates`: the features that etcd 3.7 switches by name. An unknown name is refused, as in etcd; a known one
 //! without effect here causes a warning.
 
 use witan_gocompat::text::parse_bool;
@@ -32,14 +32,22 @@ enum Effect {
 
 const RECORDED: Effect = Effect::Fixed(true, "remaining times of leases are always recorded");
 
-/// The gates of etcd 3.6.
-const GATES: [(&str, Effect); 9] = [
+/// The gates of etcd 3.7.
+const GATES: [(&str, Effect); 11] = [
     (INITIAL_CORRUPT_CHECK, Effect::Switches),
     (COMPACT_HASH_CHECK, Effect::Switches),
     (ALL_ALPHA, Effect::Switches),
     (ALL_BETA, Effect::Switches),
+    (
+        "FastLeaseKeepAlive",
+        Effect::Fixed(false, "a renewal waits for what is committed before it"),
+    ),
     ("LeaseCheckpoint", RECORDED),
     ("LeaseCheckpointPersist", RECORDED),
+    (
+        "PriorityRequest",
+        Effect::Fixed(false, "no kind of request is preferred to another"),
+    ),
     (SET_MEMBER_LOCAL_ADDR, Effect::Switches),
     (
         "StopGRPCServiceOnDefrag",

@@ -121,7 +121,7 @@ mod tests {
             r#"etcd_http_failed_total{code="404",method="GET"} 0"#,
             r#"etcd_http_successful_duration_seconds_bucket{method="PUT",le="0.0005"} 0"#,
             r#"etcd_http_successful_duration_seconds_bucket{method="PUT",le="0.001"} 1"#,
-            r#"etcd_server_version{server_version="3.6.16"} 1"#,
+            r#"etcd_server_version{server_version="3.7.3"} 1"#,
         ] {
             assert!(text.lines().any(|l| l == line), "no {line:?} in\n{text}");
         }

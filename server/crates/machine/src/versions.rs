@@ -25,7 +25,7 @@ pub const FIRST: Release = (3, 0);
 const V3_6: Release = (3, 6);
 
 /// The last version of which this release knows all commands.
-pub const LATEST: Release = V3_6;
+pub const LATEST: Release = (3, 7);
 
 /// The version since which puts say how long a value may be that they keep.
 const BOUNDED_PUTS: Release = V3_6;

@@ -31,6 +31,7 @@ mod post;
 mod raft_inbox;
 mod reconfiguration;
 mod replica_loop;
+mod request_durations;
 mod requests;
 mod state_hashes;
 mod status;
@@ -44,7 +45,7 @@ mod watch_streams;
 
 use std::{
     sync::{Arc, mpsc::SyncSender},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::FutureExt as _;
@@ -70,6 +71,7 @@ pub use post::Post;
 pub use reconfiguration::{Reconfiguration, UnsafeReconfiguration};
 pub use replica_loop::{EXIT_LOG_LOST, EXIT_REMOVED};
 pub use replica_loop::{NodeParts, start};
+pub use request_durations::RequestType;
 pub use state_hashes::{FrozenStates, StateHash, StateHashes, StatesToHash};
 pub use status::AuthState;
 pub use tokens::Tokens;
@@ -273,7 +275,8 @@ impl Node {
         caller: Option<Caller>,
     ) -> Result<AppliedCommand, NodeError> {
         let admission = Admission::of(self, &mut command).await?;
-        let begun_ns = now_ns();
+        let request = request_durations::request_type(&command);
+        let (begun, begun_ns) = (Instant::now(), now_ns());
         let done = match self.send_command(command, caller, begun_ns, admission) {
             Ok(answer) => answer.await,
             Err(refusal) => Err(refusal),
@@ -281,6 +284,9 @@ impl Node {
         let done = done.map_err(|error| self.reason(error, begun_ns));
         if done.is_err() {
             self.shared.metrics.proposals_failed.inc();
+        }
+        if let Some(request) = request {
+            self.request_took(request, done.is_ok(), begun.elapsed());
         }
         done
     }
@@ -361,6 +367,11 @@ impl Node {
         let mut removed = self.shared.removed.subscribe();
         // there is no error: this node keeps the sender
         let _ = removed.wait_for(|removed| *removed).await;
+    }
+
+    /// Records how long a request of v3 took.
+    pub fn request_took(&self, request: RequestType, success: bool, took: Duration) {
+        self.shared.metrics.requests.observe(request, success, took);
     }
 
     /// Counts the v3 ranges that one request has read from a view.

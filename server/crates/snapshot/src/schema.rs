@@ -10,8 +10,10 @@ use witan_api::v3::{
     authpb::{Permission, Role, User, UserAddOptions},
     etcdserverpb::AlarmMember,
 };
+use witan_base::version;
 use witan_machine::{
     member::{Member, MemberId},
+    versions::release,
     view::View,
 };
 
@@ -116,7 +118,12 @@ fn cluster(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     let members = &view.machine.members;
     take.bucket("cluster")?;
     if !members.cluster_version.is_empty() {
-        take.record(b"clusterVersion", members.cluster_version.as_bytes())?;
+        // etcd does not start in a cluster of a later version than its own, and raises an earlier one
+        let version = match release(&members.cluster_version) > release(version::SNAPSHOT) {
+            true => version::SNAPSHOT,
+            false => &members.cluster_version,
+        };
+        take.record(b"clusterVersion", version.as_bytes())?;
     }
     if !members.downgrade_target.is_empty() {
         let downgrade = DowngradeJson { target: &members.downgrade_target, enabled: true };
@@ -204,10 +211,7 @@ fn meta(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
         take.record(FINISHED_COMPACT.as_bytes(), &revision(compacted, 0))?;
         take.record(SCHEDULED_COMPACT.as_bytes(), &revision(compacted, 0))?;
     }
-    take.record(
-        STORAGE_VERSION.as_bytes(),
-        witan_base::version::STORAGE.as_bytes(),
-    )?;
+    take.record(STORAGE_VERSION.as_bytes(), version::SNAPSHOT.as_bytes())?;
     take.record(TERM.as_bytes(), &position.term.to_be_bytes())
 }
 

@@ -185,17 +185,16 @@ fn message(Alarm { kind, member }: Alarm) -> AlarmMember {
     AlarmMember { member_id: member.0, alarm: kind }
 }
 
-/// Formats an alarm as Go prints its message: fields of zero are left out, and a space follows each
-/// field.
+/// Formats an alarm as Go prints its message: fields of zero are left out.
 fn alarm_text(Alarm { kind, member }: Alarm) -> String {
     let kind = match AlarmType::try_from(kind) {
         Ok(known) => known.as_str_name().to_owned(),
         Err(_) => kind.to_string(),
     };
     if member == MemberId::NONE {
-        format!("alarm:{kind} ")
+        format!("alarm:{kind}")
     } else {
-        format!("memberID:{} alarm:{kind} ", member.0)
+        format!("memberID:{} alarm:{kind}", member.0)
     }
 }
 

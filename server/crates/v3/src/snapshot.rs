@@ -175,7 +175,7 @@ impl ChunkWriter<'_> {
         let chunk = SnapshotResponse {
             remaining_bytes: self.left,
             blob,
-            version: version::STORAGE.into(),
+            version: version::SNAPSHOT.into(),
             ..SnapshotResponse::default()
         };
         self.send

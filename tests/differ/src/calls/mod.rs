@@ -37,7 +37,7 @@ impl Dialect for Calls {
             Self::Leases => ("lease", leases::TABLE),
             Self::Users => ("auth", users::TABLE),
         };
-        Profile { name, etcd: Kind::Etcd36, table }
+        Profile { name, etcd: Kind::Etcd37, table }
     }
 
     fn sequence(&self, seed: u64, count: usize) -> Vec<Call> {
@@ -48,7 +48,7 @@ impl Dialect for Calls {
     }
 
     async fn run(&self, calls: &[Call], report: &mut Report) -> Result<(), Stop> {
-        let [mut witan, mut etcd] = [Kind::Witan, Kind::Etcd36].map(Side::start);
+        let [mut witan, mut etcd] = [Kind::Witan, Kind::Etcd37].map(Side::start);
         for (at, call) in calls.iter().enumerate() {
             let (ours, theirs) = (witan.answer(call), etcd.answer(call));
             if ours != theirs {

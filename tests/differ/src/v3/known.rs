@@ -17,7 +17,7 @@ pub(crate) struct Known {
 pub(crate) const KNOWN: &[Known] = &[
     Known {
         era: Some(Era::Former),
-        reason: "3.4 does not check sort options; 3.6 refuses those that do not exist",
+        reason: "3.4 does not check sort options; 3.7 refuses those that do not exist",
         applies: |ask, ours, _| {
             let range = match ask {
                 Ask::Grpc(verb, _) | Ask::Raw(verb, _) => verb == "range",
@@ -28,7 +28,7 @@ pub(crate) const KNOWN: &[Known] = &[
     },
     Known {
         era: None,
-        reason: "bytes that are no message are refused with prost's words, not gogo's",
+        reason: "bytes that are no message are refused with prost's words, not Go's",
         applies: undecodable,
     },
     Known {
@@ -50,12 +50,19 @@ pub(crate) const KNOWN: &[Known] = &[
     },
     Known {
         era: Some(Era::Former),
-        reason: "3.4 checks a transaction's puts before its ranges, 3.6 as they stand",
+        reason: "3.4 checks a transaction's puts before its ranges, 3.7 as they stand",
         applies: |_, ours, theirs| {
             let of_range = ["future revision", "has been compacted"];
             let of_put = ["key not found", "lease not found"];
             of_range.iter().any(|text| ours.contains(text))
                 && of_put.iter().any(|text| theirs.contains(text))
+        },
+    },
+    Known {
+        era: Some(Era::Former),
+        reason: "3.4 checks the key of a transaction's put before its lease, 3.7 as of a put",
+        applies: |_, ours, theirs| {
+            ours.contains("lease not found") && theirs.contains("key not found")
         },
     },
 ];

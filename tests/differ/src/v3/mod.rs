@@ -49,7 +49,7 @@ impl Keys {
     /// The etcd that runs beside Witan.
     pub fn etcd(&self) -> Kind {
         match self.0 {
-            Era::Present => Kind::Etcd36,
+            Era::Present => Kind::Etcd37,
             Era::Former => Kind::Etcd34,
         }
     }

@@ -168,7 +168,7 @@ impl Side {
             Kind::Witan => prefix,
             Kind::Etcd34 if prefix == "v3alpha" => "v3beta",
             Kind::Etcd34 => prefix,
-            Kind::Etcd36 => "v3",
+            Kind::Etcd36 | Kind::Etcd37 => "v3",
         };
         let target = format!("/{prefix}/{path}");
         let first = self.connection.is_none();

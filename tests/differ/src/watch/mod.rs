@@ -30,7 +30,7 @@ impl Dialect for Watches {
     type Step = Step;
 
     fn profile(&self) -> Profile {
-        Profile { name: "watch", etcd: Kind::Etcd36, table: TABLE }
+        Profile { name: "watch", etcd: Kind::Etcd37, table: TABLE }
     }
 
     fn sequence(&self, seed: u64, count: usize) -> Vec<Step> {
@@ -40,7 +40,7 @@ impl Dialect for Watches {
 
     async fn run(&self, steps: &[Step], report: &mut Report) -> Result<(), Stop> {
         let mut witan = Side::start(Kind::Witan).await;
-        let mut etcd = Side::start(Kind::Etcd36).await;
+        let mut etcd = Side::start(Kind::Etcd37).await;
         let mut at = 0;
         for round in steps.chunks(ROUND) {
             for step in round {

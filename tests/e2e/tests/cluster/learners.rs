@@ -116,7 +116,7 @@ fn cluster_of(kind: Kind) -> Cluster {
 
 #[test]
 fn a_learner_refuses_what_etcds_refuses() {
-    let clusters = [Kind::Etcd36, Kind::Witan].map(cluster_of);
+    let clusters = [Kind::Etcd37, Kind::Witan].map(cluster_of);
     let both = |call| {
         clusters
             .each_ref()

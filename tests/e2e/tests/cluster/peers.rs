@@ -27,7 +27,7 @@ fn peer_ports_and_their_timeouts() {
         assert_eq!(names.len(), 3, "{names:?}");
         assert!(members.iter().all(|member| member["id"].is_u64()));
         let version = http::once(&address, "GET", "/version", "").json();
-        assert_eq!(version["etcdcluster"], "3.6.0");
+        assert_eq!(version["etcdcluster"], "3.7.0");
         assert_eq!(http::once(&address, "GET", "/health", "").status, 404);
         assert_eq!(http::once(&address, "POST", "/members", "").status, 405);
     }

@@ -7,7 +7,7 @@ use witan_e2e::{Kind, Launch, Server, Tool, tool::Following, wait};
 
 use super::mask;
 
-const TOOLS: [Tool; 2] = [Tool::Etcdctl34V3, Tool::Etcdctl36];
+const TOOLS: [Tool; 3] = [Tool::Etcdctl34V3, Tool::Etcdctl36, Tool::Etcdctl37];
 
 fn ctl(server: &Server, args: &[&str]) -> String {
     let said = Tool::Etcdctl36.run(&server.url(), args);
@@ -46,7 +46,7 @@ fn mirror(tool: Tool, name: &str, from: &Server, to: &Server) {
 
 #[test]
 fn mirrors_from_etcd_and_to_etcd() {
-    let servers = [Kind::Witan, Kind::Etcd36].map(|kind| Launch::new(kind).start());
+    let servers = [Kind::Witan, Kind::Etcd37].map(|kind| Launch::new(kind).start());
     let [ours, theirs] = &servers;
     for tool in TOOLS {
         mirror(tool, &format!("to-ours-{tool:?}"), theirs, ours);

@@ -24,7 +24,7 @@ pub(crate) fn member(kind: Kind, name: &str, flags: &[String]) -> Server {
     }
     match kind {
         Kind::Etcd34 => server.add_args(["--enable-v2=true"]),
-        Kind::Etcd36 | Kind::Witan => {}
+        Kind::Etcd36 | Kind::Etcd37 | Kind::Witan => {}
     }
     for flag in flags {
         server.add_args([flag.as_str()]);

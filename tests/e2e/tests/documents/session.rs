@@ -168,7 +168,7 @@ fn run_in(dir: &Path, page: &str, blocks: &[Block]) -> Result<(), String> {
         .envs(port_variables(ports))
         .env(
             "TOOLS",
-            binaries::cached("etcdctl36", "tests/tools/etcd36.sh")
+            binaries::cached("etcdctl36", "tests/tools/etcd.sh 36")
                 .parent()
                 .expect("a folder"),
         )

@@ -34,7 +34,9 @@ impl Stage {
         let launch = |at: usize| {
             let launch = match kind {
                 Kind::Witan => Launch::new(kind),
-                Kind::Etcd36 | Kind::Etcd34 => Launch::new(kind).arg("--log-level=warn"),
+                Kind::Etcd34 | Kind::Etcd36 | Kind::Etcd37 => {
+                    Launch::new(kind).arg("--log-level=warn")
+                }
             };
             match &disk {
                 Some(disk) if at == ON_SMALL_DISK => launch.dir(disk.path().join("member")),

@@ -42,7 +42,7 @@ fn ping(server: &Server, with_call: bool) -> (usize, Option<(u8, String)>) {
 
 #[test]
 fn too_many_pings_end_the_connection() {
-    let said = [Kind::Witan, Kind::Etcd36].map(|kind| {
+    let said = [Kind::Witan, Kind::Etcd37].map(|kind| {
         let start = |time: &str| {
             let flag = format!("--grpc-keepalive-min-time={time}");
             Launch::new(kind).arg(flag).start()

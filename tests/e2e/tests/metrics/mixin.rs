@@ -269,7 +269,7 @@ fn all_series_of_the_mixin_exist_from_the_start() {
 /// The list is right about etcd: what a lone member shows, and that it shows nothing of peers.
 #[test]
 fn a_lone_etcd_shows_the_same_of_it() {
-    let theirs = scrape(&start(Kind::Etcd36));
+    let theirs = scrape(&start(Kind::Etcd37));
     let found = missing(&theirs, &[Start, Extensive]);
     assert!(found.is_empty(), "{}", found.join("\n"));
     let peers = ASKED

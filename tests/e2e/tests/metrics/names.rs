@@ -1,4 +1,4 @@
-//! Names, types, labels, buckets and counts beside etcd 3.6, and what of etcd's is absent.
+//! Names, types, labels, buckets and counts beside etcd 3.7, and what of etcd's is absent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,9 +10,10 @@ const BBOLT: &str = "there is no bbolt";
 const NO_PAUSE: &str = "compaction does not pause anything";
 const SNAP_FILES: &str = "there are no snapshot files beside the log";
 const PEERS: &str = "nothing measures it";
+const SEND_LOOP: &str = "no loop sends the events of a stream, whose turns could be timed";
 const PROXY: &str = "no proxy runs in this process";
 
-/// Families of a lone etcd 3.6 that are absent, each with its reason.
+/// Families of a lone etcd 3.7 that are absent, each with its reason.
 const ABSENT: &[(&str, &str)] = &[
     (
         "etcd_debugging_disk_backend_commit_rebalance_duration_seconds",
@@ -45,6 +46,22 @@ const ABSENT: &[(&str, &str)] = &[
     (
         "etcd_debugging_mvcc_total_put_size_in_bytes",
         "the sizes of values are summed by db_total_size alone",
+    ),
+    (
+        "etcd_debugging_server_watch_send_loop_control_stream_duration_seconds",
+        SEND_LOOP,
+    ),
+    (
+        "etcd_debugging_server_watch_send_loop_progress_duration_seconds",
+        SEND_LOOP,
+    ),
+    (
+        "etcd_debugging_server_watch_send_loop_watch_stream_duration_per_event_seconds",
+        SEND_LOOP,
+    ),
+    (
+        "etcd_debugging_server_watch_send_loop_watch_stream_duration_seconds",
+        SEND_LOOP,
     ),
     (
         "etcd_debugging_snap_save_marshalling_duration_seconds",
@@ -104,7 +121,7 @@ fn after_the_script(kind: Kind) -> Scrape {
 
 #[test]
 fn families_and_calls_are_etcds_after_the_same_script() {
-    let [ours, theirs] = [Kind::Witan, Kind::Etcd36].map(after_the_script);
+    let [ours, theirs] = [Kind::Witan, Kind::Etcd37].map(after_the_script);
     same_families(&ours, &theirs);
     same_counts(&ours, &theirs);
 }

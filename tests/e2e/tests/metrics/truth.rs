@@ -14,7 +14,7 @@ fn families_of_etcd_have_etcds_types() {
     Tool::Etcdctl36.run(&server.url(), &["put", "k", "v"]);
     let ours = scrape(&server);
     let mut known = BTreeMap::new();
-    for kind in [Kind::Etcd34, Kind::Etcd36] {
+    for kind in [Kind::Etcd34, Kind::Etcd36, Kind::Etcd37] {
         let etcd = Launch::new(kind).start();
         if kind == Kind::Etcd34 {
             etcd.http("PUT", "/v2/keys/k", "value=v");

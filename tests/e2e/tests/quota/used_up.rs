@@ -130,7 +130,7 @@ fn while_full(server: &Server) -> Vec<String> {
 fn a_full_quota_refuses_what_grows() {
     // small enough to be used up at once, larger than what is empty
     let quota = "--quota-backend-bytes=150000";
-    let servers = [Kind::Witan, Kind::Etcd36].map(|kind| Launch::new(kind).arg(quota).start());
+    let servers = [Kind::Witan, Kind::Etcd37].map(|kind| Launch::new(kind).arg(quota).start());
     let [ours, theirs] = servers.each_ref().map(|server| {
         let mut said = vec![format!("{:?}", fill(server))];
         said.extend(while_full(server));

@@ -12,7 +12,7 @@ use super::{
 
 #[test]
 fn only_clients_of_the_authority_are_served() {
-    let said = beside(Kind::Etcd36, |kind| {
+    let said = beside(Kind::Etcd37, |kind| {
         // --trusted-ca-file and --client-cert-auth stand in the stage
         let stage = Stage::mutual(kind, &[]);
         let known = stage.issue("someone");
@@ -41,7 +41,7 @@ fn only_clients_of_the_authority_are_served() {
 
 #[test]
 fn an_authority_alone_asks_for_certificates_too() {
-    let codes = beside(Kind::Etcd36, |kind| {
+    let codes = beside(Kind::Etcd37, |kind| {
         let mut stage = Stage::prepare(kind);
         let ca = stage.ca.clone();
         stage.add(&["--trusted-ca-file", &ca]);
@@ -54,7 +54,7 @@ fn an_authority_alone_asks_for_certificates_too() {
 
 #[test]
 fn a_client_may_show_the_authority_itself() {
-    let codes = beside(Kind::Etcd36, |kind| {
+    let codes = beside(Kind::Etcd37, |kind| {
         let stage = Stage::mutual(kind, &[]);
         let own = stage.authority.own(stage.server.dir());
         let foreign = fresh_dir("foreign-authority");
@@ -134,7 +134,7 @@ fn revoked_certificates_are_refused_on_every_listener() {
 fn names_of_clients() {
     let allowed = "a.example,10.1.2.3";
     let flag = format!("--client-cert-allowed-hostname={allowed}");
-    let codes = beside(Kind::Etcd36, |kind| {
+    let codes = beside(Kind::Etcd37, |kind| {
         let stage = Stage::mutual(kind, &[&flag]);
         [
             &["a.example", "b.example"][..],

@@ -74,7 +74,7 @@ fn a_new_authority_counts_without_a_restart() {
 
 #[test]
 fn auto_tls_makes_a_certificate_and_keeps_it() {
-    let shown = beside(Kind::Etcd36, |kind| {
+    let shown = beside(Kind::Etcd37, |kind| {
         let mut server = Launch::new(kind).prepare();
         let port = ports::free();
         let urls = format!("{},https://127.0.0.1:{port}", server.url());

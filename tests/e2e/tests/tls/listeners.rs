@@ -13,7 +13,7 @@ const HEALTHY: &str = "{\"health\":\"true\",\"reason\":\"\"}";
 
 #[test]
 fn both_listeners_at_once() {
-    let said = beside(Kind::Etcd36, |kind| {
+    let said = beside(Kind::Etcd37, |kind| {
         // --cert-file and --key-file stand in the stage
         let stage = Stage::start(kind, &[]);
         let put = Tool::Etcdctl36.run(&stage.server.url(), &["put", "k", "v"]);
@@ -37,7 +37,7 @@ fn both_listeners_at_once() {
 
 #[test]
 fn http_and_https_on_one_port() {
-    let said = beside(Kind::Etcd36, |kind| {
+    let said = beside(Kind::Etcd37, |kind| {
         let mut stage = Stage::prepare(kind);
         let (plain, ca) = (format!("http://127.0.0.1:{}", stage.port), stage.ca.clone());
         let urls = format!("{},{plain},{}", stage.url(), stage.server.url());
@@ -152,7 +152,7 @@ fn http_1_is_preferred_and_h2_is_there() {
 /// A page in a browser cannot fake a certificate, so the host's name is looked at without TLS only.
 #[test]
 fn any_host_name_is_good_inside_tls() {
-    let codes = beside(Kind::Etcd36, |kind| {
+    let codes = beside(Kind::Etcd37, |kind| {
         let stage = Stage::start(kind, &["--host-whitelist=example.org"]);
         let host = ["-o", "/dev/null", "-w", "%{http_code}", "-H", "Host: other"];
         let plain = &[("Host", "other")];

@@ -17,7 +17,7 @@ fn told(said: &Said) -> String {
 
 #[test]
 fn a_certificate_names_the_user_of_a_call_and_not_of_the_gateway() {
-    let said = beside(Kind::Etcd36, |kind| {
+    let said = beside(Kind::Etcd37, |kind| {
         let stage = Stage::mutual(kind, &[]);
         let [alice, root, nobody] = ["alice", "root", "nobody"].map(|name| stage.issue(name));
         for line in [
@@ -55,7 +55,9 @@ fn a_certificate_names_the_user_of_a_call_and_not_of_the_gateway() {
         // etcd serves no such call at all, see docs/reference/differences.md
         let expected = match kind {
             Kind::Witan => r#"{"code":3,"message":"etcdserver: user name is empty","error":"#,
-            Kind::Etcd36 | Kind::Etcd34 => "CommonName of client sending a request against gateway",
+            Kind::Etcd34 | Kind::Etcd36 | Kind::Etcd37 => {
+                "CommonName of client sending a request against gateway"
+            }
         };
         assert!(refused.starts_with(expected), "{refused}");
         said

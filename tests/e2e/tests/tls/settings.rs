@@ -14,7 +14,7 @@ fn versions_of_tls() {
         ("--tls-min-version=TLS1.3", [false, true]),
         ("--tls-max-version=TLS1.2", [true, false]),
     ] {
-        let seen = beside(Kind::Etcd36, |kind| {
+        let seen = beside(Kind::Etcd37, |kind| {
             let stage = Stage::start(kind, &[flag]);
             let agreed = [&TLS12, &TLS13].map(|version| {
                 let client = stage.client().only(version).alpn(&["h2"]);
@@ -33,7 +33,7 @@ fn cipher_suites() {
     let name = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256";
     // the second one is not served here, and is no reason to refuse the first
     let flag = format!("--cipher-suites={name},TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA");
-    let agreed = beside(Kind::Etcd36, |kind| {
+    let agreed = beside(Kind::Etcd37, |kind| {
         let stage = Stage::start(kind, &[&flag]);
         [&TLS12, &TLS13].map(|version| {
             let client = stage.client().only(version).alpn(&["h2"]);

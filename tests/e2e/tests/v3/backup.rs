@@ -1,4 +1,4 @@
-//! Status, hashes, defragmentation, leadership and downgrades beside etcd 3.6.
+//! Status, hashes, defragmentation, leadership and downgrades beside etcd 3.7.
 
 use tonic::transport::Channel;
 use witan_api::v3::etcdserverpb::{
@@ -16,14 +16,14 @@ fn a_downgrade_is_recorded_and_called_off() {
     let server = start(Kind::Witan);
     let url = server.url();
     let run = |args: &[&str]| Tool::Etcdctl36.run(&url, args);
-    let enabled = run(&["downgrade", "enable", "3.5"]);
+    let enabled = run(&["downgrade", "enable", "3.6"]);
     assert_eq!(
         enabled.stdout,
-        "Downgrade enable success, cluster version 3.6\n"
+        "Downgrade enable success, cluster version 3.7\n"
     );
     let status = run(&["endpoint", "status"]).stdout;
-    assert!(status.ends_with(", , 3.5.0, true\n"), "{status}");
-    let again = run(&["downgrade", "enable", "3.5"]).stderr;
+    assert!(status.ends_with(", , 3.6.0, true\n"), "{status}");
+    let again = run(&["downgrade", "enable", "3.6"]).stderr;
     assert!(
         again.contains("Error: etcdserver: cluster has a downgrade job in progress"),
         "{again}"
@@ -77,7 +77,7 @@ const ASKS: &[gateway::Ask] = &[
     (
         "POST",
         "maintenance/downgrade",
-        r#"{"action":"VALIDATE","version":"3.5.0"}"#,
+        r#"{"action":"VALIDATE","version":"3.6.0"}"#,
     ),
     (
         "POST",
@@ -241,7 +241,7 @@ impl Client {
 #[test]
 fn hashes_of_the_same_operations_are_etcds() {
     const SEED: u64 = 5;
-    let [ours, theirs] = [Kind::Witan, Kind::Etcd36].map(|kind| {
+    let [ours, theirs] = [Kind::Witan, Kind::Etcd37].map(|kind| {
         let mut server = prepare(kind);
         // the operations are many, and what is hashed is not read from the disk
         server.add_args(["--unsafe-no-fsync"]);

@@ -53,7 +53,7 @@ fn prepare(kind: Kind) -> Server {
         PEER,
     ]);
     server.add_args(["--initial-cluster", &cluster]);
-    if kind == Kind::Etcd36 {
+    if kind == Kind::Etcd37 {
         server.add_args(["--log-level", "warn"]);
     }
     server
@@ -61,5 +61,5 @@ fn prepare(kind: Kind) -> Server {
 
 /// Ours and etcd's, both fresh.
 fn pair() -> [Server; 2] {
-    [start(Kind::Witan), start(Kind::Etcd36)]
+    [start(Kind::Witan), start(Kind::Etcd37)]
 }

@@ -20,7 +20,8 @@ use super::{
 fn tool(kind: Kind, args: &[&str]) -> Said {
     let mut command = match kind {
         Kind::Witan => Command::new(Kind::Witan.binary()),
-        Kind::Etcd34 | Kind::Etcd36 => Tool::Etcdutl36.command(CLIENT),
+        Kind::Etcd36 => Tool::Etcdutl36.command(CLIENT),
+        Kind::Etcd34 | Kind::Etcd37 => Tool::Etcdutl37.command(CLIENT),
     };
     let output = command
         .arg("snapshot")
@@ -58,11 +59,7 @@ fn save(server: &Server) -> String {
     let path = server.dir().join("snapshot.db").display().to_string();
     let said = Tool::Etcdctl36.run(&server.url(), &["snapshot", "save", &path]);
     assert_eq!(said.code, Some(0), "{}", said.all());
-    assert!(
-        said.stdout.ends_with("Server version 3.6.0\n"),
-        "{}",
-        said.all()
-    );
+    assert!(said.stdout.contains("Server version 3."), "{}", said.all());
     path
 }
 
@@ -171,11 +168,15 @@ fn etcd_starts_from_ours_and_we_start_from_etcds() {
     lease(&ours);
     people(&ours);
     let snapshot = save(&ours);
-    let theirs = restored(Kind::Etcd36, &snapshot, &[]);
+    let theirs = restored(Kind::Etcd37, &snapshot, &[]);
     assert_eq!(view(&ours), view(&theirs));
     let people = shown_people(&ours);
     assert!(people.iter().any(|said| said == "OK\n"), "{people:?}");
     assert_eq!(people, shown_people(&theirs));
+    // the release before knows the layout, too
+    let former = restored(Kind::Etcd36, &snapshot, &[]);
+    assert_eq!(view(&ours), view(&former));
+    drop(former);
     // and both go on in the same way
     for server in [&ours, &theirs] {
         let revision = Tool::Etcdctl36.run(&server.url(), &["put", "more", "x"]);
@@ -240,7 +241,7 @@ fn number(json: &serde_json::Value) -> i64 {
 /// Only root gets a snapshot while auth is on, and who starts from it has auth on.
 #[test]
 fn snapshots_require_permission_and_contain_users() {
-    let servers = [start(Kind::Witan), start(Kind::Etcd36)];
+    let servers = [start(Kind::Witan), start(Kind::Etcd37)];
     let saved = servers.each_ref().map(|server| {
         people(server);
         let url = server.url();
@@ -261,7 +262,7 @@ fn snapshots_require_permission_and_contain_users() {
         (refused, path)
     });
     assert_eq!(saved[0].0, saved[1].0);
-    for (kind, from) in [(Kind::Etcd36, 0), (Kind::Witan, 1), (Kind::Witan, 0)] {
+    for (kind, from) in [(Kind::Etcd37, 0), (Kind::Witan, 1), (Kind::Witan, 0)] {
         let server = restored(kind, &saved[from].1, &[]);
         let nobody = Tool::Etcdctl36.run(&server.url(), &["get", "a"]);
         assert_eq!(
@@ -277,7 +278,7 @@ fn snapshots_require_permission_and_contain_users() {
 
 #[test]
 fn an_etcd_that_never_knew_us_is_taken_over() {
-    let theirs = start(Kind::Etcd36);
+    let theirs = start(Kind::Etcd37);
     fill(&theirs, 300);
     lease(&theirs);
     people(&theirs);
@@ -297,11 +298,11 @@ fn an_etcd_that_never_knew_us_is_taken_over() {
 
 #[test]
 fn the_revision_can_be_bumped() {
-    let theirs = start(Kind::Etcd36);
+    let theirs = start(Kind::Etcd37);
     let revision = fill(&theirs, 60);
     let snapshot = save(&theirs);
     let bump = ["--bump-revision", "1000", "--mark-compacted"];
-    let [ours, theirs] = [Kind::Witan, Kind::Etcd36].map(|kind| restored(kind, &snapshot, &bump));
+    let [ours, theirs] = [Kind::Witan, Kind::Etcd37].map(|kind| restored(kind, &snapshot, &bump));
     assert_eq!(view(&ours), view(&theirs));
     assert_eq!(view(&ours)[1], format!("\"{}\"", revision + 1000));
     let old = revision.to_string();
@@ -352,7 +353,7 @@ fn status_says_what_etcdutl_says() {
     let server = start(Kind::Witan);
     fill(&server, 100);
     let ours = save(&server);
-    let etcd = start(Kind::Etcd36);
+    let etcd = start(Kind::Etcd37);
     fill(&etcd, 100);
     let theirs = save(&etcd);
     for file in [&*ours, &*theirs] {
@@ -360,13 +361,13 @@ fn status_says_what_etcdutl_says() {
             let args = ["status", file, "-w", format];
             assert_eq!(
                 tool(Kind::Witan, &args),
-                tool(Kind::Etcd36, &args),
+                tool(Kind::Etcd37, &args),
                 "{format}"
             );
         }
     }
     let missing = ["status", "/nowhere/at/all"];
-    assert_eq!(tool(Kind::Witan, &missing), tool(Kind::Etcd36, &missing));
+    assert_eq!(tool(Kind::Witan, &missing), tool(Kind::Etcd37, &missing));
 }
 
 /// The last line of what a tool says, without its log.
@@ -403,7 +404,7 @@ fn refusals_are_etcdutls_and_leave_nothing_behind() {
         let args = [&["restore"], case].concat();
         let said = tool(Kind::Witan, &args);
         assert!(!Path::new(&data).exists(), "{case:?}");
-        let theirs = tool(Kind::Etcd36, &args);
+        let theirs = tool(Kind::Etcd37, &args);
         // etcdutl leaves what it has begun
         let _ = fs::remove_dir_all(&data);
         assert_eq!(complaint(&said), complaint(&theirs), "{case:?}");

@@ -82,7 +82,7 @@ fn call(server: &Server, token: Option<&str>, call: &str, body: &str) -> String 
 
 #[test]
 fn the_gateway_takes_tokens() {
-    let servers = [Kind::Witan, Kind::Etcd36].map(start);
+    let servers = [Kind::Witan, Kind::Etcd37].map(start);
     servers.iter().for_each(populate);
     let answers = servers.map(|server| {
         let root = login(&server, r#"{"name":"root","password":"r"}"#);

@@ -93,7 +93,7 @@ fn auth_settings() {
 /// Texts that come from below etcd's own.
 #[test]
 fn empty_passwords_never_match() {
-    let answers = [Kind::Witan, Kind::Etcd36].map(|kind| {
+    let answers = [Kind::Witan, Kind::Etcd37].map(|kind| {
         let server = start(kind);
         grpc::runtime().block_on(async {
             let mut client = Client::of(&server).await;

@@ -70,7 +70,7 @@ fn signed_tokens() {
             let keys = format!("pub-key={public},priv-key={private}");
             format!("--auth-token=jwt,sign-method={method},{keys},ttl=1m")
         };
-        let [ours, theirs] = [Kind::Witan, Kind::Etcd36].map(|kind| start(kind, &both));
+        let [ours, theirs] = [Kind::Witan, Kind::Etcd37].map(|kind| start(kind, &both));
         for giver in [&ours, &theirs] {
             let (status, token) = login(giver);
             assert_eq!(status, 200, "{method}: {token}");
@@ -86,7 +86,7 @@ fn signed_tokens() {
             let signer = start(Kind::Witan, &alone);
             let (_, token) = login(&signer);
             let check = format!("--auth-token=jwt,sign-method={method},pub-key={public}");
-            let checkers = [Kind::Witan, Kind::Etcd36].map(|kind| start(kind, &check));
+            let checkers = [Kind::Witan, Kind::Etcd37].map(|kind| start(kind, &check));
             assert_eq!(login(&checkers[0]), login(&checkers[1]));
             assert_eq!(tried(&checkers[0], &token), [200, 403]);
         }

@@ -71,7 +71,7 @@ fn creation(key: &'static str, range_end: &'static str) -> WatchRequest {
 /// The weakness that etcd once had (GHSA-xg4h-6gfc-h4m8): an open end passed for a single key.
 #[test]
 fn only_permitted_ranges_are_watched() {
-    let answers = [Kind::Witan, Kind::Etcd36].map(|kind| {
+    let answers = [Kind::Witan, Kind::Etcd37].map(|kind| {
         let server = start(kind);
         populate(&server);
         grpc::runtime().block_on(async {

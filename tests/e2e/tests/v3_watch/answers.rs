@@ -21,7 +21,7 @@ fn start(kind: Kind) -> Server {
     server.add_args(["--advertise-client-urls", URLS[0]]);
     server.add_args(["--listen-peer-urls", &peer_url]);
     server.add_args(["--initial-advertise-peer-urls", URLS[1]]);
-    if kind == Kind::Etcd36 {
+    if kind == Kind::Etcd37 {
         server.add_args(["--log-level", "warn"]);
     }
     server.start_again();
@@ -30,7 +30,7 @@ fn start(kind: Kind) -> Server {
 
 /// Plays a scene on both; what it gives must be the same.
 fn same<T: PartialEq + std::fmt::Debug, F: Future<Output = Vec<T>>>(scene: impl Fn(Channel) -> F) {
-    let [ours, theirs] = [Kind::Witan, Kind::Etcd36].map(|kind| {
+    let [ours, theirs] = [Kind::Witan, Kind::Etcd37].map(|kind| {
         let server = start(kind);
         let runtime = grpc::runtime();
         runtime.block_on(async { scene(grpc::connect(&server.address()).await).await })

@@ -2,7 +2,7 @@
 
 use witan_e2e::{Launch, Server, Tool, tool::Following};
 
-const TOOLS: [Tool; 2] = [Tool::Etcdctl34V3, Tool::Etcdctl36];
+const TOOLS: [Tool; 3] = [Tool::Etcdctl34V3, Tool::Etcdctl36, Tool::Etcdctl37];
 
 fn ctl(server: &Server, args: &[&str]) {
     let said = Tool::Etcdctl36.run(&server.url(), args);

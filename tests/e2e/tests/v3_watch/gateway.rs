@@ -37,7 +37,7 @@ fn put(server: &Server, key: &str, value: &str) {
 
 #[test]
 fn lines_are_etcds() {
-    let [ours, theirs] = [Kind::Witan, Kind::Etcd36].map(|kind| {
+    let [ours, theirs] = [Kind::Witan, Kind::Etcd37].map(|kind| {
         let server = start(kind);
         put(&server, A, "MQ==");
         let body = r#"{"create_request":{"key":"YQ==","start_revision":"1","prev_kv":true}}
@@ -152,7 +152,7 @@ fn a_stop_ends_the_lines_with_an_error() {
 /// Nothing is heard of a client that goes after it has closed its side.
 #[test]
 fn a_stream_ends_when_its_client_closes_its_side() {
-    for kind in [Kind::Witan, Kind::Etcd36] {
+    for kind in [Kind::Witan, Kind::Etcd37] {
         let server = start(kind);
         put(&server, A, "MQ==");
         let body = r#"{"create_request":{"key":"YQ=="}}"#;

@@ -101,7 +101,7 @@ macro_rules! calls {
                 unary {
                     "/etcdserverpb.Auth/AuthEnable" auth::auth_enable(AuthEnableRequest) -> AuthEnableResponse, Root, ["auth/enable"];
                     "/etcdserverpb.Auth/AuthDisable" auth::auth_disable(AuthDisableRequest) -> AuthDisableResponse, Root, ["auth/disable"];
-                    "/etcdserverpb.Auth/AuthStatus" auth::auth_status(AuthStatusRequest) -> AuthStatusResponse, Root, ["auth/status"];
+                    "/etcdserverpb.Auth/AuthStatus" auth::auth_status(AuthStatusRequest) -> AuthStatusResponse, Public, ["auth/status"];
                     "/etcdserverpb.Auth/Authenticate" auth::authenticate(AuthenticateRequest) -> AuthenticateResponse, Public, ["auth/authenticate"];
                     "/etcdserverpb.Auth/UserAdd" auth::user_add(AuthUserAddRequest) -> AuthUserAddResponse, Root, ["auth/user/add"];
                     "/etcdserverpb.Auth/UserGet" auth::user_get(AuthUserGetRequest) -> AuthUserGetResponse, OwnUser, ["auth/user/get"];

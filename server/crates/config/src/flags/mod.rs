@@ -1,4 +1,4 @@
-//! The one table of flags: every flag that etcd 3.4 to 3.6 has and how this release handles it.
+//! The one table of flags: every flag that etcd 3.4 to 3.7 has and how this release handles it.
 //! Parsing, help text and `docs/reference/flags.md` come from it. A row per flag, a file per group.
 
 mod cluster;

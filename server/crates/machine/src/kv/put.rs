@@ -4,17 +4,10 @@ use super::{Kv, KvError, Put, PutReply, WriteBatch};
 use crate::lease::LeaseId;
 
 impl Kv {
-    /// Checks a put outside of a transaction, without changing anything.
+    /// Checks a put, without changing anything; in a transaction in the same order, as etcd does since 3.7.
     pub(super) fn check_put(&self, put: &Put) -> Result<(), KvError> {
         self.check_lease(put)?;
         self.check_present(put)?;
-        self.check_kept_value(put)
-    }
-
-    /// Checks a put inside a transaction, where etcd checks the key before the lease.
-    pub(super) fn check_put_in_txn(&self, put: &Put) -> Result<(), KvError> {
-        self.check_present(put)?;
-        self.check_lease(put)?;
         self.check_kept_value(put)
     }
 

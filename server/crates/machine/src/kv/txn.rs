@@ -152,7 +152,7 @@ impl Kv {
         for op in path.branch(txn) {
             match &op.kind {
                 Some(TxnOpKind::Range(range)) => self.check_range_in_txn(range)?,
-                Some(TxnOpKind::Put(put)) => self.check_put_in_txn(put)?,
+                Some(TxnOpKind::Put(put)) => self.check_put(put)?,
                 Some(TxnOpKind::Txn(txn)) => {
                     let path = nested.next().expect("one path for each nested transaction");
                     self.check_txn(txn, path)?;

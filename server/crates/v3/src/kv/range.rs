@@ -10,6 +10,7 @@ use witan_machine::{
     kv::{self, RangeReply},
     view::View,
 };
+use witan_node::RequestType;
 
 use super::{
     ClientNetwork, Context, Header, ReadSize, Refusal as _, RpcResult, WithPermit, authorize,
@@ -17,9 +18,21 @@ use super::{
 };
 use crate::error::RpcError;
 
-/// Checks, authorizes and executes a range. Bytes are shared with the state until they are encoded; a
-/// large read holds a permit until then.
+/// Checks, authorizes and executes a range, and records how long that took. Bytes are shared with the state until they
+/// are encoded; a large read holds a permit until then.
 pub(crate) async fn range(
+    ctx: &Context,
+    client: ClientNetwork,
+    request: RangeRequest,
+) -> RpcResult<WithPermit<RangeResponse>> {
+    let began = Instant::now();
+    let answer = execute(ctx, client, request).await;
+    ctx.node
+        .request_took(RequestType::Range, answer.is_ok(), began.elapsed());
+    answer
+}
+
+async fn execute(
     ctx: &Context,
     client: ClientNetwork,
     request: RangeRequest,

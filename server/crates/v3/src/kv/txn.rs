@@ -2,11 +2,14 @@
 //!
 //! `overlap` checks which operations may not be combined.
 
+use std::time::Instant;
+
 use witan_api::v3::etcdserverpb::{
     Compare, RequestOp, ResponseHeader, ResponseOp, TxnRequest, TxnResponse, compare::TargetUnion,
     request_op::Request, response_op::Response,
 };
 use witan_machine::kv::{self, OpReply, TxnReply};
+use witan_node::RequestType;
 
 use super::{
     ClientNetwork, Context, FairPermit, Header, LARGE_READ_KEYS, ReadSize, Refusal as _, RpcResult,
@@ -39,7 +42,11 @@ pub(crate) async fn txn(
     }
     let request = checked(ctx, request).await?;
     let ((reply, revision), permit) = if reads_only {
-        let done = read_txn(ctx, client, request).await?;
+        let began = Instant::now();
+        let done = read_txn(ctx, client, request).await;
+        ctx.node
+            .request_took(RequestType::ReadonlyTxn, done.is_ok(), began.elapsed());
+        let done = done?;
         ctx.node.ranges_served(done.0.0.replies.len());
         done
     } else {

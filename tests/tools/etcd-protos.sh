@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Copies etcd 3.6's own .proto files out of Go's modules into the cache, for the test that compares
-# our messages with them. Same pins as etcd36.sh.
+# Copies etcd 3.7's own .proto files out of Go's modules into the cache, for the test that compares
+# our messages with them. Same pins as etcd.sh 37.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-protos="${WITAN_CACHE:-$root/.cache}/etcd36-protos"
+protos="${WITAN_CACHE:-$root/.cache}/etcd-protos"
 [ -e "$protos/ok" ] && exit 0
-command -v go >/dev/null || { echo "etcd36-protos.sh: go is needed (as new as go.mod says)" >&2; exit 1; }
-cd "$here/etcd36"
+command -v go >/dev/null || { echo "etcd-protos.sh: go is needed (as new as go.mod says)" >&2; exit 1; }
+cd "$here/etcd37"
 export GOFLAGS=-mod=readonly GOTOOLCHAIN=local GOWORK=off
 folder() {
     go mod download "$1"

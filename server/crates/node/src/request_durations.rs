@@ -1,0 +1,124 @@
+//! Durations of v3's requests, by the names that etcd gives their types.
+
+use std::{sync::OnceLock, time::Duration};
+
+use prometheus::{Histogram, HistogramVec};
+use witan_machine::{
+    auth::AuthOperation, command::Command, kv::KvOperation, lease::LeaseOperation,
+};
+
+/// The types of requests. The label of a type is the name of its variant, which is etcd's.
+#[derive(Clone, Copy, Debug)]
+#[expect(
+    missing_docs,
+    reason = "the names are those of etcd's calls and of the entries of its log"
+)]
+pub enum RequestType {
+    Range,
+    ReadonlyTxn,
+    Put,
+    DeleteRange,
+    Txn,
+    Compaction,
+    LeaseGrant,
+    LeaseRevoke,
+    LeaseCheckpoint,
+    Alarm,
+    Authenticate,
+    AuthEnable,
+    AuthDisable,
+    AuthUserAdd,
+    AuthUserDelete,
+    AuthUserChangePassword,
+    AuthUserGrantRole,
+    AuthUserRevokeRole,
+    AuthRoleAdd,
+    AuthRoleDelete,
+    AuthRoleGrantPermission,
+    AuthRoleRevokePermission,
+    ClusterVersionSet,
+    ClusterMemberAttrSet,
+    DowngradeInfoSet,
+}
+
+/// How many types there are.
+const TYPES: usize = RequestType::DowngradeInfoSet as usize + 1;
+
+/// The series `etcd_server_request_duration_seconds`. One with labels exists from its first value on.
+#[derive(Debug)]
+pub(super) struct RequestDurations {
+    all: HistogramVec,
+    /// By type, then by success: looking a series up by its labels takes longer than observing a value.
+    known: [[OnceLock<Histogram>; 2]; TYPES],
+}
+
+impl RequestDurations {
+    pub(super) fn new(all: HistogramVec) -> Self {
+        Self {
+            all,
+            known: std::array::from_fn(|_| [const { OnceLock::new() }; 2]),
+        }
+    }
+
+    /// Records how long a request took; an answer with a domain error is a success, as in etcd.
+    pub(super) fn observe(&self, request: RequestType, success: bool, took: Duration) {
+        let series = || {
+            let success = if success { "true" } else { "false" };
+            self.all
+                .with_label_values(&[format!("{request:?}").as_str(), success])
+        };
+        let known = &self.known[request as usize][usize::from(success)];
+        known.get_or_init(series).observe(took.as_secs_f64());
+    }
+}
+
+/// Returns the type of the request that proposes a command; `None` for what etcd has not or does not measure.
+pub(super) fn request_type(command: &Command) -> Option<RequestType> {
+    match command {
+        Command::Kv(command) => command.operation.as_ref().and_then(of_kv),
+        Command::Lease(command) => command.operation.as_ref().map(of_lease),
+        Command::Auth(command) => command.operation.as_ref().and_then(of_auth),
+        Command::Alarm(_) => Some(RequestType::Alarm),
+        Command::Publish(_) => Some(RequestType::ClusterMemberAttrSet),
+        Command::ClusterVersion(_) => Some(RequestType::ClusterVersionSet),
+        Command::Downgrade(_) => Some(RequestType::DowngradeInfoSet),
+        // etcd measures no changes of members, and had no v2 when it got this series
+        Command::Members(_) | Command::PeerUrls(_) | Command::Tree(_) => None,
+    }
+}
+
+fn of_kv(operation: &KvOperation) -> Option<RequestType> {
+    Some(match operation {
+        KvOperation::Put(_) => RequestType::Put,
+        KvOperation::Delete(_) => RequestType::DeleteRange,
+        KvOperation::Txn(_) => RequestType::Txn,
+        KvOperation::Compact(_) => RequestType::Compaction,
+        KvOperation::Sweep(_) => return None,
+    })
+}
+
+fn of_lease(operation: &LeaseOperation) -> RequestType {
+    match operation {
+        LeaseOperation::Grant(_) => RequestType::LeaseGrant,
+        LeaseOperation::Revoke(_) | LeaseOperation::Expire(_) => RequestType::LeaseRevoke,
+        LeaseOperation::Checkpoint(_) => RequestType::LeaseCheckpoint,
+    }
+}
+
+fn of_auth(operation: &AuthOperation) -> Option<RequestType> {
+    Some(match operation {
+        AuthOperation::Enable(_) => RequestType::AuthEnable,
+        AuthOperation::Disable(_) => RequestType::AuthDisable,
+        AuthOperation::Authenticate(_) => RequestType::Authenticate,
+        AuthOperation::UserAdd(_) => RequestType::AuthUserAdd,
+        AuthOperation::UserDelete(_) => RequestType::AuthUserDelete,
+        AuthOperation::UserPassword(_) => RequestType::AuthUserChangePassword,
+        AuthOperation::UserGrant(_) => RequestType::AuthUserGrantRole,
+        AuthOperation::UserRevoke(_) => RequestType::AuthUserRevokeRole,
+        AuthOperation::RoleAdd(_) => RequestType::AuthRoleAdd,
+        AuthOperation::RoleDelete(_) => RequestType::AuthRoleDelete,
+        AuthOperation::RoleGrant(_) => RequestType::AuthRoleGrantPermission,
+        AuthOperation::RoleRevoke(_) => RequestType::AuthRoleRevokePermission,
+        AuthOperation::Paths(_) => return None,
+    })
+}
