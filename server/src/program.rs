@@ -12,8 +12,8 @@ use witan_logging as logging;
 
 use crate::{boot, offline};
 
-/// Runs what the program's name selects, etcdutl or a member, and what the arguments select: `snapshot` and its subcommands, `adopt`, `export`, the version, the help
-/// text, or a member. Returns when the member has stopped.
+/// Runs what the program's name selects, etcdutl or a member, and what the arguments select: `snapshot` and its
+/// subcommands, `adopt`, `export`, the version, the help text, or a member. Returns when the member has stopped.
 pub fn main() -> ExitCode {
     panics::install_hook();
     let mut arguments = std::env::args_os();

@@ -1,5 +1,5 @@
 //! Health checks for orchestrators: /health, /livez and /readyz with a path for each of their
-//! checks, with the texts of etcd 3.6. Every answer is counted.
+//! checks, with the texts of etcd 3.7. Every answer is counted.
 
 use actix_web::{
     HttpRequest, HttpResponse,

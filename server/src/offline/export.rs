@@ -8,13 +8,13 @@ use std::{
 };
 
 use witan_base::metrics::Register;
-use witan_etcd::Origin;
+use witan_etcd::{EtcdMember, NewDirectory};
 use witan_machine::view::View;
 use witan_replica::replica::{ForceError, Replica};
 use witan_snapshot::SnapshotFile;
 use witan_storage::{self as storage, DataIdentity, Storage, StorageMetrics};
 
-use super::{ExportArguments, OfflineError, progress::ProgressBar, restore::is_free};
+use super::{ExportArguments, OfflineError, progress::ProgressBar};
 
 /// Bytes that are written to the file at once.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -22,71 +22,106 @@ const BUFFER_BYTES: usize = 1 << 20;
 /// Writes the member's state as a data directory of etcd; returns the text to print.
 pub(super) fn export(arguments: &ExportArguments) -> Result<String, OfflineError> {
     let (from, to) = (&arguments.data_dir, &arguments.etcd);
-    if !is_free(to) {
-        return Err(OfflineError::DirectoryNotEmpty(to.display().to_string()));
-    }
+    check_target(from, to).map_err(OfflineError::export(to))?;
     let mut bar = ProgressBar::new();
     bar.begin("reading", 0);
-    let (identity, mut view) = state(from)?;
+    let StoppedMember { identity, mut view, last } = read(from)?;
     view.machine.members.downgrade_target.clear();
-    let origin = Origin {
-        member_id: identity.member_id.0,
-        cluster_id: identity.cluster_id,
-        index: view.position.index,
-        term: view.position.term,
-    };
+    let new = new_directory(&identity, &view);
     let file = SnapshotFile::of(&view).map_err(OfflineError::export(to))?;
     bar.begin("writing", file.bytes());
-    make_parent(to, file.bytes())
-        .and_then(|()| witan_etcd::create(to, origin, |out| write(&file, out, &mut bar)))
+    check_space(to, file.bytes())
+        .and_then(|()| witan_etcd::create(to, &new, |out| write(&file, out, &mut bar)))
         .map_err(OfflineError::export(to))?;
     bar.end();
+    let (index, term) = last;
     let kv = &view.machine.kv;
+    let left_out = match view.machine.tree.lists_more_than(b"/", false, 0) {
+        false => "",
+        true => "the keys of v2 are left out: etcd 3.6 and later have no v2\n",
+    };
     Ok(format!(
-        "exported {} to {}: member {} of cluster {:x}, the only one of it, {} keys, revision {}, entry {} of term {}\n{}",
+        "exported {} to {}: member {} of cluster {:x}, the only one of it, {} keys, revision {}, its log ends at entry \
+         {index} of term {term}\n{left_out}",
         from.display(),
         to.display(),
         identity.member_id,
         identity.cluster_id,
         kv.len(),
         kv.revision(),
-        origin.index,
-        origin.term,
-        match view.machine.tree.lists_more_than(b"/", false, 0) {
-            false => "",
-            true => "the keys of v2 are left out: etcd 3.6 and later have no v2\n",
-        }
     ))
 }
 
-/// The state of a stopped member after all entries of its log, as the only member of its cluster.
-fn state(dir: &Path) -> Result<(DataIdentity, View), OfflineError> {
-    let no_data = || OfflineError::NoData(dir.display().to_string());
-    let identity = storage::identity(dir)?.ok_or_else(no_data)?;
-    // an offline command has no metrics page
-    let metrics = StorageMetrics::register(&Register::default());
-    let (storage, mut recovered) = storage::open(dir, &identity, &Arc::default(), &metrics)?;
-    let alone = Replica::force_new_cluster(&mut recovered, identity.member_id)
-        .and_then(|_| Replica::state_alone(&recovered, identity.member_id));
-    let Storage { log, .. } = storage;
-    log.close();
-    match alone {
-        Ok(Some(view)) => Ok((identity, view)),
-        Ok(None) | Err(ForceError::NoState) => Err(no_data()),
-        Err(ForceError::Corrupt(source)) => {
-            Err(OfflineError::Corrupt { dir: dir.display().to_string(), source })
+/// Refuses a target that exists, or that lies in the directory of the member.
+fn check_target(from: &Path, to: &Path) -> io::Result<()> {
+    let refusal = |text: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    if fs::symlink_metadata(to).is_ok() {
+        return refusal("it exists already; name a path that does not");
+    }
+    let folder = fs::canonicalize(witan_etcd::parent(to))?;
+    // one that does not exist is refused when it is read
+    match fs::canonicalize(from) {
+        Ok(from) if folder.starts_with(&from) => {
+            refusal("it lies in the data directory of the member; name a path outside of it")
         }
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 
-/// Makes the folder in which the directory is made, and looks whether so many bytes are free there.
-fn make_parent(to: &Path, bytes: u64) -> io::Result<()> {
-    let parent = to
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    fs::create_dir_all(parent)?;
-    let free = storage::free_bytes(parent);
+/// The state of a stopped member.
+struct StoppedMember {
+    identity: DataIdentity,
+    /// After all entries of its log, and the removal of all other members.
+    view: View,
+    /// Index and term of the last entry of its log, by which the logs of several members are compared.
+    last: (u64, u64),
+}
+
+fn read(dir: &Path) -> Result<StoppedMember, OfflineError> {
+    let shown = || dir.display().to_string();
+    let identity = storage::identity(dir)?.ok_or_else(|| OfflineError::NoData(shown()))?;
+    // an offline command has no metrics page
+    let metrics = StorageMetrics::register(&Register::default());
+    let (storage, mut recovered) = storage::open(dir, &identity, &Arc::default(), &metrics)?;
+    let Storage { log, lock, .. } = storage;
+    log.close();
+    drop(lock);
+    let corrupt = |error| match error {
+        ForceError::NoState => OfflineError::NoState(shown()),
+        ForceError::Corrupt(source) => OfflineError::Corrupt { dir: shown(), source },
+    };
+    let own = identity.member_id;
+    let forced = Replica::force_new_cluster(&mut recovered, own).map_err(corrupt)?;
+    let added = forced.map_or(0, |forced| forced.batch.records.len());
+    let view = Replica::state_alone(&recovered, own).map_err(corrupt)?;
+    let view = view.ok_or_else(|| OfflineError::NotAMember(shown()))?;
+    let last = recovered.records.iter().rev().nth(added);
+    let last = last.map_or((view.position.index, view.position.term), |record| {
+        (record.index, record.term)
+    });
+    Ok(StoppedMember { identity, view, last })
+}
+
+fn new_directory(identity: &DataIdentity, view: &View) -> NewDirectory {
+    let known = view.machine.members.by_id.get(&identity.member_id);
+    let known = known.cloned().unwrap_or_default();
+    NewDirectory {
+        member: EtcdMember {
+            id: identity.member_id.0,
+            name: known.name,
+            peer_urls: known.peer_urls,
+            client_urls: known.client_urls,
+            is_learner: false,
+        },
+        cluster_id: identity.cluster_id,
+        index: view.position.index,
+        term: view.position.term,
+    }
+}
+
+/// Looks whether so many bytes are free where the directory is made.
+fn check_space(to: &Path, bytes: u64) -> io::Result<()> {
+    let free = storage::free_bytes(witan_etcd::parent(to));
     if free < bytes {
         let text = format!("there are {free} bytes free, and the data need {bytes}");
         return Err(io::Error::new(io::ErrorKind::StorageFull, text));

@@ -126,6 +126,14 @@ pub enum OfflineError {
         /// Why.
         source: io::Error,
     },
+    /// The member joined, but has nothing.
+    #[error(
+        "{0}: this member has not received the state of its cluster: take another member's directory"
+    )]
+    NoState(String),
+    /// The member was removed.
+    #[error("{0}: this member was removed from its cluster: take another member's directory")]
+    NotAMember(String),
     /// The member's log or checkpoint cannot be read.
     #[error("{dir}: {source}")]
     Corrupt {
@@ -174,6 +182,8 @@ impl OfflineError {
             | Self::Storage(_)
             | Self::Adopt(_)
             | Self::Export { .. }
+            | Self::NoState(_)
+            | Self::NotAMember(_)
             | Self::Corrupt { .. } => EXIT_ERROR,
         }
     }
@@ -271,13 +281,14 @@ struct AdoptArguments {
 
 /// Goes back to etcd: writes the state of a stopped member of Witan as a data directory of etcd 3.6 or later, with the same
 /// revisions, leases, users, member and cluster id. The member is the only one of its cluster there; others join it anew.
+/// Witan's directory stays as usable as it was; its log is put in order as by a start, so it must be writable.
 #[derive(Debug, Parser)]
 #[command(name = "witan export", bin_name = "witan export")]
 struct ExportArguments {
     /// Witan's data directory (the folder that contains "member").
     #[arg(long)]
     data_dir: PathBuf,
-    /// Where etcd's data directory is made; missing or empty.
+    /// Where etcd's data directory is made. It must not exist; the folder that contains it must.
     #[arg(long)]
     etcd: PathBuf,
 }

@@ -91,7 +91,7 @@ fn member(
 }
 
 /// Whether the directory does not exist or is empty.
-pub(super) fn is_free(dir: &Path) -> bool {
+fn is_free(dir: &Path) -> bool {
     match fs::read_dir(dir) {
         Ok(mut entries) => entries.next().is_none(),
         Err(error) => error.kind() == io::ErrorKind::NotFound,

@@ -8,13 +8,15 @@ use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
+    path::Path,
+    process,
 };
 
 use prost::Message as _;
+use serde_json::{Value, json};
 
 use super::{
-    ConfState, HardState, SegmentEncoder,
+    ConfState, EtcdMember, HardState, SegmentEncoder,
     raft_messages::{SnapFile, SnapMessage, SnapMetadata, WalMetadata, WalSnapshot},
 };
 
@@ -25,32 +27,34 @@ const FILE_MODE: u32 = 0o600;
 /// The events that etcd's store of v2 keeps; its file has a place for each.
 const V2_EVENTS: usize = 1000;
 
-/// Whose data directory is created, and at which entry of raft's log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// The only member.
-    pub member_id: u64,
-    /// Its cluster.
+/// What a new data directory says beside its backend.
+#[derive(Clone, Debug)]
+pub struct NewDirectory {
+    /// Its member, the only one of its cluster.
+    pub member: EtcdMember,
+    /// The cluster.
     pub cluster_id: u64,
-    /// The last entry whose effect is in the backend.
+    /// The last entry whose effect is in the backend; the backend's consistent index.
     pub index: u64,
     /// The term of that entry.
     pub term: u64,
 }
 
-/// Creates the data directory `dir`, which does not exist or is empty. `backend` writes the file of the backend, whose
-/// consistent index is that of `origin`.
+/// Creates the data directory `dir`, which must not exist. `backend` writes the file of the backend.
 pub fn create(
     dir: &Path,
-    origin: Origin,
+    new: &NewDirectory,
     backend: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<()> {
-    let staged = staged(dir)?;
-    if staged.exists() {
-        // left by a process that was killed
-        fs::remove_dir_all(&staged)?;
-    }
-    let made = fill(&staged, origin, backend).and_then(|()| {
+    let name = dir
+        .file_name()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path has no last part"))?;
+    let mut staged = name.to_owned();
+    staged.push(format!(".exporting-{}", process::id()));
+    let staged = dir.with_file_name(staged);
+    // fails if it is somebody's
+    DirBuilder::new().mode(DIR_MODE).create(&staged)?;
+    let made = fill(&staged, new, backend).and_then(|()| {
         fs::rename(&staged, dir)?;
         sync(parent(dir))
     });
@@ -61,17 +65,8 @@ pub fn create(
     made
 }
 
-/// The path, beside `dir`, of the directory that is filled before it is renamed to `dir`.
-fn staged(dir: &Path) -> io::Result<PathBuf> {
-    let name = dir
-        .file_name()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path has no last part"))?;
-    let mut name = name.to_owned();
-    name.push(".exporting");
-    Ok(dir.with_file_name(name))
-}
-
-fn parent(dir: &Path) -> &Path {
+/// The folder that contains `dir`.
+pub fn parent(dir: &Path) -> &Path {
     dir.parent()
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."))
@@ -79,7 +74,7 @@ fn parent(dir: &Path) -> &Path {
 
 fn fill(
     dir: &Path,
-    origin: Origin,
+    new: &NewDirectory,
     backend: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<()> {
     let member = dir.join("member");
@@ -91,10 +86,10 @@ fn fill(
             .create(folder)?;
     }
     file(&snap.join("db"), backend)?;
-    let name = format!("{:016x}-{:016x}.snap", origin.term, origin.index);
-    file(&snap.join(name), |file| file.write_all(&snapshot(origin)))?;
+    let name = format!("{:016x}-{:016x}.snap", new.term, new.index);
+    file(&snap.join(name), |file| file.write_all(&snapshot(new)))?;
     file(&wal.join(SegmentEncoder::name(0, 0)), |file| {
-        file.write_all(&log(origin))
+        file.write_all(&log(new))
     })?;
     [&*snap, &*wal, &*member, dir]
         .into_iter()
@@ -117,47 +112,78 @@ fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn configuration(origin: Origin) -> ConfState {
-    ConfState { voters: vec![origin.member_id], ..ConfState::default() }
+fn configuration(new: &NewDirectory) -> ConfState {
+    ConfState { voters: vec![new.member.id], ..ConfState::default() }
 }
 
 /// The only segment of the log: it refers to the snapshot, and has no entry.
-fn log(origin: Origin) -> Vec<u8> {
-    let Origin { member_id, cluster_id, index, term } = origin;
-    let mut segment = SegmentEncoder::new(0, WalMetadata { member_id, cluster_id });
+fn log(new: &NewDirectory) -> Vec<u8> {
+    let (member_id, index, term) = (new.member.id, new.index, new.term);
+    let metadata = WalMetadata { member_id, cluster_id: new.cluster_id };
+    let mut segment = SegmentEncoder::new(0, metadata);
     segment.snapshot(&WalSnapshot::default());
     segment.state(&HardState { term, vote: member_id, commit: index });
-    let conf_state = Some(configuration(origin));
+    let conf_state = Some(configuration(new));
     segment.snapshot(&WalSnapshot { index, term, conf_state });
     segment.bytes().to_vec()
 }
 
-/// The file of raft's snapshot. Its data is a store of v2 without keys: members are in the backend.
-fn snapshot(origin: Origin) -> Vec<u8> {
+/// The file of raft's snapshot.
+fn snapshot(new: &NewDirectory) -> Vec<u8> {
     let metadata = SnapMetadata {
-        conf_state: Some(configuration(origin)),
-        index: origin.index,
-        term: origin.term,
+        conf_state: Some(configuration(new)),
+        index: new.index,
+        term: new.term,
     };
-    let message = SnapMessage { data: v2_store().into(), metadata: Some(metadata) };
+    let message = SnapMessage {
+        data: v2_store(&new.member).to_string().into(),
+        metadata: Some(metadata),
+    };
     let data = message.encode_to_vec();
     SnapFile { crc: crc32c::crc32c(&data), data: data.into() }.encode_to_vec()
 }
 
-/// etcd's JSON of a store of v2 that nothing was written to.
-fn v2_store() -> String {
-    let folder = |path: &str, children: &str| {
-        format!(
-            r#"{{"Path":"{path}","CreatedIndex":0,"ModifiedIndex":0,"ExpireTime":"0001-01-01T00:00:00Z","Value":"","Children":{{{children}}}}}"#
-        )
-    };
-    let (members, keys) = (folder("/0", ""), folder("/1", ""));
-    let root = folder("/", &format!(r#""0":{members},"1":{keys}"#));
-    let events = vec!["null"; V2_EVENTS].join(",");
-    let queue =
-        format!(r#"{{"Events":[{events}],"Size":0,"Front":0,"Back":0,"Capacity":{V2_EVENTS}}}"#);
-    let history = format!(r#"{{"Queue":{queue},"StartIndex":0,"LastIndex":0}}"#);
-    format!(
-        r#"{{"Root":{root},"WatcherHub":{{"EventHistory":{history}}},"CurrentIndex":0,"Stats":{{}},"CurrentVersion":2}}"#
-    )
+/// etcd's JSON of a store of v2 without keys. It has the member: etcd 3.6 starts from the members in the backend, and ends
+/// when it changes one that it does not find here, too.
+fn v2_store(member: &EtcdMember) -> Value {
+    let folder = |path: &str, children: Value| node(path, String::new(), children);
+    let file = |path: &str, value: Value| node(path, value.to_string(), Value::Null);
+    let path = format!("/0/members/{:x}", member.id);
+    let attributes = json!({"name": member.name, "clientURLs": member.client_urls});
+    let files = json!({
+        "attributes": file(&format!("{path}/attributes"), attributes),
+        "raftAttributes": file(
+            &format!("{path}/raftAttributes"),
+            json!({"peerURLs": member.peer_urls}),
+        ),
+    });
+    let members = json!({format!("{:x}", member.id): folder(&path, files)});
+    let cluster = json!({"members": folder("/0/members", members)});
+    let children = json!({"0": folder("/0", cluster), "1": folder("/1", json!({}))});
+    let queue = json!({
+        "Events": vec![Value::Null; V2_EVENTS],
+        "Size": 0,
+        "Front": 0,
+        "Back": 0,
+        "Capacity": V2_EVENTS,
+    });
+    json!({
+        "Root": folder("/", children),
+        "WatcherHub": {"EventHistory": {"Queue": queue, "StartIndex": 0, "LastIndex": 0}},
+        "CurrentIndex": 1,
+        "Stats": {},
+        "CurrentVersion": 2,
+    })
+}
+
+/// A node of the store; its value is a text.
+fn node(path: &str, value: String, children: Value) -> Value {
+    json!({
+        "Path": path,
+        "CreatedIndex": 1,
+        "ModifiedIndex": 1,
+        "ExpireTime": "0001-01-01T00:00:00Z",
+        "Value": value,
+        "Children": children,
+    })
 }

@@ -22,7 +22,7 @@ use std::{
 use bytes::Bytes;
 
 pub use backend::{BackendMeta, Downgrade, EtcdMember, MemberContext};
-pub use create::{Origin, create};
+pub use create::{NewDirectory, create, parent};
 pub use entry::{EntryPayload, LogEntry};
 pub use error::EtcdError;
 pub use raft_internal::{InternalRaftRequest, RequestV2};

@@ -1,8 +1,12 @@
 //! The way back: `witan export` makes a data directory from which etcd starts.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use witan_e2e::{Cluster, Kind, Launch, Server, Writers, writers};
+use witan_e2e::{Cluster, Kind, Launch, Server, Tool, Writers, wait, writers};
 
 use super::{adopt, become_witan, data, member::write_all_kinds, observe, run};
 
@@ -80,42 +84,119 @@ fn etcd_goes_on_with_what_was_written_through_witan() {
     }
 }
 
-/// All members are lost but for their disks. The one whose log ends last has all that was acknowledged.
+/// Members of Witan that find each other by etcd's flags.
+fn cluster_of_witan(launch: &Launch) -> Cluster {
+    let mut cluster = Cluster::prepare_of(launch, "http", 3);
+    for at in 0..3 {
+        become_witan(cluster.member_mut(at));
+    }
+    cluster.start_all();
+    cluster
+}
+
+/// Exports all members; returns the one whose log ends last, and its exported directory.
+fn export_longest(cluster: &Cluster) -> (usize, PathBuf) {
+    let path = |at: usize| cluster.member(at).dir().join("exported");
+    let ends = [0, 1, 2].map(|at| {
+        let said = export(cluster.member(at), &path(at));
+        let (said, term) = said.trim_end().rsplit_once(" of term ").expect("a term");
+        let (_, entry) = said.rsplit_once(" ends at entry ").expect("an entry");
+        let number = |text: &str| text.parse::<u64>().expect("a number");
+        ((number(term), number(entry)), at)
+    });
+    let (_, longest) = ends.into_iter().max().expect("three members");
+    (longest, path(longest))
+}
+
+/// All members are lost but for their disks. The one whose log ends last has all that was acknowledged, and others join it.
 #[test]
-fn one_member_of_a_cluster_is_exported_with_every_acknowledged_write() {
+fn one_member_of_a_cluster_is_exported_and_others_join_it() {
     for kind in ETCDS {
-        let mut cluster = Cluster::prepare_of(&Launch::new(kind), "http", 3);
-        for at in 0..3 {
-            become_witan(cluster.member_mut(at));
-        }
-        cluster.start_all();
+        let mut cluster = cluster_of_witan(&Launch::new(kind));
         let writers = Writers::start(16, &cluster.addresses());
         writers.wait_more(400);
         for at in 0..3 {
             cluster.member_mut(at).kill9();
         }
         let written = writers.stop();
-        let last = |said: &str| -> (u64, u64) {
-            let (said, term) = said.trim_end().rsplit_once(" of term ").expect("a term");
-            let (_, entry) = said.rsplit_once(" entry ").expect("an entry");
-            (
-                term.parse().expect("a number"),
-                entry.parse().expect("a number"),
-            )
-        };
-        let exported = |at: usize, cluster: &Cluster| cluster.member(at).dir().join("exported");
-        let ends = [0, 1, 2].map(|at| {
-            let said = export(cluster.member(at), &exported(at, &cluster));
-            (last(&said), at)
-        });
-        let (_, longest) = ends.into_iter().max().expect("three members");
-        let path = exported(longest, &cluster);
-        let member = cluster.member_mut(longest);
-        become_etcd(member, kind, &path);
+        let (longest, path) = export_longest(&cluster);
+        become_etcd(cluster.member_mut(longest), kind, &path);
+        let member = cluster.member(longest);
         writers::assert_all_there(member, &written);
-        assert_eq!(run(member, &["member", "list"]).lines().count(), 1);
-        run(member, &["put", "after", "1"]);
+        let members = run(member, &["member", "list"]);
+        assert_eq!(members.lines().count(), 1, "{members}");
+
+        // each change of a member, also after etcd has executed its log again
+        let id = members.split(',').next().expect("an id").to_owned();
+        let peer_url = member.peer_url();
+        run(member, &["member", "update", &id, "--peer-urls", &peer_url]);
+        let joining = cluster.prepare_joining_of(&Launch::new(kind), "http", &[longest]);
+        let (name, peer_url) = (format!("m{joining}"), cluster.member(joining).peer_url());
+        let add = [
+            "member",
+            "add",
+            &name,
+            "--learner",
+            "--peer-urls",
+            &peer_url,
+        ];
+        run(cluster.member(longest), &add);
+        run(cluster.member(longest), &["put", "after", "1"]);
+        cluster.member_mut(longest).kill9();
+        cluster.member_mut(longest).start_again();
+        let learner = cluster.member_mut(joining);
+        learner.add_args(["--initial-cluster-state", "existing"]);
+        learner.start_unready_again();
+        let member = cluster.member(longest);
+        let members = run(member, &["member", "list"]);
+        let learner = members.lines().find(|line| line.ends_with("true"));
+        let id = learner.and_then(|line| line.split(',').next());
+        let id = id.expect("a learner").to_owned();
+        wait::until_true("the learner is promoted", || {
+            let said = Tool::Etcdctl36.run(&member.url(), &["member", "promote", &id]);
+            said.code == Some(0)
+        });
+        cluster.member_mut(joining).wait_ready();
+        run(cluster.member(joining), &["put", "after", "2"]);
+        writers::assert_all_there(cluster.member(joining), &written);
     }
+}
+
+/// A member that was alone has voted in many elections, and knows less than the others.
+#[test]
+fn the_log_that_ends_last_is_not_that_of_the_highest_vote() {
+    let mut cluster = cluster_of_witan(&Launch::new(Kind::Etcd37).arg("--pre-vote=false"));
+    let leader = cluster.leader();
+    let alone = cluster.follower();
+    let others: Vec<usize> = (0..3).filter(|at| *at != alone).collect();
+    for at in &others {
+        cluster.member_mut(*at).kill9();
+    }
+    let term = |member: &Server| -> u64 {
+        let status = member.http("POST", "/v3/maintenance/status", "{}").json();
+        let term = status["raftTerm"].as_str().unwrap_or_default();
+        term.parse().unwrap_or_default()
+    };
+    wait::until_true("it has asked for votes in vain", || {
+        term(cluster.member(alone)) > 6
+    });
+    cluster.member_mut(alone).kill9();
+    for at in &others {
+        cluster.member_mut(*at).start_unready_again();
+    }
+    for at in &others {
+        cluster.member_mut(*at).wait_ready();
+    }
+    assert!(term(cluster.member(leader)) < 6);
+    run(cluster.member(leader), &["put", "acknowledged", "1"]);
+    for at in &others {
+        cluster.member_mut(*at).kill9();
+    }
+    let (longest, path) = export_longest(&cluster);
+    assert_ne!(longest, alone);
+    become_etcd(cluster.member_mut(longest), Kind::Etcd37, &path);
+    let got = run(cluster.member(longest), &["get", "acknowledged"]);
+    assert_eq!(got, "acknowledged\n1\n");
 }
 
 #[test]
@@ -129,9 +210,12 @@ fn what_cannot_be_exported_is_refused_and_nothing_is_written() {
     refused(&server, &to, "in use");
     server.http("PUT", "/v2/keys/a", "value=1");
     server.terminate();
-    let occupied = server.dir().to_path_buf();
-    refused(&server, &occupied, "not empty");
-    assert!(!to.exists());
+    refused(&server, server.dir(), "it exists already");
+    let inside = data(&server).join("exported");
+    refused(&server, &inside, "in the data directory of the member");
+    let missing = server.dir().join("no").join("folder");
+    refused(&server, &missing, "No such file");
+    assert!([&to, &inside, &missing].iter().all(|path| !path.exists()));
     let said = export(&server, &to);
     assert!(said.contains("the keys of v2 are left out"), "{said}");
     fs::remove_dir_all(data(&server)).expect("a folder");

@@ -38,6 +38,10 @@ const NOT_RUN: &[(&str, &str)] = &[
         "kubectl port-forward service/plain-client 2379:2379 &",
     ),
     ("docs/start/coming-from-etcd.md", "systemctl stop etcd"),
+    (
+        "docs/start/coming-from-etcd.md",
+        "docker build --target etcd --tag ghcr.io/witan/etcd:3.7.3-witan.0.1.0 .",
+    ),
     ("docs/start/coming-from-etcd.md", "systemctl stop witan"),
     (
         "docs/start/kubernetes.md",

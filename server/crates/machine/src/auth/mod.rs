@@ -1,7 +1,7 @@
 //! Authentication and authorization: users, roles with permissions on ranges of keys, and whether
 //! they are enforced.
 //!
-//! Rules and their order are etcd 3.6's. A command carries its [`Caller`] and is checked when it is
+//! Rules and their order are etcd 3.7's. A command carries its [`Caller`] and is checked when it is
 //! applied, so a change of permissions is effective for everything behind it in the log. What does
 //! *not* live here: passwords in clear, hashing, tokens (`server/crates/auth/src`). The hashes are part of
 //! the state and are shown by no `Debug`.

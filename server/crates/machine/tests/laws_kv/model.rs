@@ -212,8 +212,8 @@ impl Model {
                     self.range(range)?;
                 }
                 TxnOpKind::Put(put) => {
-                    self.present(put)?;
                     lease(put)?;
+                    self.present(put)?;
                 }
                 TxnOpKind::Delete(_) => {}
                 TxnOpKind::Txn(txn) => self.check(txn, chosen)?,

@@ -1,5 +1,5 @@
-//! A member whose others are lost goes on alone (`--force-new-cluster`): entries behind its log remove all
-//! other members, as if the cluster had taken them.
+//! A member whose others are lost goes on alone (`--force-new-cluster`, `witan export`): entries behind its log
+//! remove all other members, as if the cluster had taken them.
 //!
 //! All entries of the log are kept, also those that this member does not know to be committed: they may have
 //! been acknowledged. Its own removal among those, and what follows it, is not.

@@ -408,7 +408,7 @@ fn an_unknown_command_ends_the_member_and_changes_nothing() {
             "too early"
         );
         let mut state = first_state();
-        state.machine.members.cluster_version = "3.7.0".into();
+        state.machine.members.cluster_version = "3.8.0".into();
         let (mut replica, mut host) = (member_two_of(state), Installed::default());
         let before = replica.view();
         assert_eq!(replica.receive(append()), None);

@@ -176,12 +176,12 @@ fn an_entry_of_a_later_release_ends_the_members_of_a_cluster_that_had_it() {
         Bytes::from(wire::encode_entry(&entry))
     };
     // what raises the version is applied, or comes in the same message
-    for before in [None, Some(raised(version("3.7.0")))] {
+    for before in [None, Some(raised(version("3.8.0")))] {
         let mut cluster = Cluster::new(&[1, 2, 3]);
         cluster.ticks(2);
         let (leader, follower) = (cluster.leader().expect("it leads"), cluster.follower());
         if before.is_none() {
-            let ticket = cluster.propose(leader, version("3.7.0"));
+            let ticket = cluster.propose(leader, version("3.8.0"));
             cluster.until(|cluster| cluster.answer(leader, ticket).is_some());
             cluster.ticks(2);
         }
