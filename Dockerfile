@@ -55,6 +55,8 @@ FROM base AS etcd
 LABEL org.opencontainers.image.title="etcd" \
       org.opencontainers.image.description="Witan in the place of etcd: a key-value store that speaks etcd" \
       org.opencontainers.image.licenses="Apache-2.0"
+# a data directory of etcd's image belongs to root
+# hadolint ignore=DL3002
 USER 0:0
 COPY --from=build /out/etcd /
 COPY --from=etcdctl /out/etcdctl /usr/local/bin/etcdctl

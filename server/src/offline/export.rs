@@ -91,14 +91,15 @@ fn read(dir: &Path) -> Result<StoppedMember, OfflineError> {
         ForceError::Corrupt(source) => OfflineError::Corrupt { dir: shown(), source },
     };
     let own = identity.member_id;
+    let place = recovered.checkpoint.as_ref().map(|view| &view.position);
+    let received = place.map_or((0, 0), |place| (place.index, place.term));
     let forced = Replica::force_new_cluster(&mut recovered, own).map_err(corrupt)?;
     let added = forced.map_or(0, |forced| forced.batch.records.len());
     let view = Replica::state_alone(&recovered, own).map_err(corrupt)?;
     let view = view.ok_or_else(|| OfflineError::NotAMember(shown()))?;
     let last = recovered.records.iter().rev().nth(added);
-    let last = last.map_or((view.position.index, view.position.term), |record| {
-        (record.index, record.term)
-    });
+    // nothing follows a state that was received or restored
+    let last = last.map_or(received, |record| (record.index, record.term));
     Ok(StoppedMember { identity, view, last })
 }
 

@@ -53,7 +53,9 @@ pub fn create(
     staged.push(format!(".exporting-{}", process::id()));
     let staged = dir.with_file_name(staged);
     // fails if it is somebody's
-    DirBuilder::new().mode(DIR_MODE).create(&staged)?;
+    let begun = DirBuilder::new().mode(DIR_MODE).create(&staged);
+    begun
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", staged.display())))?;
     let made = fill(&staged, new, backend).and_then(|()| {
         fs::rename(&staged, dir)?;
         sync(parent(dir))

@@ -5,8 +5,9 @@
 
 use std::io;
 
+use witan_base::version;
 use witan_bolt::{Layout, WriteBytes, Writer};
-use witan_machine::{record::RecordChange, view::View};
+use witan_machine::{record::RecordChange, versions::release, view::View};
 
 use super::schema::{self, BucketSink};
 
@@ -40,7 +41,13 @@ impl<'a> SnapshotFile<'a> {
 
 /// Writes etcd's buckets, and one with the records that do not exist in etcd.
 fn fill(view: &View, writer: &mut Writer<'_>) -> io::Result<()> {
-    schema::walk(view, writer)?;
+    let known = &view.machine.members.cluster_version;
+    // etcd does not start in a cluster of a later version than its own, and raises an earlier one
+    let version = match release(known) > release(version::SNAPSHOT) {
+        true => version::SNAPSHOT,
+        false => known,
+    };
+    schema::walk(view, version, writer)?;
     writer.bucket(WITAN_BUCKET.as_bytes())?;
     let (mut number, mut value, mut outcome) = (0_u64, Vec::new(), Ok(()));
     view.machine.witan_records(&mut |change| {

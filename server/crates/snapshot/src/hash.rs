@@ -50,7 +50,7 @@ pub fn of_state(view: &View) -> StateChecksums {
 /// Computes the hash of `Hash` over all of etcd's buckets, except what differs between members.
 pub fn of_store(view: &View) -> io::Result<u32> {
     let mut crc = StoreHasher::default();
-    schema::walk(view, &mut crc)?;
+    schema::walk(view, &view.machine.members.cluster_version, &mut crc)?;
     Ok(crc.sum)
 }
 

@@ -13,7 +13,6 @@ use witan_api::v3::{
 use witan_base::version;
 use witan_machine::{
     member::{Member, MemberId},
-    versions::release,
     view::View,
 };
 
@@ -55,11 +54,16 @@ pub(super) trait BucketSink {
     fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()>;
 }
 
-/// Passes all of etcd's buckets and their records to `take`, in the order of names and keys.
-pub(super) fn walk(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
+/// Passes all of etcd's buckets and their records to `take`, in the order of names and keys, with this version of the
+/// cluster.
+pub(super) fn walk(
+    view: &View,
+    cluster_version: &str,
+    take: &mut dyn BucketSink,
+) -> io::Result<()> {
     alarms(view, take)?;
     auth(view, take)?;
-    cluster(view, take)?;
+    cluster(view, cluster_version, take)?;
     keys(view, take)?;
     leases(view, take)?;
     members(view, take)?;
@@ -114,15 +118,10 @@ fn auth(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
 }
 
 /// Passes the bucket with the version of the cluster and a downgrade in progress to `take`.
-fn cluster(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
+fn cluster(view: &View, version: &str, take: &mut dyn BucketSink) -> io::Result<()> {
     let members = &view.machine.members;
     take.bucket("cluster")?;
-    if !members.cluster_version.is_empty() {
-        // etcd does not start in a cluster of a later version than its own, and raises an earlier one
-        let version = match release(&members.cluster_version) > release(version::SNAPSHOT) {
-            true => version::SNAPSHOT,
-            false => &members.cluster_version,
-        };
+    if !version.is_empty() {
         take.record(b"clusterVersion", version.as_bytes())?;
     }
     if !members.downgrade_target.is_empty() {

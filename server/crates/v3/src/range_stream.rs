@@ -56,16 +56,17 @@ pub(super) async fn range_stream(
 /// Refuses sort orders other than ascending keys, and revision filters, which need the whole answer at
 /// once; the texts are etcd's.
 fn check(request: &RangeRequest) -> Result<(), Status> {
-    let target = request.sort_target == SortTarget::Key as i32;
+    let by_key = request.sort_target == SortTarget::Key as i32;
     let order = request.sort_order;
-    let ascends = order == SortOrder::None as i32 || order == SortOrder::Ascend as i32;
+    let is_default =
+        order == SortOrder::None as i32 || (by_key && order == SortOrder::Ascend as i32);
     let filters = [
         request.min_mod_revision,
         request.max_mod_revision,
         request.min_create_revision,
         request.max_create_revision,
     ];
-    if !(target && ascends) {
+    if !is_default {
         Err(Status::unimplemented(
             "RangeStream does not support custom sort orders",
         ))

@@ -51,7 +51,9 @@ impl Dialect for Calls {
         let [mut witan, mut etcd] = [Kind::Witan, Kind::Etcd37].map(Side::start);
         for (at, call) in calls.iter().enumerate() {
             let (ours, theirs) = (witan.answer(call), etcd.answer(call));
-            if ours != theirs {
+            // the one difference that is meant: everybody may ask, whatever token comes along
+            let is_public = call.path == "auth/status" && theirs.contains("invalid auth token");
+            if ours != theirs && !is_public {
                 report.differ(Stop::differs(at, call, &theirs, &ours))?;
             }
             let code = side::code(&theirs);

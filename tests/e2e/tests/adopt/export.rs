@@ -199,6 +199,35 @@ fn the_log_that_ends_last_is_not_that_of_the_highest_vote() {
     assert_eq!(got, "acknowledged\n1\n");
 }
 
+/// The removal of the others is no entry of the log: a state that was restored or received ends where it did.
+#[test]
+fn a_log_without_entries_ends_where_the_state_does() {
+    let mut server = Launch::witan().start();
+    let saved = server.dir().join("saved").display().to_string();
+    run(&server, &["snapshot", "save", &saved]);
+    server.terminate();
+    fs::remove_dir_all(data(&server)).expect("a folder");
+    let urls = [1, 2, 3].map(|at| format!("http://127.0.0.1:{at}"));
+    let [first, second, third] = &urls;
+    let restored = Command::new(Kind::Witan.binary())
+        .args(["snapshot", "restore", &saved, "--name", "m1"])
+        .args(["--initial-advertise-peer-urls", first])
+        .args([
+            "--initial-cluster",
+            &format!("m1={first},m2={second},m3={third}"),
+        ])
+        .arg("--data-dir")
+        .arg(data(&server))
+        .output()
+        .expect("the program starts");
+    assert!(restored.status.success(), "{restored:?}");
+    let said = export(&server, &server.dir().join("exported"));
+    assert!(
+        said.contains("its log ends at entry 1 of term 1\n"),
+        "{said}"
+    );
+}
+
 #[test]
 fn what_cannot_be_exported_is_refused_and_nothing_is_written() {
     let mut server = Launch::witan().start();

@@ -26,8 +26,10 @@ fn peer_ports_and_their_timeouts() {
         let names: Vec<&str> = members.iter().filter_map(|m| m["name"].as_str()).collect();
         assert_eq!(names.len(), 3, "{names:?}");
         assert!(members.iter().all(|member| member["id"].is_u64()));
-        let version = http::once(&address, "GET", "/version", "").json();
-        assert_eq!(version["etcdcluster"], "3.7.0");
+        wait::until_true("the version of the cluster is decided", || {
+            let version = http::once(&address, "GET", "/version", "").json();
+            version["etcdcluster"] == "3.7.0"
+        });
         assert_eq!(http::once(&address, "GET", "/health", "").status, 404);
         assert_eq!(http::once(&address, "POST", "/members", "").status, 405);
     }

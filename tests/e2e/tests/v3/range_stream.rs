@@ -119,7 +119,11 @@ fn unsupported_options_of_a_stream_are_refused() {
                 sorts,
             ),
             (
-                RangeRequest { sort_target: SortTarget::Mod.into(), ..everything() },
+                RangeRequest {
+                    sort_target: SortTarget::Mod.into(),
+                    sort_order: SortOrder::Ascend.into(),
+                    ..everything()
+                },
                 Code::Unimplemented,
                 sorts,
             ),
