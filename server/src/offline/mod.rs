@@ -139,7 +139,7 @@ pub enum OfflineError {
     Corrupt {
         /// The data directory.
         dir: String,
-        /// What is wrong.
+        /// The defect.
         source: CorruptRecord,
     },
 }

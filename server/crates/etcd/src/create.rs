@@ -20,14 +20,14 @@ use super::{
     raft_messages::{SnapFile, SnapMessage, SnapMetadata, WalMetadata, WalSnapshot},
 };
 
-/// etcd refuses a data directory that others may read.
+/// etcd warns of a data directory that others may read.
 const DIR_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
 /// The events that etcd's store of v2 keeps; its file has a place for each.
 const V2_EVENTS: usize = 1000;
 
-/// What a new data directory says beside its backend.
+/// Contents of a new data directory beside its backend.
 #[derive(Clone, Debug)]
 pub struct NewDirectory {
     /// Its member, the only one of its cluster.

@@ -8,25 +8,15 @@ use std::{
 
 use witan_e2e::{Cluster, Kind, Launch, Server, Tool, Writers, wait, writers};
 
-use super::{adopt, become_witan, data, member::write_all_kinds, observe, run};
+use super::{adopt, become_witan, data, member::write_all_kinds, observe, offline, run};
 
-/// Those that read the directory.
+/// The releases of etcd that start from the directory.
 const ETCDS: [Kind; 2] = [Kind::Etcd36, Kind::Etcd37];
 
 /// Runs `witan export` on the data of a server; returns whether it succeeded, and what it said.
 fn try_export(server: &Server, to: &Path) -> (bool, String) {
-    let output = Command::new(Kind::Witan.binary())
-        .args(["export", "--data-dir"])
-        .arg(data(server))
-        .arg("--etcd")
-        .arg(to)
-        .output()
-        .expect("the program starts");
-    let said = [output.stdout, output.stderr].concat();
-    (
-        output.status.success(),
-        String::from_utf8_lossy(&said).into_owned(),
-    )
+    let args = ["--etcd".to_owned(), to.display().to_string()];
+    offline("export", &data(server), &args)
 }
 
 fn export(server: &Server, to: &Path) -> String {

@@ -59,8 +59,13 @@ fn try_adopt(data: &Path) -> (bool, String) {
 }
 
 fn try_adopt_with(data: &Path, args: &[String]) -> (bool, String) {
+    offline("adopt", data, args)
+}
+
+/// Runs an offline command on a data directory; returns whether it succeeded, and what it said.
+fn offline(command: &str, data: &Path, args: &[String]) -> (bool, String) {
     let output = Command::new(Kind::Witan.binary())
-        .args(["adopt", "--data-dir"])
+        .args([command, "--data-dir"])
         .arg(data)
         .args(args)
         .output()
