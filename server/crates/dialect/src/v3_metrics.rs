@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use prometheus::{Histogram, IntCounter, IntGauge};
-use witan_base::metrics::Register;
+use witan_base::metrics::{Register, Striped};
 
 /// Series of v3 calls.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ use witan_base::metrics::Register;
 )]
 pub struct V3Metrics {
     /// Durations of successful and of failed ranges.
-    ranges: [Histogram; 2],
+    ranges: [Striped<Histogram>; 2],
     pub learners_promoted: IntCounter,
     pub leases_renewed: IntCounter,
     defrags_now: IntGauge,
@@ -32,7 +32,7 @@ impl V3Metrics {
     /// Registers the series of v3 calls.
     #[rustfmt::skip]
     pub fn register(on: &Register) -> Self {
-        let ranges = on.histograms("etcd_server_range_duration_seconds", "Durations of ranges.", (0.0001, 20), &["success"]);
+        let ranges = on.striped_histograms("etcd_server_range_duration_seconds", "Durations of ranges.", (0.0001, 20), &["success"]);
         Self {
             ranges: ["true", "false"].map(|success| ranges.with_label_values(&[success])),
             learners_promoted: on.counter("etcd_server_learner_promote_successes", "Learners that became voters through this member."),
@@ -52,7 +52,8 @@ impl V3Metrics {
 
     /// Records the duration of a range; `well` tells whether it succeeded.
     pub fn ranged(&self, took: Duration, well: bool) {
-        self.ranges[usize::from(!well)].observe(took.as_secs_f64());
+        let ranges = self.ranges[usize::from(!well)].here();
+        ranges.observe(took.as_secs_f64());
     }
 
     /// Counts a defragmentation as in progress until the returned value is dropped.

@@ -89,7 +89,7 @@ impl NodeMetrics {
             kv_deletes,
             kv_txns,
             applies: ApplySeries::new(&on.histograms("etcd_server_apply_duration_seconds", "Durations of applying commands.", (0.0001, 20), &["version", "op", "success"])),
-            requests: RequestDurations::new(on.histograms("etcd_server_request_duration_seconds", "Durations of requests by type.", (0.001, 14), &["type", "success"])),
+            requests: RequestDurations::new(on.striped_histograms("etcd_server_request_duration_seconds", "Durations of requests by type.", (0.001, 14), &["type", "success"])),
             leader_changes: on.counter("etcd_server_leader_changes_seen_total", "Changes of leader seen."),
             proposals_pending: on.gauge("etcd_server_proposals_pending", "Proposals waiting to be committed."),
             proposals_failed: on.counter("etcd_server_proposals_failed_total", "Proposals that failed."),

@@ -3,6 +3,7 @@
 use std::{sync::OnceLock, time::Duration};
 
 use prometheus::{Histogram, HistogramVec};
+use witan_base::metrics::{Striped, StripedVec};
 use witan_machine::{
     auth::AuthOperation, command::Command, kv::KvOperation, lease::LeaseOperation,
 };
@@ -47,13 +48,13 @@ const TYPES: usize = RequestType::DowngradeInfoSet as usize + 1;
 /// The series `etcd_server_request_duration_seconds`. One with labels exists from its first value on.
 #[derive(Debug)]
 pub(super) struct RequestDurations {
-    all: HistogramVec,
+    all: StripedVec<HistogramVec>,
     /// By type, then by success: looking a series up by its labels takes longer than observing a value.
-    known: [[OnceLock<Histogram>; 2]; TYPES],
+    known: [[OnceLock<Striped<Histogram>>; 2]; TYPES],
 }
 
 impl RequestDurations {
-    pub(super) fn new(all: HistogramVec) -> Self {
+    pub(super) fn new(all: StripedVec<HistogramVec>) -> Self {
         Self {
             all,
             known: std::array::from_fn(|_| [const { OnceLock::new() }; 2]),
@@ -68,7 +69,8 @@ impl RequestDurations {
                 .with_label_values(&[format!("{request:?}").as_str(), success])
         };
         let known = &self.known[request as usize][usize::from(success)];
-        known.get_or_init(series).observe(took.as_secs_f64());
+        let known = known.get_or_init(series);
+        known.here().observe(took.as_secs_f64());
     }
 }
 

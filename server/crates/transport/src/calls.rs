@@ -7,6 +7,7 @@ use std::{
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
 use witan_api::access::{CallType, GRPC};
+use witan_base::metrics::{Striped, StripedVec};
 
 /// Returns the value of the label `grpc_type` for a kind of methods.
 fn label(call_type: CallType) -> &'static str {
@@ -44,11 +45,11 @@ pub(super) struct CallMetrics {
     /// Its kind.
     pub(super) call_type: CallType,
     /// Calls begun.
-    pub(super) started: IntCounter,
+    pub(super) started: Striped<IntCounter>,
     /// Received messages.
-    pub(super) received: IntCounter,
+    pub(super) received: Striped<IntCounter>,
     /// Messages that went out.
-    pub(super) sent: IntCounter,
+    pub(super) sent: Striped<IntCounter>,
     handled: [IntCounter; CODES.len()],
     /// Seconds that calls took, with `--metrics=extensive`.
     pub(super) handling: Option<Histogram>,
@@ -74,9 +75,9 @@ impl CallMetrics {
 
 /// The series of all methods.
 pub(super) struct CallLabels {
-    pub(super) started: IntCounterVec,
-    pub(super) received: IntCounterVec,
-    pub(super) sent: IntCounterVec,
+    pub(super) started: StripedVec<IntCounterVec>,
+    pub(super) received: StripedVec<IntCounterVec>,
+    pub(super) sent: StripedVec<IntCounterVec>,
     pub(super) handled: IntCounterVec,
     pub(super) handling: Option<HistogramVec>,
 }

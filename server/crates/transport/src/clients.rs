@@ -8,6 +8,7 @@ use std::{
 
 use prometheus::{IntCounter, IntCounterVec};
 use witan_api::access::CallType;
+use witan_base::metrics::{Striped, StripedVec};
 
 /// Versions that have series of their own; the rest share one.
 const VERSIONS_MAX: usize = 64;
@@ -22,29 +23,30 @@ const OTHER: &str = "other";
 /// All series of this kind.
 #[derive(Debug)]
 pub(super) struct ClientVersions {
-    requests: IntCounterVec,
+    requests: StripedVec<IntCounterVec>,
     seen: Mutex<HashSet<String>>,
 }
 
 /// Counters of clients of one version. A connection keeps those of its client.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct ClientRequests {
-    unary: IntCounter,
-    stream: IntCounter,
+    unary: Striped<IntCounter>,
+    stream: Striped<IntCounter>,
 }
 
 impl ClientRequests {
     /// Returns the counter of calls of this kind.
     pub(super) fn of(&self, call_type: CallType) -> &IntCounter {
-        match call_type {
+        let requests = match call_type {
             CallType::Unary => &self.unary,
             CallType::ServerStream | CallType::BidiStream => &self.stream,
-        }
+        };
+        requests.here()
     }
 }
 
 impl ClientVersions {
-    pub(super) fn new(requests: IntCounterVec) -> Self {
+    pub(super) fn new(requests: StripedVec<IntCounterVec>) -> Self {
         Self { requests, seen: Mutex::default() }
     }
 

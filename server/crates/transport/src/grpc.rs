@@ -16,7 +16,6 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, request};
 use http_body::{Frame, SizeHint};
-use prometheus::IntCounter;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
@@ -129,7 +128,7 @@ struct ConnectionService<C> {
     ends: ConnectionInfo,
     traffic: ClientBudgets,
     /// The client's API version, and the counters of its requests.
-    requests: RefCell<Option<(Option<HeaderValue>, ClientRequests)>>,
+    requests: RefCell<Option<(Option<HeaderValue>, Rc<ClientRequests>)>>,
 }
 
 /// Facts about the method of a call.
@@ -138,7 +137,7 @@ pub struct MethodInfo {
     /// The counters of its method, if it is a known one.
     call: Option<Arc<CallMetrics>>,
     /// Counts requests of clients of this version, if the method is a known one.
-    client: Option<IntCounter>,
+    client: Option<Rc<ClientRequests>>,
 }
 
 impl<C> ConnectionService<C> {
@@ -163,7 +162,7 @@ impl<C: CallHandler> Service for ConnectionService<C> {
         }
         let metrics = &self.rules.metrics;
         let call = metrics.calls.get(head.uri.path()).cloned();
-        let client = call.as_ref().map(|call| {
+        let client = call.as_ref().map(|_| {
             let version = head.headers.get(CLIENT_VERSION);
             let mut requests = self.requests.borrow_mut();
             let known = requests
@@ -171,9 +170,9 @@ impl<C: CallHandler> Service for ConnectionService<C> {
                 .filter(|(known, _)| known.as_ref() == version);
             let (_, of_version) = requests.insert(known.unwrap_or_else(|| {
                 let requests = metrics.clients.version(version.map(HeaderValue::as_bytes));
-                (version.cloned(), requests)
+                (version.cloned(), Rc::new(requests))
             }));
-            of_version.of(call.call_type).clone()
+            of_version.clone()
         });
         let intake = if self.calls.takes_one_message(head.uri.path()) {
             RequestMode::Collected
@@ -186,10 +185,10 @@ impl<C: CallHandler> Service for ConnectionService<C> {
     fn begin(&self, head: &Rc<Head>) -> CallCounter {
         let method = head.method();
         if let Some(call) = &method.call {
-            call.started.inc();
-        }
-        if let Some(client) = &method.client {
-            client.inc();
+            call.started.here().inc();
+            if let Some(client) = &method.client {
+                client.of(call.call_type).inc();
+            }
         }
         CallCounter { head: head.clone(), rules: self.rules.clone(), ended: false }
     }
@@ -200,16 +199,24 @@ impl<C: CallHandler> Service for ConnectionService<C> {
 
     fn received(&self, call: &mut CallCounter, bytes: usize) {
         if let Some(call) = &call.head.method().call {
-            call.received.inc();
+            call.received.here().inc();
         }
-        self.rules.metrics.grpc_received_bytes.inc_by(bytes as u64);
+        self.rules
+            .metrics
+            .grpc_received_bytes
+            .here()
+            .inc_by(bytes as u64);
     }
 
     fn sent(&self, call: &mut CallCounter, bytes: usize) {
         if let Some(call) = &call.head.method().call {
-            call.sent.inc();
+            call.sent.here().inc();
         }
-        self.rules.metrics.grpc_sent_bytes.inc_by(bytes as u64);
+        self.rules
+            .metrics
+            .grpc_sent_bytes
+            .here()
+            .inc_by(bytes as u64);
     }
 
     fn answered(&self, call: &mut CallCounter, headers: &mut HeaderMap) {
@@ -392,7 +399,7 @@ impl CallCounter {
         if unary {
             if code != Code::Ok {
                 // as in etcd, a refusal counts as a sent message, too
-                call.sent.inc();
+                call.sent.here().inc();
             }
             logging::warn_if_slow(call.method, took, self.rules.expected);
         }

@@ -1,7 +1,7 @@
 //! The series of the port: gRPC calls (`calls`), client versions (`clients`), TLS.
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
-use witan_base::metrics::Register;
+use witan_base::metrics::{Register, Striped};
 
 use super::{
     calls::{CallLabels, CallSeries},
@@ -13,8 +13,8 @@ use super::{
 pub struct TransportMetrics {
     pub(super) calls: CallSeries,
     pub(super) clients: ClientVersions,
-    pub(super) grpc_received_bytes: IntCounter,
-    pub(super) grpc_sent_bytes: IntCounter,
+    pub(super) grpc_received_bytes: Striped<IntCounter>,
+    pub(super) grpc_sent_bytes: Striped<IntCounter>,
     pub(super) tls: TlsMetrics,
     pub(super) peer_tls: TlsMetrics,
 }
@@ -33,15 +33,15 @@ impl TransportMetrics {
         let labels = ["grpc_method", "grpc_service", "grpc_type"];
         Self {
             calls: CallSeries::new(&CallLabels {
-                started: on.counters("grpc_server_started_total", "Calls begun.", &labels),
-                received: on.counters("grpc_server_msg_received_total", "Messages received in calls.", &labels),
-                sent: on.counters("grpc_server_msg_sent_total", "Messages sent in calls.", &labels),
+                started: on.striped_counters("grpc_server_started_total", "Calls begun.", &labels),
+                received: on.striped_counters("grpc_server_msg_received_total", "Messages received in calls.", &labels),
+                sent: on.striped_counters("grpc_server_msg_sent_total", "Messages sent in calls.", &labels),
                 handled: on.counters("grpc_server_handled_total", "Calls ended, by code.", &["grpc_code", "grpc_method", "grpc_service", "grpc_type"]),
                 handling: extensive.then(|| on.latencies("grpc_server_handling_seconds", "Durations of calls until their end.", &labels)),
             }),
-            clients: ClientVersions::new(on.counters("etcd_server_client_requests_total", "Requests of clients, by the version that they say they speak.", &["type", "client_api_version"])),
-            grpc_received_bytes: on.counter("etcd_network_client_grpc_received_bytes_total", "Bytes of messages received from gRPC clients."),
-            grpc_sent_bytes: on.counter("etcd_network_client_grpc_sent_bytes_total", "Bytes of messages sent to gRPC clients."),
+            clients: ClientVersions::new(on.striped_counters("etcd_server_client_requests_total", "Requests of clients, by the version that they say they speak.", &["type", "client_api_version"])),
+            grpc_received_bytes: on.striped_counters("etcd_network_client_grpc_received_bytes_total", "Bytes of messages received from gRPC clients.", &[]).with_label_values(&[]),
+            grpc_sent_bytes: on.striped_counters("etcd_network_client_grpc_sent_bytes_total", "Bytes of messages sent to gRPC clients.", &[]).with_label_values(&[]),
             tls: TlsMetrics {
                 expires: on.gauge("witan_tls_certificate_not_after_seconds", "Unix time at which the certificate of the client port ends, 0 without one."),
                 handshakes_failed: on.counters("witan_tls_handshake_failures_total", "TLS handshakes with clients that failed, by reason.", &["reason"]),

@@ -6,11 +6,13 @@
 
 mod process;
 mod register;
+mod striped;
 
 use prometheus::{Encoder as _, IntCounter, IntGauge, Registry, TextEncoder};
 
 pub use process::{file_descriptors, resident_bytes};
 pub use register::Register;
+pub use striped::{Striped, StripedVec};
 
 /// The content type of [`MetricsPage::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

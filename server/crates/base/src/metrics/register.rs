@@ -5,6 +5,8 @@ use prometheus::{
     IntGauge, IntGaugeVec, Opts, Registry, core::Collector, exponential_buckets,
 };
 
+use super::StripedVec;
+
 const VALID: &str = "metric names are valid constants and each is registered once";
 
 /// The registry during start: each module registers its own series and keeps their handles.
@@ -31,6 +33,17 @@ impl Register {
     /// Registers counters by labels.
     pub fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
         self.put(IntCounterVec::new(Opts::new(name, help), labels))
+    }
+
+    /// Like [`Self::counters`], for what several threads count at each request.
+    pub fn striped_counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> StripedVec<IntCounterVec> {
+        let stripe = || IntCounterVec::new(Opts::new(name, help), labels);
+        self.put(StripedVec::new(stripe))
     }
 
     /// Registers a counter of fractions.
@@ -78,6 +91,18 @@ impl Register {
         labels: &[&str],
     ) -> HistogramVec {
         self.put(HistogramVec::new(options(name, help, buckets), labels))
+    }
+
+    /// Like [`Self::histograms`], for what several threads observe at each request.
+    pub fn striped_histograms(
+        &self,
+        name: &str,
+        help: &str,
+        buckets: (f64, usize),
+        labels: &[&str],
+    ) -> StripedVec<HistogramVec> {
+        let stripe = || HistogramVec::new(options(name, help, buckets), labels);
+        self.put(StripedVec::new(stripe))
     }
 }
 
