@@ -31,6 +31,8 @@ const MANAGEMENT_BYTES_ALWAYS: u64 = 64 << 10;
 pub(super) struct Admission {
     /// Length of the command's encoding.
     pub(super) bytes: usize,
+    /// Whether it may raise what counts against the quota.
+    pub(super) grows: bool,
     /// Its share of the memory for proposals until it is applied; `None` if it is too small to be counted.
     pub(super) memory: Option<Reservation>,
 }
@@ -49,32 +51,32 @@ impl Admission {
             node.refuse_learner()?;
         }
         let kept = bound_kept_values(node, command).await?;
-        if exceeds_quota(node, command, kept)? {
+        let growth = command.growth();
+        if exceeds_quota(node, command, growth.saturating_add(kept))? {
             // A future of its own, so that those of all other commands stay small.
             Box::pin(node.raise_no_space()).await;
             return Err(NodeError::NoSpace);
         }
-        let admitted = Self::holding(node, command, kept);
+        let admitted = Self::holding(node, command, growth > 0, kept);
         admitted.inspect_err(|_| node.shared.metrics.proposals_failed.inc())
     }
 
     /// Reserves memory for a command of which nothing else is asked. More than [`SMALL_BYTES`], with the bytes of
     /// values that it keeps, count against the client's budget of proposals: `TooMany` if that is used up.
-    fn holding(node: &Node, command: &Command, kept: u64) -> Result<Self, NodeError> {
+    fn holding(node: &Node, command: &Command, grows: bool, kept: u64) -> Result<Self, NodeError> {
         let bytes = command.encoded_len();
         let stored = bytes.saturating_add(usize::try_from(kept).unwrap_or(usize::MAX));
         if stored <= SMALL_BYTES {
-            return Ok(Self { bytes, memory: None });
+            return Ok(Self { bytes, grows, memory: None });
         }
         let proposals = node.shared.proposals.of_address(node.client);
         let memory = proposals.try_reserve(stored).ok_or(NodeError::TooMany)?;
-        Ok(Self { bytes, memory: Some(memory) })
+        Ok(Self { bytes, grows, memory: Some(memory) })
     }
 }
 
-/// Whether the quota does not allow a command that keeps so many bytes of values; `NoSpace` while an alarm says so.
-fn exceeds_quota(node: &Node, command: &Command, kept: u64) -> Result<bool, NodeError> {
-    let bytes = command.growth().saturating_add(kept);
+/// Whether the quota does not allow a command that adds so many bytes; `NoSpace` while an alarm says so.
+fn exceeds_quota(node: &Node, command: &Command, bytes: u64) -> Result<bool, NodeError> {
     let manages = matches!(command, Command::Auth(_) | Command::Members(_));
     if bytes == 0 || (manages && node.auth_bytes() + bytes <= MANAGEMENT_BYTES_ALWAYS) {
         return Ok(false);
@@ -138,7 +140,7 @@ impl Node {
     /// raft index of its entry.
     pub async fn report_alarm(&self, command: AlarmCommand) -> Result<u64, NodeError> {
         let command = command.into();
-        let admission = Admission::holding(self, &command, 0)?;
+        let admission = Admission::holding(self, &command, false, 0)?;
         let answer = self.send_command(command, None, now_ns(), admission)?;
         Ok(answer.await?.index)
     }
@@ -156,7 +158,7 @@ impl Node {
         now_ns: i64,
         admission: Admission,
     ) -> Result<CompletionFuture<AppliedCommand>, NodeError> {
-        let Admission { bytes, memory } = admission;
+        let Admission { bytes, grows, memory } = admission;
         let (mut to, answer) = CompletionSender::new(self.shared.request_timeout);
         to.permit = memory;
         self.send(LoopRequest::Propose(Proposal {
@@ -165,6 +167,7 @@ impl Node {
             caller,
             now_ns,
             bytes,
+            grows,
             to,
         }))?;
         Ok(answer)

@@ -1,7 +1,6 @@
 //! The host of the replica in production: the log on disk, waiting requests, watchers.
 
 use std::{
-    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,6 +10,7 @@ use witan_replica::{
     host::{Applied, Envelope, Host, LeaseAnswer, LogBatch, Ticket, Unanswered},
     long_command::{ExecutedCommand, LongCommand},
     replica::Role,
+    ticket_map::TicketMap,
 };
 use witan_storage::{self as storage, RaftLog, ReceivedSnapshot};
 
@@ -49,7 +49,7 @@ pub(super) struct NodeHost {
     pub(super) incoming: Option<IncomingState>,
     pub(super) shared: Arc<Shared>,
     /// The replica bounds them, and ends each of them.
-    pub(super) pending: BTreeMap<Ticket, PendingRequest>,
+    pub(super) pending: TicketMap<PendingRequest>,
     /// States that are to be hashed.
     pub(super) frozen: FrozenStates,
     /// Answers of the present turn.
@@ -78,15 +78,15 @@ pub(super) struct IncomingState {
 impl NodeHost {
     /// Refuses all writes that wait, with this error.
     pub(super) fn refuse_writes(&mut self, error: NodeError) {
-        let is_write = |_: &Ticket, it: &mut PendingRequest| matches!(it, PendingRequest::Write(_));
-        for (_, write) in self.pending.extract_if(.., is_write) {
+        let is_write = |it: &PendingRequest| matches!(it, PendingRequest::Write(_));
+        for (_, write) in self.pending.remove_all(is_write) {
             write.refuse(error);
         }
     }
 
     /// Refuses the request that waits with this ticket.
     pub(super) fn refuse(&mut self, ticket: Ticket, error: NodeError) {
-        if let Some(request) = self.pending.remove(&ticket) {
+        if let Some(request) = self.pending.remove(ticket) {
             request.refuse(error);
         }
     }
@@ -204,7 +204,7 @@ impl Host for NodeHost {
             {
                 self.shared.metrics.leases_expired.inc_by(ids.len() as u64);
             }
-            let request = ticket.and_then(|ticket| self.pending.remove(&ticket));
+            let request = ticket.and_then(|ticket| self.pending.remove(ticket));
             if let Some(PendingRequest::Write(to)) = request {
                 self.completions.push(to, AppliedCommand { outcome, index });
             }
@@ -229,7 +229,7 @@ impl Host for NodeHost {
     fn readable(&mut self, tickets: &[Ticket], view: &View) {
         let view = Arc::new(view.clone());
         for ticket in tickets {
-            if let Some(PendingRequest::Read(to)) = self.pending.remove(ticket) {
+            if let Some(PendingRequest::Read(to)) = self.pending.remove(*ticket) {
                 self.completions.push(to, view.clone());
             }
         }
@@ -248,7 +248,7 @@ impl Host for NodeHost {
     }
 
     fn lease_answered(&mut self, ticket: Ticket, answer: LeaseAnswer) {
-        if let Some(PendingRequest::Lease(to)) = self.pending.remove(&ticket) {
+        if let Some(PendingRequest::Lease(to)) = self.pending.remove(ticket) {
             self.completions.push(to, answer);
             self.completions.flush();
         }

@@ -3,7 +3,6 @@
 mod submit;
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, sync_channel},
@@ -17,6 +16,7 @@ use witan_machine::{member::MemberId, view::View};
 use witan_replica::{
     host::Envelope,
     replica::{Halt, Replica, Role, Status},
+    ticket_map::TicketMap,
 };
 use witan_storage::{
     Checkpointer, DirectoryLock, OnDurable, RaftLog, SnapshotReceiver, SpaceLevel, SpaceMonitor,
@@ -111,7 +111,7 @@ pub fn start(
         appended_bytes: 0,
         log: parts.log,
         shared: shared.clone(),
-        pending: BTreeMap::new(),
+        pending: TicketMap::default(),
         completions: CompletionBatch::default(),
         tally: shared.metrics.apply_tally(),
         applying: Instant::now(),

@@ -73,5 +73,7 @@ pub(super) struct Proposal {
     pub(super) now_ns: i64,
     /// Its length in the log.
     pub(super) bytes: usize,
+    /// Whether it may raise what counts against the quota.
+    pub(super) grows: bool,
     pub(super) to: CompletionSender<AppliedCommand>,
 }

@@ -6,7 +6,7 @@
 //!
 //! Reading order: `host` (the whole outside world) → `replica` (how entries become state) → `long_command` (those
 //! that the host executes) → `read_index`, `proposals`, `lease_requests`, `forward` (what is asked of the leader),
-//! `leader_tasks`, `lessor`, `log`, `wire`, `jitter`, `limits`.
+//! `leader_tasks`, `lessor`, `log`, `wire`, `jitter`, `limits`, `ticket_map`.
 //!
 //! Invariants kept here (the full list stands in ARCHITECTURE.md):
 //! - **I1** no I/O, no clock: time enters as ticks and stamped values, randomness as a seed.
@@ -32,5 +32,6 @@ mod proposals;
 mod read_index;
 mod request_group;
 mod taken_messages;
+pub mod ticket_map;
 pub mod watch;
 pub mod wire;

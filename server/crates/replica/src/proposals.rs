@@ -4,20 +4,20 @@
 //! Where others vote, the encoded entry is kept with the term in which it was handed in, so that it can
 //! be proposed again when it is known that it never entered the log. A sole voter keeps nothing.
 //!
-//! Tickets grow, so they are in the order of their age.
+//! Tickets grow, so their order is that of their age.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
-use crate::{host::Ticket, limits::WAITING_REQUESTS_MAX};
+use crate::{host::Ticket, limits::WAITING_REQUESTS_MAX, ticket_map::TicketMap};
 use witan_machine::command::Stamp;
 
 #[derive(Debug)]
 pub(crate) struct Proposals {
     member: u64,
     incarnation: u32,
-    waiting: BTreeMap<u64, WaitingProposal>,
+    waiting: TicketMap<WaitingProposal>,
     /// Tickets whose entries are to be handed in at the next turn.
     held: VecDeque<u64>,
     /// The same for the next tick, or for the next leader.
@@ -81,7 +81,7 @@ impl Proposals {
         Self {
             member,
             incarnation: incarnation(seed),
-            waiting: BTreeMap::new(),
+            waiting: TicketMap::default(),
             held: VecDeque::new(),
             later: Vec::new(),
             forwarded: 0,
@@ -111,12 +111,12 @@ impl Proposals {
     /// Records a ticket as waiting since `tick`, by which [`Self::expire`] drops it. Its entry is in no log.
     pub(crate) fn add(&mut self, ticket: Ticket, tick: u64) {
         let waiting = WaitingProposal { since: tick, stage: Stage::Held };
-        self.waiting.insert(ticket.0, waiting);
+        self.waiting.insert(ticket, waiting);
     }
 
     /// Records that the entry of a ticket was appended by this member, with a copy unless it is the sole voter.
     pub(crate) fn appended(&mut self, ticket: Ticket, copy: Option<Bytes>, to: HandedIn) {
-        if let Some(waiting) = self.waiting.get_mut(&ticket.0) {
+        if let Some(waiting) = self.waiting.get_mut(ticket) {
             waiting.stage = match copy {
                 None => Stage::Appended,
                 Some(data) => Stage::Copied(ProposalCopy { handed_in: Some(to), data }),
@@ -131,7 +131,7 @@ impl Proposals {
 
     /// Keeps the entry of a waiting ticket; the next turn that knows a leader hands it in.
     pub(crate) fn hold(&mut self, ticket: Ticket, data: Bytes) {
-        if let Some(waiting) = self.waiting.get_mut(&ticket.0) {
+        if let Some(waiting) = self.waiting.get_mut(ticket) {
             waiting.stage = Stage::Copied(ProposalCopy { handed_in: None, data });
             self.held.push_back(ticket.0);
         }
@@ -177,7 +177,7 @@ impl Proposals {
     }
 
     fn copy(&mut self, ticket: Ticket) -> Option<&mut ProposalCopy> {
-        self.waiting.get_mut(&ticket.0)?.stage.copy_mut()
+        self.waiting.get_mut(ticket)?.stage.copy_mut()
     }
 
     /// Draws the number of the next message that forwards entries.
@@ -188,7 +188,7 @@ impl Proposals {
 
     /// Whether the entry of this ticket was last handed in at this place.
     pub(crate) fn was_handed_in(&self, ticket: Ticket, to: HandedIn) -> bool {
-        let waiting = self.waiting.get(&ticket.0);
+        let waiting = self.waiting.get(ticket);
         let copy = waiting.and_then(|waiting| waiting.stage.copy());
         copy.is_some_and(|copy| copy.handed_in == Some(to))
     }
@@ -210,26 +210,28 @@ impl Proposals {
     /// Holds the entries again that were handed in before `term` and still wait: an entry of `term` is
     /// applied, so they are in no log and never will be.
     pub(crate) fn term_begins(&mut self, term: u64) {
-        for (ticket, waiting) in &mut self.waiting {
-            if let Some(copy) = waiting.stage.copy_mut()
-                && copy.handed_in.is_some_and(|at| at.term < term)
-            {
-                copy.handed_in = None;
-                self.held.push_back(*ticket);
-            }
-        }
+        let lost = self.waiting.select(|waiting| {
+            let copy = waiting.stage.copy_mut();
+            let copy = copy.filter(|copy| copy.handed_in.is_some_and(|at| at.term < term));
+            copy.is_some_and(|copy| copy.handed_in.take().is_some())
+        });
+        self.held.extend(lost.iter().map(|ticket| ticket.0));
     }
 
     /// Forgets and returns the waiting tickets whose entries were handed in or have no copy: a snapshot has
     /// replaced entries of the log, so it cannot be known whether they were written.
     pub(crate) fn entries_skipped(&mut self) -> Vec<Ticket> {
-        let is_lost = |_: &u64, waiting: &mut WaitingProposal| match &waiting.stage {
+        let is_lost = |waiting: &WaitingProposal| match &waiting.stage {
             Stage::Held => false,
             Stage::Appended => true,
             Stage::Copied(copy) => copy.handed_in.is_some(),
         };
-        let lost = self.waiting.extract_if(.., is_lost);
-        lost.map(|(ticket, _)| Ticket(ticket)).collect()
+        self.forget_all(is_lost)
+    }
+
+    fn forget_all(&mut self, goes: impl FnMut(&WaitingProposal) -> bool) -> Vec<Ticket> {
+        let gone = self.waiting.remove_all(goes).into_iter();
+        gone.map(|(ticket, _)| ticket).collect()
     }
 
     /// Whether an incarnation is that of this process, and not of an earlier one of this member.
@@ -237,16 +239,19 @@ impl Proposals {
         self.incarnation == incarnation
     }
 
+    /// Whether this process has made the stamp for a proposal.
+    pub(crate) fn has_stamped(&self, stamp: &Stamp) -> bool {
+        stamp.member == self.member && stamp.incarnation == self.incarnation
+    }
+
     /// Whether somebody waits for an entry with this stamp.
     pub(crate) fn is_waiting(&self, stamp: &Stamp) -> bool {
-        stamp.member == self.member
-            && stamp.incarnation == self.incarnation
-            && self.waiting.contains_key(&stamp.ticket)
+        self.has_stamped(stamp) && self.waiting.contains(Ticket(stamp.ticket))
     }
 
     /// Removes and returns the ticket that waits for an applied entry, if this process proposed it.
     pub(crate) fn take(&mut self, stamp: &Stamp) -> Option<Ticket> {
-        if stamp.member != self.member || stamp.incarnation != self.incarnation {
+        if !self.has_stamped(stamp) {
             return None;
         }
         self.forget(Ticket(stamp.ticket))
@@ -255,23 +260,17 @@ impl Proposals {
 
     /// Whether this ticket waits.
     pub(crate) fn waits(&self, ticket: Ticket) -> bool {
-        self.waiting.contains_key(&ticket.0)
+        self.waiting.contains(ticket)
     }
 
     /// Drops a ticket with the copy of its entry; `false` if the ticket did not wait.
     pub(crate) fn forget(&mut self, ticket: Ticket) -> bool {
-        self.waiting.remove(&ticket.0).is_some()
+        self.waiting.remove(ticket).is_some()
     }
 
     /// Drops and returns the tickets that have waited for more than `patience` ticks.
     pub(crate) fn expire(&mut self, tick: u64, patience: u64) -> Vec<Ticket> {
-        let mut expired = Vec::new();
-        while let Some(first) = self.waiting.first_entry()
-            && tick.saturating_sub(first.get().since) > patience
-        {
-            expired.push(Ticket(first.remove_entry().0));
-        }
-        expired
+        self.forget_all(|waiting| tick.saturating_sub(waiting.since) > patience)
     }
 }
 

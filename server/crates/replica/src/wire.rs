@@ -13,7 +13,7 @@ use crate::{
     host::LogRecord,
 };
 use witan_machine::{
-    command::{Command, Entry},
+    command::{Command, Entry, Stamp},
     record::CorruptRecord,
 };
 
@@ -71,6 +71,10 @@ pub enum EntryError {
 /// Decodes data of a raft entry. Empty data is raft's own first entry of a term, without a command. `Unknown`
 /// for an entry of a later release.
 pub fn decode_entry(data: &Bytes) -> Result<Entry, EntryError> {
+    decode(data, |_| false)
+}
+
+fn decode(data: &Bytes, is_own: impl Fn(&Stamp) -> bool) -> Result<Entry, EntryError> {
     match data.first() {
         None => return Ok(Entry::default()),
         Some(&COMMAND_V1) => {}
@@ -78,6 +82,9 @@ pub fn decode_entry(data: &Bytes) -> Result<Entry, EntryError> {
     }
     let entry = Entry::decode(data.slice(1..))
         .map_err(|e| CorruptRecord::new(format!("log entry: {e}")))?;
+    if entry.stamp.as_ref().is_some_and(is_own) {
+        return Ok(entry);
+    }
     // A decoder skips fields that it does not know, at any depth; all others take the same bytes again.
     let skipped = 1 + entry.encoded_len() != data.len();
     let unknown = |command: &Command| command.since().is_none();
@@ -130,9 +137,18 @@ pub(crate) fn encode_conf_change(change: &ConfChange) -> Bytes {
 pub(crate) fn decode_raft_entry(
     entry: &RaftEntry,
 ) -> Result<(Entry, Option<ConfChange>), EntryError> {
+    decode_committed_entry(entry, |_| false)
+}
+
+/// Like [`decode_raft_entry`], for an entry to apply; `is_own` says by the stamp whether this process has encoded the
+/// command, which is then not looked at for what is unknown: that takes as long as to encode it.
+pub(crate) fn decode_committed_entry(
+    entry: &RaftEntry,
+    is_own: impl Fn(&Stamp) -> bool,
+) -> Result<(Entry, Option<ConfChange>), EntryError> {
     let kind = entry.get_entry_type();
     match kind {
-        EntryType::EntryNormal => Ok((decode_entry(&entry.data)?, None)),
+        EntryType::EntryNormal => Ok((decode(&entry.data, is_own)?, None)),
         EntryType::EntryConfChange => {
             let mut change = ConfChange::default();
             change

@@ -262,11 +262,11 @@ impl Txn {
         operations.filter_map(|operation| operation.kind.as_ref())
     }
 
-    /// The transaction and those nested in it.
+    /// The transaction and those nested in it. Only nested ones take memory: each write asks several times.
     fn all(&self) -> impl Iterator<Item = &Txn> {
-        let mut left = vec![self];
+        let (mut outermost, mut left) = (Some(self), Vec::new());
         std::iter::from_fn(move || {
-            let txn = left.pop()?;
+            let txn = outermost.take().or_else(|| left.pop())?;
             left.extend(txn.branches().filter_map(|operation| match operation {
                 TxnOpKind::Txn(nested) => Some(nested),
                 TxnOpKind::Range(_) | TxnOpKind::Put(_) | TxnOpKind::Delete(_) => None,

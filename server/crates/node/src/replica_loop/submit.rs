@@ -15,8 +15,8 @@ impl ReplicaLoop {
     /// Proposes a command; refuses it with [`NodeError::NoSpace`] if the disk has no space for it and no start
     /// needs it.
     pub(super) fn propose(&mut self, proposal: Proposal) {
-        let Proposal { command, caller, now_ns, bytes, to, connection } = proposal;
-        let has_space = self.space.take(bytes as u64, command.growth() > 0);
+        let Proposal { command, caller, now_ns, bytes, grows, to, connection } = proposal;
+        let has_space = self.space.take(bytes as u64, grows);
         if !has_space && !command.is_required_at_start() {
             return to.refuse(NodeError::NoSpace);
         }

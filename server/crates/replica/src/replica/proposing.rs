@@ -194,10 +194,10 @@ impl Replica {
     /// Whether this leader's log may hold a change of the cluster version that it has not applied, and the
     /// command depends on that: the command would follow a downgrade, and end the members that had it.
     fn awaits_version(&self, command: &Command) -> bool {
-        let depends = changes_version(command) || command.since() > Some(FIRST);
         let (term, index) = self.version_change;
         let unapplied = term == self.raft.raft.term && index > self.raft.store().position().index;
-        depends && (unapplied || !self.leads_with_all_applied())
+        let open = unapplied || !self.leads_with_all_applied();
+        open && (changes_version(command) || command.since() > Some(FIRST))
     }
 
     /// Whether entries that came since the last turn are to be appended to the log on disk.

@@ -17,7 +17,7 @@ use crate::{
 };
 use witan_machine::{
     Outcome, Reply,
-    command::{Command, Entry},
+    command::{Command, Entry, Stamp},
     kv::{KvOperation, ReadResults},
     member::MemberId,
 };
@@ -240,10 +240,12 @@ fn apply_one(
     entry: &RaftEntry,
 ) -> Result<Option<Applied>, Halt> {
     let index = entry.index;
-    let (command, change) = wire::decode_raft_entry(entry).map_err(|error| match error {
-        EntryError::Unknown => Halt::UnknownCommand { index },
-        EntryError::Corrupt(_) => Halt::CorruptEntry { index },
-    })?;
+    let is_own = |stamp: &Stamp| replica.proposals.has_stamped(stamp);
+    let (command, change) =
+        wire::decode_committed_entry(entry, is_own).map_err(|error| match error {
+            EntryError::Unknown => Halt::UnknownCommand { index },
+            EntryError::Corrupt(_) => Halt::CorruptEntry { index },
+        })?;
     if entry.term > replica.raft.store().position().term {
         replica.proposals.term_begins(entry.term);
     }

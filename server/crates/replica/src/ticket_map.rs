@@ -1,0 +1,95 @@
+//! Values by ticket. Each proposal is looked up five times and more on its way, in maps of as many as there are clients:
+//! 20 ns here, 90 ns in a `BTreeMap` with 1,000 clients, 250 ns with 10,000. What is listed is in the order of the
+//! tickets, which is that of their age.
+#![expect(
+    clippy::disallowed_types,
+    reason = "its order is seen by nobody, and its seed is fixed"
+)]
+
+use std::collections::HashMap;
+
+use foldhash::fast::FixedState;
+
+use crate::host::Ticket;
+
+/// Values by ticket.
+#[derive(Debug)]
+pub struct TicketMap<T>(HashMap<Ticket, T, FixedState>);
+
+impl<T> Default for TicketMap<T> {
+    fn default() -> Self {
+        Self(HashMap::default())
+    }
+}
+
+impl<T> TicketMap<T> {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Adds the value of a ticket, in the place of an earlier one.
+    pub fn insert(&mut self, ticket: Ticket, value: T) {
+        self.0.insert(ticket, value);
+    }
+
+    pub(crate) fn contains(&self, ticket: Ticket) -> bool {
+        self.0.contains_key(&ticket)
+    }
+
+    pub(crate) fn get(&self, ticket: Ticket) -> Option<&T> {
+        self.0.get(&ticket)
+    }
+
+    pub(crate) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut T> {
+        self.0.get_mut(&ticket)
+    }
+
+    /// Removes and returns the value of a ticket.
+    pub fn remove(&mut self, ticket: Ticket) -> Option<T> {
+        self.0.remove(&ticket)
+    }
+
+    /// Removes and returns the values that `goes` selects.
+    pub fn remove_all(&mut self, mut goes: impl FnMut(&T) -> bool) -> Vec<(Ticket, T)> {
+        let removed = self.0.extract_if(|_, value| goes(value));
+        in_order(removed.collect())
+    }
+
+    /// Returns the tickets whose values `is_one` selects, which may change a value.
+    pub(crate) fn select(&mut self, mut is_one: impl FnMut(&mut T) -> bool) -> Vec<Ticket> {
+        let all = self.0.iter_mut();
+        let selected = all.filter_map(|(ticket, value)| is_one(value).then_some((*ticket, ())));
+        let selected = in_order(selected.collect());
+        selected.into_iter().map(|(ticket, ())| ticket).collect()
+    }
+
+    /// Lists all values.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
+        let all = self.0.iter().map(|(ticket, value)| (*ticket, value));
+        in_order(all.collect()).into_iter().map(|(_, value)| value)
+    }
+}
+
+fn in_order<T>(mut all: Vec<(Ticket, T)>) -> Vec<(Ticket, T)> {
+    all.sort_unstable_by_key(|(ticket, _)| *ticket);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_in_the_order_of_the_tickets() {
+        let mut map = TicketMap::default();
+        for ticket in (0..500).rev() {
+            map.insert(Ticket(ticket), ticket);
+        }
+        assert!(map.values().is_sorted());
+        let odd: Vec<Ticket> = (1..500).step_by(2).map(Ticket).collect();
+        assert_eq!(map.select(|value| *value % 2 == 1), odd);
+        let removed = map.remove_all(|value| *value % 2 == 1);
+        assert!(removed.iter().map(|(ticket, _)| ticket).eq(&odd));
+        assert_eq!(map.len(), 250);
+    }
+}
