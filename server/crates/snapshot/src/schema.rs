@@ -142,18 +142,16 @@ fn keys(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     Ok(())
 }
 
-/// Passes the bucket of leases to `take`.
+/// Passes the bucket of leases to `take`, without what is left of each: a restored lease has its full time, as in etcd by
+/// default. Without its gate `LeaseCheckpoint` etcd renews a lease by the time that is recorded here, and sessions with
+/// a longer interval of keep-alives end.
 fn leases(view: &View, take: &mut dyn BucketSink) -> io::Result<()> {
     take.bucket(LEASE)?;
     let leases = view.machine.kv.leases();
     // in the order of bytes, negative ids follow the others
     let others = leases.iter().filter(|(id, _)| id.0 >= 0);
     for (id, lease) in others.chain(leases.iter().filter(|(id, _)| id.0 < 0)) {
-        let stored = LeaseMessage {
-            id: id.0,
-            ttl_s: lease.ttl_s,
-            remaining_ttl_s: lease.remaining_ttl_s,
-        };
+        let stored = LeaseMessage { id: id.0, ttl_s: lease.ttl_s, remaining_ttl_s: 0 };
         take.record(&id.0.to_be_bytes(), &stored.encode_to_vec())?;
     }
     Ok(())

@@ -7,6 +7,7 @@ use witan_machine::{
     auth::{self, path_permissions},
     command::{Command, Entry, Stamp},
     kv::{self, KvOperation},
+    lease::{Lease, LeaseCheckpoint, LeaseGrant, LeaseId, LeaseOperation, RemainingTtl},
     view::View,
 };
 
@@ -155,6 +156,25 @@ fn what_was_written_is_read() {
         assert_eq!(told.keys, view.machine.kv.len());
         assert_eq!(told.version, "3.6.0");
     }
+}
+
+/// etcd would renew the lease by what is left of it.
+#[test]
+fn a_lease_has_its_full_time_again() {
+    let folder = Folder::new("lease");
+    let mut view = sample(1);
+    let (id, full) = (7, Lease { ttl_s: 60, remaining_ttl_s: 0 });
+    let remaining = vec![RemainingTtl { id, seconds: 5 }];
+    for operation in [
+        LeaseOperation::Grant(LeaseGrant { id, ttl_s: full.ttl_s }),
+        LeaseOperation::Checkpoint(LeaseCheckpoint { remaining }),
+    ] {
+        apply(&mut view, operation.into());
+    }
+    let lease = |view: &View| *view.machine.kv.leases().get(LeaseId(id)).unwrap();
+    assert_eq!(lease(&view), Lease { remaining_ttl_s: 5, ..full });
+    let found = read_all(&folder.file(&bytes(&view))).unwrap();
+    assert_eq!(lease(&found), full);
 }
 
 #[test]
