@@ -19,9 +19,9 @@ pub(crate) struct Proposals {
     incarnation: u32,
     waiting: TicketMap<WaitingProposal>,
     /// Tickets whose entries are to be handed in at the next turn.
-    held: VecDeque<u64>,
+    held: VecDeque<Ticket>,
     /// The same for the next tick, or for the next leader.
-    later: Vec<u64>,
+    later: Vec<Ticket>,
     /// Number of the last message that forwarded entries.
     forwarded: u64,
 }
@@ -133,7 +133,7 @@ impl Proposals {
     pub(crate) fn hold(&mut self, ticket: Ticket, data: Bytes) {
         if let Some(waiting) = self.waiting.get_mut(ticket) {
             waiting.stage = Stage::Copied(ProposalCopy { handed_in: None, data });
-            self.held.push_back(ticket.0);
+            self.held.push_back(ticket);
         }
     }
 
@@ -142,7 +142,7 @@ impl Proposals {
     pub(crate) fn hold_for_later(&mut self, ticket: Ticket) {
         if let Some(copy) = self.copy(ticket) {
             copy.handed_in = None;
-            self.later.push(ticket.0);
+            self.later.push(ticket);
         }
     }
 
@@ -160,10 +160,10 @@ impl Proposals {
     /// [`Self::hold_for_later`], or answer it: otherwise it waits until its timeout.
     pub(crate) fn take_held(&mut self) -> Option<(Ticket, Bytes)> {
         while let Some(ticket) = self.held.pop_front() {
-            if let Some(copy) = self.copy(Ticket(ticket))
+            if let Some(copy) = self.copy(ticket)
                 && copy.handed_in.is_none()
             {
-                return Some((Ticket(ticket), copy.data.clone()));
+                return Some((ticket, copy.data.clone()));
             }
         }
         None
@@ -215,7 +215,7 @@ impl Proposals {
             let copy = copy.filter(|copy| copy.handed_in.is_some_and(|at| at.term < term));
             copy.is_some_and(|copy| copy.handed_in.take().is_some())
         });
-        self.held.extend(lost.iter().map(|ticket| ticket.0));
+        self.held.extend(lost);
     }
 
     /// Forgets and returns the waiting tickets whose entries were handed in or have no copy: a snapshot has

@@ -58,9 +58,10 @@ impl<T> TicketMap<T> {
     /// Returns the tickets whose values `is_one` selects, which may change a value.
     pub(crate) fn select(&mut self, mut is_one: impl FnMut(&mut T) -> bool) -> Vec<Ticket> {
         let all = self.0.iter_mut();
-        let selected = all.filter_map(|(ticket, value)| is_one(value).then_some((*ticket, ())));
-        let selected = in_order(selected.collect());
-        selected.into_iter().map(|(ticket, ())| ticket).collect()
+        let selected = all.filter_map(|(ticket, value)| is_one(value).then_some(*ticket));
+        let mut selected: Vec<_> = selected.collect();
+        selected.sort_unstable();
+        selected
     }
 
     /// Lists all values.
