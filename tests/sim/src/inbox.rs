@@ -4,7 +4,11 @@
 
 use std::collections::VecDeque;
 
-use witan_machine::{command::Command, lease::LeaseId, member::MemberId};
+use witan_machine::{
+    command::{Command, Entry},
+    lease::LeaseId,
+    member::MemberId,
+};
 use witan_replica::{
     host::{Connection, Lane, LeaseQuestion, Ticket},
     replica::{PeerEvent, ProposalRejected, Replica, Status},
@@ -228,7 +232,12 @@ impl World {
                         };
                         let connection = Connection(u128::from(id % CLIENTS));
                         replica
-                            .propose(ticket, connection, now_ns, command, caller)
+                            .propose(
+                                ticket,
+                                connection,
+                                now_ns,
+                                Entry::unstamped(command, caller),
+                            )
                             .map_err(End::Refused)
                     }
                 };

@@ -22,6 +22,11 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The entry of a command, before its proposer stamps it.
+    pub fn unstamped(command: Command, caller: Option<auth::Caller>) -> Box<Self> {
+        Box::new(Self { stamp: None, command: Some(command), caller })
+    }
+
     /// Whether applying the entry may change the member registry.
     pub fn changes_members(&self) -> bool {
         match &self.command {

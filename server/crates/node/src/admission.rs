@@ -12,7 +12,7 @@ use witan_base::budget::{Reservation, SMALL_BYTES};
 use witan_machine::{
     alarm::{AlarmAction, AlarmCommand, AlarmType},
     auth::Caller,
-    command::Command,
+    command::{Command, Entry},
 };
 
 use super::{
@@ -162,9 +162,8 @@ impl Node {
         let (mut to, answer) = CompletionSender::new(self.shared.request_timeout);
         to.permit = memory;
         self.send(LoopRequest::Propose(Proposal {
-            command: Box::new(command),
+            entry: Entry::unstamped(command, caller),
             connection: self.client.connection(),
-            caller,
             now_ns,
             bytes,
             grows,

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use witan_base::client_network::Connection;
 use witan_machine::{
-    auth::Caller,
-    command::Command,
+    command::{Command, Entry},
     lease::LeaseId,
     member::{MemberId, MemberRegistry},
     view::View,
@@ -66,12 +65,12 @@ pub(super) enum LoopRequest {
 
 /// A command that is to be proposed.
 pub(super) struct Proposal {
-    pub(super) command: Box<Command>,
+    /// Not stamped yet.
+    pub(super) entry: Box<Entry>,
     /// Where it came from.
     pub(super) connection: Connection,
-    pub(super) caller: Option<Caller>,
     pub(super) now_ns: i64,
-    /// Its length in the log.
+    /// The length of the command in the log.
     pub(super) bytes: usize,
     /// Whether it may raise what counts against the quota.
     pub(super) grows: bool,

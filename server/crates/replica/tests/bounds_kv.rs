@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use bytes::Bytes;
 use witan_machine::{
     Reply,
-    command::Command,
+    command::{Command, Entry},
     kv::{self, Kv, KvError, KvOperation, OpReply, ReadResults, Txn, TxnOp, TxnOpKind},
     limits::{TXN_READ_BYTES_MAX, TXN_READ_KEYS_MAX},
     member::Member,
@@ -390,7 +390,12 @@ fn an_entry_without_limits_is_replayed_with_its_effects_and_without_its_answers(
     host.crashes = true;
     for (ticket, bounded) in [(1, false), (2, true)] {
         let command = Command::Kv(many(&check_interval_ticks("k", "l"), 2000, bounded));
-        let asked = replica.propose(Ticket(ticket), Connection::default(), 0, command, None);
+        let asked = replica.propose(
+            Ticket(ticket),
+            Connection::default(),
+            0,
+            Entry::unstamped(command, None),
+        );
         asked.unwrap();
     }
     let crashed = catch_unwind(AssertUnwindSafe(|| replica.turn(&mut host)));

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use witan_machine::{
     Reply,
-    command::{ChangeMembers, Command, PublishAttributes},
+    command::{ChangeMembers, Command, Entry, PublishAttributes},
     member::{self, Member},
     view::View,
 };
@@ -87,7 +87,12 @@ fn a_sole_voter_leads_at_once_and_answers_after_the_fsync() {
     assert_eq!((replica.status().term, replica.status().applied), (2, 2));
     host.verbs.clear();
     replica
-        .propose(Ticket(5), Connection::default(), 0, set("/a"), None)
+        .propose(
+            Ticket(5),
+            Connection::default(),
+            0,
+            Entry::unstamped(set("/a"), None),
+        )
         .expect("a leader takes it");
     replica.read(Ticket(6)).expect("room");
     replica.turn(&mut host).expect("it goes on");
@@ -107,8 +112,7 @@ fn a_restart_applies_what_was_persisted_and_answers_no_old_ticket() {
             Ticket(1),
             Connection::default(),
             0,
-            Command::Publish(publish),
-            None,
+            Entry::unstamped(Command::Publish(publish), None),
         )
         .expect("taken");
     replica.turn(&mut host).expect("it goes on");
@@ -125,7 +129,12 @@ fn a_log_that_ends_below_the_commit_is_refused() {
     let (mut replica, mut host) = fresh();
     for ticket in 1..=3 {
         replica
-            .propose(Ticket(ticket), Connection::default(), 0, set("/a"), None)
+            .propose(
+                Ticket(ticket),
+                Connection::default(),
+                0,
+                Entry::unstamped(set("/a"), None),
+            )
             .expect("taken");
         replica.turn(&mut host).expect("it goes on");
     }
@@ -159,8 +168,7 @@ fn changed(replica: &mut Replica, host: &mut Recorder, change: ChangeMembers) ->
         ticket,
         Connection::default(),
         0,
-        Command::Members(change),
-        None,
+        Entry::unstamped(Command::Members(change), None),
     );
     asked.expect("a leader takes it");
     replica.turn(host).expect("it goes on");
@@ -189,7 +197,12 @@ fn an_absent_learner_stops_nothing_and_is_remembered() {
     for ticket in 0..3 {
         replica.tick(0);
         replica
-            .propose(Ticket(ticket), Connection::default(), 0, set("/a"), None)
+            .propose(
+                Ticket(ticket),
+                Connection::default(),
+                0,
+                Entry::unstamped(set("/a"), None),
+            )
             .expect("a leader takes it");
         replica.read(Ticket(ticket + 10)).expect("room");
         replica.turn(&mut host).expect("it goes on");
@@ -222,8 +235,7 @@ fn one_change_of_members_at_a_time() {
             Ticket(ticket),
             Connection::default(),
             0,
-            Command::Members(learner(id)),
-            None,
+            Entry::unstamped(Command::Members(learner(id)), None),
         )
     };
     assert_eq!(propose(&mut replica, 1, 8), Ok(()));

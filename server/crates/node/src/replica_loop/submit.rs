@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use witan_machine::{lease::LeaseId, view::View};
+use witan_machine::{command::Command, lease::LeaseId, view::View};
 use witan_replica::{
     host::{Connection, LeaseAnswer, LeaseQuestion, Ticket},
     replica::ProposalRejected,
@@ -15,16 +15,15 @@ impl ReplicaLoop {
     /// Proposes a command; refuses it with [`NodeError::NoSpace`] if the disk has no space for it and no start
     /// needs it.
     pub(super) fn propose(&mut self, proposal: Proposal) {
-        let Proposal { command, caller, now_ns, bytes, grows, to, connection } = proposal;
+        let Proposal { entry, now_ns, bytes, grows, to, connection } = proposal;
         let has_space = self.space.take(bytes as u64, grows);
-        if !has_space && !command.is_required_at_start() {
+        let is_required = |command: &Command| command.is_required_at_start();
+        if !has_space && !entry.command.as_ref().is_some_and(is_required) {
             return to.refuse(NodeError::NoSpace);
         }
         let ticket = self.ticket();
         let connection = Connection(connection.number());
-        let taken = self
-            .replica
-            .propose(ticket, connection, now_ns, *command, caller);
+        let taken = self.replica.propose(ticket, connection, now_ns, entry);
         self.proposed |= taken.is_ok();
         self.wait(ticket, PendingRequest::Write(to), taken);
     }

@@ -72,7 +72,7 @@ impl Replica {
     fn append_held(&mut self) {
         while let Some((ticket, data)) = self.proposals.take_held() {
             let entry = wire::decode_entry(&data).expect("this process has encoded it");
-            match self.batch_entry(self.config.id, &entry, &data) {
+            match self.batch_entry(self.config.id, &entry, data) {
                 Ok(()) => self.proposals.handed_in(ticket, self.own_term()),
                 Err(NotAppended::NotNow) => self.proposals.hold_for_later(ticket),
                 Err(NotAppended::Refused(refusal)) => self.refuse(ticket, refusal),
@@ -122,7 +122,7 @@ impl Replica {
             } else if !within_bound || !self.take_room_for(entry.command.as_ref(), data.len()) {
                 Err(NotAppended::NotNow)
             } else {
-                self.batch_entry(from, &entry, &data)
+                self.batch_entry(from, &entry, data)
             };
             let reason = match done {
                 Ok(()) => continue,

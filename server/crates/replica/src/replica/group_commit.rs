@@ -24,8 +24,6 @@ pub(super) enum HeldProposal {
     Forwarded {
         from: u64,
         message: ForwardedProposals,
-        /// The bytes for which it counts while it is held.
-        bytes: usize,
     },
 }
 
@@ -44,10 +42,10 @@ impl Replica {
         &mut self,
         connection: Connection,
         ticket: Ticket,
-        entry: Entry,
+        entry: Box<Entry>,
         bytes: usize,
     ) {
-        let held = HeldProposal::Own { ticket, entry: Box::new(entry) };
+        let held = HeldProposal::Own { ticket, entry };
         self.group.push(Source::Client(connection), held, bytes);
         for excess in self.group.remove_excess(PROPOSALS_HELD_MAX) {
             if let HeldProposal::Own { ticket, .. } = excess {
@@ -64,7 +62,7 @@ impl Replica {
         let within_bound = held + bytes <= FORWARDED_HELD_BYTES_MAX;
         if self.is_leader_of_others() && within_bound {
             self.forwarded_bytes.insert(from, held + bytes);
-            let held = HeldProposal::Forwarded { from, message, bytes };
+            let held = HeldProposal::Forwarded { from, message };
             self.group.push(Source::Member(from), held, bytes);
         } else {
             self.take_forwarded(from, message, within_bound);
@@ -122,21 +120,21 @@ impl Replica {
         let mut batch = Batch::default();
         for held in due {
             batch.bytes = batch.bytes.saturating_add(held.cost());
-            batch.ticket = self.hand_in_held(held.request).or(batch.ticket);
+            batch.ticket = self.hand_in_held(held.request, held.bytes).or(batch.ticket);
         }
         self.batches.push(batch);
     }
 
-    /// Hands in a held request. Returns the ticket of a proposal of this process that waits still. What a member has
+    /// Hands in a request that was held with so many `bytes`. Returns the ticket of a proposal of this process that waits still. What a member has
     /// forwarded that was removed since is dropped: its clients hear that it was not executed.
-    fn hand_in_held(&mut self, held: HeldProposal) -> Option<Ticket> {
+    fn hand_in_held(&mut self, held: HeldProposal, bytes: usize) -> Option<Ticket> {
         match held {
             HeldProposal::Own { ticket, entry } if self.proposals.waits(ticket) => {
-                self.hand_in_own(ticket, &entry)
+                self.hand_in_own(ticket, &entry, bytes)
             }
             // it was answered, or has expired
             HeldProposal::Own { .. } => None,
-            HeldProposal::Forwarded { from, message, bytes } => {
+            HeldProposal::Forwarded { from, message } => {
                 if let Some(held) = self.forwarded_bytes.get_mut(&from) {
                     *held -= bytes;
                 }
@@ -149,14 +147,15 @@ impl Replica {
     }
 
     /// Hands in a proposal of this process. A sole voter loses nothing that it appends, so it keeps no copy.
-    fn hand_in_own(&mut self, ticket: Ticket, entry: &Entry) -> Option<Ticket> {
-        let data = Bytes::from(wire::encode_entry(entry));
-        match self.batch_entry(self.config.id, entry, &data) {
-            Ok(()) => {
-                let copy = (!self.is_sole_voter()).then_some(data);
-                self.proposals.appended(ticket, copy, self.own_term());
+    fn hand_in_own(&mut self, ticket: Ticket, entry: &Entry, bytes: usize) -> Option<Ticket> {
+        let encoded = || Bytes::from(wire::encode_entry_of(entry, bytes));
+        let data = encoded();
+        let copy = (!self.is_sole_voter()).then(|| data.clone());
+        match self.batch_entry(self.config.id, entry, data) {
+            Ok(()) => self.proposals.appended(ticket, copy, self.own_term()),
+            Err(NotAppended::NotNow) => {
+                self.proposals.hold(ticket, copy.unwrap_or_else(encoded));
             }
-            Err(NotAppended::NotNow) => self.proposals.hold(ticket, data),
             Err(NotAppended::Refused(refusal)) => {
                 self.refuse(ticket, refusal);
                 return None;

@@ -15,7 +15,6 @@ use crate::{
     wire,
 };
 use witan_machine::{
-    auth::Caller,
     command::{Command, Entry},
     member::MemberRegistry,
     versions::FIRST,
@@ -51,25 +50,28 @@ pub(super) struct ProposalBatch {
 }
 
 impl Replica {
-    /// Proposes a command of a client at the Unix time `now_ns`; the permissions of a `caller` are checked when it is
-    /// executed. The result comes through `Host::applied` with the same ticket, or `Host::unanswered`. While there is
+    /// Proposes the command of an entry for a client at the Unix time `now_ns`, and stamps the entry; the permissions
+    /// of its caller are checked when it is executed. The result comes through `Host::applied` with the same ticket, or `Host::unanswered`. While there is
     /// no leader the proposal waits. Tickets must grow.
     pub fn propose(
         &mut self,
         ticket: Ticket,
         connection: Connection,
         now_ns: i64,
-        command: Command,
-        caller: Option<Caller>,
+        mut entry: Box<Entry>,
     ) -> Result<(), ProposalRejected> {
         if self.proposals.is_full() || self.is_behind() {
             return Err(ProposalRejected::TooMany);
         }
-        if !self.machine.members.all_know(&command) {
+        let members = &self.machine.members;
+        if entry
+            .command
+            .as_ref()
+            .is_some_and(|it| !members.all_know(it))
+        {
             return Err(ProposalRejected::ClusterVersion);
         }
-        let stamp = self.proposals.stamp(ticket, now_ns);
-        let entry = Entry { stamp: Some(stamp), command: Some(command), caller };
+        entry.stamp = Some(self.proposals.stamp(ticket, now_ns));
         let bytes = wire::entry_bytes(&entry);
         if bytes > COMMAND_BYTES_MAX {
             return Err(ProposalRejected::TooLarge);
@@ -101,7 +103,7 @@ impl Replica {
             caller: None,
         };
         let data = wire::encode_entry(&entry).into();
-        self.batch_entry(self.config.id, &entry, &data).is_ok()
+        self.batch_entry(self.config.id, &entry, data).is_ok()
     }
 
     /// Proposes what the leader has decided by looking at `members`. Returns `false`, and appends nothing, if
@@ -140,7 +142,7 @@ impl Replica {
         &mut self,
         proposer: u64,
         entry: &Entry,
-        data: &Bytes,
+        data: Bytes,
     ) -> Result<(), NotAppended> {
         let raft = &self.raft.raft;
         let leads = raft.state == StateRole::Leader && raft.lead_transferee.is_none();
@@ -161,7 +163,7 @@ impl Replica {
             }
         }
         let mut proposed = RaftEntry::default();
-        let change = wire::conf_change(entry, data);
+        let change = wire::conf_change(entry, &data);
         if let Some(change) = &change {
             self.append_batch();
             // one at a time, or raft silently drops the second
@@ -172,7 +174,7 @@ impl Replica {
             proposed.set_entry_type(EntryType::EntryConfChange);
             proposed.data = wire::encode_conf_change(change);
         } else {
-            proposed.data = data.clone();
+            proposed.data = data;
         }
         let bytes = proposed.data.len() as u64;
         if self.batch.bytes + bytes > PROPOSAL_BATCH_BYTES {

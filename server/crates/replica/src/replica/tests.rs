@@ -279,7 +279,12 @@ fn a_leader_syncs_the_commit_index_of_a_change_of_membership() {
         ..ChangeMembers::default()
     });
     assert_eq!(
-        replica.propose(Ticket(1), Connection::default(), 0, add, None),
+        replica.propose(
+            Ticket(1),
+            Connection::default(),
+            0,
+            Entry::unstamped(add, None)
+        ),
         Ok(())
     );
     assert_eq!(replica.turn(&mut host), Ok(()));
@@ -292,7 +297,12 @@ fn a_copy_of_a_refusal_does_not_count_for_the_next_attempt() {
     replica.receive(from_leader(MessageType::MsgHeartbeat, |_| {}));
     let command = Command::Kv(KvCommand::default());
     assert_eq!(
-        replica.propose(Ticket(1), Connection::default(), 0, command, None),
+        replica.propose(
+            Ticket(1),
+            Connection::default(),
+            0,
+            Entry::unstamped(command, None)
+        ),
         Ok(())
     );
     let mut forwarded = |replica: &mut Replica| {

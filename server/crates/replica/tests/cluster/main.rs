@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use witan_machine::{
-    command::Command,
+    command::{Command, Entry},
     kv,
     lease::LeaseId,
     member::{Member, MemberId},
@@ -306,8 +306,7 @@ impl Cluster {
                 Ticket(ticket),
                 Connection::default(),
                 0,
-                command.into(),
-                None,
+                Entry::unstamped(command.into(), None),
             )
             .expect("it is taken");
         ticket

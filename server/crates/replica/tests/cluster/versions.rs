@@ -39,8 +39,7 @@ fn a_newer_command_is_refused_until_the_version_of_the_cluster_rises() {
                 Ticket(1000),
                 Connection::default(),
                 0,
-                hash_state(),
-                None,
+                Entry::unstamped(hash_state(), None),
             );
             assert_eq!(refused, Err(ProposalRejected::ClusterVersion), "{lower}");
             let ticket = cluster.propose(member, put("a"));
@@ -125,10 +124,12 @@ fn the_leader_refuses_a_newer_command_of_a_member_that_has_not_heard_of_a_downgr
     cluster.stop(follower);
     set_version(&mut cluster, leader, "3.5.0");
     let ticket = Ticket(1000);
-    let taken =
-        cluster
-            .replica(follower)
-            .propose(ticket, Connection::default(), 0, hash_state(), None);
+    let taken = cluster.replica(follower).propose(
+        ticket,
+        Connection::default(),
+        0,
+        Entry::unstamped(hash_state(), None),
+    );
     assert_eq!(taken, Ok(()));
     cluster.go_on(follower);
     let refused = Unanswered::Refused(ProposalRejected::ClusterVersion);

@@ -215,8 +215,7 @@ fn log_of(commands: &[Command]) -> Vec<u8> {
             Ticket(at as u64),
             Connection::default(),
             stamp.now_ns,
-            command.clone(),
-            None,
+            Entry::unstamped(command.clone(), None),
         );
         taken.expect("a sole member leads");
         replica.turn(&mut disk).expect("it goes on");

@@ -8,7 +8,7 @@ use crate::{
     wire::PeerMessage,
 };
 use witan_machine::{
-    command::{ChangeMembers, Command},
+    command::{ChangeMembers, Command, Entry},
     view::View,
 };
 
@@ -81,7 +81,12 @@ fn a_removed_member_hears_that_its_removal_is_committed_before_it_is_answered() 
             assert_eq!(replica.turn(&mut host), Ok(()));
         }
         if replica.status().role == Role::Leader && !proposed {
-            let accepted = replica.propose(Ticket(1), Connection::default(), 0, remove(), None);
+            let accepted = replica.propose(
+                Ticket(1),
+                Connection::default(),
+                0,
+                Entry::unstamped(remove(), None),
+            );
             proposed = accepted.is_ok();
         }
     }
