@@ -284,7 +284,7 @@ async fn prepare(
 
 /// Takes over the data of etcd in the data directory.
 async fn adopt_etcd(config: &Config) -> Result<DataIdentity, BootError> {
-    let dir = config.data_dir.clone();
+    let (dir, wal_dir) = (config.data_dir.clone(), config.wal_dir.clone());
     tracing::info!(data_dir = %dir.display(), "adopting the data of etcd");
     let adopting = move || {
         let mut log_step = |progress| {
@@ -292,7 +292,7 @@ async fn adopt_etcd(config: &Config) -> Result<DataIdentity, BootError> {
                 tracing::info!(step, bytes, "adopting the data of etcd");
             }
         };
-        adopt::adopt(&dir, None, &mut log_step)
+        adopt::adopt(&dir, wal_dir.as_deref(), &mut log_step)
     };
     let adopted = panics::run_blocking(adopting).await;
     let adopted =

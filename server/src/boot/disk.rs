@@ -50,6 +50,9 @@ pub(super) fn open(
             (identity, None)
         }
     };
+    if let Some(wal_dir) = &config.wal_dir {
+        storage::place_log(dir, wal_dir)?;
+    }
     let space = SpaceMonitor::open(dir, config.disk);
     let (mut storage, mut recovered) = storage::open(dir, &identity, space.ledger(), &metrics)?;
     if config.unsafe_no_fsync {

@@ -127,6 +127,31 @@ fn metric(server: &Server, name: &str) -> f64 {
     server.metric(name).expect("the series is there")
 }
 
+/// The data directory has space, the log of `--wal-dir` has not.
+#[test]
+fn a_full_disk_of_the_log_alone_refuses_writes() {
+    let test = "a_full_disk_of_the_log_alone_refuses_writes";
+    on_a_small_disk(test, |disk| {
+        let wal = disk.path().join("wal");
+        let mut server = Launch::witan()
+            .arg(format!("--wal-dir={}", wal.display()))
+            .start();
+        assert_eq!(put(&server, 1, VALUE_BYTES).0, 200);
+        assert!(wal.join("ballast").exists());
+        // stopped: it would give up the ballast before all else is taken
+        server.signal("STOP");
+        disk.fill();
+        server.signal("CONT");
+        wait::until_true("the disk is seen full", || put(&server, 0, 8).0 == 429);
+        assert_full(&server);
+        server.kill9();
+        server.start_unhealthy_again();
+        assert_eq!(count(&server), "1");
+        disk.make_room();
+        until_room(&server);
+    });
+}
+
 #[test]
 fn a_disk_filled_by_others_refuses_writes_until_there_is_space() {
     let test = "a_disk_filled_by_others_refuses_writes_until_there_is_space";

@@ -278,6 +278,33 @@ fn name_and_data_dir() {
 }
 
 #[test]
+fn the_raft_log_in_a_directory_of_its_own() {
+    let get = |server: &Server, key| server.http("GET", key, "").status;
+    let mut plain = Launch::witan().start();
+    let with_flag = |flag| Launch::witan().dir(plain.dir().to_owned()).arg(flag);
+    let (placed, second) = (with_flag("--wal-dir=wal"), with_flag("--wal-dir=second"));
+    plain.http("PUT", "/v2/keys/one", "value=1");
+    plain.kill9();
+    // it moves
+    let mut placed = placed.start();
+    let moved = placed.dir().join("wal/log").read_dir().expect("a folder");
+    assert!(moved.count() > 0 && get(&placed, "/v2/keys/one") == 200);
+    placed.http("PUT", "/v2/keys/two", "value=1");
+    placed.kill9();
+    // a start without the flag finds it
+    plain.start_again();
+    assert_eq!(get(&plain, "/v2/keys/two"), 200);
+    plain.terminate();
+    let mut second = second.start_unready();
+    assert_eq!(second.wait_exit().code(), Some(39), "{}", second.tail());
+    assert!(
+        second.tail().contains("Give the flag as before"),
+        "{}",
+        second.tail()
+    );
+}
+
+#[test]
 fn a_data_directory_in_use_is_refused() {
     let first = Launch::witan().start();
     let data = first.dir().join("data").display().to_string();

@@ -67,6 +67,7 @@ pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Co
             ],
         )?,
         adopt_etcd: read.boolean("adopt-etcd")?,
+        wal_dir: read.wal_dir(),
         force_new_cluster: read.boolean("force-new-cluster")?,
         corruption: read.corruption_checks(&gates)?,
         heartbeat_interval,
@@ -161,6 +162,11 @@ impl ValueReader<'_> {
     pub(super) fn bad(&self, flag: &'static str, reason: &str) -> ConfigError {
         let value = self.text(flag).to_owned();
         ConfigError::Value { value, flag, reason: reason.to_owned() }
+    }
+
+    fn wal_dir(&self) -> Option<PathBuf> {
+        let dir = self.text("wal-dir");
+        (!dir.is_empty()).then(|| PathBuf::from(dir))
     }
 
     /// `--data-dir`, or the default of a member of this name.

@@ -73,6 +73,8 @@ pub struct Config {
     pub initial_cluster_state: ClusterState,
     /// `--adopt-etcd`: the data directory may be one of etcd, whose data are taken over.
     pub adopt_etcd: bool,
+    /// `--wal-dir`: the folder of the raft log, if it is not in the data directory.
+    pub wal_dir: Option<PathBuf>,
     /// `--force-new-cluster`: all other members are removed at start.
     pub force_new_cluster: bool,
     /// When members compare their states.
@@ -197,6 +199,7 @@ impl Default for Config {
             initial_cluster_token: "etcd-cluster".into(),
             initial_cluster_state: ClusterState::New,
             adopt_etcd: false,
+            wal_dir: None,
             force_new_cluster: false,
             corruption: CorruptionChecks::default(),
             heartbeat_interval: Duration::from_millis(100),

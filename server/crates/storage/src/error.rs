@@ -83,6 +83,17 @@ pub enum OpenError {
         /// The file or folder.
         path: PathBuf,
     },
+    /// `--wal-dir` contradicts where the log is.
+    #[error(
+        "the raft log belongs into {} by --wal-dir, but {what}. Nothing was changed. Give the flag as before, or move the \
+         log's folder there and make member/log in the data directory a link to it", path.display()
+    )]
+    WalDir {
+        /// The folder of the log by the flag.
+        path: PathBuf,
+        /// What is found instead.
+        what: String,
+    },
     /// etcd ran on the directory after its data were adopted.
     #[error(
         "{} has changed since the data of etcd in this directory were adopted: etcd has run on it again. If what was \
@@ -175,7 +186,10 @@ impl OpenError {
             Self::Log { .. } => 27,
             Self::Checkpoint { .. } => 28,
             Self::Etcd { .. } => 37,
-            Self::Adopted { .. } | Self::InTheWay { .. } | Self::EtcdRanSince { .. } => 39,
+            Self::Adopted { .. }
+            | Self::InTheWay { .. }
+            | Self::WalDir { .. }
+            | Self::EtcdRanSince { .. } => 39,
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::OFlags;
+use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 
 /// Modes of files and folders of the data directory, as etcd's: they contain password hashes and all values.
 const DIR_MODE: u32 = 0o700;
@@ -91,6 +91,11 @@ pub(super) fn replace(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> 
     sync_file(&staged)?;
     fs::rename(&staged, dir.join(name))?;
     sync_dir(dir)
+}
+
+/// Exchanges two names in one step. Not all file systems can.
+pub(super) fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).map_err(io::Error::from)
 }
 
 /// Makes the content of a file durable, also if another process or library has written it.

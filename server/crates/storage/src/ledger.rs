@@ -17,8 +17,8 @@ use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
 use super::files;
 
-/// Name of the ballast in the member's folder.
-const BALLAST: &str = "ballast";
+/// Name of the ballast, beside the folder of the log.
+pub(super) const BALLAST: &str = "ballast";
 
 /// Bytes that a run takes in addition to its records while it is written: sled allocates segments of a MiB and writes
 /// files of its own.
@@ -74,10 +74,10 @@ impl Drop for Claim<'_> {
 }
 
 impl Ledger {
-    /// Makes the ledger of a member's folder, without announced bytes. A file at the ballast's path with a size other
+    /// Makes the ledger of the `folder` that has the ballast, without announced bytes. A file at the ballast's path with a size other
     /// than `ballast_bytes` is not the ballast.
-    pub(super) fn new(member: &Path, ballast_bytes: u64, floor_bytes: u64) -> Self {
-        let path = member.join(BALLAST);
+    pub(super) fn new(folder: &Path, ballast_bytes: u64, floor_bytes: u64) -> Self {
+        let path = folder.join(BALLAST);
         let held = fs::metadata(&path).is_ok_and(|there| there.len() == ballast_bytes);
         Self { path, held: held.into(), floor_bytes, ..Self::default() }
     }

@@ -5,7 +5,8 @@
 //! DIR/member/LOCK         held while a process uses the directory
 //! DIR/member/identity     format version, cluster id, member id; written last at set-up
 //! DIR/member/ballast      deleted when the disk is full
-//! DIR/member/log/         raft-engine: every entry since the last cut, and the hard state
+//! DIR/member/log/         raft-engine: every entry since the last cut, and the hard state; a link with --wal-dir, which
+//!                         then has the ballast, too
 //! DIR/member/checkpoint/  sled: the state as of some index; `current` names the valid databases
 //! ```
 //!
@@ -14,7 +15,7 @@
 //! `read_ahead` lets a start use two cores) → `checkpointer` (the thread that writes it) → `received` (snapshots of
 //! other members) and `install` (how one becomes the checkpoint). `folder` is their shared state. `space` watches the
 //! free space, `ledger` allocates it to the threads, `retry` repeats a write of the log that found none. `files` makes
-//! things durable. `create` makes a directory at once. `etcd` recognizes etcd's.
+//! things durable. `create` makes a directory at once. `wal_dir` places the log elsewhere. `etcd` recognizes etcd's.
 //!
 //! - **I4** a checkpoint and its index become visible in one atomic step.
 //! - **I5** the log is cut only below the older of the last two durable checkpoints.
@@ -49,6 +50,7 @@ mod space;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod wal_dir;
 
 use std::{
     path::{Path, PathBuf},
@@ -72,6 +74,7 @@ pub use metrics::StorageMetrics;
 pub use received::{IncomingSnapshot, ReceivedSnapshot, SnapshotError, SnapshotReceiver};
 pub use record_stream::{RecordCounter, RecordTotals, encode_record};
 pub use space::{SpaceConfig, SpaceLevel, SpaceMonitor, SpaceStatus};
+pub use wal_dir::place_log;
 
 /// An opened data directory. Its parts go to different threads: the log to the replica's, the
 /// checkpoint into a [`Checkpointer`].
@@ -145,7 +148,11 @@ pub fn open(
         tracing::info!(%path, "there are files of etcd in the data directory; they are not used");
     }
     let fresh = known.is_none();
-    let dir_of_log = member.join("log");
+    let dir_of_log = member.join(wal_dir::LOG);
+    if dir_of_log.is_symlink() && !dir_of_log.exists() {
+        let what = "it is a link to a folder that is missing; is its disk mounted?";
+        return Err(OpenError::log(&dir_of_log, 0, what));
+    }
     let (mut log, hard_state) =
         log::RaftLog::open(&dir_of_log, fresh, ledger.clone(), metrics.clone())?;
     let (mut checkpoint, view) = Checkpoint::open(&member.join("checkpoint"), ledger.clone())?;
@@ -166,7 +173,8 @@ pub fn open(
         .as_ref()
         .is_none_or(|view| view.position.members() == 1);
     let records = log.read(if alone { applied + 1 } else { 0 }, applied)?;
-    if let Err(error) = files::make_private(&member) {
+    let private = files::make_private(&member);
+    if let Err(error) = private.and_then(|()| files::make_private(&dir_of_log.canonicalize()?)) {
         tracing::warn!(%error, "failed to restrict the data directory to its owner");
     }
     if view.is_some() && !checkpoint.fell_back() {
@@ -178,7 +186,7 @@ pub fn open(
         Storage {
             log,
             checkpoint,
-            checkpoint_log_bytes: space::checkpoint_log_bytes(&member),
+            checkpoint_log_bytes: space::checkpoint_log_bytes(&dir_of_log),
             lock: DirectoryLock { _lock: lock },
         },
         recovered,

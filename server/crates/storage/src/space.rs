@@ -1,4 +1,4 @@
-//! Free space of the file system of the data directory, and the level below which commands are refused. The ballast is
+//! Free space of the file system of the data directory, or of its raft log's where that has less, and the level below which commands are refused. The ballast is
 //! deleted when the disk is full, so that a start, and commands that free space, still have some.
 //!
 //! Below the reserve, commands that add data are refused, until a quarter more than the reserve is free and the ballast
@@ -18,6 +18,7 @@ use std::{
 use super::{
     ledger::{Ledger, measure},
     lock::LockFile,
+    wal_dir,
 };
 
 /// The default reserve: an eighth of the file system, and at most this much.
@@ -98,10 +99,12 @@ impl SpaceStatus {
     }
 }
 
-/// Monitors the free space of one file system.
+/// Monitors the free space of the file systems of a member: mostly one.
 #[derive(Debug)]
 pub struct SpaceMonitor {
     dir: PathBuf,
+    /// Its raft log, which `--wal-dir` may have placed elsewhere.
+    log: PathBuf,
     /// Shared with the threads that write to the disk.
     ledger: Arc<Ledger>,
     reserve_bytes: u64,
@@ -117,7 +120,9 @@ impl SpaceMonitor {
     /// Measures the file system and resolves the settings. Must be called before the data directory is opened: on a full
     /// disk it deletes an existing ballast, so that the log can be opened.
     pub fn open(dir: &Path, wanted: SpaceConfig) -> Self {
-        let total = measure(dir).total;
+        let member = super::member_dir(dir);
+        let log = member.join(wal_dir::LOG);
+        let total = measure(dir).total.min(measure(&log).total);
         let reserve = (total / RESERVE_PART).min(DEFAULT_RESERVE_BYTES);
         let reserve_bytes = wanted.reserve_bytes.unwrap_or(reserve);
         let ballast = (total / BALLAST_PART).min(DEFAULT_BALLAST_BYTES);
@@ -125,10 +130,11 @@ impl SpaceMonitor {
             0 => 0,
             _ => wanted.ballast_bytes.unwrap_or(ballast),
         };
-        let member = super::member_dir(dir);
-        let ledger = Ledger::new(&member, ballast_bytes, reserve_bytes / FLOOR_PART);
+        let beside_log = wal_dir::folder_of_log(&member);
+        let ledger = Ledger::new(&beside_log, ballast_bytes, reserve_bytes / FLOOR_PART);
         let mut space = Self {
             dir: dir.to_owned(),
+            log,
             ledger: Arc::new(ledger),
             reserve_bytes,
             ballast_bytes,
@@ -264,7 +270,7 @@ impl SpaceMonitor {
     }
 
     fn measure(&mut self) {
-        self.free = measure(&self.dir).free;
+        self.free = measure(&self.dir).free.min(measure(&self.log).free);
         self.appended_since_check = 0;
     }
 

@@ -296,6 +296,25 @@ fn what_etcd_has_written_since_is_found_by_content() {
     assert_eq!(witan.wait_exit().code(), Some(ETCD_RAN_SINCE));
 }
 
+/// The logs of both are in the same directory.
+#[test]
+fn a_start_adopts_etcd_whose_log_is_elsewhere() {
+    for kind in ETCDS {
+        let mut etcd = Launch::new(kind).arg("--wal-dir=logs").start();
+        run(&etcd, &["put", "a", "etcd"]);
+        etcd.kill9();
+        become_witan(&mut etcd);
+        etcd.add_args(["--adopt-etcd"]);
+        etcd.start_again();
+        assert_eq!(run(&etcd, &["get", "a"]), "a\netcd\n");
+        run(&etcd, &["put", "a", "witan"]);
+        etcd.kill9();
+        assert!(etcd.dir().join("logs/log").is_dir());
+        etcd.start_again();
+        assert_eq!(run(&etcd, &["get", "a"]), "a\nwitan\n");
+    }
+}
+
 #[test]
 fn what_is_not_of_an_adoption_is_not_removed() {
     let mut etcd = Launch::new(Kind::Etcd36).start();

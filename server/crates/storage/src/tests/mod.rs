@@ -14,6 +14,7 @@ mod received;
 mod refusals;
 mod rewrite;
 mod table;
+mod wal_dir;
 mod workload;
 
 use std::{
@@ -129,15 +130,18 @@ fn open_with(
     who: &DataIdentity,
     ledger: &Arc<Ledger>,
 ) -> Result<(Storage, Recovered), OpenError> {
+    while_unlocked(|| super::open(dir, who, ledger, &metrics()))
+}
+
+/// Does it while no process is being started, again until no ended process holds a lock.
+fn while_unlocked<T>(done: impl Fn() -> Result<T, OpenError>) -> Result<T, OpenError> {
     let _none_starts = STARTING.read().unwrap_or_else(|e| e.into_inner());
     let begun = Instant::now();
     loop {
-        let opened = super::open(dir, who, ledger, &metrics());
-        let locked = opened
-            .as_ref()
-            .is_err_and(|e| e.to_string().contains("lock"));
+        let done = done();
+        let locked = done.as_ref().is_err_and(|e| e.to_string().contains("lock"));
         if !locked || begun.elapsed() > LATE {
-            return opened;
+            return done;
         }
         std::thread::yield_now();
     }
