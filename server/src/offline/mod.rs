@@ -237,7 +237,7 @@ struct RestoreArguments {
     /// Where the data directory is made; NAME.etcd unless given.
     #[arg(long)]
     data_dir: Option<PathBuf>,
-    /// No effect: the log lies in the data directory.
+    /// No effect here: a start with --wal-dir moves the log, which is in the data directory until then.
     #[arg(long)]
     wal_dir: Option<PathBuf>,
     /// Name of the member.

@@ -100,6 +100,13 @@ fn remove_unfinished(dir: &Path) -> Result<(), OpenError> {
             Ok(true) if begun => {
                 fs::remove_dir_all(&path).map_err(|error| OpenError::io(&path, error))?;
             }
+            // the log of that adoption, where --wal-dir has placed it
+            Ok(_) if begun && path.is_symlink() => {
+                let removed = fs::canonicalize(&path).and_then(fs::remove_dir_all);
+                removed
+                    .and_then(|()| fs::remove_file(&path))
+                    .map_err(|error| OpenError::io(&path, error))?;
+            }
             Ok(_) => return Err(OpenError::InTheWay { path }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(OpenError::io(&path, error)),

@@ -85,8 +85,9 @@ pub enum OpenError {
     },
     /// `--wal-dir` contradicts where the log is.
     #[error(
-        "the raft log belongs into {} by --wal-dir, but {what}. Nothing was changed. Give the flag as before, or move the \
-         log's folder there and make member/log in the data directory a link to it", path.display()
+        "the raft log belongs in {} by --wal-dir, but {what}. Nothing was changed. Give the flag as before; or move the \
+         folder of the log there by hand and make member/log in the data directory a link to it; or remove what is there, \
+         if it is of an earlier data directory or of a move that was interrupted", path.display()
     )]
     WalDir {
         /// The folder of the log by the flag.
@@ -97,8 +98,8 @@ pub enum OpenError {
     /// etcd ran on the directory after its data were adopted.
     #[error(
         "{} has changed since the data of etcd in this directory were adopted: etcd has run on it again. If what was \
-         written through etcd does not count, move etcd's folders snap and wal away. If it counts, remove {} and adopt \
-         the directory again: what was written through witan is lost then", etcd.display(), identity.display()
+         written through etcd does not count, move etcd's folder snap and its files *.wal away. If it counts, remove {} \
+         and adopt the directory again: what was written through witan is lost then", etcd.display(), identity.display()
     )]
     EtcdRanSince {
         /// The folder of etcd's log.

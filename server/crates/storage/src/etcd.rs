@@ -8,17 +8,23 @@ use std::{
 
 use super::{OpenError, files, format};
 
-/// Names in etcd's member folder, from 2.0 on.
-const NAMES: [&str; 2] = ["snap", "wal"];
-
-/// Returns the first of etcd's names in the member's folder; `None` if there is none.
+/// Returns the first of etcd's folders in the member's folder, `snap` and `wal` from 2.0 on; `None` if there is none. A
+/// folder `wal` without a segment is that of `--wal-dir`, which may name it.
 pub(super) fn find(member: &Path) -> io::Result<Option<PathBuf>> {
-    for path in NAMES.map(|name| member.join(name)) {
-        if path.try_exists()? {
-            return Ok(Some(path));
-        }
+    let (snap, wal) = (member.join("snap"), member.join("wal"));
+    if snap.try_exists()? {
+        return Ok(Some(snap));
     }
-    Ok(None)
+    Ok((wal.try_exists()? && !segments(&wal)?.is_empty()).then_some(wal))
+}
+
+/// Returns the segments of etcd's log in the folder `wal`.
+fn segments(wal: &Path) -> io::Result<Vec<PathBuf>> {
+    let files = fs::read_dir(wal)?.map(|file| file.map(|file| file.path()));
+    let is_segment = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "wal");
+    files
+        .filter(|path| path.as_ref().map_or(true, is_segment))
+        .collect()
 }
 
 /// The file in the member's folder that says up to where etcd's log was adopted: the folder of the log, empty for
@@ -27,14 +33,7 @@ pub(super) const ADOPTED: &str = "adopted";
 
 /// Describes the end of etcd's log in the folder `wal`; `None` if there is no log.
 fn end_of_log(wal: &Path) -> io::Result<Option<String>> {
-    let mut segments = Vec::new();
-    for file in fs::read_dir(wal)? {
-        let path = file?.path();
-        if path.extension().is_some_and(|extension| extension == "wal") {
-            segments.push(path);
-        }
-    }
-    let Some(last) = segments.into_iter().max() else {
+    let Some(last) = segments(wal)?.into_iter().max() else {
         return Ok(None);
     };
     let bytes = fs::read(&last)?;

@@ -17,7 +17,7 @@ use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
 use super::files;
 
-/// Name of the ballast, beside the folder of the log.
+/// Name of the ballast.
 pub(super) const BALLAST: &str = "ballast";
 
 /// Bytes that a run takes in addition to its records while it is written: sled allocates segments of a MiB and writes
@@ -74,10 +74,9 @@ impl Drop for Claim<'_> {
 }
 
 impl Ledger {
-    /// Makes the ledger of the `folder` that has the ballast, without announced bytes. A file at the ballast's path with a size other
-    /// than `ballast_bytes` is not the ballast.
-    pub(super) fn new(folder: &Path, ballast_bytes: u64, floor_bytes: u64) -> Self {
-        let path = folder.join(BALLAST);
+    /// Makes a ledger without announced bytes. A file at `path`, the ballast's, with a size other than `ballast_bytes` is
+    /// not the ballast.
+    pub(super) fn new(path: PathBuf, ballast_bytes: u64, floor_bytes: u64) -> Self {
         let held = fs::metadata(&path).is_ok_and(|there| there.len() == ballast_bytes);
         Self { path, held: held.into(), floor_bytes, ..Self::default() }
     }

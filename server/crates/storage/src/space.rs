@@ -1,5 +1,6 @@
-//! Free space of the file system of the data directory, or of its raft log's where that has less, and the level below which commands are refused. The ballast is
-//! deleted when the disk is full, so that a start, and commands that free space, still have some.
+//! Free space of the file system of the data directory, or of the raft log where `--wal-dir` has placed it on another one
+//! that has less; and the level below which commands are refused. The ballast is deleted when the disk of the log is full,
+//! so that a start, and commands that free space, still have some.
 //!
 //! Below the reserve, commands that add data are refused, until a quarter more than the reserve is free and the ballast
 //! is restored. Below the floor all commands are refused, because a log that cannot be written ends the process.
@@ -99,18 +100,21 @@ impl SpaceStatus {
     }
 }
 
-/// Monitors the free space of the file systems of a member: mostly one.
+/// Monitors the free space of the file systems of a member: one, or two with `--wal-dir`.
 #[derive(Debug)]
 pub struct SpaceMonitor {
     dir: PathBuf,
-    /// Its raft log, which `--wal-dir` may have placed elsewhere.
+    /// The folder of the raft log.
     log: PathBuf,
     /// Shared with the threads that write to the disk.
     ledger: Arc<Ledger>,
     reserve_bytes: u64,
     ballast_bytes: u64,
     level: SpaceLevel,
+    /// Free bytes of the file system that has less.
     free: u64,
+    /// Free bytes of the one that has log and ballast.
+    free_for_log: u64,
     /// Bytes appended to the log since the last measurement.
     appended_since_check: u64,
     status: Arc<SpaceStatus>,
@@ -130,8 +134,8 @@ impl SpaceMonitor {
             0 => 0,
             _ => wanted.ballast_bytes.unwrap_or(ballast),
         };
-        let beside_log = wal_dir::folder_of_log(&member);
-        let ledger = Ledger::new(&beside_log, ballast_bytes, reserve_bytes / FLOOR_PART);
+        let ballast = wal_dir::ballast_of(&member);
+        let ledger = Ledger::new(ballast, ballast_bytes, reserve_bytes / FLOOR_PART);
         let mut space = Self {
             dir: dir.to_owned(),
             log,
@@ -140,6 +144,7 @@ impl SpaceMonitor {
             ballast_bytes,
             level: SpaceLevel::Enough,
             free: 0,
+            free_for_log: 0,
             appended_since_check: 0,
             status: Arc::new(SpaceStatus::default()),
         };
@@ -154,7 +159,7 @@ impl SpaceMonitor {
 
     /// Whether less than the size of the ballast (or of the reserve, if that is smaller) is free.
     fn is_full(&self) -> bool {
-        self.free < self.ballast_bytes.min(self.reserve_bytes)
+        self.free_for_log < self.ballast_bytes.min(self.reserve_bytes)
     }
 
     /// Deletes the ballast unless another process uses the directory. The lock is not kept: opening
@@ -270,7 +275,8 @@ impl SpaceMonitor {
     }
 
     fn measure(&mut self) {
-        self.free = measure(&self.dir).free.min(measure(&self.log).free);
+        self.free_for_log = measure(&self.log).free;
+        self.free = measure(&self.dir).free.min(self.free_for_log);
         self.appended_since_check = 0;
     }
 

@@ -1,12 +1,14 @@
 //! The raft log outside of the data directory (`--wal-dir`): `member/log` is a symbolic link to the folder `log` there. So
 //! offline commands, and a start without the flag, find it.
 //!
-//! A log that is in the data directory is copied, then folder and link are exchanged in one step: a crash leaves either.
+//! A log that is in the data directory is copied, then folder and link are exchanged in one step: a crash leaves one or the
+//! other. Nothing in `--wal-dir` is deleted but a copy of this process: what is there may be another member's.
 
 use std::{
     fs, io,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
+    process,
 };
 
 use super::{
@@ -16,10 +18,10 @@ use super::{
     lock, make_dir, member_dir,
 };
 
-/// The log in the member's folder and in the folder of `--wal-dir`.
+/// The folder of the log, or the link to it, in the member's folder; and the folder in `--wal-dir`.
 pub(super) const LOG: &str = "log";
 
-/// The link before the exchange, and the folder of the log after it.
+/// The link before it is exchanged with the folder of the log, and that folder afterwards.
 const EXCHANGED: &str = "log.exchanged";
 
 /// Has the raft log of the data directory `dir` in the folder `wal_dir`; moves it there if it is in the data directory.
@@ -30,78 +32,120 @@ pub fn place_log(dir: &Path, wal_dir: &Path) -> Result<(), OpenError> {
     make_dir(&member)?;
     let _lock = lock::LockFile::take(&member)?;
     make_dir(wal_dir)?;
-    let target = fs::canonicalize(wal_dir).map_err(|error| OpenError::io(wal_dir, error))?;
-    let target = target.join(LOG);
-    let (log, exchanged) = (member.join(LOG), member.join(EXCHANGED));
-    let failed = |error| OpenError::io(&target, error);
-    if let Ok(placed) = fs::read_link(&log) {
-        if placed != target {
-            let what = format!("{} is a link to {}", log.display(), placed.display());
-            return Err(OpenError::WalDir { path: target, what });
-        }
-        if exchanged.is_dir() {
-            fs::remove_dir_all(&exchanged).map_err(failed)?;
-        }
-        return Ok(());
-    }
-    if fs::canonicalize(&log).is_ok_and(|log| log == target) {
+    let target = canonical(wal_dir)?.join(LOG);
+    let log = member.join(LOG);
+    if target == canonical(&member)?.join(LOG) {
         // the folder is the member's own
         return Ok(());
     }
-    let is_begun = fs::read_link(&exchanged).is_ok_and(|link| link == target);
-    if is_begun && target.exists() {
-        // a copy that was never used
-        fs::remove_dir_all(&target).map_err(failed)?;
+    if !log.is_symlink() {
+        match log.is_dir() {
+            true => move_log(&log, &target)?,
+            false => begin_log(&log, &target)?,
+        }
+    } else if !leads_to(&log, &target) {
+        let what = format!("{} is a link to another folder", log.display());
+        return Err(OpenError::WalDir { path: target, what });
     }
-    if holds_files(&target).map_err(failed)? {
-        let what = "a log is there already, of another member or of an earlier data directory";
-        return Err(OpenError::WalDir { path: target, what: what.to_owned() });
-    }
-    if !is_begun {
-        symlink(&target, &exchanged).map_err(failed)?;
-    }
-    sync_dir(&member).map_err(failed)?;
-    match log.is_dir() {
-        true => move_log(&log, &exchanged, &target),
-        false => files::create_dirs(&target)
-            .and_then(|()| sync_dir(wal_dir))
-            .and_then(|()| fs::rename(&exchanged, &log)),
-    }
-    .and_then(|()| sync_dir(&member))
-    .map_err(failed)?;
-    // the ballast is made beside the log
-    let _ = fs::remove_file(member.join(BALLAST));
-    Ok(())
+    // before anything is acknowledged through the link, also if an earlier process has made it
+    sync_dir(&member).map_err(|error| OpenError::io(&member, error))?;
+    remove_left(&member).map_err(|error| OpenError::io(&member, error))
 }
 
-/// Copies the log into the empty folder `target`, and exchanges its folder and the link to the copy.
-fn move_log(log: &Path, exchanged: &Path, target: &Path) -> io::Result<()> {
+/// Whether a link leads to the folder, which may be missing: then its disk is not mounted, which [`super::open`] reports.
+fn leads_to(link: &Path, target: &Path) -> bool {
+    match fs::canonicalize(link) {
+        Ok(found) => found == target,
+        Err(_) => fs::read_link(link).is_ok_and(|named| named == target),
+    }
+}
+
+/// Makes the link to the folder of a new log, which must be missing or empty.
+fn begin_log(log: &Path, target: &Path) -> Result<(), OpenError> {
+    refuse_used(target)?;
+    files::create_dirs(target)
+        .and_then(|()| sync_parent(target))
+        .and_then(|()| symlink(target, log))
+        .map_err(|error| OpenError::io(target, error))
+}
+
+/// Copies the log into the folder `target`, which must be missing or empty, and exchanges its folder and a link to the copy.
+fn move_log(log: &Path, target: &Path) -> Result<(), OpenError> {
+    refuse_used(target)?;
     tracing::info!(from = %log.display(), to = %target.display(), "moving the raft log to --wal-dir");
-    files::create_dirs(target)?;
-    for file in fs::read_dir(log)? {
-        let from = file?.path();
-        let to: PathBuf = target.join(from.file_name().unwrap_or_default());
-        fs::copy(&from, &to)?;
-        sync_file(&to)?;
+    let staged = target.with_file_name(format!("{LOG}.moving-{}", process::id()));
+    let copied = copy(log, &staged).and_then(|()| fs::rename(&staged, target));
+    if let Err(error) = copied.and_then(|()| sync_parent(target)) {
+        let _ = fs::remove_dir_all(&staged);
+        return Err(OpenError::io(target, error));
     }
-    sync_dir(target)?;
-    target.parent().map_or(Ok(()), sync_dir)?;
-    files::exchange(exchanged, log)?;
-    log.parent().map_or(Ok(()), sync_dir)?;
-    fs::remove_dir_all(exchanged)
+    let exchanged = log.with_file_name(EXCHANGED);
+    if exchanged.is_symlink() {
+        // of an attempt that was interrupted
+        fs::remove_file(&exchanged).map_err(|error| OpenError::io(&exchanged, error))?;
+    }
+    let done = symlink(target, &exchanged).and_then(|()| files::exchange(&exchanged, log));
+    done.map_err(|error| {
+        // the copy of this call, which nothing has used
+        let _ = fs::remove_dir_all(target);
+        let _ = fs::remove_file(&exchanged);
+        let what = format!("the log's folder cannot be exchanged for a link: {error}");
+        OpenError::WalDir { path: target.to_owned(), what }
+    })
 }
 
-/// Returns the folder that has the log's, where `--wal-dir` has placed it.
-pub(super) fn folder_of_log(member: &Path) -> PathBuf {
-    let placed = fs::canonicalize(member.join(LOG)).ok();
-    let folder = placed.as_deref().and_then(Path::parent);
-    folder.unwrap_or(member).to_owned()
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    files::create_dirs(to)?;
+    for file in fs::read_dir(from)? {
+        let file = file?;
+        let copy = to.join(file.file_name());
+        fs::copy(file.path(), &copy)?;
+        sync_file(&copy)?;
+    }
+    sync_dir(to)
 }
 
-fn holds_files(folder: &Path) -> io::Result<bool> {
-    match fs::read_dir(folder) {
-        Ok(mut files) => Ok(files.next().is_some()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
+/// Refuses a folder that has files.
+fn refuse_used(target: &Path) -> Result<(), OpenError> {
+    let is_used = match fs::read_dir(target) {
+        Ok(mut files) => files.next().is_some(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(OpenError::io(target, error)),
+    };
+    match is_used {
+        true => Err(OpenError::WalDir {
+            path: target.to_owned(),
+            what: "a log is there already".to_owned(),
+        }),
+        false => Ok(()),
     }
+}
+
+/// Removes the folder of a log that was moved, and the ballast, which [`ballast_of`] has beside the link's files now.
+fn remove_left(member: &Path) -> io::Result<()> {
+    let exchanged = member.join(EXCHANGED);
+    if exchanged.is_dir() && !exchanged.is_symlink() {
+        fs::remove_dir_all(&exchanged)?;
+    }
+    match fs::remove_file(member.join(BALLAST)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Returns the path of the ballast, which is on the disk of the log: beside the log's folder, or in it if that is elsewhere.
+pub(super) fn ballast_of(member: &Path) -> PathBuf {
+    let log = member.join(LOG);
+    match log.is_symlink() {
+        true => log.join(BALLAST),
+        false => member.join(BALLAST),
+    }
+}
+
+fn canonical(dir: &Path) -> Result<PathBuf, OpenError> {
+    fs::canonicalize(dir).map_err(|error| OpenError::io(dir, error))
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), sync_dir)
 }

@@ -312,6 +312,11 @@ fn a_start_adopts_etcd_whose_log_is_elsewhere() {
         assert!(etcd.dir().join("logs/log").is_dir());
         etcd.start_again();
         assert_eq!(run(&etcd, &["get", "a"]), "a\nwitan\n");
+        // once more from etcd's data, as the error for an etcd that has run since advises
+        etcd.terminate();
+        fs::remove_file(data(&etcd).join("member/identity")).expect("a file");
+        etcd.start_again();
+        assert_eq!(run(&etcd, &["get", "a"]), "a\netcd\n");
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("name", Text, "default", "Name of this member in --initial-cluster, in lists and in logs.", supported("name_and_data_dir")),
     Flag::new("data-dir", Text, "", "Directory for all data of this member; NAME.etcd if not given, where NAME is --name.", supported("name_and_data_dir")),
     Flag::new("adopt-etcd", Bool, "false", "Takes over the data of etcd 3.4 to 3.7 if the data directory has them and none of Witan; etcd's files stay as they are.", supported("a_start_adopts_the_data_of_etcd")),
-    Flag::new("wal-dir", Text, "", "Directory for the raft log, if it should be outside the data directory: the log is in its folder log.", supported("the_raft_log_in_a_directory_of_its_own")),
+    Flag::new("wal-dir", Text, "", "Directory for the raft log, if it should be outside the data directory: the log is in its subfolder log.", supported("the_raft_log_in_a_directory_of_its_own")),
     Flag::new("listen-client-urls", Text, "http://localhost:2379", "URLs to listen on for clients: gRPC, and HTTP unless --listen-client-http-urls is given.", supported("several_client_urls")),
     Flag::new("listen-client-http-urls", Text, "", "URLs to listen on for HTTP only; --listen-client-urls then serve gRPC only.", supported("http_and_metrics_urls_of_their_own")),
     Flag::new("listen-peer-urls", Text, "http://localhost:2380", "URLs to listen on for other members.", supported("peer_ports_and_their_timeouts")),

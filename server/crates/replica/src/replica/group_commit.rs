@@ -125,8 +125,9 @@ impl Replica {
         self.batches.push(batch);
     }
 
-    /// Hands in a request that was held with so many `bytes`. Returns the ticket of a proposal of this process that waits still. What a member has
-    /// forwarded that was removed since is dropped: its clients hear that it was not executed.
+    /// Hands in a request that was held with so many `bytes`. Returns the ticket of a proposal of this process that
+    /// waits still. What a member has forwarded that was removed since is dropped: its clients hear that it was not
+    /// executed.
     fn hand_in_held(&mut self, held: HeldProposal, bytes: usize) -> Option<Ticket> {
         match held {
             HeldProposal::Own { ticket, entry } if self.proposals.waits(ticket) => {

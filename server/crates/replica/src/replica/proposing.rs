@@ -51,8 +51,8 @@ pub(super) struct ProposalBatch {
 
 impl Replica {
     /// Proposes the command of an entry for a client at the Unix time `now_ns`, and stamps the entry; the permissions
-    /// of its caller are checked when it is executed. The result comes through `Host::applied` with the same ticket, or `Host::unanswered`. While there is
-    /// no leader the proposal waits. Tickets must grow.
+    /// of its caller are checked when it is executed. The result comes through `Host::applied` with the same ticket, or
+    /// `Host::unanswered`. While there is no leader the proposal waits. Tickets must grow.
     pub fn propose(
         &mut self,
         ticket: Ticket,

@@ -41,15 +41,12 @@ fn a_new_log_is_where_it_was_asked_for() {
 }
 
 #[test]
-fn a_log_in_the_data_directory_moves_whenever_it_was_interrupted() {
-    let states: [fn(&TempDir, &Path); 4] = [
+fn a_log_in_the_data_directory_moves_after_attempts_that_were_interrupted() {
+    let states: [fn(&TempDir, &Path); 3] = [
         |_, _| {},
-        |dir, wal| symlink(wal.join("log"), log_of(dir).with_file_name("log.exchanged")).unwrap(),
-        |dir, wal| {
-            symlink(wal.join("log"), log_of(dir).with_file_name("log.exchanged")).unwrap();
-            fs::create_dir_all(wal.join("log")).unwrap();
-            fs::write(wal.join("log/0000000000000001.raftlog"), "half").unwrap();
-        },
+        // with another --wal-dir
+        |dir, _| symlink("/nowhere", log_of(dir).with_file_name("log.exchanged")).unwrap(),
+        // after the exchange
         |dir, wal| {
             place_log(&dir.data(), wal).unwrap();
             fs::create_dir(log_of(dir).with_file_name("log.exchanged")).unwrap();
@@ -59,12 +56,36 @@ fn a_log_in_the_data_directory_moves_whenever_it_was_interrupted() {
         let (dir, wal) = with_log();
         fs::create_dir(&wal).unwrap();
         let wal = fs::canonicalize(wal).unwrap();
+        fs::create_dir(wal.join("log.moving-1")).unwrap();
         state(&dir, &wal);
         place_log(&dir.data(), &wal).expect("it moves");
         assert_eq!(fs::read_link(log_of(&dir)).unwrap(), wal.join("log"));
         assert!(!log_of(&dir).with_file_name("log.exchanged").exists());
         assert_eq!(reopen(&dir).1.records, batch(2..5, 1).records);
     }
+}
+
+#[test]
+fn a_copy_that_was_not_exchanged_is_refused_until_it_is_removed() {
+    let (dir, wal) = with_log();
+    fs::create_dir_all(wal.join("log")).unwrap();
+    fs::write(wal.join("log/0000000000000001.raftlog"), "whose?").unwrap();
+    let error = place_log(&dir.data(), &wal).expect_err("it may be another's");
+    assert!(matches!(error, OpenError::WalDir { .. }), "{error}");
+    assert!(wal.join("log/0000000000000001.raftlog").exists());
+    fs::remove_dir_all(wal.join("log")).unwrap();
+    place_log(&dir.data(), &wal).expect("it moves");
+    assert_eq!(reopen(&dir).1.records, batch(2..5, 1).records);
+}
+
+#[test]
+fn a_link_of_another_form_leads_to_the_same_place() {
+    let (dir, wal) = with_log();
+    place_log(&dir.data(), &wal).expect("it moves");
+    fs::remove_file(log_of(&dir)).unwrap();
+    symlink("../../wal/log", log_of(&dir)).unwrap();
+    place_log(&dir.data(), &wal).expect("its place");
+    assert_eq!(reopen(&dir).1.records, batch(2..5, 1).records);
 }
 
 #[test]
@@ -96,9 +117,19 @@ fn a_log_whose_disk_is_missing_is_no_new_log() {
 }
 
 #[test]
-fn the_folder_of_the_member_itself_is_no_other_place() {
-    let (dir, _) = with_log();
-    place_log(&dir.data(), &dir.data().join("member")).expect("where it is");
-    assert!(!log_of(&dir).is_symlink());
-    assert_eq!(reopen(&dir).1.records, batch(2..5, 1).records);
+fn folders_in_the_data_directory_are_places_too() {
+    for (name, is_link) in [("member", false), ("member/wal", true), ("wal", true)] {
+        for is_fresh in [false, true] {
+            let dir = match is_fresh {
+                true => TempDir::new(),
+                false => with_log().0,
+            };
+            for _ in 0..2 {
+                place_log(&dir.data(), &dir.data().join(name)).expect("a place");
+                assert_eq!(log_of(&dir).is_symlink(), is_link, "{name}");
+                let records = reopen(&dir).1.records;
+                assert_eq!(records.is_empty(), is_fresh, "{name}");
+            }
+        }
+    }
 }
