@@ -44,6 +44,10 @@ const NOT_RUN: &[(&str, &str)] = &[
     ),
     ("docs/start/coming-from-etcd.md", "systemctl stop witan"),
     (
+        "docs/start/coming-from-etcd.md",
+        "apt-get install ./etcd-server_3.7.3+witan.0.1.0-1_amd64.deb",
+    ),
+    (
         "docs/start/kubernetes.md",
         "docker build --target server --tag ghcr.io/witan/witan:0.1.0 .",
     ),
@@ -84,6 +88,10 @@ const NOT_RUN: &[(&str, &str)] = &[
         "sudo useradd --system --home-dir /var/lib/witan --shell /usr/sbin/nologin witan",
     ),
     ("docs/operating/hardening.md", "systemctl status witan"),
+    (
+        "docs/operating/hardening.md",
+        "identity='--certificate-oidc-issuer https://token.actions.githubusercontent.com",
+    ),
     (
         "docs/operating/hardening.md",
         "systemd-analyze security --offline=true deploy/systemd/witan.service",
