@@ -206,8 +206,8 @@ pub struct Replica {
     beyond_log: Option<BeyondLog>,
     /// Members that refuse this one, because it was removed from the cluster.
     removed_at: BTreeSet<u64>,
-    /// Members that entries of the log remove which were committed before the start, with the indexes of those
-    /// entries.
+    /// If `--force-new-cluster` has appended to the log: the members that its entries remove which were committed
+    /// before the start, with the indexes of those entries.
     removed_in_log: BTreeMap<u64, u64>,
     /// Whether the leader's state is to replace this member's, which has become another one.
     rebuilds: bool,
@@ -341,8 +341,8 @@ impl Replica {
         None
     }
 
-    /// Whether a member is removed, in the state or by an entry that was committed before the start and is not
-    /// executed yet: an old leader would be followed until then, as after `--force-new-cluster`.
+    /// Whether a member is removed, in the state or by an entry of `--force-new-cluster` that is not executed yet: until
+    /// then its old leader would be followed.
     fn is_removed(&self, member: u64) -> bool {
         let applied = self.raft.store().position().index;
         let ahead = self.removed_in_log.get(&member);

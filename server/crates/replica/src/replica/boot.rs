@@ -141,7 +141,7 @@ fn raft_config(config: &Config, applied: u64) -> RaftConfig {
 }
 
 /// Checks that a checkpoint, the log above it and the stored commit index are consistent. Returns the members
-/// that entries remove which were committed before the start, with the indexes of those entries.
+/// that entries of `--force-new-cluster` remove, with the indexes of those entries.
 fn check(
     place: &Position,
     entries: &[raft::eraftpb::Entry],
@@ -177,18 +177,24 @@ fn check(
             hard_state.commit
         )));
     }
-    let mut removed = BTreeMap::new();
+    let (mut removed, mut is_forced) = (BTreeMap::new(), false);
     for entry in entries.iter().filter(|e| e.index > place.index) {
         match wire::decode_raft_entry(entry) {
-            Ok((_, Some(change)))
+            Ok((command, Some(change)))
                 if entry.index <= hard_state.commit && wire::is_removal(&change) =>
             {
                 removed.insert(change.node_id, entry.index);
+                // no member has proposed it
+                is_forced |= command.stamp.is_none();
             }
             // it may never be committed; if it is, the turn that meets it ends the member
             Ok(_) | Err(EntryError::Unknown) => {}
             Err(EntryError::Corrupt(corrupt)) => return Err(corrupt),
         }
+    }
+    // a removal that members proposed may be refused when it is executed: until then its member may lead
+    if !is_forced {
+        removed.clear();
     }
     Ok(removed)
 }

@@ -70,6 +70,11 @@ fn follower() -> Replica {
 }
 
 fn member_two_of(state: View) -> Replica {
+    started(Recovered { checkpoint: Some(state), ..Recovered::default() })
+}
+
+/// Member 2, on this disk.
+fn started(disk: Recovered) -> Replica {
     let config = Config {
         id: 2,
         election_ticks: 10,
@@ -80,8 +85,7 @@ fn member_two_of(state: View) -> Replica {
         compaction: None,
         request_ticks: 70,
     };
-    let recovered = Recovered { checkpoint: Some(state), ..Recovered::default() };
-    Replica::new(config, recovered).expect("a fresh member starts")
+    Replica::new(config, disk).expect("a healthy disk")
 }
 
 fn snapshot(from: u64, term: u64, index: u64) -> Envelope {

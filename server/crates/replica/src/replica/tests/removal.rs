@@ -1,14 +1,17 @@
-//! How a removed member learns of its removal.
+//! How a removed member learns of its removal, and whom a member hears that has removals to execute.
 
 use raft::eraftpb::MessageType;
 
-use super::super::Role;
+use super::{super::Role, first_state, from_leader, started};
 use crate::{
-    host::{Applied, Connection, Envelope, Host, LeaseAnswer, LogBatch, Ticket, Unanswered},
-    wire::PeerMessage,
+    host::{
+        Applied, Connection, Envelope, Host, LeaseAnswer, LogBatch, Recovered, Ticket, Unanswered,
+    },
+    wire::{self, PeerMessage},
 };
 use witan_machine::{
-    command::{ChangeMembers, Command, Entry},
+    command::{ChangeMembers, Command, Entry, Stamp},
+    member::MemberId,
     view::View,
 };
 
@@ -91,4 +94,25 @@ fn a_removed_member_hears_that_its_removal_is_committed_before_it_is_answered() 
         }
     }
     assert!(host.answered && replica.view().position.voters == [2]);
+}
+
+/// Other members propose removals, which may be refused when they are executed; `--force-new-cluster` writes its own,
+/// behind which no other member is heard.
+#[test]
+fn a_leader_is_heard_until_its_removal_is_executed_unless_it_was_forced() {
+    for (stamp, leader) in [
+        (Some(Stamp::default()), MemberId(1)),
+        (None, MemberId::NONE),
+    ] {
+        let change = ChangeMembers { remove: 1, voters: true, ..ChangeMembers::default() };
+        let command = Some(Command::Members(change));
+        let removal = wire::log_record(2, 1, &Entry { stamp, command, caller: None });
+        let mut replica = started(Recovered {
+            checkpoint: Some(first_state()),
+            records: vec![removal],
+            hard_state: Some(wire::hard_state(1, 0, 2)),
+        });
+        replica.receive(from_leader(MessageType::MsgHeartbeat, |_| {}));
+        assert_eq!(replica.status().leader, leader);
+    }
 }
