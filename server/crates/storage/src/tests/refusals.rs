@@ -49,6 +49,13 @@ fn a_directory_of_etcd_is_refused_before_anything_is_written() {
         let dir = TempDir::new();
         let member = dir.data().join("member");
         fs::create_dir_all(member.join(name)).unwrap();
+        fs::write(
+            member
+                .join(name)
+                .join("0000000000000000-0000000000000000.wal"),
+            "",
+        )
+        .unwrap();
         assert_eq!(refused(&dir, &ME, name).exit_code(), 37);
         let found = fs::read_dir(&member).unwrap();
         let found: Vec<_> = found.map(|entry| entry.unwrap().file_name()).collect();
