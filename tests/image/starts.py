@@ -97,22 +97,27 @@ class Pod:
         return said
 
     def until(self, command, environment=None):
-        """Waits as a probe does."""
+        """Waits as a probe that executes a command."""
+        self.until_answered(command, lambda: self.execute(command, environment))
+
+    def until_http(self, url):
+        """The probe of a kubelet, which is in the pod's network for a pod of the host."""
+        curl = ["ip", "netns", "exec", self.network, "curl", "-sSf", url]
+
+        def ask():
+            done = subprocess.run(curl, capture_output=True, text=True, check=False)
+            return done.returncode, done.stderr
+
+        self.until_answered(curl, ask)
+
+    def until_answered(self, command, ask):
         end = time.monotonic() + PATIENCE_S
         while True:
-            code, said = self.execute(command, environment)
+            code, said = ask()
             if code == 0:
                 return
             if time.monotonic() > end or self.process.poll() is not None:
                 raise Failure(f"{' '.join(command)}: {said}\n{self.log.read_text()[-3000:]}")
-            time.sleep(0.2)
-
-    def until_http(self, url):
-        """The probe of a kubelet, which is in the pod's network for a pod of the host."""
-        end = time.monotonic() + PATIENCE_S
-        while subprocess.run(["ip", "netns", "exec", self.network, "curl", "-sf", url], capture_output=True, check=False).returncode != 0:
-            if time.monotonic() > end or self.process.poll() is not None:
-                raise Failure(f"{url}: {self.log.read_text()[-3000:]}")
             time.sleep(0.2)
 
     def stop(self):

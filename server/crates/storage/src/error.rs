@@ -92,7 +92,7 @@ pub enum OpenError {
     WalDir {
         /// The folder of the log by the flag.
         path: PathBuf,
-        /// What is found instead.
+        /// Says which other log or link was found.
         what: String,
     },
     /// etcd ran on the directory after its data were adopted.

@@ -167,19 +167,24 @@ fn keys_of_v2_are_adopted_with_their_indexes_and_their_history() {
     assert_eq!(after, before);
 }
 
+/// Starts Witan on the data of an etcd that has ended with the value `etcd`, and again after a write.
+fn adopt_at_start(etcd: &mut Server) {
+    become_witan(etcd);
+    etcd.add_args(["--adopt-etcd"]);
+    etcd.start_again();
+    assert_eq!(run(etcd, &["get", "a"]), "a\netcd\n");
+    run(etcd, &["put", "a", "witan"]);
+    etcd.kill9();
+    etcd.start_again();
+    assert_eq!(run(etcd, &["get", "a"]), "a\nwitan\n");
+}
+
 #[test]
 fn a_start_adopts_the_data_of_etcd() {
     let mut etcd = Launch::new(Kind::Etcd36).start();
     run(&etcd, &["put", "a", "etcd"]);
     etcd.terminate();
-    become_witan(&mut etcd);
-    etcd.add_args(["--adopt-etcd"]);
-    etcd.start_again();
-    assert_eq!(run(&etcd, &["get", "a"]), "a\netcd\n");
-    run(&etcd, &["put", "a", "witan"]);
-    etcd.kill9();
-    etcd.start_again();
-    assert_eq!(run(&etcd, &["get", "a"]), "a\nwitan\n");
+    adopt_at_start(&mut etcd);
     etcd.terminate();
     let (is_done, said) = try_adopt(&data(&etcd));
     assert!(
@@ -303,15 +308,8 @@ fn a_start_adopts_etcd_whose_log_is_elsewhere() {
         let mut etcd = Launch::new(kind).arg("--wal-dir=logs").start();
         run(&etcd, &["put", "a", "etcd"]);
         etcd.kill9();
-        become_witan(&mut etcd);
-        etcd.add_args(["--adopt-etcd"]);
-        etcd.start_again();
-        assert_eq!(run(&etcd, &["get", "a"]), "a\netcd\n");
-        run(&etcd, &["put", "a", "witan"]);
-        etcd.kill9();
+        adopt_at_start(&mut etcd);
         assert!(etcd.dir().join("logs/log").is_dir());
-        etcd.start_again();
-        assert_eq!(run(&etcd, &["get", "a"]), "a\nwitan\n");
         // once more from etcd's data, as the error for an etcd that has run since advises
         etcd.terminate();
         fs::remove_file(data(&etcd).join("member/identity")).expect("a file");
