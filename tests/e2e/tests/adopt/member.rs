@@ -167,10 +167,9 @@ fn keys_of_v2_are_adopted_with_their_indexes_and_their_history() {
     assert_eq!(after, before);
 }
 
-/// Starts Witan on the data of an etcd that has ended with the value `etcd`, and again after a write.
+/// Starts Witan, told to adopt, on the data of an etcd that has ended with the value `etcd`, and again after a write.
 fn adopt_at_start(etcd: &mut Server) {
     become_witan(etcd);
-    etcd.add_args(["--adopt-etcd"]);
     etcd.start_again();
     assert_eq!(run(etcd, &["get", "a"]), "a\netcd\n");
     run(etcd, &["put", "a", "witan"]);
@@ -184,6 +183,7 @@ fn a_start_adopts_the_data_of_etcd() {
     let mut etcd = Launch::new(Kind::Etcd36).start();
     run(&etcd, &["put", "a", "etcd"]);
     etcd.terminate();
+    etcd.add_args(["--adopt-etcd"]);
     adopt_at_start(&mut etcd);
     etcd.terminate();
     let (is_done, said) = try_adopt(&data(&etcd));
@@ -308,6 +308,7 @@ fn a_start_adopts_etcd_whose_log_is_elsewhere() {
         let mut etcd = Launch::new(kind).arg("--wal-dir=logs").start();
         run(&etcd, &["put", "a", "etcd"]);
         etcd.kill9();
+        etcd.add_args(["--adopt-etcd"]);
         adopt_at_start(&mut etcd);
         assert!(etcd.dir().join("logs/log").is_dir());
         // once more from etcd's data, as the error for an etcd that has run since advises
