@@ -1,6 +1,7 @@
 // Kubernetes' own kube-apiserver and kube-controller-manager on the store under test, which is
 // killed under them, one member twice, of three the leader again and again: thousands of objects are
-// made, watched, listed, collected, and nothing that was acknowledged is missing.
+// made, watched, listed, collected, and nothing that was acknowledged is missing. Or the store is etcd, and
+// the one under test takes its place meanwhile.
 //
 // What does not live here: how processes are started (processes.go), and the client (api.go).
 package main
@@ -34,13 +35,13 @@ var (
 )
 
 func main() {
-	if len(os.Args) != 4 {
-		fmt.Println("usage: drive PROGRAM FOLDER-OF-KUBERNETES MEMBERS")
+	if len(os.Args) != 5 {
+		fmt.Println("usage: drive PROGRAM FOLDER-OF-KUBERNETES MEMBERS ETCD-OR-EMPTY")
 		os.Exit(2)
 	}
 	members, err := strconv.Atoi(os.Args[3])
 	must(err)
-	here = newWorld(os.Args[1], os.Args[2], members)
+	here = newWorld(os.Args[1], os.Args[2], members, os.Args[4])
 	here.endOnSignals()
 	here.startStores()
 	api := here.startAPIServer()
@@ -125,7 +126,7 @@ func rights(api *api) {
 }
 
 // load makes all objects; a store of one member is killed when half of them are made, the leader of
-// several all the time.
+// several all the time; etcd's place is taken after half.
 func load(api *api) {
 	version := at(api.get(maps), "metadata", "resourceVersion")
 	seen, stop := make(chan string, 3*objects), make(chan struct{})
@@ -150,7 +151,13 @@ func load(api *api) {
 			}
 		}()
 	}
-	if len(here.stores) == 1 {
+	if here.etcd != "" {
+		here.follow()
+		<-half
+		pause := here.takePlace(api)
+		group.Wait()
+		passed(fmt.Sprintf("%d objects, and after half etcd's place is taken: neither took writes for %s ms", objects, pause))
+	} else if len(here.stores) == 1 {
 		<-half
 		here.killStores()
 		here.startStores()

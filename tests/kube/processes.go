@@ -22,9 +22,15 @@ import (
 
 type world struct {
 	dir, bin, program string
-	stores            []*member
-	others            []*exec.Cmd
-	token             string
+	// the program of etcd, if its place is taken
+	etcd string
+	// what takes etcd's place
+	successor  *member
+	apiServer  *exec.Cmd
+	apiAddress string
+	stores     []*member
+	others     []*exec.Cmd
+	token      string
 }
 
 // A member of the store under test.
@@ -36,13 +42,13 @@ type member struct {
 // How long a member that is not there may keep a question waiting.
 var askOnce = &http.Client{Timeout: 2 * time.Second}
 
-func newWorld(program, bin string, members int) *world {
+func newWorld(program, bin string, members int, etcd string) *world {
 	dir, err := os.MkdirTemp("", "witan-kube-")
 	must(err)
 	token := make([]byte, 16)
 	_, err = rand.Read(token)
 	must(err)
-	w := &world{dir: dir, bin: bin, program: program, token: hex.EncodeToString(token)}
+	w := &world{dir: dir, bin: bin, program: program, etcd: etcd, token: hex.EncodeToString(token)}
 	for n := range members {
 		name := fmt.Sprintf("m%d", n)
 		w.stores = append(w.stores, &member{name: name, url: "http://" + freeAddress(), peerURL: "http://" + freeAddress()})
@@ -106,10 +112,56 @@ func (w *world) start(m *member) {
 	for n, other := range w.stores {
 		cluster[n] = other.name + "=" + other.peerURL
 	}
-	m.process = w.spawn(w.program, "--name", m.name, "--data-dir", w.path(m.name),
+	w.run(m, w.storeProgram(), strings.Join(cluster, ","))
+}
+
+// storeProgram is what the store runs at first.
+func (w *world) storeProgram() string {
+	if w.etcd != "" {
+		return w.etcd
+	}
+	return w.program
+}
+
+// run starts a member, with further words before its flags.
+func (w *world) run(m *member, program, cluster string, words ...string) {
+	m.process = w.spawn(program, append(words, "--name", m.name, "--data-dir", w.path(m.name),
 		"--listen-client-urls", m.url, "--advertise-client-urls", m.url,
 		"--listen-peer-urls", m.peerURL, "--initial-advertise-peer-urls", m.peerURL,
-		"--initial-cluster", strings.Join(cluster, ","))
+		"--initial-cluster", cluster)...)
+}
+
+// follow starts what is to take etcd's place.
+func (w *world) follow() {
+	m := &member{name: "successor", url: "http://" + freeAddress(), peerURL: "http://" + freeAddress()}
+	w.successor = m
+	w.run(m, w.program, m.name+"="+m.peerURL, "follow", "--from", w.storeURLs())
+	eventually("the successor follows", func() bool {
+		id, leader := m.status()
+		return id != "" && id == leader
+	})
+}
+
+// takePlace has the successor take etcd's place, and moves kube-apiserver to it, which is killed for that: to end in order
+// it waits a minute for watches, and the controllers lose their lease, so that they start anew, too. It tells the milliseconds
+// in which neither took writes.
+func (w *world) takePlace(api *api) string {
+	answer, err := http.Post(w.successor.url+"/follow/cut-over", "", nil)
+	must(err)
+	defer answer.Body.Close()
+	var got object
+	must(json.NewDecoder(answer.Body).Decode(&got))
+	expect(answer.StatusCode == 200, "the cut-over: %v", got)
+	for _, process := range append(w.others, w.apiServer) {
+		_ = process.Process.Kill()
+		_ = process.Wait()
+	}
+	w.others = nil
+	w.killStores()
+	w.stores, w.etcd = []*member{w.successor}, ""
+	w.spawnAPIServer()
+	w.startControllers(api)
+	return at(got, "pauseMs")
 }
 
 // killStores ends all members as a power cut would.
@@ -200,23 +252,31 @@ func (w *world) storeURLs() string {
 }
 
 func (w *world) startAPIServer() *api {
-	address := freeAddress()
-	_, port, err := net.SplitHostPort(address)
+	w.apiAddress = freeAddress()
+	w.spawnAPIServer()
+	return w.awaitAPIServer()
+}
+
+func (w *world) spawnAPIServer() {
+	_, port, err := net.SplitHostPort(w.apiAddress)
 	must(err)
-	w.others = append(w.others, w.spawn(filepath.Join(w.bin, "kube-apiserver"),
+	w.apiServer = w.spawn(filepath.Join(w.bin, "kube-apiserver"),
 		"--etcd-servers="+w.storeURLs(), "--bind-address=127.0.0.1", "--secure-port="+port,
 		"--advertise-address=10.0.0.1", "--cert-dir="+w.path("certs"),
 		"--authorization-mode=RBAC", "--token-auth-file="+w.path("tokens.csv"),
 		"--service-cluster-ip-range=10.96.0.0/16",
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file="+w.path("sa.key"),
-		"--service-account-signing-key-file="+w.path("sa.key")))
+		"--service-account-signing-key-file="+w.path("sa.key"))
+}
+
+func (w *world) awaitAPIServer() *api {
 	certificate := w.path("certs/apiserver.crt")
 	eventually("kube-apiserver's certificate", func() bool {
 		text, err := os.ReadFile(certificate)
 		return err == nil && len(text) > 0
 	})
-	api := newAPI("https://"+address, w.token, certificate)
+	api := newAPI("https://"+w.apiAddress, w.token, certificate)
 	eventually("kube-apiserver is ready", func() bool {
 		answer, err := api.request("GET", "/readyz", nil)
 		if err != nil {
@@ -257,11 +317,16 @@ func (w *world) endOnSignals() {
 
 // end kills every process, the members last, and removes the folder, or says where it is.
 func (w *world) end(keep bool) {
-	for i := len(w.others) - 1; i >= 0; i-- {
-		_ = w.others[i].Process.Kill()
-		_ = w.others[i].Wait()
+	for _, process := range append(w.others, w.apiServer) {
+		if process != nil {
+			_ = process.Process.Kill()
+			_ = process.Wait()
+		}
 	}
 	w.killStores()
+	if w.successor != nil {
+		w.successor.kill()
+	}
 	if keep {
 		fmt.Println("logs are in", w.dir)
 	} else {
