@@ -16,10 +16,12 @@ use witan_base::{
     metrics::{MetricsPage, Register},
     panics::{self, PanicMetrics},
 };
-use witan_config::{AutoCompaction, Config, ConfigError, PortTls, ServerCertificate};
+use witan_config::{AutoCompaction, ClusterState, Config, ConfigError, PortTls, ServerCertificate};
 use witan_dialect::{Context, HealthMetrics, SharedContext, V2Metrics, V3Metrics};
 use witan_logging::LogLevelHandle;
-use witan_machine::{command::PublishAttributes, member::MemberId, operation::Operation};
+use witan_machine::{
+    StateMachine, command::PublishAttributes, member::MemberId, operation::Operation,
+};
 use witan_node::{
     self as node, FrozenStates, Node, NodeMetrics, NodeParts, ProcessIdentity, SharedParts,
     TransferError, now_ns,
@@ -43,6 +45,7 @@ use crate::{
         join::{self, JoinedCluster},
     },
     corruption::{self, CorruptionChecker, CorruptionMetrics, InconsistentState},
+    follow::{self, FollowHandle, FollowMetrics, SeedError, Source},
     systemd,
 };
 
@@ -77,14 +80,15 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     let (security, peer_tls) = open_tls(&config, &metrics, false)?;
     let authenticator = authenticator(&config)?;
     let (stop, stopping) = watch::channel(false);
-    let (config, joined) = tokio::select! {
+    let Prepared { config, joined, followed } = tokio::select! {
         signal = &mut signal => {
             tracing::info!(signal = signal.name(), "received signal; no member was started");
             return Ok(());
         }
         prepared = prepare(config, peer_tls.as_ref(), &metrics) => prepared?,
     };
-    let disk = disk::open(&config, joined, StorageMetrics::register(&on))?;
+    let (source, seeded) = followed.map_or((None, None), |(source, state)| (Some(source), state));
+    let disk = disk::open(&config, joined, seeded, StorageMetrics::register(&on))?;
     let (own_security, own_peer_tls) = open_tls(&config, &metrics, true)?;
     let (security, peer_tls) = (security.or(own_security), peer_tls.or(own_peer_tls));
     warn_of_quota(config.settings.quota_bytes);
@@ -100,6 +104,7 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
         checks: config.corruption,
         metrics: CorruptionMetrics::register(&on),
     };
+    let follow = source.map(|source| start_following(&config, source, &member.node, &on));
     let (published, publishing) = watch::channel(false);
     actix_rt::spawn(publish(member.node.clone(), config.clone(), published));
     member.watch_cluster();
@@ -119,7 +124,7 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
                 (bound, security),
                 (&member.node, authenticator),
                 (on, metrics, ClientBudgets::new(&budgets)),
-                log_level,
+                (log_level, follow),
             )?;
             let ready = report_ready(member.node.clone(), config.clone(), publishing);
             actix_rt::spawn(ready);
@@ -253,6 +258,16 @@ fn warn_of_quota(quota_bytes: Option<u64>) {
     }
 }
 
+/// What is known before the disk is opened.
+struct Prepared {
+    /// With the first members of the cluster.
+    config: Config,
+    /// The running cluster that this member joins.
+    joined: Option<JoinedCluster>,
+    /// The cluster that this one follows, with the state to begin with if the data directory has none.
+    followed: Option<(Source, Option<StateMachine>)>,
+}
+
 /// Finds the first members of the cluster and asks them whether this one joins them; returns no cluster to
 /// join if the directory has a state. `tls` is that of files; a self-signed certificate is made before the
 /// members are asked.
@@ -260,16 +275,33 @@ async fn prepare(
     config: Config,
     tls: Option<&PeerTls>,
     metrics: &TransportMetrics,
-) -> Result<(Config, Option<JoinedCluster>), BootError> {
+) -> Result<Prepared, BootError> {
     let found = match storage::identity(&config.data_dir) {
         Err(OpenError::Etcd { .. }) if config.adopt_etcd => Some(adopt_etcd(&config).await?),
         found => found?,
     };
     let config = bootstrap::discover::complete(config, found).await?;
+    let source = config.follow.as_ref().map(Source::new).transpose();
+    let source = source.map_err(SeedError::from)?;
     if found.is_some() && storage::has_state(&config.data_dir) {
-        return Ok((config, None));
+        let followed = source.map(|source| (source, None));
+        return Ok(Prepared { config, joined: None, followed });
+    }
+    let is_alone =
+        config.initial_cluster.len() == 1 && config.initial_cluster_state == ClusterState::New;
+    if source.is_some() && !is_alone {
+        return Err(SeedError::NotAlone.into());
     }
     config.bootstrap()?;
+    if let Some(source) = source {
+        tracing::info!(
+            source = source.endpoints().join(","),
+            "beginning with a snapshot of the source"
+        );
+        let state = follow::seed(&source, &config.data_dir).await?;
+        let followed = Some((source, Some(state)));
+        return Ok(Prepared { config, joined: None, followed });
+    }
     let own = match tls {
         Some(_) => None,
         None => PeerTls::open(&config, metrics)?,
@@ -279,7 +311,15 @@ async fn prepare(
         local_address: config.peers.local_address,
     };
     let joined = join::ask(&config, &dialer).await?;
-    Ok((config, joined))
+    Ok(Prepared { config, joined, followed: None })
+}
+
+/// Starts to copy the source, once this member serves.
+fn start_following(config: &Config, source: Source, node: &Node, on: &Register) -> FollowHandle {
+    let metrics = FollowMetrics::register(on);
+    let (handle, requests) = FollowHandle::new(source.endpoints(), &config.data_dir, metrics);
+    actix_rt::spawn(follow::run(node.clone(), source, handle.clone(), requests));
+    handle
 }
 
 /// Takes over the data of etcd in the data directory.
@@ -523,7 +563,7 @@ fn serve(
     (bound, security): (Vec<Bound>, Option<ServerTls>),
     (node, authenticator): (&Node, Arc<Authenticator>),
     (on, metrics, traffic): (Register, Arc<TransportMetrics>, ClientBudgets),
-    log_level: LogLevelHandle,
+    (log_level, follow): (LogLevelHandle, Option<FollowHandle>),
 ) -> Result<RunningServer, BootError> {
     let panics = PanicMetrics::register(&on);
     let shared = SharedContext {
@@ -540,7 +580,7 @@ fn serve(
     };
     let ctx = Context::new(node.clone(), shared);
     let calls = witan_v3::Services::new(ctx.clone());
-    let front = Arc::new(api::http::HttpFrontend::new(ctx));
+    let front = Arc::new(api::http::HttpFrontend::new(ctx, follow));
     let served = Handlers {
         http: move |surface, request, payload| {
             let front = front.clone();

@@ -1,6 +1,7 @@
 //! The server binary: reads arguments, sets up logging, runs `boot` or `offline`.
 
 use std::{
+    ffi::OsString,
     io::{self, Write as _},
     path::Path,
     process::ExitCode,
@@ -10,10 +11,14 @@ use witan_base::{panics, version};
 use witan_config::{self as config, Config, Invocation};
 use witan_logging as logging;
 
-use crate::{boot, offline};
+use crate::{
+    boot,
+    follow::{SeedError, command},
+    offline,
+};
 
 /// Runs what the program's name selects, etcdutl or a member, and what the arguments select: `snapshot` and its
-/// subcommands, `adopt`, `export`, the version, the help text, or a member. Returns when the member has stopped.
+/// subcommands, `adopt`, `export`, `follow`, the version, the help text, or a member. Returns when the member has stopped.
 pub fn main() -> ExitCode {
     panics::install_hook();
     let mut arguments = std::env::args_os();
@@ -29,18 +34,43 @@ pub fn main() -> ExitCode {
         Some(offline::SNAPSHOT) => return without_member(offline::run(arguments.skip(1))),
         Some(offline::ADOPT) => return without_member(offline::adopt(arguments.skip(1))),
         Some(offline::EXPORT) => return without_member(offline::export(arguments.skip(1))),
+        Some(command::FOLLOW) => return follow(arguments.skip(1)),
         Some(_) | None => {}
     }
     #[cfg(feature = "planted-panics")]
     if arguments.peek().is_some_and(|word| word == offline::ALTER) {
         return without_member(offline::alter(arguments.skip(1)));
     }
+    member(arguments, |_| Ok(()))
+}
+
+/// Runs what the arguments of a member select. `check` may refuse the start.
+fn member(
+    arguments: impl Iterator<Item = OsString>,
+    check: impl FnOnce(&Config) -> Result<(), SeedError>,
+) -> ExitCode {
     match Config::load(arguments, &config::environment()) {
         Ok(Invocation::Version) => show(&version::text()),
         Ok(Invocation::Help(help)) => show(&help),
-        Ok(Invocation::Start(config)) => start(*config),
+        Ok(Invocation::Start(config)) => match check(&config) {
+            Ok(()) => start(*config),
+            Err(error) => report_error(&error),
+        },
         Err(error) => report_error(&error),
     }
+}
+
+/// Runs `witan follow`: a verb asks a running member, flags start one.
+fn follow(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let mut arguments = arguments.peekable();
+    let asks = |word: &OsString| command::VERBS.iter().any(|verb| word == verb);
+    if arguments.peek().is_none_or(asks) {
+        return without_member(command::run(arguments));
+    }
+    member(arguments, |config| match config.follow {
+        Some(_) => Ok(()),
+        None => Err(SeedError::NoSource),
+    })
 }
 
 /// Sets up logging and runs the member until it stops.

@@ -78,6 +78,7 @@ fn registry(backend: &BackendMeta) -> MemberRegistry {
         cluster_version: backend.cluster_version.clone().unwrap_or_default(),
         downgrade_target: downgrade.map_or_else(String::new, |d| d.target_version.clone()),
         by_id: members.collect(),
+        follows: false,
         removed_ids: backend.removed.iter().copied().map(MemberId).collect(),
     }
 }
@@ -103,7 +104,8 @@ fn apply_v2(v2: &mut V2Store, log: &LogEntry, change: &entry::Change) {
             | Command::Tree(_)
             | Command::Alarm(_)
             | Command::Auth(_)
-            | Command::Downgrade(_),
+            | Command::Downgrade(_)
+            | Command::Follow(_),
         )
         | None => {}
     }

@@ -30,7 +30,8 @@ use witan_v3::{
     gateway::{openapi, websocket},
 };
 
-use super::{log_level, ops};
+use super::{follow, log_level, ops};
+use crate::follow::FollowHandle;
 
 /// A request target above this is answered 414. etcd drops such connections at 4 KiB.
 const TARGET_BYTES_MAX: usize = 32 << 10;
@@ -42,6 +43,7 @@ pub struct HttpFrontend {
     v1: v1::V1Dialect,
     v2: v2::V2Dialect,
     discovery: discovery::DiscoveryService,
+    follow: Option<FollowHandle>,
 }
 
 /// Who serves a path.
@@ -56,12 +58,13 @@ enum Route {
 
 impl HttpFrontend {
     /// Creates the front of the running member with its dialects.
-    pub fn new(ctx: Context) -> Self {
+    pub(crate) fn new(ctx: Context, follow: Option<FollowHandle>) -> Self {
         let reads = Arc::new(ReadCounters::default());
         Self {
             v1: v1::V1Dialect::new(ctx.clone(), reads.clone()),
             v2: v2::V2Dialect::new(ctx.clone(), reads),
             discovery: discovery::DiscoveryService::new(ctx.clone()),
+            follow,
             ctx,
         }
     }
@@ -176,6 +179,10 @@ async fn serve_resource(
             let response = log_level::handle(&front.ctx, request, &mut payload).await;
             reply::drain(&mut payload).await;
             response
+        }
+        Resource::Follow => {
+            reply::drain(&mut payload).await;
+            follow::handle(&front.ctx, front.follow.as_ref(), request, path).await
         }
         Resource::OpenApi => {
             reply::drain(&mut payload).await;

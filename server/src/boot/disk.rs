@@ -5,6 +5,7 @@ use std::path::Path;
 
 use witan_config::Config;
 use witan_machine::{
+    StateMachine,
     member::{MemberId, MemberRegistry},
     view::View,
 };
@@ -29,10 +30,18 @@ pub(super) struct OpenedDisk {
     pub(super) metrics: StorageMetrics,
 }
 
-/// Opens the data directory, or sets it up.
+/// The first state of a cluster that follows another one: its own members, the other one's data.
+fn following(first: Box<View>, seeded: StateMachine) -> Box<View> {
+    let mut machine = StateMachine { tree: first.machine.tree, ..seeded };
+    machine.members = MemberRegistry { follows: true, ..first.machine.members };
+    Box::new(View { machine, position: first.position })
+}
+
+/// Opens the data directory, or sets it up. `seeded` is the data of a cluster that follows another one.
 pub(super) fn open(
     config: &Config,
     joined: Option<JoinedCluster>,
+    seeded: Option<StateMachine>,
     metrics: StorageMetrics,
 ) -> Result<OpenedDisk, BootError> {
     let dir = &config.data_dir;
@@ -66,6 +75,10 @@ pub(super) fn open(
                 Some(state) => state,
                 None => bootstrap::first_state(config, &identity, joined.as_ref())
                     .map_err(|source| BootError::corrupt(dir, source))?,
+            };
+            let first_state = match seeded {
+                Some(seeded) => following(first_state, seeded),
+                None => first_state,
             };
             storage
                 .checkpoint

@@ -12,6 +12,7 @@ use crate::{
     adopt::AdoptError,
     bootstrap::{discover::DiscoverError, etcd::EtcdMember, join::JoinError},
     corruption::InconsistentState,
+    follow::SeedError,
 };
 
 /// Exit code of [`BootError::Corrupt`]; the disk's own refusals have theirs in `storage`.
@@ -38,6 +39,9 @@ pub enum BootError {
     /// The cluster that this member should join does not accept it.
     #[error(transparent)]
     Join(#[from] JoinError),
+    /// The cluster of `--from` cannot be followed.
+    #[error(transparent)]
+    Follow(#[from] SeedError),
     /// Log and checkpoint contradict each other.
     #[error(
         "data directory {dir}: {source}. Restore a backup into an empty directory; \
@@ -104,6 +108,7 @@ impl BootError {
             Self::Adopt(AdoptError::Storage(error)) => error.exit_code(),
             Self::Config(_)
             | Self::Adopt(_)
+            | Self::Follow(_)
             | Self::Discovery(_)
             | Self::ForcedWithoutState { .. }
             | Self::Join(_)

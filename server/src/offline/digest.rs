@@ -16,7 +16,7 @@ const PART_BYTES: usize = 1 << 20;
 
 /// Returns the length of the snapshot without a digest, and whether a digest follows it. `verb` is for the
 /// text of an error.
-pub(super) fn length(verb: &'static str, path: &Path) -> Result<(u64, bool), OfflineError> {
+pub(crate) fn length(verb: &'static str, path: &Path) -> Result<(u64, bool), OfflineError> {
     let length = std::fs::metadata(path)
         .map_err(OfflineError::open(verb, path))?
         .len();
@@ -33,7 +33,7 @@ pub(super) fn length(verb: &'static str, path: &Path) -> Result<(u64, bool), Off
 
 /// Computes the digest of the first `length` bytes and compares it with the one that follows them;
 /// a mismatch is an error. `progress` is called with the numbers of bytes read.
-pub(super) fn check(
+pub(crate) fn check(
     path: &Path,
     length: u64,
     progress: &mut dyn FnMut(usize),

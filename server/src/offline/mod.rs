@@ -10,7 +10,7 @@
 mod adopt;
 #[cfg(feature = "planted-panics")]
 mod alter;
-mod digest;
+pub(crate) mod digest;
 mod etcdutl;
 mod export;
 mod progress;
@@ -32,7 +32,7 @@ use witan_machine::record::CorruptRecord;
 use witan_snapshot::BoltError;
 use witan_storage::OpenError;
 
-use crate::adopt::AdoptError;
+use crate::{adopt::AdoptError, follow::FollowCommandError};
 
 /// The name of the subcommand.
 pub const SNAPSHOT: &str = "snapshot";
@@ -134,6 +134,9 @@ pub enum OfflineError {
     /// The member was removed.
     #[error("{0}: this member was removed from its cluster: take another member's directory")]
     NotAMember(String),
+    /// A running member gave no answer.
+    #[error(transparent)]
+    Follow(#[from] FollowCommandError),
     /// The member's log or checkpoint cannot be read.
     #[error("{dir}: {source}")]
     Corrupt {
@@ -182,6 +185,7 @@ impl OfflineError {
             | Self::Storage(_)
             | Self::Adopt(_)
             | Self::Export { .. }
+            | Self::Follow(_)
             | Self::NoState(_)
             | Self::NotAMember(_)
             | Self::Corrupt { .. } => EXIT_ERROR,

@@ -288,6 +288,7 @@ fn grows(command: &Command) -> bool {
         | Command::PeerUrls(_)
         | Command::Members(_)
         | Command::Alarm(_)
-        | Command::Auth(_) => false,
+        | Command::Auth(_)
+        | Command::Follow(_) => false,
     }
 }

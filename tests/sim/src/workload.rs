@@ -355,7 +355,8 @@ pub(crate) fn effect<'a>(command: &'a Command, outcome: &'a Outcome) -> Effect<'
         | (Command::PeerUrls(_) | Command::Members(_), Reply::MembershipChanged(_))
         | (Command::Alarm(_), Reply::Alarm(_))
         | (Command::Lease(_), Reply::Lease(_))
-        | (Command::Auth(_), Reply::Auth(_)) => Effect::Nothing,
+        | (Command::Auth(_), Reply::Auth(_))
+        | (Command::Follow(_), Reply::Followed(_)) => Effect::Nothing,
         _ => Effect::Mismatch,
     }
 }
@@ -429,6 +430,7 @@ pub(crate) fn may_put(command: &Command, key: &[u8], value: &[u8]) -> bool {
         | Command::Alarm(_)
         | Command::Members(_)
         | Command::Lease(_)
-        | Command::Auth(_) => false,
+        | Command::Auth(_)
+        | Command::Follow(_) => false,
     }
 }

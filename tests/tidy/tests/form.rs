@@ -56,6 +56,14 @@ const SLEEPS: &[(&str, &str)] = &[
         "the time between two comparisons, and the pause between two tries to rebuild the state",
     ),
     (
+        "server/src/follow/mod.rs",
+        "the pause before the next member of the source is tried",
+    ),
+    (
+        "server/src/follow/copier.rs",
+        "the pause before a proposal is repeated that the cluster did not take",
+    ),
+    (
         "server/src/bootstrap/join.rs",
         "the pause before members that did not answer are asked again",
     ),

@@ -68,6 +68,7 @@ pub(super) fn config(values: FlagValues, environment: &Environment) -> Result<Co
         )?,
         adopt_etcd: read.boolean("adopt-etcd")?,
         wal_dir: read.wal_dir(),
+        follow: read.follow()?,
         force_new_cluster: read.boolean("force-new-cluster")?,
         corruption: read.corruption_checks(&gates)?,
         heartbeat_interval,

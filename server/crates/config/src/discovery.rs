@@ -1,8 +1,8 @@
 //! How a new member finds the others when `--initial-cluster` does not name them.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::net::SocketAddr;
 
-use super::{ConfigError, build::ValueReader};
+use super::{ConfigError, build::ValueReader, client::ClientSettings};
 
 /// One way to find the first members.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,22 +31,8 @@ pub struct V3Discovery {
     pub token: String,
     /// Each with its scheme.
     pub endpoints: Vec<String>,
-    /// `--discovery-dial-timeout`.
-    pub dial_timeout: Duration,
-    /// `--discovery-request-timeout`.
-    pub request_timeout: Duration,
-    /// `--discovery-keepalive-time`.
-    pub keepalive_time: Duration,
-    /// `--discovery-keepalive-timeout`.
-    pub keepalive_timeout: Duration,
-    /// `--discovery-cacert`: authorities of the endpoints; the system's by default.
-    pub ca: Option<PathBuf>,
-    /// `--discovery-cert` and `--discovery-key`.
-    pub key_pair: Option<(PathBuf, PathBuf)>,
-    /// `--discovery-insecure-skip-tls-verify`.
-    pub skip_verify: bool,
-    /// `--discovery-user` and `--discovery-password`.
-    pub user: Option<(String, String)>,
+    /// How they are reached.
+    pub client: ClientSettings,
 }
 
 /// `--discovery-srv` and related flags.
@@ -123,60 +109,28 @@ impl ValueReader<'_> {
         Ok(Discovery::V2(V2Discovery { url, proxy }))
     }
 
-    /// Reads the flags of v3 discovery. An endpoint without a scheme gets `https` if a flag asks for TLS,
-    /// else `http`.
+    /// Reads the flags of v3 discovery.
     fn v3(&self, token: &str) -> Result<Discovery, ConfigError> {
-        let path = |flag| self.given(flag).map(PathBuf::from);
-        let key_pair = match (path("discovery-cert"), path("discovery-key")) {
-            (Some(cert), Some(key)) => Some((cert, key)),
-            (None, None) => None,
-            (Some(_), None) | (None, Some(_)) => {
-                return Err(self.bad(
-                    "discovery-cert",
-                    "--discovery-cert and --discovery-key belong together",
-                ));
-            }
-        };
-        let skip_verify = self.boolean("discovery-insecure-skip-tls-verify")?;
-        // as in etcd, TLS files turn TLS on for endpoints without a scheme
-        let has_tls = key_pair.is_some()
-            || path("discovery-cacert").is_some()
-            || !self.boolean("discovery-insecure-transport")?;
-        let endpoint = |text: String| {
-            let url = match text.contains("://") {
-                true => text,
-                false if has_tls => format!("https://{text}"),
-                false => format!("http://{text}"),
-            };
-            is_http(&url).then_some(url)
-        };
-        let endpoints = self.list("discovery-endpoints").into_iter().map(endpoint);
-        let endpoints = endpoints.collect::<Option<Vec<_>>>();
-        let user = self.given("discovery-user").map(|user| {
-            let password = self.text("discovery-password");
-            (user.to_owned(), password.to_owned())
-        });
-        Ok(Discovery::V3(Box::new(V3Discovery {
-            token: token.to_owned(),
-            endpoints: endpoints.filter(|list| !list.is_empty()).ok_or_else(|| {
-                self.bad(
-                    "discovery-endpoints",
-                    "not HOST:PORT or URLs, comma-separated",
-                )
-            })?,
+        let client = ClientSettings {
             dial_timeout: self.duration("discovery-dial-timeout")?,
             request_timeout: self.duration("discovery-request-timeout")?,
             keepalive_time: self.duration("discovery-keepalive-time")?,
             keepalive_timeout: self.duration("discovery-keepalive-timeout")?,
-            ca: path("discovery-cacert"),
-            key_pair,
-            skip_verify,
-            user,
+            ca: self.path("discovery-cacert"),
+            key_pair: self.key_pair(["discovery-cert", "discovery-key"])?,
+            skip_verify: self.boolean("discovery-insecure-skip-tls-verify")?,
+            user: self.user(["discovery-user", "discovery-password"]),
+        };
+        let has_tls = client.names_tls_files() || !self.boolean("discovery-insecure-transport")?;
+        Ok(Discovery::V3(Box::new(V3Discovery {
+            token: token.to_owned(),
+            endpoints: self.endpoints("discovery-endpoints", has_tls)?,
+            client,
         })))
     }
 }
 
-fn is_http(url: &str) -> bool {
+pub(super) fn is_http(url: &str) -> bool {
     let parsed = url.parse::<http::Uri>().ok();
     parsed.is_some_and(|url| {
         matches!(url.scheme_str(), Some("http" | "https"))

@@ -20,6 +20,10 @@ Usage:
   witan export --data-dir DIR --etcd NEWDIR
     Go back to etcd with the data of a stopped member (witan export --help).
 
+  witan follow --from URLS [flags]
+  witan follow status | cut-over [--endpoint URL]
+    Copy a running etcd, follow it and take its place (witan follow --help).
+
   witan --version
     Show the version.
 

@@ -6,12 +6,14 @@
 
 mod build;
 mod certificate;
+mod client;
 mod corruption;
 mod discovery;
 mod error;
 mod feature_gates;
 mod file;
 pub mod flags;
+mod follow;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 pub mod help;
@@ -29,9 +31,11 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use witan_storage::SpaceConfig;
 
 pub use build::{MembersError, members};
+pub use client::ClientSettings;
 pub use corruption::CorruptionChecks;
 pub use discovery::{Discovery, SrvDiscovery, V2Discovery, V3Discovery};
 pub use error::ConfigError;
+pub use follow::FollowSource;
 pub use peers::PeerSettings;
 pub use security::{PeerTlsConfig, PortTls, ServerCertificate, TlsVersion};
 pub use source::environment;
@@ -75,6 +79,8 @@ pub struct Config {
     pub adopt_etcd: bool,
     /// `--wal-dir`: the folder of the raft log, if it is not in the data directory.
     pub wal_dir: Option<PathBuf>,
+    /// `--from`: the cluster of etcd that a new cluster follows.
+    pub follow: Option<FollowSource>,
     /// `--force-new-cluster`: all other members are removed at start.
     pub force_new_cluster: bool,
     /// When members compare their states.
@@ -200,6 +206,7 @@ impl Default for Config {
             initial_cluster_state: ClusterState::New,
             adopt_etcd: false,
             wal_dir: None,
+            follow: None,
             force_new_cluster: false,
             corruption: CorruptionChecks::default(),
             heartbeat_interval: Duration::from_millis(100),

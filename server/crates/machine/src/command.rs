@@ -1,7 +1,7 @@
 //! All commands of the log. The structs are the log payload: prost-derived, behind a version byte
 //! (`wire`), never messages of a public protocol. Field numbers never change.
 
-use super::{alarm, auth, kv, lease};
+use super::{alarm, auth, follow, kv, lease};
 
 pub use super::member::{
     ChangeMembers, ClusterVersion, Downgrade, PublishAttributes, UpdatePeerUrls,
@@ -14,7 +14,7 @@ pub struct Entry {
     #[prost(message, optional, tag = "1")]
     pub stamp: Option<Stamp>,
     /// The operation.
-    #[prost(oneof = "Command", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    #[prost(oneof = "Command", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13")]
     pub command: Option<Command>,
     /// The caller, if the request was authenticated.
     #[prost(message, optional, tag = "12")]
@@ -37,6 +37,7 @@ impl Entry {
                 | Command::Members(_)
                 | Command::Downgrade(_),
             ) => true,
+            Some(Command::Follow(command)) => command.ends_following(),
             Some(
                 Command::Kv(_)
                 | Command::Tree(_)
@@ -100,6 +101,9 @@ pub enum Command {
     /// Begins or cancels a downgrade.
     #[prost(message, tag = "11")]
     Downgrade(Downgrade),
+    /// Copies another cluster.
+    #[prost(message, tag = "13")]
+    Follow(follow::FollowCommand),
 }
 
 impl Command {
@@ -115,7 +119,8 @@ impl Command {
             | Self::PeerUrls(_)
             | Self::Auth(_)
             | Self::Members(_)
-            | Self::Downgrade(_) => false,
+            | Self::Downgrade(_)
+            | Self::Follow(_) => false,
         }
     }
 }

@@ -289,6 +289,17 @@ impl Leases {
         }
     }
 
+    /// Forgets the remaining seconds of all leases: each has its full TTL.
+    pub(super) fn clear_checkpoints(&mut self) {
+        let noted = self
+            .by_id
+            .iter()
+            .filter(|(_, lease)| lease.remaining_ttl_s > 0);
+        let full = noted.map(|(id, lease)| (*id, Lease { remaining_ttl_s: 0, ..*lease }));
+        let full: Vec<(LeaseId, Lease)> = full.collect();
+        self.by_id.extend(full);
+    }
+
     /// Moves a key from one lease to another; either may be [`LeaseId::NONE`].
     pub(super) fn reattach(&mut self, key: &[u8], from: LeaseId, to: LeaseId) {
         if from == to {

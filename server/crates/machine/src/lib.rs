@@ -7,7 +7,7 @@
 //! snapshots work on a clone while commands are applied (see [`view::View`]).
 //!
 //! Reading order: `command` (what can be executed) → `operation` (the same with the types of its answers) → `kv`,
-//! `lease`, `witan_tree`, `member`, `alarm`, `auth` → `work` (how much a command costs) → `record`, `view` (what a
+//! `lease`, `witan_tree`, `member`, `alarm`, `auth` → `follow` (another cluster is copied) → `work` (how much a command costs) → `record`, `view` (what a
 //! checkpoint and a reader get), `versions`, `limits`.
 //!
 //! Invariants kept here (the full list stands in ARCHITECTURE.md):
@@ -19,6 +19,7 @@ pub mod auth;
 mod auth_error;
 pub mod command;
 pub mod fingerprint;
+pub mod follow;
 pub mod kv;
 pub mod lease;
 pub mod limits;
@@ -74,6 +75,8 @@ pub enum Reply {
     Alarm(Option<Alarm>),
     /// Answer of a command about users and roles.
     Auth(Result<auth::AuthReply, auth::AuthError>),
+    /// Answer of a command of following.
+    Followed(Result<(), follow::FollowError>),
     /// An entry without a command (raft's own, at the start of a term).
     Nothing,
 }
@@ -173,6 +176,7 @@ impl StateMachine {
                 self.members.downgrade_target.clone_from(&downgrade.target);
                 Reply::DowngradeSet
             }
+            Command::Follow(command) => Reply::Followed(self.follow(command)),
             Command::Alarm(command) => Reply::Alarm(self.alarms.apply(command, &self.members)),
             Command::Auth(command) => {
                 let done = self.auth.apply(command, caller);

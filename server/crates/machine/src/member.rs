@@ -113,6 +113,8 @@ pub struct MemberRegistry {
     pub cluster_version: String,
     /// `MAJOR.MINOR.0` that the cluster is to be brought down to, empty for none.
     pub downgrade_target: String,
+    /// Whether the cluster copies another one and takes no writes of clients.
+    pub follows: bool,
     /// Present members.
     pub by_id: OrdMap<MemberId, Member>,
     /// Ids of removed members, which are never reused.
@@ -192,6 +194,8 @@ struct StoredRegistry {
     removed: Vec<u64>,
     #[prost(string, tag = "5")]
     downgrade_target: String,
+    #[prost(bool, tag = "6")]
+    follows: bool,
 }
 
 impl MemberRegistry {
@@ -309,6 +313,7 @@ impl MemberRegistry {
             members: self.by_id.values().cloned().collect(),
             removed: self.removed_ids.iter().map(|id| id.0).collect(),
             downgrade_target: self.downgrade_target.clone(),
+            follows: self.follows,
         };
         emit(RecordChange::Put {
             key: Vec::new(),
@@ -329,6 +334,7 @@ impl MemberRegistry {
             .collect();
         self.removed_ids = stored.removed.into_iter().map(MemberId).collect();
         self.downgrade_target = stored.downgrade_target;
+        self.follows = stored.follows;
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ use super::{
     command::{
         ChangeMembers, ClusterVersion, Command, Downgrade, PublishAttributes, UpdatePeerUrls,
     },
+    follow::{FollowCommand, FollowError, FollowOperation},
     kv::{self, OpReply},
     lease, member,
 };
@@ -160,6 +161,11 @@ operation! {
     ChangeMembers => (), member::MembershipError;
     change => Command::Members(change);
     Reply::MembershipChanged(done) => done
+}
+operation! {
+    FollowOperation => (), FollowError;
+    verb => Command::Follow(FollowCommand { operation: Some(verb) });
+    Reply::Followed(done) => done
 }
 operation! {
     alarm::AlarmCommand => Option<Alarm>, Infallible;

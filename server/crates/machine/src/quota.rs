@@ -4,6 +4,7 @@
 
 use super::{
     command::Command,
+    follow::{FollowCommand, FollowOperation, FollowedWrite},
     kv::{KvCommand, Put},
     lease::{LEASE_BYTES, LeaseCommand, LeaseOperation},
 };
@@ -21,6 +22,7 @@ impl Command {
             Self::Tree(command) => command.growth(),
             Self::Auth(command) => command.growth(),
             Self::Members(change) => change.growth(),
+            Self::Follow(command) => command.growth(),
             Self::Publish(_)
             | Self::ClusterVersion(_)
             | Self::Alarm(_)
@@ -35,6 +37,26 @@ impl KvCommand {
         let of_put = |put: &Put| PUT_BYTES + (put.key.len() + put.value.len()) as u64;
         let operation = self.operation.as_ref();
         operation.map_or(0, |operation| operation.sum_puts(&of_put))
+    }
+}
+
+impl FollowCommand {
+    fn growth(&self) -> u64 {
+        match &self.operation {
+            Some(FollowOperation::Revisions(asked)) => {
+                let writes = asked.revisions.iter().flat_map(|revision| &revision.writes);
+                let of_write = |write: &FollowedWrite| write.key.len() + write.value.len();
+                writes.map(|write| PUT_BYTES + of_write(write) as u64).sum()
+            }
+            Some(FollowOperation::Leases(leases)) => LEASE_BYTES * leases.granted.len() as u64,
+            Some(FollowOperation::Users(users)) => {
+                let records = users.records.iter();
+                records
+                    .map(|record| (record.key.len() + record.value.len()) as u64)
+                    .sum()
+            }
+            Some(FollowOperation::Compact(_) | FollowOperation::CutOver(_)) | None => 0,
+        }
     }
 }
 

@@ -30,6 +30,9 @@ pub const LATEST: Release = (3, 7);
 /// The version since which puts say how long a value may be that they keep.
 const BOUNDED_PUTS: Release = V3_6;
 
+/// The version since which a cluster follows another one.
+const FOLLOW: Release = LATEST;
+
 /// Parses major and minor of `MAJOR.MINOR.PATCH`, with what etcd's parser of semantic versions lets follow;
 /// `None` if it is no such version.
 pub fn release(version: &str) -> Option<Release> {
@@ -77,6 +80,7 @@ impl Command {
             Self::Tree(command) => Some(command.operation.as_ref().map_or(FIRST, of_tree)),
             Self::Auth(command) => Some(command.operation.as_ref().map_or(FIRST, of_auth)),
             Self::Alarm(command) => of_alarm(command),
+            Self::Follow(_) => Some(FOLLOW),
             Self::Publish(_)
             | Self::ClusterVersion(_)
             | Self::PeerUrls(_)

@@ -19,6 +19,7 @@ impl StateMachine {
                 self.tree.work(command, now_ns, max)
             }
             Some(Command::Auth(command)) => self.auth_work(command),
+            Some(Command::Follow(command)) => self.kv.follow_work(command),
             Some(
                 Command::Publish(_)
                 | Command::ClusterVersion(_)

@@ -1,5 +1,5 @@
 //! Admission is the only check before a command is handed to the replica's thread: how long it is, whether this member is
-//! a learner, the quota, the alarm about it, the memory for it and a slot in the inbox are asked here and nowhere else
+//! a learner, whether the cluster copies another one, the quota, the alarm about it, the memory for it and a slot in the inbox are asked here and nowhere else
 //! in the shell. All dialects propose through it, so that none can skip a question.
 //!
 //! Not here: who sends the request, which the dialects know (`witan_v3`'s and `witan_dialect`'s access) and which is
@@ -38,7 +38,8 @@ pub(super) struct Admission {
 }
 
 impl Admission {
-    /// Admits a command, or refuses it: it is too long, the member is a learner, the quota (`--quota-backend-bytes`) is
+    /// Admits a command, or refuses it: it is too long, the member is a learner, the cluster copies
+    /// another one, the quota (`--quota-backend-bytes`) is
     /// used up, which raises the alarm NOSPACE, or too many bytes of commands are in flight. Notes in it how long the
     /// values may be that it keeps. Call it when the caller is authorized: a stranger raises no alarm.
     pub(super) async fn of(node: &Node, command: &mut Command) -> Result<Self, NodeError> {
@@ -49,6 +50,9 @@ impl Admission {
         }
         if !command.is_required_at_start() {
             node.refuse_learner()?;
+        }
+        if command.changes_followed() {
+            node.refuse_while_following()?;
         }
         let kept = bound_kept_values(node, command).await?;
         let growth = command.growth();
@@ -78,7 +82,9 @@ impl Admission {
 /// Whether the quota does not allow a command that adds so many bytes; `NoSpace` while an alarm says so.
 fn exceeds_quota(node: &Node, command: &Command, bytes: u64) -> Result<bool, NodeError> {
     let manages = matches!(command, Command::Auth(_) | Command::Members(_));
-    if bytes == 0 || (manages && node.auth_bytes() + bytes <= MANAGEMENT_BYTES_ALWAYS) {
+    // what the other cluster holds is held, and its quota may be larger
+    let follows = matches!(command, Command::Follow(_));
+    if follows || bytes == 0 || (manages && node.auth_bytes() + bytes <= MANAGEMENT_BYTES_ALWAYS) {
         return Ok(false);
     }
     // the state machine refuses puts and leases: an alarm that another member has lowered may stand here yet
@@ -108,6 +114,14 @@ impl Node {
     pub fn refuse_learner(&self) -> Result<(), NodeError> {
         match self.shared.status.is_learner() {
             true => Err(NodeError::Learner),
+            false => Ok(()),
+        }
+    }
+
+    /// Refuses what a cluster that copies another one does not take before the cut-over.
+    pub fn refuse_while_following(&self) -> Result<(), NodeError> {
+        match self.shared.status.follows() {
+            true => Err(NodeError::Follows),
             false => Ok(()),
         }
     }

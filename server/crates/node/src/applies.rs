@@ -83,5 +83,6 @@ fn op(reply: &Reply) -> Option<usize> {
         Reply::Kv(Err(_)) | Reply::Lease(Err(_)) => return None,
         // v2's have series of their own, and etcd 3.6 knows no others
         Reply::Tree(_) | Reply::MembershipChanged(_) | Reply::Nothing => return None,
+        Reply::Followed(_) => return None,
     })
 }

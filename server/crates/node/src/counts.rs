@@ -38,6 +38,7 @@ impl NodeMetrics {
             | Reply::MembershipChanged(_)
             | Reply::Alarm(_)
             | Reply::Auth(_)
+            | Reply::Followed(_)
             | Reply::Nothing => {}
         }
     }

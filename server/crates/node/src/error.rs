@@ -27,6 +27,9 @@ pub enum NodeError {
     /// This member is a learner: it serves its own state alone.
     #[error("rpc not supported for learner")]
     Learner,
+    /// The cluster copies another one and takes no writes of clients until the cut-over.
+    #[error("this cluster follows another one and takes no writes before the cut-over")]
+    Follows,
     /// A bounded queue is full; try again later.
     #[error("too many requests")]
     TooMany,
@@ -88,6 +91,9 @@ impl NodeError {
                 "etcdserver: the version of the cluster is too low for this request"
             }
             Self::Learner => "etcdserver: rpc not supported for learner",
+            Self::Follows => {
+                "etcdserver: this cluster follows another one and takes no writes before the cut-over"
+            }
             Self::TooMany => "etcdserver: too many requests",
             Self::TooLarge => "etcdserver: request is too large",
             Self::NoSpace => "etcdserver: mvcc: database space exceeded",

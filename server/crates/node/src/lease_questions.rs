@@ -30,13 +30,14 @@ impl Node {
     }
 
     /// Sends a question about a lease to the leader, through the replica's thread, and waits for the answer;
-    /// learners refuse.
+    /// learners refuse, and so do members of a cluster that follows another one: the leases end there.
     async fn ask_about_lease(
         &self,
         lease: LeaseId,
         question: LeaseQuestion,
     ) -> Result<LeaseAnswer, NodeError> {
         self.refuse_learner()?;
+        self.refuse_while_following()?;
         let (to, answer) = CompletionSender::new(self.shared.request_timeout);
         self.send(LoopRequest::Lease { lease, question, to })?;
         answer.await

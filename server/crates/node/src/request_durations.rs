@@ -85,7 +85,7 @@ pub(super) fn request_type(command: &Command) -> Option<RequestType> {
         Command::ClusterVersion(_) => Some(RequestType::ClusterVersionSet),
         Command::Downgrade(_) => Some(RequestType::DowngradeInfoSet),
         // etcd measures no changes of members, and had no v2 when it got this series
-        Command::Members(_) | Command::PeerUrls(_) | Command::Tree(_) => None,
+        Command::Members(_) | Command::PeerUrls(_) | Command::Tree(_) | Command::Follow(_) => None,
     }
 }
 

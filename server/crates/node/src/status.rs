@@ -48,6 +48,8 @@ pub(super) struct PublishedStatus {
     paths: AtomicBool,
     /// Whether this member does not vote.
     learner: AtomicBool,
+    /// Whether the cluster copies another one.
+    follows: AtomicBool,
 }
 
 impl PublishedStatus {
@@ -78,6 +80,7 @@ impl PublishedStatus {
         let auth = (machine.auth.revision() << 1) | u64::from(machine.auth.enabled());
         self.auth.store(auth, Relaxed);
         self.paths.store(machine.auth.path_auth_enabled(), Relaxed);
+        self.follows.store(machine.members.follows, Relaxed);
         let own = machine.members.by_id.get(&member_id);
         self.learner
             .store(own.is_some_and(|member| member.learner), Relaxed);
@@ -104,6 +107,11 @@ impl PublishedStatus {
     /// Whether this member does not vote.
     pub(super) fn is_learner(&self) -> bool {
         self.learner.load(Relaxed)
+    }
+
+    /// Whether the cluster copies another one.
+    pub(super) fn follows(&self) -> bool {
+        self.follows.load(Relaxed)
     }
 
     pub(super) fn tree_bytes(&self) -> u64 {

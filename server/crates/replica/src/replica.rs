@@ -265,8 +265,9 @@ impl Replica {
         self.follow_batches();
         self.continue_failover();
         // Entries of earlier leaders may remove leases, so a leader counts only after it has
-        // applied all of them.
-        let leads = self.leads_with_all_applied().then_some(self.raft.raft.term);
+        // applied all of them. The leases of a cluster that follows another one end there.
+        let counts = self.leads_with_all_applied() && !self.machine.members.follows;
+        let leads = counts.then_some(self.raft.raft.term);
         let leases = self.machine.kv.leases();
         let timers = &mut self.leader_tasks.lessor;
         timers.set_leader_term(leads, leases, self.config.election_ns);
@@ -547,6 +548,9 @@ impl Replica {
         self.append_batch();
         let last = self.last_index();
         self.leader_tasks.lessor.proposed(last);
+        if self.machine.members.follows {
+            return;
+        }
         let log = &self.raft.raft.raft_log;
         let idle = log.last_index() == self.raft.store().position().index;
         let due = self

@@ -68,6 +68,10 @@ impl From<NodeError> for V1Error {
                 "the version of the cluster is too low",
             ),
             NodeError::Learner => Self::new(ErrorCode::RaftInternal, "not supported for learner"),
+            NodeError::Follows => Self::new(
+                ErrorCode::RaftInternal,
+                "this cluster follows another one and takes no writes before the cut-over",
+            ),
             NodeError::TooMany => Self::new(ErrorCode::RaftInternal, "too many requests"),
             NodeError::TooLarge => Self::new(ErrorCode::RaftInternal, "request is too large"),
             NodeError::NoSpace => Self::new(ErrorCode::RaftInternal, "database space exceeded"),

@@ -60,6 +60,7 @@ impl From<NodeError> for V2Error {
             | NodeError::LearnerNotReady
             | NodeError::ClusterVersion
             | NodeError::Learner
+            | NodeError::Follows
             | NodeError::TooMany
             | NodeError::TooLarge
             | NodeError::Stopped

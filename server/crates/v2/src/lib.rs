@@ -38,6 +38,7 @@ fn methods(resource: Resource) -> &'static str {
         Resource::V1
         | Resource::Operations
         | Resource::LogLevel
+        | Resource::Follow
         | Resource::OpenApi
         | Resource::NewToken
         | Resource::Token => "",
@@ -87,6 +88,7 @@ impl V2Dialect {
                 Resource::V1
                 | Resource::Operations
                 | Resource::LogLevel
+                | Resource::Follow
                 | Resource::OpenApi
                 | Resource::NewToken
                 | Resource::Token => reply::not_found(),

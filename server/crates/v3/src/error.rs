@@ -55,6 +55,8 @@ errors! {
     Compacted = OutOfRange "etcdserver: mvcc: required revision has been compacted";
     /// The revision is in the future.
     FutureRevision = OutOfRange "etcdserver: mvcc: required revision is a future revision";
+    /// The cluster copies another one.
+    Follows = FailedPrecondition "etcdserver: this cluster follows another one and takes no writes before the cut-over";
     /// The quota is used up.
     NoSpace = ResourceExhausted "etcdserver: mvcc: database space exceeded";
     /// No such lease.

@@ -33,6 +33,7 @@ impl From<NodeError> for RpcError {
             NodeError::LearnerNotReady => RpcError::LearnerNotReady,
             NodeError::ClusterVersion => RpcError::ClusterVersionTooLow,
             NodeError::Learner => RpcError::NotSupportedForLearner,
+            NodeError::Follows => RpcError::Follows,
             NodeError::TooMany => RpcError::TooManyRequests,
             NodeError::TooLarge => RpcError::RequestTooLarge,
             NodeError::NoSpace => RpcError::NoSpace,

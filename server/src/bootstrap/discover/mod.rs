@@ -2,13 +2,11 @@
 //! `--discovery-srv`. The result is used as `--initial-cluster`. A member with data skips it.
 //!
 //! Reading order: this file → `registry` (register and wait, for all registries) → `v2`, `v3` (the registries) → `srv`,
-//! `dns` → `connect`, `tls` (connections of all of them).
+//! `dns`. Connections are `crate::api_client`'s.
 
-mod connect;
 mod dns;
 mod registry;
 mod srv;
-mod tls;
 mod v2;
 mod v3;
 
@@ -18,6 +16,8 @@ use witan_api::ids;
 use witan_config::{ClusterState, Config, Discovery, MembersError, Url, members};
 use witan_machine::member::MemberId;
 use witan_storage::DataIdentity;
+
+use crate::api_client::tls::ClientTlsError;
 
 /// Why the first members were not found. The beginnings are etcd's.
 #[derive(Debug, thiserror::Error)]
@@ -53,8 +53,8 @@ pub enum DiscoverError {
          --initial-advertise-peer-urls of its own"
     )]
     NotDistinct(String),
-    #[error("discovery: {what}: {reason}")]
-    Tls { what: String, reason: String },
+    #[error("discovery: {0}")]
+    Tls(#[from] ClientTlsError),
     #[error("discovery: {0}")]
     Dns(#[from] dns::DnsError),
     #[error(

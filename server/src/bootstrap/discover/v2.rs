@@ -13,10 +13,9 @@ use witan_config::V2Discovery;
 
 use super::{
     DiscoverError, Registration,
-    connect::Route,
     registry::{self, Entry, Failure, Look},
-    tls::TlsClient,
 };
+use crate::api_client::{connect::Route, tls::TlsClient};
 
 /// How long a request may take, as in etcd.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);

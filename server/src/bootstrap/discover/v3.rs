@@ -1,35 +1,23 @@
 //! The registry of v3 discovery: keys below `/_etcd/registry/TOKEN`, asked over gRPC at one of several endpoints.
 
-use std::{
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::time::Duration;
 
-use http::{Request, Response, Uri};
-use hyper::{
-    body::Incoming,
-    client::conn::http2::{self, SendRequest},
-};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
-use tonic::{Code, Status, body::Body, metadata::MetadataValue};
-use tower_service::Service;
+use tonic::{Code, Status};
 use witan_api::{
     discovery::{REGISTRY, SIZE},
     v3::etcdserverpb::{
-        AuthenticateRequest, PutRequest, RangeRequest, WatchCreateRequest, WatchRequest,
-        auth_client::AuthClient, kv_client::KvClient, watch_client::WatchClient,
-        watch_request::RequestUnion,
+        PutRequest, RangeRequest, WatchCreateRequest, WatchRequest, kv_client::KvClient,
+        watch_client::WatchClient, watch_request::RequestUnion,
     },
 };
 use witan_config::V3Discovery;
 
 use super::{
     DiscoverError, Registration,
-    connect::Route,
     registry::{self, Entry, Failure, Look},
-    tls::TlsClient,
 };
+use crate::api_client::{self, Session, tls::TlsClient};
 
 /// A watch without an event is repeated after this time, so that a registry that vanished is noticed.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -43,49 +31,6 @@ pub(super) struct Registry {
     /// The endpoint that is asked; the next one after a failure.
     at: usize,
     session: Option<Session>,
-}
-
-/// A connection to an endpoint, and the user's token there.
-#[derive(Clone)]
-struct Session {
-    service: Http2,
-    origin: Uri,
-    token: Option<MetadataValue<tonic::metadata::Ascii>>,
-}
-
-/// A connection as tonic's clients take it.
-#[derive(Clone)]
-struct Http2(SendRequest<Body>);
-
-impl Service<Request<Body>> for Http2 {
-    type Response = Response<Incoming>;
-    type Error = hyper::Error;
-    type Future = std::pin::Pin<
-        Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send + 'static>,
-    >;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.0.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        Box::pin(self.0.send_request(request))
-    }
-}
-
-impl Session {
-    /// Makes a request with the user's token, if there is one.
-    fn request<T>(&self, message: T) -> tonic::Request<T> {
-        let mut request = tonic::Request::new(message);
-        if let Some(token) = &self.token {
-            request.metadata_mut().insert("token", token.clone());
-        }
-        request
-    }
-
-    fn kv(&self) -> KvClient<Http2> {
-        KvClient::with_origin(self.service.clone(), self.origin.clone())
-    }
 }
 
 /// Converts a gRPC status into a failure: a refusal of the request itself is final, anything else may be
@@ -117,7 +62,7 @@ impl Registry {
     /// Reads the TLS files that the flags name; the first request connects.
     pub(super) fn new(asked: &V3Discovery) -> Result<Self, DiscoverError> {
         Ok(Self {
-            tls: TlsClient::of_flags(asked)?,
+            tls: TlsClient::of_flags(&asked.client)?,
             asked: asked.clone(),
             at: 0,
             session: None,
@@ -134,7 +79,8 @@ impl Registry {
             return Ok(session.clone());
         }
         let endpoint = self.asked.endpoints[self.at % self.asked.endpoints.len()].clone();
-        let opened = self.open(&endpoint).await;
+        let opened = Session::open(&endpoint, &self.asked.client, &self.tls).await;
+        let opened = opened.map_err(|status| failure(&status));
         match &opened {
             Ok(session) => self.session = Some(session.clone()),
             Err(_) => self.at += 1,
@@ -142,58 +88,13 @@ impl Registry {
         opened
     }
 
-    /// Connects to an endpoint by HTTP/2, and logs in if the flags name a user.
-    async fn open(&self, endpoint: &str) -> Result<Session, Failure> {
-        let origin: Uri = endpoint
-            .parse()
-            .map_err(|_| DiscoverError::Endpoint(endpoint.to_owned()))?;
-        let route = Route {
-            uri: &origin,
-            proxy: None,
-            tls: &self.tls,
-            patience: self.asked.dial_timeout,
-        };
-        let io = route.open().await.map_err(Failure::Retry)?;
-        let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder.timer(TokioTimer::new());
-        if !self.asked.keepalive_time.is_zero() {
-            builder
-                .keep_alive_interval(self.asked.keepalive_time)
-                .keep_alive_timeout(self.asked.keepalive_timeout);
-        }
-        let spoken = timeout(self.asked.dial_timeout, builder.handshake(io)).await;
-        let broken = |reason: &dyn std::fmt::Display| {
-            Failure::Retry(format!("{endpoint} does not speak HTTP/2: {reason}"))
-        };
-        let spoken = spoken.map_err(|late| broken(&late))?;
-        let (service, connection) = spoken.map_err(|error| broken(&error))?;
-        // it ends with the last clone of the session; requests see why
-        tokio::spawn(async move { drop(connection.await) });
-        let mut session = Session { service: Http2(service), origin, token: None };
-        if let Some((name, password)) = &self.asked.user {
-            let request = AuthenticateRequest { name: name.clone(), password: password.clone() };
-            let mut client =
-                AuthClient::with_origin(session.service.clone(), session.origin.clone());
-            let answered = self.in_time(client.authenticate(request)).await?;
-            let token = answered.into_inner().token.parse();
-            session.token = token.ok();
-        }
-        Ok(session)
-    }
-
     /// Waits for the answer to a call until the request timeout; a timeout may be retried.
     async fn in_time<T>(
         &self,
         call: impl Future<Output = Result<T, Status>>,
     ) -> Result<T, Failure> {
-        match timeout(self.asked.request_timeout, call).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(status)) => Err(failure(&status)),
-            Err(_) => Err(Failure::Retry(format!(
-                "no answer in {:?}",
-                self.asked.request_timeout
-            ))),
-        }
+        let answered = api_client::in_time(&self.asked.client, call).await;
+        answered.map_err(|status| failure(&status))
     }
 
     /// Drops the session after a failure that may be retried, so that the next request uses the next
@@ -211,7 +112,7 @@ impl Registry {
     /// a final error.
     async fn try_look(&mut self) -> Result<Look, Failure> {
         let session = self.session().await?;
-        let mut kv = session.kv();
+        let mut kv = session.client(KvClient::with_origin);
         let size_key = self.key(SIZE);
         let range = RangeRequest { key: size_key.clone().into(), ..RangeRequest::default() };
         let found = self.in_time(kv.range(session.request(range))).await?;
@@ -258,7 +159,7 @@ impl Registry {
             value: own.value.clone().into(),
             ..PutRequest::default()
         };
-        let mut kv = session.kv();
+        let mut kv = session.client(KvClient::with_origin);
         self.in_time(kv.put(session.request(put))).await?;
         Ok(())
     }
@@ -281,7 +182,7 @@ impl Registry {
             Some(create) => Some((create, None)),
             None => std::future::pending().await,
         });
-        let mut client = WatchClient::with_origin(session.service.clone(), session.origin.clone());
+        let mut client = session.client(WatchClient::with_origin);
         let events = async {
             let mut answers = client.watch(session.request(requests)).await?.into_inner();
             while let Some(answer) = answers.message().await? {

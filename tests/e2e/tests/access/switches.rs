@@ -45,7 +45,11 @@ fn is_v2(resource: Resource) -> bool {
         | Resource::StatsStore
         | Resource::NewToken
         | Resource::Token => true,
-        Resource::V1 | Resource::Operations | Resource::LogLevel | Resource::OpenApi => false,
+        Resource::V1
+        | Resource::Operations
+        | Resource::LogLevel
+        | Resource::Follow
+        | Resource::OpenApi => false,
     }
 }
 

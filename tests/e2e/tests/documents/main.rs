@@ -45,6 +45,14 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("docs/start/coming-from-etcd.md", "systemctl stop witan"),
     (
         "docs/start/coming-from-etcd.md",
+        "witan follow --from https://etcd-0:2379,https://etcd-1:2379,https://etcd-2:2379 \\",
+    ),
+    (
+        "docs/start/coming-from-etcd.md",
+        "witan follow cut-over --endpoint http://10.0.0.10:2379",
+    ),
+    (
+        "docs/start/coming-from-etcd.md",
         "apt-get install ./etcd-server_3.7.3+witan.0.1.0-1_amd64.deb",
     ),
     (

@@ -7,6 +7,7 @@ mod authority;
 mod client;
 mod clients;
 mod files;
+mod follow;
 mod listeners;
 mod names;
 mod settings;

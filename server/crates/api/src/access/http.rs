@@ -26,6 +26,8 @@ pub enum Resource {
     Operations,
     /// The log level, which can be changed.
     LogLevel,
+    /// How far another cluster was followed, and the cut-over.
+    Follow,
     /// OpenAPI document of the gateway.
     OpenApi,
     /// Makes tokens of discovery.
@@ -95,6 +97,8 @@ pub const HTTP: &[HttpRoute] = &[
     // shows the command line and raft's state
     one("/debug/vars", Resource::Operations, &[("GET", Root)]),
     one("/config/local/log", Resource::LogLevel, &[("PUT", Root)]),
+    one("/follow", Resource::Follow, &[("GET", Root)]),
+    one("/follow/cut-over", Resource::Follow, &[("POST", Root)]),
     one("/openapi.json", Resource::OpenApi, &[("GET", Public), ("HEAD", Public)]),
     // every method makes a token, as on the public service
     one(discovery::NEW, Resource::NewToken, &[("GET", Root), ("HEAD", Root), ("POST", Root), ("PUT", Root), ("DELETE", Root)]),

@@ -5,13 +5,15 @@
 //! Reading order: `request` (what can be asked) → `read_budget` (how much of it) → `version` and `block`
 //! (what is kept) → `history` (all of it) → `leaf` and `index` (which key stands where; `sort` helps to
 //! build it) → the verbs → `kept` (values that puts keep) → `lease` → `events` (what
-//! watchers read) → `retained` (what etcd's store would hold) → `import` (what was such a store) → `hash`, `checkpoint`.
+//! watchers read) → `retained` (what etcd's store would hold) → `import` (what was such a store), `follow` (what another one
+//! writes) → `hash`, `checkpoint`.
 
 mod block;
 mod checkpoint;
 mod compact;
 mod delete;
 mod events;
+mod follow;
 mod hash;
 mod history;
 mod import;

@@ -4,7 +4,10 @@ use super::{
     DeleteRange, KeyRange, Kv, KvCommand, KvError, KvOperation, ReadBudget, Txn, TxnOpKind,
     compact::{SWEEP_BLOCKS_FIRST, SWEEP_BLOCKS_NEXT},
 };
-use crate::lease::{LeaseCommand, LeaseId, LeaseOperation};
+use crate::{
+    follow::{FollowCommand, FollowOperation},
+    lease::{LeaseCommand, LeaseId, LeaseOperation},
+};
 
 /// Versions that a sweep handles in one block, of the size that most have.
 const VERSIONS_PER_BLOCK: u64 = 128;
@@ -41,6 +44,25 @@ impl Kv {
             Some(LeaseOperation::Revoke(revoke)) => attached(revoke.lease_id()),
             Some(LeaseOperation::Expire(expire)) => expire.lease_ids().map(attached).sum(),
             Some(LeaseOperation::Grant(_) | LeaseOperation::Checkpoint(_)) | None => 0,
+        };
+        of_verb.saturating_add(self.next_sweep_work())
+    }
+
+    /// Returns how many keys a command of following works on, and adds what the sweep that goes on with it works on.
+    pub(crate) fn follow_work(&self, command: &FollowCommand) -> u64 {
+        let of_verb = match &command.operation {
+            Some(FollowOperation::Revisions(asked)) => {
+                let revisions = asked.revisions.iter();
+                revisions.map(|revision| revision.writes.len() as u64).sum()
+            }
+            Some(FollowOperation::Compact(compact)) => {
+                self.sweep_work(compact.revision, SWEEP_BLOCKS_FIRST)
+            }
+            Some(FollowOperation::Leases(leases)) => {
+                (leases.granted.len() + leases.ended.len()) as u64
+            }
+            Some(FollowOperation::Users(users)) => users.records.len() as u64,
+            Some(FollowOperation::CutOver(_)) | None => 0,
         };
         of_verb.saturating_add(self.next_sweep_work())
     }

@@ -38,7 +38,8 @@ fn changes_version(command: &Command) -> bool {
         | Command::Auth(_)
         | Command::Publish(_)
         | Command::PeerUrls(_)
-        | Command::Members(_) => false,
+        | Command::Members(_)
+        | Command::Follow(_) => false,
     }
 }
 

@@ -335,7 +335,8 @@ fn is_hashed(entry: &Entry, reply: &Reply) -> bool {
             | Command::Lease(_)
             | Command::Auth(_)
             | Command::Members(_)
-            | Command::Downgrade(_),
+            | Command::Downgrade(_)
+            | Command::Follow(_),
         )
         | None => false,
     }

@@ -51,6 +51,7 @@ impl From<NodeError> for AuthHttpError {
         match fault {
             NodeError::NoSpace => Self(StatusCode::INSUFFICIENT_STORAGE, fault.of_etcd().into()),
             NodeError::TooLarge => Self::bad(fault.of_etcd()),
+            NodeError::Follows => Self(StatusCode::SERVICE_UNAVAILABLE, fault.of_etcd().into()),
             NodeError::NoLeader
             | NodeError::Timeout
             | NodeError::LeaderFailed

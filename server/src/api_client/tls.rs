@@ -1,4 +1,4 @@
-//! TLS of connections to registries: the trusted authorities, and this member's certificate.
+//! TLS of connections to servers: the trusted authorities, and this member's certificate.
 
 use std::{io, path::Path, sync::Arc};
 
@@ -8,33 +8,45 @@ use rustls::{
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
 };
-use witan_config::V3Discovery;
+use witan_config::ClientSettings;
 use witan_transport::system_roots;
 
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::DiscoverError;
+/// A file of TLS cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {reason}")]
+pub struct ClientTlsError {
+    what: String,
+    reason: String,
+}
 
 /// Encrypts connections.
-pub(super) struct TlsClient(TlsConnector);
+pub(crate) struct TlsClient(TlsConnector);
 
 impl TlsClient {
     /// Makes TLS that trusts the system's authorities and presents no certificate.
-    pub(super) fn of_system() -> Result<Self, DiscoverError> {
+    pub(crate) fn of_system() -> Result<Self, ClientTlsError> {
         let builder = builder()?.with_root_certificates(system_roots());
         let config = Arc::new(builder.with_no_client_auth());
         Ok(Self(TlsConnector::from(config)))
     }
 
-    /// Makes TLS for HTTP/2 from the flags of v3 discovery.
-    pub(super) fn of_flags(asked: &V3Discovery) -> Result<Self, DiscoverError> {
-        let config = Arc::new(config_of_flags(asked)?);
-        Ok(Self(TlsConnector::from(config)))
+    /// Makes TLS for HTTP/2 from the flags that name its files.
+    pub(crate) fn of_flags(asked: &ClientSettings) -> Result<Self, ClientTlsError> {
+        let mut config = config_of_flags(asked)?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(Self(TlsConnector::from(Arc::new(config))))
+    }
+
+    /// Makes TLS for HTTP/1.1 from the flags that name its files.
+    pub(crate) fn for_http1(asked: &ClientSettings) -> Result<Self, ClientTlsError> {
+        Ok(Self(TlsConnector::from(Arc::new(config_of_flags(asked)?))))
     }
 
     /// Shakes hands with `host` over a connection.
-    pub(super) async fn secure(
+    pub(crate) async fn secure(
         &self,
         host: &str,
         stream: TcpStream,
@@ -44,8 +56,8 @@ impl TlsClient {
     }
 }
 
-/// Makes the TLS settings of v3 discovery from its flags: authorities or none, key pair, HTTP/2.
-fn config_of_flags(asked: &V3Discovery) -> Result<ClientConfig, DiscoverError> {
+/// Makes the TLS settings: authorities or none, key pair.
+fn config_of_flags(asked: &ClientSettings) -> Result<ClientConfig, ClientTlsError> {
     let builder = builder()?;
     let builder = if asked.skip_verify {
         let verifier = Arc::new(Unverified(ring::default_provider()));
@@ -58,7 +70,7 @@ fn config_of_flags(asked: &V3Discovery) -> Result<ClientConfig, DiscoverError> {
             None => system_roots(),
         })
     };
-    let mut config = match &asked.key_pair {
+    let config = match &asked.key_pair {
         Some((cert, key)) => {
             let (chain, own) = (certificates(cert)?, PrivateKeyDer::from_pem_file(key));
             let own = own.map_err(|error| unreadable(key, &error))?;
@@ -67,17 +79,16 @@ fn config_of_flags(asked: &V3Discovery) -> Result<ClientConfig, DiscoverError> {
         }
         None => builder.with_no_client_auth(),
     };
-    config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(config)
 }
 
-fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, DiscoverError> {
+fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, ClientTlsError> {
     ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| DiscoverError::Tls { what: "TLS".to_owned(), reason: error.to_string() })
+        .map_err(|error| ClientTlsError { what: "TLS".to_owned(), reason: error.to_string() })
 }
 
-fn roots_of(path: &Path) -> Result<RootCertStore, DiscoverError> {
+fn roots_of(path: &Path) -> Result<RootCertStore, ClientTlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
         let added = roots.add(certificate);
@@ -87,7 +98,7 @@ fn roots_of(path: &Path) -> Result<RootCertStore, DiscoverError> {
 }
 
 /// Reads all certificates of a PEM file; a file without one is an error.
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, DiscoverError> {
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ClientTlsError> {
     let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
     let found: Vec<_> = found.map_err(|error| unreadable(path, &error))?;
     match found.is_empty() {
@@ -96,11 +107,11 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, DiscoverErr
     }
 }
 
-fn unreadable(path: &Path, reason: &dyn ToString) -> DiscoverError {
-    DiscoverError::Tls { what: path.display().to_string(), reason: reason.to_string() }
+fn unreadable(path: &Path, reason: &dyn ToString) -> ClientTlsError {
+    ClientTlsError { what: path.display().to_string(), reason: reason.to_string() }
 }
 
-/// Takes every certificate: `--discovery-insecure-skip-tls-verify`.
+/// Takes every certificate, as `--discovery-insecure-skip-tls-verify` asks for.
 #[derive(Debug)]
 struct Unverified(CryptoProvider);
 

@@ -1,4 +1,4 @@
-//! Connections to registries: plain or with TLS, directly or through an HTTP proxy.
+//! Connections to servers: plain or with TLS, directly or through an HTTP proxy.
 
 use std::{io, time::Duration};
 
@@ -16,33 +16,33 @@ use super::tls::TlsClient;
 const PROXY_HEAD_BYTES_MAX: usize = 8 << 10;
 
 /// A connection, encrypted or not.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// A connection as hyper takes it.
-pub(super) type Connection = TokioIo<Box<dyn Stream>>;
+pub(crate) type Connection = TokioIo<Box<dyn Stream>>;
 
-/// How to reach a registry.
-pub(super) struct Route<'a> {
+/// How to reach a server.
+pub(crate) struct Route<'a> {
     /// Its URL.
-    pub(super) uri: &'a Uri,
+    pub(crate) uri: &'a Uri,
     /// `host:port` of a proxy.
-    pub(super) proxy: Option<&'a str>,
+    pub(crate) proxy: Option<&'a str>,
     /// For https.
-    pub(super) tls: &'a TlsClient,
+    pub(crate) tls: &'a TlsClient,
     /// For all of it.
-    pub(super) patience: Duration,
+    pub(crate) patience: Duration,
 }
 
 impl Route<'_> {
     /// Whether the URL asks for TLS.
-    pub(super) fn is_tls(&self) -> bool {
+    pub(crate) fn is_tls(&self) -> bool {
         self.uri.scheme_str() == Some("https")
     }
 
     /// Connects within `patience`; the error contains the authority.
-    pub(super) async fn open(&self) -> Result<Connection, String> {
+    pub(crate) async fn open(&self) -> Result<Connection, String> {
         let authority = self.proxy.map_or_else(|| self.authority(), str::to_owned);
         match timeout(self.patience, self.dial(&authority)).await {
             Ok(Ok(stream)) => Ok(TokioIo::new(stream)),
@@ -54,7 +54,7 @@ impl Route<'_> {
         }
     }
 
-    /// Connects to `authority`, the registry or its proxy, and speaks TLS with the registry if the URL asks for it,
+    /// Connects to `authority`, the server or its proxy, and speaks TLS with the server if the URL asks for it,
     /// through a tunnel of the proxy.
     async fn dial(&self, authority: &str) -> io::Result<Box<dyn Stream>> {
         let mut stream = TcpStream::connect(authority).await?;
@@ -73,8 +73,8 @@ impl Route<'_> {
         self.uri.host().unwrap_or_default()
     }
 
-    /// Returns `host:port` of the registry.
-    pub(super) fn authority(&self) -> String {
+    /// Returns `host:port` of the server.
+    pub(crate) fn authority(&self) -> String {
         let usual = if self.is_tls() { 443 } else { 80 };
         format!("{}:{}", self.host(), self.uri.port_u16().unwrap_or(usual))
     }

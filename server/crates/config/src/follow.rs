@@ -1,0 +1,41 @@
+//! `--from`: the cluster of etcd that a new cluster copies and follows.
+
+use std::time::Duration;
+
+use super::{ConfigError, build::ValueReader, client::ClientSettings};
+
+const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// A member of etcd that is cut off is noticed after this and the timeout of a ping.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(5);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// `--from` and related flags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FollowSource {
+    /// `--from`: client URLs of the members.
+    pub endpoints: Vec<String>,
+    /// How they are reached.
+    pub client: ClientSettings,
+}
+
+impl ValueReader<'_> {
+    /// Reads the flags; `None` without `--from`.
+    pub(super) fn follow(&self) -> Result<Option<FollowSource>, ConfigError> {
+        if self.given("from").is_none() {
+            return Ok(None);
+        }
+        let client = ClientSettings {
+            dial_timeout: DIAL_TIMEOUT,
+            request_timeout: REQUEST_TIMEOUT,
+            keepalive_time: KEEPALIVE_TIME,
+            keepalive_timeout: KEEPALIVE_TIMEOUT,
+            ca: self.path("from-cacert"),
+            key_pair: self.key_pair(["from-cert", "from-key"])?,
+            skip_verify: self.boolean("from-insecure-skip-tls-verify")?,
+            user: self.user(["from-user", "from-password"]),
+        };
+        let endpoints = self.endpoints("from", client.names_tls_files())?;
+        Ok(Some(FollowSource { endpoints, client }))
+    }
+}

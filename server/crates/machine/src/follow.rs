@@ -1,0 +1,328 @@
+//! Following: the cluster copies another one, revision by revision, and takes no writes of clients until the cut-over.
+//! The commands that do so are log payload: field numbers never change.
+//!
+//! Not here: who reads the other cluster (`witan_follow`), who refuses the writes of clients (`witan_node`), and what a
+//! revision of the other cluster does to the keys (`kv/follow.rs`).
+//!
+//! While it follows, a cluster expires no leases and compacts nothing by itself: both come from the other one.
+
+use bytes::Bytes;
+
+use super::{
+    StateMachine,
+    auth::{Auth, AuthOperation},
+    command::Command,
+    kv::{Compact, KvError},
+    lease::{LeaseGrant, LeaseId},
+    record::RecordChange,
+};
+
+/// A command of following as stored in the log.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct FollowCommand {
+    /// The operation.
+    #[prost(oneof = "FollowOperation", tags = "1, 2, 3, 4, 5")]
+    pub operation: Option<FollowOperation>,
+}
+
+impl FollowCommand {
+    /// Whether it is the cut-over.
+    pub(super) fn ends_following(&self) -> bool {
+        matches!(self.operation, Some(FollowOperation::CutOver(_)))
+    }
+}
+
+/// The operations of following.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum FollowOperation {
+    /// Revisions of the other cluster.
+    #[prost(message, tag = "1")]
+    Revisions(FollowRevisions),
+    /// The other cluster has compacted its key space.
+    #[prost(message, tag = "2")]
+    Compact(Compact),
+    /// The other cluster has granted leases, or has ended them.
+    #[prost(message, tag = "3")]
+    Leases(FollowLeases),
+    /// The other cluster's users and roles.
+    #[prost(message, tag = "4")]
+    Users(FollowUsers),
+    /// The cluster stops following and takes writes.
+    #[prost(message, tag = "5")]
+    CutOver(CutOver),
+}
+
+/// Revisions in ascending order; those that the key space has are skipped.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct FollowRevisions {
+    /// The revisions.
+    #[prost(message, repeated, tag = "1")]
+    pub revisions: Vec<FollowedRevision>,
+}
+
+/// All writes of one revision.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct FollowedRevision {
+    /// The revision.
+    #[prost(int64, tag = "1")]
+    pub revision: i64,
+    /// The writes, in their order, each of another key.
+    #[prost(message, repeated, tag = "2")]
+    pub writes: Vec<FollowedWrite>,
+}
+
+/// One version of a key.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct FollowedWrite {
+    /// The key.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: Bytes,
+    /// The value; empty for a deletion.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub value: Bytes,
+    /// Number of puts since the key was created; 0 for a deletion.
+    #[prost(int64, tag = "3")]
+    pub version: i64,
+    /// Attached lease, 0 for none.
+    #[prost(sfixed64, tag = "4")]
+    pub lease: i64,
+}
+
+impl FollowedWrite {
+    /// The attached lease.
+    pub fn lease_id(&self) -> LeaseId {
+        LeaseId(self.lease)
+    }
+
+    /// Whether it deletes the key.
+    pub fn deletes(&self) -> bool {
+        self.version == 0
+    }
+}
+
+/// Leases to add and to remove.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct FollowLeases {
+    /// Leases to add; those that exist are skipped.
+    #[prost(message, repeated, tag = "1")]
+    pub granted: Vec<LeaseGrant>,
+    /// Leases to remove, unless they have keys: the deletion of these comes as a revision.
+    #[prost(sfixed64, repeated, tag = "2")]
+    pub ended: Vec<i64>,
+}
+
+/// All users and roles.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct FollowUsers {
+    /// Records as in a checkpoint.
+    #[prost(message, repeated, tag = "1")]
+    pub records: Vec<UserRecord>,
+}
+
+/// A checkpoint's record of a user, a role or the switch of authentication.
+#[derive(Clone, PartialEq, prost::Message)]
+#[prost(skip_debug)]
+pub struct UserRecord {
+    /// Its key.
+    #[prost(bytes = "vec", tag = "1")]
+    pub key: Vec<u8>,
+    /// Its value, which may hold a password's hash.
+    #[prost(bytes = "vec", tag = "2")]
+    pub value: Vec<u8>,
+}
+
+impl std::fmt::Debug for UserRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UserRecord").finish_non_exhaustive()
+    }
+}
+
+/// The end of following.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct CutOver {
+    /// The revision that the key space must have: the last of the other cluster.
+    #[prost(int64, tag = "1")]
+    pub revision: i64,
+}
+
+/// Why a command of following changed nothing more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FollowError {
+    /// The cluster does not follow another one.
+    #[error("this cluster follows no other one")]
+    NotFollowing,
+    /// The next revision is missing.
+    #[error("the key space is at revision {revision}, and another one was expected")]
+    Gap {
+        /// The present revision.
+        revision: i64,
+    },
+    /// The key space is not what the other one was before this revision.
+    #[error("revision {revision} does not fit the key space: a key has another version here")]
+    Differs {
+        /// The revision, of which nothing was written.
+        revision: i64,
+    },
+    /// A lease must be added first.
+    #[error("lease {lease} is not known")]
+    LeaseNotFound {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// The compaction was refused.
+    #[error(transparent)]
+    Compact(KvError),
+    /// The records of users cannot be read.
+    #[error("the records of users and roles cannot be read")]
+    Users,
+}
+
+impl FollowUsers {
+    /// The records of these users and roles.
+    pub fn of(auth: &Auth) -> Self {
+        let mut records = Vec::new();
+        auth.changes(None, &mut |change| {
+            // without a former state nothing is deleted
+            if let RecordChange::Put { key, value } = change {
+                records.push(UserRecord { key, value });
+            }
+        });
+        Self { records }
+    }
+
+    fn read(&self) -> Result<Auth, FollowError> {
+        let mut auth = Auth::default();
+        for UserRecord { key, value } in &self.records {
+            auth.load(key, value).map_err(|_| FollowError::Users)?;
+        }
+        auth.finish_load();
+        Ok(auth)
+    }
+}
+
+impl Command {
+    /// Whether a cluster that follows another one refuses the command: it would change what is copied.
+    pub fn changes_followed(&self) -> bool {
+        match self {
+            Self::Kv(_) | Self::Lease(_) | Self::Tree(_) => true,
+            Self::Auth(command) => {
+                !matches!(command.operation, Some(AuthOperation::Authenticate(_)))
+            }
+            Self::Publish(_)
+            | Self::ClusterVersion(_)
+            | Self::Alarm(_)
+            | Self::PeerUrls(_)
+            | Self::Members(_)
+            | Self::Downgrade(_)
+            | Self::Follow(_) => false,
+        }
+    }
+}
+
+impl StateMachine {
+    /// Executes a command of following. What comes before an error in it holds.
+    pub(super) fn follow(&mut self, command: &FollowCommand) -> Result<(), FollowError> {
+        if !self.members.follows {
+            return Err(FollowError::NotFollowing);
+        }
+        match &command.operation {
+            Some(FollowOperation::Revisions(asked)) => {
+                let mut revisions = asked.revisions.iter();
+                revisions.try_for_each(|revision| self.kv.follow(revision))
+            }
+            Some(FollowOperation::Compact(compact)) => self
+                .kv
+                .follow_compaction(compact)
+                .map_err(FollowError::Compact),
+            Some(FollowOperation::Leases(leases)) => {
+                self.kv.follow_leases(leases);
+                Ok(())
+            }
+            Some(FollowOperation::Users(users)) => {
+                self.auth = users.read()?;
+                Ok(())
+            }
+            Some(FollowOperation::CutOver(CutOver { revision })) => {
+                if self.kv.revision() != *revision {
+                    return Err(FollowError::Gap { revision: self.kv.revision() });
+                }
+                self.kv.give_full_time();
+                self.members.follows = false;
+                Ok(())
+            }
+            // Never proposed; an older member may read an operation of a newer release here.
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Reply,
+        command::Entry,
+        lease::{LeaseCheckpoint, LeaseOperation, RemainingTtl},
+    };
+
+    fn apply(machine: &mut StateMachine, command: impl Into<Command>) -> Reply {
+        machine.apply(&Entry::unstamped(command.into(), None)).reply
+    }
+
+    fn follow(machine: &mut StateMachine, operation: FollowOperation) -> Result<(), FollowError> {
+        let Reply::Followed(done) = apply(machine, operation) else {
+            unreachable!("it is the reply of such a command");
+        };
+        done
+    }
+
+    #[test]
+    fn the_cut_over_needs_the_last_revision_and_ends_following_for_good() {
+        let mut machine = StateMachine::default();
+        machine.members.follows = true;
+        let granted = vec![LeaseGrant { id: 7, ttl_s: 60 }];
+        let leases = FollowLeases { granted, ended: Vec::new() };
+        follow(&mut machine, FollowOperation::Leases(leases)).unwrap();
+        let remaining = vec![RemainingTtl { id: 7, seconds: 3 }];
+        apply(
+            &mut machine,
+            LeaseOperation::Checkpoint(LeaseCheckpoint { remaining }),
+        );
+        let early = FollowOperation::CutOver(CutOver { revision: 2 });
+        assert_eq!(
+            follow(&mut machine, early),
+            Err(FollowError::Gap { revision: 1 })
+        );
+        assert!(machine.members.follows);
+        let cut_over = FollowOperation::CutOver(CutOver { revision: 1 });
+        follow(&mut machine, cut_over.clone()).unwrap();
+        assert!(!machine.members.follows);
+        let lease = machine.kv.leases().get(LeaseId(7)).expect("it lives on");
+        assert_eq!(lease.remaining_s(), 60);
+        assert_eq!(
+            follow(&mut machine, cut_over),
+            Err(FollowError::NotFollowing)
+        );
+    }
+
+    #[test]
+    fn users_are_replaced_as_a_whole_and_never_by_what_cannot_be_read() {
+        let mut source = StateMachine::default();
+        let user = crate::auth::UserAdd {
+            name: "anne".into(),
+            password: "hash".into(),
+            no_password: false,
+        };
+        apply(&mut source, AuthOperation::UserAdd(user));
+        let mut machine = StateMachine::default();
+        machine.members.follows = true;
+        let users = FollowUsers::of(&source.auth);
+        follow(&mut machine, FollowOperation::Users(users)).unwrap();
+        assert!(machine.auth.users().eq(source.auth.users()));
+        assert_eq!(machine.auth.revision(), source.auth.revision());
+        let records = vec![UserRecord { key: b"?".to_vec(), value: Vec::new() }];
+        let wrong = FollowOperation::Users(FollowUsers { records });
+        assert_eq!(follow(&mut machine, wrong), Err(FollowError::Users));
+        assert!(machine.auth.users().eq(source.auth.users()));
+    }
+}

@@ -1,0 +1,154 @@
+//! What a cluster that follows another one does to its keys: the other one's revisions, as they are.
+
+use super::{Compact, Kv, KvError, ReadBudget, ReadResults};
+use crate::{
+    follow::{FollowError, FollowLeases, FollowedRevision, FollowedWrite},
+    lease::{Lease, LeaseId, TTL_MAX_S},
+};
+
+impl Kv {
+    /// Writes the next revision of the other key space, or nothing of it. One that this key space has is skipped.
+    pub(crate) fn follow(&mut self, revision: &FollowedRevision) -> Result<(), FollowError> {
+        if revision.revision <= self.revision {
+            return Ok(());
+        }
+        let mut batch = self.begin_write(ReadBudget::of_command(false, ReadResults::Discard));
+        if revision.revision != batch.main {
+            return Err(FollowError::Gap { revision: self.revision });
+        }
+        for write in &revision.writes {
+            self.check_followed(revision.revision, write)?;
+        }
+        self.continue_sweep();
+        for write in &revision.writes {
+            let written = (!write.deletes()).then_some((&write.value[..], write.lease_id()));
+            self.write(&mut batch, &write.key, written);
+        }
+        self.revision = self.revision_within(&batch);
+        Ok(())
+    }
+
+    /// Fails unless the write makes the same version of the key here, and its lease exists.
+    fn check_followed(&self, revision: i64, write: &FollowedWrite) -> Result<(), FollowError> {
+        let before = self.previous_version(&write.key);
+        let lived = before.filter(|before| !before.tombstone);
+        let fits = match (write.deletes(), lived) {
+            (true, lived) => lived.is_some(),
+            (false, Some(before)) => write.version == before.version + 1,
+            (false, None) => write.version == 1,
+        };
+        if !fits {
+            return Err(FollowError::Differs { revision });
+        }
+        let lease = write.lease_id();
+        if lease != LeaseId::NONE && self.leases.get(lease).is_none() {
+            return Err(FollowError::LeaseNotFound { lease });
+        }
+        Ok(())
+    }
+
+    /// Compacts as the other key space is. Nothing is to be done if this one is compacted so far.
+    pub(crate) fn follow_compaction(&mut self, compact: &Compact) -> Result<(), KvError> {
+        if compact.revision <= self.compacted {
+            return Ok(());
+        }
+        self.compact(compact)
+    }
+
+    /// Adds and removes leases; keeps those that exist, and does not remove those that have keys.
+    pub(crate) fn follow_leases(&mut self, leases: &FollowLeases) {
+        for grant in &leases.granted {
+            let id = grant.lease_id();
+            if id != LeaseId::NONE && self.leases.get(id).is_none() {
+                let ttl_s = grant.ttl_s.clamp(1, TTL_MAX_S);
+                self.leases.insert(id, Lease { ttl_s, remaining_ttl_s: 0 });
+            }
+        }
+        for id in leases.ended.iter().copied().map(LeaseId) {
+            if self.leases.keys(id).next().is_none() {
+                self.leases.remove(id);
+            }
+        }
+    }
+
+    /// Gives all leases their full time: their clients could not keep them alive here.
+    pub(crate) fn give_full_time(&mut self) {
+        self.leases.clear_checkpoints();
+    }
+
+    /// The leases that exist here and not there, `there` being in ascending order, and that have no keys.
+    pub fn ended_leases(&self, there: &[LeaseId]) -> Vec<LeaseId> {
+        let ended = |id: &LeaseId| there.binary_search(id).is_err();
+        let without_keys = |id: &LeaseId| self.leases.keys(*id).next().is_none();
+        let here = self.leases.iter().map(|(id, _)| id);
+        here.filter(ended).filter(without_keys).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lease::LeaseGrant;
+
+    fn put(key: &'static str, version: i64, lease: i64) -> FollowedWrite {
+        FollowedWrite { key: key.into(), value: "v".into(), version, lease }
+    }
+
+    fn delete(key: &'static str) -> FollowedWrite {
+        FollowedWrite { key: key.into(), ..FollowedWrite::default() }
+    }
+
+    fn write(kv: &mut Kv, revision: i64, writes: Vec<FollowedWrite>) -> Result<(), FollowError> {
+        kv.follow(&FollowedRevision { revision, writes })
+    }
+
+    #[test]
+    fn a_revision_is_written_once_and_only_behind_the_one_before() {
+        let mut kv = Kv::default();
+        write(&mut kv, 2, vec![put("a", 1, 0), put("b", 1, 0)]).unwrap();
+        write(&mut kv, 3, vec![delete("a"), put("b", 2, 0)]).unwrap();
+        // it comes again after a restart
+        write(&mut kv, 2, vec![put("a", 1, 0), put("b", 1, 0)]).unwrap();
+        assert_eq!(
+            write(&mut kv, 5, vec![delete("b")]),
+            Err(FollowError::Gap { revision: 3 })
+        );
+        let b = kv.newest(b"b").expect("it lives");
+        assert_eq!((b.create_revision, b.mod_revision, b.version), (2, 3, 2));
+        assert_eq!((kv.newest(b"a"), kv.revision()), (None, 3));
+    }
+
+    #[test]
+    fn a_revision_that_does_not_fit_writes_nothing() {
+        let mut kv = Kv::default();
+        write(&mut kv, 2, vec![put("a", 1, 0)]).unwrap();
+        let differs = Err(FollowError::Differs { revision: 3 });
+        for wrong in [put("a", 1, 0), put("a", 3, 0), put("c", 2, 0), delete("c")] {
+            assert_eq!(write(&mut kv, 3, vec![put("b", 1, 0), wrong]), differs);
+        }
+        assert_eq!((kv.newest(b"b"), kv.revision()), (None, 2));
+    }
+
+    #[test]
+    fn a_lease_comes_before_its_keys_and_ends_after_them() {
+        let mut kv = Kv::default();
+        let missing = Err(FollowError::LeaseNotFound { lease: LeaseId(7) });
+        assert_eq!(write(&mut kv, 2, vec![put("a", 1, 7)]), missing);
+        let grant = LeaseGrant { id: 7, ttl_s: 5 };
+        kv.follow_leases(&FollowLeases { granted: vec![grant, grant], ended: Vec::new() });
+        write(&mut kv, 2, vec![put("a", 1, 7)]).unwrap();
+        let end = FollowLeases { granted: Vec::new(), ended: vec![7, 8] };
+        assert_eq!(kv.ended_leases(&[]), []);
+        kv.follow_leases(&end);
+        assert_eq!(
+            kv.leases().len(),
+            1,
+            "its key comes to its end in a revision"
+        );
+        write(&mut kv, 3, vec![delete("a")]).unwrap();
+        assert_eq!(kv.ended_leases(&[LeaseId(7)]), []);
+        assert_eq!(kv.ended_leases(&[LeaseId(6)]), [LeaseId(7)]);
+        kv.follow_leases(&end);
+        assert!(kv.leases().is_empty());
+    }
+}

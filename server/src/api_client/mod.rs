@@ -1,0 +1,164 @@
+//! A client of servers of etcd's API: HTTP/2 over plain TCP or TLS, with a user's token. Discovery and following use it.
+//!
+//! Not here: what is asked, and which endpoint is next after a failure.
+//!
+//! Reading order: this file (a session with one endpoint) → `connect`, `tls`.
+
+pub(crate) mod connect;
+pub(crate) mod tls;
+
+use std::{
+    error::Error,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::{Request, Response, Uri};
+use hyper::{
+    body::Incoming,
+    client::conn::http2::{self, SendRequest},
+};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::{sync::watch, time::timeout};
+use tonic::{Status, body::Body, metadata::MetadataValue};
+use tower_service::Service;
+use witan_api::v3::etcdserverpb::{AuthenticateRequest, auth_client::AuthClient};
+use witan_config::ClientSettings;
+
+use connect::{Connection, Route};
+use tls::TlsClient;
+
+/// How long a failed request waits for the reason for which its connection has ended.
+const REASON_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// A connection as tonic's clients take it.
+#[derive(Clone)]
+pub(crate) struct Http2 {
+    sender: SendRequest<Body>,
+    /// Why the connection has ended, if it was not closed in order: a request alone knows that it was canceled.
+    ended: watch::Receiver<Option<String>>,
+}
+
+impl Http2 {
+    /// Shakes hands over a stream and drives the connection.
+    async fn open(stream: Connection, settings: &ClientSettings) -> hyper::Result<Self> {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder.timer(TokioTimer::new());
+        if !settings.keepalive_time.is_zero() {
+            builder
+                .keep_alive_interval(settings.keepalive_time)
+                .keep_alive_timeout(settings.keepalive_timeout);
+        }
+        let (sender, connection) = builder.handshake(stream).await?;
+        let (end, ended) = watch::channel(None);
+        // it ends with the last clone of the session
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                end.send_replace(Some(reason(&error)));
+            }
+        });
+        Ok(Self { sender, ended })
+    }
+}
+
+/// The innermost reason for an error.
+fn reason(error: &dyn Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+impl Service<Request<Body>> for Http2 {
+    type Response = Response<Incoming>;
+    type Error = Box<dyn Error + Send + Sync>;
+    type Future = std::pin::Pin<
+        Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send + 'static>,
+    >;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.sender.poll_ready(context).map_err(Self::Error::from)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let answered = self.sender.send_request(request);
+        let mut ended = self.ended.clone();
+        Box::pin(async move {
+            let error = match answered.await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let told = timeout(REASON_TIMEOUT, ended.wait_for(Option::is_some)).await;
+            match told {
+                Ok(Ok(told)) => Err(told.as_deref().unwrap_or_default().into()),
+                Ok(Err(_)) | Err(_) => Err(error.into()),
+            }
+        })
+    }
+}
+
+/// A connection to an endpoint, and the user's token there.
+#[derive(Clone)]
+pub(crate) struct Session {
+    service: Http2,
+    origin: Uri,
+    token: Option<MetadataValue<tonic::metadata::Ascii>>,
+}
+
+impl Session {
+    /// Connects to an endpoint by HTTP/2, and logs in if there is a user. An endpoint that is not reached, or does not
+    /// speak HTTP/2, is `Unavailable`; one that is no URL `InvalidArgument`.
+    pub(crate) async fn open(
+        endpoint: &str,
+        settings: &ClientSettings,
+        tls: &TlsClient,
+    ) -> Result<Self, Status> {
+        let no_url = |_| Status::invalid_argument(format!("{endpoint} is not a URL"));
+        let origin: Uri = endpoint.parse().map_err(no_url)?;
+        let patience = settings.dial_timeout;
+        let route = Route { uri: &origin, proxy: None, tls, patience };
+        let io = route.open().await.map_err(Status::unavailable)?;
+        let spoken = timeout(patience, Http2::open(io, settings)).await;
+        let broken = |reason: &dyn std::fmt::Display| {
+            Status::unavailable(format!("{endpoint} does not speak HTTP/2: {reason}"))
+        };
+        let spoken = spoken.map_err(|late| broken(&late))?;
+        let service = spoken.map_err(|error| broken(&error))?;
+        let mut session = Self { service, origin, token: None };
+        if let Some((name, password)) = &settings.user {
+            let request = AuthenticateRequest { name: name.clone(), password: password.clone() };
+            let mut client = session.client(AuthClient::with_origin);
+            let answered = in_time(settings, client.authenticate(request)).await?;
+            let token = answered.into_inner().token.parse();
+            session.token = token.ok();
+        }
+        Ok(session)
+    }
+
+    /// Makes a client of a service, of its constructor `with_origin`.
+    pub(crate) fn client<C>(&self, with_origin: impl FnOnce(Http2, Uri) -> C) -> C {
+        with_origin(self.service.clone(), self.origin.clone())
+    }
+
+    /// Makes a request with the user's token, if there is one.
+    pub(crate) fn request<T>(&self, message: T) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        if let Some(token) = &self.token {
+            request.metadata_mut().insert("token", token.clone());
+        }
+        request
+    }
+}
+
+/// Waits for the answer to a call until the request timeout, after which it is `DeadlineExceeded`.
+pub(crate) async fn in_time<T>(
+    settings: &ClientSettings,
+    call: impl Future<Output = Result<T, Status>>,
+) -> Result<T, Status> {
+    let late =
+        |_| Status::deadline_exceeded(format!("no answer in {:?}", settings.request_timeout));
+    timeout(settings.request_timeout, call)
+        .await
+        .map_err(late)?
+}

@@ -1,0 +1,210 @@
+//! `witan follow status` and `witan follow cut-over`: what a running member answers at `/follow`, for people.
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use clap::{Args, Parser, Subcommand};
+use http::{Method, Request, Uri, header};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::client::conn::http1;
+use serde_json::Value;
+use witan_config::ClientSettings;
+
+use crate::{
+    api_client::{
+        connect::Route,
+        tls::{ClientTlsError, TlsClient},
+    },
+    offline::CommandResult,
+};
+
+/// The word after the program's name.
+pub(crate) const FOLLOW: &str = "follow";
+
+/// The words after [`FOLLOW`] that ask a running member; flags start one.
+pub(crate) const VERBS: [&str; 4] = ["status", "cut-over", "help", "--help"];
+
+const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest answer of a member.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// Follows a cluster of etcd and takes its place. "witan follow --from URLS" with the flags of a member starts a new
+/// cluster that copies it; add its other members before the cut-over (etcdctl member add).
+#[derive(Debug, Parser)]
+#[command(name = "witan follow", bin_name = "witan follow")]
+struct FollowArguments {
+    #[command(subcommand)]
+    verb: FollowVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum FollowVerb {
+    /// Shows how far the member has followed.
+    Status(MemberArguments),
+    /// Has the source refuse all writes, copies the last of them, and has the new cluster take writes.
+    CutOver(MemberArguments),
+}
+
+/// How the member that follows is reached.
+#[derive(Debug, Args)]
+struct MemberArguments {
+    /// Its client URL.
+    #[arg(long, default_value = "http://127.0.0.1:2379")]
+    endpoint: String,
+    /// Certificate authority of the member; the system's when not given.
+    #[arg(long)]
+    cacert: Option<PathBuf>,
+    /// Client certificate.
+    #[arg(long, requires = "key")]
+    cert: Option<PathBuf>,
+    /// Key of --cert.
+    #[arg(long, requires = "cert")]
+    key: Option<PathBuf>,
+    /// NAME:PASSWORD of a user with the role root.
+    #[arg(long)]
+    user: Option<String>,
+    /// The output format (simple, json).
+    #[arg(short, long, default_value = "simple", value_parser = ["simple", "json"])]
+    write_out: String,
+}
+
+/// Why a member gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowCommandError {
+    /// The TLS files cannot be used.
+    #[error(transparent)]
+    Tls(#[from] ClientTlsError),
+    /// The member was not reached, or did not answer in HTTP.
+    #[error("{endpoint}: {reason}")]
+    Unreached {
+        /// Its URL.
+        endpoint: String,
+        /// Why.
+        reason: String,
+    },
+    /// The member refused.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Runs one of [`VERBS`].
+pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> CommandResult {
+    let program = std::iter::once(OsString::from(FOLLOW));
+    let line = match FollowArguments::try_parse_from(program.chain(arguments)) {
+        Ok(line) => line,
+        Err(error) => return CommandResult::Usage(Box::new(error)),
+    };
+    let asked = actix_rt::System::new().block_on(ask(&line.verb));
+    match asked {
+        Ok(text) => CommandResult::Done(text),
+        Err(error) => CommandResult::Failed(error.into()),
+    }
+}
+
+async fn ask(verb: &FollowVerb) -> Result<String, FollowCommandError> {
+    let (member, method, path) = match verb {
+        FollowVerb::Status(member) => (member, Method::GET, "/follow"),
+        FollowVerb::CutOver(member) => (member, Method::POST, "/follow/cut-over"),
+    };
+    let answer = member.request(method, path).await?;
+    if member.write_out == "json" {
+        return Ok(format!("{answer}\n"));
+    }
+    Ok(match verb {
+        FollowVerb::Status(_) => shown(&answer),
+        FollowVerb::CutOver(_) => format!(
+            "cut over at revision {}: for {} ms neither cluster took writes\n",
+            answer["revision"], answer["pauseMs"]
+        ),
+    })
+}
+
+/// The status as lines of a name and a value.
+fn shown(status: &Value) -> String {
+    let text = |name: &str| match &status[name] {
+        Value::String(text) => text.clone(),
+        Value::Array(texts) => {
+            let texts = texts.iter().filter_map(Value::as_str);
+            texts.collect::<Vec<_>>().join(",")
+        }
+        Value::Null => "-".to_owned(),
+        Value::Bool(_) | Value::Number(_) | Value::Object(_) => status[name].to_string(),
+    };
+    const ROWS: [(&str, &str); 10] = [
+        ("following", "following"),
+        ("source", "source"),
+        ("connected to", "endpoint"),
+        ("revision", "revision"),
+        ("source's revision", "sourceRevision"),
+        ("lag (revisions)", "lag"),
+        ("equal comparisons", "equal"),
+        ("different comparisons", "different"),
+        ("last equal revision", "lastEqualRevision"),
+        ("error", "error"),
+    ];
+    let rows = ROWS
+        .iter()
+        .map(|(title, name)| format!("{title:<22}{}\n", text(name)));
+    rows.collect()
+}
+
+impl MemberArguments {
+    /// Sends a request without a body; returns the answer, or the message of a refusal.
+    async fn request(&self, method: Method, path: &str) -> Result<Value, FollowCommandError> {
+        let unreached = |reason: String| FollowCommandError::Unreached {
+            endpoint: self.endpoint.clone(),
+            reason,
+        };
+        let uri: Uri = self
+            .endpoint
+            .parse()
+            .map_err(|_| unreached("not a URL".into()))?;
+        let tls = TlsClient::for_http1(&self.settings())?;
+        let route = Route { uri: &uri, proxy: None, tls: &tls, patience: DIAL_TIMEOUT };
+        let stream = route.open().await.map_err(unreached)?;
+        let broken = |error: hyper::Error| unreached(error.to_string());
+        let (mut sender, connection) = http1::handshake(stream).await.map_err(broken)?;
+        // it ends with the sender; the request sees why
+        tokio::spawn(async move { drop(connection.await) });
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, route.authority());
+        if let Some(user) = &self.user {
+            let encoded = format!("Basic {}", STANDARD.encode(user));
+            request = request.header(header::AUTHORIZATION, encoded);
+        }
+        let request = request.body(Empty::<Bytes>::new());
+        let request = request.map_err(|error| unreached(error.to_string()))?;
+        let answer = sender.send_request(request).await.map_err(broken)?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX)
+            .collect()
+            .await;
+        let body = body
+            .map_err(|error| unreached(error.to_string()))?
+            .to_bytes();
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        if status.is_success() {
+            return Ok(body);
+        }
+        let message = body["message"].as_str();
+        let message = message.map_or_else(|| format!("the member answers {status}"), str::to_owned);
+        Err(FollowCommandError::Refused(message))
+    }
+
+    fn settings(&self) -> ClientSettings {
+        ClientSettings {
+            dial_timeout: DIAL_TIMEOUT,
+            request_timeout: Duration::MAX,
+            keepalive_time: Duration::ZERO,
+            keepalive_timeout: Duration::ZERO,
+            ca: self.cacert.clone(),
+            key_pair: self.cert.clone().zip(self.key.clone()),
+            skip_verify: false,
+            user: None,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Compares the keys with the source's, by the hash that etcd's members compare with each other.
+
+use std::time::{Duration, Instant};
+
+use witan_base::panics;
+use witan_machine::{follow::FollowOperation, kv::Compact};
+use witan_node::NodeError;
+use witan_snapshot as snapshot;
+
+use super::{
+    copier::{Copier, CopyError},
+    source::SourceHash,
+};
+
+/// Least time between two comparisons.
+const COMPARE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The part of the time that a member of the source may work on hashes is one of these: it reads all keys.
+const COMPARE_SHARE: u32 = 20;
+
+impl Copier<'_> {
+    /// Compares, unless the last comparison was a short time ago.
+    pub(super) async fn compare_if_due(&mut self) -> Result<(), CopyError> {
+        if Instant::now() < self.compare_at {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        self.compare().await?;
+        let pause = COMPARE_INTERVAL.max(begun.elapsed() * COMPARE_SHARE);
+        self.compare_at = Instant::now() + pause;
+        Ok(())
+    }
+
+    /// Compacts as far as the source is, and compares the hashes at its revision. `None` if the source was compacted
+    /// further meanwhile.
+    pub(super) async fn compare(&mut self) -> Result<Option<bool>, CopyError> {
+        let there = self.hash_there().await?;
+        self.copy_to(there.revision).await?;
+        self.compact(there.compacted).await?;
+        self.compare_with(there).await
+    }
+
+    /// Asks the source for its hash, and copies on until it answers.
+    async fn hash_there(&mut self) -> Result<SourceHash, CopyError> {
+        let session = self.session.clone();
+        let mut asked = std::pin::pin!(session.hash());
+        loop {
+            let revisions = tokio::select! {
+                there = &mut asked => return there.map_err(|status| self.refused(status)),
+                revisions = self.next_revisions() => revisions?,
+            };
+            self.write(revisions).await?;
+        }
+    }
+
+    /// Compares after the cut-over: the source does not change any more. A failure is logged.
+    pub(super) async fn compare_after(&self) {
+        let compared = match self.session.hash().await {
+            Ok(there) => self.compare_with(there).await,
+            Err(status) => Err(self.refused(status)),
+        };
+        match compared {
+            Ok(Some(_)) => {}
+            Ok(None) => tracing::warn!(
+                "the keys were not compared after the cut-over: a compaction came before"
+            ),
+            Err(error) => tracing::warn!(%error, "the keys were not compared after the cut-over"),
+        }
+    }
+
+    /// Compacts as far as the source is.
+    async fn compact(&self, compacted: i64) -> Result<(), CopyError> {
+        if compacted <= 0 {
+            return Ok(());
+        }
+        let compact = FollowOperation::Compact(Compact { revision: compacted });
+        self.propose(compact).await
+    }
+
+    async fn compare_with(&self, there: SourceHash) -> Result<Option<bool>, CopyError> {
+        let view = self.node.read().await.map_err(CopyError::Node)?;
+        if view.machine.kv.compacted().max(0) != there.compacted.max(0) {
+            return Ok(None);
+        }
+        let hashed =
+            panics::run_blocking(move || snapshot::of_keys(&view.machine.kv, there.revision));
+        let here = hashed
+            .await
+            .map_err(|_| CopyError::Node(NodeError::Internal))?;
+        let equal = here == there.hash;
+        self.handle.compared(there.revision, equal);
+        Ok(Some(equal))
+    }
+}

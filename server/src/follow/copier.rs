@@ -1,0 +1,287 @@
+//! Copies what the source writes: events of its watch become revisions, which are proposed in order.
+
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt as _;
+use tokio::time::sleep;
+use tonic::{Status, Streaming};
+use witan_api::v3::{
+    etcdserverpb::WatchResponse,
+    mvccpb::{Event, KeyValue, event::EventType},
+};
+use witan_machine::{
+    follow::{FollowError, FollowOperation, FollowRevisions, FollowedRevision, FollowedWrite},
+    lease::LeaseId,
+};
+use witan_node::{Node, NodeError, ProposeError};
+
+use super::{
+    seed::SeedError,
+    source::{Source, SourceSession},
+    status::FollowHandle,
+};
+
+/// Bytes of keys and values that one entry holds, unless one revision is larger.
+const ENTRY_BYTES: usize = 1 << 20;
+
+/// Writes that one entry holds, unless one revision has more: an entry of these is executed at once.
+const ENTRY_WRITES: usize = 1024;
+
+/// Delay before a proposal is repeated that this cluster did not take.
+const PROPOSE_RETRY: Duration = Duration::from_millis(100);
+
+/// Why following stops for now.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CopyError {
+    /// The source does not answer, or refuses.
+    #[error("{endpoint}: {}", .status.message())]
+    Source {
+        /// The member.
+        endpoint: String,
+        /// Its answer.
+        status: Status,
+    },
+    /// The source has compacted what comes next.
+    #[error(
+        "the source has compacted the revisions behind {revision}, which this cluster has not copied: stop its members, \
+         remove their data directories and begin again"
+    )]
+    Compacted {
+        /// The last copied revision.
+        revision: i64,
+    },
+    /// What comes next does not fit the state.
+    #[error(transparent)]
+    Refused(#[from] FollowError),
+    /// A revision is larger than an entry of the log may be.
+    #[error(
+        "revision {revision} of the source has {writes} writes, too many for one entry of the log: stop this cluster's members, remove \
+         their data directories and begin again behind it"
+    )]
+    TooLarge {
+        /// The revision.
+        revision: i64,
+        /// The number of its writes.
+        writes: usize,
+    },
+    /// Users and roles could not be read.
+    #[error(transparent)]
+    Users(#[from] SeedError),
+    /// This member stops, or cannot propose.
+    #[error("this cluster: {0}")]
+    Node(NodeError),
+}
+
+/// Copies through one session.
+pub(super) struct Copier<'a> {
+    pub(super) node: &'a Node,
+    pub(super) handle: &'a FollowHandle,
+    pub(super) session: SourceSession<'a>,
+    watch: Streaming<WatchResponse>,
+    /// The last copied revision.
+    pub(super) revision: i64,
+    /// The revision of users and roles that was copied through this session.
+    pub(super) auth_revision: Option<u64>,
+    /// When hashes are compared next.
+    pub(super) compare_at: Instant,
+}
+
+impl<'a> Copier<'a> {
+    /// Opens a session and watches from the revision behind that of this cluster.
+    pub(super) async fn begin(
+        node: &'a Node,
+        source: &'a Source,
+        handle: &'a FollowHandle,
+    ) -> Result<Self, CopyError> {
+        let view = node.read().await.map_err(CopyError::Node)?;
+        let revision = view.machine.kv.revision();
+        let unreached =
+            |status| CopyError::Source { endpoint: source.endpoints().join(","), status };
+        let session = source.open().await.map_err(unreached)?;
+        let refused = |status| CopyError::Source { endpoint: session.endpoint.to_owned(), status };
+        let watch = session.watch(revision + 1).await.map_err(refused)?;
+        tracing::info!(endpoint = session.endpoint, revision, "following");
+        handle.update(|status| status.connected(session.endpoint, revision));
+        Ok(Self {
+            node,
+            handle,
+            session,
+            watch,
+            revision,
+            auth_revision: None,
+            compare_at: Instant::now(),
+        })
+    }
+
+    /// Makes the error of an answer of the source.
+    pub(super) fn refused(&self, status: Status) -> CopyError {
+        CopyError::Source { endpoint: self.session.endpoint.to_owned(), status }
+    }
+
+    /// Waits for the next revisions, and adds those that are there already, up to an entry. Loses nothing if it is dropped.
+    pub(super) async fn next_revisions(&mut self) -> Result<Vec<FollowedRevision>, CopyError> {
+        let answer = self.watch.message().await;
+        let mut revisions = Vec::new();
+        self.take(answer, &mut revisions)?;
+        while bytes_of(&revisions) < ENTRY_BYTES && writes_of(&revisions) < ENTRY_WRITES {
+            let Some(answer) = self.watch.message().now_or_never() else {
+                break;
+            };
+            self.take(answer, &mut revisions)?;
+        }
+        Ok(revisions)
+    }
+
+    /// Adds the revisions of an answer of the watch.
+    fn take(
+        &self,
+        answer: Result<Option<WatchResponse>, Status>,
+        revisions: &mut Vec<FollowedRevision>,
+    ) -> Result<(), CopyError> {
+        let answer = answer.map_err(|status| self.refused(status))?;
+        let ended = || Status::unavailable("the watch has ended");
+        let answer = answer.ok_or_else(|| self.refused(ended()))?;
+        if answer.compact_revision > 0 {
+            return Err(CopyError::Compacted { revision: self.revision });
+        }
+        if answer.canceled {
+            return Err(self.refused(Status::unavailable(answer.cancel_reason)));
+        }
+        let seen = answer.header.map_or(0, |header| header.revision);
+        self.handle
+            .update(|status| status.source_revision = status.source_revision.max(seen));
+        for event in answer.events {
+            add(revisions, event);
+        }
+        Ok(())
+    }
+
+    /// Proposes revisions, in entries of bounded size.
+    pub(super) async fn write(
+        &mut self,
+        revisions: Vec<FollowedRevision>,
+    ) -> Result<(), CopyError> {
+        let mut entry = Vec::new();
+        let (mut bytes, mut writes) = (0, 0);
+        for revision in revisions {
+            let of_next = (size(&revision), revision.writes.len());
+            if !entry.is_empty()
+                && (bytes + of_next.0 > ENTRY_BYTES || writes + of_next.1 > ENTRY_WRITES)
+            {
+                self.propose_revisions(std::mem::take(&mut entry)).await?;
+                (bytes, writes) = (0, 0);
+            }
+            bytes += of_next.0;
+            writes += of_next.1;
+            entry.push(revision);
+        }
+        match entry.is_empty() {
+            true => Ok(()),
+            false => self.propose_revisions(entry).await,
+        }
+    }
+
+    /// Proposes one entry of revisions, and the leases that it misses before it.
+    async fn propose_revisions(
+        &mut self,
+        revisions: Vec<FollowedRevision>,
+    ) -> Result<(), CopyError> {
+        let last = revisions
+            .last()
+            .map_or(self.revision, |revision| revision.revision);
+        let operation = FollowOperation::Revisions(FollowRevisions { revisions });
+        loop {
+            match self.propose(operation.clone()).await {
+                Err(CopyError::Refused(FollowError::LeaseNotFound { lease })) => {
+                    self.add_lease(lease).await?;
+                }
+                Err(CopyError::Node(NodeError::TooLarge)) => return Err(too_large(&operation)),
+                outcome => {
+                    outcome?;
+                    self.revision = last;
+                    self.handle.update(|status| status.copied(last));
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Proposes an operation until this cluster has applied it: each has no effect the second time.
+    pub(super) async fn propose(&self, operation: FollowOperation) -> Result<(), CopyError> {
+        let mut warned = false;
+        loop {
+            match self.node.propose(operation.clone()).await {
+                Ok(_) => return Ok(()),
+                Err(ProposeError::Refused(error)) => return Err(error.into()),
+                Err(ProposeError::Fault(
+                    fault @ (NodeError::Stopped | NodeError::Removed | NodeError::TooLarge),
+                )) => return Err(CopyError::Node(fault)),
+                Err(ProposeError::Fault(fault)) => {
+                    if !std::mem::replace(&mut warned, true) {
+                        tracing::warn!(%fault, "this cluster does not take what is copied; retrying");
+                    }
+                }
+            }
+            sleep(PROPOSE_RETRY).await;
+        }
+    }
+
+    /// Copies until the cluster has a revision of the source.
+    pub(super) async fn copy_to(&mut self, revision: i64) -> Result<(), CopyError> {
+        while self.revision < revision {
+            let revisions = self.next_revisions().await?;
+            self.write(revisions).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Adds an event to its revision. The events of a revision come in one answer, in order.
+fn add(revisions: &mut Vec<FollowedRevision>, event: Event) {
+    let deletes = event.r#type() == EventType::Delete;
+    let Some(KeyValue { key, value, version, lease, mod_revision, .. }) = event.kv else {
+        return;
+    };
+    let write = match deletes {
+        true => FollowedWrite { key, ..FollowedWrite::default() },
+        false => FollowedWrite { key, value, version, lease },
+    };
+    match revisions.last_mut() {
+        Some(last) if last.revision == mod_revision => last.writes.push(write),
+        Some(_) | None => {
+            revisions.push(FollowedRevision { revision: mod_revision, writes: vec![write] });
+        }
+    }
+}
+
+fn size(revision: &FollowedRevision) -> usize {
+    let writes = revision.writes.iter();
+    writes
+        .map(|write| write.key.len() + write.value.len())
+        .sum()
+}
+
+fn bytes_of(revisions: &[FollowedRevision]) -> usize {
+    revisions.iter().map(size).sum()
+}
+
+fn writes_of(revisions: &[FollowedRevision]) -> usize {
+    revisions.iter().map(|revision| revision.writes.len()).sum()
+}
+
+fn too_large(operation: &FollowOperation) -> CopyError {
+    let FollowOperation::Revisions(FollowRevisions { revisions }) = operation else {
+        return CopyError::Node(NodeError::TooLarge);
+    };
+    let largest = revisions.iter().max_by_key(|revision| size(revision));
+    let (revision, writes) = largest.map_or((0, 0), |it| (it.revision, it.writes.len()));
+    CopyError::TooLarge { revision, writes }
+}
+
+/// The time to live of a lease that ended at the source while its keys were copied: its end follows.
+pub(super) const ENDED_LEASE_S: i64 = 60;
+
+/// The ids of leases in a message.
+pub(super) fn ids(leases: &[LeaseId]) -> Vec<i64> {
+    leases.iter().map(|lease| lease.0).collect()
+}

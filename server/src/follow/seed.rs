@@ -1,0 +1,152 @@
+//! The first state of a cluster that follows: a snapshot of the source.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use tonic::Status;
+use witan_base::panics;
+use witan_machine::{StateMachine, alarm::Alarms};
+use witan_snapshot::{self as snapshot, BoltError, RestoreOptions};
+
+use super::source::{Source, SourceSession};
+use crate::{
+    api_client::tls::ClientTlsError,
+    offline::{OfflineError, digest},
+};
+
+/// Why a cluster does not begin to follow.
+#[derive(Debug, thiserror::Error)]
+pub enum SeedError {
+    /// The TLS files cannot be used.
+    #[error("--from: {0}")]
+    Tls(#[from] ClientTlsError),
+    /// There is no `--from`.
+    #[error(
+        "witan follow --from URLS starts a cluster that follows; \"witan follow --help\" says what else there is"
+    )]
+    NoSource,
+    /// The flags name several first members.
+    #[error(
+        "--from: a cluster that follows begins with one member, whose --initial-cluster names it alone; add the others \
+         afterward (etcdctl member add) and start them without --from"
+    )]
+    NotAlone,
+    /// No member of the source gives a snapshot.
+    #[error("--from: {endpoint} gives no snapshot: {}", .status.message())]
+    Source {
+        /// The member that was asked last.
+        endpoint: String,
+        /// Its answer.
+        status: Status,
+    },
+    /// The file of the snapshot cannot be written or read.
+    #[error("--from: write {path}: {source}")]
+    File {
+        /// The file.
+        path: String,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The snapshot does not have the digest at its end.
+    #[error("--from: {0}")]
+    Digest(#[from] OfflineError),
+    /// The snapshot cannot be read.
+    #[error("--from: the snapshot of the source cannot be read: {0}")]
+    Snapshot(#[from] BoltError),
+}
+
+/// Reads the state of the source from a snapshot, which is a file beside the data directory meanwhile. Tries each endpoint
+/// once. The state has no members; it follows.
+pub(crate) async fn seed(source: &Source, data_dir: &Path) -> Result<StateMachine, SeedError> {
+    let mut last = None;
+    for endpoint in source.endpoints() {
+        let failed = |status| SeedError::Source { endpoint: endpoint.clone(), status };
+        let read = match source.open().await {
+            Ok(session) => state(&session, data_dir).await,
+            Err(status) => Err(failed(status)),
+        };
+        match read {
+            Ok(machine) => return Ok(machine),
+            Err(error) => {
+                tracing::warn!(%error, "failed to get a snapshot of the source");
+                last = Some(error);
+            }
+        }
+    }
+    Err(last.expect("there is an endpoint"))
+}
+
+/// Reads the state of the source from a snapshot of this member.
+pub(super) async fn state(
+    session: &SourceSession<'_>,
+    data_dir: &Path,
+) -> Result<StateMachine, SeedError> {
+    let file = SnapshotFile::beside(data_dir);
+    file.receive(session).await?;
+    let read = panics::run_blocking(move || file.read()).await;
+    let failed = |error: tokio::task::JoinError| SeedError::File {
+        path: data_dir.display().to_string(),
+        source: error.into(),
+    };
+    let mut machine = read.map_err(failed)??;
+    // the alarms are those of other members
+    machine.alarms = Alarms::default();
+    machine.members.follows = true;
+    Ok(machine)
+}
+
+/// The received snapshot, which is deleted when it is dropped.
+struct SnapshotFile(PathBuf);
+
+impl SnapshotFile {
+    fn beside(data_dir: &Path) -> Self {
+        let mut name = data_dir.as_os_str().to_owned();
+        name.push(".source-snapshot");
+        Self(name.into())
+    }
+
+    /// Writes what the member sends. The file holds password hashes: only its owner reads it.
+    async fn receive(&self, session: &SourceSession<'_>) -> Result<(), SeedError> {
+        let failed = |source| SeedError::File { path: self.0.display().to_string(), source };
+        let refused = |status| SeedError::Source { endpoint: session.endpoint.to_owned(), status };
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(&self.0).map_err(failed)?;
+        let mut parts = session.snapshot().await.map_err(refused)?;
+        let mut received = 0;
+        let mut shown = 0;
+        while let Some(part) = parts.message().await.map_err(refused)? {
+            file.write_all(&part.blob).map_err(failed)?;
+            received += part.blob.len() as u64;
+            let total = received + part.remaining_bytes;
+            let tenth = received * 10 / total.max(1);
+            if tenth > shown {
+                shown = tenth;
+                tracing::info!(received, total, "receiving the snapshot of the source");
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks the digest at the end of the file and reads the state before it.
+    fn read(&self) -> Result<StateMachine, SeedError> {
+        let (length, has_digest) = digest::length("stat", &self.0)?;
+        if !has_digest {
+            return Err(OfflineError::NoDigest.into());
+        }
+        digest::check(&self.0, length, &mut |_| {})?;
+        let found = snapshot::read(&self.0, length, RestoreOptions::default(), &mut |_| {})?;
+        Ok(found.machine)
+    }
+}
+
+impl Drop for SnapshotFile {
+    fn drop(&mut self) {
+        // the next snapshot overwrites it
+        let _ = fs::remove_file(&self.0);
+    }
+}

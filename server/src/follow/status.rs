@@ -1,0 +1,173 @@
+//! What is shown of following, and how the cut-over is asked for.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    copier::CopyError,
+    cut_over::{CutOverRefused, CutOverReport, CutOverRequest},
+    metrics::FollowMetrics,
+};
+
+/// How far this member has followed its source, for people and programs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FollowStatus {
+    /// Whether the cluster follows: `false` after the cut-over.
+    pub(crate) following: bool,
+    /// The client URLs of the source's members.
+    pub(crate) source: Vec<String>,
+    /// The member that is read; none while it is not reached.
+    pub(crate) endpoint: Option<String>,
+    /// The last copied revision.
+    pub(crate) revision: i64,
+    /// The source's last revision, as far as it is known.
+    pub(crate) source_revision: i64,
+    /// Revisions that are not copied yet.
+    pub(crate) lag: i64,
+    /// Comparisons of all keys in which the hashes were equal, since this member has started.
+    pub(crate) equal: u64,
+    /// Comparisons in which they were not.
+    pub(crate) different: u64,
+    /// The revision of the last comparison in which they were equal.
+    pub(crate) last_equal_revision: i64,
+    /// Why following has stopped for now.
+    pub(crate) error: Option<String>,
+}
+
+impl FollowStatus {
+    /// Notes that a member of the source is read.
+    pub(super) fn connected(&mut self, endpoint: &str, revision: i64) {
+        self.endpoint = Some(endpoint.to_owned());
+        self.revision = revision;
+        self.error = None;
+    }
+
+    /// Notes that everything up to a revision is copied.
+    pub(super) fn copied(&mut self, revision: i64) {
+        self.revision = revision;
+        self.source_revision = self.source_revision.max(revision);
+    }
+}
+
+/// Shared by the task that follows and those who ask about it.
+#[derive(Clone, Debug)]
+pub(crate) struct FollowHandle(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    status: Mutex<FollowStatus>,
+    metrics: FollowMetrics,
+    requests: mpsc::Sender<CutOverRequest>,
+    data_dir: PathBuf,
+}
+
+impl FollowHandle {
+    /// Makes the handle of a member that follows `source`, and what takes the requests that come through it.
+    pub(crate) fn new(
+        source: &[String],
+        data_dir: &Path,
+        metrics: FollowMetrics,
+    ) -> (Self, mpsc::Receiver<CutOverRequest>) {
+        // one cut-over at a time
+        let (requests, taken) = mpsc::channel(1);
+        let status = FollowStatus {
+            following: true,
+            source: source.to_vec(),
+            ..FollowStatus::default()
+        };
+        let inner = Inner {
+            status: Mutex::new(status),
+            metrics,
+            requests,
+            data_dir: data_dir.to_owned(),
+        };
+        (Self(Arc::new(inner)), taken)
+    }
+
+    /// A copy of the status.
+    pub(crate) fn status(&self) -> FollowStatus {
+        self.0
+            .status
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn data_dir(&self) -> &Path {
+        &self.0.data_dir
+    }
+
+    /// Changes the status and shows it.
+    pub(super) fn update(&self, change: impl FnOnce(&mut FollowStatus)) {
+        let mut status = self.0.status.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut status);
+        status.lag = (status.source_revision - status.revision).max(0);
+        self.0.metrics.show(&status);
+    }
+
+    /// Notes a comparison of all keys.
+    pub(super) fn compared(&self, revision: i64, equal: bool) {
+        if equal {
+            tracing::debug!(revision, "the keys are equal to the source's");
+        } else {
+            tracing::error!(revision, "the keys differ from the source's");
+        }
+        self.update(|status| {
+            if equal {
+                status.equal += 1;
+                status.last_equal_revision = revision;
+            } else {
+                status.different += 1;
+            }
+        });
+        self.0.metrics.compared(equal);
+    }
+
+    /// Notes that following has stopped for now.
+    pub(super) fn failed(&self, error: &CopyError) {
+        let text = error.to_string();
+        let before = self.status();
+        if before.error.as_deref() != Some(&text) {
+            tracing::warn!(error = text, "failed to follow; retrying");
+        }
+        self.update(|status| {
+            status.endpoint = None;
+            status.error = Some(text);
+        });
+    }
+
+    /// Asks for the cut-over and waits for its end.
+    pub(crate) async fn cut_over(&self) -> Result<CutOverReport, CutOverRefused> {
+        let gone = || CutOverRefused::Failed("this cluster follows no other one".to_owned());
+        let status = self.status();
+        if !status.following {
+            return Err(gone());
+        }
+        if let Some(error) = status.error {
+            return Err(CutOverRefused::Failed(error));
+        }
+        let (to, answer) = oneshot::channel();
+        match self.0.requests.try_send(to) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                return Err(CutOverRefused::Failed("a cut-over is going on".to_owned()));
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(gone()),
+        }
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Notes that this cluster has taken over.
+    pub(super) fn taken_over(&self, revision: i64) {
+        self.update(|status| {
+            status.following = false;
+            status.copied(revision);
+        });
+    }
+}

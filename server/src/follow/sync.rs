@@ -1,0 +1,102 @@
+//! Copies what no watch tells: leases, users and roles.
+
+use witan_machine::{
+    follow::{FollowLeases, FollowOperation, FollowUsers},
+    lease::{LeaseGrant, LeaseId},
+};
+
+use super::{
+    copier::{Copier, CopyError, ENDED_LEASE_S, ids},
+    seed,
+};
+
+/// Leases in one entry.
+const LEASES_PER_ENTRY: usize = 1000;
+
+impl Copier<'_> {
+    /// Copies leases, and users and roles if their revision has changed.
+    pub(super) async fn sync(&mut self) -> Result<(), CopyError> {
+        let revision = self
+            .session
+            .revision()
+            .await
+            .map_err(|status| self.refused(status))?;
+        self.handle
+            .update(|status| status.source_revision = revision);
+        self.sync_leases().await?;
+        self.sync_users(false).await
+    }
+
+    /// Adds the leases that the source has granted, and removes those that it has ended and that have no keys left here.
+    pub(super) async fn sync_leases(&self) -> Result<(), CopyError> {
+        let there = self
+            .session
+            .leases()
+            .await
+            .map_err(|status| self.refused(status))?;
+        let view = self.node.read().await.map_err(CopyError::Node)?;
+        let kv = &view.machine.kv;
+        let ended = kv.ended_leases(&there);
+        let new = there
+            .iter()
+            .filter(|lease| kv.leases().get(**lease).is_none());
+        let mut granted = Vec::new();
+        for lease in new {
+            let ttl_s = self.session.granted_s(*lease).await;
+            if let Some(ttl_s) = ttl_s.map_err(|status| self.refused(status))? {
+                granted.push(LeaseGrant { id: lease.0, ttl_s });
+            }
+        }
+        for granted in granted.chunks(LEASES_PER_ENTRY) {
+            self.propose_leases(granted.to_vec(), &[]).await?;
+        }
+        for ended in ended.chunks(LEASES_PER_ENTRY) {
+            self.propose_leases(Vec::new(), ended).await?;
+        }
+        Ok(())
+    }
+
+    /// Adds a lease that a copied key has.
+    pub(super) async fn add_lease(&self, lease: LeaseId) -> Result<(), CopyError> {
+        let ttl_s = self.session.granted_s(lease).await;
+        let ttl_s = ttl_s
+            .map_err(|status| self.refused(status))?
+            .unwrap_or(ENDED_LEASE_S);
+        self.propose_leases(vec![LeaseGrant { id: lease.0, ttl_s }], &[])
+            .await
+    }
+
+    async fn propose_leases(
+        &self,
+        granted: Vec<LeaseGrant>,
+        ended: &[LeaseId],
+    ) -> Result<(), CopyError> {
+        let leases = FollowLeases { granted, ended: ids(ended) };
+        self.propose(FollowOperation::Leases(leases)).await
+    }
+
+    /// Copies users and roles from a snapshot, which alone has the passwords' hashes, if their revision has changed, or if
+    /// `unknown` and the source does not tell it.
+    pub(super) async fn sync_users(&mut self, unknown: bool) -> Result<(), CopyError> {
+        let told = self.session.auth_revision().await;
+        let told = told.map_err(|status| self.refused(status))?;
+        let view = self.node.read().await.map_err(CopyError::Node)?;
+        let here = view.machine.auth.revision();
+        let changed = match told {
+            Some(there) => there != self.auth_revision.unwrap_or(here),
+            None => unknown,
+        };
+        if !changed {
+            return Ok(());
+        }
+        let machine = seed::state(&self.session, self.handle.data_dir()).await?;
+        tracing::info!(
+            revision = machine.auth.revision(),
+            "copying users and roles"
+        );
+        let users = FollowUsers::of(&machine.auth);
+        self.propose(FollowOperation::Users(users)).await?;
+        self.auth_revision = told;
+        Ok(())
+    }
+}

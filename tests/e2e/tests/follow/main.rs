@@ -1,0 +1,78 @@
+//! A cluster follows a running etcd and takes its place: the same revisions, leases, users and hashes, no acknowledged write
+//! lost, and one of the two takes writes at any time.
+//!
+//! `member` (what is copied, what is refused), `cluster` (three members each, killed and restarted under load). With TLS:
+//! `tls/follow.rs`.
+
+mod cluster;
+mod member;
+
+use serde_json::Value;
+use witan_api::v3::etcdserverpb::{
+    HashKvRequest, RangeRequest, kv_client::KvClient, maintenance_client::MaintenanceClient,
+};
+use witan_e2e::{Kind, Launch, Server, Tool, grpc, wait};
+
+/// Starts a member that follows the cluster of these members.
+fn follow(sources: &[Server]) -> Server {
+    let mut member = Launch::witan().prepare();
+    member.add_args(["--from", &urls(sources)]);
+    member.start_again();
+    member
+}
+
+fn urls(sources: &[Server]) -> String {
+    let urls: Vec<String> = sources.iter().map(Server::url).collect();
+    urls.join(",")
+}
+
+fn run(server: &Server, args: &[&str]) -> String {
+    let said = Tool::Etcdctl37.run(&server.url(), args);
+    assert_eq!(said.code, Some(0), "{args:?}: {}", said.all());
+    said.stdout
+}
+
+/// What the member says about following.
+fn status(member: &Server) -> Value {
+    member.http("GET", "/follow", "").json()
+}
+
+fn cut_over(member: &Server) -> Value {
+    let answer = member.http("POST", "/follow/cut-over", "");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()
+}
+
+/// The last revision of a server's keys, by a linearizable read.
+fn revision(server: &Server) -> i64 {
+    grpc::runtime().block_on(async {
+        let mut client = KvClient::new(grpc::connect(&server.address()).await);
+        let range = RangeRequest { key: b"k".to_vec().into(), ..RangeRequest::default() };
+        let answer = client.range(range).await.expect("a read").into_inner();
+        answer.header.expect("a header").revision
+    })
+}
+
+/// The hash of all keys at a revision, with the compacted one.
+fn hash(server: &Server, revision: i64) -> (i64, u32) {
+    grpc::runtime().block_on(async {
+        let mut client = MaintenanceClient::new(grpc::connect(&server.address()).await);
+        let answer = client
+            .hash_kv(HashKvRequest { revision })
+            .await
+            .expect("a hash");
+        let answer = answer.into_inner();
+        // -1 in etcd before the first compaction
+        (answer.compact_revision.max(0), answer.hash)
+    })
+}
+
+/// Waits until the member has copied everything that the source has now.
+fn wait_copied(member: &Server, source: &Server) {
+    let wanted = revision(source);
+    wait::until_true("all is copied", || {
+        status(member)["revision"].as_i64() >= Some(wanted)
+    });
+}
+
+const ETCDS: [Kind; 3] = [Kind::Etcd34, Kind::Etcd36, Kind::Etcd37];

@@ -1,0 +1,216 @@
+//! One member follows one member: what is copied, and what is refused.
+
+use std::time::Duration;
+
+use witan_e2e::{Kind, Launch, Server, Tool, http, wait};
+
+use super::{ETCDS, cut_over, follow, hash, revision, run, status, wait_copied};
+
+fn etcd(kind: Kind) -> Server {
+    Launch::new(kind).start()
+}
+
+fn grant(server: &Server, seconds: &str) -> String {
+    let said = run(server, &["lease", "grant", seconds]);
+    let id = said.split_whitespace().nth(1);
+    id.expect("lease ID granted").to_owned()
+}
+
+/// The lines of a list, in one order.
+fn list(server: &Server, args: &[&str]) -> Vec<String> {
+    let mut lines: Vec<String> = run(server, args).lines().map(str::to_owned).collect();
+    lines.sort_unstable();
+    lines
+}
+
+/// Changes of each kind that a client can make.
+fn write_all_kinds(etcd: &Server, round: &str) {
+    for key in ["a", "b", "c"] {
+        run(etcd, &["put", key, round]);
+        run(etcd, &["put", key, "\u{1}binary \u{fffd}"]);
+    }
+    let lease = grant(etcd, "600");
+    run(
+        etcd,
+        &["put", &format!("leased{round}"), "x", "--lease", &lease],
+    );
+    let ended = grant(etcd, "600");
+    run(
+        etcd,
+        &["put", &format!("ended{round}"), "x", "--lease", &ended],
+    );
+    run(etcd, &["lease", "revoke", &ended]);
+    grant(etcd, "700");
+    run(etcd, &["del", "c"]);
+    let txn = "value(\"b\") != \"1\"\n\nput t1 1\nput t2 2\ndel b\n\nput t3 3\n\n";
+    let said = Tool::Etcdctl37.run_with_input(&etcd.url(), &["txn"], txn);
+    assert!(said.stdout.contains("SUCCESS"), "{}", said.all());
+    run(etcd, &["put", "compacted", round]);
+    let compacted = revision(etcd) - 2;
+    run(etcd, &["compact", &compacted.to_string()]);
+    run(etcd, &["role", "add", &format!("reader{round}")]);
+    run(etcd, &["user", "add", &format!("anne{round}:secret")]);
+}
+
+#[test]
+fn a_cluster_follows_etcd_and_takes_its_place() {
+    for kind in ETCDS {
+        let source = etcd(kind);
+        write_all_kinds(&source, "1");
+        let member = follow(std::slice::from_ref(&source));
+        write_all_kinds(&source, "2");
+        wait_copied(&member, &source);
+        assert_eq!(run(&member, &["get", "leased2"]), "leased2\nx\n");
+        let refused = Tool::Etcdctl37.run(&member.url(), &["put", "own", "1"]);
+        assert!(
+            refused.stderr.contains("follows another one"),
+            "{}",
+            refused.all()
+        );
+        let refused = Tool::Etcdctl37.run(&member.url(), &["lease", "grant", "60"]);
+        assert!(
+            refused.stderr.contains("follows another one"),
+            "{}",
+            refused.all()
+        );
+        let refused = http::once(&member.address(), "PUT", "/v2/keys/own", "value=1");
+        assert_eq!(refused.status, 500, "{}", refused.text());
+
+        let report = cut_over(&member);
+        let last = revision(&source);
+        assert_eq!(report["revision"].as_i64(), Some(last));
+        assert_eq!(hash(&member, last), hash(&source, last), "{}", kind.name());
+        for args in [["lease", "list"], ["user", "list"], ["role", "list"]] {
+            assert_eq!(list(&member, &args), list(&source, &args), "{args:?}");
+        }
+        let refused = Tool::Etcdctl37.run(&source.url(), &["put", "late", "1"]);
+        assert!(refused.stderr.contains("corrupt"), "{}", refused.all());
+        wait::until_true("the keys are compared after the cut-over", || {
+            status(&member)["lastEqualRevision"].as_i64() == Some(last)
+        });
+        assert_eq!(status(&member)["different"], 0);
+        run(&member, &["put", "own", "1"]);
+        assert_eq!(revision(&member), last + 1);
+        // who watched the source goes on here, behind what it saw last
+        let mut watch = Tool::Etcdctl37.follow(
+            &member.url(),
+            &["watch", "", "--prefix", "--rev", &last.to_string()],
+        );
+        let lines: Vec<String> = (0..6).map_while(|_| watch.line()).collect();
+        drop(watch);
+        assert_eq!(lines, ["PUT", "compacted", "2", "PUT", "own", "1"]);
+        run(&member, &["user", "add", "root:root"]);
+        run(&member, &["user", "grant-role", "root", "root"]);
+        run(&member, &["auth", "enable"]);
+        run(&member, &["put", "x", "1", "--user", "root:root"]);
+        let wrong = Tool::Etcdctl37.run(&member.url(), &["get", "a", "--user", "anne2:wrong"]);
+        assert!(
+            wrong.stderr.contains("authentication failed"),
+            "{}",
+            wrong.all()
+        );
+        let right = Tool::Etcdctl37.run(&member.url(), &["get", "a", "--user", "anne2:secret"]);
+        assert!(
+            right.stderr.contains("permission denied"),
+            "{}",
+            right.all()
+        );
+    }
+}
+
+/// The leases end at the source alone: here none ends before the cut-over, and each has its full time after it.
+#[test]
+fn leases_end_at_the_source_and_live_on_after_the_cut_over() {
+    let source = etcd(Kind::Etcd37);
+    let short = grant(&source, "3");
+    run(&source, &["put", "short", "x", "--lease", &short]);
+    let long = grant(&source, "600");
+    run(&source, &["put", "long", "x", "--lease", &long]);
+    let mut member = follow(std::slice::from_ref(&source));
+    assert_eq!(run(&member, &["get", "short"]), "short\nx\n");
+    member.kill9();
+    wait::until_true("the lease has ended at the source", || {
+        run(&source, &["get", "short"]).is_empty()
+    });
+    member.start_again();
+    wait_copied(&member, &source);
+    assert_eq!(run(&member, &["get", "short"]), "");
+    wait::until_true("the ended lease is removed", || {
+        list(&member, &["lease", "list"]) == list(&source, &["lease", "list"])
+    });
+    cut_over(&member);
+    let left = run(&member, &["lease", "timetolive", &long]);
+    assert!(
+        left.contains("granted with TTL(600s), remaining("),
+        "{left}"
+    );
+    let own = grant(&member, "2");
+    run(&member, &["put", "own", "x", "--lease", &own]);
+    wait::until_true("a lease ends here", || {
+        run(&member, &["get", "own"]).is_empty()
+    });
+}
+
+#[test]
+fn a_source_that_is_lost_is_waited_for_and_not_cut_over() {
+    let mut source = etcd(Kind::Etcd37);
+    run(&source, &["put", "a", "1"]);
+    let member = follow(std::slice::from_ref(&source));
+    wait_copied(&member, &source);
+    source.kill9();
+    wait::until_true("the loss is seen", || status(&member)["error"].is_string());
+    assert_eq!(member.metric("witan_follow_connected"), Some(0.0));
+    let refused = member.http("POST", "/follow/cut-over", "");
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert_eq!(run(&member, &["get", "a"]), "a\n1\n");
+    source.start_again();
+    run(&source, &["put", "a", "2"]);
+    wait_copied(&member, &source);
+    assert_eq!(run(&member, &["get", "a"]), "a\n2\n");
+    assert_eq!(member.metric("witan_follow_connected"), Some(1.0));
+}
+
+#[test]
+fn what_cannot_be_followed_is_said_at_the_start() {
+    let source = etcd(Kind::Etcd37);
+    let peers = "default=http://127.0.0.1:1,m1=http://127.0.0.1:2";
+    let nobody = "http://127.0.0.1:1";
+    for (args, said) in [
+        (&["--from", nobody][..], "gives no snapshot"),
+        (
+            &["--from", &source.url(), "--initial-cluster", peers],
+            "begins with one member",
+        ),
+        (&["--from", "ftp://x"], "not HOST:PORT or URLs"),
+    ] {
+        let mut member = Launch::witan().prepare();
+        for arg in args {
+            member.add_args([arg]);
+        }
+        member.start_unready_again();
+        let ended = member.wait_exit();
+        assert_eq!(ended.code(), Some(1), "{args:?}");
+        member.wait_log(0, said);
+    }
+}
+
+/// The deletion has more writes than an entry of several revisions.
+#[test]
+fn a_deletion_of_many_keys_is_one_revision_here_too() {
+    let source = etcd(Kind::Etcd37);
+    let member = follow(std::slice::from_ref(&source));
+    let puts: String = (0..100).map(|at| format!("put many/{at:04} x\n")).collect();
+    for round in 0..30 {
+        let puts = puts.replace("many/", &format!("many/{round}/"));
+        let said =
+            Tool::Etcdctl37.run_with_input(&source.url(), &["txn"], &format!("\n{puts}\n\n"));
+        assert!(said.stdout.contains("SUCCESS"), "{}", said.all());
+    }
+    assert_eq!(run(&source, &["del", "many/", "--prefix"]), "3000\n");
+    wait_copied(&member, &source);
+    let last = revision(&source);
+    assert_eq!(hash(&member, last), hash(&source, last));
+    wait::within(Duration::from_secs(60), "the keys are compared", || {
+        (status(&member)["lastEqualRevision"].as_i64() == Some(last)).then_some(())
+    });
+}

@@ -1,0 +1,82 @@
+//! A cluster follows etcd over TLS, as a user.
+
+use witan_e2e::{Kind, Launch, Server, Tool, wait};
+
+use super::stage::Stage;
+
+/// etcd with TLS, client certificates and authentication, and the files of a client.
+fn source() -> (Stage, [String; 6]) {
+    let source = Stage::mutual(Kind::Etcd37, &[]);
+    for args in [
+        &["put", "a", "1"][..],
+        &["user", "add", "root:secret"],
+        &["user", "grant-role", "root", "root"],
+        &["auth", "enable"],
+    ] {
+        let said = Tool::Etcdctl37.run(&source.server.url(), args);
+        assert_eq!(said.code, Some(0), "{args:?}: {}", said.all());
+    }
+    let [cert, key] = source.issue("follower").paths();
+    let files = [("cacert", source.ca.clone()), ("cert", cert), ("key", key)];
+    let files = files.map(|(name, path)| [format!("--from-{name}"), path]);
+    (source, files.concat().try_into().expect("three pairs"))
+}
+
+/// A member that would follow the source with these flags; not started.
+fn member(source: &Stage, files: &[String], user: &[&str]) -> Server {
+    let mut member = Launch::witan().prepare();
+    member.add_args(["--from", &source.url()]);
+    for arg in files.iter().map(String::as_str).chain(user.iter().copied()) {
+        member.add_args([arg]);
+    }
+    member
+}
+
+#[test]
+fn a_source_that_does_not_know_the_client_is_not_followed() {
+    let (source, files) = source();
+    let right = ["--from-user", "root", "--from-password", "secret"];
+    let wrong = ["--from-user", "root", "--from-password", "wrong"];
+    for (files, user, said) in [
+        (&files[..], wrong, "authentication failed"),
+        (&files[2..], right, "certificate"),
+        (&files[..2], right, "gives no snapshot"),
+    ] {
+        let mut member = member(&source, files, &user);
+        member.start_unready_again();
+        assert_eq!(member.wait_exit().code(), Some(1));
+        member.wait_log(0, said);
+    }
+    let mut unverified = member(&source, &files[2..], &right);
+    unverified.add_args(["--from-insecure-skip-tls-verify"]);
+    unverified.start_again();
+}
+
+/// Clients of the member sign in as they did at the source.
+#[test]
+fn a_source_with_tls_and_users_is_followed() {
+    let (source, files) = source();
+    // --from-cacert, --from-cert, --from-key
+    let user = ["--from-user", "root", "--from-password", "secret"];
+    let mut member = member(&source, &files, &user);
+    member.start_again();
+    let put = ["put", "a", "2", "--user", "root:secret"];
+    let said = Tool::Etcdctl37.run(&source.server.url(), &put);
+    assert_eq!(said.stdout, "OK\n", "{}", said.all());
+    let get = ["get", "a", "--user", "root:secret"];
+    wait::until_true("the change is copied", || {
+        Tool::Etcdctl37.run(&member.url(), &get).stdout == "a\n2\n"
+    });
+    for (method, path) in [("GET", "/follow"), ("POST", "/follow/cut-over")] {
+        assert_eq!(member.http(method, path, "").status, 401);
+    }
+    let cut_over = std::process::Command::new(Kind::Witan.binary())
+        .args(["follow", "cut-over", "--user", "root:secret"])
+        .args(["--endpoint", &member.url()])
+        .output()
+        .expect("the program starts");
+    let said = String::from_utf8_lossy(&cut_over.stdout);
+    assert!(said.starts_with("cut over at revision 3: "), "{cut_over:?}");
+    let put = ["put", "a", "3", "--user", "root:secret"];
+    assert_eq!(Tool::Etcdctl37.run(&member.url(), &put).stdout, "OK\n");
+}
