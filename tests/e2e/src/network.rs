@@ -208,9 +208,11 @@ impl Shared {
             });
             match look.await {
                 Ok(Some(Some(at))) => return Some(at),
-                Ok(Some(None)) => {}
-                // the other end is closed, or this process ends
-                Ok(None) | Err(_) => return None,
+                // also without an inode: the table of sockets changes while it is read, so that a
+                // row can be missing
+                Ok(Some(None) | None) => {}
+                // this process ends
+                Err(_) => return None,
             }
         }
         None

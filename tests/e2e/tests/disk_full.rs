@@ -136,7 +136,7 @@ fn a_full_disk_of_the_log_alone_refuses_writes() {
         let mut server = Launch::witan()
             .arg(format!("--wal-dir={}", wal.display()))
             .start();
-        assert_eq!(put(&server, 1, VALUE_BYTES).0, 200);
+        assert_eq!(put(&server, 0, VALUE_BYTES).0, 200);
         assert!(wal.join("log/ballast").exists());
         // stopped: it would give up the ballast before all else is taken
         server.signal("STOP");
