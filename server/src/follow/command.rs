@@ -3,13 +3,11 @@
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bytes::Bytes;
 use clap::{Args, Parser, Subcommand};
 use http::{Method, Request, Uri, header};
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::client::conn::http1;
 use serde_json::Value;
 use witan_config::ClientSettings;
+use witan_transport::exchange;
 
 use crate::{
     api_client::{
@@ -26,9 +24,6 @@ pub(crate) const FOLLOW: &str = "follow";
 pub(crate) const VERBS: [&str; 4] = ["status", "cut-over", "help", "--help"];
 
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The longest answer of a member.
-const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// Follows a cluster of etcd and takes its place. "witan follow --from URLS" with the flags of a member starts a new
 /// cluster that copies it; add its other members before the cut-over (etcdctl member add).
@@ -164,10 +159,6 @@ impl MemberArguments {
         let tls = TlsClient::for_http1(&self.settings())?;
         let route = Route { uri: &uri, proxy: None, tls: &tls, patience: DIAL_TIMEOUT };
         let stream = route.open().await.map_err(unreached)?;
-        let broken = |error: hyper::Error| unreached(error.to_string());
-        let (mut sender, connection) = http1::handshake(stream).await.map_err(broken)?;
-        // it ends with the sender; the request sees why
-        tokio::spawn(async move { drop(connection.await) });
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -176,16 +167,11 @@ impl MemberArguments {
             let encoded = format!("Basic {}", STANDARD.encode(user));
             request = request.header(header::AUTHORIZATION, encoded);
         }
-        let request = request.body(Empty::<Bytes>::new());
+        let request = request.body(String::new());
         let request = request.map_err(|error| unreached(error.to_string()))?;
-        let answer = sender.send_request(request).await.map_err(broken)?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX)
-            .collect()
-            .await;
-        let body = body
-            .map_err(|error| unreached(error.to_string()))?
-            .to_bytes();
+        let answer = exchange(stream, request).await;
+        let answer = answer.map_err(|error| unreached(error.to_string()))?;
+        let (status, body) = (answer.status(), answer.into_body());
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         if status.is_success() {
             return Ok(body);

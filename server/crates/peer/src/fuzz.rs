@@ -7,7 +7,6 @@ use witan_storage::encode_record;
 use super::{
     frame::{self, FRAME_BYTES_MAX, FrameBatch},
     handshake::{self, Handshake},
-    http,
     snapshot::{Part, RecordParser},
 };
 
@@ -45,14 +44,6 @@ pub fn handshake(contents: &[u8]) -> Option<(Vec<u8>, bool)> {
 /// Decodes an answer and encodes it again; `None` if it is invalid.
 pub fn answer(contents: &[u8]) -> Option<Vec<u8>> {
     handshake::decode_answer(contents).map(handshake::encode_answer)
-}
-
-/// Returns the whole HTTP/1.1 response of the peer port to a request with this head, for a cluster without members:
-/// a refusal, a page about the cluster, or 404.
-pub fn page(head: &[u8]) -> String {
-    let refusal = http::refusal(head);
-    let page = refusal.unwrap_or_else(|| http::page(head, &MemberRegistry::default()));
-    page.response(0)
 }
 
 /// Decodes a part of a snapshot and encodes it again; `None` if it is invalid.

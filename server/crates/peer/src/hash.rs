@@ -74,9 +74,9 @@ pub(super) async fn of_keys(node: &Node, body: &[u8]) -> Page {
 }
 
 /// Answers with the hash of the whole state after the entry that the query names; 404 if it is not kept.
-pub(super) fn of_state(node: &Node, query: &[u8]) -> Page {
-    let index = query.strip_prefix(b"index=");
-    let index = index.and_then(|index| std::str::from_utf8(index).ok()?.parse().ok());
+pub(super) fn of_state(node: &Node, query: &str) -> Page {
+    let index = query.strip_prefix("index=");
+    let index = index.and_then(|index| index.parse().ok());
     let Some(index) = index else {
         return Page::bad_request("index= must be a number");
     };

@@ -1,32 +1,32 @@
 //! An answer of the peer port over HTTP/1.
 
+use http::{Response, StatusCode, header};
 use serde::Serialize;
-
-const JSON: &str = "application/json";
-const TEXT: &str = "text/plain; charset=utf-8";
 
 /// An answer.
 #[derive(Debug)]
 pub(super) struct Page {
-    pub(super) status: &'static str,
-    pub(super) headers: &'static str,
-    pub(super) content_type: &'static str,
+    pub(super) status: StatusCode,
+    content_type: &'static str,
     pub(super) body: String,
 }
 
 impl Page {
-    pub(super) fn text(status: &'static str, text: &str) -> Self {
+    pub(super) fn text(status: StatusCode, text: &str) -> Self {
         Self {
             status,
-            headers: "",
-            content_type: TEXT,
+            content_type: "text/plain; charset=utf-8",
             body: format!("{text}\n"),
         }
     }
 
     /// Makes an answer with the status 200 and this JSON.
     pub(super) fn ok(body: String) -> Self {
-        Self { status: "200 OK", headers: "", content_type: JSON, body }
+        Self {
+            status: StatusCode::OK,
+            content_type: "application/json",
+            body,
+        }
     }
 
     /// Makes an answer with the status 200 and a value as JSON.
@@ -35,24 +35,26 @@ impl Page {
     }
 
     pub(super) fn bad_request(text: &str) -> Self {
-        Self::text("400 Bad Request", text)
+        Self::text(StatusCode::BAD_REQUEST, text)
     }
 
     pub(super) fn not_found(text: &str) -> Self {
-        Self::text("404 Not Found", text)
+        Self::text(StatusCode::NOT_FOUND, text)
     }
 
     pub(super) fn unavailable(text: &str) -> Self {
-        Self::text("503 Service Unavailable", text)
+        Self::text(StatusCode::SERVICE_UNAVAILABLE, text)
     }
 
-    /// Returns the whole HTTP/1.1 response, after which the connection closes.
-    pub(super) fn response(&self, cluster_id: u64) -> String {
-        let Self { status, headers, content_type, body } = self;
-        format!(
-            "HTTP/1.1 {status}\r\n{headers}Content-Type: {content_type}\r\nX-Etcd-Cluster-Id: \
-             {cluster_id:x}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            body.len()
-        )
+    /// Returns the whole response.
+    pub(super) fn response(self, cluster_id: u64) -> Response<String> {
+        let mut response = Response::builder()
+            .status(self.status)
+            .header(header::CONTENT_TYPE, self.content_type)
+            .header("x-etcd-cluster-id", format!("{cluster_id:x}"));
+        if self.status == StatusCode::METHOD_NOT_ALLOWED {
+            response = response.header(header::ALLOW, "GET");
+        }
+        response.body(self.body).expect("valid headers")
     }
 }

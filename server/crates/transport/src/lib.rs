@@ -4,11 +4,13 @@
 //! Reading order: `listen` (sockets) → `tls` → `mux` (which stack) → `http1_stream` (filters HTTP/1) → `grpc` (the code
 //! around a call; `witan_http2` is the protocol) → `stall_timeout` (slow clients) → `passthrough` (writes of wrapped
 //! streams) → `signals` → `limits` → `metrics` (series), `calls`, `clients`.
+//! `http1_client` is the other direction: a request of this member.
 
 mod calls;
 mod clients;
 mod contain;
 mod grpc;
+mod http1_client;
 mod http1_stream;
 mod limits;
 mod listen;
@@ -34,6 +36,7 @@ use witan_config::{ConnectionSettings, Url};
 
 pub use grpc::MethodInfo;
 pub use grpc::RequestMessages;
+pub use http1_client::exchange;
 pub use http1_stream::{ClientClosed, OverTls};
 pub use limits::BODY_BYTES_MAX;
 pub use listen::{

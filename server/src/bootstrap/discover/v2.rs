@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::client::conn::http1;
 use serde::Deserialize;
 use tokio::time::timeout;
 use witan_api::{discovery::SIZE, v2::error::ErrorCode};
 use witan_config::V2Discovery;
+use witan_transport::exchange;
 
 use super::{
     DiscoverError, Registration,
@@ -21,8 +20,6 @@ use crate::api_client::{connect::Route, tls::TlsClient};
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// A wait without an event is repeated after this time, so that a service that vanished is noticed.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
-/// Largest answer: a list of some hundred members.
-const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Letters of an answer that an error shows.
 const SHOWN_CHARS: usize = 200;
 
@@ -128,29 +125,12 @@ impl Registry {
             .header(header::ACCEPT, "application/json")
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(header::CONNECTION, "close")
-            .body(Full::new(Bytes::from(body)))
+            .body(body)
             .map_err(|error| error.to_string())?;
-        let exchange = async {
-            let (mut sender, connection) = http1::handshake(io).await?;
-            let exchange = async {
-                let response = sender.send_request(request).await?;
-                let (head, body) = response.into_parts();
-                let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await?;
-                Ok::<_, Box<dyn std::error::Error + Send + Sync>>((head, body.to_bytes()))
-            };
-            // how the connection ends says nothing about an answer that has come
-            let connection = async {
-                drop(connection.await);
-                std::future::pending().await
-            };
-            tokio::select! {
-                answered = exchange => answered,
-                never = connection => never,
-            }
-        };
-        let (head, body) = exchange
-            .await
-            .map_err(|error| format!("{authority} does not answer: {error}"))?;
+        let answer = exchange(io, request).await;
+        let (head, body) = answer
+            .map_err(|error| format!("{authority} does not answer: {error}"))?
+            .into_parts();
         let index = head.headers.get(witan_api::v2::INDEX_HEADER);
         let index = index.and_then(|value| value.to_str().ok()?.parse().ok());
         Ok(Answered { status: head.status, index: index.unwrap_or(0), body })

@@ -1,7 +1,7 @@
-//! Input of the peer port: frames, handshakes, answers, requests of HTTP, snapshots.
+//! Input of the peer port: frames, handshakes, answers, snapshots.
 
 use witan_peer::fuzz::{
-    answer, frames, handshake, message, page, snapshot_part, snapshot_records, snapshot_stream,
+    answer, frames, handshake, message, snapshot_part, snapshot_records, snapshot_stream,
 };
 
 use crate::input::Input;
@@ -22,9 +22,6 @@ pub(super) fn stream(bytes: &[u8]) {
     if let Some(again) = answer(bytes) {
         assert_eq!(answer(&again), Some(again), "decode(encode(x))");
     }
-    let page = page(bytes);
-    let head = page.split_once("\r\n\r\n").expect("a whole head").0;
-    assert!(head.starts_with("HTTP/1.1 ") && head.is_ascii(), "{head}");
 }
 
 /// A step, then a part of a snapshot, whose rest is a stream of records, too: it is cut every so many

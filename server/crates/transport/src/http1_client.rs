@@ -1,0 +1,38 @@
+//! One request of HTTP/1 on a connection of its own: to the peer ports of members, and to discovery services.
+
+use std::{future::pending, io};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::{
+    client::conn::http1,
+    rt::{Read, Write},
+};
+
+/// Bytes of the longest answer: a list of some thousand members.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// Sends a request with its header `Host` on a connection, and returns the whole answer. The caller bounds the time.
+pub async fn exchange(
+    stream: impl Read + Write + Unpin,
+    request: Request<String>,
+) -> io::Result<Response<Bytes>> {
+    let (mut sender, connection) = http1::handshake(stream).await.map_err(io::Error::other)?;
+    let exchange = async {
+        let response = sender.send_request(request).await;
+        let (head, body) = response.map_err(io::Error::other)?.into_parts();
+        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+        let body = body.map_err(io::Error::other)?.to_bytes();
+        Ok(Response::from_parts(head, body))
+    };
+    // how the connection ends says nothing about an answer that has come
+    let connection = async {
+        drop(connection.await);
+        pending().await
+    };
+    tokio::select! {
+        answered = exchange => answered,
+        never = connection => never,
+    }
+}
