@@ -74,12 +74,11 @@ fn registry(backend: &BackendMeta) -> MemberRegistry {
         .as_ref()
         .filter(|downgrade| downgrade.enabled);
     MemberRegistry {
-        cluster_id: 0,
         cluster_version: backend.cluster_version.clone().unwrap_or_default(),
         downgrade_target: downgrade.map_or_else(String::new, |d| d.target_version.clone()),
         by_id: members.collect(),
-        follows: false,
         removed_ids: backend.removed.iter().copied().map(MemberId).collect(),
+        ..MemberRegistry::default()
     }
 }
 

@@ -58,7 +58,7 @@ struct MemberArguments {
     #[arg(long, requires = "cert")]
     key: Option<PathBuf>,
     /// NAME:PASSWORD of a user with the role root.
-    #[arg(long)]
+    #[arg(long, env = "ETCDCTL_USER", hide_env_values = true)]
     user: Option<String>,
     /// The output format (simple, json).
     #[arg(short, long, default_value = "simple", value_parser = ["simple", "json"])]
@@ -127,13 +127,14 @@ fn shown(status: &Value) -> String {
         Value::Null => "-".to_owned(),
         Value::Bool(_) | Value::Number(_) | Value::Object(_) => status[name].to_string(),
     };
-    const ROWS: [(&str, &str); 10] = [
+    const ROWS: [(&str, &str); 11] = [
         ("following", "following"),
         ("source", "source"),
         ("connected to", "endpoint"),
         ("revision", "revision"),
         ("source's revision", "sourceRevision"),
         ("lag (revisions)", "lag"),
+        ("source is fenced", "fenced"),
         ("equal comparisons", "equal"),
         ("different comparisons", "different"),
         ("last equal revision", "lastEqualRevision"),

@@ -64,6 +64,12 @@ pub(crate) enum CopyError {
         /// The number of its writes.
         writes: usize,
     },
+    /// Users or roles were changed after they were copied.
+    #[error("users or roles of the source were changed during the cut-over: try again")]
+    UsersChanged,
+    /// The cut-over took too long.
+    #[error("the cut-over took longer than {0:?}")]
+    Late(Duration),
     /// Users and roles could not be read.
     #[error(transparent)]
     Users(#[from] SeedError),
@@ -78,6 +84,8 @@ pub(super) struct Copier<'a> {
     pub(super) handle: &'a FollowHandle,
     pub(super) session: SourceSession<'a>,
     watch: Streaming<WatchResponse>,
+    /// Revisions that have come in part: the last of them may go on in the next message.
+    fragments: Vec<FollowedRevision>,
     /// The last copied revision.
     pub(super) revision: i64,
     /// The revision of users and roles that was copied through this session.
@@ -94,6 +102,9 @@ impl<'a> Copier<'a> {
         handle: &'a FollowHandle,
     ) -> Result<Self, CopyError> {
         let view = node.read().await.map_err(CopyError::Node)?;
+        if !view.machine.members.follows {
+            return Err(FollowError::NotFollowing.into());
+        }
         let revision = view.machine.kv.revision();
         let unreached =
             |status| CopyError::Source { endpoint: source.endpoints().join(","), status };
@@ -107,6 +118,7 @@ impl<'a> Copier<'a> {
             handle,
             session,
             watch,
+            fragments: Vec::new(),
             revision,
             auth_revision: None,
             compare_at: Instant::now(),
@@ -121,23 +133,20 @@ impl<'a> Copier<'a> {
     /// Waits for the next revisions, and adds those that are there already, up to an entry. Loses nothing if it is dropped.
     pub(super) async fn next_revisions(&mut self) -> Result<Vec<FollowedRevision>, CopyError> {
         let answer = self.watch.message().await;
-        let mut revisions = Vec::new();
-        self.take(answer, &mut revisions)?;
-        while bytes_of(&revisions) < ENTRY_BYTES && writes_of(&revisions) < ENTRY_WRITES {
-            let Some(answer) = self.watch.message().now_or_never() else {
-                break;
+        let mut is_whole = self.take(answer)?;
+        while !is_whole || !is_full(&self.fragments) {
+            let answer = match is_whole {
+                true => self.watch.message().now_or_never(),
+                false => Some(self.watch.message().await),
             };
-            self.take(answer, &mut revisions)?;
+            let Some(answer) = answer else { break };
+            is_whole = self.take(answer)?;
         }
-        Ok(revisions)
+        Ok(std::mem::take(&mut self.fragments))
     }
 
-    /// Adds the revisions of an answer of the watch.
-    fn take(
-        &self,
-        answer: Result<Option<WatchResponse>, Status>,
-        revisions: &mut Vec<FollowedRevision>,
-    ) -> Result<(), CopyError> {
+    /// Adds the revisions of a message of the watch. Returns whether the last of them is whole.
+    fn take(&mut self, answer: Result<Option<WatchResponse>, Status>) -> Result<bool, CopyError> {
         let answer = answer.map_err(|status| self.refused(status))?;
         let ended = || Status::unavailable("the watch has ended");
         let answer = answer.ok_or_else(|| self.refused(ended()))?;
@@ -151,9 +160,9 @@ impl<'a> Copier<'a> {
         self.handle
             .update(|status| status.source_revision = status.source_revision.max(seen));
         for event in answer.events {
-            add(revisions, event);
+            add(&mut self.fragments, event);
         }
-        Ok(())
+        Ok(!answer.fragment)
     }
 
     /// Proposes revisions, in entries of bounded size.
@@ -211,7 +220,7 @@ impl<'a> Copier<'a> {
         let mut warned = false;
         loop {
             match self.node.propose(operation.clone()).await {
-                Ok(_) => return Ok(()),
+                Ok(_) => break,
                 Err(ProposeError::Refused(error)) => return Err(error.into()),
                 Err(ProposeError::Fault(
                     fault @ (NodeError::Stopped | NodeError::Removed | NodeError::TooLarge),
@@ -219,11 +228,17 @@ impl<'a> Copier<'a> {
                 Err(ProposeError::Fault(fault)) => {
                     if !std::mem::replace(&mut warned, true) {
                         tracing::warn!(%fault, "this cluster does not take what is copied; retrying");
+                        let error = CopyError::Node(fault).to_string();
+                        self.handle.update(|status| status.error = Some(error));
                     }
                 }
             }
             sleep(PROPOSE_RETRY).await;
         }
+        if warned {
+            self.handle.update(|status| status.error = None);
+        }
+        Ok(())
     }
 
     /// Copies until the cluster has a revision of the source.
@@ -236,7 +251,7 @@ impl<'a> Copier<'a> {
     }
 }
 
-/// Adds an event to its revision. The events of a revision come in one answer, in order.
+/// Adds an event to its revision. The events of a revision come in order.
 fn add(revisions: &mut Vec<FollowedRevision>, event: Event) {
     let deletes = event.r#type() == EventType::Delete;
     let Some(KeyValue { key, value, version, lease, mod_revision, .. }) = event.kv else {
@@ -261,12 +276,11 @@ fn size(revision: &FollowedRevision) -> usize {
         .sum()
 }
 
-fn bytes_of(revisions: &[FollowedRevision]) -> usize {
-    revisions.iter().map(size).sum()
-}
-
-fn writes_of(revisions: &[FollowedRevision]) -> usize {
-    revisions.iter().map(|revision| revision.writes.len()).sum()
+/// Whether they fill an entry.
+fn is_full(revisions: &[FollowedRevision]) -> bool {
+    let bytes: usize = revisions.iter().map(size).sum();
+    let writes: usize = revisions.iter().map(|revision| revision.writes.len()).sum();
+    bytes >= ENTRY_BYTES || writes >= ENTRY_WRITES
 }
 
 fn too_large(operation: &FollowOperation) -> CopyError {

@@ -4,17 +4,18 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::{sync::oneshot, time::timeout};
-use tonic::Status;
-use witan_api::v3::etcdserverpb::alarm_request::AlarmAction;
-use witan_machine::follow::{CutOver, FollowError, FollowOperation};
+use witan_machine::follow::{BeginCutOver, CutOver, FollowError, FollowOperation};
 
 use super::copier::{Copier, CopyError};
 
 /// The revisions that may be missing before the source takes no more writes.
 const LAG_MAX: i64 = 5000;
 
-/// How long the source may be fenced before this cluster is asked to take writes; then it takes them again.
-const FENCE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the source may be fenced before this cluster takes writes; then the cut-over is given up.
+const CUT_OVER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long who asked for a cut-over waits until it is given up.
+const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Somebody asks for the cut-over.
 pub(super) type CutOverRequest = oneshot::Sender<Result<CutOverReport, CutOverRefused>>;
@@ -29,7 +30,8 @@ pub(crate) struct CutOverReport {
     pub(crate) pause_ms: u64,
 }
 
-/// Why the cut-over was not done. The source takes writes, this cluster follows it.
+/// Why the cut-over was not done. This cluster follows the source, which takes writes unless the status says that it is
+/// fenced.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CutOverRefused {
     /// The keys are not the same.
@@ -43,6 +45,16 @@ pub(crate) enum CutOverRefused {
     /// Too much is missing.
     #[error("{0} revisions of the source are not copied yet: try again")]
     Lags(i64),
+    /// This cluster could not take writes after it.
+    #[error(
+        "the keys take {used} bytes, and --quota-backend-bytes allows {quota}: start the members with a larger one first"
+    )]
+    Quota {
+        /// Bytes that count against the quota.
+        used: u64,
+        /// The quota.
+        quota: u64,
+    },
     /// This member does not follow, or the source is not reached.
     #[error("{0}")]
     Failed(String),
@@ -51,11 +63,20 @@ pub(crate) enum CutOverRefused {
 impl Copier<'_> {
     /// Does the cut-over and answers who asked for it. Returns whether it is done.
     pub(super) async fn answer_cut_over(&mut self, to: CutOverRequest) -> Result<bool, CopyError> {
+        if to.is_closed() {
+            return Ok(false);
+        }
         let outcome = self.cut_over().await;
         let (answer, done) = match outcome {
             Ok(Ok(report)) => (Ok(report), Ok(true)),
             Ok(Err(refused)) => (Err(refused), Ok(false)),
-            Err(error) => (Err(CutOverRefused::Failed(error.to_string())), Err(error)),
+            Err(error) => {
+                let mut reason = error.to_string();
+                if self.handle.status().fenced {
+                    reason += "; the source refuses writes until this member has given the cut-over up: see `witan follow status`";
+                }
+                (Err(CutOverRefused::Failed(reason)), Err(error))
+            }
         };
         // who asked may have gone
         let _ = to.send(answer);
@@ -81,25 +102,26 @@ impl Copier<'_> {
         if there - self.revision > LAG_MAX {
             return Ok(Err(CutOverRefused::Lags(there - self.revision)));
         }
-        let begun = Instant::now();
-        let revision = match self.fence().await {
-            Ok(revision) => revision,
-            Err(error) => {
-                self.lift_fence().await;
-                return Err(error);
+        if let Some(quota) = self.node.quota_bytes() {
+            let used = self.node.quota_used_bytes();
+            if used >= quota {
+                return Ok(Err(CutOverRefused::Quota { used, quota }));
             }
-        };
-        // From here on the source stays fenced unless it is certain that this cluster takes no writes.
-        let cut_over = CutOver { revision };
-        match self.propose(FollowOperation::CutOver(cut_over)).await {
-            // an earlier proposal, whose answer was lost, has done it
-            Ok(()) | Err(CopyError::Refused(FollowError::NotFollowing)) => {}
-            Err(error @ CopyError::Refused(_)) => {
-                self.lift_fence().await;
-                return Err(error);
-            }
-            Err(error) => return Err(error),
         }
+        let attempt = attempt();
+        let begin = FollowOperation::BeginCutOver(BeginCutOver { attempt });
+        self.propose(begin).await?;
+        let begun = Instant::now();
+        let taking = timeout(CUT_OVER_TIMEOUT, self.take_place(attempt)).await;
+        if let Err(error) = taking.unwrap_or(Err(CopyError::Late(CUT_OVER_TIMEOUT))) {
+            // it may be done though its answer is lost
+            match timeout(GIVE_UP_TIMEOUT, self.give_up()).await {
+                Ok(Err(CopyError::Refused(FollowError::NotFollowing))) => {}
+                // if it was not given up, the next session does it
+                Ok(_) | Err(_) => return Err(error),
+            }
+        }
+        let revision = self.revision;
         let pause_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(
             revision,
@@ -110,34 +132,37 @@ impl Copier<'_> {
         Ok(Ok(CutOverReport { revision, pause_ms }))
     }
 
-    /// Has the source refuse writes, and copies what it has written last, all within [`FENCE_TIMEOUT`]. Returns the
-    /// source's last revision.
-    async fn fence(&mut self) -> Result<i64, CopyError> {
-        let fenced = timeout(FENCE_TIMEOUT, async {
-            let fenced = self.session.fence(AlarmAction::Activate).await;
-            fenced.map_err(|status| self.refused(status))?;
-            let last = self
-                .session
-                .revision()
-                .await
-                .map_err(|status| self.refused(status))?;
-            self.copy_to(last).await?;
-            self.sync_leases().await?;
-            Ok(last)
-        });
-        let late = || Status::deadline_exceeded(format!("it was not copied in {FENCE_TIMEOUT:?}"));
-        fenced.await.unwrap_or_else(|_| Err(self.refused(late())))
+    /// Has the source refuse writes, copies what it has written last, and has this cluster take writes.
+    async fn take_place(&mut self, attempt: u64) -> Result<(), CopyError> {
+        self.handle.update(|status| status.fenced = true);
+        let fenced = self.session.fence().await;
+        fenced.map_err(|status| self.refused(status))?;
+        let last = self.session.revision().await;
+        let revision = last.map_err(|status| self.refused(status))?;
+        self.copy_to(revision).await?;
+        self.sync_leases().await?;
+        if let (_, Some(true)) = self.users_changed().await? {
+            return Err(CopyError::UsersChanged);
+        }
+        let cut_over = CutOver { revision, attempt };
+        self.propose(FollowOperation::CutOver(cut_over)).await
     }
 
-    /// Lets the source take writes again. It may be fenced although it did not say so, and the member that was asked may
-    /// be gone.
-    async fn lift_fence(&self) {
-        if let Err(status) = self.session.source.lift_fence().await {
-            let status = status.message();
-            tracing::error!(
-                status,
-                "failed to let the source take writes again: etcdctl alarm disarm does it"
-            );
-        }
+    /// Gives up every cut-over that was begun, also one whose last entry is in the log and may be applied later, and only
+    /// then lets the source take writes again. `NotFollowing` if one was done: the source stays fenced.
+    pub(super) async fn give_up(&self) -> Result<(), CopyError> {
+        self.handle.update(|status| status.fenced = true);
+        let other = BeginCutOver { attempt: attempt() };
+        self.propose(FollowOperation::BeginCutOver(other)).await?;
+        let lifted = self.session.lift_fence().await;
+        lifted.map_err(|status| self.refused(status))?;
+        tracing::warn!("the cut-over was given up: the source takes writes again");
+        self.handle.update(|status| status.fenced = false);
+        Ok(())
     }
+}
+
+/// Makes the number of an attempt at a cut-over, which no other one has.
+fn attempt() -> u64 {
+    witan_node::now_ns().unsigned_abs()
 }

@@ -11,6 +11,7 @@ pub(crate) struct FollowMetrics {
     following: IntGauge,
     connected: IntGauge,
     lag: IntGauge,
+    fenced: IntGauge,
     comparisons: IntCounterVec,
 }
 
@@ -22,6 +23,7 @@ impl FollowMetrics {
             following: on.gauge("witan_follow_following", "Whether this member follows another cluster: 1 before the cut-over."),
             connected: on.gauge("witan_follow_connected", "Whether a member of the followed cluster is read."),
             lag: on.gauge("witan_follow_lag_revisions", "Revisions of the followed cluster that are not copied yet, as far as it is known."),
+            fenced: on.gauge("witan_follow_source_fenced", "Whether the followed cluster refuses writes because of a cut-over: of one that is done, or that could not be given up yet."),
             comparisons: on.counters("witan_follow_comparisons_total", "Comparisons of the hashes of all keys with the followed cluster, by outcome.", &["outcome"]),
         }
     }
@@ -31,6 +33,7 @@ impl FollowMetrics {
         self.following.set(i64::from(status.following));
         self.connected.set(i64::from(status.endpoint.is_some()));
         self.lag.set(status.lag);
+        self.fenced.set(i64::from(status.fenced));
     }
 
     /// Counts a comparison.

@@ -5,7 +5,7 @@
 //! source that is not reached, or a member that is restarted, goes on from the revision that the cluster has.
 //!
 //! Reading order: `seed` (the first state) → `source` (what etcd is asked) → `copier` (revisions become entries) → `sync`
-//! (leases, users, compactions) → `compare` (hashes) → `cut_over` → `status` (what is shown of it) →
+//! (leases, users) → `compare` (compactions, hashes) → `cut_over` → `status` (what is shown of it) →
 //! `command` (`witan follow status` and `cut-over`).
 
 pub(crate) mod command;
@@ -18,7 +18,7 @@ mod source;
 mod status;
 mod sync;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::{
     sync::mpsc,
@@ -38,8 +38,11 @@ pub(crate) use status::FollowHandle;
 use copier::{Copier, CopyError};
 use cut_over::CutOverRequest;
 
-/// Delay before the next endpoint is tried.
-const RETRY: Duration = Duration::from_millis(500);
+/// Delay before the next endpoint is tried; doubled with each attempt that ends soon.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// The longest of these delays.
+const RETRY_MAX: Duration = Duration::from_secs(5);
 
 /// Interval between two looks at leases and users.
 const SYNC_INTERVAL: Duration = Duration::from_secs(2);
@@ -51,6 +54,7 @@ pub(crate) async fn run(
     handle: FollowHandle,
     mut requests: mpsc::Receiver<CutOverRequest>,
 ) {
+    let mut pause = RETRY;
     loop {
         match node.view().await {
             Ok(view) if !view.machine.members.follows => {
@@ -61,10 +65,19 @@ pub(crate) async fn run(
             Ok(_) => {}
             Err(_) => return,
         }
+        let begun = Instant::now();
         if let Err(error) = follow(&node, &source, &handle, &mut requests).await {
             handle.failed(&error);
+            // nobody waits for a cut-over at a later time
+            while let Ok(request) = requests.try_recv() {
+                let _ = request.send(Err(CutOverRefused::Failed(error.to_string())));
+            }
         }
-        sleep(RETRY).await;
+        pause = match begun.elapsed() > RETRY_MAX {
+            true => RETRY,
+            false => RETRY_MAX.min(pause * 2),
+        };
+        sleep(pause).await;
     }
 }
 
@@ -89,6 +102,7 @@ async fn follow(
             Next::Sync => {
                 copier.sync().await?;
                 copier.compare_if_due().await?;
+                handle.update(|status| status.error = None);
             }
             Next::CutOver(request) => {
                 if copier.answer_cut_over(request).await? {

@@ -104,7 +104,8 @@ struct SnapshotFile(PathBuf);
 
 impl SnapshotFile {
     fn beside(data_dir: &Path) -> Self {
-        let mut name = data_dir.as_os_str().to_owned();
+        // without a slash at its end
+        let mut name = data_dir.components().as_path().as_os_str().to_owned();
         name.push(".source-snapshot");
         Self(name.into())
     }
@@ -113,8 +114,10 @@ impl SnapshotFile {
     async fn receive(&self, session: &SourceSession<'_>) -> Result<(), SeedError> {
         let failed = |source| SeedError::File { path: self.0.display().to_string(), source };
         let refused = |status| SeedError::Source { endpoint: session.endpoint.to_owned(), status };
+        // of a process that was killed
+        drop(fs::remove_file(&self.0));
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
+        options.write(true).create_new(true).mode(0o600);
         let mut file = options.open(&self.0).map_err(failed)?;
         let mut parts = session.snapshot().await.map_err(refused)?;
         let mut received = 0;

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use futures_util::stream;
 use tonic::{Code, Status, Streaming};
 use witan_api::v3::etcdserverpb::{
-    AlarmRequest, AlarmType, AuthStatusRequest, HashKvRequest, HashKvResponse, LeaseLeasesRequest,
-    LeaseTimeToLiveRequest, RangeRequest, SnapshotRequest, SnapshotResponse, WatchCreateRequest,
-    WatchRequest, WatchResponse, alarm_request::AlarmAction, auth_client::AuthClient,
-    kv_client::KvClient, lease_client::LeaseClient, maintenance_client::MaintenanceClient,
-    watch_client::WatchClient, watch_request::RequestUnion,
+    AlarmRequest, AlarmResponse, AlarmType, AuthStatusRequest, HashKvRequest, HashKvResponse,
+    LeaseLeasesRequest, LeaseTimeToLiveRequest, RangeRequest, SnapshotRequest, SnapshotResponse,
+    WatchCreateRequest, WatchRequest, WatchResponse, alarm_request::AlarmAction,
+    auth_client::AuthClient, kv_client::KvClient, lease_client::LeaseClient,
+    maintenance_client::MaintenanceClient, watch_client::WatchClient, watch_request::RequestUnion,
 };
 use witan_config::FollowSource;
 use witan_machine::lease::LeaseId;
@@ -19,7 +19,7 @@ use crate::api_client::{
     tls::{ClientTlsError, TlsClient},
 };
 
-/// A message of etcd may hold all events of a large revision.
+/// A message of etcd holds an event as large as its flags allow.
 const MESSAGE_BYTES_MAX: usize = 1 << 30;
 
 /// The key before all others: its range to itself is that of all keys.
@@ -51,23 +51,6 @@ impl Source {
         let endpoint = &self.asked.endpoints[at];
         let session = Session::open(endpoint, &self.asked.client, &self.tls).await?;
         Ok(SourceSession { source: self, endpoint, session })
-    }
-}
-
-impl Source {
-    /// Lets the cluster take writes again; asks each member once.
-    pub(super) async fn lift_fence(&self) -> Result<(), Status> {
-        let mut outcome = Ok(());
-        for _ in &self.asked.endpoints {
-            outcome = match self.open().await {
-                Ok(session) => session.fence(AlarmAction::Deactivate).await,
-                Err(status) => Err(status),
-            };
-            if outcome.is_ok() {
-                break;
-            }
-        }
-        outcome
     }
 }
 
@@ -111,6 +94,8 @@ impl SourceSession<'_> {
                 range_end: ALL_KEYS.into(),
                 start_revision: from,
                 progress_notify: true,
+                // else one message may hold a thousand revisions, however large
+                fragment: true,
                 ..WatchCreateRequest::default()
             })),
         };
@@ -150,13 +135,14 @@ impl SourceSession<'_> {
         Ok(leases)
     }
 
-    /// The seconds for which a lease was granted; `None` if it has ended.
+    /// The seconds for which a lease was granted; `None` if it has ended. One that is late is not over: a new leader gives
+    /// it time again.
     pub(super) async fn granted_s(&self, lease: LeaseId) -> Result<Option<i64>, Status> {
         let mut client = self.session.client(LeaseClient::with_origin);
         let asked = LeaseTimeToLiveRequest { id: lease.0, keys: false };
         let asked = client.lease_time_to_live(self.session.request(asked));
         let answered = self.in_time(asked).await?;
-        Ok((answered.ttl >= 0 && answered.granted_ttl > 0).then_some(answered.granted_ttl))
+        Ok((answered.granted_ttl > 0).then_some(answered.granted_ttl))
     }
 
     /// The revision of users and roles, which etcd 3.4 does not tell.
@@ -178,21 +164,42 @@ impl SourceSession<'_> {
             .await
     }
 
-    /// Has the cluster refuse all writes, by its own alarm CORRUPT, or lifts that again. Returns when the member that is
-    /// asked has applied it.
-    pub(super) async fn fence(&self, action: AlarmAction) -> Result<(), Status> {
+    /// Has the cluster refuse writes of keys and leases, by its own alarms. Returns when the member that is asked has
+    /// applied it.
+    ///
+    /// CORRUPT alone would do, but before 3.6 an alarm NOSPACE that is raised later takes its place, so that deletions are
+    /// taken again. The second NOSPACE of a cluster changes nothing: the first one is raised here.
+    pub(super) async fn fence(&self) -> Result<(), Status> {
+        for alarm in [AlarmType::Nospace, AlarmType::Corrupt] {
+            self.alarm(AlarmAction::Activate, alarm).await?;
+        }
+        Ok(())
+    }
+
+    /// Has the cluster take writes again.
+    pub(super) async fn lift_fence(&self) -> Result<(), Status> {
+        for alarm in [AlarmType::Corrupt, AlarmType::Nospace] {
+            self.alarm(AlarmAction::Deactivate, alarm).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether an alarm of [`Self::fence`] is raised.
+    pub(super) async fn is_fenced(&self) -> Result<bool, Status> {
+        let alarms = self.alarm(AlarmAction::Get, AlarmType::None).await?.alarms;
+        Ok(alarms.iter().any(|alarm| alarm.member_id == FENCE))
+    }
+
+    async fn alarm(&self, action: AlarmAction, alarm: AlarmType) -> Result<AlarmResponse, Status> {
         let mut client = self.session.client(MaintenanceClient::with_origin);
-        let asked = AlarmRequest {
-            action: action as i32,
-            member_id: FENCE,
-            alarm: AlarmType::Corrupt as i32,
-        };
+        let member_id = if action == AlarmAction::Get { 0 } else { FENCE };
+        let asked = AlarmRequest { action: action as i32, member_id, alarm: alarm as i32 };
         let asked = client.alarm(self.session.request(asked));
-        self.in_time(asked).await.map(drop)
+        self.in_time(asked).await
     }
 }
 
-/// The member that the alarm names: none has this id, so that an alarm of etcd's own is another one.
+/// The id of the member that the alarms of the fence name: none has it, so that an alarm of etcd's own is another one.
 const FENCE: u64 = 0x57_6974_616e;
 
 fn no_header() -> Status {

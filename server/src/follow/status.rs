@@ -36,6 +36,8 @@ pub(crate) struct FollowStatus {
     pub(crate) different: u64,
     /// The revision of the last comparison in which they were equal.
     pub(crate) last_equal_revision: i64,
+    /// Whether the source refuses writes, because a cut-over goes on, is done, or could not be given up yet.
+    pub(crate) fenced: bool,
     /// Why following has stopped for now.
     pub(crate) error: Option<String>,
 }
@@ -45,7 +47,6 @@ impl FollowStatus {
     pub(super) fn connected(&mut self, endpoint: &str, revision: i64) {
         self.endpoint = Some(endpoint.to_owned());
         self.revision = revision;
-        self.error = None;
     }
 
     /// Notes that everything up to a revision is copied.

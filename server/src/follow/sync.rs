@@ -14,8 +14,12 @@ use super::{
 const LEASES_PER_ENTRY: usize = 1000;
 
 impl Copier<'_> {
-    /// Copies leases, and users and roles if their revision has changed.
+    /// Copies leases, and users and roles if their revision has changed. Lifts a fence that an earlier cut-over has left.
     pub(super) async fn sync(&mut self) -> Result<(), CopyError> {
+        let fenced = self.session.is_fenced().await;
+        if fenced.map_err(|status| self.refused(status))? {
+            self.give_up().await?;
+        }
         let revision = self
             .session
             .revision()
@@ -78,15 +82,8 @@ impl Copier<'_> {
     /// Copies users and roles from a snapshot, which alone has the passwords' hashes, if their revision has changed, or if
     /// `unknown` and the source does not tell it.
     pub(super) async fn sync_users(&mut self, unknown: bool) -> Result<(), CopyError> {
-        let told = self.session.auth_revision().await;
-        let told = told.map_err(|status| self.refused(status))?;
-        let view = self.node.read().await.map_err(CopyError::Node)?;
-        let here = view.machine.auth.revision();
-        let changed = match told {
-            Some(there) => there != self.auth_revision.unwrap_or(here),
-            None => unknown,
-        };
-        if !changed {
+        let (told, changed) = self.users_changed().await?;
+        if !changed.unwrap_or(unknown) {
             return Ok(());
         }
         let machine = seed::state(&self.session, self.handle.data_dir()).await?;
@@ -98,5 +95,15 @@ impl Copier<'_> {
         self.propose(FollowOperation::Users(users)).await?;
         self.auth_revision = told;
         Ok(())
+    }
+
+    /// Asks for the revision of the source's users and roles, and whether it is another one than that which was copied;
+    /// `None` if the source does not tell it.
+    pub(super) async fn users_changed(&self) -> Result<(Option<u64>, Option<bool>), CopyError> {
+        let told = self.session.auth_revision().await;
+        let told = told.map_err(|status| self.refused(status))?;
+        let view = self.node.read().await.map_err(CopyError::Node)?;
+        let copied = self.auth_revision.unwrap_or(view.machine.auth.revision());
+        Ok((told, told.map(|there| there != copied)))
     }
 }

@@ -1,7 +1,7 @@
 //! Following: the cluster copies another one, revision by revision, and takes no writes of clients until the cut-over.
 //! The commands that do so are log payload: field numbers never change.
 //!
-//! Not here: who reads the other cluster (`witan_follow`), who refuses the writes of clients (`witan_node`), and what a
+//! Not here: who reads the other cluster (the server's `follow`), who refuses the writes of clients (`witan_node`), and what a
 //! revision of the other cluster does to the keys (`kv/follow.rs`).
 //!
 //! While it follows, a cluster expires no leases and compacts nothing by itself: both come from the other one.
@@ -21,7 +21,7 @@ use super::{
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct FollowCommand {
     /// The operation.
-    #[prost(oneof = "FollowOperation", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "FollowOperation", tags = "1, 2, 3, 4, 5, 6")]
     pub operation: Option<FollowOperation>,
 }
 
@@ -50,6 +50,9 @@ pub enum FollowOperation {
     /// The cluster stops following and takes writes.
     #[prost(message, tag = "5")]
     CutOver(CutOver),
+    /// A cut-over begins, and any other one is given up.
+    #[prost(message, tag = "6")]
+    BeginCutOver(BeginCutOver),
 }
 
 /// Revisions in ascending order; those that the key space has are skipped.
@@ -137,12 +140,24 @@ impl std::fmt::Debug for UserRecord {
     }
 }
 
+/// The beginning of a cut-over, or the end of all attempts at one: an entry of an attempt that was begun before may be in
+/// the log, and would end following though the other cluster takes writes again.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct BeginCutOver {
+    /// The only attempt that may end following from now on.
+    #[prost(uint64, tag = "1")]
+    pub attempt: u64,
+}
+
 /// The end of following.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct CutOver {
     /// The revision that the key space must have: the last of the other cluster.
     #[prost(int64, tag = "1")]
     pub revision: i64,
+    /// The attempt that [`BeginCutOver`] began.
+    #[prost(uint64, tag = "2")]
+    pub attempt: u64,
 }
 
 /// Why a command of following changed nothing more.
@@ -151,6 +166,9 @@ pub enum FollowError {
     /// The cluster does not follow another one.
     #[error("this cluster follows no other one")]
     NotFollowing,
+    /// The cut-over is not the one that was begun last.
+    #[error("this cut-over was given up, or another one has begun")]
+    GivenUp,
     /// The next revision is missing.
     #[error("the key space is at revision {revision}, and another one was expected")]
     Gap {
@@ -242,7 +260,14 @@ impl StateMachine {
                 self.auth = users.read()?;
                 Ok(())
             }
-            Some(FollowOperation::CutOver(CutOver { revision })) => {
+            Some(FollowOperation::BeginCutOver(BeginCutOver { attempt })) => {
+                self.members.cut_over_attempt = *attempt;
+                Ok(())
+            }
+            Some(FollowOperation::CutOver(CutOver { revision, attempt })) => {
+                if self.members.cut_over_attempt != *attempt {
+                    return Err(FollowError::GivenUp);
+                }
                 if self.kv.revision() != *revision {
                     return Err(FollowError::Gap { revision: self.kv.revision() });
                 }
@@ -288,19 +313,29 @@ mod tests {
             &mut machine,
             LeaseOperation::Checkpoint(LeaseCheckpoint { remaining }),
         );
-        let early = FollowOperation::CutOver(CutOver { revision: 2 });
+        let begin = |attempt| FollowOperation::BeginCutOver(BeginCutOver { attempt });
+        follow(&mut machine, begin(8)).unwrap();
+        follow(&mut machine, begin(9)).unwrap();
+        let early = FollowOperation::CutOver(CutOver { revision: 2, attempt: 9 });
         assert_eq!(
             follow(&mut machine, early),
             Err(FollowError::Gap { revision: 1 })
         );
         assert!(machine.members.follows);
-        let cut_over = FollowOperation::CutOver(CutOver { revision: 1 });
+        let given_up = FollowOperation::CutOver(CutOver { revision: 1, attempt: 8 });
+        assert_eq!(follow(&mut machine, given_up), Err(FollowError::GivenUp));
+        assert!(machine.members.follows);
+        let cut_over = FollowOperation::CutOver(CutOver { revision: 1, attempt: 9 });
         follow(&mut machine, cut_over.clone()).unwrap();
         assert!(!machine.members.follows);
         let lease = machine.kv.leases().get(LeaseId(7)).expect("it lives on");
         assert_eq!(lease.remaining_s(), 60);
         assert_eq!(
             follow(&mut machine, cut_over),
+            Err(FollowError::NotFollowing)
+        );
+        assert_eq!(
+            follow(&mut machine, begin(10)),
             Err(FollowError::NotFollowing)
         );
     }

@@ -115,6 +115,8 @@ pub struct MemberRegistry {
     pub downgrade_target: String,
     /// Whether the cluster copies another one and takes no writes of clients.
     pub follows: bool,
+    /// The cut-over that may end that: no other attempt can.
+    pub cut_over_attempt: u64,
     /// Present members.
     pub by_id: OrdMap<MemberId, Member>,
     /// Ids of removed members, which are never reused.
@@ -196,6 +198,8 @@ struct StoredRegistry {
     downgrade_target: String,
     #[prost(bool, tag = "6")]
     follows: bool,
+    #[prost(uint64, tag = "7")]
+    cut_over_attempt: u64,
 }
 
 impl MemberRegistry {
@@ -314,6 +318,7 @@ impl MemberRegistry {
             removed: self.removed_ids.iter().map(|id| id.0).collect(),
             downgrade_target: self.downgrade_target.clone(),
             follows: self.follows,
+            cut_over_attempt: self.cut_over_attempt,
         };
         emit(RecordChange::Put {
             key: Vec::new(),
@@ -335,6 +340,7 @@ impl MemberRegistry {
         self.removed_ids = stored.removed.into_iter().map(MemberId).collect();
         self.downgrade_target = stored.downgrade_target;
         self.follows = stored.follows;
+        self.cut_over_attempt = stored.cut_over_attempt;
         Ok(())
     }
 }

@@ -55,7 +55,12 @@ impl FollowCommand {
                     .map(|record| (record.key.len() + record.value.len()) as u64)
                     .sum()
             }
-            Some(FollowOperation::Compact(_) | FollowOperation::CutOver(_)) | None => 0,
+            Some(
+                FollowOperation::Compact(_)
+                | FollowOperation::BeginCutOver(_)
+                | FollowOperation::CutOver(_),
+            )
+            | None => 0,
         }
     }
 }

@@ -88,8 +88,9 @@ fn judged(machine: &StateMachine, puts: usize) -> Duration {
 #[test]
 fn a_lease_is_looked_at_once_for_all_puts_of_a_transaction() {
     let machine = leased();
-    let one = judged(&machine, 1);
-    let many = judged(&machine, 1000);
+    // the fastest: other processes take time too
+    let fastest = |puts| (0..10).map(|_| judged(&machine, puts)).min().expect("ten");
+    let (one, many) = (fastest(1), fastest(1000));
     assert!(many < 100 * one, "{many:?} for 1000 puts, {one:?} for one");
 }
 

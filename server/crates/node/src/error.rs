@@ -111,6 +111,7 @@ impl From<ProposalRejected> for NodeError {
             ProposalRejected::TooLarge => Self::TooLarge,
             ProposalRejected::LearnerNotReady => Self::LearnerNotReady,
             ProposalRejected::ClusterVersion => Self::ClusterVersion,
+            ProposalRejected::Follows => Self::Follows,
         }
     }
 }

@@ -38,6 +38,11 @@ impl Node {
         self.size_bytes() + self.tree_bytes() + self.auth_bytes()
     }
 
+    /// Returns how many bytes may count against the quota; `None` for any number.
+    pub fn quota_bytes(&self) -> Option<u64> {
+        self.shared.quota_bytes
+    }
+
     /// Returns the last measurement of the disk.
     pub fn disk(&self) -> &SpaceStatus {
         &self.shared.disk

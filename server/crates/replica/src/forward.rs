@@ -66,6 +66,7 @@ pub(crate) enum RefusalReason {
     TooLarge = 2,
     LearnerNotReady = 3,
     ClusterVersion = 4,
+    Follows = 5,
 }
 
 impl From<Option<ProposalRejected>> for RefusalReason {
@@ -76,6 +77,7 @@ impl From<Option<ProposalRejected>> for RefusalReason {
             Some(ProposalRejected::TooLarge) => Self::TooLarge,
             Some(ProposalRejected::LearnerNotReady) => Self::LearnerNotReady,
             Some(ProposalRejected::ClusterVersion) => Self::ClusterVersion,
+            Some(ProposalRejected::Follows) => Self::Follows,
         }
     }
 }
@@ -89,6 +91,7 @@ impl RefusalReason {
             Self::TooLarge => Some(ProposalRejected::TooLarge),
             Self::LearnerNotReady => Some(ProposalRejected::LearnerNotReady),
             Self::ClusterVersion => Some(ProposalRejected::ClusterVersion),
+            Self::Follows => Some(ProposalRejected::Follows),
         }
     }
 }

@@ -109,6 +109,9 @@ pub enum ProposalRejected {
     /// Not all members know the command: the version of the cluster is too low.
     #[error("the version of the cluster is too low for this command")]
     ClusterVersion,
+    /// The cluster follows another one, and the command would change what is copied.
+    #[error("the cluster follows another one and takes no writes before the cut-over")]
+    Follows,
 }
 
 /// Why a request that was taken gets no reply.

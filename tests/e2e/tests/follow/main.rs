@@ -1,10 +1,11 @@
 //! A cluster follows a running etcd and takes its place: the same revisions, leases, users and hashes, no acknowledged write
 //! lost, and one of the two takes writes at any time.
 //!
-//! `member` (what is copied, what is refused), `cluster` (three members each, killed and restarted under load). With TLS:
-//! `tls/follow.rs`.
+//! `member` (what is copied, what is refused), `cluster` (three members each, killed and restarted under load), `given_up` (a
+//! cut-over that is not done). With TLS: `tls/follow.rs`.
 
 mod cluster;
+mod given_up;
 mod member;
 
 use serde_json::Value;

@@ -194,12 +194,14 @@ fn what_cannot_be_followed_is_said_at_the_start() {
     }
 }
 
-/// The deletion has more writes than an entry of several revisions.
+/// The deletion has more writes than an entry of several revisions, and more bytes than one message of the source's watch.
 #[test]
 fn a_deletion_of_many_keys_is_one_revision_here_too() {
     let source = etcd(Kind::Etcd37);
     let member = follow(std::slice::from_ref(&source));
-    let puts: String = (0..100).map(|at| format!("put many/{at:04} x\n")).collect();
+    let puts: String = (0..100)
+        .map(|at| format!("put many/{at:0600} x\n"))
+        .collect();
     for round in 0..30 {
         let puts = puts.replace("many/", &format!("many/{round}/"));
         let said =

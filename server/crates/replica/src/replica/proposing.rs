@@ -162,6 +162,10 @@ impl Replica {
             if !self.machine.members.all_know(command) {
                 return Err(NotAppended::Refused(ProposalRejected::ClusterVersion));
             }
+            // a member that has just joined does not know it yet
+            if self.machine.members.follows && command.changes_followed() {
+                return Err(NotAppended::Refused(ProposalRejected::Follows));
+            }
         }
         let mut proposed = RaftEntry::default();
         let change = wire::conf_change(entry, &data);

@@ -131,7 +131,10 @@ fn replica(id: u64, state: View) -> Replica {
 
 impl Cluster {
     fn new(ids: &[u64]) -> Self {
-        let state = first_state(ids);
+        Self::begun_with(first_state(ids), ids)
+    }
+
+    fn begun_with(state: View, ids: &[u64]) -> Self {
         let mut cluster = Self::default();
         for id in ids {
             let member = (replica(*id, state.clone()), World::default());

@@ -137,3 +137,18 @@ fn the_leader_refuses_a_newer_command_of_a_member_that_has_not_heard_of_a_downgr
     let mut applied = cluster.world(leader).applied.iter();
     assert!(applied.all(|applied| applied.hashed.is_none()));
 }
+
+/// A member that has just joined has no state yet: it does not know that the cluster follows another one.
+#[test]
+fn the_leader_of_a_cluster_that_follows_refuses_the_writes_of_all_members() {
+    let ids = [1, 2, 3];
+    let mut state = first_state(&ids);
+    state.machine.members.follows = true;
+    let mut cluster = Cluster::begun_with(state, &ids);
+    let refused = Unanswered::Refused(ProposalRejected::Follows);
+    for member in ids {
+        let ticket = Ticket(cluster.propose(member, put("a")));
+        cluster.until(|cluster| cluster.world(member).unanswered == [(ticket, refused)]);
+        assert!(cluster.answer(member, ticket.0).is_none());
+    }
+}
