@@ -20,7 +20,7 @@ mod range_stream;
 mod snapshot;
 mod websocket;
 
-use witan_e2e::{Kind, Launch, Server};
+use witan_e2e::{Kind, Launch, Server, wait};
 
 /// Advertised by every server of these tests, listened on by none.
 const PEER: &str = "http://127.0.0.1:2380";
@@ -59,7 +59,14 @@ fn prepare(kind: Kind) -> Server {
     server
 }
 
-/// Ours and etcd's, both fresh.
+/// Ours and etcd's, both fresh, with the version of the cluster, which a leader sets after its start, in their state.
 fn pair() -> [Server; 2] {
-    [start(Kind::Witan), start(Kind::Etcd37)]
+    let pair = [start(Kind::Witan), start(Kind::Etcd37)];
+    for server in &pair {
+        wait::until_true("the version of the cluster is decided", || {
+            let version = server.http("GET", "/version", "").json();
+            version["etcdcluster"] == "3.7.0"
+        });
+    }
+    pair
 }
