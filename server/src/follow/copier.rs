@@ -9,9 +9,8 @@ use witan_api::v3::{
     etcdserverpb::WatchResponse,
     mvccpb::{Event, KeyValue, event::EventType},
 };
-use witan_machine::{
-    follow::{FollowError, FollowOperation, FollowRevisions, FollowedRevision, FollowedWrite},
-    lease::LeaseId,
+use witan_machine::follow::{
+    FollowError, FollowOperation, FollowRevisions, FollowedRevision, FollowedWrite,
 };
 use witan_node::{Node, NodeError, ProposeError};
 
@@ -290,12 +289,4 @@ fn too_large(operation: &FollowOperation) -> CopyError {
     let largest = revisions.iter().max_by_key(|revision| size(revision));
     let (revision, writes) = largest.map_or((0, 0), |it| (it.revision, it.writes.len()));
     CopyError::TooLarge { revision, writes }
-}
-
-/// The time to live of a lease that ended at the source while its keys were copied: its end follows.
-pub(super) const ENDED_LEASE_S: i64 = 60;
-
-/// The ids of leases in a message.
-pub(super) fn ids(leases: &[LeaseId]) -> Vec<i64> {
-    leases.iter().map(|lease| lease.0).collect()
 }

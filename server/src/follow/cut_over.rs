@@ -14,7 +14,7 @@ const LAG_MAX: i64 = 5000;
 /// How long the source may be fenced before this cluster takes writes; then the cut-over is given up.
 const CUT_OVER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long who asked for a cut-over waits until it is given up.
+/// How long the caller waits for a failed cut-over to be given up.
 const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Somebody asks for the cut-over.
@@ -151,7 +151,6 @@ impl Copier<'_> {
     /// Gives up every cut-over that was begun, also one whose last entry is in the log and may be applied later, and only
     /// then lets the source take writes again. `NotFollowing` if one was done: the source stays fenced.
     pub(super) async fn give_up(&self) -> Result<(), CopyError> {
-        self.handle.update(|status| status.fenced = true);
         let other = BeginCutOver { attempt: attempt() };
         self.propose(FollowOperation::BeginCutOver(other)).await?;
         let lifted = self.session.lift_fence().await;

@@ -38,8 +38,8 @@ pub(crate) use status::FollowHandle;
 use copier::{Copier, CopyError};
 use cut_over::CutOverRequest;
 
-/// Delay before the next endpoint is tried; doubled with each attempt that ends soon.
-const RETRY: Duration = Duration::from_millis(250);
+/// Delay before the next endpoint is tried; doubled with each session that ends soon.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// The longest of these delays.
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -73,11 +73,11 @@ pub(crate) async fn run(
                 let _ = request.send(Err(CutOverRefused::Failed(error.to_string())));
             }
         }
-        pause = match begun.elapsed() > RETRY_MAX {
-            true => RETRY,
-            false => RETRY_MAX.min(pause * 2),
-        };
+        if begun.elapsed() > RETRY_MAX {
+            pause = RETRY;
+        }
         sleep(pause).await;
+        pause = RETRY_MAX.min(pause * 2);
     }
 }
 

@@ -164,8 +164,8 @@ impl SourceSession<'_> {
             .await
     }
 
-    /// Has the cluster refuse writes of keys and leases, by its own alarms. Returns when the member that is asked has
-    /// applied it.
+    /// Raises alarms that make the cluster refuse writes of keys and leases. Returns when the asked member has applied
+    /// them.
     ///
     /// CORRUPT alone would do, but before 3.6 an alarm NOSPACE that is raised later takes its place, so that deletions are
     /// taken again. The second NOSPACE of a cluster changes nothing: the first one is raised here.
@@ -176,7 +176,7 @@ impl SourceSession<'_> {
         Ok(())
     }
 
-    /// Has the cluster take writes again.
+    /// Lowers these alarms: the cluster takes writes again.
     pub(super) async fn lift_fence(&self) -> Result<(), Status> {
         for alarm in [AlarmType::Corrupt, AlarmType::Nospace] {
             self.alarm(AlarmAction::Deactivate, alarm).await?;

@@ -6,18 +6,23 @@ use witan_machine::{
 };
 
 use super::{
-    copier::{Copier, CopyError, ENDED_LEASE_S, ids},
+    copier::{Copier, CopyError},
     seed,
 };
 
 /// Leases in one entry.
 const LEASES_PER_ENTRY: usize = 1000;
 
+/// The time to live of a lease that ended at the source while its keys were copied: its end follows.
+const ENDED_LEASE_S: i64 = 60;
+
 impl Copier<'_> {
     /// Copies leases, and users and roles if their revision has changed. Lifts a fence that an earlier cut-over has left.
     pub(super) async fn sync(&mut self) -> Result<(), CopyError> {
         let fenced = self.session.is_fenced().await;
-        if fenced.map_err(|status| self.refused(status))? {
+        let fenced = fenced.map_err(|status| self.refused(status))?;
+        self.handle.update(|status| status.fenced = fenced);
+        if fenced {
             self.give_up().await?;
         }
         let revision = self
@@ -75,7 +80,8 @@ impl Copier<'_> {
         granted: Vec<LeaseGrant>,
         ended: &[LeaseId],
     ) -> Result<(), CopyError> {
-        let leases = FollowLeases { granted, ended: ids(ended) };
+        let ended = ended.iter().map(|lease| lease.0).collect();
+        let leases = FollowLeases { granted, ended };
         self.propose(FollowOperation::Leases(leases)).await
     }
 

@@ -1,4 +1,4 @@
-//! One request of HTTP/1 on a connection of its own: to the peer ports of members, and to discovery services.
+//! One request of HTTP/1 on a connection of its own: to the ports of members, and to discovery services.
 
 use std::{future::pending, io};
 

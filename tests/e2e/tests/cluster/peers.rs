@@ -1,7 +1,7 @@
 //! The peer port: what it answers over HTTP, what silence costs. Who may speak there is tried in `server/crates/peer`.
 
 use serde_json::Value;
-use witan_e2e::{Cluster, Server, http, wait};
+use witan_e2e::{Cluster, Launch, Server, http, wait};
 
 fn active(member: &Server, remote: u64) -> Option<u64> {
     let name = "etcd_network_active_peers";
@@ -47,4 +47,24 @@ fn peer_ports_and_their_timeouts() {
         active(cluster.member(leader), stopped.id) == Some(1)
     });
     cluster.wait_equal();
+}
+
+/// What a connection of the peer port may send before its sender is known.
+#[test]
+fn requests_that_are_too_long_are_refused() {
+    let member = Launch::witan().start();
+    let address = format!("127.0.0.1:{}", member.peer_port());
+    let hash = |bytes: usize| {
+        let body = format!("{:bytes$}", r#"{"revision":0}"#);
+        http::once(&address, "GET", "/members/hashkv", &body)
+    };
+    let answer = hash(1024);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let answer = hash(1025);
+    assert_eq!(
+        (answer.status, answer.text().as_str()),
+        (400, "error reading body\n")
+    );
+    let target = format!("/members?{}", "a".repeat(8 << 10));
+    assert_eq!(http::once(&address, "GET", &target, "").status, 431);
 }
