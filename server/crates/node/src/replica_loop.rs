@@ -46,8 +46,8 @@ const _: () = assert!(
 /// Ticks that are made up for after a stall; more would start needless elections.
 const TICKS_MADE_UP: u32 = 2;
 
-/// Ticks between two looks for old states that nobody watches from any more.
-const EXPIRE_STATES_TICKS: u64 = 50;
+/// Ticks between two looks for old states that nobody watches from any more, and for entries of the log to drop.
+const CLEAN_UP_TICKS: u64 = 50;
 
 /// Exit code of a member whose log holds a command that this release does not know.
 const EXIT_UNKNOWN_COMMAND: i32 = 33;
@@ -260,8 +260,9 @@ impl ReplicaLoop {
             self.ticks += 1;
             self.replica.tick(now_ns());
         }
-        if self.ticks.is_multiple_of(EXPIRE_STATES_TICKS) {
+        if self.ticks.is_multiple_of(CLEAN_UP_TICKS) {
             self.shared.watch_streams.expire_old_states();
+            self.host.log.drop_outdated();
         }
         due.max(Instant::now().checked_sub(self.tick).unwrap_or(due)) + self.tick
     }

@@ -6,10 +6,11 @@
 //!   before it the old chain is unchanged, after it the new one is complete and durable.
 //! - **The previous chain stays** until the next one is durable, and the log reaches back to it (I5).
 //!   So if the newest link is damaged, the start uses the previous chain and the log.
+//! - **Outdated chains stay for a while** (`retention`), with the copies of the manifests that name them.
 //! - **A new base** is written when most of the chain is outdated, or the chain is long. It reuses the
 //!   runs of the previous base in which nothing has changed (`reuse`).
 
-use std::{collections::BTreeSet, fs, io, path::Path, sync::Arc};
+use std::{collections::BTreeSet, fs, io, path::Path, sync::Arc, time::Duration};
 
 use witan_base::panics::catch_in_library;
 use witan_machine::{record::RecordChange, view::View};
@@ -17,11 +18,12 @@ use witan_machine::{record::RecordChange, view::View};
 use super::{
     OpenError,
     error::CheckpointReadError,
-    folder::CheckpointFolder,
+    folder::{CheckpointFolder, copies},
     ledger::Ledger,
-    manifest::{COPY, CURRENT, Chain, Install, Manifest, Run},
+    manifest::{CURRENT, Chain, EARLIER_COPY, Install, Manifest, Run, copy_name},
     merge::{Records, folder},
     read_ahead::read_chain,
+    retention::{self, Outdated},
     reuse::{KeyStretch, RunReuse},
     run::{self, RUN_BYTES, RunItem},
     space::checkpoint_log_bytes,
@@ -39,6 +41,10 @@ pub struct Checkpoint {
     folder: Arc<CheckpointFolder>,
     /// The published runs.
     manifest: Manifest,
+    /// Number of the copy of `manifest`; `None` if an earlier release wrote it.
+    copy: Option<u64>,
+    /// Chains that were published before.
+    outdated: Outdated<OutdatedChain>,
     /// Received snapshots that this process had published when `manifest` was.
     installs: u64,
     /// The next write must be a new base.
@@ -52,6 +58,14 @@ pub struct Checkpoint {
     /// Runs of the newest base that the next one can reuse.
     reuse: RunReuse,
     run_bytes: u64,
+}
+
+/// A chain that is published no longer.
+#[derive(Debug)]
+struct OutdatedChain {
+    /// Number of the copy of the manifest that names it.
+    copy: Option<u64>,
+    runs: Vec<u64>,
 }
 
 /// Sizes of a new base.
@@ -122,9 +136,13 @@ impl Checkpoint {
     pub(super) fn open(dir: &Path, ledger: Arc<Ledger>) -> Result<(Self, Option<View>), OpenError> {
         fs::create_dir_all(dir).map_err(|e| OpenError::io(dir, e))?;
         let next = next_number(dir).map_err(|e| OpenError::io(dir, e))?;
+        let copies = copies(dir).map_err(|e| OpenError::io(dir, e))?;
+        let last_copy = copies.first().copied();
         let mut checkpoint = Self {
-            folder: CheckpointFolder::new(dir.to_owned(), ledger, next),
+            folder: CheckpointFolder::new(dir.to_owned(), ledger, next, last_copy.unwrap_or(0)),
             manifest: Manifest::default(),
+            copy: last_copy,
+            outdated: Outdated::default(),
             installs: 0,
             base_required: false,
             fell_back: false,
@@ -133,54 +151,57 @@ impl Checkpoint {
             reuse: RunReuse::default(),
             run_bytes: RUN_BYTES,
         };
-        let Some(manifest) = checkpoint.read_manifest()? else {
-            return Ok((checkpoint, None));
-        };
-        checkpoint.manifest = manifest;
-        let error = match checkpoint.load() {
-            Ok(restored) => return Ok((checkpoint, Some(restored))),
-            Err(error) => checkpoint.refusal(error),
-        };
-        if checkpoint.fall_back(&error)
-            && let Ok(restored) = checkpoint.load()
-        {
-            return Ok((checkpoint, Some(restored)));
+        let mut refusal = None;
+        for manifest in checkpoint.read_manifests(&copies)? {
+            let Manifest { chain, before, install } = manifest;
+            for (chain, install) in [(chain, install), (before, None)] {
+                if chain.is_empty() {
+                    continue;
+                }
+                checkpoint.manifest = Manifest { chain, install, ..Manifest::default() };
+                match checkpoint.load() {
+                    Ok(restored) => {
+                        if let Some(error) = refusal {
+                            tracing::warn!(%error, "the newest checkpoint is damaged; starting from an earlier one and the log");
+                            (checkpoint.base_required, checkpoint.fell_back) = (true, true);
+                        }
+                        return Ok((checkpoint, Some(restored)));
+                    }
+                    Err(error) => refusal = refusal.or(Some(checkpoint.refusal(error))),
+                }
+            }
         }
-        Err(error)
+        refusal.map_or(Ok((checkpoint, None)), Err)
     }
 
-    /// Reads the file `current`, or its copy if that is damaged. `None` if there was never a
-    /// checkpoint.
-    fn read_manifest(&mut self) -> Result<Option<Manifest>, OpenError> {
-        let path = self.folder.dir.join(CURRENT);
-        let mut damaged = false;
-        for path in [&path, &self.folder.dir.join(COPY)] {
-            match Manifest::read(path) {
-                Ok(Some(found)) => return Ok(Some(found)),
+    /// Reads the file `current` and its copies, the newest first, without those that are damaged. Empty if there was never
+    /// a checkpoint.
+    fn read_manifests(&mut self, copies: &[u64]) -> Result<Vec<Manifest>, OpenError> {
+        let dir = &self.folder.dir;
+        let names = std::iter::once(CURRENT.to_owned())
+            .chain(copies.iter().map(|number| copy_name(*number)))
+            .chain([EARLIER_COPY.to_owned()]);
+        let (mut manifests, mut damaged, mut newest) = (Vec::new(), false, false);
+        for name in names {
+            let path = dir.join(&name);
+            match Manifest::read(&path) {
+                Ok(Some(found)) => {
+                    newest |= name == CURRENT;
+                    manifests.push(found);
+                }
                 Ok(None) => damaged = true,
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(OpenError::io(path, e)),
+                Err(e) => return Err(OpenError::io(&path, e)),
             }
-            (self.base_required, self.fell_back) = (true, true);
         }
-        if damaged {
-            return Err(OpenError::checkpoint(&path, "the file names no checkpoint"));
+        if manifests.is_empty() && damaged {
+            let what = "the file names no checkpoint";
+            return Err(OpenError::checkpoint(&dir.join(CURRENT), what));
         }
-        (self.base_required, self.fell_back) = (false, false);
-        Ok(None)
-    }
-
-    /// Switches to the previous chain; returns `false` if there is none, or if the error is not
-    /// damage of the chain.
-    fn fall_back(&mut self, error: &OpenError) -> bool {
-        let damage = matches!(error, OpenError::Checkpoint { .. } | OpenError::Io { .. });
-        if !damage || self.manifest.before.is_empty() {
-            return false;
-        }
-        tracing::warn!(%error, "the newest checkpoint is damaged; starting from the previous one and the log");
-        self.manifest.chain = std::mem::take(&mut self.manifest.before);
-        (self.base_required, self.fell_back) = (true, true);
-        true
+        manifests.dedup();
+        self.fell_back = !newest && !manifests.is_empty();
+        self.base_required = self.fell_back;
+        Ok(manifests)
     }
 
     /// Reads the state from the published chain, and sets the size from which the chain is replaced.
@@ -212,6 +233,12 @@ impl Checkpoint {
     #[cfg(test)]
     pub(super) fn cut_runs_at(&mut self, bytes: u64) {
         self.run_bytes = bytes;
+    }
+
+    /// For tests.
+    #[cfg(test)]
+    pub(super) fn keep_outdated_for(&mut self, kept_for: Duration) {
+        self.outdated.keep_for(kept_for);
     }
 
     /// Whether the start could not read the newest checkpoint, and no base was written since.
@@ -391,22 +418,39 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Publishes a chain atomically, then removes the folders of neither this chain nor the one
-    /// before.
+    /// Publishes a chain atomically, then removes what is outdated for long enough.
     fn publish(&mut self, chain: Chain) -> io::Result<()> {
-        let manifest = Manifest { before: self.manifest.chain.clone(), chain, install: None };
-        self.folder.publish(&manifest, self.installs)?;
+        let before = self.manifest.chain.clone();
+        let manifest = Manifest { before, chain, install: None };
+        let copy = self.folder.publish(&manifest, self.installs)?;
+        let runs = manifest.before.numbers().collect();
+        let copy = self.copy.replace(copy);
+        self.outdated.push(OutdatedChain { copy, runs });
         self.manifest = manifest;
         self.remove_others();
         Ok(())
     }
 
-    /// Removes the folders of runs that are not published. A failure is logged: such a folder costs only space.
-    pub(super) fn remove_others(&self) {
-        if let Err(error) = self.folder.remove_others(&self.manifest) {
+    /// Removes the folders of runs that are neither published nor kept as outdated. A failure is logged: such a folder costs
+    /// only space.
+    pub(super) fn remove_others(&mut self) {
+        let crowded = !retention::has_room(&self.folder.dir);
+        while self.outdated.pop(|_| crowded).is_some() {}
+        let published = self.manifest.chain.numbers();
+        let published = published.chain(self.manifest.before.numbers());
+        let outdated = self.outdated.iter().flat_map(|chain| &chain.runs);
+        let runs = published.chain(outdated.copied());
+        let copies = self.outdated.iter().filter_map(|chain| chain.copy);
+        let copies = copies.chain(self.copy).collect();
+        if let Err(error) = self.folder.remove_others(runs, &copies, self.installs) {
             let dir = self.folder.dir.display();
             tracing::warn!(%dir, %error, "failed to clean up the checkpoint's folder");
         }
+    }
+
+    /// Returns the time until an outdated chain is to be removed by [`Self::remove_others`]; `None` without one.
+    pub(super) fn outdated_due_in(&self) -> Option<Duration> {
+        self.outdated.due_in()
     }
 
     /// Returns the folder of the runs, which snapshots are received into.
@@ -422,7 +466,8 @@ impl Checkpoint {
     /// Publishes that the log follows the installed snapshot.
     pub(super) fn finish_install(&mut self) -> io::Result<()> {
         self.manifest.install = None;
-        self.folder.publish(&self.manifest, self.installs)
+        self.copy = Some(self.folder.publish(&self.manifest, self.installs)?);
+        Ok(())
     }
 
     /// Continues from the published chain of an installed snapshot, the `installs`th of this process, and
@@ -431,6 +476,7 @@ impl Checkpoint {
         self.compact_threshold = self.compact_threshold(chain.bytes());
         self.manifest = Manifest { chain, ..Manifest::default() };
         self.installs = installs;
+        self.outdated.clear();
         self.reuse = RunReuse::default();
         (self.base_required, self.fell_back) = (false, false);
         self.finish_install()?;

@@ -182,13 +182,18 @@ impl CheckpointerState {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits for a request, for at most `time` if there is one.
     fn wait<'a>(
         &self,
         slot: MutexGuard<'a, CheckpointRequest>,
+        time: Option<Duration>,
     ) -> MutexGuard<'a, CheckpointRequest> {
-        self.changed
-            .wait(slot)
-            .unwrap_or_else(PoisonError::into_inner)
+        let Some(time) = time else {
+            let changed = self.changed.wait(slot);
+            return changed.unwrap_or_else(PoisonError::into_inner);
+        };
+        let changed = self.changed.wait_timeout(slot, time);
+        changed.unwrap_or_else(PoisonError::into_inner).0
     }
 }
 
@@ -220,14 +225,16 @@ impl CheckpointWriter {
                 drop(replaced);
                 return true;
             }
-            if std::mem::take(&mut slot.clean) {
+            let outdated_due_in = self.checkpoint.outdated_due_in();
+            if std::mem::take(&mut slot.clean) || outdated_due_in.is_some_and(|time| time.is_zero())
+            {
                 drop(slot);
                 self.checkpoint.remove_others();
                 return true;
             }
             match slot.view.take() {
                 Some(view) => break view,
-                None => slot = self.shared.wait(slot),
+                None => slot = self.shared.wait(slot, outdated_due_in),
             }
         };
         let request = WriteRequest {

@@ -2,7 +2,7 @@
 //! [`watched`].
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions},
     io::{self, Write},
     os::unix::fs::{
         DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, lchown,
@@ -84,9 +84,18 @@ pub(super) fn open_to_others(dir: &Path) -> io::Result<Option<u32>> {
 /// Replaces the content of a small file atomically and durably: after a crash it has either the old
 /// or the new content.
 pub(super) fn replace(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+    replace_with(dir, name, |_| content.to_vec())
+}
+
+/// Replaces a small file as [`replace`] does, by a content that may name the new file's inode.
+pub(super) fn replace_with(
+    dir: &Path,
+    name: &str,
+    content: impl FnOnce(&Metadata) -> Vec<u8>,
+) -> io::Result<()> {
     let staged: PathBuf = dir.join(format!("{name}.tmp"));
     let mut file = create(&staged)?;
-    file.write_all(content)?;
+    file.write_all(&content(&file.metadata()?))?;
     drop(file);
     sync_file(&staged)?;
     fs::rename(&staged, dir.join(name))?;

@@ -7,14 +7,14 @@
 use std::{
     collections::BTreeSet,
     fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use super::{
     files::{replace, sync_dir},
     ledger::Ledger,
-    manifest::{COPY, CURRENT, Manifest, Run},
+    manifest::{CURRENT, EARLIER_COPY, Manifest, Run, copy_name, copy_number},
     merge::folder,
     record_stream::RecordCounter,
     run::{self, RunItem},
@@ -74,6 +74,8 @@ impl std::fmt::Debug for CheckpointFolder {
 pub(super) struct FolderState {
     /// Number of the next run; never one that was used before.
     next: u64,
+    /// Number of the last copy of a manifest.
+    last_copy: u64,
     /// Runs of snapshots that the checkpoint's thread does not know and must not remove.
     received: BTreeSet<u64>,
     /// Snapshots that were published by this process.
@@ -95,10 +97,12 @@ pub(super) fn is_superseded(error: &io::Error) -> bool {
 }
 
 impl CheckpointFolder {
-    /// Makes the folder of runs; `next` must be above the number of every run in it.
-    pub(super) fn new(dir: PathBuf, ledger: Arc<Ledger>, next: u64) -> Arc<Self> {
+    /// Makes the folder of runs; `next` must be above the number of every run in it, `last_copy` the highest one of the copies
+    /// of manifests.
+    pub(super) fn new(dir: PathBuf, ledger: Arc<Ledger>, next: u64, last_copy: u64) -> Arc<Self> {
         let state = FolderState {
             next,
+            last_copy,
             received: BTreeSet::new(),
             installs: 0,
             receiver: ReceiverState::default(),
@@ -168,30 +172,48 @@ impl CheckpointFolder {
     }
 
     /// Publishes a manifest atomically (I4), unless a snapshot was published after `installs` of them:
-    /// that is [`Superseded`].
-    pub(super) fn publish(&self, manifest: &Manifest, installs: u64) -> io::Result<()> {
-        let state = self.state();
+    /// that is [`Superseded`]. Returns the number of its copy.
+    pub(super) fn publish(&self, manifest: &Manifest, installs: u64) -> io::Result<u64> {
+        let mut state = self.state();
         if state.installs != installs {
             return Err(io::Error::other(Superseded));
         }
         let text = manifest.encode();
         replace(&self.dir, CURRENT, text.as_bytes())?;
-        self.copy(&text);
-        Ok(())
+        Ok(self.copy(&mut state, &text))
     }
 
-    /// Replaces the copy of the manifest. A failure is logged, because the copy is only needed if the
+    /// Copies the manifest, and returns the number of the copy. A failure is logged, because the copy is only needed if the
     /// manifest is damaged.
-    fn copy(&self, text: &str) {
-        if let Err(error) = replace(&self.dir, COPY, text.as_bytes()) {
+    fn copy(&self, state: &mut FolderState, text: &str) -> u64 {
+        state.last_copy += 1;
+        let number = state.last_copy;
+        if let Err(error) = replace(&self.dir, &copy_name(number), text.as_bytes()) {
             tracing::warn!(dir = %self.dir.display(), %error, "failed to copy the list of the checkpoint's runs");
+        }
+        number
+    }
+
+    /// Removes the copies but those that `kept` selects.
+    fn remove_copies(&self, kept: impl Fn(u64) -> bool) -> io::Result<()> {
+        for number in copies(&self.dir)?
+            .into_iter()
+            .filter(|number| !kept(*number))
+        {
+            fs::remove_file(self.dir.join(copy_name(number)))?;
+        }
+        match fs::remove_file(self.dir.join(EARLIER_COPY)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 
     /// Publishes a received snapshot atomically (I4); after a failure deletes the ballast and tries once
-    /// more. Chains that others have begun are [`Superseded`] from here on.
+    /// more. Chains that others have begun are [`Superseded`] from here on. Copies of earlier manifests are removed first: a
+    /// member that has acknowledged the snapshot must not go back below it.
     pub(super) fn install(&self, manifest: &Manifest) -> io::Result<()> {
         let mut state = self.state();
+        self.remove_copies(|_| false)?;
         let text = manifest.encode();
         let replaced = replace(&self.dir, CURRENT, text.as_bytes());
         if let Err(error) = replaced {
@@ -199,22 +221,32 @@ impl CheckpointFolder {
             self.ledger.release();
             replace(&self.dir, CURRENT, text.as_bytes())?;
         }
-        self.copy(&text);
+        self.copy(&mut state, &text);
         state.installs += 1;
         Ok(())
     }
 
-    /// Removes all runs that neither `manifest` names nor a receiver holds.
-    pub(super) fn remove_others(&self, manifest: &Manifest) -> io::Result<()> {
+    /// Removes all runs but those that `named` has or a receiver holds, and the copies of manifests but those of `copies`.
+    /// Removes no copy after a snapshot was published behind `installs` of them: the caller does not know its copy.
+    pub(super) fn remove_others(
+        &self,
+        named: impl Iterator<Item = u64>,
+        copies: &BTreeSet<u64>,
+        installs: u64,
+    ) -> io::Result<()> {
         // listed first: runs that begin later are not in the list, and earlier ones are known
         let listed: Vec<PathBuf> = fs::read_dir(&self.dir)?
             .map(|entry| entry.map(|entry| entry.path()))
             .collect::<io::Result<_>>()?;
-        let published = manifest.chain.numbers().chain(manifest.before.numbers());
-        let kept: BTreeSet<PathBuf> = published
-            .chain(self.state().received.iter().copied())
+        let state = self.state();
+        let kept: BTreeSet<PathBuf> = named
+            .chain(state.received.iter().copied())
             .map(|number| folder(&self.dir, number))
             .collect();
+        if state.installs == installs && !copies.is_empty() {
+            self.remove_copies(|number| copies.contains(&number))?;
+        }
+        drop(state);
         for path in listed {
             if path.is_dir() && !kept.contains(&path) {
                 fs::remove_dir_all(path)?;
@@ -239,6 +271,16 @@ impl CheckpointFolder {
         }
         self.forget(runs);
     }
+}
+
+/// Lists the numbers of the copies of manifests in a folder, the newest first.
+pub(super) fn copies(dir: &Path) -> io::Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        numbers.extend(entry?.file_name().to_str().and_then(copy_number));
+    }
+    numbers.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(numbers)
 }
 
 impl FolderState {

@@ -1,15 +1,18 @@
 //! The file `identity` of a data directory: the owner of the data, and their format.
 
 use std::{
-    fs, io,
+    fs::{self, Metadata},
+    io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    time::UNIX_EPOCH,
 };
 
 use witan_machine::member::MemberId;
 
 use super::{
     OpenError,
-    files::replace,
+    files::replace_with,
     identity::{DataIdentity, FORMAT},
 };
 
@@ -59,12 +62,47 @@ pub(super) fn parse(path: PathBuf, text: &str) -> Result<DataIdentity, OpenError
     }
 }
 
-/// Writes the file, durable on return.
+/// Writes the file, durable on return. Its last line names its inode, by which [`origin`] knows a copy.
 pub(super) fn write(identity: &DataIdentity, dir: &Path) -> io::Result<()> {
-    replace(dir, FILE, text(identity).as_bytes())
+    replace_with(dir, FILE, |data| {
+        let text = text(identity);
+        format!("{text}inode {}\n", inode(data)).into_bytes()
+    })
 }
 
-/// Returns the text of the file `identity`.
+/// Where the file in a directory comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A member has written it here.
+    Written,
+    /// It was copied here from another directory, which its member may have used meanwhile.
+    Copied,
+    /// An earlier release has written it, which left no mark.
+    Unknown,
+}
+
+/// Returns where the file in a directory comes from.
+pub(super) fn origin(dir: &Path) -> io::Result<Origin> {
+    let path = path(dir);
+    let (text, data) = (fs::read_to_string(&path)?, fs::metadata(&path)?);
+    let noted = text.lines().find_map(|line| line.strip_prefix("inode "));
+    Ok(match noted {
+        None => Origin::Unknown,
+        Some(noted) if noted == inode(&data) => Origin::Written,
+        Some(_) => Origin::Copied,
+    })
+}
+
+/// Returns the number of an inode and when it was created, in ns since 1970, 0 where the file system does not know: another
+/// file system may have the same number.
+fn inode(data: &Metadata) -> String {
+    let created = data.created().ok();
+    let created = created.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let created_ns = created.map_or(0, |time| time.as_nanos());
+    format!("{} {created_ns}", data.ino())
+}
+
+/// Returns the text of the file `identity`, without its inode.
 pub(super) fn text(identity: &DataIdentity) -> String {
     format!(
         "format {}\ncluster {:016x}\nmember {:016x}\n",

@@ -16,6 +16,7 @@
 //! other members) and `install` (how one becomes the checkpoint). `folder` is their shared state. `space` watches the
 //! free space, `ledger` allocates it to the threads, `retry` repeats a write of the log that found none. `files` makes
 //! things durable. `create` makes a directory at once. `wal_dir` places the log elsewhere. `etcd` recognizes etcd's.
+//! `retention` keeps outdated entries and runs for copies of the directory.
 //!
 //! - **I4** a checkpoint and its index become visible in one atomic step.
 //! - **I5** the log is cut only below the older of the last two durable checkpoints.
@@ -43,6 +44,7 @@ mod metrics;
 mod read_ahead;
 mod received;
 mod record_stream;
+mod retention;
 mod retry;
 mod reuse;
 mod run;
@@ -166,8 +168,9 @@ pub fn open(
             .map_err(|e| OpenError::io(&member, e))?;
     }
     install::finish(&member, &mut log, &mut checkpoint)?;
-    check(&member, &log, view.as_ref())?;
     let applied = view.as_ref().map_or(0, |view| view.position.index);
+    take_over_copy(&member, identity, &mut log, applied)?;
+    check(&member, &log, view.as_ref())?;
     // others may need what is older than the checkpoint
     let alone = view
         .as_ref()
@@ -191,6 +194,33 @@ pub fn open(
         },
         recovered,
     ))
+}
+
+/// Has the log of a copied directory begin behind the checkpoint, if it was copied before that was written, and marks the
+/// directory as the member's own.
+fn take_over_copy(
+    member: &Path,
+    identity: &DataIdentity,
+    log: &mut RaftLog,
+    applied: u64,
+) -> Result<(), OpenError> {
+    let origin = format::origin(member).map_err(|e| OpenError::io(member, e))?;
+    let last = log.last_index();
+    if origin == format::Origin::Copied && !log.is_empty() && last < applied {
+        tracing::warn!(
+            last,
+            applied,
+            "the directory is a copy, whose log was copied before its checkpoint was written; starting from the checkpoint"
+        );
+        log.restart(applied);
+    }
+    if origin != format::Origin::Written
+        && let Err(error) = format::write(identity, member)
+    {
+        // on a full disk a member must start, too
+        tracing::warn!(%error, "failed to mark the data directory as the member's own");
+    }
+    Ok(())
 }
 
 fn member_dir(dir: &Path) -> PathBuf {

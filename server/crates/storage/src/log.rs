@@ -30,15 +30,24 @@ use witan_replica::host::{LogBatch, LogRecord};
 #[cfg(test)]
 use super::tests::disk::Watched as Files;
 use super::{
-    OpenError, StorageMetrics, ledger::Ledger, lock::wait_until_unlocked, retry::Retrying,
-    space::checkpoint_log_bytes, tail,
+    OpenError, StorageMetrics,
+    ledger::Ledger,
+    lock::wait_until_unlocked,
+    retention::{self, Outdated},
+    retry::Retrying,
+    space::checkpoint_log_bytes,
+    tail,
 };
 
 /// Size of a log file: the log between two checkpoints divided by this.
 const FILE_PART: u64 = 2;
-/// Size of the log at which files are purged, as a multiple of the log between two checkpoints. If
-/// it were less than I5 keeps, the engine would rewrite large entries to drop their files.
-const PURGE_TIMES: u64 = 3;
+/// Outdated entries that stay for a copy of the directory, at most, as a multiple of the log between two checkpoints.
+const OUTDATED_TIMES: u64 = 4;
+/// Size of the log at which the engine would rewrite large entries to drop their files, as a multiple of the log between
+/// two checkpoints: more than I5 and outdated entries take.
+const PURGE_TIMES: u64 = OUTDATED_TIMES + 4;
+/// Memory for which an entry counts beside its bytes: the engine keeps its place.
+const ENTRY_COST: u64 = 256;
 /// The file that the engine locks, and does not wait for.
 const ENGINE_LOCK: &str = "LOCK";
 /// The engine can hold many logs; a member has one.
@@ -61,6 +70,14 @@ pub struct RaftLog {
     hard_state: Option<Bytes>,
     /// Whether `hard_state` is newer than the one on disk.
     unsaved: bool,
+    /// Whether `log_start` is.
+    start_unsaved: bool,
+    /// Entries that no start needs, and the member keeps for a while.
+    outdated: Outdated<OutdatedEntries>,
+    /// Cost of outdated entries that may stay.
+    outdated_max: u64,
+    /// Cost of all entries that this process has appended.
+    appended: u64,
     /// False only with `--unsafe-no-fsync`.
     fsync: bool,
     /// Bytes of the entries that the start replays.
@@ -76,16 +93,30 @@ pub(super) struct LogStart {
     pub(super) origin: u64,
     /// Index of the first entry that must still exist; 0 before the first entry.
     pub(super) begin: u64,
+    /// Index of the first entry that is not outdated.
+    pub(super) needed: u64,
+}
+
+/// Entries below an index.
+#[derive(Debug)]
+struct OutdatedEntries {
+    below: u64,
+    /// [`RaftLog::appended`] when they became outdated.
+    appended: u64,
 }
 
 impl LogStart {
     pub(super) fn encode(self) -> Vec<u8> {
-        [self.origin.to_le_bytes(), self.begin.to_le_bytes()].concat()
+        [self.origin, self.begin, self.needed]
+            .map(u64::to_le_bytes)
+            .concat()
     }
 
-    /// Reads the record of the log's first indexes; `None` if it is too short.
+    /// Reads the record of the log's first indexes; `None` if it is too short. Earlier releases keep no outdated entries.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        Some(Self { origin: u64_at(bytes, 0)?, begin: u64_at(bytes, 8)? })
+        let (origin, begin) = (u64_at(bytes, 0)?, u64_at(bytes, 8)?);
+        let needed = u64_at(bytes, 16).unwrap_or(begin);
+        Some(Self { origin, begin, needed })
     }
 
     /// Whether entries were ever cut, so that a checkpoint is required.
@@ -149,6 +180,10 @@ impl RaftLog {
             last: 0,
             hard_state: None,
             unsaved: false,
+            start_unsaved: false,
+            outdated: Outdated::default(),
+            outdated_max: worth * OUTDATED_TIMES,
+            appended: 0,
             fsync: true,
             replayed: 0,
             metrics,
@@ -178,6 +213,10 @@ impl RaftLog {
             let what = format!("entries {begin} to {first} are missing");
             return Err(OpenError::log(dir, 0, what));
         }
+        if log.log_start.needed > begin {
+            let below = log.log_start.needed;
+            log.outdated.push(OutdatedEntries { below, appended: 0 });
+        }
         log.hard_state = log.engine.get(REGION, HARD_STATE).map(Bytes::from);
         let hard_state = log.hard_state.clone();
         Ok((log, hard_state))
@@ -186,7 +225,8 @@ impl RaftLog {
     /// Reads the entries from index `from` on, for a start from a checkpoint at `applied`. An error if one
     /// is missing or damaged.
     pub(super) fn read(&mut self, from: u64, applied: u64) -> Result<Vec<LogRecord>, OpenError> {
-        let from = from.max(self.log_start.begin);
+        let needed = self.log_start.needed.min(applied + 1);
+        let from = from.max(needed).max(self.log_start.begin);
         let mut entries = Vec::new();
         if self.log_start.begin != 0 && from <= self.last {
             self.engine
@@ -246,23 +286,22 @@ impl RaftLog {
             );
             is_first = self.log_start.begin == 0;
             if is_first {
-                self.log_start = LogStart { origin: first.index, begin: first.index };
+                let index = first.index;
+                self.log_start = LogStart { origin: index, begin: index, needed: index };
             }
             self.last = last.index;
             let entries: Vec<BytesValue> = batch.records.iter().map(frame).collect();
             bytes = entries.iter().map(|e| e.value.len()).sum();
+            self.appended += bytes as u64 + ENTRY_COST * entries.len() as u64;
             self.write(&mut out, |_, out| {
                 out.add_entries::<Frame>(REGION, &entries)
             });
         }
-        self.write(&mut out, |log, out| {
-            if is_first {
-                return log.add_keys(out);
-            }
-            match &log.hard_state {
-                Some(state) if log.unsaved => out.put(REGION, HARD_STATE.to_vec(), state.to_vec()),
-                _ => Ok(()),
-            }
+        self.start_unsaved |= is_first;
+        self.write(&mut out, |log, out| match &log.hard_state {
+            _ if log.start_unsaved => log.add_keys(out),
+            Some(state) if log.unsaved => out.put(REGION, HARD_STATE.to_vec(), state.to_vec()),
+            _ => Ok(()),
         });
         self.sync(out);
         if batch.must_sync && self.fsync {
@@ -278,12 +317,37 @@ impl RaftLog {
         self.fsync = false;
     }
 
-    /// Drops all entries with an index below `below`, and the files that contain only such entries.
+    /// Notes that no start needs the entries with an index below `below`. [`Self::drop_outdated`] drops them later.
     pub fn cut(&mut self, below: u64) {
         let below = below.min(self.last + 1);
-        if below <= self.log_start.begin || self.log_start.begin == 0 {
+        if below <= self.log_start.needed || self.log_start.begin == 0 {
             return;
         }
+        self.log_start.needed = below;
+        self.start_unsaved = true;
+        let appended = self.appended;
+        self.outdated.push(OutdatedEntries { below, appended });
+        self.drop_outdated();
+    }
+
+    /// For tests.
+    #[cfg(test)]
+    pub(super) fn keep_outdated_for(&mut self, kept_for: std::time::Duration) {
+        self.outdated.keep_for(kept_for);
+    }
+
+    /// Drops outdated entries that need not be kept any longer, and the files that contain only such entries.
+    pub fn drop_outdated(&mut self) {
+        let mut below = None;
+        if self.outdated.due_in().is_some() {
+            let crowded = !retention::has_room(&self.dir);
+            let (appended, max) = (self.appended, self.outdated_max);
+            let goes = |old: &OutdatedEntries| crowded || appended - old.appended > max;
+            while let Some(entries) = self.outdated.pop(goes) {
+                below = Some(entries.below);
+            }
+        }
+        let Some(below) = below else { return };
         self.log_start.begin = below;
         let mut out = EngineBatch::default();
         out.add_command(REGION, Command::Compact { index: below });
@@ -301,7 +365,8 @@ impl RaftLog {
             let index = self.last + 1;
             out.add_command(REGION, Command::Compact { index });
         }
-        self.log_start = LogStart { origin: 0, begin: index + 1 };
+        self.log_start = LogStart { origin: 0, begin: index + 1, needed: index + 1 };
+        self.outdated.clear();
         self.last = index;
         self.write(&mut out, |log, out| log.add_keys(out));
         self.sync(out);
@@ -310,7 +375,7 @@ impl RaftLog {
 
     /// Writes and syncs a hard state that was not written yet. Called at a graceful stop.
     pub fn close(mut self) {
-        if self.unsaved {
+        if self.unsaved || self.start_unsaved {
             self.append(&LogBatch { must_sync: true, ..LogBatch::default() });
         }
     }
@@ -338,7 +403,7 @@ impl RaftLog {
         self.write(&mut out, |log, out| {
             log.engine.write(out, log.fsync).map(|_| ())
         });
-        self.unsaved = false;
+        (self.unsaved, self.start_unsaved) = (false, false);
     }
 
     /// Runs a step that writes to the log; if it fails, or the engine panics, the process ends.

@@ -10,10 +10,14 @@ use super::run::RunContent;
 
 /// Name of the file, which is the published checkpoint.
 pub(super) const CURRENT: &str = "current";
-/// Name of its copy, which is read if the file is damaged. Written after the file.
-pub(super) const COPY: &str = "current.copy";
+/// Name of the copy that earlier releases write.
+pub(super) const EARLIER_COPY: &str = "current.copy";
 /// First line of the file.
 const TITLE: &str = "witan checkpoint 2";
+/// Begin of the name of a copy. Each file has one, written after it, which stays as long as its runs: it is read if the file
+/// is damaged, or if runs that it names are missing in a copy of the directory, because they are newer than the list of
+/// files that was copied.
+const COPY: &str = "current.";
 /// Bytes of a run's first key that are stored; it only determines when the run must be opened.
 const FIRST_KEY_BYTES: usize = 32;
 
@@ -79,6 +83,16 @@ pub(super) struct Install {
     pub(super) index: u64,
     /// Index of the last entry of the log at that time.
     pub(super) log_last: u64,
+}
+
+/// Returns the name of the copy with this number.
+pub(super) fn copy_name(number: u64) -> String {
+    format!("{COPY}{number:08}")
+}
+
+/// Returns the number of a copy from the name of its file; `None` for other files.
+pub(super) fn copy_number(name: &str) -> Option<u64> {
+    name.strip_prefix(COPY)?.parse().ok()
 }
 
 impl Manifest {

@@ -55,7 +55,7 @@ impl SnapshotReceiver {
 
     /// Makes a receiver without a folder, for tests that receive no snapshot.
     pub fn without_folder() -> Self {
-        Self::new(CheckpointFolder::new(PathBuf::new(), Arc::default(), 1))
+        Self::new(CheckpointFolder::new(PathBuf::new(), Arc::default(), 1, 0))
     }
 
     /// Begins to receive a snapshot of about `bytes`, or continues with one of the same id that was parked.

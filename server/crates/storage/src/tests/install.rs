@@ -13,8 +13,10 @@ use super::{
     *,
 };
 use crate::{
-    Checkpointer, DirectoryLock, RaftLog, ReceivedSnapshot, install,
-    manifest::{Install, Manifest},
+    Checkpointer, DirectoryLock, RaftLog, ReceivedSnapshot,
+    folder::copies,
+    install,
+    manifest::{Install, Manifest, copy_name},
 };
 
 /// Attempts for cuts at one sync whose result is random.
@@ -94,13 +96,11 @@ fn a_crash_at_any_step_leaves_the_old_state_or_the_new_one() {
 
 /// Waits until the checkpoint's thread continues from the snapshot.
 fn wait_until_adopted(dir: &TempDir) {
-    let path = dir.data().join("member/checkpoint/current.copy");
+    let folder = dir.data().join("member/checkpoint");
+    let newest = || Some(folder.join(copy_name(*copies(&folder).ok()?.first()?)));
+    let read = || Manifest::read(&newest()?).ok().flatten();
     let begun = Instant::now();
-    while Manifest::read(&path)
-        .ok()
-        .flatten()
-        .is_none_or(|manifest| manifest.install.is_some())
-    {
+    while read().is_none_or(|manifest| manifest.install.is_some()) {
         assert!(begun.elapsed() < LONG);
         std::thread::yield_now();
     }

@@ -3,6 +3,7 @@
 
 mod basic;
 mod cluster;
+mod copies;
 mod crash;
 mod damage;
 pub(super) mod disk;

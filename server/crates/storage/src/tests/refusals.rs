@@ -166,7 +166,7 @@ fn a_lost_checkpoint_is_refused() {
     assert_eq!(refused(&dir, &ME, "checkpoint/00000001").exit_code(), 28);
     fs::rename(checkpoints.join("00000001"), dir.0.join("away too")).unwrap();
     assert_eq!(refused(&dir, &ME, "checkpoint/00000001").exit_code(), 28);
-    fs::remove_file(checkpoints.join("current.copy")).unwrap();
+    fs::remove_file(checkpoints.join("current.00000001")).unwrap();
     fs::write(checkpoints.join("current"), "nonsense").unwrap();
     assert_eq!(refused(&dir, &ME, "checkpoint/current").exit_code(), 28);
     fs::remove_file(checkpoints.join("current")).unwrap();

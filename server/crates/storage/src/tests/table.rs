@@ -7,6 +7,7 @@ use super::{
     workload::{Driven, Expected},
     *,
 };
+use crate::{folder::copies, manifest::copy_name};
 
 /// Entries of the directory that is damaged; enough for two log files and a chain of three.
 const ENTRIES: u64 = 160;
@@ -188,6 +189,9 @@ fn a_flipped_bit_in_the_checkpoint_is_rebuilt_or_refused() {
         sample.row(&format!("{what}: cut in half"), short, &outcome);
     }
     let current = "checkpoint/current";
+    let folder = sample.dir.data().join("member/checkpoint");
+    let newest = copies(&folder).unwrap()[0];
+    let copy = format!("checkpoint/{}", copy_name(newest));
     for at in [3, 25, 40] {
         sample.flip(
             &format!("`current`: byte {at}"),
@@ -195,12 +199,11 @@ fn a_flipped_bit_in_the_checkpoint_is_rebuilt_or_refused() {
             at,
             &Outcome::Rebuilt,
         );
-        let copy = format!("{current}.copy");
         sample.flip(&format!("its copy: byte {at}"), &copy, at, &Outcome::Whole);
     }
     let both = |data: &Path| {
         flip(&data.join("member").join(current), 3);
-        flip(&data.join("member").join(format!("{current}.copy")), 3);
+        flip(&data.join("member").join(&copy), 3);
     };
     sample.row("`current` and its copy", both, &Outcome::Refused(28));
 }

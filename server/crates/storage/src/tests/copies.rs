@@ -1,0 +1,120 @@
+//! Copies of the directory of a running member, file by file, while it writes, makes checkpoints and cuts its log.
+
+use super::{
+    workload::{Driven, Expected},
+    *,
+};
+
+/// Longer than a copy takes here.
+const LONG: Duration = Duration::from_secs(3600);
+/// Batches that are written before a copy begins, and while each of its files is copied.
+const BATCHES_BEFORE: usize = 120;
+const BATCHES_A_FILE: usize = 12;
+
+/// Which files of a folder are copied first.
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    LogFirst,
+    CheckpointFirst,
+    Backwards,
+}
+
+const ORDERS: [Order; 3] = [Order::LogFirst, Order::CheckpointFirst, Order::Backwards];
+
+/// Copies a folder as programs do: lists it, then copies what is listed, one after another. What was removed in between is
+/// left out. Calls `meanwhile` after each file.
+fn copy_slowly(from: &Path, to: &Path, order: Order, meanwhile: &mut dyn FnMut()) {
+    std::fs::create_dir_all(to).unwrap();
+    let listed = std::fs::read_dir(from);
+    let mut paths: Vec<PathBuf> = listed
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    match order {
+        Order::CheckpointFirst => {}
+        Order::LogFirst => paths.sort_by_key(|path| !path.ends_with("log")),
+        Order::Backwards => paths.reverse(),
+    }
+    for path in paths {
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy_slowly(&path, &target, order, meanwhile);
+        } else if path.file_name().unwrap() != "LOCK" {
+            let _ = std::fs::copy(&path, &target);
+            meanwhile();
+        }
+    }
+}
+
+/// Makes a copy of a running member; returns the last acknowledged entry of before, and the copy.
+fn copied(order: Order, kept_for: Duration) -> (u64, TempDir) {
+    let (dir, copy) = (TempDir::new(), TempDir::new());
+    let mut member = Driven::start_and_keep(&dir.data(), kept_for);
+    let mut acknowledged = 0;
+    for _ in 0..BATCHES_BEFORE {
+        acknowledged = member.step();
+    }
+    copy_slowly(&dir.data(), &copy.data(), order, &mut || {
+        for _ in 0..BATCHES_A_FILE {
+            member.step();
+        }
+        member.settle();
+    });
+    (acknowledged, copy)
+}
+
+#[test]
+fn a_copy_of_a_running_member_has_all_that_was_acknowledged_before() {
+    for order in ORDERS {
+        let (acknowledged, copy) = copied(order, LONG);
+        let found = Expected::default().compare(&copy.data()).unwrap();
+        assert!(found.last >= acknowledged, "{order:?}: {found:?}");
+        // and it is a member's own directory from now on
+        let (storage, _) = reopen(&copy);
+        assert_eq!(storage.log.last_index(), found.last + 1, "{order:?}");
+    }
+}
+
+#[test]
+fn a_copy_that_takes_longer_than_outdated_files_are_kept_is_whole_or_refused() {
+    let mut refused = 0;
+    for order in ORDERS {
+        let (acknowledged, copy) = copied(order, Duration::ZERO);
+        match Expected::default().compare(&copy.data()) {
+            Ok(found) => assert!(found.last >= acknowledged, "{order:?}: {found:?}"),
+            Err(error) => {
+                assert!([27, 28].contains(&error.exit_code()), "{order:?}: {error}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0, "the member removes nothing while it is copied");
+}
+
+#[test]
+fn only_a_copy_may_have_a_log_that_ends_before_its_checkpoint() {
+    let (dir, copy) = (TempDir::new(), TempDir::new());
+    let (mut storage, _) = reopen(&dir);
+    storage.log.append(&batch(2..9, 1));
+    drop(storage);
+    let log = dir.data().join("member/log");
+    super::copy(&log, &copy.0.join("log"));
+    let (mut storage, _) = reopen(&dir);
+    storage.log.append(&batch(9..12, 1));
+    storage.checkpoint.write(None, &view(11, 10)).unwrap();
+    drop(storage);
+    super::copy(&dir.data(), &copy.data());
+    for data in [dir.data(), copy.data()] {
+        std::fs::remove_dir_all(data.join("member/log")).unwrap();
+        super::copy(&copy.0.join("log"), &data.join("member/log"));
+    }
+    assert_eq!(open(&dir.data(), &ME).unwrap_err().exit_code(), 27);
+    let (mut storage, recovered) = reopen(&copy);
+    assert_eq!(recovered.checkpoint.unwrap().position.index, 11);
+    assert_eq!(storage.log.last_index(), 11);
+    storage.log.append(&batch(12..14, 2));
+    drop(storage);
+    assert_eq!(indexes(&reopen(&copy).1), [12, 13]);
+}

@@ -1,0 +1,148 @@
+//! Copies of the data directory of a running member, under writers, compactions and defragmentations: each starts with
+//! everything that was acknowledged before the copy began.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use witan_api::v3::etcdserverpb::{
+    CompactionRequest, DefragmentRequest, DeleteRangeRequest, PutRequest, kv_client::KvClient,
+    maintenance_client::MaintenanceClient,
+};
+use witan_e2e::{
+    Launch, Server, grpc, wait,
+    writers::{Writers, assert_all_there},
+};
+
+/// Copies; `WITAN_E2E_ROUNDS` sets another number.
+const ROUNDS: u64 = 20;
+const WRITERS: usize = 8;
+/// Acknowledged writes before a copy begins.
+const WRITES: u64 = 300;
+/// What a slow copy takes for each file.
+const PAUSE: Duration = Duration::from_millis(5);
+/// Between two defragmentations.
+const MAINTENANCE_PAUSE: Duration = Duration::from_millis(200);
+/// A value that makes the log grow.
+const LARGE_BYTES: usize = 64 << 10;
+
+#[test]
+fn each_copy_of_a_running_member_has_what_was_acknowledged_before_it_began() {
+    let rounds = env::var("WITAN_E2E_ROUNDS").map_or(ROUNDS, |text| text.parse().expect("number"));
+    let server = Launch::witan().without_fsync().start();
+    let maintenance = Maintenance::start(&server);
+    for round in 0..rounds {
+        delete_all(&server);
+        let writers = Writers::start(WRITERS, &[server.address()]);
+        writers.wait_more(WRITES);
+        let begun = Instant::now();
+        let copy = Launch::witan().prepare();
+        let (from, to) = (server.dir().join("data"), copy.dir().join("data"));
+        match round % 3 {
+            0 => cp(&from, &to),
+            1 => copy_slowly(&from, &to, &mut |paths| paths.sort()),
+            _ => copy_slowly(&from, &to, &mut |paths| {
+                paths.sort();
+                paths.reverse();
+            }),
+        }
+        let mut written = writers.stop();
+        written.retain(|written| written.at < begun);
+        assert!(written.len() as u64 >= WRITES, "round {round}");
+        let mut copy = copy;
+        copy.start_again();
+        assert_all_there(&copy, &written);
+    }
+    maintenance.stop();
+}
+
+/// What `cp` says of files that were removed after it had listed them does not matter: they are outdated.
+fn cp(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status();
+    status.expect("cp runs");
+}
+
+/// Lists each folder, and copies what is listed in the order that `sort` gives it.
+fn copy_slowly(from: &Path, to: &Path, sort: &mut dyn FnMut(&mut Vec<PathBuf>)) {
+    fs::create_dir_all(to).expect("the temporary folder is writable");
+    // a folder that was removed after it had been listed is outdated
+    let mut paths: Vec<PathBuf> = fs::read_dir(from)
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.expect("it is listed").path())
+        .collect();
+    sort(&mut paths);
+    for path in paths {
+        let target = to.join(path.file_name().expect("a listed file has a name"));
+        if path.is_dir() {
+            copy_slowly(&path, &target, sort);
+        } else {
+            // files that are being written may have another name now
+            let _ = fs::copy(&path, &target);
+            wait::wall_time(PAUSE);
+        }
+    }
+}
+
+fn delete_all(server: &Server) {
+    let all = DeleteRangeRequest {
+        key: b"w"[..].into(),
+        range_end: b"x"[..].into(),
+        ..DeleteRangeRequest::default()
+    };
+    grpc::runtime().block_on(async {
+        let mut client = KvClient::new(grpc::connect(&server.address()).await);
+        client.delete_range(all).await.expect("it is deleted");
+    });
+}
+
+/// Large puts, compactions and defragmentations without a pause.
+struct Maintenance {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Maintenance {
+    fn start(server: &Server) -> Self {
+        let (address, stop) = (server.address(), Arc::<AtomicBool>::default());
+        let stopped = stop.clone();
+        let thread = thread::spawn(move || {
+            grpc::runtime().block_on(async {
+                let channel = grpc::connect(&address).await;
+                let mut keys = KvClient::new(channel.clone());
+                let mut member = MaintenanceClient::new(channel);
+                while !stopped.load(Relaxed) {
+                    let put = PutRequest {
+                        key: b"large"[..].into(),
+                        value: vec![b'v'; LARGE_BYTES].into(),
+                        ..PutRequest::default()
+                    };
+                    let header = keys.put(put).await.expect("a put").into_inner().header;
+                    let revision = header.expect("every answer has a header").revision;
+                    let compaction = CompactionRequest { revision, physical: false };
+                    keys.compact(compaction).await.expect("a compaction");
+                    let defragment = DefragmentRequest::default();
+                    member
+                        .defragment(defragment)
+                        .await
+                        .expect("a defragmentation");
+                    wait::wall_time(MAINTENANCE_PAUSE);
+                }
+            });
+        });
+        Self { stop, thread }
+    }
+
+    fn stop(self) {
+        self.stop.store(true, Relaxed);
+        self.thread.join().expect("maintenance does not fail");
+    }
+}
