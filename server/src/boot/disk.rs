@@ -32,8 +32,12 @@ pub(super) struct OpenedDisk {
 
 /// The first state of a cluster that follows another one: its own members, the other one's data.
 fn following(first: Box<View>, seeded: StateMachine) -> Box<View> {
-    let mut machine = StateMachine { tree: first.machine.tree, ..seeded };
-    machine.members = MemberRegistry { follows: true, ..first.machine.members };
+    let members = MemberRegistry {
+        follows: true,
+        source_cluster_id: seeded.members.source_cluster_id,
+        ..first.machine.members
+    };
+    let machine = StateMachine { tree: first.machine.tree, members, ..seeded };
     Box::new(View { machine, position: first.position })
 }
 

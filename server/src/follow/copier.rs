@@ -49,6 +49,18 @@ pub(crate) enum CopyError {
         /// The last copied revision.
         revision: i64,
     },
+    /// The endpoint belongs to another cluster.
+    #[error(
+        "{endpoint} is a member of cluster {found:x}, and cluster {expected:x} is followed: name its members with --from"
+    )]
+    OtherCluster {
+        /// The member.
+        endpoint: String,
+        /// Its cluster.
+        found: u64,
+        /// The cluster whose snapshot this one began with.
+        expected: u64,
+    },
     /// What comes next does not fit the state.
     #[error(transparent)]
     Refused(#[from] FollowError),
@@ -87,10 +99,14 @@ pub(super) struct Copier<'a> {
     fragments: Vec<FollowedRevision>,
     /// The last copied revision.
     pub(super) revision: i64,
+    /// The id of the followed cluster; 0 if it is not known.
+    source_cluster_id: u64,
     /// The revision of users and roles that was copied through this session.
     pub(super) auth_revision: Option<u64>,
     /// When hashes are compared next.
     pub(super) compare_at: Instant,
+    /// When users and roles may be copied again.
+    pub(super) users_at: Instant,
 }
 
 impl<'a> Copier<'a> {
@@ -119,9 +135,29 @@ impl<'a> Copier<'a> {
             watch,
             fragments: Vec::new(),
             revision,
+            source_cluster_id: view.machine.members.source_cluster_id,
             auth_revision: None,
             compare_at: Instant::now(),
+            users_at: Instant::now(),
         })
+    }
+
+    /// Asks for the source's last revision, and whether the answer is the followed cluster's.
+    pub(super) async fn source_revision(&self) -> Result<i64, CopyError> {
+        let there = self.session.revision().await;
+        let there = there.map_err(|status| self.refused(status))?;
+        self.check_cluster(there.cluster_id)?;
+        Ok(there.revision)
+    }
+
+    /// Refuses what another cluster answers: the endpoints may have been given to one.
+    fn check_cluster(&self, found: u64) -> Result<(), CopyError> {
+        let expected = self.source_cluster_id;
+        if expected == 0 || found == expected {
+            return Ok(());
+        }
+        let endpoint = self.session.endpoint.to_owned();
+        Err(CopyError::OtherCluster { endpoint, found, expected })
     }
 
     /// Makes the error of an answer of the source.
@@ -155,7 +191,9 @@ impl<'a> Copier<'a> {
         if answer.canceled {
             return Err(self.refused(Status::unavailable(answer.cancel_reason)));
         }
-        let seen = answer.header.map_or(0, |header| header.revision);
+        let header = answer.header.unwrap_or_default();
+        self.check_cluster(header.cluster_id)?;
+        let seen = header.revision;
         self.handle
             .update(|status| status.source_revision = status.source_revision.max(seen));
         for event in answer.events {

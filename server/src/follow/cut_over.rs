@@ -94,11 +94,7 @@ impl Copier<'_> {
             Some(false) => return Ok(Err(CutOverRefused::Differs(self.revision))),
             None => return Ok(Err(CutOverRefused::NotCompared)),
         }
-        let there = self
-            .session
-            .revision()
-            .await
-            .map_err(|status| self.refused(status))?;
+        let there = self.source_revision().await?;
         if there - self.revision > LAG_MAX {
             return Ok(Err(CutOverRefused::Lags(there - self.revision)));
         }
@@ -137,8 +133,7 @@ impl Copier<'_> {
         self.handle.update(|status| status.fenced = true);
         let fenced = self.session.fence().await;
         fenced.map_err(|status| self.refused(status))?;
-        let last = self.session.revision().await;
-        let revision = last.map_err(|status| self.refused(status))?;
+        let revision = self.source_revision().await?;
         self.copy_to(revision).await?;
         self.sync_leases().await?;
         if let (_, Some(true)) = self.users_changed().await? {

@@ -1,9 +1,9 @@
 //! The first state of a cluster that follows: a snapshot of the source.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, DirBuilder, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -59,8 +59,8 @@ pub enum SeedError {
     Snapshot(#[from] BoltError),
 }
 
-/// Reads the state of the source from a snapshot, which is a file beside the data directory meanwhile. Tries each endpoint
-/// once. The state has no members; it follows.
+/// Reads the state of the source from a snapshot, which is a file in the data directory meanwhile. Tries each endpoint
+/// once. The state has no members, but the id of the source.
 pub(crate) async fn seed(source: &Source, data_dir: &Path) -> Result<StateMachine, SeedError> {
     let mut last = None;
     for endpoint in source.endpoints() {
@@ -85,7 +85,9 @@ pub(super) async fn state(
     session: &SourceSession<'_>,
     data_dir: &Path,
 ) -> Result<StateMachine, SeedError> {
-    let file = SnapshotFile::beside(data_dir);
+    let refused = |status| SeedError::Source { endpoint: session.endpoint.to_owned(), status };
+    let source = session.revision().await.map_err(refused)?;
+    let file = SnapshotFile::below(data_dir);
     file.receive(session).await?;
     let read = panics::run_blocking(move || file.read()).await;
     let failed = |error: tokio::task::JoinError| SeedError::File {
@@ -95,7 +97,7 @@ pub(super) async fn state(
     let mut machine = read.map_err(failed)??;
     // the alarms are those of other members
     machine.alarms = Alarms::default();
-    machine.members.follows = true;
+    machine.members.source_cluster_id = source.cluster_id;
     Ok(machine)
 }
 
@@ -103,17 +105,22 @@ pub(super) async fn state(
 struct SnapshotFile(PathBuf);
 
 impl SnapshotFile {
-    fn beside(data_dir: &Path) -> Self {
-        // without a slash at its end
-        let mut name = data_dir.components().as_path().as_os_str().to_owned();
-        name.push(".source-snapshot");
-        Self(name.into())
+    fn below(data_dir: &Path) -> Self {
+        Self(data_dir.join("source-snapshot"))
     }
 
     /// Writes what the member sends. The file holds password hashes: only its owner reads it.
     async fn receive(&self, session: &SourceSession<'_>) -> Result<(), SeedError> {
         let failed = |source| SeedError::File { path: self.0.display().to_string(), source };
         let refused = |status| SeedError::Source { endpoint: session.endpoint.to_owned(), status };
+        if let Some(dir) = self.0.parent() {
+            let mut builder = DirBuilder::new();
+            builder
+                .recursive(true)
+                .mode(0o700)
+                .create(dir)
+                .map_err(failed)?;
+        }
         // of a process that was killed
         drop(fs::remove_file(&self.0));
         let mut options = OpenOptions::new();

@@ -6,8 +6,8 @@ use futures_util::stream;
 use tonic::{Code, Status, Streaming};
 use witan_api::v3::etcdserverpb::{
     AlarmRequest, AlarmResponse, AlarmType, AuthStatusRequest, HashKvRequest, HashKvResponse,
-    LeaseLeasesRequest, LeaseTimeToLiveRequest, RangeRequest, SnapshotRequest, SnapshotResponse,
-    WatchCreateRequest, WatchRequest, WatchResponse, alarm_request::AlarmAction,
+    LeaseLeasesRequest, LeaseTimeToLiveRequest, RangeRequest, ResponseHeader, SnapshotRequest,
+    SnapshotResponse, WatchCreateRequest, WatchRequest, WatchResponse, alarm_request::AlarmAction,
     auth_client::AuthClient, kv_client::KvClient, lease_client::LeaseClient,
     maintenance_client::MaintenanceClient, watch_client::WatchClient, watch_request::RequestUnion,
 };
@@ -71,8 +71,8 @@ impl SourceSession<'_> {
         answered.map(tonic::Response::into_inner)
     }
 
-    /// The last revision of the cluster, by a linearizable read.
-    pub(super) async fn revision(&self) -> Result<i64, Status> {
+    /// The last revision of the cluster and its id, by a linearizable read.
+    pub(super) async fn revision(&self) -> Result<SourceRevision, Status> {
         let range = RangeRequest {
             key: ALL_KEYS.into(),
             count_only: true,
@@ -82,8 +82,8 @@ impl SourceSession<'_> {
         let answered = self
             .in_time(client.range(self.session.request(range)))
             .await?;
-        let header = answered.header.ok_or_else(no_header)?;
-        Ok(header.revision)
+        let ResponseHeader { cluster_id, revision, .. } = answered.header.ok_or_else(no_header)?;
+        Ok(SourceRevision { cluster_id, revision })
     }
 
     /// Watches all keys from a revision on.
@@ -204,6 +204,13 @@ const FENCE: u64 = 0x57_6974_616e;
 
 fn no_header() -> Status {
     Status::internal("the answer has no header")
+}
+
+/// The last revision of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SourceRevision {
+    pub(super) cluster_id: u64,
+    pub(super) revision: i64,
 }
 
 /// The hash of a source's keys.

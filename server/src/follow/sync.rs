@@ -1,5 +1,7 @@
 //! Copies what no watch tells: leases, users and roles.
 
+use std::time::Instant;
+
 use witan_machine::{
     follow::{FollowLeases, FollowOperation, FollowUsers},
     lease::{LeaseGrant, LeaseId},
@@ -13,23 +15,22 @@ use super::{
 /// Leases in one entry.
 const LEASES_PER_ENTRY: usize = 1000;
 
+/// The part of the time in which a member of the source may send snapshots for users and roles is one of these.
+const SNAPSHOT_SHARE: u32 = 20;
+
 /// The time to live of a lease that ended at the source while its keys were copied: its end follows.
 const ENDED_LEASE_S: i64 = 60;
 
 impl Copier<'_> {
     /// Copies leases, and users and roles if their revision has changed. Lifts a fence that an earlier cut-over has left.
     pub(super) async fn sync(&mut self) -> Result<(), CopyError> {
+        let revision = self.source_revision().await?;
         let fenced = self.session.is_fenced().await;
         let fenced = fenced.map_err(|status| self.refused(status))?;
         self.handle.update(|status| status.fenced = fenced);
         if fenced {
             self.give_up().await?;
         }
-        let revision = self
-            .session
-            .revision()
-            .await
-            .map_err(|status| self.refused(status))?;
         self.handle
             .update(|status| status.source_revision = revision);
         self.sync_leases().await?;
@@ -85,13 +86,15 @@ impl Copier<'_> {
         self.propose(FollowOperation::Leases(leases)).await
     }
 
-    /// Copies users and roles from a snapshot, which alone has the passwords' hashes, if their revision has changed, or if
-    /// `unknown` and the source does not tell it.
-    pub(super) async fn sync_users(&mut self, unknown: bool) -> Result<(), CopyError> {
+    /// Copies users and roles from a snapshot, which alone has the passwords' hashes, if their revision has changed. A
+    /// cut-over does so too if the source does not tell it, and does not wait until another snapshot may be asked for.
+    pub(super) async fn sync_users(&mut self, in_cut_over: bool) -> Result<(), CopyError> {
         let (told, changed) = self.users_changed().await?;
-        if !changed.unwrap_or(unknown) {
+        let may_ask = in_cut_over || Instant::now() >= self.users_at;
+        if !(changed.unwrap_or(in_cut_over) && may_ask) {
             return Ok(());
         }
+        let begun = Instant::now();
         let machine = seed::state(&self.session, self.handle.data_dir()).await?;
         tracing::info!(
             revision = machine.auth.revision(),
@@ -100,6 +103,7 @@ impl Copier<'_> {
         let users = FollowUsers::of(&machine.auth);
         self.propose(FollowOperation::Users(users)).await?;
         self.auth_revision = told;
+        self.users_at = Instant::now() + begun.elapsed() * SNAPSHOT_SHARE;
         Ok(())
     }
 

@@ -117,6 +117,8 @@ pub struct MemberRegistry {
     pub follows: bool,
     /// The cut-over that may end that: no other attempt can.
     pub cut_over_attempt: u64,
+    /// The id of the cluster that was copied; 0 if there is none, or it is not known.
+    pub source_cluster_id: u64,
     /// Present members.
     pub by_id: OrdMap<MemberId, Member>,
     /// Ids of removed members, which are never reused.
@@ -200,6 +202,8 @@ struct StoredRegistry {
     follows: bool,
     #[prost(uint64, tag = "7")]
     cut_over_attempt: u64,
+    #[prost(fixed64, tag = "8")]
+    source_cluster_id: u64,
 }
 
 impl MemberRegistry {
@@ -319,6 +323,7 @@ impl MemberRegistry {
             downgrade_target: self.downgrade_target.clone(),
             follows: self.follows,
             cut_over_attempt: self.cut_over_attempt,
+            source_cluster_id: self.source_cluster_id,
         };
         emit(RecordChange::Put {
             key: Vec::new(),
@@ -341,6 +346,7 @@ impl MemberRegistry {
         self.downgrade_target = stored.downgrade_target;
         self.follows = stored.follows;
         self.cut_over_attempt = stored.cut_over_attempt;
+        self.source_cluster_id = stored.source_cluster_id;
         Ok(())
     }
 }

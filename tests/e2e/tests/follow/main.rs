@@ -2,9 +2,10 @@
 //! lost, and one of the two takes writes at any time.
 //!
 //! `member` (what is copied, what is refused), `cluster` (three members each, killed and restarted under load), `given_up` (a
-//! cut-over that is not done). With TLS: `tls/follow.rs`.
+//! cut-over that is not done), `endpoints` (where the source is, and where its clients go). With TLS: `tls/follow.rs`.
 
 mod cluster;
+mod endpoints;
 mod given_up;
 mod member;
 
