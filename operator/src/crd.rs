@@ -24,7 +24,7 @@ pub use definition::definition;
 pub use options::{CompactionMode, LogLevel, MetricsDetail, Options};
 pub use pods::{
     AdditionalMetadata, AntiAffinity, BudgetOptions, ClientService, EvictionPolicy, OnCorruption,
-    PullPolicy, SelfHealing, ServiceType, Services, UpdateKind, UpdateStrategy,
+    PeerService, PullPolicy, SelfHealing, ServiceType, Services, UpdateKind, UpdateStrategy,
 };
 pub use security::{
     Auth, CertManagerCertificate, CertificateSource, IssuerRef, ManagedCertificate, PeerTlsSource,
@@ -75,7 +75,8 @@ pub const REPLICAS_DEFAULT: i32 = 3;
     printcolumn(name = "DB Size", type_ = "string", json_path = ".status.dbSize", priority = 1),
     printcolumn(name = "Alarms", type_ = "string", json_path = ".status.alarms", priority = 1),
     printcolumn(name = "Cluster ID", type_ = "string", json_path = ".status.clusterID", priority = 1),
-    validation = Rule::new("size(self.metadata.name) <= 45").message("metadata.name must be at most 45 characters (pod names and labels add a suffix and must stay within 63)")
+    validation = Rule::new("size(self.metadata.name) <= 45").message("metadata.name must be at most 45 characters (pod names and labels add a suffix and must stay within 63)"),
+    validation = Rule::new("(has(self.spec.services) && has(self.spec.services.client) && has(self.spec.services.client.name) ? self.spec.services.client.name : self.metadata.name + '-client') != (has(self.spec.services) && has(self.spec.services.peer) && has(self.spec.services.peer.name) ? self.spec.services.peer.name : self.metadata.name + '-peer')").message("services.client and services.peer must have different names")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -86,6 +87,8 @@ pub const REPLICAS_DEFAULT: i32 = 3;
     validation = Rule::new("!has(self.auth) || !self.auth.enabled || (has(self.tls) && has(self.tls.client))").message("auth.enabled needs spec.tls.client: passwords must not cross a plaintext connection"),
     validation = Rule::new("!has(oldSelf.tls) || !has(oldSelf.tls.peer) || !has(oldSelf.tls.peer.secretRef) || (has(self.tls) && has(self.tls.peer))").message("tls.peer.secretRef cannot be removed: members need it until the last of them listens in clear text").reason(Reason::FieldValueForbidden),
     validation = Rule::new("!has(oldSelf.tls) || !has(oldSelf.tls.client) || !has(oldSelf.tls.client.secretRef) || (has(self.tls) && has(self.tls.client))").message("tls.client.secretRef cannot be removed: the operator needs it until the last member listens in clear text").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("(has(self.services) && has(self.services.client) && has(self.services.client.name) ? self.services.client.name : '') == (has(oldSelf.services) && has(oldSelf.services.client) && has(oldSelf.services.client.name) ? oldSelf.services.client.name : '')").message("services.client.name cannot be set, changed or removed on an existing cluster: clients know it by this name").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("(has(self.services) && has(self.services.peer) && has(self.services.peer.name) ? self.services.peer.name : '') == (has(oldSelf.services) && has(oldSelf.services.peer) && has(oldSelf.services.peer.name) ? oldSelf.services.peer.name : '')").message("services.peer.name cannot be set, changed or removed on an existing cluster: members know each other by this name").reason(Reason::FieldValueForbidden),
     validation = Rule::new("!has(self.size)").message("this operator calls it spec.replicas (spec.size is the name in the coreos and etcd-io operators)"),
     validation = Rule::new("!has(self.storageSpec)").message("this operator calls it spec.storage (spec.storageSpec is the name in the etcd-io operator)"),
     validation = Rule::new("!has(self.etcdOptions)").message("use spec.options (typed) or spec.options.extraArgs (spec.etcdOptions is the name in the etcd-io operator)"),

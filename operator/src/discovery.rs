@@ -7,9 +7,10 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, api::ListParams};
 
 use crate::{
+    crd::EtcdCluster,
     observe::{client_address, is_ready},
     options::Environment,
-    resources::{CLUSTER, Cluster, ports},
+    resources::{CLUSTER, Cluster, client_service_name, ports},
 };
 
 /// How long the service has to answer.
@@ -109,7 +110,12 @@ async fn service(
     let mut ready = pods.items.iter().filter(|pod| is_ready(pod));
     let address = ready.find_map(client_address);
     let address = address.ok_or_else(|| DiscoveryError::NotReady(service.clone()))?;
-    let shown = format!("http://{service}-client.{namespace}.svc:{}", ports::CLIENT);
+    let serving = Api::<EtcdCluster>::namespaced(client.clone(), namespace);
+    let serving = serving.get(&service).await;
+    let serving =
+        serving.map_err(|source| DiscoveryError::Lookup { service: service.clone(), source })?;
+    let name = client_service_name(&serving);
+    let shown = format!("http://{name}.{namespace}.svc:{}", ports::CLIENT);
     Ok((format!("http://{address}"), shown))
 }
 

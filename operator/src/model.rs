@@ -50,9 +50,9 @@ pub struct Observed {
     pub membership: Option<Membership>,
     /// Why a member did not answer, if one did not.
     pub call_error: Option<String>,
-    /// Service `<cluster>-client`.
+    /// The service for clients.
     pub client_service: ObjectState,
-    /// Service `<cluster>-peer`.
+    /// The service of members.
     pub peer_service: ObjectState,
     /// The pod disruption budget; `None` when there is none.
     pub budget: Option<BudgetSeen>,

@@ -25,7 +25,8 @@ pub use claim::{claim, grown, onto};
 pub use names::{
     ALLOW_LEADER_RESTART, AUTHORITY_OVERLAP, CLIENT_TLS, CLUSTER, CLUSTER_ID, Cluster,
     FENCED_MEMBERS, MANAGER, MEMBER, PEER_TLS, REFUSED, REPLACE_MEMBER, RESTARTED_AT, RETIRED,
-    ROLE, ROTATE_AUTHORITY, ROTATED_AT, SERVICE, SPEC, START, TEMPLATE, TRUST, VERSION, ports,
+    ROLE, ROTATE_AUTHORITY, ROTATED_AT, SERVICE, SPEC, START, TEMPLATE, TRUST, VERSION,
+    client_service_name, ports,
 };
 pub use pod::{CONTAINER, pod, template};
 pub use services::{client_service, peer_service};

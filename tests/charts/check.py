@@ -7,6 +7,8 @@ import tempfile
 import charts
 import files
 import live
+import schemas
+import subcharts
 from report import Report
 
 
@@ -16,6 +18,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as work:
         folder = pathlib.Path(work)
         charts.run(report, cache, folder / "charts")
+        subcharts.run(report, schemas.Schemas(folder / "charts" / "schemas"), folder / "subcharts")
         files.run(report)
         live.run(report, program, folder / "live")
     return report.finish()

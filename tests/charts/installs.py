@@ -21,6 +21,7 @@ import yaml
 
 import charts
 import deploy
+import subcharts
 from ports import free_port
 from report import Report
 
@@ -165,6 +166,12 @@ def run(report: Report, server: Server) -> None:
             for document in charts.objects(charts.render(charts.CLUSTER, values, charts.MONITORING), "EtcdCluster"):
                 document["metadata"].pop("namespace")
                 create(server, document, "dryRun=All")
+    folder = subcharts.parent(server.work)
+    for name, values in subcharts.passed().items():
+        with report.case(f"etcd of {name} is accepted"):
+            document = subcharts.cluster(subcharts.render(folder, values))
+            document["metadata"].pop("namespace")
+            create(server, document, "dryRun=All")
     with report.case("an unknown field is refused"):
         try:
             create(server, {"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "metadata": {"name": "x"}, "spec": {"replcas": 3}}, "dryRun=All")
@@ -173,7 +180,9 @@ def run(report: Report, server: Server) -> None:
         else:
             raise AssertionError("it was accepted")
     with report.case("helm install witan-cluster"):
-        server.helm("install", "orders", CLUSTER, "--set", "persistence.size=1Gi,tls.enabled=true,auth.rbac.create=true,auth.rbac.rootPassword=secret")
+        values = "persistence.size=1Gi,tls.enabled=true,auth.rbac.create=true,auth.rbac.rootPassword=secret,service.name=orders-etcd"
+        said = server.helm("install", "orders", CLUSTER, "--set", values)
+        assert "https://orders-etcd.default.svc:2379" in said and "orders-client." not in said, said
         spec = server.request("GET", clusters(server) + "/orders")["spec"]
         assert spec["replicas"] == 3 and spec["auth"]["enabled"] is True, spec
     with report.case("helm upgrade and rollback of witan-cluster"):

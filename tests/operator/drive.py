@@ -474,7 +474,7 @@ BRIEF = [
     # the way to the API server, and operators
     "api_slow", "api_refuses", "api_gone", "two_operators", "operator_upgrade",
     # names that were there before
-    "second_try", "half_try", "made_again", "foreign_objects", "member_address",
+    "second_try", "half_try", "made_again", "foreign_objects", "named_services", "member_address",
 ]
 # all but the measurement, and `documents`, which needs real containers
 CASES = [

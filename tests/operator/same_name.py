@@ -6,6 +6,8 @@ What cases use is in `trouble.py` and `drive.py`."""
 import base64
 import json
 import signal
+import socket
+import ssl
 import urllib.request
 
 from api import eventually
@@ -128,6 +130,42 @@ class SameName:
             for path in theirs:
                 self.api.delete(path)
             self.remove(name)
+
+    def named_services(self):
+        """Services under names that the spec gives: one of another owner is left alone, and clients reach the cluster and each member by
+        them, with its certificates."""
+        name = "named"
+        path, headless = f"{CORE}/services/{name}-etcd", f"{name}-etcd-headless"
+        services = {"client": {"name": f"{name}-etcd"}, "peer": {"name": headless}}
+        self.api.create(f"{CORE}/services", {"metadata": {"name": f"{name}-etcd", "labels": THEIRS}, "spec": {"selector": THEIRS, "ports": [{"port": 2379}]}})
+        theirs = self.api.get(path)
+        try:
+            self.apply(name, replicas=3, storage={"size": "1Gi"}, persistentVolumeClaimRetentionPolicy=DELETE, services=services,
+                       tls={"peer": {"managed": {}}, "client": {"managed": {}, "clientCertAuth": False}})
+            self.degraded(name, f"{name}-etcd")
+            assert self.api.get(path) == theirs, "it has changed"
+            self.api.delete(path)
+            self.until_ready("without the other's service", name)
+            made = {each["metadata"]["name"] for each in self.api.items(f"{CORE}/services?labelSelector=witan.dev/cluster%3D{name}")}
+            assert made == {f"{name}-etcd", headless}, made
+            assert self.cluster(name)["status"]["clientEndpoint"] == f"https://{name}-etcd.prod.svc:2379"
+            trusted = base64.b64decode(self.api.get(f"{CORE}/secrets/{name}-client-tls")["data"]["ca.crt"]).decode()
+            for host in (f"{name}-etcd", f"{name}-etcd.prod.svc.cluster.local", f"{name}-0.{headless}.prod.svc.cluster.local"):
+                self.greet(host, trusted)
+        finally:
+            if (self.api.find(path) or theirs)["metadata"]["labels"] == THEIRS:
+                self.api.delete(path)
+            self.remove(name)
+
+    def greet(self, host, trusted):
+        """Looks a host up as a pod of the namespace does, and asks what answers there for its version, checking its certificate."""
+        full = host if "." in host else f"{host}.prod.svc.cluster.local"
+        address = eventually(f"{full} has an address", lambda: next(iter(self.names.table.get(full, [])), None))
+        context = ssl.create_default_context(cadata=trusted)
+        with socket.create_connection((address, 2379), timeout=10) as plain, context.wrap_socket(plain, server_hostname=host) as secured:
+            secured.sendall(f"GET /version HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            said = b"".join(iter(lambda: secured.recv(4096), b""))
+        assert b"etcdserver" in said, said
 
     def stays_there(self, state, before):
         """Once the garbage collector has been: it takes what a marker's owner had."""

@@ -1,10 +1,35 @@
-{{/* The cluster's name is the release's: pods are NAME-0, NAME-1, the service is NAME-client. 45 characters leave room. */}}
+{{/* Whether a parent chart has this one under another name (alias), in the place of an etcd chart that it was written for. */}}
+{{- define "witan-cluster.aliased" -}}
+{{- if ne .Chart.Name "witan-cluster" }}true{{ end }}
+{{- end }}
+
+{{/* The cluster's name is the release's: pods are NAME-0, NAME-1, the service is NAME-client. 45 characters leave room.
+Under an alias it is RELEASE-ALIAS, or RELEASE if that contains the alias, as parent charts compute it. */}}
 {{- define "witan-cluster.fullname" -}}
 {{- $name := .Release.Name }}
-{{- with .Values.nameOverride }}
-{{- $name = printf "%s-%s" $.Release.Name . }}
+{{- if include "witan-cluster.aliased" . }}
+{{- $alias := default .Chart.Name .Values.nameOverride }}
+{{- $name = ternary $name (printf "%s-%s" $name $alias) (contains $alias $name) }}
+{{- if and (gt (len $name) 45) (not .Values.fullnameOverride) }}
+{{- fail (printf "The cluster's name would be %s: choose a shorter name of the release, so that it has at most 45 characters." $name) }}
+{{- end }}
+{{- else if .Values.nameOverride }}
+{{- $name = printf "%s-%s" $name .Values.nameOverride }}
 {{- end }}
 {{- default $name .Values.fullnameOverride | trunc 45 | trimSuffix "-" }}
+{{- end }}
+
+{{/* The service for clients. */}}
+{{- define "witan-cluster.clientService" -}}
+{{- $name := include "witan-cluster.fullname" . }}
+{{- $own := ternary $name (printf "%s-client" $name) (eq (include "witan-cluster.aliased" .) "true") }}
+{{- default $own .Values.service.name }}
+{{- end }}
+
+{{/* The headless service. */}}
+{{- define "witan-cluster.peerService" -}}
+{{- $suffix := ternary "headless" "peer" (eq (include "witan-cluster.aliased" .) "true") }}
+{{- default (printf "%s-%s" (include "witan-cluster.fullname" .) $suffix) .Values.service.headless.name }}
 {{- end }}
 
 {{- define "witan-cluster.labels" -}}
@@ -40,7 +65,9 @@ witan.dev/cluster: {{ include "witan-cluster.fullname" . }}
 {{- end }}
 
 {{- define "witan-cluster.rootSecret" -}}
-{{- default (printf "%s-root" (include "witan-cluster.fullname" .)) .Values.auth.rbac.existingSecret }}
+{{- $name := include "witan-cluster.fullname" . }}
+{{- $own := ternary $name (printf "%s-root" $name) (eq (include "witan-cluster.aliased" .) "true") }}
+{{- default $own .Values.auth.rbac.existingSecret }}
 {{- end }}
 
 {{/* A value as text: helm reads numbers of a file as floats, and would print large ones with an exponent. */}}
@@ -48,10 +75,37 @@ witan.dev/cluster: {{ include "witan-cluster.fullname" . }}
 {{- if kindIs "float64" . }}{{ int64 . }}{{ else }}{{ . }}{{ end }}
 {{- end }}
 
+{{/* Names of secrets, which charts write as texts or as objects. */}}
+{{- define "witan-cluster.pullSecrets" -}}
+{{- $names := list }}
+{{- range concat ((.Values.global | default dict).imagePullSecrets | default list) .Values.image.pullSecrets }}
+{{- if kindIs "string" . }}
+{{- $names = append $names . }}
+{{- else }}
+{{- $names = append $names .name }}
+{{- end }}
+{{- end }}
+{{- range uniq $names }}
+- name: {{ . }}
+{{- end }}
+{{- end }}
+
+{{/* For each port whether it has TLS, and the secret if one is given. */}}
+{{- define "witan-cluster.ports" -}}
+{{- $tls := .Values.tls }}
+{{- range $port := list "client" "peer" }}
+{{- $given := get $.Values.auth $port }}
+{{- $secret := ternary "" $given.existingSecret (eq (toString $given.useAutoTLS) "true") }}
+{{ $port }}:
+  tls: {{ or $tls.enabled (eq (toString $given.secureTransport) "true") }}
+  secret: {{ default $secret (ternary $tls.existingSecret (default $tls.existingSecret $tls.existingPeerSecret) (eq $port "client")) | quote }}
+{{- end }}
+{{- end }}
+
 {{/* Where the certificate of a port comes from: .secret names the secret if it is a given one. */}}
 {{- define "witan-cluster.certificate" -}}
 {{- with .root.Values.tls }}
-{{- if .existingSecret }}
+{{- if $.secret }}
 secretRef:
   name: {{ $.secret }}
 {{- else if .certManager.issuerRef.name }}
@@ -68,94 +122,4 @@ certManager:
 managed: {}
 {{- end }}
 {{- end }}
-{{- end }}
-
-{{- define "witan-cluster.spec" -}}
-{{- $v := .Values }}
-replicas: {{ $v.replicaCount }}
-{{- if $v.paused }}
-paused: true
-{{- end }}
-{{- with $v.version }}
-version: {{ . | quote }}
-{{- end }}
-{{- with $v.image.name }}
-image: {{ . }}
-{{- end }}
-imagePullPolicy: {{ $v.image.pullPolicy }}
-{{- with $v.image.pullSecrets }}
-imagePullSecrets:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with $v.bootstrap.discoveryURL }}
-bootstrap:
-  discovery:
-    url: {{ . | quote }}
-{{- end }}
-storage:
-  {{- if $v.persistence.enabled }}
-  size: {{ include "witan-cluster.text" $v.persistence.size }}
-  {{- with $v.persistence.storageClass }}
-  storageClassName: {{ . }}
-  {{- end }}
-  {{- else }}
-  emptyDir: {}
-  {{- end }}
-persistentVolumeClaimRetentionPolicy:
-  {{- toYaml $v.persistentVolumeClaimRetentionPolicy | nindent 2 }}
-{{- if $v.tls.enabled }}
-tls:
-  peer:
-    {{- include "witan-cluster.certificate" (dict "root" . "secret" (default $v.tls.existingSecret $v.tls.existingPeerSecret)) | nindent 4 }}
-  client:
-    {{- include "witan-cluster.certificate" (dict "root" . "secret" $v.tls.existingSecret) | nindent 4 }}
-    {{- with $v.tls.existingOperatorSecret }}
-    operatorSecretRef:
-      name: {{ . }}
-    {{- end }}
-    clientCertAuth: {{ $v.tls.clientCertAuth }}
-{{- end }}
-{{- if $v.auth.rbac.create }}
-auth:
-  enabled: true
-  rootCredentialsSecretRef:
-    name: {{ include "witan-cluster.rootSecret" . }}
-{{- end }}
-options:
-  autoCompactionMode: {{ $v.autoCompactionMode }}
-  autoCompactionRetention: {{ include "witan-cluster.text" $v.autoCompactionRetention | quote }}
-  {{- with $v.quotaBackendBytes }}
-  quotaBackendBytes: {{ include "witan-cluster.text" . }}
-  {{- end }}
-  logLevel: {{ $v.logLevel }}
-  {{- with $v.extraArgs }}
-  extraArgs:
-    {{- range $flag, $value := . }}
-    {{ $flag }}: {{ include "witan-cluster.text" $value | quote }}
-    {{- end }}
-  {{- end }}
-resources:
-  {{- toYaml $v.resources | nindent 2 }}
-podAntiAffinityPreset: {{ $v.podAntiAffinityPreset }}
-{{- range $field := list "affinity" "topologySpreadConstraints" "nodeSelector" "tolerations" "priorityClassName" }}
-{{- with get $v $field }}
-{{ $field }}: {{ toYaml . | nindent 2 }}
-{{- end }}
-{{- end }}
-{{- if or $v.podLabels $v.podAnnotations }}
-additionalMetadata:
-  labels:
-    {{- toYaml $v.podLabels | nindent 4 }}
-  annotations:
-    {{- toYaml $v.podAnnotations | nindent 4 }}
-{{- end }}
-podDisruptionBudget:
-  enabled: {{ $v.pdb.create }}
-services:
-  client:
-    type: {{ $v.service.type }}
-    {{- with $v.service.annotations }}
-    annotations:
-      {{- toYaml . | nindent 6 }}
-    {{- end }}
 {{- end }}

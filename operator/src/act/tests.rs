@@ -138,6 +138,27 @@ async fn objects_of_others_stay_as_they_are() {
     }
 }
 
+/// An application's chart may have a Service under the name that the spec gives.
+#[tokio::test]
+async fn a_service_of_others_under_a_given_name_stays_as_it_is() {
+    let names = json!({"client": {"name": "shop-etcd"}, "peer": {"name": "shop-etcd-headless"}});
+    for name in ["shop-etcd", "shop-etcd-headless"] {
+        let fake = FakeApi::default();
+        cluster(&fake, "u", &json!({"services": names}));
+        fake.put(object("v1", "Service", name, &json!({})));
+        let end = format!("/services/{name}");
+        let before = fake.get(&end);
+        let said = settle(&fake).await;
+        assert_eq!(fake.get(&end), before, "{name} is as it was; {said}");
+        assert!(said.contains("NameTaken") && said.contains(name), "{said}");
+        fake.remove(&end);
+        let said = settle(&fake).await;
+        assert!(said.starts_with("Bootstrapping"), "{said}");
+        let services = fake.all("/services/");
+        assert_eq!(services.len(), 2, "none under a default name: {services:?}");
+    }
+}
+
 /// Another writer may take the name between the observation and the write.
 #[tokio::test]
 async fn a_name_that_is_taken_in_the_last_moment_is_refused() {

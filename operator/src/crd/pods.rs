@@ -154,15 +154,22 @@ pub enum OnCorruption {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Services {
-    /// Service `<name>-client`.
+    /// The one for clients.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientService>,
+    /// The headless one, which gives each member its DNS name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<PeerService>,
 }
 
 /// The service for clients.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClientService {
+    /// Its name, `<name>-client` by default. It cannot change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: Option<String>,
     /// Its type.
     #[serde(rename = "type")]
     pub kind: ServiceType,
@@ -176,6 +183,16 @@ pub struct ClientService {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub traffic_distribution: Option<String>,
+}
+
+/// The headless service.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PeerService {
+    /// Its name, `<name>-peer` by default. It cannot change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: Option<String>,
 }
 
 /// Type of a service.

@@ -5,9 +5,9 @@ use super::{CertificateRole, Ordinal};
 /// An object of a cluster, by its role in the cluster.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Part {
-    /// Service `<cluster>-client`.
+    /// The service for clients.
     ClientService,
-    /// Service `<cluster>-peer`.
+    /// The service of members.
     PeerService,
     /// The pod disruption budget.
     Budget,

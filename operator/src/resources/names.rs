@@ -137,12 +137,19 @@ impl<'a> Cluster<'a> {
 
     /// Returns the name of the service for clients.
     pub fn client_service(&self) -> String {
-        format!("{}-client", self.name)
+        client_service_name(self.resource)
     }
 
     /// Returns the name of the service of members.
     pub fn peer_service(&self) -> String {
-        format!("{}-peer", self.name)
+        let name = self.given_peer_service();
+        name.unwrap_or_else(|| format!("{}-peer", self.name))
+    }
+
+    /// Returns the name that the spec gives to the service of members.
+    pub(super) fn given_peer_service(&self) -> Option<String> {
+        let services = self.spec().services.as_ref()?;
+        services.peer.as_ref()?.name.clone()
     }
 
     /// Returns the DNS name by which other pods find a member.
@@ -234,6 +241,14 @@ impl<'a> Cluster<'a> {
         labels.insert(MEMBER.to_owned(), self.member(ordinal));
         meta
     }
+}
+
+/// Returns the name of the service for clients of a cluster: that of the spec, else `<name>-client`.
+pub fn client_service_name(resource: &EtcdCluster) -> String {
+    let services = resource.spec.services.as_ref();
+    let client = services.and_then(|services| services.client.as_ref());
+    let given = client.and_then(|client| client.name.clone());
+    given.unwrap_or_else(|| format!("{}-client", resource.name_any()))
 }
 
 pub(super) fn scheme(tls: bool) -> &'static str {

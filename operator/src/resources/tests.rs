@@ -211,6 +211,35 @@ fn names_are_compared_by_number() {
     assert_eq!(cluster.ordinal_of_claim("data-orders-2"), Some(2));
 }
 
+/// What names a service follows it: the pods, the members' URLs, the flags and the endpoint of the status.
+#[test]
+fn everything_follows_the_names_of_the_services() {
+    let named = json!({"client": {"name": "shop-etcd"}, "peer": {"name": "shop-etcd-headless"}});
+    let resource = resource(json!({"services": named}));
+    let cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
+    assert_eq!(
+        client_service(&cluster).metadata.name.as_deref(),
+        Some("shop-etcd")
+    );
+    assert_eq!(
+        peer_service(&cluster).metadata.name.as_deref(),
+        Some("shop-etcd-headless")
+    );
+    assert_eq!(cluster.client_endpoint(), "http://shop-etcd.shop.svc:2379");
+    let url = cluster.peer_url(1, PeerTls::Off);
+    assert_eq!(url, "http://orders-1.shop-etcd-headless.shop.svc:2380");
+    assert_eq!(cluster.ordinal_of_urls(&[url]), Some(1));
+    let pod = pod(&cluster, &first(1, PeerTls::Off)).expect("a pod");
+    let arguments = arguments(&pod).join(" ");
+    let spec = pod.spec.expect("a spec");
+    assert_eq!(spec.subdomain.as_deref(), Some("shop-etcd-headless"));
+    assert!(!arguments.contains("orders-peer"), "{arguments}");
+    assert!(
+        arguments.contains("orders-2.shop-etcd-headless.shop.svc:2380"),
+        "{arguments}"
+    );
+}
+
 #[test]
 fn images_come_from_the_operator_the_version_or_the_spec() {
     let image = |spec, operator| {

@@ -219,25 +219,21 @@ fn name_text(name: &GeneralName) -> Option<String> {
 /// Returns the alternative names of a certificate, for every member that the cluster may have, so that
 /// scaling issues no new one.
 pub(super) fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String> {
-    let (name, space) = (&cluster.name, &cluster.namespace);
-    let members = [
-        format!("*.{name}-peer.{space}.svc"),
-        format!("*.{name}-peer.{space}.svc.cluster.local"),
+    let (peer, space) = (cluster.peer_service(), &cluster.namespace);
+    let mut names = vec![
+        format!("*.{peer}.{space}.svc"),
+        format!("*.{peer}.{space}.svc.cluster.local"),
     ];
-    let client = format!("{name}-client");
-    let service = [
-        client.clone(),
-        format!("{client}.{space}"),
-        format!("{client}.{space}.svc"),
-        format!("{client}.{space}.svc.cluster.local"),
-        "localhost".to_owned(),
-        "127.0.0.1".to_owned(),
-    ];
-    let mut names: Vec<String> = members.to_vec();
     match role {
         CertificateRole::Authority | CertificateRole::Operator => return Vec::new(),
         CertificateRole::Peer => {}
-        CertificateRole::Server => names.extend(service),
+        CertificateRole::Server => {
+            names.extend(service_names(cluster, &cluster.client_service()));
+            names.extend(["localhost", "127.0.0.1"].map(str::to_owned));
+            // a name is given because clients use it; the default one is the members' own
+            let given = cluster.given_peer_service();
+            names.extend(given.iter().flat_map(|peer| service_names(cluster, peer)));
+        }
     }
     if let Some(more) = source(cluster, role) {
         names.extend(more.additional_dns_names.clone());
@@ -251,6 +247,17 @@ pub(super) fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String>
     let mut seen = BTreeSet::new();
     let names = names.into_iter().map(canonical);
     names.filter(|name| seen.insert(name.clone())).collect()
+}
+
+/// Returns the names by which pods reach a service.
+fn service_names(cluster: &Cluster<'_>, service: &str) -> [String; 4] {
+    let space = &cluster.namespace;
+    [
+        service.to_owned(),
+        format!("{service}.{space}"),
+        format!("{service}.{space}.svc"),
+        format!("{service}.{space}.svc.cluster.local"),
+    ]
 }
 
 /// Makes an alternative name for a certificate: an IP address if the text is one, else a DNS name.

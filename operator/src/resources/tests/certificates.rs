@@ -39,6 +39,32 @@ fn issued_certificates_are_trusted_by_both_sides_and_no_others() {
     assert!(shake(&server, &foreign, "orders-client.shop.svc").is_err());
 }
 
+/// Clients check the name by which they connect: that of a service, or of a member below the headless one.
+#[test]
+fn certificates_are_valid_for_the_names_of_the_services() {
+    let named = json!({"client": {"name": "shop-etcd"}, "peer": {"name": "shop-etcd-headless"}});
+    let tls = json!({"peer": {"managed": {}}, "client": {"managed": {}}});
+    let resource = resource(json!({"services": named, "tls": tls}));
+    let cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
+    let now = SystemTime::now();
+    let authority = tls::authority(&cluster, now).expect("an authority");
+    let issue = |role| tls::leaf(&cluster, role, &authority, now).expect("a certificate");
+    let operator = issue(CertificateRole::Operator);
+    let server = issue(CertificateRole::Server);
+    for host in [
+        "shop-etcd",
+        "shop-etcd.shop.svc.cluster.local",
+        "shop-etcd-headless.shop",
+        "orders-0.shop-etcd-headless.shop.svc.cluster.local",
+    ] {
+        shake(&server, &operator, host).unwrap_or_else(|error| panic!("{host}: {error}"));
+    }
+    assert!(shake(&server, &operator, "orders-client.shop.svc").is_err());
+    let peer = issue(CertificateRole::Peer);
+    let member = "orders-0.shop-etcd-headless.shop.svc";
+    shake(&peer, &operator, member).unwrap_or_else(|error| panic!("{member}: {error}"));
+}
+
 /// Its secret was deleted: the key is lost, and certificates that it signed are in use by members and clients.
 #[test]
 fn an_authority_that_is_lost_is_followed_without_a_gap() {
