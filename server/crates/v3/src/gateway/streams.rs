@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _, stream};
 use prost::Message;
 use serde::Serialize;
-use tonic::{Code, Status};
+use tonic::Status;
 use witan_api::v3::{etcdserverpb::SnapshotRequest, shape::Shaped};
 use witan_base::panics::{self, PanicSource};
 use witan_dialect::{
@@ -20,7 +20,7 @@ use witan_dialect::{
 use witan_gocompat::json::JsonProgress;
 
 use super::{GatewayVersion, JsonFormat, encoding::Encoding, error::GatewayError};
-use crate::snapshot;
+use crate::{error::RpcError, snapshot};
 
 /// Requests of one body that are processed before the task yields.
 const REQUESTS_IN_A_ROW: usize = 64;
@@ -56,7 +56,10 @@ where
         json_format,
         ended: false,
     };
-    let needs_leader = super::wants_leader(ctx, request)?;
+    let needs_leader = match super::wants_leader(ctx, request) {
+        Ok(needs_leader) => needs_leader,
+        Err(error) => return Ok(refused(&error.into(), json_format.gateway_version)),
+    };
     let first: Option<Q> = match requests.next().await {
         Ok(first) => first,
         Err(text) => return Err(GatewayError::unreadable(text, json_format.gateway_version)),
@@ -68,7 +71,7 @@ where
     });
     let asked: RequestStream<Q> = Box::pin(stream::iter(first).chain(rest).map(Ok));
     let answers = answers(ctx, asked, needs_leader);
-    Ok(in_lines(ctx, request, answers, json_format))
+    Ok(in_lines(ctx, request, answers, json_format).await)
 }
 
 /// Begins a stream without an end of its own. As in etcd it ends when the client has closed its side: a later
@@ -112,27 +115,34 @@ pub(super) async fn snapshot(
     payload: &mut web::Payload,
     (json_format, bytes_max): (JsonFormat, usize),
 ) -> Result<HttpResponse, GatewayError> {
-    super::wants_leader(ctx, request)?;
+    let refused = |error: RpcError| Ok(refused(&error.into(), json_format.gateway_version));
+    if let Err(error) = super::wants_leader(ctx, request) {
+        return refused(error);
+    }
     let body = match reply::read(payload, bytes_max).await {
         Ok(body) => body,
         Err(BodyError::TooLarge) => return Err(GatewayError::body_too_large(bytes_max)),
         Err(BodyError::Disconnected) => return Err(GatewayError::invalid("unexpected EOF".into())),
     };
     let asked: SnapshotRequest = super::decode(&body, json_format)?;
-    let chunks = snapshot::snapshot(ctx, asked, false).await?;
+    let chunks = match snapshot::snapshot(ctx, asked, false).await {
+        Ok(chunks) => chunks,
+        Err(error) => return refused(error),
+    };
     let json_format = JsonFormat { encoding: Encoding::Base64, ..json_format };
-    Ok(in_lines(ctx, request, chunks, json_format))
+    Ok(in_lines(ctx, request, chunks, json_format).await)
 }
 
-/// Builds the response that streams a line for each answer; an error or a panic makes the last line.
-fn in_lines<A: Shaped + Serialize>(
+/// Waits for the first answer, and builds the response that streams a line for each one; an error or a panic makes the last
+/// line. As in etcd an error in the place of the first answer is a response with its own status.
+async fn in_lines<A: Shaped + Serialize>(
     ctx: &Context,
     request: &HttpRequest,
     answers: impl Stream<Item = Result<A, Status>> + 'static,
     json_format: JsonFormat,
 ) -> HttpResponse {
     let metrics = ctx.panics.clone();
-    let lines = stream::unfold(Some(Box::pin(answers)), move |answers| {
+    let answers = stream::unfold(Some(Box::pin(answers)), move |answers| {
         let metrics = metrics.clone();
         async move {
             let mut answers = answers?;
@@ -140,11 +150,17 @@ fn in_lines<A: Shaped + Serialize>(
             let next = next
                 .await
                 .unwrap_or_else(|_| Some(Err(Status::internal(PANICKED))))?;
-            Some(match next {
-                Ok(answer) => (line(&answer, json_format.encoding), Some(answers)),
-                Err(status) => (failed(&status, json_format.gateway_version), None),
-            })
+            let rest = next.is_ok().then_some(answers);
+            Some((next, rest))
         }
+    });
+    let mut answers = Box::pin(answers.peekable());
+    if let Some(Err(status)) = answers.as_mut().peek().await {
+        return refused(status, json_format.gateway_version);
+    }
+    let lines = answers.map(move |answer| match answer {
+        Ok(answer) => line(&answer, json_format.encoding),
+        Err(status) => failed(&status, json_format.gateway_version),
     });
     let mut response = HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, reply::JSON))
@@ -152,6 +168,13 @@ fn in_lines<A: Shaped + Serialize>(
         .streaming(lines.map(Ok::<_, Infallible>));
     reply::end_with_connection(request, &mut response);
     response
+}
+
+/// Answers a stream that has failed before its first answer.
+pub(super) fn refused(status: &Status, gateway_version: GatewayVersion) -> HttpResponse {
+    HttpResponse::build(super::error::status_of(status.code(), gateway_version))
+        .insert_header((CONTENT_TYPE, reply::JSON))
+        .body(failed(status, gateway_version))
 }
 
 /// The requests in a body.
@@ -236,24 +259,19 @@ fn line<A: Shaped + Serialize>(answer: &A, encoding: Encoding) -> Bytes {
     }
 }
 
-/// Renders the last line of a stream that failed, as the gateway of this version does.
+/// Renders the last line of a stream that failed, as the gateway of this version does; clients of 3.4's, such as Patroni
+/// before 4.0.8, read `grpc_code`.
 fn failed(status: &Status, gateway_version: GatewayVersion) -> Bytes {
-    let (code, message) = (i32::from(status.code()), status.message());
-    let error = match gateway_version {
-        GatewayVersion::V3_6 => serde_json::json!({
-            "code": code,
-            "message": message,
-            "details": [],
-        }),
-        GatewayVersion::V3_4 => {
-            let http = super::error::status_of(Code::from_i32(code), gateway_version);
-            serde_json::json!({
-                "grpc_code": code,
-                "http_code": http.as_u16(),
-                "message": message,
-                "http_status": http.canonical_reason().unwrap_or_default(),
-            })
-        }
-    };
+    let http = super::error::status_of(status.code(), gateway_version);
+    let code = i32::from(status.code());
+    let mut error = serde_json::json!({
+        "grpc_code": code,
+        "http_code": http.as_u16(),
+        "message": status.message(),
+        "http_status": http.canonical_reason().unwrap_or_default(),
+    });
+    if gateway_version == GatewayVersion::V3_6 {
+        error["code"] = code.into();
+    }
     format!("{}\n", serde_json::json!({ "error": error })).into()
 }
