@@ -1,5 +1,5 @@
 """The image `etcd` started by the words of those who start etcd: each with its command, environment, mounts, rights and
-probes, as its sources write them. Each member is in a network of its own, on the ports that the deployment names.
+probes, as its sources write them; kubeadm itself makes its pod (kubeadm.py). Each member is in a network of its own, on the ports that the deployment names.
 
     tests/operator/isolated python3 tests/image/starts.py TREE    TREE: the file system of the image
 
@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+from kubeadm import kubeadm
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 PR_CAPBSET_DROP, CAPABILITIES = 24, 41
@@ -169,38 +171,6 @@ class World:
         self.pods = []
         for left in self.work.iterdir():
             shutil.rmtree(left) if left.is_dir() else left.unlink()
-
-
-def kubeadm(world):
-    """cmd/kubeadm/app/phases/etcd/local.go of Kubernetes 1.36 and 1.37."""
-    made = world.certificates("node-1", "kube-etcd-healthcheck-client")
-    pki = "/etc/kubernetes/pki/etcd"
-    files = {f"{pki}/ca.crt": (made["ca.crt"], 0o644)}
-    for kind in ("server", "peer"):
-        files[f"{pki}/{kind}.crt"] = (made["server.crt"], 0o644)
-        files[f"{pki}/{kind}.key"] = (made["server.key"], 0o600)
-    for end in ("crt", "key"):
-        files[f"{pki}/healthcheck-client.{end}"] = (made[f"kube-etcd-healthcheck-client.{end}"], 0o600)
-    pod = world.pod(files=files, volume="/var/lib/etcd")
-    client, peer = f"https://{pod.address}:2379", f"https://{pod.address}:2380"
-    command = [
-        "etcd", f"--advertise-client-urls={client}", f"--cert-file={pki}/server.crt", "--client-cert-auth=true", "--data-dir=/var/lib/etcd",
-        "--feature-gates=InitialCorruptCheck=true", f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=node-1={peer}",
-        f"--key-file={pki}/server.key", f"--listen-client-urls=https://127.0.0.1:2379,{client}", "--listen-metrics-urls=http://127.0.0.1:2381",
-        f"--listen-peer-urls={peer}", "--name=node-1", f"--peer-cert-file={pki}/peer.crt", "--peer-client-cert-auth=true",
-        f"--peer-key-file={pki}/peer.key", f"--peer-trusted-ca-file={pki}/ca.crt", "--snapshot-count=10000", f"--trusted-ca-file={pki}/ca.crt",
-        "--watch-progress-notify-interval=5s",
-    ]
-    pod.start(command)
-    for probe in ("readyz", "livez"):
-        pod.until_http(f"http://127.0.0.1:2381/{probe}")
-    tls = [f"--cacert={pki}/ca.crt", f"--cert={pki}/healthcheck-client.crt", f"--key={pki}/healthcheck-client.key"]
-    pod.until(["etcdctl", "--endpoints=https://127.0.0.1:2379", *tls, "endpoint", "health"])
-    pod.stop()
-    # the names of kubeadm 1.35 and earlier
-    older = [word for word in command if not word.startswith(("--feature-gates", "--watch-progress"))]
-    pod.start([*older, "--experimental-initial-corrupt-check=true", "--experimental-watch-progress-notify-interval=5s"])
-    pod.until_http("http://127.0.0.1:2381/readyz")
 
 
 def milvus(world):

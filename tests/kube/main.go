@@ -3,7 +3,8 @@
 // made, watched, listed, collected, and nothing that was acknowledged is missing. Or the store is etcd, and
 // the one under test takes its place meanwhile.
 //
-// What does not live here: how processes are started (processes.go), and the client (api.go).
+// What does not live here: how processes are started (processes.go, members.go), the client (api.go), and events in a server of their
+// own (shard.go).
 package main
 
 import (
@@ -44,22 +45,43 @@ func main() {
 	here = newWorld(os.Args[1], os.Args[2], members, os.Args[4])
 	here.endOnSignals()
 	here.startStores()
+	if here.events != nil {
+		here.startEvents()
+	}
 	api := here.startAPIServer()
 	passed("kube-apiserver is ready")
 	here.startControllers(api)
 	api.get("/api/v1/namespaces/default/serviceaccounts/default")
 	passed("controllers make the default service account")
+	if here.etcd == "" {
+		streams(api)
+	}
 
 	namespaceAndTypes(api)
 	rights(api)
 	load(api)
 	held := at(api.get(leader), "spec", "renewTime")
 	collect(api)
+	if here.events != nil {
+		shard(api)
+	}
 	leads(api, held)
 	again(api)
 	empty(api)
 	here.end(false)
 	fmt.Printf("test result: ok. %d passed; 0 failed\n", checks)
+}
+
+// streams: Kubernetes fills its watch caches by etcd 3.7's RangeStream from 1.37 on, before that by pages.
+func streams(api *api) {
+	minor, err := strconv.Atoi(at(api.get("/version"), "minor"))
+	must(err)
+	answered := 0
+	for _, m := range here.stores {
+		answered += m.answered("RangeStream")
+	}
+	expect((answered > 0) == (minor >= 37), "Kubernetes 1.%d had %d answers of RangeStream", minor, answered)
+	passed(fmt.Sprintf("Kubernetes 1.%d had %d answers of RangeStream", minor, answered))
 }
 
 func namespaceAndTypes(api *api) {
@@ -89,11 +111,7 @@ func namespaceAndTypes(api *api) {
 	status, got := api.try("POST", things, thing("bad", 9))
 	expect(status == 422 && strings.Contains(at(got, "message"), "at most five"), "a bad object is refused: %d %v", status, got)
 	passed("its rule refuses a bad object")
-	api.create("/api/v1/namespaces/load/events", object{
-		"metadata":       object{"name": "an-event"},
-		"involvedObject": object{"kind": "Namespace", "name": "load", "namespace": "load"},
-		"reason":         "Checked", "type": "Normal",
-	})
+	event(api, "an-event")
 	passed("an event, which stands on a lease")
 	flows, ok := api.names("/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas")
 	expect(ok && len(flows) > 5, "flow schemas: %v", flows)
@@ -157,6 +175,7 @@ func load(api *api) {
 		pause := here.takePlace(api)
 		group.Wait()
 		passed(fmt.Sprintf("%d objects, and after half etcd's place is taken: neither took writes for %s ms", objects, pause))
+		streams(api)
 	} else if len(here.stores) == 1 {
 		<-half
 		here.killStores()
@@ -260,43 +279,4 @@ func empty(api *api) {
 		return status == 404
 	})
 	passed("the namespace is deleted with all objects")
-}
-
-func passed(what string) {
-	checks++
-	fmt.Printf("%6.1f s  %s\n", time.Since(begun).Seconds(), what)
-}
-
-func eventually(what string, condition func() bool) {
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-		if condition() {
-			return
-		}
-	}
-	fail("waited %v without success: %s", patience, what)
-}
-
-func expect(holds bool, format string, arguments ...any) {
-	if !holds {
-		fail(format, arguments...)
-	}
-}
-
-func must(err error) {
-	if err != nil {
-		fail("%v", err)
-	}
-}
-
-var failing sync.Mutex
-
-// fail ends everything, once.
-func fail(format string, arguments ...any) {
-	failing.Lock()
-	fmt.Printf("FAILED after %.1f s: "+format+"\n", append([]any{time.Since(begun).Seconds()}, arguments...)...)
-	if here != nil {
-		here.end(true)
-	}
-	fmt.Printf("test result: FAILED. %d passed; 1 failed\n", checks)
-	os.Exit(1)
 }

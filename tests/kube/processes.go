@@ -17,7 +17,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 )
 
 type world struct {
@@ -25,22 +24,15 @@ type world struct {
 	// the program of etcd, if its place is taken
 	etcd string
 	// what takes etcd's place
-	successor  *member
+	successor *member
+	// where kube-apiserver keeps events, if not in the store
+	events     *member
 	apiServer  *exec.Cmd
 	apiAddress string
 	stores     []*member
 	others     []*exec.Cmd
 	token      string
 }
-
-// A member of the store under test.
-type member struct {
-	name, url, peerURL string
-	process            *exec.Cmd
-}
-
-// How long a member that is not there may keep a question waiting.
-var askOnce = &http.Client{Timeout: 2 * time.Second}
 
 func newWorld(program, bin string, members int, etcd string) *world {
 	dir, err := os.MkdirTemp("", "witan-kube-")
@@ -52,6 +44,9 @@ func newWorld(program, bin string, members int, etcd string) *world {
 	for n := range members {
 		name := fmt.Sprintf("m%d", n)
 		w.stores = append(w.stores, &member{name: name, url: "http://" + freeAddress(), peerURL: "http://" + freeAddress()})
+	}
+	if members == 1 && etcd == "" {
+		w.events = &member{name: "events", url: "http://" + freeAddress(), peerURL: "http://" + freeAddress()}
 	}
 	w.write("tokens.csv", w.token+`,admin,1,"system:masters"`+"\n")
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -171,77 +166,6 @@ func (w *world) killStores() {
 	}
 }
 
-func (m *member) kill() {
-	if m.process != nil {
-		_ = m.process.Process.Kill()
-		_ = m.process.Wait()
-		m.process = nil
-	}
-}
-
-// killLeaders kills the leader again and again until stopped, each time when all members serve. It
-// tells how often.
-func (w *world) killLeaders(stop <-chan struct{}) int {
-	for kills := 0; ; kills++ {
-		select {
-		case <-stop:
-			return kills
-		default:
-		}
-		var leader *member
-		eventually("all members know the same leader", func() bool {
-			leader = w.leader()
-			return leader != nil
-		})
-		leader.kill()
-		w.awaitOther(leader)
-		w.start(leader)
-	}
-}
-
-// awaitOther waits until the members that run have a leader again.
-func (w *world) awaitOther(dead *member) {
-	eventually("another member leads", func() bool {
-		for _, m := range w.stores {
-			if id, leader := m.status(); m != dead && id != "" && id == leader {
-				return true
-			}
-		}
-		return false
-	})
-}
-
-// leader is the member that all name; nil while one does not answer or they disagree.
-func (w *world) leader() *member {
-	var found *member
-	said := map[string]bool{}
-	for _, m := range w.stores {
-		id, leader := m.status()
-		if id == leader {
-			found = m
-		}
-		said[leader] = true
-	}
-	if len(said) != 1 || said["0"] || said[""] {
-		return nil
-	}
-	return found
-}
-
-// status gives a member's id and that of its leader; nothing if it does not answer.
-func (m *member) status() (id, leader string) {
-	answer, err := askOnce.Post(m.url+"/v3/maintenance/status", "application/json", strings.NewReader("{}"))
-	if err != nil {
-		return "", ""
-	}
-	defer answer.Body.Close()
-	var got object
-	if answer.StatusCode != 200 || json.NewDecoder(answer.Body).Decode(&got) != nil {
-		return "", ""
-	}
-	return at(got, "header", "member_id"), at(got, "leader")
-}
-
 // storeURLs is where clients find the store.
 func (w *world) storeURLs() string {
 	urls := make([]string, len(w.stores))
@@ -260,14 +184,18 @@ func (w *world) startAPIServer() *api {
 func (w *world) spawnAPIServer() {
 	_, port, err := net.SplitHostPort(w.apiAddress)
 	must(err)
-	w.apiServer = w.spawn(filepath.Join(w.bin, "kube-apiserver"),
+	var overrides []string
+	if w.events != nil {
+		overrides = append(overrides, "--etcd-servers-overrides=/events#"+w.events.url)
+	}
+	w.apiServer = w.spawn(filepath.Join(w.bin, "kube-apiserver"), append(overrides,
 		"--etcd-servers="+w.storeURLs(), "--bind-address=127.0.0.1", "--secure-port="+port,
 		"--advertise-address=10.0.0.1", "--cert-dir="+w.path("certs"),
 		"--authorization-mode=RBAC", "--token-auth-file="+w.path("tokens.csv"),
 		"--service-cluster-ip-range=10.96.0.0/16",
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file="+w.path("sa.key"),
-		"--service-account-signing-key-file="+w.path("sa.key"))
+		"--service-account-signing-key-file="+w.path("sa.key"))...)
 }
 
 func (w *world) awaitAPIServer() *api {
@@ -324,8 +252,10 @@ func (w *world) end(keep bool) {
 		}
 	}
 	w.killStores()
-	if w.successor != nil {
-		w.successor.kill()
+	for _, m := range []*member{w.successor, w.events} {
+		if m != nil {
+			m.kill()
+		}
 	}
 	if keep {
 		fmt.Println("logs are in", w.dir)

@@ -1,0 +1,48 @@
+// How a check passes, waits and fails.
+package main
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"time"
+)
+
+func passed(what string) {
+	checks++
+	fmt.Printf("%6.1f s  %s\n", time.Since(begun).Seconds(), what)
+}
+
+func eventually(what string, condition func() bool) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		if condition() {
+			return
+		}
+	}
+	fail("waited %v without success: %s", patience, what)
+}
+
+func expect(holds bool, format string, arguments ...any) {
+	if !holds {
+		fail(format, arguments...)
+	}
+}
+
+func must(err error) {
+	if err != nil {
+		fail("%v", err)
+	}
+}
+
+var failing sync.Mutex
+
+// fail ends everything, once.
+func fail(format string, arguments ...any) {
+	failing.Lock()
+	fmt.Printf("FAILED after %.1f s: "+format+"\n", append([]any{time.Since(begun).Seconds()}, arguments...)...)
+	if here != nil {
+		here.end(true)
+	}
+	fmt.Printf("test result: FAILED. %d passed; 1 failed\n", checks)
+	os.Exit(1)
+}

@@ -1,0 +1,110 @@
+// A member of a store: how it is killed, and what it says of itself.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"net/http"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A member of the store under test.
+type member struct {
+	name, url, peerURL string
+	process            *exec.Cmd
+}
+
+// How long a member that is not there may keep a question waiting.
+var askOnce = &http.Client{Timeout: 2 * time.Second}
+
+func (m *member) kill() {
+	if m.process != nil {
+		_ = m.process.Process.Kill()
+		_ = m.process.Wait()
+		m.process = nil
+	}
+}
+
+// killLeaders kills the leader again and again until stopped, each time when all members serve. It
+// tells how often.
+func (w *world) killLeaders(stop <-chan struct{}) int {
+	for kills := 0; ; kills++ {
+		select {
+		case <-stop:
+			return kills
+		default:
+		}
+		var leader *member
+		eventually("all members know the same leader", func() bool {
+			leader = w.leader()
+			return leader != nil
+		})
+		leader.kill()
+		w.awaitOther(leader)
+		w.start(leader)
+	}
+}
+
+// awaitOther waits until the members that run have a leader again.
+func (w *world) awaitOther(dead *member) {
+	eventually("another member leads", func() bool {
+		for _, m := range w.stores {
+			if id, leader := m.status(); m != dead && id != "" && id == leader {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// leader is the member that all name; nil while one does not answer or they disagree.
+func (w *world) leader() *member {
+	var found *member
+	said := map[string]bool{}
+	for _, m := range w.stores {
+		id, leader := m.status()
+		if id == leader {
+			found = m
+		}
+		said[leader] = true
+	}
+	if len(said) != 1 || said["0"] || said[""] {
+		return nil
+	}
+	return found
+}
+
+// status gives a member's id and that of its leader; nothing if it does not answer.
+func (m *member) status() (id, leader string) {
+	answer, err := askOnce.Post(m.url+"/v3/maintenance/status", "application/json", strings.NewReader("{}"))
+	if err != nil {
+		return "", ""
+	}
+	defer answer.Body.Close()
+	var got object
+	if answer.StatusCode != 200 || json.NewDecoder(answer.Body).Decode(&got) != nil {
+		return "", ""
+	}
+	return at(got, "header", "member_id"), at(got, "leader")
+}
+
+// answered is how many calls of a method of etcd's key-value service a member answered without an error since it started.
+func (m *member) answered(method string) int {
+	answer, err := askOnce.Get(m.url + "/metrics")
+	must(err)
+	defer answer.Body.Close()
+	series := `grpc_server_handled_total{grpc_code="OK",grpc_method="` + method + `",grpc_service="etcdserverpb.KV",`
+	for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
+		if strings.HasPrefix(lines.Text(), series) {
+			fields := strings.Fields(lines.Text())
+			count, err := strconv.Atoi(fields[len(fields)-1])
+			must(err)
+			return count
+		}
+	}
+	fail("%s/metrics has no %s", m.url, series)
+	return 0
+}
