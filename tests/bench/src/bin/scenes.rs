@@ -42,7 +42,8 @@ async fn play(options: &Options) {
         println!("{}\n\n{}", scene.name(), scene.head());
         for at in turns(options.servers.len(), options.rounds) {
             let program = &options.servers[at];
-            let server = program.launch().start();
+            let launch = program.launch();
+            let server = launch.arg("--quota-backend-bytes=8589934592").start();
             let line = scene.play(&server, options.length).await;
             println!("| {} | {line}", program.name);
         }

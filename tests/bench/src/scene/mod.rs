@@ -4,6 +4,7 @@
 mod backup;
 mod chores;
 mod keepalive;
+mod pauses;
 pub(crate) mod watch;
 
 use std::time::Duration;
@@ -27,17 +28,20 @@ pub enum Scene {
     Defragment,
     /// A backup of a million keys.
     Backup,
+    /// One writer while a member with 2 GiB is compacted, defragmented and backed up.
+    Pauses,
 }
 
 impl Scene {
     /// All of them, in the order of the table.
-    pub const ALL: [Scene; 6] = [
+    pub const ALL: [Scene; 7] = [
         Scene::WatchOne,
         Scene::WatchMany,
         Scene::KeepAlive,
         Scene::Compact,
         Scene::Defragment,
         Scene::Backup,
+        Scene::Pauses,
     ];
 
     /// Its name on the command line.
@@ -49,6 +53,7 @@ impl Scene {
             Scene::Compact => "compact",
             Scene::Defragment => "defragment",
             Scene::Backup => "backup",
+            Scene::Pauses => "pauses",
         }
     }
 
@@ -65,6 +70,9 @@ impl Scene {
                 "| server | quiet puts/s | p99 ms | puts/s meanwhile | p99 ms | times | chores done |\n|---|--:|--:|--:|--:|--:|--:|"
             }
             Scene::Backup => "| server | MiB | MiB/s | server CPU s |\n|---|--:|--:|--:|",
+            Scene::Pauses => {
+                "| server | longest put, quiet, ms | compaction | defragmentation | snapshot |\n|---|--:|--:|--:|--:|"
+            }
         }
     }
 
@@ -82,6 +90,7 @@ impl Scene {
             Scene::Compact => chores::play(server, length, chores::Chore::Compact).await,
             Scene::Defragment => chores::play(server, length, chores::Chore::Defragment).await,
             Scene::Backup => backup::play(server).await,
+            Scene::Pauses => pauses::play(server).await,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! An adoption that is killed at any moment begins again.
 
 use std::{
+    env,
     process::{Command, Stdio},
     time::Instant,
 };
@@ -9,11 +10,12 @@ use witan_e2e::{Kind, Launch, Writers, wait, writers};
 
 use super::{adopt, become_witan, copy, data};
 
-/// Kills, spread over the time that an adoption takes.
+/// Kills, spread over the time that an adoption takes; `WITAN_E2E_ROUNDS` sets another number.
 const KILLS: u32 = 20;
 
 #[test]
 fn an_adoption_that_is_killed_begins_again() {
+    let kills = env::var("WITAN_E2E_ROUNDS").map_or(KILLS, |text| text.parse().expect("number"));
     let mut etcd = Launch::new(Kind::Etcd36).without_fsync().start();
     let writers = Writers::start(32, &[etcd.address()]);
     writers.wait_more(5000);
@@ -25,7 +27,7 @@ fn an_adoption_that_is_killed_begins_again() {
     adopt(&etcd);
     let whole = begun.elapsed();
     let mut killed = 0;
-    for kill in 0..KILLS {
+    for kill in 0..kills {
         std::fs::remove_dir_all(data(&etcd)).expect("a folder");
         copy(&saved, &data(&etcd));
         let mut adopting = Command::new(Kind::Witan.binary())
@@ -35,7 +37,7 @@ fn an_adoption_that_is_killed_begins_again() {
             .stderr(Stdio::null())
             .spawn()
             .expect("the program starts");
-        wait::wall_time(whole * kill / KILLS);
+        wait::wall_time(whole * kill / kills);
         adopting.kill().expect("an own child can be killed");
         adopting.wait().expect("a child can be waited for");
         // the identity is the last that is written: with it the kill came too late
@@ -46,7 +48,7 @@ fn an_adoption_that_is_killed_begins_again() {
     }
     assert!(
         killed > 0,
-        "each of {KILLS} ended within {whole:?}, before it was killed"
+        "each of {kills} ended within {whole:?}, before it was killed"
     );
     become_witan(&mut etcd);
     etcd.start_again();

@@ -2,7 +2,7 @@
 
 use std::{fs, time::SystemTime};
 
-use witan_e2e::{Cluster, Kind, Launch, Server, Tool, Writers, writers};
+use witan_e2e::{Cluster, Kind, Launch, Server, Tool, Writers, wait, writers};
 
 use super::{
     ETCDS, NO_HASH, adopt, become_witan, copy, data, hash, observe, run, try_adopt, try_adopt_with,
@@ -83,6 +83,26 @@ fn a_member_killed_under_load_is_adopted_with_every_acknowledged_write() {
             assert_eq!(stays, "leased\nx\n");
         }
     }
+}
+
+#[test]
+fn a_member_is_adopted_after_a_defragmentation_and_a_downgrade() {
+    let mut etcd = Launch::new(Kind::Etcd37).start();
+    write_all_kinds(&etcd);
+    run(&etcd, &["compact", "10"]);
+    run(&etcd, &["defrag"]);
+    run(&etcd, &["downgrade", "enable", "3.6.0"]);
+    wait::until_true("the backend has the format of 3.6", || {
+        run(&etcd, &["endpoint", "status", "-w", "json"]).contains("\"storageVersion\":\"3.6.0\"")
+    });
+    run(&etcd, &["put", "a", "of 3.7"]);
+    etcd.kill9();
+    etcd.use_program(Kind::Etcd36.binary());
+    etcd.start_again();
+    run(&etcd, &["put", "a", "of 3.6"]);
+    etcd.kill9();
+    check_adopted(&mut etcd, &[0, 11, 14]);
+    assert_eq!(run(&etcd, &["get", "a"]), "a\nof 3.6\n");
 }
 
 #[test]

@@ -49,5 +49,8 @@ fn etcds_gateway_leads_clients_of_the_source_to_the_new_cluster() {
     });
     gateway.kill().expect("it runs");
     gateway.wait().expect("it ends");
-    assert_eq!(run(&member, &["get", "a", "--print-value-only"]).trim(), "2");
+    assert_eq!(
+        run(&member, &["get", "a", "--print-value-only"]).trim(),
+        "2"
+    );
 }

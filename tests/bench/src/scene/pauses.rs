@@ -1,0 +1,125 @@
+//! The longest put of a client that writes all the time, while a member with much data is compacted, defragmented and backed
+//! up: each of these stops etcd's writers for a while.
+
+use std::{
+    cell::Cell,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use tokio::{task::JoinSet, time::sleep};
+use tonic::transport::Channel;
+use witan_api::v3::etcdserverpb::{
+    CompactionRequest, DefragmentRequest, PutRequest, RequestOp, SnapshotRequest, TxnRequest,
+    kv_client::KvClient, maintenance_client::MaintenanceClient, request_op::Request,
+};
+use witan_e2e::{Server, grpc};
+
+/// Keys, each of which is written so often.
+const KEYS: usize = 262_144;
+const VERSIONS: usize = 2;
+const VALUE_BYTES: usize = 4096;
+const PUTS_PER_TXN: usize = 64;
+const FILLERS: usize = 8;
+/// Between two puts of the writer.
+const PUT_INTERVAL: Duration = Duration::from_millis(2);
+/// Between the last write of all keys and the first measurement.
+const SETTLING: Duration = Duration::from_secs(15);
+/// How long the writer is watched at least.
+const WATCHED: Duration = Duration::from_secs(3);
+
+pub(super) async fn play(server: &Server) -> String {
+    let channel = grpc::connect(&server.address()).await;
+    let revision = fill(&server.address()).await;
+    let longest = Rc::new(Cell::new(Duration::ZERO));
+    let writer = tokio::task::spawn_local(write(channel.clone(), longest.clone()));
+    let mut kv = KvClient::new(channel.clone());
+    let mut maintenance = MaintenanceClient::new(channel);
+    // what was written is synced behind the answers
+    sleep(SETTLING).await;
+    let quiet = worst(&longest, async {}).await;
+    let compacted = worst(&longest, async {
+        let compaction = CompactionRequest { revision, physical: true };
+        kv.compact(compaction).await.expect("it compacts");
+    });
+    let compacted = compacted.await;
+    let defragmented = worst(&longest, async {
+        let done = maintenance.defragment(DefragmentRequest {}).await;
+        done.expect("it defragments");
+    });
+    let defragmented = defragmented.await;
+    let saved = worst(&longest, async {
+        let parts = maintenance.snapshot(SnapshotRequest {}).await;
+        let mut parts = parts.expect("a snapshot").into_inner();
+        while parts.message().await.expect("a whole snapshot").is_some() {}
+    });
+    let saved = saved.await;
+    writer.abort();
+    let ms = |time: Duration| format!("{:.1}", time.as_secs_f64() * 1000.0);
+    format!(
+        "{} | {} | {} | {} |",
+        ms(quiet),
+        ms(compacted),
+        ms(defragmented),
+        ms(saved)
+    )
+}
+
+/// Writes all keys; returns the last revision of their first versions.
+async fn fill(address: &str) -> i64 {
+    let mut first = 0;
+    for version in 0..VERSIONS {
+        let mut fillers = JoinSet::new();
+        for filler in 0..FILLERS {
+            let mut kv = KvClient::new(grpc::connect(address).await);
+            fillers.spawn_local(async move {
+                let mut last = 0;
+                for from in (filler * PUTS_PER_TXN..KEYS).step_by(FILLERS * PUTS_PER_TXN) {
+                    let puts = (from..from + PUTS_PER_TXN).map(|key| RequestOp {
+                        request: Some(Request::RequestPut(put(key, VALUE_BYTES))),
+                    });
+                    let success = puts.collect();
+                    let txn = TxnRequest { success, ..TxnRequest::default() };
+                    let header = kv.txn(txn).await.expect("a write").into_inner().header;
+                    last = header.expect("answers have a header").revision;
+                }
+                last
+            });
+        }
+        let last = fillers.join_all().await.into_iter().max();
+        if version == 0 {
+            first = last.expect("there are fillers");
+        }
+    }
+    first
+}
+
+fn put(key: usize, value_bytes: usize) -> PutRequest {
+    // the values differ, so that none takes the place of another in memory
+    let mut value = format!("{key} ").repeat(value_bytes / 8).into_bytes();
+    value.resize(value_bytes, b'.');
+    PutRequest {
+        key: format!("pauses/{key:08}").into_bytes().into(),
+        value: value.into(),
+        ..PutRequest::default()
+    }
+}
+
+/// Puts one key after another, and notes the longest time that one took. One that fails is repeated.
+async fn write(channel: Channel, longest: Rc<Cell<Duration>>) {
+    let mut kv = KvClient::new(channel);
+    for key in 0.. {
+        let begun = Instant::now();
+        while kv.put(put(KEYS + key % 1000, 256)).await.is_err() {}
+        longest.set(longest.get().max(begun.elapsed()));
+        sleep(PUT_INTERVAL).await;
+    }
+}
+
+/// The longest put while something is done, and for a while after it: the work may go on behind the answer.
+async fn worst(longest: &Cell<Duration>, done: impl Future<Output = ()>) -> Duration {
+    longest.set(Duration::ZERO);
+    done.await;
+    sleep(WATCHED).await;
+    longest.get()
+}
