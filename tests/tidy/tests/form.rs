@@ -28,6 +28,10 @@ const SLEEPS: &[(&str, &str)] = &[
         "the pause between two chores beside a load",
     ),
     (
+        "tests/bench/src/scene/pauses.rs",
+        "the pace of a client, and a measurement has a length",
+    ),
+    (
         "tests/bench/src/cluster/catch_up.rs",
         "the pause between two looks at a member that catches up",
     ),
