@@ -434,8 +434,8 @@ impl Checkpoint {
     /// Removes the folders of runs that are neither published nor kept as outdated. A failure is logged: such a folder costs
     /// only space.
     pub(super) fn remove_others(&mut self) {
-        let crowded = !retention::has_room(&self.folder.dir);
-        while self.outdated.pop(|_| crowded).is_some() {}
+        let goes = |_: &OutdatedChain| !retention::has_room(&self.folder.dir);
+        while self.outdated.pop(goes).is_some() {}
         let published = self.manifest.chain.numbers();
         let published = published.chain(self.manifest.before.numbers());
         let outdated = self.outdated.iter().flat_map(|chain| &chain.runs);

@@ -338,14 +338,12 @@ impl RaftLog {
 
     /// Drops outdated entries that need not be kept any longer, and the files that contain only such entries.
     pub fn drop_outdated(&mut self) {
+        let goes = |old: &OutdatedEntries| {
+            self.appended - old.appended > self.outdated_max || !retention::has_room(&self.dir)
+        };
         let mut below = None;
-        if self.outdated.due_in().is_some() {
-            let crowded = !retention::has_room(&self.dir);
-            let (appended, max) = (self.appended, self.outdated_max);
-            let goes = |old: &OutdatedEntries| crowded || appended - old.appended > max;
-            while let Some(entries) = self.outdated.pop(goes) {
-                below = Some(entries.below);
-            }
+        while let Some(entries) = self.outdated.pop(goes) {
+            below = Some(entries.below);
         }
         let Some(below) = below else { return };
         self.log_start.begin = below;
