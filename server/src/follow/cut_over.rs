@@ -66,7 +66,7 @@ impl Copier<'_> {
         if to.is_closed() {
             return Ok(false);
         }
-        let outcome = self.cut_over().await;
+        let outcome = self.cut_over(&to).await;
         let (answer, done) = match outcome {
             Ok(Ok(report)) => (Ok(report), Ok(true)),
             Ok(Err(refused)) => (Err(refused), Ok(false)),
@@ -86,7 +86,10 @@ impl Copier<'_> {
         done
     }
 
-    async fn cut_over(&mut self) -> Result<Result<CutOverReport, CutOverRefused>, CopyError> {
+    async fn cut_over(
+        &mut self,
+        asked: &CutOverRequest,
+    ) -> Result<Result<CutOverReport, CutOverRefused>, CopyError> {
         self.sync().await?;
         self.sync_users(true).await?;
         match self.compare().await? {
@@ -107,6 +110,12 @@ impl Copier<'_> {
         let attempt = attempt();
         let begin = FollowOperation::BeginCutOver(BeginCutOver { attempt });
         self.propose(begin).await?;
+        if asked.is_closed() {
+            // without a quorum the proposal waits: nobody expects a cut-over any more
+            return Ok(Err(CutOverRefused::Failed(
+                "nobody waits for it".to_owned(),
+            )));
+        }
         let begun = Instant::now();
         let taking = timeout(CUT_OVER_TIMEOUT, self.take_place(attempt)).await;
         if let Err(error) = taking.unwrap_or(Err(CopyError::Late(CUT_OVER_TIMEOUT))) {

@@ -253,7 +253,13 @@ const REQUESTS: [(&str, &str, &str, &str, &str); 17] = [
     ("gateway poll 1", "POST", "/v3/kv/put", PUT, CODE),
     ("gateway item 1", "POST", "/v3/kv/put", PUT, CODE),
     ("gateway item 1", "POST", "/v3beta/kv/range", PUT, CODE),
-    ("gateway item 1", "POST", "/v3/watch", "{}", CODE),
+    (
+        "gateway item 1",
+        "POST",
+        "/v3/watch",
+        r#"{"create_request":{"key":"YQ=="}}"#,
+        CODE,
+    ),
     ("job call 1", "POST", "/v3/maintenance/hash", "{}", CODE),
     (
         "job call 1",

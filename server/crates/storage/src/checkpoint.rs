@@ -10,7 +10,13 @@
 //! - **A new base** is written when most of the chain is outdated, or the chain is long. It reuses the
 //!   runs of the previous base in which nothing has changed (`reuse`).
 
-use std::{collections::BTreeSet, fs, io, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use witan_base::panics::catch_in_library;
 use witan_machine::{record::RecordChange, view::View};
@@ -19,6 +25,7 @@ use super::{
     OpenError,
     error::CheckpointReadError,
     folder::{CheckpointFolder, copies},
+    format::Origin,
     ledger::Ledger,
     manifest::{CURRENT, Chain, EARLIER_COPY, Install, Manifest, Run, copy_name},
     merge::{Records, folder},
@@ -65,7 +72,7 @@ pub struct Checkpoint {
 struct OutdatedChain {
     /// Number of the copy of the manifest that names it.
     copy: Option<u64>,
-    runs: Vec<u64>,
+    runs: Vec<Run>,
 }
 
 /// Sizes of a new base.
@@ -132,8 +139,13 @@ impl PendingLink {
 }
 
 impl Checkpoint {
-    /// Opens the folder and reads its checkpoint, if it has one.
-    pub(super) fn open(dir: &Path, ledger: Arc<Ledger>) -> Result<(Self, Option<View>), OpenError> {
+    /// Opens the folder and reads its checkpoint, if it has one. In a copied directory `current` may name runs that were made
+    /// after the list of its files: there an earlier checkpoint counts, too.
+    pub(super) fn open(
+        dir: &Path,
+        origin: Origin,
+        ledger: Arc<Ledger>,
+    ) -> Result<(Self, Option<View>), OpenError> {
         fs::create_dir_all(dir).map_err(|e| OpenError::io(dir, e))?;
         let next = next_number(dir).map_err(|e| OpenError::io(dir, e))?;
         let copies = copies(dir).map_err(|e| OpenError::io(dir, e))?;
@@ -141,7 +153,7 @@ impl Checkpoint {
         let mut checkpoint = Self {
             folder: CheckpointFolder::new(dir.to_owned(), ledger, next, last_copy.unwrap_or(0)),
             manifest: Manifest::default(),
-            copy: last_copy,
+            copy: None,
             outdated: Outdated::default(),
             installs: 0,
             base_required: false,
@@ -151,24 +163,24 @@ impl Checkpoint {
             reuse: RunReuse::default(),
             run_bytes: RUN_BYTES,
         };
+        let mut manifests = checkpoint.read_manifests(&copies)?;
+        if origin != Origin::Copied {
+            manifests.truncate(1);
+        }
         let mut refusal = None;
-        for manifest in checkpoint.read_manifests(&copies)? {
-            let Manifest { chain, before, install } = manifest;
-            for (chain, install) in [(chain, install), (before, None)] {
-                if chain.is_empty() {
-                    continue;
-                }
-                checkpoint.manifest = Manifest { chain, install, ..Manifest::default() };
-                match checkpoint.load() {
-                    Ok(restored) => {
-                        if let Some(error) = refusal {
-                            tracing::warn!(%error, "the newest checkpoint is damaged; starting from an earlier one and the log");
-                            (checkpoint.base_required, checkpoint.fell_back) = (true, true);
-                        }
-                        return Ok((checkpoint, Some(restored)));
+        for manifest in manifests {
+            match checkpoint.load_newest(manifest) {
+                Ok(restored) => {
+                    checkpoint.fell_back |= refusal.is_some();
+                    checkpoint.base_required = checkpoint.fell_back;
+                    if refusal.is_some() {
+                        // the next start must find it, too, when the directory is no copy any more
+                        let published = checkpoint.folder.publish(&checkpoint.manifest, 0);
+                        checkpoint.copy = Some(published.map_err(|e| OpenError::io(dir, e))?);
                     }
-                    Err(error) => refusal = refusal.or(Some(checkpoint.refusal(error))),
+                    return Ok((checkpoint, Some(restored)));
                 }
+                Err(error) => refusal = refusal.or(Some(error)),
             }
         }
         refusal.map_or(Ok((checkpoint, None)), Err)
@@ -178,15 +190,17 @@ impl Checkpoint {
     /// a checkpoint.
     fn read_manifests(&mut self, copies: &[u64]) -> Result<Vec<Manifest>, OpenError> {
         let dir = &self.folder.dir;
-        let names = std::iter::once(CURRENT.to_owned())
-            .chain(copies.iter().map(|number| copy_name(*number)))
-            .chain([EARLIER_COPY.to_owned()]);
-        let (mut manifests, mut damaged, mut newest) = (Vec::new(), false, false);
+        // the copy of an earlier release is there only if that has run last
+        let names = [CURRENT, EARLIER_COPY].map(str::to_owned).into_iter();
+        let names = names.chain(copies.iter().map(|number| copy_name(*number)));
+        let (mut manifests, mut damaged, mut newest) = (Vec::new(), false, None);
         for name in names {
             let path = dir.join(&name);
             match Manifest::read(&path) {
                 Ok(Some(found)) => {
-                    newest |= name == CURRENT;
+                    if name == CURRENT {
+                        newest = Some(found.clone());
+                    }
                     manifests.push(found);
                 }
                 Ok(None) => damaged = true,
@@ -198,10 +212,30 @@ impl Checkpoint {
             let what = "the file names no checkpoint";
             return Err(OpenError::checkpoint(&dir.join(CURRENT), what));
         }
-        manifests.dedup();
-        self.fell_back = !newest && !manifests.is_empty();
-        self.base_required = self.fell_back;
+        self.fell_back = newest.is_none() && !manifests.is_empty();
+        let copy = copies.first().copied();
+        let is_of_newest = |number: &u64| {
+            let copy = Manifest::read(&dir.join(copy_name(*number)));
+            copy.is_ok_and(|copy| copy == newest)
+        };
+        self.copy = copy.filter(is_of_newest);
         Ok(manifests)
+    }
+
+    /// Reads the state from the chain of a manifest, or from the one before if that is damaged.
+    fn load_newest(&mut self, manifest: Manifest) -> Result<View, OpenError> {
+        self.manifest = manifest;
+        let error = match self.load() {
+            Ok(restored) => return Ok(restored),
+            Err(error) => self.refusal(error),
+        };
+        if self.manifest.before.is_empty() {
+            return Err(error);
+        }
+        tracing::warn!(%error, "the newest checkpoint is damaged; starting from the previous one and the log");
+        self.manifest.chain = std::mem::take(&mut self.manifest.before);
+        self.fell_back = true;
+        self.load().map_err(|_| error)
     }
 
     /// Reads the state from the published chain, and sets the size from which the chain is replaced.
@@ -423,7 +457,7 @@ impl Checkpoint {
         let before = self.manifest.chain.clone();
         let manifest = Manifest { before, chain, install: None };
         let copy = self.folder.publish(&manifest, self.installs)?;
-        let runs = manifest.before.numbers().collect();
+        let runs = manifest.before.runs().cloned().collect();
         let copy = self.copy.replace(copy);
         self.outdated.push(OutdatedChain { copy, runs });
         self.manifest = manifest;
@@ -434,18 +468,36 @@ impl Checkpoint {
     /// Removes the folders of runs that are neither published nor kept as outdated. A failure is logged: such a folder costs
     /// only space.
     pub(super) fn remove_others(&mut self) {
-        let goes = |_: &OutdatedChain| !retention::has_room(&self.folder.dir);
-        while self.outdated.pop(goes).is_some() {}
+        let has_room = retention::has_room(&self.folder.dir);
+        let max = self.manifest.chain.bytes() + retention::OUTDATED_TIMES * self.outdated_bytes;
+        loop {
+            let kept = self.outdated_chains_bytes();
+            if self.outdated.pop(|_| !has_room || kept > max).is_none() {
+                break;
+            }
+        }
         let published = self.manifest.chain.numbers();
         let published = published.chain(self.manifest.before.numbers());
         let outdated = self.outdated.iter().flat_map(|chain| &chain.runs);
-        let runs = published.chain(outdated.copied());
+        let runs = published.chain(outdated.map(|run| run.number));
         let copies = self.outdated.iter().filter_map(|chain| chain.copy);
         let copies = copies.chain(self.copy).collect();
         if let Err(error) = self.folder.remove_others(runs, &copies, self.installs) {
             let dir = self.folder.dir.display();
             tracing::warn!(%dir, %error, "failed to clean up the checkpoint's folder");
         }
+    }
+
+    /// Returns the bytes that outdated chains alone take.
+    fn outdated_chains_bytes(&self) -> u64 {
+        let Manifest { chain, before, .. } = &self.manifest;
+        let published: BTreeSet<u64> = chain.numbers().chain(before.numbers()).collect();
+        let outdated = self.outdated.iter().flat_map(|chain| &chain.runs);
+        let alone = outdated.filter(|run| !published.contains(&run.number));
+        let bytes: BTreeMap<u64, u64> = alone
+            .map(|run| (run.number, run.content.file_bytes))
+            .collect();
+        bytes.values().sum()
     }
 
     /// Returns the time until an outdated chain is to be removed by [`Self::remove_others`]; `None` without one.

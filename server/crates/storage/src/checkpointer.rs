@@ -282,6 +282,8 @@ impl CheckpointWriter {
                 self.metrics.checkpoint_failures.inc();
                 let index = request.view.position.index;
                 tracing::error!(index, %error, "failed to write a checkpoint; retrying");
+                // outdated runs may take the space
+                self.checkpoint.remove_others();
             }
             let mut slot = self.shared.lock();
             if !slot.stop && !superseded {

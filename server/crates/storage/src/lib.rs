@@ -59,6 +59,7 @@ use std::{
     sync::Arc,
 };
 
+use format::Origin;
 use witan_machine::view::View;
 use witan_replica::host::Recovered;
 
@@ -117,10 +118,9 @@ pub fn identity(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
 
 /// Whether the directory has a state: its set-up was finished, and its first checkpoint was written.
 pub fn has_state(dir: &Path) -> bool {
-    member_dir(dir)
-        .join("checkpoint")
-        .join(manifest::CURRENT)
-        .exists()
+    let checkpoints = member_dir(dir).join("checkpoint");
+    checkpoints.join(manifest::CURRENT).exists()
+        || folder::copies(&checkpoints).is_ok_and(|copies| !copies.is_empty())
 }
 
 /// Opens the data directory of a member, or creates it; returns it with the recovered state. Later
@@ -141,23 +141,20 @@ pub fn open(
     }
     make_dir(&member)?;
     let lock = lock::LockFile::take(&member)?;
-    let known = format::read(&member)?;
-    if let Some(found) = &known {
-        format::check(identity, found, &member)?;
-    }
-    if let Ok(Some(path)) = etcd::find(&member) {
-        let path = path.display();
-        tracing::info!(%path, "there are files of etcd in the data directory; they are not used");
-    }
-    let fresh = known.is_none();
+    let (fresh, origin) = claim(&member, identity)?;
     let dir_of_log = member.join(wal_dir::LOG);
     if dir_of_log.is_symlink() && !dir_of_log.exists() {
         let what = "it is a link to a folder that is missing; is its disk mounted?";
         return Err(OpenError::log(&dir_of_log, 0, what));
     }
-    let (mut log, hard_state) =
-        log::RaftLog::open(&dir_of_log, fresh, ledger.clone(), metrics.clone())?;
-    let (mut checkpoint, view) = Checkpoint::open(&member.join("checkpoint"), ledger.clone())?;
+    let (mut log, hard_state) = log::RaftLog::open(
+        &dir_of_log,
+        (fresh, origin),
+        ledger.clone(),
+        metrics.clone(),
+    )?;
+    let dir_of_checkpoint = member.join("checkpoint");
+    let (mut checkpoint, view) = Checkpoint::open(&dir_of_checkpoint, origin, ledger.clone())?;
     if fresh && (view.is_some() || !log.is_empty()) {
         return Err(OpenError::Unreadable { path: member.join("identity") });
     }
@@ -169,13 +166,22 @@ pub fn open(
     }
     install::finish(&member, &mut log, &mut checkpoint)?;
     let applied = view.as_ref().map_or(0, |view| view.position.index);
-    take_over_copy(&member, identity, &mut log, applied)?;
+    if origin == Origin::Copied {
+        begin_behind(applied, &mut log);
+    }
     check(&member, &log, view.as_ref())?;
     // others may need what is older than the checkpoint
     let alone = view
         .as_ref()
         .is_none_or(|view| view.position.members() == 1);
     let records = log.read(if alone { applied + 1 } else { 0 }, applied)?;
+    log.save_start();
+    if origin != Origin::Written
+        && let Err(error) = format::write(identity, &member)
+    {
+        // on a full disk a member must start, too
+        tracing::warn!(%error, "failed to mark the data directory as the member's own");
+    }
     let private = files::make_private(&member);
     if let Err(error) = private.and_then(|()| files::make_private(&dir_of_log.canonicalize()?)) {
         tracing::warn!(%error, "failed to restrict the data directory to its owner");
@@ -196,31 +202,33 @@ pub fn open(
     ))
 }
 
-/// Has the log of a copied directory begin behind the checkpoint, if it was copied before that was written, and marks the
-/// directory as the member's own.
-fn take_over_copy(
-    member: &Path,
-    identity: &DataIdentity,
-    log: &mut RaftLog,
-    applied: u64,
-) -> Result<(), OpenError> {
+/// Checks that a directory is this member's, or nobody's yet. Returns whether its set-up was never finished, and where it
+/// comes from.
+fn claim(member: &Path, identity: &DataIdentity) -> Result<(bool, Origin), OpenError> {
+    let Some(found) = format::read(member)? else {
+        return Ok((true, Origin::Written));
+    };
+    format::check(identity, &found, member)?;
+    if let Ok(Some(path)) = etcd::find(member) {
+        let path = path.display();
+        tracing::info!(%path, "there are files of etcd in the data directory; they are not used");
+    }
     let origin = format::origin(member).map_err(|e| OpenError::io(member, e))?;
+    Ok((false, origin))
+}
+
+/// Has the log of a copied directory begin behind the checkpoint, if it was copied before that was written.
+fn begin_behind(applied: u64, log: &mut RaftLog) {
     let last = log.last_index();
-    if origin == format::Origin::Copied && !log.is_empty() && last < applied {
-        tracing::warn!(
-            last,
-            applied,
-            "the directory is a copy, whose log was copied before its checkpoint was written; starting from the checkpoint"
-        );
-        log.restart(applied);
+    if log.is_empty() || last >= applied {
+        return;
     }
-    if origin != format::Origin::Written
-        && let Err(error) = format::write(identity, member)
-    {
-        // on a full disk a member must start, too
-        tracing::warn!(%error, "failed to mark the data directory as the member's own");
-    }
-    Ok(())
+    tracing::warn!(
+        last,
+        applied,
+        "the directory is a copy, whose log was copied before its checkpoint was written; starting from the checkpoint"
+    );
+    log.restart(applied);
 }
 
 fn member_dir(dir: &Path) -> PathBuf {

@@ -31,6 +31,7 @@ use witan_replica::host::{LogBatch, LogRecord};
 use super::tests::disk::Watched as Files;
 use super::{
     OpenError, StorageMetrics,
+    format::Origin,
     ledger::Ledger,
     lock::wait_until_unlocked,
     retention::{self, Outdated},
@@ -41,11 +42,9 @@ use super::{
 
 /// Size of a log file: the log between two checkpoints divided by this.
 const FILE_PART: u64 = 2;
-/// Outdated entries that stay for a copy of the directory, at most, as a multiple of the log between two checkpoints.
-const OUTDATED_TIMES: u64 = 4;
-/// Size of the log at which the engine would rewrite large entries to drop their files, as a multiple of the log between
-/// two checkpoints: more than I5 and outdated entries take.
-const PURGE_TIMES: u64 = OUTDATED_TIMES + 4;
+/// Size of the log at which files are purged, as a multiple of the log between two checkpoints. If
+/// it were less than I5 keeps, the engine would rewrite large entries to drop their files.
+const PURGE_TIMES: u64 = 3;
 /// Memory for which an entry counts beside its bytes: the engine keeps its place.
 const ENTRY_COST: u64 = 256;
 /// The file that the engine locks, and does not wait for.
@@ -148,10 +147,10 @@ impl std::fmt::Debug for RaftLog {
 impl RaftLog {
     /// Opens the log and repairs a torn last write; returns raft's stored hard state, too. `fresh`
     /// says that the directory is being set up; otherwise missing files are an error, because the
-    /// log was lost.
+    /// log was lost. In a copied directory files may be missing at the front: they were purged while it was copied.
     pub(super) fn open(
         dir: &Path,
-        fresh: bool,
+        (fresh, origin): (bool, Origin),
         ledger: Arc<Ledger>,
         metrics: StorageMetrics,
     ) -> Result<(Self, Option<Bytes>), OpenError> {
@@ -160,17 +159,14 @@ impl RaftLog {
         if lock.exists() {
             wait_until_unlocked(&lock).map_err(|e| OpenError::io(&lock, e))?;
         }
-        tail::repair(dir)?;
+        tail::repair(dir, origin)?;
         let worth = checkpoint_log_bytes(dir);
-        let config = Config {
-            dir: dir.to_str().ok_or_else(|| OpenError::name(dir))?.to_owned(),
-            recovery_mode: RecoveryMode::AbsoluteConsistency,
-            batch_compression_threshold: ReadableSize(0),
-            target_file_size: ReadableSize(worth / FILE_PART),
-            purge_threshold: ReadableSize(worth * PURGE_TIMES),
-            enable_log_recycle: false,
-            ..Config::default()
+        // the engine purges no files of a log below its threshold, which is higher by that
+        let outdated_max = match retention::is_large(dir) {
+            true => worth * retention::OUTDATED_TIMES,
+            false => 0,
         };
+        let config = config(dir, worth, outdated_max)?;
         let files = Arc::new(Retrying { files: Files, ledger });
         let engine = Engine::open_with_file_system(config, files).map_err(|e| refusal(dir, e))?;
         let mut log = Self {
@@ -182,7 +178,7 @@ impl RaftLog {
             unsaved: false,
             start_unsaved: false,
             outdated: Outdated::default(),
-            outdated_max: worth * OUTDATED_TIMES,
+            outdated_max,
             appended: 0,
             fsync: true,
             replayed: 0,
@@ -201,7 +197,12 @@ impl RaftLog {
                     .map_err(|e| refusal(dir, e))?;
                 super::files::sync_dir(dir).map_err(|e| OpenError::io(dir, e))?;
             }
-            None => return Err(OpenError::log(dir, 0, "the log's files are missing")),
+            None => match log.engine.first_index(REGION) {
+                Some(first) if origin == Origin::Copied => log.begin_at(first),
+                Some(_) | None => {
+                    return Err(OpenError::log(dir, 0, "the log's files are missing"));
+                }
+            },
         }
         let begin = log.log_start.begin;
         log.last = log
@@ -209,17 +210,34 @@ impl RaftLog {
             .last_index(REGION)
             .unwrap_or(begin.saturating_sub(1));
         let first = log.engine.first_index(REGION).unwrap_or(begin);
-        if log.last < begin.saturating_sub(1) || first > begin && log.last >= begin {
+        if origin == Origin::Copied && first > begin && log.last >= first {
+            log.begin_at(first);
+        } else if log.last < begin.saturating_sub(1) || first > begin && log.last >= begin {
             let what = format!("entries {begin} to {first} are missing");
             return Err(OpenError::log(dir, 0, what));
         }
-        if log.log_start.needed > begin {
+        if log.log_start.needed > log.log_start.begin {
             let below = log.log_start.needed;
             log.outdated.push(OutdatedEntries { below, appended: 0 });
         }
         log.hard_state = log.engine.get(REGION, HARD_STATE).map(Bytes::from);
         let hard_state = log.hard_state.clone();
         Ok((log, hard_state))
+    }
+
+    /// Makes the first indexes durable, if they are not those on disk.
+    pub(super) fn save_start(&mut self) {
+        if self.start_unsaved {
+            self.append(&LogBatch { must_sync: true, ..LogBatch::default() });
+        }
+    }
+
+    /// Begins the log of a copied directory at the first entry that was copied. Whether that is early enough is seen when it
+    /// is compared with the checkpoint.
+    fn begin_at(&mut self, first: u64) {
+        let needed = self.log_start.needed.max(first);
+        self.log_start = LogStart { origin: 0, begin: first, needed };
+        self.start_unsaved = true;
     }
 
     /// Reads the entries from index `from` on, for a start from a checkpoint at `applied`. An error if one
@@ -339,7 +357,7 @@ impl RaftLog {
     /// Drops outdated entries that need not be kept any longer, and the files that contain only such entries.
     pub fn drop_outdated(&mut self) {
         let goes = |old: &OutdatedEntries| {
-            self.appended - old.appended > self.outdated_max || !retention::has_room(&self.dir)
+            self.appended - old.appended >= self.outdated_max || !retention::has_room(&self.dir)
         };
         let mut below = None;
         while let Some(entries) = self.outdated.pop(goes) {
@@ -417,6 +435,19 @@ impl RaftLog {
             guard.end(&error.to_string());
         }
     }
+}
+
+/// Makes the engine's configuration for a log of `worth` bytes between two checkpoints.
+fn config(dir: &Path, worth: u64, outdated_max: u64) -> Result<Config, OpenError> {
+    Ok(Config {
+        dir: dir.to_str().ok_or_else(|| OpenError::name(dir))?.to_owned(),
+        recovery_mode: RecoveryMode::AbsoluteConsistency,
+        batch_compression_threshold: ReadableSize(0),
+        target_file_size: ReadableSize(worth / FILE_PART),
+        purge_threshold: ReadableSize(worth * PURGE_TIMES + outdated_max),
+        enable_log_recycle: false,
+        ..Config::default()
+    })
 }
 
 /// Guard around a write of the log: ends the process if the write fails or panics.

@@ -15,14 +15,25 @@ const KEPT_FOR: Duration = Duration::from_secs(60);
 #[cfg(test)]
 const KEPT_FOR: Duration = Duration::ZERO;
 
+/// Outdated bytes that stay at most, as a multiple of the log between two checkpoints: in the log, and beside the checkpoint
+/// those of another one.
+pub(super) const OUTDATED_TIMES: u64 = 2;
+
+/// On smaller file systems no outdated part stays.
+const LARGE_BYTES: u64 = 4 << 30;
 /// Free space without which outdated parts are removed at once: this part of the file system, and at most so many bytes.
 const FREE_PART: u64 = 4;
 const FREE_BYTES: u64 = 4 << 30;
 
-/// Whether the file system of `dir` has so much free space that outdated parts may stay.
+/// Whether outdated parts may stay on the file system of `dir` at all.
+pub(super) fn is_large(dir: &Path) -> bool {
+    measure(dir).total >= LARGE_BYTES
+}
+
+/// Whether that has so much free space that they may stay now.
 pub(super) fn has_room(dir: &Path) -> bool {
     let size = measure(dir);
-    size.free >= FREE_BYTES.min(size.total / FREE_PART)
+    size.total >= LARGE_BYTES && size.free >= FREE_BYTES.min(size.total / FREE_PART)
 }
 
 /// Outdated parts that are still on disk, the oldest first.

@@ -18,6 +18,7 @@ use std::{
 use super::{
     OpenError, bit_flip,
     files::{sync_dir, sync_file},
+    format::Origin,
 };
 
 /// First bytes of every file of the engine.
@@ -55,17 +56,22 @@ impl LogFileKind {
 }
 
 /// Repairs the log's files: cuts a torn write, and repairs a flipped bit of the last record. Other
-/// damage, and a missing file, is an error.
-pub(crate) fn repair(dir: &Path) -> Result<(), OpenError> {
+/// damage, and a missing file, is an error; in a copied directory the files before the last missing one are removed.
+pub(crate) fn repair(dir: &Path, origin: Origin) -> Result<(), OpenError> {
     for queue in [LogFileKind::Append, LogFileKind::Rewrite] {
-        let files = list(dir, queue).map_err(|e| OpenError::io(dir, e))?;
-        let gap = files.windows(2).find(|pair| pair[1].0 != pair[0].0 + 1);
-        if let (LogFileKind::Append, Some(pair)) = (queue, gap) {
-            return Err(OpenError::log(
-                &pair[0].1,
-                0,
-                "the file after it is missing",
-            ));
+        let mut files = list(dir, queue).map_err(|e| OpenError::io(dir, e))?;
+        let gap = files
+            .windows(2)
+            .rposition(|pair| pair[1].0 != pair[0].0 + 1);
+        if let (LogFileKind::Append, Some(at)) = (queue, gap) {
+            if origin != Origin::Copied {
+                let what = "the file after it is missing";
+                return Err(OpenError::log(&files[at].1, 0, what));
+            }
+            for (_, path) in files.drain(..=at) {
+                tracing::warn!(file = %path.display(), "removed a log file: later ones were purged while it was copied");
+                fs::remove_file(&path).map_err(|e| OpenError::io(&path, e))?;
+            }
         }
         let count = files.len();
         for (at, (seq, path)) in files.into_iter().enumerate() {

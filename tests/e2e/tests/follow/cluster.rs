@@ -3,12 +3,18 @@
 use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use witan_e2e::{Cluster, Kind, Launch, Server, Tool, Writers, wait, writers};
 
 use super::{cut_over, hash, revision, run, status, urls, wait_copied};
+
+/// Their writes while nothing is killed.
+const WRITES: u64 = 6000;
+
+/// Writers of the source, besides those of [`disturb`].
+const WRITERS: usize = 32;
 
 /// Transactions of many keys, deletions, leases that end and compactions, until `stop`. Refusals are part of it: members
 /// are killed meanwhile.
@@ -39,7 +45,7 @@ fn disturb(source: &[Server], stop: &AtomicBool) {
 }
 
 /// Adds two members to the cluster that follows, which were not started with `--from`.
-fn grow(cluster: &mut Cluster) {
+pub(super) fn grow(cluster: &mut Cluster) {
     for _ in 0..2 {
         let present: Vec<usize> = (0..cluster.members().len()).collect();
         let at = cluster.prepare_joining(&present);
@@ -63,7 +69,7 @@ fn three_members_take_the_place_of_three_while_members_are_killed() {
     source.start_all();
     let from = urls(source.members());
     let mut target = Cluster::prepare(1, &["--from", &from]);
-    let writers = Writers::start(8, &source.addresses());
+    let writers = Writers::start(WRITERS, &source.addresses());
     writers.wait_more(200);
     target.start_all();
     grow(&mut target);
@@ -80,7 +86,9 @@ fn three_members_take_the_place_of_three_while_members_are_killed() {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| disturb(source.members(), &stop));
-        writers.wait_more(3000);
+        let begun = Instant::now();
+        writers.wait_more(WRITES);
+        println!("{WRITES} puts of {WRITERS} writers: {:?}", begun.elapsed());
         wait_copied(target.member(0), source.member(0));
         wait::within(Duration::from_secs(60), "the keys are compared", || {
             (status(target.member(0))["equal"].as_u64() >= Some(1)).then_some(())

@@ -1,9 +1,9 @@
 //! A cut-over that is not done, and what keeps the source from taking writes beside this cluster.
 
 use serde_json::{Value, json};
-use witan_e2e::{Kind, Launch, Server, Tool, wait};
+use witan_e2e::{Cluster, Kind, Launch, Server, Tool, wait};
 
-use super::{ETCDS, cut_over, follow, run, status, urls, wait_copied};
+use super::{ETCDS, cluster::grow, cut_over, follow, run, status, urls, wait_copied};
 
 /// The id of the member that the alarms of a fence name, as JSON has it.
 const FENCE: &str = "375431389550";
@@ -84,4 +84,33 @@ fn a_cluster_whose_quota_is_used_up_does_not_take_over() {
     member.start_again();
     cut_over(&member);
     run(&member, &["put", "a", "2"]);
+}
+
+/// The source goes on, and the cut-over is done once there is a quorum again.
+#[test]
+fn a_cluster_without_a_quorum_does_not_take_over() {
+    let source = Launch::new(Kind::Etcd37).start();
+    run(&source, &["put", "a", "1"]);
+    let from = urls(std::slice::from_ref(&source));
+    let mut target = Cluster::prepare(1, &["--from", &from]);
+    target.start_all();
+    grow(&mut target);
+    wait_copied(target.member(0), &source);
+    for at in [1, 2] {
+        target.member(at).signal("STOP");
+    }
+    let refused = target.member(0).http("POST", "/follow/cut-over", "");
+    assert_ne!(refused.status, 200, "{}", refused.text());
+    run(&source, &["put", "a", "2"]);
+    assert_eq!(status(target.member(0))["fenced"], false);
+    for at in [1, 2] {
+        target.member(at).signal("CONT");
+    }
+    wait::until_true("it takes over", || {
+        target.member(0).http("POST", "/follow/cut-over", "").status == 200
+    });
+    assert_eq!(
+        run(target.member(0), &["get", "a", "--print-value-only"]).trim(),
+        "2"
+    );
 }

@@ -17,12 +17,16 @@ const PIECES: usize = 60_000;
 /// The longest time that another client may wait for an answer on a busy machine.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// Sends one JSON value whose string comes in pieces of one byte, and reads how the answer begins.
+/// What every stream answers, or ignores.
+const CREATE: &str = r#"{"create_request":{"key":"YQ=="}}"#;
+
+/// Sends a JSON value whose string comes in pieces of one byte, then [`CREATE`], and reads how the answer begins.
 fn in_pieces(server: &Server, path: &str, pieces: usize) -> String {
     let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
     let begin = "7\r\n{\"zz\":\"\r\n";
-    let end = "1\r\n\"\r\n1\r\n}\r\n0\r\n\r\n";
-    let request = [&head, begin, &"1\r\na\r\n".repeat(pieces), end].concat();
+    let create = format!("{:x}\r\n{CREATE}\r\n", CREATE.len());
+    let end = format!("1\r\n\"\r\n1\r\n}}\r\n{create}0\r\n\r\n");
+    let request = [&head, begin, &"1\r\na\r\n".repeat(pieces), &end].concat();
     let mut stream = connect(server);
     let mut writer = stream.try_clone().expect("a descriptor more");
     thread::scope(|scope| {

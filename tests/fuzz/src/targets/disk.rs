@@ -27,7 +27,9 @@ pub(super) fn identity(bytes: &[u8]) {
         }
     }
     if let Some(again) = line(bytes) {
-        assert_eq!(again, bytes[..16], "decode(encode(x))");
+        // records of earlier releases are shorter
+        assert_eq!(again[..16], bytes[..16], "decode(encode(x))");
+        assert_eq!(line(&again), Some(again), "decode(encode(x))");
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
 const LONG: Duration = Duration::from_secs(3600);
 /// Batches that are written before a copy begins, and while each of its files is copied.
 const BATCHES_BEFORE: usize = 120;
-const BATCHES_A_FILE: usize = 12;
+const BATCHES_A_FILE: usize = 5;
 
 /// Which files of a folder are copied first.
 #[derive(Clone, Copy, Debug)]
@@ -117,4 +117,51 @@ fn only_a_copy_may_have_a_log_that_ends_before_its_checkpoint() {
     storage.log.append(&batch(12..14, 2));
     drop(storage);
     assert_eq!(indexes(&reopen(&copy).1), [12, 13]);
+}
+
+#[test]
+fn a_copy_may_miss_log_files_that_no_start_needs() {
+    const ENTRY_BYTES: usize = 6 << 20;
+    let (dir, copy) = (TempDir::new(), TempDir::new());
+    let (mut storage, _) = reopen(&dir);
+    for index in 2..12 {
+        let records = vec![record(index, 1, ENTRY_BYTES)];
+        let hard_state = Some("h".into());
+        storage
+            .log
+            .append(&LogBatch { records, hard_state, must_sync: true });
+    }
+    storage.checkpoint.write(None, &view(10, 10)).unwrap();
+    drop(storage);
+    super::copy(&dir.data(), &copy.data());
+    for at in [&dir, &copy] {
+        let files = at.log_files();
+        assert!(files.len() > 3, "{files:?}");
+        std::fs::remove_file(&files[1]).unwrap();
+    }
+    assert_eq!(open(&dir.data(), &ME).unwrap_err().exit_code(), 27);
+    for _ in 0..2 {
+        let (storage, recovered) = reopen(&copy);
+        assert_eq!(indexes(&recovered), [11]);
+        assert_eq!(storage.log.last_index(), 11);
+    }
+}
+
+#[test]
+fn the_previous_checkpoint_outlives_a_start() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    storage.log.append(&batch(2..9, 1));
+    storage.checkpoint.rewrite(None, &view(5, 10)).unwrap();
+    storage.checkpoint.rewrite(None, &view(8, 10)).unwrap();
+    drop(storage);
+    drop(reopen(&dir));
+    let newest = dir.data().join("member/checkpoint/00000002/db");
+    let mut bytes = std::fs::read(&newest).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(&newest, bytes).unwrap();
+    let (storage, recovered) = reopen(&dir);
+    assert!(storage.checkpoint.fell_back());
+    assert_eq!(recovered.checkpoint.as_ref().unwrap().position.index, 5);
+    assert_eq!(indexes(&recovered), [6, 7, 8]);
 }
