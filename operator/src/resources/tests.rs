@@ -211,7 +211,7 @@ fn names_are_compared_by_number() {
     assert_eq!(cluster.ordinal_of_claim("data-orders-2"), Some(2));
 }
 
-/// What names a service follows it: the pods, the members' URLs, the flags and the endpoint of the status.
+/// Everything that names a service follows it: the pods, the members' URLs, the flags and the endpoint of the status.
 #[test]
 fn everything_follows_the_names_of_the_services() {
     let named = json!({"client": {"name": "shop-etcd"}, "peer": {"name": "shop-etcd-headless"}});

@@ -59,8 +59,8 @@ pub enum SeedError {
     Snapshot(#[from] BoltError),
 }
 
-/// Reads the state of the source from a snapshot, which is a file in the data directory meanwhile. Tries each endpoint
-/// once. The state has no members, but the id of the source.
+/// Reads the state of the source from a snapshot, which is kept in a file of the data directory until it is read. Tries each
+/// endpoint once. The state has no members, but the id of the source.
 pub(crate) async fn seed(source: &Source, data_dir: &Path) -> Result<StateMachine, SeedError> {
     let mut last = None;
     for endpoint in source.endpoints() {

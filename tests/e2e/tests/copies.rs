@@ -27,7 +27,7 @@ const ROUNDS: u64 = 20;
 const WRITERS: usize = 8;
 /// Acknowledged writes before a copy begins.
 const WRITES: u64 = 300;
-/// What a slow copy takes for each file.
+/// The pause of a slow copy after each file.
 const PAUSE: Duration = Duration::from_millis(5);
 /// Between two defragmentations.
 const MAINTENANCE_PAUSE: Duration = Duration::from_millis(200);
@@ -64,7 +64,7 @@ fn each_copy_of_a_running_member_has_what_was_acknowledged_before_it_began() {
     maintenance.stop();
 }
 
-/// What `cp` says of files that were removed after it had listed them does not matter: they are outdated.
+/// The exit code does not matter: files that were removed after `cp` had listed them are outdated.
 fn cp(from: &Path, to: &Path) {
     let status = Command::new("cp").arg("-a").arg(from).arg(to).status();
     status.expect("cp runs");

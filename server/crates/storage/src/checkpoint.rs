@@ -163,12 +163,8 @@ impl Checkpoint {
             reuse: RunReuse::default(),
             run_bytes: RUN_BYTES,
         };
-        let mut manifests = checkpoint.read_manifests(&copies)?;
-        if origin != Origin::Copied {
-            manifests.truncate(1);
-        }
         let mut refusal = None;
-        for manifest in manifests {
+        for manifest in checkpoint.read_manifests(&copies, origin)? {
             match checkpoint.load_newest(manifest) {
                 Ok(restored) => {
                     checkpoint.fell_back |= refusal.is_some();
@@ -186,9 +182,13 @@ impl Checkpoint {
         refusal.map_or(Ok((checkpoint, None)), Err)
     }
 
-    /// Reads the file `current` and its copies, the newest first, without those that are damaged. Empty if there was never
-    /// a checkpoint.
-    fn read_manifests(&mut self, copies: &[u64]) -> Result<Vec<Manifest>, OpenError> {
+    /// Reads the file `current`, or the newest copy if that is damaged; in a copied directory all copies, the newest first.
+    /// Empty if there was never a checkpoint.
+    fn read_manifests(
+        &mut self,
+        copies: &[u64],
+        origin: Origin,
+    ) -> Result<Vec<Manifest>, OpenError> {
         let dir = &self.folder.dir;
         // the copy of an earlier release is there only if that has run last
         let names = [CURRENT, EARLIER_COPY].map(str::to_owned).into_iter();
@@ -202,6 +202,9 @@ impl Checkpoint {
                         newest = Some(found.clone());
                     }
                     manifests.push(found);
+                    if origin != Origin::Copied {
+                        break;
+                    }
                 }
                 Ok(None) => damaged = true,
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -476,10 +479,8 @@ impl Checkpoint {
                 break;
             }
         }
-        let published = self.manifest.chain.numbers();
-        let published = published.chain(self.manifest.before.numbers());
         let outdated = self.outdated.iter().flat_map(|chain| &chain.runs);
-        let runs = published.chain(outdated.map(|run| run.number));
+        let runs = self.published().chain(outdated.map(|run| run.number));
         let copies = self.outdated.iter().filter_map(|chain| chain.copy);
         let copies = copies.chain(self.copy).collect();
         if let Err(error) = self.folder.remove_others(runs, &copies, self.installs) {
@@ -488,10 +489,15 @@ impl Checkpoint {
         }
     }
 
+    /// Iterates over the numbers of the published runs.
+    fn published(&self) -> impl Iterator<Item = u64> {
+        let Manifest { chain, before, .. } = &self.manifest;
+        chain.numbers().chain(before.numbers())
+    }
+
     /// Returns the bytes that outdated chains alone take.
     fn outdated_chains_bytes(&self) -> u64 {
-        let Manifest { chain, before, .. } = &self.manifest;
-        let published: BTreeSet<u64> = chain.numbers().chain(before.numbers()).collect();
+        let published: BTreeSet<u64> = self.published().collect();
         let outdated = self.outdated.iter().flat_map(|chain| &chain.runs);
         let alone = outdated.filter(|run| !published.contains(&run.number));
         let bytes: BTreeMap<u64, u64> = alone

@@ -295,17 +295,16 @@ impl RaftLog {
         let begun = Instant::now();
         let mut out = EngineBatch::with_capacity(batch.records.len() + 1);
         let mut bytes = 0;
-        let mut is_first = false;
         if let (Some(first), Some(last)) = (batch.records.first(), batch.records.last()) {
             assert!(
                 self.log_start.begin == 0
                     || (self.log_start.begin..=self.last + 1).contains(&first.index),
                 "an append must continue the log"
             );
-            is_first = self.log_start.begin == 0;
-            if is_first {
+            if self.log_start.begin == 0 {
                 let index = first.index;
                 self.log_start = LogStart { origin: index, begin: index, needed: index };
+                self.start_unsaved = true;
             }
             self.last = last.index;
             let entries: Vec<BytesValue> = batch.records.iter().map(frame).collect();
@@ -315,7 +314,6 @@ impl RaftLog {
                 out.add_entries::<Frame>(REGION, &entries)
             });
         }
-        self.start_unsaved |= is_first;
         self.write(&mut out, |log, out| match &log.hard_state {
             _ if log.start_unsaved => log.add_keys(out),
             Some(state) if log.unsaved => out.put(REGION, HARD_STATE.to_vec(), state.to_vec()),

@@ -4,7 +4,7 @@ use witan_e2e::{Cluster, Kind, Launch, Writers, writers};
 
 use super::{adopt, become_witan, hash, run};
 
-/// What is adopted: each release, and each number of members that a quorum can be of.
+/// The clusters that are adopted: each release, and sizes from two to five members.
 const CLUSTERS: [(Kind, usize); 5] = [
     (Kind::Etcd34, 3),
     (Kind::Etcd36, 3),

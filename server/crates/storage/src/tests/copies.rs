@@ -11,7 +11,7 @@ const LONG: Duration = Duration::from_secs(3600);
 const BATCHES_BEFORE: usize = 120;
 const BATCHES_A_FILE: usize = 5;
 
-/// Which files of a folder are copied first.
+/// The order in which the files of a folder are copied.
 #[derive(Clone, Copy, Debug)]
 enum Order {
     LogFirst,
@@ -22,8 +22,8 @@ enum Order {
 const ORDERS: [Order; 3] = [Order::LogFirst, Order::CheckpointFirst, Order::Backwards];
 
 /// Copies a folder as programs do: lists it, then copies what is listed, one after another. What was removed in between is
-/// left out. Calls `meanwhile` after each file.
-fn copy_slowly(from: &Path, to: &Path, order: Order, meanwhile: &mut dyn FnMut()) {
+/// left out. Calls `after_each` after each file.
+fn copy_slowly(from: &Path, to: &Path, order: Order, after_each: &mut dyn FnMut()) {
     std::fs::create_dir_all(to).unwrap();
     let listed = std::fs::read_dir(from);
     let mut paths: Vec<PathBuf> = listed
@@ -40,10 +40,10 @@ fn copy_slowly(from: &Path, to: &Path, order: Order, meanwhile: &mut dyn FnMut()
     for path in paths {
         let target = to.join(path.file_name().unwrap());
         if path.is_dir() {
-            copy_slowly(&path, &target, order, meanwhile);
+            copy_slowly(&path, &target, order, after_each);
         } else if path.file_name().unwrap() != "LOCK" {
             let _ = std::fs::copy(&path, &target);
-            meanwhile();
+            after_each();
         }
     }
 }
