@@ -65,10 +65,10 @@ pub enum OfflineError {
     /// An output format that this command does not support.
     #[error("{0} not supported as output format")]
     NotInFormat(&'static str),
-    /// The snapshot cannot be opened.
+    /// The snapshot cannot be opened or removed.
     #[error("{verb} {path}: {}", go_error_text(source))]
     Open {
-        /// Operation that failed: `open`, `read` or `stat`.
+        /// Operation that failed: `open`, `read`, `stat` or `remove`.
         verb: &'static str,
         /// Path of the snapshot.
         path: String,
@@ -268,6 +268,12 @@ struct RestoreArguments {
     /// Everything up to the last revision counts as compacted (comes with --bump-revision).
     #[arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", require_equals = true)]
     mark_compacted: bool,
+    /// Do nothing if the data directory has content: an init container may run again.
+    #[arg(long)]
+    skip_existing: bool,
+    /// Remove FILE once the data directory is there.
+    #[arg(long)]
+    remove_snapshot: bool,
 }
 
 /// Goes on with the data of etcd: makes a member's data directory of Witan in that of a stopped member of etcd 3.4 to 3.7.

@@ -21,7 +21,12 @@ pub(super) fn restore(arguments: &RestoreArguments) -> Result<String, OfflineErr
     }
     let (identity, genesis, dir) = member(arguments)?;
     if !is_free(&dir) {
-        return Err(OfflineError::DirectoryNotEmpty(dir.display().to_string()));
+        let dir = dir.display().to_string();
+        if !arguments.skip_existing {
+            return Err(OfflineError::DirectoryNotEmpty(dir));
+        }
+        remove_snapshot(arguments)?;
+        return Ok(format!("{dir} has content: nothing is restored\n"));
     }
     let (length, has_digest) = digest::length("open", &arguments.file)?;
     let mut bar = ProgressBar::new();
@@ -56,7 +61,21 @@ pub(super) fn restore(arguments: &RestoreArguments) -> Result<String, OfflineErr
     bar.begin("writing", 0);
     storage::create(&dir, &identity, &View { machine, position })?;
     bar.end();
+    remove_snapshot(arguments)?;
     Ok(text)
+}
+
+/// Removes the snapshot if that is asked for; a missing one is no error.
+fn remove_snapshot(arguments: &RestoreArguments) -> Result<(), OfflineError> {
+    if !arguments.remove_snapshot {
+        return Ok(());
+    }
+    match fs::remove_file(&arguments.file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(OfflineError::open("remove", &arguments.file)(error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Returns the identity of the member, the initial state of its cluster and the data directory that
@@ -67,6 +86,8 @@ fn member(
 ) -> Result<(DataIdentity, Box<View>, PathBuf), OfflineError> {
     let flag = |name: &str, value: &str| OsString::from(format!("--{name}={value}"));
     let mut flags = vec![
+        // A restore listens nowhere. Without this flag URLs with TLS would need the certificate of a start.
+        flag("peer-auto-tls", "true"),
         flag("name", &arguments.name),
         flag("initial-cluster", &arguments.initial_cluster),
         flag("initial-cluster-token", &arguments.initial_cluster_token),

@@ -86,6 +86,22 @@ const NOT_RUN: &[(&str, &str)] = &[
         "kubectl port-forward pod/plain-0 2381 &",
     ),
     (
+        "docs/operating/kubernetes-backup.md",
+        "kubectl create secret generic s3 --from-literal=AWS_ACCESS_KEY_ID=$KEY --from-literal=AWS_SECRET_ACCESS_KEY=$SECRET",
+    ),
+    (
+        "docs/operating/kubernetes-backup.md",
+        "kubectl apply -f - <<END",
+    ),
+    (
+        "docs/operating/kubernetes-backup.md",
+        "kubectl apply -f - <<END",
+    ),
+    (
+        "docs/operating/kubernetes-backup.md",
+        "witan-operator backup save --endpoints http://127.0.0.1:2379 --to file:///srv/backups --name monday",
+    ),
+    (
         "docs/start/cluster.md",
         "CLUSTER=m1=http://127.0.0.1:7001,m2=http://127.0.0.1:7002,m3=http://127.0.0.1:7003",
     ),

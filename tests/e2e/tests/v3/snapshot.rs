@@ -289,6 +289,11 @@ fn an_etcd_that_never_knew_us_is_taken_over() {
     assert_eq!(shown_people(&ours), shown_people(&theirs));
     let before = view(&theirs);
     assert_eq!(view(&ours), before);
+    // neither has compacted
+    for server in [&ours, &theirs] {
+        let hash = server.http("POST", "/v3/maintenance/hashkv", "{}");
+        assert!(hash.text().contains(r#""compact_revision":"-1""#), "{}", hash.text());
+    }
     assert_eq!(ours.http("GET", "/v2/keys/", "").status, 200);
     // from the disk, without the snapshot
     ours.kill9();
@@ -423,6 +428,71 @@ fn refusals_are_etcdutls_and_leave_nothing_behind() {
         .filter(|name| name.to_string_lossy().contains("restoring"))
         .collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// The init container of a pod may run again: what it has restored stays, and so does what the member has written since.
+#[test]
+fn a_restore_that_runs_again_leaves_the_directory_alone() {
+    let server = start(Kind::Witan);
+    fill(&server, 50);
+    let snapshot = save(&server);
+    let dir = server.dir().join("again");
+    fs::create_dir_all(&dir).unwrap();
+    let path = |name: &str| dir.join(name).display().to_string();
+    let (file, data) = (path("snapshot"), path("data"));
+    fs::copy(&snapshot, &file).unwrap();
+    let args = [
+        "restore",
+        &file,
+        "--data-dir",
+        &data,
+        "--skip-existing",
+        "--remove-snapshot",
+    ];
+    let first = tool(Kind::Witan, &args);
+    assert_eq!(first.code, Some(0), "{}", first.all());
+    assert!(!Path::new(&file).exists(), "the snapshot takes room");
+    fs::write(path("data/mark"), "written since").unwrap();
+    let again = tool(Kind::Witan, &args);
+    assert_eq!(again.code, Some(0), "{}", again.all());
+    assert!(Path::new(&path("data/mark")).exists());
+    // killed between the directory and the removal
+    fs::copy(&snapshot, &file).unwrap();
+    assert_eq!(tool(Kind::Witan, &args).code, Some(0));
+    assert!(!Path::new(&file).exists());
+    // without the directory there must be a snapshot
+    fs::remove_dir_all(&data).unwrap();
+    assert_ne!(tool(Kind::Witan, &args).code, Some(0));
+}
+
+/// The certificates belong to the start that follows.
+#[test]
+fn a_member_whose_peers_speak_tls_is_restored_without_its_certificate() {
+    let server = start(Kind::Witan);
+    let snapshot = save(&server);
+    let url = "https://m1.example:2380";
+    let cluster = format!("m1={url},m2=https://m2.example:2380");
+    for kind in [Kind::Witan, Kind::Etcd37] {
+        let data = server
+            .dir()
+            .join(format!("tls-{kind:?}"))
+            .display()
+            .to_string();
+        let args = [
+            "restore",
+            &snapshot,
+            "--data-dir",
+            &data,
+            "--name",
+            "m1",
+            "--initial-cluster",
+            &cluster,
+            "--initial-advertise-peer-urls",
+            url,
+        ];
+        let said = tool(kind, &args);
+        assert_eq!(said.code, Some(0), "{kind:?}: {}", said.all());
+    }
 }
 
 /// Lines of JSON, each with a chunk; together they are the file.

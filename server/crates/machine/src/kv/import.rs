@@ -76,7 +76,7 @@ impl Kv {
             self.compacted = compacted;
             self.revision = self.revision.max(compacted);
         }
-        if asked > self.compacted {
+        if asked > self.compacted.max(0) {
             let compact = Compact { revision: asked };
             self.compact(&compact)
                 .map_err(|error| CorruptRecord::new(format!("a compaction: {error}")))?;
