@@ -16,12 +16,13 @@ use kube::{Client, ResourceExt as _};
 use serde_json::json;
 
 use crate::{
-    crd::EtcdClusterStatus,
+    crd::{EtcdClusterStatus, RecoveryPhase, RecoveryStatus},
     discovery,
     members::{Address, CallError, Change, Login, Members},
     model::{Holder, MemberId, Ordinal, Part, PeerTls, Removal, Role, Step, Stop},
     observe::{HELD, Observation, REFUSED_BYTES, REMADE_AT},
     options::Environment,
+    report,
     resources::{self, Cluster, RETIRED, ROLE, ResourceError},
 };
 
@@ -128,6 +129,13 @@ impl<M: Members> Actor<'_, M> {
             Step::RequestCertificate(role) => self.request(role).await?,
             Step::OwnCertificate(role) => self.own(role).await?,
             Step::RotateAuthority(to) => self.rotate(to).await?,
+            Step::BeginRecovery(ordinal) => {
+                status.recovery = Some(RecoveryStatus {
+                    member: self.cluster.member(ordinal),
+                    phase: RecoveryPhase::Running,
+                    started_at: report::time(self.observation.seen.now),
+                });
+            }
             Step::BeginBootstrap { members, discovery_url } => {
                 begin(status, members, discovery_url);
             }

@@ -40,11 +40,14 @@ use tracing::Instrument as _;
 
 use crate::{
     act::{ActError, Actor},
+    backups::Backups,
     crd::{EtcdCluster, EtcdClusterStatus},
     members::Members,
     metrics::Metrics,
     model::{Notice, Refusal, Step, Why},
-    observe::{Objects, Observation, ObserveError, Secrets, Stores, observe},
+    observe::{
+        Objects, Observation, ObserveError, RestoreSource, Secrets, Stores, observe, restore_source,
+    },
     options::Environment,
     plan::plan,
     report::{self, Subject},
@@ -66,7 +69,7 @@ const LAST_PASSES: Duration = Duration::from_secs(5);
 const PASS_LONGEST: Duration = Duration::from_secs(60);
 
 /// The longest note of an event that Kubernetes takes.
-const EVENT_NOTE_BYTES: usize = 1024;
+pub(crate) const EVENT_NOTE_BYTES: usize = 1024;
 
 /// Why a pass failed.
 #[derive(Debug, thiserror::Error)]
@@ -173,10 +176,17 @@ impl<M: Members> Operator<M> {
     ) -> bool {
         let mut ready = Vec::new();
         let mut queues = Vec::new();
+        let backups = Arc::new(Backups {
+            client: self.client.clone(),
+            environment: self.environment.clone(),
+            recorder: self.recorder.clone(),
+            metrics: self.metrics.clone(),
+        });
         for scope in scopes {
             let (stores, queue) = self.clone().scope(scope.as_deref());
             ready.push(stores);
             queues.push(queue);
+            queues.push(backups.clone().stream(scope.as_deref()));
         }
         let begun = async {
             for stores in &ready {
@@ -402,7 +412,7 @@ impl<M: Members> Scope<M> {
         // the record of a step is written before anything depends on it; other steps are announced before they are done
         let records = matches!(
             step,
-            Step::BeginBootstrap { .. } | Step::CreateDiscoveryToken(_)
+            Step::BeginBootstrap { .. } | Step::BeginRecovery(_) | Step::CreateDiscoveryToken(_)
         );
         let mut done = Ok(());
         if records {
@@ -497,7 +507,15 @@ impl<M: Members> Scope<M> {
             .of(&operator.client, cluster, fresh)
             .await?;
         cluster.trust = secrets.trust.clone();
+        let backup = &operator.environment.backup_image;
+        let (restore, no_backup) = match restore_source(&operator.client, cluster, backup).await? {
+            Some(RestoreSource::Found(from)) => (Some(*from), None),
+            Some(RestoreSource::Missing(why)) => (None, Some(why)),
+            None => (None, None),
+        };
+        cluster.restore = restore;
         let mut observation = observe(cluster, objects, secrets, &operator.members).await;
+        observation.seen.no_backup = no_backup;
         let refused = |tried: &mut Tried| tried.refused(&observation.seen, Instant::now());
         let refused = operator
             .tried

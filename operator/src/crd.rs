@@ -5,9 +5,11 @@
 
 #![expect(unreachable_pub, reason = "kube's derive nests a copy")]
 
+mod backup;
 mod definition;
 mod options;
 mod pods;
+mod restore;
 mod security;
 mod status;
 mod storage;
@@ -20,22 +22,38 @@ use std::collections::BTreeMap;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-pub use definition::definition;
+pub use backup::{
+    BackupPhase, BackupRetention, BackupSettings, BackupStore, Encryption, EtcdBackup,
+    EtcdBackupSchedule, EtcdBackupScheduleSpec, EtcdBackupScheduleStatus, EtcdBackupSpec,
+    EtcdBackupStatus, S3Store, Verify, VolumeStore,
+};
+pub use definition::{definition, definitions};
 pub use options::{CompactionMode, LogLevel, MetricsDetail, Options};
 pub use pods::{
     AdditionalMetadata, AntiAffinity, BudgetOptions, ClientService, EvictionPolicy, OnCorruption,
     PeerService, PullPolicy, SelfHealing, ServiceType, Services, UpdateKind, UpdateStrategy,
 };
+pub use restore::Restore;
 pub use security::{
     Auth, CertManagerCertificate, CertificateSource, IssuerRef, ManagedCertificate, PeerTlsSource,
     SecretRef, ServerTlsSource, Tls,
 };
 pub use status::{
     CertificateStatus, DiscoveryStatus, EtcdClusterStatus, MemberPhase, MemberStatus,
-    OperationStatus,
+    OperationStatus, RecoveryPhase, RecoveryStatus,
 };
 pub use storage::{AccessMode, ClaimRetention, Medium, Retention, Storage};
 pub use text::{ByteQuantity, OpenObject, Span};
+
+/// Returns all definitions as documents of YAML.
+///
+/// # Errors
+/// A definition is not YAML.
+pub fn as_yaml() -> Result<String, serde_yaml::Error> {
+    let definitions = definitions();
+    let documents = definitions.iter().map(serde_yaml::to_string);
+    Ok(documents.collect::<Result<Vec<_>, _>>()?.join("---\n"))
+}
 
 /// Number of members if the spec does not set it.
 pub const REPLICAS_DEFAULT: i32 = 3;
@@ -191,13 +209,16 @@ pub struct EtcdClusterSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.discovery)").message("bootstrap needs exactly one of discovery (leave bootstrap out for a plain new cluster)"),
+    validation = Rule::new("has(self.discovery) != has(self.restore)").message("bootstrap needs exactly one of discovery or restore (leave bootstrap out for a plain new cluster)"),
     validation = Rule::new("self == oldSelf").message("spec.bootstrap is immutable").reason(Reason::FieldValueForbidden)
 )]
 pub struct BootstrapSource {
     /// By a discovery service, only at the first start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discovery: Option<Discovery>,
+    /// From a backup: each of the first members restores it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restore: Option<Restore>,
 }
 
 /// A discovery service and a token on it.

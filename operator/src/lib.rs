@@ -2,9 +2,11 @@
 //!
 //! One pass over a cluster is observe, plan, act, report. `plan` is a pure function from the observed state to one
 //! step; it knows neither Kubernetes nor the network. `resources` makes objects of Kubernetes and applies none.
-//! `controller` is the loop around passes; `members` speaks to members.
+//! `controller` is the loop around passes; `members` speaks to members. `backups` runs jobs for EtcdBackups and creates
+//! EtcdBackups at the times of a schedule.
 
 pub mod act;
+pub mod backups;
 pub mod controller;
 pub mod crd;
 pub mod discovery;

@@ -3,7 +3,7 @@
 use std::{
     error::Error,
     hash::{BuildHasher, Hasher, RandomState},
-    io::Write,
+    io::{IsTerminal as _, Write},
     process::ExitCode,
     sync::Arc,
     time::Instant,
@@ -12,6 +12,7 @@ use std::{
 use clap::Parser;
 use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
+use witan_backup::BackupCommand;
 use witan_operator::{
     controller::{Limits, Operator},
     crd,
@@ -19,18 +20,29 @@ use witan_operator::{
     logging,
     members::GrpcMembers,
     metrics::Metrics,
-    options::{Command, CommandLine, Options},
+    options::{Command, CommandLine, LogFormat, Options},
     serve::{self, Readiness},
 };
 
+/// One hashes what the members send, the other one signs and encrypts what the store gets.
+const BACKUP_THREADS: usize = 2;
+
 fn main() -> ExitCode {
-    let CommandLine { command, options } = CommandLine::parse();
-    let ended = match command.unwrap_or(Command::Run) {
-        Command::Crd => print_definition(),
-        Command::Run => start(&options),
+    let ended = match CommandLine::parse().command() {
+        Command::Crd => print_definition().map(|()| ExitCode::SUCCESS),
+        Command::Run(options) => start(&options).map(|()| ExitCode::SUCCESS),
+        Command::Backup { command, log_level, log_format } => {
+            let on_terminal = std::io::stderr().is_terminal();
+            let default = if on_terminal {
+                LogFormat::Text
+            } else {
+                LogFormat::Json
+            };
+            backup(&command, &log_level, log_format.unwrap_or(default))
+        }
     };
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             drop(writeln!(std::io::stderr(), "witan-operator: {error}"));
             ExitCode::FAILURE
@@ -38,10 +50,24 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints the definition of the resource in YAML to stdout.
+/// Prints the definitions of the resources in YAML to stdout.
 fn print_definition() -> Result<(), Box<dyn Error>> {
-    let text = serde_yaml::to_string(&crd::definition())?;
+    let text = crd::as_yaml()?;
     Ok(std::io::stdout().write_all(text.as_bytes())?)
+}
+
+/// Runs a command about backups. It tells its own errors.
+fn backup(
+    command: &BackupCommand,
+    log_level: &str,
+    log_format: LogFormat,
+) -> Result<ExitCode, Box<dyn Error>> {
+    logging::start(log_level, log_format)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(BACKUP_THREADS)
+        .enable_all()
+        .build()?;
+    Ok(runtime.block_on(witan_backup::run(command)))
 }
 
 /// Sets up logging, cryptography and the runtime, and runs the operator until it ends.

@@ -18,6 +18,9 @@ const DURATION_BUCKETS_S: [f64; 11] = [
     0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 ];
 
+/// Results of backups.
+const RESULTS: [&str; 2] = ["succeeded", "failed"];
+
 const CLUSTER: [&str; 2] = ["namespace", "name"];
 
 /// The state of one cluster, as the gauges show it.
@@ -56,6 +59,9 @@ pub struct Metrics {
     durations: HistogramVec,
     errors: IntCounterVec,
     steps: IntCounterVec,
+    backups: IntCounterVec,
+    backup_success: IntGaugeVec,
+    backup_overdue: IntGaugeVec,
     leader: IntGauge,
     process: ProcessSeries,
 }
@@ -78,6 +84,11 @@ impl Metrics {
             registry.register(Box::new(made.clone()))?;
             Ok(made)
         };
+        let schedules = |name: &str, help: &str| -> Result<IntGaugeVec, prometheus::Error> {
+            let made = IntGaugeVec::new(Opts::new(name, help), &CLUSTER)?;
+            registry.register(Box::new(made.clone()))?;
+            Ok(made)
+        };
         let durations = HistogramVec::new(
             HistogramOpts::new("witan_operator_reconcile_duration_seconds", "Duration of a pass over a cluster.")
                 .buckets(DURATION_BUCKETS_S.to_vec()),
@@ -97,6 +108,9 @@ impl Metrics {
             paused: gauges("paused", "1 if the specification pauses the operator.")?,
             errors: counters("witan_operator_reconcile_errors_total", "Passes over a cluster that failed.", &CLUSTER)?,
             steps: counters("witan_operator_steps_total", "Steps taken, by kind.", &["namespace", "name", "step"])?,
+            backups: counters("witan_operator_backups_total", "Backups of a cluster that have ended, by result.", &["namespace", "name", "result"])?,
+            backup_success: schedules("witan_operator_backup_schedule_last_success_timestamp_seconds", "When the last successful backup of a schedule was completed.")?,
+            backup_overdue: schedules("witan_operator_backup_schedule_overdue", "1 if no backup has succeeded since two times of the schedule.")?,
             process: ProcessSeries::register(&registry)?,
             durations, leader, registry,
         })
@@ -127,6 +141,31 @@ impl Metrics {
         self.errors.with_label_values(&labels);
     }
 
+    /// Counts a backup of a cluster that has ended.
+    pub fn backup(&self, namespace: &str, cluster: &str, succeeded: bool) {
+        let result = if succeeded { RESULTS[0] } else { RESULTS[1] };
+        let labels = [namespace, cluster, result];
+        self.backups.with_label_values(&labels).inc();
+    }
+
+    /// Sets the gauges of a schedule. `success` is in seconds since 1970; without one there is no series of it.
+    pub fn schedule(&self, namespace: &str, name: &str, success: Option<i64>, overdue: bool) {
+        let labels = [namespace, name];
+        let overdue = i64::from(overdue);
+        self.backup_overdue.with_label_values(&labels).set(overdue);
+        if let Some(success) = success {
+            self.backup_success.with_label_values(&labels).set(success);
+        }
+    }
+
+    /// Removes all series of a deleted schedule.
+    pub fn forget_schedule(&self, namespace: &str, name: &str) {
+        let labels = [namespace, name];
+        // a series that the schedule never had is no error
+        drop(self.backup_overdue.remove_label_values(&labels));
+        drop(self.backup_success.remove_label_values(&labels));
+    }
+
     /// Removes all series of a deleted cluster.
     pub fn forget(&self, namespace: &str, name: &str) {
         let labels = [namespace, name];
@@ -136,6 +175,9 @@ impl Metrics {
         }
         drop(self.errors.remove_label_values(&labels));
         drop(self.durations.remove_label_values(&labels));
+        for result in RESULTS {
+            drop(self.backups.remove_label_values(&[namespace, name, result]));
+        }
         for family in self.steps.collect() {
             for series in family.get_metric() {
                 // labels are in the order of their names

@@ -75,12 +75,16 @@ pub struct Observed {
     pub fenced: BTreeSet<Ordinal>,
     /// The member that the annotation `witan.dev/replace-member` names.
     pub replace: Option<MemberId>,
+    /// The member that the annotation `witan.dev/recover-quorum` names.
+    pub recover: Option<Ordinal>,
     /// The value of the annotation `witan.dev/allow-leader-restart`.
     pub allow_leader_restart: Option<i64>,
     /// Whether authentication is on; `None` if no member has answered.
     pub auth_enabled: Option<bool>,
     /// Steps that failed a short time ago.
     pub refused: Vec<Refusal>,
+    /// Why the backup that the first members begin from cannot be used; `None` if it can, or there is none.
+    pub no_backup: Option<String>,
     /// Why the spec makes no pods or claims. Until it is corrected, the last valid spec applies, if it is known.
     pub rejected: Option<String>,
 }

@@ -5,6 +5,7 @@
 
 mod membership;
 mod pods;
+mod restore;
 mod secrets;
 mod taken;
 
@@ -33,11 +34,12 @@ use crate::{
     },
     resources::{
         self, ALLOW_LEADER_RESTART, CLUSTER, Cluster, FENCED_MEMBERS, Object, Ownership,
-        REPLACE_MEMBER, tls,
+        RECOVER_QUORUM, REPLACE_MEMBER, tls,
     },
 };
 
 pub use pods::{HELD, REFUSED_BYTES, REMADE_AT, client_address, is_ready};
+pub use restore::{RestoreSource, restore_source};
 pub use secrets::{Secrets, SecretsSeen};
 
 /// The objects of one cluster.
@@ -262,10 +264,13 @@ pub async fn observe<M: Members>(
         fenced: fenced(cluster),
         replace: annotation(resource, REPLACE_MEMBER)
             .and_then(|text| u64::from_str_radix(text.trim(), 16).ok()),
+        recover: annotation(resource, RECOVER_QUORUM)
+            .and_then(|member| cluster.ordinal(member.trim())),
         allow_leader_restart: annotation(resource, ALLOW_LEADER_RESTART)
             .and_then(|text| text.trim().parse().ok()),
         auth_enabled: membership::users(&answers),
         refused: Vec::new(),
+        no_backup: None,
         rejected: resources::rejected(cluster).map(|error| error.to_string()),
     };
     Observation { seen, objects, addresses, secrets }

@@ -3,79 +3,105 @@
 use std::{collections::BTreeSet, net::SocketAddr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use witan_backup::BackupCommand;
 
 /// Runs clusters of Witan in Kubernetes.
 #[derive(Debug, Parser)]
-#[command(name = "witan-operator", version, about)]
+#[command(
+    name = "witan-operator",
+    version,
+    about,
+    args_conflicts_with_subcommands = true
+)]
 pub struct CommandLine {
     /// The command; `run` by default.
     #[command(subcommand)]
-    pub command: Option<Command>,
-    /// Flags of `run`.
+    command: Option<Command>,
+    /// Flags of `run`, which need not be named.
     #[command(flatten)]
-    pub options: Options,
+    options: Options,
+}
+
+impl CommandLine {
+    /// Returns the command.
+    pub fn command(self) -> Command {
+        self.command.unwrap_or(Command::Run(self.options))
+    }
 }
 
 /// Commands of the program.
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Watches EtcdClusters and realizes them (default).
-    Run,
+    Run(Options),
     /// Prints the CustomResourceDefinition as YAML.
     Crd,
+    /// Saves, lists and fetches snapshots of members in a store.
+    Backup {
+        /// What to do.
+        #[command(subcommand)]
+        command: BackupCommand,
+        /// Log level: error, warn, info, debug, trace, or a filter.
+        #[arg(
+            long,
+            env = "LOG_LEVEL",
+            default_value = "info",
+            global = true,
+            help_heading = "Log"
+        )]
+        log_level: String,
+        /// Format of the log, which has a line of progress every 5 s; text on a terminal and json elsewhere by default.
+        #[arg(
+            long,
+            env = "LOG_FORMAT",
+            value_enum,
+            global = true,
+            help_heading = "Log"
+        )]
+        log_format: Option<LogFormat>,
+    },
 }
 
 /// Flags of `run`.
 #[derive(Debug, Clone, Args)]
 pub struct Options {
     /// Namespaces to watch, separated by commas; all if empty.
-    #[arg(long, env = "WATCH_NAMESPACES", value_delimiter = ',', global = true)]
+    #[arg(long, env = "WATCH_NAMESPACES", value_delimiter = ',')]
     pub watch_namespaces: Vec<String>,
     /// Settings for passes.
     #[command(flatten)]
     pub environment: Environment,
     /// Address that serves /metrics.
-    #[arg(long, env = "METRICS_ADDR", default_value = "[::]:8080", global = true)]
+    #[arg(long, env = "METRICS_ADDR", default_value = "[::]:8080")]
     pub metrics_addr: SocketAddr,
     /// Address that serves /healthz and /readyz.
-    #[arg(long, env = "HEALTH_ADDR", default_value = "[::]:8081", global = true)]
+    #[arg(long, env = "HEALTH_ADDR", default_value = "[::]:8081")]
     pub health_addr: SocketAddr,
     /// Whether replicas of the operator elect the one that acts by a Lease.
-    #[arg(long, env = "LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", global = true)]
+    #[arg(long, env = "LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub leader_elect: bool,
     /// Namespace of the Lease; by default the one of the service account, or of the kubeconfig.
-    #[arg(long, env = "POD_NAMESPACE", global = true)]
+    #[arg(long, env = "POD_NAMESPACE")]
     pub lease_namespace: Option<String>,
     /// Name of the Lease.
-    #[arg(
-        long,
-        env = "LEASE_NAME",
-        default_value = "witan-operator",
-        global = true
-    )]
+    #[arg(long, env = "LEASE_NAME", default_value = "witan-operator")]
     pub lease_name: String,
     /// Identity of this replica in the Lease: the pod's name, so that a restarted container does not wait for the
     /// lease.
-    #[arg(long, env = "POD_NAME", global = true)]
+    #[arg(long, env = "POD_NAME")]
     pub identity: Option<String>,
     /// How many clusters are reconciled at once.
-    #[arg(long, env = "MAX_CONCURRENT_RECONCILES", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..), global = true)]
+    #[arg(long, env = "MAX_CONCURRENT_RECONCILES", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     pub max_concurrent_reconciles: u16,
     /// How many clusters are updated at once to a changed template or version, such as that of a new member image. A
     /// cluster whose update does not finish counts until it does.
-    #[arg(long, env = "MAX_CONCURRENT_ROLLOUTS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..), global = true)]
+    #[arg(long, env = "MAX_CONCURRENT_ROLLOUTS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     pub max_concurrent_rollouts: u16,
     /// Log level: error, warn, info, debug, trace, or a filter such as info,kube=debug.
-    #[arg(long, env = "LOG_LEVEL", default_value = "info", global = true)]
+    #[arg(long, env = "LOG_LEVEL", default_value = "info")]
     pub log_level: String,
     /// Format of the log.
-    #[arg(
-        long,
-        env = "LOG_FORMAT",
-        value_enum,
-        default_value = "json",
-        global = true
-    )]
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "json")]
     pub log_format: LogFormat,
 }
 
@@ -83,19 +109,17 @@ pub struct Options {
 #[derive(Debug, Clone, Args)]
 pub struct Environment {
     /// Image of members, as repository:tag. spec.version of a cluster replaces the tag, spec.image the whole.
-    #[arg(long, env = "MEMBER_IMAGE", default_value = concat!("ghcr.io/witan/witan:", env!("CARGO_PKG_VERSION")), global = true)]
+    #[arg(long, env = "MEMBER_IMAGE", default_value = concat!("ghcr.io/witan/witan:", env!("CARGO_PKG_VERSION")))]
     pub member_image: String,
     /// Names of the secrets with which members of clusters without spec.imagePullSecrets pull their image, separated by
     /// commas. The secrets must exist in each namespace.
-    #[arg(
-        long,
-        env = "MEMBER_IMAGE_PULL_SECRETS",
-        value_delimiter = ',',
-        global = true
-    )]
+    #[arg(long, env = "MEMBER_IMAGE_PULL_SECRETS", value_delimiter = ',')]
     pub member_image_pull_secrets: Vec<String>,
+    /// Image of this program for the pods that take and restore backups.
+    #[arg(long, env = "BACKUP_IMAGE", default_value = concat!("ghcr.io/witan/witan-operator:", env!("CARGO_PKG_VERSION")))]
+    pub backup_image: String,
     /// URL of the discovery service for clusters with bootstrap.discovery.local and no clusterRef.
-    #[arg(long, env = "DISCOVERY_SERVICE_URL", global = true)]
+    #[arg(long, env = "DISCOVERY_SERVICE_URL")]
     pub discovery_service_url: Option<String>,
 }
 
@@ -136,52 +160,74 @@ pub enum LogFormat {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::CommandFactory;
 
     use super::*;
 
     #[test]
     fn flags_are_consistent() {
-        CommandLine::command().debug_assert();
+        <CommandLine as CommandFactory>::command().debug_assert();
+    }
+
+    /// Parses arguments of `run`.
+    fn parse(arguments: &[&str]) -> Options {
+        let parsed = CommandLine::parse_from([&["witan-operator"], arguments].concat());
+        let Command::Run(options) = parsed.command() else {
+            panic!("{arguments:?}");
+        };
+        options
+    }
+
+    #[test]
+    fn run_need_not_be_named() {
+        for arguments in [&["--lease-name=a"][..], &["run", "--lease-name=a"]] {
+            assert_eq!(parse(arguments).lease_name, "a");
+        }
+        // a flag that would have no effect
+        assert!(CommandLine::try_parse_from(["witan-operator", "--lease-name=a", "crd"]).is_err());
+    }
+
+    #[test]
+    fn help_of_a_backup_has_no_flags_of_run() {
+        let mut command = <CommandLine as CommandFactory>::command();
+        command.build();
+        let save = command.find_subcommand_mut("backup").unwrap();
+        let help = save
+            .find_subcommand_mut("save")
+            .unwrap()
+            .render_long_help()
+            .to_string();
+        assert!(
+            help.contains("--endpoints") && help.contains("--log-level"),
+            "{help}"
+        );
+        assert!(!help.contains("--lease-name"), "{help}");
     }
 
     #[test]
     fn namespaces_are_a_list_or_all() {
-        let parse = |arguments: &[&str]| {
-            CommandLine::parse_from([&["witan-operator"], arguments].concat())
-                .options
-                .scopes()
-        };
-        assert_eq!(parse(&["--watch-namespaces", ""]), [None]);
+        assert_eq!(parse(&["--watch-namespaces", ""]).scopes(), [None]);
         assert_eq!(
-            parse(&["--watch-namespaces", "a, b,a"]),
+            parse(&["--watch-namespaces", "a, b,a"]).scopes(),
             [Some("a".to_owned()), Some("b".to_owned())]
         );
-        assert_eq!(parse(&["run"]), [None]);
+        assert_eq!(parse(&["run"]).scopes(), [None]);
     }
 
     #[test]
     fn pull_secrets_are_a_list_or_none() {
-        let parse = |list: &str| {
-            let arguments = ["witan-operator", "--member-image-pull-secrets", list];
-            CommandLine::parse_from(arguments)
-                .options
-                .environment
-                .pull_secrets()
+        let secrets = |list: &str| {
+            let options = parse(&["--member-image-pull-secrets", list]);
+            options.environment.pull_secrets()
         };
-        assert_eq!(parse("mine, ours"), ["mine", "ours"]);
-        assert!(parse("").is_empty());
+        assert_eq!(secrets("mine, ours"), ["mine", "ours"]);
+        assert!(secrets("").is_empty());
     }
 
     #[test]
     fn the_election_can_be_turned_off() {
-        let parse = |arguments: &[&str]| {
-            CommandLine::parse_from([&["witan-operator"], arguments].concat())
-                .options
-                .leader_elect
-        };
-        assert!(parse(&[]));
-        assert!(parse(&["--leader-elect"]));
-        assert!(!parse(&["--leader-elect=false"]));
+        assert!(parse(&[]).leader_elect);
+        assert!(parse(&["--leader-elect"]).leader_elect);
+        assert!(!parse(&["--leader-elect=false"]).leader_elect);
     }
 }

@@ -9,6 +9,7 @@ mod evidence;
 mod learner;
 mod objects;
 mod pass;
+mod recover;
 mod repair;
 mod roll;
 mod rotate;
@@ -40,7 +41,7 @@ pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed)
         .or_else(|| bootstrap::begin(&pass));
     let step = early.unwrap_or_else(|| match pass.joined() {
         Some(joined) => serve(&joined),
-        None => bootstrap::bring_back(&pass),
+        None => recover::step(&pass).unwrap_or_else(|| bootstrap::bring_back(&pass)),
     });
     if pass.is_refused(&step) {
         return soon(Why::Refused);

@@ -13,7 +13,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use crate::{
     crd::{
         CertificateStatus, EtcdClusterSpec, EtcdClusterStatus, MemberPhase, MemberStatus,
-        OperationStatus,
+        OperationStatus, RecoveryPhase, RecoveryStatus,
     },
     metrics::ClusterState,
     model::{MemberSeen, Membership, Notice, Observed, Ordinal, Step, quorum},
@@ -79,6 +79,7 @@ pub fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClusterStatu
         members,
         operation: operation(of.before, notice.as_ref(), next, seen.now),
         discovery: discovery(of, seen),
+        recovery: recovery(of, seen),
         certificates: certificates(of.cluster, seen),
         conditions: Vec::new(),
     };
@@ -101,6 +102,22 @@ pub fn state(spec: &EtcdClusterSpec, seen: &Observed, status: &EtcdClusterStatus
         available: is_true(status, "Available"),
         paused: spec.paused,
     }
+}
+
+/// Returns the recovery that the annotation asks for: done once a quorum serves, so that the annotation has no effect when a
+/// quorum is lost later; `None` without the annotation.
+fn recovery(of: Subject<'_>, seen: &Observed) -> Option<RecoveryStatus> {
+    let member = of.cluster.member(seen.recover?);
+    let known = of.before.recovery.as_ref();
+    let known = known.filter(|known| known.member == member).cloned();
+    let list = seen.membership.as_ref();
+    let serves = list.is_some_and(|list| list.linearizable && list.leader.is_some());
+    if !serves {
+        return known;
+    }
+    let phase = RecoveryPhase::Done;
+    let known = known.map(|known| RecoveryStatus { phase, ..known });
+    known.or_else(|| Some(RecoveryStatus { member, phase, started_at: time(seen.now) }))
 }
 
 /// Returns the present spec in JSON if there is a pod of its template; else that of the present status.
@@ -323,7 +340,7 @@ fn keep_measures(before: &EtcdClusterStatus, status: &mut EtcdClusterStatus) {
 
 /// Rounds bytes to two significant digits, so that a growing database does not change the status with every
 /// pass.
-fn rounded(bytes: u64) -> String {
+pub(crate) fn rounded(bytes: u64) -> String {
     let (mut value, mut unit) = (bytes as f64, 0);
     while value >= 1024.0 && unit + 1 < UNITS.len() {
         value /= 1024.0;
@@ -338,7 +355,7 @@ fn count(of: usize) -> i32 {
     i32::try_from(of).unwrap_or(i32::MAX)
 }
 
-fn time(unix_s: i64) -> Time {
+pub(crate) fn time(unix_s: i64) -> Time {
     Time(Timestamp::from_second(unix_s).unwrap_or(Timestamp::UNIX_EPOCH))
 }
 

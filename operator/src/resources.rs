@@ -1,5 +1,6 @@
 //! Builders of the objects of a cluster. They are pure: the objects are applied elsewhere.
 
+pub mod backup;
 mod budget;
 pub mod cert_manager;
 mod claim;
@@ -7,7 +8,9 @@ mod flags;
 mod merge;
 mod names;
 mod pod;
+mod restore;
 mod services;
+mod store;
 pub mod tls;
 
 use std::fmt::Debug;
@@ -23,13 +26,15 @@ use sha2::{Digest, Sha256};
 pub use budget::budget;
 pub use claim::{claim, grown, onto};
 pub use names::{
-    ALLOW_LEADER_RESTART, AUTHORITY_OVERLAP, CLIENT_TLS, CLUSTER, CLUSTER_ID, Cluster,
-    FENCED_MEMBERS, MANAGER, MEMBER, PEER_TLS, REFUSED, REPLACE_MEMBER, RESTARTED_AT, RETIRED,
-    ROLE, ROTATE_AUTHORITY, ROTATED_AT, SERVICE, SPEC, START, TEMPLATE, TRUST, VERSION,
-    client_service_name, ports,
+    ALLOW_LEADER_RESTART, AUTHORITY_OVERLAP, BACKUP, BACKUP_OF, CLIENT_TLS, CLUSTER, CLUSTER_ID,
+    Cluster, FENCED_MEMBERS, MANAGER, MEMBER, PEER_TLS, RECOVER_QUORUM, REFUSED, REPLACE_MEMBER,
+    RESTARTED_AT, RETIRED, ROLE, ROTATE_AUTHORITY, ROTATED_AT, SCHEDULE, SERVICE, SPEC, START,
+    TEMPLATE, TRUST, VERSION, client_service_name, ports,
 };
 pub use pod::{CONTAINER, pod, template};
+pub use restore::RestoreFrom;
 pub use services::{client_service, peer_service};
+pub use store::location;
 
 use crate::{
     crd::EtcdCluster,

@@ -25,6 +25,7 @@ impl Members for NoMembers {
 pub(crate) fn environment(member_image: &str) -> Environment {
     Environment {
         member_image: member_image.to_owned(),
+        backup_image: "witan-operator:1.0.0".to_owned(),
         discovery_service_url: None,
         member_image_pull_secrets: Vec::new(),
     }

@@ -205,10 +205,10 @@ def check_operator() -> None:
     check_roles(everything)
     bound = objects(everything, "ClusterRoleBinding")
     assert [binding["roleRef"]["name"] for binding in bound] == ["release-witan-operator"]
-    crd = objects(everything, "CustomResourceDefinition")[0]
-    source = yaml.safe_load((deploy.FILES / "crd.yaml").read_text())
-    assert crd["spec"] == source["spec"] and crd["metadata"]["name"] == source["metadata"]["name"]
-    assert crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    sources = list(yaml.safe_load_all((deploy.FILES / "crd.yaml").read_text()))
+    for crd, source in zip(objects(everything, "CustomResourceDefinition"), sources, strict=True):
+        assert crd["spec"] == source["spec"] and crd["metadata"]["name"] == source["metadata"]["name"]
+        assert crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
     assert "annotations" not in objects(render(OPERATOR, ["crds.keep=false"]), "CustomResourceDefinition")[0]["metadata"]
 
     some = render(OPERATOR, ["watchNamespaces={a,b,a}"])

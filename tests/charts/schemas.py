@@ -102,7 +102,8 @@ def write(cache: pathlib.Path, crd: pathlib.Path, folder: pathlib.Path) -> Schem
     found = of_kubernetes(json.loads((cache / "swagger.json").read_text()))
     assert len(found) > 100, "Kubernetes' kinds were found"
     for path in [*(cache / "crds").glob("*.yaml"), crd]:
-        found |= of_definition(yaml.safe_load(path.read_text()))
+        for definition in yaml.safe_load_all(path.read_text()):
+            found |= of_definition(definition)
     for name, schema in found.items():
         (folder / name).write_text(json.dumps(schema))
     return Schemas(folder)

@@ -8,6 +8,12 @@ import time
 import urllib.parse
 
 PATIENCE_S = 120
+MERGE = "application/strategic-merge-patch+json"
+
+
+def now():
+    """The time as the API server writes it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 class Refused(Exception):

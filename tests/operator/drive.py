@@ -16,11 +16,13 @@ import traceback
 import names
 import node
 from api import Refused, condition, eventually
+from backups import Backups
 from containers import Containers
 from documents import Documents
 from fleet import Fleet
 from issued import ISSUED, Issued
 from outside import Outside
+from recovery import Recovery
 from refusals import Refusals
 from release import Release
 from same_name import SameName
@@ -62,7 +64,7 @@ class Writer:
         self.process.wait()
 
 
-class Drive(Secure, Issued, Fleet, Release, Documents, Trouble, Refusals, Outside, SameName):
+class Drive(Backups, Recovery, Secure, Issued, Fleet, Release, Documents, Trouble, Refusals, Outside, SameName):
     def __init__(self):
         self.world = World(os.environ["WITAN_BIN"], os.environ["OPERATOR_BIN"], os.environ["KUBE_BIN"])
         self.rows, self.writers, self.noted = [], {}, {}
@@ -164,20 +166,21 @@ class Drive(Secure, Issued, Fleet, Release, Documents, Trouble, Refusals, Outsid
         strict = "fieldValidation=Strict&dryRun=All"
         wrong = []
         for number, example in enumerate(examples["accepted"] + examples["refused"]):
-            made = {"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "metadata": {"name": example.get("name", f"e-{number}")}}
-            says = None
+            kind = example.get("kind", "EtcdCluster")
+            made = {"apiVersion": "witan.dev/v1", "kind": kind, "metadata": {"name": example.get("name", f"e-{number}")}}
+            # paused, so that the operator leaves it alone
+            says, place, pause = None, CLUSTERS.replace("etcdclusters", f"{kind.lower()}s"), {} if kind == "EtcdBackup" else {"paused": True}
             try:
                 if "from" in example:
-                    # paused, so that the operator leaves it alone
-                    before = self.api.create(CLUSTERS, {**made, "spec": {**example["from"], "paused": True}})
-                    made = {**before, "spec": {**example["spec"], "paused": True}}
-                    self.api.request("PUT", f"{CLUSTERS}/{made['metadata']['name']}?{strict}", {**made, "metadata": {"name": made["metadata"]["name"], "resourceVersion": before["metadata"]["resourceVersion"]}})
+                    before = self.api.create(place, {**made, "spec": {**example["from"], **pause}})
+                    made = {**before, "spec": {**example["spec"], **pause}}
+                    self.api.request("PUT", f"{place}/{made['metadata']['name']}?{strict}", {**made, "metadata": {"name": made["metadata"]["name"], "resourceVersion": before["metadata"]["resourceVersion"]}})
                 else:
-                    self.api.create(f"{CLUSTERS}?{strict}", {**made, "spec": example["spec"]})
+                    self.api.create(f"{place}?{strict}", {**made, "spec": example["spec"]})
             except Refused as refusal:
                 says = refusal.message
             finally:
-                self.api.delete(f"{CLUSTERS}/{made['metadata']['name']}")
+                self.api.delete(f"{place}/{made['metadata']['name']}")
             expected = example.get("says")
             if (says is None) != (expected is None) or (expected and expected not in says):
                 wrong.append(f"{example['case']}: {says}")
@@ -475,6 +478,10 @@ BRIEF = [
     "api_slow", "api_refuses", "api_gone", "two_operators", "operator_upgrade",
     # names that were there before
     "second_try", "half_try", "made_again", "foreign_objects", "named_services", "member_address",
+    # a lost quorum
+    "recover_quorum", "recover_old_disks",
+    # backups
+    "backup_restore", "backup_volume", "backup_troubles", "backup_schedule", "backup_kills", "backup_users",
 ]
 # all but the measurement, and `documents`, which needs real containers
 CASES = [
@@ -491,7 +498,7 @@ WRITTEN = {
     **dict.fromkeys(("client_tls", "rotate_tls", "rotate_authority", "lose_authority", "users"), "safe"), "corrupt": "altered", "chart_upgrade": "charted", "cert_manager": ISSUED,
 }
 # Cases in which writes may fail: a process ends without a warning, or there is no member.
-LOSSY = ("kill_follower", "kill_leader", "lose_pod", "lose_disk", "hibernate", "lost_node")
+LOSSY = ("kill_follower", "kill_leader", "lose_pod", "lose_disk", "hibernate", "lost_node", "recover_quorum", "recover_old_disks")
 # Steps of the operator that a case may cost, refused ones among them: a loop without a brake takes more within seconds.
 STEPS_MAX = 60
 STEPS = {"operator_kills": 400, "fleet": 10**6, "chart_upgrade": 120, "rotate_authority": 120, "lose_authority": 120, "users": 80, "cert_manager": 90, "operator_upgrade": 90}

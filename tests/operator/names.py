@@ -14,7 +14,8 @@ class Names:
 
     def __init__(self, api):
         self.pods, self.services, self.lock = {}, {}, threading.Lock()
-        self.table = {}
+        # `fixed`: addresses by name of what is no pod
+        self.table, self.fixed = {}, {}
         for path, kept in (("/api/v1/pods", self.pods), ("/api/v1/services", self.services)):
             threading.Thread(target=api.watch, args=(path, self.keeper(kept)), daemon=True).start()
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -62,7 +63,7 @@ class Names:
         while True:
             question, sender = self.socket.recvfrom(512)
             try:
-                self.socket.sendto(answer(question, self.table), sender)
+                self.socket.sendto(answer(question, {**self.table, **self.fixed}), sender)
             except (IndexError, struct.error, UnicodeDecodeError):
                 pass  # not a question
 

@@ -6,8 +6,8 @@ Each case has a cluster of its own (`brief`); what cases use is in `drive.py`.""
 import contextlib
 import time
 
-from api import Refused, condition, eventually
-from node import MERGE, NODES
+from api import MERGE, Refused, condition, eventually
+from node import NODES
 from world import NODE_GRACE_S
 
 CLUSTERS = "/apis/witan.dev/v1/namespaces/prod/etcdclusters"

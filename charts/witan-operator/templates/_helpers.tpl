@@ -76,15 +76,23 @@ annotations:
 {{/* What the operator may do in the namespaces that it serves. */}}
 {{- define "witan-operator.rules" -}}
 - apiGroups: [witan.dev]
-  resources: [etcdclusters]
+  resources: [etcdclusters, etcdbackupschedules]
   verbs: [get, list, watch]
+# schedules create and delete them
 - apiGroups: [witan.dev]
-  resources: [etcdclusters/status]
+  resources: [etcdbackups]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [witan.dev]
+  resources: [etcdclusters/status, etcdbackups/status, etcdbackupschedules/status]
   verbs: [patch]
 # owner references with blockOwnerDeletion
 - apiGroups: [witan.dev]
-  resources: [etcdclusters/finalizers]
+  resources: [etcdclusters/finalizers, etcdbackups/finalizers]
   verbs: [update]
+# a job takes a backup
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create]
 - apiGroups: [""]
   resources: [pods, persistentvolumeclaims]
   verbs: [get, list, watch, create, patch, delete]

@@ -5,17 +5,33 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
-use super::EtcdCluster;
+use super::{EtcdBackup, EtcdBackupSchedule, EtcdCluster};
 
-/// Returns the definition that `witan-operator crd` prints.
+/// Returns the definitions that `witan-operator crd` prints.
+pub fn definitions() -> [CustomResourceDefinition; 3] {
+    [
+        definition(),
+        stripped(EtcdBackup::crd()),
+        stripped(EtcdBackupSchedule::crd()),
+    ]
+}
+
+/// Returns a derived definition as it is installed.
+fn stripped(derived: CustomResourceDefinition) -> CustomResourceDefinition {
+    let mut definition = serde_json::to_value(derived).expect("a definition is JSON");
+    definition["metadata"]["annotations"] = json!({"helm.sh/resource-policy": "keep"});
+    strip(&mut definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]);
+    serde_json::from_value(definition).expect("it was a definition before")
+}
+
+/// Returns the definition of EtcdCluster.
 ///
 /// # Panics
 /// If the derived schema is not the tree of objects that the derive makes, which a test would see first.
 pub fn definition() -> CustomResourceDefinition {
-    let mut definition = serde_json::to_value(EtcdCluster::crd()).expect("a definition is JSON");
-    definition["metadata"]["annotations"] = json!({"helm.sh/resource-policy": "keep"});
+    let derived = stripped(EtcdCluster::crd());
+    let mut definition = serde_json::to_value(derived).expect("a definition is JSON");
     let schema = &mut definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-    strip(schema);
     let properties = schema["properties"]["spec"]["properties"]
         .as_object_mut()
         .expect("the spec has properties");

@@ -1,5 +1,5 @@
 //! The status that the operator reports. It follows from observation alone, except for the few facts that a later pass
-//! needs (`clusterID`, `admittedSpec`, `bootstrapMembers`, `discovery.url`).
+//! needs (`clusterID`, `admittedSpec`, `bootstrapMembers`, `discovery.url`, `recovery`).
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
@@ -72,6 +72,9 @@ pub struct EtcdClusterStatus {
     /// The discovery token and the registered members.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discovery: Option<DiscoveryStatus>,
+    /// The recovery that the annotation `witan.dev/recover-quorum` has asked for; it is recorded before anything is changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<RecoveryStatus>,
     /// Certificates that the operator issued.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
@@ -154,6 +157,27 @@ pub struct OperationStatus {
     pub message: Option<String>,
     /// Since when.
     pub started_at: Time,
+}
+
+/// A recovery from the loss of a quorum.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RecoveryStatus {
+    /// The member that goes on alone.
+    pub member: String,
+    /// Its stage.
+    pub phase: RecoveryPhase,
+    /// When it began, or was found not to be needed.
+    pub started_at: Time,
+}
+
+/// The stage of a recovery.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecoveryPhase {
+    /// The others are stopped, and the member starts alone.
+    Running,
+    /// A quorum serves. The annotation has no effect any more; without it the next one has.
+    Done,
 }
 
 /// The discovery token and the registered members.

@@ -2,9 +2,10 @@
 //! the same examples to a real API server.
 
 use kube::core::cel::Validator;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
-use super::{EtcdClusterSpec, definition};
+use super::{EtcdBackupScheduleSpec, EtcdBackupSpec, EtcdClusterSpec, definitions};
 
 const EXAMPLES: &str = include_str!("../../tests/etcdcluster-examples.json");
 
@@ -19,7 +20,7 @@ const COPIES: [&str; 2] = [
 
 #[test]
 fn the_files_of_the_definition_are_fresh() {
-    let text = serde_yaml::to_string(&definition()).expect("it is YAML");
+    let text = crate::crd::as_yaml().expect("it is YAML");
     for copy in COPIES {
         let path = format!("{}/{copy}", env!("CARGO_MANIFEST_DIR"));
         if std::env::var_os("UPDATE").is_some() {
@@ -38,25 +39,25 @@ fn the_files_of_the_definition_are_fresh() {
 
 /// Far below the limit of the annotation of a client-side apply.
 #[test]
-fn the_definition_is_small() {
-    let text = serde_json::to_string(&definition()).expect("it is JSON");
-    assert!(text.len() < 60_000, "{} bytes", text.len());
+fn each_definition_is_small() {
+    for definition in definitions() {
+        let text = serde_json::to_string(&definition).expect("it is JSON");
+        assert!(text.len() < 60_000, "{} bytes", text.len());
+    }
 }
 
 #[test]
 fn accepted_examples_are_accepted() {
-    let schema = schema();
     for case in examples("accepted") {
-        let wrong = judge(&schema, &case);
+        let wrong = judge(&case);
         assert!(wrong.is_empty(), "{}: {wrong:?}", case["case"]);
     }
 }
 
 #[test]
 fn refused_examples_are_refused_in_words_that_help() {
-    let schema = schema();
     for case in examples("refused") {
-        let wrong = judge(&schema, &case);
+        let wrong = judge(&case);
         let says = case["says"].as_str().expect("what it says");
         let said = wrong.iter().any(|reason| reason.contains(says));
         assert!(said, "{}: {wrong:?}", case["case"]);
@@ -76,22 +77,30 @@ fn examples(kind: &str) -> Vec<Value> {
     cases
 }
 
-fn schema() -> Value {
-    let definition = serde_json::to_value(definition()).expect("JSON");
+/// Returns the kind of a case's resource.
+fn kind(case: &Value) -> &str {
+    case["kind"].as_str().unwrap_or("EtcdCluster")
+}
+
+fn schema(kind: &str) -> Value {
+    let mut definitions = definitions().into_iter();
+    let found = definitions.find(|definition| definition.spec.names.kind == kind);
+    let definition = serde_json::to_value(found.expect("a kind")).expect("JSON");
     definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
 }
 
 /// Returns the errors of a case: the schema checks fields and bounds, the rules everything else.
-fn judge(schema: &Value, case: &Value) -> Vec<String> {
-    let spec = &case["spec"];
+fn judge(case: &Value) -> Vec<String> {
+    let (kind, spec) = (kind(case), &case["spec"]);
+    let schema = &schema(kind);
     let mut wrong = Vec::new();
     check(&schema["properties"]["spec"], spec, "spec", &mut wrong);
     if !wrong.is_empty() {
         return wrong;
     }
     let name = case["name"].as_str().unwrap_or("orders");
-    let new = object(name, spec);
-    let old = case.get("from").map(|from| object(name, from));
+    let new = object(kind, name, spec);
+    let old = case.get("from").map(|from| object(kind, name, from));
     match Validator::new().validate(schema, &new, old.as_ref()) {
         Ok(()) => wrong,
         Err(errors) => errors
@@ -103,15 +112,25 @@ fn judge(schema: &Value, case: &Value) -> Vec<String> {
 }
 
 /// The resource with its defaults, as the API server completes it.
-fn object(name: &str, spec: &Value) -> Value {
-    let typed: EtcdClusterSpec = serde_json::from_value(without_foreign(spec)).expect("a spec");
-    let mut full = serde_json::to_value(typed).expect("JSON");
+fn object(kind: &str, name: &str, spec: &Value) -> Value {
+    let given = without_foreign(spec);
+    let mut full = match kind {
+        "EtcdBackup" => completed::<EtcdBackupSpec>(given),
+        "EtcdBackupSchedule" => completed::<EtcdBackupScheduleSpec>(given),
+        _ => completed::<EtcdClusterSpec>(given),
+    };
     for name in FOREIGN {
         if let Some(value) = spec.get(name) {
             full[name] = value.clone();
         }
     }
-    json!({"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "metadata": {"name": name}, "spec": full})
+    json!({"apiVersion": "witan.dev/v1", "kind": kind, "metadata": {"name": name}, "spec": full})
+}
+
+/// Returns a spec with the defaults of its type.
+fn completed<S: DeserializeOwned + Serialize>(spec: Value) -> Value {
+    let typed: S = serde_json::from_value(spec).expect("a spec");
+    serde_json::to_value(typed).expect("JSON")
 }
 
 fn without_foreign(spec: &Value) -> Value {

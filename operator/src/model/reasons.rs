@@ -79,6 +79,8 @@ pub enum Stop {
     Fenced,
     /// `spec.replicas` is 0.
     Hibernated,
+    /// Another member goes on alone.
+    Recovery,
 }
 
 impl Stop {
@@ -104,6 +106,10 @@ impl Stop {
             Stop::Fenced => (
                 "MemberFenced",
                 "the annotation witan.dev/fenced-members names it",
+            ),
+            Stop::Recovery => (
+                "MemberStopped",
+                "another member goes on alone, because the annotation witan.dev/recover-quorum names it",
             ),
             Stop::Hibernated => ("MemberHibernated", "spec.replicas is 0"),
         };

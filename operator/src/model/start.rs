@@ -35,6 +35,9 @@ pub enum Bootstrap {
         /// Each of them.
         members: Vec<JoinMember>,
     },
+    /// As `Restart`, with `--force-new-cluster`: the member removes all others from its cluster, keeps its data and goes on
+    /// alone.
+    Forced,
     /// `--initial-cluster-state=existing` with this member alone: it starts from its disk, and refuses to start
     /// from an empty one.
     Restart,
@@ -64,6 +67,8 @@ pub enum StartKind {
     /// See `Bootstrap`.
     Join,
     /// See `Bootstrap`.
+    Forced,
+    /// See `Bootstrap`.
     Restart,
 }
 
@@ -74,6 +79,7 @@ impl Bootstrap {
             Self::New { .. } => StartKind::New,
             Self::Discovery { .. } => StartKind::Discovery,
             Self::Join { .. } => StartKind::Join,
+            Self::Forced => StartKind::Forced,
             Self::Restart => StartKind::Restart,
         }
     }

@@ -38,6 +38,8 @@ pub enum Step {
         /// The token's URL, if the members find each other by discovery.
         discovery_url: Option<String>,
     },
+    /// Records in the status, before anything else, that this member goes on alone.
+    BeginRecovery(Ordinal),
     /// Makes a discovery token for this many members and records both in the status, as `BeginBootstrap` does.
     CreateDiscoveryToken(u32),
     /// Applies the claim and then the pod of a member.
@@ -119,6 +121,9 @@ pub enum Step {
     DisableAuth,
 }
 
+const RECOVERY_BEGUN: &str = "member {member} goes on alone, because the annotation \
+    witan.dev/recover-quorum names it: the others are stopped, their disks are kept and not started again";
+
 impl Step {
     /// Returns the kind of the step, a label of a metric: the name of its variant.
     pub fn kind(&self) -> String {
@@ -138,6 +143,7 @@ impl Step {
             | Step::OwnCertificate(_)
             | Step::RotateAuthority(_)
             | Step::BeginBootstrap { .. }
+            | Step::BeginRecovery(_)
             | Step::CreateDiscoveryToken(_)
             | Step::StartMember(_)
             | Step::AddLearner { .. }
@@ -171,6 +177,7 @@ impl Step {
             | Step::OwnCertificate(_)
             | Step::RotateAuthority(_)
             | Step::BeginBootstrap { .. }
+            | Step::BeginRecovery(_)
             | Step::CreateDiscoveryToken(_)
             | Step::StartMember(_)
             | Step::AddLearner { .. }
@@ -238,6 +245,7 @@ impl Step {
                 let text = format!("bootstrapping a cluster of {members} members");
                 tell.all("Bootstrapping", text)
             }
+            Step::BeginRecovery(ordinal) => tell.pod(*ordinal, "RecoveryBegun", RECOVERY_BEGUN),
             Step::CreateDiscoveryToken(members) => {
                 let text = format!("making a discovery token for {members} members");
                 tell.all("DiscoveryTokenCreated", text)

@@ -17,6 +17,10 @@ pub enum Why {
     ClusterIdMismatch,
     /// Too few voters serve. Pods that can come back are started; nothing else is touched.
     QuorumLost,
+    /// Too few voters serve, and the member that the annotation names has no disk to go on with.
+    CannotRecover(Ordinal),
+    /// The member that goes on alone has not served yet.
+    Recovering(Ordinal),
     /// Pods are ready and no member answers the operator: nothing is touched.
     Unreachable,
     /// All disks are lost, and the data with them: a person has to decide.
@@ -27,6 +31,8 @@ pub enum Why {
     NameTaken(Part),
     /// Secrets that the spec names do not exist.
     SecretsMissing,
+    /// The backup that the first members begin from cannot be used.
+    BackupMissing,
     /// cert-manager has not issued yet.
     CertificatesPending,
     /// The spec asks for certificates of cert-manager, which is not installed.
@@ -84,6 +90,9 @@ pub enum Why {
 const CANNOT_HIBERNATE: &str = "spec.replicas is 0, and without disks all data would be lost";
 const QUORUM_LOST: &str = "too few voters serve; pods that can come back are started, \
     nothing else is changed";
+const CANNOT_RECOVER: &str = "too few voters serve, and the annotation witan.dev/recover-quorum names \
+    {member}, which has no disk: name the pod of a member that has one";
+const RECOVERING: &str = "member {member} starts alone: see the log of its pod if this lasts";
 const DATA_LOST: &str = "the disks of all members are lost: restore a backup into a new cluster";
 const CERT_MANAGER_MISSING: &str =
     "cert-manager is not installed: the API server knows no Certificates";
@@ -107,6 +116,7 @@ const FENCED: &str = "member {member} is fenced; planned changes wait until the 
     witan.dev/fenced-members does not name it any more";
 const APPROVAL: &str = "the leader {member} is the last to restart and waits for the \
     annotation witan.dev/allow-leader-restart";
+const SETTLING: &str = "member {member} has just become ready";
 const ONLY_COPY: &str = "member {member} has the only copy of the data and no disk: \
     scale out to change its template";
 
@@ -116,6 +126,7 @@ impl Why {
         matches!(
             self,
             Why::Bootstrapping
+                | Why::Recovering(_)
                 | Why::CertificatesPending
                 | Why::PodEnding(_)
                 | Why::ClaimEnding(_)
@@ -136,6 +147,7 @@ impl Why {
                 | Why::CannotHibernate
                 | Why::SpecRejected
                 | Why::SecretsMissing
+                | Why::BackupMissing
                 | Why::Deleting
                 | Why::Approval(_)
                 | Why::VersionStep { .. }
@@ -158,7 +170,9 @@ impl Why {
             Why::Hibernated => tell.all("Hibernated", "no member runs; the disks are kept"),
             Why::CannotHibernate => warn.all("SpecRejected", CANNOT_HIBERNATE),
             Why::ClusterIdMismatch => warn.all("ClusterIDMismatch", clusters_differ(cluster, seen)),
-            Why::QuorumLost => warn.all("QuorumLost", QUORUM_LOST),
+            Why::QuorumLost => warn.all("QuorumLost", quorum_lost(cluster, seen)),
+            Why::CannotRecover(at) => warn.pod(*at, "CannotRecover", CANNOT_RECOVER),
+            Why::Recovering(at) => warn.pod(*at, "QuorumRecovery", RECOVERING),
             Why::Unreachable => {
                 let error = seen
                     .call_error
@@ -184,6 +198,9 @@ impl Why {
             Why::SecretsMissing => {
                 let text = "secrets that the specification names do not exist";
                 warn.all("SecretMissing", format!("{text}: {}", missing()))
+            }
+            Why::BackupMissing => {
+                warn.all("BackupMissing", seen.no_backup.clone().unwrap_or_default())
             }
             Why::CertificatesPending => {
                 let text = "cert-manager has not written these secrets with ca.crt, tls.crt and \
@@ -237,13 +254,26 @@ impl Why {
             Why::Fenced(at) => tell.pod(*at, "MemberFenced", FENCED),
             Why::Approval(at) => tell.pod(*at, "WaitingForApproval", APPROVAL),
             Why::OnlyCopy(at) => warn.pod(*at, "OnlyCopy", ONLY_COPY),
-            Why::Settling(at) => tell.pod(
-                *at,
-                "MemberSettling",
-                "member {member} has just become ready",
-            ),
+            Why::Settling(at) => tell.pod(*at, "MemberSettling", SETTLING),
         }
     }
+}
+
+/// Says what is done without a quorum, and which member a person may go on with: the one that has the most entries of the log,
+/// among those that answer.
+fn quorum_lost(cluster: &str, seen: &Observed) -> String {
+    let answering = seen
+        .members()
+        .filter(|member| member.answers && !member.learner);
+    let best = answering.max_by_key(|member| member.raft_index);
+    let best = best.and_then(|member| Some((member.ordinal?, member.raft_index)));
+    let Some((ordinal, index)) = best else {
+        return QUORUM_LOST.to_owned();
+    };
+    format!(
+        "{QUORUM_LOST}. If the disks of the others are lost for good: {cluster}-{ordinal} answers and has the log up to \
+         index {index}; the annotation witan.dev/recover-quorum={cluster}-{ordinal} lets it go on alone"
+    )
 }
 
 /// Says which members are in which cluster, and how a person can resolve it.

@@ -295,9 +295,16 @@ fn named_by_the_user(cluster: &Cluster<'_>) -> BTreeSet<String> {
             .as_ref()
             .and_then(|auth| auth.root_credentials_secret_ref.as_ref()),
     ];
+    let restore = cluster.spec().bootstrap.as_ref();
+    let restore =
+        restore.and_then(|bootstrap| bootstrap.restore.as_ref()?.store.as_ref()?.s3.as_ref());
+    let store = restore.filter(|_| cluster.id().is_none()).map(|s3| {
+        let named = [&s3.credentials_secret_ref, &s3.ca_secret_ref];
+        named.into_iter().flatten()
+    });
+    let named = named.into_iter().flatten();
     named
-        .into_iter()
-        .flatten()
+        .chain(store.into_iter().flatten())
         .map(|secret| secret.name.clone())
         .collect()
 }

@@ -37,6 +37,9 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
     let members = u32::try_from(members).unwrap_or_default();
     let mut refused = None;
     for ordinal in 0..members {
+        if pass.seen.no_backup.is_some() {
+            break;
+        }
         if pass.pod(ordinal).is_none() && !pass.is_fenced(ordinal) {
             if let Some(wait) = pass.taken_of(ordinal) {
                 return Some(wait);
@@ -55,6 +58,7 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
     broken
         .or(refused)
         .or_else(|| secrets_missing(pass))
+        .or_else(|| backup_missing(pass))
         .or_else(|| hindered(pass))
         .or_else(|| Some(soon(Why::Bootstrapping)))
 }
@@ -87,7 +91,7 @@ fn is_apart(pass: &Pass<'_>, ordinal: Ordinal) -> bool {
 /// Records with how many members and by which discovery URL the cluster begins; waits while secrets that its
 /// pods mount are missing.
 fn record(pass: &Pass<'_>, discovery: Option<&Discovery>) -> Option<Step> {
-    if let Some(wait) = secrets_missing(pass) {
+    if let Some(wait) = secrets_missing(pass).or_else(|| backup_missing(pass)) {
         return Some(wait);
     }
     let members = pass.spec.members();
@@ -96,6 +100,13 @@ fn record(pass: &Pass<'_>, discovery: Option<&Discovery>) -> Option<Step> {
         (Some(_), None) => Step::CreateDiscoveryToken(members),
         (_, discovery_url) => Step::BeginBootstrap { members, discovery_url },
     })
+}
+
+/// Waits while the backup that the first members begin from cannot be used: a member that began without it would be a
+/// member of an empty cluster.
+fn backup_missing(pass: &Pass<'_>) -> Option<Step> {
+    let missing = pass.seen.no_backup.is_some();
+    missing.then(|| soon(Why::BackupMissing))
 }
 
 /// Starts one of the first `members` members, by the discovery URL of the status if it has one. Waits while

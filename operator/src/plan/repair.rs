@@ -145,7 +145,9 @@ fn restart_reason(
     if pod.phase == PodPhase::Ended {
         return Some(Stop::Ended);
     }
-    if !member.started && pod.start == StartKind::Restart && !pod.ready {
+    let never_joins = !member.started && pod.start == StartKind::Restart && !pod.ready;
+    // at its next start it would remove all others again
+    if never_joins || pod.start == StartKind::Forced {
         return Some(Stop::WrongStart);
     }
     if joined.pass.is_cut_off(ordinal, pod) {

@@ -9,6 +9,7 @@ mod objects;
 mod planned;
 mod properties;
 mod random;
+mod recovery;
 mod refusals;
 mod shown;
 mod world;

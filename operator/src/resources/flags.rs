@@ -29,6 +29,21 @@ pub(super) fn flags(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     flags
 }
 
+/// Returns the flags by which `snapshot restore` makes the data directory of a first member.
+pub(super) fn restore(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
+    let shared = [
+        "--name=",
+        "--data-dir=",
+        "--initial-cluster=",
+        "--initial-cluster-token=",
+        "--initial-advertise-peer-urls=",
+    ];
+    let all = identity(cluster, plan).into_iter();
+    let all = all.chain(bootstrap(cluster, plan));
+    all.filter(|flag| shared.iter().any(|name| flag.starts_with(name)))
+        .collect()
+}
+
 fn flag(name: &str, value: &str) -> String {
     format!("--{name}={value}")
 }
@@ -76,7 +91,7 @@ fn bootstrap(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     let (state, members) = match &plan.bootstrap {
         Bootstrap::Discovery { url } => return vec![flag("discovery", url)],
         Bootstrap::New { members } => ("new", (0..*members).map(own).collect()),
-        Bootstrap::Restart => ("existing", vec![own(plan.ordinal)]),
+        Bootstrap::Restart | Bootstrap::Forced => ("existing", vec![own(plan.ordinal)]),
         Bootstrap::Join { members } => {
             let pairs = members.iter().flat_map(|member| {
                 let name = name(cluster, member);
@@ -86,10 +101,14 @@ fn bootstrap(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
             ("existing", pairs.collect::<Vec<_>>())
         }
     };
-    vec![
+    let mut flags = vec![
         flag("initial-cluster", &members.join(",")),
         flag("initial-cluster-state", state),
-    ]
+    ];
+    if plan.bootstrap == Bootstrap::Forced {
+        flags.push("--force-new-cluster".to_owned());
+    }
+    flags
 }
 
 /// Returns the name of a member for `--initial-cluster`: that of its ordinal, else its own name, else its id.

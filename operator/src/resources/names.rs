@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
-use super::{ResourceError, owner};
+use super::{ResourceError, owner, restore::RestoreFrom};
 use crate::{
     crd::{EtcdCluster, EtcdClusterSpec},
     model::{Ordinal, PeerTls},
@@ -19,6 +19,12 @@ pub const CLUSTER: &str = "witan.dev/cluster";
 pub const MEMBER: &str = "witan.dev/member";
 /// Label: `voter` or `learner`.
 pub const ROLE: &str = "witan.dev/role";
+/// Label of a job and its pods: the EtcdBackup.
+pub const BACKUP: &str = "witan.dev/backup";
+/// Label of a job and its pods: the EtcdCluster whose backup they take. It is not [`CLUSTER`], which selects members.
+pub const BACKUP_OF: &str = "witan.dev/backup-of";
+/// Label of an EtcdBackup: the EtcdBackupSchedule that has created it.
+pub const SCHEDULE: &str = "witan.dev/backup-schedule";
 /// Label of services: `client` or `peer`.
 pub const SERVICE: &str = "witan.dev/service";
 /// Label: the tag of the members' image.
@@ -56,6 +62,9 @@ pub const TRUST: &str = "witan.dev/trust";
 pub const FENCED_MEMBERS: &str = "witan.dev/fenced-members";
 /// Annotation of an EtcdCluster: the id of a member to replace at once, in hexadecimal as in the status.
 pub const REPLACE_MEMBER: &str = "witan.dev/replace-member";
+/// Annotation of an EtcdCluster without a quorum: the member that goes on alone, as the name of its pod, because the disks of
+/// most others are lost.
+pub const RECOVER_QUORUM: &str = "witan.dev/recover-quorum";
 /// Annotation of an EtcdCluster: the generation at which the leader may restart.
 pub const ALLOW_LEADER_RESTART: &str = "witan.dev/allow-leader-restart";
 
@@ -86,6 +95,8 @@ pub struct Cluster<'a> {
     pub pull_secrets: Vec<String>,
     /// The fingerprint of the authorities that its members trust, if its authority was ever rotated.
     pub trust: Option<String>,
+    /// The backup that its first members begin from.
+    pub restore: Option<RestoreFrom>,
 }
 
 impl<'a> Cluster<'a> {
@@ -100,6 +111,7 @@ impl<'a> Cluster<'a> {
             image: image(&resource.spec, member_image)?,
             pull_secrets: Vec::new(),
             trust: None,
+            restore: None,
         })
     }
 

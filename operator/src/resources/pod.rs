@@ -5,8 +5,7 @@ use k8s_openapi::{
         Affinity, Capabilities, Container, ContainerPort, EmptyDirVolumeSource, HTTPGetAction,
         LocalObjectReference, PersistentVolumeClaimVolumeSource, Pod, PodAffinityTerm,
         PodAntiAffinity, PodSecurityContext, PodSpec, Probe, ResourceRequirements, SeccompProfile,
-        SecretVolumeSource, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
-        WeightedPodAffinityTerm,
+        SecurityContext, TopologySpreadConstraint, Volume, VolumeMount, WeightedPodAffinityTerm,
     },
     apimachinery::pkg::{
         api::resource::Quantity, apis::meta::v1::LabelSelector, util::intstr::IntOrString,
@@ -20,7 +19,7 @@ use super::{
     ResourceError, fingerprint, flags,
     merge::{merge, typed},
     names::{CLIENT_TLS, Cluster, PEER_TLS, RESTARTED_AT, ROLE, START, TEMPLATE, TRUST, ports},
-    tls, word,
+    restore, store, tls, word,
 };
 use crate::{
     crd::{AntiAffinity, OpenObject, Storage},
@@ -111,6 +110,12 @@ fn own(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
         "topologySpreadConstraints",
         &spec.topology_spread_constraints,
     )?;
+    let first = matches!(plan.bootstrap, Bootstrap::New { .. });
+    let restored = cluster.restore.as_ref().filter(|_| first);
+    let restored = restored.map(|from| restore::containers(cluster, plan, from));
+    let (init, more_volumes) = restored.unzip();
+    let mut volumes = volumes(cluster, plan)?;
+    volumes.extend(more_volumes.into_iter().flatten());
     let spec = PodSpec {
         hostname: Some(name),
         subdomain: Some(cluster.peer_service()),
@@ -126,8 +131,9 @@ fn own(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
         affinity: Some(affinity(cluster)?),
         topology_spread_constraints: Some(spread_or_default(cluster, spread)),
         security_context: Some(security()),
+        init_containers: init,
         containers: vec![container(cluster, plan)?],
-        volumes: Some(volumes(cluster, plan)?),
+        volumes: Some(volumes),
         ..PodSpec::default()
     };
     Ok(Pod { metadata, spec: Some(spec), status: None })
@@ -141,7 +147,7 @@ fn list<T: DeserializeOwned>(
 }
 
 /// Returns the secrets to pull the image with: those of the spec, else the operator's.
-fn pull_secrets(cluster: &Cluster<'_>) -> Vec<LocalObjectReference> {
+pub(super) fn pull_secrets(cluster: &Cluster<'_>) -> Vec<LocalObjectReference> {
     let own = cluster.spec().image_pull_secrets.iter();
     let own: Vec<_> = own.map(|secret| secret.name.clone()).collect();
     let names = if own.is_empty() {
@@ -155,7 +161,7 @@ fn pull_secrets(cluster: &Cluster<'_>) -> Vec<LocalObjectReference> {
         .collect()
 }
 
-fn security() -> PodSecurityContext {
+pub(super) fn security() -> PodSecurityContext {
     PodSecurityContext {
         run_as_non_root: Some(true),
         run_as_user: Some(USER),
@@ -207,14 +213,19 @@ fn container(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Container, Resourc
         startup_probe: Some(probe("/livez", 1, START_SECONDS)),
         liveness_probe: Some(probe("/livez", 5, 6)),
         readiness_probe: Some(probe("/readyz", 2, 3)),
-        security_context: Some(SecurityContext {
-            allow_privilege_escalation: Some(false),
-            read_only_root_filesystem: Some(true),
-            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
-            ..SecurityContext::default()
-        }),
+        security_context: Some(container_security()),
         ..Container::default()
     })
+}
+
+/// Returns the security context of a container that writes to its volumes alone.
+pub(super) fn container_security() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        read_only_root_filesystem: Some(true),
+        capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+        ..SecurityContext::default()
+    }
 }
 
 /// Makes a probe of a path on the metrics port, with a timeout of 5 s, that fails after `failures` failures
@@ -260,27 +271,14 @@ fn volumes(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Vec<Volume>, Resourc
     } else {
         data.empty_dir = Some(empty_dir(spec.storage.as_ref())?);
     }
-    let secret = |name: &str, secret: String| Volume {
-        name: name.to_owned(),
-        secret: Some(SecretVolumeSource {
-            secret_name: Some(secret),
-            default_mode: Some(0o440),
-            ..SecretVolumeSource::default()
-        }),
-        ..Volume::default()
-    };
     let mut volumes = vec![data];
     if plan.peer_tls >= PeerTls::Ready {
-        volumes.push(secret(
-            "peer-tls",
-            tls::secret_of(cluster, CertificateRole::Peer),
-        ));
+        let secret = tls::secret_of(cluster, CertificateRole::Peer);
+        volumes.push(store::secret_volume("peer-tls", &secret));
     }
     if spec.client_tls().is_some() {
-        volumes.push(secret(
-            "client-tls",
-            tls::secret_of(cluster, CertificateRole::Server),
-        ));
+        let secret = tls::secret_of(cluster, CertificateRole::Server);
+        volumes.push(store::secret_volume("client-tls", &secret));
     }
     Ok(volumes)
 }

@@ -18,12 +18,14 @@ const OPERATOR: &str = "docs/reference/operator.md";
 const OPERATOR_METRICS: &str = "operator/src/metrics.rs";
 
 /// Flags of other programs that documents name by themselves, and whose they are.
-const FOREIGN_FLAGS: [(&str, &str); 6] = [
+const FOREIGN_FLAGS: [(&str, &str); 8] = [
     ("--all", "tests/run"),
     ("--bin", "cargo"),
     ("--bump-revision", "witan snapshot restore"),
     ("--mark-compacted", "witan snapshot restore"),
+    ("--remove-snapshot", "witan snapshot restore"),
     ("--rev", "etcdctl"),
+    ("--skip-existing", "witan snapshot restore"),
     ("--skip-hash-check", "witan snapshot restore"),
 ];
 

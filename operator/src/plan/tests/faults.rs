@@ -194,7 +194,8 @@ impl World {
     pub(super) fn discover(&mut self, url: Option<&str>) {
         let local = url.is_none().then(LocalDiscovery::default);
         let url = url.map(str::to_owned);
-        self.spec.bootstrap = Some(BootstrapSource { discovery: Some(Discovery { url, local }) });
+        self.spec.bootstrap =
+            Some(BootstrapSource { discovery: Some(Discovery { url, local }), restore: None });
     }
 
     pub(super) fn toggle_tls(&mut self) {

@@ -1,8 +1,11 @@
 //! Invariants that every step must keep in every observed state.
 
 use super::world::World;
-use crate::model::{
-    Bootstrap, MemberId, Observed, Ordinal, PeerTls, PodPlan, Removal, Step, Stop, quorum,
+use crate::{
+    crd::RecoveryPhase,
+    model::{
+        Bootstrap, MemberId, Observed, Ordinal, PeerTls, PodPlan, Removal, Step, Stop, quorum,
+    },
 };
 
 impl World {
@@ -26,6 +29,10 @@ impl World {
                 if let Some(member) = self.member(*ordinal) {
                     self.judge_stop(step, member.id, *reason);
                 }
+            }
+            Step::RetireClaim { ordinal, held: false } if self.recovers() => {
+                assert!(!self.has_quorum(), "nobody is given up in vain: {step:?}");
+                self.judge_alone(step, Some(*ordinal));
             }
             Step::DeleteClaim(ordinal) | Step::RetireClaim { ordinal, .. } => {
                 assert!(self.has_quorum(), "only a confirmed list counts: {step:?}");
@@ -63,6 +70,7 @@ impl World {
             | Step::RequestCertificate(_)
             | Step::OwnCertificate(_)
             | Step::BeginBootstrap { .. }
+            | Step::BeginRecovery(_)
             | Step::CreateDiscoveryToken(_)
             | Step::LabelPod { .. }
             | Step::ApplyClaim { .. }
@@ -89,9 +97,33 @@ impl World {
             !self.fenced.contains(&ordinal),
             "a fenced member stays down: {step:?}"
         );
+        if *bootstrap == Bootstrap::Forced {
+            assert!(self.recovers(), "a person has asked for it: {step:?}");
+            assert_eq!(self.recover, Some(ordinal), "of this member: {step:?}");
+            self.judge_alone(step, None);
+        }
         let first = matches!(bootstrap, Bootstrap::New { .. });
         let born = self.status.cluster_id.is_some();
         assert!(!(first && born), "a cluster begins once: {step:?}");
+    }
+
+    /// Whether a recovery is recorded that has not ended.
+    fn recovers(&self) -> bool {
+        let recovery = self.status.recovery.as_ref();
+        recovery.is_some_and(|recovery| recovery.phase == RecoveryPhase::Running)
+    }
+
+    /// Asserts that no pod but the survivor's is left, and no disk of another member, except `besides`, could be started:
+    /// two of them could serve as a quorum of the old members.
+    fn judge_alone(&self, step: &Step, besides: Option<Ordinal>) {
+        let other = |ordinal: &&Ordinal| Some(**ordinal) != self.recover;
+        let pod = self.pods.keys().find(other);
+        assert_eq!(pod, None, "the others' pods have ended: {step:?}");
+        if besides.is_none() {
+            let usable = |at: &&Ordinal| !self.claims[*at].retired && self.keeps_its_disk(**at);
+            let disk = self.claims.keys().filter(other).find(usable);
+            assert_eq!(disk, None, "the others' disks are kept aside: {step:?}");
+        }
     }
 
     pub(super) fn all_serve(&self, step: &Step) {

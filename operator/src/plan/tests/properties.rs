@@ -18,7 +18,7 @@ const DISTURBED: u64 = 60;
 /// patience, rolled twice, and moved.
 const CALM: usize = 1500;
 
-fn world(seed: u64) -> World {
+pub(super) fn world(seed: u64) -> World {
     let mut world = World::new(EtcdClusterSpec::minimal(), seed);
     world.spec.replicas = 1 + i32::try_from(world.random.below(7)).unwrap_or(0);
     world.spec.storage = disk();
@@ -56,6 +56,12 @@ fn case(seed: u64) {
 }
 
 fn history(world: &mut World) {
+    disturb(world);
+    converge(world);
+}
+
+/// Runs passes with faults between them.
+pub(super) fn disturb(world: &mut World) {
     for _ in 0..DISTURBED {
         if world.random.below(4) == 0 {
             world.disturb();
@@ -67,6 +73,10 @@ fn history(world: &mut World) {
         let seconds = 1 + world.random.seconds(20);
         world.elapse(seconds);
     }
+}
+
+/// Ends all faults and asserts that the cluster becomes what its spec says.
+pub(super) fn converge(world: &mut World) {
     world.calm();
     let mut quiet = 0;
     for _ in 0..CALM {

@@ -56,6 +56,7 @@ impl World {
             wanted_version: self.spec.version.clone(),
             fenced: self.fenced.clone(),
             replace: self.replace,
+            recover: self.recover,
             missing_secrets: self
                 .missing_secret
                 .then(|| "tls".to_owned())

@@ -7,7 +7,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{authority::Authority, random::Random};
 use crate::{
-    crd::{DiscoveryStatus, EtcdClusterSpec, EtcdClusterStatus, Storage},
+    crd::{
+        DiscoveryStatus, EtcdClusterSpec, EtcdClusterStatus, RecoveryPhase, RecoveryStatus, Storage,
+    },
     model::{
         Bootstrap, MemberId, Observed, Obstacle, Ordinal, PeerTls, PodPlan, Role, Step, Stop,
         quorum,
@@ -83,6 +85,8 @@ pub(super) struct World {
     pub(super) bad_template: Option<(u32, i32)>,
     pub(super) missing_secret: bool,
     pub(super) replace: Option<MemberId>,
+    /// The member that the annotation lets go on alone.
+    pub(super) recover: Option<Ordinal>,
     /// Steps that the API server refuses.
     pub(super) refuses: Option<fn(&Step) -> bool>,
     /// Refused steps, and until when each is not retried.
@@ -112,6 +116,7 @@ impl World {
             bad_template: None,
             missing_secret: false,
             replace: None,
+            recover: None,
             refuses: None,
             refused: Vec::new(),
             pods: BTreeMap::new(),
@@ -273,7 +278,14 @@ impl World {
     }
 
     fn boot(&mut self, ordinal: Ordinal) {
-        if !self.runs(ordinal) || self.disk(ordinal).is_some() {
+        if !self.runs(ordinal) {
+            return;
+        }
+        if let Some(id) = self.disk(ordinal) {
+            let forced = |pod: &FakePod| pod.bootstrap == Bootstrap::Forced;
+            if self.pods.get(&ordinal).is_some_and(forced) {
+                self.members.retain(|member| member.id == id);
+            }
             return;
         }
         let quorate = self.has_quorum();
@@ -311,6 +323,7 @@ impl World {
             Bootstrap::New { .. }
             | Bootstrap::Join { .. }
             | Bootstrap::Discovery { .. }
+            | Bootstrap::Forced
             | Bootstrap::Restart => return,
         };
         self.write(ordinal, id);
@@ -396,6 +409,11 @@ impl World {
         if self.leader.is_some() {
             self.status.cluster_id = Some(format!("{CLUSTER_ID:x}"));
         }
+        if self.recover.is_none() {
+            self.status.recovery = None;
+        } else if self.leader.is_some() {
+            self.record_recovery(RecoveryPhase::Done);
+        }
         let corrupt = self.members.iter().any(|member| member.corrupt);
         if !corrupt {
             self.status.conditions.clear();
@@ -410,6 +428,12 @@ impl World {
                 observed_generation: None,
             });
         }
+    }
+
+    fn record_recovery(&mut self, phase: RecoveryPhase) {
+        let member = format!("world-{}", self.recover.unwrap_or_default());
+        let started_at = Time(jiff::Timestamp::from_second(self.now).unwrap_or_default());
+        self.status.recovery = Some(RecoveryStatus { member, phase, started_at });
     }
 
     /// Does what a step says, as the API server and the members would.
@@ -428,6 +452,7 @@ impl World {
                 self.authority.rotate(*to, self.now);
                 self.template += 1;
             }
+            Step::BeginRecovery(_) => self.record_recovery(RecoveryPhase::Running),
             Step::BeginBootstrap { members, discovery_url } => {
                 self.begin(*members, discovery_url.clone())
             }

@@ -86,6 +86,10 @@ const NOT_RUN: &[(&str, &str)] = &[
         "kubectl port-forward pod/plain-0 2381 &",
     ),
     (
+        "docs/operating/kubernetes.md",
+        "kubectl annotate ec orders witan.dev/recover-quorum=orders-1",
+    ),
+    (
         "docs/operating/kubernetes-backup.md",
         "kubectl create secret generic s3 --from-literal=AWS_ACCESS_KEY_ID=$KEY --from-literal=AWS_SECRET_ACCESS_KEY=$SECRET",
     ),

@@ -292,7 +292,11 @@ fn an_etcd_that_never_knew_us_is_taken_over() {
     // neither has compacted
     for server in [&ours, &theirs] {
         let hash = server.http("POST", "/v3/maintenance/hashkv", "{}");
-        assert!(hash.text().contains(r#""compact_revision":"-1""#), "{}", hash.text());
+        assert!(
+            hash.text().contains(r#""compact_revision":"-1""#),
+            "{}",
+            hash.text()
+        );
     }
     assert_eq!(ours.http("GET", "/v2/keys/", "").status, 200);
     // from the disk, without the snapshot

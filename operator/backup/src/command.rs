@@ -1,0 +1,284 @@
+//! The flags of `witan-operator backup`.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{ArgAction, Args, Subcommand, ValueEnum};
+
+use crate::{location::Location, retention::Retention};
+
+/// Commands about backups.
+#[derive(Debug, Clone, Subcommand)]
+pub enum BackupCommand {
+    /// Streams a snapshot of a member into a store.
+    Save(SaveFlags),
+    /// Lists the backups of a location, the newest first.
+    List(ListFlags),
+    /// Reads a backup into a file and checks its digest.
+    Fetch(FetchFlags),
+}
+
+impl BackupCommand {
+    /// Returns the name of the command.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Save(_) => "save",
+            Self::List(_) => "list",
+            Self::Fetch(_) => "fetch",
+        }
+    }
+
+    /// Returns the file of the result, if one is wanted.
+    pub(crate) fn result(&self) -> Option<PathBuf> {
+        match self {
+            Self::Save(flags) => flags.result.clone(),
+            Self::List(_) => None,
+            Self::Fetch(flags) => flags.result.clone(),
+        }
+    }
+}
+
+/// Flags of `backup save`.
+#[derive(Debug, Clone, Args)]
+pub struct SaveFlags {
+    /// URLs of members, separated by commas. A follower is preferred to the leader.
+    #[arg(long, value_delimiter = ',', required = true, value_name = "URLS")]
+    pub(crate) endpoints: Vec<String>,
+    /// Where the backup is stored: s3://BUCKET[/PREFIX] or file:///FOLDER.
+    #[arg(long, value_name = "LOCATION")]
+    pub(crate) to: Location,
+    /// Name of the backup, which is stored as NAME.db and NAME.json. If it exists already, nothing is saved and the result
+    /// is that of the existing one.
+    #[arg(long)]
+    pub(crate) name: String,
+    /// After a success, removes the complete backups in exactly this location that neither --keep-last nor --keep-within
+    /// keeps; the newest one always stays. Without both flags all backups stay.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) keep_last: Option<u32>,
+    /// The time within which backups are kept: 30d, 12h, 1h30m (units w, d, h, m, s).
+    #[arg(long, value_name = "TIME", value_parser = time_span)]
+    pub(crate) keep_within: Option<Duration>,
+    /// File to which the result is written as JSON of at most 4096 bytes, such as /dev/termination-log.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) result: Option<PathBuf>,
+    /// Access to the members.
+    #[command(flatten)]
+    pub(crate) client: ClientFlags,
+    /// Access to the store.
+    #[command(flatten)]
+    pub(crate) s3: S3Flags,
+}
+
+impl SaveFlags {
+    /// Returns which other backups stay.
+    pub(crate) fn retention(&self) -> Retention {
+        Retention { keep_last: self.keep_last, keep_within: self.keep_within }
+    }
+}
+
+/// Flags of `backup list`.
+#[derive(Debug, Clone, Args)]
+pub struct ListFlags {
+    /// Where the backups are: s3://BUCKET[/PREFIX] or file:///FOLDER.
+    #[arg(long, value_name = "LOCATION")]
+    pub(crate) from: Location,
+    /// Format of the list.
+    #[arg(short, long, value_enum, default_value_t = ListFormat::Table)]
+    pub(crate) output: ListFormat,
+    /// Access to the store.
+    #[command(flatten)]
+    pub(crate) s3: S3Flags,
+}
+
+/// Format of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListFormat {
+    /// A table for people.
+    Table,
+    /// An array of JSON.
+    Json,
+}
+
+/// Flags of `backup fetch`.
+#[derive(Debug, Clone, Args)]
+pub struct FetchFlags {
+    /// Where the backup is: s3://BUCKET[/PREFIX] or file:///FOLDER.
+    #[arg(long, value_name = "LOCATION")]
+    pub(crate) from: Location,
+    /// Name of the backup, or of a file, such as some.db, that may have no record; the newest complete backup by default.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// The file to write. It gets its name only when it is complete, and replaces an existing one.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) file: PathBuf,
+    /// Does nothing if this folder exists and is not empty.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) unless_exists: Option<PathBuf>,
+    /// File to which the result is written as JSON of at most 4096 bytes, such as /dev/termination-log.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) result: Option<PathBuf>,
+    /// Access to the store.
+    #[command(flatten)]
+    pub(crate) s3: S3Flags,
+}
+
+/// How members are reached.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Access to the members")]
+pub(crate) struct ClientFlags {
+    /// Authorities of the members' certificates, PEM; those of the system by default.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cacert: Option<PathBuf>,
+    /// Client certificate, PEM.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// Key of the client certificate, PEM.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    /// User, if authentication is on; a snapshot needs the role root.
+    #[arg(long, value_name = "NAME", requires = "password_file")]
+    pub(crate) user: Option<String>,
+    /// File with the password of the user.
+    #[arg(long, value_name = "FILE", requires = "user")]
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+/// How a store of objects is reached.
+#[derive(Debug, Clone, Default, Args)]
+#[command(
+    next_help_heading = "Access to the store (credentials are environment variables of AWS: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, …)"
+)]
+pub(crate) struct S3Flags {
+    /// URL of the store; that of AWS by default.
+    #[arg(long, value_name = "URL")]
+    pub(crate) s3_endpoint: Option<String>,
+    /// Region of the bucket; AWS_REGION or us-east-1 by default.
+    #[arg(long, value_name = "REGION")]
+    pub(crate) s3_region: Option<String>,
+    /// Whether the bucket is in the path of a URL instead of its host name. Needed by most stores that are not AWS.
+    #[arg(long, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    pub(crate) s3_path_style: bool,
+    /// Authorities of the store's certificate, PEM, besides those of the system.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) s3_cacert: Option<PathBuf>,
+    /// How the store encrypts what is saved; as the bucket says by default.
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub(crate) s3_server_side_encryption: Option<Encryption>,
+    /// Key for aws:kms; the default key of the account if not set.
+    #[arg(long, value_name = "ID")]
+    pub(crate) s3_kms_key_id: Option<String>,
+    /// How long one request is tried again. A store that is down for longer ends the command.
+    #[arg(long, value_name = "TIME", default_value = "3m", value_parser = time_span)]
+    pub(crate) s3_retry_timeout: Duration,
+}
+
+/// How a store encrypts objects at rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Encryption {
+    /// With keys of the store.
+    #[value(name = "AES256")]
+    Aes256,
+    /// With a key of the key management service.
+    #[value(name = "aws:kms")]
+    Kms,
+}
+
+/// Parses a span of time: numbers with a unit each.
+fn time_span(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time: 30d, 12h, 1h30m (units w, d, h, m, s)");
+    let (mut seconds, mut number) = (0_u64, None::<u64>);
+    for c in text.chars() {
+        let factor = match c {
+            'w' => 7 * 24 * 3600,
+            'd' => 24 * 3600,
+            'h' => 3600,
+            'm' => 60,
+            's' => 1,
+            digit => {
+                let digit = digit.to_digit(10).ok_or_else(wrong)?;
+                let before = number.unwrap_or(0).checked_mul(10).ok_or_else(wrong)?;
+                number = Some(before.checked_add(digit.into()).ok_or_else(wrong)?);
+                continue;
+            }
+        };
+        let added = number.take().and_then(|number| number.checked_mul(factor));
+        seconds = added
+            .and_then(|added| seconds.checked_add(added))
+            .ok_or_else(wrong)?;
+    }
+    if number.is_some() || text.is_empty() {
+        return Err(wrong());
+    }
+    Ok(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, FromArgMatches as _};
+
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<BackupCommand, clap::Error> {
+        let command = BackupCommand::augment_subcommands(Command::new("backup"));
+        let matches = command.try_get_matches_from([&["backup"], arguments].concat())?;
+        BackupCommand::from_arg_matches(&matches)
+    }
+
+    #[test]
+    fn flags_are_consistent() {
+        BackupCommand::augment_subcommands(Command::new("backup")).debug_assert();
+    }
+
+    #[test]
+    fn spans_of_time() {
+        let day = 24 * 3600;
+        for (text, seconds) in [
+            ("30d", 30 * day),
+            ("2w", 14 * day),
+            ("1h30m", 5400),
+            ("0s", 0),
+        ] {
+            assert_eq!(time_span(text), Ok(Duration::from_secs(seconds)));
+        }
+        for wrong in [
+            "",
+            "30",
+            "d",
+            "1h30",
+            "-1h",
+            "1.5h",
+            "1y",
+            "99999999999999999999s",
+            "9999999999999999999w",
+        ] {
+            assert!(time_span(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn flags_that_belong_together_are_asked_for() {
+        let save = [
+            "save",
+            "--endpoints=http://a,http://b",
+            "--to=s3://b/p",
+            "--name=n",
+        ];
+        let with = |more: &[&str]| parse(&[&save[..], more].concat());
+        let Ok(BackupCommand::Save(flags)) = with(&["--s3-path-style", "--keep-last=3"]) else {
+            panic!("the flags are sound");
+        };
+        assert_eq!(flags.endpoints, ["http://a", "http://b"]);
+        assert!(flags.s3.s3_path_style);
+        for wrong in [
+            "--cert=c",
+            "--key=k",
+            "--user=root",
+            "--password-file=f",
+            "--keep-last=0",
+            "--s3-server-side-encryption=none",
+            "--keep-within=soon",
+        ] {
+            assert!(with(&[wrong]).is_err(), "{wrong}");
+        }
+        assert!(parse(&["fetch", "--from=/a", "--file=f"]).is_err());
+    }
+}

@@ -1,0 +1,126 @@
+//! Which file `fetch` takes, and that a broken one leaves nothing.
+
+use std::sync::Arc;
+
+use object_store::{ObjectStoreExt as _, memory::InMemory, path::Path as Key};
+use sha2::{Digest as _, Sha256};
+
+use super::*;
+use crate::testing::{TestFolder, hex, record, snapshot};
+
+/// A store with two backups, `old` and `new`, and a file of etcd, `plain.db`.
+async fn store() -> (Arc<InMemory>, Store) {
+    let objects = Arc::new(InMemory::new());
+    let store = Store::of_test(objects.clone());
+    for (name, second, bytes) in [("new", 20, 2000), ("old", 10, 1000)] {
+        let file = snapshot(bytes);
+        let mut record = record(name, second);
+        (record.bytes, record.sha256) = (file.len() as u64, hex(&file));
+        put(&objects, &format!("{name}.db"), file).await;
+        store.put_record(&record).await.unwrap();
+    }
+    put(&objects, "plain.db", snapshot(3000)).await;
+    (objects, store)
+}
+
+async fn put(objects: &InMemory, name: &str, file: Vec<u8>) {
+    objects
+        .put(&Key::from(format!("of/test/{name}")), file.into())
+        .await
+        .unwrap();
+}
+
+/// Fetches into a folder; returns the bytes of the file.
+async fn fetched(store: &Store, name: Option<&str>) -> Result<Vec<u8>, BackupError> {
+    let folder = TestFolder::new("fetch");
+    let to = folder.path().join("snapshot.db");
+    let done = fetch(store, name, &to).await;
+    let mut names: Vec<_> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    names.sort();
+    match done {
+        Ok(_) => {
+            assert_eq!(names, ["snapshot.db"]);
+            Ok(fs::read(to).unwrap())
+        }
+        Err(error) => {
+            assert!(names.is_empty(), "{error} leaves {names:?}");
+            Err(error)
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_newest_complete_backup_is_fetched_unless_one_is_named() {
+    let (_, store) = store().await;
+    assert!(fetched(&store, None).await.unwrap() == snapshot(2000));
+    assert!(fetched(&store, Some("old")).await.unwrap() == snapshot(1000));
+    assert!(fetched(&store, Some("old.db")).await.unwrap() == snapshot(1000));
+    assert!(fetched(&store, Some("plain.db")).await.unwrap() == snapshot(3000));
+    for missing in ["plain", "none", "none.db"] {
+        let error = fetched(&store, Some(missing)).await.unwrap_err();
+        assert_eq!(error.reason, Reason::NotFound, "{missing}");
+    }
+    store.delete("new.json").await.unwrap();
+    assert!(fetched(&store, None).await.unwrap() == snapshot(1000));
+    store.delete("old.db").await.unwrap();
+    let error = fetched(&store, None).await.unwrap_err();
+    assert_eq!(error.reason, Reason::NotFound);
+}
+
+#[tokio::test]
+async fn a_broken_file_leaves_nothing() {
+    let (objects, store) = store().await;
+    for file in ["new.db", "plain.db"] {
+        let sound = objects
+            .get(&Key::from(format!("of/test/{file}")))
+            .await
+            .unwrap();
+        let sound = sound.bytes().await.unwrap().to_vec();
+        let mut flipped = sound.clone();
+        flipped[100] ^= 0x10;
+        for broken in [flipped, sound[..sound.len() - 1].to_vec(), Vec::new()] {
+            put(&objects, file, broken).await;
+            let error = fetched(&store, Some(file)).await.unwrap_err();
+            assert_eq!(error.reason, Reason::BackupBroken, "{error}");
+        }
+    }
+    // it fits its own digest, but it is another file, as large as the one of the record
+    let mut other = vec![7; 2000];
+    other.extend_from_slice(&Sha256::digest(&other));
+    put(&objects, "new.db", other).await;
+    assert_eq!(
+        fetched(&store, Some("new")).await.unwrap_err().reason,
+        Reason::BackupBroken
+    );
+    // it has another size, so that it does not count as the newest one
+    put(&objects, "new.db", snapshot(2001)).await;
+    assert!(fetched(&store, None).await.unwrap() == snapshot(1000));
+}
+
+#[tokio::test]
+async fn a_file_replaces_another_one_only_when_it_is_complete() {
+    let (objects, store) = store().await;
+    let folder = TestFolder::new("fetch-again");
+    let to = folder.path().join("snapshot.db");
+    fs::write(&to, "before").unwrap();
+    put(&objects, "new.db", b"broken".to_vec()).await;
+    assert!(fetch(&store, Some("new"), &to).await.is_err());
+    assert_eq!(fs::read(&to).unwrap(), b"before");
+    fetch(&store, Some("old"), &to).await.unwrap();
+    assert!(fs::read(&to).unwrap() == snapshot(1000));
+    let nowhere = folder.path().join("missing/snapshot.db");
+    let error = fetch(&store, Some("old"), &nowhere).await.unwrap_err();
+    assert_eq!(error.reason, Reason::LocalDisk);
+}
+
+#[test]
+fn only_an_empty_or_missing_folder_is_filled() {
+    let folder = TestFolder::new("fetch-unless");
+    assert!(!has_entries(&folder.path().join("missing")).unwrap());
+    assert!(!has_entries(folder.path()).unwrap());
+    fs::write(folder.path().join("x"), "").unwrap();
+    assert!(has_entries(folder.path()).unwrap());
+}

@@ -1,0 +1,186 @@
+//! HTTP of the object store's client: hyper over TLS with ring. A proxy is not supported.
+
+use std::{error::Error, io, sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
+use http::StatusCode;
+use http_body_util::BodyExt as _;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_timeout::TimeoutConnector;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector as TcpConnector},
+    rt::TokioExecutor,
+};
+use object_store::{
+    ClientConfigKey, ClientOptions,
+    client::{
+        HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody,
+        HttpResponse, HttpResponseBody, HttpService,
+    },
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
+
+use crate::store_error::innermost;
+
+/// How long a connection and its TLS may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a store may be silent while it owes bytes, or take none of ours.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Errors of a connection that was there.
+const INTERRUPTED: [io::ErrorKind; 4] = [
+    io::ErrorKind::ConnectionAborted,
+    io::ErrorKind::ConnectionReset,
+    io::ErrorKind::BrokenPipe,
+    io::ErrorKind::UnexpectedEof,
+];
+
+type Connector = TimeoutConnector<HttpsConnector<TcpConnector>>;
+
+/// Makes clients of HTTP.
+#[derive(Debug)]
+pub(crate) struct HyperConnector {
+    tls: Result<Arc<ClientConfig>, String>,
+}
+
+impl HyperConnector {
+    /// Trusts the authorities of the system and those of a PEM text.
+    pub(crate) fn new(authorities: &[u8]) -> Self {
+        Self { tls: tls(authorities).map(Arc::new) }
+    }
+}
+
+/// Returns the authorities of the system.
+pub(crate) fn system_authorities() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    let system = rustls_native_certs::load_native_certs();
+    for error in &system.errors {
+        tracing::warn!(%error, "failed to read authorities of the system");
+    }
+    roots.add_parsable_certificates(system.certs);
+    roots
+}
+
+/// Makes the settings of TLS.
+fn tls(authorities: &[u8]) -> Result<ClientConfig, String> {
+    let mut roots = system_authorities();
+    for certificate in CertificateDer::pem_slice_iter(authorities) {
+        let added = certificate.map_err(|error| error.to_string());
+        added
+            .and_then(|certificate| roots.add(certificate).map_err(|error| error.to_string()))
+            .map_err(|error| format!("--s3-cacert: {error}"))?;
+    }
+    let settings = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    Ok(settings.with_root_certificates(roots).with_no_client_auth())
+}
+
+impl HttpConnector for HyperConnector {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let tls = self
+            .tls
+            .clone()
+            .map_err(|error| object_store::Error::Generic { store: "S3", source: error.into() })?;
+        let tls = HttpsConnectorBuilder::new().with_tls_config(tls.as_ref().clone());
+        let allowed = options.get_config_value(&ClientConfigKey::AllowHttp);
+        let tls = if allowed.as_deref() == Some("true") {
+            tls.https_or_http()
+        } else {
+            tls.https_only()
+        };
+        let mut connector = TimeoutConnector::new(tls.enable_http1().build());
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        connector.set_read_timeout(Some(IDLE_TIMEOUT));
+        connector.set_write_timeout(Some(IDLE_TIMEOUT));
+        // an answer is awaited while a part is sent
+        connector.set_reset_reader_on_write(true);
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        Ok(HttpClient::new(HyperService { client }))
+    }
+}
+
+/// A client of HTTP with its pool of connections.
+#[derive(Debug)]
+struct HyperService {
+    client: Client<Connector, HttpRequestBody>,
+}
+
+impl HttpService for HyperService {
+    fn call<'a, 'b>(
+        &'a self,
+        request: HttpRequest,
+    ) -> BoxFuture<'b, Result<HttpResponse, HttpError>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        let answer = self.client.request(request);
+        Box::pin(async move {
+            let answer = answer.await.map_err(|error| {
+                let is_retried = error.is_connect() && !is_of_tls(&error);
+                failed(
+                    if is_retried {
+                        HttpErrorKind::Connect
+                    } else {
+                        kind(&error)
+                    },
+                    &error,
+                )
+            })?;
+            let body = |error: hyper::Error| failed(kind(&error), &error);
+            let mut answer = answer;
+            // The client would try again after any answer of the 500s. A store that is full stays full.
+            if answer.status() == StatusCode::INSUFFICIENT_STORAGE {
+                *answer.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
+            }
+            Ok(answer.map(|bytes| HttpResponseBody::new(bytes.map_err(body))))
+        })
+    }
+}
+
+/// A request that was not answered: the cause, which the layers between would hide in the lines about retries.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Unanswered(String);
+
+fn failed(kind: HttpErrorKind, error: &(dyn Error + 'static)) -> HttpError {
+    HttpError::new(kind, Unanswered(innermost(error)))
+}
+
+/// Whether a connection failed by its TLS, which does not become better by another try.
+fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
+    let cause = innermost(error);
+    ["invalid peer certificate", "corrupt message"]
+        .iter()
+        .any(|words| cause.contains(words))
+}
+
+/// Classifies a failed request; the client decides by this whether it retries.
+fn kind(error: &(dyn Error + 'static)) -> HttpErrorKind {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            if error.kind() == io::ErrorKind::TimedOut {
+                return HttpErrorKind::Timeout;
+            }
+            if INTERRUPTED.contains(&error.kind()) {
+                return HttpErrorKind::Interrupted;
+            }
+        }
+        if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            if error.is_timeout() {
+                return HttpErrorKind::Timeout;
+            }
+            if error.is_closed() || error.is_incomplete_message() || error.is_body_write_aborted() {
+                return HttpErrorKind::Request;
+            }
+        }
+        cause = error.source();
+    }
+    HttpErrorKind::Unknown
+}

@@ -1,0 +1,98 @@
+//! The backups of a location.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::Timestamp;
+
+use crate::{
+    name::{DATA, RECORD},
+    reason::BackupError,
+    result::BackupRecord,
+    store::Store,
+};
+
+/// Records that are read at once.
+const READS_AT_ONCE: usize = 8;
+
+/// A backup as it lies in a location.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    /// The name.
+    pub(crate) name: String,
+    /// The record, if there is one that can be read.
+    pub(crate) record: Option<BackupRecord>,
+    /// Bytes of the snapshot, if there is one.
+    pub(crate) bytes: Option<u64>,
+    /// When the newer one of both files was written.
+    pub(crate) written_at: Timestamp,
+}
+
+impl Entry {
+    /// Whether the backup counts: it has a record and a snapshot of the size that the record names.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.record
+            .as_ref()
+            .is_some_and(|record| Some(record.bytes) == self.bytes)
+    }
+
+    /// Returns when the backup was taken.
+    pub(crate) fn taken_at(&self) -> Timestamp {
+        self.record
+            .as_ref()
+            .map_or(self.written_at, |record| record.started_at)
+    }
+}
+
+/// Which files of a name there are.
+#[derive(Debug, Default)]
+struct Files {
+    data: Option<u64>,
+    record: bool,
+    written_at: Timestamp,
+}
+
+/// Returns all backups of a location, complete or not, the newest first.
+pub(crate) async fn entries(store: &Store) -> Result<Vec<Entry>, BackupError> {
+    let mut named: BTreeMap<String, Files> = BTreeMap::new();
+    for file in store.files().await? {
+        let (name, is_data) = match (file.name.strip_suffix(DATA), file.name.strip_suffix(RECORD)) {
+            (Some(name), _) => (name, true),
+            (None, Some(name)) => (name, false),
+            // no file of a backup
+            (None, None) => continue,
+        };
+        let files = named.entry(name.to_owned()).or_default();
+        files.written_at = files.written_at.max(file.written_at);
+        if is_data {
+            files.data = Some(file.bytes);
+        } else {
+            files.record = true;
+        }
+    }
+    let entries = stream::iter(named).map(|(name, files)| async move {
+        let record = if files.record {
+            store.record(&name).await?
+        } else {
+            None
+        };
+        Ok::<_, BackupError>(Entry {
+            name,
+            record,
+            bytes: files.data,
+            written_at: files.written_at,
+        })
+    });
+    let mut entries: Vec<_> = entries
+        .buffer_unordered(READS_AT_ONCE)
+        .try_collect()
+        .await?;
+    entries.sort_by(|a, b| (b.taken_at(), &b.name).cmp(&(a.taken_at(), &a.name)));
+    Ok(entries)
+}
+
+/// Returns the records of the complete backups, the newest first.
+pub(crate) async fn complete(store: &Store) -> Result<Vec<BackupRecord>, BackupError> {
+    let complete = entries(store).await?.into_iter().filter(Entry::is_complete);
+    Ok(complete.filter_map(|entry| entry.record).collect())
+}

@@ -1,0 +1,132 @@
+//! `backup list`: the backups of a location, the newest first.
+
+use serde::Serialize;
+
+use crate::{
+    command::{ListFlags, ListFormat},
+    inventory::{self, Entry},
+    progress::size,
+    reason::{BackupError, Reason},
+    result::BackupRecord,
+    store::Store,
+};
+
+/// Lists the backups of a location as text.
+pub(crate) async fn run(flags: &ListFlags) -> Result<String, BackupError> {
+    let store = Store::open(&flags.from, &flags.s3)?;
+    let entries = inventory::entries(&store).await?;
+    match flags.output {
+        ListFormat::Table => Ok(table(&entries)),
+        ListFormat::Json => json(&entries),
+    }
+}
+
+/// A backup in the list.
+#[derive(Debug, Serialize)]
+struct Row<'a> {
+    name: &'a str,
+    /// Whether it counts: it has a record, and a snapshot of the size that the record names.
+    complete: bool,
+    /// Bytes of the snapshot that is there.
+    #[serde(rename = "storedBytes")]
+    stored_bytes: Option<u64>,
+    record: Option<&'a BackupRecord>,
+}
+
+fn json(entries: &[Entry]) -> Result<String, BackupError> {
+    let row = |entry| {
+        let Entry { name, record, bytes, .. }: &Entry = entry;
+        let complete = entry.is_complete();
+        Row {
+            name,
+            complete,
+            stored_bytes: *bytes,
+            record: record.as_ref(),
+        }
+    };
+    let rows: Vec<_> = entries.iter().map(row).collect();
+    let text = serde_json::to_string_pretty(&rows);
+    let text = text.map_err(|error| BackupError::new(Reason::Internal, error.to_string()))?;
+    Ok(text + "\n")
+}
+
+fn table(entries: &[Entry]) -> String {
+    let head = [
+        "NAME", "TAKEN AT", "REVISION", "SIZE", "CLUSTER", "VERSION", "COMPLETE",
+    ];
+    let mut rows = vec![head.map(str::to_owned)];
+    for entry in entries {
+        let unknown = || "-".to_owned();
+        let record = entry.record.as_ref();
+        rows.push([
+            entry.name.clone(),
+            entry.taken_at().to_string(),
+            record.map_or_else(unknown, |record| record.revision.to_string()),
+            entry.bytes.map_or_else(unknown, size),
+            record.map_or_else(unknown, |record| record.cluster_id.clone()),
+            record.map_or_else(unknown, |record| record.version.clone()),
+            if entry.is_complete() { "yes" } else { "no" }.to_owned(),
+        ]);
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: Vec<_> = (0..head.len()).map(width).collect();
+    let mut text = String::new();
+    for row in &rows {
+        let cells: Vec<_> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::testing::record;
+
+    fn entries() -> [Entry; 2] {
+        let written_at = Timestamp::from_second(60).unwrap();
+        let complete = record("nightly", 3);
+        let bytes = Some(complete.bytes);
+        [
+            Entry {
+                name: "nightly".into(),
+                record: Some(complete),
+                bytes,
+                written_at,
+            },
+            Entry {
+                name: "cut".into(),
+                record: None,
+                bytes: Some(5 << 20),
+                written_at,
+            },
+        ]
+    }
+
+    #[test]
+    fn a_table_is_for_people() {
+        let expected = "\
+NAME     TAKEN AT              REVISION  SIZE     CLUSTER  VERSION  COMPLETE
+nightly  1970-01-01T00:00:03Z  12        1.0 KiB  cafe     3.6.0    yes
+cut      1970-01-01T00:01:00Z  -         5.0 MiB  -        -        no
+";
+        assert_eq!(table(&entries()), expected);
+        assert_eq!(table(&[]).lines().count(), 1);
+    }
+
+    #[test]
+    fn json_has_the_record() {
+        let rows: serde_json::Value = serde_json::from_str(&json(&entries()).unwrap()).unwrap();
+        assert_eq!(rows[0]["record"]["clusterId"], "cafe");
+        assert_eq!(rows[0]["complete"], true);
+        assert_eq!(rows[1]["complete"], false);
+        assert_eq!(rows[1]["storedBytes"], 5 << 20);
+    }
+}

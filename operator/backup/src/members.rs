@@ -1,0 +1,273 @@
+//! `Source` over gRPC: etcd's services Maintenance and Auth.
+
+use std::{fs, path::Path, time::Duration};
+
+use futures_util::{StreamExt as _, stream, stream::FuturesUnordered};
+use tonic::{
+    Code, Request, Status, Streaming,
+    metadata::AsciiMetadataValue,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+};
+use witan_api::v3::etcdserverpb::{
+    AuthenticateRequest, SnapshotRequest, SnapshotResponse, StatusRequest, auth_client::AuthClient,
+    maintenance_client::MaintenanceClient,
+};
+
+use crate::{
+    command::ClientFlags,
+    digest::DIGEST_BYTES,
+    http::system_authorities,
+    reason::{BackupError, Reason},
+    source::{Snapshot, Source, Standing},
+    store_error::innermost,
+};
+
+/// How long a member may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a member may take to answer a call.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a member may take to send the first piece of a snapshot, which it prepares.
+const FIRST_PIECE_TIMEOUT: Duration = Duration::from_secs(180);
+/// How long a member may take to send the next piece.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often an idle connection is probed, and how long the answer may take; etcd refuses more than one in 5 s.
+const PROBE: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(20));
+/// Bytes that a member may send before they are read. A piece has 32 KiB.
+const WINDOW_BYTES: u32 = 1 << 20;
+
+/// Members by their URLs.
+#[derive(Debug)]
+pub(crate) struct Members {
+    members: Vec<(String, Channel)>,
+    login: Option<AuthenticateRequest>,
+    has_certificate: bool,
+}
+
+impl Members {
+    /// Reads the files of the flags. Connections are made by the first call.
+    pub(crate) fn new(endpoints: &[String], flags: &ClientFlags) -> Result<Self, BackupError> {
+        let tls = tls(flags)?;
+        let members = endpoints.iter().map(|url| {
+            let channel = channel(url, &tls)
+                .map_err(|error| internal(format!("--endpoints {url}: {}", innermost(&error))))?;
+            Ok((url.clone(), channel))
+        });
+        let members = members.collect::<Result<_, _>>()?;
+        let login = match (&flags.user, &flags.password_file) {
+            (Some(name), Some(file)) => {
+                let password =
+                    String::from_utf8_lossy(&read("--password-file", file)?).into_owned();
+                let password = password.trim_end_matches(['\r', '\n']).to_owned();
+                Some(AuthenticateRequest { name: name.clone(), password })
+            }
+            _ => None,
+        };
+        Ok(Self { members, login, has_certificate: flags.cert.is_some() })
+    }
+
+    /// Returns the token of the user at a member; `None` without a user, or if the member checks none.
+    async fn token(
+        &self,
+        endpoint: &str,
+        channel: &Channel,
+    ) -> Result<Option<AsciiMetadataValue>, BackupError> {
+        let Some(login) = self.login.clone() else {
+            return Ok(None);
+        };
+        let mut client = AuthClient::new(channel.clone());
+        match within(CALL_TIMEOUT, client.authenticate(login)).await {
+            Ok(answer) => Ok(answer.into_inner().token.parse().ok()),
+            // authentication is off
+            Err(status) if status.code() == Code::FailedPrecondition => Ok(None),
+            // a certificate names a user, too
+            Err(status)
+                if self.has_certificate
+                    && [Code::InvalidArgument, Code::Unauthenticated].contains(&status.code()) =>
+            {
+                tracing::warn!(
+                    endpoint,
+                    error = status.message(),
+                    "continuing with the certificate alone"
+                );
+                Ok(None)
+            }
+            Err(status) => Err(failed(endpoint, "log in at", &status)),
+        }
+    }
+
+    async fn status(&self, endpoint: &str, channel: &Channel) -> Result<Standing, BackupError> {
+        let token = self.token(endpoint, channel).await?;
+        let mut client = MaintenanceClient::new(channel.clone());
+        let status = within(
+            CALL_TIMEOUT,
+            client.status(request(StatusRequest {}, token)),
+        )
+        .await;
+        let status = status.map_err(|status| failed(endpoint, "ask for its status", &status))?;
+        let status = status.into_inner();
+        let header = status.header.unwrap_or_default();
+        Ok(Standing {
+            endpoint: endpoint.to_owned(),
+            is_leader: status.leader == header.member_id,
+            is_learner: status.is_learner,
+            cluster_id: header.cluster_id,
+            revision: header.revision,
+            applied: status.raft_applied_index,
+            version: status.version,
+        })
+    }
+}
+
+impl Source for Members {
+    async fn survey(&self) -> Vec<Result<Standing, BackupError>> {
+        let asked: FuturesUnordered<_> = self
+            .members
+            .iter()
+            .map(|(endpoint, channel)| self.status(endpoint, channel))
+            .collect();
+        asked.collect().await
+    }
+
+    async fn snapshot(&self, endpoint: &str) -> Result<Snapshot, BackupError> {
+        let known = self.members.iter().find(|(url, _)| url == endpoint);
+        let (_, channel) = known.ok_or_else(|| internal(format!("{endpoint} is no endpoint")))?;
+        let token = self.token(endpoint, channel).await?;
+        let refused = |status: Status| failed(endpoint, "ask for a snapshot", &status);
+        let mut client = MaintenanceClient::new(channel.clone());
+        let asked = client.snapshot(request(SnapshotRequest {}, token));
+        let mut stream = within(FIRST_PIECE_TIMEOUT, asked)
+            .await
+            .map_err(refused)?
+            .into_inner();
+        let first = within(FIRST_PIECE_TIMEOUT, stream.message())
+            .await
+            .map_err(refused)?;
+        let first = first.unwrap_or_default();
+        // what remains counts the file without the digest
+        let total = first.blob.len() as u64 + first.remaining_bytes + DIGEST_BYTES as u64;
+        let endpoint = endpoint.to_owned();
+        let rest = stream::try_unfold(stream, move |stream| next(endpoint.clone(), stream));
+        let pieces = stream::iter([Ok(first.blob)]).chain(rest).boxed();
+        Ok(Snapshot { total, pieces })
+    }
+}
+
+/// Waits for the next piece of a snapshot; `None` at the end of the stream.
+async fn next(
+    endpoint: String,
+    mut stream: Streaming<SnapshotResponse>,
+) -> Result<Option<(bytes::Bytes, Streaming<SnapshotResponse>)>, BackupError> {
+    match within(PIECE_TIMEOUT, stream.message()).await {
+        Ok(piece) => Ok(piece.map(|piece| (piece.blob, stream))),
+        Err(status) => {
+            let why = reason_text(&status);
+            let message = format!("{endpoint}: the snapshot ended early: {why}");
+            Err(BackupError::new(Reason::SnapshotBroken, message))
+        }
+    }
+}
+
+fn internal(message: String) -> BackupError {
+    BackupError::new(Reason::Internal, message)
+}
+
+fn read(flag: &str, file: &Path) -> Result<Vec<u8>, BackupError> {
+    fs::read(file).map_err(|error| internal(format!("{flag} {}: {error}", file.display())))
+}
+
+/// Makes the settings of TLS, for endpoints with https.
+fn tls(flags: &ClientFlags) -> Result<ClientTlsConfig, BackupError> {
+    let mut tls = match &flags.cacert {
+        Some(file) => {
+            let authorities = Certificate::from_pem(read("--cacert", file)?);
+            ClientTlsConfig::new().ca_certificate(authorities)
+        }
+        None => ClientTlsConfig::new().trust_anchors(system_authorities().roots),
+    };
+    if let (Some(certificate), Some(key)) = (&flags.cert, &flags.key) {
+        let pair = Identity::from_pem(read("--cert", certificate)?, read("--key", key)?);
+        tls = tls.identity(pair);
+    }
+    Ok(tls)
+}
+
+/// Makes a channel that connects at its first call.
+fn channel(url: &str, tls: &ClientTlsConfig) -> Result<Channel, tonic::transport::Error> {
+    let url = if url.contains("://") {
+        url.to_owned()
+    } else {
+        format!("http://{url}")
+    };
+    let endpoint = Endpoint::from_shared(url)?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(PROBE.0)
+        .keep_alive_timeout(PROBE.1)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES);
+    let is_tls = endpoint.uri().scheme_str() == Some("https");
+    let endpoint = if is_tls {
+        endpoint.tls_config(tls.clone())?
+    } else {
+        endpoint
+    };
+    Ok(endpoint.connect_lazy())
+}
+
+/// Makes a request of a message, with the token if there is one.
+fn request<A>(body: A, token: Option<AsciiMetadataValue>) -> Request<A> {
+    let mut request = Request::new(body);
+    if let Some(token) = token {
+        request.metadata_mut().insert("token", token);
+    }
+    request
+}
+
+/// Waits for an answer until a timeout, which gives `DeadlineExceeded`.
+async fn within<R>(
+    timeout: Duration,
+    answer: impl Future<Output = Result<R, Status>>,
+) -> Result<R, Status> {
+    match tokio::time::timeout(timeout, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Status::deadline_exceeded(format!(
+            "no answer within {} s",
+            timeout.as_secs()
+        ))),
+    }
+}
+
+/// Explains a failed call: the member refuses it, or it does not answer.
+fn failed(endpoint: &str, verb: &str, status: &Status) -> BackupError {
+    let reason = match status.code() {
+        Code::Unauthenticated
+        | Code::PermissionDenied
+        | Code::InvalidArgument
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::Unimplemented => Reason::SourceRefused,
+        Code::Ok
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss => Reason::SourceUnreachable,
+    };
+    BackupError::new(
+        reason,
+        format!("{verb} {endpoint}: {}", reason_text(status)),
+    )
+}
+
+/// Returns what a status says: the cause if the call was not answered, the words of the member if it was.
+fn reason_text(status: &Status) -> String {
+    if std::error::Error::source(status).is_some() {
+        innermost(status)
+    } else {
+        status.message().to_owned()
+    }
+}

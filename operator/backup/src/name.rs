@@ -1,0 +1,68 @@
+//! Names of backups: a name is one part of a key and of a path, never a path.
+
+use crate::reason::{BackupError, Reason};
+
+/// A name is part of a file name, of which most file systems allow 255 bytes.
+const NAME_BYTES_MAX: usize = 200;
+
+/// The suffix of a snapshot.
+pub(crate) const DATA: &str = ".db";
+/// The suffix of a record.
+pub(crate) const RECORD: &str = ".json";
+
+/// Checks a name of a backup or of a file.
+pub(crate) fn check(name: &str) -> Result<(), BackupError> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let wrong = if name.is_empty() {
+        "it is empty"
+    } else if name.len() > NAME_BYTES_MAX {
+        "it has more than 200 characters"
+    } else if name.starts_with('.') {
+        "it begins with a dot"
+    } else if !name.chars().all(allowed) {
+        "only letters and digits of ASCII and . _ - are allowed"
+    } else {
+        return Ok(());
+    };
+    Err(BackupError::new(
+        Reason::Internal,
+        format!("--name {name:?}: {wrong}"),
+    ))
+}
+
+/// Checks the name of a new backup, to which the suffixes are added.
+pub(crate) fn check_new(name: &str) -> Result<(), BackupError> {
+    check(name)?;
+    for suffix in [DATA, RECORD] {
+        if name.ends_with(suffix) {
+            let message = format!("--name {name:?}: leave {suffix} out, it is added");
+            return Err(BackupError::new(Reason::Internal, message));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_no_path() {
+        for sound in ["a", "nightly-20260101T000000Z", "A_b.c", &"x".repeat(200)] {
+            assert_eq!(check_new(sound), Ok(()), "{sound}");
+        }
+        for wrong in [
+            "", ".", "..", ".hidden", "a/b", "../a", "a\\b", "a b", "ä", "a\n", "%2e",
+        ] {
+            assert!(check(wrong).is_err(), "{wrong}");
+        }
+        assert!(check(&"x".repeat(201)).is_err());
+    }
+
+    #[test]
+    fn a_new_name_has_no_suffix() {
+        assert_eq!(check("a.db"), Ok(()), "fetch takes the name of a file");
+        assert!(check_new("a.db").is_err());
+        assert!(check_new("a.json").is_err());
+    }
+}

@@ -1,0 +1,149 @@
+//! What a command tells programs: the record of a backup, or why there is none.
+
+use std::{fs, io, path::Path};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::reason::BackupError;
+
+/// Kubernetes keeps this many bytes of a termination message.
+const RESULT_BYTES_MAX: usize = 4096;
+
+/// What a backup is. Stored beside the snapshot as `NAME.json`, and the result of `save`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupRecord {
+    /// Name of the backup.
+    pub name: String,
+    /// URL of the snapshot.
+    pub location: String,
+    /// The snapshot has at least all changes up to this revision: the member had applied it before it began to send.
+    /// The stream itself names no revision.
+    pub revision: i64,
+    /// Size of the snapshot, with the digest at its end.
+    pub bytes: u64,
+    /// SHA-256 of the whole file in hex, with the digest at its end.
+    pub sha256: String,
+    /// Id of the cluster in hex.
+    pub cluster_id: String,
+    /// Version of the member.
+    pub version: String,
+    /// When the member was asked.
+    pub started_at: Timestamp,
+    /// When the snapshot was stored.
+    pub completed_at: Timestamp,
+    /// Names of the backups that were removed after this one had succeeded, as many as fit.
+    #[serde(default)]
+    pub removed: Vec<String>,
+    /// What went wrong after this backup had succeeded, such as the removal of another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
+}
+
+/// A file of etcd without a record, that was fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct PlainFile {
+    /// Name of the file.
+    pub(crate) name: String,
+    /// URL of the file.
+    pub(crate) location: String,
+    /// Size of the file, with the digest at its end.
+    pub(crate) bytes: u64,
+    /// SHA-256 of the whole file in hex.
+    pub(crate) sha256: String,
+}
+
+/// What a command ends with.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum CommandResult {
+    /// A stored or fetched backup.
+    Backup(BackupRecord),
+    /// A fetched file without a record.
+    File(PlainFile),
+    /// Why there is none.
+    Failed(BackupError),
+}
+
+impl CommandResult {
+    /// Writes the result as JSON of at most [`RESULT_BYTES_MAX`] bytes into an existing or new file.
+    pub(crate) fn write(self, path: &Path) -> io::Result<()> {
+        fs::write(path, self.json()?)
+    }
+
+    /// Returns the JSON; texts and lists are cut so that it fits.
+    fn json(mut self) -> io::Result<String> {
+        loop {
+            let json = serde_json::to_string(&self)?;
+            let over = json.len().saturating_sub(RESULT_BYTES_MAX);
+            if over == 0 || !self.shorten(over) {
+                return Ok(json);
+            }
+        }
+    }
+
+    /// Takes about this many bytes away, at least one; returns whether there was something to take.
+    fn shorten(&mut self, bytes: usize) -> bool {
+        match self {
+            Self::Backup(record) => {
+                if record.removed.pop().is_some() {
+                    return true;
+                }
+                record
+                    .warning
+                    .as_mut()
+                    .is_some_and(|warning| cut(warning, bytes))
+            }
+            Self::File(_) => false,
+            Self::Failed(error) => cut(&mut error.message, bytes),
+        }
+    }
+}
+
+/// Takes about this many bytes from the end of a text; returns whether there were any.
+fn cut(text: &mut String, bytes: usize) -> bool {
+    let left = text.floor_char_boundary(text.len().saturating_sub(bytes));
+    let shorter = left < text.len();
+    text.truncate(left);
+    shorter
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{reason::Reason, testing::record};
+
+    #[test]
+    fn a_record_has_the_names_of_the_contract() {
+        let json = serde_json::to_value(record("a", 1)).unwrap();
+        let names: Vec<_> = json
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let contract =
+            "name location revision bytes sha256 clusterId version startedAt completedAt removed";
+        assert_eq!(names.join(" "), contract);
+        assert_eq!(json["startedAt"], "1970-01-01T00:00:01Z");
+    }
+
+    #[test]
+    fn a_result_fits_into_a_termination_message() {
+        let message = "é\n".repeat(4000);
+        let failed = CommandResult::Failed(BackupError::new(Reason::StoreFull, message));
+        let json = failed.json().unwrap();
+        assert!(json.len() <= RESULT_BYTES_MAX);
+        let read: BackupError = serde_json::from_str(&json).unwrap();
+        assert_eq!(read.reason, Reason::StoreFull);
+        assert!(read.message.starts_with("é\né"));
+
+        let mut saved = record("a", 1);
+        saved.removed = (0..100).map(|at| format!("{at:0100}")).collect();
+        let json = CommandResult::Backup(saved).json().unwrap();
+        assert!(json.len() <= RESULT_BYTES_MAX);
+        let read: BackupRecord = serde_json::from_str(&json).unwrap();
+        assert!(read.removed.len() > 30);
+    }
+}

@@ -1,0 +1,125 @@
+//! Which backups stay in a location.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::{
+    inventory,
+    name::{DATA, RECORD},
+    reason::BackupError,
+    result::BackupRecord,
+    store::Store,
+};
+
+/// Which backups stay; all of them without a limit. A backup stays while either limit keeps it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Retention {
+    /// The newest ones, as many as this.
+    pub(crate) keep_last: Option<u32>,
+    /// Those that were begun within this time.
+    pub(crate) keep_within: Option<Duration>,
+}
+
+impl Retention {
+    /// Returns the names of the complete backups that go, the oldest first. The newest one and `saved` stay always.
+    fn excess(self, complete: &[BackupRecord], saved: &str, now: Timestamp) -> Vec<String> {
+        if self == Self::default() {
+            return Vec::new();
+        }
+        let mut newest_first: Vec<_> = complete.iter().collect();
+        newest_first.sort_by(|a, b| (b.started_at, &b.name).cmp(&(a.started_at, &a.name)));
+        let count = self
+            .keep_last
+            .map_or(0, |count| usize::try_from(count).unwrap_or(usize::MAX));
+        let is_old = |record: &BackupRecord| {
+            // an age is negative if the clock went back
+            let age = Duration::try_from(now.duration_since(record.started_at)).unwrap_or_default();
+            self.keep_within.is_none_or(|within| age > within)
+        };
+        let excess = newest_first.into_iter().skip(count.max(1));
+        let excess = excess.filter(|record| record.name != saved && is_old(record));
+        let mut names: Vec<_> = excess.map(|record| record.name.clone()).collect();
+        names.reverse();
+        names
+    }
+}
+
+/// Removes the backups of a location that do not stay, after `saved` has succeeded. Returns their names, and what kept it
+/// from removing others.
+pub(crate) async fn apply(
+    store: &Store,
+    retention: Retention,
+    saved: &str,
+) -> (Vec<String>, Option<BackupError>) {
+    let mut removed = Vec::new();
+    if retention == Retention::default() {
+        return (removed, None);
+    }
+    let complete = match inventory::complete(store).await {
+        Ok(complete) => complete,
+        Err(error) => return (removed, Some(error)),
+    };
+    for name in retention.excess(&complete, saved, Timestamp::now()) {
+        // without its record it does not count any more, whatever happens to the snapshot
+        for file in [format!("{name}{RECORD}"), format!("{name}{DATA}")] {
+            if let Err(error) = store.delete(&file).await {
+                return (removed, Some(error));
+            }
+        }
+        tracing::info!(name, "removed a backup that the retention does not keep");
+        removed.push(name);
+    }
+    (removed, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::record;
+
+    /// Keeps some of the backups `a` to `e`, which were begun at the seconds 10, 20, 30, 40 and 50, at second 60.
+    fn excess(keep_last: Option<u32>, keep_within: Option<u64>, saved: &str) -> String {
+        let kept = Retention { keep_last, keep_within: keep_within.map(Duration::from_secs) };
+        // a listing has no order
+        let names = [("d", 40), ("a", 10), ("e", 50), ("c", 30), ("b", 20)];
+        let all = names.map(|(name, at)| record(name, at));
+        kept.excess(&all, saved, Timestamp::from_second(60).unwrap())
+            .concat()
+    }
+
+    #[test]
+    fn a_backup_stays_while_a_limit_keeps_it() {
+        let table = [
+            (None, None, "e", ""),
+            (Some(2), None, "e", "abc"),
+            (Some(5), None, "e", ""),
+            (Some(9), None, "e", ""),
+            (None, Some(30), "e", "ab"),
+            (None, Some(100), "e", ""),
+            // the newest one stays
+            (None, Some(1), "e", "abcd"),
+            // either limit keeps
+            (Some(1), Some(30), "e", "ab"),
+            (Some(4), Some(1), "e", "a"),
+            // what was just saved stays, even if the clock went back
+            (Some(1), None, "b", "acd"),
+            (None, Some(1), "b", "acd"),
+        ];
+        for (last, within, saved, removed) in table {
+            assert_eq!(
+                excess(last, within, saved),
+                removed,
+                "{last:?} {within:?} {saved}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_backup_from_the_future_is_young() {
+        let kept = Retention { keep_last: None, keep_within: Some(Duration::from_secs(5)) };
+        let all = [record("a", 100), record("b", 200)];
+        let excess = kept.excess(&all, "b", Timestamp::from_second(60).unwrap());
+        assert_eq!(excess, [] as [&str; 0]);
+    }
+}

@@ -1,0 +1,67 @@
+//! Runs a command, and tells its result.
+
+use std::{io::Write as _, process::ExitCode};
+
+use rustix::fs::Mode;
+
+use crate::{
+    command::BackupCommand,
+    fetch, list,
+    reason::{BackupError, Reason},
+    result::CommandResult,
+    save,
+    stop::Stop,
+};
+
+/// Runs a command to its end, or until SIGTERM or SIGINT. What is listed goes to stdout, an error to stderr.
+pub async fn run(command: &BackupCommand) -> ExitCode {
+    // rustls wants one provider for the process; if there is one already, it is this one
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    // backups on a volume hold all secrets: nobody but the owner and the group reads them
+    rustix::process::umask(Mode::RWXO | Mode::WGRP);
+    let result = match execute(command).await {
+        Ok(result) => result,
+        Err(error) => {
+            let (name, BackupError { reason, message }) = (command.name(), &error);
+            drop(writeln!(
+                std::io::stderr(),
+                "witan-operator backup {name}: {message} ({reason:?})"
+            ));
+            Some(CommandResult::Failed(error))
+        }
+    };
+    let mut succeeded = !matches!(result, Some(CommandResult::Failed(_)));
+    if let (Some(result), Some(path)) = (result, command.result())
+        && let Err(error) = result.write(&path)
+    {
+        drop(writeln!(
+            std::io::stderr(),
+            "witan-operator: --result {}: {error}",
+            path.display()
+        ));
+        succeeded = false;
+    }
+    if succeeded {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+async fn execute(command: &BackupCommand) -> Result<Option<CommandResult>, BackupError> {
+    let internal = |error: std::io::Error| BackupError::new(Reason::Internal, error.to_string());
+    let stop = Stop::on_signals().map_err(internal)?;
+    match command {
+        BackupCommand::Save(flags) => save::run(flags, &stop)
+            .await
+            .map(|record| Some(CommandResult::Backup(record))),
+        BackupCommand::List(flags) => {
+            let text = stop.or(list::run(flags)).await?;
+            std::io::stdout()
+                .write_all(text.as_bytes())
+                .map_err(internal)?;
+            Ok(None)
+        }
+        BackupCommand::Fetch(flags) => fetch::run(flags, &stop).await,
+    }
+}

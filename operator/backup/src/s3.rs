@@ -1,0 +1,245 @@
+//! Makes the client of an S3-compatible store from flags and the environment.
+
+use std::{env, fs, net::IpAddr, time::Duration};
+
+use http::Uri;
+use object_store::{
+    BackoffConfig, ClientOptions, RetryConfig,
+    aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey},
+};
+
+use crate::{
+    command::{Encryption, S3Flags},
+    http::HyperConnector,
+    reason::{BackupError, Reason},
+};
+
+/// More than fit into the time.
+const RETRIES_MAX: usize = 1000;
+/// Pauses between two tries: random, and at most three times as long as the one before.
+const PAUSES: BackoffConfig = BackoffConfig {
+    init_backoff: Duration::from_millis(500),
+    max_backoff: Duration::from_secs(10),
+    base: 3.0,
+};
+
+/// The variables of AWS that are used; others, which could change what a request means, are not. An empty one is as good as
+/// none.
+const VARIABLES: [&str; 11] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_ROLE_ARN",
+    "AWS_ROLE_SESSION_NAME",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_ENDPOINT_URL_STS",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AWS_METADATA_ENDPOINT",
+];
+
+/// Makes the client of a bucket. It does not connect yet.
+pub(crate) fn open(bucket: &str, flags: &S3Flags) -> Result<AmazonS3, BackupError> {
+    open_with(bucket, flags, &|name| {
+        env::var(name).ok().filter(|value| !value.is_empty())
+    })
+}
+
+pub(crate) fn open_with(
+    bucket: &str,
+    flags: &S3Flags,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<AmazonS3, BackupError> {
+    let internal = |message: String| BackupError::new(Reason::Internal, message);
+    let mut builder = AmazonS3Builder::new().with_bucket_name(bucket);
+    let credentials = VARIABLES
+        .iter()
+        .filter_map(|name| Some((*name, variable(name)?)));
+    let credentials: Vec<_> = credentials.collect();
+    let has_credentials = !credentials.is_empty();
+    for (name, value) in credentials.into_iter().chain(encryption(flags)) {
+        let key = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>();
+        let key = key.map_err(|error| internal(format!("{name}: {error}")))?;
+        builder = builder.with_config(key, value);
+    }
+    let endpoint = flags
+        .s3_endpoint
+        .clone()
+        .or_else(|| variable("AWS_ENDPOINT_URL_S3"));
+    let endpoint = endpoint.or_else(|| variable("AWS_ENDPOINT_URL"));
+    if endpoint.is_some() && !has_credentials {
+        let message = "there are no credentials for the store: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
+        return Err(BackupError::new(Reason::WrongCredentials, message));
+    }
+    let region = flags.s3_region.clone().or_else(|| variable("AWS_REGION"));
+    let region = region.or_else(|| variable("AWS_DEFAULT_REGION"));
+    let region = region.unwrap_or_else(|| "us-east-1".to_owned());
+    let address =
+        Address::of(bucket, endpoint.as_deref(), flags.s3_path_style).map_err(internal)?;
+    if let Some(url) = &address.url {
+        builder = builder.with_endpoint(url);
+    }
+    let retry = RetryConfig {
+        backoff: PAUSES,
+        max_retries: RETRIES_MAX,
+        retry_timeout: flags.s3_retry_timeout,
+    };
+    builder
+        .with_region(region)
+        .with_virtual_hosted_style_request(!address.path_style)
+        .with_allow_http(address.is_http)
+        .with_client_options(ClientOptions::new().with_allow_http(address.is_http))
+        // not all stores know the request that deletes several objects
+        .with_disable_bulk_delete(true)
+        .with_retry(retry)
+        .with_http_connector(HyperConnector::new(&authorities(flags)?))
+        .build()
+        .map_err(|error| internal(format!("the store {bucket} cannot be used: {error}")))
+}
+
+/// Reads the authorities of the store's certificate.
+fn authorities(flags: &S3Flags) -> Result<Vec<u8>, BackupError> {
+    let Some(path) = &flags.s3_cacert else {
+        return Ok(Vec::new());
+    };
+    fs::read(path).map_err(|error| {
+        BackupError::new(
+            Reason::Internal,
+            format!("--s3-cacert {}: {error}", path.display()),
+        )
+    })
+}
+
+/// Returns the settings of encryption, by the names of AWS.
+fn encryption(flags: &S3Flags) -> Vec<(&'static str, String)> {
+    let how = match flags.s3_server_side_encryption {
+        None => return Vec::new(),
+        Some(Encryption::Aes256) => "AES256",
+        Some(Encryption::Kms) => "aws:kms",
+    };
+    let key = flags
+        .s3_kms_key_id
+        .clone()
+        .map(|key| ("AWS_SSE_KMS_KEY_ID", key));
+    [("AWS_SERVER_SIDE_ENCRYPTION", how.to_owned())]
+        .into_iter()
+        .chain(key)
+        .collect()
+}
+
+/// Where the requests of a bucket go.
+#[derive(Debug, PartialEq, Eq)]
+struct Address {
+    /// The endpoint, with the bucket in its host name unless it is in the path; that of AWS if it is none.
+    url: Option<String>,
+    path_style: bool,
+    is_http: bool,
+}
+
+impl Address {
+    fn of(bucket: &str, endpoint: Option<&str>, path_style: bool) -> Result<Self, String> {
+        let Some(endpoint) = endpoint else {
+            // no certificate of AWS has a bucket with a dot in its name
+            return Ok(Self {
+                url: None,
+                path_style: path_style || bucket.contains('.'),
+                is_http: false,
+            });
+        };
+        let wrong = || {
+            format!("--s3-endpoint {endpoint:?}: a URL such as https://s3.example.com is needed")
+        };
+        let uri: Uri = endpoint.parse().map_err(|_| wrong())?;
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return Err(wrong());
+        };
+        let path = uri.path().trim_end_matches('/');
+        if !["http", "https"].contains(&scheme)
+            || uri.query().is_some()
+            || authority.as_str().contains('@')
+        {
+            return Err(wrong());
+        }
+        let host = authority.host().trim_matches(['[', ']']);
+        let is_address = host.parse::<IpAddr>().is_ok();
+        let path_style = path_style || is_address || (scheme == "https" && bucket.contains('.'));
+        let url = if path_style {
+            format!("{scheme}://{authority}{path}")
+        } else {
+            format!("{scheme}://{bucket}.{authority}{path}")
+        };
+        Ok(Self { url: Some(url), path_style, is_http: scheme == "http" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_is_in_the_path_or_in_the_host_name() {
+        let of = |bucket, endpoint, path_style| {
+            let address = Address::of(bucket, endpoint, path_style).unwrap();
+            (
+                address.url.unwrap_or_default(),
+                address.path_style,
+                address.is_http,
+            )
+        };
+        let table = [
+            (("b", None, false), ("", false, false)),
+            (("b.c", None, false), ("", true, false)),
+            (
+                ("b", Some("https://s3.x:9000/"), true),
+                ("https://s3.x:9000", true, false),
+            ),
+            (
+                ("b", Some("https://s3.x:9000"), false),
+                ("https://b.s3.x:9000", false, false),
+            ),
+            (
+                ("b", Some("http://127.0.0.1:7000"), false),
+                ("http://127.0.0.1:7000", true, true),
+            ),
+            (
+                ("b", Some("http://[::1]:7000"), false),
+                ("http://[::1]:7000", true, true),
+            ),
+            (
+                ("b.c", Some("https://s3.x"), false),
+                ("https://s3.x", true, false),
+            ),
+        ];
+        for ((bucket, endpoint, path_style), (url, path, http)) in table {
+            assert_eq!(
+                of(bucket, endpoint, path_style),
+                (url.to_owned(), path, http)
+            );
+        }
+        for wrong in [
+            "s3.x",
+            "ftp://s3.x",
+            "https://",
+            "https://u:p@s3.x",
+            "http://s3.x/?a",
+        ] {
+            assert!(Address::of("b", Some(wrong), false).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_store_that_is_not_aws_needs_credentials() {
+        let flags = S3Flags {
+            s3_endpoint: Some("http://127.0.0.1:9".to_owned()),
+            ..S3Flags::default()
+        };
+        let opened = open_with("b", &flags, &|_| None);
+        assert_eq!(
+            opened.map(drop).unwrap_err().reason,
+            Reason::WrongCredentials
+        );
+        let opened = open_with("b", &flags, &|name| Some(name.to_owned()));
+        assert!(opened.is_ok());
+    }
+}

@@ -1,0 +1,213 @@
+//! `backup save`: streams a snapshot of a member into a store.
+
+use futures_util::StreamExt as _;
+use jiff::Timestamp;
+
+use crate::{
+    command::SaveFlags,
+    digest::{Digested, SnapshotDigest},
+    members::Members,
+    name::{self, DATA, RECORD},
+    progress::{Progress, size},
+    reason::{BackupError, Reason},
+    result::BackupRecord,
+    retention::{self, Retention},
+    source::{self, Snapshot, Source, Standing},
+    stop::Stop,
+    store::Store,
+    upload::PartUpload,
+};
+
+/// Saves a backup as the flags say.
+pub(crate) async fn run(flags: &SaveFlags, stop: &Stop) -> Result<BackupRecord, BackupError> {
+    name::check_new(&flags.name)?;
+    let members = Members::new(&flags.endpoints, &flags.client)?;
+    let store = Store::create(&flags.to, &flags.s3)?;
+    save(&store, &members, &flags.name, flags.retention(), stop).await
+}
+
+/// Saves a backup, or returns the record of the one that has its name, and applies the retention.
+pub(crate) async fn save(
+    store: &Store,
+    source: &impl Source,
+    name: &str,
+    kept: Retention,
+    stop: &Stop,
+) -> Result<BackupRecord, BackupError> {
+    let mut record = match stop.or(existing(store, name)).await? {
+        Some(record) => record,
+        None => take(store, source, name, stop).await?,
+    };
+    let removal = async { Ok(retention::apply(store, kept, name).await) };
+    // the backup has succeeded, whatever happens to the others
+    let (removed, problem) = stop
+        .or(removal)
+        .await
+        .unwrap_or_else(|error| (Vec::new(), Some(error)));
+    record.removed = removed;
+    record.warning = problem.map(|error| format!("the retention was not applied: {error}"));
+    if let Some(warning) = &record.warning {
+        tracing::warn!(name, "{warning}");
+    }
+    Ok(record)
+}
+
+/// Returns the record of a complete backup of this name; `None` if there is none. A record whose snapshot is gone or has
+/// another size is deleted.
+async fn existing(store: &Store, name: &str) -> Result<Option<BackupRecord>, BackupError> {
+    let (file, data) = (format!("{name}{RECORD}"), format!("{name}{DATA}"));
+    let Some(record) = store.record(name).await? else {
+        if store.has_record_file(name).await? {
+            let message = format!(
+                "{} exists and is no record of a backup: use another name",
+                store.url(&file)
+            );
+            return Err(BackupError::new(Reason::AlreadyExists, message));
+        }
+        return Ok(None);
+    };
+    if store.size(&data).await? == Some(record.bytes) {
+        tracing::info!(name, "the backup exists already");
+        return Ok(Some(record));
+    }
+    tracing::warn!(
+        name,
+        "the backup has a record, but not its snapshot: it is saved again"
+    );
+    store.delete(&file).await?;
+    Ok(None)
+}
+
+/// Takes the snapshot of one member; of the next one if a member fails.
+async fn take(
+    store: &Store,
+    source: &impl Source,
+    name: &str,
+    stop: &Stop,
+) -> Result<BackupRecord, BackupError> {
+    let members = stop
+        .or(async { source::in_order(source.survey().await) })
+        .await?;
+    let mut errors: Vec<BackupError> = Vec::new();
+    for member in &members {
+        match attempt(store, source, member, name, stop).await {
+            Ok(record) => return Ok(record),
+            Err(error) if error.is_of_source() => {
+                tracing::warn!(endpoint = member.endpoint, %error, "failed to get a snapshot of a member");
+                errors.push(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let reason = errors
+        .last()
+        .map_or(Reason::SourceUnreachable, |error| error.reason);
+    let messages: Vec<_> = errors.into_iter().map(|error| error.message).collect();
+    Err(BackupError::new(reason, messages.join("; ")))
+}
+
+/// What an attempt ends with.
+enum Stored {
+    /// The snapshot is stored.
+    Snapshot(Digested),
+    /// Another process has saved the backup in the meantime.
+    Earlier(BackupRecord),
+}
+
+/// Streams the snapshot of a member into the store; its record is written last.
+async fn attempt(
+    store: &Store,
+    source: &impl Source,
+    member: &Standing,
+    name: &str,
+    stop: &Stop,
+) -> Result<BackupRecord, BackupError> {
+    let started_at = now();
+    let snapshot = stop.or(source.snapshot(&member.endpoint)).await?;
+    let total = size(snapshot.total);
+    tracing::info!(
+        endpoint = member.endpoint,
+        to = store.url(name),
+        "saving {total}"
+    );
+    let mut upload = stop.or(store.upload(name)).await?;
+    let stored = stop.or(async {
+        let digested = receive(snapshot, member, &mut upload, store, name).await?;
+        if let Some(record) = existing(store, name).await? {
+            return Ok(Stored::Earlier(record));
+        }
+        let completed = upload.complete().await;
+        completed.map_err(|error| store.upload_failed(name, &error))?;
+        Ok(Stored::Snapshot(digested))
+    });
+    let digested = match stored.await {
+        Ok(Stored::Snapshot(digested)) => digested,
+        Ok(Stored::Earlier(record)) => {
+            upload.abort().await;
+            return Ok(record);
+        }
+        Err(error) => {
+            upload.abort().await;
+            return Err(error);
+        }
+    };
+    let record = BackupRecord {
+        name: name.to_owned(),
+        location: store.url(&format!("{name}{DATA}")),
+        revision: member.revision,
+        bytes: digested.bytes,
+        sha256: digested.sha256,
+        cluster_id: format!("{:x}", member.cluster_id),
+        version: member.version.clone(),
+        started_at,
+        completed_at: now(),
+        removed: Vec::new(),
+        warning: None,
+    };
+    stop.or(store.put_record(&record)).await?;
+    tracing::info!(
+        name,
+        bytes = record.bytes,
+        revision = record.revision,
+        "saved the backup"
+    );
+    Ok(record)
+}
+
+/// Passes the bytes of a snapshot to the upload; an error if they do not fit their digest.
+async fn receive(
+    mut snapshot: Snapshot,
+    member: &Standing,
+    upload: &mut PartUpload,
+    store: &Store,
+    name: &str,
+) -> Result<Digested, BackupError> {
+    let progress = Progress::start("saved", snapshot.total);
+    let mut digest = SnapshotDigest::default();
+    while let Some(piece) = snapshot.pieces.next().await {
+        let piece = piece?;
+        digest.update(&piece);
+        let written = upload.write(&piece).await;
+        written.map_err(|error| store.upload_failed(name, &error))?;
+        progress.add(piece.len());
+    }
+    let digested = digest.finish();
+    let broken = if digested.bytes != snapshot.total {
+        format!("{} of {} bytes came", digested.bytes, snapshot.total)
+    } else if !digested.sound {
+        "the digest at its end does not fit".to_owned()
+    } else {
+        return Ok(digested);
+    };
+    let message = format!("{}: the snapshot is broken: {broken}", member.endpoint);
+    Err(BackupError::new(Reason::SnapshotBroken, message))
+}
+
+/// Returns the time in whole milliseconds, by which backups are ordered.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests;

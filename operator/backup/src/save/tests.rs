@@ -1,0 +1,184 @@
+//! What `save` leaves in stores, when it succeeds and when it does not.
+
+mod refused;
+
+use std::sync::Arc;
+
+use object_store::{ObjectStore, ObjectStoreExt as _, memory::InMemory, path::Path};
+
+use super::*;
+use crate::{
+    command::S3Flags,
+    inventory,
+    location::Location,
+    testing::{Sent, TestFolder, TestSource, hex, snapshot},
+    upload::PART_BYTES,
+};
+
+const ALL: Retention = Retention { keep_last: None, keep_within: None };
+
+/// Two parts and a half.
+const LARGE: usize = PART_BYTES / 2 * 5;
+
+fn memory() -> (Arc<InMemory>, Store) {
+    let objects = Arc::new(InMemory::new());
+    (objects.clone(), Store::of_test(objects))
+}
+
+/// Returns the names of all objects.
+async fn names(objects: &InMemory) -> Vec<String> {
+    let listed = objects
+        .list_with_delimiter(Some(&Path::from("of/test")))
+        .await
+        .unwrap();
+    let name = |object: object_store::ObjectMeta| object.location.filename().unwrap().to_owned();
+    listed.objects.into_iter().map(name).collect()
+}
+
+async fn save_as(
+    store: &Store,
+    source: &TestSource,
+    name: &str,
+) -> Result<BackupRecord, BackupError> {
+    let (_asked, stop) = Stop::by_test();
+    save(store, source, name, ALL, &stop).await
+}
+
+#[tokio::test]
+async fn a_backup_is_the_file_and_its_record() {
+    let (objects, store) = memory();
+    let file = snapshot(LARGE);
+    let saved = save_as(&store, &TestSource::new([Sent::file(&file)]), "a")
+        .await
+        .unwrap();
+    assert_eq!(names(&objects).await, ["a.db", "a.json"]);
+    let stored = objects.get(&Path::from("of/test/a.db")).await.unwrap();
+    assert!(
+        stored.bytes().await.unwrap() == file,
+        "the bytes are those of the member"
+    );
+    assert_eq!(
+        (saved.bytes, saved.sha256.as_str()),
+        (file.len() as u64, hex(&file).as_str())
+    );
+    assert_eq!((saved.revision, saved.cluster_id.as_str()), (12, "cafe"));
+    assert_eq!(store.record("a").await.unwrap(), Some(saved));
+}
+
+#[tokio::test]
+async fn a_snapshot_that_does_not_fit_its_digest_never_counts() {
+    let (objects, store) = memory();
+    let sound = snapshot(100_000);
+    let mut flipped = sound.clone();
+    flipped[5] ^= 1;
+    let cut = Sent { total: sound.len() as u64, ..Sent::file(&sound[..60_000]) };
+    // its digest fits, but the member has promised more
+    let short = Sent { total: 200_000, ..Sent::file(&sound) };
+    let gone = BackupError::new(Reason::SnapshotBroken, "the member is gone");
+    let mut lost = Sent::file(&sound);
+    lost.pieces.truncate(2);
+    lost.pieces.push(Err(gone));
+    for sent in [Sent::file(&flipped), cut, short, lost] {
+        let error = save_as(&store, &TestSource::new([sent]), "a")
+            .await
+            .unwrap_err();
+        assert_eq!(error.reason, Reason::SnapshotBroken, "{error}");
+        assert_eq!(names(&objects).await, [] as [&str; 0], "{error}");
+    }
+}
+
+#[tokio::test]
+async fn the_next_member_is_asked_once_if_a_stream_breaks() {
+    let (_, store) = memory();
+    let sound = snapshot(100_000);
+    let broken = || Sent::file(&sound[..60_000]);
+    let source = TestSource::new([broken(), Sent::file(&sound), broken()]);
+    let saved = save_as(&store, &source, "a").await.unwrap();
+    assert_eq!((saved.sha256, source.left()), (hex(&sound), 1));
+    let source = TestSource::new([broken(), broken()]);
+    assert!(save_as(&store, &source, "b").await.is_err());
+    assert_eq!(source.left(), 0);
+}
+
+#[tokio::test]
+async fn a_backup_that_exists_is_the_result() {
+    let (objects, store) = memory();
+    let saved = save_as(&store, &TestSource::new([Sent::file(&snapshot(500))]), "a")
+        .await
+        .unwrap();
+    let other = TestSource::new([Sent::file(&snapshot(900))]);
+    assert_eq!(save_as(&store, &other, "a").await.unwrap(), saved);
+    assert_eq!(other.left(), 1, "no member is asked");
+    // without its snapshot it does not count
+    store.delete("a.db").await.unwrap();
+    assert_eq!(save_as(&store, &other, "a").await.unwrap().bytes, 932);
+    let foreign = Path::from("of/test/b.json");
+    objects.put(&foreign, "{\"mine\":1}".into()).await.unwrap();
+    let refused = save_as(&store, &TestSource::new([]), "b")
+        .await
+        .unwrap_err();
+    assert_eq!(refused.reason, Reason::AlreadyExists);
+}
+
+#[tokio::test]
+async fn retention_removes_after_a_success() {
+    let (objects, store) = memory();
+    objects
+        .put(&Path::from("of/test/below/x.json"), "{}".into())
+        .await
+        .unwrap();
+    objects
+        .put(&Path::from("of/test/incomplete.db"), "x".into())
+        .await
+        .unwrap();
+    let (_asked, stop) = Stop::by_test();
+    for name in ["a", "b", "c"] {
+        let source = TestSource::new([Sent::file(&snapshot(500))]);
+        save_as(&store, &source, name).await.unwrap();
+        let mut record = store.record(name).await.unwrap().unwrap();
+        // the tests of one second differ by their names alone
+        record.started_at = Timestamp::from_second(i64::from(name.as_bytes()[0])).unwrap();
+        store.put_record(&record).await.unwrap();
+    }
+    let kept = Retention { keep_last: Some(2), keep_within: None };
+    let source = TestSource::new([Sent::file(&snapshot(700))]);
+    let saved = save(&store, &source, "d", kept, &stop).await.unwrap();
+    assert_eq!(
+        (saved.removed, saved.warning),
+        (vec!["a".to_owned(), "b".to_owned()], None)
+    );
+    let left = names(&objects).await;
+    assert_eq!(left, ["c.db", "c.json", "d.db", "d.json", "incomplete.db"]);
+    assert!(
+        objects
+            .head(&Path::from("of/test/below/x.json"))
+            .await
+            .is_ok()
+    );
+}
+
+#[tokio::test]
+async fn a_folder_holds_backups_that_can_be_listed() {
+    let folder = TestFolder::new("save");
+    let deep = folder.path().join("made/for this");
+    let store = Store::create(&Location::Folder(deep.clone()), &S3Flags::default()).unwrap();
+    let file = snapshot(LARGE);
+    std::fs::write(deep.join("a.db#1"), "of a killed process").unwrap();
+    save_as(&store, &TestSource::new([Sent::file(&file)]), "a")
+        .await
+        .unwrap();
+    let broken = TestSource::new([Sent::file(&file[1..])]);
+    assert!(save_as(&store, &broken, "b").await.is_err());
+    let mut names: Vec<_> = std::fs::read_dir(&deep)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["a.db", "a.json"]);
+    assert!(std::fs::read(deep.join("a.db")).unwrap() == file);
+    let entries = inventory::entries(&store).await.unwrap();
+    assert!(
+        entries.len() == 1 && entries[0].is_complete(),
+        "{entries:?}"
+    );
+}

@@ -1,0 +1,145 @@
+//! Where a snapshot comes from: which member is asked first. How members are asked is in `members`.
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+use crate::reason::{BackupError, Reason};
+
+/// A follower that lacks more entries than this is asked last: its snapshot would be old.
+const ENTRIES_BEHIND_MAX: u64 = 1000;
+
+/// The members of a cluster.
+pub(crate) trait Source {
+    /// Asks all members for their status; the answers are in the order in which they came.
+    async fn survey(&self) -> Vec<Result<Standing, BackupError>>;
+
+    /// Asks a member for a snapshot, and waits for the first piece.
+    async fn snapshot(&self, endpoint: &str) -> Result<Snapshot, BackupError>;
+}
+
+/// What a member says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// URL of the member.
+    pub(crate) endpoint: String,
+    /// Whether it is the leader.
+    pub(crate) is_leader: bool,
+    /// Whether it is a learner, of which no snapshot can be had.
+    pub(crate) is_learner: bool,
+    /// Id of the cluster.
+    pub(crate) cluster_id: u64,
+    /// Its revision. A snapshot that is asked for afterward has it or a later one.
+    pub(crate) revision: i64,
+    /// Index of the last entry that it has applied.
+    pub(crate) applied: u64,
+    /// Its version.
+    pub(crate) version: String,
+}
+
+/// A snapshot that begins to arrive.
+pub(crate) struct Snapshot {
+    /// Bytes of the file, with the digest at its end.
+    pub(crate) total: u64,
+    /// The bytes. An error is a stream that broke.
+    pub(crate) pieces: BoxStream<'static, Result<Bytes, BackupError>>,
+}
+
+/// Returns the members that answered, in the order in which they shall be asked for a snapshot: followers first, then the
+/// leader, which has more to do, then followers that are far behind. At least one.
+pub(crate) fn in_order(
+    answers: Vec<Result<Standing, BackupError>>,
+) -> Result<Vec<Standing>, BackupError> {
+    let (mut standing, mut errors) = (Vec::new(), Vec::new());
+    for answer in answers {
+        match answer {
+            Ok(member) if member.is_learner => errors.push(BackupError::new(
+                Reason::SourceRefused,
+                format!(
+                    "{}: it is a learner, which gives no snapshot",
+                    member.endpoint
+                ),
+            )),
+            Ok(member) => standing.push(member),
+            Err(error) => errors.push(error),
+        }
+    }
+    if let Some(first) = standing.first()
+        && let Some(other) = standing
+            .iter()
+            .find(|member| member.cluster_id != first.cluster_id)
+    {
+        let message = format!(
+            "{} and {} are members of different clusters: --endpoints must name one",
+            first.endpoint, other.endpoint
+        );
+        return Err(BackupError::new(Reason::SourceRefused, message));
+    }
+    if standing.is_empty() {
+        let refused = errors
+            .iter()
+            .any(|error| error.reason == Reason::SourceRefused);
+        let reason = if refused {
+            Reason::SourceRefused
+        } else {
+            Reason::SourceUnreachable
+        };
+        let messages: Vec<_> = errors.into_iter().map(|error| error.message).collect();
+        return Err(BackupError::new(reason, messages.join("; ")));
+    }
+    for error in errors {
+        tracing::warn!(%error, "a member is left out");
+    }
+    let newest = standing
+        .iter()
+        .map(|member| member.applied)
+        .max()
+        .unwrap_or(0);
+    // a stable sort keeps the order of the answers
+    standing.sort_by_key(|member| {
+        let is_far_behind = newest - member.applied > ENTRIES_BEHIND_MAX;
+        (is_far_behind, member.is_leader)
+    });
+    Ok(standing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::standing;
+
+    #[test]
+    fn the_leader_is_asked_after_followers_that_are_up_to_date() {
+        let leader = Standing { is_leader: true, applied: 5000, ..standing("leader") };
+        let near = |name| Standing { applied: 4000, ..standing(name) };
+        let far = Standing { applied: 3999, ..standing("far") };
+        let learner = Standing { is_learner: true, ..standing("learner") };
+        let answers = [far, learner, leader, near("b"), near("a")].map(Ok);
+        let gone = Err(BackupError::new(Reason::SourceUnreachable, "gone"));
+        let order = in_order(answers.into_iter().chain([gone]).collect()).unwrap();
+        let names: Vec<_> = order
+            .iter()
+            .map(|member| member.endpoint.as_str())
+            .collect();
+        assert_eq!(names, ["b", "a", "leader", "far"]);
+    }
+
+    #[test]
+    fn without_a_member_the_answers_say_why() {
+        let gone = || Err(BackupError::new(Reason::SourceUnreachable, "a: gone"));
+        let refused = || Err(BackupError::new(Reason::SourceRefused, "b: no such user"));
+        let error = in_order(vec![gone(), gone()]).unwrap_err();
+        assert_eq!(error.reason, Reason::SourceUnreachable);
+        let error = in_order(vec![gone(), refused()]).unwrap_err();
+        assert_eq!(
+            error,
+            BackupError::new(Reason::SourceRefused, "a: gone; b: no such user")
+        );
+    }
+
+    #[test]
+    fn endpoints_of_two_clusters_are_refused() {
+        let other = Standing { cluster_id: 8, ..standing("b") };
+        let error = in_order(vec![Ok(standing("a")), Ok(other)]).unwrap_err();
+        assert_eq!(error.reason, Reason::SourceRefused);
+    }
+}

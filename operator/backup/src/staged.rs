@@ -1,0 +1,89 @@
+//! Folders on a disk: how they are made, and what killed processes leave in them.
+//!
+//! A file is written as `NAME.db#N` and renamed after its bytes are on the disk. A listing hides such files.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+/// A process that uploads writes every few seconds: files of others that were not written for this time are of killed
+/// processes.
+const ABANDONED: Duration = Duration::from_secs(3600);
+
+/// Makes a folder and those above it, so that they are on the disk.
+pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
+    let missing: Vec<_> = folder
+        .ancestors()
+        .take_while(|path| !path.exists())
+        .collect();
+    fs::create_dir_all(folder)?;
+    for path in missing {
+        if let Some(above) = path.parent() {
+            File::open(above)?.sync_all()?;
+        }
+    }
+    Ok(())
+}
+
+/// Deletes what killed processes have left: of the same file at once, of others when nobody writes it any more. A failure
+/// only leaves space in use.
+pub(crate) fn sweep(folder: &Path, file: &str) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let Some((of, number)) = name.to_str().and_then(|name| name.rsplit_once('#')) else {
+            continue;
+        };
+        if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+            continue;
+        }
+        let written = entry.metadata().and_then(|data| data.modified());
+        let age = written.map(|at| SystemTime::now().duration_since(at).unwrap_or_default());
+        if of == file || age.is_ok_and(|age| age > ABANDONED) {
+            let deleted = fs::remove_file(entry.path());
+            tracing::info!(path = %entry.path().display(), deleted = deleted.is_ok(), "an upload was interrupted here");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestFolder;
+
+    #[test]
+    fn only_abandoned_files_are_deleted() {
+        let folder = TestFolder::new("sweep");
+        let deep = folder.path().join("a/b");
+        create_folder(&deep).unwrap();
+        let names = [
+            "x.db#1",
+            "x.db#12",
+            "other.db#1",
+            "old.db#1",
+            "x.db",
+            "x.db#",
+            "x.db#1a",
+            "#x",
+        ];
+        for name in names {
+            let file = File::create(deep.join(name)).unwrap();
+            if name.starts_with("old") {
+                file.set_modified(SystemTime::now() - 2 * ABANDONED)
+                    .unwrap();
+            }
+        }
+        sweep(&deep, "x.db");
+        let mut left: Vec<_> = fs::read_dir(&deep)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["#x", "other.db#1", "x.db", "x.db#", "x.db#1a"]);
+    }
+}

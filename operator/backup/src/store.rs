@@ -1,0 +1,219 @@
+//! The store of a location, with the files of exactly this folder.
+
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use futures_util::stream::BoxStream;
+use jiff::Timestamp;
+use object_store::{ObjectStore, ObjectStoreExt as _, local::LocalFileSystem, path::Path};
+
+use crate::{
+    command::S3Flags,
+    location::Location,
+    name::{DATA, RECORD},
+    reason::{BackupError, Reason},
+    result::BackupRecord,
+    s3, staged,
+    store_error::{self, Doing},
+    upload::PartUpload,
+};
+
+/// A record has some hundred bytes; larger objects are no records.
+const RECORD_BYTES_MAX: u64 = 64 << 10;
+
+/// A folder of a store.
+#[derive(Clone)]
+pub(crate) struct Store {
+    objects: Arc<dyn ObjectStore>,
+    prefix: Path,
+    url: String,
+    /// The folder, if the store is a file system.
+    folder: Option<PathBuf>,
+}
+
+/// What a listing tells about a file.
+#[derive(Debug, Clone)]
+pub(crate) struct StoredFile {
+    /// Its name in the folder.
+    pub(crate) name: String,
+    /// Its size.
+    pub(crate) bytes: u64,
+    /// When it was written.
+    pub(crate) written_at: Timestamp,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)
+    }
+}
+
+impl Store {
+    /// Opens a location in which backups are saved: makes a folder if it does not exist.
+    pub(crate) fn create(at: &Location, s3: &S3Flags) -> Result<Self, BackupError> {
+        if let Location::Folder(folder) = at {
+            let doing = Doing { verb: "create", url: &at.url() };
+            staged::create_folder(folder).map_err(|error| store_error::of_disk(doing, &error))?;
+        }
+        Self::open(at, s3)
+    }
+
+    /// Opens a location.
+    pub(crate) fn open(at: &Location, s3: &S3Flags) -> Result<Self, BackupError> {
+        let url = at.url();
+        match at {
+            Location::Bucket { bucket, prefix } => {
+                let objects = Arc::new(s3::open(bucket, s3)?);
+                Ok(Self { objects, prefix: prefix.clone(), url, folder: None })
+            }
+            Location::Folder(folder) => {
+                let doing = Doing { verb: "open", url: &url };
+                let files = LocalFileSystem::new_with_prefix(folder)
+                    .map_err(|error| store_error::explain(doing, &error))?;
+                // a file has its name only after its bytes are on the disk, and the record is written after the snapshot
+                let objects = Arc::new(files.with_fsync(true));
+                Ok(Self {
+                    objects,
+                    prefix: Path::default(),
+                    url,
+                    folder: Some(folder.clone()),
+                })
+            }
+        }
+    }
+
+    /// Makes a store of objects of a test.
+    #[cfg(test)]
+    pub(crate) fn of_test(objects: Arc<dyn ObjectStore>) -> Self {
+        Self {
+            objects,
+            prefix: Path::from("of/test"),
+            url: "s3://test/of/test".to_owned(),
+            folder: None,
+        }
+    }
+
+    /// Returns the URL of a file.
+    pub(crate) fn url(&self, file: &str) -> String {
+        format!("{}/{file}", self.url)
+    }
+
+    /// Returns the URL of the folder.
+    pub(crate) fn folder_url(&self) -> &str {
+        &self.url
+    }
+
+    fn path(&self, file: &str) -> Path {
+        self.prefix.clone().join(file)
+    }
+
+    fn failed(&self, verb: &'static str, file: &str, error: &object_store::Error) -> BackupError {
+        store_error::explain(Doing { verb, url: &self.url(file) }, error)
+    }
+
+    /// Lists the files of exactly this folder, not of those below it.
+    pub(crate) async fn files(&self) -> Result<Vec<StoredFile>, BackupError> {
+        let listed = self.objects.list_with_delimiter(Some(&self.prefix)).await;
+        let listed = listed.map_err(|error| {
+            store_error::explain(Doing { verb: "list", url: &self.url }, &error)
+        })?;
+        let file = |object: object_store::ObjectMeta| {
+            let name = object.location.filename()?.to_owned();
+            let written_at = Timestamp::from_second(object.last_modified.timestamp()).ok()?;
+            Some(StoredFile { name, bytes: object.size, written_at })
+        };
+        Ok(listed.objects.into_iter().filter_map(file).collect())
+    }
+
+    /// Reads the record of a backup; `None` if there is none that can be read.
+    pub(crate) async fn record(&self, name: &str) -> Result<Option<BackupRecord>, BackupError> {
+        let file = format!("{name}{RECORD}");
+        let Some(json) = self.small_file(&file).await? else {
+            return Ok(None);
+        };
+        let record = serde_json::from_slice(&json);
+        if let Err(error) = &record {
+            tracing::warn!(url = self.url(&file), %error, "this is no record of a backup");
+        }
+        Ok(record.ok())
+    }
+
+    /// Whether there is an object with the name of a record, whatever it is.
+    pub(crate) async fn has_record_file(&self, name: &str) -> Result<bool, BackupError> {
+        let file = format!("{name}{RECORD}");
+        Ok(self.small_file(&file).await?.is_some())
+    }
+
+    /// Reads a file; `None` if there is none. A file that is too large for a record is empty.
+    async fn small_file(&self, file: &str) -> Result<Option<Vec<u8>>, BackupError> {
+        let failed = |error| self.failed("read", file, &error);
+        let found = match self.objects.get(&self.path(file)).await {
+            Ok(found) => found,
+            Err(error) if store_error::is_missing_object(&error) => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        if found.meta.size > RECORD_BYTES_MAX {
+            return Ok(Some(Vec::new()));
+        }
+        Ok(Some(found.bytes().await.map_err(failed)?.to_vec()))
+    }
+
+    /// Writes the record of a backup, with which it begins to count.
+    pub(crate) async fn put_record(&self, record: &BackupRecord) -> Result<(), BackupError> {
+        let file = format!("{}{RECORD}", record.name);
+        let mut json = serde_json::to_vec_pretty(record)
+            .map_err(|error| BackupError::new(Reason::Internal, error.to_string()))?;
+        json.push(b'\n');
+        let put = self.objects.put(&self.path(&file), json.into()).await;
+        put.map(drop)
+            .map_err(|error| self.failed("write", &file, &error))
+    }
+
+    /// Begins to write the snapshot of a backup.
+    pub(crate) async fn upload(&self, name: &str) -> Result<PartUpload, BackupError> {
+        let file = format!("{name}{DATA}");
+        if let Some(folder) = &self.folder {
+            staged::sweep(folder, &file);
+        }
+        let begun = PartUpload::begin(self.objects.as_ref(), &self.path(&file)).await;
+        begun.map_err(|error| self.failed("write", &file, &error))
+    }
+
+    /// Explains why the snapshot of a backup could not be written.
+    pub(crate) fn upload_failed(&self, name: &str, error: &object_store::Error) -> BackupError {
+        self.failed("write", &format!("{name}{DATA}"), error)
+    }
+
+    /// Returns the size of a file; `None` if there is none.
+    pub(crate) async fn size(&self, file: &str) -> Result<Option<u64>, BackupError> {
+        match self.objects.head(&self.path(file)).await {
+            Ok(found) => Ok(Some(found.size)),
+            Err(error) if store_error::is_missing_object(&error) => Ok(None),
+            Err(error) => Err(self.failed("look at", file, &error)),
+        }
+    }
+
+    /// Begins to read a file; returns its size and its bytes.
+    pub(crate) async fn read(&self, file: &str) -> Result<(u64, FileBytes), BackupError> {
+        match self.objects.get(&self.path(file)).await {
+            Ok(found) => Ok((found.meta.size, found.into_stream())),
+            Err(error) => Err(self.read_failed(file, &error)),
+        }
+    }
+
+    /// Explains why a file could not be read.
+    pub(crate) fn read_failed(&self, file: &str, error: &object_store::Error) -> BackupError {
+        self.failed("read", file, error)
+    }
+
+    /// Deletes a file; one that does not exist is deleted.
+    pub(crate) async fn delete(&self, file: &str) -> Result<(), BackupError> {
+        match self.objects.delete(&self.path(file)).await {
+            Ok(()) => Ok(()),
+            Err(error) if store_error::is_missing_object(&error) => Ok(()),
+            Err(error) => Err(self.failed("delete", file, &error)),
+        }
+    }
+}
+
+/// The bytes of a file as they come.
+pub(crate) type FileBytes = BoxStream<'static, object_store::Result<bytes::Bytes>>;

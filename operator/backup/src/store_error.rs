@@ -1,0 +1,218 @@
+//! Explains errors of stores to people, and classifies them.
+
+use std::{error::Error, io};
+
+use object_store::client::{HttpError, HttpErrorKind};
+
+use crate::reason::{BackupError, Reason};
+
+/// What was done when an error came.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Doing<'a> {
+    /// As in "read s3://…".
+    pub(crate) verb: &'static str,
+    /// The file or folder.
+    pub(crate) url: &'a str,
+}
+
+/// Whether an object does not exist, in a bucket or folder that may exist.
+pub(crate) fn is_missing_object(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::NotFound { .. })
+        && code(&error.to_string()).is_none_or(|code| code != "NoSuchBucket")
+}
+
+/// Explains an error of a store.
+pub(crate) fn explain(doing: Doing<'_>, error: &object_store::Error) -> BackupError {
+    let text = error.to_string();
+    if let Some(code) = code(&text) {
+        let message = element(&text, "Message").unwrap_or_default();
+        return of_s3(doing, code, message, is_refused(error, &text));
+    }
+    // a provider of credentials asks the metadata service of the node
+    if text.contains("169.254.169.254") {
+        let hint = "there are no credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a workload identity), and the \
+                    metadata service of the node gives none";
+        return doing.failed(Reason::WrongCredentials, hint);
+    }
+    if let Some(error) = cause::<HttpError>(error) {
+        return of_http(doing, error);
+    }
+    if let Some(error) = cause::<io::Error>(error) {
+        return of_disk(doing, error);
+    }
+    if matches!(error, object_store::Error::NotFound { .. }) {
+        return doing.failed(Reason::NotFound, "it does not exist");
+    }
+    if is_refused(error, &text) {
+        let hint = "the store refuses it: check the credentials and their permissions";
+        return doing.failed(Reason::WrongCredentials, hint);
+    }
+    // what the connector makes of 507
+    if text.contains("413 Payload Too Large") {
+        return doing.failed(Reason::StoreFull, "the store has no space left");
+    }
+    if text.contains("without LOCATION") {
+        let hint = "the bucket is in another region: set --s3-region";
+        return doing.failed(Reason::StoreUnreachable, hint);
+    }
+    doing.failed(Reason::StoreUnreachable, &innermost(error))
+}
+
+/// Whether the store does not take the credentials, or they lack a permission.
+fn is_refused(error: &object_store::Error, text: &str) -> bool {
+    // a listing keeps the status as text alone
+    let refusals = ["status code: 401 ", "status code: 403 "];
+    matches!(
+        error,
+        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }
+    ) || refusals.iter().any(|status| text.contains(status))
+}
+
+/// Explains an error of a disk that is a store.
+pub(crate) fn of_disk(doing: Doing<'_>, error: &io::Error) -> BackupError {
+    if FULL.contains(&error.kind()) {
+        let why = format!("{error}: remove backups or enlarge the volume");
+        return doing.failed(Reason::StoreFull, &why);
+    }
+    if error.kind() == io::ErrorKind::NotFound {
+        return doing.failed(Reason::NotFound, "it does not exist");
+    }
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        let user = rustix::process::getuid().as_raw();
+        let why = format!("{error}: user {user} needs access to the folder");
+        return doing.failed(Reason::WrongCredentials, &why);
+    }
+    doing.failed(Reason::StoreUnreachable, &error.to_string())
+}
+
+/// Errors of a disk without space.
+const FULL: [io::ErrorKind; 3] = [
+    io::ErrorKind::StorageFull,
+    io::ErrorKind::QuotaExceeded,
+    io::ErrorKind::FileTooLarge,
+];
+
+impl Doing<'_> {
+    fn failed(self, reason: Reason, why: &str) -> BackupError {
+        BackupError::new(reason, format!("{} {}: {why}", self.verb, self.url))
+    }
+}
+
+/// Explains an error code of S3.
+fn of_s3(doing: Doing<'_>, code: &str, message: &str, is_refused: bool) -> BackupError {
+    let (reason, hint) = match code {
+        "InvalidAccessKeyId" | "XAdminUserNotFound" => {
+            (Reason::WrongCredentials, "check AWS_ACCESS_KEY_ID")
+        }
+        "SignatureDoesNotMatch" => (Reason::WrongCredentials, "check AWS_SECRET_ACCESS_KEY"),
+        "ExpiredToken"
+        | "InvalidToken"
+        | "TokenRefreshRequired"
+        | "ExpiredTokenException"
+        | "InvalidIdentityToken" => (Reason::WrongCredentials, "get a new token"),
+        "RequestTimeTooSkewed" => (
+            Reason::WrongCredentials,
+            "the clocks of the store and of this machine differ: set this one",
+        ),
+        "AccessDenied" | "AllAccessDisabled" | "AccountProblem" | "NotSignedUp"
+        | "InvalidPayer" => (
+            Reason::WrongCredentials,
+            "the credentials need s3:ListBucket on the bucket and s3:GetObject, s3:PutObject, s3:DeleteObject and \
+             s3:AbortMultipartUpload on its objects (and the use of the key for aws:kms)",
+        ),
+        "NoSuchBucket" => (
+            Reason::NoSuchBucket,
+            "create the bucket, or check its name and region",
+        ),
+        "NoSuchKey" => (Reason::NotFound, "check the name"),
+        "AuthorizationHeaderMalformed"
+        | "PermanentRedirect"
+        | "IllegalLocationConstraintException" => (
+            Reason::StoreUnreachable,
+            "the bucket is in another region: set --s3-region",
+        ),
+        "EntityTooLarge"
+        | "QuotaExceeded"
+        | "XMinioStorageFull"
+        | "XMinioAdminBucketQuotaExceeded"
+        | "InsufficientStorage" => (Reason::StoreFull, "remove backups or enlarge the store"),
+        _ if is_full(message) => (Reason::StoreFull, "remove backups or enlarge the store"),
+        _ if is_refused => (
+            Reason::WrongCredentials,
+            "check the credentials and their permissions",
+        ),
+        _ => (Reason::StoreUnreachable, "the store does not do it"),
+    };
+    let message = message.trim().trim_end_matches('.');
+    let stated = if message.is_empty() {
+        code.to_owned()
+    } else {
+        format!("{code}: {message}")
+    };
+    doing.failed(reason, &format!("{hint} ({stated})"))
+}
+
+/// Whether a store says in words that it is full.
+fn is_full(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    [
+        "no space left",
+        "quota exceeded",
+        "disk full",
+        "storage full",
+    ]
+    .iter()
+    .any(|words| message.contains(words))
+}
+
+/// Explains that a request of HTTP failed.
+fn of_http(doing: Doing<'_>, error: &HttpError) -> BackupError {
+    let cause = innermost(error);
+    let why = if cause.contains("invalid peer certificate") {
+        format!("the certificate of the store is not trusted ({cause}): set --s3-cacert")
+    } else if cause.contains("corrupt message") {
+        format!("the store does not speak TLS ({cause}): check --s3-endpoint")
+    } else if error.kind() == HttpErrorKind::Connect {
+        format!(
+            "the store cannot be reached ({cause}): check --s3-endpoint, DNS and network policies"
+        )
+    } else if error.kind() == HttpErrorKind::Timeout {
+        format!("the store does not answer ({cause})")
+    } else {
+        format!("the connection to the store failed ({cause})")
+    };
+    doing.failed(Reason::StoreUnreachable, &why)
+}
+
+/// Returns the error code in an XML answer of S3.
+fn code(text: &str) -> Option<&str> {
+    element(text, "Code")
+}
+
+/// Returns the text of an XML element.
+fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let (_, from) = text.split_once(&format!("<{name}>"))?;
+    let (value, _) = from.split_once(&format!("</{name}>"))?;
+    Some(value)
+}
+
+/// Returns the first cause of a type.
+fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// Returns the text of the last cause, which names no layer of this program.
+pub(crate) fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(next) = last.source() {
+        last = next;
+    }
+    last.to_string()
+}

@@ -1,0 +1,154 @@
+//! What the tests of this crate share.
+
+pub(crate) mod s3;
+
+use std::{
+    collections::VecDeque,
+    env, fs,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    reason::BackupError,
+    result::BackupRecord,
+    source::{Snapshot, Source, Standing},
+};
+
+/// Returns the SHA-256 of bytes in hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// Returns a file of this many bytes, with its digest at the end.
+pub(crate) fn snapshot(bytes: usize) -> Vec<u8> {
+    let mut file: Vec<u8> = (0..bytes)
+        .map(|at| u8::try_from(at % 251).unwrap())
+        .collect();
+    let digest = Sha256::digest(&file);
+    file.extend_from_slice(&digest);
+    file
+}
+
+/// Returns a record of a backup that was begun at a second of 1970.
+pub(crate) fn record(name: &str, second: i64) -> BackupRecord {
+    BackupRecord {
+        name: name.to_owned(),
+        location: format!("s3://test/of/test/{name}.db"),
+        revision: 12,
+        bytes: 1032,
+        sha256: "00".to_owned(),
+        cluster_id: "cafe".to_owned(),
+        version: "3.6.0".to_owned(),
+        started_at: Timestamp::from_second(second).unwrap(),
+        completed_at: Timestamp::from_second(second + 1).unwrap(),
+        removed: Vec::new(),
+        warning: None,
+    }
+}
+
+/// Returns a follower.
+pub(crate) fn standing(endpoint: &str) -> Standing {
+    Standing {
+        endpoint: endpoint.to_owned(),
+        is_leader: false,
+        is_learner: false,
+        cluster_id: 0xcafe,
+        revision: 12,
+        applied: 100,
+        version: "3.6.0".to_owned(),
+    }
+}
+
+/// What a member of a test sends: the size that it promises, and the pieces.
+#[derive(Debug, Clone)]
+pub(crate) struct Sent {
+    pub(crate) total: u64,
+    pub(crate) pieces: Vec<Result<Bytes, BackupError>>,
+    /// Whether the stream does not end after the pieces.
+    pub(crate) stays_open: bool,
+}
+
+impl Sent {
+    /// A file in pieces of 32 KiB, as etcd cuts it.
+    pub(crate) fn file(file: &[u8]) -> Self {
+        let pieces = file
+            .chunks(32 << 10)
+            .map(|piece| Ok(Bytes::copy_from_slice(piece)));
+        Self {
+            total: file.len() as u64,
+            pieces: pieces.collect(),
+            stays_open: false,
+        }
+    }
+}
+
+/// Members that send one after the other what a test wants.
+#[derive(Debug)]
+pub(crate) struct TestSource(Mutex<VecDeque<Sent>>);
+
+impl TestSource {
+    pub(crate) fn new(sent: impl IntoIterator<Item = Sent>) -> Self {
+        Self(Mutex::new(sent.into_iter().collect()))
+    }
+
+    /// Returns how many of the members were not asked.
+    pub(crate) fn left(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+}
+
+impl Source for TestSource {
+    async fn survey(&self) -> Vec<Result<Standing, BackupError>> {
+        (0..self.left())
+            .map(|at| Ok(standing(&format!("http://{at}"))))
+            .collect()
+    }
+
+    async fn snapshot(&self, _endpoint: &str) -> Result<Snapshot, BackupError> {
+        let Sent { total, pieces, stays_open } = self.0.lock().unwrap().pop_front().unwrap();
+        let pieces = stream::iter(pieces);
+        let pieces = if stays_open {
+            pieces.chain(stream::pending()).boxed()
+        } else {
+            pieces.boxed()
+        };
+        Ok(Snapshot { total, pieces })
+    }
+}
+
+/// A folder of a test, deleted at its end.
+#[derive(Debug)]
+pub(crate) struct TestFolder(PathBuf);
+
+impl TestFolder {
+    pub(crate) fn new(name: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = env::temp_dir().join(format!("witan-backup-{name}-{process}-{count}"));
+        drop(fs::remove_dir_all(&path));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TestFolder {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}

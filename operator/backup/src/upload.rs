@@ -1,0 +1,92 @@
+//! Uploads an object in parts, so that its size does not matter to memory.
+
+use std::{mem, time::Duration};
+
+use bytes::Bytes;
+use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt as _, path::Path};
+use tokio::task::JoinSet;
+
+/// Bytes of a part. S3 wants at least 5 MiB, and takes 10000 parts: an object has at most 78 GiB. Without optimization
+/// a test would take seconds to hash them.
+pub(crate) const PART_BYTES: usize = if cfg!(test) { 64 << 10 } else { 8 << 20 };
+
+/// Parts that are sent at once. With the one that is filled they are the memory of an upload.
+const PARTS_IN_FLIGHT: usize = 2;
+
+/// How long an abort may take: less than the 30 s that Kubernetes gives a pod after SIGTERM.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// An object that is uploaded. It exists only after `complete`; whoever does not complete it shall abort it.
+#[derive(Debug)]
+pub(crate) struct PartUpload {
+    upload: Box<dyn MultipartUpload>,
+    in_flight: JoinSet<object_store::Result<()>>,
+    part: Vec<u8>,
+}
+
+impl PartUpload {
+    /// Begins an upload.
+    pub(crate) async fn begin(store: &dyn ObjectStore, to: &Path) -> object_store::Result<Self> {
+        let upload = store.put_multipart(to).await?;
+        Ok(Self {
+            upload,
+            in_flight: JoinSet::new(),
+            part: Vec::with_capacity(PART_BYTES),
+        })
+    }
+
+    /// Adds bytes; waits while enough parts are in flight.
+    pub(crate) async fn write(&mut self, mut bytes: &[u8]) -> object_store::Result<()> {
+        while !bytes.is_empty() {
+            let (now, later) = bytes.split_at(bytes.len().min(PART_BYTES - self.part.len()));
+            self.part.extend_from_slice(now);
+            bytes = later;
+            if self.part.len() == PART_BYTES {
+                self.wait_below(PARTS_IN_FLIGHT).await?;
+                let part = mem::replace(&mut self.part, Vec::with_capacity(PART_BYTES));
+                self.send(part);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the rest and makes the object exist.
+    pub(crate) async fn complete(&mut self) -> object_store::Result<()> {
+        if !self.part.is_empty() {
+            self.wait_below(PARTS_IN_FLIGHT).await?;
+            let part = mem::take(&mut self.part);
+            self.send(part);
+        }
+        self.wait_below(1).await?;
+        self.upload.complete().await.map(drop)
+    }
+
+    /// Deletes the parts that were sent. Those in flight are awaited: a store keeps a part that arrives after the abort.
+    pub(crate) async fn abort(mut self) {
+        let aborted = async {
+            while self.in_flight.join_next().await.is_some() {}
+            self.upload.abort().await
+        };
+        match tokio::time::timeout(ABORT_TIMEOUT, aborted).await {
+            Ok(Ok(())) => tracing::info!("aborted the upload, its parts are deleted"),
+            Ok(Err(error)) => tracing::warn!(%error, "failed to abort the upload"),
+            Err(_) => tracing::warn!("failed to abort the upload: the store does not answer"),
+        }
+    }
+
+    fn send(&mut self, part: Vec<u8>) {
+        let sent = self.upload.put_part(Bytes::from(part).into());
+        self.in_flight.spawn(sent);
+    }
+
+    /// Waits until fewer parts than this are in flight.
+    async fn wait_below(&mut self, parts: usize) -> object_store::Result<()> {
+        while self.in_flight.len() >= parts {
+            match self.in_flight.join_next().await {
+                Some(sent) => sent??,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,388 @@
+//! Backups: a job for each EtcdBackup, and an EtcdBackup at each time of an EtcdBackupSchedule.
+//!
+//! `progress` and `schedule` are pure: the status of a backup follows from its job, the next backup of a schedule from its
+//! times and its earlier backups. This file reads and writes. Names follow from what they are for, so that a step which is
+//! done twice changes nothing the second time.
+
+mod progress;
+mod schedule;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt::Debug, sync::Arc, time::Duration};
+
+use futures_util::{
+    StreamExt as _,
+    stream::{self, BoxStream},
+};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{batch::v1::Job, core::v1::Pod},
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::Timestamp,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt as _,
+    api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams},
+    runtime::{
+        Controller,
+        controller::{self, Action},
+        events::{Event, EventType, Recorder},
+        reflector::ObjectRef,
+        watcher,
+    },
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+
+use crate::{
+    crd::{
+        BackupPhase, EtcdBackup, EtcdBackupSchedule, EtcdBackupSpec, EtcdBackupStatus, EtcdCluster,
+    },
+    metrics::Metrics,
+    options::Environment,
+    resources::{BACKUP, Cluster, MANAGER, ResourceError, SCHEDULE, backup::job},
+};
+
+/// When to look again at a backup that cannot begin.
+const RETRY: Duration = Duration::from_secs(15);
+/// When to look again at a running job: no watch reports why its pod waits.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// Why a pass over a backup or a schedule failed.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// The API server refused a request.
+    #[error("cannot {what}: {source}")]
+    Api {
+        /// The attempted action.
+        what: &'static str,
+        /// Why it failed.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The spec makes no job.
+    #[error(transparent)]
+    Resource(#[from] ResourceError),
+}
+
+/// Runs backups and schedules.
+pub(crate) struct Backups {
+    pub(crate) client: Client,
+    pub(crate) environment: Environment,
+    pub(crate) recorder: Recorder,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Backups {
+    /// Returns the stream that works on the backups and schedules of a namespace, `None` for all.
+    pub(crate) fn stream(self: Arc<Self>, namespace: Option<&str>) -> BoxStream<'static, ()> {
+        let ours =
+            watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
+        let backups = Controller::new(
+            self.api::<EtcdBackup>(namespace),
+            watcher::Config::default(),
+        )
+        .owns(self.api::<Job>(namespace), ours)
+        .run(
+            async |backup, this: Arc<Self>| this.take(&backup).await,
+            |backup, error, _| failed(&*backup, error),
+            self.clone(),
+        );
+        let created = |backup: EtcdBackup| {
+            let name = backup.labels().get(SCHEDULE)?;
+            let schedule = ObjectRef::<EtcdBackupSchedule>::new(name);
+            Some(schedule.within(&backup.namespace()?))
+        };
+        let schedules = Controller::new(
+            self.api::<EtcdBackupSchedule>(namespace),
+            watcher::Config::default(),
+        )
+        .watches(
+            self.api::<EtcdBackup>(namespace),
+            watcher::Config::default(),
+            created,
+        )
+        .run(
+            async |schedule, this: Arc<Self>| this.follow(&schedule).await,
+            |schedule, error, _| failed(&*schedule, error),
+            self.clone(),
+        );
+        let metrics = self.metrics.clone();
+        let schedules = schedules.map(move |outcome| {
+            if let Err(controller::Error::ObjectNotFound(gone)) = outcome {
+                let namespace = gone.namespace.as_deref().unwrap_or_default();
+                metrics.forget_schedule(namespace, &gone.name);
+            }
+        });
+        stream::select(backups.map(drop), schedules).boxed()
+    }
+
+    fn api<K>(&self, namespace: Option<&str>) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        match namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        }
+    }
+
+    /// Makes the job of a backup, unless it exists, and writes the status that follows from it.
+    async fn take(&self, backup: &EtcdBackup) -> Result<Action, BackupError> {
+        let before = backup.status.clone().unwrap_or_default();
+        if before.is_finished() || backup.metadata.deletion_timestamp.is_some() {
+            return Ok(Action::await_change());
+        }
+        let namespace = backup.namespace().unwrap_or_default();
+        let jobs = self.api::<Job>(Some(&namespace));
+        let found = jobs.get_opt(&backup.name_any()).await;
+        let found = found.map_err(cannot("read the job"))?;
+        let now = Timestamp::now();
+        let status = match found {
+            Some(job) if !is_owned(&job, backup) => {
+                let text = format!("another Job has the name {}: remove it", backup.name_any());
+                progress::pending(backup, text, now)
+            }
+            Some(job) => progress::status(backup, &job, &self.pods(backup, &namespace).await?, now),
+            None => match self.begin(backup, &namespace).await? {
+                Ok(job) => progress::status(backup, &job, &[], now),
+                Err(why) => progress::pending(backup, why, now),
+            },
+        };
+        if status != before && self.write(backup, &status).await? {
+            self.announce(backup, &before, &status).await;
+        }
+        Ok(match status.phase {
+            Some(BackupPhase::Succeeded | BackupPhase::Failed) => Action::await_change(),
+            Some(BackupPhase::Pending) | None => Action::requeue(RETRY),
+            Some(BackupPhase::Running) => Action::requeue(LOOK),
+        })
+    }
+
+    /// Creates the job of a backup; the reason for people if its cluster does not exist.
+    async fn begin(
+        &self,
+        backup: &EtcdBackup,
+        namespace: &str,
+    ) -> Result<Result<Job, String>, BackupError> {
+        let name = &backup.spec.cluster_ref.name;
+        let cluster = self.api::<EtcdCluster>(Some(namespace)).get_opt(name).await;
+        let Some(cluster) = cluster.map_err(cannot("read the EtcdCluster"))? else {
+            return Ok(Err(format!(
+                "EtcdCluster {name} does not exist in namespace {namespace}"
+            )));
+        };
+        let mut named = Cluster::new(&cluster, &self.environment.member_image)?;
+        named.pull_secrets = self.environment.pull_secrets();
+        let wanted = match job(backup, &named, &self.environment.backup_image) {
+            Ok(wanted) => wanted,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let jobs = self.api::<Job>(Some(namespace));
+        match jobs.create(&PostParams::default(), &wanted).await {
+            // an earlier pass has created it, and the next one reads it
+            Err(kube::Error::Api(refusal)) if refusal.code == 409 => Ok(Ok(wanted)),
+            Err(kube::Error::Api(refusal)) if [400, 403, 422].contains(&refusal.code) => Ok(Err(
+                format!("the API server refuses the job: {}", refusal.message),
+            )),
+            created => Ok(Ok(created.map_err(cannot("create the job"))?)),
+        }
+    }
+
+    /// Lists the pods of a backup's job.
+    async fn pods(&self, backup: &EtcdBackup, namespace: &str) -> Result<Vec<Pod>, BackupError> {
+        let label = format!("{BACKUP}={}", backup.name_any());
+        let pods = self.api::<Pod>(Some(namespace));
+        let list = pods.list(&ListParams::default().labels(&label)).await;
+        Ok(list.map_err(cannot("list the pods of the job"))?.items)
+    }
+
+    /// Tells of a backup that has succeeded, has failed or has a new trouble, and counts it at its end.
+    async fn announce(
+        &self,
+        backup: &EtcdBackup,
+        before: &EtcdBackupStatus,
+        status: &EtcdBackupStatus,
+    ) {
+        let namespace = backup.namespace().unwrap_or_default();
+        let cluster = &backup.spec.cluster_ref.name;
+        let message = status.message.clone().unwrap_or_default();
+        let (reason, note) = match status.phase {
+            Some(BackupPhase::Succeeded) => {
+                self.metrics.backup(&namespace, cluster, true);
+                let (name, size) = (status.name.as_deref(), status.size.as_deref());
+                let stored = format!("stored {}", name.unwrap_or_default());
+                (
+                    "BackupSucceeded",
+                    format!("{stored}, {} bytes", size.unwrap_or("unknown")),
+                )
+            }
+            Some(BackupPhase::Failed) => {
+                self.metrics.backup(&namespace, cluster, false);
+                ("BackupFailed", message)
+            }
+            Some(BackupPhase::Pending | BackupPhase::Running) | None => {
+                if message.is_empty() || before.message == status.message {
+                    return;
+                }
+                ("BackupDelayed", message)
+            }
+        };
+        let name = backup.name_any();
+        let warning = reason != "BackupSucceeded";
+        tracing::info!(namespace, backup = name, reason, "{note}");
+        self.publish(backup, (reason, warning), &note).await;
+    }
+
+    /// Creates the backup that a schedule is due for, deletes old ones, and writes the status.
+    async fn follow(&self, schedule: &EtcdBackupSchedule) -> Result<Action, BackupError> {
+        if schedule.metadata.deletion_timestamp.is_some() {
+            return Ok(Action::await_change());
+        }
+        let (namespace, name) = (
+            schedule.namespace().unwrap_or_default(),
+            schedule.name_any(),
+        );
+        let backups = self.api::<EtcdBackup>(Some(&namespace));
+        let ours = ListParams::default().labels(&format!("{SCHEDULE}={name}"));
+        let list = backups
+            .list(&ours)
+            .await
+            .map_err(cannot("list the EtcdBackups"))?;
+        let mut due = schedule::due(schedule, &list.items, Timestamp::now());
+        if let Some(time) = due.create {
+            let backup = scheduled(schedule, time);
+            match backups.create(&PostParams::default(), &backup).await {
+                Err(kube::Error::Api(refusal)) if refusal.code == 409 => {}
+                created => drop(created.map_err(cannot("create an EtcdBackup"))?),
+            }
+            let created = backup.name_any();
+            tracing::info!(
+                namespace,
+                schedule = name,
+                backup = created,
+                "created an EtcdBackup"
+            );
+            due.status.last_schedule_time = Some(Time(time));
+            due.status.active = Some(created);
+        }
+        for old in &due.delete {
+            match backups.delete(old, &DeleteParams::background()).await {
+                Err(kube::Error::Api(refusal)) if refusal.code == 404 => {}
+                deleted => drop(deleted.map_err(cannot("delete an old EtcdBackup"))?),
+            }
+        }
+        let success = due.status.last_success_time.as_ref();
+        let success = success.map(|time| time.0.as_second());
+        self.metrics
+            .schedule(&namespace, &name, success, due.overdue);
+        let before = schedule.status.clone().unwrap_or_default();
+        if due.status != before
+            && self.write(schedule, &due.status).await?
+            && let Some(note) = worsened(&before.conditions, &due.status.conditions)
+        {
+            self.publish(schedule, ("BackupScheduleNotReady", true), &note)
+                .await;
+        }
+        Ok(Action::requeue(due.again))
+    }
+
+    /// Writes the status of a resource exactly as it was read; `false` if it has changed since or is gone: its watch brings it
+    /// again.
+    async fn write<K, S>(&self, resource: &K, status: &S) -> Result<bool, BackupError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned,
+        S: Serialize + Debug,
+    {
+        let name = resource.name_any();
+        let body = json!({
+            "apiVersion": K::api_version(&()),
+            "kind": K::kind(&()),
+            "metadata": {
+                "name": name,
+                "uid": resource.uid(),
+                "resourceVersion": resource.resource_version(),
+            },
+            "status": status,
+        });
+        let api = self.api::<K>(resource.namespace().as_deref());
+        let params = PatchParams::apply(MANAGER).force();
+        match api.patch_status(&name, &params, &Patch::Apply(&body)).await {
+            Err(kube::Error::Api(refusal)) if [404, 409].contains(&refusal.code) => Ok(false),
+            written => written.map(|_| true).map_err(cannot("write the status")),
+        }
+    }
+
+    /// Publishes an event about a resource; a failure is logged.
+    async fn publish<K: Resource<DynamicType = ()>>(
+        &self,
+        about: &K,
+        (reason, warning): (&str, bool),
+        note: &str,
+    ) {
+        let end = note.floor_char_boundary(crate::controller::EVENT_NOTE_BYTES);
+        let event = Event {
+            type_: if warning {
+                EventType::Warning
+            } else {
+                EventType::Normal
+            },
+            reason: reason.to_owned(),
+            note: Some(note[..end].to_owned()),
+            action: reason.to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.recorder.publish(&event, &about.object_ref(&())).await {
+            tracing::warn!(%error, reason, "cannot publish an event");
+        }
+    }
+}
+
+/// For `map_err`: makes [`BackupError::Api`] of a failure to do something.
+fn cannot(what: &'static str) -> impl FnOnce(kube::Error) -> BackupError {
+    move |source| BackupError::Api { what, source: Box::new(source) }
+}
+
+/// Logs a failed pass and returns when to try again.
+fn failed<K: Resource<DynamicType = ()>>(of: &K, error: &BackupError) -> Action {
+    let (namespace, name) = (of.namespace().unwrap_or_default(), of.name_any());
+    tracing::warn!(namespace, name, kind = %K::kind(&()), %error, "pass failed; it is repeated");
+    Action::requeue(RETRY)
+}
+
+/// Returns why a schedule is not ready; `None` if it is, is paused, or was not ready for the same reason before.
+fn worsened(before: &[Condition], after: &[Condition]) -> Option<String> {
+    let (before, after) = (before.first(), after.first()?);
+    let known = before.is_some_and(|before| before.reason == after.reason);
+    let tells = after.status == "False" && after.reason != "Paused" && !known;
+    tells.then(|| format!("{}: {}", after.reason, after.message))
+}
+
+fn is_owned(job: &Job, backup: &EtcdBackup) -> bool {
+    let owners = job.owner_references().iter();
+    let mut uids = owners.map(|owner| owner.uid.as_str());
+    uids.any(|uid| Some(uid) == backup.uid().as_deref())
+}
+
+/// Makes the EtcdBackup of a schedule for one of its times. The number in its name is the minute since 1970, as in the names
+/// of a CronJob's jobs.
+fn scheduled(schedule: &EtcdBackupSchedule, time: Timestamp) -> EtcdBackup {
+    let name = schedule.name_any();
+    let spec = EtcdBackupSpec {
+        cluster_ref: schedule.spec.cluster_ref.clone(),
+        folder: name.clone(),
+        retention: schedule.spec.retention.clone(),
+        settings: schedule.spec.settings.clone(),
+    };
+    let metadata = ObjectMeta {
+        name: Some(format!("{name}-{}", time.as_second() / 60)),
+        namespace: schedule.namespace(),
+        labels: Some([(SCHEDULE.to_owned(), name)].into()),
+        ..ObjectMeta::default()
+    };
+    EtcdBackup { metadata, spec, status: None }
+}

@@ -1,0 +1,233 @@
+//! What an EtcdBackupSchedule needs now: a backup, the removal of old ones, and its status. Times are in UTC.
+
+use std::time::Duration;
+
+use croner::{
+    Cron,
+    parser::{CronParser, Seconds, Year},
+};
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone},
+};
+use kube::ResourceExt as _;
+
+use crate::crd::{
+    BackupPhase, BackupRetention, EtcdBackup, EtcdBackupSchedule, EtcdBackupScheduleStatus,
+};
+
+/// How many failed EtcdBackups of a schedule are kept.
+const FAILED_KEPT: usize = 3;
+
+/// The longest time until a schedule is looked at again.
+const LOOK: Duration = Duration::from_secs(300);
+
+/// What a schedule needs now.
+#[derive(Debug, PartialEq)]
+pub(super) struct Due {
+    /// The time of the schedule whose backup is to be created.
+    pub(super) create: Option<Timestamp>,
+    /// Names of EtcdBackups to delete.
+    pub(super) delete: Vec<String>,
+    /// The status.
+    pub(super) status: EtcdBackupScheduleStatus,
+    /// Whether the last success is older than two times of the schedule.
+    pub(super) overdue: bool,
+    /// When to look again.
+    pub(super) again: Duration,
+}
+
+/// The times of a schedule.
+struct Times(Cron);
+
+impl Times {
+    /// Parses five fields or a nickname such as `@daily`; an error for people otherwise.
+    fn parse(text: &str) -> Result<Self, String> {
+        let parser = CronParser::builder()
+            .seconds(Seconds::Disallowed)
+            .year(Year::Disallowed)
+            .build();
+        let parsed = parser.parse(text);
+        parsed.map(Self).map_err(|error| {
+            format!("spec.schedule {text:?} is no schedule: {error}. It has five fields: minute, hour, day of the month, month, day of the week")
+        })
+    }
+
+    /// Returns the first time after `time`.
+    fn after(&self, time: Timestamp) -> Option<Timestamp> {
+        timestamp(self.0.find_next_occurrence(&utc(time), false).ok()?)
+    }
+
+    /// Returns the last time until `time`, or at it.
+    fn until(&self, time: Timestamp) -> Option<Timestamp> {
+        timestamp(self.0.find_previous_occurrence(&utc(time), true).ok()?)
+    }
+}
+
+fn utc(time: Timestamp) -> DateTime {
+    time.to_zoned(TimeZone::UTC).datetime()
+}
+
+fn timestamp(time: DateTime) -> Option<Timestamp> {
+    Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp())
+}
+
+/// Decides what a schedule needs now. `backups` are the EtcdBackups that it has created.
+pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Timestamp) -> Due {
+    let before = schedule.status.clone().unwrap_or_default();
+    let finished = |phase| move |backup: &&&EtcdBackup| phase_of(backup) == Some(phase);
+    let mut newest: Vec<_> = backups.iter().collect();
+    newest.sort_by_key(|backup| std::cmp::Reverse(backup.creation_timestamp().map(|time| time.0)));
+    let last = newest.iter().find(finished(BackupPhase::Succeeded));
+    let active = newest.iter().find(|backup| {
+        !backup
+            .status
+            .as_ref()
+            .is_some_and(|status| status.is_finished())
+    });
+    let mut status = EtcdBackupScheduleStatus {
+        active: active.map(|backup| backup.name_any()),
+        last_backup: last.map(|backup| backup.name_any()).or(before.last_backup),
+        last_success_time: last
+            .and_then(|backup| completed(backup))
+            .or(before.last_success_time),
+        last_schedule_time: before.last_schedule_time,
+        next_schedule_time: None,
+        conditions: Vec::new(),
+    };
+    let delete = expired(&newest, schedule.spec.retention.as_ref(), now);
+    let times = match Times::parse(&schedule.spec.schedule) {
+        Ok(times) => times,
+        Err(error) => {
+            status.conditions = ready(schedule, "InvalidSchedule", &error, now);
+            return Due { create: None, delete, status, overdue: false, again: LOOK };
+        }
+    };
+    if schedule.spec.paused {
+        status.conditions = ready(schedule, "Paused", "spec.paused is set", now);
+        return Due { create: None, delete, status, overdue: false, again: LOOK };
+    }
+    let created = schedule.creation_timestamp().map_or(now, |time| time.0);
+    let known = status
+        .last_schedule_time
+        .as_ref()
+        .map_or(created, |time| time.0);
+    let create = times
+        .until(now)
+        .filter(|time| *time > known && active.is_none());
+    let next = times.after(now);
+    status.next_schedule_time = next.map(Time);
+    let success = status
+        .last_success_time
+        .as_ref()
+        .map_or(created, |time| time.0);
+    let second = times.after(success).and_then(|first| times.after(first));
+    let overdue = second.is_some_and(|second| now > second);
+    let (reason, message) = standing(overdue, &newest);
+    status.conditions = ready(schedule, reason, &message, now);
+    let wait = next
+        .map(|next| next.duration_since(now))
+        .unwrap_or(SignedDuration::MAX);
+    let wait = Duration::try_from(wait).unwrap_or_default();
+    Due { create, delete, status, overdue, again: wait.min(LOOK) }
+}
+
+/// Returns reason and message of the condition of a schedule that is neither paused nor invalid.
+fn standing(overdue: bool, newest: &[&EtcdBackup]) -> (&'static str, String) {
+    let mut ended = newest
+        .iter()
+        .filter(|backup| phase_of(backup).is_some_and(is_end));
+    let failed = ended
+        .next()
+        .filter(|backup| phase_of(backup) == Some(BackupPhase::Failed));
+    let said = failed.map(|backup| {
+        let said = backup
+            .status
+            .as_ref()
+            .and_then(|status| status.message.as_deref());
+        format!(
+            "EtcdBackup {} has failed: {}",
+            backup.name_any(),
+            said.unwrap_or_default()
+        )
+    });
+    match (overdue, said) {
+        (true, said) => {
+            let late = "no backup has succeeded since two times of the schedule";
+            (
+                "Overdue",
+                said.map_or(late.to_owned(), |said| format!("{late}. {said}")),
+            )
+        }
+        (false, Some(said)) => ("LastBackupFailed", said),
+        (false, None) => ("Scheduled", String::new()),
+    }
+}
+
+fn phase_of(backup: &EtcdBackup) -> Option<BackupPhase> {
+    backup.status.as_ref()?.phase
+}
+
+fn is_end(phase: BackupPhase) -> bool {
+    matches!(phase, BackupPhase::Succeeded | BackupPhase::Failed)
+}
+
+fn completed(backup: &EtcdBackup) -> Option<Time> {
+    backup.status.as_ref()?.completed_at.clone()
+}
+
+/// Returns the names of the EtcdBackups that retention removes, and of the failed ones beyond [`FAILED_KEPT`]. `newest` has
+/// the newest first. The jobs remove the files by the same rule.
+fn expired(
+    newest: &[&EtcdBackup],
+    retention: Option<&BackupRetention>,
+    now: Timestamp,
+) -> Vec<String> {
+    let of = |phase| {
+        newest
+            .iter()
+            .filter(move |backup| phase_of(backup) == Some(phase))
+    };
+    let failed = of(BackupPhase::Failed).skip(FAILED_KEPT);
+    let old = of(BackupPhase::Succeeded)
+        .enumerate()
+        .filter(|(at, backup)| {
+            let Some(kept) = retention else { return false };
+            let last = kept.keep_last.is_some_and(|last| *at < last as usize);
+            let within = kept.keep_within.as_ref().is_some_and(|span| {
+                let age = completed(backup).map(|time| now.duration_since(time.0));
+                let age = age.and_then(|age| Duration::try_from(age).ok());
+                age.unwrap_or_default() <= span.duration()
+            });
+            *at > 0 && !last && !within
+        });
+    let old = old.map(|(_, backup)| backup);
+    failed.chain(old).map(|backup| backup.name_any()).collect()
+}
+
+/// Makes the condition `Ready` of a schedule. Its transition time changes only with its status.
+fn ready(
+    schedule: &EtcdBackupSchedule,
+    reason: &str,
+    message: &str,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let value = if reason == "Scheduled" {
+        "True"
+    } else {
+        "False"
+    };
+    let before = schedule
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.first());
+    let since = before.filter(|before| before.status == value);
+    vec![Condition {
+        type_: "Ready".to_owned(),
+        status: value.to_owned(),
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        observed_generation: schedule.metadata.generation,
+        last_transition_time: since.map_or(Time(now), |since| since.last_transition_time.clone()),
+    }]
+}

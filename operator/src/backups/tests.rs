@@ -1,0 +1,450 @@
+//! The status of backups and schedules, their jobs, and what the loop creates.
+
+use k8s_openapi::{
+    api::{batch::v1::Job, core::v1::Pod},
+    jiff::Timestamp,
+};
+use kube::runtime::events::{Recorder, Reporter};
+use serde_json::{Value, json};
+
+use super::{Backups, progress, schedule::due};
+use crate::{
+    crd::{BackupPhase, EtcdBackup, EtcdBackupSchedule, EtcdCluster},
+    metrics::Metrics,
+    resources::{Cluster, backup::job},
+    testing::{api::FakeApi, environment},
+};
+
+fn time(text: &str) -> Timestamp {
+    text.parse().expect("a time")
+}
+
+fn s3() -> Value {
+    json!({"s3": {
+        "bucket": "b", "prefix": "etcd", "endpoint": "https://store:9000", "pathStyle": true,
+        "credentialsSecretRef": {"name": "s3"}, "caSecretRef": {"name": "ca"},
+        "serverSideEncryption": "aws:kms", "kmsKeyID": "key",
+    }})
+}
+
+fn backup(spec: Value) -> EtcdBackup {
+    let mut spec = spec;
+    spec["clusterRef"] = json!({"name": "orders"});
+    let object = json!({
+        "apiVersion": "witan.dev/v1", "kind": "EtcdBackup",
+        "metadata": {
+            "name": "now", "namespace": "shop", "uid": "u1",
+            "creationTimestamp": "2026-01-02T03:04:05Z",
+        },
+        "spec": spec,
+    });
+    serde_json::from_value(object).expect("a backup")
+}
+
+fn cluster(spec: Value) -> EtcdCluster {
+    let object = json!({
+        "apiVersion": "witan.dev/v1", "kind": "EtcdCluster",
+        "metadata": {"name": "orders", "namespace": "shop", "uid": "u0"}, "spec": spec,
+    });
+    serde_json::from_value(object).expect("a cluster")
+}
+
+fn made(of: Value, cluster_spec: Value) -> Value {
+    let cluster = cluster(cluster_spec);
+    let named = Cluster::new(&cluster, "witan:1.0.0").expect("names");
+    let job = job(&backup(of), &named, "witan-operator:1.0.0").expect("a job");
+    serde_json::to_value(job).expect("JSON")
+}
+
+fn arguments(container: &Value) -> Vec<&str> {
+    let arguments = container["args"].as_array().expect("arguments").iter();
+    arguments
+        .map(|argument| argument.as_str().expect("text"))
+        .collect()
+}
+
+#[test]
+fn a_job_saves_the_snapshot_of_a_cluster_with_tls_and_users() {
+    let spec = json!({
+        "replicas": 2, "tls": {"client": {"managed": {}}},
+        "auth": {"enabled": true, "rootCredentialsSecretRef": {"name": "root"}},
+    });
+    let job = made(
+        json!({"store": s3(), "retention": {"keepLast": 3, "keepWithin": "24h"}}),
+        spec,
+    );
+    let pod = &job["spec"]["template"]["spec"];
+    let client = "orders-0.orders-peer.shop.svc:2379,https://orders-1.orders-peer.shop.svc:2379";
+    assert_eq!(
+        arguments(&pod["containers"][0]),
+        [
+            "backup",
+            "save",
+            &format!("--endpoints=https://{client}"),
+            "--to=s3://b/etcd/shop/orders",
+            "--name=now-20260102T030405Z",
+            "--result=/dev/termination-log",
+            "--cacert=/etc/witan/operator/ca.crt",
+            "--cert=/etc/witan/operator/tls.crt",
+            "--key=/etc/witan/operator/tls.key",
+            "--user=root",
+            "--password-file=/etc/witan/login/password",
+            "--keep-last=3",
+            "--keep-within=24h",
+            "--s3-region=us-east-1",
+            "--s3-endpoint=https://store:9000",
+            "--s3-path-style",
+            "--s3-server-side-encryption=aws:kms",
+            "--s3-kms-key-id=key",
+            "--s3-cacert=/etc/witan/store/ca.crt",
+        ]
+    );
+    let volumes = pod["volumes"].as_array().expect("volumes").iter();
+    let secrets: Vec<_> = volumes
+        .map(|volume| volume["secret"]["secretName"].clone())
+        .collect();
+    assert_eq!(secrets, ["ca", "orders-operator-tls", "root"]);
+    // the label of members would make the pod one of them, for services and budgets
+    assert_eq!(
+        job["spec"]["template"]["metadata"]["labels"].get("witan.dev/cluster"),
+        None
+    );
+}
+
+#[test]
+fn a_verification_reads_the_backup_back_and_restores_it() {
+    let store = json!({"persistentVolumeClaim": {"claimName": "disk"}});
+    let more =
+        json!({"spec": {"nodeSelector": {"zone": "a"}}, "metadata": {"labels": {"team": "x"}}});
+    let job = made(
+        json!({"store": store, "verify": "Restore", "folder": "daily", "podTemplate": more}),
+        json!({"replicas": 1}),
+    );
+    let template = &job["spec"]["template"];
+    let pod = &template["spec"];
+    let init = pod["initContainers"].as_array().expect("init containers");
+    let names: Vec<_> = init.iter().map(|each| each["name"].as_str()).collect();
+    assert_eq!(names, [Some("save"), Some("fetch")]);
+    let to = "file:///var/lib/backups/shop/orders/daily";
+    assert!(arguments(&init[0]).contains(&format!("--to={to}").as_str()));
+    assert!(arguments(&init[1]).contains(&format!("--from={to}").as_str()));
+    let restore = &pod["containers"][0];
+    assert_eq!(restore["image"], "witan:1.0.0");
+    assert_eq!(
+        arguments(restore)[..3],
+        ["snapshot", "restore", "/var/lib/scratch/snapshot.db"]
+    );
+    assert_eq!(pod["nodeSelector"]["zone"], "a");
+    let labels = &template["metadata"]["labels"];
+    assert_eq!(
+        (&labels["team"], &labels["witan.dev/backup"]),
+        (&json!("x"), &json!("now"))
+    );
+}
+
+fn of_job(status: Value) -> Job {
+    let object = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "now"}, "status": status});
+    serde_json::from_value(object).expect("a job")
+}
+
+fn pod(created: &str, status: Value) -> Pod {
+    let object = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": format!("now-{created}"), "creationTimestamp": format!("2026-01-02T03:0{created}:00Z")},
+        "status": status,
+    });
+    serde_json::from_value(object).expect("a pod")
+}
+
+fn terminated(name: &str, code: i32, message: &Value) -> Value {
+    let message = message
+        .as_str()
+        .map_or_else(|| message.to_string(), str::to_owned);
+    json!({
+        "name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0,
+        "state": {"terminated": {"exitCode": code, "message": message}},
+    })
+}
+
+#[test]
+fn a_status_tells_what_was_stored() {
+    let saved = json!({
+        "name": "x", "location": "y", "revision": 7, "bytes": 3_000_000, "sha256": "aa",
+        "clusterId": "c1", "version": "3.7.0", "startedAt": "2026-01-02T03:05:00Z",
+        "completedAt": "2026-01-02T03:06:00Z", "removed": [],
+    });
+    let failed = json!({"reason": "StoreUnreachable", "message": "the store does not answer"});
+    let pods = [
+        pod(
+            "5",
+            json!({"phase": "Succeeded", "containerStatuses": [terminated("save", 0, &saved)]}),
+        ),
+        pod(
+            "4",
+            json!({"phase": "Failed", "containerStatuses": [terminated("save", 1, &failed)]}),
+        ),
+    ];
+    let backup = backup(json!({"store": s3()}));
+    let now = time("2026-01-02T04:00:00Z");
+    let running = progress::status(&backup, &of_job(json!({"failed": 1})), &pods[1..], now);
+    assert_eq!(running.phase, Some(BackupPhase::Running));
+    assert_eq!(
+        running.message.as_deref(),
+        Some("pod now-4: the store does not answer")
+    );
+    assert_eq!(running.conditions[0].reason, "StoreUnreachable");
+
+    let done = json!({"conditions": [{"type": "Complete", "status": "True"}], "completionTime": "2026-01-02T03:06:00Z"});
+    let status = progress::status(&backup, &of_job(done), &pods, now);
+    assert_eq!(status.phase, Some(BackupPhase::Succeeded));
+    assert_eq!(
+        (status.revision, status.bytes, status.size.as_deref()),
+        (Some(7), Some(3_000_000), Some("2.9Mi"))
+    );
+    assert_eq!(status.location.as_deref(), Some("s3://b/etcd/shop/orders"));
+    assert_eq!(
+        (status.message, status.conditions[0].status.as_str()),
+        (None, "True")
+    );
+}
+
+/// A snapshot that was stored and cannot be restored is no backup.
+#[test]
+fn a_failed_verification_fails_the_backup() {
+    let saved = json!({
+        "name": "x", "location": "y", "revision": 7, "bytes": 3, "sha256": "aa", "clusterId": "c",
+        "version": "3.7.0", "startedAt": "2026-01-02T03:05:00Z", "completedAt": "2026-01-02T03:06:00Z",
+    });
+    let pods = [pod(
+        "4",
+        json!({
+            "phase": "Failed",
+            "initContainerStatuses": [terminated("save", 0, &saved), terminated("fetch", 0, &json!({}))],
+            "containerStatuses": [terminated("restore", 1, &json!("snapshot file is damaged"))],
+        }),
+    )];
+    let failed = json!({"conditions": [{"type": "Failed", "status": "True", "message": "limit"}]});
+    let backup = backup(json!({"store": s3(), "verify": "Restore"}));
+    let status = progress::status(&backup, &of_job(failed), &pods, Timestamp::UNIX_EPOCH);
+    assert_eq!(status.phase, Some(BackupPhase::Failed));
+    let text = "pod now-4: container restore ended with exit code 1: snapshot file is damaged";
+    assert_eq!(status.message.as_deref(), Some(text));
+    assert_eq!(status.conditions[0].status, "False");
+}
+
+#[test]
+fn a_pod_that_cannot_start_is_named() {
+    let waits = json!({"containerStatuses": [{
+        "name": "save", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+        "state": {"waiting": {"reason": "CreateContainerConfigError", "message": "secret \"s3\" not found"}},
+    }]});
+    let backup = backup(json!({"store": s3()}));
+    let pods = [pod("4", waits)];
+    let status = progress::status(&backup, &of_job(json!({})), &pods, Timestamp::UNIX_EPOCH);
+    assert_eq!(
+        status.message.as_deref(),
+        Some("pod now-4: secret \"s3\" not found")
+    );
+}
+
+fn schedule(spec: Value, status: Value) -> EtcdBackupSchedule {
+    let mut all = json!({"clusterRef": {"name": "orders"}, "schedule": "0 * * * *", "store": s3()});
+    for (key, value) in spec.as_object().expect("an object") {
+        all[key] = value.clone();
+    }
+    let object = json!({
+        "apiVersion": "witan.dev/v1", "kind": "EtcdBackupSchedule",
+        "metadata": {
+            "name": "hourly", "namespace": "shop", "uid": "u2",
+            "creationTimestamp": "2026-01-01T10:30:00Z",
+        },
+        "spec": all, "status": status,
+    });
+    serde_json::from_value(object).expect("a schedule")
+}
+
+fn ended(hour: u8, phase: &str) -> EtcdBackup {
+    let mut ended = backup(json!({"store": s3()}));
+    ended.metadata.name = Some(format!("hourly-{hour}"));
+    let at = format!("2026-01-01T{hour:02}:00:00Z");
+    ended.metadata.creation_timestamp = serde_json::from_value(json!(at)).expect("a time");
+    let status = json!({"phase": phase, "completedAt": at, "message": "no room"});
+    ended.status = serde_json::from_value(status).expect("a status");
+    ended
+}
+
+#[test]
+fn the_last_missed_time_of_a_schedule_is_due_once() {
+    let now = time("2026-01-01T13:20:00Z");
+    let first = due(&schedule(json!({}), json!({})), &[], now);
+    assert_eq!(
+        first.create,
+        Some(time("2026-01-01T13:00:00Z")),
+        "not one for each missed time"
+    );
+    let known = schedule(
+        json!({}),
+        json!({"lastScheduleTime": "2026-01-01T13:00:00Z"}),
+    );
+    let second = due(&known, &[], now);
+    assert_eq!((second.create, second.again.as_secs()), (None, 300));
+    let next = second.status.next_schedule_time.expect("a time");
+    assert_eq!(next.0, time("2026-01-01T14:00:00Z"));
+    let before_the_first = due(
+        &schedule(json!({}), json!({})),
+        &[],
+        time("2026-01-01T10:59:59Z"),
+    );
+    assert_eq!(
+        (before_the_first.create, before_the_first.again.as_secs()),
+        (None, 1)
+    );
+    let paused = due(&schedule(json!({"paused": true}), json!({})), &[], now);
+    assert_eq!(paused.create, None);
+}
+
+#[test]
+fn a_backup_that_runs_delays_the_next_one() {
+    let now = time("2026-01-01T13:20:00Z");
+    let due = due(
+        &schedule(json!({}), json!({})),
+        &[ended(12, "Running")],
+        now,
+    );
+    assert_eq!(
+        (due.create, due.status.active.as_deref()),
+        (None, Some("hourly-12"))
+    );
+}
+
+#[test]
+fn a_schedule_without_success_is_overdue_after_two_of_its_times() {
+    let of = schedule(json!({}), json!({}));
+    let failures = [ended(11, "Failed"), ended(12, "Failed")];
+    let early = due(&of, &failures[..1], time("2026-01-01T11:30:00Z"));
+    assert!(!early.overdue);
+    assert_eq!(early.status.conditions[0].reason, "LastBackupFailed");
+    let late = due(&of, &failures, time("2026-01-01T12:30:00Z"));
+    assert!(late.overdue);
+    let condition = &late.status.conditions[0];
+    assert_eq!(
+        (condition.status.as_str(), condition.reason.as_str()),
+        ("False", "Overdue")
+    );
+    assert!(
+        condition.message.contains("hourly-12 has failed: no room"),
+        "{}",
+        condition.message
+    );
+    let backups = [ended(12, "Succeeded")];
+    let good = due(&of, &backups, time("2026-01-01T13:30:00Z"));
+    assert_eq!(
+        (good.overdue, good.status.conditions[0].reason.as_str()),
+        (false, "Scheduled")
+    );
+}
+
+#[test]
+fn retention_keeps_what_one_of_its_rules_keeps() {
+    let now = time("2026-01-01T14:30:00Z");
+    let backups: Vec<_> = (8..14).map(|hour| ended(hour, "Succeeded")).collect();
+    let removed = |retention| {
+        due(
+            &schedule(json!({"retention": retention}), json!({})),
+            &backups,
+            now,
+        )
+        .delete
+    };
+    assert_eq!(removed(json!({"keepLast": 4})), ["hourly-9", "hourly-8"]);
+    assert_eq!(
+        removed(json!({"keepWithin": "5h"})),
+        ["hourly-9", "hourly-8"]
+    );
+    assert_eq!(
+        removed(json!({"keepLast": 5, "keepWithin": "1h"})),
+        ["hourly-8"]
+    );
+    assert_eq!(
+        removed(json!({"keepWithin": "1m"})).len(),
+        5,
+        "the newest stays"
+    );
+    let unlimited = due(&schedule(json!({}), json!({})), &backups, now);
+    assert!(unlimited.delete.is_empty());
+    let failed: Vec<_> = (8..14).map(|hour| ended(hour, "Failed")).collect();
+    let kept = due(&schedule(json!({}), json!({})), &failed, now);
+    assert_eq!(kept.delete, ["hourly-10", "hourly-9", "hourly-8"]);
+}
+
+#[test]
+fn a_schedule_that_cannot_be_read_says_so() {
+    for text in ["hourly", "* * * *", "0 0 * * * *", "61 * * * *"] {
+        let due = due(
+            &schedule(json!({"schedule": text}), json!({})),
+            &[],
+            Timestamp::now(),
+        );
+        let condition = &due.status.conditions[0];
+        assert_eq!(
+            (due.create, condition.reason.as_str()),
+            (None, "InvalidSchedule"),
+            "{text}"
+        );
+    }
+    let never = due(
+        &schedule(json!({"schedule": "0 0 30 2 *"}), json!({})),
+        &[],
+        Timestamp::now(),
+    );
+    assert_eq!((never.create, never.overdue), (None, false));
+}
+
+fn backups(fake: &FakeApi) -> Backups {
+    let reporter = Reporter { controller: "test".to_owned(), instance: None };
+    Backups {
+        client: fake.client(),
+        environment: environment("witan:1.0.0"),
+        recorder: Recorder::new(fake.client(), reporter),
+        metrics: Metrics::new().expect("series").into(),
+    }
+}
+
+#[tokio::test]
+async fn a_backup_waits_for_its_cluster_and_then_gets_one_job() {
+    let fake = FakeApi::default();
+    let backups = backups(&fake);
+    let waits = backup(json!({"store": s3()}));
+    fake.put(serde_json::to_value(&waits).expect("JSON"));
+    backups.take(&read(&fake)).await.expect("a pass");
+    let status = read(&fake).status.expect("a status");
+    assert_eq!(status.phase, Some(BackupPhase::Pending));
+    let text = "EtcdCluster orders does not exist in namespace shop";
+    assert_eq!(status.message.as_deref(), Some(text));
+    fake.put(serde_json::to_value(cluster(json!({}))).expect("JSON"));
+    for _ in 0..2 {
+        backups.take(&read(&fake)).await.expect("a pass");
+        assert_eq!(fake.all("/jobs/").len(), 1);
+        let status = read(&fake).status.expect("a status");
+        assert_eq!(status.phase, Some(BackupPhase::Running));
+    }
+}
+
+/// The Job of a user, or of an earlier EtcdBackup of the same name, is not taken for the one of this backup.
+#[tokio::test]
+async fn the_job_of_another_owner_is_left_alone() {
+    let fake = FakeApi::default();
+    fake.put(serde_json::to_value(backup(json!({"store": s3()}))).expect("JSON"));
+    fake.put(json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "now", "namespace": "shop"},
+        "status": {"conditions": [{"type": "Complete", "status": "True"}]},
+    }));
+    backups(&fake).take(&read(&fake)).await.expect("a pass");
+    let status = read(&fake).status.expect("a status");
+    assert_eq!(status.phase, Some(BackupPhase::Pending));
+}
+
+fn read(fake: &FakeApi) -> EtcdBackup {
+    let found = fake.get("/etcdbackups/now").expect("a backup");
+    serde_json::from_value(found).expect("a backup")
+}

@@ -1,0 +1,285 @@
+//! The job that takes a backup.
+//!
+//! Its pod runs `witan-operator backup save`, which streams the snapshot of a member into the store and writes what it has
+//! stored into its termination message. To verify the backup, `save` and `fetch` are init containers, and the main container
+//! restores what `fetch` has read back.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::{
+        batch::v1::{Job, JobSpec},
+        core::v1::{
+            Container, EmptyDirVolumeSource, EnvVar, PodSpec, PodTemplateSpec, Volume, VolumeMount,
+        },
+    },
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+};
+use kube::{Resource as _, ResourceExt as _};
+use serde_json::Value;
+
+use super::{
+    ResourceError,
+    merge::merge,
+    names::{BACKUP, BACKUP_OF, Cluster, MANAGER},
+    pod, store, tls,
+};
+use crate::{
+    crd::{BackupRetention, EtcdBackup, Verify},
+    model::CertificateRole,
+};
+
+/// Name of the container that stores the snapshot; its termination message is the result.
+pub const SAVE: &str = "save";
+
+/// How often a failed pod is followed by another one.
+const RETRIES: i32 = 4;
+
+/// How long a finished job and its pods with their logs are kept: a day.
+const KEPT_SECONDS: i32 = 24 * 3600;
+
+/// Where the operator's client certificate is mounted.
+const OPERATOR_SECRET: &str = "/etc/witan/operator";
+/// Where the password of root is mounted.
+const ROOT_SECRET: &str = "/etc/witan/login";
+/// The folder of a verification.
+const SCRATCH: &str = "/var/lib/scratch";
+/// Where a container writes its last words.
+const RESULT: &str = "--result=/dev/termination-log";
+
+/// Returns the URL of the folder in which a backup is stored: a folder for each cluster below the prefix of the store.
+pub fn location(backup: &EtcdBackup) -> String {
+    let namespace = backup.namespace().unwrap_or_default();
+    let spec = &backup.spec;
+    let folder = [&namespace, &spec.cluster_ref.name, &spec.folder].map(String::as_str);
+    store::location(&spec.settings.store, &folder)
+}
+
+/// Returns the name of a backup in its store. It has the time at which the EtcdBackup was created, so that another
+/// EtcdBackup of the same name is another backup.
+pub fn stored_name(backup: &EtcdBackup) -> String {
+    let created = backup.creation_timestamp();
+    let created = created.map(|time| time.0.strftime("%Y%m%dT%H%M%SZ").to_string());
+    format!("{}-{}", backup.name_any(), created.unwrap_or_default())
+}
+
+/// Makes the job of a backup. `image` is the one of `witan-operator`.
+///
+/// # Errors
+/// `podTemplate` does not fit into a pod.
+pub fn job(backup: &EtcdBackup, cluster: &Cluster<'_>, image: &str) -> Result<Job, ResourceError> {
+    let labels = BTreeMap::from([
+        (
+            "app.kubernetes.io/name".to_owned(),
+            "etcd-backup".to_owned(),
+        ),
+        (
+            "app.kubernetes.io/managed-by".to_owned(),
+            MANAGER.to_owned(),
+        ),
+        ("app.kubernetes.io/part-of".to_owned(), "witan".to_owned()),
+        (BACKUP.to_owned(), backup.name_any()),
+        (BACKUP_OF.to_owned(), cluster.name.clone()),
+    ]);
+    let template = PodTemplateSpec {
+        metadata: Some(ObjectMeta { labels: Some(labels.clone()), ..ObjectMeta::default() }),
+        spec: Some(pod_spec(backup, cluster, image)),
+    };
+    let timeout = backup.spec.settings.timeout.duration().as_secs();
+    Ok(Job {
+        metadata: ObjectMeta {
+            name: Some(backup.name_any()),
+            namespace: Some(cluster.namespace.clone()),
+            labels: Some(labels),
+            owner_references: Some(vec![owner(backup)]),
+            ..ObjectMeta::default()
+        },
+        spec: Some(JobSpec {
+            backoff_limit: Some(RETRIES),
+            active_deadline_seconds: i64::try_from(timeout.max(1)).ok(),
+            ttl_seconds_after_finished: Some(KEPT_SECONDS),
+            template: merged(template, backup)?,
+            ..JobSpec::default()
+        }),
+        status: None,
+    })
+}
+
+/// Returns the owner reference by which Kubernetes deletes the job together with the EtcdBackup.
+fn owner(backup: &EtcdBackup) -> OwnerReference {
+    OwnerReference {
+        api_version: EtcdBackup::api_version(&()).into_owned(),
+        kind: EtcdBackup::kind(&()).into_owned(),
+        name: backup.name_any(),
+        uid: backup.uid().unwrap_or_default(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    }
+}
+
+/// Merges the `podTemplate` of the backup into the pod.
+fn merged(pod: PodTemplateSpec, backup: &EtcdBackup) -> Result<PodTemplateSpec, ResourceError> {
+    let Some(given) = &backup.spec.settings.pod_template else {
+        return Ok(pod);
+    };
+    let failed = |error: serde_json::Error| ResourceError::Field {
+        field: "podTemplate",
+        reason: error.to_string(),
+    };
+    let labels = pod.metadata.as_ref().and_then(|meta| meta.labels.clone());
+    let mut value = serde_json::to_value(&pod).map_err(failed)?;
+    merge(&mut value, &Value::Object(given.0.clone()));
+    let mut pod: PodTemplateSpec = serde_json::from_value(value).map_err(failed)?;
+    let merged = pod
+        .metadata
+        .get_or_insert_default()
+        .labels
+        .get_or_insert_default();
+    merged.extend(labels.unwrap_or_default());
+    Ok(pod)
+}
+
+fn pod_spec(backup: &EtcdBackup, cluster: &Cluster<'_>, image: &str) -> PodSpec {
+    let settings = &backup.spec.settings;
+    let access = store::access(&settings.store, false);
+    let (mut volumes, mounts) = (access.volumes, access.mounts);
+    let command = |name: &str, verb: &str, args: Vec<String>, more: &[VolumeMount]| Container {
+        args: Some(
+            [
+                vec!["backup".to_owned(), verb.to_owned()],
+                args,
+                access.flags.clone(),
+            ]
+            .concat(),
+        ),
+        env: Some(access.env.clone()),
+        volume_mounts: Some([&mounts, more].concat()),
+        ..container(name, image)
+    };
+    let (save, of_cluster) = save(backup, cluster);
+    let (of_cluster, cluster_mounts): (Vec<_>, Vec<_>) = of_cluster.into_iter().unzip();
+    volumes.extend(of_cluster);
+    let save = command(SAVE, "save", save, &cluster_mounts);
+    let (init, main) = match settings.verify {
+        Verify::None => (None, save),
+        Verify::Restore => {
+            volumes.push(Volume {
+                name: "scratch".to_owned(),
+                empty_dir: Some(EmptyDirVolumeSource::default()),
+                ..Volume::default()
+            });
+            let scratch = VolumeMount {
+                name: "scratch".to_owned(),
+                mount_path: SCRATCH.to_owned(),
+                ..VolumeMount::default()
+            };
+            let fetch = command(
+                "fetch",
+                "fetch",
+                fetch(backup),
+                std::slice::from_ref(&scratch),
+            );
+            let restore = Container {
+                args: Some(restore()),
+                volume_mounts: Some(vec![scratch]),
+                ..container("restore", &cluster.image)
+            };
+            (Some(vec![save, fetch]), restore)
+        }
+    };
+    PodSpec {
+        restart_policy: Some("Never".to_owned()),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        service_account_name: settings.service_account_name.clone(),
+        image_pull_secrets: Some(pod::pull_secrets(cluster)),
+        security_context: Some(pod::security()),
+        init_containers: init,
+        containers: vec![main],
+        volumes: Some(volumes),
+        ..PodSpec::default()
+    }
+}
+
+/// Makes a container without arguments, in which nothing but mounted volumes can be written.
+pub(super) fn container(name: &str, image: &str) -> Container {
+    Container {
+        name: name.to_owned(),
+        image: Some(image.to_owned()),
+        env: Some(Vec::<EnvVar>::new()),
+        // without a result the end of the log says why it failed
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        security_context: Some(pod::container_security()),
+        ..Container::default()
+    }
+}
+
+/// Returns the arguments of `backup save`, and the secrets of the cluster that they name.
+fn save(backup: &EtcdBackup, cluster: &Cluster<'_>) -> (Vec<String>, Vec<(Volume, VolumeMount)>) {
+    let spec = cluster.spec();
+    let tls = spec.client_tls().is_some();
+    let members = spec.members().max(1);
+    let endpoints: Vec<_> = (0..members).map(|at| cluster.client_url(at, tls)).collect();
+    let mut args = vec![
+        format!("--endpoints={}", endpoints.join(",")),
+        format!("--to={}", location(backup)),
+        format!("--name={}", stored_name(backup)),
+        RESULT.to_owned(),
+    ];
+    let mut secrets = Vec::new();
+    if tls {
+        for (flag, file) in [
+            ("cacert", "ca.crt"),
+            ("cert", "tls.crt"),
+            ("key", "tls.key"),
+        ] {
+            args.push(format!("--{flag}={OPERATOR_SECRET}/{file}"));
+        }
+        let name = tls::secret_of(cluster, CertificateRole::Operator);
+        secrets.push(store::secret("operator-tls", &name, OPERATOR_SECRET));
+    }
+    let root = spec
+        .auth
+        .as_ref()
+        .and_then(|auth| auth.root_credentials_secret_ref.as_ref());
+    if let Some(root) = root {
+        args.push("--user=root".to_owned());
+        args.push(format!("--password-file={ROOT_SECRET}/password"));
+        secrets.push(store::secret("root", &root.name, ROOT_SECRET));
+    }
+    args.extend(retention(backup.spec.retention.as_ref()));
+    (args, secrets)
+}
+
+fn retention(kept: Option<&BackupRetention>) -> Vec<String> {
+    let last = kept.and_then(|kept| Some(format!("--keep-last={}", kept.keep_last?)));
+    let within =
+        kept.and_then(|kept| Some(format!("--keep-within={}", kept.keep_within.as_ref()?.0)));
+    last.into_iter().chain(within).collect()
+}
+
+/// Returns the arguments of `backup fetch`, which reads the backup back for its verification.
+fn fetch(backup: &EtcdBackup) -> Vec<String> {
+    vec![
+        format!("--from={}", location(backup)),
+        format!("--name={}", stored_name(backup)),
+        format!("--file={SCRATCH}/snapshot.db"),
+        RESULT.to_owned(),
+    ]
+}
+
+/// Returns the arguments of the server's program with which a verification restores the backup.
+fn restore() -> Vec<String> {
+    let url = "http://localhost:2380";
+    [
+        "snapshot",
+        "restore",
+        &format!("{SCRATCH}/snapshot.db"),
+        &format!("--data-dir={SCRATCH}/data"),
+        "--name=verify",
+        &format!("--initial-cluster=verify={url}"),
+        &format!("--initial-advertise-peer-urls={url}"),
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}

@@ -1,0 +1,134 @@
+//! What a container needs to reach a store of backups: flags of `witan-operator backup`, environment, volumes.
+
+use k8s_openapi::api::core::v1::{
+    EnvVar, EnvVarSource, PersistentVolumeClaimVolumeSource, SecretKeySelector, SecretVolumeSource,
+    Volume, VolumeMount,
+};
+
+use super::word;
+use crate::crd::{BackupStore, S3Store};
+
+/// Where the volume of a store is mounted.
+const VOLUME: &str = "/var/lib/backups";
+/// Where the authorities of a store's certificate are mounted.
+const AUTHORITIES: &str = "/etc/witan/store";
+
+/// The keys of the credentials' secret, which are the names of the variables, too; the last one is optional.
+const CREDENTIALS: [&str; 3] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+];
+
+/// What a container needs to reach a store.
+#[derive(Debug, Default)]
+pub(super) struct StoreAccess {
+    /// Flags of `witan-operator backup`, without the location.
+    pub(super) flags: Vec<String>,
+    /// Credentials.
+    pub(super) env: Vec<EnvVar>,
+    /// Volumes of the pod.
+    pub(super) volumes: Vec<Volume>,
+    /// Their mounts.
+    pub(super) mounts: Vec<VolumeMount>,
+}
+
+/// Returns the URL of a folder below the prefix of a store; of the prefix itself without a folder.
+pub fn location(store: &BackupStore, folder: &[&str]) -> String {
+    let (root, prefix) = match (&store.s3, &store.persistent_volume_claim) {
+        (Some(s3), _) => (format!("s3://{}", s3.bucket), s3.prefix.as_str()),
+        (None, Some(volume)) => (format!("file://{VOLUME}"), volume.prefix.as_str()),
+        // the definition refuses a store without either
+        (None, None) => (String::new(), ""),
+    };
+    let parts = [prefix].into_iter().chain(folder.iter().copied());
+    let parts = parts.filter(|part| !part.is_empty());
+    parts.fold(root, |url, part| format!("{url}/{part}"))
+}
+
+/// Returns what a container needs to reach a store; `read_only` if it only reads.
+pub(super) fn access(store: &BackupStore, read_only: bool) -> StoreAccess {
+    let mut access = StoreAccess::default();
+    if let Some(claim) = &store.persistent_volume_claim {
+        access.volumes.push(Volume {
+            name: "backups".to_owned(),
+            persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+                claim_name: claim.claim_name.clone(),
+                read_only: None,
+            }),
+            ..Volume::default()
+        });
+        access.mounts.push(VolumeMount {
+            name: "backups".to_owned(),
+            mount_path: VOLUME.to_owned(),
+            read_only: read_only.then_some(true),
+            ..VolumeMount::default()
+        });
+    }
+    if let Some(s3) = &store.s3 {
+        object_store(s3, &mut access);
+    }
+    access
+}
+
+fn object_store(s3: &S3Store, access: &mut StoreAccess) {
+    let mut flag = |name: &str, value: &str| access.flags.push(format!("--s3-{name}={value}"));
+    flag("region", &s3.region);
+    if let Some(endpoint) = &s3.endpoint {
+        flag("endpoint", endpoint);
+    }
+    if s3.path_style {
+        access.flags.push("--s3-path-style".to_owned());
+    }
+    let mut flag = |name: &str, value: &str| access.flags.push(format!("--s3-{name}={value}"));
+    if let Some(encryption) = s3.server_side_encryption {
+        flag("server-side-encryption", &word(encryption));
+    }
+    if let Some(key) = &s3.kms_key_id {
+        flag("kms-key-id", key);
+    }
+    if let Some(authorities) = &s3.ca_secret_ref {
+        flag("cacert", &format!("{AUTHORITIES}/ca.crt"));
+        let (volume, mount) = secret("store-ca", &authorities.name, AUTHORITIES);
+        access.volumes.push(volume);
+        access.mounts.push(mount);
+    }
+    if let Some(credentials) = &s3.credentials_secret_ref {
+        access.env.extend(CREDENTIALS.map(|key| EnvVar {
+            name: key.to_owned(),
+            value_from: Some(EnvVarSource {
+                secret_key_ref: Some(SecretKeySelector {
+                    name: credentials.name.clone(),
+                    key: key.to_owned(),
+                    optional: (key == CREDENTIALS[2]).then_some(true),
+                }),
+                ..EnvVarSource::default()
+            }),
+            ..EnvVar::default()
+        }));
+    }
+}
+
+/// Makes the volume of a secret, and its mount.
+pub(super) fn secret(volume: &str, secret: &str, path: &str) -> (Volume, VolumeMount) {
+    let mount = VolumeMount {
+        name: volume.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    };
+    (secret_volume(volume, secret), mount)
+}
+
+/// Makes the volume of a secret, which the group of the pod may read.
+pub(super) fn secret_volume(volume: &str, secret: &str) -> Volume {
+    Volume {
+        name: volume.to_owned(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(secret.to_owned()),
+            default_mode: Some(0o440),
+            ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
+    }
+}

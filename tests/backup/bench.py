@@ -1,0 +1,227 @@
+"""What the cases use: the sources, the store, the program, a folder that goes with them, and what harms files."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+from source import PASSWORD, Source
+from store import BUCKET, OWN, REGION, Store
+
+from ports import free_port
+
+WITAN, PROGRAM = os.environ["WITAN_BIN"], os.environ["OPERATOR_BIN"]
+KEYS = 3000
+LARGE_MB = 300
+# for a process to end or a file to appear, on a machine that is busy
+PATIENCE_S = 60
+
+
+class Done:
+    """A command that has ended: its code, what it wrote as its result, what it said, and its greatest resident memory."""
+
+    def __init__(self, code, result, out, err, rss):
+        self.code, self.result, self.out, self.err, self.rss = code, result, out, err, rss
+
+    def good(self):
+        assert self.code == 0 and "reason" not in (self.result or {}), f"code {self.code}, {self.result}\n{self.err}"
+        return self
+
+    def refused(self, *reasons):
+        assert self.code == 1 and self.result and self.result.get("reason") in reasons and self.result.get("message"), f"not {reasons}: code {self.code}, {self.result}\n{self.err}"
+        return self
+
+
+class Running:
+    """A command of `witan-operator backup`."""
+
+    def __init__(self, folder, command, flags, variables):
+        self.result = os.path.join(folder, "result")
+        if os.path.exists(self.result):
+            os.remove(self.result)
+        if command != "list":
+            flags = [*flags, "--result", self.result]
+        self.out, self.err = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
+        env = {**{key: value for key, value in os.environ.items() if not key.startswith("AWS_")}, **variables}
+        self.process = subprocess.Popen([PROGRAM, "backup", command, *flags], stdout=self.out, stderr=self.err, env=env)
+
+    def ended(self):
+        """Whether it has; `done` learns how."""
+        return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def done(self):
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            pid, status, usage = os.wait4(self.process.pid, os.WNOHANG)
+            if pid:
+                break
+            if time.monotonic() > until:
+                self.process.kill()
+            time.sleep(0.005)
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        said = []
+        for file in (self.out, self.err):
+            file.seek(0)
+            said.append(file.read())
+            file.close()
+        result = None
+        if os.path.exists(self.result):
+            with open(self.result) as file:
+                text = file.read()
+            assert len(text.encode()) <= 4096, len(text)
+            result = json.loads(text)
+        return Done(self.process.returncode, result, *said, usage.ru_maxrss * 1024)
+
+
+class Place:
+    """A location, and the folder in which its files can be seen."""
+
+    def __init__(self, url, folder):
+        self.url, self.folder = url, folder
+
+    def keys(self):
+        return sorted(each for each in os.listdir(self.folder) if os.path.isfile(os.path.join(self.folder, each))) if os.path.isdir(self.folder) else []
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+
+class Bench:
+    def __init__(self):
+        self.folder = tempfile.mkdtemp(prefix="witan-backup-")
+        self.password = self.path("password")
+        with open(self.password, "w") as file:
+            file.write(PASSWORD)
+        self.members, self.stores, self.places = [], [], 0
+        self.store = self.open_store()
+
+    def path(self, *names):
+        return os.path.join(self.folder, *names)
+
+    def open_store(self, name=None):
+        self.stores.append(Store(os.environ["S3_BIN"], self.path(f"store{len(self.stores)}"), port=free_port(), name=name))
+        return self.stores[-1]
+
+    def member(self, program=WITAN):
+        self.members.append(Source(program, self.path(f"member{len(self.members)}")))
+        return self.members[-1]
+
+    def place(self, kind, store=None):
+        """A new one of the kind `s3` or `file`."""
+        self.places += 1
+        # what was killed leaves its parts, which no later case shall find
+        shutil.rmtree(self.store.path(OWN), ignore_errors=True)
+        name = f"place-{self.places}"
+        if kind == "s3":
+            return Place(f"s3://{BUCKET}/{name}", (store or self.store).path(name))
+        os.makedirs(self.path("files", name))
+        return Place(f"file://{self.path('files', name)}", self.path("files", name))
+
+    def run(self, command, *flags, right=True, store=None):
+        """The command, with all that is needed to reach the store."""
+        store = store or self.store
+        flags = [*flags, "--s3-endpoint", store.url, "--s3-region", REGION, "--s3-path-style", "--s3-retry-timeout", "5s"]
+        if store.name:
+            flags += ["--s3-cacert", os.path.join(store.folder, "ca.crt")]
+        return Running(self.folder, command, flags, store.variables(right))
+
+    def saving(self, source, place, name, *flags, endpoints=None, password=None, **how):
+        user = ["--user", "root", "--password-file", password or self.password] if source.token else []
+        return self.run("save", "--endpoints", endpoints or source.url, "--to", place.url, "--name", name, *user, *flags, **how)
+
+    def save(self, *what, **how):
+        return self.saving(*what, **how).done()
+
+    def fetch(self, place, file, *flags, **how):
+        return self.run("fetch", "--from", place.url, "--file", file, *flags, **how).done()
+
+    def listed(self, place):
+        """Names of the backups that count, the newest first."""
+        done = self.run("list", "--from", place.url, "-o", "json").done()
+        assert done.code == 0, done.err
+        return [each["name"] for each in json.loads(done.out) if each["complete"]]
+
+    def restored(self, file):
+        """A member of Witan that begins with the copy."""
+        member = self.member()
+        subprocess.run(
+            [WITAN, "snapshot", "restore", file, "--data-dir", member.data, "--initial-cluster", f"default={member.peer}", "--initial-advertise-peer-urls", member.peer],
+            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        )
+        return member.start()
+
+    def in_the_middle(self, running, place):
+        """Waits until the place has got some of the bytes, but not all."""
+        begun = self.store.path(OWN) if place.url.startswith("s3:") else place.folder
+        until = time.monotonic() + PATIENCE_S
+        while sum(size(begun)) < 8 << 20:
+            assert not running.ended(), f"it ended first\n{running.done().err}"
+            assert time.monotonic() < until, "nothing arrives"
+
+    def nothing_left(self, place):
+        """Neither a file, nor a part of one."""
+        assert not place.keys() and not self.store.uploads(), (place.keys(), self.store.uploads())
+
+    def end(self, keep):
+        for each in self.members:
+            each.end()
+        for each in self.stores:
+            each.stop()
+        if keep:
+            print("files are in", self.folder)
+        else:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def size(folder):
+    """The sizes of all files below a folder, of which some may go meanwhile."""
+    for at, _, files in os.walk(folder):
+        for each in files:
+            try:
+                yield os.stat(os.path.join(at, each)).st_size
+            except FileNotFoundError:
+                pass
+
+
+@contextlib.contextmanager
+def frozen(process):
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def small_disk(folder, room):
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={room}", "tmpfs", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def age(place, name, year):
+    """Makes a backup older: its record says when it was made."""
+    with open(place.path(f"{name}.json"), "r+") as file:
+        text, changed = re.subn(r'("startedAt": *")\d{4}', rf"\g<1>{year}", file.read())
+        assert changed == 1, text
+        file.seek(0)
+        file.write(text)
+
+
+def cut(path):
+    os.truncate(path, os.path.getsize(path) - 512)
+
+
+def flip(path):
+    with open(path, "r+b") as file:
+        file.seek(os.path.getsize(path) // 2)
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 1]))

@@ -1,0 +1,218 @@
+"""Backups and restores: to a bucket of a real S3 server over TLS and to a volume, at set times, of clusters with certificates and users,
+and what goes wrong on the way. What cases use is in `trouble.py`, `drive.py` and `store.py`."""
+
+import os
+import random
+import time
+
+from api import condition, eventually
+from store import BUCKET, REGION, open_for_pods
+from trouble import CLUSTERS, CORE, DELETE
+
+GROUP = "/apis/witan.dev/v1/namespaces/prod"
+BACKUPS, SCHEDULES, JOBS = f"{GROUP}/etcdbackups", f"{GROUP}/etcdbackupschedules", "/apis/batch/v1/namespaces/prod/jobs"
+VOLUME = "backups"
+# of the operator while a backup is taken
+KILLS = 6
+
+
+class Backups:
+    """What `Drive` inherits."""
+
+    def object_store(self):
+        """The store, and the secrets by which pods reach it."""
+        if not hasattr(self, "bucket"):
+            self.bucket = open_for_pods(os.environ["S3_BIN"], self.world, self.names)
+            with open(os.path.join(self.bucket.folder, "ca.crt")) as file:
+                authority = file.read()
+            for name, data in (("s3", self.bucket.variables()), ("s3-wrong", self.bucket.variables(right=False)), ("s3-ca", {"ca.crt": authority})):
+                self.api.create(f"{CORE}/secrets", {"metadata": {"name": name}, "stringData": data})
+        return self.bucket
+
+    def s3(self, credentials="s3", **more):
+        place = {"bucket": BUCKET, "prefix": "etcd", "endpoint": self.object_store().url, "region": REGION, "pathStyle": True}
+        return {"s3": {**place, "credentialsSecretRef": {"name": credentials}, "caSecretRef": {"name": "s3-ca"}, **more}}
+
+    def back_up(self, name, cluster, store, **spec):
+        self.api.create(BACKUPS, {"apiVersion": "witan.dev/v1", "kind": "EtcdBackup", "metadata": {"name": name}, "spec": {"clusterRef": {"name": cluster}, "store": store, **spec}})
+
+    def phase(self, name):
+        return self.backup_status(name).get("phase")
+
+    def backup_status(self, name):
+        return self.api.get(f"{BACKUPS}/{name}").get("status", {})
+
+    def stored(self, name, patience_s=90):
+        """The status of a backup once it has succeeded."""
+        phase = eventually(f"backup {name} ends", lambda: self.phase(name) if self.phase(name) in ("Succeeded", "Failed") else None, patience_s)
+        status = self.backup_status(name)
+        assert phase == "Succeeded" and condition({"status": status}, "Succeeded")[0] == "True", status
+        return status
+
+    def forget(self, *names):
+        for name in names:
+            self.api.delete(f"{BACKUPS}/{name}")
+
+    def hash_at(self, name, revision=0):
+        """The hash of the keys that all members have at a revision, and that revision; the newest of a cluster without writers for 0."""
+        answers = self.ask(name, "/v3/maintenance/hashkv", {"revision": revision}).values()
+        found = {(answer["hash"], answer["hash_revision"]) for answer in answers}
+        assert len(found) == 1, found
+        return found.pop()
+
+    # cases
+
+    def backup_restore(self):
+        """A backup to a bucket while a client writes; cluster and disks are lost; two clusters begin from it, with equal hashes."""
+        with self.brief("kept"):
+            self.back_up("first", "kept", self.s3(serverSideEncryption="AES256"), verify="Restore")
+            status = self.stored("first")
+            keys = [key for key in self.bucket.keys("etcd/prod/kept/")]
+            assert keys == [f"etcd/prod/kept/{status['name']}.{end}" for end in ("db", "json")], keys
+            assert os.path.getsize(self.bucket.path(keys[0])) == status["bytes"], status
+            job = self.api.get(f"{JOBS}/first")
+            assert job["status"]["succeeded"] == 1 and not job["status"].get("failed"), job["status"]
+            restore = {"restore": {"backupRef": {"name": "first"}}}
+            self.apply("again", replicas=3, storage={"size": "1Gi"}, persistentVolumeClaimRetentionPolicy=DELETE, bootstrap=restore)
+            self.until_ready("a restored cluster", "again")
+            _, revision = self.hash_at("again")
+            assert int(revision) >= status["revision"], (revision, status)
+            assert self.hash_at("again", int(revision))[0] == self.hash_at("kept", int(revision))[0], "other keys than the source had"
+        try:
+            # its disks are those of a cluster now: a lost pod comes back with what was written since
+            self.put("again", "since", "restored")
+            self.api.delete(f"{CORE}/pods/again-0?gracePeriodSeconds=0")
+            eventually("a member is back", lambda: self.is_ready("again") and "again-0" in self.pods("again"))
+            found = self.ask("again", "/v3/kv/range", {"key": "c2luY2U="})
+            assert all(answer.get("kvs") for answer in found.values()), found
+            self.forget("first")
+            assert self.bucket.keys("etcd/prod/kept/") == keys, "the files stay without the resource"
+            place = {"store": self.s3(prefix="etcd/prod/kept"), "bumpRevision": 1000000}
+            self.apply("raised", replicas=1, storage={"size": "1Gi"}, persistentVolumeClaimRetentionPolicy=DELETE, bootstrap={"restore": place})
+            self.until_ready("a cluster from the newest file", "raised", 1)
+            assert int(self.hash_at("raised")[1]) == int(revision) + 1000000
+        finally:
+            for name in ("again", "raised"):
+                self.remove(name)
+
+    def backup_volume(self):
+        """A backup to a volume, and a cluster that begins from it."""
+        claim = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
+        self.api.create(f"{CORE}/persistentvolumeclaims", {"metadata": {"name": VOLUME}, "spec": claim})
+        store = {"persistentVolumeClaim": {"claimName": VOLUME, "prefix": "etcd"}}
+        try:
+            with self.brief("disk", writes=False):
+                self.put("disk", "kept", "on a volume")
+                self.back_up("onto-volume", "disk", store, verify="Restore")
+                self.stored("onto-volume")
+            bootstrap = {"restore": {"backupRef": {"name": "onto-volume"}}}
+            self.apply("disk", replicas=3, storage={"size": "1Gi"}, persistentVolumeClaimRetentionPolicy=DELETE, bootstrap=bootstrap)
+            self.until_ready("a cluster from a volume", "disk")
+            found = self.ask("disk", "/v3/kv/range", {"key": "a2VwdA=="})
+            assert all(answer.get("kvs") for answer in found.values()), found
+        finally:
+            self.remove("disk")
+            self.forget("onto-volume")
+            self.api.delete(f"{CORE}/persistentvolumeclaims/{VOLUME}")
+
+    def backup_troubles(self):
+        """Wrong credentials, a missing secret, a cluster that does not exist, a store that is down for a while: each is said in words, and
+        what can be mended goes on once it is."""
+        wrong = ("refused", "no-secret", "nobody", "down")
+        try:
+            with self.brief("plagued", replicas=1, writes=False):
+                self.object_store()
+                self.back_up("refused", "plagued", self.s3("s3-wrong"), timeout="15s")
+                self.back_up("no-secret", "plagued", self.s3("absent"))
+                self.back_up("nobody", "absent", self.s3())
+                self.backup_says("no-secret", "Running", "absent")
+                self.backup_says("nobody", "Pending", "EtcdCluster absent does not exist")
+                self.backup_says("refused", "Failed", "AWS_SECRET_ACCESS_KEY")
+                assert self.api.get(f"{BACKUPS}/refused")["status"]["conditions"][0]["reason"] == "WrongCredentials"
+                self.api.create(f"{CORE}/secrets", {"metadata": {"name": "absent"}, "stringData": self.bucket.variables()})
+                self.stored("no-secret")
+                self.bucket.stop()
+                try:
+                    self.back_up("down", "plagued", self.s3())
+                    time.sleep(3)
+                finally:
+                    self.bucket.start()
+                self.stored("down", 180)
+                # a cluster that begins from a backup that is not there says so, and begins once it is
+                self.apply("early", replicas=1, storage={"size": "1Gi"}, persistentVolumeClaimRetentionPolicy=DELETE, bootstrap={"restore": {"backupRef": {"name": "late"}}})
+                self.degraded("early", "EtcdBackup late", "does not exist")
+                assert not self.pods("early"), "it must not begin empty"
+                self.back_up("late", "plagued", self.s3())
+                self.until_ready("a cluster that has waited for its backup", "early", 1)
+        finally:
+            self.remove("early")
+            self.forget(*wrong, "late")
+            self.api.delete(f"{CORE}/secrets/absent")
+
+    def backup_says(self, name, phase, words):
+        says = lambda: self.backup_status(name).get("message", "")
+        eventually(f"backup {name} is {phase} and says {words!r}", lambda: self.phase(name) == phase and words in says(), 60)
+
+    def backup_schedule(self):
+        """A backup each minute, of which the last stays, and one that somebody took by hand; the gauges say when it was."""
+        with self.brief("minutely", replicas=1, writes=False):
+            self.back_up("by-hand", "minutely", self.s3())
+            self.stored("by-hand")
+            spec = {"clusterRef": {"name": "minutely"}, "schedule": "* * * * *", "retention": {"keepLast": 1}, "store": self.s3()}
+            self.api.create(SCHEDULES, {"apiVersion": "witan.dev/v1", "kind": "EtcdBackupSchedule", "metadata": {"name": "each-minute"}, "spec": spec})
+            try:
+                last = lambda: self.api.get(f"{SCHEDULES}/each-minute").get("status", {}).get("lastBackup")
+                first = eventually("a backup of the schedule", last, 90)
+                second = eventually("the next one", lambda: last() if last() != first else None, 90)
+                eventually("the first one is removed", lambda: self.api.find(f"{BACKUPS}/{first}") is None)
+                folder = "etcd/prod/minutely/each-minute/"
+                ends = lambda: [key for key in self.bucket.keys(folder) if not key.startswith(folder + second)]
+                eventually("its files are removed", lambda: not ends())
+                assert len(self.bucket.keys("etcd/prod/minutely/")) == 4, self.bucket.keys("etcd/prod/minutely/")
+                status = self.api.get(f"{SCHEDULES}/each-minute")["status"]
+                assert condition({"status": status}, "Ready")[0] == "True", status
+                seconds = [line for line in self.world.operator_metrics().splitlines() if line.startswith("witan_operator_backup_schedule_last_success_timestamp_seconds")]
+                assert abs(float(seconds[0].split()[-1]) - time.time()) < 120, seconds
+            finally:
+                self.api.delete(f"{SCHEDULES}/each-minute")
+                for backup in self.api.items(f"{BACKUPS}?labelSelector=witan.dev/backup-schedule%3Deach-minute"):
+                    self.forget(backup["metadata"]["name"])
+                self.forget("by-hand")
+
+    def backup_kills(self):
+        """The operator is killed again and again while backups are taken: each has one job and succeeds once."""
+        chance = random.Random(int(os.environ.get("OPERATOR_SEED", "1")))
+        with self.brief("killed", replicas=1, writes=False):
+            names = [f"kill-{number}" for number in range(KILLS)]
+            try:
+                for name in names:
+                    self.back_up(name, "killed", self.s3())
+                    time.sleep(chance.uniform(0, 0.8))
+                    self.world.kill("operator")
+                    self.start_operator()
+                for name in names:
+                    self.stored(name)
+                    assert self.api.get(f"{JOBS}/{name}")["status"]["succeeded"] == 1
+                assert len(self.bucket.keys("etcd/prod/killed/")) == 2 * KILLS, self.bucket.keys("etcd/prod/killed/")
+            finally:
+                self.forget(*names)
+
+    def backup_users(self):
+        """A cluster with certificates and users, restored with its users."""
+        self.api.create(f"{CORE}/secrets", {"metadata": {"name": "guarded-root"}, "stringData": {"username": "root", "password": "for a backup"}})
+        secure = {"tls": {"client": {"managed": {}}, "peer": {"managed": {}}}, "auth": {"enabled": True, "rootCredentialsSecretRef": {"name": "guarded-root"}}}
+        try:
+            self.apply("guarded", replicas=3, storage={"size": "1Gi"}, persistentVolumeClaimRetentionPolicy=DELETE, **secure)
+            self.until_ready("a cluster with users", "guarded")
+            self.back_up("guarded", "guarded", self.s3(), verify="Restore")
+            status = self.stored("guarded")
+            assert status["clusterID"] == self.cluster("guarded")["status"]["clusterID"], status
+            bootstrap = {"restore": {"backupRef": {"name": "guarded"}}}
+            self.apply("guarded-again", replicas=3, storage={"size": "1Gi"}, persistentVolumeClaimRetentionPolicy=DELETE, bootstrap=bootstrap, **secure)
+            self.until_ready("a restored cluster with users", "guarded-again")
+            assert self.cluster("guarded-again")["status"]["clusterID"] != status["clusterID"]
+        finally:
+            self.remove("guarded-again")
+            self.remove("guarded")
+            self.forget("guarded")
+            self.api.delete(f"{CORE}/secrets/guarded-root")

@@ -1,0 +1,83 @@
+"""A quorum that is lost for good: most disks of a cluster are gone, and a person lets the member that is left go on alone.
+
+What cases use is in `trouble.py` and `drive.py`."""
+
+from api import condition, eventually
+from trouble import CLUSTERS, CORE
+
+RECOVER = "witan.dev/recover-quorum"
+
+
+class Recovery:
+    """What `Drive` inherits."""
+
+    def lose_quorum(self, name, survivor):
+        """The disks of all other members, and their pods."""
+        others = [pod for pod in self.pods(name) if pod != survivor]
+        for pod in others:
+            self.api.delete(f"{CORE}/persistentvolumeclaims/data-{pod}")
+            self.api.delete(f"{CORE}/pods/{pod}?gracePeriodSeconds=0")
+        eventually("their disks are gone", lambda: not any(self.api.find(f"{CORE}/persistentvolumeclaims/data-{pod}") for pod in others))
+
+    def annotate(self, name, value):
+        self.api.patch(f"{CLUSTERS}/{name}", {"metadata": {"annotations": {RECOVER: value}}})
+
+    def recovery(self, name):
+        return self.cluster(name).get("status", {}).get("recovery", {})
+
+    def recover_quorum(self):
+        """Two of three disks are lost while a client writes. Nothing happens until somebody asks; then the member that is left goes on
+        with all that was acknowledged, and two new ones join it. An annotation that stays does nothing the next time."""
+        name = "reduced"
+        with self.brief(name):
+            survivor, identity = self.leader(name), self.cluster(name)["status"]["clusterID"]
+            members, disks = self.members_and_disks(name)
+            self.lose_quorum(name, survivor)
+            self.degraded(name, "too few voters serve", f"{RECOVER}={survivor}")
+            self.stays(name, 5, lambda: self.api.get(f"{CORE}/pods/{survivor}")["metadata"]["uid"])
+            self.annotate(name, survivor)
+            self.until_ready("a recovered cluster", name, patience_s=180)
+            assert self.recovery(name)["phase"] == "Done", self.recovery(name)
+            assert self.cluster(name)["status"]["clusterID"] == identity
+            now, kept = self.members_and_disks(name)
+            assert now[survivor] == members[survivor] and kept[f"data-{survivor}"] == disks[f"data-{survivor}"], (members, now)
+            assert not set(now.values()) & {members[each] for each in members if each != survivor}, "others are new members"
+            args = self.api.get(f"{CORE}/pods/{survivor}")["spec"]["containers"][0]["args"]
+            assert "--force-new-cluster" not in args, args
+            # the leader has all that was acknowledged
+            survivor = self.leader(name)
+            self.lose_quorum(name, survivor)
+            self.degraded(name, "too few voters serve")
+            self.stays(name, 5, lambda: self.recovery(name)["phase"])
+            assert condition(self.cluster(name), "Available")[0] != "True"
+            # to end the case: it is taken away and set again
+            self.annotate(name, None)
+            eventually("it is disarmed", lambda: not self.recovery(name))
+            self.annotate(name, survivor)
+            self.until_ready("a cluster that was recovered twice", name, patience_s=180)
+
+    def recover_old_disks(self):
+        """Members that come back with their disks after the recovery do not take part in it: their disks are kept, and not started."""
+        name = "outvoted"
+        with self.brief(name, storage={"size": "1Gi"}, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete", "whenScaled": "Retain"}):
+            survivor = self.leader(name)
+            others = [pod for pod in self.pods(name) if pod != survivor]
+            _, disks = self.members_and_disks(name)
+            nodes = {self.node_of(name, pod) for pod in others}
+            assert self.node_of(name, survivor) not in nodes
+            for node in nodes:
+                self.node.lose(node)
+            try:
+                self.degraded(name, "too few voters serve")
+                self.annotate(name, survivor)
+                eventually("the recovery has begun", lambda: self.recovery(name).get("phase") == "Running")
+                args = lambda: self.api.get(f"{CORE}/pods/{survivor}")["spec"]["containers"][0]["args"]
+                self.stays(name, 5, lambda: "--force-new-cluster" in args())
+                assert "--force-new-cluster" not in args(), "pods of lost nodes may still run"
+            finally:
+                for node in nodes:
+                    self.node.resume(node)
+            self.until_ready("a recovered cluster", name, patience_s=240)
+            _, now = self.members_and_disks(name)
+            assert all(now.get(f"data-{pod}") == disks[f"data-{pod}"] for pod in others), "their disks are kept"
+            assert not set(others) & set(self.pods(name)), "and not started"

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Builds an S3 server, versitygw, from Go modules into the cache, once, and prints the path of the program: it keeps
+# objects in a folder, and checks signatures. The version and the checksums are pinned by go.mod and go.sum in the folder s3.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+bin="${WITAN_CACHE:-$root/.cache}/bin"
+module=github.com/versity/versitygw
+cd "$here/s3"
+program=$bin/versitygw-$(sed -n "s|^require $module v||p" go.mod)
+if [ ! -x "$program" ]; then
+    command -v go >/dev/null || { echo "s3.sh: go is needed (as new as go.mod says)" >&2; exit 1; }
+    export GOFLAGS=-mod=readonly GOTOOLCHAIN=local GOWORK=off CGO_ENABLED=0
+    mkdir -p "$bin"
+    go build -trimpath -ldflags="-s -w" -o "$program.$$" "$module/cmd/versitygw" >&2
+    mv "$program.$$" "$program"
+fi
+echo "$program"

@@ -1,0 +1,5 @@
+//go:build programs
+
+package programs
+
+import _ "github.com/versity/versitygw/cmd/versitygw"
