@@ -6,7 +6,9 @@ import random
 import time
 
 from api import condition, eventually
-from store import BUCKET, REGION, open_for_pods
+from documents import ROOT, blocks
+from names import ADDRESS
+from store import BUCKET, REGION, Store, open_for_pods
 from trouble import CLUSTERS, CORE, DELETE
 
 GROUP = "/apis/witan.dev/v1/namespaces/prod"
@@ -216,3 +218,29 @@ class Backups:
             self.remove("guarded")
             self.forget("guarded")
             self.api.delete(f"{CORE}/secrets/guarded-root")
+
+    def backup_documents(self):
+        """The commands of docs/operating/kubernetes-backup.md, but for those without Kubernetes, as a stranger runs them."""
+        page = "docs/operating/kubernetes-backup.md"
+        clusters, others = "/apis/witan.dev/v1/namespaces/default/etcdclusters", (("etcdbackup", "before-upgrade"), ("etcdbackupschedule", "plain-daily"), ("secret", "s3"))
+        with open(os.path.join(ROOT, page)) as file:
+            commands = [block for block in blocks(file.read()) if block.startswith("kubectl")]
+        assert len(commands) == 3, commands
+        folder = self.world.path("s3-page")
+        store = Store(os.environ["S3_BIN"], folder, ADDRESS, port=9001, region="us-east-1")
+        key = store.variables()
+        given = {"KEY": key["AWS_ACCESS_KEY_ID"], "SECRET": key["AWS_SECRET_ACCESS_KEY"], "STORE": store.url}
+        try:
+            self.kubectl("apply", "-f", os.path.join(ROOT, "deploy", "samples", "plain.yaml"))
+            self.kubectl("wait", "--for=condition=Ready", "etcdcluster/plain", "--timeout=3m")
+            said = self.run_page(page, [*(f"export {name}={value}" for name, value in given.items()), *commands])
+            for expected in ("etcdbackup.witan.dev/before-upgrade condition met", "Succeeded", "etcdbackupschedule.witan.dev/plain-daily condition met", "etcdcluster.witan.dev/restored condition met"):
+                assert expected in said, f"{page}: no {expected!r}"
+            assert len(store.keys("prod/default/plain/")) == 2, store.keys()
+        finally:
+            store.stop()
+            for kind, name in (*others, ("etcdcluster", "plain"), ("etcdcluster", "restored")):
+                self.kubectl("delete", kind, name, "-n", "default", "--ignore-not-found")
+            eventually("its pods are removed", lambda: not self.api.items("/api/v1/namespaces/default/pods?labelSelector=witan.dev/cluster"))
+            self.kubectl("delete", "pvc", "--all", "-n", "default")
+            assert not self.api.items(clusters)

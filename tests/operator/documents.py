@@ -1,6 +1,7 @@
 """The commands of README.md and docs/start/kubernetes.md, as a stranger runs them: helm, kubectl, curl and etcdctl against a
 cluster of one node without an operator. Needs real containers (`run --containerd`): kubectl forwards ports through a kubelet."""
 
+import contextlib
 import json
 import os
 import re
@@ -68,8 +69,9 @@ class Documents:
             try:
                 code = shell.wait(LIMIT_S)
             finally:
-                # it, or the ports that it forwards
-                os.killpg(shell.pid, signal.SIGKILL)
+                # it, or the ports that it forwards, if there are any
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(shell.pid, signal.SIGKILL)
         with open(path) as log:
             said = log.read()
         shown = [line for line in said.splitlines() if not re.match(r"(# |[a-z_]+[{ ].*[0-9]$|Handling connection|Forwarding)", line)]

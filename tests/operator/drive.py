@@ -481,7 +481,7 @@ BRIEF = [
     # a lost quorum
     "recover_quorum", "recover_old_disks",
     # backups
-    "backup_restore", "backup_volume", "backup_troubles", "backup_schedule", "backup_kills", "backup_users",
+    "backup_restore", "backup_volume", "backup_troubles", "backup_schedule", "backup_kills", "backup_users", "backup_documents",
 ]
 # all but the measurement, and `documents`, which needs real containers
 CASES = [

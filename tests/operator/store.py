@@ -16,9 +16,9 @@ OWN = ".sgwtmp"
 
 
 class Store:
-    def __init__(self, program, folder, address="127.0.0.1", port=9000, name=None):
+    def __init__(self, program, folder, address="127.0.0.1", port=9000, name=None, region=REGION):
         """With a name it speaks TLS: the authority is `ca.crt` of its folder."""
-        self.program, self.folder, self.listens, self.process = program, folder, f"{address}:{port}", None
+        self.program, self.folder, self.listens, self.region, self.process = program, folder, f"{address}:{port}", region, None
         self.name, self.url = name, f"https://{name}:{port}" if name else f"http://{address}:{port}"
         self.bucket = os.path.join(folder, "data", BUCKET)
         os.makedirs(self.bucket)
@@ -48,7 +48,7 @@ class Store:
         with open(log, "ab") as log:
             self.process = subprocess.Popen(
                 # its log has the headers of each request; what it knows of objects lies in files, which any file system can keep
-                [self.program, "--port", self.listens, "--region", REGION, "--log-level", "debug", *tls, "posix", "--sidecar", meta, data],
+                [self.program, "--port", self.listens, "--region", self.region, "--log-level", "debug", *tls, "posix", "--sidecar", meta, data],
                 stdout=log, stderr=log, env={**os.environ, "ROOT_ACCESS_KEY": key["AWS_ACCESS_KEY_ID"], "ROOT_SECRET_KEY": key["AWS_SECRET_ACCESS_KEY"]},
             )
         while not self.answers():
