@@ -19,6 +19,7 @@ use actix_web::{
 
 use witan_api::access::{HttpRoute, Resource};
 use witan_config::Settings;
+use witan_console as console;
 use witan_dialect::{Context, access, client, read_counters::ReadCounters, reply};
 use witan_discovery as discovery;
 use witan_gocompat::path::{self, Plus};
@@ -190,6 +191,10 @@ async fn serve_resource(
                 true => openapi::answer(),
                 false => reply::method_not_allowed(Some("GET")),
             }
+        }
+        Resource::Console => {
+            reply::drain(&mut payload).await;
+            console::handle(request, path)
         }
         Resource::NewToken => front.discovery.new_token(request, payload).await,
         Resource::Token => front.discovery.registry(request, payload, path).await,

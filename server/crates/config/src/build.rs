@@ -327,6 +327,7 @@ impl ValueReader<'_> {
             cors: self.names("cors"),
             host_whitelist: self.names("host-whitelist"),
             enable_grpc_gateway: self.boolean("enable-grpc-gateway")?,
+            enable_console: self.boolean("enable-console")?,
             enable_v2: self.boolean("enable-v2")?,
             enable_v1: self.boolean("enable-v1")? && self.boolean("enable-v2")?,
             watch_progress_interval: match self.duration("watch-progress-notify-interval")? {

@@ -384,6 +384,8 @@ pub struct Settings {
     pub host_whitelist: Vec<String>,
     /// `--enable-grpc-gateway`.
     pub enable_grpc_gateway: bool,
+    /// `--enable-console`.
+    pub enable_console: bool,
     /// `--enable-v2`.
     pub enable_v2: bool,
     /// `--enable-v1`. It takes effect only with `--enable-v2`, because v1 serves the same keys.
@@ -446,6 +448,7 @@ impl Default for Settings {
             cors: vec!["*".into()],
             host_whitelist: vec!["*".into()],
             enable_grpc_gateway: true,
+            enable_console: false,
             enable_v2: true,
             enable_v1: true,
             watch_progress_interval: Duration::from_secs(10 * 60),

@@ -22,6 +22,7 @@ pub fn route(settings: &Settings, path: &[u8]) -> Option<&'static HttpRoute> {
         | Resource::NewToken
         | Resource::Token => settings.enable_v2,
         Resource::OpenApi => settings.enable_grpc_gateway,
+        Resource::Console => settings.enable_console,
         Resource::Operations | Resource::LogLevel | Resource::Follow => true,
     };
     on.then_some(route)

@@ -40,6 +40,7 @@ fn methods(resource: Resource) -> &'static str {
         | Resource::LogLevel
         | Resource::Follow
         | Resource::OpenApi
+        | Resource::Console
         | Resource::NewToken
         | Resource::Token => "",
     }
@@ -90,6 +91,7 @@ impl V2Dialect {
                 | Resource::LogLevel
                 | Resource::Follow
                 | Resource::OpenApi
+                | Resource::Console
                 | Resource::NewToken
                 | Resource::Token => reply::not_found(),
             }

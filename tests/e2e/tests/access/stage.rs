@@ -37,7 +37,10 @@ pub(crate) struct Shown {
 
 impl Stage {
     pub(crate) fn set(on: AuthSwitches) -> Self {
-        let server = Launch::witan().arg("--bcrypt-cost=4").start();
+        let server = Launch::witan()
+            .arg("--bcrypt-cost=4")
+            .arg("--enable-console")
+            .start();
         let runtime = runtime();
         let channel = runtime.block_on(connect(&server.address()));
         let mut stage = Self { server, on, runtime, channel, tokens: Default::default() };

@@ -49,7 +49,8 @@ fn is_v2(resource: Resource) -> bool {
         | Resource::Operations
         | Resource::LogLevel
         | Resource::Follow
-        | Resource::OpenApi => false,
+        | Resource::OpenApi
+        | Resource::Console => false,
     }
 }
 

@@ -6,6 +6,7 @@
 mod authority;
 mod client;
 mod clients;
+mod console;
 mod files;
 mod follow;
 mod listeners;

@@ -30,6 +30,8 @@ pub enum Resource {
     Follow,
     /// OpenAPI document of the gateway.
     OpenApi,
+    /// Files of the console.
+    Console,
     /// Makes tokens of discovery.
     NewToken,
     /// A token of discovery with the members that have registered.
@@ -100,6 +102,8 @@ pub const HTTP: &[HttpRoute] = &[
     one("/follow", Resource::Follow, &[("GET", Root)]),
     one("/follow/cut-over", Resource::Follow, &[("POST", Root)]),
     one("/openapi.json", Resource::OpenApi, &[("GET", Public), ("HEAD", Public)]),
+    // the same files for everybody: what the page shows it asks for as its user
+    tree("/console", Resource::Console, &[("GET", Public), ("HEAD", Public)]),
     // every method makes a token, as on the public service
     one(discovery::NEW, Resource::NewToken, &[("GET", Root), ("HEAD", Root), ("POST", Root), ("PUT", Root), ("DELETE", Root)]),
     // the token itself is the proof: members that do not have a cluster yet have no user either

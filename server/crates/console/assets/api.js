@@ -1,0 +1,191 @@
+// Calls of the member that served this page, with the rights of who is logged in. Token and password stay in memory,
+// and end with the page: v2's keys take the password, everything else the token.
+
+import { fromBase64, fromText, toBase64 } from "./bytes.js";
+
+const ROOT = new URL("..", import.meta.url);
+const TIMEOUT_MS = 15000;
+
+// codes of gRPC, which the gateway's errors carry
+const DENIED = 7;
+const UNAUTHENTICATED = 16;
+
+let session = null;
+
+/** Writes of this page so far: what was listed before the last one may be old. */
+export let writes = 0;
+
+const changes = new EventTarget();
+
+/** A refusal: its title, the server's own text, and what a person can do. */
+export class Refusal extends Error {
+  constructor(title, message, advice, code) {
+    super(message);
+    Object.assign(this, { title, advice, code });
+  }
+}
+
+export function user() {
+  return session?.user ?? null;
+}
+
+/** Calls the function when somebody has logged in or out. */
+export function onUser(called) {
+  changes.addEventListener("user", called);
+}
+
+async function send(path, options, signal) {
+  const limit = AbortSignal.timeout(TIMEOUT_MS);
+  const signals = signal ? [signal] : [limit];
+  try {
+    // without credentials the browser does not ask for a password by itself
+    return await fetch(new URL(path, ROOT), {
+      credentials: "omit", cache: "no-store", redirect: "error", signal: AbortSignal.any(signals), ...options,
+    });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    const late = error.name === "TimeoutError";
+    throw new Refusal("The member does not answer", late ? "It sent nothing for 15 seconds." : "The connection failed.",
+      "It may be stopped or starting. This page tries again; another member may have a console too.", "network");
+  }
+}
+
+function refused(body, status) {
+  const text = body.message ?? body.error ?? `HTTP status ${status}`;
+  if (body.code === UNAUTHENTICATED || status === 401 || /user name is empty/.test(text)) {
+    return new Refusal("A user is needed", text, "Log in with a user that has the right.", UNAUTHENTICATED);
+  }
+  if (body.code === DENIED || status === 403) {
+    const who = session && `The user ${session.user} lacks this right; a user with the role root can grant it.`;
+    return new Refusal("No permission", text, who ?? "Log in with a user that has the right.", DENIED);
+  }
+  return new Refusal("The member refused this", text, undefined, body.code);
+}
+
+/** Reads JSON of an answer; text that is none counts as its message. */
+async function read(response) {
+  const text = await response.text();
+  try {
+    return JSON.parse(text);
+  } catch {
+    return { message: text.trim().slice(0, 300) };
+  }
+}
+
+const headers = () => (session ? { authorization: session.token } : {});
+
+/** Runs a call, and once more with a new token when the old one has expired. */
+async function withToken(call) {
+  const before = session;
+  const response = await call();
+  if (response.ok) return response;
+  const error = refused(await read(response), response.status);
+  const expired = error.code === UNAUTHENTICATED && before && before === session;
+  if (!expired) throw error;
+  await logIn(before.user, before.password);
+  const again = await call();
+  if (!again.ok) throw refused(await read(again), again.status);
+  return again;
+}
+
+/** A unary call of v3. */
+export async function v3(path, request = {}) {
+  const response = await withToken(() =>
+    send(`v3/${path}`, { method: "POST", body: JSON.stringify(request), headers: headers() }));
+  return read(response);
+}
+
+/** Calls a stream of v3, and `each` with each of its messages, until the signal or its end. */
+export async function stream(path, request, each, signal) {
+  const response = await withToken(() =>
+    send(`v3/${path}`, { method: "POST", body: JSON.stringify(request), headers: headers() }, signal));
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let pieces = [];
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const lines = value.split("\n");
+    // a long line comes in many pieces, which are joined once
+    pieces.push(lines[0]);
+    for (const next of lines.slice(1)) {
+      const line = pieces.join("");
+      pieces = [next];
+      if (line.trim() === "") continue;
+      const message = JSON.parse(line);
+      if (message.error) throw refused(message.error, 0);
+      each(message.result);
+    }
+  }
+}
+
+/** A request of v2, which knows users by their password; resolves to its JSON. */
+export async function v2(path, options = {}) {
+  const own = path.startsWith("v2/keys");
+  const basic = () => (session ? { authorization: `Basic ${toBase64(fromText(`${session.user}:${session.password}`))}` } : {});
+  const form = options.form && new URLSearchParams(options.form);
+  const response = await send(path, { method: options.method ?? "GET", body: form, headers: own ? basic() : headers() });
+  const body = await read(response);
+  if (response.ok) return body;
+  if (body.errorCode === undefined) throw refused(body, response.status);
+  const text = [body.message, body.cause].filter(Boolean).join(": ");
+  const titles = { 100: "There is no such key", 101: "The key has changed", 105: "The key exists" };
+  if (body.errorCode === 110) throw refused({ code: session ? DENIED : UNAUTHENTICATED, message: text });
+  throw new Refusal(titles[body.errorCode] ?? "The member refused this", text, undefined, `v2:${body.errorCode}`);
+}
+
+/** A page of plain text. */
+export async function text(path, options = {}) {
+  const response = await withToken(() => send(path, { headers: headers(), ...options }));
+  return response.text();
+}
+
+/** Logs a user in; a wrong password is an error and leaves everything as it was. */
+export async function logIn(name, password) {
+  const response = await send("v3/auth/authenticate", { method: "POST", body: JSON.stringify({ name, password }) });
+  const body = await read(response);
+  if (!response.ok) throw new Refusal("You are not logged in", body.message, "Check the name and the password.", body.code);
+  const known = session?.user === name;
+  session = { user: name, password, token: body.token };
+  if (!known) changes.dispatchEvent(new Event("user"));
+}
+
+export function logOut() {
+  session = null;
+  changes.dispatchEvent(new Event("user"));
+}
+
+/** A key with its value as bytes; revisions stay texts, which have all 64 bits. */
+export function readKv(kv) {
+  return {
+    key: fromBase64(kv.key),
+    value: fromBase64(kv.value),
+    created: kv.create_revision ?? "0",
+    modified: kv.mod_revision ?? "0",
+    version: kv.version ?? "0",
+    lease: kv.lease ?? "0",
+  };
+}
+
+/** Reads a key, now or at a revision; null if it does not exist then. */
+export async function getKey(key, revision) {
+  const answer = await v3("kv/range", { key: toBase64(key), ...(revision && { revision: String(revision) }) });
+  return answer.kvs ? readKv(answer.kvs[0]) : null;
+}
+
+/** Writes (or, without a value, deletes) a key if its mod revision is still this one, 0 for a key that does not exist.
+ *  Resolves to `{ done: true, revision }`, or to `{ done: false, now }` with what stands there instead. */
+export async function swap(key, revision, value) {
+  const at = toBase64(key);
+  const put = { key: at, value: value && toBase64(value), ...(revision !== "0" && { ignore_lease: true }) };
+  const answer = await v3("kv/txn", {
+    compare: [{ key: at, target: "MOD", result: "EQUAL", mod_revision: revision }],
+    success: [value ? { request_put: put } : { request_delete_range: { key: at } }],
+    failure: [{ request_range: { key: at } }],
+  });
+  if (answer.succeeded) {
+    writes += 1;
+    return { done: true, revision: answer.header.revision };
+  }
+  const kvs = answer.responses[0].response_range?.kvs;
+  return { done: false, now: kvs ? readKv(kvs[0]) : null };
+}

@@ -1,0 +1,137 @@
+// Elements, notices and dialogs. All text becomes text nodes: nothing here reads markup.
+
+const SHAPES = document.getElementById("shape").namespaceURI;
+
+function build(node, properties, children) {
+  for (const [name, value] of Object.entries(properties ?? {})) {
+    if (value === undefined || value === null || value === false) continue;
+    if (typeof value === "function") node.addEventListener(name.slice(2), value);
+    else if (name === "value" || name === "checked") node[name] = value;
+    else node.setAttribute(name, value === true ? "" : String(value));
+  }
+  node.append(...children.flat().filter((child) => child !== undefined && child !== null && child !== false));
+  return node;
+}
+
+/** An HTML element; a property that is a function listens to the event of its name. */
+export function h(tag, properties, ...children) {
+  return build(document.createElement(tag), properties, children);
+}
+
+/** An SVG element. */
+export function s(tag, properties, ...children) {
+  return build(document.createElementNS(SHAPES, tag), properties, children);
+}
+
+/** A button. */
+export function button(text, onclick, properties) {
+  return h("button", { type: "button", onclick, ...properties }, text);
+}
+
+/** Text of the store: isolated, so that its direction changes nothing around it. */
+export function name(text, properties) {
+  return h("bdi", { class: "mono", ...properties }, text);
+}
+
+let fields = 0;
+
+/** A control with its label. */
+export function field(text, control, hint) {
+  fields += 1;
+  control.id ||= `field-${fields}`;
+  if (hint) control.setAttribute("aria-describedby", `hint-${fields}`);
+  return h("div", { class: "field" },
+    h("label", { for: control.id }, text), control,
+    hint && h("p", { class: "hint", id: `hint-${fields}` }, hint));
+}
+
+/** A table whose wide content scrolls within it. */
+export function table(caption, heads, rows) {
+  return h("div", { class: "wide", tabindex: "0", role: "region", "aria-label": caption },
+    h("table", {},
+      h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col" }, head)))),
+      h("tbody", {}, rows.map((row) => h("tr", {}, row.map((cell, at) =>
+        h(at === 0 ? "th" : "td", { scope: at === 0 && "row" }, cell)))))));
+}
+
+/** Terms with their values. */
+export function facts(pairs) {
+  return h("dl", { class: "facts" }, pairs.filter(Boolean).map(([term, value]) =>
+    h("div", {}, h("dt", {}, term), h("dd", {}, value))));
+}
+
+/** What went wrong, and what to do about it. */
+export function trouble(error) {
+  return h("div", { class: "card bad", role: "alert" },
+    h("p", {}, h("strong", {}, error.title ?? "This did not work")),
+    h("p", {}, error.message),
+    error.advice && h("p", { class: "quiet" }, error.advice));
+}
+
+let hiding;
+
+/** Says something in the corner of the page, for a while. */
+export function notify(text) {
+  const notice = document.getElementById("notice");
+  notice.textContent = text;
+  clearTimeout(hiding);
+  hiding = setTimeout(() => { notice.textContent = ""; }, 6000);
+}
+
+/** Opens a dialog with a form; resolves to its fields, or to null when it was closed. */
+export function ask(title, parts, submit, properties) {
+  const dialog = document.getElementById("dialog");
+  const before = document.activeElement;
+  return new Promise((resolve) => {
+    const form = h("form", { method: "dialog", onsubmit: () => dialog.close("done"), ...properties },
+      h("h2", { id: "dialog-title" }, title), parts,
+      h("div", { class: "row" },
+        h("button", { class: "main", value: "done" }, submit),
+        button("Cancel", () => dialog.close(""))));
+    dialog.replaceChildren(form);
+    dialog.returnValue = "";
+    dialog.addEventListener("close", () => {
+      const given = dialog.returnValue === "done" ? new FormData(form) : null;
+      dialog.replaceChildren();
+      before?.focus();
+      resolve(given);
+    }, { once: true });
+    dialog.showModal();
+  });
+}
+
+const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
+
+/** Bytes as people read them. */
+export function size(bytes) {
+  let amount = Number(bytes ?? 0);
+  let unit = 0;
+  while (amount >= 1024 && unit < UNITS.length - 1) {
+    amount /= 1024;
+    unit += 1;
+  }
+  const digits = unit === 0 || amount >= 100 ? 0 : 1;
+  return `${amount.toFixed(digits)} ${UNITS[unit]}`;
+}
+
+/** A number with separators, also of 64 bits. */
+export function count(number) {
+  return BigInt(number ?? 0).toLocaleString("en");
+}
+
+/** Seconds as the two largest units. */
+export function span(seconds) {
+  let left = Math.max(0, Math.floor(seconds));
+  const parts = [];
+  for (const [unit, length] of [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]]) {
+    const whole = Math.floor(left / length);
+    left -= whole * length;
+    if (whole > 0) parts.push(`${whole} ${unit}`);
+  }
+  return parts.slice(0, 2).join(" ") || "0 s";
+}
+
+/** A 64-bit id as etcdctl shows it. */
+export function hex(id) {
+  return BigInt.asUintN(64, BigInt(id ?? 0)).toString(16);
+}

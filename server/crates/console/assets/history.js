@@ -1,0 +1,160 @@
+// The history of a key of v3, the newest version first, as far as it is not compacted.
+//
+// Versions since the key was created are read one by one, each at the revision before the next newer one. What was before
+// a deletion has no such thread: a watch from the oldest revision finds it.
+
+import { getKey, readKv, stream } from "./api.js";
+import { toBase64 } from "./bytes.js";
+import { button, count, h, size, trouble } from "./dom.js";
+import { bringBack } from "./edit.js";
+import { diffView, valueView } from "./values.js";
+
+/** Versions that one page has. */
+const PAGE = 20;
+/** Versions that are kept of what was before a deletion, the newest. */
+const OLDER_MAX = 200;
+/** A watch that reads old revisions and sends nothing for this time has read them all. */
+const QUIET_MS = 1500;
+
+/** Walks back through the versions of a key. */
+class Walk {
+  constructor(key, newest) {
+    this.key = key;
+    this.next = newest;
+    this.end = null;
+  }
+
+  async page() {
+    const found = [];
+    while (this.next && found.length < PAGE) {
+      const version = this.next;
+      found.push(version);
+      this.next = null;
+      if (version.version === "1") this.end = "created";
+      else await this.step(version);
+    }
+    return found;
+  }
+
+  async step(version) {
+    try {
+      this.next = await getKey(this.key, BigInt(version.modified) - 1n);
+    } catch (error) {
+      if (!/compacted/.test(error.message)) throw error;
+      this.end = "compacted";
+    }
+  }
+}
+
+/** Versions and deletions before a revision (of any time without one), newest first: by a watch over what is kept. */
+async function before(key, revision, signal) {
+  let start = "1";
+  for (let tries = 0; tries < 3; tries += 1) {
+    const read = await replay(key, start, revision, signal);
+    if (read.compacted === null) return read.events.reverse();
+    start = read.compacted;
+  }
+  throw new Error("The store is compacted faster than its history is read.");
+}
+
+async function replay(key, start, revision, signal) {
+  const stop = new AbortController();
+  const both = AbortSignal.any([signal, stop.signal]);
+  let timer = setTimeout(() => stop.abort(), QUIET_MS * 2);
+  const read = { events: [], compacted: null };
+  const each = (message) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => stop.abort(), QUIET_MS);
+    if (message.compact_revision) {
+      read.compacted = message.compact_revision;
+      stop.abort();
+    } else if (message.canceled) {
+      throw new Error(message.cancel_reason || "The member has canceled the watch.");
+    }
+    for (const event of message.events ?? []) {
+      const version = { ...readKv(event.kv), deleted: event.type === "DELETE" };
+      if (revision && BigInt(version.modified) >= BigInt(revision)) stop.abort();
+      else read.events.push(version);
+      if (read.events.length > OLDER_MAX) read.events.shift();
+    }
+  };
+  try {
+    await stream("watch", { create_request: { key: toBase64(key), start_revision: start } }, each, both);
+  } catch (error) {
+    if (!stop.signal.aborted) throw error;
+  }
+  clearTimeout(timer);
+  return read;
+}
+
+/** Shows the history in a place of the key's view. */
+export async function showHistory(place, key, newest, again, signal) {
+  const rows = h("ol", { class: "history" });
+  const state = h("p", { class: "quiet", role: "status" }, "Reading…");
+  const more = button("Older versions", () => run(page), { hidden: true });
+  const older = button("Before it was created", () => run(earlier), { hidden: true });
+  const panel = h("section", { class: "card", "aria-label": "History", tabindex: "-1" }, h("h3", {}, "History"), rows,
+    h("div", { class: "row" }, more, older, button("Close", again)), state);
+  place.replaceChildren(panel);
+  panel.focus();
+  const walk = new Walk(key, newest);
+  let last = null;
+  const add = (versions) => {
+    for (const version of versions) {
+      // a version is compared with the one before it, which is known when that is shown
+      last?.comparable(version);
+      last = row(place, key, version, newest, again);
+      rows.append(last.view);
+    }
+  };
+  async function page() {
+    add(await walk.page());
+    more.hidden = walk.next === null;
+    older.hidden = walk.end !== "created";
+    state.textContent = walk.end === "compacted" ? "Older versions are compacted." : "";
+  }
+  async function earlier() {
+    older.hidden = true;
+    const versions = await before(key, newest?.created, signal);
+    add(versions);
+    state.textContent = versions.length === 0 ? "Nothing older is kept." : "This is all that is not compacted.";
+    if (versions.length === OLDER_MAX) state.textContent = `Older than the last ${OLDER_MAX} is not shown.`;
+  }
+  async function run(work) {
+    try {
+      await work();
+    } catch (error) {
+      if (!signal.aborted) state.replaceWith(trouble(error));
+    }
+  }
+  await run(newest ? page : earlier);
+}
+
+/** One version, whose differences to the one before can be seen once that is known. */
+function row(place, key, version, newest, again) {
+  const current = newest && version.modified === newest.modified;
+  const shown = h("div", {});
+  const what = version.deleted ? "deleted" : version.version === "1" ? "created" : `version ${version.version}`;
+  const changes = button("Changes", () => {}, { disabled: true });
+  const actions = version.deleted ? [] : [
+    button("Value", () => shown.replaceChildren(valueView(version.value))), changes,
+    !current && button("Bring back", async () => {
+      try {
+        await bringBack(place, key, version, again);
+      } catch (error) {
+        shown.replaceChildren(trouble(error));
+      }
+    }, { "aria-label": `Bring back revision ${version.modified}` }),
+  ];
+  const view = h("li", {}, h("div", { class: "row" },
+    h("strong", {}, `Revision ${count(version.modified)}`), h("span", {}, what),
+    !version.deleted && h("span", { class: "quiet" }, size(version.value.length)),
+    current && h("span", { class: "tag" }, "now"), h("div", { class: "row actions" }, actions)), shown);
+  const comparable = (older) => {
+    if (older.deleted || version.deleted) return;
+    changes.disabled = false;
+    changes.addEventListener("click", () => shown.replaceChildren(
+      h("p", { class: "quiet" }, `From revision ${older.modified} to ${version.modified}`), diffView(older.value, version.value)));
+  };
+  return { view, comparable };
+}

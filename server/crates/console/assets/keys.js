@@ -1,0 +1,137 @@
+// Keys of v3: a list as a tree, and beside it the key that is open. Keys of v2 have a view of their own in `v2keys.js`.
+
+import { keyOf, keyText } from "./bytes.js";
+import { user, writes } from "./api.js";
+import { button, count, field, h, name, trouble } from "./dom.js";
+import { openKey } from "./key.js";
+import { createKey } from "./edit.js";
+import { showV2 } from "./v2keys.js";
+import { Listing, parents } from "./v3list.js";
+
+export const title = "Keys";
+
+/** Entries that one page of the list has. */
+const PAGE = 100;
+const SLASH = 47;
+
+/** The address of a folder or prefix, and of a key that is open in it. */
+export function address(prefix, key) {
+  const params = new URLSearchParams({ p: keyText(prefix), ...(key && { k: keyText(key) }) });
+  return `#keys?${params}`;
+}
+
+export async function show(view) {
+  const old = view.params.get("api") === "2";
+  view.root.append(h("nav", { class: "choice", "aria-label": "Key space" },
+    h("a", { href: "#keys", "aria-current": !old && "true" }, "v3"),
+    h("a", { href: "#keys?api=2", "aria-current": old && "true" }, "v2")));
+  await (old ? showV2(view) : showV3(view));
+}
+
+/** The list that was shown last, and what it depends on. */
+let kept = { of: null, list: null };
+
+async function showV3({ root, params, signal, y }) {
+  const prefix = keyOf(params.get("p") ?? "");
+  const key = params.has("k") ? keyOf(params.get("k")) : null;
+  const of = `${user()} ${writes} ${keyText(prefix)}`;
+  // one key after another is opened beside the same list, as far as it was read
+  const again = key !== null && kept.of === of;
+  if (!again) kept = { of, list: h("section", { class: "list", "aria-label": "List of keys" }) };
+  const { list } = kept;
+  const open = h("section", { class: "open", "aria-label": "Open key", tabindex: "-1" });
+  root.append(search(prefix), h("div", { class: key ? "panes opened" : "panes" }, list, open));
+  if (again && getComputedStyle(list).display !== "none") scrollTo(0, y);
+  const shown = again ? null : showList(list, prefix);
+  mark(list, key);
+  if (key) {
+    await openKey(open, prefix, key, signal);
+    // who has come here by keyboard goes on with the key
+    if (document.activeElement?.id === "main") open.focus({ preventScroll: true });
+  } else {
+    open.append(h("p", { class: "quiet empty" }, "Choose a key to see its value and its history."));
+  }
+  await shown;
+  mark(list, key);
+}
+
+/** Marks the key that is open. */
+function mark(list, key) {
+  const at = key && keyText(key);
+  for (const link of list.querySelectorAll("a.key")) {
+    if (link.dataset.key === at) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+function search(prefix) {
+  const input = h("input", {
+    type: "search", value: keyText(prefix), autocomplete: "off", autocapitalize: "none", spellcheck: "false", dir: "auto",
+  });
+  const problem = h("p", { class: "hint", role: "alert" });
+  const go = (event) => {
+    event.preventDefault();
+    try {
+      location.hash = address(keyOf(input.value));
+    } catch (error) {
+      problem.textContent = error.message;
+    }
+  };
+  return h("form", { class: "search", role: "search", onsubmit: go },
+    field("Prefix", input), h("button", {}, "Search"),
+    button("New key", () => createKey(prefix), { class: "main" }), problem);
+}
+
+/** The list below a prefix: a page, and more when somebody asks. */
+async function showList(list, prefix) {
+  const entries = h("ul", { class: "entries" });
+  const state = h("p", { class: "quiet", role: "status" }, "Reading…");
+  const listing = new Listing(prefix);
+  let shown = 0;
+  const more = button("More", () => page(), { hidden: true });
+  async function page() {
+    more.disabled = true;
+    try {
+      const found = await listing.page(PAGE);
+      const first = found.map((entry) => row(entry, prefix));
+      entries.append(...first);
+      shown += found.length;
+      if (shown > found.length) first[0]?.querySelector("a").focus();
+      const below = `${count(listing.total)} ${listing.total === "1" ? "key" : "keys"}`;
+      state.textContent = listing.done ? `${below} below this prefix.` : `The first ${count(shown)} entries. ${below} below this prefix.`;
+      if (shown === 0) state.textContent = "No key has this prefix.";
+      more.hidden = listing.done;
+    } catch (error) {
+      state.replaceWith(trouble({ ...error, message: error.message, title: error.title, advice: advice(error) }));
+      more.hidden = true;
+    }
+    more.disabled = false;
+  }
+  list.append(crumbs(prefix), entries, h("div", { class: "row" }, more, state));
+  await page();
+}
+
+function advice(error) {
+  if (error.title !== "No permission") return error.advice;
+  return `${error.advice} A user may list only what its roles cover: enter such a prefix above.`;
+}
+
+function crumbs(prefix) {
+  const steps = [[new Uint8Array(), "All keys"]];
+  let before = 0;
+  for (const folder of parents(prefix)) {
+    steps.push([folder, keyText(folder.subarray(before))]);
+    before = folder.length;
+  }
+  return h("nav", { "aria-label": "Folders above", class: "crumbs" }, h("ol", {}, steps.map(([folder, text], at) =>
+    h("li", {}, h("a", { href: address(folder), "aria-current": at === steps.length - 1 && "location" }, name(text))))));
+}
+
+function row({ folder, key, kv }, prefix) {
+  const text = keyText(key.subarray(prefix.lastIndexOf(SLASH) + 1)) || "(the prefix itself)";
+  const at = keyText(key);
+  return h("li", {},
+    h("a", { href: folder ? address(key) : address(prefix, key), class: folder ? "folder" : "key", "data-key": at, title: at.slice(0, 300) },
+      name(text.length > 200 ? `${text.slice(0, 200)}…` : text)),
+    kv && h("span", { class: "quiet small" }, `revision ${kv.mod_revision}`));
+}

@@ -1,0 +1,68 @@
+// Users, roles and their permissions, to look at.
+
+import { user, v3 } from "./api.js";
+import { equal, fromBase64, keyText, prefixEnd } from "./bytes.js";
+import { h, name, table, trouble } from "./dom.js";
+
+export const title = "Users";
+export const heading = "Users and roles";
+
+/** Users and roles that are asked for: each is a request. */
+const ASKED_MAX = 100;
+
+export async function show({ root }) {
+  const status = await v3("auth/status");
+  root.append(h("p", { class: "lead" }, status.enabled
+    ? "Authentication of v3 is on: each call needs a user."
+    : "Authentication of v3 is off: everybody who reaches this port may do everything. Turn it on with: etcdctl auth enable"));
+  try {
+    const [users, roles] = await Promise.all([v3("auth/user/list"), v3("auth/role/list")]);
+    await showAll(root, users.users ?? [], roles.roles ?? []);
+  } catch (error) {
+    if (user() === null) throw error;
+    root.append(h("p", { class: "quiet" }, "Only a user with the role root sees all users. This is yours:"));
+    await showAll(root, [user()], null);
+  }
+}
+
+async function showAll(root, users, roles) {
+  const known = await Promise.all(users.slice(0, ASKED_MAX).map(async (one) => [one, (await v3("auth/user/get", { name: one })).roles ?? []]));
+  const shown = roles ?? [...new Set(known.flatMap(([, own]) => own))];
+  root.append(h("h2", {}, "Users"), known.length === 0 ? h("p", { class: "quiet" }, "There are no users.")
+    : table("Users", ["User", "Roles"], known.map(([one, own]) => [name(one), list(own)])), rest(users));
+  const permissions = await Promise.all(shown.slice(0, ASKED_MAX).map(async (role) => [role, await permissionsOf(role)]));
+  root.append(h("h2", {}, "Roles"), permissions.length === 0 ? h("p", { class: "quiet" }, "There are no roles.")
+    : table("Roles", ["Role", "May", "Keys"], permissions.flatMap(([role, own]) => own.map(([may, keys]) => [name(role), may, keys]))), rest(shown));
+}
+
+function rest(all) {
+  return all.length > ASKED_MAX ? h("p", { class: "quiet" }, `The first ${ASKED_MAX} of ${all.length}.`) : "";
+}
+
+function list(names) {
+  return names.length === 0 ? "–" : h("span", { class: "row" }, names.map((one) => name(one)));
+}
+
+async function permissionsOf(role) {
+  if (role === "root") return [["everything", "all keys"]];
+  try {
+    const { perm } = await v3("auth/role/get", { role });
+    if (!perm) return [["nothing", "–"]];
+    // what is left out is the first value of the enum
+    return perm.map((one) => [{ WRITE: "write", READWRITE: "read and write" }[one.permType] ?? "read", range(one)]);
+  } catch (error) {
+    return [["–", trouble(error)]];
+  }
+}
+
+/** Keys of a permission in words. */
+function range({ key, range_end: end }) {
+  const start = fromBase64(key);
+  if (!end) return h("span", {}, "the key ", name(keyText(start)));
+  const last = fromBase64(end);
+  const open = last.length === 1 && last[0] === 0;
+  if (open && (start.length === 0 || start.length === 1 && start[0] === 0)) return "all keys";
+  if (equal(last, prefixEnd(start))) return h("span", {}, "prefix ", name(keyText(start)));
+  if (open) return h("span", {}, "from ", name(keyText(start)), " on");
+  return h("span", {}, "from ", name(keyText(start)), " up to ", name(keyText(last)));
+}

@@ -1,0 +1,144 @@
+// Keys of v2: its directories, and writes by compare-and-swap on the modified index. v2 lists a directory only as a whole,
+// with the values in it; this page asks for one at a time, never for what is below.
+
+import { v2 } from "./api.js";
+import { fromText } from "./bytes.js";
+import { ask, button, count, facts, field, h, name, notify, size, span, trouble } from "./dom.js";
+import { diffView, valueView } from "./values.js";
+
+/** Entries that are drawn before somebody asks for more. */
+const PAGE = 200;
+
+const at = (path) => `v2/keys${path.split("/").map(encodeURIComponent).join("/")}`;
+const address = (path) => `#keys?${new URLSearchParams({ api: "2", p: path })}`;
+const redraw = () => dispatchEvent(new Event("hashchange"));
+
+export async function showV2({ root, params, signal }) {
+  const path = params.get("p") || "/";
+  const input = h("input", { type: "search", value: path, autocomplete: "off", autocapitalize: "none", spellcheck: "false", dir: "auto" });
+  const go = (event) => {
+    event.preventDefault();
+    location.hash = address(`/${input.value.replace(/^\/+/, "")}`);
+  };
+  root.append(h("form", { class: "search", role: "search", onsubmit: go },
+    field("Path", input), h("button", {}, "Open"), button("New key", () => create(path), { class: "main" }),
+    h("p", { class: "hint" }, "Names that begin with _ are not listed: enter the whole path of such a one.")), crumbs(path));
+  const { node } = await v2(`${at(path)}?sorted=true`);
+  if (signal.aborted) return;
+  root.append(...(node.dir ? [directory(node)] : key(node)));
+}
+
+function crumbs(path) {
+  const names = path.split("/").filter(Boolean);
+  const steps = [["/", "All keys"], ...names.map((one, index) => [`/${names.slice(0, index + 1).join("/")}`, one])];
+  return h("nav", { "aria-label": "Directories above", class: "crumbs" }, h("ol", {}, steps.map(([to, text], index) =>
+    h("li", {}, h("a", { href: address(to), "aria-current": index === steps.length - 1 && "location" }, name(text))))));
+}
+
+function directory(node) {
+  const nodes = node.nodes ?? [];
+  const entries = h("ul", { class: "entries" });
+  const state = h("p", { class: "quiet" });
+  const more = button("More", () => draw());
+  let shown = 0;
+  const draw = () => {
+    entries.append(...nodes.slice(shown, shown + PAGE).map(row));
+    shown = Math.min(nodes.length, shown + PAGE);
+    more.hidden = shown === nodes.length;
+    state.textContent = nodes.length === 0 ? "This directory is empty." : `${count(shown)} of ${count(nodes.length)} entries.`;
+  };
+  draw();
+  return h("section", { class: "list", "aria-label": "List of keys" }, entries, h("div", { class: "row" }, more, state));
+}
+
+function row(node) {
+  const text = node.key.split("/").pop();
+  return h("li", {}, h("a", { href: address(node.key), class: node.dir ? "folder" : "key" }, name(node.dir ? `${text}/` : text)),
+    h("span", { class: "quiet small" }, node.ttl !== undefined ? `${span(node.ttl)} left` : `index ${node.modifiedIndex}`));
+}
+
+function key(node) {
+  const work = h("div", {});
+  const bytes = fromText(node.value ?? "");
+  return [
+    h("h2", { class: "key-name" }, name(node.key)),
+    facts([["Modified index", count(node.modifiedIndex)], ["Created index", count(node.createdIndex)], ["Size", size(bytes.length)],
+      node.ttl !== undefined && ["Time left", span(node.ttl)]]),
+    h("div", { class: "row" }, button("Edit", () => edit(work, node), { class: "main" }),
+      button("Delete", () => remove(work, node), { class: "danger" })),
+    work, valueView(bytes),
+  ];
+}
+
+function edit(work, node) {
+  const area = h("textarea", { rows: 8, spellcheck: "false", dir: "auto" });
+  area.value = node.value ?? "";
+  const save = (event) => {
+    event.preventDefault();
+    swap(work, node, area.value);
+  };
+  const kept = node.ttl !== undefined && ` Its time to live starts again with ${span(node.ttl)}.`;
+  work.replaceChildren(h("form", { class: "card", onsubmit: save, "aria-label": "Edit the value" }, field("Value", area),
+    h("div", { class: "row" }, h("button", { class: "main" }, "Save"), button("Cancel", redraw),
+      h("span", { class: "quiet" }, `Saved only if the index is still ${node.modifiedIndex}.`, kept))));
+  area.focus();
+}
+
+/** Writes if the index is still that of the node, else shows both values. */
+async function swap(work, node, mine) {
+  try {
+    const done = await v2(`${at(node.key)}?prevIndex=${node.modifiedIndex}`, {
+      method: "PUT", form: { value: mine, ...(node.ttl !== undefined && { ttl: node.ttl }) },
+    });
+    notify(`Saved at index ${done.node.modifiedIndex}.`);
+    redraw();
+  } catch (error) {
+    if (error.code === "v2:101") await conflict(work, node, mine);
+    else work.append(trouble(error));
+  }
+}
+
+async function conflict(work, node, mine) {
+  const { node: now } = await v2(at(node.key));
+  const [theirs, yours] = [now.value ?? "", mine ?? ""].map(fromText);
+  const panel = h("div", { class: "card bad conflict", role: "alert", tabindex: "-1" },
+    h("h3", {}, "Somebody else was faster"),
+    h("p", {}, `Nothing was written. The key was at index ${node.modifiedIndex} when you began; it is at ${now.modifiedIndex} now.`),
+    h("div", { class: "both" }, h("div", {}, h("h4", {}, "Theirs"), valueView(theirs)),
+      h("div", {}, h("h4", {}, "Yours"), mine === null ? h("p", {}, "Deleted.") : valueView(yours))),
+    mine !== null && diffView(theirs, yours),
+    h("div", { class: "row" }, button("Keep theirs", redraw, { class: "main" }),
+      mine !== null && button("Replace theirs by mine", () => swap(work, now, mine), { class: "danger" })));
+  work.replaceChildren(panel);
+  panel.focus();
+}
+
+async function remove(work, node) {
+  const given = await ask("Delete this key?", [h("p", {}, name(node.key)),
+    h("p", { class: "quiet" }, `It is deleted only if its index is still ${node.modifiedIndex}. v2 keeps no old values.`)], "Delete");
+  if (!given) return;
+  try {
+    await v2(`${at(node.key)}?prevIndex=${node.modifiedIndex}`, { method: "DELETE" });
+    notify("Deleted.");
+    location.hash = address(node.key.slice(0, node.key.lastIndexOf("/")) || "/");
+  } catch (error) {
+    if (error.code === "v2:101") await conflict(work, node, null);
+    else work.append(trouble(error));
+  }
+}
+
+async function create(path) {
+  const given = await ask("New key", [
+    field("Path", h("input", { name: "key", value: path.replace(/\/*$/, "/"), required: true, autocomplete: "off", autocapitalize: "none", spellcheck: "false" })),
+    field("Value", h("textarea", { name: "value", rows: 6, spellcheck: "false" })),
+  ], "Create");
+  if (!given) return;
+  try {
+    const target = `/${given.get("key").replace(/^\/+/, "")}`;
+    await v2(`${at(target)}?prevExist=false`, { method: "PUT", form: { value: given.get("value").replace(/\r\n/g, "\n") } });
+    notify("Created.");
+    location.hash = address(target);
+  } catch (error) {
+    notify(`${error.title}: ${error.message}`);
+  }
+}

@@ -1,0 +1,72 @@
+// Lists keys of v3 as a tree by "/", of a million as well: only by ranges with a limit and without values, and what lies
+// below a folder is skipped with one request instead of read.
+
+import { v3 } from "./api.js";
+import { concat, equal, fromBase64, prefixEnd, startsWith, toBase64 } from "./bytes.js";
+
+const SLASH = 47;
+/** Keys of one range. */
+const LIMIT = 100;
+/** Ranges for one page of entries: a page of folders takes one for each. */
+const RANGES_MAX = 60;
+const ZERO = new Uint8Array(1);
+
+/** The entries directly below a prefix, page by page: `{ folder, key, kv }`. */
+export class Listing {
+  constructor(prefix) {
+    this.prefix = prefix;
+    this.at = prefix.length === 0 ? ZERO : prefix;
+    this.end = prefixEnd(prefix);
+    this.done = false;
+    this.total = null;
+    this.revision = undefined;
+    this.folder = null;
+  }
+
+  /** Returns at least one page of entries, fewer at the end. */
+  async page(wanted) {
+    const entries = [];
+    for (let ranges = 0; ranges < RANGES_MAX && entries.length < wanted && !this.done; ranges += 1) {
+      await this.range(entries);
+    }
+    return entries;
+  }
+
+  async range(entries) {
+    const answer = await v3("kv/range", {
+      key: toBase64(this.at), range_end: toBase64(this.end), limit: String(LIMIT), keys_only: true,
+    });
+    this.revision ??= answer.header.revision;
+    this.total ??= answer.count ?? "0";
+    const kvs = answer.kvs ?? [];
+    for (const kv of kvs) this.add(fromBase64(kv.key), kv, entries);
+    this.done = !answer.more || kvs.length === 0;
+    if (this.done) return;
+    const last = fromBase64(kvs[kvs.length - 1].key);
+    this.at = this.folder && startsWith(last, this.folder) ? prefixEnd(this.folder) : concat(last, ZERO);
+    // the folder may be the last that there is
+    this.done = equal(this.at, this.end);
+  }
+
+  add(key, kv, entries) {
+    const slash = key.indexOf(SLASH, this.prefix.length);
+    if (slash < 0) {
+      entries.push({ folder: false, key, kv });
+      return;
+    }
+    const folder = key.slice(0, slash + 1);
+    if (this.folder && equal(folder, this.folder)) return;
+    this.folder = folder;
+    entries.push({ folder: true, key: folder });
+  }
+}
+
+/** The folders that lead to a prefix, from the first on. */
+export function parents(prefix) {
+  const found = [];
+  for (let at = 0; at < prefix.length; at += 1) {
+    if (prefix[at] === SLASH) found.push(prefix.slice(0, at + 1));
+  }
+  if (prefix.length > 0 && prefix[prefix.length - 1] !== SLASH) found.push(prefix);
+  return found;
+}

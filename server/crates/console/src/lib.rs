@@ -1,0 +1,175 @@
+//! The console: a page for browsers below `/console/`. This crate serves its files, which are part of the program; the
+//! page itself is in `assets`, and `assets/console.js` is where to begin to read it.
+//!
+//! Not here: data. The page calls the APIs of the member as any other client, with the rights of its user, so these
+//! files are the same for everybody and tell nothing of the cluster.
+
+use actix_web::{
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    http::header::{
+        CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH,
+        LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    },
+};
+use witan_dialect::reply;
+
+/// Path of the page; the files that it refers to are below.
+const BASE: &[u8] = b"/console/";
+
+/// What the page may load and call: its own files and the member that serves it. It may not be framed.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+
+/// A file of the page.
+#[derive(Clone, Copy, Debug)]
+struct Asset {
+    name: &'static str,
+    media_type: &'static str,
+    text: &'static str,
+    /// Of the text. It is the entity tag, so that a browser reads the file again once a release has changed it.
+    hash: u64,
+}
+
+macro_rules! assets {
+    ($($name:literal $media_type:ident;)+) => {
+        &[$(Asset {
+            name: $name,
+            media_type: $media_type,
+            text: include_str!(concat!("../assets/", $name)),
+            hash: fnv1a(include_str!(concat!("../assets/", $name)).as_bytes()),
+        },)+]
+    };
+}
+
+const ASSETS: &[Asset] = assets! {
+    "index.html" HTML;
+    "console.css" CSS;
+    "icon.svg" SVG;
+    "console.js" SCRIPT;
+    "alarms.js" SCRIPT;
+    "api.js" SCRIPT;
+    "bytes.js" SCRIPT;
+    "cluster.js" SCRIPT;
+    "diff.js" SCRIPT;
+    "discovery.js" SCRIPT;
+    "dom.js" SCRIPT;
+    "drawing.js" SCRIPT;
+    "edit.js" SCRIPT;
+    "history.js" SCRIPT;
+    "key.js" SCRIPT;
+    "keys.js" SCRIPT;
+    "leases.js" SCRIPT;
+    "metrics.js" SCRIPT;
+    "poll.js" SCRIPT;
+    "users.js" SCRIPT;
+    "v2keys.js" SCRIPT;
+    "v3list.js" SCRIPT;
+    "values.js" SCRIPT;
+    "watch.js" SCRIPT;
+};
+
+/// Hashes bytes by FNV-1a, which is short enough to run while this is compiled.
+const fn fnv1a(bytes: &[u8]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325;
+    let mut at = 0;
+    while at < bytes.len() {
+        // a cast, because a constant cannot call `From`
+        hash = (hash ^ bytes[at] as u64).wrapping_mul(0x100_0000_01b3);
+        at += 1;
+    }
+    hash
+}
+
+/// Answers a request for a cleaned path that is `/console` or below it.
+pub fn handle(request: &HttpRequest, path: &[u8]) -> HttpResponse {
+    if !reply::allows(request, "GET,HEAD") {
+        return reply::method_not_allowed(Some("GET, HEAD"));
+    }
+    let Some(name) = path.strip_prefix(BASE) else {
+        // the files are referred to relative to the page
+        return HttpResponse::TemporaryRedirect()
+            .insert_header((LOCATION, "/console/"))
+            .finish();
+    };
+    let name: &[u8] = if name.is_empty() { b"index.html" } else { name };
+    match ASSETS.iter().find(|asset| asset.name.as_bytes() == name) {
+        Some(asset) => asset.answer(request),
+        None => reply::not_found(),
+    }
+}
+
+impl Asset {
+    /// Answers with the file, or with 304 to a browser that has it.
+    fn answer(&self, request: &HttpRequest) -> HttpResponse {
+        let tag = format!("\"{:016x}\"", self.hash);
+        let known = request.headers().get_all(IF_NONE_MATCH);
+        if known.into_iter().any(|known| names(known, tag.as_bytes())) {
+            return guarded(HttpResponse::NotModified())
+                .insert_header((ETAG, tag))
+                .finish();
+        }
+        guarded(HttpResponse::Ok())
+            .insert_header((CONTENT_TYPE, self.media_type))
+            .insert_header((ETAG, tag))
+            .body(self.text)
+    }
+}
+
+/// Whether an `If-None-Match` lists a tag, which a proxy may have marked as weak.
+fn names(known: &HeaderValue, tag: &[u8]) -> bool {
+    known.as_bytes().split(|byte| *byte == b',').any(|one| {
+        let one = one.trim_ascii();
+        one == b"*" || one.strip_prefix(b"W/").unwrap_or(one) == tag
+    })
+}
+
+/// Adds the headers that all files have. A browser may keep them, and asks each time whether they are current, so that
+/// the page and its scripts are of one release.
+fn guarded(mut response: HttpResponseBuilder) -> HttpResponseBuilder {
+    response
+        .insert_header((CONTENT_SECURITY_POLICY, POLICY))
+        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((REFERRER_POLICY, "no-referrer"))
+        .insert_header((CACHE_CONTROL, "no-cache"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_found_in_a_list() {
+        let table = [
+            ("\"a\"", true),
+            ("W/\"a\"", true),
+            ("\"b\", \"a\"", true),
+            ("*", true),
+            ("\"b\"", false),
+            ("a", false),
+            ("", false),
+        ];
+        for (known, expect) in table {
+            let header = HeaderValue::from_static(known);
+            assert_eq!(names(&header, b"\"a\""), expect, "{known}");
+        }
+    }
+
+    #[test]
+    fn every_file_of_the_folder_is_served() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/assets");
+        for file in std::fs::read_dir(folder).unwrap() {
+            let name = file.unwrap().file_name();
+            assert!(
+                ASSETS.iter().any(|asset| name == asset.name),
+                "{} is not listed",
+                name.display()
+            );
+        }
+    }
+}

@@ -1,0 +1,12 @@
+// The cases, in one order: some leave the cluster changed. cases.mjs "CLIENT PORTS" "PROCESSES", one line for each case.
+import { close, run } from "./stage.mjs";
+import * as access from "./access.mjs";
+import * as keys from "./keys.mjs";
+import * as views from "./views.mjs";
+
+await run(keys.cases);
+await run(views.cases);
+await run(access.cases);
+await run(views.last);
+await close();
+console.log("all cases ran");

@@ -1,0 +1,188 @@
+//! The console: its files with their headers, by a flag alone. What the page does is tried in a browser by
+//! `tests/console`.
+
+use std::{collections::BTreeMap, process::Command};
+
+use witan_e2e::{
+    Kind, Launch, Server,
+    http::{self, Response},
+};
+
+use super::stage::Stage;
+
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// What no file has: markup that is made of text, code that is made of text, other hosts.
+const BANNED: [&str; 12] = [
+    "innerHTML",
+    "outerHTML",
+    "insertAdjacentHTML",
+    "document.write",
+    "DOMParser",
+    "eval(",
+    "new Function",
+    "javascript:",
+    "localStorage",
+    "sessionStorage",
+    "http://",
+    "https://",
+];
+
+/// The name of a namespace, which nothing is loaded from.
+const SVG: &str = "xmlns=\"http://www.w3.org/2000/svg\"";
+
+fn ask(server: &Server, method: &str, path: &str, headers: &[(&str, &str)]) -> Response {
+    http::try_once(&server.address(), method, path, headers, b"").expect("the server answers")
+}
+
+/// Names that a file refers to: attributes of HTML, imports of scripts.
+fn references(text: &str) -> Vec<&str> {
+    let after = |mark: &'static str| {
+        text.split(mark)
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+            .filter(|name| !name.starts_with('#'))
+    };
+    let attributes = ["href=\"", "src=\""].into_iter().flat_map(after);
+    attributes.chain(after("from \"./")).collect()
+}
+
+/// All files that the page leads to, by name.
+fn crawl(server: &Server) -> BTreeMap<String, Response> {
+    let mut found = BTreeMap::new();
+    let mut wanted = vec![String::new()];
+    while let Some(name) = wanted.pop() {
+        if found.contains_key(&name) {
+            continue;
+        }
+        let answer = ask(server, "GET", &format!("/console/{name}"), &[]);
+        assert_eq!(answer.status, 200, "{name}");
+        wanted.extend(references(&answer.text()).into_iter().map(str::to_owned));
+        found.insert(name, answer);
+    }
+    found
+}
+
+#[test]
+fn the_console_is_there_by_a_flag() {
+    let paths = ["/console", "/console/", "/console/console.js"];
+    let server = Launch::witan().start();
+    let unknown = ask(&server, "GET", "/unknown", &[]);
+    for path in paths {
+        let answer = ask(&server, "GET", path, &[]);
+        assert_eq!(
+            (answer.status, answer.text()),
+            (404, unknown.text()),
+            "{path}"
+        );
+    }
+    let server = Launch::witan().arg("--enable-console").start();
+    let statuses = paths.map(|path| ask(&server, "GET", path, &[]).status);
+    assert_eq!(statuses, [307, 200, 200]);
+    let location = ask(&server, "GET", "/console", &[]);
+    assert_eq!(location.header("location"), Some("/console/"));
+}
+
+#[test]
+fn every_file_of_the_console_is_served_and_harmless() {
+    let server = Launch::witan().arg("--enable-console").start();
+    let files = crawl(&server);
+    assert!(files.len() > 20, "{:?}", files.keys());
+    for (name, file) in &files {
+        let media_type = match name.rsplit_once('.').map_or("html", |(_, end)| end) {
+            "html" => "text/html; charset=utf-8",
+            "css" => "text/css; charset=utf-8",
+            "js" => "text/javascript; charset=utf-8",
+            "svg" => "image/svg+xml",
+            other => panic!("{other}"),
+        };
+        for (header, expect) in [
+            ("content-type", media_type),
+            ("content-security-policy", POLICY),
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "no-referrer"),
+            ("cache-control", "no-cache"),
+        ] {
+            assert_eq!(file.header(header), Some(expect), "{name}");
+        }
+        let text = file.text().replace(SVG, "");
+        for word in BANNED {
+            assert!(!text.contains(word), "{name} has {word}");
+        }
+    }
+    // handlers and styles within the markup, which the policy would refuse
+    let page = files[""].text();
+    for word in [" on", " style", "<style"] {
+        let found = page.split(word).skip(1).any(|rest| {
+            rest.trim_start_matches(char::is_alphabetic)
+                .starts_with('=')
+        });
+        assert!(!found, "the page has {word}");
+    }
+    assert!(
+        !page.contains("<script>"),
+        "the page has a script of its own"
+    );
+}
+
+#[test]
+fn a_file_of_the_console_is_sent_once() {
+    let server = Launch::witan().arg("--enable-console").start();
+    let path = "/console/console.js";
+    let whole = ask(&server, "GET", path, &[]);
+    let tag = whole.header("etag").unwrap();
+    let known = ask(&server, "GET", path, &[("If-None-Match", tag)]);
+    assert_eq!((known.status, known.body.len()), (304, 0));
+    assert_eq!(known.header("etag"), Some(tag));
+    assert_eq!(known.header("content-security-policy"), Some(POLICY));
+    let other = ask(&server, "GET", path, &[("If-None-Match", "\"other\"")]);
+    assert_eq!(other.body, whole.body);
+    let style = ask(&server, "GET", "/console/console.css", &[]);
+    assert_ne!(style.header("etag"), Some(tag));
+
+    let head = ask(&server, "HEAD", path, &[]);
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    let length = whole.body.len().to_string();
+    assert_eq!(head.header("content-length"), Some(length.as_str()));
+    assert_eq!(head.header("etag"), Some(tag));
+
+    for unknown in [
+        "nothing.js",
+        "../console.js",
+        "%2e%2e/lib.rs",
+        "console.js/",
+        "CONSOLE.JS",
+    ] {
+        let answer = ask(&server, "GET", &format!("/console/{unknown}"), &[]);
+        assert_eq!(answer.status, 404, "{unknown}");
+    }
+    for method in ["POST", "PUT", "DELETE"] {
+        let refused = ask(&server, method, path, &[]);
+        assert_eq!(refused.status, 405, "{method}");
+        assert_eq!(refused.header("allow"), Some("GET, HEAD"));
+    }
+}
+
+/// A browser offers both protocols within TLS and none without; HTTP/2 of this port is for gRPC alone.
+#[test]
+fn browsers_get_the_console_over_tls() {
+    let stage = Stage::start(Kind::Witan, &["--enable-console"]);
+    let shown = "%{http_code} %{http_version}";
+    for offer in ["--http2", "--http1.1"] {
+        let (_, said) = stage.curl(&[offer, "-o", "/dev/null", "-w", shown], "/console/");
+        assert_eq!(said, "200 1.1", "{offer}");
+    }
+    let (_, page) = stage.curl(&["--http2"], "/console/");
+    assert!(page.contains("<title>Witan console</title>"), "{page}");
+    let clear = format!("{}/console/", stage.server.url());
+    let alone = Command::new("curl")
+        .args(["-sS", "--http2-prior-knowledge", &clear])
+        .output()
+        .unwrap();
+    let alone = String::from_utf8_lossy(&alone.stdout).into_owned();
+    assert!(
+        alone.contains("use HTTP/1.1 for everything else"),
+        "{alone}"
+    );
+}
