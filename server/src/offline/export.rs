@@ -4,17 +4,18 @@ use std::{
     fs::{self, File},
     io::{self, Write as _},
     path::Path,
-    sync::Arc,
 };
 
-use witan_base::metrics::Register;
 use witan_etcd::{EtcdMember, NewDirectory};
 use witan_machine::view::View;
-use witan_replica::replica::{ForceError, Replica};
 use witan_snapshot::SnapshotFile;
-use witan_storage::{self as storage, DataIdentity, Storage, StorageMetrics};
+use witan_storage::{self as storage, DataIdentity};
 
-use super::{ExportArguments, OfflineError, progress::ProgressBar};
+use super::{
+    ExportArguments, OfflineError,
+    progress::ProgressBar,
+    stopped::{StoppedMember, read},
+};
 
 /// Bytes that are written to the file at once.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -66,41 +67,6 @@ fn check_target(from: &Path, to: &Path) -> io::Result<()> {
         }
         Ok(_) | Err(_) => Ok(()),
     }
-}
-
-/// The state of a stopped member.
-struct StoppedMember {
-    identity: DataIdentity,
-    /// After all entries of its log, and the removal of all other members.
-    view: View,
-    /// Index and term of the last entry of its log, by which the logs of several members are compared.
-    last: (u64, u64),
-}
-
-fn read(dir: &Path) -> Result<StoppedMember, OfflineError> {
-    let shown = || dir.display().to_string();
-    let identity = storage::identity(dir)?.ok_or_else(|| OfflineError::NoData(shown()))?;
-    // an offline command has no metrics page
-    let metrics = StorageMetrics::register(&Register::default());
-    let (storage, mut recovered) = storage::open(dir, &identity, &Arc::default(), &metrics)?;
-    let Storage { log, lock, .. } = storage;
-    log.close();
-    drop(lock);
-    let corrupt = |error| match error {
-        ForceError::NoState => OfflineError::NoState(shown()),
-        ForceError::Corrupt(source) => OfflineError::Corrupt { dir: shown(), source },
-    };
-    let own = identity.member_id;
-    let place = recovered.checkpoint.as_ref().map(|view| &view.position);
-    let received = place.map_or((0, 0), |place| (place.index, place.term));
-    let forced = Replica::force_new_cluster(&mut recovered, own).map_err(corrupt)?;
-    let added = forced.map_or(0, |forced| forced.batch.records.len());
-    let view = Replica::state_alone(&recovered, own).map_err(corrupt)?;
-    let view = view.ok_or_else(|| OfflineError::NotAMember(shown()))?;
-    let last = recovered.records.iter().rev().nth(added);
-    // nothing follows a state that was received or restored
-    let last = last.map_or(received, |record| (record.index, record.term));
-    Ok(StoppedMember { identity, view, last })
 }
 
 fn new_directory(identity: &DataIdentity, view: &View) -> NewDirectory {

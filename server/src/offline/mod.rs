@@ -1,10 +1,10 @@
 //! Offline commands: `witan snapshot status` and `restore`, as in etcdutl, texts and exit codes
-//! included, `witan adopt` and `witan export`.
+//! included, `witan adopt`, `witan export` and `witan info`.
 //!
 //! Not here: the format of snapshots (`snapshot`), the data directories (`storage`, `witan_etcd`), how etcd's data become
 //! ours (`crate::adopt`).
 //!
-//! Reading order: this file (the command line) → `digest` → `restore` → `show` → `adopt`, `export`, `progress` → `etcdutl`
+//! Reading order: this file (the command line) → `digest` → `restore` → `show` → `adopt`, `stopped`, `export`, `info`, `progress` → `etcdutl`
 //! (the whole of its commands, under that name); `alter` is for tests alone.
 
 mod adopt;
@@ -13,9 +13,11 @@ mod alter;
 pub(crate) mod digest;
 mod etcdutl;
 mod export;
+mod info;
 mod progress;
 mod restore;
 mod show;
+mod stopped;
 
 #[cfg(feature = "planted-panics")]
 pub use alter::{ALTER, alter};
@@ -42,6 +44,9 @@ pub const ADOPT: &str = "adopt";
 
 /// The name of the subcommand.
 pub const EXPORT: &str = "export";
+
+/// The name of the subcommand.
+pub const INFO: &str = "info";
 
 /// The name by which the program is called to be etcdutl.
 pub const ETCDUTL: &str = "etcdutl";
@@ -303,6 +308,18 @@ struct ExportArguments {
     etcd: PathBuf,
 }
 
+/// Shows what the data directory of a stopped member holds: its last log entry, by which members that are left of a lost
+/// cluster are compared, and its keys. The log is put in order as by a start, so the directory must be writable.
+#[derive(Debug, Parser)]
+#[command(name = "witan info", bin_name = "witan info")]
+struct InfoArguments {
+    /// The data directory (the folder that contains "member").
+    data_dir: PathBuf,
+    /// The output format (simple, json).
+    #[arg(short, long, default_value = "simple")]
+    write_out: String,
+}
+
 /// Result of a command line.
 #[derive(Debug)]
 pub enum CommandResult {
@@ -342,6 +359,13 @@ pub fn adopt(arguments: impl Iterator<Item = OsString>) -> CommandResult {
 pub fn export(arguments: impl Iterator<Item = OsString>) -> CommandResult {
     parse(EXPORT, arguments, |line: ExportArguments| {
         export::export(&line)
+    })
+}
+
+/// Runs `witan info` with these arguments.
+pub fn info(arguments: impl Iterator<Item = OsString>) -> CommandResult {
+    parse(INFO, arguments, |line: InfoArguments| {
+        info::info(&line.data_dir, &line.write_out)
     })
 }
 

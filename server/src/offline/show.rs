@@ -99,7 +99,7 @@ fn cells(status: &SnapshotStatus) -> [String; 5] {
     ]
 }
 
-fn json<T: serde::Serialize>(found: &T) -> Result<String, OfflineError> {
+pub(super) fn json<T: serde::Serialize>(found: &T) -> Result<String, OfflineError> {
     match serde_json::to_string(found) {
         Ok(text) => Ok(format!("{text}\n")),
         Err(_) => Err(OfflineError::NotInFormat("json")),

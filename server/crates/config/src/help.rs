@@ -20,6 +20,9 @@ Usage:
   witan export --data-dir DIR --etcd NEWDIR
     Go back to etcd with the data of a stopped member (witan export --help).
 
+  witan info DIR
+    Show what the data directory of a stopped member holds (witan info --help).
+
   witan follow --from URLS [flags]
   witan follow status | cut-over [--endpoint URL]
     Copy a running etcd, follow it and take its place (witan follow --help).

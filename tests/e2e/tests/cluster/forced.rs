@@ -1,7 +1,9 @@
 //! `--force-new-cluster`: one member of three is left.
 
+use std::{path::Path, process::Command};
+
 use serde_json::Value;
-use witan_e2e::{Cluster, Writers, http, wait, writers::assert_all_there};
+use witan_e2e::{Cluster, Kind, Writers, http, wait, writers::assert_all_there};
 
 const WRITERS: usize = 4;
 
@@ -11,6 +13,19 @@ const WRITES: u64 = 200;
 fn members(address: &str) -> Vec<Value> {
     let listed = http::once(address, "GET", "/v2/members", "").json();
     listed["members"].as_array().expect("a list").clone()
+}
+
+/// What `witan info` says of the data directory of a stopped member.
+fn info(dir: &Path) -> Value {
+    let mut command = Command::new(Kind::Witan.binary());
+    let said = command.arg("info").arg(dir).args(["-w", "json"]);
+    let said = said.output().expect("the program runs");
+    assert!(
+        said.status.success(),
+        "{}",
+        String::from_utf8_lossy(&said.stderr)
+    );
+    serde_json::from_slice(&said.stdout).expect("JSON")
 }
 
 #[test]
@@ -27,6 +42,15 @@ fn a_member_whose_others_are_lost_goes_on_alone() {
     }
     cluster.member_mut(last).kill9();
     let written = writers.stop();
+    // no other member's log ends later than the leader's
+    let ends = |at: usize| {
+        let found = info(&cluster.member(at).dir().join("data"));
+        let number = |name: &str| found[name].as_u64().expect("a number");
+        assert_ne!(found["name"], "", "{found}");
+        assert!(number("keys") >= WRITES, "{found}");
+        (number("term"), number("index"))
+    };
+    assert!(others.iter().all(|at| ends(*at) <= ends(last)));
 
     let flag = "--force-new-cluster";
     cluster.member_mut(last).add_args([flag]);

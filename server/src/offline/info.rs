@@ -1,0 +1,68 @@
+//! `witan info`: what the data directory of a stopped member holds, to compare it with those of others.
+
+use std::path::Path;
+
+use serde::Serialize;
+use witan_snapshot as snapshot;
+
+use super::{OfflineError, stopped};
+
+/// What a data directory holds.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Info {
+    name: String,
+    member_id: String,
+    cluster_id: String,
+    /// Of the last entry of the log. Among members of one cluster the one with the highest term, and among those the highest
+    /// index, has all that a quorum has acknowledged, if one of them has it.
+    term: u64,
+    index: u64,
+    revision: i64,
+    keys: usize,
+    /// Of all keys at the revision, as HashKV computes it.
+    hash: u32,
+    v2_index: u64,
+}
+
+/// Reads a data directory; returns the text to print, in a format: `simple` or `json`.
+pub(super) fn info(dir: &Path, format: &str) -> Result<String, OfflineError> {
+    let show: fn(&Info) -> Result<String, OfflineError> = match format {
+        "simple" => |info| Ok(info.lines()),
+        "json" => super::show::json,
+        _ => return Err(OfflineError::Format),
+    };
+    let stopped::StoppedMember { identity, view, last } = stopped::read(dir)?;
+    let kv = &view.machine.kv;
+    let known = view.machine.members.by_id.get(&identity.member_id);
+    let (index, term) = last;
+    show(&Info {
+        name: known.map(|member| member.name.clone()).unwrap_or_default(),
+        member_id: identity.member_id.to_string(),
+        cluster_id: format!("{:x}", identity.cluster_id),
+        term,
+        index,
+        revision: kv.revision(),
+        keys: kv.len(),
+        hash: snapshot::of_keys(kv, kv.revision()),
+        v2_index: view.machine.tree.index(),
+    })
+}
+
+impl Info {
+    fn lines(&self) -> String {
+        let rows = [
+            ("member", format!("{} ({})", self.name, self.member_id)),
+            ("cluster", self.cluster_id.clone()),
+            (
+                "last entry",
+                format!("index {} of term {}", self.index, self.term),
+            ),
+            ("revision", self.revision.to_string()),
+            ("keys", format!("{}, hash {}", self.keys, self.hash)),
+            ("index of v2", self.v2_index.to_string()),
+        ];
+        rows.map(|(name, value)| format!("{name:<12} {value}\n"))
+            .concat()
+    }
+}
