@@ -23,7 +23,7 @@ use crate::{
     observe::{HELD, Observation, REFUSED_BYTES, REMADE_AT},
     options::Environment,
     report,
-    resources::{self, Cluster, RETIRED, ROLE, ResourceError},
+    resources::{self, Cluster, RETIRED, ROLE, ResourceError, RestoreFrom},
 };
 
 /// Why a step failed. The step may still have been done.
@@ -137,6 +137,7 @@ impl<M: Members> Actor<'_, M> {
                 });
             }
             Step::BeginBootstrap { members, discovery_url } => {
+                status.restored_from = self.cluster.restore.as_ref().map(RestoreFrom::url);
                 begin(status, members, discovery_url);
             }
             Step::CreateDiscoveryToken(members) => {

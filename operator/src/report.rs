@@ -79,6 +79,7 @@ pub fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClusterStatu
         members,
         operation: operation(of.before, notice.as_ref(), next, seen.now),
         discovery: discovery(of, seen),
+        restored_from: of.before.restored_from.clone(),
         recovery: recovery(of, seen),
         certificates: certificates(of.cluster, seen),
         conditions: Vec::new(),

@@ -89,9 +89,9 @@ class Backups:
             assert all(answer.get("kvs") for answer in found.values()), found
             self.forget("first")
             assert self.bucket.keys("etcd/prod/kept/") == keys, "the files stay without the resource"
-            place = {"store": self.s3(prefix="etcd/prod/kept"), "bumpRevision": 1000000}
+            place = {"store": self.s3(prefix="etcd/prod/kept"), "name": status["name"], "bumpRevision": 1000000}
             self.apply("raised", replicas=1, storage={"size": "1Gi"}, persistentVolumeClaimRetentionPolicy=DELETE, bootstrap={"restore": place})
-            self.until_ready("a cluster from the newest file", "raised", 1)
+            self.until_ready("a cluster from the files", "raised", 1)
             assert int(self.hash_at("raised")[1]) == int(revision) + 1000000
         finally:
             for name in ("again", "raised"):

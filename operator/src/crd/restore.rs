@@ -10,7 +10,7 @@ use super::{backup::BackupStore, security::SecretRef};
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.backupRef) != has(self.store)").message("restore needs exactly one of backupRef (an EtcdBackup) or store (where the snapshot is)"),
-    validation = Rule::new("!has(self.name) || has(self.store)").message("restore.name is a name in restore.store: an EtcdBackup knows its own")
+    validation = Rule::new("has(self.name) == has(self.store)").message("restore.store needs restore.name, so that all members restore the same snapshot; an EtcdBackup knows its own")
 )]
 pub struct Restore {
     /// An EtcdBackup in the same namespace that has succeeded.
@@ -19,8 +19,7 @@ pub struct Restore {
     /// Where the snapshot is: here `prefix` is the whole folder of the snapshot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<BackupStore>,
-    /// Name of the backup in the store, or of a file that etcdctl has saved, such as `old.db`; the newest backup of the
-    /// folder by default.
+    /// Name of the backup in the store, or of a file that etcdctl has saved, such as `old.db`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 200),

@@ -1,5 +1,6 @@
 //! The status that the operator reports. It follows from observation alone, except for the few facts that a later pass
-//! needs (`clusterID`, `admittedSpec`, `bootstrapMembers`, `discovery.url`, `recovery`).
+//! needs (`clusterID`, `admittedSpec`, `bootstrapMembers`, `discovery.url`, `restoredFrom`,
+//! `recovery`).
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
@@ -72,6 +73,9 @@ pub struct EtcdClusterStatus {
     /// The discovery token and the registered members.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discovery: Option<DiscoveryStatus>,
+    /// URL of the snapshot that the first members begin from, recorded before the first pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restored_from: Option<String>,
     /// The recovery that the annotation `witan.dev/recover-quorum` has asked for; it is recorded before anything is changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recovery: Option<RecoveryStatus>,

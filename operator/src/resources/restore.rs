@@ -18,12 +18,19 @@ pub struct RestoreFrom {
     pub store: BackupStore,
     /// The URL of the folder of the snapshot.
     pub location: String,
-    /// The name of the backup; the newest if not set.
-    pub name: Option<String>,
+    /// The name of the backup, or of the file.
+    pub name: String,
     /// Number to add to all revisions.
     pub bump_revision: i64,
     /// The image of `witan-operator`.
     pub image: String,
+}
+
+impl RestoreFrom {
+    /// Returns the URL of the snapshot, as the status records it.
+    pub fn url(&self) -> String {
+        format!("{}/{}", self.location, self.name)
+    }
 }
 
 /// Makes the init containers of a first member, and the volumes that they need besides the member's own.
@@ -43,11 +50,11 @@ pub(super) fn containers(
         "backup".to_owned(),
         "fetch".to_owned(),
         format!("--from={}", from.location),
+        format!("--name={}", from.name),
         format!("--file={file}"),
         format!("--unless-exists={VOLUME}/data"),
         "--result=/dev/termination-log".to_owned(),
     ];
-    fetch.extend(from.name.iter().map(|name| format!("--name={name}")));
     fetch.extend(access.flags);
     let mut restore = vec![
         "snapshot".to_owned(),
