@@ -15,10 +15,12 @@ use crate::{
 /// done.
 pub(super) fn step(pass: &Pass<'_>) -> Option<Step> {
     let survivor = pass.seen.recover?;
+    let fenced = pass.is_fenced(survivor);
     match phase(pass, survivor) {
         Some(RecoveryPhase::Done) => None,
+        Some(RecoveryPhase::Running) if fenced => Some(idle(Why::Fenced(survivor))),
         Some(RecoveryPhase::Running) => Some(advance(pass, survivor)),
-        None if !is_lost(pass) => None,
+        None if fenced || !is_lost(pass) => None,
         None if pass.has_disk(survivor) => Some(Step::BeginRecovery(survivor)),
         None => Some(idle(Why::CannotRecover(survivor))),
     }

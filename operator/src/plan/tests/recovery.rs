@@ -127,6 +127,18 @@ fn a_member_without_a_disk_cannot_go_on() {
     assert_eq!(phase(&world), None, "nothing is begun");
 }
 
+#[test]
+fn a_fenced_member_stays_down() {
+    let mut world = cluster(3);
+    lose(&mut world, [0, 2]);
+    world.fenced.insert(1);
+    world.recover = Some(1);
+    assert!(!world.run(50, |_, step| step.acts()), "{:#?}", world.last());
+    world.fenced.clear();
+    world.settle();
+    assert!(world.took(is_forced));
+}
+
 /// Members serve, and only the operator does not reach them.
 #[test]
 fn an_operator_that_is_cut_off_forces_nothing() {
