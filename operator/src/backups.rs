@@ -110,12 +110,13 @@ impl Backups {
         );
         let metrics = self.metrics.clone();
         let schedules = schedules.map(move |outcome| {
-            if let Err(controller::Error::ObjectNotFound(gone)) = outcome {
+            if let Err(controller::Error::ObjectNotFound(gone)) = &outcome {
                 let namespace = gone.namespace.as_deref().unwrap_or_default();
                 metrics.forget_schedule(namespace, &gone.name);
             }
+            report(outcome);
         });
-        stream::select(backups.map(drop), schedules).boxed()
+        stream::select(backups.map(report), schedules).boxed()
     }
 
     fn api<K>(&self, namespace: Option<&str>) -> Api<K>
@@ -140,11 +141,14 @@ impl Backups {
         let found = found.map_err(cannot("read the job"))?;
         let now = Timestamp::now();
         let status = match found {
-            Some(job) if !is_owned(&job, backup) => {
+            Some(job) if !is_owned(&job, backup.uid().as_deref()) => {
                 let text = format!("another Job has the name {}: remove it", backup.name_any());
                 progress::pending(backup, text, now)
             }
-            Some(job) => progress::status(backup, &job, &self.pods(backup, &namespace).await?, now),
+            Some(job) => {
+                let pods = self.pods(backup, &job, &namespace).await?;
+                progress::status(backup, &job, &pods, now)
+            }
             None => match self.begin(backup, &namespace).await? {
                 Ok(job) => progress::status(backup, &job, &[], now),
                 Err(why) => progress::pending(backup, why, now),
@@ -191,11 +195,19 @@ impl Backups {
     }
 
     /// Lists the pods of a backup's job.
-    async fn pods(&self, backup: &EtcdBackup, namespace: &str) -> Result<Vec<Pod>, BackupError> {
+    async fn pods(
+        &self,
+        backup: &EtcdBackup,
+        job: &Job,
+        namespace: &str,
+    ) -> Result<Vec<Pod>, BackupError> {
         let label = format!("{BACKUP}={}", backup.name_any());
         let pods = self.api::<Pod>(Some(namespace));
         let list = pods.list(&ListParams::default().labels(&label)).await;
-        Ok(list.map_err(cannot("list the pods of the job"))?.items)
+        let mut list = list.map_err(cannot("list the pods of the job"))?.items;
+        // a label says nothing about whose pod it is
+        list.retain(|pod| is_owned(pod, job.uid().as_deref()));
+        Ok(list)
     }
 
     /// Tells of a backup that has succeeded, has failed or has a new trouble, and counts it at its end.
@@ -237,13 +249,14 @@ impl Backups {
 
     /// Creates the backup that a schedule is due for, deletes old ones, and writes the status.
     async fn follow(&self, schedule: &EtcdBackupSchedule) -> Result<Action, BackupError> {
-        if schedule.metadata.deletion_timestamp.is_some() {
-            return Ok(Action::await_change());
-        }
         let (namespace, name) = (
             schedule.namespace().unwrap_or_default(),
             schedule.name_any(),
         );
+        if schedule.metadata.deletion_timestamp.is_some() {
+            self.metrics.forget_schedule(&namespace, &name);
+            return Ok(Action::await_change());
+        }
         let backups = self.api::<EtcdBackup>(Some(&namespace));
         let ours = ListParams::default().labels(&format!("{SCHEDULE}={name}"));
         let list = backups
@@ -342,6 +355,15 @@ impl Backups {
     }
 }
 
+/// Logs a watch that failed, for example without the right to list a kind; it is restarted after a pause.
+fn report<T>(outcome: Result<T, controller::Error<BackupError, watcher::Error>>) {
+    match outcome {
+        Ok(_)
+        | Err(controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_)) => {}
+        Err(error) => tracing::warn!(%error, "a watch of backups failed; it is restarted"),
+    }
+}
+
 /// For `map_err`: makes [`BackupError::Api`] of a failure to do something.
 fn cannot(what: &'static str) -> impl FnOnce(kube::Error) -> BackupError {
     move |source| BackupError::Api { what, source: Box::new(source) }
@@ -362,10 +384,10 @@ fn worsened(before: &[Condition], after: &[Condition]) -> Option<String> {
     tells.then(|| format!("{}: {}", after.reason, after.message))
 }
 
-fn is_owned(job: &Job, backup: &EtcdBackup) -> bool {
-    let owners = job.owner_references().iter();
+fn is_owned<K: Resource>(object: &K, owner: Option<&str>) -> bool {
+    let owners = object.owner_references().iter();
     let mut uids = owners.map(|owner| owner.uid.as_str());
-    uids.any(|uid| Some(uid) == backup.uid().as_deref())
+    uids.any(|uid| Some(uid) == owner)
 }
 
 /// Makes the EtcdBackup of a schedule for one of its times. The number in its name is the minute since 1970, as in the names

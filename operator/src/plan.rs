@@ -41,12 +41,24 @@ pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed)
         .or_else(|| bootstrap::begin(&pass));
     let step = early.unwrap_or_else(|| match pass.joined() {
         Some(joined) => serve(&joined),
-        None => recover::step(&pass).unwrap_or_else(|| bootstrap::bring_back(&pass)),
+        None => without_quorum(&pass),
     });
     if pass.is_refused(&step) {
         return soon(Why::Refused);
     }
     step
+}
+
+/// Returns the next step of a cluster without a quorum. A recovery that cannot begin keeps nobody from coming back.
+fn without_quorum(pass: &Pass<'_>) -> Step {
+    let Some(step) = recover::step(pass) else {
+        return bootstrap::bring_back(pass);
+    };
+    if step.acts() || recover::is_running(pass) {
+        return step;
+    }
+    let back = bootstrap::bring_back(pass);
+    if back.acts() { back } else { step }
 }
 
 /// Returns the next step of a cluster with a quorum: repairs first, and planned changes once all repairs are done. A

@@ -105,20 +105,36 @@ pub fn state(spec: &EtcdClusterSpec, seen: &Observed, status: &EtcdClusterStatus
     }
 }
 
-/// Returns the recovery that the annotation asks for: done once a quorum serves, so that the annotation has no effect when a
-/// quorum is lost later; `None` without the annotation.
+/// Returns the recovery that has begun: it ends once a quorum serves and no disk of a removed member could be started. One that
+/// has ended, or was not needed, is recorded as long as the annotation names its survivor, which has no effect any more.
 fn recovery(of: Subject<'_>, seen: &Observed) -> Option<RecoveryStatus> {
-    let member = of.cluster.member(seen.recover?);
-    let known = of.before.recovery.as_ref();
-    let known = known.filter(|known| known.member == member).cloned();
     let list = seen.membership.as_ref();
     let serves = list.is_some_and(|list| list.linearizable && list.leader.is_some());
-    if !serves {
-        return known;
+    let known = of.before.recovery.clone();
+    if let Some(running) = known
+        .clone()
+        .filter(|one| one.phase == RecoveryPhase::Running)
+    {
+        let phase = match serves && !has_loose_disks(seen) {
+            true => RecoveryPhase::Done,
+            false => RecoveryPhase::Running,
+        };
+        return Some(RecoveryStatus { phase, ..running });
     }
+    let member = of.cluster.member(seen.recover?);
+    let known = known.filter(|known| known.member == member);
     let phase = RecoveryPhase::Done;
-    let known = known.map(|known| RecoveryStatus { phase, ..known });
-    known.or_else(|| Some(RecoveryStatus { member, phase, started_at: time(seen.now) }))
+    let ended = || RecoveryStatus { member, phase, started_at: time(seen.now) };
+    known.or_else(|| serves.then(ended))
+}
+
+/// Whether there is a disk of no member from which one could be started.
+fn has_loose_disks(seen: &Observed) -> bool {
+    seen.ordinals.iter().any(|(ordinal, at)| {
+        let claim = at.claim.as_ref();
+        let usable = claim.is_some_and(|claim| !claim.retired && !claim.deleting && !claim.lost);
+        usable && seen.member(*ordinal).is_none()
+    })
 }
 
 /// Returns the present spec in JSON if there is a pod of its template; else that of the present status.

@@ -32,7 +32,7 @@ pub use names::{
     TEMPLATE, TRUST, VERSION, client_service_name, ports,
 };
 pub use pod::{CONTAINER, pod, template};
-pub use restore::RestoreFrom;
+pub use restore::{RESTORE, RestoreFrom};
 pub use services::{client_service, peer_service};
 pub use store::location;
 

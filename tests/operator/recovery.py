@@ -57,9 +57,10 @@ class Recovery:
             self.until_ready("a cluster that was recovered twice", name, patience_s=180)
 
     def recover_old_disks(self):
-        """Members that come back with their disks after the recovery do not take part in it: their disks are kept, and not started."""
+        """Members that come back with their disks after the recovery do not take part in it: their disks are kept, and not started, though the
+    cluster deletes the disks of removed members."""
         name = "outvoted"
-        with self.brief(name, storage={"size": "1Gi"}, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete", "whenScaled": "Retain"}):
+        with self.brief(name):
             survivor = self.leader(name)
             others = [pod for pod in self.pods(name) if pod != survivor]
             _, disks = self.members_and_disks(name)

@@ -22,12 +22,19 @@ pub(crate) struct Retention {
 }
 
 impl Retention {
-    /// Returns the names of the complete backups that go, the oldest first. The newest one and `saved` stay always.
+    /// Returns the names of the complete backups that go, the oldest first. The newest one and `saved` stay always, and so do
+    /// those of other clusters than that of `saved`: a new cluster under the name of a lost one must not remove what is left
+    /// of it.
     fn excess(self, complete: &[BackupRecord], saved: &str, now: Timestamp) -> Vec<String> {
         if self == Self::default() {
             return Vec::new();
         }
-        let mut newest_first: Vec<_> = complete.iter().collect();
+        let own = complete.iter().find(|record| record.name == saved);
+        let own = own.map(|record| &record.cluster_id);
+        let of_cluster = complete
+            .iter()
+            .filter(|record| Some(&record.cluster_id) == own);
+        let mut newest_first: Vec<_> = of_cluster.collect();
         newest_first.sort_by(|a, b| (b.started_at, &b.name).cmp(&(a.started_at, &a.name)));
         let count = self
             .keep_last
@@ -113,6 +120,24 @@ mod tests {
                 "{last:?} {within:?} {saved}"
             );
         }
+    }
+
+    /// Somebody makes a cluster again that was lost, and its schedule goes on.
+    #[test]
+    fn a_new_cluster_removes_nothing_of_a_lost_one() {
+        let kept = Retention { keep_last: Some(1), keep_within: None };
+        let of = |name, at, cluster: &str| {
+            let cluster_id = cluster.to_owned();
+            BackupRecord { cluster_id, ..record(name, at) }
+        };
+        let all = [
+            of("a", 10, "1"),
+            of("b", 20, "1"),
+            of("c", 30, "2"),
+            of("d", 40, "2"),
+        ];
+        let excess = kept.excess(&all, "d", Timestamp::from_second(60).unwrap());
+        assert_eq!(excess, ["c"]);
     }
 
     #[test]

@@ -25,6 +25,9 @@ struct Failed {
     message: String,
 }
 
+const NOTHING_SAID: &str = "the job has completed, and none of its pods tells what was stored: look into the store, and \
+    create another EtcdBackup";
+
 /// Returns the status of a backup that waits for something outside of its job.
 pub(super) fn pending(backup: &EtcdBackup, why: String, now: Timestamp) -> EtcdBackupStatus {
     let status = EtcdBackupStatus {
@@ -62,6 +65,11 @@ pub(super) fn status(
         status.message = saved.warning;
     }
     let trouble = pods.iter().rev().find_map(|pod| trouble(pod));
+    if condition(job, "Complete").is_some() && status.revision.is_none() {
+        status.phase = Some(BackupPhase::Failed);
+        status.message = Some(NOTHING_SAID.to_owned());
+        return with_condition(status, backup, "ResultMissing", now);
+    }
     if let Some(done) = condition(job, "Complete") {
         status.phase = Some(BackupPhase::Succeeded);
         let completed = job

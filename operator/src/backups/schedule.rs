@@ -8,7 +8,7 @@ use croner::{
 };
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
-    jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone},
+    jiff::{Timestamp, civil::DateTime, tz::TimeZone},
 };
 use kube::ResourceExt as _;
 
@@ -18,6 +18,9 @@ use crate::crd::{
 
 /// How many failed EtcdBackups of a schedule are kept.
 const FAILED_KEPT: usize = 3;
+
+/// How many successful EtcdBackups of a schedule are kept, whatever its retention: the files in the store are another matter.
+const SUCCEEDED_KEPT: usize = 100;
 
 /// The longest time until a schedule is looked at again.
 const LOOK: Duration = Duration::from_secs(300);
@@ -96,8 +99,14 @@ pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Ti
         conditions: Vec::new(),
     };
     let delete = expired(&newest, schedule.spec.retention.as_ref(), now);
-    let times = match Times::parse(&schedule.spec.schedule) {
-        Ok(times) => times,
+    let parsed = Times::parse(&schedule.spec.schedule).and_then(|times| {
+        let next = times
+            .after(now)
+            .ok_or("spec.schedule has no time that ever comes")?;
+        Ok((times, next))
+    });
+    let (times, next) = match parsed {
+        Ok(found) => found,
         Err(error) => {
             status.conditions = ready(schedule, "InvalidSchedule", &error, now);
             return Due { create: None, delete, status, overdue: false, again: LOOK };
@@ -108,60 +117,49 @@ pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Ti
         return Due { create: None, delete, status, overdue: false, again: LOOK };
     }
     let created = schedule.creation_timestamp().map_or(now, |time| time.0);
-    let known = status
-        .last_schedule_time
-        .as_ref()
-        .map_or(created, |time| time.0);
+    // a clock that was ahead once must not stop the schedule
+    let past = |time: &Option<Time>| time.as_ref().map(|time| time.0).filter(|time| *time <= now);
+    let known = past(&status.last_schedule_time).unwrap_or(created);
     let create = times
         .until(now)
         .filter(|time| *time > known && active.is_none());
-    let next = times.after(now);
-    status.next_schedule_time = next.map(Time);
-    let success = status
-        .last_success_time
-        .as_ref()
-        .map_or(created, |time| time.0);
+    status.next_schedule_time = Some(Time(next));
+    let success = past(&status.last_success_time).unwrap_or(created);
     let second = times.after(success).and_then(|first| times.after(first));
     let overdue = second.is_some_and(|second| now > second);
     let (reason, message) = standing(overdue, &newest);
     status.conditions = ready(schedule, reason, &message, now);
-    let wait = next
-        .map(|next| next.duration_since(now))
-        .unwrap_or(SignedDuration::MAX);
+    let wait = next.duration_since(now);
     let wait = Duration::try_from(wait).unwrap_or_default();
     Due { create, delete, status, overdue, again: wait.min(LOOK) }
 }
 
 /// Returns reason and message of the condition of a schedule that is neither paused nor invalid.
 fn standing(overdue: bool, newest: &[&EtcdBackup]) -> (&'static str, String) {
-    let mut ended = newest
+    let ended = newest
         .iter()
-        .filter(|backup| phase_of(backup).is_some_and(is_end));
-    let failed = ended
-        .next()
-        .filter(|backup| phase_of(backup) == Some(BackupPhase::Failed));
-    let said = failed.map(|backup| {
-        let said = backup
-            .status
-            .as_ref()
-            .and_then(|status| status.message.as_deref());
-        format!(
-            "EtcdBackup {} has failed: {}",
-            backup.name_any(),
-            said.unwrap_or_default()
-        )
-    });
-    match (overdue, said) {
-        (true, said) => {
-            let late = "no backup has succeeded since two times of the schedule";
-            (
-                "Overdue",
-                said.map_or(late.to_owned(), |said| format!("{late}. {said}")),
-            )
-        }
-        (false, Some(said)) => ("LastBackupFailed", said),
-        (false, None) => ("Scheduled", String::new()),
+        .find(|backup| phase_of(backup).is_some_and(is_end));
+    let failed = ended.filter(|backup| phase_of(backup) == Some(BackupPhase::Failed));
+    let says = |backup: &EtcdBackup, how: &str| {
+        let said = backup.status.as_ref()?.message.as_deref()?;
+        Some(format!("EtcdBackup {} {how}: {said}", backup.name_any()))
+    };
+    let failed = failed.and_then(|backup| says(backup, "has failed"));
+    let active = newest
+        .iter()
+        .find(|backup| !phase_of(backup).is_some_and(is_end));
+    let waits = active.and_then(|backup| says(backup, "has not succeeded yet"));
+    if overdue {
+        let late = "no backup has succeeded since two times of the schedule";
+        let why = waits.or(failed);
+        return (
+            "Overdue",
+            why.map_or(late.to_owned(), |why| format!("{late}. {why}")),
+        );
     }
+    failed.map_or(("Scheduled", String::new()), |failed| {
+        ("LastBackupFailed", failed)
+    })
 }
 
 fn phase_of(backup: &EtcdBackup) -> Option<BackupPhase> {
@@ -189,19 +187,24 @@ fn expired(
             .filter(move |backup| phase_of(backup) == Some(phase))
     };
     let failed = of(BackupPhase::Failed).skip(FAILED_KEPT);
-    let old = of(BackupPhase::Succeeded)
-        .enumerate()
-        .filter(|(at, backup)| {
-            let Some(kept) = retention else { return false };
-            let last = kept.keep_last.is_some_and(|last| *at < last as usize);
-            let within = kept.keep_within.as_ref().is_some_and(|span| {
-                let age = completed(backup).map(|time| now.duration_since(time.0));
-                let age = age.and_then(|age| Duration::try_from(age).ok());
-                age.unwrap_or_default() <= span.duration()
-            });
-            *at > 0 && !last && !within
+    let succeeded: Vec<_> = of(BackupPhase::Succeeded).collect();
+    let id = |backup: &EtcdBackup| backup.status.as_ref()?.cluster_id.clone();
+    let present = succeeded.first().and_then(|newest| id(newest));
+    let surplus = succeeded.iter().skip(SUCCEEDED_KEPT);
+    // those of a lost cluster of the same name stay, as their files do
+    let own = succeeded.iter().take(SUCCEEDED_KEPT);
+    let own = own.filter(|backup| id(backup) == present).enumerate();
+    let old = own.filter(|(at, backup)| {
+        let Some(kept) = retention else { return false };
+        let last = kept.keep_last.is_some_and(|last| *at < last as usize);
+        let within = kept.keep_within.as_ref().is_some_and(|span| {
+            let age = completed(backup).map(|time| now.duration_since(time.0));
+            let age = age.and_then(|age| Duration::try_from(age).ok());
+            age.unwrap_or_default() <= span.duration()
         });
-    let old = old.map(|(_, backup)| backup);
+        *at > 0 && !last && !within
+    });
+    let old = old.map(|(_, backup)| backup).chain(surplus).copied();
     failed.chain(old).map(|backup| backup.name_any()).collect()
 }
 

@@ -105,7 +105,7 @@ pub struct S3Store {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(
         length(max = 512),
-        regex(pattern = "^([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*)?$")
+        regex(pattern = "^([A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*)?$")
     )]
     pub prefix: String,
     /// URL of the store; that of AWS by default.
@@ -161,7 +161,7 @@ pub struct VolumeStore {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(
         length(max = 512),
-        regex(pattern = "^([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*)?$")
+        regex(pattern = "^([A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*)?$")
     )]
     pub prefix: String,
 }

@@ -19,6 +19,8 @@ pub enum Why {
     QuorumLost,
     /// Too few voters serve, and the member that the annotation names has no disk to go on with.
     CannotRecover(Ordinal),
+    /// Too few voters serve, and some of them are no pods of this cluster: nothing says that they have ended.
+    ForeignVoters(Ordinal),
     /// The member that goes on alone has not served yet.
     Recovering(Ordinal),
     /// Pods are ready and no member answers the operator: nothing is touched.
@@ -33,6 +35,8 @@ pub enum Why {
     SecretsMissing,
     /// The backup that the first members begin from cannot be used.
     BackupMissing,
+    /// The first members should begin from a backup, and there are disks of an earlier cluster.
+    OldDisks,
     /// cert-manager has not issued yet.
     CertificatesPending,
     /// The spec asks for certificates of cert-manager, which is not installed.
@@ -91,9 +95,13 @@ const CANNOT_HIBERNATE: &str = "spec.replicas is 0, and without disks all data w
 const QUORUM_LOST: &str = "too few voters serve; pods that can come back are started, \
     nothing else is changed";
 const CANNOT_RECOVER: &str = "too few voters serve, and the annotation witan.dev/recover-quorum names \
-    {member}, which has no disk: name the pod of a member that has one";
+    {member}, which has no vote, no disk, or a fence: name the pod of a voter that has its disk";
+const FOREIGN_VOTERS: &str = "too few voters serve, and some voters are no pods of this cluster, so that nothing says whether they \
+    have ended: {member} does not go on alone";
 const RECOVERING: &str = "member {member} starts alone: see the log of its pod if this lasts";
 const DATA_LOST: &str = "the disks of all members are lost: restore a backup into a new cluster";
+const OLD_DISKS: &str = "disks of an earlier cluster of this name exist, and spec.bootstrap.restore asks for a backup: delete \
+    their claims to restore it, or create the EtcdCluster without spec.bootstrap.restore to go on with their data";
 const CERT_MANAGER_MISSING: &str =
     "cert-manager is not installed: the API server knows no Certificates";
 const ROLLOUT_QUEUED: &str = "the members are updated after other clusters: \
@@ -148,6 +156,7 @@ impl Why {
                 | Why::SpecRejected
                 | Why::SecretsMissing
                 | Why::BackupMissing
+                | Why::OldDisks
                 | Why::Deleting
                 | Why::Approval(_)
                 | Why::VersionStep { .. }
@@ -172,6 +181,7 @@ impl Why {
             Why::ClusterIdMismatch => warn.all("ClusterIDMismatch", clusters_differ(cluster, seen)),
             Why::QuorumLost => warn.all("QuorumLost", quorum_lost(cluster, seen)),
             Why::CannotRecover(at) => warn.pod(*at, "CannotRecover", CANNOT_RECOVER),
+            Why::ForeignVoters(at) => warn.pod(*at, "CannotRecover", FOREIGN_VOTERS),
             Why::Recovering(at) => warn.pod(*at, "QuorumRecovery", RECOVERING),
             Why::Unreachable => {
                 let error = seen
@@ -202,6 +212,7 @@ impl Why {
             Why::BackupMissing => {
                 warn.all("BackupMissing", seen.no_backup.clone().unwrap_or_default())
             }
+            Why::OldDisks => warn.all("OldDisks", OLD_DISKS),
             Why::CertificatesPending => {
                 let text = "cert-manager has not written these secrets with ca.crt, tls.crt and \
                             tls.key; their Certificates say why";

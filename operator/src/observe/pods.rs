@@ -17,8 +17,8 @@ use crate::{
         UnixSeconds,
     },
     resources::{
-        self, CLIENT_TLS, CLUSTER_ID, CONTAINER, Cluster, Ownership, PEER_TLS, REFUSED, RETIRED,
-        ROLE, START, TEMPLATE, VERSION, ports,
+        self, CLIENT_TLS, CLUSTER_ID, CONTAINER, Cluster, Ownership, PEER_TLS, REFUSED, RESTORE,
+        RETIRED, ROLE, START, TEMPLATE, VERSION, ports,
     },
 };
 
@@ -50,6 +50,17 @@ const CANNOT_START: [&str; 8] = [
     "ErrImageInspect",
 ];
 
+/// Whether a pod of a cluster that has served still restores a backup before it starts: without the store it could not start
+/// again, although its member has data.
+fn restores_in_vain(cluster: &Cluster<'_>, pod: &Pod) -> bool {
+    let init = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.init_containers.as_ref());
+    let restores = init.is_some_and(|init| init.iter().any(|one| one.name == RESTORE));
+    restores && cluster.id().is_some() && cluster.spec().is_durable()
+}
+
 /// Reads what the plan needs of a pod from its status, labels and annotations. While the spec makes no template no pod
 /// counts as outdated.
 pub(super) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSeen {
@@ -75,7 +86,8 @@ pub(super) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSee
         said: said.flatten(),
         exit: exit(pod),
         template: template.cloned().unwrap_or_default(),
-        outdated: wanted.is_some() && template != wanted.as_ref(),
+        outdated: wanted.is_some()
+            && (template != wanted.as_ref() || restores_in_vain(cluster, pod)),
         refused: refused
             .filter(|(template, _)| Some(*template) == wanted.as_deref())
             .map(|(_, said)| said.to_owned()),

@@ -27,7 +27,12 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
         let mut claims = pass.seen.claims();
         // Claims of a failed first start are used again: a member with data ignores the bootstrap flags.
         if claims.any(|claim| claim.served && !claim.deleting) {
-            return None;
+            let restores = pass
+                .spec
+                .bootstrap
+                .as_ref()
+                .is_some_and(|from| from.restore.is_some());
+            return restores.then(|| idle(Why::OldDisks));
         }
         if let Some(wait) = pass.taken(|part| part != Part::Budget) {
             return Some(wait);

@@ -5,13 +5,16 @@ use super::{
     pass::Joined,
     soon,
 };
-use crate::model::{MemberSeen, Ordinal, PodPhase, Removal, Step, Why};
+use crate::model::{MemberSeen, Ordinal, PodPhase, Removal, StartKind, Step, Why};
 
 /// Tenths of the leader's log that a learner must have before promotion, as the server requires.
 const READY_TENTHS: u64 = 9;
 
 /// Promotes the first learner, waits for it to catch up, or removes it; `None` if there is no learner.
 pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
+    if let Some(wait) = forced(joined) {
+        return Some(wait);
+    }
     let mut learners = joined.own().filter(|(_, member)| member.learner);
     let (ordinal, member) = learners.next()?;
     let id = member.id;
@@ -34,6 +37,13 @@ pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
         return Some(Step::Promote(id));
     }
     catch_up(joined, ordinal, member)
+}
+
+/// Waits while a pod has `--force-new-cluster`: at its next start it would remove a member that was added.
+fn forced(joined: &Joined<'_>) -> Option<Step> {
+    let mut pods = joined.pass.pods();
+    let (ordinal, _) = pods.find(|(_, pod)| pod.start == StartKind::Forced)?;
+    Some(soon(Why::Recovering(ordinal)))
 }
 
 /// Whether a learner has started and has applied nine tenths ([`READY_TENTHS`]) of what the leader has

@@ -1,9 +1,10 @@
 //! Goes on with one member after the disks of most others are lost, because a person has asked for it by an annotation.
 //!
 //! The others could still form a quorum without the survivor, and acknowledge other writes than it does. Therefore none of
-//! their pods may be left before it starts alone, and none of their disks is started again. A disk is kept until a person
-//! deletes it. The status records the recovery before anything is changed, and its end: an annotation that was forgotten does
-//! nothing when a quorum is lost for the second time.
+//! their pods may be left before it starts alone, and none is started until their disks are kept aside, which `repair` does
+//! once the survivor serves. The status records the recovery before anything is changed. From then on another survivor can be
+//! named, and nothing else ends the recovery: the survivor may have removed the others from its log. The status records the end,
+//! too: an annotation that was forgotten does nothing when a quorum is lost for the second time.
 
 use super::{idle, pass::Pass, soon};
 use crate::{
@@ -14,41 +15,67 @@ use crate::{
 /// Returns the next step of the recovery of a cluster whose quorum does not serve; `None` if nobody asks for one, or if it is
 /// done.
 pub(super) fn step(pass: &Pass<'_>) -> Option<Step> {
-    let survivor = pass.seen.recover?;
-    let fenced = pass.is_fenced(survivor);
-    match phase(pass, survivor) {
-        Some(RecoveryPhase::Done) => None,
-        Some(RecoveryPhase::Running) if fenced => Some(idle(Why::Fenced(survivor))),
-        Some(RecoveryPhase::Running) => Some(advance(pass, survivor)),
-        None if fenced || !is_lost(pass) => None,
-        None if pass.has_disk(survivor) => Some(Step::BeginRecovery(survivor)),
-        None => Some(idle(Why::CannotRecover(survivor))),
+    let recorded = recorded(pass);
+    let asked = pass.seen.recover;
+    match (recorded, asked) {
+        (Some((survivor, RecoveryPhase::Running)), None) => Some(advance(pass, survivor)),
+        (Some((survivor, RecoveryPhase::Running)), Some(asked)) if asked == survivor => {
+            Some(advance(pass, survivor))
+        }
+        (Some((survivor, RecoveryPhase::Done)), Some(asked)) if asked == survivor => None,
+        (Some((_, RecoveryPhase::Done)) | None, None) => None,
+        (Some((_, RecoveryPhase::Running)), Some(asked)) => Some(begin(pass, asked)),
+        (Some((_, RecoveryPhase::Done)) | None, Some(asked)) => {
+            is_lost(pass).then(|| begin(pass, asked))
+        }
     }
 }
 
-/// Returns the stage of the recorded recovery with this survivor.
-fn phase(pass: &Pass<'_>, survivor: Ordinal) -> Option<RecoveryPhase> {
+/// Whether a recovery has begun and has not ended.
+pub(super) fn is_running(pass: &Pass<'_>) -> bool {
+    recorded(pass).is_some_and(|(_, phase)| phase == RecoveryPhase::Running)
+}
+
+/// Returns the recorded survivor and stage.
+fn recorded(pass: &Pass<'_>) -> Option<(Ordinal, RecoveryPhase)> {
     let recorded = pass.status.recovery.as_ref()?;
     let (_, ordinal) = recorded.member.rsplit_once('-')?;
-    (ordinal.parse() == Ok(survivor)).then_some(recorded.phase)
+    Some((ordinal.parse().ok()?, recorded.phase))
 }
 
 /// Whether too few pods are ready for a quorum, as their kubelets say: where only the operator does not reach the members,
 /// their pods are ready.
 fn is_lost(pass: &Pass<'_>) -> bool {
     let ready = pass.pods().filter(|(_, pod)| pod.ready).count();
-    let known = pass.seen.membership.as_ref();
-    let voters = known.map_or_else(
-        || {
-            let members = pass.status.members.iter();
-            members.filter(|member| !member.is_learner).count()
-        },
-        |list| list.voters().count(),
-    );
-    ready < quorum(voters.max(1))
+    ready < quorum(voters(pass).len().max(1))
 }
 
-/// Stops all others, keeps their disks from being started, and starts the survivor alone.
+/// Returns the ordinals of the voters, as members last reported them; `None` for one that is no pod of this cluster.
+fn voters(pass: &Pass<'_>) -> Vec<Option<Ordinal>> {
+    if let Some(list) = &pass.seen.membership {
+        return list.voters().map(|voter| voter.ordinal).collect();
+    }
+    let members = pass.status.members.iter();
+    let voters = members.filter(|member| !member.is_learner);
+    voters
+        .map(|member| Ordinal::try_from(member.ordinal?).ok())
+        .collect()
+}
+
+/// Records the survivor, if it can go on: it votes and has a disk, and all other voters are pods, which can be stopped.
+fn begin(pass: &Pass<'_>, survivor: Ordinal) -> Step {
+    let voters = voters(pass);
+    if voters.contains(&None) {
+        return idle(Why::ForeignVoters(survivor));
+    }
+    let votes = voters.is_empty() || voters.contains(&Some(survivor)) || is_running(pass);
+    match votes && pass.has_disk(survivor) && !pass.is_fenced(survivor) {
+        true => Step::BeginRecovery(survivor),
+        false => idle(Why::CannotRecover(survivor)),
+    }
+}
+
+/// Stops all others and starts the survivor alone.
 fn advance(pass: &Pass<'_>, survivor: Ordinal) -> Step {
     let others = || pass.pods().filter(|(ordinal, _)| *ordinal != survivor);
     let running = others().find(|(_, pod)| !pod.deleting);
@@ -58,10 +85,8 @@ fn advance(pass: &Pass<'_>, survivor: Ordinal) -> Step {
     if let Some((ordinal, _)) = others().next() {
         return soon(Why::PodEnding(ordinal));
     }
-    let mut ordinals = pass.seen.ordinals.keys().copied();
-    let startable = |ordinal: &Ordinal| *ordinal != survivor && pass.has_disk(*ordinal);
-    if let Some(ordinal) = ordinals.find(startable) {
-        return Step::RetireClaim { ordinal, held: false };
+    if pass.is_fenced(survivor) {
+        return idle(Why::Fenced(survivor));
     }
     if !pass.has_disk(survivor) {
         return idle(Why::CannotRecover(survivor));

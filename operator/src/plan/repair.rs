@@ -6,7 +6,7 @@ use super::{
     idle,
     objects::secrets_missing,
     pass::Joined,
-    soon,
+    recover, soon,
 };
 use crate::{
     crd::{OnCorruption, Retention},
@@ -45,7 +45,9 @@ pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
 fn give_up(joined: &Joined<'_>, ordinal: Ordinal, claim: &ClaimSeen) -> Option<Step> {
     let full = joined.list.voters().count() >= joined.pass.spec.members() as usize;
     let of_use = !full && !claim.lost;
-    let deletes = joined.pass.spec.claim_retention().when_scaled == Retention::Delete;
+    let scaled = joined.pass.spec.claim_retention().when_scaled;
+    // the disks of the members that a survivor has removed stay until a person deletes them
+    let deletes = scaled == Retention::Delete && !recover::is_running(&joined.pass);
     match claim.retired && !claim.held {
         true => None,
         false if deletes && !of_use => Some(Step::DeleteClaim(ordinal)),

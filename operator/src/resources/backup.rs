@@ -218,8 +218,12 @@ pub(super) fn container(name: &str, image: &str) -> Container {
 fn save(backup: &EtcdBackup, cluster: &Cluster<'_>) -> (Vec<String>, Vec<(Volume, VolumeMount)>) {
     let spec = cluster.spec();
     let tls = spec.client_tls().is_some();
-    let members = spec.members().max(1);
-    let endpoints: Vec<_> = (0..members).map(|at| cluster.client_url(at, tls)).collect();
+    // the numbers of members may have gaps
+    let status = cluster.resource.status.as_ref();
+    let members = status.into_iter().flat_map(|status| &status.members);
+    let known = members.filter_map(|member| u32::try_from(member.ordinal?).ok());
+    let mut endpoints: Vec<_> = known.map(|at| cluster.client_url(at, tls)).collect();
+    endpoints.push(cluster.client_endpoint());
     let mut args = vec![
         format!("--endpoints={}", endpoints.join(",")),
         format!("--to={}", location(backup)),

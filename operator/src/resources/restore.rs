@@ -11,6 +11,9 @@ use super::{
 };
 use crate::{crd::BackupStore, model::PodPlan};
 
+/// Name of the container that makes the data directory.
+pub const RESTORE: &str = "restore";
+
 /// A snapshot in a store.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RestoreFrom {
@@ -78,7 +81,7 @@ pub(super) fn containers(
         Container {
             args: Some(restore),
             volume_mounts: Some(vec![data]),
-            ..backup::container("restore", &cluster.image)
+            ..backup::container(RESTORE, &cluster.image)
         },
     ];
     (containers, access.volumes)

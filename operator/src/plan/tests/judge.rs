@@ -30,10 +30,6 @@ impl World {
                     self.judge_stop(step, member.id, *reason);
                 }
             }
-            Step::RetireClaim { ordinal, held: false } if self.recovers() => {
-                assert!(!self.has_quorum(), "nobody is given up in vain: {step:?}");
-                self.judge_alone(step, Some(*ordinal));
-            }
             Step::DeleteClaim(ordinal) | Step::RetireClaim { ordinal, .. } => {
                 assert!(self.has_quorum(), "only a confirmed list counts: {step:?}");
                 assert!(
@@ -98,9 +94,12 @@ impl World {
             "a fenced member stays down: {step:?}"
         );
         if *bootstrap == Bootstrap::Forced {
-            assert!(self.recovers(), "a person has asked for it: {step:?}");
-            assert_eq!(self.recover, Some(ordinal), "of this member: {step:?}");
-            self.judge_alone(step, None);
+            self.judge_alone(step, ordinal);
+        } else {
+            assert!(
+                !self.recovers() || self.has_quorum(),
+                "none of the others starts beside the survivor: {step:?}"
+            );
         }
         let first = matches!(bootstrap, Bootstrap::New { .. });
         let born = self.status.cluster_id.is_some();
@@ -113,17 +112,14 @@ impl World {
         recovery.is_some_and(|recovery| recovery.phase == RecoveryPhase::Running)
     }
 
-    /// Asserts that no pod but the survivor's is left, and no disk of another member, except `besides`, could be started:
-    /// two of them could serve as a quorum of the old members.
-    fn judge_alone(&self, step: &Step, besides: Option<Ordinal>) {
-        let other = |ordinal: &&Ordinal| Some(**ordinal) != self.recover;
-        let pod = self.pods.keys().find(other);
+    /// Asserts that a recovery with this survivor is recorded, and that no other pod is left: two of them could serve as a
+    /// quorum of the old members.
+    fn judge_alone(&self, step: &Step, survivor: Ordinal) {
+        let recorded = self.status.recovery.as_ref().map(|one| one.member.clone());
+        assert!(self.recovers(), "a person has asked for it: {step:?}");
+        assert_eq!(recorded, Some(format!("world-{survivor}")), "{step:?}");
+        let pod = self.pods.keys().find(|ordinal| **ordinal != survivor);
         assert_eq!(pod, None, "the others' pods have ended: {step:?}");
-        if besides.is_none() {
-            let usable = |at: &&Ordinal| !self.claims[*at].retired && self.keeps_its_disk(**at);
-            let disk = self.claims.keys().filter(other).find(usable);
-            assert_eq!(disk, None, "the others' disks are kept aside: {step:?}");
-        }
     }
 
     pub(super) fn all_serve(&self, step: &Step) {

@@ -139,6 +139,65 @@ fn a_fenced_member_stays_down() {
     assert!(world.took(is_forced));
 }
 
+/// The survivor's process does not start. Another one can be named, whose disk was kept.
+#[test]
+fn another_survivor_can_be_named() {
+    let mut world = cluster(3);
+    lose(&mut world, [0]);
+    world.claims.get_mut(&1).expect("a claim").damaged = true;
+    break_pod(&mut world, 2, None);
+    world.elapse(1);
+    world.recover = Some(1);
+    assert!(
+        world.run(100, |_, step| is_forced(step)),
+        "{:#?}",
+        world.last()
+    );
+    world.elapse(60);
+    let stuck = world.pass();
+    assert!(!stuck.acts(), "{stuck:?}");
+    world.recover = None;
+    assert!(
+        !world.run(20, |_, step| step.acts()),
+        "it cannot be undone: {:#?}",
+        world.last()
+    );
+    world.recover = Some(2);
+    world.settle();
+    assert_eq!(phase(&world), Some(RecoveryPhase::Done));
+    assert!(world.member(2).is_some(), "{:?}", world.members);
+    assert_eq!(world.voters(), 3);
+}
+
+/// A member outside of this cluster of Kubernetes may run, whatever is seen of the pods.
+#[test]
+fn voters_elsewhere_prevent_a_recovery() {
+    let mut world = cluster(3);
+    lose(&mut world, [0, 2]);
+    world.members[2].ordinal = None;
+    world.recover = Some(1);
+    let mut seen = world.observe();
+    if let Some(list) = &mut seen.membership {
+        (list.leader, list.linearizable) = (None, false);
+    }
+    let step = world.plan(&seen);
+    assert_eq!(why(&step), Some(&Why::ForeignVoters(1)), "{step:?}");
+}
+
+/// A wrong name keeps nobody from coming back.
+#[test]
+fn a_recovery_that_cannot_begin_stops_no_pod_from_starting() {
+    let mut world = cluster(3);
+    world.recover = Some(7);
+    world.pass();
+    for ordinal in [0, 1, 2] {
+        world.delete_pod(ordinal);
+    }
+    world.elapse(30);
+    world.settle();
+    assert!(!world.took(is_forced));
+}
+
 /// Members serve, and only the operator does not reach them.
 #[test]
 fn an_operator_that_is_cut_off_forces_nothing() {

@@ -409,11 +409,7 @@ impl World {
         if self.leader.is_some() {
             self.status.cluster_id = Some(format!("{CLUSTER_ID:x}"));
         }
-        if self.recover.is_none() {
-            self.status.recovery = None;
-        } else if self.leader.is_some() {
-            self.record_recovery(RecoveryPhase::Done);
-        }
+        self.report_recovery();
         let corrupt = self.members.iter().any(|member| member.corrupt);
         if !corrupt {
             self.status.conditions.clear();
@@ -430,8 +426,36 @@ impl World {
         }
     }
 
-    fn record_recovery(&mut self, phase: RecoveryPhase) {
-        let member = format!("world-{}", self.recover.unwrap_or_default());
+    fn report_recovery(&mut self) {
+        let serves = self.leader.is_some();
+        let of_member = |at: &Ordinal| self.members.iter().any(|one| one.ordinal == Some(*at));
+        let loose = self
+            .claims
+            .iter()
+            .any(|(at, claim)| !claim.retired && !claim.deleting && !claim.lost && !of_member(at));
+        let known = self.status.recovery.clone();
+        match known.as_ref().map(|known| known.phase) {
+            Some(RecoveryPhase::Running) if serves && !loose => {
+                let phase = RecoveryPhase::Done;
+                self.status.recovery = known.map(|known| RecoveryStatus { phase, ..known });
+            }
+            Some(RecoveryPhase::Running) => {}
+            Some(RecoveryPhase::Done) | None => {
+                let named = known.filter(|known| Some(known.member.clone()) == self.survivor());
+                self.status.recovery = named;
+                if self.status.recovery.is_none() && serves && self.recover.is_some() {
+                    self.record_recovery(self.recover, RecoveryPhase::Done);
+                }
+            }
+        }
+    }
+
+    fn survivor(&self) -> Option<String> {
+        Some(format!("world-{}", self.recover?))
+    }
+
+    fn record_recovery(&mut self, survivor: Option<Ordinal>, phase: RecoveryPhase) {
+        let member = format!("world-{}", survivor.unwrap_or_default());
         let started_at = Time(jiff::Timestamp::from_second(self.now).unwrap_or_default());
         self.status.recovery = Some(RecoveryStatus { member, phase, started_at });
     }
@@ -452,7 +476,7 @@ impl World {
                 self.authority.rotate(*to, self.now);
                 self.template += 1;
             }
-            Step::BeginRecovery(_) => self.record_recovery(RecoveryPhase::Running),
+            Step::BeginRecovery(at) => self.record_recovery(Some(*at), RecoveryPhase::Running),
             Step::BeginBootstrap { members, discovery_url } => {
                 self.begin(*members, discovery_url.clone())
             }
