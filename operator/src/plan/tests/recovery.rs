@@ -1,17 +1,56 @@
 //! A cluster that has lost most of its disks goes on with one member, when a person asks for it.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use super::{
     cases::{break_pod, cluster, started},
     properties, why,
     world::World,
 };
 use crate::{
-    crd::RecoveryPhase,
-    model::{Bootstrap, PodPlan, Step, Why},
+    crd::{RecoveryPhase, RecoveryStatus},
+    model::{Bootstrap, Ordinal, PodPlan, Step, Why},
 };
 
 /// Histories of the property.
 const CASES: u64 = 300;
+
+impl World {
+    /// Reports the recovery as `report` does.
+    pub(super) fn report_recovery(&mut self) {
+        let serves = self.leader.is_some();
+        let of_member = |at: &Ordinal| self.members.iter().any(|one| one.ordinal == Some(*at));
+        let loose = self
+            .claims
+            .iter()
+            .any(|(at, claim)| !claim.retired && !claim.deleting && !claim.lost && !of_member(at));
+        let known = self.status.recovery.clone();
+        match known.as_ref().map(|known| known.phase) {
+            Some(RecoveryPhase::Running) if serves && !loose => {
+                let phase = RecoveryPhase::Done;
+                self.status.recovery = known.map(|known| RecoveryStatus { phase, ..known });
+            }
+            Some(RecoveryPhase::Running) => {}
+            Some(RecoveryPhase::Done) | None => {
+                let named = known.filter(|known| Some(known.member.clone()) == self.survivor());
+                self.status.recovery = named;
+                if self.status.recovery.is_none() && serves && self.recover.is_some() {
+                    self.record_recovery(self.recover, RecoveryPhase::Done);
+                }
+            }
+        }
+    }
+
+    fn survivor(&self) -> Option<String> {
+        Some(format!("world-{}", self.recover?))
+    }
+
+    pub(super) fn record_recovery(&mut self, survivor: Option<Ordinal>, phase: RecoveryPhase) {
+        let member = format!("world-{}", survivor.unwrap_or_default());
+        let started_at = Time(jiff::Timestamp::from_second(self.now).unwrap_or_default());
+        self.status.recovery = Some(RecoveryStatus { member, phase, started_at });
+    }
+}
 
 fn is_forced(step: &Step) -> bool {
     matches!(

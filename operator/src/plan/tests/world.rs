@@ -7,9 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{authority::Authority, random::Random};
 use crate::{
-    crd::{
-        DiscoveryStatus, EtcdClusterSpec, EtcdClusterStatus, RecoveryPhase, RecoveryStatus, Storage,
-    },
+    crd::{DiscoveryStatus, EtcdClusterSpec, EtcdClusterStatus, RecoveryPhase, Storage},
     model::{
         Bootstrap, MemberId, Observed, Obstacle, Ordinal, PeerTls, PodPlan, Role, Step, Stop,
         quorum,
@@ -424,40 +422,6 @@ impl World {
                 observed_generation: None,
             });
         }
-    }
-
-    fn report_recovery(&mut self) {
-        let serves = self.leader.is_some();
-        let of_member = |at: &Ordinal| self.members.iter().any(|one| one.ordinal == Some(*at));
-        let loose = self
-            .claims
-            .iter()
-            .any(|(at, claim)| !claim.retired && !claim.deleting && !claim.lost && !of_member(at));
-        let known = self.status.recovery.clone();
-        match known.as_ref().map(|known| known.phase) {
-            Some(RecoveryPhase::Running) if serves && !loose => {
-                let phase = RecoveryPhase::Done;
-                self.status.recovery = known.map(|known| RecoveryStatus { phase, ..known });
-            }
-            Some(RecoveryPhase::Running) => {}
-            Some(RecoveryPhase::Done) | None => {
-                let named = known.filter(|known| Some(known.member.clone()) == self.survivor());
-                self.status.recovery = named;
-                if self.status.recovery.is_none() && serves && self.recover.is_some() {
-                    self.record_recovery(self.recover, RecoveryPhase::Done);
-                }
-            }
-        }
-    }
-
-    fn survivor(&self) -> Option<String> {
-        Some(format!("world-{}", self.recover?))
-    }
-
-    fn record_recovery(&mut self, survivor: Option<Ordinal>, phase: RecoveryPhase) {
-        let member = format!("world-{}", survivor.unwrap_or_default());
-        let started_at = Time(jiff::Timestamp::from_second(self.now).unwrap_or_default());
-        self.status.recovery = Some(RecoveryStatus { member, phase, started_at });
     }
 
     /// Does what a step says, as the API server and the members would.
