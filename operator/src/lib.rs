@@ -3,7 +3,8 @@
 //! One pass over a cluster is observe, plan, act, report. `plan` is a pure function from the observed state to one
 //! step; it knows neither Kubernetes nor the network. `resources` makes objects of Kubernetes and applies none.
 //! `controller` is the loop around passes; `members` speaks to members. `backups` runs jobs for EtcdBackups and creates
-//! EtcdBackups at the times of a schedule.
+//! EtcdBackups at the times of a schedule. `kubectl` is the plugin `kubectl witan`, which people run: it shows and asks what
+//! they could read and write by hand.
 
 pub mod act;
 pub mod backups;
@@ -11,6 +12,7 @@ pub mod controller;
 pub mod crd;
 pub mod discovery;
 pub mod election;
+pub mod kubectl;
 pub mod logging;
 pub mod members;
 pub mod metrics;

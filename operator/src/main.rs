@@ -17,7 +17,7 @@ use witan_operator::{
     controller::{Limits, Operator},
     crd,
     election::Election,
-    logging,
+    kubectl, logging,
     members::GrpcMembers,
     metrics::Metrics,
     options::{Command, CommandLine, LogFormat, Options},
@@ -28,8 +28,13 @@ use witan_operator::{
 const BACKUP_THREADS: usize = 2;
 
 fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if let Some(rest) = kubectl::arguments(&arguments) {
+        return kubectl::run(rest);
+    }
     let ended = match CommandLine::parse().command() {
         Command::Crd => print_definition().map(|()| ExitCode::SUCCESS),
+        Command::Kubectl { arguments } => Ok(kubectl::run(&arguments)),
         Command::Run(options) => start(&options).map(|()| ExitCode::SUCCESS),
         Command::Backup { command, log_level, log_format } => {
             let on_terminal = std::io::stderr().is_terminal();

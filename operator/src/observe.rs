@@ -38,9 +38,11 @@ use crate::{
     },
 };
 
+pub(crate) use pods::speaks_tls;
 pub use pods::{HELD, REFUSED_BYTES, REMADE_AT, client_address, is_ready};
 pub use restore::{RestoreSource, restore_source};
 pub use secrets::{Secrets, SecretsSeen};
+pub(crate) use secrets::{client_tls, login as root_login};
 
 /// The objects of one cluster.
 #[derive(Debug, Clone, Default)]

@@ -1,6 +1,6 @@
 //! The operator's flags. Each has an environment variable, which the chart sets.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{collections::BTreeSet, ffi::OsString, net::SocketAddr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use witan_backup::BackupCommand;
@@ -36,6 +36,13 @@ pub enum Command {
     Run(Options),
     /// Prints the CustomResourceDefinition as YAML.
     Crd,
+    /// Is the plugin `kubectl witan`, as under the name kubectl-witan: shows and mends clusters.
+    #[command(disable_help_flag = true)]
+    Kubectl {
+        /// Its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Saves, lists and fetches snapshots of members in a store.
     Backup {
         /// What to do.
@@ -185,6 +192,22 @@ mod tests {
         }
         // a flag that would have no effect
         assert!(CommandLine::try_parse_from(["witan-operator", "--lease-name=a", "crd"]).is_err());
+    }
+
+    #[test]
+    fn the_plugin_reads_its_own_flags() {
+        let line = [
+            "witan-operator",
+            "kubectl",
+            "status",
+            "--help",
+            "-n",
+            "prod",
+        ];
+        let Command::Kubectl { arguments } = CommandLine::parse_from(line).command() else {
+            panic!("{line:?}");
+        };
+        assert_eq!(arguments, line[2..]);
     }
 
     #[test]

@@ -22,6 +22,7 @@ from documents import Documents
 from fleet import Fleet
 from issued import ISSUED, Issued
 from outside import Outside
+from plugin import Plugin
 from recovery import Recovery
 from refusals import Refusals
 from release import Release
@@ -64,7 +65,7 @@ class Writer:
         self.process.wait()
 
 
-class Drive(Backups, Recovery, Secure, Issued, Fleet, Release, Documents, Trouble, Refusals, Outside, SameName):
+class Drive(Backups, Plugin, Recovery, Secure, Issued, Fleet, Release, Documents, Trouble, Refusals, Outside, SameName):
     def __init__(self):
         self.world = World(os.environ["WITAN_BIN"], os.environ["OPERATOR_BIN"], os.environ["KUBE_BIN"])
         self.rows, self.writers, self.noted = [], {}, {}
@@ -482,6 +483,8 @@ BRIEF = [
     "recover_quorum", "recover_old_disks",
     # backups
     "backup_restore", "backup_volume", "backup_troubles", "backup_schedule", "backup_kills", "backup_users", "backup_documents",
+    # kubectl witan
+    "plugin_status", "plugin_acts",
 ]
 # all but the measurement, and `documents`, which needs real containers
 CASES = [

@@ -1,5 +1,7 @@
 //! `Members` over gRPC: etcd's services Cluster, Maintenance and Auth, each member on a connection of its own.
 
+mod kv;
+
 use std::{collections::HashMap, future::Future, sync::Mutex, time::Duration};
 
 use futures_util::future::join_all;

@@ -178,7 +178,7 @@ pub fn is_ready(pod: &Pod) -> bool {
 
 /// Whether a member speaks TLS to clients, by the annotation of its pod: the spec may have changed since the
 /// pod was made.
-pub(super) fn speaks_tls(pod: &Pod) -> bool {
+pub(crate) fn speaks_tls(pod: &Pod) -> bool {
     pod.annotations()
         .get(CLIENT_TLS)
         .is_some_and(|value| value == "true")

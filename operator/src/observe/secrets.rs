@@ -311,7 +311,7 @@ fn named_by_the_user(cluster: &Cluster<'_>) -> BTreeSet<String> {
 
 /// Reads the authorities, the certificate and the key of the operator out of a secret; `None` if one is
 /// missing.
-fn client_tls(secret: &Secret) -> Option<ClientTls> {
+pub(crate) fn client_tls(secret: &Secret) -> Option<ClientTls> {
     let field = |name: &str| Some(secret.data.as_ref()?.get(name)?.0.clone());
     Some(ClientTls {
         authorities: field("ca.crt")?,
@@ -321,7 +321,7 @@ fn client_tls(secret: &Secret) -> Option<ClientTls> {
 }
 
 /// Reads the password of the user root out of a secret; `None` if it is missing or not UTF-8.
-fn login(secret: &Secret) -> Option<Login> {
+pub(crate) fn login(secret: &Secret) -> Option<Login> {
     let password = String::from_utf8(secret.data.as_ref()?.get("password")?.0.clone()).ok()?;
     Some(Login { user: "root".to_owned(), password })
 }

@@ -90,6 +90,17 @@ const NOT_RUN: &[(&str, &str)] = &[
         "kubectl annotate ec orders witan.dev/recover-quorum=orders-1",
     ),
     (
+        "docs/operating/kubectl.md",
+        "ln -s \"$(command -v witan-operator)\" /usr/local/bin/kubectl-witan",
+    ),
+    (
+        "docs/operating/kubectl.md",
+        "kubectl witan backup orders --like orders-daily --wait",
+    ),
+    ("docs/operating/kubectl.md", "kubectl witan move-leader orders orders-2"),
+    ("docs/operating/kubectl.md", "kubectl witan top orders"),
+    ("docs/operating/kubectl.md", "kubectl witan report orders"),
+    (
         "docs/operating/kubernetes-backup.md",
         "kubectl create secret generic s3 --from-literal=AWS_ACCESS_KEY_ID=$KEY --from-literal=AWS_SECRET_ACCESS_KEY=$SECRET",
     ),

@@ -1,0 +1,337 @@
+//! The commands of the plugin and their flags.
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Shows and mends clusters of Witan in Kubernetes.
+#[derive(Debug, Parser)]
+#[command(name = "kubectl-witan", bin_name = "kubectl witan", version, about)]
+pub(super) struct PluginLine {
+    /// The API server.
+    #[command(flatten)]
+    pub(super) target: TargetFlags,
+    /// What to do.
+    #[command(subcommand)]
+    pub(super) command: PluginCommand,
+}
+
+/// Which API server, and which namespace.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Kubernetes")]
+pub(super) struct TargetFlags {
+    /// The kubeconfig; by default that of KUBECONFIG or of ~/.kube/config.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig; its current one by default.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(super) context: Option<String>,
+    /// The namespace; by default that of the context.
+    #[arg(short, long, global = true, value_name = "NAME")]
+    pub(super) namespace: Option<String>,
+}
+
+/// Commands of the plugin.
+#[derive(Debug, Subcommand)]
+pub(super) enum PluginCommand {
+    /// Shows how a cluster is and what the operator does, or all clusters as a table. Asks the API server alone.
+    Status {
+        /// The EtcdCluster; all of the namespace by default.
+        cluster: Option<String>,
+        /// All namespaces.
+        #[arg(short = 'A', long, conflicts_with = "cluster")]
+        all_namespaces: bool,
+        /// Format.
+        #[command(flatten)]
+        format: FormatFlag,
+    },
+    /// Takes a backup of a cluster now, as an EtcdBackup.
+    Backup(BackupFlags),
+    /// Lists EtcdBackups, the newest first.
+    Backups {
+        /// The EtcdCluster; those of all clusters by default.
+        cluster: Option<String>,
+        /// All namespaces.
+        #[arg(short = 'A', long, conflicts_with = "cluster")]
+        all_namespaces: bool,
+        /// Format.
+        #[command(flatten)]
+        format: FormatFlag,
+    },
+    /// Creates an EtcdCluster that begins from a backup, with the spec of the cluster that was backed up.
+    Restore(RestoreFlags),
+    /// Has another voter lead.
+    MoveLeader {
+        /// The EtcdCluster.
+        cluster: String,
+        /// The voter that is to lead.
+        member: String,
+        /// The members.
+        #[command(flatten)]
+        members: MemberFlags,
+    },
+    /// Replaces a member and its disk by a new one, once a quorum of the others serves.
+    Replace {
+        /// The EtcdCluster.
+        cluster: String,
+        /// The member.
+        member: String,
+    },
+    /// Goes on with one member after the disks of most others are lost. What only they had is lost.
+    Recover {
+        /// The EtcdCluster.
+        cluster: String,
+        /// The member that goes on alone.
+        member: String,
+        /// Does not ask.
+        #[arg(long)]
+        yes: bool,
+        /// The members.
+        #[command(flatten)]
+        members: MemberFlags,
+    },
+    /// Restarts all members, one at a time and the leader last.
+    Restart {
+        /// The EtcdCluster.
+        cluster: String,
+    },
+    /// Prints the logs of members.
+    Logs(LogFlags),
+    /// Counts keys and estimates their bytes by prefix.
+    Top(TopFlags),
+    /// Lists the versions of a key, the newest first, until its creation or the last compaction.
+    History {
+        /// The EtcdCluster.
+        cluster: String,
+        /// The key.
+        #[arg(value_name = "KEY")]
+        of: String,
+        /// The revision to begin from; the newest by default.
+        #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
+        rev: Option<i64>,
+        /// How many versions at most.
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+        /// How values are shown; as text by default.
+        #[arg(long, value_enum)]
+        decode: Option<Decode>,
+        /// Format.
+        #[command(flatten)]
+        format: FormatFlag,
+        /// The members.
+        #[command(flatten)]
+        members: MemberFlags,
+    },
+    /// Lists the keys below a prefix that differ from those at an earlier revision.
+    Diff {
+        /// The EtcdCluster.
+        cluster: String,
+        /// PREFIX@REVISION.
+        at: PrefixAt,
+        /// Format.
+        #[command(flatten)]
+        format: FormatFlag,
+        /// The members.
+        #[command(flatten)]
+        members: MemberFlags,
+    },
+    /// Brings the keys below a prefix back to an earlier revision, in one transaction that fails if one of them changes
+    /// meanwhile. Only shows what it would do without --yes.
+    Revert {
+        /// The EtcdCluster.
+        cluster: String,
+        /// PREFIX@REVISION.
+        at: PrefixAt,
+        /// Does it.
+        #[arg(long)]
+        yes: bool,
+        /// The members.
+        #[command(flatten)]
+        members: MemberFlags,
+    },
+    /// Collects what support needs into a file: resources, events, logs, metrics; no values, no secrets.
+    Report {
+        /// The EtcdCluster.
+        cluster: String,
+        /// The file; CLUSTER-report.tar.gz by default.
+        #[arg(long, value_name = "PATH")]
+        file: Option<PathBuf>,
+        /// Namespace of the operator.
+        #[arg(long, value_name = "NAME", default_value = "witan-system")]
+        operator_namespace: String,
+    },
+    /// Prints the completion of a shell.
+    Completion {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// Flags of `backup`.
+#[derive(Debug, Clone, Args)]
+#[command(group(clap::ArgGroup::new("store").required(true).args(["to", "like"])))]
+pub(super) struct BackupFlags {
+    /// The EtcdCluster.
+    pub(super) cluster: String,
+    /// Where it is stored: s3://BUCKET[/PREFIX] of AWS, or pvc://CLAIM[/FOLDER].
+    #[arg(long, value_name = "LOCATION")]
+    pub(super) to: Option<String>,
+    /// Secret with the credentials of the bucket; without it the pod's node identifies it.
+    #[arg(long, value_name = "SECRET", conflicts_with = "like")]
+    pub(super) credentials: Option<String>,
+    /// An EtcdBackupSchedule, whose store and settings are used. Needed for stores that are not AWS.
+    #[arg(long, value_name = "SCHEDULE")]
+    pub(super) like: Option<String>,
+    /// Name of the EtcdBackup; by default the cluster's and the time.
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    /// Reads the stored snapshot back and restores it into a scratch directory.
+    #[arg(long)]
+    pub(super) verify: bool,
+    /// Waits until it has succeeded or failed.
+    #[arg(long)]
+    pub(super) wait: bool,
+}
+
+/// Flags of `restore`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct RestoreFlags {
+    /// Name of the new EtcdCluster.
+    pub(super) name: String,
+    /// The EtcdBackup.
+    #[arg(long, value_name = "BACKUP")]
+    pub(super) from: String,
+    /// Added to all revisions, so that clients which keep watching begin anew.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(i64).range(0..=4_000_000_000_000_000))]
+    pub(super) bump_revision: i64,
+    /// Prints the EtcdCluster as YAML and creates nothing.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+/// Flags of `logs`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct LogFlags {
+    /// The EtcdCluster.
+    pub(super) cluster: String,
+    /// The member; all of them by default, each line behind the name of its member.
+    pub(super) member: Option<String>,
+    /// Goes on until it is interrupted.
+    #[arg(short, long)]
+    pub(super) follow: bool,
+    /// Of the container before the last restart.
+    #[arg(long, conflicts_with = "follow")]
+    pub(super) previous: bool,
+    /// How many of the last lines of each member.
+    #[arg(long, value_name = "LINES", default_value_t = 100)]
+    pub(super) tail: i64,
+}
+
+/// Flags of `top`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct TopFlags {
+    /// The EtcdCluster.
+    pub(super) cluster: String,
+    /// Only keys with this prefix.
+    #[arg(long, default_value = "")]
+    pub(super) prefix: String,
+    /// How many segments of the path are a row.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=8))]
+    pub(super) depth: u16,
+    /// How many rows, those with the most bytes first.
+    #[arg(long, default_value_t = 20)]
+    pub(super) rows: usize,
+    /// Requests a second. Each reads at most 1000 keys or one value.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(super) rate: u16,
+    /// Shows what kind of objects there are below a prefix.
+    #[arg(long, value_enum)]
+    pub(super) decode: Option<Decode>,
+    /// Format.
+    #[command(flatten)]
+    pub(super) format: FormatFlag,
+    /// The members.
+    #[command(flatten)]
+    pub(super) members: MemberFlags,
+}
+
+/// The format of what is listed.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct FormatFlag {
+    /// Format.
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    pub(super) output: Format,
+}
+
+/// Formats of what is listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    Table,
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+}
+
+/// How values are decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Decode {
+    /// As objects that the API server of Kubernetes stores.
+    K8s,
+}
+
+/// How members are reached.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Access to the members")]
+pub(super) struct MemberFlags {
+    /// HOST:PORT of members, separated by commas; by default their pods through the API server.
+    #[arg(long, value_delimiter = ',', value_name = "ADDRESSES")]
+    pub(super) endpoints: Vec<String>,
+    /// Authorities of the members' certificates, PEM; by default those of the operator's secret, as its certificate and key.
+    #[arg(long, value_name = "FILE", requires_all = ["cert", "key"])]
+    pub(super) cacert: Option<PathBuf>,
+    /// Client certificate, PEM.
+    #[arg(long, value_name = "FILE", requires = "cacert")]
+    pub(super) cert: Option<PathBuf>,
+    /// Key of the client certificate, PEM.
+    #[arg(long, value_name = "FILE", requires = "cacert")]
+    pub(super) key: Option<PathBuf>,
+    /// User, if authentication is on; by default root, with the password of its secret.
+    #[arg(long, value_name = "NAME", requires = "password_file")]
+    pub(super) user: Option<String>,
+    /// File with the password of the user.
+    #[arg(long, value_name = "FILE", requires = "user")]
+    pub(super) password_file: Option<PathBuf>,
+}
+
+/// A prefix of keys, and a revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PrefixAt {
+    /// The prefix.
+    pub(super) prefix: String,
+    /// The revision.
+    pub(super) revision: i64,
+}
+
+impl std::str::FromStr for PrefixAt {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong =
+            || format!("{text:?} is no PREFIX@REVISION, such as /registry/deployments/@1200");
+        let (prefix, revision) = text.rsplit_once('@').ok_or_else(wrong)?;
+        let revision = revision.parse().ok().filter(|revision| *revision > 0);
+        if prefix.is_empty() {
+            return Err("the prefix is empty: this would take all keys".to_owned());
+        }
+        Ok(Self {
+            prefix: prefix.to_owned(),
+            revision: revision.ok_or_else(wrong)?,
+        })
+    }
+}

@@ -1,0 +1,61 @@
+//! Command lines that are read and refused.
+
+use clap::CommandFactory as _;
+
+use super::*;
+
+fn parse(line: &str) -> Result<PluginLine, clap::Error> {
+    PluginLine::try_parse_from(["kubectl-witan"].into_iter().chain(line.split(' ')))
+}
+
+#[test]
+fn flags_are_consistent() {
+    PluginLine::command().debug_assert();
+}
+
+#[test]
+fn the_namespace_stands_anywhere() {
+    for line in ["-n prod status orders", "status orders --namespace=prod"] {
+        assert_eq!(
+            parse(line).unwrap().target.namespace.as_deref(),
+            Some("prod"),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn commands_that_make_no_sense_are_refused() {
+    for line in [
+        "status orders -A",
+        "backup orders",
+        "backup orders --to s3://a --like daily",
+        "backup orders --like daily --credentials s3",
+        "restore again",
+        "logs orders --previous --follow",
+        "move-leader orders orders-1 --cacert a",
+        "top orders --user root",
+        "diff orders /a",
+        "diff orders /a@0",
+        "revert orders @5",
+    ] {
+        assert!(parse(line).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn commands_are_read() {
+    for line in [
+        "status -A -o json",
+        "backup orders --to s3://bucket/prefix --credentials s3 --wait",
+        "restore again --from nightly --dry-run",
+        "recover orders orders-1 --yes",
+        "top orders --prefix /registry --decode k8s",
+        "revert orders /a@7 --yes",
+        "completion bash",
+    ] {
+        assert!(parse(line).is_ok(), "{line}");
+    }
+    let at: PrefixAt = "/a@b/@7".parse().unwrap();
+    assert_eq!(at, PrefixAt { prefix: "/a@b/".to_owned(), revision: 7 });
+}

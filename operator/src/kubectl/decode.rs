@@ -1,0 +1,181 @@
+//! What a value is: an object that the API server of Kubernetes stores, or a text.
+//!
+//! The API server stores built-in objects in protobuf behind the four bytes `k8s\0`, others in JSON, and encrypted ones behind
+//! `k8s:enc:`. Of protobuf only kind, namespace and name are read.
+
+use serde_json::Value;
+
+use super::{command::Decode, table::clipped};
+
+/// How many characters of a value are shown.
+const SHOWN_MAX: usize = 60;
+const MAGIC: &[u8] = b"k8s\0";
+const ENCRYPTED: &[u8] = b"k8s:enc:";
+
+/// An object of Kubernetes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stored {
+    /// Version and kind, such as `apps/v1 Deployment`.
+    pub(super) kind: String,
+    /// Namespace and name, such as `prod/web`.
+    pub(super) name: String,
+}
+
+/// Returns a value for people.
+pub(super) fn shown(value: &[u8], decode: Option<Decode>) -> String {
+    if let Some(Decode::K8s) = decode
+        && let Some(stored) = stored(value)
+    {
+        return format!("{} {}", stored.kind, stored.name)
+            .trim_end()
+            .to_owned();
+    }
+    match std::str::from_utf8(value) {
+        Ok(text) => clipped(text, SHOWN_MAX),
+        Err(_) => "(binary)".to_owned(),
+    }
+}
+
+/// Returns the object of Kubernetes that a value is; `None` if it is none.
+pub(super) fn stored(value: &[u8]) -> Option<Stored> {
+    if let Some(rest) = value.strip_prefix(MAGIC) {
+        return of_protobuf(rest);
+    }
+    if let Some(rest) = value.strip_prefix(ENCRYPTED) {
+        let provider: Vec<_> = rest.split(|byte| *byte == b':').take(3).collect();
+        let provider = String::from_utf8_lossy(&provider.join(&b':')).into_owned();
+        return Some(Stored { kind: format!("encrypted ({provider})"), name: String::new() });
+    }
+    let object: Value = serde_json::from_slice(value).ok()?;
+    let field = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let metadata = &object["metadata"];
+    Some(Stored {
+        kind: format!(
+            "{} {}",
+            object["apiVersion"].as_str()?,
+            object["kind"].as_str()?
+        ),
+        name: full(&field(&metadata["namespace"]), &field(&metadata["name"])),
+    })
+}
+
+/// Reads the message `Unknown`: 1 is the type (1 version, 2 kind), 2 the object, whose 1 is its metadata (1 name,
+/// 3 namespace).
+fn of_protobuf(message: &[u8]) -> Option<Stored> {
+    let kind = field(message, 1)?;
+    let metadata = field(field(message, 2)?, 1)?;
+    let text =
+        |of, number| String::from_utf8_lossy(field(of, number).unwrap_or_default()).into_owned();
+    Some(Stored {
+        kind: format!("{} {}", text(kind, 1), text(kind, 2)),
+        name: full(&text(metadata, 3), &text(metadata, 1)),
+    })
+}
+
+fn full(namespace: &str, name: &str) -> String {
+    if namespace.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{namespace}/{name}")
+    }
+}
+
+/// Returns the first field of a message that has this number and is of bytes.
+fn field(message: &[u8], wanted: u64) -> Option<&[u8]> {
+    let mut rest = message;
+    while !rest.is_empty() {
+        let key = varint(&mut rest)?;
+        let length = match key & 7 {
+            0 => {
+                varint(&mut rest)?;
+                0
+            }
+            1 => 8,
+            2 => usize::try_from(varint(&mut rest)?).ok()?,
+            5 => 4,
+            _ => return None,
+        };
+        let content = rest.get(..length)?;
+        if key >> 3 == wanted && key & 7 == 2 {
+            return Some(content);
+        }
+        rest = &rest[length..];
+    }
+    None
+}
+
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let (first, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(first & 0x7f) << shift;
+        if first & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+/// Returns bytes in the largest unit of which there is one: `17 B`, `1.5 KiB`.
+pub(super) fn bytes(of: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let (mut value, mut unit) = (of as f64, 0);
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.*} {}", usize::from(unit > 0), UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A field of bytes.
+    fn message(number: u8, content: &[u8]) -> Vec<u8> {
+        let mut all = vec![number << 3 | 2, u8::try_from(content.len()).unwrap()];
+        all.extend_from_slice(content);
+        all
+    }
+
+    #[test]
+    fn protobuf_of_the_api_server_is_read() {
+        let kind = [message(1, b"apps/v1"), message(2, b"Deployment")].concat();
+        // the 2 is an empty generateName
+        let metadata = [message(1, b"web"), message(2, b""), message(3, b"prod")].concat();
+        let unknown = [message(1, &kind), message(2, &message(1, &metadata))].concat();
+        let value = [MAGIC, &unknown].concat();
+        let expected = Stored {
+            kind: "apps/v1 Deployment".to_owned(),
+            name: "prod/web".to_owned(),
+        };
+        assert_eq!(stored(&value), Some(expected));
+        for end in 0..value.len() {
+            stored(&value[..end]);
+        }
+    }
+
+    #[test]
+    fn other_values_are_read() {
+        let json = br#"{"apiVersion":"witan.dev/v1","kind":"EtcdCluster","metadata":{"name":"a"}}"#;
+        let k8s = Some(Decode::K8s);
+        assert_eq!(shown(json, k8s), "witan.dev/v1 EtcdCluster a");
+        assert_eq!(
+            shown(b"k8s:enc:aescbc:v1:key1:\xff\x01", k8s),
+            "encrypted (aescbc:v1:key1)"
+        );
+        assert_eq!(shown(b"one\ntwo", k8s), "one\\ntwo");
+        assert_eq!(shown(b"\xff", None), "(binary)");
+        assert_eq!(
+            shown(json, None),
+            clipped(std::str::from_utf8(json).unwrap(), SHOWN_MAX)
+        );
+    }
+
+    #[test]
+    fn bytes_have_units() {
+        let shown = [0, 1023, 1536, 3 << 30].map(bytes);
+        assert_eq!(shown, ["0 B", "1023 B", "1.5 KiB", "3.0 GiB"]);
+    }
+}

@@ -1,0 +1,151 @@
+//! `history`: the versions of a key, from the newest back to its creation. No time is known of them: etcd stores none.
+
+use serde::Serialize;
+use witan_api::v3::mvccpb::KeyValue;
+
+use super::{
+    PluginError,
+    command::Decode,
+    decode::{bytes, shown},
+    keys::Keys,
+    table::{Table, UNKNOWN},
+};
+
+/// What the server says about a revision that is not kept.
+const COMPACTED: &str = "compacted";
+
+/// The versions of a key.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct History {
+    key: String,
+    versions: Vec<Version>,
+    end: End,
+}
+
+/// One version of a key.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Version {
+    /// The revision of its put.
+    revision: i64,
+    /// How many puts there have been since the key was created.
+    version: i64,
+    /// Bytes of the value.
+    bytes: u64,
+    /// Its lease in hexadecimal.
+    lease: Option<String>,
+    /// The value for people.
+    value: String,
+}
+
+/// Why there is no older version in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+enum End {
+    /// The oldest one created the key. It may have existed and been deleted before.
+    Created,
+    /// Older ones were compacted.
+    Compacted,
+    /// There are more than were asked for.
+    Limit,
+}
+
+/// Reads the versions of a key, from a revision back.
+pub(super) async fn read(
+    keys: &Keys,
+    key: &[u8],
+    revision: Option<i64>,
+    limit: usize,
+    decode: Option<Decode>,
+) -> Result<History, PluginError> {
+    let (newest, at) = keys.get(key, revision.unwrap_or(0)).await?;
+    let name = String::from_utf8_lossy(key).into_owned();
+    let Some(mut next) = newest else {
+        let at = revision.unwrap_or(at);
+        return Err(PluginError::Words(format!(
+            "key {name} does not exist at revision {at}; --rev names an earlier one"
+        )));
+    };
+    let mut versions = vec![version(&next, decode)];
+    let end = loop {
+        if next.version <= 1 {
+            break End::Created;
+        }
+        if versions.len() >= limit {
+            break End::Limit;
+        }
+        match keys.get(key, next.mod_revision - 1).await {
+            Ok((Some(older), _)) => next = older,
+            Ok((None, _)) => break End::Created,
+            Err(error) if error.says(COMPACTED) => break End::Compacted,
+            Err(error) => return Err(error.into()),
+        }
+        versions.push(version(&next, decode));
+    };
+    Ok(History { key: name, versions, end })
+}
+
+fn version(of: &KeyValue, decode: Option<Decode>) -> Version {
+    Version {
+        revision: of.mod_revision,
+        version: of.version,
+        bytes: of.value.len() as u64,
+        lease: (of.lease != 0).then(|| format!("{:x}", of.lease)),
+        value: shown(&of.value, decode),
+    }
+}
+
+/// Returns a table of the versions.
+pub(super) fn text(history: &History) -> String {
+    let mut table = Table::new(["REVISION", "VERSION", "SIZE", "LEASE", "VALUE"]);
+    for version in &history.versions {
+        table.row([
+            version.revision.to_string(),
+            version.version.to_string(),
+            bytes(version.bytes),
+            version.lease.clone().unwrap_or_else(|| UNKNOWN.to_owned()),
+            version.value.clone(),
+        ]);
+    }
+    let end = match history.end {
+        End::Created => {
+            "the oldest one created the key; versions from before a deletion are not followed"
+        }
+        End::Compacted => "older versions were compacted",
+        End::Limit => "older versions are not shown; see --limit",
+    };
+    format!("{table}{end}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::testing::golden, *};
+
+    #[test]
+    fn a_table_of_versions() {
+        let kv = |mod_revision, version, lease, value: &'static [u8]| KeyValue {
+            key: b"a".as_slice().into(),
+            create_revision: 3,
+            mod_revision,
+            version,
+            value: value.into(),
+            lease,
+        };
+        let json =
+            br#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web","namespace":"prod"}}"#;
+        let versions = [
+            kv(1200, 3, 0, json),
+            kv(90, 2, 0x7b, b"two\nlines"),
+            kv(3, 1, 0, b"\xff\xfe"),
+        ];
+        let versions = versions.iter().map(|kv| version(kv, Some(Decode::K8s)));
+        let history = History {
+            key: "a".to_owned(),
+            versions: versions.collect(),
+            end: End::Created,
+        };
+        golden("history.txt", &text(&history));
+        let compacted = History { end: End::Compacted, ..history };
+        assert!(text(&compacted).ends_with("older versions were compacted\n"));
+    }
+}

@@ -1,0 +1,302 @@
+//! `top`: how many keys there are below each prefix, and about how many bytes. Keys are read in pages without their values;
+//! of each prefix some values are read, and the others are taken for as long. Requests are paced, and rows are bounded.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use witan_api::v3::mvccpb::KeyValue;
+
+use super::{
+    PluginError,
+    command::{Decode, TopFlags},
+    decode::{bytes, stored},
+    keys::Keys,
+    output::{print_as, tell},
+    table::{Table, UNKNOWN, counted},
+    target::Target,
+};
+
+/// Prefixes that are counted by themselves at most. The keys of further ones are counted together.
+const ROWS_MAX: usize = 10_000;
+/// Values that are read of one prefix at most.
+const SAMPLES_OF_ROW_MAX: u64 = 16;
+/// Values that are read at most.
+const SAMPLES_MAX: u64 = 500;
+/// The row of keys whose prefix is not counted by itself.
+const OTHERS: &str = "(others)";
+/// Between two lines about progress.
+const TELL: Duration = Duration::from_secs(5);
+
+/// What was counted.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Count {
+    keys: u64,
+    /// Values that were read.
+    sampled: u64,
+    rows: BTreeMap<String, Row>,
+    #[serde(skip)]
+    sampled_bytes: u64,
+    #[serde(skip)]
+    with_kinds: bool,
+}
+
+/// The keys below a prefix.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    keys: u64,
+    /// Bytes of the keys themselves.
+    key_bytes: u64,
+    /// The newest revision of a put.
+    newest_revision: i64,
+    /// Values that were read, and their bytes.
+    sampled: u64,
+    sampled_bytes: u64,
+    /// Version and kind of an object of Kubernetes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<String>,
+}
+
+/// Counts the keys of a cluster.
+pub(super) async fn run(target: &Target, flags: &TopFlags) -> Result<(), PluginError> {
+    let keys = Keys::open(target, &flags.cluster, &flags.members).await?;
+    let mut pace = pace(flags.rate);
+    let mut pages = keys.pages(flags.prefix.as_bytes(), None);
+    let mut count = Count { with_kinds: flags.decode.is_some(), ..Count::default() };
+    let mut told = Instant::now();
+    loop {
+        pace.tick().await;
+        let page = pages.next().await?;
+        if page.is_empty() {
+            break;
+        }
+        for key in count.add(&page, flags) {
+            pace.tick().await;
+            // a key that is gone meanwhile is left out
+            if let (Some(found), _) = keys.get(&key, 0).await? {
+                count.sample(&found, flags);
+            }
+        }
+        if told.elapsed() >= TELL {
+            told = Instant::now();
+            tell(&format!("{} keys so far", count.keys));
+        }
+    }
+    print_as(flags.format.output, &count, |count| count.text(flags.rows))
+}
+
+/// Returns what ticks so many times a second, without catching up.
+fn pace(rate: u16) -> Interval {
+    let mut pace = interval(Duration::from_secs(1) / u32::from(rate.max(1)));
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pace
+}
+
+impl Count {
+    /// Adds a page of keys, which are in order; returns the keys whose values are to be read: of each prefix in the page the
+    /// one in its middle.
+    fn add(&mut self, page: &[KeyValue], flags: &TopFlags) -> Vec<Vec<u8>> {
+        let mut wanted = Vec::new();
+        let same = |a: &KeyValue, b: &KeyValue| below(&a.key, flags) == below(&b.key, flags);
+        for run in page.chunk_by(same) {
+            let Some(middle) = run.get(run.len() / 2) else {
+                continue;
+            };
+            let row = self.row(&middle.key, flags);
+            for kv in run {
+                row.keys += 1;
+                row.key_bytes += kv.key.len() as u64;
+                row.newest_revision = row.newest_revision.max(kv.mod_revision);
+            }
+            let few = row.sampled < SAMPLES_OF_ROW_MAX;
+            self.keys += run.len() as u64;
+            if few && self.sampled + (wanted.len() as u64) < SAMPLES_MAX {
+                wanted.push(middle.key.to_vec());
+            }
+        }
+        wanted
+    }
+
+    /// Adds a value that was read.
+    fn sample(&mut self, found: &KeyValue, flags: &TopFlags) {
+        let length = found.value.len() as u64;
+        self.sampled += 1;
+        self.sampled_bytes += length;
+        let decode = flags.decode;
+        let row = self.row(&found.key, flags);
+        row.sampled += 1;
+        row.sampled_bytes += length;
+        if decode == Some(Decode::K8s) && row.kind.is_none() {
+            row.kind = stored(&found.value).map(|stored| stored.kind);
+        }
+    }
+
+    fn row(&mut self, key: &[u8], flags: &TopFlags) -> &mut Row {
+        let mut name = below(key, flags);
+        if self.rows.len() >= ROWS_MAX && !self.rows.contains_key(&name) {
+            OTHERS.clone_into(&mut name);
+        }
+        self.rows.entry(name).or_default()
+    }
+
+    /// Returns about how many bytes keys and values of a row have.
+    fn estimated(&self, row: &Row) -> u64 {
+        let (sampled, sampled_bytes) = if row.sampled > 0 {
+            (row.sampled, row.sampled_bytes)
+        } else {
+            (self.sampled.max(1), self.sampled_bytes)
+        };
+        let values = u128::from(row.keys) * u128::from(sampled_bytes) / u128::from(sampled);
+        row.key_bytes
+            .saturating_add(u64::try_from(values).unwrap_or(u64::MAX))
+    }
+
+    /// Returns the table of the rows with the most bytes.
+    fn text(&self, rows: usize) -> String {
+        let mut all: Vec<_> = self.rows.iter().collect();
+        all.sort_by_key(|(_, row)| std::cmp::Reverse(self.estimated(row)));
+        let left = all.len().saturating_sub(rows);
+        let left_keys: u64 = all.iter().skip(rows).map(|(_, row)| row.keys).sum();
+        let kind = if self.with_kinds { "KIND" } else { "" };
+        let mut table = Table::new(["PREFIX", "KEYS", "BYTES (ABOUT)", "NEWEST REVISION", kind]);
+        for (name, row) in all.into_iter().take(rows) {
+            let kind = row.kind.clone();
+            let unknown = || if self.with_kinds { UNKNOWN } else { "" }.to_owned();
+            table.row([
+                name.clone(),
+                row.keys.to_string(),
+                bytes(self.estimated(row)),
+                row.newest_revision.to_string(),
+                kind.unwrap_or_else(unknown),
+            ]);
+        }
+        let total = self.rows.values().map(|row| self.estimated(row));
+        let total = bytes(total.fold(0, u64::saturating_add));
+        let mut text = table.to_string();
+        if left > 0 {
+            text.push_str(&format!(
+                "{left} further prefixes with {left_keys} keys; see --rows\n"
+            ));
+        }
+        let (keys, values) = (counted(self.keys, "key"), counted(self.sampled, "value"));
+        text.push_str(&format!(
+            "{keys}, about {total}, estimated from {values}
+"
+        ));
+        text
+    }
+}
+
+/// Returns the prefix to which a key is counted: what the user asked for and so many segments more; a last segment without a
+/// slash is none.
+fn below(key: &[u8], flags: &TopFlags) -> String {
+    let start = flags.prefix.len().min(key.len());
+    let rest = &key[start..];
+    let first = usize::from(rest.first() == Some(&b'/'));
+    let slashes = rest
+        .iter()
+        .enumerate()
+        .skip(first)
+        .filter(|(_, byte)| **byte == b'/');
+    let cut = slashes
+        .map(|(at, _)| at + 1)
+        .take(usize::from(flags.depth))
+        .last();
+    let cut = start + cut.unwrap_or(first);
+    String::from_utf8_lossy(&key[..cut]).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::{
+        super::{
+            command::{PluginCommand, PluginLine},
+            testing::golden,
+        },
+        *,
+    };
+
+    fn flags(more: &[&str]) -> TopFlags {
+        let line = [&["kubectl-witan", "top", "orders"], more].concat();
+        match PluginLine::try_parse_from(line).unwrap().command {
+            PluginCommand::Top(flags) => flags,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn kv(key: &str, mod_revision: i64, value: &str) -> KeyValue {
+        let (key, value) = (key.to_owned().into(), value.to_owned().into());
+        KeyValue { key, value, mod_revision, ..KeyValue::default() }
+    }
+
+    #[test]
+    fn keys_are_counted_to_a_prefix() {
+        let cases: &[(&[&str], &str, &str)] = &[
+            (&[], "/registry/pods/prod/web", "/registry/pods/"),
+            (&[], "/registry/ranges", "/registry/"),
+            (&[], "/registry", "/"),
+            (&[], "a/b/c", "a/b/"),
+            (&[], "plain", ""),
+            (
+                &["--prefix=/registry/"],
+                "/registry/pods/prod/web",
+                "/registry/pods/prod/",
+            ),
+            (
+                &["--prefix=/registry", "--depth=1"],
+                "/registry/pods/prod/web",
+                "/registry/pods/",
+            ),
+            (
+                &["--depth=3"],
+                "/registry/pods/prod/web",
+                "/registry/pods/prod/",
+            ),
+        ];
+        for (more, key, expected) in cases {
+            assert_eq!(
+                below(key.as_bytes(), &flags(more)),
+                *expected,
+                "{key} {more:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_table_of_prefixes() {
+        let flags = flags(&["--decode=k8s", "--rows=2"]);
+        let mut count = Count { with_kinds: true, ..Count::default() };
+        let pod = r#"{"apiVersion":"v1","kind":"Pod"}"#;
+        let page: Vec<_> = (0..100)
+            .map(|n| kv(&format!("/registry/pods/prod/web-{n:03}"), n, ""))
+            .collect();
+        assert_eq!(count.add(&page, &flags), [b"/registry/pods/prod/web-050"]);
+        count.sample(&kv("/registry/pods/prod/web-050", 50, pod), &flags);
+        let page = [
+            kv("/registry/events/a", 300, ""),
+            kv("/registry/leases/b", 200, ""),
+        ];
+        assert_eq!(count.add(&page, &flags).len(), 2);
+        count.sample(&kv("/registry/leases/b", 200, "text"), &flags);
+        golden("top.txt", &count.text(flags.rows));
+    }
+
+    #[test]
+    fn rows_and_samples_are_bounded() {
+        let flags = flags(&[]);
+        let mut count = Count::default();
+        let page: Vec<_> = (0..ROWS_MAX + 5)
+            .map(|n| kv(&format!("/{n:06}/a"), 1, ""))
+            .collect();
+        assert_eq!(count.add(&page, &flags).len() as u64, SAMPLES_MAX);
+        assert_eq!(count.rows.len(), ROWS_MAX + 1);
+        assert_eq!(count.rows[OTHERS].keys, 5);
+    }
+}

@@ -1,0 +1,49 @@
+//! Keys, which the operator itself never reads: people do, by the plugin for kubectl.
+
+use std::time::Duration;
+
+use witan_api::v3::etcdserverpb::{self as pb, kv_client::KvClient};
+
+use super::{
+    super::{Address, CallError},
+    Call, GrpcMembers,
+};
+
+/// How long a page of keys or a transaction may take.
+const KEYS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of an answer at most: a value may be larger than tonic's default.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+const RANGE: Call = Call { name: "Range", timeout: KEYS_TIMEOUT };
+const TXN: Call = Call { name: "Txn", timeout: KEYS_TIMEOUT };
+
+impl GrpcMembers {
+    /// Reads keys.
+    pub async fn range(
+        &self,
+        of: &Address,
+        body: pb::RangeRequest,
+    ) -> Result<pb::RangeResponse, CallError> {
+        self.call(of, RANGE, body, |channel, request| async move {
+            let client = KvClient::new(channel);
+            client
+                .max_decoding_message_size(ANSWER_BYTES_MAX)
+                .range(request)
+                .await
+        })
+        .await
+    }
+
+    /// Executes a transaction.
+    pub async fn txn(
+        &self,
+        on: &Address,
+        body: pb::TxnRequest,
+    ) -> Result<pb::TxnResponse, CallError> {
+        self.call(on, TXN, body, |channel, request| async move {
+            KvClient::new(channel).txn(request).await
+        })
+        .await
+    }
+}

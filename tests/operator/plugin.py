@@ -1,0 +1,169 @@
+"""The plugin `kubectl witan`, as a person uses it: kubectl finds it on the PATH, its connections to members go through the API server. What
+cases use is in `trouble.py`, `drive.py` and `backups.py`; what its texts look like is proven by golden files in `operator/testdata/kubectl`."""
+
+import base64
+import contextlib
+import json
+import os
+import subprocess
+import tarfile
+
+from api import MERGE, eventually
+from backups import BACKUPS, SCHEDULES
+from kubelet import Kubelet
+from node import NODES, Nodes
+from trouble import CLUSTERS, CORE, DELETE
+
+# of the machine, which the API server reaches
+ADDRESS = "192.0.2.10"
+PASSWORD = "for the plugin"
+
+
+class Plugin:
+    """What `Drive` inherits."""
+
+    def witan(self, *arguments, fails=False, text=None):
+        """Runs `kubectl witan`; gives stdout, or stderr if it is to fail."""
+        folder = self.world.path("plugins")
+        if not os.path.isdir(folder):
+            os.makedirs(folder)
+            os.symlink(os.environ["OPERATOR_BIN"], os.path.join(folder, "kubectl-witan"))
+        environment = {**os.environ, "KUBECONFIG": self.world.kubeconfig, "PATH": f"{folder}:{os.environ['PATH']}"}
+        done = subprocess.run([f"{self.world.kube}/kubectl", "witan", *arguments, "-n", "prod"], input=text, capture_output=True, text=True,
+                              cwd=self.world.folder, env=environment, timeout=180)
+        assert (done.returncode != 0) == fails, f"{arguments}: {done.stdout}{done.stderr}"
+        return done.stderr if fails else done.stdout
+
+    @contextlib.contextmanager
+    def kubelets(self):
+        """The stand-in's nodes answer the API server. A real kubelet does that already."""
+        if not isinstance(self.node, Nodes):
+            yield
+            return
+        kubelet = Kubelet(self.api, self.world.folder, ADDRESS)
+        status = {"addresses": [{"type": "InternalIP", "address": ADDRESS}], "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet.port}}}
+        try:
+            for name in NODES:
+                self.api.request("PATCH", f"/api/v1/nodes/{name}/status", {"status": status}, MERGE)
+            yield
+        finally:
+            kubelet.end()
+
+    def row(self, text, name):
+        """The cells of a table's row that begins with this name."""
+        return next(line.split() for line in text.splitlines() if line.split()[:1] == [name])
+
+    def key(self, cluster, key):
+        """The value of a key, or None."""
+        answer = next(iter(self.ask(cluster, "/v3/kv/range", {"key": base64.b64encode(key.encode()).decode()}).values()))
+        return base64.b64decode(answer["kvs"][0]["value"]).decode() if answer.get("kvs") else None
+
+    # cases
+
+    def plugin_status(self):
+        """A person looks at a cluster, takes a backup and restores it, and sends a report."""
+        with self.brief("shown", writes=False), self.kubelets():
+            text = eventually("all members are shown", lambda: (lambda text: text if "WHY" in text else None)(self.witan("status", "shown")))
+            assert "Cluster in healthy state" in text and "Last backup  none" in text, text
+            assert self.row(text, self.leader("shown"))[2:4] == ["leader", "yes"], text
+            assert self.row(self.witan("status", "-A").replace("prod ", ""), "shown")[1] == "3/3"
+            assert json.loads(self.witan("status", "shown", "-o", "json"))["cluster"]["metadata"]["name"] == "shown"
+            assert 'etcdclusters.witan.dev "absent" not found' in self.witan("status", "absent", fails=True)
+            self.put("shown", "kept", "a value of mine")
+            self.backed_up_and_restored()
+            self.witan("report", "shown", "--file", "report.tar.gz", "--operator-namespace", "witan-system")
+            with tarfile.open(self.world.path("report.tar.gz")) as archive:
+                files = {name: archive.extractfile(name).read().decode() for name in archive.getnames()}
+            assert "Cluster in healthy state" in files["report/status.txt"], files
+            assert "etcd_server_has_leader 1" in files["report/metrics/shown-0.txt"], sorted(files)
+            assert files["report/logs/shown-0.log"], sorted(files)
+            assert not any("a value of mine" in text for text in files.values()), "values stay where they are"
+        subprocess.run(["bash", "-n"], input=self.witan("completion", "bash"), text=True, check=True)
+
+    def backed_up_and_restored(self):
+        spec = {"clusterRef": {"name": "shown"}, "schedule": "0 0 1 1 *", "store": self.s3()}
+        self.api.create(SCHEDULES, {"apiVersion": "witan.dev/v1", "kind": "EtcdBackupSchedule", "metadata": {"name": "yearly"}, "spec": spec})
+        try:
+            assert "succeeded: revision" in self.witan("backup", "shown", "--like", "yearly", "--name", "by-plugin", "--wait")
+            assert self.row(self.witan("backups", "shown").replace("prod ", ""), "by-plugin")[2] == "Succeeded"
+            text = self.witan("status", "shown")
+            assert "Last backup  by-plugin" in text and self.row(text, "yearly"), text
+            assert "bootstrap" in self.witan("restore", "again", "--from", "by-plugin", "--dry-run") and not self.api.find(f"{CLUSTERS}/again")
+            self.witan("restore", "again", "--from", "by-plugin")
+            self.until_ready("a cluster that the plugin has restored", "again")
+            assert self.key("again", "kept") == "a value of mine"
+        finally:
+            self.remove("again")
+            self.api.delete(f"{SCHEDULES}/yearly")
+            self.api.delete(f"{BACKUPS}/by-plugin")
+
+    def plugin_acts(self):
+        """A person moves the leader, reads and reverts keys, restarts, replaces, and goes on with one member."""
+        with self.brief("moved", writes=False), self.kubelets():
+            for number in range(2):
+                follower = next(pod for pod in sorted(self.pods("moved")) if pod != self.leader("moved"))
+                # once through the API server, and once directly
+                members = ",".join(f"{pod['status']['podIP']}:2379" for pod in self.pods("moved").values())
+                way = ["--endpoints", members] if number else []
+                assert self.witan("move-leader", "moved", follower, *way) == f"{follower} leads\n"
+                eventually("the operator sees the leader", lambda: self.leader("moved") == follower)
+            assert "is no voter of moved" in self.witan("move-leader", "moved", "moved-9", fails=True)
+            assert self.leader("moved") in self.witan("logs", "moved") and self.witan("logs", "moved", "moved-0", "--tail", "1").count("\n") == 1
+            self.keys_of_plugin()
+            ids = lambda: {each["name"]: each.get("id") for each in self.cluster("moved")["status"]["members"]}
+            before, pods = ids(), {pod["metadata"]["uid"] for pod in self.pods("moved").values()}
+            self.witan("restart", "moved")
+            eventually("all pods are others", lambda: self.is_ready("moved") and not pods & {pod["metadata"]["uid"] for pod in self.pods("moved").values()})
+            self.witan("replace", "moved", "moved-2")
+            eventually("another member has come", lambda: before["moved-2"] not in ids().values() and self.is_ready("moved"))
+            assert "a quorum serves" in self.witan("recover", "moved", "moved-0", "--yes", fails=True)
+            self.recovered()
+        self.with_users()
+
+    def keys_of_plugin(self):
+        for key, value in (("/a/x/1", "old"), ("/a/x/2", "kept"), ("/b/y/1", "other")):
+            self.put("moved", key, value)
+        revision = json.loads(self.witan("history", "moved", "/b/y/1", "-o", "json"))["versions"][0]["revision"]
+        for key, value in (("/a/x/1", "new"), ("/a/x/3", "added")):
+            self.put("moved", key, value)
+        assert self.row(self.witan("top", "moved"), "/a/x/")[1] == "3"
+        values = [line.split()[-1] for line in self.witan("history", "moved", "/a/x/1").splitlines()[1:-1]]
+        # each member was asked to put
+        assert list(dict.fromkeys(values)) == ["new", "old"], values
+        assert "2 differences" in self.witan("diff", "moved", f"/a/@{revision}")
+        assert "nothing was done" in self.witan("revert", "moved", f"/a/@{revision}") and self.key("moved", "/a/x/1") == "new"
+        self.witan("revert", "moved", f"/a/@{revision}", "--yes")
+        assert (self.key("moved", "/a/x/1"), self.key("moved", "/a/x/3"), self.key("moved", "/b/y/1")) == ("old", None, "other")
+        assert "no key differs" not in self.witan("diff", "moved", f"/a/@{revision}"), "a key that was put back has another revision"
+
+    def recovered(self):
+        """Two of three disks are lost: the plugin names the survivor, after it was told which cluster."""
+        survivor = next(pod for pod in sorted(self.pods("moved")))
+        for pod in sorted(self.pods("moved"))[1:]:
+            self.api.delete(f"{CORE}/persistentvolumeclaims/data-{pod}")
+            self.api.delete(f"{CORE}/pods/{pod}?gracePeriodSeconds=0")
+        lost = lambda: "Available" in self.witan("status", "moved") and "False" in self.witan("status", "moved")
+        eventually("the quorum is lost", lost)
+        assert "nothing was done" in eventually("the quorum is lost for the plugin", lambda: self.refused_recovery(survivor))
+        self.witan("recover", "moved", survivor, text="moved\n")
+        self.until_ready("after the loss of a quorum", "moved", patience_s=180)
+        assert self.key("moved", "/a/x/1") == "old"
+
+    def refused_recovery(self, survivor):
+        said = self.witan("recover", "moved", survivor, fails=True, text="other\n")
+        return said if "a quorum serves" not in said else None
+
+    def with_users(self):
+        """Certificates and root's password come from the cluster's secrets."""
+        self.api.create(f"{CORE}/secrets", {"metadata": {"name": "locked-root"}, "stringData": {"username": "root", "password": PASSWORD}})
+        try:
+            self.apply("locked", replicas=1, storage={"size": "1Gi"}, persistentVolumeClaimRetentionPolicy=DELETE,
+                       tls={"client": {"managed": {}}, "peer": {"managed": {}}}, auth={"enabled": True, "rootCredentialsSecretRef": {"name": "locked-root"}})
+            self.until_ready("a cluster with users", "locked", 1)
+            with self.kubelets():
+                assert "0 keys, about 0 B" in self.witan("top", "locked")
+                assert self.witan("move-leader", "locked", "locked-0") == "locked-0 leads already\n"
+            assert "locked-operator-tls" in self.witan("status", "locked")
+        finally:
+            self.remove("locked")
+            self.api.delete(f"{CORE}/secrets/locked-root")
