@@ -173,10 +173,12 @@ async fn command(line: PluginLine) -> Result<(), PluginError> {
 
 /// Returns the message of the API server, or the reasons why it was not reached, the outermost first.
 fn of_kube(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
-        other => chain(other),
+    if let kube::Error::Api(status) = error
+        && !status.message.is_empty()
+    {
+        return status.message.clone();
     }
+    chain(error)
 }
 
 /// Returns an error and its causes, each once.

@@ -1,5 +1,8 @@
 //! `backup`, `backups` and `restore`: EtcdBackups, and the EtcdCluster that begins from one.
 
+#[cfg(test)]
+mod tests;
+
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::jiff::Timestamp;
 use kube::{
@@ -241,69 +244,4 @@ fn restored(old: &EtcdClusterSpec, flags: &RestoreFlags) -> EtcdClusterSpec {
         services.peer = None;
     }
     spec
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{
-        super::testing::{facts, golden, now},
-        *,
-    };
-
-    fn flags(to: &str) -> BackupFlags {
-        BackupFlags {
-            cluster: "orders".to_owned(),
-            to: Some(to.to_owned()),
-            credentials: None,
-            like: None,
-            name: None,
-            verify: true,
-            wait: false,
-        }
-    }
-
-    #[test]
-    fn a_table_of_backups() {
-        golden("backups.txt", &table(&facts("healthy.yaml").backups, now()));
-        assert_eq!(table(&[], now()), "no EtcdBackup found\n");
-    }
-
-    #[test]
-    fn a_location_is_a_store() {
-        let mut flags = flags("s3://bucket/a/b/");
-        flags.credentials = Some("s3".to_owned());
-        let made = backup(&flags, settings("s3://bucket/a/b/", &flags).unwrap(), now());
-        golden("backup.yaml", &yaml(&made).unwrap());
-        assert!(
-            settings("pvc://disk/a", &flags).is_err(),
-            "a volume has no credentials"
-        );
-        flags.credentials = None;
-        let volume = settings("pvc://disk", &flags).unwrap().store;
-        assert_eq!(volume.persistent_volume_claim.unwrap().claim_name, "disk");
-        for wrong in ["bucket", "s3://", "gs://bucket", ""] {
-            assert!(settings(wrong, &flags).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn names_of_backups_are_short() {
-        let mut flags = flags("pvc://disk");
-        flags.cluster = "c".repeat(45);
-        let made = backup(&flags, settings("pvc://disk", &flags).unwrap(), now());
-        assert_eq!(made.name_any().len(), 52);
-    }
-
-    #[test]
-    fn a_restored_cluster_has_the_spec_of_the_old_one() {
-        let old = facts("healthy.yaml").cluster;
-        let flags = RestoreFlags {
-            name: "again".to_owned(),
-            from: "orders-daily-7".to_owned(),
-            bump_revision: 1000,
-            dry_run: true,
-        };
-        let made = EtcdCluster::new("again", restored(&old.spec, &flags));
-        golden("restored.yaml", &yaml(&made).unwrap());
-    }
 }

@@ -1,5 +1,6 @@
 //! The commands of the plugin and their flags.
 
+mod flags;
 #[cfg(test)]
 mod tests;
 
@@ -7,6 +8,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+
+pub(super) use flags::{BackupFlags, LogFlags, RestoreFlags, TopFlags};
 
 /// Shows and mends clusters of Witan in Kubernetes.
 #[derive(Debug, Parser)]
@@ -169,94 +172,6 @@ pub(super) enum PluginCommand {
         /// The shell.
         shell: Shell,
     },
-}
-
-/// Flags of `backup`.
-#[derive(Debug, Clone, Args)]
-#[command(group(clap::ArgGroup::new("store").required(true).args(["to", "like"])))]
-pub(super) struct BackupFlags {
-    /// The EtcdCluster.
-    pub(super) cluster: String,
-    /// Where it is stored: s3://BUCKET[/PREFIX] of AWS, or pvc://CLAIM[/FOLDER].
-    #[arg(long, value_name = "LOCATION")]
-    pub(super) to: Option<String>,
-    /// Secret with the credentials of the bucket; without it the pod's node identifies it.
-    #[arg(long, value_name = "SECRET", conflicts_with = "like")]
-    pub(super) credentials: Option<String>,
-    /// An EtcdBackupSchedule, whose store and settings are used. Needed for stores that are not AWS.
-    #[arg(long, value_name = "SCHEDULE")]
-    pub(super) like: Option<String>,
-    /// Name of the EtcdBackup; by default the cluster's and the time.
-    #[arg(long)]
-    pub(super) name: Option<String>,
-    /// Reads the stored snapshot back and restores it into a scratch directory.
-    #[arg(long)]
-    pub(super) verify: bool,
-    /// Waits until it has succeeded or failed.
-    #[arg(long)]
-    pub(super) wait: bool,
-}
-
-/// Flags of `restore`.
-#[derive(Debug, Clone, Args)]
-pub(super) struct RestoreFlags {
-    /// Name of the new EtcdCluster.
-    pub(super) name: String,
-    /// The EtcdBackup.
-    #[arg(long, value_name = "BACKUP")]
-    pub(super) from: String,
-    /// Added to all revisions, so that clients which keep watching begin anew.
-    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(i64).range(0..=4_000_000_000_000_000))]
-    pub(super) bump_revision: i64,
-    /// Prints the EtcdCluster as YAML and creates nothing.
-    #[arg(long)]
-    pub(super) dry_run: bool,
-}
-
-/// Flags of `logs`.
-#[derive(Debug, Clone, Args)]
-pub(super) struct LogFlags {
-    /// The EtcdCluster.
-    pub(super) cluster: String,
-    /// The member; all of them by default, each line behind the name of its member.
-    pub(super) member: Option<String>,
-    /// Goes on until it is interrupted.
-    #[arg(short, long)]
-    pub(super) follow: bool,
-    /// Of the container before the last restart.
-    #[arg(long, conflicts_with = "follow")]
-    pub(super) previous: bool,
-    /// How many of the last lines of each member.
-    #[arg(long, value_name = "LINES", default_value_t = 100)]
-    pub(super) tail: i64,
-}
-
-/// Flags of `top`.
-#[derive(Debug, Clone, Args)]
-pub(super) struct TopFlags {
-    /// The EtcdCluster.
-    pub(super) cluster: String,
-    /// Only keys with this prefix.
-    #[arg(long, default_value = "")]
-    pub(super) prefix: String,
-    /// How many segments of the path are a row.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=8))]
-    pub(super) depth: u16,
-    /// How many rows, those with the most bytes first.
-    #[arg(long, default_value_t = 20)]
-    pub(super) rows: usize,
-    /// Requests a second. Each reads at most 1000 keys or one value.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub(super) rate: u16,
-    /// Shows what kind of objects there are below a prefix.
-    #[arg(long, value_enum)]
-    pub(super) decode: Option<Decode>,
-    /// Format.
-    #[command(flatten)]
-    pub(super) format: FormatFlag,
-    /// The members.
-    #[command(flatten)]
-    pub(super) members: MemberFlags,
 }
 
 /// The format of what is listed.

@@ -13,7 +13,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::chain;
+use super::of_kube;
 use crate::{lock, resources::ports};
 
 /// A port that leads to a pod until this is dropped.
@@ -67,10 +67,8 @@ async fn accept(
 async fn carry(mut socket: TcpStream, pods: &Api<Pod>, pod: &str) -> Result<(), String> {
     let port = u16::try_from(ports::CLIENT).map_err(|error| error.to_string())?;
     let opened = pods.portforward(pod, &[port]).await;
-    let mut forwarder = opened.map_err(|error| match &error {
-        kube::Error::Api(status) => format!("port-forward to {pod}: {}", status.message),
-        other => format!("port-forward to {pod}: {}", chain(other)),
-    })?;
+    let mut forwarder =
+        opened.map_err(|error| format!("port-forward to {pod}: {}", of_kube(&error)))?;
     let said = forwarder.take_error(port);
     let Some(mut stream) = forwarder.take_stream(port) else {
         return Err(format!("port-forward to {pod}: no stream"));

@@ -1,5 +1,8 @@
 //! `diff` and `revert`: keys below a prefix that differ from those at an earlier revision.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 
 use serde::Serialize;
@@ -238,70 +241,4 @@ fn back(each: &Difference, value: Option<Vec<u8>>) -> RequestOp {
         }
     };
     RequestOp { request: Some(request) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{super::testing::golden, *};
-
-    fn kv(key: &'static str, mod_revision: i64) -> KeyValue {
-        KeyValue {
-            key: key.as_bytes().into(),
-            mod_revision,
-            ..KeyValue::default()
-        }
-    }
-
-    fn found() -> Differences {
-        let pairs = [
-            (Some(kv("/a/changed", 12)), Some(kv("/a/changed", 5))),
-            (Some(kv("/a/same", 6)), Some(kv("/a/same", 6))),
-            (Some(kv("/a/added", 11)), None),
-            (None, Some(kv("/a/deleted", 7))),
-        ];
-        let keys = pairs
-            .iter()
-            .filter_map(|(now, then)| difference(now.as_ref(), then.as_ref()));
-        Differences { newest: 12, keys: keys.collect() }
-    }
-
-    #[test]
-    fn a_table_of_differences() {
-        let at = PrefixAt { prefix: "/a/".to_owned(), revision: 8 };
-        golden("diff.txt", &table(&found(), &at));
-        let none = Differences { newest: 12, keys: vec![] };
-        assert_eq!(
-            table(&none, &at),
-            "no key differs between revisions 8 and 12\n"
-        );
-    }
-
-    #[test]
-    fn each_operation_has_its_condition() {
-        let revisions = found()
-            .keys
-            .iter()
-            .map(|each| unchanged(each).target_union)
-            .collect::<Vec<_>>();
-        let expected = [12, 11, 0].map(|revision| Some(TargetUnion::ModRevision(revision)));
-        assert_eq!(revisions, expected);
-        let added = &found().keys[1];
-        assert!(matches!(
-            back(added, None).request,
-            Some(Request::RequestDeleteRange(_))
-        ));
-        assert!(matches!(
-            back(added, Some(vec![])).request,
-            Some(Request::RequestPut(_))
-        ));
-    }
-
-    #[test]
-    fn what_one_transaction_cannot_do_is_refused() {
-        assert!(check(&found(), 3).is_ok());
-        assert!(check(&found(), 2).is_err());
-        let mut leased = found();
-        leased.keys[0].lease_then = 5;
-        assert!(check(&leased, 3).unwrap_err().to_string().contains("lease"));
-    }
 }
