@@ -97,7 +97,10 @@ const NOT_RUN: &[(&str, &str)] = &[
         "docs/operating/kubectl.md",
         "kubectl witan backup orders --like orders-daily --wait",
     ),
-    ("docs/operating/kubectl.md", "kubectl witan move-leader orders orders-2"),
+    (
+        "docs/operating/kubectl.md",
+        "kubectl witan move-leader orders orders-2",
+    ),
     ("docs/operating/kubectl.md", "kubectl witan top orders"),
     ("docs/operating/kubectl.md", "kubectl witan report orders"),
     (
