@@ -6,7 +6,7 @@
 //!
 //! Nothing here knows Kubernetes: jobs of the operator run this command in pods, and people can run it by hand.
 //!
-//! The reading order: [`command`] (flags), [`save`], [`list`], [`fetch`], then what they are made of.
+//! The reading order: `command` (flags), `save`, `list`, `fetch`, then what they are made of.
 
 mod command;
 mod run;
