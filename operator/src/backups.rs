@@ -23,23 +23,27 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt as _,
-    api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, ObjectMeta, PostParams},
     runtime::{
         Controller,
         controller::{self, Action},
-        events::{Event, EventType, Recorder},
+        events::Recorder,
         reflector::ObjectRef,
         watcher,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::json;
 
 use crate::{
+    controller::{
+        announce,
+        status::{self, Written},
+    },
     crd::{
         BackupPhase, EtcdBackup, EtcdBackupSchedule, EtcdBackupSpec, EtcdBackupStatus, EtcdCluster,
     },
     metrics::Metrics,
+    model::Notice,
     options::Environment,
     resources::{BACKUP, Cluster, MANAGER, ResourceError, SCHEDULE, backup::job},
 };
@@ -244,7 +248,7 @@ impl Backups {
         let name = backup.name_any();
         let warning = reason != "BackupSucceeded";
         tracing::info!(namespace, backup = name, reason, "{note}");
-        self.publish(backup, (reason, warning), &note).await;
+        self.publish(backup, (reason, warning), note).await;
     }
 
     /// Creates the backup that a schedule is due for, deletes old ones, and writes the status.
@@ -295,7 +299,7 @@ impl Backups {
             && self.write(schedule, &due.status).await?
             && let Some(note) = worsened(&before.conditions, &due.status.conditions)
         {
-            self.publish(schedule, ("BackupScheduleNotReady", true), &note)
+            self.publish(schedule, ("BackupScheduleNotReady", true), note)
                 .await;
         }
         Ok(Action::requeue(due.again))
@@ -311,47 +315,21 @@ impl Backups {
             + DeserializeOwned,
         S: Serialize + Debug,
     {
-        let name = resource.name_any();
-        let body = json!({
-            "apiVersion": K::api_version(&()),
-            "kind": K::kind(&()),
-            "metadata": {
-                "name": name,
-                "uid": resource.uid(),
-                "resourceVersion": resource.resource_version(),
-            },
-            "status": status,
-        });
         let api = self.api::<K>(resource.namespace().as_deref());
-        let params = PatchParams::apply(MANAGER).force();
-        match api.patch_status(&name, &params, &Patch::Apply(&body)).await {
-            Err(kube::Error::Api(refusal)) if [404, 409].contains(&refusal.code) => Ok(false),
-            written => written.map(|_| true).map_err(cannot("write the status")),
-        }
+        let written = status::write(&api, resource, status).await;
+        let written = written.map_err(cannot("write the status"))?;
+        Ok(written == Written::Yes)
     }
 
-    /// Publishes an event about a resource; a failure is logged.
+    /// Publishes an event about a resource.
     async fn publish<K: Resource<DynamicType = ()>>(
         &self,
         about: &K,
-        (reason, warning): (&str, bool),
-        note: &str,
+        (reason, warning): (&'static str, bool),
+        message: String,
     ) {
-        let end = note.floor_char_boundary(crate::controller::EVENT_NOTE_BYTES);
-        let event = Event {
-            type_: if warning {
-                EventType::Warning
-            } else {
-                EventType::Normal
-            },
-            reason: reason.to_owned(),
-            note: Some(note[..end].to_owned()),
-            action: reason.to_owned(),
-            secondary: None,
-        };
-        if let Err(error) = self.recorder.publish(&event, &about.object_ref(&())).await {
-            tracing::warn!(%error, reason, "cannot publish an event");
-        }
+        let notice = Notice { reason, member: None, message, warning };
+        announce::publish(&self.recorder, about, &notice).await;
     }
 }
 

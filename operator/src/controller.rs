@@ -5,9 +5,10 @@
 //! everything from the API server and plans again, so that no step is based on outdated state. A cluster in its desired
 //! state causes no request to the API server.
 
+pub(crate) mod announce;
 mod readable;
 mod rollouts;
-mod status;
+pub(crate) mod status;
 mod watches;
 
 use std::{
@@ -22,15 +23,15 @@ use std::{
 
 use futures_util::{StreamExt as _, stream};
 use k8s_openapi::api::{
-    core::v1::{ObjectReference, PersistentVolumeClaim, Pod, Service},
+    core::v1::{PersistentVolumeClaim, Pod, Service},
     policy::v1::PodDisruptionBudget,
 };
 use kube::{
-    Api, Client, Resource, ResourceExt as _,
+    Api, Client, ResourceExt as _,
     runtime::{
         applier,
         controller::{Action, Config, trigger_self, trigger_with},
-        events::{Event, EventType, Recorder, Reporter},
+        events::{Recorder, Reporter},
         reflector::ObjectRef,
         watcher,
     },
@@ -67,9 +68,6 @@ const RETRY: Duration = Duration::from_millis(500);
 const LAST_PASSES: Duration = Duration::from_secs(5);
 /// How long a pass may take, so that an API server that does not answer does not delay passes over other clusters.
 const PASS_LONGEST: Duration = Duration::from_secs(60);
-
-/// The longest note of an event that Kubernetes takes.
-pub(crate) const EVENT_NOTE_BYTES: usize = 1024;
 
 /// Why a pass failed.
 #[derive(Debug, thiserror::Error)]
@@ -296,37 +294,9 @@ impl<M: Members> Operator<M> {
         Ok(named)
     }
 
-    /// Publishes a notice as an event about the cluster, with the member's pod as the second object. A
-    /// failure is logged.
+    /// Publishes a notice as an event about the cluster.
     async fn publish(&self, cluster: &EtcdCluster, notice: &Notice) {
-        // Kubernetes counts events of one reason together, under the first note. A note about a changed resource is
-        // another event, as in Kubernetes' own recorder.
-        let about = ObjectReference {
-            resource_version: cluster.resource_version(),
-            ..cluster.object_ref(&())
-        };
-        let end = notice.message.floor_char_boundary(EVENT_NOTE_BYTES);
-        let event = Event {
-            type_: if notice.warning {
-                EventType::Warning
-            } else {
-                EventType::Normal
-            },
-            reason: notice.reason.to_owned(),
-            note: Some(notice.message[..end].to_owned()),
-            action: notice.reason.to_owned(),
-            // events of different members are not counted together
-            secondary: notice.member.as_ref().map(|member| ObjectReference {
-                api_version: Some("v1".to_owned()),
-                kind: Some("Pod".to_owned()),
-                name: Some(member.clone()),
-                namespace: about.namespace.clone(),
-                ..ObjectReference::default()
-            }),
-        };
-        if let Err(error) = self.recorder.publish(&event, &about).await {
-            tracing::warn!(%error, reason = notice.reason, "cannot publish an event");
-        }
+        announce::publish(&self.recorder, cluster, notice).await;
     }
 }
 
@@ -419,8 +389,15 @@ impl<M: Members> Scope<M> {
             done = actor.act(&step, &mut facts).await;
         }
         let status = self.report(&named, &facts, &observation, &step);
-        if status != before && write(&api, &cluster, &status).await? == Written::Stale {
-            return Ok(Action::requeue(RETRY));
+        if status != before {
+            let written = write(&api, &cluster, &status).await;
+            let failed = |source| PassError::Cluster {
+                what: "write the status of",
+                source: Box::new(source),
+            };
+            if written.map_err(failed)? == Written::Stale {
+                return Ok(Action::requeue(RETRY));
+            }
         }
         if !records {
             done = actor.act(&step, &mut facts).await;

@@ -20,6 +20,7 @@ use crate::{
     resources::{CLUSTER, Cluster, tls},
 };
 
+pub(crate) use conditions::condition;
 pub use events::events;
 
 /// Units of sizes, each 1,024 of the one before.

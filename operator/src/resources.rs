@@ -90,11 +90,11 @@ pub enum ResourceError {
     Certificate(String),
 }
 
-/// Returns the owner reference by which Kubernetes deletes an object together with the cluster.
-fn owner(resource: &EtcdCluster) -> OwnerReference {
+/// Returns the owner reference by which Kubernetes deletes an object together with a resource.
+fn owner<K: Resource<DynamicType = ()>>(resource: &K) -> OwnerReference {
     OwnerReference {
-        api_version: EtcdCluster::api_version(&()).into_owned(),
-        kind: EtcdCluster::kind(&()).into_owned(),
+        api_version: K::api_version(&()).into_owned(),
+        kind: K::kind(&()).into_owned(),
         name: resource.name_any(),
         uid: resource.uid().unwrap_or_default(),
         controller: Some(true),

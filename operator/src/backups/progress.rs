@@ -5,7 +5,7 @@ use k8s_openapi::{
         batch::v1::{Job, JobCondition},
         core::v1::{ContainerState, ContainerStatus, Pod},
     },
-    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    apimachinery::pkg::apis::meta::v1::Time,
     jiff::Timestamp,
 };
 use kube::ResourceExt as _;
@@ -14,7 +14,7 @@ use witan_backup::BackupRecord;
 
 use crate::{
     crd::{BackupPhase, EtcdBackup, EtcdBackupStatus},
-    report::rounded,
+    report::{self, rounded},
     resources::backup::{SAVE, location, stored_name},
 };
 
@@ -174,7 +174,7 @@ fn ended_pod(pod: &Pod) -> Option<(String, String)> {
     Some(("Unschedulable".to_owned(), message))
 }
 
-/// Adds the condition `Succeeded` to a status, with its message. Its transition time changes only with its status.
+/// Adds the condition `Succeeded` to a status, with its message.
 fn with_condition(
     mut status: EtcdBackupStatus,
     backup: &EtcdBackup,
@@ -186,19 +186,17 @@ fn with_condition(
         Some(BackupPhase::Failed) => "False",
         Some(BackupPhase::Pending | BackupPhase::Running) | None => "Unknown",
     };
-    let before = backup
-        .status
-        .as_ref()
-        .map(|status| status.conditions.as_slice());
-    let before = before.unwrap_or_default().first();
-    let since = before.filter(|before| before.status == value);
-    status.conditions = vec![Condition {
-        type_: "Succeeded".to_owned(),
-        status: value.to_owned(),
-        reason: reason.to_owned(),
-        message: status.message.clone().unwrap_or_default(),
-        observed_generation: backup.metadata.generation,
-        last_transition_time: since.map_or(Time(now), |since| since.last_transition_time.clone()),
-    }];
+    let before = backup.status.as_ref();
+    let before = before.map_or(&[][..], |status| &status.conditions);
+    let message = status.message.clone().unwrap_or_default();
+    let generation = backup.metadata.generation;
+    let made = report::condition(
+        before,
+        ["Succeeded", value, reason],
+        message,
+        generation,
+        Time(now),
+    );
+    status.conditions = vec![made];
     status
 }

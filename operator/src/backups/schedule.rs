@@ -12,8 +12,9 @@ use k8s_openapi::{
 };
 use kube::ResourceExt as _;
 
-use crate::crd::{
-    BackupPhase, BackupRetention, EtcdBackup, EtcdBackupSchedule, EtcdBackupScheduleStatus,
+use crate::{
+    crd::{BackupPhase, BackupRetention, EtcdBackup, EtcdBackupSchedule, EtcdBackupScheduleStatus},
+    report,
 };
 
 /// How many failed EtcdBackups of a schedule are kept.
@@ -208,7 +209,7 @@ fn expired(
     failed.chain(old).map(|backup| backup.name_any()).collect()
 }
 
-/// Makes the condition `Ready` of a schedule. Its transition time changes only with its status.
+/// Makes the condition `Ready` of a schedule.
 fn ready(
     schedule: &EtcdBackupSchedule,
     reason: &str,
@@ -220,17 +221,15 @@ fn ready(
     } else {
         "False"
     };
-    let before = schedule
-        .status
-        .as_ref()
-        .and_then(|status| status.conditions.first());
-    let since = before.filter(|before| before.status == value);
-    vec![Condition {
-        type_: "Ready".to_owned(),
-        status: value.to_owned(),
-        reason: reason.to_owned(),
-        message: message.to_owned(),
-        observed_generation: schedule.metadata.generation,
-        last_transition_time: since.map_or(Time(now), |since| since.last_transition_time.clone()),
-    }]
+    let before = schedule.status.as_ref();
+    let before = before.map_or(&[][..], |status| &status.conditions);
+    let (message, generation) = (message.to_owned(), schedule.metadata.generation);
+    let kind = ["Ready", value, reason];
+    vec![report::condition(
+        before,
+        kind,
+        message,
+        generation,
+        Time(now),
+    )]
 }

@@ -1,52 +1,54 @@
-//! Writes the status of exactly one cluster, and not of a later one of the same name.
+//! Writes the status of exactly one resource, and not of a later one of the same name.
+
+use std::fmt::Debug;
 
 use kube::{
-    Api, Resource as _, ResourceExt as _,
+    Api, Resource, ResourceExt as _,
     api::{Patch, PatchParams},
 };
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
-use super::PassError;
-use crate::{
-    crd::{EtcdCluster, EtcdClusterStatus},
-    resources::MANAGER,
-};
+use crate::resources::MANAGER;
 
 /// Whether a status was written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Written {
-    /// It was written, or the resource was deleted.
+pub(crate) enum Written {
+    /// It was written.
     Yes,
+    /// The resource was deleted.
+    Gone,
     /// The resource has changed since it was read, or another one has its name: the observed state may be outdated.
     Stale,
 }
 
-/// Applies the status to the resource of a cluster exactly as it was read.
-pub(super) async fn write(
-    api: &Api<EtcdCluster>,
-    cluster: &EtcdCluster,
-    status: &EtcdClusterStatus,
-) -> Result<Written, PassError> {
-    let name = cluster.name_any();
+/// Applies the status to a resource exactly as it was read.
+pub(crate) async fn write<K, S>(
+    api: &Api<K>,
+    resource: &K,
+    status: &S,
+) -> Result<Written, kube::Error>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    S: Serialize + Debug,
+{
+    let name = resource.name_any();
     let body = json!({
-        "apiVersion": EtcdCluster::api_version(&()),
-        "kind": EtcdCluster::kind(&()),
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
         "metadata": {
             "name": name,
-            "uid": cluster.uid(),
-            "resourceVersion": cluster.resource_version(),
+            "uid": resource.uid(),
+            "resourceVersion": resource.resource_version(),
         },
         "status": status,
     });
     let params = PatchParams::apply(MANAGER).force();
     match api.patch_status(&name, &params, &Patch::Apply(&body)).await {
         Ok(_) => Ok(Written::Yes),
-        Err(kube::Error::Api(refusal)) if refusal.code == 404 => Ok(Written::Yes),
+        Err(kube::Error::Api(refusal)) if refusal.code == 404 => Ok(Written::Gone),
         Err(kube::Error::Api(refusal)) if refusal.code == 409 => Ok(Written::Stale),
-        Err(source) => {
-            let what = "write the status of";
-            Err(PassError::Cluster { what, source: Box::new(source) })
-        }
+        Err(error) => Err(error),
     }
 }
 
@@ -55,7 +57,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::testing::api::FakeApi;
+    use crate::{
+        crd::{EtcdCluster, EtcdClusterStatus},
+        testing::api::FakeApi,
+    };
 
     /// The status of a cluster that was deleted while a pass ran is not written into the next one of its name.
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! Conditions of a cluster, as tools wait for them.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{Subject, count, events::TEMPLATE_REFUSED, time};
 use crate::{
@@ -15,7 +15,7 @@ struct ConditionState {
     message: String,
 }
 
-/// Returns all conditions of the status. The transition time of a condition changes only with its status.
+/// Returns all conditions of the status.
 pub(super) fn all(
     of: Subject<'_>,
     seen: &Observed,
@@ -42,24 +42,38 @@ pub(super) fn all(
         ),
     ];
     let condition = |(kind, state): (&str, ConditionState)| {
-        let before = of
-            .before
-            .conditions
-            .iter()
-            .find(|before| before.type_ == kind && before.status == state.status);
-        Condition {
-            type_: kind.to_owned(),
-            status: state.status.to_owned(),
-            reason: state.reason.to_owned(),
-            message: state.message,
-            observed_generation: Some(seen.generation),
-            last_transition_time: before.map_or_else(
-                || time(seen.now),
-                |before| before.last_transition_time.clone(),
-            ),
-        }
+        let (value, reason) = (state.status, state.reason);
+        let generation = Some(seen.generation);
+        let before = &of.before.conditions;
+        condition(
+            before,
+            [kind, value, reason],
+            state.message,
+            generation,
+            time(seen.now),
+        )
     };
     states.into_iter().map(condition).collect()
+}
+
+/// Makes a condition of a kind, value and reason. Its transition time changes only with its value.
+pub(crate) fn condition(
+    before: &[Condition],
+    [kind, value, reason]: [&str; 3],
+    message: String,
+    observed_generation: Option<i64>,
+    now: Time,
+) -> Condition {
+    let mut before = before.iter();
+    let since = before.find(|before| before.type_ == kind && before.status == value);
+    Condition {
+        type_: kind.to_owned(),
+        status: value.to_owned(),
+        reason: reason.to_owned(),
+        message,
+        observed_generation,
+        last_transition_time: since.map_or(now, |since| since.last_transition_time.clone()),
+    }
 }
 
 fn state(holds: bool, reason: &'static str, message: impl Into<String>) -> ConditionState {

@@ -13,16 +13,16 @@ use k8s_openapi::{
             Container, EmptyDirVolumeSource, EnvVar, PodSpec, PodTemplateSpec, Volume, VolumeMount,
         },
     },
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{Resource as _, ResourceExt as _};
+use kube::ResourceExt as _;
 use serde_json::Value;
 
 use super::{
     ResourceError,
     merge::merge,
     names::{BACKUP, BACKUP_OF, Cluster, MANAGER},
-    pod, store, tls,
+    owner, pod, store, tls,
 };
 use crate::{
     crd::{BackupRetention, EtcdBackup, Verify},
@@ -103,18 +103,6 @@ pub fn job(backup: &EtcdBackup, cluster: &Cluster<'_>, image: &str) -> Result<Jo
         }),
         status: None,
     })
-}
-
-/// Returns the owner reference by which Kubernetes deletes the job together with the EtcdBackup.
-fn owner(backup: &EtcdBackup) -> OwnerReference {
-    OwnerReference {
-        api_version: EtcdBackup::api_version(&()).into_owned(),
-        kind: EtcdBackup::kind(&()).into_owned(),
-        name: backup.name_any(),
-        uid: backup.uid().unwrap_or_default(),
-        controller: Some(true),
-        block_owner_deletion: Some(true),
-    }
 }
 
 /// Merges the `podTemplate` of the backup into the pod.
