@@ -15,14 +15,14 @@ pub(crate) struct SnapshotDigest {
     bytes: u64,
 }
 
-/// What the bytes of a snapshot tell.
+/// Length and digest of a snapshot, and whether it fits the digest at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Digested {
     /// Whether the last 32 bytes are the SHA-256 of all bytes before them.
     pub(crate) sound: bool,
     /// SHA-256 of all bytes, in hex.
     pub(crate) sha256: String,
-    /// How many bytes there are.
+    /// Number of bytes.
     pub(crate) bytes: u64,
 }
 

@@ -44,7 +44,7 @@ impl Entry {
     }
 }
 
-/// Which files of a name there are.
+/// The files of one name: the snapshot, the record, or both.
 #[derive(Debug, Default)]
 struct Files {
     data: Option<u64>,

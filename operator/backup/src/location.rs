@@ -1,4 +1,4 @@
-//! Where backups lie: `s3://BUCKET[/PREFIX]` or `file:///FOLDER`.
+//! Locations of backups: `s3://BUCKET[/PREFIX]` or `file:///FOLDER`.
 
 use std::{path::PathBuf, str::FromStr};
 

@@ -1,4 +1,4 @@
-//! How far the transfer of a snapshot is, as lines of the log.
+//! The progress of a transfer, as lines of the log.
 
 use std::{
     sync::{

@@ -37,7 +37,7 @@ pub enum Reason {
 pub struct BackupError {
     /// Why.
     pub reason: Reason,
-    /// What was wrong, for people.
+    /// The fault and what to do about it, for people.
     pub message: String,
 }
 

@@ -1,4 +1,4 @@
-//! What a command tells programs: the record of a backup, or why there is none.
+//! The results of commands, for programs: the record of a backup, or the reason why there is none.
 
 use std::{fs, io, path::Path};
 
@@ -10,7 +10,7 @@ use crate::reason::BackupError;
 /// Kubernetes keeps this many bytes of a termination message.
 const RESULT_BYTES_MAX: usize = 4096;
 
-/// What a backup is. Stored beside the snapshot as `NAME.json`, and the result of `save`.
+/// The record of a backup. It is stored beside the snapshot as `NAME.json`, and is the result of `save`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BackupRecord {
@@ -36,7 +36,7 @@ pub struct BackupRecord {
     /// Names of the backups that were removed after this one had succeeded, as many as fit.
     #[serde(default)]
     pub removed: Vec<String>,
-    /// What went wrong after this backup had succeeded, such as the removal of another one.
+    /// A failure after this backup had succeeded, such as the removal of another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
 }
@@ -54,7 +54,7 @@ pub(crate) struct PlainFile {
     pub(crate) sha256: String,
 }
 
-/// What a command ends with.
+/// The result of a command.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum CommandResult {

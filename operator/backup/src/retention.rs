@@ -1,4 +1,4 @@
-//! Which backups stay in a location.
+//! Retention: the backups of a location that stay.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{
     store::Store,
 };
 
-/// Which backups stay; all of them without a limit. A backup stays while either limit keeps it.
+/// The backups that stay; all of them without a limit. A backup stays while either limit keeps it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Retention {
     /// The newest ones, as many as this.

@@ -128,7 +128,7 @@ fn encryption(flags: &S3Flags) -> Vec<(&'static str, String)> {
         .collect()
 }
 
-/// Where the requests of a bucket go.
+/// The address of a bucket.
 #[derive(Debug, PartialEq, Eq)]
 struct Address {
     /// The endpoint, with the bucket in its host name unless it is in the path; that of AWS if it is none.

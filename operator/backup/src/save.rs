@@ -106,7 +106,7 @@ async fn take(
     Err(BackupError::new(reason, messages.join("; ")))
 }
 
-/// What an attempt ends with.
+/// The result of an attempt.
 enum Stored {
     /// The snapshot is stored.
     Snapshot(Digested),

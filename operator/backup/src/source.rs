@@ -1,4 +1,4 @@
-//! Where a snapshot comes from: which member is asked first. How members are asked is in `members`.
+//! The source of a snapshot, and the order in which its members are asked. The calls to members are in `members`.
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -17,7 +17,7 @@ pub(crate) trait Source {
     async fn snapshot(&self, endpoint: &str) -> Result<Snapshot, BackupError>;
 }
 
-/// What a member says of itself.
+/// A member's answer to Status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Standing {
     /// URL of the member.
@@ -44,7 +44,7 @@ pub(crate) struct Snapshot {
     pub(crate) pieces: BoxStream<'static, Result<Bytes, BackupError>>,
 }
 
-/// Returns the members that answered, in the order in which they shall be asked for a snapshot: followers first, then the
+/// Returns the members that answered, in the order in which they are asked for a snapshot: followers first, then the
 /// leader, which has more to do, then followers that are far behind. At least one.
 pub(crate) fn in_order(
     answers: Vec<Result<Standing, BackupError>>,

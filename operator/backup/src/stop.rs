@@ -9,7 +9,7 @@ use tokio::{
 
 use crate::reason::{BackupError, Reason};
 
-/// Tells, as often as it is asked, whether the process shall end.
+/// Tells whether the process is to end. It can be asked any number of times.
 #[derive(Debug, Clone)]
 pub(crate) struct Stop(watch::Receiver<Option<&'static str>>);
 
@@ -29,7 +29,7 @@ impl Stop {
         Ok(Self(stop))
     }
 
-    /// Does the work; drops it when the process shall end.
+    /// Does the work; drops it when the process is to end.
     pub(crate) async fn or<T>(
         &self,
         work: impl Future<Output = Result<T, BackupError>>,
@@ -42,7 +42,7 @@ impl Stop {
         }
     }
 
-    /// Completes when the process shall end, with the name of the signal.
+    /// Completes when the process is to end, with the name of the signal.
     async fn asked(&self) -> &'static str {
         let mut asked = self.0.clone();
         let named = asked

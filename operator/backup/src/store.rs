@@ -30,7 +30,7 @@ pub(crate) struct Store {
     folder: Option<PathBuf>,
 }
 
-/// What a listing tells about a file.
+/// A file in a listing.
 #[derive(Debug, Clone)]
 pub(crate) struct StoredFile {
     /// Its name in the folder.

@@ -6,7 +6,7 @@ use object_store::client::{HttpError, HttpErrorKind};
 
 use crate::reason::{BackupError, Reason};
 
-/// What was done when an error came.
+/// The action that failed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Doing<'a> {
     /// As in "read s3://…".

@@ -16,7 +16,7 @@ const PARTS_IN_FLIGHT: usize = 2;
 /// How long an abort may take: less than the 30 s that Kubernetes gives a pod after SIGTERM.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// An object that is uploaded. It exists only after `complete`; whoever does not complete it shall abort it.
+/// An object that is uploaded. It exists only after `complete`. A caller that does not complete it must abort it.
 #[derive(Debug)]
 pub(crate) struct PartUpload {
     upload: Box<dyn MultipartUpload>,

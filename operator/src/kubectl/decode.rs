@@ -1,4 +1,4 @@
-//! What a value is: an object that the API server of Kubernetes stores, or a text.
+//! Kinds of values: an object that the API server of Kubernetes stores, or a text.
 //!
 //! The API server stores built-in objects in protobuf behind the four bytes `k8s\0`, others in JSON, and encrypted ones behind
 //! `k8s:enc:`. Of protobuf only kind, namespace and name are read.

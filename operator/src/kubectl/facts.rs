@@ -1,4 +1,4 @@
-//! What `status` and `report` read of clusters from the API server.
+//! The objects that `status` and `report` read from the API server.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ pub(super) struct Facts {
     pub(super) unread: Vec<String>,
 }
 
-/// What counts of a pod.
+/// The facts about a pod that are shown.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct PodFact {
     /// Its name.

@@ -1,4 +1,4 @@
-//! Which file `fetch` takes, and that a broken one leaves nothing.
+//! `fetch` takes the newest or the named file; a broken one leaves nothing.
 
 use std::sync::Arc;
 

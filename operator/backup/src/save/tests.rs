@@ -1,4 +1,4 @@
-//! What `save` leaves in stores, when it succeeds and when it does not.
+//! The files that `save` leaves in stores, when it succeeds and when it fails.
 
 mod refused;
 

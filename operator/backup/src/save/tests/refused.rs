@@ -1,4 +1,4 @@
-//! What `save` tells and undoes when a store of objects refuses a request, or a signal comes.
+//! `save` reports and undoes its work when a store of objects refuses a request, or a signal comes.
 
 use super::*;
 use crate::testing::s3::{self, Refusal, Requests};
