@@ -4,10 +4,17 @@ use std::{
     cell::{Cell, RefCell},
     ops::Range,
     rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
-use tokio::task::JoinSet;
+use tokio::{
+    sync::mpsc::{Sender, channel},
+    task::JoinSet,
+};
 
 use crate::{h2::Grpc, http1::Http1, process, subject::Subject, verb::Verb, wire};
 
@@ -16,6 +23,10 @@ pub const KEYS: u64 = 100_000;
 
 /// gRPC clients that share a connection at most. HTTP/1 clients have one each.
 const CLIENTS_PER_CONNECTION: usize = 20;
+
+/// Connections of clients that send at a rate, and the requests that each may have in flight.
+const PACED_CONNECTIONS: usize = 12;
+const PACED_SLOTS: usize = 256;
 
 /// Traffic before the measurement begins.
 const WARM_UP: Duration = Duration::from_millis(700);
@@ -79,6 +90,16 @@ struct Gauge {
     latencies: RefCell<Vec<u32>>,
 }
 
+impl Gauge {
+    /// Notes an answer that took so many microseconds.
+    fn count(&self, took: u32) {
+        self.answers.set(self.answers.get() + 1);
+        if self.counting.get() {
+            self.latencies.borrow_mut().push(took);
+        }
+    }
+}
+
 /// Runs `clients` clients for `length` and measures. Needs a `LocalSet`.
 ///
 /// # Panics
@@ -114,15 +135,71 @@ pub async fn run_until(
                 *key = (*key * 5 + 12_345) % KEYS;
                 (!own.stop.get()).then_some(*key)
             };
-            let done = move |took| {
-                gauge.answers.set(gauge.answers.get() + 1);
-                if gauge.counting.get() {
-                    gauge.latencies.borrow_mut().push(took);
-                }
-            };
-            (next, done)
+            (next, move |took| gauge.count(took))
         },
     );
+    measure(subject, sent, &gauge, tasks, end).await
+}
+
+/// Has clients send `rate` requests per second, evenly spaced and without waiting for answers, on [`PACED_CONNECTIONS`]
+/// connections, for `length`, and measures. The latency of an answer counts from when its request was due. Needs a
+/// `LocalSet`.
+///
+/// # Panics
+/// If a request fails.
+pub async fn run_paced(subject: &Subject<'_>, verb: Verb, rate: u32, length: Duration) -> Measured {
+    let sent = subject.sent_bytes();
+    let gauge = Rc::new(Gauge::default());
+    let mut tasks = JoinSet::new();
+    let mut connections = Vec::new();
+    for address in subject.addresses().iter().cycle().take(PACED_CONNECTIONS) {
+        let (sender, due) = channel(PACED_SLOTS);
+        connections.push(sender);
+        let (address, gauge) = (address.to_owned(), Rc::clone(&gauge));
+        tasks.spawn_local(async move {
+            let wire = Grpc::new(verb, &address, PACED_SLOTS);
+            wire::drive_paced(&address, wire, PACED_SLOTS, due, |took| gauge.count(took)).await;
+        });
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let pacer = std::thread::spawn({
+        let stop = Arc::clone(&stop);
+        move || pace(rate, &connections, &stop)
+    });
+    let end = async {
+        tokio::time::sleep(length).await;
+        stop.store(true, Relaxed);
+    };
+    let measured = measure(subject, sent, &gauge, tasks, end).await;
+    pacer.join().expect("it only sends");
+    measured
+}
+
+/// Sends keys to one connection after the other at the rate, until `stop`.
+fn pace(rate: u32, connections: &[Sender<(u64, Instant)>], stop: &AtomicBool) {
+    let (begun, gap) = (Instant::now(), Duration::from_secs(1) / rate);
+    let (mut due, mut key) = (begun, 0);
+    for connection in connections.iter().cycle() {
+        if stop.load(Relaxed) {
+            return;
+        }
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        key = (key * 5 + 12_345) % KEYS;
+        if connection.blocking_send((key, due)).is_err() {
+            return;
+        }
+        due += gap;
+    }
+}
+
+/// Measures from the end of the warm-up to `end`, and then waits for the clients.
+async fn measure(
+    subject: &Subject<'_>,
+    sent: u64,
+    gauge: &Gauge,
+    tasks: JoinSet<()>,
+    end: impl Future<Output = ()>,
+) -> Measured {
     tokio::time::sleep(WARM_UP).await;
     let own = std::process::id();
     let before = (subject.cpu(), process::cpu(own));

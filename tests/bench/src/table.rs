@@ -62,6 +62,42 @@ fn cpu(of: &Measured) -> f64 {
     of.server_cpu.as_secs_f64() * 1e6 / of.requests.max(1) as f64
 }
 
+/// Head of the table of puts at a rate.
+pub(crate) const RATES_HEAD: &str = "\
+| members | puts/s | server | p50 ms | p99 ms | CPU %, all members | us a put | CPU |
+|--:|--:|---|--:|--:|--:|--:|--:|";
+
+/// One line: CPU of all members at a rate of puts, in percent of one core and per put. The last column says how the
+/// CPU of `base` stands to this server's.
+pub(crate) fn rates_line(
+    members: usize,
+    rate: u32,
+    server: &str,
+    measured: &Measured,
+    base: Option<&Measured>,
+) -> String {
+    let share = |of: &Measured| of.server_cpu.as_secs_f64() / of.elapsed.as_secs_f64().max(1e-9);
+    let each = match rate {
+        0 => "| ".to_owned(),
+        _ => format!(
+            "{:.2} | {:.2} ",
+            measured.quantile(0.5),
+            measured.quantile(0.99)
+        ),
+    };
+    let per_put = match rate {
+        0 => String::new(),
+        _ => format!("{:.0} ", cpu(measured)),
+    };
+    let ratio = base.map_or_else(String::new, |base| {
+        format!("x{:.2} ", share(base) / share(measured).max(1e-9))
+    });
+    format!(
+        "| {members} | {rate} | {server} | {each}| {:.1} | {per_put}| {ratio}|",
+        share(measured) * 100.0
+    )
+}
+
 /// Head of the table of loads on clusters.
 pub(crate) const CLUSTER_HEAD: &str = "\
 | load | clients | at | server | requests/s | p50 ms | p99 ms | servers us | client us | written B | peer B | rate | CPU |

@@ -9,6 +9,7 @@ use std::time::Instant;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    sync::mpsc::Receiver,
 };
 
 /// Bytes of answers read at once.
@@ -76,5 +77,53 @@ pub async fn drive(
             }
         }
         input.drain(..used);
+    }
+}
+
+/// Runs one connection that sends each request of `due` at once, at most `slots` without their answers, until `due`
+/// ends. `done` gets the microseconds from the instant at which the request was due to its answer.
+///
+/// # Panics
+/// If the server closes the connection or answers an error.
+pub async fn drive_paced(
+    address: &str,
+    mut wire: impl Wire,
+    slots: usize,
+    mut due: Receiver<(u64, Instant)>,
+    mut done: impl FnMut(u32),
+) {
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    stream.set_nodelay(true).expect("a TCP socket");
+    let (mut out, mut input) = (Vec::new(), Vec::with_capacity(READ_BYTES));
+    let mut begun = vec![Instant::now(); slots];
+    let mut free: Vec<usize> = (0..slots).collect();
+    wire.greet(&mut out);
+    let mut more = true;
+    while more || free.len() < slots {
+        if !out.is_empty() {
+            stream.write_all(&out).await.expect("it reads");
+            out.clear();
+        }
+        input.reserve(READ_BYTES);
+        tokio::select! {
+            request = due.recv(), if more && !free.is_empty() => match request.zip(free.pop()) {
+                Some(((key, at), slot)) => {
+                    begun[slot] = at;
+                    wire.ask(slot, key, &mut out);
+                }
+                None => more = false,
+            },
+            read = stream.read_buf(&mut input) => {
+                assert!(read.expect("it answers") > 0, "the server closed the connection");
+                let now = Instant::now();
+                let mut used = 0;
+                while let Some(slot) = wire.answer(&input, &mut used, &mut out) {
+                    let took = now.saturating_duration_since(begun[slot]).as_micros();
+                    done(u32::try_from(took).unwrap_or(u32::MAX));
+                    free.push(slot);
+                }
+                input.drain(..used);
+            }
+        }
     }
 }

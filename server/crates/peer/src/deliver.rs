@@ -87,7 +87,7 @@ async fn send_once(
     message: &[u8],
 ) -> Result<(), DeliverError> {
     let link = Link::new(shared.clone(), peer.clone(), StreamKind::Snapshot);
-    let mut stream = link.open().await?;
+    let mut stream = link.open().await?.stream;
     let message = frame::encode(FrameKind::Message, message);
     let opened = stream.write_all(&message).await;
     opened.map_err(SendError::from)?;

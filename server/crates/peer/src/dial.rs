@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    os::fd::AsFd as _,
     time::Duration,
 };
 
@@ -64,33 +65,54 @@ pub struct PeerDialer {
     pub local_address: Option<IpAddr>,
 }
 
+/// A stream to a member.
+pub(super) struct PeerConnection {
+    pub(super) stream: Box<dyn PeerStream>,
+    /// A second handle of the socket of a TCP stream without TLS, for writes that do not wait.
+    pub(super) socket: Option<std::net::TcpStream>,
+}
+
+impl PeerConnection {
+    fn tcp(stream: TcpStream) -> io::Result<Self> {
+        let socket = stream.as_fd().try_clone_to_owned()?;
+        Ok(Self { stream: Box::new(stream), socket: Some(socket.into()) })
+    }
+
+    fn without_socket(stream: Box<dyn PeerStream>) -> Self {
+        Self { stream, socket: None }
+    }
+}
+
 impl PeerDialer {
     /// Opens a stream within [`DIAL_TIMEOUT`].
     pub(super) async fn open(
         &self,
         url: &Url,
         hello: &Handshake,
-    ) -> Result<Box<dyn PeerStream>, DialError> {
+    ) -> Result<PeerConnection, DialError> {
         let opening = async {
-            let mut stream = self.connect(url).await?;
-            shake_hands(&mut stream, hello).await?;
-            Ok(stream)
+            let mut connection = self.connect(url).await?;
+            shake_hands(&mut connection.stream, hello).await?;
+            Ok(connection)
         };
         let timed_out = |_| io::Error::new(io::ErrorKind::TimedOut, "it did not answer in time");
         timeout(DIAL_TIMEOUT, opening).await.map_err(timed_out)?
     }
 
     /// Connects to a peer URL, with TLS if the URL asks for it.
-    pub(super) async fn connect(&self, url: &Url) -> Result<Box<dyn PeerStream>, DialError> {
-        let stream: Box<dyn PeerStream> = match url.address() {
-            Address::Tcp(host, port) => Box::new(self.connect_tcp(host, *port).await?),
-            Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
+    pub(super) async fn connect(&self, url: &Url) -> Result<PeerConnection, DialError> {
+        let connection = match url.address() {
+            Address::Tcp(host, port) => PeerConnection::tcp(self.connect_tcp(host, *port).await?)?,
+            Address::Unix(path) => {
+                PeerConnection::without_socket(Box::new(UnixStream::connect(path).await?))
+            }
         };
         if !url.is_tls() {
-            return Ok(stream);
+            return Ok(connection);
         }
         let tls = self.tls.as_ref().ok_or(DialError::NoCertificate)?;
-        Ok(tls.connect(stream, host(url)).await?)
+        let stream = tls.connect(connection.stream, host(url)).await?;
+        Ok(PeerConnection::without_socket(stream))
     }
 
     /// Connects to the first address of a host that accepts; otherwise returns the error of the last one. A local

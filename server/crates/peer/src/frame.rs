@@ -223,6 +223,12 @@ impl FrameBatch {
         }
     }
 
+    /// Adds the rest of a frame, before all others.
+    pub(super) fn push_rest(&mut self, rest: Bytes) {
+        self.bytes += rest.len();
+        self.chunks.push_back(rest);
+    }
+
     /// Ends the batch, which can be read as a [`Buf`] from then on.
     pub(super) fn seal(&mut self) {
         if !self.tail.is_empty() {

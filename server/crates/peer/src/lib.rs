@@ -54,6 +54,7 @@ use handshake::StreamKind;
 use link::{Link, Peer};
 use listener::Listener;
 use monitor::Monitor;
+use queue::Pushed;
 use remotes::Remotes;
 
 pub use dial::PeerDialer;
@@ -103,15 +104,27 @@ impl Shared {
         self.remotes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a message in its lane; reports the member as unreachable if the message is dropped.
-    fn queue(&self, peer: &Peer, envelope: Envelope) {
+    /// Writes or queues a message in its lane; reports the member as unreachable if the message is dropped.
+    fn send(&self, peer: &Peer, envelope: Envelope) {
         let kind = StreamKind::from(envelope.lane);
-        if !peer.queue(kind).push(envelope.message) {
-            peer.series.sent_failures.inc();
-            if kind == StreamKind::Bulk {
-                self.node.entries_lost(envelope.to);
+        match peer.queue(kind).push(envelope.message) {
+            Pushed::Queued => {}
+            Pushed::Written(bytes) => self.on_written(peer, kind, 1, bytes),
+            Pushed::Dropped => {
+                peer.series.sent_failures.inc();
+                if kind == StreamKind::Bulk {
+                    self.node.entries_lost(envelope.to);
+                }
+                self.node.peer_event(envelope.to, PeerEvent::Unreachable);
             }
-            self.node.peer_event(envelope.to, PeerEvent::Unreachable);
+        }
+    }
+
+    /// Counts messages that were written to a stream of this kind, and their bytes with headers.
+    fn on_written(&self, peer: &Peer, kind: StreamKind, messages: u64, bytes: u64) {
+        peer.series.sent_bytes.inc_by(bytes);
+        if kind == StreamKind::Bulk && messages > 0 {
+            self.node.entries_sent(peer.id, messages, bytes);
         }
     }
 
@@ -237,7 +250,7 @@ impl Post for PeerPost {
                 if let Some(link) = remotes.0.get(&envelope.to)
                     && envelope.snapshot.is_none()
                 {
-                    self.shared.queue(&link.peer, envelope);
+                    self.shared.send(&link.peer, envelope);
                 }
                 continue;
             };
@@ -250,7 +263,7 @@ impl Post for PeerPost {
                 }
                 continue;
             }
-            self.shared.queue(&link.peer, envelope);
+            self.shared.send(&link.peer, envelope);
         }
     }
 

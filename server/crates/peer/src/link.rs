@@ -18,16 +18,15 @@ use witan_base::version;
 use witan_config::Url;
 use witan_machine::member::MemberId;
 use witan_replica::replica::PeerEvent;
-use witan_transport::PeerStream;
 
 use super::{
     Shared,
-    dial::DialError,
+    dial::{DialError, PeerConnection},
     frame::{Frame, FrameBatch, FrameKind, FrameReader},
     handshake::{Handshake, Refusal, StreamKind},
     lanes::Lanes,
     metrics::PeerSeries,
-    queue::LaneQueue,
+    queue::{Batch, LaneQueue},
 };
 
 /// Interval of pings, which measure round-trip times and show that the other side still reads.
@@ -177,7 +176,7 @@ impl Link {
 
     /// Tries to open the stream at each URL once. If all fail, returns the error of one that is not a refused
     /// connection, if there is one.
-    pub(super) async fn open(&self) -> Result<Box<dyn PeerStream>, DialError> {
+    pub(super) async fn open(&self) -> Result<PeerConnection, DialError> {
         let own_id = self.shared.own_id();
         let members = self.shared.members();
         let own = members.by_id.get(&own_id);
@@ -277,7 +276,8 @@ impl Link {
     }
 
     /// Writes and reads an open stream until one of them fails; returns why.
-    async fn serve(&self, stream: Box<dyn PeerStream>) -> io::Error {
+    async fn serve(&self, PeerConnection { stream, socket }: PeerConnection) -> io::Error {
+        let _attached = self.peer.queue(self.kind).attach(socket);
         let (reading, writing) = tokio::io::split(stream);
         let begun = Instant::now();
         tokio::select! {
@@ -291,32 +291,37 @@ impl Link {
     async fn write(&self, mut stream: impl AsyncWrite + Unpin, begun: Instant) -> io::Error {
         let mut pings = interval(PING_INTERVAL);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let queue = self.peer.queue(self.kind);
         loop {
             let mut batch = FrameBatch::default();
-            let mut written = 0;
+            // the bytes of the rest of a frame were counted when it was begun
+            let (mut written, mut begun_before) = (0, 0);
             tokio::select! {
-                messages = self.peer.queue(self.kind).next_batch() => {
+                Batch { rest, messages } = queue.next_batch() => {
                     written = messages.len() as u64;
+                    if !rest.is_empty() {
+                        begun_before = rest.len() as u64;
+                        batch.push_rest(rest);
+                    }
                     for message in &messages {
                         batch.push(FrameKind::Message, message);
                     }
                 }
                 _ = pings.tick() => {
+                    queue.hold();
                     let now = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
                     let contents = Bytes::copy_from_slice(&now.to_be_bytes());
                     batch.push(FrameKind::Ping, &contents);
                 }
             }
             batch.seal();
-            let bytes = batch.remaining() as u64;
+            let bytes = batch.remaining() as u64 - begun_before;
             let writing = write_all(&mut stream, batch, self.shared.settings.write_timeout);
             if let Err(error) = writing.await {
                 return error;
             }
-            self.peer.series.sent_bytes.inc_by(bytes);
-            if self.kind == StreamKind::Bulk && written > 0 {
-                self.shared.node.entries_sent(self.peer.id, written, bytes);
-            }
+            self.shared
+                .on_written(&self.peer, self.kind, written, bytes);
         }
     }
 

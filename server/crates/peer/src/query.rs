@@ -79,7 +79,7 @@ fn invalid(reason: &'static str) -> io::Error {
 /// Gets a page of the member at this peer URL within [`QUERY_TIMEOUT`].
 async fn get(url: &Url, dialer: &PeerDialer, target: &str) -> io::Result<Answer> {
     let asking = async {
-        let stream = dialer.connect(url).await.map_err(io::Error::other)?;
+        let stream = dialer.connect(url).await.map_err(io::Error::other)?.stream;
         let request = Request::get(target)
             .header(header::HOST, url.authority())
             .header(header::CONNECTION, "close")

@@ -169,6 +169,7 @@ pub struct Replica {
     disk_room: DiskRoom,
     /// The last probe of each member: its tick and the index before its entries.
     probes: BTreeMap<u64, (u64, u64)>,
+    acknowledged: peers::Acknowledgment,
     /// Ticks since the start.
     ticks: u64,
     /// The highest term that messages raise this member's to in the present election timeout.

@@ -1,8 +1,8 @@
 //! Three members of Witan beside three members of etcd.
 //!
 //! `cluster [--seconds N] [--rounds N] [--servers witan,etcd36,etcd34] [--witan after=PATH,before=PATH]
-//! [--parts requests,watchers,memory,failover,catch-up] [--loads put:64:leader,get:1:follower,put:64:all]
-//! [--keys N] [--kills N] [--behind-mib N]` prints a table for each part. The defaults give a first
+//! [--parts requests,rates,watchers,memory,failover,catch-up] [--loads put:64:leader,get:1:follower,put:64:all]
+//! [--rates 0,500] [--keys N] [--kills N] [--behind-mib N]` prints a table for each part. The defaults give a first
 //! impression; `docs/benchmarks.md` says with which its tables were made.
 #![expect(clippy::print_stdout, reason = "a program that prints tables")]
 
@@ -41,6 +41,7 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<(Options, Vec<Part>
     let mut options = Options {
         programs: Vec::new(),
         loads: Load::all(),
+        rates: vec![0, 100, 500, 1000, 2000],
         length: Duration::from_secs(2),
         rounds: 1,
         keys: 100_000,
@@ -65,6 +66,10 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<(Options, Vec<Part>
             "--servers" => servers = value,
             "--witan" => builds = Some(value),
             "--parts" => parts = value.split(',').map(part).collect::<Result<_, _>>()?,
+            "--rates" => {
+                let rate = |text: &str| text.parse().map_err(|_| format!("no rate: {text}"));
+                options.rates = value.split(',').map(rate).collect::<Result<_, _>>()?;
+            }
             "--loads" => {
                 options.loads = value
                     .split(',')

@@ -4,6 +4,7 @@
 mod catch_up;
 mod failover;
 mod memory;
+mod rates;
 mod requests;
 mod watchers;
 
@@ -23,6 +24,8 @@ const FILLERS: usize = 256;
 pub enum Part {
     /// Requests at the leader, at a follower and at all members.
     Requests,
+    /// Puts at the rates of real clusters.
+    Rates,
     /// Events to 10,000 watchers at all members.
     Watchers,
     /// Memory, disk and traffic of puts of distinct keys.
@@ -35,8 +38,9 @@ pub enum Part {
 
 impl Part {
     /// All of them, in the order of the document.
-    pub const ALL: [Part; 5] = [
+    pub const ALL: [Part; 6] = [
         Part::Requests,
+        Part::Rates,
         Part::Watchers,
         Part::Memory,
         Part::Failover,
@@ -47,6 +51,7 @@ impl Part {
     pub fn name(self) -> &'static str {
         match self {
             Part::Requests => "requests",
+            Part::Rates => "rates",
             Part::Watchers => "watchers",
             Part::Memory => "memory",
             Part::Failover => "failover",
@@ -61,6 +66,7 @@ impl Part {
     pub async fn measure(self, options: &Options) {
         match self {
             Part::Requests => requests::measure(options).await,
+            Part::Rates => rates::measure(options).await,
             Part::Watchers => watchers::measure(options).await,
             Part::Memory => memory::measure(options).await,
             Part::Failover => failover::measure(options).await,
@@ -76,6 +82,8 @@ pub struct Options {
     pub programs: Vec<Program>,
     /// Loads of [`Part::Requests`].
     pub loads: Vec<Load>,
+    /// Puts per second of [`Part::Rates`]; 0 measures clusters that nobody uses.
+    pub rates: Vec<u32>,
     /// Length of one measurement.
     pub length: Duration,
     /// How often each load is measured on each program.

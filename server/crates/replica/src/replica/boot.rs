@@ -91,6 +91,7 @@ impl Replica {
             apply_queue: ApplyQueue::default(),
             disk_room: DiskRoom::default(),
             probes: BTreeMap::new(),
+            acknowledged: Default::default(),
             ticks: 0,
             term_max: hard_term + TERM_RISE_MAX,
             campaigns: 0,

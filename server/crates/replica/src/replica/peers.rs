@@ -50,6 +50,15 @@ pub enum TransferRefused {
     NoTransferee,
 }
 
+/// What this member has acknowledged last, to whom, and when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Acknowledgment {
+    tick: u64,
+    to: u64,
+    term: u64,
+    index: u64,
+}
+
 /// Campaigns of a follower whose leader's process ended. Nothing but the wait for the election timeout is
 /// left out: those that still hear the leader refuse the pre-vote.
 #[derive(Clone, Copy, Debug)]
@@ -173,6 +182,28 @@ impl Replica {
         }
         let probe = (self.ticks, message.index);
         self.probes.insert(message.to, probe) == Some(probe)
+    }
+
+    /// Whether a message acknowledges no more of the log than one that was sent to the same leader in this tick.
+    /// Raft answers each append, also one that only carries a commit index. The caller drops it, as the network
+    /// may; because the first one may be lost, the next tick lets one pass.
+    pub(super) fn is_repeated_acknowledgment(&mut self, message: &Message) -> bool {
+        if message.get_msg_type() != MessageType::MsgAppendResponse || message.reject {
+            return false;
+        }
+        let new = Acknowledgment {
+            tick: self.ticks,
+            to: message.to,
+            term: message.term,
+            index: message.index,
+        };
+        let last = self.acknowledged;
+        let repeated =
+            Acknowledgment { index: last.index, ..new } == last && new.index <= last.index;
+        if !repeated {
+            self.acknowledged = new;
+        }
+        repeated
     }
 
     /// Forgets the snapshot on its way to a member, and reports to raft how the transfer ended.

@@ -351,7 +351,7 @@ fn answer(replica: &mut Replica, host: &mut dyn Host, applied: Vec<Applied>) {
     }
 }
 
-/// Gives messages of raft to the host, without those that [`envelope`] drops.
+/// Gives messages of raft to the host, without repetitions and those that [`envelope`] drops.
 fn send(replica: &mut Replica, host: &mut dyn Host, messages: Vec<Message>) {
     if messages.is_empty() {
         return;
@@ -359,7 +359,7 @@ fn send(replica: &mut Replica, host: &mut dyn Host, messages: Vec<Message>) {
     let envelopes: Vec<Envelope> = messages
         .into_iter()
         .filter_map(|message| {
-            if replica.is_repeated_probe(&message) {
+            if replica.is_repeated_probe(&message) || replica.is_repeated_acknowledgment(&message) {
                 return None;
             }
             envelope(replica, message)
