@@ -16,7 +16,7 @@ use crate::{
         OperationStatus, RecoveryPhase, RecoveryStatus,
     },
     metrics::ClusterState,
-    model::{MemberSeen, Membership, Notice, Observed, Ordinal, Step, quorum},
+    model::{MemberSeen, Membership, Notice, Observed, Ordinal, Step, UnixSeconds, quorum},
     resources::{CLUSTER, Cluster, tls},
 };
 
@@ -161,6 +161,7 @@ fn members(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
             ordinal: i32::try_from(ordinal).ok(),
             phase: Some(member_phase(seen, ordinal, member)),
             reason: reason(seen, ordinal),
+            silent_since: silent_since(of.before, member, seen.now),
             ..of_member(membership, member)
         }
     });
@@ -196,6 +197,20 @@ fn of_member(membership: Option<&Membership>, member: Option<&MemberSeen>) -> Me
         db_size: Some(member.db_size).filter(|bytes| *bytes > 0).map(rounded),
         ..MemberStatus::default()
     }
+}
+
+/// Returns since when a member does not answer: the time in the present status, or now.
+fn silent_since(
+    before: &EtcdClusterStatus,
+    member: Option<&MemberSeen>,
+    now: UnixSeconds,
+) -> Option<Time> {
+    let silent = member.filter(|member| !member.answers)?;
+    let id = Some(format!("{:x}", silent.id));
+    let known = before.members.iter().find(|known| known.id == id);
+    known
+        .and_then(|known| known.silent_since.clone())
+        .or_else(|| Some(time(now)))
 }
 
 fn member_phase(seen: &Observed, ordinal: Ordinal, member: Option<&MemberSeen>) -> MemberPhase {
@@ -402,6 +417,19 @@ mod tests {
         let seen = Observed { membership: Some(membership), ..Observed::default() };
         let names = members(of, &seen).into_iter().map(|member| member.name);
         assert_eq!(names.collect::<Vec<_>>(), ["a-0", "b", "c"]);
+    }
+
+    #[test]
+    fn a_member_is_silent_from_its_first_silence_to_its_next_answer() {
+        let member = |answers| MemberSeen { id: 10, answers, ..MemberSeen::default() };
+        let (mut before, mut since) = (EtcdClusterStatus::default(), Vec::new());
+        for (now, answers) in [(1, true), (2, false), (3, false), (4, true), (5, false)] {
+            let silent_since = silent_since(&before, Some(&member(answers)), now);
+            since.push(silent_since.as_ref().map(|since| since.0.as_second()));
+            let id = Some("a".to_owned());
+            before.members = vec![MemberStatus { id, silent_since, ..MemberStatus::default() }];
+        }
+        assert_eq!(since, [None, Some(2), Some(2), None, Some(5)]);
     }
 
     #[test]

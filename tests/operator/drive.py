@@ -472,7 +472,7 @@ def describe(writes):
 # cases with a cluster of their own, to which a client writes as long as it is there
 BRIEF = [
     # nodes
-    "readiness_gate", "silent_node", "lost_node", "drain", "no_room",
+    "readiness_gate", "silent_node", "lost_node", "lost_node_replaced", "drain", "no_room",
     # refusals
     "quota", "refused_templates", "bad_flag", "bad_image", "first_image", "missing_secret", "slow_volume",
     # the way to the API server, and operators
@@ -501,7 +501,7 @@ WRITTEN = {
     **dict.fromkeys(("client_tls", "rotate_tls", "rotate_authority", "lose_authority", "users"), "safe"), "corrupt": "altered", "chart_upgrade": "charted", "cert_manager": ISSUED,
 }
 # Cases in which writes may fail: a process ends without a warning, or there is no member.
-LOSSY = ("kill_follower", "kill_leader", "lose_pod", "lose_disk", "hibernate", "lost_node", "recover_quorum", "recover_old_disks")
+LOSSY = ("kill_follower", "kill_leader", "lose_pod", "lose_disk", "hibernate", "lost_node", "lost_node_replaced", "recover_quorum", "recover_old_disks")
 # Steps of the operator that a case may cost, refused ones among them: a loop without a brake takes more within seconds.
 STEPS_MAX = 60
 STEPS = {"operator_kills": 400, "fleet": 10**6, "chart_upgrade": 120, "rotate_authority": 120, "lose_authority": 120, "users": 80, "cert_manager": 90, "operator_upgrade": 90}

@@ -175,6 +175,29 @@ class Trouble:
             self.until_ready("the node is back", name)
             assert self.members_and_disks(name) == kept, f"{kept} became {self.members_and_disks(name)}"
 
+    def lost_node_replaced(self):
+        """A node goes with its member, and the spec says for how long it is waited for: another member takes its place, and its disk is given up then."""
+        name = "waited"
+        healing = {"unhealthyAfter": f"{PATIENCE_S}s", "nodeLostAfter": f"{3 * PATIENCE_S}s"}
+        with self.brief(name, podAntiAffinityPreset="hard", selfHealing=healing):
+            pod = self.follower(name)
+            node = self.node_of(name, pod)
+            healthy = lambda: {each["name"] for each in self.cluster(name)["status"]["members"] if each.get("id") and each.get("isHealthy")}
+            kept = healthy() - {pod}
+            begun = time.monotonic()
+            self.node.lose(node)
+            try:
+                eventually("its silence is reported", lambda: any(each.get("silentSince") for each in self.cluster(name)["status"]["members"] if each["name"] == pod))
+                # the pod that does not end keeps the cluster from being Ready
+                eventually("another member takes its place", lambda: pod not in healthy() and len(healthy()) == 3, 4 * NODE_GRACE_S + 60)
+                assert time.monotonic() - begun > 3 * PATIENCE_S, "it was not waited for"
+                (new,) = healthy() - kept
+                assert len(kept & healthy()) == 2 and self.node_of(name, new) != node, f"{kept}, {new}"
+            finally:
+                self.node.resume(node)
+            self.until_ready("the node is back", name)
+            eventually("its pod and its disk are gone", lambda: pod not in self.pods(name) and len(self.claims(name)) == 3)
+
     def drain(self):
         """kubectl drains one node after the other; no write fails, and the budget allows one member at a time."""
         name = "drained"

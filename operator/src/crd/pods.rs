@@ -127,6 +127,10 @@ pub struct SelfHealing {
     pub enabled: bool,
     /// How long a member may be silent before its pod is recreated, or, without a disk, it is replaced.
     pub unhealthy_after: Span,
+    /// How long a silent member's node may not report, or its pod may not end, before the member is replaced although its
+    /// disk may come back. It waits for the node or for a person by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_lost_after: Option<Span>,
     /// Whether a member whose data differs from that of the others is replaced, or reported alone.
     pub on_corruption: OnCorruption,
 }
@@ -136,6 +140,7 @@ impl Default for SelfHealing {
         Self {
             enabled: true,
             unhealthy_after: Span("5m".to_owned()),
+            node_lost_after: None,
             on_corruption: OnCorruption::Replace,
         }
     }

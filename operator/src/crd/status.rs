@@ -116,6 +116,9 @@ pub struct MemberStatus {
     /// It has no vote.
     #[serde(default)]
     pub is_learner: bool,
+    /// Since when it does not answer, while others do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silent_since: Option<Time>,
     /// The last index of its log that it has applied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raft_index: Option<i64>,

@@ -15,6 +15,8 @@ pub enum Removal {
     Asked,
     /// Its disk is lost.
     DiskLost,
+    /// Its node has not reported for `selfHealing.nodeLostAfter`.
+    NodeLost,
     /// Its data differs from that of the others.
     Corrupt,
     /// It has no disk of its own, so that a new template means a new member.
@@ -42,6 +44,11 @@ impl Removal {
                 false,
             ),
             Removal::DiskLost => ("ReplacingDeadMember", "its disk is lost", true),
+            Removal::NodeLost => (
+                "ReplacingDeadMember",
+                "its node has not reported for spec.selfHealing.nodeLostAfter",
+                true,
+            ),
             Removal::Corrupt => (
                 "ReplacingCorruptMember",
                 "its data differs from that of the others",

@@ -1,10 +1,11 @@
 //! Decides whether a member is lost with its disk or only seems to be.
 //!
 //! A member that answers is alive, whatever the state of its pod. A member that does not answer is lost when its
-//! process reports that its disk cannot be used; elapsed time alone is no evidence.
+//! process reports that its disk cannot be used; elapsed time alone is no evidence, unless the spec says for how long a
+//! node may not report.
 
 use super::{objects::secrets_missing, pass::Joined};
-use crate::model::{MemberSeen, Ordinal, PodPhase, PodSeen, Step, Why};
+use crate::model::{MemberSeen, Obstacle, Ordinal, PodPhase, PodSeen, Step, Why};
 
 /// The exit codes by which the server reports that it cannot start from its disk. A new disk would not help for any
 /// other code: `docs/operating/monitoring.md` lists them.
@@ -17,6 +18,8 @@ const REMADE_SECONDS: i64 = 3600;
 pub(super) enum Evidence {
     /// Its process reports that its disk cannot be used.
     BadDisk,
+    /// It has been silent for as long as the spec permits, and its node does not report or does not end its pod.
+    NodeLost,
     /// It has been silent for longer than allowed, for an unknown reason.
     Silent,
     /// It has time left, or another disk would not solve its problem.
@@ -25,10 +28,14 @@ pub(super) enum Evidence {
 
 /// Returns the evidence about the member of a pod that does not answer.
 pub(super) fn of(joined: &Joined<'_>, ordinal: Ordinal, pod: &PodSeen) -> Evidence {
+    let missing = secrets_missing(&joined.pass);
+    if missing.is_none() && is_node_lost(joined, ordinal, pod) {
+        return Evidence::NodeLost;
+    }
     if pod.deleting {
         return Evidence::Wait(Why::PodEnding(ordinal));
     }
-    if let Some(Step::Wait { why, .. }) = secrets_missing(&joined.pass) {
+    if let Some(Step::Wait { why, .. }) = missing {
         return Evidence::Wait(why);
     }
     match (pod.obstacle, pod.exit) {
@@ -38,6 +45,14 @@ pub(super) fn of(joined: &Joined<'_>, ordinal: Ordinal, pod: &PodSeen) -> Eviden
         (None, None) if joined.unready_too_long(pod) => Evidence::Silent,
         (None, None) => Evidence::Wait(Why::Unhealthy(ordinal)),
     }
+}
+
+/// Whether a member has not answered for `selfHealing.nodeLostAfter`, and its node does not report or does not end its
+/// pod.
+fn is_node_lost(joined: &Joined<'_>, ordinal: Ordinal, pod: &PodSeen) -> bool {
+    let patience = joined.pass.spec.self_healing().node_lost_after;
+    let away = pod.obstacle == Some(Obstacle::NodeNotReady) || (pod.deleting && pod.overdue);
+    away && patience.is_some_and(|span| joined.silent_for(ordinal, &span))
 }
 
 /// Whether a voter's process reports that its disk cannot be used, and a serving member has the same template, so that

@@ -66,6 +66,7 @@ fn catch_up(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Optio
     let remove = |reason| Some(Step::RemoveMember { id: member.id, reason });
     match evidence::of(joined, ordinal, pod) {
         Evidence::BadDisk => remove(Removal::BadDisk),
+        Evidence::NodeLost => remove(Removal::NodeLost),
         Evidence::Silent if pod.phase == PodPhase::Running => remove(Removal::Silent),
         Evidence::Silent | Evidence::Wait(Why::Unhealthy(_)) => Some(soon(behind)),
         Evidence::Wait(why) => Some(soon(why)),

@@ -2,7 +2,7 @@
 
 use super::{idle, soon};
 use crate::{
-    crd::{EtcdClusterSpec, EtcdClusterStatus, UpdateKind},
+    crd::{EtcdClusterSpec, EtcdClusterStatus, Span, UpdateKind},
     model::{
         ClaimSeen, MemberId, MemberSeen, Membership, Observed, Ordinal, Part, PeerTls, PodSeen,
         Step, UnixSeconds, Why, quorum,
@@ -251,6 +251,19 @@ impl<'a> Joined<'a> {
     pub(super) fn unready_too_long(&self, pod: &PodSeen) -> bool {
         let patience = self.pass.spec.self_healing().unhealthy_after.seconds();
         !pod.ready && self.now().saturating_sub(pod.ready_changed) >= patience
+    }
+
+    /// Whether a member has not answered for this long, as the status records it.
+    pub(super) fn silent_for(&self, ordinal: Ordinal, span: &Span) -> bool {
+        let known = self.pass.status.members.iter();
+        let since = known
+            .filter(|known| {
+                known
+                    .ordinal
+                    .is_some_and(|at| u32::try_from(at) == Ok(ordinal))
+            })
+            .find_map(|known| known.silent_since.as_ref());
+        since.is_some_and(|since| self.now().saturating_sub(since.0.as_second()) >= span.seconds())
     }
 
     pub(super) fn has_learner(&self) -> bool {

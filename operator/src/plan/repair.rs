@@ -279,6 +279,7 @@ fn without_service(
             VoterDecision::Remove(Removal::BadDisk)
         }
         Evidence::BadDisk => VoterDecision::Wait(soon(Why::UnprovenTemplate(ordinal))),
+        Evidence::NodeLost => VoterDecision::Remove(Removal::NodeLost),
         Evidence::Silent if durable => VoterDecision::Remake,
         Evidence::Silent => VoterDecision::Remove(Removal::Silent),
         Evidence::Wait(why) => VoterDecision::Wait(soon(why)),

@@ -6,30 +6,37 @@ use super::{
     world::World,
 };
 use crate::{
-    crd::{EtcdClusterSpec, OpenObject, Storage},
-    model::{Obstacle, Removal, Step, Stop, Why},
+    crd::{EtcdClusterSpec, OpenObject, SelfHealing, Span, Storage},
+    model::{Obstacle, Ordinal, Removal, Step, Stop, Why},
 };
 
 /// A node whose kubelet is away: its pod is not ready, is evicted and does not end, and its member serves.
 #[test]
 fn a_member_that_answers_is_never_removed() {
-    let away = Why::Obstacle(1, Obstacle::NodeNotReady);
-    for (ordinal, reason) in [(1, away), (2, Why::Unhealthy(2))] {
-        let mut world = cluster(3);
-        let id = world.member(ordinal).expect("a member").id;
-        world.cut(ordinal);
-        world.elapse(1);
-        world.run(400, |_, _| false);
-        let last = world.pass();
-        assert_eq!(why(&last), Some(&reason), "{:?}", world.last());
-        world.delete_pod(ordinal);
-        world.run(400, |_, _| false);
-        assert!(removals(&world).is_empty(), "{:?}", world.last());
-        assert!(stopped(&world).is_empty());
-        world.join(ordinal);
-        world.settle();
-        assert_eq!(world.member(ordinal).map(|member| member.id), Some(id));
+    let away = || Why::Obstacle(1, Obstacle::NodeNotReady);
+    for node_lost_after in [None, Some(Span("10m".to_owned()))] {
+        for (ordinal, reason) in [(1, away()), (2, Why::Unhealthy(2))] {
+            keeps_who_answers(ordinal, &reason, node_lost_after.clone());
+        }
     }
+}
+
+fn keeps_who_answers(ordinal: Ordinal, reason: &Why, node_lost_after: Option<Span>) {
+    let mut world = cluster(3);
+    world.spec.self_healing = Some(SelfHealing { node_lost_after, ..SelfHealing::default() });
+    let id = world.member(ordinal).expect("a member").id;
+    world.cut(ordinal);
+    world.elapse(1);
+    world.run(400, |_, _| false);
+    let last = world.pass();
+    assert_eq!(why(&last), Some(reason), "{:?}", world.last());
+    world.delete_pod(ordinal);
+    world.run(400, |_, _| false);
+    assert!(removals(&world).is_empty(), "{:?}", world.last());
+    assert!(stopped(&world).is_empty());
+    world.join(ordinal);
+    world.settle();
+    assert_eq!(world.member(ordinal).map(|member| member.id), Some(id));
 }
 
 /// It answers, and its pod is never ready: a readiness gate that stays false, a probe that is cut off.
@@ -188,6 +195,28 @@ fn a_pod_that_does_not_end_blocks_no_growth() {
         world.last()
     );
     assert!(world.pods.contains_key(&1), "it still does not end");
+    assert!(world.member(3).is_some());
+}
+
+/// A node goes, and its pod does not end: the spec says for how long its disk is waited for.
+#[test]
+fn a_member_on_a_lost_node_is_replaced_after_the_time_in_the_spec() {
+    let mut world = cluster(3);
+    let node_lost_after = Some(Span("20m".to_owned()));
+    world.spec.self_healing = Some(SelfHealing { node_lost_after, ..SelfHealing::default() });
+    break_pod(&mut world, 1, None);
+    world.cut(1);
+    world.delete_pod(1);
+    let began = world.now;
+    assert!(
+        world.run(2000, |world, _| world.serving() == 3),
+        "{:?}",
+        world.last()
+    );
+    assert!(world.now - began >= 1200, "{}", world.now - began);
+    assert_eq!(removals(&world), [Removal::NodeLost]);
+    assert!(world.pods.contains_key(&1), "it still does not end");
+    assert!(world.claims.contains_key(&1), "its disk may come back");
     assert!(world.member(3).is_some());
 }
 

@@ -183,7 +183,7 @@ impl World {
         let silent = match reason {
             Removal::Asked | Removal::Corrupt | Removal::Ephemeral => return,
             Removal::ScaleIn => !highest && !asked,
-            Removal::Silent | Removal::BadDisk | Removal::DiskLost => {
+            Removal::Silent | Removal::BadDisk | Removal::DiskLost | Removal::NodeLost => {
                 assert!(
                     !self.missing_secret,
                     "nothing could take its place: {step:?}"
@@ -207,13 +207,26 @@ impl World {
         );
         let timed = reason == Removal::Silent || (reason == Removal::ScaleIn && !highest);
         let pod = seen.ordinals.get(&ordinal).and_then(|at| at.pod.as_ref());
-        let patience = self.spec.self_healing().unhealthy_after.seconds();
+        let healing = self.spec.self_healing();
+        let patience = healing.unhealthy_after.seconds();
         let had_its_time =
             pod.is_some_and(|pod| !pod.ready && seen.now - pod.ready_changed >= patience);
         assert!(
             !timed || had_its_time || !self.keeps_its_disk(ordinal),
             "a member has its time to come back: {step:?}"
         );
+        if reason == Removal::NodeLost {
+            let patience = healing.node_lost_after.map(|span| span.seconds());
+            let known = self.status.members.iter();
+            let since = known
+                .filter(|known| known.id == Some(format!("{id:x}")))
+                .find_map(|known| known.silent_since.as_ref());
+            let silent = since.map(|since| seen.now - since.0.as_second());
+            assert!(
+                patience.is_some() && silent >= patience,
+                "its node is given up as the spec says: {step:?}"
+            );
+        }
     }
 
     /// Asserts that a stop leaves a quorum, unless there are only one or two voters.

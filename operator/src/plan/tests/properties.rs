@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::{faults::disk, why, world::World};
 use crate::{
-    crd::{ClaimRetention, EtcdClusterSpec, OpenObject, Retention, Storage},
+    crd::{ClaimRetention, EtcdClusterSpec, OpenObject, Retention, SelfHealing, Span, Storage},
     model::{PeerTls, Step, Why},
 };
 
@@ -31,6 +31,10 @@ pub(super) fn world(seed: u64) -> World {
             when_deleted: Retention::Retain,
             when_scaled: Retention::Retain,
         });
+    }
+    if world.random.below(3) == 0 {
+        let node_lost_after = Some(Span("10m".to_owned()));
+        world.spec.self_healing = Some(SelfHealing { node_lost_after, ..SelfHealing::default() });
     }
     if world.random.below(8) == 0 {
         world.discover(Some("http://d/token"));

@@ -2,10 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use super::world::{CLUSTER_ID, FakePod, World};
-use crate::model::{
-    BudgetSeen, ClaimSeen, MemberSeen, Membership, ObjectState, Observed, Obstacle, Ordinal,
-    OrdinalSeen, PodPhase, PodSeen, Refusal,
+use crate::{
+    crd::MemberStatus,
+    model::{
+        BudgetSeen, ClaimSeen, MemberSeen, Membership, ObjectState, Observed, Obstacle, Ordinal,
+        OrdinalSeen, PodPhase, PodSeen, Refusal,
+    },
 };
 
 impl World {
@@ -156,5 +161,30 @@ impl World {
             stale_corrupt: self.stale_corrupt.clone(),
             members: members.collect(),
         })
+    }
+
+    /// Notes since when each member does not answer, while others do.
+    pub(super) fn report_silence(&mut self) {
+        let before = std::mem::take(&mut self.status.members);
+        if !self.members.iter().any(|member| self.serves(member)) {
+            return;
+        }
+        let silent = self.members.iter().filter(|member| !self.answers(member));
+        let silent = silent.map(|member| {
+            let id = Some(format!("{:x}", member.id));
+            let known = before.iter().find(|known| known.id == id).cloned();
+            let now = Some(Time(
+                jiff::Timestamp::from_second(self.now).unwrap_or_default(),
+            ));
+            known.unwrap_or_else(|| MemberStatus {
+                id,
+                ordinal: member
+                    .ordinal
+                    .and_then(|ordinal| i32::try_from(ordinal).ok()),
+                silent_since: now,
+                ..MemberStatus::default()
+            })
+        });
+        self.status.members = silent.collect();
     }
 }

@@ -408,6 +408,7 @@ impl World {
             self.status.cluster_id = Some(format!("{CLUSTER_ID:x}"));
         }
         self.report_recovery();
+        self.report_silence();
         let corrupt = self.members.iter().any(|member| member.corrupt);
         if !corrupt {
             self.status.conditions.clear();
