@@ -42,6 +42,10 @@ pub struct ClusterState {
     pub available: bool,
     /// Whether the operator is paused.
     pub paused: bool,
+    /// Whether something needs attention.
+    pub degraded: bool,
+    /// Whether all members have the present template.
+    pub up_to_date: bool,
 }
 
 /// All series.
@@ -56,6 +60,8 @@ pub struct Metrics {
     has_leader: IntGaugeVec,
     available: IntGaugeVec,
     paused: IntGaugeVec,
+    degraded: IntGaugeVec,
+    up_to_date: IntGaugeVec,
     durations: HistogramVec,
     errors: IntCounterVec,
     steps: IntCounterVec,
@@ -106,6 +112,8 @@ impl Metrics {
             has_leader: gauges("has_leader", "1 if the members follow a leader.")?,
             available: gauges("available", "1 if the cluster serves reads and writes.")?,
             paused: gauges("paused", "1 if the specification pauses the operator.")?,
+            degraded: gauges("degraded", "1 if something needs attention: the condition Degraded.")?,
+            up_to_date: gauges("up_to_date", "1 if all members have the present template: the condition UpToDate.")?,
             errors: counters("witan_operator_reconcile_errors_total", "Passes over a cluster that failed.", &CLUSTER)?,
             steps: counters("witan_operator_steps_total", "Steps taken, by kind.", &["namespace", "name", "step"])?,
             backups: counters("witan_operator_backups_total", "Backups of a cluster that have ended, by result.", &["namespace", "name", "result"])?,
@@ -208,7 +216,7 @@ impl Metrics {
     }
 
     /// Pairs the gauges of a cluster with their values in `state`; `true` is 1.
-    fn states(&self, state: ClusterState) -> [(&IntGaugeVec, i64); 8] {
+    fn states(&self, state: ClusterState) -> [(&IntGaugeVec, i64); 10] {
         [
             (&self.members_desired, state.members_desired),
             (&self.members, state.members),
@@ -218,6 +226,8 @@ impl Metrics {
             (&self.has_leader, i64::from(state.has_leader)),
             (&self.available, i64::from(state.available)),
             (&self.paused, i64::from(state.paused)),
+            (&self.degraded, i64::from(state.degraded)),
+            (&self.up_to_date, i64::from(state.up_to_date)),
         ]
     }
 }

@@ -103,6 +103,8 @@ pub fn state(spec: &EtcdClusterSpec, seen: &Observed, status: &EtcdClusterStatus
         has_leader: leader.is_some(),
         available: is_true(status, "Available"),
         paused: spec.paused,
+        degraded: is_true(status, "Degraded"),
+        up_to_date: is_true(status, "UpToDate"),
     }
 }
 
