@@ -1,16 +1,20 @@
 //! The flags of `witan-operator backup`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
 
-use crate::{location::Location, retention::Retention};
+use jiff::Timestamp;
+
+use crate::{fetch::Until, location::Location, retention::Retention};
 
 /// Commands about backups.
 #[derive(Debug, Clone, Subcommand)]
 pub enum BackupCommand {
     /// Streams a snapshot of a member into a store.
     Save(SaveFlags),
+    /// Stores the changes since the last snapshot, again and again, until it is stopped.
+    Changes(ChangesFlags),
     /// Lists the backups of a location, the newest first.
     List(ListFlags),
     /// Reads a backup into a file and checks its digest.
@@ -22,6 +26,7 @@ impl BackupCommand {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Save(_) => "save",
+            Self::Changes(_) => "changes",
             Self::List(_) => "list",
             Self::Fetch(_) => "fetch",
         }
@@ -31,6 +36,7 @@ impl BackupCommand {
     pub(crate) fn result(&self) -> Option<PathBuf> {
         match self {
             Self::Save(flags) => flags.result.clone(),
+            Self::Changes(flags) => flags.result.clone(),
             Self::List(_) => None,
             Self::Fetch(flags) => flags.result.clone(),
         }
@@ -75,6 +81,34 @@ impl SaveFlags {
     }
 }
 
+/// Flags of `backup changes`.
+#[derive(Debug, Clone, Args)]
+pub struct ChangesFlags {
+    /// URLs of members, separated by commas. A follower is preferred to the leader.
+    #[arg(long, value_delimiter = ',', required = true, value_name = "URLS")]
+    pub(crate) endpoints: Vec<String>,
+    /// Where the snapshots are, to which the changes belong: s3://BUCKET[/PREFIX] or file:///FOLDER. The changes are stored
+    /// below it.
+    #[arg(long, value_name = "LOCATION")]
+    pub(crate) to: Location,
+    /// The longest time whose changes are lost if the cluster is. They are stored twice in this time, and at once when there
+    /// are 8 MiB of them.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time_at_least_a_second)]
+    pub(crate) every: Duration,
+    /// Address, such as 0.0.0.0:8080, at which JSON tells over HTTP how far the changes are stored.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// File to which the result is written as JSON of at most 4096 bytes, such as /dev/termination-log.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) result: Option<PathBuf>,
+    /// Access to the members.
+    #[command(flatten)]
+    pub(crate) client: ClientFlags,
+    /// Access to the store.
+    #[command(flatten)]
+    pub(crate) s3: S3Flags,
+}
+
 /// Flags of `backup list`.
 #[derive(Debug, Clone, Args)]
 pub struct ListFlags {
@@ -110,6 +144,17 @@ pub struct FetchFlags {
     /// The file to write. It gets its name only when it is complete, and replaces an existing one.
     #[arg(long, value_name = "PATH")]
     pub(crate) file: PathBuf,
+    /// Folder into which the changes after the backup go, for `witan snapshot restore --changes`. Without --to-revision and
+    /// --to-time all that are stored.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) changes: Option<PathBuf>,
+    /// The last revision that the restored cluster is to have. Without --name, the newest backup is taken that is not later.
+    #[arg(long, value_name = "REVISION", requires = "changes", conflicts_with = "to_time", value_parser = clap::value_parser!(i64).range(1..))]
+    pub(crate) to_revision: Option<i64>,
+    /// The time, such as 2026-01-31T12:00:00Z, to which the cluster is restored: it has what was received until then. Without
+    /// --name, the newest backup is taken that is not later.
+    #[arg(long, value_name = "TIME", requires = "changes")]
+    pub(crate) to_time: Option<Timestamp>,
     /// Does nothing if this folder exists and is not empty.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) unless_exists: Option<PathBuf>,
@@ -119,6 +164,17 @@ pub struct FetchFlags {
     /// Access to the store.
     #[command(flatten)]
     pub(crate) s3: S3Flags,
+}
+
+impl FetchFlags {
+    /// Returns how far changes are fetched.
+    pub(crate) fn until(&self) -> Until {
+        match (self.to_revision, self.to_time) {
+            (Some(revision), _) => Until::Revision(revision),
+            (None, Some(time)) => Until::Time(time),
+            (None, None) => Until::Newest,
+        }
+    }
 }
 
 /// How members are reached.
@@ -180,6 +236,15 @@ pub(crate) enum Encryption {
     /// With a key of the key management service.
     #[value(name = "aws:kms")]
     Kms,
+}
+
+/// Parses a span of time of at least a second.
+fn time_at_least_a_second(text: &str) -> Result<Duration, String> {
+    let span = time_span(text)?;
+    if span.is_zero() {
+        return Err(format!("{text:?} is too short: at least 1s"));
+    }
+    Ok(span)
 }
 
 /// Parses a span of time: numbers with a unit each.

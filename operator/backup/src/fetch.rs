@@ -1,5 +1,7 @@
 //! `backup fetch`: reads a backup into a file and checks its digest.
 
+mod changes;
+
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -7,6 +9,8 @@ use std::{
 
 use futures_util::StreamExt as _;
 use tokio::{fs::File, io::AsyncWriteExt as _};
+
+pub(crate) use changes::Until;
 
 use crate::{
     command::FetchFlags,
@@ -35,9 +39,23 @@ pub(crate) async fn run(
         name::check(name)?;
     }
     let store = Store::open(&flags.from, &flags.s3)?;
-    stop.or(fetch(&store, flags.name.as_deref(), &flags.file))
-        .await
-        .map(Some)
+    let wanted = Wanted {
+        name: flags.name.as_deref(),
+        changes: flags
+            .changes
+            .as_deref()
+            .map(|folder| (folder, flags.until())),
+    };
+    stop.or(fetch(&store, wanted, &flags.file)).await.map(Some)
+}
+
+/// What is fetched.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wanted<'a> {
+    /// Name of the backup or of a file; the newest backup if not set.
+    name: Option<&'a str>,
+    /// Where the changes after it go, and how far.
+    changes: Option<(&'a Path, Until)>,
 }
 
 /// Whether a folder exists and is not empty.
@@ -52,10 +70,10 @@ fn has_entries(folder: &Path) -> Result<bool, BackupError> {
 /// Fetches a backup into a file. A file without a record only has to fit the digest at its end.
 pub(crate) async fn fetch(
     store: &Store,
-    name: Option<&str>,
+    wanted: Wanted<'_>,
     to: &Path,
 ) -> Result<CommandResult, BackupError> {
-    let (file, record) = choose(store, name).await?;
+    let (file, record) = choose(store, wanted).await?;
     let (total, mut bytes) = store.read(&file).await?;
     let url = store.url(&file);
     tracing::info!(from = url, to = %to.display(), "fetching {}", size(total));
@@ -73,6 +91,9 @@ pub(crate) async fn fetch(
         let message = format!("{url} is broken: {broken}; fetch another backup");
         return Err(BackupError::new(Reason::BackupBroken, message));
     }
+    if let (Some((folder, until)), Some(record)) = (wanted.changes, &record) {
+        changes::fetch(store, record, until, folder).await?;
+    }
     partial.keep().await?;
     tracing::info!(path = %to.display(), bytes = digested.bytes, "fetched the backup, its digest fits");
     Ok(match record {
@@ -84,32 +105,44 @@ pub(crate) async fn fetch(
     })
 }
 
-/// Returns the file to fetch, and its record if there is one. Only the name of a file may do without.
+/// Returns the file to fetch, and its record if there is one. Only the name of a file may do without, and only without changes.
 async fn choose(
     store: &Store,
-    name: Option<&str>,
+    wanted: Wanted<'_>,
 ) -> Result<(String, Option<BackupRecord>), BackupError> {
-    let Some(name) = name else {
-        let newest = inventory::complete(store).await?.into_iter().next();
-        let newest = newest.ok_or_else(|| {
-            let message = format!("there is no complete backup in {}", store.folder_url());
-            BackupError::new(Reason::NotFound, message)
-        })?;
-        return Ok((format!("{}{DATA}", newest.name), Some(newest)));
+    let until = wanted.changes.map(|(_, until)| until);
+    let admits = |record: &BackupRecord| until.is_none_or(|until| until.admits(record));
+    let missing = |message: String| Err(BackupError::new(Reason::NotFound, message));
+    let Some(name) = wanted.name else {
+        let complete = inventory::complete(store).await?;
+        return match complete.into_iter().find(admits) {
+            Some(newest) => Ok((format!("{}{DATA}", newest.name), Some(newest))),
+            None => {
+                let before = until.filter(|until| *until != Until::Newest);
+                let before = before.map(|until| format!(" at or before {until}"));
+                missing(format!(
+                    "there is no complete backup{} in {}",
+                    before.unwrap_or_default(),
+                    store.folder_url()
+                ))
+            }
+        };
     };
-    if let Some(stem) = name.strip_suffix(DATA) {
-        return Ok((name.to_owned(), store.record(stem).await?));
-    }
-    let file = format!("{name}{DATA}");
-    match store.record(name).await? {
-        Some(record) => Ok((file, Some(record))),
-        None => {
-            let url = store.url(name);
-            let message = format!(
-                "there is no complete backup {url}: it has no record; --name {file} fetches a file without one"
-            );
-            Err(BackupError::new(Reason::NotFound, message))
-        }
+    let stem = name.strip_suffix(DATA);
+    let (file, url) = (format!("{}{DATA}", stem.unwrap_or(name)), store.url(name));
+    match (store.record(stem.unwrap_or(name)).await?, until) {
+        (Some(record), Some(until)) if !until.admits(&record) => missing(format!(
+            "{url} was begun at {} with revision {}, later than {until}: name an earlier backup",
+            record.started_at, record.revision
+        )),
+        (Some(record), _) => Ok((file, Some(record))),
+        (None, None) if stem.is_some() => Ok((file, None)),
+        (None, Some(_)) => missing(format!(
+            "there is no complete backup {url}: it has no record, so no changes belong to it"
+        )),
+        (None, None) => missing(format!(
+            "there is no complete backup {url}: it has no record; --name {file} fetches a file without one"
+        )),
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{
 /// How long a member may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a member may take to answer a call.
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a member may take to send the first piece of a snapshot, which it prepares.
 const FIRST_PIECE_TIMEOUT: Duration = Duration::from_secs(180);
 /// How long a member may take to send the next piece.
@@ -65,8 +65,15 @@ impl Members {
         Ok(Self { members, login, has_certificate: flags.cert.is_some() })
     }
 
+    /// Returns the channel to a member.
+    pub(crate) fn channel(&self, endpoint: &str) -> Result<&Channel, BackupError> {
+        let known = self.members.iter().find(|(url, _)| url == endpoint);
+        let known = known.map(|(_, channel)| channel);
+        known.ok_or_else(|| internal(format!("{endpoint} is no endpoint")))
+    }
+
     /// Returns the token of the user at a member; `None` without a user, or if the member checks none.
-    async fn token(
+    pub(crate) async fn token(
         &self,
         endpoint: &str,
         channel: &Channel,
@@ -129,8 +136,7 @@ impl Source for Members {
     }
 
     async fn snapshot(&self, endpoint: &str) -> Result<Snapshot, BackupError> {
-        let known = self.members.iter().find(|(url, _)| url == endpoint);
-        let (_, channel) = known.ok_or_else(|| internal(format!("{endpoint} is no endpoint")))?;
+        let channel = self.channel(endpoint)?;
         let token = self.token(endpoint, channel).await?;
         let refused = |status: Status| failed(endpoint, "ask for a snapshot", &status);
         let mut client = MaintenanceClient::new(channel.clone());
@@ -214,7 +220,7 @@ fn channel(url: &str, tls: &ClientTlsConfig) -> Result<Channel, tonic::transport
 }
 
 /// Makes a request of a message, with the token if there is one.
-fn request<A>(body: A, token: Option<AsciiMetadataValue>) -> Request<A> {
+pub(crate) fn request<A>(body: A, token: Option<AsciiMetadataValue>) -> Request<A> {
     let mut request = Request::new(body);
     if let Some(token) = token {
         request.metadata_mut().insert("token", token);
@@ -223,7 +229,7 @@ fn request<A>(body: A, token: Option<AsciiMetadataValue>) -> Request<A> {
 }
 
 /// Waits for an answer until a timeout, which gives `DeadlineExceeded`.
-async fn within<R>(
+pub(crate) async fn within<R>(
     timeout: Duration,
     answer: impl Future<Output = Result<R, Status>>,
 ) -> Result<R, Status> {
@@ -237,7 +243,7 @@ async fn within<R>(
 }
 
 /// Explains a failed call: the member refuses it, or it does not answer.
-fn failed(endpoint: &str, verb: &str, status: &Status) -> BackupError {
+pub(crate) fn failed(endpoint: &str, verb: &str, status: &Status) -> BackupError {
     let reason = match status.code() {
         Code::Unauthenticated
         | Code::PermissionDenied

@@ -25,6 +25,8 @@ pub enum Reason {
     AlreadyExists,
     /// The stored file does not fit its digest.
     BackupBroken,
+    /// Changes after a snapshot are not stored, or not yet.
+    ChangesMissing,
     /// The file on the local disk cannot be written.
     LocalDisk,
     /// Anything else: a flag that cannot be used, a signal, a fault of this program.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::{
+    changes::shelf::Shelf,
     inventory,
     name::{DATA, RECORD},
     reason::BackupError,
@@ -77,7 +78,28 @@ pub(crate) async fn apply(
         tracing::info!(name, "removed a backup that the retention does not keep");
         removed.push(name);
     }
-    (removed, None)
+    let pruned = prune_changes(store, &complete, &removed, saved).await;
+    (removed, pruned.err())
+}
+
+/// Removes the changes of the cluster of `saved` that are older than its oldest backup that stays.
+async fn prune_changes(
+    store: &Store,
+    complete: &[BackupRecord],
+    removed: &[String],
+    saved: &str,
+) -> Result<(), BackupError> {
+    let own = complete.iter().find(|record| record.name == saved);
+    let Some(id) = own.map(|record| &record.cluster_id) else {
+        return Ok(());
+    };
+    let stay = complete
+        .iter()
+        .filter(|record| record.cluster_id == *id && !removed.contains(&record.name));
+    match stay.map(|record| record.revision).min() {
+        Some(oldest) => Shelf::of(store, id)?.prune(oldest).await,
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::{io::Write as _, process::ExitCode};
 use rustix::fs::Mode;
 
 use crate::{
+    changes,
     command::BackupCommand,
     fetch, list,
     reason::{BackupError, Reason},
@@ -55,6 +56,7 @@ async fn execute(command: &BackupCommand) -> Result<Option<CommandResult>, Backu
         BackupCommand::Save(flags) => save::run(flags, &stop)
             .await
             .map(|record| Some(CommandResult::Backup(record))),
+        BackupCommand::Changes(flags) => changes::run(flags, &stop).await.map(|()| None),
         BackupCommand::List(flags) => {
             let text = stop.or(list::run(flags)).await?;
             std::io::stdout()

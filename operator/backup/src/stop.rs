@@ -43,7 +43,7 @@ impl Stop {
     }
 
     /// Completes when the process is to end, with the name of the signal.
-    async fn asked(&self) -> &'static str {
+    pub(crate) async fn asked(&self) -> &'static str {
         let mut asked = self.0.clone();
         let named = asked
             .wait_for(Option::is_some)

@@ -2,6 +2,7 @@
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
+use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 use object_store::{ObjectStore, ObjectStoreExt as _, local::LocalFileSystem, path::Path};
@@ -92,6 +93,23 @@ impl Store {
         }
     }
 
+    /// Returns a folder of this one.
+    pub(crate) fn below(&self, name: &str) -> Self {
+        Self {
+            objects: self.objects.clone(),
+            prefix: self.path(name),
+            url: self.url(name),
+            folder: self.folder.as_ref().map(|folder| folder.join(name)),
+        }
+    }
+
+    /// Deletes what killed processes have left of a file, and of others if nobody writes them any more.
+    pub(crate) fn sweep(&self, file: &str) {
+        if let Some(folder) = &self.folder {
+            staged::sweep(folder, file);
+        }
+    }
+
     /// Returns the URL of a file.
     pub(crate) fn url(&self, file: &str) -> String {
         format!("{}/{file}", self.url)
@@ -144,7 +162,7 @@ impl Store {
     }
 
     /// Reads a file; `None` if there is none. A file that is too large for a record is empty.
-    async fn small_file(&self, file: &str) -> Result<Option<Vec<u8>>, BackupError> {
+    pub(crate) async fn small_file(&self, file: &str) -> Result<Option<Vec<u8>>, BackupError> {
         let failed = |error| self.failed("read", file, &error);
         let found = match self.objects.get(&self.path(file)).await {
             Ok(found) => found,
@@ -163,17 +181,20 @@ impl Store {
         let mut json = serde_json::to_vec_pretty(record)
             .map_err(|error| BackupError::new(Reason::Internal, error.to_string()))?;
         json.push(b'\n');
-        let put = self.objects.put(&self.path(&file), json.into()).await;
+        self.put(&file, json.into()).await
+    }
+
+    /// Writes a file as a whole.
+    pub(crate) async fn put(&self, file: &str, bytes: Bytes) -> Result<(), BackupError> {
+        let put = self.objects.put(&self.path(file), bytes.into()).await;
         put.map(drop)
-            .map_err(|error| self.failed("write", &file, &error))
+            .map_err(|error| self.failed("write", file, &error))
     }
 
     /// Begins to write the snapshot of a backup.
     pub(crate) async fn upload(&self, name: &str) -> Result<PartUpload, BackupError> {
         let file = format!("{name}{DATA}");
-        if let Some(folder) = &self.folder {
-            staged::sweep(folder, &file);
-        }
+        self.sweep(&file);
         let begun = PartUpload::begin(self.objects.as_ref(), &self.path(&file)).await;
         begun.map_err(|error| self.failed("write", &file, &error))
     }
@@ -216,4 +237,4 @@ impl Store {
 }
 
 /// The bytes of a file as they come.
-pub(crate) type FileBytes = BoxStream<'static, object_store::Result<bytes::Bytes>>;
+pub(crate) type FileBytes = BoxStream<'static, object_store::Result<Bytes>>;

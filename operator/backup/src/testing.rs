@@ -1,5 +1,6 @@
 //! Helpers that the tests of this crate share.
 
+pub(crate) mod changes;
 pub(crate) mod s3;
 
 use std::{

@@ -1,0 +1,157 @@
+//! The changes of a cluster, received from one member: a watch on all keys, and reads that tell whether it is behind.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, future, stream};
+use tonic::{Status, Streaming, metadata::AsciiMetadataValue, transport::Channel};
+use witan_api::{
+    changes::GrantedLease,
+    v3::etcdserverpb::{
+        LeaseTimeToLiveRequest, RangeRequest, WatchCreateRequest, WatchRequest, WatchResponse,
+        kv_client::KvClient, lease_client::LeaseClient, watch_client::WatchClient,
+        watch_request::RequestUnion,
+    },
+};
+
+use crate::{
+    members::{CALL_TIMEOUT, Members, failed, request, within},
+    reason::{BackupError, Reason},
+};
+
+/// The key before all others: its range to itself is that of all keys.
+const FIRST_KEY: &[u8] = b"\0";
+
+/// A message holds one change at least, which is as large as the flags of the members allow: 1.5 MiB by default.
+const MESSAGE_BYTES_MAX: usize = 256 << 20;
+
+/// How long a member may take to answer while changes wait to be stored.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The time of a lease that ended before it was asked for.
+const ENDED_LEASE_S: i64 = 60;
+
+/// An end of a feed.
+#[derive(Debug)]
+pub(super) enum FeedEnd {
+    /// Revisions that come next were compacted; the first one that was not.
+    Compacted(i64),
+    /// The member failed.
+    Failed(BackupError),
+}
+
+/// A watch on all keys at a member.
+#[derive(Debug)]
+pub(super) struct Feed {
+    endpoint: String,
+    watch: Streaming<WatchResponse>,
+    kv: KvClient<Channel>,
+    leases: LeaseClient<Channel>,
+    token: Option<AsciiMetadataValue>,
+}
+
+impl Feed {
+    /// Watches all keys from a revision on.
+    pub(super) async fn open(
+        members: &Members,
+        endpoint: &str,
+        from: i64,
+    ) -> Result<Self, BackupError> {
+        let channel = members.channel(endpoint)?;
+        let token = members.token(endpoint, channel).await?;
+        let create = WatchRequest {
+            request_union: Some(RequestUnion::CreateRequest(WatchCreateRequest {
+                key: FIRST_KEY.into(),
+                range_end: FIRST_KEY.into(),
+                start_revision: from,
+                // else one message may hold a thousand revisions, however large
+                fragment: true,
+                ..WatchCreateRequest::default()
+            })),
+        };
+        // the watch lasts as long as the stream of requests is open
+        let requests = stream::once(future::ready(create)).chain(stream::pending());
+        let mut client =
+            WatchClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let watch = within(CALL_TIMEOUT, client.watch(request(requests, token.clone()))).await;
+        let watch = watch.map_err(|status| failed(endpoint, "watch all keys at", &status))?;
+        tracing::info!(endpoint, from, "watching all keys");
+        Ok(Self {
+            endpoint: endpoint.to_owned(),
+            watch: watch.into_inner(),
+            kv: KvClient::new(channel.clone()),
+            leases: LeaseClient::new(channel.clone()),
+            token,
+        })
+    }
+
+    /// Waits for the next message. Loses nothing if it is dropped.
+    pub(super) async fn next(&mut self) -> Result<WatchResponse, FeedEnd> {
+        let failed = |status: &Status| failed(&self.endpoint, "watch all keys at", status);
+        match self.watch.message().await {
+            Ok(Some(answer)) if answer.compact_revision > 0 => {
+                Err(FeedEnd::Compacted(answer.compact_revision))
+            }
+            Ok(Some(answer)) if answer.canceled => {
+                let (endpoint, why) = (&self.endpoint, &answer.cancel_reason);
+                let message = format!("{endpoint} ends the watch on all keys: {why}");
+                Err(FeedEnd::Failed(BackupError::new(
+                    Reason::SourceRefused,
+                    message,
+                )))
+            }
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) => {
+                let ended = Status::unavailable("the watch has ended");
+                Err(FeedEnd::Failed(failed(&ended)))
+            }
+            Err(status) => Err(FeedEnd::Failed(failed(&status))),
+        }
+    }
+
+    /// Returns the id and the last revision of the cluster by a linearizable read, which a member that is cut off cannot
+    /// answer.
+    pub(super) async fn revision(&mut self) -> Result<(u64, i64), BackupError> {
+        let range = RangeRequest {
+            key: FIRST_KEY.into(),
+            keys_only: true,
+            ..RangeRequest::default()
+        };
+        let asked = self.kv.range(request(range, self.token.clone()));
+        let answer = within(ANSWER_TIMEOUT, asked).await;
+        let answer = answer.map_err(|status| failed(&self.endpoint, "read a key of", &status))?;
+        let header = answer.into_inner().header.unwrap_or_default();
+        Ok((header.cluster_id, header.revision))
+    }
+
+    /// Asks for which times leases were granted; as many as answer in time.
+    pub(super) async fn granted(&mut self, leases: &[i64]) -> Vec<GrantedLease> {
+        let mut granted = Vec::new();
+        let asked = async {
+            for id in leases.iter().copied() {
+                let asked = LeaseTimeToLiveRequest { id, keys: false };
+                let asked = self
+                    .leases
+                    .lease_time_to_live(request(asked, self.token.clone()));
+                let ttl_s = asked.await?.into_inner().granted_ttl;
+                // the end of its keys follows
+                let ttl_s = if ttl_s > 0 { ttl_s } else { ENDED_LEASE_S };
+                granted.push(GrantedLease { id, ttl_s });
+            }
+            Ok(())
+        };
+        if let Err(error) = within(ANSWER_TIMEOUT, asked).await {
+            let endpoint = &self.endpoint;
+            tracing::warn!(
+                endpoint,
+                error = error.message(),
+                "leases of some keys are not known"
+            );
+        }
+        granted
+    }
+
+    /// Returns the URL of the member.
+    pub(super) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+}

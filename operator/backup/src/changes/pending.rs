@@ -1,0 +1,240 @@
+//! Changes that were received and are not stored yet: only whole revisions leave.
+
+use std::mem;
+
+use prost::Message as _;
+use witan_api::{
+    changes::{ChangeGroup, revision},
+    v3::mvccpb::Event,
+};
+
+/// Bytes with which a segment is written without a delay, and above which nothing more is received until it is stored. One
+/// revision may have more.
+pub(super) const SEGMENT_BYTES: usize = 8 << 20;
+
+/// A revision that did not follow the one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("revision {found} was received after revision {last}")]
+pub(super) struct OutOfOrder {
+    last: i64,
+    found: i64,
+}
+
+/// Changes in order, as they are received.
+#[derive(Debug)]
+pub(super) struct Pending {
+    groups: Vec<ChangeGroup>,
+    bytes: usize,
+    /// The last received revision, or the last one before them.
+    last: i64,
+    /// Whether the last revision cannot go on in the next message.
+    is_whole: bool,
+    /// The time of the last group.
+    time_ms: i64,
+}
+
+impl Pending {
+    /// Begins behind a revision, which was received at a time.
+    pub(super) fn after(last: i64, time_ms: i64) -> Self {
+        Self { groups: Vec::new(), bytes: 0, last, is_whole: true, time_ms }
+    }
+
+    /// Adds the changes of a message. `goes_on` says that its last revision may go on in the next one. A clock that goes back
+    /// does not make later changes earlier.
+    pub(super) fn add(
+        &mut self,
+        events: Vec<Event>,
+        goes_on: bool,
+        now_ms: i64,
+    ) -> Result<(), OutOfOrder> {
+        for event in events {
+            let found = revision(&event);
+            let same = !self.is_whole && found == self.last;
+            if !same && found != self.last + 1 {
+                return Err(OutOfOrder { last: self.last, found });
+            }
+            self.bytes += event.encoded_len();
+            self.time_ms = self.time_ms.max(now_ms);
+            match self.groups.last_mut() {
+                Some(group) if same || group.time_ms == self.time_ms => group.events.push(event),
+                Some(_) | None => {
+                    let (time_ms, events) = (self.time_ms, vec![event]);
+                    self.groups.push(ChangeGroup { time_ms, events });
+                }
+            }
+            (self.last, self.is_whole) = (found, false);
+        }
+        self.is_whole |= !goes_on;
+        Ok(())
+    }
+
+    /// Returns the changes of all whole revisions; they are gone from here.
+    pub(super) fn take_whole(&mut self) -> Vec<ChangeGroup> {
+        let part = self.take_part();
+        self.bytes = part.iter().map(bytes_of).sum();
+        mem::replace(&mut self.groups, part)
+    }
+
+    /// Forgets a revision of which not all changes have come.
+    pub(super) fn drop_part(&mut self) {
+        if !self.take_part().is_empty() {
+            self.last -= 1;
+        }
+        self.is_whole = true;
+    }
+
+    /// Takes the changes of a revision that may go on.
+    fn take_part(&mut self) -> Vec<ChangeGroup> {
+        let Some(group) = self.groups.last_mut().filter(|_| !self.is_whole) else {
+            return Vec::new();
+        };
+        let whole = group
+            .events
+            .iter()
+            .take_while(|event| revision(event) < self.last)
+            .count();
+        let events = group.events.split_off(whole);
+        let time_ms = group.time_ms;
+        if whole == 0 {
+            self.groups.pop();
+        }
+        let part = ChangeGroup { time_ms, events };
+        self.bytes -= bytes_of(&part);
+        vec![part]
+    }
+
+    /// Returns the leases that keys have got, some of them more than once.
+    pub(super) fn leases(&self) -> impl Iterator<Item = i64> {
+        let events = self.groups.iter().flat_map(|group| &group.events);
+        let pairs = events.filter_map(|event| event.kv.as_ref());
+        pairs.map(|pair| pair.lease).filter(|lease| *lease != 0)
+    }
+
+    /// Whether the changes fill a segment, and nothing more is to be received. Of a revision that is larger, the rest is.
+    pub(super) fn is_full(&self) -> bool {
+        let first = self.groups.first().and_then(|group| group.events.first());
+        let has_whole = self.is_whole || first.is_some_and(|first| revision(first) < self.last);
+        self.bytes >= SEGMENT_BYTES && has_whole
+    }
+
+    /// Returns the last received revision.
+    pub(super) fn last(&self) -> i64 {
+        self.last
+    }
+
+    /// Forgets all changes and goes on behind a revision.
+    pub(super) fn go_on_behind(&mut self, last: i64) {
+        *self = Self::after(last, self.time_ms);
+    }
+
+    /// Later changes are not of an earlier time than this.
+    pub(super) fn not_before(&mut self, time_ms: i64) {
+        self.time_ms = self.time_ms.max(time_ms);
+    }
+}
+
+/// Returns the bytes that the changes of a group have in a segment.
+fn bytes_of(group: &ChangeGroup) -> usize {
+    group.events.iter().map(Event::encoded_len).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_api::v3::mvccpb::KeyValue;
+
+    use super::*;
+
+    fn events(revisions: &[i64]) -> Vec<Event> {
+        let event = |mod_revision: &i64| Event {
+            kv: Some(KeyValue { mod_revision: *mod_revision, ..KeyValue::default() }),
+            ..Event::default()
+        };
+        revisions.iter().map(event).collect()
+    }
+
+    /// Shows groups as time and revisions.
+    fn shown(groups: &[ChangeGroup]) -> Vec<(i64, Vec<i64>)> {
+        let shown = |group: &ChangeGroup| {
+            let revisions = group.events.iter().map(revision);
+            (group.time_ms, revisions.collect())
+        };
+        groups.iter().map(shown).collect()
+    }
+
+    #[test]
+    fn only_whole_revisions_leave() {
+        let mut pending = Pending::after(4, 100);
+        pending.add(events(&[5, 5, 6]), true, 110).unwrap();
+        assert_eq!(shown(&pending.take_whole()), [(110, vec![5, 5])]);
+        assert!(pending.take_whole().is_empty());
+        // the rest of the revision has the time of its beginning
+        pending.add(events(&[6, 7]), false, 120).unwrap();
+        assert_eq!(
+            shown(&pending.take_whole()),
+            [(110, vec![6, 6]), (120, vec![7])]
+        );
+        assert_eq!(pending.last(), 7);
+    }
+
+    #[test]
+    fn a_part_is_received_again_by_the_next_watch() {
+        let mut pending = Pending::after(4, 0);
+        pending.add(events(&[5, 6, 6]), true, 1).unwrap();
+        pending.drop_part();
+        assert_eq!(pending.last(), 5);
+        pending.add(events(&[6, 6, 6]), false, 2).unwrap();
+        pending.drop_part();
+        let whole = [(1, vec![5]), (2, vec![6, 6, 6])];
+        assert_eq!(shown(&pending.take_whole()), whole);
+        // a message without changes, such as a notification of progress
+        pending.add(Vec::new(), true, 3).unwrap();
+        pending.drop_part();
+        assert_eq!(pending.last(), 6);
+    }
+
+    #[test]
+    fn revisions_follow_one_another() {
+        for wrong in [[4], [6]] {
+            let mut pending = Pending::after(4, 0);
+            let found = wrong[0];
+            let error = pending.add(events(&wrong), false, 1).unwrap_err();
+            assert_eq!(error, OutOfOrder { last: 4, found });
+        }
+        let mut pending = Pending::after(4, 0);
+        pending.add(events(&[5]), false, 1).unwrap();
+        assert!(pending.add(events(&[5]), false, 1).is_err(), "it was whole");
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_makes_nothing_earlier() {
+        let mut pending = Pending::after(4, 100);
+        pending.add(events(&[5]), false, 50).unwrap();
+        pending.not_before(200);
+        pending.add(events(&[6]), false, 150).unwrap();
+        assert_eq!(
+            shown(&pending.take_whole()),
+            [(100, vec![5]), (200, vec![6])]
+        );
+    }
+
+    #[test]
+    fn a_large_revision_is_received_to_its_end() {
+        let mut pending = Pending::after(4, 0);
+        let large = |mod_revision| Event {
+            kv: Some(KeyValue {
+                mod_revision,
+                value: vec![0; SEGMENT_BYTES].into(),
+                ..KeyValue::default()
+            }),
+            ..Event::default()
+        };
+        pending.add(vec![large(5)], true, 1).unwrap();
+        assert!(!pending.is_full(), "it may go on");
+        pending.add(vec![large(5), large(6)], true, 1).unwrap();
+        assert!(pending.is_full(), "the first one is whole");
+        pending.take_whole();
+        assert!(!pending.is_full());
+        pending.add(Vec::new(), false, 1).unwrap();
+        assert!(pending.is_full());
+    }
+}
