@@ -140,20 +140,33 @@ class Bench:
     def fetch(self, place, file, *flags, **how):
         return self.run("fetch", "--from", place.url, "--file", file, *flags, **how).done()
 
+    def changes(self, source, place, every="2s", endpoints=None):
+        """The process that stores changes; `url` tells how far it is."""
+        port = free_port()
+        user = ["--user", "root", "--password-file", self.password] if source.token else []
+        running = self.run("changes", "--endpoints", endpoints or source.url, "--to", place.url, "--every", every, "--listen", f"127.0.0.1:{port}", *user)
+        running.url = f"http://127.0.0.1:{port}/"
+        return running
+
     def listed(self, place):
         """Names of the backups that count, the newest first."""
         done = self.run("list", "--from", place.url, "-o", "json").done()
         assert done.code == 0, done.err
         return [each["name"] for each in json.loads(done.out) if each["complete"]]
 
-    def restored(self, file):
-        """A member of Witan that begins with the copy."""
+    def restored(self, file, changes=None):
+        """A member of Witan that begins with the copy, and with changes after it."""
         member = self.member()
-        subprocess.run(
-            [WITAN, "snapshot", "restore", file, "--data-dir", member.data, "--initial-cluster", f"default={member.peer}", "--initial-advertise-peer-urls", member.peer],
-            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        )
+        done = self.restore(file, member, changes)
+        assert done.returncode == 0, done.stderr
         return member.start()
+
+    def restore(self, file, member, changes=None):
+        more = ["--changes", changes] if changes else []
+        return subprocess.run(
+            [WITAN, "snapshot", "restore", file, "--data-dir", member.data, "--initial-cluster", f"default={member.peer}", "--initial-advertise-peer-urls", member.peer, *more],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )
 
     def in_the_middle(self, running, place):
         """Waits until the place has got some of the bytes, but not all."""

@@ -11,10 +11,11 @@ import time
 import traceback
 
 from bench import KEYS, LARGE_MB, Bench, age, cut, flip, frozen, small_disk
+from changes import LIST as CHANGES, Changes
 from source import LEASES, Refused, Writer
 
 
-class Cases:
+class Cases(Changes):
     def __init__(self, bench):
         self.bench = bench
         self.sources = {"witan": bench.member().start(), "etcd": bench.member(os.environ["ETCD_BIN"]).start()}
@@ -270,6 +271,7 @@ LIST = [
     ("encrypted",), ("store_over_tls",), ("source_gone",), ("wrong_key",), ("no_bucket",), ("store_back",), ("store_down",),
     *(("interrupted", kind, how) for kind in BOTH for how in ("kill", "terminate")),
     *((name, kind) for name in ("source_killed", "bounded") for kind in BOTH),
+    *CHANGES,
 ]
 
 

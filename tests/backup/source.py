@@ -92,6 +92,9 @@ class Source:
     def revision(self):
         return int(self.ask("kv/range", key=encoded("none"))["header"]["revision"])
 
+    def compact(self, revision):
+        self.ask("kv/compaction", revision=revision, physical=True)
+
     def leases(self):
         return sorted(int(each["ID"]) for each in self.ask("lease/leases")["leases"])
 
@@ -107,17 +110,20 @@ class Refused(Exception):
 
 
 class Writer(threading.Thread):
-    """Writes without a pause until it is stopped; a write that fails fails the case."""
+    """Writes without a pause until it is stopped; a write that fails fails the case. Knows when each write was begun and answered, and its
+    revision."""
 
     def __init__(self, source):
         super().__init__(daemon=True)
-        self.source, self.going, self.written, self.failure = source, True, 0, None
+        self.source, self.going, self.written, self.failure, self.log = source, True, 0, None, []
         self.start()
 
     def run(self):
         try:
             while self.going:
-                self.source.ask("kv/put", key=encoded(f"writer/{self.written % 1000}"), value=encoded(str(self.written)))
+                begun = time.time()
+                answer = self.source.ask("kv/put", key=encoded(f"writer/{self.written % 1000}"), value=encoded(str(self.written)))
+                self.log.append((begun, time.time(), int(answer["header"]["revision"])))
                 self.written += 1
         except Exception as error:
             self.failure = error

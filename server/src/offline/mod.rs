@@ -4,12 +4,13 @@
 //! Not here: the format of snapshots (`snapshot`), the data directories (`storage`, `witan_etcd`), how etcd's data become
 //! ours (`crate::adopt`).
 //!
-//! Reading order: this file (the command line) → `digest` → `restore` → `show` → `adopt`, `stopped`, `export`, `info`, `progress` → `etcdutl`
+//! Reading order: this file (the command line) → `digest` → `changes` → `restore` → `show` → `adopt`, `stopped`, `export`, `info`, `progress` → `etcdutl`
 //! (the whole of its commands, under that name); `alter` is for tests alone.
 
 mod adopt;
 #[cfg(feature = "planted-panics")]
 mod alter;
+mod changes;
 pub(crate) mod digest;
 mod etcdutl;
 mod export;
@@ -33,6 +34,8 @@ use witan_config::ConfigError;
 use witan_machine::record::CorruptRecord;
 use witan_snapshot::BoltError;
 use witan_storage::OpenError;
+
+use changes::ChangesError;
 
 use crate::{adopt::AdoptError, follow::FollowCommandError};
 
@@ -139,6 +142,9 @@ pub enum OfflineError {
     /// The member was removed.
     #[error("{0}: this member was removed from its cluster: take another member's directory")]
     NotAMember(String),
+    /// The changes after the snapshot could not be applied.
+    #[error(transparent)]
+    Changes(#[from] ChangesError),
     /// A running member gave no answer.
     #[error(transparent)]
     Follow(#[from] FollowCommandError),
@@ -190,6 +196,7 @@ impl OfflineError {
             | Self::Storage(_)
             | Self::Adopt(_)
             | Self::Export { .. }
+            | Self::Changes(_)
             | Self::Follow(_)
             | Self::NoState(_)
             | Self::NotAMember(_)
@@ -276,7 +283,10 @@ struct RestoreArguments {
     /// Do nothing if the data directory has content: an init container may run again.
     #[arg(long)]
     skip_existing: bool,
-    /// Remove FILE once the data directory is there.
+    /// Folder of changes to apply after the snapshot, which `witan-operator backup fetch` has written.
+    #[arg(long, value_name = "FOLDER")]
+    changes: Option<PathBuf>,
+    /// Remove FILE and the folder of changes once the data directory is there.
     #[arg(long)]
     remove_snapshot: bool,
 }

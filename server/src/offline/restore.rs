@@ -11,7 +11,9 @@ use witan_machine::view::View;
 use witan_snapshot::{self as snapshot, RestoreOptions};
 use witan_storage::{self as storage, DataIdentity};
 
-use super::{OfflineError, RestoreArguments, digest, progress::ProgressBar};
+use super::{
+    OfflineError, RestoreArguments, changes::ChangesFolder, digest, progress::ProgressBar,
+};
 use crate::bootstrap::{self, Start};
 
 /// Creates a data directory from a snapshot; returns the text to print.
@@ -28,6 +30,8 @@ pub(super) fn restore(arguments: &RestoreArguments) -> Result<String, OfflineErr
         remove_snapshot(arguments)?;
         return Ok(format!("{dir} has content: nothing is restored\n"));
     }
+    let changes = arguments.changes.as_deref().map(ChangesFolder::open);
+    let changes = changes.transpose()?;
     let (length, has_digest) = digest::length("open", &arguments.file)?;
     let mut bar = ProgressBar::new();
     if !arguments.skip_hash_check {
@@ -38,13 +42,21 @@ pub(super) fn restore(arguments: &RestoreArguments) -> Result<String, OfflineErr
         digest::check(&arguments.file, length, &mut |bytes| bar.advance(bytes))?;
     }
     bar.begin("reading", length);
-    let changes = RestoreOptions { bump_revision: arguments.bump_revision };
-    let found = snapshot::read(&arguments.file, length, changes, &mut |bytes| {
+    let up_to = changes.as_ref().and_then(ChangesFolder::up_to);
+    let options = RestoreOptions { up_to };
+    let found = snapshot::read(&arguments.file, length, options, &mut |bytes| {
         bar.advance(bytes)
     });
     let found = found.map_err(OfflineError::broken(&arguments.file))?;
     let View { machine: first, position } = *genesis;
     let mut machine = found.machine;
+    if let Some(changes) = changes {
+        changes.apply(&mut machine)?;
+    }
+    if arguments.bump_revision > 0 {
+        let bumped = snapshot::bump_revision(&mut machine.kv, arguments.bump_revision);
+        bumped.map_err(OfflineError::broken(&arguments.file))?;
+    }
     machine.members = first.members;
     if !found.has_tree {
         machine.tree = first.tree;
@@ -65,14 +77,21 @@ pub(super) fn restore(arguments: &RestoreArguments) -> Result<String, OfflineErr
     Ok(text)
 }
 
-/// Removes the snapshot if that is asked for; a missing one is no error.
+/// Removes the snapshot and its changes if that is asked for; missing ones are no error.
 fn remove_snapshot(arguments: &RestoreArguments) -> Result<(), OfflineError> {
     if !arguments.remove_snapshot {
         return Ok(());
     }
-    match fs::remove_file(&arguments.file) {
+    if let Some(folder) = &arguments.changes {
+        removed(folder, fs::remove_dir_all(folder))?;
+    }
+    removed(&arguments.file, fs::remove_file(&arguments.file))
+}
+
+fn removed(path: &Path, outcome: io::Result<()>) -> Result<(), OfflineError> {
+    match outcome {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(OfflineError::open("remove", &arguments.file)(error))
+            Err(OfflineError::open("remove", path)(error))
         }
         Ok(()) | Err(_) => Ok(()),
     }

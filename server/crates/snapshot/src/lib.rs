@@ -19,6 +19,6 @@ pub mod v2_store;
 
 pub use file::SnapshotFile;
 pub use hash::{StateChecksums, of_keys, of_state, of_store};
-pub use read::{ImportedSnapshot, RestoreOptions, read};
+pub use read::{ImportedSnapshot, RestoreOptions, bump_revision, read};
 pub use status::{SnapshotStatus, status};
 pub use witan_bolt::{BoltError, WriteBytes};

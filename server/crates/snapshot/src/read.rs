@@ -28,8 +28,8 @@ use super::{
 /// Options of a restore.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RestoreOptions {
-    /// Increases the revision by this number and marks everything up to it as compacted.
-    pub bump_revision: u64,
+    /// Leaves later revisions out; fails if some up to it were compacted together with later ones.
+    pub up_to: Option<i64>,
 }
 
 /// Result of reading a snapshot.
@@ -46,7 +46,7 @@ pub struct ImportedSnapshot {
 pub fn read(
     path: &Path,
     length: u64,
-    changes: RestoreOptions,
+    options: RestoreOptions,
     progress: &mut dyn FnMut(usize),
 ) -> Result<ImportedSnapshot, BoltError> {
     let file = BoltFile::open(path, length)?;
@@ -57,13 +57,17 @@ pub fn read(
     };
     let mut machine = StateMachine::default();
     let keys = find(KEY).ok_or_else(|| BoltError::File("it has no bucket \"key\"".into()))?;
-    let latest = import_keys(&file, keys, &mut machine.kv, progress)?;
-    let [finished, mut scheduled] = match find(META) {
+    let up_to = options.up_to.unwrap_or(i64::MAX);
+    import_keys(&file, keys, up_to, &mut machine.kv, progress)?;
+    let [finished, scheduled] = match find(META) {
         Some(meta) => compactions(&file, meta)?,
         None => [0; 2],
     };
-    if changes.bump_revision > 0 {
-        scheduled = bump(&mut machine.kv, latest, changes.bump_revision)?;
+    let compacted = finished.max(scheduled);
+    if compacted > up_to {
+        return Err(BoltError::Record(format!(
+            "it is compacted up to revision {compacted}, so revision {up_to} cannot be restored"
+        )));
     }
     if let Some(leases) = find(LEASE) {
         import_leases(&file, leases, &mut machine.kv)?;
@@ -89,13 +93,14 @@ fn refused(error: record::CorruptRecord) -> BoltError {
     BoltError::Record(error.to_string())
 }
 
-/// Imports all versions of all keys; returns the last revision.
+/// Imports all versions of all keys up to a revision.
 fn import_keys(
     file: &BoltFile,
     bucket: &Bucket,
+    up_to: i64,
     kv: &mut Kv,
     progress: &mut dyn FnMut(usize),
-) -> Result<i64, BoltError> {
+) -> Result<(), BoltError> {
     let mut last = (0, 0);
     file.records(bucket, &mut |key, value| {
         let wrong =
@@ -106,6 +111,9 @@ fn import_keys(
             return Err(wrong("its revision occurs twice or out of order"));
         }
         last = (main, sub);
+        if main > up_to {
+            return Ok(());
+        }
         let pair = mvccpb::KeyValue::decode(value)
             .map_err(|error| wrong(&format!("its value is no key-value pair: {error}")))?;
         let of_other = pair.mod_revision != main && !deletes && !pair.key.is_empty();
@@ -125,18 +133,18 @@ fn import_keys(
         .map_err(refused)?;
         progress(key.len() + value.len());
         Ok(())
-    })?;
-    Ok(last.0)
+    })
 }
 
-/// Increases the revision by `by` and returns it, as etcdutl does: by a version without a key at
-/// the new revision.
-fn bump(kv: &mut Kv, latest: i64, by: u64) -> Result<i64, BoltError> {
+/// Increases the revision by `by` and marks everything up to it as compacted, as etcdutl does: by a version without a key
+/// at the new revision.
+pub fn bump_revision(kv: &mut Kv, by: u64) -> Result<(), BoltError> {
+    let latest = kv.revision();
     let main = i64::try_from(by).ok().and_then(|by| latest.checked_add(by));
     let main = main.ok_or_else(|| BoltError::Record("the revision is too high".into()))?;
     let nothing = ImportedVersion { main, ..ImportedVersion::default() };
     kv.import_version(&nothing).map_err(refused)?;
-    Ok(main)
+    kv.finish_import(0, main).map_err(refused)
 }
 
 /// Returns the revisions of the last finished and of the last scheduled compaction; 0 if there is none.

@@ -11,7 +11,7 @@ use witan_machine::{
     view::View,
 };
 
-use super::{BoltError, RestoreOptions, SnapshotFile, of_keys, read, status};
+use super::{BoltError, RestoreOptions, SnapshotFile, bump_revision, of_keys, read, status};
 
 /// A folder that is removed at the end of the test.
 struct Folder(PathBuf);
@@ -183,11 +183,33 @@ fn a_bumped_revision_is_compacted() {
     let view = sample(10);
     let data = bytes(&view);
     let path = folder.file(&data);
-    let changes = RestoreOptions { bump_revision: 1000 };
-    let found = read(&path, data.len() as u64, changes, &mut |_| {}).unwrap();
+    let length = data.len() as u64;
+    let mut found = read(&path, length, RestoreOptions::default(), &mut |_| {}).unwrap();
+    bump_revision(&mut found.machine.kv, 1000).unwrap();
     let revision = view.machine.kv.revision() + 1000;
     assert_eq!(found.machine.kv.revision(), revision);
     assert_eq!(found.machine.kv.compacted(), revision);
+}
+
+#[test]
+fn later_revisions_are_left_out() {
+    let folder = Folder::new("up-to");
+    let view = sample(10);
+    let data = bytes(&view);
+    let path = folder.file(&data);
+    let up_to = |revision| {
+        let options = RestoreOptions { up_to: Some(revision) };
+        read(&path, data.len() as u64, options, &mut |_| {}).map(|found| found.machine.kv)
+    };
+    let (last, compacted) = (view.machine.kv.revision(), view.machine.kv.compacted());
+    for revision in [last, last - 1, compacted] {
+        let kv = up_to(revision).unwrap();
+        assert_eq!(kv.revision(), revision);
+        assert_eq!(of_keys(&kv, revision), of_keys(&view.machine.kv, revision));
+    }
+    assert!(compacted > 1, "the sample is compacted");
+    let error = up_to(compacted - 1).unwrap_err().to_string();
+    assert!(error.contains("is compacted up to"), "{error}");
 }
 
 /// Makes a file of one bucket whose keys have `key_bytes` and whose values have `value_bytes`.

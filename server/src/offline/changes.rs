@@ -1,0 +1,356 @@
+//! The changes that a restore applies after its snapshot, from the folder into which `witan-operator backup fetch` has written
+//! them.
+
+use std::{fs, io, path::Path};
+
+use witan_api::{
+    changes::{self, ChangeGroup, GrantedLease, Span, TARGET, Target, revision},
+    v3::mvccpb::{Event, event::EventType},
+};
+use witan_machine::{
+    Reply, StateMachine,
+    command::{Command, Entry},
+    follow::{
+        FollowCommand, FollowError, FollowLeases, FollowOperation, FollowRevisions,
+        FollowedRevision, FollowedWrite,
+    },
+    lease::{LeaseGrant, TTL_MAX_S},
+};
+
+/// Why changes are not applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangesError {
+    /// The folder or one of its files cannot be read.
+    #[error("{path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The folder does not say up to which revision it goes.
+    #[error("{0}: it does not name a revision: fetch the backup and its changes again")]
+    NoTarget(String),
+    /// A segment is not what was written.
+    #[error("{path} is broken: {why}")]
+    Broken {
+        /// The segment.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// A segment is missing.
+    #[error("{folder}: {missing}")]
+    Missing {
+        /// The folder.
+        folder: String,
+        /// The revisions.
+        missing: changes::Missing,
+    },
+    /// The last segments are missing.
+    #[error(
+        "{folder}: the changes end at revision {last}, and {target} is to be restored: fetch them again"
+    )]
+    Short {
+        /// The folder.
+        folder: String,
+        /// The last revision that is there.
+        last: i64,
+        /// The revision to restore.
+        target: i64,
+    },
+    /// The changes are not those after this snapshot.
+    #[error("{path} does not fit the snapshot: {source}")]
+    Refused {
+        /// The segment.
+        path: String,
+        /// Why.
+        source: FollowError,
+    },
+}
+
+/// A folder of changes.
+#[derive(Debug)]
+pub(super) struct ChangesFolder<'a> {
+    folder: &'a Path,
+    target: Target,
+}
+
+impl<'a> ChangesFolder<'a> {
+    /// Reads up to which revision the changes of a folder go.
+    pub(super) fn open(folder: &'a Path) -> Result<Self, ChangesError> {
+        let path = folder.join(TARGET);
+        let json = fs::read(&path).map_err(unread(&path))?;
+        let target = serde_json::from_slice(&json).ok();
+        let target = target.ok_or_else(|| ChangesError::NoTarget(path.display().to_string()))?;
+        Ok(Self { folder, target })
+    }
+
+    /// The revision behind which nothing of the snapshot is wanted; `None` if all of it is.
+    pub(super) fn up_to(&self) -> Option<i64> {
+        (!self.target.at_least).then_some(self.target.revision)
+    }
+
+    /// Applies the changes behind the state's revision, up to the revision that is wanted.
+    pub(super) fn apply(&self, machine: &mut StateMachine) -> Result<(), ChangesError> {
+        let target = self.target.revision;
+        let entries = fs::read_dir(self.folder).map_err(unread(self.folder))?;
+        let names = entries.map(|entry| Ok(entry?.file_name()));
+        let names: io::Result<Vec<_>> = names.collect();
+        let names = names.map_err(unread(self.folder))?;
+        let spans: Vec<_> = names
+            .iter()
+            .filter_map(|name| Span::parse(name.to_str()?))
+            .collect();
+        let chain = changes::chain(&spans, machine.kv.revision(), target);
+        let folder = || self.folder.display().to_string();
+        let chain = chain.map_err(|missing| ChangesError::Missing { folder: folder(), missing })?;
+        // they are the revisions of another cluster, whose state this is
+        machine.members.follows = true;
+        for span in chain {
+            self.apply_segment(span, machine)?;
+        }
+        machine.members.follows = false;
+        let last = machine.kv.revision();
+        match last >= target {
+            true => Ok(()),
+            false => Err(ChangesError::Short { folder: folder(), last, target }),
+        }
+    }
+
+    fn apply_segment(&self, span: Span, machine: &mut StateMachine) -> Result<(), ChangesError> {
+        let path = self.folder.join(span.file_name());
+        let bytes = fs::read(&path).map_err(unread(&path))?;
+        let name = || path.display().to_string();
+        let segment = changes::decode(span, &bytes)
+            .map_err(|why| ChangesError::Broken { path: name(), why })?;
+        for revision in revisions(segment.groups) {
+            if revision.revision > self.target.revision {
+                break;
+            }
+            write(machine, revision, &segment.leases)
+                .map_err(|source| ChangesError::Refused { path: name(), source })?;
+        }
+        Ok(())
+    }
+}
+
+/// For `map_err`: makes [`ChangesError::Read`] of a failure to read `path`.
+fn unread(path: &Path) -> impl FnOnce(io::Error) -> ChangesError {
+    let path = path.display().to_string();
+    move |source| ChangesError::Read { path, source }
+}
+
+/// Returns the revisions of the groups of a segment.
+fn revisions(groups: Vec<ChangeGroup>) -> Vec<FollowedRevision> {
+    let mut revisions: Vec<FollowedRevision> = Vec::new();
+    for event in groups.into_iter().flat_map(|group| group.events) {
+        let revision = revision(&event);
+        let write = written(event);
+        match revisions.last_mut() {
+            Some(last) if last.revision == revision => last.writes.push(write),
+            Some(_) | None => revisions.push(FollowedRevision { revision, writes: vec![write] }),
+        }
+    }
+    revisions
+}
+
+fn written(event: Event) -> FollowedWrite {
+    let deletes = event.r#type() == EventType::Delete;
+    let pair = event.kv.unwrap_or_default();
+    match deletes {
+        true => FollowedWrite { key: pair.key, ..FollowedWrite::default() },
+        false => FollowedWrite {
+            key: pair.key,
+            value: pair.value,
+            version: pair.version,
+            lease: pair.lease,
+        },
+    }
+}
+
+/// Writes a revision, and before it the leases that were granted after the snapshot. One of which nothing is known has no end.
+fn write(
+    machine: &mut StateMachine,
+    revision: FollowedRevision,
+    leases: &[GrantedLease],
+) -> Result<(), FollowError> {
+    let operation = FollowOperation::Revisions(FollowRevisions { revisions: vec![revision] });
+    loop {
+        match follow(machine, &operation) {
+            Err(FollowError::LeaseNotFound { lease }) => {
+                let known = leases.iter().find(|known| known.id == lease.0);
+                let ttl_s = known.map_or(TTL_MAX_S, |known| known.ttl_s);
+                let granted = vec![LeaseGrant { id: lease.0, ttl_s }];
+                let leases = FollowLeases { granted, ended: Vec::new() };
+                follow(machine, &FollowOperation::Leases(leases))?;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn follow(machine: &mut StateMachine, operation: &FollowOperation) -> Result<(), FollowError> {
+    let command = FollowCommand { operation: Some(operation.clone()) };
+    let entry = Entry {
+        stamp: None,
+        command: Some(Command::Follow(command)),
+        caller: None,
+    };
+    let Reply::Followed(outcome) = machine.apply(&entry).reply else {
+        unreachable!("a command of following has its reply");
+    };
+    outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use witan_api::{
+        changes::{Segment, SpanKind},
+        v3::mvccpb::KeyValue,
+    };
+    use witan_machine::kv::{Kv, Range};
+
+    use super::*;
+
+    fn event(key: &'static str, mod_revision: i64, version: i64) -> Event {
+        let kind = if version == 0 {
+            EventType::Delete
+        } else {
+            EventType::Put
+        };
+        let value = if version == 0 { "" } else { "v" };
+        let kv = KeyValue {
+            key: key.into(),
+            value: value.into(),
+            mod_revision,
+            version,
+            lease: 9 * i64::from(key == "leased"),
+            ..KeyValue::default()
+        };
+        Event { r#type: kind as i32, kv: Some(kv), ..Event::default() }
+    }
+
+    fn newest(kv: &Kv, key: &'static [u8]) -> witan_machine::kv::KeyValue {
+        let range = Range { key: key.into(), ..Range::default() };
+        kv.range(&range).unwrap().kvs.remove(0)
+    }
+
+    /// A folder of a test, deleted at its end.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        /// With the revisions 2 to 5 in two segments, and the revision to go to.
+        fn new(name: &str, target: i64) -> Self {
+            let path = format!("witan-changes-{name}-{}", std::process::id());
+            let folder = Self(std::env::temp_dir().join(path));
+            drop(fs::remove_dir_all(&folder.0));
+            fs::create_dir_all(&folder.0).unwrap();
+            folder.put(
+                2,
+                3,
+                vec![event("a", 2, 1), event("leased", 2, 1), event("a", 3, 2)],
+            );
+            folder.put(
+                4,
+                5,
+                vec![event("a", 4, 0), event("b", 4, 1), event("a", 5, 1)],
+            );
+            let json = serde_json::to_vec(&Target { revision: target, at_least: false });
+            fs::write(folder.0.join(TARGET), json.unwrap()).unwrap();
+            folder
+        }
+
+        fn put(&self, first: i64, last: i64, events: Vec<Event>) {
+            let segment = Segment {
+                cluster_id: 7,
+                groups: vec![ChangeGroup { time_ms: 1, events }],
+                leases: vec![GrantedLease { id: 9, ttl_s: 60 }],
+            };
+            fs::write(self.segment(first, last), changes::encode(&segment)).unwrap();
+        }
+
+        fn segment(&self, first: i64, last: i64) -> PathBuf {
+            self.0
+                .join(Span { first, last, kind: SpanKind::Events }.file_name())
+        }
+
+        fn apply(&self) -> Result<StateMachine, String> {
+            let mut machine = StateMachine::default();
+            let changes = ChangesFolder::open(&self.0).map_err(|error| error.to_string())?;
+            let applied = changes.apply(&mut machine);
+            applied.map(|()| machine).map_err(|error| error.to_string())
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            drop(fs::remove_dir_all(&self.0));
+        }
+    }
+
+    #[test]
+    fn changes_are_applied_up_to_the_revision() {
+        let kv = Folder::new("all", 5).apply().unwrap().kv;
+        let shown = |key: &'static [u8]| {
+            let pair = newest(&kv, key);
+            (
+                pair.create_revision,
+                pair.mod_revision,
+                pair.version,
+                pair.lease.0,
+            )
+        };
+        assert_eq!((shown(b"a"), shown(b"b")), ((5, 5, 1, 0), (4, 4, 1, 0)));
+        assert_eq!(shown(b"leased"), (2, 2, 1, 9));
+        let lease = kv.leases().get(witan_machine::lease::LeaseId(9));
+        assert_eq!(lease.map(|lease| lease.ttl_s), Some(60));
+        assert_eq!(
+            kv.leases().keys(witan_machine::lease::LeaseId(9)).count(),
+            1
+        );
+        let kv = Folder::new("some", 3).apply().unwrap().kv;
+        let a = newest(&kv, b"a");
+        assert_eq!((kv.revision(), a.version), (3, 2));
+    }
+
+    #[test]
+    fn what_is_missing_or_broken_is_named() {
+        let refused = |name, words: &str, harm: &dyn Fn(&Folder)| {
+            let folder = Folder::new(name, 5);
+            harm(&folder);
+            let error = folder.apply().unwrap_err();
+            assert!(error.contains(words), "{error}");
+        };
+        let rewrite = |folder: &Folder, change: &dyn Fn(&mut Vec<u8>)| {
+            let path = folder.segment(4, 5);
+            let mut bytes = fs::read(&path).unwrap();
+            change(&mut bytes);
+            fs::write(path, bytes).unwrap();
+        };
+        refused("flip", "does not fit the digest", &|folder| {
+            rewrite(folder, &|bytes| bytes[30] ^= 1)
+        });
+        refused("cut", "is broken", &|folder| {
+            rewrite(folder, &|bytes| bytes.truncate(20))
+        });
+        refused("end", "end at revision 3, and 5", &|folder| {
+            fs::remove_file(folder.segment(4, 5)).unwrap();
+        });
+        refused("hole", "revisions 2 to 3 are missing", &|folder| {
+            fs::remove_file(folder.segment(2, 3)).unwrap();
+        });
+        refused(
+            "target",
+            "fetch the backup and its changes again",
+            &|folder| {
+                fs::write(folder.0.join(TARGET), "5").unwrap();
+            },
+        );
+        refused("other", "does not fit the snapshot", &|folder| {
+            folder.put(4, 5, vec![event("a", 4, 1), event("a", 5, 2)]);
+        });
+    }
+}

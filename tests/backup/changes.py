@@ -1,0 +1,253 @@
+"""The cases of changes: a cluster whose members and disks are gone comes back as it was some seconds before, or at any revision or time
+since its snapshot, and nothing that goes wrong with its changes goes unnoticed."""
+
+import json
+import os
+import random
+import shutil
+import time
+import urllib.request
+
+from bench import KEYS, LARGE_MB, PATIENCE_S, flip
+from source import Writer, encoded
+
+EVERY_S = 4
+# how often the process is killed
+KILLS = 8
+GAP, EVENTS = "gap", "events"
+
+
+def spans(place, ending=EVENTS):
+    """First and last revisions of the segments, in order."""
+    found = []
+    for at, _, files in os.walk(place.path("changes")):
+        for name in files:
+            numbers, dot, end = name.partition(".")
+            if dot and end == ending:
+                found.append((*map(int, numbers.split("-")), os.path.join(at, name)))
+    return sorted(found)
+
+
+def told(running):
+    """How far the changes are stored, as the process tells it."""
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            with urllib.request.urlopen(running.url, timeout=5) as answer:
+                return json.load(answer)
+        except OSError:
+            assert not running.ended(), running.done().err
+            assert time.monotonic() < until
+            time.sleep(0.02)
+
+
+def eventually(what, look):
+    until = time.monotonic() + PATIENCE_S
+    while not (found := look()):
+        assert time.monotonic() < until, f"{what} does not happen"
+        time.sleep(0.02)
+    return found
+
+
+def stamp(seconds):
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1000):03}Z"
+
+
+class Changes:
+    """What `Cases` inherits."""
+
+    def source_with_changes(self, of, kind, every=EVERY_S):
+        """A source of its own with a backup, and the process that stores its changes."""
+        bench, place = self.bench, self.bench.place(kind)
+        source = (bench.member() if of == "witan" else bench.member(os.environ["ETCD_BIN"])).start()
+        source.fill(KEYS)
+        source.lend()
+        source.guard()
+        bench.save(source, place, "first").good()
+        return source, place, bench.changes(source, place, f"{every}s")
+
+    def stored(self, running, revision):
+        eventually(f"revision {revision} is stored", lambda: told(running)["revision"] >= revision)
+
+    def fetched(self, place, *flags):
+        """The newest backup and its changes, in files."""
+        file, folder = self.bench.path("changed.db"), self.bench.path("changed")
+        shutil.rmtree(folder, ignore_errors=True)
+        done = self.bench.fetch(place, file, "--changes", folder, *flags)
+        return file, folder, done
+
+    def begun(self, place, *flags):
+        """A member that begins with the backup and its changes."""
+        file, folder, done = self.fetched(place, *flags)
+        done.good()
+        member = self.bench.restored(file, folder)
+        member.enter()
+        return member
+
+    def lost_seconds(self, of, kind):
+        """Members, disks and the process are killed while a client writes: the writes of the last seconds are lost, and no more. Before, at a
+        revision and at a time in the middle, the restored cluster has the same keys."""
+        source, place, running = self.source_with_changes(of, kind)
+        source.ask("lease/grant", TTL=600, ID=77)
+        source.ask("kv/put", key=encoded("leased since"), value=encoded("x"), lease=77)
+        writer = Writer(source)
+        self.stored(running, source.revision())
+        middle, at = source.revision(), time.time()
+        hash_of_middle = source.hash_at(middle)
+        chance = random.Random(int(os.environ.get("BACKUP_SEED", "1")))
+        time.sleep(EVERY_S * chance.uniform(1.5, 2.5))
+        died = time.time()
+        source.end()
+        running.process.kill()
+        running.done()
+        shutil.rmtree(source.folder)
+        writer.join()
+        member = self.begun(place)
+        kept = member.revision()
+        member.end()
+        lost = [answered for _, answered, revision in writer.log if revision > kept]
+        seconds = died - min(lost) if lost else 0
+        print(f"        lost seconds: {seconds:.2f} of at most {EVERY_S}, {len(lost)} of {writer.written} writes")
+        assert writer.written > len(lost) and seconds <= EVERY_S, (seconds, len(lost), writer.written)
+        member = self.begun(place, "--to-revision", str(middle))
+        assert member.revision() == middle and member.hash_at(middle) == hash_of_middle
+        lease = member.ask("lease/timetolive", ID=77, keys=True)
+        assert lease["grantedTTL"] == "600" and lease["keys"] == [encoded("leased since")], lease
+        member.end()
+        member = self.begun(place, "--to-time", stamp(at))
+        found = member.revision()
+        member.end()
+        # what was begun later is not there, and what was answered long before is
+        after = min(revision for begun, _, revision in writer.log if begun > at)
+        before = max([revision for _, answered, revision in writer.log if answered < at - EVERY_S], default=0)
+        assert before <= found < after, (before, found, after)
+
+    def changes_killed(self, kind):
+        """The process is killed again and again, and the member once: each revision is stored once, and a cluster that begins with them has the
+        same keys."""
+        source, place, running = self.source_with_changes("witan", kind, 1)
+        chance = random.Random(int(os.environ.get("BACKUP_SEED", "1")))
+        gone = self.bench.member()
+        writer = Writer(source)
+        for _ in range(KILLS):
+            time.sleep(chance.uniform(0.1, 1.2))
+            running.process.kill()
+            running.done()
+            running = self.bench.changes(source, place, "1s", endpoints=f"{gone.url},{source.url}")
+        writer.stop()
+        source.end()
+        source.start()
+        source.enter()
+        writer = Writer(source)
+        time.sleep(chance.uniform(0.1, 1.2))
+        writer.stop()
+        last = source.revision()
+        # the last ones are stored in order when it is asked to end
+        self.stored(running, writer.log[0][2])
+        running.process.terminate()
+        running.done().good()
+        stored = spans(place)
+        assert stored[-1][1] == last, (stored[-1], last)
+        for (_, before, _), (first, *_) in zip(stored, stored[1:]):
+            assert first == before + 1, (before, first)
+        assert not spans(place, GAP)
+        member = self.begun(place)
+        assert member.revision() == last and member.hash_at(last) == source.hash_at(last)
+        # as it had before: a compaction during the stream changes nothing of what is stored
+        middle = stored[len(stored) // 2][1]
+        for each in (source, member):
+            each.compact(middle)
+        assert member.hash_at(last) == source.hash_at(last)
+        member.end()
+        source.end()
+
+    def changes_compacted(self, kind):
+        """Revisions are compacted while the process is away: it says so, and goes on behind a new backup."""
+        source, place, running = self.source_with_changes("witan", kind, 1)
+        source.fill(100)
+        self.stored(running, source.revision())
+        running.process.kill()
+        running.done()
+        before = spans(place)[-1][1]
+        source.fill(100)
+        source.compact(source.revision())
+        running = self.bench.changes(source, place, "1s")
+        eventually("the gap is told", lambda: told(running)["gaps"] == 1)
+        source.fill(100)
+        last = source.revision()
+        self.stored(running, last)
+        # compacted behind it, nothing is missing
+        source.compact(last)
+        source.fill(100)
+        self.stored(running, source.revision())
+        assert told(running)["gaps"] == 1 and told(running)["error"] is None, told(running)
+        running.process.terminate()
+        running.done().good()
+        ((first, end, _),) = spans(place, GAP)
+        assert first == before + 1 and any(name.startswith("after-gap-") for name in self.bench.listed(place))
+        *_, done = self.fetched(place, "--to-revision", str(end - 1))
+        assert "compacted before they could be kept" in done.refused("ChangesMissing").result["message"]
+        member = self.begun(place)
+        assert member.revision() == source.revision()
+        member.compact(last)
+        assert member.hash_at(member.revision()) == source.hash_at(member.revision())
+        member.end()
+        source.end()
+
+    def changes_damaged(self, kind):
+        """A segment that is lost or has another bit is refused, in the store and in the folder of a restore; old ones go with their backup."""
+        bench = self.bench
+        source, place, running = self.source_with_changes("witan", kind, 1)
+        for _ in range(3):
+            source.fill(100)
+            self.stored(running, source.revision())
+        stored = spans(place)
+        assert len(stored) >= 3, stored
+        file, folder, done = self.fetched(place)
+        done.good()
+        first, last, path = stored[1]
+        copy = os.path.join(folder, os.path.basename(path))
+        flip(copy)
+        member = bench.member()
+        assert f"{os.path.basename(path)} is broken" in bench.restore(file, member, folder).stderr
+        os.remove(copy)
+        assert f"the changes of the revisions {first} to {last} are missing" in bench.restore(file, member, folder).stderr
+        assert not os.path.exists(member.data)
+        flip(path)
+        self.fetched(place)[2].refused("BackupBroken")
+        os.remove(path)
+        assert f"revisions {first} to {last} are missing" in self.fetched(place)[2].refused("ChangesMissing").result["message"]
+        # up to it all is there
+        self.begun(place, "--to-revision", str(first - 1)).end()
+        saved = bench.save(source, place, "second", "--keep-last", "1").good().result
+        assert saved["removed"] == ["first"] and all(end > saved["revision"] for _, end, _ in spans(place)), (saved, spans(place))
+        source.fill(100)
+        self.stored(running, source.revision())
+        running.process.terminate()
+        running.done().good()
+        member = self.begun(place)
+        assert member.revision() == source.revision()
+        member.end()
+        source.end()
+
+    def changes_bounded(self):
+        """Many changes that the process has missed go through little memory, in segments of a bounded size."""
+        bench, place, source = self.bench, self.bench.place("file"), self.bench.member().start()
+        bench.save(source, place, "first").good()
+        source.swell(LARGE_MB // 2)
+        running = bench.changes(source, place)
+        self.stored(running, source.revision())
+        running.process.terminate()
+        rss = running.done().good().rss
+        sizes = [os.path.getsize(path) for *_, path in spans(place)]
+        print(f"        {rss >> 20} MiB for {sum(sizes) >> 20} MiB in {len(sizes)} segments")
+        assert sum(sizes) > LARGE_MB // 2 << 20 and max(sizes) < 12 << 20 and rss < LARGE_MB // 4 << 20, (sizes, rss)
+        source.end()
+
+
+BOTH = ("s3", "file")
+LIST = [
+    *(("lost_seconds", of, kind) for of, kind in (("witan", "s3"), ("witan", "file"), ("etcd", "s3"))),
+    *((name, kind) for name in ("changes_killed", "changes_damaged") for kind in BOTH),
+    ("changes_compacted", "file"), ("changes_bounded",),
+]
