@@ -4,6 +4,7 @@
 //! times and its earlier backups. This file reads and writes. Names follow from what they are for, so that a step which is
 //! done twice changes nothing the second time.
 
+mod changes;
 mod progress;
 mod schedule;
 #[cfg(test)]
@@ -290,6 +291,7 @@ impl Backups {
                 deleted => drop(deleted.map_err(cannot("delete an old EtcdBackup"))?),
             }
         }
+        self.follow_changes(schedule, &mut due).await?;
         let success = due.status.last_success_time.as_ref();
         let success = success.map(|time| time.0.as_second());
         self.metrics
@@ -303,6 +305,32 @@ impl Backups {
                 .await;
         }
         Ok(Action::requeue(due.again))
+    }
+
+    /// Keeps the pod of a schedule that stores changes, and adds to its status how far they are.
+    async fn follow_changes(
+        &self,
+        schedule: &EtcdBackupSchedule,
+        due: &mut schedule::Due,
+    ) -> Result<(), BackupError> {
+        let (namespace, name) = (
+            schedule.namespace().unwrap_or_default(),
+            schedule.name_any(),
+        );
+        let now = Timestamp::now();
+        let seen = self.look_at_changes(schedule, now).await?;
+        let (Some(every), Some(seen)) = (changes::asked(schedule), seen) else {
+            self.metrics.forget_changes(&namespace, &name);
+            return Ok(());
+        };
+        let (status, condition) = changes::status(schedule, &seen, every, now);
+        let last = status.last_time.as_ref().map(|time| time.0.as_second());
+        let late = changes::are_late(&condition);
+        self.metrics.changes(&namespace, &name, last, late);
+        due.status.changes = Some(status);
+        due.status.conditions.push(condition);
+        due.again = due.again.min(seen.again());
+        Ok(())
     }
 
     /// Writes the status of a resource exactly as it was read; `false` if it has changed since or is gone: its watch brings it
@@ -354,12 +382,17 @@ fn failed<K: Resource<DynamicType = ()>>(of: &K, error: &BackupError) -> Action 
     Action::requeue(RETRY)
 }
 
-/// Returns why a schedule is not ready; `None` if it is, is paused, or was not ready for the same reason before.
+/// Returns why a schedule is not ready or its changes are late; `None` if neither is so, it is paused, or it was so for the
+/// same reason before.
 fn worsened(before: &[Condition], after: &[Condition]) -> Option<String> {
-    let (before, after) = (before.first(), after.first()?);
-    let known = before.is_some_and(|before| before.reason == after.reason);
-    let tells = after.status == "False" && after.reason != "Paused" && !known;
-    tells.then(|| format!("{}: {}", after.reason, after.message))
+    let known = |after: &Condition| {
+        let mut before = before.iter().filter(|before| before.type_ == after.type_);
+        before.any(|before| before.reason == after.reason)
+    };
+    let tells =
+        |after: &&Condition| after.status == "False" && after.reason != "Paused" && !known(after);
+    let after = after.iter().find(tells)?;
+    Some(format!("{}: {}", after.reason, after.message))
 }
 
 fn is_owned<K: Resource>(object: &K, owner: Option<&str>) -> bool {

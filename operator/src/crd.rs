@@ -6,6 +6,7 @@
 #![expect(unreachable_pub, reason = "kube's derive nests a copy")]
 
 mod backup;
+mod changes;
 mod definition;
 mod options;
 mod pods;
@@ -27,6 +28,7 @@ pub use backup::{
     EtcdBackupSchedule, EtcdBackupScheduleSpec, EtcdBackupScheduleStatus, EtcdBackupSpec,
     EtcdBackupStatus, S3Store, Verify, VolumeStore,
 };
+pub use changes::{BackupChanges, BackupChangesStatus};
 pub use definition::{definition, definitions};
 pub use options::{CompactionMode, LogLevel, MetricsDetail, Options};
 pub use pods::{

@@ -121,7 +121,7 @@ async fn service(
 
 /// Gets a URL over plain HTTP and returns the body, which has at most [`ANSWER_MAX_BYTES`]. Any status but
 /// 2xx is an error.
-async fn get(url: &str) -> Result<String, String> {
+pub(crate) async fn get(url: &str) -> Result<String, String> {
     let http = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
         .build_http::<String>();
     let url = url

@@ -68,6 +68,8 @@ pub struct Metrics {
     backups: IntCounterVec,
     backup_success: IntGaugeVec,
     backup_overdue: IntGaugeVec,
+    changes_last: IntGaugeVec,
+    changes_late: IntGaugeVec,
     leader: IntGauge,
     process: ProcessSeries,
 }
@@ -119,6 +121,8 @@ impl Metrics {
             backups: counters("witan_operator_backups_total", "Backups of a cluster that have ended, by result.", &["namespace", "name", "result"])?,
             backup_success: schedules("witan_operator_backup_schedule_last_success_timestamp_seconds", "When the last successful backup of a schedule was completed.")?,
             backup_overdue: schedules("witan_operator_backup_schedule_overdue", "1 if no backup has succeeded since two times of the schedule.")?,
+            changes_last: schedules("witan_operator_backup_changes_last_timestamp_seconds", "All changes of a schedule's cluster that were made until this time are stored.")?,
+            changes_late: schedules("witan_operator_backup_changes_late", "1 if a schedule stores changes, and those of the last seconds are not stored.")?,
             process: ProcessSeries::register(&registry)?,
             durations, leader, registry,
         })
@@ -166,9 +170,28 @@ impl Metrics {
         }
     }
 
+    /// Sets the gauges of the changes of a schedule. `last` is in seconds since 1970; without one there is no series of it.
+    pub fn changes(&self, namespace: &str, name: &str, last: Option<i64>, late: bool) {
+        let labels = [namespace, name];
+        self.changes_late
+            .with_label_values(&labels)
+            .set(i64::from(late));
+        if let Some(last) = last {
+            self.changes_last.with_label_values(&labels).set(last);
+        }
+    }
+
+    /// Removes the series of a schedule that stores no changes.
+    pub fn forget_changes(&self, namespace: &str, name: &str) {
+        let labels = [namespace, name];
+        drop(self.changes_late.remove_label_values(&labels));
+        drop(self.changes_last.remove_label_values(&labels));
+    }
+
     /// Removes all series of a deleted schedule.
     pub fn forget_schedule(&self, namespace: &str, name: &str) {
         let labels = [namespace, name];
+        self.forget_changes(namespace, name);
         // a series that the schedule never had is no error
         drop(self.backup_overdue.remove_label_values(&labels));
         drop(self.backup_success.remove_label_values(&labels));

@@ -3,6 +3,7 @@
 pub mod backup;
 mod budget;
 pub mod cert_manager;
+mod changes;
 mod claim;
 mod flags;
 mod merge;
@@ -24,6 +25,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
 pub use budget::budget;
+pub use changes::{CHANGES, STATUS_PORT, changes_pod};
 pub use claim::{claim, grown, onto};
 pub use names::{
     ALLOW_LEADER_RESTART, AUTHORITY_OVERLAP, BACKUP, BACKUP_OF, CLIENT_TLS, CLUSTER, CLUSTER_ID,
@@ -32,7 +34,7 @@ pub use names::{
     TEMPLATE, TRUST, VERSION, client_service_name, ports,
 };
 pub use pod::{CONTAINER, pod, template};
-pub use restore::{RESTORE, RestoreFrom};
+pub use restore::{RESTORE, RestoreFrom, RestoreTo};
 pub use services::{client_service, peer_service};
 pub use store::location;
 

@@ -173,6 +173,7 @@ USED = {
     "etcdbackups/finalizers": {"update"},
     "etcdbackupschedules": {"get", "list", "watch"},
     "etcdbackupschedules/status": {"patch"},
+    "etcdbackupschedules/finalizers": {"update"},
     "jobs": {"get", "list", "watch", "create"},
     "pods": {"get", "list", "watch", "create", "patch", "delete"},
     "persistentvolumeclaims": {"get", "list", "watch", "create", "patch", "delete"},

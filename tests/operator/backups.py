@@ -181,6 +181,42 @@ class Backups:
                     self.forget(backup["metadata"]["name"])
                 self.forget("by-hand")
 
+    def point_in_time(self):
+        """Changes are stored after a backup: cluster and disks are lost, and a new cluster has all that there was at a time."""
+        schedule = f"{SCHEDULES}/ticking"
+        changes = lambda: self.api.get(schedule).get("status", {}).get("changes", {})
+        stored_to = lambda revision: eventually(f"revision {revision} is stored", lambda: changes().get("lastRevision", 0) >= int(revision), 90)
+        try:
+            with self.brief("ticked", replicas=1, writes=False):
+                spec = {"clusterRef": {"name": "ticked"}, "schedule": "0 0 1 1 *", "changes": {"everySeconds": 2}, "store": self.s3()}
+                self.api.create(SCHEDULES, {"apiVersion": "witan.dev/v1", "kind": "EtcdBackupSchedule", "metadata": {"name": "ticking"}, "spec": spec})
+                self.back_up("base", "ticked", self.s3(), folder="ticking")
+                self.stored("base")
+                self.put("ticked", "early", "since the backup")
+                then, revision = self.hash_at("ticked")
+                stored_to(revision)
+                at = time.time()
+                time.sleep(0.05)
+                self.put("ticked", "late", "after the time")
+                stored_to(self.hash_at("ticked")[1])
+                status = self.api.get(schedule)["status"]
+                assert condition({"status": status}, "ChangesStored")[0] == "True", status
+                gauge = "witan_operator_backup_changes_last_timestamp_seconds"
+                seconds = [line for line in self.world.operator_metrics().splitlines() if line.startswith(gauge)]
+                assert abs(float(seconds[0].split()[-1]) - time.time()) < 60, seconds
+            moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at % 1 * 1000):03}Z"
+            bootstrap = {"restore": {"backupRef": {"name": "base"}, "toTime": moment}}
+            self.apply("again", replicas=3, storage={"size": "1Gi"}, persistentVolumeClaimRetentionPolicy=DELETE, bootstrap=bootstrap)
+            self.until_ready("a cluster at a point in time", "again")
+            assert self.hash_at("again") == (then, revision), (self.hash_at("again"), then, revision)
+            # the cluster is gone, so that nothing is to be stored
+            running = lambda: self.api.items(f"{CORE}/pods?labelSelector=witan.dev/backup-changes%3Dticking")
+            eventually("its pod ends", lambda: not running())
+        finally:
+            self.remove("again")
+            self.api.delete(schedule)
+            self.forget("base")
+
     def backup_kills(self):
         """The operator is killed again and again while backups are taken: each has one job and succeeds once."""
         chance = random.Random(int(os.environ.get("OPERATOR_SEED", "1")))
@@ -222,10 +258,10 @@ class Backups:
     def backup_documents(self):
         """The commands of docs/operating/kubernetes-backup.md, but for those without Kubernetes, as a stranger runs them."""
         page = "docs/operating/kubernetes-backup.md"
-        clusters, others = "/apis/witan.dev/v1/namespaces/default/etcdclusters", (("etcdbackup", "before-upgrade"), ("etcdbackupschedule", "plain-daily"), ("secret", "s3"))
+        clusters, others = "/apis/witan.dev/v1/namespaces/default/etcdclusters", (("etcdbackup", "before-upgrade"), ("etcdbackup", "plain-first"), ("etcdbackupschedule", "plain-daily"), ("secret", "s3"))
         with open(os.path.join(ROOT, page)) as file:
             commands = [block for block in blocks(file.read()) if block.startswith("kubectl")]
-        assert len(commands) == 3, commands
+        assert len(commands) == 4, commands
         folder = self.world.path("s3-page")
         store = Store(os.environ["S3_BIN"], folder, ADDRESS, port=9001, region="us-east-1")
         key = store.variables()
@@ -234,12 +270,12 @@ class Backups:
             self.kubectl("apply", "-f", os.path.join(ROOT, "deploy", "samples", "plain.yaml"))
             self.kubectl("wait", "--for=condition=Ready", "etcdcluster/plain", "--timeout=3m")
             said = self.run_page(page, [*(f"export {name}={value}" for name, value in given.items()), *commands])
-            for expected in ("etcdbackup.witan.dev/before-upgrade condition met", "Succeeded", "etcdbackupschedule.witan.dev/plain-daily condition met", "etcdcluster.witan.dev/restored condition met"):
+            for expected in ("etcdbackup.witan.dev/before-upgrade condition met", "Succeeded", "etcdbackupschedule.witan.dev/plain-daily condition met", "etcdcluster.witan.dev/restored condition met", "etcdcluster.witan.dev/rewound condition met"):
                 assert expected in said, f"{page}: no {expected!r}"
-            assert len(store.keys("prod/default/plain/")) == 2, store.keys()
+            assert len([key for key in store.keys("prod/default/plain/") if "/changes/" not in key]) == 4, store.keys()
         finally:
             store.stop()
-            for kind, name in (*others, ("etcdcluster", "plain"), ("etcdcluster", "restored")):
+            for kind, name in (*others, ("etcdcluster", "plain"), ("etcdcluster", "restored"), ("etcdcluster", "rewound")):
                 self.kubectl("delete", kind, name, "-n", "default", "--ignore-not-found")
             eventually("its pods are removed", lambda: not self.api.items("/api/v1/namespaces/default/pods?labelSelector=witan.dev/cluster"))
             self.kubectl("delete", "pvc", "--all", "-n", "default")

@@ -482,7 +482,7 @@ BRIEF = [
     # a lost quorum
     "recover_quorum", "recover_old_disks",
     # backups
-    "backup_restore", "backup_volume", "backup_troubles", "backup_schedule", "backup_kills", "backup_users", "backup_documents",
+    "backup_restore", "backup_volume", "backup_troubles", "backup_schedule", "point_in_time", "backup_kills", "backup_users", "backup_documents",
     # kubectl witan
     "plugin_status", "plugin_acts",
 ]

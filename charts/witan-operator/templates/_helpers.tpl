@@ -87,7 +87,7 @@ annotations:
   verbs: [patch]
 # owner references with blockOwnerDeletion
 - apiGroups: [witan.dev]
-  resources: [etcdclusters/finalizers, etcdbackups/finalizers]
+  resources: [etcdclusters/finalizers, etcdbackups/finalizers, etcdbackupschedules/finalizers]
   verbs: [update]
 # a job takes a backup
 - apiGroups: [batch]

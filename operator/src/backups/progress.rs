@@ -132,6 +132,16 @@ fn trouble(pod: &Pod) -> Option<(String, String)> {
     Some((reason, format!("pod {name}: {message}")))
 }
 
+/// Returns why a pod that is restarted again and again does not run, or cannot start; `None` while it runs.
+pub(super) fn crash(pod: &Pod) -> Option<String> {
+    let last = containers(pod).find_map(|container| {
+        container.state.as_ref()?.waiting.as_ref()?;
+        ended(&container.name, container.last_state.as_ref()?)
+    });
+    let last = last.map(|(_, message)| format!("pod {}: {message}", pod.name_any()));
+    last.or_else(|| trouble(pod).map(|(_, message)| message))
+}
+
 /// Returns why a container has ended with an error.
 fn ended(container: &str, state: &ContainerState) -> Option<(String, String)> {
     let ended = state

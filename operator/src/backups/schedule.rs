@@ -97,6 +97,7 @@ pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Ti
             .or(before.last_success_time),
         last_schedule_time: before.last_schedule_time,
         next_schedule_time: None,
+        changes: None,
         conditions: Vec::new(),
     };
     let delete = expired(&newest, schedule.spec.retention.as_ref(), now);

@@ -1,5 +1,7 @@
 //! The status of backups and schedules, their jobs, and what the loop creates.
 
+mod changes;
+
 use k8s_openapi::{
     api::{batch::v1::Job, core::v1::Pod},
     jiff::Timestamp,
@@ -83,14 +85,14 @@ fn a_job_saves_the_snapshot_of_a_cluster_with_tls_and_users() {
             "backup",
             "save",
             &format!("--endpoints={members},https://orders-client.shop.svc:2379"),
-            "--to=s3://b/etcd/shop/orders",
-            "--name=now-20260102T030405Z",
-            "--result=/dev/termination-log",
             "--cacert=/etc/witan/operator/ca.crt",
             "--cert=/etc/witan/operator/tls.crt",
             "--key=/etc/witan/operator/tls.key",
             "--user=root",
             "--password-file=/etc/witan/login/password",
+            "--to=s3://b/etcd/shop/orders",
+            "--name=now-20260102T030405Z",
+            "--result=/dev/termination-log",
             "--keep-last=3",
             "--keep-within=24h",
             "--s3-region=us-east-1",

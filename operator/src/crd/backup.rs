@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    changes::{BackupChanges, BackupChangesStatus},
     security::SecretRef,
     text::{OpenObject, Span},
 };
@@ -296,7 +297,11 @@ pub struct EtcdBackupScheduleSpec {
     /// Takes no backups.
     #[serde(default)]
     pub paused: bool,
-    /// Which backups of this schedule stay in the store; all of them by default.
+    /// Stores the changes between the backups, too, so that a cluster can be restored to any revision and time since the
+    /// oldest one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes: Option<BackupChanges>,
+    /// Which backups of this schedule stay in the store, with the changes since the oldest one; all of them by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention: Option<BackupRetention>,
     /// The settings of the backups.
@@ -323,7 +328,11 @@ pub struct EtcdBackupScheduleStatus {
     /// The EtcdBackup that is being taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<String>,
-    /// `Ready`: False if the schedule cannot be read, is paused, or its backups fail or are late.
+    /// How far the changes are stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes: Option<BackupChangesStatus>,
+    /// `Ready`: False if the schedule cannot be read, is paused, or its backups fail or are late. `ChangesStored`, with
+    /// `spec.changes`: False if the stored changes are not those of the last seconds.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -5,7 +5,7 @@ use kube::{Api, Client};
 use super::ObserveError;
 use crate::{
     crd::{BackupPhase, EtcdBackup, Restore},
-    resources::{Cluster, RestoreFrom, location},
+    resources::{Cluster, RestoreFrom, RestoreTo, location},
 };
 
 /// The backup of `spec.bootstrap.restore`.
@@ -34,10 +34,15 @@ pub async fn restore_source(
     };
     let found = |store, location, name| {
         let (bump_revision, image) = (asked.bump_revision, image.to_owned());
+        let to = match (asked.to_revision, &asked.to_time) {
+            (Some(revision), _) => Some(RestoreTo::Revision(revision)),
+            (None, time) => time.as_ref().map(|time| RestoreTo::Time(time.0)),
+        };
         RestoreSource::Found(Box::new(RestoreFrom {
             store,
             location,
             name,
+            to,
             bump_revision,
             image,
         }))
@@ -72,7 +77,9 @@ pub async fn restore_source(
         }
     };
     if is_another(cluster, &source) {
-        return missing("is another one than that from which the first members have begun");
+        return missing(
+            "or the end of its changes is another one than that from which the first members have begun",
+        );
     }
     Ok(Some(source))
 }

@@ -25,7 +25,7 @@ use super::{
     owner, pod, store, tls,
 };
 use crate::{
-    crd::{BackupRetention, EtcdBackup, Verify},
+    crd::{BackupRetention, BackupSettings, EtcdBackup, Verify},
     model::CertificateRole,
 };
 
@@ -45,7 +45,7 @@ const ROOT_SECRET: &str = "/etc/witan/login";
 /// The folder of a verification.
 const SCRATCH: &str = "/var/lib/scratch";
 /// Where a container writes its last words.
-const RESULT: &str = "--result=/dev/termination-log";
+pub(super) const RESULT: &str = "--result=/dev/termination-log";
 
 /// Returns the URL of the folder in which a backup is stored: a folder for each cluster below the prefix of the store.
 pub fn location(backup: &EtcdBackup) -> String {
@@ -68,19 +68,8 @@ pub fn stored_name(backup: &EtcdBackup) -> String {
 /// # Errors
 /// `podTemplate` does not fit into a pod.
 pub fn job(backup: &EtcdBackup, cluster: &Cluster<'_>, image: &str) -> Result<Job, ResourceError> {
-    let labels = BTreeMap::from([
-        (
-            "app.kubernetes.io/name".to_owned(),
-            "etcd-backup".to_owned(),
-        ),
-        (
-            "app.kubernetes.io/managed-by".to_owned(),
-            MANAGER.to_owned(),
-        ),
-        ("app.kubernetes.io/part-of".to_owned(), "witan".to_owned()),
-        (BACKUP.to_owned(), backup.name_any()),
-        (BACKUP_OF.to_owned(), cluster.name.clone()),
-    ]);
+    let mut labels = labels(cluster);
+    labels.insert(BACKUP.to_owned(), backup.name_any());
     let template = PodTemplateSpec {
         metadata: Some(ObjectMeta { labels: Some(labels.clone()), ..ObjectMeta::default() }),
         spec: Some(pod_spec(backup, cluster, image)),
@@ -105,8 +94,23 @@ pub fn job(backup: &EtcdBackup, cluster: &Cluster<'_>, image: &str) -> Result<Jo
     })
 }
 
+/// Returns the labels of all that takes backups of a cluster.
+pub(super) fn labels(cluster: &Cluster<'_>) -> BTreeMap<String, String> {
+    [
+        ("app.kubernetes.io/name", "etcd-backup"),
+        ("app.kubernetes.io/managed-by", MANAGER),
+        ("app.kubernetes.io/part-of", "witan"),
+        (BACKUP_OF, &cluster.name),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
+}
+
 /// Merges the `podTemplate` of the backup into the pod.
-fn merged(pod: PodTemplateSpec, backup: &EtcdBackup) -> Result<PodTemplateSpec, ResourceError> {
+pub(super) fn merged(
+    pod: PodTemplateSpec,
+    backup: &EtcdBackup,
+) -> Result<PodTemplateSpec, ResourceError> {
     let Some(given) = &backup.spec.settings.pod_template else {
         return Ok(pod);
     };
@@ -177,14 +181,21 @@ fn pod_spec(backup: &EtcdBackup, cluster: &Cluster<'_>, image: &str) -> PodSpec 
     };
     PodSpec {
         restart_policy: Some("Never".to_owned()),
+        init_containers: init,
+        containers: vec![main],
+        volumes: Some(volumes),
+        ..bare(settings, cluster)
+    }
+}
+
+/// Makes a pod without containers: its rights, and who it is for the store.
+pub(super) fn bare(settings: &BackupSettings, cluster: &Cluster<'_>) -> PodSpec {
+    PodSpec {
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         service_account_name: settings.service_account_name.clone(),
         image_pull_secrets: Some(pod::pull_secrets(cluster)),
         security_context: Some(pod::security()),
-        init_containers: init,
-        containers: vec![main],
-        volumes: Some(volumes),
         ..PodSpec::default()
     }
 }
@@ -204,22 +215,32 @@ pub(super) fn container(name: &str, image: &str) -> Container {
 
 /// Returns the arguments of `backup save`, and the secrets of the cluster that they name.
 fn save(backup: &EtcdBackup, cluster: &Cluster<'_>) -> (Vec<String>, Vec<(Volume, VolumeMount)>) {
-    let spec = cluster.spec();
-    let tls = spec.client_tls().is_some();
+    let tls = cluster.spec().client_tls().is_some();
     // the numbers of members may have gaps
     let status = cluster.resource.status.as_ref();
     let members = status.into_iter().flat_map(|status| &status.members);
     let known = members.filter_map(|member| u32::try_from(member.ordinal?).ok());
     let mut endpoints: Vec<_> = known.map(|at| cluster.client_url(at, tls)).collect();
     endpoints.push(cluster.client_endpoint());
-    let mut args = vec![
-        format!("--endpoints={}", endpoints.join(",")),
+    let (mut args, secrets) = source(cluster, &endpoints);
+    args.extend([
         format!("--to={}", location(backup)),
         format!("--name={}", stored_name(backup)),
         RESULT.to_owned(),
-    ];
+    ]);
+    args.extend(retention(backup.spec.retention.as_ref()));
+    (args, secrets)
+}
+
+/// Returns the arguments by which a container reaches members, and the secrets of the cluster that they name.
+pub(super) fn source(
+    cluster: &Cluster<'_>,
+    endpoints: &[String],
+) -> (Vec<String>, Vec<(Volume, VolumeMount)>) {
+    let spec = cluster.spec();
+    let mut args = vec![format!("--endpoints={}", endpoints.join(","))];
     let mut secrets = Vec::new();
-    if tls {
+    if spec.client_tls().is_some() {
         for (flag, file) in [
             ("cacert", "ca.crt"),
             ("cert", "tls.crt"),
@@ -239,7 +260,6 @@ fn save(backup: &EtcdBackup, cluster: &Cluster<'_>) -> (Vec<String>, Vec<(Volume
         args.push(format!("--password-file={ROOT_SECRET}/password"));
         secrets.push(store::secret("root", &root.name, ROOT_SECRET));
     }
-    args.extend(retention(backup.spec.retention.as_ref()));
     (args, secrets)
 }
 

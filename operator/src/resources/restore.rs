@@ -1,7 +1,12 @@
 //! The init containers by which a first member begins from a backup: one reads the snapshot from its store, the other makes
 //! the data directory of it. Both do nothing if the member has data.
 
-use k8s_openapi::api::core::v1::{Container, Volume, VolumeMount};
+use std::fmt;
+
+use k8s_openapi::{
+    api::core::v1::{Container, Volume, VolumeMount},
+    jiff::Timestamp,
+};
 
 use super::{
     backup,
@@ -23,16 +28,40 @@ pub struct RestoreFrom {
     pub location: String,
     /// The name of the backup, or of the file.
     pub name: String,
+    /// How far the changes after it are restored.
+    pub to: Option<RestoreTo>,
     /// Number to add to all revisions.
     pub bump_revision: i64,
     /// The image of `witan-operator`.
     pub image: String,
 }
 
+/// The end of the changes that are restored.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RestoreTo {
+    /// A revision.
+    Revision(i64),
+    /// A time.
+    Time(Timestamp),
+}
+
+impl fmt::Display for RestoreTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Revision(revision) => revision.fmt(f),
+            Self::Time(time) => time.fmt(f),
+        }
+    }
+}
+
 impl RestoreFrom {
-    /// Returns the URL of the snapshot, as the status records it.
+    /// Returns the URL of the snapshot and the end of the changes, as the status records them.
     pub fn url(&self) -> String {
-        format!("{}/{}", self.location, self.name)
+        let url = format!("{}/{}", self.location, self.name);
+        match &self.to {
+            Some(to) => format!("{url}@{to}"),
+            None => url,
+        }
     }
 }
 
@@ -59,6 +88,14 @@ pub(super) fn containers(
         "--result=/dev/termination-log".to_owned(),
     ];
     fetch.extend(access.flags);
+    let changes = format!("--changes={VOLUME}/restore.changes");
+    if let Some(to) = &from.to {
+        fetch.push(changes.clone());
+        fetch.push(match to {
+            RestoreTo::Revision(_) => format!("--to-revision={to}"),
+            RestoreTo::Time(_) => format!("--to-time={to}"),
+        });
+    }
     let mut restore = vec![
         "snapshot".to_owned(),
         "restore".to_owned(),
@@ -66,6 +103,7 @@ pub(super) fn containers(
         "--skip-existing".to_owned(),
         "--remove-snapshot".to_owned(),
     ];
+    restore.extend(from.to.as_ref().map(|_| changes));
     if from.bump_revision > 0 {
         restore.push(format!("--bump-revision={}", from.bump_revision));
         restore.push("--mark-compacted".to_owned());

@@ -166,7 +166,12 @@ impl State {
 
     /// Creates an object, or says in a dry run whether it would.
     fn create(&mut self, path: &str, asked: &Asked) -> (StatusCode, Value) {
-        let path = format!("{path}/{}", text(&asked.body["metadata"]["name"]));
+        let mut object = asked.body.clone();
+        let prefix = text(&object["metadata"]["generateName"]);
+        if !prefix.is_empty() {
+            object["metadata"]["name"] = format!("{prefix}{}", self.version).into();
+        }
+        let path = format!("{path}/{}", text(&object["metadata"]["name"]));
         if let Some(refusal) = self.refusal(&path, asked) {
             return refusal;
         }
@@ -175,8 +180,8 @@ impl State {
         }
         let dry = asked.query.contains("dryRun=All");
         let made = match dry {
-            true => asked.body.clone(),
-            false => self.store(&path, asked.body.clone()),
+            true => object,
+            false => self.store(&path, object),
         };
         (StatusCode::CREATED, made)
     }

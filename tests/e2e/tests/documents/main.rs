@@ -117,7 +117,19 @@ const NOT_RUN: &[(&str, &str)] = &[
     ),
     (
         "docs/operating/kubernetes-backup.md",
+        "kubectl apply -f - <<END",
+    ),
+    (
+        "docs/operating/kubernetes-backup.md",
         "witan-operator backup save --endpoints http://127.0.0.1:2379 --to file:///srv/backups --name monday",
+    ),
+    (
+        "docs/operating/kubernetes-backup.md",
+        "witan-operator backup changes --endpoints http://127.0.0.1:2379 --to file:///srv/backups --every 10s",
+    ),
+    (
+        "docs/operating/kubernetes-backup.md",
+        "witan-operator backup fetch --from file:///srv/backups --file newest.db --changes changes --to-time 2026-11-25T18:30:00Z",
     ),
     (
         "docs/start/cluster.md",

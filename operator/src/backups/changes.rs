@@ -1,0 +1,229 @@
+//! The pod of a schedule that stores changes: one runs while the schedule asks for it, and tells how far it is.
+
+use std::time::Duration;
+
+use k8s_openapi::{
+    api::core::v1::Pod,
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::{SignedDuration, Timestamp},
+};
+use kube::{
+    ResourceExt as _,
+    api::{DeleteParams, ListParams, PostParams},
+};
+use witan_backup::ChangesStatus;
+
+use super::{BackupError, Backups, cannot, is_owned, progress, scheduled};
+use crate::{
+    crd::{BackupChanges, BackupChangesStatus, EtcdBackupSchedule, EtcdCluster},
+    discovery, report,
+    resources::{CHANGES, Cluster, STATUS_PORT, changes_pod, is_current},
+};
+
+/// When to look again at a schedule with changes. What the status says is as old as this.
+const LOOK: Duration = Duration::from_secs(15);
+/// When to look again at a pod that has told nothing yet.
+const SOON: Duration = Duration::from_secs(3);
+/// How long the pod may take to answer.
+const ANSWER: Duration = Duration::from_secs(2);
+/// How long a pod that is deleted may hold back the next one, after its time has passed: its node may be gone.
+const ENDING: SignedDuration = SignedDuration::from_secs(30);
+/// What a pod may be late besides the time that the schedule names twice: it may have just begun.
+const GRACE: SignedDuration = SignedDuration::from_secs(30);
+
+/// How far the changes of a schedule are stored.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Seen {
+    /// What the pod told; `None` if it did not answer.
+    pub(super) told: Option<ChangesStatus>,
+    /// Why changes are not stored.
+    pub(super) trouble: Option<String>,
+}
+
+impl Seen {
+    /// Returns when to look again.
+    pub(super) fn again(&self) -> Duration {
+        if self.told.is_some() { LOOK } else { SOON }
+    }
+}
+
+impl Backups {
+    /// Creates and deletes the pod of a schedule, and asks it how far it is; `None` if the schedule stores no changes.
+    pub(super) async fn look_at_changes(
+        &self,
+        schedule: &EtcdBackupSchedule,
+        now: Timestamp,
+    ) -> Result<Option<Seen>, BackupError> {
+        let namespace = schedule.namespace().unwrap_or_default();
+        let api = self.api::<Pod>(Some(&namespace));
+        let ours = ListParams::default().labels(&format!("{CHANGES}={}", schedule.name_any()));
+        let mut pods = api
+            .list(&ours)
+            .await
+            .map_err(cannot("list the pods of changes"))?
+            .items;
+        pods.retain(|pod| is_owned(pod, schedule.uid().as_deref()));
+        let wanted = match asked(schedule) {
+            Some(changes) => self.wanted(schedule, changes, &namespace, now).await?,
+            None => Err(None),
+        };
+        for pod in &pods {
+            let fits =
+                wanted.as_ref().is_ok_and(|wanted| is_current(wanted, pod)) && !has_ended(pod);
+            if !fits && pod.metadata.deletion_timestamp.is_none() {
+                let deleted = api.delete(&pod.name_any(), &DeleteParams::default()).await;
+                match deleted {
+                    Err(kube::Error::Api(refusal)) if refusal.code == 404 => {}
+                    deleted => drop(deleted.map_err(cannot("delete a pod of changes"))?),
+                }
+            }
+        }
+        let wanted = match wanted {
+            Ok(wanted) => wanted,
+            Err(trouble) => return Ok(trouble.map(|why| Seen { told: None, trouble: Some(why) })),
+        };
+        if !pods.iter().any(|pod| holds_back(pod, now)) {
+            let refused = match api.create(&PostParams::default(), &wanted).await {
+                Err(kube::Error::Api(refusal)) if [400, 403, 422].contains(&refusal.code) => Some(
+                    format!("the API server refuses the pod: {}", refusal.message),
+                ),
+                created => created
+                    .map(|_| None)
+                    .map_err(cannot("create the pod of changes"))?,
+            };
+            return Ok(Some(Seen { told: None, trouble: refused }));
+        }
+        Ok(Some(seen(&pods).await))
+    }
+
+    /// Makes the pod that a schedule asks for; the reason for people if it cannot be made.
+    async fn wanted(
+        &self,
+        schedule: &EtcdBackupSchedule,
+        changes: BackupChanges,
+        namespace: &str,
+        now: Timestamp,
+    ) -> Result<Result<Pod, Option<String>>, BackupError> {
+        let name = &schedule.spec.cluster_ref.name;
+        let cluster = self.api::<EtcdCluster>(Some(namespace)).get_opt(name).await;
+        let Some(cluster) = cluster.map_err(cannot("read the EtcdCluster"))? else {
+            let missing = format!("EtcdCluster {name} does not exist in namespace {namespace}");
+            return Ok(Err(Some(missing)));
+        };
+        let mut named = Cluster::new(&cluster, &self.environment.member_image)?;
+        named.pull_secrets = self.environment.pull_secrets();
+        let of = scheduled(schedule, now);
+        let image = &self.environment.backup_image;
+        let pod = changes_pod(schedule, &of, changes, &named, image);
+        Ok(pod.map_err(|error| Some(error.to_string())))
+    }
+}
+
+/// Returns what a schedule says about changes, unless it is paused.
+pub(super) fn asked(schedule: &EtcdBackupSchedule) -> Option<BackupChanges> {
+    schedule.spec.changes.filter(|_| !schedule.spec.paused)
+}
+
+fn has_ended(pod: &Pod) -> bool {
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Failed" | "Succeeded"))
+}
+
+/// Whether a pod stores changes, or does so for a moment longer: two at once would store them twice.
+fn holds_back(pod: &Pod, now: Timestamp) -> bool {
+    match &pod.metadata.deletion_timestamp {
+        Some(until) => now.duration_since(until.0) < ENDING,
+        None => true,
+    }
+}
+
+/// Asks the pod that runs.
+async fn seen(pods: &[Pod]) -> Seen {
+    let runs = pods
+        .iter()
+        .find(|pod| pod.metadata.deletion_timestamp.is_none());
+    let Some(pod) = runs else {
+        return Seen::default();
+    };
+    let trouble = progress::crash(pod);
+    let address = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.pod_ip.as_deref());
+    let Some(address) = address.filter(|_| trouble.is_none()) else {
+        return Seen { told: None, trouble };
+    };
+    let host = match address.contains(':') {
+        true => format!("[{address}]"),
+        false => address.to_owned(),
+    };
+    let url = format!("http://{host}:{STATUS_PORT}/");
+    let answer = discovery::get(&url);
+    let name = pod.name_any();
+    match tokio::time::timeout(ANSWER, answer).await {
+        Ok(Ok(json)) => {
+            let told: Option<ChangesStatus> = serde_json::from_str(&json).ok();
+            let trouble = told.as_ref().and_then(|told| told.error.clone());
+            Seen { told, trouble }
+        }
+        Ok(Err(error)) => Seen { told: None, trouble: Some(format!("pod {name}: {error}")) },
+        Err(_) => Seen {
+            told: None,
+            trouble: Some(format!("pod {name} does not answer")),
+        },
+    }
+}
+
+/// Returns the status that follows from what was seen, and the condition `ChangesStored`.
+pub(super) fn status(
+    schedule: &EtcdBackupSchedule,
+    seen: &Seen,
+    every: BackupChanges,
+    now: Timestamp,
+) -> (BackupChangesStatus, Condition) {
+    let before = schedule.status.as_ref();
+    let known = before
+        .and_then(|status| status.changes.clone())
+        .unwrap_or_default();
+    let told = seen.told.as_ref().filter(|told| told.time.is_some());
+    let status = told.map_or(known.clone(), |told| BackupChangesStatus {
+        last_revision: Some(told.revision),
+        last_time: told.time.map(Time),
+        cluster_id: Some(told.cluster_id.clone()),
+    });
+    // each write of the status brings the next pass: it must not write again
+    let later = match (&known.last_time, &status.last_time) {
+        (Some(known), Some(last)) => last.0.duration_since(known.0).unsigned_abs() >= LOOK,
+        (None, Some(_)) => true,
+        (_, None) => false,
+    };
+    let status = if later || known.cluster_id != status.cluster_id {
+        status
+    } else {
+        known
+    };
+    let created = schedule.creation_timestamp().map_or(now, |time| time.0);
+    let last = status.last_time.as_ref().map_or(created, |time| time.0);
+    let late = SignedDuration::from_secs(2 * i64::from(every.every_seconds)) + GRACE;
+    let lags = now.duration_since(last) > late;
+    let (value, reason) = match (lags, &seen.trouble) {
+        (true, _) => ("False", "Late"),
+        (false, Some(_)) => ("True", "Delayed"),
+        (false, None) if status.last_time.is_none() => ("Unknown", "Starting"),
+        (false, None) => ("True", "Stored"),
+    };
+    let message = seen.trouble.clone().unwrap_or_default();
+    let conditions = before.map_or(&[][..], |status| &status.conditions);
+    let kind = ["ChangesStored", value, reason];
+    let generation = schedule.metadata.generation;
+    let condition = report::condition(conditions, kind, message, generation, Time(now));
+    (status, condition)
+}
+
+/// Whether the changes of the last seconds are not stored.
+pub(super) fn are_late(condition: &Condition) -> bool {
+    condition.status == "False"
+}

@@ -1,0 +1,83 @@
+//! The pod that stores the changes between the snapshots of a schedule: it runs `witan-operator backup changes` until it is
+//! deleted.
+
+use k8s_openapi::{
+    api::core::v1::{Container, Pod, PodSpec, PodTemplateSpec},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::ResourceExt as _;
+
+use super::{
+    ResourceError,
+    backup::{self, SAVE},
+    names::Cluster,
+    owner, store, with_fingerprint,
+};
+use crate::crd::{BackupChanges, EtcdBackup, EtcdBackupSchedule};
+
+/// Label of the pod, with the name of its schedule.
+pub const CHANGES: &str = "witan.dev/backup-changes";
+
+/// Where the pod tells how far it is.
+pub const STATUS_PORT: u16 = 8080;
+
+/// Makes the pod. `of` is a backup of the schedule, whose store and folder it has; `image` is the one of `witan-operator`.
+///
+/// # Errors
+/// `podTemplate` does not fit into a pod.
+pub fn changes_pod(
+    schedule: &EtcdBackupSchedule,
+    of: &EtcdBackup,
+    changes: BackupChanges,
+    cluster: &Cluster<'_>,
+    image: &str,
+) -> Result<Pod, ResourceError> {
+    let access = store::access(&of.spec.settings.store, false);
+    let (source, secrets) = backup::source(cluster, &[cluster.client_endpoint()]);
+    let (secret_volumes, secret_mounts): (Vec<_>, Vec<_>) = secrets.into_iter().unzip();
+    let own = vec![
+        "backup".to_owned(),
+        "changes".to_owned(),
+        format!("--to={}", backup::location(of)),
+        format!("--every={}s", changes.every_seconds),
+        format!("--listen=[::]:{STATUS_PORT}"),
+        backup::RESULT.to_owned(),
+    ];
+    // members come and go, and the service stays; the container has the name by which a `podTemplate` knows it
+    let main = Container {
+        args: Some([own, source, access.flags].concat()),
+        env: Some(access.env),
+        volume_mounts: Some([access.mounts, secret_mounts].concat()),
+        ..backup::container(SAVE, image)
+    };
+    let mut labels = backup::labels(cluster);
+    labels.insert(CHANGES.to_owned(), schedule.name_any());
+    let template = PodTemplateSpec {
+        metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }),
+        spec: Some(PodSpec {
+            restart_policy: Some("Always".to_owned()),
+            volumes: Some([access.volumes, secret_volumes].concat()),
+            containers: vec![main],
+            ..backup::bare(&of.spec.settings, cluster)
+        }),
+    };
+    let mut template = backup::merged(template, of)?;
+    if let Some(spec) = &mut template.spec {
+        // what the template says of the containers of a verification
+        spec.containers
+            .retain(|container| container.image.is_some());
+        let init = spec.init_containers.iter_mut();
+        init.for_each(|init| init.retain(|container| container.image.is_some()));
+    }
+    let metadata = ObjectMeta {
+        generate_name: Some(format!("{}-changes-", schedule.name_any())),
+        namespace: Some(cluster.namespace.clone()),
+        owner_references: Some(vec![owner(schedule)]),
+        ..template.metadata.unwrap_or_default()
+    };
+    Ok(with_fingerprint(Pod {
+        metadata,
+        spec: template.spec,
+        status: None,
+    }))
+}
