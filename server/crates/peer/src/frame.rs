@@ -210,6 +210,15 @@ pub(super) struct FrameBatch {
 }
 
 impl FrameBatch {
+    /// Makes a batch that begins with the rest of a frame.
+    pub(super) fn beginning_with(rest: Bytes) -> Self {
+        let mut batch = Self { bytes: rest.len(), ..Self::default() };
+        if !rest.is_empty() {
+            batch.chunks.push_back(rest);
+        }
+        batch
+    }
+
     /// Adds a frame; contents of more than [`COPIED_BYTES`] are not copied.
     pub(super) fn push(&mut self, kind: FrameKind, contents: &Bytes) {
         self.bytes += HEADER_BYTES + contents.len();
@@ -221,12 +230,6 @@ impl FrameBatch {
             self.chunks.push_back(before);
             self.chunks.push_back(contents.clone());
         }
-    }
-
-    /// Adds the rest of a frame, before all others.
-    pub(super) fn push_rest(&mut self, rest: Bytes) {
-        self.bytes += rest.len();
-        self.chunks.push_back(rest);
     }
 
     /// Ends the batch, which can be read as a [`Buf`] from then on.

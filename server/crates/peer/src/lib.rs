@@ -2,7 +2,8 @@
 //! and the consequences of lost connections are decided by the core.
 //!
 //! A member opens two streams to each other one, and sends on them alone: control (heartbeats, votes: short messages
-//! that must not wait) and bulk (entries). All streams live on one thread.
+//! that must not wait) and bulk (entries). All streams live on one thread; the replica's thread writes short messages to
+//! idle ones itself (`queue`).
 //!
 //! Reading order: this file ([`Peers`], [`PeerPost`]) → `handshake` → `frame` → `queue` (messages that wait for a
 //! stream) → `link` (streams to others) → `listener` (streams of others) → `http`, `hash` and `page` (HTTP on the peer

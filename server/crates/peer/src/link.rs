@@ -293,29 +293,27 @@ impl Link {
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let queue = self.peer.queue(self.kind);
         loop {
-            let mut batch = FrameBatch::default();
-            // the bytes of the rest of a frame were counted when it was begun
-            let (mut written, mut begun_before) = (0, 0);
-            tokio::select! {
-                Batch { rest, messages } = queue.next_batch() => {
-                    written = messages.len() as u64;
-                    if !rest.is_empty() {
-                        begun_before = rest.len() as u64;
-                        batch.push_rest(rest);
-                    }
-                    for message in &messages {
-                        batch.push(FrameKind::Message, message);
-                    }
-                }
+            let mut pings_now = false;
+            let Batch { rest, messages } = tokio::select! {
+                batch = queue.next_batch() => batch,
                 _ = pings.tick() => {
-                    queue.hold();
-                    let now = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                    let contents = Bytes::copy_from_slice(&now.to_be_bytes());
-                    batch.push(FrameKind::Ping, &contents);
+                    pings_now = true;
+                    queue.hold()
                 }
+            };
+            // the bytes of the rest of a frame were counted when it was begun
+            let (written, counted) = (messages.len() as u64, rest.len() as u64);
+            let mut batch = FrameBatch::beginning_with(rest);
+            for message in &messages {
+                batch.push(FrameKind::Message, message);
+            }
+            if pings_now {
+                let now = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                let contents = Bytes::copy_from_slice(&now.to_be_bytes());
+                batch.push(FrameKind::Ping, &contents);
             }
             batch.seal();
-            let bytes = batch.remaining() as u64 - begun_before;
+            let bytes = batch.remaining() as u64 - counted;
             let writing = write_all(&mut stream, batch, self.shared.settings.write_timeout);
             if let Err(error) = writing.await {
                 return error;

@@ -109,9 +109,12 @@ impl LaneQueue {
         Pushed::Queued
     }
 
-    /// Queues each new message until the link asks for the next batch: it writes something else.
-    pub(super) fn hold(&self) {
-        self.lock().written = false;
+    /// Queues each new message until the link asks for the next batch: it writes something else, after the returned rest
+    /// of a frame.
+    pub(super) fn hold(&self) -> Batch {
+        let mut queued = self.lock();
+        queued.written = false;
+        Batch { rest: std::mem::take(&mut queued.rest), messages: Vec::new() }
     }
 
     /// Waits for a message and takes the queued ones, up to the size of a batch.
@@ -280,12 +283,13 @@ mod tests {
             Pushed::Queued,
             "behind the rest"
         );
+        let rest = queue.hold().rest;
         let batch = queue.next_batch().await;
         assert_eq!(batch.messages, [contents(sent)]);
         drop(attached);
         let mut read = Vec::new();
         std::io::Read::read_to_end(&mut far, &mut read).unwrap();
-        read.extend_from_slice(&batch.rest);
+        read.extend_from_slice(&rest);
         let frames = (0..sent).map(|at| frame::encode(FrameKind::Message, &contents(at)));
         assert!(read == frames.collect::<Vec<_>>().concat());
         assert_eq!(
