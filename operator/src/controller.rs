@@ -49,6 +49,7 @@ use crate::{
     observe::{
         Objects, Observation, ObserveError, RestoreSource, Secrets, Stores, observe, restore_source,
     },
+    operations::Operations,
     options::Environment,
     plan::plan,
     report::{self, Subject},
@@ -111,8 +112,8 @@ pub struct Operator<M> {
     pub metrics: Arc<Metrics>,
     /// The settings of the operator.
     pub environment: Environment,
-    recorder: Recorder,
-    secrets: Secrets,
+    pub(crate) recorder: Recorder,
+    pub(crate) secrets: Secrets,
     passes: Semaphore,
     rollouts: Rollouts,
     limit: u32,
@@ -180,11 +181,13 @@ impl<M: Members> Operator<M> {
             recorder: self.recorder.clone(),
             metrics: self.metrics.clone(),
         });
+        let operations = Arc::new(Operations::new(self.clone()));
         for scope in scopes {
             let (stores, queue) = self.clone().scope(scope.as_deref());
             ready.push(stores);
             queues.push(queue);
             queues.push(backups.clone().stream(scope.as_deref()));
+            queues.push(operations.clone().stream(scope.as_deref()));
         }
         let begun = async {
             for stores in &ready {

@@ -8,6 +8,7 @@
 mod backup;
 mod changes;
 mod definition;
+mod operation;
 mod options;
 mod pods;
 mod restore;
@@ -30,6 +31,10 @@ pub use backup::{
 };
 pub use changes::{BackupChanges, BackupChangesStatus};
 pub use definition::{definition, definitions};
+pub use operation::{
+    EtcdOperation, EtcdOperationSpec, EtcdOperationStatus, MemberHash, MoveLeader, NoSettings,
+    OperationPhase, RecoverQuorum, ReplaceMember, Verb,
+};
 pub use options::{CompactionMode, LogLevel, MetricsDetail, Options};
 pub use pods::{
     AdditionalMetadata, AntiAffinity, BudgetOptions, ClientService, EvictionPolicy, OnCorruption,

@@ -191,6 +191,15 @@ pub enum Change {
     DisableAuth,
 }
 
+/// The hash of a member's keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeysHash {
+    /// The hash.
+    pub hash: u32,
+    /// The revision below which keys were compacted: only hashes with the same one can be compared.
+    pub compact_revision: i64,
+}
+
 /// Calls to members.
 pub trait Members: Send + Sync + 'static {
     /// Asks all addresses for a report at once; returns one answer for each.
@@ -202,4 +211,11 @@ pub trait Members: Send + Sync + 'static {
         through: &[Address],
         change: &Change,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// Asks a member for the hash of its keys at a revision.
+    fn keys_hash(
+        &self,
+        of: &Address,
+        revision: i64,
+    ) -> impl Future<Output = Result<KeysHash, CallError>> + Send;
 }

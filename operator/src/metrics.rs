@@ -9,6 +9,8 @@ use prometheus::{
     Registry, TextEncoder, core::Collector as _,
 };
 
+use crate::crd::Verb;
+
 /// The content type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -18,7 +20,7 @@ const DURATION_BUCKETS_S: [f64; 11] = [
     0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 ];
 
-/// Results of backups.
+/// Results of backups and operations.
 const RESULTS: [&str; 2] = ["succeeded", "failed"];
 
 const CLUSTER: [&str; 2] = ["namespace", "name"];
@@ -66,6 +68,7 @@ pub struct Metrics {
     errors: IntCounterVec,
     steps: IntCounterVec,
     backups: IntCounterVec,
+    operations: IntCounterVec,
     backup_success: IntGaugeVec,
     backup_overdue: IntGaugeVec,
     changes_last: IntGaugeVec,
@@ -119,6 +122,7 @@ impl Metrics {
             errors: counters("witan_operator_reconcile_errors_total", "Passes over a cluster that failed.", &CLUSTER)?,
             steps: counters("witan_operator_steps_total", "Steps taken, by kind.", &["namespace", "name", "step"])?,
             backups: counters("witan_operator_backups_total", "Backups of a cluster that have ended, by result.", &["namespace", "name", "result"])?,
+            operations: counters("witan_operator_operations_total", "Operations on a cluster that have ended, by verb and result.", &["namespace", "name", "verb", "result"])?,
             backup_success: schedules("witan_operator_backup_schedule_last_success_timestamp_seconds", "When the last successful backup of a schedule was completed.")?,
             backup_overdue: schedules("witan_operator_backup_schedule_overdue", "1 if no backup has succeeded since two times of the schedule.")?,
             changes_last: schedules("witan_operator_backup_changes_last_timestamp_seconds", "All changes of a schedule's cluster that were made until this time are stored.")?,
@@ -158,6 +162,13 @@ impl Metrics {
         let result = if succeeded { RESULTS[0] } else { RESULTS[1] };
         let labels = [namespace, cluster, result];
         self.backups.with_label_values(&labels).inc();
+    }
+
+    /// Counts an operation that has ended, by namespace, cluster and verb.
+    pub fn operation(&self, [namespace, cluster, verb]: [&str; 3], succeeded: bool) {
+        let result = if succeeded { RESULTS[0] } else { RESULTS[1] };
+        let labels = [namespace, cluster, verb, result];
+        self.operations.with_label_values(&labels).inc();
     }
 
     /// Sets the gauges of a schedule. `success` is in seconds since 1970; without one there is no series of it.
@@ -208,6 +219,10 @@ impl Metrics {
         drop(self.durations.remove_label_values(&labels));
         for result in RESULTS {
             drop(self.backups.remove_label_values(&[namespace, name, result]));
+            for verb in Verb::NAMES {
+                let labels = [namespace, name, verb, result];
+                drop(self.operations.remove_label_values(&labels));
+            }
         }
         for family in self.steps.collect() {
             for series in family.get_metric() {
@@ -340,6 +355,8 @@ mod tests {
         );
         metrics.pass("a", "b", Duration::from_millis(3), false);
         metrics.step("a", "b", "AddLearner");
+        metrics.operation(["a", "b", Verb::Restart.name()], true);
+        assert!(metrics.render().contains(r#"verb="Restart""#));
         metrics.step("a", "other", "AddLearner");
         let shown = metrics.render();
         assert!(

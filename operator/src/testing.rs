@@ -3,7 +3,7 @@
 pub(crate) mod api;
 
 use crate::{
-    members::{Address, Answer, CallError, Change, Members},
+    members::{Address, Answer, CallError, Change, KeysHash, Members},
     options::Environment,
 };
 
@@ -17,6 +17,9 @@ impl Members for NoMembers {
         of.iter().map(answer).collect()
     }
     async fn change(&self, _: &[Address], _: &Change) -> Result<(), CallError> {
+        Err(CallError::NoMember)
+    }
+    async fn keys_hash(&self, _: &Address, _: i64) -> Result<KeysHash, CallError> {
         Err(CallError::NoMember)
     }
 }

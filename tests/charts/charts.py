@@ -165,7 +165,7 @@ def check_restricted(pod: dict) -> None:
 # What the operator's code asks for, and nothing else is granted: get also says whose an object is that has a name of the
 # cluster's; patch is an apply, or a label.
 USED = {
-    "etcdclusters": {"get", "list", "watch"},
+    "etcdclusters": {"get", "list", "watch", "patch"},
     "etcdclusters/status": {"patch"},
     "etcdclusters/finalizers": {"update"},
     "etcdbackups": {"get", "list", "watch", "create", "delete"},
@@ -174,6 +174,8 @@ USED = {
     "etcdbackupschedules": {"get", "list", "watch"},
     "etcdbackupschedules/status": {"patch"},
     "etcdbackupschedules/finalizers": {"update"},
+    "etcdoperations": {"get", "list", "watch", "delete"},
+    "etcdoperations/status": {"patch"},
     "jobs": {"get", "list", "watch", "create"},
     "pods": {"get", "list", "watch", "create", "patch", "delete"},
     "persistentvolumeclaims": {"get", "list", "watch", "create", "patch", "delete"},

@@ -21,6 +21,7 @@ from containers import Containers
 from documents import Documents
 from fleet import Fleet
 from issued import ISSUED, Issued
+from operations import Operations
 from outside import Outside
 from plugin import Plugin
 from recovery import Recovery
@@ -65,7 +66,7 @@ class Writer:
         self.process.wait()
 
 
-class Drive(Backups, Plugin, Recovery, Secure, Issued, Fleet, Release, Documents, Trouble, Refusals, Outside, SameName):
+class Drive(Backups, Operations, Plugin, Recovery, Secure, Issued, Fleet, Release, Documents, Trouble, Refusals, Outside, SameName):
     def __init__(self):
         self.world = World(os.environ["WITAN_BIN"], os.environ["OPERATOR_BIN"], os.environ["KUBE_BIN"])
         self.rows, self.writers, self.noted = [], {}, {}
@@ -170,7 +171,7 @@ class Drive(Backups, Plugin, Recovery, Secure, Issued, Fleet, Release, Documents
             kind = example.get("kind", "EtcdCluster")
             made = {"apiVersion": "witan.dev/v1", "kind": kind, "metadata": {"name": example.get("name", f"e-{number}")}}
             # paused, so that the operator leaves it alone
-            says, place, pause = None, CLUSTERS.replace("etcdclusters", f"{kind.lower()}s"), {} if kind == "EtcdBackup" else {"paused": True}
+            says, place, pause = None, CLUSTERS.replace("etcdclusters", f"{kind.lower()}s"), {} if kind in ("EtcdBackup", "EtcdOperation") else {"paused": True}
             try:
                 if "from" in example:
                     before = self.api.create(place, {**made, "spec": {**example["from"], **pause}})
@@ -481,6 +482,8 @@ BRIEF = [
     "second_try", "half_try", "made_again", "foreign_objects", "named_services", "member_address",
     # a lost quorum
     "recover_quorum", "recover_old_disks",
+    # what a person asks for once
+    "operations", "operations_documents",
     # backups
     "backup_restore", "backup_volume", "backup_troubles", "backup_schedule", "point_in_time", "backup_kills", "backup_users", "backup_documents",
     # kubectl witan
@@ -501,10 +504,10 @@ WRITTEN = {
     **dict.fromkeys(("client_tls", "rotate_tls", "rotate_authority", "lose_authority", "users"), "safe"), "corrupt": "altered", "chart_upgrade": "charted", "cert_manager": ISSUED,
 }
 # Cases in which writes may fail: a process ends without a warning, or there is no member.
-LOSSY = ("kill_follower", "kill_leader", "lose_pod", "lose_disk", "hibernate", "lost_node", "lost_node_replaced", "recover_quorum", "recover_old_disks")
+LOSSY = ("kill_follower", "kill_leader", "lose_pod", "lose_disk", "hibernate", "lost_node", "lost_node_replaced", "recover_quorum", "recover_old_disks", "operations")
 # Steps of the operator that a case may cost, refused ones among them: a loop without a brake takes more within seconds.
 STEPS_MAX = 60
-STEPS = {"operator_kills": 400, "fleet": 10**6, "chart_upgrade": 120, "rotate_authority": 120, "lose_authority": 120, "users": 80, "cert_manager": 90, "operator_upgrade": 90}
+STEPS = {"operator_kills": 400, "fleet": 10**6, "chart_upgrade": 120, "rotate_authority": 120, "lose_authority": 120, "users": 80, "cert_manager": 90, "operator_upgrade": 90, "operations": 150}
 
 
 def main():

@@ -89,9 +89,11 @@ class Secure:
         self.until_ready("with the new certificates", "safe")
 
     def rotate_authority(self):
-        """Another authority follows, while a client writes; the operator is killed after each change. Then the former is not
-        trusted any more."""
-        self.follows(lambda: self.api.patch(SAFE, {"metadata": {"annotations": {"witan.dev/rotate-authority": "first"}}}))
+        """Another authority follows because an operation asks for it, while a client writes; the operator is killed after each change.
+        Then the former is not trusted any more."""
+        self.follows(lambda: self.operate("rotate", "safe", rotateCertificates={}))
+        status = self.until_phase("rotate", "Succeeded", "Failed")
+        assert status["phase"] == "Succeeded", status
 
     def lose_authority(self):
         """The secret of the authority is deleted, and with it the one that all members show each other: another authority follows."""

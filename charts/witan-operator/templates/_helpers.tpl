@@ -76,14 +76,22 @@ annotations:
 {{/* What the operator may do in the namespaces that it serves. */}}
 {{- define "witan-operator.rules" -}}
 - apiGroups: [witan.dev]
-  resources: [etcdclusters, etcdbackupschedules]
+  resources: [etcdbackupschedules]
   verbs: [get, list, watch]
+# operations set the annotations by which people ask for the same
+- apiGroups: [witan.dev]
+  resources: [etcdclusters]
+  verbs: [get, list, watch, patch]
+# those that have ended are deleted after a time
+- apiGroups: [witan.dev]
+  resources: [etcdoperations]
+  verbs: [get, list, watch, delete]
 # schedules create and delete them
 - apiGroups: [witan.dev]
   resources: [etcdbackups]
   verbs: [get, list, watch, create, delete]
 - apiGroups: [witan.dev]
-  resources: [etcdclusters/status, etcdbackups/status, etcdbackupschedules/status]
+  resources: [etcdclusters/status, etcdbackups/status, etcdbackupschedules/status, etcdoperations/status]
   verbs: [patch]
 # owner references with blockOwnerDeletion
 - apiGroups: [witan.dev]

@@ -5,14 +5,15 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
-use super::{EtcdBackup, EtcdBackupSchedule, EtcdCluster};
+use super::{EtcdBackup, EtcdBackupSchedule, EtcdCluster, EtcdOperation};
 
 /// Returns the definitions that `witan-operator crd` prints.
-pub fn definitions() -> [CustomResourceDefinition; 3] {
+pub fn definitions() -> [CustomResourceDefinition; 4] {
     [
         definition(),
         stripped(EtcdBackup::crd()),
         stripped(EtcdBackupSchedule::crd()),
+        stripped(EtcdOperation::crd()),
     ]
 }
 

@@ -5,7 +5,9 @@ use kube::core::cel::Validator;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
-use super::{EtcdBackupScheduleSpec, EtcdBackupSpec, EtcdClusterSpec, definitions};
+use super::{
+    EtcdBackupScheduleSpec, EtcdBackupSpec, EtcdClusterSpec, EtcdOperationSpec, definitions,
+};
 
 const EXAMPLES: &str = include_str!("../../tests/etcdcluster-examples.json");
 
@@ -117,6 +119,7 @@ fn object(kind: &str, name: &str, spec: &Value) -> Value {
     let mut full = match kind {
         "EtcdBackup" => completed::<EtcdBackupSpec>(given),
         "EtcdBackupSchedule" => completed::<EtcdBackupScheduleSpec>(given),
+        "EtcdOperation" => completed::<EtcdOperationSpec>(given),
         _ => completed::<EtcdClusterSpec>(given),
     };
     for name in FOREIGN {

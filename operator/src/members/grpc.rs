@@ -15,7 +15,9 @@ use witan_api::v3::etcdserverpb::{
     maintenance_client::MaintenanceClient,
 };
 
-use super::{Address, Answer, CallError, Change, Login, MemberEntry, Members, RaisedAlarm, Report};
+use super::{
+    Address, Answer, CallError, Change, KeysHash, Login, MemberEntry, Members, RaisedAlarm, Report,
+};
 use crate::lock;
 
 /// How long a member has to accept a connection.
@@ -364,6 +366,10 @@ impl Members for GrpcMembers {
             }
         }
         Err(last)
+    }
+
+    async fn keys_hash(&self, of: &Address, revision: i64) -> Result<KeysHash, CallError> {
+        self.hash_kv(of, revision).await
     }
 }
 

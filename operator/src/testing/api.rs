@@ -216,7 +216,11 @@ fn merge(base: &mut Value, more: &Value) {
     match (base, more) {
         (Value::Object(base), Value::Object(more)) => {
             for (key, value) in more {
-                merge(base.entry(key.clone()).or_insert(Value::Null), value);
+                if value.is_null() {
+                    base.remove(key);
+                } else {
+                    merge(base.entry(key.clone()).or_insert(Value::Null), value);
+                }
             }
         }
         (base, more) => *base = more.clone(),

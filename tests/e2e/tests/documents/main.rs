@@ -131,6 +131,7 @@ const NOT_RUN: &[(&str, &str)] = &[
         "docs/operating/kubernetes-backup.md",
         "witan-operator backup fetch --from file:///srv/backups --file newest.db --changes changes --to-time 2026-11-25T18:30:00Z",
     ),
+    ("docs/operating/operations.md", "kubectl create -f - <<END"),
     (
         "docs/start/cluster.md",
         "CLUSTER=m1=http://127.0.0.1:7001,m2=http://127.0.0.1:7002,m3=http://127.0.0.1:7003",

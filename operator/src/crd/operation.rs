@@ -1,0 +1,251 @@
+//! `EtcdOperation`: one thing that a person asks of a cluster, and what came of it.
+
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "printer columns have a type each"
+)]
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One operation on a cluster.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[kube(
+    group = "witan.dev",
+    version = "v1",
+    kind = "EtcdOperation",
+    plural = "etcdoperations",
+    shortname = "etcdop",
+    category = "etcd",
+    namespaced,
+    status = "EtcdOperationStatus",
+    derive = "PartialEq",
+    doc = "An operation on an EtcdCluster that the operator does once. Deleting the resource does not undo it.",
+    printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.clusterName"),
+    printcolumn(name = "Verb", type_ = "string", json_path = ".status.verb"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(
+        name = "Requested By",
+        type_ = "string",
+        json_path = ".status.requestedBy"
+    ),
+    printcolumn(name = "Completed", type_ = "date", json_path = ".status.completedAt"),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "Progress",
+        type_ = "string",
+        json_path = ".status.progress",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.message",
+        priority = 1
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self == oldSelf").message("the spec of an EtcdOperation is immutable: create another EtcdOperation").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("[has(self.moveLeader), has(self.replaceMember), has(self.restart), has(self.defragment), has(self.rotateCertificates), has(self.consistencyCheck), has(self.recoverQuorum)].filter(given, given).size() == 1").message("an operation needs exactly one of moveLeader, replaceMember, restart, defragment, rotateCertificates, consistencyCheck, recoverQuorum")
+)]
+pub struct EtcdOperationSpec {
+    /// Name of the EtcdCluster, in the same namespace.
+    #[schemars(length(min = 1, max = 45))]
+    pub cluster_name: String,
+    /// Hands leadership over to another voter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub move_leader: Option<MoveLeader>,
+    /// Replaces a member and its disk by a new member, as the annotation `witan.dev/replace-member` does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replace_member: Option<ReplaceMember>,
+    /// Restarts all members one after the other, the leader last, as the annotation `witan.dev/restartedAt` does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart: Option<NoSettings>,
+    /// Accepted, and not needed: members reuse the space of what was compacted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub defragment: Option<NoSettings>,
+    /// Renews the certificates that the operator issues and their authority, as the annotation `witan.dev/rotate-authority` does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotate_certificates: Option<NoSettings>,
+    /// Compares the hashes of the keys of all members at one revision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consistency_check: Option<NoSettings>,
+    /// Lets one member go on alone after the disks of most others are lost, as the annotation `witan.dev/recover-quorum` does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recover_quorum: Option<RecoverQuorum>,
+    /// How many seconds the resource is kept after the operation has ended; a day by default.
+    #[serde(default = "day")]
+    #[schemars(range(min = 0, max = 31_536_000))]
+    pub ttl_seconds_after_finished: i64,
+}
+
+fn day() -> i64 {
+    24 * 3600
+}
+
+/// An operation without settings.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NoSettings {}
+
+/// Hands leadership over.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct MoveLeader {
+    /// Name of the next leader; by default the healthy voter that has the most of the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub to: Option<String>,
+}
+
+/// Replaces a member.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReplaceMember {
+    /// Name of the member.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+}
+
+/// Lets one member go on alone.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecoverQuorum {
+    /// Name of the member, which has its disk.
+    #[schemars(length(min = 1, max = 63))]
+    pub survivor: String,
+}
+
+/// What an operation asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb<'a> {
+    /// `moveLeader`.
+    MoveLeader(&'a MoveLeader),
+    /// `replaceMember`.
+    ReplaceMember(&'a ReplaceMember),
+    /// `restart`.
+    Restart,
+    /// `defragment`.
+    Defragment,
+    /// `rotateCertificates`.
+    RotateCertificates,
+    /// `consistencyCheck`.
+    ConsistencyCheck,
+    /// `recoverQuorum`.
+    RecoverQuorum(&'a RecoverQuorum),
+}
+
+impl Verb<'_> {
+    /// The verbs by name.
+    pub const NAMES: [&'static str; 7] = [
+        "MoveLeader",
+        "ReplaceMember",
+        "Restart",
+        "Defragment",
+        "RotateCertificates",
+        "ConsistencyCheck",
+        "RecoverQuorum",
+    ];
+
+    /// Returns the name: for people, and as a label of a metric.
+    pub fn name(self) -> &'static str {
+        let [mov, replace, restart, defragment, rotate, check, recover] = Self::NAMES;
+        match self {
+            Verb::MoveLeader(_) => mov,
+            Verb::ReplaceMember(_) => replace,
+            Verb::Restart => restart,
+            Verb::Defragment => defragment,
+            Verb::RotateCertificates => rotate,
+            Verb::ConsistencyCheck => check,
+            Verb::RecoverQuorum(_) => recover,
+        }
+    }
+}
+
+impl EtcdOperationSpec {
+    /// Returns what is asked for; `None` if no field of a verb is set, which the API server refuses.
+    pub fn verb(&self) -> Option<Verb<'_>> {
+        let of = |given: Option<NoSettings>, verb| given.map(|_| verb);
+        let moves = self.move_leader.as_ref().map(Verb::MoveLeader);
+        moves
+            .or_else(|| self.replace_member.as_ref().map(Verb::ReplaceMember))
+            .or_else(|| of(self.restart, Verb::Restart))
+            .or_else(|| of(self.defragment, Verb::Defragment))
+            .or_else(|| of(self.rotate_certificates, Verb::RotateCertificates))
+            .or_else(|| of(self.consistency_check, Verb::ConsistencyCheck))
+            .or_else(|| self.recover_quorum.as_ref().map(Verb::RecoverQuorum))
+    }
+}
+
+/// Status of an EtcdOperation.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EtcdOperationStatus {
+    /// What is asked for, as the field of the spec names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verb: Option<String>,
+    /// Summary for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<OperationPhase>,
+    /// When it began. It is recorded before anything is changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// When it succeeded or failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<Time>,
+    /// The result, or why it has not begun, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// What the cluster does for it, as last observed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<String>,
+    /// The field manager of the write that created the resource, such as `kubectl-create`: the program, because the API server
+    /// records no user in an object. Its audit log does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<String>,
+    /// The uid of the EtcdCluster that it began on: it does nothing to a later one of the same name.
+    #[serde(rename = "clusterUID", skip_serializing_if = "Option::is_none")]
+    pub cluster_uid: Option<String>,
+    /// Name of the member concerned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub member: Option<String>,
+    /// Its id in hexadecimal.
+    #[serde(rename = "memberID", skip_serializing_if = "Option::is_none")]
+    pub member_id: Option<String>,
+    /// The revision at which keys were compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<i64>,
+    /// The hash of the keys of each member at that revision.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["member"]))]
+    pub hashes: Vec<MemberHash>,
+    /// `Succeeded`: True, False if it failed, Unknown before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// The hash of the keys of a member.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct MemberHash {
+    /// Name of the member.
+    pub member: String,
+    /// The hash in hexadecimal.
+    pub hash: String,
+}
+
+/// The stage of an operation.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperationPhase {
+    /// It has not begun.
+    Pending,
+    /// It has begun.
+    Running,
+    /// It is done.
+    Succeeded,
+    /// It was not done, or found a fault.
+    Failed,
+}

@@ -1,0 +1,465 @@
+//! EtcdOperations: what a person asks of a cluster once. The loop over them: which one may begin, its record, its end.
+//!
+//! An operation asks for what an annotation of the EtcdCluster or a call to members does; nothing here stops or starts a
+//! member. Its status is written before it touches anything, so that it goes on after a restart of the operator, and a
+//! finished one is never taken up again.
+
+mod compare;
+mod decide;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{StreamExt as _, stream::BoxStream};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::{
+    Api, ResourceExt as _,
+    api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions},
+    runtime::{
+        Controller,
+        controller::{self, Action},
+        watcher,
+    },
+};
+use serde_json::json;
+use tokio::sync::Mutex;
+
+use crate::{
+    controller::{
+        Operator, announce,
+        status::{self, Written},
+    },
+    crd::{EtcdCluster, EtcdOperation, EtcdOperationStatus, OperationPhase, Verb},
+    members::{Address, CallError, Change, Members},
+    model::{MemberId, Notice},
+    observe::{Objects, Observation, ObserveError, observe},
+    resources::{Cluster, RECOVER_QUORUM, REPLACE_MEMBER, ResourceError},
+};
+use compare::{Compared, compare, verdict};
+use decide::{Next, advance, begin};
+use record::{conditions, described, first, now};
+
+/// When to look again at an operation that runs or waits: its cluster is polled at most this often.
+const LOOK: Duration = Duration::from_secs(2);
+/// When to repeat a pass that failed.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Why a pass over an operation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum OperationError {
+    /// The API server refused a request.
+    #[error("cannot {what}: {source}")]
+    Api {
+        /// The attempted action.
+        what: &'static str,
+        /// Why it failed.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The cluster could not be observed.
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
+    /// The spec of the cluster makes no names.
+    #[error(transparent)]
+    Resource(#[from] ResourceError),
+}
+
+/// Does operations.
+pub(crate) struct Operations<M> {
+    operator: Arc<Operator<M>>,
+    /// Held while it is decided which operation of a cluster begins.
+    turn: Mutex<()>,
+}
+
+impl<M: Members> Operations<M> {
+    pub(crate) fn new(operator: Arc<Operator<M>>) -> Self {
+        Self { operator, turn: Mutex::default() }
+    }
+
+    /// Returns the stream that works on the operations of a namespace, `None` for all.
+    pub(crate) fn stream(self: Arc<Self>, namespace: Option<&str>) -> BoxStream<'static, ()> {
+        let client = self.operator.client.clone();
+        let api = match namespace {
+            Some(namespace) => Api::namespaced(client, namespace),
+            None => Api::all(client),
+        };
+        let passes = Controller::new(api, watcher::Config::default()).run(
+            async |operation, this: Arc<Self>| this.take(&operation).await,
+            |operation: Arc<EtcdOperation>, error, _| {
+                let (namespace, name) = (operation.namespace(), operation.name_any());
+                tracing::warn!(namespace, operation = name, %error, "pass failed; it is repeated");
+                Action::requeue(RETRY)
+            },
+            self,
+        );
+        passes.map(logged).boxed()
+    }
+
+    fn operations(&self, of: &EtcdOperation) -> Api<EtcdOperation> {
+        let namespace = of.namespace().unwrap_or_default();
+        Api::namespaced(self.operator.client.clone(), &namespace)
+    }
+
+    fn clusters(&self, of: &EtcdOperation) -> Api<EtcdCluster> {
+        let namespace = of.namespace().unwrap_or_default();
+        Api::namespaced(self.operator.client.clone(), &namespace)
+    }
+
+    /// Takes an operation one step further, and removes it when its time is over.
+    async fn take(&self, operation: &EtcdOperation) -> Result<Action, OperationError> {
+        let status = operation.status.clone().unwrap_or_default();
+        if operation.metadata.deletion_timestamp.is_some() {
+            return Ok(Action::await_change());
+        }
+        if let Some(completed) = &status.completed_at {
+            return self.expire(operation, completed).await;
+        }
+        let Some(verb) = operation.spec.verb() else {
+            return Ok(Action::await_change());
+        };
+        let runs = status.phase == Some(OperationPhase::Running);
+        let found = self
+            .clusters(operation)
+            .get_opt(&operation.spec.cluster_name)
+            .await;
+        let found = found.map_err(cannot("read the EtcdCluster"))?;
+        let began_on = |cluster: &EtcdCluster| !runs || cluster.uid() == status.cluster_uid;
+        let Some(cluster) = found.filter(began_on) else {
+            return self.without_cluster(operation, runs).await;
+        };
+        let mut named = Cluster::new(&cluster, &self.operator.environment.member_image)?;
+        let observation = self.observe(&mut named).await?;
+        let at = At { operation, cluster: &named, observation: &observation };
+        if runs {
+            let next = advance(verb, &status, &named, &observation.seen);
+            return self.advance(&at, next).await;
+        }
+        // others must not be listed before a beginning is recorded
+        let turn = self.turn.lock().await;
+        let next = match self.ahead(operation).await? {
+            Some(other) => Next::Hold(format!(
+                "waits for EtcdOperation {other}, which comes first on this cluster"
+            )),
+            None => begin(verb, &named, &observation.seen),
+        };
+        let done = self.begin(&at, next).await;
+        drop(turn);
+        done
+    }
+
+    /// Observes a cluster as a pass over it does before it acts.
+    async fn observe(&self, cluster: &mut Cluster<'_>) -> Result<Observation, OperationError> {
+        let operator = &self.operator;
+        cluster.pull_secrets = operator.environment.pull_secrets();
+        let objects = Objects::live(&operator.client, cluster).await?;
+        let secrets = operator.secrets.of(&operator.client, cluster, true).await?;
+        cluster.trust = secrets.trust.clone();
+        Ok(observe(cluster, objects, secrets, &operator.members).await)
+    }
+
+    /// Returns the operation of the same cluster that comes before this one: the running one, else an older one.
+    async fn ahead(&self, of: &EtcdOperation) -> Result<Option<String>, OperationError> {
+        let list = self.operations(of).list(&ListParams::default()).await;
+        let list = list.map_err(cannot("list the EtcdOperations"))?;
+        Ok(first(of, &list.items))
+    }
+
+    /// Ends an operation whose cluster is gone, or waits for the cluster.
+    async fn without_cluster(
+        &self,
+        operation: &EtcdOperation,
+        runs: bool,
+    ) -> Result<Action, OperationError> {
+        let name = &operation.spec.cluster_name;
+        if runs {
+            let text = format!("EtcdCluster {name} was deleted before the operation had ended");
+            return self.end(operation, None, Err(text)).await;
+        }
+        let namespace = operation.namespace().unwrap_or_default();
+        let text = format!("EtcdCluster {name} does not exist in namespace {namespace}");
+        self.hold(operation, text).await
+    }
+
+    /// Records that an operation begins, waits, or has ended already.
+    async fn begin(&self, at: &At<'_>, next: Next) -> Result<Action, OperationError> {
+        let member = match next {
+            Next::Hold(why) | Next::Watch(why) => return self.hold(at.operation, why).await,
+            Next::End(result) => {
+                return self
+                    .end(at.operation, Some(at.cluster.resource), result)
+                    .await;
+            }
+            Next::Begin(member) => member,
+            Next::Annotate(..) | Next::MoveLeader { .. } | Next::Compare => None,
+        };
+        let mut status = described(at.operation);
+        status.phase = Some(OperationPhase::Running);
+        status.started_at = Some(now());
+        status.cluster_uid = at.cluster.resource.uid();
+        status.message = None;
+        if let Some((name, id)) = member {
+            (status.member, status.member_id) = (Some(name), Some(format!("{id:x}")));
+        }
+        if self.write(at.operation, status).await? {
+            let text = "has begun".to_owned();
+            self.tell(at.operation, at.cluster.resource, "OperationBegun", text)
+                .await;
+        }
+        Ok(Action::requeue(Duration::ZERO))
+    }
+
+    /// Does what a running operation needs next.
+    async fn advance(&self, at: &At<'_>, next: Next) -> Result<Action, OperationError> {
+        let cluster = at.cluster.resource;
+        let progress = match next {
+            Next::End(result) => return self.end(at.operation, Some(cluster), result).await,
+            Next::Compare => return self.compare(at).await,
+            Next::Annotate(key, value) => {
+                self.annotate(cluster, key, json!(value)).await?;
+                format!("the EtcdCluster has the annotation {key}: {value}")
+            }
+            Next::MoveLeader { from, to } => match self.move_leader(at, from, to).await {
+                Ok(()) => "the leader hands over".to_owned(),
+                Err(error) => error.to_string(),
+            },
+            Next::Watch(progress) | Next::Hold(progress) => progress,
+            Next::Begin(_) => String::new(),
+        };
+        let mut status = described(at.operation);
+        status.progress = Some(progress);
+        self.write(at.operation, status).await?;
+        Ok(Action::requeue(LOOK))
+    }
+
+    async fn move_leader(
+        &self,
+        at: &At<'_>,
+        from: MemberId,
+        to: MemberId,
+    ) -> Result<(), CallError> {
+        let list = at.observation.seen.membership.as_ref();
+        let ordinal = list.and_then(|list| list.by_id(from)?.ordinal);
+        let leader = ordinal.and_then(|ordinal| at.observation.addresses.get(&ordinal));
+        let leader: Vec<Address> = leader.cloned().into_iter().collect();
+        let change = Change::MoveLeader(to);
+        self.operator.members.change(&leader, &change).await
+    }
+
+    /// Compares the keys of all members, and ends the operation with the result.
+    async fn compare(&self, at: &At<'_>) -> Result<Action, OperationError> {
+        let seen = &at.observation.seen;
+        let cluster = at.cluster.resource;
+        let unknown = seen.members().find(|member| {
+            let address = |ordinal| at.observation.addresses.get(&ordinal);
+            member.ordinal.and_then(address).is_none()
+        });
+        let addresses: Vec<Address> = at.observation.addresses.values().cloned().collect();
+        if addresses.is_empty() || unknown.is_some() {
+            let name = unknown.map(|member| seen.name_of(&at.cluster.name, member.id));
+            let name = name.unwrap_or_else(|| "any member".to_owned());
+            let text = format!("cannot ask {name}: no pod of it has an address");
+            return self.end(at.operation, Some(cluster), Err(text)).await;
+        }
+        match compare(&self.operator.members, &addresses).await {
+            Compared::Again(why) => {
+                let mut status = described(at.operation);
+                status.progress = Some(why);
+                self.write(at.operation, status).await?;
+                Ok(Action::requeue(LOOK))
+            }
+            Compared::Silent(why) => self.end(at.operation, Some(cluster), Err(why)).await,
+            Compared::Hashes(revision, hashes) => {
+                let result = verdict(revision, &hashes);
+                let mut status = described(at.operation);
+                (status.revision, status.hashes) = (Some(revision), hashes);
+                self.end_as(at.operation, Some(cluster), status, result)
+                    .await
+            }
+        }
+    }
+
+    /// Records that an operation waits.
+    async fn hold(&self, operation: &EtcdOperation, why: String) -> Result<Action, OperationError> {
+        let mut status = described(operation);
+        status.phase = Some(OperationPhase::Pending);
+        status.message = Some(why);
+        self.write(operation, status).await?;
+        Ok(Action::requeue(LOOK))
+    }
+
+    async fn end(
+        &self,
+        operation: &EtcdOperation,
+        cluster: Option<&EtcdCluster>,
+        result: Result<String, String>,
+    ) -> Result<Action, OperationError> {
+        let status = described(operation);
+        self.end_as(operation, cluster, status, result).await
+    }
+
+    /// Records the end of an operation, tells of it, and takes back an annotation that has no effect any more.
+    async fn end_as(
+        &self,
+        operation: &EtcdOperation,
+        cluster: Option<&EtcdCluster>,
+        mut status: EtcdOperationStatus,
+        result: Result<String, String>,
+    ) -> Result<Action, OperationError> {
+        let succeeded = result.is_ok();
+        let (phase, reason) = match succeeded {
+            true => (OperationPhase::Succeeded, "OperationSucceeded"),
+            false => (OperationPhase::Failed, "OperationFailed"),
+        };
+        let (Ok(text) | Err(text)) = result;
+        status.phase = Some(phase);
+        status.started_at.get_or_insert_with(now);
+        status.completed_at = Some(now());
+        status.progress = None;
+        status.message = Some(text.clone());
+        if !self.write(operation, status).await? {
+            return Ok(Action::requeue(LOOK));
+        }
+        if let (Some(verb), Some(namespace)) = (operation.spec.verb(), operation.namespace()) {
+            let cluster = &operation.spec.cluster_name;
+            let metrics = &self.operator.metrics;
+            metrics.operation([&namespace, cluster, verb.name()], succeeded);
+        }
+        if let Some(cluster) = cluster {
+            self.tell(operation, cluster, reason, text).await;
+            self.clean(operation, cluster).await?;
+        }
+        Ok(Action::requeue(Duration::ZERO))
+    }
+
+    /// Removes the annotation of an operation that has ended, if it is still there: it has no effect any more, except that
+    /// the one of a recovery keeps the next from beginning.
+    async fn clean(
+        &self,
+        operation: &EtcdOperation,
+        cluster: &EtcdCluster,
+    ) -> Result<(), OperationError> {
+        let status = operation.status.clone().unwrap_or_default();
+        let own = match operation.spec.verb() {
+            Some(Verb::ReplaceMember(_)) => status.member_id.map(|id| (REPLACE_MEMBER, id)),
+            Some(Verb::RecoverQuorum(of)) => Some((RECOVER_QUORUM, of.survivor.clone())),
+            Some(
+                Verb::MoveLeader(_)
+                | Verb::Restart
+                | Verb::Defragment
+                | Verb::RotateCertificates
+                | Verb::ConsistencyCheck,
+            )
+            | None => None,
+        };
+        let runs = status.phase == Some(OperationPhase::Running);
+        match own.filter(|(key, value)| runs && cluster.annotations().get(*key) == Some(value)) {
+            Some((key, _)) => self.annotate(cluster, key, json!(null)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Sets or removes an annotation of exactly this cluster.
+    async fn annotate(
+        &self,
+        cluster: &EtcdCluster,
+        key: &str,
+        value: serde_json::Value,
+    ) -> Result<(), OperationError> {
+        let namespace = cluster.namespace().unwrap_or_default();
+        let api = Api::<EtcdCluster>::namespaced(self.operator.client.clone(), &namespace);
+        let body = json!({"metadata": {"uid": cluster.uid(), "annotations": {key: value}}});
+        let done = api
+            .patch(
+                &cluster.name_any(),
+                &PatchParams::default(),
+                &Patch::Merge(&body),
+            )
+            .await;
+        done.map(drop).map_err(cannot("annotate the EtcdCluster"))
+    }
+
+    /// Writes the status of an operation exactly as it was read; `false` if it has changed since: its watch brings it again.
+    async fn write(
+        &self,
+        operation: &EtcdOperation,
+        mut status: EtcdOperationStatus,
+    ) -> Result<bool, OperationError> {
+        status.conditions = conditions(operation, &status);
+        if operation.status.as_ref() == Some(&status) {
+            return Ok(true);
+        }
+        let written = status::write(&self.operations(operation), operation, &status).await;
+        let written = written.map_err(cannot("write the status"))?;
+        Ok(written == Written::Yes)
+    }
+
+    /// Publishes an event about the cluster.
+    async fn tell(
+        &self,
+        operation: &EtcdOperation,
+        cluster: &EtcdCluster,
+        reason: &'static str,
+        text: String,
+    ) {
+        let (name, verb) = (operation.name_any(), operation.spec.verb().map(Verb::name));
+        let message = format!(
+            "EtcdOperation {name} ({}): {text}",
+            verb.unwrap_or_default()
+        );
+        let namespace = operation.namespace();
+        tracing::info!(namespace, operation = name, reason, "{message}");
+        let warning = reason == "OperationFailed";
+        let member = operation.status.as_ref();
+        let member = member.and_then(|status| status.member.clone());
+        let notice = Notice { reason, member, message, warning };
+        announce::publish(&self.operator.recorder, cluster, &notice).await;
+    }
+
+    /// Deletes an operation that ended long enough ago.
+    async fn expire(
+        &self,
+        operation: &EtcdOperation,
+        completed: &Time,
+    ) -> Result<Action, OperationError> {
+        let kept = operation.spec.ttl_seconds_after_finished;
+        let age = Timestamp::now()
+            .as_second()
+            .saturating_sub(completed.0.as_second());
+        if let Ok(rest) = u64::try_from(kept.saturating_sub(age))
+            && rest > 0
+        {
+            return Ok(Action::requeue(Duration::from_secs(rest)));
+        }
+        let only = Preconditions { uid: operation.uid(), resource_version: None };
+        let params = DeleteParams::default().preconditions(only);
+        let (api, name) = (self.operations(operation), operation.name_any());
+        match api.delete(&name, &params).await {
+            Err(kube::Error::Api(refusal)) if [404, 409].contains(&refusal.code) => {}
+            deleted => drop(deleted.map_err(cannot("delete the EtcdOperation"))?),
+        }
+        Ok(Action::await_change())
+    }
+}
+
+/// An operation and the observed cluster that it is about.
+struct At<'a> {
+    operation: &'a EtcdOperation,
+    cluster: &'a Cluster<'a>,
+    observation: &'a Observation,
+}
+
+/// Logs a watch that failed, for example without the right to list operations; it is restarted after a pause.
+fn logged<T>(outcome: Result<T, controller::Error<OperationError, watcher::Error>>) {
+    match outcome {
+        Ok(_)
+        | Err(controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_)) => {}
+        Err(error) => tracing::warn!(%error, "a watch of operations failed; it is restarted"),
+    }
+}
+
+/// For `map_err`: makes [`OperationError::Api`] of a failure to do something.
+fn cannot(what: &'static str) -> impl FnOnce(kube::Error) -> OperationError {
+    move |source| OperationError::Api { what, source: Box::new(source) }
+}

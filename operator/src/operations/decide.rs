@@ -1,0 +1,279 @@
+//! What an operation does next: a pure function from its record and the observed cluster.
+//!
+//! Verbs that an annotation of the EtcdCluster can ask for set that annotation, and wait for what `plan` makes of it.
+
+use crate::{
+    crd::{EtcdOperationStatus, RecoveryPhase, UpdateKind, Verb},
+    model::{MemberId, MemberSeen, Membership, Observed, Rotation},
+    resources::{Cluster, RECOVER_QUORUM, REPLACE_MEMBER, RESTARTED_AT, ROTATE_AUTHORITY},
+};
+
+const NO_QUORUM: &str = "waits for a quorum of the members to serve";
+
+const DEFRAGMENT: &str = "nothing to do: members reuse the space of compacted revisions, so that defragmentation, which stops a \
+    member of etcd while it runs, is not needed";
+
+const NO_CERTIFICATES: &str = "the operator issues no certificate of this cluster: where spec.tls names an issuerRef, renew the \
+    Certificate with cert-manager; where it names a secretRef, write another certificate into that secret; without spec.tls \
+    there is none";
+
+/// The next action for an operation.
+#[derive(Debug, PartialEq)]
+pub(super) enum Next {
+    /// It cannot begin yet.
+    Hold(String),
+    /// It can begin, with this member.
+    Begin(Option<(String, MemberId)>),
+    /// The EtcdCluster gets an annotation.
+    Annotate(&'static str, String),
+    /// The leader hands leadership over.
+    MoveLeader { from: MemberId, to: MemberId },
+    /// The keys of all members are compared.
+    Compare,
+    /// The cluster is on the way.
+    Watch(String),
+    /// It is done, or cannot be done.
+    End(Result<String, String>),
+}
+
+/// Returns whether and with what an operation begins.
+pub(super) fn begin(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> Next {
+    match verb {
+        Verb::Defragment => return Next::End(Ok(DEFRAGMENT.to_owned())),
+        Verb::ConsistencyCheck => return Next::Begin(None),
+        Verb::MoveLeader(_)
+        | Verb::ReplaceMember(_)
+        | Verb::Restart
+        | Verb::RotateCertificates
+        | Verb::RecoverQuorum(_) => {}
+    }
+    let spec = cluster.spec();
+    if spec.paused {
+        return Next::Hold("spec.paused of the EtcdCluster stops the operator".to_owned());
+    }
+    if spec.replicas == 0 {
+        return Next::Hold("the EtcdCluster hibernates: spec.replicas is 0".to_owned());
+    }
+    match verb {
+        Verb::RecoverQuorum(of) => return recovers(cluster, seen, &of.survivor),
+        Verb::RotateCertificates if !issues(cluster) => {
+            return Next::End(Err(NO_CERTIFICATES.to_owned()));
+        }
+        Verb::Restart | Verb::RotateCertificates
+            if spec.update_strategy().kind == UpdateKind::OnDelete =>
+        {
+            let text = "spec.updateStrategy is OnDelete: the operator restarts no member by itself";
+            return Next::End(Err(text.to_owned()));
+        }
+        Verb::MoveLeader(_)
+        | Verb::ReplaceMember(_)
+        | Verb::Restart
+        | Verb::RotateCertificates
+        | Verb::Defragment
+        | Verb::ConsistencyCheck => {}
+    }
+    let Some(list) = confirmed(seen) else {
+        return Next::Hold(NO_QUORUM.to_owned());
+    };
+    let only = list.voters().count() == 1;
+    match verb {
+        Verb::MoveLeader(of) => successor(cluster, seen, list, of.to.as_deref()),
+        Verb::ReplaceMember(of) => replaced(cluster, seen, list, &of.name),
+        Verb::Restart | Verb::RotateCertificates if only && !spec.is_durable() => {
+            let text = "the only member has no disk: a restart would lose all data";
+            Next::End(Err(text.to_owned()))
+        }
+        Verb::Restart
+        | Verb::RotateCertificates
+        | Verb::Defragment
+        | Verb::ConsistencyCheck
+        | Verb::RecoverQuorum(_) => Next::Begin(None),
+    }
+}
+
+/// Returns what an operation that has begun does next.
+pub(super) fn advance(
+    verb: Verb<'_>,
+    status: &EtcdOperationStatus,
+    cluster: &Cluster<'_>,
+    seen: &Observed,
+) -> Next {
+    let mark = status.started_at.as_ref();
+    let mark = mark.map(|at| at.0.to_string()).unwrap_or_default();
+    let asks = |key: &'static str, value: &str| {
+        let present = cluster.resource.metadata.annotations.as_ref();
+        let present = present.and_then(|all| all.get(key));
+        (present.map(String::as_str) != Some(value)).then(|| Next::Annotate(key, value.to_owned()))
+    };
+    let watch = || Next::Watch(progress(cluster));
+    match verb {
+        Verb::Defragment => Next::End(Ok(DEFRAGMENT.to_owned())),
+        Verb::ConsistencyCheck => Next::Compare,
+        Verb::MoveLeader(_) => moves(status, seen),
+        Verb::ReplaceMember(of) => {
+            let Some(list) = confirmed(seen) else {
+                return watch();
+            };
+            let id = status.member_id.clone().unwrap_or_default();
+            if list.by_id(parsed(status)).is_some() {
+                return asks(REPLACE_MEMBER, &id).unwrap_or_else(watch);
+            }
+            let text = format!(
+                "another member has taken the place of {} (id {id})",
+                of.name
+            );
+            ended(settled(cluster, seen, false), text).unwrap_or_else(watch)
+        }
+        Verb::Restart => asks(RESTARTED_AT, &mark)
+            .or_else(|| ended(settled(cluster, seen, true), "all members were restarted"))
+            .unwrap_or_else(watch),
+        Verb::RotateCertificates if !issues(cluster) => Next::End(Err(NO_CERTIFICATES.to_owned())),
+        Verb::RotateCertificates => {
+            let rests = !seen.authority.asked && seen.authority.rotation == Rotation::Rest;
+            let text = "all members have certificates of the next authority, and trust no other";
+            asks(ROTATE_AUTHORITY, &mark)
+                .or_else(|| ended(rests && settled(cluster, seen, true), text))
+                .unwrap_or_else(watch)
+        }
+        Verb::RecoverQuorum(of) => {
+            let recorded = cluster.resource.status.as_ref();
+            let recorded = recorded.and_then(|status| status.recovery.as_ref());
+            let done = recorded.is_some_and(|recovery| {
+                recovery.member == of.survivor && recovery.phase == RecoveryPhase::Done
+            });
+            let text = format!("a quorum serves with the data of {}", of.survivor);
+            ended(done, text)
+                .or_else(|| asks(RECOVER_QUORUM, &of.survivor))
+                .unwrap_or_else(watch)
+        }
+    }
+}
+
+fn ended(done: bool, text: impl Into<String>) -> Option<Next> {
+    done.then(|| Next::End(Ok(text.into())))
+}
+
+/// Returns the list of members, if a quorum has confirmed it.
+fn confirmed(seen: &Observed) -> Option<&Membership> {
+    let list = seen.membership.as_ref();
+    list.filter(|list| list.linearizable && list.leader.is_some())
+}
+
+/// Whether a recovery can begin. The record of an earlier one goes with its annotation, which has no effect any more.
+fn recovers(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Next {
+    if cluster.ordinal(survivor).is_none() {
+        let name = &cluster.name;
+        return Next::End(Err(format!("{survivor} is no member of {name}")));
+    }
+    if confirmed(seen).is_some() {
+        let text = "a quorum serves: there is nothing to recover, and a lost member is replaced by replaceMember";
+        return Next::End(Err(text.to_owned()));
+    }
+    let status = cluster.resource.status.as_ref();
+    if status.is_some_and(|status| status.recovery.is_some()) || seen.recover.is_some() {
+        let text = format!(
+            "status.recovery of the EtcdCluster records another recovery: remove the annotation {RECOVER_QUORUM}"
+        );
+        return Next::Hold(text);
+    }
+    Next::Begin(None)
+}
+
+/// Returns the voter that leads next: the named one, else the healthy one that has the most of the log.
+fn successor(cluster: &Cluster<'_>, seen: &Observed, list: &Membership, to: Option<&str>) -> Next {
+    let name = |member: &MemberSeen| seen.name_of(&cluster.name, member.id);
+    let others = list
+        .voters()
+        .filter(|voter| list.leader != Some(voter.id) && voter.healthy);
+    let found = match to {
+        Some(to) => list.voters().find(|voter| name(voter) == to),
+        None => others.max_by_key(|voter| (voter.raft_index, std::cmp::Reverse(voter.id))),
+    };
+    match found {
+        Some(voter) if list.leader == Some(voter.id) => {
+            Next::End(Ok(format!("{} leads already", name(voter))))
+        }
+        Some(voter) => Next::Begin(Some((name(voter), voter.id))),
+        None => {
+            let voters: Vec<_> = list.voters().map(name).collect();
+            let voters = voters.join(", ");
+            let text = match to {
+                Some(to) => format!("{to} is no voter; the voters: {voters}"),
+                None => format!("no other voter is healthy; the voters: {voters}"),
+            };
+            Next::End(Err(text))
+        }
+    }
+}
+
+/// Returns the member that is replaced.
+fn replaced(cluster: &Cluster<'_>, seen: &Observed, list: &Membership, named: &str) -> Next {
+    let name = |member: &MemberSeen| seen.name_of(&cluster.name, member.id);
+    let Some(member) = list.members.iter().find(|member| name(member) == named) else {
+        let all: Vec<_> = list.members.iter().map(name).collect();
+        let all = all.join(", ");
+        return Next::End(Err(format!("{named} is no member; the members: {all}")));
+    };
+    let why = if member.ordinal.is_none() {
+        "is no pod of this cluster"
+    } else if member.learner {
+        "is a learner, which the operator replaces by itself"
+    } else if list.voters().count() == 1 {
+        "is the only voter: its data would be lost"
+    } else {
+        return Next::Begin(Some((named.to_owned(), member.id)));
+    };
+    Next::End(Err(format!("{named} {why}")))
+}
+
+/// Returns what a transfer of leadership that has begun does next.
+fn moves(status: &EtcdOperationStatus, seen: &Observed) -> Next {
+    let Some(list) = confirmed(seen) else {
+        return Next::Watch(NO_QUORUM.to_owned());
+    };
+    let (to, name) = (parsed(status), status.member.clone().unwrap_or_default());
+    match list.leader {
+        Some(leader) if leader == to => Next::End(Ok(format!("{name} leads"))),
+        Some(from) if list.voters().any(|voter| voter.id == to) => Next::MoveLeader { from, to },
+        Some(_) | None => Next::End(Err(format!("{name} is no voter any more"))),
+    }
+}
+
+/// Returns the id of the member that the operation has recorded; 0, which no member has, without one.
+fn parsed(status: &EtcdOperationStatus) -> MemberId {
+    let id = status.member_id.as_deref().unwrap_or_default();
+    u64::from_str_radix(id, 16).unwrap_or_default()
+}
+
+/// Whether as many members as the spec asks for vote and serve from pods that stay; with `updated`, from pods with the
+/// present template.
+fn settled(cluster: &Cluster<'_>, seen: &Observed, updated: bool) -> bool {
+    confirmed(seen).is_some_and(|list| {
+        let all = list.members.len() == cluster.spec().members() as usize;
+        all && list.members.iter().all(|member| {
+            let pod = member.ordinal.and_then(|ordinal| seen.pod(ordinal));
+            let stays = pod.is_none_or(|pod| pod.ready && !pod.deleting);
+            let current = pod.is_none_or(|pod| !(updated && pod.outdated));
+            member.healthy && !member.learner && stays && current
+        })
+    })
+}
+
+/// Whether the operator issues a certificate of the cluster.
+fn issues(cluster: &Cluster<'_>) -> bool {
+    let spec = cluster.spec();
+    let client = spec.client_tls().map(|tls| &tls.source);
+    let mut sources = spec.peer_tls().into_iter().chain(client);
+    sources.any(|source| source.managed.is_some())
+}
+
+/// Returns what the operator does to the cluster now, as its status says.
+fn progress(cluster: &Cluster<'_>) -> String {
+    let status = cluster.resource.status.clone().unwrap_or_default();
+    let now = status.operation.and_then(|now| now.message);
+    let mut conditions = status.conditions.into_iter();
+    let degraded = conditions.find(|each| each.type_ == "Degraded" && each.status == "True");
+    now.or_else(|| degraded.map(|degraded| degraded.message))
+        .or(status.phase)
+        .unwrap_or_else(|| "the operator looks at the cluster".to_owned())
+}

@@ -1,0 +1,77 @@
+//! The record of an operation, which is its status, and the order of operations on one cluster.
+
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::Timestamp,
+};
+use kube::ResourceExt as _;
+
+use crate::{
+    crd::{EtcdOperation, EtcdOperationStatus, OperationPhase},
+    report,
+};
+
+/// Returns the name of the operation that comes before `of` on the same cluster: the running one, else the oldest that
+/// waits.
+pub(super) fn first(of: &EtcdOperation, all: &[EtcdOperation]) -> Option<String> {
+    let phase = |each: &EtcdOperation| each.status.as_ref().and_then(|status| status.phase);
+    let rank = |each: &EtcdOperation| {
+        let waits = phase(each) != Some(OperationPhase::Running);
+        let created = each.creation_timestamp().map(|time| time.0);
+        (waits, created, each.name_any())
+    };
+    let others = all.iter().filter(|each| {
+        let done = each
+            .status
+            .as_ref()
+            .is_some_and(|status| status.completed_at.is_some());
+        let same = each.spec.cluster_name == of.spec.cluster_name && each.uid() != of.uid();
+        same && !done && each.metadata.deletion_timestamp.is_none()
+    });
+    let best = others.min_by_key(|each| rank(each))?;
+    (rank(best) < rank(of)).then(|| best.name_any())
+}
+
+/// Returns the status of an operation with the facts about its request.
+pub(super) fn described(operation: &EtcdOperation) -> EtcdOperationStatus {
+    let mut status = operation.status.clone().unwrap_or_default();
+    let verb = operation.spec.verb();
+    status.verb = verb.map(|verb| verb.name().to_owned());
+    status.requested_by = requested_by(operation);
+    status
+}
+
+/// Returns the manager of the write that created an object: the oldest one that did not write a subresource.
+fn requested_by(operation: &EtcdOperation) -> Option<String> {
+    let writes = operation.managed_fields().iter();
+    let own = writes.filter(|write| write.subresource.is_none());
+    let oldest = own.min_by_key(|write| write.time.as_ref().map(|time| time.0))?;
+    oldest.manager.clone()
+}
+
+/// Returns the conditions that follow from a status.
+pub(super) fn conditions(
+    operation: &EtcdOperation,
+    status: &EtcdOperationStatus,
+) -> Vec<Condition> {
+    let (value, reason) = match status.phase {
+        Some(OperationPhase::Succeeded) => ("True", "Done"),
+        Some(OperationPhase::Failed) => ("False", "Failed"),
+        Some(OperationPhase::Running) => ("Unknown", "Running"),
+        Some(OperationPhase::Pending) | None => ("Unknown", "Pending"),
+    };
+    let text = status.message.clone().or_else(|| status.progress.clone());
+    let made = report::condition(
+        &status.conditions,
+        ["Succeeded", value, reason],
+        text.unwrap_or_default(),
+        operation.metadata.generation,
+        now(),
+    );
+    vec![made]
+}
+
+/// Returns the time in whole seconds, as the API server stores it.
+pub(super) fn now() -> Time {
+    report::time(Timestamp::now().as_second())
+}

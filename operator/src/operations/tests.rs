@@ -1,0 +1,201 @@
+//! Operations against a fake API server, without members.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    controller::Limits,
+    metrics::Metrics,
+    testing::{NoMembers, api::FakeApi, environment},
+};
+
+const CLUSTER: &str = "/etcdclusters/orders";
+
+/// An operator as it is after a start.
+fn started(fake: &FakeApi) -> Operations<NoMembers> {
+    let operator = Operator::new(
+        fake.client(),
+        NoMembers,
+        Arc::new(Metrics::new().expect("series")),
+        environment("witan:1.0.0"),
+        "test",
+        Limits { passes: 1, rollouts: 1 },
+    );
+    Operations::new(Arc::new(operator))
+}
+
+fn put_cluster(fake: &FakeApi, uid: &str, more: &Value) {
+    let mut object = json!({
+        "apiVersion": "witan.dev/v1", "kind": "EtcdCluster",
+        "metadata": {"name": "orders", "namespace": "shop", "uid": uid}, "spec": {},
+    });
+    for (key, value) in more.as_object().expect("fields") {
+        object[key] = value.clone();
+    }
+    fake.put(object);
+}
+
+fn ask(fake: &FakeApi, name: &str, created: &str, spec: &Value) {
+    let mut spec = spec.clone();
+    spec["clusterName"] = json!("orders");
+    let written = |manager, time, subresource| json!({"manager": manager, "operation": "Update", "time": time, "subresource": subresource});
+    fake.put(json!({
+        "apiVersion": "witan.dev/v1", "kind": "EtcdOperation",
+        "metadata": {
+            "name": name, "namespace": "shop", "uid": name, "creationTimestamp": created,
+            "managedFields": [
+                written("witan-operator", created, json!("status")),
+                written("kubectl-edit", "2026-09-01T00:00:00Z", json!(null)),
+                written("kubectl-create", created, json!(null)),
+            ],
+        },
+        "spec": spec,
+    }));
+}
+
+/// Runs one pass over an operation, and returns its status after that.
+async fn pass(fake: &FakeApi, by: &Operations<NoMembers>, name: &str) -> EtcdOperationStatus {
+    let path = format!("/etcdoperations/{name}");
+    let read = fake.get(&path).expect("the operation");
+    let operation: EtcdOperation = serde_json::from_value(read).expect("an operation");
+    by.take(&operation).await.expect("a pass");
+    let after = fake.get(&path).unwrap_or_default();
+    serde_json::from_value(after["status"].clone()).unwrap_or_default()
+}
+
+fn annotation(fake: &FakeApi) -> Value {
+    fake.get(CLUSTER).expect("the cluster")["metadata"]["annotations"][RECOVER_QUORUM].clone()
+}
+
+const EARLY: &str = "2026-01-02T03:04:05Z";
+const LATE: &str = "2026-01-02T03:04:06Z";
+
+/// Each pass is that of another operator: nothing but the record says where the last one has ended.
+#[tokio::test]
+async fn an_operation_goes_on_after_a_restart_and_runs_once() {
+    let fake = FakeApi::default();
+    put_cluster(&fake, "u1", &json!({}));
+    ask(
+        &fake,
+        "lost",
+        EARLY,
+        &json!({"recoverQuorum": {"survivor": "orders-1"}}),
+    );
+    let begun = pass(&fake, &started(&fake), "lost").await;
+    assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
+    assert_eq!(begun.requested_by.as_deref(), Some("kubectl-create"));
+    assert_eq!(
+        annotation(&fake),
+        Value::Null,
+        "it is recorded before anything is touched"
+    );
+    pass(&fake, &started(&fake), "lost").await;
+    assert_eq!(annotation(&fake), "orders-1");
+    let waits = pass(&fake, &started(&fake), "lost").await;
+    assert_eq!(waits.phase, Some(OperationPhase::Running), "{waits:?}");
+    let mut cluster = fake.get(CLUSTER).expect("the cluster");
+    cluster["status"] =
+        json!({"recovery": {"member": "orders-1", "phase": "Done", "startedAt": LATE}});
+    fake.put(cluster);
+    let operations = started(&fake);
+    let done = pass(&fake, &operations, "lost").await;
+    assert_eq!(done.phase, Some(OperationPhase::Succeeded), "{done:?}");
+    assert_eq!(done.conditions[0].status, "True");
+    assert_eq!(
+        annotation(&fake),
+        Value::Null,
+        "it would keep the next from beginning"
+    );
+    let counted = operations.operator.metrics.render();
+    let series = r#"witan_operator_operations_total{name="orders",namespace="shop",result="succeeded",verb="RecoverQuorum"} 1"#;
+    assert!(counted.contains(series), "{counted}");
+    assert_eq!(pass(&fake, &started(&fake), "lost").await, done);
+    assert_eq!(
+        annotation(&fake),
+        Value::Null,
+        "a finished operation does nothing"
+    );
+}
+
+#[tokio::test]
+async fn one_operation_of_a_cluster_runs_at_a_time() {
+    let fake = FakeApi::default();
+    put_cluster(&fake, "u1", &json!({}));
+    let spec = json!({"recoverQuorum": {"survivor": "orders-1"}});
+    ask(&fake, "second", LATE, &spec);
+    ask(&fake, "first", EARLY, &spec);
+    let operations = started(&fake);
+    let waits = pass(&fake, &operations, "second").await;
+    assert_eq!(waits.phase, Some(OperationPhase::Pending));
+    let says = waits.message.unwrap_or_default();
+    assert!(says.contains("EtcdOperation first"), "{says}");
+    let begun = pass(&fake, &operations, "first").await;
+    assert_eq!(begun.phase, Some(OperationPhase::Running));
+    ask(&fake, "older", "2026-01-01T00:00:00Z", &spec);
+    let waits = pass(&fake, &operations, "older").await.message;
+    assert!(
+        waits.unwrap_or_default().contains("first"),
+        "one that runs comes first"
+    );
+}
+
+#[tokio::test]
+async fn an_operation_does_nothing_to_a_later_cluster_of_the_same_name() {
+    let fake = FakeApi::default();
+    put_cluster(&fake, "u1", &json!({}));
+    ask(
+        &fake,
+        "lost",
+        EARLY,
+        &json!({"recoverQuorum": {"survivor": "orders-1"}}),
+    );
+    let operations = started(&fake);
+    pass(&fake, &operations, "lost").await;
+    put_cluster(&fake, "u2", &json!({}));
+    let failed = pass(&fake, &operations, "lost").await;
+    assert_eq!(failed.phase, Some(OperationPhase::Failed), "{failed:?}");
+    assert_eq!(annotation(&fake), Value::Null);
+}
+
+#[tokio::test]
+async fn what_cannot_be_done_is_said_at_once_and_the_record_goes_after_its_time() {
+    let fake = FakeApi::default();
+    put_cluster(&fake, "u1", &json!({}));
+    ask(
+        &fake,
+        "a",
+        EARLY,
+        &json!({"defragment": {}, "ttlSecondsAfterFinished": 0}),
+    );
+    let operations = started(&fake);
+    let done = pass(&fake, &operations, "a").await;
+    assert_eq!(done.phase, Some(OperationPhase::Succeeded), "{done:?}");
+    assert!(done.message.unwrap_or_default().contains("not needed"));
+    pass(&fake, &operations, "a").await;
+    assert_eq!(fake.get("/etcdoperations/a"), None, "its time is over");
+    for (spec, says) in [
+        (json!({"rotateCertificates": {}}), "issues no certificate"),
+        (
+            json!({"recoverQuorum": {"survivor": "other-1"}}),
+            "no member of orders",
+        ),
+    ] {
+        ask(&fake, "b", EARLY, &spec);
+        let failed = pass(&fake, &operations, "b").await;
+        assert_eq!(failed.phase, Some(OperationPhase::Failed), "{failed:?}");
+        let said = failed.message.unwrap_or_default();
+        assert!(said.contains(says), "{said}");
+    }
+    for (more, says) in [
+        (json!({"spec": {"paused": true}}), "spec.paused"),
+        (json!({"spec": {"replicas": 0}}), "hibernates"),
+        (json!({}), "quorum"),
+    ] {
+        put_cluster(&fake, "u1", &more);
+        ask(&fake, "c", EARLY, &json!({"restart": {}}));
+        let held = pass(&fake, &operations, "c").await;
+        assert_eq!(held.phase, Some(OperationPhase::Pending), "{held:?}");
+        let said = held.message.unwrap_or_default();
+        assert!(said.contains(says), "{said}");
+    }
+}

@@ -1,0 +1,116 @@
+"""EtcdOperations: each verb on one cluster while a client writes, and an operator that is killed between the beginning and the end of one.
+What cases use is in `trouble.py`, `drive.py` and `recovery.py`."""
+
+import os
+
+from api import condition, eventually
+from documents import ROOT, blocks
+from trouble import EVENTS
+
+OPERATIONS = "/apis/witan.dev/v1/namespaces/prod/etcdoperations"
+PAGE = "docs/operating/operations.md"
+
+
+class Operations:
+    """What `Drive` inherits."""
+
+    def operate(self, operation, cluster, **spec):
+        self.api.create(OPERATIONS, {"apiVersion": "witan.dev/v1", "kind": "EtcdOperation", "metadata": {"name": operation}, "spec": {"clusterName": cluster, **spec}})
+
+    def operation(self, name):
+        """Its status. Clients learn of new pods meanwhile."""
+        for cluster in self.writers:
+            self.follow(self.pods(cluster), cluster)
+        return self.api.get(f"{OPERATIONS}/{name}").get("status", {})
+
+    def until_phase(self, operation, *phases, patience_s=120):
+        eventually(f"operation {operation} is {phases}", lambda: self.operation(operation).get("phase") in phases, patience_s)
+        return self.operation(operation)
+
+    def succeeds(self, operation, cluster, **spec):
+        self.operate(operation, cluster, **spec)
+        status = self.until_phase(operation, "Succeeded", "Failed")
+        assert status["phase"] == "Succeeded" and condition({"status": status}, "Succeeded")[0] == "True", status
+        return status
+
+    def identities(self, cluster):
+        return {name: pod["metadata"]["uid"] for name, pod in self.pods(cluster).items()}
+
+    def told(self, reason, text):
+        return any(event.get("reason") == reason and text in event.get("note", "") for event in self.api.items(EVENTS))
+
+    # cases
+
+    def operations(self):
+        """Each verb on one cluster, but for certificates (`rotate_authority`): no write fails until its quorum is lost, and nothing is done
+        twice."""
+        name = "asked"
+        with self.brief(name):
+            self.moves(name)
+            self.restarts_once(name)
+            leader, before = self.leader(name), self.members_and_disks(name)[0]
+            replaced = next(pod for pod in sorted(before) if pod != leader)
+            self.succeeds("replace", name, replaceMember={"name": replaced})
+            assert before[replaced] not in self.members_and_disks(name)[0].values(), "it has another id"
+            eventually("its annotation is gone", lambda: "witan.dev/replace-member" not in self.cluster(name)["metadata"].get("annotations", {}))
+            self.until_ready("a cluster with a new member", name)
+            counted = f'witan_operator_operations_total{{name="{name}",namespace="prod",result="succeeded",verb="ReplaceMember"}} 1'
+            assert counted in self.world.operator_metrics()
+            assert "not needed" in self.succeeds("defragment", name, defragment={})["message"]
+            self.operate("early", name, recoverQuorum={"survivor": leader})
+            assert "a quorum serves" in self.until_phase("early", "Failed")["message"]
+            self.follow(self.pods(name), name)
+            written = self.writers[name].ask("mark")
+            assert not written["failed"], written
+            survivor = self.leader(name)
+            self.lose_quorum(name, survivor)
+            self.degraded(name, "too few voters serve")
+            self.succeeds("recover", name, recoverQuorum={"survivor": survivor})
+            self.until_ready("a recovered cluster", name, patience_s=180)
+            eventually("the record of the recovery is cleared", lambda: not self.recovery(name))
+            eventually("the first operation is deleted after its time", lambda: self.api.find(f"{OPERATIONS}/move") is None)
+        for operation in self.api.items(OPERATIONS):
+            self.api.delete(f"{OPERATIONS}/{operation['metadata']['name']}")
+
+    def moves(self, name):
+        to = self.follower(name)
+        status = self.succeeds("move", name, moveLeader={"to": to}, ttlSecondsAfterFinished=10)
+        assert status["message"] == f"{to} leads" and status["requestedBy"], status
+        eventually("it is said", lambda: self.leader(name) == to and self.told("OperationSucceeded", "EtcdOperation move"))
+
+    def restarts_once(self, name):
+        """An operator that is killed in the middle of an operation goes on with it; the next one waits for it."""
+        before = self.identities(name)
+        self.operate("restart", name, restart={})
+        self.until_phase("restart", "Running")
+        self.operate("check", name, consistencyCheck={})
+        eventually("the next one waits", lambda: "EtcdOperation restart" in self.operation("check").get("message", ""))
+        eventually("a member has stopped", lambda: self.identities(name) != before)
+        self.world.kill("operator")
+        self.start_operator()
+        self.until_phase("restart", "Succeeded")
+        after = self.identities(name)
+        assert not set(before.values()) & set(after.values()), (before, after)
+        status = self.until_phase("check", "Succeeded", "Failed")
+        hashes = {each["hash"] for each in status["hashes"]}
+        assert status["phase"] == "Succeeded" and len(hashes) == 1 and len(status["hashes"]) == 3, status
+        self.world.kill("operator")
+        self.start_operator()
+        self.stays(name, 5, lambda: self.identities(name))
+        assert self.identities(name) == after, "it was restarted twice"
+
+    def operations_documents(self):
+        """The commands of docs/operating/operations.md, as a stranger runs them."""
+        with open(os.path.join(ROOT, PAGE)) as file:
+            commands = blocks(file.read())
+        try:
+            self.kubectl("apply", "-f", os.path.join(ROOT, "deploy", "samples", "plain.yaml"))
+            self.kubectl("wait", "--for=condition=Ready", "etcdcluster/plain", "--timeout=3m")
+            said = self.run_page(PAGE, commands)
+            for expected in ("etcdoperation.witan.dev/check condition met", "all 3 members have the same keys", "MoveLeader", "kubectl-create"):
+                assert expected in said, f"{PAGE}: no {expected!r}"
+        finally:
+            for kind, name in (("etcdop", "check"), ("etcdop", "hand-over"), ("etcdcluster", "plain")):
+                self.kubectl("delete", kind, name, "-n", "default", "--ignore-not-found")
+            eventually("its pods are removed", lambda: not self.api.items("/api/v1/namespaces/default/pods?labelSelector=witan.dev/cluster"))
+            self.kubectl("delete", "pvc", "--all", "-n", "default")
