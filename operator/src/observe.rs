@@ -268,6 +268,7 @@ pub async fn observe<M: Members>(
             .and_then(|text| u64::from_str_radix(text.trim(), 16).ok()),
         recover: annotation(resource, RECOVER_QUORUM)
             .and_then(|member| cluster.ordinal(member.trim())),
+        unreadable: unreadable(cluster),
         allow_leader_restart: annotation(resource, ALLOW_LEADER_RESTART)
             .and_then(|text| text.trim().parse().ok()),
         auth_enabled: membership::users(&answers),
@@ -322,6 +323,22 @@ fn fenced(cluster: &Cluster<'_>) -> BTreeSet<Ordinal> {
         .split(',')
         .filter_map(|name| cluster.ordinal(name.trim()))
         .collect()
+}
+
+/// Returns what is wrong with the annotations that name a member to replace or to recover; `None` if they can be read.
+fn unreadable(cluster: &Cluster<'_>) -> Option<String> {
+    let given = |key| annotation(cluster.resource, key).map(str::trim);
+    let (first, second) = (cluster.member(0), cluster.member(1));
+    let recover = given(RECOVER_QUORUM).filter(|text| cluster.ordinal(text).is_none());
+    let recover = recover.map(|text| {
+        format!("the annotation {RECOVER_QUORUM} is {text:?}, which names no member: it must be a name such as {first} or {second}")
+    });
+    let replace = given(REPLACE_MEMBER).filter(|text| u64::from_str_radix(text, 16).is_err());
+    let replace = replace.map(|text| {
+        format!("the annotation {REPLACE_MEMBER} is {text:?}, which is no id: it must be one of status.members, in hexadecimal")
+    });
+    let all: Vec<_> = recover.into_iter().chain(replace).collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 fn annotation<'a>(cluster: &'a EtcdCluster, key: &str) -> Option<&'a str> {

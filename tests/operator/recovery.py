@@ -34,6 +34,8 @@ class Recovery:
             members, disks = self.members_and_disks(name)
             self.lose_quorum(name, survivor)
             self.degraded(name, "too few voters serve", f"{RECOVER}={survivor}")
+            self.annotate(name, survivor.replace("-", "_"))
+            self.degraded(name, "names no member", f"such as {name}-0")
             self.stays(name, 5, lambda: self.api.get(f"{CORE}/pods/{survivor}")["metadata"]["uid"])
             self.annotate(name, survivor)
             self.until_ready("a recovered cluster", name, patience_s=180)

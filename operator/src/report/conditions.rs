@@ -2,7 +2,11 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{Subject, count, events::TEMPLATE_REFUSED, time};
+use super::{
+    Subject, count,
+    events::{ANNOTATION_UNREADABLE, TEMPLATE_REFUSED},
+    time,
+};
 use crate::{
     crd::EtcdClusterStatus,
     model::{Notice, Observed, Step, Why},
@@ -172,8 +176,8 @@ fn progressing(next: &Step, notice: Option<&Notice>) -> ConditionState {
     }
 }
 
-/// Judges the condition `Degraded`: `True` if a step was refused or the spec is, if the notice is a warning, an alarm is
-/// raised, or a voter is not healthy.
+/// Judges the condition `Degraded`: `True` if a step was refused or the spec is, if an annotation cannot be read, if the notice
+/// is a warning, an alarm is raised, or a voter is not healthy.
 fn degraded(
     seen: &Observed,
     status: &EtcdClusterStatus,
@@ -189,6 +193,12 @@ fn degraded(
     if let Some(said) = seen.pods().find_map(|(_, pod)| pod.refused.as_ref()) {
         let text = "lost pods are recreated from the last admitted template, because the present one is refused";
         return state(true, TEMPLATE_REFUSED, format!("{text}: {said}"));
+    }
+    if let Some(said) = &seen.unreadable {
+        // who sets such an annotation waits for something: the state of the cluster comes second
+        let besides = notice.map(|notice| format!("; {}", notice.message));
+        let text = format!("{said}{}", besides.unwrap_or_default());
+        return state(true, ANNOTATION_UNREADABLE, text);
     }
     let unhealthy: Vec<&str> = status
         .members
@@ -259,6 +269,25 @@ mod tests {
             assert_eq!((found.status, found.reason), ("True", reason));
             assert_eq!(found.message, format!("{kind}: exceeded quota: small"));
         }
+    }
+
+    #[test]
+    fn degraded_names_an_annotation_that_cannot_be_read() {
+        let unreadable = Some("the annotation names no member".to_owned());
+        let seen = Observed { unreadable, ..Observed::default() };
+        let lost = Notice {
+            reason: "QuorumLost",
+            member: None,
+            message: "too few voters serve".to_owned(),
+            warning: true,
+        };
+        let found = degraded(&seen, &EtcdClusterStatus::default(), Some(&lost));
+        assert_eq!(
+            (found.status, found.reason),
+            ("True", ANNOTATION_UNREADABLE)
+        );
+        let text = "the annotation names no member; too few voters serve";
+        assert_eq!(found.message, text);
     }
 
     #[test]

@@ -9,6 +9,9 @@ pub(super) const FOREIGN_ADDRESS: &str = "ForeignAddress";
 /// The reason of `Degraded` while a pod has an earlier template because the present one was refused.
 pub(super) const TEMPLATE_REFUSED: &str = "TemplateRefused";
 
+/// The reason of `Degraded` while an annotation that asks for something cannot be read.
+pub(super) const ANNOTATION_UNREADABLE: &str = "AnnotationUnreadable";
+
 /// Returns events for conditions that changed between two statuses.
 pub fn events(before: &EtcdClusterStatus, after: &EtcdClusterStatus) -> Vec<Notice> {
     let mut notices = Vec::new();
@@ -45,13 +48,15 @@ pub fn events(before: &EtcdClusterStatus, after: &EtcdClusterStatus) -> Vec<Noti
             warning: true,
         });
     }
-    let refused = |status: &EtcdClusterStatus| {
-        let mut conditions = status.conditions.iter();
-        let found = conditions.find(|each| each.reason == TEMPLATE_REFUSED);
-        found.map(|each| each.message.clone())
-    };
-    if let (None, Some(message)) = (refused(before), refused(after)) {
-        notices.push(notice(TEMPLATE_REFUSED, &message, true));
+    for reason in [TEMPLATE_REFUSED, ANNOTATION_UNREADABLE] {
+        let said = |status: &EtcdClusterStatus| {
+            let mut conditions = status.conditions.iter();
+            let found = conditions.find(|each| each.reason == reason);
+            found.map(|each| each.message.clone())
+        };
+        if let (None, Some(message)) = (said(before), said(after)) {
+            notices.push(notice(reason, &message, true));
+        }
     }
     match (before.alarms.is_empty(), after.alarms.is_empty()) {
         (true, false) => notices.push(notice("AlarmRaised", &after.alarms.join(", "), true)),
