@@ -332,6 +332,18 @@ fn alarms(cluster: &str, seen: &Observed) -> Vec<String> {
     seen.members().flat_map(of).collect()
 }
 
+const NO_SPACE: &str = "the quota is used up and v3 refuses writes: compact or delete keys, of which kubectl witan top shows the \
+    largest prefixes, or raise spec.options.quotaBackendBytes; then run etcdctl alarm disarm";
+
+/// Returns the raised alarms, with what to do where the operator does nothing, for people.
+fn alarm_words(alarms: &[String]) -> String {
+    let raised = alarms.join(", ");
+    match alarms.iter().any(|alarm| alarm.starts_with("NOSPACE")) {
+        true => format!("{raised}: {NO_SPACE}"),
+        false => raised,
+    }
+}
+
 /// Returns the id of the cluster in hexadecimal; `None` unless a quorum confirmed the members and all of them
 /// report one id.
 fn cluster_id(membership: &Membership) -> Option<String> {
@@ -432,6 +444,15 @@ mod tests {
             before.members = vec![MemberStatus { id, silent_since, ..MemberStatus::default() }];
         }
         assert_eq!(since, [None, Some(2), Some(2), None, Some(5)]);
+    }
+
+    #[test]
+    fn a_full_store_says_what_to_do() {
+        let raised = ["NOSPACE:a-0", "CORRUPT:a-1"].map(str::to_owned);
+        let words = alarm_words(&raised);
+        assert!(words.starts_with("NOSPACE:a-0, CORRUPT:a-1: "), "{words}");
+        assert!(words.contains("quotaBackendBytes"), "{words}");
+        assert_eq!(alarm_words(&raised[1..]), "CORRUPT:a-1");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{
-    Subject, count,
+    Subject, alarm_words, count,
     events::{ANNOTATION_UNREADABLE, TEMPLATE_REFUSED},
     time,
 };
@@ -208,7 +208,9 @@ fn degraded(
         .collect();
     match notice.filter(|notice| notice.warning) {
         Some(notice) => state(true, notice.reason, notice.message.clone()),
-        None if !status.alarms.is_empty() => state(true, "AlarmActive", status.alarms.join(", ")),
+        None if !status.alarms.is_empty() => {
+            state(true, "AlarmActive", alarm_words(&status.alarms))
+        }
         None if !unhealthy.is_empty() => state(
             true,
             "MemberUnhealthy",
@@ -247,7 +249,11 @@ fn up_to_date(status: &EtcdClusterStatus) -> ConditionState {
 
 fn alarm(status: &EtcdClusterStatus) -> ConditionState {
     let raised = !status.alarms.is_empty();
-    flag(raised, ["AlarmRaised", "NoAlarm"], status.alarms.join(", "))
+    flag(
+        raised,
+        ["AlarmRaised", "NoAlarm"],
+        alarm_words(&status.alarms),
+    )
 }
 
 #[cfg(test)]

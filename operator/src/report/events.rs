@@ -1,6 +1,6 @@
 //! Events about what changed between two statuses.
 
-use super::is_true;
+use super::{alarm_words, is_true};
 use crate::{crd::EtcdClusterStatus, model::Notice};
 
 /// The reason of a member whose peer URLs are not its pod's.
@@ -59,7 +59,7 @@ pub fn events(before: &EtcdClusterStatus, after: &EtcdClusterStatus) -> Vec<Noti
         }
     }
     match (before.alarms.is_empty(), after.alarms.is_empty()) {
-        (true, false) => notices.push(notice("AlarmRaised", &after.alarms.join(", "), true)),
+        (true, false) => notices.push(notice("AlarmRaised", &alarm_words(&after.alarms), true)),
         (false, true) => notices.push(notice("AlarmCleared", "no alarm is raised any more", false)),
         (true, true) | (false, false) => {}
     }
