@@ -34,6 +34,7 @@ use kube::{
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::Mutex;
 
 use crate::{
     controller::{
@@ -46,7 +47,7 @@ use crate::{
     metrics::Metrics,
     model::Notice,
     options::Environment,
-    resources::{BACKUP, Cluster, MANAGER, ResourceError, SCHEDULE, backup::job},
+    resources::{BACKUP, BACKUP_OF, Cluster, MANAGER, ResourceError, SCHEDULE, backup::job},
 };
 
 /// When to look again at a backup that cannot begin.
@@ -77,6 +78,8 @@ pub(crate) struct Backups {
     pub(crate) environment: Environment,
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Arc<Metrics>,
+    /// Held while it is decided which backup of a cluster begins.
+    pub(crate) turn: Mutex<()>,
 }
 
 impl Backups {
@@ -169,7 +172,7 @@ impl Backups {
         })
     }
 
-    /// Creates the job of a backup; the reason for people if its cluster does not exist.
+    /// Creates the job of a backup; the reason for people if its cluster does not exist, or another backup of it runs.
     async fn begin(
         &self,
         backup: &EtcdBackup,
@@ -189,6 +192,20 @@ impl Backups {
             Err(error) => return Ok(Err(error.to_string())),
         };
         let jobs = self.api::<Job>(Some(namespace));
+        // two that begin at once must not both find no other
+        let _turn = self.turn.lock().await;
+        let same = ListParams::default().labels(&format!("{BACKUP_OF}={name}"));
+        let same = jobs.list(&same).await.map_err(cannot("list the jobs"))?;
+        let mut others = same
+            .items
+            .iter()
+            .filter(|job| job.labels().contains_key(BACKUP) && job.name_any() != backup.name_any());
+        if let Some(other) = others.find(|job| !progress::is_over(job)) {
+            let other = other.name_any();
+            return Ok(Err(format!(
+                "waits for EtcdBackup {other}: one backup of a cluster is taken at a time"
+            )));
+        }
         match jobs.create(&PostParams::default(), &wanted).await {
             // an earlier pass has created it, and the next one reads it
             Err(kube::Error::Api(refusal)) if refusal.code == 409 => Ok(Ok(wanted)),

@@ -36,7 +36,7 @@ use kube::{
         watcher,
     },
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 use tracing::Instrument as _;
 
 use crate::{
@@ -180,6 +180,7 @@ impl<M: Members> Operator<M> {
             environment: self.environment.clone(),
             recorder: self.recorder.clone(),
             metrics: self.metrics.clone(),
+            turn: Mutex::default(),
         });
         let operations = Arc::new(Operations::new(self.clone()));
         for scope in scopes {

@@ -125,12 +125,14 @@ class Backups:
             with self.brief("plagued", replicas=1, writes=False):
                 self.object_store()
                 self.back_up("refused", "plagued", self.s3("s3-wrong"), timeout="15s")
+                eventually("the first one runs", lambda: self.phase("refused") == "Running")
                 self.back_up("no-secret", "plagued", self.s3("absent"))
                 self.back_up("nobody", "absent", self.s3())
-                self.backup_says("no-secret", "Running", "absent")
+                self.backup_says("no-secret", "Pending", "waits for EtcdBackup refused")
                 self.backup_says("nobody", "Pending", "EtcdCluster absent does not exist")
                 self.backup_says("refused", "Failed", "AWS_SECRET_ACCESS_KEY")
                 assert self.api.get(f"{BACKUPS}/refused")["status"]["conditions"][0]["reason"] == "WrongCredentials"
+                self.backup_says("no-secret", "Running", "absent")
                 self.api.create(f"{CORE}/secrets", {"metadata": {"name": "absent"}, "stringData": self.bucket.variables()})
                 self.stored("no-secret")
                 self.bucket.stop()

@@ -98,6 +98,11 @@ pub(super) fn status(
     )
 }
 
+/// Whether a job has ended.
+pub(super) fn is_over(job: &Job) -> bool {
+    condition(job, "Complete").is_some() || condition(job, "Failed").is_some()
+}
+
 fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a JobCondition> {
     let conditions = job.status.as_ref()?.conditions.as_ref()?;
     conditions

@@ -8,6 +8,7 @@ use k8s_openapi::{
 };
 use kube::runtime::events::{Recorder, Reporter};
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 use super::{Backups, progress, schedule::due};
 use crate::{
@@ -411,6 +412,7 @@ fn backups(fake: &FakeApi) -> Backups {
         environment: environment("witan:1.0.0"),
         recorder: Recorder::new(fake.client(), reporter),
         metrics: Metrics::new().expect("series").into(),
+        turn: Mutex::default(),
     }
 }
 
@@ -432,6 +434,31 @@ async fn a_backup_waits_for_its_cluster_and_then_gets_one_job() {
         let status = read(&fake).status.expect("a status");
         assert_eq!(status.phase, Some(BackupPhase::Running));
     }
+}
+
+#[tokio::test]
+async fn one_backup_of_a_cluster_is_taken_at_a_time() {
+    let fake = FakeApi::default();
+    let backups = backups(&fake);
+    fake.put(serde_json::to_value(cluster(json!({}))).expect("JSON"));
+    fake.put(serde_json::to_value(backup(json!({"store": s3()}))).expect("JSON"));
+    let mut other = json!({
+        "apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": "first", "namespace": "shop", "labels": {
+            "witan.dev/backup": "first", "witan.dev/backup-of": "orders",
+        }},
+    });
+    fake.put(other.clone());
+    backups.take(&read(&fake)).await.expect("a pass");
+    let status = read(&fake).status.expect("a status");
+    assert_eq!(status.phase, Some(BackupPhase::Pending));
+    let says = status.message.unwrap_or_default();
+    assert!(says.contains("EtcdBackup first"), "{says}");
+    other["status"] = json!({"conditions": [{"type": "Failed", "status": "True"}]});
+    fake.put(other);
+    backups.take(&read(&fake)).await.expect("a pass");
+    let status = read(&fake).status.expect("a status");
+    assert_eq!(status.phase, Some(BackupPhase::Running));
 }
 
 /// The Job of a user, or of an earlier EtcdBackup of the same name, is not taken for the one of this backup.
