@@ -24,7 +24,19 @@ pub struct ExecutedCommand {
     pub(crate) machine: StateMachine,
 }
 
+impl ExecutedCommand {
+    /// Raft index of its entry.
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+}
+
 impl LongCommand {
+    /// Raft index of its entry.
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+
     /// Executes the command on its state; returns the outcome and the new state.
     pub fn execute(self) -> ExecutedCommand {
         let Self { index, entry, results, mut machine } = self;

@@ -504,7 +504,18 @@ impl Replica {
         }
     }
 
-    /// Formats the message inside an envelope for traces of the simulator.
+    /// Formats a hard state of a [`crate::host::LogBatch`] for recordings.
+    pub fn describe_hard_state(bytes: &Bytes) -> String {
+        match crate::wire::decode_hard_state(bytes) {
+            Ok(state) => {
+                let vote = MemberId(state.vote);
+                format!("term {} vote {vote} commit {}", state.term, state.commit)
+            }
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// Formats the message inside an envelope for recordings and for traces of the simulator.
     pub fn describe(message: &Bytes) -> String {
         match PeerMessage::decode(message) {
             Ok(PeerMessage::Raft(m)) => format!(

@@ -5,7 +5,7 @@ use bytes::{BufMut as _, Bytes};
 use prost::Message as _;
 use protobuf::Message as _;
 use raft::eraftpb::{
-    ConfChange, ConfChangeType, Entry as RaftEntry, EntryType, HardState, Message,
+    ConfChange, ConfChangeType, Entry as RaftEntry, EntryType, HardState, Message, MessageType,
 };
 
 use crate::{
@@ -315,6 +315,52 @@ impl PeerMessage {
         };
         decoded.map_err(|e| CorruptRecord::new(format!("message of kind {kind}: {e}")))
     }
+}
+
+/// A message between members with each command that it carries replaced by what `map` makes of its encoding; `None` if it
+/// does not decode.
+pub fn map_commands(message: &Bytes, map: &mut dyn FnMut(Bytes) -> Bytes) -> Option<Bytes> {
+    let mapped = match PeerMessage::decode(message).ok()? {
+        PeerMessage::Raft(mut raft) if raft.get_msg_type() == MessageType::MsgAppend => {
+            let entries = raft.entries.iter_mut();
+            let commands = entries.filter(|entry| {
+                entry.get_entry_type() == EntryType::EntryNormal && !entry.data.is_empty()
+            });
+            for entry in commands {
+                entry.data = map(std::mem::take(&mut entry.data));
+            }
+            PeerMessage::Raft(raft)
+        }
+        PeerMessage::Proposals(mut proposals) => {
+            map_each(&mut proposals, map);
+            PeerMessage::Proposals(proposals)
+        }
+        PeerMessage::ProposalsAgain(mut proposals) => {
+            map_each(&mut proposals, map);
+            PeerMessage::ProposalsAgain(proposals)
+        }
+        PeerMessage::Raft(_)
+        | PeerMessage::Refused(_)
+        | PeerMessage::LeaseRequests(_)
+        | PeerMessage::LeaseAnswer(_) => return Some(message.clone()),
+    };
+    Some(mapped.encode())
+}
+
+fn map_each(proposals: &mut ForwardedProposals, map: &mut dyn FnMut(Bytes) -> Bytes) {
+    for entry in &mut proposals.entries {
+        *entry = map(std::mem::take(entry));
+    }
+}
+
+/// A record of the log on disk with its command replaced as by [`map_commands`].
+pub fn map_record(payload: &Bytes, map: &mut dyn FnMut(Bytes) -> Bytes) -> Bytes {
+    if payload.len() < 2 || payload[0] != KIND_NORMAL {
+        return payload.clone();
+    }
+    let mut mapped = vec![KIND_NORMAL];
+    mapped.extend_from_slice(&map(payload.slice(1..)));
+    mapped.into()
 }
 
 /// Encodes a message of raft as [`PeerMessage::encode`] does.

@@ -56,6 +56,21 @@ struct StoredPaths {
     written: bool,
 }
 
+/// Overwrites the password's hash in a record of a user with zeros; `key` is without the byte of the section. A record that
+/// does not decode is emptied.
+pub fn hide_password(key: &[u8], value: &mut Vec<u8>) {
+    if key.first() != Some(&USER) {
+        return;
+    }
+    *value = StoredUser::decode(&value[..]).map_or_else(
+        |_| Vec::new(),
+        |mut user| {
+            user.password = vec![0; user.password.len()].into();
+            user.encode_to_vec()
+        },
+    );
+}
+
 impl Auth {
     /// Emits the records of v2's authentication (its switch, the patterns of roles) that differ from `since`,
     /// or from an empty state if that is `None`.

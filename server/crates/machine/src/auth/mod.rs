@@ -27,6 +27,7 @@ use imbl::OrdMap;
 
 pub use super::auth_error::AuthError;
 pub use check::AccessCheck;
+pub use checkpoint::hide_password;
 pub use payload::{
     Authenticate, Disable, Enable, Permission, PermissionType, RoleAdd, RoleDelete, RoleGrant,
     RoleRevoke, UserAdd, UserDelete, UserGrant, UserPassword, UserRevoke,

@@ -1,0 +1,236 @@
+//! Commands without their values: a value becomes its length and a hash, of which a replay makes other bytes of that length.
+//! So entries and messages have the sizes that they had, and values that are equal stay equal. The hash has a key that is
+//! forgotten with the process: values cannot be guessed by their hashes. Passwords' hashes become zeros, whatever is asked
+//! for.
+
+use std::hash::{BuildHasher as _, RandomState};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use prost::Message as _;
+use witan_machine::{
+    auth::{AuthOperation, hide_password, path_permissions::PathAuthOperation},
+    command::{Command, Entry},
+    follow::FollowOperation,
+    kv::{KvOperation, TargetValue, Txn, TxnOpKind},
+};
+use witan_tree::TreeOperation;
+
+/// The first byte of an encoded command that this release knows, as in the log.
+const KNOWN: u8 = 1;
+/// The first byte of one that it does not know; its length follows in four bytes, lowest first.
+const UNKNOWN: u8 = 0xfe;
+
+/// Bytes of a hidden value: its length and its hash.
+const HIDDEN_BYTES: usize = 12;
+
+/// The largest value that a replay makes up again.
+const VALUE_BYTES_MAX: usize = 64 << 20;
+
+/// Hides values on their way into a file.
+#[derive(Debug)]
+pub(crate) struct Hider {
+    /// `None` if values stay as they are.
+    key: Option<RandomState>,
+}
+
+impl Hider {
+    pub(crate) fn new(values: bool) -> Self {
+        Self { key: (!values).then(RandomState::new) }
+    }
+
+    /// Hides what a command holds, in place.
+    pub(crate) fn hide(&self, entry: &mut Entry) {
+        hide_passwords(entry);
+        if let Some(key) = &self.key {
+            each_value(entry, &mut |value| {
+                let mut hidden = BytesMut::with_capacity(HIDDEN_BYTES);
+                hidden.put_u32_le(u32::try_from(value.len()).unwrap_or(u32::MAX));
+                hidden.put_u64_le(key.hash_one(&value[..]));
+                *value = hidden.freeze();
+            });
+        }
+    }
+
+    /// Hides what an encoded command holds. One that does not decode, or of which not all is known, becomes its length.
+    pub(crate) fn hide_encoded(&self, data: &Bytes) -> Bytes {
+        let whole = |entry: &Entry| 1 + entry.encoded_len() == data.len();
+        let known = data.first() == Some(&KNOWN);
+        let decoded = known.then(|| Entry::decode(data.slice(1..)).ok().filter(whole));
+        let mut hidden = BytesMut::with_capacity(64);
+        match decoded.flatten() {
+            Some(mut entry) => {
+                self.hide(&mut entry);
+                hidden.put_u8(KNOWN);
+                entry.encode_raw(&mut hidden);
+            }
+            None => {
+                hidden.put_u8(UNKNOWN);
+                hidden.put_u32_le(u32::try_from(data.len()).unwrap_or(u32::MAX));
+            }
+        }
+        hidden.freeze()
+    }
+}
+
+/// Makes up the values that a recording holds as lengths and hashes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Filler {
+    /// Whether values are in clear.
+    pub(crate) values: bool,
+}
+
+impl Filler {
+    pub(crate) fn fill(self, entry: &mut Entry) {
+        if !self.values {
+            each_value(entry, &mut |value| *value = filled(value));
+        }
+    }
+
+    pub(crate) fn fill_encoded(self, data: &Bytes) -> Bytes {
+        match data.split_first() {
+            Some((&UNKNOWN, length)) => {
+                let length = length.try_into().map_or(0, u32::from_le_bytes) as usize;
+                vec![UNKNOWN; length.min(VALUE_BYTES_MAX)].into()
+            }
+            Some((&KNOWN, _)) => {
+                let Ok(mut entry) = Entry::decode(data.slice(1..)) else {
+                    return data.clone();
+                };
+                self.fill(&mut entry);
+                let mut filled = BytesMut::with_capacity(1 + entry.encoded_len());
+                filled.put_u8(KNOWN);
+                entry.encode_raw(&mut filled);
+                filled.freeze()
+            }
+            Some(_) | None => data.clone(),
+        }
+    }
+}
+
+/// Bytes of the length that a hidden value says, which repeat its hash.
+fn filled(hidden: &Bytes) -> Bytes {
+    let Some((length, hash)) = hidden.split_at_checked(4) else {
+        return hidden.clone();
+    };
+    let length = length.try_into().map_or(0, u32::from_le_bytes) as usize;
+    let hash = hash.iter().copied().cycle();
+    hash.take(length.min(VALUE_BYTES_MAX)).collect()
+}
+
+fn hide_passwords(entry: &mut Entry) {
+    let zeros = |password: &Bytes| Bytes::from(vec![0; password.len()]);
+    match &mut entry.command {
+        Some(Command::Auth(command)) => match &mut command.operation {
+            Some(AuthOperation::UserAdd(user)) => user.password = zeros(&user.password),
+            Some(AuthOperation::UserPassword(user)) => user.password = zeros(&user.password),
+            Some(AuthOperation::Paths(paths)) => match &mut paths.operation {
+                Some(PathAuthOperation::UserCreate(user)) => user.password = zeros(&user.password),
+                Some(PathAuthOperation::UserUpdate(user)) => user.password = zeros(&user.password),
+                Some(
+                    PathAuthOperation::Enable(_)
+                    | PathAuthOperation::Disable(_)
+                    | PathAuthOperation::UserDelete(_)
+                    | PathAuthOperation::RoleCreate(_)
+                    | PathAuthOperation::RoleUpdate(_)
+                    | PathAuthOperation::RoleDelete(_),
+                )
+                | None => {}
+            },
+            Some(
+                AuthOperation::Enable(_)
+                | AuthOperation::Disable(_)
+                | AuthOperation::Authenticate(_)
+                | AuthOperation::UserDelete(_)
+                | AuthOperation::UserGrant(_)
+                | AuthOperation::UserRevoke(_)
+                | AuthOperation::RoleAdd(_)
+                | AuthOperation::RoleDelete(_)
+                | AuthOperation::RoleGrant(_)
+                | AuthOperation::RoleRevoke(_),
+            )
+            | None => {}
+        },
+        Some(Command::Follow(command)) => {
+            if let Some(FollowOperation::Users(users)) = &mut command.operation {
+                for record in &mut users.records {
+                    hide_password(&record.key, &mut record.value);
+                }
+            }
+        }
+        Some(
+            Command::Kv(_)
+            | Command::Tree(_)
+            | Command::Publish(_)
+            | Command::ClusterVersion(_)
+            | Command::Alarm(_)
+            | Command::PeerUrls(_)
+            | Command::Lease(_)
+            | Command::Members(_)
+            | Command::Downgrade(_),
+        )
+        | None => {}
+    }
+}
+
+/// Calls `visit` with each value of a command.
+fn each_value(entry: &mut Entry, visit: &mut dyn FnMut(&mut Bytes)) {
+    match &mut entry.command {
+        Some(Command::Kv(command)) => match &mut command.operation {
+            Some(KvOperation::Put(put)) => visit(&mut put.value),
+            Some(KvOperation::Txn(txn)) => values_of_txn(txn, visit),
+            Some(KvOperation::Delete(_) | KvOperation::Compact(_) | KvOperation::Sweep(_))
+            | None => {}
+        },
+        Some(Command::Tree(command)) => values_of_tree(command.operation.as_mut(), visit),
+        Some(Command::Follow(command)) => {
+            if let Some(FollowOperation::Revisions(followed)) = &mut command.operation {
+                let revisions = followed.revisions.iter_mut();
+                revisions
+                    .flat_map(|revision| &mut revision.writes)
+                    .for_each(|write| visit(&mut write.value));
+            }
+        }
+        Some(
+            Command::Publish(_)
+            | Command::ClusterVersion(_)
+            | Command::Alarm(_)
+            | Command::PeerUrls(_)
+            | Command::Lease(_)
+            | Command::Auth(_)
+            | Command::Members(_)
+            | Command::Downgrade(_),
+        )
+        | None => {}
+    }
+}
+
+fn values_of_txn(txn: &mut Txn, visit: &mut dyn FnMut(&mut Bytes)) {
+    for compare in &mut txn.compare {
+        if let Some(TargetValue::Value(value)) = &mut compare.value {
+            visit(value);
+        }
+    }
+    for operation in txn.success.iter_mut().chain(&mut txn.failure) {
+        match &mut operation.kind {
+            Some(TxnOpKind::Put(put)) => visit(&mut put.value),
+            Some(TxnOpKind::Txn(nested)) => values_of_txn(nested, visit),
+            Some(TxnOpKind::Range(_) | TxnOpKind::Delete(_)) | None => {}
+        }
+    }
+}
+
+fn values_of_tree(operation: Option<&mut TreeOperation>, visit: &mut dyn FnMut(&mut Bytes)) {
+    match operation {
+        Some(TreeOperation::Set(set)) => visit(&mut set.value),
+        Some(TreeOperation::Create(create)) => visit(&mut create.value),
+        Some(TreeOperation::Update(update)) => visit(&mut update.value),
+        Some(TreeOperation::CompareAndSwap(swap)) => {
+            visit(&mut swap.value);
+            swap.prev_value.iter_mut().for_each(visit);
+        }
+        Some(TreeOperation::CompareAndDelete(delete)) => {
+            delete.prev_value.iter_mut().for_each(visit);
+        }
+        Some(TreeOperation::Delete(_) | TreeOperation::Expire(_)) | None => {}
+    }
+}

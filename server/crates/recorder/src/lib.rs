@@ -1,0 +1,30 @@
+//! The flight recorder: what a replica takes in and brings about, kept in a bounded ring of files, and executed again.
+//!
+//! The core is pure: the same inputs on the same start have the same effects. [`RecordedReplica`] stands between the thread
+//! that owns a replica and the replica, notes each input and each effect, and hands them to a [`Sink`] turn by turn.
+//! [`Ring`] writes them to files on a thread of its own, which also hides values. [`replay`] executes a recording with the
+//! core of this program and compares.
+//!
+//! Not here: what a command means, who asks for a recording (`witan_config`), and how a replay is printed
+//! (`server/src/offline`).
+//!
+//! Reading order: `recorded` (the seam) → `effects` → `format` (what a file holds) → `encode`, `hide`, `state` (how it comes
+//! there) → `ring` → `read` → `replay`.
+
+mod effects;
+mod encode;
+pub mod format;
+mod hide;
+mod read;
+mod recorded;
+mod replay;
+mod ring;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use encode::RecordingFile;
+pub use read::{ReadError, Recording, read};
+pub use recorded::{RecordedReplica, Sink};
+pub use replay::{Replayed, ShownTurn, Verdict, replay};
+pub use ring::{Ring, RingSettings};

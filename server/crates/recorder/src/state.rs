@@ -1,0 +1,64 @@
+//! A state without keys and nodes, as a recording holds it: members, leases, alarms, users and roles without passwords. They
+//! decide who votes, when a lease ends and what a caller may change.
+
+use witan_machine::{
+    StateMachine,
+    auth::hide_password,
+    record::{AUTH, CorruptRecord, LEASE, RecordChange, TREE},
+    view::{View, ViewBuilder},
+};
+use witan_tree::Tree;
+
+use crate::format::{Record, State};
+
+/// Revision of a key space in which nothing was written.
+const FIRST_REVISION: i64 = 1;
+
+/// What a recording holds of a state.
+pub(crate) fn store(view: &View) -> State {
+    let machine = &view.machine;
+    let mut nodes = 0;
+    machine
+        .tree
+        .without_counts()
+        .changes(None, &mut |_, _| nodes += 1);
+    let tree_index = machine.tree.index();
+    let mut empty = 0;
+    if let Ok(tree) = Tree::at_index(tree_index) {
+        tree.changes(None, &mut |_, _| empty += 1);
+    }
+    let whole = machine.kv.is_empty() && machine.kv.revision() == FIRST_REVISION && nodes == empty;
+    let mut records = Vec::new();
+    let mut bare = view.clone();
+    bare.machine.kv = StateMachine::default().kv;
+    let mut keep = |change: RecordChange, sections: fn(u8) -> bool| {
+        if let RecordChange::Put { key, mut value } = change
+            && key.first().is_some_and(|section| sections(*section))
+        {
+            if key[0] == AUTH {
+                hide_password(&key[1..], &mut value);
+            }
+            records.push(Record { key, value });
+        }
+    };
+    bare.changes(None, &mut |change| {
+        keep(change, |section| section != TREE && section != LEASE)
+    });
+    machine.changes_beside_keys(None, &mut |change| keep(change, |section| section == LEASE));
+    records.sort_by(|a, b| a.key.cmp(&b.key));
+    State { records, revision: machine.kv.revision(), tree_index, whole }
+}
+
+/// The state of which a recording holds this.
+pub(crate) fn restore(state: &State) -> Result<View, CorruptRecord> {
+    let mut builder = ViewBuilder::default();
+    for record in &state.records {
+        builder.load(&record.key, &record.value)?;
+    }
+    let mut view = builder.finish()?;
+    if state.revision > FIRST_REVISION {
+        view.machine.kv.finish_import(state.revision, 0)?;
+    }
+    view.machine.tree = Tree::at_index(state.tree_index)?;
+    Ok(view)
+}
