@@ -3,6 +3,7 @@
 
 mod disk;
 mod error;
+mod recorder;
 
 use std::{
     collections::hash_map::RandomState, convert::Infallible, hash::BuildHasher as _, sync::Arc,
@@ -27,7 +28,7 @@ use witan_node::{
     TransferError, now_ns,
 };
 use witan_peer::{self as peer, PeerDialer, PeerMetrics, Peers, SnapshotMetrics};
-use witan_replica::replica::{self, Replica};
+use witan_replica::replica;
 use witan_storage::{self as storage, Checkpointer, DataIdentity, OpenError, StorageMetrics};
 use witan_transport::{
     self as transport, Bound, BoundPeer, Handlers, PeerTls, RunningServer, ServerTls, Signal,
@@ -385,8 +386,8 @@ fn start_node(
         members,
         metrics: storage_metrics,
     } = disk;
-    let replica = Replica::new(replica_config(config, identity.member_id), recovered)
-        .map_err(|source| BootError::corrupt(&config.data_dir, source))?;
+    let settings = replica_config(config, identity.member_id);
+    let replica = recorder::start_recorded(config, settings, recovered)?;
     let (frozen, to_hash) = FrozenStates::new(config.corruption.compactions.is_some());
     let parts = NodeParts {
         replica,

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Runs what the program's name selects, etcdutl or a member, and what the arguments select: `snapshot` and its
-/// subcommands, `adopt`, `export`, `info`, `follow`, the version, the help text, or a member. Returns when the member has stopped.
+/// subcommands, `adopt`, `export`, `info`, `replay`, `follow`, the version, the help text, or a member. Returns when the member has stopped.
 pub fn main() -> ExitCode {
     panics::install_hook();
     let mut arguments = std::env::args_os();
@@ -35,6 +35,10 @@ pub fn main() -> ExitCode {
         Some(offline::ADOPT) => return without_member(offline::adopt(arguments.skip(1))),
         Some(offline::EXPORT) => return without_member(offline::export(arguments.skip(1))),
         Some(offline::INFO) => return without_member(offline::info(arguments.skip(1))),
+        Some(offline::REPLAY) => {
+            let mut out = io::stdout().lock();
+            return without_member(offline::replay(arguments.skip(1), &mut out));
+        }
         Some(command::FOLLOW) => return follow(arguments.skip(1)),
         Some(_) | None => {}
     }

@@ -1,10 +1,10 @@
 //! Offline commands: `witan snapshot status` and `restore`, as in etcdutl, texts and exit codes
-//! included, `witan adopt`, `witan export` and `witan info`.
+//! included, `witan adopt`, `witan export`, `witan info` and `witan replay`.
 //!
 //! Not here: the format of snapshots (`snapshot`), the data directories (`storage`, `witan_etcd`), how etcd's data become
 //! ours (`crate::adopt`).
 //!
-//! Reading order: this file (the command line) → `digest` → `changes` → `restore` → `show` → `adopt`, `stopped`, `export`, `info`, `progress` → `etcdutl`
+//! Reading order: this file (the command line) → `digest` → `changes` → `restore` → `show` → `adopt`, `stopped`, `export`, `info`, `replay`, `progress` → `etcdutl`
 //! (the whole of its commands, under that name); `alter` is for tests alone.
 
 mod adopt;
@@ -16,6 +16,7 @@ mod etcdutl;
 mod export;
 mod info;
 mod progress;
+mod replay;
 mod restore;
 mod show;
 mod stopped;
@@ -50,6 +51,9 @@ pub const EXPORT: &str = "export";
 
 /// The name of the subcommand.
 pub const INFO: &str = "info";
+
+/// The name of the subcommand.
+pub const REPLAY: &str = "replay";
 
 /// The name by which the program is called to be etcdutl.
 pub const ETCDUTL: &str = "etcdutl";
@@ -123,6 +127,15 @@ pub enum OfflineError {
     /// The data directory could not be created.
     #[error(transparent)]
     Storage(#[from] OpenError),
+    /// A recording could not be read.
+    #[error(transparent)]
+    Recording(#[from] witan_recorder::ReadError),
+    /// A recording was not reproduced; with what came of it.
+    #[error("{0}")]
+    NotReproduced(String),
+    /// The output could not be written.
+    #[error("write the output: {0}")]
+    Output(io::Error),
     /// A data directory of etcd could not be adopted.
     #[error(transparent)]
     Adopt(#[from] AdoptError),
@@ -197,6 +210,9 @@ impl OfflineError {
             | Self::Adopt(_)
             | Self::Export { .. }
             | Self::Changes(_)
+            | Self::Recording(_)
+            | Self::NotReproduced(_)
+            | Self::Output(_)
             | Self::Follow(_)
             | Self::NoState(_)
             | Self::NotAMember(_)
@@ -330,6 +346,24 @@ struct InfoArguments {
     write_out: String,
 }
 
+/// Executes what a flight recorder has recorded with the core of this program, and shows each turn: its inputs (>), and what it
+/// brought about (<). Says at the end whether this program's core did the same.
+#[derive(Debug, Parser)]
+#[command(name = "witan replay", bin_name = "witan replay")]
+struct ReplayArguments {
+    /// A file of a recording, or the folder of all (DATA_DIR/recorder).
+    recording: PathBuf,
+    /// The output format (simple, json: a line for each turn).
+    #[arg(short, long, default_value = "simple")]
+    write_out: String,
+    /// The first turn that is shown.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// The last turn that is shown; 0 shows none.
+    #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
+    to: u64,
+}
+
 /// Result of a command line.
 #[derive(Debug)]
 pub enum CommandResult {
@@ -376,6 +410,13 @@ pub fn export(arguments: impl Iterator<Item = OsString>) -> CommandResult {
 pub fn info(arguments: impl Iterator<Item = OsString>) -> CommandResult {
     parse(INFO, arguments, |line: InfoArguments| {
         info::info(&line.data_dir, &line.write_out)
+    })
+}
+
+/// Runs `witan replay` with these arguments, and writes the turns to `out`.
+pub fn replay(arguments: impl Iterator<Item = OsString>, out: &mut dyn io::Write) -> CommandResult {
+    parse(REPLAY, arguments, |line: ReplayArguments| {
+        replay::replay(&line, out)
     })
 }
 

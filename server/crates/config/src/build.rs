@@ -7,7 +7,7 @@ use witan_storage::SpaceConfig;
 
 use super::{
     AuthSettings, AutoCompaction, ClusterState, Config, ConnectionSettings, DEFAULT_NAME,
-    LogConfig, LogFormat, LogLevel, LogOutput, Rotation, Settings, Url,
+    FlightRecorder, LogConfig, LogFormat, LogLevel, LogOutput, Rotation, Settings, Url,
     error::ConfigError,
     flags::{self, Flag, FlagKind},
     peer_security::PeerTlsFlags,
@@ -328,6 +328,12 @@ impl ValueReader<'_> {
             host_whitelist: self.names("host-whitelist"),
             enable_grpc_gateway: self.boolean("enable-grpc-gateway")?,
             enable_console: self.boolean("enable-console")?,
+            flight_recorder: FlightRecorder {
+                bytes: self
+                    .number::<u64>("flight-recorder-megabytes")?
+                    .saturating_mul(1 << 20),
+                values: self.boolean("flight-recorder-values")?,
+            },
             enable_v2: self.boolean("enable-v2")?,
             enable_v1: self.boolean("enable-v1")? && self.boolean("enable-v2")?,
             watch_progress_interval: match self.duration("watch-progress-notify-interval")? {

@@ -386,6 +386,8 @@ pub struct Settings {
     pub enable_grpc_gateway: bool,
     /// `--enable-console`.
     pub enable_console: bool,
+    /// `--flight-recorder-megabytes` and `--flight-recorder-values`.
+    pub flight_recorder: FlightRecorder,
     /// `--enable-v2`.
     pub enable_v2: bool,
     /// `--enable-v1`. It takes effect only with `--enable-v2`, because v1 serves the same keys.
@@ -437,6 +439,15 @@ impl Settings {
     }
 }
 
+/// What the flight recorder keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlightRecorder {
+    /// Bytes of its files; 0 if it is off.
+    pub bytes: u64,
+    /// Whether it keeps values in clear.
+    pub values: bool,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -449,6 +460,7 @@ impl Default for Settings {
             host_whitelist: vec!["*".into()],
             enable_grpc_gateway: true,
             enable_console: false,
+            flight_recorder: FlightRecorder::default(),
             enable_v2: true,
             enable_v1: true,
             watch_progress_interval: Duration::from_secs(10 * 60),

@@ -13,9 +13,10 @@ use std::{
 
 use witan_base::{client_network::ClientNetwork, panics::planted};
 use witan_machine::{member::MemberId, view::View};
+use witan_recorder::RecordedReplica;
 use witan_replica::{
     host::Envelope,
-    replica::{Halt, Replica, Role, Status},
+    replica::{Halt, Role, Status},
     ticket_map::TicketMap,
 };
 use witan_storage::{
@@ -64,7 +65,7 @@ const EXIT_CORRUPT_ENTRY: i32 = 30;
 /// The parts of a node.
 pub struct NodeParts {
     /// The recovered or fresh replica.
-    pub replica: Replica,
+    pub replica: RecordedReplica,
     /// Its log on disk.
     pub log: RaftLog,
     /// Bytes of log between two checkpoints that suit the disk.
@@ -141,7 +142,7 @@ pub fn start(
 }
 
 struct ReplicaLoop {
-    replica: Replica,
+    replica: RecordedReplica,
     host: NodeHost,
     shared: Arc<Shared>,
     _hold: DirectoryLock,

@@ -6,7 +6,7 @@
 //! seconds) → `quorum` (too few run) → `membership` (members come and go) →
 //! `learners` (what those serve that do not vote) → `forced` (one is left) →
 //! `corruption` (states differ) → `clocks` (wall clocks jump) → `peers` (the peer port) → `tls` (between members) → `tokens` (log-ins) →
-//! `versions` (members of several releases) → `etcd` (its disks and its members) → `tools` (etcdctl), `walkthrough` (TLS on both ports, as people set
+//! `recorder` (what a member records), `versions` (members of several releases) → `etcd` (its disks and its members) → `tools` (etcdctl), `walkthrough` (TLS on both ports, as people set
 //! it up).
 
 #[path = "../tls/authority.rs"]
@@ -23,6 +23,7 @@ mod long_commands;
 mod membership;
 mod peers;
 mod quorum;
+mod recorder;
 mod restart;
 mod snapshot;
 mod tls;

@@ -10,6 +10,8 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("listen-metrics-urls", Text, "", "URLs that serve /metrics and /health alone.", supported("http_and_metrics_urls_of_their_own")),
     Flag::new("metrics", Text, "basic", "`basic`, or `extensive` with histograms of how long gRPC calls take.", supported("extensive_metrics_time_calls")),
     Flag::new("enable-console", Bool, "false", "Whether the console is served at /console/, a page for browsers with the rights of who is logged in there. etcd has no such flag.", supported("the_console_is_there_by_a_flag")),
+    Flag::new("flight-recorder-megabytes", Integer, "0", "Size of the flight recorder's files in DATA_DIR/recorder, in MiB; 0 turns it off. etcd has no such flag.", supported("a_change_of_the_leader_is_recorded_and_replayed")),
+    Flag::new("flight-recorder-values", Bool, "false", "Whether the flight recorder keeps values in clear, not as lengths and hashes. etcd has no such flag.", supported("values_are_recorded_when_asked_for")),
     Flag::new("enable-pprof", Bool, "false", "Whether Go profiles are served.", accepted("this program is not written in Go")),
     Flag::new("logger", Text, "zap", "Logger of etcd; when given, log lines are JSON on a terminal, too.", accepted("lines have the shape of zap's")),
     Flag::new("log-level", Text, "info", "Lowest level that is logged: debug, info, warn, error, panic or fatal.", supported("logs_go_where_they_are_sent")),

@@ -1,0 +1,129 @@
+//! `witan replay`: executes a recording with the core of this program, and shows it turn by turn.
+
+use std::{fmt::Write as _, io};
+
+use serde_json::json;
+use witan_machine::member::MemberId;
+use witan_recorder::{Recording, Replayed, ShownTurn, Verdict, read, replay as execute};
+
+use super::{OfflineError, ReplayArguments};
+
+/// How a turn is written.
+type Form = fn(&Recording, &ShownTurn<'_>) -> String;
+
+/// Executes the recordings of a file or folder, and writes their turns to `out`. Returns what came of them; an error if not
+/// all are reproduced.
+pub(super) fn replay(
+    arguments: &ReplayArguments,
+    out: &mut dyn io::Write,
+) -> Result<String, OfflineError> {
+    let form: Form = match arguments.write_out.as_str() {
+        "simple" => simple,
+        "json" => json_line,
+        _ => return Err(OfflineError::Format),
+    };
+    let recordings = read(&arguments.recording)?;
+    let (mut said, mut all_equal) = (String::new(), true);
+    for recording in &recordings {
+        let mut written = Ok(());
+        let replayed = execute(recording, &mut |turn| {
+            if written.is_ok() && (arguments.from..=arguments.to).contains(&turn.number) {
+                written = out.write_all(form(recording, turn).as_bytes());
+            }
+        });
+        written.map_err(OfflineError::Output)?;
+        all_equal &= replayed.verdict == Verdict::Reproduced && replayed.faults.is_empty();
+        said += &result(recording, &replayed);
+    }
+    match all_equal {
+        true => Ok(said),
+        false => Err(OfflineError::NotReproduced(said.trim_end().to_owned())),
+    }
+}
+
+/// Milliseconds from the start of a recording to a turn.
+fn since_ms(recording: &Recording, turn: &ShownTurn<'_>) -> i64 {
+    turn.at_ns.saturating_sub(recording.head.began_ns) / 1_000_000
+}
+
+fn simple(recording: &Recording, turn: &ShownTurn<'_>) -> String {
+    let at = since_ms(recording, turn);
+    let mark = match turn.equal {
+        Some(true) => "",
+        Some(false) => ", DIFFERS",
+        None => ", not executed",
+    };
+    let mut text = format!(
+        "turn {} at +{}.{:03} s{mark}\n",
+        turn.number,
+        at / 1000,
+        at % 1000
+    );
+    for input in &turn.inputs {
+        text += &format!("  > {input}\n");
+    }
+    for effect in turn.effects {
+        let outcome = match effect.outcome.as_str() {
+            "" => String::new(),
+            outcome => format!(": {outcome}"),
+        };
+        text += &format!("  < {}{outcome}\n", effect.text);
+    }
+    text
+}
+
+fn json_line(recording: &Recording, turn: &ShownTurn<'_>) -> String {
+    let effects = turn.effects.iter();
+    let effects: Vec<_> = effects
+        .map(|effect| json!({"text": effect.text, "outcome": effect.outcome}))
+        .collect();
+    let line = json!({
+        "member": MemberId(recording.head.member).to_string(),
+        "turn": turn.number,
+        "sinceMs": since_ms(recording, turn),
+        "inputs": turn.inputs,
+        "effects": effects,
+        "equal": turn.equal,
+    });
+    format!("{line}\n")
+}
+
+/// What came of a recording: a line, and the effects that differ.
+fn result(recording: &Recording, replayed: &Replayed) -> String {
+    let head = &recording.head;
+    let (member, began) = (MemberId(head.member), head.began_ns / 1_000_000_000);
+    let mut text = format!(
+        "member {member}, witan {}, recorded from Unix time {began} on: ",
+        head.version
+    );
+    let Replayed { read, equal, .. } = replayed;
+    let _ = match &replayed.verdict {
+        Verdict::Reproduced => writeln!(text, "reproduced {equal} turns"),
+        Verdict::Shown { why } => {
+            writeln!(
+                text,
+                "reproduced {equal} of {read} turns, the others are only shown: {why}"
+            )
+        }
+        Verdict::Differs { turn, expected, got, whole } => {
+            let _ = writeln!(text, "differs at turn {turn}, after {equal} equal turns");
+            for (effects, whose) in [(expected, "recorded"), (got, "replayed")] {
+                for effect in effects {
+                    let _ = writeln!(text, "  {whose}: {} {}", effect.text, effect.outcome);
+                }
+            }
+            if *whole {
+                Ok(())
+            } else {
+                writeln!(
+                    text,
+                    "  the recording began with keys that it does not hold, which may be why"
+                )
+            }
+        }
+    };
+    for fault in replayed.faults.iter().chain(&replayed.cut) {
+        let _ = writeln!(text, "  {fault}");
+    }
+    text
+}
