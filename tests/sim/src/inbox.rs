@@ -9,6 +9,7 @@ use witan_machine::{
     lease::LeaseId,
     member::MemberId,
 };
+use witan_recorder::RecordedReplica;
 use witan_replica::{
     host::{Connection, Lane, LeaseQuestion, Ticket},
     replica::{PeerEvent, ProposalRejected, Replica, Status},
@@ -164,7 +165,7 @@ impl World {
         }
     }
 
-    fn hand_in(&mut self, place: usize, replica: &mut Replica, packet: Packet) {
+    fn hand_in(&mut self, place: usize, replica: &mut RecordedReplica, packet: Packet) {
         let text = |p: &Packet| format!("m{} <- m{} {}", p.to, p.from, p.text());
         self.trace.line(self.now, || text(&packet));
         let (from, led_term) = (packet.from, Replica::led_term(&packet.message));
@@ -194,7 +195,7 @@ impl World {
         }
     }
 
-    fn run_ticks(&self, place: usize, replica: &mut Replica, due: u32) {
+    fn run_ticks(&self, place: usize, replica: &mut RecordedReplica, due: u32) {
         if due == 0 {
             return;
         }
@@ -206,7 +207,7 @@ impl World {
         }
     }
 
-    fn take_request(&mut self, place: usize, replica: &mut Replica, request: Request) {
+    fn take_request(&mut self, place: usize, replica: &mut RecordedReplica, request: Request) {
         let (now_ns, full) = (
             self.now_ns(place),
             self.members[place].full_until > self.now,

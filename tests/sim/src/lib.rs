@@ -28,6 +28,7 @@ mod mishaps;
 pub mod net;
 mod operator;
 pub mod oracle;
+pub mod recordings;
 mod releases;
 pub mod rng;
 pub mod scenario;

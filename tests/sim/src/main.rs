@@ -2,11 +2,14 @@
 
 use std::{
     io::{self, Write},
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
+use witan_recorder::Verdict;
 use witan_sim::{
+    recordings,
     scenario::Scenario,
     sweep::{self, Swept},
 };
@@ -15,12 +18,16 @@ const USAGE: &str = "\
 usage: witan-sim [--seeds N] [--start S] [--members 1..7]
        witan-sim --reproduce SEED [--members 1..7]
        witan-sim --trace SEED [--members 1..7]
+       witan-sim --record FOLDER --reproduce SEED [--members 1..7]
+       witan-sim --replay FOLDER
 
   --seeds N         sweep N seeds (100)
   --start S         from seed S on (0)
   --members M       with M members; without it the seed chooses
   --reproduce SEED  run one seed, print its trace and what it came to
   --trace SEED      print its trace only
+  --record FOLDER   with --reproduce: record each process of each member in a file there
+  --replay FOLDER   execute these recordings with the core of this program
 ";
 
 /// A sweep says how far it is after so many seeds.
@@ -33,6 +40,8 @@ struct Request {
     members: Option<usize>,
     reproduce: Option<u64>,
     trace: Option<u64>,
+    record: Option<PathBuf>,
+    replay: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -68,6 +77,8 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Request, String> {
             }
             "--reproduce" => request.reproduce = Some(number()?),
             "--trace" => request.trace = Some(number()?),
+            "--record" => request.record = Some(value.into()),
+            "--replay" => request.replay = Some(value.into()),
             other => return Err(format!("{other} is not known")),
         }
     }
@@ -76,9 +87,15 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Request, String> {
 
 fn act(request: &Request, out: &mut impl Write) -> io::Result<ExitCode> {
     announce_panics();
+    if let Some(folder) = &request.replay {
+        return replay(folder, out);
+    }
     if let Some(seed) = request.trace.or(request.reproduce) {
         let scenario = Scenario::new(seed, request.members);
-        let verdict = sweep::run(scenario, true);
+        let verdict = match &request.record {
+            Some(folder) => recordings::record(scenario, folder),
+            None => sweep::run(scenario, true),
+        };
         out.write_all(verdict.trace.as_bytes())?;
         if request.trace.is_some() {
             return Ok(ExitCode::SUCCESS);
@@ -92,6 +109,19 @@ fn act(request: &Request, out: &mut impl Write) -> io::Result<ExitCode> {
         };
     }
     sweep_seeds(request, out)
+}
+
+fn replay(folder: &Path, out: &mut impl Write) -> io::Result<ExitCode> {
+    let mut all_equal = true;
+    for (file, replayed) in recordings::replay_all(folder)? {
+        all_equal &= replayed.verdict == Verdict::Reproduced;
+        out.write_all(recordings::tell(&file, &replayed).as_bytes())?;
+    }
+    Ok(if all_equal {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn sweep_seeds(request: &Request, out: &mut impl Write) -> io::Result<ExitCode> {

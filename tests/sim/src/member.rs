@@ -8,10 +8,11 @@ use witan_machine::{
     versions::Release,
     view::View,
 };
+use witan_recorder::RecordedReplica;
 use witan_replica::{
     host::Ticket,
     long_command::LongCommand,
-    replica::{Config, Halt, PeerEvent, Replica, Status},
+    replica::{Config, Halt, PeerEvent, Status},
 };
 
 use crate::{
@@ -67,7 +68,7 @@ pub(crate) struct Member {
     /// The release that its process runs, or will run when it starts.
     pub(crate) release: Release,
     /// In a box: each turn takes it out and puts it back, and a struct of some KiB would be copied twice.
-    pub(crate) replica: Option<Box<Replica>>,
+    pub(crate) replica: Option<Box<RecordedReplica>>,
     pub(crate) incarnation: u64,
     pub(crate) tickets: u64,
     pub(crate) inbox: Inbox,
@@ -504,7 +505,8 @@ impl World {
             };
             let view = recovered.checkpoint.clone().unwrap_or_default();
             let hard_state = recovered.hard_state.clone();
-            let mut replica = Replica::new(self.settings(id), recovered)?;
+            let sink = self.recorder(id);
+            let mut replica = RecordedReplica::new(self.settings(id), recovered, sink)?;
             replica.keep_entries(self.climate.log_entries);
             if let Some(keys) = self.scenario.long_command_keys() {
                 replica.set_long_command_keys(keys);

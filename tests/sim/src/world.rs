@@ -2,7 +2,7 @@
 //!
 //! Time advances from event to event of one ordered queue; nothing else happens anywhere.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use witan_machine::{member::MemberRegistry, versions::Release, view::View};
 use witan_replica::{
@@ -256,6 +256,8 @@ pub struct World {
     pub(crate) members: Vec<Member>,
     pub(crate) disks: Vec<Disk>,
     pub(crate) directories: Directories,
+    /// The folder in which each process of a member is recorded.
+    pub(crate) recordings: Option<PathBuf>,
     pub(crate) net: Net,
     pub(crate) transfers: BTreeMap<(u64, u64), Transfer>,
     pub(crate) truth: Truth,
@@ -307,6 +309,7 @@ impl World {
             members,
             disks,
             directories: Directories::default(),
+            recordings: None,
             net: Net { delay_max, ..Net::calm() },
             transfers: BTreeMap::new(),
             truth,

@@ -78,7 +78,7 @@ await_jobs() {
 /// Gives a member the session's ports unless the command names them, and notes its process.
 const WITAN: &str = r#"#!/bin/sh
 case " $* " in
-*" snapshot "* | *" --version "* | *" --help "*) exec "$WITAN" "$@" ;;
+*" snapshot "* | *" replay "* | *" --version "* | *" --help "*) exec "$WITAN" "$@" ;;
 *" --listen-client-urls"* | *" --config-file"*) ;;
 *) set -- "$@" --listen-client-urls "http://localhost:$PORT" --advertise-client-urls "http://localhost:$PORT" ;;
 esac
