@@ -43,7 +43,11 @@ pub fn tell(file: &Path, replayed: &Replayed) -> String {
         Verdict::Reproduced => format!("{name}: reproduced {equal} turns\n"),
         Verdict::Shown { why } => format!("{name}: {equal} turns, then {why}\n"),
         Verdict::Differs { turn, expected, got, whole } => {
-            let keys = if *whole { "all keys known" } else { "keys from before its start" };
+            let keys = if *whole {
+                "all keys known"
+            } else {
+                "keys from before its start"
+            };
             let mut text = format!("{name}: differs at turn {turn}, {keys}\n");
             for (effects, whose) in [(expected, "recorded"), (got, "replayed")] {
                 for effect in effects {
