@@ -2,7 +2,7 @@
 //!
 //! The core is pure: the same inputs on the same start have the same effects. [`RecordedReplica`] stands between the thread
 //! that owns a replica and the replica, notes each input and each effect, and hands them to a [`Sink`] turn by turn.
-//! [`Ring`] writes them to files on a thread of its own, which also hides values. [`replay`] executes a recording with the
+//! [`Ring`] writes them to files on a thread of its own, which also hides values. [`replay()`] executes a recording with the
 //! core of this program and compares.
 //!
 //! Not here: what a command means, who asks for a recording (`witan_config`), and how a replay is printed
