@@ -141,8 +141,8 @@ pub async fn run_until(
     measure(subject, sent, &gauge, tasks, end).await
 }
 
-/// Has clients send `rate` requests per second, evenly spaced and without waiting for answers, on [`PACED_CONNECTIONS`]
-/// connections, for `length`, and measures. The latency of an answer counts from when its request was due. Needs a
+/// Has clients send `rate` requests per second, evenly spaced and without waiting for answers, on a few connections, for
+/// `length`, and measures. The latency of an answer counts from when its request was due. Needs a
 /// `LocalSet`.
 ///
 /// # Panics
