@@ -39,7 +39,9 @@ use tokio::sync::Mutex;
 use crate::{
     controller::{
         announce,
+        failure::{ApiFailure, cannot, log_pass, log_watch},
         status::{self, Written},
+        watches,
     },
     crd::{
         BackupPhase, EtcdBackup, EtcdBackupSchedule, EtcdBackupSpec, EtcdBackupStatus, EtcdCluster,
@@ -47,7 +49,7 @@ use crate::{
     metrics::Metrics,
     model::Notice,
     options::Environment,
-    resources::{BACKUP, BACKUP_OF, Cluster, MANAGER, ResourceError, SCHEDULE, backup::job},
+    resources::{BACKUP, BACKUP_OF, MANAGER, ResourceError, SCHEDULE, backup::job},
 };
 
 /// When to look again at a backup that cannot begin.
@@ -58,15 +60,9 @@ const LOOK: Duration = Duration::from_secs(10);
 /// Why a pass over a backup or a schedule failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// The API server refused a request.
-    #[error("cannot {what}: {source}")]
-    Api {
-        /// The attempted action.
-        what: &'static str,
-        /// Why it failed.
-        #[source]
-        source: Box<kube::Error>,
-    },
+    /// The API server refused a request, or did not answer.
+    #[error(transparent)]
+    Api(#[from] ApiFailure),
     /// The spec makes no job.
     #[error(transparent)]
     Resource(#[from] ResourceError),
@@ -122,19 +118,16 @@ impl Backups {
                 let namespace = gone.namespace.as_deref().unwrap_or_default();
                 metrics.forget_schedule(namespace, &gone.name);
             }
-            report(outcome);
+            log_watch(outcome);
         });
-        stream::select(backups.map(report), schedules).boxed()
+        stream::select(backups.map(log_watch), schedules).boxed()
     }
 
     fn api<K>(&self, namespace: Option<&str>) -> Api<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
-        match namespace {
-            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
-            None => Api::all(self.client.clone()),
-        }
+        watches::api(&self.client, namespace)
     }
 
     /// Makes the job of a backup, unless it exists, and writes the status that follows from it.
@@ -179,14 +172,11 @@ impl Backups {
         namespace: &str,
     ) -> Result<Result<Job, String>, BackupError> {
         let name = &backup.spec.cluster_ref.name;
-        let cluster = self.api::<EtcdCluster>(Some(namespace)).get_opt(name).await;
-        let Some(cluster) = cluster.map_err(cannot("read the EtcdCluster"))? else {
-            return Ok(Err(format!(
-                "EtcdCluster {name} does not exist in namespace {namespace}"
-            )));
+        let cluster = match self.cluster(namespace, name).await? {
+            Ok(cluster) => cluster,
+            Err(missing) => return Ok(Err(missing)),
         };
-        let mut named = Cluster::new(&cluster, &self.environment.member_image)?;
-        named.pull_secrets = self.environment.pull_secrets();
+        let named = self.environment.cluster(&cluster)?;
         let wanted = match job(backup, &named, &self.environment.backup_image) {
             Ok(wanted) => wanted,
             Err(error) => return Ok(Err(error.to_string())),
@@ -209,11 +199,20 @@ impl Backups {
         match jobs.create(&PostParams::default(), &wanted).await {
             // an earlier pass has created it, and the next one reads it
             Err(kube::Error::Api(refusal)) if refusal.code == 409 => Ok(Ok(wanted)),
-            Err(kube::Error::Api(refusal)) if [400, 403, 422].contains(&refusal.code) => Ok(Err(
-                format!("the API server refuses the job: {}", refusal.message),
-            )),
-            created => Ok(Ok(created.map_err(cannot("create the job"))?)),
+            created => Ok(refused("job", created).map_err(cannot("create the job"))?),
         }
+    }
+
+    /// Reads a cluster; the reason for people if it does not exist.
+    async fn cluster(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Result<EtcdCluster, String>, BackupError> {
+        let found = self.api(Some(namespace)).get_opt(name).await;
+        let found: Option<EtcdCluster> = found.map_err(cannot("read the EtcdCluster"))?;
+        Ok(found
+            .ok_or_else(|| format!("EtcdCluster {name} does not exist in namespace {namespace}")))
     }
 
     /// Lists the pods of a backup's job.
@@ -378,24 +377,22 @@ impl Backups {
     }
 }
 
-/// Logs a watch that failed, for example without the right to list a kind; it is restarted after a pause.
-fn report<T>(outcome: Result<T, controller::Error<BackupError, watcher::Error>>) {
-    match outcome {
-        Ok(_)
-        | Err(controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_)) => {}
-        Err(error) => tracing::warn!(%error, "a watch of backups failed; it is restarted"),
+/// Makes the reason for people of the API server's refusal to create an object of this kind.
+fn refused<K>(
+    kind: &str,
+    created: Result<K, kube::Error>,
+) -> Result<Result<K, String>, kube::Error> {
+    match created {
+        Err(kube::Error::Api(refusal)) if [400, 403, 422].contains(&refusal.code) => Ok(Err(
+            format!("the API server refuses the {kind}: {}", refusal.message),
+        )),
+        created => created.map(Ok),
     }
-}
-
-/// For `map_err`: makes [`BackupError::Api`] of a failure to do something.
-fn cannot(what: &'static str) -> impl FnOnce(kube::Error) -> BackupError {
-    move |source| BackupError::Api { what, source: Box::new(source) }
 }
 
 /// Logs a failed pass and returns when to try again.
 fn failed<K: Resource<DynamicType = ()>>(of: &K, error: &BackupError) -> Action {
-    let (namespace, name) = (of.namespace().unwrap_or_default(), of.name_any());
-    tracing::warn!(namespace, name, kind = %K::kind(&()), %error, "pass failed; it is repeated");
+    log_pass(of, error);
     Action::requeue(RETRY)
 }
 

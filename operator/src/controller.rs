@@ -6,10 +6,11 @@
 //! state causes no request to the API server.
 
 pub(crate) mod announce;
+pub(crate) mod failure;
 mod readable;
 mod rollouts;
 pub(crate) mod status;
-mod watches;
+pub(crate) mod watches;
 
 use std::{
     fmt::Debug,
@@ -57,6 +58,7 @@ use crate::{
     serve::Readiness,
     tried::{AllTried, Tried},
 };
+use failure::{ApiFailure, cannot};
 use rollouts::Rollouts;
 use status::{Written, write};
 use watches::{api, owner, watched};
@@ -92,14 +94,8 @@ pub enum PassError {
     #[error("the pass has not ended within {} s", PASS_LONGEST.as_secs())]
     TooLong,
     /// The cluster could not be read again, or its status not be written.
-    #[error("cannot {what} the EtcdCluster: {source}")]
-    Cluster {
-        /// The attempted action.
-        what: &'static str,
-        /// Why it failed.
-        #[source]
-        source: Box<kube::Error>,
-    },
+    #[error(transparent)]
+    Api(#[from] ApiFailure),
 }
 
 /// State that all passes share.
@@ -291,13 +287,6 @@ impl<M: Members> Operator<M> {
         Action::requeue(delay)
     }
 
-    /// Makes the names of a cluster, with the operator's flags about members.
-    fn named<'a>(&self, resource: &'a EtcdCluster) -> Result<Cluster<'a>, ResourceError> {
-        let mut named = Cluster::new(resource, &self.environment.member_image)?;
-        named.pull_secrets = self.environment.pull_secrets();
-        Ok(named)
-    }
-
     /// Publishes a notice as an event about the cluster.
     async fn publish(&self, cluster: &EtcdCluster, notice: &Notice) {
         announce::publish(&self.recorder, cluster, notice).await;
@@ -336,7 +325,7 @@ impl<M: Members> Scope<M> {
     /// Plans from the state that the watches have stored. If there is a step to do or a status to write, calls
     /// [`Scope::act`], which plans again from the state of the API server.
     async fn look(&self, cluster: &EtcdCluster) -> Result<Action, PassError> {
-        let mut named = self.operator.named(cluster)?;
+        let mut named = self.operator.environment.cluster(cluster)?;
         let objects = Objects::stored(&self.stores, &named);
         let observation = self.observe(&mut named, objects, false).await?;
         let before = cluster.status.clone().unwrap_or_default();
@@ -360,12 +349,11 @@ impl<M: Members> Scope<M> {
             &known.namespace().unwrap_or_default(),
         );
         let read = api.get_opt(&known.name_any()).await;
-        let read =
-            read.map_err(|source| PassError::Cluster { what: "read", source: Box::new(source) })?;
+        let read = read.map_err(cannot("read the EtcdCluster"))?;
         let Some(cluster) = read.filter(|cluster| cluster.uid() == known.uid()) else {
             return Ok(Action::await_change());
         };
-        let mut named = operator.named(&cluster)?;
+        let mut named = operator.environment.cluster(&cluster)?;
         let objects = Objects::live(&operator.client, &named).await?;
         let observation = self.observe(&mut named, objects, true).await?;
         let before = cluster.status.clone().unwrap_or_default();
@@ -395,11 +383,8 @@ impl<M: Members> Scope<M> {
         let status = self.report(&named, &facts, &observation, &step);
         if status != before {
             let written = write(&api, &cluster, &status).await;
-            let failed = |source| PassError::Cluster {
-                what: "write the status of",
-                source: Box::new(source),
-            };
-            if written.map_err(failed)? == Written::Stale {
+            let written = written.map_err(cannot("write the status of the EtcdCluster"))?;
+            if written == Written::Stale {
                 return Ok(Action::requeue(RETRY));
             }
         }

@@ -17,11 +17,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{
     Api, ResourceExt as _,
     api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions},
-    runtime::{
-        Controller,
-        controller::{self, Action},
-        watcher,
-    },
+    runtime::{Controller, controller::Action, watcher},
 };
 use serde_json::json;
 use tokio::sync::Mutex;
@@ -29,7 +25,9 @@ use tokio::sync::Mutex;
 use crate::{
     controller::{
         Operator, announce,
+        failure::{ApiFailure, cannot, log_pass, log_watch},
         status::{self, Written},
+        watches,
     },
     crd::{EtcdCluster, EtcdOperation, EtcdOperationStatus, OperationPhase, Verb},
     members::{Address, CallError, Change, Members},
@@ -49,15 +47,9 @@ const RETRY: Duration = Duration::from_secs(5);
 /// Why a pass over an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum OperationError {
-    /// The API server refused a request.
-    #[error("cannot {what}: {source}")]
-    Api {
-        /// The attempted action.
-        what: &'static str,
-        /// Why it failed.
-        #[source]
-        source: Box<kube::Error>,
-    },
+    /// The API server refused a request, or did not answer.
+    #[error(transparent)]
+    Api(#[from] ApiFailure),
     /// The cluster could not be observed.
     #[error(transparent)]
     Observe(#[from] ObserveError),
@@ -80,21 +72,16 @@ impl<M: Members> Operations<M> {
 
     /// Returns the stream that works on the operations of a namespace, `None` for all.
     pub(crate) fn stream(self: Arc<Self>, namespace: Option<&str>) -> BoxStream<'static, ()> {
-        let client = self.operator.client.clone();
-        let api = match namespace {
-            Some(namespace) => Api::namespaced(client, namespace),
-            None => Api::all(client),
-        };
+        let api = watches::api(&self.operator.client, namespace);
         let passes = Controller::new(api, watcher::Config::default()).run(
             async |operation, this: Arc<Self>| this.take(&operation).await,
             |operation: Arc<EtcdOperation>, error, _| {
-                let (namespace, name) = (operation.namespace(), operation.name_any());
-                tracing::warn!(namespace, operation = name, %error, "pass failed; it is repeated");
+                log_pass(&*operation, error);
                 Action::requeue(RETRY)
             },
             self,
         );
-        passes.map(logged).boxed()
+        passes.map(log_watch).boxed()
     }
 
     fn operations(&self, of: &EtcdOperation) -> Api<EtcdOperation> {
@@ -129,7 +116,7 @@ impl<M: Members> Operations<M> {
         let Some(cluster) = found.filter(began_on) else {
             return self.without_cluster(operation, runs).await;
         };
-        let mut named = Cluster::new(&cluster, &self.operator.environment.member_image)?;
+        let mut named = self.operator.environment.cluster(&cluster)?;
         let observation = self.observe(&mut named).await?;
         let at = At { operation, cluster: &named, observation: &observation };
         if runs {
@@ -152,7 +139,6 @@ impl<M: Members> Operations<M> {
     /// Observes a cluster as a pass over it does before it acts.
     async fn observe(&self, cluster: &mut Cluster<'_>) -> Result<Observation, OperationError> {
         let operator = &self.operator;
-        cluster.pull_secrets = operator.environment.pull_secrets();
         let objects = Objects::live(&operator.client, cluster).await?;
         let secrets = operator.secrets.of(&operator.client, cluster, true).await?;
         cluster.trust = secrets.trust.clone();
@@ -377,7 +363,8 @@ impl<M: Members> Operations<M> {
                 &Patch::Merge(&body),
             )
             .await;
-        done.map(drop).map_err(cannot("annotate the EtcdCluster"))
+        done.map_err(cannot("annotate the EtcdCluster"))?;
+        Ok(())
     }
 
     /// Writes the status of an operation exactly as it was read; `false` if it has changed since: its watch brings it again.
@@ -448,18 +435,4 @@ struct At<'a> {
     operation: &'a EtcdOperation,
     cluster: &'a Cluster<'a>,
     observation: &'a Observation,
-}
-
-/// Logs a watch that failed, for example without the right to list operations; it is restarted after a pause.
-fn logged<T>(outcome: Result<T, controller::Error<OperationError, watcher::Error>>) {
-    match outcome {
-        Ok(_)
-        | Err(controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_)) => {}
-        Err(error) => tracing::warn!(%error, "a watch of operations failed; it is restarted"),
-    }
-}
-
-/// For `map_err`: makes [`OperationError::Api`] of a failure to do something.
-fn cannot(what: &'static str) -> impl FnOnce(kube::Error) -> OperationError {
-    move |source| OperationError::Api { what, source: Box::new(source) }
 }

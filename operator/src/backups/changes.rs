@@ -13,28 +13,29 @@ use kube::{
 };
 use witan_backup::ChangesStatus;
 
-use super::{BackupError, Backups, cannot, is_owned, progress, scheduled};
+use super::{BackupError, Backups, is_owned, progress, refused, scheduled};
 use crate::{
-    crd::{BackupChanges, BackupChangesStatus, EtcdBackupSchedule, EtcdCluster},
+    controller::failure::cannot,
+    crd::{BackupChanges, BackupChangesStatus, EtcdBackupSchedule},
     discovery, report,
-    resources::{CHANGES, Cluster, STATUS_PORT, changes_pod, is_current},
+    resources::{CHANGES, STATUS_PORT, changes_pod, is_current},
 };
 
 /// When to look again at a schedule with changes. What the status says is as old as this.
 const LOOK: Duration = Duration::from_secs(15);
-/// When to look again at a pod that has told nothing yet.
+/// When to look again at a pod that has not answered yet.
 const SOON: Duration = Duration::from_secs(3);
 /// How long the pod may take to answer.
 const ANSWER: Duration = Duration::from_secs(2);
 /// How long a pod that is deleted may hold back the next one, after its time has passed: its node may be gone.
 const ENDING: SignedDuration = SignedDuration::from_secs(30);
-/// What a pod may be late besides the time that the schedule names twice: it may have just begun.
+/// The delay that is granted in addition to twice the schedule's time: the pod may have just begun.
 const GRACE: SignedDuration = SignedDuration::from_secs(30);
 
 /// How far the changes of a schedule are stored.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Seen {
-    /// What the pod told; `None` if it did not answer.
+    /// The pod's answer; `None` if it did not answer.
     pub(super) told: Option<ChangesStatus>,
     /// Why changes are not stored.
     pub(super) trouble: Option<String>,
@@ -83,15 +84,9 @@ impl Backups {
             Err(trouble) => return Ok(trouble.map(|why| Seen { told: None, trouble: Some(why) })),
         };
         if !pods.iter().any(|pod| holds_back(pod, now)) {
-            let refused = match api.create(&PostParams::default(), &wanted).await {
-                Err(kube::Error::Api(refusal)) if [400, 403, 422].contains(&refusal.code) => Some(
-                    format!("the API server refuses the pod: {}", refusal.message),
-                ),
-                created => created
-                    .map(|_| None)
-                    .map_err(cannot("create the pod of changes"))?,
-            };
-            return Ok(Some(Seen { told: None, trouble: refused }));
+            let created = api.create(&PostParams::default(), &wanted).await;
+            let created = refused("pod", created).map_err(cannot("create the pod of changes"))?;
+            return Ok(Some(Seen { told: None, trouble: created.err() }));
         }
         Ok(Some(seen(&pods).await))
     }
@@ -105,13 +100,11 @@ impl Backups {
         now: Timestamp,
     ) -> Result<Result<Pod, Option<String>>, BackupError> {
         let name = &schedule.spec.cluster_ref.name;
-        let cluster = self.api::<EtcdCluster>(Some(namespace)).get_opt(name).await;
-        let Some(cluster) = cluster.map_err(cannot("read the EtcdCluster"))? else {
-            let missing = format!("EtcdCluster {name} does not exist in namespace {namespace}");
-            return Ok(Err(Some(missing)));
+        let cluster = match self.cluster(namespace, name).await? {
+            Ok(cluster) => cluster,
+            Err(missing) => return Ok(Err(Some(missing))),
         };
-        let mut named = Cluster::new(&cluster, &self.environment.member_image)?;
-        named.pull_secrets = self.environment.pull_secrets();
+        let named = self.environment.cluster(&cluster)?;
         let of = scheduled(schedule, now);
         let image = &self.environment.backup_image;
         let pod = changes_pod(schedule, &of, changes, &named, image);

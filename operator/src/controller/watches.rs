@@ -26,7 +26,7 @@ pub(super) fn owner<K: Resource>(object: K) -> Option<ReconcileRequest<EtcdClust
 }
 
 /// Returns the API of a namespace, `None` for all.
-pub(super) fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+pub(crate) fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
 {

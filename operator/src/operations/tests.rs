@@ -67,6 +67,11 @@ fn annotation(fake: &FakeApi) -> Value {
     fake.get(CLUSTER).expect("the cluster")["metadata"]["annotations"][RECOVER_QUORUM].clone()
 }
 
+/// The spec of an operation that lets `orders-1` go on alone.
+fn recovery() -> Value {
+    json!({"recoverQuorum": {"survivor": "orders-1"}})
+}
+
 const EARLY: &str = "2026-01-02T03:04:05Z";
 const LATE: &str = "2026-01-02T03:04:06Z";
 
@@ -75,12 +80,7 @@ const LATE: &str = "2026-01-02T03:04:06Z";
 async fn an_operation_goes_on_after_a_restart_and_runs_once() {
     let fake = FakeApi::default();
     put_cluster(&fake, "u1", &json!({}));
-    ask(
-        &fake,
-        "lost",
-        EARLY,
-        &json!({"recoverQuorum": {"survivor": "orders-1"}}),
-    );
+    ask(&fake, "lost", EARLY, &recovery());
     let begun = pass(&fake, &started(&fake), "lost").await;
     assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
     assert_eq!(begun.requested_by.as_deref(), Some("kubectl-create"));
@@ -121,7 +121,7 @@ async fn an_operation_goes_on_after_a_restart_and_runs_once() {
 async fn one_operation_of_a_cluster_runs_at_a_time() {
     let fake = FakeApi::default();
     put_cluster(&fake, "u1", &json!({}));
-    let spec = json!({"recoverQuorum": {"survivor": "orders-1"}});
+    let spec = recovery();
     ask(&fake, "second", LATE, &spec);
     ask(&fake, "first", EARLY, &spec);
     let operations = started(&fake);
@@ -143,12 +143,7 @@ async fn one_operation_of_a_cluster_runs_at_a_time() {
 async fn an_operation_does_nothing_to_a_later_cluster_of_the_same_name() {
     let fake = FakeApi::default();
     put_cluster(&fake, "u1", &json!({}));
-    ask(
-        &fake,
-        "lost",
-        EARLY,
-        &json!({"recoverQuorum": {"survivor": "orders-1"}}),
-    );
+    ask(&fake, "lost", EARLY, &recovery());
     let operations = started(&fake);
     pass(&fake, &operations, "lost").await;
     put_cluster(&fake, "u2", &json!({}));
