@@ -1,14 +1,14 @@
 //! `backup changes`: stores the changes since the last snapshot, again and again, so that a restore can go to any revision.
 //!
-//! `feed` receives the changes, `pending` holds those that are not stored yet, `shelf` is where they are stored, `kept` and
-//! `keeper` bring them there, and `serve` tells how far they are.
+//! `feed` receives the changes, `pending` holds them until they are stored, and `segments` stores them. `archive` joins the
+//! three for one cluster, `archiver` follows the cluster from member to member, and `serve` reports the progress.
 
+mod archive;
+mod archiver;
 mod feed;
-mod keeper;
-mod kept;
 mod pending;
+pub(crate) mod segments;
 mod serve;
-pub(crate) mod shelf;
 
 use std::{pin::pin, time::Duration};
 
@@ -26,7 +26,7 @@ use crate::{
     stop::Stop,
     store::Store,
 };
-use keeper::Keeper;
+use archiver::Archiver;
 
 /// How long the work that goes on and the last segment may take each: together less than the 30 s that Kubernetes gives a pod
 /// after SIGTERM.
@@ -34,13 +34,13 @@ const LAST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Stores changes as the flags say, until a signal. Only an error that does not pass by itself ends it before.
 pub(crate) async fn run(flags: &ChangesFlags, stop: &Stop) -> Result<(), BackupError> {
-    let members = Members::new(&flags.endpoints, &flags.client)?;
+    let members = Members::new(&flags.members.endpoints, &flags.members.client)?;
     let store = Store::create(&flags.to, &flags.s3)?;
     let (tell, status) = watch::channel(ChangesStatus::default());
     if let Some(on) = flags.listen {
         serve::serve(on, status).await?;
     }
-    let mut keeper = Keeper::new(&members, &store, stop, tell);
+    let mut archiver = Archiver::new(&members, &store, stop, tell);
     // half of the time to wait, the other half for the store
     let mut ticks = interval(flags.every / 2);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -49,20 +49,20 @@ pub(crate) async fn run(flags: &ChangesFlags, stop: &Stop) -> Result<(), BackupE
             biased;
             signal = stop.asked() => {
                 tracing::info!(signal, "storing the last changes");
-                let last = within(keeper.store_all()).await;
+                let last = within(archiver.store_all()).await;
                 return last.inspect_err(|error| {
                     tracing::warn!(%error, "the last changes are not stored; the next process goes on with them");
                 });
             }
             // before messages, of which there may always be one
             _ = ticks.tick() => None,
-            message = keeper.next() => Some(message),
+            message = archiver.next() => Some(message),
         };
         let outcome = {
             let mut step = pin!(async {
                 match next {
-                    Some(message) => keeper.take(message).await,
-                    None => keeper.look().await,
+                    Some(message) => archiver.take(message).await,
+                    None => archiver.look().await,
                 }
             });
             tokio::select! {
@@ -76,7 +76,7 @@ pub(crate) async fn run(flags: &ChangesFlags, stop: &Stop) -> Result<(), BackupE
                 return Err(error);
             }
             tracing::warn!(%error, "changes are not stored; trying again");
-            keeper.failed(error.message);
+            archiver.failed(error.message);
         }
     }
 }

@@ -43,12 +43,23 @@ impl BackupCommand {
     }
 }
 
-/// Flags of `backup save`.
+/// Flags of the commands that read from members.
 #[derive(Debug, Clone, Args)]
-pub struct SaveFlags {
+pub(crate) struct MembersFlags {
     /// URLs of members, separated by commas. A follower is preferred to the leader.
     #[arg(long, value_delimiter = ',', required = true, value_name = "URLS")]
     pub(crate) endpoints: Vec<String>,
+    /// Access to the members.
+    #[command(flatten)]
+    pub(crate) client: ClientFlags,
+}
+
+/// Flags of `backup save`.
+#[derive(Debug, Clone, Args)]
+pub struct SaveFlags {
+    /// The members.
+    #[command(flatten)]
+    pub(crate) members: MembersFlags,
     /// Where the backup is stored: s3://BUCKET[/PREFIX] or file:///FOLDER.
     #[arg(long, value_name = "LOCATION")]
     pub(crate) to: Location,
@@ -66,9 +77,6 @@ pub struct SaveFlags {
     /// File to which the result is written as JSON of at most 4096 bytes, such as /dev/termination-log.
     #[arg(long, value_name = "FILE")]
     pub(crate) result: Option<PathBuf>,
-    /// Access to the members.
-    #[command(flatten)]
-    pub(crate) client: ClientFlags,
     /// Access to the store.
     #[command(flatten)]
     pub(crate) s3: S3Flags,
@@ -84,9 +92,9 @@ impl SaveFlags {
 /// Flags of `backup changes`.
 #[derive(Debug, Clone, Args)]
 pub struct ChangesFlags {
-    /// URLs of members, separated by commas. A follower is preferred to the leader.
-    #[arg(long, value_delimiter = ',', required = true, value_name = "URLS")]
-    pub(crate) endpoints: Vec<String>,
+    /// The members.
+    #[command(flatten)]
+    pub(crate) members: MembersFlags,
     /// Where the snapshots are, to which the changes belong: s3://BUCKET[/PREFIX] or file:///FOLDER. The changes are stored
     /// below it.
     #[arg(long, value_name = "LOCATION")]
@@ -101,9 +109,6 @@ pub struct ChangesFlags {
     /// File to which the result is written as JSON of at most 4096 bytes, such as /dev/termination-log.
     #[arg(long, value_name = "FILE")]
     pub(crate) result: Option<PathBuf>,
-    /// Access to the members.
-    #[command(flatten)]
-    pub(crate) client: ClientFlags,
     /// Access to the store.
     #[command(flatten)]
     pub(crate) s3: S3Flags,
@@ -331,7 +336,7 @@ mod tests {
         let Ok(BackupCommand::Save(flags)) = with(&["--s3-path-style", "--keep-last=3"]) else {
             panic!("the flags are sound");
         };
-        assert_eq!(flags.endpoints, ["http://a", "http://b"]);
+        assert_eq!(flags.members.endpoints, ["http://a", "http://b"]);
         assert!(flags.s3.s3_path_style);
         for wrong in [
             "--cert=c",

@@ -49,7 +49,7 @@ pub(crate) async fn run(
     stop.or(fetch(&store, wanted, &flags.file)).await.map(Some)
 }
 
-/// What is fetched.
+/// A backup to fetch, with its changes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Wanted<'a> {
     /// Name of the backup or of a file; the newest backup if not set.

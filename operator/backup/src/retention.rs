@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::{
-    changes::shelf::Shelf,
+    changes::segments::SegmentStore,
     inventory,
     name::{DATA, RECORD},
     reason::BackupError,
@@ -97,7 +97,7 @@ async fn prune_changes(
         .iter()
         .filter(|record| record.cluster_id == *id && !removed.contains(&record.name));
     match stay.map(|record| record.revision).min() {
-        Some(oldest) => Shelf::of(store, id)?.prune(oldest).await,
+        Some(oldest) => SegmentStore::of(store, id)?.prune(oldest).await,
         None => Ok(()),
     }
 }

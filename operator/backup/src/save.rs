@@ -21,7 +21,7 @@ use crate::{
 /// Saves a backup as the flags say.
 pub(crate) async fn run(flags: &SaveFlags, stop: &Stop) -> Result<BackupRecord, BackupError> {
     name::check_new(&flags.name)?;
-    let members = Members::new(&flags.endpoints, &flags.client)?;
+    let members = Members::new(&flags.members.endpoints, &flags.members.client)?;
     let store = Store::create(&flags.to, &flags.s3)?;
     save(&store, &members, &flags.name, flags.retention(), stop).await
 }

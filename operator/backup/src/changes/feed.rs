@@ -27,7 +27,7 @@ const MESSAGE_BYTES_MAX: usize = 256 << 20;
 /// How long a member may take to answer while changes wait to be stored.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The time of a lease that ended before it was asked for.
+/// The granted time that is stored for a lease which ended before its time was read.
 const ENDED_LEASE_S: i64 = 60;
 
 /// An end of a feed.

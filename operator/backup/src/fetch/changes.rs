@@ -7,7 +7,7 @@ use witan_api::changes::{self, Missing, Segment, Span, TARGET, Target};
 
 use super::{PartialFile, of_disk};
 use crate::{
-    changes::shelf::Shelf,
+    changes::segments::SegmentStore,
     reason::{BackupError, Reason},
     result::BackupRecord,
     store::Store,
@@ -45,7 +45,7 @@ impl std::fmt::Display for Until {
     }
 }
 
-/// What the changes so far say about the end.
+/// The end of the changes that are fetched so far.
 struct Reached {
     /// The last wanted revision so far.
     revision: i64,
@@ -62,10 +62,10 @@ pub(super) async fn fetch(
     until: Until,
     to: &Path,
 ) -> Result<i64, BackupError> {
-    let shelf = Shelf::of(store, &record.cluster_id)?;
+    let segments = SegmentStore::of(store, &record.cluster_id)?;
     // before the segments, so that they are at least as far as it says
-    let covered = shelf.covered().await?;
-    let spans = shelf.spans().await?;
+    let covered = segments.covered().await?;
+    let spans = segments.spans().await?;
     let last = match until {
         Until::Revision(revision) => revision,
         Until::Newest | Until::Time(_) => i64::MAX,
@@ -77,12 +77,12 @@ pub(super) async fn fetch(
             let before = changes::chain(&spans, record.revision, missing.first - 1);
             (before.unwrap_or_default(), Some(missing))
         }
-        Err(missing) => return Err(of_missing(&shelf, missing)),
+        Err(missing) => return Err(of_missing(&segments, missing)),
     };
     empty(to)?;
     let mut reached = Reached { revision: record.revision, time: None, is_past: false };
     for span in chain {
-        let (segment, bytes) = shelf.read(span).await?;
+        let (segment, bytes) = segments.read(span).await?;
         let before = reached.revision;
         reached.take(&segment, until);
         if reached.revision > before {
@@ -104,8 +104,15 @@ pub(super) async fn fetch(
     };
     if !is_there {
         return Err(missing.map_or_else(
-            || not_stored(&shelf, until, &reached, covered.map(|covered| covered.time)),
-            |missing| of_missing(&shelf, missing),
+            || {
+                not_stored(
+                    &segments,
+                    until,
+                    &reached,
+                    covered.map(|covered| covered.time),
+                )
+            },
+            |missing| of_missing(&segments, missing),
         ));
     }
     let revision = match until {
@@ -162,18 +169,18 @@ fn empty(folder: &Path) -> Result<(), BackupError> {
     Ok(())
 }
 
-fn of_missing(shelf: &Shelf, missing: Missing) -> BackupError {
-    let message = format!("{}: {missing}", shelf.folder_url());
+fn of_missing(segments: &SegmentStore, missing: Missing) -> BackupError {
+    let message = format!("{}: {missing}", segments.folder_url());
     BackupError::new(Reason::ChangesMissing, message)
 }
 
 fn not_stored(
-    shelf: &Shelf,
+    segments: &SegmentStore,
     until: Until,
     reached: &Reached,
     covered: Option<Timestamp>,
 ) -> BackupError {
-    let (folder, last) = (shelf.folder_url(), reached.revision);
+    let (folder, last) = (segments.folder_url(), reached.revision);
     let time = reached.time.max(covered);
     let time = time.map(|time| format!(", at {time}")).unwrap_or_default();
     let message = format!(

@@ -7,7 +7,7 @@ use witan_api::changes::SpanKind;
 
 use super::*;
 use crate::{
-    changes::shelf::Covered,
+    changes::segments::Covered,
     testing::{TestFolder, changes::segment, record},
 };
 
@@ -16,9 +16,9 @@ fn at(second: i64) -> Timestamp {
 }
 
 /// The backup has revision 12; of the revisions 11 to 20 two were received each 10 s, from second 100 on.
-async fn shelf() -> (Store, Shelf) {
+async fn segments() -> (Store, SegmentStore) {
     let store = Store::of_test(Arc::new(InMemory::new()));
-    let shelf = Shelf::of(&store, "cafe").unwrap();
+    let segments = SegmentStore::of(&store, "cafe").unwrap();
     let groups: [(i64, &[i64]); 5] = [
         (100_000, &[11, 12]),
         (110_000, &[13, 14]),
@@ -30,9 +30,9 @@ async fn shelf() -> (Store, Shelf) {
         let bytes = changes::encode(&segment(0xcafe, groups));
         let (first, last) = (groups[0].1[0], groups[groups.len() - 1].1[1]);
         let span = Span { first, last, kind: SpanKind::Events };
-        shelf.put(span, bytes.into()).await.unwrap();
+        segments.put(span, bytes.into()).await.unwrap();
     }
-    (store, shelf)
+    (store, segments)
 }
 
 fn span(first: i64, last: i64) -> Span {
@@ -63,7 +63,7 @@ async fn missing(store: &Store, until: Until, words: &str) {
 
 #[tokio::test]
 async fn changes_go_to_the_target() {
-    let (store, _) = shelf().await;
+    let (store, _) = segments().await;
     let (all, first) = (vec![span(11, 14), span(15, 20)], vec![span(11, 14)]);
     let exact = |revision| Target { revision, at_least: false };
     let newest = Target { revision: 20, at_least: true };
@@ -85,25 +85,25 @@ async fn changes_go_to_the_target() {
 
 #[tokio::test]
 async fn a_time_is_refused_until_it_is_known_what_was_there() {
-    let (store, shelf) = shelf().await;
+    let (store, segments) = segments().await;
     missing(&store, Until::Revision(21), "the last revision is 20").await;
     missing(&store, Until::Time(at(150)), "--to-revision 20").await;
     let until = |revision, second| Covered { revision, time: at(second) };
-    shelf.put_covered(until(20, 149)).await.unwrap();
+    segments.put_covered(until(20, 149)).await.unwrap();
     missing(&store, Until::Time(at(150)), "1970-01-01T00:02:29Z").await;
     // it tells of a segment that is not there
-    shelf.put_covered(until(21, 150)).await.unwrap();
+    segments.put_covered(until(21, 150)).await.unwrap();
     missing(&store, Until::Time(at(150)), "the last revision is 20").await;
-    shelf.put_covered(until(20, 150)).await.unwrap();
+    segments.put_covered(until(20, 150)).await.unwrap();
     let (target, _) = fetched(&store, Until::Time(at(150))).await.unwrap();
     assert_eq!(target.revision, 20);
 }
 
 #[tokio::test]
 async fn a_lost_or_broken_segment_is_refused() {
-    let (store, shelf) = shelf().await;
+    let (store, segments) = segments().await;
     let bytes = changes::encode(&segment(0xcafe, &[(150_000, &[25, 26])]));
-    shelf.put(span(25, 26), bytes.into()).await.unwrap();
+    segments.put(span(25, 26), bytes.into()).await.unwrap();
     missing(
         &store,
         Until::Newest,
@@ -120,16 +120,19 @@ async fn a_lost_or_broken_segment_is_refused() {
         18
     );
     let gap = Span { kind: SpanKind::Gap, ..span(21, 24) };
-    shelf.put(gap, Vec::new().into()).await.unwrap();
+    segments.put(gap, Vec::new().into()).await.unwrap();
     missing(&store, Until::Newest, "compacted before they could be kept").await;
-    shelf.put(span(11, 14), vec![1; 100].into()).await.unwrap();
+    segments
+        .put(span(11, 14), vec![1; 100].into())
+        .await
+        .unwrap();
     let error = fetched(&store, Until::Revision(20)).await.unwrap_err();
     assert_eq!(error.reason, Reason::BackupBroken);
 }
 
 #[tokio::test]
 async fn only_a_folder_of_changes_is_overwritten() {
-    let (store, _) = shelf().await;
+    let (store, _) = segments().await;
     let (folder, record) = (TestFolder::new("fetch-again"), record("first", 10));
     for until in [Until::Newest, Until::Revision(13)] {
         fetch(&store, &record, until, folder.path()).await.unwrap();

@@ -30,12 +30,12 @@ pub(crate) struct Covered {
 
 /// The segments of a cluster.
 #[derive(Debug)]
-pub(crate) struct Shelf {
+pub(crate) struct SegmentStore {
     store: Store,
     cluster_id: String,
 }
 
-impl Shelf {
+impl SegmentStore {
     /// Returns the segments of a cluster, whose id is in hex.
     pub(crate) fn of(location: &Store, cluster_id: &str) -> Result<Self, BackupError> {
         name::check(cluster_id)?;
@@ -142,57 +142,57 @@ mod tests {
         Span { first, last, kind: SpanKind::Events }
     }
 
-    async fn fill(shelf: &Shelf) {
+    async fn fill(segments: &SegmentStore) {
         for (first, last) in [(11, 12), (1, 10)] {
             let revisions: Vec<_> = (first..=last).collect();
             let bytes = changes::encode(&segment(7, &[(5, &revisions)]));
-            shelf.put(span(first, last), bytes.into()).await.unwrap();
+            segments.put(span(first, last), bytes.into()).await.unwrap();
         }
     }
 
     #[tokio::test]
     async fn each_cluster_has_its_segments() {
-        let folder = TestFolder::new("shelf");
+        let folder = TestFolder::new("segments");
         let at = format!("file://{}/deep", folder.path().display())
             .parse()
             .unwrap();
         let on_disk = Store::create(&at, &crate::command::S3Flags::default()).unwrap();
         for store in [Store::of_test(Arc::new(InMemory::new())), on_disk] {
-            let (shelf, other) = (
-                Shelf::of(&store, "7").unwrap(),
-                Shelf::of(&store, "8").unwrap(),
+            let (segments, other) = (
+                SegmentStore::of(&store, "7").unwrap(),
+                SegmentStore::of(&store, "8").unwrap(),
             );
-            assert!(shelf.spans().await.unwrap().is_empty());
-            fill(&shelf).await;
-            assert_eq!(shelf.spans().await.unwrap(), [span(1, 10), span(11, 12)]);
+            assert!(segments.spans().await.unwrap().is_empty());
+            fill(&segments).await;
+            assert_eq!(segments.spans().await.unwrap(), [span(1, 10), span(11, 12)]);
             assert!(other.spans().await.unwrap().is_empty());
             assert!(
                 store.files().await.unwrap().is_empty(),
                 "no files of backups"
             );
-            shelf.prune(11).await.unwrap();
-            assert_eq!(shelf.spans().await.unwrap(), [span(11, 12)]);
-            assert_eq!(shelf.covered().await.unwrap(), None);
+            segments.prune(11).await.unwrap();
+            assert_eq!(segments.spans().await.unwrap(), [span(11, 12)]);
+            assert_eq!(segments.covered().await.unwrap(), None);
             let covered = Covered { revision: 12, time: Timestamp::from_second(9).unwrap() };
-            shelf.put_covered(covered).await.unwrap();
-            assert_eq!(shelf.covered().await.unwrap(), Some(covered));
+            segments.put_covered(covered).await.unwrap();
+            assert_eq!(segments.covered().await.unwrap(), Some(covered));
         }
-        assert!(Shelf::of(&Store::of_test(Arc::new(InMemory::new())), "../7").is_err());
+        assert!(SegmentStore::of(&Store::of_test(Arc::new(InMemory::new())), "../7").is_err());
     }
 
     #[tokio::test]
     async fn a_segment_that_is_not_what_was_written_is_refused() {
         let store = Store::of_test(Arc::new(InMemory::new()));
-        let shelf = Shelf::of(&store, "7").unwrap();
-        fill(&shelf).await;
-        let (read, bytes) = shelf.read(span(1, 10)).await.unwrap();
+        let segments = SegmentStore::of(&store, "7").unwrap();
+        fill(&segments).await;
+        let (read, bytes) = segments.read(span(1, 10)).await.unwrap();
         assert_eq!(read.cluster_id, 7);
         let mut flipped = bytes.clone();
         flipped[20] ^= 1;
         let of_other = changes::encode(&segment(8, &[(5, &[11, 12])]));
         for wrong in [flipped, bytes, of_other] {
-            shelf.put(span(11, 12), wrong.into()).await.unwrap();
-            let error = shelf.read(span(11, 12)).await.unwrap_err();
+            segments.put(span(11, 12), wrong.into()).await.unwrap();
+            let error = segments.read(span(11, 12)).await.unwrap_err();
             assert_eq!(error.reason, Reason::BackupBroken, "{error}");
         }
     }

@@ -1,4 +1,4 @@
-//! What is kept of a cluster: changes on their way from a member to the shelf.
+//! The archive of one cluster: its changes on their way from a member to the segments.
 
 use std::{collections::BTreeSet, mem};
 
@@ -12,7 +12,7 @@ use witan_api::{
 use super::{
     feed::Feed,
     pending::Pending,
-    shelf::{Covered, Shelf},
+    segments::{Covered, SegmentStore},
 };
 use crate::{
     inventory,
@@ -23,12 +23,13 @@ use crate::{
 /// How often a quiet cluster is noted in the store, in milliseconds.
 const QUIET_MS: i64 = 60_000;
 
-/// Leases that are remembered; those of the segments, which are asked for once more after so many.
+/// Leases whose time is in a segment already. Beyond this number all are forgotten, and asked for again.
 const LEASES_KNOWN_MAX: usize = 100_000;
-/// What is kept of a cluster.
-pub(super) struct Kept {
+
+/// The changes of one cluster that are received, and how far they are stored.
+pub(super) struct ClusterArchive {
     pub(super) cluster_id: u64,
-    pub(super) shelf: Shelf,
+    pub(super) segments: SegmentStore,
     pub(super) feed: Option<Feed>,
     pub(super) pending: Pending,
     /// Leases that the next segment tells of.
@@ -43,11 +44,11 @@ pub(super) struct Kept {
     pub(super) asked: Option<Covered>,
     /// Until when changes are stored.
     pub(super) covered: Option<Covered>,
-    /// When the store was last told how far the changes are.
+    /// When the store last got a segment or `covered.json`.
     noted_ms: i64,
 }
 
-impl Kept {
+impl ClusterArchive {
     /// Finds where to go on: behind the last stored revision, else behind the newest snapshot, else behind `revision`.
     pub(super) async fn of(
         location: &Store,
@@ -55,18 +56,18 @@ impl Kept {
         revision: i64,
     ) -> Result<Self, BackupError> {
         let hex = format!("{cluster_id:x}");
-        let shelf = Shelf::of(location, &hex)?;
-        shelf.sweep();
-        let mut spans = shelf.spans().await?;
+        let segments = SegmentStore::of(location, &hex)?;
+        segments.sweep();
+        let mut spans = segments.spans().await?;
         spans.sort_by_key(|span| span.last);
-        let mut time_ms = shelf
+        let mut time_ms = segments
             .covered()
             .await?
             .map_or(0, |covered| covered.time.as_millisecond());
         let mut stored = None;
         while let Some(span) = spans.pop() {
             if span.kind == SpanKind::Events {
-                match shelf.read(span).await {
+                match segments.read(span).await {
                     Ok((segment, _)) => {
                         let last = segment.groups.last();
                         time_ms = time_ms.max(last.map_or(0, |group| group.time_ms));
@@ -74,7 +75,7 @@ impl Kept {
                     // the members may still have its changes
                     Err(error) if error.reason == Reason::BackupBroken => {
                         tracing::warn!(%error, "the last segment is stored again");
-                        shelf.delete(span).await?;
+                        segments.delete(span).await?;
                         continue;
                     }
                     Err(error) => return Err(error),
@@ -92,13 +93,13 @@ impl Kept {
             }
         };
         tracing::info!(
-            to = shelf.folder_url(),
+            to = segments.folder_url(),
             stored,
             "storing the changes behind this revision"
         );
         Ok(Self {
             cluster_id,
-            shelf,
+            segments,
             feed: None,
             pending: Pending::after(stored, time_ms),
             leases: Vec::new(),
@@ -141,7 +142,7 @@ impl Kept {
             let Some((span, bytes)) = &self.unsent else {
                 break;
             };
-            self.shelf.put(*span, bytes.clone()).await?;
+            self.segments.put(*span, bytes.clone()).await?;
             tracing::debug!(first = span.first, last = span.last, "stored changes");
             self.stored = span.last;
             self.noted_ms = Timestamp::now().as_millisecond();
@@ -186,7 +187,7 @@ impl Kept {
     pub(super) async fn note(&mut self) -> Result<(), BackupError> {
         let due = |covered: &Covered| covered.time.as_millisecond() >= self.noted_ms + QUIET_MS;
         if let Some(covered) = self.covered.filter(due) {
-            self.shelf.put_covered(covered).await?;
+            self.segments.put_covered(covered).await?;
             self.noted_ms = covered.time.as_millisecond();
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Brings the changes of a cluster from its members to its shelf.
+//! Brings the changes of a cluster from its members to its segments.
 
 use std::future;
 
@@ -11,10 +11,10 @@ use witan_api::{
 };
 
 use super::{
+    archive::ClusterArchive,
     feed::{Feed, FeedEnd},
-    kept::Kept,
+    segments::Covered,
     serve::ChangesStatus,
-    shelf::Covered,
 };
 use crate::{
     inventory,
@@ -27,31 +27,33 @@ use crate::{
     store::Store,
 };
 
-/// Keeps the changes of the cluster that the endpoints belong to.
-pub(super) struct Keeper<'a> {
+/// Archives the changes of the cluster that the endpoints belong to.
+pub(super) struct Archiver<'a> {
     members: &'a Members,
     location: &'a Store,
     stop: &'a Stop,
     tell: watch::Sender<ChangesStatus>,
-    /// Members that have failed: the next one is asked.
+    /// Number of failures: each turns to the next member.
     turn: usize,
-    kept: Option<Kept>,
+    archive: Option<ClusterArchive>,
 }
 
-impl<'a> Keeper<'a> {
+impl<'a> Archiver<'a> {
     pub(super) fn new(
         members: &'a Members,
         location: &'a Store,
         stop: &'a Stop,
         tell: watch::Sender<ChangesStatus>,
     ) -> Self {
-        Self { members, location, stop, tell, turn: 0, kept: None }
+        Self { members, location, stop, tell, turn: 0, archive: None }
     }
 
     /// Waits for the next message of the watch; forever if nothing can be received now. Loses nothing if it is dropped.
     pub(super) async fn next(&mut self) -> Result<WatchResponse, FeedEnd> {
-        match &mut self.kept {
-            Some(Kept { feed: Some(feed), pending, .. }) if !pending.is_full() => feed.next().await,
+        match &mut self.archive {
+            Some(ClusterArchive { feed: Some(feed), pending, .. }) if !pending.is_full() => {
+                feed.next().await
+            }
             Some(_) | None => future::pending().await,
         }
     }
@@ -61,24 +63,24 @@ impl<'a> Keeper<'a> {
         &mut self,
         message: Result<WatchResponse, FeedEnd>,
     ) -> Result<(), BackupError> {
-        let Some(kept) = &mut self.kept else {
+        let Some(archive) = &mut self.archive else {
             return Ok(());
         };
         let failure = match message {
-            Ok(message) => kept.add(message).err(),
+            Ok(message) => archive.add(message).err(),
             Err(FeedEnd::Compacted(from)) => {
-                kept.close();
+                archive.close();
                 return self.bridge(from).await;
             }
             Err(FeedEnd::Failed(error)) => Some(error),
         };
         match failure {
             Some(error) => {
-                kept.close();
+                archive.close();
                 self.turn += 1;
                 Err(error)
             }
-            None if kept.pending.is_full() => self.store_all().await,
+            None if archive.pending.is_full() => self.store_all().await,
             None => Ok(()),
         }
     }
@@ -96,10 +98,15 @@ impl<'a> Keeper<'a> {
 
     /// Opens the watch if there is none, and learns the cluster's last revision.
     async fn look_at_members(&mut self) -> Result<(), BackupError> {
-        if self.kept.as_ref().is_none_or(|kept| kept.feed.is_none()) {
+        if self
+            .archive
+            .as_ref()
+            .is_none_or(|archive| archive.feed.is_none())
+        {
             self.open().await?;
         }
-        let Some(Kept { feed: Some(feed), cluster_id, asked, .. }) = &mut self.kept else {
+        let Some(ClusterArchive { feed: Some(feed), cluster_id, asked, .. }) = &mut self.archive
+        else {
             return Ok(());
         };
         let time = Timestamp::now();
@@ -113,13 +120,13 @@ impl<'a> Keeper<'a> {
                     "{} is a member of cluster {answered:x} now",
                     feed.endpoint()
                 );
-                self.kept = None;
+                self.archive = None;
                 Err(BackupError::new(Reason::SourceRefused, message))
             }
             Err(error) => {
                 self.turn += 1;
-                if let Some(kept) = &mut self.kept {
-                    kept.close();
+                if let Some(archive) = &mut self.archive {
+                    archive.close();
                 }
                 Err(error)
             }
@@ -131,28 +138,28 @@ impl<'a> Keeper<'a> {
         let members = source::in_order(self.members.survey().await)?;
         let member = &members[self.turn % members.len()];
         let known = self
-            .kept
-            .take_if(|kept| kept.cluster_id == member.cluster_id);
-        let mut kept = match known {
-            Some(kept) => kept,
-            None => Kept::of(self.location, member.cluster_id, member.revision).await?,
+            .archive
+            .take_if(|archive| archive.cluster_id == member.cluster_id);
+        let mut archive = match known {
+            Some(archive) => archive,
+            None => ClusterArchive::of(self.location, member.cluster_id, member.revision).await?,
         };
-        let opened = Feed::open(self.members, &member.endpoint, kept.pending.last() + 1).await;
-        let failed = opened.map(|feed| kept.feed = Some(feed)).err();
-        self.kept = Some(kept);
+        let opened = Feed::open(self.members, &member.endpoint, archive.pending.last() + 1).await;
+        let failed = opened.map(|feed| archive.feed = Some(feed)).err();
+        self.archive = Some(archive);
         self.turn += usize::from(failed.is_some());
         failed.map_or(Ok(()), Err)
     }
 
     /// Stores all whole revisions that were received.
     pub(super) async fn store_all(&mut self) -> Result<(), BackupError> {
-        let Some(kept) = &mut self.kept else {
+        let Some(archive) = &mut self.archive else {
             return Ok(());
         };
-        kept.store_all().await?;
-        kept.note().await?;
-        let (cluster_id, revision) = (format!("{:x}", kept.cluster_id), kept.stored);
-        let time = kept.covered.map(|covered| covered.time);
+        archive.store_all().await?;
+        archive.note().await?;
+        let (cluster_id, revision) = (format!("{:x}", archive.cluster_id), archive.stored);
+        let time = archive.covered.map(|covered| covered.time);
         self.tell.send_modify(|status| {
             (status.cluster_id, status.revision) = (cluster_id, revision);
             status.time = time.or(status.time);
@@ -164,10 +171,10 @@ impl<'a> Keeper<'a> {
     /// first revision that was not.
     async fn bridge(&mut self, from: i64) -> Result<(), BackupError> {
         self.store_all().await?;
-        let Some(kept) = &mut self.kept else {
+        let Some(archive) = &mut self.archive else {
             return Ok(());
         };
-        let cluster_id = format!("{:x}", kept.cluster_id);
+        let cluster_id = format!("{:x}", archive.cluster_id);
         let known = inventory::complete(self.location).await?;
         let has_them = known
             .into_iter()
@@ -183,7 +190,7 @@ impl<'a> Keeper<'a> {
                 save::save(self.location, self.members, &name, all, self.stop).await?
             }
         };
-        let (first, last) = (kept.stored + 1, record.revision);
+        let (first, last) = (archive.stored + 1, record.revision);
         tracing::warn!(
             first,
             last,
@@ -192,10 +199,10 @@ impl<'a> Keeper<'a> {
         );
         if first <= last {
             let gap = Span { first, last, kind: SpanKind::Gap };
-            kept.shelf.put(gap, Bytes::new()).await?;
+            archive.segments.put(gap, Bytes::new()).await?;
             self.tell.send_modify(|status| status.gaps += 1);
         }
-        kept.go_on_behind(last);
+        archive.go_on_behind(last);
         Ok(())
     }
 
