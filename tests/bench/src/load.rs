@@ -175,6 +175,19 @@ pub async fn run_paced(subject: &Subject<'_>, verb: Verb, rate: u32, length: Dur
     measured
 }
 
+/// Measures for `length` while no client of this process asks for anything.
+pub async fn run_idle(subject: &Subject<'_>, length: Duration) -> Measured {
+    let (sent, none) = (subject.sent_bytes(), JoinSet::new());
+    measure(
+        subject,
+        sent,
+        &Gauge::default(),
+        none,
+        tokio::time::sleep(length),
+    )
+    .await
+}
+
 /// Sends keys to one connection after the other at the rate, until `stop`.
 fn pace(rate: u32, connections: &[Sender<(u64, Instant)>], stop: &AtomicBool) {
     let (begun, gap) = (Instant::now(), Duration::from_secs(1) / rate);

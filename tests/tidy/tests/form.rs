@@ -24,10 +24,6 @@ const SLEEPS: &[(&str, &str)] = &[
     ),
     ("tests/bench/src/load.rs", "a measurement has a length"),
     (
-        "tests/bench/src/cluster/rates.rs",
-        "a measurement has a length",
-    ),
-    (
         "tests/bench/src/scene/chores.rs",
         "the pause between two chores beside a load",
     ),

@@ -8,7 +8,6 @@ use witan_e2e::Cluster;
 use super::{FILLERS, Options};
 use crate::{
     load::{self, Measured},
-    process,
     program::turns,
     subject::Subject,
     table,
@@ -49,16 +48,8 @@ pub(super) async fn measure(options: &Options) {
 /// Measures one cluster at a rate.
 async fn one(cluster: &Cluster, rate: u32, length: Duration) -> Measured {
     let subject = Subject::all_of(cluster);
-    if rate > 0 {
-        return load::run_paced(&subject, Verb::Put, rate, length).await;
-    }
-    let own = std::process::id();
-    let before = (subject.cpu(), process::cpu(own));
-    tokio::time::sleep(length).await;
-    Measured {
-        elapsed: length,
-        server_cpu: subject.cpu() - before.0,
-        client_cpu: process::cpu(own) - before.1,
-        ..Measured::default()
+    match rate {
+        0 => load::run_idle(&subject, length).await,
+        _ => load::run_paced(&subject, Verb::Put, rate, length).await,
     }
 }
