@@ -77,7 +77,7 @@ pub struct Observed {
     pub replace: Option<MemberId>,
     /// The member that the annotation `witan.dev/recover-quorum` names.
     pub recover: Option<Ordinal>,
-    /// What is wrong with annotations that ask for something and cannot be read.
+    /// Names the annotations that ask for something and cannot be read, with the reasons.
     pub unreadable: Option<String>,
     /// The value of the annotation `witan.dev/allow-leader-restart`.
     pub allow_leader_restart: Option<i64>,

@@ -119,7 +119,7 @@ pub struct RecoverQuorum {
     pub survivor: String,
 }
 
-/// What an operation asks for.
+/// The action that an operation asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb<'a> {
     /// `moveLeader`.
@@ -184,7 +184,7 @@ impl EtcdOperationSpec {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EtcdOperationStatus {
-    /// What is asked for, as the field of the spec names it.
+    /// The action, as the field of the spec names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verb: Option<String>,
     /// Summary for people.
@@ -199,7 +199,7 @@ pub struct EtcdOperationStatus {
     /// The result, or why it has not begun, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// What the cluster does for it, as last observed.
+    /// The present progress, as last observed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<String>,
     /// The field manager of the write that created the resource, such as `kubectl-create`: the program, because the API server

@@ -1,4 +1,4 @@
-//! What an operation does next: a pure function from its record and the observed cluster.
+//! The next action of an operation: a pure function from its record and the observed cluster.
 //!
 //! Verbs that an annotation of the EtcdCluster can ask for set that annotation, and wait for what `plan` makes of it.
 

@@ -88,7 +88,7 @@ fn json_line(recording: &Recording, turn: &ShownTurn<'_>) -> String {
     format!("{line}\n")
 }
 
-/// What came of a recording: a line, and the effects that differ.
+/// Formats the result of a replay: a line, and the effects that differ.
 fn result(recording: &Recording, replayed: &Replayed) -> String {
     let head = &recording.head;
     let (member, began) = (MemberId(head.member), head.began_ns / 1_000_000_000);

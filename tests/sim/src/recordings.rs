@@ -36,7 +36,7 @@ pub fn replay_all(folder: &Path) -> std::io::Result<Vec<(PathBuf, Replayed)>> {
     Ok(replayed)
 }
 
-/// What came of a replay, in a few lines.
+/// Formats the result of a replay in a few lines.
 pub fn tell(file: &Path, replayed: &Replayed) -> String {
     let (name, equal) = (file.display(), replayed.equal);
     match &replayed.verdict {

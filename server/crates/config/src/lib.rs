@@ -439,7 +439,7 @@ impl Settings {
     }
 }
 
-/// What the flight recorder keeps.
+/// Settings of the flight recorder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlightRecorder {
     /// Bytes of its files; 0 if it is off.

@@ -26,7 +26,7 @@ const BATCH_BYTES: usize = 1 << 20;
 /// The longest message that the replica's thread writes.
 const WRITTEN_AT_ONCE_BYTES: usize = 16 << 10;
 
-/// What became of a message.
+/// The result of handing over a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pushed {
     /// It waits for the link.

@@ -1,4 +1,4 @@
-//! What a turn brought about, as it is noted on the replica's thread and as a person reads it.
+//! The effects of a turn, as they are noted on the replica's thread and as a person reads it.
 
 use bytes::Bytes;
 use witan_machine::{Reply, StateMachine, member::MemberId, view::View};

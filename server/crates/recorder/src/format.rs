@@ -1,4 +1,4 @@
-//! What a file of a recording holds: [`MAGIC`], then frames. A frame is the length of its payload and a CRC-32 of it, four
+//! The files of a recording: [`MAGIC`], then frames. A frame is the length of its payload and a CRC-32 of it, four
 //! bytes each, lowest first, and the payload, a [`Frame`]. Field numbers never change.
 
 use bytes::Bytes;
@@ -166,7 +166,7 @@ pub struct Effect {
     /// Kind, terms, indexes, lengths.
     #[prost(string, tag = "1")]
     pub text: String,
-    /// What depends on keys and nodes, which the start of the recording may lack.
+    /// The part that depends on keys and nodes, which the start of the recording may lack.
     #[prost(string, tag = "2")]
     pub outcome: String,
 }

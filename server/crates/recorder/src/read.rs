@@ -38,12 +38,12 @@ pub enum ReadError {
     TooLarge(String),
 }
 
-/// What one process has recorded.
+/// The recording of one process.
 #[derive(Debug)]
 pub struct Recording {
     /// Which process.
     pub head: Head,
-    /// What follows the heads of its files, in order.
+    /// The frames behind the heads of its files, in order.
     files: Vec<(PathBuf, Bytes)>,
 }
 

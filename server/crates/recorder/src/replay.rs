@@ -34,15 +34,15 @@ pub struct ShownTurn<'a> {
     pub number: u64,
     /// When it ended: Unix time in nanoseconds.
     pub at_ns: i64,
-    /// What came in.
+    /// The inputs.
     pub inputs: Vec<String>,
-    /// What the recorded core brought about.
+    /// The effects of the recorded core.
     pub effects: &'a [Effect],
     /// Whether this program's core brought about the same; `None` if it was not executed.
     pub equal: Option<bool>,
 }
 
-/// What a replay came to.
+/// The result of a replay.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// All turns were executed and had the recorded effects.

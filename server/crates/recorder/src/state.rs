@@ -14,7 +14,7 @@ use crate::format::{Record, State};
 /// Revision of a key space in which nothing was written.
 const FIRST_REVISION: i64 = 1;
 
-/// What a recording holds of a state.
+/// Returns the part of a state that a recording holds.
 pub(crate) fn store(view: &View) -> State {
     let machine = &view.machine;
     let mut nodes = 0;

@@ -50,7 +50,7 @@ pub enum TransferRefused {
     NoTransferee,
 }
 
-/// What this member has acknowledged last, to whom, and when.
+/// The last acknowledgment of this member: to whom, in which term, up to which index, and in which tick.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Acknowledgment {
     tick: u64,
