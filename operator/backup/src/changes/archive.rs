@@ -48,6 +48,8 @@ pub(super) struct ClusterArchive {
     leases: Vec<GrantedLease>,
     /// Leases that a segment tells of.
     known_leases: BTreeSet<i64>,
+    /// Whether the store is known to refuse a second segment in one place.
+    is_checked: bool,
     /// A segment that the store has not taken yet.
     unsent: Option<(Segment, Bytes)>,
     /// The last revision of the cluster at a time, until it is stored.
@@ -75,6 +77,7 @@ impl ClusterArchive {
             needs_backup: false,
             leases: Vec::new(),
             known_leases: BTreeSet::new(),
+            is_checked: false,
             unsent: None,
             asked: None,
             covered_ms: None,
@@ -142,6 +145,10 @@ impl ClusterArchive {
             };
             let at = tail.at;
             self.segments.append(at, bytes.clone()).await?;
+            if !self.is_checked {
+                self.segments.check_refusal(at, bytes.clone()).await?;
+                self.is_checked = true;
+            }
             tail.push(at, segment, bytes);
             tracing::debug!(first = at.first, last = tail.stored(), "stored changes");
             self.noted_ms = tail.time_ms;
@@ -197,5 +204,62 @@ impl ClusterArchive {
         };
         let bytes = changes::encode(&segment).into();
         Some((segment, bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use object_store::memory::InMemory;
+
+    use super::*;
+    use crate::testing::changes::segment;
+
+    /// Makes an archive whose log ends with revision 5, which was received at a time.
+    async fn archive(time_ms: i64) -> ClusterArchive {
+        let store = Store::of_test(Arc::new(InMemory::new()));
+        let mut archive = ClusterArchive::of(&store, 7).await.unwrap();
+        archive.go_on(Tail::begin(1_000, 4));
+        let events = segment(7, &[(0, &[5])]).groups.remove(0).events;
+        archive.pending.add(events, false, time_ms).unwrap();
+        archive.store_all().await.unwrap();
+        ClusterArchive::of(&store, 7).await.unwrap()
+    }
+
+    async fn ends(archive: &ClusterArchive) -> (usize, i64, Option<i64>) {
+        let segments = archive.segments.spans().await.unwrap().len();
+        (segments, archive.stored(), archive.covered_ms)
+    }
+
+    #[tokio::test]
+    async fn a_time_is_covered_when_its_changes_are_stored() {
+        let mut archive = archive(2_000).await;
+        assert_eq!(ends(&archive).await, (1, 5, None));
+        let asked = |revision, time_ms| Some(Asked { revision, time_ms });
+        // revision 6 is not there yet
+        archive.asked = asked(6, 70_000);
+        archive.store_all().await.unwrap();
+        assert_eq!(ends(&archive).await, (1, 5, None));
+        let events = segment(7, &[(0, &[6])]).groups.remove(0).events;
+        archive.pending.add(events, false, 70_001).unwrap();
+        archive.store_all().await.unwrap();
+        assert_eq!(ends(&archive).await, (2, 6, Some(70_000)));
+        // quiet times are stored once in a minute
+        archive.asked = asked(6, 130_000);
+        archive.store_all().await.unwrap();
+        assert_eq!(ends(&archive).await, (2, 6, Some(130_000)));
+        archive.asked = asked(6, 130_001);
+        archive.store_all().await.unwrap();
+        assert_eq!(ends(&archive).await, (3, 6, Some(130_001)));
+        // no later change has a time that is covered
+        assert_eq!(archive.pending.time_ms(), 130_002);
+    }
+
+    #[tokio::test]
+    async fn a_stored_time_may_be_ahead_by_seconds() {
+        let archive = archive(50_000).await;
+        assert!(archive.is_ahead(50_000 - AHEAD_MS - 1));
+        assert!(!archive.is_ahead(50_000 - AHEAD_MS));
     }
 }

@@ -190,6 +190,7 @@ impl<'a> Archiver<'a> {
         if head.revision < tail.as_ref().map_or(0, Tail::stored) {
             return refused(format!("the cluster is back at revision {}", head.revision));
         }
+        // a member may have started with other data
         if head.term != before.term {
             tracing::info!("another leader was elected: the watch begins again");
             if let Some(archive) = &mut self.archive {
@@ -284,7 +285,8 @@ impl<'a> Archiver<'a> {
             None => self.first_revision(member).await?,
         };
         // nothing was changed before revision 2
-        let feed = Feed::open(&self.members, &member.endpoint, first.max(2)).await?;
+        let mut feed = Feed::open(&self.members, &member.endpoint, first.max(2)).await?;
+        feed.ask().await?;
         archive.needs_backup = archive.newest.is_some();
         if archive.needs_backup {
             self.tell.send_modify(|status| status.gaps += 1);

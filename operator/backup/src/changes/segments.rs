@@ -69,6 +69,19 @@ impl SegmentStore {
         Err(BackupError::new(Reason::AlreadyExists, message))
     }
 
+    /// Checks by a stored segment that the store refuses to write a file that exists: some ignore that they are asked to.
+    pub(crate) async fn check_refusal(&self, span: Span, bytes: Bytes) -> Result<(), BackupError> {
+        if !self.store.put_new(&span.file_name(), bytes).await? {
+            return Ok(());
+        }
+        let message = format!(
+            "{}: the store writes files that exist, though it is asked not to (If-None-Match): changes need a store that knows \
+             conditional writes",
+            self.folder_url()
+        );
+        Err(BackupError::new(Reason::Internal, message))
+    }
+
     /// Reads the bytes of a segment.
     async fn bytes(&self, span: Span) -> Result<Vec<u8>, BackupError> {
         let file = span.file_name();
