@@ -1,0 +1,176 @@
+//! Tables, ages and sizes for people. Nothing here knows what a row is about.
+
+use std::fmt::Write as _;
+
+use k8s_openapi::jiff::Timestamp;
+
+/// Between two columns.
+const GAP: &str = "  ";
+const MINUTE: i64 = 60;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+
+/// Shown where nothing is known.
+pub(super) const UNKNOWN: &str = "-";
+
+/// Rows below a heading, in columns that are as wide as their widest cell.
+#[derive(Debug)]
+pub(super) struct Table<const N: usize> {
+    rows: Vec<[String; N]>,
+}
+
+impl<const N: usize> Table<N> {
+    /// Makes a table without rows.
+    pub(super) fn new(heading: [&str; N]) -> Self {
+        Self { rows: vec![heading.map(str::to_owned)] }
+    }
+
+    /// Adds a row. Keys and values are what their writers made of them: a cell that moved the cursor could hide the rows
+    /// of others.
+    pub(super) fn row(&mut self, cells: [String; N]) {
+        self.rows
+            .push(cells.map(|cell| cell.chars().map(printable).collect()));
+    }
+
+    /// Whether it has no row below its heading.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.len() == 1
+    }
+}
+
+impl<const N: usize> std::fmt::Display for Table<N> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let wide = |column: usize| {
+            self.rows
+                .iter()
+                .map(|row| row[column].chars().count())
+                .max()
+        };
+        let widths: Vec<_> = (0..N).map(|column| wide(column).unwrap_or(0)).collect();
+        for row in &self.rows {
+            let mut line = String::new();
+            for (cell, width) in row.iter().zip(&widths) {
+                write!(line, "{cell:width$}{GAP}")?;
+            }
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns the text, or what stands for an unknown one.
+pub(super) fn or_unknown(text: Option<impl Into<String>>) -> String {
+    text.map_or_else(|| UNKNOWN.to_owned(), Into::into)
+}
+
+/// Returns `yes` or `no`.
+pub(super) fn yes(holds: bool) -> String {
+    if holds { "yes" } else { "no" }.to_owned()
+}
+
+/// Returns a span of time in its largest unit of which there are two or more: `90s`, `5m`, `30h`, `12d`.
+pub(super) fn span(seconds: i64) -> String {
+    let (unit, name) = match seconds {
+        _ if seconds < 2 * MINUTE => (1, 's'),
+        _ if seconds < 2 * HOUR => (MINUTE, 'm'),
+        _ if seconds < 2 * DAY => (HOUR, 'h'),
+        _ => (DAY, 'd'),
+    };
+    format!("{}{name}", seconds.max(0) / unit)
+}
+
+/// Returns how long ago a time was.
+pub(super) fn age(of: Timestamp, now: Timestamp) -> String {
+    span(now.as_second() - of.as_second())
+}
+
+/// Returns the whole days until a time; negative after it.
+pub(super) fn days_until(time: Timestamp, now: Timestamp) -> i64 {
+    (time.as_second() - now.as_second()).div_euclid(DAY)
+}
+
+/// Returns a number of things: `1 key`, `2 keys`, `2 prefixes`.
+pub(super) fn counted(number: u64, thing: &str) -> String {
+    let end = match number {
+        1 => "",
+        _ if thing.ends_with('x') => "es",
+        _ => "s",
+    };
+    format!("{number} {thing}{end}")
+}
+
+/// Returns the text as one line of at most so many characters; what is left out is an ellipsis, what cannot be printed is
+/// escaped.
+pub(super) fn clipped(text: &str, max: usize) -> String {
+    let mut line = String::new();
+    let mut length = 0;
+    for c in text.chars() {
+        let shown = printable(c);
+        length += shown.chars().count();
+        if length > max {
+            line.push('…');
+            break;
+        }
+        line.push_str(&shown);
+    }
+    line
+}
+
+/// Returns the character; its escape if a terminal would not print it, or would print others in another order.
+fn printable(c: char) -> String {
+    match c {
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            c.escape_unicode().to_string()
+        }
+        _ if c.is_control() => c.escape_default().to_string(),
+        _ => c.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_cannot_move_the_cursor() {
+        let mut table = Table::new(["KEY"]);
+        table.row(["a\u{1b}[2K\r\nb\u{202e}c".to_owned()]);
+        assert_eq!(table.to_string(), "KEY\na\\u{1b}[2K\\r\\nb\\u{202e}c\n");
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let mut table = Table::new(["A", "LONG HEADING", "B"]);
+        assert!(table.is_empty());
+        table.row(["wide cell".to_owned(), "x".to_owned(), String::new()]);
+        assert_eq!(
+            table.to_string(),
+            "A          LONG HEADING  B\nwide cell  x\n"
+        );
+    }
+
+    #[test]
+    fn spans_have_one_unit() {
+        let shown = [-5, 119, 120, 7_199, 7_200, 172_799, 172_800].map(span);
+        assert_eq!(shown, ["0s", "119s", "2m", "119m", "2h", "47h", "2d"]);
+    }
+
+    #[test]
+    fn numbers_have_their_things() {
+        let shown = [counted(1, "key"), counted(0, "key"), counted(2, "prefix")];
+        assert_eq!(shown, ["1 key", "0 keys", "2 prefixes"]);
+    }
+
+    #[test]
+    fn days_are_whole() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert_eq!(days_until(at(3 * DAY - 1), at(0)), 2);
+        assert_eq!(days_until(at(0), at(1)), -1);
+    }
+
+    #[test]
+    fn clipped_text_is_one_line() {
+        assert_eq!(clipped("a\nb", 9), "a\\nb");
+        assert_eq!(clipped("abcdef", 3), "abc…");
+    }
+}
