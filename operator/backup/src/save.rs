@@ -141,7 +141,7 @@ enum Stored {
     /// The snapshot is stored.
     Snapshot(Digested),
     /// Another process has saved the backup in the meantime.
-    Earlier(BackupRecord),
+    Earlier(Box<BackupRecord>),
 }
 
 /// Streams the snapshot of a member into the store; its record is written last.
@@ -165,7 +165,7 @@ async fn attempt(
     let stored = stop.or(async {
         let digested = receive(snapshot, member, &mut upload, store, name).await?;
         if let Some(record) = existing(store, name).await? {
-            return Ok(Stored::Earlier(record));
+            return Ok(Stored::Earlier(Box::new(record)));
         }
         let completed = upload.complete().await;
         completed.map_err(|error| store.upload_failed(name, &error))?;
@@ -175,7 +175,7 @@ async fn attempt(
         Ok(Stored::Snapshot(digested)) => digested,
         Ok(Stored::Earlier(record)) => {
             upload.abort().await;
-            return Ok(record);
+            return Ok(*record);
         }
         Err(error) => {
             upload.abort().await;

@@ -100,9 +100,12 @@ impl<'a> Archiver<'a> {
         };
         let failure = match event {
             Event::Saved(saved) => {
-                let generation = archive.tail.as_ref().map(|tail| tail.at.generation);
-                archive.needs_backup &= !generation.is_some_and(|begun| fits(&saved, begun));
-                return saved.map(drop);
+                let begun = archive.tail.as_ref().map(|tail| tail.at.generation);
+                let record = saved?;
+                let begun_ms = record.started_at.as_millisecond();
+                // another generation may have begun since
+                archive.needs_backup &= begun.is_none_or(|begun| begun_ms < begun);
+                return Ok(());
             }
             Event::Message(Ok(message)) => archive.add(message).err(),
             // what the next watch goes on from is decided when it is opened
@@ -220,7 +223,7 @@ impl<'a> Archiver<'a> {
 
     /// Opens the watch where the log ends, else where a new generation begins.
     async fn go_on(
-        &mut self,
+        &self,
         archive: &mut ClusterArchive,
         member: &Standing,
     ) -> Result<(), BackupError> {
@@ -238,7 +241,7 @@ impl<'a> Archiver<'a> {
             // a failure says nothing about the history
             let is_known = known.inspect_err(|_| archive.tail = Some(tail.clone()))?;
             if is_known {
-                archive.needs_backup = self.needs_backup(archive, tail.at).await?;
+                archive.needs_backup = self.needs_backup(archive).await?;
                 (archive.tail, archive.feed) = (Some(tail), Some(feed?));
                 return Ok(());
             }
@@ -265,9 +268,9 @@ impl<'a> Archiver<'a> {
         Ok(read.is_some_and(|read| history::is_same(&tail.marks, &read)))
     }
 
-    /// Begins a generation. The first one goes on from the newest backup, others need one of their own.
+    /// Begins a generation. The first one goes on from the newest backup if it can, others need one of their own.
     async fn begin(
-        &mut self,
+        &self,
         archive: &mut ClusterArchive,
         member: &Standing,
     ) -> Result<(), BackupError> {
@@ -280,51 +283,55 @@ impl<'a> Archiver<'a> {
             );
             return Err(BackupError::new(Reason::ChangesMissing, message));
         }
-        let first = match archive.newest {
-            Some(_) => member.revision,
-            None => self.first_revision(member).await?,
+        let records = self.records(archive.cluster_id).await?;
+        let newest = records.first().filter(|_| archive.newest.is_none());
+        let connected = match newest {
+            Some(record) => self.connected(record, member).await?,
+            None => None,
         };
         // nothing was changed before revision 2
-        let mut feed = Feed::open(&self.members, &member.endpoint, first.max(2)).await?;
+        let first = connected.unwrap_or(member.revision).max(2);
+        let mut feed = Feed::open(&self.members, &member.endpoint, first).await?;
         feed.ask().await?;
-        archive.needs_backup = archive.newest.is_some();
-        if archive.needs_backup {
+        if archive.newest.is_some() {
             self.tell.send_modify(|status| status.gaps += 1);
         }
-        archive.go_on(Tail::begin(now_ms, first.max(2) - 1));
+        // without any backup, somebody is to take the first one
+        archive.needs_backup = connected.is_none() && !records.is_empty();
+        archive.go_on(Tail::begin(now_ms, first - 1));
         archive.feed = Some(feed);
         Ok(())
     }
 
-    /// Returns the first revision that is stored: that of the newest backup, if the member has it, else the member's.
-    async fn first_revision(&self, member: &Standing) -> Result<i64, BackupError> {
-        let cluster_id = format!("{:x}", member.cluster_id);
-        let records = inventory::complete(self.location).await?;
-        let newest = records.into_iter().find(|one| one.cluster_id == cluster_id);
-        let Some(record) = newest.filter(|one| one.revision < member.revision) else {
-            return Ok(member.revision);
-        };
-        let first = record.revision.max(2);
-        let read = history::read(&self.members, &member.endpoint, (first, first)).await?;
-        let mark = read.as_deref().and_then(<[_]>::first);
-        Ok(match mark {
-            Some(mark) if record.has_mark(mark) => first,
-            Some(_) | None => member.revision,
-        })
+    /// Returns the records of the complete backups of a cluster, the newest first.
+    async fn records(&self, cluster_id: u64) -> Result<Vec<BackupRecord>, BackupError> {
+        let mut records = inventory::complete(self.location).await?;
+        records.retain(|record| record.cluster_id == format!("{cluster_id:x}"));
+        Ok(records)
     }
 
-    /// Whether no backup belongs to the generation of a segment, though an earlier generation is there.
-    async fn needs_backup(&self, archive: &ClusterArchive, at: Span) -> Result<bool, BackupError> {
-        let spans = archive.segments.spans().await?;
-        if generation_at(&spans, 0) == Some(at.generation) {
-            return Ok(false);
+    /// Returns the first revision of changes that go on from a backup; `None` if the member has compacted it or has another
+    /// history.
+    async fn connected(
+        &self,
+        record: &BackupRecord,
+        member: &Standing,
+    ) -> Result<Option<i64>, BackupError> {
+        let first = record.revision.max(2);
+        if first > member.revision {
+            return Ok((record.revision <= 1).then_some(first));
         }
-        let cluster_id = format!("{:x}", archive.cluster_id);
-        let records = inventory::complete(self.location).await?;
-        let mut own = records
-            .into_iter()
-            .filter(|one| one.cluster_id == cluster_id);
-        Ok(!own.any(|record| fits(&Ok(record), at.generation)))
+        let read = history::read(&self.members, &member.endpoint, (first, first)).await?;
+        let mark = read.as_deref().and_then(<[_]>::first);
+        let is_same = mark.is_some_and(|mark| mark.revision == first && record.has_mark(mark));
+        Ok(is_same.then_some(first))
+    }
+
+    /// Whether backups are there, and no changes after the newest generation's beginning go on from one of them.
+    async fn needs_backup(&self, archive: &ClusterArchive) -> Result<bool, BackupError> {
+        let spans = archive.segments.spans().await?;
+        let records = self.records(archive.cluster_id).await?;
+        Ok(!records.is_empty() && !records.iter().any(|record| fits(record, &spans)))
     }
 
     /// Begins to save a backup.
@@ -370,9 +377,41 @@ impl<'a> Archiver<'a> {
     }
 }
 
-/// Whether a backup was begun since a generation was, and shows its history.
-fn fits(saved: &Result<BackupRecord, BackupError>, generation: i64) -> bool {
-    saved.as_ref().is_ok_and(|record| {
-        record.started_at.as_millisecond() >= generation && record.shows_history()
-    })
+/// Whether the changes of the newest generation go on from a backup.
+fn fits(record: &BackupRecord, spans: &[Span]) -> bool {
+    let newest = spans.last().map(|span| span.generation);
+    let first = spans.iter().find(|span| Some(span.generation) == newest);
+    let begun_ms = record.started_at.as_millisecond();
+    record.shows_history()
+        && generation_at(spans, begun_ms) == newest
+        && first.is_some_and(|first| first.first <= record.revision.max(2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::record;
+
+    /// The test's backups have revision 12.
+    #[test]
+    fn a_backup_is_needed_until_changes_go_on_from_one() {
+        let at = |generation, first| Span { generation, first, number: 0 };
+        let backup = |second| BackupRecord { mark: Some("ab".to_owned()), ..record("a", second) };
+        let (first, later) = (at(10_000, 12), at(20_000, 12));
+        assert!(fits(&backup(15), &[first]));
+        assert!(
+            fits(&backup(5), &[first]),
+            "the first generation goes on from it"
+        );
+        assert!(!fits(&backup(15), &[at(10_000, 13)]), "it is earlier");
+        assert!(
+            !fits(&backup(15), &[first, later]),
+            "it is of the one before"
+        );
+        assert!(fits(&backup(20), &[first, later]));
+        assert!(
+            !fits(&record("a", 20), &[first, later]),
+            "nothing shows its history"
+        );
+    }
 }
