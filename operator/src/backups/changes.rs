@@ -209,7 +209,9 @@ pub(super) fn status(
         (false, None) => ("True", "Stored"),
     };
     let ahead = is_ahead.then(|| {
-        format!("the changes have times up to {last}: the clock of the pod that stores them is ahead")
+        format!(
+            "the changes have times up to {last}: the clock of the pod that stores them is ahead"
+        )
     });
     let message = ahead.or_else(|| seen.trouble.clone()).unwrap_or_default();
     let conditions = before.map_or(&[][..], |status| &status.conditions);

@@ -4,7 +4,9 @@
 use std::{fs, io, path::Path};
 
 use witan_api::{
-    changes::{ChangeGroup, GrantedLease, LogReader, Segment, Span, TARGET, Target, Unreadable, revision},
+    changes::{
+        ChangeGroup, GrantedLease, LogReader, Segment, Span, TARGET, Target, Unreadable, revision,
+    },
     v3::mvccpb::{Event, event::EventType},
 };
 use witan_machine::{
@@ -40,7 +42,9 @@ pub enum ChangesError {
         why: Unreadable,
     },
     /// The first segments are missing.
-    #[error("{folder}: the changes begin with revision {first}, and the snapshot has revision {last}: fetch them again")]
+    #[error(
+        "{folder}: the changes begin with revision {first}, and the snapshot has revision {last}: fetch them again"
+    )]
     Later {
         /// The folder.
         folder: String,
@@ -357,9 +361,13 @@ mod tests {
         refused("end", "end at revision 3, and 5", &|folder| {
             fs::remove_file(folder.segment(4)).unwrap();
         });
-        refused("hole", "begin with revision 4, and the snapshot has revision 1", &|folder| {
-            fs::remove_file(folder.segment(2)).unwrap();
-        });
+        refused(
+            "hole",
+            "begin with revision 4, and the snapshot has revision 1",
+            &|folder| {
+                fs::remove_file(folder.segment(2)).unwrap();
+            },
+        );
         refused(
             "target",
             "fetch the backup and its changes again",

@@ -124,7 +124,11 @@ fn a_status_says_how_far_changes_are_stored() {
     let ahead = told(9, "2026-01-01T13:00:31Z");
     assert_eq!(shown(&ahead, now), is(9, "False", "Late"));
     let (_, condition) = status(&of, &ahead, every, now);
-    assert!(condition.message.contains("is ahead"), "{}", condition.message);
+    assert!(
+        condition.message.contains("is ahead"),
+        "{}",
+        condition.message
+    );
     let near = told(9, "2026-01-01T13:00:30Z");
     assert_eq!(shown(&near, now), is(9, "True", "Stored"));
     let first = with_changes(json!({}), json!({}));
