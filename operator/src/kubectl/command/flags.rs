@@ -1,8 +1,9 @@
 //! Flags of commands that have many.
 
 use clap::Args;
+use witan_api::top::{SECONDS, SECONDS_DEFAULT};
 
-use super::{Decode, FormatFlag, MemberFlags};
+use super::{By, Decode, FormatFlag, MemberFlags};
 
 /// Flags of `backup`.
 #[derive(Debug, Clone, Args)]
@@ -75,7 +76,7 @@ pub(in crate::kubectl) struct TopFlags {
     /// How many segments of the path are a row.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=8))]
     pub(in crate::kubectl) depth: u16,
-    /// How many rows, those with the most bytes first.
+    /// How many rows, those with the most bytes or requests first.
     #[arg(long, default_value_t = 20)]
     pub(in crate::kubectl) rows: usize,
     /// Requests a second. Each reads at most 1000 keys or one value.
@@ -84,10 +85,28 @@ pub(in crate::kubectl) struct TopFlags {
     /// Shows what kind of objects there are below a prefix.
     #[arg(long, value_enum)]
     pub(in crate::kubectl) decode: Option<Decode>,
+    /// Who reads, writes and watches instead.
+    #[command(flatten)]
+    pub(in crate::kubectl) rates: RatesFlags,
     /// Format.
     #[command(flatten)]
     pub(in crate::kubectl) format: FormatFlag,
     /// The members.
     #[command(flatten)]
     pub(in crate::kubectl) members: MemberFlags,
+}
+
+/// Flags of `top --rates`.
+#[derive(Debug, Clone, Args)]
+pub(in crate::kubectl) struct RatesFlags {
+    /// Shows who reads, writes and watches: all members count their requests for some seconds. Asks for the user root if
+    /// authentication is on.
+    #[arg(long, conflicts_with_all = ["prefix", "depth", "rate", "decode"])]
+    pub(in crate::kubectl) rates: bool,
+    /// Seconds for which requests are counted.
+    #[arg(long, requires = "rates", default_value_t = SECONDS_DEFAULT, value_parser = clap::value_parser!(u64).range(*SECONDS.start()..=*SECONDS.end()))]
+    pub(in crate::kubectl) seconds: u64,
+    /// Kind of rows.
+    #[arg(long, requires = "rates", value_enum, default_value_t = By::Prefix)]
+    pub(in crate::kubectl) by: By,
 }
