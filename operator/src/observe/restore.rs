@@ -1,12 +1,10 @@
 //! The backup that a new cluster begins from. It is looked up until the cluster has served.
 
 use kube::{Api, Client};
+use witan_crd::{BackupPhase, EtcdBackup, Restore};
 
 use super::ObserveError;
-use crate::{
-    crd::{BackupPhase, EtcdBackup, Restore},
-    resources::{Cluster, RestoreFrom, RestoreTo, location},
-};
+use crate::resources::{Cluster, RestoreFrom, RestoreTo, location};
 
 /// The backup of `spec.bootstrap.restore`.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,9 +100,10 @@ fn named(asked: &Restore) -> &str {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use witan_crd::EtcdCluster;
 
     use super::*;
-    use crate::{crd::EtcdCluster, testing::api::FakeApi};
+    use crate::testing::api::FakeApi;
 
     async fn found(fake: &FakeApi, status: serde_json::Value) -> Option<RestoreSource> {
         let cluster = json!({

@@ -2,11 +2,13 @@
 //!
 //! Verbs that an annotation of the EtcdCluster can ask for set that annotation, and wait for what `plan` makes of it.
 
-use crate::{
-    crd::{EtcdOperationStatus, RecoveryPhase, UpdateKind, Verb},
-    model::{MemberId, MemberSeen, Membership, Observed, Rotation},
-    resources::{Cluster, RECOVER_QUORUM, REPLACE_MEMBER, RESTARTED_AT, ROTATE_AUTHORITY},
+use witan_crd::{
+    EtcdOperationStatus, RECOVER_QUORUM, REPLACE_MEMBER, RESTARTED_AT, ROTATE_AUTHORITY,
+    RecoveryPhase, UpdateKind, Verb,
 };
+use witan_plan::model::{MemberId, MemberSeen, Membership, Observed, Rotation};
+
+use crate::resources::Cluster;
 
 const NO_QUORUM: &str = "waits for a quorum of the members to serve";
 

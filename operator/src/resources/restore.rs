@@ -7,6 +7,8 @@ use k8s_openapi::{
     api::core::v1::{Container, Volume, VolumeMount},
     jiff::Timestamp,
 };
+use witan_crd::BackupStore;
+use witan_plan::model::PodPlan;
 
 use super::{
     backup,
@@ -14,7 +16,6 @@ use super::{
     names::Cluster,
     store,
 };
-use crate::{crd::BackupStore, model::PodPlan};
 
 /// Name of the container that makes the data directory.
 pub const RESTORE: &str = "restore";
