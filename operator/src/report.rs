@@ -15,10 +15,7 @@ use witan_crd::{
 };
 use witan_plan::model::{MemberSeen, Membership, Notice, Observed, Ordinal, Step, UnixSeconds};
 
-use crate::{
-    metrics::ClusterState,
-    resources::{Cluster, tls},
-};
+use crate::{metrics::ClusterState, resources::Cluster};
 
 pub(crate) use conditions::condition;
 pub use events::events;
