@@ -10,7 +10,7 @@ use crate::{
     name::{self, DATA, RECORD},
     progress::{Progress, size},
     reason::{BackupError, Reason},
-    result::BackupRecord,
+    result::{BackupRecord, CommandResult},
     retention::{self, Retention},
     source::{self, Snapshot, Source, Standing},
     stop::Stop,
@@ -18,26 +18,56 @@ use crate::{
     upload::PartUpload,
 };
 
-/// Saves a backup as the flags say.
+/// A backup to save.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewBackup<'a> {
+    /// Its name.
+    pub(crate) name: &'a str,
+    /// Whether changes are to go on from it.
+    pub(crate) begins_changes: bool,
+}
+
+/// Saves a backup as the flags say, notes its record as the result, and then applies the retention.
 pub(crate) async fn run(flags: &SaveFlags, stop: &Stop) -> Result<BackupRecord, BackupError> {
     name::check_new(&flags.name)?;
     let members = Members::new(&flags.members.endpoints, &flags.members.client)?;
     let store = Store::create(&flags.to, &flags.s3)?;
-    save(&store, &members, &flags.name, flags.retention(), stop).await
+    let new = NewBackup { name: &flags.name, begins_changes: false };
+    let record = save(&store, &members, new, stop).await?;
+    if let Some(path) = &flags.result {
+        // a retention that is ended by a deadline takes nothing from the success
+        let noted = CommandResult::Backup(record.clone()).write(path);
+        noted.map_err(|error| {
+            BackupError::new(
+                Reason::Internal,
+                format!("--result {}: {error}", path.display()),
+            )
+        })?;
+    }
+    Ok(retain(&store, record, flags.retention(), stop).await)
 }
 
-/// Saves a backup, or returns the record of the one that has its name, and applies the retention.
+/// Saves a backup, or returns the record of the one that has its name.
 pub(crate) async fn save(
     store: &Store,
     source: &impl Source,
-    name: &str,
-    kept: Retention,
+    new: NewBackup<'_>,
     stop: &Stop,
 ) -> Result<BackupRecord, BackupError> {
-    let mut record = match stop.or(existing(store, name)).await? {
-        Some(record) => record,
-        None => take(store, source, name, stop).await?,
-    };
+    match stop.or(existing(store, new.name)).await? {
+        Some(record) => Ok(record),
+        None => take(store, source, new, stop).await,
+    }
+}
+
+/// Applies the retention after a backup has succeeded, and notes in its record what was removed.
+async fn retain(
+    store: &Store,
+    mut record: BackupRecord,
+    kept: Retention,
+    stop: &Stop,
+) -> BackupRecord {
+    let name = &record.name;
     let removal = async { Ok(retention::apply(store, kept, name).await) };
     // the backup has succeeded, whatever happens to the others
     let (removed, problem) = stop
@@ -47,9 +77,9 @@ pub(crate) async fn save(
     record.removed = removed;
     record.warning = problem.map(|error| format!("the retention was not applied: {error}"));
     if let Some(warning) = &record.warning {
-        tracing::warn!(name, "{warning}");
+        tracing::warn!(name = record.name, "{warning}");
     }
-    Ok(record)
+    record
 }
 
 /// Returns the record of a complete backup of this name; `None` if there is none. A record whose snapshot is gone or has
@@ -82,7 +112,7 @@ async fn existing(store: &Store, name: &str) -> Result<Option<BackupRecord>, Bac
 async fn take(
     store: &Store,
     source: &impl Source,
-    name: &str,
+    new: NewBackup<'_>,
     stop: &Stop,
 ) -> Result<BackupRecord, BackupError> {
     let members = stop
@@ -90,7 +120,7 @@ async fn take(
         .await?;
     let mut errors: Vec<BackupError> = Vec::new();
     for member in &members {
-        match attempt(store, source, member, name, stop).await {
+        match attempt(store, source, member, new, stop).await {
             Ok(record) => return Ok(record),
             Err(error) if error.is_of_source() => {
                 tracing::warn!(endpoint = member.endpoint, %error, "failed to get a snapshot of a member");
@@ -111,7 +141,7 @@ enum Stored {
     /// The snapshot is stored.
     Snapshot(Digested),
     /// Another process has saved the backup in the meantime.
-    Earlier(BackupRecord),
+    Earlier(Box<BackupRecord>),
 }
 
 /// Streams the snapshot of a member into the store; its record is written last.
@@ -119,10 +149,11 @@ async fn attempt(
     store: &Store,
     source: &impl Source,
     member: &Standing,
-    name: &str,
+    new: NewBackup<'_>,
     stop: &Stop,
 ) -> Result<BackupRecord, BackupError> {
-    let started_at = now();
+    let (name, started_at) = (new.name, now());
+    let mark = stop.or(mark(source, member, new)).await?;
     let snapshot = stop.or(source.snapshot(&member.endpoint)).await?;
     let total = size(snapshot.total);
     tracing::info!(
@@ -134,7 +165,7 @@ async fn attempt(
     let stored = stop.or(async {
         let digested = receive(snapshot, member, &mut upload, store, name).await?;
         if let Some(record) = existing(store, name).await? {
-            return Ok(Stored::Earlier(record));
+            return Ok(Stored::Earlier(Box::new(record)));
         }
         let completed = upload.complete().await;
         completed.map_err(|error| store.upload_failed(name, &error))?;
@@ -144,7 +175,7 @@ async fn attempt(
         Ok(Stored::Snapshot(digested)) => digested,
         Ok(Stored::Earlier(record)) => {
             upload.abort().await;
-            return Ok(record);
+            return Ok(*record);
         }
         Err(error) => {
             upload.abort().await;
@@ -161,6 +192,8 @@ async fn attempt(
         version: member.version.clone(),
         started_at,
         completed_at: now(),
+        mark,
+        begins_changes: new.begins_changes,
         removed: Vec::new(),
         warning: None,
     };
@@ -172,6 +205,29 @@ async fn attempt(
         "saved the backup"
     );
     Ok(record)
+}
+
+/// Reads what shows the history of a member. Without it a backup is none from which changes go on.
+async fn mark(
+    source: &impl Source,
+    member: &Standing,
+    new: NewBackup<'_>,
+) -> Result<Option<String>, BackupError> {
+    let revision = member.revision;
+    match source.mark(member).await {
+        Ok(None) if new.begins_changes && revision > 1 => {
+            let message = format!(
+                "{}: the changes of revision {revision} were compacted, so that it cannot be shown what goes on from it",
+                member.endpoint
+            );
+            Err(BackupError::new(Reason::SourceRefused, message))
+        }
+        Err(error) if !new.begins_changes => {
+            tracing::warn!(%error, "no changes can be restored after this backup");
+            Ok(None)
+        }
+        read => read,
+    }
 }
 
 /// Passes the bytes of a snapshot to the upload; an error if they do not fit their digest.

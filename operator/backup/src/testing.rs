@@ -54,6 +54,8 @@ pub(crate) fn record(name: &str, second: i64) -> BackupRecord {
         version: "3.6.0".to_owned(),
         started_at: Timestamp::from_second(second).unwrap(),
         completed_at: Timestamp::from_second(second + 1).unwrap(),
+        mark: None,
+        begins_changes: false,
         removed: Vec::new(),
         warning: None,
     }
@@ -97,16 +99,21 @@ impl Sent {
 
 /// Members that send one after the other what a test wants.
 #[derive(Debug)]
-pub(crate) struct TestSource(Mutex<VecDeque<Sent>>);
+pub(crate) struct TestSource {
+    sent: Mutex<VecDeque<Sent>>,
+    /// What shows their history.
+    pub(crate) mark: Option<String>,
+}
 
 impl TestSource {
     pub(crate) fn new(sent: impl IntoIterator<Item = Sent>) -> Self {
-        Self(Mutex::new(sent.into_iter().collect()))
+        let sent = Mutex::new(sent.into_iter().collect());
+        Self { sent, mark: Some("ab".to_owned()) }
     }
 
     /// Returns how many of the members were not asked.
     pub(crate) fn left(&self) -> usize {
-        self.0.lock().unwrap().len()
+        self.sent.lock().unwrap().len()
     }
 }
 
@@ -117,8 +124,12 @@ impl Source for TestSource {
             .collect()
     }
 
+    async fn mark(&self, _member: &Standing) -> Result<Option<String>, BackupError> {
+        Ok(self.mark.clone())
+    }
+
     async fn snapshot(&self, _endpoint: &str) -> Result<Snapshot, BackupError> {
-        let Sent { total, pieces, stays_open } = self.0.lock().unwrap().pop_front().unwrap();
+        let Sent { total, pieces, stays_open } = self.sent.lock().unwrap().pop_front().unwrap();
         let pieces = stream::iter(pieces);
         let pieces = if stays_open {
             pieces.chain(stream::pending()).boxed()

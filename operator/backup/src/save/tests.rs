@@ -15,8 +15,6 @@ use crate::{
     upload::PART_BYTES,
 };
 
-const ALL: Retention = Retention { keep_last: None, keep_within: None };
-
 /// Two parts and a half.
 const LARGE: usize = PART_BYTES / 2 * 5;
 
@@ -41,7 +39,8 @@ async fn save_as(
     name: &str,
 ) -> Result<BackupRecord, BackupError> {
     let (_asked, stop) = Stop::by_test();
-    save(store, source, name, ALL, &stop).await
+    let new = NewBackup { name, begins_changes: false };
+    save(store, source, new, &stop).await
 }
 
 #[tokio::test]
@@ -142,7 +141,8 @@ async fn retention_removes_after_a_success() {
     }
     let kept = Retention { keep_last: Some(2), keep_within: None };
     let source = TestSource::new([Sent::file(&snapshot(700))]);
-    let saved = save(&store, &source, "d", kept, &stop).await.unwrap();
+    let saved = save_as(&store, &source, "d").await.unwrap();
+    let saved = retain(&store, saved, kept, &stop).await;
     assert_eq!(
         (saved.removed, saved.warning),
         (vec!["a".to_owned(), "b".to_owned()], None)
