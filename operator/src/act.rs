@@ -16,14 +16,14 @@ use kube::{Client, ResourceExt as _};
 use serde_json::json;
 
 use crate::{
-    crd::{EtcdClusterStatus, RecoveryPhase, RecoveryStatus},
+    crd::{EtcdClusterStatus, RecoveryPhase, RecoveryStatus, RestorePhase, RestorePoint},
     discovery,
     members::{Address, CallError, Change, Login, Members},
     model::{Holder, MemberId, Ordinal, Part, PeerTls, Removal, Role, Step, Stop},
     observe::{HELD, Observation, REFUSED_BYTES, REMADE_AT},
     options::Environment,
     report,
-    resources::{self, Cluster, RETIRED, ROLE, ResourceError, RestoreFrom},
+    resources::{self, Cluster, RETIRED, ROLE, ResourceError},
 };
 
 /// Why a step failed. The step may still have been done.
@@ -137,7 +137,8 @@ impl<M: Members> Actor<'_, M> {
                 });
             }
             Step::BeginBootstrap { members, discovery_url } => {
-                status.restored_from = self.cluster.restore.as_ref().map(RestoreFrom::url);
+                let from = self.cluster.restore.as_ref();
+                status.restored_from = from.map(|from| from.point.url());
                 begin(status, members, discovery_url);
             }
             Step::CreateDiscoveryToken(members) => {
@@ -175,6 +176,9 @@ impl<M: Members> Actor<'_, M> {
                 self.delete(claim, "delete the claim of a member").await?;
             }
             Step::RetireClaim { ordinal, held } => self.retire(ordinal, held).await?,
+            Step::ReviveClaim(ordinal) => self.revive(ordinal).await?,
+            Step::BeginRestored { first, members } => begin_restored(status, first, members),
+            Step::ReturnToDisks => return_to_disks(status),
             Step::ApplyClaim { ordinal, peer_tls } => {
                 self.apply_claim(ordinal, peer_tls, None).await?;
             }
@@ -204,6 +208,14 @@ impl<M: Members> Actor<'_, M> {
         let value = if held { HELD } else { "true" };
         let what = "annotate the claim of a removed member";
         self.annotate(ordinal, [RETIRED, value], what).await
+    }
+
+    /// Takes the annotation [`RETIRED`] of a claim away, so that its member starts from it again.
+    async fn revive(&self, ordinal: Ordinal) -> Result<(), ActError> {
+        let live = self.observation.objects.claim(ordinal);
+        let marks = json!({"annotations": {RETIRED: null}});
+        let what = "take the annotation of a claim away that is used again";
+        self.mark(live, marks, what).await
     }
 
     /// Annotates the claim of a member.
@@ -378,6 +390,37 @@ fn begin(status: &mut EtcdClusterStatus, members: u32, discovery_url: Option<Str
         let discovery = status.discovery.get_or_insert_default();
         discovery.url = Some(url);
         discovery.expected = i32::try_from(members).ok();
+    }
+}
+
+/// Records in the status that new members begin from the snapshot of the restore, as those of a new cluster do.
+fn begin_restored(status: &mut EtcdClusterStatus, first: Ordinal, members: u32) {
+    let Some(restore) = &mut status.restore else {
+        return;
+    };
+    restore.phase = RestorePhase::Starting;
+    restore.first_ordinal = i32::try_from(first).ok();
+    status.restored_from = restore.source.as_ref().map(RestorePoint::url);
+    status.cluster_id = None;
+    end_recovery(status);
+    // the first members know each other by a list, whatever they did at the first bootstrap
+    status.discovery = None;
+    begin(status, members, None);
+}
+
+/// Records in the status that the members start from the disks that an earlier restore has kept.
+fn return_to_disks(status: &mut EtcdClusterStatus) {
+    if let Some(restore) = &mut status.restore {
+        restore.phase = RestorePhase::Starting;
+        status.cluster_id.clone_from(&restore.cluster_id);
+    }
+    end_recovery(status);
+}
+
+/// Records that a recovery has no effect any more: its survivor is no member of a cluster on other disks.
+fn end_recovery(status: &mut EtcdClusterStatus) {
+    if let Some(recovery) = &mut status.recovery {
+        recovery.phase = RecoveryPhase::Done;
     }
 }
 

@@ -40,7 +40,7 @@ pub use pods::{
     AdditionalMetadata, AntiAffinity, BudgetOptions, ClientService, EvictionPolicy, OnCorruption,
     PeerService, PullPolicy, SelfHealing, ServiceType, Services, UpdateKind, UpdateStrategy,
 };
-pub use restore::Restore;
+pub use restore::{Restore, RestorePhase, RestorePoint, RestoreStatus};
 pub use security::{
     Auth, CertManagerCertificate, CertificateSource, IssuerRef, ManagedCertificate, PeerTlsSource,
     SecretRef, ServerTlsSource, Tls,

@@ -40,6 +40,7 @@ use crate::{
 
 pub(crate) use pods::speaks_tls;
 pub use pods::{HELD, REFUSED_BYTES, REMADE_AT, client_address, is_ready};
+pub(crate) use restore::find_backup;
 pub use restore::{RestoreSource, restore_source};
 pub use secrets::{Secrets, SecretsSeen};
 pub(crate) use secrets::{client_tls, login as root_login};

@@ -11,6 +11,7 @@ mod objects;
 mod pass;
 mod recover;
 mod repair;
+mod restore;
 mod roll;
 mod rotate;
 mod scale;
@@ -35,6 +36,7 @@ pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed)
     let pass = Pass { spec, status, seen };
     let early = stop::deleting(&pass)
         .or_else(|| stop::paused(&pass))
+        .or_else(|| restore::stop(&pass))
         .or_else(|| stop::other_cluster(&pass))
         .or_else(|| objects::next_object_step(&pass))
         .or_else(|| stop::hibernate(&pass))

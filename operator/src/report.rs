@@ -13,7 +13,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use crate::{
     crd::{
         CertificateStatus, EtcdClusterSpec, EtcdClusterStatus, MemberPhase, MemberStatus,
-        OperationStatus, RecoveryPhase, RecoveryStatus,
+        OperationStatus, RecoveryPhase, RecoveryStatus, RestorePhase, RestoreStatus,
     },
     metrics::ClusterState,
     model::{MemberSeen, Membership, Notice, Observed, Ordinal, Step, UnixSeconds, quorum},
@@ -82,6 +82,7 @@ pub fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClusterStatu
         discovery: discovery(of, seen),
         restored_from: of.before.restored_from.clone(),
         recovery: recovery(of, seen),
+        restore: restore(of.before, seen),
         certificates: certificates(of.cluster, seen),
         conditions: Vec::new(),
     };
@@ -129,6 +130,17 @@ fn recovery(of: Subject<'_>, seen: &Observed) -> Option<RecoveryStatus> {
     let phase = RecoveryPhase::Done;
     let ended = || RecoveryStatus { member, phase, started_at: time(seen.now) };
     known.or_else(|| serves.then(ended))
+}
+
+/// Returns the restore in place: it is done once a quorum of the members that it has started serves.
+fn restore(before: &EtcdClusterStatus, seen: &Observed) -> Option<RestoreStatus> {
+    let known = before.restore.clone()?;
+    let id = seen.membership.as_ref().and_then(cluster_id);
+    let own = id.is_some() && (before.cluster_id.is_none() || before.cluster_id == id);
+    Some(match known.phase {
+        RestorePhase::Starting if own => RestoreStatus { phase: RestorePhase::Done, ..known },
+        RestorePhase::Starting | RestorePhase::Stopping | RestorePhase::Done => known,
+    })
 }
 
 /// Whether there is a disk of no member from which one could be started.

@@ -29,12 +29,12 @@ pub use changes::{CHANGES, STATUS_PORT, changes_pod};
 pub use claim::{claim, grown, onto};
 pub use names::{
     ALLOW_LEADER_RESTART, AUTHORITY_OVERLAP, BACKUP, BACKUP_OF, CLIENT_TLS, CLUSTER, CLUSTER_ID,
-    Cluster, FENCED_MEMBERS, MANAGER, MEMBER, PEER_TLS, RECOVER_QUORUM, REFUSED, REPLACE_MEMBER,
-    RESTARTED_AT, RETIRED, ROLE, ROTATE_AUTHORITY, ROTATED_AT, SCHEDULE, SERVICE, SPEC, START,
-    TEMPLATE, TRUST, VERSION, client_service_name, ports,
+    Cluster, FENCED_MEMBERS, MANAGER, MEMBER, OPERATION, PEER_TLS, RECOVER_QUORUM, REFUSED,
+    REPLACE_MEMBER, RESTARTED_AT, RETIRED, ROLE, ROTATE_AUTHORITY, ROTATED_AT, SCHEDULE, SERVICE,
+    SPEC, START, TEMPLATE, TRUST, VERSION, client_service_name, ports,
 };
 pub use pod::{CONTAINER, pod, template};
-pub use restore::{RESTORE, RestoreFrom, RestoreTo};
+pub use restore::{RESTORE, RestoreFrom, check, check_name};
 pub use services::{client_service, peer_service};
 pub use store::location;
 

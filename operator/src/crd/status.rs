@@ -1,10 +1,12 @@
 //! The status that the operator reports. It follows from observation alone, except for the few facts that a later pass
 //! needs (`clusterID`, `admittedSpec`, `bootstrapMembers`, `discovery.url`, `restoredFrom`,
-//! `recovery`).
+//! `recovery`, `restore`).
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::restore::RestoreStatus;
 
 /// Status of an EtcdCluster.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -79,6 +81,9 @@ pub struct EtcdClusterStatus {
     /// The recovery that the annotation `witan.dev/recover-quorum` has asked for; it is recorded before anything is changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recovery: Option<RecoveryStatus>,
+    /// The last restore in place; it is recorded before a member is stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restore: Option<RestoreStatus>,
     /// Certificates that the operator issued.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]

@@ -113,6 +113,17 @@ pub enum Step {
         /// Bytes.
         bytes: u64,
     },
+    /// Takes the mark of a retired claim away: its member starts from it again.
+    ReviveClaim(Ordinal),
+    /// Records that a restored cluster begins with new members, whose disks are new; all earlier disks are retired.
+    BeginRestored {
+        /// The lowest ordinal of the members.
+        first: Ordinal,
+        /// The number of members.
+        members: u32,
+    },
+    /// Records that the cluster goes on with the disks that a restore has kept.
+    ReturnToDisks,
     /// Lowers the alarm CORRUPT of a removed member.
     DisarmCorrupt(MemberId),
     /// Creates the user `root` with the password of its secret, and turns authentication on.
@@ -123,6 +134,8 @@ pub enum Step {
 
 const RECOVERY_BEGUN: &str = "member {member} goes on alone, because the annotation \
     witan.dev/recover-quorum names it: the others are stopped, their disks are kept and not started again";
+
+const RETURNED: &str = "going back to the disks that the last restore has kept";
 
 impl Step {
     /// Returns the kind of the step, a label of a metric: the name of its variant.
@@ -155,6 +168,9 @@ impl Step {
             | Step::DeletePod { .. }
             | Step::DeleteClaim(_)
             | Step::RetireClaim { .. }
+            | Step::ReviveClaim(_)
+            | Step::BeginRestored { .. }
+            | Step::ReturnToDisks
             | Step::ApplyClaim { .. }
             | Step::GrowClaim { .. }
             | Step::DisarmCorrupt(_)
@@ -187,6 +203,9 @@ impl Step {
             | Step::UpdatePeerUrl { .. }
             | Step::DeleteClaim(_)
             | Step::RetireClaim { .. }
+            | Step::ReviveClaim(_)
+            | Step::BeginRestored { .. }
+            | Step::ReturnToDisks
             | Step::ApplyClaim { .. }
             | Step::GrowClaim { .. }
             | Step::DisarmCorrupt(_)
@@ -296,6 +315,15 @@ impl Step {
                 let text = format!("keeping the claim of the removed member {{member}}{until}");
                 tell.pod(*ordinal, "ClaimRetained", text)
             }
+            Step::ReviveClaim(ordinal) => {
+                let text = "the claim of {member} is used again";
+                tell.pod(*ordinal, "ClaimRevived", text)
+            }
+            Step::BeginRestored { members, .. } => {
+                let text = format!("beginning a cluster of {members} members from the backup");
+                tell.all("RestoreBegun", text)
+            }
+            Step::ReturnToDisks => tell.all("RestoreUndone", RETURNED),
             Step::ApplyClaim { ordinal, .. } => {
                 let text = "applying owner and labels of the claim of {member}";
                 tell.pod(*ordinal, "ClaimApplied", text)

@@ -11,6 +11,7 @@ mod properties;
 mod random;
 mod recovery;
 mod refusals;
+mod restore;
 mod shown;
 mod world;
 
