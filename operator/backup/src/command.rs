@@ -6,7 +6,7 @@ use clap::{ArgAction, Args, Subcommand, ValueEnum};
 
 use jiff::Timestamp;
 
-use crate::{fetch::Until, location::Location, retention::Retention};
+use crate::{fetch::Until, location::Location, retention::Retention, save::Extras};
 
 /// Commands about backups.
 #[derive(Debug, Clone, Subcommand)]
@@ -74,6 +74,10 @@ pub struct SaveFlags {
     /// The time within which backups are kept: 30d, 12h, 1h30m (units w, d, h, m, s).
     #[arg(long, value_name = "TIME", value_parser = time_span)]
     pub(crate) keep_within: Option<Duration>,
+    /// Whether the record of the backup has the hash of the keys as the member computes it, with which `witan snapshot restore
+    /// --compare` compares what it has restored.
+    #[arg(long)]
+    pub(crate) hash_keys: bool,
     /// File to which the result is written as JSON of at most 4096 bytes, such as /dev/termination-log.
     #[arg(long, value_name = "FILE")]
     pub(crate) result: Option<PathBuf>,
@@ -83,9 +87,10 @@ pub struct SaveFlags {
 }
 
 impl SaveFlags {
-    /// Returns which other backups stay.
-    pub(crate) fn retention(&self) -> Retention {
-        Retention { keep_last: self.keep_last, keep_within: self.keep_within }
+    /// Returns what belongs to the backup besides its snapshot.
+    pub(crate) fn extras(&self) -> Extras {
+        let kept = Retention { keep_last: self.keep_last, keep_within: self.keep_within };
+        Extras { kept, hash_keys: self.hash_keys }
     }
 }
 
@@ -160,6 +165,9 @@ pub struct FetchFlags {
     /// --name, the newest backup is taken that is not later.
     #[arg(long, value_name = "TIME", requires = "changes")]
     pub(crate) to_time: Option<Timestamp>,
+    /// File to which the record of the backup is written, for `witan snapshot restore --compare`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
     /// Does nothing if this folder exists and is not empty.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) unless_exists: Option<PathBuf>,

@@ -10,7 +10,7 @@ use crate::{
     name::{self, DATA, RECORD},
     progress::{Progress, size},
     reason::{BackupError, Reason},
-    result::BackupRecord,
+    result::{BackupRecord, KeysHash},
     retention::{self, Retention},
     source::{self, Snapshot, Source, Standing},
     stop::Stop,
@@ -23,7 +23,23 @@ pub(crate) async fn run(flags: &SaveFlags, stop: &Stop) -> Result<BackupRecord, 
     name::check_new(&flags.name)?;
     let members = Members::new(&flags.members.endpoints, &flags.members.client)?;
     let store = Store::create(&flags.to, &flags.s3)?;
-    save(&store, &members, &flags.name, flags.retention(), stop).await
+    save(&store, &members, &flags.name, flags.extras(), stop).await
+}
+
+/// What belongs to a backup besides its snapshot.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Extras {
+    /// Which other backups stay.
+    pub(crate) kept: Retention,
+    /// Whether the record has the hash of the keys.
+    pub(crate) hash_keys: bool,
+}
+
+impl Extras {
+    /// A retention, and no hash.
+    pub(crate) const fn of(kept: Retention) -> Self {
+        Self { kept, hash_keys: false }
+    }
 }
 
 /// Saves a backup, or returns the record of the one that has its name, and applies the retention.
@@ -31,21 +47,23 @@ pub(crate) async fn save(
     store: &Store,
     source: &impl Source,
     name: &str,
-    kept: Retention,
+    extras: Extras,
     stop: &Stop,
 ) -> Result<BackupRecord, BackupError> {
     let mut record = match stop.or(existing(store, name)).await? {
         Some(record) => record,
-        None => take(store, source, name, stop).await?,
+        None => take(store, source, name, extras, stop).await?,
     };
-    let removal = async { Ok(retention::apply(store, kept, name).await) };
+    let removal = async { Ok(retention::apply(store, extras.kept, name).await) };
     // the backup has succeeded, whatever happens to the others
     let (removed, problem) = stop
         .or(removal)
         .await
         .unwrap_or_else(|error| (Vec::new(), Some(error)));
     record.removed = removed;
-    record.warning = problem.map(|error| format!("the retention was not applied: {error}"));
+    if let Some(error) = problem {
+        record.warning = Some(format!("the retention was not applied: {error}"));
+    }
     if let Some(warning) = &record.warning {
         tracing::warn!(name, "{warning}");
     }
@@ -83,6 +101,7 @@ async fn take(
     store: &Store,
     source: &impl Source,
     name: &str,
+    extras: Extras,
     stop: &Stop,
 ) -> Result<BackupRecord, BackupError> {
     let members = stop
@@ -90,7 +109,7 @@ async fn take(
         .await?;
     let mut errors: Vec<BackupError> = Vec::new();
     for member in &members {
-        match attempt(store, source, member, name, stop).await {
+        match attempt(store, source, member, name, extras, stop).await {
             Ok(record) => return Ok(record),
             Err(error) if error.is_of_source() => {
                 tracing::warn!(endpoint = member.endpoint, %error, "failed to get a snapshot of a member");
@@ -120,9 +139,14 @@ async fn attempt(
     source: &impl Source,
     member: &Standing,
     name: &str,
+    extras: Extras,
     stop: &Stop,
 ) -> Result<BackupRecord, BackupError> {
     let started_at = now();
+    let before = match extras.hash_keys {
+        true => Some(stop.or(hash(source, member)).await?),
+        false => None,
+    };
     let snapshot = stop.or(source.snapshot(&member.endpoint)).await?;
     let total = size(snapshot.total);
     tracing::info!(
@@ -151,6 +175,15 @@ async fn attempt(
             return Err(error);
         }
     };
+    let hashed = match before {
+        Some(before) => Some(both(before, stop.or(hash(source, member)).await?)),
+        None => None,
+    };
+    let (keys_hash, warning) = match hashed {
+        Some(Ok(hash)) => (Some(hash), None),
+        Some(Err(why)) => (None, Some(why)),
+        None => (None, None),
+    };
     let record = BackupRecord {
         name: name.to_owned(),
         location: store.url(&format!("{name}{DATA}")),
@@ -159,10 +192,11 @@ async fn attempt(
         sha256: digested.sha256,
         cluster_id: format!("{:x}", member.cluster_id),
         version: member.version.clone(),
+        keys_hash,
         started_at,
         completed_at: now(),
         removed: Vec::new(),
-        warning: None,
+        warning,
     };
     stop.or(store.put_record(&record)).await?;
     tracing::info!(
@@ -172,6 +206,30 @@ async fn attempt(
         "saved the backup"
     );
     Ok(record)
+}
+
+/// The hash of the keys of a member, or why there is none, for people.
+type Hashed = Result<KeysHash, String>;
+
+/// Asks a member for the hash of its keys at the revision that its snapshot has at least.
+async fn hash(source: &impl Source, member: &Standing) -> Result<Hashed, BackupError> {
+    let answer = source.keys_hash(&member.endpoint, member.revision).await;
+    Ok(answer.map_err(|error| not_compared(&error.message)))
+}
+
+/// Returns the hash that fits the snapshot between two answers: keys that were compacted between them may be in it or not.
+fn both(before: Hashed, after: Hashed) -> Hashed {
+    let (before, after) = (before?, after?);
+    match before == after {
+        true => Ok(before),
+        false => Err(not_compared(
+            "keys were compacted while the snapshot was made",
+        )),
+    }
+}
+
+fn not_compared(why: &str) -> String {
+    format!("the keys of the backup cannot be compared with those of the cluster: {why}")
 }
 
 /// Passes the bytes of a snapshot to the upload; an error if they do not fit their digest.

@@ -19,8 +19,8 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    reason::BackupError,
-    result::BackupRecord,
+    reason::{BackupError, Reason},
+    result::{BackupRecord, KeysHash},
     source::{Snapshot, Source, Standing},
 };
 
@@ -52,6 +52,7 @@ pub(crate) fn record(name: &str, second: i64) -> BackupRecord {
         sha256: "00".to_owned(),
         cluster_id: "cafe".to_owned(),
         version: "3.6.0".to_owned(),
+        keys_hash: None,
         started_at: Timestamp::from_second(second).unwrap(),
         completed_at: Timestamp::from_second(second + 1).unwrap(),
         removed: Vec::new(),
@@ -97,16 +98,27 @@ impl Sent {
 
 /// Members that send one after the other what a test wants.
 #[derive(Debug)]
-pub(crate) struct TestSource(Mutex<VecDeque<Sent>>);
+pub(crate) struct TestSource {
+    sent: Mutex<VecDeque<Sent>>,
+    hashes: Mutex<VecDeque<KeysHash>>,
+}
 
 impl TestSource {
     pub(crate) fn new(sent: impl IntoIterator<Item = Sent>) -> Self {
-        Self(Mutex::new(sent.into_iter().collect()))
+        Self {
+            sent: Mutex::new(sent.into_iter().collect()),
+            hashes: Mutex::default(),
+        }
+    }
+
+    /// Has the members answer with these hashes, one after the other, and with no further one.
+    pub(crate) fn hashing(self, hashes: impl IntoIterator<Item = KeysHash>) -> Self {
+        Self { hashes: Mutex::new(hashes.into_iter().collect()), ..self }
     }
 
     /// Returns how many of the members were not asked.
     pub(crate) fn left(&self) -> usize {
-        self.0.lock().unwrap().len()
+        self.sent.lock().unwrap().len()
     }
 }
 
@@ -118,7 +130,7 @@ impl Source for TestSource {
     }
 
     async fn snapshot(&self, _endpoint: &str) -> Result<Snapshot, BackupError> {
-        let Sent { total, pieces, stays_open } = self.0.lock().unwrap().pop_front().unwrap();
+        let Sent { total, pieces, stays_open } = self.sent.lock().unwrap().pop_front().unwrap();
         let pieces = stream::iter(pieces);
         let pieces = if stays_open {
             pieces.chain(stream::pending()).boxed()
@@ -126,6 +138,12 @@ impl Source for TestSource {
             pieces.boxed()
         };
         Ok(Snapshot { total, pieces })
+    }
+
+    async fn keys_hash(&self, endpoint: &str, revision: i64) -> Result<KeysHash, BackupError> {
+        assert_eq!(revision, standing(endpoint).revision);
+        let known = self.hashes.lock().unwrap().pop_front();
+        known.ok_or_else(|| BackupError::new(Reason::SourceUnreachable, "no answer"))
     }
 }
 

@@ -187,7 +187,14 @@ impl<'a> Archiver<'a> {
                     .strftime("after-gap-%Y%m%dT%H%M%SZ")
                     .to_string();
                 let all = Retention::default();
-                save::save(self.location, self.members, &name, all, self.stop).await?
+                save::save(
+                    self.location,
+                    self.members,
+                    &name,
+                    save::Extras::of(all),
+                    self.stop,
+                )
+                .await?
             }
         };
         let (first, last) = (archive.stored + 1, record.revision);

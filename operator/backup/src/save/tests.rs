@@ -15,7 +15,7 @@ use crate::{
     upload::PART_BYTES,
 };
 
-const ALL: Retention = Retention { keep_last: None, keep_within: None };
+const ALL: Extras = Extras::of(Retention { keep_last: None, keep_within: None });
 
 /// Two parts and a half.
 const LARGE: usize = PART_BYTES / 2 * 5;
@@ -120,6 +120,32 @@ async fn a_backup_that_exists_is_the_result() {
     assert_eq!(refused.reason, Reason::AlreadyExists);
 }
 
+/// What is restored is compared with it: keys that were compacted in between would differ for no fault.
+#[tokio::test]
+async fn a_record_has_the_hash_of_the_keys_if_nothing_was_compacted_meanwhile() {
+    let (_asked, stop) = Stop::by_test();
+    let at = |compact_revision| KeysHash { hash: 7, compact_revision };
+    let extras = Extras { hash_keys: true, ..ALL };
+    for (hashes, expected, says) in [
+        (vec![at(3), at(3)], Some(at(3)), None),
+        (vec![at(3), at(4)], None, Some("compacted")),
+        (vec![at(3)], None, Some("no answer")),
+        (vec![], None, Some("no answer")),
+    ] {
+        let (_, store) = memory();
+        let source = TestSource::new([Sent::file(&snapshot(500))]).hashing(hashes);
+        let saved = save(&store, &source, "a", extras, &stop).await.unwrap();
+        assert_eq!(saved.keys_hash, expected);
+        let warning = saved.warning.clone().unwrap_or_default();
+        assert_eq!(saved.warning.is_some(), says.is_some(), "{warning}");
+        assert!(warning.contains(says.unwrap_or_default()), "{warning}");
+    }
+    let (_, store) = memory();
+    let source = TestSource::new([Sent::file(&snapshot(500))]).hashing([at(3), at(3)]);
+    let saved = save(&store, &source, "a", ALL, &stop).await.unwrap();
+    assert_eq!(saved.keys_hash, None, "nobody has asked for it");
+}
+
 #[tokio::test]
 async fn retention_removes_after_a_success() {
     let (objects, store) = memory();
@@ -140,7 +166,7 @@ async fn retention_removes_after_a_success() {
         record.started_at = Timestamp::from_second(i64::from(name.as_bytes()[0])).unwrap();
         store.put_record(&record).await.unwrap();
     }
-    let kept = Retention { keep_last: Some(2), keep_within: None };
+    let kept = Extras::of(Retention { keep_last: Some(2), keep_within: None });
     let source = TestSource::new([Sent::file(&snapshot(700))]);
     let saved = save(&store, &source, "d", kept, &stop).await.unwrap();
     assert_eq!(
