@@ -16,7 +16,10 @@ use kube::{Client, ResourceExt as _};
 use serde_json::json;
 
 use crate::{
-    crd::{EtcdClusterStatus, RecoveryPhase, RecoveryStatus, RestorePhase, RestorePoint},
+    crd::{
+        CompactionStatus, EtcdClusterStatus, RecoveryPhase, RecoveryStatus, RestorePhase,
+        RestorePoint,
+    },
     discovery,
     members::{Address, CallError, Change, Login, Members},
     model::{Holder, MemberId, Ordinal, Part, PeerTls, Removal, Role, Step, Stop},
@@ -184,8 +187,29 @@ impl<M: Members> Actor<'_, M> {
             }
             Step::GrowClaim { ordinal, bytes } => self.grow(ordinal, bytes).await?,
             Step::DisarmCorrupt(id) => self.change(Some(id), Change::DisarmCorrupt(id)).await?,
+            Step::Compact(revision) => {
+                self.change(None, Change::Compact(revision)).await?;
+                status.compaction = Some(CompactionStatus {
+                    compacted_at: report::time(self.observation.seen.now),
+                    revision,
+                    disarmed: false,
+                });
+            }
+            Step::DisarmNoSpace => self.disarm(status).await?,
             Step::EnableAuth => self.change(None, Change::EnableAuth(self.root()?)).await?,
             Step::DisableAuth => self.change(None, Change::DisableAuth).await?,
+        }
+        Ok(())
+    }
+
+    /// Lowers the alarm NOSPACE of all members that have it.
+    async fn disarm(&self, status: &mut EtcdClusterStatus) -> Result<(), ActError> {
+        let members = self.observation.seen.members();
+        for member in members.filter(|member| member.no_space) {
+            self.change(None, Change::DisarmNoSpace(member.id)).await?;
+        }
+        if let Some(compaction) = &mut status.compaction {
+            compaction.disarmed = true;
         }
         Ok(())
     }

@@ -379,6 +379,8 @@ impl<M: Members> Scope<M> {
                 | Step::CreateDiscoveryToken(_)
                 | Step::BeginRestored { .. }
                 | Step::ReturnToDisks
+                | Step::Compact(_)
+                | Step::DisarmNoSpace
         );
         let mut done = Ok(());
         if records {

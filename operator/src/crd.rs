@@ -37,8 +37,9 @@ pub use operation::{
 };
 pub use options::{CompactionMode, LogLevel, MetricsDetail, Options};
 pub use pods::{
-    AdditionalMetadata, AntiAffinity, BudgetOptions, ClientService, EvictionPolicy, OnCorruption,
-    PeerService, PullPolicy, SelfHealing, ServiceType, Services, UpdateKind, UpdateStrategy,
+    AdditionalMetadata, AntiAffinity, BudgetOptions, ClientService, CompactOnNoSpace,
+    EvictionPolicy, OnCorruption, PeerService, PullPolicy, SelfHealing, ServiceType, Services,
+    UpdateKind, UpdateStrategy,
 };
 pub use restore::{Restore, RestorePhase, RestorePoint, RestoreStatus};
 pub use security::{
@@ -46,8 +47,8 @@ pub use security::{
     SecretRef, ServerTlsSource, Tls,
 };
 pub use status::{
-    CertificateStatus, DiscoveryStatus, EtcdClusterStatus, MemberPhase, MemberStatus,
-    OperationStatus, RecoveryPhase, RecoveryStatus,
+    CertificateStatus, CompactionStatus, DiscoveryStatus, EtcdClusterStatus, MemberPhase,
+    MemberStatus, OperationStatus, RecoveryPhase, RecoveryStatus,
 };
 pub use storage::{AccessMode, ClaimRetention, Medium, Retention, Storage};
 pub use text::{ByteQuantity, OpenObject, Span};

@@ -15,6 +15,7 @@ mod restore;
 mod roll;
 mod rotate;
 mod scale;
+mod space;
 mod stop;
 
 use std::time::Duration;
@@ -24,6 +25,7 @@ use crate::{
     model::{Observed, Step, Why},
 };
 use pass::{Joined, Pass};
+pub use space::AGAIN_SECONDS;
 
 /// When to look again at a state that only a person or a change of an object can end.
 pub const IDLE: Duration = Duration::from_secs(60);
@@ -78,6 +80,7 @@ fn serve(joined: &Joined<'_>) -> Step {
         learner::advance,
         repair::replace,
         repair::disarm,
+        space::free,
     ] {
         match verb(joined) {
             Some(step) if !step.acts() => wait = wait.or(Some(step)),

@@ -12,11 +12,12 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use crate::{
     crd::{
-        CertificateStatus, EtcdClusterSpec, EtcdClusterStatus, MemberPhase, MemberStatus,
-        OperationStatus, RecoveryPhase, RecoveryStatus, RestorePhase, RestoreStatus,
+        CertificateStatus, CompactionStatus, EtcdClusterSpec, EtcdClusterStatus, MemberPhase,
+        MemberStatus, OperationStatus, RecoveryPhase, RecoveryStatus, RestorePhase, RestoreStatus,
     },
     metrics::ClusterState,
     model::{MemberSeen, Membership, Notice, Observed, Ordinal, Step, UnixSeconds, quorum},
+    plan::AGAIN_SECONDS,
     resources::{CLUSTER, Cluster, tls},
 };
 
@@ -83,6 +84,7 @@ pub fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClusterStatu
         restored_from: of.before.restored_from.clone(),
         recovery: recovery(of, seen),
         restore: restore(of.before, seen),
+        compaction: of.before.compaction.clone(),
         certificates: certificates(of.cluster, seen),
         conditions: Vec::new(),
     };
@@ -347,12 +349,28 @@ fn alarms(cluster: &str, seen: &Observed) -> Vec<String> {
 const NO_SPACE: &str = "the quota is used up and v3 refuses writes: compact or delete keys, of which kubectl witan top shows the \
     largest prefixes, or raise spec.options.quotaBackendBytes; then run etcdctl alarm disarm";
 
-/// Returns the raised alarms, with what to do where the operator does nothing, for people.
-fn alarm_words(alarms: &[String]) -> String {
-    let raised = alarms.join(", ");
-    match alarms.iter().any(|alarm| alarm.starts_with("NOSPACE")) {
-        true => format!("{raised}: {NO_SPACE}"),
-        false => raised,
+/// Returns the raised alarms, with what the operator has done and what is left to do, for people.
+fn alarm_words(status: &EtcdClusterStatus) -> String {
+    let raised = status.alarms.join(", ");
+    let full = status
+        .alarms
+        .iter()
+        .any(|alarm| alarm.starts_with("NOSPACE"));
+    match &status.compaction {
+        _ if !full => raised,
+        None => format!("{raised}: {NO_SPACE}"),
+        Some(last) => {
+            let (revision, at) = (last.revision, last.compacted_at.0);
+            let then = match last.disarmed {
+                true => "has lowered the alarm, which was raised again",
+                false => "that has not freed enough so far",
+            };
+            format!(
+                "{raised}: {NO_SPACE}. The operator has compacted up to revision {revision} at {at}, and {then}; where \
+                 spec.selfHealing.compactOnNoSpace asks for it, it compacts again {} minutes after that",
+                AGAIN_SECONDS / 60
+            )
+        }
     }
 }
 
@@ -460,11 +478,22 @@ mod tests {
 
     #[test]
     fn a_full_store_says_what_to_do() {
-        let raised = ["NOSPACE:a-0", "CORRUPT:a-1"].map(str::to_owned);
-        let words = alarm_words(&raised);
+        let alarms = ["NOSPACE:a-0", "CORRUPT:a-1"].map(str::to_owned).to_vec();
+        let mut status = EtcdClusterStatus { alarms, ..EtcdClusterStatus::default() };
+        let words = alarm_words(&status);
         assert!(words.starts_with("NOSPACE:a-0, CORRUPT:a-1: "), "{words}");
         assert!(words.contains("quotaBackendBytes"), "{words}");
-        assert_eq!(alarm_words(&raised[1..]), "CORRUPT:a-1");
+        for (disarmed, says) in [(false, "not freed enough"), (true, "raised again")] {
+            status.compaction =
+                Some(CompactionStatus { compacted_at: time(0), revision: 7, disarmed });
+            let words = alarm_words(&status);
+            assert!(
+                words.contains("up to revision 7") && words.contains(says),
+                "{words}"
+            );
+        }
+        status.alarms.remove(0);
+        assert_eq!(alarm_words(&status), "CORRUPT:a-1");
     }
 
     #[test]

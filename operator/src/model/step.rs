@@ -126,6 +126,10 @@ pub enum Step {
     ReturnToDisks,
     /// Lowers the alarm CORRUPT of a removed member.
     DisarmCorrupt(MemberId),
+    /// Compacts keys up to a revision, because the alarm NOSPACE is raised, and records that.
+    Compact(i64),
+    /// Lowers the alarm NOSPACE after a compaction, and records that.
+    DisarmNoSpace,
     /// Creates the user `root` with the password of its secret, and turns authentication on.
     EnableAuth,
     /// Turns authentication off.
@@ -174,6 +178,8 @@ impl Step {
             | Step::ApplyClaim { .. }
             | Step::GrowClaim { .. }
             | Step::DisarmCorrupt(_)
+            | Step::Compact(_)
+            | Step::DisarmNoSpace
             | Step::EnableAuth
             | Step::DisableAuth => true,
         }
@@ -209,6 +215,8 @@ impl Step {
             | Step::ApplyClaim { .. }
             | Step::GrowClaim { .. }
             | Step::DisarmCorrupt(_)
+            | Step::Compact(_)
+            | Step::DisarmNoSpace
             | Step::EnableAuth
             | Step::DisableAuth => false,
         }
@@ -336,6 +344,16 @@ impl Step {
                 let text = format!("lowering the alarm CORRUPT of the removed member {id:x}");
                 tell.all("AlarmCleared", text)
             }
+            Step::Compact(revision) => {
+                let text = format!(
+                    "compacting up to revision {revision}: the quota is used up, and spec.selfHealing.compactOnNoSpace asks for it"
+                );
+                tell.all("KeysCompacted", text)
+            }
+            Step::DisarmNoSpace => tell.all(
+                "AlarmCleared",
+                "lowering the alarm NOSPACE: the compaction has freed space",
+            ),
             Step::EnableAuth => tell.all("AuthEnabled", "turning authentication on"),
             Step::DisableAuth => tell.all("AuthDisabled", "turning authentication off"),
         })

@@ -13,6 +13,7 @@ mod recovery;
 mod refusals;
 mod restore;
 mod shown;
+mod space;
 mod world;
 
 use crate::model::{Step, Why};

@@ -77,6 +77,8 @@ impl World {
             | Step::ApplyClaim { .. }
             | Step::GrowClaim { .. }
             | Step::DisarmCorrupt(_)
+            | Step::Compact(_)
+            | Step::DisarmNoSpace
             | Step::EnableAuth
             | Step::DisableAuth => {}
         }

@@ -506,6 +506,7 @@ impl World {
                     claim.bytes = *bytes;
                 }
             }
+            Step::Compact(_) | Step::DisarmNoSpace => {}
             Step::DisarmCorrupt(id) => self.stale_corrupt.retain(|stale| stale != id),
         }
     }
