@@ -30,6 +30,7 @@ from release import Release
 from restores import Restores
 from same_name import SameName
 from secure import Secure
+from space import Space
 from trouble import IMAGE, Trouble
 from world import OPERATOR_NAMESPACE, World
 
@@ -67,7 +68,7 @@ class Writer:
         self.process.wait()
 
 
-class Drive(Backups, Operations, Plugin, Recovery, Restores, Secure, Issued, Fleet, Release, Documents, Trouble, Refusals, Outside, SameName):
+class Drive(Backups, Operations, Plugin, Recovery, Restores, Secure, Space, Issued, Fleet, Release, Documents, Trouble, Refusals, Outside, SameName):
     def __init__(self):
         self.world = World(os.environ["WITAN_BIN"], os.environ["OPERATOR_BIN"], os.environ["KUBE_BIN"])
         self.rows, self.writers, self.noted = [], {}, {}
@@ -488,6 +489,8 @@ BRIEF = [
     # backups
     "backup_restore", "backup_volume", "backup_troubles", "backup_schedule", "point_in_time", "backup_kills", "backup_users", "backup_documents",
     "restore_in_place",
+    # a full store
+    "full_store",
     # kubectl witan
     "plugin_status", "plugin_acts",
 ]
