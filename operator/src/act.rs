@@ -14,15 +14,14 @@ use std::fmt::Debug;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::{Client, ResourceExt as _};
 use serde_json::json;
+use witan_crd::{
+    CompactionStatus, EtcdClusterStatus, RecoveryPhase, RecoveryStatus, RestorePhase, RestorePoint,
+};
+use witan_members::{Address, CallError, Change, Login, Members};
+use witan_plan::model::{Holder, MemberId, Ordinal, Part, PeerTls, Removal, Role, Step, Stop};
 
 use crate::{
-    crd::{
-        CompactionStatus, EtcdClusterStatus, RecoveryPhase, RecoveryStatus, RestorePhase,
-        RestorePoint,
-    },
     discovery,
-    members::{Address, CallError, Change, Login, Members},
-    model::{Holder, MemberId, Ordinal, Part, PeerTls, Removal, Role, Step, Stop},
     observe::{HELD, Observation, REFUSED_BYTES, REMADE_AT},
     options::Environment,
     report,

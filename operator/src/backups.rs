@@ -35,6 +35,10 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::Mutex;
+use witan_crd::{
+    BackupPhase, EtcdBackup, EtcdBackupSchedule, EtcdBackupSpec, EtcdBackupStatus, EtcdCluster,
+};
+use witan_plan::model::Notice;
 
 use crate::{
     controller::{
@@ -43,11 +47,7 @@ use crate::{
         status::{self, Written},
         watches,
     },
-    crd::{
-        BackupPhase, EtcdBackup, EtcdBackupSchedule, EtcdBackupSpec, EtcdBackupStatus, EtcdCluster,
-    },
     metrics::Metrics,
-    model::Notice,
     options::Environment,
     resources::{BACKUP, BACKUP_OF, MANAGER, ResourceError, SCHEDULE, backup::job},
 };

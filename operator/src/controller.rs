@@ -39,20 +39,22 @@ use kube::{
 };
 use tokio::sync::{Mutex, Semaphore};
 use tracing::Instrument as _;
+use witan_crd::{EtcdCluster, EtcdClusterStatus};
+use witan_members::Members;
+use witan_plan::{
+    model::{Notice, Refusal, Step, Why},
+    plan,
+};
 
 use crate::{
     act::{ActError, Actor},
     backups::Backups,
-    crd::{EtcdCluster, EtcdClusterStatus},
-    members::Members,
     metrics::Metrics,
-    model::{Notice, Refusal, Step, Why},
     observe::{
         Objects, Observation, ObserveError, RestoreSource, Secrets, Stores, observe, restore_source,
     },
     operations::Operations,
     options::Environment,
-    plan::plan,
     report::{self, Subject},
     resources::{Cluster, MANAGER, ResourceError},
     serve::Readiness,

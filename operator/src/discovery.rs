@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, api::ListParams};
+use witan_crd::{CLUSTER, EtcdCluster, is_ready, ports};
 
 use crate::{
-    crd::EtcdCluster,
-    observe::{client_address, is_ready},
+    observe::client_address,
     options::Environment,
-    resources::{CLUSTER, Cluster, client_service_name, ports},
+    resources::{Cluster, client_service_name},
 };
 
 /// How long the service has to answer.

@@ -2,25 +2,19 @@
 //!
 //! One pass over a cluster is observe, plan, act, report. `plan` is a pure function from the observed state to one
 //! step; it knows neither Kubernetes nor the network. `resources` makes objects of Kubernetes and applies none.
-//! `controller` is the loop around passes; `members` speaks to members. `backups` runs jobs for EtcdBackups and creates
-//! EtcdBackups at the times of a schedule. `operations` does the EtcdOperations that people create. `kubectl` is the plugin `kubectl witan`, which people run: it shows and asks what
-//! they could read and write by hand.
+//! `controller` is the loop around passes. `backups` runs jobs for EtcdBackups and creates EtcdBackups at the times of a
+//! schedule. `operations` does the EtcdOperations that people create.
 
 pub mod act;
 pub mod backups;
 pub mod controller;
-pub mod crd;
 pub mod discovery;
 pub mod election;
-pub mod kubectl;
 pub mod logging;
-pub mod members;
 pub mod metrics;
-pub mod model;
 pub mod observe;
 pub mod operations;
 pub mod options;
-pub mod plan;
 pub mod report;
 pub mod resources;
 pub mod serve;

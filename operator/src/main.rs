@@ -13,12 +13,11 @@ use clap::Parser;
 use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 use witan_backup::BackupCommand;
+use witan_members::GrpcMembers;
 use witan_operator::{
     controller::{Limits, Operator},
-    crd,
     election::Election,
-    kubectl, logging,
-    members::GrpcMembers,
+    logging,
     metrics::Metrics,
     options::{Command, CommandLine, LogFormat, Options},
     serve::{self, Readiness},
@@ -29,12 +28,12 @@ const BACKUP_THREADS: usize = 2;
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
-    if let Some(rest) = kubectl::arguments(&arguments) {
-        return kubectl::run(rest);
+    if let Some(rest) = witan_kubectl::arguments(&arguments) {
+        return witan_kubectl::run(rest);
     }
     let ended = match CommandLine::parse().command() {
         Command::Crd => print_definition().map(|()| ExitCode::SUCCESS),
-        Command::Kubectl { arguments } => Ok(kubectl::run(&arguments)),
+        Command::Kubectl { arguments } => Ok(witan_kubectl::run(&arguments)),
         Command::Run(options) => start(&options).map(|()| ExitCode::SUCCESS),
         Command::Backup { command, log_level, log_format } => {
             let on_terminal = std::io::stderr().is_terminal();
@@ -57,7 +56,7 @@ fn main() -> ExitCode {
 
 /// Prints the definitions of the resources in YAML to stdout.
 fn print_definition() -> Result<(), Box<dyn Error>> {
-    let text = crd::as_yaml()?;
+    let text = witan_crd::as_yaml()?;
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 

@@ -24,26 +24,21 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::{Api, Client, Resource, ResourceExt as _, api::ListParams, runtime::reflector::Store};
-
-use crate::{
-    crd::EtcdCluster,
-    members::{Address, Members},
-    model::{
-        BudgetSeen, CertificateRole, Holder, ObjectState, Observed, Ordinal, OrdinalSeen, Part,
-        UnixSeconds,
-    },
-    resources::{
-        self, ALLOW_LEADER_RESTART, CLUSTER, Cluster, FENCED_MEMBERS, Object, Ownership,
-        RECOVER_QUORUM, REPLACE_MEMBER, tls,
-    },
+use witan_crd::{
+    ALLOW_LEADER_RESTART, CLUSTER, CertificateRole, EtcdCluster, FENCED_MEMBERS, RECOVER_QUORUM,
+    REPLACE_MEMBER,
+};
+use witan_members::{Address, Members};
+use witan_plan::model::{
+    BudgetSeen, Holder, ObjectState, Observed, Ordinal, OrdinalSeen, Part, UnixSeconds,
 };
 
-pub(crate) use pods::speaks_tls;
-pub use pods::{HELD, REFUSED_BYTES, REMADE_AT, client_address, is_ready};
+use crate::resources::{self, Cluster, Object, Ownership, tls};
+
 pub(crate) use restore::find_backup;
+pub use pods::{HELD, REFUSED_BYTES, REMADE_AT, client_address};
 pub use restore::{RestoreSource, restore_source};
 pub use secrets::{Secrets, SecretsSeen};
-pub(crate) use secrets::{client_tls, login as root_login};
 
 /// The objects of one cluster.
 #[derive(Debug, Clone, Default)]

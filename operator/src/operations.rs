@@ -23,6 +23,12 @@ use kube::{
 };
 use serde_json::json;
 use tokio::sync::Mutex;
+use witan_crd::{
+    EtcdCluster, EtcdOperation, EtcdOperationStatus, OperationPhase, RECOVER_QUORUM,
+    REPLACE_MEMBER, Verb,
+};
+use witan_members::{Address, CallError, Change, Members};
+use witan_plan::model::{MemberId, Notice};
 
 use crate::{
     controller::{
@@ -31,11 +37,8 @@ use crate::{
         status::{self, Written},
         watches,
     },
-    crd::{EtcdCluster, EtcdOperation, EtcdOperationStatus, OperationPhase, Verb},
-    members::{Address, CallError, Change, Members},
-    model::{MemberId, Notice},
     observe::{Objects, Observation, ObserveError, find_backup, observe},
-    resources::{Cluster, RECOVER_QUORUM, REPLACE_MEMBER, ResourceError},
+    resources::{Cluster, ResourceError},
 };
 use compare::{Compared, compare, verdict};
 use decide::{Next, advance, begin};

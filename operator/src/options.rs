@@ -4,11 +4,9 @@ use std::{collections::BTreeSet, ffi::OsString, net::SocketAddr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use witan_backup::BackupCommand;
+use witan_crd::EtcdCluster;
 
-use crate::{
-    crd::EtcdCluster,
-    resources::{Cluster, ResourceError},
-};
+use crate::resources::{Cluster, ResourceError};
 
 /// Runs clusters of Witan in Kubernetes.
 #[derive(Debug, Parser)]

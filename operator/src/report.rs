@@ -9,16 +9,16 @@ mod events;
 use std::collections::BTreeSet;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use witan_crd::{
+    CLUSTER, CertificateStatus, CompactionStatus, EtcdClusterSpec, EtcdClusterStatus, MemberPhase, MemberStatus,
+    OperationStatus, RecoveryPhase, RecoveryStatus, RestorePhase, RestoreStatus, quorum,
+};
+use witan_plan::AGAIN_SECONDS;
+use witan_plan::model::{MemberSeen, Membership, Notice, Observed, Ordinal, Step, UnixSeconds};
 
 use crate::{
-    crd::{
-        CertificateStatus, CompactionStatus, EtcdClusterSpec, EtcdClusterStatus, MemberPhase,
-        MemberStatus, OperationStatus, RecoveryPhase, RecoveryStatus, RestorePhase, RestoreStatus,
-    },
     metrics::ClusterState,
-    model::{MemberSeen, Membership, Notice, Observed, Ordinal, Step, UnixSeconds, quorum},
-    plan::AGAIN_SECONDS,
-    resources::{CLUSTER, Cluster, tls},
+    resources::{Cluster, tls},
 };
 
 pub(crate) use conditions::condition;
@@ -308,7 +308,7 @@ fn operation(
 
 /// Returns the status of discovery, if the cluster uses it. Until the cluster has an id, counts the members
 /// that are in it or whose pod is ready, and names the others.
-fn discovery(of: Subject<'_>, seen: &Observed) -> Option<crate::crd::DiscoveryStatus> {
+fn discovery(of: Subject<'_>, seen: &Observed) -> Option<witan_crd::DiscoveryStatus> {
     let mut discovery = of.before.discovery.clone()?;
     if discovery.url.is_some() && of.before.cluster_id.is_none() {
         let expected = discovery.expected.unwrap_or(of.cluster.spec().replicas);
@@ -326,8 +326,8 @@ fn discovery(of: Subject<'_>, seen: &Observed) -> Option<crate::crd::DiscoverySt
 }
 
 fn certificates(cluster: &Cluster<'_>, seen: &Observed) -> Vec<CertificateStatus> {
-    let each = |(role, certificate): (&_, &crate::model::CertificateSeen)| CertificateStatus {
-        name: tls::secret_name(cluster, *role),
+    let each = |(role, certificate): (&_, &witan_plan::model::CertificateSeen)| CertificateStatus {
+        name: cluster.resource.secret_name(*role),
         not_after: Some(time(certificate.not_after)),
     };
     seen.certificates.iter().map(each).collect()
@@ -447,7 +447,7 @@ mod tests {
             "apiVersion": "witan.dev/v1", "kind": "EtcdCluster",
             "metadata": {"name": "a", "namespace": "ns", "uid": "u"}, "spec": {},
         });
-        let resource: crate::crd::EtcdCluster = serde_json::from_value(resource).unwrap();
+        let resource: witan_crd::EtcdCluster = serde_json::from_value(resource).unwrap();
         let cluster = Cluster::new(&resource, "image:1").unwrap();
         let of = Subject { cluster: &cluster, before: &EtcdClusterStatus::default() };
         let member = |id, ordinal| MemberSeen {

@@ -28,20 +28,15 @@ pub use budget::budget;
 pub use changes::{CHANGES, STATUS_PORT, changes_pod};
 pub use claim::{claim, grown, onto};
 pub use names::{
-    ALLOW_LEADER_RESTART, AUTHORITY_OVERLAP, BACKUP, BACKUP_OF, CLIENT_TLS, CLUSTER, CLUSTER_ID,
-    Cluster, FENCED_MEMBERS, MANAGER, MEMBER, OPERATION, PEER_TLS, RECOVER_QUORUM, REFUSED,
-    REPLACE_MEMBER, RESTARTED_AT, RETIRED, ROLE, ROTATE_AUTHORITY, ROTATED_AT, SCHEDULE, SERVICE,
-    SPEC, START, TEMPLATE, TRUST, VERSION, client_service_name, ports,
+    BACKUP, BACKUP_OF, CLUSTER_ID, Cluster, MANAGER, MEMBER, OPERATION, PEER_TLS, REFUSED, RETIRED, ROLE,
+    ROTATED_AT, SCHEDULE, SERVICE, SPEC, START, TEMPLATE, TRUST, VERSION, client_service_name,
 };
-pub use pod::{CONTAINER, pod, template};
+pub use pod::{pod, template};
 pub use restore::{RESTORE, RestoreFrom, check, check_name};
 pub use services::{client_service, peer_service};
 pub use store::location;
-
-use crate::{
-    crd::EtcdCluster,
-    model::{Holder, PeerTls},
-};
+use witan_crd::{CLUSTER, EtcdCluster};
+use witan_plan::model::{Holder, PeerTls};
 
 /// An object in a cluster's namespace.
 pub trait Object:

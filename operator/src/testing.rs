@@ -2,10 +2,9 @@
 
 pub(crate) mod api;
 
-use crate::{
-    members::{Address, Answer, CallError, Change, KeysHash, Members},
-    options::Environment,
-};
+use witan_members::{Address, Answer, CallError, Change, KeysHash, Members};
+
+use crate::options::Environment;
 
 /// Members none of which answers.
 pub(crate) struct NoMembers;

@@ -9,10 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    lock,
-    model::{Observed, Refusal, Step},
-};
+use witan_plan::model::{Observed, Refusal, Step};
+
+use crate::lock;
 
 /// The first time for which a refused step or a failed pass is not tried again; each further failure doubles it.
 const HELD_FIRST: Duration = Duration::from_millis(500);
@@ -161,8 +160,10 @@ fn without_measures(seen: &Observed) -> Observed {
 
 #[cfg(test)]
 mod tests {
+    use witan_crd::CertificateRole;
+    use witan_plan::model::CertificateSeen;
+
     use super::*;
-    use crate::model::{CertificateRole, CertificateSeen};
 
     #[test]
     fn a_refused_step_is_held_for_longer_each_time() {

@@ -164,8 +164,8 @@ class Drive(Backups, Operations, Plugin, Recovery, Restores, Secure, Space, Issu
         self.until_ready("a new cluster")
 
     def examples(self):
-        """The API server accepts and refuses what `operator/tests/etcdcluster-examples.json` says, in its words."""
-        with open(os.path.join(ROOT, "operator", "tests", "etcdcluster-examples.json")) as file:
+        """The API server accepts and refuses what `operator/crd/tests/etcdcluster-examples.json` says, in its words."""
+        with open(os.path.join(ROOT, "operator", "crd", "tests", "etcdcluster-examples.json")) as file:
             examples = json.load(file)
         strict = "fieldValidation=Strict&dryRun=All"
         wrong = []

@@ -1,5 +1,5 @@
 """The plugin `kubectl witan`, as a person uses it: kubectl finds it on the PATH, its connections to members go through the API server. What
-cases use is in `trouble.py`, `drive.py` and `backups.py`; what its texts look like is proven by golden files in `operator/testdata/kubectl`."""
+cases use is in `trouble.py`, `drive.py` and `backups.py`; what its texts look like is proven by golden files in `operator/kubectl/testdata`."""
 
 import base64
 import contextlib

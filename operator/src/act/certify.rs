@@ -4,16 +4,15 @@ use std::time::SystemTime;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
+use witan_crd::CertificateRole;
+use witan_members::Members;
+use witan_plan::model::Rotation;
 
 use super::{ActError, Actor};
-use crate::{
-    members::Members,
-    model::{CertificateRole, Rotation},
-    resources::{
-        Ownership, ResourceError,
-        cert_manager::{self, Certificate},
-        ownership, tls,
-    },
+use crate::resources::{
+    Ownership, ResourceError,
+    cert_manager::{self, Certificate},
+    ownership, tls,
 };
 
 impl<M: Members> Actor<'_, M> {
@@ -87,7 +86,7 @@ impl<M: Members> Actor<'_, M> {
         }
         let what = "delete a Certificate of cert-manager";
         let api = Api::<Certificate>::namespaced(self.client.clone(), &self.cluster.namespace);
-        let live = api.get_opt(&tls::secret_name(self.cluster, role)).await;
+        let live = api.get_opt(&self.cluster.resource.secret_name(role)).await;
         let live = live.map_err(ActError::cannot(what))?;
         let ours = live.filter(|live| ownership(self.cluster, live) == Ownership::Ours);
         self.delete(ours.as_ref(), what).await

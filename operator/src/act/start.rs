@@ -3,14 +3,12 @@
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::PostParams;
+use witan_crd::{EtcdCluster, EtcdClusterSpec};
+use witan_members::Members;
+use witan_plan::model::{Bootstrap, Ordinal, PeerTls, PodPlan, Role};
 
 use super::{ActError, Actor};
-use crate::{
-    crd::{EtcdCluster, EtcdClusterSpec},
-    members::Members,
-    model::{Bootstrap, Ordinal, PeerTls, PodPlan, Role},
-    resources::{self, Cluster, MANAGER, REFUSED},
-};
+use crate::resources::{self, Cluster, MANAGER, REFUSED};
 
 impl<M: Members> Actor<'_, M> {
     /// Applies the claim of a member, unless its spec keeps no disks, and then its pod. While the pod is refused, a member

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::{Value, json};
+use witan_crd::{CLUSTER, EtcdCluster};
+use witan_plan::{
+    model::{Bootstrap, PeerTls, PodPlan, Role, Step, Stop},
+    plan,
+};
 
 use super::{ActError, Actor};
 use crate::{
-    crd::EtcdCluster,
-    model::{Bootstrap, PeerTls, PodPlan, Role, Step, Stop},
     observe::{Objects, Secrets, observe},
-    plan::plan,
-    resources::{CLUSTER, Cluster},
+    resources::Cluster,
     testing::{NoMembers, api::FakeApi, environment},
 };
 

@@ -12,11 +12,11 @@ use kube::{
     api::{DeleteParams, ListParams, PostParams},
 };
 use witan_backup::ChangesStatus;
+use witan_crd::{BackupChanges, BackupChangesStatus, EtcdBackupSchedule};
 
 use super::{BackupError, Backups, is_owned, progress, refused, scheduled};
 use crate::{
     controller::failure::cannot,
-    crd::{BackupChanges, BackupChangesStatus, EtcdBackupSchedule},
     discovery, report,
     resources::{CHANGES, STATUS_PORT, changes_pod, is_current},
 };

@@ -11,9 +11,9 @@ use k8s_openapi::{
 use kube::ResourceExt as _;
 use serde::Deserialize;
 use witan_backup::BackupRecord;
+use witan_crd::{BackupPhase, EtcdBackup, EtcdBackupStatus};
 
 use crate::{
-    crd::{BackupPhase, EtcdBackup, EtcdBackupStatus},
     report::{self, rounded},
     resources::backup::{SAVE, location, stored_name},
 };

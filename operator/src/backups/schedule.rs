@@ -11,11 +11,11 @@ use k8s_openapi::{
     jiff::{Timestamp, civil::DateTime, tz::TimeZone},
 };
 use kube::ResourceExt as _;
-
-use crate::{
-    crd::{BackupPhase, BackupRetention, EtcdBackup, EtcdBackupSchedule, EtcdBackupScheduleStatus},
-    report,
+use witan_crd::{
+    BackupPhase, BackupRetention, EtcdBackup, EtcdBackupSchedule, EtcdBackupScheduleStatus,
 };
+
+use crate::report;
 
 /// How many failed EtcdBackups of a schedule are kept.
 const FAILED_KEPT: usize = 3;

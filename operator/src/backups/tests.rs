@@ -9,10 +9,10 @@ use k8s_openapi::{
 use kube::runtime::events::{Recorder, Reporter};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
+use witan_crd::{BackupPhase, EtcdBackup, EtcdBackupSchedule, EtcdCluster};
 
 use super::{Backups, progress, schedule::due};
 use crate::{
-    crd::{BackupPhase, EtcdBackup, EtcdBackupSchedule, EtcdCluster},
     metrics::Metrics,
     resources::{Cluster, backup::job},
     testing::{api::FakeApi, environment},

@@ -5,8 +5,7 @@ use kube::{
     Resource, ResourceExt as _,
     runtime::events::{Event, EventType, Recorder},
 };
-
-use crate::model::Notice;
+use witan_plan::model::Notice;
 
 /// The longest note of an event that Kubernetes takes.
 const EVENT_NOTE_BYTES: usize = 1024;

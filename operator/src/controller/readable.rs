@@ -11,9 +11,9 @@ use kube::{
         watcher::{self, Event},
     },
 };
+use witan_crd::EtcdCluster;
 
 use super::watches::stored;
-use crate::crd::EtcdCluster;
 
 /// Watches EtcdClusters; returns the store of the parsed ones, and the stream of their changes.
 pub(super) fn clusters(

@@ -4,8 +4,10 @@
 use std::{collections::HashSet, sync::Mutex};
 
 use kube::runtime::reflector::ObjectRef;
+use witan_crd::EtcdCluster;
+use witan_plan::model::Step;
 
-use crate::{crd::EtcdCluster, lock, model::Step};
+use crate::lock;
 
 /// The clusters that are being updated, at most as many as the limit.
 #[derive(Debug)]
@@ -50,8 +52,9 @@ impl Rollouts {
 
 #[cfg(test)]
 mod tests {
+    use witan_plan::model::{Stop, Why};
+
     use super::*;
-    use crate::model::{Stop, Why};
 
     fn cluster(name: &str) -> ObjectRef<EtcdCluster> {
         ObjectRef::new(name).within("shop")

@@ -55,12 +55,10 @@ where
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use witan_crd::{EtcdCluster, EtcdClusterStatus};
 
     use super::*;
-    use crate::{
-        crd::{EtcdCluster, EtcdClusterStatus},
-        testing::api::FakeApi,
-    };
+    use crate::testing::api::FakeApi;
 
     /// The status of a cluster that was deleted while a pass ran is not written into the next one of its name.
     #[tokio::test]

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use http::StatusCode;
 use kube::{Api, runtime::reflector};
 use serde_json::{Value, json};
+use witan_crd::EtcdCluster;
 
 use super::{Limits, Operator, Scope};
 use crate::{
-    crd::EtcdCluster,
     metrics::Metrics,
     observe::Stores,
     testing::{NoMembers, api::FakeApi, environment},

@@ -11,11 +11,9 @@ use kube::{
         watcher,
     },
 };
+use witan_crd::{CLUSTER, EtcdCluster};
 
-use crate::{
-    crd::EtcdCluster,
-    resources::{CLUSTER, Object},
-};
+use crate::resources::Object;
 
 /// Returns the cluster of an object by its label; `None` without the label. A claim that was kept has no
 /// owner reference.

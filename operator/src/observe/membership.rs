@@ -3,12 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use witan_api::v3::etcdserverpb::AlarmType;
+use witan_members::{Answer, CallError, MemberEntry, Report};
+use witan_plan::model::{ClusterReport, MemberId, MemberSeen, Membership, Ordinal};
 
-use crate::{
-    members::{Answer, CallError, MemberEntry, Report},
-    model::{ClusterReport, MemberId, MemberSeen, Membership, Ordinal},
-    resources::Cluster,
-};
+use crate::resources::Cluster;
 
 /// The index of the log at which a new cluster begins.
 const FIRST_INDEX: u64 = 1;
@@ -176,8 +174,9 @@ fn stale_corrupt(members: &[MemberSeen], reports: &[(&str, &Report)]) -> Vec<u64
 
 #[cfg(test)]
 mod tests {
+    use witan_crd::{EtcdCluster, EtcdClusterSpec};
+
     use super::*;
-    use crate::crd::{EtcdCluster, EtcdClusterSpec};
 
     fn entry(id: u64, learner: bool) -> MemberEntry {
         MemberEntry {

@@ -7,19 +7,17 @@ use k8s_openapi::api::core::v1::{
 };
 use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
+use witan_crd::{ByteQuantity, CLIENT_TLS, CONTAINER, ports};
+use witan_members::Address;
+use witan_plan::model::{
+    ClaimSeen, ObjectState, Obstacle, Ordinal, PeerTls, PodPhase, PodSeen, Role, StartKind,
+    UnixSeconds,
+};
 
 use super::{SecretsSeen, state};
-use crate::{
-    crd::ByteQuantity,
-    members::Address,
-    model::{
-        ClaimSeen, ObjectState, Obstacle, Ordinal, PeerTls, PodPhase, PodSeen, Role, StartKind,
-        UnixSeconds,
-    },
-    resources::{
-        self, CLIENT_TLS, CLUSTER_ID, CONTAINER, Cluster, Ownership, PEER_TLS, REFUSED, RESTORE,
-        RETIRED, ROLE, START, TEMPLATE, VERSION, ports,
-    },
+use crate::resources::{
+    self, CLUSTER_ID, Cluster, Ownership, PEER_TLS, REFUSED, RESTORE, RETIRED, ROLE, START,
+    TEMPLATE, VERSION,
 };
 
 /// Annotation of a claim: the refused bytes, a colon, and the API server's message.
@@ -169,19 +167,6 @@ pub(super) fn addresses(
 pub fn client_address(pod: &Pod) -> Option<SocketAddr> {
     let ip = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
     Some(SocketAddr::new(ip, u16::try_from(ports::CLIENT).ok()?))
-}
-
-/// Whether the condition `Ready` of a pod is true.
-pub fn is_ready(pod: &Pod) -> bool {
-    condition(pod, "Ready").is_some_and(|ready| ready.status == "True")
-}
-
-/// Whether a member speaks TLS to clients, by the annotation of its pod: the spec may have changed since the
-/// pod was made.
-pub(crate) fn speaks_tls(pod: &Pod) -> bool {
-    pod.annotations()
-        .get(CLIENT_TLS)
-        .is_some_and(|value| value == "true")
 }
 
 /// Returns the phase of a pod; a pod without a phase is `Pending`, `Succeeded` and `Failed` are `Ended`.

@@ -1,12 +1,10 @@
 //! The backup that a cluster begins from. It is looked up until the cluster has served.
 
 use kube::{Api, Client};
+use witan_crd::{BackupPhase, EtcdBackup, Restore, RestorePoint};
 
 use super::ObserveError;
-use crate::{
-    crd::{BackupPhase, EtcdBackup, Restore, RestorePoint},
-    resources::{Cluster, RestoreFrom, location},
-};
+use crate::resources::{Cluster, RestoreFrom, location};
 
 const ANOTHER: &str = "spec.bootstrap.restore names another backup, or another end of its changes, than that from which the first \
     members have begun";
@@ -113,9 +111,10 @@ fn named(asked: &Restore) -> &str {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use witan_crd::EtcdCluster;
 
     use super::*;
-    use crate::{crd::EtcdCluster, testing::api::FakeApi};
+    use crate::testing::api::FakeApi;
 
     async fn found(fake: &FakeApi, status: serde_json::Value) -> Option<RestoreSource> {
         let cluster = json!({

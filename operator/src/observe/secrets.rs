@@ -11,12 +11,13 @@ use std::{
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
+use witan_crd::CertificateRole;
+use witan_members::{ClientTls, Login};
+use witan_plan::model::{CertificateSeen, Holder, ObjectState, Part, RequestSeen};
 
 use super::ObserveError;
 use crate::{
     lock,
-    members::{ClientTls, Login},
-    model::{CertificateRole, CertificateSeen, Holder, ObjectState, Part, RequestSeen},
     resources::{
         Cluster, Ownership,
         cert_manager::{self, Certificate},
@@ -120,7 +121,7 @@ impl SecretsSeen {
         role: CertificateRole,
         secret: Option<&Secret>,
     ) -> Result<(), ObserveError> {
-        let name = tls::secret_name(cluster, role);
+        let name = cluster.resource.secret_name(role);
         let api = Api::<Certificate>::namespaced(client.clone(), &cluster.namespace);
         let live = match api.get(&name).await {
             Ok(live) => Some(Some(live)),
@@ -195,7 +196,7 @@ async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, Obs
     };
     let mut seen = SecretsSeen::default();
     for role in ROLES.into_iter().filter(|role| is_issued(cluster, *role)) {
-        let Some(secret) = get(&tls::secret_name(cluster, role)).await? else {
+        let Some(secret) = get(&cluster.resource.secret_name(role)).await? else {
             continue;
         };
         if ownership(cluster, &secret) == Ownership::Ours
@@ -222,7 +223,7 @@ async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, Obs
         }
     }
     for role in cert_manager::roles(cluster) {
-        let name = tls::secret_name(cluster, role);
+        let name = cluster.resource.secret_name(role);
         let secret = get(&name).await?;
         seen.requested(client, cluster, role, secret.as_ref())
             .await?;
@@ -230,7 +231,7 @@ async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, Obs
             named.insert(name, secret);
         }
     }
-    let operator = tls::secret_of(cluster, CertificateRole::Operator);
+    let operator = cluster.resource.secret_of(CertificateRole::Operator);
     // members that were started with TLS use it until they are restarted, even if the spec has changed since
     let operator = match (
         named.get(&operator),
@@ -239,13 +240,15 @@ async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, Obs
         (Some(secret), _) | (None, Some(secret)) => Some(secret.clone()),
         (None, None) => get(&operator).await?,
     };
-    seen.client_tls = operator.as_ref().and_then(client_tls).map(Arc::new);
+    seen.client_tls = operator
+        .and_then(|secret| ClientTls::read(|name| file(&secret, name)))
+        .map(Arc::new);
     let root = cluster
         .spec()
         .auth
         .as_ref()
         .and_then(|auth| auth.root_credentials_secret_ref.as_ref());
-    seen.login = root.and_then(|root| login(named.get(&root.name)?));
+    seen.login = root.and_then(|root| Login::root(file(named.get(&root.name)?, "password")?));
     Ok(seen)
 }
 
@@ -261,7 +264,7 @@ async fn is_requested(
         return Ok(false);
     }
     let api = Api::<Certificate>::namespaced(client.clone(), &cluster.namespace);
-    let live = api.get_opt(&tls::secret_name(cluster, role)).await;
+    let live = api.get_opt(&cluster.resource.secret_name(role)).await;
     let live =
         live.map_err(|source| ObserveError { what: "certificates of cert-manager", source })?;
     Ok(live.is_some_and(|live| {
@@ -271,7 +274,12 @@ async fn is_requested(
 
 /// Whether the operator issues a certificate of this role.
 fn is_issued(cluster: &Cluster<'_>, role: CertificateRole) -> bool {
-    let managed = |role| tls::source(cluster, role).is_some_and(|source| source.managed.is_some());
+    let managed = |role| {
+        cluster
+            .spec()
+            .certificate_source(role)
+            .is_some_and(|source| source.managed.is_some())
+    };
     match role {
         CertificateRole::Authority => {
             managed(CertificateRole::Peer) || managed(CertificateRole::Server)
@@ -309,19 +317,7 @@ fn named_by_the_user(cluster: &Cluster<'_>) -> BTreeSet<String> {
         .collect()
 }
 
-/// Reads the authorities, the certificate and the key of the operator out of a secret; `None` if one is
-/// missing.
-pub(crate) fn client_tls(secret: &Secret) -> Option<ClientTls> {
-    let field = |name: &str| Some(secret.data.as_ref()?.get(name)?.0.clone());
-    Some(ClientTls {
-        authorities: field("ca.crt")?,
-        certificate: field("tls.crt")?,
-        key: field("tls.key")?,
-    })
-}
-
-/// Reads the password of the user root out of a secret; `None` if it is missing or not UTF-8.
-pub(crate) fn login(secret: &Secret) -> Option<Login> {
-    let password = String::from_utf8(secret.data.as_ref()?.get("password")?.0.clone()).ok()?;
-    Some(Login { user: "root".to_owned(), password })
+/// Returns a file of a secret; `None` if it is missing.
+fn file(secret: &Secret, name: &str) -> Option<Vec<u8>> {
+    Some(secret.data.as_ref()?.get(name)?.0.clone())
 }

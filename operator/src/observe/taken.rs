@@ -9,12 +9,10 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
 };
 use kube::{Api, Client};
+use witan_plan::model::{Holder, Ordinal, Part};
 
 use super::{Objects, ObserveError};
-use crate::{
-    model::{Holder, Ordinal, Part},
-    resources::{Cluster, Object, Ownership, holder, ownership},
-};
+use crate::resources::{Cluster, Object, Ownership, holder, ownership};
 
 /// Ordinals above the wanted ones that are looked up while one of those is free: a new member may get one of them.
 const SPARE_ORDINALS: Ordinal = 2;

@@ -3,11 +3,8 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
-
-use crate::{
-    crd::MemberHash,
-    members::{Address, KeysHash, Members},
-};
+use witan_crd::MemberHash;
+use witan_members::{Address, KeysHash, Members};
 
 /// The result of a comparison.
 #[derive(Debug, PartialEq)]

@@ -1,12 +1,11 @@
 //! The time limit of a running operation.
 
 use kube::ResourceExt as _;
+use witan_crd::{
+    EtcdCluster, EtcdOperation, RECOVER_QUORUM, REPLACE_MEMBER, RecoveryPhase, Verb,
+};
 
 use super::record::now;
-use crate::{
-    crd::{EtcdCluster, EtcdOperation, RecoveryPhase, Verb},
-    resources::{RECOVER_QUORUM, REPLACE_MEMBER},
-};
 
 /// Returns the text about an operation whose `activeDeadlineSeconds` are over; `None` before, without a limit, and once members
 /// are stopped for a restore or a recovery, which cannot be left half done.

@@ -2,12 +2,14 @@
 //!
 //! Verbs that an annotation of the EtcdCluster can ask for set that annotation, and wait for what `plan` makes of it.
 
-use super::restore::{self, UNFINISHED};
-use crate::{
-    crd::{EtcdOperation, EtcdOperationStatus, RecoveryPhase, RestoreStatus, UpdateKind, Verb},
-    model::{MemberId, MemberSeen, Membership, Observed, Rotation},
-    resources::{Cluster, RECOVER_QUORUM, REPLACE_MEMBER, RESTARTED_AT, ROTATE_AUTHORITY},
+use witan_crd::{
+    EtcdOperation, EtcdOperationStatus, RECOVER_QUORUM, REPLACE_MEMBER, RESTARTED_AT, ROTATE_AUTHORITY,
+    RecoveryPhase, RestoreStatus, UpdateKind, Verb,
 };
+use witan_plan::model::{MemberId, MemberSeen, Membership, Observed, Rotation};
+
+use super::restore::{self, UNFINISHED};
+use crate::resources::Cluster;
 
 const NO_QUORUM: &str = "waits for a quorum of the members to serve";
 

@@ -5,11 +5,9 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::ResourceExt as _;
+use witan_crd::{EtcdOperation, EtcdOperationStatus, OperationPhase};
 
-use crate::{
-    crd::{EtcdOperation, EtcdOperationStatus, OperationPhase},
-    report,
-};
+use crate::report;
 
 /// Returns the name of the operation that comes before `of` on the same cluster: the running one, else the oldest that
 /// waits.

@@ -9,6 +9,9 @@ use kube::{
     api::{ListParams, PostParams},
     runtime::controller::Action,
 };
+use witan_crd::{EtcdOperation, RestorePhase, RestorePoint, RestoreStatus, quorum};
+use witan_members::Members;
+use witan_plan::model::{Observed, Ordinal};
 
 use super::{
     At, LOOK, OperationError, Operations,
@@ -21,9 +24,6 @@ use crate::{
         failure::cannot,
         status::{self, Written},
     },
-    crd::{EtcdOperation, RestorePhase, RestorePoint, RestoreStatus},
-    members::Members,
-    model::{Observed, Ordinal, quorum},
     resources::{Cluster, OPERATION, RestoreFrom, check, check_name},
 };
 

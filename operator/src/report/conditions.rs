@@ -1,15 +1,13 @@
 //! Conditions of a cluster, as tools wait for them.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use witan_crd::EtcdClusterStatus;
+use witan_plan::model::{Notice, Observed, Step, Why};
 
 use super::{
     Subject, alarm_words, count,
     events::{ANNOTATION_UNREADABLE, TEMPLATE_REFUSED},
     time,
-};
-use crate::{
-    crd::EtcdClusterStatus,
-    model::{Notice, Observed, Step, Why},
 };
 
 /// Value, reason and message of a condition.
@@ -252,8 +250,9 @@ fn alarm(status: &EtcdClusterStatus) -> ConditionState {
 
 #[cfg(test)]
 mod tests {
+    use witan_plan::model::Refusal;
+
     use super::*;
-    use crate::model::Refusal;
 
     #[test]
     fn degraded_has_the_words_of_who_refused_a_step() {

@@ -1,7 +1,9 @@
 //! Events about what changed between two statuses.
 
+use witan_crd::EtcdClusterStatus;
+use witan_plan::model::Notice;
+
 use super::{alarm_words, is_true};
-use crate::{crd::EtcdClusterStatus, model::Notice};
 
 /// The reason of a member whose peer URLs are not its pod's.
 pub(super) const FOREIGN_ADDRESS: &str = "ForeignAddress";

@@ -17,16 +17,13 @@ use k8s_openapi::{
 };
 use kube::ResourceExt as _;
 use serde_json::Value;
+use witan_crd::{BackupRetention, BackupSettings, CertificateRole, EtcdBackup, Verify};
 
 use super::{
     ResourceError,
     merge::merge,
     names::{BACKUP, BACKUP_OF, Cluster, MANAGER},
     owner, pod, store, tls,
-};
-use crate::{
-    crd::{BackupRetention, BackupSettings, EtcdBackup, Verify},
-    model::CertificateRole,
 };
 
 /// Name of the container that stores the snapshot; its termination message is the result.
@@ -251,7 +248,7 @@ pub(super) fn source(
         ] {
             args.push(format!("--{flag}={OPERATOR_SECRET}/{file}"));
         }
-        let name = tls::secret_of(cluster, CertificateRole::Operator);
+        let name = cluster.resource.secret_of(CertificateRole::Operator);
         secrets.push(store::secret("operator-tls", &name, OPERATOR_SECRET));
     }
     let root = spec

@@ -4,12 +4,12 @@ use k8s_openapi::{
     api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
+use witan_plan::model::Role;
 
 use super::{
     names::{Cluster, ROLE},
     with_fingerprint, word,
 };
-use crate::model::Role;
 
 /// Makes the disruption budget of the voters. The spec's number takes precedence over `min_available`.
 pub fn budget(cluster: &Cluster<'_>, min_available: u32) -> PodDisruptionBudget {

@@ -6,12 +6,9 @@ use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::Owne
 use kube::{CustomResource, Resource as _, ResourceExt as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use witan_crd::{CertificateRole, IssuerRef, Span};
 
 use super::{Cluster, tls, with_fingerprint};
-use crate::{
-    crd::{IssuerRef, Span},
-    model::CertificateRole,
-};
 
 /// cert-manager's annotation of the secrets that it writes.
 const WRITTEN_FOR: &str = "cert-manager.io/certificate-name";
@@ -61,7 +58,10 @@ pub struct CertificateSpec {
 /// Iterates over the roles whose certificates come from cert-manager.
 pub fn roles(cluster: &Cluster<'_>) -> impl Iterator<Item = CertificateRole> {
     let asked = |role: &CertificateRole| {
-        tls::source(cluster, *role).is_some_and(|source| source.cert_manager.is_some())
+        cluster
+            .spec()
+            .certificate_source(*role)
+            .is_some_and(|source| source.cert_manager.is_some())
     };
     [
         CertificateRole::Peer,
@@ -74,11 +74,15 @@ pub fn roles(cluster: &Cluster<'_>) -> impl Iterator<Item = CertificateRole> {
 
 /// Makes cert-manager's Certificate of a role; `None` if the spec has another source.
 pub fn request(cluster: &Cluster<'_>, role: CertificateRole) -> Option<Certificate> {
-    let asked = tls::source(cluster, role)?.cert_manager.as_ref()?;
+    let asked = cluster
+        .spec()
+        .certificate_source(role)?
+        .cert_manager
+        .as_ref()?;
     let names = tls::names(cluster, role);
     let is_address = |name: &String| name.parse::<IpAddr>().is_ok();
     let (ip_addresses, dns_names) = names.into_iter().partition(is_address);
-    let name = tls::secret_name(cluster, role);
+    let name = cluster.resource.secret_name(role);
     let spec = CertificateSpec {
         secret_name: name.clone(),
         common_name: Some(tls::common_name(cluster, role)),
@@ -142,9 +146,9 @@ pub fn owned(request: &Certificate) -> Secret {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use witan_crd::EtcdCluster;
 
     use super::*;
-    use crate::crd::EtcdCluster;
 
     fn cluster() -> EtcdCluster {
         let from = json!({"certManager": {"issuerRef": {"name": "ours"}, "duration": "24h"}, "additionalIPAddresses": ["192.0.2.1"]});

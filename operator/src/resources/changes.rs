@@ -6,6 +6,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::ResourceExt as _;
+use witan_crd::{BackupChanges, EtcdBackup, EtcdBackupSchedule};
 
 use super::{
     ResourceError,
@@ -13,7 +14,6 @@ use super::{
     names::Cluster,
     owner, store, with_fingerprint,
 };
-use crate::crd::{BackupChanges, EtcdBackup, EtcdBackupSchedule};
 
 /// Label of the pod, with the name of its schedule.
 pub const CHANGES: &str = "witan.dev/backup-changes";

@@ -6,16 +6,14 @@ use k8s_openapi::{
     api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements},
     apimachinery::pkg::api::resource::Quantity,
 };
+use witan_crd::{AccessMode, Retention, Storage};
+use witan_plan::model::{Ordinal, PeerTls};
 
 use super::{
     ResourceError,
     merge::typed,
     names::{CLUSTER_ID, Cluster, PEER_TLS},
     with_fingerprint, word,
-};
-use crate::{
-    crd::{AccessMode, Retention, Storage},
-    model::{Ordinal, PeerTls},
 };
 
 /// Makes the claim of a member. The EtcdCluster owns it if the policy says that claims are deleted with the

@@ -1,12 +1,11 @@
 //! The command line of a member. Only what differs from the server's own defaults is on it.
 
+use witan_crd::{Options, ports};
+use witan_plan::model::{Bootstrap, JoinMember, PeerTls, PodPlan};
+
 use super::{
-    names::{Cluster, ports, scheme},
+    names::{Cluster, scheme},
     word,
-};
-use crate::{
-    crd::Options,
-    model::{Bootstrap, JoinMember, PeerTls, PodPlan},
 };
 
 /// Mount path of a member's volume; the data is in a folder below it, because file systems put files of their own at

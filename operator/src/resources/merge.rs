@@ -2,9 +2,9 @@
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use witan_crd::OpenObject;
 
 use super::ResourceError;
-use crate::crd::OpenObject;
 
 /// Converts an untyped object of the spec into the type `T`; the error names its field.
 pub(super) fn typed<T: DeserializeOwned>(

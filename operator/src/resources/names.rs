@@ -1,20 +1,16 @@
-//! Names, labels and annotations that users, charts and tools rely on.
+//! Names of the objects of a cluster, and their labels and annotations.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
+use witan_crd::{CLUSTER, EtcdCluster, EtcdClusterSpec, ports};
+use witan_plan::model::{Ordinal, PeerTls};
 
 use super::{ResourceError, owner, restore::RestoreFrom};
-use crate::{
-    crd::{EtcdCluster, EtcdClusterSpec},
-    model::{Ordinal, PeerTls},
-};
 
 /// The field manager of server-side apply, and the value of `app.kubernetes.io/managed-by`.
 pub const MANAGER: &str = "witan-operator";
-/// Label: the cluster.
-pub const CLUSTER: &str = "witan.dev/cluster";
 /// Label: the member, by the name of its pod.
 pub const MEMBER: &str = "witan.dev/member";
 /// Label: `voter` or `learner`.
@@ -38,8 +34,6 @@ pub const TEMPLATE: &str = "witan.dev/template";
 pub const REFUSED: &str = "witan.dev/refused-template";
 /// Annotation of pods and claims: how the member speaks to others.
 pub const PEER_TLS: &str = "witan.dev/peer-tls";
-/// Annotation of a pod: whether it speaks TLS to clients.
-pub const CLIENT_TLS: &str = "witan.dev/client-tls";
 /// Annotation of a pod: how it was started.
 pub const START: &str = "witan.dev/start";
 /// Annotation of a claim whose member was removed. The claim is kept, or kept until another member votes.
@@ -49,36 +43,10 @@ pub const RETIRED: &str = "witan.dev/retired";
 pub const CLUSTER_ID: &str = "witan.dev/cluster-id";
 /// Annotation of an object: the fingerprint of the applied fields.
 pub const SPEC: &str = "witan.dev/applied";
-/// Annotation of an EtcdCluster: a new value restarts all members, one at a time.
-pub const RESTARTED_AT: &str = "witan.dev/restartedAt";
-/// Annotation of an EtcdCluster: a new value has the operator's authority of the cluster followed by another one. On the
-/// authority's secret: the value that was heeded.
-pub const ROTATE_AUTHORITY: &str = "witan.dev/rotate-authority";
-/// Annotation of an EtcdCluster: how long clients have after each step of a rotation.
-pub const AUTHORITY_OVERLAP: &str = "witan.dev/authority-overlap";
 /// Annotation of the authority's secret: when it last changed in a rotation.
 pub const ROTATED_AT: &str = "witan.dev/rotated-at";
 /// Annotation of a pod: the fingerprint of the authorities that the cluster trusted when it started.
 pub const TRUST: &str = "witan.dev/trust";
-/// Annotation of an EtcdCluster: members to stop.
-pub const FENCED_MEMBERS: &str = "witan.dev/fenced-members";
-/// Annotation of an EtcdCluster: the id of a member to replace at once, in hexadecimal as in the status.
-pub const REPLACE_MEMBER: &str = "witan.dev/replace-member";
-/// Annotation of an EtcdCluster without a quorum: the member that goes on alone, as the name of its pod, because the disks of
-/// most others are lost.
-pub const RECOVER_QUORUM: &str = "witan.dev/recover-quorum";
-/// Annotation of an EtcdCluster: the generation at which the leader may restart.
-pub const ALLOW_LEADER_RESTART: &str = "witan.dev/allow-leader-restart";
-
-/// Ports of a member.
-pub mod ports {
-    /// Clients.
-    pub const CLIENT: i32 = 2379;
-    /// Other members.
-    pub const PEER: i32 = 2380;
-    /// `/metrics`, `/livez`, `/readyz`, always in clear text.
-    pub const METRICS: i32 = 2381;
-}
 
 /// An EtcdCluster with the names that follow from it.
 #[derive(Clone, Debug)]
@@ -124,14 +92,12 @@ impl<'a> Cluster<'a> {
 
     /// Returns the name of a member, which its pod and its label have, too.
     pub fn member(&self, ordinal: Ordinal) -> String {
-        format!("{}-{ordinal}", self.name)
+        self.resource.member(ordinal)
     }
 
     /// Returns the ordinal in the name of a member or pod; `None` for a name of another form, such as `a-01`.
     pub fn ordinal(&self, member: &str) -> Option<Ordinal> {
-        let number = member.strip_prefix(&self.name)?.strip_prefix('-')?;
-        let ordinal = number.parse().ok()?;
-        (self.member(ordinal) == member).then_some(ordinal)
+        self.resource.ordinal(member)
     }
 
     /// Returns the name of a member's claim.
@@ -167,20 +133,12 @@ impl<'a> Cluster<'a> {
 
     /// Returns the name of the service of members.
     pub fn peer_service(&self) -> String {
-        let name = self.given_peer_service();
-        name.unwrap_or_else(|| format!("{}-peer", self.name))
-    }
-
-    /// Returns the name that the spec gives to the service of members.
-    pub(super) fn given_peer_service(&self) -> Option<String> {
-        let services = self.spec().services.as_ref()?;
-        services.peer.as_ref()?.name.clone()
+        self.resource.peer_service()
     }
 
     /// Returns the DNS name by which other pods find a member.
     pub fn host(&self, ordinal: Ordinal) -> String {
-        let service = self.peer_service();
-        format!("{}.{service}.{}.svc", self.member(ordinal), self.namespace)
+        self.resource.host(ordinal)
     }
 
     /// Returns the URL by which other members reach a member.

@@ -14,20 +14,17 @@ use k8s_openapi::{
 use kube::ResourceExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use witan_crd::{
+    AntiAffinity, CLIENT_TLS, CertificateRole, OpenObject, RESTARTED_AT, Storage, ports,
+};
+use witan_plan::model::{Bootstrap, PeerTls, PodPlan, Role};
 
 use super::{
     ResourceError, fingerprint, flags,
     merge::{merge, typed},
-    names::{CLIENT_TLS, Cluster, PEER_TLS, RESTARTED_AT, ROLE, START, TEMPLATE, TRUST, ports},
+    names::{Cluster, PEER_TLS, ROLE, START, TEMPLATE, TRUST},
     restore, store, tls, word,
 };
-use crate::{
-    crd::{AntiAffinity, OpenObject, Storage},
-    model::{Bootstrap, CertificateRole, PeerTls, PodPlan, Role},
-};
-
-/// Name of the container.
-pub const CONTAINER: &str = "etcd";
 
 /// The user and group of a member; the image has none that it needs.
 const USER: i64 = 65532;
@@ -273,11 +270,11 @@ fn volumes(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Vec<Volume>, Resourc
     }
     let mut volumes = vec![data];
     if plan.peer_tls >= PeerTls::Ready {
-        let secret = tls::secret_of(cluster, CertificateRole::Peer);
+        let secret = cluster.resource.secret_of(CertificateRole::Peer);
         volumes.push(store::secret_volume("peer-tls", &secret));
     }
     if spec.client_tls().is_some() {
-        let secret = tls::secret_of(cluster, CertificateRole::Server);
+        let secret = cluster.resource.secret_of(CertificateRole::Server);
         volumes.push(store::secret_volume("client-tls", &secret));
     }
     Ok(volumes)

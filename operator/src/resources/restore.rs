@@ -13,16 +13,14 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::ResourceExt as _;
+use witan_crd::{EtcdOperation, RestorePoint};
+use witan_plan::model::{Bootstrap, PeerTls, PodPlan, Role};
 
 use super::{
     ResourceError, backup,
     flags::{self, VOLUME},
     names::{Cluster, OPERATION},
     owner, pod, store,
-};
-use crate::{
-    crd::{EtcdOperation, RestorePoint},
-    model::{Bootstrap, PeerTls, PodPlan, Role},
 };
 
 /// Name of the container that makes the data directory.

@@ -4,12 +4,13 @@ use k8s_openapi::{
     api::core::v1::{Service, ServicePort, ServiceSpec},
     apimachinery::pkg::util::intstr::IntOrString,
 };
+use witan_crd::ports;
+use witan_plan::model::Role;
 
 use super::{
-    names::{Cluster, ROLE, SERVICE, ports},
+    names::{Cluster, ROLE, SERVICE},
     with_fingerprint, word,
 };
-use crate::model::Role;
 
 /// Makes the service for clients, which selects voters that are ready.
 pub fn client_service(cluster: &Cluster<'_>) -> Service {

@@ -4,9 +4,9 @@ use k8s_openapi::api::core::v1::{
     EnvVar, EnvVarSource, PersistentVolumeClaimVolumeSource, SecretKeySelector, SecretVolumeSource,
     Volume, VolumeMount,
 };
+use witan_crd::{BackupStore, S3Store};
 
 use super::word;
-use crate::crd::{BackupStore, S3Store};
 
 /// Where the volume of a store is mounted.
 const VOLUME: &str = "/var/lib/backups";

@@ -6,14 +6,12 @@ use std::{collections::BTreeMap, time::SystemTime};
 
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use serde_json::{Value, json};
+use witan_crd::{CLUSTER, CertificateRole, EtcdCluster};
+use witan_plan::model::{Bootstrap, JoinMember, PeerTls, PodPlan, Role, Rotation};
 
 use super::{
-    CLUSTER, Cluster, MEMBER, ResourceError, budget, claim, client_service, grown, is_current,
-    peer_service, pod, template, tls,
-};
-use crate::{
-    crd::EtcdCluster,
-    model::{Bootstrap, CertificateRole, JoinMember, PeerTls, PodPlan, Role, Rotation},
+    Cluster, MEMBER, ResourceError, budget, claim, client_service, grown, is_current, peer_service,
+    pod, template, tls,
 };
 
 const IMAGE: &str = "registry.example:5000/witan:1.0.0";

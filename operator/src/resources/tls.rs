@@ -25,12 +25,10 @@ use x509_cert::{
 };
 
 pub use rotation::{authority_seen, renewed, rotated, succeeding, trust};
+use witan_crd::{CertificateRole, CertificateSource, ROTATE_AUTHORITY};
+use witan_plan::model::{CertificateSeen, UnixSeconds};
 
-use super::{ROTATE_AUTHORITY, ResourceError, names::Cluster};
-use crate::{
-    crd::CertificateSource,
-    model::{CertificateRole, CertificateSeen, UnixSeconds},
-};
+use super::{ResourceError, names::Cluster};
 
 /// How long an authority is valid: ten years.
 const AUTHORITY_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -40,38 +38,6 @@ const CLOCK_SKEW: Duration = Duration::from_secs(300);
 
 /// The user of etcd's auth that the operator is, by the common name of its certificate.
 const OPERATOR_USER: &str = "root";
-
-/// Returns the name of the secret that the operator, or cert-manager, writes for a role.
-pub fn secret_name(cluster: &Cluster<'_>, role: CertificateRole) -> String {
-    let suffix = match role {
-        CertificateRole::Authority => "ca",
-        CertificateRole::Peer => "peer-tls",
-        CertificateRole::Server => "client-tls",
-        CertificateRole::Operator => "operator-tls",
-    };
-    format!("{}-{suffix}", cluster.name)
-}
-
-/// Returns where the certificate of a role comes from; `None` if the cluster needs none.
-pub fn source<'a>(cluster: &Cluster<'a>, role: CertificateRole) -> Option<&'a CertificateSource> {
-    let spec = cluster.spec();
-    match role {
-        CertificateRole::Authority => None,
-        CertificateRole::Peer => spec.peer_tls(),
-        CertificateRole::Server | CertificateRole::Operator => {
-            spec.client_tls().map(|tls| &tls.source)
-        }
-    }
-}
-
-/// Returns the name of the secret that is used for a role: the one that the spec names, else `secret_name`.
-pub fn secret_of(cluster: &Cluster<'_>, role: CertificateRole) -> String {
-    let client = cluster.spec().client_tls();
-    let own = client.filter(|_| role == CertificateRole::Operator);
-    let own = own.and_then(|tls| tls.operator_secret_ref.as_ref());
-    let given = own.or_else(|| source(cluster, role)?.secret_ref.as_ref());
-    given.map_or_else(|| secret_name(cluster, role), |given| given.name.clone())
-}
 
 /// Makes a new authority, in its secret.
 pub fn authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<Secret, ResourceError> {
@@ -231,11 +197,11 @@ pub(super) fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String>
             names.extend(service_names(cluster, &cluster.client_service()));
             names.extend(["localhost", "127.0.0.1"].map(str::to_owned));
             // a name is given because clients use it; the default one is the members' own
-            let given = cluster.given_peer_service();
+            let given = cluster.resource.given_peer_service();
             names.extend(given.iter().flat_map(|peer| service_names(cluster, peer)));
         }
     }
-    if let Some(more) = source(cluster, role) {
+    if let Some(more) = cluster.spec().certificate_source(role) {
         names.extend(more.additional_dns_names.clone());
         names.extend(more.additional_ip_addresses.clone());
     }
@@ -285,7 +251,10 @@ fn validity(cluster: &Cluster<'_>, role: CertificateRole) -> Duration {
     if role == CertificateRole::Authority {
         return AUTHORITY_VALIDITY;
     }
-    let managed = source(cluster, role).and_then(|source| source.managed.clone());
+    let managed = cluster
+        .spec()
+        .certificate_source(role)
+        .and_then(|source| source.managed.clone());
     managed.unwrap_or_default().duration.duration()
 }
 
@@ -311,7 +280,7 @@ fn secret(cluster: &Cluster<'_>, role: CertificateRole, files: Vec<(&str, String
         .into_iter()
         .map(|(file, text)| (file.to_owned(), ByteString(text.into_bytes())));
     Secret {
-        metadata: cluster.meta(secret_name(cluster, role)),
+        metadata: cluster.meta(cluster.resource.secret_name(role)),
         type_: Some("kubernetes.io/tls".to_owned()),
         data: Some(data.collect::<BTreeMap<_, _>>()),
         ..Secret::default()

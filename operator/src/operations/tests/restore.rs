@@ -1,12 +1,10 @@
 //! Restores in place, and the time limit of operations. Each pass is that of another operator.
 
 use serde_json::{Value, json};
+use witan_crd::{EtcdOperationStatus, OperationPhase};
 
 use super::{CLUSTER, EARLY, LATE, annotation, ask, pass, put_cluster, recovery, started};
-use crate::{
-    crd::{EtcdOperationStatus, OperationPhase},
-    testing::api::FakeApi,
-};
+use crate::testing::api::FakeApi;
 
 /// A cluster that has served, with a disk for each of three members.
 fn put_served(fake: &FakeApi, status: &Value) {

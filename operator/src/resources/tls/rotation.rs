@@ -8,15 +8,11 @@ use std::time::SystemTime;
 
 use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
 use kube::ResourceExt as _;
+use witan_crd::{AUTHORITY_OVERLAP, CertificateRole, ROTATE_AUTHORITY, Span};
+use witan_plan::model::{AuthoritySeen, Rotation};
 
 use super::{is_for, leaf, new_authority, of_authority, secret, signed_by, value};
-use crate::{
-    crd::Span,
-    model::{AuthoritySeen, CertificateRole, Rotation},
-    resources::{
-        AUTHORITY_OVERLAP, Cluster, ROTATE_AUTHORITY, ROTATED_AT, ResourceError, fingerprint,
-    },
-};
+use crate::resources::{Cluster, ROTATED_AT, ResourceError, fingerprint};
 
 /// How long both authorities are trusted before each of the two changes that follow, unless the annotation says
 /// otherwise: clients outside of the cluster fetch their authorities and certificates within a day.

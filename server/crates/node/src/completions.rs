@@ -100,6 +100,8 @@ struct CompletionSlots {
     free: Vec<usize>,
     /// Number of timeout checks so far.
     timeout_checks: u64,
+    /// Whether timeouts are checked. Without a request that waits they are not: an idle worker sleeps.
+    checks: bool,
 }
 
 enum SlotState {
@@ -110,7 +112,12 @@ enum SlotState {
 
 impl CompletionSlots {
     const fn new() -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), timeout_checks: 0 }
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            timeout_checks: 0,
+            checks: false,
+        }
     }
 
     /// Opens a slot, which completes with [`NodeError::Timeout`] if nothing else completes it within
@@ -161,9 +168,10 @@ impl CompletionSlots {
     }
 
     /// Counts one more check of the timeouts, and completes with [`NodeError::Timeout`] all slots whose
-    /// deadline it is.
+    /// deadline it is. It is the last one until a slot is opened, if none is in use.
     fn expire_timed_out(&mut self) {
         self.timeout_checks += 1;
+        self.checks = self.free.len() < self.slots.len();
         for (_, state) in &mut self.slots {
             if matches!(state, SlotState::Pending { deadline: until, .. } if *until <= self.timeout_checks)
             {
@@ -196,12 +204,18 @@ pub(super) struct CompletionSender<T> {
 impl<T> CompletionSender<T> {
     /// Opens a slot on the calling worker, with a timeout.
     pub(super) fn new(timeout: Duration) -> (Self, CompletionFuture<T>) {
-        let slot_id = SLOTS.with_borrow_mut(|slots| slots.open(timeout));
-        let value = PhantomData;
+        let completion_queue = CompletionQueue::current();
+        let (slot_id, checked) = SLOTS.with_borrow_mut(|slots| {
+            let checked = std::mem::replace(&mut slots.checks, true);
+            (slots.open(timeout), checked)
+        });
+        if !checked {
+            completion_queue.notify.notify_one();
+        }
         let address = Self {
             slot_id,
-            value,
-            completion_queue: Some(CompletionQueue::current()),
+            value: PhantomData,
+            completion_queue: Some(completion_queue),
             permit: None,
         };
         let answer = CompletionFuture { slot_id, value: PhantomData, open: true };
@@ -303,12 +317,17 @@ async fn deliver_completions(completion_queue: Arc<CompletionQueue>) {
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut completions = Vec::new();
     loop {
+        let checks = SLOTS.with_borrow(|slots| slots.checks);
         tokio::select! {
             () = completion_queue.notify.notified() => {
                 std::mem::swap(&mut *completion_queue.completions(), &mut completions);
                 SLOTS.with_borrow_mut(|slots| completions.drain(..).for_each(|l| slots.deliver(l)));
+                if !checks {
+                    // the first request after a pause waits for whole intervals
+                    look.reset();
+                }
             }
-            _ = look.tick() => SLOTS.with_borrow_mut(CompletionSlots::expire_timed_out),
+            _ = look.tick(), if checks => SLOTS.with_borrow_mut(CompletionSlots::expire_timed_out),
         }
     }
 }
@@ -383,8 +402,20 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn patience_ends() {
+    async fn a_request_without_an_answer_times_out() {
         let (_owed, complete) = CompletionSender::<AppliedCommand>::new(Duration::from_millis(1));
         assert_eq!(complete.await.unwrap_err(), NodeError::Timeout);
+    }
+
+    #[actix_rt::test]
+    async fn timeouts_are_checked_again_after_a_pause_without_requests() {
+        let timeout = Duration::from_millis(1);
+        for _ in 0..2 {
+            let (_owed, complete) = CompletionSender::<AppliedCommand>::new(timeout);
+            assert_eq!(complete.await.unwrap_err(), NodeError::Timeout);
+            while SLOTS.with_borrow(|slots| slots.checks) {
+                tokio::time::sleep(timeout).await;
+            }
+        }
     }
 }

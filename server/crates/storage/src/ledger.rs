@@ -210,13 +210,15 @@ pub(super) struct Measured {
 
 /// Measures the file system of `dir`, or of its nearest existing ancestor.
 pub(super) fn measure(dir: &Path) -> Measured {
-    let dir = dir.ancestors().find(|dir| dir.exists());
-    let dir = dir.filter(|dir| !dir.as_os_str().is_empty());
-    match statvfs(dir.unwrap_or(Path::new("."))) {
-        Ok(stat) if stat.f_blocks > 0 => {
+    let ancestors = dir.ancestors().map(|dir| match dir.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => dir,
+    });
+    match ancestors.flat_map(statvfs).next() {
+        Some(stat) if stat.f_blocks > 0 => {
             let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
             Measured { total: bytes(stat.f_blocks), free: bytes(stat.f_bavail) }
         }
-        Ok(_) | Err(_) => Measured { total: u64::MAX, free: u64::MAX },
+        Some(_) | None => Measured { total: u64::MAX, free: u64::MAX },
     }
 }

@@ -1,0 +1,55 @@
+//! The certificates of a cluster: where each comes from, and in which secret it is.
+
+use kube::ResourceExt as _;
+use serde::{Deserialize, Serialize};
+
+use super::{CertificateSource, EtcdCluster, EtcdClusterSpec};
+
+/// A certificate that the operator issues, or the authority of all of them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CertificateRole {
+    /// The cluster's own authority: secret `<cluster>-ca`.
+    Authority,
+    /// Certificate of members towards each other: secret `<cluster>-peer-tls`.
+    Peer,
+    /// Certificate of members towards clients: secret `<cluster>-client-tls`.
+    Server,
+    /// Certificate of the operator towards members: secret `<cluster>-operator-tls`.
+    Operator,
+}
+
+impl EtcdClusterSpec {
+    /// Returns where the certificate of a role comes from; `None` if the cluster needs none.
+    pub fn certificate_source(&self, role: CertificateRole) -> Option<&CertificateSource> {
+        match role {
+            CertificateRole::Authority => None,
+            CertificateRole::Peer => self.peer_tls(),
+            CertificateRole::Server | CertificateRole::Operator => {
+                self.client_tls().map(|tls| &tls.source)
+            }
+        }
+    }
+}
+
+impl EtcdCluster {
+    /// Returns the name of the secret that the operator, or cert-manager, writes for a role.
+    pub fn secret_name(&self, role: CertificateRole) -> String {
+        let suffix = match role {
+            CertificateRole::Authority => "ca",
+            CertificateRole::Peer => "peer-tls",
+            CertificateRole::Server => "client-tls",
+            CertificateRole::Operator => "operator-tls",
+        };
+        format!("{}-{suffix}", self.name_any())
+    }
+
+    /// Returns the name of the secret that is used for a role: the one that the spec names, else `secret_name`.
+    pub fn secret_of(&self, role: CertificateRole) -> String {
+        let client = self.spec.client_tls();
+        let own = client.filter(|_| role == CertificateRole::Operator);
+        let own = own.and_then(|tls| tls.operator_secret_ref.as_ref());
+        let given = own.or_else(|| self.spec.certificate_source(role)?.secret_ref.as_ref());
+        given.map_or_else(|| self.secret_name(role), |given| given.name.clone())
+    }
+}

@@ -1,0 +1,313 @@
+//! `EtcdCluster`: the spec that a user writes, the status that the operator reports, and the rules that the API server
+//! checks.
+//!
+//! Beside them are the names that follow from an EtcdCluster and that more than one program part uses. The meaning of a
+//! spec lives in the operator, in `plan` and in `resources`.
+
+#![expect(unreachable_pub, reason = "kube's derive nests a copy")]
+
+mod backup;
+mod certificates;
+mod changes;
+mod definition;
+mod names;
+mod operation;
+mod options;
+mod pods;
+mod restore;
+mod security;
+mod status;
+mod storage;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::collections::BTreeMap;
+
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+pub use backup::{
+    BackupPhase, BackupRetention, BackupSettings, BackupStore, Encryption, EtcdBackup,
+    EtcdBackupSchedule, EtcdBackupScheduleSpec, EtcdBackupScheduleStatus, EtcdBackupSpec,
+    EtcdBackupStatus, S3Store, Verify, VolumeStore,
+};
+pub use certificates::CertificateRole;
+pub use changes::{BackupChanges, BackupChangesStatus};
+pub use definition::{definition, definitions};
+pub use names::{
+    ALLOW_LEADER_RESTART, AUTHORITY_OVERLAP, CLIENT_TLS, CLUSTER, CONTAINER, FENCED_MEMBERS,
+    RECOVER_QUORUM, REPLACE_MEMBER, RESTARTED_AT, ROTATE_AUTHORITY, is_ready, ports, quorum,
+    speaks_tls,
+};
+pub use operation::{
+    EtcdOperation, EtcdOperationSpec, EtcdOperationStatus, MemberHash, MoveLeader, NoSettings,
+    OperationPhase, RecoverQuorum, ReplaceMember, Verb,
+};
+pub use options::{CompactionMode, LogLevel, MetricsDetail, Options};
+pub use pods::{
+    AdditionalMetadata, AntiAffinity, BudgetOptions, ClientService, CompactOnNoSpace,
+    EvictionPolicy, OnCorruption, PeerService, PullPolicy, SelfHealing, ServiceType, Services,
+    UpdateKind, UpdateStrategy,
+};
+pub use restore::{Restore, RestorePhase, RestorePoint, RestoreStatus};
+pub use security::{
+    Auth, CertManagerCertificate, CertificateSource, IssuerRef, ManagedCertificate, PeerTlsSource,
+    SecretRef, ServerTlsSource, Tls,
+};
+pub use status::{
+    CertificateStatus, CompactionStatus, DiscoveryStatus, EtcdClusterStatus, MemberPhase,
+    MemberStatus, OperationStatus, RecoveryPhase, RecoveryStatus,
+};
+pub use storage::{AccessMode, ClaimRetention, Medium, Retention, Storage};
+pub use text::{ByteQuantity, OpenObject, Span};
+
+/// Returns all definitions as documents of YAML.
+///
+/// # Errors
+/// A definition is not YAML.
+pub fn as_yaml() -> Result<String, serde_yaml::Error> {
+    let definitions = definitions();
+    let documents = definitions.iter().map(serde_yaml::to_string);
+    Ok(documents.collect::<Result<Vec<_>, _>>()?.join("---\n"))
+}
+
+/// Number of members if the spec does not set it.
+pub const REPLICAS_DEFAULT: i32 = 3;
+
+/// An etcd cluster of Witan members.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[kube(
+    group = "witan.dev",
+    version = "v1",
+    kind = "EtcdCluster",
+    plural = "etcdclusters",
+    shortname = "ec",
+    category = "etcd",
+    category = "all",
+    namespaced,
+    status = "EtcdClusterStatus",
+    derive = "PartialEq",
+    derive = "Default",
+    doc = "An etcd cluster whose members the operator runs as pods.",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(name = "Version", type_ = "string", json_path = ".status.currentVersion"),
+    printcolumn(name = "Desired", type_ = "integer", json_path = ".spec.replicas"),
+    printcolumn(name = "Ready", type_ = "integer", json_path = ".status.readyReplicas"),
+    printcolumn(
+        name = "Available",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Available")].status"#
+    ),
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Leader", type_ = "string", json_path = ".status.leader"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Learners", type_ = "integer", json_path = ".status.learners", priority = 1),
+    printcolumn(name = "DB Size", type_ = "string", json_path = ".status.dbSize", priority = 1),
+    printcolumn(name = "Alarms", type_ = "string", json_path = ".status.alarms", priority = 1),
+    printcolumn(name = "Cluster ID", type_ = "string", json_path = ".status.clusterID", priority = 1),
+    validation = Rule::new("size(self.metadata.name) <= 45").message("metadata.name must be at most 45 characters (pod names and labels add a suffix and must stay within 63)"),
+    validation = Rule::new("(has(self.spec.services) && has(self.spec.services.client) && has(self.spec.services.client.name) ? self.spec.services.client.name : self.metadata.name + '-client') != (has(self.spec.services) && has(self.spec.services.peer) && has(self.spec.services.peer.name) ? self.spec.services.peer.name : self.metadata.name + '-peer')").message("services.client and services.peer must have different names")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.replicas > 0 || !has(self.storage) || !has(self.storage.medium) || self.storage.medium != 'Memory'").message("replicas: 0 (hibernate) would lose all data with storage.medium: Memory"),
+    validation = Rule::new("self.replicas > 0 || !has(self.storage) || !has(self.storage.emptyDir)").message("replicas: 0 (hibernate) would lose all data with storage.emptyDir"),
+    validation = Rule::new("has(self.bootstrap) == has(oldSelf.bootstrap)").message("spec.bootstrap is read once at creation; it cannot be added or removed later").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("has(self.storage) == has(oldSelf.storage)").message("spec.storage cannot be added to or removed from an existing cluster").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("!has(self.auth) || !self.auth.enabled || (has(self.tls) && has(self.tls.client))").message("auth.enabled needs spec.tls.client: passwords must not cross a plaintext connection"),
+    validation = Rule::new("!has(oldSelf.tls) || !has(oldSelf.tls.peer) || !has(oldSelf.tls.peer.secretRef) || (has(self.tls) && has(self.tls.peer))").message("tls.peer.secretRef cannot be removed: members need it until the last of them listens in clear text").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("!has(oldSelf.tls) || !has(oldSelf.tls.client) || !has(oldSelf.tls.client.secretRef) || (has(self.tls) && has(self.tls.client))").message("tls.client.secretRef cannot be removed: the operator needs it until the last member listens in clear text").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("(has(self.services) && has(self.services.client) && has(self.services.client.name) ? self.services.client.name : '') == (has(oldSelf.services) && has(oldSelf.services.client) && has(oldSelf.services.client.name) ? oldSelf.services.client.name : '')").message("services.client.name cannot be set, changed or removed on an existing cluster: clients know it by this name").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("(has(self.services) && has(self.services.peer) && has(self.services.peer.name) ? self.services.peer.name : '') == (has(oldSelf.services) && has(oldSelf.services.peer) && has(oldSelf.services.peer.name) ? oldSelf.services.peer.name : '')").message("services.peer.name cannot be set, changed or removed on an existing cluster: members know each other by this name").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("!has(self.size)").message("this operator calls it spec.replicas (spec.size is the name in the coreos and etcd-io operators)"),
+    validation = Rule::new("!has(self.storageSpec)").message("this operator calls it spec.storage (spec.storageSpec is the name in the etcd-io operator)"),
+    validation = Rule::new("!has(self.etcdOptions)").message("use spec.options (typed) or spec.options.extraArgs (spec.etcdOptions is the name in the etcd-io operator)"),
+    validation = Rule::new("!has(self.security)").message("use spec.tls and spec.auth (spec.security is the name in the aenix operator)")
+)]
+pub struct EtcdClusterSpec {
+    /// Members of the cluster; 0 stops all of them and keeps their disks.
+    #[serde(default = "replicas_default")]
+    #[schemars(range(min = 0, max = 9))]
+    pub replicas: i32,
+    /// Version of the members: it replaces the tag of the operator's member image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 64),
+        regex(pattern = r"^v?[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.-]+)?$")
+    )]
+    pub version: Option<String>,
+    /// Whole image of the members, instead of the operator's member image and `version`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub image: Option<String>,
+    /// When the image is pulled.
+    #[serde(default)]
+    pub image_pull_policy: PullPolicy,
+    /// Secrets to pull the image with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub image_pull_secrets: Vec<SecretRef>,
+    /// Leaves the cluster as it is: the operator changes nothing and only reports.
+    #[serde(default)]
+    pub paused: bool,
+    /// How the first members find each other; a static list by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bootstrap: Option<BootstrapSource>,
+    /// Disks of the members; a claim of 8Gi for each by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Storage>,
+    /// Whether the claims of removed members are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub persistent_volume_claim_retention_policy: Option<ClaimRetention>,
+    /// TLS between members and towards clients; clear text by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// Users and roles.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
+    /// Options of the server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub options: Option<Options>,
+    /// Requests and limits of the member's container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<OpenObject>,
+    /// Affinity of the pods.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<OpenObject>,
+    /// Whether members are kept on different nodes, if `affinity` does not say.
+    #[serde(default)]
+    pub pod_anti_affinity_preset: AntiAffinity,
+    /// Spread of the pods; over zones where possible by default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub topology_spread_constraints: Vec<OpenObject>,
+    /// Labels that a node of a member has.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32))]
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that the pods tolerate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub tolerations: Vec<OpenObject>,
+    /// Priority of the pods.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub priority_class_name: Option<String>,
+    /// Service account of the pods. Its token is not mounted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub service_account_name: Option<String>,
+    /// Merged into the pods that the operator makes: objects by their keys, containers and volumes by their names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_template: Option<OpenObject>,
+    /// Labels and annotations of all objects of the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub additional_metadata: Option<AdditionalMetadata>,
+    /// How many members an eviction may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_disruption_budget: Option<BudgetOptions>,
+    /// How a changed template reaches the members.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update_strategy: Option<UpdateStrategy>,
+    /// How members that do not come back are replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub self_healing: Option<SelfHealing>,
+    /// Services of the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub services: Option<Services>,
+}
+
+/// How the first members find each other.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.discovery) != has(self.restore)").message("bootstrap needs exactly one of discovery or restore (leave bootstrap out for a plain new cluster)"),
+    validation = Rule::new("self == oldSelf").message("spec.bootstrap is immutable").reason(Reason::FieldValueForbidden)
+)]
+pub struct BootstrapSource {
+    /// By a discovery service, only at the first start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discovery: Option<Discovery>,
+    /// From a backup: each of the first members restores it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restore: Option<Restore>,
+}
+
+/// A discovery service and a token on it.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.url) != has(self.local)").message("discovery needs exactly one of url (an existing token URL) or local (the operator creates the token on a running cluster)")
+)]
+pub struct Discovery {
+    /// URL of an existing token for as many members as `replicas`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048), regex(pattern = r"^https?://"))]
+    pub url: Option<String>,
+    /// Has the operator create the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local: Option<LocalDiscovery>,
+}
+
+/// The cluster that serves discovery.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalDiscovery {
+    /// An EtcdCluster in the same namespace; by default the service of the operator's flag `--discovery-service-url`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_ref: Option<SecretRef>,
+}
+
+fn replicas_default() -> i32 {
+    REPLICAS_DEFAULT
+}
+
+impl EtcdClusterSpec {
+    /// Returns the spec in which every field has its default, as `spec: {}` gives it.
+    pub fn minimal() -> Self {
+        Self { replicas: REPLICAS_DEFAULT, ..Self::default() }
+    }
+
+    /// Returns how many members the spec asks for.
+    pub fn members(&self) -> u32 {
+        u32::try_from(self.replicas).unwrap_or_default()
+    }
+
+    /// Whether members keep their data when their pod ends.
+    pub fn is_durable(&self) -> bool {
+        self.storage.as_ref().is_none_or(Storage::is_durable)
+    }
+
+    /// Returns the source of the certificates between members; `None` if they do not speak TLS to each other.
+    pub fn peer_tls(&self) -> Option<&CertificateSource> {
+        Some(&self.tls.as_ref()?.peer.as_ref()?.source)
+    }
+
+    /// Returns the TLS settings for clients; `None` if members speak clear text to them.
+    pub fn client_tls(&self) -> Option<&ServerTlsSource> {
+        self.tls.as_ref()?.client.as_ref()
+    }
+
+    /// Returns how a changed template reaches the members; the default if the spec does not say.
+    pub fn update_strategy(&self) -> UpdateStrategy {
+        self.update_strategy.clone().unwrap_or_default()
+    }
+
+    /// Returns what the operator does about members that do not come back; the default if the spec does not
+    /// say.
+    pub fn self_healing(&self) -> SelfHealing {
+        self.self_healing.clone().unwrap_or_default()
+    }
+
+    /// Returns whether the claims of removed members are kept; the default if the spec does not say.
+    pub fn claim_retention(&self) -> ClaimRetention {
+        self.persistent_volume_claim_retention_policy
+            .clone()
+            .unwrap_or_default()
+    }
+}

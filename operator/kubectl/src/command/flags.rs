@@ -1,0 +1,93 @@
+//! Flags of commands that have many.
+
+use clap::Args;
+
+use super::{Decode, FormatFlag, MemberFlags};
+
+/// Flags of `backup`.
+#[derive(Debug, Clone, Args)]
+#[command(group(clap::ArgGroup::new("store").required(true).args(["to", "like"])))]
+pub(crate) struct BackupFlags {
+    /// The EtcdCluster.
+    pub(crate) cluster: String,
+    /// Where it is stored: s3://BUCKET[/PREFIX] of AWS, or pvc://CLAIM[/FOLDER].
+    #[arg(long, value_name = "LOCATION")]
+    pub(crate) to: Option<String>,
+    /// Secret with the credentials of the bucket; without it the pod's node identifies it.
+    #[arg(long, value_name = "SECRET", conflicts_with = "like")]
+    pub(crate) credentials: Option<String>,
+    /// An EtcdBackupSchedule, whose store and settings are used. Needed for stores that are not AWS.
+    #[arg(long, value_name = "SCHEDULE")]
+    pub(crate) like: Option<String>,
+    /// Name of the EtcdBackup; by default the cluster's and the time.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Reads the stored snapshot back and restores it into a scratch directory.
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// Waits until it has succeeded or failed.
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+/// Flags of `restore`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RestoreFlags {
+    /// Name of the new EtcdCluster.
+    pub(crate) name: String,
+    /// The EtcdBackup.
+    #[arg(long, value_name = "BACKUP")]
+    pub(crate) from: String,
+    /// Added to all revisions, so that clients which keep watching begin anew.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(i64).range(0..=4_000_000_000_000_000))]
+    pub(crate) bump_revision: i64,
+    /// Prints the EtcdCluster as YAML and creates nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// Flags of `logs`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LogFlags {
+    /// The EtcdCluster.
+    pub(crate) cluster: String,
+    /// The member; all of them by default, each line behind the name of its member.
+    pub(crate) member: Option<String>,
+    /// Goes on until it is interrupted.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Of the container before the last restart.
+    #[arg(long, conflicts_with = "follow")]
+    pub(crate) previous: bool,
+    /// How many of the last lines of each member.
+    #[arg(long, value_name = "LINES", default_value_t = 100)]
+    pub(crate) tail: i64,
+}
+
+/// Flags of `top`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TopFlags {
+    /// The EtcdCluster.
+    pub(crate) cluster: String,
+    /// Only keys with this prefix.
+    #[arg(long, default_value = "")]
+    pub(crate) prefix: String,
+    /// How many segments of the path are a row.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=8))]
+    pub(crate) depth: u16,
+    /// How many rows, those with the most bytes first.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) rows: usize,
+    /// Requests a second. Each reads at most 1000 keys or one value.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) rate: u16,
+    /// Shows what kind of objects there are below a prefix.
+    #[arg(long, value_enum)]
+    pub(crate) decode: Option<Decode>,
+    /// Format.
+    #[command(flatten)]
+    pub(crate) format: FormatFlag,
+    /// The members.
+    #[command(flatten)]
+    pub(crate) members: MemberFlags,
+}

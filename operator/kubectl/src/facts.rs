@@ -1,0 +1,164 @@
+//! The objects that `status` and `report` read from the API server.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{ContainerState, Pod};
+use kube::{ResourceExt as _, api::ListParams};
+use serde::{Deserialize, Serialize};
+use witan_crd::{
+    CLUSTER, EtcdBackup, EtcdBackupSchedule, EtcdCluster, EtcdClusterStatus, is_ready,
+};
+
+use super::{PluginError, target::Target};
+
+/// A cluster and what belongs to it. This is also what `status -o json` prints.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Facts {
+    /// The resource.
+    pub(super) cluster: EtcdCluster,
+    /// Its pods, by name.
+    #[serde(default)]
+    pub(super) pods: Vec<PodFact>,
+    /// Its backups, the newest first.
+    #[serde(default)]
+    pub(super) backups: Vec<EtcdBackup>,
+    /// Its schedules.
+    #[serde(default)]
+    pub(super) schedules: Vec<EtcdBackupSchedule>,
+    /// What could not be read, and why.
+    #[serde(default)]
+    pub(super) unread: Vec<String>,
+}
+
+/// The facts about a pod that are shown.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct PodFact {
+    /// Its name.
+    pub(super) name: String,
+    /// Its node.
+    pub(super) node: Option<String>,
+    /// Whether it is ready.
+    #[serde(default)]
+    pub(super) ready: bool,
+    /// How often its containers were restarted.
+    #[serde(default)]
+    pub(super) restarts: i32,
+    /// Why it does not run, in the words of the scheduler or the kubelet.
+    pub(super) waits: Option<String>,
+}
+
+impl Facts {
+    /// Returns the status of the cluster; an empty one until the operator has reported.
+    pub(super) fn status(&self) -> EtcdClusterStatus {
+        self.cluster.status.clone().unwrap_or_default()
+    }
+
+    /// Returns the pod of a name.
+    pub(super) fn pod(&self, name: &str) -> Option<&PodFact> {
+        self.pods.iter().find(|pod| pod.name == name)
+    }
+}
+
+impl PodFact {
+    fn of(pod: &Pod) -> Self {
+        let status = pod.status.clone().unwrap_or_default();
+        let containers = status.container_statuses.unwrap_or_default();
+        let all = status.init_container_statuses.unwrap_or_default();
+        let all: Vec<_> = all.into_iter().chain(containers).collect();
+        let waits = all
+            .iter()
+            .find_map(|container| waits(container.state.as_ref()?));
+        let conditions = status.conditions.unwrap_or_default();
+        let unscheduled = conditions
+            .iter()
+            .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
+        let unscheduled = unscheduled.and_then(|condition| condition.message.clone());
+        Self {
+            name: pod.name_any(),
+            node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
+            ready: is_ready(pod),
+            restarts: all.iter().map(|container| container.restart_count).sum(),
+            waits: unscheduled.or(waits),
+        }
+    }
+}
+
+/// Returns why a container does not run.
+fn waits(state: &ContainerState) -> Option<String> {
+    if let Some(ended) = state
+        .terminated
+        .as_ref()
+        .filter(|ended| ended.exit_code != 0)
+    {
+        return Some(format!("ended with exit code {}", ended.exit_code));
+    }
+    let waiting = state.waiting.as_ref()?;
+    let words = [&waiting.reason, &waiting.message].into_iter().flatten();
+    Some(words.cloned().collect::<Vec<_>>().join(": "))
+}
+
+/// Reads one cluster.
+pub(super) async fn one(target: &Target, name: &str) -> Result<Facts, PluginError> {
+    let cluster = target.cluster(name).await?;
+    let mut facts = beside(target, vec![cluster]).await;
+    facts
+        .pop()
+        .ok_or_else(|| PluginError::words("no cluster was read"))
+}
+
+/// Reads all clusters of the namespace, or of all namespaces.
+pub(super) async fn all(target: &Target) -> Result<Vec<Facts>, PluginError> {
+    let clusters = target
+        .list::<EtcdCluster>(&ListParams::default(), "EtcdClusters")
+        .await?;
+    Ok(beside(target, clusters).await)
+}
+
+/// Reads what belongs to clusters. What cannot be read is left out and named.
+async fn beside(target: &Target, clusters: Vec<EtcdCluster>) -> Vec<Facts> {
+    let mut unread = Vec::new();
+    let everything = ListParams::default();
+    let members = ListParams::default().labels(CLUSTER);
+    let (pods, backups, schedules) = futures_util::join!(
+        target.list::<Pod>(&members, "pods"),
+        target.list::<EtcdBackup>(&everything, "EtcdBackups"),
+        target.list::<EtcdBackupSchedule>(&everything, "EtcdBackupSchedules"),
+    );
+    let pods = kept(pods, &mut unread);
+    let mut backups = kept(backups, &mut unread);
+    backups.sort_by_key(|backup| std::cmp::Reverse(backup.creation_timestamp().map(|time| time.0)));
+    let schedules = kept(schedules, &mut unread);
+    let mut by_cluster: BTreeMap<(String, String), Vec<PodFact>> = BTreeMap::new();
+    for pod in &pods {
+        if let (Some(namespace), Some(cluster)) = (pod.namespace(), pod.labels().get(CLUSTER)) {
+            let own = by_cluster.entry((namespace, cluster.clone())).or_default();
+            own.push(PodFact::of(pod));
+        }
+    }
+    let facts = |cluster: EtcdCluster| {
+        let key = (cluster.namespace().unwrap_or_default(), cluster.name_any());
+        let is_own = |namespace: Option<String>, name: &str| {
+            namespace.as_deref() == Some(&key.0) && name == key.1
+        };
+        let own = |backup: &&EtcdBackup| is_own(backup.namespace(), &backup.spec.cluster_ref.name);
+        let of_schedule = |schedule: &&EtcdBackupSchedule| {
+            is_own(schedule.namespace(), &schedule.spec.cluster_ref.name)
+        };
+        Facts {
+            pods: by_cluster.get(&key).cloned().unwrap_or_default(),
+            backups: backups.iter().filter(own).cloned().collect(),
+            schedules: schedules.iter().filter(of_schedule).cloned().collect(),
+            unread: unread.clone(),
+            cluster,
+        }
+    };
+    clusters.into_iter().map(facts).collect()
+}
+
+/// Returns what was read, or notes why it was not.
+fn kept<K>(read: Result<Vec<K>, PluginError>, unread: &mut Vec<String>) -> Vec<K> {
+    read.unwrap_or_else(|error| {
+        unread.push(error.to_string());
+        Vec::new()
+    })
+}

@@ -1,0 +1,89 @@
+//! Ports of this machine that lead to members through the API server, as `kubectl port-forward` makes them.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+use witan_crd::ports;
+
+use super::of_kube;
+
+/// A port that leads to a pod until this is dropped.
+#[derive(Debug)]
+pub(super) struct Forward {
+    /// Where to connect to.
+    pub(super) address: SocketAddr,
+    /// Why the last connection was not made.
+    failure: Arc<Mutex<Option<String>>>,
+    task: JoinHandle<()>,
+}
+
+impl Forward {
+    /// Opens a port that leads to the client port of a pod.
+    pub(super) async fn open(pods: Api<Pod>, pod: String) -> std::io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let failure = Arc::new(Mutex::new(None));
+        let task = tokio::spawn(accept(listener, pods, pod, failure.clone()));
+        Ok(Self { address, failure, task })
+    }
+
+    /// Returns why the last connection was not made.
+    pub(super) fn failure(&self) -> Option<String> {
+        lock(&self.failure).clone()
+    }
+}
+
+impl Drop for Forward {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn lock(failure: &Mutex<Option<String>>) -> MutexGuard<'_, Option<String>> {
+    let failure = failure.lock();
+    failure.expect("no code panics while it holds this lock")
+}
+
+async fn accept(
+    listener: TcpListener,
+    pods: Api<Pod>,
+    pod: String,
+    failure: Arc<Mutex<Option<String>>>,
+) {
+    while let Ok((socket, _)) = listener.accept().await {
+        let (pods, pod, failure) = (pods.clone(), pod.clone(), failure.clone());
+        tokio::spawn(async move {
+            let done = carry(socket, &pods, &pod).await;
+            *lock(&failure) = done.err();
+        });
+    }
+}
+
+/// Carries bytes between a connection and a pod until one of them ends it.
+async fn carry(mut socket: TcpStream, pods: &Api<Pod>, pod: &str) -> Result<(), String> {
+    let port = u16::try_from(ports::CLIENT).map_err(|error| error.to_string())?;
+    let opened = pods.portforward(pod, &[port]).await;
+    let mut forwarder =
+        opened.map_err(|error| format!("port-forward to {pod}: {}", of_kube(&error)))?;
+    let said = forwarder.take_error(port);
+    let Some(mut stream) = forwarder.take_stream(port) else {
+        return Err(format!("port-forward to {pod}: no stream"));
+    };
+    // an end without a word is a connection that was closed
+    drop(copy_bidirectional(&mut socket, &mut stream).await);
+    drop(stream);
+    forwarder.abort();
+    match said {
+        Some(said) => said.await.map_or(Ok(()), Err),
+        None => Ok(()),
+    }
+}

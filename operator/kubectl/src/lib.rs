@@ -1,0 +1,218 @@
+//! The plugin `kubectl witan`: what a person asks of clusters, in words and tables. The program is this plugin when it is
+//! called as `kubectl-witan`, and after `witan-operator kubectl`.
+//!
+//! It reads the same resources, the same secrets and the same members as the operator, and neither uses the other: the program
+//! calls both.
+//!
+//! Texts follow from what was read: `status`, `backups` and the others are pure, and each has a golden file in
+//! `testdata`. `target` is the API server, `reach` the members. The plugin acts as the user of the kubeconfig, by
+//! resources and annotations that a person could write by hand.
+
+mod acts;
+mod backups;
+mod command;
+mod decode;
+mod facts;
+mod forward;
+mod history;
+mod keys;
+mod logs;
+mod output;
+mod reach;
+mod report;
+mod revert;
+mod status;
+mod table;
+mod tar;
+mod target;
+mod top;
+
+#[cfg(test)]
+mod testing;
+
+use std::{
+    ffi::{OsStr, OsString},
+    io::Write as _,
+    path::Path,
+    process::ExitCode,
+};
+
+use clap::{CommandFactory as _, Parser as _};
+use k8s_openapi::jiff::Timestamp;
+use witan_members::CallError;
+
+use self::{
+    command::{PluginCommand, PluginLine},
+    facts::Facts,
+    output::{print, print_as},
+    target::Target,
+};
+
+/// The name by which kubectl finds the plugin.
+const PROGRAM: &str = "kubectl-witan";
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum PluginError {
+    /// The API server refused, or does not answer.
+    #[error("cannot {what}: {}", of_kube(source))]
+    Api {
+        /// What was to be done.
+        what: String,
+        /// Why it was not.
+        source: Box<kube::Error>,
+    },
+    /// A member refused, or does not answer.
+    #[error(transparent)]
+    Member(#[from] CallError),
+    /// Another reason, in words.
+    #[error("{0}")]
+    Words(String),
+}
+
+impl PluginError {
+    fn api(what: impl Into<String>, source: kube::Error) -> Self {
+        Self::Api { what: what.into(), source: Box::new(source) }
+    }
+
+    fn words(text: impl Into<String>) -> Self {
+        Self::Words(text.into())
+    }
+}
+
+/// Returns the arguments after the program's name if it was called as the plugin; `None` for the operator.
+pub fn arguments(all: &[OsString]) -> Option<&[OsString]> {
+    let (program, rest) = all.split_first()?;
+    (Path::new(program).file_name() == Some(OsStr::new(PROGRAM))).then_some(rest)
+}
+
+/// Runs the plugin, and tells its error.
+pub fn run(arguments: &[OsString]) -> ExitCode {
+    let program = OsString::from(PROGRAM);
+    let line = PluginLine::parse_from([&program].into_iter().chain(arguments));
+    // rustls wants one provider for the process
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let done = match runtime {
+        Ok(runtime) => runtime.block_on(command(line)),
+        Err(error) => Err(PluginError::Words(format!("cannot start: {error}"))),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            drop(writeln!(std::io::stderr(), "kubectl witan: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn command(line: PluginLine) -> Result<(), PluginError> {
+    if let PluginCommand::Completion { shell } = line.command {
+        let mut text = Vec::new();
+        clap_complete::generate(shell, &mut PluginLine::command(), PROGRAM, &mut text);
+        return print(&String::from_utf8_lossy(&text));
+    }
+    let target = Target::new(&line.target).await?;
+    match line.command {
+        PluginCommand::Status { cluster: Some(name), format, .. } => {
+            let facts = facts::one(&target, &name).await?;
+            print_as(format.output, &facts, |facts| {
+                status::page(facts, Timestamp::now())
+            })
+        }
+        PluginCommand::Status { cluster: None, all_namespaces, format } => {
+            let all: Vec<Facts> = facts::all(&target.listing(all_namespaces)).await?;
+            print_as(format.output, &all, |all| {
+                status::table(all, Timestamp::now())
+            })
+        }
+        PluginCommand::Backup(flags) => backups::back_up(&target, &flags).await,
+        PluginCommand::Backups { cluster, all_namespaces, format } => {
+            let target = target.listing(all_namespaces);
+            let all = backups::list(&target, cluster.as_deref()).await?;
+            print_as(format.output, &all, |all| {
+                backups::table(all, Timestamp::now())
+            })
+        }
+        PluginCommand::Restore(flags) => backups::restore(&target, &flags).await,
+        PluginCommand::MoveLeader { cluster, member, members } => {
+            acts::move_leader(&target, &cluster, &member, &members).await
+        }
+        PluginCommand::Replace { cluster, member } => {
+            acts::replace(&target, &cluster, &member).await
+        }
+        PluginCommand::Recover { cluster, member, yes, members } => {
+            acts::recover(&target, (&cluster, &member), yes, &members).await
+        }
+        PluginCommand::Restart { cluster } => acts::restart(&target, &cluster).await,
+        PluginCommand::Logs(flags) => logs::run(&target, &flags).await,
+        PluginCommand::Top(flags) => top::run(&target, &flags).await,
+        PluginCommand::History { cluster, of, rev, limit, decode, format, members } => {
+            let keys = keys::Keys::open(&target, &cluster, &members).await?;
+            let found = history::read(&keys, of.as_bytes(), rev, limit, decode).await?;
+            print_as(format.output, &found, history::text)
+        }
+        PluginCommand::Diff { cluster, at, format, members } => {
+            let keys = keys::Keys::open(&target, &cluster, &members).await?;
+            let found = revert::differences(&keys, &at).await?;
+            print_as(format.output, &found, |found| revert::table(found, &at))
+        }
+        PluginCommand::Revert { cluster, at, yes, members } => {
+            let keys = keys::Keys::open(&target, &cluster, &members).await?;
+            revert::run(&keys, &at, yes).await
+        }
+        PluginCommand::Report { cluster, file, operator_namespace } => {
+            report::run(&target, &cluster, file, &operator_namespace).await
+        }
+        // answered above: it needs no API server
+        PluginCommand::Completion { .. } => Ok(()),
+    }
+}
+
+/// Returns the message of the API server, or the reasons why it was not reached, the outermost first.
+fn of_kube(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error
+        && !status.message.is_empty()
+    {
+        return status.message.clone();
+    }
+    chain(error)
+}
+
+/// Returns an error and its causes, each once.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        next = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_the_program_decides() {
+        let line = |program: &str| [OsString::from(program), OsString::from("status")];
+        assert_eq!(
+            arguments(&line("/usr/bin/kubectl-witan")),
+            Some(&line("")[1..])
+        );
+        for other in [
+            "witan-operator",
+            "/usr/bin/kubectl-witan2",
+            "kubectl-witan/witan",
+        ] {
+            assert_eq!(arguments(&line(other)), None, "{other}");
+        }
+    }
+}

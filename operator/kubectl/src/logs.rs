@@ -1,0 +1,89 @@
+//! `logs`: what members have logged, each line behind the name of its member.
+
+use futures_util::{
+    AsyncBufReadExt as _, StreamExt as _, TryStreamExt as _,
+    stream::{BoxStream, select_all},
+};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    ResourceExt,
+    api::{ListParams, LogParams},
+};
+use witan_crd::{CLUSTER, CONTAINER};
+
+use super::{PluginError, command::LogFlags, output::print, target::Target};
+
+/// Prints the logs of members, one after the other, or side by side while they go on.
+pub(super) async fn run(target: &Target, flags: &LogFlags) -> Result<(), PluginError> {
+    let params = LogParams {
+        container: Some(CONTAINER.to_owned()),
+        follow: flags.follow,
+        previous: flags.previous,
+        tail_lines: Some(flags.tail),
+        ..LogParams::default()
+    };
+    let all = members(target, flags).await?;
+    let mut streams = Vec::new();
+    for member in &all {
+        let prefix = if flags.member.is_some() {
+            String::new()
+        } else {
+            format!("{member} ")
+        };
+        streams.push(lines(target, member, &params, prefix).await?);
+    }
+    if flags.follow {
+        let mut merged = select_all(streams);
+        while let Some(line) = merged.try_next().await? {
+            print(&line)?;
+        }
+        return Ok(());
+    }
+    for mut stream in streams {
+        while let Some(line) = stream.try_next().await? {
+            print(&line)?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the names of the pods whose logs are asked for.
+async fn members(target: &Target, flags: &LogFlags) -> Result<Vec<String>, PluginError> {
+    let own = ListParams::default().labels(&format!("{CLUSTER}={}", flags.cluster));
+    let pods: Vec<Pod> = target.list(&own, "pods").await?;
+    let names: Vec<_> = pods.iter().map(ResourceExt::name_any).collect();
+    let Some(member) = &flags.member else {
+        if names.is_empty() {
+            // says so if there is no such cluster
+            target.cluster(&flags.cluster).await?;
+            return Err(PluginError::Words(format!("{} has no pod", flags.cluster)));
+        }
+        return Ok(names);
+    };
+    if names.contains(member) {
+        return Ok(vec![member.clone()]);
+    }
+    let (cluster, names) = (&flags.cluster, names.join(", "));
+    Err(PluginError::Words(format!(
+        "{cluster} has no pod {member}; its pods: {names}"
+    )))
+}
+
+async fn lines(
+    target: &Target,
+    member: &str,
+    params: &LogParams,
+    prefix: String,
+) -> Result<BoxStream<'static, Result<String, PluginError>>, PluginError> {
+    let reader = target.api::<Pod>().log_stream(member, params).await;
+    let reader =
+        reader.map_err(|error| PluginError::api(format!("read the log of {member}"), error))?;
+    let member = member.to_owned();
+    let lines = reader.lines().map(move |line| match line {
+        Ok(line) => Ok(format!("{prefix}{line}\n")),
+        Err(error) => Err(PluginError::Words(format!(
+            "the log of {member} ended: {error}"
+        ))),
+    });
+    Ok(lines.boxed())
+}

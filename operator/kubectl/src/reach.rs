@@ -1,0 +1,236 @@
+//! Ways to the members of a cluster: through the API server, or at addresses that the user gives. Certificates and the
+//! password of root are those of the operator's secrets if the user may read them, else those of flags.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::{ResourceExt, api::ListParams};
+use witan_crd::{CLUSTER, CertificateRole, EtcdCluster, speaks_tls};
+use witan_members::{
+    Address, Answer, CallError, ClientTls, GrpcMembers, Login, Members as _, Report,
+};
+
+use super::{PluginError, command::MemberFlags, forward::Forward, target::Target};
+
+/// The members of a cluster, at addresses that this machine reaches.
+pub(super) struct Reach {
+    /// Calls to them.
+    pub(super) members: GrpcMembers,
+    /// Their addresses.
+    pub(super) addresses: Vec<Address>,
+    /// Ports that lead to them, by the name of the member.
+    forwards: BTreeMap<String, Forward>,
+}
+
+impl Reach {
+    /// Finds a way to each member that has a pod, or to the endpoints of the flags.
+    pub(super) async fn open(
+        target: &Target,
+        cluster: &EtcdCluster,
+        flags: &MemberFlags,
+    ) -> Result<Self, PluginError> {
+        let name = cluster.name_any();
+        let own = ListParams::default().labels(&format!("{CLUSTER}={name}"));
+        let pods: Vec<Pod> = target.list(&own, "pods").await?;
+        let secure = pods.iter().any(speaks_tls) || cluster.spec.client_tls().is_some();
+        let tls = if secure {
+            Some(Arc::new(certificate(target, cluster, flags).await?))
+        } else {
+            None
+        };
+        let login = login(target, cluster, flags).await?;
+        let mut reach = Self {
+            members: GrpcMembers::default(),
+            addresses: Vec::new(),
+            forwards: BTreeMap::new(),
+        };
+        for endpoint in &flags.endpoints {
+            let (member, server_name) = named(cluster, &pods, endpoint);
+            let authority = authority(endpoint);
+            let (tls, login) = (tls.clone(), login.clone());
+            reach
+                .addresses
+                .push(Address { member, authority, server_name, tls, login });
+        }
+        if flags.endpoints.is_empty() {
+            reach.forward(target, cluster, &pods, (tls, login)).await?;
+        }
+        if reach.addresses.is_empty() {
+            return Err(PluginError::Words(format!(
+                "EtcdCluster {name} has no running pod"
+            )));
+        }
+        Ok(reach)
+    }
+
+    /// Opens a port to each pod.
+    async fn forward(
+        &mut self,
+        target: &Target,
+        cluster: &EtcdCluster,
+        pods: &[Pod],
+        (tls, login): (Option<Arc<ClientTls>>, Option<Login>),
+    ) -> Result<(), PluginError> {
+        for pod in pods.iter().filter(|pod| runs(pod)) {
+            let member = pod.name_any();
+            let Some(ordinal) = cluster.ordinal(&member) else {
+                continue;
+            };
+            let forward = Forward::open(target.api(), member.clone()).await;
+            let forward = forward.map_err(|error| {
+                PluginError::Words(format!("cannot open a local port: {error}"))
+            })?;
+            self.addresses.push(Address {
+                member: member.clone(),
+                authority: forward.address.to_string(),
+                server_name: cluster.host(ordinal),
+                tls: tls.clone().filter(|_| speaks_tls(pod)),
+                login: login.clone(),
+            });
+            self.forwards.insert(member, forward);
+        }
+        Ok(())
+    }
+
+    /// Asks all members for a report.
+    pub(super) async fn survey(&self) -> Vec<Answer> {
+        self.members.survey(&self.addresses).await
+    }
+
+    /// Returns the address of the member that a report is about.
+    pub(super) fn address(&self, answer: &Answer) -> Option<&Address> {
+        self.addresses
+            .iter()
+            .find(|address| address.member == answer.member)
+    }
+
+    /// Returns why a member did not answer: if no connection through the API server was made, why not.
+    pub(super) fn why(&self, member: &str, error: &CallError) -> String {
+        let forward = self.forwards.get(member);
+        let failure = forward.and_then(Forward::failure);
+        failure.unwrap_or_else(|| error.to_string())
+    }
+
+    /// Returns the leader, and what it reports.
+    pub(super) fn leader(&self, answers: &[Answer]) -> Result<(Address, Report), PluginError> {
+        let leads = |report: &Report| report.linearizable && report.leader_id == report.member_id;
+        let found = answers.iter().find_map(|answer| {
+            let report = answer.report.as_ref().ok().filter(|report| leads(report))?;
+            Some((self.address(answer)?.clone(), report.clone()))
+        });
+        found.ok_or_else(|| self.none("no leader was reached", answers))
+    }
+
+    /// Returns the address of a member that answers, rather of one that does not lead.
+    pub(super) fn any(&self, answers: &[Answer]) -> Result<Address, PluginError> {
+        let answering = answers.iter().filter_map(|answer| {
+            let report = answer.report.as_ref().ok()?;
+            let leads = report.leader_id == report.member_id;
+            Some((!report.linearizable, leads, self.address(answer)?))
+        });
+        let best = answering.min_by_key(|(alone, leads, _)| (*alone, *leads));
+        let best = best.map(|(_, _, address)| address.clone());
+        best.ok_or_else(|| self.none("no member answers", answers))
+    }
+
+    fn none(&self, what: &str, answers: &[Answer]) -> PluginError {
+        let said = answers.iter().filter_map(|answer| {
+            let error = answer.report.as_ref().err()?;
+            Some(format!("\n  {}", self.why(&answer.member, error)))
+        });
+        PluginError::Words(format!("{what}{}", said.collect::<String>()))
+    }
+}
+
+fn runs(pod: &Pod) -> bool {
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
+    phase == Some("Running") && pod.metadata.deletion_timestamp.is_none()
+}
+
+/// Returns host and port of an endpoint, which may be a URL.
+fn authority(endpoint: &str) -> String {
+    let rest = endpoint
+        .split_once("://")
+        .map_or(endpoint, |(_, rest)| rest);
+    rest.trim_end_matches('/').to_owned()
+}
+
+/// Returns the name of the member at an endpoint, and the name in its certificate: those of the pod with that address if
+/// there is one, else the endpoint and its host.
+fn named(cluster: &EtcdCluster, pods: &[Pod], endpoint: &str) -> (String, String) {
+    let authority = authority(endpoint);
+    let host = authority
+        .rsplit_once(':')
+        .map_or(authority.as_str(), |(host, _)| host);
+    let host = host.trim_matches(['[', ']']).to_owned();
+    let has = |pod: &&Pod| {
+        pod.status
+            .as_ref()
+            .and_then(|status| status.pod_ip.as_deref())
+            == Some(host.as_str())
+    };
+    let pod = pods.iter().find(has).map(ResourceExt::name_any);
+    let known = pod.and_then(|pod| Some((cluster.ordinal(&pod)?, pod)));
+    match known {
+        Some((ordinal, pod)) => (pod, cluster.host(ordinal)),
+        None => (authority.clone(), host),
+    }
+}
+
+/// Returns the client certificate: that of the flags, else that of the operator.
+async fn certificate(
+    target: &Target,
+    cluster: &EtcdCluster,
+    flags: &MemberFlags,
+) -> Result<ClientTls, PluginError> {
+    if let (Some(authorities), Some(certificate), Some(key)) =
+        (&flags.cacert, &flags.cert, &flags.key)
+    {
+        return Ok(ClientTls {
+            authorities: file(authorities)?,
+            certificate: file(certificate)?,
+            key: file(key)?,
+        });
+    }
+    let name = cluster.secret_of(CertificateRole::Operator);
+    let secret: Secret = target.get("Secret", &name).await.map_err(|error| {
+        PluginError::Words(format!("{error}; give --cacert, --cert and --key instead"))
+    })?;
+    let found = ClientTls::read(|name| secret_file(&secret, name));
+    found.ok_or_else(|| {
+        PluginError::Words(format!("Secret {name} has no ca.crt, tls.crt and tls.key"))
+    })
+}
+
+/// Returns the user: that of the flags, else root if the cluster has users.
+async fn login(
+    target: &Target,
+    cluster: &EtcdCluster,
+    flags: &MemberFlags,
+) -> Result<Option<Login>, PluginError> {
+    if let (Some(user), Some(password)) = (&flags.user, &flags.password_file) {
+        let password = String::from_utf8_lossy(&file(password)?).into_owned();
+        let password = password.trim_end_matches(['\r', '\n']).to_owned();
+        return Ok(Some(Login { user: user.clone(), password }));
+    }
+    let auth = cluster.spec.auth.as_ref();
+    let Some(secret) = auth.and_then(|auth| auth.root_credentials_secret_ref.as_ref()) else {
+        return Ok(None);
+    };
+    let secret: Secret = target.get("Secret", &secret.name).await.map_err(|error| {
+        PluginError::Words(format!("{error}; give --user and --password-file instead"))
+    })?;
+    Ok(secret_file(&secret, "password").and_then(Login::root))
+}
+
+fn file(path: &std::path::Path) -> Result<Vec<u8>, PluginError> {
+    std::fs::read(path).map_err(|error| PluginError::Words(format!("{}: {error}", path.display())))
+}
+
+/// Returns a file of a secret; `None` if it is missing.
+fn secret_file(secret: &Secret, name: &str) -> Option<Vec<u8>> {
+    Some(secret.data.as_ref()?.get(name)?.0.clone())
+}

@@ -1,0 +1,263 @@
+//! `report`: what support needs, in one file. Nothing in it is a value of a key or the content of a secret; values of
+//! environment variables are removed.
+
+use std::{io::Write as _, path::PathBuf};
+
+use flate2::{Compression, write::GzEncoder};
+use k8s_openapi::{
+    api::core::v1::{Event, PersistentVolumeClaim, Pod},
+    jiff::Timestamp,
+};
+use kube::{
+    ResourceExt as _,
+    api::{ListParams, LogParams},
+};
+use serde::Serialize;
+use serde_json::Value;
+use witan_crd::{CLUSTER, ports};
+
+use super::{
+    PluginError, chain, facts, of_kube,
+    output::{print, yaml},
+    status,
+    tar::Archive,
+    target::Target,
+};
+
+/// Lines and bytes of a log at most.
+const LOG_LINES: i64 = 5_000;
+const LOG_BYTES: i64 = 5 << 20;
+/// The port of the operator's metrics.
+const OPERATOR_METRICS_PORT: i32 = 8080;
+/// Fields that hold the spec once more, or that nobody needs.
+const LEFT_OUT: [&str; 3] = [
+    "managedFields",
+    "admittedSpec",
+    "kubectl.kubernetes.io/last-applied-configuration",
+];
+const REMOVED: &str = "(removed)";
+
+/// The file, and what could not be put into it.
+struct Bundle {
+    archive: Archive<GzEncoder<Vec<u8>>>,
+    missing: Vec<String>,
+}
+
+/// Writes the report about a cluster.
+pub(super) async fn run(
+    target: &Target,
+    cluster: &str,
+    file: Option<PathBuf>,
+    operator_namespace: &str,
+) -> Result<(), PluginError> {
+    let facts = facts::one(target, cluster).await?;
+    let now = Timestamp::now();
+    let time = u64::try_from(now.as_second()).unwrap_or(0);
+    let archive = Archive::new(GzEncoder::new(Vec::new(), Compression::default()), time);
+    let mut bundle = Bundle { archive, missing: facts.unread.clone() };
+    bundle.add("status.txt", status::page(&facts, now).as_bytes())?;
+    bundle.resource("cluster.yaml", &facts.cluster)?;
+    bundle.resource("backups.yaml", &facts.backups)?;
+    bundle.resource("schedules.yaml", &facts.schedules)?;
+    let own = ListParams::default().labels(&format!("{CLUSTER}={cluster}"));
+    let pods = target.list::<Pod>(&own, "pods").await;
+    bundle.list("pods.yaml", &pods)?;
+    let claims = target.list::<PersistentVolumeClaim>(&own, "claims").await;
+    bundle.list("claims.yaml", &claims)?;
+    let events = target.list::<Event>(&ListParams::default(), "events").await;
+    let events = events.map(|events| of_cluster(events, cluster));
+    bundle.list("events.yaml", &events)?;
+    for pod in pods.iter().flatten() {
+        bundle.pod(target, pod, ports::METRICS).await?;
+    }
+    let operator = Target { namespace: operator_namespace.to_owned(), ..target.clone() };
+    let name = ListParams::default().labels("app.kubernetes.io/name=witan-operator");
+    let operators = operator.list::<Pod>(&name, "pods of the operator").await;
+    if operators.as_ref().is_ok_and(Vec::is_empty) {
+        let text = "no pod of the operator found; see --operator-namespace";
+        bundle.missing.push(text.to_owned());
+    }
+    bundle.list("operator.yaml", &operators)?;
+    for pod in operators.iter().flatten() {
+        bundle.pod(&operator, pod, OPERATOR_METRICS_PORT).await?;
+    }
+    let file = file.unwrap_or_else(|| PathBuf::from(format!("{cluster}-report.tar.gz")));
+    let missing = bundle.missing.clone();
+    let bytes = bundle.finish(target).await?;
+    let failed = |error| PluginError::Words(format!("cannot write {}: {error}", file.display()));
+    std::fs::write(&file, &bytes).map_err(failed)?;
+    print(&format!("{} written\n", file.display()))?;
+    for each in missing {
+        print(&format!("  without: {each}\n"))?;
+    }
+    Ok(())
+}
+
+impl Bundle {
+    fn add(&mut self, path: &str, content: &[u8]) -> Result<(), PluginError> {
+        let added = self.archive.add(&format!("report/{path}"), content);
+        added.map_err(|error| PluginError::Words(format!("cannot pack {path}: {error}")))
+    }
+
+    /// Adds resources, without what is left out.
+    fn resource<T: Serialize>(&mut self, path: &str, resource: &T) -> Result<(), PluginError> {
+        let json = serde_json::to_value(resource);
+        let mut json = json.map_err(|error| PluginError::Words(format!("{path}: {error}")))?;
+        scrub(&mut json);
+        self.add(path, yaml(&json)?.as_bytes())
+    }
+
+    /// Adds a list that was read, or notes that it was not.
+    fn list<T: Serialize>(
+        &mut self,
+        path: &str,
+        list: &Result<Vec<T>, PluginError>,
+    ) -> Result<(), PluginError> {
+        match list {
+            Ok(list) => self.resource(path, list),
+            Err(error) => {
+                self.missing.push(error.to_string());
+                Ok(())
+            }
+        }
+    }
+
+    /// Adds the logs of a pod, those from before a restart, and its metrics.
+    async fn pod(&mut self, target: &Target, pod: &Pod, metrics: i32) -> Result<(), PluginError> {
+        let name = pod.name_any();
+        let container = pod.spec.as_ref().and_then(|spec| spec.containers.first());
+        let container = container.map(|container| container.name.clone());
+        let status = pod.status.as_ref();
+        let restarted = status.and_then(|status| status.container_statuses.as_ref());
+        let restarted = restarted.is_some_and(|all| all.iter().any(|own| own.restart_count > 0));
+        for (previous, path) in [(false, "log"), (true, "previous.log")] {
+            if previous && !restarted {
+                continue;
+            }
+            let params = LogParams {
+                container: container.clone(),
+                previous,
+                tail_lines: Some(LOG_LINES),
+                limit_bytes: Some(LOG_BYTES),
+                ..LogParams::default()
+            };
+            match target.api::<Pod>().logs(&name, &params).await {
+                Ok(text) => self.add(&format!("logs/{name}.{path}"), text.as_bytes())?,
+                Err(error) => {
+                    let text = format!("the {path} of {name}: {}", of_kube(&error));
+                    self.missing.push(text);
+                }
+            }
+        }
+        match page(target, &name, metrics).await {
+            Ok(text) => self.add(&format!("metrics/{name}.txt"), text.as_bytes()),
+            Err(error) => {
+                self.missing.push(format!("metrics of {name}: {error}"));
+                Ok(())
+            }
+        }
+    }
+
+    /// Adds versions and what is missing; returns the bytes of the file.
+    async fn finish(mut self, target: &Target) -> Result<Vec<u8>, PluginError> {
+        let kubernetes = match target.client.apiserver_version().await {
+            Ok(version) => version.git_version,
+            Err(error) => of_kube(&error),
+        };
+        let own = env!("CARGO_PKG_VERSION");
+        let versions = format!("kubectl witan {own}\nkubernetes {kubernetes}\n");
+        self.add("versions.txt", versions.as_bytes())?;
+        let missing = self.missing.join("\n") + "\n";
+        self.add("missing.txt", missing.as_bytes())?;
+        let packed = self.archive.finish().and_then(|mut gzip| {
+            gzip.flush()?;
+            gzip.finish()
+        });
+        packed.map_err(|error| PluginError::Words(format!("cannot pack: {error}")))
+    }
+}
+
+/// Reads /metrics of a pod through the API server.
+async fn page(target: &Target, pod: &str, port: i32) -> Result<String, String> {
+    let namespace = &target.namespace;
+    let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/metrics");
+    let request = http::Request::get(path).body(Vec::new());
+    let request = request.map_err(|error| chain(&error))?;
+    target
+        .client
+        .request_text(request)
+        .await
+        .map_err(|error| of_kube(&error))
+}
+
+/// Keeps the events about a cluster and about its members, claims and services.
+fn of_cluster(mut events: Vec<Event>, cluster: &str) -> Vec<Event> {
+    let members = format!("{cluster}-");
+    events.retain(|event| {
+        let name = event.involved_object.name.as_deref().unwrap_or_default();
+        let name = name.strip_prefix("data-").unwrap_or(name);
+        name == cluster || name.starts_with(&members)
+    });
+    events
+}
+
+/// Removes what is left out, and the values of environment variables.
+fn scrub(json: &mut Value) {
+    match json {
+        Value::Object(fields) => {
+            for name in LEFT_OUT {
+                fields.remove(name);
+            }
+            if let Some(Value::Array(variables)) = fields.get_mut("env") {
+                for value in variables
+                    .iter_mut()
+                    .filter_map(|each| each.get_mut("value"))
+                {
+                    *value = REMOVED.into();
+                }
+            }
+            fields.values_mut().for_each(scrub);
+        }
+        Value::Array(items) => items.iter_mut().for_each(scrub),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn values_of_variables_are_removed() {
+        let mut pod = json!({
+            "metadata": {"managedFields": [], "name": "a"},
+            "spec": {"containers": [{"env": [
+                {"name": "A", "value": "secret"},
+                {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s"}}},
+            ]}]},
+            "status": {"admittedSpec": "secret"},
+        });
+        scrub(&mut pod);
+        let text = pod.to_string();
+        assert!(
+            !text.contains("\"secret\"") && !text.contains("managedFields"),
+            "{text}"
+        );
+        assert!(
+            text.contains(REMOVED) && text.contains("secretKeyRef"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn events_are_those_of_the_cluster() {
+        let event = |name: &str| -> Event {
+            serde_json::from_value(json!({"metadata": {}, "involvedObject": {"name": name}}))
+                .unwrap()
+        };
+        let all = ["orders", "orders-0", "data-orders-0", "ordersx", "other"].map(event);
+        assert_eq!(of_cluster(all.to_vec(), "orders").len(), 3);
+    }
+}

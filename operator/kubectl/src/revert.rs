@@ -1,0 +1,244 @@
+//! `diff` and `revert`: keys below a prefix that differ from those at an earlier revision.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use serde::Serialize;
+use witan_api::v3::{
+    etcdserverpb::{
+        Compare, DeleteRangeRequest, PutRequest, RequestOp, TxnRequest,
+        compare::{CompareResult, CompareTarget, TargetUnion},
+        request_op::Request,
+    },
+    mvccpb::KeyValue,
+};
+use witan_members::CallError;
+
+use super::{
+    PluginError,
+    command::PrefixAt,
+    keys::{Keys, Pages},
+    output::print,
+    table::{Table, counted, or_unknown},
+};
+
+/// How many differences are collected at most.
+const DIFFERENCES_MAX: usize = 10_000;
+
+/// The differences below a prefix.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Differences {
+    /// The newest revision.
+    newest: i64,
+    keys: Vec<Difference>,
+}
+
+/// A key that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Difference {
+    key: String,
+    /// What has happened to it since.
+    change: Change,
+    /// The revision of its put that counts now.
+    now: Option<i64>,
+    /// The one that counted then.
+    then: Option<i64>,
+    #[serde(skip)]
+    bytes: Vec<u8>,
+    #[serde(skip)]
+    lease_then: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+enum Change {
+    Added,
+    Changed,
+    Deleted,
+}
+
+/// Compares the keys below a prefix with those at a revision.
+pub(super) async fn differences(keys: &Keys, at: &PrefixAt) -> Result<Differences, PluginError> {
+    let prefix = at.prefix.as_bytes();
+    let (_, newest) = keys.get(prefix, 0).await?;
+    if at.revision > newest {
+        let text = format!(
+            "revision {} is not reached: the newest is {newest}",
+            at.revision
+        );
+        return Err(PluginError::Words(text));
+    }
+    let mut now = Side::new(keys.pages(prefix, Some(newest)));
+    let mut then = Side::new(keys.pages(prefix, Some(at.revision)));
+    let mut found = Vec::new();
+    loop {
+        now.fill().await.map_err(|error| explained(error, at))?;
+        then.fill().await.map_err(|error| explained(error, at))?;
+        let order = match (now.page.front(), then.page.front()) {
+            (None, None) => break,
+            (Some(_), None) => std::cmp::Ordering::Less,
+            (None, Some(_)) => std::cmp::Ordering::Greater,
+            (Some(now), Some(then)) => now.key.cmp(&then.key),
+        };
+        let own = (order.is_le()).then(|| now.page.pop_front()).flatten();
+        let old = (order.is_ge()).then(|| then.page.pop_front()).flatten();
+        found.extend(difference(own.as_ref(), old.as_ref()));
+        if found.len() > DIFFERENCES_MAX {
+            let text = format!("more than {DIFFERENCES_MAX} keys differ: choose a longer prefix");
+            return Err(PluginError::Words(text));
+        }
+    }
+    Ok(Differences { newest, keys: found })
+}
+
+/// Keys of one revision that are not compared yet.
+struct Side<'a> {
+    pages: Pages<'a>,
+    page: VecDeque<KeyValue>,
+}
+
+impl<'a> Side<'a> {
+    fn new(pages: Pages<'a>) -> Self {
+        Self { pages, page: VecDeque::new() }
+    }
+
+    /// Reads the next page if the last one is used up.
+    async fn fill(&mut self) -> Result<(), CallError> {
+        if self.page.is_empty() {
+            self.page = self.pages.next().await?.into();
+        }
+        Ok(())
+    }
+}
+
+fn explained(error: CallError, at: &PrefixAt) -> PluginError {
+    if error.says("compacted") {
+        let text = format!(
+            "revision {} is compacted: what the keys were then is not kept",
+            at.revision
+        );
+        return PluginError::Words(text);
+    }
+    error.into()
+}
+
+/// Returns how a key differs; `None` if it does not.
+fn difference(now: Option<&KeyValue>, then: Option<&KeyValue>) -> Option<Difference> {
+    let change = match (now, then) {
+        (Some(now), Some(then)) if now.mod_revision == then.mod_revision => return None,
+        (Some(_), Some(_)) => Change::Changed,
+        (Some(_), None) => Change::Added,
+        (None, Some(_)) => Change::Deleted,
+        (None, None) => return None,
+    };
+    let bytes = now.or(then)?.key.to_vec();
+    Some(Difference {
+        key: String::from_utf8_lossy(&bytes).into_owned(),
+        change,
+        now: now.map(|now| now.mod_revision),
+        then: then.map(|then| then.mod_revision),
+        bytes,
+        lease_then: then.map_or(0, |then| then.lease),
+    })
+}
+
+/// Returns a table of differences.
+pub(super) fn table(found: &Differences, at: &PrefixAt) -> String {
+    let mut table = Table::new(["CHANGE", "REVISION NOW", "REVISION THEN", "KEY"]);
+    for each in &found.keys {
+        table.row([
+            format!("{:?}", each.change).to_lowercase(),
+            or_unknown(each.now.map(|revision| revision.to_string())),
+            or_unknown(each.then.map(|revision| revision.to_string())),
+            each.key.clone(),
+        ]);
+    }
+    let (newest, revision) = (found.newest, at.revision);
+    if table.is_empty() {
+        return format!("no key differs between revisions {revision} and {newest}\n");
+    }
+    let count = counted(found.keys.len() as u64, "difference");
+    format!("{table}{count} between revisions {revision} and {newest}\n")
+}
+
+/// Brings the keys back, or shows what it would do.
+pub(super) async fn run(keys: &Keys, at: &PrefixAt, yes: bool) -> Result<(), PluginError> {
+    let found = differences(keys, at).await?;
+    print(&table(&found, at))?;
+    if found.keys.is_empty() {
+        return Ok(());
+    }
+    check(&found, keys.txn_ops_max)?;
+    if !yes {
+        return print("nothing was done; --yes does it in one transaction\n");
+    }
+    let mut request = TxnRequest::default();
+    for each in &found.keys {
+        let value = match each.change {
+            Change::Added => None,
+            Change::Changed | Change::Deleted => {
+                let (old, _) = keys.get(&each.bytes, at.revision).await?;
+                let gone = || PluginError::Words(format!("{} was compacted meanwhile", each.key));
+                Some(old.ok_or_else(gone)?.value.to_vec())
+            }
+        };
+        request.compare.push(unchanged(each));
+        request.success.push(back(each, value));
+    }
+    let answer = keys.txn(request).await?;
+    if !answer.succeeded {
+        let text = "a key changed meanwhile: nothing was done; run it again";
+        return Err(PluginError::words(text));
+    }
+    let revision = answer.header.map_or(0, |header| header.revision);
+    let (count, then) = (counted(found.keys.len() as u64, "key"), at.revision);
+    print(&format!(
+        "{count} brought back to revision {then}, at revision {revision} now
+"
+    ))
+}
+
+/// Whether one transaction can bring the keys back.
+fn check(found: &Differences, ops_max: usize) -> Result<(), PluginError> {
+    let count = found.keys.len();
+    if count > ops_max {
+        return Err(PluginError::Words(format!(
+            "{count} keys do not fit into one transaction of {ops_max} operations: choose a longer prefix"
+        )));
+    }
+    let leased = found.keys.iter().find(|each| each.lease_then != 0);
+    leased.map_or(Ok(()), |each| {
+        Err(PluginError::Words(format!(
+            "{} had a lease, which cannot be brought back: choose a prefix without it",
+            each.key
+        )))
+    })
+}
+
+/// Makes the condition that a key is still as it was found: of a key that does not exist the revision is 0.
+fn unchanged(each: &Difference) -> Compare {
+    Compare {
+        result: CompareResult::Equal.into(),
+        target: CompareTarget::Mod.into(),
+        key: each.bytes.clone().into(),
+        target_union: Some(TargetUnion::ModRevision(each.now.unwrap_or(0))),
+        ..Compare::default()
+    }
+}
+
+/// Makes the operation that gives a key its earlier value, or deletes it if it has none.
+fn back(each: &Difference, value: Option<Vec<u8>>) -> RequestOp {
+    let key = each.bytes.clone().into();
+    let request = match value {
+        Some(value) => {
+            Request::RequestPut(PutRequest { key, value: value.into(), ..PutRequest::default() })
+        }
+        None => {
+            Request::RequestDeleteRange(DeleteRangeRequest { key, ..DeleteRangeRequest::default() })
+        }
+    };
+    RequestOp { request: Some(request) }
+}

@@ -1,0 +1,286 @@
+//! `status`: how a cluster is, as text. It follows from resources of the API server alone, so that it works when members
+//! do not answer. What reads the resources is in `facts`.
+
+mod backups;
+mod members;
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
+use kube::ResourceExt as _;
+use witan_crd::{EtcdClusterStatus, RecoveryPhase};
+
+use super::{
+    facts::Facts,
+    table::{Table, UNKNOWN, age, clipped, days_until, or_unknown},
+};
+
+/// The value that each condition has in a cluster that is as its spec asks.
+const WANTED: [(&str, &str); 9] = [
+    ("Available", "True"),
+    ("Ready", "True"),
+    ("Progressing", "False"),
+    ("Degraded", "False"),
+    ("MembersReady", "True"),
+    ("UpToDate", "True"),
+    ("AlarmActive", "False"),
+    ("Paused", "False"),
+    ("Hibernated", "False"),
+];
+
+/// The reason of `Progressing` in a cluster that is as its spec asks.
+const STABLE: &str = "Stable";
+/// Widest cell of a message in a table.
+const MESSAGE_MAX: usize = 160;
+/// Days before its end from which a certificate is pointed out: the operator renews at half of the validity.
+const DAYS_FEW: i64 = 14;
+
+/// Returns a table of clusters.
+pub(super) fn table(all: &[Facts], now: Timestamp) -> String {
+    let heading = [
+        "NAMESPACE",
+        "NAME",
+        "READY",
+        "VERSION",
+        "LEADER",
+        "SIZE",
+        "ALARMS",
+        "LAST BACKUP",
+        "AGE",
+        "PHASE",
+    ];
+    let mut table = Table::new(heading);
+    for facts in all {
+        let (cluster, status) = (&facts.cluster, facts.status());
+        let created = cluster.creation_timestamp();
+        let backup = backups::newest_success(facts);
+        table.row([
+            cluster.namespace().unwrap_or_default(),
+            cluster.name_any(),
+            format!(
+                "{}/{}",
+                status.ready_replicas.unwrap_or(0),
+                cluster.spec.replicas
+            ),
+            or_unknown(status.current_version.clone()),
+            or_unknown(status.leader.clone()),
+            or_unknown(status.db_size.clone()),
+            if status.alarms.is_empty() {
+                "none".to_owned()
+            } else {
+                status.alarms.join(",")
+            },
+            or_unknown(backup.map(|(_, time)| age(time, now) + " ago")),
+            or_unknown(created.map(|time| age(time.0, now))),
+            clipped(&phase(facts), MESSAGE_MAX),
+        ]);
+    }
+    if table.is_empty() {
+        "no EtcdCluster found\n".to_owned()
+    } else {
+        table.to_string()
+    }
+}
+
+/// Returns all that is known of one cluster.
+pub(super) fn page(facts: &Facts, now: Timestamp) -> String {
+    let status = facts.status();
+    let tables = [
+        members::table(facts),
+        conditions(&status, now),
+        certificates(&status, now),
+        backups::schedules(facts, now),
+    ];
+    let mut text = head(facts, &status, now);
+    for table in tables.into_iter().flatten() {
+        text.push('\n');
+        text.push_str(&table);
+    }
+    if !facts.unread.is_empty() {
+        let unread = facts.unread.join("\n  ");
+        text.push_str(&format!(
+            "\nnot shown, because it cannot be read:\n  {unread}\n"
+        ));
+    }
+    text
+}
+
+/// Returns lines with a name each.
+fn head(facts: &Facts, status: &EtcdClusterStatus, now: Timestamp) -> String {
+    let cluster = &facts.cluster;
+    let name = format!(
+        "{}/{}",
+        cluster.namespace().unwrap_or_default(),
+        cluster.name_any()
+    );
+    let id = status.cluster_id.as_ref().map(|id| format!(", id {id}"));
+    let mut lines = vec![
+        ("Cluster", name + &id.unwrap_or_default()),
+        ("Phase", phase(facts)),
+        ("Members", members::summary(facts)),
+        ("Operator", operator(facts, status, now)),
+        (
+            "Alarms",
+            if status.alarms.is_empty() {
+                "none".to_owned()
+            } else {
+                status.alarms.join(", ")
+            },
+        ),
+        ("Size", or_unknown(status.db_size.clone())),
+        ("Endpoint", or_unknown(status.client_endpoint.clone())),
+        ("Last backup", backups::summary(facts, now)),
+    ];
+    lines.extend(recovery(status, now).map(|text| ("Recovery", text)));
+    lines.extend(discovery(status).map(|text| ("Discovery", text)));
+    let mut text = String::new();
+    for (name, value) in lines {
+        text.push_str(&format!("{name:12} {value}\n"));
+    }
+    text
+}
+
+fn phase(facts: &Facts) -> String {
+    if facts.cluster.metadata.deletion_timestamp.is_some() {
+        return "is being deleted".to_owned();
+    }
+    let phase = facts.status().phase;
+    phase.unwrap_or_else(|| "the operator has not reported yet".to_owned())
+}
+
+/// Returns what the operator does, and whether it has seen the present spec.
+fn operator(facts: &Facts, status: &EtcdClusterStatus, now: Timestamp) -> String {
+    let (asked, seen) = (
+        facts.cluster.metadata.generation,
+        status.observed_generation,
+    );
+    let stale = asked.zip(seen).filter(|(asked, seen)| seen < asked);
+    let stale = stale.map(|(asked, seen)| {
+        format!("; it has not seen generation {asked} of the spec yet, its report is about {seen}")
+    });
+    let does = match &status.operation {
+        _ if seen.is_none() => "has not reported yet".to_owned(),
+        Some(operation) => {
+            let member = operation.member.as_ref().map(|member| format!(" {member}"));
+            let message = operation
+                .message
+                .as_ref()
+                .map(|message| format!(": {message}"));
+            format!(
+                "{}{}, since {}{}",
+                operation.kind,
+                member.unwrap_or_default(),
+                age(operation.started_at.0, now),
+                message.unwrap_or_default(),
+            )
+        }
+        None if facts.cluster.spec.paused => "changes nothing: spec.paused is set".to_owned(),
+        None => waits(status),
+    };
+    does + &stale.unwrap_or_default()
+}
+
+/// Returns why the operator takes no step: the condition says what it waits for.
+fn waits(status: &EtcdClusterStatus) -> String {
+    let mut conditions = status.conditions.iter();
+    let waits = conditions.find(|each| each.type_ == "Progressing" && each.reason != STABLE);
+    waits.map_or_else(
+        || "nothing to do".to_owned(),
+        |each| format!("waits, {}: {}", each.reason, each.message),
+    )
+}
+
+fn recovery(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
+    let recovery = status.recovery.as_ref()?;
+    let since = age(recovery.started_at.0, now);
+    let member = &recovery.member;
+    Some(match recovery.phase {
+        RecoveryPhase::Running => format!("{member} goes on alone, begun {since} ago"),
+        RecoveryPhase::Done => {
+            format!("done with {member}, begun {since} ago; the annotation may be removed")
+        }
+    })
+}
+
+fn discovery(status: &EtcdClusterStatus) -> Option<String> {
+    let discovery = status
+        .discovery
+        .as_ref()
+        .filter(|found| !found.missing.is_empty())?;
+    let (registered, expected) = (
+        discovery.registered.unwrap_or(0),
+        discovery.expected.unwrap_or(0),
+    );
+    let missing = discovery.missing.join(", ");
+    Some(format!(
+        "{registered} of {expected} members are registered, missing: {missing}"
+    ))
+}
+
+/// Returns the conditions that are not as in a cluster that is as its spec asks; `None` if all are.
+fn conditions(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
+    let differs = |condition: &&Condition| {
+        let wanted = WANTED.iter().find(|(kind, _)| *kind == condition.type_);
+        wanted.is_some_and(|(_, value)| *value != condition.status)
+    };
+    let mut table = Table::new(["CONDITION", "STATUS", "SINCE", "REASON", "MESSAGE"]);
+    for condition in status.conditions.iter().filter(differs) {
+        table.row([
+            condition.type_.clone(),
+            condition.status.clone(),
+            age(condition.last_transition_time.0, now),
+            condition.reason.clone(),
+            clipped(&condition.message, MESSAGE_MAX),
+        ]);
+    }
+    (!table.is_empty()).then(|| table.to_string())
+}
+
+/// Returns the certificates that the operator issued; `None` if there are none.
+fn certificates(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
+    let mut table = Table::new(["CERTIFICATE", "DAYS LEFT", "UNTIL"]);
+    for certificate in &status.certificates {
+        let until = certificate.not_after.as_ref().map(|time| time.0);
+        let days = until.map(|until| match days_until(until, now) {
+            days if days < 0 => "EXPIRED".to_owned(),
+            days if days < DAYS_FEW => format!("{days} (few)"),
+            days => days.to_string(),
+        });
+        let until = until.map_or_else(|| UNKNOWN.to_owned(), |until| until.to_string());
+        table.row([certificate.name.clone(), or_unknown(days), until]);
+    }
+    (!table.is_empty()).then(|| table.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::testing::{facts, golden, now},
+        *,
+    };
+
+    #[test]
+    fn a_healthy_cluster() {
+        golden("healthy.txt", &page(&facts("healthy.yaml"), now()));
+    }
+
+    #[test]
+    fn a_cluster_that_has_lost_its_quorum() {
+        golden("lost.txt", &page(&facts("lost.yaml"), now()));
+    }
+
+    #[test]
+    fn a_cluster_that_is_updated() {
+        golden("updated.txt", &page(&facts("updated.yaml"), now()));
+    }
+
+    #[test]
+    fn a_cluster_that_the_operator_has_not_seen() {
+        golden("new.txt", &page(&facts("new.yaml"), now()));
+    }
+
+    #[test]
+    fn all_clusters() {
+        let all = ["healthy.yaml", "lost.yaml", "updated.yaml", "new.yaml"].map(facts);
+        golden("clusters.txt", &table(&all, now()));
+        assert_eq!(table(&[], now()), "no EtcdCluster found\n");
+    }
+}

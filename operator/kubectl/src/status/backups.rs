@@ -1,0 +1,110 @@
+//! Backups of a cluster in its status: the newest success, what failed since, and schedules.
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt as _;
+use witan_crd::{BackupPhase, EtcdBackup, EtcdBackupSchedule, EtcdBackupStatus};
+
+use super::{
+    super::{
+        facts::Facts,
+        table::{Table, age, clipped, or_unknown, span},
+    },
+    MESSAGE_MAX,
+};
+
+/// Returns the newest backup that succeeded, and when it did.
+pub(super) fn newest_success(facts: &Facts) -> Option<(&EtcdBackup, Timestamp)> {
+    let succeeded = |backup| is(backup, BackupPhase::Succeeded);
+    let succeeded = facts.backups.iter().filter(|backup| succeeded(*backup));
+    let timed = succeeded.filter_map(|backup| Some((backup, completed(backup)?)));
+    timed.max_by_key(|(_, time)| *time)
+}
+
+/// Returns the newest backup in one line, and what failed or runs since.
+pub(super) fn summary(facts: &Facts, now: Timestamp) -> String {
+    let newest = newest_success(facts);
+    let mut text = match newest {
+        Some((backup, time)) => {
+            let status = backup.status.clone().unwrap_or_default();
+            let EtcdBackupStatus { revision, size, location, .. } = status;
+            format!(
+                "{}, {} ago, revision {}, {}, in {}",
+                backup.name_any(),
+                age(time, now),
+                or_unknown(revision.map(|revision| revision.to_string())),
+                or_unknown(size),
+                or_unknown(location),
+            )
+        }
+        None if facts.unread.is_empty() => "none".to_owned(),
+        None => "unknown".to_owned(),
+    };
+    let since = |backup: &&EtcdBackup| {
+        completed(backup).is_none_or(|time| newest.is_none_or(|(_, newest)| time > newest))
+    };
+    for backup in facts.backups.iter().filter(since) {
+        let said = backup
+            .status
+            .as_ref()
+            .and_then(|status| status.message.clone());
+        let said = said.map(|said| format!(": {}", clipped(&said, MESSAGE_MAX)));
+        let phase = backup.status.as_ref().and_then(|status| status.phase);
+        let phase = phase.map_or_else(|| "Pending".to_owned(), |phase| format!("{phase:?}"));
+        let name = backup.name_any();
+        text.push_str(&format!(
+            "\n{:12} {name} {phase}{}",
+            "",
+            said.unwrap_or_default()
+        ));
+    }
+    text
+}
+
+/// Returns the table of schedules; `None` if there is none.
+pub(super) fn schedules(facts: &Facts, now: Timestamp) -> Option<String> {
+    let mut table = Table::new(["SCHEDULE", "WHEN (UTC)", "LAST SUCCESS", "NEXT", "STATE"]);
+    for schedule in &facts.schedules {
+        let status = schedule.status.clone().unwrap_or_default();
+        let last = status
+            .last_success_time
+            .map(|time| age(time.0, now) + " ago");
+        let next = status.next_schedule_time.map(|time| {
+            let seconds = time.0.as_second() - now.as_second();
+            if seconds < 0 {
+                "due".to_owned()
+            } else {
+                format!("in {}", span(seconds))
+            }
+        });
+        table.row([
+            schedule.name_any(),
+            schedule.spec.schedule.clone(),
+            last.unwrap_or_else(|| "never".to_owned()),
+            or_unknown(next),
+            state(schedule),
+        ]);
+    }
+    (!table.is_empty()).then(|| table.to_string())
+}
+
+/// Returns `ready`, or why a schedule is not.
+fn state(schedule: &EtcdBackupSchedule) -> String {
+    let status = schedule.status.as_ref();
+    let ready = status.and_then(|status| {
+        let mut conditions = status.conditions.iter();
+        conditions.find(|condition| condition.type_ == "Ready")
+    });
+    match ready {
+        Some(ready) if ready.status == "True" => "ready".to_owned(),
+        Some(ready) => format!("{}: {}", ready.reason, clipped(&ready.message, MESSAGE_MAX)),
+        None => "not seen by the operator yet".to_owned(),
+    }
+}
+
+fn is(backup: &EtcdBackup, phase: BackupPhase) -> bool {
+    backup.status.as_ref().and_then(|status| status.phase) == Some(phase)
+}
+
+fn completed(backup: &EtcdBackup) -> Option<Timestamp> {
+    Some(backup.status.as_ref()?.completed_at.as_ref()?.0)
+}

@@ -1,0 +1,138 @@
+//! Members of a cluster, as its status and its pods tell.
+
+use witan_crd::{MemberPhase, MemberStatus};
+
+use super::super::{
+    facts::{Facts, PodFact},
+    table::{Table, UNKNOWN, counted, or_unknown, yes},
+};
+
+/// Returns the members in one line.
+pub(super) fn summary(facts: &Facts) -> String {
+    let status = facts.status();
+    let voters = status
+        .members
+        .iter()
+        .filter(|member| is_voter(member))
+        .count();
+    let learners = u64::try_from(status.learners.unwrap_or(0)).unwrap_or(0);
+    let learners = (learners > 0).then(|| format!(", {}", counted(learners, "learner")));
+    let version = match (&status.current_version, &status.target_version) {
+        (Some(now), Some(wanted)) if now != wanted => format!(", version {now} becoming {wanted}"),
+        (Some(now), _) => format!(", version {now}"),
+        (None, _) => String::new(),
+    };
+    format!(
+        "{} of {} ready, {}{}, leader {}{version}",
+        status.ready_replicas.unwrap_or(0),
+        facts.cluster.spec.replicas,
+        counted(voters as u64, "voter"),
+        learners.unwrap_or_default(),
+        status.leader.as_deref().unwrap_or("unknown"),
+    )
+}
+
+/// Returns the table of members; `None` if there is none. A pod that is no member yet has a row, too.
+pub(super) fn table(facts: &Facts) -> Option<String> {
+    let status = facts.status();
+    let leader = status.members.iter().find(|member| member.is_leader);
+    let leader = leader.and_then(|member| member.raft_index);
+    let heading = [
+        "MEMBER",
+        "ID",
+        "ROLE",
+        "READY",
+        "VERSION",
+        "RAFT INDEX",
+        "LAG",
+        "SIZE",
+        "RESTARTS",
+        "NODE",
+        "WHY NOT READY",
+    ];
+    let mut table = Table::new(heading);
+    for member in &status.members {
+        let pod = facts.pod(&member.name);
+        let lag = leader
+            .zip(member.raft_index)
+            .map(|(leader, own)| (leader - own).max(0));
+        table.row([
+            member.name.clone(),
+            or_unknown(member.id.clone()),
+            role(member).to_owned(),
+            yes(is_ready(member)),
+            or_unknown(member.version.clone()),
+            or_unknown(member.raft_index.map(|index| index.to_string())),
+            or_unknown(lag.map(|lag| lag.to_string())),
+            or_unknown(member.db_size.clone()),
+            or_unknown(pod.map(|pod| pod.restarts.to_string())),
+            or_unknown(pod.and_then(|pod| pod.node.clone())),
+            why(member, pod),
+        ]);
+    }
+    let known = |pod: &&PodFact| status.members.iter().all(|member| member.name != pod.name);
+    for pod in facts.pods.iter().filter(known) {
+        let unknown = || UNKNOWN.to_owned();
+        let why = pod
+            .waits
+            .clone()
+            .unwrap_or_else(|| "no member yet".to_owned());
+        table.row([
+            pod.name.clone(),
+            unknown(),
+            unknown(),
+            yes(pod.ready),
+            unknown(),
+            unknown(),
+            unknown(),
+            unknown(),
+            pod.restarts.to_string(),
+            or_unknown(pod.node.clone()),
+            why,
+        ]);
+    }
+    (!table.is_empty()).then(|| table.to_string())
+}
+
+fn is_voter(member: &MemberStatus) -> bool {
+    member.id.is_some() && !member.is_learner
+}
+
+fn role(member: &MemberStatus) -> &'static str {
+    match member {
+        MemberStatus { is_leader: true, .. } => "leader",
+        MemberStatus { is_learner: true, .. } => "learner",
+        MemberStatus { id: None, .. } => UNKNOWN,
+        MemberStatus { .. } => "voter",
+    }
+}
+
+fn is_ready(member: &MemberStatus) -> bool {
+    match member.phase {
+        Some(MemberPhase::Ready | MemberPhase::Learner) => member.is_healthy,
+        Some(
+            MemberPhase::Pending
+            | MemberPhase::Provisioning
+            | MemberPhase::Unhealthy
+            | MemberPhase::Removing
+            | MemberPhase::Fenced,
+        )
+        | None => false,
+    }
+}
+
+/// Returns why a member is not ready: the operator's reason and the words of its pod.
+fn why(member: &MemberStatus, pod: Option<&PodFact>) -> String {
+    if is_ready(member) {
+        return member.reason.clone().unwrap_or_default();
+    }
+    let phase = member.phase.map(|phase| format!("{phase:?}"));
+    let reason = member.reason.clone().or(phase);
+    let waits = pod.and_then(|pod| pod.waits.clone());
+    let waits = waits.filter(|waits| reason.as_ref() != Some(waits));
+    [reason, waits]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(": ")
+}

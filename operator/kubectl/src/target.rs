@@ -1,0 +1,137 @@
+//! The API server and the namespace that a command is about.
+
+use std::fmt::Debug;
+
+use k8s_openapi::NamespaceResourceScope;
+use kube::{
+    Api, Client, Config, Resource,
+    api::{ListParams, Patch, PatchParams},
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use witan_crd::EtcdCluster;
+
+use super::{PluginError, command::TargetFlags};
+
+/// How many objects a request for a list asks for.
+const PAGE: u32 = 500;
+
+/// A client, and a namespace.
+#[derive(Clone)]
+pub(super) struct Target {
+    /// The client.
+    pub(super) client: Client,
+    /// The namespace of objects that are named.
+    pub(super) namespace: String,
+    /// Lists are of all namespaces.
+    pub(super) everywhere: bool,
+}
+
+impl Target {
+    /// Reads the kubeconfig. Nothing is asked of the API server yet.
+    pub(super) async fn new(flags: &TargetFlags) -> Result<Self, PluginError> {
+        let options = KubeConfigOptions { context: flags.context.clone(), ..Default::default() };
+        let config = match &flags.kubeconfig {
+            Some(file) => {
+                let read = Kubeconfig::read_from(file).map_err(unusable)?;
+                Config::from_custom_kubeconfig(read, &options)
+                    .await
+                    .map_err(unusable)?
+            }
+            None if flags.context.is_some() => {
+                Config::from_kubeconfig(&options).await.map_err(unusable)?
+            }
+            None => Config::infer().await.map_err(unusable)?,
+        };
+        let namespace = flags.namespace.clone();
+        let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
+        let client = Client::try_from(config).map_err(unusable)?;
+        Ok(Self { client, namespace, everywhere: false })
+    }
+
+    /// Returns the same, with lists of all namespaces if `everywhere`.
+    pub(super) fn listing(self, everywhere: bool) -> Self {
+        Self { everywhere, ..self }
+    }
+
+    /// Returns the objects of a kind in the namespace.
+    pub(super) fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Reads a list, page by page.
+    pub(super) async fn list<K>(&self, what: &ListParams, kind: &str) -> Result<Vec<K>, PluginError>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + DeserializeOwned
+            + Debug,
+    {
+        let api: Api<K> = if self.everywhere {
+            Api::all(self.client.clone())
+        } else {
+            self.api()
+        };
+        let mut params = what.clone().limit(PAGE);
+        let mut found = Vec::new();
+        loop {
+            let page = api.list(&params).await;
+            let page = page.map_err(|error| PluginError::api(format!("list {kind}"), error))?;
+            found.extend(page.items);
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params.continue_token = Some(token),
+                None => return Ok(found),
+            }
+        }
+    }
+
+    /// Reads a cluster.
+    pub(super) async fn cluster(&self, name: &str) -> Result<EtcdCluster, PluginError> {
+        self.get("EtcdCluster", name).await
+    }
+
+    /// Reads an object.
+    pub(super) async fn get<K>(&self, kind: &str, name: &str) -> Result<K, PluginError>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + DeserializeOwned
+            + Debug,
+    {
+        let read = self.api::<K>().get(name).await;
+        read.map_err(|error| {
+            let namespace = &self.namespace;
+            PluginError::api(
+                format!("read {kind} {name} in namespace {namespace}"),
+                error,
+            )
+        })
+    }
+
+    /// Sets an annotation of a cluster.
+    pub(super) async fn annotate(
+        &self,
+        cluster: &str,
+        annotation: &str,
+        value: &str,
+    ) -> Result<(), PluginError> {
+        let patch = json!({"metadata": {"annotations": {annotation: value}}});
+        let api = self.api::<EtcdCluster>();
+        let done = api
+            .patch(cluster, &PatchParams::default(), &Patch::Merge(&patch))
+            .await;
+        done.map(drop)
+            .map_err(|error| PluginError::api(format!("annotate EtcdCluster {cluster}"), error))
+    }
+}
+
+fn unusable(error: impl std::error::Error) -> PluginError {
+    PluginError::Words(format!(
+        "cannot use the kubeconfig: {}",
+        super::chain(&error)
+    ))
+}

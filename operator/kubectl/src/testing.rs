@@ -1,0 +1,39 @@
+//! Resources and texts of tests, in `testdata`.
+
+use k8s_openapi::jiff::Timestamp;
+use serde::de::DeserializeOwned;
+
+use super::facts::Facts;
+
+/// The time at which the fixtures are looked at.
+pub(super) fn now() -> Timestamp {
+    "2026-11-25T12:00:00Z".parse().expect("a time")
+}
+
+fn path(name: &str) -> String {
+    format!("{}/testdata/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Reads a fixture in YAML.
+pub(super) fn fixture<T: DeserializeOwned>(name: &str) -> T {
+    let text = std::fs::read_to_string(path(name)).expect("the fixture is there");
+    serde_yaml::from_str(&text).expect("it is what the test expects")
+}
+
+/// Reads a cluster with what belongs to it.
+pub(super) fn facts(name: &str) -> Facts {
+    fixture(name)
+}
+
+/// Compares a text with a file, which `UPDATE=1` writes.
+pub(super) fn golden(name: &str, text: &str) {
+    let path = path(name);
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, text).expect("the file is written");
+    }
+    let written = std::fs::read_to_string(&path).expect("the file is there");
+    assert_eq!(
+        written, text,
+        "{path} differs: UPDATE=1 cargo test -p witan-kubectl"
+    );
+}

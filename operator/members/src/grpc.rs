@@ -1,0 +1,514 @@
+//! `Members` over gRPC: etcd's services Cluster, Maintenance and Auth, each member on a connection of its own.
+
+mod kv;
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use tonic::{
+    Request, Status,
+    metadata::AsciiMetadataValue,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+};
+use witan_api::v3::etcdserverpb::{
+    self as pb, alarm_request::AlarmAction, auth_client::AuthClient, cluster_client::ClusterClient,
+    maintenance_client::MaintenanceClient,
+};
+
+use super::{
+    Address, Answer, CallError, Change, KeysHash, Login, MemberEntry, Members, ROOT, RaisedAlarm,
+    Report,
+};
+
+/// How long a member has to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a member may take to answer one call. A leader answers in milliseconds; a member without a quorum would
+/// delay its answer for seconds.
+const CALL_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a change of the membership or of the leader may take.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections to addresses without a request for this time are closed; members' addresses change with their pods.
+const IDLE_CONNECTION: Duration = Duration::from_secs(120);
+
+/// Connections to members, kept between passes.
+#[derive(Debug, Default)]
+pub struct GrpcMembers {
+    connections: Mutex<HashMap<String, Connection>>,
+}
+
+#[derive(Debug, Clone)]
+struct Connection {
+    channel: Channel,
+    address: Address,
+    token: Option<AsciiMetadataValue>,
+    /// Whether the member has authentication on.
+    users: Option<bool>,
+    /// The member refused the password, so that the certificate alone identifies the operator.
+    refused: bool,
+    used: std::time::Instant,
+}
+
+impl GrpcMembers {
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Connection>> {
+        let known = self.connections.lock();
+        known.expect("no code panics while it holds this lock")
+    }
+
+    /// Returns the kept connection to an address, or makes and keeps a new one, which connects at its first
+    /// call. Drops connections that were not used for [`IDLE_CONNECTION`].
+    fn connection(&self, to: &Address) -> Result<Connection, CallError> {
+        let now = std::time::Instant::now();
+        let mut connections = self.known();
+        connections.retain(|_, connection| now.duration_since(connection.used) < IDLE_CONNECTION);
+        if let Some(known) = connections.get_mut(&to.authority)
+            && known.address == *to
+        {
+            known.used = now;
+            return Ok(known.clone());
+        }
+        let channel = connect(to)
+            .map_err(|source| CallError::Connection { member: to.member.clone(), source })?;
+        let made = Connection {
+            channel,
+            address: to.clone(),
+            token: None,
+            users: None,
+            refused: false,
+            used: now,
+        };
+        connections.insert(to.authority.clone(), made.clone());
+        Ok(made)
+    }
+
+    /// Stores the token of a known connection, whether the member checks users and whether it refused the last login,
+    /// for later calls; does nothing if its address has changed.
+    fn update_known(&self, connection: &Connection) {
+        let mut connections = self.known();
+        if let Some(known) = connections.get_mut(&connection.address.authority)
+            && known.address == connection.address
+        {
+            known.token.clone_from(&connection.token);
+            known.users = connection.users;
+            known.refused = connection.refused;
+        }
+    }
+
+    /// Calls a member, with the token of the user if there is one; calls it once more with a new token if the
+    /// old one has expired.
+    async fn call<A, R, F>(
+        &self,
+        to: &Address,
+        call: Call,
+        body: A,
+        send: impl Fn(Channel, Request<A>) -> F,
+    ) -> Result<R, CallError>
+    where
+        A: Clone,
+        F: Future<Output = Result<tonic::Response<R>, Status>>,
+    {
+        let mut connection = self.connection(to)?;
+        let refused = |status: Status| CallError::Refused {
+            member: to.member.clone(),
+            call: call.name,
+            status: Box::new(status),
+        };
+        let fresh = connection.token.is_none();
+        self.authenticate(&mut connection, call).await?;
+        match within(
+            call,
+            send(
+                connection.channel.clone(),
+                request(body.clone(), &connection),
+            ),
+        )
+        .await
+        {
+            Ok(answer) => Ok(answer),
+            Err(status) if !fresh && status.code() == tonic::Code::Unauthenticated => {
+                connection.token = None;
+                self.authenticate(&mut connection, call).await?;
+                within(
+                    call,
+                    send(connection.channel.clone(), request(body, &connection)),
+                )
+                .await
+                .map_err(refused)
+            }
+            Err(status) => Err(refused(status)),
+        }
+    }
+
+    /// Logs in at a member, if its address has a login and the connection has no token. A member that does
+    /// not check users is no error.
+    async fn authenticate(&self, connection: &mut Connection, call: Call) -> Result<(), CallError> {
+        let Some(login) = connection
+            .address
+            .login
+            .clone()
+            .filter(|_| connection.token.is_none() && !connection.refused)
+        else {
+            return Ok(());
+        };
+        let body = pb::AuthenticateRequest { name: login.user, password: login.password };
+        let mut client = AuthClient::new(connection.channel.clone());
+        match within(call, client.authenticate(body)).await {
+            Ok(answer) => {
+                connection.token = answer.token.parse().ok();
+                connection.users = Some(true);
+                self.update_known(connection);
+                Ok(())
+            }
+            // authentication is off
+            Err(status) if status.code() == tonic::Code::FailedPrecondition => {
+                connection.users = Some(false);
+                self.update_known(connection);
+                Ok(())
+            }
+            Err(status) if falls_back(&connection.address, &status) => {
+                let member = &connection.address.member;
+                tracing::warn!(
+                    member,
+                    error = status.message(),
+                    "the member refuses the password of root; continuing with the client certificate alone"
+                );
+                connection.users = Some(true);
+                connection.refused = true;
+                self.update_known(connection);
+                Ok(())
+            }
+            Err(status) => Err(CallError::Refused {
+                member: connection.address.member.clone(),
+                call: "Authenticate",
+                status: Box::new(status),
+            }),
+        }
+    }
+
+    /// Asks a member for its status, the list of members and, if its status has errors, the alarms.
+    /// `linearizable` says whether a quorum confirmed the list.
+    async fn report(&self, of: &Address) -> Result<Report, CallError> {
+        let status = self.call(
+            of,
+            STATUS,
+            pb::StatusRequest {},
+            |channel, request| async move { MaintenanceClient::new(channel).status(request).await },
+        );
+        let confirmed = self.members(of, true);
+        let (status, confirmed) = futures_util::join!(status, confirmed);
+        let status = status?;
+        let (linearizable, members) = match confirmed {
+            Ok(members) => (true, members),
+            Err(_) => (false, self.members(of, false).await?),
+        };
+        // a member lists its alarms among its errors as text; without errors the call is not needed
+        let alarms = if status.errors.is_empty() {
+            Vec::new()
+        } else {
+            self.alarms(of).await.unwrap_or_default()
+        };
+        let header = status.header.unwrap_or_default();
+        Ok(Report {
+            cluster_id: header.cluster_id,
+            member_id: header.member_id,
+            leader_id: status.leader,
+            version: status.version,
+            db_size: u64::try_from(status.db_size).unwrap_or(0),
+            quota: u64::try_from(status.db_size_quota)
+                .ok()
+                .filter(|quota| *quota > 0),
+            revision: header.revision,
+            raft_index: status.raft_index,
+            raft_applied_index: status.raft_applied_index,
+            linearizable,
+            members,
+            alarms,
+            users: self.connection(of)?.users,
+        })
+    }
+
+    /// Asks a member for the list of members; with `linearizable`, it fails unless a quorum confirms the
+    /// list.
+    async fn members(
+        &self,
+        of: &Address,
+        linearizable: bool,
+    ) -> Result<Vec<MemberEntry>, CallError> {
+        let list = self
+            .call(of, MEMBER_LIST, pb::MemberListRequest { linearizable }, |channel, request| async move {
+                ClusterClient::new(channel).member_list(request).await
+            })
+            .await?;
+        Ok(list.members.into_iter().map(entry).collect())
+    }
+
+    /// Asks a member for all alarms of the cluster; alarms of unknown types are left out.
+    async fn alarms(&self, of: &Address) -> Result<Vec<RaisedAlarm>, CallError> {
+        let list = self.alarm(of, AlarmAction::Get, 0, pb::AlarmType::None);
+        let raised = |alarm: pb::AlarmMember| {
+            Some(RaisedAlarm { member: alarm.member_id, kind: alarm.alarm.try_into().ok()? })
+        };
+        Ok(list.await?.alarms.into_iter().filter_map(raised).collect())
+    }
+
+    async fn alarm(
+        &self,
+        of: &Address,
+        action: AlarmAction,
+        member_id: u64,
+        alarm: pb::AlarmType,
+    ) -> Result<pb::AlarmResponse, CallError> {
+        let (action, alarm) = (action.into(), alarm.into());
+        let body = pb::AlarmRequest { action, member_id, alarm };
+        self.call(of, ALARM, body, |channel, request| async move {
+            MaintenanceClient::new(channel).alarm(request).await
+        })
+        .await
+    }
+
+    /// Asks a member for a change.
+    async fn ask(&self, of: &Address, change: &Change) -> Result<(), CallError> {
+        match change {
+            Change::AddLearner(peer_urls) => {
+                let body = pb::MemberAddRequest { peer_urls: peer_urls.clone(), is_learner: true };
+                let added = self.call(of, MEMBER_ADD, body, |channel, request| async move {
+                    ClusterClient::new(channel).member_add(request).await
+                });
+                added.await.map(drop)
+            }
+            Change::Promote(id) => {
+                let body = pb::MemberPromoteRequest { id: *id };
+                let promoted = self.call(of, MEMBER_PROMOTE, body, |channel, request| async move {
+                    ClusterClient::new(channel).member_promote(request).await
+                });
+                unless(promoted.await.map(drop), "can only promote a learner")
+            }
+            Change::Remove(id) => {
+                let body = pb::MemberRemoveRequest { id: *id };
+                let removed = self.call(of, MEMBER_REMOVE, body, |channel, request| async move {
+                    ClusterClient::new(channel).member_remove(request).await
+                });
+                unless(removed.await.map(drop), "member not found")
+            }
+            Change::PeerUrls(id, peer_urls) => {
+                let body = pb::MemberUpdateRequest { id: *id, peer_urls: peer_urls.clone() };
+                let updated = self.call(of, MEMBER_UPDATE, body, |channel, request| async move {
+                    ClusterClient::new(channel).member_update(request).await
+                });
+                updated.await.map(drop)
+            }
+            Change::MoveLeader(to) => {
+                let body = pb::MoveLeaderRequest { target_id: *to };
+                let moved = self.call(of, MOVE_LEADER, body, |channel, request| async move {
+                    MaintenanceClient::new(channel).move_leader(request).await
+                });
+                moved.await.map(drop)
+            }
+            Change::DisarmCorrupt(id) => {
+                let (action, alarm) = (AlarmAction::Deactivate, pb::AlarmType::Corrupt);
+                self.alarm(of, action, *id, alarm).await.map(drop)
+            }
+            Change::Compact(revision) => self.compact(of, *revision).await,
+            Change::DisarmNoSpace(id) => {
+                let (action, alarm) = (AlarmAction::Deactivate, pb::AlarmType::Nospace);
+                self.alarm(of, action, *id, alarm).await.map(drop)
+            }
+            Change::EnableAuth(root) => self.enable_auth(of, root).await,
+            Change::DisableAuth => {
+                let body = pb::AuthDisableRequest {};
+                let disabled = self.call(of, AUTH_DISABLE, body, |channel, request| async move {
+                    AuthClient::new(channel).auth_disable(request).await
+                });
+                disabled.await?;
+                // A member without authentication refuses no token: only a connection without one finds out that
+                // authentication is off.
+                self.known().clear();
+                Ok(())
+            }
+        }
+    }
+
+    /// Adds the user and the role root, grants the role and turns authentication on. An existing user or role is no
+    /// error.
+    async fn enable_auth(&self, on: &Address, root: &Login) -> Result<(), CallError> {
+        let user = pb::AuthUserAddRequest {
+            name: root.user.clone(),
+            password: root.password.clone(),
+            ..Default::default()
+        };
+        let added = self.call(on, USER_ADD, user, |channel, request| async move {
+            AuthClient::new(channel).user_add(request).await
+        });
+        unless(added.await.map(drop), "user name already exists")?;
+        let role = pb::AuthRoleAddRequest { name: ROOT.to_owned() };
+        let added = self.call(on, ROLE_ADD, role, |channel, request| async move {
+            AuthClient::new(channel).role_add(request).await
+        });
+        unless(added.await.map(drop), "role name already exists")?;
+        let grant = pb::AuthUserGrantRoleRequest { user: root.user.clone(), role: ROOT.to_owned() };
+        self.call(on, GRANT, grant, |channel, request| async move {
+            AuthClient::new(channel).user_grant_role(request).await
+        })
+        .await?;
+        self.call(
+            on,
+            AUTH_ENABLE,
+            pb::AuthEnableRequest {},
+            |channel, request| async move { AuthClient::new(channel).auth_enable(request).await },
+        )
+        .await
+        .map(drop)
+    }
+}
+
+impl Members for GrpcMembers {
+    async fn survey(&self, of: &[Address]) -> Vec<Answer> {
+        join_all(of.iter().map(async |address| Answer {
+            member: address.member.clone(),
+            report: self.report(address).await,
+        }))
+        .await
+    }
+
+    async fn change(&self, through: &[Address], change: &Change) -> Result<(), CallError> {
+        let mut last = CallError::NoMember;
+        for member in through {
+            match self.ask(member, change).await {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_refusal() => return Err(error),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn keys_hash(&self, of: &Address, revision: i64) -> Result<KeysHash, CallError> {
+        self.hash_kv(of, revision).await
+    }
+}
+
+/// Takes a refusal that contains `already` for a success.
+fn unless(done: Result<(), CallError>, already: &str) -> Result<(), CallError> {
+    match done {
+        Err(error) if error.says(already) => Ok(()),
+        other => other,
+    }
+}
+
+/// Whether to continue without a password that a member refuses: the operator's certificate names the user root, too.
+/// The password may have been changed only in the secret or only in the cluster. A changed secret makes another
+/// address.
+fn falls_back(to: &Address, refusal: &Status) -> bool {
+    let wrong = [tonic::Code::InvalidArgument, tonic::Code::Unauthenticated];
+    to.tls.is_some() && wrong.contains(&refusal.code())
+}
+
+/// The name of a call, for errors, and how long it may take.
+#[derive(Debug, Clone, Copy)]
+struct Call {
+    name: &'static str,
+    timeout: Duration,
+}
+
+/// Makes a call that changes nothing, with the timeout [`CALL_TIMEOUT`].
+const fn question(name: &'static str) -> Call {
+    Call { name, timeout: CALL_TIMEOUT }
+}
+
+/// Makes a call that changes the cluster, with the timeout [`CHANGE_TIMEOUT`].
+const fn change(name: &'static str) -> Call {
+    Call { name, timeout: CHANGE_TIMEOUT }
+}
+
+const STATUS: Call = question("Status");
+const MEMBER_LIST: Call = question("MemberList");
+const ALARM: Call = question("Alarm");
+const MEMBER_ADD: Call = change("MemberAdd");
+const MEMBER_PROMOTE: Call = change("MemberPromote");
+const MEMBER_REMOVE: Call = change("MemberRemove");
+const MEMBER_UPDATE: Call = change("MemberUpdate");
+const MOVE_LEADER: Call = change("MoveLeader");
+const USER_ADD: Call = change("UserAdd");
+const ROLE_ADD: Call = change("RoleAdd");
+const GRANT: Call = change("UserGrantRole");
+const AUTH_ENABLE: Call = change("AuthEnable");
+const AUTH_DISABLE: Call = change("AuthDisable");
+
+/// Waits for the response to a call until the timeout of the call, which gives `DeadlineExceeded`.
+async fn within<R>(
+    call: Call,
+    future: impl Future<Output = Result<tonic::Response<R>, Status>>,
+) -> Result<R, Status> {
+    match tokio::time::timeout(call.timeout, future).await {
+        Ok(answer) => answer.map(tonic::Response::into_inner),
+        Err(_) => Err(Status::deadline_exceeded(format!(
+            "no answer within {} s",
+            call.timeout.as_secs()
+        ))),
+    }
+}
+
+/// Makes a request of a message, with the token of the connection if it has one.
+fn request<A>(body: A, connection: &Connection) -> Request<A> {
+    let mut request = Request::new(body);
+    if let Some(token) = &connection.token {
+        request.metadata_mut().insert("token", token.clone());
+    }
+    request
+}
+
+/// Makes a channel that connects at its first call, and again after a failure.
+fn connect(to: &Address) -> Result<Channel, tonic::transport::Error> {
+    let scheme = if to.tls.is_some() { "https" } else { "http" };
+    let mut endpoint = Endpoint::from_shared(format!("{scheme}://{}", to.authority))?
+        .connect_timeout(CONNECT_TIMEOUT);
+    if let Some(tls) = &to.tls {
+        let config = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(&tls.authorities))
+            .identity(Identity::from_pem(&tls.certificate, &tls.key))
+            .domain_name(&to.server_name);
+        endpoint = endpoint.tls_config(config)?;
+    }
+    Ok(endpoint.connect_lazy())
+}
+
+fn entry(member: pb::Member) -> MemberEntry {
+    MemberEntry {
+        id: member.id,
+        name: member.name,
+        peer_urls: member.peer_urls,
+        client_urls: member.client_urls,
+        learner: member.is_learner,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{super::ClientTls, *};
+
+    #[test]
+    fn a_password_that_does_not_fit_is_done_without_where_there_is_a_certificate() {
+        let mut to = Address {
+            member: "a-0".to_owned(),
+            authority: "192.0.2.1:2379".to_owned(),
+            server_name: "a-0".to_owned(),
+            tls: None,
+            login: None,
+        };
+        let wrong = Status::invalid_argument("authentication failed, invalid user ID or password");
+        assert!(!falls_back(&to, &wrong));
+        let none = ClientTls { authorities: vec![], certificate: vec![], key: vec![] };
+        to.tls = Some(Arc::new(none));
+        assert!(falls_back(&to, &wrong));
+        assert!(
+            !falls_back(&to, &Status::unavailable("gone")),
+            "nothing is known then"
+        );
+    }
+}

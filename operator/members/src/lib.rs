@@ -1,0 +1,249 @@
+//! The operator's calls to members: one trait. Its implementation over gRPC is `GrpcMembers`.
+//!
+//! Each member that has an address is queried directly, so that disagreements are seen. A member that does
+//! not answer costs a pass no more than a timeout.
+//!
+//! `plan` decides what follows from the answers.
+
+mod grpc;
+
+use std::{future::Future, sync::Arc};
+
+use tonic::Status;
+use witan_api::v3::etcdserverpb as pb;
+
+pub use grpc::GrpcMembers;
+
+/// The role with all permissions, and the user that has it.
+const ROOT: &str = "root";
+
+/// The operator's client certificate, and the authority that it trusts.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClientTls {
+    /// The authorities that sign members' certificates, PEM.
+    pub authorities: Vec<u8>,
+    /// The operator's certificate, PEM.
+    pub certificate: Vec<u8>,
+    /// Its key, PEM.
+    pub key: Vec<u8>,
+}
+
+impl ClientTls {
+    /// Takes the files of a secret, by their names; `None` if one is missing.
+    pub fn read(file: impl Fn(&str) -> Option<Vec<u8>>) -> Option<Self> {
+        Some(Self {
+            authorities: file("ca.crt")?,
+            certificate: file("tls.crt")?,
+            key: file("tls.key")?,
+        })
+    }
+}
+
+impl std::fmt::Debug for ClientTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientTls").finish_non_exhaustive()
+    }
+}
+
+/// The user whose name the operator acts in while users are on.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    /// Name of the user, `root`.
+    pub user: String,
+    /// Its password.
+    pub password: String,
+}
+
+impl Login {
+    /// Makes the login of the user root; `None` if the password is not UTF-8.
+    pub fn root(password: Vec<u8>) -> Option<Self> {
+        let password = String::from_utf8(password).ok()?;
+        Some(Self { user: ROOT.to_owned(), password })
+    }
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Login")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The client address of a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// Name of the member, which is its pod's.
+    pub member: String,
+    /// Host and port, such as `10.1.2.3:2379`.
+    pub authority: String,
+    /// The name that its certificate carries.
+    pub server_name: String,
+    /// Set if the member speaks TLS to its clients.
+    pub tls: Option<Arc<ClientTls>>,
+    /// Set if the cluster has users.
+    pub login: Option<Login>,
+}
+
+/// A member in the list of members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberEntry {
+    /// Its id.
+    pub id: u64,
+    /// Its name; empty until it has started for the first time.
+    pub name: String,
+    /// URLs for other members.
+    pub peer_urls: Vec<String>,
+    /// URLs for clients.
+    pub client_urls: Vec<String>,
+    /// Whether it does not vote yet.
+    pub learner: bool,
+}
+
+/// An alarm that is raised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RaisedAlarm {
+    /// The member concerned, or the one that raised it.
+    pub member: u64,
+    /// The kind of alarm.
+    pub kind: pb::AlarmType,
+}
+
+/// The report of one member about itself and its cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The cluster it belongs to.
+    pub cluster_id: u64,
+    /// Its id.
+    pub member_id: u64,
+    /// The leader it follows; 0 without one.
+    pub leader_id: u64,
+    /// Its version.
+    pub version: String,
+    /// Size of its store in bytes.
+    pub db_size: u64,
+    /// Bytes that its state may take; `None` without a quota.
+    pub quota: Option<u64>,
+    /// The revision of its key space; 1 while it is empty.
+    pub revision: i64,
+    /// Index of the last entry of its log.
+    pub raft_index: u64,
+    /// Index of the last applied entry.
+    pub raft_applied_index: u64,
+    /// Whether it answered a read that a quorum had to confirm.
+    pub linearizable: bool,
+    /// The members it knows; confirmed by a quorum if `linearizable`.
+    pub members: Vec<MemberEntry>,
+    /// Alarms that are raised.
+    pub alarms: Vec<RaisedAlarm>,
+    /// Whether authentication is on; `None` when the operator has no password to find that out.
+    pub users: Option<bool>,
+}
+
+/// The result of asking one member.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its name.
+    pub member: String,
+    /// Its report, or why there is none.
+    pub report: Result<Report, CallError>,
+}
+
+/// Why a call to a member failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// No member has an address.
+    #[error("no member of the cluster has an address to ask")]
+    NoMember,
+    /// The certificates that the operator holds cannot be used.
+    #[error("cannot prepare a connection to member {member}: {source}")]
+    Connection {
+        /// The member's name.
+        member: String,
+        /// The reason.
+        #[source]
+        source: tonic::transport::Error,
+    },
+    /// The member refused, or did not answer.
+    #[error("{call} of member {member} failed: {}: {}", status.code(), status.message())]
+    Refused {
+        /// The member's name.
+        member: String,
+        /// The call's name.
+        call: &'static str,
+        /// The member's answer.
+        status: Box<Status>,
+    },
+}
+
+impl CallError {
+    /// Whether the member itself refused the call; after any other error the call may have been done.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            CallError::NoMember | CallError::Connection { .. } => false,
+            CallError::Refused { status, .. } => !matches!(
+                status.code(),
+                tonic::Code::Unavailable | tonic::Code::DeadlineExceeded | tonic::Code::Cancelled
+            ),
+        }
+    }
+
+    /// Whether the member refused with a message that contains this text.
+    pub fn says(&self, text: &str) -> bool {
+        matches!(self, CallError::Refused { status, .. } if status.message().contains(text))
+    }
+}
+
+/// A change of a cluster. One that was made before is no error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Adds a learner with these peer URLs.
+    AddLearner(Vec<String>),
+    /// Makes a learner a voter.
+    Promote(u64),
+    /// Removes a member from the cluster.
+    Remove(u64),
+    /// Replaces the peer URLs of a member.
+    PeerUrls(u64, Vec<String>),
+    /// Hands leadership over to a voter. Only the leader can do that.
+    MoveLeader(u64),
+    /// Lowers the alarm CORRUPT of a member.
+    DisarmCorrupt(u64),
+    /// Compacts keys up to a revision.
+    Compact(i64),
+    /// Lowers the alarm NOSPACE of a member.
+    DisarmNoSpace(u64),
+    /// Turns authentication on, after adding the user root and its role.
+    EnableAuth(Login),
+    /// Turns authentication off.
+    DisableAuth,
+}
+
+/// The hash of a member's keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeysHash {
+    /// The hash.
+    pub hash: u32,
+    /// The revision below which keys were compacted: only hashes with the same one can be compared.
+    pub compact_revision: i64,
+}
+
+/// Calls to members.
+pub trait Members: Send + Sync + 'static {
+    /// Asks all addresses for a report at once; returns one answer for each.
+    fn survey(&self, of: &[Address]) -> impl Future<Output = Vec<Answer>> + Send;
+
+    /// Asks for a change through the first member of `through` that answers.
+    fn change(
+        &self,
+        through: &[Address],
+        change: &Change,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// Asks a member for the hash of its keys at a revision.
+    fn keys_hash(
+        &self,
+        of: &Address,
+        revision: i64,
+    ) -> impl Future<Output = Result<KeysHash, CallError>> + Send;
+}

@@ -1,0 +1,208 @@
+//! The first start of a cluster, and the start of its pods while no quorum serves.
+//!
+//! All first members start at once, from one static list (or one discovery token). Each of them computes the same
+//! cluster id from it, a majority is enough to serve, and no membership changes: three members are ready when the
+//! slowest of two is. A seed that grows by learners would need a start, a snapshot and two changes of membership for
+//! every further member, one after the other. The risk of a static list is a second cluster under the same name. The
+//! status excludes it: it records the number of members before the first pod, and the cluster id from the first answer
+//! on. A cluster with an id is never bootstrapped again.
+
+use witan_crd::Discovery;
+
+use super::{idle, objects::secrets_missing, pass::Pass, restore::first_ordinal, soon};
+use crate::model::{
+    Bootstrap, ClaimSeen, Ordinal, Part, PodPhase, PodPlan, PodSeen, Role, Step, Stop, Why,
+};
+
+/// Returns the next step of the first start; `None` once a quorum has served, or if there are disks of a cluster that
+/// has served and has lost its status.
+pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
+    if pass.was_born() {
+        return None;
+    }
+    let discovery = pass.spec.bootstrap.as_ref();
+    let discovery = discovery.and_then(|source| source.discovery.as_ref());
+    let Some(members) = pass.status.bootstrap_members else {
+        let mut claims = pass.seen.claims();
+        // Claims of a failed first start are used again: a member with data ignores the bootstrap flags.
+        if claims.any(|claim| claim.served && !claim.deleting) {
+            let restores = pass
+                .spec
+                .bootstrap
+                .as_ref()
+                .is_some_and(|from| from.restore.is_some());
+            return restores.then(|| idle(Why::OldDisks));
+        }
+        if let Some(wait) = pass.taken(|part| part != Part::Budget) {
+            return Some(wait);
+        }
+        return record(pass, discovery);
+    };
+    let members = u32::try_from(members).unwrap_or_default();
+    let mut refused = None;
+    let first = first_ordinal(pass);
+    for ordinal in first..first + members {
+        if pass.seen.no_backup.is_some() {
+            break;
+        }
+        if pass.pod(ordinal).is_none() && !pass.is_fenced(ordinal) {
+            if let Some(wait) = pass.taken_of(ordinal) {
+                return Some(wait);
+            }
+            let step = start_first(pass, ordinal, members);
+            if pass.is_refused(&step) {
+                refused = Some(soon(Why::Refused));
+                continue;
+            }
+            return Some(step);
+        }
+    }
+    let broken = pass
+        .pods()
+        .find_map(|(ordinal, pod)| broken(pass, ordinal, pod));
+    broken
+        .or(refused)
+        .or_else(|| secrets_missing(pass))
+        .or_else(|| backup_missing(pass))
+        .or_else(|| hindered(pass))
+        .or_else(|| Some(soon(Why::Bootstrapping)))
+}
+
+/// Waits for the first pod that has been prevented from starting for a while, and says why.
+fn hindered(pass: &Pass<'_>) -> Option<Step> {
+    let stuck = pass.pods().filter(|(_, pod)| pass.is_stuck(pod));
+    let mut reasons = stuck.filter_map(|(ordinal, pod)| {
+        let exits = pod.exit.map(|code| Why::Exited(ordinal, code));
+        let obstacle = pod.obstacle.map(|found| Why::Obstacle(ordinal, found));
+        let apart = is_apart(pass, ordinal).then_some(Why::ClusterIdMismatch);
+        obstacle.or(exits).or(apart)
+    });
+    reasons.next().map(soon)
+}
+
+/// Whether a member is in another cluster than others, or in one that this EtcdCluster has not bootstrapped: its list
+/// is of another length, which only a discovery token explains.
+fn is_apart(pass: &Pass<'_>, ordinal: Ordinal) -> bool {
+    let Some(list) = &pass.seen.membership else {
+        return false;
+    };
+    let members = list.reports.get(&ordinal).map(|report| report.members);
+    let begun = pass.status.bootstrap_members;
+    let begun = begun.and_then(|begun| usize::try_from(begun).ok());
+    let other = members.is_some() && members != begun && pass.status.discovery.is_none();
+    other || list.of_other_clusters().next().is_some()
+}
+
+/// Records with how many members and by which discovery URL the cluster begins; waits while secrets that its
+/// pods mount are missing.
+fn record(pass: &Pass<'_>, discovery: Option<&Discovery>) -> Option<Step> {
+    if let Some(wait) = secrets_missing(pass).or_else(|| backup_missing(pass)) {
+        return Some(wait);
+    }
+    let members = pass.spec.members();
+    let url = discovery.and_then(|discovery| discovery.url.clone());
+    Some(match (discovery, url) {
+        (Some(_), None) => Step::CreateDiscoveryToken(members),
+        (_, discovery_url) => Step::BeginBootstrap { members, discovery_url },
+    })
+}
+
+/// Waits while the backup that the first members begin from cannot be used: a member that began without it would be a
+/// member of an empty cluster.
+fn backup_missing(pass: &Pass<'_>) -> Option<Step> {
+    let missing = pass.seen.no_backup.is_some();
+    missing.then(|| soon(Why::BackupMissing))
+}
+
+/// Starts one of the first `members` members, by the discovery URL of the status if it has one. Waits while
+/// its claim is being deleted.
+fn start_first(pass: &Pass<'_>, ordinal: Ordinal, members: u32) -> Step {
+    let claim = pass.claim(ordinal);
+    if claim.is_some_and(|claim: &ClaimSeen| claim.deleting) {
+        return soon(Why::ClaimEnding(ordinal));
+    }
+    // All of them get the same list of URLs, even if the spec changes during the first start.
+    let pods = pass.pods().map(|(_, pod)| pod.peer_tls);
+    let claims = pass.seen.claims().filter(|claim| !claim.retired);
+    let first = pods.chain(claims.map(|claim| claim.peer_tls)).next();
+    let discovery = pass.status.discovery.as_ref();
+    let url = discovery.and_then(|discovery| discovery.url.clone());
+    Step::StartMember(PodPlan {
+        ordinal,
+        bootstrap: match url {
+            Some(url) => Bootstrap::Discovery { url },
+            None => Bootstrap::New { first: first_ordinal(pass), members },
+        },
+        peer_tls: first.unwrap_or_else(|| pass.peer_tls_of_new()),
+        role: Role::Voter,
+    })
+}
+
+/// Deletes a pod of the first start that has ended, that others cannot reach, or that is stuck with an
+/// outdated template; `None` for any other.
+fn broken(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option<Step> {
+    let reason = match pod.phase {
+        PodPhase::Ended => Stop::Ended,
+        PodPhase::Pending | PodPhase::Running | PodPhase::Unknown => {
+            let outdated = (pod.outdated && pass.is_stuck(pod)).then_some(Stop::Outdated);
+            let cut_off = pass.is_cut_off(ordinal, pod).then_some(Stop::PeerTls);
+            cut_off.or(outdated)?
+        }
+    };
+    let note = pass.note(ordinal).filter(|_| reason == Stop::PeerTls);
+    (!pod.deleting).then_some(note.unwrap_or(Step::DeletePod { ordinal, reason }))
+}
+
+/// Deletes a pod of a cluster without a quorum if it cannot serve; for an outdated template only if its container does
+/// not run, because it may be reading its disk, and if updates are allowed.
+fn stop_if_it_cannot_serve(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option<Step> {
+    let step = broken(pass, ordinal, pod)?;
+    let outdated = matches!(step, Step::DeletePod { reason: Stop::Outdated, .. });
+    (!outdated || (!pod.running && pass.may_update())).then_some(step)
+}
+
+/// Returns the next step of a cluster without a quorum: starts members that have their disks, and changes
+/// nothing else.
+pub(super) fn bring_back(pass: &Pass<'_>) -> Step {
+    let (mut ending, mut taken, mut refused) = (None, None, None);
+    for ordinal in pass.seen.ordinals.keys().copied() {
+        if pass.is_fenced(ordinal) || !pass.has_disk(ordinal) {
+            continue;
+        }
+        let Some(pod) = pass.pod(ordinal) else {
+            if let Some(wait) = pass.taken_of(ordinal) {
+                taken = taken.or(Some(wait));
+                continue;
+            }
+            let step = Step::StartMember(PodPlan {
+                ordinal,
+                bootstrap: Bootstrap::Restart,
+                peer_tls: pass.peer_tls_of(ordinal),
+                role: Role::Voter,
+            });
+            if pass.is_refused(&step) {
+                refused = Some(soon(Why::Refused));
+                continue;
+            }
+            return step;
+        };
+        if pod.deleting {
+            ending = ending.or(Some(ordinal));
+        } else if let Some(step) = stop_if_it_cannot_serve(pass, ordinal, pod) {
+            return step;
+        }
+    }
+    if let Some(wait) = taken.or(refused) {
+        return wait;
+    }
+    let disks = pass.seen.ordinals.keys();
+    let disks = disks.filter(|ordinal| pass.has_disk(**ordinal)).count();
+    if disks == 0 && (pass.spec.is_durable() || pass.pods().next().is_none()) {
+        return idle(Why::DataLost);
+    }
+    soon(match ending {
+        Some(ordinal) => Why::PodEnding(ordinal),
+        None if pass.pods().all(|(_, pod)| pod.ready) => Why::Unreachable,
+        None => Why::QuorumLost,
+    })
+}

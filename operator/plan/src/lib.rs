@@ -1,0 +1,128 @@
+//! Computes the next step from the observed state of a cluster. Does no I/O and reads no clock.
+//!
+//! The checks run in the order of their urgency. Their shared facts are in `pass.rs`; each file beside it holds
+//! the checks of one concern. `model` is what was seen, and the step.
+
+mod bootstrap;
+mod disks;
+mod evidence;
+mod learner;
+pub mod model;
+mod objects;
+mod pass;
+mod recover;
+mod repair;
+mod restore;
+mod roll;
+mod rotate;
+mod scale;
+mod space;
+mod stop;
+
+use std::time::Duration;
+
+use witan_crd::{EtcdClusterSpec, EtcdClusterStatus};
+
+use model::{Observed, Step, Why};
+use pass::{Joined, Pass};
+pub use space::AGAIN_SECONDS;
+
+/// When to look again at a state that only a person or a change of an object can end.
+pub const IDLE: Duration = Duration::from_secs(60);
+
+/// When to look again at a state that changes without a step.
+pub const SOON: Duration = Duration::from_secs(2);
+
+/// Returns the next step. The same arguments always give the same step.
+pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed) -> Step {
+    let pass = Pass { spec, status, seen };
+    let early = stop::deleting(&pass)
+        .or_else(|| stop::paused(&pass))
+        .or_else(|| restore::stop(&pass))
+        .or_else(|| stop::other_cluster(&pass))
+        .or_else(|| objects::next_object_step(&pass))
+        .or_else(|| stop::hibernate(&pass))
+        .or_else(|| bootstrap::begin(&pass));
+    let step = early.unwrap_or_else(|| match pass.joined() {
+        Some(joined) => serve(&joined),
+        None => without_quorum(&pass),
+    });
+    if pass.is_refused(&step) {
+        return soon(Why::Refused);
+    }
+    step
+}
+
+/// Returns the next step of a cluster without a quorum. A recovery that cannot begin keeps nobody from coming back.
+fn without_quorum(pass: &Pass<'_>) -> Step {
+    let Some(step) = recover::step(pass) else {
+        return bootstrap::bring_back(pass);
+    };
+    if step.acts() || recover::is_running(pass) {
+        return step;
+    }
+    let back = bootstrap::bring_back(pass);
+    if back.acts() { back } else { step }
+}
+
+/// Returns the next step of a cluster with a quorum: repairs first, and planned changes once all repairs are done. A
+/// refused step does not block the others.
+fn serve(joined: &Joined<'_>) -> Step {
+    let (mut wait, mut refused) = (None, None);
+    for verb in [
+        objects::budget,
+        stop::left_over,
+        repair::leftovers,
+        repair::labels,
+        stop::fence,
+        repair::start,
+        repair::restart,
+        learner::advance,
+        repair::replace,
+        repair::disarm,
+        space::free,
+    ] {
+        match verb(joined) {
+            Some(step) if !step.acts() => wait = wait.or(Some(step)),
+            Some(step) if joined.pass.is_refused(&step) => refused = Some(soon(Why::Refused)),
+            Some(step) => return step,
+            None => {}
+        }
+    }
+    if let Some(wait) = wait.or_else(|| repair::unsettled(joined)) {
+        return refused.unwrap_or(wait);
+    }
+    for verb in [
+        objects::auth,
+        disks::keep,
+        roll::next,
+        scale::step,
+        rotate::next,
+        roll::only_copy,
+        objects::unrequested,
+        objects::taken,
+        disks::refused,
+    ] {
+        match verb(joined) {
+            Some(step) if joined.pass.is_refused(&step) => refused = Some(soon(Why::Refused)),
+            Some(step) => return refused.filter(|_| !step.acts()).unwrap_or(step),
+            None => {}
+        }
+    }
+    let rejected = joined.pass.seen.rejected.as_ref();
+    let rejected = rejected.map(|_| idle(Why::SpecRejected));
+    refused.or(rejected).unwrap_or(Step::Done)
+}
+
+/// Makes a step that waits [`IDLE`], or until an object changes.
+fn idle(why: Why) -> Step {
+    Step::Wait { why, after: IDLE }
+}
+
+/// Makes a step that waits [`SOON`].
+fn soon(why: Why) -> Step {
+    Step::Wait { why, after: SOON }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! The members of a cluster, as they report them.
+
+use std::collections::BTreeMap;
+
+use super::{MemberId, Ordinal};
+
+/// The members' reports about their cluster.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Membership {
+    /// The id of the cluster that has this list.
+    pub cluster_id: u64,
+    /// The cluster of each pod as it reports it; a pod can be in another cluster.
+    pub reports: BTreeMap<Ordinal, ClusterReport>,
+    /// The list of members was confirmed by a quorum. Without that the cluster must not be changed.
+    pub linearizable: bool,
+    /// The leader according to the confirmed answer.
+    pub leader: Option<MemberId>,
+    /// Ids that are no member and for which the alarm CORRUPT is raised.
+    pub stale_corrupt: Vec<MemberId>,
+    /// All members, including those that did not answer, in the order of their ids.
+    pub members: Vec<MemberSeen>,
+}
+
+/// A member of the cluster.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MemberSeen {
+    /// Its id.
+    pub id: MemberId,
+    /// Its name; empty until it has started.
+    pub name: String,
+    /// The ordinal of its pod; `None` for a member that is no pod of this cluster.
+    pub ordinal: Option<Ordinal>,
+    /// It is a pod of this cluster, and its peer URLs are not those of the pod.
+    pub foreign_address: bool,
+    /// URLs for other members.
+    pub peer_urls: Vec<String>,
+    /// It has announced client URLs, which it does once it serves.
+    pub started: bool,
+    /// It has no vote.
+    pub learner: bool,
+    /// It answered the operator: its process runs on its disk.
+    pub answers: bool,
+    /// It answered, knows a leader and has no alarm of corruption.
+    pub healthy: bool,
+    /// The version that it reported.
+    pub version: Option<String>,
+    /// The last index of its log that it has applied.
+    pub raft_index: u64,
+    /// Bytes of its key space.
+    pub db_size: u64,
+    /// Bytes that its state may take; `None` without a quota.
+    pub quota: Option<u64>,
+    /// The revision of its key space.
+    pub revision: i64,
+    /// The alarm CORRUPT is raised for it.
+    pub corrupt: bool,
+    /// The alarm NOSPACE is raised for it.
+    pub no_space: bool,
+}
+
+/// A member's report about its cluster.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct ClusterReport {
+    /// Its id. Different ids among the pods of one cluster mean that their disks hold different data.
+    pub cluster_id: u64,
+    /// Members in its list.
+    pub members: usize,
+    /// Its log and its key space were those of a new member, and no quorum confirmed a read at it, when it was asked.
+    pub blank: bool,
+}
+
+impl Membership {
+    /// Iterates over the pods whose member is in another cluster than that of this list.
+    pub fn of_other_clusters(&self) -> impl Iterator<Item = (Ordinal, &ClusterReport)> {
+        let reports = self
+            .reports
+            .iter()
+            .map(|(ordinal, report)| (*ordinal, report));
+        reports.filter(|(_, report)| report.cluster_id != self.cluster_id)
+    }
+
+    /// Iterates over the members that vote.
+    pub fn voters(&self) -> impl Iterator<Item = &MemberSeen> {
+        self.members.iter().filter(|member| !member.learner)
+    }
+
+    /// Returns the member whose pod has this ordinal; `None` if there is none.
+    pub fn of(&self, ordinal: Ordinal) -> Option<&MemberSeen> {
+        let mut members = self.members.iter();
+        members.find(|member| member.ordinal == Some(ordinal))
+    }
+
+    /// Returns the member with this id; `None` if there is none.
+    pub fn by_id(&self, id: MemberId) -> Option<&MemberSeen> {
+        self.members.iter().find(|member| member.id == id)
+    }
+}

@@ -1,0 +1,152 @@
+//! Objects that exist once per cluster: services, certificates, the disruption budget; and authentication.
+
+use witan_crd::{CertificateRole, ManagedCertificate, quorum};
+
+use super::{
+    idle,
+    pass::{Joined, Pass},
+    soon,
+};
+use crate::model::{ObjectState, Part, Step, UnixSeconds, Why};
+
+/// Returns the step for the first object that pods need before they start and that is not current: the services, then
+/// the certificates. Skips names that are taken and steps that were refused.
+pub(super) fn next_object_step(pass: &Pass<'_>) -> Option<Step> {
+    let services = [
+        (Part::ClientService, pass.seen.client_service),
+        (Part::PeerService, pass.seen.peer_service),
+    ];
+    let due = |(part, state): &(Part, ObjectState)| {
+        *state != ObjectState::Current && !pass.seen.taken.contains_key(part)
+    };
+    let services = services.iter().any(due).then_some(Step::ApplyServices);
+    let next = |step: Option<Step>| step.filter(|step| !pass.is_refused(step));
+    next(services)
+        .or_else(|| next(certificate(pass)))
+        .or_else(|| next(request(pass)))
+}
+
+/// Applies the first of cert-manager's Certificates that is not current, or makes it the owner of its secret.
+fn request(pass: &Pass<'_>) -> Option<Step> {
+    let mut requests = pass.seen.requests.iter();
+    requests.find_map(|(role, seen)| {
+        let role = *role;
+        let state = seen.request?;
+        if secret_taken(pass, role).is_some() {
+            return None;
+        }
+        if state != ObjectState::Current {
+            return Some(Step::RequestCertificate(role));
+        }
+        (seen.issued && !seen.owned).then_some(Step::OwnCertificate(role))
+    })
+}
+
+/// Waits while a secret that pods mount is missing: shortly while cert-manager issues it, else until a person
+/// creates it. `None` if all are there.
+pub(super) fn secrets_missing(pass: &Pass<'_>) -> Option<Step> {
+    let taken = pass.taken(|part| matches!(part, Part::Secret(_) | Part::Request(_)));
+    if taken.is_some() {
+        return taken;
+    }
+    if pass.seen.missing_secrets.is_empty() {
+        return None;
+    }
+    let mut pending = pass.seen.requests.values().filter(|seen| !seen.issued);
+    match pending.next() {
+        None => Some(idle(Why::SecretsMissing)),
+        Some(seen) if seen.request.is_none() => Some(idle(Why::CertManagerMissing)),
+        Some(_) => Some(soon(Why::CertificatesPending)),
+    }
+}
+
+/// Waits while another object has the name of the secret or the Certificate of a role; `None` otherwise.
+fn secret_taken(pass: &Pass<'_>, role: CertificateRole) -> Option<Step> {
+    pass.taken(|part| part == Part::Secret(role) || part == Part::Request(role))
+}
+
+/// Waits for a person if another object has a name that the cluster needs; all steps that do not need the name come
+/// first.
+pub(super) fn taken(joined: &Joined<'_>) -> Option<Step> {
+    joined.pass.taken(|_| true)
+}
+
+/// Waits for a person if certificates come from cert-manager and it is not installed: they would not be renewed.
+pub(super) fn unrequested(joined: &Joined<'_>) -> Option<Step> {
+    let mut requests = joined.pass.seen.requests.values();
+    let unknown = requests.any(|seen| seen.request.is_none());
+    unknown.then(|| idle(Why::CertManagerMissing))
+}
+
+/// Issues the first certificate that is missing, does not fit or ends soon; the authority is the first,
+/// because it signs the others.
+fn certificate(pass: &Pass<'_>) -> Option<Step> {
+    let peer = pass.spec.peer_tls().and_then(|tls| tls.managed.as_ref());
+    let client = pass
+        .spec
+        .client_tls()
+        .and_then(|tls| tls.source.managed.as_ref());
+    let any = peer.or(client)?;
+    let roles = [
+        (CertificateRole::Authority, Some(any)),
+        (CertificateRole::Peer, peer),
+        (CertificateRole::Server, client),
+        (CertificateRole::Operator, client),
+    ];
+    let due = |role, source: &ManagedCertificate| {
+        let Some(seen) = pass.seen.certificates.get(&role) else {
+            return true;
+        };
+        let before: UnixSeconds = match role {
+            CertificateRole::Authority => 0,
+            CertificateRole::Peer | CertificateRole::Server | CertificateRole::Operator => source
+                .renew_before
+                .seconds()
+                .min(source.duration.seconds() / 2),
+        };
+        !seen.fits || pass.seen.now >= seen.not_after.saturating_sub(before)
+    };
+    // the objects of others that it would sign with, or overwrite
+    let blocked = |role| {
+        secret_taken(pass, role).is_some()
+            || secret_taken(pass, CertificateRole::Authority).is_some()
+    };
+    roles.into_iter().find_map(|(role, source)| {
+        let source = source.filter(|_| !blocked(role))?;
+        due(role, source).then_some(Step::IssueCertificate(role))
+    })
+}
+
+/// Applies or deletes the disruption budget, which allows the eviction of as many voters as a quorum can spare; a
+/// single voter is not protected.
+pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
+    let options = joined.pass.spec.pod_disruption_budget.as_ref();
+    let enabled = options.is_none_or(|options| options.enabled);
+    let own = options.is_some_and(|options| {
+        options.min_available.is_some() || options.max_unavailable.is_some()
+    });
+    let voters = joined.list.voters().count();
+    let needed = if voters > 1 { quorum(voters) } else { 0 };
+    let needed = u32::try_from(needed).unwrap_or_default();
+    let min_available = enabled.then_some(needed);
+    let fits = match joined.pass.seen.budget {
+        None => !enabled,
+        Some(seen) => {
+            let number = own || seen.min_available == min_available;
+            enabled && number && seen.state == ObjectState::Current
+        }
+    };
+    let taken = joined.pass.seen.taken.contains_key(&Part::Budget);
+    (!fits && !taken).then_some(Step::ApplyBudget(min_available))
+}
+
+/// Turns authentication on or off as the spec asks; `None` if that is done, or if the present state is unknown.
+pub(super) fn auth(joined: &Joined<'_>) -> Option<Step> {
+    let wanted = joined.pass.spec.auth.as_ref();
+    let wanted = wanted.is_some_and(|auth| auth.enabled);
+    match (joined.pass.seen.auth_enabled?, wanted) {
+        (false, true) if joined.pass.seen.missing_secrets.is_empty() => Some(Step::EnableAuth),
+        (true, false) if joined.pass.spec.auth.is_some() => Some(Step::DisableAuth),
+        (true, _) | (false, _) => None,
+    }
+}

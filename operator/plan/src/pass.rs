@@ -1,0 +1,305 @@
+//! The shared facts of the checks of a plan: the arguments, and the state of a cluster whose quorum serves.
+
+use witan_crd::{EtcdClusterSpec, EtcdClusterStatus, Span, UpdateKind, quorum};
+
+use super::{idle, soon};
+use crate::model::{
+    ClaimSeen, MemberId, MemberSeen, Membership, Observed, Ordinal, Part, PeerTls, PodSeen, Step,
+    UnixSeconds, Why,
+};
+
+/// A pod that is not ready for this long is not only waiting for an election.
+const STUCK_SECONDS: i64 = 15;
+
+/// The condition of the report about alarms.
+const ALARM_ACTIVE: &str = "AlarmActive";
+
+/// The arguments of a plan.
+#[derive(Clone, Copy)]
+pub(super) struct Pass<'a> {
+    pub(super) spec: &'a EtcdClusterSpec,
+    pub(super) status: &'a EtcdClusterStatus,
+    pub(super) seen: &'a Observed,
+}
+
+/// A pass over a cluster whose quorum serves, with a list of members that it confirmed.
+pub(super) struct Joined<'a> {
+    pub(super) pass: Pass<'a>,
+    pub(super) list: &'a Membership,
+    pub(super) leader: &'a MemberSeen,
+}
+
+impl<'a> Pass<'a> {
+    pub(super) fn pod(&self, ordinal: Ordinal) -> Option<&'a PodSeen> {
+        self.seen.pod(ordinal)
+    }
+
+    pub(super) fn claim(&self, ordinal: Ordinal) -> Option<&'a ClaimSeen> {
+        self.seen.claim(ordinal)
+    }
+
+    pub(super) fn pods(&self) -> impl Iterator<Item = (Ordinal, &'a PodSeen)> + use<'a> {
+        self.seen.pods()
+    }
+
+    /// Waits while another object has the name of one of these parts; `None` otherwise.
+    pub(super) fn taken(&self, of: impl Fn(Part) -> bool) -> Option<Step> {
+        let mut taken = self.seen.taken.iter().filter(|(part, _)| of(**part));
+        let (part, holder) = taken.next()?;
+        let wait = if holder.ending { soon } else { idle };
+        Some(wait(Why::NameTaken(*part)))
+    }
+
+    /// Waits while another object has the name of the pod or the claim of this ordinal; `None` otherwise.
+    pub(super) fn taken_of(&self, ordinal: Ordinal) -> Option<Step> {
+        self.taken(|part| part == Part::Pod(ordinal) || part == Part::Claim(ordinal))
+    }
+
+    /// Whether a step was refused a short time ago, so that the plan skips it.
+    pub(super) fn is_refused(&self, step: &Step) -> bool {
+        let mut refused = self.seen.refused.iter();
+        refused.any(|refusal| refusal.held && refusal.step == *step)
+    }
+
+    pub(super) fn is_fenced(&self, ordinal: Ordinal) -> bool {
+        self.seen.fenced.contains(&ordinal)
+    }
+
+    /// Whether a quorum has ever served; such a cluster is never bootstrapped again. A single first member that answers
+    /// does not count.
+    pub(super) fn was_born(&self) -> bool {
+        self.status.cluster_id.is_some() || self.joined().is_some()
+    }
+
+    /// Whether the claim of an ordinal can start its member: it exists and is neither being deleted, lost nor
+    /// retired.
+    pub(super) fn has_disk(&self, ordinal: Ordinal) -> bool {
+        self.spec.is_durable()
+            && self
+                .claim(ordinal)
+                .is_some_and(|claim| !claim.deleting && !claim.lost && !claim.retired)
+    }
+
+    /// Whether a pod has not been ready for [`STUCK_SECONDS`], which is longer than an election takes.
+    pub(super) fn is_stuck(&self, pod: &PodSeen) -> bool {
+        !pod.ready && self.seen.now.saturating_sub(pod.ready_changed) >= STUCK_SECONDS
+    }
+
+    /// Returns the peer TLS of a member's pod: by the member's peer URL in the list, or, without a member, by the
+    /// claim's annotation.
+    pub(super) fn peer_tls_of(&self, ordinal: Ordinal) -> PeerTls {
+        let member = self.seen.member(ordinal);
+        let Some(member) = member.filter(|member| !member.foreign_address) else {
+            return self
+                .claim(ordinal)
+                .map_or_else(PeerTls::default, |claim| claim.peer_tls);
+        };
+        let (on, others_on) = (uses_tls(member), self.seen.members().any(uses_tls));
+        if on {
+            PeerTls::On
+        } else if self.spec.peer_tls().is_some() || others_on {
+            PeerTls::Ready
+        } else {
+            PeerTls::Off
+        }
+    }
+
+    /// Records the peer TLS of its pod on a member's claim; `None` if the record agrees with the peer URL. The record
+    /// is used when no member answers.
+    pub(super) fn note(&self, ordinal: Ordinal) -> Option<Step> {
+        let (claim, member) = (self.claim(ordinal)?, self.seen.member(ordinal)?);
+        let differs =
+            !member.foreign_address && (claim.peer_tls == PeerTls::On) != uses_tls(member);
+        differs.then(|| Step::ApplyClaim { ordinal, peer_tls: self.peer_tls_of(ordinal) })
+    }
+
+    /// Whether others cannot reach a member: its pod listens with TLS and its peer URL says clear text, or
+    /// the reverse.
+    pub(super) fn is_cut_off(&self, ordinal: Ordinal, pod: &PodSeen) -> bool {
+        let member = self.seen.member(ordinal);
+        // a proxy between may terminate TLS
+        let own = member.filter(|member| !member.foreign_address);
+        own.is_some_and(|member| uses_tls(member) != (pod.peer_tls == PeerTls::On))
+    }
+
+    /// Whether the status condition `AlarmActive` is `True` and made its last transition at least `seconds`
+    /// ago, as of the time of this pass.
+    pub(super) fn alarmed_for(&self, seconds: i64) -> bool {
+        let mut conditions = self.status.conditions.iter();
+        conditions.any(|condition| {
+            let since = condition.last_transition_time.0.as_second();
+            let active = condition.type_ == ALARM_ACTIVE && condition.status == "True";
+            active && self.seen.now.saturating_sub(since) >= seconds
+        })
+    }
+
+    /// Whether the operator may stop pods for a new template: the spec asks for rolling updates, and the step of
+    /// versions is permitted.
+    pub(super) fn may_update(&self) -> bool {
+        let rolling = self.spec.update_strategy().kind == UpdateKind::RollingUpdate;
+        rolling && self.refused_version().is_none()
+    }
+
+    /// Returns the lowest version that runs and the wanted one, if etcd's storage does not permit that step:
+    /// more than one minor version.
+    pub(super) fn refused_version(&self) -> Option<(String, String)> {
+        let wanted = self.seen.wanted_version.as_ref()?;
+        let (major, minor) = numbers(wanted)?;
+        let running = self.pods().filter_map(|(_, pod)| pod.version.as_ref());
+        let mut refused = running.filter(|version| {
+            let near = |(a, b): (u64, u64)| a == major && b.abs_diff(minor) <= 1;
+            !numbers(version).is_none_or(near)
+        });
+        refused
+            .next()
+            .map(|version| (version.clone(), wanted.clone()))
+    }
+
+    /// Returns the members and their leader, if a quorum confirmed the list.
+    pub(super) fn joined(&self) -> Option<Joined<'a>> {
+        let list = self.seen.membership.as_ref()?;
+        let leader = list.by_id(list.leader?)?;
+        list.linearizable
+            .then_some(Joined { pass: *self, list, leader })
+    }
+
+    /// Returns the peer TLS of a new member's pod: with TLS if the spec asks for it and all pods can connect by TLS.
+    pub(super) fn peer_tls_of_new(&self) -> PeerTls {
+        let wanted = self.spec.peer_tls().is_some();
+        let mut pods = self.pods().map(|(_, pod)| pod.peer_tls);
+        if wanted {
+            let all = pods.all(|tls| tls >= PeerTls::Ready);
+            if all { PeerTls::On } else { PeerTls::Ready }
+        } else {
+            let any = pods.any(|tls| tls == PeerTls::On);
+            if any { PeerTls::Ready } else { PeerTls::Off }
+        }
+    }
+}
+
+impl<'a> Joined<'a> {
+    /// Iterates over the members that are pods of this cluster, with their ordinals.
+    pub(super) fn own(&self) -> impl Iterator<Item = (Ordinal, &'a MemberSeen)> + use<'a> {
+        let members = self.list.members.iter();
+        members.filter_map(|member| Some((member.ordinal?, member)))
+    }
+
+    /// Returns the first of some steps that can be done now; else the first of them, refused or a wait.
+    pub(super) fn first(&self, steps: impl Iterator<Item = Step>) -> Option<Step> {
+        let mut other = None;
+        for step in steps {
+            if step.acts() && !self.pass.is_refused(&step) {
+                return Some(step);
+            }
+            other = other.or(Some(step));
+        }
+        other
+    }
+
+    /// Whether a member serves: it reports itself as healthy, and its pod, if it is one of this cluster's, is
+    /// ready and not ending.
+    pub(super) fn serves(&self, member: &MemberSeen) -> bool {
+        let pod = |ordinal| self.pass.pod(ordinal);
+        let ready = match member.ordinal {
+            Some(ordinal) => pod(ordinal).is_some_and(|pod| pod.ready && !pod.deleting),
+            None => true,
+        };
+        member.healthy && ready
+    }
+
+    /// Counts the voters other than `id` that serve.
+    fn others(&self, id: MemberId) -> usize {
+        let voters = self.list.voters();
+        voters
+            .filter(|voter| voter.id != id && self.serves(voter))
+            .count()
+    }
+
+    /// Whether enough other voters serve for a quorum while `id` is stopped and stays a member.
+    pub(super) fn may_stop(&self, id: MemberId) -> bool {
+        self.others(id) >= quorum(self.list.voters().count())
+    }
+
+    /// Whether enough other voters serve for a quorum once `id` is removed.
+    pub(super) fn may_remove(&self, id: MemberId) -> bool {
+        let left = self.list.voters().filter(|voter| voter.id != id).count();
+        left > 0 && self.others(id) >= quorum(left)
+    }
+
+    /// Whether there are more members than the spec asks for.
+    pub(super) fn surplus(&self) -> bool {
+        self.list.members.len() > self.pass.spec.members() as usize
+    }
+
+    /// Returns the member with the highest ordinal, which is removed first when the cluster shrinks.
+    pub(super) fn last(&self) -> Option<(Ordinal, &'a MemberSeen)> {
+        self.own().max_by_key(|(ordinal, _)| *ordinal)
+    }
+
+    /// Whether this member is removed next because the spec asks for fewer.
+    pub(super) fn is_removed_next(&self, ordinal: Ordinal) -> bool {
+        self.surplus() && self.last().is_some_and(|(last, _)| last == ordinal)
+    }
+
+    /// Whether this member is removed next and the others have a quorum without it, so that it need not start again.
+    pub(super) fn leaves(&self, ordinal: Ordinal, id: MemberId) -> bool {
+        self.is_removed_next(ordinal) && self.may_remove(id)
+    }
+
+    /// Whether a pod has not been ready for `selfHealing.unhealthyAfter`.
+    pub(super) fn unready_too_long(&self, pod: &PodSeen) -> bool {
+        let patience = self.pass.spec.self_healing().unhealthy_after.seconds();
+        !pod.ready && self.now().saturating_sub(pod.ready_changed) >= patience
+    }
+
+    /// Whether a member has not answered for this long, as the status records it.
+    pub(super) fn silent_for(&self, ordinal: Ordinal, span: &Span) -> bool {
+        let known = self.pass.status.members.iter();
+        let since = known
+            .filter(|known| {
+                known
+                    .ordinal
+                    .is_some_and(|at| u32::try_from(at) == Ok(ordinal))
+            })
+            .find_map(|known| known.silent_since.as_ref());
+        since.is_some_and(|since| self.now().saturating_sub(since.0.as_second()) >= span.seconds())
+    }
+
+    pub(super) fn has_learner(&self) -> bool {
+        self.list.members.iter().any(|member| member.learner)
+    }
+
+    /// Transfers leadership before its holder is stopped or removed; `None` if `id` does not lead, or if no voter can
+    /// take over.
+    pub(super) fn hand_over(&self, id: MemberId) -> Option<Step> {
+        if self.leader.id != id {
+            return None;
+        }
+        let voters = self.list.voters();
+        let can = voters.filter(|voter| voter.id != id && !voter.corrupt && self.serves(voter));
+        let best = can.max_by_key(|voter| {
+            let outdated = voter.ordinal.and_then(|ordinal| self.pass.pod(ordinal));
+            let updated = outdated.is_some_and(|pod| !pod.outdated);
+            (updated, voter.raft_index, std::cmp::Reverse(voter.id))
+        })?;
+        Some(Step::MoveLeader { from: id, to: best.id })
+    }
+
+    pub(super) fn now(&self) -> UnixSeconds {
+        self.pass.seen.now
+    }
+}
+
+/// Parses major and minor number of a version; `None` if there are none.
+fn numbers(version: &str) -> Option<(u64, u64)> {
+    let mut parts = version.trim_start_matches('v').split('.');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+/// Whether other members reach this one by TLS: the scheme of its peer URLs.
+pub(super) fn uses_tls(member: &MemberSeen) -> bool {
+    member
+        .peer_urls
+        .iter()
+        .any(|url| url.starts_with("https://"))
+}

@@ -1,0 +1,116 @@
+//! Goes on with one member after the disks of most others are lost, because a person has asked for it by an annotation.
+//!
+//! The others could still form a quorum without the survivor, and acknowledge other writes than it does. Therefore none of
+//! their pods may be left before it starts alone, and none is started until their disks are kept aside, which `repair` does
+//! once the survivor serves. The status records the recovery before anything is changed. From then on another survivor can be
+//! named, and nothing else ends the recovery: the survivor may have removed the others from its log. The status records the end,
+//! too: an annotation that was forgotten does nothing when a quorum is lost for the second time.
+
+use witan_crd::{RecoveryPhase, quorum};
+
+use super::{idle, pass::Pass, soon};
+use crate::model::{Bootstrap, Ordinal, PodPhase, PodPlan, Role, StartKind, Step, Stop, Why};
+
+/// Returns the next step of the recovery of a cluster whose quorum does not serve; `None` if nobody asks for one, or if it is
+/// done.
+pub(super) fn step(pass: &Pass<'_>) -> Option<Step> {
+    let recorded = recorded(pass);
+    let asked = pass.seen.recover;
+    match (recorded, asked) {
+        (Some((survivor, RecoveryPhase::Running)), None) => Some(advance(pass, survivor)),
+        (Some((survivor, RecoveryPhase::Running)), Some(asked)) if asked == survivor => {
+            Some(advance(pass, survivor))
+        }
+        (Some((survivor, RecoveryPhase::Done)), Some(asked)) if asked == survivor => None,
+        (Some((_, RecoveryPhase::Done)) | None, None) => None,
+        (Some((_, RecoveryPhase::Running)), Some(asked)) => Some(begin(pass, asked)),
+        (Some((_, RecoveryPhase::Done)) | None, Some(asked)) => {
+            is_lost(pass).then(|| begin(pass, asked))
+        }
+    }
+}
+
+/// Whether a recovery has begun and has not ended.
+pub(super) fn is_running(pass: &Pass<'_>) -> bool {
+    recorded(pass).is_some_and(|(_, phase)| phase == RecoveryPhase::Running)
+}
+
+/// Returns the recorded survivor and stage.
+fn recorded(pass: &Pass<'_>) -> Option<(Ordinal, RecoveryPhase)> {
+    let recorded = pass.status.recovery.as_ref()?;
+    let (_, ordinal) = recorded.member.rsplit_once('-')?;
+    Some((ordinal.parse().ok()?, recorded.phase))
+}
+
+/// Whether too few pods are ready for a quorum, as their kubelets say: where only the operator does not reach the members,
+/// their pods are ready.
+fn is_lost(pass: &Pass<'_>) -> bool {
+    let ready = pass.pods().filter(|(_, pod)| pod.ready).count();
+    ready < quorum(voters(pass).len().max(1))
+}
+
+/// Returns the ordinals of the voters, as members last reported them; `None` for one that is no pod of this cluster.
+fn voters(pass: &Pass<'_>) -> Vec<Option<Ordinal>> {
+    if let Some(list) = &pass.seen.membership {
+        return list.voters().map(|voter| voter.ordinal).collect();
+    }
+    let members = pass.status.members.iter();
+    let voters = members.filter(|member| !member.is_learner);
+    voters
+        .map(|member| Ordinal::try_from(member.ordinal?).ok())
+        .collect()
+}
+
+/// Records the survivor, if it can go on: it votes and has a disk, and all other voters are pods, which can be stopped.
+fn begin(pass: &Pass<'_>, survivor: Ordinal) -> Step {
+    let voters = voters(pass);
+    if voters.contains(&None) {
+        return idle(Why::ForeignVoters(survivor));
+    }
+    let votes = voters.is_empty() || voters.contains(&Some(survivor)) || is_running(pass);
+    match votes && pass.has_disk(survivor) && !pass.is_fenced(survivor) {
+        true => Step::BeginRecovery(survivor),
+        false => idle(Why::CannotRecover(survivor)),
+    }
+}
+
+/// Stops all others and starts the survivor alone.
+fn advance(pass: &Pass<'_>, survivor: Ordinal) -> Step {
+    let others = || pass.pods().filter(|(ordinal, _)| *ordinal != survivor);
+    let running = others().find(|(_, pod)| !pod.deleting);
+    if let Some((ordinal, _)) = running {
+        return Step::DeletePod { ordinal, reason: Stop::Recovery };
+    }
+    if let Some((ordinal, _)) = others().next() {
+        return soon(Why::PodEnding(ordinal));
+    }
+    if pass.is_fenced(survivor) {
+        return idle(Why::Fenced(survivor));
+    }
+    if !pass.has_disk(survivor) {
+        return idle(Why::CannotRecover(survivor));
+    }
+    let Some(pod) = pass.pod(survivor) else {
+        return pass.taken_of(survivor).unwrap_or_else(|| {
+            Step::StartMember(PodPlan {
+                ordinal: survivor,
+                bootstrap: Bootstrap::Forced,
+                peer_tls: pass.peer_tls_of(survivor),
+                role: Role::Voter,
+            })
+        });
+    };
+    if pod.deleting {
+        return soon(Why::PodEnding(survivor));
+    }
+    let reason = match (pod.start, pod.phase) {
+        (StartKind::Forced, PodPhase::Ended) => Stop::Ended,
+        (StartKind::Forced, PodPhase::Pending | PodPhase::Running | PodPhase::Unknown) => {
+            return soon(Why::Recovering(survivor));
+        }
+        (StartKind::New | StartKind::Discovery | StartKind::Join | StartKind::Restart, _) => {
+            Stop::WrongStart
+        }
+    };
+    Step::DeletePod { ordinal: survivor, reason }
+}

@@ -1,0 +1,312 @@
+//! Repairs a cluster: recreates missing pods, replaces members that do not come back, and removes leftovers of removed
+//! members. Members are compared by identity; counts decide nothing here.
+
+use witan_crd::{OnCorruption, Retention};
+
+use super::{
+    evidence::{self, Evidence, lost_disk},
+    idle,
+    objects::secrets_missing,
+    pass::Joined,
+    recover, soon,
+};
+use crate::model::{
+    Bootstrap, ClaimSeen, JoinMember, MemberSeen, Obstacle, Ordinal, PodPhase, PodPlan, PodSeen,
+    Removal, Role, StartKind, Step, Stop, Why,
+};
+
+/// How long a corrupt member may take to rebuild itself. Until then v3 writes are refused.
+const REBUILD_SECONDS: i64 = 60;
+
+/// By ordinal, for each without a member: deletes its pod, after its claim if it was a learner's; without a pod, deletes
+/// or retires its claim.
+pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
+    let ordinals = joined.pass.seen.ordinals.iter();
+    let gone = ordinals.filter(|(ordinal, _)| joined.list.of(**ordinal).is_none());
+    let steps = gone.filter_map(|(ordinal, seen)| {
+        let ordinal = *ordinal;
+        let claim = seen.claim.as_ref().filter(|claim| !claim.deleting);
+        let Some(pod) = &seen.pod else {
+            return give_up(joined, ordinal, claim?);
+        };
+        let reason = Stop::NotAMember;
+        match claim {
+            // a learner has no vote, and all data on its disk came from the others
+            Some(_) if pod.role == Role::Learner => Some(Step::DeleteClaim(ordinal)),
+            Some(_) | None => (!pod.deleting).then_some(Step::DeletePod { ordinal, reason }),
+        }
+    });
+    joined.first(steps)
+}
+
+/// Deletes or retires the claim of a removed member. Until the wanted number of members vote, its disk may be the last
+/// one with some data: it is kept, and no member starts from it.
+fn give_up(joined: &Joined<'_>, ordinal: Ordinal, claim: &ClaimSeen) -> Option<Step> {
+    let full = joined.list.voters().count() >= joined.pass.spec.members() as usize;
+    let of_use = !full && !claim.lost;
+    let scaled = joined.pass.spec.claim_retention().when_scaled;
+    // the disks of the members that a survivor has removed stay until a person deletes them
+    let deletes = scaled == Retention::Delete && !recover::is_running(&joined.pass);
+    match claim.retired && !claim.held {
+        true => None,
+        false if deletes && !of_use => Some(Step::DeleteClaim(ordinal)),
+        false => (!claim.retired).then_some(Step::RetireClaim { ordinal, held: deletes }),
+    }
+}
+
+/// Labels the first pod whose role, voter or learner, has changed; services and the disruption budget select
+/// by that label.
+pub(super) fn labels(joined: &Joined<'_>) -> Option<Step> {
+    joined.first(joined.own().filter_map(|(ordinal, member)| {
+        let pod = joined.pass.pod(ordinal).filter(|pod| !pod.deleting)?;
+        let role = role(member);
+        (pod.role != role).then_some(Step::LabelPod { ordinal, role })
+    }))
+}
+
+fn role(member: &MemberSeen) -> Role {
+    if member.learner {
+        Role::Learner
+    } else {
+        Role::Voter
+    }
+}
+
+/// Starts the first member that has no pod, voters before a learner: with its disk, or for the first time.
+pub(super) fn start(joined: &Joined<'_>) -> Option<Step> {
+    let voters = joined.own().filter(|(_, member)| !member.learner);
+    let learners = joined.own().filter(|(_, member)| member.learner);
+    joined.first(voters.chain(learners).filter_map(|(ordinal, member)| {
+        let pass = &joined.pass;
+        let stays = !pass.is_fenced(ordinal) && !joined.leaves(ordinal, member.id);
+        if pass.pod(ordinal).is_some() || !stays {
+            return None;
+        }
+        if let Some(wait) = pass.taken_of(ordinal) {
+            return Some(wait);
+        }
+        if let Some(claim) = pass.claim(ordinal)
+            && (claim.deleting || claim.lost)
+        {
+            return claim.deleting.then(|| soon(Why::ClaimEnding(ordinal)));
+        }
+        let bootstrap = match (member.started, pass.has_disk(ordinal)) {
+            (true, true) => Bootstrap::Restart,
+            (true, false) => return None,
+            (false, _) => join(joined),
+        };
+        Some(Step::StartMember(PodPlan {
+            ordinal,
+            bootstrap,
+            peer_tls: pass.peer_tls_of(ordinal),
+            role: role(member),
+        }))
+    }))
+}
+
+/// Returns the list of all members that a joining member is started with.
+fn join(joined: &Joined<'_>) -> Bootstrap {
+    let members = joined.list.members.iter().map(|member| JoinMember {
+        id: member.id,
+        ordinal: member.ordinal,
+        name: member.name.clone(),
+        peer_urls: member.peer_urls.clone(),
+    });
+    Bootstrap::Join { members: members.collect() }
+}
+
+/// Deletes the first pod that must be recreated and whose disk stays.
+pub(super) fn restart(joined: &Joined<'_>) -> Option<Step> {
+    joined.first(joined.own().filter_map(|(ordinal, member)| {
+        let pod = joined.pass.pod(ordinal).filter(|pod| !pod.deleting)?;
+        let reason = restart_reason(joined, ordinal, member, pod)?;
+        let keeps = joined.pass.has_disk(ordinal) || !member.started;
+        if reason == Stop::Outdated
+            && member.answers
+            && let Some(step) = joined.hand_over(member.id)
+        {
+            return Some(step);
+        }
+        let note = joined
+            .pass
+            .note(ordinal)
+            .filter(|_| reason == Stop::PeerTls);
+        keeps.then_some(note.unwrap_or(Step::DeletePod { ordinal, reason }))
+    }))
+}
+
+/// Returns why the pod of a member must be deleted and recreated; `None` if it stays. A pod that does not become ready
+/// is replaced by one of a newer template, if updates are permitted.
+fn restart_reason(
+    joined: &Joined<'_>,
+    ordinal: Ordinal,
+    member: &MemberSeen,
+    pod: &PodSeen,
+) -> Option<Stop> {
+    if pod.phase == PodPhase::Ended {
+        return Some(Stop::Ended);
+    }
+    let never_joins = !member.started && pod.start == StartKind::Restart && !pod.ready;
+    // at its next start it would remove all others again
+    if never_joins || pod.start == StartKind::Forced {
+        return Some(Stop::WrongStart);
+    }
+    if joined.pass.is_cut_off(ordinal, pod) {
+        return Some(Stop::PeerTls);
+    }
+    let mends = pod.outdated && !joined.serves(member) && joined.pass.is_stuck(pod);
+    // A member that answers votes, even if its pod is not ready; and a node that does not report ends no pod.
+    let sole = joined.list.voters().count() == 1;
+    let free = !member.answers || sole || joined.may_stop(member.id);
+    let ends = pod.obstacle != Some(Obstacle::NodeNotReady);
+    let may = free && ends && !evidence::condemns(joined, pod) && joined.pass.may_update();
+    (mends && may).then_some(Stop::Outdated)
+}
+
+/// Removes the first voter that must be replaced, or recreates the pod of a silent one; returns a wait if none may be
+/// touched yet.
+pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
+    let mut wait = None;
+    let heals = joined.pass.spec.self_healing().enabled;
+    for (ordinal, member) in joined.own().filter(|(_, member)| !member.learner) {
+        match judge(joined, ordinal, member) {
+            VoterDecision::Well => {}
+            VoterDecision::Wait(step) => wait = wait.or(Some(step)),
+            VoterDecision::Remake if heals && !evidence::was_remade(joined, ordinal) => {
+                let reason = Stop::Silent;
+                return Some(Step::DeletePod { ordinal, reason });
+            }
+            VoterDecision::Remake => wait = wait.or(Some(soon(Why::Silent(ordinal)))),
+            VoterDecision::Remove(reason) => {
+                let asked = matches!(reason, Removal::ScaleIn | Removal::Asked);
+                let allowed =
+                    reason == Removal::ScaleIn || ((heals || asked) && !joined.has_learner());
+                if !allowed || !joined.may_remove(member.id) {
+                    wait = wait.or(Some(idle(Why::CannotReplace(ordinal))));
+                    continue;
+                }
+                let id = member.id;
+                let remove = Step::RemoveMember { id, reason };
+                return joined.hand_over(id).or(Some(remove));
+            }
+        }
+    }
+    wait
+}
+
+/// The decision about a voter.
+enum VoterDecision {
+    /// It stays.
+    Well,
+    Wait(Step),
+    /// Its pod is made again, on its disk.
+    Remake,
+    Remove(Removal),
+}
+
+/// Decides whether a voter stays, is waited for or is removed. The first of these that holds counts: it is fenced, its
+/// replacement was asked for, it is corrupt, it does not serve and the spec asks for fewer members, its disk is lost, it does
+/// not serve.
+fn judge(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> VoterDecision {
+    if joined.pass.is_fenced(ordinal) {
+        return VoterDecision::Well;
+    }
+    if joined.pass.seen.replace == Some(member.id) {
+        return VoterDecision::Remove(Removal::Asked);
+    }
+    if member.corrupt {
+        return match joined.pass.spec.self_healing().on_corruption {
+            // A member rebuilds itself from the leader without a change of membership.
+            OnCorruption::Replace if !joined.pass.alarmed_for(REBUILD_SECONDS) => {
+                VoterDecision::Wait(soon(Why::Corrupt(ordinal)))
+            }
+            OnCorruption::Replace => VoterDecision::Remove(Removal::Corrupt),
+            OnCorruption::AlarmOnly => VoterDecision::Wait(idle(Why::Corrupt(ordinal))),
+        };
+    }
+    let serves = joined.serves(member);
+    if joined.is_removed_next(ordinal) && !serves {
+        let ending = joined.pass.pod(ordinal).filter(|pod| pod.deleting);
+        // It may still answer its clients while its node is reachable.
+        return match ending.is_some_and(|pod| !joined.pass.is_stuck(pod)) {
+            true => VoterDecision::Wait(soon(Why::PodEnding(ordinal))),
+            false => VoterDecision::Remove(Removal::ScaleIn),
+        };
+    }
+    if lost_disk(joined, ordinal, member) {
+        return without_disk(joined, serves);
+    }
+    match joined.pass.pod(ordinal) {
+        Some(pod) if !serves => without_service(joined, ordinal, member, pod),
+        Some(_) | None => VoterDecision::Well,
+    }
+}
+
+/// Decides about a voter whose disk is lost: it is replaced, once a new member could start.
+fn without_disk(joined: &Joined<'_>, serves: bool) -> VoterDecision {
+    let heals = joined.pass.spec.self_healing().enabled;
+    match joined.surplus() {
+        // A claim that is being deleted exists until its pod is deleted: the highest ordinal is removed first, as
+        // always.
+        true if serves && !heals => VoterDecision::Well,
+        true => VoterDecision::Remove(Removal::ScaleIn),
+        false => match secrets_missing(&joined.pass) {
+            Some(step) => VoterDecision::Wait(step),
+            None => VoterDecision::Remove(Removal::DiskLost),
+        },
+    }
+}
+
+/// Decides about a voter with a pod that does not serve. It stays as long as it answers.
+fn without_service(
+    joined: &Joined<'_>,
+    ordinal: Ordinal,
+    member: &MemberSeen,
+    pod: &PodSeen,
+) -> VoterDecision {
+    if member.answers {
+        let why = pod.obstacle.map(|found| Why::Obstacle(ordinal, found));
+        return VoterDecision::Wait(soon(why.unwrap_or(Why::Unhealthy(ordinal))));
+    }
+    if joined.surplus() && joined.unready_too_long(pod) {
+        // It is not replaced, so an obstacle is no reason to keep it.
+        return VoterDecision::Remove(Removal::ScaleIn);
+    }
+    let durable = joined.pass.spec.is_durable();
+    match evidence::of(joined, ordinal, pod) {
+        Evidence::BadDisk if evidence::condemns(joined, pod) => {
+            VoterDecision::Remove(Removal::BadDisk)
+        }
+        Evidence::BadDisk => VoterDecision::Wait(soon(Why::UnprovenTemplate(ordinal))),
+        Evidence::NodeLost => VoterDecision::Remove(Removal::NodeLost),
+        Evidence::Silent if durable => VoterDecision::Remake,
+        Evidence::Silent => VoterDecision::Remove(Removal::Silent),
+        Evidence::Wait(why) => VoterDecision::Wait(soon(why)),
+    }
+}
+
+/// Lowers the alarm CORRUPT of a removed member, which stays raised otherwise.
+pub(super) fn disarm(joined: &Joined<'_>) -> Option<Step> {
+    let id = *joined.list.stale_corrupt.first()?;
+    Some(Step::DisarmCorrupt(id))
+}
+
+/// Waits while a member does not serve, is fenced, or does not vote yet: no planned change may begin now.
+pub(super) fn unsettled(joined: &Joined<'_>) -> Option<Step> {
+    joined.list.members.iter().find_map(|member| {
+        let Some(ordinal) = member.ordinal else {
+            let foreign = !member.healthy || member.learner;
+            return foreign.then(|| soon(Why::ForeignUnhealthy(member.id)));
+        };
+        if joined.pass.is_fenced(ordinal) {
+            return Some(idle(Why::Fenced(ordinal)));
+        }
+        if joined.pass.pod(ordinal).is_some_and(|pod| pod.deleting) {
+            return Some(soon(Why::PodEnding(ordinal)));
+        }
+        if member.learner {
+            return Some(soon(Why::LearnerBehind(member.id)));
+        }
+        (!joined.serves(member)).then(|| soon(Why::Unhealthy(ordinal)))
+    })
+}

@@ -1,0 +1,129 @@
+//! Rolls a changed template, version or kind of peer TLS out to one member at a time, the leader last.
+//!
+//! A member with a disk is restarted. A member without one is replaced: its replacement has the data before the next
+//! member is stopped.
+
+use witan_crd::UpdateKind;
+
+use super::{
+    idle,
+    objects::secrets_missing,
+    pass::{Joined, uses_tls},
+    soon,
+};
+use crate::model::{MemberSeen, Ordinal, PeerTls, PodSeen, Removal, Step, Stop, Why};
+
+/// Returns the next step of a rolling change; `None` if all pods are up to date. The caller has checked that
+/// all members serve.
+pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
+    let spec = joined.pass.spec;
+    if spec.update_strategy().kind == UpdateKind::OnDelete {
+        return None;
+    }
+    let mut differing: Vec<_> = joined.own().filter_map(|at| differs(joined, at)).collect();
+    // followers first; among them the highest ordinal, as with StatefulSets
+    differing.sort_by_key(|due| (due.leads, std::cmp::Reverse(due.ordinal)));
+    let due = differing.into_iter().next()?;
+    if !spec.is_durable() && joined.list.members.len() == 1 {
+        return None;
+    }
+    if let Some(wait) = secrets_missing(&joined.pass) {
+        return Some(wait);
+    }
+    if let Some((from, to)) = joined.pass.refused_version() {
+        return Some(idle(Why::VersionStep { from, to }));
+    }
+    if joined.pass.seen.rollout_queued {
+        return Some(soon(Why::RolloutQueued));
+    }
+    if let Some(wait) = settling(joined) {
+        return Some(wait);
+    }
+    let approved = joined.pass.seen.allow_leader_restart == Some(joined.pass.seen.generation);
+    if due.leads && spec.update_strategy().supervised && !approved {
+        return Some(idle(Why::Approval(due.ordinal)));
+    }
+    Some(advance(joined, &due))
+}
+
+/// A member whose pod differs from the spec.
+struct Due<'a> {
+    ordinal: Ordinal,
+    member: &'a MemberSeen,
+    leads: bool,
+    /// Its next peer TLS, if that changes.
+    peer_tls: Option<PeerTls>,
+}
+
+/// Returns the pending changes of a member; `None` if its pod is up to date, or missing.
+fn differs<'a>(
+    joined: &Joined<'a>,
+    (ordinal, member): (Ordinal, &'a MemberSeen),
+) -> Option<Due<'a>> {
+    let pod = joined.pass.pod(ordinal)?;
+    let peer_tls = next_peer_tls(joined, pod);
+    (pod.outdated || peer_tls.is_some()).then_some(Due {
+        ordinal,
+        member,
+        leads: joined.leader.id == member.id,
+        peer_tls,
+    })
+}
+
+/// Returns the next peer TLS of a pod towards the spec's: all members can connect by TLS before the first listens with
+/// it, and none listens with it before the first can no longer connect by it.
+fn next_peer_tls(joined: &Joined<'_>, pod: &PodSeen) -> Option<PeerTls> {
+    let mut others = joined.pass.pods().map(|(_, pod)| pod.peer_tls);
+    match (joined.pass.spec.peer_tls().is_some(), pod.peer_tls) {
+        (true, PeerTls::Off) | (false, PeerTls::On) => Some(PeerTls::Ready),
+        (true, PeerTls::Ready) => others.all(|tls| tls != PeerTls::Off).then_some(PeerTls::On),
+        (false, PeerTls::Ready) => others.all(|tls| tls != PeerTls::On).then_some(PeerTls::Off),
+        (true, PeerTls::On) | (false, PeerTls::Off) => None,
+    }
+}
+
+/// Waits for the first member whose pod changed its readiness less than `minReadySeconds` ago; `None` if
+/// there is none.
+fn settling(joined: &Joined<'_>) -> Option<Step> {
+    let seconds = i64::from(joined.pass.spec.update_strategy().min_ready_seconds);
+    joined.own().find_map(|(ordinal, _)| {
+        let pod = joined.pass.pod(ordinal)?;
+        let since = joined.now().saturating_sub(pod.ready_changed);
+        (since < seconds).then(|| soon(Why::Settling(ordinal)))
+    })
+}
+
+/// Returns the next step that brings a member up to date: leadership goes to another voter, then the member
+/// is removed if it has no disk, else its peer URL and its claim follow, and its pod is deleted last.
+fn advance(joined: &Joined<'_>, due: &Due<'_>) -> Step {
+    let id = due.member.id;
+    if let Some(step) = joined.hand_over(id) {
+        return step;
+    }
+    if !joined.pass.spec.is_durable() {
+        let reason = Removal::Ephemeral;
+        return Step::RemoveMember { id, reason };
+    }
+    let ordinal = due.ordinal;
+    match due.peer_tls {
+        Some(peer_tls) if uses_tls(due.member) != (peer_tls == PeerTls::On) => {
+            Step::UpdatePeerUrl { id, ordinal, peer_tls }
+        }
+        Some(peer_tls) => match joined.pass.claim(ordinal) {
+            // Without an answer of any member the record on the claim decides how the pod starts.
+            Some(claim) if claim.peer_tls != peer_tls => Step::ApplyClaim { ordinal, peer_tls },
+            Some(_) | None => Step::DeletePod { ordinal, reason: Stop::PeerTls },
+        },
+        None => Step::DeletePod { ordinal, reason: Stop::Outdated },
+    }
+}
+
+/// Waits for a person if the only member has no disk and its template has changed, because a restart would
+/// lose the data.
+pub(super) fn only_copy(joined: &Joined<'_>) -> Option<Step> {
+    if joined.pass.spec.is_durable() {
+        return None;
+    }
+    let mut due = joined.own().filter_map(|at| differs(joined, at));
+    due.next().map(|due| idle(Why::OnlyCopy(due.ordinal)))
+}

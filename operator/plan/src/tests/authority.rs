@@ -1,0 +1,187 @@
+//! The fake cluster's authority and its certificates, and how one authority follows another.
+
+use std::collections::BTreeMap;
+
+use witan_crd::CertificateRole;
+
+use super::{
+    cases::{cluster, removals, stopped},
+    world::World,
+};
+use crate::model::{
+    AuthoritySeen, CertificateSeen, Observed, PeerTls, Rotation, Step, UnixSeconds,
+};
+
+const DAY: i64 = 24 * 3600;
+
+/// Authorities are numbers. The first of a list signs, all of it is trusted.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Authority {
+    trusted: Vec<u32>,
+    made: u32,
+    rotation: Rotation,
+    since: UnixSeconds,
+    pub(super) asked: bool,
+    pub(super) overlap: i64,
+    issued: BTreeMap<CertificateRole, Vec<u32>>,
+}
+
+impl Authority {
+    pub(super) fn issue(&mut self, role: CertificateRole) {
+        if role == CertificateRole::Authority {
+            self.made += 1;
+            self.trusted = vec![self.made];
+        }
+        self.issued.insert(role, self.trusted.clone());
+    }
+
+    pub(super) fn rotate(&mut self, to: Rotation, now: UnixSeconds) {
+        match to {
+            Rotation::Introduced => {
+                self.asked = false;
+                self.made += 1;
+                self.trusted.push(self.made);
+            }
+            Rotation::Switched => self.trusted.rotate_left(1),
+            Rotation::Rest => self.trusted.truncate(1),
+        }
+        (self.rotation, self.since) = (to, now);
+    }
+
+    /// Whether no step of a rotation is left to do, and the user asks for none.
+    pub(super) fn rests(&self) -> bool {
+        self.rotation == Rotation::Rest && !self.asked
+    }
+
+    /// Whether the authority was ever rotated, so that pods have the fingerprint of the trusted authorities.
+    pub(super) fn was_rotated(&self) -> bool {
+        self.since > 0
+    }
+
+    /// Returns the authorities in the secret of the members' certificates.
+    pub(super) fn of_members(&self) -> Vec<u32> {
+        let peer = self.issued.get(&CertificateRole::Peer);
+        peer.cloned().unwrap_or_default()
+    }
+
+    pub(super) fn show(&self, seen: &mut Observed) {
+        let each = |(role, trusted): (&CertificateRole, &Vec<u32>)| {
+            let fits = *role == CertificateRole::Authority || *trusted == self.trusted;
+            let not_after = i64::MAX;
+            (*role, CertificateSeen { not_after, fits })
+        };
+        seen.certificates = self.issued.iter().map(each).collect();
+        seen.authority = AuthoritySeen {
+            rotation: self.rotation,
+            since: self.since,
+            asked: self.asked,
+            overlap: self.overlap,
+        };
+    }
+}
+
+impl World {
+    /// Brings the present secrets to some of the pods at random, as nodes do sooner or later.
+    pub(super) fn carry_secrets(&mut self) {
+        let secret = self.authority.of_members();
+        for pod in self.pods.values_mut() {
+            if pod.peer_tls >= PeerTls::Ready && self.random.below(6) == 0 {
+                pod.certificate.clone_from(&secret);
+            }
+        }
+        let pods = self.pods.values().filter(|pod| pod.gone_at.is_none());
+        let shown: Vec<&Vec<u32>> = pods.map(|pod| &pod.certificate).collect();
+        for one in shown.iter().filter_map(|list| list.first()) {
+            let mut others = shown.iter().filter(|list| !list.is_empty());
+            assert!(
+                others.all(|other| other.contains(one)),
+                "members trust each other: {shown:?}"
+            );
+        }
+    }
+
+    /// Asserts that every member has started with what the previous step of the rotation has brought.
+    pub(super) fn judge_rotation(&self, step: &Step) {
+        self.all_serve(step);
+        let current = self.pods.iter().all(|(ordinal, pod)| {
+            // The pod of a removed member has no connections.
+            pod.template == self.template || self.member(*ordinal).is_none()
+        });
+        assert!(current, "all members have started with it: {step:?}");
+        let peer = self.authority.of_members();
+        assert_eq!(peer, self.authority.trusted, "secrets first: {step:?}");
+    }
+}
+
+fn with_tls() -> World {
+    let mut world = cluster(3);
+    world.toggle_tls();
+    world.settle();
+    world.taken.clear();
+    world.authority.asked = true;
+    world
+}
+
+fn rotations(world: &World) -> Vec<Rotation> {
+    let steps = world.taken.iter();
+    let rotations = steps.filter_map(|step| {
+        let Step::RotateAuthority(to) = step else {
+            return None;
+        };
+        Some(*to)
+    });
+    rotations.collect()
+}
+
+#[test]
+fn an_authority_is_trusted_before_it_signs_and_signs_before_the_former_goes() {
+    let mut world = with_tls();
+    let before: Vec<_> = world.members.iter().map(|member| member.id).collect();
+    world.settle();
+    let order = [Rotation::Introduced, Rotation::Switched, Rotation::Rest];
+    assert_eq!(rotations(&world), order);
+    assert_eq!(stopped(&world).len(), 9, "each member starts with each");
+    assert!(removals(&world).is_empty());
+    let after: Vec<_> = world.members.iter().map(|member| member.id).collect();
+    assert_eq!(before, after);
+    assert_eq!(world.authority.of_members(), [2]);
+}
+
+#[test]
+fn clients_have_time_after_each_step() {
+    let mut world = with_tls();
+    world.authority.overlap = 7200;
+    for to in [Rotation::Introduced, Rotation::Switched, Rotation::Rest] {
+        let began = world.now;
+        let done = |_: &World, step: &Step| *step == Step::RotateAuthority(to);
+        assert!(world.run(4000, done), "{to:?}: {:#?}", world.last());
+        assert!(to == Rotation::Introduced || world.now - began >= 7190);
+    }
+}
+
+#[test]
+fn an_authority_is_followed_a_year_before_its_end() {
+    let mut world = with_tls();
+    world.authority.asked = false;
+    let mut seen = world.observe();
+    for (days, follows) in [(366, false), (365, true), (1, true)] {
+        let authority = seen.certificates.get_mut(&CertificateRole::Authority);
+        authority.expect("one").not_after = seen.now + days * DAY;
+        let to = Rotation::Introduced;
+        let wanted = if follows {
+            Step::RotateAuthority(to)
+        } else {
+            Step::Done
+        };
+        assert_eq!(world.plan(&seen), wanted, "{days} days");
+    }
+}
+
+/// The cluster has no authority, so there is none to rotate.
+#[test]
+fn an_authority_that_is_not_there_is_not_rotated() {
+    let mut world = cluster(3);
+    world.authority.asked = true;
+    world.run(20, |_, _| false);
+    assert!(rotations(&world).is_empty());
+}

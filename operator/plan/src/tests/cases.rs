@@ -1,0 +1,428 @@
+//! Named cases: starts and repairs, among them what other operators do wrong. Planned changes are in `planned`.
+
+use std::collections::BTreeMap;
+
+use witan_crd::EtcdClusterSpec;
+
+use super::{faults::disk, why, world::World};
+use crate::model::{
+    Bootstrap, ClaimSeen, ClusterReport, Membership, Obstacle, PodPlan, PodSeen, Refusal, Removal,
+    Step, Stop, Why,
+};
+
+pub(super) fn cluster(replicas: i32) -> World {
+    let mut world = World::new(EtcdClusterSpec::minimal(), 7);
+    world.spec.replicas = replicas;
+    world.spec.storage = disk();
+    world.settle();
+    world.taken.clear();
+    world
+}
+
+pub(super) fn removals(world: &World) -> Vec<Removal> {
+    let steps = world.taken.iter();
+    let removals = steps.filter_map(|step| {
+        let Step::RemoveMember { reason, .. } = step else {
+            return None;
+        };
+        Some(*reason)
+    });
+    removals.collect()
+}
+
+pub(super) fn started(world: &World) -> Vec<u32> {
+    let steps = world.taken.iter();
+    let started = steps.filter_map(|step| {
+        let Step::StartMember(PodPlan { ordinal, .. }) = step else {
+            return None;
+        };
+        Some(*ordinal)
+    });
+    let mut started: Vec<u32> = started.collect();
+    started.dedup();
+    started
+}
+
+pub(super) fn stopped(world: &World) -> Vec<u32> {
+    let steps = world.taken.iter();
+    let stopped = steps.filter_map(|step| {
+        let Step::DeletePod { ordinal, .. } = step else {
+            return None;
+        };
+        Some(*ordinal)
+    });
+    stopped.collect()
+}
+
+/// A pod without its container, for as long as a test wants.
+pub(super) fn break_pod(world: &mut World, ordinal: u32, obstacle: Option<Obstacle>) {
+    let pod = world.pods.get_mut(&ordinal).expect("the pod is there");
+    pod.obstacle = obstacle;
+    pod.broken = obstacle.is_none();
+}
+
+#[test]
+fn the_first_members_start_together() {
+    let mut world = World::new(EtcdClusterSpec::minimal(), 3);
+    world.settle();
+    let first: Vec<_> = world.taken.iter().take(6).collect();
+    assert!(matches!(first[0], Step::ApplyServices));
+    assert!(matches!(first[1], Step::BeginBootstrap { members: 3, .. }));
+    let news = world.taken.iter().filter(|step| {
+        matches!(
+            step,
+            Step::StartMember(PodPlan { bootstrap: Bootstrap::New { first: 0, members: 3 }, .. })
+        )
+    });
+    assert!(news.count() >= 3);
+    let changes = world.took(|step| matches!(step, Step::AddLearner { .. }));
+    assert!(!changes, "no change of membership is needed");
+}
+
+#[test]
+fn discovery_is_for_the_first_start_alone() {
+    for url in [Some("http://d/given"), None] {
+        let mut world = World::new(EtcdClusterSpec::minimal(), 3);
+        world.spec.storage = disk();
+        world.discover(url);
+        world.settle();
+        let expected = url.unwrap_or("http://d/token");
+        let discovered = world.taken.iter().filter(|step| {
+            matches!(step, Step::StartMember(PodPlan { bootstrap: Bootstrap::Discovery { url }, .. }) if url == expected)
+        });
+        assert!(discovered.count() >= 3);
+        world.taken.clear();
+        world.pods.remove(&1);
+        world.claims.remove(&2);
+        world.pods.remove(&2);
+        world.elapse(1);
+        world.settle();
+        let again = world.took(|step| {
+            matches!(
+                step,
+                Step::StartMember(PodPlan { bootstrap: Bootstrap::Discovery { .. }, .. })
+            )
+        });
+        assert!(!again, "the token is used up");
+    }
+}
+
+/// The number at creation counts, even if the spec changes before the first answer.
+#[test]
+fn a_size_that_changes_during_the_first_start_changes_it_afterwards() {
+    let mut world = World::new(EtcdClusterSpec::minimal(), 3);
+    world.spec.storage = disk();
+    for _ in 0..4 {
+        world.pass();
+    }
+    world.spec.replicas = 5;
+    world.settle();
+    let sizes = world.taken.iter().filter_map(|step| {
+        let Step::StartMember(PodPlan { bootstrap: Bootstrap::New { members, .. }, .. }) = step
+        else {
+            return None;
+        };
+        Some(*members)
+    });
+    assert!(sizes.into_iter().all(|members| members == 3));
+    assert_eq!(world.members.len(), 5);
+}
+
+/// coreos #1323 and its many twins: all pods of a cluster restart at once, and it is lost.
+#[test]
+fn a_cluster_whose_pods_are_all_gone_comes_back_with_its_disks() {
+    let mut world = cluster(3);
+    world.pods.clear();
+    world.elapse(1);
+    world.settle();
+    assert_eq!(started(&world), [0, 1, 2]);
+    assert!(removals(&world).is_empty());
+}
+
+/// coreos: disks are thrown away with a member that was only restarted.
+#[test]
+fn a_drained_pod_comes_back_with_its_disk() {
+    let mut world = cluster(3);
+    let id = world.member(1).expect("a member").id;
+    world.pods.remove(&1);
+    world.settle();
+    assert_eq!(world.member(1).map(|member| member.id), Some(id));
+    assert!(removals(&world).is_empty());
+}
+
+/// etcd-io: member 0 is removed by hand, and the operator deletes the pod with the highest number.
+#[test]
+fn a_member_that_a_person_removes_is_replaced_by_identity() {
+    let mut world = cluster(3);
+    let id = world.member(0).expect("a member").id;
+    world.leader = world.member(1).map(|member| member.id);
+    world.remove(id);
+    world.settle();
+    assert_eq!(stopped(&world), [0]);
+    assert_eq!(started(&world), [3], "beside the disk of the removed one");
+    let deletes = world.took(|step| matches!(step, Step::DeleteClaim(0)));
+    assert!(deletes, "the disk of the removed member is not used again");
+}
+
+/// cozystack counts restarts; a member that is out of memory or has no node would be as badly off elsewhere.
+#[test]
+fn obstacles_are_reported_and_never_replaced() {
+    for obstacle in [
+        Obstacle::Unschedulable,
+        Obstacle::CannotStart,
+        Obstacle::OutOfMemory,
+        Obstacle::NodeNotReady,
+    ] {
+        let mut world = cluster(3);
+        break_pod(&mut world, 0, Some(obstacle));
+        world.run(400, |_, _| false);
+        assert!(removals(&world).is_empty(), "{obstacle:?}");
+        let last = world.pass();
+        let why = Why::Obstacle(0, obstacle);
+        assert!(
+            matches!(&last, Step::Wait { why: said, .. } if *said == why),
+            "{last:?}"
+        );
+    }
+}
+
+/// coreos: with two of three members down, all members are thrown away.
+#[test]
+fn without_a_quorum_nothing_is_removed() {
+    let mut world = cluster(3);
+    for ordinal in [0, 1] {
+        break_pod(&mut world, ordinal, None);
+    }
+    world.elapse(1);
+    let acts = world.run(400, |_, step| !matches!(step, Step::Wait { .. }));
+    assert!(!acts, "{:?}", world.last());
+    let last = world.pass();
+    assert_eq!(why(&last), Some(&Why::QuorumLost), "{last:?}");
+}
+
+#[test]
+fn a_lost_disk_makes_a_new_member_at_once() {
+    let mut world = cluster(3);
+    world.claims.get_mut(&1).expect("a claim").lost = true;
+    world.elapse(1);
+    let first = world.run(3, |_, step| matches!(step, Step::RemoveMember { .. }));
+    assert!(first, "{:?}", world.last());
+    world.settle();
+    assert_eq!(removals(&world), [Removal::DiskLost]);
+    assert!(world.member(1).expect("a member").id > 5000);
+}
+
+/// A sole member's disk is the data: only a person can decide what follows.
+#[test]
+fn a_sole_member_is_never_replaced() {
+    let mut world = cluster(1);
+    world.claims.clear();
+    world.pods.clear();
+    world.elapse(1);
+    for _ in 0..200 {
+        let step = world.pass();
+        assert_eq!(why(&step), Some(&Why::DataLost), "{step:?}");
+        world.elapse(3);
+    }
+}
+
+#[test]
+fn a_corrupt_member_is_replaced_and_its_alarm_lowered() {
+    let mut world = cluster(3);
+    let id = world.member(2).expect("a member").id;
+    world
+        .members
+        .iter_mut()
+        .filter(|member| member.id == id)
+        .for_each(|one| one.corrupt = true);
+    let began = world.now;
+    let replaced = world.run(50, |_, step| matches!(step, Step::RemoveMember { .. }));
+    assert!(
+        replaced && world.now - began >= 60,
+        "it may rebuild itself first"
+    );
+    world.settle();
+    assert_eq!(removals(&world), [Removal::Corrupt]);
+    assert!(world.taken.contains(&Step::DisarmCorrupt(id)));
+}
+
+#[test]
+fn a_corrupt_member_that_rebuilds_itself_stays() {
+    let mut world = cluster(3);
+    world.members[1].corrupt = true;
+    world.run(10, |_, _| false);
+    world.members[1].corrupt = false;
+    world.settle();
+    assert!(removals(&world).is_empty());
+}
+
+/// A learner that never starts blocks every other change; it gives way.
+#[test]
+fn a_stuck_learner_gives_way() {
+    let mut world = cluster(3);
+    world.spec.replicas = 4;
+    let learner = world.run(50, |world, _| world.pods.contains_key(&3));
+    assert!(learner);
+    break_pod(&mut world, 3, None);
+    world.settle();
+    assert_eq!(removals(&world), [Removal::Silent]);
+    assert_eq!(world.serving(), 4);
+}
+
+/// aenix: several cluster ids are an error; nothing may be touched.
+#[test]
+fn different_cluster_ids_stop_everything() {
+    let mut world = cluster(3);
+    world.status.cluster_id = Some("beef".to_owned());
+    let seen = world.observe();
+    let step = world.plan(&seen);
+    assert_eq!(why(&step), Some(&Why::ClusterIdMismatch), "{step:?}");
+}
+
+/// One member of a failed first start wrote data; the EtcdCluster was recreated with its claims.
+#[test]
+fn a_disk_that_is_left_of_a_first_try_gives_way() {
+    let world = cluster(3);
+    let other = ClusterReport { cluster_id: 0xbeef, members: 3, blank: true };
+    let planned = |change: fn(&mut ClusterReport, &mut ClaimSeen, &mut PodSeen, &mut bool)| {
+        let mut seen = world.observe();
+        let at = seen.ordinals.get_mut(&2).expect("a member");
+        let (claim, pod) = (at.claim.as_mut(), at.pod.as_mut());
+        let (claim, pod) = (claim.expect("a claim"), pod.expect("a pod"));
+        let list = seen.membership.as_mut().expect("a list");
+        let member = &mut list.members[2];
+        (member.started, member.answers, member.healthy) = (false, false, false);
+        let mut said = other;
+        claim.served = false;
+        change(&mut said, claim, pod, &mut list.linearizable);
+        list.reports.insert(2, said);
+        world.plan(&seen)
+    };
+    let step = planned(|_, _, _, _| {});
+    assert_eq!(step, Step::DeleteClaim(2));
+    let reason = Stop::NotAMember;
+    let step = planned(|_, claim, _, _| claim.deleting = true);
+    assert_eq!(step, Step::DeletePod { ordinal: 2, reason });
+    let step = planned(|_, claim, pod, _| (claim.deleting, pod.deleting) = (true, true));
+    assert_eq!(why(&step), Some(&Why::PodEnding(2)), "{step:?}");
+    for keeps in [
+        (|said, _, _, _| said.blank = false)
+            as fn(&mut ClusterReport, &mut ClaimSeen, &mut PodSeen, &mut bool),
+        |_, claim, _, _| claim.served = true,
+        |_, _, _, linearizable| *linearizable = false,
+    ] {
+        let step = planned(keeps);
+        assert_eq!(why(&step), Some(&Why::ClusterIdMismatch), "{step:?}");
+    }
+}
+
+/// Neither keeps the others from their repairs.
+#[test]
+fn a_disk_of_a_first_try_that_is_fenced_or_may_not_be_deleted_stays() {
+    let world = cluster(3);
+    let mut seen = world.observe();
+    let at = seen.ordinals.get_mut(&2).expect("a member");
+    at.claim.as_mut().expect("a claim").served = false;
+    at.pod.as_mut().expect("a pod").ready = false;
+    seen.ordinals.get_mut(&1).expect("a member").pod = None;
+    let list = seen.membership.as_mut().expect("a list");
+    let other = ClusterReport { cluster_id: 0xbeef, members: 3, blank: true };
+    (list.members[2].answers, list.members[2].healthy) = (false, false);
+    list.reports.insert(2, other);
+    let step = Step::DeleteClaim(2);
+    let (held, idle, said) = (true, false, String::new());
+    let mut refused = seen.clone();
+    refused.refused = vec![Refusal { step, held, idle, said }];
+    let step = world.plan(&refused);
+    assert!(
+        matches!(step, Step::StartMember(PodPlan { ordinal: 1, .. })),
+        "{step:?}"
+    );
+    seen.fenced = [2].into();
+    let mut reached = Vec::new();
+    for _ in 0..2 {
+        reached.push(world.plan(&seen));
+        seen.ordinals.get_mut(&2).expect("a member").pod = None;
+    }
+    let reason = Stop::Fenced;
+    assert_eq!(reached[0], Step::DeletePod { ordinal: 2, reason });
+    assert!(
+        matches!(reached[1], Step::StartMember(PodPlan { ordinal: 1, .. })),
+        "{reached:?}"
+    );
+}
+
+/// Before a quorum serves it is unknown whose disk counts: the first members start beside those of an earlier attempt,
+/// which may have been larger, and if they do not begin to serve, the operator waits for a person.
+#[test]
+fn a_first_start_goes_on_beside_the_disks_of_another_one() {
+    let said = |cluster_id, members| ClusterReport { cluster_id, members, blank: true };
+    for (replicas, others) in [(1, vec![]), (3, vec![said(0xc1, 3)])] {
+        let spec = EtcdClusterSpec { replicas, ..EtcdClusterSpec::minimal() };
+        let mut world = World::new(spec, 3);
+        assert!(world.run(50, |world, _| world.pods.len() == 1));
+        let planned = |world: &World, stuck: bool| {
+            let mut seen = world.observe();
+            for at in seen.ordinals.values_mut().filter(|_| stuck) {
+                let pod = at.pod.as_mut().expect("a pod");
+                (pod.ready, pod.ready_changed) = (false, seen.now - 60);
+            }
+            let said = (0..).zip([vec![said(0xbeef, 3)], others.clone()].concat());
+            let said = BTreeMap::from_iter(said);
+            let cluster_id = 0xbeef;
+            seen.membership =
+                Some(Membership { cluster_id, reports: said, ..Membership::default() });
+            world.plan(&seen)
+        };
+        for ordinal in 1..replicas {
+            let step = planned(&world, true);
+            let next = u32::try_from(ordinal).expect("an ordinal");
+            let starts =
+                matches!(step, Step::StartMember(PodPlan { ordinal, .. }) if ordinal == next);
+            assert!(starts, "{step:?}");
+            assert!(world.run(50, |world, _| world.pods.contains_key(&next)));
+        }
+        let step = planned(&world, false);
+        assert_eq!(why(&step), Some(&Why::Bootstrapping), "{step:?}");
+        let step = planned(&world, true);
+        assert_eq!(why(&step), Some(&Why::ClusterIdMismatch), "{step:?}");
+    }
+}
+
+/// Pods are ready and no member answers the operator: that is the operator's trouble.
+#[test]
+fn members_that_only_the_operator_does_not_reach_are_left_alone() {
+    let world = cluster(3);
+    let mut seen = world.observe();
+    seen.membership = None;
+    let step = world.plan(&seen);
+    assert_eq!(why(&step), Some(&Why::Unreachable), "{step:?}");
+}
+
+/// A namespace that is being deleted takes no new object.
+#[test]
+fn deletion_makes_nothing() {
+    let world = cluster(3);
+    let mut seen = world.observe();
+    seen.deleting = true;
+    seen.ordinals.clear();
+    let step = world.plan(&seen);
+    assert_eq!(why(&step), Some(&Why::Deleting), "{step:?}");
+}
+
+/// The status is lost (a backup of manifests restores none), and the disks are there.
+#[test]
+fn a_lost_status_does_not_begin_a_new_cluster() {
+    let mut world = cluster(3);
+    world.status = Default::default();
+    world.pods.clear();
+    world.elapse(1);
+    world.settle();
+    let new = world.took(|step| {
+        matches!(
+            step,
+            Step::StartMember(PodPlan { bootstrap: Bootstrap::New { .. }, .. })
+        )
+    });
+    assert!(!new);
+}

@@ -1,0 +1,248 @@
+//! Named cases: whether a member is lost or only seems to be.
+
+use witan_crd::{EtcdClusterSpec, OpenObject, SelfHealing, Span, Storage};
+
+use super::{
+    cases::{break_pod, cluster, removals, stopped},
+    why,
+    world::World,
+};
+use crate::model::{Obstacle, Ordinal, Removal, Step, Stop, Why};
+
+/// A node whose kubelet is away: its pod is not ready, is evicted and does not end, and its member serves.
+#[test]
+fn a_member_that_answers_is_never_removed() {
+    let away = || Why::Obstacle(1, Obstacle::NodeNotReady);
+    for node_lost_after in [None, Some(Span("10m".to_owned()))] {
+        for (ordinal, reason) in [(1, away()), (2, Why::Unhealthy(2))] {
+            keeps_who_answers(ordinal, &reason, node_lost_after.clone());
+        }
+    }
+}
+
+fn keeps_who_answers(ordinal: Ordinal, reason: &Why, node_lost_after: Option<Span>) {
+    let mut world = cluster(3);
+    world.spec.self_healing = Some(SelfHealing { node_lost_after, ..SelfHealing::default() });
+    let id = world.member(ordinal).expect("a member").id;
+    world.cut(ordinal);
+    world.elapse(1);
+    world.run(400, |_, _| false);
+    let last = world.pass();
+    assert_eq!(why(&last), Some(reason), "{:?}", world.last());
+    world.delete_pod(ordinal);
+    world.run(400, |_, _| false);
+    assert!(removals(&world).is_empty(), "{:?}", world.last());
+    assert!(stopped(&world).is_empty());
+    world.join(ordinal);
+    world.settle();
+    assert_eq!(world.member(ordinal).map(|member| member.id), Some(id));
+}
+
+/// It answers, and its pod is never ready: a readiness gate that stays false, a probe that is cut off.
+#[test]
+fn a_member_that_answers_goes_for_no_surplus_below_the_highest() {
+    let mut world = cluster(5);
+    world.cut(1);
+    world.elapse(400);
+    world.spec.replicas = 4;
+    world.run(50, |_, _| false);
+    assert!(world.member(1).is_some(), "{:?}", world.last());
+}
+
+#[test]
+fn a_silent_member_gets_another_pod_and_keeps_its_disk() {
+    let mut world = cluster(3);
+    let id = world.member(2).expect("a member").id;
+    break_pod(&mut world, 2, None);
+    world.elapse(1);
+    let began = world.now;
+    let again = Step::DeletePod { ordinal: 2, reason: Stop::Silent };
+    assert!(
+        world.run(200, |_, step| *step == again),
+        "{:?}",
+        world.last()
+    );
+    assert!(world.now - began >= 295, "{}", world.now - began);
+    world.settle();
+    assert_eq!(world.member(2).map(|member| member.id), Some(id));
+    assert!(removals(&world).is_empty());
+}
+
+/// A pod that is no better when it was made again is not made again at once.
+#[test]
+fn a_pod_is_made_again_once_an_hour() {
+    let mut world = cluster(3);
+    let began = world.now;
+    while world.now - began < 3500 {
+        if let Some(pod) = world.pods.get_mut(&2) {
+            pod.broken = true;
+        }
+        world.elapse(3);
+        world.pass();
+    }
+    assert_eq!(stopped(&world), [2]);
+    let last = world.pass();
+    assert_eq!(why(&last), Some(&Why::Silent(2)), "{last:?}");
+    assert!(removals(&world).is_empty());
+}
+
+/// `docs/operating/monitoring.md` says what the codes mean.
+#[test]
+fn exit_codes_tell_a_bad_disk_from_all_else() {
+    for code in [23, 27, 28, 30, 35] {
+        let mut world = cluster(3);
+        world.claims.get_mut(&1).expect("a claim").damaged = true;
+        world.pods.get_mut(&1).expect("a pod").exit = Some(code);
+        world.elapse(1);
+        let soon = world.run(3, |_, step| matches!(step, Step::RemoveMember { .. }));
+        assert!(soon, "{code}: {:?}", world.last());
+        world.settle();
+        assert_eq!(removals(&world), [Removal::BadDisk], "{code}");
+    }
+    for code in [
+        0, 1, 2, 20, 21, 22, 24, 25, 26, 29, 31, 32, 33, 34, 36, 37, 137, 139,
+    ] {
+        let mut world = cluster(3);
+        world.pods.get_mut(&1).expect("a pod").exit = Some(code);
+        world.elapse(1);
+        world.run(400, |_, _| false);
+        assert!(removals(&world).is_empty(), "{code}");
+        let last = world.pass();
+        assert_eq!(why(&last), Some(&Why::Exited(1, code)), "{last:?}");
+    }
+}
+
+#[test]
+fn a_bad_disk_is_kept_until_another_member_votes() {
+    let mut world = cluster(3);
+    world.claims.get_mut(&1).expect("a claim").damaged = true;
+    world.elapse(1);
+    let votes = |step: &Step| matches!(step, Step::Promote(_));
+    assert!(world.run(200, |_, step| votes(step)), "{:?}", world.last());
+    let kept = world.claims.get(&1).expect("its claim is there");
+    assert!(kept.retired && kept.data.is_some());
+    world.settle();
+    let ordinals: Vec<_> = world.claims.keys().copied().collect();
+    assert_eq!(ordinals, [0, 2, 3]);
+}
+
+/// A secret that is deleted keeps every pod that is made from starting, and a new member's as well.
+#[test]
+fn nobody_is_replaced_while_a_secret_is_missing() {
+    let mut world = cluster(3);
+    world.missing_secret = true;
+    world.pods.remove(&1);
+    world.claims.get_mut(&2).expect("a claim").damaged = true;
+    world.run(400, |_, _| false);
+    assert!(removals(&world).is_empty(), "{:?}", world.last());
+    assert!(world.claims.len() == 3);
+    world.missing_secret = false;
+    world.settle();
+    assert_eq!(removals(&world), [Removal::BadDisk]);
+}
+
+/// An image whose processes end with a code for bad disks takes no disk with it.
+#[test]
+fn a_template_with_which_no_member_serves_proves_nothing() {
+    for code in [1, 27] {
+        let mut world = cluster(3);
+        world.template += 1;
+        world.bad_template = Some((world.template, code));
+        world.run(400, |_, _| false);
+        assert!(removals(&world).is_empty(), "{code}: {:?}", world.last());
+        assert_eq!(stopped(&world).len(), 1, "{code}: one member alone");
+        let last = world.pass();
+        let said = matches!(
+            why(&last),
+            Some(Why::UnprovenTemplate(_) | Why::Exited(_, 1))
+        );
+        assert!(said, "{last:?}");
+        world.template += 1;
+        world.settle();
+        assert!(removals(&world).is_empty(), "{code}");
+        assert_eq!(world.claims.len(), 3);
+    }
+}
+
+/// A change of the spec that comes before the replacement does not hide what the old process has said.
+#[test]
+fn a_bad_disk_is_replaced_though_the_template_changes() {
+    let mut world = cluster(3);
+    world.claims.get_mut(&1).expect("a claim").damaged = true;
+    world.elapse(60);
+    world.template += 1;
+    world.settle();
+    assert_eq!(removals(&world), [Removal::BadDisk]);
+}
+
+/// The node is lost, so its pod cannot be deleted: a person gives up its disk.
+#[test]
+fn a_pod_that_does_not_end_blocks_no_growth() {
+    let mut world = cluster(3);
+    break_pod(&mut world, 1, None);
+    world.cut(1);
+    world.delete_pod(1);
+    world.run(400, |_, _| false);
+    assert!(
+        removals(&world).is_empty(),
+        "a disk is not given up by itself"
+    );
+    world.claims.get_mut(&1).expect("a claim").deleting = true;
+    assert!(
+        world.run(400, |world, _| world.serving() == 3),
+        "{:?}",
+        world.last()
+    );
+    assert!(world.pods.contains_key(&1), "it still does not end");
+    assert!(world.member(3).is_some());
+}
+
+/// A node goes, and its pod does not end: the spec says for how long its disk is waited for.
+#[test]
+fn a_member_on_a_lost_node_is_replaced_after_the_time_in_the_spec() {
+    let mut world = cluster(3);
+    let node_lost_after = Some(Span("20m".to_owned()));
+    world.spec.self_healing = Some(SelfHealing { node_lost_after, ..SelfHealing::default() });
+    break_pod(&mut world, 1, None);
+    world.cut(1);
+    world.delete_pod(1);
+    let began = world.now;
+    assert!(
+        world.run(2000, |world, _| world.serving() == 3),
+        "{:?}",
+        world.last()
+    );
+    assert!(world.now - began >= 1200, "{}", world.now - began);
+    assert_eq!(removals(&world), [Removal::NodeLost]);
+    assert!(world.pods.contains_key(&1), "it still does not end");
+    assert!(world.claims.contains_key(&1), "its disk may come back");
+    assert!(world.member(3).is_some());
+}
+
+#[test]
+fn the_annotation_replaces_a_member_at_once_and_once() {
+    let mut world = cluster(3);
+    let id = world.leader.expect("a leader");
+    world.replace = Some(id);
+    world.settle();
+    assert_eq!(removals(&world), [Removal::Asked]);
+    assert!(matches!(world.taken[0], Step::MoveLeader { .. }));
+    assert!(world.members.iter().all(|member| member.id != id));
+}
+
+/// A member without a disk loses nothing by being replaced, and cannot come back otherwise.
+#[test]
+fn a_member_without_a_disk_is_replaced_after_its_time() {
+    let mut world = World::new(EtcdClusterSpec::minimal(), 7);
+    let empty_dir = Some(OpenObject::default());
+    world.spec.storage = Some(Storage { empty_dir, ..Storage::default() });
+    world.settle();
+    world.taken.clear();
+    break_pod(&mut world, 2, None);
+    world.elapse(1);
+    let began = world.now;
+    let removed = world.run(200, |_, step| matches!(step, Step::RemoveMember { .. }));
+    assert!(removed && world.now - began >= 295, "{}", world.now - began);
+    assert_eq!(removals(&world), [Removal::Silent]);
+    world.settle();
+}

@@ -1,0 +1,238 @@
+//! Faults of a cluster: pods and disks are lost, people change the spec and the membership. Disks are lost only while a
+//! quorum of whole members is left, because no step can restore more.
+
+use witan_crd::{
+    BootstrapSource, ByteQuantity, CertificateSource, Discovery, LocalDiscovery,
+    ManagedCertificate, PeerTlsSource, Storage, Tls, quorum,
+};
+
+use super::world::World;
+use crate::model::{Obstacle, Ordinal, PodPlan, Step};
+
+impl World {
+    /// Makes one random fault or change of the spec.
+    pub(super) fn disturb(&mut self) {
+        let ordinals: Vec<_> = self.pods.keys().copied().collect();
+        if let Some(ordinal) = self.random.pick(&ordinals) {
+            self.fault(ordinal, &ordinals);
+            self.elect();
+            self.probe();
+        }
+    }
+
+    fn fault(&mut self, ordinal: Ordinal, ordinals: &[Ordinal]) {
+        match self.random.below(24) {
+            0 | 1 => self.kill(ordinal),
+            2 => self.with_pod(ordinal, |pod| pod.ended = true),
+            3 if self.may_lose(ordinal) => self.with_pod(ordinal, |pod| pod.broken = true),
+            4 if self.may_lose(ordinal) => self.lose_disk(ordinal),
+            5 if self.may_lose(ordinal) => self.corrupt(ordinal),
+            6 if self.may_lose(ordinal) => self.delete_claim(ordinal),
+            7 | 8 => self.spec.replicas = 1 + i32::try_from(self.random.below(7)).unwrap_or(0),
+            9 if self.all_keep_their_disks() => self.spec.replicas = 0,
+            // A first member without a disk that restarts has forgotten whom it has voted for.
+            10 if self.spec.is_durable() || self.status.cluster_id.is_some() => self.template += 1,
+            11 => self.toggle_tls(),
+            12 => self.grow(),
+            13 => self.remove_by_hand(ordinal),
+            14 => self.spec.paused = !self.spec.paused,
+            15 => {
+                if !self.fenced.remove(&ordinal) {
+                    self.fenced.insert(ordinal);
+                }
+            }
+            16 => self.authority.asked = self.spec.tls.is_some(),
+            17 if self.all_keep_their_disks() => ordinals.iter().for_each(|o| self.delete_pod(*o)),
+            18 | 19 => self.cut(ordinal),
+            20 if self.may_lose(ordinal) => {
+                if let Some(claim) = self.claims.get_mut(&ordinal) {
+                    claim.damaged = true;
+                }
+            }
+            21 if self.spec.is_durable() => {
+                self.template += 1;
+                let code = if self.random.below(2) == 0 { 1 } else { 27 };
+                self.bad_template = Some((self.template, code));
+            }
+            22 => self.missing_secret = !self.missing_secret,
+            23 => self.refuse(),
+            _ => self.with_pod(ordinal, |pod| {
+                if !pod.ready {
+                    pod.obstacle = Some(Obstacle::Unschedulable);
+                }
+            }),
+        }
+    }
+
+    /// Ends all faults, so that the cluster can become what its spec says.
+    pub(super) fn calm(&mut self) {
+        self.spec.paused = false;
+        self.spec.replicas = self.spec.replicas.max(1);
+        self.fenced.clear();
+        self.missing_secret = false;
+        self.refuses = None;
+        self.template += u32::from(self.bad_template.take().is_some());
+        let ordinals: Vec<_> = self.pods.keys().copied().collect();
+        ordinals.iter().for_each(|ordinal| self.join(*ordinal));
+        for pod in self.pods.values_mut() {
+            pod.obstacle = None;
+        }
+        self.elapse(1);
+    }
+
+    fn with_pod(&mut self, ordinal: Ordinal, change: impl Fn(&mut super::world::FakePod)) {
+        let ends = !self.keeps_its_disk(ordinal) && !self.may_lose(ordinal);
+        if let Some(pod) = self.pods.get_mut(&ordinal).filter(|_| !ends) {
+            change(pod);
+        }
+    }
+
+    /// Has the API server or the members refuse some steps from now on, or none.
+    fn refuse(&mut self) {
+        let kinds: [fn(&Step) -> bool; 4] = [
+            |step| matches!(step, Step::StartMember(PodPlan { ordinal: 0 | 3, .. })),
+            |step| matches!(step, Step::ApplyServices | Step::ApplyBudget(_)),
+            |step| matches!(step, Step::DeletePod { .. } | Step::LabelPod { .. }),
+            |step| matches!(step, Step::AddLearner { .. } | Step::RemoveMember { .. }),
+        ];
+        self.refuses = match self.refuses {
+            None => self.random.pick(&kinds),
+            Some(_) => None,
+        };
+    }
+
+    /// Cuts the node of a pod off from the control plane, or ends that.
+    pub(super) fn cut(&mut self, ordinal: Ordinal) {
+        match self.pods.get_mut(&ordinal) {
+            Some(pod) if !pod.cut && pod.gone_at.is_none() => pod.cut = true,
+            Some(_) | None => self.join(ordinal),
+        }
+    }
+
+    /// Reconnects the node of a pod to the control plane: pods that were deleted before now end.
+    pub(super) fn join(&mut self, ordinal: Ordinal) {
+        let now = self.now;
+        if let Some(pod) = self.pods.get_mut(&ordinal).filter(|pod| pod.cut) {
+            pod.cut = false;
+            pod.gone_at = pod.gone_at.map(|_| now + 1);
+        }
+    }
+
+    fn kill(&mut self, ordinal: Ordinal) {
+        if self.keeps_its_disk(ordinal) || self.may_lose(ordinal) {
+            self.delete_pod(ordinal);
+        }
+    }
+
+    /// Whether a member comes back from the end of its pod.
+    pub(super) fn keeps_its_disk(&self, ordinal: Ordinal) -> bool {
+        let claim = self.claims.get(&ordinal);
+        self.spec.is_durable() && claim.is_some_and(|claim| !claim.lost && !claim.deleting)
+    }
+
+    fn all_keep_their_disks(&self) -> bool {
+        let mut ordinals = self.pods.keys();
+        ordinals.all(|ordinal| self.keeps_its_disk(*ordinal))
+    }
+
+    /// Whether a quorum of members with whole disks is left without this one.
+    fn may_lose(&self, ordinal: Ordinal) -> bool {
+        let voters = self.members.iter().filter(|member| !member.learner);
+        let whole = voters.filter(|member| {
+            let Some(other) = member.ordinal.filter(|other| *other != ordinal) else {
+                return false;
+            };
+            let pod = self.pods.get(&other);
+            let claim = self.claims.get(&other);
+            let disk = if self.spec.is_durable() {
+                claim.is_some_and(|claim| {
+                    let whole = !claim.lost && !claim.deleting && !claim.damaged;
+                    whole && claim.data == Some(member.id)
+                })
+            } else {
+                pod.is_some_and(|pod| {
+                    pod.gone_at.is_none() && !pod.ended && pod.data == Some(member.id)
+                })
+            };
+            disk && !member.corrupt && pod.is_none_or(|pod| !pod.broken)
+        });
+        let voters = self.voters();
+        voters > 0 && whole.count() >= quorum(voters)
+    }
+
+    fn lose_disk(&mut self, ordinal: Ordinal) {
+        match self.claims.get_mut(&ordinal) {
+            Some(claim) if self.random.below(2) == 0 => claim.data = None,
+            Some(claim) => claim.lost = true,
+            None => self.delete_pod(ordinal),
+        }
+    }
+
+    fn corrupt(&mut self, ordinal: Ordinal) {
+        let mut members = self.members.iter_mut();
+        if let Some(member) = members.find(|member| member.ordinal == Some(ordinal)) {
+            member.corrupt = true;
+        }
+    }
+
+    fn delete_claim(&mut self, ordinal: Ordinal) {
+        if let Some(claim) = self.claims.get_mut(&ordinal) {
+            claim.deleting = true;
+        }
+    }
+
+    fn remove_by_hand(&mut self, ordinal: Ordinal) {
+        let id = self.member(ordinal).map(|member| member.id);
+        let left = self.voters().saturating_sub(1);
+        if let Some(id) = id.filter(|_| self.has_quorum() && left > 0 && self.may_lose(ordinal)) {
+            self.remove(id);
+        }
+    }
+
+    /// Makes the cluster begin by the token `url`, or by one that the operator makes if it is `None`.
+    pub(super) fn discover(&mut self, url: Option<&str>) {
+        let local = url.is_none().then(LocalDiscovery::default);
+        let url = url.map(str::to_owned);
+        self.spec.bootstrap =
+            Some(BootstrapSource { discovery: Some(Discovery { url, local }), restore: None });
+    }
+
+    pub(super) fn toggle_tls(&mut self) {
+        self.template += u32::from(self.authority.was_rotated());
+        let source = CertificateSource {
+            managed: Some(ManagedCertificate::default()),
+            ..CertificateSource::default()
+        };
+        self.spec.tls = match self.spec.tls {
+            Some(_) => None,
+            None => Some(Tls { peer: Some(PeerTlsSource { source }), client: None }),
+        };
+    }
+
+    fn grow(&mut self) {
+        let size = 8 + self.random.below(8);
+        if let Some(storage) = self
+            .spec
+            .storage
+            .as_mut()
+            .filter(|storage| storage.size.is_some())
+        {
+            let old = storage
+                .size
+                .as_ref()
+                .and_then(ByteQuantity::bytes)
+                .unwrap_or_default();
+            if old < size << 30 {
+                storage.size = Some(ByteQuantity(format!("{size}Gi")));
+            }
+        }
+    }
+}
+
+/// Returns the storage of a member with a disk of 8 GiB.
+pub(super) fn disk() -> Option<Storage> {
+    Some(Storage {
+        size: Some(ByteQuantity("8Gi".to_owned())),
+        ..Storage::default()
+    })
+}

@@ -1,0 +1,272 @@
+//! Invariants that every step must keep in every observed state.
+
+use witan_crd::{RecoveryPhase, quorum};
+
+use super::world::World;
+use crate::model::{Bootstrap, MemberId, Observed, Ordinal, PeerTls, PodPlan, Removal, Step, Stop};
+
+impl World {
+    /// Checks a step before it is done.
+    pub(super) fn judge(&self, step: &Step, seen: &Observed) {
+        let again = self.plan(seen);
+        assert_eq!(again, *step, "the same arguments give the same step");
+        match step {
+            Step::AddLearner { ordinal, .. } => self.judge_learner(step, *ordinal),
+            Step::Promote(id) => {
+                let learner = self.members.iter().find(|member| member.id == *id);
+                let ready =
+                    learner.is_some_and(|one| self.serves(one) && self.now >= one.caught_up_at);
+                assert!(ready, "a learner that has caught up: {step:?}");
+            }
+            Step::RemoveMember { id, reason } => {
+                self.judge_removal(step, *id, *reason);
+                self.judge_evidence(step, *id, *reason, seen);
+            }
+            Step::DeletePod { ordinal, reason } => {
+                if let Some(member) = self.member(*ordinal) {
+                    self.judge_stop(step, member.id, *reason);
+                }
+            }
+            Step::RetireClaim { held: false, .. } | Step::ReviveClaim(_) if self.stops_all() => {
+                self.judge_set_aside(step);
+            }
+            Step::ReviveClaim(_) => panic!("only a restore uses a disk again: {step:?}"),
+            Step::BeginRestored { .. } | Step::ReturnToDisks => self.judge_exchange(step),
+            Step::DeleteClaim(ordinal) | Step::RetireClaim { ordinal, .. } => {
+                assert!(self.has_quorum(), "only a confirmed list counts: {step:?}");
+                assert!(
+                    self.member(*ordinal).is_none(),
+                    "no member's disk is given up: {step:?}"
+                );
+                let claim = self.claims.get(ordinal);
+                let of_use = claim.is_some_and(|claim| claim.voted && !claim.lost);
+                let deletes = matches!(step, Step::DeleteClaim(_));
+                let wanted = usize::try_from(self.spec.members()).unwrap_or_default();
+                assert!(
+                    !deletes || !of_use || self.voters() >= wanted,
+                    "a disk is kept until another member votes: {step:?}"
+                );
+            }
+            Step::StartMember(PodPlan { ordinal, bootstrap, peer_tls, .. }) => {
+                self.judge_start(step, *ordinal, bootstrap);
+                self.judge_tls(*peer_tls);
+            }
+            Step::MoveLeader { from, to } => {
+                assert_eq!(Some(*from), self.leader, "who leads hands over: {step:?}");
+                let to = self.members.iter().find(|member| member.id == *to);
+                let able = to.is_some_and(|to| !to.learner && self.serves(to));
+                assert!(able, "a serving voter takes over: {step:?}");
+            }
+            Step::UpdatePeerUrl { .. } => self.all_serve(step),
+            Step::RotateAuthority(_) => self.judge_rotation(step),
+            // these change neither members nor their data
+            Step::Done
+            | Step::Wait { .. }
+            | Step::ApplyServices
+            | Step::ApplyBudget(_)
+            | Step::IssueCertificate(_)
+            | Step::RequestCertificate(_)
+            | Step::OwnCertificate(_)
+            | Step::BeginBootstrap { .. }
+            | Step::BeginRecovery(_)
+            | Step::CreateDiscoveryToken(_)
+            | Step::LabelPod { .. }
+            | Step::ApplyClaim { .. }
+            | Step::GrowClaim { .. }
+            | Step::DisarmCorrupt(_)
+            | Step::Compact(_)
+            | Step::DisarmNoSpace
+            | Step::EnableAuth
+            | Step::DisableAuth => {}
+        }
+    }
+
+    fn judge_learner(&self, step: &Step, ordinal: Ordinal) {
+        let learner = self.members.iter().any(|member| member.learner);
+        assert!(!learner, "one learner at a time: {step:?}");
+        let free = self.member(ordinal).is_none();
+        assert!(free, "the ordinal is free: {step:?}");
+        let fresh = !self.claims.contains_key(&ordinal) && !self.pods.contains_key(&ordinal);
+        assert!(fresh, "no disk of another member is used again: {step:?}");
+        self.all_serve(step);
+    }
+
+    fn judge_start(&self, step: &Step, ordinal: Ordinal, bootstrap: &Bootstrap) {
+        assert!(!self.pods.contains_key(&ordinal), "one pod each: {step:?}");
+        assert!(
+            !self.fenced.contains(&ordinal),
+            "a fenced member stays down: {step:?}"
+        );
+        if *bootstrap == Bootstrap::Forced {
+            self.judge_alone(step, ordinal);
+        } else {
+            assert!(
+                !self.recovers() || self.has_quorum(),
+                "none of the others starts beside the survivor: {step:?}"
+            );
+        }
+        let claim = self.claims.get(&ordinal);
+        assert!(
+            !claim.is_some_and(|claim| claim.retired),
+            "no member starts from a disk that was set aside: {step:?}"
+        );
+        assert!(!self.stops_all(), "all are stopped for a restore: {step:?}");
+        let first = matches!(bootstrap, Bootstrap::New { .. });
+        let born = self.status.cluster_id.is_some();
+        assert!(!(first && born), "a cluster begins once: {step:?}");
+    }
+
+    /// Whether a recovery is recorded that has not ended.
+    fn recovers(&self) -> bool {
+        let recovery = self.status.recovery.as_ref();
+        recovery.is_some_and(|recovery| recovery.phase == RecoveryPhase::Running)
+    }
+
+    /// Asserts that a recovery with this survivor is recorded, and that no other pod is left: two of them could serve as a
+    /// quorum of the old members.
+    fn judge_alone(&self, step: &Step, survivor: Ordinal) {
+        let recorded = self.status.recovery.as_ref().map(|one| one.member.clone());
+        assert!(self.recovers(), "a person has asked for it: {step:?}");
+        assert_eq!(recorded, Some(format!("world-{survivor}")), "{step:?}");
+        let pod = self.pods.keys().find(|ordinal| **ordinal != survivor);
+        assert_eq!(pod, None, "the others' pods have ended: {step:?}");
+    }
+
+    pub(super) fn all_serve(&self, step: &Step) {
+        let down = self.members.iter().find(|member| !self.serves(member));
+        assert!(
+            down.is_none(),
+            "all serve before a planned change: {step:?}, {down:?}"
+        );
+    }
+
+    /// Asserts that a member that listens with TLS alone never runs beside one that cannot call by TLS.
+    fn judge_tls(&self, starting: PeerTls) {
+        let pods = self.pods.values().filter(|pod| pod.gone_at.is_none());
+        let clear =
+            starting == PeerTls::Off || pods.map(|pod| pod.peer_tls).any(|tls| tls == PeerTls::Off);
+        // Without an answer of any member the notes on the claims decide, which may be one step behind.
+        let known = self.members.iter().any(|member| self.serves(member));
+        let https = self.members.iter().any(|member| member.https);
+        assert!(
+            !(clear && https && known),
+            "clear text and TLS meet by way of Ready: {:#?}",
+            self.observe()
+        );
+    }
+
+    fn judge_removal(&self, step: &Step, id: MemberId, reason: Removal) {
+        assert!(self.has_quorum(), "a change needs a quorum: {step:?}");
+        let Some(member) = self.members.iter().find(|member| member.id == id) else {
+            return;
+        };
+        if member.learner {
+            return;
+        }
+        let others = self.others_serving(id);
+        let left = self.voters() - 1;
+        assert!(
+            left > 0 && others >= quorum(left),
+            "the others decide: {step:?}"
+        );
+        assert!(self.leader != Some(id), "no leader is removed: {step:?}");
+        if reason != Removal::ScaleIn {
+            let learner = self.members.iter().any(|member| member.learner);
+            assert!(!learner, "one change at a time: {step:?}");
+        }
+    }
+
+    /// Asserts that a voter is removed on evidence alone: it does not answer, and its disk is lost or bad, or it is the
+    /// one to remove. One without a disk gets its time to come back.
+    fn judge_evidence(&self, step: &Step, id: MemberId, reason: Removal, seen: &Observed) {
+        let member = self.members.iter().find(|member| member.id == id);
+        let Some(member) = member.filter(|member| !member.learner) else {
+            return;
+        };
+        let Some(ordinal) = member.ordinal else {
+            return;
+        };
+        let claim = self.claims.get(&ordinal);
+        let asked = claim.is_some_and(|claim| claim.deleting);
+        let mut ordinals = self.members.iter().filter_map(|member| member.ordinal);
+        let highest = ordinals.all(|other| other <= ordinal);
+        let silent = match reason {
+            Removal::Asked | Removal::Corrupt | Removal::Ephemeral => return,
+            Removal::ScaleIn => !highest && !asked,
+            Removal::Silent | Removal::BadDisk | Removal::DiskLost | Removal::NodeLost => {
+                assert!(
+                    !self.missing_secret,
+                    "nothing could take its place: {step:?}"
+                );
+                !asked
+            }
+        };
+        assert!(
+            !silent || !self.answers(member),
+            "a member that answers is never removed: {step:?}"
+        );
+        let damaged = claim.is_some_and(|claim| claim.damaged) && self.spec.is_durable();
+        assert!(
+            reason != Removal::BadDisk || damaged,
+            "its disk is bad: {step:?}"
+        );
+        let durable = self.spec.is_durable();
+        assert!(
+            reason != Removal::Silent || !durable,
+            "no disk is given up for a time: {step:?}"
+        );
+        let timed = reason == Removal::Silent || (reason == Removal::ScaleIn && !highest);
+        let pod = seen.ordinals.get(&ordinal).and_then(|at| at.pod.as_ref());
+        let healing = self.spec.self_healing();
+        let patience = healing.unhealthy_after.seconds();
+        let had_its_time =
+            pod.is_some_and(|pod| !pod.ready && seen.now - pod.ready_changed >= patience);
+        assert!(
+            !timed || had_its_time || !self.keeps_its_disk(ordinal),
+            "a member has its time to come back: {step:?}"
+        );
+        if reason == Removal::NodeLost {
+            let patience = healing.node_lost_after.map(|span| span.seconds());
+            let known = self.status.members.iter();
+            let since = known
+                .filter(|known| known.id == Some(format!("{id:x}")))
+                .find_map(|known| known.silent_since.as_ref());
+            let silent = since.map(|since| seen.now - since.0.as_second());
+            assert!(
+                patience.is_some() && silent >= patience,
+                "its node is given up as the spec says: {step:?}"
+            );
+        }
+    }
+
+    /// Asserts that a stop leaves a quorum, unless there are only one or two voters.
+    fn judge_stop(&self, step: &Step, id: MemberId, reason: Stop) {
+        if reason == Stop::Restore {
+            assert!(self.stops_all(), "a person has asked for it: {step:?}");
+            return;
+        }
+        if reason == Stop::Hibernated || !self.has_quorum() {
+            return;
+        }
+        let member = self.members.iter().find(|member| member.id == id);
+        if member.is_none_or(|member| member.learner || !self.serves(member)) {
+            return;
+        }
+        let enough = self.others_serving(id) >= quorum(self.voters());
+        let small = self.voters() <= 2 && reason != Stop::Fenced;
+        assert!(enough || small, "a stop leaves a quorum: {step:?}");
+        let alone = self.others_serving(id) == 0;
+        assert!(
+            self.leader != Some(id) || alone,
+            "a leader hands over first: {step:?}"
+        );
+    }
+
+    fn others_serving(&self, id: MemberId) -> usize {
+        let voters = self
+            .members
+            .iter()
+            .filter(|member| !member.learner && member.id != id);
+        voters.filter(|voter| self.serves(voter)).count()
+    }
+}

@@ -1,0 +1,200 @@
+//! Certificates, the disruption budget and users.
+
+use witan_crd::{
+    Auth, BudgetOptions, CertificateRole, EtcdClusterSpec, EtcdClusterStatus, ManagedCertificate,
+    SecretRef, ServerTlsSource, Span, Tls,
+};
+
+use super::{cases::cluster, faults::disk, world::World};
+use crate::{
+    IDLE, SOON,
+    model::{CertificateSeen, ObjectState, Observed, RequestSeen, Step, Why},
+    plan,
+};
+
+const DAY: i64 = 24 * 3600;
+
+fn with_tls(managed: ManagedCertificate) -> EtcdClusterSpec {
+    let client = serde_json::from_value(serde_json::json!({"managed": {}}));
+    let mut client: ServerTlsSource = client.expect("a source");
+    client.source.managed = Some(managed);
+    EtcdClusterSpec {
+        tls: Some(Tls { peer: None, client: Some(client) }),
+        ..EtcdClusterSpec::minimal()
+    }
+}
+
+fn issued(spec: &EtcdClusterSpec, seen: &Observed) -> Option<CertificateRole> {
+    let step = plan(spec, &EtcdClusterStatus::default(), seen);
+    if let Step::IssueCertificate(role) = step {
+        Some(role)
+    } else {
+        None
+    }
+}
+
+#[test]
+fn certificates_are_issued_in_order_and_renewed_before_their_end() {
+    let spec = with_tls(ManagedCertificate::default());
+    let mut seen = Observed {
+        client_service: ObjectState::Current,
+        peer_service: ObjectState::Current,
+        ..Observed::default()
+    };
+    let fresh = CertificateSeen { not_after: 90 * DAY, fits: true };
+    for role in [
+        CertificateRole::Authority,
+        CertificateRole::Server,
+        CertificateRole::Operator,
+    ] {
+        assert_eq!(issued(&spec, &seen), Some(role));
+        seen.certificates.insert(role, fresh.clone());
+    }
+    assert_eq!(issued(&spec, &seen), None);
+    seen.now = 60 * DAY;
+    assert_eq!(
+        issued(&spec, &seen),
+        Some(CertificateRole::Server),
+        "30 days before its end"
+    );
+    seen.now = 0;
+    let server = seen
+        .certificates
+        .get_mut(&CertificateRole::Server)
+        .expect("one");
+    server.fits = false;
+    assert_eq!(
+        issued(&spec, &seen),
+        Some(CertificateRole::Server),
+        "its names changed"
+    );
+}
+
+/// Otherwise each pass would issue another one.
+#[test]
+fn a_certificate_shorter_than_its_renewal_is_renewed_at_half() {
+    let managed = ManagedCertificate {
+        duration: Span("24h".to_owned()),
+        renew_before: Span("720h".to_owned()),
+    };
+    let spec = with_tls(managed);
+    let fresh = CertificateSeen { not_after: DAY, fits: true };
+    let roles = [
+        CertificateRole::Authority,
+        CertificateRole::Server,
+        CertificateRole::Operator,
+    ];
+    let mut seen = Observed {
+        client_service: ObjectState::Current,
+        peer_service: ObjectState::Current,
+        certificates: roles.map(|role| (role, fresh.clone())).into(),
+        ..Observed::default()
+    };
+    assert_eq!(issued(&spec, &seen), None);
+    seen.now = DAY / 2;
+    assert_eq!(issued(&spec, &seen), Some(CertificateRole::Server));
+}
+
+fn with_cert_manager() -> EtcdClusterSpec {
+    let tls = serde_json::json!({"peer": {"certManager": {"issuerRef": {"name": "ours"}}}});
+    EtcdClusterSpec {
+        tls: Some(serde_json::from_value(tls).expect("TLS")),
+        storage: disk(),
+        ..EtcdClusterSpec::minimal()
+    }
+}
+
+#[test]
+fn cert_manager_is_asked_before_the_first_pod_and_waited_for() {
+    let spec = with_cert_manager();
+    let role = CertificateRole::Peer;
+    let mut seen = Observed {
+        client_service: ObjectState::Current,
+        peer_service: ObjectState::Current,
+        missing_secrets: ["c-peer-tls".to_owned()].into(),
+        ..Observed::default()
+    };
+    let step = |seen: &Observed| plan(&spec, &EtcdClusterStatus::default(), seen);
+    let mut asked = RequestSeen {
+        request: Some(ObjectState::Missing),
+        ..RequestSeen::default()
+    };
+    seen.requests.insert(role, asked);
+    assert_eq!(step(&seen), Step::RequestCertificate(role));
+    asked.request = Some(ObjectState::Outdated);
+    seen.requests.insert(role, asked);
+    assert_eq!(step(&seen), Step::RequestCertificate(role));
+    asked.request = Some(ObjectState::Current);
+    seen.requests.insert(role, asked);
+    let why = Why::CertificatesPending;
+    assert_eq!(step(&seen), Step::Wait { why, after: SOON });
+    asked.issued = true;
+    seen.requests.insert(role, asked);
+    seen.missing_secrets.clear();
+    assert_eq!(step(&seen), Step::OwnCertificate(role));
+    asked.owned = true;
+    seen.requests.insert(role, asked);
+    let begun = step(&seen);
+    assert!(matches!(begun, Step::BeginBootstrap { .. }), "{begun:?}");
+}
+
+/// The definitions of cert-manager can be deleted while a cluster runs: that ends renewals only.
+#[test]
+fn without_cert_manager_nothing_begins_and_a_cluster_is_kept_up() {
+    let spec = with_cert_manager();
+    let unknown = |issued| RequestSeen { request: None, issued, owned: false };
+    let seen = Observed {
+        client_service: ObjectState::Current,
+        peer_service: ObjectState::Current,
+        missing_secrets: ["c-peer-tls".to_owned()].into(),
+        requests: [(CertificateRole::Peer, unknown(false))].into(),
+        ..Observed::default()
+    };
+    let wait = Step::Wait { why: Why::CertManagerMissing, after: IDLE };
+    let first = plan(&spec, &EtcdClusterStatus::default(), &seen);
+    assert_eq!(first, wait);
+    let mut world = cluster(3);
+    let step = |world: &World, replicas| {
+        let mut spec = world.spec.clone();
+        spec.replicas = replicas;
+        let mut seen = world.observe();
+        let known = unknown(true);
+        seen.requests.insert(CertificateRole::Peer, known);
+        plan(&spec, &world.status, &seen)
+    };
+    assert_eq!(step(&world, 3), wait, "a person has to know");
+    let grown = step(&world, 5);
+    assert!(matches!(grown, Step::AddLearner { .. }), "{grown:?}");
+    world.pods.remove(&1);
+    let mended = step(&world, 3);
+    assert!(matches!(mended, Step::StartMember(_)), "{mended:?}");
+}
+
+/// coreos #1116 had none; a budget that protects the only member would keep a node from being
+/// drained.
+#[test]
+fn the_budget_follows_the_voters() {
+    for (members, kept) in [(1, 0), (2, 2), (3, 2), (5, 3)] {
+        assert_eq!(cluster(members).budget, Some(kept), "{members} members");
+    }
+    let mut world = cluster(3);
+    world.spec.pod_disruption_budget =
+        Some(BudgetOptions { enabled: false, ..BudgetOptions::default() });
+    world.settle();
+    assert_eq!(world.budget, None);
+}
+
+#[test]
+fn users_are_checked_when_the_spec_says_so() {
+    let mut world = cluster(3);
+    world.spec.auth = Some(Auth {
+        enabled: true,
+        root_credentials_secret_ref: Some(SecretRef { name: "root".to_owned() }),
+    });
+    let mut seen = world.observe();
+    assert_eq!(world.plan(&seen), Step::EnableAuth);
+    seen.auth_enabled = Some(true);
+    assert_eq!(world.plan(&seen), Step::Done);
+    world.spec.auth = Some(Auth::default());
+    assert_eq!(world.plan(&seen), Step::DisableAuth);
+}

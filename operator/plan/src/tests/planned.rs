@@ -1,0 +1,388 @@
+//! Named cases: planned changes, among them what other operators do wrong, and the order of steps that users see.
+
+use witan_crd::{ByteQuantity, ClaimRetention, Retention, SelfHealing, UpdateKind, UpdateStrategy};
+
+use super::{
+    cases::{break_pod, cluster, removals, stopped},
+    faults::disk,
+    why,
+    world::World,
+};
+use crate::model::{Obstacle, Removal, Step, Stop, Why};
+
+/// coreos: the victim of a scale-in is random; etcd-io: the last of a list sorted by text.
+#[test]
+fn scaling_in_takes_the_highest_ordinal_by_number() {
+    let mut world = cluster(9);
+    world.spec.replicas = 12;
+    world.settle();
+    assert!(world.member(11).is_some(), "ordinals of two digits");
+    world.spec.replicas = 11;
+    world.taken.clear();
+    world.settle();
+    assert!(world.member(11).is_none());
+    assert!(world.member(9).is_some() && world.member(10).is_some());
+}
+
+/// No operator hands leadership over before it removes or stops a leader.
+#[test]
+fn a_leader_hands_over_before_it_goes() {
+    let mut world = cluster(5);
+    let leader = world.member(4).expect("a member").id;
+    world.leader = Some(leader);
+    world.spec.replicas = 3;
+    world.settle();
+    let first = &world.taken[0];
+    assert!(
+        matches!(first, Step::MoveLeader { from, .. } if *from == leader),
+        "{first:?}"
+    );
+}
+
+/// A removed member cannot serve its clients' writes: it stops first, if the others have a quorum without it.
+#[test]
+fn a_member_that_goes_stops_before_it_is_removed() {
+    let mut world = cluster(5);
+    world.spec.replicas = 1;
+    world.settle();
+    let goes = |step: &&Step| matches!(step, Step::DeletePod { .. } | Step::RemoveMember { .. });
+    let order: Vec<bool> = world
+        .taken
+        .iter()
+        .filter(goes)
+        .map(|step| matches!(step, Step::DeletePod { .. }))
+        .collect();
+    let (stop, remove) = (true, false);
+    assert_eq!(
+        order,
+        [stop, remove, stop, remove, stop, remove, remove, stop],
+        "the second of two members votes until it is removed"
+    );
+}
+
+#[test]
+fn a_member_that_stopped_to_go_comes_back_if_it_is_wanted_again() {
+    let mut world = cluster(3);
+    world.spec.replicas = 2;
+    let id = world.member(2).expect("a member").id;
+    assert!(world.run(50, |_, step| matches!(step, Step::DeletePod { .. })));
+    world.elapse(60);
+    world.spec.replicas = 3;
+    world.settle();
+    assert_eq!(world.member(2).map(|member| member.id), Some(id));
+    assert!(removals(&world).is_empty());
+}
+
+/// A claim that is being deleted exists until its pod is deleted: its member serves, and needs no repair.
+#[test]
+fn with_self_healing_off_a_member_whose_claim_is_ending_does_not_go_first() {
+    for heals in [false, true] {
+        let mut world = cluster(5);
+        world.spec.self_healing = Some(SelfHealing { enabled: heals, ..SelfHealing::default() });
+        world.spec.replicas = 3;
+        world.claims.get_mut(&1).expect("a claim").deleting = true;
+        let goes = |step: &Step| matches!(step, Step::DeletePod { .. } | Step::RemoveMember { .. });
+        assert!(world.run(50, |_, step| goes(step)));
+        let first = world.taken.last();
+        let highest = matches!(first, Some(Step::DeletePod { ordinal: 4, .. }));
+        assert_eq!(highest, !heals, "self-healing {heals}: {first:?}");
+    }
+}
+
+/// bitnami #9511, #10009, #14393: members that scale at once see different sizes; 0 and back loses the cluster.
+#[test]
+fn scaling_is_one_learner_at_a_time_and_there_is_a_way_back_from_zero() {
+    let mut world = cluster(1);
+    world.spec.replicas = 3;
+    world.settle();
+    assert_eq!(world.serving(), 3);
+    world.spec.replicas = 0;
+    assert!(world.run(100, |_, step| why(step) == Some(&Why::Hibernated)));
+    world.elapse(30);
+    assert!(world.pods.is_empty() && world.claims.len() == 3);
+    world.spec.replicas = 1;
+    world.settle();
+    assert_eq!(
+        world.members.len(),
+        1,
+        "it wakes with three and shrinks then"
+    );
+}
+
+/// etcd-io: the template is never applied, because the operator returns at "already up to date".
+#[test]
+fn a_changed_template_reaches_every_member_the_leader_last() {
+    let mut world = cluster(3);
+    let leader = world.leader.expect("a leader");
+    let ordinal = world.members.iter().find(|member| member.id == leader);
+    let ordinal = ordinal.and_then(|member| member.ordinal).expect("a pod");
+    world.template += 1;
+    world.settle();
+    assert!(world.pods.values().all(|pod| pod.template == 1));
+    assert_eq!(stopped(&world).len(), 3, "{:?}", stopped(&world));
+    assert_eq!(stopped(&world).last(), Some(&ordinal));
+    let moves = world
+        .taken
+        .iter()
+        .filter(|step| matches!(step, Step::MoveLeader { .. }));
+    assert_eq!(moves.count(), 1);
+}
+
+/// An image that does not start stops the rollout at its first member, and a corrected one continues it.
+#[test]
+fn a_bad_template_takes_one_member_alone() {
+    let mut world = cluster(3);
+    world.template += 1;
+    for _ in 0..200 {
+        world.pass();
+        for pod in world.pods.values_mut() {
+            pod.obstacle = (pod.template == 1).then_some(Obstacle::CannotStart);
+        }
+        world.elapse(3);
+    }
+    let hit = world.pods.values().filter(|pod| pod.template == 1);
+    assert_eq!(hit.count(), 1);
+    assert!(
+        removals(&world).is_empty(),
+        "nobody is replaced for an image"
+    );
+    world.template += 1;
+    world.settle();
+    assert!(world.pods.values().all(|pod| pod.template == 2));
+}
+
+#[test]
+fn a_learner_that_is_not_wanted_any_more_goes() {
+    let mut world = cluster(3);
+    world.spec.replicas = 4;
+    assert!(world.run(50, |_, step| matches!(step, Step::AddLearner { .. })));
+    world.spec.replicas = 3;
+    world.settle();
+    assert_eq!(removals(&world), [Removal::ScaleIn]);
+}
+
+/// Scaling in below a failed member removes the failed one after its time, and disturbs no other.
+#[test]
+fn scaling_in_prefers_a_member_that_does_not_serve() {
+    let mut world = cluster(5);
+    break_pod(&mut world, 1, Some(Obstacle::NodeNotReady));
+    world.elapse(1);
+    world.spec.replicas = 4;
+    world.settle();
+    let left: Vec<_> = world
+        .members
+        .iter()
+        .filter_map(|member| member.ordinal)
+        .collect();
+    assert_eq!(left, [0, 2, 3, 4]);
+}
+
+/// Members before and after, those that are down, which of them are removed at once and which after their time, and
+/// which are left.
+#[test]
+fn with_a_surplus_the_highest_ordinal_goes_and_others_have_their_time() {
+    type Case<'a> = (i32, i32, &'a [u32], &'a [u32], &'a [u32], &'a [u32]);
+    let cases: [Case<'_>; 5] = [
+        (5, 3, &[1], &[], &[1], &[0, 2, 3]),
+        (5, 3, &[4], &[4], &[], &[0, 1, 2]),
+        (5, 4, &[1, 4], &[4], &[], &[0, 1, 2, 3]),
+        (3, 1, &[2], &[2], &[], &[0]),
+        // two of four are no quorum: nothing may be removed
+        (4, 3, &[1, 3], &[], &[], &[0, 1, 2, 3]),
+    ];
+    for (from, to, down, at_once, later, left) in cases {
+        let mut world = cluster(from);
+        let ids: Vec<_> = down
+            .iter()
+            .filter_map(|ordinal| Some((world.member(*ordinal)?.id, *ordinal)))
+            .collect();
+        down.iter()
+            .for_each(|ordinal| break_pod(&mut world, *ordinal, None));
+        world.elapse(1);
+        world.spec.replicas = to;
+        let began = world.now;
+        let (mut soon, mut late) = (Vec::new(), Vec::new());
+        for _ in 0..300 {
+            if let Step::RemoveMember { id, .. } = world.pass() {
+                let list = if world.now - began < 290 {
+                    &mut soon
+                } else {
+                    &mut late
+                };
+                list.extend(ids.iter().filter(|one| one.0 == id).map(|one| one.1));
+            }
+            world.elapse(3);
+        }
+        let mut ordinals: Vec<_> = world.members.iter().filter_map(|one| one.ordinal).collect();
+        ordinals.sort_unstable();
+        assert_eq!(
+            (&soon[..], &late[..], &ordinals[..]),
+            (at_once, later, left),
+            "{from} to {to} without {down:?}"
+        );
+    }
+}
+
+/// A node is drained, or a container restarts, while the cluster scales in.
+#[test]
+fn a_member_that_restarts_while_the_cluster_scales_in_stays() {
+    for (from, to) in [(4, 3), (5, 3), (5, 4), (7, 3)] {
+        let mut world = cluster(from);
+        let id = world.member(1).expect("a member").id;
+        break_pod(&mut world, 1, None);
+        world.elapse(1);
+        world.spec.replicas = to;
+        world.run(10, |_, _| false);
+        world.pods.get_mut(&1).expect("its pod").broken = false;
+        world.settle();
+        let left: Vec<_> = world.members.iter().filter_map(|one| one.ordinal).collect();
+        let wanted: Vec<_> = (0..u32::try_from(to).expect("few")).collect();
+        assert_eq!(left, wanted, "{from} to {to}");
+        assert_eq!(world.member(1).map(|one| one.id), Some(id));
+    }
+}
+
+#[test]
+fn a_claim_that_the_policy_keeps_never_starts_another_member() {
+    let mut world = cluster(3);
+    world.spec.persistent_volume_claim_retention_policy = Some(ClaimRetention {
+        when_deleted: Retention::Retain,
+        when_scaled: Retention::Retain,
+    });
+    world.spec.replicas = 2;
+    world.settle();
+    assert!(world.claims[&2].retired);
+    world.spec.replicas = 3;
+    world.settle();
+    assert!(world.claims[&2].retired, "it is kept");
+    assert!(!world.claims[&3].retired, "another one is made");
+    assert_eq!(world.serving(), 3);
+}
+
+/// kind's default storage class expands nothing.
+#[test]
+fn growth_that_is_refused_stays_in_sight_and_stops_nothing() {
+    let mut world = cluster(3);
+    world.spec.storage.as_mut().expect("a disk").size = Some(ByteQuantity("9Gi".to_owned()));
+    let mut seen = world.observe();
+    for at in seen.ordinals.values_mut() {
+        at.claim.as_mut().expect("a claim").refused_bytes = Some(9 << 30);
+    }
+    let step = world.plan(&seen);
+    assert!(format!("{step:?}").contains("GrowthRefused(0)"), "{step:?}");
+    world.spec.replicas = 4;
+    let step = world.plan(&seen);
+    assert!(matches!(step, Step::AddLearner { .. }), "{step:?}");
+}
+
+/// A changed spec, or a new operator, during an outage: a member that reads its disk continues.
+#[test]
+fn without_a_quorum_only_what_cannot_start_gets_the_new_template() {
+    let mut world = cluster(3);
+    for ordinal in [0, 1] {
+        break_pod(&mut world, ordinal, None);
+    }
+    world.elapse(1);
+    world.template += 1;
+    let mended = world.run(40, |world, _| world.has_quorum());
+    assert!(mended, "the template mends the others: {:?}", world.last());
+    assert!(!stopped(&world).contains(&2), "{:?}", stopped(&world));
+    for (kind, image) in [
+        (UpdateKind::OnDelete, None),
+        (UpdateKind::RollingUpdate, Some("9.9.9")),
+    ] {
+        let mut world = cluster(3);
+        world.spec.update_strategy = Some(UpdateStrategy { kind, ..UpdateStrategy::default() });
+        world.spec.version = image.map(str::to_owned);
+        for ordinal in [0, 1] {
+            break_pod(&mut world, ordinal, None);
+        }
+        world.template += 1;
+        world.elapse(1);
+        world.run(40, |_, _| false);
+        assert!(stopped(&world).is_empty(), "{kind:?} {image:?}");
+    }
+}
+
+#[test]
+fn a_fenced_member_stays_down_and_the_others_keep_their_quorum() {
+    let mut world = cluster(3);
+    world.fenced.insert(0);
+    let fenced = |_: &World, step: &Step| why(step) == Some(&Why::Fenced(0));
+    assert!(world.run(50, fenced));
+    world.fenced.insert(1);
+    world.taken.clear();
+    world.run(50, |_, _| false);
+    assert!(
+        stopped(&world).is_empty(),
+        "a second one would cost the quorum"
+    );
+    world.fenced.clear();
+    world.settle();
+    assert!(removals(&world).is_empty());
+}
+
+#[test]
+fn pause_changes_nothing() {
+    let mut world = cluster(3);
+    world.spec.paused = true;
+    world.spec.replicas = 5;
+    world.pods.remove(&0);
+    let acts = world.run(50, |_, step| why(step) != Some(&Why::Paused));
+    assert!(!acts);
+}
+
+#[test]
+fn a_supervised_rollout_asks_before_the_leader() {
+    let mut world = cluster(3);
+    world.spec.update_strategy =
+        Some(UpdateStrategy { supervised: true, ..UpdateStrategy::default() });
+    world.template += 1;
+    let asks = |_: &World, step: &Step| matches!(why(step), Some(Why::Approval(_)));
+    assert!(world.run(200, asks));
+    assert_eq!(stopped(&world).len(), 2);
+}
+
+#[test]
+fn versions_far_apart_are_refused() {
+    let mut world = cluster(3);
+    world.spec.version = Some("0.3.0".to_owned());
+    world.template += 1;
+    let refused = |_: &World, step: &Step| matches!(why(step), Some(Why::VersionStep { .. }));
+    assert!(world.run(20, refused));
+    assert!(stopped(&world).is_empty());
+    // members report the version of etcd that they implement
+    world.spec.version = Some("0.2.0".to_owned());
+    world.settle();
+    assert_eq!(stopped(&world).len(), 3);
+}
+
+#[test]
+fn disks_grow_one_by_one() {
+    let mut world = cluster(3);
+    world.spec.storage = disk().map(|mut storage| {
+        storage.size = Some(witan_crd::ByteQuantity("16Gi".to_owned()));
+        storage
+    });
+    world.settle();
+    assert!(world.claims.values().all(|claim| claim.bytes == 16 << 30));
+    assert!(stopped(&world).is_empty());
+}
+
+#[test]
+fn peer_tls_comes_and_goes_on_a_running_cluster() {
+    let mut world = cluster(3);
+    for on in [true, false] {
+        world.toggle_tls();
+        world.taken.clear();
+        world.settle();
+        assert!(world.members.iter().all(|member| member.https == on));
+        let stops = world
+            .taken
+            .iter()
+            .filter(|step| matches!(step, Step::DeletePod { reason: Stop::PeerTls, .. }));
+        // The last member that listened with TLS alone needs no certificate any more.
+        let each_twice = if on { 6 } else { 5 };
+        assert_eq!(stops.count(), each_twice);
+    }
+}

@@ -1,0 +1,281 @@
+//! A cluster that has lost most of its disks goes on with one member, when a person asks for it.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use witan_crd::{RecoveryPhase, RecoveryStatus};
+
+use super::{
+    cases::{break_pod, cluster, started},
+    properties, why,
+    world::World,
+};
+use crate::model::{Bootstrap, Ordinal, PodPlan, Step, Why};
+
+/// Histories of the property.
+const CASES: u64 = 300;
+
+impl World {
+    /// Reports the recovery as `report` does.
+    pub(super) fn report_recovery(&mut self) {
+        let serves = self.leader.is_some();
+        let of_member = |at: &Ordinal| self.members.iter().any(|one| one.ordinal == Some(*at));
+        let loose = self
+            .claims
+            .iter()
+            .any(|(at, claim)| !claim.retired && !claim.deleting && !claim.lost && !of_member(at));
+        let known = self.status.recovery.clone();
+        match known.as_ref().map(|known| known.phase) {
+            Some(RecoveryPhase::Running) if serves && !loose => {
+                let phase = RecoveryPhase::Done;
+                self.status.recovery = known.map(|known| RecoveryStatus { phase, ..known });
+            }
+            Some(RecoveryPhase::Running) => {}
+            Some(RecoveryPhase::Done) | None => {
+                let named = known.filter(|known| Some(known.member.clone()) == self.survivor());
+                self.status.recovery = named;
+                if self.status.recovery.is_none() && serves && self.recover.is_some() {
+                    self.record_recovery(self.recover, RecoveryPhase::Done);
+                }
+            }
+        }
+    }
+
+    fn survivor(&self) -> Option<String> {
+        Some(format!("world-{}", self.recover?))
+    }
+
+    pub(super) fn record_recovery(&mut self, survivor: Option<Ordinal>, phase: RecoveryPhase) {
+        let member = format!("world-{}", survivor.unwrap_or_default());
+        let started_at = Time(jiff::Timestamp::from_second(self.now).unwrap_or_default());
+        self.status.recovery = Some(RecoveryStatus { member, phase, started_at });
+    }
+}
+
+fn is_forced(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::StartMember(PodPlan { bootstrap: Bootstrap::Forced, .. })
+    )
+}
+
+/// Loses the disks of these members for good.
+fn lose(world: &mut World, ordinals: impl IntoIterator<Item = u32>) {
+    for ordinal in ordinals {
+        if let Some(claim) = world.claims.get_mut(&ordinal) {
+            claim.lost = true;
+        }
+    }
+    world.elapse(1);
+}
+
+fn phase(world: &World) -> Option<RecoveryPhase> {
+    world
+        .status
+        .recovery
+        .as_ref()
+        .map(|recovery| recovery.phase)
+}
+
+#[test]
+fn the_survivor_goes_on_alone_and_gets_new_members() {
+    let mut world = cluster(3);
+    let survivor = world.member(1).expect("a member").id;
+    lose(&mut world, [0, 2]);
+    assert!(
+        !world.run(50, |_, step| is_forced(step)),
+        "nobody has asked"
+    );
+    world.recover = Some(1);
+    world.settle();
+    assert!(world.took(is_forced));
+    assert_eq!(phase(&world), Some(RecoveryPhase::Done));
+    assert_eq!(world.member(1).map(|member| member.id), Some(survivor));
+    assert_eq!(world.voters(), 3);
+    let forced = |pod: &super::world::FakePod| pod.bootstrap == Bootstrap::Forced;
+    assert!(
+        !world.pods.values().any(forced),
+        "its next start is an ordinary one"
+    );
+}
+
+/// Their disks stay, and no member starts from them: with them they could be a quorum that knows nothing of the survivor.
+#[test]
+fn disks_of_others_are_kept_and_not_started() {
+    let mut world = cluster(3);
+    for ordinal in [0, 2] {
+        break_pod(&mut world, ordinal, None);
+    }
+    world.elapse(30);
+    let disks = [0, 2].map(|ordinal| world.disk(ordinal));
+    world.recover = Some(1);
+    world.settle();
+    assert_eq!([0, 2].map(|ordinal| world.disk(ordinal)), disks);
+    let others = started(&world);
+    assert!(!others.contains(&0) && !others.contains(&2), "{others:?}");
+    assert_eq!(world.voters(), 3);
+}
+
+/// A pod on a node that is cut off may still run.
+#[test]
+fn the_survivor_waits_until_no_other_pod_is_left() {
+    let mut world = cluster(3);
+    lose(&mut world, [0, 2]);
+    world.cut(2);
+    world.elapse(30);
+    world.recover = Some(1);
+    assert!(
+        !world.run(100, |_, step| is_forced(step)),
+        "{:#?}",
+        world.last()
+    );
+    let last = world.pass();
+    assert_eq!(why(&last), Some(&Why::PodEnding(2)), "{last:?}");
+    world.join(2);
+    world.settle();
+    assert!(world.took(is_forced));
+}
+
+#[test]
+fn a_cluster_with_a_quorum_is_left_alone_then_and_later() {
+    let mut world = cluster(3);
+    world.recover = Some(1);
+    world.settle();
+    assert_eq!(phase(&world), Some(RecoveryPhase::Done));
+    lose(&mut world, [0, 2]);
+    assert!(
+        !world.run(50, |_, step| is_forced(step)),
+        "the annotation is from before"
+    );
+    // it is taken away and set again
+    world.recover = None;
+    world.pass();
+    world.recover = Some(1);
+    world.settle();
+    assert!(world.took(is_forced));
+}
+
+#[test]
+fn a_member_without_a_disk_cannot_go_on() {
+    let mut world = cluster(3);
+    lose(&mut world, [0, 2]);
+    world.recover = Some(2);
+    assert!(!world.run(50, |_, step| step.acts()), "{:#?}", world.last());
+    let last = world.pass();
+    assert_eq!(why(&last), Some(&Why::CannotRecover(2)), "{last:?}");
+    assert_eq!(phase(&world), None, "nothing is begun");
+}
+
+#[test]
+fn a_fenced_member_stays_down() {
+    let mut world = cluster(3);
+    lose(&mut world, [0, 2]);
+    world.fenced.insert(1);
+    world.recover = Some(1);
+    assert!(!world.run(50, |_, step| step.acts()), "{:#?}", world.last());
+    world.fenced.clear();
+    world.settle();
+    assert!(world.took(is_forced));
+}
+
+/// The survivor's process does not start. Another one can be named, whose disk was kept.
+#[test]
+fn another_survivor_can_be_named() {
+    let mut world = cluster(3);
+    lose(&mut world, [0]);
+    world.claims.get_mut(&1).expect("a claim").damaged = true;
+    break_pod(&mut world, 2, None);
+    world.elapse(1);
+    world.recover = Some(1);
+    assert!(
+        world.run(100, |_, step| is_forced(step)),
+        "{:#?}",
+        world.last()
+    );
+    world.elapse(60);
+    let stuck = world.pass();
+    assert!(!stuck.acts(), "{stuck:?}");
+    world.recover = None;
+    assert!(
+        !world.run(20, |_, step| step.acts()),
+        "it cannot be undone: {:#?}",
+        world.last()
+    );
+    world.recover = Some(2);
+    world.settle();
+    assert_eq!(phase(&world), Some(RecoveryPhase::Done));
+    assert!(world.member(2).is_some(), "{:?}", world.members);
+    assert_eq!(world.voters(), 3);
+}
+
+/// A member outside of this cluster of Kubernetes may run, whatever is seen of the pods.
+#[test]
+fn voters_elsewhere_prevent_a_recovery() {
+    let mut world = cluster(3);
+    lose(&mut world, [0, 2]);
+    world.members[2].ordinal = None;
+    world.recover = Some(1);
+    let mut seen = world.observe();
+    if let Some(list) = &mut seen.membership {
+        (list.leader, list.linearizable) = (None, false);
+    }
+    let step = world.plan(&seen);
+    assert_eq!(why(&step), Some(&Why::ForeignVoters(1)), "{step:?}");
+}
+
+/// A wrong name keeps nobody from coming back.
+#[test]
+fn a_recovery_that_cannot_begin_stops_no_pod_from_starting() {
+    let mut world = cluster(3);
+    world.recover = Some(7);
+    world.pass();
+    for ordinal in [0, 1, 2] {
+        world.delete_pod(ordinal);
+    }
+    world.elapse(30);
+    world.settle();
+    assert!(!world.took(is_forced));
+}
+
+/// Members serve, and only the operator does not reach them.
+#[test]
+fn an_operator_that_is_cut_off_forces_nothing() {
+    let mut world = cluster(3);
+    world.recover = Some(1);
+    world.status.recovery = None;
+    let mut seen = world.observe();
+    seen.membership = None;
+    let step = world.plan(&seen);
+    assert_eq!(why(&step), Some(&Why::Unreachable), "{step:?}");
+}
+
+/// Clusters of any size with any history, of which most disks are lost: whoever has a disk goes on. `judge` looks at each step.
+#[test]
+fn any_member_with_a_disk_goes_on() {
+    let mut recovered = 0;
+    for seed in 0..CASES {
+        let mut world = properties::world(seed);
+        properties::disturb(&mut world);
+        properties::converge(&mut world);
+        let ordinals: Vec<_> = world
+            .members
+            .iter()
+            .filter_map(|member| member.ordinal)
+            .collect();
+        let survivor = world.random.pick(&ordinals).expect("a member");
+        if !world.spec.is_durable() || ordinals.len() < 2 {
+            continue;
+        }
+        let data = world.disk(survivor);
+        lose(
+            &mut world,
+            ordinals.into_iter().filter(|ordinal| *ordinal != survivor),
+        );
+        world.taken.clear();
+        world.recover = Some(survivor);
+        properties::converge(&mut world);
+        let asked = world.took(|step| matches!(step, Step::BeginRecovery(_)));
+        assert!(asked && world.took(is_forced), "SEED={seed}");
+        assert_eq!(world.disk(survivor), data, "SEED={seed}");
+        recovered += 1;
+    }
+    assert!(recovered > CASES / 3, "{recovered} recoveries were tried");
+}

@@ -1,0 +1,137 @@
+//! Named cases: a step that is refused keeps no other from being done.
+
+use witan_crd::EtcdClusterSpec;
+
+use super::{cases::cluster, cases::started, why, world::World};
+use crate::model::{Obstacle, PodPhase, PodPlan, Refusal, Step, Why};
+
+fn refuses(world: &mut World, refused: fn(&Step) -> bool) {
+    world.refuses = Some(refused);
+}
+
+/// A storage quota that a new claim exceeds, and a voter whose pod is lost at the same time.
+#[test]
+fn a_learner_that_cannot_start_keeps_no_voter_away() {
+    let mut world = cluster(3);
+    world.spec.replicas = 4;
+    refuses(&mut world, |step| {
+        matches!(step, Step::StartMember(PodPlan { ordinal: 3, .. }))
+    });
+    world.run(50, |_, step| why(step) == Some(&Why::Refused));
+    world.taken.clear();
+    world.pods.remove(&2);
+    assert!(world.run(20, |world, _| world.pods.contains_key(&2)));
+    world.refuses = None;
+    world.settle();
+    assert_eq!(world.serving(), 4);
+}
+
+/// A pod that is never admitted, first in the order of ids or not.
+#[test]
+fn one_refused_member_keeps_no_other_away() {
+    for refused in [
+        (|step: &Step| matches!(step, Step::StartMember(PodPlan { ordinal: 0, .. })))
+            as fn(&Step) -> bool,
+        |step| matches!(step, Step::StartMember(PodPlan { ordinal: 1, .. })),
+    ] {
+        for quorum in [true, false] {
+            let mut world = cluster(5);
+            let lost = if quorum { 2 } else { 5 };
+            (0..lost).for_each(|ordinal| drop(world.pods.remove(&ordinal)));
+            world.elapse(1);
+            refuses(&mut world, refused);
+            world.run(40, |_, _| false);
+            assert_eq!(world.pods.len(), 4, "{:?}", world.last());
+            assert!(world.has_quorum());
+            world.refuses = None;
+            world.settle();
+        }
+    }
+}
+
+#[test]
+fn a_first_start_goes_past_a_refused_pod() {
+    let mut world = World::new(EtcdClusterSpec::minimal(), 3);
+    refuses(&mut world, |step| {
+        matches!(step, Step::StartMember(PodPlan { ordinal: 0, .. }))
+    });
+    assert!(world.run(50, |world, _| world.pods.len() == 2));
+    assert!(!started(&world).is_empty());
+}
+
+/// Services over their quota, a budget that a webhook refuses, a label that cannot be set.
+#[test]
+fn refused_objects_keep_no_lost_pod_away() {
+    for refused in [
+        (|step: &Step| matches!(step, Step::ApplyServices)) as fn(&Step) -> bool,
+        |step| matches!(step, Step::ApplyBudget(_)),
+    ] {
+        let mut world = cluster(3);
+        world.services = false;
+        world.budget = None;
+        refuses(&mut world, refused);
+        world.pods.remove(&1);
+        assert!(
+            world.run(20, |world, _| world.pods.contains_key(&1)),
+            "{:?}",
+            world.last()
+        );
+        world.refuses = None;
+        world.settle();
+    }
+}
+
+/// The API server's words are the first thing to be reported, and the step is tried again.
+#[test]
+fn a_refused_step_is_waited_for_and_tried_again() {
+    let mut world = cluster(3);
+    world.elapse(20);
+    world.template += 1;
+    let mut seen = world.observe();
+    let step = world.plan(&seen);
+    assert!(!matches!(step, Step::Wait { .. } | Step::Done), "{step:?}");
+    let refusal = |held| Refusal {
+        step: step.clone(),
+        held,
+        idle: false,
+        said: "exceeded quota".to_owned(),
+    };
+    seen.refused = vec![refusal(true)];
+    let held = world.plan(&seen);
+    assert_eq!(why(&held), Some(&Why::Refused), "{held:?}");
+    seen.refused = vec![refusal(false)];
+    assert_eq!(world.plan(&seen), step);
+}
+
+/// The spec cannot be realized: lost pods are recreated, and the cluster does not count as wanted.
+#[test]
+fn a_spec_that_makes_no_pod_is_reported() {
+    let world = cluster(3);
+    let mut seen = world.observe();
+    seen.rejected = Some("spec.tolerations does not fit".to_owned());
+    let step = world.plan(&seen);
+    assert_eq!(why(&step), Some(&Why::SpecRejected), "{step:?}");
+}
+
+/// An image that cannot be pulled is the most frequent failure of a first start.
+#[test]
+fn a_first_start_says_why_it_waits() {
+    let mut world = World::new(EtcdClusterSpec::minimal(), 3);
+    assert!(world.run(50, |world, _| world.pods.len() == 3));
+    let mut seen = world.observe();
+    for at in seen.ordinals.values_mut() {
+        let pod = at.pod.as_mut().expect("a pod");
+        pod.phase = PodPhase::Pending;
+        pod.obstacle = Some(Obstacle::CannotStart);
+        pod.ready_changed = seen.now - 60;
+    }
+    let step = world.plan(&seen);
+    let pull = Why::Obstacle(0, Obstacle::CannotStart);
+    assert_eq!(why(&step), Some(&pull), "{step:?}");
+    for at in seen.ordinals.values_mut() {
+        let pod = at.pod.as_mut().expect("a pod");
+        (pod.obstacle, pod.exit) = (None, Some(1));
+    }
+    let step = world.plan(&seen);
+    assert_eq!(why(&step), Some(&Why::Exited(0, 1)), "{step:?}");
+}

@@ -1,0 +1,190 @@
+//! The observation of the fake cluster.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use witan_crd::MemberStatus;
+
+use super::world::{CLUSTER_ID, FakePod, World};
+use crate::model::{
+    BudgetSeen, ClaimSeen, MemberSeen, Membership, ObjectState, Observed, Obstacle, Ordinal,
+    OrdinalSeen, PodPhase, PodSeen, Refusal,
+};
+
+impl World {
+    pub(super) fn observe(&self) -> Observed {
+        let mut ordinals: BTreeMap<Ordinal, OrdinalSeen> = BTreeMap::new();
+        for (ordinal, pod) in &self.pods {
+            ordinals.entry(*ordinal).or_default().pod = Some(self.pod_seen(*ordinal, pod));
+        }
+        for (ordinal, claim) in &self.claims {
+            ordinals.entry(*ordinal).or_default().claim = Some(ClaimSeen {
+                deleting: claim.deleting,
+                overdue: claim.deleting
+                    && self.pods.get(ordinal).is_some_and(|pod| self.is_late(pod)),
+                lost: claim.lost,
+                retired: claim.retired,
+                held: claim.held,
+                remade: claim.remade,
+                peer_tls: claim.peer_tls,
+                requested_bytes: claim.bytes,
+                refused_bytes: None,
+                refusal: String::new(),
+                served: claim.served,
+                state: match self.status.cluster_id.is_some() && !claim.served {
+                    true => ObjectState::Outdated,
+                    false => ObjectState::Current,
+                },
+            });
+        }
+        let state = |there: bool| {
+            if there {
+                ObjectState::Current
+            } else {
+                ObjectState::Missing
+            }
+        };
+        let mut seen = Observed {
+            now: self.now,
+            deleting: false,
+            generation: 1,
+            ordinals,
+            membership: self.membership(),
+            client_service: state(self.services),
+            peer_service: state(self.services),
+            budget: self.budget.map(|number| BudgetSeen {
+                min_available: Some(number),
+                state: ObjectState::Current,
+            }),
+            wanted_version: self.spec.version.clone(),
+            fenced: self.fenced.clone(),
+            replace: self.replace,
+            recover: self.recover,
+            missing_secrets: self
+                .missing_secret
+                .then(|| "tls".to_owned())
+                .into_iter()
+                .collect(),
+            refused: self.refusals(),
+            auth_enabled: self.leader.is_some().then_some(false),
+            ..Observed::default()
+        };
+        if self.spec.tls.is_some() {
+            self.authority.show(&mut seen);
+        }
+        seen
+    }
+
+    fn refusals(&self) -> Vec<Refusal> {
+        let refused = self.refused.iter().map(|(step, until)| Refusal {
+            step: step.clone(),
+            held: self.now < *until,
+            idle: false,
+            said: "no".to_owned(),
+        });
+        refused.collect()
+    }
+
+    fn is_late(&self, pod: &FakePod) -> bool {
+        pod.gone_at.is_some() && self.now - pod.deleted_at >= 60
+    }
+
+    fn pod_seen(&self, ordinal: Ordinal, pod: &FakePod) -> PodSeen {
+        // Of some only the missing readiness of the pod is known.
+        let away = pod.cut && self.runs(ordinal) && ordinal % 2 == 1;
+        let away = away.then_some(Obstacle::NodeNotReady);
+        PodSeen {
+            deleting: pod.gone_at.is_some(),
+            overdue: self.is_late(pod),
+            phase: match (pod.ended, pod.obstacle.is_some() || pod.waits) {
+                (true, _) => PodPhase::Ended,
+                (false, true) => PodPhase::Pending,
+                (false, false) => PodPhase::Running,
+            },
+            ready: pod.ready,
+            ready_changed: pod.ready_changed,
+            obstacle: pod.obstacle.or(away),
+            said: None,
+            running: self.runs(ordinal),
+            exit: self.exit(ordinal),
+            template: format!("{} {:?}", pod.template, pod.peer_tls),
+            outdated: pod.template != self.template,
+            refused: None,
+            peer_tls: pod.peer_tls,
+            start: pod.bootstrap.kind(),
+            role: pod.role,
+            version: Some("0.1.0".to_owned()),
+        }
+    }
+
+    fn membership(&self) -> Option<Membership> {
+        if !self.members.iter().any(|member| self.serves(member)) {
+            return None;
+        }
+        let members = self.members.iter().map(|member| MemberSeen {
+            id: member.id,
+            name: member
+                .ordinal
+                .map(|ordinal| format!("c-{ordinal}"))
+                .unwrap_or_default(),
+            ordinal: member.ordinal,
+            foreign_address: false,
+            peer_urls: vec![
+                if member.https {
+                    "https://m"
+                } else {
+                    "http://m"
+                }
+                .to_owned(),
+            ],
+            started: member.started,
+            learner: member.learner,
+            answers: self.answers(member),
+            healthy: self.serves(member) && self.leader.is_some() && !member.corrupt,
+            version: Some("3.7.3".to_owned()),
+            raft_index: if self.now >= member.caught_up_at {
+                1000
+            } else {
+                10
+            },
+            db_size: 0,
+            quota: None,
+            revision: 1,
+            corrupt: member.corrupt,
+            no_space: false,
+        });
+        Some(Membership {
+            cluster_id: CLUSTER_ID,
+            reports: BTreeMap::new(),
+            linearizable: self.leader.is_some(),
+            leader: self.leader,
+            stale_corrupt: self.stale_corrupt.clone(),
+            members: members.collect(),
+        })
+    }
+
+    /// Notes since when each member does not answer, while others do.
+    pub(super) fn report_silence(&mut self) {
+        let before = std::mem::take(&mut self.status.members);
+        if !self.members.iter().any(|member| self.serves(member)) {
+            return;
+        }
+        let silent = self.members.iter().filter(|member| !self.answers(member));
+        let silent = silent.map(|member| {
+            let id = Some(format!("{:x}", member.id));
+            let known = before.iter().find(|known| known.id == id).cloned();
+            let now = Some(Time(
+                jiff::Timestamp::from_second(self.now).unwrap_or_default(),
+            ));
+            known.unwrap_or_else(|| MemberStatus {
+                id,
+                ordinal: member
+                    .ordinal
+                    .and_then(|ordinal| i32::try_from(ordinal).ok()),
+                silent_since: now,
+                ..MemberStatus::default()
+            })
+        });
+        self.status.members = silent.collect();
+    }
+}
