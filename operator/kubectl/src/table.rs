@@ -25,9 +25,11 @@ impl<const N: usize> Table<N> {
         Self { rows: vec![heading.map(str::to_owned)] }
     }
 
-    /// Adds a row.
+    /// Adds a row. Keys and values are what their writers made of them: a cell that moved the cursor could hide the rows
+    /// of others.
     pub(super) fn row(&mut self, cells: [String; N]) {
-        self.rows.push(cells);
+        self.rows
+            .push(cells.map(|cell| cell.chars().map(printable).collect()));
     }
 
     /// Whether it has no row below its heading.
@@ -103,11 +105,7 @@ pub(super) fn clipped(text: &str, max: usize) -> String {
     let mut line = String::new();
     let mut length = 0;
     for c in text.chars() {
-        let shown = if c.is_control() {
-            c.escape_default().to_string()
-        } else {
-            c.to_string()
-        };
+        let shown = printable(c);
         length += shown.chars().count();
         if length > max {
             line.push('…');
@@ -118,9 +116,27 @@ pub(super) fn clipped(text: &str, max: usize) -> String {
     line
 }
 
+/// Returns the character; its escape if a terminal would not print it, or would print others in another order.
+fn printable(c: char) -> String {
+    match c {
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            c.escape_unicode().to_string()
+        }
+        _ if c.is_control() => c.escape_default().to_string(),
+        _ => c.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cell_cannot_move_the_cursor() {
+        let mut table = Table::new(["KEY"]);
+        table.row(["a\u{1b}[2K\r\nb\u{202e}c".to_owned()]);
+        assert_eq!(table.to_string(), "KEY\na\\u{1b}[2K\\r\\nb\\u{202e}c\n");
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
