@@ -10,16 +10,15 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use witan_crd::{
-    CLUSTER, CertificateStatus, CompactionStatus, EtcdClusterSpec, EtcdClusterStatus, MemberPhase, MemberStatus,
+    CLUSTER, CertificateStatus, EtcdClusterSpec, EtcdClusterStatus, MemberPhase, MemberStatus,
     OperationStatus, RecoveryPhase, RecoveryStatus, RestorePhase, RestoreStatus, quorum,
 };
-use witan_plan::AGAIN_SECONDS;
-use witan_plan::model::{MemberSeen, Membership, Notice, Observed, Ordinal, Step, UnixSeconds};
-
-use crate::{
-    metrics::ClusterState,
-    resources::{Cluster, tls},
+use witan_plan::{
+    AGAIN_SECONDS,
+    model::{MemberSeen, Membership, Notice, Observed, Ordinal, Step, UnixSeconds},
 };
+
+use crate::{metrics::ClusterState, resources::Cluster};
 
 pub(crate) use conditions::condition;
 pub use events::events;
@@ -438,6 +437,8 @@ pub(crate) fn time(unix_s: i64) -> Time {
 
 #[cfg(test)]
 mod tests {
+    use witan_crd::CompactionStatus;
+
     use super::*;
 
     /// The API server refuses a list with two entries of one name, and with it the whole status.

@@ -28,8 +28,9 @@ pub use budget::budget;
 pub use changes::{CHANGES, STATUS_PORT, changes_pod};
 pub use claim::{claim, grown, onto};
 pub use names::{
-    BACKUP, BACKUP_OF, CLUSTER_ID, Cluster, MANAGER, MEMBER, OPERATION, PEER_TLS, REFUSED, RETIRED, ROLE,
-    ROTATED_AT, SCHEDULE, SERVICE, SPEC, START, TEMPLATE, TRUST, VERSION, client_service_name,
+    BACKUP, BACKUP_OF, CLUSTER_ID, Cluster, MANAGER, MEMBER, OPERATION, PEER_TLS, REFUSED, RETIRED,
+    ROLE, ROTATED_AT, SCHEDULE, SERVICE, SPEC, START, TEMPLATE, TRUST, VERSION,
+    client_service_name,
 };
 pub use pod::{pod, template};
 pub use restore::{RESTORE, RestoreFrom, check, check_name};

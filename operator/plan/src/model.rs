@@ -15,6 +15,7 @@ mod why;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use witan_crd::CertificateRole;
 
 pub use certificates::{AuthoritySeen, CertificateSeen, RequestSeen, Rotation};
 pub use membership::{ClusterReport, MemberSeen, Membership};
@@ -57,7 +58,7 @@ pub struct Observed {
     /// The pod disruption budget; `None` when there is none.
     pub budget: Option<BudgetSeen>,
     /// Certificates that the operator issues, by role; without those that do not exist.
-    pub certificates: BTreeMap<CertificateSeen>,
+    pub certificates: BTreeMap<CertificateRole, CertificateSeen>,
     /// The authority of these certificates.
     pub authority: AuthoritySeen,
     /// Requests to cert-manager, one for each role whose certificate the spec takes from cert-manager.

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
 };
 use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
-use witan_crd::{ByteQuantity, CLIENT_TLS, CONTAINER, ports};
+use witan_crd::{ByteQuantity, CONTAINER, is_ready, ports, speaks_tls};
 use witan_members::Address;
 use witan_plan::model::{
     ClaimSeen, ObjectState, Obstacle, Ordinal, PeerTls, PodPhase, PodSeen, Role, StartKind,

@@ -1,9 +1,7 @@
 //! The time limit of a running operation.
 
 use kube::ResourceExt as _;
-use witan_crd::{
-    EtcdCluster, EtcdOperation, RECOVER_QUORUM, REPLACE_MEMBER, RecoveryPhase, Verb,
-};
+use witan_crd::{EtcdCluster, EtcdOperation, RECOVER_QUORUM, REPLACE_MEMBER, RecoveryPhase, Verb};
 
 use super::record::now;
 

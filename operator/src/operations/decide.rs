@@ -3,8 +3,8 @@
 //! Verbs that an annotation of the EtcdCluster can ask for set that annotation, and wait for what `plan` makes of it.
 
 use witan_crd::{
-    EtcdOperation, EtcdOperationStatus, RECOVER_QUORUM, REPLACE_MEMBER, RESTARTED_AT, ROTATE_AUTHORITY,
-    RecoveryPhase, RestoreStatus, UpdateKind, Verb,
+    EtcdOperation, EtcdOperationStatus, RECOVER_QUORUM, REPLACE_MEMBER, RESTARTED_AT,
+    ROTATE_AUTHORITY, RecoveryPhase, RestoreStatus, UpdateKind, Verb,
 };
 use witan_plan::model::{MemberId, MemberSeen, Membership, Observed, Rotation};
 

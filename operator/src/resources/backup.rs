@@ -23,7 +23,7 @@ use super::{
     ResourceError,
     merge::merge,
     names::{BACKUP, BACKUP_OF, Cluster, MANAGER},
-    owner, pod, store, tls,
+    owner, pod, store,
 };
 
 /// Name of the container that stores the snapshot; its termination message is the result.

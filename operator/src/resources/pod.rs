@@ -15,7 +15,7 @@ use kube::ResourceExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use witan_crd::{
-    AntiAffinity, CLIENT_TLS, CertificateRole, OpenObject, RESTARTED_AT, Storage, ports,
+    AntiAffinity, CLIENT_TLS, CONTAINER, CertificateRole, OpenObject, RESTARTED_AT, Storage, ports,
 };
 use witan_plan::model::{Bootstrap, PeerTls, PodPlan, Role};
 
@@ -23,7 +23,7 @@ use super::{
     ResourceError, fingerprint, flags,
     merge::{merge, typed},
     names::{Cluster, PEER_TLS, ROLE, START, TEMPLATE, TRUST},
-    restore, store, tls, word,
+    restore, store, word,
 };
 
 /// The user and group of a member; the image has none that it needs.

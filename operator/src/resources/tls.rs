@@ -25,7 +25,7 @@ use x509_cert::{
 };
 
 pub use rotation::{authority_seen, renewed, rotated, succeeding, trust};
-use witan_crd::{CertificateRole, CertificateSource, ROTATE_AUTHORITY};
+use witan_crd::{CertificateRole, ROTATE_AUTHORITY};
 use witan_plan::model::{CertificateSeen, UnixSeconds};
 
 use super::{ResourceError, names::Cluster};

@@ -1,7 +1,5 @@
 //! The observed certificates of a cluster.
 
-use serde::{Deserialize, Serialize};
-
 use super::{ObjectState, UnixSeconds};
 
 /// A certificate in its secret.

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use witan_crd::CertificateRole;
+
 use super::{
-    CertificateRole, MemberId, Notice, Observed, Ordinal, PeerTls, PodPlan, Removal, Role,
-    Rotation, Stop, Why, notice::Notices,
+    MemberId, Notice, Observed, Ordinal, PeerTls, PodPlan, Removal, Role, Rotation, Stop, Why,
+    notice::Notices,
 };
 
 /// The next action for the observed state. Every step may be repeated, and may be the last before the operator ends.

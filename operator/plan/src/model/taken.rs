@@ -1,6 +1,8 @@
 //! Names that a cluster needs and that belong to other objects.
 
-use super::{CertificateRole, Ordinal};
+use witan_crd::CertificateRole;
+
+use super::Ordinal;
 
 /// An object of a cluster, by its role in the cluster.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

@@ -154,10 +154,7 @@ fn certificates_of_a_rotation_are_trusted_a_step_before_and_a_step_after() {
         let cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
         vec![tls::authority(&cluster, now).expect("an authority")]
     };
-    let asked = BTreeMap::from([(
-        crate::resources::ROTATE_AUTHORITY.to_owned(),
-        "1".to_owned(),
-    )]);
+    let asked = BTreeMap::from([(witan_crd::ROTATE_AUTHORITY.to_owned(), "1".to_owned())]);
     resource.metadata.annotations = Some(asked);
     let cluster = Cluster::new(&resource, IMAGE).expect("a cluster");
     let rotation = |authority: &Secret| tls::authority_seen(&cluster, authority);
