@@ -1,31 +1,19 @@
-//! Restores in place: whether one may begin, its record in the status of the EtcdCluster, and the check of its backup.
+//! Restores in place: whether one may begin, and its record in the status of the EtcdCluster.
 //!
-//! The backup is read and restored in a scratch directory first, by a job. Then the record is written; `plan` stops and starts
-//! members as it says, whatever becomes of the EtcdOperation.
+//! The backup is restored in a scratch directory first (`check`). Then the record is written; `plan` stops and starts members as
+//! it says, whatever becomes of the EtcdOperation.
 
-use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
-use kube::{
-    Api, ResourceExt as _,
-    api::{ListParams, PostParams},
-    runtime::controller::Action,
-};
+mod check;
+
+use kube::ResourceExt as _;
 use witan_crd::{EtcdOperation, RestorePhase, RestorePoint, RestoreStatus, quorum};
-use witan_members::Members;
 use witan_plan::model::{Observed, Ordinal};
 
 use super::{
-    At, LOOK, OperationError, Operations,
     decide::{Next, progress, settled},
-    record::{described, now},
+    record::now,
 };
-use crate::{
-    backups::{is_owned, progress as jobs},
-    controller::{
-        failure::cannot,
-        status::{self, Written},
-    },
-    resources::{Cluster, OPERATION, RestoreFrom, check, check_name},
-};
+use crate::resources::Cluster;
 
 const NO_DISKS: &str = "the members have no disks that could be kept: delete the EtcdCluster, and create one that begins from the \
     backup (spec.bootstrap.restore)";
@@ -33,8 +21,6 @@ const NO_DISKS: &str = "the members have no disks that could be kept: delete the
 const FOREIGN: &str = "is no pod of this EtcdCluster, so that the operator cannot stop it: remove it from the cluster first";
 
 const NOTHING_KEPT: &str = "there is nothing to go back to: no restore of this EtcdCluster has kept disks that have served";
-
-const CHECKS: &str = "the backup is restored in a scratch directory, before a member is stopped";
 
 const GO_BACK: &str = "to go back to the disks of before, delete this EtcdOperation and create one with undoRestore: {}";
 
@@ -225,101 +211,4 @@ fn in_use(cluster: &Cluster<'_>, seen: &Observed, but: &[String]) -> (Vec<String
     let names = claims.map(|(ordinal, _): (&Ordinal, _)| cluster.claim(*ordinal));
     let names = names.filter(|name| !but.contains(name)).collect();
     (names, cluster.id().map(str::to_owned))
-}
-
-impl<M: Members> Operations<M> {
-    /// Has a job restore the backup in a scratch directory; once it has, records the restore. If the backup cannot be restored the
-    /// operation ends, and no member was stopped.
-    pub(super) async fn check_backup(&self, at: &At<'_>) -> Result<Action, OperationError> {
-        let (operation, cluster) = (at.operation, at.cluster);
-        let source = operation.status.as_ref().and_then(|one| one.source.clone());
-        let Some(source) = source else {
-            let text = "status.source is lost: create another EtcdOperation".to_owned();
-            return self.end(operation, Some(cluster.resource), Err(text)).await;
-        };
-        let api = Api::<Job>::namespaced(self.operator.client.clone(), &cluster.namespace);
-        let found = api.get_opt(&check_name(operation)).await;
-        let found = found.map_err(cannot("read the job of the check"))?;
-        let Some(job) = found.filter(|job| is_owned(job, operation.uid().as_deref())) else {
-            let image = self.operator.environment.backup_image.clone();
-            let wanted = check(cluster, operation, &RestoreFrom { point: source, image })?;
-            return match api.create(&PostParams::default(), &wanted).await {
-                Err(kube::Error::Api(refusal)) if [400, 403, 422].contains(&refusal.code) => {
-                    let text = format!(
-                        "the API server refuses the job of the check: {}",
-                        refusal.message
-                    );
-                    self.end(operation, Some(cluster.resource), Err(text)).await
-                }
-                // an earlier pass has created it
-                Err(kube::Error::Api(refusal)) if refusal.code == 409 => {
-                    self.watch(operation, CHECKS.to_owned()).await
-                }
-                created => {
-                    created.map_err(cannot("create the job of the check"))?;
-                    self.watch(operation, CHECKS.to_owned()).await
-                }
-            };
-        };
-        if jobs::condition(&job, "Complete").is_some() {
-            let record = restoring(operation, cluster, &at.observation.seen, source);
-            return self.record(at, record).await;
-        }
-        let trouble = self.trouble(at).await?;
-        let Some(failed) = jobs::condition(&job, "Failed") else {
-            let trouble = trouble.map(|said| format!("{CHECKS}: {said}"));
-            return self
-                .watch(operation, trouble.unwrap_or_else(|| CHECKS.to_owned()))
-                .await;
-        };
-        let said = trouble.or_else(|| failed.message.clone());
-        let text = format!(
-            "the backup cannot be restored, and no member was stopped: {}",
-            said.unwrap_or_default()
-        );
-        self.end(operation, Some(cluster.resource), Err(text)).await
-    }
-
-    /// Returns why the last pod of the check does not run, or has failed.
-    async fn trouble(&self, at: &At<'_>) -> Result<Option<String>, OperationError> {
-        let pods = Api::<Pod>::namespaced(self.operator.client.clone(), &at.cluster.namespace);
-        let uid = at.operation.uid().unwrap_or_default();
-        let of = ListParams::default().labels(&format!("{OPERATION}={uid}"));
-        let list = pods.list(&of).await;
-        let mut list = list.map_err(cannot("list the pods of the check"))?.items;
-        list.sort_by_key(|pod| pod.creation_timestamp().map(|time| time.0));
-        let trouble = list.iter().rev().find_map(jobs::trouble);
-        Ok(trouble.map(|(_, message)| message))
-    }
-
-    /// Writes the record of a restore into the status of its cluster, exactly as that was read; if it has changed since, the next
-    /// pass does.
-    pub(super) async fn record(
-        &self,
-        at: &At<'_>,
-        record: RestoreStatus,
-    ) -> Result<Action, OperationError> {
-        let mut after = at.cluster.resource.status.clone().unwrap_or_default();
-        after.restore = Some(record);
-        let api = self.clusters(at.operation);
-        let written = status::write(&api, at.cluster.resource, &after).await;
-        let written = written.map_err(cannot("record the restore in the EtcdCluster"))?;
-        let text = match written {
-            Written::Yes => "the members are stopped, and their disks are kept",
-            Written::Gone | Written::Stale => "the EtcdCluster has changed: it is read again",
-        };
-        self.watch(at.operation, text.to_owned()).await
-    }
-
-    /// Records the progress of a running operation.
-    pub(super) async fn watch(
-        &self,
-        operation: &EtcdOperation,
-        progress: String,
-    ) -> Result<Action, OperationError> {
-        let mut status = described(operation);
-        status.progress = Some(progress);
-        self.write(operation, status).await?;
-        Ok(Action::requeue(LOOK))
-    }
 }
