@@ -4,13 +4,17 @@ use std::{fs, path::Path, time::Duration};
 
 use futures_util::{StreamExt as _, stream, stream::FuturesUnordered};
 use tonic::{
-    Code, Request, Status, Streaming,
+    Code, Status, Streaming,
     metadata::AsciiMetadataValue,
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 use witan_api::v3::etcdserverpb::{
-    AuthenticateRequest, HashKvRequest, SnapshotRequest, SnapshotResponse, StatusRequest,
-    auth_client::AuthClient, maintenance_client::MaintenanceClient,
+    HashKvRequest, SnapshotRequest, SnapshotResponse, StatusRequest,
+    maintenance_client::MaintenanceClient,
+};
+use witan_members::{
+    Login,
+    session::{LoggedIn, log_in, request, within},
 };
 
 use crate::{
@@ -42,7 +46,7 @@ const WINDOW_BYTES: u32 = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Members {
     members: Vec<(String, Channel)>,
-    login: Option<AuthenticateRequest>,
+    login: Option<Login>,
     has_certificate: bool,
 }
 
@@ -61,7 +65,7 @@ impl Members {
                 let password =
                     String::from_utf8_lossy(&read("--password-file", file)?).into_owned();
                 let password = password.trim_end_matches(['\r', '\n']).to_owned();
-                Some(AuthenticateRequest { name: name.clone(), password })
+                Some(Login { user: name.clone(), password })
             }
             _ => None,
         };
@@ -84,24 +88,18 @@ impl Members {
         let Some(login) = self.login.clone() else {
             return Ok(None);
         };
-        let mut client = AuthClient::new(channel.clone());
-        match within(CALL_TIMEOUT, client.authenticate(login)).await {
-            Ok(answer) => Ok(answer.into_inner().token.parse().ok()),
-            // authentication is off
-            Err(status) if status.code() == Code::FailedPrecondition => Ok(None),
-            // a certificate names a user, too
-            Err(status)
-                if self.has_certificate
-                    && [Code::InvalidArgument, Code::Unauthenticated].contains(&status.code()) =>
-            {
+        let session = log_in(channel, login, self.has_certificate, CALL_TIMEOUT).await;
+        match session.map_err(|status| failed(endpoint, "log in at", &status))? {
+            LoggedIn::User(token) => Ok(token),
+            LoggedIn::Nobody => Ok(None),
+            LoggedIn::Certificate(refusal) => {
                 tracing::warn!(
                     endpoint,
-                    error = status.message(),
+                    error = refusal.message(),
                     "continuing with the certificate alone"
                 );
                 Ok(None)
             }
-            Err(status) => Err(failed(endpoint, "log in at", &status)),
         }
     }
 
@@ -232,29 +230,6 @@ fn channel(url: &str, tls: &ClientTlsConfig) -> Result<Channel, tonic::transport
         endpoint
     };
     Ok(endpoint.connect_lazy())
-}
-
-/// Makes a request of a message, with the token if there is one.
-pub(crate) fn request<A>(body: A, token: Option<AsciiMetadataValue>) -> Request<A> {
-    let mut request = Request::new(body);
-    if let Some(token) = token {
-        request.metadata_mut().insert("token", token);
-    }
-    request
-}
-
-/// Waits for an answer until a timeout, which gives `DeadlineExceeded`.
-pub(crate) async fn within<R>(
-    timeout: Duration,
-    answer: impl Future<Output = Result<R, Status>>,
-) -> Result<R, Status> {
-    match tokio::time::timeout(timeout, answer).await {
-        Ok(answer) => answer,
-        Err(_) => Err(Status::deadline_exceeded(format!(
-            "no answer within {} s",
-            timeout.as_secs()
-        ))),
-    }
 }
 
 /// Explains a failed call: the member refuses it, or it does not answer.

@@ -23,6 +23,7 @@ use witan_api::v3::etcdserverpb::{
 use super::{
     Address, Answer, CallError, Change, KeysHash, Login, MemberEntry, Members, ROOT, RaisedAlarm,
     Report,
+    session::{LoggedIn, log_in, request, within},
 };
 
 /// How long a member has to accept a connection.
@@ -119,28 +120,16 @@ impl GrpcMembers {
         };
         let fresh = connection.token.is_none();
         self.authenticate(&mut connection, call).await?;
-        match within(
-            call,
-            send(
-                connection.channel.clone(),
-                request(body.clone(), &connection),
-            ),
-        )
-        .await
-        {
-            Ok(answer) => Ok(answer),
-            Err(status) if !fresh && status.code() == tonic::Code::Unauthenticated => {
-                connection.token = None;
-                self.authenticate(&mut connection, call).await?;
-                within(
-                    call,
-                    send(connection.channel.clone(), request(body, &connection)),
-                )
-                .await
-                .map_err(refused)
-            }
-            Err(status) => Err(refused(status)),
+        let first = request(body.clone(), connection.token.clone());
+        let mut answer = within(call.timeout, send(connection.channel.clone(), first)).await;
+        let expired = |status: &Status| !fresh && status.code() == tonic::Code::Unauthenticated;
+        if answer.as_ref().is_err_and(expired) {
+            connection.token = None;
+            self.authenticate(&mut connection, call).await?;
+            let again = request(body, connection.token.clone());
+            answer = within(call.timeout, send(connection.channel.clone(), again)).await;
         }
+        Ok(answer.map_err(refused)?.into_inner())
     }
 
     /// Logs in at a member, if its address has a login and the connection has no token. A member that does
@@ -154,39 +143,31 @@ impl GrpcMembers {
         else {
             return Ok(());
         };
-        let body = pb::AuthenticateRequest { name: login.user, password: login.password };
-        let mut client = AuthClient::new(connection.channel.clone());
-        match within(call, client.authenticate(body)).await {
-            Ok(answer) => {
-                connection.token = answer.token.parse().ok();
+        let (address, has_certificate) = (&connection.address, connection.address.tls.is_some());
+        let session = log_in(&connection.channel, login, has_certificate, call.timeout).await;
+        let session = session.map_err(|status| CallError::Refused {
+            member: address.member.clone(),
+            call: "Authenticate",
+            status: Box::new(status),
+        })?;
+        match session {
+            LoggedIn::User(token) => {
+                connection.token = token;
                 connection.users = Some(true);
-                self.update_known(connection);
-                Ok(())
             }
-            // authentication is off
-            Err(status) if status.code() == tonic::Code::FailedPrecondition => {
-                connection.users = Some(false);
-                self.update_known(connection);
-                Ok(())
-            }
-            Err(status) if falls_back(&connection.address, &status) => {
-                let member = &connection.address.member;
+            LoggedIn::Nobody => connection.users = Some(false),
+            LoggedIn::Certificate(refusal) => {
                 tracing::warn!(
-                    member,
-                    error = status.message(),
+                    member = address.member,
+                    error = refusal.message(),
                     "the member refuses the password of root; continuing with the client certificate alone"
                 );
                 connection.users = Some(true);
                 connection.refused = true;
-                self.update_known(connection);
-                Ok(())
             }
-            Err(status) => Err(CallError::Refused {
-                member: connection.address.member.clone(),
-                call: "Authenticate",
-                status: Box::new(status),
-            }),
         }
+        self.update_known(connection);
+        Ok(())
     }
 
     /// Asks a member for its status, the list of members and, if its status has errors, the alarms.
@@ -399,14 +380,6 @@ fn unless(done: Result<(), CallError>, already: &str) -> Result<(), CallError> {
     }
 }
 
-/// Whether to continue without a password that a member refuses: the operator's certificate names the user root, too.
-/// The password may have been changed only in the secret or only in the cluster. A changed secret makes another
-/// address.
-fn falls_back(to: &Address, refusal: &Status) -> bool {
-    let wrong = [tonic::Code::InvalidArgument, tonic::Code::Unauthenticated];
-    to.tls.is_some() && wrong.contains(&refusal.code())
-}
-
 /// The name of a call, for errors, and how long it may take.
 #[derive(Debug, Clone, Copy)]
 struct Call {
@@ -438,29 +411,6 @@ const GRANT: Call = change("UserGrantRole");
 const AUTH_ENABLE: Call = change("AuthEnable");
 const AUTH_DISABLE: Call = change("AuthDisable");
 
-/// Waits for the response to a call until the timeout of the call, which gives `DeadlineExceeded`.
-async fn within<R>(
-    call: Call,
-    future: impl Future<Output = Result<tonic::Response<R>, Status>>,
-) -> Result<R, Status> {
-    match tokio::time::timeout(call.timeout, future).await {
-        Ok(answer) => answer.map(tonic::Response::into_inner),
-        Err(_) => Err(Status::deadline_exceeded(format!(
-            "no answer within {} s",
-            call.timeout.as_secs()
-        ))),
-    }
-}
-
-/// Makes a request of a message, with the token of the connection if it has one.
-fn request<A>(body: A, connection: &Connection) -> Request<A> {
-    let mut request = Request::new(body);
-    if let Some(token) = &connection.token {
-        request.metadata_mut().insert("token", token.clone());
-    }
-    request
-}
-
 /// Makes a channel that connects at its first call, and again after a failure.
 fn connect(to: &Address) -> Result<Channel, tonic::transport::Error> {
     let scheme = if to.tls.is_some() { "https" } else { "http" };
@@ -483,32 +433,5 @@ fn entry(member: pb::Member) -> MemberEntry {
         peer_urls: member.peer_urls,
         client_urls: member.client_urls,
         learner: member.is_learner,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::{super::ClientTls, *};
-
-    #[test]
-    fn a_password_that_does_not_fit_is_done_without_where_there_is_a_certificate() {
-        let mut to = Address {
-            member: "a-0".to_owned(),
-            authority: "192.0.2.1:2379".to_owned(),
-            server_name: "a-0".to_owned(),
-            tls: None,
-            login: None,
-        };
-        let wrong = Status::invalid_argument("authentication failed, invalid user ID or password");
-        assert!(!falls_back(&to, &wrong));
-        let none = ClientTls { authorities: vec![], certificate: vec![], key: vec![] };
-        to.tls = Some(Arc::new(none));
-        assert!(falls_back(&to, &wrong));
-        assert!(
-            !falls_back(&to, &Status::unavailable("gone")),
-            "nothing is known then"
-        );
     }
 }

@@ -6,6 +6,7 @@
 //! `plan` decides what follows from the answers.
 
 mod grpc;
+pub mod session;
 
 use std::{future::Future, sync::Arc};
 

@@ -12,9 +12,10 @@ use witan_api::{
         watch_request::RequestUnion,
     },
 };
+use witan_members::session::{request, within};
 
 use crate::{
-    members::{CALL_TIMEOUT, Members, failed, request, within},
+    members::{CALL_TIMEOUT, Members, failed},
     reason::{BackupError, Reason},
 };
 

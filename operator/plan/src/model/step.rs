@@ -153,75 +153,16 @@ impl Step {
 
     /// Whether the step changes something.
     pub fn acts(&self) -> bool {
-        match self {
-            Step::Done | Step::Wait { .. } => false,
-            Step::ApplyServices
-            | Step::ApplyBudget(_)
-            | Step::IssueCertificate(_)
-            | Step::RequestCertificate(_)
-            | Step::OwnCertificate(_)
-            | Step::RotateAuthority(_)
-            | Step::BeginBootstrap { .. }
-            | Step::BeginRecovery(_)
-            | Step::CreateDiscoveryToken(_)
-            | Step::StartMember(_)
-            | Step::AddLearner { .. }
-            | Step::Promote(_)
-            | Step::LabelPod { .. }
-            | Step::MoveLeader { .. }
-            | Step::RemoveMember { .. }
-            | Step::UpdatePeerUrl { .. }
-            | Step::DeletePod { .. }
-            | Step::DeleteClaim(_)
-            | Step::RetireClaim { .. }
-            | Step::ReviveClaim(_)
-            | Step::BeginRestored { .. }
-            | Step::ReturnToDisks
-            | Step::ApplyClaim { .. }
-            | Step::GrowClaim { .. }
-            | Step::DisarmCorrupt(_)
-            | Step::Compact(_)
-            | Step::DisarmNoSpace
-            | Step::EnableAuth
-            | Step::DisableAuth => true,
-        }
+        !matches!(self, Step::Done | Step::Wait { .. })
     }
 
     /// Whether the step stops a member for a new template.
     pub fn updates(&self) -> bool {
-        match self {
-            Step::DeletePod { reason, .. } => matches!(reason, Stop::Outdated | Stop::PeerTls),
-            Step::RemoveMember { reason, .. } => *reason == Removal::Ephemeral,
-            Step::Done
-            | Step::Wait { .. }
-            | Step::ApplyServices
-            | Step::ApplyBudget(_)
-            | Step::IssueCertificate(_)
-            | Step::RequestCertificate(_)
-            | Step::OwnCertificate(_)
-            | Step::RotateAuthority(_)
-            | Step::BeginBootstrap { .. }
-            | Step::BeginRecovery(_)
-            | Step::CreateDiscoveryToken(_)
-            | Step::StartMember(_)
-            | Step::AddLearner { .. }
-            | Step::Promote(_)
-            | Step::LabelPod { .. }
-            | Step::MoveLeader { .. }
-            | Step::UpdatePeerUrl { .. }
-            | Step::DeleteClaim(_)
-            | Step::RetireClaim { .. }
-            | Step::ReviveClaim(_)
-            | Step::BeginRestored { .. }
-            | Step::ReturnToDisks
-            | Step::ApplyClaim { .. }
-            | Step::GrowClaim { .. }
-            | Step::DisarmCorrupt(_)
-            | Step::Compact(_)
-            | Step::DisarmNoSpace
-            | Step::EnableAuth
-            | Step::DisableAuth => false,
-        }
+        matches!(
+            self,
+            Step::DeletePod { reason: Stop::Outdated | Stop::PeerTls, .. }
+                | Step::RemoveMember { reason: Removal::Ephemeral, .. }
+        )
     }
 
     /// Whether the cluster is changing: the step is done now, or the effect of one is awaited.

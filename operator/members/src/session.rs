@@ -1,0 +1,88 @@
+//! A call to a member: the login before it, the token in it, and how long it may take.
+
+use std::{future::Future, time::Duration};
+
+use tonic::{Code, Request, Status, metadata::AsciiMetadataValue, transport::Channel};
+use witan_api::v3::etcdserverpb::{AuthenticateRequest, auth_client::AuthClient};
+
+use super::Login;
+
+/// How a member answers a login.
+#[derive(Debug)]
+pub enum LoggedIn {
+    /// It checks users, and gives this token; `None` if the token is no text of HTTP.
+    User(Option<AsciiMetadataValue>),
+    /// It checks no users.
+    Nobody,
+    /// It refuses the password with this status, and the client's certificate names a user, too. The password may have
+    /// been changed only in the secret or only in the cluster.
+    Certificate(Status),
+}
+
+/// Logs in at a member.
+///
+/// # Errors
+/// The member does not answer, or refuses a client without a certificate.
+pub async fn log_in(
+    channel: &Channel,
+    login: Login,
+    has_certificate: bool,
+    timeout: Duration,
+) -> Result<LoggedIn, Status> {
+    let body = AuthenticateRequest { name: login.user, password: login.password };
+    let mut client = AuthClient::new(channel.clone());
+    match within(timeout, client.authenticate(body)).await {
+        Ok(answer) => Ok(LoggedIn::User(answer.into_inner().token.parse().ok())),
+        // authentication is off
+        Err(status) if status.code() == Code::FailedPrecondition => Ok(LoggedIn::Nobody),
+        Err(status) if falls_back(has_certificate, &status) => Ok(LoggedIn::Certificate(status)),
+        Err(status) => Err(status),
+    }
+}
+
+/// Whether to continue without a password that a member refuses: a certificate names a user, too.
+fn falls_back(has_certificate: bool, refusal: &Status) -> bool {
+    has_certificate && [Code::InvalidArgument, Code::Unauthenticated].contains(&refusal.code())
+}
+
+/// Makes a request of a message, with the token if there is one.
+pub fn request<A>(body: A, token: Option<AsciiMetadataValue>) -> Request<A> {
+    let mut request = Request::new(body);
+    if let Some(token) = token {
+        request.metadata_mut().insert("token", token);
+    }
+    request
+}
+
+/// Waits for an answer until a timeout, which gives `DeadlineExceeded`.
+///
+/// # Errors
+/// The timeout, or the error of the answer.
+pub async fn within<R>(
+    timeout: Duration,
+    answer: impl Future<Output = Result<R, Status>>,
+) -> Result<R, Status> {
+    match tokio::time::timeout(timeout, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Status::deadline_exceeded(format!(
+            "no answer within {} s",
+            timeout.as_secs()
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_that_does_not_fit_is_done_without_where_there_is_a_certificate() {
+        let wrong = Status::invalid_argument("authentication failed, invalid user ID or password");
+        assert!(!falls_back(false, &wrong));
+        assert!(falls_back(true, &wrong));
+        assert!(
+            !falls_back(true, &Status::unavailable("gone")),
+            "nothing is known then"
+        );
+    }
+}
